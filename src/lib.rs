@@ -1,0 +1,1 @@
+//! stemedb: the log that two machines can compare.

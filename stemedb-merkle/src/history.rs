@@ -1,0 +1,1 @@
+//! The history tree of RFC 6962 and RFC 9162.

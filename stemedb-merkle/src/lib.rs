@@ -1,0 +1,7 @@
+//! The trees of stemedb: set tree, history tree, proofs and diffs, without I/O.
+
+pub mod hash;
+pub mod history;
+pub mod id;
+
+pub use id::{AssertionId, Hash};

@@ -1,0 +1,1 @@
+//! gRPC for stemedb: the only crate that knows the wire.

@@ -1,0 +1,111 @@
+//! The seam to storage: one flat directory of files, and what of them survives a power cut.
+//!
+//! # What survives
+//!
+//! - Bytes that were written before a [`DiskFile::sync`] that returned `Ok` survive.
+//! - Of bytes that were written since, each aligned sector of [`SECTOR_LEN`] bytes holds either the
+//!   new bytes or the old ones (zeros where the file had not reached before), independently of all
+//!   other sectors and of the order of the writes. The file may have its old length, its new one, or
+//!   any between.
+//! - After a sync that failed, nothing is known about what was written since the last one that
+//!   succeeded, whatever reads show.
+//! - Creating, renaming and removing become durable, in their order, with [`Disk::sync_dir`]; until
+//!   then any prefix of them may have happened. The contents of a file are durable only by its own
+//!   sync, whatever its name.
+
+use std::{fmt, io, path::PathBuf, sync::Arc};
+
+/// The unit in which unsynced writes survive a power cut or don't, in bytes.
+pub const SECTOR_LEN: usize = 512;
+
+/// A directory of files without subdirectories.
+///
+/// Names are of `[A-Za-z0-9._-]`. All methods may be called from any number of threads.
+pub trait Disk: fmt::Debug + Send + Sync {
+    /// Opens a file that is there, for reading and writing.
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Creates a file; one of that name that is there already becomes empty.
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// The names of all files, sorted.
+    fn list(&self) -> io::Result<Vec<String>>;
+
+    /// Renames a file; one that has the new name already is replaced, atomically.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file. Those who have it open can go on reading it.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Returns once all that was created, renamed and removed before survives a power cut.
+    fn sync_dir(&self) -> io::Result<()>;
+
+    /// Takes the exclusive lock of the directory, which is on the file `LOCK`, made when missing.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::WouldBlock`] if another holder, in this process or another, has it.
+    fn lock(&self) -> io::Result<Box<dyn DirLock>>;
+
+    /// The bytes of a whole file that nobody writes any more, in place where the disk can do that.
+    ///
+    /// With `in_place` false the bytes are read into memory.
+    fn map(&self, name: &str, in_place: bool) -> io::Result<Arc<dyn Bytes>>;
+
+    /// How many bytes can still be written, as far as the disk knows.
+    fn available(&self) -> io::Result<u64>;
+
+    /// Where a file is, for messages.
+    fn path(&self, name: &str) -> PathBuf;
+}
+
+/// One open file.
+pub trait DiskFile: fmt::Debug + Send + Sync {
+    /// The length in bytes.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Reads at `offset` until the buffer is full or the file ends; returns how much was read.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes all of `bytes` at `offset`. A gap behind the former end reads as zeros.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Makes the file at least `len` bytes long, the new ones zeros, and reserves room for them.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::StorageFull`] if there is no room.
+    fn allocate(&self, len: u64) -> io::Result<()>;
+
+    /// Cuts the file down to `len` bytes, or extends it by zeros.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Returns once all that was written to this file, its length included, survives a power cut.
+    ///
+    /// # Errors
+    ///
+    /// What was written since the last sync is then unknown for good: the caller must not retry,
+    /// but stop, and recover from what can be read back.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// Bytes in memory or in a mapped file.
+pub trait Bytes: fmt::Debug + Send + Sync {
+    /// All of them, at an address that is a multiple of 16.
+    fn bytes(&self) -> &[u8];
+}
+
+/// The lock of a directory, let go when dropped.
+pub trait DirLock: fmt::Debug + Send + Sync {
+    /// What tells this very directory from a copy: inode and birth time of the `LOCK` file.
+    fn fingerprint(&self) -> Fingerprint;
+}
+
+/// Inode and birth time of a file: a copy has others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// The inode number.
+    pub inode: u64,
+    /// Nanoseconds since 1970, 0 where the file system does not tell.
+    pub birth_nanos: u64,
+}
