@@ -11,14 +11,15 @@
 //!  byte 24                      32                      40          48
 //!       +-----------------------+-----------------------+-----------+
 //!       | last time u64         | zeros, 7 bytes        | version 1 |
-//!       +-----------------------+-----------------------+-----------+--- - -
-//!  byte 48                      56                      63          64  records
+//!       +-----------------------+-----------------------+-----------+--- - -+-------+
+//!  byte 48                      56                      63          64      | "bEND"|
+//!                                                             records, then +-------+
 //! ```
 //!
 //! All integers are little-endian. The sum covers all that follows it in the header and is bound to
 //! the segment and to the batch's position. A batch without records is a *durable mark*. First and
-//! last byte are never zero, so that a header whose end or beginning a power cut lost can be told
-//! from one that is damaged.
+//! last byte of the header and the last of the batch are never zero, so that bytes that were never
+//! written can be told from bytes that are damaged.
 
 use crate::checksum::Salt;
 
@@ -27,6 +28,12 @@ pub const HEADER_LEN: usize = 64;
 
 /// How every batch begins.
 pub const MAGIC: [u8; 8] = *b"STEMEbat";
+
+/// How every batch ends.
+pub const END: [u8; 4] = *b"bEND";
+
+/// The bytes of a batch that are not records: header and end.
+pub const FRAME_LEN: u64 = (HEADER_LEN + END.len()) as u64;
 
 const VERSION: u8 = 1;
 
@@ -94,9 +101,9 @@ impl BatchHeader {
         header
     }
 
-    /// The length of header and records together, in bytes.
+    /// The length of header, records and end together, in bytes.
     pub const fn batch_len(&self) -> u64 {
-        HEADER_LEN as u64 + self.payload_len as u64
+        FRAME_LEN + self.payload_len as u64
     }
 }
 

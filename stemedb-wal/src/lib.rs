@@ -3,5 +3,8 @@
 pub mod batch;
 pub mod checksum;
 pub mod disk;
+pub mod error;
+pub mod log;
 pub mod record;
+pub mod recovery;
 pub mod segment;

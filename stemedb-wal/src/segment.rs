@@ -60,6 +60,7 @@
 
 mod trailer;
 
+pub(crate) use trailer::TRAILER_MAGIC;
 pub use trailer::{TRAILER_LEN, Trailer, encode_footer, footer_len, offsets_sum};
 
 use stemedb_merkle::hash::derive;
@@ -192,8 +193,7 @@ pub fn segment_name(generation: u32, first_index: u64) -> String {
 pub fn parse_segment_name(name: &str) -> Option<(u32, u64)> {
     let (generation, first_index) =
         name.strip_prefix("segment-")?.strip_suffix(".log")?.split_once('-')?;
-    let parsed =
-        (u32::from_str_radix(generation, 16).ok()?, first_index.parse().ok()?);
+    let parsed = (u32::from_str_radix(generation, 16).ok()?, first_index.parse().ok()?);
     (segment_name(parsed.0, parsed.1) == name).then_some(parsed)
 }
 

@@ -5,7 +5,8 @@ use crate::checksum::Salt;
 /// The length of the trailer in bytes.
 pub const TRAILER_LEN: usize = 64;
 
-const MAGIC: [u8; 8] = *b"STEMEEND";
+/// How every trailer begins.
+pub(crate) const TRAILER_MAGIC: [u8; 8] = *b"STEMEEND";
 const VERSION: u8 = 1;
 
 /// The last bytes of a sealed segment.
@@ -33,7 +34,7 @@ impl Trailer {
         let (magic, rest) = bytes.first_chunk::<TRAILER_LEN>()?.split_first_chunk::<8>()?;
         let (sum, covered) = rest.split_first_chunk::<4>()?;
         let sum = u32::from_le_bytes(*sum);
-        if *magic != MAGIC || sum != salt.checksum(position, covered) {
+        if *magic != TRAILER_MAGIC || sum != salt.checksum(position, covered) {
             return None;
         }
         let (offsets_sum, rest) = covered.split_first_chunk::<4>()?;
@@ -82,7 +83,7 @@ pub fn encode_footer(
     let entries = u32::try_from(offsets.len()).unwrap_or(u32::MAX);
 
     let mut trailer = [0; TRAILER_LEN];
-    trailer[..8].copy_from_slice(&MAGIC);
+    trailer[..8].copy_from_slice(&TRAILER_MAGIC);
     trailer[12..16].copy_from_slice(&offsets_sum.to_le_bytes());
     trailer[16..20].copy_from_slice(&entries.to_le_bytes());
     trailer[24..32].copy_from_slice(&first_index.to_le_bytes());
