@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod checksum;
+pub mod commit;
 pub mod disk;
 pub mod error;
 pub mod log;
