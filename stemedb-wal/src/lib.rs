@@ -2,9 +2,11 @@
 
 pub mod batch;
 pub mod checksum;
+pub mod clock;
 pub mod commit;
 pub mod disk;
 pub mod error;
+pub mod identity;
 pub mod log;
 pub mod record;
 pub mod recovery;
