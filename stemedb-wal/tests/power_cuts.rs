@@ -6,10 +6,19 @@
 mod history;
 
 use history::{ModelEntry, ORIGIN, body_of, id_of, open};
-use std::sync::{Arc, Mutex};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 use stemedb_wal::{
-    disk::{Disk, FaultyDisk, Moment, Survival},
+    disk::{Bytes, DirLock, Disk, DiskFile, FaultyDisk, Moment, Survival},
+    error::OpenError,
     log::{Log, LogOptions, NewRecord, Origin, Placed, Spares, Watermark},
+    segment::{SegmentHeader, parse_segment_name},
 };
 
 /// xorshift64*: the histories follow from their seeds alone.
@@ -42,9 +51,8 @@ fn options() -> LogOptions {
     LogOptions { segment_len: 3000, spares: Spares::None, ..LogOptions::default() }
 }
 
-/// Does random things to a log on `disk`; `known` is up to date at each of the disk's operations.
-fn live(disk: &FaultyDisk, known: &Mutex<Known>, random: &mut Random, steps: u64) {
-    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+/// Does random things to a log; `known` is up to date at each of the disk's operations.
+fn live(shared: Arc<dyn Disk>, known: &Mutex<Known>, random: &mut Random, steps: u64) {
     let mut log = None;
     let mut numbers = random.next();
     for _ in 0..steps {
@@ -183,7 +191,7 @@ fn simulate(seed: u64, steps: u64, wrap: fn(FaultyDisk) -> Arc<dyn Disk>) -> Res
             moments.lock().unwrap().push((moment, known));
         });
     }
-    live(&disk, &known, &mut Random(seed | 1), steps);
+    live(wrap(disk.clone()), &known, &mut Random(seed | 1), steps);
     disk.stop_observing();
     let moments = std::mem::take(&mut *moments.lock().unwrap());
     let mut cuts = 0;
@@ -202,6 +210,7 @@ fn simulate(seed: u64, steps: u64, wrap: fn(FaultyDisk) -> Arc<dyn Disk>) -> Res
             if known.watermark.is_some() && n % 2 == 0 {
                 verify(&wrap(cut.fork()), &known, known.watermark).map_err(context)?;
             }
+            damage_is_found(&cut, &known, cut_seed).map_err(context)?;
             cuts += verify_with_cuts(&cut, &known, cut_seed, wrap).map_err(context)?;
         }
     }
@@ -259,6 +268,116 @@ fn verify_with_cuts(
     let cut = observed.power_cut(Survival::Nothing, seed);
     let (_, after) = verify(&wrap(cut), &served, None)?;
     if after.len() == served.written.len() { Ok(count * 2) } else { Err("grew".into()) }
+}
+
+/// Damages a record that a mark covers, in what the cut left: that is never taken for torn.
+fn damage_is_found(disk: &FaultyDisk, known: &Known, seed: u64) -> Result<(), String> {
+    let mut random = Random(seed | 1);
+    // The last batch's header says that all before it is durable, and holds at most five records.
+    let Some(covered) = known.acknowledged.checked_sub(5).filter(|covered| *covered > 0) else {
+        return Ok(());
+    };
+    let entry = &known.written[usize::try_from(random.below(covered as u64)).unwrap()];
+    let disk = disk.fork();
+    let names = disk.list().unwrap();
+    let segments = names.iter().filter(|name| parse_segment_name(name).is_some());
+    let (name, offset) = segments
+        .filter_map(|name| {
+            let header = SegmentHeader::parse(&disk.contents(name).unwrap()).unwrap();
+            Some((name, entry.position.checked_sub(header.first_position)?))
+        })
+        .next_back()
+        .unwrap();
+    let before = disk.contents(name).unwrap();
+    let len = 60 + entry.body.len() as u64;
+    if random.below(2) == 0 {
+        disk.flip_bit(name, offset * 8 + random.below(len * 8)).unwrap();
+    } else {
+        let len = usize::try_from(1 + random.below(len)).unwrap();
+        disk.overwrite(name, &vec![0; len], offset).unwrap();
+    }
+    if disk.contents(name).unwrap() == before {
+        return Ok(());
+    }
+    let shared: Arc<dyn Disk> = Arc::new(disk);
+    let origin = Origin { clean: known.clean, ..ORIGIN };
+    match open(&shared, &origin, &options(), None) {
+        Err(OpenError::Damaged(_)) => Ok(()),
+        Err(error) => Err(format!("damage reported as: {error}")),
+        Ok((_, report, _)) => {
+            Err(format!("damage to entry {} not found: {:?}", entry.index, report.remarks))
+        }
+    }
+}
+
+/// A disk that syncs only the headers of files, and says that it synced all.
+#[derive(Debug)]
+struct Unsynced(FaultyDisk);
+
+#[derive(Debug)]
+struct UnsyncedFile(Arc<dyn DiskFile>, AtomicU64);
+
+impl Disk for Unsynced {
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(UnsyncedFile(self.0.open(name)?, AtomicU64::new(1))))
+    }
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(UnsyncedFile(self.0.create(name)?, AtomicU64::new(0))))
+    }
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.0.list()
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.0.remove(name)
+    }
+    fn sync_dir(&self) -> io::Result<()> {
+        self.0.sync_dir()
+    }
+    fn lock(&self) -> io::Result<Box<dyn DirLock>> {
+        self.0.lock()
+    }
+    fn map(&self, name: &str, in_place: bool) -> io::Result<Arc<dyn Bytes>> {
+        self.0.map(name, in_place)
+    }
+    fn available(&self) -> io::Result<u64> {
+        self.0.available()
+    }
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path(name)
+    }
+}
+
+impl DiskFile for UnsyncedFile {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buffer, offset)
+    }
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.1.store(offset, Ordering::Relaxed);
+        self.0.write_at(bytes, offset)
+    }
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.0.allocate(len)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+    fn sync(&self) -> io::Result<()> {
+        if self.1.load(Ordering::Relaxed) == 0 { self.0.sync() } else { Ok(()) }
+    }
+}
+
+#[test]
+fn control_a_writer_that_skips_the_sync_is_caught() {
+    for seed in 1..4 {
+        let error = simulate(seed, 40, |disk| Arc::new(Unsynced(disk))).unwrap_err();
+        println!("caught: {error}");
+    }
 }
 
 fn plain(disk: FaultyDisk) -> Arc<dyn Disk> {
