@@ -10,4 +10,5 @@ pub mod identity;
 pub mod log;
 pub mod record;
 pub mod recovery;
+pub mod repair;
 pub mod segment;
