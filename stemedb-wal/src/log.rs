@@ -391,14 +391,15 @@ impl Log {
     /// Syncs, and writes down how far the log is durable, unless that has been done.
     ///
     /// From then on no part of it can be taken for torn. Cheap when there is nothing to do, so it
-    /// can be called whenever the log is idle.
+    /// can be called whenever the log is idle. Where the disk has no room left for it, it is left
+    /// out: the log can be opened and closed on a full disk.
     ///
     /// # Errors
     ///
     /// If a write or a sync fails, now or earlier: the log is then poisoned.
     pub fn mark(&mut self) -> Result<(), AppendError> {
         self.sync()?;
-        if self.marked >= self.records_end {
+        if self.marked >= self.records_end || !self.has_room_for_mark() {
             return Ok(());
         }
         self.write_batch::<NewRecord<'_>>(&[], 0, &mut Vec::new())?;
@@ -618,6 +619,21 @@ impl Log {
                 Ok(())
             }
             Err(source) => Err(self.poison(Action::Allocate { len: needed }, source)),
+        }
+    }
+
+    fn has_room_for_mark(&mut self) -> bool {
+        let needed = self.offset + batch::FRAME_LEN;
+        if needed <= self.allocated {
+            return true;
+        }
+        match self.open.file.allocate(needed) {
+            Ok(()) => {
+                self.allocated = needed;
+                true
+            }
+            // Any other failure shows again when the mark is written.
+            Err(error) => error.kind() != io::ErrorKind::StorageFull,
         }
     }
 
