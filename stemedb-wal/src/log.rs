@@ -18,6 +18,7 @@
 
 pub(crate) mod encode;
 mod entries;
+pub(crate) mod offsets;
 mod reader;
 mod roll;
 pub(crate) mod segments;
@@ -254,8 +255,8 @@ impl Log {
     /// put in order and reported; the disk is changed only after all has been replayed.
     ///
     /// After the first opening and after [`close`](Self::close), the caller writes
-    /// where it [ends](Self::durable) into the store's identity, so that a log that lost its end is
-    /// noticed.
+    /// where it [ends](Self::clean_mark) into the store's identity, so that a log that lost its end
+    /// is noticed.
     ///
     /// # Errors
     ///
@@ -459,9 +460,17 @@ impl Log {
         LogReader::new(Arc::clone(&self.shared))
     }
 
-    /// Up to where the log is durable, with the number of entries there.
+    /// Up to where the log is durable, with the number of entries there. A mark at the end does not
+    /// count: whoever opens the log from here on finds it, and knows that this is a place between two
+    /// batches.
     pub fn durable(&self) -> Watermark {
-        self.durable.mark
+        let Watermark { position, next_index } = self.durable.mark;
+        Watermark { position: position.min(self.records_end), next_index }
+    }
+
+    /// Up to where the log is durable, marks included: for the store's identity.
+    pub fn clean_mark(&self) -> CleanMark {
+        self.durable.mark.into()
     }
 
     /// The position behind all that was written.
@@ -593,7 +602,7 @@ impl Log {
             // Offsets fit: a segment is never longer than SEGMENT_LEN_MAX.
             let new = entries
                 .map(|placed| u32::try_from(placed.position - first_position).unwrap_or(u32::MAX));
-            offsets.write().unwrap_or_else(std::sync::PoisonError::into_inner).extend(new);
+            offsets.extend(new);
         }
     }
 
