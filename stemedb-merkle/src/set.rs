@@ -32,7 +32,10 @@ mod prove;
 #[cfg(test)]
 mod tests;
 
-pub use self::{changes::Changes, iter::Iter};
+pub use self::{
+    changes::{ChangedBlock, Changes},
+    iter::Iter,
+};
 
 /// The set of ids that a store holds, with a root over them that is always current.
 ///

@@ -277,6 +277,21 @@ impl Archive {
         Ok(start..end.max(start))
     }
 
+    /// Whether a delta behind the first `kept` has an id with this prefix.
+    pub(crate) fn changed_since(
+        &self,
+        kept: usize,
+        depth: usize,
+        prefix: u64,
+    ) -> Result<bool, ArchiveError> {
+        for delta in self.deltas.iter().skip(kept) {
+            if !self.delta_places(delta.as_ref(), depth, prefix)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Brings the subtree at `depth` with this prefix into memory: a node whose children are
     /// archived still, or the ids of one page. `depth` is a multiple of four, or that of the pages.
     pub(crate) fn thaw(&self, depth: usize, prefix: u64) -> Result<Child, ArchiveError> {
@@ -294,7 +309,7 @@ impl Archive {
         match changed {
             Some(block) => {
                 let block = block?;
-                copy(block.hashes, &mut node)?;
+                copy(block.hashes, &mut node);
                 *node.occupied = block.occupied;
                 *node.many = block.many;
             }
@@ -317,7 +332,7 @@ impl Archive {
         node: &mut NodeMut<'_>,
     ) -> Result<(), ArchiveError> {
         let start = block_start(depth, prefix, self.page_bits);
-        copy(self.base.hashes(start..start + level_start(bits + 1))?, node)?;
+        copy(self.base.hashes(start..start + level_start(bits + 1))?, node);
         let below = self.page_bits - depth - bits;
         let first = usize::try_from(prefix << (self.page_bits - depth)).unwrap_or(usize::MAX);
         let mut from = self.base.page_start(first)?;
@@ -341,12 +356,10 @@ impl Archive {
     }
 }
 
-fn copy(hashes: &[Hash], node: &mut NodeMut<'_>) -> Result<(), ArchiveError> {
-    // The arrays have checked the length already; a block of another width can't come here.
+fn copy(hashes: &[Hash], node: &mut NodeMut<'_>) {
     for (place, hash) in node.hashes.iter_mut().zip(hashes) {
         *place = *hash;
     }
-    Ok(())
 }
 
 fn collect(ids: &[Hash], positions: &[PackedPosition], into: &mut Vec<Entry>) {

@@ -91,7 +91,7 @@ impl Iter {
                     self.ahead.push(Subtree {
                         child: node.child(index).clone(),
                         depth: depth + count,
-                        prefix: here.wrapping_shl(4).wrapping_shr(4) << count | index as u64,
+                        prefix: here << count | index as u64,
                     });
                 }
             }
@@ -107,9 +107,9 @@ impl Iter {
     }
 }
 
-/// Whether an id begins with these `depth` bits; deeper than a prefix tells, always.
+/// Whether an id is known to begin with these `depth` bits; deeper than 32 it is not.
 fn prefix_agrees(id: &Hash, depth: usize, here: u64) -> bool {
-    depth > 32 || prefix(id, depth) == here
+    depth <= 32 && prefix(id, depth) == here
 }
 
 fn successor(id: &Hash) -> Option<Hash> {

@@ -224,15 +224,34 @@ impl Child {
             return Self::page(entries);
         }
         let width = entries.len().div_ceil(CHILD_LEN_AIM).next_power_of_two();
-        let bits_wanted = (width.trailing_zeros() as usize).clamp(1, NODE_BITS_MAX);
-        let mut child = Self::with_bits(bits_wanted.min(256 - depth));
+        let count = (width.trailing_zeros() as usize).clamp(1, NODE_BITS_MAX);
+        Self::build_node(entries, depth, count.min(256 - depth), Self::build)
+    }
+
+    /// The same in nodes that span what an archive's blocks span, above pages of `page_bits`.
+    pub(crate) fn build_blocks(entries: &[Entry], depth: usize, page_bits: usize) -> Self {
+        match super::archive::block_bits(depth, page_bits) {
+            0 => Self::build(entries, depth),
+            _ if entries.is_empty() => Self::Empty,
+            count => Self::build_node(entries, depth, count, |entries, depth| {
+                Self::build_blocks(entries, depth, page_bits)
+            }),
+        }
+    }
+
+    fn build_node(
+        entries: &[Entry],
+        depth: usize,
+        count: usize,
+        below: impl Fn(&[Entry], usize) -> Self,
+    ) -> Self {
+        let mut child = Self::with_bits(count);
         if let Some(node) = child.node_mut() {
-            let count = node.children.len().trailing_zeros() as usize;
             let mut rest = entries;
             for (index, child) in node.children.iter_mut().enumerate() {
                 let (here, behind) = split_prefix(rest, depth, count, index);
                 rest = behind;
-                *child = Self::build(here, depth + count);
+                *child = below(here, depth + count);
                 *node.dirty |= u16::from(!here.is_empty()) << index;
             }
         }

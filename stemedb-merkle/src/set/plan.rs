@@ -294,7 +294,7 @@ impl Plan {
 }
 
 /// Splits sorted ids by their bit at `depth`.
-fn split_bit(entries: &[Entry], depth: usize) -> (&[Entry], &[Entry]) {
+pub(crate) fn split_bit(entries: &[Entry], depth: usize) -> (&[Entry], &[Entry]) {
     let zeros = if entries.len() <= PAGE_LEN_MAX {
         entries.iter().take_while(|entry| !bit(&entry.id, depth)).count()
     } else {
