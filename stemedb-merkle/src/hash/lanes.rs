@@ -205,24 +205,29 @@ mod simd {
     ) {
         let mut m = [l.splat(0); 16];
         for quad in 0..N / 16 {
-            let rows: [L::Word; 4] = core::array::from_fn(|row| {
-                l.load(core::array::from_fn(|column| {
-                    inputs[4 * column + row].as_chunks::<16>().0[quad]
-                }))
-            });
+            let mut rows = [l.splat(0); 4];
+            for row in 0..4 {
+                let mut chunks = [[0; 16]; C];
+                for column in 0..C {
+                    chunks[column] = inputs[4 * column + row].as_chunks::<16>().0[quad];
+                }
+                rows[row] = l.load(chunks);
+            }
             let rows = l.transpose(rows);
             m[4 * quad] = rows[0];
             m[4 * quad + 1] = rows[1];
             m[4 * quad + 2] = rows[2];
             m[4 * quad + 3] = rows[3];
         }
-        let mut v: [L::Word; 16] = core::array::from_fn(|i| match i {
-            0..8 => l.splat(key[i]),
-            8..12 => l.splat(IV[i - 8]),
-            14 => l.splat(if N == 64 { 64 } else { 32 }),
-            15 => l.splat(FLAGS),
-            _ => l.splat(0),
-        });
+        let mut v = [l.splat(0); 16];
+        for i in 0..8 {
+            v[i] = l.splat(key[i]);
+        }
+        for i in 0..4 {
+            v[i + 8] = l.splat(IV[i]);
+        }
+        v[14] = l.splat(if N == 64 { 64 } else { 32 });
+        v[15] = l.splat(FLAGS);
         round!(l, v, m, 0);
         round!(l, v, m, 1);
         round!(l, v, m, 2);
@@ -231,8 +236,10 @@ mod simd {
         round!(l, v, m, 5);
         round!(l, v, m, 6);
         for half in 0..2 {
-            let words: [L::Word; 4] =
-                core::array::from_fn(|i| l.xor(v[4 * half + i], v[4 * half + i + 8]));
+            let mut words = [l.splat(0); 4];
+            for i in 0..4 {
+                words[i] = l.xor(v[4 * half + i], v[4 * half + i + 8]);
+            }
             let words = l.transpose(words);
             for row in 0..4 {
                 let chunks = l.store(words[row]);

@@ -109,7 +109,7 @@ impl Walk<'_> {
         let part = Snapshot { top: child.clone(), ..Snapshot::default() };
         let entries = part.iter().collect::<Result<Vec<_>, _>>()?;
         let mut aligned = Child::build_blocks(&entries, depth, self.page_bits);
-        Plan::default().rehash(&mut aligned, depth, 0);
+        Plan::default().rehash(&mut aligned, depth);
         Ok(aligned)
     }
 

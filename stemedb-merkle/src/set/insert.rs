@@ -3,8 +3,8 @@
 use super::{
     MerkleTree,
     archive::{Archive, ArchiveError, key, prefix},
-    node::{Child, Entry, bits, split_prefix},
-    plan::Plan,
+    node::{Child, Entry, NODE_BITS_MAX, PAGE_LEN_MAX, State, bits, split_prefix},
+    plan::{Part, Plan},
 };
 use crate::Hash;
 
@@ -38,9 +38,18 @@ impl MerkleTree {
         if entries.is_empty() {
             return Ok(0);
         }
-        let inserted = insert(&mut self.now.top, 0, entries, &mut self.scratch);
-        self.rehash(inserted, self.now.count + inserted as u64);
+        let inserted = self.insert_fresh(entries);
         Ok(inserted)
+    }
+
+    fn insert_fresh(&mut self, entries: &[Entry]) -> usize {
+        let mut insertion = Insertion { plan: &mut self.plan, scratch: &mut self.scratch, count: 0 };
+        let settled = insertion.settle(&mut self.now.top, 0, entries);
+        let inserted = insertion.count;
+        if let Some((top_hash, _)) = settled {
+            self.now.settle(top_hash, self.now.count + inserted as u64);
+        }
+        inserted
     }
 
     /// Removes ids. Only for sets that are asked for their root and dropped: the public types have
@@ -56,15 +65,11 @@ impl MerkleTree {
             }
             removed += usize::from(remove(&mut self.now.top, 0, id));
         }
-        self.rehash(removed, self.now.count - removed as u64);
-        Ok(removed)
-    }
-
-    fn rehash(&mut self, changes: usize, count: u64) {
-        if changes > 0 {
-            let (top_hash, _) = self.plan.rehash(&mut self.now.top, 0, changes);
-            self.now.settle(top_hash, count);
+        if removed > 0 {
+            let (top_hash, _) = self.plan.rehash(&mut self.now.top, 0);
+            self.now.settle(top_hash, self.now.count - removed as u64);
         }
+        Ok(removed)
     }
 }
 
@@ -81,7 +86,7 @@ fn thaw(
         if let Child::Archived = child {
             *child = archive.thaw(depth, prefix(id, depth))?;
             if depth == archive.page_bits() {
-                plan.rehash(child, depth, 0);
+                plan.rehash(child, depth);
                 return Ok(());
             }
         }
@@ -93,57 +98,118 @@ fn thaw(
     }
 }
 
-/// Inserts sorted entries that share their first `depth` bits; says how many are new. Whose hashes
-/// change is noted in the nodes.
-fn insert(child: &mut Child, depth: usize, new: &[Entry], scratch: &mut Vec<Entry>) -> usize {
-    match child {
-        Child::Empty => {
-            *child = Child::build(new, depth);
-            return new.len();
-        }
-        Child::Page(entries) => {
-            scratch.clear();
-            merge(entries, new, scratch);
-            let inserted = scratch.len() - entries.len();
-            if inserted > 0 {
-                *child = Child::build(scratch, depth);
+/// About how many entries are inserted and hashed at once: what is in the making for them fits a
+/// second-level cache.
+const ENTRIES_AT_ONCE: usize = 2048;
+
+struct Insertion<'a> {
+    plan: &'a mut Plan,
+    scratch: &'a mut Vec<Entry>,
+    /// How many entries were new.
+    count: usize,
+}
+
+impl Insertion<'_> {
+    /// Inserts sorted entries that share their first `depth` bits and makes all hashes. `None` if
+    /// none was new.
+    fn settle(
+        &mut self,
+        child: &mut Child,
+        depth: usize,
+        new: &[Entry],
+    ) -> Option<(Hash, State)> {
+        if new.len() <= ENTRIES_AT_ONCE || child.node().is_none() {
+            if new.len() > ENTRIES_AT_ONCE && matches!(child, Child::Empty) {
+                // Wide from the start, so that its parts are made one after the other.
+                *child = Child::with_bits(NODE_BITS_MAX.min(256 - depth));
+                return self.settle(child, depth, new);
             }
-            return inserted;
+            self.plan.clear();
+            let part = self.insert(child, depth, new)?;
+            return Some(self.plan.settle(child, part));
         }
-        Child::Archived => {
-            debug_assert!(false, "paths are thawed before entries are inserted");
-            return 0;
+        let mut node = child.node_mut()?;
+        let count = node.bits();
+        let mut settled = [None; 1 << NODE_BITS_MAX];
+        let mut rest = new;
+        while let Some(first) = rest.first() {
+            let index = bits(&first.id, depth, count);
+            let (here, behind) = split_prefix(rest, depth, count, index);
+            rest = behind;
+            let below = node.children.get_mut(index)?;
+            *settled.get_mut(index)? = self.settle(below, depth + count, here);
         }
-        _ => {}
+        self.plan.clear();
+        let mut parts = [Part::EMPTY; 1 << NODE_BITS_MAX];
+        for (index, (part, settled)) in parts.iter_mut().zip(settled).enumerate() {
+            if let Some((hash, state)) = settled {
+                *part = self.plan.known(hash, state);
+                *node.dirty |= 1 << index;
+            }
+        }
+        if *node.dirty == 0 {
+            return None;
+        }
+        let part = self.plan.fold(&mut node, parts);
+        Some(self.plan.settle(child, part))
     }
-    if let Some(entries) = outgrown(child, new.len()) {
-        scratch.clear();
-        merge(&entries, new, scratch);
-        let inserted = scratch.len() - entries.len();
-        if inserted > 0 {
-            *child = Child::build(scratch, depth);
+
+    /// Inserts sorted entries that share their first `depth` bits and notes the hashes to be made.
+    /// `None` if none was new.
+    fn insert(&mut self, child: &mut Child, depth: usize, new: &[Entry]) -> Option<Part> {
+        match child {
+            Child::Empty => {
+                self.count += new.len();
+                *child = Child::build(new, depth);
+                return Some(self.plan.child(child, depth));
+            }
+            Child::Page(entries) => {
+                self.scratch.clear();
+                merge(entries, new, self.scratch);
+                let inserted = self.scratch.len() - entries.len();
+                return self.rebuild(child, depth, inserted);
+            }
+            Child::Archived => {
+                debug_assert!(false, "paths are thawed before entries are inserted");
+                return None;
+            }
+            _ => {}
         }
-        return inserted;
-    }
-    let Some(node) = child.node_mut() else { return 0 };
-    let count = node.bits();
-    let mut inserted = 0;
-    let mut rest = new;
-    while let Some(first) = rest.first() {
-        let index = bits(&first.id, depth, count);
-        let (here, behind) = match rest.len() {
-            1 => (rest, Default::default()),
-            _ => split_prefix(rest, depth, count, index),
-        };
-        rest = behind;
-        let Some(below) = node.children.get_mut(index) else { break };
-        let inserted_here = insert(below, depth + count, here, scratch);
-        if inserted_here > 0 {
-            *node.dirty |= 1 << index;
-            inserted += inserted_here;
+        if let Some(entries) = outgrown(child, new.len()) {
+            self.scratch.clear();
+            merge(&entries, new, self.scratch);
+            let inserted = self.scratch.len() - entries.len();
+            return self.rebuild(child, depth, inserted);
         }
+        let mut node = child.node_mut()?;
+        let count = node.bits();
+        let mut parts = [Part::EMPTY; 1 << NODE_BITS_MAX];
+        let mut rest = new;
+        while let Some(first) = rest.first() {
+            let index = bits(&first.id, depth, count);
+            let (here, behind) = match rest.len() {
+                1 => (rest, Default::default()),
+                _ => split_prefix(rest, depth, count, index),
+            };
+            rest = behind;
+            let below = node.children.get_mut(index)?;
+            if let Some(changed) = self.insert(below, depth + count, here) {
+                *node.dirty |= 1 << index;
+                *parts.get_mut(index)? = changed;
+            }
+        }
+        (*node.dirty != 0).then(|| self.plan.fold(&mut node, parts))
     }
-    inserted
+
+    /// Makes a subtree anew of the entries in the scratch buffer, `inserted` of which are new.
+    fn rebuild(&mut self, child: &mut Child, depth: usize, inserted: usize) -> Option<Part> {
+        if inserted == 0 {
+            return None;
+        }
+        self.count += inserted;
+        *child = Child::build(self.scratch, depth);
+        Some(self.plan.child(child, depth))
+    }
 }
 
 /// All entries of a narrow node over pages alone, if with so many more it had better be wider.
@@ -175,10 +241,15 @@ fn outgrown(child: &Child, more: usize) -> Option<Vec<Entry>> {
 /// Adds both, sorted; of equal ids the old entry stays.
 fn merge(mut old: &[Entry], new: &[Entry], into: &mut Vec<Entry>) {
     for entry in new {
-        let before = if old.len() <= super::node::PAGE_LEN_MAX {
-            old.iter().take_while(|other| other.id < entry.id).count()
+        let wanted = key(&entry.id);
+        let less = |other: &Entry| {
+            let key = key(&other.id);
+            key < wanted || key == wanted && other.id < entry.id
+        };
+        let before = if old.len() <= PAGE_LEN_MAX {
+            old.iter().take_while(|other| less(other)).count()
         } else {
-            old.partition_point(|other| other.id < entry.id)
+            old.partition_point(less)
         };
         let (less, rest) = old.split_at_checked(before).unwrap_or((old, &[]));
         into.extend_from_slice(less);

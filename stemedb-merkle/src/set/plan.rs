@@ -4,7 +4,9 @@
 //! rounds by their height above the leaves, so that all of one round are independent and share the
 //! SIMD lanes; a second pass in the same order fetches the results.
 
-use super::node::{Child, Entry, NodeMut, PAGE_LEN_MAX, State, bit, level_start, state};
+use super::node::{
+    Child, Entry, NODE_BITS_MAX, NodeMut, PAGE_LEN_MAX, State, bit, level_start, state,
+};
 use crate::{
     Hash,
     hash::{self, EMPTY},
@@ -21,16 +23,6 @@ pub(crate) struct Part {
 impl Part {
     /// The subtree without ids.
     pub(crate) const EMPTY: Self = Self { value: 0, height: 0, state: State::Empty };
-}
-
-/// About how many changes are planned at once: their hashes fill a second-level cache.
-const CHANGES_AT_ONCE: usize = 2048;
-
-/// Whether the hashes of a changed node's children are made already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Settled {
-    No,
-    Children,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -110,110 +102,126 @@ impl Plan {
             [] => Part::EMPTY,
             [entry] => self.leaf(&entry.id),
             _ => {
-                let (zeros, ones) = split_bit(entries, depth);
-                let left = self.page(zeros, depth + 1);
-                let right = self.page(ones, depth + 1);
-                self.join(left, right)
-            }
-        }
-    }
-
-    /// Makes all hashes of a changed subtree anew and says what its own is.
-    ///
-    /// `changes` is about how many ids came or went: with many of them one part of the tree is
-    /// finished after the other, so that what is in the making stays in the processor's caches.
-    pub(crate) fn rehash(
-        &mut self,
-        child: &mut Child,
-        depth: usize,
-        changes: usize,
-    ) -> (Hash, State) {
-        let mut settled = Settled::No;
-        if changes > CHANGES_AT_ONCE
-            && let Some(mut node) = child.node_mut()
-        {
-            settled = Settled::Children;
-            let bits = node.bits();
-            let mut dirty = *node.dirty;
-            let changes = changes / (dirty.count_ones() as usize).max(1);
-            while dirty != 0 {
-                let index = dirty.trailing_zeros() as usize;
-                dirty &= dirty - 1;
-                let Some(below) = node.children.get_mut(index) else { break };
-                let (hash, state) = self.rehash(below, depth + bits, changes);
-                let slot = level_start(bits) + index;
-                node.set_state(slot, state);
-                if let Some(place) = node.hashes.get_mut(slot) {
-                    *place = hash;
+                // The 64 bits from `depth` on nearly always tell all of a page's ids apart, and
+                // numbers are split faster than ids are.
+                let mut keys = [0; PAGE_LEN_MAX];
+                match keys.get_mut(..entries.len()) {
+                    Some(keys) => {
+                        for (key, entry) in keys.iter_mut().zip(entries) {
+                            *key = bits_at(&entry.id, depth);
+                        }
+                        self.keyed_page(entries, keys, depth, 0)
+                    }
+                    None => self.halve_page(entries, depth),
                 }
             }
         }
+    }
+
+    fn halve_page(&mut self, entries: &[Entry], depth: usize) -> Part {
+        let (zeros, ones) = split_bit(entries, depth);
+        let left = self.page(zeros, depth + 1);
+        let right = self.page(ones, depth + 1);
+        self.join(left, right)
+    }
+
+    /// The same with the 64 bits of each id from `depth` on, of which `used` are equal already.
+    fn keyed_page(&mut self, entries: &[Entry], keys: &[u64], depth: usize, used: u32) -> Part {
+        let (first, last) = match (keys, entries) {
+            ([], _) => return Part::EMPTY,
+            ([_], [entry]) => return self.leaf(&entry.id),
+            ([first, .., last], _) => (first, last),
+            _ => return self.halve_page(entries, depth + used as usize),
+        };
+        let shared = (first ^ last).leading_zeros();
+        if shared == 64 {
+            return self.halve_page(entries, depth + used as usize);
+        }
+        let zeros = keys.iter().take_while(|key| **key << shared >> 63 == 0).count();
+        let (left_entries, right_entries) = entries.split_at(zeros);
+        let (left_keys, right_keys) = keys.split_at(zeros);
+        let left = self.keyed_page(left_entries, left_keys, depth, shared + 1);
+        let right = self.keyed_page(right_entries, right_keys, depth, shared + 1);
+        let mut part = self.join(left, right);
+        for level in (used..shared).rev() {
+            part = if first << level >> 63 == 0 {
+                self.join(part, Part::EMPTY)
+            } else {
+                self.join(Part::EMPTY, part)
+            };
+        }
+        part
+    }
+
+    /// Makes all hashes of a changed subtree anew and says what its own is.
+    pub(crate) fn rehash(&mut self, child: &mut Child, depth: usize) -> (Hash, State) {
         self.clear();
-        let part = self.child(child, depth, settled);
+        let part = self.child(child, depth);
+        self.settle(child, part)
+    }
+
+    /// Makes all hashes that were noted for a subtree and says what its own is.
+    pub(crate) fn settle(&mut self, child: &mut Child, part: Part) -> (Hash, State) {
         self.run();
-        self.fetch(child, settled, &mut 0);
+        self.fetch(child, &mut 0);
         (self.hash(part), part.state)
     }
 
-    /// The subtree of a changed child.
-    fn child(&mut self, child: &mut Child, depth: usize, settled: Settled) -> Part {
-        match child {
-            Child::Page(entries) => self.page(entries, depth),
-            _ => match child.node_mut() {
-                Some(node) => self.node(node, depth, settled),
-                None => Part::EMPTY,
-            },
+    /// The subtree of a child of whose nodes some are noted as changed.
+    pub(crate) fn child(&mut self, child: &mut Child, depth: usize) -> Part {
+        if let Child::Page(entries) = child {
+            return self.page(entries, depth);
         }
-    }
-
-    /// The subtree of a changed node; its masks are brought up to date on the way.
-    fn node(&mut self, mut node: NodeMut<'_>, depth: usize, settled: Settled) -> Part {
-        let bits = node.bits();
-        // Parts of the subtrees one level down; `None` is as it was and not needed so far.
-        let mut below: [Option<Part>; 16] = [None; 16];
+        let Some(mut node) = child.node_mut() else { return Part::EMPTY };
+        let mut parts = [Part::EMPTY; 1 << NODE_BITS_MAX];
+        let below = depth + node.bits();
         let mut dirty = *node.dirty;
         while dirty != 0 {
             let index = dirty.trailing_zeros() as usize;
             dirty &= dirty - 1;
-            let slot = level_start(bits) + index;
-            let part = match (settled, node.children.get_mut(index)) {
-                (Settled::No, Some(child)) => self.child(child, depth + bits, Settled::No),
-                _ => self.clean(&node, slot),
-            };
-            self.results.push(part.value);
-            node.set_state(slot, part.state);
-            if let Some(below) = below.get_mut(index) {
-                *below = Some(part);
+            if let (Some(part), Some(child)) = (parts.get_mut(index), node.children.get_mut(index))
+            {
+                *part = self.child(child, below);
+            }
+        }
+        self.fold(&mut node, parts)
+    }
+
+    /// The subtree of a node, from those of the children that are noted as changed. The node's
+    /// masks are brought up to date on the way.
+    pub(crate) fn fold(&mut self, node: &mut NodeMut<'_>, mut parts: [Part; 16]) -> Part {
+        let bits = node.bits();
+        let mut dirty = u32::from(*node.dirty);
+        for index in ones(dirty) {
+            if let Some(part) = parts.get(index) {
+                self.results.push(part.value);
+                node.set_state(level_start(bits) + index, part.state);
             }
         }
         for level in (1..=bits).rev() {
             let start = level_start(level);
-            let mut above: [Option<Part>; 16] = [None; 16];
-            for index in 0..1_usize << (level - 1) {
-                let pair = (
-                    below.get(2 * index).copied().flatten(),
-                    below.get(2 * index + 1).copied().flatten(),
-                );
-                let joined = match pair {
-                    (None, None) => continue,
-                    (left, right) => {
-                        let left = left.unwrap_or_else(|| self.clean(&node, start + 2 * index));
-                        let right =
-                            right.unwrap_or_else(|| self.clean(&node, start + 2 * index + 1));
-                        self.join(left, right)
+            let above = halved(dirty);
+            for index in ones(above) {
+                let mut half = |side: usize| {
+                    let place = 2 * index + side;
+                    match parts.get(place) {
+                        Some(part) if dirty >> place & 1 == 1 => *part,
+                        _ => self.clean(node, start + place),
                     }
                 };
+                let (left, right) = (half(0), half(1));
+                let joined = self.join(left, right);
                 if level > 1 {
                     self.results.push(joined.value);
                     node.set_state(level_start(level - 1) + index, joined.state);
                 }
-                if let Some(above) = above.get_mut(index) {
-                    *above = Some(joined);
+                if let Some(part) = parts.get_mut(index) {
+                    *part = joined;
                 }
             }
-            below = above;
+            dirty = above;
         }
-        below.first().copied().flatten().unwrap_or(Part::EMPTY)
+        parts[0]
     }
 
     fn clean(&mut self, node: &NodeMut<'_>, slot: usize) -> Part {
@@ -263,24 +271,21 @@ impl Plan {
     }
 
     /// Fetches the results into a changed child, in the order in which they were noted.
-    fn fetch(&self, child: &mut Child, settled: Settled, next: &mut usize) {
+    fn fetch(&self, child: &mut Child, next: &mut usize) {
         let Some(node) = child.node_mut() else { return };
         let bits = node.bits();
-        let mut dirty = *node.dirty;
+        let mut dirty = u32::from(*node.dirty);
         *node.dirty = 0;
-        for index in (0..16).filter(|index| dirty >> index & 1 == 1) {
-            if let (Settled::No, Some(child)) = (settled, node.children.get_mut(index)) {
-                self.fetch(child, settled, next);
+        for index in ones(dirty) {
+            if let Some(child) = node.children.get_mut(index) {
+                self.fetch(child, next);
             }
-            self.take(node.hashes.get_mut(level_start(bits) + index), next);
         }
-        for level in (1..bits).rev() {
-            dirty = (0..8).fold(0, |above, index| {
-                above | u16::from(dirty >> (2 * index) & 3 != 0) << index
-            });
-            for index in (0..8).filter(|index| dirty >> index & 1 == 1) {
+        for level in (1..=bits).rev() {
+            for index in ones(dirty) {
                 self.take(node.hashes.get_mut(level_start(level) + index), next);
             }
+            dirty = halved(dirty);
         }
     }
 
@@ -291,6 +296,41 @@ impl Plan {
         }
         *next += 1;
     }
+}
+
+/// The places of the ones in a mask, lowest first.
+pub(crate) fn ones(mut mask: u32) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let place = mask.trailing_zeros();
+        mask &= mask.wrapping_sub(1);
+        (place < 32).then_some(place as usize)
+    })
+}
+
+/// Of each two bits of a mask, whether one is set.
+fn halved(mask: u32) -> u32 {
+    let mut pairs = (mask | mask >> 1) & 0x5555;
+    pairs = (pairs | pairs >> 1) & 0x3333;
+    pairs = (pairs | pairs >> 2) & 0x0f0f;
+    (pairs | pairs >> 4) & 0x00ff
+}
+
+/// The 64 bits of an id from `depth` on; bits behind the last read as zeros.
+fn bits_at(id: &Hash, depth: usize) -> u64 {
+    let byte = depth / 8;
+    let mut bytes = [0; 9];
+    let from = id.get(byte..).unwrap_or_default();
+    match from.first_chunk::<9>() {
+        Some(chunk) => bytes = *chunk,
+        None => {
+            for (to, from) in bytes.iter_mut().zip(from) {
+                *to = *from;
+            }
+        }
+    }
+    let [front @ .., last] = bytes;
+    let shift = depth % 8;
+    u64::from_be_bytes(front) << shift | u64::from(last) << shift >> 8
 }
 
 /// Splits sorted ids by their bit at `depth`.
