@@ -241,11 +241,34 @@ fn every_node_is_read_from_tiles_log_or_edge() {
             let node = Node::new(level, index).unwrap();
             assert_eq!(reader.node(node).unwrap(), tree.node(node).unwrap(), "{node:?}");
         }
-        let error = reader.node(Node::new(level, nodes).unwrap()).unwrap_err();
+        let beyond = Node::new(level, nodes).unwrap();
+        let error = reader.node(beyond).unwrap_err();
+        assert_eq!(reader.nodes(&[beyond]), Err(error));
         let size = history.size();
         assert_eq!(error, ReadNodeError::NotInTree { level, index: nodes, size });
     }
     assert_eq!(history.head(), tree.head());
+}
+
+/// The proofs of a long log, read in batches that mix leaves, tiles of two heights and the edge.
+#[test]
+fn proofs_read_from_tiles_are_those_of_the_tree() {
+    let (history, disk, tree) = long_log();
+    let reader = history.reader(&disk);
+    let sizes = [1, 255, 256, 257, 65_536, 65_537, 70_000, 131_072, 131_500, LONG - 1, LONG];
+    for size in sizes.map(|size| TreeSize(size as u64)) {
+        assert_eq!(root_at(&reader, size).unwrap(), root_at(&tree, size).unwrap());
+        for index in [0, 1, 254, 255, 256, 65_535, 65_536, 131_072, size.0 - 1] {
+            if index < size.0 {
+                let at = LeafIndex(index);
+                let proof = InclusionProof::prove(&reader, at, size).unwrap();
+                assert_eq!(InclusionProof::prove(&tree, at, size), Ok(proof), "{index} of {size}");
+                let old = TreeSize(index);
+                let proof = ConsistencyProof::prove(&reader, old, size).unwrap();
+                assert_eq!(ConsistencyProof::prove(&tree, old, size), Ok(proof), "{old} {size}");
+            }
+        }
+    }
 }
 
 /// A snapshot stays what it was while the writer goes on, across tiles that complete meanwhile.
