@@ -20,6 +20,23 @@
 //! verifiers need neither.
 //!
 //! Nothing here reads, writes or waits.
+//!
+//! ```
+//! use stemedb_merkle::history::{
+//!     ConsistencyProof, InclusionProof, LeafIndex, MemoryHistory, TreeSize, leaf_hash,
+//! };
+//!
+//! let mut log: MemoryHistory = (0..5).map(|time| leaf_hash(time, &[7; 32])).collect();
+//! let old = log.head();
+//! log.append(leaf_hash(9, &[8; 32]));
+//! let new = log.head();
+//!
+//! let proof = InclusionProof::prove(&log, LeafIndex(5), new.size)?;
+//! assert_eq!(proof.verify(&leaf_hash(9, &[8; 32]), LeafIndex(5), &new), Ok(()));
+//! let proof = ConsistencyProof::prove(&log, old.size, TreeSize(6))?;
+//! assert_eq!(proof.verify(&old, &new), Ok(()));
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
 
 mod consistency;
 mod digest;

@@ -2,7 +2,7 @@
 //!
 //! Both inputs have one length each, so their padding is fixed: a leaf is 1 + 40 bytes and fits one
 //! block of SHA-256, a node is 1 + 64 bytes and takes two. Filling the blocks here and calling the
-//! compression function halves the cost of a node (about 55 ns against 104 ns with SHA extensions).
+//! compression function leaves little beside it; tests hold the result against the plain hash.
 
 use sha2::block_api::compress256;
 

@@ -29,7 +29,7 @@ pub trait NodeReader {
     /// If it cannot be read.
     fn node(&self, node: Node) -> Result<Hash, Self::Error>;
 
-    /// The hashes of several such nodes, in order.
+    /// The hashes of several such nodes: one each, in order.
     ///
     /// # Errors
     ///
@@ -67,6 +67,16 @@ pub trait TileSource {
     ///
     /// If it cannot be read.
     fn tile_node(&self, tile: TileId, slot: usize) -> Result<Hash, Self::Error>;
+
+    /// The hashes in several such slots: one each, in order. Slots of the same tile mostly follow
+    /// each other, so a source that reads whole tiles does well to keep the last.
+    ///
+    /// # Errors
+    ///
+    /// If one of them cannot be read.
+    fn tile_nodes(&self, places: &[(TileId, usize)]) -> Result<Vec<Hash>, Self::Error> {
+        places.iter().map(|(tile, slot)| self.tile_node(*tile, *slot)).collect()
+    }
 
     /// The [`leaf_hash`](super::leaf_hash) of an entry of the log.
     ///
