@@ -5,39 +5,84 @@
 //! - Bytes that were written before a [`DiskFile::sync`] that returned `Ok` survive.
 //! - Of bytes that were written since, each aligned sector of [`SECTOR_LEN`] bytes holds either the
 //!   new bytes or the old ones (zeros where the file had not reached before), independently of all
-//!   other sectors and of the order of the writes. The file may have its old length, its new one, or
-//!   any between.
+//!   other sectors and of the order of the writes. A sector written several times holds what it was
+//!   after any of them. The file may have its old length, its new one, or any between.
+//! - Where a file is cut short inside a sector, the rest of that sector may be zeros although the
+//!   file still has its old length: file systems zero it before they change the length.
 //! - After a sync that failed, nothing is known about what was written since the last one that
-//!   succeeded, whatever reads show.
+//!   succeeded, whatever reads show. A later sync that succeeds covers only sectors that were
+//!   written again after the failure.
 //! - Creating, renaming and removing become durable, in their order, with [`Disk::sync_dir`]; until
 //!   then any prefix of them may have happened. The contents of a file are durable only by its own
 //!   sync, whatever its name.
+
+mod faulty;
+mod file;
+mod loaded;
+mod map;
+mod memory;
+mod pages;
+
+pub use self::{
+    faulty::{Fault, FaultyDisk, Flavour, Moment, Operation, Survival, Target},
+    file::FileDisk,
+    memory::MemoryDisk,
+};
 
 use std::{fmt, io, path::PathBuf, sync::Arc};
 
 /// The unit in which unsynced writes survive a power cut or don't, in bytes.
 pub const SECTOR_LEN: usize = 512;
 
+/// The file that the lock of a directory is on. Never renamed, removed or written.
+pub const LOCK_NAME: &str = "LOCK";
+
 /// A directory of files without subdirectories.
 ///
 /// Names are of `[A-Za-z0-9._-]`. All methods may be called from any number of threads.
 pub trait Disk: fmt::Debug + Send + Sync {
     /// Opens a file that is there, for reading and writing.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::NotFound`], [`io::ErrorKind::InvalidInput`] for a name that is not allowed (as
+    /// with all methods that take one), and whatever the disk reports.
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
 
     /// Creates a file; one of that name that is there already becomes empty.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the disk reports.
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
 
     /// The names of all files, sorted.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the disk reports.
     fn list(&self) -> io::Result<Vec<String>>;
 
     /// Renames a file; one that has the new name already is replaced, atomically.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::NotFound`], and whatever the disk reports.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
     /// Removes a file. Those who have it open can go on reading it.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::NotFound`], and whatever the disk reports.
     fn remove(&self, name: &str) -> io::Result<()>;
 
     /// Returns once all that was created, renamed and removed before survives a power cut.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the disk reports. What was done to the names since the last time is then unknown
+    /// until a later call succeeds.
     fn sync_dir(&self) -> io::Result<()>;
 
     /// Takes the exclusive lock of the directory, which is on the file `LOCK`, made when missing.
@@ -50,9 +95,17 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// The bytes of a whole file that nobody writes any more, in place where the disk can do that.
     ///
     /// With `in_place` false the bytes are read into memory.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::NotFound`], and whatever the disk reports.
     fn map(&self, name: &str, in_place: bool) -> io::Result<Arc<dyn Bytes>>;
 
     /// How many bytes can still be written, as far as the disk knows.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the disk reports.
     fn available(&self) -> io::Result<u64>;
 
     /// Where a file is, for messages.
@@ -60,14 +113,28 @@ pub trait Disk: fmt::Debug + Send + Sync {
 }
 
 /// One open file.
+#[expect(clippy::len_without_is_empty, reason = "asking costs a call that can fail")]
 pub trait DiskFile: fmt::Debug + Send + Sync {
     /// The length in bytes.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the disk reports.
     fn len(&self) -> io::Result<u64>;
 
     /// Reads at `offset` until the buffer is full or the file ends; returns how much was read.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the disk reports.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
     /// Writes all of `bytes` at `offset`. A gap behind the former end reads as zeros.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::StorageFull`], and whatever else the disk reports. Any part of the bytes may
+    /// have been written.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
     /// Makes the file at least `len` bytes long, the new ones zeros, and reserves room for them.
@@ -78,6 +145,10 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     fn allocate(&self, len: u64) -> io::Result<()>;
 
     /// Cuts the file down to `len` bytes, or extends it by zeros.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the disk reports.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
     /// Returns once all that was written to this file, its length included, survives a power cut.
@@ -108,4 +179,14 @@ pub struct Fingerprint {
     pub inode: u64,
     /// Nanoseconds since 1970, 0 where the file system does not tell.
     pub birth_nanos: u64,
+}
+
+/// Refuses names that are not of `[A-Za-z0-9._-]`, and `.` and `..`: no name leaves the directory.
+fn check_name(name: &str) -> io::Result<()> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if name.bytes().all(allowed) && !matches!(name, "" | "." | "..") {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::InvalidInput.into())
+    }
 }

@@ -1,0 +1,153 @@
+use super::*;
+use std::cell::Cell;
+
+const NODE: [u8; 16] = [7; 16];
+const YEAR: u64 = (365 * 24 * 60 * 60) << 32;
+const NOW: u64 = 0x6900_0000_1234_5670;
+
+thread_local! {
+    static TIME: Cell<u64> = const { Cell::new(0) };
+}
+
+fn physical() -> NTP64 {
+    NTP64(TIME.get())
+}
+
+fn clock_at(time: u64, last: Option<u64>) -> (LogClock, ClockReport) {
+    TIME.set(time);
+    LogClock::new(physical, NODE, last)
+}
+
+#[test]
+fn a_new_log_takes_the_clocks_time() {
+    let (mut clock, report) = clock_at(NOW, None);
+    assert_eq!(report, ClockReport::InStep);
+    assert_eq!((clock.last(), clock.reserve(1)), (None, Ok(NOW)));
+    assert_eq!(clock.last(), Some(NOW));
+    TIME.set(NOW + 0x105);
+    assert_eq!(clock.reserve(3), Ok(NOW + 0x100), "the hybrid clock drops the lowest four bits");
+    assert_eq!(clock.last(), Some(NOW + 0x102));
+}
+
+#[test]
+fn a_clock_that_stands_still_or_goes_back_counts_on() {
+    let (mut clock, _) = clock_at(NOW, None);
+    let mut next = clock.reserve(1).unwrap() + 1;
+    for (step, time) in [NOW, NOW - 1, NOW - YEAR, 0, 0, NOW, NOW + 5].into_iter().enumerate() {
+        TIME.set(time);
+        for count in [1, 1, 2, 3, 0, 1000, 1] {
+            assert_eq!(clock.reserve(count), Ok(next), "step {step}");
+            next += count;
+        }
+    }
+    TIME.set(NOW + YEAR);
+    assert_eq!(clock.reserve(1), Ok(NOW + YEAR));
+    TIME.set(NOW);
+    assert_eq!(clock.reserve(1), Ok(NOW + YEAR + 1));
+}
+
+/// Times are `max(clock, last + 1)` whatever the clock does, over restarts too.
+#[test]
+fn times_are_those_of_the_definition() {
+    let mut state = 1_u64;
+    let mut random = move || {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state >> 20
+    };
+    let (mut clock, _) = clock_at(NOW, None);
+    let mut last: Option<u64> = None;
+    for round in 0..20_000 {
+        let time = match random() % 4 {
+            0 => NOW + random() % 64,
+            1 => last.unwrap_or(0) + random() % 40,
+            2 => last.unwrap_or(0).saturating_sub(random() % 40),
+            _ => random() << 18,
+        };
+        TIME.set(time);
+        let count = 1 + random() % 5;
+        let expected = (time & !15).max(last.map_or(0, |last| last + 1));
+        assert_eq!(clock.reserve(count), Ok(expected), "round {round} at {time}");
+        last = Some(expected + count - 1);
+        if random() % 16 == 0 {
+            clock = LogClock::new(physical, NODE, last).0;
+        }
+    }
+}
+
+#[test]
+fn a_log_goes_on_far_ahead_of_its_clock() {
+    for last in
+        [1, 2, NOW, u64::MAX - 70, u64::MAX - 65, u64::MAX - 64, u64::MAX - 63, u64::MAX - 9]
+    {
+        let (mut clock, _) = clock_at(0, Some(last));
+        assert_eq!(clock.reserve(4), Ok(last + 1));
+        assert_eq!(clock.reserve(1), Ok(last + 5));
+    }
+}
+
+#[test]
+fn times_run_out_with_an_error() {
+    let last = u64::MAX - 5;
+    let (mut clock, _) = clock_at(NOW, Some(last));
+    assert_eq!(clock.reserve(6), Err(TimesExhausted { last, count: 6 }));
+    assert_eq!(clock.reserve(u64::MAX), Err(TimesExhausted { last, count: u64::MAX }));
+    assert_eq!(clock.reserve(5), Ok(last + 1));
+    let exhausted = TimesExhausted { last: u64::MAX, count: 1 };
+    assert_eq!(clock.reserve(1), Err(exhausted));
+    assert!(exhausted.to_string().contains("18446744073709551615"), "{exhausted}");
+    let (mut clock, _) = clock_at(NOW, Some(u64::MAX));
+    assert!(clock.reserve(1).is_err());
+
+    let (mut clock, _) = clock_at(u64::MAX, None);
+    let first = clock.reserve(1).unwrap();
+    assert_eq!(first, u64::MAX - 15);
+    assert_eq!(clock.reserve(15), Ok(first + 1));
+    assert!(clock.reserve(1).is_err());
+}
+
+#[test]
+fn a_clock_at_zero_works() {
+    let (mut clock, _) = clock_at(0, None);
+    let first = clock.reserve(2).unwrap();
+    assert!(first <= 1);
+    assert_eq!(clock.reserve(1), Ok(first + 2));
+    let (mut clock, _) = clock_at(0, Some(0));
+    assert_eq!(clock.reserve(1), Ok(1));
+    let (mut clock, _) = LogClock::new(physical, [0; 16], Some(3));
+    assert_eq!(clock.reserve(1), Ok(4));
+}
+
+#[test]
+fn what_is_far_off_is_reported() {
+    let secs = |secs: u64| secs << 32;
+    let cases = [
+        (NOW, ClockReport::InStep),
+        (NOW - secs(9), ClockReport::InStep),
+        (NOW - secs(BEHIND_REPORTED_SECS), ClockReport::Behind(10)),
+        (0, ClockReport::Behind(NOW >> 32)),
+        (NOW + secs(AHEAD_REPORTED_SECS) - 1, ClockReport::InStep),
+        (NOW + YEAR, ClockReport::Ahead(31_536_000)),
+        (u64::MAX, ClockReport::Ahead((u64::MAX - NOW) >> 32)),
+    ];
+    for (time, expected) in cases {
+        assert_eq!(clock_at(time, Some(NOW)).1, expected, "{time}");
+    }
+    assert_eq!(clock_at(0, None).1, ClockReport::InStep);
+    assert!(ClockReport::Behind(12).to_string().contains("12 s behind"));
+}
+
+#[test]
+fn unix_times_round_as_they_say() {
+    assert_eq!(to_unix(0), (0, 0));
+    assert_eq!(to_unix(u64::MAX), (u32::MAX, 999_999_999));
+    assert_eq!(to_unix(5 << 32 | 1 << 31), (5, 500_000_000));
+    assert_eq!(from_unix(5, 500_000_000), Some(5 << 32 | 1 << 31));
+    assert_eq!(from_unix(u64::from(u32::MAX) + 1, 0), None);
+    assert_eq!(from_unix(0, 1_000_000_000), None);
+    for nanos in (0..1_000_000_000).step_by(99_991).chain([1, 2, 3, 999_999_998, 999_999_999]) {
+        let time = from_unix(17, nanos).unwrap();
+        assert_eq!(to_unix(time), (17, nanos));
+        assert!(time == 17 << 32 || to_unix(time - 1) < (17, nanos), "the first such time");
+    }
+}
