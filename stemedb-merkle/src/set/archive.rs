@@ -10,8 +10,11 @@
 
 use std::{fmt, ops::Range, sync::Arc};
 
-use super::node::{Child, Entry, NODE_BITS_MAX, NodeMut, State, level_start};
-use crate::Hash;
+use super::{
+    node::{Child, Entry, NODE_BITS_MAX, NodeMut, NodeRef, State, level_start},
+    plan::Plan,
+};
+use crate::{Hash, hash};
 
 /// A page of the base has at least this many ids on average, and less than twice as many.
 const PAGE_LEN_AIM: u64 = 11;
@@ -204,6 +207,16 @@ impl Archive {
         self.len() == 0
     }
 
+    /// How many ids the base has.
+    pub fn base_len(&self) -> u64 {
+        self.base.len() as u64
+    }
+
+    /// How many ids each delta has, oldest first.
+    pub fn delta_lens(&self) -> Vec<u64> {
+        self.deltas.iter().map(|delta| delta.len() as u64).collect()
+    }
+
     /// The position kept beside an id. O(1) in the base, O(log log d) in each delta on average.
     pub(crate) fn find(&self, id: &Hash) -> Result<Option<u64>, ArchiveError> {
         for delta in self.deltas.iter().rev() {
@@ -324,6 +337,36 @@ impl Archive {
         Ok(child)
     }
 
+    /// Checks the hashes of the uppermost 12 levels against each other and the top's.
+    ///
+    /// # Errors
+    ///
+    /// If they don't fit, or a part is damaged.
+    pub fn check_top(&self, top_hash: &Hash) -> Result<(), ArchiveError> {
+        if self.page_bits == 0 {
+            let mut entries = Vec::new();
+            self.entries(0, 0, &mut entries)?;
+            let mut child = Child::build(&entries, 0);
+            let (hash, _) = Plan::default().rehash(&mut child, 0);
+            return if hash == *top_hash { Ok(()) } else { Err(self.base.inconsistent()) };
+        }
+        let mut level = vec![*top_hash];
+        for depth in (0..self.page_bits.min(12)).step_by(NODE_BITS_MAX) {
+            let mut below = Vec::with_capacity(level.len() << NODE_BITS_MAX);
+            for (prefix, expected) in level.iter().enumerate() {
+                let child = self.thaw(depth, prefix as u64)?;
+                let Some(node) = child.node() else { return Err(self.base.inconsistent()) };
+                let children = node.hashes.get(level_start(node.bits())..).unwrap_or_default();
+                if folded(node) != *expected {
+                    return Err(self.base.inconsistent());
+                }
+                below.extend_from_slice(children);
+            }
+            level = below;
+        }
+        Ok(())
+    }
+
     fn thaw_base(
         &self,
         depth: usize,
@@ -354,6 +397,26 @@ impl Archive {
         }
         Ok(())
     }
+}
+
+/// The hash of a node's subtree by those of its children, or zeros if the hashes between contradict.
+fn folded(node: NodeRef<'_>) -> Hash {
+    let join = |level: usize, index: usize| {
+        let slot = level_start(level) + 2 * index;
+        match (node.state(slot), node.state(slot + 1)) {
+            (State::Empty, State::Empty | State::One) => node.hash(slot + 1),
+            (State::One, State::Empty) => node.hash(slot),
+            _ => hash::node(&hash::pair(&node.hash(slot), &node.hash(slot + 1))),
+        }
+    };
+    for level in 1..node.bits() {
+        for index in 0..1 << level {
+            if join(level + 1, index) != node.hash(level_start(level) + index) {
+                return hash::EMPTY;
+            }
+        }
+    }
+    join(1, 0)
 }
 
 fn copy(hashes: &[Hash], node: &mut NodeMut<'_>) {

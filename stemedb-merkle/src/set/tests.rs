@@ -229,6 +229,8 @@ fn archived_trees_are_the_same_trees() {
                 && reach.last() == Some(&here)
             {
                 let archive = Archive::new(Arc::clone(base), deltas.clone());
+                archive.check_top(&snapshot.top_hash()).unwrap();
+                assert!(archive.check_top(&[1; 32]).is_err());
                 let archived = MerkleTree::from_archive(archive, snapshot.top_hash());
                 check(&archived, &model, &mut random, kind);
                 let diff = DiffResult::of(&snapshot, archived.view()).unwrap();
