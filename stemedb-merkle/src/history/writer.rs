@@ -276,7 +276,8 @@ impl<S: TileSource> NodeReader for HistoryReader<'_, S> {
 
     fn nodes(&self, nodes: &[Node]) -> Result<Vec<Hash>, Self::Error> {
         let mut hashes = Vec::with_capacity(nodes.len());
-        let (mut gaps, mut places) = (Vec::new(), Vec::new());
+        let mut gaps = Vec::with_capacity(nodes.len());
+        let mut places = Vec::with_capacity(nodes.len());
         for node in nodes {
             hashes.push(match self.find(*node)? {
                 Whereabouts::Here(hash) => hash,
