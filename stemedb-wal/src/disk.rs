@@ -7,8 +7,9 @@
 //!   new bytes or the old ones (zeros where the file had not reached before), independently of all
 //!   other sectors and of the order of the writes. A sector written several times holds what it was
 //!   after any of them. The file may have its old length, its new one, or any between.
-//! - Where a file is cut short inside a sector, the rest of that sector may be zeros although the
-//!   file still has its old length: file systems zero it before they change the length.
+//! - Where a file is cut short, each sector of what is cut off, and the rest of the one that it is
+//!   cut in, may be zeros although the file still has its old length: file systems zero the rest
+//!   before they change the length.
 //! - After a sync that failed, nothing is known about what was written since the last one that
 //!   succeeded, whatever reads show. A later sync that succeeds covers only sectors that were
 //!   written again after the failure.

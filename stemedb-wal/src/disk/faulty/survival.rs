@@ -3,9 +3,13 @@
 use super::{
     super::{SECTOR_LEN, pages::Pages},
     random::Random,
-    volume::{ChangeKind, File, SECTOR, Volume, write_within},
+    volume::{Change, ChangeKind, File, SECTOR, Volume, write_within},
 };
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::Arc,
+};
 
 /// What a power cut leaves of what was not synced.
 ///
@@ -104,22 +108,36 @@ impl Volume {
 impl File {
     /// All changes before `moment`; of the one at `moment`, if `torn`, some first sectors.
     fn until(&self, moment: u64, torn: bool, random: &mut Random) -> io::Result<Pages> {
-        let mut pages = self.with_some_doubtful(random)?;
-        for change in &self.pending {
-            match &change.kind {
-                _ if change.number > moment || (change.number == moment && !torn) => break,
-                ChangeKind::SetLen { to, .. } if change.number < moment => pages.set_len(*to)?,
-                ChangeKind::SetLen { .. } => {}
-                ChangeKind::Write { offset, bytes } if change.number < moment => {
-                    pages.write_at(bytes, *offset)?;
+        let done = self.pending.iter().take_while(|change| change.number < moment);
+        let mut changes: Vec<ChangeKind> = done.map(|change| change.kind.clone()).collect();
+        let next = self.pending.get(changes.len()).filter(|next| torn && next.number == moment);
+        if let Some(ChangeKind::Write { offset, bytes }) = next.map(|next| &next.kind) {
+            let sectors = offset / SECTOR..(offset + bytes.len() as u64).div_ceil(SECTOR);
+            let cut = (sectors.start + random.up_to(sectors.end - sectors.start)) * SECTOR;
+            let kept = usize::try_from(cut.saturating_sub(*offset)).unwrap_or(usize::MAX);
+            let bytes = bytes.get(..kept).unwrap_or(bytes).into();
+            changes.push(ChangeKind::Write { offset: *offset, bytes });
+        }
+
+        let mut pages = self.durable.clone();
+        if !self.doubtful.is_empty() {
+            pages.set_len(self.durable.len().max(self.live.len()))?;
+            let written: BTreeSet<u64> = changes.iter().flat_map(ChangeKind::sectors).collect();
+            self.add_doubtful(&mut pages, random, |sector| written.contains(&sector))?;
+        }
+        for change in &changes {
+            match change {
+                ChangeKind::SetLen { from, to } => {
+                    // The length may be another than it was then: what is grown over is zeros.
+                    pages.set_len(*from.min(to))?;
+                    pages.set_len(*to)?;
                 }
-                ChangeKind::Write { offset, bytes } => {
-                    let sectors = change.kind.sectors();
-                    let cut = (sectors.start + random.up_to(sectors.end - sectors.start)) * SECTOR;
-                    let kept = usize::try_from(cut.saturating_sub(*offset)).unwrap_or(usize::MAX);
-                    pages.write_at(bytes.get(..kept).unwrap_or(bytes), *offset)?;
-                }
+                ChangeKind::Write { offset, bytes } => pages.write_at(bytes, *offset)?,
             }
+        }
+        if !self.doubtful.is_empty() {
+            // The length went with the failed sync: any will do.
+            pages.set_len(self.any_len(random))?;
         }
         Ok(pages)
     }
@@ -133,12 +151,18 @@ impl File {
         });
         let longest = ends.max().unwrap_or(0).max(self.live.len()).max(self.durable.len());
         pages.set_len(longest)?;
-        self.add_some_doubtful(&mut pages, random)?;
         let kept = self.kept_changes(random);
+        let is_written = |place: usize, change: &Change, sector: u64| {
+            change.kind.sectors().contains(&sector)
+                && kept.get(&sector).is_some_and(|kept| place < *kept)
+        };
+        self.add_doubtful(&mut pages, random, |sector| {
+            self.pending.iter().enumerate().any(|(place, change)| is_written(place, change, sector))
+        })?;
         for (place, change) in self.pending.iter().enumerate() {
             for sector in change.kind.sectors() {
                 if kept.get(&sector).is_some_and(|kept| place < *kept) {
-                    self.apply_to_sector(&change.kind, sector, &mut pages)?;
+                    apply_to_sector(&change.kind, sector, &mut pages)?;
                 }
             }
         }
@@ -159,32 +183,6 @@ impl File {
         kept
     }
 
-    fn apply_to_sector(
-        &self,
-        change: &ChangeKind,
-        sector: u64,
-        pages: &mut Pages,
-    ) -> io::Result<()> {
-        let (start, end) = (sector * SECTOR, (sector + 1) * SECTOR);
-        match change {
-            ChangeKind::Write { offset, bytes } => {
-                let skipped = usize::try_from(start.saturating_sub(*offset)).unwrap_or(usize::MAX);
-                let until = usize::try_from(end.saturating_sub(*offset)).unwrap_or(usize::MAX);
-                let part = bytes.get(skipped..until.min(bytes.len())).unwrap_or_default();
-                pages.write_at(part, start.max(*offset))
-            }
-            // A sector that was cut off whole is either gone, with the length, or not touched,
-            // unless the file grew over it again.
-            ChangeKind::SetLen { to, .. } if *to <= start && self.live.len() <= start => Ok(()),
-            ChangeKind::SetLen { to, .. } => {
-                let from = start.max(*to);
-                let len = usize::try_from(end.saturating_sub(from)).unwrap_or(0);
-                let zeros = [0; SECTOR_LEN];
-                write_within(pages, zeros.get(..len).unwrap_or_default(), from)
-            }
-        }
-    }
-
     /// The new length, and none of the bytes.
     fn zero_filled(&self) -> io::Result<Pages> {
         let mut pages = self.durable.clone();
@@ -192,19 +190,16 @@ impl File {
         Ok(pages)
     }
 
-    fn with_some_doubtful(&self, random: &mut Random) -> io::Result<Pages> {
-        let mut pages = self.durable.clone();
-        if !self.doubtful.is_empty() {
-            // What the length was when the sync failed went with it: any will do.
-            pages.set_len(self.any_len(random))?;
-            self.add_some_doubtful(&mut pages, random)?;
-        }
-        Ok(pages)
-    }
-
-    fn add_some_doubtful(&self, pages: &mut Pages, random: &mut Random) -> io::Result<()> {
+    /// Adds the sectors that a failed sync left unknown: those that were written again on top of
+    /// what they held, and any of the others.
+    fn add_doubtful(
+        &self,
+        pages: &mut Pages,
+        random: &mut Random,
+        is_written: impl Fn(u64) -> bool,
+    ) -> io::Result<()> {
         for (sector, bytes) in &self.doubtful {
-            if random.coin() {
+            if is_written(*sector) || random.coin() {
                 write_within(pages, bytes, sector * SECTOR)?;
             }
         }
@@ -224,5 +219,23 @@ impl File {
     /// Whether the live and the durable length agree where nothing is pending any more.
     fn is_settled(&self) -> bool {
         self.live.len() == self.durable.len()
+    }
+}
+
+/// Does to one sector what the change does to it.
+fn apply_to_sector(change: &ChangeKind, sector: u64, pages: &mut Pages) -> io::Result<()> {
+    let (start, end) = (sector * SECTOR, (sector + 1) * SECTOR);
+    match change {
+        ChangeKind::Write { offset, bytes } => {
+            let skipped = usize::try_from(start.saturating_sub(*offset)).unwrap_or(usize::MAX);
+            let until = usize::try_from(end.saturating_sub(*offset)).unwrap_or(usize::MAX);
+            let part = bytes.get(skipped..until.min(bytes.len())).unwrap_or_default();
+            pages.write_at(part, start.max(*offset))
+        }
+        ChangeKind::SetLen { from, to } => {
+            let from = start.max(*from.min(to));
+            let len = usize::try_from(end.saturating_sub(from)).unwrap_or(0);
+            write_within(pages, [0; SECTOR_LEN].get(..len).unwrap_or_default(), from)
+        }
     }
 }

@@ -229,8 +229,15 @@ impl NameChangeKind {
 impl File {
     /// Makes all durable but what an earlier sync failed to write and nobody wrote again.
     pub(super) fn sync(&mut self) -> io::Result<()> {
-        for sector in touched(&self.pending) {
-            self.doubtful.remove(&sector);
+        for change in &self.pending {
+            let written = match &change.kind {
+                ChangeKind::Write { .. } => change.kind.sectors(),
+                // What was cut off before is gone with the length, which is synced now.
+                ChangeKind::SetLen { from, to } => {
+                    from.min(to) / SECTOR..from.max(to).div_ceil(SECTOR)
+                }
+            };
+            self.doubtful.retain(|sector, _| !written.contains(sector));
         }
         self.pending.clear();
         let mut durable = self.live.clone();
@@ -249,12 +256,9 @@ impl File {
     pub(super) fn fail_sync(&mut self) -> io::Result<()> {
         for sector in touched(&self.pending) {
             let mut bytes = [0; SECTOR_LEN];
-            let read = self.live.read_at(&mut bytes, sector * SECTOR)?;
-            if read > 0 {
-                self.doubtful.insert(sector, bytes.into());
-            } else {
-                self.doubtful.remove(&sector);
-            }
+            // Behind the end there is nothing to read: what is cut off becomes zeros.
+            self.live.read_at(&mut bytes, sector * SECTOR)?;
+            self.doubtful.insert(sector, bytes.into());
         }
         self.pending.clear();
         Ok(())
@@ -286,7 +290,8 @@ impl ChangeKind {
             Self::Write { offset, bytes } => {
                 offset / SECTOR..(offset + bytes.len() as u64).div_ceil(SECTOR)
             }
-            Self::SetLen { from, to } => to / SECTOR..from.div_ceil(SECTOR).max(to / SECTOR),
+            // Growing zeros what is behind the former end in its sector.
+            Self::SetLen { from, to } => from.min(to) / SECTOR..from.div_ceil(SECTOR),
         }
     }
 }
