@@ -1,5 +1,13 @@
 //! The log of stemedb: segments, group commit, recovery, restart checkpoints.
 
+pub mod batch;
+pub mod checkpoint;
+pub mod checksum;
 pub mod clock;
 pub mod disk;
+pub mod error;
 pub mod identity;
+pub mod log;
+pub mod record;
+pub mod recovery;
+pub mod segment;

@@ -1,0 +1,341 @@
+//! Why an operation on the log failed: one type for each operation.
+
+use std::{fmt, io, path::PathBuf, sync::Arc};
+
+use stemedb_merkle::{Hash, id::to_hex};
+
+/// What the disk was asked to do when it failed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{}: cannot {action}{}", path.display(), hint(source))]
+pub struct DiskError {
+    /// As a verb phrase: "write 12 bytes at 4096".
+    pub action: Action,
+    /// The file or directory.
+    pub path: PathBuf,
+    /// What the disk said. Shared, because everyone who waited is told.
+    #[source]
+    pub source: Arc<io::Error>,
+}
+
+impl DiskError {
+    pub(crate) fn new(action: Action, path: PathBuf, source: io::Error) -> Self {
+        Self { action, path, source: Arc::new(source) }
+    }
+
+    /// Whether there was no room.
+    pub fn is_full(&self) -> bool {
+        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+}
+
+fn hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            ": there is no room; free some and reopen the store"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            ": not permitted; the store needs to read and write its directory"
+        }
+        io::ErrorKind::IsADirectory => ": a directory is in the place of the file; move it away",
+        _ => "",
+    }
+}
+
+/// What was to be done to a file or a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Action {
+    /// Opening it.
+    Open,
+    /// Creating it.
+    Create,
+    /// Finding out its length.
+    Measure,
+    /// Reading so many bytes at an offset.
+    Read {
+        /// How many bytes.
+        len: u64,
+        /// From where on.
+        offset: u64,
+    },
+    /// Writing so many bytes at an offset.
+    Write {
+        /// How many bytes.
+        len: u64,
+        /// From where on.
+        offset: u64,
+    },
+    /// Reserving room up to a length.
+    Allocate {
+        /// How long the file was to become.
+        len: u64,
+    },
+    /// Cutting it to a length.
+    Cut {
+        /// How long the file was to become.
+        len: u64,
+    },
+    /// Syncing it.
+    Sync,
+    /// Renaming it.
+    Rename,
+    /// Removing it.
+    Remove,
+    /// Listing the directory.
+    List,
+    /// Syncing the directory.
+    SyncDirectory,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open => f.write_str("open the file"),
+            Self::Create => f.write_str("create the file"),
+            Self::Measure => f.write_str("find out the length"),
+            Self::Read { len, offset } => write!(f, "read {len} bytes at {offset}"),
+            Self::Write { len, offset } => write!(f, "write {len} bytes at {offset}"),
+            Self::Allocate { len } => write!(f, "reserve room for {len} bytes"),
+            Self::Cut { len } => write!(f, "cut the file to {len} bytes"),
+            Self::Sync => f.write_str("sync the file"),
+            Self::Rename => f.write_str("rename the file"),
+            Self::Remove => f.write_str("remove the file"),
+            Self::List => f.write_str("list the directory"),
+            Self::SyncDirectory => f.write_str("sync the directory"),
+        }
+    }
+}
+
+/// Bytes that are not what was written, and were durable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: at byte {offset} (entry {index}): {what}", path.display())]
+pub struct Damage {
+    /// The file.
+    pub path: PathBuf,
+    /// Where in it.
+    pub offset: u64,
+    /// The first entry that it concerns; entries before it are not touched.
+    pub index: u64,
+    /// What is wrong.
+    pub what: DamageKind,
+}
+
+/// What is wrong with bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DamageKind {
+    /// A segment's header.
+    #[error("the segment's header is not what was written")]
+    SegmentHeader,
+    /// A batch's header or end.
+    #[error("a batch of records is not what was written")]
+    Batch,
+    /// The head of a record.
+    #[error("the head of a record is not what was written")]
+    Head,
+    /// The body of a record.
+    #[error("the body of a record is not what was written")]
+    Body,
+    /// Checksums hold, and yet the parts do not follow from one another.
+    #[error("whole records, but not those that belong here")]
+    Sequence,
+    /// The offsets or the trailer at the end of a sealed segment.
+    #[error("the list of offsets at the end of the segment is not what was written")]
+    Footer,
+    /// The file is shorter than the next segment or the last durable mark says.
+    #[error("the file ends here, and should go on")]
+    Short,
+    /// The file goes on behind its end.
+    #[error("the segment ends here, and the file goes on")]
+    Long,
+    /// A body whose checksum holds and that is not what its id says.
+    #[error("the body of a record does not hash to its id")]
+    Id,
+}
+
+/// Why a log could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+
+    /// Bytes that were durable are not what was written. Never repaired without being asked.
+    #[error(
+        "{0}. These bytes were durable, so this is damage and not a torn write: \
+         put back the file from a copy, or run `stemedb repair`"
+    )]
+    Damaged(Damage),
+
+    /// A segment of a format that this build does not know.
+    #[error(
+        "{}: format version {version}, and this build reads version 1: use a newer stemedb, or, \
+         if none made this, put back the file from a copy or run `stemedb repair`",
+        path.display()
+    )]
+    Version {
+        /// The segment.
+        path: PathBuf,
+        /// The version that it says.
+        version: u32,
+    },
+
+    /// A segment that another store made.
+    #[error("{}: a segment of another store: move it away, and put back the one that belongs here", path.display())]
+    OtherStore {
+        /// The segment.
+        path: PathBuf,
+    },
+
+    /// A segment whose name says one thing and its header another.
+    #[error(
+        "{}: holds the segment of generation {generation} that begins with entry {first_index}: \
+         give it its name back, or move it away if that one is there too",
+        path.display()
+    )]
+    Misnamed {
+        /// The segment.
+        path: PathBuf,
+        /// The generation that the header says.
+        generation: u32,
+        /// The first index that the header says.
+        first_index: u64,
+    },
+
+    /// A segment between others, or the first one, is not there.
+    #[error(
+        "{}: missing: the segment that begins with entry {first_index}; \
+         put it back from a copy, or run `stemedb repair`",
+        path.display()
+    )]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+        /// The first entry in it.
+        first_index: u64,
+    },
+
+    /// Only segments of another generation are there.
+    #[error(
+        "{}: a segment of generation {found}, and the store's identity says generation {expected}: \
+         segments and identity are from different times; put back what belongs together",
+        path.display()
+    )]
+    Generation {
+        /// One of the segments.
+        path: PathBuf,
+        /// Its generation.
+        found: u32,
+        /// That of the identity.
+        expected: u32,
+    },
+
+    /// The log ends before the end that it had when it was last closed.
+    #[error(
+        "{}: the log ends at position {end} with entry {next_index}, and when it was closed it \
+         ended at {marked} with entry {marked_index}: put back what is missing from a copy, or run \
+         `stemedb repair`",
+        path.display()
+    )]
+    Shortened {
+        /// The last segment, or the directory if there is none.
+        path: PathBuf,
+        /// Where the log ends.
+        end: u64,
+        /// The next index there.
+        next_index: u64,
+        /// Where it ended when it was closed.
+        marked: u64,
+        /// The next index then.
+        marked_index: u64,
+    },
+
+    /// The log holds no batch boundary with this index at the position that a restart checkpoint
+    /// says, or ends before it. Open again without the checkpoint.
+    #[error(
+        "the restart checkpoint covers the log up to position {position}, entry {index}, \
+         and the log, which ends at {end}, has nothing that begins there"
+    )]
+    Watermark {
+        /// The position.
+        position: u64,
+        /// The next index there, as the checkpoint has it.
+        index: u64,
+        /// Where the log ends, as far as it was read.
+        end: u64,
+    },
+}
+
+/// Why nothing was appended.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// A body is longer than the limit. Nothing of the batch was appended; the log goes on.
+    #[error(
+        "a body of {len} bytes, and the limit is {max}: split it, or open the store with a higher \
+         limit"
+    )]
+    TooLong {
+        /// The body's length.
+        len: u64,
+        /// The limit.
+        max: u64,
+    },
+
+    /// A write or a sync failed, now or earlier. What was not acknowledged may or may not be in
+    /// the log; only reopening finds out.
+    #[error("{0}. Nothing can be appended until the store is reopened")]
+    Poisoned(DiskError),
+
+    /// The clock has reached the end of time, or there are 2^64 entries.
+    #[error("the log has no times or indexes left")]
+    Exhausted,
+
+    /// What is already held could not be looked up or read.
+    #[error("cannot tell whether the body is held already: {0}")]
+    Lookup(Arc<ReadError>),
+
+    /// The store has been closed, or its writer is gone.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// Why a record could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// There is no such position or index, or it is not published yet.
+    #[error("there is nothing at {at}")]
+    NotFound {
+        /// The position or index that was asked for.
+        at: u64,
+    },
+
+    /// The body was lost to damage, and only its entry is left.
+    #[error(
+        "entry {index}: the body of {} was lost to damage; it heals when the same bytes are \
+         appended again",
+        to_hex(id)
+    )]
+    Hole {
+        /// The index of the entry.
+        index: u64,
+        /// Its time.
+        time: u64,
+        /// Its id.
+        id: Hash,
+    },
+
+    /// The bytes on the disk are not what was written.
+    #[error("{0}. Put back the file from a copy, or run `stemedb repair`")]
+    Damaged(Damage),
+
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+
+    /// What maps ids to positions failed.
+    #[error(transparent)]
+    Index(Box<dyn std::error::Error + Send + Sync>),
+}

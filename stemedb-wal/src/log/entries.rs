@@ -1,0 +1,147 @@
+//! Entries in the order of the log, in either direction.
+
+use std::{collections::VecDeque, ops::Range};
+
+use super::{
+    LogReader, Placed,
+    reader::{place, segment_of},
+};
+use crate::{
+    error::{DamageKind, ReadError},
+    record::{HEAD_LEN, Head},
+};
+
+/// How many entries are fetched at a time.
+const FETCH_ENTRIES: u64 = 512;
+
+/// Up to this length, what lies between two heads is read rather than skipped.
+const SPAN_LEN_MAX: usize = 256 << 10;
+
+/// Entries with consecutive indexes, without their bodies; see [`LogReader::entries`].
+///
+/// Ends after the first error. Holes are entries.
+#[derive(Debug)]
+pub struct Entries {
+    reader: LogReader,
+    /// Not yet fetched.
+    left: Range<u64>,
+    front: VecDeque<Placed>,
+    back: VecDeque<Placed>,
+    failed: bool,
+    buffer: Vec<u8>,
+}
+
+impl Entries {
+    pub(super) fn new(reader: LogReader, left: Range<u64>) -> Self {
+        Self {
+            reader,
+            left,
+            front: VecDeque::new(),
+            back: VecDeque::new(),
+            failed: false,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// The entries `indexes`, as many from the front as lie in one segment and one fetch.
+    fn fetch(&mut self, indexes: Range<u64>) -> Result<VecDeque<Placed>, ReadError> {
+        let reader = self.reader.clone();
+        let shared = reader.shared();
+        let segments = shared.segments();
+        let not_found = ReadError::NotFound { at: indexes.start };
+        let Some(segment) = segment_of(&segments, indexes.start) else { return Err(not_found) };
+        let count = indexes.end.saturating_sub(indexes.start).min(FETCH_ENTRIES);
+        let mut offsets = vec![0_u32; usize::try_from(count).unwrap_or(0)];
+        let from = indexes.start - segment.header.first_index;
+        let found = segment.offsets_into(&*shared.disk, from, &mut offsets)?;
+        offsets.truncate(found);
+        if offsets.is_empty() {
+            return Err(not_found);
+        }
+
+        let mut entries = VecDeque::with_capacity(offsets.len());
+        let mut rest = offsets.as_slice();
+        while let Some(&first) = rest.first() {
+            // As many heads as one read of the allowed length takes in.
+            let within = |offset: &u32| {
+                offset.checked_sub(first).is_some_and(|span| span as usize <= SPAN_LEN_MAX)
+            };
+            let together = rest.iter().take_while(|offset| within(offset)).count().max(1);
+            let (now, later) = rest.split_at_checked(together).unwrap_or((rest, &[]));
+            let span = now.last().map_or(0, |last| last.saturating_sub(first) as usize) + HEAD_LEN;
+            self.buffer.resize(span, 0);
+            let read = reader.pread(segment, &mut self.buffer, u64::from(first))?;
+            let bytes = self.buffer.get(..read).unwrap_or_default();
+            for &offset in now {
+                let index = indexes.start + entries.len() as u64;
+                let position = segment.header.first_position + u64::from(offset);
+                let at = bytes.get(offset.saturating_sub(first) as usize..).unwrap_or_default();
+                let head = Head::parse(at, segment.salt(), position)
+                    .filter(|head| head.index == index && head.kind.takes_index());
+                let Some(head) = head else {
+                    let offset = u64::from(offset);
+                    return Err(reader.damaged(segment, offset, index, DamageKind::Head));
+                };
+                entries.push_back(place(&head, position));
+            }
+            rest = later;
+        }
+        Ok(entries)
+    }
+
+    fn fail(&mut self, error: ReadError) -> Result<Placed, ReadError> {
+        self.failed = true;
+        Err(error)
+    }
+}
+
+impl Iterator for Entries {
+    type Item = Result<Placed, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        if self.front.is_empty() && !self.left.is_empty() {
+            match self.fetch(self.left.clone()) {
+                Ok(entries) => {
+                    self.left.start += entries.len() as u64;
+                    self.front = entries;
+                }
+                Err(error) => return Some(self.fail(error)),
+            }
+        }
+        self.front.pop_front().or_else(|| self.back.pop_front()).map(Ok)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = usize::try_from(self.left.end.saturating_sub(self.left.start));
+        let fetched = self.front.len() + self.back.len();
+        (0, left.ok().and_then(|left| left.checked_add(fetched)))
+    }
+}
+
+impl DoubleEndedIterator for Entries {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        if self.back.is_empty() && !self.left.is_empty() {
+            let mut start = self.left.end.saturating_sub(FETCH_ENTRIES).max(self.left.start);
+            // A fetch ends where its segment ends: go on until it reaches the back.
+            while start < self.left.end {
+                match self.fetch(start..self.left.end) {
+                    Ok(entries) => {
+                        start += entries.len() as u64;
+                        self.back.extend(entries);
+                    }
+                    Err(error) => return Some(self.fail(error)),
+                }
+            }
+            self.left.end = self.left.end.saturating_sub(FETCH_ENTRIES).max(self.left.start);
+        }
+        self.back.pop_back().or_else(|| self.front.pop_back()).map(Ok)
+    }
+}
+
+impl std::iter::FusedIterator for Entries {}

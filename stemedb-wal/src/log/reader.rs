@@ -1,0 +1,279 @@
+//! The reading half of a log.
+
+use std::{ops::Range, sync::Arc};
+
+use super::{
+    Placed,
+    entries::Entries,
+    segments::{Segment, Shared},
+};
+use crate::{
+    error::{Action, Damage, DamageKind, DiskError, ReadError},
+    record::{HEAD_LEN, Head, Kind},
+};
+
+/// How much the first read of a record takes in: most bodies are short, and then one is enough.
+const GUESS_LEN: usize = 1024;
+
+/// The reading half of a log: shows what was published. Clones are cheap and show the same.
+///
+/// Never waits for the writer or for a sync.
+#[derive(Clone, Debug)]
+pub struct LogReader {
+    shared: Arc<Shared>,
+}
+
+/// A record with its body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// What the record is, and where.
+    pub entry: Placed,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl LogReader {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// How many entries are published.
+    pub fn next_index(&self) -> u64 {
+        self.shared.next_index()
+    }
+
+    /// The position up to which the log is published.
+    pub fn end(&self) -> u64 {
+        self.shared.end()
+    }
+
+    /// The time of the last published entry, 0 if there is none.
+    pub fn last_time(&self) -> u64 {
+        self.shared.last_time()
+    }
+
+    /// The record at a position. O(log segments) and one read, two if the body is long.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::NotFound`] behind the published end, [`ReadError::Damaged`] if there is no
+    /// record that was written there, [`ReadError::Hole`] if its body was lost.
+    pub fn read(&self, position: u64) -> Result<Record, ReadError> {
+        let mut body = Vec::new();
+        let entry = self.read_into(position, &mut body)?;
+        Ok(Record { entry, body })
+    }
+
+    /// As [`read`](Self::read), with the body put in the place of what `body` holds.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read); `body` is then of no use.
+    pub fn read_into(&self, position: u64, body: &mut Vec<u8>) -> Result<Placed, ReadError> {
+        let segments = self.shared.segments();
+        let segment = self.segment_at(&segments, position)?;
+        self.read_record(segment, position, body)
+    }
+
+    /// What the record at a position is, without its body. O(log segments) and one read.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read), but a hole is no error.
+    pub fn entry(&self, position: u64) -> Result<Placed, ReadError> {
+        let segments = self.shared.segments();
+        let segment = self.segment_at(&segments, position)?;
+        let mut buffer = [0; HEAD_LEN];
+        let read = self.pread(segment, &mut buffer, position - segment.header.first_position)?;
+        self.parse(segment, buffer.get(..read).unwrap_or_default(), position)
+            .map(|head| place(&head, position))
+    }
+
+    /// The entry with an index, body included. O(log segments) and two reads.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read). A hole may have healed since: whoever knows where ids are finds
+    /// out.
+    pub fn read_index(&self, index: u64) -> Result<Record, ReadError> {
+        let segments = self.shared.segments();
+        let (segment, position) = self.locate(&segments, index)?;
+        let mut body = Vec::new();
+        let entry = self.read_record(segment, position, &mut body)?;
+        self.expect_index(segment, &entry, index)?;
+        Ok(Record { entry, body })
+    }
+
+    /// The entry with an index, without its body. O(log segments) and two reads.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_index`](Self::read_index), but a hole is no error.
+    pub fn entry_at(&self, index: u64) -> Result<Placed, ReadError> {
+        let segments = self.shared.segments();
+        let (segment, position) = self.locate(&segments, index)?;
+        let mut buffer = [0; HEAD_LEN];
+        let read = self.pread(segment, &mut buffer, position - segment.header.first_position)?;
+        let head = self.parse(segment, buffer.get(..read).unwrap_or_default(), position)?;
+        let entry = place(&head, position);
+        self.expect_index(segment, &entry, index)?;
+        Ok(entry)
+    }
+
+    /// The entries with these indexes, as far as they are published now, in either direction.
+    pub fn entries(&self, indexes: Range<u64>) -> Entries {
+        let end = indexes.end.min(self.next_index());
+        Entries::new(self.clone(), indexes.start.min(end)..end)
+    }
+
+    /// The first index whose time is `time` or later; the next index if there is none.
+    ///
+    /// O(log entries), each step one or two reads.
+    ///
+    /// # Errors
+    ///
+    /// Of the reads on the way.
+    pub fn index_at_time(&self, time: u64) -> Result<u64, ReadError> {
+        let next_index = self.next_index();
+        let segments = self.shared.segments();
+        // Only segments whose entries are all later than `time_before < time` can hold the answer,
+        // and only the last of those, or it is the first entry behind it.
+        let candidates = segments.partition_point(|segment| segment.header.time_before < time);
+        let Some(segment) = candidates.checked_sub(1).and_then(|last| segments.get(last)) else {
+            return Ok(0);
+        };
+        let end = segments.get(candidates).map_or(next_index, |next| next.header.first_index);
+        let (mut low, mut high) = (segment.header.first_index, end.min(next_index));
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.entry_at(middle)?.time < time {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    fn segment_at<'a>(
+        &self,
+        segments: &'a [Arc<Segment>],
+        position: u64,
+    ) -> Result<&'a Segment, ReadError> {
+        if position >= self.shared.end() {
+            return Err(ReadError::NotFound { at: position });
+        }
+        let after = segments.partition_point(|segment| segment.header.first_position <= position);
+        let segment = after.checked_sub(1).and_then(|last| segments.get(last));
+        segment.map(|segment| &**segment).ok_or(ReadError::NotFound { at: position })
+    }
+
+    /// The segment that an entry is in, and its position.
+    fn locate<'a>(
+        &self,
+        segments: &'a [Arc<Segment>],
+        index: u64,
+    ) -> Result<(&'a Segment, u64), ReadError> {
+        if index >= self.shared.next_index() {
+            return Err(ReadError::NotFound { at: index });
+        }
+        let segment = segment_of(segments, index).ok_or(ReadError::NotFound { at: index })?;
+        let mut offset = [0];
+        let from = index - segment.header.first_index;
+        segment.offsets_into(&*self.shared.disk, from, &mut offset)?;
+        let [offset] = offset;
+        Ok((segment, segment.header.first_position + u64::from(offset)))
+    }
+
+    fn expect_index(&self, segment: &Segment, entry: &Placed, index: u64) -> Result<(), ReadError> {
+        if entry.index == index && entry.kind.takes_index() {
+            return Ok(());
+        }
+        let offset = entry.position - segment.header.first_position;
+        Err(self.damaged(segment, offset, index, DamageKind::Footer))
+    }
+
+    fn read_record(
+        &self,
+        segment: &Segment,
+        position: u64,
+        body: &mut Vec<u8>,
+    ) -> Result<Placed, ReadError> {
+        let offset = position - segment.header.first_position;
+        let mut buffer = [0; GUESS_LEN];
+        let read = self.pread(segment, &mut buffer, offset)?;
+        let bytes = buffer.get(..read).unwrap_or_default();
+        let head = self.parse(segment, bytes, position)?;
+        if head.kind == Kind::Hole {
+            return Err(ReadError::Hole { index: head.index, time: head.time, id: head.id });
+        }
+        let len = head.len as usize;
+        let near = bytes.get(HEAD_LEN..).unwrap_or_default();
+        body.clear();
+        if let Some(whole) = near.get(..len) {
+            body.extend_from_slice(whole);
+        } else {
+            // A head that checks out is what was written, so its length is within the limits.
+            body.resize(len, 0);
+            if self.pread(segment, body, offset + HEAD_LEN as u64)? < len {
+                return Err(self.damaged(segment, offset, head.index, DamageKind::Short));
+            }
+        }
+        if !head.covers(body, segment.salt(), position) {
+            return Err(self.damaged(segment, offset, head.index, DamageKind::Body));
+        }
+        Ok(place(&head, position))
+    }
+
+    fn parse(&self, segment: &Segment, bytes: &[u8], position: u64) -> Result<Head, ReadError> {
+        Head::parse(bytes, segment.salt(), position).ok_or_else(|| {
+            let offset = position - segment.header.first_position;
+            self.damaged(segment, offset, segment.header.first_index, DamageKind::Head)
+        })
+    }
+
+    pub(super) fn pread(
+        &self,
+        segment: &Segment,
+        buffer: &mut [u8],
+        offset: u64,
+    ) -> Result<usize, ReadError> {
+        let len = buffer.len() as u64;
+        segment.file.read_at(buffer, offset).map_err(|source| {
+            let path = self.shared.path(segment);
+            DiskError::new(Action::Read { len, offset }, path, source).into()
+        })
+    }
+
+    pub(super) fn damaged(
+        &self,
+        segment: &Segment,
+        offset: u64,
+        index: u64,
+        what: DamageKind,
+    ) -> ReadError {
+        ReadError::Damaged(Damage { path: self.shared.path(segment), offset, index, what })
+    }
+}
+
+/// The segment that holds an index.
+pub(super) fn segment_of(segments: &[Arc<Segment>], index: u64) -> Option<&Segment> {
+    let after = segments.partition_point(|segment| segment.header.first_index <= index);
+    // Of several that begin with the same index, all but the last have no entries.
+    after.checked_sub(1).and_then(|last| segments.get(last)).map(|segment| &**segment)
+}
+
+pub(crate) fn place(head: &Head, position: u64) -> Placed {
+    Placed {
+        id: head.id,
+        position,
+        index: head.index,
+        time: head.time,
+        len: head.len,
+        kind: head.kind,
+    }
+}

@@ -1,0 +1,130 @@
+//! Goes on in a new segment.
+//!
+//! In this order, so that at each moment a power cut leaves a log that opens: the last batch is
+//! synced; the footer is written, the file cut to its length and synced; the next file gets its
+//! header, is synced, renamed into place, and the directory synced. Only then does it get batches.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::{
+    Log, Watermark,
+    segments::{Offsets, Segment},
+    spare::{SPARE_NAME, SpareFile},
+};
+use crate::{
+    disk::Disk,
+    error::{Action, AppendError, DiskError},
+    log::Origin,
+    segment::{HEADER_LEN, SegmentHeader, encode_footer, segment_name, segment_salt},
+};
+
+impl Log {
+    pub(super) fn roll(&mut self) -> Result<(), AppendError> {
+        self.sync()?;
+        let (sealed, previous_sum) = self.seal()?;
+        let header = SegmentHeader {
+            store_id: self.origin.store_id,
+            generation: self.origin.generation,
+            previous_sum,
+            first_index: self.next_index,
+            first_position: self.end(),
+            salt: segment_salt(&self.origin.salt_seed, self.origin.generation, self.next_index),
+            time_before: self.last_time,
+        };
+        let disk = Arc::clone(&self.shared.disk);
+        let made = self
+            .spare
+            .take()
+            .map_err(|source| DiskError::new(Action::Create, disk.path(SPARE_NAME), source))
+            .and_then(|spare| install(&*disk, &header, spare));
+        let (next, allocated) = made.map_err(|failure| self.poison_with(failure))?;
+        let next = Arc::new(next);
+        self.shared.replace_last(sealed, Arc::clone(&next));
+        self.open = next;
+        self.offset = HEADER_LEN as u64;
+        self.allocated = allocated;
+        self.syncs = 0;
+        // The header is durable as well, and nothing else lies between.
+        self.durable.mark = Watermark { position: self.end(), next_index: self.next_index };
+        // A segment that follows says as much as a mark.
+        self.marked = self.marked.max(self.end());
+        Ok(())
+    }
+
+    /// Writes the footer of the open segment, which is synced. Moves the end of the log behind it.
+    fn seal(&mut self) -> Result<(Arc<Segment>, u32), AppendError> {
+        let header = self.open.header;
+        let (footer, sum, entries) = match &self.open.offsets {
+            Offsets::Memory(offsets) => {
+                let offsets = offsets.read().unwrap_or_else(PoisonError::into_inner);
+                let (footer, sum) = encode_footer(
+                    header.salt,
+                    header.first_position,
+                    self.offset,
+                    header.first_index,
+                    self.last_time,
+                    &offsets,
+                );
+                (footer, sum, u32::try_from(offsets.len()).unwrap_or(u32::MAX))
+            }
+            // The open segment's are in memory; a sealed one has its footer.
+            Offsets::File { entries, .. } => (Vec::new(), 0, *entries),
+        };
+        let file = Arc::clone(&self.open.file);
+        let (offset, len) = (self.offset, footer.len() as u64);
+        file.write_at(&footer, offset)
+            .map_err(|source| self.poison(Action::Write { len, offset }, source))?;
+        let len = offset + len;
+        file.set_len(len).map_err(|source| self.poison(Action::Cut { len }, source))?;
+        file.sync().map_err(|source| self.poison(Action::Sync, source))?;
+        self.offset = len;
+        let sealed = Segment {
+            name: self.open.name.clone(),
+            file,
+            header,
+            offsets: Offsets::File { at: offset, entries },
+        };
+        Ok((Arc::new(sealed), sum))
+    }
+}
+
+/// Makes a file a segment, durably, under its final name. Returns it with the file's length.
+pub(crate) fn install(
+    disk: &dyn Disk,
+    header: &SegmentHeader,
+    spare: SpareFile,
+) -> Result<(Segment, u64), DiskError> {
+    let name = segment_name(header.generation, header.first_index);
+    let failed = |action, source| DiskError::new(action, disk.path(SPARE_NAME), source);
+    let SpareFile { file, len } = spare;
+    let bytes = header.encode();
+    file.write_at(&bytes, 0)
+        .map_err(|source| failed(Action::Write { len: bytes.len() as u64, offset: 0 }, source))?;
+    file.sync().map_err(|source| failed(Action::Sync, source))?;
+    disk.rename(SPARE_NAME, &name).map_err(|source| failed(Action::Rename, source))?;
+    disk.sync_dir()
+        .map_err(|source| DiskError::new(Action::SyncDirectory, disk.path(""), source))?;
+    let offsets = Offsets::Memory(RwLock::default());
+    let segment = Segment { name, file, header: *header, offsets };
+    Ok((segment, len.max(bytes.len() as u64)))
+}
+
+/// The header of the first segment of a log.
+pub(crate) fn first_header(origin: &Origin) -> SegmentHeader {
+    SegmentHeader {
+        store_id: origin.store_id,
+        generation: origin.generation,
+        previous_sum: 0,
+        first_index: 0,
+        first_position: 0,
+        salt: segment_salt(&origin.salt_seed, origin.generation, 0),
+        time_before: 0,
+    }
+}
+
+/// Makes the first segment of a log.
+pub(crate) fn create_first(disk: &dyn Disk, origin: &Origin) -> Result<(Segment, u64), DiskError> {
+    let failed = |source| DiskError::new(Action::Create, disk.path(SPARE_NAME), source);
+    let file = super::spare::fresh(disk).map_err(failed)?;
+    install(disk, &first_header(origin), SpareFile { file, len: 0 })
+}

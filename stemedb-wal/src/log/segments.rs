@@ -1,0 +1,161 @@
+//! The segments as one sequence, shared by the writer and all readers.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crate::{
+    checksum::Salt,
+    disk::{Disk, DiskFile},
+    error::{Action, Damage, DamageKind, DiskError, ReadError},
+    segment::SegmentHeader,
+};
+
+/// One segment as it can be read.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) name: String,
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) header: SegmentHeader,
+    pub(crate) offsets: Offsets,
+}
+
+/// Where the offsets of a segment's entries are.
+#[derive(Debug)]
+pub(crate) enum Offsets {
+    /// In memory: of the open segment, or of one whose footer is damaged. Locked for moments only,
+    /// never while the disk works.
+    Memory(RwLock<Vec<u32>>),
+    /// In the file from `at` on.
+    File { at: u64, entries: u32 },
+}
+
+impl Segment {
+    pub(crate) fn salt(&self) -> Salt {
+        self.header.salt
+    }
+
+    /// Copies the offsets of the entries `from..from + out.len()`, counted within the segment, into
+    /// `out`; how many there are.
+    pub(crate) fn offsets_into(
+        &self,
+        disk: &dyn Disk,
+        from: u64,
+        out: &mut [u32],
+    ) -> Result<usize, ReadError> {
+        match &self.offsets {
+            Offsets::Memory(offsets) => {
+                let offsets = offsets.read().unwrap_or_else(PoisonError::into_inner);
+                let from = usize::try_from(from).unwrap_or(usize::MAX);
+                let found = offsets.get(from..).unwrap_or_default();
+                let count = found.len().min(out.len());
+                for (to, offset) in out.iter_mut().zip(found) {
+                    *to = *offset;
+                }
+                Ok(count)
+            }
+            Offsets::File { at, entries } => {
+                let left = u64::from(*entries).saturating_sub(from);
+                let count = usize::try_from(left).unwrap_or(usize::MAX).min(out.len());
+                if count == 1
+                    && let Some(first) = out.first_mut()
+                {
+                    let mut bytes = [0; 4];
+                    self.read_offsets(disk, at + from * 4, &mut bytes)?;
+                    *first = u32::from_le_bytes(bytes);
+                    return Ok(1);
+                }
+                let mut bytes = vec![0; count * 4];
+                self.read_offsets(disk, at + from * 4, &mut bytes)?;
+                for (to, offset) in out.iter_mut().zip(bytes.as_chunks::<4>().0) {
+                    *to = u32::from_le_bytes(*offset);
+                }
+                Ok(count)
+            }
+        }
+    }
+
+    fn read_offsets(
+        &self,
+        disk: &dyn Disk,
+        offset: u64,
+        bytes: &mut [u8],
+    ) -> Result<(), ReadError> {
+        let len = bytes.len() as u64;
+        let read = self.file.read_at(bytes, offset).map_err(|source| {
+            DiskError::new(Action::Read { len, offset }, disk.path(&self.name), source)
+        })?;
+        if (read as u64) < len {
+            return Err(ReadError::Damaged(Damage {
+                path: disk.path(&self.name),
+                offset,
+                index: self.header.first_index,
+                what: DamageKind::Footer,
+            }));
+        }
+        Ok(())
+    }
+}
+
+/// What the writer publishes and readers read.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) disk: Arc<dyn Disk>,
+    segments: RwLock<Arc<Vec<Arc<Segment>>>>,
+    end: AtomicU64,
+    next_index: AtomicU64,
+    last_time: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(disk: Arc<dyn Disk>, segments: Vec<Arc<Segment>>) -> Self {
+        Self {
+            disk,
+            segments: RwLock::new(Arc::new(segments)),
+            end: AtomicU64::new(0),
+            next_index: AtomicU64::new(0),
+            last_time: AtomicU64::new(0),
+        }
+    }
+
+    /// All segments, in order. They are published before anything in them is.
+    pub(crate) fn segments(&self) -> Arc<Vec<Arc<Segment>>> {
+        Arc::clone(&self.segments.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts a segment in the place of the last one, and another behind it.
+    pub(crate) fn replace_last(&self, sealed: Arc<Segment>, next: Arc<Segment>) {
+        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        let list = Arc::make_mut(&mut segments);
+        list.pop();
+        list.push(sealed);
+        list.push(next);
+    }
+
+    pub(crate) fn publish(&self, end: u64, next_index: u64, last_time: u64) {
+        self.end.store(end, Ordering::Release);
+        self.last_time.store(last_time, Ordering::Release);
+        // Last, so that whoever sees the index sees the end too.
+        self.next_index.store(next_index, Ordering::Release);
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        self.end.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn next_index(&self) -> u64 {
+        self.next_index.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn last_time(&self) -> u64 {
+        self.last_time.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn path(&self, segment: &Segment) -> PathBuf {
+        self.disk.path(&segment.name)
+    }
+}

@@ -1,0 +1,148 @@
+//! Prepares the next segment's file while the present one fills.
+//!
+//! A commit into bytes that are on the disk already, as zeros, costs less than half of one into
+//! bytes that were only reserved: the file system need not write down that they are now in use.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
+    },
+    thread::{self, JoinHandle},
+};
+
+use crate::{
+    disk::{Disk, DiskFile},
+    log::Spares,
+};
+
+/// The name of a segment's file before it is one.
+pub(crate) const SPARE_NAME: &str = "spare.tmp";
+
+const FILL_LEN: usize = 1 << 20;
+
+/// From so many syncs a segment on, zeros in the next one are worth writing.
+const SYNCS_WORTH_ZEROS: u32 = 32;
+
+/// A file that can become a segment: zeros, or empty.
+#[derive(Debug)]
+pub(crate) struct SpareFile {
+    pub(crate) file: Arc<dyn DiskFile>,
+    /// How long it is; 0 if it was just made.
+    pub(crate) len: u64,
+}
+
+/// The spare of a log.
+#[derive(Debug)]
+pub(crate) struct Spare {
+    disk: Arc<dyn Disk>,
+    worker: Option<Worker>,
+    wanted: bool,
+}
+
+#[derive(Debug)]
+struct Worker {
+    orders: Option<SyncSender<Order>>,
+    ready: Receiver<io::Result<SpareFile>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Order {
+    len: u64,
+    zeros: bool,
+}
+
+impl Spare {
+    pub(crate) fn new(disk: Arc<dyn Disk>, spares: Spares) -> Self {
+        let worker = match spares {
+            Spares::Background => Worker::start(Arc::clone(&disk)),
+            Spares::None => None,
+        };
+        Self { disk, worker, wanted: false }
+    }
+
+    /// Has a spare prepared once a quarter of the open segment is used: a small store needs none.
+    pub(crate) fn expect_use(&mut self, used: u64, segment_len: u64, syncs: u32) {
+        if self.wanted || used < segment_len / 4 {
+            return;
+        }
+        self.wanted = true;
+        if let Some(orders) = self.worker.as_ref().and_then(|worker| worker.orders.as_ref()) {
+            // Whether it is worth writing zeros shows in how the present segment was used so far.
+            let zeros = syncs >= SYNCS_WORTH_ZEROS / 4;
+            // The channel has room for the only order; without the thread, no spare is made.
+            let _ = orders.try_send(Order { len: segment_len, zeros });
+        }
+    }
+
+    /// The file for the next segment, under [`SPARE_NAME`]: the spare, or a new one.
+    pub(crate) fn take(&mut self) -> io::Result<SpareFile> {
+        let ready = self.worker.as_ref().filter(|_| self.wanted).map(|worker| {
+            match worker.ready.try_recv() {
+                // Nearly done is better than starting again, and both use the same name.
+                Err(TryRecvError::Empty) => worker.ready.recv().ok(),
+                done => done.ok(),
+            }
+        });
+        self.wanted = false;
+        match ready.flatten() {
+            Some(Ok(spare)) => Ok(spare),
+            // A spare that could not be made is no error as long as a file can be.
+            Some(Err(_)) | None => Ok(SpareFile { file: fresh(&*self.disk)?, len: 0 }),
+        }
+    }
+}
+
+impl Worker {
+    fn start(disk: Arc<dyn Disk>) -> Option<Self> {
+        let (orders, inbox) = sync_channel::<Order>(1);
+        let (outbox, ready) = sync_channel(1);
+        let work = move || {
+            for order in inbox {
+                if outbox.send(prepare(&*disk, order)).is_err() {
+                    break;
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("stemedb-spare".into()).spawn(work).ok()?;
+        Some(Self { orders: Some(orders), ready, thread: Some(thread) })
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            // It can only have panicked, and has then been reported by the panic itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A new, empty file under the spare's name. One that is there is removed and not written over: its
+/// old bytes could come back with a power cut.
+pub(crate) fn fresh(disk: &dyn Disk) -> io::Result<Arc<dyn DiskFile>> {
+    match disk.remove(SPARE_NAME) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    disk.create(SPARE_NAME)
+}
+
+fn prepare(disk: &dyn Disk, order: Order) -> io::Result<SpareFile> {
+    let file = fresh(disk)?;
+    file.allocate(order.len)?;
+    if order.zeros {
+        let zeros = vec![0; FILL_LEN];
+        let mut offset = 0;
+        while offset < order.len {
+            let len = usize::try_from(order.len - offset).unwrap_or(FILL_LEN).min(FILL_LEN);
+            file.write_at(zeros.get(..len).unwrap_or_default(), offset)?;
+            offset += len as u64;
+        }
+    }
+    file.sync()?;
+    Ok(SpareFile { file, len: order.len })
+}

@@ -1,0 +1,284 @@
+//! Opening a log: after a clean close, after a crash, or on a damaged disk.
+//!
+//! 1. The headers of all segments and the trailers of all but the last are read, and must follow
+//!    from one another.
+//! 2. The last segment is read whole. What lies behind its last whole batch is the end of the log,
+//!    or torn, or damage: see [`tail`].
+//! 3. What lies behind the watermark is checked and replayed.
+//! 4. Only then is anything changed: what a crash left is put in order, see [`mend`].
+//!
+//! Crashing again at any point of it is normal.
+
+pub(crate) mod mend;
+pub(crate) mod replay;
+pub(crate) mod survey;
+pub(crate) mod tail;
+pub(crate) mod walk;
+
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use self::{
+    survey::{Found, Survey},
+    tail::{Bad, Tail},
+};
+use crate::{
+    disk::Disk,
+    error::{Damage, OpenError},
+    log::{
+        Log, LogOptions, Origin, Placed, Recovered, Spares, Watermark, create_first,
+        segments::{Offsets, Segment},
+    },
+    record::HEAD_LEN,
+    segment::HEADER_LEN,
+};
+
+/// Records that are replayed, in the order of the log.
+#[derive(Clone, Copy, Debug)]
+pub struct Replayed<'a> {
+    /// The records.
+    pub placed: &'a [Placed],
+    pub(crate) bytes: &'a [u8],
+    pub(crate) first_position: u64,
+}
+
+impl<'a> Replayed<'a> {
+    /// The body of the record `placed[n]`; of a hole, zeros. Nothing for an `n` that is not there.
+    pub fn body(&self, n: usize) -> &'a [u8] {
+        let Some(placed) = self.placed.get(n) else { return &[] };
+        let at = usize::try_from(placed.position.saturating_sub(self.first_position));
+        at.ok()
+            .and_then(|at| self.bytes.get(at.checked_add(HEAD_LEN)?..)?.get(..placed.len as usize))
+            .unwrap_or_default()
+    }
+}
+
+/// What was found and done when a log was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenReport {
+    /// What a person should know, in the order in which it was found.
+    pub remarks: Vec<Remark>,
+    /// How many records were replayed.
+    pub replayed: u64,
+    /// How many bytes were read and checked.
+    pub checked: u64,
+}
+
+/// Something that a person should know about an opening.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Remark {
+    /// What a crash left of batches that were never durable was cut.
+    TornTail {
+        /// The segment.
+        path: PathBuf,
+        /// Where it was cut.
+        offset: u64,
+        /// How many bytes were cut, zeros at the end not counted.
+        len: u64,
+        /// How many entries the log has now.
+        index: u64,
+        /// Where a copy of them is.
+        aside: PathBuf,
+    },
+    /// A crash came between two segments.
+    UnfinishedSeal {
+        /// The segment that was being sealed, and is open again.
+        path: PathBuf,
+    },
+    /// The offsets at the end of a segment are damaged, and were made again in memory.
+    FooterRebuilt {
+        /// The segment.
+        path: PathBuf,
+    },
+    /// A file that was never finished was removed.
+    Leftover {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A segment that a repair has replaced was set aside.
+    SetAside {
+        /// What it was.
+        path: PathBuf,
+        /// Where it is.
+        aside: PathBuf,
+    },
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TornTail { path, offset, len, index, aside } => write!(
+                f,
+                "{}: cut {len} bytes at byte {offset} that a crash left of an append that was never \
+                 acknowledged; the log has {index} entries, and a copy is in {}",
+                path.display(),
+                aside.display()
+            ),
+            Self::UnfinishedSeal { path } => write!(
+                f,
+                "{}: a crash came while the log went on to the next segment; nothing is lost",
+                path.display()
+            ),
+            Self::FooterRebuilt { path } => write!(
+                f,
+                "{}: the list of offsets at its end is damaged and was made again in memory; \
+                 `stemedb repair` writes it down",
+                path.display()
+            ),
+            Self::Leftover { path } => {
+                write!(f, "{}: removed; it was never finished", path.display())
+            }
+            Self::SetAside { path, aside } => write!(
+                f,
+                "{}: a repair has replaced it, and it is now {}",
+                path.display(),
+                aside.display()
+            ),
+        }
+    }
+}
+
+/// See [`Log::open`].
+pub(crate) fn open(
+    disk: Arc<dyn Disk>,
+    origin: &Origin,
+    options: &LogOptions,
+    watermark: Option<Watermark>,
+    replay: &mut dyn FnMut(Replayed<'_>),
+) -> Result<(Log, OpenReport), OpenError> {
+    let mut survey = survey::survey(&*disk, origin)?;
+    let mut report =
+        OpenReport { remarks: std::mem::take(&mut survey.remarks), ..OpenReport::default() };
+    let Some(last) = survey.last.take() else {
+        return create(disk, origin, options, watermark, &survey, report);
+    };
+
+    let bytes = survey::read_whole(&*disk, &last.name, &*last.file, last.len)?;
+    let known = [origin.clean, watermark].into_iter().flatten();
+    let marked = known.map(|mark| mark.position).max().unwrap_or(0);
+    let mut tail = tail::examine(&bytes, &last.header, marked, watermark)
+        .map_err(|bad| damaged(&*disk, &last.name, bad))?;
+    check_end(&*disk, origin, watermark, &last, &tail)?;
+
+    let mut replayed = 0;
+    let mut counting = |records: Replayed<'_>| {
+        replayed += records.placed.len() as u64;
+        replay(records);
+    };
+    let parallel = options.spares == Spares::Background;
+    report.checked = bytes.len() as u64;
+    report.checked +=
+        replay::replay_sealed(&*disk, &survey.sealed, watermark, parallel, &mut counting)?;
+    let placed = std::mem::take(&mut tail.placed);
+    if !placed.is_empty() {
+        let first_position = last.header.first_position;
+        counting(Replayed { placed: &placed, bytes: &bytes, first_position });
+    }
+    report.replayed = replayed;
+
+    let mut recovered = Recovered {
+        segments: Vec::new(),
+        open: Arc::new(Segment {
+            name: last.name.clone(),
+            file: Arc::clone(&last.file),
+            header: last.header,
+            offsets: Offsets::Memory(std::mem::take(&mut tail.offsets).into()),
+        }),
+        offset: tail.reached.offset,
+        allocated: last.len,
+        next_index: tail.reached.next_index,
+        last_time: tail.reached.last_time,
+        marked: marked.max(tail.reached.durable_upto),
+        records_end: tail.reached.records_end,
+    };
+    let clean_end = Watermark {
+        position: last.header.first_position + last.len,
+        next_index: tail.reached.next_index,
+    };
+    if origin.clean != Some(clean_end) || tail.rest != tail::Rest::Clean {
+        let remarks = &mut report.remarks;
+        recovered.allocated = mend::mend(&*disk, &last, &bytes, &tail, recovered.marked, remarks)?;
+    }
+    mend::tidy(&*disk, &survey.temporary, &survey.superseded, &mut report.remarks)?;
+    recovered.segments = survey.sealed.into_iter().map(|sealed| sealed.segment).collect();
+    recovered.segments.push(Arc::clone(&recovered.open));
+    let mut log = Log::from_recovered(disk, origin, options, recovered);
+    match log.mark() {
+        Ok(()) => {}
+        Err(crate::error::AppendError::Poisoned(error)) => return Err(error.into()),
+        // Nothing is appended, so nothing else can happen.
+        Err(_) => {}
+    }
+    log.publish();
+    Ok((log, report))
+}
+
+/// The log is not shorter than it was.
+fn check_end(
+    disk: &dyn Disk,
+    origin: &Origin,
+    watermark: Option<Watermark>,
+    last: &Found,
+    tail: &Tail,
+) -> Result<(), OpenError> {
+    let end = last.header.first_position + tail.reached.offset;
+    let next_index = tail.reached.next_index;
+    if let Some(clean) = origin.clean
+        && (clean.position > end || clean.next_index > next_index)
+    {
+        let path = disk.path(&last.name);
+        let (marked, marked_index) = (clean.position, clean.next_index);
+        return Err(OpenError::Shortened { path, end, next_index, marked, marked_index });
+    }
+    match watermark {
+        Some(Watermark { position, next_index: index }) if position > end || !tail.at_watermark => {
+            Err(OpenError::Watermark { position, index, end })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// There is no segment: makes the first one, if there should be none.
+fn create(
+    disk: Arc<dyn Disk>,
+    origin: &Origin,
+    options: &LogOptions,
+    watermark: Option<Watermark>,
+    survey: &Survey,
+    mut report: OpenReport,
+) -> Result<(Log, OpenReport), OpenError> {
+    if let Some(clean) = origin.clean {
+        return Err(OpenError::Shortened {
+            path: disk.path(""),
+            end: 0,
+            next_index: 0,
+            marked: clean.position,
+            marked_index: clean.next_index,
+        });
+    }
+    if let Some(Watermark { position, next_index: index }) = watermark {
+        return Err(OpenError::Watermark { position, index, end: 0 });
+    }
+    mend::tidy(&*disk, &survey.temporary, &[], &mut report.remarks)?;
+    let (segment, allocated) = create_first(&*disk, origin)?;
+    let open = Arc::new(segment);
+    let recovered = Recovered {
+        segments: vec![Arc::clone(&open)],
+        open,
+        offset: HEADER_LEN as u64,
+        allocated,
+        next_index: 0,
+        last_time: 0,
+        marked: HEADER_LEN as u64,
+        records_end: HEADER_LEN as u64,
+    };
+    Ok((Log::from_recovered(disk, origin, options, recovered), report))
+}
+
+fn damaged(disk: &dyn Disk, name: &str, bad: Bad) -> OpenError {
+    let Bad { offset, index, what } = bad;
+    OpenError::Damaged(Damage { path: disk.path(name), offset, index, what })
+}

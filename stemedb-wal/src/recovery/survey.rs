@@ -1,0 +1,265 @@
+//! Which segments there are, and whether they follow from one another.
+
+use std::{io, sync::Arc};
+
+use super::{
+    Remark,
+    walk::{Stop, Walker},
+};
+use crate::{
+    disk::{Disk, DiskFile},
+    error::{Action, Damage, DamageKind, DiskError, OpenError},
+    log::{
+        Origin,
+        segments::{Offsets, Segment},
+    },
+    segment::{
+        HEADER_LEN, HeaderError, SegmentHeader, TRAILER_LEN, Trailer, encode_footer, footer_len,
+        parse_segment_name, segment_name, segment_salt,
+    },
+};
+
+/// A segment whose header was read.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) name: String,
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) len: u64,
+    pub(crate) header: SegmentHeader,
+}
+
+/// What lies in the directory.
+#[derive(Debug, Default)]
+pub(crate) struct Survey {
+    /// The live segments, in order: sealed ones, ready to be read.
+    pub(crate) sealed: Vec<Sealed>,
+    /// The last one.
+    pub(crate) last: Option<Found>,
+    /// Segments of other generations, left over from a repair.
+    pub(crate) superseded: Vec<String>,
+    /// Temporary files that nobody will finish.
+    pub(crate) temporary: Vec<String>,
+    pub(crate) remarks: Vec<Remark>,
+}
+
+/// A segment that another one follows.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    pub(crate) segment: Arc<Segment>,
+    /// The offset at which its batches end.
+    pub(crate) batches_end: u64,
+}
+
+/// Lists the directory, reads the header of each segment and the trailer of each but the last, and
+/// checks that each follows from the one before. O(segments).
+pub(crate) fn survey(disk: &dyn Disk, origin: &Origin) -> Result<Survey, OpenError> {
+    let names = disk.list().map_err(|source| failed(disk, Action::List, "", source))?;
+    let mut survey = Survey::default();
+    let mut live = Vec::new();
+    for name in names {
+        match parse_segment_name(&name) {
+            Some((generation, first_index)) if generation == origin.generation => {
+                live.push((first_index, name));
+            }
+            Some(_) => survey.superseded.push(name),
+            None if name.ends_with(".tmp") => survey.temporary.push(name),
+            None => {}
+        }
+    }
+    if live.is_empty()
+        && let Some(name) = survey.superseded.first()
+        && let Some((found, _)) = parse_segment_name(name)
+    {
+        let path = disk.path(name);
+        return Err(OpenError::Generation { path, found, expected: origin.generation });
+    }
+    live.sort_unstable();
+    let mut before: Option<Found> = None;
+    for (first_index, name) in live {
+        let found = read_header(disk, origin, name, first_index)?;
+        match before.take() {
+            None => check_first(disk, origin, &found.header)?,
+            Some(before) => {
+                let sealed = follow(disk, origin, before, &found, &mut survey.remarks)?;
+                survey.sealed.push(sealed);
+            }
+        }
+        before = Some(found);
+    }
+    survey.last = before;
+    Ok(survey)
+}
+
+fn read_header(
+    disk: &dyn Disk,
+    origin: &Origin,
+    name: String,
+    first_index: u64,
+) -> Result<Found, OpenError> {
+    let file = disk.open(&name).map_err(|source| failed(disk, Action::Open, &name, source))?;
+    let len = file.len().map_err(|source| failed(disk, Action::Measure, &name, source))?;
+    let mut bytes = [0; HEADER_LEN];
+    let read = read_at(disk, &name, &*file, &mut bytes, 0)?;
+    let path = disk.path(&name);
+    let header = match SegmentHeader::parse(bytes.get(..read).unwrap_or_default()) {
+        Ok(header) => header,
+        Err(HeaderError::Version(version)) => return Err(OpenError::Version { path, version }),
+        Err(HeaderError::Damaged) => {
+            let what = DamageKind::SegmentHeader;
+            return Err(OpenError::Damaged(Damage { path, offset: 0, index: first_index, what }));
+        }
+    };
+    if header.store_id != origin.store_id {
+        return Err(OpenError::OtherStore { path });
+    }
+    if (header.generation, header.first_index) != (origin.generation, first_index) {
+        let SegmentHeader { generation, first_index, .. } = header;
+        return Err(OpenError::Misnamed { path, generation, first_index });
+    }
+    if header.salt != segment_salt(&origin.salt_seed, header.generation, header.first_index) {
+        return Err(OpenError::OtherStore { path });
+    }
+    Ok(Found { name, file, len, header })
+}
+
+fn check_first(disk: &dyn Disk, origin: &Origin, first: &SegmentHeader) -> Result<(), OpenError> {
+    if first.first_index == 0 && first.first_position == 0 {
+        return Ok(());
+    }
+    let path = disk.path(&segment_name(origin.generation, 0));
+    Err(OpenError::Missing { path, first_index: 0 })
+}
+
+/// Checks that `next` follows from `before`.
+fn follow(
+    disk: &dyn Disk,
+    origin: &Origin,
+    before: Found,
+    next: &Found,
+    remarks: &mut Vec<Remark>,
+) -> Result<Sealed, OpenError> {
+    let damaged = |offset, what| {
+        let (path, index) = (disk.path(&before.name), before.header.first_index);
+        Err(OpenError::Damaged(Damage { path, offset, index, what }))
+    };
+    let trailer = read_trailer(disk, &before)?;
+    if let Some(trailer) = trailer {
+        let next_index = before.header.first_index + u64::from(trailer.entries);
+        if next.header.first_index != next_index {
+            let path = disk.path(&segment_name(origin.generation, next_index));
+            return Err(OpenError::Missing { path, first_index: next_index });
+        }
+    }
+    let expected_len = next.header.first_position.checked_sub(before.header.first_position);
+    let Some(expected_len) = expected_len else {
+        return damaged(0, DamageKind::Sequence);
+    };
+    if before.len < expected_len {
+        return damaged(before.len, DamageKind::Short);
+    }
+    if before.len > expected_len {
+        return damaged(expected_len, DamageKind::Long);
+    }
+    let Some(trailer) = trailer.filter(|trailer| trailer.sum == next.header.previous_sum) else {
+        return rebuild_footer(disk, before, next, remarks);
+    };
+    let offsets = Offsets::File { at: trailer.batches_end, entries: trailer.entries };
+    let Found { name, file, header, .. } = before;
+    let segment = Arc::new(Segment { name, file, header, offsets });
+    Ok(Sealed { segment, batches_end: trailer.batches_end })
+}
+
+fn read_trailer(disk: &dyn Disk, found: &Found) -> Result<Option<Trailer>, OpenError> {
+    let Some(at) = found.len.checked_sub(TRAILER_LEN as u64) else { return Ok(None) };
+    let mut bytes = [0; TRAILER_LEN];
+    let read = read_at(disk, &found.name, &*found.file, &mut bytes, at)?;
+    let position = found.header.first_position.saturating_add(at);
+    let trailer =
+        Trailer::parse(bytes.get(..read).unwrap_or_default(), found.header.salt, position);
+    Ok(trailer.filter(|trailer| {
+        trailer.first_index == found.header.first_index
+            && trailer.batches_end.checked_add(footer_len(u64::from(trailer.entries)))
+                == Some(found.len)
+    }))
+}
+
+/// Makes a lost footer again, in memory, from all batches of the segment.
+fn rebuild_footer(
+    disk: &dyn Disk,
+    found: Found,
+    next: &Found,
+    remarks: &mut Vec<Remark>,
+) -> Result<Sealed, OpenError> {
+    let bytes = read_whole(disk, &found.name, &*found.file, found.len)?;
+    let mut walker = Walker::new(&found.header);
+    let mut placed = Vec::new();
+    let start = bytes.get(HEADER_LEN..).unwrap_or_default();
+    let (_, stop) = walker.walk(start, HEADER_LEN as u64, &mut placed);
+    placed.truncate(walker.take_whole());
+    let reached = walker.reached();
+    let entries = placed.iter().filter(|placed| placed.kind.takes_index());
+    let offsets: Vec<u32> = entries
+        .map(|placed| u32::try_from(placed.position - found.header.first_position))
+        .map(|offset| offset.unwrap_or(u32::MAX))
+        .collect();
+    let (footer, sum) = encode_footer(
+        found.header.salt,
+        found.header.first_position,
+        reached.offset,
+        found.header.first_index,
+        reached.last_time,
+        &offsets,
+    );
+    if sum != next.header.previous_sum || reached.offset + footer.len() as u64 != found.len {
+        let (offset, what) = match stop {
+            Stop::Bad { offset, what } => (offset, what),
+            Stop::More { .. } => (reached.offset, DamageKind::Short),
+        };
+        let (path, index) = (disk.path(&found.name), reached.next_index);
+        return Err(OpenError::Damaged(Damage { path, offset, index, what }));
+    }
+    remarks.push(Remark::FooterRebuilt { path: disk.path(&found.name) });
+    let offsets = Offsets::Memory(offsets.into());
+    let Found { name, file, header, .. } = found;
+    let segment = Arc::new(Segment { name, file, header, offsets });
+    Ok(Sealed { segment, batches_end: reached.offset })
+}
+
+/// All bytes of a file.
+pub(crate) fn read_whole(
+    disk: &dyn Disk,
+    name: &str,
+    file: &dyn DiskFile,
+    len: u64,
+) -> Result<Vec<u8>, DiskError> {
+    let too_long = || {
+        DiskError::new(
+            Action::Read { len, offset: 0 },
+            disk.path(name),
+            io::ErrorKind::FileTooLarge.into(),
+        )
+    };
+    if len > crate::segment::SEGMENT_LEN_MAX {
+        return Err(too_long());
+    }
+    let mut bytes = vec![0; usize::try_from(len).map_err(|_| too_long())?];
+    let read = read_at(disk, name, file, &mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+pub(crate) fn read_at(
+    disk: &dyn Disk,
+    name: &str,
+    file: &dyn DiskFile,
+    bytes: &mut [u8],
+    offset: u64,
+) -> Result<usize, DiskError> {
+    let len = bytes.len() as u64;
+    file.read_at(bytes, offset)
+        .map_err(|source| failed(disk, Action::Read { len, offset }, name, source))
+}
+
+pub(crate) fn failed(disk: &dyn Disk, action: Action, name: &str, source: io::Error) -> DiskError {
+    DiskError::new(action, disk.path(name), source)
+}

@@ -1,0 +1,266 @@
+//! Goes through the batches of a segment and checks that each byte is what was written.
+
+use crate::{
+    batch::{self, BatchHeader},
+    checksum::Salt,
+    error::DamageKind,
+    log::Placed,
+    record::{HEAD_LEN, Head},
+    segment::SegmentHeader,
+};
+
+/// Why a walk stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The bytes end before the next piece does: from where it stopped it needs so many.
+    More { needed: usize },
+    /// What lies at this offset in the file is not what was written.
+    Bad { offset: u64, what: DamageKind },
+}
+
+/// How far whole batches were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reached {
+    /// The offset in the file behind the last whole batch.
+    pub(crate) offset: u64,
+    pub(crate) next_index: u64,
+    pub(crate) last_time: u64,
+    /// The highest `durable_upto` of all batch headers so far.
+    pub(crate) durable_upto: u64,
+    /// The position behind the last batch that has records.
+    pub(crate) records_end: u64,
+}
+
+/// Reads one segment from the front to the back, window by window.
+#[derive(Debug)]
+pub(crate) struct Walker {
+    salt: Salt,
+    first_position: u64,
+    next_index: u64,
+    last_time: u64,
+    /// False when the walk began in the middle and has not seen a batch.
+    time_known: bool,
+    /// Bodies before this position are not checked.
+    bodies_from: u64,
+    open: Option<OpenBatch>,
+    reached: Reached,
+    /// How many of the records put out belong to whole batches.
+    whole: usize,
+}
+
+/// A batch whose header was read, and not yet its end.
+#[derive(Clone, Copy, Debug)]
+struct OpenBatch {
+    header: BatchHeader,
+    start: u64,
+    records_left: u32,
+    entries_left: u32,
+    payload_left: u64,
+}
+
+impl Walker {
+    /// From the segment's first batch on.
+    pub(crate) fn new(header: &SegmentHeader) -> Self {
+        let offset = crate::segment::HEADER_LEN as u64;
+        Self::starting(header, offset, header.first_index, true)
+    }
+
+    /// From a batch in the middle on.
+    pub(crate) fn from_middle(header: &SegmentHeader, offset: u64, next_index: u64) -> Self {
+        Self::starting(header, offset, next_index, false)
+    }
+
+    fn starting(header: &SegmentHeader, offset: u64, next_index: u64, time_known: bool) -> Self {
+        Self {
+            salt: header.salt,
+            first_position: header.first_position,
+            next_index,
+            last_time: header.time_before,
+            time_known,
+            bodies_from: 0,
+            open: None,
+            reached: Reached {
+                offset,
+                next_index,
+                last_time: header.time_before,
+                durable_upto: 0,
+                records_end: header.first_position + offset,
+            },
+            whole: 0,
+        }
+    }
+
+    /// Leaves the bodies before a position unchecked.
+    pub(crate) fn check_bodies_from(mut self, position: u64) -> Self {
+        self.bodies_from = position;
+        self
+    }
+
+    /// How far whole batches were read.
+    pub(crate) fn reached(&self) -> Reached {
+        self.reached
+    }
+
+    /// How many of the records in the vector that [`walk`](Self::walk) fills are of whole batches.
+    /// Counts anew from there: the caller takes them out.
+    pub(crate) fn take_whole(&mut self) -> usize {
+        std::mem::take(&mut self.whole)
+    }
+
+    /// Reads on in `bytes`, which lie at `offset` of the file and begin where the last walk
+    /// stopped. Returns how many bytes it read, and why it stopped.
+    ///
+    /// Records are put out as they are read; a batch may turn out to be bad after some of them.
+    pub(crate) fn walk(
+        &mut self,
+        bytes: &[u8],
+        offset: u64,
+        placed: &mut Vec<Placed>,
+    ) -> (usize, Stop) {
+        let mut at = 0;
+        loop {
+            let rest = bytes.get(at..).unwrap_or_default();
+            let here = offset + at as u64;
+            let step = match self.open {
+                None => self.begin(rest, here),
+                Some(open) if open.records_left > 0 => self.records(rest, here, placed),
+                Some(open) => self.finish(open, rest, here, placed.len()),
+            };
+            match step {
+                Ok(len) => at += len,
+                Err(stop @ Stop::More { .. }) => return (at, stop),
+                Err(bad @ Stop::Bad { .. }) => return (at, bad),
+            }
+        }
+    }
+
+    fn begin(&mut self, bytes: &[u8], offset: u64) -> Result<usize, Stop> {
+        if bytes.len() < batch::HEADER_LEN {
+            return Err(Stop::More { needed: batch::HEADER_LEN });
+        }
+        let position = self.first_position + offset;
+        let bad = |what| Stop::Bad { offset, what };
+        let header =
+            BatchHeader::parse(bytes, self.salt, position).ok_or_else(|| bad(DamageKind::Batch))?;
+        if !self.time_known {
+            self.time_known = true;
+            let before = match header.entries {
+                0 => header.last_time,
+                _ => header.first_time.saturating_sub(1),
+            };
+            self.last_time = before.max(self.last_time);
+        }
+        let times_follow = match header.entries {
+            0 => header.first_time == self.last_time && header.last_time == self.last_time,
+            _ => header.first_time > self.last_time && header.last_time >= header.first_time,
+        };
+        if header.first_index != self.next_index
+            || header.entries > header.records
+            || header.durable_upto > position
+            || !times_follow
+        {
+            return Err(bad(DamageKind::Sequence));
+        }
+        self.reached.durable_upto = self.reached.durable_upto.max(header.durable_upto);
+        self.open = Some(OpenBatch {
+            header,
+            start: offset,
+            records_left: header.records,
+            entries_left: header.entries,
+            payload_left: u64::from(header.payload_len),
+        });
+        Ok(batch::HEADER_LEN)
+    }
+
+    /// Reads as many records of the open batch as there are whole ones.
+    fn records(
+        &mut self,
+        bytes: &[u8],
+        offset: u64,
+        placed: &mut Vec<Placed>,
+    ) -> Result<usize, Stop> {
+        let Some(mut open) = self.open else { return Ok(0) };
+        let mut at = 0;
+        while open.records_left > 0 {
+            let rest = bytes.get(at..).unwrap_or_default();
+            let position = self.first_position + offset + at as u64;
+            let bad = |what| Stop::Bad { offset: offset + at as u64, what };
+            let needed = match Head::parse(rest, self.salt, position) {
+                None if rest.len() < HEAD_LEN => HEAD_LEN,
+                None => return Err(bad(DamageKind::Head)),
+                Some(head) => {
+                    let len = head.record_len();
+                    if len > open.payload_left {
+                        return Err(bad(DamageKind::Sequence));
+                    }
+                    let whole = usize::try_from(len).unwrap_or(usize::MAX);
+                    if let Some(body) = rest.get(HEAD_LEN..whole) {
+                        if position >= self.bodies_from && !head.covers(body, self.salt, position) {
+                            return Err(bad(DamageKind::Body));
+                        }
+                        self.take(&head, &mut open).ok_or_else(|| bad(DamageKind::Sequence))?;
+                        placed.push(crate::log::place(&head, position));
+                        at += whole;
+                        continue;
+                    }
+                    whole
+                }
+            };
+            if at > 0 {
+                break;
+            }
+            return Err(Stop::More { needed });
+        }
+        self.open = Some(open);
+        Ok(at)
+    }
+
+    /// Whether a record is the one that comes next.
+    fn take(&mut self, head: &Head, open: &mut OpenBatch) -> Option<()> {
+        if head.kind.takes_index() {
+            let first = open.entries_left == open.header.entries;
+            if head.index != self.next_index
+                || head.time <= self.last_time
+                || (first && head.time != open.header.first_time)
+            {
+                return None;
+            }
+            self.next_index = self.next_index.checked_add(1)?;
+            self.last_time = head.time;
+            open.entries_left = open.entries_left.checked_sub(1)?;
+        } else if head.index >= self.next_index {
+            return None;
+        }
+        open.records_left -= 1;
+        open.payload_left -= head.record_len();
+        Some(())
+    }
+
+    fn finish(
+        &mut self,
+        open: OpenBatch,
+        bytes: &[u8],
+        offset: u64,
+        placed: usize,
+    ) -> Result<usize, Stop> {
+        let Some(end) = bytes.first_chunk::<4>() else {
+            return Err(Stop::More { needed: batch::END.len() });
+        };
+        if *end != batch::END {
+            return Err(Stop::Bad { offset, what: DamageKind::Batch });
+        }
+        if open.entries_left > 0 || open.payload_left > 0 || self.last_time != open.header.last_time
+        {
+            return Err(Stop::Bad { offset: open.start, what: DamageKind::Sequence });
+        }
+        self.open = None;
+        self.reached.offset = offset + end.len() as u64;
+        self.reached.next_index = self.next_index;
+        self.reached.last_time = self.last_time;
+        if open.header.records > 0 {
+            self.reached.records_end = self.first_position + self.reached.offset;
+        }
+        self.whole = placed;
+        Ok(end.len())
+    }
+}
