@@ -17,28 +17,10 @@ pub mod file;
 
 pub use file::{ParseProofError, ProofFile};
 
-use crate::Hash;
+use crate::{Hash, hash, set::node::bit};
 
 /// Siblings that a proof has at most: one for each bit of an id.
 pub const SIBLINGS_MAX: usize = 256;
-
-/// `derive("set leaf")`.
-const LEAF_KEY: [u8; 32] = [
-    0x0b, 0x17, 0x1c, 0x92, 0xa5, 0xfa, 0x50, 0x7a, 0x04, 0x52, 0x52, 0xc5, 0xab, 0xc1, 0x29, 0x27,
-    0x51, 0xb4, 0xf2, 0x42, 0xd0, 0xaa, 0xee, 0xd8, 0x0b, 0x2a, 0xc7, 0xbf, 0x51, 0xec, 0x4b, 0x19,
-];
-
-/// `derive("set node")`.
-const NODE_KEY: [u8; 32] = [
-    0x15, 0x81, 0x2b, 0xe7, 0xc4, 0x1a, 0xc2, 0x89, 0x4d, 0xce, 0x44, 0x6b, 0x87, 0xf3, 0x88, 0x42,
-    0xfb, 0x40, 0xf7, 0x61, 0x72, 0xfb, 0x54, 0xf2, 0x4a, 0xe7, 0x3f, 0x1a, 0xe0, 0x77, 0x23, 0x52,
-];
-
-/// `derive("set root")`.
-const ROOT_KEY: [u8; 32] = [
-    0xce, 0xbd, 0x46, 0x94, 0xbb, 0x4e, 0xfc, 0x9e, 0x68, 0x0b, 0xc3, 0xf1, 0xe2, 0xbf, 0x18, 0x58,
-    0x6c, 0x4e, 0x78, 0x1b, 0xf4, 0x2d, 0x4e, 0x90, 0xa5, 0xdc, 0xd0, 0xb7, 0x3e, 0x5f, 0x47, 0xd3,
-];
 
 /// A proof that an id is in a set, or is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,36 +107,23 @@ impl SetProof {
         if depth > SIBLINGS_MAX {
             return Err(ProofError::TooManySiblings { siblings: depth });
         }
-        let mut hash = match &self.terminal {
+        let mut top = match &self.terminal {
             Terminal::Empty => [0; 32],
             Terminal::Id(id) => {
                 let shared = shared_bits(id, &self.id);
                 if shared < depth {
                     return Err(ProofError::TerminalElsewhere { depth, shared });
                 }
-                keyed(&LEAF_KEY, id)
+                hash::leaf(id)
             }
         };
         for (depth, sibling) in self.siblings.iter().enumerate().rev() {
             let (left, right) =
-                if bit(&self.id, depth) { (sibling, &hash) } else { (&hash, sibling) };
-            hash = keyed(&NODE_KEY, [*left, *right].as_flattened());
+                if bit(&self.id, depth) { (sibling, &top) } else { (&top, sibling) };
+            top = hash::node(&hash::pair(left, right));
         }
-        let mut message = [0; 8 + 32];
-        let (count, node) = message.split_at_mut(8);
-        count.copy_from_slice(&self.count.to_be_bytes());
-        node.copy_from_slice(&hash);
-        Ok(keyed(&ROOT_KEY, &message))
+        Ok(hash::root(self.count, &top))
     }
-}
-
-fn keyed(key: &[u8; 32], message: &[u8]) -> Hash {
-    blake3::keyed_hash(key, message).into()
-}
-
-/// The bit at a depth, the most significant of the first byte at depth 0.
-fn bit(id: &Hash, depth: usize) -> bool {
-    id.get(depth / 8).is_some_and(|byte| byte << (depth % 8) & 0x80 != 0)
 }
 
 /// How many bits two ids share before they part.
@@ -168,14 +137,6 @@ fn shared_bits(one: &Hash, other: &Hash) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hash::derive;
-
-    #[test]
-    fn keys_are_derived_from_their_domains() {
-        assert_eq!(LEAF_KEY, derive("set leaf", b""));
-        assert_eq!(NODE_KEY, derive("set node", b""));
-        assert_eq!(ROOT_KEY, derive("set root", b""));
-    }
 
     #[test]
     fn bits_count_from_the_most_significant() {

@@ -82,6 +82,11 @@ impl Default for Snapshot {
     }
 }
 
+/// The root of a set of `count` ids whose uppermost subtree has the hash `top_hash`.
+pub fn root(count: u64, top_hash: &Hash) -> Hash {
+    hash::root(count, top_hash)
+}
+
 impl MerkleTree {
     /// The tree of no ids.
     pub fn new() -> Self {
@@ -219,8 +224,9 @@ impl Snapshot {
                 Child::Empty => return Ok(None),
                 Child::Page(entries) => {
                     let key = archive::key(id);
-                    let found =
-                        entries.iter().find(|entry| archive::key(&entry.id) == key && entry.id == *id);
+                    let found = entries
+                        .iter()
+                        .find(|entry| archive::key(&entry.id) == key && entry.id == *id);
                     return Ok(found.map(|entry| entry.position));
                 }
                 Child::Archived => {

@@ -26,7 +26,14 @@ use self::{
     delta::DeltaFile,
     header::Header,
 };
-use crate::disk::Disk;
+use crate::{
+    disk::Disk,
+    error::{Action, DiskError},
+    recovery::{
+        mend::{aside_name, sync_dir},
+        survey::failed,
+    },
+};
 
 mod base;
 mod blocks;
@@ -170,10 +177,11 @@ pub fn load(
     store_id: [u8; 16],
     generation: u32,
     in_place: bool,
-) -> io::Result<Loaded> {
+) -> Result<Loaded, DiskError> {
     let mut loaded = Loaded::default();
     let mut files = Vec::new();
-    for name in disk.list()? {
+    let names = disk.list().map_err(|source| failed(disk, Action::List, "", source))?;
+    for name in names {
         if !name.ends_with(EXTENSION) || name.starts_with("aside-") {
             continue;
         }
@@ -200,9 +208,7 @@ pub fn load(
     left_over.extend(bases.into_iter().map(|file| file.name));
     let mut checkpoint = match base.map(|file| (Arc::clone(&file.name), BaseFile::open(file))) {
         None => None,
-        Some((_, Ok(base))) => {
-            Some(Checkpoint { base: Arc::new(base), deltas: Vec::new() })
-        }
+        Some((_, Ok(base))) => Some(Checkpoint { base: Arc::new(base), deltas: Vec::new() }),
         Some((name, Err(fault))) => {
             loaded.set_aside.push(SetAside { file: name.to_string(), fault });
             None
@@ -235,7 +241,7 @@ pub fn load(
         checkpoint = None;
     }
     for name in left_over {
-        disk.remove(&name)?;
+        disk.remove(&name).map_err(|source| failed(disk, Action::Remove, &name, source))?;
     }
     rename_aside(disk, &loaded.set_aside)?;
     loaded.checkpoint = checkpoint;
@@ -243,12 +249,12 @@ pub fn load(
 }
 
 /// Renames files that are of no use, durably.
-fn rename_aside(disk: &dyn Disk, files: &[SetAside]) -> io::Result<()> {
+fn rename_aside(disk: &dyn Disk, files: &[SetAside]) -> Result<(), DiskError> {
     for SetAside { file, .. } in files {
-        let aside = crate::disk::aside_name(disk, file)?;
-        disk.rename(file, &aside)?;
+        let aside = aside_name(disk, file)?;
+        disk.rename(file, &aside).map_err(|source| failed(disk, Action::Rename, file, source))?;
     }
-    if files.is_empty() { Ok(()) } else { disk.sync_dir() }
+    if files.is_empty() { Ok(()) } else { sync_dir(disk) }
 }
 
 impl Checkpoint {
@@ -330,7 +336,7 @@ impl Checkpoint {
         &self,
         disk: &dyn Disk,
         fault: &CheckpointFault,
-    ) -> io::Result<Vec<SetAside>> {
+    ) -> Result<Vec<SetAside>, DiskError> {
         let aside = self.aside(fault);
         rename_aside(disk, &aside)?;
         Ok(aside)

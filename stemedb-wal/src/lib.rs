@@ -11,3 +11,4 @@ pub mod log;
 pub mod record;
 pub mod recovery;
 pub mod segment;
+pub mod tiles;

@@ -326,11 +326,7 @@ mod simd {
         words
     }
 
-    pub(super) fn dispatch<const N: usize>(
-        key: &Hash,
-        inputs: &[[u8; N]],
-        outputs: &mut [Hash],
-    ) {
+    pub(super) fn dispatch<const N: usize>(key: &Hash, inputs: &[[u8; N]], outputs: &mut [Hash]) {
         let both = inputs.len().min(outputs.len());
         let (inputs, outputs) = (inputs.split_at(both).0, outputs.split_at_mut(both).0);
         let job = Job { key, inputs, outputs };

@@ -316,9 +316,11 @@ impl Archive {
         }
         let mut child = Child::with_bits(bits);
         let Some(mut node) = child.node_mut() else { return Ok(child) };
-        let changed = self.deltas.iter().rev().find_map(|delta| {
-            delta.block(BlockKey { depth, prefix }).transpose()
-        });
+        let changed = self
+            .deltas
+            .iter()
+            .rev()
+            .find_map(|delta| delta.block(BlockKey { depth, prefix }).transpose());
         match changed {
             Some(block) => {
                 let block = block?;

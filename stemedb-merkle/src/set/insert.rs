@@ -43,7 +43,8 @@ impl MerkleTree {
     }
 
     fn insert_fresh(&mut self, entries: &[Entry]) -> usize {
-        let mut insertion = Insertion { plan: &mut self.plan, scratch: &mut self.scratch, count: 0 };
+        let mut insertion =
+            Insertion { plan: &mut self.plan, scratch: &mut self.scratch, count: 0 };
         let settled = insertion.settle(&mut self.now.top, 0, entries);
         let inserted = insertion.count;
         if let Some((top_hash, _)) = settled {
@@ -112,12 +113,7 @@ struct Insertion<'a> {
 impl Insertion<'_> {
     /// Inserts sorted entries that share their first `depth` bits and makes all hashes. `None` if
     /// none was new.
-    fn settle(
-        &mut self,
-        child: &mut Child,
-        depth: usize,
-        new: &[Entry],
-    ) -> Option<(Hash, State)> {
+    fn settle(&mut self, child: &mut Child, depth: usize, new: &[Entry]) -> Option<(Hash, State)> {
         if new.len() <= ENTRIES_AT_ONCE || child.node().is_none() {
             if new.len() > ENTRIES_AT_ONCE && matches!(child, Child::Empty) {
                 // Wide from the start, so that its parts are made one after the other.

@@ -97,12 +97,7 @@ fn only(
 }
 
 /// The rest of the way through a page: the siblings there have to be made.
-fn descend_page(
-    entries: &[Entry],
-    depth: usize,
-    id: &Hash,
-    siblings: &mut Vec<Hash>,
-) -> Terminal {
+fn descend_page(entries: &[Entry], depth: usize, id: &Hash, siblings: &mut Vec<Hash>) -> Terminal {
     let mut plan = Plan::default();
     plan.clear();
     let mut parts: Vec<Part> = Vec::with_capacity(16);
@@ -112,8 +107,7 @@ fn descend_page(
             break;
         }
         let (zeros, ones) = split_bit(here, depth);
-        let (ours, other) =
-            if super::node::bit(id, depth) { (ones, zeros) } else { (zeros, ones) };
+        let (ours, other) = if super::node::bit(id, depth) { (ones, zeros) } else { (zeros, ones) };
         parts.push(plan.page(other, depth + 1));
         here = ours;
     }

@@ -103,8 +103,7 @@ fn check(tree: &MerkleTree, model: &BTreeMap<Hash, u64>, random: &mut Random, ki
             assert_eq!(proof.verify(&tree.root()), Ok(expected));
         }
         let (low, high) = if any < known { (any, known) } else { (known, any) };
-        let range: Vec<Hash> =
-            tree.range(low..high).map(|entry| entry.unwrap().id).collect();
+        let range: Vec<Hash> = tree.range(low..high).map(|entry| entry.unwrap().id).collect();
         assert_eq!(range, model.range(low..high).map(|(id, _)| *id).collect::<Vec<_>>());
         let range: Vec<Hash> = tree
             .range((std::ops::Bound::Excluded(low), std::ops::Bound::Included(high)))
@@ -286,14 +285,8 @@ fn differences_are_those_of_the_sets() {
         };
         let (only_left, only_right): (Vec<Hash>, Vec<Hash>) = (of(true), of(false));
         let before = left.root();
-        assert_eq!(
-            left.view().hypothetical_root(&only_right, &only_left).unwrap(),
-            right.root()
-        );
-        assert_eq!(
-            right.view().hypothetical_root(&only_left, &only_right).unwrap(),
-            left.root()
-        );
+        assert_eq!(left.view().hypothetical_root(&only_right, &only_left).unwrap(), right.root());
+        assert_eq!(right.view().hypothetical_root(&only_left, &only_right).unwrap(), left.root());
         assert_eq!(left.root(), before);
     }
 }

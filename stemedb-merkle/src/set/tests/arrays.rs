@@ -7,8 +7,8 @@ use crate::{
     set::{
         Changes, Snapshot,
         archive::{
-            ArchiveError, BaseArrays, BlockKey, DeltaArrays, DeltaBlock, PackedPosition, hashes_len,
-            pack_position,
+            ArchiveError, BaseArrays, BlockKey, DeltaArrays, DeltaBlock, PackedPosition,
+            hashes_len, pack_position,
         },
         build::BaseBuilder,
     },
