@@ -4,6 +4,7 @@ pub mod batch;
 pub mod checkpoint;
 pub mod checksum;
 pub mod clock;
+pub mod commit;
 pub mod disk;
 pub mod error;
 pub mod identity;

@@ -42,7 +42,7 @@ use self::{
 use crate::{
     batch,
     disk::{Disk, DiskFile},
-    error::{Action, AppendError, DiskError, OpenError},
+    error::{Action, AppendError, DiskError, OpenError, ReadError},
     record::{BODY_LEN_MAX, Kind},
     recovery,
     segment::{HEADER_LEN, SEGMENT_LEN_MAX},
@@ -402,6 +402,26 @@ impl Log {
         if len > max { Err(AppendError::TooLong { len, max }) } else { Ok(()) }
     }
 
+    /// Whether all that is durable is marked as such: whether [`mark`](Self::mark) has nothing to
+    /// do.
+    pub fn is_marked(&self) -> bool {
+        self.marked >= self.records_end || self.failure.is_some()
+    }
+
+    /// What the record at a position is, published or not.
+    ///
+    /// # Errors
+    ///
+    /// As [`LogReader::entry`].
+    pub(crate) fn entry(&self, position: u64) -> Result<Placed, ReadError> {
+        self.reader().entry(position)
+    }
+
+    /// How long the records of one batch may be together.
+    pub(crate) fn batch_len_max(&self) -> u64 {
+        u64::from(self.options.batch_len_max)
+    }
+
     /// A reading half.
     pub fn reader(&self) -> LogReader {
         LogReader::new(Arc::clone(&self.shared))
@@ -470,7 +490,7 @@ impl Log {
     ) -> (&'a [NewRecord<'b>], &'a [NewRecord<'b>]) {
         let mut len = 0;
         let fitting = records.iter().take_while(|record| {
-            len += encode::record_len(record);
+            len += record.len();
             len <= u64::from(self.options.batch_len_max)
         });
         let count = fitting.count().max(1);
@@ -484,7 +504,7 @@ impl Log {
         now: u64,
         placed: &mut Vec<Placed>,
     ) -> Result<(), AppendError> {
-        let payload_len: u64 = records.iter().map(encode::record_len).sum();
+        let payload_len: u64 = records.iter().map(NewRecord::len).sum();
         let batch_len = batch::FRAME_LEN + payload_len;
         if !records.is_empty() && !self.fits(batch_len, records.len() as u64) {
             self.roll()?;
@@ -572,6 +592,21 @@ impl Log {
         let footer = crate::segment::footer_len(held + entries);
         self.offset == HEADER_LEN as u64
             || self.offset + batch_len + footer <= self.options.segment_len
+    }
+}
+
+impl NewRecord<'_> {
+    /// How many bytes it takes in the log.
+    pub(crate) fn len(&self) -> u64 {
+        encode::record_len(self)
+    }
+}
+
+impl SyncDone {
+    /// Of a sync whose end is not known.
+    pub(crate) fn lost() -> Self {
+        let result = Err(io::Error::other("the thread that synced is gone"));
+        Self { result, upto: Durable::default() }
     }
 }
 

@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn golden_bytes() {
         let (bytes, crc) = header().encode();
-        assert_eq!(crc, 0x8949_497a);
+        assert_eq!(crc, 2_303_294_202);
         let front = b"STEMECKP\x01\0\0\0\x01\0\0\0\x01\x01\x01\x01\x01\x01\x01\x01";
         assert_eq!(&bytes[..24], front);
         assert_eq!(&bytes[32..48], b"\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0");

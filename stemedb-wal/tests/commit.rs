@@ -1,0 +1,297 @@
+//! Group commit: many threads and tasks, one log.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod history;
+
+use history::{ORIGIN, body_of, id_of, open};
+use std::{
+    collections::HashMap,
+    future::Future,
+    io,
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    thread,
+    time::Duration,
+};
+use stemedb_wal::{
+    commit::{CommitOptions, Committer, Index, Outcome, Submission, commit},
+    disk::{Disk, Fault, FaultyDisk, Flavour, MemoryDisk, Operation, Target},
+    error::{AppendError, ReadError},
+    log::{HoleEntry, LogOptions, Placed, Spares, Watermark},
+};
+
+#[derive(Default)]
+struct MapIndex {
+    positions: HashMap<[u8; 32], u64>,
+    holes: HashMap<[u8; 32], HoleEntry>,
+    published: Arc<AtomicU64>,
+}
+
+impl Index for MapIndex {
+    fn position_of(&self, id: &[u8; 32]) -> Result<Option<u64>, ReadError> {
+        Ok(self.positions.get(id).copied())
+    }
+
+    fn hole_of(&self, id: &[u8; 32]) -> Option<HoleEntry> {
+        self.holes.get(id).copied()
+    }
+
+    fn apply(&mut self, placed: &[Placed]) {
+        for placed in placed {
+            self.positions.insert(placed.id, placed.position);
+            self.holes.remove(&placed.id);
+        }
+    }
+
+    fn publish(&mut self, durable: Watermark) {
+        self.published.store(durable.next_index, Ordering::SeqCst);
+    }
+}
+
+fn options() -> LogOptions {
+    LogOptions { segment_len: 64 << 10, spares: Spares::None, ..LogOptions::default() }
+}
+
+fn start(disk: &Arc<dyn Disk>) -> Committer<MapIndex> {
+    let (log, _, _) = open(disk, &ORIGIN, &options(), None).unwrap();
+    let mut now = 0;
+    let clock = move || {
+        now += 10;
+        now
+    };
+    Committer::start(log, MapIndex::default(), clock, CommitOptions::default()).unwrap()
+}
+
+#[test]
+fn threads_and_tasks_get_receipts_that_hold() {
+    let disk: Arc<dyn Disk> = Arc::new(FaultyDisk::new(3));
+    let committer = Arc::new(start(&disk));
+    let threads: Vec<_> = (0..8_u64)
+        .map(|thread| {
+            let committer = Arc::clone(&committer);
+            thread::spawn(move || {
+                let mut receipts = Vec::new();
+                for n in 0..50 {
+                    // Half of the bodies are those of another thread too.
+                    let number = (thread / 2) * 1000 + n;
+                    let body = body_of(number, 40 + usize::try_from(n).unwrap());
+                    let receipt = if n % 2 == 0 {
+                        committer.append(id_of(&body), body.clone()).unwrap()
+                    } else {
+                        block_on(committer.append_async(id_of(&body), body.clone())).unwrap()
+                    };
+                    receipts.push((receipt, body));
+                }
+                receipts
+            })
+        })
+        .collect();
+    let receipts: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+    let appended =
+        receipts.iter().filter(|(receipt, _)| receipt.outcome == Outcome::Appended).count();
+    assert_eq!((appended, receipts.len()), (200, 400), "each body once");
+    let reader = committer.call(|log, _| log.reader()).unwrap();
+    assert_eq!(reader.next_index(), 200);
+    for (receipt, body) in &receipts {
+        let record = reader.read(receipt.position).unwrap();
+        assert_eq!(&record.body, body);
+        assert_eq!((record.entry.index, record.entry.time), (receipt.index, receipt.time));
+    }
+    let committer = Arc::into_inner(committer).unwrap();
+    let (closed, index) = committer.close();
+    let clean = closed.unwrap();
+    assert_eq!(index.unwrap().published.load(Ordering::SeqCst), 200);
+
+    let origin = stemedb_wal::log::Origin { clean: Some(clean), ..ORIGIN };
+    let (_, report, replayed) = open(&disk, &origin, &options(), None).unwrap();
+    assert_eq!(report.remarks, []);
+    assert_eq!(replayed.len(), 200);
+}
+
+#[test]
+fn a_submission_is_acknowledged_as_a_whole_and_in_order() {
+    let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+    let committer = start(&disk);
+    let mut submission = Submission::new();
+    let bodies: Vec<Vec<u8>> = (0..100).map(|n| body_of(n % 60, 20)).collect();
+    for body in &bodies {
+        submission.push(id_of(body), body);
+    }
+    let receipts = committer.submit(submission).wait().unwrap();
+    for (n, receipt) in receipts.iter().enumerate() {
+        assert_eq!(receipt.index, n as u64 % 60);
+        let expected = if n < 60 { Outcome::Appended } else { Outcome::Duplicate };
+        assert_eq!(receipt.outcome, expected);
+    }
+    assert_eq!(committer.submit(Submission::new()).wait().unwrap(), []);
+}
+
+#[test]
+fn one_body_over_the_limit_fails_its_submission_alone() {
+    let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+    let options = LogOptions { body_len_max: 50, ..options() };
+    let (mut log, _, _) = open(&disk, &ORIGIN, &options, None).unwrap();
+    let mut index = MapIndex::default();
+    let mut bad = Submission::new();
+    let mut good = Submission::new();
+    for (n, len) in [(1, 10), (2, 51), (3, 10)] {
+        let body = body_of(n, len);
+        bad.push(id_of(&body), &body);
+    }
+    for n in [3, 4] {
+        let body = body_of(n, 10);
+        good.push(id_of(&body), &body);
+    }
+    let results = commit(&mut log, &mut index, 1, &[bad, good]);
+    assert!(matches!(results[0], Err(AppendError::TooLong { len: 51, max: 50 })));
+    let receipts = results[1].as_ref().unwrap();
+    assert_eq!(receipts.iter().map(|receipt| receipt.index).collect::<Vec<_>>(), [0, 1]);
+    assert!(receipts.iter().all(|receipt| receipt.outcome == Outcome::Appended));
+}
+
+#[test]
+fn a_lost_body_that_comes_back_heals_its_entry() {
+    let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+    let (mut log, _, _) = open(&disk, &ORIGIN, &options(), None).unwrap();
+    let mut index = MapIndex::default();
+    let first = Submission::one(id_of(b"a"), b"a".to_vec());
+    let results = commit(&mut log, &mut index, 7, std::slice::from_ref(&first));
+    let receipt = results[0].as_ref().unwrap()[0];
+    index.positions.clear();
+    index.holes.insert(receipt.id, HoleEntry { index: receipt.index, time: receipt.time });
+    let results = commit(&mut log, &mut index, 9, &[first]);
+    let healed = results[0].as_ref().unwrap()[0];
+    assert_eq!(healed.outcome, Outcome::Healed);
+    assert_eq!((healed.index, healed.time), (receipt.index, receipt.time));
+    assert_ne!(healed.position, receipt.position);
+    assert_eq!(log.reader().read(healed.position).unwrap().body, b"a");
+    assert_eq!(log.next_index(), 1);
+}
+
+#[test]
+fn the_first_failed_sync_is_the_last_and_everyone_is_told() {
+    for operation in [Operation::Sync, Operation::Write] {
+        let faulty = FaultyDisk::new(5);
+        let disk: Arc<dyn Disk> = Arc::new(faulty.clone());
+        let committer = Arc::new(start(&disk));
+        let body = body_of(1, 30);
+        let first = committer.append(id_of(&body), body).unwrap();
+        // Only one fails; the disk works again after that, and nobody may notice.
+        faulty.inject(Fault {
+            target: Target::Only(operation),
+            after: 0,
+            from_then_on: false,
+            error: io::ErrorKind::Other,
+            flavour: Flavour::Failed,
+        });
+        let threads: Vec<_> = (10..30)
+            .map(|n| {
+                let committer = Arc::clone(&committer);
+                thread::spawn(move || {
+                    let body = body_of(n, 30);
+                    committer.append(id_of(&body), body)
+                })
+            })
+            .collect();
+        for thread in threads {
+            let error = thread.join().unwrap().unwrap_err();
+            assert!(matches!(error, AppendError::Poisoned(_)), "{error}");
+        }
+        let reader = committer.call(|log, _| log.reader()).unwrap();
+        assert_eq!(reader.next_index(), 1);
+        assert_eq!(reader.read(first.position).unwrap().body, body_of(1, 30));
+        let (closed, _) = Arc::into_inner(committer).unwrap().close();
+        assert!(matches!(closed, Err(AppendError::Poisoned(_))));
+    }
+}
+
+#[test]
+fn appenders_wait_while_the_queue_is_full() {
+    let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+    let (log, _, _) = open(&disk, &ORIGIN, &options(), None).unwrap();
+    let options = CommitOptions { queue_records_max: 4, ..CommitOptions::default() };
+    let committer = Committer::start(log, MapIndex::default(), || 0, options).unwrap();
+    // The writer is held up, so that the queue fills.
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let held = Arc::clone(&gate);
+    thread::scope(|scope| {
+        let blocked = scope.spawn(|| {
+            committer
+                .call(move |_, _| {
+                    let mut open = held.0.lock().unwrap();
+                    while !*open {
+                        open = held.1.wait(open).unwrap();
+                    }
+                })
+                .unwrap();
+        });
+        let body = |n| body_of(n, 10);
+        let mut pending = Vec::new();
+        for n in 0..4 {
+            pending.push(committer.submit(Submission::one(id_of(&body(n)), body(n))));
+        }
+        // Whether or not the call has begun by now, at most one more batch of four fits in.
+        let mut futures: Vec<_> =
+            (10..30).map(|n| Box::pin(committer.append_async(id_of(&body(n)), body(n)))).collect();
+        let mut context = Context::from_waker(Waker::noop());
+        for future in &mut futures {
+            assert!(future.as_mut().poll(&mut context).is_pending());
+        }
+        *gate.0.lock().unwrap() = true;
+        gate.1.notify_all();
+        for pending in pending {
+            pending.wait().unwrap();
+        }
+        for future in futures {
+            block_on(future).unwrap();
+        }
+        blocked.join().unwrap();
+    });
+    assert_eq!(committer.call(|log, _| log.next_index()).unwrap(), 24);
+}
+
+#[test]
+fn an_idle_log_gets_its_durable_mark() {
+    let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+    let (log, _, _) = open(&disk, &ORIGIN, &options(), None).unwrap();
+    let idle_after = Duration::from_millis(1);
+    let options = CommitOptions { idle_after, ..CommitOptions::default() };
+    let committer = Committer::start(log, MapIndex::default(), || 0, options).unwrap();
+    committer.append(id_of(b"x"), b"x".to_vec()).unwrap();
+    while !committer.call(|log, _| log.is_marked()).unwrap() {
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn a_writer_that_dies_leaves_nobody_waiting() {
+    let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+    let committer = start(&disk);
+    let died = committer.call(|_, _| panic!("on purpose"));
+    assert!(matches!(died, Err(AppendError::Closed)));
+    let refused = committer.append(id_of(b"x"), b"x".to_vec());
+    assert!(matches!(refused, Err(AppendError::Closed)));
+    assert!(committer.close().1.is_none());
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = std::pin::pin!(future);
+    let mut context = Context::from_waker(&waker);
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return value;
+        }
+        thread::park();
+    }
+}
