@@ -4,5 +4,8 @@ use crate::Hash;
 
 /// `BLAKE3-derive-key(context = "stemedb v1 " + domain, material)`.
 pub fn derive(domain: &str, material: &[u8]) -> Hash {
-    blake3::Hasher::new_derive_key(&format!("stemedb v1 {domain}")).update(material).finalize().into()
+    blake3::Hasher::new_derive_key(&format!("stemedb v1 {domain}"))
+        .update(material)
+        .finalize()
+        .into()
 }

@@ -3,5 +3,6 @@
 pub mod hash;
 pub mod history;
 pub mod id;
+pub mod proof;
 
 pub use id::{AssertionId, Hash};
