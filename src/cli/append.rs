@@ -19,11 +19,11 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
 
 use serde_json::json;
-use stemedb::{Pending, Store};
+use stemedb::{Options, Pending, Store};
 
 use self::acknowledge::{Acknowledger, Tally};
 use self::reader::{Input, Split};
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::interrupt::Interrupt;
 use super::{Globals, open, output, progress};
 
@@ -95,7 +95,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let inputs = reader::inputs(&args.files)?;
     open::or_make(globals, |store| {
         open::require_secret(store, globals)?;
-        let (tally, outcome) = append(store, inputs, args, globals)?;
+        let (tally, outcome) = append(store, inputs, args)?;
         report(store, &tally, &outcome, args, globals)?;
         outcome
     })
@@ -106,9 +106,8 @@ fn append(
     store: &Store,
     inputs: Vec<Input>,
     args: &Args,
-    globals: &Globals,
 ) -> Result<(Tally, Result<(), Failure>), Failure> {
-    let limit = open::options(globals)?.body_len_max;
+    let limit = Options::default().body_len_max;
     let split = if args.whole { Split::Whole } else { Split::Lines };
     let bar = progress::bytes(reader::total_len(&inputs));
     let (sender, events) = mpsc::sync_channel(BATCHES_AHEAD);
@@ -123,9 +122,9 @@ fn append(
     thread::spawn(move || reader::read(inputs, split, limit, &sender));
 
     let (submitted, waiting) = mpsc::sync_channel(PENDING_MAX);
-    let acknowledger = Acknowledger::new(args.acks, bar);
+    let waiter = Acknowledger::new(args.acks, bar);
     thread::scope(|scope| {
-        let acknowledging = scope.spawn(move || acknowledger.run(&waiting, &refused));
+        let acknowledging = scope.spawn(move || waiter.run(&waiting, &refused));
         let ended = submit(store, &events, &submitted, &interrupt);
         drop(submitted);
         let (tally, acknowledged) = match acknowledging.join() {
@@ -171,9 +170,7 @@ fn report(
 ) -> Result<(), Failure> {
     let head = store.head();
     let interrupted = matches!(outcome, Err(Failure::Interrupted));
-    if let Err(failure) = outcome
-        && failure.exit() != Exit::NotFound
-    {
+    if outcome.is_err() {
         output::note(format_args!(
             "{} acknowledged and durable: {} appended, {} held before",
             tally.acknowledged(),

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use stemedb::{AssertionId, Options, Store};
+use stemedb::{AssertionId, Options, SnapshotDiff, Store};
 
 use super::failure::{Failure, OutputError};
 use super::{Globals, open, output};
@@ -29,11 +29,11 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     if is_same(&args.other, &globals.store) {
         // The second opening would find the store locked, by this very process.
-        return open::existing(globals, |_| print(&[], &[], 0, globals.json));
+        let same = SnapshotDiff { only_here: vec![], only_there: vec![], visited: 0 };
+        return open::existing(globals, |_| print(&same, globals.json));
     }
     open::existing(globals, |here| {
-        let there =
-            open::open(&args.other, Options { create: false, ..open::options(globals)? })?;
+        let there = open::open(&args.other, Options { create: false, ..open::options(globals)? })?;
         let outcome = compare(here, &there, globals.json);
         let closed = there.close();
         outcome?;
@@ -42,35 +42,30 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
 }
 
 fn compare(here: &Store, there: &Store, as_json: bool) -> Result<(), Failure> {
-    let diff = here.snapshot().diff(&there.snapshot())?;
-    print(&diff.only_here, &diff.only_there, diff.visited, as_json)
+    print(&here.snapshot().diff(&there.snapshot())?, as_json)
 }
 
-fn print(
-    only_here: &[AssertionId],
-    only_there: &[AssertionId],
-    visited: u64,
-    as_json: bool,
-) -> Result<(), Failure> {
+fn print(diff: &SnapshotDiff, as_json: bool) -> Result<(), Failure> {
     if as_json {
         return output::json(&json!({
-            "only_here": texts(only_here),
-            "only_there": texts(only_there),
-            "visited": visited,
+            "only_here": texts(&diff.only_here),
+            "only_there": texts(&diff.only_there),
+            "visited": diff.visited,
         }));
     }
     let mut out = output::stdout();
-    for id in only_here {
+    for id in &diff.only_here {
         writeln!(out, "< {id}").map_err(OutputError)?;
     }
-    for id in only_there {
+    for id in &diff.only_there {
         writeln!(out, "> {id}").map_err(OutputError)?;
     }
     output::finish(out)?;
     output::note(format_args!(
-        "{} only here, {} only there, {visited} tree nodes visited",
-        only_here.len(),
-        only_there.len()
+        "{} only here, {} only there, {} tree nodes visited",
+        diff.only_here.len(),
+        diff.only_there.len(),
+        diff.visited
     ));
     Ok(())
 }

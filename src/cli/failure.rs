@@ -111,6 +111,10 @@ pub(super) enum Failure {
     #[error("the demonstration stopped: {what}")]
     Demo { what: &'static str },
 
+    /// The demonstration is to keep its files where there are others.
+    #[error("{} is not empty; name a directory that is, or one to be made", dir.display())]
+    NotEmpty { dir: PathBuf },
+
     /// Some file cannot be read or written.
     #[error("{}: cannot {action}", path.display())]
     File { action: &'static str, path: PathBuf, source: io::Error },

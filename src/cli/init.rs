@@ -29,7 +29,9 @@ pub(super) fn run(_: &Args, globals: &Globals) -> Result<(), Failure> {
     let secret = options.secret.is_some();
     open::open(&globals.store, options)?.close()?;
     if globals.json {
-        return output::json(&json!({ "store": globals.store.to_string_lossy(), "secret": secret }));
+        return output::json(
+            &json!({ "store": globals.store.to_string_lossy(), "secret": secret }),
+        );
     }
     let remark = if secret { ", which its secret is needed to use" } else { "" };
     output::raw(format!("made a store at {}{remark}\n", globals.store.display()).as_bytes())

@@ -54,10 +54,7 @@ pub(super) fn require_secret(store: &Store, globals: &Globals) -> Result<(), Fai
 }
 
 /// Closes the store whatever came of the work, so that the next opening is quick.
-fn finish<T>(
-    store: Store,
-    work: impl FnOnce(&Store) -> Result<T, Failure>,
-) -> Result<T, Failure> {
+fn finish<T>(store: Store, work: impl FnOnce(&Store) -> Result<T, Failure>) -> Result<T, Failure> {
     let outcome = work(&store);
     let closed = store.close();
     let value = outcome?;

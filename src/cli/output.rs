@@ -40,7 +40,9 @@ pub(super) fn json(value: &Value) -> Result<(), Failure> {
 /// Lays out names and values in two columns, values aligned.
 pub(super) fn table(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    rows.iter().map(|(name, value)| format!("{name:<width$}  {value}\n")).collect()
+    let lines: Vec<String> =
+        rows.iter().map(|(name, value)| format!("{name:<width$}  {value}\n")).collect();
+    lines.concat()
 }
 
 /// Prints text to standard error as it is.

@@ -7,13 +7,14 @@ const LEVELS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇',
 /// second. A subtree with any id at all shows at least the lowest block.
 pub(super) fn draw(counts: &[u64; 256]) -> String {
     let fullest = counts.iter().copied().max().unwrap_or(0);
-    let mut picture = String::from("    0 1 2 3 4 5 6 7 8 9 a b c d e f\n");
-    for (row, counts) in counts.chunks(16).enumerate() {
-        let blocks: String =
-            counts.iter().flat_map(|count| [level(*count, fullest), level(*count, fullest)]).collect();
-        picture.push_str(&format!("  {row:x} {blocks} {row:x}\n"));
-    }
-    picture
+    let head = "    0 1 2 3 4 5 6 7 8 9 a b c d e f\n".to_owned();
+    let rows = counts.chunks(16).enumerate().map(|(row, counts)| {
+        let blocks = counts.iter().map(|count| level(*count, fullest));
+        // Two characters are about as wide as one is high.
+        let blocks: String = blocks.flat_map(|block| [block, block]).collect();
+        format!("  {row:x} {blocks} {row:x}\n")
+    });
+    std::iter::once(head).chain(rows).collect()
 }
 
 fn level(count: u64, fullest: u64) -> char {

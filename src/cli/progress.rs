@@ -14,9 +14,8 @@ const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 /// A bar over `len` bytes, or an hourglass where the length is unknown.
 pub(super) fn bytes(len: Option<u64>) -> ProgressBar {
     let bar = match len {
-        Some(len) => ProgressBar::new(len).with_style(style(
-            "{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} to go",
-        )),
+        Some(len) => ProgressBar::new(len)
+            .with_style(style("{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} to go")),
         None => ProgressBar::new_spinner().with_style(style("{spinner} {bytes}, {bytes_per_sec}")),
     };
     bar.set_draw_target(target());

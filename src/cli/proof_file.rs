@@ -18,8 +18,9 @@ pub(super) fn read(path: &Path) -> Result<(Origin, ProofFile), Failure> {
     let mut bytes = Vec::new();
     let read = match &origin {
         Origin::Stdin => io::stdin().take(FILE_LEN_MAX + 1).read_to_end(&mut bytes),
-        Origin::File(path) => File::open(path)
-            .and_then(|file| file.take(FILE_LEN_MAX + 1).read_to_end(&mut bytes)),
+        Origin::File(path) => {
+            File::open(path).and_then(|file| file.take(FILE_LEN_MAX + 1).read_to_end(&mut bytes))
+        }
     };
     read.map_err(|source| Failure::Input { origin: origin.clone(), source })?;
     let file = ProofFile::parse(&bytes)

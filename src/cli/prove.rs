@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
             source,
         })?;
     }
-    output::note(format_args!("{} {}", if present { "present" } else { "absent" }, id));
+    output::aside(&format!("{} {id}\n", if present { "present" } else { "absent" }));
     if globals.json {
         return output::json(&json!({
             "id": id,

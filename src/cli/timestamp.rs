@@ -23,7 +23,10 @@ pub(super) struct ParseTimeError;
 /// If it is neither.
 pub(super) fn parse(text: &str) -> Result<TimeArg, ParseTimeError> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return text.parse().map(|ntp64| TimeArg { ntp64: Some(ntp64) }).map_err(|_| ParseTimeError);
+        return text
+            .parse()
+            .map(|ntp64| TimeArg { ntp64: Some(ntp64) })
+            .map_err(|_| ParseTimeError);
     }
     let time: Timestamp = text.parse().map_err(|_| ParseTimeError)?;
     let Ok(nanos) = u128::try_from(time.as_nanosecond()) else {

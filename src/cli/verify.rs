@@ -56,18 +56,12 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     }
     match verdict {
         Err(source) => Err(Failure::NotVerified { origin, root: to_hex(&args.root), source }),
-        Ok(Presence::Present) if args.absent => Err(Failure::OtherThanAsked {
-            origin,
-            id,
-            found: "present",
-            asked: "absent",
-        }),
-        Ok(Presence::Absent) if args.present => Err(Failure::OtherThanAsked {
-            origin,
-            id,
-            found: "absent",
-            asked: "present",
-        }),
+        Ok(Presence::Present) if args.absent => {
+            Err(Failure::OtherThanAsked { origin, id, found: "present", asked: "absent" })
+        }
+        Ok(Presence::Absent) if args.present => {
+            Err(Failure::OtherThanAsked { origin, id, found: "absent", asked: "present" })
+        }
         Ok(_) => Ok(()),
     }
 }

@@ -58,11 +58,8 @@ impl Acknowledger {
     fn acknowledge(&mut self, batch: Submitted) -> Result<(), Failure> {
         let receipts = batch.pending.wait()?;
         for receipt in &receipts {
-            let count = match receipt.duplicate {
-                true => &mut self.tally.duplicates,
-                false => &mut self.tally.appended,
-            };
-            *count += 1;
+            let Tally { appended, duplicates, .. } = &mut self.tally;
+            *if receipt.duplicate { duplicates } else { appended } += 1;
         }
         self.tally.skipped += batch.skipped;
         self.bar.inc(batch.bytes);
