@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
 
+use indicatif::ProgressBar;
 use serde_json::json;
 use stemedb::{Options, Pending, Store};
 
@@ -109,7 +110,12 @@ fn append(
 ) -> Result<(Tally, Result<(), Failure>), Failure> {
     let limit = Options::default().body_len_max;
     let split = if args.whole { Split::Whole } else { Split::Lines };
-    let bar = progress::bytes(reader::total_len(&inputs));
+    let bar = if reader::is_typed(&inputs) {
+        output::note("reading from the terminal; end with Ctrl-D on a line of its own");
+        ProgressBar::hidden()
+    } else {
+        progress::bytes(reader::total_len(&inputs))
+    };
     let (sender, events) = mpsc::sync_channel(BATCHES_AHEAD);
 
     let wake = sender.clone();

@@ -14,8 +14,9 @@ use stemedb::{Options, Receipt, Store};
 
 use self::lines::Lines;
 use self::teller::Teller;
-use super::failure::Failure;
+use super::failure::{Exit, Failure};
 use super::input::to_hex;
+use super::interrupt::Interrupt;
 use super::stopwatch::Stopwatch;
 use super::{Globals, open};
 
@@ -42,10 +43,21 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let Some(dir) = &args.keep else {
         let dir = tempfile::tempdir()
             .map_err(|source| Failure::System { action: "make a temporary directory", source })?;
+        remove_when_interrupted(dir.path().to_path_buf())?;
         return tour(dir.path(), false, globals.json);
     };
     make_empty(dir)?;
     tour(dir, true, globals.json)
+}
+
+/// At Ctrl-C the temporary directory goes as it does at the end.
+fn remove_when_interrupted(dir: PathBuf) -> Result<(), Failure> {
+    Interrupt::watch(move || {
+        // What cannot be removed now, as it is just being written, is left to the system.
+        let _ = fs::remove_dir_all(&dir);
+        std::process::exit(Exit::Failed as i32);
+    })?;
+    Ok(())
 }
 
 fn make_empty(dir: &Path) -> Result<(), Failure> {

@@ -1,7 +1,7 @@
 //! The inputs, read on a thread of their own.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, IsTerminal, Read};
 use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
 
@@ -66,6 +66,11 @@ pub(super) fn inputs(files: &[PathBuf]) -> Result<Vec<Input>, Failure> {
             }
         })
         .collect()
+}
+
+/// Whether a person types the input.
+pub(super) fn is_typed(inputs: &[Input]) -> bool {
+    io::stdin().is_terminal() && inputs.iter().any(|input| matches!(input.origin, Origin::Stdin))
 }
 
 /// The bytes of all inputs together, if they are known.
