@@ -10,4 +10,5 @@ pub mod set;
 
 pub use diff::{Diff, DiffResult, Difference, roots_equal};
 pub use id::{AssertionId, Hash};
+pub use proof::{Presence, ProofFile, SetProof, Terminal};
 pub use set::{Entry, MerkleTree, Snapshot, archive::ArchiveError};

@@ -90,10 +90,15 @@ impl SetProof {
         if self.root()? != *root {
             return Err(ProofError::OtherRoot);
         }
-        Ok(match self.terminal {
+        Ok(self.presence())
+    }
+
+    /// What the proof claims; [`verify`](Self::verify) tells whether that is so.
+    pub fn presence(&self) -> Presence {
+        match self.terminal {
             Terminal::Id(id) if id == self.id => Presence::Present,
             Terminal::Id(_) | Terminal::Empty => Presence::Absent,
-        })
+        }
     }
 
     /// The set root that the proof leads to. It means nothing by itself: anybody can make up a

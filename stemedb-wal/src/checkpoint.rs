@@ -12,7 +12,7 @@
 use std::{io, sync::Arc};
 
 use stemedb_merkle::{
-    ArchiveError, Entry, Hash,
+    ArchiveError, Entry,
     set::{
         Changes,
         archive::{Archive, BaseArrays, DeltaArrays, page_bits},
@@ -36,6 +36,7 @@ use crate::{
 };
 
 mod base;
+mod beside;
 mod blocks;
 mod delta;
 mod header;
@@ -43,7 +44,7 @@ mod payload;
 #[cfg(test)]
 mod tests;
 
-pub use self::header::Covered;
+pub use self::{beside::Beside, header::Covered};
 
 /// How the names of all checkpoint files end.
 const EXTENSION: &str = ".ckpt";
@@ -288,16 +289,13 @@ impl Checkpoint {
         Archive::new(base, deltas.collect())
     }
 
-    /// The nodes of the history tree's incomplete tiles.
+    /// What it holds beside the set tree.
     ///
     /// # Errors
     ///
-    /// If they are damaged.
-    pub fn history(&self) -> Result<Vec<Hash>, ArchiveError> {
-        match self.deltas.last() {
-            Some(delta) => delta.history().map(<[Hash]>::to_vec),
-            None => self.base.history().map(<[Hash]>::to_vec),
-        }
+    /// If that is damaged.
+    pub fn beside(&self) -> Result<Beside, ArchiveError> {
+        self.deltas.last().map_or_else(|| self.base.beside(), |delta| delta.beside())
     }
 
     fn check_top(&self) -> Result<(), CheckpointFault> {
@@ -311,12 +309,13 @@ impl Checkpoint {
         archive.check_top(&covered.top_hash).map_err(CheckpointFault::Archive)
     }
 
-    /// Checks every block. `progress` is told how many bytes have been read since the last time.
+    /// Checks every block. `progress` is told how many bytes have been read since the last time, and
+    /// says whether to go on.
     ///
     /// # Errors
     ///
     /// At the first that is damaged.
-    pub fn check(&self, progress: &mut dyn FnMut(u64)) -> Result<(), ArchiveError> {
+    pub fn check(&self, progress: &mut dyn FnMut(u64) -> bool) -> Result<(), ArchiveError> {
         self.files().try_for_each(|file| file.check_all(progress))
     }
 
@@ -377,13 +376,13 @@ pub fn write_base(
     disk: &dyn Disk,
     covered: &Covered,
     entries: impl Iterator<Item = Result<Entry, ArchiveError>>,
-    history: &[Hash],
+    beside: &Beside,
     in_place: bool,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Checkpoint, WriteError> {
     let name = format!("base-{:020}{EXTENSION}", covered.position);
     write_file(disk, &name, covered, None, |writer| {
-        let top_hash = base::write(writer, covered.count, entries, history, progress)?;
+        let top_hash = base::write(writer, covered.count, entries, beside, progress)?;
         if top_hash == covered.top_hash { Ok(()) } else { Err(WriteError::OtherRoot) }
     })?;
     let file = reopen(disk, &name, in_place)?;
@@ -405,14 +404,14 @@ pub fn write_delta(
     kept: usize,
     covered: &Covered,
     changes: &Changes,
-    history: &[Hash],
+    beside: &Beside,
     in_place: bool,
 ) -> Result<Checkpoint, WriteError> {
     let mut checkpoint = below.clone();
     checkpoint.deltas.truncate(kept);
     let name = format!("delta-{:020}{EXTENSION}", covered.position);
     write_file(disk, &name, covered, Some(checkpoint.top_id()), |writer| {
-        delta::write(writer, changes, history)
+        delta::write(writer, changes, beside)
     })?;
     let file = reopen(disk, &name, in_place)?;
     let bits = page_bits(checkpoint.base.len() as u64);

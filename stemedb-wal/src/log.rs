@@ -33,7 +33,8 @@ pub use self::{
 };
 pub use crate::recovery::{OpenReport, Remark, Replayed};
 
-pub(crate) use self::{reader::place, roll::create_first, spare::SPARE_NAME};
+pub use self::spare::SPARE_NAME;
+pub(crate) use self::{reader::place, roll::create_first};
 
 use self::{
     segments::{Offsets, Segment, Shared},

@@ -32,7 +32,7 @@ pub struct ChangedBlock {
 
 impl Snapshot {
     /// What came since the log was `since` bytes long, given that the first `deltas_kept` deltas of
-    /// the archive and its base have all that came before. O(changes).
+    /// the archive and its base have all that came before. O(changes), and O(N) without an archive.
     ///
     /// # Errors
     ///
@@ -41,7 +41,7 @@ impl Snapshot {
         let mut changes = Changes::default();
         let Some(archive) = &self.archive else {
             for entry in self.iter() {
-                changes.entries.push(entry?);
+                changes.entries.extend(Some(entry?).filter(|entry| entry.position >= since));
             }
             return Ok(changes);
         };

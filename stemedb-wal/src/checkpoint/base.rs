@@ -13,6 +13,7 @@ use stemedb_merkle::{
 
 use super::{
     CheckpointFault, WriteError,
+    beside::Beside,
     blocks::{BlockFile, BlockWriter},
     payload::{self, ArchivedBasePayload, Array, BASE_ROOT_LEN, BasePayload},
 };
@@ -27,6 +28,7 @@ pub(super) struct BaseFile {
     starts: Range<usize>,
     hashes: Range<usize>,
     history: Range<usize>,
+    holes: Range<usize>,
 }
 
 impl BaseFile {
@@ -51,13 +53,14 @@ impl BaseFile {
             starts: payload::place(payload, &root.starts),
             hashes: payload::place(payload, &root.hashes),
             history: payload::place(payload, &root.history),
+            holes: payload::place(payload, &root.holes),
             file,
         })
     }
 
-    /// The nodes of the history tree's incomplete tiles.
-    pub(super) fn history(&self) -> Result<&[Hash], ArchiveError> {
-        Ok(self.file.slice(self.history.clone())?.as_chunks().0)
+    /// What the tree does not say.
+    pub(super) fn beside(&self) -> Result<Beside, ArchiveError> {
+        Beside::read(&self.file, &self.history, &self.holes)
     }
 }
 
@@ -107,7 +110,7 @@ pub(super) fn write(
     writer: &mut BlockWriter<'_>,
     count: u64,
     entries: impl Iterator<Item = Result<Entry, ArchiveError>>,
-    history: &[Hash],
+    beside: &Beside,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Hash, WriteError> {
     let mut builder = BaseBuilder::new(count);
@@ -135,13 +138,15 @@ pub(super) fn write(
         writer.write(hashes.as_flattened())?;
     }
     let hashes_len = (writer.len() - hashes_start) / 32;
-    let (history, symbols) = write_history(writer, history)?;
+    let (history, holes) = beside.write(writer)?;
+    let symbols = Array::new(writer.len(), 0);
     let root = BasePayload {
         ids: Array::new(ids_start, len),
         positions: Array::new(positions_start, len),
         starts,
         hashes: Array::new(hashes_start, hashes_len),
         history,
+        holes,
         symbols,
     };
     writer.align(16)?;
@@ -160,13 +165,4 @@ pub(super) fn write_numbers(
         writer.write(&number.to_le_bytes())?;
     }
     Ok(Array::new(start, (writer.len() - start) / 4))
-}
-
-pub(super) fn write_history(
-    writer: &mut BlockWriter<'_>,
-    history: &[Hash],
-) -> Result<(Array<[u8; 32]>, Array<[u8; 32]>), WriteError> {
-    let start = writer.len();
-    writer.write(history.as_flattened())?;
-    Ok((Array::new(start, history.len()), Array::new(writer.len(), 0)))
 }

@@ -115,11 +115,17 @@ impl BlockFile {
         }
     }
 
-    /// Checks all blocks, whether they were before or not. `progress` is told of the bytes done.
-    pub(super) fn check_all(&self, progress: &mut dyn FnMut(u64)) -> Result<(), ArchiveError> {
+    /// Checks all blocks, whether they were before or not. `progress` is told of the bytes done and
+    /// says whether to go on.
+    pub(super) fn check_all(
+        &self,
+        progress: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<(), ArchiveError> {
         for block in 0..self.crcs.len() {
             self.check_now(block)?;
-            progress(BLOCK_LEN.min(self.len() - block * BLOCK_LEN) as u64);
+            if !progress(BLOCK_LEN.min(self.len() - block * BLOCK_LEN) as u64) {
+                break;
+            }
         }
         Ok(())
     }

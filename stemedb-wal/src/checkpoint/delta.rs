@@ -12,7 +12,8 @@ use stemedb_merkle::{
 
 use super::{
     CheckpointFault, WriteError,
-    base::{elements, write_history, write_numbers},
+    base::{elements, write_numbers},
+    beside::Beside,
     blocks::{BlockFile, BlockWriter},
     payload::{self, ArchivedDeltaPayload, Array, DELTA_ROOT_LEN, DeltaPayload},
 };
@@ -35,6 +36,7 @@ pub(super) struct DeltaFile {
     many: Range<usize>,
     hashes: Range<usize>,
     history: Range<usize>,
+    holes: Range<usize>,
 }
 
 /// How many hashes a block at `depth` has.
@@ -87,13 +89,14 @@ impl DeltaFile {
             many: payload::place(payload, &root.many),
             hashes: payload::place(payload, &root.hashes),
             history: payload::place(payload, &root.history),
+            holes: payload::place(payload, &root.holes),
             file,
         })
     }
 
-    /// The nodes of the history tree's incomplete tiles.
-    pub(super) fn history(&self) -> Result<&[Hash], ArchiveError> {
-        Ok(self.file.slice(self.history.clone())?.as_chunks().0)
+    /// What the tree does not say.
+    pub(super) fn beside(&self) -> Result<Beside, ArchiveError> {
+        Beside::read(&self.file, &self.history, &self.holes)
     }
 
     fn number(&self, array: &Range<usize>, place: usize) -> Result<u32, ArchiveError> {
@@ -156,7 +159,7 @@ impl DeltaArrays for DeltaFile {
 pub(super) fn write(
     writer: &mut BlockWriter<'_>,
     changes: &Changes,
-    history: &[Hash],
+    beside: &Beside,
 ) -> Result<(), WriteError> {
     let Changes { entries, blocks } = changes;
     let ids_start = writer.len();
@@ -183,7 +186,8 @@ pub(super) fn write(
         writer.write(block.hashes.as_flattened())?;
     }
     let hashes_len = (writer.len() - hashes_start) / 32;
-    let (history, symbols) = write_history(writer, history)?;
+    let (history, holes) = beside.write(writer)?;
+    let symbols = Array::new(writer.len(), 0);
     let root = DeltaPayload {
         ids: Array::new(ids_start, entries.len()),
         positions: Array::new(positions_start, entries.len()),
@@ -193,6 +197,7 @@ pub(super) fn write(
         many,
         hashes: Array::new(hashes_start, hashes_len),
         history,
+        holes,
         symbols,
     };
     writer.align(16)?;

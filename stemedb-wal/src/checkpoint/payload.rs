@@ -60,6 +60,8 @@ pub(super) struct BasePayload {
     pub(super) hashes: Array<[u8; 32]>,
     /// The nodes of the history tree's incomplete tiles.
     pub(super) history: Array<[u8; 32]>,
+    /// The entries whose bodies are lost: id, then index and time, each a u64.
+    pub(super) holes: Array<[u8; 48]>,
     /// Room for the coded symbols of the set: empty in this version.
     pub(super) symbols: Array<[u8; 32]>,
 }
@@ -83,6 +85,8 @@ pub(super) struct DeltaPayload {
     pub(super) hashes: Array<[u8; 32]>,
     /// The nodes of the history tree's incomplete tiles.
     pub(super) history: Array<[u8; 32]>,
+    /// The entries whose bodies are lost: id, then index and time, each a u64.
+    pub(super) holes: Array<[u8; 48]>,
     /// Room for the coded symbols of the set: empty in this version.
     pub(super) symbols: Array<[u8; 32]>,
 }
