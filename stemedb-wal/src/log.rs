@@ -44,6 +44,7 @@ use crate::{
     batch,
     disk::{Disk, DiskFile},
     error::{Action, AppendError, DiskError, OpenError, ReadError},
+    identity::{CleanMark, Identity},
     record::{BODY_LEN_MAX, Kind},
     recovery,
     segment::{HEADER_LEN, SEGMENT_LEN_MAX},
@@ -72,6 +73,29 @@ pub struct Watermark {
     pub position: u64,
     /// How many entries there are before it: the index of the next one.
     pub next_index: u64,
+}
+
+impl From<&Identity> for Origin {
+    fn from(identity: &Identity) -> Self {
+        Self {
+            store_id: identity.store_id,
+            generation: identity.generation,
+            salt_seed: identity.salt_seed,
+            clean: identity.clean.map(Watermark::from),
+        }
+    }
+}
+
+impl From<CleanMark> for Watermark {
+    fn from(mark: CleanMark) -> Self {
+        Self { position: mark.position, next_index: mark.next_index }
+    }
+}
+
+impl From<Watermark> for CleanMark {
+    fn from(mark: Watermark) -> Self {
+        Self { position: mark.position, next_index: mark.next_index }
+    }
 }
 
 /// Who prepares the next segment while the present one fills.
@@ -230,7 +254,7 @@ impl Log {
     /// put in order and reported; the disk is changed only after all has been replayed.
     ///
     /// After the first opening and after [`close`](Self::close), the caller writes
-    /// [`end`](Self::durable) into the store's identity, so that a log that lost its end is
+    /// where it [ends](Self::durable) into the store's identity, so that a log that lost its end is
     /// noticed.
     ///
     /// # Errors

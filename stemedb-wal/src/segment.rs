@@ -34,7 +34,8 @@
 //!  byte 64                      72                                  96
 //! ```
 //!
-//! The sum is the plain CRC-32 of all other bytes. *Time before* is the time of the last entry in
+//! The sum is the plain CRC-32 of all other bytes, in every version, so that another version is told
+//! from damage. *Time before* is the time of the last entry in
 //! earlier segments, 0 if there is none.
 //!
 //! Offsets: for each record that takes an index, in the order of the indexes, the offset of its head
@@ -102,7 +103,7 @@ pub struct SegmentHeader {
 pub enum HeaderError {
     /// Cut short, zeros, or not what was written.
     Damaged,
-    /// It begins as a header does, and says another format version.
+    /// Whole, and of another format version.
     Version(u32),
 }
 
@@ -113,29 +114,20 @@ impl SegmentHeader {
     ///
     /// If it is cut short, is not what was written, or is of another format version.
     pub fn parse(bytes: &[u8]) -> Result<Self, HeaderError> {
-        Self::parse_fields(bytes).ok_or_else(|| {
-            let version = bytes
-                .split_first_chunk::<8>()
-                .filter(|(magic, _)| **magic == MAGIC)
-                .and_then(|(_, rest)| rest.first_chunk::<4>())
-                .map(|version| u32::from_le_bytes(*version));
-            match version {
-                Some(version) if version != FORMAT_VERSION => HeaderError::Version(version),
-                _ => HeaderError::Damaged,
-            }
-        })
+        Self::parse_fields(bytes).unwrap_or(Err(HeaderError::Damaged))
     }
 
-    fn parse_fields(bytes: &[u8]) -> Option<Self> {
+    fn parse_fields(bytes: &[u8]) -> Option<Result<Self, HeaderError>> {
         let header = bytes.first_chunk::<HEADER_LEN>()?;
         let (front, rest) = header.split_first_chunk::<12>()?;
         let (sum, covered) = rest.split_first_chunk::<4>()?;
         let (magic, version) = front.split_first_chunk::<8>()?;
-        if *magic != MAGIC
-            || u32::from_le_bytes(*version.first_chunk()?) != FORMAT_VERSION
-            || u32::from_le_bytes(*sum) != plain_sum(front, covered)
-        {
+        if *magic != MAGIC || u32::from_le_bytes(*sum) != plain_sum(front, covered) {
             return None;
+        }
+        let version = u32::from_le_bytes(*version.first_chunk()?);
+        if version != FORMAT_VERSION {
+            return Some(Err(HeaderError::Version(version)));
         }
         let (store_id, rest) = covered.split_first_chunk::<16>()?;
         let (generation, rest) = rest.split_first_chunk::<4>()?;
@@ -144,7 +136,7 @@ impl SegmentHeader {
         let (first_position, rest) = rest.split_first_chunk::<8>()?;
         let (salt, rest) = rest.split_first_chunk::<8>()?;
         let (time_before, rest) = rest.split_first_chunk::<8>()?;
-        (rest == [0; 24]).then_some(Self {
+        let header = Self {
             store_id: *store_id,
             generation: u32::from_le_bytes(*generation),
             previous_sum: u32::from_le_bytes(*previous_sum),
@@ -152,7 +144,8 @@ impl SegmentHeader {
             first_position: u64::from_le_bytes(*first_position),
             salt: Salt(u64::from_le_bytes(*salt)),
             time_before: u64::from_le_bytes(*time_before),
-        })
+        };
+        (rest == [0; 24]).then_some(Ok(header))
     }
 
     /// The bytes of the header.
@@ -255,12 +248,13 @@ mod tests {
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes;
             flipped[bit / 8] ^= 1 << (bit % 8);
-            let expected = match bit / 8 {
-                8..12 => HeaderError::Version(1 ^ 1 << (bit - 64)),
-                _ => HeaderError::Damaged,
-            };
-            assert_eq!(SegmentHeader::parse(&flipped), Err(expected), "bit {bit}");
+            assert_eq!(SegmentHeader::parse(&flipped), Err(HeaderError::Damaged), "bit {bit}");
         }
+        let mut later = bytes;
+        later[8] = 2;
+        let sum = plain_sum(&later[..12], &later[16..]);
+        later[12..16].copy_from_slice(&sum.to_le_bytes());
+        assert_eq!(SegmentHeader::parse(&later), Err(HeaderError::Version(2)));
         assert_eq!(SegmentHeader::parse(&[0; 4096]), Err(HeaderError::Damaged));
     }
 

@@ -15,7 +15,7 @@ use crate::{
     },
     segment::{
         HEADER_LEN, HeaderError, SegmentHeader, TRAILER_LEN, Trailer, encode_footer, footer_len,
-        parse_segment_name, segment_name, segment_salt,
+        parse_segment_name, segment_name,
     },
 };
 
@@ -115,9 +115,6 @@ fn read_header(
     if (header.generation, header.first_index) != (origin.generation, first_index) {
         let SegmentHeader { generation, first_index, .. } = header;
         return Err(OpenError::Misnamed { path, generation, first_index });
-    }
-    if header.salt != segment_salt(&origin.salt_seed, header.generation, header.first_index) {
-        return Err(OpenError::OtherStore { path });
     }
     Ok(Found { name, file, len, header })
 }

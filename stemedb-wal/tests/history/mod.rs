@@ -24,13 +24,19 @@ pub fn body_of(number: u64, len: usize) -> Vec<u8> {
     body
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ModelEntry {
     pub index: u64,
     pub time: u64,
     pub id: [u8; 32],
     pub position: u64,
     pub body: Vec<u8>,
+}
+
+impl std::fmt::Debug for ModelEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}@{}+{}", self.index, self.position, self.body.len())
+    }
 }
 
 pub struct LogHarness {
