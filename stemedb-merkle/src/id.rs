@@ -101,7 +101,8 @@ mod tests {
         let text = id.to_string();
         assert_eq!(text.parse(), Ok(id));
         assert_eq!(text.to_uppercase().parse::<AssertionId>(), Err(ParseIdError));
-        for bad in ["", &text[1..], &format!("{text}0"), &text.replace('0', "g"), &"é".repeat(32)] {
+        for bad in ["", &text[1..], &format!("{text}0"), &text.replace('0', "g"), &"é".repeat(32)]
+        {
             assert_eq!(bad.parse::<AssertionId>(), Err(ParseIdError), "{bad}");
         }
     }
