@@ -101,19 +101,28 @@ impl Contest {
             for turn in 0..count {
                 let at = (round + turn) % count;
                 let (name, _, run) = &mut self.contenders[at];
-                eprint!("   round {}/{rounds}: {name}\x1b[K\r", round + 1);
+                progress(&format!("round {}/{rounds}: {name}", round + 1));
                 match run() {
                     Ok(sample) => entries[at].samples.push(Some(sample)),
                     Err(failure) => {
-                        eprintln!("   {name}: {failure}\x1b[K");
+                        progress("");
+                        eprintln!("   {name}: {failure}");
                         entries[at].samples.push(None);
                         entries[at].failure = Some(failure.to_string());
                     }
                 }
             }
         }
-        eprint!("\x1b[K");
+        progress("");
         Outcome { measure, rounds, notes: self.notes, entries, goals: self.goals }
+    }
+}
+
+/// Shows on a terminal what is running, over what was shown before.
+fn progress(what: &str) {
+    use std::io::IsTerminal;
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K   {what}");
     }
 }
 

@@ -10,7 +10,6 @@ mod latency;
 mod limit;
 mod machine;
 mod measure;
-#[cfg(feature = "ours")]
 mod ours;
 mod peer;
 mod report;

@@ -68,11 +68,7 @@ pub(crate) const ALL: &[Measure] = &[
         about: "Set tree: built from 1 M ids, with its root",
         prepare: set_tree::builds,
     },
-    Measure {
-        name: "memory",
-        about: "Set tree: bytes of heap an id",
-        prepare: memory::prepare,
-    },
+    Measure { name: "memory", about: "Set tree: bytes of heap an id", prepare: memory::prepare },
     Measure {
         name: "proofs",
         about: "Membership proofs at 1 M ids: prove, verify, size",

@@ -77,7 +77,11 @@ fn page(machine: &Machine, quick: bool, outcomes: &[Outcome]) -> Result<String, 
 
 fn figures(page: &mut String, outcome: &Outcome) -> Result<(), Failure> {
     let rounds = outcome.rounds;
-    writeln!(page, "\n### {}\n\n{}; rounds: {rounds}.\n", outcome.measure.name, outcome.measure.about)?;
+    writeln!(
+        page,
+        "\n### {}\n\n{}; rounds: {rounds}.\n",
+        outcome.measure.name, outcome.measure.about
+    )?;
     writeln!(page, "| | contender | metric | median (least to largest) |\n|---|---|---|---|")?;
     for entry in &outcome.entries {
         for metric in entry.metrics() {

@@ -38,11 +38,7 @@ pub(crate) struct Figures<'a>(pub(crate) &'a Outcome);
 impl Display for Figures<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let outcome = self.0;
-        writeln!(
-            f,
-            "\n{} ({} rounds, median, min to max)",
-            outcome.measure.about, outcome.rounds
-        )?;
+        writeln!(f, "\n{} ({} rounds, median, min to max)", outcome.measure.about, outcome.rounds)?;
         for entry in &outcome.entries {
             for metric in entry.metrics() {
                 if let Some(found) = entry.spread(metric) {
@@ -76,12 +72,16 @@ impl Display for Goals<'_> {
                     None => writeln!(f, "not measured")?,
                     Some(verdict) => {
                         let reached = if verdict.reached { "reached" } else { "NOT REACHED" };
-                        write!(f, "{reached:<11} {} {}", figure(verdict.measured.median), goal.metric)?;
+                        write!(
+                            f,
+                            "{reached:<11} {} {}",
+                            figure(verdict.measured.median),
+                            goal.metric
+                        )?;
                         match verdict.ratios {
-                            Some((medians, paired)) => writeln!(
-                                f,
-                                ", {medians:.2} times (paired {paired:.2})"
-                            )?,
+                            Some((medians, paired)) => {
+                                writeln!(f, ", {medians:.2} times (paired {paired:.2})")?
+                            }
                             None => writeln!(f)?,
                         }
                     }

@@ -18,22 +18,17 @@ const STRIDE: u64 = 1 << 32;
 pub(crate) fn sample(mut latencies: Latencies, took: Duration) -> Sample {
     let rate = latencies.len() as f64 / took.as_secs_f64();
     let [p50, p99, max] = latencies.quantiles([0.5, 0.99, 1.0]);
-    vec![
-        ("records/s", rate),
-        ("p50 µs", p50 / 1e3),
-        ("p99 µs", p99 / 1e3),
-        ("max µs", max / 1e3),
-    ]
+    vec![("records/s", rate), ("p50 µs", p50 / 1e3), ("p99 µs", p99 / 1e3), ("max µs", max / 1e3)]
 }
 
-/// Runs [`APPENDERS`] tasks on a runtime of `cores` workers; each awaits `append(number)` in a
+/// Runs [`APPENDERS`] tasks on a runtime with a worker for each core; each awaits `append(number)` in a
 /// loop until `span` is over.
 pub(crate) fn async_appenders<A, F>(span: Duration, append: A) -> Result<Sample, Failure>
 where
     A: Fn(u64) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), Failure>> + Send + 'static,
 {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().build()?;
     let append = Arc::new(append);
     let started = Instant::now();
     let end = started + span;

@@ -6,7 +6,7 @@ use crate::Failure;
 use crate::body;
 use crate::contest::{Bar, Contest, Role};
 use crate::limit::raw_file;
-#[cfg(feature = "ours")]
+#[cfg(feature = "store")]
 use crate::ours;
 use crate::peer::{raft, sqlite};
 use crate::setting::Setting;
@@ -17,7 +17,7 @@ pub(crate) fn into_empty(setting: &Setting) -> Result<Contest, Failure> {
     let records = setting.records(RECORDS);
     let arena = Rc::new(body::arena(0, records));
     let mut contest = Contest::new(5);
-    #[cfg(feature = "ours")]
+    #[cfg(feature = "store")]
     {
         let (dir, bodies) = (setting.clone(), Rc::clone(&arena));
         contest.add("stemedb, append_batch", Role::Ours, move || {
@@ -34,7 +34,7 @@ pub(crate) fn into_empty(setting: &Setting) -> Result<Contest, Failure> {
     });
     let dir = setting.clone();
     contest.add("raft-engine, batches of 1,000 unsynced", Role::Peer, move || {
-        raft::fill(&dir.fresh("raft")?, records)
+        raft::fill(&dir.fresh("raft")?, records, 1000)
     });
     contest.goal(
         "at least 1.2 M records/s into an empty store",
@@ -51,10 +51,10 @@ pub(crate) fn into_empty(setting: &Setting) -> Result<Contest, Failure> {
 
 pub(crate) fn into_large(setting: &Setting) -> Result<Contest, Failure> {
     let mut contest = Contest::new(5);
-    #[cfg(feature = "ours")]
+    #[cfg(feature = "store")]
     {
         let records = setting.records(RECORDS);
-        let mut grown = ours::large::Grown::copy_of(setting)?;
+        let mut grown = ours::large::Grown::copy_of(setting, true)?;
         contest.add("stemedb, append_batch", Role::Ours, move || grown.bulk(records));
     }
     let (dir, records) = (setting.clone(), setting.records(RECORDS));

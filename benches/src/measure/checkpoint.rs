@@ -2,23 +2,21 @@
 
 use crate::Failure;
 use crate::contest::{Bar, Contest};
-#[cfg(feature = "ours")]
-use crate::{contest::Role, ours};
 use crate::setting::Setting;
+#[cfg(feature = "store")]
+use crate::{contest::Role, ours};
 
 pub(crate) fn prepare(setting: &Setting) -> Result<Contest, Failure> {
     let mut contest = Contest::new(5);
-    #[cfg(feature = "ours")]
+    #[cfg(feature = "store")]
     {
         use std::cell::RefCell;
         use std::rc::Rc;
         let span = setting.span();
-        let grown = Rc::new(RefCell::new(ours::large::Grown::copy_of(setting)?));
+        let grown = Rc::new(RefCell::new(ours::large::Grown::copy_of(setting, false)?));
         for (name, checkpoints) in [("no checkpoints", false), ("checkpoints all the time", true)] {
             let grown = Rc::clone(&grown);
-            contest.add(name, Role::Ours, move || {
-                grown.borrow_mut().appenders(span, checkpoints)
-            });
+            contest.add(name, Role::Ours, move || grown.borrow_mut().appenders(span, checkpoints));
         }
     }
     let _ = setting;

@@ -2,7 +2,7 @@
 
 use crate::Failure;
 use crate::contest::{Bar, Contest, Role};
-#[cfg(feature = "ours")]
+#[cfg(feature = "store")]
 use crate::ours;
 use crate::peer::raft;
 use crate::setting::{Setting, disk_bytes};
@@ -10,7 +10,7 @@ use crate::setting::{Setting, disk_bytes};
 pub(crate) fn prepare(setting: &Setting) -> Result<Contest, Failure> {
     let records = setting.records(1_000_000);
     let mut contest = Contest::new(1);
-    #[cfg(feature = "ours")]
+    #[cfg(feature = "store")]
     {
         let dir = setting.clone();
         contest.add("stemedb", Role::Ours, move || {
@@ -20,7 +20,7 @@ pub(crate) fn prepare(setting: &Setting) -> Result<Contest, Failure> {
     let dir = setting.clone();
     contest.add("raft-engine", Role::Peer, move || {
         let dir = dir.fresh("raft")?;
-        raft::fill(&dir, records)?;
+        raft::fill(&dir, records, 1000)?;
         Ok(vec![("B/record in the log", disk_bytes(&dir)? as f64 / records as f64)])
     });
     contest.add("the body alone", Role::Limit, || Ok(vec![("B/record in the log", 256.0)]));

@@ -3,7 +3,7 @@
 use crate::Failure;
 use crate::contest::{Bar, Contest, Role};
 use crate::limit::{group_commit, raw_file};
-#[cfg(feature = "ours")]
+#[cfg(feature = "store")]
 use crate::ours;
 use crate::peer::{oka, raft};
 use crate::setting::Setting;
@@ -11,7 +11,7 @@ use crate::setting::Setting;
 pub(crate) fn single(setting: &Setting) -> Result<Contest, Failure> {
     let span = setting.span();
     let mut contest = Contest::new(7);
-    #[cfg(feature = "ours")]
+    #[cfg(feature = "store")]
     {
         let dir = setting.clone();
         contest.add("stemedb, 64 tasks", Role::Ours, move || {
@@ -27,9 +27,8 @@ pub(crate) fn single(setting: &Setting) -> Result<Contest, Failure> {
         raft::appenders(&dir.fresh("raft")?, span)
     });
     let dir = setting.clone();
-    contest.add("okaywal, 64 threads", Role::Peer, move || {
-        oka::appenders(&dir.fresh("oka")?, span)
-    });
+    contest
+        .add("okaywal, 64 threads", Role::Peer, move || oka::appenders(&dir.fresh("oka")?, span));
     let dir = setting.clone();
     contest.add("one raw write and sync", Role::Limit, move || {
         raw_file::single_syncs(&dir.fresh("sync")?, span / 2)
@@ -68,7 +67,7 @@ pub(crate) fn batches(setting: &Setting) -> Result<Contest, Failure> {
     const BATCH: u64 = 64;
     let span = setting.span();
     let mut contest = Contest::new(7);
-    #[cfg(feature = "ours")]
+    #[cfg(feature = "store")]
     {
         let dir = setting.clone();
         contest.add("stemedb, append_batch", Role::Ours, move || {

@@ -6,7 +6,6 @@ use crate::Failure;
 use crate::body;
 use crate::contest::{Bar, Contest, Role};
 use crate::limit::hash;
-#[cfg(feature = "ours")]
 use crate::ours;
 use crate::peer::ct;
 use crate::setting::Setting;
@@ -16,7 +15,6 @@ pub(crate) fn prepare(setting: &Setting) -> Result<Contest, Failure> {
     let ids = Rc::new(body::ids(0, count));
     let picks = Rc::new(body::picks(1, 50_000, count));
     let mut contest = Contest::new(5);
-    #[cfg(feature = "ours")]
     {
         let (ids, picks) = (Rc::clone(&ids), Rc::clone(&picks));
         contest.add("stemedb-merkle", Role::Ours, move || ours::history::run(&ids, &picks));

@@ -3,7 +3,6 @@
 use crate::Failure;
 use crate::body;
 use crate::contest::{Bar, Contest, Role, Sample};
-#[cfg(feature = "ours")]
 use crate::ours;
 use crate::peer::search_tree;
 use crate::setting::Setting;
@@ -16,27 +15,30 @@ const SIZES: [(&str, u64); 4] = [
     ("B/id at 3 M", 3_000_000),
 ];
 
-fn at_sizes(setting: &Setting, memory: fn(&[[u8; 32]]) -> f64) -> Sample {
+fn at_sizes(
+    setting: &Setting,
+    memory: fn(&[[u8; 32]]) -> Result<f64, Failure>,
+) -> Result<Sample, Failure> {
     SIZES
         .iter()
-        .map(|&(metric, size)| (metric, memory(&body::ids(0, setting.records(size)))))
+        .map(|&(metric, size)| Ok((metric, memory(&body::ids(0, setting.records(size)))?)))
         .collect()
 }
 
 pub(crate) fn prepare(setting: &Setting) -> Result<Contest, Failure> {
     let mut contest = Contest::new(1);
-    #[cfg(feature = "ours")]
+    let size = setting.clone();
+    contest.add("stemedb-merkle, with positions", Role::Ours, move || {
+        at_sizes(&size, ours::set_tree::memory)
+    });
+    #[cfg(feature = "store")]
     {
-        let size = setting.clone();
-        contest.add("stemedb-merkle, with positions", Role::Ours, move || {
-            Ok(at_sizes(&size, ours::set_tree::memory))
-        });
         let size = setting.clone();
         contest.add("restart checkpoint", Role::Ours, move || ours::large::checkpoint_bytes(&size));
     }
     let size = setting.clone();
     contest.add("merkle-search-tree, with positions", Role::Peer, move || {
-        Ok(at_sizes(&size, search_tree::memory))
+        at_sizes(&size, |ids| Ok(search_tree::memory(ids)))
     });
     contest.add("id and position in a Vec", Role::Limit, || {
         Ok(SIZES.iter().map(|&(metric, _)| (metric, 40.0)).collect())

@@ -3,13 +3,11 @@
 use crate::Failure;
 use crate::contest::{Bar, Contest, Role};
 use crate::limit::hash;
-#[cfg(feature = "ours")]
 use crate::ours;
 use crate::setting::Setting;
 
 pub(crate) fn prepare(setting: &Setting) -> Result<Contest, Failure> {
     let mut contest = Contest::new(5);
-    #[cfg(feature = "ours")]
     {
         let (million, ten) = (setting.records(1_000_000), setting.records(10_000_000));
         contest.add("stemedb-merkle, 1 M", Role::Ours, {
@@ -21,7 +19,6 @@ pub(crate) fn prepare(setting: &Setting) -> Result<Contest, Failure> {
             move || tree.run()
         });
     }
-    let _ = setting;
     contest.add("depth × one parent in a chain", Role::Limit, || {
         let chain = hash::parents()?[1].1;
         Ok(vec![("ns verify", (20.0 + 1.33) * chain)])

@@ -3,7 +3,7 @@
 use crate::Failure;
 use crate::contest::{Bar, Contest, Role};
 use crate::limit::raw_file;
-#[cfg(feature = "ours")]
+#[cfg(feature = "store")]
 use crate::ours;
 use crate::peer::raft;
 use crate::setting::Setting;
@@ -14,7 +14,7 @@ pub(crate) const LARGE: u64 = 10_000_000;
 pub(crate) fn without_checkpoint(setting: &Setting) -> Result<Contest, Failure> {
     let records = setting.records(LARGE);
     let mut contest = Contest::new(3);
-    #[cfg(feature = "ours")]
+    #[cfg(feature = "store")]
     {
         let large = ours::large::prepared(setting)?;
         let dir = large.clone();
@@ -31,7 +31,7 @@ pub(crate) fn without_checkpoint(setting: &Setting) -> Result<Contest, Failure> 
     }
     let dir = setting.prepared("raw", |dir| raw_file::fill(dir, records))?;
     contest.add("raw read and CRC-32, one thread", Role::Limit, move || raw_file::scan(&dir));
-    let dir = setting.prepared("raft", |dir| raft::fill(dir, records).map(drop))?;
+    let dir = setting.prepared("raft", |dir| raft::fill(dir, records, 1000).map(drop))?;
     contest.add("raft-engine", Role::Peer, move || raft::reopen(&dir, records));
     contest.goal(
         "scan by checksum: under 1.5 s",
@@ -55,7 +55,7 @@ pub(crate) fn without_checkpoint(setting: &Setting) -> Result<Contest, Failure> 
 
 pub(crate) fn with_checkpoint(setting: &Setting) -> Result<Contest, Failure> {
     let mut contest = Contest::new(7);
-    #[cfg(feature = "ours")]
+    #[cfg(feature = "store")]
     {
         for (name, records) in [("10 M", LARGE), ("100,000", 100_000)] {
             let dir = ours::large::with_tail(setting, setting.records(records))?;
@@ -63,7 +63,7 @@ pub(crate) fn with_checkpoint(setting: &Setting) -> Result<Contest, Failure> {
         }
     }
     let records = setting.records(LARGE);
-    let dir = setting.prepared("raft", |dir| raft::fill(dir, records).map(drop))?;
+    let dir = setting.prepared("raft", |dir| raft::fill(dir, records, 1000).map(drop))?;
     contest.add("raft-engine, 10 M", Role::Peer, move || {
         Ok(vec![("ms", raft::reopen(&dir, records)?[0].1 * 1e3)])
     });

@@ -7,7 +7,6 @@ use crate::body;
 use crate::contest::{Bar, Contest, Role};
 use crate::latency;
 use crate::limit::hash;
-#[cfg(feature = "ours")]
 use crate::ours;
 use crate::peer::search_tree;
 use crate::setting::Setting;
@@ -33,16 +32,12 @@ fn inserts_of(setting: &Setting, batch: usize) -> Result<Contest, Failure> {
     let ids = Rc::new(body::ids(0, setting.records(IDS)));
     let more = Rc::new(body::ids(1 << 50, setting.records(IDS) / 5));
     let mut contest = Contest::new(5);
-    #[cfg(feature = "ours")]
     {
         let (ids, more) = (Rc::clone(&ids), Rc::clone(&more));
-        contest.add("stemedb-merkle", Role::Ours, move || {
-            ours::set_tree::inserts(&ids, &more, batch)
-        });
+        contest
+            .add("stemedb-merkle", Role::Ours, move || ours::set_tree::inserts(&ids, &more, batch));
     }
-    contest.add("merkle-search-tree", Role::Peer, move || {
-        search_tree::inserts(&ids, &more, batch)
-    });
+    contest.add("merkle-search-tree", Role::Peer, move || search_tree::inserts(&ids, &more, batch));
     contest.add("depth × one parent in a chain", Role::Limit, || {
         // The mean depth of a trie of N random ids is log2 N + 1.33 (Knuth 6.3).
         let chain = hash::parents()?[1].1;
@@ -73,13 +68,10 @@ fn inserts_of(setting: &Setting, batch: usize) -> Result<Contest, Failure> {
 pub(crate) fn builds(setting: &Setting) -> Result<Contest, Failure> {
     let ids = Rc::new(body::ids(0, setting.records(IDS)));
     let mut contest = Contest::new(5);
-    #[cfg(feature = "ours")]
     {
         let mut sorted = ids.to_vec();
         sorted.sort_unstable();
-        contest.add("stemedb-merkle, sorted", Role::Ours, move || {
-            ours::set_tree::build_sorted(&sorted)
-        });
+        contest.add("stemedb-merkle, sorted", Role::Ours, move || ours::set_tree::build(&sorted));
         let any = Rc::clone(&ids);
         contest.add("stemedb-merkle, any order", Role::Ours, move || ours::set_tree::build(&any));
     }

@@ -2,13 +2,11 @@
 
 use crate::Failure;
 use crate::contest::{Bar, Contest};
-#[cfg(feature = "ours")]
-use crate::{body, contest::Role, ours};
 use crate::setting::Setting;
+use crate::{body, contest::Role, ours};
 
 pub(crate) fn prepare(setting: &Setting) -> Result<Contest, Failure> {
     let mut contest = Contest::new(5);
-    #[cfg(feature = "ours")]
     {
         use ours::set_tree::{Snapshots, inserts_while};
         use std::rc::Rc;
@@ -23,7 +21,6 @@ pub(crate) fn prepare(setting: &Setting) -> Result<Contest, Failure> {
             contest.add(name, Role::Ours, move || inserts_while(&ids, &more, snapshots));
         }
     }
-    let _ = setting;
     contest.goal("under 1 µs", "no snapshot", "ns a snapshot", Bar::AtMost(1000.0));
     contest.goal(
         "inserts keep 90 % of their rate while one is held",

@@ -74,14 +74,17 @@ pub(crate) fn batches(dir: &Path, span: Duration, batch: u64) -> Result<Sample, 
     })
 }
 
-/// Appends `records` in batches of 1,000 and syncs once at the end.
-pub(crate) fn fill(dir: &Path, records: u64) -> Result<Sample, Failure> {
+/// Appends `records` in batches of `batch` and syncs once at the end.
+///
+/// Large batches are fastest to write and to open again; a read takes a whole batch in and checks
+/// it, so that batches of one are fastest to read.
+pub(crate) fn fill(dir: &Path, records: u64, batch: u64) -> Result<Sample, Failure> {
     let engine = Engine::open(config(dir, false))?;
-    let mut log = LogBatch::with_capacity(1000);
+    let mut log = LogBatch::with_capacity(batch as usize);
     let started = Instant::now();
     let mut next = 0;
     while next < records {
-        let end = (next + 1000).min(records);
+        let end = (next + batch).min(records);
         let entries: Vec<_> = (next..end).map(|number| entry(number + 1, number)).collect();
         log.add_entries::<Indexed>(1, &entries)?;
         engine.write(&mut log, false)?;

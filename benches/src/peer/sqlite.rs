@@ -15,7 +15,8 @@ pub(crate) fn bulk(dir: &Path, arena: &[u8]) -> Result<Sample, Failure> {
     let mut database = Connection::open(dir.join("bodies.sqlite"))?;
     database.pragma_update(None, "journal_mode", "WAL")?;
     database.pragma_update(None, "synchronous", "FULL")?;
-    database.execute_batch("CREATE TABLE body (number INTEGER PRIMARY KEY, bytes BLOB NOT NULL)")?;
+    database
+        .execute_batch("CREATE TABLE body (number INTEGER PRIMARY KEY, bytes BLOB NOT NULL)")?;
     let records = arena.len() / BODY_LEN;
     let started = Instant::now();
     let transaction = database.transaction()?;
