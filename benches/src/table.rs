@@ -80,7 +80,7 @@ impl Display for Goals<'_> {
                         )?;
                         match verdict.ratios {
                             Some((medians, paired)) => {
-                                writeln!(f, ", {medians:.2} times (paired {paired:.2})")?
+                                writeln!(f, ", {medians:.2} times (paired {paired:.2})")?;
                             }
                             None => writeln!(f)?,
                         }

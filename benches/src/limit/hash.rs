@@ -15,8 +15,8 @@ fn per_hash(started: Instant, hashes: u64) -> f64 {
     started.elapsed().as_secs_f64() * 1e9 / hashes as f64
 }
 
-/// Nanoseconds a parent: alone, in a chain where each waits for the last, and 64 at a time; and a
-/// SHA-256 node of 65 bytes.
+/// Nanoseconds a parent: alone, in a chain where each waits for the last, and 64 at a time; a
+/// SHA-256 node of 65 bytes by the crate's own call; one block of SHA-256.
 pub(crate) fn parents() -> Result<Sample, Failure> {
     let key = blake3::derive_key("stemedb v1 set node", b"");
     let mut input = [0x5a_u8; 64];
@@ -46,11 +46,20 @@ pub(crate) fn parents() -> Result<Sample, Failure> {
     }
     let sha = per_hash(started, ROUNDS);
 
+    let mut state = [0; 8];
+    let started = Instant::now();
+    for _ in 0..ROUNDS {
+        sha2::block_api::compress256(&mut state, std::slice::from_ref(&input));
+    }
+    std::hint::black_box(state);
+    let block = per_hash(started, ROUNDS);
+
     Ok(vec![
         ("ns alone", alone),
         ("ns in a chain", chained),
         ("ns 64 at a time", many),
         ("ns SHA-256 node", sha),
+        ("ns SHA-256 block", block),
     ])
 }
 
@@ -96,4 +105,25 @@ fn many(key: &[u8; 32]) -> Result<f64, Failure> {
         return Err("hash_many disagrees with keyed_hash".into());
     }
     Ok(took)
+}
+
+/// Mean depth of a trie of `ids` random ids: log2 N + 1.33 (Knuth, volume 3, section 6.3).
+fn mean_depth(ids: u64) -> f64 {
+    (ids as f64).log2() + 1.33
+}
+
+/// The least that one insert or one verification among `ids` costs: a path of parents, each of
+/// which waits for the one below.
+pub(crate) fn path(metric: &'static str, ids: u64) -> Result<Sample, Failure> {
+    Ok(vec![(metric, mean_depth(ids) * parents()?[1].1)])
+}
+
+/// The least that a tree of `ids` costs: 1.44 parents and a leaf each, 64 at a time, one core.
+pub(crate) fn all_nodes(ids: u64) -> Result<Sample, Failure> {
+    Ok(vec![("ms", parents()?[2].1 * 2.44 * ids as f64 / 1e6)])
+}
+
+/// The least that one history entry costs: a leaf of one block and a node of two.
+pub(crate) fn history_entry() -> Result<Sample, Failure> {
+    Ok(vec![("ns append", 3.0 * parents()?[4].1)])
 }

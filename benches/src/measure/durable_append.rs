@@ -58,7 +58,8 @@ pub(crate) fn single(setting: &Setting) -> Result<Contest, Failure> {
     contest.note(
         "The raw group commit is a queue, one writer thread and a file of written zeros; it writes \
          length, CRC-32 and body, and computes neither ids nor trees. raft-engine: one group a \
-         thread, `sync = true`, compression off, files prefilled. okaywal: segments of 64 MiB.",
+         thread, `sync = true`, compression off; prefilled files made it slower. okaywal: as it \
+         comes; larger segments made it slower.",
     );
     Ok(contest)
 }

@@ -20,10 +20,7 @@ pub(crate) fn prepare(setting: &Setting) -> Result<Contest, Failure> {
         contest.add("stemedb-merkle", Role::Ours, move || ours::history::run(&ids, &picks));
     }
     contest.add("ct-merkle", Role::Peer, move || ct::history(&ids, &picks));
-    contest.add("leaf and node with SHA-256", Role::Limit, || {
-        // A leaf and one parent each on average.
-        Ok(vec![("ns append", 2.0 * hash::parents()?[3].1)])
-    });
+    contest.add("three blocks of SHA-256", Role::Limit, hash::history_entry);
     contest.goal("append: under 300 ns", "stemedb-merkle", "ns append", Bar::AtMost(300.0));
     contest.goal(
         "inclusion proof: under 1.5 µs",

@@ -19,10 +19,9 @@ pub(crate) fn prepare(setting: &Setting) -> Result<Contest, Failure> {
             move || tree.run()
         });
     }
-    contest.add("depth × one parent in a chain", Role::Limit, || {
-        let chain = hash::parents()?[1].1;
-        Ok(vec![("ns verify", (20.0 + 1.33) * chain)])
-    });
+    let count = setting.records(1_000_000);
+    contest
+        .add("depth × one parent in a chain", Role::Limit, move || hash::path("ns verify", count));
     contest.goal("prove: median under 3 µs", "stemedb-merkle, 1 M", "ns prove", Bar::AtMost(3e3));
     contest.goal(
         "prove: p99 under 6 µs at 10 M",

@@ -38,11 +38,9 @@ fn inserts_of(setting: &Setting, batch: usize) -> Result<Contest, Failure> {
             .add("stemedb-merkle", Role::Ours, move || ours::set_tree::inserts(&ids, &more, batch));
     }
     contest.add("merkle-search-tree", Role::Peer, move || search_tree::inserts(&ids, &more, batch));
-    contest.add("depth × one parent in a chain", Role::Limit, || {
-        // The mean depth of a trie of N random ids is log2 N + 1.33 (Knuth 6.3).
-        let chain = hash::parents()?[1].1;
-        Ok(vec![("ns median", (20.0 + 1.33) * chain)])
-    });
+    let count = setting.records(IDS);
+    contest
+        .add("depth × one parent in a chain", Role::Limit, move || hash::path("ns median", count));
     if batch == 1 {
         contest.goal("median under 3 µs", "stemedb-merkle", "ns median", Bar::AtMost(3000.0));
         contest.goal("p99 under 7 µs", "stemedb-merkle", "ns p99", Bar::AtMost(7000.0));
@@ -76,9 +74,9 @@ pub(crate) fn builds(setting: &Setting) -> Result<Contest, Failure> {
         contest.add("stemedb-merkle, any order", Role::Ours, move || ours::set_tree::build(&any));
     }
     contest.add("merkle-search-tree, any order", Role::Peer, move || search_tree::build(&ids));
-    contest.add("1.44 M parents and 1 M leaves, 64 at a time", Role::Limit, || {
-        let many = hash::parents()?[2].1;
-        Ok(vec![("ms", many * 2.44)])
+    let count = setting.records(IDS);
+    contest.add("1.44 parents and a leaf an id, 64 at a time", Role::Limit, move || {
+        hash::all_nodes(count)
     });
     contest.goal("sorted: under 100 ms", "stemedb-merkle, sorted", "ms", Bar::AtMost(100.0));
     contest.goal("any order: under 200 ms", "stemedb-merkle, any order", "ms", Bar::AtMost(200.0));

@@ -32,22 +32,20 @@ fn entry(index: u64, number: u64) -> BytesValue {
     BytesValue { value, ..BytesValue::default() }
 }
 
-/// Bodies don't compress, so it must not try; with `prefill` it writes its files ahead, which its
-/// documentation offers for steady latencies.
-fn config(dir: &Path, prefill: bool) -> Config {
+/// Bodies don't compress, so it must not try; nothing is purged. Files prefilled for recycling made
+/// it a tenth slower here.
+fn config(dir: &Path) -> Config {
     Config {
         dir: dir.display().to_string(),
         batch_compression_threshold: ReadableSize(0),
         purge_threshold: ReadableSize::gb(100),
-        prefill_for_recycle: prefill,
-        prefill_limit: prefill.then(|| ReadableSize::gb(1)),
         ..Config::default()
     }
 }
 
 /// 64 threads, a raft group each, every write synced; the engine itself groups them.
 pub(crate) fn appenders(dir: &Path, span: Duration) -> Result<Sample, Failure> {
-    let engine = Arc::new(Engine::open(config(dir, true))?);
+    let engine = Arc::new(Engine::open(config(dir))?);
     tasks::blocking_appenders(span, |appender| {
         let engine = Arc::clone(&engine);
         let mut batch = LogBatch::with_capacity(1);
@@ -63,7 +61,7 @@ pub(crate) fn appenders(dir: &Path, span: Duration) -> Result<Sample, Failure> {
 
 /// One thread, one group, batches of `batch`.
 pub(crate) fn batches(dir: &Path, span: Duration, batch: u64) -> Result<Sample, Failure> {
-    let engine = Engine::open(config(dir, true))?;
+    let engine = Engine::open(config(dir))?;
     let mut log = LogBatch::with_capacity(batch as usize);
     tasks::batches(span, batch, |first| {
         let entries: Vec<_> =
@@ -79,7 +77,7 @@ pub(crate) fn batches(dir: &Path, span: Duration, batch: u64) -> Result<Sample, 
 /// Large batches are fastest to write and to open again; a read takes a whole batch in and checks
 /// it, so that batches of one are fastest to read.
 pub(crate) fn fill(dir: &Path, records: u64, batch: u64) -> Result<Sample, Failure> {
-    let engine = Engine::open(config(dir, false))?;
+    let engine = Engine::open(config(dir))?;
     let mut log = LogBatch::with_capacity(batch as usize);
     let started = Instant::now();
     let mut next = 0;
@@ -98,7 +96,7 @@ pub(crate) fn fill(dir: &Path, records: u64, batch: u64) -> Result<Sample, Failu
 /// Opens what [`fill`] wrote.
 pub(crate) fn reopen(dir: &Path, records: u64) -> Result<Sample, Failure> {
     let started = Instant::now();
-    let engine = Engine::open(config(dir, false))?;
+    let engine = Engine::open(config(dir))?;
     let took = started.elapsed().as_secs_f64();
     if engine.last_index(1) != Some(records) {
         return Err("raft-engine did not find all entries again".into());
@@ -108,7 +106,7 @@ pub(crate) fn reopen(dir: &Path, records: u64) -> Result<Sample, Failure> {
 
 /// Opens it and reads entries at random indexes; the first third of them warms up, untimed.
 pub(crate) fn random_reads(dir: &Path, picks: &[u64]) -> Result<Sample, Failure> {
-    let engine = Engine::open(config(dir, false))?;
+    let engine = Engine::open(config(dir))?;
     let read = |pick: u64| -> Result<(), Failure> {
         let found: Option<BytesValue> = engine.get_entry::<Indexed>(1, pick + 1)?;
         std::hint::black_box(found.ok_or("raft-engine lost an entry")?);

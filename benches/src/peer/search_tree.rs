@@ -1,4 +1,4 @@
-//! merkle-search-tree: the nearest published set tree; SipHash of 128 bits instead of BLAKE3.
+//! merkle-search-tree: the nearest published set tree; 128-bit `SipHash` in place of BLAKE3.
 
 use merkle_search_tree::MerkleSearchTree;
 

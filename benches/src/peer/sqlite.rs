@@ -1,4 +1,4 @@
-//! SQLite: a table of bodies in write-ahead mode, one transaction.
+//! `SQLite`: a table of bodies in write-ahead mode, one transaction.
 
 use std::path::Path;
 use std::time::Instant;
