@@ -44,7 +44,8 @@ pub(crate) fn into_empty(setting: &Setting) -> Result<Contest, Failure> {
     );
     contest.note(
         "All sync once, at the end. Ours computes ids, set root and history root; SQLite keeps \
-         bodies under row numbers, without an id or an index of them.",
+         bodies under row numbers, without an id or an index of them. The journal of \
+         commonware-storage is not among the peers: it runs on a runtime of its own.",
     );
     Ok(contest)
 }
