@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use crate::Failure;
 
+/// Records of the large stores.
+pub(crate) const LARGE: u64 = 10_000_000;
+
 /// Sizes, durations and directories of one run.
 #[derive(Debug, Clone)]
 pub(crate) struct Setting {

@@ -6,11 +6,10 @@ use crate::Failure;
 use crate::body;
 use crate::contest::{Bar, Contest, Role};
 use crate::limit::raw_file;
-use crate::measure::reopening::LARGE;
 #[cfg(feature = "store")]
 use crate::ours;
 use crate::peer::raft;
-use crate::setting::Setting;
+use crate::setting::{LARGE, Setting};
 
 pub(crate) fn prepare(setting: &Setting) -> Result<Contest, Failure> {
     let records = setting.records(LARGE);

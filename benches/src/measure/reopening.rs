@@ -6,10 +6,7 @@ use crate::limit::raw_file;
 #[cfg(feature = "store")]
 use crate::ours;
 use crate::peer::raft;
-use crate::setting::Setting;
-
-/// Records of the large stores.
-pub(crate) const LARGE: u64 = 10_000_000;
+use crate::setting::{LARGE, Setting};
 
 pub(crate) fn without_checkpoint(setting: &Setting) -> Result<Contest, Failure> {
     let records = setting.records(LARGE);

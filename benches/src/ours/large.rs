@@ -6,15 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use stemedb::{Deep, Options, Store};
+use stemedb::{Depth, Options, Store};
 
 use crate::Failure;
 use crate::body::{self, BODY_LEN};
 use crate::contest::Sample;
 use crate::limit::raw_file::reads_sample;
-use crate::measure::reopening::LARGE;
 use crate::ours::store;
-use crate::setting::{Setting, settle};
+use crate::setting::{LARGE, Setting, settle};
 
 /// Bodies that are appended at once while a store is filled.
 const PIECE: u64 = 100_000;
@@ -98,7 +97,7 @@ pub(crate) fn check_deep(dir: &Path, _: u64) -> Result<Sample, Failure> {
     remove_derived(dir)?;
     let started = Instant::now();
     let store = Store::open(dir, Options::default())?;
-    store.check(Deep::Bodies, |_| {})?;
+    store.check(Depth::Deep, &mut |_| {})?;
     let took = started.elapsed().as_secs_f64();
     store.close()?;
     Ok(vec![("s", took)])
