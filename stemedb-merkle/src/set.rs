@@ -282,6 +282,11 @@ impl Snapshot {
         Ok(tree.root())
     }
 
+    /// How many bytes of memory the tree takes, archives left out. O(N) in memory.
+    pub fn memory_len(&self) -> u64 {
+        self.top.memory_len() as u64
+    }
+
     /// How many ids begin with each byte: how full the 256 uppermost subtrees are.
     ///
     /// # Errors
