@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crate::{Hash, hash::EMPTY};
 
 /// A page holds at most this many ids; one more makes it an inner node.
-pub(crate) const PAGE_LEN_MAX: usize = 24;
+pub(crate) const PAGE_LEN_MAX: usize = 16;
 
 /// A node made or made anew gets so many children that each has at most this many ids on average.
-const CHILD_LEN_AIM: usize = 16;
+const CHILD_LEN_AIM: usize = 11;
 
 /// An inner node spans at most this many bits of the ids.
 pub(crate) const NODE_BITS_MAX: usize = 4;
