@@ -60,7 +60,7 @@ fn as_json(stats: &Stats) -> Value {
         "first_time": time(stats.first_time),
         "last_time": time(stats.last_time),
         "checkpoint_time": time(stats.checkpoint_time),
-        "subtrees": stats.subtrees,
+        "subtrees": stats.subtrees.to_vec(),
     });
     if let Value::Object(more) = more {
         fields.extend(more);

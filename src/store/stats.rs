@@ -45,7 +45,7 @@ pub struct Stats {
     /// The time of the last entry that the restart checkpoint covers, NTP64.
     pub checkpoint_time: Option<u64>,
     /// How many ids begin with each byte.
-    pub subtrees: Vec<u64>,
+    pub subtrees: [u64; 256],
 }
 
 impl Store {

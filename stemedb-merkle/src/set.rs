@@ -292,8 +292,8 @@ impl Snapshot {
     /// # Errors
     ///
     /// If a part of an archive is damaged.
-    pub fn counts_by_first_byte(&self) -> Result<Vec<u64>, ArchiveError> {
-        let mut counts = vec![0; 256];
+    pub fn counts_by_first_byte(&self) -> Result<[u64; 256], ArchiveError> {
+        let mut counts = [0; 256];
         for entry in self.iter() {
             if let Some(count) = counts.get_mut(usize::from(entry?.id[0])) {
                 *count += 1;
