@@ -1,0 +1,1 @@
+//! Negative controls: what is wrong on purpose must fail the same checks.
