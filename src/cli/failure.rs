@@ -166,7 +166,11 @@ impl Failure {
                 _ => Exit::Failed,
             },
             Self::Read(error) | Self::Resolve(ResolveError::Read(error)) => {
-                if error.is_damage() { Exit::Damaged } else { Exit::Failed }
+                if error.is_damage() {
+                    Exit::Damaged
+                } else {
+                    Exit::Failed
+                }
             }
             Self::Resolve(ResolveError::NotFound { .. }) | Self::NotHeld { .. } => Exit::NotFound,
             Self::Resolve(_) | Self::NoProofFile { .. } => Exit::Usage,
