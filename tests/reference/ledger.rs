@@ -12,28 +12,28 @@ use super::{
 
 /// An append that was acknowledged.
 #[derive(Clone, Debug)]
-pub struct Acknowledged {
-    pub body: Arc<[u8]>,
-    pub receipt: Receipt,
+pub(crate) struct Acknowledged {
+    pub(crate) body: Arc<[u8]>,
+    pub(crate) receipt: Receipt,
 }
 
 /// Everything that was acknowledged, in the order of the log, and what was under way.
 #[derive(Clone, Debug, Default)]
-pub struct Ledger {
-    pub entries: Arc<Vec<Acknowledged>>,
+pub(crate) struct Ledger {
+    pub(crate) entries: Arc<Vec<Acknowledged>>,
     /// Bodies of one append that was not acknowledged: all of them are there, or none.
-    pub in_flight: Arc<Vec<Arc<[u8]>>>,
+    pub(crate) in_flight: Arc<Vec<Arc<[u8]>>>,
     /// So many entries were durable when the last acknowledged batch was written, as that says.
-    pub covered: usize,
+    pub(crate) covered: usize,
 }
 
 impl Ledger {
-    pub fn holds(&self, body: &[u8]) -> bool {
+    pub(crate) fn holds(&self, body: &[u8]) -> bool {
         self.entries.iter().any(|entry| *entry.body == *body)
     }
 
     /// What of an append is not held already, each once.
-    pub fn new_ones(&self, bodies: &[Arc<[u8]>]) -> Vec<Arc<[u8]>> {
+    pub(crate) fn new_ones(&self, bodies: &[Arc<[u8]>]) -> Vec<Arc<[u8]>> {
         let mut new: Vec<Arc<[u8]>> = Vec::new();
         for body in bodies {
             if !self.holds(body) && !new.contains(body) {
@@ -44,7 +44,7 @@ impl Ledger {
     }
 
     /// Takes over the receipts of an append, and checks them.
-    pub fn acknowledge(
+    pub(crate) fn acknowledge(
         &mut self,
         bodies: &[Arc<[u8]>],
         receipts: &[Receipt],
@@ -90,12 +90,12 @@ impl Ledger {
         entries.map(|entry| leaf_hash(entry.receipt.time, &entry.receipt.id.0))
     }
 
-    pub fn history(&self) -> MemoryHistory {
+    pub(crate) fn history(&self) -> MemoryHistory {
         self.leaves().collect()
     }
 
     /// Counts and roots, by their definitions.
-    pub fn head(&self) -> Head {
+    pub(crate) fn head(&self) -> Head {
         let set = SetTree::new(self.entries.iter().map(|entry| entry.receipt.id.0), HASHES);
         let log = self.history().head();
         Head {
@@ -108,7 +108,7 @@ impl Ledger {
     }
 
     /// Resolves what was under way by what an opened store has of it.
-    pub fn resolve(&mut self, store: &Store) -> Result<(), String> {
+    pub(crate) fn resolve(&mut self, store: &Store) -> Result<(), String> {
         let (size, sure) = (store.log_size(), self.entries.len() as u64);
         let in_flight = Arc::clone(&self.in_flight);
         if size < sure {
@@ -137,7 +137,7 @@ impl Ledger {
     }
 
     /// Checks that a store holds exactly this.
-    pub fn check(&self, store: &Store, random: &mut Random) -> Result<(), String> {
+    pub(crate) fn check(&self, store: &Store, random: &mut Random) -> Result<(), String> {
         let (head, expected) = (store.head(), self.head());
         if head != expected {
             return Err(format!("the head is {head:?}, and not {expected:?}"));

@@ -2,17 +2,17 @@
 
 /// xorshift64*: what a test does follows from its seed alone.
 #[derive(Clone, Debug)]
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         // Spread, so that neighbouring seeds begin differently; never zero.
         let mut random = Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         random.next();
         random
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -20,33 +20,33 @@ impl Random {
     }
 
     /// Below `bound`, which is not 0.
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         (self.next() >> 11) % bound
     }
 
-    pub fn index(&mut self, len: usize) -> usize {
+    pub(crate) fn index(&mut self, len: usize) -> usize {
         usize::try_from(self.below(len as u64)).unwrap()
     }
 
     /// True once in `times` on average.
-    pub fn one_in(&mut self, times: u64) -> bool {
+    pub(crate) fn one_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }
 }
 
 /// Bytes that follow from a number and look random.
-pub fn noise(number: u64, len: usize) -> Vec<u8> {
+pub(crate) fn noise(number: u64, len: usize) -> Vec<u8> {
     let mut body = vec![0; len];
     blake3::Hasher::new().update(&number.to_le_bytes()).finalize_xof().fill(&mut body);
     body
 }
 
 /// The first seed to use: what `STEMEDB_SEED` says, to replay a failure, or `default`.
-pub fn first_seed(default: u64) -> u64 {
+pub(crate) fn first_seed(default: u64) -> u64 {
     number_from_env("STEMEDB_SEED").unwrap_or(default)
 }
 
 /// A number from the environment.
-pub fn number_from_env(name: &str) -> Option<u64> {
+pub(crate) fn number_from_env(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
 }

@@ -8,7 +8,7 @@ use stemedb_wal::clock::NTP64;
 use super::random::noise;
 
 /// Two calls for the same test give the same things in the same order.
-pub const WORLD: World = World { clock, entropy };
+pub(crate) const WORLD: World = World { clock, entropy };
 
 /// 2025-01-01, in NTP64.
 const START: u64 = 1_735_689_600 << 32;
@@ -19,7 +19,7 @@ thread_local! {
 }
 
 /// Begins anew.
-pub fn reset() {
+pub(crate) fn reset() {
     NOW.set(START);
     DRAWN.set(0);
 }
