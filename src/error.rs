@@ -199,7 +199,10 @@ pub enum CheckpointError {
     /// It can't be written.
     #[error(transparent)]
     Write(#[from] WriteError),
-    /// The tiles of the history can't be synced, or a file can't be set aside.
+    /// The tiles of the history can't be synced.
+    #[error(transparent)]
+    TileSync(#[from] TileError),
+    /// A file can't be set aside.
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// The trees are not current.

@@ -215,10 +215,15 @@ pub fn load(
             None
         }
     };
+    let chain = checkpoint.as_ref().map(|base| newest_chain(base.top_id(), &deltas));
+    let chain = chain.unwrap_or_default();
+    let reached = chain.iter().map(|delta| delta.position).max().unwrap_or(0);
     for file in deltas {
         let name = Arc::clone(&file.name);
+        let DeltaId { position, .. } = DeltaId::of(&file);
+        let replaced = position < reached && !chain.contains(&DeltaId::of(&file));
         let opened = match &checkpoint {
-            Some(below) if file.header.covered.position <= below.covered().position => {
+            Some(below) if position <= below.covered().position || replaced => {
                 left_over.push(name);
                 continue;
             }
@@ -247,6 +252,39 @@ pub fn load(
     rename_aside(disk, &loaded.set_aside)?;
     loaded.checkpoint = checkpoint;
     Ok(loaded)
+}
+
+/// What tells a delta from all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct DeltaId {
+    header_crc: u32,
+    position: u64,
+}
+
+impl DeltaId {
+    fn of(file: &BlockFile) -> Self {
+        Self { header_crc: file.header_crc, position: file.header.covered.position }
+    }
+}
+
+/// The newest of the deltas, which are sorted, that leads down to the base, and all on its way.
+///
+/// Beside it there can be deltas that it replaced, and that a crash kept from being removed.
+fn newest_chain(base: (u32, u64), deltas: &[BlockFile]) -> Vec<DeltaId> {
+    let mut tops = deltas.iter().enumerate().rev();
+    tops.find_map(|(top, file)| {
+        let mut chain = vec![DeltaId::of(file)];
+        let mut wanted = file.header.below?;
+        for file in deltas.get(..top)?.iter().rev() {
+            let delta = DeltaId::of(file);
+            if (delta.header_crc, delta.position) == wanted {
+                chain.push(delta);
+                wanted = file.header.below?;
+            }
+        }
+        (wanted == base).then_some(chain)
+    })
+    .unwrap_or_default()
 }
 
 /// Renames files that are of no use, durably.

@@ -11,13 +11,14 @@
 //!
 //! Tile `n` is at byte `8192 * n`. A tile is written once, when its last entry comes, and not synced
 //! before the next restart checkpoint: like that, the file is a cache of the log, and opening cuts
-//! it to the tiles that the checkpoint vouches for.
+//! it to the tiles that the checkpoint vouches for. After a sync that failed, the next one writes the
+//! tiles since the last that succeeded anew: the disk may have dropped them.
 
 use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -47,6 +48,10 @@ pub struct TileFile {
     store_id: [u8; 16],
     /// How many tiles are in the file.
     len: Arc<AtomicU64>,
+    /// How many of them survive a power cut.
+    synced: Arc<AtomicU64>,
+    /// Whether a sync failed since: the others may be anything, whatever reads show.
+    doubtful: Arc<AtomicBool>,
 }
 
 /// Why a tile can't be had.
@@ -106,7 +111,9 @@ impl TileFile {
             file.set_len(len).map_err(|source| failed(Action::Cut { len }, source))?;
         }
         let len = Arc::new(AtomicU64::new(tiles));
-        Ok(Some(Self { disk: Arc::clone(disk), file, store_id, len }))
+        let synced = Arc::new(AtomicU64::new(tiles));
+        let doubtful = Arc::default();
+        Ok(Some(Self { disk: Arc::clone(disk), file, store_id, len, synced, doubtful }))
     }
 
     /// How many tiles there are.
@@ -130,12 +137,16 @@ impl TileFile {
         for tile in tiles {
             bytes.extend_from_slice(&self.encode(tile));
         }
-        let offset = first.id.number() * SLOT_LEN as u64;
-        self.file.write_at(&bytes, offset).map_err(|source| {
-            failed(self.disk.as_ref(), Action::Write { len: bytes.len() as u64, offset }, source)
-        })?;
+        self.write(&bytes, first.id.number())?;
         self.len.store(first.id.number() + tiles.len() as u64, Ordering::Release);
         Ok(())
+    }
+
+    fn write(&self, bytes: &[u8], number: u64) -> Result<(), DiskError> {
+        let offset = number * SLOT_LEN as u64;
+        self.file.write_at(bytes, offset).map_err(|source| {
+            failed(self.disk.as_ref(), Action::Write { len: bytes.len() as u64, offset }, source)
+        })
     }
 
     fn encode(&self, tile: &Tile) -> Vec<u8> {
@@ -180,9 +191,23 @@ impl TileFile {
     ///
     /// # Errors
     ///
-    /// If the disk says no.
-    pub fn sync(&self) -> Result<(), DiskError> {
-        self.file.sync().map_err(|source| failed(self.disk.as_ref(), Action::Sync, source))
+    /// If the disk says no, or does not hold what is to be written anew after a sync that failed.
+    pub fn sync(&self) -> Result<(), TileError> {
+        let len = self.len();
+        let synced = self.synced.load(Ordering::Acquire);
+        if self.doubtful.load(Ordering::Acquire) {
+            for id in (synced..len).filter_map(TileId::at) {
+                let tile = Tile { id, nodes: self.read(id)? };
+                self.write(&self.encode(&tile), id.number())?;
+            }
+        }
+        if let Err(source) = self.file.sync() {
+            self.doubtful.store(true, Ordering::Release);
+            return Err(failed(self.disk.as_ref(), Action::Sync, source).into());
+        }
+        self.doubtful.store(false, Ordering::Release);
+        self.synced.store(len, Ordering::Release);
+        Ok(())
     }
 }
 
@@ -243,6 +268,32 @@ mod tests {
         assert!(TileFile::open(&shared, [3; 16], 3).unwrap().is_none());
         let other = TileFile::open(&shared, [4; 16], 2).unwrap().unwrap();
         assert!(other.read(tiles[0].id).is_err(), "of another store");
+    }
+
+    #[test]
+    fn a_sync_after_one_that_failed_writes_anew() {
+        use crate::disk::{Fault, Flavour, Operation, Survival, Target};
+        let (disk, file, tiles) = filled();
+        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+        let file = {
+            drop(file);
+            TileFile::open(&shared, [3; 16], 1).unwrap().unwrap()
+        };
+        file.append(&tiles[1..]).unwrap();
+        disk.inject(Fault {
+            target: Target::Only(Operation::Sync),
+            after: 0,
+            from_then_on: false,
+            error: io::ErrorKind::Other,
+            flavour: Flavour::Failed,
+        });
+        file.sync().unwrap_err();
+        file.sync().unwrap();
+        let shared: Arc<dyn Disk> = Arc::new(disk.power_cut(Survival::Nothing, 1));
+        let file = TileFile::open(&shared, [3; 16], tiles.len() as u64).unwrap().unwrap();
+        for tile in &tiles {
+            assert_eq!(file.read(tile.id).unwrap(), tile.nodes);
+        }
     }
 
     /// The format on disk. If this fails the format has changed.

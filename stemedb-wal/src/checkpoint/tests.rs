@@ -135,6 +135,27 @@ fn no_damage_passes() {
     }
 }
 
+/// A delta takes in those below it, and the power fails before their removal is durable.
+#[test]
+fn a_delta_that_was_replaced_and_is_still_there_is_no_fault() {
+    let disk = FaultyDisk::new(1);
+    let (checkpoint, mut tree) = chain(&disk);
+    tree.insert_batch(&entries(3230, 3400)).unwrap();
+    let snapshot = tree.snapshot();
+    let before = disk.fork();
+    let changes = snapshot.changes(checkpoint.position_of(0), 0).unwrap();
+    let covered = covered(&snapshot, 340_000);
+    write_delta(&disk, &checkpoint, 0, &covered, &changes, &beside(), true).unwrap();
+    for (name, _) in &checkpoint.file_sizes()[1..] {
+        disk.put(name, &before.contents(name).unwrap()).unwrap();
+    }
+    let loaded = reload(&disk);
+    assert!(loaded.set_aside.is_empty(), "{:?}", loaded.set_aside);
+    assert_eq!(loaded.checkpoint.unwrap().covered().position, 340_000);
+    let names = disk.list().unwrap();
+    assert_eq!(names.iter().filter(|name| name.starts_with("delta")).count(), 1);
+}
+
 #[test]
 fn checkpoints_of_others_are_set_aside() {
     let disk = FaultyDisk::new(1);
