@@ -11,7 +11,7 @@ pub use error::{
 pub use options::{Options, Secret, SecretTooShort};
 pub use stemedb_merkle::{
     AssertionId, Hash, Presence, ProofFile, SetProof, Terminal,
-    history::{ConsistencyProof, InclusionProof, LeafIndex, TreeHead, TreeSize},
+    history::{ConsistencyProof, InclusionProof, LeafIndex, TreeHead, TreeSize, leaf_hash},
     proof::ProofError,
 };
 pub use stemedb_wal::clock::World;
