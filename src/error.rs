@@ -224,3 +224,16 @@ pub enum CloseError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
 }
+
+/// Why a store could not be repaired. Whatever was done so far is complete in itself, and repairing
+/// can be tried again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RepairError {
+    /// There is nothing to repair, or it is in use, or it has another secret.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The log can't be repaired.
+    #[error(transparent)]
+    Log(#[from] stemedb_wal::repair::RepairError),
+}

@@ -1,4 +1,4 @@
-//! stemedb: the log that two machines can compare.
+#![doc = include_str!("../README.md")]
 
 mod engine;
 pub mod error;
@@ -6,16 +6,17 @@ pub mod options;
 pub mod store;
 
 pub use error::{
-    AppendError, CheckpointError, CloseError, HistoryError, OpenError, ReadError, ResolveError,
+    AppendError, CheckpointError, CloseError, HistoryError, OpenError, ReadError, RepairError,
+    ResolveError,
 };
 pub use options::{Options, Secret, SecretTooShort};
 pub use stemedb_merkle::{
     AssertionId, Hash, Presence, ProofFile, SetProof, Terminal,
     history::{ConsistencyProof, InclusionProof, LeafIndex, TreeHead, TreeSize, leaf_hash},
-    proof::ProofError,
+    proof::{ParseProofError, ProofError},
 };
 pub use stemedb_wal::clock::World;
 pub use store::{
-    CheckpointReport, Entries, Entry, Head, Ids, OpenReport, Pending, Receipt, Remark, Snapshot,
-    SnapshotDiff, Stats, Store, Watch,
+    CheckReport, CheckpointReport, Depth, Entries, Entry, Fault, Head, Ids, OpenReport, Pending,
+    Progress, Receipt, Remark, RepairReport, Snapshot, SnapshotDiff, Stats, Store, Watch, repair,
 };

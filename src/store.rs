@@ -27,20 +27,24 @@ use crate::{
 };
 
 mod background;
+mod check;
 mod checkpoint;
 mod entries;
 mod history;
 mod open;
 mod read;
+mod repair;
 mod snapshot;
 mod stats;
 mod system;
 mod watch;
 
 pub use self::{
+    check::{CheckReport, Depth, Fault, Progress},
     checkpoint::CheckpointReport,
     entries::{Entries, Entry},
     open::{OpenReport, Remark},
+    repair::{RepairReport, repair, repair_on},
     snapshot::{Ids, Snapshot, SnapshotDiff},
     stats::Stats,
     watch::Watch,

@@ -125,7 +125,7 @@ fn append(
     })?;
     let refused = sender.clone();
     // Not joined: it may be stuck in a read for ever. It holds nothing but its input.
-    thread::spawn(move || reader::read(inputs, split, limit, &sender));
+    thread::spawn(move || reader::read(inputs, split, limit as usize, &sender));
 
     let (submitted, waiting) = mpsc::sync_channel(PENDING_MAX);
     let waiter = Acknowledger::new(args.acks, bar);

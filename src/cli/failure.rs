@@ -162,13 +162,12 @@ impl Failure {
         match self {
             Self::Open(error) | Self::Repair(RepairError::Open(error)) => match error {
                 OpenError::Missing { .. } => Exit::NotFound,
-                OpenError::Damaged { .. } => Exit::Damaged,
+                error if error.is_damage() => Exit::Damaged,
                 _ => Exit::Failed,
             },
-            Self::Read(error) | Self::Resolve(ResolveError::Read(error)) => match error {
-                ReadError::Damaged { .. } => Exit::Damaged,
-                _ => Exit::Failed,
-            },
+            Self::Read(error) | Self::Resolve(ResolveError::Read(error)) => {
+                if error.is_damage() { Exit::Damaged } else { Exit::Failed }
+            }
             Self::Resolve(ResolveError::NotFound { .. }) | Self::NotHeld { .. } => Exit::NotFound,
             Self::Resolve(_) | Self::NoProofFile { .. } => Exit::Usage,
             Self::NotVerified { .. } | Self::OtherThanAsked { .. } | Self::NotWhole { .. } => {

@@ -16,8 +16,8 @@ use super::{Globals, open, output, progress};
 Examples:
   stemedb check || stemedb repair
 
-JSON: {changed, holes, lost, aside, remarks}; holes is the bodies lost, lost the entries lost, \
-aside the files kept")]
+JSON: {changed, holes, new_log, aside, remarks}; holes is the bodies lost, new_log whether \
+entries are lost and a new epoch begins, aside the files kept")]
 pub(super) struct Args {}
 
 pub(super) fn run(_: &Args, globals: &Globals) -> Result<(), Failure> {
@@ -32,7 +32,7 @@ pub(super) fn run(_: &Args, globals: &Globals) -> Result<(), Failure> {
         return output::json(&json!({
             "changed": changed,
             "holes": report.holes,
-            "lost": report.lost,
+            "new_log": report.new_log,
             "aside": aside,
             "remarks": report.remarks,
         }));
@@ -41,7 +41,7 @@ pub(super) fn run(_: &Args, globals: &Globals) -> Result<(), Failure> {
         return output::raw(b"nothing to repair\n");
     }
     let mut rows =
-        vec![("bodies lost", report.holes.to_string()), ("entries lost", report.lost.to_string())];
+        vec![("bodies lost", report.holes.to_string()), ("entries lost", if report.new_log { "some: a new epoch begins" } else { "none" }.to_owned())];
     rows.extend(report.aside.iter().map(|path| ("kept aside", path.display().to_string())));
     output::raw(output::table(&rows).as_bytes())
 }

@@ -18,8 +18,8 @@ Examples:
   stemedb stats --json | jq .bytes_per_assertion
 
 JSON: {count, set_root, log_size, log_root, holes, store_id, epoch, generation, secret, \
-segments, checkpoints, bytes: {bodies, log, spare, history, checkpoints, aside, memory}, \
-bytes_per_assertion: {bodies, log, history, checkpoints, memory}, first_time, last_time, \
+segments, checkpoints, bytes: {log, spare, history, checkpoints, aside, memory}, \
+bytes_per_assertion: {log, history, checkpoints, memory}, first_time, last_time, \
 checkpoint_time, subtrees}; subtrees is the 256 counts")]
 pub(super) struct Args {}
 
@@ -44,7 +44,6 @@ fn as_json(stats: &Stats) -> Value {
         "segments": stats.segments,
         "checkpoints": stats.checkpoints,
         "bytes": {
-            "bodies": stats.body_bytes,
             "log": stats.log_bytes,
             "spare": stats.spare_bytes,
             "history": stats.history_bytes,
@@ -53,7 +52,6 @@ fn as_json(stats: &Stats) -> Value {
             "memory": stats.memory_bytes,
         },
         "bytes_per_assertion": {
-            "bodies": each(stats.body_bytes),
             "log": each(stats.log_bytes),
             "history": each(stats.history_bytes),
             "checkpoints": each(stats.checkpoint_bytes),
@@ -86,7 +84,6 @@ fn as_text(stats: &Stats) -> String {
         ("holes", stats.holes.to_string()),
         ("first time", time(stats.first_time)),
         ("last time", time(stats.last_time)),
-        ("bodies", size(stats.body_bytes)),
         ("log", format!("{}, {} segment(s)", size(stats.log_bytes), stats.segments)),
         ("spare", format!("{:>10}", output::bytes(stats.spare_bytes))),
         ("history", size(stats.history_bytes)),

@@ -94,7 +94,7 @@ impl Snapshot {
     }
 
     /// How many ids begin with each byte.
-    pub(super) fn counts_by_first_byte(&self) -> Result<Vec<u64>, ReadError> {
+    pub(super) fn counts_by_first_byte(&self) -> Result<[u64; 256], ReadError> {
         Ok(self.0.tree.counts_by_first_byte()?)
     }
 

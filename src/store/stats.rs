@@ -36,6 +36,8 @@ pub struct Stats {
     pub checkpoint_log_size: u64,
     /// How many bytes recovery and repair have set aside.
     pub aside_bytes: u64,
+    /// How many bytes of memory the set tree takes, beside the restart checkpoint.
+    pub memory_bytes: u64,
     /// The time of the first entry, NTP64.
     pub first_time: Option<u64>,
     /// The time of the last entry, NTP64.
@@ -43,7 +45,7 @@ pub struct Stats {
     /// The time of the last entry that the restart checkpoint covers, NTP64.
     pub checkpoint_time: Option<u64>,
     /// How many ids begin with each byte.
-    pub subtrees: Vec<u64>,
+    pub subtrees: [u64; 256],
 }
 
 impl Store {
@@ -85,6 +87,7 @@ impl Store {
             checkpoint_bytes: files.iter().map(|(_, len)| len).sum(),
             checkpoint_log_size: checkpoint.as_ref().map_or(0, |found| found.covered().next_index),
             aside_bytes,
+            memory_bytes: snapshot.tree().memory_len(),
             first_time,
             last_time: first_time.map(|_| head.last_time),
             checkpoint_time: checkpoint.map(|found| found.covered().last_time),

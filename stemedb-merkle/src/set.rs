@@ -282,13 +282,18 @@ impl Snapshot {
         Ok(tree.root())
     }
 
+    /// How many bytes of memory the tree takes, archives left out. O(N) in memory.
+    pub fn memory_len(&self) -> u64 {
+        self.top.memory_len() as u64
+    }
+
     /// How many ids begin with each byte: how full the 256 uppermost subtrees are.
     ///
     /// # Errors
     ///
     /// If a part of an archive is damaged.
-    pub fn counts_by_first_byte(&self) -> Result<Vec<u64>, ArchiveError> {
-        let mut counts = vec![0; 256];
+    pub fn counts_by_first_byte(&self) -> Result<[u64; 256], ArchiveError> {
+        let mut counts = [0; 256];
         for entry in self.iter() {
             if let Some(count) = counts.get_mut(usize::from(entry?.id[0])) {
                 *count += 1;

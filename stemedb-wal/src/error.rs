@@ -292,6 +292,10 @@ pub enum AppendError {
     #[error("the log has no times or indexes left")]
     Exhausted,
 
+    /// Gigabytes of lost bodies came back, and not one new one.
+    #[error("the segment is full of bodies that came back; append a new one first")]
+    NothingButHeals,
+
     /// What is already held could not be looked up or read.
     #[error("cannot tell whether the body is held already: {0}")]
     Lookup(Arc<ReadError>),

@@ -11,5 +11,6 @@ pub mod identity;
 pub mod log;
 pub mod record;
 pub mod recovery;
+pub mod repair;
 pub mod segment;
 pub mod tiles;

@@ -16,7 +16,7 @@
 //! The first write or sync that fails is the last one: all later calls report it. What the disk
 //! holds is then found out by opening the log again (see [`recovery`](crate::recovery)).
 
-mod encode;
+pub(crate) mod encode;
 mod entries;
 mod reader;
 mod roll;
@@ -37,6 +37,7 @@ pub use self::spare::SPARE_NAME;
 pub(crate) use self::{reader::place, roll::create_first};
 
 use self::{
+    encode::ToRecord,
     segments::{Offsets, Segment, Shared},
     spare::Spare,
 };
@@ -47,7 +48,7 @@ use crate::{
     identity::{CleanMark, Identity},
     record::{BODY_LEN_MAX, Kind},
     recovery,
-    segment::{HEADER_LEN, SEGMENT_LEN_MAX},
+    segment::SEGMENT_LEN_MAX,
 };
 
 /// How much is written with one call.
@@ -336,6 +337,12 @@ impl Log {
         Ok(())
     }
 
+    /// Writes one batch of what repair has read, unsynced. The caller keeps to the limits.
+    pub(crate) fn restore<R: ToRecord>(&mut self, records: &[R]) -> Result<(), AppendError> {
+        self.check_poison()?;
+        self.write_batch(records, 0, &mut Vec::new())
+    }
+
     /// Makes durable all that was written.
     ///
     /// # Errors
@@ -395,7 +402,7 @@ impl Log {
         if self.marked >= self.records_end {
             return Ok(());
         }
-        self.write_batch(&[], 0, &mut Vec::new())?;
+        self.write_batch::<NewRecord<'_>>(&[], 0, &mut Vec::new())?;
         self.sync()
     }
 
@@ -515,7 +522,7 @@ impl Log {
     ) -> (&'a [NewRecord<'b>], &'a [NewRecord<'b>]) {
         let mut len = 0;
         let fitting = records.iter().take_while(|record| {
-            len += record.len();
+            len += record.record_len();
             len <= u64::from(self.options.batch_len_max)
         });
         let count = fitting.count().max(1);
@@ -523,16 +530,20 @@ impl Log {
     }
 
     /// Writes one batch, in a new segment if this one has no room for it.
-    fn write_batch(
+    fn write_batch<R: ToRecord>(
         &mut self,
-        records: &[NewRecord<'_>],
+        records: &[R],
         now: u64,
         placed: &mut Vec<Placed>,
     ) -> Result<(), AppendError> {
-        let payload_len: u64 = records.iter().map(NewRecord::len).sum();
+        let payload_len: u64 = records.iter().map(R::record_len).sum();
         let batch_len = batch::FRAME_LEN + payload_len;
         if !records.is_empty() && !self.fits(batch_len, records.len() as u64) {
             self.roll()?;
+        }
+        let footer_len = crate::segment::footer_len(records.len() as u64);
+        if self.offset + batch_len + footer_len > SEGMENT_LEN_MAX {
+            return Err(AppendError::NothingButHeals);
         }
         self.reserve(batch_len)?;
 
@@ -612,18 +623,14 @@ impl Log {
     }
 
     /// Whether a batch can be added to the open segment: the footer has to fit too.
+    ///
+    /// A segment without entries always goes on, however long it gets: the next one would have its
+    /// name.
     fn fits(&self, batch_len: u64, entries: u64) -> bool {
         let held = self.next_index - self.open.header.first_index;
-        let footer = crate::segment::footer_len(held + entries);
-        self.offset == HEADER_LEN as u64
-            || self.offset + batch_len + footer <= self.options.segment_len
-    }
-}
-
-impl NewRecord<'_> {
-    /// How many bytes it takes in the log.
-    pub(crate) fn len(&self) -> u64 {
-        encode::record_len(self)
+        held == 0
+            || self.offset + batch_len + crate::segment::footer_len(held + entries)
+                <= self.options.segment_len
     }
 }
 

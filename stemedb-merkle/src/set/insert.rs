@@ -3,7 +3,7 @@
 use super::{
     MerkleTree,
     archive::{Archive, ArchiveError, key, prefix},
-    node::{Child, Entry, NODE_BITS_MAX, PAGE_LEN_MAX, State, bits, split_prefix},
+    node::{Child, Entry, NODE_BITS_MAX, NodeMut, PAGE_LEN_MAX, State, bits, split_prefix},
     plan::{Part, Plan},
 };
 use crate::Hash;
@@ -178,15 +178,15 @@ impl Insertion<'_> {
             return self.rebuild(child, depth, inserted);
         }
         let mut node = child.node_mut()?;
+        if let [only] = new {
+            return self.insert_one(&mut node, depth, only);
+        }
         let count = node.bits();
         let mut parts = [Part::EMPTY; 1 << NODE_BITS_MAX];
         let mut rest = new;
         while let Some(first) = rest.first() {
             let index = bits(&first.id, depth, count);
-            let (here, behind) = match rest.len() {
-                1 => (rest, Default::default()),
-                _ => split_prefix(rest, depth, count, index),
-            };
+            let (here, behind) = split_prefix(rest, depth, count, index);
             rest = behind;
             let below = node.children.get_mut(index)?;
             if let Some(changed) = self.insert(below, depth + count, here) {
@@ -195,6 +195,24 @@ impl Insertion<'_> {
             }
         }
         (*node.dirty != 0).then(|| self.plan.fold(&mut node, parts))
+    }
+
+    /// Inserts one entry below a node.
+    fn insert_one(
+        &mut self,
+        node: &mut NodeMut<'_>,
+        depth: usize,
+        entry: &Entry,
+    ) -> Option<Part> {
+        let count = node.bits();
+        let index = bits(&entry.id, depth, count);
+        // The siblings before the child: these reads miss the caches, and like that none of them
+        // waits for another.
+        let siblings = self.plan.siblings(node, index);
+        let below = node.children.get_mut(index)?;
+        let changed = self.insert(below, depth + count, core::slice::from_ref(entry))?;
+        *node.dirty |= 1 << index;
+        Some(self.plan.ascend(node, index, changed, siblings))
     }
 
     /// Makes a subtree anew of the entries in the scratch buffer, `inserted` of which are new.

@@ -77,13 +77,16 @@ pub(crate) enum Child {
 
 /// An inner node of `R` children with the hashes of all the `H = 2 * R - 2` subtrees below it,
 /// those of one bit first: the two halves, the four quarters, and so on to the children.
+///
+/// In this order what every visit needs lies in the cache line of the `Arc`'s counts.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub(crate) struct Node<const R: usize, const H: usize> {
-    hashes: [Hash; H],
-    children: [Child; R],
     occupied: u32,
     many: u32,
     dirty: u16,
+    children: [Child; R],
+    hashes: [Hash; H],
 }
 
 impl<const R: usize, const H: usize> Default for Node<R, H> {
@@ -201,6 +204,22 @@ impl Child {
                 dirty: &mut node.dirty,
             }
         })
+    }
+
+    /// How many bytes of memory the subtree takes, each piece with the two counts of its `Arc`.
+    pub(crate) fn memory_len(&self) -> usize {
+        const COUNTS_LEN: usize = 16;
+        let own = match self {
+            Self::Empty | Self::Archived => return 0,
+            Self::Page(entries) => return COUNTS_LEN + size_of_val(&**entries),
+            Self::Node2(node) => size_of_val(&**node),
+            Self::Node4(node) => size_of_val(&**node),
+            Self::Node8(node) => size_of_val(&**node),
+            Self::Node16(node) => size_of_val(&**node),
+        };
+        let below: usize =
+            self.node().map_or(0, |node| node.children.iter().map(Self::memory_len).sum());
+        COUNTS_LEN + own + below
     }
 
     /// A node of `2^bits` empty children.

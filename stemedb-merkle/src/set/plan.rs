@@ -224,6 +224,40 @@ impl Plan {
         parts[0]
     }
 
+    /// What the path to a child of a node joins with, the halves first.
+    pub(crate) fn siblings(
+        &mut self,
+        node: &NodeMut<'_>,
+        index: usize,
+    ) -> [Part; NODE_BITS_MAX] {
+        let bits = node.bits();
+        let mut siblings = [Part::EMPTY; NODE_BITS_MAX];
+        for (level, sibling) in (1..=bits).zip(&mut siblings) {
+            let slot = level_start(level) + (index >> (bits - level));
+            *sibling = self.clean(node, slot ^ 1);
+        }
+        siblings
+    }
+
+    /// As [`fold`](Self::fold), where only one child is changed.
+    pub(crate) fn ascend(
+        &mut self,
+        node: &mut NodeMut<'_>,
+        index: usize,
+        changed: Part,
+        siblings: [Part; NODE_BITS_MAX],
+    ) -> Part {
+        let bits = node.bits();
+        let mut part = changed;
+        for (above, sibling) in (0..bits).zip(siblings).rev() {
+            let index = index >> (bits - above - 1);
+            self.results.push(part.value);
+            node.set_state(level_start(above + 1) + index, part.state);
+            part = if index & 1 == 0 { self.join(part, sibling) } else { self.join(sibling, part) };
+        }
+        part
+    }
+
     fn clean(&mut self, node: &NodeMut<'_>, slot: usize) -> Part {
         match state(*node.occupied, *node.many, slot) {
             State::Empty => Part::EMPTY,

@@ -11,7 +11,7 @@ use stemedb_merkle::Hash;
 use super::{Index, Outcome, Receipt, Receipts, Submission};
 use crate::{
     error::AppendError,
-    log::{Log, NewRecord, Placed, SyncDone, SyncJob},
+    log::{Log, NewRecord, Placed, SyncDone, SyncJob, encode::ToRecord},
 };
 
 /// How many records make it worth while to sync in another thread.
@@ -178,7 +178,7 @@ impl Group {
         };
         for &next in ends {
             let added: u64 =
-                records.get(end..next).unwrap_or_default().iter().map(NewRecord::len).sum();
+                records.get(end..next).unwrap_or_default().iter().map(ToRecord::record_len).sum();
             if len + added > log.batch_len_max() {
                 write(log, start, end)?;
                 (start, len) = (end, 0);

@@ -1,9 +1,11 @@
 //! Makes the bytes of a batch.
 
+use stemedb_merkle::Hash;
+
 use crate::{
     batch::{self, BatchHeader},
     checksum::Salt,
-    log::{NewRecord, Placed},
+    log::{HoleEntry, NewRecord, Placed},
     record::{HEAD_LEN, Head, Kind},
 };
 
@@ -18,72 +20,101 @@ pub(crate) struct Place {
     pub(crate) now: u64,
 }
 
-/// The length of a record on disk, in bytes.
-pub(crate) fn record_len(record: &NewRecord<'_>) -> u64 {
-    HEAD_LEN as u64 + record.body.len() as u64
+/// As what something is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum As {
+    /// A new entry, at the time of the batch.
+    Entry,
+    /// The body of a hole.
+    Heal(HoleEntry),
+    /// An entry or a hole of an earlier generation, which keeps its time.
+    Restored { kind: Kind, time: u64 },
+}
+
+/// Something that a record can be made of.
+pub(crate) trait ToRecord {
+    fn id(&self) -> Hash;
+    fn body(&self) -> &[u8];
+    fn to_be(&self) -> As;
+
+    /// How many bytes it takes in the log.
+    fn record_len(&self) -> u64 {
+        HEAD_LEN as u64 + self.body().len() as u64
+    }
+}
+
+impl ToRecord for NewRecord<'_> {
+    fn id(&self) -> Hash {
+        self.id
+    }
+
+    fn body(&self) -> &[u8] {
+        self.body
+    }
+
+    fn to_be(&self) -> As {
+        self.heals.map_or(As::Entry, As::Heal)
+    }
 }
 
 /// Makes `buffer` the bytes of a batch, appends a [`Placed`] for each record, and returns the
 /// header.
 ///
 /// The caller has checked that all lengths, indexes and times are within their limits.
-pub(crate) fn encode_batch(
+pub(crate) fn encode_batch<R: ToRecord>(
     buffer: &mut Vec<u8>,
-    records: &[NewRecord<'_>],
+    records: &[R],
     place: &Place,
     placed: &mut Vec<Placed>,
 ) -> BatchHeader {
-    let payload_len: u64 = records.iter().map(record_len).sum();
-    let entries = records.iter().filter(|record| record.heals.is_none()).count();
-    let first_time = match entries {
-        0 => place.last_time,
-        _ => place.now.max(place.last_time.wrapping_add(1)),
-    };
-    let last_time = first_time.wrapping_add((entries as u64).saturating_sub(1));
-    let header = BatchHeader {
+    let payload_len: u64 = records.iter().map(R::record_len).sum();
+    let mut header = BatchHeader {
         payload_len: u32::try_from(payload_len).unwrap_or(u32::MAX),
         records: u32::try_from(records.len()).unwrap_or(u32::MAX),
-        entries: u32::try_from(entries).unwrap_or(u32::MAX),
+        entries: 0,
         first_index: place.next_index,
         durable_upto: place.durable_upto,
-        first_time,
-        last_time,
+        first_time: place.last_time,
+        last_time: place.last_time,
     };
-
     buffer.clear();
     buffer.reserve(usize::try_from(header.batch_len()).unwrap_or(0));
     placed.reserve(records.len());
-    buffer.extend_from_slice(&header.encode(place.salt, place.position));
-    let (mut index, mut time) = (place.next_index, first_time);
+    buffer.extend_from_slice(&[0; batch::HEADER_LEN]);
+    let mut next_index = place.next_index;
     for record in records {
         let position = place.position.wrapping_add(buffer.len() as u64);
-        let (kind, at_index, at_time) = match record.heals {
-            Some(hole) => (Kind::Heal, hole.index, hole.time),
-            None => (Kind::Entry, index, time),
+        let next_time = || place.now.max(header.last_time.wrapping_add(1));
+        let (kind, index, time) = match record.to_be() {
+            As::Entry => (Kind::Entry, next_index, next_time()),
+            As::Heal(hole) => (Kind::Heal, hole.index, hole.time),
+            As::Restored { kind, time } => (kind, next_index, time),
         };
+        let body = record.body();
         let head = Head {
             kind,
-            len: u32::try_from(record.body.len()).unwrap_or(u32::MAX),
-            index: at_index,
-            time: at_time,
-            id: record.id,
-            body_sum: place.salt.checksum(position, record.body),
+            len: u32::try_from(body.len()).unwrap_or(u32::MAX),
+            index,
+            time,
+            id: record.id(),
+            body_sum: place.salt.checksum(position, body),
         };
         buffer.extend_from_slice(&head.encode(place.salt, position));
-        buffer.extend_from_slice(record.body);
-        placed.push(Placed {
-            id: head.id,
-            position,
-            index: head.index,
-            time: head.time,
-            len: head.len,
-            kind,
-        });
+        buffer.extend_from_slice(body);
+        placed.push(super::place(&head, position));
         if kind.takes_index() {
-            index = index.wrapping_add(1);
-            time = time.wrapping_add(1);
+            if header.entries == 0 {
+                header.first_time = time;
+            }
+            header.entries += 1;
+            header.last_time = time;
+            next_index = next_index.wrapping_add(1);
         }
     }
     buffer.extend_from_slice(&batch::END);
+    let bytes = header.encode(place.salt, place.position);
+    if let Some(front) = buffer.first_chunk_mut() {
+        *front = bytes;
+    }
     header
 }

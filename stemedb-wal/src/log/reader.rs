@@ -155,7 +155,7 @@ impl LogReader {
         Ok(low)
     }
 
-    pub(super) fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Shared {
         &self.shared
     }
 

@@ -114,7 +114,7 @@ pub(crate) fn set_aside_bytes(
     Ok(name)
 }
 
-fn write_durably(disk: &dyn Disk, name: &str, bytes: &[u8]) -> Result<(), DiskError> {
+pub(crate) fn write_durably(disk: &dyn Disk, name: &str, bytes: &[u8]) -> Result<(), DiskError> {
     let file = disk.create(name).map_err(|source| failed(disk, Action::Create, name, source))?;
     write_all(&*file, bytes, 0).map_err(|source| {
         failed(disk, Action::Write { len: bytes.len() as u64, offset: 0 }, name, source)

@@ -148,12 +148,11 @@ fn judge(bytes: &[u8], header: &SegmentHeader, marked: u64, tail: &Tail) -> Opti
         return Some(Rest::Footer);
     }
     let marked = marked.max(tail.reached.durable_upto).max(marked_behind(bytes, at, header));
-    let judged = Judged::new(bytes, at, header);
-    (header.first_position + end >= marked && judged.is_torn()).then_some(Rest::Torn)
+    (header.first_position + end >= marked && is_torn(bytes, at, header)).then_some(Rest::Torn)
 }
 
 /// The highest mark in what follows `from`.
-fn marked_behind(bytes: &[u8], from: usize, header: &SegmentHeader) -> u64 {
+pub(crate) fn marked_behind(bytes: &[u8], from: usize, header: &SegmentHeader) -> u64 {
     let rest = bytes.get(from..).unwrap_or_default();
     let found = |magic: &'static [u8; 8]| {
         memmem::find_iter(rest, magic).filter_map(move |hit| {
@@ -199,6 +198,11 @@ fn begins_footer(rest: &[u8], end: u64, header: &SegmentHeader, tail: &Tail) -> 
         at += len;
     }
     true
+}
+
+/// Whether the batch at `start`, which is not whole, can be what a crash left, past all marks.
+pub(crate) fn is_torn(bytes: &[u8], start: usize, header: &SegmentHeader) -> bool {
+    Judged::new(bytes, start, header).is_torn()
 }
 
 /// A batch that is not whole, past all marks.

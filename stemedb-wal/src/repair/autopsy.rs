@@ -1,0 +1,373 @@
+//! Finds out what of a damaged segment can still be told.
+
+use memchr::memmem;
+use stemedb_merkle::Hash;
+
+use super::head::{Neighbours, rebuild_head};
+use crate::{
+    batch::{self, BatchHeader},
+    error::DamageKind,
+    record::{HEAD_LEN, Head, Kind},
+    recovery::tail::{all_zero, is_torn},
+    segment::{SegmentHeader, footer_len},
+};
+
+/// What is known about a segment from elsewhere.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub(crate) header: &'a SegmentHeader,
+    /// Where the batches end, if the trailer says so.
+    pub(crate) batches_end: Option<u64>,
+    /// How long the file should be: there is a segment behind it. `None` for the last one.
+    pub(crate) sealed_len: Option<u64>,
+    /// Up to where the log is known to have been durable.
+    pub(crate) marked: u64,
+    /// How many entries the log has, if the last close said so: behind the last of them is nothing
+    /// that could not be written again.
+    pub(crate) entries: Option<u64>,
+    /// Computes ids, if that is possible.
+    pub(crate) hash: Option<&'a dyn Fn(&[u8]) -> Hash>,
+}
+
+/// A record whose entry is known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    pub(crate) offset: usize,
+    pub(crate) head: Head,
+    /// Whether the body is what was written.
+    pub(crate) body: bool,
+}
+
+/// Something that is wrong, and whether it can be put right in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    pub(crate) offset: u64,
+    pub(crate) index: u64,
+    pub(crate) what: DamageKind,
+    pub(crate) remedy: Remedy,
+}
+
+/// What can be done about something that is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remedy {
+    /// The bytes follow from others and are written again.
+    Rewrite,
+    /// The body is lost, its entry is not.
+    Hole,
+    /// It is not known what was here.
+    NewGeneration,
+}
+
+/// What was found out about a segment.
+#[derive(Debug, Default)]
+pub(crate) struct Autopsy {
+    /// All records whose entries are known, in order.
+    pub(crate) records: Vec<Known>,
+    pub(crate) wrong: Vec<Wrong>,
+    /// What has to be written where.
+    pub(crate) edits: Vec<(usize, Vec<u8>)>,
+    /// The offset behind the last batch.
+    pub(crate) end: usize,
+    pub(crate) next_index: u64,
+    pub(crate) last_time: u64,
+}
+
+impl Autopsy {
+    /// Whether all entries are known, so that all can be put right in its place.
+    pub(crate) fn is_mendable(&self) -> bool {
+        self.wrong.iter().all(|wrong| wrong.remedy != Remedy::NewGeneration)
+    }
+
+    /// The offsets of the entries, as the footer lists them.
+    pub(crate) fn offsets(&self) -> Vec<u32> {
+        let entries = self.records.iter().filter(|known| known.head.kind.takes_index());
+        entries.map(|known| u32::try_from(known.offset).unwrap_or(u32::MAX)).collect()
+    }
+}
+
+/// Reads all that can be read of a segment whose whole file is `bytes`.
+pub(crate) fn examine(bytes: &[u8], context: &Context<'_>) -> Autopsy {
+    let limit = context.batches_end.and_then(|end| usize::try_from(end).ok());
+    let mut examiner = Examiner {
+        bytes,
+        context,
+        limit: limit.unwrap_or(bytes.len()).min(bytes.len()),
+        found: Autopsy {
+            end: crate::segment::HEADER_LEN,
+            next_index: context.header.first_index,
+            last_time: context.header.time_before,
+            ..Autopsy::default()
+        },
+    };
+    examiner.run();
+    examiner.found
+}
+
+struct Examiner<'a> {
+    bytes: &'a [u8],
+    context: &'a Context<'a>,
+    limit: usize,
+    found: Autopsy,
+}
+
+impl Examiner<'_> {
+    fn run(&mut self) {
+        let mut at = self.found.end;
+        while at < self.limit && !self.ends_at(at) {
+            at = match self.parse_batch(at) {
+                Some(header) => self.batch(at, &header),
+                None => match self.headless(at) {
+                    Some(end) => end,
+                    None if self.context.sealed_len.is_none() && self.is_torn(at) => break,
+                    None if self.context.entries == Some(self.found.next_index)
+                        || self.is_nothing(at) =>
+                    {
+                        self.wrong(at, DamageKind::Batch, Remedy::Rewrite);
+                        break;
+                    }
+                    None => self.skip(at),
+                },
+            };
+            self.found.end = at;
+        }
+        let expected = self.context.batches_end.and_then(|end| usize::try_from(end).ok());
+        if expected.is_some_and(|expected| self.found.end < expected) {
+            self.wrong(self.found.end, DamageKind::Short, Remedy::NewGeneration);
+        }
+    }
+
+    /// Whether the batches can end here: nothing, zeros, or just the footer follows.
+    fn ends_at(&self, at: usize) -> bool {
+        if self.parse_batch(at).is_some() {
+            return false;
+        }
+        match self.context.sealed_len {
+            None => {
+                let rest = self.bytes.get(at..).unwrap_or_default();
+                all_zero(rest) || rest.len() < batch::HEADER_LEN && self.is_torn(at)
+            }
+            Some(len) => {
+                let entries = self.found.next_index.saturating_sub(self.context.header.first_index);
+                self.context.batches_end.is_none() && at as u64 + footer_len(entries) == len
+            }
+        }
+    }
+
+    fn is_torn(&self, at: usize) -> bool {
+        self.position(at) >= self.context.marked
+            && !self.has_batch_behind(at)
+            && is_torn(self.bytes, at, self.context.header)
+    }
+
+    /// Whether behind all marks there is something that is no batch, not even a damaged one.
+    fn is_nothing(&self, at: usize) -> bool {
+        self.context.sealed_len.is_none()
+            && self.position(at) >= self.context.marked
+            && !self.has_batch_behind(at)
+            && self.bytes.get(at..at + batch::MAGIC.len()).is_some_and(all_zero)
+    }
+
+    fn has_batch_behind(&self, at: usize) -> bool {
+        self.next_batch(at + 1).is_some()
+    }
+
+    /// A batch whose header is whole. Returns where it ends.
+    fn batch(&mut self, start: usize, header: &BatchHeader) -> usize {
+        let Ok(len) = usize::try_from(header.batch_len()) else { return self.limit };
+        let end = start.saturating_add(len);
+        if header.first_index != self.found.next_index {
+            self.wrong(start, DamageKind::Sequence, Remedy::NewGeneration);
+            self.found.next_index = self.found.next_index.max(header.first_index);
+        }
+        let mut at = start + batch::HEADER_LEN;
+        let records_end = end.saturating_sub(batch::END.len());
+        let mut left = header.records;
+        while at < records_end && left > 0 {
+            left -= 1;
+            at = self.record(at, records_end, Some(header));
+        }
+        if self.bytes.get(records_end..end) != Some(&batch::END) {
+            self.wrong(records_end, DamageKind::Batch, Remedy::Rewrite);
+            self.found.edits.push((records_end, batch::END.to_vec()));
+        }
+        let expected = header.first_index.saturating_add(u64::from(header.entries));
+        if self.found.next_index != expected && self.found.is_mendable() {
+            self.wrong(start, DamageKind::Sequence, Remedy::NewGeneration);
+        }
+        self.found.next_index = expected.max(self.found.next_index);
+        end
+    }
+
+    /// The record that begins at `at`; returns where it ends.
+    fn record(&mut self, at: usize, records_end: usize, header: Option<&BatchHeader>) -> usize {
+        let salt = self.context.header.salt;
+        let position = self.position(at);
+        let rest = self.bytes.get(at..records_end).unwrap_or_default();
+        if let Some(head) = Head::parse(rest, salt, position) {
+            let end = at.saturating_add(usize::try_from(head.record_len()).unwrap_or(usize::MAX));
+            if end <= records_end {
+                self.take(at, head, false);
+                return end;
+            }
+        }
+        // Where the next record begins, and with it how long this one is.
+        let next = (at + HEAD_LEN..records_end)
+            .find(|next| self.parse_head(*next, records_end).is_some())
+            .unwrap_or(records_end);
+        let following = self.parse_head(next, records_end);
+        let neighbours = Neighbours {
+            index: self.found.next_index,
+            time_before: self.found.last_time,
+            time_after: following
+                .filter(|head| head.kind.takes_index())
+                .map(|head| head.time)
+                .or_else(|| header.map(|header| header.last_time.saturating_add(1))),
+        };
+        let record = self.bytes.get(at..next).unwrap_or_default();
+        match rebuild_head(record, salt, position, neighbours, self.context.hash) {
+            Some(head) => {
+                self.wrong(at, DamageKind::Head, Remedy::Rewrite);
+                self.found.edits.push((at, head.encode(salt, position).to_vec()));
+                self.take(at, head, true);
+            }
+            None => self.wrong(at, DamageKind::Head, Remedy::NewGeneration),
+        }
+        next
+    }
+
+    fn parse_head(&self, at: usize, records_end: usize) -> Option<Head> {
+        let bytes = self.bytes.get(at..records_end)?;
+        let head = Head::parse(bytes, self.context.header.salt, self.position(at))?;
+        (head.record_len() <= bytes.len() as u64).then_some(head)
+    }
+
+    /// Takes note of a record whose head is known, and of what its body is like.
+    fn take(&mut self, at: usize, head: Head, rebuilt: bool) {
+        let salt = self.context.header.salt;
+        let position = self.position(at);
+        if head.kind.takes_index() {
+            if head.index != self.found.next_index || head.time <= self.found.last_time {
+                self.wrong(at, DamageKind::Sequence, Remedy::NewGeneration);
+            }
+            self.found.next_index = self.found.next_index.max(head.index.saturating_add(1));
+            self.found.last_time = self.found.last_time.max(head.time);
+        }
+        let body_at = at + HEAD_LEN;
+        let body = self.bytes.get(body_at..body_at.saturating_add(head.len as usize));
+        let body = body.unwrap_or_default();
+        let whole = head.covers(body, salt, position);
+        let hash = self.context.hash.filter(|_| head.kind != Kind::Hole);
+        let right = whole && hash.is_none_or(|hash| hash(body) == head.id);
+        let kind_kept = head.kind != Kind::Hole;
+        self.found.records.push(Known { offset: at, head, body: right && kind_kept });
+        if !right {
+            let what = if whole { DamageKind::Id } else { DamageKind::Body };
+            let index = head.index;
+            let offset = body_at as u64;
+            self.found.wrong.push(Wrong { offset, index, what, remedy: Remedy::Hole });
+            if rebuilt {
+                self.found.edits.pop();
+            }
+            self.found.edits.push((at, hole(&head, salt, position)));
+        }
+    }
+
+    /// A batch whose header is lost and whose records are not; returns where it ends.
+    fn headless(&mut self, start: usize) -> Option<usize> {
+        let salt = self.context.header.salt;
+        let mut at = start + batch::HEADER_LEN;
+        let mut header = BatchHeader {
+            payload_len: 0,
+            records: 0,
+            entries: 0,
+            first_index: self.found.next_index,
+            // What was before it is synced when the repaired segment is.
+            durable_upto: self.position(start),
+            first_time: self.found.last_time,
+            last_time: self.found.last_time,
+        };
+        let mut heads = Vec::new();
+        while !self.batch_ends_at(at) {
+            let head = self.parse_head(at, self.limit)?;
+            header.records += 1;
+            if head.kind.takes_index() {
+                if header.entries == 0 {
+                    header.first_time = head.time;
+                }
+                header.entries += 1;
+                header.last_time = head.time;
+            }
+            heads.push((at, head));
+            at += usize::try_from(head.record_len()).ok()?;
+        }
+        header.payload_len = u32::try_from(at - start - batch::HEADER_LEN).ok()?;
+        self.wrong(start, DamageKind::Batch, Remedy::Rewrite);
+        self.found.edits.push((start, header.encode(salt, self.position(start)).to_vec()));
+        for (at, head) in heads {
+            self.take(at, head, false);
+        }
+        Some(at + batch::END.len())
+    }
+
+    /// Whether the end of a batch lies here, with something behind it that can follow a batch.
+    fn batch_ends_at(&self, at: usize) -> bool {
+        let end = at + batch::END.len();
+        self.bytes.get(at..end) == Some(&batch::END)
+            && (end == self.limit
+                || self.parse_batch(end).is_some()
+                || self.bytes.get(end..).is_some_and(all_zero)
+                || self.context.sealed_len.is_some() && self.parse_head(at, self.limit).is_none())
+    }
+
+    /// Nothing can be made of what is here: goes on with the next batch that is whole, and takes
+    /// what records there are before it.
+    fn skip(&mut self, start: usize) -> usize {
+        self.wrong(start, DamageKind::Batch, Remedy::NewGeneration);
+        let end = self.next_batch(start + 1).unwrap_or(self.limit);
+        let mut at = start;
+        while at < end {
+            match self.parse_head(at, end) {
+                Some(head) if head.index >= self.found.next_index || !head.kind.takes_index() => {
+                    self.found.next_index = head.index.max(self.found.next_index);
+                    self.take(at, head, false);
+                    at += usize::try_from(head.record_len()).unwrap_or(usize::MAX);
+                }
+                _ => at += 1,
+            }
+        }
+        end
+    }
+
+    fn next_batch(&self, from: usize) -> Option<usize> {
+        let rest = self.bytes.get(from..self.limit)?;
+        let hits = memmem::find_iter(rest, &batch::MAGIC).map(|hit| from + hit);
+        hits.into_iter().find(|hit| self.parse_batch(*hit).is_some())
+    }
+
+    fn parse_batch(&self, at: usize) -> Option<BatchHeader> {
+        let bytes = self.bytes.get(at..self.limit)?;
+        let header = BatchHeader::parse(bytes, self.context.header.salt, self.position(at))?;
+        (header.batch_len() <= bytes.len() as u64).then_some(header)
+    }
+
+    fn wrong(&mut self, at: usize, what: DamageKind, remedy: Remedy) {
+        let (offset, index) = (at as u64, self.found.next_index);
+        self.found.wrong.push(Wrong { offset, index, what, remedy });
+    }
+
+    fn position(&self, at: usize) -> u64 {
+        self.context.header.first_position.saturating_add(at as u64)
+    }
+}
+
+/// The bytes of a hole in the place of a record.
+fn hole(lost: &Head, salt: crate::checksum::Salt, position: u64) -> Vec<u8> {
+    let zeros = vec![0; lost.len as usize];
+    let body_sum = salt.checksum(position, &zeros);
+    // A lost heal leaves its entry the hole that it was.
+    let kind = if lost.kind == Kind::Heal { Kind::Heal } else { Kind::Hole };
+    let head = Head { kind, body_sum, ..*lost };
+    let mut bytes = head.encode(salt, position).to_vec();
+    bytes.extend_from_slice(&zeros);
+    bytes
+}

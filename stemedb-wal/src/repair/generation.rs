@@ -1,0 +1,184 @@
+//! A new generation of segments: all entries that are still known, copied.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use stemedb_merkle::Hash;
+
+use super::{RepairAction, RepairError, RepairReport, plan::Plan, set_aside};
+use crate::{
+    disk::Disk,
+    error::Action,
+    identity::Identity,
+    log::{
+        Log, LogOptions, Origin, Recovered, Spares, create_first,
+        encode::{As, ToRecord},
+    },
+    record::{HEAD_LEN, Kind},
+    recovery::{
+        mend::sync_dir,
+        survey::{failed, read_at},
+    },
+    segment::{HEADER_LEN, parse_segment_name},
+};
+
+/// How much is copied with one batch, in bytes.
+const COPY_LEN: u64 = 1 << 20;
+
+/// An entry on its way into the new generation.
+struct Restored {
+    id: Hash,
+    time: u64,
+    kind: Kind,
+    body: Vec<u8>,
+}
+
+impl ToRecord for Restored {
+    fn id(&self) -> Hash {
+        self.id
+    }
+
+    fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    fn to_be(&self) -> As {
+        As::Restored { kind: self.kind, time: self.time }
+    }
+}
+
+/// Where the body of a lost entry has come back.
+struct Healed {
+    segment: usize,
+    offset: u64,
+    len: usize,
+}
+
+/// Copies what can be read, switches the identity to it, and sets the old segments aside.
+pub(super) fn begin(
+    disk: &Arc<dyn Disk>,
+    identity: &mut Identity,
+    options: &LogOptions,
+    plan: &Plan,
+    hash: Option<&dyn Fn(&[u8]) -> Hash>,
+    report: &mut RepairReport,
+) -> Result<(), RepairError> {
+    let mut next = identity.next_generation().ok_or(RepairError::Exhausted)?;
+    // A repair that was cut short left these.
+    remove_generation(&**disk, next.generation)?;
+    let mut log = create(disk, &Origin::from(&next), options)?;
+    let healed = find_healed(&**disk, plan, hash)?;
+    let mut waiting = Vec::new();
+    let mut waiting_len = 0;
+    let mut last_time = 0;
+    for segment in &plan.segments {
+        let (bytes, found) = segment.read(&**disk, hash)?;
+        for known in found.records.iter().filter(|known| known.head.kind.takes_index()) {
+            let head = known.head;
+            if head.time <= last_time {
+                // Two segments that cannot both be right; the log's order is by time.
+                continue;
+            }
+            last_time = head.time;
+            let at = known.offset + HEAD_LEN;
+            let body = bytes.get(at..at.saturating_add(head.len as usize)).filter(|_| known.body);
+            let body = match (body, healed.get(&head.id)) {
+                (Some(body), _) => Some(body.to_vec()),
+                (None, Some(healed)) => Some(read_healed(&**disk, plan, healed)?),
+                (None, None) => None,
+            };
+            let kind = if body.is_some() { Kind::Entry } else { Kind::Hole };
+            if kind == Kind::Hole {
+                let index = log.next_index() + waiting.len() as u64;
+                let (time, id) = (head.time, head.id);
+                report.actions.push(RepairAction::Hole { index, time, id });
+            }
+            let body = body.unwrap_or_else(|| vec![0; head.len as usize]);
+            let restored = Restored { id: head.id, time: head.time, kind, body };
+            waiting_len += restored.record_len();
+            waiting.push(restored);
+            if waiting_len >= COPY_LEN {
+                log.restore(&waiting)?;
+                waiting.clear();
+                waiting_len = 0;
+            }
+        }
+    }
+    if !waiting.is_empty() {
+        log.restore(&waiting)?;
+    }
+    let end = log.close()?;
+    next.clean = Some(end.into());
+    next.save(&**disk)?;
+    *identity = next;
+    report.new_generation = Some(identity.generation);
+    report.actions.push(RepairAction::Copied { entries: end.next_index });
+    for segment in &plan.segments {
+        set_aside(&**disk, &segment.name, report)?;
+    }
+    sync_dir(&**disk)?;
+    Ok(())
+}
+
+fn create(disk: &Arc<dyn Disk>, origin: &Origin, options: &LogOptions) -> Result<Log, RepairError> {
+    let (segment, allocated) = create_first(&**disk, origin)?;
+    let open = Arc::new(segment);
+    let recovered = Recovered {
+        segments: vec![Arc::clone(&open)],
+        open,
+        offset: HEADER_LEN as u64,
+        allocated,
+        next_index: 0,
+        last_time: 0,
+        marked: HEADER_LEN as u64,
+        records_end: HEADER_LEN as u64,
+    };
+    let options = LogOptions { spares: Spares::None, ..options.clone() };
+    Ok(Log::from_recovered(Arc::clone(disk), origin, &options, recovered))
+}
+
+fn remove_generation(disk: &dyn Disk, generation: u32) -> Result<(), RepairError> {
+    let names = disk.list().map_err(|source| failed(disk, Action::List, "", source))?;
+    let of_it = |name: &String| parse_segment_name(name).is_some_and(|(of, _)| of == generation);
+    let mut removed = false;
+    for name in names.into_iter().filter(of_it) {
+        disk.remove(&name).map_err(|source| failed(disk, Action::Remove, &name, source))?;
+        removed = true;
+    }
+    if removed { Ok(sync_dir(disk)?) } else { Ok(()) }
+}
+
+/// The last whole body that came back for each entry that lost its own.
+fn find_healed(
+    disk: &dyn Disk,
+    plan: &Plan,
+    hash: Option<&dyn Fn(&[u8]) -> Hash>,
+) -> Result<HashMap<Hash, Healed>, RepairError> {
+    let mut lost = HashSet::new();
+    let mut healed = HashMap::new();
+    for (n, segment) in plan.segments.iter().enumerate() {
+        let (_, found) = segment.read(disk, hash)?;
+        for known in found.records {
+            let head = known.head;
+            if head.kind.takes_index() && !known.body {
+                lost.insert(head.id);
+            } else if head.kind == Kind::Heal && known.body {
+                let (offset, len) = ((known.offset + HEAD_LEN) as u64, head.len as usize);
+                healed.insert(head.id, Healed { segment: n, offset, len });
+            }
+        }
+    }
+    healed.retain(|id, _| lost.contains(id));
+    Ok(healed)
+}
+
+fn read_healed(disk: &dyn Disk, plan: &Plan, healed: &Healed) -> Result<Vec<u8>, RepairError> {
+    let Some(segment) = plan.segments.get(healed.segment) else { return Ok(Vec::new()) };
+    let name = &segment.name;
+    let file = disk.open(name).map_err(|source| failed(disk, Action::Open, name, source))?;
+    let mut body = vec![0; healed.len];
+    read_at(disk, name, &*file, &mut body, healed.offset)?;
+    Ok(body)
+}

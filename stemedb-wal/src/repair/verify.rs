@@ -1,0 +1,177 @@
+//! Reads everything, and says what is not what was written.
+
+use stemedb_merkle::Hash;
+
+use super::autopsy::{self, Context};
+use crate::{
+    disk::Disk,
+    error::{Damage, DamageKind, DiskError},
+    log::{
+        LogReader,
+        segments::{Offsets, Segment},
+    },
+    record::Kind,
+    recovery::{
+        survey::read_whole,
+        walk::{Stop, Walker},
+    },
+    segment::{HEADER_LEN, SegmentHeader, TRAILER_LEN, Trailer, encode_footer},
+};
+
+/// What [`LogReader::verify`] is to do.
+#[derive(Clone, Copy)]
+pub struct Verify<'a> {
+    /// Computes the id of a body: then each body is held against its id.
+    pub deep: Option<&'a dyn Fn(&[u8]) -> Hash>,
+    /// Verifies only segments that hold entries from this index on.
+    pub from_index: u64,
+}
+
+impl std::fmt::Debug for Verify<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Verify")
+            .field("deep", &self.deep.is_some())
+            .field("from_index", &self.from_index)
+            .finish()
+    }
+}
+
+impl LogReader {
+    /// Reads all published bytes and checks each: headers, batches, records, offsets, trailers.
+    ///
+    /// `progress` hears after each segment how many bytes were read so far. Holes are no damage:
+    /// they are known. One segment is in memory at a time.
+    ///
+    /// # Errors
+    ///
+    /// If the disk fails. What it says about the bytes is the result.
+    pub fn verify(
+        &self,
+        verify: &Verify<'_>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Vec<Damage>, DiskError> {
+        let shared = self.shared();
+        let disk = &*shared.disk;
+        // In this order: all that is published lies in segments of the list.
+        let end = self.end();
+        let segments = shared.segments();
+        let mut found = Vec::new();
+        let mut read = 0;
+        for (n, segment) in segments.iter().enumerate() {
+            let next = segments.get(n + 1).map(|next| next.header);
+            if next.is_some_and(|next| next.first_index < verify.from_index) {
+                continue;
+            }
+            let len = match next {
+                Some(next) => segment
+                    .file
+                    .len()
+                    .map_err(|source| {
+                        let path = disk.path(&segment.name);
+                        DiskError::new(crate::error::Action::Measure, path, source)
+                    })
+                    .map(|len| len.max(next.first_position - segment.header.first_position))?,
+                None => end.saturating_sub(segment.header.first_position),
+            };
+            let bytes = read_whole(disk, &segment.name, &*segment.file, len)?;
+            read += bytes.len() as u64;
+            check_segment(disk, segment, next.as_ref(), &bytes, len, verify, &mut found);
+            progress(read);
+        }
+        Ok(found)
+    }
+}
+
+/// Checks one segment. The last one ends where it is published.
+fn check_segment(
+    disk: &dyn Disk,
+    segment: &Segment,
+    next: Option<&SegmentHeader>,
+    bytes: &[u8],
+    len: u64,
+    verify: &Verify<'_>,
+    found: &mut Vec<Damage>,
+) {
+    let header = &segment.header;
+    let mut damaged = |offset, index, what| {
+        found.push(Damage { path: disk.path(&segment.name), offset, index, what });
+    };
+    if SegmentHeader::parse(bytes).as_ref() != Ok(header) {
+        damaged(0, header.first_index, DamageKind::SegmentHeader);
+    }
+    let footer_at = next.map(|_| match segment.offsets {
+        Offsets::File { at, .. } => Some(at),
+        Offsets::Memory(_) => None,
+    });
+    let batches_end = footer_at.flatten().unwrap_or(len);
+    let until = usize::try_from(batches_end).unwrap_or(usize::MAX).min(bytes.len());
+    let mut walker = Walker::new(header);
+    let mut placed = Vec::new();
+    let batches = bytes.get(HEADER_LEN..until).unwrap_or_default();
+    let (_, stop) = walker.walk(batches, HEADER_LEN as u64, &mut placed);
+    let whole = walker.take_whole();
+    let reached = walker.reached();
+    // Behind a damaged footer it stops as well, and has then read all batches.
+    let complete = match (footer_at, stop) {
+        (Some(None), Stop::Bad { .. }) => {
+            next.is_some_and(|next| next.first_index == reached.next_index)
+        }
+        _ => reached.offset == batches_end,
+    };
+    if !complete {
+        let context = Context {
+            header,
+            batches_end: Some(batches_end).filter(|_| footer_at != Some(None)),
+            sealed_len: next.map(|next| next.first_position - header.first_position),
+            marked: u64::MAX,
+            entries: None,
+            hash: verify.deep,
+        };
+        for wrong in autopsy::examine(bytes, &context).wrong {
+            damaged(wrong.offset, wrong.index, wrong.what);
+        }
+    } else if let Some(hash) = verify.deep {
+        for placed in placed.iter().take(whole).filter(|placed| placed.kind != Kind::Hole) {
+            let at = usize::try_from(placed.position - header.first_position).unwrap_or(usize::MAX);
+            let body_at = at.saturating_add(crate::record::HEAD_LEN);
+            let body = bytes.get(body_at..body_at.saturating_add(placed.len as usize));
+            if body.map(hash) != Some(placed.id) {
+                damaged(body_at as u64, placed.index, DamageKind::Id);
+            }
+        }
+    }
+    let Some(next) = next else { return };
+    if complete {
+        let entries = placed.iter().take(whole).filter(|placed| placed.kind.takes_index());
+        let offsets: Vec<u32> = entries
+            .map(|placed| u32::try_from(placed.position - header.first_position))
+            .map(|offset| offset.unwrap_or(u32::MAX))
+            .collect();
+        let (footer, sum) = encode_footer(
+            header.salt,
+            header.first_position,
+            reached.offset,
+            header.first_index,
+            reached.last_time,
+            &offsets,
+        );
+        let at = usize::try_from(reached.offset).unwrap_or(usize::MAX);
+        if bytes.get(at..) != Some(footer.as_slice()) || sum != next.previous_sum {
+            damaged(reached.offset, header.first_index, DamageKind::Footer);
+        }
+    } else if trailer_of(bytes, header).is_none() {
+        let offset = len.saturating_sub(TRAILER_LEN as u64);
+        damaged(offset, header.first_index, DamageKind::Footer);
+    }
+}
+
+/// The trailer at the end of a segment's bytes.
+pub(crate) fn trailer_of(bytes: &[u8], header: &SegmentHeader) -> Option<Trailer> {
+    let at = bytes.len().checked_sub(TRAILER_LEN)?;
+    let position = header.first_position.checked_add(at as u64)?;
+    let trailer = Trailer::parse(bytes.get(at..)?, header.salt, position)?;
+    let footer_len = crate::segment::footer_len(u64::from(trailer.entries));
+    (trailer.first_index == header.first_index
+        && trailer.batches_end.checked_add(footer_len) == Some(bytes.len() as u64))
+    .then_some(trailer)
+}
