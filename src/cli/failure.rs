@@ -166,7 +166,11 @@ impl Failure {
                 _ => Exit::Failed,
             },
             Self::Read(error) | Self::Resolve(ResolveError::Read(error)) => {
-                if error.is_damage() { Exit::Damaged } else { Exit::Failed }
+                if error.is_damage() {
+                    Exit::Damaged
+                } else {
+                    Exit::Failed
+                }
             }
             Self::Resolve(ResolveError::NotFound { .. }) | Self::NotHeld { .. } => Exit::NotFound,
             Self::Resolve(_) | Self::NoProofFile { .. } => Exit::Usage,
@@ -179,6 +183,7 @@ impl Failure {
 
     /// Whether nothing went wrong but that whoever read standard output had seen enough.
     pub(super) fn is_quiet(&self) -> bool {
-        matches!(self, Self::Output(OutputError(error)) if error.kind() == io::ErrorKind::BrokenPipe)
+        let Self::Output(OutputError(error)) = self else { return false };
+        error.kind() == io::ErrorKind::BrokenPipe
     }
 }

@@ -35,8 +35,8 @@ pub struct RepairReport {
     pub remarks: Vec<String>,
 }
 
-/// Repairs the store in a directory. Never renumbers: see [`RepairReport`]. A store that is whole is
-/// left as it is; whatever is replaced is copied aside; a crash in the middle is survived, and
+/// Repairs the store in a directory. Never renumbers: see [`RepairReport`]. A store that is whole
+/// is left as it is; whatever is replaced is copied aside; a crash in the middle is survived, and
 /// repairing again goes on.
 ///
 /// With the secret (or if the store has none) bodies are also held against their ids.
@@ -77,8 +77,7 @@ pub fn repair_on(
         if opened.secret_missing { None } else { Some(&hash) };
 
     let mut report = RepairReport::default();
-    let repaired =
-        repair_log(disk, &mut identity, &log_options(options), hash, &mut |_| {})?;
+    let repaired = repair_log(disk, &mut identity, &log_options(options), hash, &mut |_| {})?;
     report.new_log = repaired.new_generation.is_some();
     report.remarks.extend(repaired.found.iter().map(ToString::to_string));
     for action in &repaired.actions {
@@ -141,8 +140,7 @@ fn tiles_are_whole(disk: &Arc<dyn Disk>, identity: &Identity) -> Result<bool, Re
     let Ok(len) = disk.open(TILES_NAME).and_then(|file| file.len()) else { return Ok(true) };
     let tiles = len / SLOT_LEN as u64;
     let file = TileFile::open(disk, identity.store_id, tiles).map_err(OpenError::from)?;
-    let whole = file.is_some_and(|file| {
-        (0..tiles).filter_map(TileId::at).all(|id| file.read(id).is_ok())
-    });
+    let whole =
+        file.is_some_and(|file| (0..tiles).filter_map(TileId::at).all(|id| file.read(id).is_ok()));
     Ok(whole)
 }

@@ -112,8 +112,8 @@ impl fmt::Display for Remark {
         match self {
             Self::TornTail { path, offset, len, index, aside } => write!(
                 f,
-                "{}: cut {len} bytes at byte {offset} that a crash left of an append that was never \
-                 acknowledged; the log has {index} entries, and a copy is in {}",
+                "{}: cut {len} bytes at byte {offset} that a crash left of an append that was \
+                 never acknowledged; the log has {index} entries, and a copy is in {}",
                 path.display(),
                 aside.display()
             ),

@@ -8,8 +8,8 @@
 //!
 //! Nothing is lost to the repair itself. A segment is first copied aside, then its successor is
 //! written beside it, synced, and renamed over it; a new generation is complete and synced before
-//! the store's identity names it, and only then are the old segments renamed aside. After a crash at
-//! any point, the log opens as before or as repaired, or asks to be repaired again.
+//! the store's identity names it, and only then are the old segments renamed aside. After a crash
+//! at any point, the log opens as before or as repaired, or asks to be repaired again.
 
 mod autopsy;
 mod generation;

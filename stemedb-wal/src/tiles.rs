@@ -9,9 +9,9 @@
 //!                                                     covers all but itself
 //! ```
 //!
-//! Tile `n` is at byte `8192 * n`. A tile is written once, when its last entry comes, and not synced
-//! before the next restart checkpoint: like that, the file is a cache of the log, and opening cuts
-//! it to the tiles that the checkpoint vouches for.
+//! Tile `n` is at byte `8192 * n`. A tile is written once, when its last entry comes, and not
+//! synced before the next restart checkpoint: like that, the file is a cache of the log, and
+//! opening cuts it to the tiles that the checkpoint vouches for.
 
 use std::{
     io,

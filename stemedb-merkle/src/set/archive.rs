@@ -2,8 +2,8 @@
 //!
 //! A **base** has all ids at one time, sorted, in pages of one depth, and the hashes above the
 //! pages in blocks of up to four bits. A **delta** has the ids that came since what lies below it,
-//! and those blocks of hashes that they changed. A lookup asks all; a block is taken from the newest
-//! that has it; a page is merged from all.
+//! and those blocks of hashes that they changed. A lookup asks all; a block is taken from the
+//! newest that has it; a page is merged from all.
 //!
 //! Nothing here knows where the arrays are: a [`BaseArrays`] or [`DeltaArrays`] hands out parts of
 //! them, and says no if they turn out to be damaged.
@@ -401,7 +401,8 @@ impl Archive {
     }
 }
 
-/// The hash of a node's subtree by those of its children, or zeros if the hashes between contradict.
+/// The hash of a node's subtree by those of its children, or zeros if the hashes between
+/// contradict.
 fn folded(node: NodeRef<'_>) -> Hash {
     let join = |level: usize, index: usize| {
         let slot = level_start(level) + 2 * index;

@@ -198,12 +198,7 @@ impl Insertion<'_> {
     }
 
     /// Inserts one entry below a node.
-    fn insert_one(
-        &mut self,
-        node: &mut NodeMut<'_>,
-        depth: usize,
-        entry: &Entry,
-    ) -> Option<Part> {
+    fn insert_one(&mut self, node: &mut NodeMut<'_>, depth: usize, entry: &Entry) -> Option<Part> {
         let count = node.bits();
         let index = bits(&entry.id, depth, count);
         // The siblings before the child: these reads miss the caches, and like that none of them

@@ -225,11 +225,7 @@ impl Plan {
     }
 
     /// What the path to a child of a node joins with, the halves first.
-    pub(crate) fn siblings(
-        &mut self,
-        node: &NodeMut<'_>,
-        index: usize,
-    ) -> [Part; NODE_BITS_MAX] {
+    pub(crate) fn siblings(&mut self, node: &NodeMut<'_>, index: usize) -> [Part; NODE_BITS_MAX] {
         let bits = node.bits();
         let mut siblings = [Part::EMPTY; NODE_BITS_MAX];
         for (level, sibling) in (1..=bits).zip(&mut siblings) {
