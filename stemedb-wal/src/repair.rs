@@ -1,7 +1,7 @@
 //! Repair of a damaged log: never done without being asked, and never renumbering.
 //!
 //! What follows from other bytes is written again: footers, headers of segments and batches, heads
-//! of records (see [`head`]). A record whose entry is known and whose body is lost becomes a *hole*
+//! of records (see `head`). A record whose entry is known and whose body is lost becomes a *hole*
 //! of the same length: no position and no index changes. Where not even the entry is known, nothing
 //! can stay in its place: what can be read is copied, with its times and ids, into segments of the
 //! next *generation*, and the store gets a new epoch.

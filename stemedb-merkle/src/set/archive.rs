@@ -85,7 +85,8 @@ pub trait BaseArrays: fmt::Debug + Send + Sync {
     /// The place of the first id of this page or a later one; [`len`](Self::len) behind the last.
     fn page_start(&self, page: usize) -> Result<usize, ArchiveError>;
 
-    /// The hashes of these places, in blocks as [`base_blocks`] has them.
+    /// The hashes of these places: blocks of up to four levels, by depth and then by prefix, each
+    /// with two halves, four quarters, and so on.
     fn hashes(&self, places: Range<usize>) -> Result<&[Hash], ArchiveError>;
 
     /// The error that says that the parts contradict each other.
