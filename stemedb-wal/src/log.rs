@@ -14,7 +14,7 @@
 //! # Failure
 //!
 //! The first write or sync that fails is the last one: all later calls report it. What the disk
-//! holds is then found out by opening the log again (see [`recovery`](crate::recovery)).
+//! holds is then found out by opening the log again (see [`recovery`]).
 
 pub(crate) mod encode;
 mod entries;
