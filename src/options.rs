@@ -78,6 +78,10 @@ impl Hashing {
 
 /// How a store is opened. The defaults suit most programs.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches that have nothing to do with each other"
+)]
 pub struct Options {
     /// Whether a store is made where there is none. Default: yes.
     pub create: bool,

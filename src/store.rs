@@ -241,7 +241,7 @@ impl Store {
     pub fn append(&self, body: &[u8]) -> Result<Receipt, AppendError> {
         let mut submission = Submission::with_capacity(1, body.len());
         submission.push(self.id(body)?, body);
-        self.first(Pending(vec![self.enqueue(submission)]).wait())
+        first(Pending(vec![self.enqueue(submission)]).wait())
     }
 
     /// Appends assertions together and waits until all are durable. A crash keeps all of them or
@@ -280,6 +280,10 @@ impl Store {
 
     /// Appends an assertion; the future is done when it is durable. It is queued at the first poll,
     /// and dropping the future after that does not undo it. Any runtime will do.
+    ///
+    /// # Errors
+    ///
+    /// See [`AppendError`].
     pub fn append_async(
         &self,
         body: Vec<u8>,
@@ -307,10 +311,6 @@ impl Store {
 
     fn id(&self, body: &[u8]) -> Result<Hash, AppendError> {
         self.hashing.id(body).map(|id| id.0).ok_or(AppendError::SecretMissing)
-    }
-
-    fn first(&self, receipts: Result<Vec<Receipt>, AppendError>) -> Result<Receipt, AppendError> {
-        receipts?.into_iter().next().ok_or(AppendError::Log(LogAppendError::Closed))
     }
 
     fn enqueue(&self, submission: Submission) -> PendingState {
@@ -421,6 +421,10 @@ impl Writer {
             Self::Inline(writer) => Some(lock(writer).take()?.log.close()),
         }
     }
+}
+
+fn first(receipts: Result<Vec<Receipt>, AppendError>) -> Result<Receipt, AppendError> {
+    receipts?.into_iter().next().ok_or(AppendError::Log(LogAppendError::Closed))
 }
 
 /// Locks a mutex. What it guards is whole even if a thread died with it: each change is one step.

@@ -1,4 +1,5 @@
 //! The store as a program uses it.
+#![expect(clippy::unwrap_used, reason = "a helper that is not a test itself uses it")]
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +21,7 @@ fn body(n: u64) -> Vec<u8> {
 fn check_roots(store: &Store) {
     let mut tree = MerkleTree::new();
     let mut history = MemoryHistory::new();
-    for entry in store.iter() {
+    for entry in store {
         let entry = entry.unwrap();
         if !entry.hole {
             tree.insert(entry.id.0).unwrap();

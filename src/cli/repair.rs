@@ -22,7 +22,7 @@ pub(super) struct Args {}
 
 pub(super) fn run(_: &Args, globals: &Globals) -> Result<(), Failure> {
     let options = open::options(globals)?;
-    let report = progress::spin("repairing", || stemedb::repair(&globals.store, options))?;
+    let report = progress::spin("repairing", || stemedb::repair(&globals.store, &options))?;
     let changed = !(report.remarks.is_empty() && report.aside.is_empty());
     for remark in &report.remarks {
         output::note(remark);

@@ -10,6 +10,7 @@ use stemedb_merkle::{
     },
 };
 use stemedb_wal::{
+    checkpoint::Checkpoint,
     error::{Damage, DiskError, ReadError as LogReadError},
     record::Kind,
     repair::Verify,
@@ -130,7 +131,7 @@ impl Store {
         }
         let view = self.view();
         let checkpoint = lock(&self.shared.checkpoint).clone();
-        let files = checkpoint.as_ref().map(|found| found.file_sizes()).unwrap_or_default();
+        let files = checkpoint.as_ref().map(Checkpoint::file_sizes).unwrap_or_default();
         let log = self.writer.call(|log, _| log.stats()).unwrap_or_default();
         let tiles = complete_tiles(view.history.size());
         let file_bytes: u64 = files.iter().map(|(_, len)| len).sum();

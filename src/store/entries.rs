@@ -34,7 +34,7 @@ impl Entry {
 #[derive(Debug)]
 pub struct Entries<'a> {
     store: &'a Store,
-    entries: LogEntries,
+    inner: LogEntries,
     ended: bool,
 }
 
@@ -53,7 +53,7 @@ impl Store {
             Bound::Excluded(end) => (*end).min(size),
         };
         let indexes: Range<u64> = start.min(end)..end;
-        Entries { store: self, entries: self.reader.entries(indexes), ended: false }
+        Entries { store: self, inner: self.reader.entries(indexes), ended: false }
     }
 
     /// The entries that the log took in within a range of times (NTP64), in order and from both
@@ -101,7 +101,7 @@ impl Iterator for Entries<'_> {
         if self.ended {
             return None;
         }
-        let placed = self.entries.next();
+        let placed = self.inner.next();
         self.take(placed)
     }
 }
@@ -111,7 +111,16 @@ impl DoubleEndedIterator for Entries<'_> {
         if self.ended {
             return None;
         }
-        let placed = self.entries.next_back();
+        let placed = self.inner.next_back();
         self.take(placed)
+    }
+}
+
+impl<'a> IntoIterator for &'a Store {
+    type Item = Result<Entry, ReadError>;
+    type IntoIter = Entries<'a>;
+
+    fn into_iter(self) -> Entries<'a> {
+        self.iter()
     }
 }

@@ -68,7 +68,9 @@ impl fmt::Display for OpenReport {
 }
 
 pub(super) fn exists(dir: &Path) -> bool {
-    let segment = |name: &str| name.starts_with("segment-") && name.ends_with(".log");
+    let segment = |name: &str| {
+        name.strip_prefix("segment-").is_some_and(|rest| rest.strip_suffix(".log").is_some())
+    };
     FileDisk::open(dir)
         .and_then(|disk| disk.list())
         .is_ok_and(|names| names.iter().any(|name| name == IDENTITY_NAME || segment(name)))
@@ -161,20 +163,21 @@ pub(super) fn open_on(
 
     let reader = log.reader();
     let published = engine.published();
+    let tiles = engine.tiles().clone();
     let checkpointed = checkpoint.as_ref().map_or(0, |found| found.covered().next_index);
     let dir = disk.path(LOCK_NAME).parent().map(Path::to_path_buf).unwrap_or_default();
+    let writer = start(log, engine, clock, &options)?;
     let shared = Arc::new(Shared {
         disk,
         reader: reader.clone(),
-        tiles: engine.tiles().clone(),
+        tiles,
         identity: identity.into(),
         checkpoint: checkpoint.into(),
         checkpointed: checkpointed.into(),
         _lock: lock,
-        options: options.clone(),
+        options,
     });
-    let writer = start(log, engine, clock, &options)?;
-    let background = if options.threads {
+    let background = if shared.options.threads {
         let started = Background::start(&writer, &published, &shared);
         Some(started.map_err(OpenError::Thread)?)
     } else {
@@ -201,7 +204,7 @@ fn start(
             queue_bytes_max: options.queue_bytes_max,
             ..CommitOptions::default()
         };
-        let committer = Committer::start(log, engine, move || reserve(&mut clock), commit)
+        let committer = Committer::start(log, engine, move || reserve(&mut clock), &commit)
             .map_err(OpenError::Thread)?;
         Writer::Threads(Some(Arc::new(committer)).into())
     } else {

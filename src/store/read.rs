@@ -64,13 +64,11 @@ impl Store {
     /// As [`get`](Self::get). A body that was lost to damage is an error until it comes back.
     pub fn get_index(&self, index: u64) -> Result<Option<(Entry, Vec<u8>)>, ReadError> {
         let Some(entry) = self.entry(index)? else { return Ok(None) };
-        match self.get(&entry.id)? {
-            Some(body) => Ok(Some((entry, body))),
-            None => {
-                let (time, id) = (entry.time, entry.id.0);
-                Err(LogReadError::Hole { index, time, id }.into())
-            }
+        if let Some(body) = self.get(&entry.id)? {
+            return Ok(Some((entry, body)));
         }
+        let (time, id) = (entry.time, entry.id.0);
+        Err(LogReadError::Hole { index, time, id }.into())
     }
 
     /// Entry `index` of the log, if it is that long.
@@ -202,9 +200,9 @@ impl Store {
         if prefix.len() < 8 || prefix.len() > 63 || !prefix.is_ascii() {
             return Err(malformed());
         }
-        let (first, last) = match (from_hex(&fill(prefix, '0')), from_hex(&fill(prefix, 'f'))) {
-            (Ok(first), Ok(last)) => (first, last),
-            _ => return Err(malformed()),
+        let (Ok(first), Ok(last)) = (from_hex(&fill(prefix, '0')), from_hex(&fill(prefix, 'f')))
+        else {
+            return Err(malformed());
         };
         let mut found = self.view().tree.range(first..=last);
         let mut next = || found.next().transpose().map_err(ReadError::Archive);

@@ -44,7 +44,7 @@ pub struct RepairReport {
 /// # Errors
 ///
 /// See [`RepairError`].
-pub fn repair(dir: impl AsRef<Path>, options: Options) -> Result<RepairReport, RepairError> {
+pub fn repair(dir: impl AsRef<Path>, options: &Options) -> Result<RepairReport, RepairError> {
     let dir = dir.as_ref();
     if !exists(dir) {
         return Err(OpenError::Missing { dir: dir.to_path_buf() }.into());
@@ -53,7 +53,7 @@ pub fn repair(dir: impl AsRef<Path>, options: Options) -> Result<RepairReport, R
         let source = Arc::new(source);
         OpenError::Disk(DiskError { action: Action::Open, path: dir.to_path_buf(), source })
     })?;
-    repair_on(&(Arc::new(disk) as Arc<dyn Disk>), super::system::WORLD, &options)
+    repair_on(&(Arc::new(disk) as Arc<dyn Disk>), super::system::WORLD, options)
 }
 
 /// Repairs the store on a disk of any kind.

@@ -1,6 +1,6 @@
 //! Sizes of a store.
 
-use stemedb_wal::{disk::Disk, log::LogStats, tiles::SLOT_LEN};
+use stemedb_wal::{checkpoint::Checkpoint, disk::Disk, log::LogStats, tiles::SLOT_LEN};
 
 use super::{Head, Store, lock};
 use crate::error::ReadError;
@@ -59,7 +59,7 @@ impl Store {
         let head = snapshot.head();
         let identity = lock(&self.shared.identity).clone();
         let checkpoint = lock(&self.shared.checkpoint).clone();
-        let files = checkpoint.as_ref().map(|found| found.file_sizes()).unwrap_or_default();
+        let files = checkpoint.as_ref().map(Checkpoint::file_sizes).unwrap_or_default();
         let log: LogStats = self.writer.call(|log, _| log.stats()).unwrap_or_default();
         let disk = self.shared.disk.as_ref();
         let (mut spare_bytes, mut aside_bytes) = (log.reserved, 0);

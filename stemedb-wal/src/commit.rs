@@ -132,9 +132,9 @@ impl<I: Index + 'static> Committer<I> {
         log: Log,
         index: I,
         clock: impl FnMut() -> u64 + Send + 'static,
-        options: CommitOptions,
+        options: &CommitOptions,
     ) -> std::io::Result<Self> {
-        let queue = Arc::new(Queue::new(&options));
+        let queue = Arc::new(Queue::new(options));
         let writer = writer::start(log, index, clock, Arc::clone(&queue), options.idle_after)?;
         Ok(Self { queue, writer: Some(writer) })
     }

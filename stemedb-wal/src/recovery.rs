@@ -211,11 +211,9 @@ pub(crate) fn open(
     recovered.segments = survey.sealed.into_iter().map(|sealed| sealed.segment).collect();
     recovered.segments.push(Arc::clone(&recovered.open));
     let mut log = Log::from_recovered(disk, origin, options, recovered);
-    match log.mark() {
-        Ok(()) => {}
-        Err(crate::error::AppendError::Poisoned(error)) => return Err(error.into()),
-        // Nothing is appended, so nothing else can happen.
-        Err(_) => {}
+    // Nothing is appended, so nothing else can fail.
+    if let Err(crate::error::AppendError::Poisoned(error)) = log.mark() {
+        return Err(error.into());
     }
     log.publish();
     Ok((log, report))

@@ -174,8 +174,8 @@ pub fn segment_salt(salt_seed: &[u8; 16], generation: u32, first_index: u64) -> 
     material[..16].copy_from_slice(salt_seed);
     material[16..20].copy_from_slice(&generation.to_le_bytes());
     material[20..28].copy_from_slice(&first_index.to_le_bytes());
-    let [a, b, c, d, e, f, g, h, ..] = derive("segment salt", &material);
-    Salt(u64::from_le_bytes([a, b, c, d, e, f, g, h]))
+    let hash = derive("segment salt", &material);
+    Salt(hash.first_chunk().map_or(0, |front| u64::from_le_bytes(*front)))
 }
 
 /// The name of a segment's file.

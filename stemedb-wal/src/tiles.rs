@@ -301,7 +301,10 @@ mod tests {
     fn golden_bytes() {
         let (disk, ..) = filled();
         let bytes = disk.contents(TILES_NAME).unwrap();
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let hex = |bytes: &[u8]| {
+            let pairs: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            pairs.concat()
+        };
         assert_eq!(
             hex(&bytes[8160..8192]),
             "54494c451f1595a6000000000000000003030303030303030303030303030303"

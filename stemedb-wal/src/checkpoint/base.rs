@@ -124,7 +124,7 @@ pub(super) fn write(
             pack_position(entry.position)
                 .ok_or(WriteError::PositionTooLarge { position: entry.position })?,
         );
-        if positions.len() % 65_536 == 0 {
+        if positions.len().is_multiple_of(65_536) {
             progress(positions.len() as u64);
         }
     }

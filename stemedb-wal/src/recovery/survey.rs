@@ -62,7 +62,7 @@ pub(crate) fn survey(disk: &dyn Disk, origin: &Origin) -> Result<Survey, OpenErr
                 live.push((first_index, name));
             }
             Some(_) => survey.superseded.push(name),
-            None if name.ends_with(".tmp") => survey.temporary.push(name),
+            None if name.strip_suffix(".tmp").is_some() => survey.temporary.push(name),
             None => {}
         }
     }

@@ -85,10 +85,10 @@ pub(crate) fn examine(
     };
     let mut placed = Vec::new();
     let mut at = crate::segment::HEADER_LEN;
-    let mut step = STEP_LEN;
+    let mut window_len = STEP_LEN;
     let (bad_at, what) = loop {
         let window = bytes.get(at..).unwrap_or_default();
-        let window = window.get(..step).unwrap_or(window);
+        let window = window.get(..window_len).unwrap_or(window);
         let (read, stop) = walker.walk(window, at as u64, &mut placed);
         at += read;
         let whole = walker.take_whole();
@@ -105,7 +105,7 @@ pub(crate) fn examine(
             Stop::More { needed } if bytes.len().saturating_sub(at) < needed => {
                 break (at as u64, DamageKind::Short);
             }
-            Stop::More { needed } => step = needed.max(STEP_LEN),
+            Stop::More { needed } => window_len = needed.max(STEP_LEN),
             Stop::Bad { offset, what } => break (offset, what),
         }
     };
