@@ -60,7 +60,7 @@ pub fn serialize_tree(tree: &MerkleTree) -> Result<Vec<u8>, SerializeError> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend_from_slice(&tree.root());
     bytes.extend_from_slice(&tree.len().to_le_bytes());
-    for entry in tree.iter() {
+    for entry in tree {
         let Entry { id, position } = entry?;
         bytes.extend_from_slice(&id);
         bytes.extend_from_slice(&position.to_le_bytes());

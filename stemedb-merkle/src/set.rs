@@ -295,7 +295,7 @@ impl Snapshot {
     /// If a part of an archive is damaged.
     pub fn counts_by_first_byte(&self) -> Result<[u64; 256], ArchiveError> {
         let mut counts = [0; 256];
-        for entry in self.iter() {
+        for entry in self {
             if let Some(count) = counts.get_mut(usize::from(entry?.id[0])) {
                 *count += 1;
             }

@@ -40,6 +40,15 @@ fn one_at_a_time<const N: usize>(key: &Hash, inputs: &[[u8; N]], outputs: &mut [
 }
 
 #[cfg(target_arch = "x86_64")]
+#[expect(
+    clippy::inline_always,
+    reason = "only what is inlined into `vectorize` is compiled for the wider instructions"
+)]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "constant indices, checked when compiled; a checked access would keep lanes in memory"
+)]
+#[expect(clippy::many_single_char_names, reason = "the names of the BLAKE3 paper")]
 mod simd {
     use pulp::{
         Arch, Simd, WithSimd, u32x8, u32x16,
@@ -196,7 +205,6 @@ mod simd {
 
     /// Hashes one input a lane; `W` is `4 * C`.
     #[inline(always)]
-    #[expect(clippy::indexing_slicing, reason = "constant indices, checked when compiled")]
     fn compress<L: Lanes<C>, const C: usize, const W: usize, const N: usize>(
         l: L,
         key: &[u32; 8],

@@ -53,13 +53,18 @@ pub const POSITION_MAX: u64 = (1 << 48) - 1;
 
 /// Packs a position; those above [`POSITION_MAX`] don't fit.
 pub fn pack_position(position: u64) -> Option<PackedPosition> {
-    let [a, b, c, d, e, f, 0, 0] = position.to_le_bytes() else { return None };
-    Some([a, b, c, d, e, f])
+    let bytes = position.to_le_bytes();
+    let (packed, rest) = bytes.split_first_chunk()?;
+    (*rest == [0; 2]).then_some(*packed)
 }
 
 /// The position that was packed.
-pub fn unpack_position([a, b, c, d, e, f]: PackedPosition) -> u64 {
-    u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
+pub fn unpack_position(packed: PackedPosition) -> u64 {
+    let mut bytes = [0; 8];
+    for (byte, from) in bytes.iter_mut().zip(packed) {
+        *byte = from;
+    }
+    u64::from_le_bytes(bytes)
 }
 
 /// The arrays of a base.
@@ -76,17 +81,29 @@ pub trait BaseArrays: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// If they are damaged or there are fewer. So for all that follow.
+    /// If they are damaged, or there are fewer.
     fn ids(&self, places: Range<usize>) -> Result<&[Hash], ArchiveError>;
 
     /// The positions beside them.
+    ///
+    /// # Errors
+    ///
+    /// If they are damaged, or there are fewer.
     fn positions(&self, places: Range<usize>) -> Result<&[PackedPosition], ArchiveError>;
 
     /// The place of the first id of this page or a later one; [`len`](Self::len) behind the last.
+    ///
+    /// # Errors
+    ///
+    /// If they are damaged, or there are fewer.
     fn page_start(&self, page: usize) -> Result<usize, ArchiveError>;
 
     /// The hashes of these places: blocks of up to four levels, by depth and then by prefix, each
     /// with two halves, four quarters, and so on.
+    ///
+    /// # Errors
+    ///
+    /// If they are damaged, or there are fewer.
     fn hashes(&self, places: Range<usize>) -> Result<&[Hash], ArchiveError>;
 
     /// The error that says that the parts contradict each other.
@@ -107,13 +124,21 @@ pub trait DeltaArrays: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// If they are damaged or there are fewer. So for all that follow.
+    /// If they are damaged, or there are fewer.
     fn ids(&self, places: Range<usize>) -> Result<&[Hash], ArchiveError>;
 
     /// The positions beside them.
+    ///
+    /// # Errors
+    ///
+    /// If they are damaged, or there are fewer.
     fn positions(&self, places: Range<usize>) -> Result<&[PackedPosition], ArchiveError>;
 
     /// The changed block of this depth and prefix, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// If they are damaged, or there are fewer.
     fn block(&self, key: BlockKey) -> Result<Option<DeltaBlock<'_>>, ArchiveError>;
 }
 
@@ -265,30 +290,15 @@ impl Archive {
         let from = into.len();
         collect(self.base.ids(start..end)?, self.base.positions(start..end)?, into);
         for delta in &self.deltas {
-            let places = self.delta_places(delta.as_ref(), depth, prefix)?;
+            let places = delta_places(delta.as_ref(), depth, prefix)?;
             if !places.is_empty() {
                 collect(delta.ids(places.clone())?, delta.positions(places)?, into);
                 if let Some(added) = into.get_mut(from..) {
-                    added.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+                    added.sort_unstable_by_key(|entry| entry.id);
                 }
             }
         }
         Ok(())
-    }
-
-    fn delta_places(
-        &self,
-        delta: &dyn DeltaArrays,
-        depth: usize,
-        prefix: u64,
-    ) -> Result<Range<usize>, ArchiveError> {
-        let start = lower_bound(delta, &first_id(prefix, depth))?;
-        let end = if prefix + 1 == 1 << depth {
-            delta.len()
-        } else {
-            lower_bound(delta, &first_id(prefix + 1, depth))?
-        };
-        Ok(start..end.max(start))
     }
 
     /// Whether a delta behind the first `kept` has an id with this prefix.
@@ -299,7 +309,7 @@ impl Archive {
         prefix: u64,
     ) -> Result<bool, ArchiveError> {
         for delta in self.deltas.iter().skip(kept) {
-            if !self.delta_places(delta.as_ref(), depth, prefix)?.is_empty() {
+            if !delta_places(delta.as_ref(), depth, prefix)?.is_empty() {
                 return Ok(true);
             }
         }
@@ -439,8 +449,22 @@ fn collect(ids: &[Hash], positions: &[PackedPosition], into: &mut Vec<Entry>) {
 
 /// The first eight bytes of an id as a number: compares as the id does, without a call.
 pub(crate) fn key(id: &Hash) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = *id;
-    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    id.first_chunk().map_or(0, |front| u64::from_be_bytes(*front))
+}
+
+/// The places of the ids of a delta that begin with `prefix`.
+fn delta_places(
+    delta: &dyn DeltaArrays,
+    depth: usize,
+    prefix: u64,
+) -> Result<Range<usize>, ArchiveError> {
+    let start = lower_bound(delta, &first_id(prefix, depth))?;
+    let end = if prefix + 1 == 1 << depth {
+        delta.len()
+    } else {
+        lower_bound(delta, &first_id(prefix + 1, depth))?
+    };
+    Ok(start..end.max(start))
 }
 
 /// The place of the first id of a delta that is not below `id`, by interpolation: O(log log d) for

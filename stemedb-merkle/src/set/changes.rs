@@ -40,7 +40,7 @@ impl Snapshot {
     pub fn changes(&self, since: u64, deltas_kept: usize) -> Result<Changes, ArchiveError> {
         let mut changes = Changes::default();
         let Some(archive) = &self.archive else {
-            for entry in self.iter() {
+            for entry in self {
                 changes.entries.extend(Some(entry?).filter(|entry| entry.position >= since));
             }
             return Ok(changes);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Snapshot,
+    MerkleTree, Snapshot,
     archive::{Archive, ArchiveError, prefix},
     node::{Child, Entry, bits},
 };
@@ -122,6 +122,24 @@ fn successor(id: &Hash) -> Option<Hash> {
         }
     }
     None
+}
+
+impl IntoIterator for &Snapshot {
+    type Item = Result<Entry, ArchiveError>;
+    type IntoIter = Iter;
+
+    fn into_iter(self) -> Iter {
+        self.iter()
+    }
+}
+
+impl IntoIterator for &MerkleTree {
+    type Item = Result<Entry, ArchiveError>;
+    type IntoIter = Iter;
+
+    fn into_iter(self) -> Iter {
+        self.iter()
+    }
 }
 
 impl Iterator for Iter {

@@ -37,7 +37,7 @@ fn reference_root(ids: &[Hash]) -> Hash {
     hash::root(ids.len() as u64, &reference_hash(ids, 0))
 }
 
-/// SplitMix64: any seed gives a sequence, and a failure prints the seed.
+/// `SplitMix64`: any seed gives a sequence, and a failure prints the seed.
 pub(super) struct Random(pub(super) u64);
 
 impl Random {
@@ -49,13 +49,17 @@ impl Random {
         z ^ z >> 31
     }
 
+    fn byte(&mut self) -> u8 {
+        self.next().to_le_bytes()[0]
+    }
+
     fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
+        usize::try_from(self.next() % bound as u64).unwrap()
     }
 
     /// An id, of one of the kinds that an adversary would choose or a hash would give.
     fn id(&mut self, kind: usize) -> Hash {
-        let mut id: Hash = core::array::from_fn(|_| self.next() as u8);
+        let mut id: Hash = core::array::from_fn(|_| self.byte());
         match kind {
             // They share a prefix of 30 bits.
             1 => {
@@ -67,7 +71,7 @@ impl Random {
             // Neighbours.
             3 => {
                 id = [0; 32];
-                id[31] = self.next() as u8;
+                id[31] = self.byte();
             }
             // Mixed with random ones: one of sixteen prefixes.
             4 => id[0] &= 0x0f,
@@ -122,7 +126,7 @@ fn the_tree_is_what_the_definition_says_for_all_kinds_of_ids() {
         let kind = random.below(5);
         let mut tree = MerkleTree::new();
         let mut all = Vec::new();
-        for _ in 0..random.below(12) + 1 {
+        for _ in 0..=random.below(12) {
             let count = [1, 2, 17, 100, 700][random.below(5)];
             let batch: Vec<Entry> = (0..count)
                 .map(|_| Entry { id: random.id(kind), position: random.next() >> 20 })

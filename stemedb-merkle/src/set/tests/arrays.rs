@@ -46,7 +46,7 @@ impl BaseArrays for VecBase {
 pub(super) fn base_of(snapshot: &Snapshot) -> Arc<dyn BaseArrays> {
     let mut builder = BaseBuilder::new(snapshot.len());
     let (mut ids, mut positions) = (Vec::new(), Vec::new());
-    for entry in snapshot.iter() {
+    for entry in snapshot {
         let entry = entry.unwrap();
         builder.push(&entry).unwrap();
         ids.push(entry.id);
