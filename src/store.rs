@@ -151,8 +151,8 @@ enum PendingState {
     Done(Result<Vec<Receipt>, AppendError>),
 }
 
-/// How many bytes of bodies are handed to the writer at once, and written all or none: while it works
-/// on them, the ids of the next are computed.
+/// How many bytes of bodies are handed to the writer at once, and written all or none: while it
+/// works on them, the ids of the next are computed.
 const SUBMISSION_LEN_MAX: usize = 16 << 20;
 
 impl Pending {

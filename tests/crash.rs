@@ -1,10 +1,10 @@
-//! A process that appends under load is killed with SIGKILL at random moments, again and again, on one
-//! store that keeps growing.
+//! A process that appends under load is killed with SIGKILL at random moments, again and again, on
+//! one store that keeps growing.
 //!
-//! The process is this test binary, started anew: four threads append, alone and in batches, another
-//! writes restart checkpoints, and a line `index id` goes out for each append once it is acknowledged. After
-//! each kill the store is opened, and everything that was ever acknowledged must be there. At the end
-//! the roots must be those of a reference made from the entries.
+//! The process is this test binary, started anew: four threads append, alone and in batches,
+//! another writes restart checkpoints, and a line `index id` goes out for each append once it is
+//! acknowledged. After each kill the store is opened, and everything that was ever acknowledged
+//! must be there. At the end the roots must be those of a reference made from the entries.
 //!
 //! By default 50 kills: `STEMEDB_KILLS=1000 cargo test --release --test crash` for more.
 //! `STEMEDB_SEED` picks other moments.

@@ -1,9 +1,9 @@
 //! Every call to the disk fails once, and from then on, in each way a disk fails.
 //!
-//! For each operation and each `n`, the `n`-th call of it fails while a fixed script runs: a store is
-//! made, filled, checkpointed, closed, reopened and read. It never panics or hangs; every error says
-//! something; after a failed write or sync nothing more is acknowledged; and on the healthy disk, also
-//! after a power cut, the store has everything that was acknowledged.
+//! For each operation and each `n`, the `n`-th call of it fails while a fixed script runs: a store
+//! is made, filled, checkpointed, closed, reopened and read. It never panics or hangs; every error
+//! says something; after a failed write or sync nothing more is acknowledged; and on the healthy
+//! disk, also after a power cut, the store has everything that was acknowledged.
 //!
 //! | fails | what the caller sees | the store afterwards |
 //! |---|---|---|

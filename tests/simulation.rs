@@ -1,10 +1,10 @@
 //! A store over a disk that loses power at each of its operations.
 //!
 //! A random history (appends of every kind, restart checkpoints, rolls of segments, clean closes,
-//! deaths of the process and power cuts in the middle of anything) runs once, and its disk is kept as
-//! it was before each operation that changes it. Then the power is cut at each of these moments in
-//! each way that the [disk's model](stemedb_wal::disk) allows, and again up to three times during the
-//! recoveries that follow. After each cut:
+//! deaths of the process and power cuts in the middle of anything) runs once, and its disk is kept
+//! as it was before each operation that changes it. Then the power is cut at each of these moments
+//! in each way that the [disk's model](stemedb_wal::disk) allows, and again up to three times
+//! during the recoveries that follow. After each cut:
 //!
 //! - the store opens, and reports nothing but what a crash explains;
 //! - every acknowledged body is there with its receipt, and an append that was under way is there

@@ -462,8 +462,8 @@ impl Log {
     }
 
     /// Up to where the log is durable, with the number of entries there. A mark at the end does not
-    /// count: whoever opens the log from here on finds it, and knows that this is a place between two
-    /// batches.
+    /// count: whoever opens the log from here on finds it, and knows that this is a place between
+    /// two batches.
     pub fn durable(&self) -> Watermark {
         let Watermark { position, next_index } = self.durable.mark;
         Watermark { position: position.min(self.records_end), next_index }

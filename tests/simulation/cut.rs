@@ -33,8 +33,8 @@ impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} power cuts at {} moments, {} of them during recoveries, up to {} in a row; up to {} \
-             entries; {} went on; damaged: {:?}",
+            "{} power cuts at {} moments, {} of them during recoveries, up to {} in a row; \
+             up to {} entries; {} went on; damaged: {:?}",
             self.cuts,
             self.moments,
             self.cuts_of_recoveries,
