@@ -76,8 +76,28 @@ impl Published {
 /// The trees, the tiles and the holes.
 #[derive(Debug)]
 pub(crate) struct Engine {
+    set: SetKeeper,
+    history: HistoryKeeper,
+    published: Arc<Published>,
+    /// Whether large batches go into the two trees at the same time.
+    threads: bool,
+    entries: Vec<Entry>,
+}
+
+/// The set tree.
+#[derive(Debug)]
+struct SetKeeper {
     tree: MerkleTree,
-    history: History,
+    /// Why it does not have everything.
+    failure: Option<ArchiveError>,
+    /// What was taken in since a restart checkpoint was begun.
+    journal: Option<Vec<Entry>>,
+}
+
+/// The history tree, and what the log says beside.
+#[derive(Debug)]
+struct HistoryKeeper {
+    tree: History,
     tiles: TileFile,
     /// Tiles that the disk did not take yet, and why.
     unwritten: Vec<Tile>,
@@ -85,13 +105,10 @@ pub(crate) struct Engine {
     holes: HashMap<Hash, HoleEntry>,
     /// The time of the last entry.
     last_time: u64,
-    /// Why the set tree does not have everything.
-    failure: Option<ArchiveError>,
-    published: Arc<Published>,
-    entries: Vec<Entry>,
-    /// What was taken into the set tree since a restart checkpoint was begun.
-    journal: Option<Vec<Entry>>,
 }
+
+/// From so many records on it is worth a thread to take them into both trees at once.
+const PARALLEL_LEN_MIN: usize = 4096;
 
 impl Engine {
     /// Trees as a restart checkpoint has them, or empty ones.
@@ -101,6 +118,7 @@ impl Engine {
         tiles: TileFile,
         holes: HashMap<Hash, HoleEntry>,
         last_time: u64,
+        threads: bool,
     ) -> Self {
         let view = View {
             tree: tree.snapshot(),
@@ -108,18 +126,20 @@ impl Engine {
             last_time,
             reached: Watermark::default(),
         };
+        let (unwritten, tiles_failure) = (Vec::new(), None);
         Self {
-            tree,
-            history,
-            tiles,
-            unwritten: Vec::new(),
-            tiles_failure: None,
-            holes,
-            last_time,
-            failure: None,
+            set: SetKeeper { tree, failure: None, journal: None },
+            history: HistoryKeeper {
+                tree: history,
+                tiles,
+                unwritten,
+                tiles_failure,
+                holes,
+                last_time,
+            },
             published: Arc::new(Published::new(view)),
+            threads,
             entries: Vec::new(),
-            journal: None,
         }
     }
 
@@ -128,38 +148,83 @@ impl Engine {
     }
 
     pub(crate) fn tiles(&self) -> &TileFile {
-        &self.tiles
+        &self.history.tiles
     }
 
     pub(crate) fn holes(&self) -> Vec<(Hash, HoleEntry)> {
-        let mut holes: Vec<_> = self.holes.iter().map(|(id, hole)| (*id, *hole)).collect();
+        let holes = self.history.holes.iter();
+        let mut holes: Vec<_> = holes.map(|(id, hole)| (*id, *hole)).collect();
         holes.sort_unstable_by_key(|(id, _)| *id);
         holes
     }
 
     pub(crate) fn tree(&self) -> &MerkleTree {
-        &self.tree
+        &self.set.tree
     }
 
     pub(crate) fn history(&self) -> &History {
-        &self.history
+        &self.history.tree
     }
 
     pub(crate) fn failure(&self) -> Option<&ArchiveError> {
-        self.failure.as_ref()
+        self.set.failure.as_ref()
     }
 
     pub(crate) fn tiles_failure(&self) -> Option<&DiskError> {
-        self.tiles_failure.as_ref()
+        self.history.tiles_failure.as_ref()
     }
 
     /// Takes the set tree out, to go on with it elsewhere.
     pub(crate) fn replace_tree(&mut self, tree: MerkleTree) -> MerkleTree {
-        std::mem::replace(&mut self.tree, tree)
+        std::mem::replace(&mut self.set.tree, tree)
     }
 
     /// Takes in records without their ids, which the caller brings into the set tree.
     pub(crate) fn apply_history(&mut self, placed: &[Placed]) {
+        self.history.apply(placed);
+    }
+
+    /// Takes ids into the set tree.
+    pub(crate) fn apply_set(&mut self, entries: &[Entry]) {
+        self.set.apply(entries);
+    }
+
+    /// Notes that the set tree does not have everything.
+    pub(crate) fn fail(&mut self, error: ArchiveError) {
+        self.set.failure = Some(error);
+    }
+
+    /// Begins to note what is taken into the set tree, for another tree to catch up.
+    pub(crate) fn begin_journal(&mut self) {
+        self.set.journal = Some(Vec::new());
+    }
+
+    /// What was noted since the last call.
+    pub(crate) fn take_journal(&mut self) -> Vec<Entry> {
+        self.set.journal.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Notes no more.
+    pub(crate) fn end_journal(&mut self) {
+        self.set.journal = None;
+    }
+}
+
+impl SetKeeper {
+    fn apply(&mut self, entries: &[Entry]) {
+        if let Some(journal) = &mut self.journal {
+            journal.extend_from_slice(entries);
+        }
+        if self.failure.is_none()
+            && let Err(error) = self.tree.insert_batch(entries)
+        {
+            self.failure = Some(error);
+        }
+    }
+}
+
+impl HistoryKeeper {
+    fn apply(&mut self, placed: &[Placed]) {
         let mut completed = Vec::new();
         for record in placed {
             match record.kind {
@@ -174,7 +239,7 @@ impl Engine {
                 }
             }
             let leaf = leaf_hash(record.time, &record.id);
-            self.history.append(leaf, |tile| completed.push(tile));
+            self.tree.append(leaf, |tile| completed.push(tile));
             self.last_time = record.time;
         }
         self.unwritten.append(&mut completed);
@@ -189,38 +254,6 @@ impl Engine {
             }
         }
     }
-
-    /// Notes that the set tree does not have everything.
-    pub(crate) fn fail(&mut self, error: ArchiveError) {
-        self.failure = Some(error);
-    }
-
-    /// Begins to note what is taken into the set tree, for another tree to catch up.
-    pub(crate) fn begin_journal(&mut self) {
-        self.journal = Some(Vec::new());
-    }
-
-    /// What was noted since the last call.
-    pub(crate) fn take_journal(&mut self) -> Vec<Entry> {
-        self.journal.as_mut().map(std::mem::take).unwrap_or_default()
-    }
-
-    /// Notes no more.
-    pub(crate) fn end_journal(&mut self) {
-        self.journal = None;
-    }
-
-    /// Takes ids into the set tree.
-    pub(crate) fn apply_set(&mut self, entries: &[Entry]) {
-        if let Some(journal) = &mut self.journal {
-            journal.extend_from_slice(entries);
-        }
-        if self.failure.is_none()
-            && let Err(error) = self.tree.insert_batch(entries)
-        {
-            self.failure = Some(error);
-        }
-    }
 }
 
 /// What the set tree takes in of a record.
@@ -231,33 +264,41 @@ pub(crate) fn set_entry(record: &Placed) -> Option<Entry> {
 impl Index for Engine {
     fn position_of(&self, id: &Hash) -> Result<Option<u64>, ReadError> {
         let boxed = |error: ArchiveError| ReadError::Index(Box::new(error));
-        match &self.failure {
+        match &self.set.failure {
             Some(error) => Err(boxed(error.clone())),
-            None => self.tree.view().position(id).map_err(boxed),
+            None => self.set.tree.view().position(id).map_err(boxed),
         }
     }
 
     fn hole_of(&self, id: &Hash) -> Option<HoleEntry> {
-        self.holes.get(id).copied()
+        self.history.holes.get(id).copied()
     }
 
     fn apply(&mut self, placed: &[Placed]) {
         let mut entries = std::mem::take(&mut self.entries);
         entries.clear();
         entries.extend(placed.iter().filter_map(set_entry));
-        self.apply_set(&entries);
+        let (set, history) = (&mut self.set, &mut self.history);
+        if self.threads && placed.len() >= PARALLEL_LEN_MIN {
+            std::thread::scope(|scope| {
+                scope.spawn(|| history.apply(placed));
+                set.apply(&entries);
+            });
+        } else {
+            set.apply(&entries);
+            history.apply(placed);
+        }
         self.entries = entries;
-        self.apply_history(placed);
     }
 
     fn publish(&mut self, durable: Watermark) {
-        if self.failure.is_some() {
+        if self.set.failure.is_some() {
             return;
         }
         self.published.publish(View {
-            tree: self.tree.snapshot(),
-            history: self.history.clone(),
-            last_time: self.last_time,
+            tree: self.set.tree.snapshot(),
+            history: self.history.tree.clone(),
+            last_time: self.history.last_time,
             reached: durable,
         });
     }

@@ -18,7 +18,10 @@ use stemedb_wal::{
 #[non_exhaustive]
 pub enum OpenError {
     /// There is no store, and none was to be made.
-    #[error("no store at {}: make one with `stemedb init`, or name another with --store", dir.display())]
+    #[error(
+        "no store at {}: make one with `stemedb init`, or name another with --store",
+        dir.display()
+    )]
     Missing {
         /// The directory.
         dir: PathBuf,

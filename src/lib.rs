@@ -1,4 +1,4 @@
-//! stemedb: the log that two machines can compare.
+#![doc = include_str!("../README.md")]
 
 mod engine;
 pub mod error;
@@ -12,7 +12,7 @@ pub use error::{
 pub use options::{Options, Secret, SecretTooShort};
 pub use stemedb_merkle::{
     AssertionId, Hash, Presence, ProofFile, SetProof, Terminal,
-    history::{ConsistencyProof, InclusionProof, LeafIndex, TreeHead, TreeSize},
+    history::{ConsistencyProof, InclusionProof, LeafIndex, TreeHead, TreeSize, leaf_hash},
     proof::{ParseProofError, ProofError},
 };
 pub use stemedb_wal::clock::World;

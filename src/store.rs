@@ -143,13 +143,17 @@ pub struct Head {
 /// Appends under way; see [`Store::submit`].
 #[derive(Debug)]
 #[must_use = "waiting tells whether they are durable"]
-pub struct Pending(PendingState);
+pub struct Pending(Vec<PendingState>);
 
 #[derive(Debug)]
 enum PendingState {
     Waiting(LogPending),
     Done(Result<Vec<Receipt>, AppendError>),
 }
+
+/// How many bytes of bodies are handed to the writer at once, and written all or none: while it works
+/// on them, the ids of the next are computed.
+const SUBMISSION_LEN_MAX: usize = 16 << 20;
 
 impl Pending {
     /// Waits until all of them are durable.
@@ -158,12 +162,16 @@ impl Pending {
     ///
     /// See [`AppendError`].
     pub fn wait(self) -> Result<Vec<Receipt>, AppendError> {
-        match self.0 {
-            PendingState::Waiting(pending) => {
-                Ok(pending.wait()?.into_iter().map(Receipt::from).collect())
+        let mut receipts = Vec::new();
+        for part in self.0 {
+            match part {
+                PendingState::Waiting(pending) => {
+                    receipts.extend(pending.wait()?.into_iter().map(Receipt::from));
+                }
+                PendingState::Done(done) => receipts.extend(done?),
             }
-            PendingState::Done(result) => result,
         }
+        Ok(receipts)
     }
 }
 
@@ -233,11 +241,11 @@ impl Store {
     pub fn append(&self, body: &[u8]) -> Result<Receipt, AppendError> {
         let mut submission = Submission::with_capacity(1, body.len());
         submission.push(self.id(body)?, body);
-        self.first(self.enqueue(submission).wait())
+        self.first(Pending(vec![self.enqueue(submission)]).wait())
     }
 
     /// Appends assertions together and waits until all are durable. A crash keeps all of them or
-    /// none if they have less than 64 MiB together.
+    /// none if they have at most 16 MiB together; of more it may keep the first ones.
     ///
     /// # Errors
     ///
@@ -251,15 +259,23 @@ impl Store {
 
     /// Queues assertions to be appended together, and returns at once unless the queue is full.
     pub fn submit(&self, bodies: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Pending {
-        let bodies = bodies.into_iter();
-        let mut submission = Submission::with_capacity(bodies.size_hint().0, 0);
+        let mut parts = Vec::new();
+        let mut submission = Submission::new();
         for body in bodies {
-            match self.id(body.as_ref()) {
-                Ok(id) => submission.push(id, body.as_ref()),
-                Err(error) => return Pending(PendingState::Done(Err(error))),
+            let body = body.as_ref();
+            if !submission.is_empty() && submission.bytes_len() + body.len() > SUBMISSION_LEN_MAX {
+                parts.push(self.enqueue(std::mem::take(&mut submission)));
+            }
+            match self.id(body) {
+                Ok(id) => submission.push(id, body),
+                Err(error) => {
+                    parts.push(PendingState::Done(Err(error)));
+                    return Pending(parts);
+                }
             }
         }
-        self.enqueue(submission)
+        parts.push(self.enqueue(submission));
+        Pending(parts)
     }
 
     /// Appends an assertion; the future is done when it is durable. It is queued at the first poll,
@@ -297,19 +313,23 @@ impl Store {
         receipts?.into_iter().next().ok_or(AppendError::Log(LogAppendError::Closed))
     }
 
-    fn enqueue(&self, submission: Submission) -> Pending {
+    fn enqueue(&self, submission: Submission) -> PendingState {
         match &*self.writer {
-            Writer::Threads(committer) => match &*lock(committer) {
-                Some(committer) => Pending(PendingState::Waiting(committer.submit(submission))),
-                None => Pending(PendingState::Done(Err(LogAppendError::Closed.into()))),
-            },
+            Writer::Threads(committer) => {
+                // Not under the lock: the queue may be full.
+                let committer = lock(committer).clone();
+                match committer {
+                    Some(committer) => PendingState::Waiting(committer.submit(submission)),
+                    None => PendingState::Done(Err(LogAppendError::Closed.into())),
+                }
+            }
             Writer::Inline(_) => {
                 let receipts = self.writer.commit_inline(&submission);
-                Pending(PendingState::Done(
+                PendingState::Done(
                     receipts
                         .map(|receipts| receipts.into_iter().map(Receipt::from).collect())
                         .map_err(AppendError::from),
-                ))
+                )
             }
         }
     }

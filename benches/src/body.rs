@@ -6,7 +6,8 @@ pub(crate) const BODY_LEN: usize = 256;
 /// Bytes of a record in our log around its body: what raw baselines write too.
 pub(crate) const RECORD_LEN: usize = BODY_LEN + 60;
 
-/// `SplitMix64` (Steele, Lea, Flood 2014): a bijection, so that distinct numbers give distinct words.
+/// `SplitMix64` (Steele, Lea, Flood 2014): a bijection, so that distinct numbers give distinct
+/// words.
 #[inline]
 pub(crate) fn mix(number: u64) -> u64 {
     let mut word = number.wrapping_add(0x9e37_79b9_7f4a_7c15);

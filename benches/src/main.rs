@@ -67,11 +67,15 @@ struct RunArguments {
     #[arg(long)]
     rounds: Option<usize>,
     /// Where the stores are made. Prepared ones stay there for the next run.
-    #[arg(long, value_name = "DIR", default_value_os_t = std::env::temp_dir().join("stemedb-bench"))]
+    #[arg(long, value_name = "DIR", default_value_os_t = default_dir())]
     dir: PathBuf,
     /// Writes the results as Markdown.
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
+}
+
+fn default_dir() -> PathBuf {
+    std::env::temp_dir().join("stemedb-bench")
 }
 
 fn main() -> ExitCode {

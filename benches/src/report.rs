@@ -61,7 +61,8 @@ fn page(machine: &Machine, quick: bool, outcomes: &[Outcome]) -> Result<String, 
                     let metric = goal.metric;
                     writeln!(
                         page,
-                        "| [{name}](#{name}) | {asked} | {measured} {metric} | {ratio} | {reached} |"
+                        "| [{name}](#{name}) | {asked} | {measured} {metric} | {ratio} \
+                         | {reached} |"
                     )?;
                 }
             }

@@ -21,8 +21,8 @@ pub(crate) fn sample(mut latencies: Latencies, took: Duration) -> Sample {
     vec![("records/s", rate), ("p50 µs", p50 / 1e3), ("p99 µs", p99 / 1e3), ("max µs", max / 1e3)]
 }
 
-/// Runs [`APPENDERS`] tasks on a runtime with a worker for each core; each awaits `append(number)` in a
-/// loop until `span` is over.
+/// Runs [`APPENDERS`] tasks on a runtime with a worker for each core; each awaits `append(number)`
+/// in a loop until `span` is over.
 pub(crate) fn async_appenders<A, F>(span: Duration, append: A) -> Result<Sample, Failure>
 where
     A: Fn(u64) -> F + Send + Sync + 'static,

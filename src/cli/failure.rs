@@ -183,6 +183,7 @@ impl Failure {
 
     /// Whether nothing went wrong but that whoever read standard output had seen enough.
     pub(super) fn is_quiet(&self) -> bool {
-        matches!(self, Self::Output(OutputError(error)) if error.kind() == io::ErrorKind::BrokenPipe)
+        let Self::Output(OutputError(error)) = self else { return false };
+        error.kind() == io::ErrorKind::BrokenPipe
     }
 }

@@ -40,13 +40,9 @@ pub(super) fn run(_: &Args, globals: &Globals) -> Result<(), Failure> {
     if !changed {
         return output::raw(b"nothing to repair\n");
     }
-    let mut rows = vec![
-        ("bodies lost", report.holes.to_string()),
-        (
-            "entries lost",
-            if report.new_log { "some: a new epoch begins" } else { "none" }.to_owned(),
-        ),
-    ];
+    let entries_lost = if report.new_log { "some: a new epoch begins" } else { "none" };
+    let mut rows =
+        vec![("bodies lost", report.holes.to_string()), ("entries lost", entries_lost.to_owned())];
     rows.extend(report.aside.iter().map(|path| ("kept aside", path.display().to_string())));
     output::raw(output::table(&rows).as_bytes())
 }

@@ -230,8 +230,8 @@ fn restore(
     let mut found = loaded.checkpoint;
     loop {
         let engine = match &found {
-            None => empty(disk, identity)?,
-            Some(checkpoint) => match from_checkpoint(disk, identity, checkpoint)? {
+            None => empty(disk, identity, options)?,
+            Some(checkpoint) => match from_checkpoint(disk, identity, checkpoint, options)? {
                 Ok(engine) => engine,
                 Err(fault) => {
                     note(report, checkpoint.set_aside(disk.as_ref(), &fault)?);
@@ -262,13 +262,18 @@ fn note(report: &mut OpenReport, set_aside: Vec<SetAside>) {
     report.remarks.extend(set_aside.into_iter().map(Remark::Checkpoint));
 }
 
-fn empty(disk: &Arc<dyn Disk>, identity: &Identity) -> Result<Engine, OpenError> {
+fn empty(
+    disk: &Arc<dyn Disk>,
+    identity: &Identity,
+    options: &Options,
+) -> Result<Engine, OpenError> {
     let tiles = TileFile::open(disk, identity.store_id, 0)?;
     // A file of no tiles is always there.
     let tiles = tiles.ok_or_else(|| {
         io_error(Action::Create, &disk.path("history.tiles"), io::ErrorKind::NotFound.into())
     })?;
-    Ok(Engine::new(MerkleTree::new(), History::new(), tiles, HashMap::new(), 0))
+    let (tree, history) = (MerkleTree::new(), History::new());
+    Ok(Engine::new(tree, history, tiles, HashMap::new(), 0, options.threads))
 }
 
 /// Trees from a checkpoint, or why that can't be.
@@ -276,6 +281,7 @@ fn from_checkpoint(
     disk: &Arc<dyn Disk>,
     identity: &Identity,
     checkpoint: &Checkpoint,
+    options: &Options,
 ) -> Result<Result<Engine, CheckpointFault>, OpenError> {
     let covered = checkpoint.covered();
     let beside = match checkpoint.beside() {
@@ -292,7 +298,7 @@ fn from_checkpoint(
     };
     let tree = MerkleTree::from_archive(checkpoint.archive(), covered.top_hash);
     let holes = beside.holes.into_iter().collect();
-    Ok(Ok(Engine::new(tree, history, tiles, holes, covered.last_time)))
+    Ok(Ok(Engine::new(tree, history, tiles, holes, covered.last_time, options.threads)))
 }
 
 /// Whether the checkpoint could take in the log's tail and ends with an entry that the log has.

@@ -35,8 +35,8 @@ pub struct RepairReport {
     pub remarks: Vec<String>,
 }
 
-/// Repairs the store in a directory. Never renumbers: see [`RepairReport`]. A store that is whole is
-/// left as it is; whatever is replaced is copied aside; a crash in the middle is survived, and
+/// Repairs the store in a directory. Never renumbers: see [`RepairReport`]. A store that is whole
+/// is left as it is; whatever is replaced is copied aside; a crash in the middle is survived, and
 /// repairing again goes on.
 ///
 /// With the secret (or if the store has none) bodies are also held against their ids.

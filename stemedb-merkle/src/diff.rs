@@ -1,7 +1,7 @@
 //! Where two sets part.
 //!
-//! Both trees are walked together from their roots: where the hashes agree so do the sets below, and
-//! nothing there is looked at. O(d log N) for d differences.
+//! Both trees are walked together from their roots: where the hashes agree so do the sets below,
+//! and nothing there is looked at. O(d log N) for d differences.
 
 use core::cmp::Ordering;
 

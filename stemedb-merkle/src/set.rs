@@ -1,10 +1,10 @@
 //! The set tree: a binary Merkle trie over the bits of the ids, free of history.
 //!
 //! Its root depends on the set alone, in whatever order the ids came (SPEC section 2). In memory it
-//! is a tree of nodes that span up to four bits each and hold the hashes of all subtrees below them,
-//! over pages of up to 16 sorted ids; nodes and pages are shared with snapshots and copied when they
-//! change. What came to rest in a restart checkpoint stays there and is brought into memory piece by
-//! piece as inserts touch it ([`archive`]).
+//! is a tree of nodes that span up to four bits each and hold the hashes of all subtrees below
+//! them, over pages of up to 16 sorted ids; nodes and pages are shared with snapshots and copied
+//! when they change. What came to rest in a restart checkpoint stays there and is brought into
+//! memory piece by piece as inserts touch it ([`archive`]).
 
 use std::{ops::RangeBounds, sync::Arc};
 
@@ -93,7 +93,8 @@ impl MerkleTree {
         Self::default()
     }
 
-    /// The tree of the ids in an archive, whose uppermost hash is `top_hash`. O(1): nothing is read.
+    /// The tree of the ids in an archive, whose uppermost hash is `top_hash`. O(1): nothing is
+    /// read.
     pub fn from_archive(archive: Archive, top_hash: Hash) -> Self {
         let count = archive.len();
         let top = if count == 0 { Child::Empty } else { Child::Archived };

@@ -326,7 +326,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn a_history_taken_up_again_goes_on_as_before(first in 0..140_000_usize, more in 0..70_000_usize) {
+    fn a_history_taken_up_again_goes_on_as_before(
+        first in 0..140_000_usize,
+        more in 0..70_000_usize,
+    ) {
         let leaves = leaves(first + more);
         let (mut whole, mut tiles) = (History::new(), Vec::new());
         whole.extend(leaves[..first].iter().copied(), |tile| tiles.push(tile.id));
@@ -382,7 +385,8 @@ proptest! {
         let proof = ConsistencyProof::prove(&ours, old, all).unwrap();
         let their_proof = theirs.prove_consistency(added);
         prop_assert_eq!(proof.0.as_flattened(), their_proof.as_bytes());
-        let old_root = ct_merkle::RootHash::<Sha256>::new(root_at(&ours, old).unwrap().into(), old.0);
+        let old_root = root_at(&ours, old).unwrap().into();
+        let old_root = ct_merkle::RootHash::<Sha256>::new(old_root, old.0);
         prop_assert!(theirs.root().verify_consistency(&old_root, &their_proof).is_ok());
     }
 }

@@ -1,10 +1,11 @@
 //! Restart checkpoints: what makes opening a store fast, however much it holds.
 //!
 //! A checkpoint is a chain of files: a **base** with the whole set tree, and **deltas**, each with
-//! what came since the file below it. They are used where they lie (mapped, or loaded whole), so that
-//! opening takes time in proportion to the log's tail behind them only. A new delta takes in those
-//! below it that are not much larger, and all fold into a new base when they reach a quarter of it:
-//! over a store's life each entry is rewritten a few times, and one append never rewrites the base.
+//! what came since the file below it. They are used where they lie (mapped, or loaded whole), so
+//! that opening takes time in proportion to the log's tail behind them only. A new delta takes in
+//! those below it that are not much larger, and all fold into a new base when they reach a quarter
+//! of it: over a store's life each entry is rewritten a few times, and one append never rewrites
+//! the base.
 //!
 //! All of it is a cache of the log. A file that is missing, damaged, of another log or ahead of its
 //! log is set aside, the store says so, and the log rebuilds what it held.
@@ -347,8 +348,8 @@ impl Checkpoint {
         archive.check_top(&covered.top_hash).map_err(CheckpointFault::Archive)
     }
 
-    /// Checks every block. `progress` is told how many bytes have been read since the last time, and
-    /// says whether to go on.
+    /// Checks every block. `progress` is told how many bytes have been read since the last time,
+    /// and says whether to go on.
     ///
     /// # Errors
     ///

@@ -182,7 +182,10 @@ pub enum OpenError {
     },
 
     /// A segment that another store made.
-    #[error("{}: a segment of another store: move it away, and put back the one that belongs here", path.display())]
+    #[error(
+        "{}: a segment of another store: move it away, and put back the one that belongs here",
+        path.display()
+    )]
     OtherStore {
         /// The segment.
         path: PathBuf,
@@ -296,8 +299,8 @@ pub enum AppendError {
     #[error("the segment is full of bodies that came back; append a new one first")]
     NothingButHeals,
 
-    /// What is already held could not be looked up or read.
-    #[error("cannot tell whether the body is held already: {0}")]
+    /// What the append needs to know of what is there already could not be read.
+    #[error("cannot append, for the log or what is beside it cannot be read: {0}")]
     Lookup(Arc<ReadError>),
 
     /// The store has been closed, or its writer is gone.

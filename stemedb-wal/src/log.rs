@@ -14,10 +14,11 @@
 //! # Failure
 //!
 //! The first write or sync that fails is the last one: all later calls report it. What the disk
-//! holds is then found out by opening the log again (see [`recovery`](crate::recovery)).
+//! holds is then found out by opening the log again (see [`recovery`]).
 
 pub(crate) mod encode;
 mod entries;
+pub(crate) mod offsets;
 mod reader;
 mod roll;
 pub(crate) mod segments;
@@ -255,8 +256,8 @@ impl Log {
     /// put in order and reported; the disk is changed only after all has been replayed.
     ///
     /// After the first opening and after [`close`](Self::close), the caller writes
-    /// where it [ends](Self::durable) into the store's identity, so that a log that lost its end is
-    /// noticed.
+    /// where it [ends](Self::clean_mark) into the store's identity, so that a log that lost its end
+    /// is noticed.
     ///
     /// # Errors
     ///
@@ -392,14 +393,15 @@ impl Log {
     /// Syncs, and writes down how far the log is durable, unless that has been done.
     ///
     /// From then on no part of it can be taken for torn. Cheap when there is nothing to do, so it
-    /// can be called whenever the log is idle.
+    /// can be called whenever the log is idle. Where the disk has no room left for it, it is left
+    /// out: the log can be opened and closed on a full disk.
     ///
     /// # Errors
     ///
     /// If a write or a sync fails, now or earlier: the log is then poisoned.
     pub fn mark(&mut self) -> Result<(), AppendError> {
         self.sync()?;
-        if self.marked >= self.records_end {
+        if self.marked >= self.records_end || !self.has_room_for_mark() {
             return Ok(());
         }
         self.write_batch::<NewRecord<'_>>(&[], 0, &mut Vec::new())?;
@@ -459,9 +461,17 @@ impl Log {
         LogReader::new(Arc::clone(&self.shared))
     }
 
-    /// Up to where the log is durable, with the number of entries there.
+    /// Up to where the log is durable, with the number of entries there. A mark at the end does not
+    /// count: whoever opens the log from here on finds it, and knows that this is a place between two
+    /// batches.
     pub fn durable(&self) -> Watermark {
-        self.durable.mark
+        let Watermark { position, next_index } = self.durable.mark;
+        Watermark { position: position.min(self.records_end), next_index }
+    }
+
+    /// Up to where the log is durable, marks included: for the store's identity.
+    pub fn clean_mark(&self) -> CleanMark {
+        self.durable.mark.into()
     }
 
     /// The position behind all that was written.
@@ -593,7 +603,7 @@ impl Log {
             // Offsets fit: a segment is never longer than SEGMENT_LEN_MAX.
             let new = entries
                 .map(|placed| u32::try_from(placed.position - first_position).unwrap_or(u32::MAX));
-            offsets.write().unwrap_or_else(std::sync::PoisonError::into_inner).extend(new);
+            offsets.extend(new);
         }
     }
 
@@ -619,6 +629,21 @@ impl Log {
                 Ok(())
             }
             Err(source) => Err(self.poison(Action::Allocate { len: needed }, source)),
+        }
+    }
+
+    fn has_room_for_mark(&mut self) -> bool {
+        let needed = self.offset + batch::FRAME_LEN;
+        if needed <= self.allocated {
+            return true;
+        }
+        match self.open.file.allocate(needed) {
+            Ok(()) => {
+                self.allocated = needed;
+                true
+            }
+            // Any other failure shows again when the mark is written.
+            Err(error) => error.kind() != io::ErrorKind::StorageFull,
         }
     }
 

@@ -3,14 +3,15 @@
 //! 1. The headers of all segments and the trailers of all but the last are read, and must follow
 //!    from one another.
 //! 2. The last segment is read whole. What lies behind its last whole batch is the end of the log,
-//!    or torn, or damage: see [`tail`].
+//!    or torn, or damage: see `tail`.
 //! 3. What lies behind the watermark is checked and replayed.
-//! 4. Only then is anything changed: what a crash left is put in order, see [`mend`].
+//! 4. Only then is anything changed: what a crash left is put in order, see `mend`.
 //!
 //! Crashing again at any point of it is normal.
 
 pub(crate) mod mend;
 pub(crate) mod replay;
+mod resume;
 pub(crate) mod survey;
 pub(crate) mod tail;
 pub(crate) mod walk;
@@ -21,6 +22,7 @@ mod tests;
 use std::{fmt, path::PathBuf, sync::Arc};
 
 use self::{
+    resume::Resumed,
     survey::{Found, Survey},
     tail::{Bad, Tail},
 };
@@ -29,6 +31,7 @@ use crate::{
     error::{Damage, OpenError},
     log::{
         Log, LogOptions, Origin, Placed, Recovered, Spares, Watermark, create_first,
+        offsets::MemoryOffsets,
         segments::{Offsets, Segment},
     },
     record::HEAD_LEN,
@@ -112,8 +115,8 @@ impl fmt::Display for Remark {
         match self {
             Self::TornTail { path, offset, len, index, aside } => write!(
                 f,
-                "{}: cut {len} bytes at byte {offset} that a crash left of an append that was never \
-                 acknowledged; the log has {index} entries, and a copy is in {}",
+                "{}: cut {len} bytes at byte {offset} that a crash left of an append that was \
+                 never acknowledged; the log has {index} entries, and a copy is in {}",
                 path.display(),
                 aside.display()
             ),
@@ -156,11 +159,9 @@ pub(crate) fn open(
         return create(disk, origin, options, watermark, &survey, report);
     };
 
-    let bytes = survey::read_whole(&*disk, &last.name, &*last.file, last.len)?;
     let known = [origin.clean, watermark].into_iter().flatten();
     let marked = known.map(|mark| mark.position).max().unwrap_or(0);
-    let mut tail = tail::examine(&bytes, &last.header, marked, watermark)
-        .map_err(|bad| damaged(&*disk, &last.name, bad))?;
+    let Resumed { mut tail, bytes, base } = read_last(&*disk, &last, marked, watermark)?;
     check_end(&*disk, origin, watermark, &last, &tail)?;
 
     let mut replayed = 0;
@@ -174,18 +175,21 @@ pub(crate) fn open(
         replay::replay_sealed(&*disk, &survey.sealed, watermark, parallel, &mut counting)?;
     let placed = std::mem::take(&mut tail.placed);
     if !placed.is_empty() {
-        let first_position = last.header.first_position;
+        let first_position = last.header.first_position + base;
         counting(Replayed { placed: &placed, bytes: &bytes, first_position });
     }
     report.replayed = replayed;
 
+    let offsets = std::mem::take(&mut tail.offsets);
+    let earlier = tail.reached.next_index - last.header.first_index - offsets.len() as u64;
+    let offsets = MemoryOffsets::from_middle(earlier, base, offsets);
     let mut recovered = Recovered {
         segments: Vec::new(),
         open: Arc::new(Segment {
             name: last.name.clone(),
             file: Arc::clone(&last.file),
             header: last.header,
-            offsets: Offsets::Memory(std::mem::take(&mut tail.offsets).into()),
+            offsets: Offsets::Memory(offsets),
         }),
         offset: tail.reached.offset,
         allocated: last.len,
@@ -200,7 +204,8 @@ pub(crate) fn open(
     };
     if origin.clean != Some(clean_end) || tail.rest != tail::Rest::Clean {
         let remarks = &mut report.remarks;
-        recovered.allocated = mend::mend(&*disk, &last, &bytes, &tail, recovered.marked, remarks)?;
+        recovered.allocated =
+            mend::mend(&*disk, &last, (&bytes, base), &tail, recovered.marked, remarks)?;
     }
     mend::tidy(&*disk, &survey.temporary, &survey.superseded, &mut report.remarks)?;
     recovered.segments = survey.sealed.into_iter().map(|sealed| sealed.segment).collect();
@@ -214,6 +219,24 @@ pub(crate) fn open(
     }
     log.publish();
     Ok((log, report))
+}
+
+/// Reads the last segment: from the watermark on if that is enough, else whole.
+fn read_last(
+    disk: &dyn Disk,
+    last: &Found,
+    marked: u64,
+    watermark: Option<Watermark>,
+) -> Result<Resumed, OpenError> {
+    if let Some(watermark) = watermark
+        && let Some(resumed) = resume::resume(disk, last, watermark)?
+    {
+        return Ok(resumed);
+    }
+    let bytes = survey::read_whole(disk, &last.name, &*last.file, last.len)?;
+    let tail = tail::examine(&bytes, &last.header, marked, watermark)
+        .map_err(|bad| damaged(disk, &last.name, bad))?;
+    Ok(Resumed { tail, bytes, base: 0 })
 }
 
 /// The log is not shorter than it was.

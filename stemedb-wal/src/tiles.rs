@@ -9,10 +9,10 @@
 //!                                                     covers all but itself
 //! ```
 //!
-//! Tile `n` is at byte `8192 * n`. A tile is written once, when its last entry comes, and not synced
-//! before the next restart checkpoint: like that, the file is a cache of the log, and opening cuts
-//! it to the tiles that the checkpoint vouches for. After a sync that failed, the next one writes the
-//! tiles since the last that succeeded anew: the disk may have dropped them.
+//! Tile `n` is at byte `8192 * n`. A tile is written once, when its last entry comes, and not
+//! synced before the next restart checkpoint: like that, the file is a cache of the log, and
+//! opening cuts it to the tiles that the checkpoint vouches for. After a sync that failed, the next
+//! one writes the tiles since the last that succeeded anew: the disk may have dropped them.
 
 use std::{
     io,

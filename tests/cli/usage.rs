@@ -81,11 +81,10 @@ fn a_store_in_use_says_so() {
     let place = Place::with("a\n");
     let mut child = place.command(&["append"]).spawn().unwrap();
     // The other process has the store once it has opened it; until then it can be opened here.
-    let locked = (0..500).find_map(|_| {
+    // Each attempt here keeps the child from opening it, so they are far between.
+    let locked = (0..100).find_map(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(200));
         let outcome = place.run(&["root"]);
-        if outcome.code == 0 {
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
         (outcome.code != 0).then_some(outcome)
     });
     locked.unwrap().fails(1, "in use");

@@ -6,7 +6,6 @@ use crate::Failure;
 use crate::body;
 use crate::contest::{Bar, Contest, Role};
 use crate::limit::raw_file;
-#[cfg(feature = "store")]
 use crate::ours;
 use crate::peer::{raft, sqlite};
 use crate::setting::Setting;
@@ -17,7 +16,6 @@ pub(crate) fn into_empty(setting: &Setting) -> Result<Contest, Failure> {
     let records = setting.records(RECORDS);
     let arena = Rc::new(body::arena(0, records));
     let mut contest = Contest::new(5);
-    #[cfg(feature = "store")]
     {
         let (dir, bodies) = (setting.clone(), Rc::clone(&arena));
         contest.add("stemedb, append_batch", Role::Ours, move || {
@@ -52,7 +50,6 @@ pub(crate) fn into_empty(setting: &Setting) -> Result<Contest, Failure> {
 
 pub(crate) fn into_large(setting: &Setting) -> Result<Contest, Failure> {
     let mut contest = Contest::new(5);
-    #[cfg(feature = "store")]
     {
         let records = setting.records(RECORDS);
         let mut grown = ours::large::Grown::copy_of(setting, true)?;

@@ -3,12 +3,10 @@
 use crate::Failure;
 use crate::contest::{Bar, Contest};
 use crate::setting::Setting;
-#[cfg(feature = "store")]
 use crate::{contest::Role, ours};
 
 pub(crate) fn prepare(setting: &Setting) -> Result<Contest, Failure> {
     let mut contest = Contest::new(5);
-    #[cfg(feature = "store")]
     {
         use std::cell::RefCell;
         use std::rc::Rc;

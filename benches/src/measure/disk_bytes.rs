@@ -2,7 +2,6 @@
 
 use crate::Failure;
 use crate::contest::{Bar, Contest, Role};
-#[cfg(feature = "store")]
 use crate::ours;
 use crate::peer::raft;
 use crate::setting::{Setting, disk_bytes};
@@ -10,7 +9,6 @@ use crate::setting::{Setting, disk_bytes};
 pub(crate) fn prepare(setting: &Setting) -> Result<Contest, Failure> {
     let records = setting.records(1_000_000);
     let mut contest = Contest::new(1);
-    #[cfg(feature = "store")]
     {
         let dir = setting.clone();
         contest.add("stemedb", Role::Ours, move || {

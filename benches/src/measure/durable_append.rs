@@ -3,7 +3,6 @@
 use crate::Failure;
 use crate::contest::{Bar, Contest, Role};
 use crate::limit::{group_commit, raw_file};
-#[cfg(feature = "store")]
 use crate::ours;
 use crate::peer::{oka, raft};
 use crate::setting::Setting;
@@ -11,7 +10,6 @@ use crate::setting::Setting;
 pub(crate) fn single(setting: &Setting) -> Result<Contest, Failure> {
     let span = setting.span();
     let mut contest = Contest::new(7);
-    #[cfg(feature = "store")]
     {
         let dir = setting.clone();
         contest.add("stemedb, 64 tasks", Role::Ours, move || {
@@ -68,7 +66,6 @@ pub(crate) fn batches(setting: &Setting) -> Result<Contest, Failure> {
     const BATCH: u64 = 64;
     let span = setting.span();
     let mut contest = Contest::new(7);
-    #[cfg(feature = "store")]
     {
         let dir = setting.clone();
         contest.add("stemedb, append_batch", Role::Ours, move || {

@@ -31,7 +31,6 @@ pub(crate) fn prepare(setting: &Setting) -> Result<Contest, Failure> {
     contest.add("stemedb-merkle, with positions", Role::Ours, move || {
         at_sizes(&size, ours::set_tree::memory)
     });
-    #[cfg(feature = "store")]
     {
         let size = setting.clone();
         contest.add("restart checkpoint", Role::Ours, move || ours::large::checkpoint_bytes(&size));

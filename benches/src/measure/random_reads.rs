@@ -6,7 +6,6 @@ use crate::Failure;
 use crate::body;
 use crate::contest::{Bar, Contest, Role};
 use crate::limit::raw_file;
-#[cfg(feature = "store")]
 use crate::ours;
 use crate::peer::raft;
 use crate::setting::{LARGE, Setting};
@@ -15,7 +14,6 @@ pub(crate) fn prepare(setting: &Setting) -> Result<Contest, Failure> {
     let records = setting.records(LARGE);
     let picks = Rc::new(body::picks(2, setting.records(1_000_000) as usize, records));
     let mut contest = Contest::new(5);
-    #[cfg(feature = "store")]
     {
         let large = Rc::new(ours::large::Reads::open(setting)?);
         for (name, verify) in [("stemedb, checksums", false), ("stemedb, ids verified", true)] {

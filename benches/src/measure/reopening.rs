@@ -3,7 +3,6 @@
 use crate::Failure;
 use crate::contest::{Bar, Contest, Role};
 use crate::limit::raw_file;
-#[cfg(feature = "store")]
 use crate::ours;
 use crate::peer::raft;
 use crate::setting::{LARGE, Setting};
@@ -11,7 +10,6 @@ use crate::setting::{LARGE, Setting};
 pub(crate) fn without_checkpoint(setting: &Setting) -> Result<Contest, Failure> {
     let records = setting.records(LARGE);
     let mut contest = Contest::new(3);
-    #[cfg(feature = "store")]
     {
         let large = ours::large::prepared(setting)?;
         let dir = large.clone();
@@ -23,7 +21,7 @@ pub(crate) fn without_checkpoint(setting: &Setting) -> Result<Contest, Failure> 
             ours::large::open_without_checkpoint(&dir, records)
         });
         contest.add("stemedb, both roots, ids verified", Role::Ours, move || {
-            ours::large::check_deep(&large, records)
+            ours::large::open_verified(&large, records)
         });
     }
     let dir = setting.prepared("raw", |dir| raw_file::fill(dir, records))?;
@@ -52,7 +50,6 @@ pub(crate) fn without_checkpoint(setting: &Setting) -> Result<Contest, Failure> 
 
 pub(crate) fn with_checkpoint(setting: &Setting) -> Result<Contest, Failure> {
     let mut contest = Contest::new(7);
-    #[cfg(feature = "store")]
     {
         for (name, records) in [("10 M", LARGE), ("100,000", 100_000)] {
             let dir = ours::large::with_tail(setting, setting.records(records))?;

@@ -11,8 +11,8 @@ use crate::body;
 use crate::contest::Sample;
 use crate::tasks;
 
-/// Its defaults, segments of 1 MiB that are recycled: segments of 64 MiB made it a fifth slower here,
-/// as it never reaches the second use of any.
+/// Its defaults, segments of 1 MiB that are recycled: segments of 64 MiB made it a fifth slower
+/// here, as it never reaches the second use of any.
 fn config(dir: &Path) -> Configuration {
     Configuration::default_for(dir)
 }

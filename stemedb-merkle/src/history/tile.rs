@@ -123,9 +123,9 @@ impl TileId {
     ///
     /// `None` beyond the last tile that any tree has.
     pub const fn at(number: u64) -> Option<Self> {
-        // A run of 256^j tiles of height 0 takes `run_len(j)` places with the tiles above it, so the
-        // digits of the index of the last tile of height 0 at or before the place can be read off,
-        // the highest first. What remains counts the heights completed by that tile.
+        // A run of 256^j tiles of height 0 takes `run_len(j)` places with the tiles above it, so
+        // the digits of the index of the last tile of height 0 at or before the place can be read
+        // off, the highest first. What remains counts the heights completed by that tile.
         let mut rest = number;
         let mut base_index = 0;
         let mut digit = TILE_HEIGHTS - 1;

@@ -73,7 +73,8 @@ impl History {
     /// Takes up a history again where [`Self::pending`] left it.
     ///
     /// Checks what can be checked without the log: every pending node whose children are pending
-    /// too. What is left, compare by [`Self::root`]. Some 250 hashes for each factor of 256 in the size.
+    /// too. What is left, compare by [`Self::root`]. Some 250 hashes for each factor of 256 in the
+    /// size.
     ///
     /// # Errors
     ///

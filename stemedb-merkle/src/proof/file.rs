@@ -100,7 +100,8 @@ impl core::fmt::Display for Line {
             Self::Root => "`root` and 64 lowercase hex digits",
             Self::Count => "`count` and a decimal number below 2^64 without leading zeros",
             Self::SiblingOrTerminal => {
-                "a sibling in canonical base64, or `terminal` and `empty` or 64 lowercase hex digits"
+                "a sibling in canonical base64, or `terminal` and `empty` or 64 lowercase hex \
+                 digits"
             }
         })
     }

@@ -2,8 +2,8 @@
 //!
 //! A **base** has all ids at one time, sorted, in pages of one depth, and the hashes above the
 //! pages in blocks of up to four bits. A **delta** has the ids that came since what lies below it,
-//! and those blocks of hashes that they changed. A lookup asks all; a block is taken from the newest
-//! that has it; a page is merged from all.
+//! and those blocks of hashes that they changed. A lookup asks all; a block is taken from the
+//! newest that has it; a page is merged from all.
 //!
 //! Nothing here knows where the arrays are: a [`BaseArrays`] or [`DeltaArrays`] hands out parts of
 //! them, and says no if they turn out to be damaged.
@@ -85,7 +85,8 @@ pub trait BaseArrays: fmt::Debug + Send + Sync {
     /// The place of the first id of this page or a later one; [`len`](Self::len) behind the last.
     fn page_start(&self, page: usize) -> Result<usize, ArchiveError>;
 
-    /// The hashes of these places, in blocks as [`base_blocks`] has them.
+    /// The hashes of these places: blocks of up to four levels, by depth and then by prefix, each
+    /// with two halves, four quarters, and so on.
     fn hashes(&self, places: Range<usize>) -> Result<&[Hash], ArchiveError>;
 
     /// The error that says that the parts contradict each other.
@@ -401,7 +402,8 @@ impl Archive {
     }
 }
 
-/// The hash of a node's subtree by those of its children, or zeros if the hashes between contradict.
+/// The hash of a node's subtree by those of its children, or zeros if the hashes between
+/// contradict.
 fn folded(node: NodeRef<'_>) -> Hash {
     let join = |level: usize, index: usize| {
         let slot = level_start(level) + 2 * index;

@@ -1,10 +1,10 @@
 //! The payloads of checkpoint files as rkyv has them: flat arrays of plain types, nothing else.
 //!
 //! The arrays are written one after the other as they come, so that a base of any size needs little
-//! memory; the root that says where they lie comes last. They are read through rkyv's checked access
-//! once, to learn where they lie, and are plain bytes from then on whose blocks are checked before
-//! they are used: checked access proves that nothing lies outside the file, not that it is what was
-//! written.
+//! memory; the root that says where they lie comes last. They are read through rkyv's checked
+//! access once, to learn where they lie, and are plain bytes from then on whose blocks are checked
+//! before they are used: checked access proves that nothing lies outside the file, not that it is
+//! what was written.
 
 use core::{marker::PhantomData, ops::Range};
 

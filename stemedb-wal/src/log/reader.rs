@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// How much the first read of a record takes in: most bodies are short, and then one is enough.
-const GUESS_LEN: usize = 1024;
+const GUESS_LEN: usize = 512;
 
 /// The reading half of a log: shows what was published. Clones are cheap and show the same.
 ///

@@ -4,10 +4,11 @@
 //! synced; the footer is written, the file cut to its length and synced; the next file gets its
 //! header, is synced, renamed into place, and the directory synced. Only then does it get batches.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use super::{
     Log, Watermark,
+    offsets::MemoryOffsets,
     segments::{Offsets, Segment},
     spare::{SPARE_NAME, SpareFile},
 };
@@ -47,29 +48,29 @@ impl Log {
         // The header is durable as well, and nothing else lies between.
         self.durable.mark = Watermark { position: self.end(), next_index: self.next_index };
         // A segment that follows says as much as a mark.
-        self.marked = self.marked.max(self.end());
+        self.marked = self.end();
+        self.records_end = self.end();
         Ok(())
     }
 
     /// Writes the footer of the open segment, which is synced. Moves the end of the log behind it.
     fn seal(&mut self) -> Result<(Arc<Segment>, u32), AppendError> {
         let header = self.open.header;
-        let (footer, sum, entries) = match &self.open.offsets {
-            Offsets::Memory(offsets) => {
-                let offsets = offsets.read().unwrap_or_else(PoisonError::into_inner);
-                let (footer, sum) = encode_footer(
-                    header.salt,
-                    header.first_position,
-                    self.offset,
-                    header.first_index,
-                    self.last_time,
-                    &offsets,
-                );
-                (footer, sum, u32::try_from(offsets.len()).unwrap_or(u32::MAX))
-            }
-            // The open segment's are in memory; a sealed one has its footer.
-            Offsets::File { entries, .. } => (Vec::new(), 0, *entries),
+        let offsets = match &self.open.offsets {
+            Offsets::Memory(offsets) => offsets.all(&*self.shared.disk, &self.open),
+            // The open segment has no footer.
+            Offsets::File { .. } => Ok(Vec::new()),
         };
+        let offsets = offsets.map_err(|error| AppendError::Lookup(Arc::new(error)))?;
+        let entries = u32::try_from(offsets.len()).unwrap_or(u32::MAX);
+        let (footer, sum) = encode_footer(
+            header.salt,
+            header.first_position,
+            self.offset,
+            header.first_index,
+            self.last_time,
+            &offsets,
+        );
         let file = Arc::clone(&self.open.file);
         let (offset, len) = (self.offset, footer.len() as u64);
         file.write_at(&footer, offset)
@@ -104,7 +105,7 @@ pub(crate) fn install(
     disk.rename(SPARE_NAME, &name).map_err(|source| failed(Action::Rename, source))?;
     disk.sync_dir()
         .map_err(|source| DiskError::new(Action::SyncDirectory, disk.path(""), source))?;
-    let offsets = Offsets::Memory(RwLock::default());
+    let offsets = Offsets::Memory(MemoryOffsets::default());
     let segment = Segment { name, file, header: *header, offsets };
     Ok((segment, len.max(bytes.len() as u64)))
 }

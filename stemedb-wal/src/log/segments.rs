@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use super::offsets::MemoryOffsets;
 use crate::{
     checksum::Salt,
     disk::{Disk, DiskFile},
@@ -27,9 +28,8 @@ pub(crate) struct Segment {
 /// Where the offsets of a segment's entries are.
 #[derive(Debug)]
 pub(crate) enum Offsets {
-    /// In memory: of the open segment, or of one whose footer is damaged. Locked for moments only,
-    /// never while the disk works.
-    Memory(RwLock<Vec<u32>>),
+    /// In memory: of the open segment, or of one whose footer is damaged.
+    Memory(MemoryOffsets),
     /// In the file from `at` on.
     File { at: u64, entries: u32 },
 }
@@ -39,8 +39,8 @@ impl Segment {
         self.header.salt
     }
 
-    /// Copies the offsets of the entries `from..from + out.len()`, counted within the segment, into
-    /// `out`; how many there are.
+    /// Copies the offsets of the entries from `from` on, counted within the segment, into `out`; how
+    /// many were copied, which is none only if there are none.
     pub(crate) fn offsets_into(
         &self,
         disk: &dyn Disk,
@@ -48,16 +48,7 @@ impl Segment {
         out: &mut [u32],
     ) -> Result<usize, ReadError> {
         match &self.offsets {
-            Offsets::Memory(offsets) => {
-                let offsets = offsets.read().unwrap_or_else(PoisonError::into_inner);
-                let from = usize::try_from(from).unwrap_or(usize::MAX);
-                let found = offsets.get(from..).unwrap_or_default();
-                let count = found.len().min(out.len());
-                for (to, offset) in out.iter_mut().zip(found) {
-                    *to = *offset;
-                }
-                Ok(count)
-            }
+            Offsets::Memory(offsets) => offsets.copy_to(disk, self, from, out),
             Offsets::File { at, entries } => {
                 let left = u64::from(*entries).saturating_sub(from);
                 let count = usize::try_from(left).unwrap_or(usize::MAX).min(out.len());

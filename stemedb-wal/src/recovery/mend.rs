@@ -22,14 +22,14 @@ const ASIDE_PREFIX: &str = "aside-";
 pub(crate) fn mend(
     disk: &dyn Disk,
     last: &Found,
-    bytes: &[u8],
+    (bytes, base): (&[u8], u64),
     tail: &Tail,
     marked: u64,
     remarks: &mut Vec<Remark>,
 ) -> Result<u64, DiskError> {
     let end = tail.reached.offset;
-    let at = usize::try_from(end).unwrap_or(usize::MAX);
-    let rest = bytes.get(at..).unwrap_or_default();
+    let in_bytes = |offset: u64| usize::try_from(offset.saturating_sub(base)).unwrap_or(usize::MAX);
+    let rest = bytes.get(in_bytes(end)..).unwrap_or_default();
     let path = disk.path(&last.name);
     match tail.rest {
         Rest::Clean => {}
@@ -43,9 +43,8 @@ pub(crate) fn mend(
             remarks.push(Remark::TornTail { path, offset, len, index, aside: disk.path(&aside) });
         }
     }
-    let unproven = marked.saturating_sub(last.header.first_position).min(end);
-    let from = usize::try_from(unproven).unwrap_or(usize::MAX);
-    let accepted = bytes.get(from..at).unwrap_or_default();
+    let unproven = marked.saturating_sub(last.header.first_position).clamp(base, end);
+    let accepted = bytes.get(in_bytes(unproven)..in_bytes(end)).unwrap_or_default();
     let file = &*last.file;
     write_all(file, accepted, unproven).map_err(|source| {
         let action = Action::Write { len: accepted.len() as u64, offset: unproven };

@@ -1,0 +1,103 @@
+//! The offsets of the entries of a segment that has no footer on disk.
+
+use std::sync::{OnceLock, PoisonError, RwLock};
+
+use super::segments::Segment;
+use crate::{
+    disk::Disk,
+    error::{Damage, DamageKind, ReadError},
+    recovery::{
+        survey::read_whole,
+        walk::{Stop, Walker},
+    },
+    segment::HEADER_LEN,
+};
+
+/// Offsets in memory. Locked for moments only, never while the disk works.
+///
+/// Those of entries before the place where opening began to read are found when they are first
+/// asked for, so that opening need not read the segment from the front.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryOffsets {
+    /// How many entries there are before that place, and where it is in the file.
+    earlier_entries: u64,
+    earlier_end: u64,
+    earlier: OnceLock<Vec<u32>>,
+    later: RwLock<Vec<u32>>,
+}
+
+impl From<Vec<u32>> for MemoryOffsets {
+    fn from(offsets: Vec<u32>) -> Self {
+        Self { later: RwLock::new(offsets), ..Self::default() }
+    }
+}
+
+impl MemoryOffsets {
+    /// Those from `end` on; the `entries` before it are yet to be read.
+    pub(crate) fn from_middle(entries: u64, end: u64, offsets: Vec<u32>) -> Self {
+        Self { earlier_entries: entries, earlier_end: end, ..Self::from(offsets) }
+    }
+
+    pub(crate) fn extend(&self, offsets: impl Iterator<Item = u32>) {
+        self.later.write().unwrap_or_else(PoisonError::into_inner).extend(offsets);
+    }
+
+    /// Copies the offsets of the entries from `from` on into `out`, as many as lie together.
+    pub(crate) fn copy_to(
+        &self,
+        disk: &dyn Disk,
+        segment: &Segment,
+        from: u64,
+        out: &mut [u32],
+    ) -> Result<usize, ReadError> {
+        let copy = |offsets: &[u32], from: u64, out: &mut [u32]| {
+            let from = usize::try_from(from).unwrap_or(usize::MAX);
+            let found = offsets.get(from..).unwrap_or_default();
+            out.iter_mut().zip(found).map(|(to, offset)| *to = *offset).count()
+        };
+        match from.checked_sub(self.earlier_entries) {
+            Some(from) => {
+                let later = self.later.read().unwrap_or_else(PoisonError::into_inner);
+                Ok(copy(&later, from, out))
+            }
+            None => Ok(copy(self.earlier(disk, segment)?, from, out)),
+        }
+    }
+
+    /// All offsets.
+    pub(crate) fn all(&self, disk: &dyn Disk, segment: &Segment) -> Result<Vec<u32>, ReadError> {
+        let mut all = self.earlier(disk, segment)?.to_vec();
+        all.extend_from_slice(&self.later.read().unwrap_or_else(PoisonError::into_inner));
+        Ok(all)
+    }
+
+    fn earlier(&self, disk: &dyn Disk, segment: &Segment) -> Result<&[u32], ReadError> {
+        if self.earlier_entries == 0 {
+            return Ok(&[]);
+        }
+        if let Some(earlier) = self.earlier.get() {
+            return Ok(earlier);
+        }
+        let header = &segment.header;
+        let bytes = read_whole(disk, &segment.name, &*segment.file, self.earlier_end)?;
+        let mut walker = Walker::new(header).check_bodies_from(u64::MAX);
+        let mut placed = Vec::new();
+        let batches = bytes.get(HEADER_LEN..).unwrap_or_default();
+        let (_, stop) = walker.walk(batches, HEADER_LEN as u64, &mut placed);
+        let reached = walker.reached();
+        let entries = reached.next_index.saturating_sub(header.first_index);
+        if (reached.offset, entries) != (self.earlier_end, self.earlier_entries) {
+            let (offset, what) = match stop {
+                Stop::Bad { offset, what } => (offset, what),
+                Stop::More { .. } => (reached.offset, DamageKind::Sequence),
+            };
+            let (path, index) = (disk.path(&segment.name), reached.next_index);
+            return Err(ReadError::Damaged(Damage { path, offset, index, what }));
+        }
+        let entries = placed.iter().filter(|placed| placed.kind.takes_index());
+        let offsets = entries.map(|placed| {
+            u32::try_from(placed.position - header.first_position).unwrap_or(u32::MAX)
+        });
+        Ok(self.earlier.get_or_init(|| offsets.collect()))
+    }
+}
