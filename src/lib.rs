@@ -1,1 +1,22 @@
-//! stemedb: the log that two machines can compare.
+#![doc = include_str!("../README.md")]
+
+mod engine;
+pub mod error;
+pub mod options;
+pub mod store;
+
+pub use error::{
+    AppendError, CheckpointError, CloseError, HistoryError, OpenError, ReadError, RepairError,
+    ResolveError,
+};
+pub use options::{Options, Secret, SecretTooShort};
+pub use stemedb_merkle::{
+    AssertionId, Hash, Presence, ProofFile, SetProof, Terminal,
+    history::{ConsistencyProof, InclusionProof, LeafIndex, TreeHead, TreeSize, leaf_hash},
+    proof::{ParseProofError, ProofError},
+};
+pub use stemedb_wal::clock::World;
+pub use store::{
+    CheckReport, CheckpointReport, Depth, Entries, Entry, Fault, Head, Ids, OpenReport, Pending,
+    Progress, Receipt, Remark, RepairReport, Snapshot, SnapshotDiff, Stats, Store, Watch, repair,
+};

@@ -10,9 +10,9 @@
 //! ```
 //!
 //! The writer takes all that waits, so that the more there is to do, the less a sync costs each. An
-//! acknowledgement means: durable, in the index, and visible to readers. A body that is held already
-//! is acknowledged with its first receipt, after the sync that makes it durable if that is still
-//! under way.
+//! acknowledgement means: durable, in the index, and visible to readers. A body that is held
+//! already is acknowledged with its first receipt, after the sync that makes it durable if that is
+//! still under way.
 //!
 //! The first write or sync that fails is the last one: everyone who waits, and everyone who comes
 //! later, gets the error.
@@ -132,9 +132,9 @@ impl<I: Index + 'static> Committer<I> {
         log: Log,
         index: I,
         clock: impl FnMut() -> u64 + Send + 'static,
-        options: CommitOptions,
+        options: &CommitOptions,
     ) -> std::io::Result<Self> {
-        let queue = Arc::new(Queue::new(&options));
+        let queue = Arc::new(Queue::new(options));
         let writer = writer::start(log, index, clock, Arc::clone(&queue), options.idle_after)?;
         Ok(Self { queue, writer: Some(writer) })
     }

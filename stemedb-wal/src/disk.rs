@@ -46,8 +46,8 @@ pub trait Disk: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::NotFound`], [`io::ErrorKind::InvalidInput`] for a name that is not allowed (as
-    /// with all methods that take one), and whatever the disk reports.
+    /// [`io::ErrorKind::NotFound`], [`io::ErrorKind::InvalidInput`] for a name that is not allowed
+    /// (as with all methods that take one), and whatever the disk reports.
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
 
     /// Creates a file; one of that name that is there already becomes empty.
@@ -134,8 +134,8 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::StorageFull`], and whatever else the disk reports. Any part of the bytes may
-    /// have been written.
+    /// [`io::ErrorKind::StorageFull`], and whatever else the disk reports. Any part of the bytes
+    /// may have been written.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
     /// Makes the file at least `len` bytes long, the new ones zeros, and reserves room for them.

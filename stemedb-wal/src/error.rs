@@ -182,7 +182,10 @@ pub enum OpenError {
     },
 
     /// A segment that another store made.
-    #[error("{}: a segment of another store: move it away, and put back the one that belongs here", path.display())]
+    #[error(
+        "{}: a segment of another store: move it away, and put back the one that belongs here",
+        path.display()
+    )]
     OtherStore {
         /// The segment.
         path: PathBuf,

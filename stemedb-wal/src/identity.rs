@@ -156,7 +156,10 @@ pub enum IdentityError {
         source: SecretError,
     },
     /// Epochs have run out, which only a crafted file can bring about.
-    #[error("{}: there is no epoch after the last; run repair on a copy of the original", path.display())]
+    #[error(
+        "{}: there is no epoch after the last; run repair on a copy of the original",
+        path.display()
+    )]
     EpochsExhausted {
         /// Where the identity is.
         path: PathBuf,

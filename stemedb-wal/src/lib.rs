@@ -1,6 +1,33 @@
 //! The log of stemedb: segments, group commit, recovery, restart checkpoints.
+//!
+//! ```text
+//!   LOCK                                     the lock; what tells this directory from a copy
+//!   IDENTITY                                 who the store is         (identity)
+//!   segment-0000-00000000000000000000.log    the log: sealed          (segment, batch, record)
+//!   segment-0000-00000000000000187001.log    the log: open
+//!   spare.tmp                                the next segment
+//!   base-00000000000066817021.ckpt           restart checkpoint       (checkpoint)
+//!   delta-00000000000071002310.ckpt          what came since
+//!   history.tiles                            nodes of the history     (tiles)
+//!   aside-0000-...                           what was taken out of use
+//! ```
+//!
+//! - [`disk`] is the seam to storage: what a power cut leaves is said there, and all else here
+//!   relies on that alone. Files, memory, and a disk that fails by a seed are its implementations.
+//! - [`log`] writes and reads the segments as one sequence; [`commit`] lets many append through one
+//!   writer; [`recovery`] opens what a crash left; [`repair`] mends damage when asked.
+//! - [`checkpoint`] and [`tiles`] are caches of the log that make opening fast.
+//!
+//! # Durability
+//!
+//! - What was acknowledged survives power cuts, and so do its index, time and position.
+//! - A record is there whole or not at all. What was not acknowledged may be there after a crash.
+//! - The first write or sync that fails is the last one, until the log is opened again.
+//! - A torn tail is cut, kept aside and reported. Damage to what was durable is never cut: it stops
+//!   the opening, or fails the read that meets it.
 
 pub mod batch;
+pub mod checkpoint;
 pub mod checksum;
 pub mod clock;
 pub mod commit;
@@ -12,3 +39,4 @@ pub mod record;
 pub mod recovery;
 pub mod repair;
 pub mod segment;
+pub mod tiles;

@@ -14,7 +14,7 @@
 //! # Failure
 //!
 //! The first write or sync that fails is the last one: all later calls report it. What the disk
-//! holds is then found out by opening the log again (see [`recovery`](crate::recovery)).
+//! holds is then found out by opening the log again (see [`recovery`]).
 
 pub(crate) mod encode;
 mod entries;
@@ -34,7 +34,8 @@ pub use self::{
 };
 pub use crate::recovery::{OpenReport, Remark, Replayed};
 
-pub(crate) use self::{reader::place, roll::create_first, spare::SPARE_NAME};
+pub use self::spare::SPARE_NAME;
+pub(crate) use self::{reader::place, roll::create_first};
 
 use self::{
     encode::ToRecord,
@@ -467,8 +468,8 @@ impl Log {
     }
 
     /// Up to where the log is durable, with the number of entries there. A mark at the end does not
-    /// count: whoever opens the log from here on finds it, and knows that this is a place between two
-    /// batches.
+    /// count: whoever opens the log from here on finds it, and knows that this is a place between
+    /// two batches.
     pub fn durable(&self) -> Watermark {
         let Watermark { position, next_index } = self.durable.mark;
         Watermark { position: position.min(self.records_end), next_index }

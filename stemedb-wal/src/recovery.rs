@@ -3,9 +3,9 @@
 //! 1. The headers of all segments and the trailers of all but the last are read, and must follow
 //!    from one another.
 //! 2. The last segment is read whole. What lies behind its last whole batch is the end of the log,
-//!    or torn, or damage: see [`tail`].
+//!    or torn, or damage: see `tail`.
 //! 3. What lies behind the watermark is checked and replayed.
-//! 4. Only then is anything changed: what a crash left is put in order, see [`mend`].
+//! 4. Only then is anything changed: what a crash left is put in order, see `mend`.
 //!
 //! Crashing again at any point of it is normal.
 
@@ -28,7 +28,7 @@ use self::{
 };
 use crate::{
     disk::Disk,
-    error::{AppendError, Damage, OpenError},
+    error::{Damage, OpenError},
     log::{
         Log, LogOptions, Origin, Placed, Recovered, Spares, Watermark, create_first,
         offsets::MemoryOffsets,
@@ -115,8 +115,8 @@ impl fmt::Display for Remark {
         match self {
             Self::TornTail { path, offset, len, index, aside } => write!(
                 f,
-                "{}: cut {len} bytes at byte {offset} that a crash left of an append that was never \
-                 acknowledged; the log has {index} entries, and a copy is in {}",
+                "{}: cut {len} bytes at byte {offset} that a crash left of an append that was \
+                 never acknowledged; the log has {index} entries, and a copy is in {}",
                 path.display(),
                 aside.display()
             ),
@@ -211,8 +211,8 @@ pub(crate) fn open(
     recovered.segments = survey.sealed.into_iter().map(|sealed| sealed.segment).collect();
     recovered.segments.push(Arc::clone(&recovered.open));
     let mut log = Log::from_recovered(disk, origin, options, recovered);
-    // Nothing is appended, so nothing but the disk can fail.
-    if let Err(AppendError::Poisoned(error)) = log.mark() {
+    // Nothing is appended, so nothing else can fail.
+    if let Err(crate::error::AppendError::Poisoned(error)) = log.mark() {
         return Err(error.into());
     }
     log.publish();

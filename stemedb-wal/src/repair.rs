@@ -1,15 +1,15 @@
 //! Repair of a damaged log: never done without being asked, and never renumbering.
 //!
 //! What follows from other bytes is written again: footers, headers of segments and batches, heads
-//! of records (see [`head`]). A record whose entry is known and whose body is lost becomes a *hole*
+//! of records (see `head`). A record whose entry is known and whose body is lost becomes a *hole*
 //! of the same length: no position and no index changes. Where not even the entry is known, nothing
 //! can stay in its place: what can be read is copied, with its times and ids, into segments of the
 //! next *generation*, and the store gets a new epoch.
 //!
 //! Nothing is lost to the repair itself. A segment is first copied aside, then its successor is
 //! written beside it, synced, and renamed over it; a new generation is complete and synced before
-//! the store's identity names it, and only then are the old segments renamed aside. After a crash at
-//! any point, the log opens as before or as repaired, or asks to be repaired again.
+//! the store's identity names it, and only then are the old segments renamed aside. After a crash
+//! at any point, the log opens as before or as repaired, or asks to be repaired again.
 
 mod autopsy;
 mod generation;

@@ -11,8 +11,9 @@
 //!       +--------+---------+- - -+------------------------------+
 //! ```
 //!
-//! A *position* is the offset of a byte in the whole log: the first position of its segment plus its
-//! offset in the file. The next segment's first position is where this file ends, trailer included.
+//! A *position* is the offset of a byte in the whole log: the first position of its segment plus
+//! its offset in the file. The next segment's first position is where this file ends, trailer
+//! included.
 //!
 //! Header, [`HEADER_LEN`] bytes:
 //!
@@ -34,12 +35,12 @@
 //!  byte 64                      72                                  96
 //! ```
 //!
-//! The sum is the plain CRC-32 of all other bytes, in every version, so that another version is told
-//! from damage. *Time before* is the time of the last entry in
-//! earlier segments, 0 if there is none.
+//! The sum is the plain CRC-32 of all other bytes, in every version, so that another version is
+//! told from damage. *Time before* is the time of the last entry in earlier segments, 0 if there is
+//! none.
 //!
-//! Offsets: for each record that takes an index, in the order of the indexes, the offset of its head
-//! in the file, u32. Trailer, [`TRAILER_LEN`] bytes:
+//! Offsets: for each record that takes an index, in the order of the indexes, the offset of its
+//! head in the file, u32. Trailer, [`TRAILER_LEN`] bytes:
 //!
 //! ```text
 //!  byte 0           8           12          16          20          24
@@ -166,15 +167,15 @@ impl SegmentHeader {
     }
 }
 
-/// The salt of the segment that begins with `first_index`: it can be recomputed when the header that
-/// holds it too is lost.
+/// The salt of the segment that begins with `first_index`: it can be recomputed when the header
+/// that holds it too is lost.
 pub fn segment_salt(salt_seed: &[u8; 16], generation: u32, first_index: u64) -> Salt {
     let mut material = [0; 28];
     material[..16].copy_from_slice(salt_seed);
     material[16..20].copy_from_slice(&generation.to_le_bytes());
     material[20..28].copy_from_slice(&first_index.to_le_bytes());
     let hash = derive("segment salt", &material);
-    Salt(u64::from_le_bytes(hash.first_chunk().copied().unwrap_or_default()))
+    Salt(hash.first_chunk().map_or(0, |front| u64::from_le_bytes(*front)))
 }
 
 /// The name of a segment's file.

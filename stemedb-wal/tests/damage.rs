@@ -252,7 +252,7 @@ fn segments_that_are_not_what_they_should_be_are_named() {
     for len in [0, 96, 4096, 1 << 20] {
         let error = refused(&|disk| disk.put(middle, &vec![0; len]).unwrap());
         assert!(
-            matches!(&error, OpenError::Damaged(damage) if damage.what == DamageKind::SegmentHeader),
+            matches!(&error, OpenError::Damaged(found) if found.what == DamageKind::SegmentHeader),
             "{error}"
         );
     }

@@ -39,8 +39,8 @@ impl Segment {
         self.header.salt
     }
 
-    /// Copies the offsets of the entries from `from` on, counted within the segment, into `out`; how
-    /// many were copied, which is none only if there are none.
+    /// Copies the offsets of the entries from `from` on, counted within the segment, into `out`;
+    /// how many were copied, which is none only if there are none.
     pub(crate) fn offsets_into(
         &self,
         disk: &dyn Disk,

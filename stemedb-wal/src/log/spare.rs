@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The name of a segment's file before it is one.
-pub(crate) const SPARE_NAME: &str = "spare.tmp";
+pub const SPARE_NAME: &str = "spare.tmp";
 
 const FILL_LEN: usize = 1 << 20;
 

@@ -10,8 +10,8 @@
 //! - in an aligned sector, all bytes of the batch are zero: a power cut took that sector; or
 //! - its last bytes and all that follows in the file are zero: the write stopped there.
 //!
-//! The last of these is the death of a process in the middle of a write, or a disk that filled up. A
-//! header that fails its check says nothing about the length of its batch, and is judged alone.
+//! The last of these is the death of a process in the middle of a write, or a disk that filled up.
+//! A header that fails its check says nothing about the length of its batch, and is judged alone.
 //!
 //! Behind a torn batch there can be whole ones, when several were written and none was synced: all
 //! from the torn one on is cut.

@@ -121,12 +121,12 @@ impl Walker {
         loop {
             let rest = bytes.get(at..).unwrap_or_default();
             let here = offset + at as u64;
-            let piece = match self.open {
+            let advanced = match self.open {
                 None => self.begin(rest, here),
                 Some(open) if open.records_left > 0 => self.records(rest, here, placed),
                 Some(open) => self.finish(open, rest, here, placed.len()),
             };
-            match piece {
+            match advanced {
                 Ok(len) => at += len,
                 Err(stop @ Stop::More { .. }) => return (at, stop),
                 Err(bad @ Stop::Bad { .. }) => return (at, bad),

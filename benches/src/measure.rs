@@ -1,0 +1,117 @@
+//! The measures: one for each thing that the product asks of itself.
+
+use std::fmt;
+
+use crate::Failure;
+use crate::contest::Contest;
+use crate::setting::Setting;
+
+mod bulk_append;
+mod checkpoint;
+mod disk_bytes;
+mod durable_append;
+mod history;
+mod memory;
+mod proofs;
+mod random_reads;
+mod reopening;
+mod set_tree;
+mod snapshot;
+
+/// A measure, by name.
+pub(crate) struct Measure {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) prepare: fn(&Setting) -> Result<Contest, Failure>,
+}
+
+impl fmt::Debug for Measure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Measure").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// All of them, those that need the large store last.
+pub(crate) const ALL: &[Measure] = &[
+    Measure {
+        name: "durable-append",
+        about: "Durable append: 64 concurrent tasks, 256 B, each waits for its own",
+        prepare: durable_append::single,
+    },
+    Measure {
+        name: "durable-batch",
+        about: "Durable batches of 64 records, 256 B, one after the other",
+        prepare: durable_append::batches,
+    },
+    Measure {
+        name: "bulk-append",
+        about: "Bulk append of 1 M records, 256 B, into an empty store, one sync at the end",
+        prepare: bulk_append::into_empty,
+    },
+    Measure {
+        name: "hashes",
+        about: "The hashes below everything: a parent of the set tree, a node of the history",
+        prepare: set_tree::hashes,
+    },
+    Measure {
+        name: "set-insert",
+        about: "Set tree: one insert with the root current, 1 M ids",
+        prepare: set_tree::inserts,
+    },
+    Measure {
+        name: "set-batch",
+        about: "Set tree: inserts in batches of 1,000, 1 M ids; time an id",
+        prepare: set_tree::batches,
+    },
+    Measure {
+        name: "set-build",
+        about: "Set tree: built from 1 M ids, with its root",
+        prepare: set_tree::builds,
+    },
+    Measure { name: "memory", about: "Set tree: bytes of heap an id", prepare: memory::prepare },
+    Measure {
+        name: "proofs",
+        about: "Membership proofs at 1 M ids: prove, verify, size",
+        prepare: proofs::prepare,
+    },
+    Measure {
+        name: "history",
+        about: "History tree at 1 M entries: append, inclusion proof",
+        prepare: history::prepare,
+    },
+    Measure {
+        name: "snapshot",
+        about: "Snapshots of a set tree of 1 M ids, and inserts meanwhile",
+        prepare: snapshot::prepare,
+    },
+    Measure {
+        name: "disk-bytes",
+        about: "Bytes on disk for a 256 B record",
+        prepare: disk_bytes::prepare,
+    },
+    Measure {
+        name: "reopening",
+        about: "Reopening 10 M records of 256 B without a checkpoint, page cache warm",
+        prepare: reopening::without_checkpoint,
+    },
+    Measure {
+        name: "opening",
+        about: "Opening a store with a checkpoint and 1,000 records behind it",
+        prepare: reopening::with_checkpoint,
+    },
+    Measure {
+        name: "random-reads",
+        about: "Verified random reads out of 10 M records, page cache warm, one thread",
+        prepare: random_reads::prepare,
+    },
+    Measure {
+        name: "bulk-append-large",
+        about: "Bulk append of 1 M records, 256 B, into a store of 10 M",
+        prepare: bulk_append::into_large,
+    },
+    Measure {
+        name: "checkpoint-appends",
+        about: "Appends into a store of 10 M, with and without checkpoints being written",
+        prepare: checkpoint::prepare,
+    },
+];

@@ -1,0 +1,6 @@
+//! This product's side of every measure.
+
+pub(crate) mod history;
+pub(crate) mod large;
+pub(crate) mod set_tree;
+pub(crate) mod store;

@@ -1,0 +1,7 @@
+//! Published crates on the same work, each in the configuration that suits it best.
+
+pub(crate) mod ct;
+pub(crate) mod oka;
+pub(crate) mod raft;
+pub(crate) mod search_tree;
+pub(crate) mod sqlite;

@@ -1,0 +1,102 @@
+//! How large a run is, and where its files are.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::Failure;
+
+/// Records of the large stores.
+pub(crate) const LARGE: u64 = 10_000_000;
+
+/// Sizes, durations and directories of one run.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting {
+    dir: PathBuf,
+    quick: bool,
+    rounds: Option<usize>,
+}
+
+impl Setting {
+    pub(crate) fn new(dir: &Path, quick: bool, rounds: Option<usize>) -> Self {
+        Self { dir: dir.to_path_buf(), quick, rounds }
+    }
+
+    /// Rounds of a measure whose own number is `usual`.
+    pub(crate) fn rounds(&self, usual: usize) -> usize {
+        self.rounds.unwrap_or(if self.quick { usual.min(2) } else { usual })
+    }
+
+    /// How long a measure with a time limit runs.
+    pub(crate) fn span(&self) -> Duration {
+        if self.quick { Duration::from_millis(700) } else { Duration::from_secs(4) }
+    }
+
+    /// `full` records, or a tenth of them in a quick run.
+    pub(crate) fn records(&self, full: u64) -> u64 {
+        if self.quick { full / 10 } else { full }
+    }
+
+    /// An empty directory for one contender of one round.
+    pub(crate) fn fresh(&self, name: &str) -> Result<PathBuf, Failure> {
+        let dir = self.dir.join("fresh").join(name);
+        if dir.exists() {
+            fs::remove_dir_all(&dir)?;
+        }
+        fs::create_dir_all(&dir)?;
+        settle();
+        Ok(dir)
+    }
+
+    /// A directory that `fill` fills once, for this run and later ones.
+    pub(crate) fn prepared(
+        &self,
+        name: &str,
+        fill: impl FnOnce(&Path) -> Result<(), Failure>,
+    ) -> Result<PathBuf, Failure> {
+        let size = if self.quick { "quick" } else { "full" };
+        let dir = self.dir.join("prepared").join(format!("{name}-{size}"));
+        let whole = dir.with_extension("whole");
+        if !whole.exists() {
+            if dir.exists() {
+                fs::remove_dir_all(&dir)?;
+            }
+            fs::create_dir_all(&dir)?;
+            eprintln!("   preparing {}", dir.display());
+            fill(&dir)?;
+            fs::write(&whole, b"")?;
+            settle();
+        }
+        Ok(dir)
+    }
+
+    /// Removes what `fresh` left.
+    pub(crate) fn clean(&self) -> Result<(), Failure> {
+        let dir = self.dir.join("fresh");
+        if dir.exists() {
+            fs::remove_dir_all(dir)?;
+        }
+        Ok(())
+    }
+}
+
+/// Waits until the disk has written what earlier contenders left behind, so that their pages
+/// don't pay into the syncs of the next one.
+pub(crate) fn settle() {
+    // A machine without sync(1) only measures with more noise.
+    let _ = Command::new("sync").status();
+}
+
+/// Bytes of all files below `dir`, as they are allocated on the disk.
+pub(crate) fn disk_bytes(dir: &Path) -> Result<u64, Failure> {
+    use std::os::unix::fs::MetadataExt;
+    let mut bytes = 0;
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        bytes +=
+            if metadata.is_dir() { disk_bytes(&entry.path())? } else { metadata.blocks() * 512 };
+    }
+    Ok(bytes)
+}

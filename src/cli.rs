@@ -1,0 +1,156 @@
+//! The command line: what is parsed, and which file carries it out.
+
+mod append;
+mod check;
+mod checkpoint;
+mod completions;
+mod demo;
+mod diff;
+mod failure;
+mod get;
+mod ids;
+mod init;
+mod input;
+mod interrupt;
+mod log;
+mod open;
+mod output;
+mod picture;
+mod progress;
+mod proof_file;
+mod prove;
+mod repair;
+mod root;
+mod secret;
+mod stats;
+mod stopwatch;
+mod timestamp;
+mod verify;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::{Exit, Failure};
+
+/// The log that two machines can compare.
+///
+/// A store holds assertions: byte strings named by their hash. Every append is durable before it
+/// is acknowledged, and the store has a root that proves what it holds.
+#[derive(Debug, Parser)]
+#[command(name = "stemedb", version, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  stemedb demo                              See everything at work, in a few seconds
+  echo 'the sky is blue' | stemedb append   Append a line, durably
+  stemedb root                              Show what the store commits to
+  stemedb log --limit 10                    List the first entries
+  stemedb prove 2a0f9c31 -o sky.stemedb-proof
+                                            Prove that an assertion is held, or is not
+  stemedb verify sky.stemedb-proof --root HEX
+                                            Check a proof, without a store
+
+Exit codes:
+  0 done   1 failed   2 wrong usage   3 damaged or not verified   4 not found
+
+Results go to standard output, all else to standard error. With --json a result is one line of \
+JSON (of `log`: one line an entry).";
+
+/// What every command takes, before or after its name.
+#[derive(Debug, clap::Args)]
+struct Globals {
+    /// The store's directory
+    #[arg(
+        long,
+        global = true,
+        env = "STEMEDB_STORE",
+        default_value = ".stemedb",
+        value_name = "DIR"
+    )]
+    store: PathBuf,
+    /// Print results as one line of JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// The file with the secret that the store was made with: its bytes without one trailing
+    /// LF or CRLF, 16 or more
+    #[arg(long, global = true, env = "STEMEDB_SECRET_FILE", value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(init::Args),
+    Append(append::Args),
+    Get(get::Args),
+    Log(log::Args),
+    Root(root::Args),
+    Ids(ids::Args),
+    Prove(prove::Args),
+    Verify(verify::Args),
+    Diff(diff::Args),
+    Checkpoint(checkpoint::Args),
+    Check(check::Args),
+    Repair(repair::Args),
+    Stats(stats::Args),
+    Demo(demo::Args),
+    Completions(completions::Args),
+}
+
+/// Parses the arguments of this process and does what they say.
+pub(crate) fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help is asked for and usage errors are not, but both are printed; if they cannot be,
+            // the exit code is all there is to say.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    match dispatch(&cli.command, &cli.globals) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) if failure.is_quiet() => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::error(&failure);
+            failure.exit().into()
+        }
+    }
+}
+
+fn dispatch(command: &Command, globals: &Globals) -> Result<(), Failure> {
+    match command {
+        Command::Init(args) => init::run(args, globals),
+        Command::Append(args) => append::run(args, globals),
+        Command::Get(args) => get::run(args, globals),
+        Command::Log(args) => log::run(args, globals),
+        Command::Root(args) => root::run(args, globals),
+        Command::Ids(args) => ids::run(args, globals),
+        Command::Prove(args) => prove::run(args, globals),
+        Command::Verify(args) => verify::run(args, globals),
+        Command::Diff(args) => diff::run(args, globals),
+        Command::Checkpoint(args) => checkpoint::run(args, globals),
+        Command::Check(args) => check::run(args, globals),
+        Command::Repair(args) => repair::run(args, globals),
+        Command::Stats(args) => stats::run(args, globals),
+        Command::Demo(args) => demo::run(args, globals),
+        Command::Completions(args) => completions::run(args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,162 @@
+//! The inputs, read on a thread of their own.
+
+use std::fs::{self, File};
+use std::io::{self, IsTerminal, Read};
+use std::path::PathBuf;
+use std::sync::mpsc::SyncSender;
+
+use super::lines::{Lines, TooLong};
+use super::{Batch, Event};
+use crate::cli::failure::{Failure, Origin};
+
+/// What is read at once, and so the most lines that make a batch. A pipe gives what it has.
+const READ_LEN: usize = 256 * 1024;
+
+/// How inputs become bodies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Split {
+    /// Each line is one.
+    Lines,
+    /// Each input is one.
+    Whole,
+}
+
+/// Something to append.
+#[derive(Clone, Debug)]
+pub(super) struct Input {
+    origin: Origin,
+    /// The length, if it is a regular file.
+    len: Option<u64>,
+}
+
+/// Why reading ends early.
+enum Stop {
+    /// The input is to blame.
+    Failed(Failure),
+    /// Nobody takes more.
+    Unwanted,
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// Looks at what the arguments name, before anything is appended.
+///
+/// # Errors
+///
+/// If a file is missing or is a directory.
+pub(super) fn inputs(files: &[PathBuf]) -> Result<Vec<Input>, Failure> {
+    if files.is_empty() {
+        return Ok(vec![Input { origin: Origin::Stdin, len: None }]);
+    }
+    files
+        .iter()
+        .map(|path| match Origin::of(path) {
+            Origin::Stdin => Ok(Input { origin: Origin::Stdin, len: None }),
+            origin @ Origin::File(_) => {
+                let metadata = fs::metadata(path)
+                    .map_err(|source| Failure::Input { origin: origin.clone(), source })?;
+                if metadata.is_dir() {
+                    return Err(Failure::InputIsDirectory { path: path.clone() });
+                }
+                Ok(Input { origin, len: metadata.is_file().then_some(metadata.len()) })
+            }
+        })
+        .collect()
+}
+
+/// Whether a person types the input.
+pub(super) fn is_typed(inputs: &[Input]) -> bool {
+    io::stdin().is_terminal() && inputs.iter().any(|input| matches!(input.origin, Origin::Stdin))
+}
+
+/// The bytes of all inputs together, if they are known.
+pub(super) fn total_len(inputs: &[Input]) -> Option<u64> {
+    inputs.iter().map(|input| input.len).sum()
+}
+
+/// Reads all inputs in order and sends what they hold; ends with [`Event::End`] or
+/// [`Event::Failed`].
+pub(super) fn read(inputs: Vec<Input>, split: Split, len_max: usize, events: &SyncSender<Event>) {
+    let outcome = inputs.into_iter().try_for_each(|input| match split {
+        Split::Lines => lines(&input.origin, len_max, events),
+        Split::Whole => whole(&input, len_max, events),
+    });
+    let last = match outcome {
+        Ok(()) => Event::End,
+        Err(Stop::Failed(failure)) => Event::Failed(failure),
+        Err(Stop::Unwanted) => return,
+    };
+    // If nobody listens any more, nobody wants to know.
+    let _ = events.send(last);
+}
+
+fn lines(origin: &Origin, len_max: usize, events: &SyncSender<Event>) -> Result<(), Stop> {
+    let mut input = open(origin)?;
+    let mut cutter = Lines::new(len_max);
+    let mut buffer = vec![0; READ_LEN];
+    loop {
+        let read = match input.read(&mut buffer) {
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(source) => return Err(Failure::Input { origin: origin.clone(), source }.into()),
+        };
+        let mut bodies = Vec::new();
+        let cut = match buffer.get(..read) {
+            None | Some([]) => {
+                cutter.finish(&mut bodies);
+                Ok(())
+            }
+            Some(chunk) => cutter.push(chunk, &mut bodies),
+        };
+        send(Batch { bodies, skipped: cutter.take_skipped(), bytes: read as u64 }, events)?;
+        cut.map_err(|TooLong { line }| Failure::LineTooLong {
+            origin: origin.clone(),
+            line,
+            limit: len_max,
+        })?;
+        if read == 0 {
+            return Ok(());
+        }
+    }
+}
+
+fn whole(input: &Input, len_max: usize, events: &SyncSender<Event>) -> Result<(), Stop> {
+    let origin = &input.origin;
+    let too_long = || Failure::InputTooLong { origin: origin.clone(), limit: len_max };
+    let limit = len_max as u64;
+    if input.len.is_some_and(|len| len > limit) {
+        return Err(too_long().into());
+    }
+    let mut body = Vec::new();
+    // What is no regular file has no length to ask for, and a file may have grown.
+    open(origin)?
+        .take(limit.saturating_add(1))
+        .read_to_end(&mut body)
+        .map_err(|source| Failure::Input { origin: origin.clone(), source })?;
+    if body.len() > len_max {
+        return Err(too_long().into());
+    }
+    let bytes = body.len() as u64;
+    send(Batch { bodies: vec![body], skipped: 0, bytes }, events)
+}
+
+fn open(origin: &Origin) -> Result<Box<dyn Read>, Failure> {
+    match origin {
+        Origin::Stdin => Ok(Box::new(io::stdin().lock())),
+        Origin::File(path) => match File::open(path) {
+            Ok(file) => Ok(Box::new(file)),
+            Err(source) => Err(Failure::Input { origin: origin.clone(), source }),
+        },
+    }
+}
+
+fn send(batch: Batch, events: &SyncSender<Event>) -> Result<(), Stop> {
+    if batch.bodies.is_empty() && batch.skipped == 0 && batch.bytes == 0 {
+        return Ok(());
+    }
+    events.send(Event::Batch(batch)).map_err(|_| Stop::Unwanted)
+}

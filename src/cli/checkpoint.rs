@@ -1,0 +1,39 @@
+//! `stemedb checkpoint`: writes a restart checkpoint now.
+
+use serde_json::json;
+
+use super::failure::Failure;
+use super::{Globals, open, output, progress};
+
+/// Write a restart checkpoint now, so that the next opening replays nothing
+///
+/// Checkpoints are written in the background too. They are only a cache: any of them can be
+/// deleted, the log rebuilds them.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  stemedb checkpoint
+
+JSON: {file, bytes, count, log_size}")]
+pub(super) struct Args {}
+
+pub(super) fn run(_: &Args, globals: &Globals) -> Result<(), Failure> {
+    let report = open::existing(globals, |store| {
+        Ok(progress::spin("writing a restart checkpoint", || store.checkpoint())?)
+    })?;
+    if globals.json {
+        return output::json(&json!({
+            "file": report.path.to_string_lossy(),
+            "bytes": report.bytes,
+            "count": report.count,
+            "log_size": report.log_size,
+        }));
+    }
+    let rows = [
+        ("file", report.path.display().to_string()),
+        ("size", output::bytes(report.bytes)),
+        ("count", report.count.to_string()),
+        ("log size", report.log_size.to_string()),
+    ];
+    output::raw(output::table(&rows).as_bytes())
+}

@@ -1,0 +1,138 @@
+//! `stemedb demo`: the main job on real input, told step by step.
+
+mod crash;
+mod lines;
+mod meeting;
+mod proofs;
+mod teller;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use stemedb::{Options, Receipt, Store};
+
+use self::lines::Lines;
+use self::teller::Teller;
+use super::failure::{Exit, Failure};
+use super::input::to_hex;
+use super::interrupt::Interrupt;
+use super::stopwatch::Stopwatch;
+use super::{Globals, open};
+
+/// See everything at work on real input: the lines of this project's own sources
+///
+/// Appends them, shows the root, proves and verifies, damages a proof and shows that it fails,
+/// kills a process in the middle of appending and reopens its store, compares two stores and
+/// copies only what is missing. Works in a temporary directory that is removed at the end, and
+/// takes a few seconds; the store that --store names is not touched.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  stemedb demo
+  stemedb demo --keep tour && stemedb --store tour/first stats
+
+JSON: {input, append, proofs, crash, meeting, seconds}; the story goes to standard error then")]
+pub(super) struct Args {
+    /// Work in this directory and leave everything there; it must be empty or not exist
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
+    let Some(dir) = &args.keep else {
+        let dir = tempfile::tempdir()
+            .map_err(|source| Failure::System { action: "make a temporary directory", source })?;
+        remove_when_interrupted(dir.path().to_path_buf())?;
+        return tour(dir.path(), false, globals.json);
+    };
+    make_empty(dir)?;
+    tour(dir, true, globals.json)
+}
+
+/// At Ctrl-C the temporary directory goes as it does at the end.
+fn remove_when_interrupted(dir: PathBuf) -> Result<(), Failure> {
+    Interrupt::watch(move || {
+        // What cannot be removed now, as it is just being written, is left to the system.
+        let _ = fs::remove_dir_all(&dir);
+        std::process::exit(Exit::Failed as i32);
+    })?;
+    Ok(())
+}
+
+fn make_empty(dir: &Path) -> Result<(), Failure> {
+    let cannot = |source| Failure::File { action: "make the directory", path: dir.into(), source };
+    fs::create_dir_all(dir).map_err(cannot)?;
+    if fs::read_dir(dir).map_err(cannot)?.next().is_some() {
+        return Err(Failure::NotEmpty { dir: dir.into() });
+    }
+    Ok(())
+}
+
+fn tour(dir: &Path, keep: bool, as_json: bool) -> Result<(), Failure> {
+    let watch = Stopwatch::start();
+    let mut teller = Teller::new(as_json);
+    let lines = lines::gather();
+    let first = dir.join("first");
+    let store = open::open(&first, Options::default())?;
+    append(&store, &lines, &mut teller)?;
+    proofs::show(&store, &lines, dir, &mut teller)?;
+    crash::show(&dir.join("killed"), &mut teller)?;
+    meeting::show(&store, &dir.join("second"), &lines, &mut teller)?;
+    store.close()?;
+
+    teller.step("Done", "")?;
+    if keep {
+        teller.say(&format!("All of it is in {}. Look around:", dir.display()))?;
+        teller.say(&format!("  stemedb --store {} stats", first.display()))?;
+        teller.say(&format!("  stemedb --store {} log --limit 10", first.display()))?;
+        teller.say(&format!("  stemedb verify {} --root HEX", proofs::path(dir).display()))?;
+    } else {
+        teller
+            .say("The directory is removed again; `stemedb demo --keep DIR` leaves it to you.")?;
+        teller.say("Now your own: echo 'the sky is blue' | stemedb append")?;
+    }
+    let seconds = watch.elapsed().as_secs_f64();
+    teller.say(&format!("That took {seconds:.1} s."))?;
+    teller.fact("seconds", json!((seconds * 1e3).round() / 1e3));
+    teller.finish()
+}
+
+fn append(store: &Store, lines: &Lines, teller: &mut Teller) -> Result<(), Failure> {
+    teller.step("The input", "each line becomes an assertion, named by its BLAKE3 hash")?;
+    teller.row("from", &lines.source)?;
+    teller.row("files", &teller::count(lines.files))?;
+    teller.row("lines", &teller::count(lines.bodies.len()))?;
+    teller.fact("input", json!({ "files": lines.files, "lines": lines.bodies.len() }));
+
+    teller.step("Append", "each is durable before it is acknowledged")?;
+    let watch = Stopwatch::start();
+    let receipts = store.append_batch(&lines.bodies)?;
+    let ms = watch.millis();
+    let is_duplicate = |receipt: &&Receipt| receipt.duplicate;
+    let duplicates = receipts.iter().filter(is_duplicate).count();
+    let appended = receipts.len() - duplicates;
+    let head = store.head();
+    teller.row("appended", &teller::count(appended))?;
+    teller.row("duplicates", &format!("{} (a body is held once)", teller::count(duplicates)))?;
+    teller.row("took", &format!("{ms:.0} ms"))?;
+    teller.row("set root", &to_hex(&head.set_root))?;
+    teller.row("log root", &to_hex(&head.log_root))?;
+    teller.say("The set root depends on what is held, not on the order it came in.")?;
+    teller.fact(
+        "append",
+        json!({
+            "appended": appended,
+            "duplicates": duplicates,
+            "ms": ms,
+            "count": head.count,
+            "set_root": to_hex(&head.set_root),
+            "log_size": head.log_size,
+            "log_root": to_hex(&head.log_root),
+        }),
+    );
+    if u64::try_from(appended) != Ok(head.count) {
+        return Err(Failure::Demo { what: "the store does not count what was appended" });
+    }
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! The step that compares two stores and copies only what is missing.
+
+use std::path::Path;
+
+use serde_json::json;
+use stemedb::{AssertionId, Options, Store};
+
+use super::lines::Lines;
+use super::teller::{self, Teller};
+use crate::cli::failure::Failure;
+use crate::cli::input::to_hex;
+use crate::cli::open;
+use crate::cli::stopwatch::Stopwatch;
+
+/// The second store misses one line in so many.
+const MISSED_EVERY: usize = 97;
+
+pub(super) fn show(
+    first: &Store,
+    dir: &Path,
+    lines: &Lines,
+    teller: &mut Teller,
+) -> Result<(), Failure> {
+    let second = open::open(dir, Options::default())?;
+    // In the other order, to show that order does not matter.
+    let kept = lines.bodies.iter().enumerate().rev().filter(|(n, _)| n % MISSED_EVERY != 0);
+    second.append_batch(kept.map(|(_, body)| body))?;
+    second.append_batch(["only the second knows this", "and this", "and that"])?;
+
+    teller.step("Meet", "a second store took most lines in, in reverse, and some of its own")?;
+    let watch = Stopwatch::start();
+    let diff = first.snapshot().diff(&second.snapshot())?;
+    let ms = watch.millis();
+    let (here, there) = (diff.only_here.len(), diff.only_there.len());
+    teller.row("only first", &teller::count(here))?;
+    teller.row("only second", &teller::count(there))?;
+    teller.row(
+        "compared in",
+        &format!("{ms:.1} ms, {} tree nodes visited", teller::count(diff.visited)),
+    )?;
+
+    teller.step("Copy", "only what is missing, both ways")?;
+    copy(&diff.only_here, first, &second)?;
+    copy(&diff.only_there, &second, first)?;
+    let roots = (first.root(), second.root());
+    second.close()?;
+    teller.row("copied", &teller::count(here + there))?;
+    teller.row("first root", &to_hex(&roots.0))?;
+    teller.row("second root", &to_hex(&roots.1))?;
+    teller.fact(
+        "meeting",
+        json!({
+            "only_first": here,
+            "only_second": there,
+            "visited": diff.visited,
+            "compared_ms": ms,
+            "copied": here + there,
+            "roots_equal": roots.0 == roots.1,
+        }),
+    );
+    if roots.0 != roots.1 {
+        return Err(Failure::Demo { what: "the roots of two equal stores differ" });
+    }
+    teller.say("Equal roots: the two hold the same, and either can prove it.")
+}
+
+fn copy(ids: &[AssertionId], from: &Store, to: &Store) -> Result<(), Failure> {
+    let mut bodies = Vec::with_capacity(ids.len());
+    for id in ids {
+        let missing = Failure::Demo { what: "a store does not give what it says it holds" };
+        bodies.push(from.get(id)?.ok_or(missing)?);
+    }
+    to.append_batch(bodies)?;
+    Ok(())
+}

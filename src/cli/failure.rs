@@ -1,0 +1,189 @@
+//! Why a command failed, and the exit code that says so.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use stemedb::{
+    AppendError, AssertionId, CheckpointError, CloseError, OpenError, ParseProofError, ProofError,
+    ReadError, RepairError, ResolveError, SecretTooShort,
+};
+
+/// What the exit code of a command that was not carried out says. (0 is done.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// Something went wrong on the way.
+    Failed = 1,
+    /// The command line, or what it names, cannot be understood.
+    Usage = 2,
+    /// The store is damaged, or a proof does not verify.
+    Damaged = 3,
+    /// There is no such assertion or store.
+    NotFound = 4,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command failed. Its text is what a person reads after `error: `.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
+    Close(#[from] CloseError),
+    #[error(transparent)]
+    Repair(#[from] RepairError),
+
+    /// `init` where there is a store.
+    #[error("there is a store at {} already; use it, or name another with --store", dir.display())]
+    StoreExists { dir: PathBuf },
+    /// The store was made with a secret and the command must hash bodies.
+    #[error(
+        "the store at {} was made with a secret, and without it no body can be hashed; \
+         give the file that holds it with --secret-file or STEMEDB_SECRET_FILE",
+        dir.display()
+    )]
+    SecretMissing { dir: PathBuf },
+    /// The secret file holds too little.
+    #[error("{}: cannot use this secret", path.display())]
+    SecretTooShort { path: PathBuf, source: SecretTooShort },
+
+    /// The id is well formed and not in the store.
+    #[error("{} holds no assertion {id}; `stemedb ids` lists those it holds", dir.display())]
+    NotHeld { id: AssertionId, dir: PathBuf },
+
+    /// A line is over the body limit.
+    #[error(
+        "{origin}: line {line} is longer than the {limit} bytes that a body may have; \
+         nothing of it is appended, nor of what follows"
+    )]
+    LineTooLong { origin: Origin, line: u64, limit: usize },
+    /// A file is over the body limit.
+    #[error("{origin}: longer than the {limit} bytes that a body may have; it is not appended")]
+    InputTooLong { origin: Origin, limit: usize },
+    /// An input cannot be read.
+    #[error("{origin}: cannot read it")]
+    Input { origin: Origin, source: io::Error },
+    /// An input is a directory.
+    #[error("{}: is a directory; name the files in it", path.display())]
+    InputIsDirectory { path: PathBuf },
+    /// Ctrl-C.
+    #[error("interrupted; what is acknowledged stays, run the command again for the rest")]
+    Interrupted,
+    /// No handler for Ctrl-C can be set.
+    #[error("cannot watch for Ctrl-C")]
+    Signal(#[source] ctrlc::Error),
+
+    /// The file is not of the form of a proof file.
+    #[error("{origin}: is no proof file; `stemedb prove ID -o FILE` makes one")]
+    NoProofFile { origin: Origin, source: ParseProofError },
+    /// The proof does not lead to the root that is trusted.
+    #[error(
+        "{origin}: does not verify against root {root}; either the proof is damaged or forged, \
+         or the root is that of another set"
+    )]
+    NotVerified { origin: Origin, root: String, source: ProofError },
+    /// The proof verifies, but says the opposite of what was asked.
+    #[error("{origin}: verifies, and proves that {id} is {found}, not {asked}")]
+    OtherThanAsked { origin: Origin, id: AssertionId, found: &'static str, asked: &'static str },
+
+    /// `check` found something.
+    #[error(
+        "{} is not whole: {faults} fault(s), listed above; `stemedb repair` mends what can be \
+         mended and copies aside whatever it replaces",
+        dir.display()
+    )]
+    NotWhole { dir: PathBuf, faults: usize },
+
+    /// A step of the demonstration did not come out as promised.
+    #[error("the demonstration stopped: {what}")]
+    Demo { what: &'static str },
+
+    /// The demonstration is to keep its files where there are others.
+    #[error("{} is not empty; name a directory that is, or one to be made", dir.display())]
+    NotEmpty { dir: PathBuf },
+
+    /// Some file cannot be read or written.
+    #[error("{}: cannot {action}", path.display())]
+    File { action: &'static str, path: PathBuf, source: io::Error },
+    /// A thread or a process cannot be started or spoken to.
+    #[error("cannot {action}")]
+    System { action: &'static str, source: io::Error },
+    /// Standard output cannot be written to.
+    #[error("cannot write to standard output")]
+    Output(#[from] OutputError),
+}
+
+/// Standard output cannot be written to.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(super) struct OutputError(#[from] pub(super) io::Error);
+
+/// Where bytes come from, as a person calls it.
+#[derive(Clone, Debug)]
+pub(super) enum Origin {
+    /// Standard input.
+    Stdin,
+    /// A file.
+    File(PathBuf),
+}
+
+impl Origin {
+    /// What an argument means: `-` is standard input.
+    pub(super) fn of(argument: &std::path::Path) -> Self {
+        if argument.as_os_str() == "-" { Self::Stdin } else { Self::File(argument.to_path_buf()) }
+    }
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stdin => f.write_str("standard input"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+impl Failure {
+    /// The one place that says which failure ends with which code.
+    pub(super) fn exit(&self) -> Exit {
+        match self {
+            Self::Open(error) | Self::Repair(RepairError::Open(error)) => match error {
+                OpenError::Missing { .. } => Exit::NotFound,
+                error if error.is_damage() => Exit::Damaged,
+                _ => Exit::Failed,
+            },
+            Self::Read(error) | Self::Resolve(ResolveError::Read(error)) => {
+                if error.is_damage() {
+                    Exit::Damaged
+                } else {
+                    Exit::Failed
+                }
+            }
+            Self::Resolve(ResolveError::NotFound { .. }) | Self::NotHeld { .. } => Exit::NotFound,
+            Self::Resolve(_) | Self::NoProofFile { .. } => Exit::Usage,
+            Self::NotVerified { .. } | Self::OtherThanAsked { .. } | Self::NotWhole { .. } => {
+                Exit::Damaged
+            }
+            _ => Exit::Failed,
+        }
+    }
+
+    /// Whether nothing went wrong but that whoever read standard output had seen enough.
+    pub(super) fn is_quiet(&self) -> bool {
+        let Self::Output(OutputError(error)) = self else { return false };
+        error.kind() == io::ErrorKind::BrokenPipe
+    }
+}

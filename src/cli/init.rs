@@ -1,0 +1,38 @@
+//! `stemedb init`: makes a store.
+
+use serde_json::json;
+use stemedb::{Options, Store};
+
+use super::failure::Failure;
+use super::{Globals, open, output};
+
+/// Make a store
+///
+/// `append` makes one too where there is none. A store made with --secret-file names its
+/// assertions by keyed hashes, so that ids tell nothing about bodies to whoever lacks the secret;
+/// the store remembers that a secret is needed, never the secret: keep the file.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  stemedb init
+  stemedb init --store /var/lib/audit
+  head -c 32 /dev/urandom > secret && stemedb init --secret-file secret
+
+JSON: {store, secret}")]
+pub(super) struct Args {}
+
+pub(super) fn run(_: &Args, globals: &Globals) -> Result<(), Failure> {
+    let options = Options { create: true, ..open::options(globals)? };
+    if Store::exists(&globals.store) {
+        return Err(Failure::StoreExists { dir: globals.store.clone() });
+    }
+    let secret = options.secret.is_some();
+    open::open(&globals.store, options)?.close()?;
+    if globals.json {
+        return output::json(
+            &json!({ "store": globals.store.to_string_lossy(), "secret": secret }),
+        );
+    }
+    let remark = if secret { ", which its secret is needed to use" } else { "" };
+    output::raw(format!("made a store at {}{remark}\n", globals.store.display()).as_bytes())
+}

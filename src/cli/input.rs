@@ -1,0 +1,98 @@
+//! Hashes as people type them.
+
+use stemedb::{AssertionId, Hash, Store};
+
+use super::failure::Failure;
+
+/// The digits of a whole id.
+const ID_DIGITS: usize = 64;
+/// The least digits of a prefix.
+const PREFIX_DIGITS_MIN: usize = 8;
+
+/// An id on the command line: whole, or the first digits of one that the store holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum IdArg {
+    /// All 64 digits.
+    Whole(AssertionId),
+    /// 8 to 63 digits.
+    Prefix(String),
+}
+
+/// Why a text is no id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ParseHashError {
+    /// Upper case is no second way to write the same id.
+    #[error("hex digits are written in lower case here")]
+    UpperCase,
+    /// Not a hex digit.
+    #[error("only the hex digits 0-9 and a-f are allowed")]
+    Digit,
+    /// Too short for a prefix, or too long.
+    #[error("an id has 64 hex digits, of which the first 8 or more are enough; this has {0}")]
+    IdLength(usize),
+    /// A root is not 64 digits.
+    #[error("a root has 64 hex digits; this has {0}")]
+    RootLength(usize),
+}
+
+impl IdArg {
+    /// Reads an id or the beginning of one.
+    pub(super) fn parse(text: &str) -> Result<Self, ParseHashError> {
+        hex(text)?;
+        match text.len() {
+            ID_DIGITS => text.parse().map(Self::Whole).map_err(|_| ParseHashError::Digit),
+            PREFIX_DIGITS_MIN..ID_DIGITS => Ok(Self::Prefix(text.to_owned())),
+            len => Err(ParseHashError::IdLength(len)),
+        }
+    }
+
+    /// The whole id. A whole one need not be held; a prefix must be of exactly one that is.
+    pub(super) fn resolve(&self, store: &Store) -> Result<AssertionId, Failure> {
+        match self {
+            Self::Whole(id) => Ok(*id),
+            Self::Prefix(prefix) => Ok(store.resolve(prefix)?),
+        }
+    }
+}
+
+/// Reads a root: 64 lowercase hex digits.
+pub(super) fn root(text: &str) -> Result<Hash, ParseHashError> {
+    hex(text)?;
+    let id: AssertionId = text.parse().map_err(|_| ParseHashError::RootLength(text.len()))?;
+    Ok(id.into())
+}
+
+/// Writes a hash as 64 lowercase hex digits.
+pub(super) fn to_hex(hash: &Hash) -> String {
+    AssertionId(*hash).to_string()
+}
+
+fn hex(text: &str) -> Result<(), ParseHashError> {
+    for byte in text.bytes() {
+        match byte {
+            b'0'..=b'9' | b'a'..=b'f' => {}
+            b'A'..=b'F' => return Err(ParseHashError::UpperCase),
+            _ => return Err(ParseHashError::Digit),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_and_their_prefixes() {
+        let whole = "0123456789abcdef".repeat(4);
+        assert_eq!(IdArg::parse(&whole), Ok(IdArg::Whole(whole.parse().unwrap())));
+        assert_eq!(IdArg::parse(&whole[..8]), Ok(IdArg::Prefix(whole[..8].to_owned())));
+        assert_eq!(IdArg::parse(&whole[..63]), Ok(IdArg::Prefix(whole[..63].to_owned())));
+        assert_eq!(IdArg::parse(&whole[..7]), Err(ParseHashError::IdLength(7)));
+        assert_eq!(IdArg::parse(""), Err(ParseHashError::IdLength(0)));
+        assert_eq!(IdArg::parse(&format!("{whole}0")), Err(ParseHashError::IdLength(65)));
+        assert_eq!(IdArg::parse(&whole.to_uppercase()), Err(ParseHashError::UpperCase));
+        assert_eq!(IdArg::parse("0123456g"), Err(ParseHashError::Digit));
+        assert_eq!(root(&whole[..63]), Err(ParseHashError::RootLength(63)));
+    }
+}

@@ -1,0 +1,104 @@
+//! `stemedb log`: what the log recorded, in order.
+
+use std::io::Write;
+
+use serde_json::json;
+use stemedb::{Entry, Store};
+
+use super::failure::{Failure, OutputError};
+use super::timestamp::{self, TimeArg};
+use super::{Globals, open, output};
+
+/// List the entries of the log, one a line, in the order they came
+///
+/// Each line tells index, time, id and length of the body. Ranges include where they begin and
+/// exclude where they end. A time is RFC 3339 or the number that JSON calls ntp64: its upper 32
+/// bits are seconds since 1970, its lower 32 the fraction.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  stemedb log --limit 10                   The first ten
+  stemedb log --reverse --limit 10         The last ten, newest first
+  stemedb log --from 100 --to 200          Indexes 100 to 199
+  stemedb log --since 2026-11-21T00:00:00Z --json
+
+JSON, one line an entry: {index, time, ntp64, id, len}; an entry whose body was lost to damage \
+has \"hole\": true besides. ntp64 is a number of 64 bits: read it as an integer.")]
+pub(super) struct Args {
+    /// The first index to list
+    #[arg(long, value_name = "I", default_value_t = 0)]
+    from: u64,
+    /// The index to stop before
+    #[arg(long, value_name = "I")]
+    to: Option<u64>,
+    /// The time from which to list
+    #[arg(long, value_name = "T", value_parser = timestamp::parse)]
+    since: Option<TimeArg>,
+    /// The time to stop before
+    #[arg(long, value_name = "T", value_parser = timestamp::parse)]
+    until: Option<TimeArg>,
+    /// At most so many entries
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// The newest first
+    #[arg(long)]
+    reverse: bool,
+}
+
+pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
+    open::existing(globals, |store| log(store, args, globals.json))
+}
+
+fn log(store: &Store, args: &Args, as_json: bool) -> Result<(), Failure> {
+    let size = store.head().log_size;
+    let from = args.from.max(first_index(store, args.since, size)?.unwrap_or(0));
+    let until = first_index(store, args.until, size)?.unwrap_or(size);
+    let to = args.to.unwrap_or(size).min(until).max(from);
+    let limit = usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+
+    let mut out = output::stdout();
+    let width = size.saturating_sub(1).to_string().len();
+    let mut print = |entry: Entry| {
+        let line = if as_json { json_line(&entry) } else { text_line(&entry, width) };
+        writeln!(out, "{line}").map_err(OutputError)
+    };
+    let entries = store.range(from..to);
+    if args.reverse {
+        for entry in entries.rev().take(limit) {
+            print(entry?)?;
+        }
+    } else {
+        for entry in entries.take(limit) {
+            print(entry?)?;
+        }
+    }
+    output::finish(out)
+}
+
+/// The index of the first entry at or after a time.
+fn first_index(store: &Store, time: Option<TimeArg>, size: u64) -> Result<Option<u64>, Failure> {
+    let Some(time) = time else { return Ok(None) };
+    let Some(ntp64) = time.ntp64 else { return Ok(Some(size)) };
+    Ok(Some(store.index_at_time(ntp64)?))
+}
+
+fn json_line(entry: &Entry) -> String {
+    let mut line = json!({
+        "index": entry.index,
+        "time": timestamp::rfc3339(entry.time),
+        "ntp64": entry.time,
+        "id": entry.id.to_string(),
+        "len": entry.len,
+    });
+    if let (true, Some(fields)) = (entry.hole, line.as_object_mut()) {
+        fields.insert("hole".to_owned(), true.into());
+    }
+    line.to_string()
+}
+
+fn text_line(entry: &Entry, width: usize) -> String {
+    let Entry { index, id, len, .. } = entry;
+    let time = timestamp::rfc3339(entry.time);
+    let lost = if entry.hole { "  (body lost)" } else { "" };
+    format!("{index:>width$}  {time}  {id}  {len}{lost}")
+}

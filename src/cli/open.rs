@@ -1,0 +1,63 @@
+//! Opening the store that the arguments name, and closing it again.
+
+use std::path::Path;
+
+use stemedb::{Options, Store};
+
+use super::failure::Failure;
+use super::{Globals, output, progress, secret};
+
+/// Opens an existing store for `work` and closes it after.
+pub(super) fn existing<T>(
+    globals: &Globals,
+    work: impl FnOnce(&Store) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let store = open(&globals.store, Options { create: false, ..options(globals)? })?;
+    finish(store, work)
+}
+
+/// Opens a store for `work`, made now if there is none, and closes it after.
+pub(super) fn or_make<T>(
+    globals: &Globals,
+    work: impl FnOnce(&Store) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let options = Options { create: true, ..options(globals)? };
+    let new = !Store::exists(&globals.store);
+    let store = open(&globals.store, options)?;
+    if new {
+        output::note(format_args!("made a store at {}", globals.store.display()));
+    }
+    finish(store, work)
+}
+
+/// The options that the arguments ask for.
+pub(super) fn options(globals: &Globals) -> Result<Options, Failure> {
+    let secret = globals.secret_file.as_deref().map(secret::read).transpose()?;
+    Ok(Options { secret, ..Options::default() })
+}
+
+/// Opens a store and reports what opening had to do.
+pub(super) fn open(dir: &Path, options: Options) -> Result<Store, Failure> {
+    let store = progress::spin("opening the store", || Store::open(dir, options))?;
+    for remark in store.open_report().to_string().lines() {
+        output::note(remark);
+    }
+    Ok(store)
+}
+
+/// Stops a command that hashes bodies where the secret for it is missing.
+pub(super) fn require_secret(store: &Store, globals: &Globals) -> Result<(), Failure> {
+    if store.lacks_secret() {
+        return Err(Failure::SecretMissing { dir: globals.store.clone() });
+    }
+    Ok(())
+}
+
+/// Closes the store whatever came of the work, so that the next opening is quick.
+fn finish<T>(store: Store, work: impl FnOnce(&Store) -> Result<T, Failure>) -> Result<T, Failure> {
+    let outcome = work(&store);
+    let closed = store.close();
+    let value = outcome?;
+    closed?;
+    Ok(value)
+}

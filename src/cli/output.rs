@@ -1,0 +1,130 @@
+//! Printing: results to standard output, all else to standard error.
+
+use std::error::Error;
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+
+use serde_json::Value;
+
+use super::failure::{Failure, OutputError};
+
+const RED: &str = "\x1b[1;31m";
+const YELLOW: &str = "\x1b[1;33m";
+const BOLD: &str = "\x1b[1m";
+const PLAIN: &str = "\x1b[0m";
+
+/// Standard output, buffered. Call [`finish`] at the end: a failure to write is a failure.
+pub(super) fn stdout() -> BufWriter<StdoutLock<'static>> {
+    BufWriter::new(io::stdout().lock())
+}
+
+/// Writes out what is buffered.
+pub(super) fn finish(mut out: impl Write) -> Result<(), Failure> {
+    out.flush().map_err(OutputError)?;
+    Ok(())
+}
+
+/// Prints bytes as they are, and nothing else.
+pub(super) fn raw(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = stdout();
+    out.write_all(bytes).map_err(OutputError)?;
+    finish(out)
+}
+
+/// Prints one object as one line.
+pub(super) fn json(value: &Value) -> Result<(), Failure> {
+    let mut out = stdout();
+    writeln!(out, "{value}").map_err(OutputError)?;
+    finish(out)
+}
+
+/// Lays out names and values in two columns, values aligned.
+pub(super) fn table(rows: &[(&str, String)]) -> String {
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let lines: Vec<String> =
+        rows.iter().map(|(name, value)| format!("{name:<width$}  {value}\n")).collect();
+    lines.concat()
+}
+
+/// Prints text to standard error as it is.
+pub(super) fn aside(text: &str) {
+    // Nobody is left to tell if standard error is closed.
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Says something beside the result, on standard error.
+pub(super) fn note(text: impl std::fmt::Display) {
+    say("note", YELLOW, &text.to_string());
+}
+
+/// Says why the command failed, with all its causes.
+pub(super) fn error(error: &dyn Error) {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let reason = error.to_string();
+        // Some errors of the system repeat themselves as their own cause.
+        if !text.ends_with(&reason) {
+            text = format!("{text}: {reason}");
+        }
+        cause = error.source();
+    }
+    say("error", RED, &text);
+}
+
+/// A heading, bold where a person sees it.
+pub(super) fn heading(text: &str, terminal: bool) -> String {
+    if terminal && colours() { format!("{BOLD}{text}{PLAIN}") } else { text.to_owned() }
+}
+
+fn say(label: &str, colour: &str, text: &str) {
+    let mut err = io::stderr().lock();
+    // Nobody is left to tell if standard error is closed.
+    let _ = if err.is_terminal() && colours() {
+        writeln!(err, "{colour}{label}:{PLAIN} {text}")
+    } else {
+        writeln!(err, "{label}: {text}")
+    };
+}
+
+/// Whether colours are wanted at all, by the convention of no-color.org.
+fn colours() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// A count of bytes as people read it.
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+pub(super) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    let mut value = count as f64 / 1024.0;
+    let mut units = UNITS.iter();
+    let mut unit = units.next();
+    while value >= 1024.0 {
+        let Some(next) = units.next() else { break };
+        value /= 1024.0;
+        unit = Some(next);
+    }
+    format!("{value:.1} {}", unit.unwrap_or(&""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_read_well() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1024), "1.0 KiB");
+        assert_eq!(bytes(5 << 20), "5.0 MiB");
+        assert_eq!(bytes(u64::MAX), "16384.0 PiB");
+    }
+
+    #[test]
+    fn a_table_is_aligned() {
+        let rows = [("a", "1".to_owned()), ("long", "2".to_owned())];
+        assert_eq!(table(&rows), "a     1\nlong  2\n");
+    }
+}

@@ -1,0 +1,68 @@
+//! Progress of what can take over a second, shown on a terminal only.
+
+use std::io::{self, IsTerminal};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// What is over sooner shows nothing: a bar that flashes by tells nobody anything.
+const PATIENCE: Duration = Duration::from_secs(1);
+const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
+
+/// A bar over `len` bytes, or an hourglass where the length is unknown.
+pub(super) fn bytes(len: Option<u64>) -> ProgressBar {
+    let bar = match len {
+        Some(len) => ProgressBar::new(len)
+            .with_style(style("{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} to go")),
+        None => ProgressBar::new_spinner().with_style(style("{spinner} {bytes}, {bytes_per_sec}")),
+    };
+    bar.set_draw_target(target());
+    bar
+}
+
+/// A bar over a count that is told as the work goes on.
+pub(super) fn count(what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new(0)
+        .with_style(style("{msg} {bar:30} {human_pos} of {human_len}, {eta} to go"))
+        .with_message(what);
+    bar.set_draw_target(target());
+    bar
+}
+
+/// Does `work` and shows that it goes on once it takes longer than a second.
+pub(super) fn spin<T>(what: &'static str, work: impl FnOnce() -> T) -> T {
+    if !io::stderr().is_terminal() {
+        return work();
+    }
+    let (done, waiting) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            if waiting.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                let spinner = ProgressBar::new_spinner()
+                    .with_style(style("{spinner} {msg}, {elapsed}"))
+                    .with_message(what);
+                while waiting.recv_timeout(REDRAW_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                    spinner.tick();
+                }
+                spinner.finish_and_clear();
+            }
+        });
+        let outcome = work();
+        drop(done);
+        outcome
+    })
+}
+
+fn target() -> ProgressDrawTarget {
+    if io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}

@@ -1,0 +1,49 @@
+//! `stemedb root`: what the store commits to.
+
+use serde_json::{Value, json};
+use stemedb::Head;
+
+use super::failure::Failure;
+use super::input::to_hex;
+use super::{Globals, open, output};
+
+/// Show what the store commits to: how much it holds, and its two roots
+///
+/// The set root depends on the assertions alone: stores that hold the same ones have the same,
+/// in whatever order they came. The log root commits to their order and times in this log.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  stemedb root
+  stemedb root --json | jq -r .set_root
+
+JSON: {count, set_root, log_size, log_root}")]
+pub(super) struct Args {}
+
+pub(super) fn run(_: &Args, globals: &Globals) -> Result<(), Failure> {
+    let head = open::existing(globals, |store| Ok(store.head()))?;
+    if globals.json {
+        return output::json(&Value::Object(fields(&head)));
+    }
+    output::raw(output::table(&rows(&head)).as_bytes())
+}
+
+/// A head as fields of JSON.
+pub(super) fn fields(head: &Head) -> serde_json::Map<String, Value> {
+    let mut fields = serde_json::Map::new();
+    fields.insert("count".to_owned(), json!(head.count));
+    fields.insert("set_root".to_owned(), json!(to_hex(&head.set_root)));
+    fields.insert("log_size".to_owned(), json!(head.log_size));
+    fields.insert("log_root".to_owned(), json!(to_hex(&head.log_root)));
+    fields
+}
+
+/// A head as rows of a table.
+pub(super) fn rows(head: &Head) -> [(&'static str, String); 4] {
+    [
+        ("count", head.count.to_string()),
+        ("set root", to_hex(&head.set_root)),
+        ("log size", head.log_size.to_string()),
+        ("log root", to_hex(&head.log_root)),
+    ]
+}

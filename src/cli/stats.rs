@@ -1,0 +1,115 @@
+//! `stemedb stats`: how big everything is.
+
+use serde_json::{Value, json};
+use stemedb::Stats;
+
+use super::failure::Failure;
+use super::input::to_hex;
+use super::{Globals, open, output, picture, timestamp};
+
+/// Show sizes, bytes an assertion in each structure, segments, checkpoints, times, and a picture
+///
+/// The picture shows how full the 256 top subtrees of the set tree are, by the first two hex
+/// digits of the ids: hashes spread evenly, so an uneven picture is a remarkable store.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  stemedb stats
+  stemedb stats --json | jq .bytes_per_assertion
+
+JSON: {count, set_root, log_size, log_root, holes, store_id, epoch, generation, secret, \
+segments, checkpoints, bytes: {log, spare, history, checkpoints, aside, memory}, \
+bytes_per_assertion: {log, history, checkpoints, memory}, first_time, last_time, \
+checkpoint_time, subtrees}; subtrees is the 256 counts")]
+pub(super) struct Args {}
+
+pub(super) fn run(_: &Args, globals: &Globals) -> Result<(), Failure> {
+    let stats = open::existing(globals, |store| Ok(store.stats()?))?;
+    if globals.json {
+        return output::json(&as_json(&stats));
+    }
+    output::raw(as_text(&stats).as_bytes())
+}
+
+fn as_json(stats: &Stats) -> Value {
+    let each = |bytes| each(bytes, stats.head.count);
+    let time = |time: Option<u64>| time.map(timestamp::rfc3339);
+    let mut fields = super::root::fields(&stats.head);
+    let more = json!({
+        "holes": stats.holes,
+        "store_id": short_hex(&stats.store_id),
+        "epoch": stats.epoch,
+        "generation": stats.generation,
+        "secret": stats.secret,
+        "segments": stats.segments,
+        "checkpoints": stats.checkpoints,
+        "bytes": {
+            "log": stats.log_bytes,
+            "spare": stats.spare_bytes,
+            "history": stats.history_bytes,
+            "checkpoints": stats.checkpoint_bytes,
+            "aside": stats.aside_bytes,
+            "memory": stats.memory_bytes,
+        },
+        "bytes_per_assertion": {
+            "log": each(stats.log_bytes),
+            "history": each(stats.history_bytes),
+            "checkpoints": each(stats.checkpoint_bytes),
+            "memory": each(stats.memory_bytes),
+        },
+        "first_time": time(stats.first_time),
+        "last_time": time(stats.last_time),
+        "checkpoint_time": time(stats.checkpoint_time),
+        "subtrees": stats.subtrees.to_vec(),
+    });
+    if let Value::Object(more) = more {
+        fields.extend(more);
+    }
+    Value::Object(fields)
+}
+
+fn as_text(stats: &Stats) -> String {
+    let size = |bytes| match each(bytes, stats.head.count) {
+        Some(each) => format!("{:>10}  {each:>8.1} B an assertion", output::bytes(bytes)),
+        None => format!("{:>10}", output::bytes(bytes)),
+    };
+    let time = |time: Option<u64>| time.map_or_else(|| "none".to_owned(), timestamp::rfc3339);
+    let mut rows = vec![
+        ("store id", short_hex(&stats.store_id)),
+        ("epoch", stats.epoch.to_string()),
+        ("secret", if stats.secret { "needed" } else { "none" }.to_owned()),
+    ];
+    rows.extend(super::root::rows(&stats.head));
+    rows.extend([
+        ("holes", stats.holes.to_string()),
+        ("first time", time(stats.first_time)),
+        ("last time", time(stats.last_time)),
+        ("log", format!("{}, {} segment(s)", size(stats.log_bytes), stats.segments)),
+        ("spare", format!("{:>10}", output::bytes(stats.spare_bytes))),
+        ("history", size(stats.history_bytes)),
+        ("checkpoints", format!("{}, {} file(s)", size(stats.checkpoint_bytes), stats.checkpoints)),
+        ("checkpointed", time(stats.checkpoint_time)),
+        ("kept aside", format!("{:>10}", output::bytes(stats.aside_bytes))),
+        ("memory", size(stats.memory_bytes)),
+    ]);
+    let picture = picture::draw(&stats.subtrees);
+    format!(
+        "{}\nids by their first two digits, the fullest with {}:\n{picture}",
+        output::table(&rows),
+        stats.subtrees.iter().max().unwrap_or(&0)
+    )
+}
+
+/// Bytes an assertion, to a tenth.
+#[expect(clippy::cast_precision_loss, reason = "shown to a tenth of a byte")]
+fn each(bytes: u64, count: u64) -> Option<f64> {
+    (count > 0).then(|| (bytes as f64 / count as f64 * 10.0).round() / 10.0)
+}
+
+fn short_hex(id: &[u8; 16]) -> String {
+    let mut hash = [0; 32];
+    for (byte, from) in hash.iter_mut().zip(id) {
+        *byte = *from;
+    }
+    to_hex(&hash).chars().take(32).collect()
+}

@@ -1,0 +1,245 @@
+//! Why an operation on a store failed: one type for each operation.
+
+use std::path::PathBuf;
+
+use stemedb_merkle::{
+    ArchiveError, AssertionId,
+    history::{ProveError, ReadNodeError},
+};
+use stemedb_wal::{
+    checkpoint::WriteError,
+    error::{Damage, DiskError, OpenError as LogOpenError, ReadError as LogReadError},
+    identity::IdentityError,
+    tiles::TileError,
+};
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// There is no store, and none was to be made.
+    #[error(
+        "no store at {}: make one with `stemedb init`, or name another with --store",
+        dir.display()
+    )]
+    Missing {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// There is a store already, and a new one was to be made.
+    #[error("there is a store at {} already", dir.display())]
+    AlreadyThere {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// Another process, or another part of this one, has it open.
+    #[error("the store at {} is in use by another process: close it there first", dir.display())]
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The identity can't be read, or the secret is another.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The disk says no.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Bytes that were durable are not what was written. Never repaired without being asked.
+    #[error(
+        "{0}. These bytes were durable, so this is damage and not a torn write: put back the file \
+         from a copy, or run `stemedb repair`"
+    )]
+    Damaged(Damage),
+    /// The log can't be opened.
+    #[error(transparent)]
+    Log(LogOpenError),
+    /// A body that opening read does not hash to its id.
+    #[error(
+        "entry {index}: the body does not hash to its id {id}; put back the file from a copy, or \
+         run `stemedb repair`"
+    )]
+    WrongId {
+        /// The entry.
+        index: u64,
+        /// The id that it says.
+        id: AssertionId,
+    },
+    /// The system has no thread to spare.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+}
+
+impl OpenError {
+    /// Whether the store is damaged: what `stemedb repair` is for.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged(_) | Self::WrongId { .. } => true,
+            Self::Log(error) => !matches!(error, LogOpenError::Disk(_)),
+            Self::Identity(error) => {
+                matches!(error, IdentityError::Damaged { .. } | IdentityError::Missing { .. })
+            }
+            _ => false,
+        }
+    }
+}
+
+impl From<LogOpenError> for OpenError {
+    fn from(error: LogOpenError) -> Self {
+        match error {
+            LogOpenError::Disk(error) => Self::Disk(error),
+            LogOpenError::Damaged(damage) => Self::Damaged(damage),
+            error => Self::Log(error),
+        }
+    }
+}
+
+/// Why nothing was appended.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// The log refused it.
+    #[error(transparent)]
+    Log(#[from] stemedb_wal::error::AppendError),
+    /// Ids can't be made without the secret.
+    #[error("this store has a secret, and without it no body can be appended: give its file")]
+    SecretMissing,
+}
+
+/// Why something could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The log could not be read; damage and lost bodies are among this.
+    #[error(transparent)]
+    Log(#[from] LogReadError),
+    /// A part of the restart checkpoint could not be read.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// The bytes are not those that the id was made of.
+    #[error(
+        "entry {index}: the body does not hash to its id {id}; put back the file from a copy, or \
+         run `stemedb repair`"
+    )]
+    WrongId {
+        /// The entry.
+        index: u64,
+        /// The id that it says.
+        id: AssertionId,
+    },
+    /// Ids can't be checked without the secret.
+    #[error("this store has a secret, and without it no body can be checked: give its file")]
+    SecretMissing,
+    /// The trees can't be kept up, because the restart checkpoint is damaged.
+    #[error(
+        "{0}. Everything appended is in the log: reopen the store to rebuild the trees from it"
+    )]
+    Behind(ArchiveError),
+}
+
+impl ReadError {
+    /// Whether the store is damaged, as opposed to busy or misused.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Log(error) => {
+                matches!(error, LogReadError::Damaged(_) | LogReadError::Hole { .. })
+            }
+            Self::Archive(_) | Self::WrongId { .. } | Self::Behind(_) => true,
+            Self::SecretMissing => false,
+        }
+    }
+}
+
+/// Why a node of the history tree could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// A tile could not be read.
+    #[error(transparent)]
+    Tile(#[from] TileError),
+    /// An entry of the log could not be read.
+    #[error(transparent)]
+    Entry(#[from] LogReadError),
+}
+
+/// Why a history proof or an old root could not be made.
+pub type HistoryError = ProveError<ReadNodeError<NodeError>>;
+
+/// Why a prefix does not name an id.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResolveError {
+    /// It is no prefix of an id.
+    #[error("an id is 64 lowercase hex digits, or at least the first 8 of them, not {prefix:?}")]
+    Malformed {
+        /// What was given.
+        prefix: String,
+    },
+    /// No id begins so.
+    #[error("no id in the store begins with {prefix}")]
+    NotFound {
+        /// What was given.
+        prefix: String,
+    },
+    /// Several ids begin so.
+    #[error("several ids begin with {prefix}, among them {first} and {second}: give more digits")]
+    Ambiguous {
+        /// What was given.
+        prefix: String,
+        /// One of them.
+        first: AssertionId,
+        /// The next one.
+        second: AssertionId,
+    },
+    /// The store could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// Why no restart checkpoint was written. The store goes on without.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// It can't be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The tiles of the history can't be synced.
+    #[error(transparent)]
+    TileSync(#[from] TileError),
+    /// A file can't be set aside.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The trees are not current.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The store is closed or its writer failed.
+    #[error(transparent)]
+    Log(#[from] stemedb_wal::error::AppendError),
+    /// Some tiles of the history could not be written yet.
+    #[error("the tiles of the history could not be written: {0}")]
+    Tiles(DiskError),
+}
+
+/// Why a store was not closed cleanly. All that was acknowledged is in the log.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseError {
+    /// The log could not be closed.
+    #[error(transparent)]
+    Log(#[from] stemedb_wal::error::AppendError),
+    /// The mark of the clean close could not be written.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+}
+
+/// Why a store could not be repaired. Whatever was done so far is complete in itself, and repairing
+/// can be tried again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RepairError {
+    /// There is nothing to repair, or it is in use, or it has another secret.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The log can't be repaired.
+    #[error(transparent)]
+    Log(#[from] stemedb_wal::repair::RepairError),
+}

@@ -1,0 +1,433 @@
+//! A store: a durable log of assertions, with a root over what it holds and one over its history.
+
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use stemedb_merkle::{AssertionId, Hash};
+use stemedb_wal::{
+    checkpoint::Checkpoint,
+    clock::{LogClock, World},
+    commit::{
+        Committer, Outcome, Pending as LogPending, Receipt as LogReceipt, Submission, commit,
+    },
+    disk::{DirLock, Disk},
+    error::AppendError as LogAppendError,
+    identity::Identity,
+    log::{Log, LogReader},
+    tiles::TileFile,
+};
+
+use crate::{
+    engine::{Engine, Published},
+    error::{AppendError, CheckpointError, CloseError, OpenError},
+    options::{Hashing, Options},
+};
+
+mod background;
+mod check;
+mod checkpoint;
+mod entries;
+mod history;
+mod open;
+mod read;
+mod repair;
+mod snapshot;
+mod stats;
+mod system;
+mod watch;
+
+pub use self::{
+    check::{CheckReport, Depth, Fault, Progress},
+    checkpoint::CheckpointReport,
+    entries::{Entries, Entry},
+    open::{OpenReport, Remark},
+    repair::{RepairReport, repair, repair_on},
+    snapshot::{Ids, Snapshot, SnapshotDiff},
+    stats::Stats,
+    watch::Watch,
+};
+
+/// A durable, append-only set of assertions, content-addressed.
+///
+/// All methods can be called from any number of threads. Appends return once they are durable;
+/// reads see everything that was acknowledged, and are never held up by a sync.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// use stemedb::{Options, Store};
+///
+/// let store = Store::open(dir.path(), Options::default())?;
+/// let receipt = store.append(b"the sky is blue")?;
+/// assert_eq!(store.get(&receipt.id)?.as_deref(), Some(&b"the sky is blue"[..]));
+///
+/// let root = store.root();
+/// let proof = store.prove(&receipt.id)?;
+/// assert_eq!(proof.verify(&root)?, stemedb::Presence::Present);
+/// store.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Store {
+    writer: Arc<Writer>,
+    published: Arc<Published>,
+    reader: LogReader,
+    hashing: Hashing,
+    shared: Arc<Shared>,
+    background: Option<background::Background>,
+    report: OpenReport,
+    dir: PathBuf,
+}
+
+/// What the threads of a store share beside the writer.
+#[derive(Debug)]
+struct Shared {
+    disk: Arc<dyn Disk>,
+    reader: LogReader,
+    tiles: TileFile,
+    options: Options,
+    identity: Mutex<Identity>,
+    /// The restart checkpoint that the set tree lies in.
+    checkpoint: Mutex<Option<Checkpoint>>,
+    /// The log's fill when the last checkpoint was written.
+    checkpointed: Mutex<u64>,
+    _lock: Box<dyn DirLock>,
+}
+
+/// Who writes: threads of its own, or whoever appends.
+#[derive(Debug)]
+enum Writer {
+    Threads(Mutex<Option<Arc<Committer<Engine>>>>),
+    Inline(Mutex<Option<Box<InlineWriter>>>),
+}
+
+#[derive(Debug)]
+struct InlineWriter {
+    log: Log,
+    engine: Engine,
+    clock: LogClock,
+}
+
+/// The acknowledgement of an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The assertion's id.
+    pub id: AssertionId,
+    /// Its index in the log.
+    pub index: u64,
+    /// The time at which the log took it in, NTP64.
+    pub time: u64,
+    /// Where its body is, in bytes from the start of the log.
+    pub position: u64,
+    /// Whether it was held already: index, time and position are then those of the first time.
+    pub duplicate: bool,
+}
+
+/// What a store holds, at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// How many assertions.
+    pub count: u64,
+    /// The root over them.
+    pub set_root: Hash,
+    /// How many entries the log has: more than `count` only if bodies were lost to damage.
+    pub log_size: u64,
+    /// The root over its history.
+    pub log_root: Hash,
+    /// The time of the last entry, NTP64; 0 if there is none.
+    pub last_time: u64,
+}
+
+/// Appends under way; see [`Store::submit`].
+#[derive(Debug)]
+#[must_use = "waiting tells whether they are durable"]
+pub struct Pending(Vec<PendingState>);
+
+#[derive(Debug)]
+enum PendingState {
+    Waiting(LogPending),
+    Done(Result<Vec<Receipt>, AppendError>),
+}
+
+/// How many bytes of bodies are handed to the writer at once, and written all or none: while it
+/// works on them, the ids of the next are computed.
+const SUBMISSION_LEN_MAX: usize = 16 << 20;
+
+impl Pending {
+    /// Waits until all of them are durable.
+    ///
+    /// # Errors
+    ///
+    /// See [`AppendError`].
+    pub fn wait(self) -> Result<Vec<Receipt>, AppendError> {
+        let mut receipts = Vec::new();
+        for part in self.0 {
+            match part {
+                PendingState::Waiting(pending) => {
+                    receipts.extend(pending.wait()?.into_iter().map(Receipt::from));
+                }
+                PendingState::Done(done) => receipts.extend(done?),
+            }
+        }
+        Ok(receipts)
+    }
+}
+
+impl From<LogReceipt> for Receipt {
+    fn from(receipt: LogReceipt) -> Self {
+        Self {
+            id: AssertionId(receipt.id),
+            index: receipt.index,
+            time: receipt.time,
+            position: receipt.position,
+            duplicate: receipt.outcome == Outcome::Duplicate,
+        }
+    }
+}
+
+impl Store {
+    /// Whether a directory has a store in it.
+    pub fn exists(dir: impl AsRef<Path>) -> bool {
+        open::exists(dir.as_ref())
+    }
+
+    /// Opens the store in a directory, or makes one.
+    ///
+    /// Takes time in proportion to what was appended since the last restart checkpoint. Whatever a
+    /// crash left behind is put in order; [`open_report`](Self::open_report) tells.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`]. The store is as it was.
+    pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
+        open::open_dir(dir.as_ref(), options)
+    }
+
+    /// Opens the store on a disk of any kind, with clock and randomness from outside.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`].
+    pub fn open_on(disk: Arc<dyn Disk>, world: World, options: Options) -> Result<Self, OpenError> {
+        open::open_on(disk, world, options)
+    }
+
+    /// The directory of the store.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What opening found worth telling.
+    pub fn open_report(&self) -> &OpenReport {
+        &self.report
+    }
+
+    /// Whether the store has a secret that was not given: bodies can then be neither appended nor
+    /// checked.
+    pub fn lacks_secret(&self) -> bool {
+        matches!(self.hashing, Hashing::SecretMissing)
+    }
+
+    /// Appends an assertion and waits until it is durable.
+    ///
+    /// One that is held already is not written again; its first receipt comes back.
+    ///
+    /// # Errors
+    ///
+    /// See [`AppendError`]. Nothing was acknowledged; after a failing disk only reopening tells
+    /// whether it is there.
+    pub fn append(&self, body: &[u8]) -> Result<Receipt, AppendError> {
+        let mut submission = Submission::with_capacity(1, body.len());
+        submission.push(self.id(body)?, body);
+        first(Pending(vec![self.enqueue(submission)]).wait())
+    }
+
+    /// Appends assertions together and waits until all are durable. A crash keeps all of them or
+    /// none if they have at most 16 MiB together; of more it may keep the first ones.
+    ///
+    /// # Errors
+    ///
+    /// See [`AppendError`]. None was acknowledged.
+    pub fn append_batch(
+        &self,
+        bodies: impl IntoIterator<Item = impl AsRef<[u8]>>,
+    ) -> Result<Vec<Receipt>, AppendError> {
+        self.submit(bodies).wait()
+    }
+
+    /// Queues assertions to be appended together, and returns at once unless the queue is full.
+    pub fn submit(&self, bodies: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Pending {
+        let mut parts = Vec::new();
+        let mut submission = Submission::new();
+        for body in bodies {
+            let body = body.as_ref();
+            if !submission.is_empty() && submission.bytes_len() + body.len() > SUBMISSION_LEN_MAX {
+                parts.push(self.enqueue(std::mem::take(&mut submission)));
+            }
+            match self.id(body) {
+                Ok(id) => submission.push(id, body),
+                Err(error) => {
+                    parts.push(PendingState::Done(Err(error)));
+                    return Pending(parts);
+                }
+            }
+        }
+        parts.push(self.enqueue(submission));
+        Pending(parts)
+    }
+
+    /// Appends an assertion; the future is done when it is durable. It is queued at the first poll,
+    /// and dropping the future after that does not undo it. Any runtime will do.
+    ///
+    /// # Errors
+    ///
+    /// See [`AppendError`].
+    pub fn append_async(
+        &self,
+        body: Vec<u8>,
+    ) -> impl Future<Output = Result<Receipt, AppendError>> + Send + 'static + use<> {
+        let id = self.id(&body);
+        let writer = Arc::clone(&self.writer);
+        async move {
+            let id = id?;
+            let receipt = match &*writer {
+                Writer::Threads(committer) => {
+                    let append = lock(committer)
+                        .as_ref()
+                        .map(|committer| committer.append_async(id, body))
+                        .ok_or(LogAppendError::Closed)?;
+                    append.await?
+                }
+                Writer::Inline(_) => {
+                    let receipts = writer.commit_inline(&Submission::one(id, body))?;
+                    receipts.into_iter().next().ok_or(LogAppendError::Closed)?
+                }
+            };
+            Ok(receipt.into())
+        }
+    }
+
+    fn id(&self, body: &[u8]) -> Result<Hash, AppendError> {
+        self.hashing.id(body).map(|id| id.0).ok_or(AppendError::SecretMissing)
+    }
+
+    fn enqueue(&self, submission: Submission) -> PendingState {
+        match &*self.writer {
+            Writer::Threads(committer) => {
+                // Not under the lock: the queue may be full.
+                let committer = lock(committer).clone();
+                match committer {
+                    Some(committer) => PendingState::Waiting(committer.submit(submission)),
+                    None => PendingState::Done(Err(LogAppendError::Closed.into())),
+                }
+            }
+            Writer::Inline(_) => {
+                let receipts = self.writer.commit_inline(&submission);
+                PendingState::Done(
+                    receipts
+                        .map(|receipts| receipts.into_iter().map(Receipt::from).collect())
+                        .map_err(AppendError::from),
+                )
+            }
+        }
+    }
+
+    /// Writes a restart checkpoint now, so that the next opening is fast. Appends go on meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// See [`CheckpointError`]. The store goes on with the one before.
+    pub fn checkpoint(&self) -> Result<CheckpointReport, CheckpointError> {
+        checkpoint::write(&self.writer, &self.shared)
+    }
+
+    /// Closes the store: what waits is written, and where the log ends is written down, so that a
+    /// log that lost its end is noticed. Dropping a store does the same with nobody to be told.
+    ///
+    /// # Errors
+    ///
+    /// See [`CloseError`]. All that was acknowledged is durable all the same.
+    pub fn close(mut self) -> Result<(), CloseError> {
+        self.shut()
+    }
+
+    fn shut(&mut self) -> Result<(), CloseError> {
+        if let Some(background) = self.background.take() {
+            background.stop();
+        }
+        let tail = self.published.view().reached.next_index - *lock(&self.shared.checkpointed);
+        if self.shared.options.threads && tail > background::TAIL_LEN_AT_CLOSE_MAX {
+            // Failing that, the next opening replays more of the log.
+            let _ = self.checkpoint();
+        }
+        let Some(mark) = self.writer.close() else { return Ok(()) };
+        let mark = mark?;
+        lock(&self.shared.identity)
+            .save_clean(self.shared.disk.as_ref(), open::clean_mark(mark))?;
+        Ok(())
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // Nobody is left to be told; what was acknowledged is durable.
+        let _ = self.shut();
+    }
+}
+
+impl Writer {
+    /// Commits with the caller's own thread.
+    fn commit_inline(&self, submission: &Submission) -> Result<Vec<LogReceipt>, LogAppendError> {
+        let Self::Inline(writer) = self else { return Err(LogAppendError::Closed) };
+        let mut writer = lock(writer);
+        let writer = writer.as_mut().ok_or(LogAppendError::Closed)?;
+        let now = open::reserve(&mut writer.clock);
+        let submissions = std::slice::from_ref(submission);
+        let results = commit(&mut writer.log, &mut writer.engine, now, submissions);
+        results.into_iter().next().unwrap_or(Err(LogAppendError::Closed))
+    }
+
+    /// Runs something between two commits.
+    fn call<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Log, &mut Engine) -> R + Send + 'static,
+    ) -> Result<R, LogAppendError> {
+        match self {
+            Self::Threads(committer) => {
+                let committer = lock(committer).clone().ok_or(LogAppendError::Closed)?;
+                committer.call(work)
+            }
+            Self::Inline(writer) => {
+                let mut writer = lock(writer);
+                let writer = writer.as_mut().ok_or(LogAppendError::Closed)?;
+                Ok(work(&mut writer.log, &mut writer.engine))
+            }
+        }
+    }
+
+    /// Ends it; `None` if that was done before.
+    fn close(&self) -> Option<Result<stemedb_wal::log::Watermark, LogAppendError>> {
+        match self {
+            Self::Threads(committer) => {
+                let committer = lock(committer).take()?;
+                // Background threads, which hold it too, have been stopped.
+                Some(match Arc::try_unwrap(committer) {
+                    Ok(committer) => committer.close().0,
+                    Err(_) => Err(LogAppendError::Closed),
+                })
+            }
+            Self::Inline(writer) => Some(lock(writer).take()?.log.close()),
+        }
+    }
+}
+
+fn first(receipts: Result<Vec<Receipt>, AppendError>) -> Result<Receipt, AppendError> {
+    receipts?.into_iter().next().ok_or(AppendError::Log(LogAppendError::Closed))
+}
+
+/// Locks a mutex. What it guards is whole even if a thread died with it: each change is one step.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

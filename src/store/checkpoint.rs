@@ -1,0 +1,193 @@
+//! Writing restart checkpoints while appends go on.
+
+use std::{path::PathBuf, sync::Arc};
+
+use stemedb_merkle::{Hash, MerkleTree, Snapshot, history::History};
+use stemedb_wal::{
+    checkpoint::{self, Beside, Checkpoint, CheckpointFault, Covered, WriteError},
+    commit::Index as _,
+    log::{HoleEntry, Log, Watermark},
+};
+
+use super::{Shared, Writer, lock};
+use crate::{
+    engine::{Engine, Published},
+    error::{CheckpointError, ReadError},
+};
+
+/// What writing a checkpoint came to.
+#[derive(Clone, Debug)]
+pub struct CheckpointReport {
+    /// The file written; an earlier one if nothing was appended since.
+    pub path: PathBuf,
+    /// How many bytes it has.
+    pub bytes: u64,
+    /// How many assertions all files of the checkpoint cover together.
+    pub count: u64,
+    /// How many entries of the log.
+    pub log_size: u64,
+}
+
+/// What a checkpoint is of: all of it from between two commits.
+struct Moment {
+    tree: Snapshot,
+    history: History,
+    holes: Vec<(Hash, HoleEntry)>,
+    reached: Watermark,
+}
+
+/// Entries that are still to be caught up with when the writer is stopped for the change of trees.
+const CATCH_UP_LEN_MAX: usize = 512;
+
+/// Writes a checkpoint and lets the set tree go on from it.
+pub(super) fn write(writer: &Writer, shared: &Shared) -> Result<CheckpointReport, CheckpointError> {
+    // One at a time.
+    let mut current = lock(&shared.checkpoint);
+    let moment = writer.call(|log, engine| {
+        if let Some(error) = engine.failure() {
+            return Err(CheckpointError::Read(ReadError::Behind(error.clone())));
+        }
+        if let Some(error) = engine.tiles_failure() {
+            return Err(CheckpointError::Tiles(error.clone()));
+        }
+        engine.begin_journal();
+        Ok(Moment {
+            tree: engine.tree().snapshot(),
+            history: engine.history().clone(),
+            holes: engine.holes(),
+            reached: log.durable(),
+        })
+    })??;
+    let written = write_and_rebase(writer, shared, &moment, &mut current);
+    let ended = writer.call(|_, engine| engine.end_journal());
+    let report = written?;
+    ended?;
+    Ok(report)
+}
+
+fn write_and_rebase(
+    writer: &Writer,
+    shared: &Shared,
+    moment: &Moment,
+    current: &mut Option<Checkpoint>,
+) -> Result<CheckpointReport, CheckpointError> {
+    if let Some(present) = current.as_ref()
+        && present.covered().next_index == moment.reached.next_index
+        && present.covered().set_root == moment.tree.root()
+    {
+        return Ok(report(present, shared));
+    }
+    shared.tiles.sync()?;
+    let written = write_files(moment, current.as_ref(), shared);
+    let written = match written {
+        Err(WriteError::Archive(error)) => {
+            // What it stands on is damaged: the next opening rebuilds it.
+            if let Some(present) = current.take() {
+                let fault = CheckpointFault::Archive(error.clone());
+                present.set_aside(shared.disk.as_ref(), &fault)?;
+            }
+            return Err(WriteError::Archive(error).into());
+        }
+        written => written?,
+    };
+    let report = report(&written, shared);
+    *lock(&shared.checkpointed) = moment.reached.next_index;
+    let rebased = rebase(writer, moment, &written);
+    *current = Some(written);
+    rebased?;
+    Ok(report)
+}
+
+fn report(checkpoint: &Checkpoint, shared: &Shared) -> CheckpointReport {
+    let (name, bytes) = checkpoint.file_sizes().pop().unwrap_or_default();
+    CheckpointReport {
+        path: shared.disk.path(&name),
+        bytes,
+        count: checkpoint.covered().count,
+        log_size: checkpoint.covered().next_index,
+    }
+}
+
+fn write_files(
+    moment: &Moment,
+    present: Option<&Checkpoint>,
+    shared: &Shared,
+) -> Result<Checkpoint, WriteError> {
+    let disk = shared.disk.as_ref();
+    let in_place = !shared.options.load_checkpoints;
+    let covered = covered(moment, shared)?;
+    let beside = Beside { history: moment.history.pending(), holes: moment.holes.clone() };
+    if let Some(present) = present
+        && let Some(kept) = present.deltas_to_keep(covered.count)
+    {
+        let changes = moment.tree.changes(present.position_of(kept), kept)?;
+        checkpoint::write_delta(disk, present, kept, &covered, &changes, &beside, in_place)
+    } else {
+        let entries = moment.tree.iter();
+        checkpoint::write_base(disk, &covered, entries, &beside, in_place, &mut |_| {})
+    }
+}
+
+fn covered(moment: &Moment, shared: &Shared) -> Result<Covered, WriteError> {
+    let identity = lock(&shared.identity).clone();
+    let (last_time, last_id) = match moment.reached.next_index.checked_sub(1) {
+        Some(last) => shared.last_entry(last)?,
+        None => Default::default(),
+    };
+    Ok(Covered {
+        store_id: identity.store_id,
+        generation: identity.generation,
+        position: moment.reached.position,
+        next_index: moment.reached.next_index,
+        count: moment.tree.len(),
+        set_root: moment.tree.root(),
+        top_hash: moment.tree.top_hash(),
+        history_root: moment.history.root(),
+        last_time,
+        last_id,
+    })
+}
+
+impl Shared {
+    /// Time and id of an entry of the log.
+    fn last_entry(&self, index: u64) -> Result<(u64, Hash), WriteError> {
+        let entry = self.reader.entry_at(index).map_err(std::io::Error::other)?;
+        Ok((entry.time, entry.id))
+    }
+}
+
+/// Lets the set tree go on from the new checkpoint, which frees the memory of all that is in it.
+fn rebase(writer: &Writer, moment: &Moment, written: &Checkpoint) -> Result<(), CheckpointError> {
+    let mut tree = MerkleTree::from_archive(written.archive(), moment.tree.top_hash());
+    loop {
+        let later = writer.call(|_, engine| engine.take_journal())?;
+        tree.insert_batch(&later).map_err(ReadError::Archive)?;
+        if later.len() <= CATCH_UP_LEN_MAX {
+            break;
+        }
+    }
+    let former = writer.call(move |log, engine| change_trees(log, engine, tree))??;
+    // Freeing it takes a while, which no append waits for.
+    drop(former);
+    Ok(())
+}
+
+/// Between two commits: the new tree takes in the last entries and takes the old one's place.
+fn change_trees(
+    log: &Log,
+    engine: &mut Engine,
+    mut tree: MerkleTree,
+) -> Result<MerkleTree, CheckpointError> {
+    tree.insert_batch(&engine.take_journal()).map_err(ReadError::Archive)?;
+    if tree.root() != engine.tree().root() {
+        return Err(WriteError::OtherRoot.into());
+    }
+    let former = engine.replace_tree(tree);
+    engine.publish(log.durable());
+    Ok(former)
+}
+
+/// Whether a checkpoint is due.
+pub(super) fn tail_len(published: &Arc<Published>, shared: &Shared) -> u64 {
+    published.view().reached.next_index.saturating_sub(*lock(&shared.checkpointed))
+}

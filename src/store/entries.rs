@@ -1,0 +1,126 @@
+//! The log's entries, in order.
+
+use std::ops::{Bound, Range, RangeBounds};
+
+use stemedb_merkle::AssertionId;
+use stemedb_wal::log::{Entries as LogEntries, Placed};
+
+use super::Store;
+use crate::error::ReadError;
+
+/// One entry of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its index, from 0.
+    pub index: u64,
+    /// The time at which the log took it in, NTP64.
+    pub time: u64,
+    /// The assertion's id.
+    pub id: AssertionId,
+    /// The length of the body in bytes.
+    pub len: u64,
+    /// Whether the body is lost to damage, and has not come back.
+    pub hole: bool,
+}
+
+impl Entry {
+    pub(super) fn new(placed: &Placed, hole: bool) -> Self {
+        let Placed { id, index, time, len, .. } = *placed;
+        Self { index, time, id: AssertionId(id), len: u64::from(len), hole }
+    }
+}
+
+/// Entries of the log from both ends. Ends at the first that can't be had.
+#[derive(Debug)]
+pub struct Entries<'a> {
+    store: &'a Store,
+    inner: LogEntries,
+    ended: bool,
+}
+
+impl Store {
+    /// The entries of a range of indexes, in order and from both ends.
+    pub fn range(&self, indexes: impl RangeBounds<u64>) -> Entries<'_> {
+        let start = match indexes.start_bound() {
+            Bound::Unbounded => 0,
+            Bound::Included(start) => *start,
+            Bound::Excluded(start) => start.saturating_add(1),
+        };
+        let size = self.log_size();
+        let end = match indexes.end_bound() {
+            Bound::Unbounded => size,
+            Bound::Included(end) => end.saturating_add(1).min(size),
+            Bound::Excluded(end) => (*end).min(size),
+        };
+        let indexes: Range<u64> = start.min(end)..end;
+        Entries { store: self, inner: self.reader.entries(indexes), ended: false }
+    }
+
+    /// The entries that the log took in within a range of times (NTP64), in order and from both
+    /// ends. O(log N) to find the first.
+    ///
+    /// # Errors
+    ///
+    /// If an entry that is looked at on the way is damaged, or the disk fails.
+    pub fn range_by_time(&self, times: impl RangeBounds<u64>) -> Result<Entries<'_>, ReadError> {
+        let from = match times.start_bound() {
+            Bound::Unbounded => 0,
+            Bound::Included(start) => self.index_at_time(*start)?,
+            Bound::Excluded(start) => self.index_at_time(start.saturating_add(1))?,
+        };
+        let to = match times.end_bound() {
+            Bound::Unbounded => self.log_size(),
+            Bound::Included(end) => match end.checked_add(1) {
+                Some(end) => self.index_at_time(end)?,
+                None => self.log_size(),
+            },
+            Bound::Excluded(end) => self.index_at_time(*end)?,
+        };
+        Ok(self.range(from..to))
+    }
+}
+
+impl Entries<'_> {
+    fn take(
+        &mut self,
+        placed: Option<Result<Placed, stemedb_wal::error::ReadError>>,
+    ) -> Option<Result<Entry, ReadError>> {
+        let entry = match placed? {
+            Ok(placed) => self.store.entry_of(&placed),
+            Err(error) => Err(error.into()),
+        };
+        self.ended = entry.is_err();
+        Some(entry)
+    }
+}
+
+impl Iterator for Entries<'_> {
+    type Item = Result<Entry, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let placed = self.inner.next();
+        self.take(placed)
+    }
+}
+
+impl DoubleEndedIterator for Entries<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let placed = self.inner.next_back();
+        self.take(placed)
+    }
+}
+
+impl<'a> IntoIterator for &'a Store {
+    type Item = Result<Entry, ReadError>;
+    type IntoIter = Entries<'a>;
+
+    fn into_iter(self) -> Entries<'a> {
+        self.iter()
+    }
+}

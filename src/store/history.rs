@@ -1,0 +1,97 @@
+//! The history tree of a store: roots of the past, and proofs between them.
+
+use stemedb_merkle::{
+    Hash,
+    history::{
+        ConsistencyProof, InclusionProof, LeafIndex, TileSource, TreeHead, TreeSize, leaf_hash,
+        root_at,
+        tile::{TILE_NODES, TileId},
+    },
+};
+use stemedb_wal::{log::LogReader, tiles::TileFile};
+
+use super::Store;
+use crate::error::{HistoryError, NodeError};
+
+/// Complete tiles from their file, leaves from the log.
+struct Source<'a> {
+    tiles: &'a TileFile,
+    reader: &'a LogReader,
+}
+
+impl TileSource for Source<'_> {
+    type Error = NodeError;
+
+    fn tile_node(&self, tile: TileId, slot: usize) -> Result<Hash, NodeError> {
+        let nodes = self.tiles.read(tile)?;
+        Ok(nodes.get(slot).copied().unwrap_or_default())
+    }
+
+    fn tile_nodes(&self, places: &[(TileId, usize)]) -> Result<Vec<Hash>, NodeError> {
+        let mut open: Option<(TileId, Box<[Hash; TILE_NODES]>)> = None;
+        let mut hashes = Vec::with_capacity(places.len());
+        for (tile, slot) in places {
+            let nodes = match open.take() {
+                Some((same, nodes)) if same == *tile => nodes,
+                _ => self.tiles.read(*tile)?,
+            };
+            hashes.push(nodes.get(*slot).copied().unwrap_or_default());
+            open = Some((*tile, nodes));
+        }
+        Ok(hashes)
+    }
+
+    fn leaf(&self, index: LeafIndex) -> Result<Hash, NodeError> {
+        let entry = self.reader.entry_at(index.0)?;
+        Ok(leaf_hash(entry.time, &entry.id))
+    }
+}
+
+impl Store {
+    fn source(&self) -> Source<'_> {
+        Source { tiles: &self.shared.tiles, reader: &self.reader }
+    }
+
+    /// The root over the log's whole history (RFC 9162), of [`log_size`](Self::log_size) entries.
+    pub fn history_root(&self) -> Hash {
+        self.view().history.root()
+    }
+
+    /// Size and root of the history, of one moment.
+    pub fn history_head(&self) -> TreeHead {
+        self.view().log_head()
+    }
+
+    /// The root over the first `size` entries of the log. O(log N) reads.
+    ///
+    /// # Errors
+    ///
+    /// If the log is not that long, or a node can't be read.
+    pub fn history_root_at(&self, size: u64) -> Result<Hash, HistoryError> {
+        let view = self.view();
+        root_at(&view.history.reader(&self.source()), TreeSize(size))
+    }
+
+    /// Proves that entry `index` is among the first `size` of the log (RFC 9162, 2.1.3).
+    ///
+    /// # Errors
+    ///
+    /// If the log is not that long, or a node can't be read.
+    pub fn prove_inclusion(&self, index: u64, size: u64) -> Result<InclusionProof, HistoryError> {
+        let view = self.view();
+        let source = self.source();
+        InclusionProof::prove(&view.history.reader(&source), LeafIndex(index), TreeSize(size))
+    }
+
+    /// Proves that the first `old` entries of the log are the beginning of its first `new` (RFC
+    /// 9162, 2.1.4).
+    ///
+    /// # Errors
+    ///
+    /// If the log is not that long, or a node can't be read.
+    pub fn prove_consistency(&self, old: u64, new: u64) -> Result<ConsistencyProof, HistoryError> {
+        let view = self.view();
+        let source = self.source();
+        ConsistencyProof::prove(&view.history.reader(&source), TreeSize(old), TreeSize(new))
+    }
+}

@@ -1,0 +1,400 @@
+//! Opening a store.
+
+use std::{collections::HashMap, fmt, io, path::Path, sync::Arc};
+
+use stemedb_merkle::{
+    AssertionId, Hash, MerkleTree,
+    history::{History, TreeSize, tile::complete_tiles},
+};
+use stemedb_wal::{
+    checkpoint::{self, Checkpoint, CheckpointFault, SetAside},
+    clock::{ClockReport, LogClock, World},
+    commit::{CommitOptions, Committer, Index},
+    disk::{Disk, FileDisk, LOCK_NAME},
+    error::{Action, DiskError, OpenError as LogOpenError},
+    identity::{CleanMark, Copied, IDENTITY_NAME, Identity, IdentityError},
+    log::{Log, LogOptions, Origin, Replayed, Spares, Watermark},
+    record::Kind,
+    tiles::TileFile,
+};
+
+use super::{InlineWriter, Shared, Store, Writer, background::Background, system::WORLD};
+use crate::{
+    engine::{Engine, set_entry},
+    error::OpenError,
+    options::{Hashing, Options},
+};
+
+/// What opening found worth telling. Prints as one line for each remark.
+#[derive(Clone, Debug, Default)]
+pub struct OpenReport {
+    /// What was found.
+    pub remarks: Vec<Remark>,
+    /// How many records of the log were replayed.
+    pub replayed: u64,
+    /// Whether a restart checkpoint was of no use and set aside.
+    pub checkpoint_set_aside: bool,
+}
+
+/// Something that opening found worth telling.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Remark {
+    /// About the log: a torn tail, say.
+    Log(stemedb_wal::log::Remark),
+    /// A restart checkpoint was of no use.
+    Checkpoint(SetAside),
+    /// The directory is a copy, or was restored from one.
+    Copied(Copied),
+    /// The clock is far from the log.
+    Clock(ClockReport),
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Log(remark) => remark.fmt(f),
+            Self::Checkpoint(aside) => aside.fmt(f),
+            Self::Copied(copied) => copied.fmt(f),
+            Self::Clock(report) => report.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for OpenReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.remarks.iter().try_for_each(|remark| writeln!(f, "{remark}"))
+    }
+}
+
+pub(super) fn exists(dir: &Path) -> bool {
+    let segment = |name: &str| {
+        name.strip_prefix("segment-").is_some_and(|rest| rest.strip_suffix(".log").is_some())
+    };
+    FileDisk::open(dir)
+        .and_then(|disk| disk.list())
+        .is_ok_and(|names| names.iter().any(|name| name == IDENTITY_NAME || segment(name)))
+}
+
+pub(super) fn open_dir(dir: &Path, options: Options) -> Result<Store, OpenError> {
+    if !options.create && !exists(dir) {
+        return Err(OpenError::Missing { dir: dir.to_path_buf() });
+    }
+    let disk = if options.create { FileDisk::create(dir) } else { FileDisk::open(dir) };
+    let disk = disk.map_err(|source| io_error(Action::Open, dir, source))?;
+    open_on(Arc::new(disk), WORLD, options)
+}
+
+fn io_error(action: Action, path: &Path, source: io::Error) -> OpenError {
+    DiskError { action, path: path.to_path_buf(), source: Arc::new(source) }.into()
+}
+
+pub(super) fn clean_mark(mark: Watermark) -> CleanMark {
+    CleanMark { position: mark.position, next_index: mark.next_index }
+}
+
+/// The time for a commit; past the end of time the log refuses what it gets.
+pub(super) fn reserve(clock: &mut LogClock) -> u64 {
+    clock.reserve(1).unwrap_or(u64::MAX)
+}
+
+pub(crate) fn origin(identity: &Identity) -> Origin {
+    Origin {
+        store_id: identity.store_id,
+        generation: identity.generation,
+        salt_seed: identity.salt_seed,
+        clean: identity
+            .clean
+            .map(|mark| Watermark { position: mark.position, next_index: mark.next_index }),
+    }
+}
+
+pub(super) fn log_options(options: &Options) -> LogOptions {
+    LogOptions {
+        segment_len: options.segment_len,
+        body_len_max: options.body_len_max,
+        spares: if options.threads { Spares::Background } else { Spares::None },
+        ..LogOptions::default()
+    }
+}
+
+/// Takes the directory's lock.
+pub(super) fn take_lock(disk: &dyn Disk) -> Result<Box<dyn stemedb_wal::disk::DirLock>, OpenError> {
+    let path = disk.path(LOCK_NAME);
+    disk.lock().map_err(|source| match source.kind() {
+        io::ErrorKind::WouldBlock => {
+            OpenError::Locked { dir: path.parent().map(Path::to_path_buf).unwrap_or_default() }
+        }
+        _ => io_error(Action::Open, &path, source),
+    })
+}
+
+pub(super) fn open_on(
+    disk: Arc<dyn Disk>,
+    world: World,
+    options: Options,
+) -> Result<Store, OpenError> {
+    let lock = take_lock(disk.as_ref())?;
+    let mut report = OpenReport::default();
+    let secret = options.secret.as_ref().map(crate::Secret::bytes);
+    let opened = match Identity::open(disk.as_ref(), lock.fingerprint(), secret, world.entropy) {
+        Err(IdentityError::Missing { .. }) if options.create && !has_segments(disk.as_ref())? => {
+            let fingerprint = lock.fingerprint();
+            Identity::create(disk.as_ref(), fingerprint, secret, world.entropy)?;
+            Identity::open(disk.as_ref(), fingerprint, secret, world.entropy)
+        }
+        opened => opened,
+    }?;
+    report.remarks.extend(opened.copied.map(Remark::Copied));
+    let mut identity = opened.identity;
+    let hashing = Hashing::new(options.secret.as_ref(), opened.secret_missing);
+
+    let Parts { log, engine, checkpoint } =
+        restore(&disk, &identity, &options, hashing, &mut report)?;
+    if identity.clean.is_none() {
+        // From now on a log whose files are all gone is noticed.
+        identity.save_clean(disk.as_ref(), clean_mark(log.durable()))?;
+    }
+    let last = (log.next_index() > 0).then(|| log.last_time());
+    let (clock, clock_report) = LogClock::new(world.clock, identity.node_id, last);
+    if clock_report != ClockReport::InStep {
+        report.remarks.push(Remark::Clock(clock_report));
+    }
+
+    let reader = log.reader();
+    let published = engine.published();
+    let tiles = engine.tiles().clone();
+    let checkpointed = checkpoint.as_ref().map_or(0, |found| found.covered().next_index);
+    let dir = disk.path(LOCK_NAME).parent().map(Path::to_path_buf).unwrap_or_default();
+    let writer = start(log, engine, clock, &options)?;
+    let shared = Arc::new(Shared {
+        disk,
+        reader: reader.clone(),
+        tiles,
+        identity: identity.into(),
+        checkpoint: checkpoint.into(),
+        checkpointed: checkpointed.into(),
+        _lock: lock,
+        options,
+    });
+    let background = if shared.options.threads {
+        let started = Background::start(&writer, &published, &shared);
+        Some(started.map_err(OpenError::Thread)?)
+    } else {
+        None
+    };
+    Ok(Store { writer, published, reader, hashing, shared, background, report, dir })
+}
+
+fn has_segments(disk: &dyn Disk) -> Result<bool, OpenError> {
+    let names =
+        disk.list().map_err(|source| io_error(Action::List, &disk.path(LOCK_NAME), source))?;
+    Ok(names.iter().any(|name| name.starts_with("segment-")))
+}
+
+fn start(
+    log: Log,
+    engine: Engine,
+    mut clock: LogClock,
+    options: &Options,
+) -> Result<Arc<Writer>, OpenError> {
+    let writer = if options.threads {
+        let commit = CommitOptions {
+            queue_records_max: options.queue_records_max,
+            queue_bytes_max: options.queue_bytes_max,
+            ..CommitOptions::default()
+        };
+        let committer = Committer::start(log, engine, move || reserve(&mut clock), &commit)
+            .map_err(OpenError::Thread)?;
+        Writer::Threads(Some(Arc::new(committer)).into())
+    } else {
+        Writer::Inline(Some(Box::new(InlineWriter { log, engine, clock })).into())
+    };
+    Ok(Arc::new(writer))
+}
+
+struct Parts {
+    log: Log,
+    engine: Engine,
+    checkpoint: Option<Checkpoint>,
+}
+
+/// Opens log and trees, from the restart checkpoint if there is one that fits, else from the log.
+fn restore(
+    disk: &Arc<dyn Disk>,
+    identity: &Identity,
+    options: &Options,
+    hashing: Hashing,
+    report: &mut OpenReport,
+) -> Result<Parts, OpenError> {
+    let in_place = !options.load_checkpoints;
+    let loaded = checkpoint::load(disk.as_ref(), identity.store_id, identity.generation, in_place)?;
+    note(report, loaded.set_aside);
+    let mut found = loaded.checkpoint;
+    loop {
+        let engine = match &found {
+            None => empty(disk, identity, options)?,
+            Some(checkpoint) => match from_checkpoint(disk, identity, checkpoint, options)? {
+                Ok(engine) => engine,
+                Err(fault) => {
+                    note(report, checkpoint.set_aside(disk.as_ref(), &fault)?);
+                    found = None;
+                    continue;
+                }
+            },
+        };
+        let fault = match replay(disk, identity, options, hashing, found.as_ref(), engine, report) {
+            Ok((log, mut engine)) => match check_tie(found.as_ref(), &engine, &log) {
+                None => {
+                    engine.publish(log.durable());
+                    return Ok(Parts { log, engine, checkpoint: found });
+                }
+                Some(fault) => fault,
+            },
+            Err(OpenError::Log(LogOpenError::Watermark { .. })) => CheckpointFault::NewerThanLog,
+            Err(error) => return Err(error),
+        };
+        if let Some(checkpoint) = found.take() {
+            note(report, checkpoint.set_aside(disk.as_ref(), &fault)?);
+        }
+    }
+}
+
+fn note(report: &mut OpenReport, set_aside: Vec<SetAside>) {
+    report.checkpoint_set_aside |= !set_aside.is_empty();
+    report.remarks.extend(set_aside.into_iter().map(Remark::Checkpoint));
+}
+
+fn empty(
+    disk: &Arc<dyn Disk>,
+    identity: &Identity,
+    options: &Options,
+) -> Result<Engine, OpenError> {
+    let tiles = TileFile::open(disk, identity.store_id, 0)?;
+    // A file of no tiles is always there.
+    let tiles = tiles.ok_or_else(|| {
+        io_error(Action::Create, &disk.path("history.tiles"), io::ErrorKind::NotFound.into())
+    })?;
+    let (tree, history) = (MerkleTree::new(), History::new());
+    Ok(Engine::new(tree, history, tiles, HashMap::new(), 0, options.threads))
+}
+
+/// Trees from a checkpoint, or why that can't be.
+fn from_checkpoint(
+    disk: &Arc<dyn Disk>,
+    identity: &Identity,
+    checkpoint: &Checkpoint,
+    options: &Options,
+) -> Result<Result<Engine, CheckpointFault>, OpenError> {
+    let covered = checkpoint.covered();
+    let beside = match checkpoint.beside() {
+        Ok(beside) => beside,
+        Err(error) => return Ok(Err(CheckpointFault::Archive(error))),
+    };
+    let size = TreeSize(covered.next_index);
+    let history = match History::from_pending(size, beside.history) {
+        Ok(history) if history.root() == covered.history_root => history,
+        _ => return Ok(Err(CheckpointFault::Payload)),
+    };
+    let Some(tiles) = TileFile::open(disk, identity.store_id, complete_tiles(size))? else {
+        return Ok(Err(CheckpointFault::Tiles));
+    };
+    let tree = MerkleTree::from_archive(checkpoint.archive(), covered.top_hash);
+    let holes = beside.holes.into_iter().collect();
+    Ok(Ok(Engine::new(tree, history, tiles, holes, covered.last_time, options.threads)))
+}
+
+/// Whether the checkpoint could take in the log's tail and ends with an entry that the log has.
+fn check_tie(
+    checkpoint: Option<&Checkpoint>,
+    engine: &Engine,
+    log: &Log,
+) -> Option<CheckpointFault> {
+    let covered = checkpoint?.covered();
+    if let Some(error) = engine.failure() {
+        return Some(CheckpointFault::Archive(error.clone()));
+    }
+    let last = covered.next_index.checked_sub(1)?;
+    match log.reader().entry_at(last) {
+        Ok(entry) if entry.time == covered.last_time && entry.id == covered.last_id => None,
+        _ => Some(CheckpointFault::OtherLog),
+    }
+}
+
+/// So many entries are brought into the set tree at once, in a thread beside the replay.
+const REPLAY_BATCH_LEN: usize = 4 << 20;
+
+/// Replays what the log has beyond the checkpoint.
+fn replay(
+    disk: &Arc<dyn Disk>,
+    identity: &Identity,
+    options: &Options,
+    hashing: Hashing,
+    checkpoint: Option<&Checkpoint>,
+    mut engine: Engine,
+    report: &mut OpenReport,
+) -> Result<(Log, Engine), OpenError> {
+    let watermark = checkpoint.map(|checkpoint| {
+        let covered = checkpoint.covered();
+        Watermark { position: covered.position, next_index: covered.next_index }
+    });
+    let mut wrong = None;
+    let mut pending = Vec::new();
+    let mut tree = engine.replace_tree(MerkleTree::new());
+    let (opened, failure) = std::thread::scope(|scope| {
+        let (batches, inbox) = std::sync::mpsc::sync_channel::<Vec<_>>(0);
+        let mut inserter = Some((inbox, &mut tree));
+        let mut running = None;
+        let mut take_in = |records: Replayed<'_>| {
+            if options.verify_on_open && wrong.is_none() {
+                wrong = first_wrong_id(hashing, records);
+            }
+            engine.apply_history(records.placed);
+            pending.extend(records.placed.iter().filter_map(set_entry));
+            if pending.len() >= REPLAY_BATCH_LEN {
+                if let Some((inbox, tree)) = inserter.take() {
+                    running = Some(scope.spawn(move || {
+                        inbox.iter().try_for_each(|batch| tree.insert_batch(&batch).map(drop))
+                    }));
+                }
+                // It fails only if the thread has met damage, which joining it tells.
+                let _ = batches.send(std::mem::take(&mut pending));
+            }
+        };
+        let opened = Log::open(
+            Arc::clone(disk),
+            &origin(identity),
+            &log_options(options),
+            watermark,
+            &mut take_in,
+        );
+        drop(batches);
+        let failure = match (running, inserter) {
+            (Some(running), _) => running.join().ok().and_then(Result::err),
+            (None, _) => None,
+        };
+        (opened, failure)
+    });
+    let (log, opened) = opened?;
+    if let Some((index, id)) = wrong {
+        return Err(OpenError::WrongId { index, id });
+    }
+    engine.replace_tree(tree);
+    match failure {
+        Some(error) => engine.fail(error),
+        None => engine.apply_set(&pending),
+    }
+    report.remarks.extend(opened.remarks.into_iter().map(Remark::Log));
+    report.replayed = opened.replayed;
+    Ok((log, engine))
+}
+
+fn first_wrong_id(hashing: Hashing, records: Replayed<'_>) -> Option<(u64, AssertionId)> {
+    let wrong = |(n, record): (usize, &stemedb_wal::log::Placed)| {
+        let id: Hash = record.id;
+        let matches = record.kind == Kind::Hole
+            || hashing.id(records.body(n)).is_none_or(|found| found.0 == id);
+        (!matches).then_some((record.index, AssertionId(id)))
+    };
+    records.placed.iter().enumerate().find_map(wrong)
+}

@@ -1,0 +1,224 @@
+//! Reading assertions.
+
+use std::sync::Arc;
+
+use stemedb_merkle::{AssertionId, Hash, Presence, SetProof, id::from_hex};
+use stemedb_wal::{error::ReadError as LogReadError, log::Placed, record::Kind};
+
+use super::{Entries, Entry, Head, Ids, Snapshot, Store};
+use crate::{
+    engine::View,
+    error::{ReadError, ResolveError},
+    options::Hashing,
+};
+
+impl Store {
+    pub(super) fn view(&self) -> Arc<View> {
+        self.published.view()
+    }
+
+    /// The body of an assertion, if it is held. One lookup in the set tree and one read.
+    ///
+    /// # Errors
+    ///
+    /// If it is damaged, or the disk fails; never with other bytes than those appended.
+    pub fn get(&self, id: &AssertionId) -> Result<Option<Vec<u8>>, ReadError> {
+        let Some(position) = self.view().tree.position(&id.0)? else { return Ok(None) };
+        self.get_at(position).map(Some)
+    }
+
+    /// The body at a position that a receipt named.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get), and if there is nothing.
+    pub fn get_at(&self, position: u64) -> Result<Vec<u8>, ReadError> {
+        let mut body = Vec::new();
+        self.get_into(position, &mut body)?;
+        Ok(body)
+    }
+
+    /// Reads the body at a position into a buffer, in place of what that held.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_at`](Self::get_at).
+    pub fn get_into(&self, position: u64, body: &mut Vec<u8>) -> Result<(), ReadError> {
+        let placed = self.reader.read_into(position, body)?;
+        if self.shared.options.verify_reads {
+            if let Hashing::SecretMissing = self.hashing {
+                return Err(ReadError::SecretMissing);
+            }
+            if self.hashing.id(body).is_some_and(|found| found.0 != placed.id) {
+                let (index, id) = (placed.index, AssertionId(placed.id));
+                return Err(ReadError::WrongId { index, id });
+            }
+        }
+        Ok(())
+    }
+
+    /// Entry `index` of the log and its body.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get). A body that was lost to damage is an error until it comes back.
+    pub fn get_index(&self, index: u64) -> Result<Option<(Entry, Vec<u8>)>, ReadError> {
+        let Some(entry) = self.entry(index)? else { return Ok(None) };
+        if let Some(body) = self.get(&entry.id)? {
+            return Ok(Some((entry, body)));
+        }
+        let (time, id) = (entry.time, entry.id.0);
+        Err(LogReadError::Hole { index, time, id }.into())
+    }
+
+    /// Entry `index` of the log, if it is that long.
+    ///
+    /// # Errors
+    ///
+    /// If it is damaged or the disk fails.
+    pub fn entry(&self, index: u64) -> Result<Option<Entry>, ReadError> {
+        if index >= self.log_size() {
+            return Ok(None);
+        }
+        let placed = self.reader.entry_at(index)?;
+        self.entry_of(&placed).map(Some)
+    }
+
+    /// The log's entry of an assertion, if it is held.
+    ///
+    /// # Errors
+    ///
+    /// If it is damaged or the disk fails.
+    pub fn find(&self, id: &AssertionId) -> Result<Option<Entry>, ReadError> {
+        let Some(position) = self.view().tree.position(&id.0)? else { return Ok(None) };
+        let placed = self.reader.entry(position)?;
+        self.entry_of(&placed).map(Some)
+    }
+
+    pub(super) fn entry_of(&self, placed: &Placed) -> Result<Entry, ReadError> {
+        let hole = placed.kind == Kind::Hole && !self.contains(&AssertionId(placed.id))?;
+        Ok(Entry::new(placed, hole))
+    }
+
+    /// Whether an assertion is held.
+    ///
+    /// # Errors
+    ///
+    /// If the part of the restart checkpoint that it belongs to is damaged.
+    pub fn contains(&self, id: &AssertionId) -> Result<bool, ReadError> {
+        Ok(self.view().tree.contains(&id.0)?)
+    }
+
+    /// How many assertions are held.
+    pub fn len(&self) -> u64 {
+        self.view().tree.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many entries the log has.
+    pub fn log_size(&self) -> u64 {
+        self.view().history.size().0
+    }
+
+    /// The root over the assertions that are held. O(1).
+    pub fn root(&self) -> Hash {
+        self.view().tree.root()
+    }
+
+    /// All counts and roots, of one moment.
+    pub fn head(&self) -> Head {
+        let view = self.view();
+        let log = view.log_head();
+        Head {
+            count: view.tree.len(),
+            set_root: view.tree.root(),
+            log_size: log.size.0,
+            log_root: log.root,
+            last_time: view.last_time,
+        }
+    }
+
+    /// The store at this moment: cheap to take and to keep, never disturbed by appends.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(self.view())
+    }
+
+    /// Proves that an assertion is held or that it is not, against [`root`](Self::root).
+    ///
+    /// # Errors
+    ///
+    /// If the part of the restart checkpoint that it belongs to is damaged.
+    pub fn prove(&self, id: &AssertionId) -> Result<SetProof, ReadError> {
+        self.snapshot().prove(id)
+    }
+
+    /// Proves that an assertion is not held; `None` if it is.
+    ///
+    /// # Errors
+    ///
+    /// If the part of the restart checkpoint that it belongs to is damaged.
+    pub fn prove_absence(&self, id: &AssertionId) -> Result<Option<SetProof>, ReadError> {
+        let proof = self.prove(id)?;
+        Ok((proof.presence() == Presence::Absent).then_some(proof))
+    }
+
+    /// All entries of the log, in order and from both ends.
+    pub fn iter(&self) -> Entries<'_> {
+        self.range(..)
+    }
+
+    /// The ids that are held, sorted.
+    pub fn ids(&self) -> Ids {
+        self.snapshot().ids()
+    }
+
+    /// The index of the first entry that the log took in at `time` (NTP64) or later; the log's size
+    /// if there is none. O(log N).
+    ///
+    /// # Errors
+    ///
+    /// If an entry is damaged or the disk fails.
+    pub fn index_at_time(&self, time: u64) -> Result<u64, ReadError> {
+        Ok(self.reader.index_at_time(time)?)
+    }
+
+    /// The id that begins with these hex digits, of which there are at least 8; a whole id is
+    /// itself, held or not.
+    ///
+    /// # Errors
+    ///
+    /// If none does, or more than one.
+    pub fn resolve(&self, prefix: &str) -> Result<AssertionId, ResolveError> {
+        if let Ok(id) = prefix.parse() {
+            return Ok(id);
+        }
+        let malformed = || ResolveError::Malformed { prefix: prefix.into() };
+        if prefix.len() < 8 || prefix.len() > 63 || !prefix.is_ascii() {
+            return Err(malformed());
+        }
+        let (Ok(first), Ok(last)) = (from_hex(&fill(prefix, '0')), from_hex(&fill(prefix, 'f')))
+        else {
+            return Err(malformed());
+        };
+        let mut found = self.view().tree.range(first..=last);
+        let mut next = || found.next().transpose().map_err(ReadError::Archive);
+        match (next()?, next()?) {
+            (None, _) => Err(ResolveError::NotFound { prefix: prefix.into() }),
+            (Some(only), None) => Ok(AssertionId(only.id)),
+            (Some(first), Some(second)) => Err(ResolveError::Ambiguous {
+                prefix: prefix.into(),
+                first: AssertionId(first.id),
+                second: AssertionId(second.id),
+            }),
+        }
+    }
+}
+
+fn fill(prefix: &str, digit: char) -> String {
+    let missing = 64 - prefix.len();
+    prefix.chars().chain(std::iter::repeat_n(digit, missing)).collect()
+}

@@ -1,0 +1,146 @@
+//! Repairing a store that is not open, because somebody asked.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use stemedb_merkle::{Hash, history::tile::TileId};
+use stemedb_wal::{
+    checkpoint::{self, CheckpointFault, SetAside},
+    disk::{Disk, FileDisk},
+    error::{Action, DiskError},
+    identity::Identity,
+    repair::{RepairAction, repair as repair_log},
+    tiles::{SLOT_LEN, TILES_NAME, TileFile},
+};
+
+use super::open::{exists, log_options, take_lock};
+use crate::{
+    error::{OpenError, RepairError},
+    options::{Hashing, Options, Secret},
+};
+
+/// What a repair came to.
+#[derive(Clone, Debug, Default)]
+pub struct RepairReport {
+    /// How many bodies are lost. Their entries keep index, time and id, and the bodies come back
+    /// when the same bytes are appended again.
+    pub holes: u64,
+    /// Whether entries are lost: what could be read then begins a new epoch of the log.
+    pub new_log: bool,
+    /// Where what was replaced is kept.
+    pub aside: Vec<PathBuf>,
+    /// What was found and done, one line each; nothing for a store that is whole.
+    pub remarks: Vec<String>,
+}
+
+/// Repairs the store in a directory. Never renumbers: see [`RepairReport`]. A store that is whole
+/// is left as it is; whatever is replaced is copied aside; a crash in the middle is survived, and
+/// repairing again goes on.
+///
+/// With the secret (or if the store has none) bodies are also held against their ids.
+///
+/// # Errors
+///
+/// See [`RepairError`].
+pub fn repair(dir: impl AsRef<Path>, options: &Options) -> Result<RepairReport, RepairError> {
+    let dir = dir.as_ref();
+    if !exists(dir) {
+        return Err(OpenError::Missing { dir: dir.to_path_buf() }.into());
+    }
+    let disk = FileDisk::open(dir).map_err(|source| {
+        let source = Arc::new(source);
+        OpenError::Disk(DiskError { action: Action::Open, path: dir.to_path_buf(), source })
+    })?;
+    repair_on(&(Arc::new(disk) as Arc<dyn Disk>), super::system::WORLD, options)
+}
+
+/// Repairs the store on a disk of any kind.
+///
+/// # Errors
+///
+/// See [`RepairError`].
+pub fn repair_on(
+    disk: &Arc<dyn Disk>,
+    world: crate::World,
+    options: &Options,
+) -> Result<RepairReport, RepairError> {
+    let lock = take_lock(disk.as_ref())?;
+    let secret = options.secret.as_ref().map(Secret::bytes);
+    let opened = Identity::open(disk.as_ref(), lock.fingerprint(), secret, world.entropy)
+        .map_err(OpenError::from)?;
+    let mut identity = opened.identity;
+    let hashing = Hashing::new(options.secret.as_ref(), opened.secret_missing);
+    let hash = |body: &[u8]| -> Hash { hashing.id(body).unwrap_or_default().0 };
+    let hash: Option<&dyn Fn(&[u8]) -> Hash> =
+        if opened.secret_missing { None } else { Some(&hash) };
+
+    let mut report = RepairReport::default();
+    let repaired = repair_log(disk, &mut identity, &log_options(options), hash, &mut |_| {})?;
+    report.new_log = repaired.new_generation.is_some();
+    report.remarks.extend(repaired.found.iter().map(ToString::to_string));
+    for action in &repaired.actions {
+        match action {
+            RepairAction::Hole { .. } => report.holes += 1,
+            RepairAction::Mended { aside, .. } | RepairAction::SetAside { aside, .. } => {
+                report.aside.push(aside.clone());
+            }
+            _ => {}
+        }
+        report.remarks.push(action.to_string());
+    }
+    let changed = !repaired.actions.is_empty();
+    repair_caches(disk, &identity, options, changed, &mut report)?;
+    Ok(report)
+}
+
+/// Sets the restart checkpoint aside and removes the tiles if either is damaged, or the log is not
+/// the one that they are of any more. The next opening rebuilds both.
+fn repair_caches(
+    disk: &Arc<dyn Disk>,
+    identity: &Identity,
+    options: &Options,
+    log_changed: bool,
+    report: &mut RepairReport,
+) -> Result<(), RepairError> {
+    let in_place = !options.load_checkpoints;
+    let loaded = checkpoint::load(disk.as_ref(), identity.store_id, identity.generation, in_place)
+        .map_err(OpenError::from)?;
+    let mut note = |set_aside: Vec<SetAside>| {
+        report.remarks.extend(set_aside.iter().map(ToString::to_string));
+    };
+    note(loaded.set_aside);
+    let tiles_whole = tiles_are_whole(disk, identity)?;
+    if let Some(found) = loaded.checkpoint {
+        let fault = match found.check(&mut |_| true) {
+            Err(error) => Some(CheckpointFault::Archive(error)),
+            Ok(()) if log_changed => Some(CheckpointFault::OtherLog),
+            Ok(()) if !tiles_whole => Some(CheckpointFault::Tiles),
+            Ok(()) => None,
+        };
+        if let Some(fault) = fault {
+            note(found.set_aside(disk.as_ref(), &fault).map_err(OpenError::from)?);
+        }
+    }
+    if !tiles_whole {
+        disk.remove(TILES_NAME).and_then(|()| disk.sync_dir()).map_err(|source| {
+            let (path, source) = (disk.path(TILES_NAME), Arc::new(source));
+            OpenError::Disk(DiskError { action: Action::Remove, path, source })
+        })?;
+        report.remarks.push(format!(
+            "{}: damaged and removed; the log rebuilds it",
+            disk.path(TILES_NAME).display()
+        ));
+    }
+    Ok(())
+}
+
+fn tiles_are_whole(disk: &Arc<dyn Disk>, identity: &Identity) -> Result<bool, RepairError> {
+    let Ok(len) = disk.open(TILES_NAME).and_then(|file| file.len()) else { return Ok(true) };
+    let tiles = len / SLOT_LEN as u64;
+    let file = TileFile::open(disk, identity.store_id, tiles).map_err(OpenError::from)?;
+    let whole =
+        file.is_some_and(|file| (0..tiles).filter_map(TileId::at).all(|id| file.read(id).is_ok()));
+    Ok(whole)
+}

@@ -1,0 +1,102 @@
+//! Sizes of a store.
+
+use stemedb_wal::{checkpoint::Checkpoint, disk::Disk, log::LogStats, tiles::SLOT_LEN};
+
+use super::{Head, Store, lock};
+use crate::error::ReadError;
+
+/// Sizes and times of a store.
+#[derive(Clone, Debug)]
+pub struct Stats {
+    /// Counts and roots.
+    pub head: Head,
+    /// How many bodies are lost to damage and have not come back.
+    pub holes: u64,
+    /// Which store this is, for good.
+    pub store_id: [u8; 16],
+    /// Raised whenever the directory turns out to be a copy, or a repair begins a new log.
+    pub epoch: u64,
+    /// Which of the store's logs this is: raised by a repair that begins a new one.
+    pub generation: u32,
+    /// Whether the store has a secret.
+    pub secret: bool,
+    /// How many segments the log has.
+    pub segments: u64,
+    /// How many bytes the log has.
+    pub log_bytes: u64,
+    /// How many bytes are reserved for what comes, in the last segment and the spare one.
+    pub spare_bytes: u64,
+    /// How many bytes the tiles of the history have.
+    pub history_bytes: u64,
+    /// How many files the restart checkpoint has.
+    pub checkpoints: u64,
+    /// How many bytes they have.
+    pub checkpoint_bytes: u64,
+    /// How many entries the restart checkpoint covers; opening replays the others.
+    pub checkpoint_log_size: u64,
+    /// How many bytes recovery and repair have set aside.
+    pub aside_bytes: u64,
+    /// How many bytes of memory the set tree takes, beside the restart checkpoint.
+    pub memory_bytes: u64,
+    /// The time of the first entry, NTP64.
+    pub first_time: Option<u64>,
+    /// The time of the last entry, NTP64.
+    pub last_time: Option<u64>,
+    /// The time of the last entry that the restart checkpoint covers, NTP64.
+    pub checkpoint_time: Option<u64>,
+    /// How many ids begin with each byte.
+    pub subtrees: [u64; 256],
+}
+
+impl Store {
+    /// Sizes and times. O(N), for the counts by first byte.
+    ///
+    /// # Errors
+    ///
+    /// If a part can't be read.
+    pub fn stats(&self) -> Result<Stats, ReadError> {
+        let snapshot = self.snapshot();
+        let head = snapshot.head();
+        let identity = lock(&self.shared.identity).clone();
+        let checkpoint = lock(&self.shared.checkpoint).clone();
+        let files = checkpoint.as_ref().map(Checkpoint::file_sizes).unwrap_or_default();
+        let log: LogStats = self.writer.call(|log, _| log.stats()).unwrap_or_default();
+        let disk = self.shared.disk.as_ref();
+        let (mut spare_bytes, mut aside_bytes) = (log.reserved, 0);
+        for name in disk.list().unwrap_or_default() {
+            let len = file_len(disk, &name);
+            if name.starts_with("aside-") {
+                aside_bytes += len;
+            } else if name == stemedb_wal::log::SPARE_NAME {
+                spare_bytes += len;
+            }
+        }
+        let first_time = self.entry(0)?.map(|entry| entry.time);
+        Ok(Stats {
+            head,
+            holes: head.log_size - head.count,
+            store_id: identity.store_id,
+            epoch: identity.epoch,
+            generation: identity.generation,
+            secret: identity.secret_check.is_some(),
+            segments: log.segments,
+            log_bytes: log.bytes,
+            spare_bytes,
+            history_bytes: self.shared.tiles.len() * SLOT_LEN as u64,
+            checkpoints: files.len() as u64,
+            checkpoint_bytes: files.iter().map(|(_, len)| len).sum(),
+            checkpoint_log_size: checkpoint.as_ref().map_or(0, |found| found.covered().next_index),
+            aside_bytes,
+            memory_bytes: snapshot.tree().memory_len(),
+            first_time,
+            last_time: first_time.map(|_| head.last_time),
+            checkpoint_time: checkpoint.map(|found| found.covered().last_time),
+            subtrees: snapshot.counts_by_first_byte()?,
+        })
+    }
+}
+
+/// How long a file is; 0 if it has just gone.
+fn file_len(disk: &dyn Disk, name: &str) -> u64 {
+    disk.open(name).and_then(|file| file.len()).unwrap_or(0)
+}

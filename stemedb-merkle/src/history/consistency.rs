@@ -1,0 +1,113 @@
+//! Consistency proofs: RFC 9162, section 2.1.4.
+
+use crate::{
+    Hash,
+    history::{
+        HistoryProofError, NodeReader, TreeHead, TreeSize,
+        digest::{EMPTY_ROOT, node_hash},
+        path::Path,
+        reader::{ProveError, within},
+        tile::Node,
+    },
+};
+
+/// Proves that a log only grew from one size to another: that its first entries are still those.
+///
+/// At most 65 hashes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsistencyProof(pub Vec<Hash>);
+
+impl ConsistencyProof {
+    /// Proves that the tree of the first `new` leaves begins with that of the first `old`. One
+    /// batch of reads.
+    ///
+    /// Equal sizes, and an old size of 0, take no hashes: the heads say it all.
+    ///
+    /// # Errors
+    ///
+    /// If `old` is above `new`, the tree is smaller than `new`, or a node cannot be read.
+    pub fn prove<R: NodeReader>(
+        reader: &R,
+        old: TreeSize,
+        new: TreeSize,
+    ) -> Result<Self, ProveError<R::Error>> {
+        if old > new {
+            return Err(ProveError::SizesOutOfOrder { old, new });
+        }
+        within(reader, new)?;
+        if old == new || old.0 == 0 {
+            return Ok(Self(Vec::new()));
+        }
+        // The proof starts from the last perfect subtree of the old tree and goes up from there. If
+        // that subtree is the whole old tree, its hash is the old root, which the verifier has.
+        let level = old.0.trailing_zeros();
+        let start = (old.0 >> level) - 1;
+        let node = u8::try_from(level).ok().and_then(|level| Node::new(level, start));
+        let first = node.filter(|_| !old.0.is_power_of_two());
+        Ok(Self(Path::new(level, start, new).read(first, reader)?))
+    }
+
+    /// Checks that the log of `new` begins with the log of `old`: RFC 9162, section 2.1.4.2. At
+    /// most two node hashes for each hash of the proof.
+    ///
+    /// The RFC leaves equal and empty sizes to the caller; here equal sizes must have equal roots,
+    /// a head of size 0 the root of the empty tree, and neither takes any hashes.
+    ///
+    /// # Errors
+    ///
+    /// If the proof does not show that.
+    pub fn verify(&self, old: &TreeHead, new: &TreeHead) -> Result<(), HistoryProofError> {
+        if old.size > new.size {
+            return Err(HistoryProofError::SizesOutOfOrder { old: old.size, new: new.size });
+        }
+        if [old, new].iter().any(|head| head.size.0 == 0 && head.root != EMPTY_ROOT) {
+            return Err(HistoryProofError::OtherRoot);
+        }
+        if old.size == new.size || old.size.0 == 0 {
+            return self.verify_trivial(old, new);
+        }
+        let (first, rest) = if old.size.0.is_power_of_two() {
+            (&old.root, self.0.as_slice())
+        } else {
+            self.0.split_first().ok_or(HistoryProofError::MissingNodes)?
+        };
+        let skipped = old.size.0.trailing_zeros();
+        let mut node = (old.size.0 - 1) >> skipped;
+        let mut last = (new.size.0 - 1) >> skipped;
+        let (mut old_root, mut new_root) = (*first, *first);
+        for sibling in rest {
+            if last == 0 {
+                return Err(HistoryProofError::SurplusNodes);
+            }
+            if node & 1 == 1 || node == last {
+                old_root = node_hash(sibling, &old_root);
+                new_root = node_hash(sibling, &new_root);
+                while node & 1 == 0 && node != 0 {
+                    node >>= 1;
+                    last >>= 1;
+                }
+            } else {
+                new_root = node_hash(&new_root, sibling);
+            }
+            node >>= 1;
+            last >>= 1;
+        }
+        if last != 0 {
+            return Err(HistoryProofError::MissingNodes);
+        }
+        if old_root != old.root || new_root != new.root {
+            return Err(HistoryProofError::OtherRoot);
+        }
+        Ok(())
+    }
+
+    fn verify_trivial(&self, old: &TreeHead, new: &TreeHead) -> Result<(), HistoryProofError> {
+        if !self.0.is_empty() {
+            return Err(HistoryProofError::SurplusNodes);
+        }
+        if old.size == new.size && old.root != new.root {
+            return Err(HistoryProofError::OtherRoot);
+        }
+        Ok(())
+    }
+}

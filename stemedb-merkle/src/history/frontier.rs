@@ -1,0 +1,111 @@
+//! The right edge of the tree.
+
+use crate::{
+    Hash,
+    history::{
+        LeafIndex, TreeHead, TreeSize,
+        digest::{EMPTY_ROOT, node_hash},
+    },
+};
+
+/// The right edge of the tree: all that appending and the root need.
+///
+/// Holds one hash for each perfect subtree, so at most 64, tallest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Frontier {
+    size: TreeSize,
+    peaks: Vec<Hash>,
+}
+
+/// Why peaks are no frontier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a tree of {size} leaves has {expected} perfect subtrees, not {found}")]
+pub struct FrontierError {
+    /// The size given.
+    pub size: TreeSize,
+    /// How many subtrees it has.
+    pub expected: u32,
+    /// How many hashes were given.
+    pub found: usize,
+}
+
+impl Frontier {
+    /// The frontier of the tree without leaves.
+    pub const fn new() -> Self {
+        Self { size: TreeSize(0), peaks: Vec::new() }
+    }
+
+    /// The frontier of a tree of `size` leaves from the hashes of its perfect subtrees, tallest
+    /// first.
+    ///
+    /// Nothing but their number can be checked here: compare [`Self::root`] with one that is known.
+    ///
+    /// # Errors
+    ///
+    /// If there are more or fewer hashes than subtrees.
+    pub fn from_peaks(size: TreeSize, peaks: Vec<Hash>) -> Result<Self, FrontierError> {
+        let (expected, found) = (size.0.count_ones(), peaks.len());
+        if usize::try_from(expected) != Ok(found) {
+            return Err(FrontierError { size, expected, found });
+        }
+        Ok(Self { size, peaks })
+    }
+
+    /// Appends a leaf and returns the index it took. One node hash amortised.
+    pub fn append(&mut self, leaf: Hash) -> LeafIndex {
+        self.append_observed(leaf, |_, _, _| ())
+    }
+
+    /// As [`Self::append`]; tells level, index and hash of each node above the leaf that it
+    /// completes, lowest first.
+    #[inline]
+    pub(super) fn append_observed(
+        &mut self,
+        leaf: Hash,
+        mut completed: impl FnMut(u8, u64, &Hash),
+    ) -> LeafIndex {
+        let index = self.size.0;
+        let mut peak = leaf;
+        let mut level = 0;
+        // Each trailing one bit of the old size is a perfect subtree that this leaf doubles.
+        let mut subtrees = index;
+        while subtrees & 1 == 1 {
+            if let Some(left) = self.peaks.pop() {
+                peak = node_hash(&left, &peak);
+            }
+            level += 1;
+            subtrees >>= 1;
+            completed(level, subtrees, &peak);
+        }
+        self.peaks.push(peak);
+        // At a leaf each nanosecond, 2^64 of them take 584 years.
+        self.size = TreeSize(index.wrapping_add(1));
+        LeafIndex(index)
+    }
+
+    /// How many leaves there are.
+    pub const fn size(&self) -> TreeSize {
+        self.size
+    }
+
+    /// The hashes of the perfect subtrees, tallest first.
+    pub fn peaks(&self) -> &[Hash] {
+        &self.peaks
+    }
+
+    /// The root over all leaves: a node hash for each perfect subtree but one.
+    pub fn root(&self) -> Hash {
+        fold_peaks(&self.peaks).unwrap_or(EMPTY_ROOT)
+    }
+
+    /// Size and root, as proofs are checked against them.
+    pub fn head(&self) -> TreeHead {
+        TreeHead { size: self.size, root: self.root() }
+    }
+}
+
+/// The root over adjacent perfect subtrees, tallest first; `None` over none.
+pub(super) fn fold_peaks(peaks: &[Hash]) -> Option<Hash> {
+    let (last, taller) = peaks.split_last()?;
+    Some(taller.iter().rfold(*last, |right, left| node_hash(left, &right)))
+}

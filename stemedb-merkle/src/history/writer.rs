@@ -1,0 +1,353 @@
+//! The writer's side: the frontier, and the tiles that are not complete yet.
+
+use std::sync::Arc;
+
+use crate::{
+    Hash,
+    history::{
+        LeafIndex, NodeReader, TileSource, TreeHead, TreeSize,
+        digest::node_hash,
+        frontier::Frontier,
+        tile::{Node, TILE_HEIGHTS, TILE_LEVELS, TILE_NODES, TILE_WIDTH, Tile, TileId},
+    },
+};
+
+/// Leaves beyond which no history is taken up again: far above any log, and so far below 2^64 that
+/// appending never reaches that.
+pub const PENDING_SIZE_MAX: TreeSize = TreeSize(1 << 56);
+
+/// The history tree of a log as its writer holds it.
+///
+/// Appending costs one node hash amortised and gives out each tile as it completes; in memory stay
+/// only the frontier and, for each height, the tile at the right edge: 8 KiB for each factor of 256
+/// in the size. What was given out is read back through a [`TileSource`].
+///
+/// A clone is a snapshot and costs next to nothing: the tiles are shared and copied when the writer
+/// next changes them (8 KiB once after each clone, mostly).
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    frontier: Frontier,
+    /// The incomplete tile of each height; slots not filled yet hold zeros.
+    edge: Vec<Arc<[Hash; TILE_NODES]>>,
+}
+
+/// Why saved nodes are no history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PendingError {
+    /// No log is that long.
+    #[error("a history of {size} leaves is beyond the limit of {PENDING_SIZE_MAX}; rebuild it")]
+    TooLarge {
+        /// The size given.
+        size: TreeSize,
+    },
+    /// Nodes are missing or left over.
+    #[error("a history of {size} leaves has {expected} pending nodes, not {found}; rebuild it")]
+    Length {
+        /// The size given.
+        size: TreeSize,
+        /// How many nodes it has pending.
+        expected: usize,
+        /// How many were given.
+        found: usize,
+    },
+    /// A node is not the hash of the two below it.
+    #[error(
+        "the pending node at level {level}, index {index} is not the hash of its children; rebuild \
+         the history from the log"
+    )]
+    Inconsistent {
+        /// The node's level.
+        level: u8,
+        /// The node's index within the level.
+        index: u64,
+    },
+}
+
+impl History {
+    /// The history of an empty log.
+    pub const fn new() -> Self {
+        Self { frontier: Frontier::new(), edge: Vec::new() }
+    }
+
+    /// Takes up a history again where [`Self::pending`] left it.
+    ///
+    /// Checks what can be checked without the log: every pending node whose children are pending
+    /// too. What is left, compare by [`Self::root`]. Some 250 hashes for each factor of 256 in the
+    /// size.
+    ///
+    /// # Errors
+    ///
+    /// If the size is above [`PENDING_SIZE_MAX`], the number of nodes is another one, or a node is
+    /// not the hash of its children.
+    #[expect(clippy::needless_pass_by_value, reason = "the caller has no further use for them")]
+    pub fn from_pending(size: TreeSize, pending: Vec<Hash>) -> Result<Self, PendingError> {
+        if size > PENDING_SIZE_MAX {
+            return Err(PendingError::TooLarge { size });
+        }
+        let layout = Layout::of(size);
+        let (expected, found) = (layout.nodes.len(), pending.len());
+        if expected != found {
+            return Err(PendingError::Length { size, expected, found });
+        }
+        let mut edge = Vec::new();
+        edge.resize_with(layout.heights, || Arc::new([[0; 32]; TILE_NODES]));
+        let mut peaks = Vec::with_capacity(64);
+        for (node, hash) in layout.nodes.into_iter().zip(&pending) {
+            if let Some((tile, slot)) = node.place()
+                && node.level() % TILE_LEVELS != 0
+                && let Some(nodes) = edge.get_mut(usize::from(tile.height()))
+            {
+                check_node(nodes, node, hash)?;
+                put(nodes, slot, hash);
+            }
+            if size.0 >> node.level() == node.index() + 1 && node.index() & 1 == 0 {
+                peaks.push(*hash);
+            }
+        }
+        // Lowest levels come first in the layout, the tallest subtree first in the frontier.
+        peaks.reverse();
+        let frontier = Frontier::from_peaks(size, peaks).map_err(|error| PendingError::Length {
+            size,
+            expected,
+            found: error.found,
+        })?;
+        Ok(Self { frontier, edge })
+    }
+
+    /// Appends a leaf and returns the index it took. Gives each tile that it completes to
+    /// `completed`, in the order of a file of tiles: a node hash amortised.
+    pub fn append(&mut self, leaf: Hash, mut completed: impl FnMut(Tile)) -> LeafIndex {
+        self.append_to(leaf, &mut completed)
+    }
+
+    /// Appends leaves in order; otherwise as [`Self::append`]. Returns the new size.
+    pub fn extend(
+        &mut self,
+        leaves: impl IntoIterator<Item = Hash>,
+        mut completed: impl FnMut(Tile),
+    ) -> TreeSize {
+        for leaf in leaves {
+            self.append_to(leaf, &mut completed);
+        }
+        self.size()
+    }
+
+    #[inline]
+    fn append_to(&mut self, leaf: Hash, completed: &mut impl FnMut(Tile)) -> LeafIndex {
+        let edge = &mut self.edge;
+        self.frontier.append_observed(leaf, |level, index, hash| {
+            let Some((id, slot)) = Node::new(level, index).and_then(Node::place) else { return };
+            let height = usize::from(id.height());
+            if edge.len() == height {
+                edge.push(Arc::new([[0; 32]; TILE_NODES]));
+            }
+            let Some(tile) = edge.get_mut(height) else { return };
+            put(tile, slot, hash);
+            if slot == TILE_NODES - 1 {
+                completed(Tile { id, nodes: Box::new(**tile) });
+            }
+        })
+    }
+
+    /// How many leaves there are.
+    pub const fn size(&self) -> TreeSize {
+        self.frontier.size()
+    }
+
+    /// The root over all leaves: at most 63 node hashes, 10 at a million on average.
+    pub fn root(&self) -> Hash {
+        self.frontier.root()
+    }
+
+    /// Size and root, as proofs are checked against them.
+    pub fn head(&self) -> TreeHead {
+        self.frontier.head()
+    }
+
+    /// The right edge alone.
+    pub const fn frontier(&self) -> &Frontier {
+        &self.frontier
+    }
+
+    /// All that must be saved beside the size, the complete tiles and the log to take the history
+    /// up again: for each height from 0, the last node that it stands on if that is a left child,
+    /// then the nodes of the incomplete tile, the lowest level first.
+    pub fn pending(&self) -> Vec<Hash> {
+        let size = self.size();
+        let nodes = Layout::of(size).nodes;
+        nodes.into_iter().map(|node| self.pending_node(node).unwrap_or_default()).collect()
+    }
+
+    /// The hash of a node if it is complete and held here: in the tile at the right edge, or one
+    /// of the perfect subtrees.
+    pub fn pending_node(&self, node: Node) -> Option<Hash> {
+        if !node.is_complete_at(self.size()) {
+            return None;
+        }
+        self.held(node, node.place())
+    }
+
+    /// As [`Self::pending_node`], for a node that is complete and has this place.
+    fn held(&self, node: Node, place: Option<(TileId, usize)>) -> Option<Hash> {
+        let size = self.size();
+        if let Some((tile, slot)) = place
+            && !tile.is_complete_at(size)
+        {
+            return self.edge.get(usize::from(tile.height()))?.get(slot).copied();
+        }
+        // A perfect subtree is the last node of its level, and a left child.
+        let complete = size.0 >> node.level();
+        if node.index() & 1 == 1 || node.index() + 1 != complete {
+            return None;
+        }
+        let taller = usize::try_from(complete.count_ones() - 1).ok()?;
+        self.frontier.peaks().get(taller).copied()
+    }
+
+    /// Reads all nodes of this history: those at the right edge from here, the others from
+    /// `source`.
+    pub const fn reader<'a, S: TileSource>(&'a self, source: &'a S) -> HistoryReader<'a, S> {
+        HistoryReader { history: self, source }
+    }
+}
+
+/// All nodes of a history, those at its right edge from memory. Made by [`History::reader`].
+#[derive(Debug)]
+pub struct HistoryReader<'a, S> {
+    history: &'a History,
+    source: &'a S,
+}
+
+/// Why a node of a history could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadNodeError<E> {
+    /// The tree has no such node yet.
+    #[error("a tree of {size} leaves has no complete node at level {level}, index {index}")]
+    NotInTree {
+        /// The node's level.
+        level: u8,
+        /// The node's index within the level.
+        index: u64,
+        /// The tree's size.
+        size: TreeSize,
+    },
+    /// The tiles or the log could not be read.
+    #[error("cannot read the tiles or the log")]
+    Source(#[from] E),
+}
+
+/// Where a node of a history is.
+enum Whereabouts {
+    Here(Hash),
+    Leaf(LeafIndex),
+    Tile(TileId, usize),
+}
+
+impl<S: TileSource> HistoryReader<'_, S> {
+    fn find(&self, node: Node) -> Result<Whereabouts, ReadNodeError<S::Error>> {
+        let size = self.history.size();
+        let (level, index) = (node.level(), node.index());
+        if !node.is_complete_at(size) {
+            return Err(ReadNodeError::NotInTree { level, index, size });
+        }
+        let place = node.place();
+        Ok(match (self.history.held(node, place), place) {
+            (Some(hash), _) => Whereabouts::Here(hash),
+            (None, None) => Whereabouts::Leaf(LeafIndex(index)),
+            (None, Some((tile, slot))) => Whereabouts::Tile(tile, slot),
+        })
+    }
+}
+
+impl<S: TileSource> NodeReader for HistoryReader<'_, S> {
+    type Error = ReadNodeError<S::Error>;
+
+    fn size(&self) -> TreeSize {
+        self.history.size()
+    }
+
+    fn node(&self, node: Node) -> Result<Hash, Self::Error> {
+        Ok(match self.find(node)? {
+            Whereabouts::Here(hash) => hash,
+            Whereabouts::Leaf(index) => self.source.leaf(index)?,
+            Whereabouts::Tile(tile, slot) => self.source.tile_node(tile, slot)?,
+        })
+    }
+
+    fn nodes(&self, nodes: &[Node]) -> Result<Vec<Hash>, Self::Error> {
+        let mut hashes = Vec::with_capacity(nodes.len());
+        let mut gaps = Vec::with_capacity(nodes.len());
+        let mut places = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            hashes.push(match self.find(*node)? {
+                Whereabouts::Here(hash) => hash,
+                Whereabouts::Leaf(index) => self.source.leaf(index)?,
+                Whereabouts::Tile(tile, slot) => {
+                    gaps.push(hashes.len());
+                    places.push((tile, slot));
+                    [0; 32]
+                }
+            });
+        }
+        for (gap, hash) in gaps.into_iter().zip(self.source.tile_nodes(&places)?) {
+            if let Some(place) = hashes.get_mut(gap) {
+                *place = hash;
+            }
+        }
+        Ok(hashes)
+    }
+}
+
+/// Which nodes are pending at a size, in the order of [`History::pending`].
+struct Layout {
+    nodes: Vec<Node>,
+    /// How many heights have had a node.
+    heights: usize,
+}
+
+impl Layout {
+    fn of(size: TreeSize) -> Self {
+        let mut layout = Self { nodes: Vec::new(), heights: 0 };
+        for height in 0..TILE_HEIGHTS {
+            let base = TILE_LEVELS * height;
+            let complete = size.0 >> base;
+            if complete & 1 == 1 {
+                layout.nodes.extend(Node::new(base, complete - 1));
+            }
+            if complete >= 2 {
+                layout.heights = usize::from(height) + 1;
+            }
+            for level in base + 1..base + TILE_LEVELS {
+                // From the first node of the level in the incomplete tile to the last complete one.
+                let in_tile = (TILE_WIDTH as u64).trailing_zeros() - u32::from(level - base);
+                let end = size.0 >> level;
+                let start = end >> in_tile << in_tile;
+                layout.nodes.extend((start..end).filter_map(|index| Node::new(level, index)));
+            }
+        }
+        layout
+    }
+}
+
+/// Checks a pending node against its children, if these are pending in the same tile.
+fn check_node(nodes: &[Hash; TILE_NODES], node: Node, hash: &Hash) -> Result<(), PendingError> {
+    let (level, index) = (node.level(), node.index());
+    if level % TILE_LEVELS < 2 {
+        return Ok(());
+    }
+    let child = |index| {
+        let (_, slot) = Node::new(level - 1, index)?.place()?;
+        nodes.get(slot)
+    };
+    match (child(2 * index), child(2 * index + 1)) {
+        (Some(left), Some(right)) if node_hash(left, right) == *hash => Ok(()),
+        _ => Err(PendingError::Inconsistent { level, index }),
+    }
+}
+
+fn put(tile: &mut Arc<[Hash; TILE_NODES]>, slot: usize, hash: &Hash) {
+    if let Some(place) = Arc::make_mut(tile).get_mut(slot) {
+        *place = *hash;
+    }
+}

@@ -1,0 +1,498 @@
+//! The part of a set tree that lies in restart checkpoints, used as it lies.
+//!
+//! A **base** has all ids at one time, sorted, in pages of one depth, and the hashes above the
+//! pages in blocks of up to four bits. A **delta** has the ids that came since what lies below it,
+//! and those blocks of hashes that they changed. A lookup asks all; a block is taken from the
+//! newest that has it; a page is merged from all.
+//!
+//! Nothing here knows where the arrays are: a [`BaseArrays`] or [`DeltaArrays`] hands out parts of
+//! them, and says no if they turn out to be damaged.
+
+use std::{fmt, ops::Range, sync::Arc};
+
+use super::{
+    node::{Child, Entry, NODE_BITS_MAX, NodeMut, NodeRef, State, level_start},
+    plan::Plan,
+};
+use crate::{Hash, hash};
+
+/// A page of the base has at least this many ids on average, and less than twice as many.
+const PAGE_LEN_AIM: u64 = 11;
+
+/// Why a part of an archive can't be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArchiveError {
+    /// A block of the file fails its checksum.
+    #[error(
+        "{file}: the block at byte {offset} fails its checksum; \
+         the checkpoint is only a cache: reopen the store to rebuild it from the log"
+    )]
+    Damaged {
+        /// The file.
+        file: Arc<str>,
+        /// Where in it the block begins.
+        offset: u64,
+    },
+    /// Parts of the archive contradict each other.
+    #[error(
+        "{file}: contradicts itself; \
+         the checkpoint is only a cache: reopen the store to rebuild it from the log"
+    )]
+    Inconsistent {
+        /// The file.
+        file: Arc<str>,
+    },
+}
+
+/// A position in six bytes, little-endian: 256 TiB of log.
+pub type PackedPosition = [u8; 6];
+
+/// The largest position that an archive can hold.
+pub const POSITION_MAX: u64 = (1 << 48) - 1;
+
+/// Packs a position; those above [`POSITION_MAX`] don't fit.
+pub fn pack_position(position: u64) -> Option<PackedPosition> {
+    let bytes = position.to_le_bytes();
+    let (packed, rest) = bytes.split_first_chunk()?;
+    (*rest == [0; 2]).then_some(*packed)
+}
+
+/// The position that was packed.
+pub fn unpack_position(packed: PackedPosition) -> u64 {
+    let mut bytes = [0; 8];
+    for (byte, from) in bytes.iter_mut().zip(packed) {
+        *byte = from;
+    }
+    u64::from_le_bytes(bytes)
+}
+
+/// The arrays of a base.
+pub trait BaseArrays: fmt::Debug + Send + Sync {
+    /// How many ids there are; below 2^32.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The ids of these places, sorted.
+    ///
+    /// # Errors
+    ///
+    /// If they are damaged, or there are fewer.
+    fn ids(&self, places: Range<usize>) -> Result<&[Hash], ArchiveError>;
+
+    /// The positions beside them.
+    ///
+    /// # Errors
+    ///
+    /// If they are damaged, or there are fewer.
+    fn positions(&self, places: Range<usize>) -> Result<&[PackedPosition], ArchiveError>;
+
+    /// The place of the first id of this page or a later one; [`len`](Self::len) behind the last.
+    ///
+    /// # Errors
+    ///
+    /// If they are damaged, or there are fewer.
+    fn page_start(&self, page: usize) -> Result<usize, ArchiveError>;
+
+    /// The hashes of these places: blocks of up to four levels, by depth and then by prefix, each
+    /// with two halves, four quarters, and so on.
+    ///
+    /// # Errors
+    ///
+    /// If they are damaged, or there are fewer.
+    fn hashes(&self, places: Range<usize>) -> Result<&[Hash], ArchiveError>;
+
+    /// The error that says that the parts contradict each other.
+    fn inconsistent(&self) -> ArchiveError;
+}
+
+/// The arrays of a delta.
+pub trait DeltaArrays: fmt::Debug + Send + Sync {
+    /// How many ids there are.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The ids of these places, sorted.
+    ///
+    /// # Errors
+    ///
+    /// If they are damaged, or there are fewer.
+    fn ids(&self, places: Range<usize>) -> Result<&[Hash], ArchiveError>;
+
+    /// The positions beside them.
+    ///
+    /// # Errors
+    ///
+    /// If they are damaged, or there are fewer.
+    fn positions(&self, places: Range<usize>) -> Result<&[PackedPosition], ArchiveError>;
+
+    /// The changed block of this depth and prefix, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// If they are damaged, or there are fewer.
+    fn block(&self, key: BlockKey) -> Result<Option<DeltaBlock<'_>>, ArchiveError>;
+}
+
+/// Which block of hashes: that below the first `depth` bits, a multiple of four, and what they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BlockKey {
+    /// How many bits; at most 32.
+    pub depth: usize,
+    /// The bits, as a number.
+    pub prefix: u64,
+}
+
+/// A block of hashes in a delta.
+#[derive(Clone, Copy, Debug)]
+pub struct DeltaBlock<'a> {
+    /// Which of its subtrees hold an id, bit `i` for `hashes[i]`.
+    pub occupied: u32,
+    /// Which hold two ids or more.
+    pub many: u32,
+    /// The hashes: two halves, four quarters, and so on.
+    pub hashes: &'a [Hash],
+}
+
+/// How many bits of an id name its page, in a base of so many ids.
+pub fn page_bits(len: u64) -> usize {
+    (len / PAGE_LEN_AIM).checked_ilog2().unwrap_or(0).min(28) as usize
+}
+
+/// How many bits the block at `depth` spans where pages have `page_bits`.
+pub fn block_bits(depth: usize, page_bits: usize) -> usize {
+    page_bits.saturating_sub(depth).min(NODE_BITS_MAX)
+}
+
+/// How many hashes lie in all blocks of a base with pages of so many bits.
+pub fn hashes_len(page_bits: usize) -> usize {
+    block_start(page_bits.next_multiple_of(NODE_BITS_MAX), 0, page_bits)
+}
+
+/// Where the hashes of a block begin among all of a base: by depth, then by prefix.
+fn block_start(depth: usize, prefix: u64, page_bits: usize) -> usize {
+    let above: usize = (0..depth)
+        .step_by(NODE_BITS_MAX)
+        .map(|depth| (1_usize << depth) * level_start(block_bits(depth, page_bits) + 1))
+        .sum();
+    let here = usize::try_from(prefix).unwrap_or(usize::MAX);
+    above + here * level_start(block_bits(depth, page_bits) + 1)
+}
+
+/// A base and what came on top of it, newest last.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    base: Arc<dyn BaseArrays>,
+    deltas: Vec<Arc<dyn DeltaArrays>>,
+    page_bits: usize,
+}
+
+/// The first `depth` bits of an id, as a number; at most 32.
+pub(crate) fn prefix(id: &Hash, depth: usize) -> u64 {
+    let [a, b, c, d, ..] = *id;
+    u64::from(u32::from_be_bytes([a, b, c, d])) >> (32 - depth)
+}
+
+/// The first id with this prefix of `depth` bits.
+pub(crate) fn first_id(prefix: u64, depth: usize) -> Hash {
+    let mut id = [0; 32];
+    let front = (prefix << (32 - depth)).to_be_bytes();
+    for (byte, value) in id.iter_mut().zip(front.iter().skip(4)) {
+        *byte = *value;
+    }
+    id
+}
+
+impl Archive {
+    /// Puts a base and its deltas together, newest last.
+    pub fn new(base: Arc<dyn BaseArrays>, deltas: Vec<Arc<dyn DeltaArrays>>) -> Self {
+        let page_bits = page_bits(base.len() as u64);
+        Self { base, deltas, page_bits }
+    }
+
+    /// How many bits of an id name its page.
+    pub(crate) fn page_bits(&self) -> usize {
+        self.page_bits
+    }
+
+    /// How many ids all parts have together; they have none in common.
+    pub fn len(&self) -> u64 {
+        self.base.len() as u64 + self.deltas.iter().map(|delta| delta.len() as u64).sum::<u64>()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many ids the base has.
+    pub fn base_len(&self) -> u64 {
+        self.base.len() as u64
+    }
+
+    /// How many ids each delta has, oldest first.
+    pub fn delta_lens(&self) -> Vec<u64> {
+        self.deltas.iter().map(|delta| delta.len() as u64).collect()
+    }
+
+    /// The position kept beside an id. O(1) in the base, O(log log d) in each delta on average.
+    pub(crate) fn find(&self, id: &Hash) -> Result<Option<u64>, ArchiveError> {
+        for delta in self.deltas.iter().rev() {
+            let place = lower_bound(delta.as_ref(), id)?;
+            if place < delta.len() && delta.ids(place..place + 1)?.first() == Some(id) {
+                let position = delta.positions(place..place + 1)?.first().copied();
+                return Ok(position.map(unpack_position));
+            }
+        }
+        let page = usize::try_from(prefix(id, self.page_bits)).unwrap_or(usize::MAX);
+        let places = self.base_page(page)?;
+        let first = places.start;
+        let ids = self.base.ids(places)?;
+        // Two words of eight bytes settle nearly all comparisons without a call.
+        match ids.binary_search_by(|other| key(other).cmp(&key(id)).then_with(|| other.cmp(id))) {
+            Ok(place) => {
+                let place = first + place;
+                let position = self.base.positions(place..place + 1)?.first().copied();
+                Ok(position.map(unpack_position))
+            }
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn base_page(&self, page: usize) -> Result<Range<usize>, ArchiveError> {
+        let (start, end) = (self.base.page_start(page)?, self.base.page_start(page + 1)?);
+        if start <= end { Ok(start..end) } else { Err(self.base.inconsistent()) }
+    }
+
+    /// Adds all entries whose ids begin with `prefix` of `depth` bits, sorted. `depth` is at most
+    /// that of the pages.
+    pub(crate) fn entries(
+        &self,
+        depth: usize,
+        prefix: u64,
+        into: &mut Vec<Entry>,
+    ) -> Result<(), ArchiveError> {
+        let below = self.page_bits - depth;
+        let first = usize::try_from(prefix << below).unwrap_or(usize::MAX);
+        let start = self.base.page_start(first)?;
+        let end = self.base.page_start(first + (1 << below))?;
+        if start > end {
+            return Err(self.base.inconsistent());
+        }
+        let from = into.len();
+        collect(self.base.ids(start..end)?, self.base.positions(start..end)?, into);
+        for delta in &self.deltas {
+            let places = delta_places(delta.as_ref(), depth, prefix)?;
+            if !places.is_empty() {
+                collect(delta.ids(places.clone())?, delta.positions(places)?, into);
+                if let Some(added) = into.get_mut(from..) {
+                    added.sort_unstable_by_key(|entry| entry.id);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a delta behind the first `kept` has an id with this prefix.
+    pub(crate) fn changed_since(
+        &self,
+        kept: usize,
+        depth: usize,
+        prefix: u64,
+    ) -> Result<bool, ArchiveError> {
+        for delta in self.deltas.iter().skip(kept) {
+            if !delta_places(delta.as_ref(), depth, prefix)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Brings the subtree at `depth` with this prefix into memory: a node whose children are
+    /// archived still, or the ids of one page. `depth` is a multiple of four, or that of the pages.
+    pub(crate) fn thaw(&self, depth: usize, prefix: u64) -> Result<Child, ArchiveError> {
+        let bits = block_bits(depth, self.page_bits);
+        if bits == 0 {
+            let mut entries = Vec::new();
+            self.entries(depth, prefix, &mut entries)?;
+            return Ok(Child::build(&entries, depth));
+        }
+        let mut child = Child::with_bits(bits);
+        let Some(mut node) = child.node_mut() else { return Ok(child) };
+        let changed = self
+            .deltas
+            .iter()
+            .rev()
+            .find_map(|delta| delta.block(BlockKey { depth, prefix }).transpose());
+        match changed {
+            Some(block) => {
+                let block = block?;
+                copy(block.hashes, &mut node);
+                *node.occupied = block.occupied;
+                *node.many = block.many;
+            }
+            None => self.thaw_base(depth, prefix, bits, &mut node)?,
+        }
+        let occupied = *node.occupied >> level_start(bits);
+        for (index, child) in node.children.iter_mut().enumerate() {
+            if occupied >> index & 1 == 1 {
+                *child = Child::Archived;
+            }
+        }
+        Ok(child)
+    }
+
+    /// Checks the hashes of the uppermost 12 levels against each other and the top's.
+    ///
+    /// # Errors
+    ///
+    /// If they don't fit, or a part is damaged.
+    pub fn check_top(&self, top_hash: &Hash) -> Result<(), ArchiveError> {
+        if self.page_bits == 0 {
+            let mut entries = Vec::new();
+            self.entries(0, 0, &mut entries)?;
+            let mut child = Child::build(&entries, 0);
+            let (hash, _) = Plan::default().rehash(&mut child, 0);
+            return if hash == *top_hash { Ok(()) } else { Err(self.base.inconsistent()) };
+        }
+        let mut level = vec![*top_hash];
+        for depth in (0..self.page_bits.min(12)).step_by(NODE_BITS_MAX) {
+            let mut below = Vec::with_capacity(level.len() << NODE_BITS_MAX);
+            for (prefix, expected) in level.iter().enumerate() {
+                let child = self.thaw(depth, prefix as u64)?;
+                let Some(node) = child.node() else { return Err(self.base.inconsistent()) };
+                let children = node.hashes.get(level_start(node.bits())..).unwrap_or_default();
+                if folded(node) != *expected {
+                    return Err(self.base.inconsistent());
+                }
+                below.extend_from_slice(children);
+            }
+            level = below;
+        }
+        Ok(())
+    }
+
+    fn thaw_base(
+        &self,
+        depth: usize,
+        prefix: u64,
+        bits: usize,
+        node: &mut NodeMut<'_>,
+    ) -> Result<(), ArchiveError> {
+        let start = block_start(depth, prefix, self.page_bits);
+        copy(self.base.hashes(start..start + level_start(bits + 1))?, node);
+        let below = self.page_bits - depth - bits;
+        let first = usize::try_from(prefix << (self.page_bits - depth)).unwrap_or(usize::MAX);
+        let mut from = self.base.page_start(first)?;
+        for index in 0..1 << bits {
+            let to = self.base.page_start(first + ((index + 1) << below))?;
+            let count = to.checked_sub(from).ok_or_else(|| self.base.inconsistent())?;
+            node.set_state(level_start(bits) + index, State::of(count));
+            from = to;
+        }
+        for level in (1..bits).rev() {
+            for index in 0..1 << level {
+                let child = |side| {
+                    let slot = level_start(level + 1) + 2 * index + side;
+                    super::node::state(*node.occupied, *node.many, slot)
+                };
+                let state = child(0).join(child(1));
+                node.set_state(level_start(level) + index, state);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The hash of a node's subtree by those of its children, or zeros if the hashes between
+/// contradict.
+fn folded(node: NodeRef<'_>) -> Hash {
+    let join = |level: usize, index: usize| {
+        let slot = level_start(level) + 2 * index;
+        match (node.state(slot), node.state(slot + 1)) {
+            (State::Empty, State::Empty | State::One) => node.hash(slot + 1),
+            (State::One, State::Empty) => node.hash(slot),
+            _ => hash::node(&hash::pair(&node.hash(slot), &node.hash(slot + 1))),
+        }
+    };
+    for level in 1..node.bits() {
+        for index in 0..1 << level {
+            if join(level + 1, index) != node.hash(level_start(level) + index) {
+                return hash::EMPTY;
+            }
+        }
+    }
+    join(1, 0)
+}
+
+fn copy(hashes: &[Hash], node: &mut NodeMut<'_>) {
+    for (place, hash) in node.hashes.iter_mut().zip(hashes) {
+        *place = *hash;
+    }
+}
+
+fn collect(ids: &[Hash], positions: &[PackedPosition], into: &mut Vec<Entry>) {
+    into.extend(
+        ids.iter()
+            .zip(positions)
+            .map(|(id, position)| Entry { id: *id, position: unpack_position(*position) }),
+    );
+}
+
+/// The first eight bytes of an id as a number: compares as the id does, without a call.
+pub(crate) fn key(id: &Hash) -> u64 {
+    id.first_chunk().map_or(0, |front| u64::from_be_bytes(*front))
+}
+
+/// The places of the ids of a delta that begin with `prefix`.
+fn delta_places(
+    delta: &dyn DeltaArrays,
+    depth: usize,
+    prefix: u64,
+) -> Result<Range<usize>, ArchiveError> {
+    let start = lower_bound(delta, &first_id(prefix, depth))?;
+    let end = if prefix + 1 == 1 << depth {
+        delta.len()
+    } else {
+        lower_bound(delta, &first_id(prefix + 1, depth))?
+    };
+    Ok(start..end.max(start))
+}
+
+/// The place of the first id of a delta that is not below `id`, by interpolation: O(log log d) for
+/// ids that are spread evenly, O(log d) always.
+fn lower_bound(delta: &dyn DeltaArrays, id: &Hash) -> Result<usize, ArchiveError> {
+    let (mut low, mut high) = (0, delta.len());
+    let (mut low_key, mut high_key) = (0, u64::MAX);
+    let wanted = key(id);
+    let mut halve = false;
+    while low < high {
+        let span = high_key - low_key;
+        let middle = if halve || span == 0 {
+            low + (high - low) / 2
+        } else {
+            let share = u128::from(wanted.clamp(low_key, high_key) - low_key)
+                * (high - low) as u128
+                / (u128::from(span) + 1);
+            low + usize::try_from(share).unwrap_or(0).min(high - low - 1)
+        };
+        halve = !halve;
+        let Some(found) = delta.ids(middle..middle + 1)?.first() else { break };
+        if found < id {
+            low = middle + 1;
+            low_key = key(found);
+        } else {
+            high = middle;
+            high_key = key(found);
+        }
+    }
+    Ok(low)
+}

@@ -1,0 +1,130 @@
+//! A place in a tree, a bit at a time, whatever the tree is made of there.
+
+use std::sync::Arc;
+
+use super::{
+    Snapshot,
+    archive::{Archive, ArchiveError},
+    node::{Child, Entry, State, level_start},
+    plan::split_bit,
+};
+use crate::{Hash, hash};
+
+/// The subtree of one prefix.
+#[derive(Clone, Debug)]
+pub(crate) enum Cursor {
+    /// No ids.
+    Empty,
+    /// Some entries of a page.
+    Page { entries: Arc<[Entry]>, from: usize, to: usize, depth: usize },
+    /// A subtree inside or at the top of a node, of `level` bits below it.
+    Inner { node: Child, depth: usize, prefix: u64, level: usize, index: usize, hash: Hash },
+}
+
+impl Cursor {
+    /// The whole tree.
+    pub(crate) fn top(snapshot: &Snapshot) -> Result<Self, ArchiveError> {
+        let archive = snapshot.archive.as_deref();
+        Self::of(snapshot.top.clone(), 0, 0, snapshot.top_hash, archive)
+    }
+
+    fn of(
+        child: Child,
+        depth: usize,
+        prefix: u64,
+        hash: Hash,
+        archive: Option<&Archive>,
+    ) -> Result<Self, ArchiveError> {
+        match (child, archive) {
+            (Child::Page(entries), _) => {
+                Ok(Self::Page { from: 0, to: entries.len(), entries, depth })
+            }
+            (Child::Archived, Some(archive)) if depth == archive.page_bits() => {
+                let mut entries = Vec::new();
+                archive.entries(depth, prefix, &mut entries)?;
+                Ok(Self::Page { from: 0, to: entries.len(), entries: entries.into(), depth })
+            }
+            (Child::Archived, Some(archive)) => {
+                let node = archive.thaw(depth, prefix)?;
+                Ok(Self::Inner { node, depth, prefix, level: 0, index: 0, hash })
+            }
+            (Child::Empty | Child::Archived, _) => Ok(Self::Empty),
+            (node, _) => Ok(Self::Inner { node, depth, prefix, level: 0, index: 0, hash }),
+        }
+    }
+
+    /// Whether it has no ids.
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Page { from, to, .. } => from == to,
+            Self::Inner { .. } => false,
+        }
+    }
+
+    /// The entries, if they are few and at hand.
+    pub(crate) fn entries(&self) -> Option<&[Entry]> {
+        match self {
+            Self::Empty => Some(&[]),
+            Self::Page { entries, from, to, .. } => entries.get(*from..*to),
+            Self::Inner { .. } => None,
+        }
+    }
+
+    /// The subtree's hash, if it is at hand.
+    pub(crate) fn hash(&self) -> Option<Hash> {
+        match self {
+            Self::Empty => Some(hash::EMPTY),
+            Self::Page { .. } => match self.entries()? {
+                [] => Some(hash::EMPTY),
+                [entry] => Some(hash::leaf(&entry.id)),
+                _ => None,
+            },
+            Self::Inner { hash, .. } => Some(*hash),
+        }
+    }
+
+    /// The two halves of the subtree.
+    pub(crate) fn halves(&self, archive: Option<&Archive>) -> Result<[Self; 2], ArchiveError> {
+        match self {
+            Self::Empty => Ok([Self::Empty, Self::Empty]),
+            Self::Page { entries, from, to, depth } => {
+                let (zeros, _) = split_bit(self.entries().unwrap_or_default(), *depth);
+                let middle = from + zeros.len();
+                let half = |from, to| Self::Page {
+                    entries: Arc::clone(entries),
+                    from,
+                    to,
+                    depth: depth + 1,
+                };
+                Ok([half(*from, middle), half(middle, *to)])
+            }
+            Self::Inner { node, depth, prefix, level, index, .. } => {
+                let Some(inner) = node.node() else { return Ok([Self::Empty, Self::Empty]) };
+                let bits = inner.bits();
+                let level = level + 1;
+                let half = |side: usize| {
+                    let index = 2 * index + side;
+                    let slot = level_start(level) + index;
+                    if inner.state(slot) == State::Empty {
+                        Ok(Self::Empty)
+                    } else if level == bits {
+                        let prefix = prefix << bits | index as u64;
+                        let child = inner.child(index).clone();
+                        Self::of(child, depth + bits, prefix, inner.hash(slot), archive)
+                    } else {
+                        Ok(Self::Inner {
+                            node: node.clone(),
+                            depth: *depth,
+                            prefix: *prefix,
+                            level,
+                            index,
+                            hash: inner.hash(slot),
+                        })
+                    }
+                };
+                Ok([half(0)?, half(1)?])
+            }
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! Inserting into the tree, and, for hypothetical sets only, removing from it.
+
+use super::{
+    MerkleTree,
+    archive::{Archive, ArchiveError, key, prefix},
+    node::{Child, Entry, NODE_BITS_MAX, NodeMut, PAGE_LEN_MAX, State, bits, split_prefix},
+    plan::{Part, Plan},
+};
+use crate::Hash;
+
+/// The entries sorted by id, the first of each id only.
+pub(super) fn sorted(entries: &[Entry]) -> Vec<Entry> {
+    let mut sorted = entries.to_vec();
+    // Stable, so that the first of equals stays first.
+    sorted.sort_by(|a, b| key(&a.id).cmp(&key(&b.id)).then_with(|| a.id.cmp(&b.id)));
+    sorted.dedup_by(|later, first| later.id == first.id);
+    sorted
+}
+
+impl MerkleTree {
+    pub(super) fn insert_sorted(&mut self, entries: &[Entry]) -> Result<usize, ArchiveError> {
+        let fresh;
+        let mut entries = entries;
+        if let Some(archive) = self.now.archive.clone() {
+            // All that can fail comes first and changes nothing but where the tree lies.
+            let mut kept = Vec::with_capacity(entries.len());
+            for entry in entries {
+                if self.now.position(&entry.id)?.is_none() {
+                    kept.push(*entry);
+                }
+            }
+            for entry in &kept {
+                thaw(&mut self.now.top, &entry.id, &archive, &mut self.plan)?;
+            }
+            fresh = kept;
+            entries = &fresh;
+        }
+        if entries.is_empty() {
+            return Ok(0);
+        }
+        let inserted = self.insert_fresh(entries);
+        Ok(inserted)
+    }
+
+    fn insert_fresh(&mut self, entries: &[Entry]) -> usize {
+        let mut insertion =
+            Insertion { plan: &mut self.plan, scratch: &mut self.scratch, count: 0 };
+        let settled = insertion.settle(&mut self.now.top, 0, entries);
+        let inserted = insertion.count;
+        if let Some((top_hash, _)) = settled {
+            self.now.settle(top_hash, self.now.count + inserted as u64);
+        }
+        inserted
+    }
+
+    /// Removes ids. Only for sets that are asked for their root and dropped: the public types have
+    /// no such call.
+    pub(super) fn remove_batch(&mut self, ids: &[Hash]) -> Result<usize, ArchiveError> {
+        let mut removed = 0;
+        for id in ids {
+            if self.now.position(id)?.is_none() {
+                continue;
+            }
+            if let Some(archive) = self.now.archive.clone() {
+                thaw(&mut self.now.top, id, &archive, &mut self.plan)?;
+            }
+            removed += usize::from(remove(&mut self.now.top, 0, id));
+        }
+        if removed > 0 {
+            let (top_hash, _) = self.plan.rehash(&mut self.now.top, 0);
+            self.now.settle(top_hash, self.now.count - removed as u64);
+        }
+        Ok(removed)
+    }
+}
+
+/// Brings all of the path to an id into memory. The tree's hashes stay what they are.
+fn thaw(
+    top: &mut Child,
+    id: &Hash,
+    archive: &Archive,
+    plan: &mut Plan,
+) -> Result<(), ArchiveError> {
+    let mut child = top;
+    let mut depth = 0;
+    loop {
+        if let Child::Archived = child {
+            *child = archive.thaw(depth, prefix(id, depth))?;
+            if depth == archive.page_bits() {
+                plan.rehash(child, depth);
+                return Ok(());
+            }
+        }
+        let Some(node) = child.node_mut() else { return Ok(()) };
+        let count = node.bits();
+        let Some(below) = node.children.get_mut(bits(id, depth, count)) else { return Ok(()) };
+        child = below;
+        depth += count;
+    }
+}
+
+/// About how many entries are inserted and hashed at once: what is in the making for them fits a
+/// second-level cache.
+const ENTRIES_AT_ONCE: usize = 2048;
+
+struct Insertion<'a> {
+    plan: &'a mut Plan,
+    scratch: &'a mut Vec<Entry>,
+    /// How many entries were new.
+    count: usize,
+}
+
+impl Insertion<'_> {
+    /// Inserts sorted entries that share their first `depth` bits and makes all hashes. `None` if
+    /// none was new.
+    fn settle(&mut self, child: &mut Child, depth: usize, new: &[Entry]) -> Option<(Hash, State)> {
+        if new.len() <= ENTRIES_AT_ONCE || child.node().is_none() {
+            if new.len() > ENTRIES_AT_ONCE && matches!(child, Child::Empty) {
+                // Wide from the start, so that its parts are made one after the other.
+                *child = Child::with_bits(NODE_BITS_MAX.min(256 - depth));
+                return self.settle(child, depth, new);
+            }
+            self.plan.clear();
+            let part = self.insert(child, depth, new)?;
+            return Some(self.plan.settle(child, part));
+        }
+        let mut node = child.node_mut()?;
+        let count = node.bits();
+        let mut settled = [None; 1 << NODE_BITS_MAX];
+        let mut rest = new;
+        while let Some(first) = rest.first() {
+            let index = bits(&first.id, depth, count);
+            let (here, behind) = split_prefix(rest, depth, count, index);
+            rest = behind;
+            let below = node.children.get_mut(index)?;
+            *settled.get_mut(index)? = self.settle(below, depth + count, here);
+        }
+        self.plan.clear();
+        let mut parts = [Part::EMPTY; 1 << NODE_BITS_MAX];
+        for (index, (part, settled)) in parts.iter_mut().zip(settled).enumerate() {
+            if let Some((hash, state)) = settled {
+                *part = self.plan.known(hash, state);
+                *node.dirty |= 1 << index;
+            }
+        }
+        if *node.dirty == 0 {
+            return None;
+        }
+        let part = self.plan.fold(&mut node, parts);
+        Some(self.plan.settle(child, part))
+    }
+
+    /// Inserts sorted entries that share their first `depth` bits and notes the hashes to be made.
+    /// `None` if none was new.
+    fn insert(&mut self, child: &mut Child, depth: usize, new: &[Entry]) -> Option<Part> {
+        match child {
+            Child::Empty => {
+                self.count += new.len();
+                *child = Child::build(new, depth);
+                return Some(self.plan.child(child, depth));
+            }
+            Child::Page(entries) => {
+                self.scratch.clear();
+                merge(entries, new, self.scratch);
+                let inserted = self.scratch.len() - entries.len();
+                return self.rebuild(child, depth, inserted);
+            }
+            Child::Archived => {
+                debug_assert!(false, "paths are thawed before entries are inserted");
+                return None;
+            }
+            _ => {}
+        }
+        if let Some(entries) = outgrown(child, new.len()) {
+            self.scratch.clear();
+            merge(&entries, new, self.scratch);
+            let inserted = self.scratch.len() - entries.len();
+            return self.rebuild(child, depth, inserted);
+        }
+        let mut node = child.node_mut()?;
+        if let [only] = new {
+            return self.insert_one(&mut node, depth, only);
+        }
+        let count = node.bits();
+        let mut parts = [Part::EMPTY; 1 << NODE_BITS_MAX];
+        let mut rest = new;
+        while let Some(first) = rest.first() {
+            let index = bits(&first.id, depth, count);
+            let (here, behind) = split_prefix(rest, depth, count, index);
+            rest = behind;
+            let below = node.children.get_mut(index)?;
+            if let Some(changed) = self.insert(below, depth + count, here) {
+                *node.dirty |= 1 << index;
+                *parts.get_mut(index)? = changed;
+            }
+        }
+        (*node.dirty != 0).then(|| self.plan.fold(&mut node, parts))
+    }
+
+    /// Inserts one entry below a node.
+    fn insert_one(&mut self, node: &mut NodeMut<'_>, depth: usize, entry: &Entry) -> Option<Part> {
+        let count = node.bits();
+        let index = bits(&entry.id, depth, count);
+        // The siblings before the child: these reads miss the caches, and like that none of them
+        // waits for another.
+        let siblings = self.plan.siblings(node, index);
+        let below = node.children.get_mut(index)?;
+        let changed = self.insert(below, depth + count, core::slice::from_ref(entry))?;
+        *node.dirty |= 1 << index;
+        Some(self.plan.ascend(node, index, changed, siblings))
+    }
+
+    /// Makes a subtree anew of the entries in the scratch buffer, `inserted` of which are new.
+    fn rebuild(&mut self, child: &mut Child, depth: usize, inserted: usize) -> Option<Part> {
+        if inserted == 0 {
+            return None;
+        }
+        self.count += inserted;
+        *child = Child::build(self.scratch, depth);
+        Some(self.plan.child(child, depth))
+    }
+}
+
+/// All entries of a narrow node over pages alone, if with so many more it had better be wider.
+fn outgrown(child: &Child, more: usize) -> Option<Vec<Entry>> {
+    let node = child.node()?;
+    let mut count = 0;
+    if !Child::outgrown(node.children.len(), usize::MAX) {
+        return None;
+    }
+    for child in node.children {
+        match child {
+            Child::Empty => {}
+            Child::Page(entries) => count += entries.len(),
+            _ => return None,
+        }
+    }
+    if !Child::outgrown(node.children.len(), count + more) {
+        return None;
+    }
+    let mut all = Vec::with_capacity(count);
+    for child in node.children {
+        if let Child::Page(entries) = child {
+            all.extend_from_slice(entries);
+        }
+    }
+    Some(all)
+}
+
+/// Adds both, sorted; of equal ids the old entry stays.
+fn merge(mut old: &[Entry], new: &[Entry], into: &mut Vec<Entry>) {
+    for entry in new {
+        let wanted = key(&entry.id);
+        let less = |other: &Entry| {
+            let key = key(&other.id);
+            key < wanted || key == wanted && other.id < entry.id
+        };
+        let before = if old.len() <= PAGE_LEN_MAX {
+            old.iter().take_while(|other| less(other)).count()
+        } else {
+            old.partition_point(less)
+        };
+        let (less, rest) = old.split_at_checked(before).unwrap_or((old, &[]));
+        into.extend_from_slice(less);
+        old = rest;
+        if old.first().is_none_or(|other| other.id != entry.id) {
+            into.push(*entry);
+        }
+    }
+    into.extend_from_slice(old);
+}
+
+fn remove(child: &mut Child, depth: usize, id: &Hash) -> bool {
+    if let Child::Page(entries) = child {
+        let kept: Vec<Entry> = entries.iter().filter(|entry| entry.id != *id).copied().collect();
+        let removed = kept.len() < entries.len();
+        *child = Child::page(&kept);
+        return removed;
+    }
+    let Some(node) = child.node_mut() else { return false };
+    let count = node.bits();
+    let index = bits(id, depth, count);
+    let removed =
+        node.children.get_mut(index).is_some_and(|below| remove(below, depth + count, id));
+    *node.dirty |= u16::from(removed) << index;
+    removed
+}

@@ -1,0 +1,169 @@
+//! Walking the tree in the order of the ids.
+
+use std::{
+    ops::{Bound, RangeBounds},
+    sync::Arc,
+};
+
+use super::{
+    MerkleTree, Snapshot,
+    archive::{Archive, ArchiveError, prefix},
+    node::{Child, Entry, bits},
+};
+use crate::Hash;
+
+/// An archived subtree of at most so many bits of pages is read at once.
+const READ_BITS_MAX: usize = 6;
+
+/// The entries of a set tree in the order of their ids. Ends at the first that can't be had.
+#[derive(Debug)]
+pub struct Iter {
+    archive: Option<Arc<Archive>>,
+    /// Subtrees still to come, the next one last.
+    ahead: Vec<Subtree>,
+    /// Entries still to come before them, the next one last.
+    page: Vec<Entry>,
+    start: Option<Hash>,
+    end: Bound<Hash>,
+}
+
+#[derive(Debug)]
+struct Subtree {
+    child: Child,
+    depth: usize,
+    prefix: u64,
+}
+
+impl Iter {
+    pub(super) fn new(snapshot: &Snapshot, ids: impl RangeBounds<Hash>) -> Self {
+        let start = match ids.start_bound() {
+            Bound::Unbounded => None,
+            Bound::Included(start) => Some(*start),
+            Bound::Excluded(start) => match successor(start) {
+                Some(start) => Some(start),
+                None => return Self::none(),
+            },
+        };
+        Self {
+            archive: snapshot.archive.clone(),
+            ahead: vec![Subtree { child: snapshot.top.clone(), depth: 0, prefix: 0 }],
+            page: Vec::new(),
+            start,
+            end: ids.end_bound().cloned(),
+        }
+    }
+
+    fn none() -> Self {
+        Self {
+            archive: None,
+            ahead: Vec::new(),
+            page: Vec::new(),
+            start: None,
+            end: Bound::Unbounded,
+        }
+    }
+
+    /// Opens the next subtree. What lies before the start is left out on the way down to it.
+    fn open(&mut self, subtree: &Subtree) -> Result<(), ArchiveError> {
+        let Subtree { child, depth, prefix: here } = subtree;
+        let thawed;
+        let mut child = child;
+        if let (Child::Archived, Some(archive)) = (child, &self.archive) {
+            if archive.page_bits() - depth <= READ_BITS_MAX {
+                archive.entries(*depth, *here, &mut self.page)?;
+                self.turn_page();
+                return Ok(());
+            }
+            thawed = archive.thaw(*depth, *here)?;
+            child = &thawed;
+        }
+        if let Child::Page(entries) = child {
+            self.page.extend_from_slice(entries);
+            self.turn_page();
+        } else if let Some(node) = child.node() {
+            let count = node.bits();
+            let first = match &self.start {
+                Some(start) if prefix_agrees(start, *depth, *here) => bits(start, *depth, count),
+                _ => 0,
+            };
+            for index in (first..1 << count).rev() {
+                if !matches!(node.child(index), Child::Empty) {
+                    self.ahead.push(Subtree {
+                        child: node.child(index).clone(),
+                        depth: depth + count,
+                        prefix: here << count | index as u64,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn turn_page(&mut self) {
+        if let Some(start) = self.start {
+            self.page.retain(|entry| entry.id >= start);
+        }
+        self.page.reverse();
+    }
+}
+
+/// Whether an id is known to begin with these `depth` bits; deeper than 32 it is not.
+fn prefix_agrees(id: &Hash, depth: usize, here: u64) -> bool {
+    depth <= 32 && prefix(id, depth) == here
+}
+
+fn successor(id: &Hash) -> Option<Hash> {
+    let mut id = *id;
+    for byte in id.iter_mut().rev() {
+        let (sum, carry) = byte.overflowing_add(1);
+        *byte = sum;
+        if !carry {
+            return Some(id);
+        }
+    }
+    None
+}
+
+impl IntoIterator for &Snapshot {
+    type Item = Result<Entry, ArchiveError>;
+    type IntoIter = Iter;
+
+    fn into_iter(self) -> Iter {
+        self.iter()
+    }
+}
+
+impl IntoIterator for &MerkleTree {
+    type Item = Result<Entry, ArchiveError>;
+    type IntoIter = Iter;
+
+    fn into_iter(self) -> Iter {
+        self.iter()
+    }
+}
+
+impl Iterator for Iter {
+    type Item = Result<Entry, ArchiveError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(entry) = self.page.pop() {
+                let inside = match &self.end {
+                    Bound::Unbounded => true,
+                    Bound::Included(end) => entry.id <= *end,
+                    Bound::Excluded(end) => entry.id < *end,
+                };
+                if inside {
+                    return Some(Ok(entry));
+                }
+                *self = Self::none();
+                return None;
+            }
+            let subtree = self.ahead.pop()?;
+            if let Err(error) = self.open(&subtree) {
+                *self = Self::none();
+                return Some(Err(error));
+            }
+        }
+    }
+}

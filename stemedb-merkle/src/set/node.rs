@@ -1,0 +1,300 @@
+//! What the set tree is made of in memory: pages of ids, and inner nodes over several bits of them.
+
+use std::sync::Arc;
+
+use crate::{Hash, hash::EMPTY};
+
+/// A page holds at most this many ids; one more makes it an inner node.
+pub(crate) const PAGE_LEN_MAX: usize = 16;
+
+/// A node made or made anew gets so many children that each has at most this many ids on average.
+const CHILD_LEN_AIM: usize = 11;
+
+/// An inner node spans at most this many bits of the ids.
+pub(crate) const NODE_BITS_MAX: usize = 4;
+
+/// An id and the position kept beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The id.
+    pub id: Hash,
+    /// Where the log has its body, in bytes from the start of the whole log.
+    pub position: u64,
+}
+
+/// The bit of an id at `depth`, most significant bit of the first byte first.
+pub(crate) fn bit(id: &Hash, depth: usize) -> bool {
+    id.get(depth / 8).is_some_and(|byte| byte >> (7 - depth % 8) & 1 == 1)
+}
+
+/// `count` bits of an id from `depth` on, at most 8; bits behind the last read as zeros.
+pub(crate) fn bits(id: &Hash, depth: usize, count: usize) -> usize {
+    let byte = |at: usize| id.get(at).map_or(0, |byte| usize::from(*byte));
+    let two = byte(depth / 8) << 8 | byte(depth / 8 + 1);
+    (two >> (16 - depth % 8 - count)) & ((1 << count) - 1)
+}
+
+/// How many ids a subtree holds, as far as its hash cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Empty,
+    One,
+    Many,
+}
+
+impl State {
+    pub(crate) fn of(count: usize) -> Self {
+        match count {
+            0 => Self::Empty,
+            1 => Self::One,
+            _ => Self::Many,
+        }
+    }
+
+    pub(crate) fn join(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Empty, state) | (state, Self::Empty) => state,
+            _ => Self::Many,
+        }
+    }
+}
+
+/// A subtree.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Child {
+    /// No ids.
+    #[default]
+    Empty,
+    /// A few ids, sorted.
+    Page(Arc<[Entry]>),
+    Node2(Arc<Node<2, 2>>),
+    Node4(Arc<Node<4, 6>>),
+    Node8(Arc<Node<8, 14>>),
+    Node16(Arc<Node<16, 30>>),
+    /// All ids of this prefix that the archive has, and no others.
+    Archived,
+}
+
+/// An inner node of `R` children with the hashes of all the `H = 2 * R - 2` subtrees below it,
+/// those of one bit first: the two halves, the four quarters, and so on to the children.
+///
+/// In this order what every visit needs lies in the cache line of the `Arc`'s counts.
+#[derive(Clone, Debug)]
+#[repr(C)]
+pub(crate) struct Node<const R: usize, const H: usize> {
+    occupied: u32,
+    many: u32,
+    dirty: u16,
+    children: [Child; R],
+    hashes: [Hash; H],
+}
+
+impl<const R: usize, const H: usize> Default for Node<R, H> {
+    fn default() -> Self {
+        Self {
+            hashes: [EMPTY; H],
+            children: core::array::from_fn(|_| Child::Empty),
+            occupied: 0,
+            many: 0,
+            dirty: 0,
+        }
+    }
+}
+
+/// An inner node of any width, to read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NodeRef<'a> {
+    pub(crate) hashes: &'a [Hash],
+    pub(crate) children: &'a [Child],
+    pub(crate) occupied: u32,
+    pub(crate) many: u32,
+}
+
+/// An inner node of any width, to change.
+#[derive(Debug)]
+pub(crate) struct NodeMut<'a> {
+    pub(crate) hashes: &'a mut [Hash],
+    pub(crate) children: &'a mut [Child],
+    /// Which subtrees hold an id, bit `i` for `hashes[i]`.
+    pub(crate) occupied: &'a mut u32,
+    /// Which subtrees hold two ids or more.
+    pub(crate) many: &'a mut u32,
+    /// Whose hashes, of the children, are out of date.
+    pub(crate) dirty: &'a mut u16,
+}
+
+/// Where the hashes of the subtrees of `level` bits begin in a node.
+pub(crate) fn level_start(level: usize) -> usize {
+    (1 << level) - 2
+}
+
+/// What the masks of a node say of its subtree `slot`.
+pub(crate) fn state(occupied: u32, many: u32, slot: usize) -> State {
+    match (occupied >> slot & 1, many >> slot & 1) {
+        (0, _) => State::Empty,
+        (_, 0) => State::One,
+        _ => State::Many,
+    }
+}
+
+impl<'a> NodeRef<'a> {
+    /// How many bits the node spans.
+    pub(crate) fn bits(&self) -> usize {
+        self.children.len().trailing_zeros() as usize
+    }
+
+    pub(crate) fn hash(&self, slot: usize) -> Hash {
+        self.hashes.get(slot).copied().unwrap_or(EMPTY)
+    }
+
+    pub(crate) fn state(&self, slot: usize) -> State {
+        state(self.occupied, self.many, slot)
+    }
+
+    pub(crate) fn child(&self, index: usize) -> &'a Child {
+        self.children.get(index).unwrap_or(&Child::Empty)
+    }
+}
+
+impl NodeMut<'_> {
+    pub(crate) fn bits(&self) -> usize {
+        self.children.len().trailing_zeros() as usize
+    }
+
+    pub(crate) fn set_state(&mut self, slot: usize, state: State) {
+        let mask = 1 << slot;
+        *self.occupied = *self.occupied & !mask | if state == State::Empty { 0 } else { mask };
+        *self.many = *self.many & !mask | if state == State::Many { mask } else { 0 };
+    }
+}
+
+/// Gives the fields of whichever width a node has to one expression.
+macro_rules! with_node {
+    ($child:expr, $node:ident => $value:expr) => {
+        match $child {
+            Child::Node2($node) => Some($value),
+            Child::Node4($node) => Some($value),
+            Child::Node8($node) => Some($value),
+            Child::Node16($node) => Some($value),
+            Child::Empty | Child::Page(_) | Child::Archived => None,
+        }
+    };
+}
+
+impl Child {
+    /// The inner node that this is.
+    pub(crate) fn node(&self) -> Option<NodeRef<'_>> {
+        with_node!(self, node => NodeRef {
+            hashes: &node.hashes,
+            children: &node.children,
+            occupied: node.occupied,
+            many: node.many,
+        })
+    }
+
+    /// The inner node that this is, copied first if a snapshot has it too.
+    pub(crate) fn node_mut(&mut self) -> Option<NodeMut<'_>> {
+        with_node!(self, node => {
+            let node = Arc::make_mut(node);
+            NodeMut {
+                hashes: &mut node.hashes,
+                children: &mut node.children,
+                occupied: &mut node.occupied,
+                many: &mut node.many,
+                dirty: &mut node.dirty,
+            }
+        })
+    }
+
+    /// How many bytes of memory the subtree takes, each piece with the two counts of its `Arc`.
+    pub(crate) fn memory_len(&self) -> usize {
+        const COUNTS_LEN: usize = 16;
+        let own = match self {
+            Self::Empty | Self::Archived => return 0,
+            Self::Page(entries) => return COUNTS_LEN + size_of_val(&**entries),
+            Self::Node2(node) => size_of_val(&**node),
+            Self::Node4(node) => size_of_val(&**node),
+            Self::Node8(node) => size_of_val(&**node),
+            Self::Node16(node) => size_of_val(&**node),
+        };
+        let below: usize =
+            self.node().map_or(0, |node| node.children.iter().map(Self::memory_len).sum());
+        COUNTS_LEN + own + below
+    }
+
+    /// A node of `2^bits` empty children.
+    pub(crate) fn with_bits(bits: usize) -> Self {
+        match bits {
+            1 => Self::Node2(Arc::default()),
+            2 => Self::Node4(Arc::default()),
+            3 => Self::Node8(Arc::default()),
+            _ => Self::Node16(Arc::default()),
+        }
+    }
+
+    /// A page of these ids, sorted, at most [`PAGE_LEN_MAX`].
+    pub(crate) fn page(entries: &[Entry]) -> Self {
+        if entries.is_empty() { Self::Empty } else { Self::Page(Arc::from(entries)) }
+    }
+
+    /// The subtree at `depth` of these ids, sorted; all its hashes are still to be made.
+    pub(crate) fn build(entries: &[Entry], depth: usize) -> Self {
+        if entries.len() <= PAGE_LEN_MAX {
+            return Self::page(entries);
+        }
+        let width = entries.len().div_ceil(CHILD_LEN_AIM).next_power_of_two();
+        let count = (width.trailing_zeros() as usize).clamp(1, NODE_BITS_MAX);
+        Self::build_node(entries, depth, count.min(256 - depth), Self::build)
+    }
+
+    /// The same in nodes that span what an archive's blocks span, above pages of `page_bits`.
+    pub(crate) fn build_blocks(entries: &[Entry], depth: usize, page_bits: usize) -> Self {
+        match super::archive::block_bits(depth, page_bits) {
+            0 => Self::build(entries, depth),
+            _ if entries.is_empty() => Self::Empty,
+            count => Self::build_node(entries, depth, count, |entries, depth| {
+                Self::build_blocks(entries, depth, page_bits)
+            }),
+        }
+    }
+
+    fn build_node(
+        entries: &[Entry],
+        depth: usize,
+        count: usize,
+        below: impl Fn(&[Entry], usize) -> Self,
+    ) -> Self {
+        let mut child = Self::with_bits(count);
+        if let Some(node) = child.node_mut() {
+            let mut rest = entries;
+            for (index, child) in node.children.iter_mut().enumerate() {
+                let (here, behind) = split_prefix(rest, depth, count, index);
+                rest = behind;
+                *child = below(here, depth + count);
+                *node.dirty |= u16::from(!here.is_empty()) << index;
+            }
+        }
+        child
+    }
+
+    /// Whether a node of `width` children and `count` ids had better be built anew, wider.
+    pub(crate) fn outgrown(width: usize, count: usize) -> bool {
+        width < 1 << NODE_BITS_MAX && count > width * CHILD_LEN_AIM
+    }
+}
+
+/// Splits sorted entries into those whose `count` bits from `depth` on are `index`, and the rest
+/// behind; entries before them must be gone already.
+pub(crate) fn split_prefix(
+    entries: &[Entry],
+    depth: usize,
+    count: usize,
+    index: usize,
+) -> (&[Entry], &[Entry]) {
+    let here = if entries.len() <= PAGE_LEN_MAX {
+        entries.iter().take_while(|entry| bits(&entry.id, depth, count) <= index).count()
+    } else {
+        entries.partition_point(|entry| bits(&entry.id, depth, count) <= index)
+    };
+    entries.split_at_checked(here).unwrap_or((entries, &[]))
+}

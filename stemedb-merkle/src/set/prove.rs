@@ -1,0 +1,131 @@
+//! Proving that an id is in the tree, or is not.
+
+use super::{
+    Snapshot,
+    archive::{ArchiveError, prefix},
+    node::{Child, Entry, State, bits, level_start},
+    plan::{Part, Plan, split_bit},
+};
+use crate::{
+    Hash,
+    hash::EMPTY,
+    proof::{SetProof, Terminal},
+};
+
+pub(super) fn prove(snapshot: &Snapshot, id: &Hash) -> Result<SetProof, ArchiveError> {
+    let mut siblings = Vec::with_capacity(40);
+    let terminal = descend(snapshot, id, &mut siblings)?;
+    Ok(SetProof { id: *id, count: snapshot.count, siblings, terminal })
+}
+
+/// Follows the bits of the id, noting the siblings, until a subtree holds one id or none.
+fn descend(
+    snapshot: &Snapshot,
+    id: &Hash,
+    siblings: &mut Vec<Hash>,
+) -> Result<Terminal, ArchiveError> {
+    let mut child = snapshot.top.clone();
+    let mut depth = 0;
+    if snapshot.top_state() != State::Many {
+        return only(snapshot, child, 0, id);
+    }
+    loop {
+        if let (Child::Archived, Some(archive)) = (&child, &snapshot.archive) {
+            if depth == archive.page_bits() {
+                let mut entries = Vec::new();
+                archive.entries(depth, prefix(id, depth), &mut entries)?;
+                return Ok(descend_page(&entries, depth, id, siblings));
+            }
+            child = archive.thaw(depth, prefix(id, depth))?;
+        }
+        let Some(node) = child.node() else {
+            let Child::Page(entries) = &child else { return Ok(Terminal::Empty) };
+            return Ok(descend_page(entries, depth, id, siblings));
+        };
+        let count = node.bits();
+        for level in 1..=count {
+            let slot = level_start(level) + bits(id, depth, level);
+            siblings.push(node.hash(slot ^ 1));
+            match node.state(slot) {
+                State::Many => {}
+                State::Empty => return Ok(Terminal::Empty),
+                State::One => {
+                    // The only child that is not empty among those below the slot.
+                    let width = 1 << (count - level);
+                    let first = bits(id, depth, level) * width;
+                    let below = (first..first + width)
+                        .find(|index| !matches!(node.child(*index), Child::Empty));
+                    let Some(index) = below else { return Ok(Terminal::Empty) };
+                    let mut path = *id;
+                    set_bits(&mut path, depth, count, index);
+                    return only(snapshot, node.child(index).clone(), depth + count, &path);
+                }
+            }
+        }
+        let below = node.child(bits(id, depth, count)).clone();
+        child = below;
+        depth += count;
+    }
+}
+
+/// The only id of a subtree that holds at most one; `path` begins with the subtree's bits.
+fn only(
+    snapshot: &Snapshot,
+    mut child: Child,
+    mut depth: usize,
+    path: &Hash,
+) -> Result<Terminal, ArchiveError> {
+    let mut path = *path;
+    loop {
+        if let (Child::Archived, Some(archive)) = (&child, &snapshot.archive) {
+            let mut entries = Vec::new();
+            archive.entries(depth, prefix(&path, depth), &mut entries)?;
+            child = Child::page(&entries);
+        }
+        if let Child::Page(entries) = &child {
+            return Ok(entries.first().map_or(Terminal::Empty, |entry| Terminal::Id(entry.id)));
+        }
+        let Some(node) = child.node() else { return Ok(Terminal::Empty) };
+        let count = node.bits();
+        let full = (0..1 << count).find(|index| !matches!(node.child(*index), Child::Empty));
+        let Some(index) = full else { return Ok(Terminal::Empty) };
+        set_bits(&mut path, depth, count, index);
+        let below = node.child(index).clone();
+        child = below;
+        depth += count;
+    }
+}
+
+/// The rest of the way through a page: the siblings there have to be made.
+fn descend_page(entries: &[Entry], depth: usize, id: &Hash, siblings: &mut Vec<Hash>) -> Terminal {
+    let mut plan = Plan::default();
+    plan.clear();
+    let mut parts: Vec<Part> = Vec::with_capacity(16);
+    let mut here = entries;
+    for depth in depth..256 {
+        if here.len() < 2 {
+            break;
+        }
+        let (zeros, ones) = split_bit(here, depth);
+        let (ours, other) = if super::node::bit(id, depth) { (ones, zeros) } else { (zeros, ones) };
+        parts.push(plan.page(other, depth + 1));
+        here = ours;
+    }
+    plan.run();
+    siblings.extend(parts.into_iter().map(|part| plan.hash(part)));
+    here.first().map_or(Terminal::Empty, |entry| Terminal::Id(entry.id))
+}
+
+/// Replaces `count` bits of an id from `depth` on.
+fn set_bits(id: &mut Hash, depth: usize, count: usize, value: usize) {
+    for place in 0..count {
+        let depth = depth + place;
+        let mask = 0x80 >> (depth % 8);
+        if let Some(byte) = id.get_mut(depth / 8) {
+            let one = value >> (count - 1 - place) & 1 == 1;
+            *byte = *byte & !mask | if one { mask } else { 0 };
+        }
+    }
+}
+
+const _: () = assert!(EMPTY[0] == 0, "the sibling of a full half is written as zeros");

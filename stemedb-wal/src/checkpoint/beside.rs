@@ -1,0 +1,58 @@
+//! What a checkpoint holds beside the set tree.
+
+use core::ops::Range;
+
+use stemedb_merkle::{ArchiveError, Hash};
+
+use super::{
+    WriteError,
+    blocks::{BlockFile, BlockWriter},
+    payload::Array,
+};
+use crate::log::HoleEntry;
+
+/// What a checkpoint holds beside the set tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// The nodes of the history tree's incomplete tiles.
+    pub history: Vec<Hash>,
+    /// The entries whose bodies are lost, sorted by id.
+    pub holes: Vec<(Hash, HoleEntry)>,
+}
+
+impl Beside {
+    pub(super) fn read(
+        file: &BlockFile,
+        history: &Range<usize>,
+        holes: &Range<usize>,
+    ) -> Result<Self, ArchiveError> {
+        let history = file.slice(history.clone())?.as_chunks().0.to_vec();
+        let holes = file.slice(holes.clone())?.as_chunks().0.iter().map(hole).collect();
+        Ok(Self { history, holes })
+    }
+
+    pub(super) fn write(
+        &self,
+        writer: &mut BlockWriter<'_>,
+    ) -> Result<(Array<[u8; 32]>, Array<[u8; 48]>), WriteError> {
+        let history = Array::new(writer.len(), self.history.len());
+        writer.write(self.history.as_flattened())?;
+        let holes = Array::new(writer.len(), self.holes.len());
+        for (id, HoleEntry { index, time }) in &self.holes {
+            writer.write(id)?;
+            writer.write(&index.to_le_bytes())?;
+            writer.write(&time.to_le_bytes())?;
+        }
+        Ok((history, holes))
+    }
+}
+
+fn hole(bytes: &[u8; 48]) -> (Hash, HoleEntry) {
+    let (mut id, mut index, mut time) = ([0; 32], [0; 8], [0; 8]);
+    let fields = id.iter_mut().chain(&mut index).chain(&mut time);
+    for (field, byte) in fields.zip(bytes) {
+        *field = *byte;
+    }
+    let (index, time) = (u64::from_le_bytes(index), u64::from_le_bytes(time));
+    (id, HoleEntry { index, time })
+}

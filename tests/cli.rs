@@ -1,0 +1,20 @@
+//! The binary as its users meet it: every command, flag, exit code and JSON shape.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod cli {
+    mod appending;
+    mod binary;
+    mod demo;
+    mod ids;
+    mod proofs;
+    mod reading;
+    mod secrets;
+    mod stopping;
+    mod upkeep;
+    mod usage;
+}

@@ -1,0 +1,53 @@
+//! Ids as people type them, and `ids`.
+
+use serde_json::json;
+
+use super::binary::{Place, id_of};
+
+#[test]
+fn ids_are_listed_sorted() {
+    let place = Place::with("a\nb\nc\n");
+    let mut expected = ["a", "b", "c"].map(id_of);
+    expected.sort();
+    assert_eq!(place.ids(), expected);
+    let json = place.run(&["ids", "--json"]).ok().json(&["ids"]);
+    assert_eq!(json["ids"], json!(expected));
+    let empty = Place::new();
+    empty.run(&["init"]).ok();
+    assert_eq!(empty.run(&["ids", "--json"]).ok().text(), "{\"ids\":[]}\n");
+}
+
+#[test]
+fn what_is_no_id_is_wrong_usage() {
+    let place = Place::with("a\n");
+    let id = id_of("a");
+    for (bad, says) in [
+        (id[..7].to_owned(), "the first 8 or more"),
+        (String::new(), "value"),
+        (id.to_uppercase(), "lower case"),
+        (format!("{id}0"), "this has 65"),
+        (format!("{}g", &id[..20]), "only the hex digits"),
+        ("é".repeat(8), "only the hex digits"),
+    ] {
+        for command in ["get", "prove"] {
+            place.run(&[command, &bad]).fails(2, says);
+        }
+    }
+}
+
+#[test]
+fn a_prefix_of_two_is_ambiguous() {
+    // Two bodies whose ids share 8 digits, found by search: birthday over 32 bits.
+    let mut seen = std::collections::HashMap::new();
+    let twins = (0_u32..).find_map(|n| {
+        let id = id_of(n.to_string());
+        seen.insert(id[..8].to_owned(), n).map(|twin| (twin, n))
+    });
+    let (one, other) = twins.unwrap();
+    let place = Place::with(&format!("{one}\n{other}\n"));
+    let (id, twin) = (id_of(one.to_string()), id_of(other.to_string()));
+    place.run(&["get", &id[..8]]).fails(2, &id[..8]);
+    let shared = id.bytes().zip(twin.bytes()).take_while(|(one, other)| one == other).count();
+    assert_eq!(place.run(&["get", &id[..=shared]]).ok().text(), one.to_string());
+    assert_eq!(place.run(&["get", &twin[..=shared]]).ok().text(), other.to_string());
+}

@@ -1,0 +1,94 @@
+//! `checkpoint`, `check`, `repair` and `stats`.
+
+use super::binary::{Place, id_of};
+
+const CHECK: [&str; 8] =
+    ["whole", "deep", "entries", "bytes", "segments", "checkpoints", "faults", "remarks"];
+const REPAIR: [&str; 5] = ["changed", "holes", "new_log", "aside", "remarks"];
+
+#[test]
+fn a_whole_store_checks_out() {
+    let place = Place::with("a\nb\n");
+    for (arguments, deep) in
+        [(&["check", "--json"][..], false), (&["check", "--deep", "--json"], true)]
+    {
+        let check = place.run(arguments).ok().json(&CHECK);
+        assert_eq!(check["whole"], true);
+        assert_eq!(check["deep"], deep);
+        assert_eq!(check["entries"], 2);
+        assert_eq!(check["faults"], serde_json::json!([]));
+    }
+    assert!(place.run(&["check"]).ok().text().starts_with("store        whole\n"));
+}
+
+#[test]
+fn a_checkpoint_is_written_and_changes_no_root() {
+    let place = Place::with("a\nb\n");
+    let root = place.run(&["root"]).ok().stdout;
+    let json = place.run(&["checkpoint", "--json"]).ok();
+    let json = json.json(&["file", "bytes", "count", "log_size"]);
+    assert_eq!((&json["count"], &json["log_size"]), (&2.into(), &2.into()));
+    assert!(place.path(json["file"].as_str().unwrap()).exists());
+    place.run(&["checkpoint"]).ok();
+    assert_eq!(place.run(&["root"]).ok().stdout, root);
+    place.run(&["check", "--deep"]).ok();
+}
+
+#[test]
+fn damage_is_found_told_and_repaired_when_asked() {
+    let body = "the last body, which is going to be damaged";
+    let place = Place::with(&format!("first\nsecond\n{body}\n"));
+    place.damage(".stemedb", body);
+    place.run(&["check", "--deep"]).code(3).says("repair");
+    place.run(&["get", &id_of(body)]).fails(3, "error: ");
+    // Nothing but `repair` repairs.
+    place.run(&["check", "--deep", "--json"]).code(3);
+
+    let repair = place.run(&["repair", "--json"]).ok().json(&REPAIR);
+    assert_eq!(repair["changed"], true);
+    assert!(!repair["aside"].as_array().unwrap().is_empty());
+    for held in ["first", "second"] {
+        assert_eq!(place.run(&["get", &id_of(held)]).ok().text(), held);
+    }
+    assert_eq!(place.ids().len(), 2);
+    // The identical bytes heal it.
+    place.run_with(&["append"], body).ok();
+    assert_eq!(place.run(&["get", &id_of(body)]).ok().text(), body);
+    place.run(&["check", "--deep"]).ok();
+}
+
+#[test]
+fn a_store_that_is_whole_is_not_repaired() {
+    let place = Place::with("a\n");
+    let repair = place.run(&["repair", "--json"]).ok().json(&REPAIR);
+    assert_eq!(repair["changed"], false);
+    assert_eq!(place.run(&["repair"]).ok().text(), "nothing to repair\n");
+}
+
+#[test]
+fn stats_count_and_draw() {
+    let lines: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
+    let place = Place::with(&lines.join("\n"));
+    let json: serde_json::Value =
+        serde_json::from_str(place.run(&["stats", "--json"]).ok().text()).unwrap();
+    for field in ["store_id", "segments", "checkpoints", "bytes_per_assertion", "last_time"] {
+        assert!(json.get(field).is_some(), "{field}");
+    }
+    assert_eq!(json["count"], 1000);
+    assert!(json["bytes"]["log"].as_u64().unwrap() > lines.concat().len() as u64);
+    let subtrees: Vec<u64> =
+        json["subtrees"].as_array().unwrap().iter().map(|count| count.as_u64().unwrap()).collect();
+    let mut expected = vec![0; 256];
+    for n in 0..1000 {
+        expected[usize::from_str_radix(&id_of(n.to_string())[..2], 16).unwrap()] += 1;
+    }
+    assert_eq!(subtrees, expected);
+
+    let text = place.run(&["stats"]).ok();
+    assert!(text.text().contains('█'), "{text:?}");
+    assert!(!text.text().contains('\x1b'));
+    let empty = Place::new();
+    empty.run(&["init"]).ok();
+    empty.run(&["stats"]).ok();
+    empty.run(&["stats", "--json"]).ok();
+}

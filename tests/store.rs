@@ -1,0 +1,272 @@
+//! The store as a program uses it.
+#![expect(clippy::unwrap_used, reason = "a helper that is not a test itself uses it")]
+
+use std::{sync::Arc, time::Duration};
+
+use stemedb::{
+    AssertionId, LeafIndex, OpenError, Options, Presence, ResolveError, Secret, Store, TreeHead,
+    TreeSize,
+};
+use stemedb_merkle::{MerkleTree, history::MemoryHistory, history::leaf_hash};
+
+fn options() -> Options {
+    Options { segment_len: 64 << 10, ..Options::default() }
+}
+
+fn body(n: u64) -> Vec<u8> {
+    format!("assertion {n} {}", "x".repeat((n % 200) as usize)).into_bytes()
+}
+
+/// Both roots, from nothing but the log's entries.
+fn check_roots(store: &Store) {
+    let mut tree = MerkleTree::new();
+    let mut history = MemoryHistory::new();
+    for entry in store {
+        let entry = entry.unwrap();
+        if !entry.hole {
+            tree.insert(entry.id.0).unwrap();
+        }
+        history.append(leaf_hash(entry.time, &entry.id.0));
+    }
+    let head = store.head();
+    assert_eq!((head.count, head.set_root), (tree.len(), tree.root()));
+    assert_eq!((head.log_size, head.log_root), (history.head().size.0, history.root()));
+}
+
+#[test]
+fn what_is_appended_is_there_now_and_after_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut receipts = Vec::new();
+    for round in 0..4_u64 {
+        let store = Store::open(dir.path(), options()).unwrap();
+        assert!(store.open_report().remarks.is_empty(), "{}", store.open_report());
+        check_roots(&store);
+        for (n, receipt) in receipts.iter().enumerate() {
+            let body = body(n as u64);
+            assert_eq!(
+                store.append(&body).unwrap(),
+                stemedb::Receipt { duplicate: true, ..*receipt }
+            );
+            assert_eq!(store.get(&receipt.id).unwrap(), Some(body));
+        }
+        let from = 500 * round;
+        let batch = store.append_batch((from..from + 499).map(body)).unwrap();
+        assert!(batch.iter().all(|receipt| !receipt.duplicate));
+        receipts.extend(batch);
+        receipts.push(store.append(&body(from + 499)).unwrap());
+        check_roots(&store);
+        if round == 1 {
+            store.checkpoint().unwrap();
+            check_roots(&store);
+        }
+        if round < 3 {
+            store.close().unwrap();
+        }
+    }
+}
+
+#[test]
+fn proofs_verify_and_absence_is_proven() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    let receipts = store.append_batch((0..1000).map(body)).unwrap();
+    let middle = store.history_head();
+    store.append_batch((1000..1500).map(body)).unwrap();
+    for store in [store, {
+        let copy = tempfile::tempdir().unwrap();
+        let store = Store::open(copy.path(), options()).unwrap();
+        store.append_batch((0..1500).map(body)).unwrap();
+        store.checkpoint().unwrap();
+        std::mem::forget(copy);
+        store
+    }] {
+        let root = store.root();
+        for receipt in receipts.iter().step_by(37) {
+            let proof = store.prove(&receipt.id).unwrap();
+            assert_eq!(proof.verify(&root), Ok(Presence::Present));
+            assert!(store.prove_absence(&receipt.id).unwrap().is_none());
+            let size = 1234;
+            let proof = store.prove_inclusion(receipt.index, size).unwrap();
+            let root = store.history_root_at(size).unwrap();
+            let head = TreeHead { size: TreeSize(size), root };
+            let entry = store.entry(receipt.index).unwrap().unwrap();
+            let leaf = leaf_hash(entry.time, &entry.id.0);
+            proof.verify(&leaf, LeafIndex(receipt.index), &head).unwrap();
+        }
+        let absent = AssertionId([7; 32]);
+        let proof = store.prove_absence(&absent).unwrap().unwrap();
+        assert_eq!(proof.verify(&root), Ok(Presence::Absent));
+        assert!(store.history_root_at(1501).is_err());
+    }
+    let store = Store::open(dir.path(), options()).unwrap();
+    assert_eq!(store.history_root_at(1000).unwrap(), middle.root);
+    let proof = store.prove_consistency(1000, 1500).unwrap();
+    proof.verify(&middle, &store.history_head()).unwrap();
+}
+
+#[test]
+fn threads_and_tasks_share_the_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(Store::open(dir.path(), options()).unwrap());
+    std::thread::scope(|scope| {
+        for thread in 0..4_u64 {
+            let store = &store;
+            scope.spawn(move || {
+                for n in 0..50 {
+                    // Each body by two threads.
+                    store.append(&body(1000 * (thread / 2) + n)).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(store.len(), 100);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let tasks: Vec<_> =
+        (0..64).map(|n| runtime.spawn(store.append_async(body(10_000 + n)))).collect();
+    for task in tasks {
+        assert!(!runtime.block_on(task).unwrap().unwrap().duplicate);
+    }
+    assert_eq!(store.len(), 164);
+    check_roots(&store);
+}
+
+#[test]
+fn a_watch_gets_every_entry_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    store.append_batch((0..10).map(body)).unwrap();
+    std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            store.watch(3).take(17).map(|entry| entry.unwrap().index).collect::<Vec<_>>()
+        });
+        for n in 10..20 {
+            store.append(&body(n)).unwrap();
+        }
+        assert_eq!(watcher.join().unwrap(), (3..20).collect::<Vec<_>>());
+    });
+    let mut watch = store.watch(20);
+    assert!(watch.next_within(Duration::from_millis(1)).is_none());
+    store.append(&body(20)).unwrap();
+    assert_eq!(watch.next_within(Duration::from_secs(5)).unwrap().unwrap().index, 20);
+}
+
+#[test]
+fn ranges_by_index_time_and_prefix() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    let receipts = store.append_batch((0..2000).map(body)).unwrap();
+    let indexes = |entries: stemedb::Entries<'_>| -> Vec<u64> {
+        entries.map(|entry| entry.unwrap().index).collect()
+    };
+    assert_eq!(indexes(store.range(5..9)), [5, 6, 7, 8]);
+    assert_eq!(indexes(store.range(1998..)), [1998, 1999]);
+    let mut backward: Vec<u64> = store.range(..=3).rev().map(|e| e.unwrap().index).collect();
+    assert_eq!(backward, [3, 2, 1, 0]);
+    backward.clear();
+    let times = receipts[700].time..=receipts[703].time;
+    assert_eq!(indexes(store.range_by_time(times).unwrap()), [700, 701, 702, 703]);
+    let id = receipts[42].id;
+    assert_eq!(store.resolve(&id.to_string()[..12]).unwrap(), id);
+    assert!(matches!(store.resolve("0123"), Err(ResolveError::Malformed { .. })));
+    assert!(matches!(store.resolve("0000000000"), Err(ResolveError::NotFound { .. })));
+    assert_eq!(store.ids().count(), 2000);
+}
+
+#[test]
+fn one_store_one_opener() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    assert!(matches!(Store::open(dir.path(), options()), Err(OpenError::Locked { .. })));
+    drop(store);
+    Store::open(dir.path(), options()).unwrap();
+    let none = Options { create: false, ..options() };
+    let missing = Store::open(dir.path().join("nothing"), none);
+    assert!(matches!(missing, Err(OpenError::Missing { .. })));
+}
+
+#[test]
+fn a_secret_is_for_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let with = |secret: &[u8]| Options { secret: Some(Secret::new(secret).unwrap()), ..options() };
+    let store = Store::open(dir.path(), with(&[1; 16])).unwrap();
+    let id = store.append(b"guess me").unwrap().id;
+    assert_ne!(id.0, *blake3::hash(b"guess me").as_bytes());
+    drop(store);
+    assert!(Store::open(dir.path(), with(&[2; 16])).is_err());
+    let store = Store::open(dir.path(), options()).unwrap();
+    assert!(store.lacks_secret());
+    assert!(store.append(b"more").is_err());
+    assert!(store.get(&id).is_err());
+    assert!(store.contains(&id).unwrap(), "ids are no secret");
+    drop(store);
+    let store = Store::open(dir.path(), with(&[1; 16])).unwrap();
+    assert_eq!(store.get(&id).unwrap().unwrap(), b"guess me");
+}
+
+#[test]
+fn a_copied_directory_is_another_node() {
+    let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = Store::open(dir.path(), options()).unwrap();
+    store.append_batch((0..100).map(body)).unwrap();
+    store.close().unwrap();
+    for file in std::fs::read_dir(dir.path()).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+    }
+    let store = Store::open(copy.path(), options()).unwrap();
+    assert_eq!(store.open_report().remarks.len(), 1, "{}", store.open_report());
+    assert_eq!(store.stats().unwrap().epoch, 2);
+    check_roots(&store);
+    drop(store);
+    let store = Store::open(copy.path(), options()).unwrap();
+    assert!(store.open_report().remarks.is_empty());
+}
+
+/// A checkpoint of another moment, another log, or none at all: the log decides.
+#[test]
+fn a_checkpoint_is_only_a_cache() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    store.append_batch((0..3000).map(body)).unwrap();
+    store.checkpoint().unwrap();
+    store.append_batch((3000..3100).map(body)).unwrap();
+    store.checkpoint().unwrap();
+    store.append_batch((3100..3200).map(body)).unwrap();
+    let head = store.head();
+    store.close().unwrap();
+    let checkpoints = || {
+        let names = std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().path());
+        let mut names: Vec<_> = names
+            .filter(|path| path.extension().is_some_and(|extension| extension == "ckpt"))
+            .filter(|path| !path.file_name().unwrap().to_string_lossy().starts_with("aside"))
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(checkpoints().len(), 2);
+    let store = Store::open(dir.path(), options()).unwrap();
+    assert_eq!(store.open_report().replayed, 100);
+    assert_eq!(store.head(), head);
+    check_roots(&store);
+    store.close().unwrap();
+
+    for last in [false, true] {
+        let paths = checkpoints();
+        let path = if last { paths.last() } else { paths.first() }.unwrap();
+        let mut bytes = std::fs::read(path).unwrap();
+        bytes[100] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+        let store = Store::open(dir.path(), options()).unwrap();
+        assert!(store.open_report().checkpoint_set_aside, "{}", path.display());
+        assert_eq!(store.head(), head);
+        check_roots(&store);
+        store.checkpoint().unwrap();
+        assert_eq!(store.head(), head);
+        store.close().unwrap();
+    }
+    std::fs::remove_file(dir.path().join("history.tiles")).unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    assert!(store.open_report().checkpoint_set_aside);
+    assert_eq!(store.head(), head);
+    check_roots(&store);
+}
