@@ -1,0 +1,86 @@
+//! What a log is opened with.
+
+use crate::identity::{CleanMark, Identity};
+#[cfg(doc)]
+use crate::record::BODY_LEN_MAX;
+
+/// What the log must know about the store that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Which store.
+    pub store_id: [u8; 16],
+    /// Which of its generations of segment files is live.
+    pub generation: u32,
+    /// What the segments' salts are made from.
+    pub salt_seed: [u8; 16],
+    /// Where the log ended when it was last closed, or when it was made.
+    pub clean: Option<Watermark>,
+}
+
+/// A place between two batches, up to which the log is known to have been durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Watermark {
+    /// The position.
+    pub position: u64,
+    /// How many entries there are before it: the index of the next one.
+    pub next_index: u64,
+}
+
+impl From<&Identity> for Origin {
+    fn from(identity: &Identity) -> Self {
+        Self {
+            store_id: identity.store_id,
+            generation: identity.generation,
+            salt_seed: identity.salt_seed,
+            clean: identity.clean.map(Watermark::from),
+        }
+    }
+}
+
+impl From<CleanMark> for Watermark {
+    fn from(mark: CleanMark) -> Self {
+        Self { position: mark.position, next_index: mark.next_index }
+    }
+}
+
+impl From<Watermark> for CleanMark {
+    fn from(mark: Watermark) -> Self {
+        Self { position: mark.position, next_index: mark.next_index }
+    }
+}
+
+/// Who prepares the next segment while the present one fills.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Spares {
+    /// A thread of the log: a roll then costs two syncs.
+    #[default]
+    Background,
+    /// Nobody. There is no thread at all, and the same calls give the same operations on the disk.
+    None,
+}
+
+/// What can be chosen about a log.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// How long a segment gets, in bytes. Default 64 MiB: short enough that opening reads the last
+    /// one in milliseconds, long enough that a terabyte is 16,000 files.
+    pub segment_len: u64,
+    /// How long a body may be, in bytes; at most [`BODY_LEN_MAX`]. Default 16 MiB.
+    pub body_len_max: u32,
+    /// How long the records of one batch may be together, in bytes, unless it is one record. What
+    /// is longer is split, and a crash may then keep a part. Default 64 MiB.
+    pub batch_len_max: u32,
+    /// Who prepares the next segment.
+    pub spares: Spares,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            segment_len: 64 << 20,
+            body_len_max: 16 << 20,
+            batch_len_max: 64 << 20,
+            spares: Spares::Background,
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What is appended, and where it is then.
+
+use stemedb_merkle::Hash;
+
+use crate::record::Kind;
+
+/// What is to be appended.
+#[derive(Clone, Copy, Debug)]
+pub struct NewRecord<'a> {
+    /// The assertion id of the body. The log does not compute it.
+    pub id: Hash,
+    /// The body.
+    pub body: &'a [u8],
+    /// The hole that this body fills again, if it is one.
+    pub heals: Option<HoleEntry>,
+}
+
+/// The entry of a body that was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HoleEntry {
+    /// The index that it keeps.
+    pub index: u64,
+    /// The time that it keeps.
+    pub time: u64,
+}
+
+/// One record and its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// The assertion id.
+    pub id: Hash,
+    /// The position of the record.
+    pub position: u64,
+    /// The index of the entry; of a heal, that of the hole.
+    pub index: u64,
+    /// The time of the entry; of a heal, that of the hole.
+    pub time: u64,
+    /// The length of the body in bytes.
+    pub len: u32,
+    /// Entry, hole or heal.
+    pub kind: Kind,
+}
