@@ -160,7 +160,7 @@ fn freeze() {
     let mut bytes = fs::read(&path).unwrap();
     bytes[usize::try_from(offset).unwrap() + stemedb_wal::record::HEAD_LEN + 3] ^= 1;
     fs::write(&path, bytes).unwrap();
-    let report = repair(dir, options()).unwrap();
+    let report = repair(dir, &options()).unwrap();
     assert_eq!(report.holes, 1);
 
     let store = Store::open_on(disk(), WORLD, options()).unwrap();
