@@ -93,7 +93,7 @@ pub struct Receipt {
 }
 
 /// What can be chosen about the queue and the writer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct CommitOptions {
     /// How many records may wait. Appenders beyond that wait for room. Default 65,536.
     pub queue_records_max: usize,

@@ -184,6 +184,8 @@ pub struct Log {
     offset: u64,
     /// How long the open segment's file is.
     allocated: u64,
+    /// Whether the rest of the open segment is zeros on the disk already.
+    filled: bool,
     /// How often the open segment was synced: what its spare should be like.
     syncs: u32,
     next_index: u64,
@@ -293,6 +295,7 @@ impl Log {
             open: found.open,
             offset: found.offset,
             allocated: found.allocated,
+            filled: false,
             syncs: 0,
             next_index: found.next_index,
             last_time: found.last_time,
@@ -331,7 +334,10 @@ impl Log {
         let mut now = now;
         while !rest.is_empty() {
             let (batch, later) = self.split_batch(rest);
-            self.write_batch(batch, now, placed)?;
+            if let Err(error) = self.write_batch(batch, now, placed) {
+                let partly = rest.len() < records.len();
+                return Err(if partly { self.give_up(error) } else { error });
+            }
             rest = later;
             now = 0;
         }
@@ -448,7 +454,7 @@ impl Log {
     ///
     /// As [`LogReader::entry`].
     pub(crate) fn entry(&self, position: u64) -> Result<Placed, ReadError> {
-        self.reader().entry(position)
+        self.reader().entry_unpublished(position)
     }
 
     /// How long the records of one batch may be together.
@@ -525,6 +531,12 @@ impl Log {
         AppendError::Poisoned(self.failure.get_or_insert(failure).clone())
     }
 
+    /// Poisons the log after an error that need not be final, but came when a part was written.
+    pub(crate) fn give_up(&mut self, error: AppendError) -> AppendError {
+        let action = Action::Write { len: 0, offset: self.offset };
+        self.poison(action, io::Error::other(error))
+    }
+
     /// The records that make one batch, and the others.
     fn split_batch<'a, 'b>(
         &self,
@@ -548,7 +560,9 @@ impl Log {
     ) -> Result<(), AppendError> {
         let payload_len: u64 = records.iter().map(R::record_len).sum();
         let batch_len = batch::FRAME_LEN + payload_len;
-        if !records.is_empty() && !self.fits(batch_len, records.len() as u64) {
+        if !records.is_empty()
+            && (!self.fits(batch_len, records.len() as u64) || self.should_move_on())
+        {
             self.roll()?;
         }
         let footer_len = crate::segment::footer_len(records.len() as u64);
@@ -605,6 +619,11 @@ impl Log {
                 .map(|placed| u32::try_from(placed.position - first_position).unwrap_or(u32::MAX));
             offsets.extend(new);
         }
+    }
+
+    /// Whether small commits would be cheaper in the spare; see [`spare`].
+    fn should_move_on(&mut self) -> bool {
+        !self.filled && self.next_index > self.open.header.first_index && self.spare.is_filled()
     }
 
     /// Makes the file long enough for so many more bytes.

@@ -39,6 +39,9 @@ use crate::{
     segment::parse_segment_name,
 };
 
+/// Computes the id of a body.
+pub type HashBody<'a> = &'a dyn Fn(&[u8]) -> Hash;
+
 /// Why a log could not be repaired. It is as it was, or asks to be repaired again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -163,7 +166,7 @@ pub fn repair(
     disk: &Arc<dyn Disk>,
     identity: &mut Identity,
     options: &LogOptions,
-    hash: Option<&dyn Fn(&[u8]) -> Hash>,
+    hash: Option<HashBody<'_>>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<RepairReport, RepairError> {
     let plan = make_plan(&**disk, identity, hash, progress)?;
@@ -192,7 +195,7 @@ fn mend_in_place(
     disk: &dyn Disk,
     identity: &mut Identity,
     plan: &Plan,
-    hash: Option<&dyn Fn(&[u8]) -> Hash>,
+    hash: Option<HashBody<'_>>,
     report: &mut RepairReport,
 ) -> Result<bool, RepairError> {
     let broken = || plan.segments.iter().filter(|segment| segment.is_broken());

@@ -1,6 +1,6 @@
 //! Group commit: many threads and tasks, one log.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod history;
 
@@ -294,4 +294,35 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
         }
         thread::park();
     }
+}
+
+/// Much is written ahead while the sync of what came before runs.
+#[test]
+fn bulk_submissions_overlap_and_stay_in_order() {
+    let disk: Arc<dyn Disk> = Arc::new(FaultyDisk::new(8));
+    let committer = start(&disk);
+    let mut pending = Vec::new();
+    for n in 0..20_u64 {
+        let mut submission = Submission::with_capacity(1500, 1500 * 30);
+        // A tenth of each is in the one before.
+        for k in 0..1500 {
+            let body = body_of(n * 1350 + k, 30);
+            submission.push(id_of(&body), &body);
+        }
+        pending.push(committer.submit(submission));
+    }
+    let mut seen = HashMap::new();
+    let mut appended = 0;
+    for pending in pending {
+        for receipt in pending.wait().unwrap() {
+            let first = *seen.entry(receipt.id).or_insert(receipt);
+            assert_eq!(
+                (first.index, first.time, first.position),
+                (receipt.index, receipt.time, receipt.position)
+            );
+            appended += u64::from(receipt.outcome == Outcome::Appended);
+        }
+    }
+    assert_eq!((appended, seen.len()), (27_150, 27_150));
+    assert_eq!(committer.call(|log, _| log.next_index()).unwrap(), appended);
 }

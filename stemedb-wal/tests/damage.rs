@@ -1,6 +1,6 @@
 //! Damage of every kind to a log that was durable: it is found, or it is harmless.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod history;
 
@@ -311,6 +311,9 @@ fn segments_that_are_not_what_they_should_be_are_named() {
     assert!(matches!(error, OpenError::Generation { found: 1, expected: 0, .. }), "{error}");
 }
 
+/// What is written where.
+type Change = Vec<(usize, Vec<u8>)>;
+
 #[test]
 fn records_moved_copied_or_swapped_are_found() {
     let options = LogOptions { segment_len: 1 << 20, ..options() };
@@ -329,7 +332,6 @@ fn records_moved_copied_or_swapped_are_found() {
         let from = at(n) + 64 + r * 160;
         bytes[from..from + 160].to_vec()
     };
-    type Change = Vec<(usize, Vec<u8>)>;
     let changes: Vec<(&str, Change)> = vec![
         ("a batch of another place", vec![(at(2), batch(4))]),
         ("a batch twice", vec![(at(3), batch(2))]),
@@ -399,14 +401,29 @@ fn a_watermark_that_does_not_fit_is_told_from_damage() {
         assert!(matches!(error, OpenError::Watermark { .. }), "{watermark:?}: {error}");
     }
     // From each boundary on, exactly the rest is replayed.
+    let mut opened = 0;
     for entry in &sample.model {
         let watermark = Watermark { position: entry.position - 64, next_index: entry.index };
         let shared: Arc<dyn Disk> = Arc::new(sample.disk.fork());
-        if let Ok((_, _, replayed)) = open(&shared, &sample.origin, &options(), Some(watermark)) {
-            let from = usize::try_from(entry.index).unwrap();
-            assert_eq!(replayed, sample.model[from..]);
+        let Ok((mut log, _, replayed)) = open(&shared, &sample.origin, &options(), Some(watermark))
+        else {
+            continue;
+        };
+        opened += 1;
+        let from = usize::try_from(entry.index).unwrap();
+        assert_eq!(replayed, sample.model[from..]);
+        // What lies before is there as well, and the log goes on.
+        let body = vec![7; 2000];
+        let record = NewRecord { id: id_of(&body), body: &body, heals: None };
+        for rolled in [false, true] {
+            let reader = log.reader();
+            for entry in &sample.model {
+                assert_eq!(reader.read_index(entry.index).unwrap().body, entry.body, "{rolled}");
+            }
+            log.write(&[record], 0, &mut Vec::new()).unwrap();
         }
     }
+    assert_eq!(opened, 8, "as many batches");
 }
 
 #[test]

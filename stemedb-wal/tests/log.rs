@@ -1,6 +1,6 @@
 //! The log as its callers see it: what is written is read, in any way of reading.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod history;
 

@@ -1,7 +1,7 @@
 //! Power cuts at every write and sync of random histories, in every way that the disk's model
 //! allows, also while recovering from the cut before.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod history;
 
@@ -52,11 +52,11 @@ fn options() -> LogOptions {
 }
 
 /// Does random things to a log; `known` is up to date at each of the disk's operations.
-fn live(shared: Arc<dyn Disk>, known: &Mutex<Known>, random: &mut Random, steps: u64) {
+fn live(shared: &Arc<dyn Disk>, known: &Mutex<Known>, random: &mut Random, steps: u64) {
     let mut log = None;
     let mut numbers = random.next();
     for _ in 0..steps {
-        let open_log = log.get_or_insert_with(|| reopen(&shared, known));
+        let open_log = log.get_or_insert_with(|| reopen(shared, known));
         match random.below(20) {
             0 => {
                 let clean = log.take().unwrap().close().unwrap();
@@ -191,7 +191,7 @@ fn simulate(seed: u64, steps: u64, wrap: fn(FaultyDisk) -> Arc<dyn Disk>) -> Res
             moments.lock().unwrap().push((moment, known));
         });
     }
-    live(wrap(disk.clone()), &known, &mut Random(seed | 1), steps);
+    live(&wrap(disk.clone()), &known, &mut Random(seed | 1), steps);
     disk.stop_observing();
     let moments = std::mem::take(&mut *moments.lock().unwrap());
     let mut cuts = 0;

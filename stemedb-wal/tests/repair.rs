@@ -1,6 +1,6 @@
 //! Repair of every kind of damage, and crashes while repairing.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod history;
 

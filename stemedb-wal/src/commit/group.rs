@@ -11,11 +11,8 @@ use stemedb_merkle::Hash;
 use super::{Index, Outcome, Receipt, Receipts, Submission};
 use crate::{
     error::AppendError,
-    log::{Log, NewRecord, Placed, SyncDone, SyncJob, encode::ToRecord},
+    log::{Log, NewRecord, Placed, encode::ToRecord},
 };
-
-/// How many records make it worth while to sync in another thread.
-const PARALLEL_RECORDS_MIN: usize = 8;
 
 /// Appends bodies, syncs once, and returns the receipts for each submission.
 ///
@@ -26,33 +23,30 @@ pub fn commit<I: Index>(
     now: u64,
     submissions: &[Submission],
 ) -> Vec<Result<Vec<Receipt>, AppendError>> {
-    let mut group = Group::default();
     let references: Vec<&Submission> = submissions.iter().collect();
-    let results = group.commit(log, index, now, &references, None);
-    results
-        .into_iter()
-        .map(|result| {
-            result.map(|receipts| match receipts {
-                Receipts::One(receipt) => vec![receipt],
-                Receipts::Many(receipts) => receipts,
-            })
-        })
-        .collect()
+    let staged = Group::default().stage(log, index, now, &references);
+    let synced = if staged.needs_sync() { log.sync() } else { Ok(()) };
+    let settled = synced.map(|()| {
+        index.apply(&staged.placed);
+        log.publish();
+        index.publish(log.durable());
+    });
+    let results = staged.results(settled);
+    results.map(|result| result.map(Receipts::into_vec)).collect()
 }
 
-/// Runs syncs elsewhere.
-pub(crate) trait Syncer {
-    /// Begins a sync. One at a time.
-    fn begin(&mut self, job: SyncJob);
-    /// Waits for its end.
-    fn finish(&mut self) -> SyncDone;
-}
-
-/// Memory that commits use again and again.
+/// Memory that groups use again and again.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
-    placed: Vec<Placed>,
     seen: HashMap<Hash, usize, BuildHasherDefault<IdHasher>>,
+    placed: Vec<Placed>,
+}
+
+/// Submissions whose new bodies are written, and not yet durable.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    plans: Vec<Result<Vec<Plan>, AppendError>>,
+    pub(crate) placed: Vec<Placed>,
 }
 
 /// Where a body's receipt comes from.
@@ -67,20 +61,26 @@ enum Plan {
 }
 
 impl Group {
-    pub(crate) fn commit<I: Index>(
+    /// Looks up all bodies and writes those that are new.
+    ///
+    /// What was staged before may still be unsynced, but has to be applied to the index.
+    pub(crate) fn stage<I: Index>(
         &mut self,
         log: &mut Log,
-        index: &mut I,
+        index: &I,
         now: u64,
         submissions: &[&Submission],
-        syncer: Option<&mut dyn Syncer>,
-    ) -> Vec<Result<Receipts, AppendError>> {
+    ) -> Staged {
+        let mut placed = std::mem::take(&mut self.placed);
+        placed.clear();
+        self.seen.clear();
         if let Some(failure) = log.failure() {
             let error = AppendError::Poisoned(failure.clone());
-            return submissions.iter().map(|_| Err(error.clone())).collect();
+            return Staged {
+                plans: submissions.iter().map(|_| Err(error.clone())).collect(),
+                placed,
+            };
         }
-        self.placed.clear();
-        self.seen.clear();
         let mut plans: Vec<Result<Vec<Plan>, AppendError>> = Vec::with_capacity(submissions.len());
         let mut records: Vec<NewRecord<'_>> = Vec::new();
         // Where each submission's new records end: a batch is never cut inside of one.
@@ -90,16 +90,17 @@ impl Group {
             plans.push(self.plan(log, index, submission, alone, &mut records));
             ends.push(records.len());
         }
-        let written = if records.is_empty() {
-            Ok(())
-        } else {
-            self.write(log, now, &records, &ends)
-                .and_then(|()| self.sync_and_apply(log, index, syncer))
-        };
-        if let Err(error) = written {
-            return submissions.iter().map(|_| Err(error.clone())).collect();
+        if let Err(error) = write(log, now, &records, &ends, &mut placed) {
+            let error = if placed.is_empty() { error } else { log.give_up(error) };
+            placed.clear();
+            plans = submissions.iter().map(|_| Err(error.clone())).collect();
         }
-        plans.into_iter().map(|plan| plan.and_then(|plan| self.receipts(plan))).collect()
+        Staged { plans, placed }
+    }
+
+    /// Takes memory back that a staged group does not need any more.
+    pub(crate) fn recycle(&mut self, placed: Vec<Placed>) {
+        self.placed = placed;
     }
 
     /// What to do with each body of a submission; new ones are added to `records`.
@@ -161,58 +162,28 @@ impl Group {
         records.push(NewRecord { id, body, heals });
         Ok(Plan::Write { number, outcome })
     }
+}
 
-    /// Writes the records, as few batches as the limit allows, none cut inside a submission that
-    /// fits into one.
-    fn write(
-        &mut self,
-        log: &mut Log,
-        now: u64,
-        records: &[NewRecord<'_>],
-        ends: &[usize],
-    ) -> Result<(), AppendError> {
-        let (mut start, mut end, mut len) = (0, 0, 0);
-        let mut write = |log: &mut Log, from: usize, to: usize| {
-            let batch = records.get(from..to).unwrap_or_default();
-            if batch.is_empty() { Ok(()) } else { log.write(batch, now, &mut self.placed) }
-        };
-        for &next in ends {
-            let added: u64 =
-                records.get(end..next).unwrap_or_default().iter().map(ToRecord::record_len).sum();
-            if len + added > log.batch_len_max() {
-                write(log, start, end)?;
-                (start, len) = (end, 0);
-            }
-            len += added;
-            end = next;
-        }
-        write(log, start, end)
+impl Staged {
+    /// Whether anything was written, so that a sync is needed.
+    pub(crate) fn needs_sync(&self) -> bool {
+        !self.placed.is_empty()
     }
 
-    fn sync_and_apply<I: Index>(
-        &mut self,
-        log: &mut Log,
-        index: &mut I,
-        syncer: Option<&mut dyn Syncer>,
-    ) -> Result<(), AppendError> {
-        match syncer {
-            Some(syncer) if self.placed.len() >= PARALLEL_RECORDS_MIN => {
-                syncer.begin(log.begin_sync());
-                index.apply(&self.placed);
-                log.finish_sync(syncer.finish())?;
-            }
-            _ => {
-                log.sync()?;
-                index.apply(&self.placed);
-            }
-        }
-        log.publish();
-        index.publish(log.durable());
-        Ok(())
+    /// The receipts of each submission, or why there are none: `settled` says whether all is durable
+    /// and published.
+    pub(crate) fn results(
+        &self,
+        settled: Result<(), AppendError>,
+    ) -> impl Iterator<Item = Result<Receipts, AppendError>> {
+        self.plans.iter().map(move |plan| {
+            settled.clone()?;
+            self.receipts(plan.as_ref().map_err(Clone::clone)?)
+        })
     }
 
-    fn receipts(&self, plans: Vec<Plan>) -> Result<Receipts, AppendError> {
-        let receipt = |plan: Plan| match plan {
+    fn receipts(&self, plans: &[Plan]) -> Result<Receipts, AppendError> {
+        let receipt = |plan: &Plan| match *plan {
             Plan::Held(receipt) => Ok(receipt),
             Plan::Write { number, outcome } => {
                 // Each record that was written has its place.
@@ -221,11 +192,38 @@ impl Group {
                 Ok(Receipt { id, index, time, position, outcome })
             }
         };
-        match plans.as_slice() {
-            [plan] => receipt(*plan).map(Receipts::One),
-            _ => plans.into_iter().map(receipt).collect::<Result<_, _>>().map(Receipts::Many),
+        match plans {
+            [plan] => receipt(plan).map(Receipts::One),
+            _ => plans.iter().map(receipt).collect::<Result<_, _>>().map(Receipts::Many),
         }
     }
+}
+
+/// Writes the records in as few batches as the limit allows, none cut inside a submission that fits
+/// into one. `ends` says where each submission's end.
+fn write(
+    log: &mut Log,
+    now: u64,
+    records: &[NewRecord<'_>],
+    ends: &[usize],
+    placed: &mut Vec<Placed>,
+) -> Result<(), AppendError> {
+    let (mut start, mut end, mut len) = (0, 0, 0);
+    let mut write = |log: &mut Log, from: usize, to: usize| {
+        let batch = records.get(from..to).unwrap_or_default();
+        if batch.is_empty() { Ok(()) } else { log.write(batch, now, placed) }
+    };
+    for &next in ends {
+        let added: u64 =
+            records.get(end..next).unwrap_or_default().iter().map(ToRecord::record_len).sum();
+        if len + added > log.batch_len_max() {
+            write(log, start, end)?;
+            (start, len) = (end, 0);
+        }
+        len += added;
+        end = next;
+    }
+    write(log, start, end)
 }
 
 /// Ids are hashes already: eight of their bytes will do.

@@ -132,6 +132,10 @@ pub(crate) struct Queue<I> {
     bytes_max: usize,
 }
 
+/// How often the writer looks for new requests before it sleeps, after it has acknowledged several:
+/// waking it up again costs more than their appenders take to come back.
+const LOOKS_BEFORE_SLEEP: u32 = 100;
+
 /// What the writer got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
@@ -212,7 +216,15 @@ impl<I: Index> Queue<I> {
         idle_after: Option<Duration>,
     ) -> Taken {
         let mut state = self.state();
+        let mut looks = if expected > 1 { LOOKS_BEFORE_SLEEP } else { 0 };
         while state.requests.is_empty() {
+            if looks > 0 && !state.closed {
+                looks -= 1;
+                drop(state);
+                thread::yield_now();
+                state = self.state();
+                continue;
+            }
             if state.closed {
                 return Taken::Closed;
             }
@@ -232,6 +244,21 @@ impl<I: Index> Queue<I> {
             }
         }
         state = self.gather(state, expected);
+        self.empty(state, requests);
+        Taken::Work
+    }
+
+    /// Takes all that waits now, in order.
+    pub(crate) fn take_now(&self, requests: &mut VecDeque<Request<I>>) {
+        self.empty(self.state(), requests);
+    }
+
+    /// How many records wait.
+    pub(crate) fn records(&self) -> usize {
+        self.state().records
+    }
+
+    fn empty(&self, mut state: MutexGuard<'_, State<I>>, requests: &mut VecDeque<Request<I>>) {
         mem::swap(&mut state.requests, requests);
         state.records = 0;
         state.bytes = 0;
@@ -242,7 +269,6 @@ impl<I: Index> Queue<I> {
             self.room.notify_all();
         }
         tasks.into_iter().for_each(Waker::wake);
-        Taken::Work
     }
 
     fn gather<'a>(
@@ -250,7 +276,7 @@ impl<I: Index> Queue<I> {
         mut state: MutexGuard<'a, State<I>>,
         expected: usize,
     ) -> MutexGuard<'a, State<I>> {
-        const LOOKS_WITHOUT_NEWS_MAX: u32 = 8;
+        const LOOKS_WITHOUT_NEWS_MAX: u32 = 100;
         let mut looks = 0;
         while state.requests.len() < expected && looks < LOOKS_WITHOUT_NEWS_MAX && !state.closed {
             let before = state.requests.len();

@@ -28,7 +28,7 @@ impl Receipts {
         }
     }
 
-    fn into_vec(self) -> Vec<Receipt> {
+    pub(super) fn into_vec(self) -> Vec<Receipt> {
         match self {
             Self::One(receipt) => vec![receipt],
             Self::Many(receipts) => receipts,

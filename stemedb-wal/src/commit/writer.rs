@@ -12,8 +12,8 @@ use std::{
 };
 
 use super::{
-    Index,
-    group::{Group, Syncer},
+    Index, Submission, Ticket,
+    group::{Group, Staged},
     queue::{CloseOnDrop, Queue, Request, Taken},
 };
 use crate::log::{Log, SyncDone, SyncJob};
@@ -26,9 +26,20 @@ pub(super) fn start<I: Index + 'static>(
     idle_after: Duration,
 ) -> io::Result<JoinHandle<(Log, I)>> {
     let syncer = SyncThread::start()?;
-    let writer = Writer { log, index, clock, queue, idle_after, syncer, group: Group::default() };
+    let (group, requests) = (Group::default(), VecDeque::new());
+    let writer = Writer { log, index, clock, queue, idle_after, syncer, group, requests };
     thread::Builder::new().name("stemedb-writer".into()).spawn(move || writer.run())
 }
+
+/// How often the writer looks whether the sync is done before it sleeps.
+const LOOKS_BEFORE_SLEEP: u32 = 200;
+
+/// From so many records on it is worth while to sync in another thread.
+const PARALLEL_RECORDS_MIN: usize = 8;
+
+/// If so many records wait while a sync runs, they are written meanwhile. Fewer are better left to
+/// wait for more: they would need a sync of their own.
+const AHEAD_RECORDS_MIN: usize = 1024;
 
 struct Writer<I: Index, C> {
     log: Log,
@@ -38,55 +49,99 @@ struct Writer<I: Index, C> {
     idle_after: Duration,
     syncer: SyncThread,
     group: Group,
+    /// Taken from the queue, and not begun.
+    requests: VecDeque<Request<I>>,
+}
+
+/// Appends that are written, and those who wait for them.
+struct Begun {
+    staged: Staged,
+    tickets: Vec<Ticket>,
 }
 
 impl<I: Index, C: FnMut() -> u64> Writer<I, C> {
     fn run(mut self) -> (Log, I) {
         let queue = Arc::clone(&self.queue);
         let _close = CloseOnDrop(&queue);
-        let mut requests = VecDeque::new();
+        let mut begun = None;
         let mut expected = 0;
         loop {
-            let idle_after = Some(self.idle_after).filter(|_| !self.log.is_marked());
-            match queue.take(&mut requests, expected, idle_after) {
-                Taken::Closed => return (self.log, self.index),
-                // A failure is kept by the log, and the next append is told.
-                Taken::Idle => drop(self.log.mark()),
-                Taken::Work => {
-                    expected = requests.len();
-                    self.work_off(&mut requests);
+            if begun.is_none() && self.requests.is_empty() {
+                let idle_after = Some(self.idle_after).filter(|_| !self.log.is_marked());
+                match queue.take(&mut self.requests, expected, idle_after) {
+                    Taken::Closed => return (self.log, self.index),
+                    Taken::Idle => {
+                        // A failure is kept by the log, and the next append is told.
+                        let _ = self.log.mark();
+                        expected = 0;
+                        continue;
+                    }
+                    Taken::Work => expected = self.requests.len(),
                 }
+            }
+            begun = match begun.take().or_else(|| self.begin()) {
+                Some(begun) => self.settle(begun),
+                None => None,
+            };
+            // Nothing is under way at this point unless it came before the call.
+            if begun.is_none()
+                && let Some(Request::Call(_)) = self.requests.front()
+                && let Some(Request::Call(call)) = self.requests.pop_front()
+            {
+                call(&mut self.log, &mut self.index);
             }
         }
     }
 
-    /// Commits all appends up to each call, in order.
-    fn work_off(&mut self, requests: &mut VecDeque<Request<I>>) {
-        let mut appends = Vec::with_capacity(requests.len());
-        for request in requests.drain(..) {
-            match request {
-                Request::Append(bodies, ticket) => appends.push((bodies, ticket)),
-                Request::Call(call) => {
-                    self.commit(&mut appends);
-                    call(&mut self.log, &mut self.index);
-                }
+    /// Writes the appends at the front of the queue, up to the next call.
+    fn begin(&mut self) -> Option<Begun> {
+        let mut submissions = Vec::new();
+        let mut tickets = Vec::new();
+        while let Some(Request::Append(..)) = self.requests.front() {
+            if let Some(Request::Append(bodies, ticket)) = self.requests.pop_front() {
+                submissions.push(bodies);
+                tickets.push(ticket);
             }
         }
-        self.commit(&mut appends);
-    }
-
-    fn commit(&mut self, appends: &mut Vec<(super::Submission, super::Ticket)>) {
-        if appends.is_empty() {
-            return;
+        if tickets.is_empty() {
+            return None;
         }
         let now = (self.clock)();
-        let submissions: Vec<_> = appends.iter().map(|(bodies, _)| bodies).collect();
-        let syncer: &mut dyn Syncer = &mut self.syncer;
-        let results =
-            self.group.commit(&mut self.log, &mut self.index, now, &submissions, Some(syncer));
-        for ((_, ticket), result) in appends.drain(..).zip(results) {
+        let references: Vec<&Submission> = submissions.iter().collect();
+        let staged = self.group.stage(&mut self.log, &self.index, now, &references);
+        Some(Begun { staged, tickets })
+    }
+
+    /// Syncs and applies what is written, and tells those who wait. If much is waiting by then it is
+    /// written while the sync runs, and returned.
+    fn settle(&mut self, begun: Begun) -> Option<Begun> {
+        let Begun { staged, tickets } = begun;
+        let mut ahead = None;
+        let synced = if staged.placed.len() >= PARALLEL_RECORDS_MIN {
+            self.syncer.begin(self.log.begin_sync());
+            self.index.apply(&staged.placed);
+            if self.requests.is_empty() && self.queue.records() >= AHEAD_RECORDS_MIN {
+                self.queue.take_now(&mut self.requests);
+                ahead = self.begin();
+            }
+            let done = self.syncer.finish();
+            self.log.finish_sync(done)
+        } else if staged.needs_sync() {
+            let synced = self.log.sync();
+            self.index.apply(&staged.placed);
+            synced
+        } else {
+            Ok(())
+        };
+        if synced.is_ok() && staged.needs_sync() {
+            self.log.publish();
+            self.index.publish(self.log.durable());
+        }
+        for (ticket, result) in tickets.into_iter().zip(staged.results(synced)) {
             ticket.complete(result);
         }
+        self.group.recycle(staged.placed);
+        ahead
     }
 }
 
@@ -116,7 +171,8 @@ impl SyncThread {
     }
 }
 
-impl Syncer for SyncThread {
+impl SyncThread {
+    /// Begins a sync. One at a time.
     fn begin(&mut self, job: SyncJob) {
         let sent = self.jobs.as_ref().map(|jobs| jobs.send(job));
         if let Some(Err(refused)) = sent {
@@ -124,11 +180,18 @@ impl Syncer for SyncThread {
         }
     }
 
+    /// Waits for its end.
     fn finish(&mut self) -> SyncDone {
-        match self.own.take() {
-            Some(job) => job.run(),
-            None => self.done.recv().unwrap_or_else(|_| SyncDone::lost()),
+        if let Some(job) = self.own.take() {
+            return job.run();
         }
+        for _ in 0..LOOKS_BEFORE_SLEEP {
+            if let Ok(done) = self.done.try_recv() {
+                return done;
+            }
+            thread::yield_now();
+        }
+        self.done.recv().unwrap_or_else(|_| SyncDone::lost())
     }
 }
 

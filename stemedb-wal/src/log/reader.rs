@@ -70,9 +70,11 @@ impl LogReader {
     ///
     /// As [`read`](Self::read); `body` is then of no use.
     pub fn read_into(&self, position: u64, body: &mut Vec<u8>) -> Result<Placed, ReadError> {
+        if position >= self.shared.end() {
+            return Err(ReadError::NotFound { at: position });
+        }
         let segments = self.shared.segments();
-        let segment = self.segment_at(&segments, position)?;
-        self.read_record(segment, position, body)
+        self.read_record(segment_at(&segments, position)?, position, body)
     }
 
     /// What the record at a position is, without its body. O(log segments) and one read.
@@ -81,8 +83,16 @@ impl LogReader {
     ///
     /// As [`read`](Self::read), but a hole is no error.
     pub fn entry(&self, position: u64) -> Result<Placed, ReadError> {
+        if position >= self.shared.end() {
+            return Err(ReadError::NotFound { at: position });
+        }
+        self.entry_unpublished(position)
+    }
+
+    /// As [`entry`](Self::entry), also of what is written and not published: for the writer.
+    pub(crate) fn entry_unpublished(&self, position: u64) -> Result<Placed, ReadError> {
         let segments = self.shared.segments();
-        let segment = self.segment_at(&segments, position)?;
+        let segment = segment_at(&segments, position)?;
         let mut buffer = [0; HEAD_LEN];
         let read = self.pread(segment, &mut buffer, position - segment.header.first_position)?;
         self.parse(segment, buffer.get(..read).unwrap_or_default(), position)
@@ -157,19 +167,6 @@ impl LogReader {
 
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
-    }
-
-    fn segment_at<'a>(
-        &self,
-        segments: &'a [Arc<Segment>],
-        position: u64,
-    ) -> Result<&'a Segment, ReadError> {
-        if position >= self.shared.end() {
-            return Err(ReadError::NotFound { at: position });
-        }
-        let after = segments.partition_point(|segment| segment.header.first_position <= position);
-        let segment = after.checked_sub(1).and_then(|last| segments.get(last));
-        segment.map(|segment| &**segment).ok_or(ReadError::NotFound { at: position })
     }
 
     /// The segment that an entry is in, and its position.
@@ -258,6 +255,13 @@ impl LogReader {
     ) -> ReadError {
         ReadError::Damaged(Damage { path: self.shared.path(segment), offset, index, what })
     }
+}
+
+/// The segment that holds a position.
+fn segment_at(segments: &[Arc<Segment>], position: u64) -> Result<&Segment, ReadError> {
+    let after = segments.partition_point(|segment| segment.header.first_position <= position);
+    let segment = after.checked_sub(1).and_then(|last| segments.get(last));
+    segment.map(|segment| &**segment).ok_or(ReadError::NotFound { at: position })
 }
 
 /// The segment that holds an index.

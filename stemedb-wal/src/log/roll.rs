@@ -37,7 +37,10 @@ impl Log {
             .spare
             .take()
             .map_err(|source| DiskError::new(Action::Create, disk.path(SPARE_NAME), source))
-            .and_then(|spare| install(&*disk, &header, spare));
+            .and_then(|spare| {
+                self.filled = spare.filled;
+                install(&*disk, &header, spare)
+            });
         let (next, allocated) = made.map_err(|failure| self.poison_with(failure))?;
         let next = Arc::new(next);
         self.shared.replace_last(sealed, Arc::clone(&next));
@@ -97,7 +100,7 @@ pub(crate) fn install(
 ) -> Result<(Segment, u64), DiskError> {
     let name = segment_name(header.generation, header.first_index);
     let failed = |action, source| DiskError::new(action, disk.path(SPARE_NAME), source);
-    let SpareFile { file, len } = spare;
+    let SpareFile { file, len, .. } = spare;
     let bytes = header.encode();
     file.write_at(&bytes, 0)
         .map_err(|source| failed(Action::Write { len: bytes.len() as u64, offset: 0 }, source))?;
@@ -127,5 +130,5 @@ pub(crate) fn first_header(origin: &Origin) -> SegmentHeader {
 pub(crate) fn create_first(disk: &dyn Disk, origin: &Origin) -> Result<(Segment, u64), DiskError> {
     let failed = |source| DiskError::new(Action::Create, disk.path(SPARE_NAME), source);
     let file = super::spare::fresh(disk).map_err(failed)?;
-    install(disk, &first_header(origin), SpareFile { file, len: 0 })
+    install(disk, &first_header(origin), SpareFile::new(file))
 }

@@ -1,13 +1,16 @@
 //! Prepares the next segment's file while the present one fills.
 //!
-//! A commit into bytes that are on the disk already, as zeros, costs less than half of one into
-//! bytes that were only reserved: the file system need not write down that they are now in use.
+//! A commit into bytes that are on the disk already, as zeros, costs about half of one into bytes
+//! that were only reserved: the file system need not write down that they are now in use. So where
+//! many small commits are made the spare is filled with zeros, and the log moves on to it as soon as
+//! it is ready if its present segment is not. Where few large ones are made, that would only double
+//! the writing.
 
 use std::{
     io,
     sync::{
         Arc,
-        mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
 };
@@ -22,7 +25,7 @@ pub const SPARE_NAME: &str = "spare.tmp";
 
 const FILL_LEN: usize = 1 << 20;
 
-/// From so many syncs a segment on, zeros in the next one are worth writing.
+/// After so many syncs of a segment, zeros are worth writing.
 const SYNCS_WORTH_ZEROS: u32 = 32;
 
 /// A file that can become a segment: zeros, or empty.
@@ -31,6 +34,8 @@ pub(crate) struct SpareFile {
     pub(crate) file: Arc<dyn DiskFile>,
     /// How long it is; 0 if it was just made.
     pub(crate) len: u64,
+    /// Whether its zeros are on the disk.
+    pub(crate) filled: bool,
 }
 
 /// The spare of a log.
@@ -38,13 +43,14 @@ pub(crate) struct SpareFile {
 pub(crate) struct Spare {
     disk: Arc<dyn Disk>,
     worker: Option<Worker>,
-    wanted: bool,
+    ordered: bool,
+    ready: Option<io::Result<SpareFile>>,
 }
 
 #[derive(Debug)]
 struct Worker {
     orders: Option<SyncSender<Order>>,
-    ready: Receiver<io::Result<SpareFile>>,
+    done: Receiver<io::Result<SpareFile>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -60,45 +66,57 @@ impl Spare {
             Spares::Background => Worker::start(Arc::clone(&disk)),
             Spares::None => None,
         };
-        Self { disk, worker, wanted: false }
+        Self { disk, worker, ordered: false, ready: None }
     }
 
-    /// Has a spare prepared once a quarter of the open segment is used: a small store needs none.
+    /// Has a spare prepared once a quarter of the open segment is used, or it was synced often: a
+    /// store that is hardly used needs none.
     pub(crate) fn expect_use(&mut self, used: u64, segment_len: u64, syncs: u32) {
-        if self.wanted || used < segment_len / 4 {
+        let zeros = syncs >= SYNCS_WORTH_ZEROS;
+        if self.ordered || (used < segment_len / 4 && !zeros) {
             return;
         }
-        self.wanted = true;
         if let Some(orders) = self.worker.as_ref().and_then(|worker| worker.orders.as_ref()) {
-            // Whether it is worth writing zeros shows in how the present segment was used so far.
-            let zeros = syncs >= SYNCS_WORTH_ZEROS / 4;
-            // The channel has room for the only order; without the thread, no spare is made.
-            let _ = orders.try_send(Order { len: segment_len, zeros });
+            // The channel has room for the only order. Without the thread no spare is made.
+            self.ordered = orders.try_send(Order { len: segment_len, zeros }).is_ok();
         }
+    }
+
+    /// Whether a spare filled with zeros is ready.
+    pub(crate) fn is_filled(&mut self) -> bool {
+        if self.ordered && self.ready.is_none() {
+            self.ready = self.worker.as_ref().and_then(|worker| worker.done.try_recv().ok());
+        }
+        matches!(&self.ready, Some(Ok(spare)) if spare.filled)
     }
 
     /// The file for the next segment, under [`SPARE_NAME`]: the spare, or a new one.
     pub(crate) fn take(&mut self) -> io::Result<SpareFile> {
-        let ready = self.worker.as_ref().filter(|_| self.wanted).map(|worker| {
-            match worker.ready.try_recv() {
-                // Nearly done is better than starting again, and both use the same name.
-                Err(TryRecvError::Empty) => worker.ready.recv().ok(),
-                done => done.ok(),
-            }
+        let ready = self.ready.take().or_else(|| {
+            // Nearly done is better than starting again, and both use the same name.
+            let worker = self.worker.as_ref().filter(|_| self.ordered)?;
+            worker.done.recv().ok()
         });
-        self.wanted = false;
-        match ready.flatten() {
+        self.ordered = false;
+        match ready {
             Some(Ok(spare)) => Ok(spare),
             // A spare that could not be made is no error as long as a file can be.
-            Some(Err(_)) | None => Ok(SpareFile { file: fresh(&*self.disk)?, len: 0 }),
+            Some(Err(_)) | None => Ok(SpareFile::new(fresh(&*self.disk)?)),
         }
+    }
+}
+
+impl SpareFile {
+    /// An empty file.
+    pub(crate) fn new(file: Arc<dyn DiskFile>) -> Self {
+        Self { file, len: 0, filled: false }
     }
 }
 
 impl Worker {
     fn start(disk: Arc<dyn Disk>) -> Option<Self> {
         let (orders, inbox) = sync_channel::<Order>(1);
-        let (outbox, ready) = sync_channel(1);
+        let (outbox, done) = sync_channel(1);
         let work = move || {
             for order in inbox {
                 if outbox.send(prepare(&*disk, order)).is_err() {
@@ -107,7 +125,7 @@ impl Worker {
             }
         };
         let thread = thread::Builder::new().name("stemedb-spare".into()).spawn(work).ok()?;
-        Some(Self { orders: Some(orders), ready, thread: Some(thread) })
+        Some(Self { orders: Some(orders), done, thread: Some(thread) })
     }
 }
 
@@ -140,9 +158,11 @@ fn prepare(disk: &dyn Disk, order: Order) -> io::Result<SpareFile> {
         while offset < order.len {
             let len = usize::try_from(order.len - offset).unwrap_or(FILL_LEN).min(FILL_LEN);
             file.write_at(zeros.get(..len).unwrap_or_default(), offset)?;
+            // A little at a time: one large sync would hold up those of the log.
+            file.sync()?;
             offset += len as u64;
         }
     }
     file.sync()?;
-    Ok(SpareFile { file, len: order.len })
+    Ok(SpareFile { file, len: order.len, filled: order.zeros })
 }

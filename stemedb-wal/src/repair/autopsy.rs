@@ -1,9 +1,11 @@
 //! Finds out what of a damaged segment can still be told.
 
 use memchr::memmem;
-use stemedb_merkle::Hash;
 
-use super::head::{Neighbours, rebuild_head};
+use super::{
+    HashBody,
+    head::{Neighbours, rebuild_head},
+};
 use crate::{
     batch::{self, BatchHeader},
     error::DamageKind,
@@ -26,7 +28,7 @@ pub(crate) struct Context<'a> {
     /// that could not be written again.
     pub(crate) entries: Option<u64>,
     /// Computes ids, if that is possible.
-    pub(crate) hash: Option<&'a dyn Fn(&[u8]) -> Hash>,
+    pub(crate) hash: Option<HashBody<'a>>,
 }
 
 /// A record whose entry is known.

@@ -7,7 +7,7 @@ use std::{
 
 use stemedb_merkle::Hash;
 
-use super::{RepairAction, RepairError, RepairReport, plan::Plan, set_aside};
+use super::{HashBody, RepairAction, RepairError, RepairReport, plan::Plan, set_aside};
 use crate::{
     disk::Disk,
     error::Action,
@@ -62,7 +62,7 @@ pub(super) fn begin(
     identity: &mut Identity,
     options: &LogOptions,
     plan: &Plan,
-    hash: Option<&dyn Fn(&[u8]) -> Hash>,
+    hash: Option<HashBody<'_>>,
     report: &mut RepairReport,
 ) -> Result<(), RepairError> {
     let mut next = identity.next_generation().ok_or(RepairError::Exhausted)?;
@@ -154,7 +154,7 @@ fn remove_generation(disk: &dyn Disk, generation: u32) -> Result<(), RepairError
 fn find_healed(
     disk: &dyn Disk,
     plan: &Plan,
-    hash: Option<&dyn Fn(&[u8]) -> Hash>,
+    hash: Option<HashBody<'_>>,
 ) -> Result<HashMap<Hash, Healed>, RepairError> {
     let mut lost = HashSet::new();
     let mut healed = HashMap::new();

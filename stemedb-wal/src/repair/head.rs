@@ -6,8 +6,7 @@
 //! over the right one says so. If it is the checksum that is damaged, the rest must agree with all
 //! that is known, and the body with the head.
 
-use stemedb_merkle::Hash;
-
+use super::HashBody;
 use crate::{
     checksum::Salt,
     record::{BODY_LEN_MAX, HEAD_LEN, Head, Kind},
@@ -30,7 +29,7 @@ pub(crate) fn rebuild_head(
     salt: Salt,
     position: u64,
     neighbours: Neighbours,
-    hash: Option<&dyn Fn(&[u8]) -> Hash>,
+    hash: Option<HashBody<'_>>,
 ) -> Option<Head> {
     let (raw, body) = record.split_at_checked(HEAD_LEN)?;
     let (sum, rest) = raw.split_first_chunk::<4>()?;

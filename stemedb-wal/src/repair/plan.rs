@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use stemedb_merkle::Hash;
-
 use super::{
-    RepairError,
+    HashBody, RepairError,
     autopsy::{self, Autopsy, Context, Remedy, Wrong},
     verify::trailer_of,
 };
@@ -73,7 +71,7 @@ struct Candidate {
 pub(crate) fn make_plan(
     disk: &dyn Disk,
     identity: &Identity,
-    hash: Option<&dyn Fn(&[u8]) -> Hash>,
+    hash: Option<HashBody<'_>>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Plan, RepairError> {
     let mut plan = Plan::default();
@@ -233,7 +231,7 @@ impl SegmentPlan {
     pub(crate) fn read(
         &self,
         disk: &dyn Disk,
-        hash: Option<&dyn Fn(&[u8]) -> Hash>,
+        hash: Option<HashBody<'_>>,
     ) -> Result<(Vec<u8>, Autopsy), RepairError> {
         let mut bytes = read_segment(disk, &self.name)?;
         self.pad(&mut bytes);
@@ -250,7 +248,7 @@ impl SegmentPlan {
         }
     }
 
-    fn examine(&self, bytes: &[u8], hash: Option<&dyn Fn(&[u8]) -> Hash>) -> Autopsy {
+    fn examine(&self, bytes: &[u8], hash: Option<HashBody<'_>>) -> Autopsy {
         let context = Context {
             header: &self.header,
             batches_end: self.batches_end,
@@ -311,7 +309,7 @@ impl SegmentPlan {
     pub(crate) fn mended(
         &self,
         disk: &dyn Disk,
-        hash: Option<&dyn Fn(&[u8]) -> Hash>,
+        hash: Option<HashBody<'_>>,
     ) -> Result<Option<Mended>, RepairError> {
         let before = read_segment(disk, &self.name)?;
         let (mut after, found) = self.read(disk, hash)?;

@@ -1,8 +1,9 @@
 //! Reads everything, and says what is not what was written.
 
-use stemedb_merkle::Hash;
-
-use super::autopsy::{self, Context};
+use super::{
+    HashBody,
+    autopsy::{self, Context},
+};
 use crate::{
     disk::Disk,
     error::{Damage, DamageKind, DiskError},
@@ -22,7 +23,7 @@ use crate::{
 #[derive(Clone, Copy)]
 pub struct Verify<'a> {
     /// Computes the id of a body: then each body is held against its id.
-    pub deep: Option<&'a dyn Fn(&[u8]) -> Hash>,
+    pub deep: Option<HashBody<'a>>,
     /// Verifies only segments that hold entries from this index on.
     pub from_index: u64,
 }

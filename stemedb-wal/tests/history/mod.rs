@@ -10,27 +10,27 @@ use stemedb_wal::{
     record::Kind,
 };
 
-pub const ORIGIN: Origin =
+pub(crate) const ORIGIN: Origin =
     Origin { store_id: [0xab; 16], generation: 0, salt_seed: [0xcd; 16], clean: None };
 
-pub fn id_of(body: &[u8]) -> [u8; 32] {
+pub(crate) fn id_of(body: &[u8]) -> [u8; 32] {
     *blake3::hash(body).as_bytes()
 }
 
 /// A body that is told from all others with other numbers.
-pub fn body_of(number: u64, len: usize) -> Vec<u8> {
+pub(crate) fn body_of(number: u64, len: usize) -> Vec<u8> {
     let mut body = vec![0; len];
     blake3::Hasher::new().update(&number.to_le_bytes()).finalize_xof().fill(&mut body);
     body
 }
 
 #[derive(Clone, PartialEq, Eq)]
-pub struct ModelEntry {
-    pub index: u64,
-    pub time: u64,
-    pub id: [u8; 32],
-    pub position: u64,
-    pub body: Vec<u8>,
+pub(crate) struct ModelEntry {
+    pub(crate) index: u64,
+    pub(crate) time: u64,
+    pub(crate) id: [u8; 32],
+    pub(crate) position: u64,
+    pub(crate) body: Vec<u8>,
 }
 
 impl std::fmt::Debug for ModelEntry {
@@ -39,36 +39,36 @@ impl std::fmt::Debug for ModelEntry {
     }
 }
 
-pub struct LogHarness {
-    pub disk: Arc<dyn Disk>,
-    pub options: LogOptions,
-    pub origin: Origin,
+pub(crate) struct LogHarness {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) options: LogOptions,
+    pub(crate) origin: Origin,
     log: Option<Log>,
     model: Vec<ModelEntry>,
     numbers: u64,
 }
 
 impl LogHarness {
-    pub fn new(disk: Arc<dyn Disk>, options: LogOptions) -> Self {
+    pub(crate) fn new(disk: Arc<dyn Disk>, options: LogOptions) -> Self {
         let mut harness =
             Self { disk, options, origin: ORIGIN, log: None, model: Vec::new(), numbers: 0 };
         harness.open();
         harness
     }
 
-    pub fn log(&self) -> &Log {
+    pub(crate) fn log(&self) -> &Log {
         self.log.as_ref().unwrap()
     }
 
-    pub fn log_mut(&mut self) -> &mut Log {
+    pub(crate) fn log_mut(&mut self) -> &mut Log {
         self.log.as_mut().unwrap()
     }
 
-    pub fn model(&self) -> &[ModelEntry] {
+    pub(crate) fn model(&self) -> &[ModelEntry] {
         &self.model
     }
 
-    pub fn append(&mut self, lens: &[usize], now: u64) {
+    pub(crate) fn append(&mut self, lens: &[usize], now: u64) {
         let bodies: Vec<Vec<u8>> = lens
             .iter()
             .map(|len| {
@@ -95,17 +95,17 @@ impl LogHarness {
         }
     }
 
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         let clean = self.log.take().unwrap().close().unwrap();
         self.origin.clean = Some(clean);
     }
 
-    pub fn open(&mut self) -> OpenReport {
+    pub(crate) fn open(&mut self) -> OpenReport {
         self.open_from(None)
     }
 
     /// Opens from a watermark, and checks that exactly what is behind it is replayed.
-    pub fn open_from(&mut self, watermark: Option<Watermark>) -> OpenReport {
+    pub(crate) fn open_from(&mut self, watermark: Option<Watermark>) -> OpenReport {
         let from = watermark.map_or(0, |watermark| watermark.next_index);
         let (log, report, replayed) =
             open(&self.disk, &self.origin, &self.options, watermark).unwrap();
@@ -119,13 +119,13 @@ impl LogHarness {
     }
 
     /// As if the process had died.
-    pub fn reopen_after_kill(&mut self) -> OpenReport {
+    pub(crate) fn reopen_after_kill(&mut self) -> OpenReport {
         self.log = None;
         self.open()
     }
 
     /// Every way of reading shows the model.
-    pub fn check_reads(&self) {
+    pub(crate) fn check_reads(&self) {
         let reader = self.log().reader();
         assert_eq!(reader.next_index(), self.model.len() as u64);
         for entry in &self.model {
@@ -174,7 +174,7 @@ fn assert_placed(placed: &Placed, entry: &ModelEntry) {
 }
 
 /// Opens a log and collects what is replayed.
-pub fn open(
+pub(crate) fn open(
     disk: &Arc<dyn Disk>,
     origin: &Origin,
     options: &LogOptions,
