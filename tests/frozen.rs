@@ -12,7 +12,6 @@
 )]
 
 #[path = "reference/random.rs"]
-#[expect(dead_code, reason = "nothing is random here")]
 mod random;
 #[path = "reference/world.rs"]
 mod world;

@@ -1,5 +1,7 @@
 //! Clock and randomness that repeat: each thread of tests has its own.
 
+#![allow(dead_code, reason = "each test file uses a part")]
+
 use std::cell::Cell;
 
 use stemedb::World;
