@@ -63,7 +63,7 @@ fn start(disk: &Arc<dyn Disk>) -> Committer<MapIndex> {
         now += 10;
         now
     };
-    Committer::start(log, MapIndex::default(), clock, CommitOptions::default()).unwrap()
+    Committer::start(log, MapIndex::default(), clock, &CommitOptions::default()).unwrap()
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn appenders_wait_while_the_queue_is_full() {
     let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
     let (log, _, _) = open(&disk, &ORIGIN, &options(), None).unwrap();
     let options = CommitOptions { queue_records_max: 4, ..CommitOptions::default() };
-    let committer = Committer::start(log, MapIndex::default(), || 0, options).unwrap();
+    let committer = Committer::start(log, MapIndex::default(), || 0, &options).unwrap();
     // The writer is held up, so that the queue fills.
     let gate = Arc::new((Mutex::new(false), Condvar::new()));
     let held = Arc::clone(&gate);
@@ -260,7 +260,7 @@ fn an_idle_log_gets_its_durable_mark() {
     let (log, _, _) = open(&disk, &ORIGIN, &options(), None).unwrap();
     let idle_after = Duration::from_millis(1);
     let options = CommitOptions { idle_after, ..CommitOptions::default() };
-    let committer = Committer::start(log, MapIndex::default(), || 0, options).unwrap();
+    let committer = Committer::start(log, MapIndex::default(), || 0, &options).unwrap();
     committer.append(id_of(b"x"), b"x".to_vec()).unwrap();
     while !committer.call(|log, _| log.is_marked()).unwrap() {
         thread::sleep(Duration::from_millis(2));
