@@ -18,8 +18,11 @@ use stemedb_wal::{
     segment::{HEADER_LEN, SegmentHeader, Trailer, segment_name, segment_salt},
 };
 
+/// One of them.
+pub(crate) type Target = fn(&[u8]);
+
 /// All targets by name, which is also that of their corpus.
-pub(crate) const ALL: [(&str, fn(&[u8])); 6] = [
+pub(crate) const ALL: [(&str, Target); 6] = [
     ("record", record),
     ("batch", batch),
     ("segment", segment),

@@ -176,7 +176,7 @@ type Table = BTreeMap<(&'static str, Shown), u64>;
 fn print(table: &Table, what: &str) {
     println!("{what}:");
     for ((region, shown), count) in table {
-        println!("  {region:30} {shown:20?} {count:8}", shown = shown);
+        println!("  {region:30} {shown:20?} {count:8}");
     }
 }
 

@@ -5,11 +5,7 @@
 //! have no longer open: raise the format's version and read both. A new format gets a frozen store
 //! of its own, beside this one:
 //! `STEMEDB_FREEZE=DIR cargo test --test frozen -- --ignored` writes one and prints what it holds.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on has failed"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[path = "reference/random.rs"]
 mod random;

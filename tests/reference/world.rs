@@ -31,7 +31,7 @@ fn clock() -> NTP64 {
     let step = 1 << 22;
     let now = NOW.get() + step;
     NOW.set(now);
-    NTP64(if now / step % 5 == 0 { now - 3 * step } else { now })
+    NTP64(if (now / step).is_multiple_of(5) { now - 3 * step } else { now })
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "as the world has it")]
