@@ -1,4 +1,4 @@
-//! What the fuzz targets do with bytes: plain functions, so that a normal test can run them as well.
+//! What the fuzz targets do with bytes: plain functions, so that a normal test runs them as well.
 //!
 //! None of them may panic, whatever the bytes are. Checksums stop nearly all random changes at the
 //! door, so the targets put them right first: it is what lies behind them that is fuzzed, as if an

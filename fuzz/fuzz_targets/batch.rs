@@ -1,3 +1,4 @@
+//! Feeds the batch parser.
 #![no_main]
 
 #[path = "../targets.rs"]

@@ -1,3 +1,4 @@
+//! Feeds the checkpoint parser.
 #![no_main]
 
 #[path = "../targets.rs"]

@@ -1,3 +1,4 @@
+//! Feeds the identity parser.
 #![no_main]
 
 #[path = "../targets.rs"]

@@ -1,3 +1,4 @@
+//! Feeds the proof file parser.
 #![no_main]
 
 #[path = "../targets.rs"]

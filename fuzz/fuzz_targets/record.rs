@@ -1,3 +1,4 @@
+//! Feeds the record parser.
 #![no_main]
 
 #[path = "../targets.rs"]

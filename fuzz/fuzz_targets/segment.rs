@@ -1,3 +1,4 @@
+//! Feeds the segment parser.
 #![no_main]
 
 #[path = "../targets.rs"]

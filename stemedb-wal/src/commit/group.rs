@@ -173,8 +173,8 @@ impl Staged {
         !self.placed.is_empty()
     }
 
-    /// The receipts of each submission, or why there are none: `settled` says whether all is durable
-    /// and published.
+    /// The receipts of each submission, or why there are none: `settled` says whether all is
+    /// durable and published.
     pub(crate) fn results(
         &self,
         settled: Result<(), AppendError>,
