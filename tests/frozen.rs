@@ -5,14 +5,9 @@
 //! have no longer open: raise the format's version and read both. A new format gets a frozen store
 //! of its own, beside this one:
 //! `STEMEDB_FREEZE=DIR cargo test --test frozen -- --ignored` writes one and prints what it holds.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on has failed"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[path = "reference/random.rs"]
-#[expect(dead_code, reason = "nothing is random here")]
 mod random;
 #[path = "reference/world.rs"]
 mod world;
@@ -160,7 +155,7 @@ fn freeze() {
     let mut bytes = fs::read(&path).unwrap();
     bytes[usize::try_from(offset).unwrap() + stemedb_wal::record::HEAD_LEN + 3] ^= 1;
     fs::write(&path, bytes).unwrap();
-    let report = repair(dir, options()).unwrap();
+    let report = repair(dir, &options()).unwrap();
     assert_eq!(report.holes, 1);
 
     let store = Store::open_on(disk(), WORLD, options()).unwrap();

@@ -6,10 +6,9 @@
 )]
 
 #[path = "reference/random.rs"]
-#[expect(dead_code, reason = "the randomness is proptest's")]
 mod random;
 #[path = "../stemedb-merkle/tests/reference/set_tree.rs"]
-#[expect(dead_code, reason = "proofs are made by the store")]
+#[allow(dead_code, reason = "each test file uses a part")]
 mod set_tree;
 #[path = "reference/world.rs"]
 mod world;
@@ -323,7 +322,11 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 512,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn a_store_does_what_the_model_does(steps in prop::collection::vec(step(), 1..40)) {

@@ -1,5 +1,7 @@
 //! What a store has to hold, kept beside it, and the check that it does.
 
+#![allow(dead_code, reason = "each test file uses a part")]
+
 use std::sync::Arc;
 
 use stemedb::{AssertionId, Entry, Head, LeafIndex, Presence, Receipt, Store, TreeHead, TreeSize};

@@ -1,5 +1,7 @@
 //! Randomness from a seed, and the bodies made of it.
 
+#![allow(dead_code, reason = "each test file uses a part")]
+
 /// xorshift64*: what a test does follows from its seed alone.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);

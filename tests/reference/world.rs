@@ -1,5 +1,7 @@
 //! Clock and randomness that repeat: each thread of tests has its own.
 
+#![allow(dead_code, reason = "each test file uses a part")]
+
 use std::cell::Cell;
 
 use stemedb::World;
@@ -29,7 +31,7 @@ fn clock() -> NTP64 {
     let step = 1 << 22;
     let now = NOW.get() + step;
     NOW.set(now);
-    NTP64(if now / step % 5 == 0 { now - 3 * step } else { now })
+    NTP64(if (now / step).is_multiple_of(5) { now - 3 * step } else { now })
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "as the world has it")]

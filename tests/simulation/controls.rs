@@ -101,8 +101,7 @@ fn whole_len(contents: &[u8], header: &SegmentHeader) -> usize {
         header.salt,
         header.first_position + trailer_at as u64,
     );
-    if trailer
-        .is_some_and(|trailer| whole_batches(contents, header) == trailer.batches_end as usize)
+    if trailer.is_some_and(|trailer| whole_batches(contents, header) as u64 == trailer.batches_end)
     {
         return contents.len();
     }

@@ -83,6 +83,7 @@ pub(crate) fn damage_after(
 
 /// Whatever a store answers is what was acknowledged, or an error that says damage.
 pub(crate) fn never_wrong(store: &Store, ledger: &Ledger) -> Result<(), String> {
+    #[expect(clippy::needless_pass_by_value, reason = "for `or_else`")]
     fn damage<T>(error: ReadError) -> Result<Option<T>, String> {
         if error.is_damage() { Ok(None) } else { Err(error.to_string()) }
     }

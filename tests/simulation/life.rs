@@ -96,7 +96,7 @@ pub(crate) fn live(seed: u64, steps: u64, wrap: Wrap) -> Result<Vec<Moment>, Str
         random: Random::new(seed),
     };
     life.open()?;
-    if seed % 3 == 0 {
+    if seed.is_multiple_of(3) {
         // Nearly enough for a first tile of the history.
         life.append(250, 20)?;
     }
@@ -194,7 +194,10 @@ impl Life {
         let bodies: Vec<Arc<[u8]>> = (0..count)
             .map(|_| match len_max {
                 u64::MAX => body(&mut self.random, &self.disk),
-                max => noise(self.random.next(), 8 + self.random.index(max as usize)).into(),
+                max => {
+                    noise(self.random.next(), 8 + usize::try_from(self.random.below(max)).unwrap())
+                        .into()
+                }
             })
             .collect();
         self.append_bodies(&bodies)

@@ -298,7 +298,21 @@ impl Archive {
                 }
             }
         }
-        Ok(())
+        // What is built of them relies on it, and a file whose checksums hold can still be wrong.
+        let added = into.get(from..).unwrap_or_default();
+        let ascending = added.iter().zip(added.iter().skip(1)).all(|(a, b)| {
+            let (first, second) = (key(&a.id), key(&b.id));
+            first < second || first == second && a.id < b.id
+        });
+        let belongs = |entry: Option<&Entry>| {
+            entry.is_none_or(|entry| self::prefix(&entry.id, depth) == prefix)
+        };
+        if ascending && belongs(added.first()) && belongs(added.last()) {
+            Ok(())
+        } else {
+            into.truncate(from);
+            Err(self.base.inconsistent())
+        }
     }
 
     /// Whether a delta behind the first `kept` has an id with this prefix.

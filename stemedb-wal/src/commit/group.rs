@@ -25,12 +25,15 @@ pub fn commit<I: Index>(
 ) -> Vec<Result<Vec<Receipt>, AppendError>> {
     let references: Vec<&Submission> = submissions.iter().collect();
     let staged = Group::default().stage(log, index, now, &references);
-    let synced = if staged.needs_sync() { log.sync() } else { Ok(()) };
-    let settled = synced.map(|()| {
-        index.apply(&staged.placed);
-        log.publish();
-        index.publish(log.durable());
-    });
+    let settled = if staged.needs_sync() {
+        log.sync().map(|()| {
+            index.apply(&staged.placed);
+            log.publish();
+            index.publish(log.durable());
+        })
+    } else {
+        Ok(())
+    };
     let results = staged.results(settled);
     results.map(|result| result.map(Receipts::into_vec)).collect()
 }
@@ -170,8 +173,8 @@ impl Staged {
         !self.placed.is_empty()
     }
 
-    /// The receipts of each submission, or why there are none: `settled` says whether all is durable
-    /// and published.
+    /// The receipts of each submission, or why there are none: `settled` says whether all is
+    /// durable and published.
     pub(crate) fn results(
         &self,
         settled: Result<(), AppendError>,

@@ -112,8 +112,8 @@ impl<I: Index, C: FnMut() -> u64> Writer<I, C> {
         Some(Begun { staged, tickets })
     }
 
-    /// Syncs and applies what is written, and tells those who wait. If much is waiting by then it is
-    /// written while the sync runs, and returned.
+    /// Syncs and applies what is written, and tells those who wait. If much is waiting by then it
+    /// is written while the sync runs, and returned.
     fn settle(&mut self, begun: Begun) -> Option<Begun> {
         let Begun { staged, tickets } = begun;
         let mut ahead = None;

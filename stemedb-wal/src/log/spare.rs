@@ -2,9 +2,9 @@
 //!
 //! A commit into bytes that are on the disk already, as zeros, costs about half of one into bytes
 //! that were only reserved: the file system need not write down that they are now in use. So where
-//! many small commits are made the spare is filled with zeros, and the log moves on to it as soon as
-//! it is ready if its present segment is not. Where few large ones are made, that would only double
-//! the writing.
+//! many small commits are made the spare is filled with zeros, and the log moves on to it as soon
+//! as it is ready if its present segment is not. Where few large ones are made, that would only
+//! double the writing.
 
 use std::{
     io,
