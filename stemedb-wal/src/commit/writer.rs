@@ -5,7 +5,7 @@ use std::{
     io,
     sync::{
         Arc,
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -31,7 +31,8 @@ pub(super) fn start<I: Index + 'static>(
     thread::Builder::new().name("stemedb-writer".into()).spawn(move || writer.run())
 }
 
-/// How often the writer looks whether the sync is done before it sleeps.
+/// How often the two threads look for each other before they sleep: waking up costs about half of a
+/// sync.
 const LOOKS_BEFORE_SLEEP: u32 = 200;
 
 /// From so many records on it is worth while to sync in another thread.
@@ -155,12 +156,25 @@ struct SyncThread {
     thread: Option<JoinHandle<()>>,
 }
 
+/// The next sync; `None` once there will be none. Looks for a while before it sleeps, as groups
+/// follow one another closely when there is much to do.
+fn next_job(inbox: &Receiver<SyncJob>) -> Option<SyncJob> {
+    for _ in 0..LOOKS_BEFORE_SLEEP {
+        match inbox.try_recv() {
+            Ok(job) => return Some(job),
+            Err(TryRecvError::Disconnected) => return None,
+            Err(TryRecvError::Empty) => thread::yield_now(),
+        }
+    }
+    inbox.recv().ok()
+}
+
 impl SyncThread {
     fn start() -> io::Result<Self> {
         let (jobs, inbox) = sync_channel::<SyncJob>(1);
         let (outbox, done) = sync_channel(1);
         let work = move || {
-            for job in inbox {
+            while let Some(job) = next_job(&inbox) {
                 if outbox.send(job.run()).is_err() {
                     break;
                 }

@@ -175,8 +175,6 @@ fn prepare(disk: &dyn Disk, order: Order, stop: &AtomicBool) -> io::Result<Spare
             }
             let len = usize::try_from(order.len - offset).unwrap_or(FILL_LEN).min(FILL_LEN);
             file.write_at(zeros.get(..len).unwrap_or_default(), offset)?;
-            // A little at a time: one large sync would hold up those of the log.
-            file.sync()?;
             offset += len as u64;
         }
     }
