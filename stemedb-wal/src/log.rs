@@ -19,6 +19,7 @@
 mod append;
 pub(crate) mod encode;
 mod entries;
+pub(crate) mod handles;
 pub(crate) mod offsets;
 mod options;
 mod placed;
@@ -43,6 +44,7 @@ pub use crate::recovery::{OpenReport, Remark, Replayed};
 pub(crate) use self::{append::write_all, reader::place, roll::create_first};
 
 use self::{
+    handles::Handles,
     segments::{Segment, Shared},
     spare::Spare,
     sync::Durable,
@@ -97,6 +99,7 @@ pub struct LogStats {
 /// What [`recovery`] found, for the writing half to start from.
 #[derive(Debug)]
 pub(crate) struct Recovered {
+    pub(crate) handles: Arc<Handles>,
     pub(crate) segments: Vec<Arc<Segment>>,
     pub(crate) open: Arc<Segment>,
     pub(crate) offset: u64,
@@ -145,7 +148,7 @@ impl Log {
         let mark = Watermark { position, next_index: found.next_index };
         let log = Self {
             spare: Spare::new(Arc::clone(&disk), options.spares),
-            shared: Arc::new(Shared::new(disk, found.segments)),
+            shared: Arc::new(Shared::new(disk, found.handles, found.segments)),
             origin: *origin,
             options: LogOptions {
                 segment_len: options.segment_len.min(SEGMENT_LEN_MAX),
@@ -177,6 +180,7 @@ impl Log {
     ///
     /// If a write or a sync fails, now or earlier. All that was acknowledged is intact.
     pub fn close(mut self) -> Result<Watermark, AppendError> {
+        self.spare.discard();
         self.mark()?;
         if self.allocated > self.offset {
             let file = Arc::clone(&self.open.file);

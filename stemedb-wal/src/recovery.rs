@@ -152,7 +152,7 @@ pub(crate) fn open(
     watermark: Option<Watermark>,
     replay: &mut dyn FnMut(Replayed<'_>),
 ) -> Result<(Log, OpenReport), OpenError> {
-    let mut survey = survey::survey(&*disk, origin)?;
+    let mut survey = survey::survey(&disk, origin)?;
     let mut report =
         OpenReport { remarks: std::mem::take(&mut survey.remarks), ..OpenReport::default() };
     let Some(last) = survey.last.take() else {
@@ -184,6 +184,7 @@ pub(crate) fn open(
     let earlier = tail.reached.next_index - last.header.first_index - offsets.len() as u64;
     let offsets = MemoryOffsets::from_middle(earlier, base, offsets);
     let mut recovered = Recovered {
+        handles: Arc::clone(&survey.handles),
         segments: Vec::new(),
         open: Arc::new(Segment {
             name: last.name.clone(),
@@ -287,6 +288,7 @@ fn create(
     let (segment, allocated) = create_first(&*disk, origin)?;
     let open = Arc::new(segment);
     let recovered = Recovered {
+        handles: Arc::default(),
         segments: vec![Arc::clone(&open)],
         open,
         offset: HEADER_LEN as u64,

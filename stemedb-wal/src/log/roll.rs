@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use super::{
     Log, Watermark,
+    handles::SealedFile,
     offsets::MemoryOffsets,
-    segments::{Offsets, Segment},
+    segments::{Offsets, Segment, Shared},
     spare::{SPARE_NAME, SpareFile},
 };
 use crate::{
@@ -82,9 +83,10 @@ impl Log {
         file.set_len(len).map_err(|source| self.poison(Action::Cut { len }, source))?;
         file.sync().map_err(|source| self.poison(Action::Sync, source))?;
         self.offset = len;
+        let Shared { disk, handles, .. } = &*self.shared;
         let sealed = Segment {
             name: self.open.name.clone(),
-            file,
+            file: SealedFile::new(disk, &self.open.name, file, handles),
             header,
             offsets: Offsets::File { at: offset, entries },
         };

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use super::offsets::MemoryOffsets;
+use super::{handles::Handles, offsets::MemoryOffsets};
 use crate::{
     checksum::Salt,
     disk::{Disk, DiskFile},
@@ -96,6 +96,7 @@ impl Segment {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) handles: Arc<Handles>,
     segments: RwLock<Arc<Vec<Arc<Segment>>>>,
     end: AtomicU64,
     next_index: AtomicU64,
@@ -103,9 +104,14 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(disk: Arc<dyn Disk>, segments: Vec<Arc<Segment>>) -> Self {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        handles: Arc<Handles>,
+        segments: Vec<Arc<Segment>>,
+    ) -> Self {
         Self {
             disk,
+            handles,
             segments: RwLock::new(Arc::new(segments)),
             end: AtomicU64::new(0),
             next_index: AtomicU64::new(0),

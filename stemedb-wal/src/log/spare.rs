@@ -10,6 +10,7 @@ use std::{
     io,
     sync::{
         Arc,
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
@@ -51,6 +52,7 @@ pub(crate) struct Spare {
 struct Worker {
     orders: Option<SyncSender<Order>>,
     done: Receiver<io::Result<SpareFile>>,
+    stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -90,6 +92,15 @@ impl Spare {
         matches!(&self.ready, Some(Ok(spare)) if spare.filled)
     }
 
+    /// Stops the thread and removes the spare: a log that is closed needs none to be opened.
+    pub(crate) fn discard(&mut self) {
+        if let Some(worker) = self.worker.take() {
+            drop(worker);
+            // Opening removes it as well.
+            let _ = self.disk.remove(SPARE_NAME);
+        }
+    }
+
     /// The file for the next segment, under [`SPARE_NAME`]: the spare, or a new one.
     pub(crate) fn take(&mut self) -> io::Result<SpareFile> {
         let ready = self.ready.take().or_else(|| {
@@ -117,20 +128,23 @@ impl Worker {
     fn start(disk: Arc<dyn Disk>) -> Option<Self> {
         let (orders, inbox) = sync_channel::<Order>(1);
         let (outbox, done) = sync_channel(1);
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
         let work = move || {
             for order in inbox {
-                if outbox.send(prepare(&*disk, order)).is_err() {
+                if outbox.send(prepare(&*disk, order, &stopped)).is_err() {
                     break;
                 }
             }
         };
         let thread = thread::Builder::new().name("stemedb-spare".into()).spawn(work).ok()?;
-        Some(Self { orders: Some(orders), done, thread: Some(thread) })
+        Some(Self { orders: Some(orders), done, stop, thread: Some(thread) })
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
         self.orders = None;
         if let Some(thread) = self.thread.take() {
             // It can only have panicked, and has then been reported by the panic itself.
@@ -149,13 +163,16 @@ pub(crate) fn fresh(disk: &dyn Disk) -> io::Result<Arc<dyn DiskFile>> {
     disk.create(SPARE_NAME)
 }
 
-fn prepare(disk: &dyn Disk, order: Order) -> io::Result<SpareFile> {
+fn prepare(disk: &dyn Disk, order: Order, stop: &AtomicBool) -> io::Result<SpareFile> {
     let file = fresh(disk)?;
     file.allocate(order.len)?;
     if order.zeros {
         let zeros = vec![0; FILL_LEN];
         let mut offset = 0;
         while offset < order.len {
+            if stop.load(Ordering::Relaxed) {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
             let len = usize::try_from(order.len - offset).unwrap_or(FILL_LEN).min(FILL_LEN);
             file.write_at(zeros.get(..len).unwrap_or_default(), offset)?;
             // A little at a time: one large sync would hold up those of the log.

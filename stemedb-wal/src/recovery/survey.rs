@@ -11,6 +11,7 @@ use crate::{
     error::{Action, Damage, DamageKind, DiskError, OpenError},
     log::{
         Origin,
+        handles::{Handles, SealedFile},
         segments::{Offsets, Segment},
     },
     segment::{
@@ -40,6 +41,7 @@ pub(crate) struct Survey {
     /// Temporary files that nobody will finish.
     pub(crate) temporary: Vec<String>,
     pub(crate) remarks: Vec<Remark>,
+    pub(crate) handles: Arc<Handles>,
 }
 
 /// A segment that another one follows.
@@ -52,8 +54,8 @@ pub(crate) struct Sealed {
 
 /// Lists the directory, reads the header of each segment and the trailer of each but the last, and
 /// checks that each follows from the one before. O(segments).
-pub(crate) fn survey(disk: &dyn Disk, origin: &Origin) -> Result<Survey, OpenError> {
-    let names = disk.list().map_err(|source| failed(disk, Action::List, "", source))?;
+pub(crate) fn survey(disk: &Arc<dyn Disk>, origin: &Origin) -> Result<Survey, OpenError> {
+    let names = disk.list().map_err(|source| failed(&**disk, Action::List, "", source))?;
     let mut survey = Survey::default();
     let mut live = Vec::new();
     for name in names {
@@ -76,11 +78,13 @@ pub(crate) fn survey(disk: &dyn Disk, origin: &Origin) -> Result<Survey, OpenErr
     live.sort_unstable();
     let mut before: Option<Found> = None;
     for (first_index, name) in live {
-        let found = read_header(disk, origin, name, first_index)?;
+        let found = read_header(&**disk, origin, name, first_index)?;
         match before.take() {
-            None => check_first(disk, origin, &found.header)?,
+            None => check_first(&**disk, origin, &found.header)?,
             Some(before) => {
-                let sealed = follow(disk, origin, before, &found, &mut survey.remarks)?;
+                let file = SealedFile::new(disk, &before.name, before.file, &survey.handles);
+                let before = Found { file, ..before };
+                let sealed = follow(&**disk, origin, before, &found, &mut survey.remarks)?;
                 survey.sealed.push(sealed);
             }
         }
@@ -141,7 +145,7 @@ fn follow(
     };
     let trailer = read_trailer(disk, &before)?;
     if let Some(trailer) = trailer {
-        let next_index = before.header.first_index + u64::from(trailer.entries);
+        let next_index = before.header.first_index.saturating_add(u64::from(trailer.entries));
         if next.header.first_index != next_index {
             let path = disk.path(&segment_name(origin.generation, next_index));
             return Err(OpenError::Missing { path, first_index: next_index });

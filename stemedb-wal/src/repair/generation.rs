@@ -126,6 +126,7 @@ fn create(disk: &Arc<dyn Disk>, origin: &Origin, options: &LogOptions) -> Result
     let (segment, allocated) = create_first(&**disk, origin)?;
     let open = Arc::new(segment);
     let recovered = Recovered {
+        handles: Arc::default(),
         segments: vec![Arc::clone(&open)],
         open,
         offset: HEADER_LEN as u64,
