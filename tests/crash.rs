@@ -143,7 +143,7 @@ fn check(
 fn check_whole(store: &Store) {
     let mut ids = Vec::new();
     let mut history = MemoryHistory::new();
-    for entry in store.iter() {
+    for entry in store {
         let entry = entry.unwrap();
         history.append(leaf_hash(entry.time, &entry.id.0));
         ids.push(entry.id.0);

@@ -2,7 +2,7 @@
 //!
 //! `cargo +nightly fuzz run TARGET` in this directory goes on from the same corpora, and
 //! `STEMEDB_FUZZ=1000000 cargo test --release --test fuzz_smoke` runs more changes of each. With
-//! STEMEDB_WRITE_CORPUS=1, `cargo test --test fuzz_smoke -- --ignored` writes the first corpora.
+//! `STEMEDB_WRITE_CORPUS=1`, `cargo test --test fuzz_smoke -- --ignored` writes the first corpora.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,

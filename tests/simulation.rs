@@ -17,7 +17,6 @@
 //! replays it. `STEMEDB_HISTORIES` sets how many histories there are.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test that cannot go on has failed"
 )]
