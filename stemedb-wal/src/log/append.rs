@@ -161,7 +161,7 @@ impl Log {
         }
     }
 
-    /// Whether small commits would be cheaper in the spare; see [`spare`].
+    /// Whether small commits would be cheaper in the spare; see [`super::spare`].
     fn should_move_on(&mut self) -> bool {
         !self.filled && self.next_index > self.open.header.first_index && self.spare.is_filled()
     }
