@@ -189,6 +189,32 @@ fn all_small_sets_have_their_roots() {
     }
 }
 
+/// Many ids of one prefix, and lone ones beside empty places on either side of every pair: a lone
+/// id's leaf hash stands for all subtrees that hold nothing else.
+#[test]
+fn lone_ids_beside_crowded_ones_keep_their_leaf_hashes() {
+    for crowded in 0..16_u8 {
+        for lone in 0..16_u8 {
+            let mut random = Random(u64::from(crowded) << 8 | u64::from(lone));
+            let mut tree = MerkleTree::new();
+            let mut all = Vec::new();
+            for position in 0..200 {
+                let mut id = random.id(0);
+                id[0] = crowded << 4 | id[0] & 15;
+                all.push(Entry { id, position });
+            }
+            tree.insert_batch(&all).unwrap();
+            let mut id = random.id(0);
+            id[0] = lone << 4 | id[0] & 15;
+            all.push(Entry { id, position: 200 });
+            tree.insert_batch(&all[200..]).unwrap();
+            let ids: Vec<Hash> = model(&all).into_keys().collect();
+            assert_eq!(tree.root(), reference_root(&ids), "{lone:x} beside {crowded:x}");
+            base_of(tree.view());
+        }
+    }
+}
+
 /// Trees that lie in archives partly, in all mixtures, are the same trees.
 #[test]
 fn archived_trees_are_the_same_trees() {
