@@ -21,6 +21,7 @@ use crate::{
 };
 
 pub mod archive;
+mod ask;
 pub mod build;
 mod changes;
 pub(crate) mod cursor;
@@ -31,6 +32,7 @@ mod plan;
 mod prove;
 #[cfg(test)]
 mod tests;
+mod thaw;
 
 pub use self::{
     changes::{ChangedBlock, Changes},

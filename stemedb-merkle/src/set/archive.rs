@@ -8,13 +8,18 @@
 //! Nothing here knows where the arrays are: a [`BaseArrays`] or [`DeltaArrays`] hands out parts of
 //! them, and says no if they turn out to be damaged.
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{cmp::Ordering, fmt, ops::Range, sync::Arc};
 
+use self::delta::DeltaCursor;
+pub(crate) use self::page::Pages;
 use super::{
     node::{Child, Entry, NODE_BITS_MAX, NodeMut, NodeRef, State, level_start},
     plan::Plan,
 };
 use crate::{Hash, hash};
+
+mod delta;
+mod page;
 
 /// A page of the base has at least this many ids on average, and less than twice as many.
 const PAGE_LEN_AIM: u64 = 11;
@@ -246,7 +251,7 @@ impl Archive {
     /// The position kept beside an id. O(1) in the base, O(log log d) in each delta on average.
     pub(crate) fn find(&self, id: &Hash) -> Result<Option<u64>, ArchiveError> {
         for delta in self.deltas.iter().rev() {
-            let place = lower_bound(delta.as_ref(), id)?;
+            let place = DeltaCursor::default().seek(delta.as_ref(), id)?;
             if place < delta.len() && delta.ids(place..place + 1)?.first() == Some(id) {
                 let position = delta.positions(place..place + 1)?.first().copied();
                 return Ok(position.map(unpack_position));
@@ -256,14 +261,13 @@ impl Archive {
         let places = self.base_page(page)?;
         let first = places.start;
         let ids = self.base.ids(places)?;
-        // Two words of eight bytes settle nearly all comparisons without a call.
-        match ids.binary_search_by(|other| key(other).cmp(&key(id)).then_with(|| other.cmp(id))) {
-            Ok(place) => {
+        match page_place(ids, id, self.page_bits) {
+            Some(place) => {
                 let place = first + place;
                 let position = self.base.positions(place..place + 1)?.first().copied();
                 Ok(position.map(unpack_position))
             }
-            Err(_) => Ok(None),
+            None => Ok(None),
         }
     }
 
@@ -290,7 +294,7 @@ impl Archive {
         let from = into.len();
         collect(self.base.ids(start..end)?, self.base.positions(start..end)?, into);
         for delta in &self.deltas {
-            let places = delta_places(delta.as_ref(), depth, prefix)?;
+            let places = DeltaCursor::default().seek_prefix(delta.as_ref(), depth, prefix)?;
             if !places.is_empty() {
                 collect(delta.ids(places.clone())?, delta.positions(places)?, into);
                 if let Some(added) = into.get_mut(from..) {
@@ -298,21 +302,17 @@ impl Archive {
                 }
             }
         }
-        // What is built of them relies on it, and a file whose checksums hold can still be wrong.
-        let added = into.get(from..).unwrap_or_default();
-        let ascending = added.iter().zip(added.iter().skip(1)).all(|(a, b)| {
-            let (first, second) = (key(&a.id), key(&b.id));
-            first < second || first == second && a.id < b.id
-        });
-        let belongs = |entry: Option<&Entry>| {
-            entry.is_none_or(|entry| self::prefix(&entry.id, depth) == prefix)
-        };
-        if ascending && belongs(added.first()) && belongs(added.last()) {
+        if in_order(into.get(from..).unwrap_or_default(), depth, prefix) {
             Ok(())
         } else {
             into.truncate(from);
             Err(self.base.inconsistent())
         }
+    }
+
+    /// All the archive's pages, to be asked for from the first to the last.
+    pub(crate) fn pages(&self) -> Pages<'_> {
+        Pages { archive: self, cursors: vec![DeltaCursor::default(); self.deltas.len()] }
     }
 
     /// Whether a delta behind the first `kept` has an id with this prefix.
@@ -323,7 +323,7 @@ impl Archive {
         prefix: u64,
     ) -> Result<bool, ArchiveError> {
         for delta in self.deltas.iter().skip(kept) {
-            if !delta_places(delta.as_ref(), depth, prefix)?.is_empty() {
+            if !DeltaCursor::default().seek_prefix(delta.as_ref(), depth, prefix)?.is_empty() {
                 return Ok(true);
             }
         }
@@ -447,6 +447,54 @@ fn folded(node: NodeRef<'_>) -> Hash {
     join(1, 0)
 }
 
+/// Whether entries ascend and their ids begin with `prefix` of `depth` bits: what is built of them
+/// relies on it, and a file whose checksums hold can still be wrong.
+fn in_order(entries: &[Entry], depth: usize, prefix: u64) -> bool {
+    let ascending = entries.iter().zip(entries.iter().skip(1)).all(|(a, b)| {
+        let (first, second) = (key(&a.id), key(&b.id));
+        first < second || first == second && a.id < b.id
+    });
+    let belongs =
+        |entry: Option<&Entry>| entry.is_none_or(|entry| self::prefix(&entry.id, depth) == prefix);
+    ascending && belongs(entries.first()) && belongs(entries.last())
+}
+
+/// The place of an id among the sorted ids of its page.
+fn page_place(ids: &[Hash], id: &Hash, page_bits: usize) -> Option<usize> {
+    /// Pages of more ids are not those of a hash.
+    const WALK_LEN_MAX: usize = 64;
+    let wanted = key(id);
+    // Two words of eight bytes settle nearly all comparisons without a call.
+    let compare = |other: &Hash| key(other).cmp(&wanted).then_with(|| other.cmp(id));
+    if ids.len() > WALK_LEN_MAX {
+        return ids.binary_search_by(compare).ok();
+    }
+    // From where it ought to be it is a step or two: that touches fewest lines.
+    let share = (u128::from(wanted << page_bits) * ids.len() as u128) >> 64;
+    let (before, behind) = ids.split_at_checked(usize::try_from(share).unwrap_or(0))?;
+    let mut place = before.len();
+    let mut at = Ordering::Greater;
+    for other in behind {
+        at = compare(other);
+        if at != Ordering::Less {
+            break;
+        }
+        place += 1;
+    }
+    if place > before.len() || at == Ordering::Equal {
+        return (at == Ordering::Equal).then_some(place);
+    }
+    for other in before.iter().rev() {
+        place -= 1;
+        match compare(other) {
+            Ordering::Greater => {}
+            Ordering::Equal => return Some(place),
+            Ordering::Less => return None,
+        }
+    }
+    None
+}
+
 fn copy(hashes: &[Hash], node: &mut NodeMut<'_>) {
     for (place, hash) in node.hashes.iter_mut().zip(hashes) {
         *place = *hash;
@@ -464,49 +512,4 @@ fn collect(ids: &[Hash], positions: &[PackedPosition], into: &mut Vec<Entry>) {
 /// The first eight bytes of an id as a number: compares as the id does, without a call.
 pub(crate) fn key(id: &Hash) -> u64 {
     id.first_chunk().map_or(0, |front| u64::from_be_bytes(*front))
-}
-
-/// The places of the ids of a delta that begin with `prefix`.
-fn delta_places(
-    delta: &dyn DeltaArrays,
-    depth: usize,
-    prefix: u64,
-) -> Result<Range<usize>, ArchiveError> {
-    let start = lower_bound(delta, &first_id(prefix, depth))?;
-    let end = if prefix + 1 == 1 << depth {
-        delta.len()
-    } else {
-        lower_bound(delta, &first_id(prefix + 1, depth))?
-    };
-    Ok(start..end.max(start))
-}
-
-/// The place of the first id of a delta that is not below `id`, by interpolation: O(log log d) for
-/// ids that are spread evenly, O(log d) always.
-fn lower_bound(delta: &dyn DeltaArrays, id: &Hash) -> Result<usize, ArchiveError> {
-    let (mut low, mut high) = (0, delta.len());
-    let (mut low_key, mut high_key) = (0, u64::MAX);
-    let wanted = key(id);
-    let mut halve = false;
-    while low < high {
-        let span = high_key - low_key;
-        let middle = if halve || span == 0 {
-            low + (high - low) / 2
-        } else {
-            let share = u128::from(wanted.clamp(low_key, high_key) - low_key)
-                * (high - low) as u128
-                / (u128::from(span) + 1);
-            low + usize::try_from(share).unwrap_or(0).min(high - low - 1)
-        };
-        halve = !halve;
-        let Some(found) = delta.ids(middle..middle + 1)?.first() else { break };
-        if found < id {
-            low = middle + 1;
-            low_key = key(found);
-        } else {
-            high = middle;
-            high_key = key(found);
-        }
-    }
-    Ok(low)
 }

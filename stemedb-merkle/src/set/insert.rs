@@ -2,9 +2,11 @@
 
 use super::{
     MerkleTree,
-    archive::{Archive, ArchiveError, key, prefix},
+    archive::{ArchiveError, key},
+    ask::{Reach, ask},
     node::{Child, Entry, NODE_BITS_MAX, NodeMut, PAGE_LEN_MAX, State, bits, split_prefix},
     plan::{Part, Plan},
+    thaw::{ThawedPage, thaw, thaw_path},
 };
 use crate::Hash;
 
@@ -19,32 +21,25 @@ pub(super) fn sorted(entries: &[Entry]) -> Vec<Entry> {
 
 impl MerkleTree {
     pub(super) fn insert_sorted(&mut self, entries: &[Entry]) -> Result<usize, ArchiveError> {
-        let fresh;
-        let mut entries = entries;
+        let mut pages = Vec::new();
         if let Some(archive) = self.now.archive.clone() {
             // All that can fail comes first and changes nothing but where the tree lies.
-            let mut kept = Vec::with_capacity(entries.len());
-            for entry in entries {
-                if self.now.position(&entry.id)?.is_none() {
-                    kept.push(*entry);
-                }
-            }
-            for entry in &kept {
-                thaw(&mut self.now.top, &entry.id, &archive, &mut self.plan)?;
-            }
-            fresh = kept;
-            entries = &fresh;
+            let (plan, merged) = (&mut self.plan, &mut self.scratch);
+            pages = thaw(&mut self.now.top, entries, &archive, plan, merged)?;
         }
         if entries.is_empty() {
             return Ok(0);
         }
-        let inserted = self.insert_fresh(entries);
-        Ok(inserted)
+        Ok(self.insert_thawed(entries, pages))
     }
 
-    fn insert_fresh(&mut self, entries: &[Entry]) -> usize {
-        let mut insertion =
-            Insertion { plan: &mut self.plan, scratch: &mut self.scratch, count: 0 };
+    fn insert_thawed(&mut self, entries: &[Entry], pages: Vec<ThawedPage>) -> usize {
+        let mut insertion = Insertion {
+            plan: &mut self.plan,
+            scratch: &mut self.scratch,
+            pages: pages.into_iter(),
+            count: 0,
+        };
         let settled = insertion.settle(&mut self.now.top, 0, entries);
         let inserted = insertion.count;
         if let Some((top_hash, _)) = settled {
@@ -62,7 +57,7 @@ impl MerkleTree {
                 continue;
             }
             if let Some(archive) = self.now.archive.clone() {
-                thaw(&mut self.now.top, id, &archive, &mut self.plan)?;
+                thaw_path(&mut self.now.top, id, &archive)?;
             }
             removed += usize::from(remove(&mut self.now.top, 0, id));
         }
@@ -74,38 +69,18 @@ impl MerkleTree {
     }
 }
 
-/// Brings all of the path to an id into memory. The tree's hashes stay what they are.
-fn thaw(
-    top: &mut Child,
-    id: &Hash,
-    archive: &Archive,
-    plan: &mut Plan,
-) -> Result<(), ArchiveError> {
-    let mut child = top;
-    let mut depth = 0;
-    loop {
-        if let Child::Archived = child {
-            *child = archive.thaw(depth, prefix(id, depth))?;
-            if depth == archive.page_bits() {
-                plan.rehash(child, depth);
-                return Ok(());
-            }
-        }
-        let Some(node) = child.node_mut() else { return Ok(()) };
-        let count = node.bits();
-        let Some(below) = node.children.get_mut(bits(id, depth, count)) else { return Ok(()) };
-        child = below;
-        depth += count;
-    }
-}
+/// About how many entries are inserted and hashed at once: what is in the making for them, and what
+/// it is made of, fits a second-level cache.
+const ENTRIES_AT_ONCE: usize = 256;
 
-/// About how many entries are inserted and hashed at once: what is in the making for them fits a
-/// second-level cache.
-const ENTRIES_AT_ONCE: usize = 2048;
+/// As many where there is nothing yet: no other entries are hashed with them.
+const FIRST_AT_ONCE: usize = 2048;
 
 struct Insertion<'a> {
     plan: &'a mut Plan,
     scratch: &'a mut Vec<Entry>,
+    /// The archived pages of the entries, in order.
+    pages: std::vec::IntoIter<ThawedPage>,
     /// How many entries were new.
     count: usize,
 }
@@ -114,11 +89,15 @@ impl Insertion<'_> {
     /// Inserts sorted entries that share their first `depth` bits and makes all hashes. `None` if
     /// none was new.
     fn settle(&mut self, child: &mut Child, depth: usize, new: &[Entry]) -> Option<(Hash, State)> {
-        if new.len() <= ENTRIES_AT_ONCE || child.node().is_none() {
-            if new.len() > ENTRIES_AT_ONCE && matches!(child, Child::Empty) {
+        let at_once = if matches!(child, Child::Empty) { FIRST_AT_ONCE } else { ENTRIES_AT_ONCE };
+        if new.len() <= at_once || child.node().is_none() {
+            if new.len() > at_once && matches!(child, Child::Empty) {
                 // Wide from the start, so that its parts are made one after the other.
                 *child = Child::with_bits(NODE_BITS_MAX.min(256 - depth));
                 return self.settle(child, depth, new);
+            }
+            if new.len() > 1 {
+                ask(child, depth, new, Reach::All);
             }
             self.plan.clear();
             let part = self.insert(child, depth, new)?;
@@ -166,8 +145,12 @@ impl Insertion<'_> {
                 return self.rebuild(child, depth, inserted);
             }
             Child::Archived => {
-                debug_assert!(false, "paths are thawed before entries are inserted");
-                return None;
+                let page = self.pages.next();
+                debug_assert!(page.is_some(), "each archived page of the entries was thawed");
+                let page = page.filter(|page| page.inserted > 0)?;
+                self.count += page.inserted;
+                *child = page.child;
+                return Some(self.plan.known(page.hash, page.state));
             }
             _ => {}
         }

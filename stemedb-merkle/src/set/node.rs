@@ -101,6 +101,12 @@ impl<const R: usize, const H: usize> Default for Node<R, H> {
     }
 }
 
+impl<const R: usize, const H: usize> Node<R, H> {
+    pub(crate) fn parts(&self) -> (&[Child; R], &[Hash; H]) {
+        (&self.children, &self.hashes)
+    }
+}
+
 /// An inner node of any width, to read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NodeRef<'a> {
@@ -204,6 +210,18 @@ impl Child {
                 dirty: &mut node.dirty,
             }
         })
+    }
+
+    /// How many trees and snapshots have it.
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            Self::Empty | Self::Archived => 0,
+            Self::Page(entries) => Arc::strong_count(entries),
+            Self::Node2(node) => Arc::strong_count(node),
+            Self::Node4(node) => Arc::strong_count(node),
+            Self::Node8(node) => Arc::strong_count(node),
+            Self::Node16(node) => Arc::strong_count(node),
+        }
     }
 
     /// How many bytes of memory the subtree takes, each piece with the two counts of its `Arc`.

@@ -301,7 +301,7 @@ impl Plan {
     }
 
     /// Fetches the results into a changed child, in the order in which they were noted.
-    fn fetch(&self, child: &mut Child, next: &mut usize) {
+    pub(crate) fn fetch(&self, child: &mut Child, next: &mut usize) {
         let Some(node) = child.node_mut() else { return };
         let bits = node.bits();
         let mut dirty = u32::from(*node.dirty);

@@ -1,0 +1,142 @@
+//! Bringing into memory what inserts will change, before they change anything.
+//!
+//! Whatever can fail is done here. Nodes are put where they belong as they are, hashes and all, so
+//! that the tree stays the same tree. Pages are not: they are merged with what is new and kept
+//! aside, hashed already, until every one of them has been had.
+
+use super::{
+    archive::{Archive, ArchiveError, prefix},
+    ask::{PATHS_AT_ONCE, Reach, ask},
+    node::{Child, Entry, State, bits, split_prefix},
+    plan::{Part, Plan},
+};
+use crate::Hash;
+
+/// About how many ids of pages are hashed at once: what is in the making fits a second-level cache.
+const IDS_AT_ONCE: usize = 1024;
+
+/// So many pages are asked for at once.
+const PAGES_AT_ONCE: usize = 16;
+
+/// An archived page with new entries in it.
+#[derive(Debug)]
+pub(super) struct ThawedPage {
+    pub(super) child: Child,
+    pub(super) hash: Hash,
+    pub(super) state: State,
+    /// How many entries are new; if none is, there is no child.
+    pub(super) inserted: usize,
+}
+
+/// Brings all nodes on the paths to sorted entries into memory, and merges each of their archived
+/// pages with them, in order. The tree's hashes stay what they are.
+pub(super) fn thaw(
+    top: &mut Child,
+    new: &[Entry],
+    archive: &Archive,
+    plan: &mut Plan,
+    merged: &mut Vec<Entry>,
+) -> Result<Vec<ThawedPage>, ArchiveError> {
+    let mut runs = Vec::new();
+    thaw_nodes(top, 0, new, new.len() == 1, archive, &mut runs)?;
+    let mut pages = archive.pages();
+    let mut thawed: Vec<ThawedPage> = Vec::with_capacity(runs.len());
+    let mut parts = Vec::new();
+    let mut ids = 0;
+    plan.clear();
+    for runs in runs.chunks(PAGES_AT_ONCE) {
+        if runs.len() > 1 {
+            pages.ask(runs.iter().filter_map(|run| run.first()));
+        }
+        for run in runs {
+            let inserted = pages.merge(run, merged)?;
+            let mut page = ThawedPage {
+                child: Child::Empty,
+                hash: crate::hash::EMPTY,
+                state: State::Empty,
+                inserted,
+            };
+            if inserted > 0 {
+                page.child = Child::build(merged, archive.page_bits());
+                parts.push(plan.child(&mut page.child, archive.page_bits()));
+                ids += merged.len();
+            } else {
+                parts.push(Part::EMPTY);
+            }
+            thawed.push(page);
+        }
+        if ids >= IDS_AT_ONCE {
+            hash_pages(plan, &mut thawed, &mut parts);
+            ids = 0;
+        }
+    }
+    hash_pages(plan, &mut thawed, &mut parts);
+    Ok(thawed)
+}
+
+/// Makes the hashes of the last pages, as many as there are parts.
+fn hash_pages(plan: &mut Plan, thawed: &mut [ThawedPage], parts: &mut Vec<Part>) {
+    plan.run();
+    let from = thawed.len() - parts.len();
+    let mut next = 0;
+    for (page, part) in thawed.iter_mut().skip(from).zip(parts.drain(..)) {
+        plan.fetch(&mut page.child, &mut next);
+        page.hash = plan.hash(part);
+        page.state = part.state;
+    }
+    plan.clear();
+}
+
+/// Brings nodes into memory, and notes the entries of each archived page.
+fn thaw_nodes<'a>(
+    child: &mut Child,
+    depth: usize,
+    new: &'a [Entry],
+    mut asked: bool,
+    archive: &Archive,
+    runs: &mut Vec<&'a [Entry]>,
+) -> Result<(), ArchiveError> {
+    let Some(first) = new.first() else { return Ok(()) };
+    if let Child::Archived = child {
+        if depth == archive.page_bits() {
+            runs.push(new);
+            return Ok(());
+        }
+        *child = archive.thaw(depth, prefix(&first.id, depth))?;
+    }
+    if depth >= archive.page_bits() {
+        return Ok(());
+    }
+    if !asked && new.len() <= PATHS_AT_ONCE {
+        ask(child, depth, new, Reach::Nodes(archive.page_bits()));
+        asked = true;
+    }
+    let Some(node) = child.node_mut() else { return Ok(()) };
+    let count = node.bits();
+    let mut rest = new;
+    while let Some(first) = rest.first() {
+        let index = bits(&first.id, depth, count);
+        let (here, behind) = split_prefix(rest, depth, count, index);
+        rest = behind;
+        if let Some(below) = node.children.get_mut(index) {
+            thaw_nodes(below, depth + count, here, asked, archive, runs)?;
+        }
+    }
+    Ok(())
+}
+
+/// Brings all of the path to an id into memory. A page has its hashes still to be made.
+pub(super) fn thaw_path(top: &mut Child, id: &Hash, archive: &Archive) -> Result<(), ArchiveError> {
+    let mut child = top;
+    let mut depth = 0;
+    loop {
+        if let Child::Archived = child {
+            *child = archive.thaw(depth, prefix(id, depth))?;
+        }
+        let Some(node) = child.node_mut() else { return Ok(()) };
+        let count = node.bits();
+        let Some(below) = node.children.get_mut(bits(id, depth, count)) else { return Ok(()) };
+        child = below;
+        depth += count;
+    }
+}
