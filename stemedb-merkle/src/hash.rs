@@ -3,6 +3,7 @@
 use crate::Hash;
 
 mod lanes;
+mod row;
 
 /// The hash of a subtree without ids.
 pub(crate) const EMPTY: Hash = [0; 32];
@@ -39,8 +40,18 @@ pub(crate) fn leaf(id: &Hash) -> Hash {
 }
 
 /// The hash of a subtree of two ids or more, from those of its halves.
-pub(crate) fn node(children: &[u8; 64]) -> Hash {
-    *blake3::keyed_hash(&NODE_KEY, children).as_bytes()
+pub(crate) fn node(left: &Hash, right: &Hash) -> Hash {
+    row::keyed_hash(&NODE_KEY, [left, right])
+}
+
+/// Folds a path upwards with [`node`], from the hash where it begins: each step has a sibling, and
+/// whether that is on the left. `each` is told of every hash made.
+pub(crate) fn path<'a>(
+    start: Hash,
+    steps: impl Iterator<Item = (bool, &'a Hash)>,
+    each: impl FnMut(Hash),
+) -> Hash {
+    row::fold(&NODE_KEY, start, steps, each)
 }
 
 /// The root of a set of `count` ids whose uppermost subtree has the hash `top`.
@@ -54,21 +65,19 @@ pub(crate) fn root(count: u64, top: &Hash) -> Hash {
 
 /// [`leaf`] of many ids, about eight times faster each where the processor has SIMD.
 pub(crate) fn leaves(ids: &[Hash], hashes: &mut [Hash]) {
-    lanes::keyed_hash_many(&LEAF_KEY, ids, hashes);
+    let id = |index: usize| [ids.get(index).unwrap_or(&EMPTY)];
+    lanes::keyed_hash_many(&LEAF_KEY, id, hashes);
 }
 
-/// [`node`] of many pairs, about eight times faster each where the processor has SIMD.
-pub(crate) fn nodes(pairs: &[[u8; 64]], hashes: &mut [Hash]) {
-    lanes::keyed_hash_many(&NODE_KEY, pairs, hashes);
-}
-
-/// Two sibling hashes as the input of [`node`].
-pub(crate) fn pair(left: &Hash, right: &Hash) -> [u8; 64] {
-    let mut pair = [0; 64];
-    let (front, back) = pair.split_at_mut(32);
-    front.copy_from_slice(left);
-    back.copy_from_slice(right);
-    pair
+/// [`node`] of many halves, about eight times faster each where the processor has SIMD.
+pub(crate) fn nodes<'a>(halves: impl Fn(usize) -> [&'a Hash; 2], hashes: &mut [Hash]) {
+    match hashes {
+        [only] => {
+            let [left, right] = halves(0);
+            *only = node(left, right);
+        }
+        _ => lanes::keyed_hash_many(&NODE_KEY, halves, hashes),
+    }
 }
 
 #[cfg(test)]

@@ -112,7 +112,7 @@ impl SetProof {
         if depth > SIBLINGS_MAX {
             return Err(ProofError::TooManySiblings { siblings: depth });
         }
-        let mut top = match &self.terminal {
+        let bottom = match &self.terminal {
             Terminal::Empty => [0; 32],
             Terminal::Id(id) => {
                 let shared = shared_bits(id, &self.id);
@@ -122,11 +122,9 @@ impl SetProof {
                 hash::leaf(id)
             }
         };
-        for (depth, sibling) in self.siblings.iter().enumerate().rev() {
-            let (left, right) =
-                if bit(&self.id, depth) { (sibling, &top) } else { (&top, sibling) };
-            top = hash::node(&hash::pair(left, right));
-        }
+        let steps = self.siblings.iter().enumerate().rev();
+        let steps = steps.map(|(depth, sibling)| (bit(&self.id, depth), sibling));
+        let top = hash::path(bottom, steps, |_| {});
         Ok(hash::root(self.count, &top))
     }
 }

@@ -11,31 +11,58 @@ use crate::Hash;
 /// What the chunk of a keyed hash that is a root, its own start and its own end is flagged with:
 /// `CHUNK_START | CHUNK_END | ROOT | KEYED_HASH` of the BLAKE3 paper, section 2.2.
 #[cfg(target_arch = "x86_64")]
-const FLAGS: u32 = 1 | 2 | 8 | 16;
+pub(super) const FLAGS: u32 = 1 | 2 | 8 | 16;
 
-/// Fewer than this many are made one at a time: a vector of lanes costs about as much as one hash.
+/// The initial words of BLAKE3, the first four of which enter every compression.
 #[cfg(target_arch = "x86_64")]
-const LANES_MIN: usize = 2;
+pub(super) const IV: [u32; 4] = [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a];
 
-/// Hashes each input of `N` bytes under `key`, `outputs[i]` from `inputs[i]`.
-///
-/// `N` is 32 or 64. Surplus inputs or outputs are left alone.
-pub(crate) fn keyed_hash_many<const N: usize>(
+/// The word of the message that each of the 16 places of a round takes: the identity, then the
+/// permutation of the paper's table 2 applied once more each round.
+#[cfg(target_arch = "x86_64")]
+#[expect(clippy::indexing_slicing, reason = "checked when compiled")]
+pub(super) const SCHEDULE: [[usize; 16]; 7] = {
+    const PERMUTATION: [usize; 16] = [2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8];
+    let mut schedule = [[0; 16]; 7];
+    let mut round = 0;
+    while round < 7 {
+        let mut place = 0;
+        while place < 16 {
+            schedule[round][place] =
+                if round == 0 { place } else { schedule[round - 1][PERMUTATION[place]] };
+            place += 1;
+        }
+        round += 1;
+    }
+    schedule
+};
+
+/// Hashes blocks of `H` halves of 32 bytes each under `key`, one for each output: `outputs[i]` from
+/// `input(i)`. `H` is 1 or 2.
+pub(crate) fn keyed_hash_many<'a, const H: usize>(
     key: &Hash,
-    inputs: &[[u8; N]],
+    input: impl Fn(usize) -> [&'a Hash; H],
     outputs: &mut [Hash],
 ) {
-    const { assert!(N == 32 || N == 64) };
+    const { assert!(H == 1 || H == 2) };
     #[cfg(target_arch = "x86_64")]
-    if inputs.len() >= LANES_MIN {
-        return simd::dispatch(key, inputs, outputs);
+    if outputs.len() > 1 {
+        return simd::dispatch(key, input, outputs);
     }
-    one_at_a_time(key, inputs, outputs);
+    one_at_a_time(key, input, outputs);
 }
 
-fn one_at_a_time<const N: usize>(key: &Hash, inputs: &[[u8; N]], outputs: &mut [Hash]) {
-    for (input, output) in inputs.iter().zip(outputs) {
-        *output = *blake3::keyed_hash(key, input).as_bytes();
+fn one_at_a_time<'a, const H: usize>(
+    key: &Hash,
+    input: impl Fn(usize) -> [&'a Hash; H],
+    outputs: &mut [Hash],
+) {
+    for (index, output) in outputs.iter_mut().enumerate() {
+        let mut halves = [[0; 32]; H];
+        for (half, from) in halves.iter_mut().zip(input(index)) {
+            *half = *from;
+        }
+        *output = *blake3::keyed_hash(key, halves.as_flattened()).as_bytes();
     }
 }
 
@@ -55,28 +82,7 @@ mod simd {
         x86::{V3, V4},
     };
 
-    use super::{FLAGS, Hash, one_at_a_time};
-
-    /// The initial words of BLAKE3, the first four of which enter every compression.
-    const IV: [u32; 4] = [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a];
-
-    /// The word of the message that each of the 16 places of a round takes: the identity, then the
-    /// permutation of the paper's table 2 applied once more each round.
-    const SCHEDULE: [[usize; 16]; 7] = {
-        const PERMUTATION: [usize; 16] = [2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8];
-        let mut schedule = [[0; 16]; 7];
-        let mut round = 0;
-        while round < 7 {
-            let mut place = 0;
-            while place < 16 {
-                schedule[round][place] =
-                    if round == 0 { place } else { schedule[round - 1][PERMUTATION[place]] };
-                place += 1;
-            }
-            round += 1;
-        }
-        schedule
-    };
+    use super::{FLAGS, Hash, IV, SCHEDULE, one_at_a_time};
 
     /// Four bytes of each of `4 * C` inputs, and what a compression does with them.
     trait Lanes<const C: usize>: Copy {
@@ -176,6 +182,51 @@ mod simd {
         }
     }
 
+    /// Half as wide, for few inputs: sooner there than all of the width.
+    #[derive(Clone, Copy)]
+    struct Half(V4);
+
+    impl Lanes<2> for Half {
+        type Word = u32x8;
+        #[inline(always)]
+        fn splat(self, word: u32) -> u32x8 {
+            self.0.splat_u32x8(word)
+        }
+        #[inline(always)]
+        fn add(self, a: u32x8, b: u32x8) -> u32x8 {
+            self.0.wrapping_add_u32x8(a, b)
+        }
+        #[inline(always)]
+        fn xor(self, a: u32x8, b: u32x8) -> u32x8 {
+            self.0.xor_u32x8(a, b)
+        }
+        #[inline(always)]
+        fn rotate<const R: i32, const L: i32>(self, a: u32x8) -> u32x8 {
+            pulp::cast(self.0.avx512f._mm256_ror_epi32::<R>(pulp::cast(a)))
+        }
+        #[inline(always)]
+        fn load(self, chunks: [[u8; 16]; 2]) -> u32x8 {
+            pulp::cast(chunks)
+        }
+        #[inline(always)]
+        fn store(self, word: u32x8) -> [[u8; 16]; 2] {
+            pulp::cast(word)
+        }
+        #[inline(always)]
+        fn transpose(self, [a, b, c, d]: [u32x8; 4]) -> [u32x8; 4] {
+            let (a, b, c, d) = (pulp::cast(a), pulp::cast(b), pulp::cast(c), pulp::cast(d));
+            let f = self.0.avx2;
+            let (ab0, ab1) = (f._mm256_unpacklo_epi32(a, b), f._mm256_unpackhi_epi32(a, b));
+            let (cd0, cd1) = (f._mm256_unpacklo_epi32(c, d), f._mm256_unpackhi_epi32(c, d));
+            [
+                pulp::cast(f._mm256_unpacklo_epi64(ab0, cd0)),
+                pulp::cast(f._mm256_unpackhi_epi64(ab0, cd0)),
+                pulp::cast(f._mm256_unpacklo_epi64(ab1, cd1)),
+                pulp::cast(f._mm256_unpackhi_epi64(ab1, cd1)),
+            ]
+        }
+    }
+
     /// The quarter round of BLAKE3 on the words `a`, `b`, `c`, `d` of the state.
     macro_rules! mix {
         ($l:ident, $v:ident, $a:literal, $b:literal, $c:literal, $d:literal, $x:expr, $y:expr) => {
@@ -205,19 +256,20 @@ mod simd {
 
     /// Hashes one input a lane; `W` is `4 * C`.
     #[inline(always)]
-    fn compress<L: Lanes<C>, const C: usize, const W: usize, const N: usize>(
+    fn compress<L: Lanes<C>, const C: usize, const W: usize, const H: usize>(
         l: L,
         key: &[u32; 8],
-        inputs: &[[u8; N]; W],
+        inputs: &[[&Hash; H]; W],
         outputs: &mut [Hash; W],
     ) {
         let mut m = [l.splat(0); 16];
-        for quad in 0..N / 16 {
+        for quad in 0..2 * H {
             let mut rows = [l.splat(0); 4];
             for row in 0..4 {
                 let mut chunks = [[0; 16]; C];
                 for column in 0..C {
-                    chunks[column] = inputs[4 * column + row].as_chunks::<16>().0[quad];
+                    chunks[column] =
+                        inputs[4 * column + row][quad / 2].as_chunks::<16>().0[quad % 2];
                 }
                 rows[row] = l.load(chunks);
             }
@@ -234,7 +286,7 @@ mod simd {
         for i in 0..4 {
             v[i + 8] = l.splat(IV[i]);
         }
-        v[14] = l.splat(if N == 64 { 64 } else { 32 });
+        v[14] = l.splat(if H == 2 { 64 } else { 32 });
         v[15] = l.splat(FLAGS);
         round!(l, v, m, 0);
         round!(l, v, m, 1);
@@ -258,72 +310,79 @@ mod simd {
         }
     }
 
-    /// Hashes fewer inputs than there are lanes; the lanes left over hash zeros for nobody.
+    /// Hashes as many inputs as there are lanes, or fewer; the lanes left over hash zeros for nobody.
     #[inline(always)]
-    fn compress_some<L: Lanes<C>, const C: usize, const W: usize, const N: usize>(
+    fn compress_some<'a, L: Lanes<C>, const C: usize, const W: usize, const H: usize>(
         l: L,
         key: &[u32; 8],
-        inputs: &[[u8; N]],
+        input: impl Fn(usize) -> [&'a Hash; H],
         outputs: &mut [Hash],
     ) {
-        let mut padded = [[0; N]; W];
-        let mut hashes = [[0; 32]; W];
-        for (lane, input) in padded.iter_mut().zip(inputs) {
-            *lane = *input;
+        let mut inputs = [[&crate::hash::EMPTY; H]; W];
+        for (index, lane) in inputs.iter_mut().enumerate().take(outputs.len()) {
+            *lane = input(index);
         }
-        compress(l, key, &padded, &mut hashes);
+        if let Some(outputs) = outputs.first_chunk_mut() {
+            return compress(l, key, &inputs, outputs);
+        }
+        let mut hashes = [[0; 32]; W];
+        compress(l, key, &inputs, &mut hashes);
         for (output, hash) in outputs.iter_mut().zip(hashes) {
             *output = hash;
         }
     }
 
-    struct Wide<'a, const N: usize>(Job<'a, N>, V4);
+    struct Wide<'o, I> {
+        key: &'o Hash,
+        input: I,
+        outputs: &'o mut [Hash],
+        v4: V4,
+    }
 
-    impl<const N: usize> WithSimd for Wide<'_, N> {
+    impl<'a, const H: usize, I: Fn(usize) -> [&'a Hash; H]> WithSimd for Wide<'_, I> {
         type Output = ();
         #[inline(always)]
         fn with_simd<S: Simd>(self, _: S) {
-            let Self(Job { key, inputs, outputs }, v4) = self;
+            let Self { key, input, outputs, v4 } = self;
             let words = words(key);
-            let (inputs, inputs_rest) = inputs.as_chunks::<16>();
-            let (outputs, outputs_rest) = outputs.as_chunks_mut::<16>();
-            for (inputs, outputs) in inputs.iter().zip(outputs) {
-                compress(v4, &words, inputs, outputs);
-            }
-            match inputs_rest.len() {
-                0 => {}
-                1 => one_at_a_time(key, inputs_rest, outputs_rest),
-                2..=8 => compress_some::<_, 2, 8, N>(*v4, &words, inputs_rest, outputs_rest),
-                _ => compress_some::<_, 4, 16, N>(v4, &words, inputs_rest, outputs_rest),
+            let mut from = 0;
+            for outputs in outputs.chunks_mut(16) {
+                let len = outputs.len();
+                let input = |index| input(from + index);
+                match len {
+                    1 => one_at_a_time(key, input, outputs),
+                    2..=8 => compress_some::<_, 2, 8, H>(Half(v4), &words, input, outputs),
+                    _ => compress_some::<_, 4, 16, H>(v4, &words, input, outputs),
+                }
+                from += len;
             }
         }
     }
 
-    struct Narrow<'a, const N: usize>(Job<'a, N>, V3);
+    struct Narrow<'o, I> {
+        key: &'o Hash,
+        input: I,
+        outputs: &'o mut [Hash],
+        v3: V3,
+    }
 
-    impl<const N: usize> WithSimd for Narrow<'_, N> {
+    impl<'a, const H: usize, I: Fn(usize) -> [&'a Hash; H]> WithSimd for Narrow<'_, I> {
         type Output = ();
         #[inline(always)]
         fn with_simd<S: Simd>(self, _: S) {
-            let Self(Job { key, inputs, outputs }, v3) = self;
+            let Self { key, input, outputs, v3 } = self;
             let words = words(key);
-            let (inputs, inputs_rest) = inputs.as_chunks::<8>();
-            let (outputs, outputs_rest) = outputs.as_chunks_mut::<8>();
-            for (inputs, outputs) in inputs.iter().zip(outputs) {
-                compress(v3, &words, inputs, outputs);
-            }
-            match inputs_rest.len() {
-                0 => {}
-                1 => one_at_a_time(key, inputs_rest, outputs_rest),
-                _ => compress_some::<_, 2, 8, N>(v3, &words, inputs_rest, outputs_rest),
+            let mut from = 0;
+            for outputs in outputs.chunks_mut(8) {
+                let len = outputs.len();
+                let input = |index| input(from + index);
+                match len {
+                    1 => one_at_a_time(key, input, outputs),
+                    _ => compress_some::<_, 2, 8, H>(v3, &words, input, outputs),
+                }
+                from += len;
             }
         }
-    }
-
-    struct Job<'a, const N: usize> {
-        key: &'a Hash,
-        inputs: &'a [[u8; N]],
-        outputs: &'a mut [Hash],
     }
 
     fn words(key: &Hash) -> [u32; 8] {
@@ -334,14 +393,15 @@ mod simd {
         words
     }
 
-    pub(super) fn dispatch<const N: usize>(key: &Hash, inputs: &[[u8; N]], outputs: &mut [Hash]) {
-        let both = inputs.len().min(outputs.len());
-        let (inputs, outputs) = (inputs.split_at(both).0, outputs.split_at_mut(both).0);
-        let job = Job { key, inputs, outputs };
+    pub(super) fn dispatch<'a, const H: usize>(
+        key: &Hash,
+        input: impl Fn(usize) -> [&'a Hash; H],
+        outputs: &mut [Hash],
+    ) {
         match Arch::new() {
-            Arch::V4(v4) => Simd::vectorize(v4, Wide(job, v4)),
-            Arch::V3(v3) => Simd::vectorize(v3, Narrow(job, v3)),
-            _ => one_at_a_time(key, inputs, job.outputs),
+            Arch::V4(v4) => Simd::vectorize(v4, Wide { key, input, outputs, v4 }),
+            Arch::V3(v3) => Simd::vectorize(v3, Narrow { key, input, outputs, v3 }),
+            _ => one_at_a_time(key, input, outputs),
         }
     }
 }
@@ -353,25 +413,26 @@ mod tests {
     /// Bit for bit what the `blake3` crate says, for every count that fills lanes differently.
     #[test]
     fn many_hashes_are_the_hashes() {
-        fn check<const N: usize>() {
+        fn check<const H: usize>() {
             let key = crate::hash::derive("set leaf", b"");
-            let inputs: Vec<[u8; N]> = (0..70_u64)
+            let inputs: Vec<[Hash; H]> = (0..70_u64)
                 .map(|n| {
-                    let mut input = [0; N];
-                    blake3::Hasher::new().update(&n.to_le_bytes()).finalize_xof().fill(&mut input);
+                    let mut input = [[0; 32]; H];
+                    let mut xof = blake3::Hasher::new().update(&n.to_le_bytes()).finalize_xof();
+                    xof.fill(input.as_flattened_mut());
                     input
                 })
                 .collect();
             for count in 0..=inputs.len() {
-                let mut outputs = vec![[0xEE; 32]; count + 1];
-                keyed_hash_many(&key, &inputs[..count], &mut outputs);
-                for (input, output) in inputs.iter().zip(&outputs[..count]) {
-                    assert_eq!(output, blake3::keyed_hash(&key, input).as_bytes(), "{N}, {count}");
+                let mut outputs = vec![[0xEE; 32]; count];
+                keyed_hash_many(&key, |index| inputs[index].each_ref(), &mut outputs);
+                for (input, output) in inputs.iter().zip(&outputs) {
+                    let expected = blake3::keyed_hash(&key, input.as_flattened());
+                    assert_eq!(output, expected.as_bytes(), "{H}, {count}");
                 }
-                assert_eq!(outputs[count], [0xEE; 32], "nothing is written behind the last");
             }
         }
-        check::<32>();
-        check::<64>();
+        check::<1>();
+        check::<2>();
     }
 }

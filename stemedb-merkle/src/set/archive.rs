@@ -434,7 +434,7 @@ fn folded(node: NodeRef<'_>) -> Hash {
         match (node.state(slot), node.state(slot + 1)) {
             (State::Empty, State::Empty | State::One) => node.hash(slot + 1),
             (State::One, State::Empty) => node.hash(slot),
-            _ => hash::node(&hash::pair(&node.hash(slot), &node.hash(slot + 1))),
+            _ => hash::node(&node.hash(slot), &node.hash(slot + 1)),
         }
     };
     for level in 1..node.bits() {

@@ -152,14 +152,12 @@ impl BaseBuilder {
 fn fold(below: &[Hash], states: &[State]) -> (Vec<Hash>, Vec<State>) {
     let mut level = Vec::with_capacity(below.len() / 2);
     let mut above = Vec::with_capacity(below.len() / 2);
-    let mut pairs = Vec::with_capacity(IDS_AT_ONCE);
     for (hashes, states) in below.chunks(2 * IDS_AT_ONCE).zip(states.chunks(2 * IDS_AT_ONCE)) {
-        pairs.clear();
-        pairs.extend(hashes.as_chunks::<2>().0.iter().map(|[left, right]| hash::pair(left, right)));
+        let pairs = hashes.as_chunks::<2>().0;
         let start = level.len();
         level.resize(start + pairs.len(), EMPTY);
         let Some(made) = level.get_mut(start..) else { break };
-        hash::nodes(&pairs, made);
+        hash::nodes(|at| pairs.get(at).unwrap_or(&[EMPTY; 2]).each_ref(), made);
         let halves = hashes.as_chunks::<2>().0.iter().zip(states.as_chunks::<2>().0);
         for (hash, ([left, right], [left_state, right_state])) in made.iter_mut().zip(halves) {
             match (left_state, right_state) {

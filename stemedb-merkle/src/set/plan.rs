@@ -15,37 +15,46 @@ use crate::{
 /// The hash of a subtree, which may not have been made yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Part {
-    value: u32,
-    height: u16,
+    value: Value,
     pub(crate) state: State,
 }
 
+/// Which hash: of which round, and which of that. Round 0 is the leaves, round 1 what is known.
+#[derive(Clone, Copy, Debug)]
+struct Value {
+    round: u16,
+    index: u32,
+}
+
+/// The first round of joins.
+const JOINS: u16 = 2;
+
 impl Part {
     /// The subtree without ids.
-    pub(crate) const EMPTY: Self = Self { value: 0, height: 0, state: State::Empty };
+    pub(crate) const EMPTY: Self =
+        Self { value: Value { round: 1, index: 0 }, state: State::Empty };
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Join {
-    left: u32,
-    right: u32,
-    joined: u32,
+    left: Value,
+    right: Value,
 }
 
 /// Hashes to make. The buffers are kept from use to use.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
-    /// All hashes, made or to be made; the first is that of the empty subtree.
+    /// All hashes: first those known, the first of which is that of the empty subtree; behind
+    /// them, once they are made, the leaves' and those of one round of joins after the other, so
+    /// that each round goes straight where it belongs.
     values: Vec<Hash>,
-    /// Ids whose leaf hashes go to the values of the same place in `leaf_values`.
+    /// Where the values of each round begin.
+    starts: Vec<usize>,
     leaf_ids: Vec<Hash>,
-    leaf_values: Vec<u32>,
     /// Joins by height, lowest first.
     rounds: Vec<Vec<Join>>,
     /// Where the results go, in the order of the pass that notes them.
-    results: Vec<u32>,
-    pairs: Vec<[u8; 64]>,
-    made: Vec<Hash>,
+    results: Vec<Value>,
 }
 
 impl Plan {
@@ -54,27 +63,21 @@ impl Plan {
         self.values.clear();
         self.values.push(EMPTY);
         self.leaf_ids.clear();
-        self.leaf_values.clear();
         self.rounds.iter_mut().for_each(Vec::clear);
         self.results.clear();
     }
 
-    fn push(&mut self, value: Hash) -> u32 {
-        let index = self.values.len();
-        self.values.push(value);
-        u32::try_from(index).unwrap_or(u32::MAX)
-    }
-
     /// A subtree whose hash is known.
     pub(crate) fn known(&mut self, hash: Hash, state: State) -> Part {
-        Part { value: self.push(hash), height: 0, state }
+        let index = index(self.values.len());
+        self.values.push(hash);
+        Part { value: Value { round: 1, index }, state }
     }
 
     fn leaf(&mut self, id: &Hash) -> Part {
-        let value = self.push(EMPTY);
+        let index = index(self.leaf_ids.len());
         self.leaf_ids.push(*id);
-        self.leaf_values.push(value);
-        Part { value, height: 0, state: State::One }
+        Part { value: Value { round: 0, index }, state: State::One }
     }
 
     /// The subtree of two halves: of one id or none it has the hash of the half that has it.
@@ -84,16 +87,15 @@ impl Plan {
             (State::One, State::Empty) => return left,
             _ => {}
         }
-        let height = left.height.max(right.height) + 1;
-        let joined = self.push(EMPTY);
-        let round = usize::from(height) - 1;
-        if self.rounds.len() <= round {
-            self.rounds.resize_with(round + 1, Vec::new);
+        let round = left.value.round.max(right.value.round).max(JOINS - 1) + 1;
+        let place = usize::from(round - JOINS);
+        if self.rounds.len() <= place {
+            self.rounds.resize_with(place + 1, Vec::new);
         }
-        if let Some(joins) = self.rounds.get_mut(round) {
-            joins.push(Join { left: left.value, right: right.value, joined });
-        }
-        Part { value: joined, height, state: State::Many }
+        let Some(joins) = self.rounds.get_mut(place) else { return Part::EMPTY };
+        let value = Value { round, index: index(joins.len()) };
+        joins.push(Join { left: left.value, right: right.value });
+        Part { value, state: State::Many }
     }
 
     /// The subtree at `depth` of sorted ids that share their first `depth` bits.
@@ -110,7 +112,7 @@ impl Plan {
                         for (key, entry) in keys.iter_mut().zip(entries) {
                             *key = bits_at(&entry.id, depth);
                         }
-                        self.keyed_page(entries, keys, depth, 0)
+                        self.keyed_page(entries, keys, depth)
                     }
                     None => self.halve_page(entries, depth),
                 }
@@ -125,30 +127,62 @@ impl Plan {
         self.join(left, right)
     }
 
-    /// The same with the 64 bits of each id from `depth` on, of which `used` are equal already.
-    fn keyed_page(&mut self, entries: &[Entry], keys: &[u64], depth: usize, used: u32) -> Part {
-        let (first, last) = match (keys, entries) {
-            ([], _) => return Part::EMPTY,
-            ([_], [entry]) => return self.leaf(&entry.id),
-            ([first, .., last], _) => (first, last),
-            _ => return self.halve_page(entries, depth + used as usize),
-        };
-        let shared = (first ^ last).leading_zeros();
-        if shared == 64 {
-            return self.halve_page(entries, depth + used as usize);
+    /// The same with the 64 bits of each id from `depth` on.
+    ///
+    /// How many bits two neighbours share says how deep they part, and a subtree is complete as
+    /// soon as the next id parts from it above: one pass, with the open subtrees on a stack.
+    fn keyed_page(&mut self, entries: &[Entry], keys: &[u64], depth: usize) -> Part {
+        let shared = |pair: (&u64, &u64)| (pair.0 ^ pair.1).leading_zeros();
+        let following = keys.get(1..).unwrap_or_default();
+        if keys.iter().zip(following).any(|pair| shared(pair) == 64) {
+            return self.halve_page(entries, depth);
         }
-        let zeros = keys.iter().take_while(|key| **key << shared >> 63 == 0).count();
-        let (left_entries, right_entries) = entries.split_at(zeros);
-        let (left_keys, right_keys) = keys.split_at(zeros);
-        let left = self.keyed_page(left_entries, left_keys, depth, shared + 1);
-        let right = self.keyed_page(right_entries, right_keys, depth, shared + 1);
-        let mut part = self.join(left, right);
-        for level in (used..shared).rev() {
-            part = if first << level >> 63 == 0 {
-                self.join(part, Part::EMPTY)
-            } else {
-                self.join(Part::EMPTY, part)
-            };
+        let first = self.leaf_ids.len();
+        self.leaf_ids.extend(entries.iter().map(|entry| entry.id));
+        let mut open = [Open { part: Part::EMPTY, key: 0, level: 0, parts_at: 0 }; PAGE_LEN_MAX];
+        let mut len = 0_usize;
+        let mut part = Part::EMPTY;
+        let mut next = following.iter();
+        for (place, key) in keys.iter().enumerate() {
+            let value = Value { round: 0, index: index(first + place) };
+            part = Part { value, state: State::One };
+            let mut level = 64;
+            // How many bits are shared with the next one; with nobody behind the last.
+            let parts_at = next.next().map(|next| shared((key, next)));
+            while let Some(left) = len.checked_sub(1).and_then(|top| open.get(top))
+                && parts_at.is_none_or(|parts_at| left.parts_at > parts_at)
+            {
+                let left = *left;
+                len -= 1;
+                let above = left.parts_at;
+                let left_part = self.lift(left.part, left.key, left.level, above + 1);
+                let right_part = self.lift(part, *key, level, above + 1);
+                part = self.join(left_part, right_part);
+                level = above;
+            }
+            match parts_at {
+                Some(parts_at) => {
+                    if let Some(place) = open.get_mut(len) {
+                        *place = Open { part, key: *key, level, parts_at };
+                        len += 1;
+                    }
+                }
+                None => part = self.lift(part, *key, level, 0),
+            }
+        }
+        part
+    }
+
+    /// The subtree at level `to` that holds nothing but the one at level `from`.
+    fn lift(&mut self, mut part: Part, key: u64, from: u32, to: u32) -> Part {
+        if part.state == State::Many {
+            for level in (to..from).rev() {
+                part = if key << level >> 63 == 0 {
+                    self.join(part, Part::EMPTY)
+                } else {
+                    self.join(Part::EMPTY, part)
+                };
+            }
         }
         part
     }
@@ -263,41 +297,36 @@ impl Plan {
 
     /// Makes all hashes noted.
     pub(crate) fn run(&mut self) {
-        self.made.clear();
-        self.made.resize(self.leaf_ids.len(), EMPTY);
-        hash::leaves(&self.leaf_ids, &mut self.made);
-        for (value, made) in self.leaf_values.iter().zip(&self.made) {
-            if let Some(value) = self.values.get_mut(*value as usize) {
-                *value = *made;
-            }
-        }
+        self.starts.clear();
+        let mut end = self.values.len();
+        self.starts.extend([end, 0]);
+        end += self.leaf_ids.len();
         for round in &self.rounds {
-            let values = &self.values;
-            let value = |index: u32| values.get(index as usize).unwrap_or(&EMPTY);
-            if let [join] = round.as_slice() {
-                let made = hash::node(&hash::pair(value(join.left), value(join.right)));
-                if let Some(value) = self.values.get_mut(join.joined as usize) {
-                    *value = made;
-                }
-                continue;
+            self.starts.push(end);
+            end += round.len();
+        }
+        let leaves = self.values.len();
+        self.values.resize(end, EMPTY);
+        if let Some(values) = self.values.get_mut(leaves..leaves + self.leaf_ids.len()) {
+            hash::leaves(&self.leaf_ids, values);
+        }
+        for (round, start) in self.rounds.iter().zip(self.starts.iter().skip(usize::from(JOINS))) {
+            if round.is_empty() {
+                break;
             }
-            self.pairs.clear();
-            self.pairs
-                .extend(round.iter().map(|join| hash::pair(value(join.left), value(join.right))));
-            self.made.clear();
-            self.made.resize(round.len(), EMPTY);
-            hash::nodes(&self.pairs, &mut self.made);
-            for (join, made) in round.iter().zip(&self.made) {
-                if let Some(value) = self.values.get_mut(join.joined as usize) {
-                    *value = *made;
-                }
-            }
+            let Some((below, rest)) = self.values.split_at_mut_checked(*start) else { break };
+            let Some(made) = rest.get_mut(..round.len()) else { break };
+            let value = |value: Value| place(&self.starts, below, value).unwrap_or(&EMPTY);
+            let halves = |at: usize| {
+                round.get(at).map_or([&EMPTY; 2], |join| [value(join.left), value(join.right)])
+            };
+            hash::nodes(halves, made);
         }
     }
 
     /// The hash of a part, after [`run`](Self::run).
     pub(crate) fn hash(&self, part: Part) -> Hash {
-        self.values.get(part.value as usize).copied().unwrap_or(EMPTY)
+        place(&self.starts, &self.values, part.value).copied().unwrap_or(EMPTY)
     }
 
     /// Fetches the results into a changed child, in the order in which they were noted.
@@ -320,12 +349,33 @@ impl Plan {
     }
 
     fn take(&self, slot: Option<&mut Hash>, next: &mut usize) {
-        let value = self.results.get(*next).and_then(|value| self.values.get(*value as usize));
+        let value =
+            self.results.get(*next).and_then(|value| place(&self.starts, &self.values, *value));
         if let (Some(slot), Some(value)) = (slot, value) {
             *slot = *value;
         }
         *next += 1;
     }
+}
+
+/// A subtree of a page whose upper end is not known yet: some of its ids may be still to come.
+#[derive(Clone, Copy)]
+struct Open {
+    part: Part,
+    /// The bits of one of its ids.
+    key: u64,
+    /// How many bits all its ids share.
+    level: u32,
+    /// How many of them the next id shares.
+    parts_at: u32,
+}
+
+fn index(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+fn place<'a>(starts: &[usize], values: &'a [Hash], value: Value) -> Option<&'a Hash> {
+    values.get(starts.get(usize::from(value.round))? + value.index as usize)
 }
 
 /// The places of the ones in a mask, lowest first.

@@ -25,10 +25,7 @@ fn reference_hash(ids: &[Hash], depth: usize) -> Hash {
         [id] => hash::leaf(id),
         _ => {
             let (zeros, ones) = ids.split_at(ids.partition_point(|id| !bit(id, depth)));
-            hash::node(&hash::pair(
-                &reference_hash(zeros, depth + 1),
-                &reference_hash(ones, depth + 1),
-            ))
+            hash::node(&reference_hash(zeros, depth + 1), &reference_hash(ones, depth + 1))
         }
     }
 }
