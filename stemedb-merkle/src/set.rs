@@ -13,6 +13,7 @@ use self::{
     archive::{Archive, ArchiveError},
     node::{Child, State},
     plan::Plan,
+    positions::Lookup,
 };
 use crate::{
     Hash,
@@ -29,6 +30,7 @@ mod insert;
 mod iter;
 pub(crate) mod node;
 mod plan;
+mod positions;
 mod prove;
 #[cfg(test)]
 mod tests;
@@ -220,30 +222,10 @@ impl Snapshot {
     ///
     /// If the part of an archive that it belongs to is damaged.
     pub fn position(&self, id: &Hash) -> Result<Option<u64>, ArchiveError> {
-        let mut child = &self.top;
-        let mut depth = 0;
-        loop {
-            match child {
-                Child::Empty => return Ok(None),
-                Child::Page(entries) => {
-                    let key = archive::key(id);
-                    let found = entries
-                        .iter()
-                        .find(|entry| archive::key(&entry.id) == key && entry.id == *id);
-                    return Ok(found.map(|entry| entry.position));
-                }
-                Child::Archived => {
-                    return self.archive.as_ref().map_or(Ok(None), |archive| archive.find(id));
-                }
-                _ => match child.node() {
-                    Some(node) => {
-                        let bits = node.bits();
-                        child = node.child(node::bits(id, depth, bits));
-                        depth += bits;
-                    }
-                    None => return Ok(None),
-                },
-            }
+        match (self.find_in_memory(id), &self.archive) {
+            (Lookup::Known(known), _) => Ok(known),
+            (Lookup::Archived, Some(archive)) => archive.find(id),
+            (Lookup::Archived, None) => Ok(None),
         }
     }
 

@@ -252,11 +252,14 @@ impl Archive {
     pub(crate) fn find(&self, id: &Hash) -> Result<Option<u64>, ArchiveError> {
         for delta in self.deltas.iter().rev() {
             let place = DeltaCursor::default().seek(delta.as_ref(), id)?;
-            if place < delta.len() && delta.ids(place..place + 1)?.first() == Some(id) {
-                let position = delta.positions(place..place + 1)?.first().copied();
-                return Ok(position.map(unpack_position));
+            if let Some(position) = delta_position(delta.as_ref(), place, id)? {
+                return Ok(Some(position));
             }
         }
+        self.find_in_base(id)
+    }
+
+    fn find_in_base(&self, id: &Hash) -> Result<Option<u64>, ArchiveError> {
         let page = usize::try_from(prefix(id, self.page_bits)).unwrap_or(usize::MAX);
         let places = self.base_page(page)?;
         let first = places.start;
@@ -459,6 +462,25 @@ fn in_order(entries: &[Entry], depth: usize, prefix: u64) -> bool {
     ascending && belongs(entries.first()) && belongs(entries.last())
 }
 
+/// Where in a page of `len` ids an id ought to be if they are spread evenly.
+fn expected_place(len: usize, id: &Hash, page_bits: usize) -> usize {
+    let share = (u128::from(key(id) << page_bits) * len as u128) >> 64;
+    usize::try_from(share).unwrap_or(0)
+}
+
+/// The position beside an id whose place in a delta would be this.
+fn delta_position(
+    delta: &dyn DeltaArrays,
+    place: usize,
+    id: &Hash,
+) -> Result<Option<u64>, ArchiveError> {
+    if place >= delta.len() || delta.ids(place..place + 1)?.first() != Some(id) {
+        return Ok(None);
+    }
+    let position = delta.positions(place..place + 1)?.first().copied();
+    Ok(position.map(unpack_position))
+}
+
 /// The place of an id among the sorted ids of its page.
 fn page_place(ids: &[Hash], id: &Hash, page_bits: usize) -> Option<usize> {
     /// Pages of more ids are not those of a hash.
@@ -470,8 +492,7 @@ fn page_place(ids: &[Hash], id: &Hash, page_bits: usize) -> Option<usize> {
         return ids.binary_search_by(compare).ok();
     }
     // From where it ought to be it is a step or two: that touches fewest lines.
-    let share = (u128::from(wanted << page_bits) * ids.len() as u128) >> 64;
-    let (before, behind) = ids.split_at_checked(usize::try_from(share).unwrap_or(0))?;
+    let (before, behind) = ids.split_at_checked(expected_place(ids.len(), id, page_bits))?;
     let mut place = before.len();
     let mut at = Ordering::Greater;
     for other in behind {

@@ -7,7 +7,8 @@
 
 use std::sync::Arc;
 
-use super::node::{Child, Entry, Node, bits, level_start};
+use super::node::{Child, Node, bits, level_start};
+use crate::Hash;
 
 /// So many paths are walked side by side: what lies on them fits a second-level cache, and they
 /// keep more loads under way than a processor has.
@@ -18,6 +19,8 @@ pub(super) const PATHS_AT_ONCE: usize = 64;
 pub(super) enum Reach {
     /// The nodes above this depth.
     Nodes(usize),
+    /// Nodes and pages.
+    Ids,
     /// All that an insert reads: nodes, the hashes beside the path, and pages.
     All,
 }
@@ -26,20 +29,26 @@ pub(super) enum Reach {
 struct Path<'a> {
     child: &'a Child,
     depth: usize,
-    entry: &'a Entry,
+    id: &'a Hash,
     /// Whether a snapshot has it too, so that it is copied and its children are counted up.
     shared: bool,
 }
 
-/// Asks for all that lies on the paths from a child at `depth` to these entries.
-pub(super) fn ask(child: &Child, depth: usize, entries: &[Entry], reach: Reach) {
-    for entries in entries.chunks(PATHS_AT_ONCE) {
-        let Some(first) = entries.first() else { return };
-        let mut paths = [Path { child, depth, entry: first, shared: false }; PATHS_AT_ONCE];
-        for (path, entry) in paths.iter_mut().zip(entries) {
-            path.entry = entry;
+/// Asks for what lies on the paths from a child at `depth` to the ids of these items.
+pub(super) fn ask<'a, T>(
+    child: &'a Child,
+    depth: usize,
+    items: &'a [T],
+    id: impl Fn(&'a T) -> &'a Hash,
+    reach: Reach,
+) {
+    for items in items.chunks(PATHS_AT_ONCE) {
+        let Some(first) = items.first() else { return };
+        let mut paths = [Path { child, depth, id: id(first), shared: false }; PATHS_AT_ONCE];
+        for (path, item) in paths.iter_mut().zip(items) {
+            path.id = id(item);
         }
-        let mut open = entries.len();
+        let mut open = items.len();
         let mut sum = 0;
         while open > 0 {
             let mut kept = 0;
@@ -63,7 +72,7 @@ fn step<'a>(path: Path<'a>, reach: Reach, sum: &mut usize) -> Option<Path<'a>> {
     match path.child {
         Child::Empty | Child::Archived => None,
         Child::Page(entries) => {
-            if reach == Reach::All {
+            if matches!(reach, Reach::All | Reach::Ids) {
                 *sum += entries.iter().map(|entry| usize::from(entry.id[0])).sum::<usize>();
             }
             None
@@ -84,7 +93,7 @@ fn node_step<'a, const R: usize, const H: usize>(
     let shared = path.shared || Arc::strong_count(node) > 1;
     let (children, hashes) = node.parts();
     let count = R.trailing_zeros() as usize;
-    let index = bits(&path.entry.id, path.depth, count);
+    let index = bits(path.id, path.depth, count);
     let depth = path.depth + count;
     if reach == Reach::All {
         for level in 1..=count {
@@ -92,7 +101,7 @@ fn node_step<'a, const R: usize, const H: usize>(
             *sum += hashes.get(slot ^ 1).map_or(0, |hash| usize::from(hash[0]));
         }
     }
-    if shared {
+    if shared && reach == Reach::All {
         *sum += children.iter().map(Child::count).sum::<usize>();
     }
     if let Reach::Nodes(until) = reach
@@ -101,5 +110,5 @@ fn node_step<'a, const R: usize, const H: usize>(
         *sum += children.get(index).map_or(0, |child| usize::from(matches!(child, Child::Empty)));
         return None;
     }
-    Some(Path { child: children.get(index)?, depth, entry: path.entry, shared })
+    Some(Path { child: children.get(index)?, depth, id: path.id, shared })
 }

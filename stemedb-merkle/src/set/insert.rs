@@ -97,7 +97,7 @@ impl Insertion<'_> {
                 return self.settle(child, depth, new);
             }
             if new.len() > 1 {
-                ask(child, depth, new, Reach::All);
+                ask(child, depth, new, |entry| &entry.id, Reach::All);
             }
             self.plan.clear();
             let part = self.insert(child, depth, new)?;

@@ -15,6 +15,7 @@ use crate::{
 };
 
 mod arrays;
+mod damage;
 
 use arrays::{base_of, delta_of};
 
@@ -113,6 +114,12 @@ fn check(tree: &MerkleTree, model: &BTreeMap<Hash, u64>, random: &mut Random, ki
         let expected = model.range(low..=high).map(|(id, _)| *id).filter(|id| *id != low);
         assert_eq!(range, expected.collect::<Vec<_>>());
     }
+    let mut asked: Vec<Hash> = (0..150).map(|_| random.id(kind)).collect();
+    if !ids.is_empty() {
+        asked.extend((0..150).map(|_| ids[random.below(ids.len())]));
+    }
+    let expected: Vec<Option<u64>> = asked.iter().map(|id| model.get(id).copied()).collect();
+    assert_eq!(tree.view().positions(&asked).unwrap(), expected);
 }
 
 #[test]

@@ -46,7 +46,7 @@ pub(super) fn thaw(
     plan.clear();
     for runs in runs.chunks(PAGES_AT_ONCE) {
         if runs.len() > 1 {
-            pages.ask(runs.iter().filter_map(|run| run.first()));
+            pages.ask(runs.iter().filter_map(|run| run.first()).map(|entry| &entry.id));
         }
         for run in runs {
             let inserted = pages.merge(run, merged)?;
@@ -108,7 +108,7 @@ fn thaw_nodes<'a>(
         return Ok(());
     }
     if !asked && new.len() <= PATHS_AT_ONCE {
-        ask(child, depth, new, Reach::Nodes(archive.page_bits()));
+        ask(child, depth, new, |entry| &entry.id, Reach::Nodes(archive.page_bits()));
         asked = true;
     }
     let Some(node) = child.node_mut() else { return Ok(()) };

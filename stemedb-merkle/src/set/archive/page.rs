@@ -1,7 +1,10 @@
 //! Reading pages in the order in which they lie, with new entries merged in.
 
-use super::{Archive, ArchiveError, DeltaCursor, collect, in_order, key, prefix};
-use crate::set::node::Entry;
+use super::{
+    Archive, ArchiveError, DeltaCursor, collect, delta_position, expected_place, in_order, key,
+    prefix,
+};
+use crate::{Hash, set::node::Entry};
 
 /// The pages of an archive, asked for from the first to the last, so that the place in a delta
 /// where one page's ids end is where the search for the next one's begins.
@@ -16,23 +19,50 @@ impl Pages<'_> {
     ///
     /// A page alone is read line after line, each of them waited for; asked for together, the lines
     /// of many pages come side by side. What is damaged is found when it is read.
-    pub(crate) fn ask<'b>(&self, firsts: impl Iterator<Item = &'b Entry> + Clone) {
-        const LINE_IDS: usize = 2;
+    pub(crate) fn ask<'b>(&self, ids: impl Iterator<Item = &'b Hash> + Clone) {
+        self.ask_for(ids, |_, page| {
+            const LINE_IDS: usize = 2;
+            page.iter().step_by(LINE_IDS).map(|id| usize::from(id[0])).sum()
+        });
+    }
+
+    /// Asks for no more than where the ids ought to be in their pages.
+    pub(crate) fn ask_places<'b>(&self, ids: impl Iterator<Item = &'b Hash> + Clone) {
+        let page_bits = self.archive.page_bits;
+        self.ask_for(ids, |id, page| {
+            let place = expected_place(page.len(), id, page_bits);
+            let near = page.get(place.saturating_sub(2)..).unwrap_or_default();
+            near.iter().take(6).map(|id| usize::from(id[0])).sum()
+        });
+    }
+
+    fn ask_for<'b>(
+        &self,
+        ids: impl Iterator<Item = &'b Hash> + Clone,
+        read: impl Fn(&Hash, &[Hash]) -> usize,
+    ) {
         let archive = self.archive;
-        let page =
-            |entry: &Entry| usize::try_from(prefix(&entry.id, archive.page_bits)).unwrap_or(0);
+        let page = |id| usize::try_from(prefix(id, archive.page_bits)).unwrap_or(0);
         let mut sum = 0;
-        for first in firsts.clone() {
-            sum += archive.base.page_start(page(first)).unwrap_or(0);
+        for id in ids.clone() {
+            sum += archive.base.page_start(page(id)).unwrap_or(0);
         }
-        for first in firsts {
-            let Ok(places) = archive.base_page(page(first)) else { continue };
-            let positions = archive.base.positions(places.clone()).unwrap_or_default();
-            let ids = archive.base.ids(places).unwrap_or_default();
-            sum += ids.iter().step_by(LINE_IDS).map(|id| usize::from(id[0])).sum::<usize>();
-            sum += positions.first().map_or(0, |position| usize::from(position[0]));
+        for id in ids {
+            let Ok(places) = archive.base_page(page(id)) else { continue };
+            sum += archive.base.ids(places).map_or(0, |page| read(id, page));
         }
         core::hint::black_box(sum);
+    }
+
+    /// As [`Archive::find`], for ids in order.
+    pub(crate) fn find(&mut self, id: &Hash) -> Result<Option<u64>, ArchiveError> {
+        for (delta, cursor) in self.archive.deltas.iter().zip(&mut self.cursors) {
+            let place = cursor.seek(delta.as_ref(), id)?;
+            if let Some(position) = delta_position(delta.as_ref(), place, id)? {
+                return Ok(Some(position));
+            }
+        }
+        self.archive.find_in_base(id)
     }
 
     /// Makes `merged` all entries of one page, sorted: those of the archive and those of `new`,

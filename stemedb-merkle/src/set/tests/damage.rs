@@ -1,0 +1,196 @@
+//! Inserting into archives that are damaged here and there.
+
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use super::{
+    super::archive::{ArchiveError, BaseArrays, BlockKey, DeltaArrays, DeltaBlock, PackedPosition},
+    *,
+};
+
+/// Says no to whoever wants a part that is damaged, as long as the damage lasts.
+#[derive(Clone, Debug)]
+struct Damage {
+    lasts: Arc<AtomicBool>,
+    ids: Range<usize>,
+    positions: Range<usize>,
+    hashes: Range<usize>,
+    prefixes: Range<u64>,
+}
+
+impl Damage {
+    fn check(&self, damaged: &Range<usize>, wanted: &Range<usize>) -> Result<(), ArchiveError> {
+        let touched = wanted.start < damaged.end && damaged.start < wanted.end;
+        self.refuse(touched)
+    }
+
+    fn refuse(&self, touched: bool) -> Result<(), ArchiveError> {
+        if touched && self.lasts.load(Ordering::Relaxed) {
+            return Err(ArchiveError::Damaged { file: "memory".into(), offset: 0 });
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct DamagedBase(Arc<dyn BaseArrays>, Damage);
+
+impl BaseArrays for DamagedBase {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn ids(&self, places: Range<usize>) -> Result<&[Hash], ArchiveError> {
+        self.1.check(&self.1.ids, &places)?;
+        self.0.ids(places)
+    }
+    fn positions(&self, places: Range<usize>) -> Result<&[PackedPosition], ArchiveError> {
+        self.1.check(&self.1.positions, &places)?;
+        self.0.positions(places)
+    }
+    fn page_start(&self, page: usize) -> Result<usize, ArchiveError> {
+        self.0.page_start(page)
+    }
+    fn hashes(&self, places: Range<usize>) -> Result<&[Hash], ArchiveError> {
+        self.1.check(&self.1.hashes, &places)?;
+        self.0.hashes(places)
+    }
+    fn inconsistent(&self) -> ArchiveError {
+        self.0.inconsistent()
+    }
+}
+
+#[derive(Debug)]
+struct DamagedDelta(Arc<dyn DeltaArrays>, Damage);
+
+impl DeltaArrays for DamagedDelta {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn ids(&self, places: Range<usize>) -> Result<&[Hash], ArchiveError> {
+        self.1.check(&self.1.ids, &places)?;
+        self.0.ids(places)
+    }
+    fn positions(&self, places: Range<usize>) -> Result<&[PackedPosition], ArchiveError> {
+        self.1.check(&self.1.positions, &places)?;
+        self.0.positions(places)
+    }
+    fn block(&self, key: BlockKey) -> Result<Option<DeltaBlock<'_>>, ArchiveError> {
+        self.1.refuse(key.depth > 0 && self.1.prefixes.contains(&key.prefix))?;
+        self.0.block(key)
+    }
+}
+
+/// About a hundredth of an array, or nothing of it.
+fn damage(random: &mut Random, len: usize, lasts: &Arc<AtomicBool>) -> Damage {
+    let mut range = |len: usize| {
+        if len == 0 || random.below(4) != 0 {
+            return 0..0;
+        }
+        let start = random.below(len);
+        start..start + 1 + random.below(len.div_ceil(100))
+    };
+    Damage {
+        lasts: Arc::clone(lasts),
+        ids: range(len),
+        positions: range(len),
+        hashes: range(len / 6),
+        prefixes: range(16).start as u64..0,
+    }
+}
+
+/// New ids, ids that memory, the base or a delta has, and ids twice.
+fn batch(random: &mut Random, kind: usize, known: &[Entry], position: u64) -> Vec<Entry> {
+    let count = [1, 2, 7, 60, 700][random.below(5)];
+    let mut batch = Vec::new();
+    while batch.len() < count {
+        let id = match random.below(6) {
+            0 if !known.is_empty() => known[random.below(known.len())].id,
+            1 if !batch.is_empty() => {
+                let again: &Entry = &batch[random.below(batch.len())];
+                again.id
+            }
+            _ => random.id(kind),
+        };
+        batch.push(Entry { id, position: position + batch.len() as u64 });
+    }
+    if random.below(2) == 0 {
+        batch.sort_by_key(|entry| entry.id);
+        batch.dedup_by_key(|entry| entry.id);
+    }
+    batch
+}
+
+/// A tree over a base and up to three deltas with ids in memory on top, all of it damaged in
+/// places: a batch is taken in whole, or the tree is as it was.
+#[test]
+fn a_batch_that_meets_damage_changes_nothing() {
+    let (mut refused, mut taken, mut elsewhere) = (0, 0, 0);
+    for seed in 0..150 {
+        println!("seed {seed}");
+        let mut random = Random(seed);
+        let kind = [0, 0, 0, 1, 2, 4][random.below(6)];
+        let lasts = Arc::new(AtomicBool::new(false));
+        let mut tree = MerkleTree::new();
+        let count = [40, 700, 4000][random.below(3)];
+        let mut all: Vec<Entry> =
+            (0..count).map(|position| Entry { id: random.id(kind), position }).collect();
+        tree.insert_batch(&all).unwrap();
+        let base = base_of(tree.view());
+        let wanted = damage(&mut random, base.len(), &lasts);
+        let base: Arc<dyn BaseArrays> = Arc::new(DamagedBase(base, wanted));
+        let mut deltas: Vec<Arc<dyn DeltaArrays>> = Vec::new();
+        for part in 1..=random.below(4) as u64 {
+            let archive = Archive::new(Arc::clone(&base), deltas.clone());
+            tree = MerkleTree::from_archive(archive, tree.view().top_hash());
+            let more = batch(&mut random, kind, &all, part << 20);
+            tree.insert_batch(&more).unwrap();
+            all.extend(more);
+            let changes = tree.view().changes(part << 20, deltas.len()).unwrap();
+            let delta = delta_of(&changes);
+            let mut wanted = damage(&mut random, delta.len(), &lasts);
+            wanted.prefixes.end = wanted.prefixes.start + 1;
+            deltas.push(Arc::new(DamagedDelta(delta, wanted)));
+        }
+        tree = MerkleTree::from_archive(Archive::new(base, deltas), tree.view().top_hash());
+        for round in 8..14_u64 {
+            let before = model(&all);
+            let root = tree.root();
+            let snapshot = tree.snapshot();
+            let more = batch(&mut random, kind, &all, round << 20);
+            lasts.store(true, Ordering::Relaxed);
+            let inserted = tree.insert_batch(&more);
+            if let Ok(inserted) = inserted {
+                all.extend(more);
+                assert_eq!(inserted, model(&all).len() - before.len());
+                taken += 1;
+            } else {
+                assert_eq!((tree.root(), tree.len()), (root, before.len() as u64));
+                refused += 1;
+                // What lies elsewhere can still be inserted.
+                for entry in more.iter().take(5) {
+                    if let Ok(inserted) = tree.insert_batch(&[*entry]) {
+                        assert_eq!(inserted, usize::from(!before.contains_key(&entry.id)));
+                        all.push(*entry);
+                        elsewhere += inserted;
+                        break;
+                    }
+                }
+            }
+            lasts.store(false, Ordering::Relaxed);
+            check(&tree, &model(&all), &mut random, kind);
+            assert_eq!((snapshot.root(), snapshot.len()), (root, before.len() as u64));
+            assert!(snapshot.iter().map(Result::unwrap).eq(entries(&before)));
+        }
+    }
+    println!("{refused} refused, {taken} taken, {elsewhere} elsewhere");
+    assert!(refused > 100 && taken > 100 && elsewhere > 20, "all of it happens");
+}
+
+fn entries(model: &BTreeMap<Hash, u64>) -> impl Iterator<Item = Entry> {
+    model.iter().map(|(id, position)| Entry { id: *id, position: *position })
+}
