@@ -310,7 +310,7 @@ mod simd {
         }
     }
 
-    /// Hashes as many inputs as there are lanes, or fewer; the lanes left over hash zeros for nobody.
+    /// Hashes as many inputs as there are lanes, or fewer: those left over hash zeros for nobody.
     #[inline(always)]
     fn compress_some<'a, L: Lanes<C>, const C: usize, const W: usize, const H: usize>(
         l: L,

@@ -2,7 +2,7 @@
 
 use super::{
     Snapshot,
-    archive::{ArchiveError, key},
+    archive::{Archive, ArchiveError, key},
     ask::{PATHS_AT_ONCE, Reach, ask},
     node::{Child, bits},
 };
@@ -16,6 +16,38 @@ pub(super) enum Lookup {
     Archived,
 }
 
+/// Ids by their beginnings, with their places: from the lowest to the highest.
+fn sorted(ids: &[Hash]) -> Vec<(u64, &Hash, usize)> {
+    let mut order: Vec<(u64, &Hash, usize)> =
+        ids.iter().enumerate().map(|(place, id)| (key(id), id, place)).collect();
+    if !order.is_sorted() {
+        order.sort_unstable();
+    }
+    order
+}
+
+impl Archive {
+    /// The positions kept beside ids, in the order of the ids, which may be any; as
+    /// [`Snapshot::positions`].
+    ///
+    /// # Errors
+    ///
+    /// If the part that one of them belongs to is damaged.
+    pub fn positions(&self, ids: &[Hash]) -> Result<Vec<Option<u64>>, ArchiveError> {
+        let mut found = vec![None; ids.len()];
+        let mut pages = self.pages();
+        for order in sorted(ids).chunks(PATHS_AT_ONCE) {
+            pages.ask_places(order.iter().map(|(_, id, _)| *id));
+            for (_, id, place) in order {
+                if let Some(found) = found.get_mut(*place) {
+                    *found = pages.find(id)?;
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
 impl Snapshot {
     /// The positions kept beside ids, in the order of the ids, which may be any. It is what
     /// [`position`](Self::position) says of each, several times sooner for thousands of them:
@@ -25,11 +57,7 @@ impl Snapshot {
     ///
     /// If the part of an archive that one of them belongs to is damaged.
     pub fn positions(&self, ids: &[Hash]) -> Result<Vec<Option<u64>>, ArchiveError> {
-        let mut order: Vec<(u64, &Hash, usize)> =
-            ids.iter().enumerate().map(|(place, id)| (key(id), id, place)).collect();
-        if !order.is_sorted() {
-            order.sort_unstable();
-        }
+        let order = sorted(ids);
         let mut found = vec![None; ids.len()];
         let mut pages = self.archive.as_ref().map(|archive| archive.pages());
         let mut archived = Vec::new();
