@@ -9,19 +9,16 @@ use std::{
 use stemedb_merkle::{AssertionId, Hash};
 use stemedb_wal::{
     checkpoint::Checkpoint,
-    clock::{LogClock, World},
-    commit::{
-        Committer, Outcome, Pending as LogPending, Receipt as LogReceipt, Submission, commit,
-    },
+    clock::World,
+    commit::{Committer, Outcome, Pending as LogPending, Receipt as LogReceipt, Submission},
     disk::{DirLock, Disk},
-    error::AppendError as LogAppendError,
     identity::Identity,
-    log::{Log, LogReader},
+    log::LogReader,
     tiles::TileFile,
 };
 
 use crate::{
-    engine::{Engine, Published},
+    engine::{Engine, Trees},
     error::{AppendError, CheckpointError, CloseError, OpenError},
     options::{Hashing, Options},
 };
@@ -71,14 +68,14 @@ pub use self::{
 /// ```
 #[derive(Debug)]
 pub struct Store {
-    writer: Arc<Writer>,
-    published: Arc<Published>,
+    writer: Committer<Engine>,
     reader: LogReader,
     hashing: Hashing,
     shared: Arc<Shared>,
     background: Option<background::Background>,
     report: OpenReport,
     dir: PathBuf,
+    closed: bool,
 }
 
 /// What the threads of a store share beside the writer.
@@ -86,6 +83,7 @@ pub struct Store {
 struct Shared {
     disk: Arc<dyn Disk>,
     reader: LogReader,
+    trees: Arc<Trees>,
     tiles: TileFile,
     options: Options,
     identity: Mutex<Identity>,
@@ -94,20 +92,6 @@ struct Shared {
     /// The log's fill when the last checkpoint was written.
     checkpointed: Mutex<u64>,
     _lock: Box<dyn DirLock>,
-}
-
-/// Who writes: threads of its own, or whoever appends.
-#[derive(Debug)]
-enum Writer {
-    Threads(Mutex<Option<Arc<Committer<Engine>>>>),
-    Inline(Mutex<Option<Box<InlineWriter>>>),
-}
-
-#[derive(Debug)]
-struct InlineWriter {
-    log: Log,
-    engine: Engine,
-    clock: LogClock,
 }
 
 /// The acknowledgement of an append.
@@ -143,12 +127,9 @@ pub struct Head {
 /// Appends under way; see [`Store::submit`].
 #[derive(Debug)]
 #[must_use = "waiting tells whether they are durable"]
-pub struct Pending(Vec<PendingState>);
-
-#[derive(Debug)]
-enum PendingState {
-    Waiting(LogPending),
-    Done(Result<Vec<Receipt>, AppendError>),
+pub struct Pending {
+    parts: Vec<LogPending>,
+    last: Result<LogPending, AppendError>,
 }
 
 /// How many bytes of bodies are handed to the writer at once, and written all or none: while it
@@ -163,14 +144,10 @@ impl Pending {
     /// See [`AppendError`].
     pub fn wait(self) -> Result<Vec<Receipt>, AppendError> {
         let mut receipts = Vec::new();
-        for part in self.0 {
-            match part {
-                PendingState::Waiting(pending) => {
-                    receipts.extend(pending.wait()?.into_iter().map(Receipt::from));
-                }
-                PendingState::Done(done) => receipts.extend(done?),
-            }
+        for part in self.parts {
+            receipts.extend(part.wait()?.into_iter().map(Receipt::from));
         }
+        receipts.extend(self.last?.wait()?.into_iter().map(Receipt::from));
         Ok(receipts)
     }
 }
@@ -239,9 +216,7 @@ impl Store {
     /// See [`AppendError`]. Nothing was acknowledged; after a failing disk only reopening tells
     /// whether it is there.
     pub fn append(&self, body: &[u8]) -> Result<Receipt, AppendError> {
-        let mut submission = Submission::with_capacity(1, body.len());
-        submission.push(self.id(body)?, body);
-        first(Pending(vec![self.enqueue(submission)]).wait())
+        Ok(self.writer.append(self.id(body)?, body.to_vec())?.into())
     }
 
     /// Appends assertions together and waits until all are durable. A crash keeps all of them or
@@ -254,28 +229,45 @@ impl Store {
         &self,
         bodies: impl IntoIterator<Item = impl AsRef<[u8]>>,
     ) -> Result<Vec<Receipt>, AppendError> {
-        self.submit(bodies).wait()
+        let (parts, last) = self.submit_all_but_the_last(bodies);
+        match last {
+            Ok(last) if parts.is_empty() => {
+                let receipts = self.writer.append_batch(last)?;
+                Ok(receipts.into_iter().map(Receipt::from).collect())
+            }
+            last => self.pending(parts, last).wait(),
+        }
     }
 
     /// Queues assertions to be appended together, and returns at once unless the queue is full.
     pub fn submit(&self, bodies: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Pending {
+        let (parts, last) = self.submit_all_but_the_last(bodies);
+        self.pending(parts, last)
+    }
+
+    /// Queues all but what fits the last submission, or the error that came before.
+    fn submit_all_but_the_last(
+        &self,
+        bodies: impl IntoIterator<Item = impl AsRef<[u8]>>,
+    ) -> (Vec<LogPending>, Result<Submission, AppendError>) {
         let mut parts = Vec::new();
         let mut submission = Submission::new();
         for body in bodies {
             let body = body.as_ref();
             if !submission.is_empty() && submission.bytes_len() + body.len() > SUBMISSION_LEN_MAX {
-                parts.push(self.enqueue(std::mem::take(&mut submission)));
+                parts.push(self.writer.submit(std::mem::take(&mut submission)));
             }
             match self.id(body) {
                 Ok(id) => submission.push(id, body),
-                Err(error) => {
-                    parts.push(PendingState::Done(Err(error)));
-                    return Pending(parts);
-                }
+                Err(error) => return (parts, Err(error)),
             }
         }
-        parts.push(self.enqueue(submission));
-        Pending(parts)
+        (parts, Ok(submission))
+    }
+
+    fn pending(&self, parts: Vec<LogPending>, last: Result<Submission, AppendError>) -> Pending {
+        let last = last.map(|last| self.writer.submit(last));
+        Pending { parts, last }
     }
 
     /// Appends an assertion; the future is done when it is durable. It is queued at the first poll,
@@ -289,49 +281,12 @@ impl Store {
         body: Vec<u8>,
     ) -> impl Future<Output = Result<Receipt, AppendError>> + Send + 'static + use<> {
         let id = self.id(&body);
-        let writer = Arc::clone(&self.writer);
-        async move {
-            let id = id?;
-            let receipt = match &*writer {
-                Writer::Threads(committer) => {
-                    let append = lock(committer)
-                        .as_ref()
-                        .map(|committer| committer.append_async(id, body))
-                        .ok_or(LogAppendError::Closed)?;
-                    append.await?
-                }
-                Writer::Inline(_) => {
-                    let receipts = writer.commit_inline(&Submission::one(id, body))?;
-                    receipts.into_iter().next().ok_or(LogAppendError::Closed)?
-                }
-            };
-            Ok(receipt.into())
-        }
+        let append = id.map(|id| self.writer.append_async(id, body));
+        async move { Ok(append?.await?.into()) }
     }
 
     fn id(&self, body: &[u8]) -> Result<Hash, AppendError> {
         self.hashing.id(body).map(|id| id.0).ok_or(AppendError::SecretMissing)
-    }
-
-    fn enqueue(&self, submission: Submission) -> PendingState {
-        match &*self.writer {
-            Writer::Threads(committer) => {
-                // Not under the lock: the queue may be full.
-                let committer = lock(committer).clone();
-                match committer {
-                    Some(committer) => PendingState::Waiting(committer.submit(submission)),
-                    None => PendingState::Done(Err(LogAppendError::Closed.into())),
-                }
-            }
-            Writer::Inline(_) => {
-                let receipts = self.writer.commit_inline(&submission);
-                PendingState::Done(
-                    receipts
-                        .map(|receipts| receipts.into_iter().map(Receipt::from).collect())
-                        .map_err(AppendError::from),
-                )
-            }
-        }
     }
 
     /// Writes a restart checkpoint now, so that the next opening is fast. Appends go on meanwhile.
@@ -340,7 +295,7 @@ impl Store {
     ///
     /// See [`CheckpointError`]. The store goes on with the one before.
     pub fn checkpoint(&self) -> Result<CheckpointReport, CheckpointError> {
-        checkpoint::write(&self.writer, &self.shared)
+        checkpoint::write(&self.shared)
     }
 
     /// Closes the store: what waits is written, and where the log ends is written down, so that a
@@ -354,16 +309,18 @@ impl Store {
     }
 
     fn shut(&mut self) -> Result<(), CloseError> {
+        if std::mem::replace(&mut self.closed, true) {
+            return Ok(());
+        }
         if let Some(background) = self.background.take() {
             background.stop();
         }
-        let tail = self.published.view().reached.next_index - *lock(&self.shared.checkpointed);
+        let tail = checkpoint::tail_len(&self.shared);
         if self.shared.options.threads && tail > background::TAIL_LEN_AT_CLOSE_MAX {
             // Failing that, the next opening replays more of the log.
             let _ = self.checkpoint();
         }
-        let Some(mark) = self.writer.close() else { return Ok(()) };
-        let mark = mark?;
+        let mark = self.writer.close().0?;
         lock(&self.shared.identity)
             .save_clean(self.shared.disk.as_ref(), open::clean_mark(mark))?;
         Ok(())
@@ -375,56 +332,6 @@ impl Drop for Store {
         // Nobody is left to be told; what was acknowledged is durable.
         let _ = self.shut();
     }
-}
-
-impl Writer {
-    /// Commits with the caller's own thread.
-    fn commit_inline(&self, submission: &Submission) -> Result<Vec<LogReceipt>, LogAppendError> {
-        let Self::Inline(writer) = self else { return Err(LogAppendError::Closed) };
-        let mut writer = lock(writer);
-        let writer = writer.as_mut().ok_or(LogAppendError::Closed)?;
-        let now = open::reserve(&mut writer.clock);
-        let submissions = std::slice::from_ref(submission);
-        let results = commit(&mut writer.log, &mut writer.engine, now, submissions);
-        results.into_iter().next().unwrap_or(Err(LogAppendError::Closed))
-    }
-
-    /// Runs something between two commits.
-    fn call<R: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Log, &mut Engine) -> R + Send + 'static,
-    ) -> Result<R, LogAppendError> {
-        match self {
-            Self::Threads(committer) => {
-                let committer = lock(committer).clone().ok_or(LogAppendError::Closed)?;
-                committer.call(work)
-            }
-            Self::Inline(writer) => {
-                let mut writer = lock(writer);
-                let writer = writer.as_mut().ok_or(LogAppendError::Closed)?;
-                Ok(work(&mut writer.log, &mut writer.engine))
-            }
-        }
-    }
-
-    /// Ends it; `None` if that was done before.
-    fn close(&self) -> Option<Result<stemedb_wal::log::Watermark, LogAppendError>> {
-        match self {
-            Self::Threads(committer) => {
-                let committer = lock(committer).take()?;
-                // Background threads, which hold it too, have been stopped.
-                Some(match Arc::try_unwrap(committer) {
-                    Ok(committer) => committer.close().0,
-                    Err(_) => Err(LogAppendError::Closed),
-                })
-            }
-            Self::Inline(writer) => Some(lock(writer).take()?.log.close()),
-        }
-    }
-}
-
-fn first(receipts: Result<Vec<Receipt>, AppendError>) -> Result<Receipt, AppendError> {
-    receipts?.into_iter().next().ok_or(AppendError::Log(LogAppendError::Closed))
 }
 
 /// Locks a mutex. What it guards is whole even if a thread died with it: each change is one step.

@@ -13,11 +13,10 @@ use std::{
 use stemedb_wal::checkpoint::CheckpointFault;
 
 use super::{
-    Shared, Writer,
+    Shared,
     checkpoint::{tail_len, write},
     lock,
 };
-use crate::engine::Published;
 
 /// With a tail of at most so many entries a clean close writes no checkpoint: replaying them takes
 /// a few milliseconds.
@@ -56,18 +55,13 @@ impl Stop {
 }
 
 impl Background {
-    pub(super) fn start(
-        writer: &Arc<Writer>,
-        published: &Arc<Published>,
-        shared: &Arc<Shared>,
-    ) -> io::Result<Self> {
+    pub(super) fn start(shared: &Arc<Shared>) -> io::Result<Self> {
         let stop = Arc::new(Stop::default());
         let work = {
-            let (writer, published) = (Arc::clone(writer), Arc::clone(published));
             let (shared, stop) = (Arc::clone(shared), Arc::clone(&stop));
             move || {
                 check_present(&shared, &stop);
-                write_when_due(&writer, &published, &shared, &stop);
+                write_when_due(&shared, &stop);
             }
         };
         let thread = thread::Builder::new().name("stemedb-checkpoint".into()).spawn(work)?;
@@ -105,20 +99,20 @@ fn check_present(shared: &Shared, stop: &Stop) {
     }
 }
 
-fn write_when_due(writer: &Writer, published: &Arc<Published>, shared: &Shared, stop: &Stop) {
+fn write_when_due(shared: &Shared, stop: &Stop) {
     let options = &shared.options;
     let mut waited = Duration::ZERO;
     while !stop.is_asked() {
         stop.wait(LOOK_EVERY);
         waited += LOOK_EVERY;
-        let tail = tail_len(published, shared);
+        let tail = tail_len(shared);
         let due =
             tail >= options.checkpoint_every || tail > 0 && waited >= options.checkpoint_interval;
         if due && !stop.is_asked() {
             waited = Duration::ZERO;
             // A failure costs time at the next opening, nothing else, and is met again by whoever
             // asks for a checkpoint.
-            let _ = write(writer, shared);
+            let _ = write(shared);
         }
     }
 }

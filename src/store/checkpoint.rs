@@ -1,17 +1,16 @@
 //! Writing restart checkpoints while appends go on.
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use stemedb_merkle::{Hash, MerkleTree, Snapshot, history::History};
 use stemedb_wal::{
     checkpoint::{self, Beside, Checkpoint, CheckpointFault, Covered, WriteError},
-    commit::Index as _,
-    log::{HoleEntry, Log, Watermark},
+    log::{HoleEntry, Watermark},
 };
 
-use super::{Shared, Writer, lock};
+use super::{Shared, lock};
 use crate::{
-    engine::{Engine, Published},
+    engine::{Filter, Folded, Trees, View},
     error::{CheckpointError, ReadError},
 };
 
@@ -28,7 +27,7 @@ pub struct CheckpointReport {
     pub log_size: u64,
 }
 
-/// What a checkpoint is of: all of it from between two commits.
+/// What a checkpoint is of: all of it from between two folds.
 struct Moment {
     tree: Snapshot,
     history: History,
@@ -36,37 +35,33 @@ struct Moment {
     reached: Watermark,
 }
 
-/// Entries that are still to be caught up with when the writer is stopped for the change of trees.
+/// Entries that are still to be caught up with when folding is held up for the change of trees.
 const CATCH_UP_LEN_MAX: usize = 512;
 
 /// Writes a checkpoint and lets the set tree go on from it.
-pub(super) fn write(writer: &Writer, shared: &Shared) -> Result<CheckpointReport, CheckpointError> {
+pub(super) fn write(shared: &Shared) -> Result<CheckpointReport, CheckpointError> {
     // One at a time.
     let mut current = lock(&shared.checkpoint);
-    let moment = writer.call(|log, engine| {
-        if let Some(error) = engine.failure() {
-            return Err(CheckpointError::Read(ReadError::Behind(error.clone())));
-        }
-        if let Some(error) = engine.tiles_failure() {
-            return Err(CheckpointError::Tiles(error.clone()));
-        }
-        engine.begin_journal();
-        Ok(Moment {
-            tree: engine.tree().snapshot(),
-            history: engine.history().clone(),
-            holes: engine.holes(),
-            reached: log.durable(),
-        })
-    })??;
-    let written = write_and_rebase(writer, shared, &moment, &mut current);
-    let ended = writer.call(|_, engine| engine.end_journal());
-    let report = written?;
-    ended?;
-    Ok(report)
+    let moment = moment(&shared.trees)?;
+    let written = write_and_rebase(shared, &moment, &mut current);
+    shared.trees.folded().end_journal();
+    written
+}
+
+fn moment(trees: &Trees) -> Result<Moment, CheckpointError> {
+    let mut folded = trees.folded();
+    if let Some(error) = trees.failure() {
+        return Err(CheckpointError::Read(ReadError::Behind(error)));
+    }
+    if let Some(error) = &folded.tiles_failure {
+        return Err(CheckpointError::Tiles(error.clone()));
+    }
+    folded.begin_journal();
+    let View { tree, history, .. } = trees.view_of(&folded);
+    Ok(Moment { tree, history, holes: folded.sorted_holes(), reached: folded.reached })
 }
 
 fn write_and_rebase(
-    writer: &Writer,
     shared: &Shared,
     moment: &Moment,
     current: &mut Option<Checkpoint>,
@@ -92,7 +87,7 @@ fn write_and_rebase(
     };
     let report = report(&written, shared);
     *lock(&shared.checkpointed) = moment.reached.next_index;
-    let rebased = rebase(writer, moment, &written);
+    let rebased = rebase(&shared.trees, moment, &written);
     *current = Some(written);
     rebased?;
     Ok(report)
@@ -157,37 +152,40 @@ impl Shared {
 }
 
 /// Lets the set tree go on from the new checkpoint, which frees the memory of all that is in it.
-fn rebase(writer: &Writer, moment: &Moment, written: &Checkpoint) -> Result<(), CheckpointError> {
+fn rebase(trees: &Trees, moment: &Moment, written: &Checkpoint) -> Result<(), CheckpointError> {
     let mut tree = MerkleTree::from_archive(written.archive(), moment.tree.top_hash());
+    let mut filter = Filter::default();
     loop {
-        let later = writer.call(|_, engine| engine.take_journal())?;
+        let later = trees.folded().take_journal();
+        filter.extend(&later);
         tree.insert_batch(&later).map_err(ReadError::Archive)?;
         if later.len() <= CATCH_UP_LEN_MAX {
             break;
         }
     }
-    let former = writer.call(move |log, engine| change_trees(log, engine, tree))??;
-    // Freeing it takes a while, which no append waits for.
+    let former = change_trees(trees, &mut trees.folded(), tree, filter)?;
+    // Freeing it takes a while, which nobody waits for.
     drop(former);
     Ok(())
 }
 
-/// Between two commits: the new tree takes in the last entries and takes the old one's place.
+/// Between two folds: the new tree takes in the last entries and takes the old one's place.
 fn change_trees(
-    log: &Log,
-    engine: &mut Engine,
+    trees: &Trees,
+    folded: &mut Folded,
     mut tree: MerkleTree,
+    mut filter: Filter,
 ) -> Result<MerkleTree, CheckpointError> {
-    tree.insert_batch(&engine.take_journal()).map_err(ReadError::Archive)?;
-    if tree.root() != engine.tree().root() {
+    let last = folded.take_journal();
+    filter.extend(&last);
+    tree.insert_batch(&last).map_err(ReadError::Archive)?;
+    if tree.root() != trees.view_of(folded).tree.root() {
         return Err(WriteError::OtherRoot.into());
     }
-    let former = engine.replace_tree(tree);
-    engine.publish(log.durable());
-    Ok(former)
+    Ok(trees.replace_tree(folded, tree, filter))
 }
 
-/// Whether a checkpoint is due.
-pub(super) fn tail_len(published: &Arc<Published>, shared: &Shared) -> u64 {
-    published.view().reached.next_index.saturating_sub(*lock(&shared.checkpointed))
+/// How many entries the last checkpoint lacks.
+pub(super) fn tail_len(shared: &Shared) -> u64 {
+    shared.trees.reached().next_index.saturating_sub(*lock(&shared.checkpointed))
 }

@@ -54,12 +54,12 @@ impl Store {
 
     /// The root over the log's whole history (RFC 9162), of [`log_size`](Self::log_size) entries.
     pub fn history_root(&self) -> Hash {
-        self.view().history.root()
+        self.shared.trees.history().root()
     }
 
     /// Size and root of the history, of one moment.
     pub fn history_head(&self) -> TreeHead {
-        self.view().log_head()
+        self.shared.trees.history().head()
     }
 
     /// The root over the first `size` entries of the log. O(log N) reads.
@@ -68,8 +68,8 @@ impl Store {
     ///
     /// If the log is not that long, or a node can't be read.
     pub fn history_root_at(&self, size: u64) -> Result<Hash, HistoryError> {
-        let view = self.view();
-        root_at(&view.history.reader(&self.source()), TreeSize(size))
+        let history = self.shared.trees.history();
+        root_at(&history.reader(&self.source()), TreeSize(size))
     }
 
     /// Proves that entry `index` is among the first `size` of the log (RFC 9162, 2.1.3).
@@ -78,9 +78,9 @@ impl Store {
     ///
     /// If the log is not that long, or a node can't be read.
     pub fn prove_inclusion(&self, index: u64, size: u64) -> Result<InclusionProof, HistoryError> {
-        let view = self.view();
+        let history = self.shared.trees.history();
         let source = self.source();
-        InclusionProof::prove(&view.history.reader(&source), LeafIndex(index), TreeSize(size))
+        InclusionProof::prove(&history.reader(&source), LeafIndex(index), TreeSize(size))
     }
 
     /// Proves that the first `old` entries of the log are the beginning of its first `new` (RFC
@@ -90,8 +90,8 @@ impl Store {
     ///
     /// If the log is not that long, or a node can't be read.
     pub fn prove_consistency(&self, old: u64, new: u64) -> Result<ConsistencyProof, HistoryError> {
-        let view = self.view();
+        let history = self.shared.trees.history();
         let source = self.source();
-        ConsistencyProof::prove(&view.history.reader(&source), TreeSize(old), TreeSize(new))
+        ConsistencyProof::prove(&history.reader(&source), TreeSize(old), TreeSize(new))
     }
 }

@@ -3,13 +3,13 @@
 use std::{collections::HashMap, fmt, io, path::Path, sync::Arc};
 
 use stemedb_merkle::{
-    AssertionId, Hash, MerkleTree,
+    ArchiveError, AssertionId, Entry, Hash, MerkleTree,
     history::{History, TreeSize, tile::complete_tiles},
 };
 use stemedb_wal::{
     checkpoint::{self, Checkpoint, CheckpointFault, SetAside},
     clock::{ClockReport, LogClock, World},
-    commit::{CommitOptions, Committer, Index},
+    commit::{CommitOptions, Committer},
     disk::{Disk, FileDisk, LOCK_NAME},
     error::{Action, DiskError, OpenError as LogOpenError},
     identity::{CleanMark, Copied, IDENTITY_NAME, Identity, IdentityError},
@@ -18,9 +18,9 @@ use stemedb_wal::{
     tiles::TileFile,
 };
 
-use super::{InlineWriter, Shared, Store, Writer, background::Background, system::WORLD};
+use super::{Shared, Store, background::Background, system::WORLD};
 use crate::{
-    engine::{Engine, set_entry},
+    engine::{Engine, Filter, Folded, Trees, set_entry},
     error::OpenError,
     options::{Hashing, Options},
 };
@@ -149,7 +149,7 @@ pub(super) fn open_on(
     let mut identity = opened.identity;
     let hashing = Hashing::new(options.secret.as_ref(), opened.secret_missing);
 
-    let Parts { log, engine, checkpoint } =
+    let Parts { log, trees, checkpoint } =
         restore(&disk, &identity, &options, hashing, &mut report)?;
     if identity.clean.is_none() {
         // From now on a log whose files are all gone is noticed.
@@ -162,14 +162,17 @@ pub(super) fn open_on(
     }
 
     let reader = log.reader();
-    let published = engine.published();
-    let tiles = engine.tiles().clone();
+    let Rebuilt { tree, filter, folded, .. } = trees;
+    let tiles = folded.tiles().clone();
+    let trees = Arc::new(Trees::new(tree, filter, folded, log.durable()));
+    let engine = Engine::new(Arc::clone(&trees), options.threads).map_err(OpenError::Thread)?;
     let checkpointed = checkpoint.as_ref().map_or(0, |found| found.covered().next_index);
     let dir = disk.path(LOCK_NAME).parent().map(Path::to_path_buf).unwrap_or_default();
     let writer = start(log, engine, clock, &options)?;
     let shared = Arc::new(Shared {
         disk,
         reader: reader.clone(),
+        trees,
         tiles,
         identity: identity.into(),
         checkpoint: checkpoint.into(),
@@ -178,12 +181,12 @@ pub(super) fn open_on(
         options,
     });
     let background = if shared.options.threads {
-        let started = Background::start(&writer, &published, &shared);
+        let started = Background::start(&shared);
         Some(started.map_err(OpenError::Thread)?)
     } else {
         None
     };
-    Ok(Store { writer, published, reader, hashing, shared, background, report, dir })
+    Ok(Store { writer, reader, hashing, shared, background, report, dir, closed: false })
 }
 
 fn has_segments(disk: &dyn Disk) -> Result<bool, OpenError> {
@@ -197,26 +200,33 @@ fn start(
     engine: Engine,
     mut clock: LogClock,
     options: &Options,
-) -> Result<Arc<Writer>, OpenError> {
-    let writer = if options.threads {
+) -> Result<Committer<Engine>, OpenError> {
+    let clock = move || reserve(&mut clock);
+    if options.threads {
         let commit = CommitOptions {
             queue_records_max: options.queue_records_max,
             queue_bytes_max: options.queue_bytes_max,
             ..CommitOptions::default()
         };
-        let committer = Committer::start(log, engine, move || reserve(&mut clock), &commit)
-            .map_err(OpenError::Thread)?;
-        Writer::Threads(Some(Arc::new(committer)).into())
+        Committer::start(log, engine, clock, &commit).map_err(OpenError::Thread)
     } else {
-        Writer::Inline(Some(Box::new(InlineWriter { log, engine, clock })).into())
-    };
-    Ok(Arc::new(writer))
+        Ok(Committer::inline(log, engine, clock))
+    }
 }
 
 struct Parts {
     log: Log,
-    engine: Engine,
+    trees: Rebuilt,
     checkpoint: Option<Checkpoint>,
+}
+
+/// The trees while the log is replayed into them.
+struct Rebuilt {
+    tree: MerkleTree,
+    filter: Filter,
+    folded: Folded,
+    /// Why the set tree does not have everything.
+    failure: Option<ArchiveError>,
 }
 
 /// Opens log and trees, from the restart checkpoint if there is one that fits, else from the log.
@@ -232,10 +242,10 @@ fn restore(
     note(report, loaded.set_aside);
     let mut found = loaded.checkpoint;
     loop {
-        let engine = match &found {
-            None => empty(disk, identity, options)?,
-            Some(checkpoint) => match from_checkpoint(disk, identity, checkpoint, options)? {
-                Ok(engine) => engine,
+        let trees = match &found {
+            None => empty(disk, identity)?,
+            Some(checkpoint) => match from_checkpoint(disk, identity, checkpoint)? {
+                Ok(trees) => trees,
                 Err(fault) => {
                     note(report, checkpoint.set_aside(disk.as_ref(), &fault)?);
                     found = None;
@@ -243,12 +253,9 @@ fn restore(
                 }
             },
         };
-        let fault = match replay(disk, identity, options, hashing, found.as_ref(), engine, report) {
-            Ok((log, mut engine)) => match check_tie(found.as_ref(), &engine, &log) {
-                None => {
-                    engine.publish(log.durable());
-                    return Ok(Parts { log, engine, checkpoint: found });
-                }
+        let fault = match replay(disk, identity, options, hashing, found.as_ref(), trees, report) {
+            Ok((log, trees)) => match check_tie(found.as_ref(), &trees, &log) {
+                None => return Ok(Parts { log, trees, checkpoint: found }),
                 Some(fault) => fault,
             },
             Err(OpenError::Log(LogOpenError::Watermark { .. })) => CheckpointFault::NewerThanLog,
@@ -265,18 +272,14 @@ fn note(report: &mut OpenReport, set_aside: Vec<SetAside>) {
     report.remarks.extend(set_aside.into_iter().map(Remark::Checkpoint));
 }
 
-fn empty(
-    disk: &Arc<dyn Disk>,
-    identity: &Identity,
-    options: &Options,
-) -> Result<Engine, OpenError> {
+fn empty(disk: &Arc<dyn Disk>, identity: &Identity) -> Result<Rebuilt, OpenError> {
     let tiles = TileFile::open(disk, identity.store_id, 0)?;
     // A file of no tiles is always there.
     let tiles = tiles.ok_or_else(|| {
         io_error(Action::Create, &disk.path("history.tiles"), io::ErrorKind::NotFound.into())
     })?;
-    let (tree, history) = (MerkleTree::new(), History::new());
-    Ok(Engine::new(tree, history, tiles, HashMap::new(), 0, options.threads))
+    let folded = Folded::new(History::new(), tiles, HashMap::new(), 0);
+    Ok(Rebuilt { tree: MerkleTree::new(), filter: Filter::default(), folded, failure: None })
 }
 
 /// Trees from a checkpoint, or why that can't be.
@@ -284,8 +287,7 @@ fn from_checkpoint(
     disk: &Arc<dyn Disk>,
     identity: &Identity,
     checkpoint: &Checkpoint,
-    options: &Options,
-) -> Result<Result<Engine, CheckpointFault>, OpenError> {
+) -> Result<Result<Rebuilt, CheckpointFault>, OpenError> {
     let covered = checkpoint.covered();
     let beside = match checkpoint.beside() {
         Ok(beside) => beside,
@@ -301,17 +303,18 @@ fn from_checkpoint(
     };
     let tree = MerkleTree::from_archive(checkpoint.archive(), covered.top_hash);
     let holes = beside.holes.into_iter().collect();
-    Ok(Ok(Engine::new(tree, history, tiles, holes, covered.last_time, options.threads)))
+    let folded = Folded::new(history, tiles, holes, covered.last_time);
+    Ok(Ok(Rebuilt { tree, filter: Filter::default(), folded, failure: None }))
 }
 
 /// Whether the checkpoint could take in the log's tail and ends with an entry that the log has.
 fn check_tie(
     checkpoint: Option<&Checkpoint>,
-    engine: &Engine,
+    trees: &Rebuilt,
     log: &Log,
 ) -> Option<CheckpointFault> {
     let covered = checkpoint?.covered();
-    if let Some(error) = engine.failure() {
+    if let Some(error) = &trees.failure {
         return Some(CheckpointFault::Archive(error.clone()));
     }
     let last = covered.next_index.checked_sub(1)?;
@@ -331,30 +334,30 @@ fn replay(
     options: &Options,
     hashing: Hashing,
     checkpoint: Option<&Checkpoint>,
-    mut engine: Engine,
+    trees: Rebuilt,
     report: &mut OpenReport,
-) -> Result<(Log, Engine), OpenError> {
+) -> Result<(Log, Rebuilt), OpenError> {
     let watermark = checkpoint.map(|checkpoint| {
         let covered = checkpoint.covered();
         Watermark { position: covered.position, next_index: covered.next_index }
     });
     let mut wrong = None;
     let mut pending = Vec::new();
-    let mut tree = engine.replace_tree(MerkleTree::new());
+    let Rebuilt { mut tree, mut filter, mut folded, .. } = trees;
     let (opened, failure) = std::thread::scope(|scope| {
         let (batches, inbox) = std::sync::mpsc::sync_channel::<Vec<_>>(0);
-        let mut inserter = Some((inbox, &mut tree));
+        let mut inserter = Some((inbox, &mut tree, &mut filter));
         let mut running = None;
         let mut take_in = |records: Replayed<'_>| {
             if options.verify_on_open && wrong.is_none() {
                 wrong = first_wrong_id(hashing, records);
             }
-            engine.apply_history(records.placed);
+            folded.apply(records.placed);
             pending.extend(records.placed.iter().filter_map(set_entry));
             if pending.len() >= REPLAY_BATCH_LEN {
-                if let Some((inbox, tree)) = inserter.take() {
+                if let Some((inbox, tree, filter)) = inserter.take() {
                     running = Some(scope.spawn(move || {
-                        inbox.iter().try_for_each(|batch| tree.insert_batch(&batch).map(drop))
+                        inbox.iter().try_for_each(|batch| take_in_batch(tree, filter, &batch))
                     }));
                 }
                 // It fails only if the thread has met damage, which joining it tells.
@@ -379,14 +382,19 @@ fn replay(
     if let Some((index, id)) = wrong {
         return Err(OpenError::WrongId { index, id });
     }
-    engine.replace_tree(tree);
-    match failure {
-        Some(error) => engine.fail(error),
-        None => engine.apply_set(&pending),
-    }
+    let failure = failure.or_else(|| take_in_batch(&mut tree, &mut filter, &pending).err());
     report.remarks.extend(opened.remarks.into_iter().map(Remark::Log));
     report.replayed = opened.replayed;
-    Ok((log, engine))
+    Ok((log, Rebuilt { tree, filter, folded, failure }))
+}
+
+fn take_in_batch(
+    tree: &mut MerkleTree,
+    filter: &mut Filter,
+    entries: &[Entry],
+) -> Result<(), ArchiveError> {
+    filter.extend(entries);
+    tree.insert_batch(entries).map(drop)
 }
 
 fn first_wrong_id(hashing: Hashing, records: Replayed<'_>) -> Option<(u64, AssertionId)> {

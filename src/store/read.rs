@@ -1,29 +1,22 @@
 //! Reading assertions.
 
-use std::sync::Arc;
-
 use stemedb_merkle::{AssertionId, Hash, Presence, SetProof, id::from_hex};
 use stemedb_wal::{error::ReadError as LogReadError, log::Placed, record::Kind};
 
 use super::{Entries, Entry, Head, Ids, Snapshot, Store};
 use crate::{
-    engine::View,
     error::{ReadError, ResolveError},
     options::Hashing,
 };
 
 impl Store {
-    pub(super) fn view(&self) -> Arc<View> {
-        self.published.view()
-    }
-
     /// The body of an assertion, if it is held. One lookup in the set tree and one read.
     ///
     /// # Errors
     ///
     /// If it is damaged, or the disk fails; never with other bytes than those appended.
     pub fn get(&self, id: &AssertionId) -> Result<Option<Vec<u8>>, ReadError> {
-        let Some(position) = self.view().tree.position(&id.0)? else { return Ok(None) };
+        let Some(position) = self.shared.trees.position(&id.0)? else { return Ok(None) };
         self.get_at(position).map(Some)
     }
 
@@ -90,7 +83,7 @@ impl Store {
     ///
     /// If it is damaged or the disk fails.
     pub fn find(&self, id: &AssertionId) -> Result<Option<Entry>, ReadError> {
-        let Some(position) = self.view().tree.position(&id.0)? else { return Ok(None) };
+        let Some(position) = self.shared.trees.position(&id.0)? else { return Ok(None) };
         let placed = self.reader.entry(position)?;
         self.entry_of(&placed).map(Some)
     }
@@ -106,12 +99,12 @@ impl Store {
     ///
     /// If the part of the restart checkpoint that it belongs to is damaged.
     pub fn contains(&self, id: &AssertionId) -> Result<bool, ReadError> {
-        Ok(self.view().tree.contains(&id.0)?)
+        Ok(self.shared.trees.position(&id.0)?.is_some())
     }
 
     /// How many assertions are held.
     pub fn len(&self) -> u64 {
-        self.view().tree.len()
+        self.shared.trees.count()
     }
 
     /// Whether none is.
@@ -121,30 +114,23 @@ impl Store {
 
     /// How many entries the log has.
     pub fn log_size(&self) -> u64 {
-        self.view().history.size().0
+        self.shared.trees.reached().next_index
     }
 
-    /// The root over the assertions that are held. O(1).
+    /// The root over the assertions that are held. O(1), once what was appended last has been taken
+    /// into the tree: up to 1 µs for each of the last appends, which the first to ask waits for.
     pub fn root(&self) -> Hash {
-        self.view().tree.root()
+        self.shared.trees.root()
     }
 
     /// All counts and roots, of one moment.
     pub fn head(&self) -> Head {
-        let view = self.view();
-        let log = view.log_head();
-        Head {
-            count: view.tree.len(),
-            set_root: view.tree.root(),
-            log_size: log.size.0,
-            log_root: log.root,
-            last_time: view.last_time,
-        }
+        self.shared.trees.head()
     }
 
     /// The store at this moment: cheap to take and to keep, never disturbed by appends.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::new(self.view())
+        Snapshot::new(self.shared.trees.view())
     }
 
     /// Proves that an assertion is held or that it is not, against [`root`](Self::root).
@@ -153,7 +139,7 @@ impl Store {
     ///
     /// If the part of the restart checkpoint that it belongs to is damaged.
     pub fn prove(&self, id: &AssertionId) -> Result<SetProof, ReadError> {
-        self.snapshot().prove(id)
+        Ok(self.shared.trees.set_snapshot().prove(&id.0)?)
     }
 
     /// Proves that an assertion is not held; `None` if it is.
@@ -204,7 +190,7 @@ impl Store {
         else {
             return Err(malformed());
         };
-        let mut found = self.view().tree.range(first..=last);
+        let mut found = self.shared.trees.set_snapshot().range(first..=last);
         let mut next = || found.next().transpose().map_err(ReadError::Archive);
         match (next()?, next()?) {
             (None, _) => Err(ResolveError::NotFound { prefix: prefix.into() }),

@@ -23,8 +23,8 @@ pub struct SnapshotDiff {
 }
 
 impl Snapshot {
-    pub(super) fn new(view: Arc<View>) -> Self {
-        Self(view)
+    pub(super) fn new(view: View) -> Self {
+        Self(Arc::new(view))
     }
 
     /// How many assertions were held.

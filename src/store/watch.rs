@@ -30,7 +30,7 @@ pub struct Watch<'a> {
 impl Store {
     /// Follows the log from entry `from` on.
     pub fn watch(&self, from: u64) -> Watch<'_> {
-        Watch { store: self, entries: self.published.watch(), next: from, ended: false }
+        Watch { store: self, entries: self.shared.trees.watch(), next: from, ended: false }
     }
 }
 

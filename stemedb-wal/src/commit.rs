@@ -1,15 +1,14 @@
 //! Group commit: many appenders, one writer.
 //!
 //! ```text
-//!   append, append_async, submit ---> [ queue ] ---> writer: look up ids, write once
-//!                 ^                                    |            |
-//!                 |                                 apply to     sync, in
-//!                 |                                 the index    a second thread
-//!                 |                                    |            |
-//!                 +------- receipts --- publish -------+------------+
+//!   append, append_async, submit ---> [ queue ] ---> writer: look up ids, write once,
+//!                 ^                                    note them in the index, sync
+//!                 |                                            |
+//!                 +---------- receipts --- publish ------------+
 //! ```
 //!
-//! The writer takes all that waits, so that the more there is to do, the less a sync costs each. An
+//! The writer takes all that waits, so that the more there is to do, the less a sync costs each. A
+//! lone appender that is going to wait anyway does the writer's work by itself. An
 //! acknowledgement means: durable, in the index, and visible to readers. A body that is held
 //! already is acknowledged with its first receipt, after the sync that makes it durable if that is
 //! still under way.
@@ -17,6 +16,7 @@
 //! The first write or sync that fails is the last one: everyone who waits, and everyone who comes
 //! later, gets the error.
 
+mod core;
 mod group;
 mod queue;
 mod slot;
@@ -25,7 +25,10 @@ mod writer;
 use std::{
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     thread::JoinHandle,
     time::Duration,
@@ -33,9 +36,10 @@ use std::{
 
 use stemedb_merkle::Hash;
 
-pub use self::{group::commit, queue::Submission, slot::Pending};
+pub use self::{queue::Submission, slot::Pending};
 
 use self::{
+    core::Core,
     queue::{Admission, Queue, Request},
     slot::{Receipts, Ticket},
 };
@@ -53,6 +57,16 @@ pub trait Index: Send {
     /// If that cannot be told. The append then fails, and only that.
     fn position_of(&self, id: &Hash) -> Result<Option<u64>, ReadError>;
 
+    /// The positions of bodies, as [`position_of`](Self::position_of) has them. Many at once may
+    /// cost less each.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be told of any one of them.
+    fn positions_of(&self, ids: &[Hash]) -> Result<Vec<Option<u64>>, ReadError> {
+        ids.iter().map(|id| self.position_of(id)).collect()
+    }
+
     /// The entry of a body that was lost, if this is one.
     fn hole_of(&self, id: &Hash) -> Option<HoleEntry> {
         let _ = id;
@@ -64,6 +78,9 @@ pub trait Index: Send {
 
     /// All that was taken in is durable, and log readers see it.
     fn publish(&mut self, durable: Watermark);
+
+    /// Nothing has come for a while.
+    fn idle(&mut self) {}
 }
 
 /// What an append came to.
@@ -113,17 +130,30 @@ impl Default for CommitOptions {
     }
 }
 
-/// The queue, and the two threads that work it off.
+/// Who commits: the caller where that is possible, else a thread that works off a queue.
 ///
-/// Dropping it is like [`close`](Self::close), with nobody to hear of a failure.
+/// An appender that finds nobody else at work, and whose like was alone last time, commits by
+/// itself: it takes two changes of threads less, which is half of a sync. Dropping it is like
+/// [`close`](Self::close), with nobody to hear of a failure.
 #[derive(Debug)]
 pub struct Committer<I: Index + 'static> {
-    queue: Arc<Queue<I>>,
-    writer: Option<JoinHandle<(Log, I)>>,
+    shared: Arc<Shared<I>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+struct Shared<I> {
+    queue: Queue<I>,
+    /// `None` once it is closed.
+    core: Mutex<Option<Core<I>>>,
+    /// How many requests the writer took last.
+    crowd: AtomicUsize,
+    /// Whether there is a writer at all.
+    threads: bool,
 }
 
 impl<I: Index + 'static> Committer<I> {
-    /// Starts the threads. `clock` tells the time, NTP64, once for each commit.
+    /// Starts the writer. `clock` tells the time, NTP64, once for each commit.
     ///
     /// # Errors
     ///
@@ -134,9 +164,16 @@ impl<I: Index + 'static> Committer<I> {
         clock: impl FnMut() -> u64 + Send + 'static,
         options: &CommitOptions,
     ) -> std::io::Result<Self> {
-        let queue = Arc::new(Queue::new(options));
-        let writer = writer::start(log, index, clock, Arc::clone(&queue), options.idle_after)?;
-        Ok(Self { queue, writer: Some(writer) })
+        let shared = Arc::new(Shared::new(Core::new(log, index, clock), options, true));
+        let writer = writer::start(Arc::clone(&shared), options.idle_after)?;
+        Ok(Self { shared, writer: Some(writer).into() })
+    }
+
+    /// Without a thread: every append is a commit of its own, in the thread of its caller.
+    pub fn inline(log: Log, index: I, clock: impl FnMut() -> u64 + Send + 'static) -> Self {
+        let options = CommitOptions::default();
+        let shared = Arc::new(Shared::new(Core::new(log, index, clock), &options, false));
+        Self { shared, writer: None.into() }
     }
 
     /// Appends one body and waits until it is durable.
@@ -145,7 +182,24 @@ impl<I: Index + 'static> Committer<I> {
     ///
     /// See [`AppendError`].
     pub fn append(&self, id: Hash, body: Vec<u8>) -> Result<Receipt, AppendError> {
-        self.enqueue(Submission::one(id, body)).wait_one()
+        self.settle(Submission::one(id, body)).and_then(Receipts::into_one)
+    }
+
+    /// Appends bodies and waits until they are durable. Their receipts come in the order of the
+    /// bodies. See [`submit`](Self::submit).
+    ///
+    /// # Errors
+    ///
+    /// See [`AppendError`].
+    pub fn append_batch(&self, bodies: Submission) -> Result<Vec<Receipt>, AppendError> {
+        self.settle(bodies).map(Receipts::into_vec)
+    }
+
+    fn settle(&self, bodies: Submission) -> Result<Receipts, AppendError> {
+        match self.shared.commit_alone(bodies) {
+            Ok(receipts) => receipts,
+            Err(bodies) => self.shared.enqueue(bodies).wait_receipts(),
+        }
     }
 
     /// Queues bodies and returns; waits only if the queue is full.
@@ -153,7 +207,14 @@ impl<I: Index + 'static> Committer<I> {
     /// They are written as one batch if they fit the limit of one, and then a crash keeps all of
     /// them or none.
     pub fn submit(&self, bodies: Submission) -> Pending {
-        self.enqueue(bodies)
+        if self.shared.threads {
+            return self.shared.enqueue(bodies);
+        }
+        let (ticket, pending) = slot::pair();
+        if let Ok(receipts) = self.shared.commit_alone(bodies) {
+            ticket.complete(receipts);
+        }
+        pending
     }
 
     /// Appends one body. It is queued at the first poll; a future dropped after that does not undo
@@ -161,12 +222,12 @@ impl<I: Index + 'static> Committer<I> {
     pub fn append_async(&self, id: Hash, body: Vec<u8>) -> AppendFuture<I> {
         AppendFuture {
             state: FutureState::Unqueued(Submission::one(id, body)),
-            queue: Arc::clone(&self.queue),
+            shared: Arc::clone(&self.shared),
         }
     }
 
-    /// Runs something on the writer's thread, after what is queued already and between two
-    /// commits: log and index then agree, and all in them is durable.
+    /// Runs something between two commits, after what is queued already: log and index then agree,
+    /// and all in them is durable. On the writer's thread if there is one.
     ///
     /// # Errors
     ///
@@ -175,8 +236,13 @@ impl<I: Index + 'static> Committer<I> {
         &self,
         work: impl FnOnce(&mut Log, &mut I) -> R + Send + 'static,
     ) -> Result<R, AppendError> {
+        if !self.shared.threads {
+            let mut core = self.shared.core.lock().unwrap_or_else(PoisonError::into_inner);
+            let core = core.as_mut().ok_or(AppendError::Closed)?;
+            return Ok(work(&mut core.log, &mut core.index));
+        }
         let (done, result) = std::sync::mpsc::sync_channel(1);
-        self.queue.push_call(Box::new(move |log, index| {
+        self.shared.queue.push_call(Box::new(move |log, index| {
             // Whoever asked may have gone.
             let _ = done.send(work(log, index));
         }));
@@ -184,15 +250,30 @@ impl<I: Index + 'static> Committer<I> {
     }
 
     /// Works off the queue, writes the durable mark, and ends. The result is for the store's
-    /// identity. The index comes back unless the writer died.
+    /// identity. The index comes back unless the writer died; `None` if it was closed before.
     ///
     /// # Errors
     ///
     /// If a write or a sync fails, now or earlier. All that was acknowledged is intact.
-    pub fn close(mut self) -> (Result<Watermark, AppendError>, Option<I>) {
-        match self.stop() {
-            Some((log, index)) => (log.close(), Some(index)),
+    pub fn close(&self) -> (Result<Watermark, AppendError>, Option<I>) {
+        self.shared.queue.close();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let died = writer.is_some_and(|writer| writer.join().is_err());
+        let core = self.shared.core.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match core.filter(|_| !died) {
+            Some(core) => (core.log.close(), Some(core.index)),
             None => (Err(AppendError::Closed), None),
+        }
+    }
+}
+
+impl<I: Index> Shared<I> {
+    fn new(core: Core<I>, options: &CommitOptions, threads: bool) -> Self {
+        Self {
+            queue: Queue::new(options),
+            core: Some(core).into(),
+            crowd: AtomicUsize::new(0),
+            threads,
         }
     }
 
@@ -202,18 +283,40 @@ impl<I: Index + 'static> Committer<I> {
         pending
     }
 
-    fn stop(&mut self) -> Option<(Log, I)> {
-        self.queue.close();
-        self.writer.take().and_then(|writer| writer.join().ok())
+    /// Commits in this thread, if nobody else wants to; else the bodies come back.
+    fn commit_alone(
+        &self,
+        bodies: Submission,
+    ) -> Result<Result<Receipts, AppendError>, Submission> {
+        let core = if self.threads {
+            // With others about it is better to go with them: one sync serves all.
+            if self.crowd.load(Ordering::Relaxed) > 1 {
+                return Err(bodies);
+            }
+            // Held, or left behind by a panic, which has closed the queue.
+            self.core.try_lock().ok()
+        } else {
+            Some(self.core.lock().unwrap_or_else(PoisonError::into_inner))
+        };
+        let Some(mut core) = core else { return Err(bodies) };
+        let Some(core) = core.as_mut() else { return Ok(Err(AppendError::Closed)) };
+        if self.threads && !self.queue.is_empty() {
+            return Err(bodies);
+        }
+        let (staged, settled) = core.commit(std::slice::from_ref(&bodies));
+        let receipts = staged.results(settled).next().unwrap_or(Err(AppendError::Closed));
+        core.recycle(staged);
+        if self.threads {
+            self.queue.kick();
+        }
+        Ok(receipts)
     }
 }
 
 impl<I: Index + 'static> Drop for Committer<I> {
     fn drop(&mut self) {
-        if let Some((log, _)) = self.stop() {
-            // Nobody is left to be told; what was acknowledged is durable.
-            let _ = log.close();
-        }
+        // Nobody is left to be told; what was acknowledged is durable.
+        let _ = self.close();
     }
 }
 
@@ -222,7 +325,7 @@ impl<I: Index + 'static> Drop for Committer<I> {
 #[must_use = "nothing is appended before it is polled"]
 pub struct AppendFuture<I: Index + 'static> {
     state: FutureState,
-    queue: Arc<Queue<I>>,
+    shared: Arc<Shared<I>>,
 }
 
 #[derive(Debug)]
@@ -241,8 +344,14 @@ impl<I: Index + 'static> Future for AppendFuture<I> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         if let FutureState::Unqueued(bodies) = &mut self.state {
             let bodies = std::mem::take(bodies);
+            if !self.shared.threads {
+                self.state = FutureState::Done;
+                let receipts = self.shared.commit_alone(bodies);
+                let receipts = receipts.unwrap_or(Err(AppendError::Closed));
+                return Poll::Ready(receipts.and_then(Receipts::into_one));
+            }
             let (ticket, pending) = slot::pair();
-            match self.queue.try_push(Request::Append(bodies, ticket), context.waker()) {
+            match self.shared.queue.try_push(Request::Append(bodies, ticket), context.waker()) {
                 Admission::Queued => self.state = FutureState::Queued(pending),
                 Admission::Full(Request::Append(bodies, ticket)) => {
                     ticket.withdraw();

@@ -37,7 +37,6 @@ pub use self::{
     placed::{HoleEntry, NewRecord, Placed},
     reader::{LogReader, Record},
     spare::SPARE_NAME,
-    sync::{SyncDone, SyncJob},
 };
 pub use crate::recovery::{OpenReport, Remark, Replayed};
 

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 use stemedb_wal::{
-    commit::{CommitOptions, Committer, Index, Outcome, Submission, commit},
+    commit::{CommitOptions, Committer, Index, Outcome, Submission},
     disk::{Disk, Fault, FaultyDisk, Flavour, MemoryDisk, Operation, Target},
     error::{AppendError, ReadError},
     log::{HoleEntry, LogOptions, Placed, Spares, Watermark},
@@ -134,8 +134,9 @@ fn a_submission_is_acknowledged_as_a_whole_and_in_order() {
 fn one_body_over_the_limit_fails_its_submission_alone() {
     let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
     let options = LogOptions { body_len_max: 50, ..options() };
-    let (mut log, _, _) = open(&disk, &ORIGIN, &options, None).unwrap();
-    let mut index = MapIndex::default();
+    let (log, _, _) = open(&disk, &ORIGIN, &options, None).unwrap();
+    let committer = Committer::start(log, MapIndex::default(), || 1, &CommitOptions::default());
+    let committer = committer.unwrap();
     let mut bad = Submission::new();
     let mut good = Submission::new();
     for (n, len) in [(1, 10), (2, 51), (3, 10)] {
@@ -146,9 +147,9 @@ fn one_body_over_the_limit_fails_its_submission_alone() {
         let body = body_of(n, 10);
         good.push(id_of(&body), &body);
     }
-    let results = commit(&mut log, &mut index, 1, &[bad, good]);
-    assert!(matches!(results[0], Err(AppendError::TooLong { len: 51, max: 50 })));
-    let receipts = results[1].as_ref().unwrap();
+    let (bad, good) = (committer.submit(bad), committer.submit(good));
+    assert!(matches!(bad.wait(), Err(AppendError::TooLong { len: 51, max: 50 })));
+    let receipts = good.wait().unwrap();
     assert_eq!(receipts.iter().map(|receipt| receipt.index).collect::<Vec<_>>(), [0, 1]);
     assert!(receipts.iter().all(|receipt| receipt.outcome == Outcome::Appended));
 }
@@ -156,20 +157,26 @@ fn one_body_over_the_limit_fails_its_submission_alone() {
 #[test]
 fn a_lost_body_that_comes_back_heals_its_entry() {
     let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
-    let (mut log, _, _) = open(&disk, &ORIGIN, &options(), None).unwrap();
-    let mut index = MapIndex::default();
-    let first = Submission::one(id_of(b"a"), b"a".to_vec());
-    let results = commit(&mut log, &mut index, 7, std::slice::from_ref(&first));
-    let receipt = results[0].as_ref().unwrap()[0];
-    index.positions.clear();
-    index.holes.insert(receipt.id, HoleEntry { index: receipt.index, time: receipt.time });
-    let results = commit(&mut log, &mut index, 9, &[first]);
-    let healed = results[0].as_ref().unwrap()[0];
+    let (log, _, _) = open(&disk, &ORIGIN, &options(), None).unwrap();
+    let mut now = 5;
+    let clock = move || {
+        now += 2;
+        now
+    };
+    let committer = Committer::inline(log, MapIndex::default(), clock);
+    let receipt = committer.append(id_of(b"a"), b"a".to_vec()).unwrap();
+    let lost = move |_: &mut _, index: &mut MapIndex| {
+        index.positions.clear();
+        index.holes.insert(receipt.id, HoleEntry { index: receipt.index, time: receipt.time });
+    };
+    committer.call(lost).unwrap();
+    let healed = committer.append(id_of(b"a"), b"a".to_vec()).unwrap();
     assert_eq!(healed.outcome, Outcome::Healed);
     assert_eq!((healed.index, healed.time), (receipt.index, receipt.time));
     assert_ne!(healed.position, receipt.position);
-    assert_eq!(log.reader().read(healed.position).unwrap().body, b"a");
-    assert_eq!(log.next_index(), 1);
+    let (reader, next_index) = committer.call(|log, _| (log.reader(), log.next_index())).unwrap();
+    assert_eq!(reader.read(healed.position).unwrap().body, b"a");
+    assert_eq!(next_index, 1);
 }
 
 #[test]
@@ -296,7 +303,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Much is written ahead while the sync of what came before runs.
+/// Much waits while the sync of what came before runs.
 #[test]
 fn bulk_submissions_overlap_and_stay_in_order() {
     let disk: Arc<dyn Disk> = Arc::new(FaultyDisk::new(8));

@@ -1,4 +1,4 @@
-//! One commit: everything between taking requests and acknowledging them. No threads of its own.
+//! What a commit writes, and the receipts that come of it.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -10,33 +10,9 @@ use stemedb_merkle::Hash;
 
 use super::{Index, Outcome, Receipt, Receipts, Submission};
 use crate::{
-    error::AppendError,
+    error::{AppendError, ReadError},
     log::{Log, NewRecord, Placed, encode::ToRecord},
 };
-
-/// Appends bodies, syncs once, and returns the receipts for each submission.
-///
-/// This is what the writer's thread does for each group, for those who want no threads.
-pub fn commit<I: Index>(
-    log: &mut Log,
-    index: &mut I,
-    now: u64,
-    submissions: &[Submission],
-) -> Vec<Result<Vec<Receipt>, AppendError>> {
-    let references: Vec<&Submission> = submissions.iter().collect();
-    let staged = Group::default().stage(log, index, now, &references);
-    let settled = if staged.needs_sync() {
-        log.sync().map(|()| {
-            index.apply(&staged.placed);
-            log.publish();
-            index.publish(log.durable());
-        })
-    } else {
-        Ok(())
-    };
-    let results = staged.results(settled);
-    results.map(|result| result.map(Receipts::into_vec)).collect()
-}
 
 /// Memory that groups use again and again.
 #[derive(Debug, Default)]
@@ -66,13 +42,13 @@ enum Plan {
 impl Group {
     /// Looks up all bodies and writes those that are new.
     ///
-    /// What was staged before may still be unsynced, but has to be applied to the index.
+    /// What was staged before has to be applied to the index.
     pub(crate) fn stage<I: Index>(
         &mut self,
         log: &mut Log,
         index: &I,
         now: u64,
-        submissions: &[&Submission],
+        submissions: &[Submission],
     ) -> Staged {
         let mut placed = std::mem::take(&mut self.placed);
         placed.clear();
@@ -89,8 +65,14 @@ impl Group {
         // Where each submission's new records end: a batch is never cut inside of one.
         let mut ends = Vec::with_capacity(submissions.len());
         let alone = submissions.len() == 1 && submissions.iter().all(|only| only.len() == 1);
+        let ids: Vec<Hash> = submissions
+            .iter()
+            .flat_map(|submission| submission.bodies().map(|(id, _)| id))
+            .collect();
+        // Where one can't be told, each is asked for by itself, and only its own submission fails.
+        let mut held = index.positions_of(&ids).ok().map(Vec::into_iter);
         for submission in submissions {
-            plans.push(self.plan(log, index, submission, alone, &mut records));
+            plans.push(self.plan(log, index, submission, &mut held, alone, &mut records));
             ends.push(records.len());
         }
         if let Err(error) = write(log, now, &records, &ends, &mut placed) {
@@ -112,39 +94,43 @@ impl Group {
         log: &Log,
         index: &I,
         submission: &'a Submission,
+        held: &mut Option<std::vec::IntoIter<Option<u64>>>,
         alone: bool,
         records: &mut Vec<NewRecord<'a>>,
     ) -> Result<Vec<Plan>, AppendError> {
         let mut plans = Vec::with_capacity(submission.len());
         let first = records.len();
+        let mut failure = None;
         for (id, body) in submission.bodies() {
-            let plan = self.plan_body(log, index, id, body, alone, records);
-            match plan {
-                Ok(plan) => plans.push(plan),
-                Err(error) => {
-                    // All or none of them.
-                    for record in records.drain(first..) {
-                        self.seen.remove(&record.id);
-                    }
-                    return Err(error);
-                }
+            let position = match held.as_mut().and_then(Iterator::next) {
+                Some(position) => Ok(position),
+                None => index.position_of(&id),
+            };
+            if failure.is_none() {
+                let plan = self.plan_body(log, index, (id, body), position, alone, records);
+                failure = plan.map(|plan| plans.push(plan)).err();
             }
         }
-        Ok(plans)
+        let Some(error) = failure else { return Ok(plans) };
+        // All or none of them.
+        for record in records.drain(first..) {
+            self.seen.remove(&record.id);
+        }
+        Err(error)
     }
 
     fn plan_body<'a, I: Index>(
         &mut self,
         log: &Log,
         index: &I,
-        id: Hash,
-        body: &'a [u8],
+        (id, body): (Hash, &'a [u8]),
+        position: Result<Option<u64>, ReadError>,
         alone: bool,
         records: &mut Vec<NewRecord<'a>>,
     ) -> Result<Plan, AppendError> {
         log.check_len(body.len() as u64)?;
         let lookup = |error| AppendError::Lookup(Arc::new(error));
-        if let Some(position) = index.position_of(&id).map_err(lookup)? {
+        if let Some(position) = position.map_err(lookup)? {
             let entry = log.entry(position).map_err(lookup)?;
             let (index, time, outcome) = (entry.index, entry.time, Outcome::Duplicate);
             return Ok(Plan::Held(Receipt { id, index, time, position, outcome }));

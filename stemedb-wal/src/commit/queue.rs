@@ -118,6 +118,8 @@ struct State<I> {
     bytes: usize,
     closed: bool,
     writer_waits: bool,
+    /// It waits for work and for nothing else.
+    without_timer: bool,
     threads_waiting: usize,
     tasks_waiting: Vec<Waker>,
 }
@@ -136,11 +138,13 @@ pub(crate) struct Queue<I> {
 /// waking it up again costs more than their appenders take to come back.
 const LOOKS_BEFORE_SLEEP: u32 = 100;
 
-/// What the writer got.
+/// What ended the wait of the writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
+pub(crate) enum Waited {
     /// Requests.
     Work,
+    /// Somebody committed on their own.
+    Kicked,
     /// Nothing came for the time that was given.
     Idle,
     /// The queue is empty and closed.
@@ -156,6 +160,7 @@ impl<I: Index> Queue<I> {
                 bytes: 0,
                 closed: false,
                 writer_waits: false,
+                without_timer: false,
                 threads_waiting: 0,
                 tasks_waiting: Vec::new(),
             }),
@@ -204,34 +209,32 @@ impl<I: Index> Queue<I> {
         tasks.into_iter().for_each(Waker::wake);
     }
 
-    /// Waits for requests and takes all of them, in order.
+    /// Waits for requests.
     ///
     /// `expected` is how many the last commit acknowledged: those who were waiting then tend to
     /// come back at once, and are waited for as long as more of them arrive at each look. Without
     /// that, a few early ones would get a sync of their own, and all others wait for two.
-    pub(crate) fn take(
-        &self,
-        requests: &mut VecDeque<Request<I>>,
-        expected: usize,
-        idle_after: Option<Duration>,
-    ) -> Taken {
+    pub(crate) fn wait(&self, expected: usize, idle_after: Option<Duration>) -> Waited {
         let mut state = self.state();
         let mut looks = if expected > 1 { LOOKS_BEFORE_SLEEP } else { 0 };
         while state.requests.is_empty() {
-            if looks > 0 && !state.closed {
+            if state.closed {
+                return Waited::Closed;
+            }
+            if looks > 0 {
                 looks -= 1;
                 drop(state);
                 thread::yield_now();
                 state = self.state();
                 continue;
             }
-            if state.closed {
-                return Taken::Closed;
-            }
             state.writer_waits = true;
             let timed_out;
             (state, timed_out) = match idle_after {
-                None => (self.work.wait(state).unwrap_or_else(PoisonError::into_inner), false),
+                None => {
+                    state.without_timer = true;
+                    (self.work.wait(state).unwrap_or_else(PoisonError::into_inner), false)
+                }
                 Some(time) => {
                     let (state, timeout) =
                         self.work.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner);
@@ -239,23 +242,37 @@ impl<I: Index> Queue<I> {
                 }
             };
             state.writer_waits = false;
-            if timed_out && state.requests.is_empty() && !state.closed {
-                return Taken::Idle;
+            let kicked = idle_after.is_none() && !mem::take(&mut state.without_timer);
+            if state.requests.is_empty() && !state.closed {
+                if timed_out {
+                    return Waited::Idle;
+                }
+                if kicked {
+                    return Waited::Kicked;
+                }
             }
         }
-        state = self.gather(state, expected);
-        self.empty(state, requests);
-        Taken::Work
+        drop(self.gather(state, expected));
+        Waited::Work
     }
 
     /// Takes all that waits now, in order.
-    pub(crate) fn take_now(&self, requests: &mut VecDeque<Request<I>>) {
+    pub(crate) fn take(&self, requests: &mut VecDeque<Request<I>>) {
         self.empty(self.state(), requests);
     }
 
-    /// How many records wait.
-    pub(crate) fn records(&self) -> usize {
-        self.state().records
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.state().requests.is_empty()
+    }
+
+    /// Lets the writer look anew how long to wait, if it waits for work alone.
+    pub(crate) fn kick(&self) {
+        let mut state = self.state();
+        if mem::take(&mut state.without_timer) {
+            drop(state);
+            self.work.notify_one();
+        }
     }
 
     fn empty(&self, mut state: MutexGuard<'_, State<I>>, requests: &mut VecDeque<Request<I>>) {

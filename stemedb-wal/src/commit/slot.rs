@@ -114,11 +114,7 @@ impl Pending {
         self.wait_receipts().map(Receipts::into_vec)
     }
 
-    pub(super) fn wait_one(self) -> Result<Receipt, AppendError> {
-        self.wait_receipts().and_then(Receipts::into_one)
-    }
-
-    fn wait_receipts(mut self) -> Outcome {
+    pub(super) fn wait_receipts(mut self) -> Outcome {
         thread_local! {
             static UNPARK: Waker = Waker::from(Arc::new(Unpark(thread::current())));
         }

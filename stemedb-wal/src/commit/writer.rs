@@ -1,103 +1,86 @@
-//! The two threads: one writes, and one syncs while the first applies.
+//! The thread that commits what is queued.
 
 use std::{
     collections::VecDeque,
     io,
-    sync::{
-        Arc,
-        mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
-    },
+    sync::{Arc, PoisonError, atomic::Ordering},
     thread::{self, JoinHandle},
     time::Duration,
 };
 
 use super::{
-    Index, Submission, Ticket,
-    group::{Group, Staged},
-    queue::{CloseOnDrop, Queue, Request, Taken},
+    Index, Shared, Submission, Ticket,
+    queue::{CloseOnDrop, Request, Waited},
 };
-use crate::log::{Log, SyncDone, SyncJob};
 
 pub(super) fn start<I: Index + 'static>(
-    log: Log,
-    index: I,
-    clock: impl FnMut() -> u64 + Send + 'static,
-    queue: Arc<Queue<I>>,
+    shared: Arc<Shared<I>>,
     idle_after: Duration,
-) -> io::Result<JoinHandle<(Log, I)>> {
-    let syncer = SyncThread::start()?;
-    let (group, requests) = (Group::default(), VecDeque::new());
-    let writer = Writer { log, index, clock, queue, idle_after, syncer, group, requests };
+) -> io::Result<JoinHandle<()>> {
+    let mut writer = Writer { shared, idle_after, requests: VecDeque::new(), commits: 0 };
     thread::Builder::new().name("stemedb-writer".into()).spawn(move || writer.run())
 }
 
-/// How often the two threads look for each other before they sleep: waking up costs about half of a
-/// sync.
-const LOOKS_BEFORE_SLEEP: u32 = 200;
-
-/// From so many records on it is worth while to sync in another thread.
-const PARALLEL_RECORDS_MIN: usize = 8;
-
-/// If so many records wait while a sync runs, they are written meanwhile. Fewer are better left to
-/// wait for more: they would need a sync of their own.
-const AHEAD_RECORDS_MIN: usize = 1024;
-
-struct Writer<I: Index, C> {
-    log: Log,
-    index: I,
-    clock: C,
-    queue: Arc<Queue<I>>,
+struct Writer<I: Index> {
+    shared: Arc<Shared<I>>,
     idle_after: Duration,
-    syncer: SyncThread,
-    group: Group,
     /// Taken from the queue, and not begun.
     requests: VecDeque<Request<I>>,
+    /// How many commits there were at the last look.
+    commits: u64,
 }
 
-/// Appends that are written, and those who wait for them.
-struct Begun {
-    staged: Staged,
-    tickets: Vec<Ticket>,
-}
-
-impl<I: Index, C: FnMut() -> u64> Writer<I, C> {
-    fn run(mut self) -> (Log, I) {
-        let queue = Arc::clone(&self.queue);
-        let _close = CloseOnDrop(&queue);
-        let mut begun = None;
-        let mut expected = 0;
+impl<I: Index> Writer<I> {
+    fn run(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let _close = CloseOnDrop(&shared.queue);
         loop {
-            if begun.is_none() && self.requests.is_empty() {
-                let idle_after = Some(self.idle_after).filter(|_| !self.log.is_marked());
-                match queue.take(&mut self.requests, expected, idle_after) {
-                    Taken::Closed => return (self.log, self.index),
-                    Taken::Idle => {
-                        // A failure is kept by the log, and the next append is told.
-                        let _ = self.log.mark();
-                        expected = 0;
-                        continue;
+            let expected = shared.crowd.load(Ordering::Relaxed);
+            match shared.queue.wait(expected, self.timer()) {
+                Waited::Closed => return,
+                Waited::Kicked => {}
+                Waited::Idle => self.idle(),
+                Waited::Work => {
+                    self.take();
+                    while !self.requests.is_empty() {
+                        self.commit();
+                        self.call();
                     }
-                    Taken::Work => expected = self.requests.len(),
                 }
-            }
-            begun = match begun.take().or_else(|| self.begin()) {
-                Some(begun) => self.settle(begun),
-                None => None,
-            };
-            // Nothing is under way at this point unless it came before the call.
-            if begun.is_none()
-                && let Some(Request::Call(_)) = self.requests.front()
-                && let Some(Request::Call(call)) = self.requests.pop_front()
-            {
-                call(&mut self.log, &mut self.index);
             }
         }
     }
 
-    /// Writes the appends at the front of the queue, up to the next call.
-    fn begin(&mut self) -> Option<Begun> {
-        let mut submissions = Vec::new();
-        let mut tickets = Vec::new();
+    /// After how much time without work there is something to do.
+    fn timer(&mut self) -> Option<Duration> {
+        let core = self.shared.core.lock().unwrap_or_else(PoisonError::into_inner);
+        let core = core.as_ref().filter(|core| !core.log.is_marked())?;
+        self.commits = core.commits;
+        Some(self.idle_after)
+    }
+
+    /// Writes a durable mark, unless somebody has committed in the meantime.
+    fn idle(&mut self) {
+        self.shared.crowd.store(0, Ordering::Relaxed);
+        let mut core = self.shared.core.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(core) = core.as_mut().filter(|core| core.commits == self.commits) {
+            // A failure is kept by the log, and the next append is told.
+            let _ = core.log.mark();
+            core.index.idle();
+        }
+    }
+
+    /// Takes all that waits. Nobody can commit on their own in between and so get ahead of it.
+    fn take(&mut self) {
+        let _core = self.shared.core.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.queue.take(&mut self.requests);
+        self.shared.crowd.store(self.requests.len(), Ordering::Relaxed);
+    }
+
+    /// Commits the appends at the front, up to the next call, and tells those who wait.
+    fn commit(&mut self) {
+        let mut submissions: Vec<Submission> = Vec::new();
+        let mut tickets: Vec<Ticket> = Vec::new();
         while let Some(Request::Append(..)) = self.requests.front() {
             if let Some(Request::Append(bodies, ticket)) = self.requests.pop_front() {
                 submissions.push(bodies);
@@ -105,116 +88,31 @@ impl<I: Index, C: FnMut() -> u64> Writer<I, C> {
             }
         }
         if tickets.is_empty() {
-            return None;
+            return;
         }
-        let now = (self.clock)();
-        let references: Vec<&Submission> = submissions.iter().collect();
-        let staged = self.group.stage(&mut self.log, &self.index, now, &references);
-        Some(Begun { staged, tickets })
-    }
-
-    /// Syncs and applies what is written, and tells those who wait. If much is waiting by then it
-    /// is written while the sync runs, and returned.
-    fn settle(&mut self, begun: Begun) -> Option<Begun> {
-        let Begun { staged, tickets } = begun;
-        let mut ahead = None;
-        let synced = if staged.placed.len() >= PARALLEL_RECORDS_MIN {
-            self.syncer.begin(self.log.begin_sync());
-            self.index.apply(&staged.placed);
-            if self.requests.is_empty() && self.queue.records() >= AHEAD_RECORDS_MIN {
-                self.queue.take_now(&mut self.requests);
-                ahead = self.begin();
-            }
-            let done = self.syncer.finish();
-            self.log.finish_sync(done)
-        } else if staged.needs_sync() {
-            let synced = self.log.sync();
-            self.index.apply(&staged.placed);
-            synced
-        } else {
-            Ok(())
+        let (staged, settled) = {
+            let mut core = self.shared.core.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(core) = core.as_mut() else { return };
+            core.commit(&submissions)
         };
-        if synced.is_ok() && staged.needs_sync() {
-            self.log.publish();
-            self.index.publish(self.log.durable());
-        }
-        for (ticket, result) in tickets.into_iter().zip(staged.results(synced)) {
+        for (ticket, result) in tickets.into_iter().zip(staged.results(settled)) {
             ticket.complete(result);
         }
-        self.group.recycle(staged.placed);
-        ahead
-    }
-}
-
-/// The thread that syncs.
-#[derive(Debug)]
-struct SyncThread {
-    jobs: Option<SyncSender<SyncJob>>,
-    done: Receiver<SyncDone>,
-    /// A job that the thread did not take, because it is gone.
-    own: Option<SyncJob>,
-    thread: Option<JoinHandle<()>>,
-}
-
-/// The next sync; `None` once there will be none. Looks for a while before it sleeps, as groups
-/// follow one another closely when there is much to do.
-fn next_job(inbox: &Receiver<SyncJob>) -> Option<SyncJob> {
-    for _ in 0..LOOKS_BEFORE_SLEEP {
-        match inbox.try_recv() {
-            Ok(job) => return Some(job),
-            Err(TryRecvError::Disconnected) => return None,
-            Err(TryRecvError::Empty) => thread::yield_now(),
+        if let Some(core) = self.shared.core.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
+        {
+            core.recycle(staged);
         }
     }
-    inbox.recv().ok()
-}
 
-impl SyncThread {
-    fn start() -> io::Result<Self> {
-        let (jobs, inbox) = sync_channel::<SyncJob>(1);
-        let (outbox, done) = sync_channel(1);
-        let work = move || {
-            while let Some(job) = next_job(&inbox) {
-                if outbox.send(job.run()).is_err() {
-                    break;
-                }
+    /// Does the call at the front, if there is one.
+    fn call(&mut self) {
+        if let Some(Request::Call(_)) = self.requests.front()
+            && let Some(Request::Call(call)) = self.requests.pop_front()
+        {
+            let mut core = self.shared.core.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(core) = core.as_mut() {
+                call(&mut core.log, &mut core.index);
             }
-        };
-        let thread = thread::Builder::new().name("stemedb-sync".into()).spawn(work)?;
-        Ok(Self { jobs: Some(jobs), done, own: None, thread: Some(thread) })
-    }
-}
-
-impl SyncThread {
-    /// Begins a sync. One at a time.
-    fn begin(&mut self, job: SyncJob) {
-        let sent = self.jobs.as_ref().map(|jobs| jobs.send(job));
-        if let Some(Err(refused)) = sent {
-            self.own = Some(refused.0);
-        }
-    }
-
-    /// Waits for its end.
-    fn finish(&mut self) -> SyncDone {
-        if let Some(job) = self.own.take() {
-            return job.run();
-        }
-        for _ in 0..LOOKS_BEFORE_SLEEP {
-            if let Ok(done) = self.done.try_recv() {
-                return done;
-            }
-            thread::yield_now();
-        }
-        self.done.recv().unwrap_or_else(|_| SyncDone::lost())
-    }
-}
-
-impl Drop for SyncThread {
-    fn drop(&mut self) {
-        self.jobs = None;
-        if let Some(thread) = self.thread.take() {
-            // It can only have panicked, and has then been reported by the panic itself.
-            let _ = thread.join();
         }
     }
 }

@@ -1,11 +1,10 @@
 //! From written to durable, and from durable to seen by readers.
 
-use std::{io, sync::Arc};
+use std::io;
 
 use super::{Log, NewRecord, Watermark};
 use crate::{
     batch,
-    disk::DiskFile,
     error::{Action, AppendError},
 };
 
@@ -14,37 +13,6 @@ use crate::{
 pub(super) struct Durable {
     pub(super) mark: Watermark,
     pub(super) last_time: u64,
-}
-
-/// A sync that can be done by another thread: see [`Log::begin_sync`].
-#[derive(Debug)]
-#[must_use = "nothing is durable before it ran"]
-pub struct SyncJob {
-    file: Arc<dyn DiskFile>,
-    upto: Durable,
-}
-
-/// A sync that is done, or failed: for [`Log::finish_sync`].
-#[derive(Debug)]
-#[must_use = "the log must hear of it"]
-pub struct SyncDone {
-    result: io::Result<()>,
-    upto: Durable,
-}
-
-impl SyncDone {
-    /// Of a sync whose end is not known.
-    pub(crate) fn lost() -> Self {
-        let result = Err(io::Error::other("the thread that synced is gone"));
-        Self { result, upto: Durable::default() }
-    }
-}
-
-impl SyncJob {
-    /// Syncs. Blocks for as long as the disk takes.
-    pub fn run(self) -> SyncDone {
-        SyncDone { result: self.file.sync(), upto: self.upto }
-    }
 }
 
 impl Log {
@@ -58,33 +26,12 @@ impl Log {
         if self.durable.mark.position == self.end() {
             return Ok(());
         }
-        let done = self.begin_sync().run();
-        self.finish_sync(done)
-    }
-
-    /// The sync of all that was written so far, for another thread to run.
-    ///
-    /// The log may be written meanwhile.
-    pub fn begin_sync(&self) -> SyncJob {
-        let mark = Watermark { position: self.end(), next_index: self.next_index };
-        let upto = Durable { mark, last_time: self.last_time };
-        SyncJob { file: Arc::clone(&self.open.file), upto }
-    }
-
-    /// Takes note of a sync.
-    ///
-    /// # Errors
-    ///
-    /// If it failed: the log is then poisoned.
-    pub fn finish_sync(&mut self, done: SyncDone) -> Result<(), AppendError> {
-        self.check_poison()?;
-        if let Err(source) = done.result {
+        if let Err(source) = self.open.file.sync() {
             return Err(self.poison(Action::Sync, source));
         }
         self.syncs = self.syncs.saturating_add(1);
-        if done.upto.mark.position > self.durable.mark.position {
-            self.durable = done.upto;
-        }
+        let mark = Watermark { position: self.end(), next_index: self.next_index };
+        self.durable = Durable { mark, last_time: self.last_time };
         Ok(())
     }
 

@@ -1,0 +1,128 @@
+//! What was appended last, by id.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, Hasher, RandomState},
+};
+
+use stemedb_merkle::Hash;
+use stemedb_wal::{
+    log::{Placed, Watermark},
+    record::Kind,
+};
+
+/// Records that are not in the trees yet.
+#[derive(Debug, Default)]
+pub(crate) struct Recent {
+    positions: Positions,
+    /// The positions of what is being folded.
+    folding: Positions,
+    /// Not durable yet, as far as is known.
+    written: Vec<Placed>,
+    /// Durable, and to be folded.
+    published: Vec<Placed>,
+    /// How far the log is published.
+    pub(super) reached: Watermark,
+    /// How many assertions are published, those in the trees included.
+    pub(super) count: u64,
+}
+
+/// An odd number whose bits look random: 2^64 over the golden ratio.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Positions by id.
+pub(super) type Positions = HashMap<Hash, u64, Seed>;
+
+/// Hashes ids, which are hashes already: mixes eight of their bytes with something that nobody
+/// outside knows, so that nobody can make many ids that fall together.
+#[derive(Clone, Debug)]
+pub(super) struct Seed(u64);
+
+#[derive(Debug)]
+pub(super) struct IdHasher {
+    seed: u64,
+    hash: u64,
+}
+
+impl Default for Seed {
+    fn default() -> Self {
+        Self(RandomState::new().hash_one(0))
+    }
+}
+
+impl BuildHasher for Seed {
+    type Hasher = IdHasher;
+
+    fn build_hasher(&self) -> IdHasher {
+        IdHasher { seed: self.0, hash: 0 }
+    }
+}
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.hash
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            let mixed = u64::from_le_bytes(*first) ^ self.seed;
+            // A product's high bits depend on all bits: made low ones, they reach all in the next.
+            self.hash = mixed.wrapping_mul(SPREAD).swap_bytes().wrapping_mul(SPREAD);
+        }
+    }
+
+    fn write_usize(&mut self, _len: usize) {}
+}
+
+impl Recent {
+    /// Nothing yet, of a log that is in the trees up to here.
+    pub(super) fn new(reached: Watermark, count: u64) -> Self {
+        Self { reached, count, ..Self::default() }
+    }
+
+    /// Takes in what was written; says how many published records wait to be folded.
+    pub(super) fn note(&mut self, placed: &[Placed]) -> usize {
+        let bodies = placed.iter().filter(|record| record.kind != Kind::Hole);
+        self.positions.extend(bodies.map(|record| (record.id, record.position)));
+        self.written.extend_from_slice(placed);
+        self.published.len()
+    }
+
+    /// All that was written is durable.
+    pub(super) fn publish(&mut self, durable: Watermark) {
+        let bodies = self.written.iter().filter(|record| record.kind != Kind::Hole);
+        self.count += bodies.count() as u64;
+        self.published.append(&mut self.written);
+        self.reached = durable;
+    }
+
+    /// The position of a body, published or not.
+    pub(super) fn written_position(&self, id: &Hash) -> Option<u64> {
+        self.positions.get(id).or_else(|| self.folding.get(id)).copied()
+    }
+
+    /// The position of a body that is published.
+    pub(super) fn position(&self, id: &Hash) -> Option<u64> {
+        self.written_position(id).filter(|position| *position < self.reached.position)
+    }
+
+    /// Whether all that is published is in the trees, or on the way.
+    pub(super) fn is_folded(&self) -> bool {
+        self.published.is_empty()
+    }
+
+    /// The records to be folded, and how far the trees will then have come. Lookups go on finding
+    /// them here until they are [forgotten](Self::forget).
+    pub(super) fn take(&mut self) -> (Vec<Placed>, Watermark) {
+        let room = Positions::with_capacity_and_hasher(self.positions.len(), Seed::default());
+        self.folding = std::mem::replace(&mut self.positions, room);
+        let unpublished = self.written.iter().filter(|record| record.kind != Kind::Hole);
+        self.positions.extend(unpublished.map(|record| (record.id, record.position)));
+        (std::mem::take(&mut self.published), self.reached)
+    }
+
+    /// Forgets what was taken: it is in the trees. The result can be dropped elsewhere.
+    pub(super) fn forget(&mut self) -> Positions {
+        std::mem::take(&mut self.folding)
+    }
+}
