@@ -270,3 +270,82 @@ fn a_checkpoint_is_only_a_cache() {
     assert_eq!(store.head(), head);
     check_roots(&store);
 }
+
+/// Damage in a restart checkpoint that is met long after opening: the log has all that is in it.
+#[test]
+fn a_checkpoint_that_is_damaged_in_use_is_left_for_the_log() {
+    let options = || Options { threads: false, ..options() };
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    store.append_batch((0..3000).map(body)).unwrap();
+    let name = store.checkpoint().unwrap().path.file_name().unwrap().to_owned();
+    let head = store.head();
+    store.close().unwrap();
+    let (mut met, mut new) = (0, 3000);
+    let len = std::fs::metadata(dir.path().join(&name)).unwrap().len();
+    for at in (300..len).step_by(7001) {
+        let copy = tempfile::tempdir().unwrap();
+        for file in std::fs::read_dir(dir.path()).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+        }
+        let path = copy.path().join(&name);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[at as usize] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let store = Store::open(copy.path(), options()).unwrap();
+        assert_eq!(store.head(), head);
+        if store.open_report().checkpoint_set_aside {
+            continue;
+        }
+        let receipts = store.append_batch((new..new + 400).map(body)).unwrap();
+        assert!(receipts.iter().all(|receipt| !receipt.duplicate));
+        assert!(store.append(&body(at % 3000)).unwrap().duplicate);
+        new += 400;
+        check_roots(&store);
+        met += u64::from(store.snapshot().tree().archive().is_none());
+        store.checkpoint().unwrap();
+        check_roots(&store);
+        let head = store.head();
+        store.close().unwrap();
+        let store = Store::open(copy.path(), options()).unwrap();
+        assert_eq!((store.open_report().replayed, store.head()), (0, head), "byte {at}");
+    }
+    assert!(met > 3, "{met} met the damage after opening");
+}
+
+/// Roots and lookups while other threads append: all that is acknowledged counts at once.
+#[test]
+fn what_is_acknowledged_is_in_the_root_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    let acknowledged = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for thread in 0..3_u64 {
+            let (store, acknowledged) = (&store, &acknowledged);
+            scope.spawn(move || {
+                for round in 0..60 {
+                    let from = 100_000 * thread + 100 * round;
+                    let batch = store.append_batch((from..from + 97).map(body)).unwrap();
+                    let ids = batch.iter().map(|receipt| receipt.id);
+                    acknowledged.lock().unwrap().extend(ids);
+                }
+            });
+        }
+        for round in 0..200_usize {
+            let before = acknowledged.lock().unwrap().clone();
+            let snapshot = store.snapshot();
+            assert!(snapshot.len() >= before.len() as u64);
+            for id in before.iter().skip(round % 7).step_by(101) {
+                assert!(store.contains(id).unwrap());
+                let proof = snapshot.prove(id).unwrap();
+                assert_eq!(proof.verify(&snapshot.root()).unwrap(), Presence::Present);
+            }
+            if round % 50 == 20 {
+                store.checkpoint().unwrap();
+            }
+        }
+    });
+    assert_eq!(store.len(), 3 * 60 * 97);
+    check_roots(&store);
+}

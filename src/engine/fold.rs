@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use stemedb_merkle::{
-    Entry, Hash,
+    ArchiveError, Entry, Hash,
     history::{History, leaf_hash, tile::Tile},
 };
 use stemedb_wal::{
@@ -26,6 +26,8 @@ pub(crate) struct Folded {
     pub(crate) last_time: u64,
     /// How far the log is in the trees.
     pub(crate) reached: Watermark,
+    /// What was wrong with the restart checkpoint that the set tree has left.
+    pub(crate) damage: Option<ArchiveError>,
     /// What was taken into the set tree since a restart checkpoint was begun.
     pub(super) journal: Option<Vec<Entry>>,
 }
@@ -38,9 +40,17 @@ impl Folded {
         holes: HashMap<Hash, HoleEntry>,
         last_time: u64,
     ) -> Self {
-        let (unwritten, tiles_failure, journal) = (Vec::new(), None, None);
-        let reached = Watermark::default();
-        Self { history, tiles, unwritten, tiles_failure, holes, last_time, reached, journal }
+        Self {
+            history,
+            tiles,
+            unwritten: Vec::new(),
+            tiles_failure: None,
+            holes,
+            last_time,
+            reached: Watermark::default(),
+            damage: None,
+            journal: None,
+        }
     }
 
     /// Takes in records that are durable; their ids go into the set tree elsewhere.

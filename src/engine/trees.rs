@@ -13,7 +13,10 @@ use stemedb_merkle::{
     history::{History, TreeHead},
     set::archive::Archive,
 };
-use stemedb_wal::log::{Placed, Watermark};
+use stemedb_wal::{
+    log::{LogReader, Placed, Watermark},
+    record::Kind,
+};
 use tokio::sync::watch;
 
 use super::{filter::Filter, fold::Folded, recent::Recent};
@@ -47,6 +50,7 @@ pub(crate) struct Trees {
     waiting: AtomicUsize,
     /// How many entries the log has, for those who watch it.
     entries: watch::Sender<u64>,
+    log: LogReader,
 }
 
 /// What tells most ids that are not in the set tree without it: a fold may hold that.
@@ -77,6 +81,7 @@ impl Trees {
         filter: Filter,
         mut folded: Folded,
         reached: Watermark,
+        log: LogReader,
     ) -> Self {
         folded.reached = reached;
         Self {
@@ -86,6 +91,7 @@ impl Trees {
             set: tree.into(),
             waiting: AtomicUsize::new(0),
             entries: watch::Sender::new(reached.next_index),
+            log,
         }
     }
 
@@ -98,7 +104,12 @@ impl Trees {
             let recent = self.recent();
             ids.iter().map(|id| recent.written_position(id)).collect()
         };
-        self.folded_positions(ids, &mut positions)?;
+        let unknown = positions.clone();
+        if let Err(damage) = self.folded_positions(ids, &mut positions) {
+            self.rebuild_after(damage)?;
+            positions = unknown;
+            self.folded_positions(ids, &mut positions)?;
+        }
         Ok(positions)
     }
 
@@ -207,9 +218,45 @@ impl Trees {
                 let forgotten = self.recent_mut().forget();
                 drop(forgotten);
             }
-            // They stay where lookups find them.
-            Err(failure) => self.known_mut().failure = Some(failure),
+            Err(damage) => {
+                // If that fails they stay where lookups find them.
+                if self.rebuild(folded, damage).is_ok() {
+                    drop(self.recent_mut().forget());
+                }
+            }
         }
+    }
+
+    fn rebuild_after(&self, damage: ArchiveError) -> Result<(), ArchiveError> {
+        let mut folded = self.folded();
+        // Somebody else may have done it while this one waited.
+        if self.known().archive.is_some() { self.rebuild(&mut folded, damage) } else { Ok(()) }
+    }
+
+    /// Builds the set tree anew from the log: the restart checkpoint that it lies in is damaged.
+    /// O(N log N); the log has everything.
+    fn rebuild(&self, folded: &mut Folded, damage: ArchiveError) -> Result<(), ArchiveError> {
+        let mut entries = Vec::new();
+        let rebuilt = self.log.entries(0..folded.reached.next_index).try_for_each(|entry| {
+            // Of an entry that can't be read, the tree can't be told either.
+            let entry = entry.map_err(|_| damage.clone())?;
+            let position = match entry.kind {
+                Kind::Hole => self.position(&entry.id)?,
+                _ => Some(entry.position),
+            };
+            entries.extend(position.map(|position| Entry { id: entry.id, position }));
+            Ok(())
+        });
+        let mut tree = MerkleTree::new();
+        if let Err(failure) = rebuilt.and_then(|()| tree.insert_batch(&entries).map(drop)) {
+            self.known_mut().failure = Some(failure.clone());
+            return Err(failure);
+        }
+        let mut filter = Filter::default();
+        filter.extend(&entries);
+        drop(self.replace_tree(folded, tree, filter));
+        folded.damage = Some(damage);
+        Ok(())
     }
 
     /// Lets those go first who wait for the set tree: a lock that is taken again at once would keep

@@ -42,6 +42,11 @@ const CATCH_UP_LEN_MAX: usize = 512;
 pub(super) fn write(shared: &Shared) -> Result<CheckpointReport, CheckpointError> {
     // One at a time.
     let mut current = lock(&shared.checkpoint);
+    if let Some(damage) = shared.trees.folded().damage.take()
+        && let Some(damaged) = current.take()
+    {
+        damaged.set_aside(shared.disk.as_ref(), &CheckpointFault::Archive(damage))?;
+    }
     let moment = moment(&shared.trees)?;
     let written = write_and_rebase(shared, &moment, &mut current);
     shared.trees.folded().end_journal();

@@ -164,7 +164,7 @@ pub(super) fn open_on(
     let reader = log.reader();
     let Rebuilt { tree, filter, folded, .. } = trees;
     let tiles = folded.tiles().clone();
-    let trees = Arc::new(Trees::new(tree, filter, folded, log.durable()));
+    let trees = Arc::new(Trees::new(tree, filter, folded, log.durable(), log.reader()));
     let engine = Engine::new(Arc::clone(&trees), options.threads).map_err(OpenError::Thread)?;
     let checkpointed = checkpoint.as_ref().map_or(0, |found| found.covered().next_index);
     let dir = disk.path(LOCK_NAME).parent().map(Path::to_path_buf).unwrap_or_default();
