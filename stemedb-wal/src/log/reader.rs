@@ -1,6 +1,12 @@
 //! The reading half of a log.
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use super::{
     Placed,
@@ -12,8 +18,9 @@ use crate::{
     record::{HEAD_LEN, Head, Kind},
 };
 
-/// How much the first read of a record takes in: most bodies are short, and then one is enough.
-const GUESS_LEN: usize = 512;
+/// The first read of a record takes in as much as the last ones had, up to this: most bodies are
+/// short, and then one read is enough. What is read beyond the record costs as much as the record.
+const GUESS_LEN_MAX: usize = 512;
 
 /// The reading half of a log: shows what was published. Clones are cheap and show the same.
 ///
@@ -21,6 +28,8 @@ const GUESS_LEN: usize = 512;
 #[derive(Clone, Debug)]
 pub struct LogReader {
     shared: Arc<Shared>,
+    /// How much the first read of a record takes in.
+    guess: Arc<AtomicUsize>,
 }
 
 /// A record with its body.
@@ -34,7 +43,7 @@ pub struct Record {
 
 impl LogReader {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+        Self { shared, guess: Arc::new(AtomicUsize::new(GUESS_LEN_MAX)) }
     }
 
     /// How many entries are published.
@@ -201,14 +210,17 @@ impl LogReader {
         body: &mut Vec<u8>,
     ) -> Result<Placed, ReadError> {
         let offset = position - segment.header.first_position;
-        let mut buffer = [0; GUESS_LEN];
-        let read = self.pread(segment, &mut buffer, offset)?;
+        let mut buffer = [0; GUESS_LEN_MAX];
+        let guess = self.guess.load(Ordering::Relaxed);
+        let wanted = buffer.get_mut(..guess).unwrap_or_default();
+        let read = self.pread(segment, wanted, offset)?;
         let bytes = buffer.get(..read).unwrap_or_default();
         let head = self.parse(segment, bytes, position)?;
         if head.kind == Kind::Hole {
             return Err(ReadError::Hole { index: head.index, time: head.time, id: head.id });
         }
         let len = head.len as usize;
+        self.guess_anew(guess, HEAD_LEN + len);
         let near = bytes.get(HEAD_LEN..).unwrap_or_default();
         body.clear();
         if let Some(whole) = near.get(..len) {
@@ -224,6 +236,14 @@ impl LogReader {
             return Err(self.damaged(segment, offset, head.index, DamageKind::Body));
         }
         Ok(place(&head, position))
+    }
+
+    /// Follows longer records at once, and shorter ones slowly.
+    fn guess_anew(&self, guess: usize, len: usize) {
+        let next = len.min(GUESS_LEN_MAX).max(guess - guess.saturating_sub(len) / 16);
+        if next != guess {
+            self.guess.store(next, Ordering::Relaxed);
+        }
     }
 
     fn parse(&self, segment: &Segment, bytes: &[u8], position: u64) -> Result<Head, ReadError> {
