@@ -115,7 +115,7 @@ impl BaseBuilder {
         self.plan.run();
         for part in parts {
             self.pages.push(self.plan.hash(part));
-            self.states.push(part.state);
+            self.states.push(part.state());
         }
         self.pending.clear();
     }

@@ -12,33 +12,46 @@ use crate::{
     hash::{self, EMPTY},
 };
 
-/// The hash of a subtree, which may not have been made yet.
+/// The hash of a subtree, which may not have been made yet, and the subtree's state.
+///
+/// All in one number, since it is passed around a lot: the index in 32 bits, the round in 16, and
+/// the state above them. Round 0 is the leaves, round 1 what is known.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Part {
-    value: Value,
-    pub(crate) state: State,
-}
-
-/// Which hash: of which round, and which of that. Round 0 is the leaves, round 1 what is known.
-#[derive(Clone, Copy, Debug)]
-struct Value {
-    round: u16,
-    index: u32,
-}
+pub(crate) struct Part(u64);
 
 /// The first round of joins.
-const JOINS: u16 = 2;
+const JOINS: usize = 2;
 
 impl Part {
     /// The subtree without ids.
-    pub(crate) const EMPTY: Self =
-        Self { value: Value { round: 1, index: 0 }, state: State::Empty };
+    pub(crate) const EMPTY: Self = Self(1 << 32);
+
+    fn new(round: usize, index: usize, state: State) -> Self {
+        let index = u32::try_from(index).unwrap_or(u32::MAX);
+        Self((state as u64) << 48 | (round as u64) << 32 | u64::from(index))
+    }
+
+    fn round(self) -> usize {
+        usize::try_from(self.0 >> 32 & 0xffff).unwrap_or(0)
+    }
+
+    fn index(self) -> usize {
+        (self.0 & 0xffff_ffff) as usize
+    }
+
+    pub(crate) fn state(self) -> State {
+        match self.0 >> 48 {
+            0 => State::Empty,
+            1 => State::One,
+            _ => State::Many,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Join {
-    left: Value,
-    right: Value,
+    left: Part,
+    right: Part,
 }
 
 /// Hashes to make. The buffers are kept from use to use.
@@ -54,7 +67,7 @@ pub(crate) struct Plan {
     /// Joins by height, lowest first.
     rounds: Vec<Vec<Join>>,
     /// Where the results go, in the order of the pass that notes them.
-    results: Vec<Value>,
+    results: Vec<Part>,
 }
 
 impl Plan {
@@ -69,33 +82,33 @@ impl Plan {
 
     /// A subtree whose hash is known.
     pub(crate) fn known(&mut self, hash: Hash, state: State) -> Part {
-        let index = index(self.values.len());
+        let part = Part::new(1, self.values.len(), state);
         self.values.push(hash);
-        Part { value: Value { round: 1, index }, state }
+        part
     }
 
     fn leaf(&mut self, id: &Hash) -> Part {
-        let index = index(self.leaf_ids.len());
+        let part = Part::new(0, self.leaf_ids.len(), State::One);
         self.leaf_ids.push(*id);
-        Part { value: Value { round: 0, index }, state: State::One }
+        part
     }
 
     /// The subtree of two halves: of one id or none it has the hash of the half that has it.
     pub(crate) fn join(&mut self, left: Part, right: Part) -> Part {
-        match (left.state, right.state) {
+        match (left.state(), right.state()) {
             (State::Empty, State::Empty | State::One) => return right,
             (State::One, State::Empty) => return left,
             _ => {}
         }
-        let round = left.value.round.max(right.value.round).max(JOINS - 1) + 1;
-        let place = usize::from(round - JOINS);
+        let round = left.round().max(right.round()).max(JOINS - 1) + 1;
+        let place = round - JOINS;
         if self.rounds.len() <= place {
             self.rounds.resize_with(place + 1, Vec::new);
         }
         let Some(joins) = self.rounds.get_mut(place) else { return Part::EMPTY };
-        let value = Value { round, index: index(joins.len()) };
-        joins.push(Join { left: left.value, right: right.value });
-        Part { value, state: State::Many }
+        let part = Part::new(round, joins.len(), State::Many);
+        joins.push(Join { left, right });
+        part
     }
 
     /// The subtree at `depth` of sorted ids that share their first `depth` bits.
@@ -139,35 +152,39 @@ impl Plan {
         }
         let first = self.leaf_ids.len();
         self.leaf_ids.extend(entries.iter().map(|entry| entry.id));
-        let mut open = [Open { part: Part::EMPTY, key: 0, level: 0, parts_at: 0 }; PAGE_LEN_MAX];
+        // Of each open subtree its part, how many bits its ids share, how many of them the next id
+        // shares, and the bits of one of its ids.
+        let mut parts = [Part::EMPTY; PAGE_LEN_MAX];
+        let mut levels = [(0_u32, 0_u32); PAGE_LEN_MAX];
+        let mut prefixes = [0_u64; PAGE_LEN_MAX];
         let mut len = 0_usize;
         let mut part = Part::EMPTY;
         let mut next = following.iter();
         for (place, key) in keys.iter().enumerate() {
-            let value = Value { round: 0, index: index(first + place) };
-            part = Part { value, state: State::One };
+            part = Part::new(0, first + place, State::One);
             let mut level = 64;
             // How many bits are shared with the next one; with nobody behind the last.
             let parts_at = next.next().map(|next| shared((key, next)));
-            while let Some(left) = len.checked_sub(1).and_then(|top| open.get(top))
-                && parts_at.is_none_or(|parts_at| left.parts_at > parts_at)
+            while let Some((left_level, above)) =
+                len.checked_sub(1).and_then(|top| levels.get(top)).copied()
+                && parts_at.is_none_or(|parts_at| above > parts_at)
             {
-                let left = *left;
                 len -= 1;
-                let above = left.parts_at;
-                let left_part = self.lift(left.part, left.key, left.level, above + 1);
-                let right_part = self.lift(part, *key, level, above + 1);
-                part = self.join(left_part, right_part);
+                let left = parts.get(len).copied().unwrap_or(Part::EMPTY);
+                let left_key = prefixes.get(len).copied().unwrap_or(0);
+                let left = self.lift(left, left_key, left_level, above + 1);
+                let right = self.lift(part, *key, level, above + 1);
+                part = self.join(left, right);
                 level = above;
             }
-            match parts_at {
-                Some(parts_at) => {
-                    if let Some(place) = open.get_mut(len) {
-                        *place = Open { part, key: *key, level, parts_at };
-                        len += 1;
-                    }
-                }
-                None => part = self.lift(part, *key, level, 0),
+            let Some(parts_at) = parts_at else {
+                return self.lift(part, *key, level, 0);
+            };
+            if let (Some(open), Some(levels), Some(prefix)) =
+                (parts.get_mut(len), levels.get_mut(len), prefixes.get_mut(len))
+            {
+                (*open, *levels, *prefix) = (part, (level, parts_at), *key);
+                len += 1;
             }
         }
         part
@@ -175,7 +192,7 @@ impl Plan {
 
     /// The subtree at level `to` that holds nothing but the one at level `from`.
     fn lift(&mut self, mut part: Part, key: u64, from: u32, to: u32) -> Part {
-        if part.state == State::Many {
+        if part.state() == State::Many {
             for level in (to..from).rev() {
                 part = if key << level >> 63 == 0 {
                     self.join(part, Part::EMPTY)
@@ -198,7 +215,7 @@ impl Plan {
     pub(crate) fn settle(&mut self, child: &mut Child, part: Part) -> (Hash, State) {
         self.run();
         self.fetch(child, &mut 0);
-        (self.hash(part), part.state)
+        (self.hash(part), part.state())
     }
 
     /// The subtree of a child of whose nodes some are noted as changed.
@@ -228,8 +245,8 @@ impl Plan {
         let mut dirty = u32::from(*node.dirty);
         for index in ones(dirty) {
             if let Some(part) = parts.get(index) {
-                self.results.push(part.value);
-                node.set_state(level_start(bits) + index, part.state);
+                self.results.push(*part);
+                node.set_state(level_start(bits) + index, part.state());
             }
         }
         for level in (1..=bits).rev() {
@@ -246,8 +263,8 @@ impl Plan {
                 let (left, right) = (half(0), half(1));
                 let joined = self.join(left, right);
                 if level > 1 {
-                    self.results.push(joined.value);
-                    node.set_state(level_start(level - 1) + index, joined.state);
+                    self.results.push(joined);
+                    node.set_state(level_start(level - 1) + index, joined.state());
                 }
                 if let Some(part) = parts.get_mut(index) {
                     *part = joined;
@@ -281,8 +298,8 @@ impl Plan {
         let mut part = changed;
         for (above, sibling) in (0..bits).zip(siblings).rev() {
             let index = index >> (bits - above - 1);
-            self.results.push(part.value);
-            node.set_state(level_start(above + 1) + index, part.state);
+            self.results.push(part);
+            node.set_state(level_start(above + 1) + index, part.state());
             part = if index & 1 == 0 { self.join(part, sibling) } else { self.join(sibling, part) };
         }
         part
@@ -310,13 +327,13 @@ impl Plan {
         if let Some(values) = self.values.get_mut(leaves..leaves + self.leaf_ids.len()) {
             hash::leaves(&self.leaf_ids, values);
         }
-        for (round, start) in self.rounds.iter().zip(self.starts.iter().skip(usize::from(JOINS))) {
+        for (round, start) in self.rounds.iter().zip(self.starts.iter().skip(JOINS)) {
             if round.is_empty() {
                 break;
             }
             let Some((below, rest)) = self.values.split_at_mut_checked(*start) else { break };
             let Some(made) = rest.get_mut(..round.len()) else { break };
-            let value = |value: Value| place(&self.starts, below, value).unwrap_or(&EMPTY);
+            let value = |part| place(&self.starts, below, part).unwrap_or(&EMPTY);
             let halves = |at: usize| {
                 round.get(at).map_or([&EMPTY; 2], |join| [value(join.left), value(join.right)])
             };
@@ -326,7 +343,7 @@ impl Plan {
 
     /// The hash of a part, after [`run`](Self::run).
     pub(crate) fn hash(&self, part: Part) -> Hash {
-        place(&self.starts, &self.values, part.value).copied().unwrap_or(EMPTY)
+        place(&self.starts, &self.values, part).copied().unwrap_or(EMPTY)
     }
 
     /// Fetches the results into a changed child, in the order in which they were noted.
@@ -358,24 +375,8 @@ impl Plan {
     }
 }
 
-/// A subtree of a page whose upper end is not known yet: some of its ids may be still to come.
-#[derive(Clone, Copy)]
-struct Open {
-    part: Part,
-    /// The bits of one of its ids.
-    key: u64,
-    /// How many bits all its ids share.
-    level: u32,
-    /// How many of them the next id shares.
-    parts_at: u32,
-}
-
-fn index(len: usize) -> u32 {
-    u32::try_from(len).unwrap_or(u32::MAX)
-}
-
-fn place<'a>(starts: &[usize], values: &'a [Hash], value: Value) -> Option<&'a Hash> {
-    values.get(starts.get(usize::from(value.round))? + value.index as usize)
+fn place<'a>(starts: &[usize], values: &'a [Hash], part: Part) -> Option<&'a Hash> {
+    values.get(starts.get(part.round())? + part.index())
 }
 
 /// The places of the ones in a mask, lowest first.

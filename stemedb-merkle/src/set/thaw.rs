@@ -82,7 +82,7 @@ fn hash_pages(plan: &mut Plan, thawed: &mut [ThawedPage], parts: &mut Vec<Part>)
     for (page, part) in thawed.iter_mut().skip(from).zip(parts.drain(..)) {
         plan.fetch(&mut page.child, &mut next);
         page.hash = plan.hash(part);
-        page.state = part.state;
+        page.state = part.state();
     }
     plan.clear();
 }
