@@ -22,13 +22,13 @@ use stemedb_wal::{
     commit::Index,
     error::ReadError,
     log::{HoleEntry, Placed, Watermark},
-    record::Kind,
 };
 
 use self::folder::Folder;
 pub(crate) use self::{
     filter::Filter,
-    fold::{Folded, set_entry},
+    fold::{Folded, note_holes, set_entry},
+    recent::Recent,
     trees::{Trees, View},
 };
 
@@ -55,10 +55,17 @@ const FOLD_LEN_MAX: usize = 1 << 16;
 const RECENT_LEN_MAX: usize = 1 << 18;
 
 impl Engine {
-    /// Over these trees. With `threads`, one of its own folds beside the writer's.
-    pub(crate) fn new(trees: Arc<Trees>, threads: bool) -> io::Result<Self> {
-        let holes = trees.folded().holes.clone();
+    /// Over these trees, with all holes there are. With `threads`, one of its own folds beside the
+    /// writer's.
+    pub(crate) fn new(
+        trees: Arc<Trees>,
+        holes: HashMap<Hash, HoleEntry>,
+        threads: bool,
+    ) -> io::Result<Self> {
         let folder = threads.then(|| Folder::start(Arc::clone(&trees))).transpose()?;
+        if let Some(folder) = &folder {
+            folder.wake();
+        }
         Ok(Self { trees, holes, folder })
     }
 }
@@ -79,9 +86,7 @@ impl Index for Engine {
 
     fn apply(&mut self, placed: &[Placed]) {
         if !self.holes.is_empty() {
-            for healed in placed.iter().filter(|record| record.kind == Kind::Heal) {
-                self.holes.remove(&healed.id);
-            }
+            note_holes(&mut self.holes, placed);
         }
         let (unfolded, count) = self.trees.note(placed);
         let worth_while = usize::try_from(count / FOLD_SHARE).unwrap_or(usize::MAX);

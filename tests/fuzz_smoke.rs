@@ -215,6 +215,7 @@ fn write_the_corpora() {
             history_root: [9; 32],
             last_time: 5,
             last_id: [6; 32],
+            last_position: 3,
         };
         let holes = vec![([3; 32], HoleEntry { index: 7, time: 8 })];
         let beside = Beside { history: vec![[8; 32]; 3], holes };

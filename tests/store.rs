@@ -283,7 +283,7 @@ fn a_checkpoint_that_is_damaged_in_use_is_left_for_the_log() {
     store.close().unwrap();
     let (mut met, mut new) = (0, 3000);
     let len = std::fs::metadata(dir.path().join(&name)).unwrap().len();
-    for at in (300..len).step_by(7001) {
+    for at in (300..usize::try_from(len).unwrap()).step_by(7001) {
         let copy = tempfile::tempdir().unwrap();
         for file in std::fs::read_dir(dir.path()).unwrap() {
             let file = file.unwrap();
@@ -291,7 +291,7 @@ fn a_checkpoint_that_is_damaged_in_use_is_left_for_the_log() {
         }
         let path = copy.path().join(&name);
         let mut bytes = std::fs::read(&path).unwrap();
-        bytes[at as usize] ^= 1;
+        bytes[at] ^= 1;
         std::fs::write(&path, bytes).unwrap();
         let store = Store::open(copy.path(), options()).unwrap();
         assert_eq!(store.head(), head);
@@ -300,7 +300,7 @@ fn a_checkpoint_that_is_damaged_in_use_is_left_for_the_log() {
         }
         let receipts = store.append_batch((new..new + 400).map(body)).unwrap();
         assert!(receipts.iter().all(|receipt| !receipt.duplicate));
-        assert!(store.append(&body(at % 3000)).unwrap().duplicate);
+        assert!(store.append(&body(at as u64 % 3000)).unwrap().duplicate);
         new += 400;
         check_roots(&store);
         met += u64::from(store.snapshot().tree().archive().is_none());

@@ -55,18 +55,11 @@ impl Folded {
 
     /// Takes in records that are durable; their ids go into the set tree elsewhere.
     pub(crate) fn apply(&mut self, placed: &[Placed]) {
+        note_holes(&mut self.holes, placed);
         let mut completed = Vec::new();
         for record in placed {
-            match record.kind {
-                Kind::Entry => {}
-                Kind::Hole => {
-                    let hole = HoleEntry { index: record.index, time: record.time };
-                    self.holes.insert(record.id, hole);
-                }
-                Kind::Heal => {
-                    self.holes.remove(&record.id);
-                    continue;
-                }
+            if !record.kind.takes_index() {
+                continue;
             }
             let leaf = leaf_hash(record.time, &record.id);
             self.history.append(leaf, |tile| completed.push(tile));
@@ -109,6 +102,21 @@ impl Folded {
     /// Notes no more.
     pub(crate) fn end_journal(&mut self) {
         self.journal = None;
+    }
+}
+
+/// Holes come with their entries, and go when the bodies come back.
+pub(crate) fn note_holes(holes: &mut HashMap<Hash, HoleEntry>, placed: &[Placed]) {
+    for record in placed {
+        match record.kind {
+            Kind::Entry => {}
+            Kind::Hole => {
+                holes.insert(record.id, HoleEntry { index: record.index, time: record.time });
+            }
+            Kind::Heal => {
+                holes.remove(&record.id);
+            }
+        }
     }
 }
 

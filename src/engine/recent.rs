@@ -75,9 +75,13 @@ impl Hasher for IdHasher {
 }
 
 impl Recent {
-    /// Nothing yet, of a log that is in the trees up to here.
-    pub(super) fn new(reached: Watermark, count: u64) -> Self {
-        Self { reached, count, ..Self::default() }
+    /// The last records of a log, all of them published; the trees have the others, and `count`
+    /// assertions.
+    pub(crate) fn new(tail: &[Placed], reached: Watermark, count: u64) -> Self {
+        let mut recent = Self { count, ..Self::default() };
+        recent.note(tail);
+        recent.publish(reached);
+        recent
     }
 
     /// Takes in what was written; says how many published records wait to be folded.

@@ -74,23 +74,25 @@ impl Known {
 const SLICE_LEN: usize = 128;
 
 impl Trees {
-    /// The trees of a log that is in them up to here. The filter knows all ids of the tree that are
-    /// not in its archive.
+    /// The trees of a log that has these records beyond them. The filter knows all ids of the tree
+    /// that are not in its archive.
     pub(crate) fn new(
         tree: MerkleTree,
         filter: Filter,
         mut folded: Folded,
-        reached: Watermark,
+        recent: Recent,
         log: LogReader,
     ) -> Self {
-        folded.reached = reached;
+        if recent.is_folded() {
+            folded.reached = recent.reached;
+        }
         Self {
             folded: folded.into(),
-            recent: Recent::new(reached, tree.len()).into(),
             known: Known::new(filter, &tree).into(),
             set: tree.into(),
             waiting: AtomicUsize::new(0),
-            entries: watch::Sender::new(reached.next_index),
+            entries: watch::Sender::new(recent.reached.next_index),
+            recent: recent.into(),
             log,
         }
     }
@@ -237,7 +239,7 @@ impl Trees {
     /// O(N log N); the log has everything.
     fn rebuild(&self, folded: &mut Folded, damage: ArchiveError) -> Result<(), ArchiveError> {
         let mut entries = Vec::new();
-        let rebuilt = self.log.entries(0..folded.reached.next_index).try_for_each(|entry| {
+        let rebuilt = self.log.entries(0..folded.history.size().0).try_for_each(|entry| {
             // Of an entry that can't be read, the tree can't be told either.
             let entry = entry.map_err(|_| damage.clone())?;
             let position = match entry.kind {

@@ -130,9 +130,9 @@ fn write_files(
 
 fn covered(moment: &Moment, shared: &Shared) -> Result<Covered, WriteError> {
     let identity = lock(&shared.identity).clone();
-    let (last_time, last_id) = match moment.reached.next_index.checked_sub(1) {
-        Some(last) => shared.last_entry(last)?,
-        None => Default::default(),
+    let last = match moment.reached.next_index.checked_sub(1) {
+        Some(last) => Some(shared.reader.entry_at(last).map_err(std::io::Error::other)?),
+        None => None,
     };
     Ok(Covered {
         store_id: identity.store_id,
@@ -143,17 +143,10 @@ fn covered(moment: &Moment, shared: &Shared) -> Result<Covered, WriteError> {
         set_root: moment.tree.root(),
         top_hash: moment.tree.top_hash(),
         history_root: moment.history.root(),
-        last_time,
-        last_id,
+        last_time: last.map_or(0, |entry| entry.time),
+        last_id: last.map(|entry| entry.id).unwrap_or_default(),
+        last_position: last.map_or(0, |entry| entry.position),
     })
-}
-
-impl Shared {
-    /// Time and id of an entry of the log.
-    fn last_entry(&self, index: u64) -> Result<(u64, Hash), WriteError> {
-        let entry = self.reader.entry_at(index).map_err(std::io::Error::other)?;
-        Ok((entry.time, entry.id))
-    }
 }
 
 /// Lets the set tree go on from the new checkpoint, which frees the memory of all that is in it.

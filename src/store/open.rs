@@ -13,14 +13,14 @@ use stemedb_wal::{
     disk::{Disk, FileDisk, LOCK_NAME},
     error::{Action, DiskError, OpenError as LogOpenError},
     identity::{CleanMark, Copied, IDENTITY_NAME, Identity, IdentityError},
-    log::{Log, LogOptions, Origin, Replayed, Spares, Watermark},
+    log::{Log, LogOptions, Origin, Placed, Replayed, Spares, Watermark},
     record::Kind,
     tiles::TileFile,
 };
 
 use super::{Shared, Store, background::Background, system::WORLD};
 use crate::{
-    engine::{Engine, Filter, Folded, Trees, set_entry},
+    engine::{Engine, Filter, Folded, Recent, Trees, note_holes, set_entry},
     error::OpenError,
     options::{Hashing, Options},
 };
@@ -162,10 +162,14 @@ pub(super) fn open_on(
     }
 
     let reader = log.reader();
-    let Rebuilt { tree, filter, folded, .. } = trees;
+    let Rebuilt { tree, filter, folded, tail, .. } = trees;
     let tiles = folded.tiles().clone();
-    let trees = Arc::new(Trees::new(tree, filter, folded, log.durable(), log.reader()));
-    let engine = Engine::new(Arc::clone(&trees), options.threads).map_err(OpenError::Thread)?;
+    let mut holes = folded.holes.clone();
+    note_holes(&mut holes, &tail);
+    let recent = Recent::new(&tail, log.durable(), tree.len());
+    let trees = Arc::new(Trees::new(tree, filter, folded, recent, log.reader()));
+    let engine = Engine::new(Arc::clone(&trees), holes, options.threads);
+    let engine = engine.map_err(OpenError::Thread)?;
     let checkpointed = checkpoint.as_ref().map_or(0, |found| found.covered().next_index);
     let dir = disk.path(LOCK_NAME).parent().map(Path::to_path_buf).unwrap_or_default();
     let writer = start(log, engine, clock, &options)?;
@@ -225,6 +229,8 @@ struct Rebuilt {
     tree: MerkleTree,
     filter: Filter,
     folded: Folded,
+    /// The last records, which are not in the trees.
+    tail: Vec<Placed>,
     /// Why the set tree does not have everything.
     failure: Option<ArchiveError>,
 }
@@ -279,7 +285,13 @@ fn empty(disk: &Arc<dyn Disk>, identity: &Identity) -> Result<Rebuilt, OpenError
         io_error(Action::Create, &disk.path("history.tiles"), io::ErrorKind::NotFound.into())
     })?;
     let folded = Folded::new(History::new(), tiles, HashMap::new(), 0);
-    Ok(Rebuilt { tree: MerkleTree::new(), filter: Filter::default(), folded, failure: None })
+    Ok(Rebuilt {
+        tree: MerkleTree::new(),
+        filter: Filter::default(),
+        folded,
+        tail: Vec::new(),
+        failure: None,
+    })
 }
 
 /// Trees from a checkpoint, or why that can't be.
@@ -304,7 +316,7 @@ fn from_checkpoint(
     let tree = MerkleTree::from_archive(checkpoint.archive(), covered.top_hash);
     let holes = beside.holes.into_iter().collect();
     let folded = Folded::new(history, tiles, holes, covered.last_time);
-    Ok(Ok(Rebuilt { tree, filter: Filter::default(), folded, failure: None }))
+    Ok(Ok(Rebuilt { tree, filter: Filter::default(), folded, tail: Vec::new(), failure: None }))
 }
 
 /// Whether the checkpoint could take in the log's tail and ends with an entry that the log has.
@@ -318,14 +330,28 @@ fn check_tie(
         return Some(CheckpointFault::Archive(error.clone()));
     }
     let last = covered.next_index.checked_sub(1)?;
-    match log.reader().entry_at(last) {
-        Ok(entry) if entry.time == covered.last_time && entry.id == covered.last_id => None,
+    let reader = log.reader();
+    // An index is found by way of all entries before it in its segment.
+    let entry = match covered.last_position {
+        0 => reader.entry_at(last),
+        position => reader.entry(position),
+    };
+    match entry {
+        Ok(entry)
+            if (entry.index, entry.time, entry.id)
+                == (last, covered.last_time, covered.last_id) =>
+        {
+            None
+        }
         _ => Some(CheckpointFault::OtherLog),
     }
 }
 
 /// So many entries are brought into the set tree at once, in a thread beside the replay.
 const REPLAY_BATCH_LEN: usize = 4 << 20;
+
+/// So many entries at the end are left to be folded once the store is open.
+const TAIL_LEN_MAX: usize = 1 << 14;
 
 /// Replays what the log has beyond the checkpoint.
 fn replay(
@@ -342,7 +368,7 @@ fn replay(
         Watermark { position: covered.position, next_index: covered.next_index }
     });
     let mut wrong = None;
-    let mut pending = Vec::new();
+    let (mut tail, mut pending) = (Vec::new(), Vec::new());
     let Rebuilt { mut tree, mut filter, mut folded, .. } = trees;
     let (opened, failure) = std::thread::scope(|scope| {
         let (batches, inbox) = std::sync::mpsc::sync_channel::<Vec<_>>(0);
@@ -352,8 +378,12 @@ fn replay(
             if options.verify_on_open && wrong.is_none() {
                 wrong = first_wrong_id(hashing, records);
             }
-            folded.apply(records.placed);
-            pending.extend(records.placed.iter().filter_map(set_entry));
+            tail.extend_from_slice(records.placed);
+            if tail.len() < TAIL_LEN_MAX {
+                return;
+            }
+            folded.apply(&tail);
+            pending.extend(tail.drain(..).filter_map(|record| set_entry(&record)));
             if pending.len() >= REPLAY_BATCH_LEN {
                 if let Some((inbox, tree, filter)) = inserter.take() {
                     running = Some(scope.spawn(move || {
@@ -385,7 +415,7 @@ fn replay(
     let failure = failure.or_else(|| take_in_batch(&mut tree, &mut filter, &pending).err());
     report.remarks.extend(opened.remarks.into_iter().map(Remark::Log));
     report.replayed = opened.replayed;
-    Ok((log, Rebuilt { tree, filter, folded, failure }))
+    Ok((log, Rebuilt { tree, filter, folded, tail, failure }))
 }
 
 fn take_in_batch(
@@ -398,7 +428,7 @@ fn take_in_batch(
 }
 
 fn first_wrong_id(hashing: Hashing, records: Replayed<'_>) -> Option<(u64, AssertionId)> {
-    let wrong = |(n, record): (usize, &stemedb_wal::log::Placed)| {
+    let wrong = |(n, record): (usize, &Placed)| {
         let id: Hash = record.id;
         let matches = record.kind == Kind::Hole
             || hashing.id(records.body(n)).is_none_or(|found| found.0 == id);

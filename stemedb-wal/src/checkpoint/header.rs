@@ -7,12 +7,12 @@
 //!       16   store id, 16 bytes                212  checksum of the block checksums, u32
 //!       32   generation, u32                   216  payload length, u64
 //!       36   zero, u32                         224  position that the part below reaches to, u64
-//!       40   position covered, u64             232  zeros
-//!       48   next index, u64                   252  checksum of bytes 0 to 252, u32
-//!       56   count of the set, u64
-//!       64   set root, 32 bytes          byte 256  payload: one rkyv archive
-//!       96   top hash, 32 bytes          then      a CRC-32 of each 64 KiB of it, u32 each
-//!      128   history size, u64
+//!       40   position covered, u64             232  position of the last entry, u64, or 0
+//!       48   next index, u64                   240  zeros
+//!       56   count of the set, u64             252  checksum of bytes 0 to 252, u32
+//!       64   set root, 32 bytes
+//!       96   top hash, 32 bytes          byte 256  payload: one rkyv archive
+//!      128   history size, u64           then      a CRC-32 of each 64 KiB of it, u32 each
 //! ```
 //!
 //! Integers are little-endian. A base has nothing below it; a delta names the file that it stands
@@ -51,6 +51,8 @@ pub struct Covered {
     pub last_time: u64,
     /// The id of the last entry.
     pub last_id: Hash,
+    /// The position of the last entry; 0 where that was not written down.
+    pub last_position: u64,
 }
 
 /// The header of a checkpoint file.
@@ -88,6 +90,7 @@ impl Header {
         bytes.extend_from_slice(&self.blocks_crc.to_le_bytes());
         bytes.extend_from_slice(&self.payload_len.to_le_bytes());
         bytes.extend_from_slice(&below_position.to_le_bytes());
+        bytes.extend_from_slice(&covered.last_position.to_le_bytes());
         bytes.resize(HEADER_LEN - 4, 0);
         let crc = crc32fast::hash(&bytes);
         bytes.extend_from_slice(&crc.to_le_bytes());
@@ -121,7 +124,8 @@ impl Header {
         let history_size = fields.u64();
         let (history_root, last_time, last_id) = (fields.take(), fields.u64(), fields.take());
         let (below_crc, blocks_crc) = (fields.u32(), fields.u32());
-        let (payload_len, below_position) = (fields.u64(), fields.u64());
+        let (payload_len, below_position, last_position) =
+            (fields.u64(), fields.u64(), fields.u64());
         if history_size != next_index || kind > 1 {
             return Err(CheckpointFault::Header);
         }
@@ -136,6 +140,7 @@ impl Header {
             history_root,
             last_time,
             last_id,
+            last_position,
         };
         let below = (kind == 1).then_some((below_crc, below_position));
         Ok((Self { covered, below, payload_len, blocks_crc }, crc))
@@ -182,6 +187,7 @@ mod tests {
                 history_root: [8; 32],
                 last_time: 9,
                 last_id: [10; 32],
+                last_position: 2,
             },
             below: Some((11, 12)),
             payload_len: 13,
