@@ -63,9 +63,6 @@ impl Engine {
         threads: bool,
     ) -> io::Result<Self> {
         let folder = threads.then(|| Folder::start(Arc::clone(&trees))).transpose()?;
-        if let Some(folder) = &folder {
-            folder.wake();
-        }
         Ok(Self { trees, holes, folder })
     }
 }

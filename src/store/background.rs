@@ -61,6 +61,8 @@ impl Background {
             let (shared, stop) = (Arc::clone(shared), Arc::clone(&stop));
             move || {
                 check_present(&shared, &stop);
+                // What opening has left for later.
+                drop(shared.trees.folded());
                 write_when_due(&shared, &stop);
             }
         };
