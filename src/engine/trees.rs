@@ -266,6 +266,8 @@ impl Trees {
     fn give_way(&self) {
         const LOOKS_MAX: usize = 200;
         let mut looks = 0;
+        // Also when nobody does: the writer may be waiting for the processor.
+        thread::yield_now();
         while self.waiting.load(Ordering::Relaxed) > 0 && looks < LOOKS_MAX {
             thread::yield_now();
             looks += 1;
