@@ -24,7 +24,7 @@ fn covered(snapshot: &Snapshot, position: u64) -> Covered {
         history_root: [9; 32],
         last_time: 5,
         last_id: [6; 32],
-        last_position: 3,
+        last_position: 0,
     }
 }
 
