@@ -114,6 +114,32 @@ fn every_flipped_bit_is_found_or_harmless() {
     }
 }
 
+/// The last batch was synced and no mark says so: its header is all that speaks for it, wherever in
+/// a sector it lies.
+#[test]
+fn a_flipped_bit_in_the_header_of_an_unmarked_batch_is_no_torn_write() {
+    let options = LogOptions { segment_len: 1 << 16, ..options() };
+    let mut flips = 0;
+    for pad in 0..512 {
+        let disk = FaultyDisk::new(11);
+        let mut harness = LogHarness::new(Arc::new(disk.clone()), options.clone());
+        harness.append(&[pad], 50);
+        harness.append(&[30], 50);
+        let sample = Sample { disk, origin: harness.origin, model: harness.model().to_vec() };
+        let name = sample.segments().pop().unwrap();
+        let start = sample.model[1].position - batch::HEADER_LEN as u64;
+        let crosses = start % 512 + batch::HEADER_LEN as u64 > 512;
+        for bit in (8 * start..8 * sample.model[1].position).filter(|_| crosses) {
+            let disk = sample.disk.fork();
+            disk.flip_bit(&name, bit).unwrap();
+            let outcome = sample.outcome(&disk);
+            assert!(matches!(outcome, Outcome::Refused(_)), "pad {pad}, bit {bit}: {outcome:?}");
+            flips += 1;
+        }
+    }
+    assert!(flips > 30_000, "{flips}");
+}
+
 #[test]
 fn every_cut_length_of_a_closed_log_is_found() {
     let sample = sample(true);

@@ -11,7 +11,8 @@
 //! - its last bytes and all that follows in the file are zero: the write stopped there.
 //!
 //! The last of these is the death of a process in the middle of a write, or a disk that filled up.
-//! A header that fails its check says nothing about the length of its batch, and is judged alone.
+//! A header that fails its check says nothing about the length of its batch, and is judged alone;
+//! a sector that was taken is then zero to its end.
 //!
 //! Behind a torn batch there can be whole ones, when several were written and none was synced: all
 //! from the torn one on is cut.
@@ -269,10 +270,15 @@ impl<'a> Judged<'a> {
     }
 
     /// Whether of some sector that the piece lies in, all bytes of the batch are zero.
+    ///
+    /// How far a batch goes whose header fails is not known, but nothing in such a sector is newer
+    /// than the batch: it is zero to its end. Else a header whose last bytes lie in the next sector
+    /// would be explained by a single flipped bit, if they were zeros but for that.
     fn has_zero_sector(&self, piece: &Range<usize>) -> bool {
+        let batch_end = self.batch.map_or(self.bytes.len(), |_| self.range.end);
         let sectors = piece.start / SECTOR_LEN..piece.end.div_ceil(SECTOR_LEN);
         sectors.map(|sector| sector * SECTOR_LEN..(sector + 1) * SECTOR_LEN).any(|sector| {
-            let part = sector.start.max(self.range.start)..sector.end.min(self.range.end);
+            let part = sector.start.max(self.range.start)..sector.end.min(batch_end);
             self.bytes.get(part).is_some_and(all_zero)
         })
     }
