@@ -106,13 +106,14 @@ impl Trees {
             let recent = self.recent();
             ids.iter().map(|id| recent.written_position(id)).collect()
         };
-        let unknown = positions.clone();
-        if let Err(damage) = self.folded_positions(ids, &mut positions) {
-            self.rebuild_after(damage)?;
-            positions = unknown;
-            self.folded_positions(ids, &mut positions)?;
+        match self.folded_positions(ids, &mut positions) {
+            Ok(()) => Ok(positions),
+            Err(damage) => {
+                // After that there is no archive to be damaged.
+                self.rebuild_after(damage)?;
+                self.written_positions(ids)
+            }
         }
-        Ok(positions)
     }
 
     /// The position of a body that is published.
