@@ -20,7 +20,7 @@ impl CheckKey {
     /// `SipHash`-2-4 of the 16 bytes of a front, which is given as a little-endian integer.
     ///
     /// It is what a symbol holds of the id beside the front itself, and the seed of its
-    /// [`Indices`](super::Indices).
+    /// [indices](super::mapping).
     pub fn check(&self, front: u128) -> u64 {
         let (first, second) = halves(front);
         let mut state = [

@@ -4,8 +4,8 @@
 //! subtracted symbol has the mean `a p`, where `a` is the count at index 0, by how many ids one side
 //! has more, and the variance `d p (1 - p)`, where `d` is the difference. Each index thus gives one
 //! estimate of `d`, and the mean of `n` of them has the relative standard error
-//! `sqrt(2 / n + (the mean of (1 / (p (1 - p)) - 6)) / (n d))`: 0.18 for 64 symbols and a large
-//! difference, 0.19 for 100 ids, 0.42 for two; and 0.011 for 16,384 symbols.
+//! `sqrt(2 / n + (the mean of 1 / (p (1 - p)) - 6) / (n d))`: with 64 symbols 0.18 for a hundred ids
+//! or more, and 0.36 for two; with 16,384 symbols 0.012 for 10,000 ids.
 
 use super::Symbol;
 
@@ -77,7 +77,18 @@ pub fn estimate(symbols: &[Symbol]) -> Option<Estimate> {
     estimator.estimate()
 }
 
-/// The chance that an id is at an index other than 0: see [`Indices`](super::Indices).
+/// How many symbols, from index 0 on, recover a difference 99 times in 100:
+/// `1.35 d + 4 sqrt(d) + 8`.
+///
+/// Measured: half of all differences of 10, 100, 1,000 and 10,000 ids take no more than 1.60, 1.44,
+/// 1.37 and 1.36 symbols an id, and 99 in 100 no more than 3.40, 1.73, 1.45 and 1.37.
+pub fn symbols_for(difference: u64) -> u64 {
+    // 1.35 times, such that nothing overflows.
+    let in_proportion = difference.saturating_add(difference / 20 * 7 + difference % 20 * 7 / 20);
+    in_proportion.saturating_add(4 * difference.isqrt() + 8)
+}
+
+/// The chance that an id is at an index other than 0: see the [mapping](super::mapping).
 fn density(index: u32) -> f64 {
     let index = f64::from(index);
     1.0 - ((2.0 * index + 1.0) / (2.0 * index + 3.0)).powi(2)

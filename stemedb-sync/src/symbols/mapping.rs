@@ -2,31 +2,33 @@
 //!
 //! # The mapping
 //!
-//! It is a function of the id's [check](super::CheckKey::check) `c` alone, in integers, so that
-//! every implementation finds the same indices.
+//! It is a function of the id's [check](super::CheckKey::check) `c` alone, all in integers, so that
+//! every implementation finds the same indices. The *weight* of an index `i` is `2i + 3`.
 //!
-//! - **Draws.** The `k`th draw, from 0, is `mix(c + (k + 1) * 0x9e3779b97f4a7c15) >> 11` modulo
+//! - **Draws.** The `k`th draw, from 0, is made from `mix(c + (k + 1) * 0x9e3779b97f4a7c15)` modulo
 //!   2^64, where `mix` is that of `SplitMix64`: `z ^= z >> 30; z *= 0xbf58476d1ce4e5b9; z ^= z >> 27;
-//!   z *= 0x94d049bb133111eb; z ^= z >> 31`. So a draw `r` has 53 bits.
-//! - **Gaps.** The first index is 0. Behind the index `i` comes the smallest `j` such that
-//!   `(2j + 3)^2 * r >= (2i + 3)^2 * 2^53`, with the next draw `r`; none if `r` is 0. Solved for the
-//!   gap `j - i` this is the paper's `ceil((i + 1.5) * (1 / sqrt(u) - 1))` with `u = r / 2^53`.
+//!   z *= 0x94d049bb133111eb; z ^= z >> 31`. The draw is the larger of its upper and its lower half,
+//!   as numbers of 32 bits.
+//! - **Steps.** The first index is 0. Behind the index of weight `w` comes, with the next draw `v`,
+//!   the index whose weight is the smallest odd number above `w * 2^32 / v`; none if `v` is 0.
 //! - **Stages.** Stage 0 has the indices below 2^14, stage `s` those from 2^(11 + 3s) to
-//!   2^(14 + 3s). A `j` past the end of a stage is dropped, and the walk goes on in the next stage:
-//!   from the index before the stage's first, as `i`, with the draws from `k = s * 2^32` on.
+//!   2^(14 + 3s). An index past the end of the stage is dropped, and the walk goes on in the next
+//!   stage: from the index before the first of that, with the draws from `k = s * 2^32` on.
 //! - **End.** Indices are below [`INDEX_END`].
 //!
 //! # Why
 //!
-//! The chance that the next index is past `j` is `((2i + 3) / (2j + 3))^2`, which is the product of
-//! `((2k + 1) / (2k + 3))^2` over all `k` from `i + 1` to `j`. So each index `k` is taken with the
-//! chance `1 - ((2k + 1) / (2k + 3))^2`, about `1 / (1 + k / 2)`, whatever came before it. That is
-//! the paper's density. It also means that a walk may start afresh anywhere: hence the stages, which
-//! let one who wants the symbols from 2^14 on skip the 19 indices that an id has below, of the 24
-//! that it has below 150,000.
+//! The paper draws a uniform number `u` and adds `ceil((i + 1.5) * (1 / sqrt(u) - 1))` to the index
+//! `i`: that is, it divides `i + 1.5` by `sqrt(u)` and rounds up. The larger of two uniform numbers
+//! is distributed like the root of one, and costs neither a root nor a rounding that two machines
+//! could disagree about. (Rounding up and going above differ once in 2^32 draws.)
 //!
-//! Here a double guesses `j`, which is then put right in integers. The guess is off by far less
-//! than one: three roundings of 2^-53 each, of a number below 2^34.
+//! The chance that the index behind `i` is past `j` is so `((2i + 3) / (2j + 3))^2`, which is the
+//! product of `((2k + 1) / (2k + 3))^2` over all `k` from `i + 1` to `j`. So each index `k` is taken
+//! with the chance `1 - ((2k + 1) / (2k + 3))^2`, about `1 / (1 + k / 2)`, whatever came before it.
+//! That is the paper's density. It also means that a walk may start afresh anywhere: hence the
+//! stages. Who wants the symbols from 2^14 on need not step through the 19 indices that an id has
+//! below, to find the 4 or 5 that it has from there to 150,000.
 
 /// Indices are below this: 2^30.
 pub const INDEX_END: u32 = 1 << 30;
@@ -39,9 +41,6 @@ const STAGE_BITS: u32 = 14;
 
 /// Each stage ends at 2 to the power of this times the end of the one before.
 const STAGE_BITS_MORE: u32 = 3;
-
-/// How many bits a draw has.
-const DRAW_BITS: u32 = 53;
 
 /// A place on the walk over the indices of one id.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +87,7 @@ impl Walk {
         loop {
             let stage_end = stage_end(self.stage);
             self.state = self.state.wrapping_add(INCREMENT);
-            let draw = mix(self.state) >> (u64::BITS - DRAW_BITS);
+            let draw = larger_half(mix(self.state));
             match step(self.weight, draw, stage_end.min(end)) {
                 Some(weight) => {
                     self.weight = weight;
@@ -100,6 +99,13 @@ impl Walk {
         }
     }
 
+    /// Goes on to the next index, or to [`INDEX_END`] if there is none.
+    pub(super) fn advance_or_end(&mut self) {
+        if self.advance(INDEX_END).is_none() {
+            self.weight = weight_of(INDEX_END);
+        }
+    }
+
     /// Goes to the index before the first of a stage.
     fn set_stage(&mut self, stage: u32) {
         self.stage = stage;
@@ -108,7 +114,9 @@ impl Walk {
     }
 }
 
-/// The indices of one id, in order: see the [module](super).
+/// The indices of one id, in order: the [mapping](self).
+///
+/// Two implementations must agree on them. [`Sketch`](super::Sketch) and the others need no list.
 #[derive(Clone, Debug)]
 pub struct Indices(Option<Walk>);
 
@@ -162,169 +170,19 @@ fn index_of(weight: u32) -> u32 {
     (weight - 3) / 2
 }
 
+/// The larger of the upper and the lower 32 bits.
+#[inline]
+fn larger_half(bits: u64) -> u64 {
+    (bits >> 32).max(bits & 0xffff_ffff)
+}
+
 /// The weight of the index behind the one of `weight`; `None` if that is not below `end`.
 #[inline]
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a draw fits a double; a guess is positive, and it is put right"
-)]
 fn step(weight: u32, draw: u64, end: u32) -> Option<u32> {
-    const UNIT: f64 = 1.0 / (1_u64 << DRAW_BITS) as f64;
-    let guess = f64::from(weight) * (1.0 / (draw as f64 * UNIT).sqrt());
-    // The smallest odd number above the guess; the right one is this, the one before or the next.
-    let next = (guess as u64).saturating_add(1) | 1;
-    let end = u64::from(weight_of(end));
-    if next > end {
-        return None;
-    }
-    let least = u128::from(u64::from(weight).pow(2)) << DRAW_BITS;
-    let reaches = |next: u64| u128::from(next.pow(2)) * u128::from(draw) >= least;
-    let next = if !reaches(next) {
-        next + 2
-    } else if reaches(next - 2) {
-        next - 2
-    } else {
-        next
-    };
-    u32::try_from(next).ok().filter(|_| next < end)
+    let quotient = (u64::from(weight) << 32).checked_div(draw)?;
+    let next = (quotient + 1) | 1;
+    u32::try_from(next).ok().filter(|next| *next < weight_of(end))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The definition, without doubles.
-    fn step_by_definition(weight: u32, draw: u64, end: u32) -> Option<u32> {
-        let least = u128::from(weight).pow(2) << DRAW_BITS;
-        let reaches = |next: u32| u128::from(next).pow(2) * u128::from(draw) >= least;
-        let (mut low, mut high) = (index_of(weight) + 1, end);
-        while low < high {
-            let middle = u32::midpoint(low, high);
-            if reaches(weight_of(middle)) {
-                high = middle;
-            } else {
-                low = middle + 1;
-            }
-        }
-        (low < end).then_some(weight_of(low))
-    }
-
-    fn assert_step(weight: u32, draw: u64, end: u32) {
-        let found = step(weight, draw, end);
-        assert_eq!(found, step_by_definition(weight, draw, end), "{weight} {draw} {end}");
-    }
-
-    #[test]
-    fn steps_are_those_of_the_definition() {
-        const DRAW_END: u64 = 1 << DRAW_BITS;
-        let mut state = 7_u64;
-        for _ in 0..100_000 {
-            state = mix(state.wrapping_add(INCREMENT));
-            let weight = weight_of(u32::try_from(state >> 34).unwrap() >> (state % 30));
-            let draw = mix(state) >> 11 >> (state % 50);
-            for end in [INDEX_END, index_of(weight) + 1, 1 << 14] {
-                if end > index_of(weight) {
-                    assert_step(weight, draw, end);
-                }
-            }
-        }
-        for weight in [3, 5, 7, 99, 32_767, 32_769, 1 << 20 | 1, (1 << 31) + 1] {
-            for draw in [0, 1, 2, 3, 4, DRAW_END / 4, DRAW_END / 2, DRAW_END - 2, DRAW_END - 1] {
-                assert_step(weight, draw, INDEX_END);
-            }
-        }
-    }
-
-    /// Draws for which an index is reached exactly, or missed by the least that there is: those
-    /// that a double gets wrong.
-    #[test]
-    fn steps_on_the_edge_are_those_of_the_definition() {
-        for weight in (3..4_000_u32).step_by(2) {
-            for next in [weight + 2, weight + 10, 3 * weight, 5 * weight, 1_001 * weight] {
-                let edge = (u128::from(weight).pow(2) << DRAW_BITS) / u128::from(next).pow(2);
-                let edge = u64::try_from(edge).unwrap();
-                for draw in edge.saturating_sub(1)..=edge + 1 {
-                    assert_step(weight, draw, INDEX_END);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_guess_alone_would_be_wrong() {
-        let weight = 3_u32;
-        let draw = 1 << (DRAW_BITS - 2);
-        // The guess is 6, of which the next odd number is right; for 9 it is not.
-        assert_eq!(step(weight, draw, INDEX_END), Some(7));
-        let draw = ((1_u64 << DRAW_BITS) / 9) + 1;
-        assert_eq!(step(weight, draw, INDEX_END), Some(9));
-    }
-
-    #[test]
-    fn stages_join() {
-        let ends: Vec<u32> = (0..8).map(stage_end).collect();
-        let powers = [14, 17, 20, 23, 26, 29, 30, 30].map(|bits| 1 << bits);
-        assert_eq!(ends, powers);
-        let mut check = 1;
-        for _ in 0..2_000 {
-            check = mix(check);
-            let all: Vec<u32> = Indices::new(check).collect();
-            assert!(all.is_sorted_by(|a, b| a < b) && all.first() == Some(&0));
-            for from in [0, 1, 5, 16_383, 16_384, 16_385, 131_072, 200_000, 1 << 29, INDEX_END - 1]
-            {
-                let rest: Vec<u32> = all.iter().copied().filter(|index| *index >= from).collect();
-                assert_eq!(Indices::starting_at(check, from).collect::<Vec<_>>(), rest, "{from}");
-            }
-            let some: Vec<u32> = all.iter().copied().take_while(|index| *index < 5_000).collect();
-            let mut walk = Walk::new(check);
-            let walked = core::iter::once(0).chain(core::iter::from_fn(|| walk.advance(5_000)));
-            assert_eq!(walked.collect::<Vec<_>>(), some);
-        }
-    }
-
-    /// Each index is taken as often as the density says, in every stage alike.
-    #[test]
-    fn indices_have_the_density_of_the_paper() {
-        const IDS: u32 = 200_000;
-        let mut hits = vec![0_u32; 140_000];
-        let mut check = 99_u64;
-        for _ in 0..IDS {
-            check = check.wrapping_add(INCREMENT);
-            let indices = Indices::new(mix(check));
-            for index in indices.take_while(|index| *index < 140_000) {
-                hits[usize::try_from(index).unwrap()] += 1;
-            }
-        }
-        for range in [
-            0..1,
-            1..2,
-            2..3,
-            9..10,
-            90..100,
-            900..1_000,
-            16_000..16_384,
-            16_384..16_800,
-            100_000..131_072,
-            131_072..140_000,
-        ] {
-            let expected: f64 =
-                range
-                    .clone()
-                    .map(f64::from)
-                    .map(|k| {
-                        if k == 0.0 {
-                            1.0
-                        } else {
-                            1.0 - ((2.0 * k + 1.0) / (2.0 * k + 3.0)).powi(2)
-                        }
-                    })
-                    .sum::<f64>()
-                    * f64::from(IDS);
-            let found: u32 = range.clone().map(|k| hits[usize::try_from(k).unwrap()]).sum();
-            let off = (f64::from(found) - expected).abs();
-            assert!(off <= 5.0 * expected.sqrt(), "{range:?}: {found}, not {expected}");
-        }
-    }
-}
+mod tests;

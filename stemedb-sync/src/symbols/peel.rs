@@ -5,15 +5,6 @@ use std::collections::BinaryHeap;
 
 use super::{CheckKey, Estimate, Estimator, Front, INDEX_END, Symbol, mapping::Walk};
 
-/// How often an id may be taken out of a symbol, for each symbol that came.
-///
-/// Ids are at about `2 ln(m)` of `m` indices, 28 of a million, and there are never more of them
-/// than symbols.
-const REMOVALS_PER_SYMBOL_MAX: u64 = 64;
-
-/// How many more removals there may be, so that a few symbols have room for chance.
-const REMOVALS_MORE_MAX: u64 = 1_024;
-
 /// Which of the two sets has an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Side {
@@ -48,15 +39,17 @@ pub enum Outcome {
 
 /// Recovers the symmetric difference of two sets from their symbols, as these come.
 ///
-/// Whatever the symbols, there are at most as many items as symbols, no item comes twice, and all
-/// work and memory are in proportion to the number of symbols: the caller limits that. What an
-/// honest pair of sets never shows, and what ends in [`Outcome::Suspicious`]:
+/// Three things never happen with the symbols of two sets, and are [`Outcome::Suspicious`]:
 ///
-/// - a symbol that holds one id, to judge by count and check, which does not belong at its index;
-/// - a symbol that holds nothing, and from which an id that belongs there is to be taken. An id that
-///   is recovered leaves the symbol empty in which it was found, so it can't be recovered again: it
-///   would have to be taken out of that symbol once more;
-/// - more removals than chance explains.
+/// - a symbol holds one id, to judge by its count and check, that does not belong at its index;
+/// - an id is to be taken out of a symbol that holds nothing;
+/// - more symbols come than there are indices.
+///
+/// An id is recovered from a symbol that this leaves empty, and that stays empty by the second
+/// rule. So there are never more items than symbols; and no id comes twice, which would be taken out
+/// of the same symbols again. Memory is thus at most about 100 bytes a symbol, and work is one hash
+/// and one change for each index that an item has, about `2 ln(m)` of `m`: with 2^32 hashes tried
+/// for each, ids can be had that are at three times as many. The caller limits the symbols.
 #[derive(Clone, Debug)]
 pub struct Peeler {
     key: CheckKey,
@@ -68,10 +61,9 @@ pub struct Peeler {
     pure: Vec<u32>,
     items: Vec<Item>,
     /// For each item its next index, at which no symbol has come yet, and its place in `items`.
-    awaited: BinaryHeap<Reverse<(u32, usize)>>,
+    awaited: BinaryHeap<Reverse<(u32, u32)>>,
     /// For each item the walk that led there.
     walks: Vec<Walk>,
-    removals: u64,
     suspicious: bool,
     estimator: Estimator,
     /// Kept to reuse its memory.
@@ -89,7 +81,6 @@ impl Peeler {
             items: Vec::new(),
             awaited: BinaryHeap::new(),
             walks: Vec::new(),
-            removals: 0,
             suspicious: false,
             estimator: Estimator::default(),
             path: Vec::new(),
@@ -111,17 +102,16 @@ impl Peeler {
         };
         while let Some(mut top) = self.awaited.peek_mut() {
             let Reverse((next, place)) = *top;
-            let (Some(item), Some(walk)) = (self.items.get(place), self.walks.get_mut(place))
-            else {
-                break;
-            };
             if next != index {
                 break;
             }
+            let at = place as usize;
+            let (Some(item), Some(walk)) = (self.items.get(at), self.walks.get_mut(at)) else {
+                break;
+            };
             self.suspicious |= !take_out(item, &mut symbol);
-            self.removals += 1;
-            // At the end of all indices nothing is awaited any more, and nothing comes.
-            *top = Reverse((walk.advance(INDEX_END).unwrap_or(INDEX_END), place));
+            walk.advance_or_end();
+            *top = Reverse((walk.index(), place));
         }
         self.open += usize::from(!symbol.is_empty());
         if self.holds_one(&symbol) {
@@ -155,23 +145,18 @@ impl Peeler {
         }
         let side = if symbol.count > 0 { Side::Local } else { Side::Remote };
         let item = Item { front: symbol.sum.to_le_bytes(), check: symbol.check, side };
-        let mut walk = Walk::new(item.check);
-        let mut path = core::mem::take(&mut self.path);
-        path.clear();
-        let mut next = walk.index();
-        while (next as usize) < self.symbols.len() {
-            path.push(next);
-            next = walk.advance(INDEX_END).unwrap_or(INDEX_END);
+        let walk = self.trace(item.check);
+        let path = core::mem::take(&mut self.path);
+        self.suspicious |= path.binary_search(&index).is_err();
+        if self.suspicious {
+            return;
         }
-        self.removals += path.len() as u64;
-        let removals_max = REMOVALS_MORE_MAX + REMOVALS_PER_SYMBOL_MAX * self.symbols.len() as u64;
-        self.suspicious |= path.binary_search(&index).is_err() || self.removals > removals_max;
         for index in &path {
-            if self.suspicious {
-                break;
-            }
             let Some(symbol) = self.symbols.get_mut(*index as usize) else { continue };
             self.suspicious |= !take_out(&item, symbol);
+            if self.suspicious {
+                return;
+            }
             self.open = self.open.saturating_sub(usize::from(symbol.is_empty()));
             let symbol = *symbol;
             if self.holds_one(&symbol) {
@@ -179,9 +164,23 @@ impl Peeler {
             }
         }
         self.path = path;
-        self.awaited.push(Reverse((next, self.items.len())));
+        // There are no more items than symbols, and no more symbols than indices.
+        let Ok(place) = u32::try_from(self.items.len()) else { return };
+        self.awaited.push(Reverse((walk.index(), place)));
         self.walks.push(walk);
         self.items.push(item);
+    }
+
+    /// Finds the indices that symbols came at and that an id with this check has. Returns the walk
+    /// at the next of its indices.
+    fn trace(&mut self, check: u64) -> Walk {
+        let mut walk = Walk::new(check);
+        self.path.clear();
+        while (walk.index() as usize) < self.symbols.len() {
+            self.path.push(walk.index());
+            walk.advance_or_end();
+        }
+        walk
     }
 
     /// Whether a symbol holds one id of one side, but for a chance of 2^-64.
