@@ -2,8 +2,8 @@
 //!
 //! After Lei Yang, Yossi Gilad and Mohammad Alizadeh, "Practical Rateless Set Reconciliation",
 //! SIGCOMM 2024. A set has an endless sequence of symbols. Each id is in the symbol at index 0 and
-//! in ever fewer behind it, at [indices](mapping) that follow from the id alone. So the symbols of two
-//! sets can be subtracted, index by index, and what is left are the symbols of their symmetric
+//! in ever fewer behind it, at [indices](mapping) that follow from the id alone. So the symbols of
+//! two sets can be subtracted, index by index, and what is left are the symbols of their symmetric
 //! difference; a symbol left with one id gives that id away, which is then taken out of the others.
 //! About 1.36 symbols a difference are enough when there are thousands, 1.44 for a hundred and 1.6
 //! for ten, whatever the size of the sets, and nobody has to know beforehand how many there are.

@@ -216,7 +216,11 @@ proptest! {
     /// Whatever is sent: it ends, with at most as many items as symbols and none of them twice, and
     /// if nothing is left, then the symbols are those of the items.
     #[test]
-    fn crafted_symbols_are_peeled_within_bounds(seed: u64, len in 1_usize..60, step in 1_usize..60) {
+    fn crafted_symbols_are_peeled_within_bounds(
+        seed: u64,
+        len in 1_usize..60,
+        step in 1_usize..60,
+    ) {
         let symbols = crafted(seed, len);
         let mut peeler = Peeler::new(KEY);
         let mut outcome = Outcome::Stalled;
@@ -240,7 +244,8 @@ proptest! {
                 for (sum, symbol) in explained.iter_mut().zip(symbols_of(&[id], len)) {
                     sum.sum ^= symbol.sum;
                     sum.check ^= symbol.check;
-                    sum.count += if item.side == Side::Remote { symbol.count } else { -symbol.count };
+                    let remote = item.side == Side::Remote;
+                    sum.count += if remote { symbol.count } else { -symbol.count };
                 }
             }
             prop_assert_eq!(explained, symbols);

@@ -12,7 +12,7 @@
 //! integer, zigzag-encoded (0, -1, 1, -2 become 0, 1, 2, 3) and written as a little-endian base-128
 //! varint in as few bytes as possible. At index `i` over `n` ids,
 //! `floor((4n + i + 2) / (2i + 4))` is to be expected, in integers, `n` up to 2^61: that is
-//! `n / (1 + i / 2)`, rounded. Both sides know `n` and the first index, which are not repeated here.
+//! `n / (1 + i / 2)`, rounded. Both sides know `n` and the first index: neither is written.
 
 use super::Symbol;
 

@@ -1,11 +1,11 @@
 //! How much two sets differ, told from a few of their symbols.
 //!
 //! At index `i` each id of the difference is with the same chance `p`, by itself. So the count of a
-//! subtracted symbol has the mean `a p`, where `a` is the count at index 0, by how many ids one side
-//! has more, and the variance `d p (1 - p)`, where `d` is the difference. Each index thus gives one
-//! estimate of `d`, and the mean of `n` of them has the relative standard error
-//! `sqrt(2 / n + (the mean of 1 / (p (1 - p)) - 6) / (n d))`: with 64 symbols 0.18 for a hundred ids
-//! or more, and 0.36 for two; with 16,384 symbols 0.012 for 10,000 ids.
+//! subtracted symbol has the mean `a p`, where `a` is the count at index 0, by how many ids one
+//! side has more, and the variance `d p (1 - p)`, where `d` is the difference. Each index thus
+//! gives one estimate of `d`, and the mean of `n` of them has the relative standard error
+//! `sqrt(2 / n + (m - 6) / (n d))`, where `m` is the mean of `1 / (p (1 - p))`: with 64 symbols
+//! 0.18 for a hundred ids or more, and 0.36 for two; with 16,384 symbols 0.011 for 10,000 ids.
 
 use super::Symbol;
 

@@ -5,10 +5,10 @@
 //! It is a function of the id's [check](super::CheckKey::check) `c` alone, all in integers, so that
 //! every implementation finds the same indices. The *weight* of an index `i` is `2i + 3`.
 //!
-//! - **Draws.** The `k`th draw, from 0, is made from `mix(c + (k + 1) * 0x9e3779b97f4a7c15)` modulo
-//!   2^64, where `mix` is that of `SplitMix64`: `z ^= z >> 30; z *= 0xbf58476d1ce4e5b9; z ^= z >> 27;
-//!   z *= 0x94d049bb133111eb; z ^= z >> 31`. The draw is the larger of its upper and its lower half,
-//!   as numbers of 32 bits.
+//! - **Draws.** The `k`th draw, from 0, is made from `mix(c + (k + 1) * 0x9e3779b97f4a7c15)`, all
+//!   modulo 2^64, where `mix` is that of `SplitMix64`: `z ^= z >> 30`, `z *= 0xbf58476d1ce4e5b9`,
+//!   `z ^= z >> 27`, `z *= 0x94d049bb133111eb`, `z ^= z >> 31`. The draw is the larger of the upper
+//!   and the lower half of that, as numbers of 32 bits.
 //! - **Steps.** The first index is 0. Behind the index of weight `w` comes, with the next draw `v`,
 //!   the index whose weight is the smallest odd number above `w * 2^32 / v`; none if `v` is 0.
 //! - **Stages.** Stage 0 has the indices below 2^14, stage `s` those from 2^(11 + 3s) to
@@ -24,11 +24,11 @@
 //! could disagree about. (Rounding up and going above differ once in 2^32 draws.)
 //!
 //! The chance that the index behind `i` is past `j` is so `((2i + 3) / (2j + 3))^2`, which is the
-//! product of `((2k + 1) / (2k + 3))^2` over all `k` from `i + 1` to `j`. So each index `k` is taken
-//! with the chance `1 - ((2k + 1) / (2k + 3))^2`, about `1 / (1 + k / 2)`, whatever came before it.
-//! That is the paper's density. It also means that a walk may start afresh anywhere: hence the
-//! stages. Who wants the symbols from 2^14 on need not step through the 19 indices that an id has
-//! below, to find the 4 or 5 that it has from there to 150,000.
+//! product of `((2k + 1) / (2k + 3))^2` over all `k` from `i + 1` to `j`. So each index `k` is
+//! taken with the chance `1 - ((2k + 1) / (2k + 3))^2`, about `1 / (1 + k / 2)`, whatever came
+//! before it. That is the paper's density. It also means that a walk may start afresh anywhere:
+//! hence the stages. Who wants the symbols from 2^14 on need not step through the 19 indices that
+//! an id has below, to find the 4 or 5 that it has from there to 150,000.
 
 /// Indices are below this: 2^30.
 pub const INDEX_END: u32 = 1 << 30;

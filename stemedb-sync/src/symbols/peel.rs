@@ -46,10 +46,10 @@ pub enum Outcome {
 /// - more symbols come than there are indices.
 ///
 /// An id is recovered from a symbol that this leaves empty, and that stays empty by the second
-/// rule. So there are never more items than symbols; and no id comes twice, which would be taken out
-/// of the same symbols again. Memory is thus at most about 100 bytes a symbol, and work is one hash
-/// and one change for each index that an item has, about `2 ln(m)` of `m`: with 2^32 hashes tried
-/// for each, ids can be had that are at three times as many. The caller limits the symbols.
+/// rule. So there are never more items than symbols; and no id comes twice, as it would be taken
+/// out of the same symbols again. Memory is thus at most about 200 bytes a symbol, and work is one
+/// hash and one change for each index that an item has, about `2 ln(m)` of `m`: with 2^32 hashes
+/// tried for each, ids can be had that are at three times as many. The caller limits the symbols.
 #[derive(Clone, Debug)]
 pub struct Peeler {
     key: CheckKey,
@@ -122,17 +122,19 @@ impl Peeler {
 
     /// Recovers what can be recovered.
     ///
-    /// For each item as many steps as it has indices; nothing if no symbol came since the last time.
+    /// For each new item as many steps as it has indices.
     pub fn run(&mut self) -> Outcome {
         while !self.suspicious
             && let Some(index) = self.pure.pop()
         {
             self.peel(index);
         }
-        match () {
-            () if self.suspicious => Outcome::Suspicious,
-            () if self.open == 0 && !self.symbols.is_empty() => Outcome::Complete,
-            () => Outcome::Stalled,
+        if self.suspicious {
+            Outcome::Suspicious
+        } else if self.open == 0 && !self.symbols.is_empty() {
+            Outcome::Complete
+        } else {
+            Outcome::Stalled
         }
     }
 
