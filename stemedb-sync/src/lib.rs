@@ -1,5 +1,11 @@
-//! The protocol by which two stemedb stores will find what they lack of each other.
+//! The protocol by which two stemedb stores find what they lack of each other.
 //!
-//! **Empty for now.** This crate holds its place in the workspace until the protocol lands: a
-//! session as a state machine without I/O, a scheduler and budgets. Sockets and files stay out of
-//! it. To compare two stores that are both at hand, take [`stemedb_merkle::DiffResult`].
+//! Nothing here reads, writes, waits, asks for the time or draws random numbers: messages, results
+//! of reads, and time go in; messages, reads and appends wanted come out.
+
+pub mod keys;
+pub mod limits;
+pub mod message;
+
+pub use keys::Keys;
+pub use limits::Limits;
