@@ -1,5 +1,6 @@
-//! gRPC for stemedb: the only crate that will know the wire.
+//! gRPC for stemedb: the only crate that knows the wire.
 //!
-//! **Empty for now.** This crate holds its place in the workspace until the protocol of
-//! [`stemedb_sync`] lands: message definitions, server and client, limits, TLS. Decisions stay out
-//! of it.
+//! `proto/stemedb/v1/` has two services: *store*, which appends, gets, proves and watches from afar,
+//! and *replication*, the messages of [`stemedb_sync`] one to one.
+
+pub mod proto;
