@@ -1,0 +1,15 @@
+//! The server and the client over real sockets, with a store in memory.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod calls;
+mod doors;
+mod memory;
+mod rude;
+mod sessions;
+mod stop;
+mod world;
