@@ -9,6 +9,7 @@
 mod calls;
 mod doors;
 mod memory;
+mod python;
 mod rude;
 mod sessions;
 mod stop;
