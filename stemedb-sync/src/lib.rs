@@ -3,6 +3,7 @@
 //! Nothing here reads, writes, waits, asks for the time or draws random numbers: messages, results
 //! of reads, and time go in; messages, reads and appends wanted come out.
 
+pub mod codec;
 pub mod keys;
 pub mod limits;
 pub mod message;
