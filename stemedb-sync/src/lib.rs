@@ -7,6 +7,7 @@ pub mod codec;
 pub mod keys;
 pub mod limits;
 pub mod message;
+pub mod symbols;
 
 pub use keys::Keys;
 pub use limits::Limits;
