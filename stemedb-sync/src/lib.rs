@@ -7,7 +7,11 @@ pub mod codec;
 pub mod keys;
 pub mod limits;
 pub mod message;
+pub mod replica;
+pub mod responder;
 pub mod symbols;
 
 pub use keys::Keys;
 pub use limits::Limits;
+pub use replica::{Identity, Pin, Source, Unreadable};
+pub use responder::Responder;
