@@ -107,7 +107,7 @@ impl Subtree {
     /// Hash and state. O(1), but where few ids are left, a hash for each of them.
     pub fn summary(&self) -> Summary {
         match (self.cursor.state(), &self.cursor) {
-            (State::Empty, _) => Summary::Empty,
+            (State::Empty, _) | (_, Cursor::Empty) => Summary::Empty,
             (State::One, Cursor::Inner { hash, .. }) => Summary::One(*hash),
             (State::Many, Cursor::Inner { hash, .. }) => Summary::Many(*hash),
             (_, Cursor::Page { depth, .. }) => {
@@ -120,7 +120,6 @@ impl Subtree {
                     .collect();
                 Summary::of(&ids, *depth)
             }
-            (_, Cursor::Empty) => Summary::Empty,
         }
     }
 

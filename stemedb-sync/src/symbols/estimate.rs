@@ -1,0 +1,89 @@
+//! How much two sets differ, told from a few of their symbols.
+//!
+//! At index `i` each id of the difference is with the same chance `p`, by itself. So the count of a
+//! subtracted symbol has the mean `a p`, where `a` is the count at index 0, by how many ids one side
+//! has more, and the variance `d p (1 - p)`, where `d` is the difference. Each index thus gives one
+//! estimate of `d`, and the mean of `n` of them has the relative standard error
+//! `sqrt(2 / n + (the mean of (1 / (p (1 - p)) - 6)) / (n d))`: 0.18 for 64 symbols and a large
+//! difference, 0.19 for 100 ids, 0.42 for two; and 0.011 for 16,384 symbols.
+
+use super::Symbol;
+
+/// How many ids are in one of two sets only.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// The most likely number, and never fewer than by how many one set has more.
+    pub difference: u64,
+    /// Its standard error: two times in three it is off by less, 19 times in 20 by less than two.
+    pub error: f64,
+}
+
+/// Takes in the counts of subtracted symbols, from index 0 on, and estimates the difference.
+#[derive(Clone, Debug, Default)]
+pub struct Estimator {
+    /// The index of the next symbol.
+    next: u32,
+    /// The count at index 0.
+    surplus: i64,
+    /// Whether any symbol so far was not empty.
+    differs: bool,
+    /// The sum of the estimates of the single indices, from 1 on.
+    sum: f64,
+    /// The sum of `1 / (p (1 - p))`, which their errors follow from.
+    spread: f64,
+}
+
+impl Estimator {
+    /// Takes in the next symbol: that of the one set less that of the other.
+    pub fn push(&mut self, symbol: &Symbol) {
+        self.differs |= !symbol.is_empty();
+        if self.next == 0 {
+            self.surplus = symbol.count;
+        } else {
+            let chance = density(self.next);
+            let variance = chance * (1.0 - chance);
+            let off = float(symbol.count) - float(self.surplus) * chance;
+            self.sum += off * off / variance;
+            self.spread += variance.recip();
+        }
+        self.next = self.next.saturating_add(1);
+    }
+
+    /// The estimate. `None` before the second symbol.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a positive number, and the limit of the integer is as good as what exceeds it"
+    )]
+    pub fn estimate(&self) -> Option<Estimate> {
+        let samples = f64::from(self.next.checked_sub(1).filter(|samples| *samples > 0)?);
+        let least = self.surplus.unsigned_abs().max(u64::from(self.differs));
+        let mean = self.sum / samples;
+        let difference = (mean.round() as u64).max(least);
+        let size = mean.max(float(least.cast_signed()));
+        let excess = self.spread / samples - 6.0;
+        let error = ((2.0 * size * size + excess * size) / samples).max(0.0).sqrt();
+        Some(Estimate { difference, error })
+    }
+}
+
+/// Estimates the difference from subtracted symbols, of which the first is at index 0. `None` for
+/// fewer than two.
+pub fn estimate(symbols: &[Symbol]) -> Option<Estimate> {
+    let mut estimator = Estimator::default();
+    for symbol in symbols {
+        estimator.push(symbol);
+    }
+    estimator.estimate()
+}
+
+/// The chance that an id is at an index other than 0: see [`Indices`](super::Indices).
+fn density(index: u32) -> f64 {
+    let index = f64::from(index);
+    1.0 - ((2.0 * index + 1.0) / (2.0 * index + 3.0)).powi(2)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts above 2^53 are no better known than that")]
+fn float(count: i64) -> f64 {
+    count as f64
+}

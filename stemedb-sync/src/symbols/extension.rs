@@ -1,0 +1,46 @@
+//! Symbols beyond those that a store maintains, computed in one pass over its ids.
+
+use core::ops::Range;
+
+use super::{CheckKey, INDEX_END, Symbol, front_of, mapping::Walk};
+
+/// The symbols of some range of indices, over the ids that it is shown.
+///
+/// Costs 32 bytes a symbol, and for each id one hash of 16 bytes and about `2 ln(to / from)` changed symbols
+/// if it begins at 16,384 (where a [stage](super::Indices) does), or else a few more.
+#[derive(Clone, Debug)]
+pub struct Extension {
+    key: CheckKey,
+    range: Range<u32>,
+    symbols: Vec<Symbol>,
+}
+
+impl Extension {
+    /// Symbols at the indices of `range`, as far as that is below [`INDEX_END`], over no id yet.
+    ///
+    /// Memory for all of them is taken at once: the caller limits the range.
+    pub fn new(key: [u8; 16], range: Range<u32>) -> Self {
+        let end = range.end.min(INDEX_END);
+        let range = range.start.min(end)..end;
+        let symbols = vec![Symbol::default(); range.len()];
+        Self { key: CheckKey::new(key), range, symbols }
+    }
+
+    /// Adds an id, which must not have been added yet.
+    pub fn insert(&mut self, id: &[u8; 32]) {
+        let front = front_of(id);
+        let check = self.key.check(front);
+        let Range { start, end } = self.range;
+        let Some(mut walk) = Walk::enter(check, start, end) else { return };
+        let mut index = Some(walk.index());
+        while let Some(symbol) = index.and_then(|at| self.symbols.get_mut((at - start) as usize)) {
+            symbol.add(front, check, 1);
+            index = walk.advance(end);
+        }
+    }
+
+    /// The symbols, over all ids added.
+    pub fn into_symbols(self) -> Vec<Symbol> {
+        self.symbols
+    }
+}

@@ -1,0 +1,154 @@
+//! The first symbols of a set, kept up to date as ids come and go.
+
+use super::{CheckKey, INDEX_END, Symbol, front_of, mapping::Walk};
+
+/// The front of a serialized sketch: what it is, and the version of mapping and layout.
+const MAGIC: [u8; 8] = *b"SYMBOLS\x01";
+
+/// The magic, and the check of nothing, which tells one key from another.
+const HEADER_LEN: usize = 16;
+
+const SYMBOL_LEN: usize = 32;
+
+/// The first symbols of a set.
+///
+/// An insertion hashes 16 bytes and changes about `2 ln(len)` symbols, 19 of 16,384,
+/// whatever the size of the set. A clone is a copy of 32 bytes a symbol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sketch {
+    key: CheckKey,
+    symbols: Vec<Symbol>,
+}
+
+/// Why bytes are no sketch of this store. A sketch can always be made anew from the ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SketchError {
+    /// Something else, or another version.
+    #[error("these are not coded symbols of a version that is known here; make them anew")]
+    Unknown,
+    /// Made with another cluster secret.
+    #[error("these coded symbols were made with another cluster secret; make them anew")]
+    Key,
+    /// Not a whole number of symbols, none at all, or more than there are indices.
+    #[error("{0} bytes are not a whole number of coded symbols; make them anew")]
+    Length(usize),
+}
+
+impl Sketch {
+    /// The sketch of the empty set, of `len` symbols: at least 1, at most [`INDEX_END`].
+    ///
+    /// The key is the first 16 bytes of `derive("symbol check", secret)`.
+    pub fn new(key: [u8; 16], len: usize) -> Self {
+        let end = usize::try_from(INDEX_END).unwrap_or(usize::MAX);
+        Self { key: CheckKey::new(key), symbols: vec![Symbol::default(); len.clamp(1, end)] }
+    }
+
+    /// Adds an id, which must not be in the set yet.
+    pub fn insert(&mut self, id: &[u8; 32]) {
+        self.add(id, 1);
+    }
+
+    /// Takes an id out, which must be in the set.
+    pub fn remove(&mut self, id: &[u8; 32]) {
+        self.add(id, -1);
+    }
+
+    fn add(&mut self, id: &[u8; 32], times: i64) {
+        let front = front_of(id);
+        let check = self.key.check(front);
+        let end = self.end();
+        let mut walk = Walk::new(check);
+        let mut index = Some(walk.index());
+        while let Some(symbol) = index.and_then(|index| self.symbols.get_mut(index as usize)) {
+            symbol.add(front, check, times);
+            index = walk.advance(end);
+        }
+    }
+
+    /// How many ids the set has.
+    pub fn count(&self) -> u64 {
+        // Every id is in the first symbol.
+        self.symbols.first().map_or(0, |first| u64::try_from(first.count).unwrap_or(0))
+    }
+
+    /// How many symbols there are.
+    #[expect(clippy::len_without_is_empty, reason = "a sketch has at least one symbol")]
+    pub fn len(&self) -> usize {
+        self.symbols.len()
+    }
+
+    /// The symbols at `from` and the `count - 1` indices behind it; fewer where the sketch ends.
+    pub fn symbols(&self, from: u32, count: u32) -> Vec<Symbol> {
+        self.symbols.iter().skip(from as usize).take(count as usize).copied().collect()
+    }
+
+    fn end(&self) -> u32 {
+        u32::try_from(self.symbols.len()).unwrap_or(INDEX_END)
+    }
+
+    /// The sketch as flat bytes, for the restart checkpoint: 16 and 32 a symbol.
+    ///
+    /// ```text
+    ///  byte 0          8                16                                         + 32
+    ///       +----------+----------------+----------------+-----------+-------------+----
+    ///       | magic    | check of 16    | sum            | check     | count       | ...
+    ///       | SYMBOLS1 | zero bytes     | u128 le        | u64 le    | i64 le      |
+    ///       +----------+----------------+----------------+-----------+-------------+----
+    ///                                   |<-------- a symbol, from index 0 -------->|
+    /// ```
+    ///
+    /// The last byte of the magic is the number 1. There is no checksum: that is the checkpoint's.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEADER_LEN + self.symbols.len() * SYMBOL_LEN);
+        bytes.extend(MAGIC);
+        bytes.extend(self.key.check(0).to_le_bytes());
+        for symbol in &self.symbols {
+            bytes.extend(symbol.sum.to_le_bytes());
+            bytes.extend(symbol.check.to_le_bytes());
+            bytes.extend(symbol.count.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// Reads what [`to_bytes`](Self::to_bytes) wrote.
+    ///
+    /// # Errors
+    ///
+    /// If it is something else, or was made with another key.
+    pub fn from_bytes(key: [u8; 16], bytes: &[u8]) -> Result<Self, SketchError> {
+        let key = CheckKey::new(key);
+        let Some((magic, rest)) = bytes.split_first_chunk() else {
+            return Err(SketchError::Unknown);
+        };
+        let Some((check, rest)) = rest.split_first_chunk() else {
+            return Err(SketchError::Unknown);
+        };
+        if *magic != MAGIC {
+            return Err(SketchError::Unknown);
+        }
+        if u64::from_le_bytes(*check) != key.check(0) {
+            return Err(SketchError::Key);
+        }
+        let (symbols, []) = rest.as_chunks::<SYMBOL_LEN>() else {
+            return Err(SketchError::Length(bytes.len()));
+        };
+        let symbols: Option<Vec<Symbol>> = symbols.iter().map(read_symbol).collect();
+        match symbols {
+            Some(symbols) if (1..=INDEX_END as usize).contains(&symbols.len()) => {
+                Ok(Self { key, symbols })
+            }
+            _ => Err(SketchError::Length(bytes.len())),
+        }
+    }
+}
+
+fn read_symbol(bytes: &[u8; SYMBOL_LEN]) -> Option<Symbol> {
+    let (sum, rest) = bytes.split_first_chunk()?;
+    let (check, rest) = rest.split_first_chunk()?;
+    Some(Symbol {
+        sum: u128::from_le_bytes(*sum),
+        check: u64::from_le_bytes(*check),
+        count: i64::from_le_bytes(*rest.first_chunk()?),
+    })
+}
