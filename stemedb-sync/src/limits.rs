@@ -8,8 +8,8 @@ use core::time::Duration;
 /// [`message_len_max`](Self::message_len_max).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of the longest byte string in a message: 2 MiB. A transport's own limit must be some
-    /// 1 KiB higher, for what a message has beside it.
+    /// Bytes of the longest byte string in a message: 4 MiB less 16 KiB. A transport's own limit
+    /// must be some 1 KiB higher, for what a message has beside it.
     pub message_len_max: usize,
     /// Bytes of bodies in one part of an answer or a push: 256 KiB, so that bodies flow evenly.
     pub part_len_max: usize,
@@ -21,7 +21,7 @@ pub struct Limits {
     pub count_max: u64,
     /// Symbols asked for with `Hello`: 64.
     pub symbols_first: u32,
-    /// Symbols in one message: 65,536.
+    /// Symbols in one message: 131,072.
     pub symbols_per_message_max: u32,
     /// Symbols in a session, before it falls back to descent: 262,144.
     pub symbols_max: u32,
@@ -72,13 +72,13 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            message_len_max: 2 << 20,
+            message_len_max: (4 << 20) - (16 << 10),
             part_len_max: 256 << 10,
             answer_len_aim: 8 << 20,
             body_len_max: 16 << 20,
             count_max: 1 << 40,
             symbols_first: 64,
-            symbols_per_message_max: 1 << 16,
+            symbols_per_message_max: 1 << 17,
             symbols_max: 1 << 18,
             ids_per_message_max: 1 << 16,
             nodes_per_message_max: 1 << 16,

@@ -195,6 +195,21 @@ impl Ask {
     }
 }
 
+impl Answer {
+    /// The length of its list, 0 where it has none.
+    pub const fn list_len(&self) -> usize {
+        match self {
+            Self::Welcome(Welcome { symbols, .. }) | Self::Symbols(Symbols { symbols }) => {
+                symbols.len()
+            }
+            Self::Ids(ids) => ids.backs.len(),
+            Self::Subtrees(subtrees) => subtrees.subtrees.len(),
+            Self::Bodies(bodies) => bodies.bytes.len(),
+            Self::Pushed(_) | Self::Finished(_) => 0,
+        }
+    }
+}
+
 impl Envelope {
     /// What the answer to it carries.
     pub const fn echo(&self) -> Echo {

@@ -1,11 +1,14 @@
 //! What a session needs of a store.
 
-use stemedb_merkle::{Hash, Snapshot};
+use core::ops::Range;
+
+use stemedb_merkle::{ArchiveError, Hash, Snapshot};
 
 use crate::{
+    codec::ids::Front,
     keys::Keys,
     message::{LogHead, NodeId, SetHead},
-    symbols::Sketch,
+    symbols::{Extension, Sketch, Symbol},
 };
 
 /// Who a store is among its peers.
@@ -101,5 +104,63 @@ impl<S: Source + ?Sized> Source for &S {
 
     fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, Unreadable> {
         (**self).entry(index)
+    }
+}
+
+/// Coded symbols of a snapshot, made some way ahead of what is asked for: those beyond the sketch
+/// take a pass over all ids, whether they are few or many.
+#[derive(Debug, Default)]
+pub(crate) struct SymbolsAhead {
+    from: u32,
+    made: Vec<Symbol>,
+}
+
+impl SymbolsAhead {
+    /// The symbols of a range of indices, of `most` that may be asked for at all.
+    pub(crate) fn symbols(
+        &mut self,
+        pin: &Pin,
+        range: Range<u32>,
+        most: u32,
+        key: [u8; 16],
+    ) -> Result<Vec<Symbol>, ArchiveError> {
+        let count = range.end.saturating_sub(range.start);
+        let mut found = match &pin.sketch {
+            Some(sketch) => sketch.symbols(range.start, count),
+            None => Vec::new(),
+        };
+        let start = range.start.saturating_add(u32::try_from(found.len()).unwrap_or(count));
+        if start >= range.end {
+            return Ok(found);
+        }
+        if self.slice(start..range.end).is_none() {
+            let end = (range.end.saturating_add(range.end / 2)).min(most).max(range.end);
+            let mut extension = Extension::new(key, start..end);
+            for entry in &pin.snapshot {
+                extension.insert(&entry?.id);
+            }
+            *self = Self { from: start, made: extension.into_symbols() };
+        }
+        found.extend_from_slice(self.slice(start..range.end).unwrap_or_default());
+        Ok(found)
+    }
+
+    fn slice(&self, range: Range<u32>) -> Option<&[Symbol]> {
+        let place = |index: u32| usize::try_from(index.checked_sub(self.from)?).ok();
+        self.made.get(place(range.start)?..place(range.end)?)
+    }
+}
+
+impl Pin {
+    /// The one id that begins with this front; `None` if there is none, or more than one.
+    pub(crate) fn id_of(&self, front: &Front) -> Result<Option<Hash>, ArchiveError> {
+        let (mut first, mut last) = ([0; 32], [0xff; 32]);
+        for (first, (last, byte)) in first.iter_mut().zip(last.iter_mut().zip(front)) {
+            (*first, *last) = (*byte, *byte);
+        }
+        let mut found = self.snapshot.range(first..=last);
+        let only = found.next().transpose()?.map(|entry| entry.id);
+        let more = found.next().transpose()?.is_some();
+        Ok(only.filter(|_| !more))
     }
 }

@@ -15,14 +15,13 @@ use crate::{
         prefixes,
         subtrees::{Below, LEVELS_MAX, Place, levels_below},
     },
-    keys::halves,
     limits::Limits,
     message::{
         AskIds, AskSymbols, Descend, Fetch, Finish, Finished, Ids, Refusal, Subtrees, Symbols,
         Tail, Wanted,
     },
     replica::Source,
-    symbols::{self, Extension, Symbol},
+    symbols,
 };
 
 /// A session may ask for each symbol so often on average: requests are repeated now and then.
@@ -37,14 +36,15 @@ impl Open {
         if count == 0 {
             return Err(Refusal::Malformed);
         }
-        {
-            let mut state = self.state();
-            state.symbols += u64::from(count);
-            if state.symbols > SYMBOL_REPEATS_MAX * u64::from(limits.symbols_max) {
-                return Err(Refusal::OverLimit);
-            }
+        let mut state = self.state();
+        state.symbols += u64::from(count);
+        if state.symbols > SYMBOL_REPEATS_MAX * u64::from(limits.symbols_max) {
+            return Err(Refusal::OverLimit);
         }
-        let found = self.pin.symbols(ask.from..end, self.symbol_key).map_err(damaged)?;
+        let found =
+            state.ahead.symbols(&self.pin, ask.from..end, limits.symbols_max, self.symbol_key);
+        let found = found.map_err(damaged)?;
+        drop(state);
         let symbols = symbols::encode(&found, ask.from, self.pin.snapshot.len());
         Ok(Symbols { symbols })
     }
@@ -184,40 +184,4 @@ fn spread(subtree: &Subtree, levels: u16, places: &mut Vec<Place>) -> Result<(),
 
 fn damaged(_: ArchiveError) -> Refusal {
     Refusal::Damaged
-}
-
-impl crate::replica::Pin {
-    /// The coded symbols of a range of indices. Those beyond the sketch take a pass over all ids.
-    pub(crate) fn symbols(
-        &self,
-        range: Range<u32>,
-        key: [u8; 16],
-    ) -> Result<Vec<Symbol>, ArchiveError> {
-        let count = range.end.saturating_sub(range.start);
-        let mut found = match &self.sketch {
-            Some(sketch) => sketch.symbols(range.start, count),
-            None => Vec::new(),
-        };
-        let from = range.start + u32::try_from(found.len()).unwrap_or(count);
-        if from < range.end {
-            let mut extension = Extension::new(key, from..range.end);
-            for entry in &self.snapshot {
-                extension.insert(&entry?.id);
-            }
-            found.extend(extension.into_symbols());
-        }
-        Ok(found)
-    }
-
-    /// The one id that begins with this front; `None` if there is none, or more than one.
-    pub(crate) fn id_of(&self, front: &Front) -> Result<Option<Hash>, ArchiveError> {
-        let (mut first, mut last) = ([0; 32], [0xff; 32]);
-        for (first, (last, byte)) in first.iter_mut().zip(last.iter_mut().zip(front)) {
-            (*first, *last) = (*byte, *byte);
-        }
-        let mut found = self.snapshot.range(first..=last);
-        let only = found.next().transpose()?.map(|entry| entry.id);
-        let more = found.next().transpose()?.is_some();
-        Ok(only.filter(|id| !more && halves(id)[0] == *front))
-    }
 }

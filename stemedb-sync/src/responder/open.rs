@@ -11,7 +11,7 @@ use super::push::Receiving;
 use crate::{
     limits::Limits,
     message::{Hello, Refusal, Response},
-    replica::Pin,
+    replica::{Pin, SymbolsAhead},
 };
 
 /// A session: its snapshot, which does not change, and what has been asked so far, which does.
@@ -38,6 +38,8 @@ pub(super) struct State {
     pub(super) forgot: bool,
     /// How many symbols were given.
     pub(super) symbols: u64,
+    /// Symbols made beyond those asked for.
+    pub(super) ahead: SymbolsAhead,
     /// Pushes by the number of their request.
     pub(super) pushes: BTreeMap<u64, Receiving>,
 }
