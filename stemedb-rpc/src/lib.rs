@@ -2,7 +2,7 @@
 //!
 //! `proto/stemedb/v1/` has two services: *store*, which appends, gets, proves and watches from
 //! afar, and *replication*, the messages of [`stemedb_sync`] one to one. Here are their [`server`],
-//! which works on whatever implements [`Backend`] and [`Replica`], and their [`client`]. Decisions
+//! which works on whatever implements [`Backend`] and [`Site`], and their [`client`]. Decisions
 //! are made elsewhere; limits are kept here.
 
 pub mod backend;
@@ -12,8 +12,10 @@ pub mod limits;
 pub mod proto;
 pub mod reason;
 pub mod replica;
+pub mod responding;
 pub mod server;
 mod shrink;
+pub mod sync;
 pub mod tls;
 pub mod token;
 
@@ -23,6 +25,7 @@ pub use convert::Malformed;
 pub use limits::ServerLimits;
 pub use reason::Reason;
 pub use replica::Replica;
+pub use responding::{Responding, Site};
 pub use server::{Server, ServerOptions};
 pub use tls::{ClientIdentity, ClientTls, ServerTls};
 pub use token::{Token, Tokens};

@@ -60,6 +60,8 @@ pub struct ServerLimits {
     pub idle_time_max: Duration,
     /// Time for running calls and sessions to end when the server stops: 10 seconds.
     pub stop_time_max: Duration,
+    /// Time without any call after which open sessions count as given up then: 2 seconds.
+    pub stop_quiet_max: Duration,
 }
 
 impl Default for ServerLimits {
@@ -83,6 +85,7 @@ impl Default for ServerLimits {
             call_time_max: Duration::from_secs(10),
             idle_time_max: Duration::from_secs(30),
             stop_time_max: Duration::from_secs(10),
+            stop_quiet_max: Duration::from_secs(2),
         }
     }
 }

@@ -16,9 +16,19 @@ mod phase;
 mod replication;
 mod store;
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
-use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio::{
+    net::TcpListener,
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
 use tonic::transport::server::Router;
 use tonic_health::server::HealthReporter;
 
@@ -41,6 +51,8 @@ use crate::{
 
 /// How often it is looked whether all calls have ended.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(10);
+/// How often sessions that were idle for too long are let go of.
+const TIDY_INTERVAL: Duration = Duration::from_secs(5);
 /// How long connections have to say good-bye once all calls have ended.
 const CLOSE_TIME_MAX: Duration = Duration::from_millis(500);
 
@@ -95,7 +107,7 @@ pub enum ServeError {
 /// How a server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped {
-    /// Calls and sessions that did not end in time and were cut.
+    /// Calls and sessions that had not ended and were cut.
     pub cut: usize,
 }
 
@@ -152,6 +164,7 @@ impl Server {
             tokens: options.tokens.clone(),
             calls: Arc::new(Semaphore::new(limits.calls_max)),
             calls_max: limits.calls_max,
+            admitted: AtomicU64::new(0),
             call_time_max: limits.call_time_max,
             phases: phases.clone(),
         });
@@ -161,7 +174,14 @@ impl Server {
         let (health, router) = router(&options, &rules, store, replication)?;
         health.set_serving::<StoreServer<StoreService<B>>>().await;
         health.set_serving::<ReplicationServer<ReplicationService<R>>>().await;
-        let (connections, accepting) = listener::connections(listener, &limits, phases.clone());
+        let (connections, mut tasks) = listener::connections(listener, &limits, phases.clone());
+        let tidied = Arc::clone(&replica);
+        tasks.spawn(async move {
+            loop {
+                sleep(TIDY_INTERVAL).await;
+                tidied.sessions();
+            }
+        });
 
         let closing = phases.reached(Phase::Closing);
         let serving = router.serve_with_incoming_shutdown(connections, closing);
@@ -177,11 +197,7 @@ impl Server {
         health.set_not_serving::<StoreServer<StoreService<B>>>().await;
         health.set_not_serving::<ReplicationServer<ReplicationService<R>>>().await;
         health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
-        let drained = async {
-            while rules.running() + replica.sessions() > 0 {
-                tokio::time::sleep(DRAIN_INTERVAL).await;
-            }
-        };
+        let drained = drained(&rules, &*replica, limits.stop_quiet_max);
         tokio::select! {
             ended = &mut serving => {
                 return ended.map(|()| Stopped { cut: 0 }).map_err(ServeError::Transport);
@@ -190,12 +206,24 @@ impl Server {
         }
         let cut = rules.running() + replica.sessions();
         phase.send_replace(Phase::Closing);
-        drop(accepting);
+        drop(tasks);
         if let Ok(ended) = timeout(CLOSE_TIME_MAX, serving).await {
             ended.map_err(ServeError::Transport)?;
         }
         phase.send_replace(Phase::Closed);
         Ok(Stopped { cut })
+    }
+}
+
+/// Ready once no call runs and no session is open, or none that still asks for something.
+async fn drained(rules: &Rules, replica: &impl Replica, quiet_max: Duration) {
+    let mut quiet = Duration::ZERO;
+    let mut admitted = rules.admitted();
+    while rules.running() > 0 || replica.sessions() > 0 && quiet < quiet_max {
+        sleep(DRAIN_INTERVAL).await;
+        let still = rules.running() == 0 && rules.admitted() == admitted;
+        quiet = if still { quiet + DRAIN_INTERVAL } else { Duration::ZERO };
+        admitted = rules.admitted();
     }
 }
 

@@ -88,7 +88,10 @@ impl CallError {
             Self::Connect { .. } => true,
             Self::Refused { reason, .. } => matches!(reason, Reason::Busy | Reason::Stopping),
             Self::Refusal(refusal) => matches!(refusal, Refusal::Busy | Refusal::Closing),
-            Self::Status { code, .. } => *code == Code::Unavailable,
+            // Besides what a server says: what a connection gives that is closed under a call.
+            Self::Status { code, .. } => {
+                matches!(code, Code::Unavailable | Code::Cancelled | Code::Unknown)
+            }
             _ => false,
         }
     }

@@ -7,8 +7,8 @@ use std::sync::{
 
 use prost::Message;
 use stemedb_sync::message::{Ask, Envelope, Push, Request, Response};
-use tokio::{sync::mpsc::Receiver, time::timeout};
-use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+use tokio::time::timeout;
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::Streaming;
 
 use super::{CallError, Client};
@@ -131,8 +131,7 @@ impl Client {
         Ok(BodiesAnswer { parts, time_max: self.options.idle_time_max })
     }
 
-    /// Sends the parts of one push as they come, the last of which says so, and waits for the
-    /// answer.
+    /// Sends the parts of one push, the last of which says so, and waits for the answer.
     ///
     /// # Errors
     ///
@@ -140,13 +139,13 @@ impl Client {
     pub async fn push(
         &self,
         envelope: Envelope,
-        parts: Receiver<Push>,
+        parts: impl Stream<Item = Push> + Send + Unpin + 'static,
         traffic: &mut Traffic,
     ) -> Result<Response, CallError> {
         let sent = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&sent);
         let mut shrinker = Shrinker::default();
-        let messages = ReceiverStream::new(parts).map(move |Push { part, bytes, last }| {
+        let messages = parts.map(move |Push { part, bytes, last }| {
             let message = push_message(envelope, part, shrinker.shrink(bytes), last);
             counter.fetch_add(wire_len(&message), Ordering::Relaxed);
             message

@@ -5,7 +5,10 @@ use std::{
     convert::Infallible,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -41,6 +44,8 @@ pub(crate) struct Rules {
     pub(crate) tokens: Option<Tokens>,
     pub(crate) calls: Arc<Semaphore>,
     pub(crate) calls_max: usize,
+    /// How many calls were let in.
+    pub(crate) admitted: AtomicU64,
     pub(crate) call_time_max: Duration,
     pub(crate) phases: Phases,
 }
@@ -49,6 +54,11 @@ impl Rules {
     /// How many calls are under way.
     pub(crate) fn running(&self) -> usize {
         self.calls_max.saturating_sub(self.calls.available_permits())
+    }
+
+    /// How many calls were let in so far.
+    pub(crate) fn admitted(&self) -> u64 {
+        self.admitted.load(Ordering::Relaxed)
     }
 
     fn admit<B>(&self, request: &http::Request<B>, open: bool) -> Result<CallPermit, Status> {
@@ -64,8 +74,10 @@ impl Rules {
         if self.phases.now() != Phase::Serving && !goes_on && !open {
             return Err(Reason::Stopping.into());
         }
-        let permit = Arc::clone(&self.calls).try_acquire_owned();
-        permit.map(|permit| CallPermit(Arc::new(permit))).map_err(|_| Reason::Busy.into())
+        let permit =
+            Arc::clone(&self.calls).try_acquire_owned().map_err(|_| Status::from(Reason::Busy))?;
+        self.admitted.fetch_add(1, Ordering::Relaxed);
+        Ok(CallPermit(Arc::new(permit)))
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod calls;
 mod doors;
+mod meeting;
 mod memory;
 mod python;
 mod rude;

@@ -11,13 +11,15 @@ use std::{
 
 use stemedb_merkle::{
     AssertionId, Hash,
+    history::{MemoryHistory, TreeSize, leaf_hash},
     proof::SetProof,
-    set::{Entry as Leaf, MerkleTree},
+    set::{Entry as Leaf, MerkleTree, Snapshot},
 };
 use stemedb_rpc::{
     Backend, Reason,
     backend::{EntriesWanted, Entry, Failure, Head, Pending, Receipt, Which},
 };
+use stemedb_sync::Keys;
 use tokio::sync::watch;
 
 /// The store, and some knobs.
@@ -25,6 +27,7 @@ use tokio::sync::watch;
 pub(crate) struct Memory {
     inner: Mutex<Inner>,
     size: watch::Sender<u64>,
+    keys: Keys,
     /// How long an append takes.
     pub append_time: Duration,
     /// What reading a body fails with, if it does.
@@ -38,6 +41,7 @@ struct Inner {
     log: Vec<(AssertionId, Vec<u8>)>,
     indexes: HashMap<AssertionId, u64>,
     tree: MerkleTree,
+    history: MemoryHistory,
 }
 
 /// The longest body that it takes.
@@ -55,6 +59,7 @@ impl Default for Memory {
         Self {
             inner: Mutex::default(),
             size,
+            keys: Keys::new(None),
             append_time: Duration::ZERO,
             broken: None,
             appends: AtomicUsize::new(0),
@@ -63,6 +68,19 @@ impl Default for Memory {
 }
 
 impl Memory {
+    pub(crate) fn with_keys(keys: Keys) -> Self {
+        Self { keys, ..Self::default() }
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.inner.lock().unwrap().tree.snapshot()
+    }
+
+    pub(crate) fn log_root_at(&self, size: u64) -> Option<Hash> {
+        let inner = self.inner.lock().unwrap();
+        inner.history.head_at(TreeSize(size)).ok().map(|head| head.root)
+    }
+
     pub(crate) fn slow(append_time: Duration) -> Self {
         Self { append_time, ..Self::default() }
     }
@@ -75,11 +93,12 @@ impl Memory {
         let mut inner = self.inner.lock().unwrap();
         let mut receipts = Vec::new();
         for body in bodies {
-            let id = id(&body);
+            let id = AssertionId(self.keys.id(&body));
             let next = inner.log.len() as u64;
             let index = *inner.indexes.entry(id).or_insert(next);
             if index == next {
                 inner.tree.insert_batch(&[Leaf { id: id.0, position: index }]).unwrap();
+                inner.history.append(leaf_hash(TIME + index, &id.0));
                 inner.log.push((id, body));
             }
             receipts.push(Receipt { id, index, time: TIME + index, duplicate: index < next });
@@ -145,7 +164,7 @@ impl Backend for Memory {
             count: size,
             set_root: inner.tree.root(),
             log_size: size,
-            log_root: [7; 32],
+            log_root: inner.history.root(),
             last_time: if size == 0 { 0 } else { TIME + size - 1 },
         }
     }

@@ -15,6 +15,7 @@ use stemedb_sync::message::{
     Subtrees, Symbols, Tail, Wanted, Welcome,
 };
 use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
 use super::world::{World, run, until};
 
@@ -189,7 +190,7 @@ fn a_push_is_answered_once_it_is_whole() {
         let (parts, receiver) = mpsc::channel(1);
         let mut traffic = Traffic::default();
         let envelope = request(7, hello(0)).envelope;
-        let pushing = client.push(envelope, receiver, &mut traffic);
+        let pushing = client.push(envelope, ReceiverStream::new(receiver), &mut traffic);
         let sending = async {
             for part in 0..PARTS {
                 let last = part + 1 == PARTS;
@@ -206,7 +207,8 @@ fn a_push_is_answered_once_it_is_whole() {
         let (parts, receiver) = mpsc::channel(1);
         parts.send(Push { part: 0, bytes: Vec::new(), last: false }).await.unwrap();
         drop(parts);
-        let refused = client.push(envelope, receiver, &mut traffic).await.unwrap_err();
+        let refused =
+            client.push(envelope, ReceiverStream::new(receiver), &mut traffic).await.unwrap_err();
         assert!(matches!(refused, CallError::Refusal(Refusal::Malformed)), "{refused:?}");
         world.end().await;
     });
@@ -231,7 +233,9 @@ fn refusals_arrive_whatever_was_asked() {
         let (parts, receiver) = mpsc::channel(1);
         parts.send(Push { part: 0, bytes: Vec::new(), last: true }).await.unwrap();
         let envelope = stranger(hello(0)).envelope;
-        assert!(gone(client.push(envelope, receiver, &mut traffic).await.unwrap_err()));
+        assert!(gone(
+            client.push(envelope, ReceiverStream::new(receiver), &mut traffic).await.unwrap_err()
+        ));
         world.end().await;
     });
 }
