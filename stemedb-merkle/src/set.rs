@@ -32,6 +32,7 @@ pub(crate) mod node;
 mod plan;
 mod positions;
 mod prove;
+mod subtree;
 #[cfg(test)]
 mod tests;
 mod thaw;
@@ -39,6 +40,7 @@ mod thaw;
 pub use self::{
     changes::{ChangedBlock, Changes},
     iter::Iter,
+    subtree::{Subtree, Summary},
 };
 
 /// The set of ids that a store holds, with a root over them that is always current.

@@ -1,5 +1,31 @@
-//! gRPC for stemedb: the only crate that will know the wire.
+//! gRPC for stemedb: the only crate that knows the wire.
 //!
-//! **Empty for now.** This crate holds its place in the workspace until the protocol of
-//! [`stemedb_sync`] lands: message definitions, server and client, limits, TLS. Decisions stay out
-//! of it.
+//! `proto/stemedb/v1/` has two services: *store*, which appends, gets, proves and watches from
+//! afar, and *replication*, the messages of [`stemedb_sync`] one to one. Here are their [`server`],
+//! which works on whatever implements [`Backend`] and [`Site`], and their [`client`]. Decisions
+//! are made elsewhere; limits are kept here.
+
+pub mod backend;
+pub mod client;
+mod convert;
+pub mod limits;
+pub mod proto;
+pub mod reason;
+pub mod replica;
+pub mod responding;
+pub mod server;
+mod shrink;
+pub mod sync;
+pub mod tls;
+pub mod token;
+
+pub use backend::Backend;
+pub use client::{CallError, Client, ClientOptions, PeerAddress};
+pub use convert::Malformed;
+pub use limits::ServerLimits;
+pub use reason::Reason;
+pub use replica::Replica;
+pub use responding::{Responding, Site};
+pub use server::{Server, ServerOptions};
+pub use tls::{ClientIdentity, ClientTls, ServerTls};
+pub use token::{Token, Tokens};

@@ -1,7 +1,37 @@
-//! The protocol by which two stemedb stores will find what they lack of each other.
+//! The protocol by which two stemedb stores find what they lack of each other.
 //!
-//! **Empty for now.** This crate holds its place in the workspace until the protocol lands: a
-//! session as a state machine without I/O, a scheduler and budgets. Sockets and files stay out of
-//! it. To compare two stores that are both at hand, take [`stemedb_merkle::DiffResult`].
+//! ```text
+//!        initiator                                    responder
+//!   snapshot ─> Session ── Hello, AskSymbols, ... ──> Responder <─ snapshot, one a session
+//!                 ^  │  <─ Welcome, Symbols, ... ───     │  ^
+//!    bodies read ─┘  └─> bodies to append                │  └─ bodies read: Source
+//!                                                        └─> bodies to append: Taking
+//! ```
+//!
+//! - [`Session`] asks. It tries the cheapest way to find out what differs and falls through to the
+//!   next: roots, the tail of the peer's log, coded [`symbols`], descent of the set tree. What it
+//!   finds is checked against the peer's root before bodies move, and each body against its id.
+//! - [`Responder`] answers from the snapshot that it pins for each session.
+//! - [`message`] is what the two say, [`codec`] the lists in it, [`Limits`] what each allows.
+//!
+//! Nothing here reads, writes, waits, asks for the time or draws random numbers: messages, results
+//! of reads, and time go in; messages, reads and appends wanted come out.
 
+pub mod blame;
+pub mod codec;
+pub mod keys;
+pub mod limits;
+pub mod message;
+pub mod replica;
+pub mod report;
+pub mod responder;
+pub mod session;
 pub mod symbols;
+
+pub use blame::Blame;
+pub use keys::Keys;
+pub use limits::Limits;
+pub use replica::{Identity, Pin, Source, Unreadable};
+pub use report::{Ending, Report};
+pub use responder::Responder;
+pub use session::{Config, Direction, Output, Session};

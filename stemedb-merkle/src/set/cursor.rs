@@ -62,6 +62,21 @@ impl Cursor {
         }
     }
 
+    /// Whether it holds none, one or more ids.
+    pub(crate) fn state(&self) -> State {
+        match self {
+            Self::Empty => State::Empty,
+            Self::Page { from, to, .. } => State::of(to - from),
+            Self::Inner { node, level, index, .. } => {
+                let Some(node) = node.node() else { return State::Empty };
+                match level {
+                    0 => node.state(0).join(node.state(1)),
+                    _ => node.state(level_start(*level) + index),
+                }
+            }
+        }
+    }
+
     /// The entries, if they are few and at hand.
     pub(crate) fn entries(&self) -> Option<&[Entry]> {
         match self {

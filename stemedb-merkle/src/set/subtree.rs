@@ -1,0 +1,154 @@
+//! The part of a set below one prefix, to be looked at from outside: what the descent of a sync
+//! session asks and answers about.
+
+use std::sync::Arc;
+
+use super::{
+    Snapshot,
+    archive::{Archive, ArchiveError},
+    cursor::Cursor,
+    node::{State, bit},
+};
+use crate::{
+    Hash,
+    hash::{self, EMPTY},
+};
+
+/// The ids of a snapshot that begin with a prefix.
+#[derive(Clone, Debug)]
+pub struct Subtree {
+    cursor: Cursor,
+    archive: Option<Arc<Archive>>,
+}
+
+/// What the hashes above a subtree depend on: its hash, and whether it holds none, one or more ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Summary {
+    /// No ids.
+    Empty,
+    /// One id, whose leaf hash this is.
+    One(Hash),
+    /// Two ids or more.
+    Many(Hash),
+}
+
+impl Summary {
+    /// The summary of sorted ids that share their first `depth` bits. About two hashes an id.
+    ///
+    /// Of ids that are not sorted, or repeated, it is the summary of no set at all.
+    pub fn of(ids: &[Hash], depth: usize) -> Self {
+        match ids {
+            [] => Self::Empty,
+            [id] => Self::One(hash::leaf(id)),
+            // Below the last bit only equal ids are left.
+            _ if depth >= 256 => Self::Many(EMPTY),
+            _ => {
+                let zeros = ids.partition_point(|id| !bit(id, depth));
+                let (zeros, ones) = ids.split_at_checked(zeros).unwrap_or((ids, &[]));
+                Self::join(Self::of(zeros, depth + 1), Self::of(ones, depth + 1))
+            }
+        }
+    }
+
+    /// The summary of a subtree from those of its halves.
+    pub fn join(left: Self, right: Self) -> Self {
+        match (left, right) {
+            (Self::Empty, Self::Empty | Self::One(_)) => right,
+            (Self::One(_), Self::Empty) => left,
+            _ => Self::Many(hash::node(&left.hash(), &right.hash())),
+        }
+    }
+
+    /// The subtree's hash (SPEC section 2).
+    pub fn hash(&self) -> Hash {
+        match self {
+            Self::Empty => EMPTY,
+            Self::One(hash) | Self::Many(hash) => *hash,
+        }
+    }
+}
+
+impl Snapshot {
+    /// The ids that begin with the first `depth` bits of `prefix`. O(`depth`).
+    ///
+    /// # Errors
+    ///
+    /// If a part of an archive on the way there is damaged.
+    pub fn subtree(&self, prefix: &Hash, depth: usize) -> Result<Subtree, ArchiveError> {
+        let mut subtree = Subtree { cursor: Cursor::top(self)?, archive: self.archive.clone() };
+        for depth in 0..depth {
+            subtree = subtree.half(bit(prefix, depth))?;
+        }
+        Ok(subtree)
+    }
+}
+
+impl Subtree {
+    /// Whether there are no ids.
+    pub fn is_empty(&self) -> bool {
+        self.cursor.is_empty()
+    }
+
+    /// The two halves: the ids with a 0 and with a 1 as their next bit.
+    ///
+    /// # Errors
+    ///
+    /// If that part of an archive is damaged.
+    pub fn halves(&self) -> Result<[Self; 2], ArchiveError> {
+        let halves = self.cursor.halves(self.archive.as_deref())?;
+        Ok(halves.map(|cursor| Self { cursor, archive: self.archive.clone() }))
+    }
+
+    fn half(&self, one: bool) -> Result<Self, ArchiveError> {
+        let [zeros, ones] = self.cursor.halves(self.archive.as_deref())?;
+        Ok(Self { cursor: if one { ones } else { zeros }, archive: self.archive.clone() })
+    }
+
+    /// Hash and state. O(1), but where few ids are left, a hash for each of them.
+    pub fn summary(&self) -> Summary {
+        match (self.cursor.state(), &self.cursor) {
+            (State::Empty, _) | (_, Cursor::Empty) => Summary::Empty,
+            (State::One, Cursor::Inner { hash, .. }) => Summary::One(*hash),
+            (State::Many, Cursor::Inner { hash, .. }) => Summary::Many(*hash),
+            (_, Cursor::Page { depth, .. }) => {
+                let ids: Vec<Hash> = self
+                    .cursor
+                    .entries()
+                    .unwrap_or_default()
+                    .iter()
+                    .map(|entry| entry.id)
+                    .collect();
+                Summary::of(&ids, *depth)
+            }
+        }
+    }
+
+    /// The ids in order, if there are at most `most`. O(`most`).
+    ///
+    /// # Errors
+    ///
+    /// If a part of an archive is damaged.
+    pub fn ids(&self, most: usize) -> Result<Option<Vec<Hash>>, ArchiveError> {
+        let mut ids = Vec::new();
+        let mut ahead = vec![self.cursor.clone()];
+        while let Some(cursor) = ahead.pop() {
+            if let Some(entries) = cursor.entries() {
+                if ids.len() + entries.len() > most {
+                    return Ok(None);
+                }
+                ids.extend(entries.iter().map(|entry| entry.id));
+                continue;
+            }
+            // Each part still ahead holds an id or more.
+            if ids.len() + ahead.len() + 1 > most {
+                return Ok(None);
+            }
+            let [zeros, ones] = cursor.halves(self.archive.as_deref())?;
+            ahead.extend([ones, zeros].into_iter().filter(|half| !half.is_empty()));
+        }
+        Ok(Some(ids))
+    }
+}
+
+#[cfg(test)]
+mod tests;

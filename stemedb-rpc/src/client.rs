@@ -1,0 +1,264 @@
+//! A client of both services of one server.
+//!
+//! All calls can be repeated safely, as a store never holds a body twice; so what fails for a
+//! reason that may pass is tried again, a few times, with growing pauses.
+
+mod address;
+mod batch;
+mod error;
+mod get;
+mod replication;
+mod watch;
+
+use std::{future::Future, time::Duration};
+
+use backon::{ExponentialBuilder, Retryable as _};
+use stemedb_merkle::{AssertionId, Hash, proof::SetProof};
+use tokio::time::timeout;
+use tonic::{
+    Request, Response, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
+
+pub use self::{
+    address::{DEFAULT_PORT, ParseAddressError, PeerAddress},
+    batch::{BatchReceipts, BatchSender},
+    error::{CallError, PeerText},
+    replication::{BodiesAnswer, Traffic},
+    watch::{Watch, Watched},
+};
+use crate::{
+    backend::{Head, Receipt},
+    convert::{Malformed, store::proof},
+    limits::{MESSAGE_LEN_MAX, PART_LEN_MAX},
+    proto::v1::{self, replication_client::ReplicationClient, store_client::StoreClient},
+    tls::ClientTls,
+    token::Token,
+};
+
+/// How a client behaves. The default is without TLS and token.
+#[derive(Clone, Debug)]
+pub struct ClientOptions {
+    /// TLS; `None` talks in clear.
+    pub tls: Option<ClientTls>,
+    /// The token to show.
+    pub token: Option<Token>,
+    /// Whether to show the token in clear to other machines, where others can read along. Default:
+    /// no.
+    pub clear_to_others: bool,
+    /// Time to connect, for a TLS handshake too: 5 seconds.
+    pub connect_time_max: Duration,
+    /// Time for a call to be answered: 15 seconds.
+    pub call_time_max: Duration,
+    /// Time from one message of a stream to the next, and for the server to take one in: 30
+    /// seconds.
+    pub idle_time_max: Duration,
+    /// Time without a sign of life after which the other side is asked for one: 10 seconds.
+    pub keepalive_interval: Duration,
+    /// Time for that sign: 10 seconds.
+    pub keepalive_time_max: Duration,
+    /// How often a call is tried again: 4 times.
+    pub retries_max: usize,
+    /// The pause before that, which doubles each time, and is up to twice as long by chance: 50
+    /// milliseconds.
+    pub retry_pause: Duration,
+    /// The longest body that is taken from a server, in bytes: 16 MiB.
+    pub body_len_max: usize,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            tls: None,
+            token: None,
+            clear_to_others: false,
+            connect_time_max: Duration::from_secs(5),
+            call_time_max: Duration::from_secs(15),
+            idle_time_max: Duration::from_secs(30),
+            keepalive_interval: Duration::from_secs(10),
+            keepalive_time_max: Duration::from_secs(10),
+            retries_max: 4,
+            retry_pause: Duration::from_millis(50),
+            body_len_max: 16 << 20,
+        }
+    }
+}
+
+/// The longest headers of an answer, in bytes.
+const HEADERS_LEN_MAX: u32 = 16 << 10;
+/// Bytes that can be under way unread: of a stream, and of a connection.
+const STREAM_WINDOW: u32 = 2 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+
+type Wire = InterceptedService<Channel, Bearer>;
+
+/// Shows the token with each call.
+#[derive(Clone, Debug)]
+struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(header) = &self.0 {
+            request.metadata_mut().insert("authorization", header.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// A connection to a server, which is made anew whenever it breaks. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Client {
+    store: StoreClient<Wire>,
+    replication: ReplicationClient<Wire>,
+    options: ClientOptions,
+}
+
+impl Client {
+    /// Connects to a server.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be reached, its certificate is not one to trust, or the token would be shown to
+    /// whoever reads along.
+    pub async fn connect(peer: &PeerAddress, options: ClientOptions) -> Result<Self, CallError> {
+        if options.tls.is_none() {
+            if peer.wants_tls() {
+                return Err(CallError::AuthorityMissing { peer: peer.clone() });
+            }
+            if options.token.is_some() && !peer.is_here() && !options.clear_to_others {
+                return Err(CallError::TokenInClear { peer: peer.clone() });
+            }
+        } else if peer.refuses_tls() {
+            return Err(CallError::TlsUnwanted { peer: peer.clone() });
+        }
+        let endpoint = endpoint(peer, &options).map_err(CallError::Options)?;
+        let connect = || async {
+            let failed = |source| CallError::Connect { peer: peer.clone(), source };
+            match timeout(options.connect_time_max * 2, endpoint.connect()).await {
+                Ok(channel) => channel.map_err(failed),
+                Err(_) => Err(CallError::Stalled),
+            }
+        };
+        let channel = connect.retry(pauses(&options)).when(CallError::may_pass).await?;
+        let bearer = Bearer(options.token.as_ref().map(Token::header));
+        let wire = InterceptedService::new(channel, bearer);
+        let store = StoreClient::new(wire.clone())
+            .max_decoding_message_size(MESSAGE_LEN_MAX)
+            .max_encoding_message_size(MESSAGE_LEN_MAX);
+        let replication = ReplicationClient::new(wire)
+            .max_decoding_message_size(MESSAGE_LEN_MAX)
+            .max_encoding_message_size(MESSAGE_LEN_MAX);
+        Ok(Self { store, replication, options })
+    }
+
+    /// Appends a body. Ready once it is durable there.
+    ///
+    /// # Errors
+    ///
+    /// If the server does not take it, or nobody knows whether it did.
+    pub async fn append(&self, body: Vec<u8>) -> Result<Receipt, CallError> {
+        if body.len() > PART_LEN_MAX {
+            return self.append_long(body).await;
+        }
+        let request = v1::AppendRequest { body };
+        let answer = self.call(|| {
+            let (mut store, request) = (self.store.clone(), request.clone());
+            async move { store.append(request).await }
+        });
+        let receipt = answer.await?.receipt;
+        Ok(receipt.ok_or(Malformed::missing("receipt"))?.try_into()?)
+    }
+
+    async fn append_long(&self, body: Vec<u8>) -> Result<Receipt, CallError> {
+        let append = || async {
+            let (mut sender, mut receipts) = self.append_batch().await?;
+            let sending = async {
+                let sent = sender.send(vec![body.clone()]).await;
+                drop(sender);
+                sent
+            };
+            let (sent, received) = tokio::join!(sending, receipts.next());
+            // Why it was not taken is known to the receiving half.
+            let received = received.transpose()?;
+            sent?;
+            let receipt = received.and_then(|receipts| receipts.first().copied());
+            Ok(receipt.ok_or(Malformed::missing("receipts"))?)
+        };
+        append.retry(pauses(&self.options)).when(CallError::may_pass).await
+    }
+
+    /// What the store there holds at this moment, by its own account.
+    ///
+    /// # Errors
+    ///
+    /// If the server does not answer.
+    pub async fn head(&self) -> Result<Head, CallError> {
+        let answer = self.call(|| {
+            let mut store = self.store.clone();
+            async move { store.head(v1::HeadRequest {}).await }
+        });
+        Ok(answer.await?.try_into()?)
+    }
+
+    /// A proof that an id is in the store there, or is not, and the set root that it is for, which
+    /// means nothing unless it is trusted for another reason. The proof does verify against it.
+    ///
+    /// # Errors
+    ///
+    /// If the server does not answer, or with a proof of something else.
+    pub async fn prove(&self, id: &AssertionId) -> Result<(SetProof, Hash), CallError> {
+        let request = v1::ProveRequest { id: id.0.to_vec() };
+        let answer = self.call(|| {
+            let (mut store, request) = (self.store.clone(), request.clone());
+            async move { store.prove(request).await }
+        });
+        let (proof, set_root) = proof(answer.await?)?;
+        if proof.id != id.0 {
+            return Err(Malformed::new("id", "must be the one asked about").into());
+        }
+        proof.verify(&set_root).map_err(CallError::WrongProof)?;
+        Ok((proof, set_root))
+    }
+
+    /// A call that has one answer: with a deadline, and tried again where that may help.
+    async fn call<T, F>(&self, call: impl Fn() -> F) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let once = || async {
+            let answer = timeout(self.options.call_time_max, call()).await;
+            Ok(answer.map_err(|_| CallError::Stalled)??.into_inner())
+        };
+        once.retry(pauses(&self.options)).when(CallError::may_pass).await
+    }
+}
+
+fn pauses(options: &ClientOptions) -> ExponentialBuilder {
+    ExponentialBuilder::default()
+        .with_min_delay(options.retry_pause)
+        .with_max_delay(options.retry_pause * 32)
+        .with_max_times(options.retries_max)
+        .with_jitter()
+}
+
+fn endpoint(
+    peer: &PeerAddress,
+    options: &ClientOptions,
+) -> Result<Endpoint, tonic::transport::Error> {
+    let endpoint = Endpoint::from_shared(peer.uri(options.tls.is_some()))?
+        .user_agent(concat!("stemedb/", env!("CARGO_PKG_VERSION")))?
+        .connect_timeout(options.connect_time_max)
+        .http2_keep_alive_interval(options.keepalive_interval)
+        .keep_alive_timeout(options.keepalive_time_max)
+        .keep_alive_while_idle(true)
+        .http2_max_header_list_size(HEADERS_LEN_MAX)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .tcp_nodelay(true);
+    match &options.tls {
+        None => Ok(endpoint),
+        Some(tls) => endpoint.tls_config(tls.config(options.connect_time_max)),
+    }
+}

@@ -1,0 +1,159 @@
+//! Where a server is.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use tonic::codegen::http::{Uri, uri::Authority};
+
+/// The port of a server whose address names none.
+pub const DEFAULT_PORT: u16 = 7845;
+
+/// The address of a server: `HOST`, `HOST:PORT`, or the same after `http://` (in clear) or
+/// `https://` (with TLS).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerAddress {
+    scheme: Option<Scheme>,
+    host: Host,
+    port: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
+}
+
+/// As it stands in the address, an IPv6 address in brackets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Host(String);
+
+/// Why a text is no address of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a peer is HOST, HOST:PORT, http://HOST:PORT or https://HOST:PORT, and an IPv6 address stands \
+     in brackets"
+)]
+pub struct ParseAddressError;
+
+impl FromStr for PeerAddress {
+    type Err = ParseAddressError;
+
+    fn from_str(text: &str) -> Result<Self, ParseAddressError> {
+        let (scheme, rest) = match text.split_once("://") {
+            None => (None, text),
+            Some(("http", rest)) => (Some(Scheme::Http), rest),
+            Some(("https", rest)) => (Some(Scheme::Https), rest),
+            Some(_) => return Err(ParseAddressError),
+        };
+        let rest = rest.strip_suffix('/').filter(|_| scheme.is_some()).unwrap_or(rest);
+        let authority = Authority::from_str(rest).map_err(|_| ParseAddressError)?;
+        let host = authority.host();
+        let after_host = rest.strip_prefix(host).ok_or(ParseAddressError)?;
+        let port = match after_host.strip_prefix(':') {
+            None if after_host.is_empty() => DEFAULT_PORT,
+            None => return Err(ParseAddressError),
+            Some(port) => port.parse().map_err(|_| ParseAddressError)?,
+        };
+        if host.is_empty() || port == 0 {
+            return Err(ParseAddressError);
+        }
+        let address = Self { scheme, host: Host(host.to_owned()), port };
+        match Uri::from_str(&address.uri(false)) {
+            Ok(_) => Ok(address),
+            Err(_) => Err(ParseAddressError),
+        }
+    }
+}
+
+impl PeerAddress {
+    /// Whether it says that TLS is wanted.
+    pub fn wants_tls(&self) -> bool {
+        self.scheme == Some(Scheme::Https)
+    }
+
+    /// Whether it says that TLS is not wanted.
+    pub fn refuses_tls(&self) -> bool {
+        self.scheme == Some(Scheme::Http)
+    }
+
+    /// Whether it is on this machine, so that nobody can read along.
+    pub fn is_here(&self) -> bool {
+        let host = self.host.0.trim_start_matches('[').trim_end_matches(']');
+        host.eq_ignore_ascii_case("localhost")
+            || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+
+    pub(super) fn uri(&self, tls: bool) -> String {
+        let scheme = if tls { "https" } else { "http" };
+        format!("{scheme}://{}:{}", self.host.0, self.port)
+    }
+}
+
+impl From<std::net::SocketAddr> for PeerAddress {
+    fn from(address: std::net::SocketAddr) -> Self {
+        let host = match address.ip() {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("[{address}]"),
+        };
+        Self { scheme: None, host: Host(host), port: address.port() }
+    }
+}
+
+impl fmt::Display for PeerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.scheme {
+            None => {}
+            Some(Scheme::Http) => f.write_str("http://")?,
+            Some(Scheme::Https) => f.write_str("https://")?,
+        }
+        write!(f, "{}:{}", self.host.0, self.port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_written() {
+        for (text, written, here) in [
+            ("localhost", "localhost:7845", true),
+            ("127.0.0.1:1", "127.0.0.1:1", true),
+            ("[::1]:80", "[::1]:80", true),
+            ("[::2]", "[::2]:7845", false),
+            ("http://a.example/", "http://a.example:7845", false),
+            ("https://a.example:65535", "https://a.example:65535", false),
+        ] {
+            let address: PeerAddress = text.parse().unwrap();
+            assert_eq!(address.to_string(), written);
+            assert_eq!(address.is_here(), here, "{text}");
+            assert_eq!(written.parse(), Ok(address));
+        }
+        let v6: std::net::SocketAddr = "[::1]:9".parse().unwrap();
+        assert_eq!(PeerAddress::from(v6).to_string(), "[::1]:9");
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for text in [
+            "",
+            ":1",
+            "a:",
+            "a:0",
+            "a:65536",
+            "a:-1",
+            "a b",
+            "a/b",
+            "ftp://a",
+            "http://",
+            "a@b:1",
+            "http://a/b",
+            "a?b",
+            "http://a:1:2",
+            "::1",
+            "a/",
+            "x\u{1b}[31m",
+        ] {
+            assert_eq!(text.parse::<PeerAddress>(), Err(ParseAddressError), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Between the messages on the wire and the types of this project.
+
+pub(crate) mod replication;
+pub(crate) mod store;
+
+/// A message that breaks a rule of the protocol files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {rule}")]
+pub struct Malformed {
+    /// The field at fault.
+    pub field: &'static str,
+    /// What it must be.
+    pub rule: &'static str,
+}
+
+impl Malformed {
+    pub(crate) const fn new(field: &'static str, rule: &'static str) -> Self {
+        Self { field, rule }
+    }
+
+    pub(crate) const fn missing(field: &'static str) -> Self {
+        Self { field, rule: "must be there" }
+    }
+}
+
+impl From<Malformed> for tonic::Status {
+    fn from(error: Malformed) -> Self {
+        crate::Reason::Malformed.status(error.to_string())
+    }
+}
+
+/// Bytes of a fixed length.
+pub(crate) fn array<const N: usize>(
+    field: &'static str,
+    bytes: &[u8],
+) -> Result<[u8; N], Malformed> {
+    let rule = match N {
+        16 => "must be 16 bytes",
+        _ => "must be 32 bytes",
+    };
+    bytes.try_into().map_err(|_| Malformed { field, rule })
+}
+
+/// Bytes of a fixed length, absent if they are all zeros.
+pub(crate) fn array_or_zeros<const N: usize>(
+    field: &'static str,
+    bytes: &[u8],
+) -> Result<[u8; N], Malformed> {
+    if bytes.is_empty() { Ok([0; N]) } else { array(field, bytes) }
+}
+
+/// The bytes for [`array_or_zeros`].
+pub(crate) fn unless_zeros<const N: usize>(bytes: &[u8; N]) -> Vec<u8> {
+    if bytes.iter().all(|byte| *byte == 0) { Vec::new() } else { bytes.to_vec() }
+}

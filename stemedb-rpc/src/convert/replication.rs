@@ -1,0 +1,111 @@
+//! The messages of the replication service.
+
+pub(crate) mod answers;
+pub(crate) mod asks;
+
+use stemedb_sync::message::{Cursor, CursorState, Echo, Envelope, LogHead, SetHead};
+
+use super::{Malformed, array, array_or_zeros, unless_zeros};
+use crate::proto::v1;
+
+impl From<Envelope> for v1::Envelope {
+    fn from(envelope: Envelope) -> Self {
+        let Envelope { session, snapshot, request, token } = envelope;
+        Self { session: session.to_vec(), snapshot, request, token: unless_zeros(&token) }
+    }
+}
+
+fn envelope(message: Option<v1::Envelope>) -> Result<Envelope, Malformed> {
+    let v1::Envelope { session, snapshot, request, token } =
+        message.ok_or(Malformed::missing("envelope"))?;
+    let session = array("envelope.session", &session)?;
+    let token = array_or_zeros("envelope.token", &token)?;
+    Ok(Envelope { session, snapshot, request, token })
+}
+
+impl From<Echo> for v1::Echo {
+    fn from(echo: Echo) -> Self {
+        let Echo { session, snapshot, request } = echo;
+        Self { session: session.to_vec(), snapshot, request }
+    }
+}
+
+fn echo(message: Option<v1::Echo>) -> Result<Echo, Malformed> {
+    let v1::Echo { session, snapshot, request } = message.ok_or(Malformed::missing("echo"))?;
+    Ok(Echo { session: array("echo.session", &session)?, snapshot, request })
+}
+
+impl From<SetHead> for v1::SetHead {
+    fn from(head: SetHead) -> Self {
+        Self { count: head.count, root: head.root.to_vec() }
+    }
+}
+
+impl TryFrom<v1::SetHead> for SetHead {
+    type Error = Malformed;
+
+    fn try_from(message: v1::SetHead) -> Result<Self, Malformed> {
+        Ok(Self { count: message.count, root: array("set.root", &message.root)? })
+    }
+}
+
+impl From<LogHead> for v1::LogHead {
+    fn from(head: LogHead) -> Self {
+        Self { size: head.size, root: head.root.to_vec() }
+    }
+}
+
+impl TryFrom<v1::LogHead> for LogHead {
+    type Error = Malformed;
+
+    fn try_from(message: v1::LogHead) -> Result<Self, Malformed> {
+        Ok(Self { size: message.size, root: array("log.root", &message.root)? })
+    }
+}
+
+impl From<Cursor> for v1::Cursor {
+    fn from(cursor: Cursor) -> Self {
+        let Cursor { epoch, size, root } = cursor;
+        Self { epoch, size, root: root.to_vec() }
+    }
+}
+
+impl TryFrom<v1::Cursor> for Cursor {
+    type Error = Malformed;
+
+    fn try_from(message: v1::Cursor) -> Result<Self, Malformed> {
+        let v1::Cursor { epoch, size, root } = message;
+        Ok(Self { epoch, size, root: array("cursor.root", &root)? })
+    }
+}
+
+impl From<CursorState> for v1::CursorState {
+    fn from(state: CursorState) -> Self {
+        match state {
+            CursorState::None => Self::Unspecified,
+            CursorState::Good => Self::Good,
+            CursorState::Rewritten => Self::Rewritten,
+        }
+    }
+}
+
+impl From<v1::CursorState> for CursorState {
+    fn from(state: v1::CursorState) -> Self {
+        match state {
+            v1::CursorState::Unspecified => Self::None,
+            v1::CursorState::Good => Self::Good,
+            v1::CursorState::Rewritten => Self::Rewritten,
+        }
+    }
+}
+
+/// A message that has to be there.
+fn required<M, T: TryFrom<M, Error = Malformed>>(
+    field: &'static str,
+    message: Option<M>,
+) -> Result<T, Malformed> {
+    message.ok_or_else(|| Malformed::missing(field))?.try_into()
+}
+
+#[cfg(test)]
+mod tests;

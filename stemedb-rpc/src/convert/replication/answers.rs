@@ -1,0 +1,160 @@
+//! Answers.
+
+use stemedb_sync::message::{
+    Answer, Bodies, BodiesEnd, Echo, Finished, Ids, Pushed, Response, Subtrees, Symbols, Welcome,
+};
+
+use super::{Malformed, array, array_or_zeros, echo, required, unless_zeros};
+use crate::{
+    proto::v1,
+    shrink::{Part, Shrinker},
+};
+
+impl From<(Echo, Welcome)> for v1::HelloResponse {
+    fn from((echo, welcome): (Echo, Welcome)) -> Self {
+        let Welcome { version, node, epoch, nonce, proof, set, log, time, cursor, symbols } =
+            welcome;
+        Self {
+            echo: Some(echo.into()),
+            version,
+            node: node.to_vec(),
+            epoch,
+            nonce: unless_zeros(&nonce),
+            proof: proof.to_vec(),
+            set: set.map(Into::into),
+            log: Some(log.into()),
+            time,
+            cursor: v1::CursorState::from(cursor).into(),
+            symbols,
+        }
+    }
+}
+
+impl TryFrom<v1::HelloResponse> for Response {
+    type Error = Malformed;
+
+    fn try_from(message: v1::HelloResponse) -> Result<Self, Malformed> {
+        let cursor = v1::CursorState::try_from(message.cursor)
+            .map_err(|_| Malformed::new("cursor", "must be one of its values"))?;
+        let welcome = Welcome {
+            version: message.version,
+            node: array("node", &message.node)?,
+            epoch: message.epoch,
+            nonce: array_or_zeros("nonce", &message.nonce)?,
+            proof: array("proof", &message.proof)?,
+            set: message.set.map(TryInto::try_into).transpose()?,
+            log: required("log", message.log)?,
+            time: message.time,
+            cursor: cursor.into(),
+            symbols: message.symbols,
+        };
+        Ok(Self { echo: echo(message.echo)?, answer: Answer::Welcome(welcome) })
+    }
+}
+
+impl From<(Echo, Symbols)> for v1::SymbolsResponse {
+    fn from((echo, Symbols { symbols }): (Echo, Symbols)) -> Self {
+        Self { echo: Some(echo.into()), symbols }
+    }
+}
+
+impl TryFrom<v1::SymbolsResponse> for Response {
+    type Error = Malformed;
+
+    fn try_from(message: v1::SymbolsResponse) -> Result<Self, Malformed> {
+        let v1::SymbolsResponse { echo, symbols } = message;
+        Ok(Self { echo: super::echo(echo)?, answer: Answer::Symbols(Symbols { symbols }) })
+    }
+}
+
+impl From<(Echo, Ids)> for v1::IdsResponse {
+    fn from((echo, Ids { backs }): (Echo, Ids)) -> Self {
+        Self { echo: Some(echo.into()), backs }
+    }
+}
+
+impl TryFrom<v1::IdsResponse> for Response {
+    type Error = Malformed;
+
+    fn try_from(message: v1::IdsResponse) -> Result<Self, Malformed> {
+        let v1::IdsResponse { echo, backs } = message;
+        Ok(Self { echo: super::echo(echo)?, answer: Answer::Ids(Ids { backs }) })
+    }
+}
+
+impl From<(Echo, Subtrees)> for v1::DescendResponse {
+    fn from((echo, Subtrees { subtrees }): (Echo, Subtrees)) -> Self {
+        Self { echo: Some(echo.into()), subtrees }
+    }
+}
+
+impl TryFrom<v1::DescendResponse> for Response {
+    type Error = Malformed;
+
+    fn try_from(message: v1::DescendResponse) -> Result<Self, Malformed> {
+        let v1::DescendResponse { echo, subtrees } = message;
+        Ok(Self { echo: super::echo(echo)?, answer: Answer::Subtrees(Subtrees { subtrees }) })
+    }
+}
+
+/// A part of bodies as it travels: compressed if the initiator takes that.
+pub(crate) fn bodies_message(
+    echo: Echo,
+    bodies: Bodies,
+    shrinker: Option<&mut Shrinker>,
+) -> v1::BodiesResponse {
+    let Bodies { part, bytes, end } = bodies;
+    let Part { bytes, len } = match shrinker {
+        Some(shrinker) => shrinker.shrink(bytes),
+        None => Part { bytes, len: 0 },
+    };
+    let end = end.map(|BodiesEnd { dealt }| v1::BodiesEnd { dealt });
+    v1::BodiesResponse { echo: Some(echo.into()), part, bytes, len, end }
+}
+
+impl TryFrom<v1::BodiesResponse> for Response {
+    type Error = Malformed;
+
+    fn try_from(message: v1::BodiesResponse) -> Result<Self, Malformed> {
+        let v1::BodiesResponse { echo, part, bytes, len, end } = message;
+        let bytes = Part { bytes, len }.expand()?;
+        let end = end.map(|v1::BodiesEnd { dealt }| BodiesEnd { dealt });
+        let answer = Answer::Bodies(Bodies { part, bytes, end });
+        Ok(Self { echo: super::echo(echo)?, answer })
+    }
+}
+
+impl From<(Echo, Pushed)> for v1::PushResponse {
+    fn from((echo, Pushed { appended, duplicates }): (Echo, Pushed)) -> Self {
+        Self { echo: Some(echo.into()), appended, duplicates }
+    }
+}
+
+impl TryFrom<v1::PushResponse> for Response {
+    type Error = Malformed;
+
+    fn try_from(message: v1::PushResponse) -> Result<Self, Malformed> {
+        let v1::PushResponse { echo, appended, duplicates } = message;
+        let answer = Answer::Pushed(Pushed { appended, duplicates });
+        Ok(Self { echo: super::echo(echo)?, answer })
+    }
+}
+
+impl From<(Echo, Finished)> for v1::FinishResponse {
+    fn from((echo, Finished { checked, set, log }): (Echo, Finished)) -> Self {
+        Self { echo: Some(echo.into()), checked, set: Some(set.into()), log: Some(log.into()) }
+    }
+}
+
+impl TryFrom<v1::FinishResponse> for Response {
+    type Error = Malformed;
+
+    fn try_from(message: v1::FinishResponse) -> Result<Self, Malformed> {
+        let finished = Finished {
+            checked: message.checked,
+            set: required("set", message.set)?,
+            log: required("log", message.log)?,
+        };
+        Ok(Self { echo: echo(message.echo)?, answer: Answer::Finished(finished) })
+    }
+}

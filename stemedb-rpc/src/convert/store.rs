@@ -1,0 +1,181 @@
+//! The messages of the store service.
+
+use stemedb_merkle::{
+    AssertionId, Hash,
+    proof::{SIBLINGS_MAX, SetProof, Terminal},
+};
+
+use super::{Malformed, array};
+use crate::{
+    backend::{Entry, Head, Receipt, Which},
+    proto::v1::{self, get_request},
+};
+
+/// The digits of an id's prefix: so many at least, and all at most.
+const PREFIX_LEN_MIN: usize = 8;
+const PREFIX_LEN_MAX: usize = 64;
+
+pub(crate) fn id(field: &'static str, bytes: &[u8]) -> Result<AssertionId, Malformed> {
+    array(field, bytes).map(AssertionId)
+}
+
+impl From<Receipt> for v1::Receipt {
+    fn from(receipt: Receipt) -> Self {
+        let Receipt { id, index, time, duplicate } = receipt;
+        Self { id: id.0.to_vec(), index, time, duplicate }
+    }
+}
+
+impl TryFrom<v1::Receipt> for Receipt {
+    type Error = Malformed;
+
+    fn try_from(receipt: v1::Receipt) -> Result<Self, Malformed> {
+        let v1::Receipt { id, index, time, duplicate } = receipt;
+        Ok(Self { id: self::id("receipt.id", &id)?, index, time, duplicate })
+    }
+}
+
+impl From<Entry> for v1::Entry {
+    fn from(entry: Entry) -> Self {
+        let Entry { id, index, time, len, body } = entry;
+        Self { id: id.0.to_vec(), index, time, len, body }
+    }
+}
+
+impl TryFrom<v1::Entry> for Entry {
+    type Error = Malformed;
+
+    fn try_from(entry: v1::Entry) -> Result<Self, Malformed> {
+        let v1::Entry { id, index, time, len, body } = entry;
+        let fits = body.as_ref().is_none_or(|body| u64::try_from(body.len()) == Ok(len));
+        if !fits {
+            return Err(Malformed::new("entry.len", "must be the length of the body"));
+        }
+        Ok(Self { id: self::id("entry.id", &id)?, index, time, len, body })
+    }
+}
+
+impl From<Head> for v1::HeadResponse {
+    fn from(head: Head) -> Self {
+        let Head { count, set_root, log_size, log_root, last_time } = head;
+        let (set_root, log_root) = (set_root.to_vec(), log_root.to_vec());
+        Self { count, set_root, log_size, log_root, last_time }
+    }
+}
+
+impl TryFrom<v1::HeadResponse> for Head {
+    type Error = Malformed;
+
+    fn try_from(head: v1::HeadResponse) -> Result<Self, Malformed> {
+        let v1::HeadResponse { count, set_root, log_size, log_root, last_time } = head;
+        let set_root = array("set_root", &set_root)?;
+        let log_root = array("log_root", &log_root)?;
+        Ok(Self { count, set_root, log_size, log_root, last_time })
+    }
+}
+
+impl From<&Which> for get_request::Which {
+    fn from(which: &Which) -> Self {
+        match which {
+            Which::Id(id) => Self::Id(id.0.to_vec()),
+            Which::Prefix(prefix) => Self::Prefix(prefix.clone()),
+            Which::Index(index) => Self::Index(*index),
+        }
+    }
+}
+
+impl TryFrom<Option<get_request::Which>> for Which {
+    type Error = Malformed;
+
+    fn try_from(which: Option<get_request::Which>) -> Result<Self, Malformed> {
+        Ok(match which.ok_or(Malformed::missing("which"))? {
+            get_request::Which::Id(id) => Self::Id(self::id("id", &id)?),
+            get_request::Which::Index(index) => Self::Index(index),
+            get_request::Which::Prefix(prefix) => {
+                let digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+                let fits = (PREFIX_LEN_MIN..=PREFIX_LEN_MAX).contains(&prefix.len());
+                if !fits || !prefix.as_bytes().iter().all(digit) {
+                    return Err(Malformed::new("prefix", "must be 8 to 64 lowercase hex digits"));
+                }
+                Self::Prefix(prefix)
+            }
+        })
+    }
+}
+
+/// A proof and the root that it was made for.
+pub(crate) fn proof_message(proof: &SetProof, set_root: &Hash) -> v1::ProveResponse {
+    v1::ProveResponse {
+        id: proof.id.to_vec(),
+        count: proof.count,
+        siblings: proof.siblings.concat(),
+        terminal: match proof.terminal {
+            Terminal::Empty => None,
+            Terminal::Id(id) => Some(id.to_vec()),
+        },
+        set_root: set_root.to_vec(),
+    }
+}
+
+/// The other way. Nothing of the proof is verified here.
+pub(crate) fn proof(message: v1::ProveResponse) -> Result<(SetProof, Hash), Malformed> {
+    let v1::ProveResponse { id, count, siblings, terminal, set_root } = message;
+    let (siblings, rest) = siblings.as_chunks::<32>();
+    if siblings.len() > SIBLINGS_MAX || !rest.is_empty() {
+        return Err(Malformed::new("siblings", "must be at most 256 times 32 bytes"));
+    }
+    let proof = SetProof {
+        id: array("id", &id)?,
+        count,
+        siblings: siblings.to_vec(),
+        terminal: match terminal {
+            None => Terminal::Empty,
+            Some(id) => Terminal::Id(array("terminal", &id)?),
+        },
+    };
+    Ok((proof, array("set_root", &set_root)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proofs_come_back_as_they_were() {
+        for terminal in [Terminal::Empty, Terminal::Id([3; 32])] {
+            let siblings = vec![[1; 32], [0; 32], [2; 32]];
+            let one = SetProof { id: [7; 32], count: 5, siblings, terminal };
+            assert_eq!(proof(proof_message(&one, &[9; 32])).unwrap(), (one, [9; 32]));
+        }
+        let good = v1::ProveResponse {
+            id: vec![0; 32],
+            count: 0,
+            siblings: Vec::new(),
+            terminal: None,
+            set_root: vec![0; 32],
+        };
+        assert!(proof(good.clone()).is_ok());
+        for bad in [
+            v1::ProveResponse { id: vec![0; 31], ..good.clone() },
+            v1::ProveResponse { siblings: vec![0; 33], ..good.clone() },
+            v1::ProveResponse { siblings: vec![0; 32 * 257], ..good.clone() },
+            v1::ProveResponse { terminal: Some(vec![]), ..good.clone() },
+            v1::ProveResponse { set_root: vec![], ..good },
+        ] {
+            assert!(proof(bad).is_err());
+        }
+    }
+
+    #[test]
+    fn only_prefixes_of_ids_are_taken() {
+        let parse = |prefix: &str| {
+            Which::try_from(Some(get_request::Which::Prefix(prefix.to_owned()))).is_ok()
+        };
+        assert!(parse("01234567"));
+        assert!(parse(&"f".repeat(64)));
+        for bad in ["", "0123456", "0123456G", "ABCDEF01", &"f".repeat(65), "éééé"] {
+            assert!(!parse(bad), "{bad}");
+        }
+        assert!(Which::try_from(None).is_err());
+    }
+}

@@ -1,0 +1,91 @@
+//! Everything that a server limits, by name.
+
+use std::time::Duration;
+
+/// The longest message, in bytes: 2 MiB for the longest byte string of the protocol, and room for
+/// what stands beside it.
+pub const MESSAGE_LEN_MAX: usize = (2 << 20) + (4 << 10);
+
+/// How much of a body goes into one message, in bytes.
+pub const PART_LEN_MAX: usize = 2 << 20;
+
+/// Bodies in one message of a batch.
+pub const BODIES_PER_MESSAGE_MAX: usize = 4096;
+
+/// What a server allows its clients, all together and each.
+///
+/// Memory that clients can make it set aside: [`calls_max`](Self::calls_max) messages, which is 512
+/// MiB of address space with the defaults, of which only what was really sent takes memory; and as
+/// many unfinished bodies as there are batches under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerLimits {
+    /// Connections in all: 256. Others wait to be accepted.
+    pub connections_max: usize,
+    /// Connections from one address: 64. Others are closed at once.
+    pub connections_per_address_max: usize,
+    /// Calls at the same time on one connection: 32. A client waits before it begins another one,
+    /// and one that does not is refused.
+    pub streams_per_connection_max: u32,
+    /// Calls at the same time in all: 256. Others are refused as [`Busy`](crate::Reason::Busy).
+    pub calls_max: usize,
+    /// A message, in bytes: [`MESSAGE_LEN_MAX`]. A longer one is refused before memory is set
+    /// aside.
+    pub message_len_max: usize,
+    /// The headers of a call, in bytes: 8 KiB.
+    pub headers_len_max: u32,
+    /// A frame of HTTP/2, in bytes: 16 KiB, the least that there is.
+    pub frame_len_max: u32,
+    /// Bytes of a stream that can be under way unread: 1 MiB.
+    pub stream_window: u32,
+    /// Bytes of a connection that can be under way unread: 2 MiB.
+    pub connection_window: u32,
+    /// Time for a TLS handshake: 5 seconds.
+    pub handshake_time_max: Duration,
+    /// Time from a connection to its first call: 15 seconds.
+    pub first_call_time_max: Duration,
+    /// Time without a sign of life after which the other side is asked for one: 20 seconds.
+    pub keepalive_interval: Duration,
+    /// Time for that sign: 10 seconds.
+    pub keepalive_time_max: Duration,
+    /// Age at which a connection is asked to end, so that its certificate is looked at anew: 1
+    /// hour.
+    pub connection_age_max: Duration,
+    /// Time that the calls of such a connection have to end: 30 seconds.
+    pub connection_grace: Duration,
+    /// Time for a call to be answered, or for the first message of a stream: 10 seconds. Pushing
+    /// bodies is measured from one message to the next.
+    pub call_time_max: Duration,
+    /// Time from one message of a stream to the next, and for the client to take one in: 30
+    /// seconds.
+    pub idle_time_max: Duration,
+    /// Time for running calls and sessions to end when the server stops: 10 seconds.
+    pub stop_time_max: Duration,
+    /// Time without any call after which open sessions count as given up then: 2 seconds.
+    pub stop_quiet_max: Duration,
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self {
+            connections_max: 256,
+            connections_per_address_max: 64,
+            streams_per_connection_max: 32,
+            calls_max: 256,
+            message_len_max: MESSAGE_LEN_MAX,
+            headers_len_max: 8 << 10,
+            frame_len_max: 16 << 10,
+            stream_window: 1 << 20,
+            connection_window: 2 << 20,
+            handshake_time_max: Duration::from_secs(5),
+            first_call_time_max: Duration::from_secs(15),
+            keepalive_interval: Duration::from_secs(20),
+            keepalive_time_max: Duration::from_secs(10),
+            connection_age_max: Duration::from_secs(60 * 60),
+            connection_grace: Duration::from_secs(30),
+            call_time_max: Duration::from_secs(10),
+            idle_time_max: Duration::from_secs(30),
+            stop_time_max: Duration::from_secs(10),
+            stop_quiet_max: Duration::from_secs(2),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! What the server needs to take part in replication.
+
+use stemedb_sync::message::{Refusal, Request, Response};
+
+/// The responding side of sessions.
+pub trait Replica: Send + Sync + 'static {
+    /// Answers a request, which may be one part of a push: hands on one answer, several for bodies,
+    /// none to a part of a push that is not the last. Stops early once `hand_on` gives false: the
+    /// initiator is gone or does not take what it asked for.
+    ///
+    /// It is called where waiting is allowed, from many threads at once.
+    ///
+    /// # Errors
+    ///
+    /// If the request is not answered, or not to its end.
+    fn answer(
+        &self,
+        request: Request,
+        hand_on: &mut dyn FnMut(Response) -> bool,
+    ) -> Result<(), Refusal>;
+
+    /// How many sessions are open, after letting go of those that were idle for too long. Called
+    /// now and then; a server that stops waits until there are none.
+    fn sessions(&self) -> usize;
+}

@@ -1,0 +1,278 @@
+//! A server: the store service and the replication service of one store, on one address.
+//!
+//! ```text
+//!  listener -> connections -> TLS -> HTTP/2 -> gate -> services -> Backend, Replica
+//!  (how many)  (first call)   (5 s)  (frames)  (token, calls, deadline)
+//! ```
+//!
+//! Everything is limited by [`ServerLimits`].
+
+mod addresses;
+mod batch;
+mod connection;
+mod gate;
+mod listener;
+mod phase;
+mod replication;
+mod store;
+
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use tokio::{
+    net::TcpListener,
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tonic::transport::server::Router;
+use tonic_health::server::HealthReporter;
+
+use self::{
+    gate::{Gate, Rules},
+    phase::{Phase, Phases},
+    replication::ReplicationService,
+    store::StoreService,
+};
+use crate::{
+    backend::Backend,
+    limits::ServerLimits,
+    proto::{
+        DESCRIPTORS, v1::replication_server::ReplicationServer, v1::store_server::StoreServer,
+    },
+    replica::Replica,
+    tls::ServerTls,
+    token::Tokens,
+};
+
+/// How often it is looked whether all calls have ended.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(10);
+/// How often sessions that were idle for too long are let go of.
+const TIDY_INTERVAL: Duration = Duration::from_secs(5);
+/// How long connections have to say good-bye once all calls have ended.
+const CLOSE_TIME_MAX: Duration = Duration::from_millis(500);
+
+/// How a server serves. The default is without TLS and tokens, for the machine itself only.
+#[derive(Clone, Debug, Default)]
+pub struct ServerOptions {
+    /// TLS; `None` serves in clear.
+    pub tls: Option<ServerTls>,
+    /// Whether to serve in clear where other machines can reach it. Default: no.
+    pub clear_to_others: bool,
+    /// The tokens that clients must show one of; `None` lets all in.
+    pub tokens: Option<Tokens>,
+    /// Whether the reflection service is on, which tells clients what services there are. Default:
+    /// no.
+    pub reflection: bool,
+    /// What is limited.
+    pub limits: ServerLimits,
+}
+
+/// Why a store can't be served.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The address is taken, or none of this machine's.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Other machines could listen in.
+    #[error(
+        "serving on {address} without TLS would let others read along: give a certificate and its \
+         key, listen on 127.0.0.1, or say that clear text is meant"
+    )]
+    Clear {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Certificate, key or authority don't parse, or don't belong together.
+    #[error("the certificate, its key or the clients' authority can't be used: {0}")]
+    Tls(#[source] tonic::transport::Error),
+    /// The reflection service can't be made.
+    #[error("the reflection service can't be made: {0}")]
+    Reflection(#[source] tonic_reflection::server::Error),
+    /// Serving ended by itself.
+    #[error("the server failed: {0}")]
+    Transport(#[source] tonic::transport::Error),
+}
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// Calls and sessions that had not ended and were cut.
+    pub cut: usize,
+}
+
+/// A server that listens already; see [`serve`](Self::serve).
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    options: ServerOptions,
+}
+
+impl Server {
+    /// Listens on an address. Port 0 takes any that is free.
+    ///
+    /// # Errors
+    ///
+    /// If that is not possible or not safe, or the certificates are not good.
+    pub async fn bind(address: SocketAddr, options: ServerOptions) -> Result<Self, ServeError> {
+        if options.tls.is_none() && !address.ip().is_loopback() && !options.clear_to_others {
+            return Err(ServeError::Clear { address });
+        }
+        if let Some(tls) = &options.tls {
+            // Asked for again when serving begins; a bad certificate is better known now.
+            let config = tls.config(options.limits.handshake_time_max);
+            tonic::transport::Server::builder().tls_config(config).map_err(ServeError::Tls)?;
+        }
+        let listen = |source| ServeError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        Ok(Self { listener, address, options })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves a store until `stop` is ready, and then finishes what runs: new calls and sessions
+    /// are refused, those under way have [`stop_time_max`](ServerLimits::stop_time_max) to end.
+    ///
+    /// # Errors
+    ///
+    /// If it can't begin, or fails.
+    pub async fn serve<B: Backend, R: Replica>(
+        self,
+        backend: Arc<B>,
+        replica: Arc<R>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Stopped, ServeError> {
+        let Self { listener, options, .. } = self;
+        let (phase, phases) = Phases::new();
+        let limits = Arc::new(options.limits.clone());
+        let rules = Arc::new(Rules {
+            tokens: options.tokens.clone(),
+            calls: Arc::new(Semaphore::new(limits.calls_max)),
+            calls_max: limits.calls_max,
+            admitted: AtomicU64::new(0),
+            call_time_max: limits.call_time_max,
+            phases: phases.clone(),
+        });
+        let store = StoreService { backend, limits: Arc::clone(&limits), phases: phases.clone() };
+        let replication =
+            ReplicationService { replica: Arc::clone(&replica), limits: Arc::clone(&limits) };
+        let (health, router) = router(&options, &rules, store, replication)?;
+        health.set_serving::<StoreServer<StoreService<B>>>().await;
+        health.set_serving::<ReplicationServer<ReplicationService<R>>>().await;
+        let (connections, mut tasks) = listener::connections(listener, &limits, phases.clone());
+        let tidied = Arc::clone(&replica);
+        tasks.spawn(async move {
+            loop {
+                sleep(TIDY_INTERVAL).await;
+                tidied.sessions();
+            }
+        });
+
+        let closing = phases.reached(Phase::Closing);
+        let serving = router.serve_with_incoming_shutdown(connections, closing);
+        tokio::pin!(serving);
+        tokio::select! {
+            ended = &mut serving => {
+                return ended.map(|()| Stopped { cut: 0 }).map_err(ServeError::Transport);
+            }
+            () = stop => {}
+        }
+        // A receiver is held here, so nothing that is sent gets lost.
+        phase.send_replace(Phase::Draining);
+        health.set_not_serving::<StoreServer<StoreService<B>>>().await;
+        health.set_not_serving::<ReplicationServer<ReplicationService<R>>>().await;
+        health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+        let drained = drained(&rules, &*replica, limits.stop_quiet_max);
+        tokio::select! {
+            ended = &mut serving => {
+                return ended.map(|()| Stopped { cut: 0 }).map_err(ServeError::Transport);
+            }
+            _in_time = timeout(limits.stop_time_max, drained) => {}
+        }
+        let cut = rules.running() + replica.sessions();
+        phase.send_replace(Phase::Closing);
+        drop(tasks);
+        if let Ok(ended) = timeout(CLOSE_TIME_MAX, serving).await {
+            ended.map_err(ServeError::Transport)?;
+        }
+        phase.send_replace(Phase::Closed);
+        Ok(Stopped { cut })
+    }
+}
+
+/// Ready once no call runs and no session is open, or none that still asks for something.
+async fn drained(rules: &Rules, replica: &impl Replica, quiet_max: Duration) {
+    let mut quiet = Duration::ZERO;
+    let mut admitted = rules.admitted();
+    while rules.running() > 0 || replica.sessions() > 0 && quiet < quiet_max {
+        sleep(DRAIN_INTERVAL).await;
+        let still = rules.running() == 0 && rules.admitted() == admitted;
+        quiet = if still { quiet + DRAIN_INTERVAL } else { Duration::ZERO };
+        admitted = rules.admitted();
+    }
+}
+
+/// All services, behind their gates.
+fn router<B: Backend, R: Replica>(
+    options: &ServerOptions,
+    rules: &Arc<Rules>,
+    store: StoreService<B>,
+    replication: ReplicationService<R>,
+) -> Result<(HealthReporter, Router), ServeError> {
+    let limits = &options.limits;
+    let len_max = limits.message_len_max;
+    let store = StoreServer::new(store)
+        .max_decoding_message_size(len_max)
+        .max_encoding_message_size(len_max);
+    let replication = ReplicationServer::new(replication)
+        .max_decoding_message_size(len_max)
+        .max_encoding_message_size(len_max);
+    let (health, health_server) = tonic_health::server::health_reporter();
+    let reflection = if options.reflection {
+        let server = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .build_v1()
+            .map_err(ServeError::Reflection)?;
+        Some(Gate::new(server, rules))
+    } else {
+        None
+    };
+    let mut builder = tonic::transport::Server::builder()
+        .accept_http1(false)
+        .max_concurrent_streams(limits.streams_per_connection_max)
+        .http2_max_header_list_size(limits.headers_len_max)
+        .http2_max_pending_accept_reset_streams(Some(20))
+        .http2_max_local_error_reset_streams(Some(256))
+        .http2_keepalive_interval(Some(limits.keepalive_interval))
+        .http2_keepalive_timeout(Some(limits.keepalive_time_max))
+        .initial_stream_window_size(limits.stream_window)
+        .initial_connection_window_size(limits.connection_window)
+        .max_frame_size(limits.frame_len_max)
+        .max_connection_age(limits.connection_age_max)
+        .max_connection_age_grace(limits.connection_grace);
+    if let Some(tls) = &options.tls {
+        let config = tls.config(limits.handshake_time_max);
+        builder = builder.tls_config(config).map_err(ServeError::Tls)?;
+    }
+    let router = builder
+        .add_service(Gate::new(store, rules))
+        .add_service(Gate::new(replication, rules))
+        .add_service(Gate::open(health_server, rules))
+        .add_optional_service(reflection);
+    Ok((health, router))
+}

@@ -1,0 +1,168 @@
+//! Appending a stream of bodies.
+//!
+//! ```text
+//!   messages -> [read: put bodies together, submit] -> pending -> [wait, acknowledge] -> answers
+//! ```
+//!
+//! Reading is at most [`PENDING_MAX`] messages ahead of the disk, and waits for it through the
+//! bounded queue in between; so the client waits for the disk, too.
+
+use std::{mem, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::mpsc::{self, Receiver, Sender},
+    time::timeout,
+};
+use tonic::{Status, Streaming};
+
+use super::store::{blocking, hand_on};
+use crate::{
+    Reason,
+    backend::{Backend, Pending},
+    convert::Malformed,
+    limits::BODIES_PER_MESSAGE_MAX,
+    proto::v1::{AppendBatchRequest, AppendBatchResponse},
+};
+
+/// Messages whose bodies wait to be durable.
+const PENDING_MAX: usize = 4;
+
+type Answer = Result<AppendBatchResponse, Status>;
+
+/// Reads messages, appends their bodies, and answers each once that is durable.
+pub(super) async fn run<B: Backend>(
+    backend: Arc<B>,
+    messages: Streaming<AppendBatchRequest>,
+    answers: Sender<Answer>,
+    time_max: Duration,
+) {
+    let (sender, pending) = mpsc::channel(PENDING_MAX);
+    let read = async {
+        let result = read(backend, messages, &sender, time_max).await;
+        drop(sender);
+        result
+    };
+    let (read, acknowledged) = tokio::join!(read, acknowledge(pending, &answers, time_max));
+    // What came before the fault is acknowledged first.
+    if let (Err(status), true) = (read, acknowledged) {
+        hand_on(&answers, Err(status), time_max).await;
+    }
+}
+
+async fn read<B: Backend>(
+    backend: Arc<B>,
+    mut messages: Streaming<AppendBatchRequest>,
+    pending: &Sender<B::Pending>,
+    time_max: Duration,
+) -> Result<(), Status> {
+    let mut parts = Parts { body_len_max: backend.body_len_max(), unfinished: None };
+    loop {
+        let message = tokio::select! {
+            // The other half told the client why.
+            () = pending.closed() => return Ok(()),
+            message = timeout(time_max, messages.message()) => {
+                message.map_err(|_| Reason::Stalled)??
+            }
+        };
+        let Some(message) = message else { return parts.end().map_err(Status::from) };
+        let bodies = parts.take(message)?;
+        let backend = Arc::clone(&backend);
+        let submitted = blocking(move || Ok(backend.submit(bodies))).await?;
+        if pending.send(submitted).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Answers in order; false if there is nobody left to answer.
+async fn acknowledge<P: Pending>(
+    mut pending: Receiver<P>,
+    answers: &Sender<Answer>,
+    time_max: Duration,
+) -> bool {
+    while let Some(pending) = pending.recv().await {
+        let answer = blocking(|| pending.wait()).await.map(|receipts| AppendBatchResponse {
+            receipts: receipts.into_iter().map(Into::into).collect(),
+        });
+        let failed = answer.is_err();
+        if !hand_on(answers, answer, time_max).await || failed {
+            return false;
+        }
+    }
+    true
+}
+
+/// Puts bodies together from messages.
+struct Parts {
+    body_len_max: usize,
+    /// The beginning of a body that goes on in the next message.
+    unfinished: Option<Vec<u8>>,
+}
+
+impl Parts {
+    /// The bodies that end in a message.
+    fn take(&mut self, message: AppendBatchRequest) -> Result<Vec<Vec<u8>>, Status> {
+        let AppendBatchRequest { mut bodies, continues } = message;
+        if bodies.len() > BODIES_PER_MESSAGE_MAX {
+            return Err(Malformed::new("bodies", "must be at most 4,096").into());
+        }
+        if let Some(begun) = self.unfinished.take() {
+            let Some(first) = bodies.first_mut() else {
+                return Err(Malformed::new("bodies", "must go on with the unfinished body").into());
+            };
+            if begun.len() + first.len() > self.body_len_max {
+                return Err(Reason::TooLarge.into());
+            }
+            let rest = mem::replace(first, begun);
+            first.extend_from_slice(&rest);
+        }
+        if bodies.iter().any(|body| body.len() > self.body_len_max) {
+            return Err(Reason::TooLarge.into());
+        }
+        if continues {
+            let last = bodies.pop().ok_or(Malformed::new("continues", "must follow a body"))?;
+            self.unfinished = Some(last);
+        }
+        Ok(bodies)
+    }
+
+    fn end(&self) -> Result<(), Malformed> {
+        match self.unfinished {
+            None => Ok(()),
+            Some(_) => Err(Malformed::new("continues", "must not be in the last message")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(bodies: &[&str], continues: bool) -> AppendBatchRequest {
+        let bodies = bodies.iter().map(|body| body.as_bytes().to_vec()).collect();
+        AppendBatchRequest { bodies, continues }
+    }
+
+    #[test]
+    fn bodies_are_put_together() {
+        let mut parts = Parts { body_len_max: 6, unfinished: None };
+        assert_eq!(parts.take(message(&["a", "b"], false)).unwrap(), [b"a", b"b"]);
+        assert_eq!(parts.take(message(&["c", "de"], true)).unwrap(), [b"c"]);
+        assert!(parts.end().is_err());
+        assert_eq!(parts.take(message(&["f"], true)).unwrap(), Vec::<Vec<u8>>::new());
+        assert_eq!(parts.take(message(&["ghi", ""], false)).unwrap(), [&b"defghi"[..], b""]);
+        assert!(parts.end().is_ok());
+    }
+
+    #[test]
+    fn too_much_and_too_little_is_refused() {
+        let mut parts = Parts { body_len_max: 3, unfinished: None };
+        assert!(parts.take(message(&["abcd"], false)).is_err());
+        assert!(parts.take(message(&[], true)).is_err());
+        assert!(parts.take(message(&["ab"], true)).is_ok());
+        assert!(parts.take(message(&["cd"], true)).is_err());
+        assert!(parts.take(message(&["ab"], true)).is_ok());
+        assert!(parts.take(message(&[], false)).is_err());
+        assert!(parts.take(message(&vec!["a"; BODIES_PER_MESSAGE_MAX + 1], false)).is_err());
+    }
+}

@@ -1,0 +1,147 @@
+//! What every call passes before any of its message is read: the token, the number of calls, and
+//! whether the server still takes any.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+use tonic::{
+    Status,
+    body::Body,
+    codegen::{Service, http},
+    server::NamedService,
+};
+
+use super::{
+    connection::Caller,
+    phase::{Phase, Phases},
+};
+use crate::{Reason, token::Tokens};
+
+/// Calls whose requests are streams and whose answers come at their end: their handlers see to it
+/// that they don't stall.
+const WITHOUT_DEADLINE: [&str; 1] = ["/stemedb.v1.Replication/Push"];
+
+/// What opens a session; the other calls of the service belong to one.
+const OPENING: &str = "/stemedb.v1.Replication/Hello";
+const SESSION: &str = "/stemedb.v1.Replication/";
+
+/// What the gates of all services share.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    pub(crate) tokens: Option<Tokens>,
+    pub(crate) calls: Arc<Semaphore>,
+    pub(crate) calls_max: usize,
+    /// How many calls were let in.
+    pub(crate) admitted: AtomicU64,
+    pub(crate) call_time_max: Duration,
+    pub(crate) phases: Phases,
+}
+
+impl Rules {
+    /// How many calls are under way.
+    pub(crate) fn running(&self) -> usize {
+        self.calls_max.saturating_sub(self.calls.available_permits())
+    }
+
+    /// How many calls were let in so far.
+    pub(crate) fn admitted(&self) -> u64 {
+        self.admitted.load(Ordering::Relaxed)
+    }
+
+    fn admit<B>(&self, request: &http::Request<B>, open: bool) -> Result<CallPermit, Status> {
+        if let Some(caller) = request.extensions().get::<Caller>() {
+            caller.note_call();
+        }
+        let token = request.headers().get("authorization").map(http::HeaderValue::as_bytes);
+        if !open && self.tokens.as_ref().is_some_and(|tokens| !tokens.admit(token)) {
+            return Err(Reason::Token.into());
+        }
+        let path = request.uri().path();
+        let goes_on = path.starts_with(SESSION) && path != OPENING;
+        if self.phases.now() != Phase::Serving && !goes_on && !open {
+            return Err(Reason::Stopping.into());
+        }
+        let permit =
+            Arc::clone(&self.calls).try_acquire_owned().map_err(|_| Status::from(Reason::Busy))?;
+        self.admitted.fetch_add(1, Ordering::Relaxed);
+        Ok(CallPermit(Arc::new(permit)))
+    }
+}
+
+/// Counts as a call until the last clone is dropped. Goes along with the request, so that a stream
+/// counts for as long as it is fed.
+#[derive(Clone, Debug)]
+pub(crate) struct CallPermit(
+    #[expect(dead_code, reason = "held, never read")] Arc<OwnedSemaphorePermit>,
+);
+
+/// A service behind the gate.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate<S> {
+    inner: S,
+    rules: Arc<Rules>,
+    /// Whether it answers without a token, and while the server stops.
+    open: bool,
+}
+
+impl<S> Gate<S> {
+    pub(crate) fn new(inner: S, rules: &Arc<Rules>) -> Self {
+        Self { inner, rules: Arc::clone(rules), open: false }
+    }
+
+    /// A gate that lets in whoever comes.
+    pub(crate) fn open(inner: S, rules: &Arc<Rules>) -> Self {
+        Self { inner, rules: Arc::clone(rules), open: true }
+    }
+}
+
+impl<S: NamedService> NamedService for Gate<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S> Service<http::Request<Body>> for Gate<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        let permit = match self.rules.admit(&request, self.open) {
+            Ok(permit) => permit,
+            Err(status) => return Box::pin(async move { Ok(status.into_http()) }),
+        };
+        let deadline =
+            (!WITHOUT_DEADLINE.contains(&request.uri().path())).then_some(self.rules.call_time_max);
+        request.extensions_mut().insert(permit.clone());
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let _permit = permit;
+            match deadline {
+                None => answer.await,
+                Some(deadline) => timeout(deadline, answer)
+                    .await
+                    .unwrap_or_else(|_| Ok(Status::from(Reason::Stalled).into_http())),
+            }
+        })
+    }
+}

@@ -1,0 +1,186 @@
+//! The replication service: messages in, messages out. What they mean is decided elsewhere.
+
+use std::sync::Arc;
+
+use stemedb_sync::message::{Answer, Echo, Refusal, Request, Response};
+use tokio::{runtime::Handle, task::spawn_blocking, time::timeout};
+use tonic::{Request as Call, Response as Reply, Status, Streaming};
+
+use super::{
+    gate::CallPermit,
+    store::{Answers, answers, hand_on},
+};
+use crate::{
+    Reason,
+    convert::{Malformed, replication::answers::bodies_message},
+    limits::ServerLimits,
+    proto::v1::{self, replication_server},
+    reason::refusal_status,
+    replica::Replica,
+    shrink::Shrinker,
+};
+
+/// The replication service over a replica.
+#[derive(Debug)]
+pub(crate) struct ReplicationService<R> {
+    pub(crate) replica: Arc<R>,
+    pub(crate) limits: Arc<ServerLimits>,
+}
+
+impl<R: Replica> ReplicationService<R> {
+    /// Answers a request that has at most one answer.
+    async fn answer(&self, request: Request) -> Result<Option<Response>, Status> {
+        let replica = Arc::clone(&self.replica);
+        let answered = spawn_blocking(move || {
+            let mut answer = None;
+            replica.answer(request, &mut |response| answer.replace(response).is_none())?;
+            Ok(answer)
+        });
+        match answered.await {
+            Ok(answer) => answer.map_err(refusal_status),
+            Err(_) => Err(Reason::Failed.into()),
+        }
+    }
+
+    /// Answers a call that has one request and one answer, of a certain kind.
+    async fn unary<M, A, N>(
+        &self,
+        call: Call<M>,
+        kind: impl FnOnce(Answer) -> Option<A>,
+    ) -> Result<Reply<N>, Status>
+    where
+        Request: TryFrom<M, Error = Malformed>,
+        N: From<(Echo, A)>,
+    {
+        let request = Request::try_from(call.into_inner()).map_err(malformed)?;
+        let response = self.answer(request).await?;
+        reply(response, kind)
+    }
+
+    /// Answers a call that has one request and many answers.
+    fn bodies<M>(
+        &self,
+        mut call: Call<M>,
+        zstd: bool,
+    ) -> Result<Reply<Answers<v1::BodiesResponse>>, Status>
+    where
+        Request: TryFrom<M, Error = Malformed>,
+    {
+        let permit = call.extensions_mut().remove::<CallPermit>();
+        let request = Request::try_from(call.into_inner()).map_err(malformed)?;
+        let replica = Arc::clone(&self.replica);
+        let time_max = self.limits.idle_time_max;
+        Ok(answers(permit, move |sender| async move {
+            let parts = sender.clone();
+            let answering = spawn_blocking(move || {
+                let mut shrinker = zstd.then(Shrinker::default);
+                let runtime = Handle::current();
+                replica.answer(request, &mut |Response { echo, answer }| {
+                    let Answer::Bodies(bodies) = answer else { return false };
+                    let message = bodies_message(echo, bodies, shrinker.as_mut());
+                    runtime.block_on(hand_on(&parts, Ok(message), time_max))
+                })
+            });
+            let status = match answering.await {
+                Ok(Ok(())) => return,
+                Ok(Err(refusal)) => refusal_status(refusal),
+                Err(_) => Reason::Failed.into(),
+            };
+            hand_on(&sender, Err(status), time_max).await;
+        }))
+    }
+}
+
+fn malformed(error: Malformed) -> Status {
+    let mut status = refusal_status(Refusal::Malformed);
+    status = Status::with_metadata(status.code(), error.to_string(), status.metadata().clone());
+    status
+}
+
+/// An answer of the kind that a call has.
+fn reply<A, N: From<(Echo, A)>>(
+    response: Option<Response>,
+    kind: impl FnOnce(Answer) -> Option<A>,
+) -> Result<Reply<N>, Status> {
+    let answer = response
+        .and_then(|Response { echo, answer }| kind(answer).map(|answer| N::from((echo, answer))));
+    answer.map(Reply::new).ok_or_else(|| Reason::Failed.into())
+}
+
+/// Takes an answer of one kind apart.
+macro_rules! only {
+    ($kind:ident) => {
+        |answer| match answer {
+            Answer::$kind(answer) => Some(answer),
+            _ => None,
+        }
+    };
+}
+
+#[tonic::async_trait]
+impl<R: Replica> replication_server::Replication for ReplicationService<R> {
+    type FetchStream = Answers<v1::BodiesResponse>;
+    type TailStream = Answers<v1::BodiesResponse>;
+
+    async fn hello(
+        &self,
+        call: Call<v1::HelloRequest>,
+    ) -> Result<Reply<v1::HelloResponse>, Status> {
+        self.unary(call, only!(Welcome)).await
+    }
+
+    async fn symbols(
+        &self,
+        call: Call<v1::SymbolsRequest>,
+    ) -> Result<Reply<v1::SymbolsResponse>, Status> {
+        self.unary(call, only!(Symbols)).await
+    }
+
+    async fn ids(&self, call: Call<v1::IdsRequest>) -> Result<Reply<v1::IdsResponse>, Status> {
+        self.unary(call, only!(Ids)).await
+    }
+
+    async fn descend(
+        &self,
+        call: Call<v1::DescendRequest>,
+    ) -> Result<Reply<v1::DescendResponse>, Status> {
+        self.unary(call, only!(Subtrees)).await
+    }
+
+    async fn fetch(
+        &self,
+        call: Call<v1::FetchRequest>,
+    ) -> Result<Reply<Self::FetchStream>, Status> {
+        let zstd = call.get_ref().zstd;
+        self.bodies(call, zstd)
+    }
+
+    async fn tail(&self, call: Call<v1::TailRequest>) -> Result<Reply<Self::TailStream>, Status> {
+        let zstd = call.get_ref().zstd;
+        self.bodies(call, zstd)
+    }
+
+    async fn push(
+        &self,
+        call: Call<Streaming<v1::PushRequest>>,
+    ) -> Result<Reply<v1::PushResponse>, Status> {
+        let mut parts = call.into_inner();
+        loop {
+            let part = timeout(self.limits.idle_time_max, parts.message());
+            let part = part.await.map_err(|_| Reason::Stalled)??;
+            let part = part.ok_or(Malformed::new("last", "must be in the last part"));
+            let request = part.and_then(Request::try_from).map_err(malformed)?;
+            // What follows the last part is not read.
+            if let Some(answer) = self.answer(request).await? {
+                return reply(Some(answer), only!(Pushed));
+            }
+        }
+    }
+
+    async fn finish(
+        &self,
+        call: Call<v1::FinishRequest>,
+    ) -> Result<Reply<v1::FinishResponse>, Status> {
+        self.unary(call, only!(Finished)).await
+    }
+}

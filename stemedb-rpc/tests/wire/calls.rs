@@ -1,0 +1,194 @@
+//! The calls of the store service.
+
+use std::time::Duration;
+
+use stemedb_merkle::{AssertionId, proof::Presence};
+use stemedb_rpc::{
+    Backend as _, CallError, Reason, ServerOptions, backend::Which, client::Watched,
+};
+use stemedb_sync::Keys;
+
+use super::{
+    memory::{BODY_LEN_MAX, Memory, TIME, UNWELCOME, id},
+    world::{World, run},
+};
+
+fn body(n: u64, len: usize) -> Vec<u8> {
+    let mut body = vec![0; len];
+    blake3::Hasher::new().update(&n.to_le_bytes()).finalize_xof().fill(&mut body);
+    body
+}
+
+#[test]
+fn append_and_get_and_head() {
+    run(async {
+        let world = World::new(ServerOptions::default()).await;
+        let client = world.client().await;
+        let keys = Keys::new(None);
+        assert_eq!(client.head().await.unwrap(), world.memory.head());
+        let lens = [0, 1, 100, 2 << 20, (2 << 20) + 1, (5 << 20) + 7, BODY_LEN_MAX];
+        for (n, len) in (0..).zip(lens) {
+            let body = body(n, len);
+            let receipt = client.append(body.clone()).await.unwrap();
+            assert_eq!((receipt.id, receipt.index), (id(&body), n), "{len}");
+            assert_eq!((receipt.time, receipt.duplicate), (TIME + n, false));
+            assert!(client.append(body.clone()).await.unwrap().duplicate);
+            let prefix = receipt.id.to_string()[..8].to_owned();
+            for which in [Which::Id(receipt.id), Which::Index(n), Which::Prefix(prefix)] {
+                let (entry, got) = client.get(&which, Some(&keys)).await.unwrap().unwrap();
+                assert!(got == body && entry.len == len as u64 && entry.id == receipt.id);
+            }
+        }
+        let head = client.head().await.unwrap();
+        assert_eq!(head, world.memory.head());
+        assert_eq!(head.count, 7);
+        for which in [
+            Which::Id(AssertionId([9; 32])),
+            Which::Index(7),
+            Which::Index(u64::MAX),
+            Which::Prefix("09090909".into()),
+        ] {
+            assert_eq!(client.get(&which, Some(&keys)).await.unwrap(), None, "{which:?}");
+        }
+        let secret = Keys::new(Some(b"0123456789abcdef"));
+        let wrong = client.get(&Which::Index(1), Some(&secret)).await.unwrap_err();
+        assert!(matches!(wrong, CallError::WrongBody { .. }), "{wrong}");
+        world.end().await;
+    });
+}
+
+#[test]
+fn what_breaks_the_rules_is_refused_with_a_reason() {
+    run(async {
+        let world = World::new(ServerOptions::default()).await;
+        let client = world.client().await;
+        let refused = |error: CallError| error.reason().unwrap_or_else(|| panic!("{error:?}"));
+        let long = client.append(vec![0; BODY_LEN_MAX + 1]).await.unwrap_err();
+        assert_eq!(refused(long), Reason::TooLarge);
+        for prefix in ["0123456", "0123456X", &"0".repeat(65)] {
+            let which = Which::Prefix(prefix.into());
+            let error = client.get(&which, None).await.unwrap_err();
+            assert_eq!(refused(error), Reason::Malformed, "{prefix}");
+        }
+        let failed = client.append(UNWELCOME.to_vec()).await.unwrap_err();
+        assert_eq!(refused(failed), Reason::Failed);
+        assert_eq!(world.memory.len(), 0);
+        world.end().await;
+    });
+}
+
+/// What a store says of its own state stays on its machine.
+#[test]
+fn failures_are_told_without_particulars() {
+    run(async {
+        let memory = Memory::broken(Reason::Damaged);
+        let world = World::with(ServerOptions::default(), memory).await;
+        let client = world.client().await;
+        let error = client.get(&Which::Index(0), None).await.unwrap_err();
+        assert_eq!(error.reason(), Some(Reason::Damaged));
+        assert!(!error.to_string().contains("machine/") && !error.to_string().contains("/a/"));
+        world.end().await;
+    });
+}
+
+#[test]
+fn batches_are_acknowledged_in_order() {
+    run(async {
+        let memory = Memory::slow(Duration::from_millis(2));
+        let world = World::with(ServerOptions::default(), memory).await;
+        let client = world.client().await;
+        let bodies: Vec<_> =
+            (0..20_000).map(|n| body(n, if n % 5000 == 77 { 3 << 20 } else { 20 })).collect();
+        let (mut sender, mut receipts) = client.append_batch().await.unwrap();
+        let sending = async {
+            for bodies in bodies.chunks(700) {
+                sender.send(bodies.to_vec()).await.unwrap();
+            }
+            drop(sender);
+        };
+        let receiving = async {
+            let mut all = Vec::new();
+            while let Some(receipts) = receipts.next().await {
+                all.extend(receipts.unwrap());
+            }
+            all
+        };
+        let ((), all) = tokio::join!(sending, receiving);
+        assert_eq!(all.len(), bodies.len());
+        for ((n, body), receipt) in (0..).zip(&bodies).zip(all) {
+            assert_eq!((receipt.id, receipt.index), (id(body), n));
+        }
+        assert_eq!(world.memory.len(), 20_000);
+        world.end().await;
+    });
+}
+
+#[test]
+fn a_batch_that_fails_says_why_and_keeps_what_came_before() {
+    run(async {
+        let world = World::new(ServerOptions::default()).await;
+        let client = world.client().await;
+        let (mut sender, mut receipts) = client.append_batch().await.unwrap();
+        sender.send(vec![b"one".to_vec(), b"two".to_vec()]).await.unwrap();
+        assert_eq!(receipts.next().await.unwrap().unwrap().len(), 2);
+        sender.send(vec![UNWELCOME.to_vec()]).await.unwrap();
+        let error = receipts.next().await.unwrap().unwrap_err();
+        assert_eq!(error.reason(), Some(Reason::Failed));
+        assert!(receipts.next().await.is_none());
+        assert_eq!(world.memory.len(), 2);
+        world.end().await;
+    });
+}
+
+#[test]
+fn proofs_verify_and_say_what_is_so() {
+    run(async {
+        let world = World::new(ServerOptions::default()).await;
+        let client = world.client().await;
+        for n in 0..100 {
+            world.memory.take(vec![body(n, 10)]);
+        }
+        for (n, presence) in
+            [(0, Presence::Present), (99, Presence::Present), (100, Presence::Absent)]
+        {
+            let (proof, root) = client.prove(&id(&body(n, 10))).await.unwrap();
+            assert_eq!(root, world.memory.root());
+            assert_eq!(proof.verify(&root).unwrap(), presence);
+        }
+        world.end().await;
+    });
+}
+
+#[test]
+fn watching_gives_what_is_there_and_what_comes() {
+    run(async {
+        let world = World::new(ServerOptions::default()).await;
+        let client = world.client().await;
+        for n in 0..3000 {
+            world.memory.take(vec![body(n, 500)]);
+        }
+        world.memory.take(vec![body(3000, 300 << 10)]);
+        let mut watch = client.watch(Watched { from: 10, bodies: true, stop_at_end: true });
+        for n in 10..3000 {
+            let entry = watch.next().await.unwrap().unwrap();
+            assert_eq!((entry.index, entry.len), (n, 500));
+            assert_eq!(entry.body.unwrap(), body(n, 500));
+        }
+        let long = watch.next().await.unwrap().unwrap();
+        assert_eq!((long.len, long.body), (300 << 10, None));
+        assert!(watch.next().await.is_none());
+
+        let mut watch = client.watch(Watched { from: 3002, ..Watched::default() });
+        let entry = async { watch.next().await.unwrap().unwrap() };
+        let append = async {
+            for n in 3001..3004 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                client.append(body(n, 5)).await.unwrap();
+            }
+        };
+        let (entry, ()) = tokio::join!(entry, append);
+        assert_eq!((entry.index, entry.id, entry.body), (3002, id(&body(3002, 5)), None));
+        drop(watch);
+        world.end().await;
+    });
+}

@@ -1,0 +1,186 @@
+"""A client of a stemedb server, made from the protocol files alone.
+
+    client.py PROTO_DIR HOST:PORT [TOKEN]
+
+Appends, gets, proves, watches, and tries to get into a session without the secret. It knows nothing
+of stemedb but what the comments in the protocol files say. Exits with 0 if all is as they say, and
+prints what it did. Leaves exactly 41 assertions behind in an empty store.
+"""
+
+import os
+import sys
+import tempfile
+
+import grpc
+from blake3 import blake3
+from grpc_tools import protoc
+
+PROTO_DIR, ADDRESS = sys.argv[1:3]
+TOKEN = sys.argv[3] if len(sys.argv) > 3 else None
+DEADLINE = 20
+
+with tempfile.TemporaryDirectory() as generated:
+    files = ["stemedb/v1/store.proto", "stemedb/v1/replication.proto"]
+    outputs = [f"--python_out={generated}", f"--grpc_python_out={generated}"]
+    assert protoc.main(["protoc", f"-I{PROTO_DIR}", *outputs, *files]) == 0
+    sys.path.insert(0, generated)
+    from stemedb.v1 import replication_pb2, replication_pb2_grpc, store_pb2, store_pb2_grpc
+
+METADATA = [("authorization", f"Bearer {TOKEN}")] if TOKEN else []
+CALL = {"metadata": METADATA, "timeout": DEADLINE}
+
+
+def keyed(context, data):
+    key = blake3(b"", derive_key_context=f"stemedb v1 {context}").digest()
+    return blake3(data, key=key).digest()
+
+
+def set_root_of(proof):
+    """Folds a proof up to a set root, as the comment of ProveResponse says."""
+    siblings = [proof.siblings[at : at + 32] for at in range(0, len(proof.siblings), 32)]
+    assert len(siblings) <= 256 and all(len(sibling) == 32 for sibling in siblings)
+
+    def bit(id, n):
+        return id[n // 8] >> (7 - n % 8) & 1
+
+    node = bytes(32)
+    if proof.HasField("terminal"):
+        assert all(bit(proof.terminal, n) == bit(proof.id, n) for n in range(len(siblings)))
+        node = keyed("set leaf", proof.terminal)
+    for n in reversed(range(len(siblings))):
+        pair = siblings[n] + node if bit(proof.id, n) else node + siblings[n]
+        node = keyed("set node", pair)
+    return keyed("set root", proof.count.to_bytes(8, "big") + node)
+
+
+def set_root(ids, depth=0):
+    """The root of the set tree, straight from its definition."""
+
+    def node(ids, depth):
+        if not ids:
+            return bytes(32)
+        if len(ids) == 1:
+            return keyed("set leaf", ids[0])
+        sides = [[], []]
+        for id in ids:
+            sides[id[depth // 8] >> (7 - depth % 8) & 1].append(id)
+        return keyed("set node", node(sides[0], depth + 1) + node(sides[1], depth + 1))
+
+    return keyed("set root", len(ids).to_bytes(8, "big") + node(sorted(ids), 0))
+
+
+def refused(code, reason, call, *args):
+    try:
+        call(*args, **CALL)
+    except grpc.RpcError as error:
+        assert error.code() == code, error
+        told = dict(error.trailing_metadata() or ())
+        assert reason is None or reason in told.values(), (reason, told)
+        return
+    raise AssertionError(f"not refused: {args}")
+
+
+def main():
+    channel = grpc.insecure_channel(ADDRESS)
+    store = store_pb2_grpc.StoreStub(channel)
+    replication = replication_pb2_grpc.ReplicationStub(channel)
+
+    if TOKEN:
+        try:
+            store.Head(store_pb2.HeadRequest(), timeout=DEADLINE)
+            raise AssertionError("let in without a token")
+        except grpc.RpcError as error:
+            assert error.code() == grpc.StatusCode.UNAUTHENTICATED, error
+            assert ("stemedb-reason", "token") in error.trailing_metadata()
+
+    head = store.Head(store_pb2.HeadRequest(), **CALL)
+    assert head.count == 0 and head.set_root == set_root([]), head
+
+    bodies = [f"assertion {n}".encode() for n in range(40)]
+    receipt = store.Append(store_pb2.AppendRequest(body=bodies[0]), **CALL).receipt
+    assert receipt.id == blake3(bodies[0]).digest() and receipt.index == 0
+    assert not receipt.duplicate
+
+    def messages():
+        for at in range(0, len(bodies), 7):
+            yield store_pb2.AppendBatchRequest(bodies=bodies[at : at + 7])
+        # A long one in pieces.
+        for _ in range(2):
+            yield store_pb2.AppendBatchRequest(bodies=[b"x" * 1_500_000], continues=True)
+        yield store_pb2.AppendBatchRequest(bodies=[b"x" * 1_500_000])
+
+    receipts = []
+    for answer in store.AppendBatch(messages(), **CALL):
+        receipts.extend(answer.receipts)
+    long = b"x" * 4_500_000
+    bodies.append(long)
+    assert [receipt.id for receipt in receipts] == [blake3(body).digest() for body in bodies]
+    assert [receipt.duplicate for receipt in receipts] == [True] + [False] * 40
+
+    head = store.Head(store_pb2.HeadRequest(), **CALL)
+    ids = [receipt.id for receipt in receipts]
+    assert head.count == 41 and head.set_root == set_root(ids)
+    print(f"appended 41 assertions; set root {head.set_root.hex()}")
+
+    got = store.Get(store_pb2.GetRequest(id=ids[3]), **CALL)
+    assert got.part == bodies[3] and got.entry.len == len(bodies[3])
+    got = store.Get(store_pb2.GetRequest(prefix=ids[5].hex()[:8]), **CALL)
+    assert got.part == bodies[5] and got.entry.index == 5
+    body = b""
+    while True:
+        got = store.Get(store_pb2.GetRequest(index=40, offset=len(body)), **CALL)
+        body += got.part
+        if len(body) == got.entry.len:
+            break
+        assert got.part
+    assert body == long
+    refused(grpc.StatusCode.NOT_FOUND, "not-found", store.Get, store_pb2.GetRequest(id=bytes(32)))
+    for request in [
+        store_pb2.GetRequest(),
+        store_pb2.GetRequest(id=b"short"),
+        store_pb2.GetRequest(prefix="../../etc"),
+    ]:
+        refused(grpc.StatusCode.INVALID_ARGUMENT, "malformed", store.Get, request)
+    print("got bodies by id, prefix and index")
+
+    for id, present in [(ids[0], True), (ids[40], True), (bytes(32), False), (b"\xff" * 32, False)]:
+        proof = store.Prove(store_pb2.ProveRequest(id=id), **CALL)
+        assert proof.id == id and proof.set_root == head.set_root
+        assert set_root_of(proof) == head.set_root
+        assert (proof.HasField("terminal") and proof.terminal == id) == present
+    print("verified proofs of presence and absence")
+
+    seen = []
+    for answer in store.Watch(store_pb2.WatchRequest(bodies=True, stop_at_end=True), **CALL):
+        seen.extend(answer.entries)
+    assert [entry.id for entry in seen] == ids
+    assert [entry.index for entry in seen] == list(range(41))
+    assert all(a.time < b.time for a, b in zip(seen, seen[1:]))
+    assert all(entry.body == body for entry, body in zip(seen[:40], bodies))
+    assert not seen[40].HasField("body") and seen[40].len == len(long)
+    print("watched the log")
+
+    over = store_pb2.AppendRequest(body=bytes(3 << 20))
+    refused(grpc.StatusCode.OUT_OF_RANGE, None, store.Append, over)
+
+    # Without a right proof of the secret, a session does not begin, and nothing is told.
+    envelope = replication_pb2.Envelope(session=os.urandom(16), request=1)
+    root = replication_pb2.SetHead(count=1, root=bytes(32))
+    hello = {"envelope": envelope, "version": 1, "node": os.urandom(16), "epoch": 1, "set": root}
+    refused(
+        grpc.StatusCode.UNAUTHENTICATED,
+        "2",
+        replication.Hello,
+        replication_pb2.HelloRequest(proof=os.urandom(16), **hello),
+    )
+    refused(
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "8",
+        replication.Hello,
+        replication_pb2.HelloRequest(proof=b"short", **hello),
+    )
+    print("was not let into a session")
+    channel.close()
+
+
+main()

@@ -1,0 +1,17 @@
+//! The server and the client over real sockets, with a store in memory.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod calls;
+mod doors;
+mod meeting;
+mod memory;
+mod python;
+mod rude;
+mod sessions;
+mod stop;
+mod world;

@@ -1,0 +1,287 @@
+//! Whole sessions between two stores.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use stemedb_merkle::{AssertionId, Hash};
+use stemedb_rpc::{
+    Backend as _, Client, ClientOptions, Responding, Server, ServerOptions, Site,
+    backend::{Failure, Which},
+    sync::{Synced, run as run_session},
+};
+use stemedb_sync::{
+    Config, Direction, Ending, Identity, Keys, Limits, Pin, Responder, Source, Unreadable,
+    message::{LogHead, Refusal},
+    report::Layer,
+    symbols::Sketch,
+};
+use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
+
+use super::{
+    memory::{Memory, TIME},
+    world::run,
+};
+
+/// A store among others.
+#[derive(Debug)]
+struct Node {
+    memory: Arc<Memory>,
+    identity: Identity,
+    began: Instant,
+    sketched: bool,
+    nonces: Mutex<u64>,
+}
+
+impl Node {
+    fn new(name: u8, secret: Option<&[u8]>, bodies: impl IntoIterator<Item = u64>) -> Arc<Self> {
+        let identity = Identity { node: [name; 16], epoch: 1, keys: Keys::new(secret) };
+        let memory = Memory::with_keys(identity.keys.clone());
+        for n in bodies {
+            memory.take(vec![body(n)]);
+        }
+        let (began, nonces) = (Instant::now(), Mutex::new(0));
+        Arc::new(Self { memory: Arc::new(memory), identity, began, sketched: true, nonces })
+    }
+}
+
+fn body(n: u64) -> Vec<u8> {
+    format!("assertion {n}").into_bytes()
+}
+
+impl Source for Node {
+    fn pin(&self) -> Result<Pin, Unreadable> {
+        let snapshot = self.memory.snapshot();
+        let log = LogHead { size: self.memory.len(), root: self.memory.head().log_root };
+        let sketch = self.sketched.then(|| {
+            let mut sketch = Sketch::new(self.identity.keys.symbol_key(), 1024);
+            for entry in &snapshot {
+                sketch.insert(&entry.unwrap().id);
+            }
+            sketch
+        });
+        Ok(Pin { snapshot, log, sketch })
+    }
+
+    fn log_root_at(&self, size: u64) -> Result<Option<Hash>, Unreadable> {
+        Ok(self.memory.log_root_at(size))
+    }
+
+    fn body(&self, id: &Hash) -> Result<Option<Vec<u8>>, Unreadable> {
+        let which = Which::Id(AssertionId(*id));
+        Ok(self.memory.get(&which).ok().map(|(_, body)| body))
+    }
+
+    fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, Unreadable> {
+        Ok(self.memory.get(&Which::Index(index)).ok().map(|(_, body)| body))
+    }
+}
+
+impl Site for Node {
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn time(&self) -> u64 {
+        TIME
+    }
+
+    fn nonce(&self) -> Result<[u8; 16], Failure> {
+        let mut nonces = self.nonces.lock().unwrap();
+        *nonces += 1;
+        Ok((u128::from(*nonces) << 64).to_le_bytes())
+    }
+
+    fn append(&self, bodies: Vec<Vec<u8>>) -> Result<Vec<(Hash, bool)>, Failure> {
+        let receipts = self.memory.take(bodies);
+        Ok(receipts.iter().map(|receipt| (receipt.id.0, !receipt.duplicate)).collect())
+    }
+}
+
+/// A node that serves.
+struct Served {
+    client: Client,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<usize>,
+}
+
+impl Served {
+    async fn new(node: &Arc<Node>, limits: Limits) -> Self {
+        let options = ServerOptions::default();
+        let server = Server::bind(([127, 0, 0, 1], 0).into(), options).await.unwrap();
+        let address = server.address();
+        let responder = Responder::new(node.identity.clone(), limits);
+        let responding = Arc::new(Responding::new(responder, Arc::clone(node)));
+        let memory = Arc::clone(&node.memory);
+        let (stop, stopped) = oneshot::channel();
+        let serving = tokio::spawn(async move {
+            let stopped = async {
+                let _stopped = stopped.await;
+            };
+            server.serve(memory, responding, stopped).await.unwrap().cut
+        });
+        let client = Client::connect(&address.into(), ClientOptions::default()).await.unwrap();
+        Self { client, stop, serving }
+    }
+
+    /// Stops, and says how many sessions were left open.
+    async fn stop(self) -> usize {
+        self.stop.send(()).unwrap();
+        self.serving.await.unwrap()
+    }
+
+    async fn end(self) {
+        assert_eq!(self.stop().await, 0);
+    }
+}
+
+fn config(node: &Node) -> Config {
+    let limits = Limits { answer_time_max: Duration::from_secs(4), ..Limits::default() };
+    let (identity, direction) = (node.identity.clone(), Direction::Both);
+    let nonce = node.nonce().unwrap();
+    let seed = *blake3::hash(&nonce).as_bytes();
+    Config { identity, limits, direction, cursor: None, without: Vec::new(), seed }
+}
+
+async fn sync(client: &Client, node: &Arc<Node>, config: Config) -> Synced {
+    let never = std::future::pending();
+    run_session(client, config, Arc::clone(node), never, |_| {}).await.unwrap()
+}
+
+/// Two stores meet, and hold the same then.
+async fn meet(mine: Arc<Node>, theirs: Arc<Node>, without: Vec<Layer>) -> Synced {
+    let served = Served::new(&theirs, Limits::default()).await;
+    let synced = sync(&served.client, &mine, Config { without, ..config(&mine) }).await;
+    served.end().await;
+    assert!(synced.error.is_none(), "{synced:?}");
+    let report = &synced.report;
+    assert_eq!(report.ending, Ending::Complete, "{report:?}");
+    assert!(report.equal && report.checked, "{report:?}");
+    assert_eq!(mine.memory.root(), theirs.memory.root());
+    synced
+}
+
+#[test]
+fn equal_stores_need_one_small_exchange() {
+    run(async {
+        let synced =
+            meet(Node::new(1, None, 0..1000), Node::new(2, None, (0..1000).rev()), vec![]).await;
+        let report = synced.report;
+        assert_eq!((report.rounds, report.fetched, report.pushed), (1, 0, 0));
+        let bytes = report.bytes_sent() + report.bytes_received();
+        assert!(bytes > 0 && bytes < 300 && report.reconcile_bytes() == bytes, "{bytes}");
+    });
+}
+
+#[test]
+fn stores_that_differ_hold_the_same_afterwards_whatever_layer_is_used() {
+    run(async {
+        let descent = vec![Layer::Cursor, Layer::Symbols, Layer::Bulk];
+        for without in [vec![], descent] {
+            let (mine, theirs) = (Node::new(1, None, 0..3000), Node::new(2, None, 100..3200));
+            let synced = meet(mine, theirs, without).await;
+            let report = synced.report;
+            assert_eq!((report.fetched, report.pushed), (200, 100), "{report:?}");
+            assert!(report.confirmed, "{report:?}");
+        }
+    });
+}
+
+#[test]
+fn an_empty_store_takes_everything_and_a_full_one_gives_it() {
+    run(async {
+        let synced = meet(Node::new(1, None, []), Node::new(2, None, 0..20_000), vec![]).await;
+        assert_eq!(synced.report.fetched, 20_000);
+        let synced = meet(Node::new(1, None, 0..20_000), Node::new(2, None, []), vec![]).await;
+        assert_eq!(synced.report.pushed, 20_000);
+    });
+}
+
+#[test]
+fn a_peer_that_went_on_is_followed() {
+    run(async {
+        let (mine, theirs) = (Node::new(1, None, []), Node::new(2, None, 0..500));
+        let first = meet(Arc::clone(&mine), Arc::clone(&theirs), vec![]).await;
+        for n in 500..600 {
+            theirs.memory.take(vec![body(n)]);
+        }
+        let served = Served::new(&theirs, Limits::default()).await;
+        let config = Config { cursor: first.report.cursor, ..config(&mine) };
+        let synced = sync(&served.client, &mine, config).await;
+        served.end().await;
+        let report = synced.report;
+        assert_eq!(report.ending, Ending::Complete, "{report:?}");
+        assert!(report.layers.iter().any(|step| step.layer == Layer::Cursor), "{report:?}");
+        assert_eq!((report.rounds, report.fetched), (1, 100), "{report:?}");
+        assert_eq!(mine.memory.root(), theirs.memory.root());
+    });
+}
+
+#[test]
+fn strangers_are_refused_before_anything_is_told() {
+    run(async {
+        let secret = Some(&b"0123456789abcdef"[..]);
+        let other = Some(&b"0123456789abcdeF"[..]);
+        let served = Node::new(2, secret, 0..10);
+        let host = Served::new(&served, Limits::default()).await;
+        for (name, secret, refusal) in
+            [(1, None, Refusal::Secret), (1, other, Refusal::Secret), (2, secret, Refusal::Itself)]
+        {
+            let mine = Node::new(name, secret, 5..15);
+            let synced = sync(&host.client, &mine, config(&mine)).await;
+            assert_eq!(synced.report.ending, Ending::Refused(refusal), "{synced:?}");
+            assert_eq!((mine.memory.len(), served.memory.len()), (10, 10));
+        }
+        let mine = Node::new(1, secret, 5..15);
+        let synced = sync(&host.client, &mine, config(&mine)).await;
+        assert_eq!(synced.report.ending, Ending::Complete);
+        assert_eq!(mine.memory.root(), served.memory.root());
+        host.end().await;
+    });
+}
+
+#[test]
+fn a_session_can_be_called_off_and_what_has_arrived_stays() {
+    run(async {
+        let (mine, theirs) = (Node::new(1, None, []), Node::new(2, None, 0..50_000));
+        let served = Served::new(&theirs, Limits::default()).await;
+        let (stop, stopped) = oneshot::channel();
+        let mut stop = Some(stop);
+        let cancel = async {
+            let _stopped = stopped.await;
+        };
+        let progress = |report: &stemedb_sync::Report| {
+            if report.fetched > 0
+                && let Some(stop) = stop.take()
+            {
+                stop.send(()).unwrap();
+            }
+        };
+        let synced =
+            run_session(&served.client, config(&mine), Arc::clone(&mine), cancel, progress).await;
+        let report = synced.unwrap().report;
+        assert!(matches!(report.ending, Ending::Cancelled | Ending::Complete), "{report:?}");
+        assert!(mine.memory.len() > 0 && mine.memory.len() >= report.fetched);
+        let again = sync(&served.client, &mine, config(&mine)).await;
+        assert_eq!(again.report.ending, Ending::Complete, "{again:?}");
+        assert_eq!(mine.memory.root(), theirs.memory.root());
+        // The responder was not told, and waits for its initiator; a server that stops does not.
+        assert!(served.stop().await <= 1);
+    });
+}
+
+/// A server that is gone, and one that never was a responder.
+#[test]
+fn a_session_with_nobody_ends() {
+    run(async {
+        let (mine, theirs) = (Node::new(1, None, 0..10), Node::new(2, None, 5..20));
+        let served = Served::new(&theirs, Limits::default()).await;
+        let client = served.client.clone();
+        served.end().await;
+        let mut config = config(&mine);
+        config.limits.answer_time_max = Duration::from_millis(400);
+        let synced = sync(&client, &mine, config).await;
+        assert_eq!(synced.report.ending, Ending::Silent, "{synced:?}");
+    });
+}

@@ -1,0 +1,78 @@
+//! A server, its store, and clients of it.
+
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+
+use stemedb_rpc::{
+    CallError, Client, ClientOptions, Server, ServerOptions,
+    server::{ServeError, Stopped},
+};
+use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
+
+use super::{memory::Memory, sessions::Echoes};
+
+/// Nothing here takes longer.
+pub(crate) const TIME_MAX: Duration = Duration::from_secs(60);
+
+pub(crate) struct World {
+    pub address: SocketAddr,
+    pub memory: Arc<Memory>,
+    pub echoes: Arc<Echoes>,
+    stop: oneshot::Sender<()>,
+    served: JoinHandle<Result<Stopped, ServeError>>,
+}
+
+impl World {
+    pub(crate) async fn new(options: ServerOptions) -> Self {
+        Self::with(options, Memory::default()).await
+    }
+
+    pub(crate) async fn with(options: ServerOptions, memory: Memory) -> Self {
+        let server = Server::bind(([127, 0, 0, 1], 0).into(), options).await.unwrap();
+        let address = server.address();
+        let (memory, echoes) = (Arc::new(memory), Arc::new(Echoes::default()));
+        let (stop, stopped) = oneshot::channel();
+        let serving = server.serve(Arc::clone(&memory), Arc::clone(&echoes), async {
+            let _stopped = stopped.await;
+        });
+        Self { address, memory, echoes, stop, served: tokio::spawn(serving) }
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        self.client_with(ClientOptions::default()).await.unwrap()
+    }
+
+    /// A client that does not try again, unless told to.
+    pub(crate) async fn client_with(&self, options: ClientOptions) -> Result<Client, CallError> {
+        Client::connect(&self.address.into(), options).await
+    }
+
+    /// Asks the server to stop.
+    pub(crate) fn stop(self) -> JoinHandle<Result<Stopped, ServeError>> {
+        self.stop.send(()).unwrap();
+        self.served
+    }
+
+    pub(crate) async fn end(self) -> Stopped {
+        timeout(TIME_MAX, self.stop()).await.unwrap().unwrap().unwrap()
+    }
+}
+
+/// Runs a test with a bound on its time.
+pub(crate) fn run(test: impl Future<Output = ()>) {
+    run_within(TIME_MAX, test);
+}
+
+pub(crate) fn run_within(time_max: Duration, test: impl Future<Output = ()>) {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async { timeout(time_max, test).await.expect("the test takes too long") });
+    // Some tests leave threads behind that wait for nobody.
+    runtime.shutdown_background();
+}
+
+/// Waits until something is so.
+pub(crate) async fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

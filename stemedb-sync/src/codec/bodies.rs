@@ -1,0 +1,68 @@
+//! Bodies on the way: each its length as a [`varint`] and its bytes, one after the other. The
+//! string of them is cut into parts anywhere.
+
+use super::{CodecError, varint};
+
+/// Appends a body.
+pub fn write(body: &[u8], bytes: &mut Vec<u8>) {
+    varint::write(body.len() as u64, bytes);
+    bytes.extend_from_slice(body);
+}
+
+/// Puts bodies together from the parts that they come in.
+#[derive(Debug, Default)]
+pub struct BodyReader {
+    /// The beginning of a length.
+    head: Vec<u8>,
+    /// The beginning of a body and how long it will be.
+    open: Option<(usize, Vec<u8>)>,
+}
+
+impl BodyReader {
+    /// Takes in the next part and gives out the bodies that end in it.
+    ///
+    /// Holds back at most one body, and never more bytes than came.
+    ///
+    /// # Errors
+    ///
+    /// If a body would be longer than `len_max`. The reader is of no use then.
+    pub fn push(&mut self, mut bytes: &[u8], len_max: usize) -> Result<Vec<Vec<u8>>, CodecError> {
+        let mut bodies = Vec::new();
+        loop {
+            let (len, mut body) = match self.open.take() {
+                Some(open) => open,
+                None => match self.length(&mut bytes, len_max)? {
+                    Some(len) => (len, Vec::with_capacity(len.min(bytes.len()))),
+                    None => return Ok(bodies),
+                },
+            };
+            let (here, behind) = bytes.split_at_checked(len - body.len()).unwrap_or((bytes, &[]));
+            body.extend_from_slice(here);
+            bytes = behind;
+            if body.len() == len {
+                bodies.push(body);
+            } else {
+                self.open = Some((len, body));
+                return Ok(bodies);
+            }
+        }
+    }
+
+    /// Whether a body or its length has begun and not ended.
+    pub fn is_inside(&self) -> bool {
+        !self.head.is_empty() || self.open.is_some()
+    }
+
+    fn length(&mut self, bytes: &mut &[u8], max: usize) -> Result<Option<usize>, CodecError> {
+        while let Some((byte, rest)) = bytes.split_first() {
+            *bytes = rest;
+            self.head.push(*byte);
+            if let Some(len) = varint::read(&mut self.head.as_slice())? {
+                self.head.clear();
+                let len = usize::try_from(len).ok().filter(|len| *len <= max);
+                return len.ok_or(CodecError::BodyTooLong { max }).map(Some);
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,105 @@
+//! Everything that is limited, by name.
+
+use core::time::Duration;
+
+/// What a session and a responder allow themselves and the other side.
+///
+/// The two sides need not have the same limits, as long as each answers within the other's
+/// [`message_len_max`](Self::message_len_max).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the longest byte string in a message: 4 MiB less 16 KiB. A transport's own limit
+    /// must be some 1 KiB higher, for what a message has beside it.
+    pub message_len_max: usize,
+    /// Bytes of bodies in one part of an answer or a push: 256 KiB, so that bodies flow evenly.
+    pub part_len_max: usize,
+    /// Bytes of bodies after which an answer ends and the rest has to be asked for: 8 MiB.
+    pub answer_len_aim: usize,
+    /// Bytes of a body: 16 MiB, a store's own default.
+    pub body_len_max: usize,
+    /// Ids that a peer may say it holds: 2^40. More is no honest count.
+    pub count_max: u64,
+    /// Symbols asked for with `Hello`: 64.
+    pub symbols_first: u32,
+    /// Symbols in one message: 131,072.
+    pub symbols_per_message_max: u32,
+    /// Symbols in a session, before it falls back to descent: 262,144.
+    pub symbols_max: u32,
+    /// Ids or fronts in one message: 65,536.
+    pub ids_per_message_max: usize,
+    /// Subtrees asked about in one message: 65,536.
+    pub nodes_per_message_max: usize,
+    /// Levels asked for below each subtree where differences lie apart: 2, which is cheapest in
+    /// bytes; 3 takes a third fewer rounds and a third more bytes.
+    pub levels: u8,
+    /// A subtree of at most so many ids is answered with them: 8.
+    pub few: u32,
+    /// The most that a responder grants of [`few`](Self::few): 4,096.
+    pub few_max: u32,
+    /// Entries of the log asked for at once: 65,536.
+    pub entries_per_message_max: u64,
+    /// Rounds of finding out what differs: 600, more than an honest descent ever takes.
+    pub rounds_max: u64,
+    /// Bytes both ways of finding out what differs: 4 GiB.
+    pub reconcile_bytes_max: u64,
+    /// Bytes of bodies both ways: no limit.
+    pub body_bytes_max: u64,
+    /// Time from the first message to the last: 24 hours.
+    pub session_time_max: Duration,
+    /// Time without an answer after which a request is sent again: 15 seconds.
+    pub answer_time_max: Duration,
+    /// How often a request is sent before the peer counts as gone: 5.
+    pub tries_max: u32,
+    /// How often a session starts anew because the peer lost its snapshot: 3.
+    pub restarts_max: u32,
+    /// Requests for bodies, and pushes, under way at the same time: 4 each.
+    pub in_flight_max: usize,
+    /// Bytes of bodies received and not yet durable above which no more are asked for: 16 MiB.
+    pub pending_bytes_max: usize,
+    /// How far ahead a peer's clock may be without a remark: 10 seconds.
+    pub clock_ahead_max: Duration,
+    /// Sessions open at a responder: 64. Each holds a snapshot.
+    pub sessions_max: usize,
+    /// Of those, with one peer: 4. Its oldest gives way to a new one.
+    pub sessions_per_peer_max: usize,
+    /// Time without a request after which a responder lets go of a session: 2 minutes.
+    pub idle_time_max: Duration,
+    /// Ids that a responder remembers of a session, asked for or given: 1,048,576, of 32 bytes each.
+    /// Beyond that it refuses lists, and can't check the end.
+    pub ids_kept_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_len_max: (4 << 20) - (16 << 10),
+            part_len_max: 256 << 10,
+            answer_len_aim: 8 << 20,
+            body_len_max: 16 << 20,
+            count_max: 1 << 40,
+            symbols_first: 64,
+            symbols_per_message_max: 1 << 17,
+            symbols_max: 1 << 18,
+            ids_per_message_max: 1 << 16,
+            nodes_per_message_max: 1 << 16,
+            levels: 2,
+            few: 8,
+            few_max: 1 << 12,
+            entries_per_message_max: 1 << 16,
+            rounds_max: 600,
+            reconcile_bytes_max: 4 << 30,
+            body_bytes_max: u64::MAX,
+            session_time_max: Duration::from_secs(24 * 60 * 60),
+            answer_time_max: Duration::from_secs(15),
+            tries_max: 5,
+            restarts_max: 3,
+            in_flight_max: 4,
+            pending_bytes_max: 16 << 20,
+            clock_ahead_max: Duration::from_secs(10),
+            sessions_max: 64,
+            sessions_per_peer_max: 4,
+            idle_time_max: Duration::from_secs(120),
+            ids_kept_max: 1 << 20,
+        }
+    }
+}

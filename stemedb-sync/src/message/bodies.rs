@@ -1,0 +1,97 @@
+//! Moving bodies, and the end of a session.
+
+use super::{LogHead, SetHead};
+
+/// Asks for bodies by id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// Which.
+    pub wanted: Wanted,
+}
+
+/// Which bodies are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Those whose fronts were in an earlier [`AskIds`](super::AskIds), in its order.
+    Listed {
+        /// The number of that request.
+        request: u64,
+        /// The place of the first of them.
+        from: u32,
+        /// How many.
+        count: u32,
+    },
+    /// These ids, 32 bytes each.
+    Ids(Vec<u8>),
+}
+
+/// Asks for bodies in the order of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tail {
+    /// The index of the first entry.
+    pub from: u64,
+    /// How many entries.
+    pub count: u64,
+}
+
+/// One part of the answer to [`Fetch`] or [`Tail`].
+///
+/// The answer is one string of bodies ([`codec::bodies`](crate::codec::bodies)), cut anywhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bodies {
+    /// The place of this part, from 0.
+    pub part: u32,
+    /// The next bytes.
+    pub bytes: Vec<u8>,
+    /// What the last part says.
+    pub end: Option<BodiesEnd>,
+}
+
+/// The end of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodiesEnd {
+    /// How many of the ids or entries asked for are dealt with: at least one, fewer than asked for
+    /// where a limit cuts the answer. What is dealt with and has no body in the answer can't be had.
+    pub dealt: u64,
+}
+
+/// One part of bodies for the responder. All parts of one push have the same request number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Push {
+    /// The place of this part, from 0.
+    pub part: u32,
+    /// The next bytes of the string of bodies ([`codec::bodies`](crate::codec::bodies)).
+    pub bytes: Vec<u8>,
+    /// Whether it is the last part, which ends with a whole body.
+    pub last: bool,
+}
+
+/// Answers the last part of a [`Push`] once all its bodies are durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// How many bodies were new.
+    pub appended: u64,
+    /// How many were held already.
+    pub duplicates: u64,
+}
+
+/// Ends a session that moved something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finish {
+    /// What the initiator held before the session's [`Fetch`]es and after its [`Tail`]s, if the
+    /// responder is to check that it has been given all of it; `None` after a session in one
+    /// direction.
+    pub set: Option<SetHead>,
+}
+
+/// Answers [`Finish`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// Whether the responder's snapshot, without the ids that it was asked for by id and with those
+    /// that it was given, is the set named in [`Finish`].
+    pub checked: bool,
+    /// What the responder holds now.
+    pub set: SetHead,
+    /// The responder's log now.
+    pub log: LogHead,
+}

@@ -1,0 +1,96 @@
+//! The first exchange: who the two are, what they hold, and that they share the secret.
+
+use stemedb_merkle::Hash;
+
+use super::NodeId;
+
+/// How many ids a store holds and the root over them (SPEC section 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SetHead {
+    /// How many ids.
+    pub count: u64,
+    /// The set root, which covers the count.
+    pub root: Hash,
+}
+
+/// How many entries a log has and the history root over them (SPEC section 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogHead {
+    /// How many entries.
+    pub size: u64,
+    /// The history root.
+    pub root: Hash,
+}
+
+/// How far the initiator has read the responder's log in earlier sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// The epoch of the responder's log.
+    pub epoch: u64,
+    /// How many of its entries have been read.
+    pub size: u64,
+    /// The first 16 bytes of its history root at that size.
+    pub root: [u8; 16],
+}
+
+/// What the responder says of a [`Cursor`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum CursorState {
+    /// There was none.
+    #[default]
+    None,
+    /// The log still begins with what was read.
+    Good,
+    /// The log is another one: it was restored, repaired with loss, or copied.
+    Rewritten,
+}
+
+/// Opens a session. The number of the request is 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// The protocol's version: [`VERSION`](super::VERSION).
+    pub version: u32,
+    /// Who asks.
+    pub node: NodeId,
+    /// The epoch of the initiator's log.
+    pub epoch: u64,
+    /// Shows that the initiator has the secret, or has none:
+    /// [`Keys::initiator_proof`](crate::Keys::initiator_proof).
+    pub proof: [u8; 16],
+    /// What the initiator holds.
+    pub set: SetHead,
+    /// The initiator's time, NTP64.
+    pub time: u64,
+    /// How far it has read the responder's log.
+    pub cursor: Option<Cursor>,
+    /// How many coded symbols it would like if the roots differ.
+    pub symbols: u32,
+}
+
+/// Answers [`Hello`]. Where it comes with a snapshot, the session is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Welcome {
+    /// The protocol's version.
+    pub version: u32,
+    /// Who answers.
+    pub node: NodeId,
+    /// The epoch of the responder's log.
+    pub epoch: u64,
+    /// The responder's random share of the session's token; zeros if no session was opened.
+    pub nonce: [u8; 16],
+    /// Shows that the responder has the secret, or has none:
+    /// [`Keys::responder_proof`](crate::Keys::responder_proof). It covers all fields but itself and
+    /// the symbols.
+    pub proof: [u8; 16],
+    /// What the responder holds; `None` if it is what the initiator holds.
+    pub set: Option<SetHead>,
+    /// The responder's log.
+    pub log: LogHead,
+    /// The responder's time, NTP64.
+    pub time: u64,
+    /// Whether the initiator's cursor still holds.
+    pub cursor: CursorState,
+    /// The first coded symbols of the responder's set, at most as many as asked for
+    /// ([`symbols`](crate::symbols)); empty if the roots agree.
+    pub symbols: Vec<u8>,
+}

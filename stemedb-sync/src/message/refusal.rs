@@ -1,0 +1,103 @@
+//! Why a responder does not answer.
+
+/// Why a responder does not answer a request. The numbers are part of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// 1: another version of the protocol.
+    #[error("the peer speaks another version of the protocol; update the older of the two")]
+    Version,
+    /// 2: the proof is wrong.
+    #[error("the peer has another cluster secret, or only one of the two has any")]
+    Secret,
+    /// 3: the initiator has the responder's own node id.
+    #[error("the peer is this very store; there is nothing to sync")]
+    Itself,
+    /// 4: the token is wrong: somebody else's session, or a replayed one.
+    #[error("the peer does not take this request for part of the session; start a new one")]
+    Token,
+    /// 5: the session or its snapshot is no longer there.
+    #[error("the peer no longer has the snapshot of this session; start a new one")]
+    SnapshotGone,
+    /// 6: as many sessions are open as may be.
+    #[error("the peer has as many sessions open as it allows; try again later")]
+    Busy,
+    /// 7: the request, or each possible answer, is over the limit of a message.
+    #[error("the request is larger than the peer allows; lower the limits")]
+    TooLarge,
+    /// 8: the request does not parse.
+    #[error("the peer could not read a request; one of the two has a fault")]
+    Malformed,
+    /// 9: the session has used up what it may use of something.
+    #[error("the session has used up what the peer allows it")]
+    OverLimit,
+    /// 10: what is asked about is not in the snapshot.
+    #[error("the peer was asked about something that its snapshot does not hold")]
+    Unknown,
+    /// 11: what is asked about can't be read from the disk.
+    #[error("the peer's store is damaged; check and repair it there")]
+    Damaged,
+    /// 12: the store can't append: its disk is full, or a sync failed.
+    #[error("the peer's store takes no bodies at present; see its own messages")]
+    ReadOnly,
+    /// 13: the server is on its way out.
+    #[error("the peer is shutting down; try again later")]
+    Closing,
+}
+
+impl Refusal {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::Version,
+        Self::Secret,
+        Self::Itself,
+        Self::Token,
+        Self::SnapshotGone,
+        Self::Busy,
+        Self::TooLarge,
+        Self::Malformed,
+        Self::OverLimit,
+        Self::Unknown,
+        Self::Damaged,
+        Self::ReadOnly,
+        Self::Closing,
+    ];
+
+    /// Its number.
+    pub const fn code(self) -> u32 {
+        match self {
+            Self::Version => 1,
+            Self::Secret => 2,
+            Self::Itself => 3,
+            Self::Token => 4,
+            Self::SnapshotGone => 5,
+            Self::Busy => 6,
+            Self::TooLarge => 7,
+            Self::Malformed => 8,
+            Self::OverLimit => 9,
+            Self::Unknown => 10,
+            Self::Damaged => 11,
+            Self::ReadOnly => 12,
+            Self::Closing => 13,
+        }
+    }
+
+    /// The refusal of a number; `None` if this version knows none.
+    pub fn from_code(code: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|refusal| refusal.code() == code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_has_a_number_of_its_own() {
+        for refusal in Refusal::ALL {
+            assert_eq!(Refusal::from_code(refusal.code()), Some(refusal));
+        }
+        assert_eq!(Refusal::from_code(0), None);
+        assert_eq!(Refusal::from_code(14), None);
+    }
+}

@@ -1,0 +1,166 @@
+//! What a session needs of a store.
+
+use core::ops::Range;
+
+use stemedb_merkle::{ArchiveError, Hash, Snapshot};
+
+use crate::{
+    codec::ids::Front,
+    keys::Keys,
+    message::{LogHead, NodeId, SetHead},
+    symbols::{Extension, Sketch, Symbol},
+};
+
+/// Who a store is among its peers.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Its node id.
+    pub node: NodeId,
+    /// The epoch of its log.
+    pub epoch: u64,
+    /// What follows from the cluster secret.
+    pub keys: Keys,
+}
+
+/// A store at one moment: all parts say the same.
+#[derive(Clone, Debug)]
+pub struct Pin {
+    /// The set.
+    pub snapshot: Snapshot,
+    /// The log.
+    pub log: LogHead,
+    /// The first coded symbols of the set. Without them the other layers do.
+    pub sketch: Option<Sketch>,
+}
+
+impl Pin {
+    /// Count and root of the set.
+    pub fn set(&self) -> SetHead {
+        SetHead { count: self.snapshot.len(), root: self.snapshot.root() }
+    }
+}
+
+/// What could not be read of the store at hand; its own messages say more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a part of the store could not be read; check the store")]
+pub struct Unreadable;
+
+/// What a [`Responder`](crate::Responder) asks of its store. All calls may read from the disk.
+pub trait Source {
+    /// The store now.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be read.
+    fn pin(&self) -> Result<Pin, Unreadable>;
+
+    /// Count and root of the set and of the log now: [`pin`](Self::pin) without the rest.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be read.
+    fn head(&self) -> Result<(SetHead, LogHead), Unreadable> {
+        self.pin().map(|pin| (pin.set(), pin.log))
+    }
+
+    /// The history root of the first `size` entries; `None` if there are not as many.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be read.
+    fn log_root_at(&self, size: u64) -> Result<Option<Hash>, Unreadable>;
+
+    /// The body of an id, checked against it; `None` if the store does not hold it.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be read.
+    fn body(&self, id: &Hash) -> Result<Option<Vec<u8>>, Unreadable>;
+
+    /// The body of an entry of the log; `None` if it was lost or there is no such entry.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be read.
+    fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, Unreadable>;
+}
+
+impl<S: Source + ?Sized> Source for &S {
+    fn pin(&self) -> Result<Pin, Unreadable> {
+        (**self).pin()
+    }
+
+    fn head(&self) -> Result<(SetHead, LogHead), Unreadable> {
+        (**self).head()
+    }
+
+    fn log_root_at(&self, size: u64) -> Result<Option<Hash>, Unreadable> {
+        (**self).log_root_at(size)
+    }
+
+    fn body(&self, id: &Hash) -> Result<Option<Vec<u8>>, Unreadable> {
+        (**self).body(id)
+    }
+
+    fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, Unreadable> {
+        (**self).entry(index)
+    }
+}
+
+/// Coded symbols of a snapshot, made some way ahead of what is asked for: those beyond the sketch
+/// take a pass over all ids, whether they are few or many.
+#[derive(Debug, Default)]
+pub(crate) struct SymbolsAhead {
+    from: u32,
+    made: Vec<Symbol>,
+}
+
+impl SymbolsAhead {
+    /// The symbols of a range of indices, of `most` that may be asked for at all.
+    pub(crate) fn symbols(
+        &mut self,
+        pin: &Pin,
+        range: Range<u32>,
+        most: u32,
+        key: [u8; 16],
+    ) -> Result<Vec<Symbol>, ArchiveError> {
+        let count = range.end.saturating_sub(range.start);
+        let mut found = match &pin.sketch {
+            Some(sketch) => sketch.symbols(range.start, count),
+            None => Vec::new(),
+        };
+        let start = range.start.saturating_add(u32::try_from(found.len()).unwrap_or(count));
+        if start >= range.end {
+            return Ok(found);
+        }
+        if self.slice(start..range.end).is_none() {
+            let end = (range.end.saturating_add(range.end / 2)).min(most).max(range.end);
+            let mut extension = Extension::new(key, start..end);
+            for entry in &pin.snapshot {
+                extension.insert(&entry?.id);
+            }
+            *self = Self { from: start, made: extension.into_symbols() };
+        }
+        found.extend_from_slice(self.slice(start..range.end).unwrap_or_default());
+        Ok(found)
+    }
+
+    fn slice(&self, range: Range<u32>) -> Option<&[Symbol]> {
+        let place = |index: u32| usize::try_from(index.checked_sub(self.from)?).ok();
+        self.made.get(place(range.start)?..place(range.end)?)
+    }
+}
+
+impl Pin {
+    /// The one id that begins with this front; `None` if there is none, or more than one.
+    pub(crate) fn id_of(&self, front: &Front) -> Result<Option<Hash>, ArchiveError> {
+        let (mut first, mut last) = ([0; 32], [0xff; 32]);
+        for (first, (last, byte)) in first.iter_mut().zip(last.iter_mut().zip(front)) {
+            (*first, *last) = (*byte, *byte);
+        }
+        let mut found = self.snapshot.range(first..=last);
+        let only = found.next().transpose()?.map(|entry| entry.id);
+        let more = found.next().transpose()?.is_some();
+        Ok(only.filter(|_| !more))
+    }
+}

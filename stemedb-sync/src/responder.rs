@@ -1,0 +1,246 @@
+//! The side that answers.
+//!
+//! A [`Responder`] keeps a table of sessions, each with the snapshot that it pinned. It is shared
+//! between threads; the table is locked for moments only, and answers are made outside of the lock.
+
+mod answers;
+mod open;
+mod push;
+mod stream;
+mod table;
+
+use core::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use self::{
+    open::Open,
+    table::{Slot, Table},
+};
+pub use self::{push::Taking, stream::BodyStream};
+use crate::{
+    keys::same,
+    limits::Limits,
+    message::{
+        Answer, Ask, Cursor, CursorState, Echo, Hello, LogHead, Refusal, Request, Response,
+        VERSION, Welcome,
+    },
+    replica::{Identity, Source},
+    symbols,
+};
+
+/// Answers sessions for one store.
+#[derive(Debug)]
+pub struct Responder {
+    identity: Identity,
+    limits: Limits,
+    table: Mutex<Table>,
+}
+
+/// What comes with a request from outside.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// The time since any fixed moment.
+    pub now: Duration,
+    /// The wall clock, NTP64.
+    pub time: u64,
+    /// 16 random bytes, new for each request.
+    pub nonce: [u8; 16],
+}
+
+/// What to do about a request.
+#[derive(Debug)]
+pub enum Reply {
+    /// Send this.
+    Answer(Response),
+    /// Send each part that this gives.
+    Bodies(BodyStream),
+    /// Append the bodies, and tell [`Taking::done`] when they are durable.
+    Take(Taking),
+    /// Nothing: more parts of a push are to come, or its answer is under way.
+    Nothing,
+}
+
+impl Responder {
+    /// A responder without sessions.
+    pub fn new(identity: Identity, limits: Limits) -> Self {
+        Self { identity, limits, table: Mutex::default() }
+    }
+
+    /// Its limits.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// How many sessions are open.
+    pub fn sessions(&self) -> usize {
+        self.table().open_count()
+    }
+
+    /// Lets go of sessions that had no request for too long. Called now and then.
+    pub fn expire(&self, now: Duration) {
+        self.table().expire(now, self.limits.idle_time_max);
+    }
+
+    /// Lets go of all sessions: each starts anew or ends.
+    pub fn forget(&self) {
+        *self.table() = Table::default();
+    }
+
+    /// Answers a request, or says what has to be done for that.
+    ///
+    /// # Errors
+    ///
+    /// If it refuses.
+    pub fn answer(
+        &self,
+        request: Request,
+        source: &impl Source,
+        arrival: Arrival,
+    ) -> Result<Reply, Refusal> {
+        let envelope = request.envelope;
+        if let Ask::Hello(hello) = request.ask {
+            let welcome = self.hello(&envelope.echo(), &envelope.token, hello, source, arrival)?;
+            return Ok(Reply::Answer(welcome));
+        }
+        let open = {
+            let mut table = self.table();
+            let slot = table.touch(&envelope.session, arrival.now);
+            match slot.ok_or(Refusal::SnapshotGone)? {
+                Slot::Finished(finished) => {
+                    if !same(&finished.token, &envelope.token) {
+                        return Err(Refusal::Token);
+                    }
+                    let again = finished.response.echo == envelope.echo()
+                        && matches!(request.ask, Ask::Finish(_));
+                    let response = again.then(|| finished.response.clone());
+                    return response.map(Reply::Answer).ok_or(Refusal::SnapshotGone);
+                }
+                Slot::Open(open) => Arc::clone(open),
+            }
+        };
+        if !same(&open.token, &envelope.token) {
+            return Err(Refusal::Token);
+        }
+        if open.snapshot_id != envelope.snapshot {
+            return Err(Refusal::SnapshotGone);
+        }
+        let echo = envelope.echo();
+        let answer = match request.ask {
+            Ask::Hello(_) => return Err(Refusal::Malformed),
+            Ask::Symbols(ask) => Answer::Symbols(open.symbols(ask, &self.limits)?),
+            Ask::Ids(ask) => Answer::Ids(open.ids(envelope.request, &ask, &self.limits)?),
+            Ask::Descend(ask) => Answer::Subtrees(open.descend(&ask, &self.limits)?),
+            Ask::Fetch(ask) => {
+                let ids = open.fetch(&ask, &self.limits)?;
+                return Ok(Reply::Bodies(BodyStream::of_ids(echo, ids, &self.limits)));
+            }
+            Ask::Tail(ask) => {
+                let entries = open.tail(&ask, &self.limits)?;
+                return Ok(Reply::Bodies(BodyStream::of_entries(echo, entries, &self.limits)));
+            }
+            Ask::Push(part) => return push::take(&open, echo, &part, &self.limits),
+            Ask::Finish(ask) => {
+                let finished = open.finish(&ask, source, &self.limits)?;
+                let response = Response { echo, answer: Answer::Finished(finished) };
+                self.table().finish(&open, response.clone());
+                return Ok(Reply::Answer(response));
+            }
+        };
+        Ok(Reply::Answer(Response { echo, answer }))
+    }
+
+    fn hello(
+        &self,
+        echo: &Echo,
+        token: &[u8; 16],
+        hello: Hello,
+        source: &impl Source,
+        arrival: Arrival,
+    ) -> Result<Response, Refusal> {
+        let keys = &self.identity.keys;
+        if hello.version != VERSION {
+            return Err(Refusal::Version);
+        }
+        if !same(&keys.initiator_proof(&echo.session, &hello), &hello.proof) {
+            return Err(Refusal::Secret);
+        }
+        if hello.node == self.identity.node {
+            return Err(Refusal::Itself);
+        }
+        if echo.request != 1 || echo.snapshot != 0 || *token != [0; 16] {
+            return Err(Refusal::Malformed);
+        }
+        if hello.set.count > self.limits.count_max {
+            return Err(Refusal::OverLimit);
+        }
+        match self.table().touch(&echo.session, arrival.now) {
+            Some(Slot::Open(open)) if open.hello == hello => return Ok(open.welcome.clone()),
+            Some(_) => return Err(Refusal::Malformed),
+            None => {}
+        }
+        let (set, log) = source.head().map_err(|_| Refusal::Damaged)?;
+        if set == hello.set {
+            let cursor = cursor_state(hello.cursor.as_ref(), self.identity.epoch, &log, source)?;
+            let mut welcome = Welcome {
+                version: VERSION,
+                node: self.identity.node,
+                epoch: self.identity.epoch,
+                nonce: [0; 16],
+                proof: [0; 16],
+                set: None,
+                log,
+                time: arrival.time,
+                cursor,
+                symbols: Vec::new(),
+            };
+            welcome.proof = keys.responder_proof(echo, &hello, &welcome);
+            return Ok(Response { echo: *echo, answer: Answer::Welcome(welcome) });
+        }
+        let pin = source.pin().map_err(|_| Refusal::Damaged)?;
+        let cursor = cursor_state(hello.cursor.as_ref(), self.identity.epoch, &pin.log, source)?;
+        let count = hello.symbols.min(self.limits.symbols_per_message_max);
+        let first = pin.sketch.as_ref().map(|sketch| sketch.symbols(0, count));
+        let first = first.map(|first| symbols::encode(&first, 0, pin.snapshot.len()));
+        let mut welcome = Welcome {
+            version: VERSION,
+            node: self.identity.node,
+            epoch: self.identity.epoch,
+            nonce: arrival.nonce,
+            proof: [0; 16],
+            set: Some(pin.set()),
+            log: pin.log,
+            time: arrival.time,
+            cursor,
+            symbols: first.unwrap_or_default(),
+        };
+        let mut table = self.table();
+        table.make_room(&hello.node, arrival.now, &self.limits)?;
+        let echo = Echo { snapshot: table.next_snapshot(&arrival.nonce), ..*echo };
+        welcome.proof = keys.responder_proof(&echo, &hello, &welcome);
+        let token = keys.token(&echo.session, &arrival.nonce);
+        let response = Response { echo, answer: Answer::Welcome(welcome) };
+        let open = Open::new(hello, response.clone(), token, pin, keys.symbol_key());
+        table.open(open, arrival.now);
+        Ok(response)
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // All changes to the table are whole at each moment at which a thread could give up.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn cursor_state(
+    cursor: Option<&Cursor>,
+    epoch: u64,
+    log: &LogHead,
+    source: &impl Source,
+) -> Result<CursorState, Refusal> {
+    let Some(cursor) = cursor else { return Ok(CursorState::None) };
+    if cursor.epoch != epoch || cursor.size > log.size {
+        return Ok(CursorState::Rewritten);
+    }
+    let root = source.log_root_at(cursor.size).map_err(|_| Refusal::Damaged)?;
+    let good = root.is_some_and(|root| root.starts_with(&cursor.root));
+    Ok(if good { CursorState::Good } else { CursorState::Rewritten })
+}

@@ -1,0 +1,125 @@
+//! Bodies that the initiator gives.
+
+use std::sync::Arc;
+
+use stemedb_merkle::Hash;
+
+use super::{Reply, open::Open};
+use crate::{
+    codec::bodies::BodyReader,
+    limits::Limits,
+    message::{Answer, Echo, Push, Pushed, Refusal, Response},
+};
+
+/// Answered pushes whose answers are kept for repeats.
+const ANSWERED_KEPT_MAX: usize = 64;
+
+/// What has come of one push.
+#[derive(Debug, Default)]
+pub(super) struct Receiving {
+    /// The next part.
+    next: u32,
+    reader: BodyReader,
+    /// How many batches of bodies are being appended.
+    appending: usize,
+    appended: u64,
+    duplicates: u64,
+    /// Whether the last part has come.
+    whole: bool,
+    answer: Option<Pushed>,
+}
+
+/// Bodies to append.
+#[derive(Debug)]
+pub struct Taking {
+    open: Arc<Open>,
+    echo: Echo,
+    limits: Limits,
+    bodies: Vec<Vec<u8>>,
+}
+
+/// Takes in a part of a push.
+///
+/// Parts are taken in order. One that comes early is dropped, and all come again after a while; the
+/// first one starts anew.
+pub(super) fn take(
+    open: &Arc<Open>,
+    echo: Echo,
+    part: &Push,
+    limits: &Limits,
+) -> Result<Reply, Refusal> {
+    if part.bytes.len() > limits.part_len_max {
+        return Err(Refusal::TooLarge);
+    }
+    let mut state = open.state();
+    let pushes = &mut state.pushes;
+    if !pushes.contains_key(&echo.request) {
+        let unanswered = pushes.values().filter(|push| push.answer.is_none()).count();
+        if unanswered >= limits.in_flight_max.max(1) {
+            return Err(Refusal::OverLimit);
+        }
+        while pushes.len() >= ANSWERED_KEPT_MAX + limits.in_flight_max {
+            let answered = pushes.iter().find(|(_, push)| push.answer.is_some());
+            let Some(request) = answered.map(|(request, _)| *request) else { break };
+            pushes.remove(&request);
+        }
+    }
+    let push = pushes.entry(echo.request).or_default();
+    if let Some(pushed) = push.answer {
+        let response = Response { echo, answer: Answer::Pushed(pushed) };
+        return Ok(if part.last { Reply::Answer(response) } else { Reply::Nothing });
+    }
+    if push.whole || (part.part != push.next && part.part != 0) {
+        return Ok(Reply::Nothing);
+    }
+    if part.part == 0 {
+        push.next = 0;
+        push.reader = BodyReader::default();
+    }
+    let taken = push.reader.push(&part.bytes, limits.body_len_max);
+    let bodies = match taken {
+        Ok(bodies) if !(part.last && push.reader.is_inside()) => bodies,
+        _ => {
+            pushes.remove(&echo.request);
+            return Err(Refusal::Malformed);
+        }
+    };
+    push.next = push.next.saturating_add(1);
+    push.whole = part.last;
+    if bodies.is_empty() && !part.last {
+        return Ok(Reply::Nothing);
+    }
+    push.appending += 1;
+    Ok(Reply::Take(Taking { open: Arc::clone(open), echo, limits: limits.clone(), bodies }))
+}
+
+impl Taking {
+    /// The bodies. They may be appended as they are: their ids follow from them.
+    pub fn bodies(&mut self) -> Vec<Vec<u8>> {
+        core::mem::take(&mut self.bodies)
+    }
+
+    /// Takes note that the bodies are durable: for each its id, and whether it was new. Gives the
+    /// answer if they were the last of their push.
+    pub fn done(self, taken: &[(Hash, bool)]) -> Option<Response> {
+        let mut state = self.open.state();
+        state.keep_pushed(taken.iter().map(|(id, _)| *id), &self.limits);
+        let push = state.pushes.get_mut(&self.echo.request)?;
+        let new = taken.iter().filter(|(_, new)| *new).count() as u64;
+        push.appended += new;
+        push.duplicates += taken.len() as u64 - new;
+        push.appending -= 1;
+        if !push.whole || push.appending > 0 {
+            return None;
+        }
+        let pushed = Pushed { appended: push.appended, duplicates: push.duplicates };
+        push.answer = Some(pushed);
+        Some(Response { echo: self.echo, answer: Answer::Pushed(pushed) })
+    }
+
+    /// Takes note that the bodies could not be appended: the push may come again.
+    pub fn failed(self) -> Refusal {
+        self.open.state().pushes.remove(&self.echo.request);
+        Refusal::ReadOnly
+    }
+}

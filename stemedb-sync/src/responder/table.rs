@@ -1,0 +1,113 @@
+//! The sessions that a responder knows of.
+
+use core::time::Duration;
+use std::{collections::HashMap, sync::Arc};
+
+use super::open::Open;
+use crate::{
+    limits::Limits,
+    message::{NodeId, Refusal, Response, SessionId},
+};
+
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    sessions: HashMap<SessionId, Entry>,
+    last_snapshot: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    slot: Slot,
+    used: Duration,
+}
+
+#[derive(Debug)]
+pub(super) enum Slot {
+    Open(Arc<Open>),
+    /// Its snapshot is let go of, but the last request may come once more.
+    Finished(Box<Finished>),
+}
+
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) token: [u8; 16],
+    pub(super) response: Response,
+}
+
+impl Table {
+    pub(super) fn open_count(&self) -> usize {
+        self.sessions.values().filter(|entry| entry.open().is_some()).count()
+    }
+
+    pub(super) fn touch(&mut self, session: &SessionId, now: Duration) -> Option<&Slot> {
+        let entry = self.sessions.get_mut(session)?;
+        entry.used = entry.used.max(now);
+        Some(&entry.slot)
+    }
+
+    pub(super) fn expire(&mut self, now: Duration, idle_time_max: Duration) {
+        self.sessions.retain(|_, entry| now.saturating_sub(entry.used) < idle_time_max);
+    }
+
+    /// Makes room for one more session: a peer's oldest gives way to its newest, but nobody to
+    /// another peer.
+    pub(super) fn make_room(
+        &mut self,
+        peer: &NodeId,
+        now: Duration,
+        limits: &Limits,
+    ) -> Result<(), Refusal> {
+        self.expire(now, limits.idle_time_max);
+        let oldest = |entries: &HashMap<SessionId, Entry>, is: &dyn Fn(&Entry) -> bool| {
+            let found = entries.iter().filter(|(_, entry)| is(entry));
+            found.min_by_key(|(session, entry)| (entry.used, **session)).map(|(id, _)| *id)
+        };
+        let of_peer = |entry: &Entry| entry.open().is_some_and(|open| open.hello.node == *peer);
+        while self.sessions.values().filter(|entry| of_peer(entry)).count()
+            >= limits.sessions_per_peer_max.max(1)
+        {
+            let Some(session) = oldest(&self.sessions, &of_peer) else { break };
+            self.sessions.remove(&session);
+        }
+        if self.open_count() >= limits.sessions_max {
+            return Err(Refusal::Busy);
+        }
+        let finished = |entry: &Entry| entry.open().is_none();
+        while self.sessions.len() >= 2 * limits.sessions_max {
+            let Some(session) = oldest(&self.sessions, &finished) else { break };
+            self.sessions.remove(&session);
+        }
+        Ok(())
+    }
+
+    /// A number for a snapshot: never 0, never used before by this table, and hardly ever by one
+    /// before it, as the first is random.
+    pub(super) fn next_snapshot(&mut self, nonce: &[u8; 16]) -> u64 {
+        let [a, b, c, ..] = *nonce;
+        if self.last_snapshot == 0 {
+            self.last_snapshot = u64::from_le_bytes([a, b, c, 0, 0, 0, 0, 0]);
+        }
+        self.last_snapshot = self.last_snapshot.wrapping_add(1).max(1);
+        self.last_snapshot
+    }
+
+    pub(super) fn open(&mut self, open: Open, now: Duration) {
+        let session = open.welcome.echo.session;
+        self.sessions.insert(session, Entry { slot: Slot::Open(Arc::new(open)), used: now });
+    }
+
+    pub(super) fn finish(&mut self, open: &Open, response: Response) {
+        if let Some(entry) = self.sessions.get_mut(&response.echo.session) {
+            entry.slot = Slot::Finished(Box::new(Finished { token: open.token, response }));
+        }
+    }
+}
+
+impl Entry {
+    fn open(&self) -> Option<&Open> {
+        match &self.slot {
+            Slot::Open(open) => Some(open),
+            Slot::Finished(_) => None,
+        }
+    }
+}

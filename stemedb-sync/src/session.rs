@@ -1,0 +1,485 @@
+//! The side that asks: a session as a state machine.
+//!
+//! Messages, results of reads and appends, and the time go in; [`Output`]s come out of
+//! [`Session::next`] until it has none. In between the session waits. A driver
+//!
+//! 1. calls [`Session::next`] until it gives `None`, doing what it says: send, read, append, pin;
+//! 2. waits for an answer, a result, or until [`Session::due`], and says so with the call for it;
+//! 3. goes back to 1, until [`Output::Done`] has come.
+//!
+//! Answers may come late, more than once, in any order, or not at all.
+
+mod core;
+mod descent;
+mod finish;
+mod flight;
+mod hello;
+mod ids;
+mod parts;
+mod peel;
+mod tail;
+mod transfer;
+
+use ::core::time::Duration;
+use stemedb_merkle::Hash;
+
+use self::{
+    core::{Core, Stop, Turn},
+    descent::Descent,
+    finish::Finishing,
+    ids::Halves,
+    peel::Peeling,
+    tail::Tailing,
+    transfer::Transfer,
+};
+use crate::{
+    blame::Blame,
+    limits::Limits,
+    message::{Answer, Kind, Refusal, Request, Response},
+    replica::{Identity, Pin},
+    report::{Ending, Layer, Limited, PeerCursor, Report, Step, Why},
+};
+
+/// Which way bodies go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Direction {
+    /// Both.
+    #[default]
+    Both,
+    /// From the peer to this store only.
+    Pull,
+    /// From this store to the peer only.
+    Push,
+}
+
+/// What a session is to do.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who asks.
+    pub identity: Identity,
+    /// Everything that is limited.
+    pub limits: Limits,
+    /// Which way bodies go.
+    pub direction: Direction,
+    /// How far this peer's log was read, if that is known. One of another node does no harm.
+    pub cursor: Option<PeerCursor>,
+    /// The layers that are left out: [`Layer::Root`] always stays, and [`Layer::Descent`] is used
+    /// where no other is left.
+    pub without: Vec<Layer>,
+    /// 32 random bytes, new for each session.
+    pub seed: [u8; 32],
+}
+
+/// What a session wants.
+#[derive(Debug)]
+pub enum Output {
+    /// Send this to the peer, then tell [`Session::sent`].
+    Send(Request),
+    /// Append these bodies, and tell [`Session::appended`] once they are durable.
+    Append(Append),
+    /// Read these bodies, and tell [`Session::read`].
+    Read(Read),
+    /// Pin the store anew, and tell [`Session::pinned`].
+    Pin,
+    /// It is over.
+    Done(Box<Report>),
+}
+
+/// Bodies to append.
+#[derive(Debug)]
+pub struct Append {
+    /// The number to tell [`Session::appended`].
+    pub number: u64,
+    /// The bodies; each has been checked against the id that it was asked for by.
+    pub bodies: Vec<Vec<u8>>,
+}
+
+/// Bodies to read.
+#[derive(Debug)]
+pub struct Read {
+    /// The number to tell [`Session::read`].
+    pub number: u64,
+    /// Which.
+    pub ids: Vec<Hash>,
+    /// After so many bytes it is enough. At least one must be read.
+    pub bytes_aim: usize,
+}
+
+/// A session, from the side that asks.
+#[derive(Debug)]
+pub struct Session {
+    core: Core,
+    phase: Phase,
+    ending: Option<Ending>,
+    done: bool,
+    /// How often in a row time ran out without any message from the peer.
+    silent: u32,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Hello,
+    Tail(Tailing),
+    /// Waits for the appends of a tail, then for a new snapshot.
+    Settle,
+    Pinning {
+        restart: bool,
+    },
+    Symbols(Box<Peeling>),
+    Ids(Halves),
+    Descent(Box<Descent>),
+    Transfer(Box<Transfer>),
+    Finish(Finishing),
+    Over,
+}
+
+impl Session {
+    /// Begins a session from a snapshot of this store. `time` is the wall clock, NTP64; `now` the
+    /// time since any fixed moment, as in all calls.
+    pub fn new(config: Config, pin: Pin, time: u64, now: Duration) -> Self {
+        let mut session = Self {
+            core: Core::new(config, pin, time, now),
+            phase: Phase::Hello,
+            ending: None,
+            done: false,
+            silent: 0,
+        };
+        session.core.step(Layer::Root, Why::First);
+        hello::begin(&mut session.core, now);
+        session
+    }
+
+    /// What is wanted next; `None` until there is something to tell the session.
+    pub fn next(&mut self, now: Duration) -> Option<Output> {
+        if self.done {
+            return None;
+        }
+        if self.ending.is_none() {
+            let turn = self.pump(now);
+            self.go(turn, now);
+        }
+        if let Some(output) = self.core.outputs.pop_front() {
+            return Some(output);
+        }
+        let ending = self.ending?;
+        if self.core.appends.is_empty() {
+            self.done = true;
+            self.core.clock_phase(now);
+            self.core.report.ending = ending;
+            return Some(Output::Done(Box::new(self.core.report.clone())));
+        }
+        None
+    }
+
+    /// When to call [`tick`](Self::tick) if nothing happens before.
+    pub fn due(&self) -> Option<Duration> {
+        if self.ending.is_some() {
+            return None;
+        }
+        let deadline = self.core.started.saturating_add(self.core.config.limits.session_time_max);
+        Some(self.core.flight.due().map_or(deadline, |due| due.min(deadline)))
+    }
+
+    /// The time has come.
+    pub fn tick(&mut self, now: Duration) {
+        if self.ending.is_some() {
+            return;
+        }
+        let limits = &self.core.config.limits;
+        if now.saturating_sub(self.core.started) >= limits.session_time_max {
+            return self.end(Ending::Limit(Limited::Time), now);
+        }
+        let overdue = self.core.flight.overdue(now);
+        if overdue.is_empty() {
+            return;
+        }
+        self.silent += 1;
+        if self.silent >= limits.tries_max {
+            return self.end(Ending::Silent, now);
+        }
+        for request in overdue {
+            self.again(request, now);
+        }
+    }
+
+    /// A request could not be sent, or its answer will not come: the connection broke. It is sent
+    /// again after a pause.
+    pub fn lost(&mut self, request: u64, now: Duration) {
+        let pause = self.core.config.limits.answer_time_max / 8;
+        self.core.flight.postpone(request, now.saturating_add(pause));
+    }
+
+    /// How many bytes a message took.
+    pub fn sent(&mut self, kind: Kind, bytes: u64) {
+        if let Some(traffic) = self.core.report.traffic_mut(kind) {
+            traffic.requests += 1;
+            traffic.sent += bytes;
+        }
+    }
+
+    /// An answer has come, of so many bytes.
+    pub fn receive(&mut self, response: Response, bytes: u64, now: Duration) {
+        if self.ending.is_some() {
+            return;
+        }
+        let received = self.check(&response, bytes);
+        let turn = match received {
+            Ok(None) => return,
+            Ok(Some(kind)) => self.dispatch(kind, response, now),
+            Err(stop) => Err(stop),
+        };
+        self.go(turn, now);
+    }
+
+    /// The peer refuses a request.
+    pub fn refused(&mut self, request: u64, refusal: Refusal, now: Duration) {
+        if self.ending.is_some() || !self.core.flight.is_waiting(request) {
+            return;
+        }
+        self.silent = 0;
+        let stop = match refusal {
+            Refusal::SnapshotGone => Stop::Restart,
+            refusal => Stop::End(Ending::Refused(refusal)),
+        };
+        self.go(Err(stop), now);
+    }
+
+    /// Bodies have been read: one for each id, in order, `None` for those that can't be had. They
+    /// may be fewer than asked for, but for none at all.
+    pub fn read(&mut self, number: u64, bodies: &[Option<Vec<u8>>], now: Duration) {
+        if let Phase::Transfer(transfer) = &mut self.phase {
+            transfer.read(&mut self.core, number, bodies, now);
+        }
+    }
+
+    /// The bodies of an [`Append`] are durable; `duplicates` of them were held already.
+    pub fn appended(&mut self, number: u64, duplicates: u64) {
+        self.core.appends.done(number, duplicates, &mut self.core.report);
+    }
+
+    /// The store has been pinned anew.
+    pub fn pinned(&mut self, pin: Pin, time: u64, now: Duration) {
+        let Phase::Pinning { restart } = self.phase else { return };
+        if self.ending.is_some() {
+            return;
+        }
+        self.core.pin = pin;
+        self.core.time = time;
+        if restart {
+            self.phase = Phase::Hello;
+            hello::begin(&mut self.core, now);
+        } else {
+            let turn = hello::after_tail(&mut self.core);
+            self.go(Ok(turn), now);
+        }
+    }
+
+    /// The store could not be read, written or pinned.
+    pub fn failed(&mut self, now: Duration) {
+        self.core.appends.forget();
+        self.end(Ending::Unreadable, now);
+    }
+
+    /// Calls it off. What has arrived is still appended.
+    pub fn cancel(&mut self, now: Duration) {
+        self.end(Ending::Cancelled, now);
+    }
+
+    /// What it did so far.
+    pub fn report(&self) -> &Report {
+        &self.core.report
+    }
+
+    /// Whether a response is one that is waited for, and of which kind.
+    fn check(&mut self, response: &Response, bytes: u64) -> Result<Option<Kind>, Stop> {
+        let flight = &self.core.flight;
+        if response.echo.session != flight.session {
+            return Ok(None);
+        }
+        let request = response.echo.request;
+        let Some(kind) = flight.kind(request) else {
+            // A late answer, perhaps to a request that was given up: what it says is not needed.
+            let never = request == 0 || request >= flight.next_request();
+            return if never { Err(Blame::Unasked.into()) } else { Ok(None) };
+        };
+        if let Some(traffic) = self.core.report.traffic_mut(kind) {
+            traffic.received += bytes;
+        }
+        self.silent = 0;
+        if kind != Kind::Hello && response.echo.snapshot != self.core.flight.snapshot {
+            return Err(Blame::Snapshot.into());
+        }
+        let limits = &self.core.config.limits;
+        if response.answer.list_len() > limits.message_len_max {
+            return Err(Blame::TooLarge.into());
+        }
+        if self.core.report.reconcile_bytes() > limits.reconcile_bytes_max {
+            return Err(Stop::End(Ending::Limit(Limited::ReconcileBytes)));
+        }
+        Ok(Some(kind))
+    }
+
+    fn dispatch(&mut self, kind: Kind, response: Response, now: Duration) -> Result<Turn, Stop> {
+        let (core, echo) = (&mut self.core, response.echo);
+        match (&mut self.phase, kind, response.answer) {
+            (Phase::Hello, Kind::Hello, Answer::Welcome(welcome)) => {
+                hello::welcome(core, echo, &welcome)
+            }
+            (Phase::Tail(tail), Kind::Tail, Answer::Bodies(bodies)) => {
+                tail.receive(core, echo.request, bodies, now)
+            }
+            (Phase::Symbols(peeling), Kind::Symbols, Answer::Symbols(symbols)) => {
+                core.flight.answered(echo.request);
+                peeling.receive(core, &symbols.symbols, now)
+            }
+            (Phase::Ids(halves), Kind::Ids, Answer::Ids(ids)) => {
+                core.flight.answered(echo.request);
+                halves.receive(core, echo.request, &ids.backs, now)
+            }
+            (Phase::Descent(descent), Kind::Descend, Answer::Subtrees(subtrees)) => {
+                core.flight.answered(echo.request);
+                descent.receive(core, echo.request, &subtrees.subtrees, now)
+            }
+            (Phase::Transfer(transfer), Kind::Fetch, Answer::Bodies(bodies)) => {
+                transfer.receive(core, echo.request, bodies, now)
+            }
+            (Phase::Transfer(transfer), Kind::Push, Answer::Pushed(pushed)) => {
+                core.flight.answered(echo.request);
+                transfer.pushed(core, echo.request, pushed)
+            }
+            (Phase::Finish(finishing), Kind::Finish, Answer::Finished(finished)) => {
+                core.flight.answered(echo.request);
+                finishing.receive(core, &finished)
+            }
+            _ => Err(Blame::Kind.into()),
+        }
+    }
+
+    fn pump(&mut self, now: Duration) -> Result<Turn, Stop> {
+        match &mut self.phase {
+            Phase::Tail(tail) => tail.pump(&mut self.core, now),
+            Phase::Transfer(transfer) => transfer.pump(&mut self.core, now),
+            Phase::Settle if self.core.appends.is_empty() => Ok(Turn::Pin),
+            _ => Ok(Turn::Stay),
+        }
+    }
+
+    /// Sends a request again, or gives it up for one of the same purpose.
+    fn again(&mut self, request: u64, now: Duration) {
+        let given_up = match &mut self.phase {
+            Phase::Tail(tail) => tail.give_up(request),
+            Phase::Transfer(transfer) => transfer.give_up(&mut self.core, request),
+            _ => false,
+        };
+        self.core.report.repeats += 1;
+        if given_up {
+            self.core.flight.answered(request);
+        } else {
+            self.core.repeat(request, now);
+        }
+    }
+
+    fn go(&mut self, turn: Result<Turn, Stop>, now: Duration) {
+        let mut turn = turn;
+        loop {
+            turn = match turn {
+                Ok(Turn::Stay) => break,
+                Ok(Turn::Tail { entries, layer, why }) => {
+                    self.core.step(layer, why);
+                    self.phase = Phase::Tail(Tailing::new(entries));
+                    break;
+                }
+                Ok(Turn::Settle) => {
+                    self.phase = Phase::Settle;
+                    break;
+                }
+                Ok(Turn::Pin) => {
+                    self.phase = Phase::Pinning { restart: false };
+                    self.core.outputs.push_back(Output::Pin);
+                    break;
+                }
+                Ok(Turn::Symbols) => {
+                    self.core.step(Layer::Symbols, Why::Cheapest);
+                    let (peeling, turn) = Peeling::begin(&mut self.core, now);
+                    self.phase = Phase::Symbols(Box::new(peeling));
+                    turn
+                }
+                Ok(Turn::Ids { mine, theirs }) => {
+                    let (halves, turn) = Halves::begin(&mut self.core, mine, theirs, now);
+                    self.phase = Phase::Ids(halves);
+                    turn
+                }
+                Ok(Turn::Descent(why)) => {
+                    self.core.step(Layer::Descent, why);
+                    let (descent, turn) = Descent::begin(&mut self.core, now);
+                    self.phase = Phase::Descent(Box::new(descent));
+                    turn
+                }
+                Ok(Turn::Transfer(difference)) => {
+                    self.core.clock_phase(now);
+                    self.core.phase_clock = core::Clock::Moving;
+                    self.phase = Phase::Transfer(Box::new(Transfer::new(&self.core, *difference)));
+                    break;
+                }
+                Ok(Turn::Finish(moved)) => {
+                    self.core.clock_phase(now);
+                    self.core.phase_clock = core::Clock::Finishing;
+                    let (finishing, turn) = Finishing::begin(&mut self.core, *moved, now);
+                    self.phase = Phase::Finish(finishing);
+                    turn
+                }
+                Ok(Turn::End(ending)) | Err(Stop::End(ending)) => {
+                    self.end(ending, now);
+                    break;
+                }
+                Err(Stop::Restart) => {
+                    self.restart(now);
+                    break;
+                }
+            }
+        }
+    }
+
+    fn restart(&mut self, now: Duration) {
+        if self.core.report.restarts >= self.core.config.limits.restarts_max {
+            return self.end(Ending::Limit(Limited::Restarts), now);
+        }
+        self.core.report.restarts += 1;
+        // All that is found and moved from here on counts anew.
+        (self.core.report.withheld, self.core.report.unreadable) = (0, 0);
+        self.core.report.checked = false;
+        self.core.clock_phase(now);
+        self.core.phase_clock = core::Clock::Finding;
+        self.core.drop_requests();
+        self.phase = Phase::Pinning { restart: true };
+        self.core.outputs.push_back(Output::Pin);
+    }
+
+    fn end(&mut self, ending: Ending, now: Duration) {
+        if self.ending.is_some() {
+            return;
+        }
+        self.core.clock_phase(now);
+        self.core.drop_requests();
+        self.ending = Some(ending);
+        self.phase = Phase::Over;
+    }
+}
+
+impl Core {
+    fn step(&mut self, layer: Layer, why: Why) {
+        self.report.layers.push(Step { layer, why });
+    }
+}
+
+impl Direction {
+    /// Whether bodies come from the peer.
+    pub const fn pulls(self) -> bool {
+        matches!(self, Self::Both | Self::Pull)
+    }
+
+    /// Whether bodies go to the peer.
+    pub const fn pushes(self) -> bool {
+        matches!(self, Self::Both | Self::Push)
+    }
+}

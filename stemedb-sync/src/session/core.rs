@@ -1,0 +1,250 @@
+//! What all phases of a session share.
+
+use core::{ops::Range, time::Duration};
+use std::collections::{BTreeMap, VecDeque};
+
+use stemedb_merkle::{ArchiveError, Hash};
+
+use super::{Append, Config, Output, flight::Flight, transfer::Difference};
+use crate::{
+    blame::Blame,
+    codec::{CodecError, ids::Front},
+    message::{Ask, Hello, LogHead, NodeId, Request, SetHead},
+    replica::Pin,
+    report::{Ending, Layer, Limited, Report, Why},
+    symbols::Symbol,
+};
+
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) config: Config,
+    pub(super) pin: Pin,
+    /// The wall clock at the last pin.
+    pub(super) time: u64,
+    pub(super) flight: Flight,
+    pub(super) outputs: VecDeque<Output>,
+    pub(super) peer: Option<Peer>,
+    pub(super) appends: Appends,
+    pub(super) report: Report,
+    pub(super) started: Duration,
+    /// What the time since `phase_started` counts for.
+    pub(super) phase_clock: Clock,
+    phase_started: Duration,
+    pub(super) hello: Option<Hello>,
+    /// How many times bodies were asked for to be read.
+    pub(super) reads: u64,
+    /// How many sessions were opened.
+    attempts: u32,
+}
+
+/// What is known of the peer.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) node: NodeId,
+    pub(super) epoch: u64,
+    pub(super) set: SetHead,
+    pub(super) log: LogHead,
+    /// How many entries of its log were read before.
+    pub(super) read: Option<u64>,
+    /// Its first coded symbols.
+    pub(super) symbols: Vec<Symbol>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Clock {
+    Finding,
+    Moving,
+    Finishing,
+}
+
+/// Where a session goes on.
+#[derive(Debug)]
+pub(super) enum Turn {
+    Stay,
+    Tail {
+        entries: Range<u64>,
+        layer: Layer,
+        why: Why,
+    },
+    /// Wait for appends, then pin.
+    Settle,
+    Pin,
+    Symbols,
+    Ids {
+        mine: Vec<Hash>,
+        theirs: Vec<Front>,
+    },
+    Descent(Why),
+    Transfer(Box<Difference>),
+    Finish(Box<Moved>),
+    End(Ending),
+}
+
+/// Where a session stops.
+#[derive(Debug)]
+pub(super) enum Stop {
+    End(Ending),
+    Restart,
+}
+
+/// What a transfer leaves behind.
+#[derive(Debug, Default)]
+pub(super) struct Moved {
+    /// Ids that only the peer had.
+    pub(super) theirs: Vec<Hash>,
+    /// How many bodies the peer appended.
+    pub(super) appended: u64,
+}
+
+/// Bodies handed out to be appended.
+#[derive(Debug, Default)]
+pub(super) struct Appends {
+    next: u64,
+    /// Of each the number of bodies and of bytes.
+    pending: BTreeMap<u64, (u64, usize)>,
+    pub(super) bytes: usize,
+}
+
+impl Core {
+    pub(super) fn new(config: Config, pin: Pin, time: u64, now: Duration) -> Self {
+        Self {
+            config,
+            pin,
+            time,
+            flight: Flight::default(),
+            outputs: VecDeque::new(),
+            peer: None,
+            appends: Appends::default(),
+            report: Report::new(),
+            started: now,
+            phase_clock: Clock::Finding,
+            phase_started: now,
+            hello: None,
+            reads: 0,
+            attempts: 0,
+        }
+    }
+
+    /// Begins with a session id of its own: none can be guessed from another.
+    pub(super) fn fresh_flight(&mut self) {
+        self.attempts += 1;
+        let seed = blake3::keyed_hash(&self.config.seed, &self.attempts.to_le_bytes());
+        let [session, _] = crate::keys::halves(seed.as_bytes());
+        self.flight = Flight::default();
+        self.flight.session = session;
+        self.peer = None;
+    }
+
+    /// Sends a request and gives its number.
+    pub(super) fn ask(&mut self, ask: Ask, now: Duration) -> Result<u64, Stop> {
+        self.ask_parts(vec![ask], now)
+    }
+
+    /// Sends the parts of a request.
+    pub(super) fn ask_parts(&mut self, parts: Vec<Ask>, now: Duration) -> Result<u64, Stop> {
+        if parts.first().is_some_and(|ask| ask.kind().is_round()) {
+            if self.report.rounds >= self.config.limits.rounds_max {
+                return Err(Stop::End(Ending::Limit(Limited::Rounds)));
+            }
+            self.report.rounds += 1;
+        }
+        let due = now.saturating_add(self.config.limits.answer_time_max);
+        let (number, requests) = self.flight.send(parts, due);
+        self.outputs.extend(requests.into_iter().map(Output::Send));
+        Ok(number)
+    }
+
+    /// Sends a request again.
+    pub(super) fn repeat(&mut self, request: u64, now: Duration) {
+        let due = now.saturating_add(self.config.limits.answer_time_max);
+        let requests: Vec<Request> = self.flight.repeat(request, due);
+        self.outputs.extend(requests.into_iter().map(Output::Send));
+    }
+
+    /// Forgets all requests under way, and those that were not sent yet.
+    pub(super) fn drop_requests(&mut self) {
+        self.flight.clear();
+        self.outputs.retain(|output| matches!(output, Output::Append(_)));
+    }
+
+    pub(super) fn append(&mut self, bodies: Vec<Vec<u8>>) {
+        if bodies.is_empty() {
+            return;
+        }
+        let bytes = bodies.iter().map(Vec::len).sum();
+        let number = self.appends.begin(bodies.len() as u64, bytes);
+        self.outputs.push_back(Output::Append(Append { number, bodies }));
+    }
+
+    /// Counts bytes of bodies, whichever way.
+    pub(super) fn count_bodies(&mut self, received: usize, sent: usize) -> Result<(), Stop> {
+        self.report.body_bytes_received += received as u64;
+        self.report.body_bytes_sent += sent as u64;
+        let all = self.report.body_bytes_received + self.report.body_bytes_sent;
+        if all > self.config.limits.body_bytes_max {
+            return Err(Stop::End(Ending::Limit(Limited::BodyBytes)));
+        }
+        Ok(())
+    }
+
+    /// Counts the time since the last call.
+    pub(super) fn clock_phase(&mut self, now: Duration) {
+        let times = &mut self.report.times;
+        let time = match self.phase_clock {
+            Clock::Finding => &mut times.finding,
+            Clock::Moving => &mut times.moving,
+            Clock::Finishing => &mut times.finishing,
+        };
+        *time += now.saturating_sub(self.phase_started);
+        self.phase_started = now;
+    }
+
+    /// What the peer said it holds; nothing before it said anything.
+    pub(super) fn peer_set(&self) -> SetHead {
+        self.peer.as_ref().map_or(SetHead { count: 0, root: [0; 32] }, |peer| peer.set)
+    }
+}
+
+impl Appends {
+    fn begin(&mut self, bodies: u64, bytes: usize) -> u64 {
+        self.next += 1;
+        self.pending.insert(self.next, (bodies, bytes));
+        self.bytes += bytes;
+        self.next
+    }
+
+    pub(super) fn done(&mut self, number: u64, duplicates: u64, report: &mut Report) {
+        if let Some((bodies, bytes)) = self.pending.remove(&number) {
+            self.bytes -= bytes;
+            report.fetched += bodies;
+            report.fetched_duplicates += duplicates;
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.pending.clear();
+        self.bytes = 0;
+    }
+}
+
+impl From<Blame> for Stop {
+    fn from(blame: Blame) -> Self {
+        Self::End(Ending::Blamed(blame))
+    }
+}
+
+impl From<CodecError> for Stop {
+    fn from(error: CodecError) -> Self {
+        Blame::from(error).into()
+    }
+}
+
+impl From<ArchiveError> for Stop {
+    fn from(_: ArchiveError) -> Self {
+        Self::End(Ending::Unreadable)
+    }
+}

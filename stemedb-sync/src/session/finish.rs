@@ -1,0 +1,59 @@
+//! The end: the peer's check, and what the report says.
+
+use core::time::Duration;
+
+use super::{
+    Direction,
+    core::{Core, Moved, Stop, Turn},
+};
+use crate::{
+    message::{Ask, Finish, Finished, SetHead},
+    report::Ending,
+};
+
+#[derive(Debug)]
+pub(super) struct Finishing {
+    moved: Moved,
+    /// Whether the peer was asked to check.
+    asked: bool,
+}
+
+impl Finishing {
+    pub(super) fn begin(
+        core: &mut Core,
+        moved: Moved,
+        now: Duration,
+    ) -> (Self, Result<Turn, Stop>) {
+        let report = &core.report;
+        let whole = report.withheld == 0 && report.unreadable == 0;
+        let both = core.config.direction == Direction::Both;
+        let asked = both && whole;
+        let set = asked.then(|| core.pin.set());
+        let turn = core.ask(Ask::Finish(Finish { set }), now).map(|_| Turn::Stay);
+        (Self { moved, asked }, turn)
+    }
+
+    pub(super) fn receive(&mut self, core: &mut Core, finished: &Finished) -> Result<Turn, Stop> {
+        let pulls = core.config.direction.pulls();
+        core.report.confirmed = self.asked && finished.checked;
+        core.report.equal = self.asked && core.report.checked;
+        if core.report.equal {
+            let root = core.pin.snapshot.hypothetical_root(&self.moved.theirs, &[])?;
+            let count = core.pin.snapshot.len() + self.moved.theirs.len() as u64;
+            let set = SetHead { count, root };
+            core.report.set = Some(set);
+            core.report.peer_moved = finished.set != set;
+        }
+        if pulls && core.report.withheld == 0 {
+            core.report.cursor = core.peer_cursor();
+            // What its log took in since is known as well, if all of it came from here.
+            if let Some(cursor) = &mut core.report.cursor
+                && cursor.size.checked_add(self.moved.appended) == Some(finished.log.size)
+            {
+                (cursor.size, cursor.root) = (finished.log.size, finished.log.root);
+            }
+        }
+        let whole = core.report.withheld == 0 && core.report.unreadable == 0;
+        Ok(Turn::End(if whole { Ending::Complete } else { Ending::Incomplete }))
+    }
+}

@@ -1,0 +1,83 @@
+//! The requests under way.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use crate::message::{Ask, Envelope, Kind, Request, SessionId};
+
+#[derive(Debug, Default)]
+pub(super) struct Flight {
+    pub(super) session: SessionId,
+    pub(super) snapshot: u64,
+    pub(super) token: [u8; 16],
+    last: u64,
+    waiting: BTreeMap<u64, Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    /// One, but for a push of several parts.
+    parts: Vec<Ask>,
+    kind: Kind,
+    /// When it is overdue.
+    due: Duration,
+}
+
+impl Flight {
+    pub(super) fn next_request(&self) -> u64 {
+        self.last + 1
+    }
+
+    pub(super) fn send(&mut self, parts: Vec<Ask>, due: Duration) -> (u64, Vec<Request>) {
+        self.last += 1;
+        let number = self.last;
+        if let Some(first) = parts.first() {
+            let kind = first.kind();
+            self.waiting.insert(number, Waiting { parts, kind, due });
+        }
+        (number, self.requests(number))
+    }
+
+    pub(super) fn repeat(&mut self, number: u64, due: Duration) -> Vec<Request> {
+        self.postpone(number, due);
+        self.requests(number)
+    }
+
+    fn requests(&self, number: u64) -> Vec<Request> {
+        let Self { session, snapshot, token, .. } = *self;
+        let envelope = Envelope { session, snapshot, request: number, token };
+        let parts = self.waiting.get(&number).map(|waiting| waiting.parts.as_slice());
+        parts.unwrap_or_default().iter().map(|ask| Request { envelope, ask: ask.clone() }).collect()
+    }
+
+    pub(super) fn postpone(&mut self, number: u64, due: Duration) {
+        if let Some(waiting) = self.waiting.get_mut(&number) {
+            waiting.due = due;
+        }
+    }
+
+    pub(super) fn kind(&self, number: u64) -> Option<Kind> {
+        self.waiting.get(&number).map(|waiting| waiting.kind)
+    }
+
+    pub(super) fn is_waiting(&self, number: u64) -> bool {
+        self.waiting.contains_key(&number)
+    }
+
+    pub(super) fn answered(&mut self, number: u64) {
+        self.waiting.remove(&number);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.waiting.clear();
+    }
+
+    pub(super) fn due(&self) -> Option<Duration> {
+        self.waiting.values().map(|waiting| waiting.due).min()
+    }
+
+    pub(super) fn overdue(&self, now: Duration) -> Vec<u64> {
+        let overdue = self.waiting.iter().filter(|(_, waiting)| waiting.due <= now);
+        overdue.map(|(number, _)| *number).collect()
+    }
+}

@@ -1,0 +1,163 @@
+//! The first exchange, and the choice of the way from there.
+
+use core::time::Duration;
+
+use super::core::{Core, Peer, Stop, Turn};
+use crate::{
+    blame::Blame,
+    keys::same,
+    message::{Ask, Cursor, CursorState, Echo, Hello, VERSION, Welcome},
+    report::{Ending, Layer, PeerCursor, Why},
+    session::transfer::Difference,
+    symbols,
+};
+
+/// A peer whose set is so many times ours is taken in whole.
+const MUCH_LARGER: u64 = 4;
+
+/// Below so many entries a log is not read whole while there is something else.
+const BULK_MIN: u64 = 1_000;
+
+/// A log may have so many more entries than the set has grown by.
+const TAIL_SLACK: u64 = 64;
+
+pub(super) fn begin(core: &mut Core, now: Duration) {
+    core.fresh_flight();
+    let identity = &core.config.identity;
+    let cursor = core.config.cursor.map(|cursor| {
+        let [root, _] = crate::keys::halves(&cursor.root);
+        Cursor { epoch: cursor.epoch, size: cursor.size, root }
+    });
+    let symbols = core.pin.sketch.is_some() && !core.config.without.contains(&Layer::Symbols);
+    let mut hello = Hello {
+        version: VERSION,
+        node: identity.node,
+        epoch: identity.epoch,
+        proof: [0; 16],
+        set: core.pin.set(),
+        time: core.time,
+        cursor,
+        symbols: if symbols { core.config.limits.symbols_first } else { 0 },
+    };
+    hello.proof = identity.keys.initiator_proof(&core.flight.session, &hello);
+    core.hello = Some(hello.clone());
+    // The first request of a session is within every limit.
+    core.ask(Ask::Hello(hello), now).ok();
+}
+
+pub(super) fn welcome(core: &mut Core, echo: Echo, welcome: &Welcome) -> Result<Turn, Stop> {
+    core.flight.answered(echo.request);
+    let Some(hello) = core.hello.clone() else { return Err(Blame::Unasked.into()) };
+    let keys = &core.config.identity.keys;
+    if welcome.version != VERSION {
+        return Err(Blame::Version.into());
+    }
+    if !same(&keys.responder_proof(&echo, &hello, welcome), &welcome.proof) {
+        return Err(Blame::Secret.into());
+    }
+    if welcome.node == core.config.identity.node {
+        return Ok(Turn::End(Ending::Refused(crate::message::Refusal::Itself)));
+    }
+    let limits = &core.config.limits;
+    let set = welcome.set.unwrap_or(hello.set);
+    for count in [set.count, welcome.log.size] {
+        if count > limits.count_max {
+            return Err(Blame::Count(count).into());
+        }
+    }
+    core.flight.snapshot = echo.snapshot;
+    core.flight.token = keys.token(&echo.session, &welcome.nonce);
+    core.report.peer = Some(welcome.node);
+    let ahead = ntp64_since(hello.time, welcome.time);
+    core.report.clock_ahead = ahead.filter(|ahead| *ahead > limits.clock_ahead_max);
+    let first = usize::try_from(hello.symbols).unwrap_or(0);
+    let symbols = symbols::decode(&welcome.symbols, 0, set.count, first);
+    // A welcome without readable symbols is one without symbols: they decide nothing.
+    let symbols = symbols.unwrap_or_default();
+    let read = core.config.cursor.filter(|cursor| {
+        welcome.cursor == CursorState::Good
+            && cursor.node == welcome.node
+            && cursor.size <= welcome.log.size
+    });
+    let read = read.map(|cursor| cursor.size);
+    let peer =
+        Peer { node: welcome.node, epoch: welcome.epoch, set, log: welcome.log, read, symbols };
+    core.peer = Some(peer);
+    if set == hello.set {
+        core.report.checked = true;
+        core.report.confirmed = true;
+        core.report.equal = true;
+        core.report.set = Some(set);
+        core.report.cursor = core.peer_cursor();
+        return Ok(Turn::End(Ending::Complete));
+    }
+    if echo.snapshot == 0 {
+        return Err(Blame::Snapshot.into());
+    }
+    Ok(first_layer(core).unwrap_or_else(|| next_layer(core)))
+}
+
+/// The log of the peer, where that is the cheapest.
+fn first_layer(core: &Core) -> Option<Turn> {
+    let peer = core.peer.as_ref()?;
+    let (mine, theirs) = (core.pin.snapshot.len(), peer.set.count);
+    let without = |layer| core.config.without.contains(&layer);
+    if !core.config.direction.pulls() {
+        return None;
+    }
+    let behind = theirs.saturating_sub(mine);
+    let size = peer.log.size;
+    // A log is longer than its set only by what was lost.
+    let plain = size <= theirs.saturating_mul(2);
+    let much = mine == 0 || behind > BULK_MIN && theirs / MUCH_LARGER >= mine;
+    if let Some(read) = peer.read.filter(|_| !without(Layer::Cursor)) {
+        let grown = size - read;
+        if grown > 0 && grown <= behind + behind / 4 + TAIL_SLACK {
+            let (layer, why) = (Layer::Cursor, Why::FellBehind);
+            return Some(Turn::Tail { entries: read..size, layer, why });
+        }
+    }
+    if much && plain && size > 0 && !without(Layer::Bulk) {
+        let (layer, why) = (Layer::Bulk, Why::MuchBehind);
+        return Some(Turn::Tail { entries: 0..size, layer, why });
+    }
+    None
+}
+
+/// What settles any difference.
+fn next_layer(core: &mut Core) -> Turn {
+    if core.peer_set().count == 0 {
+        core.report.checked = true;
+        core.report.only_mine = core.pin.snapshot.len();
+        let layer = crate::report::Step { layer: Layer::Root, why: Why::PeerEmpty };
+        core.report.layers.push(layer);
+        return Turn::Transfer(Box::new(Difference::AllMine));
+    }
+    let symbols = core.peer.as_ref().is_some_and(|peer| !peer.symbols.is_empty());
+    if symbols && core.pin.sketch.is_some() { Turn::Symbols } else { Turn::Descent(Why::NoSymbols) }
+}
+
+/// The way on when a log was read and the store pinned anew.
+pub(super) fn after_tail(core: &mut Core) -> Turn {
+    if core.pin.set() == core.peer_set() {
+        core.report.checked = true;
+        return Turn::Transfer(Box::new(Difference::none()));
+    }
+    next_layer(core)
+}
+
+/// How far an NTP64 time is ahead of another, if it is.
+fn ntp64_since(earlier: u64, later: u64) -> Option<Duration> {
+    let ahead = later.checked_sub(earlier)?;
+    let nanos = ((ahead & u64::from(u32::MAX)) * 1_000_000_000) >> 32;
+    Some(Duration::new(ahead >> 32, u32::try_from(nanos).unwrap_or(0)))
+}
+
+impl Core {
+    /// The whole log of the peer as it was when the session began.
+    pub(super) fn peer_cursor(&self) -> Option<PeerCursor> {
+        let peer = self.peer.as_ref()?;
+        let (size, root) = (peer.log.size, peer.log.root);
+        Some(PeerCursor { node: peer.node, epoch: peer.epoch, size, root })
+    }
+}

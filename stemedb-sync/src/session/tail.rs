@@ -1,0 +1,104 @@
+//! Reading the peer's log: what it took in since it was last read, or all of it.
+
+use core::{ops::Range, time::Duration};
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{
+    core::{Core, Stop, Turn},
+    parts::Parts,
+};
+use crate::{
+    blame::Blame,
+    message::{Ask, Bodies, Tail},
+};
+
+/// So many entries are asked for at first; then as many as one answer holds.
+const ENTRIES_FIRST: u64 = 1_024;
+
+#[derive(Debug)]
+pub(super) struct Tailing {
+    /// Entries not asked for.
+    ahead: VecDeque<Range<u64>>,
+    under_way: BTreeMap<u64, Reading>,
+    at_once: u64,
+}
+
+#[derive(Debug)]
+struct Reading {
+    entries: Range<u64>,
+    bodies: u64,
+    parts: Parts,
+}
+
+impl Tailing {
+    pub(super) fn new(entries: Range<u64>) -> Self {
+        Self {
+            ahead: VecDeque::from([entries]),
+            under_way: BTreeMap::new(),
+            at_once: ENTRIES_FIRST,
+        }
+    }
+
+    pub(super) fn pump(&mut self, core: &mut Core, now: Duration) -> Result<Turn, Stop> {
+        let limits = &core.config.limits;
+        let (most, bytes_max) = (limits.in_flight_max.max(1), limits.pending_bytes_max);
+        let entries_max = limits.entries_per_message_max.max(1);
+        while self.under_way.len() < most
+            && core.appends.bytes < bytes_max
+            && let Some(range) = self.ahead.pop_front()
+        {
+            let end = range.end.min(range.start.saturating_add(self.at_once.min(entries_max)));
+            if end < range.end {
+                self.ahead.push_front(end..range.end);
+            }
+            let entries = range.start..end;
+            let tail = Tail { from: entries.start, count: end - entries.start };
+            let request = core.ask(Ask::Tail(tail), now)?;
+            let reading = Reading { entries, bodies: 0, parts: Parts::default() };
+            self.under_way.insert(request, reading);
+        }
+        let over = self.ahead.is_empty() && self.under_way.is_empty();
+        Ok(if over { Turn::Settle } else { Turn::Stay })
+    }
+
+    pub(super) fn receive(
+        &mut self,
+        core: &mut Core,
+        request: u64,
+        part: Bodies,
+        now: Duration,
+    ) -> Result<Turn, Stop> {
+        let Some(reading) = self.under_way.get_mut(&request) else { return Ok(Turn::Stay) };
+        core.flight.postpone(request, now.saturating_add(core.config.limits.answer_time_max));
+        core.count_bodies(part.bytes.len(), 0)?;
+        let (bodies, end) = reading.parts.take(part, &core.config.limits)?;
+        reading.bodies += bodies.len() as u64;
+        if reading.bodies > reading.entries.end - reading.entries.start {
+            return Err(Blame::Body.into());
+        }
+        core.append(bodies);
+        let Some(end) = end else { return Ok(Turn::Stay) };
+        let asked = reading.entries.end - reading.entries.start;
+        if end.dealt == 0 {
+            return Err(Blame::Empty.into());
+        }
+        if end.dealt > asked || reading.bodies > end.dealt {
+            return Err(Blame::Surplus.into());
+        }
+        let rest = reading.entries.start + end.dealt..reading.entries.end;
+        self.under_way.remove(&request);
+        core.flight.answered(request);
+        self.at_once = if rest.is_empty() { asked.max(self.at_once) * 2 } else { end.dealt };
+        if !rest.is_empty() {
+            self.ahead.push_front(rest);
+        }
+        Ok(Turn::Stay)
+    }
+
+    /// Gives a request up; its entries are asked for again.
+    pub(super) fn give_up(&mut self, request: u64) -> bool {
+        let Some(reading) = self.under_way.remove(&request) else { return false };
+        self.ahead.push_front(reading.entries);
+        true
+    }
+}
