@@ -22,6 +22,7 @@ pub mod codec;
 pub mod keys;
 pub mod limits;
 pub mod message;
+mod parts;
 pub mod replica;
 pub mod report;
 pub mod responder;

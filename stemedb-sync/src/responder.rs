@@ -138,7 +138,7 @@ impl Responder {
                 let entries = open.tail(&ask, &self.limits)?;
                 return Ok(Reply::Bodies(BodyStream::of_entries(echo, entries, &self.limits)));
             }
-            Ask::Push(part) => return push::take(&open, echo, &part, &self.limits),
+            Ask::Push(part) => return push::take(&open, echo, part, &self.limits),
             Ask::Finish(ask) => {
                 let finished = open.finish(&ask, source, &self.limits)?;
                 let response = Response { echo, answer: Answer::Finished(finished) };

@@ -15,7 +15,6 @@ mod finish;
 mod flight;
 mod hello;
 mod ids;
-mod parts;
 mod peel;
 mod tail;
 mod transfer;
@@ -238,7 +237,9 @@ impl Session {
         }
         self.silent = 0;
         let stop = match refusal {
-            Refusal::SnapshotGone => Stop::Restart,
+            // A token is wrong where the peer forgot the session and took a repeated Hello for a
+            // new one.
+            Refusal::SnapshotGone | Refusal::Token => Stop::Restart,
             refusal => Stop::End(Ending::Refused(refusal)),
         };
         self.go(Err(stop), now);
@@ -448,6 +449,7 @@ impl Session {
         // All that is found and moved from here on counts anew.
         (self.core.report.withheld, self.core.report.unreadable) = (0, 0);
         self.core.report.checked = false;
+        self.core.tailed.clear();
         self.core.clock_phase(now);
         self.core.phase_clock = core::Clock::Finding;
         self.core.drop_requests();

@@ -6,9 +6,9 @@ use stemedb_merkle::Hash;
 
 use super::{Reply, open::Open};
 use crate::{
-    codec::bodies::BodyReader,
     limits::Limits,
     message::{Answer, Echo, Push, Pushed, Refusal, Response},
+    parts::Parts,
 };
 
 /// Answered pushes whose answers are kept for repeats.
@@ -17,15 +17,11 @@ const ANSWERED_KEPT_MAX: usize = 64;
 /// What has come of one push.
 #[derive(Debug, Default)]
 pub(super) struct Receiving {
-    /// The next part.
-    next: u32,
-    reader: BodyReader,
+    parts: Parts,
     /// How many batches of bodies are being appended.
     appending: usize,
     appended: u64,
     duplicates: u64,
-    /// Whether the last part has come.
-    whole: bool,
     answer: Option<Pushed>,
 }
 
@@ -40,12 +36,11 @@ pub struct Taking {
 
 /// Takes in a part of a push.
 ///
-/// Parts are taken in order. One that comes early is dropped, and all come again after a while; the
-/// first one starts anew.
+/// When the answer does not come, all parts come again; those that are known are ignored then.
 pub(super) fn take(
     open: &Arc<Open>,
     echo: Echo,
-    part: &Push,
+    part: Push,
     limits: &Limits,
 ) -> Result<Reply, Refusal> {
     if part.bytes.len() > limits.part_len_max {
@@ -69,24 +64,15 @@ pub(super) fn take(
         let response = Response { echo, answer: Answer::Pushed(pushed) };
         return Ok(if part.last { Reply::Answer(response) } else { Reply::Nothing });
     }
-    if push.whole || (part.part != push.next && part.part != 0) {
+    if push.parts.has_ended() {
         return Ok(Reply::Nothing);
     }
-    if part.part == 0 {
-        push.next = 0;
-        push.reader = BodyReader::default();
-    }
-    let taken = push.reader.push(&part.bytes, limits.body_len_max);
-    let bodies = match taken {
-        Ok(bodies) if !(part.last && push.reader.is_inside()) => bodies,
-        _ => {
-            pushes.remove(&echo.request);
-            return Err(Refusal::Malformed);
-        }
+    let taken = push.parts.take(part.part, part.bytes, part.last, limits.body_len_max);
+    let Ok(bodies) = taken else {
+        pushes.remove(&echo.request);
+        return Err(Refusal::Malformed);
     };
-    push.next = push.next.saturating_add(1);
-    push.whole = part.last;
-    if bodies.is_empty() && !part.last {
+    if bodies.is_empty() && !push.parts.has_ended() {
         return Ok(Reply::Nothing);
     }
     push.appending += 1;
@@ -109,7 +95,7 @@ impl Taking {
         push.appended += new;
         push.duplicates += taken.len() as u64 - new;
         push.appending -= 1;
-        if !push.whole || push.appending > 0 {
+        if !push.parts.has_ended() || push.appending > 0 {
             return None;
         }
         let pushed = Pushed { appended: push.appended, duplicates: push.duplicates };

@@ -31,6 +31,8 @@ pub(super) struct Core {
     pub(super) phase_clock: Clock,
     phase_started: Duration,
     pub(super) hello: Option<Hello>,
+    /// Ids of bodies that came with the peer's log, up to a limit.
+    pub(super) tailed: Vec<Hash>,
     /// How many times bodies were asked for to be read.
     pub(super) reads: u64,
     /// How many sessions were opened.
@@ -120,6 +122,7 @@ impl Core {
             phase_clock: Clock::Finding,
             phase_started: now,
             hello: None,
+            tailed: Vec::new(),
             reads: 0,
             attempts: 0,
         }

@@ -280,7 +280,7 @@ impl Descent {
         if !difference.fits(core)? {
             return Err(Blame::Root.into());
         }
-        Ok(difference.turn(core))
+        difference.turn(core)
     }
 }
 

@@ -73,6 +73,6 @@ impl Halves {
         if !difference.fits(core)? {
             return Ok(Turn::Descent(Why::OtherRoot));
         }
-        Ok(difference.turn(core))
+        difference.turn(core)
     }
 }

@@ -3,13 +3,11 @@
 use core::{ops::Range, time::Duration};
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{
-    core::{Core, Stop, Turn},
-    parts::Parts,
-};
+use super::core::{Core, Stop, Turn};
 use crate::{
     blame::Blame,
-    message::{Ask, Bodies, Tail},
+    message::{Ask, Bodies, BodiesEnd, Tail},
+    parts::Parts,
 };
 
 /// So many entries are asked for at first; then as many as one answer holds.
@@ -28,6 +26,7 @@ struct Reading {
     entries: Range<u64>,
     bodies: u64,
     parts: Parts,
+    end: Option<BodiesEnd>,
 }
 
 impl Tailing {
@@ -54,7 +53,7 @@ impl Tailing {
             let entries = range.start..end;
             let tail = Tail { from: entries.start, count: end - entries.start };
             let request = core.ask(Ask::Tail(tail), now)?;
-            let reading = Reading { entries, bodies: 0, parts: Parts::default() };
+            let reading = Reading { entries, bodies: 0, parts: Parts::default(), end: None };
             self.under_way.insert(request, reading);
         }
         let over = self.ahead.is_empty() && self.under_way.is_empty();
@@ -71,13 +70,22 @@ impl Tailing {
         let Some(reading) = self.under_way.get_mut(&request) else { return Ok(Turn::Stay) };
         core.flight.postpone(request, now.saturating_add(core.config.limits.answer_time_max));
         core.count_bodies(part.bytes.len(), 0)?;
-        let (bodies, end) = reading.parts.take(part, &core.config.limits)?;
+        reading.end = reading.end.or(part.end);
+        let (last, len_max) = (part.end.is_some(), core.config.limits.body_len_max);
+        let bodies = reading.parts.take(part.part, part.bytes, last, len_max)?;
         reading.bodies += bodies.len() as u64;
         if reading.bodies > reading.entries.end - reading.entries.start {
             return Err(Blame::Body.into());
         }
+        for body in &bodies {
+            if core.tailed.len() < core.config.limits.ids_kept_max {
+                core.tailed.push(core.config.identity.keys.id(body));
+            }
+        }
         core.append(bodies);
-        let Some(end) = end else { return Ok(Turn::Stay) };
+        let Some(end) = reading.end.filter(|_| reading.parts.has_ended()) else {
+            return Ok(Turn::Stay);
+        };
         let asked = reading.entries.end - reading.entries.start;
         if end.dealt == 0 {
             return Err(Blame::Empty.into());
@@ -88,7 +96,10 @@ impl Tailing {
         let rest = reading.entries.start + end.dealt..reading.entries.end;
         self.under_way.remove(&request);
         core.flight.answered(request);
-        self.at_once = if rest.is_empty() { asked.max(self.at_once) * 2 } else { end.dealt };
+        self.at_once = match () {
+            () if !rest.is_empty() => end.dealt,
+            () => self.at_once.max(asked.saturating_mul(2)),
+        };
         if !rest.is_empty() {
             self.ahead.push_front(rest);
         }

@@ -8,12 +8,12 @@ use stemedb_merkle::{Hash, set::Iter};
 use super::{
     Output, Read,
     core::{Core, Moved, Stop, Turn},
-    parts::Parts,
 };
 use crate::{
     blame::Blame,
     codec::{bodies, ids},
-    message::{Ask, Bodies, Fetch, Push, Pushed, Wanted},
+    message::{Ask, Bodies, BodiesEnd, Fetch, Push, Pushed, Wanted},
+    parts::Parts,
 };
 
 /// So many bodies are asked for at first; then as many as one answer holds.
@@ -71,6 +71,7 @@ struct Fetching {
     at: usize,
     got: usize,
     parts: Parts,
+    end: Option<BodiesEnd>,
 }
 
 impl Difference {
@@ -87,13 +88,18 @@ impl Difference {
     }
 
     /// Goes on with what has been found to fit.
-    pub(super) fn turn(self, core: &mut Core) -> Turn {
+    pub(super) fn turn(self, core: &mut Core) -> Result<Turn, Stop> {
         if let Self::Found { mine, theirs } = &self {
+            // What came with the peer's log can't be ours alone.
+            core.tailed.sort_unstable();
+            if mine.iter().any(|id| core.tailed.binary_search(id).is_ok()) {
+                return Err(Blame::Body.into());
+            }
             core.report.only_mine = mine.len() as u64;
             core.report.only_theirs = theirs.len() as u64;
         }
         core.report.checked = true;
-        Turn::Transfer(Box::new(self))
+        Ok(Turn::Transfer(Box::new(self)))
     }
 }
 
@@ -127,8 +133,10 @@ impl Transfer {
             && let Some(wants) = self.next_wants(core)
         {
             let request = core.ask(Ask::Fetch(Fetch { wanted: wanted(&wants) }), now)?;
-            self.fetches
-                .insert(request, Fetching { wants, at: 0, got: 0, parts: Parts::default() });
+            self.fetches.insert(
+                request,
+                Fetching { wants, at: 0, got: 0, parts: Parts::default(), end: None },
+            );
         }
         if self.reading.is_empty() && self.pushes.len() < most {
             self.reading = self.next_pushed()?;
@@ -198,13 +206,17 @@ impl Transfer {
         let Some(fetching) = self.fetches.get_mut(&request) else { return Ok(Turn::Stay) };
         core.flight.postpone(request, now.saturating_add(core.config.limits.answer_time_max));
         let counted = core.count_bodies(part.bytes.len(), 0);
-        let (bodies, end) = fetching.parts.take(part, &core.config.limits)?;
+        fetching.end = fetching.end.or(part.end);
+        let (last, len_max) = (part.end.is_some(), core.config.limits.body_len_max);
+        let bodies = fetching.parts.take(part.part, part.bytes, last, len_max)?;
         for body in &bodies {
             fetching.accept(&core.config.identity.keys.id(body))?;
         }
         core.append(bodies);
         counted?;
-        let Some(end) = end else { return Ok(Turn::Stay) };
+        let Some(end) = fetching.end.filter(|_| fetching.parts.has_ended()) else {
+            return Ok(Turn::Stay);
+        };
         let asked = fetching.wants.len();
         let dealt = usize::try_from(end.dealt).unwrap_or(usize::MAX);
         if dealt == 0 {
@@ -217,7 +229,8 @@ impl Transfer {
         for want in fetching.wants.iter().skip(dealt).rev() {
             self.wanted.push_front(*want);
         }
-        self.at_once = if dealt == asked { self.at_once.max(asked * 2) } else { dealt };
+        self.at_once =
+            if dealt == asked { self.at_once.max(asked.saturating_mul(2)) } else { dealt };
         self.fetches.remove(&request);
         core.flight.answered(request);
         Ok(Turn::Stay)

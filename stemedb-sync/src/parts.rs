@@ -1,0 +1,67 @@
+//! Putting a string of bodies together from parts that may come in any order.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    blame::Blame,
+    codec::{CodecError, bodies::BodyReader},
+};
+
+/// Parts that came early are kept up to so many and so many bytes; the rest come again.
+const AHEAD_MAX: usize = 1_024;
+const AHEAD_BYTES_MAX: usize = 4 << 20;
+
+/// The parts of one answer or push.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    next: u32,
+    ahead: BTreeMap<u32, Part>,
+    ahead_bytes: usize,
+    reader: BodyReader,
+    ended: bool,
+}
+
+#[derive(Debug)]
+struct Part {
+    bytes: Vec<u8>,
+    last: bool,
+}
+
+impl Parts {
+    /// Takes in a part; gives the bodies that are whole now. A part that came before is ignored.
+    pub(crate) fn take(
+        &mut self,
+        place: u32,
+        bytes: Vec<u8>,
+        last: bool,
+        body_len_max: usize,
+    ) -> Result<Vec<Vec<u8>>, Blame> {
+        let room = place == self.next
+            || self.ahead.len() < AHEAD_MAX && self.ahead_bytes + bytes.len() <= AHEAD_BYTES_MAX;
+        if place >= self.next && !self.ended && room && !self.ahead.contains_key(&place) {
+            self.ahead_bytes += bytes.len();
+            self.ahead.insert(place, Part { bytes, last });
+        }
+        let mut bodies = Vec::new();
+        while let Some(part) = self.ahead.remove(&self.next) {
+            self.next = self.next.saturating_add(1);
+            self.ahead_bytes -= part.bytes.len();
+            if part.bytes.is_empty() && !part.last {
+                return Err(Blame::Empty);
+            }
+            bodies.extend(self.reader.push(&part.bytes, body_len_max)?);
+            if part.last {
+                self.ended = true;
+                if self.reader.is_inside() || !self.ahead.is_empty() {
+                    return Err(CodecError::Length.into());
+                }
+            }
+        }
+        Ok(bodies)
+    }
+
+    /// Whether all parts have come.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+}
