@@ -66,7 +66,8 @@ pub struct Limits {
     pub sessions_per_peer_max: usize,
     /// Time without a request after which a responder lets go of a session: 2 minutes.
     pub idle_time_max: Duration,
-    /// Ids that a responder remembers of a session, asked for or given: 1,048,576, of 32 bytes each.
+    /// Ids that a responder remembers of a session, asked for or given: 1,048,576, of 32 bytes
+    /// each.
     /// Beyond that it refuses lists, and can't check the end.
     pub ids_kept_max: usize,
 }

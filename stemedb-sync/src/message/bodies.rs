@@ -51,7 +51,8 @@ pub struct Bodies {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodiesEnd {
     /// How many of the ids or entries asked for are dealt with: at least one, fewer than asked for
-    /// where a limit cuts the answer. What is dealt with and has no body in the answer can't be had.
+    /// where a limit cuts the answer. What is dealt with and has no body in the answer can't be
+    /// had.
     pub dealt: u64,
 }
 
