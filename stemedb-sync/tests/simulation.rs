@@ -23,7 +23,7 @@ use model::{Random, Store};
 use stemedb_merkle::Hash;
 use stemedb_sync::{
     Config, Direction, Ending, Limits, Output, Responder, Session, Source,
-    message::{Answer, Refusal, Request, Response},
+    message::{Answer, Envelope, Refusal, Request, Response},
     report::{Layer, PeerCursor, Report},
     responder::{Arrival, Reply},
 };
@@ -72,8 +72,8 @@ struct Running {
 enum Event {
     Request { from: usize, to: usize, number: u64, request: Request },
     Response { to: usize, number: u64, response: Response },
-    Refused { to: usize, number: u64, request: u64, refusal: Refusal },
-    Lost { to: usize, number: u64, request: u64 },
+    Refused { to: usize, number: u64, request: Envelope, refusal: Refusal },
+    Lost { to: usize, number: u64, request: Envelope },
     Appended { to: usize, number: u64, append: u64, bodies: Vec<Vec<u8>> },
     Read { to: usize, number: u64, read: u64, ids: Vec<Hash> },
     Pinned { to: usize, number: u64 },
@@ -249,7 +249,7 @@ impl World {
             match output {
                 Output::Send(request) => {
                     if self.random.chance(self.faults.drop / 4) {
-                        let request = request.envelope.request;
+                        let request = request.envelope;
                         self.at(5, Event::Lost { to: node, number, request });
                     } else {
                         self.send(|| Event::Request {
@@ -347,8 +347,8 @@ impl World {
                 }
                 session.receive(response, 1, now);
             }
-            Event::Refused { request, refusal, .. } => session.refused(request, refusal, now),
-            Event::Lost { request, .. } => session.lost(request, now),
+            Event::Refused { request, refusal, .. } => session.refused(&request, refusal, now),
+            Event::Lost { request, .. } => session.lost(&request, now),
             Event::Appended { append, bodies, .. } => {
                 let taken = store.append(bodies);
                 let duplicates = taken.iter().filter(|(_, new)| !new).count();
@@ -370,8 +370,8 @@ impl World {
     }
 
     fn answer(&mut self, from: usize, to: usize, number: u64, request: Request) {
-        let asked = request.envelope.request;
-        if self.random.chance(self.faults.refuse) && asked > 1 {
+        let asked = request.envelope;
+        if self.random.chance(self.faults.refuse) && asked.request > 1 {
             let refusal = Refusal::SnapshotGone;
             return self.send(|| Event::Refused { to: from, number, request: asked, refusal });
         }
