@@ -12,7 +12,7 @@ use std::{future::Future, sync::Arc};
 
 use stemedb_sync::{
     Config, Pin, Session,
-    message::{Ask, Kind, Push, Refusal, Request, Response},
+    message::{Ask, Envelope, Kind, Push, Refusal, Request, Response},
     report::Report,
     session::{Append, Output, Read},
 };
@@ -49,7 +49,7 @@ enum Event {
     /// An answer has come, of so many bytes.
     Received(Response, u64),
     /// A call has failed.
-    Failed(u64, CallError),
+    Failed(Envelope, CallError),
     /// Bodies are durable; so many of them were held already.
     Appended(u64, u64),
     /// Bodies were read, or not.
@@ -164,7 +164,7 @@ impl<S: Site> Driver<'_, S> {
 
     fn send(&mut self, request: Request) {
         let (client, sender) = (self.client.clone(), self.sender.clone());
-        let number = request.envelope.request;
+        let envelope = request.envelope;
         match request.ask {
             Ask::Push(part) => {
                 if part.part == 0 {
@@ -178,14 +178,14 @@ impl<S: Site> Driver<'_, S> {
                         let mut traffic = Traffic::default();
                         let parts = tokio_stream::iter(parts);
                         let answer = client.push(request.envelope, parts, &mut traffic).await;
-                        answered(&sender, Kind::Push, number, traffic, answer).await;
+                        answered(&sender, Kind::Push, envelope, traffic, answer).await;
                     });
                 }
             }
             Ask::Fetch(_) | Ask::Tail(_) => {
                 self.tasks.spawn(async move {
                     if let Err(error) = bodies(&client, request, &sender).await {
-                        tell(&sender, Event::Failed(number, error)).await;
+                        tell(&sender, Event::Failed(envelope, error)).await;
                     }
                 });
             }
@@ -194,7 +194,7 @@ impl<S: Site> Driver<'_, S> {
                     let kind = request.ask.kind();
                     let mut traffic = Traffic::default();
                     let answer = client.ask(request, &mut traffic).await;
-                    answered(&sender, kind, number, traffic, answer).await;
+                    answered(&sender, kind, envelope, traffic, answer).await;
                 });
             }
         }
@@ -211,8 +211,8 @@ impl<S: Site> Driver<'_, S> {
             Event::Pinned(pin) => session.pinned(*pin, self.site.time(), now),
             Event::Broken => session.failed(now),
             Event::Failed(request, error) => match what_now(&error) {
-                Now::Refused(refusal) => session.refused(request, refusal, now),
-                Now::Again => session.lost(request, now),
+                Now::Refused(refusal) => session.refused(&request, refusal, now),
+                Now::Again => session.lost(&request, now),
                 Now::End => return Err(error),
             },
         }
@@ -252,7 +252,7 @@ async fn tell(sender: &Sender<Event>, event: Event) {
 async fn answered(
     sender: &Sender<Event>,
     kind: Kind,
-    number: u64,
+    envelope: Envelope,
     traffic: Traffic,
     answer: Result<Response, CallError>,
 ) {
@@ -261,7 +261,7 @@ async fn answered(
         sender,
         match answer {
             Ok(response) => Event::Received(response, traffic.received),
-            Err(error) => Event::Failed(number, error),
+            Err(error) => Event::Failed(envelope, error),
         },
     )
     .await;

@@ -175,7 +175,8 @@ impl Responder {
         }
         match self.table().touch(&echo.session, arrival.now) {
             Some(Slot::Open(open)) if open.hello == hello => return Ok(open.welcome.clone()),
-            Some(_) => return Err(Refusal::Malformed),
+            Some(Slot::Open(_)) => return Err(Refusal::Malformed),
+            Some(Slot::Finished(_)) => return Err(Refusal::SnapshotGone),
             None => {}
         }
         let (set, log) = source.head().map_err(|_| Refusal::Damaged)?;

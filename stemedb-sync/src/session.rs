@@ -34,7 +34,7 @@ use self::{
 use crate::{
     blame::Blame,
     limits::Limits,
-    message::{Answer, Kind, Refusal, Request, Response},
+    message::{Answer, Envelope, Kind, Refusal, Request, Response},
     replica::{Identity, Pin},
     report::{Ending, Layer, Limited, PeerCursor, Report, Step, Why},
 };
@@ -203,9 +203,12 @@ impl Session {
 
     /// A request could not be sent, or its answer will not come: the connection broke. It is sent
     /// again after a pause.
-    pub fn lost(&mut self, request: u64, now: Duration) {
+    pub fn lost(&mut self, request: &Envelope, now: Duration) {
+        if request.session != self.core.flight.session {
+            return;
+        }
         let pause = self.core.config.limits.answer_time_max / 8;
-        self.core.flight.postpone(request, now.saturating_add(pause));
+        self.core.flight.postpone(request.request, now.saturating_add(pause));
     }
 
     /// How many bytes a message took.
@@ -231,8 +234,10 @@ impl Session {
     }
 
     /// The peer refuses a request.
-    pub fn refused(&mut self, request: u64, refusal: Refusal, now: Duration) {
-        if self.ending.is_some() || !self.core.flight.is_waiting(request) {
+    pub fn refused(&mut self, request: &Envelope, refusal: Refusal, now: Duration) {
+        let flight = &self.core.flight;
+        let waiting = request.session == flight.session && flight.is_waiting(request.request);
+        if self.ending.is_some() || !waiting {
             return;
         }
         self.silent = 0;

@@ -221,7 +221,7 @@ pub(crate) fn run(
                 session.read(read.number, &bodies, now);
             }
             Output::Send(request) => {
-                let number = request.envelope.request;
+                let envelope = request.envelope;
                 session.sent(request.ask.kind(), request_len(&request));
                 for reply in answer(request) {
                     match reply {
@@ -229,7 +229,7 @@ pub(crate) fn run(
                             let len = response_len(&response);
                             session.receive(response, len, now);
                         }
-                        Err(refusal) => session.refused(number, refusal, now),
+                        Err(refusal) => session.refused(&envelope, refusal, now),
                     }
                 }
             }
