@@ -11,9 +11,11 @@ mod cli {
     mod binary;
     mod demo;
     mod ids;
+    mod network;
     mod proofs;
     mod reading;
     mod secrets;
+    mod serving;
     mod stopping;
     mod upkeep;
     mod usage;

@@ -72,7 +72,7 @@ pub(super) enum Failure {
     #[error("the store at {peer} does not hold {what}")]
     NotThere { what: String, peer: String },
     /// An argument names neither a directory nor a server.
-    #[error("{argument:?} is no directory, and no address either: {source}")]
+    #[error("{argument} is no directory, and no address either")]
     NeitherDirNorPeer { argument: String, source: ParseAddressError },
 
     /// `init` where there is a store.

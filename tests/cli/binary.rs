@@ -49,6 +49,7 @@ impl Place {
             .current_dir(self.dir.path())
             .env_remove("STEMEDB_STORE")
             .env_remove("STEMEDB_SECRET_FILE")
+            .env_remove("STEMEDB_TOKEN_FILE")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
