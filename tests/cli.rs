@@ -11,7 +11,9 @@ mod cli {
     mod binary;
     mod demo;
     mod ids;
+    mod killed;
     mod network;
+    mod partition;
     mod proofs;
     mod reading;
     mod secrets;

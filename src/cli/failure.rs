@@ -201,11 +201,12 @@ impl Failure {
                     Exit::Failed
                 }
             }
-            Self::Resolve(ResolveError::NotFound { .. }) | Self::NotHeld { .. } => Exit::NotFound,
+            Self::Resolve(ResolveError::NotFound { .. })
+            | Self::NotHeld { .. }
+            | Self::NotThere { .. } => Exit::NotFound,
             Self::Resolve(_) | Self::NoProofFile { .. } | Self::NeitherDirNorPeer { .. } => {
                 Exit::Usage
             }
-            Self::NotThere { .. } => Exit::NotFound,
             Self::Call(error) if error.reason() == Some(Reason::Damaged) => Exit::Damaged,
             Self::NoSession(SyncError::Unreadable)
             | Self::WrongBody { .. }

@@ -105,8 +105,9 @@ impl Store {
         Ok(synced)
     }
 
-    fn fitting(&self, limits: Limits) -> Limits {
-        Limits { body_len_max: self.shared.options.body_len_max as usize, ..limits }
+    fn fitting(&self, mut limits: Limits) -> Limits {
+        limits.body_len_max = self.shared.options.body_len_max as usize;
+        limits
     }
 
     fn seed(&self) -> Result<[u8; 32], SyncError> {

@@ -157,6 +157,12 @@ pub(super) fn object(line: &str, fields: &[&str]) -> Value {
     value
 }
 
+/// Lines that tell a name and a number.
+pub(super) fn lines(name: &str, numbers: std::ops::Range<u32>) -> String {
+    let lines: Vec<String> = numbers.map(|n| format!("{name} {n}\n")).collect();
+    lines.concat()
+}
+
 /// What the id of a body is without a secret.
 pub(super) fn id_of(body: impl AsRef<[u8]>) -> String {
     blake3::hash(body.as_ref()).to_hex().to_string()

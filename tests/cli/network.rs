@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 
 use serde_json::{Value, json};
 
-use super::binary::{Place, id_of, object};
+use super::binary::{Place, id_of, lines, object};
 use super::serving::Served;
 
 const SYNC_FIELDS: [&str; 15] = [
@@ -24,10 +24,6 @@ const SYNC_FIELDS: [&str; 15] = [
     "only_there",
     "ending",
 ];
-
-fn lines(name: &str, range: std::ops::Range<u32>) -> String {
-    range.map(|n| format!("{name} {n}\n")).collect()
-}
 
 /// Two stores, `a` and `b`, with 2,000 lines in common, 30 of a's own and 20 of b's.
 fn two() -> Place {

@@ -20,7 +20,11 @@ impl Served {
     pub(super) fn on(place: &Place, store: &str, listen: &str, more: &[&str]) -> Self {
         let mut arguments = vec!["serve", "--store", store, "--listen", listen];
         arguments.extend(more);
-        let mut child = place.command(&arguments).spawn().unwrap();
+        Self::ready(place.command(&arguments).spawn().unwrap())
+    }
+
+    /// A process that serves, once it says so.
+    pub(super) fn ready(mut child: Child) -> Self {
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let Some((_, address)) = line.trim_end().rsplit_once(" on ") else {
