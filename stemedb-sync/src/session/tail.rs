@@ -13,6 +13,10 @@ use crate::{
 /// So many entries are asked for at first; then as many as one answer holds.
 const ENTRIES_FIRST: u64 = 1_024;
 
+/// The ids of so many bodies are kept, of 32 bytes each: enough to find a peer out whose log is not
+/// that of its set.
+pub(super) const TAILED_MAX: usize = 1 << 18;
+
 #[derive(Debug)]
 pub(super) struct Tailing {
     /// Entries not asked for.
@@ -78,7 +82,7 @@ impl Tailing {
             return Err(Blame::Body.into());
         }
         for body in &bodies {
-            if core.tailed.len() < core.config.limits.ids_kept_max {
+            if core.tailed.len() < TAILED_MAX {
                 core.tailed.push(core.config.identity.keys.id(body));
             }
         }
