@@ -118,7 +118,7 @@ pub struct Session {
     phase: Phase,
     ending: Option<Ending>,
     done: bool,
-    /// How often in a row time ran out without any message from the peer.
+    /// How often in a row time ran out without anything from the peer that brought the session on.
     silent: u32,
 }
 
@@ -245,12 +245,16 @@ impl Session {
         if self.ending.is_some() {
             return self.receive_late(&response, bytes, now);
         }
+        let before = self.core.progress();
         let received = self.check(&response, bytes);
         let turn = match received {
             Ok(None) => return,
             Ok(Some(kind)) => self.dispatch(kind, response, now),
             Err(stop) => Err(stop),
         };
+        if self.core.progress() > before {
+            self.silent = 0;
+        }
         self.go(turn, now);
     }
 
@@ -311,6 +315,11 @@ impl Session {
         self.end(Ending::Unreadable, now);
     }
 
+    /// The peer broke the protocol in a way that shows before a message is one.
+    pub fn blame(&mut self, blame: Blame, now: Duration) {
+        self.end(Ending::Blamed(blame), now);
+    }
+
     /// Calls it off. What has arrived is still appended, and the peer is told.
     pub fn cancel(&mut self, now: Duration) {
         self.end(Ending::Cancelled, now);
@@ -341,7 +350,6 @@ impl Session {
         if let Some(traffic) = self.core.report.traffic_mut(kind) {
             traffic.received += bytes;
         }
-        self.silent = 0;
         if kind != Kind::Hello && response.echo.snapshot != self.core.flight.snapshot {
             return Err(Blame::Snapshot.into());
         }
@@ -447,6 +455,8 @@ impl Session {
                         turn = Ok(Turn::Finish(Box::default()));
                         continue;
                     }
+                    self.core.clock_phase(now);
+                    self.core.phase_clock = core::Clock::Moving;
                     self.phase = Phase::Tail(Tailing::new(entries));
                     break;
                 }
@@ -455,6 +465,8 @@ impl Session {
                     break;
                 }
                 Ok(Turn::Pin) => {
+                    self.core.clock_phase(now);
+                    self.core.phase_clock = core::Clock::Finding;
                     self.phase = Phase::Pinning { restart: false };
                     self.core.outputs.push_back(Output::Pin);
                     break;

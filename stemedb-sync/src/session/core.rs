@@ -31,7 +31,7 @@ pub(super) struct Core {
     pub(super) phase_clock: Clock,
     phase_started: Duration,
     pub(super) hello: Option<Hello>,
-    /// Ids of bodies that came with the peer's log, up to a limit.
+    /// Ids of bodies that came with the peer's log, the first [`TAILED_MAX`](super::tail::TAILED_MAX).
     pub(super) tailed: Vec<Hash>,
     /// How many times bodies were asked for to be read.
     pub(super) reads: u64,
@@ -195,6 +195,12 @@ impl Core {
         let bytes = bodies.iter().map(Vec::len).sum();
         let number = self.appends.begin(bodies.len() as u64, bytes);
         self.outputs.push_back(Output::Append(Append { number, bodies }));
+    }
+
+    /// A number that grows whenever the peer brings the session on: with a whole answer, or a whole
+    /// body. A part of a body alone does not.
+    pub(super) fn progress(&self) -> u64 {
+        self.flight.answered_count() + self.appends.next
     }
 
     /// Counts bytes of bodies, whichever way.
