@@ -1,13 +1,20 @@
 //! What somebody gains by symbols that are made to be a burden: little.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
 
 mod model;
+
+use std::time::Duration;
 
 use model::{Peer, Store, config, run};
 use stemedb_merkle::{Hash, set::Entry};
 use stemedb_sync::{
-    Ending, Limits,
-    message::Kind,
+    Ending, Limits, Output, Session,
+    message::{Answer, Ask, AskSymbols, Envelope, Kind, Refusal, Request, Welcome},
     report::{Layer, Step, Why},
 };
 
@@ -39,4 +46,32 @@ fn ids_that_share_a_front_cost_one_round() {
     // That id has no body.
     assert_eq!((report.ending, report.withheld), (Ending::Incomplete, 1));
     (0..110).for_each(|n: u64| assert!(one.holds(&one.identity.keys.id(&n.to_le_bytes()))));
+}
+
+/// Each symbol asked for is one of those that are not made yet, for which the responder goes over
+/// all its ids.
+#[test]
+fn passes_over_all_ids_are_counted() {
+    let (one, mut other) = (Store::new(1, None, 64), Store::new(2, None, 64));
+    other.append((0..100).map(|n: u64| n.to_le_bytes().to_vec()).collect());
+    let limits = Limits::default();
+    let mut peer = Peer::new(other, limits.clone());
+    let mut session = Session::new(config(&one, &limits), one.now(), 1 << 40, Duration::ZERO);
+    let Some(Output::Send(hello)) = session.next(Duration::ZERO) else {
+        panic!("a session begins with a question")
+    };
+    let welcome = peer.answer(hello).remove(0).unwrap();
+    let Answer::Welcome(Welcome { nonce, .. }) = welcome.answer else { panic!("no welcome") };
+    let (session, snapshot) = (welcome.echo.session, welcome.echo.snapshot);
+    let token = one.identity.keys.token(&session, &nonce);
+    let answered = (2..2_000).find_map(|request| {
+        let envelope = Envelope { session, snapshot, request, token };
+        let from = if request % 2 == 0 { 1_000 } else { 100_000 };
+        let ask = Ask::Symbols(AskSymbols { from, count: 1 });
+        match peer.answer(Request { envelope, ask })[0] {
+            Ok(_) => None,
+            Err(refusal) => Some((request - 2, refusal)),
+        }
+    });
+    assert_eq!(answered, Some((64, Refusal::OverLimit)));
 }
