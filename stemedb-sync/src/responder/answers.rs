@@ -27,9 +27,9 @@ use crate::{
 /// A session may ask for each symbol so often on average: requests are repeated now and then.
 const SYMBOL_REPEATS_MAX: u64 = 4;
 
-/// And so often for symbols that take a pass over all ids: one pass makes half as many again as were
-/// asked for, so that an initiator that goes on from where it was needs 21, and some more if it has
-/// to repeat itself.
+/// And so often for symbols that take a pass over all ids: one pass makes half as many again as
+/// were asked for, so that an initiator that goes on from where it was needs 21, and some more if
+/// it has to repeat itself.
 const SYMBOL_PASSES_MAX: u32 = 64;
 
 impl Open {
