@@ -33,13 +33,14 @@ pub(crate) struct Target {
 }
 
 /// All targets.
-pub(crate) const ALL: [Target; 24] = [
+pub(crate) const ALL: [Target; 25] = [
     // Files.
     Target { name: "record", feed: files::record, runs: 50_000 },
     Target { name: "batch", feed: files::batch, runs: 50_000 },
     Target { name: "segment", feed: files::segment, runs: 50_000 },
     Target { name: "checkpoint", feed: files::checkpoint, runs: 50_000 },
     Target { name: "delta", feed: files::delta, runs: 10_000 },
+    Target { name: "sketch", feed: files::sketch, runs: 50_000 },
     Target { name: "tiles", feed: files::tiles, runs: 10_000 },
     Target { name: "history", feed: files::history, runs: 50_000 },
     Target { name: "identity", feed: files::identity, runs: 50_000 },

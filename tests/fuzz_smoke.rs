@@ -151,7 +151,7 @@ macro_rules! smoke {
 }
 
 smoke! {
-    record batch segment checkpoint delta tiles history identity proof_file base64 tree
+    record batch segment checkpoint delta sketch tiles history identity proof_file base64 tree
     varints prefixes subtrees ids bodies symbols peeler requests responses store_messages
     initiator responder
     doors

@@ -10,6 +10,7 @@ use stemedb_merkle::{
     history::{Frontier, History, TreeSize, tile::TileId},
     serialize::{deserialize_tree, serialize_tree},
 };
+use stemedb_sync::symbols::{self, Sketch};
 use stemedb_wal::{
     batch::{self, BatchHeader},
     checkpoint::{self, Beside, Checkpoint, Covered},
@@ -200,6 +201,9 @@ pub(crate) fn checkpoint(bytes: &[u8]) {
 fn read_checkpoint(found: &Checkpoint) {
     drop(found.check(&mut |_| true));
     drop(found.beside());
+    if let Ok(elements) = found.symbols() {
+        drop(Sketch::from_elements([1; 16], elements));
+    }
     let mut tree = MerkleTree::from_archive(found.archive(), found.covered().top_hash);
     let ids: Vec<_> = tree.iter().map_while(Result::ok).take(2000).collect();
     for entry in ids.iter().take(20) {
@@ -263,6 +267,23 @@ pub(crate) fn delta(bytes: &[u8]) {
         let loaded = checkpoint::load(&disk, STORE_ID, 0, false).unwrap();
         if let Some(found) = loaded.checkpoint {
             read_checkpoint(&found);
+        }
+    }
+}
+
+/// Coded symbols as they are kept in a checkpoint.
+pub(crate) fn sketch(bytes: &[u8]) {
+    let mut elements = bytes.as_chunks::<32>().0.to_vec();
+    for mended in [false, true] {
+        if let (Some(header), true) = (elements.first_mut(), mended) {
+            *header = Sketch::new([1; 16], 1).to_elements()[0];
+        }
+        if let Ok(mut sketch) = Sketch::from_elements([1; 16], &elements) {
+            assert_eq!(sketch.to_elements(), elements);
+            sketch.insert(&[7; 32]);
+            let (all, count) = (sketch.symbols(0, u32::MAX), sketch.count());
+            let written = symbols::encode(&all, 0, count);
+            assert_eq!(symbols::decode(&written, 0, count, all.len()), Ok(all));
         }
     }
 }

@@ -253,6 +253,7 @@ pub(crate) fn initiator(bytes: &[u8]) {
     let direction = match script.below(4) {
         0 => Direction::Pull,
         1 => Direction::Push,
+        3 => Direction::Neither,
         _ => Direction::Both,
     };
     let identity = store.identity.clone();

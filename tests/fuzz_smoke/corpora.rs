@@ -23,7 +23,7 @@ use stemedb_sync::{
     },
     message::Response,
     report::Layer,
-    symbols::{self, Extension},
+    symbols::{self, Extension, Sketch},
 };
 use stemedb_wal::{
     batch,
@@ -154,7 +154,7 @@ fn write_trees() {
         tree.insert_batch(&(0..count).map(entry).collect::<Vec<_>>()).unwrap();
         let covered = Covered { next_index: count, ..files::covered(&tree, 10_000) };
         let holes = vec![([3; 32], HoleEntry { index: 7, time: 8 })];
-        let beside = Beside { history: vec![[8; 32]; 3], holes };
+        let beside = Beside { history: vec![[8; 32]; 3], holes, symbols: vec![[4; 32]; 3] };
         let disk = FaultyDisk::new(1);
         let found = checkpoint::write_base(
             &disk,
@@ -178,7 +178,7 @@ fn write_trees() {
         let covered = files::covered(&tree, 20_000);
         let changes = tree.snapshot().changes(10_000, 0).unwrap();
         let holes = vec![([3; 32], HoleEntry { index: 7, time: 8 })];
-        let beside = Beside { history: vec![[8; 32]; 3], holes };
+        let beside = Beside { history: vec![[8; 32]; 3], holes, symbols: vec![[4; 32]; 3] };
         let found =
             checkpoint::write_delta(&disk, &base, 0, &covered, &changes, &beside, true).unwrap();
         let (name, _) = found.file_sizes().remove(1);
@@ -290,6 +290,12 @@ fn write_lists() {
     write("peeler", "1", &sets(2, [40, 0, 1], 8));
     write("peeler", "2", &sets(3, [255, 60, 90], 400));
     write("peeler", "3", &[sets(4, [80, 9, 3], 100), noise(4, 40)].concat());
+
+    let mut sketch = Sketch::new([1; 16], 8);
+    for id in &ids {
+        sketch.insert(id);
+    }
+    write("sketch", "0", sketch.to_elements().as_flattened());
 
     write("doors", "0", b"0123456789abcdef0123456789abcdef\r\n\n fedcba9876543210fedcba9876543210");
     for (n, address) in
