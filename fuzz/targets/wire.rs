@@ -46,7 +46,10 @@ pub(crate) fn request_bytes(Request { envelope, ask }: Request) -> Vec<u8> {
             let (part, bytes, last) = (ask.part, ask.bytes, ask.last);
             (6, v1::PushRequest { envelope, part, bytes, len, last }.encode_to_vec())
         }
-        Ask::Finish(ask) => (7, v1::FinishRequest::from((envelope, ask)).encode_to_vec()),
+        ask => {
+            let Ask::Finish(ask) = ask else { return Vec::new() };
+            (7, v1::FinishRequest::from((envelope, ask)).encode_to_vec())
+        }
     };
     [&[call], &message[..]].concat()
 }
@@ -96,7 +99,10 @@ pub(crate) fn response_bytes(Response { echo, answer }: Response) -> Vec<u8> {
             (4, v1::BodiesResponse { echo, part, bytes, len, end }.encode_to_vec())
         }
         Answer::Pushed(answer) => (5, v1::PushResponse::from((echo, answer)).encode_to_vec()),
-        Answer::Finished(answer) => (6, v1::FinishResponse::from((echo, answer)).encode_to_vec()),
+        answer => {
+            let Answer::Finished(answer) = answer else { return Vec::new() };
+            (6, v1::FinishResponse::from((echo, answer)).encode_to_vec())
+        }
     };
     [&[call], &message[..]].concat()
 }

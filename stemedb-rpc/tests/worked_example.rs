@@ -265,7 +265,8 @@ fn request_message(Request { envelope, ask }: Request) -> Said {
             let (part, bytes, last) = (ask.part, ask.bytes, ask.last);
             ("PushRequest", v1::PushRequest { envelope, part, bytes, len, last }.encode_to_vec())
         }
-        Ask::Finish(ask) => {
+        ask => {
+            let Ask::Finish(ask) = ask else { panic!("{ask:?} is not in the example") };
             ("FinishRequest", v1::FinishRequest::from((envelope, ask)).encode_to_vec())
         }
     }
@@ -294,7 +295,10 @@ fn response_message(Response { echo, answer }: Response) -> Said {
         Answer::Pushed(answer) => {
             ("PushResponse", v1::PushResponse::from((echo, answer)).encode_to_vec())
         }
-        Answer::Finished(answer) => {
+        answer => {
+            let Answer::Finished(answer) = answer else {
+                panic!("{answer:?} is not in the example")
+            };
             ("FinishResponse", v1::FinishResponse::from((echo, answer)).encode_to_vec())
         }
     }
