@@ -49,7 +49,7 @@ impl Liar {
             }
             5 => return Vec::new(),
             6 => {
-                let refusal = Refusal::from_code(u32::from(script.below(13)) + 1);
+                let refusal = Refusal::from_code(u32::from(script.below(14)) + 1);
                 honest = refusal.map(Err).into_iter().collect();
             }
             7..=10 => honest.iter_mut().flatten().for_each(|said| change_list(script, said)),
@@ -125,11 +125,12 @@ fn change_fields(script: &mut Script<'_>, said: &mut Response) {
 
 fn other_answer(script: &mut Script<'_>) -> Answer {
     let bytes = script.bytes().to_vec();
-    match script.below(5) {
+    match script.below(6) {
         0 => Answer::Symbols(Symbols { symbols: bytes }),
         1 => Answer::Ids(Ids { backs: bytes }),
         2 => Answer::Subtrees(Subtrees { subtrees: bytes }),
         3 => Answer::Pushed(Pushed { appended: script.number(), duplicates: 0 }),
+        4 => Answer::Left,
         _ => {
             let end = Some(BodiesEnd { dealt: script.number() });
             Answer::Bodies(Bodies { part: script.number32(), bytes, end })

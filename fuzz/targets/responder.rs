@@ -158,7 +158,7 @@ struct Asking {
 impl Asking {
     fn request(&mut self, script: &mut Script<'_>, peer: &mut Peer) -> Option<Request> {
         let which = usize::from(script.below(3));
-        let call = script.below(12);
+        let call = script.below(13);
         let ask = match call {
             0 | 1 => {
                 let (session, node) = ([which as u8 + 1; 16], [which as u8 % 2 + 3; 16]);
@@ -223,6 +223,7 @@ impl Asking {
                 let set = SetHead { count: script.number(), root: [script.byte(); 32] };
                 Ask::Finish(Finish { set: (script.below(2) == 0).then_some(set) })
             }
+            11 => Ask::Leave,
             _ => {
                 match script.below(4) {
                     0 => peer.responder.forget(),

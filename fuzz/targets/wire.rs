@@ -19,7 +19,7 @@ fn message<M: Message + Default>(bytes: &[u8]) -> Option<M> {
 /// A request: which call it is of, then the message.
 pub(crate) fn request(bytes: &[u8]) -> Option<Request> {
     let (call, bytes) = bytes.split_first()?;
-    match call % 8 {
+    match call % 9 {
         0 => message::<v1::HelloRequest>(bytes)?.try_into(),
         1 => message::<v1::SymbolsRequest>(bytes)?.try_into(),
         2 => message::<v1::IdsRequest>(bytes)?.try_into(),
@@ -27,7 +27,8 @@ pub(crate) fn request(bytes: &[u8]) -> Option<Request> {
         4 => message::<v1::FetchRequest>(bytes)?.try_into(),
         5 => message::<v1::TailRequest>(bytes)?.try_into(),
         6 => message::<v1::PushRequest>(bytes)?.try_into(),
-        _ => message::<v1::FinishRequest>(bytes)?.try_into(),
+        7 => message::<v1::FinishRequest>(bytes)?.try_into(),
+        _ => message::<v1::LeaveRequest>(bytes)?.try_into(),
     }
     .ok()
 }
@@ -46,10 +47,8 @@ pub(crate) fn request_bytes(Request { envelope, ask }: Request) -> Vec<u8> {
             let (part, bytes, last) = (ask.part, ask.bytes, ask.last);
             (6, v1::PushRequest { envelope, part, bytes, len, last }.encode_to_vec())
         }
-        ask => {
-            let Ask::Finish(ask) = ask else { return Vec::new() };
-            (7, v1::FinishRequest::from((envelope, ask)).encode_to_vec())
-        }
+        Ask::Finish(ask) => (7, v1::FinishRequest::from((envelope, ask)).encode_to_vec()),
+        Ask::Leave => (8, v1::LeaveRequest::from(envelope).encode_to_vec()),
     };
     [&[call], &message[..]].concat()
 }
@@ -73,14 +72,15 @@ pub(crate) fn requests(bytes: &[u8]) {
 /// A response: which call it is of, then the message.
 pub(crate) fn response(bytes: &[u8]) -> Option<Response> {
     let (call, bytes) = bytes.split_first()?;
-    match call % 7 {
+    match call % 8 {
         0 => message::<v1::HelloResponse>(bytes)?.try_into(),
         1 => message::<v1::SymbolsResponse>(bytes)?.try_into(),
         2 => message::<v1::IdsResponse>(bytes)?.try_into(),
         3 => message::<v1::DescendResponse>(bytes)?.try_into(),
         4 => message::<v1::BodiesResponse>(bytes)?.try_into(),
         5 => message::<v1::PushResponse>(bytes)?.try_into(),
-        _ => message::<v1::FinishResponse>(bytes)?.try_into(),
+        6 => message::<v1::FinishResponse>(bytes)?.try_into(),
+        _ => message::<v1::LeaveResponse>(bytes)?.try_into(),
     }
     .ok()
 }
@@ -99,10 +99,8 @@ pub(crate) fn response_bytes(Response { echo, answer }: Response) -> Vec<u8> {
             (4, v1::BodiesResponse { echo, part, bytes, len, end }.encode_to_vec())
         }
         Answer::Pushed(answer) => (5, v1::PushResponse::from((echo, answer)).encode_to_vec()),
-        answer => {
-            let Answer::Finished(answer) = answer else { return Vec::new() };
-            (6, v1::FinishResponse::from((echo, answer)).encode_to_vec())
-        }
+        Answer::Finished(answer) => (6, v1::FinishResponse::from((echo, answer)).encode_to_vec()),
+        Answer::Left => (7, v1::LeaveResponse::from((echo, ())).encode_to_vec()),
     };
     [&[call], &message[..]].concat()
 }

@@ -265,10 +265,10 @@ fn request_message(Request { envelope, ask }: Request) -> Said {
             let (part, bytes, last) = (ask.part, ask.bytes, ask.last);
             ("PushRequest", v1::PushRequest { envelope, part, bytes, len, last }.encode_to_vec())
         }
-        ask => {
-            let Ask::Finish(ask) = ask else { panic!("{ask:?} is not in the example") };
+        Ask::Finish(ask) => {
             ("FinishRequest", v1::FinishRequest::from((envelope, ask)).encode_to_vec())
         }
+        Ask::Leave => ("LeaveRequest", v1::LeaveRequest::from(envelope).encode_to_vec()),
     }
 }
 
@@ -295,12 +295,10 @@ fn response_message(Response { echo, answer }: Response) -> Said {
         Answer::Pushed(answer) => {
             ("PushResponse", v1::PushResponse::from((echo, answer)).encode_to_vec())
         }
-        answer => {
-            let Answer::Finished(answer) = answer else {
-                panic!("{answer:?} is not in the example")
-            };
+        Answer::Finished(answer) => {
             ("FinishResponse", v1::FinishResponse::from((echo, answer)).encode_to_vec())
         }
+        Answer::Left => ("LeaveResponse", v1::LeaveResponse::from((echo, ())).encode_to_vec()),
     }
 }
 

@@ -83,6 +83,36 @@ pub trait Source {
     ///
     /// If it can't be read.
     fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, Unreadable>;
+
+    /// The bodies of the first of these ids, in order, `None` for those that can't be had. No more
+    /// are read once they come to `bytes_aim`; at least one is, if there are ids at all.
+    ///
+    /// A store that reads several at once faster than one by one does so here.
+    fn bodies(&self, ids: &[Hash], bytes_aim: usize) -> Vec<Option<Vec<u8>>> {
+        let bodies = ids.iter().map(|id| self.body(id).ok().flatten());
+        up_to(bodies, bytes_aim)
+    }
+
+    /// The bodies of the first entries of a part of the log: what [`bodies`](Self::bodies) is for
+    /// ids.
+    fn entries(&self, entries: Range<u64>, bytes_aim: usize) -> Vec<Option<Vec<u8>>> {
+        let bodies = entries.map(|index| self.entry(index).ok().flatten());
+        up_to(bodies, bytes_aim)
+    }
+}
+
+/// Takes bodies until there are enough.
+fn up_to(bodies: impl Iterator<Item = Option<Vec<u8>>>, bytes_aim: usize) -> Vec<Option<Vec<u8>>> {
+    let mut taken = Vec::new();
+    let mut len = 0;
+    for body in bodies {
+        len += body.as_ref().map_or(0, Vec::len);
+        taken.push(body);
+        if len >= bytes_aim {
+            break;
+        }
+    }
+    taken
 }
 
 impl<S: Source + ?Sized> Source for &S {
@@ -104,6 +134,14 @@ impl<S: Source + ?Sized> Source for &S {
 
     fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, Unreadable> {
         (**self).entry(index)
+    }
+
+    fn bodies(&self, ids: &[Hash], bytes_aim: usize) -> Vec<Option<Vec<u8>>> {
+        (**self).bodies(ids, bytes_aim)
+    }
+
+    fn entries(&self, entries: Range<u64>, bytes_aim: usize) -> Vec<Option<Vec<u8>>> {
+        (**self).entries(entries, bytes_aim)
     }
 }
 
