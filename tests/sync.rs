@@ -1,9 +1,5 @@
 //! Two stores of one program meet over a real connection.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on has failed"
-)]
+#![expect(clippy::unwrap_used, reason = "a helper that is not a test itself uses it")]
 
 use std::{
     future::pending,
