@@ -67,7 +67,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "PEER")]
     to: Option<PeerAddress>,
     #[command(flatten)]
-    connection: peer::Args,
+    connection: peer::Connection,
 }
 
 /// Batches read ahead: each is what one read gave, 256 KiB or one body.

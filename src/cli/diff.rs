@@ -26,20 +26,20 @@ Examples:
   stemedb diff 127.0.0.1:7845
   stemedb --store a diff b --json | jq '.only_there | length'
 
-JSON: {only_here, only_there, visited}; visited counts the tree nodes that were looked at, and of a \
-served store the ids that were compared one by one")]
+JSON: {only_here, only_there, visited}; visited counts the tree nodes that were looked at, and \
+of a served store the ids that were compared one by one")]
 pub(super) struct Args {
-    /// The other store's directory, or the address of a served one: HOST:PORT, with https:// before
-    /// it for TLS
+    /// The other store's directory, or the address of a served one with its port: HOST:PORT, with
+    /// https:// before it for TLS
     #[arg(value_name = "DIR|PEER")]
     other: String,
     #[command(flatten)]
-    connection: peer::Args,
+    connection: peer::Connection,
 }
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let other = Path::new(&args.other);
-    if !other.is_dir() {
+    if args.other.contains(':') && !other.exists() {
         return diff_peer(args, globals);
     }
     if is_same(other, &globals.store) {

@@ -72,7 +72,7 @@ pub(super) enum Failure {
     #[error("the store at {peer} does not hold {what}")]
     NotThere { what: String, peer: String },
     /// An argument names neither a directory nor a server.
-    #[error("{argument:?} is no directory, and no address either: {source}")]
+    #[error("{argument} is no directory, and no address either")]
     NeitherDirNorPeer { argument: String, source: ParseAddressError },
 
     /// `init` where there is a store.
@@ -201,11 +201,12 @@ impl Failure {
                     Exit::Failed
                 }
             }
-            Self::Resolve(ResolveError::NotFound { .. }) | Self::NotHeld { .. } => Exit::NotFound,
+            Self::Resolve(ResolveError::NotFound { .. })
+            | Self::NotHeld { .. }
+            | Self::NotThere { .. } => Exit::NotFound,
             Self::Resolve(_) | Self::NoProofFile { .. } | Self::NeitherDirNorPeer { .. } => {
                 Exit::Usage
             }
-            Self::NotThere { .. } => Exit::NotFound,
             Self::Call(error) if error.reason() == Some(Reason::Damaged) => Exit::Damaged,
             Self::NoSession(SyncError::Unreadable)
             | Self::WrongBody { .. }

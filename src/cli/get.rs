@@ -31,7 +31,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "PEER")]
     from: Option<PeerAddress>,
     #[command(flatten)]
-    connection: peer::Args,
+    connection: peer::Connection,
 }
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {

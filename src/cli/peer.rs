@@ -16,7 +16,7 @@ use super::interrupt::Interrupt;
 /// How a served store is reached.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Options for the connection")]
-pub(super) struct Args {
+pub(super) struct Connection {
     /// The authority that the server's certificate comes from, as PEM: turns TLS on
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
@@ -37,7 +37,7 @@ pub(super) struct Args {
     token_in_clear: bool,
 }
 
-impl Args {
+impl Connection {
     /// What the flags say.
     fn options(&self) -> Result<ClientOptions, Failure> {
         let token = self.token_file.as_deref().map(token).transpose()?;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use stemedb::rpc::PeerAddress;
 use stemedb::rpc::sync::Synced;
+use stemedb::rpc::{Client, PeerAddress};
 use stemedb::sync::report::Report;
 use stemedb::sync::{Direction, Ending, Limits};
 use stemedb::{Store, SyncOptions};
@@ -57,23 +57,38 @@ pub(super) struct Args {
     #[arg(long, value_name = "T", value_parser = duration)]
     timeout: Option<Duration>,
     #[command(flatten)]
-    connection: peer::Args,
+    connection: peer::Connection,
 }
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
-    open::or_make_shared(globals, |store| {
+    let runtime = peer::runtime()?;
+    // First, so that a wrong address makes no store.
+    let client = runtime.block_on(args.connection.connect(&args.peer))?;
+    let work = |store: &Arc<Store>| {
         open::require_secret(store, globals)?;
-        peer::runtime()?.block_on(sync(args, store, globals))
-    })
+        let outcome = runtime.block_on(sync(args, &client, store, globals));
+        // Waits for whoever still reads or appends.
+        drop(runtime);
+        outcome
+    };
+    if args.plan {
+        open::existing_shared(globals, work)
+    } else {
+        open::or_make_shared(globals, work)
+    }
 }
 
-async fn sync(args: &Args, store: &Arc<Store>, globals: &Globals) -> Result<(), Failure> {
+async fn sync(
+    args: &Args,
+    client: &Client,
+    store: &Arc<Store>,
+    globals: &Globals,
+) -> Result<(), Failure> {
     let stop = Stop::watch()?;
     let watch = Stopwatch::start();
-    let client = args.connection.connect(&args.peer).await?;
     let bar = progress::count("finding out what differs");
     let synced =
-        store.sync(&client, options(args), stop.pressed(), |report| show(&bar, report)).await?;
+        store.sync(client, options(args), stop.pressed(), |report| show(&bar, report)).await?;
     bar.finish_and_clear();
     let Synced { report, error } = &synced;
     let (error, millis) = (error.as_ref(), watch.millis());

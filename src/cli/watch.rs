@@ -33,7 +33,7 @@ pub(super) struct Args {
     #[arg(long)]
     end: bool,
     #[command(flatten)]
-    connection: peer::Args,
+    connection: peer::Connection,
 }
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {

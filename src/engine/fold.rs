@@ -93,7 +93,9 @@ impl Folded {
             journal.extend_from_slice(entries);
         }
         if let Some(sketch) = &mut self.sketch {
-            entries.iter().for_each(|entry| sketch.insert(&entry.id));
+            for entry in entries {
+                sketch.insert(&entry.id);
+            }
         }
     }
 

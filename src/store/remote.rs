@@ -41,8 +41,11 @@ pub enum SyncError {
 }
 
 impl From<NoSession> for SyncError {
-    fn from(_: NoSession) -> Self {
-        Self::Unreadable
+    fn from(error: NoSession) -> Self {
+        match error {
+            NoSession::Nonce(failure) => Self::Entropy(failure),
+            _ => Self::Unreadable,
+        }
     }
 }
 
@@ -105,8 +108,9 @@ impl Store {
         Ok(synced)
     }
 
-    fn fitting(&self, limits: Limits) -> Limits {
-        Limits { body_len_max: self.shared.options.body_len_max as usize, ..limits }
+    fn fitting(&self, mut limits: Limits) -> Limits {
+        limits.body_len_max = self.shared.options.body_len_max as usize;
+        limits
     }
 
     fn seed(&self) -> Result<[u8; 32], SyncError> {

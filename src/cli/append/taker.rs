@@ -25,7 +25,14 @@ pub(super) enum Pending {
 /// Gives what acknowledges them.
 pub(super) enum Receipts {
     Here,
-    There { receipts: BatchReceipts, ready: VecDeque<Receipt>, runtime: Handle },
+    There(Box<Answers>),
+}
+
+/// The acknowledgements of a server.
+pub(super) struct Answers {
+    receipts: BatchReceipts,
+    ready: VecDeque<Receipt>,
+    runtime: Handle,
 }
 
 /// An acknowledgement: the body is durable.
@@ -54,7 +61,7 @@ impl Taker<'_> {
 impl Receipts {
     /// Those of a server.
     pub(super) fn there(receipts: BatchReceipts, runtime: Handle) -> Self {
-        Self::There { receipts, ready: VecDeque::new(), runtime }
+        Self::There(Box::new(Answers { receipts, ready: VecDeque::new(), runtime }))
     }
 
     /// Waits until bodies are durable.
@@ -72,15 +79,21 @@ impl Receipts {
             }
             Pending::There(count) => count,
         };
-        let Self::There { receipts, ready, runtime } = self else { return Ok(Vec::new()) };
-        while ready.len() < count {
-            let more = runtime.block_on(receipts.next()).ok_or(CallError::Stalled)??;
-            ready.extend(more.iter().map(|receipt| Receipt {
+        let Self::There(answers) = self else { return Ok(Vec::new()) };
+        answers.next(count)
+    }
+}
+
+impl Answers {
+    fn next(&mut self, count: usize) -> Result<Vec<Receipt>, Failure> {
+        while self.ready.len() < count {
+            let more = self.runtime.block_on(self.receipts.next()).ok_or(CallError::Stalled)??;
+            self.ready.extend(more.iter().map(|receipt| Receipt {
                 index: receipt.index,
                 id: receipt.id,
                 duplicate: receipt.duplicate,
             }));
         }
-        Ok(ready.drain(..count).collect())
+        Ok(self.ready.drain(..count).collect())
     }
 }
