@@ -1,9 +1,5 @@
 //! Two stores of one program meet over a real connection.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on has failed"
-)]
+#![expect(clippy::unwrap_used, reason = "a helper that is not a test itself uses it")]
 
 use std::{
     future::pending,
@@ -369,7 +365,10 @@ async fn a_session_that_is_called_off_keeps_what_arrived() {
     assert!((1..30_000).contains(&report.fetched), "{report:?}");
     assert_eq!(south.len(), report.fetched);
     let rest = sync(&south, &peer, SyncOptions::default()).await;
-    assert_eq!((rest.equal, rest.fetched), (true, 30_000 - report.fetched));
+    assert!(rest.equal);
+    assert_eq!(rest.fetched - rest.fetched_duplicates, 30_000 - report.fetched);
+    // Several parts of a log are read at the same time: what lies behind a gap is read again.
+    assert!(rest.fetched_duplicates < 16_384, "{rest:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,13 @@
 //! itself never waits but computes, for moments at a time and more where much differs: it does so
 //! where blocking is allowed, so that a runtime that serves as well goes on serving.
 
-use std::{future::Future, iter::from_fn, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    iter::from_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use stemedb_sync::{
     Blame, Config, Pin, Session,
@@ -18,7 +24,7 @@ use stemedb_sync::{
 };
 use tokio::{
     sync::mpsc::{self, Sender},
-    task::{JoinSet, spawn_blocking},
+    task::JoinSet,
     time::sleep,
 };
 use tokio_stream::StreamExt as _;
@@ -77,7 +83,8 @@ enum Event {
     Cancelled,
 }
 
-/// Runs a session to its end, or until `cancel` is ready; what has arrived is durable then.
+/// Runs a session to its end, or until `cancel` is ready; what has arrived is durable then, and the
+/// site is no longer used.
 ///
 /// `progress` is shown the report whenever there is something new in it. The session's id follows
 /// from the seed and from [`Site::nonce`]. A session that is called off tells its peer so, which
@@ -115,6 +122,8 @@ pub async fn run<S: Site>(
         }
         for output in step.outputs {
             if let Output::Done(report) = output {
+                drop(events);
+                driver.let_go().await;
                 return Ok(Synced { report: *report, error });
             }
             driver.begin(output);
@@ -201,8 +210,10 @@ struct Driver<'a, S> {
     client: &'a Client,
     site: Arc<S>,
     sender: Sender<Event>,
-    /// Calls with one short answer, reads and appends. Ended when the session is done.
+    /// Calls with one short answer. Ended when the session is done.
     tasks: JoinSet<()>,
+    /// Reads and appends. Waited for when the session is done.
+    works: JoinSet<()>,
     /// Calls that move bodies. Ended as soon as the session comes to its end.
     bodies: JoinSet<()>,
     /// The parts of a push so far.
@@ -211,8 +222,8 @@ struct Driver<'a, S> {
 
 impl<'a, S: Site> Driver<'a, S> {
     fn new(client: &'a Client, site: Arc<S>, sender: Sender<Event>) -> Self {
-        let (tasks, bodies) = (JoinSet::new(), JoinSet::new());
-        Self { client, site, sender, tasks, bodies, push: Vec::new() }
+        let (tasks, works, bodies) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
+        Self { client, site, sender, tasks, works, bodies, push: Vec::new() }
     }
 
     /// Ends the calls that move bodies.
@@ -222,7 +233,15 @@ impl<'a, S: Site> Driver<'a, S> {
 
     /// Forgets tasks that have ended.
     fn tidy(&mut self) {
-        while self.tasks.try_join_next().is_some() || self.bodies.try_join_next().is_some() {}
+        while self.tasks.try_join_next().is_some()
+            || self.works.try_join_next().is_some()
+            || self.bodies.try_join_next().is_some()
+        {}
+    }
+
+    /// Waits until nobody uses the store any more.
+    async fn let_go(mut self) {
+        while self.works.join_next().await.is_some() {}
     }
 
     /// Begins what the session wants.
@@ -247,9 +266,12 @@ impl<'a, S: Site> Driver<'a, S> {
     /// Does something that may wait for a disk.
     fn work(&mut self, work: impl FnOnce(&S) -> Option<Event> + Send + 'static) {
         let (site, sender) = (Arc::clone(&self.site), self.sender.clone());
-        self.tasks.spawn(async move {
-            let event = spawn_blocking(move || work(&site)).await;
-            hand_in(&sender, event.ok().flatten().unwrap_or(Event::Broken)).await;
+        self.works.spawn_blocking(move || {
+            // A panic is told like any failure, and so is the store let go of.
+            let event = catch_unwind(AssertUnwindSafe(|| work(&site))).ok().flatten();
+            drop(site);
+            // A session that is over needs no news.
+            let _told = sender.blocking_send(event.unwrap_or(Event::Broken));
         });
     }
 

@@ -151,9 +151,15 @@ impl<S: Source + ?Sized> Source for &S {
 pub(crate) struct SymbolsAhead {
     from: u32,
     made: Vec<Symbol>,
+    passes: u32,
 }
 
 impl SymbolsAhead {
+    /// How many passes over all ids there were.
+    pub(crate) fn passes(&self) -> u32 {
+        self.passes
+    }
+
     /// The symbols of a range of indices, of `most` that may be asked for at all.
     pub(crate) fn symbols(
         &mut self,
@@ -177,7 +183,8 @@ impl SymbolsAhead {
             for entry in &pin.snapshot {
                 extension.insert(&entry?.id);
             }
-            *self = Self { from: start, made: extension.into_symbols() };
+            let passes = self.passes.saturating_add(1);
+            *self = Self { from: start, made: extension.into_symbols(), passes };
         }
         found.extend_from_slice(self.slice(start..range.end).unwrap_or_default());
         Ok(found)

@@ -274,6 +274,12 @@ impl Session {
             // A token is wrong where the peer forgot the session and took a repeated Hello for a
             // new one. The next session has an id of its own.
             Refusal::SnapshotGone | Refusal::Token | Refusal::Taken => Stop::Restart,
+            // The symbols gave a front that the peer has no id for, or more than one: they are no
+            // authority, and descent is.
+            Refusal::Unknown if matches!(self.phase, Phase::Ids(_)) => {
+                self.core.drop_requests();
+                return self.go(Ok(Turn::Descent(Why::OtherRoot)), now);
+            }
             refusal => Stop::End(Ending::Refused(refusal)),
         };
         self.go(Err(stop), now);

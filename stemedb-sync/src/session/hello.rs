@@ -131,7 +131,9 @@ fn first_layer(core: &Core) -> Option<Turn> {
     }
     if much && plain && size > 0 && !without(Layer::Bulk) {
         let (layer, why) = (Layer::Bulk, Why::MuchBehind);
-        return Some(Turn::Tail { entries: 0..size, layer, why });
+        // What is here may well be the beginning of that log, from a session that was cut. If it is
+        // not, the next layer finds what lies before.
+        return Some(Turn::Tail { entries: mine.min(size - 1)..size, layer, why });
     }
     None
 }
