@@ -132,7 +132,9 @@ pub async fn run<S: Site>(
         progress(session.report());
         tokio::select! {
             _count = events.recv_many(&mut news, EVENTS_MAX) => {}
-            () = sleep(step.wait.unwrap_or_default()), if step.wait.is_some() => news.push(Event::Due),
+            () = sleep(step.wait.unwrap_or_default()), if step.wait.is_some() => {
+                news.push(Event::Due);
+            }
             () = &mut cancel, if !cancelled => {
                 cancelled = true;
                 news.push(Event::Cancelled);

@@ -25,8 +25,8 @@ pub struct Limits {
     pub symbols_first: u32,
     /// Symbols in one message: 131,072.
     pub symbols_per_message_max: u32,
-    /// Symbols in a session, before it falls back to descent: 160,000, for some 114,000 differences.
-    /// Peeling them takes up to 200 bytes each.
+    /// Symbols in a session, before it falls back to descent: 160,000, for some 114,000
+    /// differences. Peeling them takes up to 200 bytes each.
     pub symbols_max: u32,
     /// Ids or fronts in one message: 65,536.
     pub ids_per_message_max: usize,

@@ -16,8 +16,9 @@ pub enum Direction {
     Pull,
     /// From this store to the peer only.
     Push,
-    /// Neither: the session ends when it has found what differs, and [`Report::found`](crate::Report::found) says it. Of a
-    /// log that would be read ([`Layer::Cursor`], [`Layer::Bulk`]) it only says how long that is.
+    /// Neither: the session ends when it has found what differs, and
+    /// [`Report::found`](crate::Report::found) says it. Of a log that would be read
+    /// ([`Layer::Cursor`], [`Layer::Bulk`]) it only says how long that is.
     Neither,
 }
 

@@ -9,7 +9,8 @@ use crate::{message::Request, report::Report};
 pub enum Output {
     /// Send this to the peer, then tell [`Session::sent`](super::Session::sent).
     Send(Request),
-    /// Append these bodies, and tell [`Session::appended`](super::Session::appended) once they are durable.
+    /// Append these bodies, and tell [`Session::appended`](super::Session::appended) once they are
+    /// durable.
     Append(Append),
     /// Read these bodies, and tell [`Session::read`](super::Session::read).
     Read(Read),

@@ -3,7 +3,7 @@
 use core::{ops::Range, time::Duration};
 use std::collections::{BTreeMap, VecDeque};
 
-use super::core::{Core, Stop, Turn};
+use super::core::{Core, Stop, Turn, short};
 use crate::{
     blame::Blame,
     message::{Ask, Bodies, BodiesEnd, Tail},
@@ -12,10 +12,6 @@ use crate::{
 
 /// So many entries are asked for at first; then as many as one answer holds.
 const ENTRIES_FIRST: u64 = 1_024;
-
-/// The ids of so many bodies are kept, of 32 bytes each: enough to find a peer out whose log is not
-/// that of its set.
-pub(super) const TAILED_MAX: usize = 1 << 18;
 
 #[derive(Debug)]
 pub(super) struct Tailing {
@@ -82,8 +78,8 @@ impl Tailing {
             return Err(Blame::Body.into());
         }
         for body in &bodies {
-            if core.tailed.len() < TAILED_MAX {
-                core.tailed.push(core.config.identity.keys.id(body));
+            if core.tailed.len() < core.config.limits.ids_kept_max {
+                core.tailed.push(short(&core.config.identity.keys.id(body)));
             }
         }
         core.append(bodies);
