@@ -5,6 +5,8 @@
 
 mod body;
 mod contest;
+mod cpu;
+mod differing;
 mod heap;
 mod latency;
 mod limit;

@@ -17,6 +17,9 @@ mod random_reads;
 mod reopening;
 mod set_tree;
 mod snapshot;
+pub(crate) mod sync_find;
+mod sync_layers;
+mod sync_memory;
 
 /// A measure, by name.
 pub(crate) struct Measure {
@@ -83,6 +86,46 @@ pub(crate) const ALL: &[Measure] = &[
         name: "snapshot",
         about: "Snapshots of a set tree of 1 M ids, and inserts meanwhile",
         prepare: snapshot::prepare,
+    },
+    Measure {
+        name: "sync-0",
+        about: "Two stores of 1 M ids that do not differ",
+        prepare: sync_find::nothing,
+    },
+    Measure {
+        name: "sync-2",
+        about: "Two stores of 1 M ids that differ by 2: who lacks what",
+        prepare: sync_find::two,
+    },
+    Measure {
+        name: "sync-100",
+        about: "Two stores of 1 M ids that differ by 100: who lacks what",
+        prepare: sync_find::hundred,
+    },
+    Measure {
+        name: "sync-10000",
+        about: "Two stores of 1 M ids that differ by 10,000: who lacks what",
+        prepare: sync_find::ten_thousand,
+    },
+    Measure {
+        name: "sync-100000",
+        about: "Two stores of 1 M ids that differ by 100,000: who lacks what",
+        prepare: sync_find::hundred_thousand,
+    },
+    Measure {
+        name: "sync-cursor",
+        about: "A store of 1 M ids that fell behind its peer by 10,000",
+        prepare: sync_layers::cursor,
+    },
+    Measure {
+        name: "sync-descent",
+        about: "Two stores of 1 M ids that differ: descent of the set tree alone",
+        prepare: sync_layers::descent,
+    },
+    Measure {
+        name: "sync-memory",
+        about: "Two stores of 10 M ids that differ: heap that a session takes on either side",
+        prepare: sync_memory::prepare,
     },
     Measure {
         name: "disk-bytes",
