@@ -15,6 +15,7 @@ mod interrupt;
 mod log;
 mod open;
 mod output;
+mod peer;
 mod picture;
 mod progress;
 mod proof_file;
@@ -22,10 +23,13 @@ mod prove;
 mod repair;
 mod root;
 mod secret;
+mod serve;
 mod stats;
 mod stopwatch;
+mod sync;
 mod timestamp;
 mod verify;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,6 +61,8 @@ Examples:
                                             Prove that an assertion is held, or is not
   stemedb verify sky.stemedb-proof --root HEX
                                             Check a proof, without a store
+  stemedb serve                             Let others reach the store
+  stemedb sync 127.0.0.1:7845               Bring the store and a served one into step
 
 Exit codes:
   0 done   1 failed   2 wrong usage   3 damaged or not verified   4 not found
@@ -96,6 +102,9 @@ enum Command {
     Prove(prove::Args),
     Verify(verify::Args),
     Diff(diff::Args),
+    Serve(serve::Args),
+    Sync(sync::Args),
+    Watch(watch::Args),
     Checkpoint(checkpoint::Args),
     Check(check::Args),
     Repair(repair::Args),
@@ -136,6 +145,9 @@ fn dispatch(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Prove(args) => prove::run(args, globals),
         Command::Verify(args) => verify::run(args, globals),
         Command::Diff(args) => diff::run(args, globals),
+        Command::Serve(args) => serve::run(args, globals),
+        Command::Sync(args) => sync::run(args, globals),
+        Command::Watch(args) => watch::run(args, globals),
         Command::Checkpoint(args) => checkpoint::run(args, globals),
         Command::Check(args) => check::run(args, globals),
         Command::Repair(args) => repair::run(args, globals),

@@ -33,7 +33,11 @@ pub enum OpenError {
         dir: PathBuf,
     },
     /// Another process, or another part of this one, has it open.
-    #[error("the store at {} is in use by another process: close it there first", dir.display())]
+    #[error(
+        "the store at {} is in use by another process: close it there first, or, if that process \
+         serves it, ask it with `append --to`, `get --from`, `watch` or `sync` and its address",
+        dir.display()
+    )]
     Locked {
         /// The directory.
         dir: PathBuf,

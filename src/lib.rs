@@ -15,8 +15,11 @@ pub use stemedb_merkle::{
     history::{ConsistencyProof, InclusionProof, LeafIndex, TreeHead, TreeSize, leaf_hash},
     proof::{ParseProofError, ProofError},
 };
+pub use stemedb_rpc as rpc;
+pub use stemedb_sync as sync;
 pub use stemedb_wal::clock::World;
 pub use store::{
     CheckReport, CheckpointReport, Depth, Entries, Entry, Fault, Head, Ids, OpenReport, Pending,
-    Progress, Receipt, Remark, RepairReport, Snapshot, SnapshotDiff, Stats, Store, Watch, repair,
+    Progress, Receipt, Remark, RepairReport, Snapshot, SnapshotDiff, Stats, Store, SyncError,
+    SyncOptions, Watch, repair,
 };

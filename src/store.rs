@@ -23,15 +23,20 @@ use crate::{
     options::{Hashing, Options},
 };
 
+mod backend;
 mod background;
 mod check;
 mod checkpoint;
 mod entries;
 mod history;
 mod open;
+mod peers;
 mod read;
+mod remote;
 mod repair;
+mod sketch;
 mod snapshot;
+mod source;
 mod stats;
 mod system;
 mod watch;
@@ -41,6 +46,7 @@ pub use self::{
     checkpoint::CheckpointReport,
     entries::{Entries, Entry},
     open::{OpenReport, Remark},
+    remote::{SyncError, SyncOptions},
     repair::{RepairReport, repair, repair_on},
     snapshot::{Ids, Snapshot, SnapshotDiff},
     stats::Stats,
@@ -91,6 +97,11 @@ struct Shared {
     checkpoint: Mutex<Option<Checkpoint>>,
     /// The log's fill when the last checkpoint was written.
     checkpointed: Mutex<u64>,
+    /// Held by whoever makes the first coded symbols.
+    waking: Mutex<()>,
+    /// Held by whoever changes the file of peers.
+    peers: Mutex<()>,
+    world: World,
     _lock: Box<dyn DirLock>,
 }
 
@@ -316,7 +327,9 @@ impl Store {
             background.stop();
         }
         let tail = checkpoint::tail_len(&self.shared);
-        if self.shared.options.threads && tail > background::TAIL_LEN_AT_CLOSE_MAX {
+        let due =
+            tail > background::TAIL_LEN_AT_CLOSE_MAX || tail > 0 && sketch::is_new(&self.shared);
+        if self.shared.options.threads && due {
             // Failing that, the next opening replays more of the log.
             let _ = self.checkpoint();
         }

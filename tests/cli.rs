@@ -11,9 +11,13 @@ mod cli {
     mod binary;
     mod demo;
     mod ids;
+    mod killed;
+    mod network;
+    mod partition;
     mod proofs;
     mod reading;
     mod secrets;
+    mod serving;
     mod stopping;
     mod upkeep;
     mod usage;

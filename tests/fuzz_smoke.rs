@@ -218,7 +218,7 @@ fn write_the_corpora() {
             last_position: 3,
         };
         let holes = vec![([3; 32], HoleEntry { index: 7, time: 8 })];
-        let beside = Beside { history: vec![[8; 32]; 3], holes };
+        let beside = Beside { history: vec![[8; 32]; 3], holes, symbols: vec![[4; 32]; 3] };
         let disk = FaultyDisk::new(1);
         let found =
             checkpoint::write_base(&disk, &covered, snapshot.iter(), &beside, true, &mut |_| {});

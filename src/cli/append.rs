@@ -3,6 +3,8 @@
 //! ```text
 //!  reader thread  --batches-->  this thread  --pending-->  acknowledging thread
 //!  read, split                  submit                     wait, print, count
+//!                                 |                          ^
+//!                                 +--> store, or server -----+
 //! ```
 //!
 //! Both channels are bounded, and so is the store's queue. The reader hands on what one read
@@ -13,6 +15,7 @@
 mod acknowledge;
 mod lines;
 mod reader;
+mod taker;
 
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, SyncSender};
@@ -20,13 +23,15 @@ use std::thread;
 
 use indicatif::ProgressBar;
 use serde_json::json;
-use stemedb::{Options, Pending, Store};
+use stemedb::rpc::PeerAddress;
+use stemedb::{Head, Options};
 
 use self::acknowledge::{Acknowledger, Tally};
 use self::reader::{Input, Split};
+use self::taker::{Pending, Receipts, Taker};
 use super::failure::Failure;
 use super::interrupt::Interrupt;
-use super::{Globals, open, output, progress};
+use super::{Globals, open, output, peer, progress};
 
 /// Append lines or files, durably
 ///
@@ -43,6 +48,8 @@ Examples:
   stemedb append facts.nt more.nt
   stemedb append --whole *.pdf
   tail -f /var/log/auth.log | stemedb append --acks
+  stemedb append --to 127.0.0.1:7845 facts.nt
+                                   To a served store; durable there when acknowledged
 
 JSON: {appended, duplicates, skipped, count, set_root, log_size, log_root, interrupted}; with \
 --acks the lines `index id` come before it")]
@@ -56,6 +63,11 @@ pub(super) struct Args {
     /// Print `index id` for each body as soon as it is durable, and nothing before
     #[arg(long)]
     acks: bool,
+    /// Append to a served store: HOST or HOST:PORT, with https:// before it for TLS
+    #[arg(long, value_name = "PEER")]
+    to: Option<PeerAddress>,
+    #[command(flatten)]
+    connection: peer::Connection,
 }
 
 /// Batches read ahead: each is what one read gave, 256 KiB or one body.
@@ -94,17 +106,48 @@ struct Submitted {
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let inputs = reader::inputs(&args.files)?;
+    if let Some(peer) = &args.to {
+        return append_to(peer, inputs, args, globals);
+    }
     open::or_make(globals, |store| {
         open::require_secret(store, globals)?;
-        let (tally, outcome) = append(store, inputs, args)?;
-        report(store, &tally, &outcome, args, globals)?;
+        let (tally, outcome) = append(Taker::Here(store), Receipts::Here, inputs, args)?;
+        report(&store.head(), &tally, &outcome, args, globals)?;
         outcome
     })
 }
 
+/// Appends to a served store.
+fn append_to(
+    peer: &PeerAddress,
+    inputs: Vec<Input>,
+    args: &Args,
+    globals: &Globals,
+) -> Result<(), Failure> {
+    let runtime = peer::runtime()?;
+    let client = runtime.block_on(args.connection.connect(peer))?;
+    let (sender, receipts) = runtime.block_on(client.append_batch())?;
+    let handle = runtime.handle().clone();
+    let taker = Taker::There { sender, runtime: handle.clone() };
+    let (tally, outcome) = append(taker, Receipts::there(receipts, handle), inputs, args)?;
+    match runtime.block_on(client.head()) {
+        Ok(head) => report(&head_of(head), &tally, &outcome, args, globals)?,
+        // Why appending failed is the better reason.
+        Err(error) if outcome.is_ok() => return Err(error.into()),
+        Err(_) => {}
+    }
+    outcome
+}
+
+fn head_of(head: stemedb::rpc::backend::Head) -> Head {
+    let stemedb::rpc::backend::Head { count, set_root, log_size, log_root, last_time } = head;
+    Head { count, set_root, log_size, log_root, last_time }
+}
+
 /// Appends all there is. The tally counts what is durable, however it ended.
 fn append(
-    store: &Store,
+    taker: Taker<'_>,
+    receipts: Receipts,
     inputs: Vec<Input>,
     args: &Args,
 ) -> Result<(Tally, Result<(), Failure>), Failure> {
@@ -128,10 +171,10 @@ fn append(
     thread::spawn(move || reader::read(inputs, split, limit as usize, &sender));
 
     let (submitted, waiting) = mpsc::sync_channel(PENDING_MAX);
-    let waiter = Acknowledger::new(args.acks, bar);
+    let waiter = Acknowledger::new(args.acks, bar, receipts);
     thread::scope(|scope| {
         let acknowledging = scope.spawn(move || waiter.run(&waiting, &refused));
-        let ended = submit(store, &events, &submitted, &interrupt);
+        let ended = submit(taker, &events, &submitted, &interrupt);
         drop(submitted);
         let (tally, acknowledged) = match acknowledging.join() {
             Ok(outcome) => outcome,
@@ -143,7 +186,7 @@ fn append(
 
 /// Hands batches to the store, in order, until there are no more or something stops it.
 fn submit(
-    store: &Store,
+    mut taker: Taker<'_>,
     events: &Receiver<Event>,
     submitted: &SyncSender<Submitted>,
     interrupt: &Interrupt,
@@ -154,7 +197,7 @@ fn submit(
         }
         match event {
             Event::Batch(Batch { bodies, skipped, bytes }) => {
-                let pending = store.submit(bodies);
+                let pending = taker.submit(bodies);
                 if submitted.send(Submitted { pending, skipped, bytes }).is_err() {
                     // The acknowledging thread stopped, and has the reason.
                     return Ok(());
@@ -168,13 +211,12 @@ fn submit(
 }
 
 fn report(
-    store: &Store,
+    head: &Head,
     tally: &Tally,
     outcome: &Result<(), Failure>,
     args: &Args,
     globals: &Globals,
 ) -> Result<(), Failure> {
-    let head = store.head();
     let interrupted = matches!(outcome, Err(Failure::Interrupted));
     if outcome.is_err() {
         output::note(format_args!(
@@ -189,7 +231,7 @@ fn report(
         fields.insert("appended".to_owned(), json!(tally.appended));
         fields.insert("duplicates".to_owned(), json!(tally.duplicates));
         fields.insert("skipped".to_owned(), json!(tally.skipped));
-        fields.extend(super::root::fields(&head));
+        fields.extend(super::root::fields(head));
         fields.insert("interrupted".to_owned(), json!(interrupted));
         return output::json(&fields.into());
     }
@@ -198,7 +240,7 @@ fn report(
         ("duplicates", tally.duplicates.to_string()),
         ("skipped", tally.skipped.to_string()),
     ];
-    rows.extend(super::root::rows(&head));
+    rows.extend(super::root::rows(head));
     let table = output::table(&rows);
     if args.acks {
         // Standard output belongs to the acknowledgements.

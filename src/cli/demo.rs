@@ -4,6 +4,7 @@ mod crash;
 mod lines;
 mod meeting;
 mod proofs;
+mod served;
 mod teller;
 
 use std::fs;
@@ -24,7 +25,7 @@ use super::{Globals, open};
 ///
 /// Appends them, shows the root, proves and verifies, damages a proof and shows that it fails,
 /// kills a process in the middle of appending and reopens its store, compares two stores and
-/// copies only what is missing. Works in a temporary directory that is removed at the end, and
+/// copies only what is missing, then serves two and lets them meet over gRPC. Works in a temporary directory that is removed at the end, and
 /// takes a few seconds; the store that --store names is not touched.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -32,7 +33,7 @@ Examples:
   stemedb demo
   stemedb demo --keep tour && stemedb --store tour/first stats
 
-JSON: {input, append, proofs, crash, meeting, seconds}; the story goes to standard error then")]
+JSON: {input, append, proofs, crash, meeting, sync, seconds}; the story goes to standard error then")]
 pub(super) struct Args {
     /// Work in this directory and leave everything there; it must be empty or not exist
     #[arg(long, value_name = "DIR")]
@@ -79,6 +80,7 @@ fn tour(dir: &Path, keep: bool, as_json: bool) -> Result<(), Failure> {
     proofs::show(&store, &lines, dir, &mut teller)?;
     crash::show(&dir.join("killed"), &mut teller)?;
     meeting::show(&store, &dir.join("second"), &lines, &mut teller)?;
+    served::show(dir, &lines, &mut teller)?;
     store.close()?;
 
     teller.step("Done", "")?;

@@ -1,44 +1,100 @@
 //! `stemedb diff`: what only one of two stores holds.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
-use stemedb::{AssertionId, Options, SnapshotDiff, Store};
+use stemedb::rpc::Client;
+use stemedb::sync::report::Layer;
+use stemedb::sync::{Direction, Ending, Limits};
+use stemedb::{AssertionId, Hash, Options, SnapshotDiff, Store, SyncOptions};
 
 use super::failure::{Failure, OutputError};
+use super::peer::{self, Stop};
 use super::{Globals, open, output};
 
-/// List the ids that only one of two local stores holds
+/// List the ids that only one of two stores holds
 ///
-/// Compares the two set trees and skips what they share: the work grows with the difference, not
-/// with the stores. `<` is held here only, `>` there only.
+/// The other store is a directory, or the address of a served one. What the two share is skipped:
+/// the work grows with the difference, not with the stores. `<` is held here only, `>` there only.
+/// Nothing is changed on either side.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   stemedb diff ../other/.stemedb
+  stemedb diff 127.0.0.1:7845
   stemedb --store a diff b --json | jq '.only_there | length'
 
-JSON: {only_here, only_there, visited}; visited counts the tree nodes that were looked at")]
+JSON: {only_here, only_there, visited}; visited counts the tree nodes that were looked at, and of a \
+served store the ids that were compared one by one")]
 pub(super) struct Args {
-    /// The other store's directory
-    #[arg(value_name = "DIR")]
-    other: PathBuf,
+    /// The other store's directory, or the address of a served one with its port: HOST:PORT, with
+    /// https:// before it for TLS
+    #[arg(value_name = "DIR|PEER")]
+    other: String,
+    #[command(flatten)]
+    connection: peer::Connection,
 }
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
-    if is_same(&args.other, &globals.store) {
+    let other = Path::new(&args.other);
+    if args.other.contains(':') && !other.exists() {
+        return diff_peer(args, globals);
+    }
+    if is_same(other, &globals.store) {
         // The second opening would find the store locked, by this very process.
         let same = SnapshotDiff { only_here: vec![], only_there: vec![], visited: 0 };
         return open::existing(globals, |_| print(&same, globals.json));
     }
     open::existing(globals, |here| {
-        let there = open::open(&args.other, Options { create: false, ..open::options(globals)? })?;
+        let there = open::open(other, Options { create: false, ..open::options(globals)? })?;
         let outcome = compare(here, &there, globals.json);
         let closed = there.close();
         outcome?;
         Ok(closed?)
     })
+}
+
+fn diff_peer(args: &Args, globals: &Globals) -> Result<(), Failure> {
+    let peer = args
+        .other
+        .parse()
+        .map_err(|source| Failure::NeitherDirNorPeer { argument: args.other.clone(), source })?;
+    open::existing_shared(globals, |store| {
+        open::require_secret(store, globals)?;
+        let diff = peer::runtime()?.block_on(async {
+            let stop = Stop::watch()?;
+            let client = args.connection.connect(&peer).await?;
+            found(store, &client, &stop).await
+        })?;
+        print(&diff, globals.json)
+    })
+}
+
+/// Finds out what differs, and moves nothing.
+async fn found(store: &Arc<Store>, client: &Client, stop: &Stop) -> Result<SnapshotDiff, Failure> {
+    let options = SyncOptions {
+        direction: Direction::Neither,
+        limits: Limits::default(),
+        without: vec![Layer::Cursor, Layer::Bulk],
+    };
+    let synced = store.sync(client, options, stop.pressed(), |_| {}).await?;
+    let report = synced.report;
+    match (report.ending, synced.error) {
+        _ if stop.is_pressed() => Err(Failure::Interrupted),
+        (_, Some(error)) => Err(error.into()),
+        (Ending::Complete, None) => {
+            let ids = |hashes: Vec<Hash>| hashes.into_iter().map(AssertionId).collect();
+            let found = report.found.unwrap_or_default();
+            Ok(SnapshotDiff {
+                only_here: ids(found.only_mine),
+                only_there: ids(found.only_theirs),
+                visited: report.compared,
+            })
+        }
+        (ending, None) => Err(Failure::Sync { ending }),
+    }
 }
 
 fn compare(here: &Store, there: &Store, as_json: bool) -> Result<(), Failure> {
@@ -62,7 +118,7 @@ fn print(diff: &SnapshotDiff, as_json: bool) -> Result<(), Failure> {
     }
     output::finish(out)?;
     output::note(format_args!(
-        "{} only here, {} only there, {} tree nodes visited",
+        "{} only here, {} only there, {} visited",
         diff.only_here.len(),
         diff.only_there.len(),
         diff.visited
@@ -74,7 +130,7 @@ fn texts(ids: &[AssertionId]) -> Vec<Value> {
     ids.iter().map(|id| Value::String(id.to_string())).collect()
 }
 
-fn is_same(one: &std::path::Path, other: &std::path::Path) -> bool {
+fn is_same(one: &Path, other: &Path) -> bool {
     match (one.canonicalize(), other.canonicalize()) {
         (Ok(one), Ok(other)) => one == other,
         _ => false,

@@ -4,9 +4,13 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use stemedb::rpc::{
+    CallError, Reason, client::ParseAddressError, server::ServeError, token::TokenError,
+};
+use stemedb::sync::{Ending, message::Refusal};
 use stemedb::{
     AppendError, AssertionId, CheckpointError, CloseError, OpenError, ParseProofError, ProofError,
-    ReadError, RepairError, ResolveError, SecretTooShort,
+    ReadError, RepairError, ResolveError, SecretTooShort, SyncError,
 };
 
 /// What the exit code of a command that was not carried out says. (0 is done.)
@@ -45,6 +49,31 @@ pub(super) enum Failure {
     Close(#[from] CloseError),
     #[error(transparent)]
     Repair(#[from] RepairError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error(transparent)]
+    NoSession(#[from] SyncError),
+
+    /// A session ended otherwise than well.
+    #[error("not synced: {ending}")]
+    Sync { ending: Ending },
+    /// A file of tokens is none.
+    #[error("{}: cannot use it as a token file", path.display())]
+    Token { path: PathBuf, source: TokenError },
+    /// A body from afar is not the one of its id, as far as can be told without a secret.
+    #[error(
+        "the server gave a body that does not hash to the id {id}; if the store there has a \
+         secret, give its file with --secret-file, else don't trust the server"
+    )]
+    WrongBody { id: AssertionId },
+    /// What is asked of a server is not there.
+    #[error("the store at {peer} does not hold {what}")]
+    NotThere { what: String, peer: String },
+    /// An argument names neither a directory nor a server.
+    #[error("{argument} is no directory, and no address either")]
+    NeitherDirNorPeer { argument: String, source: ParseAddressError },
 
     /// `init` where there is a store.
     #[error("there is a store at {} already; use it, or name another with --store", dir.display())]
@@ -172,8 +201,18 @@ impl Failure {
                     Exit::Failed
                 }
             }
-            Self::Resolve(ResolveError::NotFound { .. }) | Self::NotHeld { .. } => Exit::NotFound,
-            Self::Resolve(_) | Self::NoProofFile { .. } => Exit::Usage,
+            Self::Resolve(ResolveError::NotFound { .. })
+            | Self::NotHeld { .. }
+            | Self::NotThere { .. } => Exit::NotFound,
+            Self::Resolve(_) | Self::NoProofFile { .. } | Self::NeitherDirNorPeer { .. } => {
+                Exit::Usage
+            }
+            Self::Call(error) if error.reason() == Some(Reason::Damaged) => Exit::Damaged,
+            Self::NoSession(SyncError::Unreadable)
+            | Self::WrongBody { .. }
+            | Self::Sync {
+                ending: Ending::Unreadable | Ending::Blamed(_) | Ending::Refused(Refusal::Damaged),
+            } => Exit::Damaged,
             Self::NotVerified { .. } | Self::OtherThanAsked { .. } | Self::NotWhole { .. } => {
                 Exit::Damaged
             }

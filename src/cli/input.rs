@@ -55,6 +55,15 @@ impl IdArg {
     }
 }
 
+impl std::fmt::Display for IdArg {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Whole(id) => id.fmt(f),
+            Self::Prefix(prefix) => f.write_str(prefix),
+        }
+    }
+}
+
 /// Reads a root: 64 lowercase hex digits.
 pub(super) fn root(text: &str) -> Result<Hash, ParseHashError> {
     hex(text)?;

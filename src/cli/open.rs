@@ -1,6 +1,7 @@
 //! Opening the store that the arguments name, and closing it again.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use stemedb::{Options, Store};
 
@@ -21,13 +22,48 @@ pub(super) fn or_make<T>(
     globals: &Globals,
     work: impl FnOnce(&Store) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
+    finish(make(globals)?, work)
+}
+
+/// As [`existing`], for work that shares the store with threads of its own, which have ended when
+/// it returns.
+pub(super) fn existing_shared<T>(
+    globals: &Globals,
+    work: impl FnOnce(&Arc<Store>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    finish_shared(open(&globals.store, Options { create: false, ..options(globals)? })?, work)
+}
+
+/// As [`or_make`], for work that shares the store with threads of its own, which have ended when it
+/// returns.
+pub(super) fn or_make_shared<T>(
+    globals: &Globals,
+    work: impl FnOnce(&Arc<Store>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    finish_shared(make(globals)?, work)
+}
+
+fn finish_shared<T>(
+    store: Store,
+    work: impl FnOnce(&Arc<Store>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let store = Arc::new(store);
+    let outcome = work(&store);
+    // Whoever still has it closes it by dropping it.
+    let closed = Arc::into_inner(store).map_or(Ok(()), Store::close);
+    let value = outcome?;
+    closed?;
+    Ok(value)
+}
+
+fn make(globals: &Globals) -> Result<Store, Failure> {
     let options = Options { create: true, ..options(globals)? };
     let new = !Store::exists(&globals.store);
     let store = open(&globals.store, options)?;
     if new {
         output::note(format_args!("made a store at {}", globals.store.display()));
     }
-    finish(store, work)
+    Ok(store)
 }
 
 /// The options that the arguments ask for.

@@ -1,21 +1,21 @@
 //! The secret, from the file that holds it.
 
-use std::fs;
 use std::path::Path;
 
 use stemedb::Secret;
 
-use super::failure::Failure;
+use super::{failure::Failure, peer};
 
 /// Reads a secret: the file's bytes without one trailing LF or CRLF.
 pub(super) fn read(path: &Path) -> Result<Secret, Failure> {
-    let bytes = fs::read(path).map_err(|source| Failure::File {
-        action: "read the secret",
-        path: path.to_path_buf(),
-        source,
-    })?;
-    Secret::new(without_line_end(&bytes))
+    Secret::new(&read_bytes(path)?)
         .map_err(|source| Failure::SecretTooShort { path: path.to_path_buf(), source })
+}
+
+/// The bytes of a secret.
+pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
+    let bytes = peer::read(path, "read the secret")?;
+    Ok(without_line_end(&bytes).to_vec())
 }
 
 fn without_line_end(bytes: &[u8]) -> &[u8] {

@@ -6,6 +6,7 @@ use stemedb_merkle::{
     ArchiveError, Entry, Hash,
     history::{History, leaf_hash, tile::Tile},
 };
+use stemedb_sync::symbols::Sketch;
 use stemedb_wal::{
     error::DiskError,
     log::{HoleEntry, Placed, Watermark},
@@ -30,6 +31,9 @@ pub(crate) struct Folded {
     pub(crate) damage: Option<ArchiveError>,
     /// What was taken into the set tree since a restart checkpoint was begun.
     pub(super) journal: Option<Vec<Entry>>,
+    /// The first coded symbols of the set tree, once they were asked for: a store that is never
+    /// compared with another does without.
+    pub(crate) sketch: Option<Sketch>,
 }
 
 impl Folded {
@@ -50,6 +54,7 @@ impl Folded {
             reached: Watermark::default(),
             damage: None,
             journal: None,
+            sketch: None,
         }
     }
 
@@ -80,6 +85,18 @@ impl Folded {
 
     pub(crate) fn tiles(&self) -> &TileFile {
         &self.tiles
+    }
+
+    /// Notes what is taken into the set tree.
+    pub(super) fn note(&mut self, entries: &[Entry]) {
+        if let Some(journal) = &mut self.journal {
+            journal.extend_from_slice(entries);
+        }
+        if let Some(sketch) = &mut self.sketch {
+            for entry in entries {
+                sketch.insert(&entry.id);
+            }
+        }
     }
 
     /// The holes, sorted by id.

@@ -203,9 +203,7 @@ impl Trees {
         let (placed, reached) = self.recent_mut().take();
         let mut entries: Vec<Entry> = placed.iter().filter_map(super::set_entry).collect();
         entries.sort_unstable_by_key(|entry| entry.id);
-        if let Some(journal) = &mut folded.journal {
-            journal.extend_from_slice(&entries);
-        }
+        folded.note(&entries);
         let inserted = entries.chunks(SLICE_LEN).try_for_each(|slice| {
             {
                 self.known_mut().filter.extend(slice);

@@ -8,7 +8,7 @@ use stemedb_wal::{
     log::{HoleEntry, Watermark},
 };
 
-use super::{Shared, lock};
+use super::{Shared, lock, sketch};
 use crate::{
     engine::{Filter, Folded, Trees, View},
     error::{CheckpointError, ReadError},
@@ -32,6 +32,7 @@ struct Moment {
     tree: Snapshot,
     history: History,
     holes: Vec<(Hash, HoleEntry)>,
+    symbols: Vec<[u8; 32]>,
     reached: Watermark,
 }
 
@@ -46,6 +47,10 @@ pub(super) fn write(shared: &Shared) -> Result<CheckpointReport, CheckpointError
         && let Some(damaged) = current.take()
     {
         damaged.set_aside(shared.disk.as_ref(), &CheckpointFault::Archive(damage))?;
+    }
+    if current.as_ref().is_some_and(sketch::is_in) {
+        // What is saved once stays saved. Without, the next comparison takes a while to begin.
+        let _ = sketch::wake(shared, current.as_ref());
     }
     let moment = moment(&shared.trees)?;
     let written = write_and_rebase(shared, &moment, &mut current);
@@ -63,7 +68,8 @@ fn moment(trees: &Trees) -> Result<Moment, CheckpointError> {
     }
     folded.begin_journal();
     let View { tree, history, .. } = trees.view_of(&folded);
-    Ok(Moment { tree, history, holes: folded.sorted_holes(), reached: folded.reached })
+    let (holes, symbols) = (folded.sorted_holes(), sketch::to_save(&folded, &tree));
+    Ok(Moment { tree, history, holes, symbols, reached: folded.reached })
 }
 
 fn write_and_rebase(
@@ -116,7 +122,11 @@ fn write_files(
     let disk = shared.disk.as_ref();
     let in_place = !shared.options.load_checkpoints;
     let covered = covered(moment, shared)?;
-    let beside = Beside { history: moment.history.pending(), holes: moment.holes.clone() };
+    let beside = Beside {
+        history: moment.history.pending(),
+        holes: moment.holes.clone(),
+        symbols: moment.symbols.clone(),
+    };
     if let Some(present) = present
         && let Some(kept) = present.deltas_to_keep(covered.count)
     {

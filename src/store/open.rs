@@ -181,6 +181,9 @@ pub(super) fn open_on(
         identity: identity.into(),
         checkpoint: checkpoint.into(),
         checkpointed: checkpointed.into(),
+        waking: ().into(),
+        peers: ().into(),
+        world,
         _lock: lock,
         options,
     });

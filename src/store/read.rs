@@ -38,6 +38,11 @@ impl Store {
     /// As [`get_at`](Self::get_at).
     pub fn get_into(&self, position: u64, body: &mut Vec<u8>) -> Result<(), ReadError> {
         let placed = self.reader.read_into(position, body)?;
+        self.check_body(&placed, body)
+    }
+
+    /// Whether a body that was read is the one of its id, if that is to be checked.
+    pub(super) fn check_body(&self, placed: &Placed, body: &[u8]) -> Result<(), ReadError> {
         if self.shared.options.verify_reads {
             if let Hashing::SecretMissing = self.hashing {
                 return Err(ReadError::SecretMissing);

@@ -2,7 +2,8 @@
 
 use std::{
     io,
-    time::{SystemTime, UNIX_EPOCH},
+    sync::LazyLock,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use stemedb_wal::clock::{NTP64, World, from_unix};
@@ -15,6 +16,13 @@ pub(super) const WORLD: World = World { clock, entropy };
 fn clock() -> NTP64 {
     let Ok(since) = SystemTime::now().duration_since(UNIX_EPOCH) else { return NTP64(0) };
     NTP64(from_unix(since.as_secs(), since.subsec_nanos()).unwrap_or(u64::MAX))
+}
+
+/// The time since this process first asked for it; it never goes back.
+#[expect(clippy::disallowed_methods, reason = "here is where the clock comes from")]
+pub(super) fn uptime() -> Duration {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed()
 }
 
 fn entropy(bytes: &mut [u8]) -> io::Result<()> {

@@ -110,6 +110,7 @@ impl Interceptor for Bearer {
 /// A connection to a server, which is made anew whenever it breaks. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Client {
+    peer: PeerAddress,
     store: StoreClient<Wire>,
     replication: ReplicationClient<Wire>,
     options: ClientOptions,
@@ -150,7 +151,12 @@ impl Client {
         let replication = ReplicationClient::new(wire)
             .max_decoding_message_size(MESSAGE_LEN_MAX)
             .max_encoding_message_size(MESSAGE_LEN_MAX);
-        Ok(Self { store, replication, options })
+        Ok(Self { peer: peer.clone(), store, replication, options })
+    }
+
+    /// Where the server is.
+    pub fn peer(&self) -> &PeerAddress {
+        &self.peer
     }
 
     /// Appends a body. Ready once it is durable there.

@@ -128,6 +128,15 @@ pub struct Times {
     pub finishing: Duration,
 }
 
+/// In what two sets differ.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Ids that only we have, sorted.
+    pub only_mine: Vec<Hash>,
+    /// Ids that only the peer has, sorted.
+    pub only_theirs: Vec<Hash>,
+}
+
 /// What a session did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is the answer to a question of its own")]
@@ -156,6 +165,8 @@ pub struct Report {
     pub only_theirs: u64,
     /// Ids found that only we have.
     pub only_mine: u64,
+    /// Which ids these are, if that was all that was asked for.
+    pub found: Option<Found>,
     /// Bodies received and durable.
     pub fetched: u64,
     /// Of those, how many were held already.
@@ -180,6 +191,8 @@ pub struct Report {
     pub peer_moved: bool,
     /// How far the peer's log has been read, to be kept for the next session.
     pub cursor: Option<PeerCursor>,
+    /// Whether the peer's log is not what was read of it before: it was restored or written anew.
+    pub peer_rewritten: bool,
     /// How far the peer's clock is ahead, where that is more than the limit. Its bodies are taken,
     /// and our clock stays as it is.
     pub clock_ahead: Option<Duration>,
@@ -202,6 +215,7 @@ impl Report {
             compared: 0,
             only_theirs: 0,
             only_mine: 0,
+            found: None,
             fetched: 0,
             fetched_duplicates: 0,
             pushed: 0,
@@ -214,6 +228,7 @@ impl Report {
             set: None,
             peer_moved: false,
             cursor: None,
+            peer_rewritten: false,
             clock_ahead: None,
             times: Times::default(),
         }

@@ -49,6 +49,9 @@ pub enum Direction {
     Pull,
     /// From this store to the peer only.
     Push,
+    /// Neither: the session ends when it has found what differs, and [`Report::found`] says it. Of a
+    /// log that would be read ([`Layer::Cursor`], [`Layer::Bulk`]) it only says how long that is.
+    Neither,
 }
 
 /// What a session is to do.
@@ -392,6 +395,11 @@ impl Session {
                 Ok(Turn::Stay) => break,
                 Ok(Turn::Tail { entries, layer, why }) => {
                     self.core.step(layer, why);
+                    if self.core.config.direction == Direction::Neither {
+                        self.core.report.only_theirs = entries.end - entries.start;
+                        turn = Ok(Turn::Finish(Box::default()));
+                        continue;
+                    }
                     self.phase = Phase::Tail(Tailing::new(entries));
                     break;
                 }
@@ -420,6 +428,18 @@ impl Session {
                     let (descent, turn) = Descent::begin(&mut self.core, now);
                     self.phase = Phase::Descent(Box::new(descent));
                     turn
+                }
+                Ok(Turn::Transfer(difference))
+                    if self.core.config.direction == Direction::Neither =>
+                {
+                    match difference.found(&self.core) {
+                        Ok(found) => self.core.report.found = Some(found),
+                        Err(stop) => {
+                            turn = Err(stop);
+                            continue;
+                        }
+                    }
+                    Ok(Turn::Finish(Box::default()))
                 }
                 Ok(Turn::Transfer(difference)) => {
                     self.core.clock_phase(now);

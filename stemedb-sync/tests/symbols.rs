@@ -97,25 +97,22 @@ fn insertions_commute_and_removals_undo_them() {
 }
 
 #[test]
-fn a_sketch_survives_its_bytes() {
+fn a_sketch_survives_its_elements() {
     let sketch = sketch_of(&Random(10).ids(100), 130);
-    let bytes = sketch.to_bytes();
-    assert_eq!(bytes.len(), 16 + 130 * 32);
-    assert_eq!(Sketch::from_bytes(KEY, &bytes), Ok(sketch));
-    assert_eq!(Sketch::from_bytes([0; 16], &bytes), Err(SketchError::Key));
-    for len in 0..bytes.len() {
-        let cut = Sketch::from_bytes(KEY, &bytes[..len]);
-        match (len, (len.saturating_sub(16)) % 32) {
-            (..16, _) => assert_eq!(cut, Err(SketchError::Unknown), "{len}"),
-            (16, _) | (_, 1..) => assert_eq!(cut, Err(SketchError::Length(len)), "{len}"),
-            // Whole symbols are a shorter sketch: the checkpoint knows how long it is.
-            _ => assert_eq!(cut.unwrap().len(), (len - 16) / 32),
-        }
-    }
-    for bit in 0..64 {
-        let mut bad = bytes.clone();
-        bad[bit / 8] ^= 1 << (bit % 8);
-        assert_eq!(Sketch::from_bytes(KEY, &bad), Err(SketchError::Unknown));
+    let elements = sketch.to_elements();
+    assert_eq!(elements.len(), 1 + 130);
+    assert_eq!(Sketch::from_elements(KEY, &elements), Ok(sketch));
+    assert_eq!(Sketch::from_elements([0; 16], &elements), Err(SketchError::Key));
+    assert_eq!(Sketch::from_elements(KEY, &[]), Err(SketchError::Unknown));
+    assert_eq!(Sketch::from_elements(KEY, &elements[..1]), Err(SketchError::Length(0)));
+    // Fewer symbols are a shorter sketch: the checkpoint knows how long it is.
+    assert_eq!(Sketch::from_elements(KEY, &elements[..77]).unwrap().len(), 76);
+    for bit in 0..256 {
+        let mut bad = elements.clone();
+        bad[0][bit / 8] ^= 1 << (bit % 8);
+        let expected =
+            if (64..128).contains(&bit) { SketchError::Key } else { SketchError::Unknown };
+        assert_eq!(Sketch::from_elements(KEY, &bad), Err(expected), "{bit}");
     }
 }
 

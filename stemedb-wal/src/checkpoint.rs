@@ -337,6 +337,15 @@ impl Checkpoint {
         self.deltas.last().map_or_else(|| self.base.beside(), |delta| delta.beside())
     }
 
+    /// The coded symbols of the set that were saved with it; none if there were none.
+    ///
+    /// # Errors
+    ///
+    /// If they are damaged.
+    pub fn symbols(&self) -> Result<&[[u8; 32]], ArchiveError> {
+        self.deltas.last().map_or_else(|| self.base.symbols(), |delta| delta.symbols())
+    }
+
     fn check_top(&self) -> Result<(), CheckpointFault> {
         let covered = self.covered();
         let archive = self.archive();

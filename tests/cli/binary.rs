@@ -49,6 +49,7 @@ impl Place {
             .current_dir(self.dir.path())
             .env_remove("STEMEDB_STORE")
             .env_remove("STEMEDB_SECRET_FILE")
+            .env_remove("STEMEDB_TOKEN_FILE")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -154,6 +155,12 @@ pub(super) fn object(line: &str, fields: &[&str]) -> Value {
     let found: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(found, fields, "{line}");
     value
+}
+
+/// Lines that tell a name and a number.
+pub(super) fn lines(name: &str, numbers: std::ops::Range<u32>) -> String {
+    let lines: Vec<String> = numbers.map(|n| format!("{name} {n}\n")).collect();
+    lines.concat()
 }
 
 /// What the id of a body is without a secret.

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use indicatif::ProgressBar;
-use stemedb::Receipt;
 
+use super::taker::{Receipt, Receipts};
 use super::{Event, Submitted};
 use crate::cli::failure::{Failure, OutputError};
 use crate::cli::output;
@@ -30,12 +30,13 @@ pub(super) struct Acknowledger {
     /// Print a line for each body, as long as somebody reads them.
     print: bool,
     bar: ProgressBar,
+    receipts: Receipts,
     tally: Tally,
 }
 
 impl Acknowledger {
-    pub(super) fn new(print: bool, bar: ProgressBar) -> Self {
-        Self { print, bar, tally: Tally::default() }
+    pub(super) fn new(print: bool, bar: ProgressBar, receipts: Receipts) -> Self {
+        Self { print, bar, receipts, tally: Tally::default() }
     }
 
     /// Runs until the last batch is acknowledged or the first fails; in that case it wakes
@@ -56,7 +57,7 @@ impl Acknowledger {
     }
 
     fn acknowledge(&mut self, batch: Submitted) -> Result<(), Failure> {
-        let receipts = batch.pending.wait()?;
+        let receipts = self.receipts.of(batch.pending)?;
         for receipt in &receipts {
             let Tally { appended, duplicates, .. } = &mut self.tally;
             *if receipt.duplicate { duplicates } else { appended } += 1;

@@ -1,7 +1,9 @@
 //! Appending many bodies.
 
+use core::time::Duration;
+
 use tokio::{
-    sync::mpsc::{self, Sender},
+    sync::mpsc::{self, Receiver, Sender},
     time::timeout,
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -23,7 +25,7 @@ const AHEAD: usize = 2;
 #[derive(Debug)]
 pub struct BatchSender {
     messages: Sender<AppendBatchRequest>,
-    time_max: core::time::Duration,
+    time_max: Duration,
 }
 
 /// The receiving half of a batch.
@@ -36,19 +38,20 @@ impl Client {
     /// Begins to append many bodies.
     ///
     /// The two halves must be used at the same time: the server acknowledges while it takes more,
-    /// and takes no more while nobody reads what it acknowledges. It has 30 seconds of patience
-    /// between messages.
+    /// and takes no more while nobody reads what it acknowledges.
     ///
     /// # Errors
     ///
     /// If the server can't be reached or does not let the client in.
     pub async fn append_batch(&self) -> Result<(BatchSender, BatchReceipts), CallError> {
         let (messages, receiver) = mpsc::channel(AHEAD);
+        let time_max = self.options.idle_time_max;
+        let (sender, kept_alive) = mpsc::channel(1);
+        tokio::spawn(keep_alive(receiver, sender, time_max / 3));
         let mut store = self.store.clone();
-        let call = store.append_batch(ReceiverStream::new(receiver));
+        let call = store.append_batch(ReceiverStream::new(kept_alive));
         let answers = timeout(self.options.call_time_max, call).await;
         let answers = answers.map_err(|_| CallError::Stalled)??.into_inner();
-        let time_max = self.options.idle_time_max;
         Ok((BatchSender { messages, time_max }, BatchReceipts { answers }))
     }
 }
@@ -86,6 +89,29 @@ impl BatchReceipts {
                 let receipts = answer.receipts.into_iter().map(Receipt::try_from);
                 return Some(receipts.collect::<Result<_, _>>().map_err(CallError::from));
             }
+        }
+    }
+}
+
+/// Hands messages on, and an empty one where there was none for a while: the server's patience is
+/// for programs that hang, not for those that have nothing to append.
+async fn keep_alive(
+    mut messages: Receiver<AppendBatchRequest>,
+    sender: Sender<AppendBatchRequest>,
+    pause: Duration,
+) {
+    // The next message must go on with the body that is under way.
+    let mut continues = false;
+    loop {
+        let message = match timeout(pause, messages.recv()).await {
+            Ok(Some(message)) => message,
+            Ok(None) => return,
+            Err(_) if continues => continue,
+            Err(_) => AppendBatchRequest::default(),
+        };
+        continues = message.continues;
+        if sender.send(message).await.is_err() {
+            return;
         }
     }
 }

@@ -2,14 +2,17 @@
 
 use core::time::Duration;
 
-use super::{
-    Direction,
-    core::{Core, Moved, Stop, Turn},
-};
+use super::core::{Core, Moved, Stop, Turn};
 use crate::{
     message::{Ask, Finish, Finished, SetHead},
     report::Ending,
 };
+
+/// Whether bodies went both ways as far as there were any.
+fn both_ways(core: &Core) -> bool {
+    let (direction, report) = (core.config.direction, &core.report);
+    (direction.pulls() || report.only_theirs == 0) && (direction.pushes() || report.only_mine == 0)
+}
 
 #[derive(Debug)]
 pub(super) struct Finishing {
@@ -26,8 +29,7 @@ impl Finishing {
     ) -> (Self, Result<Turn, Stop>) {
         let report = &core.report;
         let whole = report.withheld == 0 && report.unreadable == 0;
-        let both = core.config.direction == Direction::Both;
-        let asked = both && whole;
+        let asked = whole && both_ways(core);
         let set = asked.then(|| core.pin.set());
         let turn = core.ask(Ask::Finish(Finish { set }), now).map(|_| Turn::Stay);
         (Self { moved, asked }, turn)

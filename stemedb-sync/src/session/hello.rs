@@ -2,7 +2,10 @@
 
 use core::time::Duration;
 
-use super::core::{Core, Peer, Stop, Turn};
+use super::{
+    Direction,
+    core::{Core, Peer, Stop, Turn},
+};
 use crate::{
     blame::Blame,
     keys::same,
@@ -79,6 +82,8 @@ pub(super) fn welcome(core: &mut Core, echo: Echo, welcome: &Welcome) -> Result<
             && cursor.node == welcome.node
             && cursor.size <= welcome.log.size
     });
+    core.report.peer_rewritten = welcome.cursor == CursorState::Rewritten
+        && core.config.cursor.is_some_and(|cursor| cursor.node == welcome.node);
     let read = read.map(|cursor| cursor.size);
     let peer =
         Peer { node: welcome.node, epoch: welcome.epoch, set, log: welcome.log, read, symbols };
@@ -102,7 +107,7 @@ fn first_layer(core: &Core) -> Option<Turn> {
     let peer = core.peer.as_ref()?;
     let (mine, theirs) = (core.pin.snapshot.len(), peer.set.count);
     let without = |layer| core.config.without.contains(&layer);
-    if !core.config.direction.pulls() {
+    if core.config.direction == Direction::Push {
         return None;
     }
     let behind = theirs.saturating_sub(mine);

@@ -14,6 +14,7 @@ use crate::{
     codec::{bodies, ids},
     message::{Ask, Bodies, BodiesEnd, Fetch, Push, Pushed, Wanted},
     parts::Parts,
+    report::Found,
 };
 
 /// So many bodies are asked for at first; then as many as one answer holds.
@@ -85,6 +86,23 @@ impl Difference {
         let Self::Found { mine, theirs } = self else { return Ok(true) };
         let added: Vec<Hash> = theirs.iter().map(|want| want.id).collect();
         Ok(core.pin.snapshot.hypothetical_root(&added, mine)? == core.peer_set().root)
+    }
+
+    /// The ids on both sides, sorted.
+    pub(super) fn found(&self, core: &Core) -> Result<Found, Stop> {
+        let (mut only_mine, mut only_theirs) = match self {
+            Self::Found { mine, theirs } => {
+                (mine.clone(), theirs.iter().map(|want| want.id).collect())
+            }
+            Self::AllMine => {
+                let ids: Result<_, _> =
+                    core.pin.snapshot.iter().map(|entry| entry.map(|entry| entry.id)).collect();
+                (ids?, Vec::new())
+            }
+        };
+        only_mine.sort_unstable();
+        only_theirs.sort_unstable();
+        Ok(Found { only_mine, only_theirs })
     }
 
     /// Goes on with what has been found to fit.

@@ -5,11 +5,6 @@ use super::{CheckKey, INDEX_END, Symbol, front_of, mapping::Walk};
 /// The front of a serialized sketch: what it is, and the version of mapping and layout.
 const MAGIC: [u8; 8] = *b"SYMBOLS\x01";
 
-/// The magic, and the check of nothing, which tells one key from another.
-const HEADER_LEN: usize = 16;
-
-const SYMBOL_LEN: usize = 32;
-
 /// The first symbols of a set.
 ///
 /// An insertion hashes 16 bytes and changes about `2 ln(len)` symbols, 19 of 16,384,
@@ -20,7 +15,7 @@ pub struct Sketch {
     symbols: Vec<Symbol>,
 }
 
-/// Why bytes are no sketch of this store. A sketch can always be made anew from the ids.
+/// Why elements are no sketch of this store. A sketch can always be made anew from the ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SketchError {
@@ -30,8 +25,8 @@ pub enum SketchError {
     /// Made with another cluster secret.
     #[error("these coded symbols were made with another cluster secret; make them anew")]
     Key,
-    /// Not a whole number of symbols, none at all, or more than there are indices.
-    #[error("{0} bytes are not a whole number of coded symbols; make them anew")]
+    /// No symbols at all, or more than there are indices.
+    #[error("a sketch of {0} coded symbols is none; make it anew")]
     Length(usize),
 }
 
@@ -87,63 +82,65 @@ impl Sketch {
         u32::try_from(self.symbols.len()).unwrap_or(INDEX_END)
     }
 
-    /// The sketch as flat bytes, for the restart checkpoint: 16 and 32 a symbol.
+    /// The sketch as elements of 32 bytes, for the restart checkpoint: a header and the symbols.
     ///
     /// ```text
-    ///  byte 0          8                16                                         + 32
-    ///       +----------+----------------+----------------+-----------+-------------+----
-    ///       | magic    | check of 16    | sum            | check     | count       | ...
-    ///       | SYMBOLS1 | zero bytes     | u128 le        | u64 le    | i64 le      |
-    ///       +----------+----------------+----------------+-----------+-------------+----
-    ///                                   |<-------- a symbol, from index 0 -------->|
+    ///  byte 0          8                16                               32
+    ///       +----------+----------------+--------------------------------+
+    ///       | magic    | check of 16    | zeros                          |
+    ///       | SYMBOLS1 | zero bytes     |                                |
+    ///       +----------+----------------+----------------+---------------+
+    ///       | sum, u128 le              | check, u64 le  | count, i64 le |  a symbol, from index 0
+    ///       +---------------------------+----------------+---------------+
+    ///       | ...                                                        |
     /// ```
     ///
     /// The last byte of the magic is the number 1. There is no checksum: that is the checkpoint's.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(HEADER_LEN + self.symbols.len() * SYMBOL_LEN);
-        bytes.extend(MAGIC);
-        bytes.extend(self.key.check(0).to_le_bytes());
-        for symbol in &self.symbols {
-            bytes.extend(symbol.sum.to_le_bytes());
-            bytes.extend(symbol.check.to_le_bytes());
-            bytes.extend(symbol.count.to_le_bytes());
-        }
-        bytes
+    pub fn to_elements(&self) -> Vec<[u8; 32]> {
+        let mut elements = Vec::with_capacity(1 + self.symbols.len());
+        elements.push(element(&[&MAGIC, &self.key.check(0).to_le_bytes()]));
+        elements.extend(self.symbols.iter().map(|symbol| {
+            let (check, count) = (symbol.check.to_le_bytes(), symbol.count.to_le_bytes());
+            element(&[&symbol.sum.to_le_bytes(), &check, &count])
+        }));
+        elements
     }
 
-    /// Reads what [`to_bytes`](Self::to_bytes) wrote.
+    /// Reads what [`to_elements`](Self::to_elements) wrote.
     ///
     /// # Errors
     ///
     /// If it is something else, or was made with another key.
-    pub fn from_bytes(key: [u8; 16], bytes: &[u8]) -> Result<Self, SketchError> {
+    pub fn from_elements(key: [u8; 16], elements: &[[u8; 32]]) -> Result<Self, SketchError> {
         let key = CheckKey::new(key);
-        let Some((magic, rest)) = bytes.split_first_chunk() else {
+        let Some((header, symbols)) = elements.split_first() else {
             return Err(SketchError::Unknown);
         };
-        let Some((check, rest)) = rest.split_first_chunk() else {
-            return Err(SketchError::Unknown);
-        };
-        if *magic != MAGIC {
-            return Err(SketchError::Unknown);
+        let expected = element(&[&MAGIC, &key.check(0).to_le_bytes()]);
+        if *header != expected {
+            let known = header.starts_with(&MAGIC) && header.ends_with(&[0; 16]);
+            return Err(if known { SketchError::Key } else { SketchError::Unknown });
         }
-        if u64::from_le_bytes(*check) != key.check(0) {
-            return Err(SketchError::Key);
-        }
-        let (symbols, []) = rest.as_chunks::<SYMBOL_LEN>() else {
-            return Err(SketchError::Length(bytes.len()));
-        };
         let symbols: Option<Vec<Symbol>> = symbols.iter().map(read_symbol).collect();
         match symbols {
             Some(symbols) if (1..=INDEX_END as usize).contains(&symbols.len()) => {
                 Ok(Self { key, symbols })
             }
-            _ => Err(SketchError::Length(bytes.len())),
+            _ => Err(SketchError::Length(elements.len() - 1)),
         }
     }
 }
 
-fn read_symbol(bytes: &[u8; SYMBOL_LEN]) -> Option<Symbol> {
+/// 32 bytes of these parts, then zeros.
+fn element(parts: &[&[u8]]) -> [u8; 32] {
+    let mut element = [0; 32];
+    for (byte, from) in element.iter_mut().zip(parts.iter().copied().flatten()) {
+        *byte = *from;
+    }
+    element
+}
+
+fn read_symbol(bytes: &[u8; 32]) -> Option<Symbol> {
     let (sum, rest) = bytes.split_first_chunk()?;
     let (check, rest) = rest.split_first_chunk()?;
     Some(Symbol {

@@ -13,7 +13,7 @@ use stemedb_merkle::{
 
 use super::{
     CheckpointFault, WriteError,
-    beside::Beside,
+    beside::{Beside, BesideArrays},
     blocks::{BlockFile, BlockWriter},
     payload::{self, ArchivedBasePayload, Array, BASE_ROOT_LEN, BasePayload},
 };
@@ -29,6 +29,7 @@ pub(super) struct BaseFile {
     hashes: Range<usize>,
     history: Range<usize>,
     holes: Range<usize>,
+    symbols: Range<usize>,
 }
 
 impl BaseFile {
@@ -54,6 +55,7 @@ impl BaseFile {
             hashes: payload::place(payload, &root.hashes),
             history: payload::place(payload, &root.history),
             holes: payload::place(payload, &root.holes),
+            symbols: payload::place(payload, &root.symbols),
             file,
         })
     }
@@ -61,6 +63,11 @@ impl BaseFile {
     /// What the tree does not say.
     pub(super) fn beside(&self) -> Result<Beside, ArchiveError> {
         Beside::read(&self.file, &self.history, &self.holes)
+    }
+
+    /// The coded symbols of the set.
+    pub(super) fn symbols(&self) -> Result<&[[u8; 32]], ArchiveError> {
+        Ok(self.file.slice(self.symbols.clone())?.as_chunks().0)
     }
 }
 
@@ -138,8 +145,7 @@ pub(super) fn write(
         writer.write(hashes.as_flattened())?;
     }
     let hashes_len = (writer.len() - hashes_start) / 32;
-    let (history, holes) = beside.write(writer)?;
-    let symbols = Array::new(writer.len(), 0);
+    let BesideArrays { history, holes, symbols } = beside.write(writer)?;
     let root = BasePayload {
         ids: Array::new(ids_start, len),
         positions: Array::new(positions_start, len),

@@ -18,6 +18,19 @@ pub struct Beside {
     pub history: Vec<Hash>,
     /// The entries whose bodies are lost, sorted by id.
     pub holes: Vec<(Hash, HoleEntry)>,
+    /// The coded symbols of the set, in elements whose meaning is not known here; none unless the
+    /// set is compared with others. Reading leaves them out: [`Checkpoint::symbols`] has them.
+    ///
+    /// [`Checkpoint::symbols`]: super::Checkpoint::symbols
+    pub symbols: Vec<[u8; 32]>,
+}
+
+/// Where it was written.
+#[derive(Debug)]
+pub(super) struct BesideArrays {
+    pub(super) history: Array<[u8; 32]>,
+    pub(super) holes: Array<[u8; 48]>,
+    pub(super) symbols: Array<[u8; 32]>,
 }
 
 impl Beside {
@@ -28,13 +41,10 @@ impl Beside {
     ) -> Result<Self, ArchiveError> {
         let history = file.slice(history.clone())?.as_chunks().0.to_vec();
         let holes = file.slice(holes.clone())?.as_chunks().0.iter().map(hole).collect();
-        Ok(Self { history, holes })
+        Ok(Self { history, holes, symbols: Vec::new() })
     }
 
-    pub(super) fn write(
-        &self,
-        writer: &mut BlockWriter<'_>,
-    ) -> Result<(Array<[u8; 32]>, Array<[u8; 48]>), WriteError> {
+    pub(super) fn write(&self, writer: &mut BlockWriter<'_>) -> Result<BesideArrays, WriteError> {
         let history = Array::new(writer.len(), self.history.len());
         writer.write(self.history.as_flattened())?;
         let holes = Array::new(writer.len(), self.holes.len());
@@ -43,7 +53,9 @@ impl Beside {
             writer.write(&index.to_le_bytes())?;
             writer.write(&time.to_le_bytes())?;
         }
-        Ok((history, holes))
+        let symbols = Array::new(writer.len(), self.symbols.len());
+        writer.write(self.symbols.as_flattened())?;
+        Ok(BesideArrays { history, holes, symbols })
     }
 }
 

@@ -13,7 +13,7 @@ use stemedb_merkle::{
 use super::{
     CheckpointFault, WriteError,
     base::{elements, write_numbers},
-    beside::Beside,
+    beside::{Beside, BesideArrays},
     blocks::{BlockFile, BlockWriter},
     payload::{self, ArchivedDeltaPayload, Array, DELTA_ROOT_LEN, DeltaPayload},
 };
@@ -37,6 +37,7 @@ pub(super) struct DeltaFile {
     hashes: Range<usize>,
     history: Range<usize>,
     holes: Range<usize>,
+    symbols: Range<usize>,
 }
 
 /// How many hashes a block at `depth` has.
@@ -90,6 +91,7 @@ impl DeltaFile {
             hashes: payload::place(payload, &root.hashes),
             history: payload::place(payload, &root.history),
             holes: payload::place(payload, &root.holes),
+            symbols: payload::place(payload, &root.symbols),
             file,
         })
     }
@@ -97,6 +99,11 @@ impl DeltaFile {
     /// What the tree does not say.
     pub(super) fn beside(&self) -> Result<Beside, ArchiveError> {
         Beside::read(&self.file, &self.history, &self.holes)
+    }
+
+    /// The coded symbols of the set.
+    pub(super) fn symbols(&self) -> Result<&[[u8; 32]], ArchiveError> {
+        Ok(self.file.slice(self.symbols.clone())?.as_chunks().0)
     }
 
     fn number(&self, array: &Range<usize>, place: usize) -> Result<u32, ArchiveError> {
@@ -186,8 +193,7 @@ pub(super) fn write(
         writer.write(block.hashes.as_flattened())?;
     }
     let hashes_len = (writer.len() - hashes_start) / 32;
-    let (history, holes) = beside.write(writer)?;
-    let symbols = Array::new(writer.len(), 0);
+    let BesideArrays { history, holes, symbols } = beside.write(writer)?;
     let root = DeltaPayload {
         ids: Array::new(ids_start, entries.len()),
         positions: Array::new(positions_start, entries.len()),

@@ -62,7 +62,7 @@ pub(super) struct BasePayload {
     pub(super) history: Array<[u8; 32]>,
     /// The entries whose bodies are lost: id, then index and time, each a u64.
     pub(super) holes: Array<[u8; 48]>,
-    /// Room for the coded symbols of the set: empty in this version.
+    /// The coded symbols of the set, if it was compared with another, as its sketch writes them.
     pub(super) symbols: Array<[u8; 32]>,
 }
 
@@ -87,7 +87,7 @@ pub(super) struct DeltaPayload {
     pub(super) history: Array<[u8; 32]>,
     /// The entries whose bodies are lost: id, then index and time, each a u64.
     pub(super) holes: Array<[u8; 48]>,
-    /// Room for the coded symbols of the set: empty in this version.
+    /// The coded symbols of the set, if it was compared with another, as its sketch writes them.
     pub(super) symbols: Array<[u8; 32]>,
 }
 

@@ -30,7 +30,7 @@ fn covered(snapshot: &Snapshot, position: u64) -> Covered {
 
 fn beside() -> Beside {
     let holes = vec![([3; 32], HoleEntry { index: 7, time: 8 })];
-    Beside { history: vec![[8; 32]; 3], holes }
+    Beside { history: vec![[8; 32]; 3], holes, symbols: Vec::new() }
 }
 
 fn base(disk: &FaultyDisk, tree: &MerkleTree, position: u64) -> Checkpoint {
@@ -75,10 +75,35 @@ fn a_chain_comes_back_as_the_tree_that_it_is_of() {
     let checkpoint = loaded.checkpoint.unwrap();
     checkpoint.check(&mut |_| true).unwrap();
     assert_eq!(checkpoint.beside().unwrap(), beside());
+    assert_eq!(checkpoint.symbols().unwrap(), beside().symbols);
     let again = tree_of(&checkpoint);
     assert_eq!(again.root(), tree.root());
     let all = |tree: &MerkleTree| tree.iter().map(Result::unwrap).collect::<Vec<_>>();
     assert_eq!(all(&again), all(&tree));
+}
+
+#[test]
+fn symbols_come_back_from_the_file_that_is_on_top() {
+    let disk = FaultyDisk::new(1);
+    let mut tree = MerkleTree::new();
+    tree.insert_batch(&entries(0, 3000)).unwrap();
+    let with = |symbols: Vec<[u8; 32]>| Beside { symbols, ..beside() };
+    let snapshot = tree.snapshot();
+    let (first, second) = (vec![[4; 32]; 5], vec![[5; 32]; 6]);
+    let covered_by = covered(&snapshot, 300_000);
+    let beside = with(first.clone());
+    let checkpoint =
+        write_base(&disk, &covered_by, snapshot.iter(), &beside, true, &mut |_| {}).unwrap();
+    assert_eq!(reload(&disk).checkpoint.unwrap().symbols().unwrap(), first);
+    tree = tree_of(&checkpoint);
+    tree.insert_batch(&entries(3000, 3100)).unwrap();
+    let snapshot = tree.snapshot();
+    let changes = snapshot.changes(300_000, 0).unwrap();
+    let (covered, beside) = (covered(&snapshot, 310_000), with(second.clone()));
+    write_delta(&disk, &checkpoint, 0, &covered, &changes, &beside, true).unwrap();
+    let loaded = reload(&disk).checkpoint.unwrap();
+    assert_eq!(loaded.symbols().unwrap(), second);
+    loaded.check(&mut |_| true).unwrap();
 }
 
 #[test]

@@ -1,0 +1,104 @@
+//! The step in which two served stores meet over the network, on this machine.
+
+use std::future::pending;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::json;
+use stemedb::rpc::{Client, ClientOptions, Server, ServerOptions};
+use stemedb::sync::report::Report;
+use stemedb::sync::{Ending, Limits};
+use stemedb::{Options, Store, SyncOptions};
+
+use super::lines::Lines;
+use super::teller::{self, Teller};
+use crate::cli::failure::Failure;
+use crate::cli::input::to_hex;
+use crate::cli::stopwatch::Stopwatch;
+use crate::cli::{open, output, peer};
+
+/// Each of the two misses one line in so many, and not the same ones.
+const MISSED_EVERY: [usize; 2] = [101, 103];
+/// New lines at the end, which only one of the two takes in.
+const LATER: usize = 1_000;
+
+pub(super) fn show(dir: &Path, lines: &Lines, teller: &mut Teller) -> Result<(), Failure> {
+    let [north, south] =
+        ["north", "south"].map(|name| open::open(&dir.join(name), Options::default()));
+    let (north, south) = (Arc::new(north?), Arc::new(south?));
+    for (store, every) in [&north, &south].into_iter().zip(MISSED_EVERY) {
+        let kept = lines.bodies.iter().enumerate().filter(|(n, _)| n % every != 0);
+        store.append_batch(kept.map(|(_, body)| body))?;
+    }
+    let runtime = peer::runtime()?;
+    let outcome = runtime.block_on(meet(&north, &south, teller));
+    drop(runtime);
+    for store in [north, south] {
+        Arc::into_inner(store).map_or(Ok(()), Store::close)?;
+    }
+    outcome
+}
+
+async fn meet(north: &Arc<Store>, south: &Arc<Store>, teller: &mut Teller) -> Result<(), Failure> {
+    teller.step("Sync", "two served stores that took different lines meet over gRPC")?;
+    let (to_north, to_south) = (serve(north).await?, serve(south).await?);
+    teller.row("north", &format!("on {}", to_north.peer()))?;
+    teller.row("south", &format!("on {}", to_south.peer()))?;
+
+    let first = sync(south, &to_north, teller).await?;
+    told(&first, teller)?;
+    teller.row("north root", &to_hex(&to_north.head().await?.set_root))?;
+    teller.row("south root", &to_hex(&to_south.head().await?.set_root))?;
+
+    teller.step("Fall behind", "north takes in more, and south reads what came since")?;
+    north.append_batch((0..LATER).map(|n| format!("a line that came later: {n}")))?;
+    let second = sync(south, &to_north, teller).await?;
+    told(&second, teller)?;
+    teller.fact("sync", json!([fact(&first), fact(&second)]));
+    if north.root() != south.root() || !first.equal || !second.equal {
+        return Err(Failure::Demo { what: "two stores that were synced differ" });
+    }
+    teller.say("One command does it: stemedb serve here, stemedb sync PEER there.")
+}
+
+/// Serves a store on a port of its own until the runtime ends; returns a client of it.
+async fn serve(store: &Arc<Store>) -> Result<Client, Failure> {
+    let server = Server::bind(([127, 0, 0, 1], 0).into(), ServerOptions::default()).await?;
+    let address = server.address();
+    let store = Arc::clone(store);
+    tokio::spawn(async move { store.serve(server, Limits::default(), pending()).await });
+    Ok(Client::connect(&address.into(), ClientOptions::default()).await?)
+}
+
+async fn sync(store: &Arc<Store>, peer: &Client, teller: &mut Teller) -> Result<Report, Failure> {
+    let watch = Stopwatch::start();
+    let synced = store.sync(peer, SyncOptions::default(), pending(), |_| {}).await?;
+    if let Some(error) = synced.error {
+        return Err(error.into());
+    }
+    if synced.report.ending != Ending::Complete {
+        return Err(Failure::Sync { ending: synced.report.ending });
+    }
+    teller.row("took", &format!("{:.1} ms", watch.millis()))?;
+    Ok(synced.report)
+}
+
+fn told(report: &Report, teller: &mut Teller) -> Result<(), Failure> {
+    let layers: Vec<&str> = report.layers.iter().map(|step| step.layer.name()).collect();
+    teller.row("found by", &format!("{}, in {} rounds", layers.join(", "), report.rounds))?;
+    teller.row("bytes for it", &output::bytes(report.reconcile_bytes()))?;
+    teller.row("fetched", &teller::count(report.fetched))?;
+    teller.row("pushed", &teller::count(report.pushed))
+}
+
+fn fact(report: &Report) -> serde_json::Value {
+    let layers: Vec<&str> = report.layers.iter().map(|step| step.layer.name()).collect();
+    json!({
+        "layers": layers,
+        "rounds": report.rounds,
+        "reconcile_bytes": report.reconcile_bytes(),
+        "fetched": report.fetched,
+        "pushed": report.pushed,
+        "equal": report.equal,
+    })
+}

@@ -1,0 +1,123 @@
+//! `stemedb serve`: lets others reach a store.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::json;
+use stemedb::Store;
+use stemedb::rpc::{Server, ServerOptions, ServerTls, Tokens};
+use stemedb::sync::Limits;
+
+use super::failure::Failure;
+use super::peer::{self, Stop};
+use super::{Globals, open, output};
+
+/// Serve the store, so that others can sync with it and append, get and watch from afar
+///
+/// Prints the address once it is ready. Without TLS it listens on this machine only, unless told
+/// that clear text is meant. With --client-ca clients must show a certificate of that authority,
+/// with --token-file one of the tokens in it.
+///
+/// Ctrl-C or SIGTERM stops well: new calls are refused, what runs has 10 seconds to end.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  stemedb serve
+  stemedb serve --listen 127.0.0.1:0           Any free port; the address is printed
+  stemedb serve --listen 0.0.0.0:7845 --tls-cert server.pem --tls-key server.key \\
+                --client-ca authority.pem
+  openssl rand -hex 32 > token && stemedb serve --token-file token
+
+JSON, one line when it is ready: {address, count, set_root, log_size, log_root}")]
+pub(super) struct Args {
+    /// The address to listen on; port 0 takes any that is free
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7845")]
+    listen: SocketAddr,
+    /// The server's certificate as PEM, followed by those that lead to its authority
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The key of the certificate, as PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// The authority whose certificates clients must show, as PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    client_ca: Option<PathBuf>,
+    /// The file of tokens, one on each line, one of which clients must show
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Serve other machines without TLS, where others can read along
+    #[arg(long, conflicts_with = "tls_cert")]
+    clear_to_others: bool,
+    /// Tell clients that ask what services there are (gRPC reflection)
+    #[arg(long)]
+    reflection: bool,
+}
+
+pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
+    let options = options(args)?;
+    open::or_make_shared(globals, |store| {
+        open::require_secret(store, globals)?;
+        peer::runtime()?.block_on(serve(args, options, store, globals))
+    })
+}
+
+async fn serve(
+    args: &Args,
+    options: ServerOptions,
+    store: &Arc<Store>,
+    globals: &Globals,
+) -> Result<(), Failure> {
+    let stop = Stop::watch()?;
+    let server = Server::bind(args.listen, options).await?;
+    ready(server.address(), store, globals)?;
+    let asked = async {
+        stop.pressed().await;
+        output::note("stopping; what runs is finished first, and Ctrl-C again ends it at once");
+    };
+    let stopped = store.serve(server, Limits::default(), asked).await?;
+    if stopped.cut > 0 {
+        output::note(format_args!(
+            "{} call(s) and session(s) did not end in time and were cut; nothing durable is lost",
+            stopped.cut
+        ));
+    }
+    Ok(())
+}
+
+fn ready(address: SocketAddr, store: &Store, globals: &Globals) -> Result<(), Failure> {
+    if !globals.json {
+        return output::raw(
+            format!("serving {} on {address}\n", globals.store.display()).as_bytes(),
+        );
+    }
+    let mut fields = serde_json::Map::new();
+    fields.insert("address".to_owned(), json!(address.to_string()));
+    fields.extend(super::root::fields(&store.head()));
+    output::json(&fields.into())
+}
+
+fn options(args: &Args) -> Result<ServerOptions, Failure> {
+    let tls = match (&args.tls_cert, &args.tls_key) {
+        (Some(certificate), Some(key)) => Some(ServerTls {
+            certificate: peer::pem(certificate)?,
+            key: peer::pem(key)?,
+            client_ca: args.client_ca.as_deref().map(peer::pem).transpose()?,
+        }),
+        _ => None,
+    };
+    let tokens = match args.token_file.as_deref() {
+        Some(path) => {
+            let tokens = Tokens::parse(&peer::read(path, "read the tokens")?);
+            Some(tokens.map_err(|source| peer::bad_token(path, source))?)
+        }
+        None => None,
+    };
+    Ok(ServerOptions {
+        tls,
+        tokens,
+        clear_to_others: args.clear_to_others,
+        reflection: args.reflection,
+        ..ServerOptions::default()
+    })
+}

@@ -1,0 +1,185 @@
+//! `stemedb sync`: one session with a served store.
+
+mod plan;
+mod report;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+use stemedb::rpc::sync::Synced;
+use stemedb::rpc::{Client, PeerAddress};
+use stemedb::sync::report::Report;
+use stemedb::sync::{Direction, Ending, Limits};
+use stemedb::{Store, SyncOptions};
+
+use super::failure::Failure;
+use super::peer::{self, Stop};
+use super::stopwatch::Stopwatch;
+use super::{Globals, open, progress};
+
+/// Bring this store and a served one into step
+///
+/// Finds out what each of the two lacks, checks that against the other's root, and moves only
+/// that; each body is checked against its id, and durable before it counts. Ends with exit code 0
+/// only if all of that came out well. What has arrived stays if the session is cut: run the command
+/// again for the rest.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  stemedb sync 127.0.0.1:7845
+  stemedb sync db.example.org --ca authority.pem --token-file token
+  stemedb sync 127.0.0.1:7845 --plan           Say what it would do, move nothing
+  stemedb sync 127.0.0.1:7845 --pull --max-bytes 100M --timeout 10m
+
+JSON: {equal, layers, rounds, bytes_sent, bytes_received, reconcile_bytes, fetched, pushed, \
+compared, restarts, millis, set_root, only_here, only_there, ending}, and where they apply \
+withheld, unreadable, peer_moved, peer_rewritten, clock_ahead_seconds, error; equal: both hold the \
+same set now, checked and durable. With --plan: {equal, layers, rounds, reconcile_bytes, \
+only_here, only_there, push_bytes, fetch_bytes_estimate, millis}, null where it is not known")]
+pub(super) struct Args {
+    /// The served store: HOST or HOST:PORT, with https:// before it for TLS
+    #[arg(value_name = "PEER")]
+    peer: PeerAddress,
+    /// Only fetch what this store lacks
+    #[arg(long, conflicts_with = "push")]
+    pull: bool,
+    /// Only push what the other store lacks
+    #[arg(long)]
+    push: bool,
+    /// Say what would be done and how many bytes that takes, and move nothing
+    #[arg(long, conflicts_with_all = ["max_bytes", "pull", "push"])]
+    plan: bool,
+    /// End after so many bytes of bodies, both ways together; K, M and G are powers of 1024
+    #[arg(long, value_name = "N", value_parser = bytes)]
+    max_bytes: Option<u64>,
+    /// End after so much time: 30s, 5m, 1h
+    #[arg(long, value_name = "T", value_parser = duration)]
+    timeout: Option<Duration>,
+    #[command(flatten)]
+    connection: peer::Connection,
+}
+
+pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
+    let runtime = peer::runtime()?;
+    // First, so that a wrong address makes no store.
+    let client = runtime.block_on(args.connection.connect(&args.peer))?;
+    let work = |store: &Arc<Store>| {
+        open::require_secret(store, globals)?;
+        let outcome = runtime.block_on(sync(args, &client, store, globals));
+        // Waits for whoever still reads or appends.
+        drop(runtime);
+        outcome
+    };
+    if args.plan {
+        open::existing_shared(globals, work)
+    } else {
+        open::or_make_shared(globals, work)
+    }
+}
+
+async fn sync(
+    args: &Args,
+    client: &Client,
+    store: &Arc<Store>,
+    globals: &Globals,
+) -> Result<(), Failure> {
+    let stop = Stop::watch()?;
+    let watch = Stopwatch::start();
+    let bar = progress::count("finding out what differs");
+    let synced =
+        store.sync(client, options(args), stop.pressed(), |report| show(&bar, report)).await?;
+    bar.finish_and_clear();
+    let Synced { report, error } = &synced;
+    let (error, millis) = (error.as_ref(), watch.millis());
+    if report.ending == Ending::Complete && args.plan {
+        return plan::print(store, report, millis, globals.json);
+    }
+    report::print(report, error, millis, globals.json)?;
+    if stop.is_pressed() {
+        return Err(Failure::Interrupted);
+    }
+    match synced.error {
+        Some(error) => Err(error.into()),
+        None if report.ending == Ending::Complete && report.checked => Ok(()),
+        None => Err(Failure::Sync { ending: report.ending }),
+    }
+}
+
+fn options(args: &Args) -> SyncOptions {
+    let direction = match (args.plan, args.pull, args.push) {
+        (true, ..) => Direction::Neither,
+        (_, true, _) => Direction::Pull,
+        (_, _, true) => Direction::Push,
+        _ => Direction::Both,
+    };
+    let mut limits = Limits::default();
+    limits.body_bytes_max = args.max_bytes.unwrap_or(limits.body_bytes_max);
+    limits.session_time_max = args.timeout.unwrap_or(limits.session_time_max);
+    SyncOptions { direction, limits, without: Vec::new() }
+}
+
+/// Shows how far it has come.
+fn show(bar: &ProgressBar, report: &Report) {
+    if !report.checked {
+        bar.set_length(report.compared);
+        bar.set_position(report.compared);
+        return;
+    }
+    bar.set_message("moving bodies");
+    bar.set_length((report.only_theirs + report.only_mine).max(report.fetched + report.pushed));
+    bar.set_position(report.fetched + report.pushed);
+}
+
+/// Why a number of bytes or a time can't be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum ParseArgError {
+    #[error("a number of bytes is digits, with K, M or G behind them if wanted")]
+    Bytes,
+    #[error("a time is a number and s, m or h, such as 90s or 5m")]
+    Duration,
+}
+
+fn bytes(text: &str) -> Result<u64, ParseArgError> {
+    let (digits, shift) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (text.get(..text.len() - 1), 10),
+        Some(b'M' | b'm') => (text.get(..text.len() - 1), 20),
+        Some(b'G' | b'g') => (text.get(..text.len() - 1), 30),
+        _ => (Some(text), 0),
+    };
+    let number: u64 = digits.unwrap_or("").parse().map_err(|_| ParseArgError::Bytes)?;
+    number.checked_mul(1 << shift).filter(|bytes| *bytes > 0).ok_or(ParseArgError::Bytes)
+}
+
+fn duration(text: &str) -> Result<Duration, ParseArgError> {
+    let (digits, unit) = match text.as_bytes().last() {
+        Some(b's') => (text.get(..text.len() - 1), 1),
+        Some(b'm') => (text.get(..text.len() - 1), 60),
+        Some(b'h') => (text.get(..text.len() - 1), 3600),
+        _ => (Some(text), 1),
+    };
+    let number: u64 = digits.unwrap_or("").parse().map_err(|_| ParseArgError::Duration)?;
+    let seconds = number.checked_mul(unit).filter(|seconds| *seconds > 0);
+    seconds.map(Duration::from_secs).ok_or(ParseArgError::Duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_and_times_are_read() {
+        assert_eq!(bytes("1"), Ok(1));
+        assert_eq!(bytes("100M"), Ok(100 << 20));
+        assert_eq!(bytes("2g"), Ok(2 << 30));
+        for bad in ["", "0", "K", "-1", "1.5M", "1T", "99999999999G", "M1", "1 M"] {
+            assert_eq!(bytes(bad), Err(ParseArgError::Bytes), "{bad}");
+        }
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
+        for bad in ["", "0s", "s", "-1s", "1d", "1.5h", "99999999999999999999s"] {
+            assert_eq!(duration(bad), Err(ParseArgError::Duration), "{bad}");
+        }
+    }
+}

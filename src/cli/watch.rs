@@ -1,0 +1,79 @@
+//! `stemedb watch`: follows the log of a served store.
+
+use std::io::Write;
+
+use serde_json::json;
+use stemedb::rpc::PeerAddress;
+use stemedb::rpc::backend::Entry;
+use stemedb::rpc::client::Watched;
+
+use super::failure::{Failure, OutputError};
+use super::peer::{self, Stop};
+use super::{Globals, output, timestamp};
+
+/// Follow the log of a served store: one line an entry, as soon as it is durable there
+///
+/// Each line tells index, time, id and length of the body. Goes on until Ctrl-C, also when the
+/// server was away for a while.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  stemedb watch 127.0.0.1:7845
+  stemedb watch 127.0.0.1:7845 --from 0 --end  What is there now, and no more
+
+JSON, one line an entry: {index, time, ntp64, id, len}")]
+pub(super) struct Args {
+    /// The served store: HOST or HOST:PORT, with https:// before it for TLS
+    #[arg(value_name = "PEER")]
+    peer: PeerAddress,
+    /// The first index to show; without it, what comes from now on
+    #[arg(long, value_name = "I")]
+    from: Option<u64>,
+    /// Stop where the log ends now
+    #[arg(long)]
+    end: bool,
+    #[command(flatten)]
+    connection: peer::Connection,
+}
+
+pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
+    peer::runtime()?.block_on(async {
+        let stop = Stop::watch()?;
+        tokio::select! {
+            ended = watch(args, globals.json) => ended,
+            () = stop.pressed() => Ok(()),
+        }
+    })
+}
+
+async fn watch(args: &Args, as_json: bool) -> Result<(), Failure> {
+    let client = args.connection.connect(&args.peer).await?;
+    let from = match args.from {
+        Some(from) => from,
+        None => client.head().await?.log_size,
+    };
+    let mut watch = client.watch(Watched { from, bodies: false, stop_at_end: args.end });
+    while let Some(entry) = watch.next().await {
+        let line = line(&entry?, as_json);
+        let mut out = output::stdout();
+        writeln!(out, "{line}").map_err(OutputError)?;
+        output::finish(out)?;
+    }
+    Ok(())
+}
+
+fn line(entry: &Entry, as_json: bool) -> String {
+    let Entry { index, id, len, .. } = entry;
+    let time = timestamp::rfc3339(entry.time);
+    if !as_json {
+        return format!("{index}  {time}  {id}  {len}");
+    }
+    json!({
+        "index": index,
+        "time": time,
+        "ntp64": entry.time,
+        "id": id.to_string(),
+        "len": len,
+    })
+    .to_string()
+}

@@ -1,0 +1,120 @@
+//! Serving a store, and bringing it into step with a served one.
+
+use std::{future::Future, sync::Arc};
+
+use stemedb_rpc::{
+    Client, Responding, Server, Site,
+    server::{ServeError, Stopped},
+    sync::{NoSession, Synced, run},
+};
+use stemedb_sync::{
+    Config, Direction, Limits, Responder,
+    report::{Layer, Report},
+};
+
+use super::{Store, lock, peers::Peers};
+
+/// What a session is to do, and within which limits.
+#[derive(Clone, Debug, Default)]
+pub struct SyncOptions {
+    /// Which way bodies go. Default: both.
+    pub direction: Direction,
+    /// Everything that is limited. The longest body is the store's own limit.
+    pub limits: Limits,
+    /// Layers that are left out. Default: none.
+    pub without: Vec<Layer>,
+}
+
+/// Why no session began.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SyncError {
+    /// Bodies can't be checked without the secret.
+    #[error("this store has a secret, and without it nothing can be synced: give its file")]
+    SecretMissing,
+    /// The set tree or the log can't be read.
+    #[error("this store could not be read, so no session began: see what `stemedb check` says")]
+    Unreadable,
+    /// The system has no random numbers to give.
+    #[error("the system gives no random numbers: {0}")]
+    Entropy(stemedb_rpc::backend::Failure),
+}
+
+impl From<NoSession> for SyncError {
+    fn from(_: NoSession) -> Self {
+        Self::Unreadable
+    }
+}
+
+impl Store {
+    /// Serves this store until `stop` is ready; what runs then is finished. Appends and reads go on
+    /// in this process beside it.
+    ///
+    /// # Errors
+    ///
+    /// See [`ServeError`].
+    pub async fn serve(
+        self: &Arc<Self>,
+        server: Server,
+        limits: Limits,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Stopped, ServeError> {
+        let responder = Responder::new(self.peer_identity(), self.fitting(limits));
+        let replica = Arc::new(Responding::new(responder, Arc::clone(self)));
+        server.serve(Arc::clone(self), replica, stop).await
+    }
+
+    /// Brings this store and a served one into step: finds out what each lacks and moves that, both
+    /// ways unless told otherwise. Bodies are appended as they come, so that whatever arrived stays
+    /// if the session is cut; how it ended and what it did is in the report.
+    ///
+    /// `progress` is shown the report whenever there is something new in it. The session is called
+    /// off when `cancel` is ready.
+    ///
+    /// # Errors
+    ///
+    /// If no session began. Whatever happens in one is in the report.
+    pub async fn sync(
+        self: &Arc<Self>,
+        client: &Client,
+        options: SyncOptions,
+        cancel: impl Future<Output = ()>,
+        progress: impl FnMut(&Report),
+    ) -> Result<Synced, SyncError> {
+        if self.lacks_secret() {
+            return Err(SyncError::SecretMissing);
+        }
+        let address = client.peer().to_string();
+        let cursor = Peers::load(self.shared.disk.as_ref()).cursor(&address);
+        let config = Config {
+            identity: self.peer_identity(),
+            limits: self.fitting(options.limits),
+            direction: options.direction,
+            cursor,
+            without: options.without,
+            seed: self.seed()?,
+        };
+        let synced = run(client, config, Arc::clone(self), cancel, progress).await?;
+        if let Some(read) = synced.report.cursor.filter(|read| cursor != Some(*read)) {
+            let _one = lock(&self.shared.peers);
+            let mut peers = Peers::load(self.shared.disk.as_ref());
+            peers.note(&address, read);
+            // Without it the next session finds out what differs in another way.
+            let _ = peers.save(self.shared.disk.as_ref());
+        }
+        Ok(synced)
+    }
+
+    fn fitting(&self, mut limits: Limits) -> Limits {
+        limits.body_len_max = self.shared.options.body_len_max as usize;
+        limits
+    }
+
+    fn seed(&self) -> Result<[u8; 32], SyncError> {
+        let mut seed = [0; 32];
+        for half in seed.as_chunks_mut::<16>().0 {
+            *half = self.nonce().map_err(SyncError::Entropy)?;
+        }
+        Ok(seed)
+    }
+}

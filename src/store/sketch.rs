@@ -1,0 +1,119 @@
+//! The first coded symbols of the set, for sessions with peers.
+//!
+//! A store that was never compared with another has none, and its appends don't pay for them. The
+//! first comparison makes them, from those saved with the restart checkpoint and the log's tail, or
+//! from all ids at some 0.15 µs each; from then on folding keeps them up.
+
+use std::ops::Range;
+
+use stemedb_merkle::Snapshot;
+use stemedb_sync::{
+    keys::Keys,
+    symbols::{SKETCH_LEN, Sketch},
+};
+use stemedb_wal::checkpoint::Checkpoint;
+
+use super::{Shared, lock};
+use crate::{
+    engine::{Folded, set_entry},
+    error::ReadError,
+};
+
+/// Of smaller sets they are made in a few milliseconds, which is not worth the 512 KiB.
+const SAVED_COUNT_MIN: u64 = 1 << 16;
+
+/// Entries that are still to be caught up with when folding is held up.
+const CATCH_UP_LEN_MAX: u64 = 4_096;
+
+/// Whether a checkpoint has coded symbols.
+pub(super) fn is_in(checkpoint: &Checkpoint) -> bool {
+    checkpoint.symbols().is_ok_and(|symbols| !symbols.is_empty())
+}
+
+/// What a checkpoint of this moment saves of them.
+pub(super) fn to_save(folded: &Folded, tree: &Snapshot) -> Vec<[u8; 32]> {
+    match &folded.sketch {
+        Some(sketch) if tree.len() >= SAVED_COUNT_MIN && sketch.count() == tree.len() => {
+            sketch.to_elements()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Whether there are coded symbols that the present checkpoint has not and the next would have.
+pub(super) fn is_new(shared: &Shared) -> bool {
+    let lives = shared.trees.folded().sketch.is_some();
+    lives
+        && shared.trees.count() >= SAVED_COUNT_MIN
+        && !lock(&shared.checkpoint).as_ref().is_some_and(is_in)
+}
+
+/// Makes coded symbols if there are none yet; from then on folding keeps them up.
+///
+/// # Errors
+///
+/// If the ids can't be read.
+pub(super) fn wake(shared: &Shared, checkpoint: Option<&Checkpoint>) -> Result<(), ReadError> {
+    let _one = lock(&shared.waking);
+    if shared.trees.folded().sketch.is_some() {
+        return Ok(());
+    }
+    if let Some((sketch, entries)) = checkpoint.and_then(|checkpoint| saved(shared, checkpoint))
+        && catch_up(shared, sketch, entries)?
+    {
+        return Ok(());
+    }
+    let view = shared.trees.view();
+    let mut sketch = Sketch::new(key(shared), SKETCH_LEN);
+    for entry in &view.tree {
+        sketch.insert(&entry?.id);
+    }
+    catch_up(shared, sketch, view.history.size().0).map(drop)
+}
+
+/// Those saved with a checkpoint, and how many entries of the log they cover.
+fn saved(shared: &Shared, checkpoint: &Checkpoint) -> Option<(Sketch, u64)> {
+    let covered = checkpoint.covered();
+    let sketch = Sketch::from_elements(key(shared), checkpoint.symbols().ok()?).ok()?;
+    (sketch.count() == covered.count && sketch.len() == SKETCH_LEN)
+        .then_some((sketch, covered.next_index))
+}
+
+/// Takes in the entries of the log from an index on, and goes live; false if that does not give the
+/// set, because lost bodies came back meanwhile.
+fn catch_up(shared: &Shared, mut sketch: Sketch, mut entries: u64) -> Result<bool, ReadError> {
+    loop {
+        let size = shared.trees.reached().next_index;
+        if size - entries <= CATCH_UP_LEN_MAX {
+            break;
+        }
+        take_in(shared, &mut sketch, entries..size)?;
+        entries = size;
+    }
+    let mut folded = shared.trees.folded();
+    let view = shared.trees.view_of(&folded);
+    take_in(shared, &mut sketch, entries..view.history.size().0)?;
+    if sketch.count() != view.tree.len() {
+        return Ok(false);
+    }
+    folded.sketch = Some(sketch);
+    Ok(true)
+}
+
+fn take_in(shared: &Shared, sketch: &mut Sketch, entries: Range<u64>) -> Result<(), ReadError> {
+    for entry in shared.reader.entries(entries) {
+        if let Some(entry) = set_entry(&entry?) {
+            sketch.insert(&entry.id);
+        }
+    }
+    Ok(())
+}
+
+fn key(shared: &Shared) -> [u8; 16] {
+    keys(shared).symbol_key()
+}
+
+/// The keys that follow from the cluster secret.
+pub(super) fn keys(shared: &Shared) -> Keys {
+    Keys::new(shared.options.secret.as_ref().map(crate::Secret::bytes))
+}

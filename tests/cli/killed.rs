@@ -1,0 +1,132 @@
+//! Either side of a large sync is killed in the midst of it, and started again.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Child;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::binary::{Place, finish, lines};
+use super::serving::Served;
+
+/// How many bodies each side has of its own, of some 400 bytes.
+const OWN: u32 = 40_000;
+const COMMON: u32 = 2_000;
+/// What a store's log has in bytes before it has anything of the other's, about.
+pub(super) const OWN_LEN: u64 = 18 << 20;
+
+/// Waits until so many bytes of a store's log are written. Its first segment is zeros where nothing
+/// was written yet. Gives up when the process has ended.
+pub(super) fn wait_for_log(store: &Path, len: u64, process: &mut Child) -> bool {
+    let segment = store.join("segment-0000-00000000000000000000.log");
+    loop {
+        let mut bytes = [0; 64];
+        let read = File::open(&segment).and_then(|file| file.read_at(&mut bytes, len));
+        if read.is_ok() && bytes != [0; 64] {
+            return true;
+        }
+        if process.try_wait().unwrap().is_some() {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Two stores with much to tell each other.
+pub(super) fn two() -> Place {
+    let place = Place::new();
+    let filler = "that goes on for a while so that it takes some time to travel ".repeat(6);
+    for store in ["a", "b"] {
+        let own = lines(&format!("{store} {filler}"), 0..OWN);
+        place.run_with(&["append", "--store", store], lines("common", 0..COMMON) + &own).ok();
+    }
+    place
+}
+
+pub(super) fn count(place: &Place, store: &str) -> u64 {
+    let head = place.run(&["root", "--store", store, "--json"]).ok();
+    serde_json::from_str::<Value>(head.text()).unwrap()["count"].as_u64().unwrap()
+}
+
+/// The last sync: it has to move just what is still missing, and then both hold everything.
+pub(super) fn complete(place: &Place, sync: Child, held: [u64; 2]) {
+    let report = finish(sync, b"").ok();
+    let report: Value = serde_json::from_str(report.text()).unwrap();
+    let all = u64::from(COMMON + 2 * OWN);
+    assert_eq!(report["equal"], true, "{report}");
+    let [a, b] = held.map(|held| all - held);
+    assert_eq!((report["pushed"].as_u64(), report["fetched"].as_u64()), (Some(a), Some(b)));
+    assert_eq!(count(place, "b"), all);
+    place.run(&["check", "--store", "b", "--deep"]).ok();
+}
+
+fn sync(place: &Place, address: &str) -> Child {
+    place.command(&["sync", "--store", "b", "--json", address]).spawn().unwrap()
+}
+
+#[test]
+fn an_initiator_that_is_killed_goes_on_where_it_was() {
+    let place = two();
+    let served = Served::start(&place, "a", &[]);
+    let start = count(&place, "b");
+    let mut before = start;
+    for part in 1..=3 {
+        let mut child = sync(&place, &served.address);
+        let midst = wait_for_log(&place.path("b"), OWN_LEN + part * (3 << 20), &mut child);
+        assert!(midst, "the sync ended before it was killed");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let held = count(&place, "b");
+        assert!(held > before, "{held} after {before}: what has arrived is kept");
+        before = held;
+    }
+    assert!(before < u64::from(COMMON + 2 * OWN));
+    let address = served.address.clone();
+    assert_eq!(served.stop().0, 0);
+    let held = [count(&place, "a"), before];
+    let served = Served::on(&place, "a", &address, &[]);
+    complete(&place, sync(&place, &served.address), held);
+    assert_eq!(served.stop().0, 0);
+    assert_eq!(count(&place, "a"), u64::from(COMMON + 2 * OWN));
+    place.run(&["check", "--store", "a", "--deep"]).ok();
+}
+
+#[test]
+fn a_responder_that_is_killed_and_started_again_is_gone_on_with() {
+    let place = two();
+    let served = Served::start(&place, "a", &[]);
+    let address = served.address.clone();
+    let mut child = sync(&place, &address);
+    assert!(wait_for_log(&place.path("b"), OWN_LEN + (4 << 20), &mut child));
+    served.signal("-KILL");
+    drop(served);
+    // At once on the same address: the session begins anew by itself, or ends and says so.
+    let served = Served::on(&place, "a", &address, &[]);
+    let outcome = finish(child, b"");
+    assert!(matches!(outcome.code, 0 | 1), "{outcome:?}");
+    served.stop();
+    let held = [count(&place, "a"), count(&place, "b")];
+    assert!(held[1] > u64::from(COMMON + OWN), "what has arrived is kept");
+    let served = Served::on(&place, "a", &address, &[]);
+    complete(&place, sync(&place, &address), held);
+    served.stop();
+    assert_eq!(count(&place, "a"), u64::from(COMMON + 2 * OWN));
+    place.run(&["check", "--store", "a", "--deep"]).ok();
+}
+
+#[test]
+fn an_initiator_whose_peer_stays_away_ends_and_says_so() {
+    let place = two();
+    let served = Served::start(&place, "a", &[]);
+    let mut child = sync(&place, &served.address);
+    assert!(wait_for_log(&place.path("b"), OWN_LEN + (4 << 20), &mut child));
+    served.signal("-KILL");
+    drop(served);
+    let outcome = finish(child, b"");
+    assert_eq!(outcome.code, 1, "{outcome:?}");
+    let report: Value = serde_json::from_str(outcome.text()).unwrap();
+    let fetched = report["fetched"].as_u64().unwrap();
+    assert_eq!(count(&place, "b"), u64::from(COMMON + OWN) + fetched);
+}
