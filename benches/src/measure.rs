@@ -17,6 +17,9 @@ mod random_reads;
 mod reopening;
 mod set_tree;
 mod snapshot;
+mod sync_beside;
+mod sync_bodies;
+mod sync_change;
 pub(crate) mod sync_find;
 mod sync_layers;
 mod sync_memory;
@@ -126,6 +129,31 @@ pub(crate) const ALL: &[Measure] = &[
         name: "sync-memory",
         about: "Two stores of 10 M ids that differ: heap that a session takes on either side",
         prepare: sync_memory::prepare,
+    },
+    Measure {
+        name: "sync-change",
+        about: "Vectors of 4 KB of which one in a hundred changed: what is sent",
+        prepare: sync_change::prepare,
+    },
+    Measure {
+        name: "sync-bodies-256",
+        about: "Bodies of 256 B over loopback, durable at the receiver",
+        prepare: sync_bodies::short,
+    },
+    Measure {
+        name: "sync-bodies-4096",
+        about: "Bodies of 4 KB over loopback, durable at the receiver",
+        prepare: sync_bodies::long,
+    },
+    Measure {
+        name: "sync-appends",
+        about: "Appends to a store of 1 M while a session of 100,000 differences runs on it",
+        prepare: sync_beside::appends,
+    },
+    Measure {
+        name: "sync-latency",
+        about: "Finding 100 differences over a link of 50 ms each way",
+        prepare: sync_beside::far_away,
     },
     Measure {
         name: "disk-bytes",

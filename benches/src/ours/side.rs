@@ -53,7 +53,9 @@ impl Side {
             if self.tree.insert_batch(&entries)? != ids.len() {
                 return Err("an id came twice".into());
             }
-            ids.iter().for_each(|id| self.sketch.insert(id));
+            for id in ids {
+                self.sketch.insert(id);
+            }
         }
         self.log.size = self.tree.len();
         Ok(())
@@ -65,10 +67,10 @@ impl Side {
         let leaves = |ids: &[Hash], first| {
             ids.iter().zip(first..).map(|(id, time)| leaf_hash(time, id)).collect::<Vec<_>>()
         };
-        history.extend(leaves(order, 0).into_iter(), |_| {});
+        history.extend(leaves(order, 0), |_| {});
         self.log_before = Some(LogHead { size: order.len() as u64, root: history.root() });
         let ids: Vec<Hash> = numbers.iter().map(|number| self.know(*number)).collect();
-        history.extend(leaves(&ids, order.len() as u64).into_iter(), |_| {});
+        history.extend(leaves(&ids, order.len() as u64), |_| {});
         self.insert(&ids)?;
         self.log.root = history.root();
         self.tail = numbers.to_vec();
