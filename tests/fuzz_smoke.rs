@@ -3,42 +3,51 @@
 //! `cargo +nightly fuzz run TARGET` in this directory goes on from the same corpora, and
 //! `STEMEDB_FUZZ=1000000 cargo test --release --test fuzz_smoke` runs more changes of each. With
 //! `STEMEDB_WRITE_CORPUS=1`, `cargo test --test fuzz_smoke -- --ignored` writes the first corpora.
+//!
+//! An input is bad if the target panics on it, or takes memory out of proportion.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
     reason = "a test that cannot go on has failed"
 )]
 
+#[path = "fuzz_smoke/corpora.rs"]
+mod corpora;
+#[path = "fuzz_smoke/heap.rs"]
+mod heap;
 #[path = "reference/random.rs"]
 mod random;
 #[path = "../fuzz/targets.rs"]
 mod targets;
 
-use std::{fs, panic, path::PathBuf, sync::Arc};
+use std::{fs, panic};
 
-use random::{Random, first_seed, noise, number_from_env};
-use stemedb::{ProofFile, SetProof, Terminal};
-use stemedb_merkle::{Entry, MerkleTree};
-use stemedb_wal::{
-    batch,
-    checkpoint::{self, Beside, Covered},
-    disk::{FaultyDisk, Fingerprint},
-    identity::{IDENTITY_NAME, Identity},
-    log::{HoleEntry, Log, NewRecord},
-    record::{Head, Kind},
-    segment::{HEADER_LEN, segment_name},
-};
+use corpora::corpus;
+use random::{Random, first_seed, number_from_env};
+use targets::Target;
 
-fn corpus_dir(target: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target)
+#[global_allocator]
+static HEAP: heap::Counting = heap::Counting;
+
+/// What a target may take: what its own set-up does, and a multiple of the input.
+const HEAP_MAX: usize = 8 << 20;
+const HEAP_PER_BYTE_MAX: usize = 256;
+
+/// Why an input is bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Panic,
+    /// So many bytes of memory.
+    Memory(usize),
 }
 
-fn corpus(target: &str) -> Vec<Vec<u8>> {
-    let files = fs::read_dir(corpus_dir(target)).unwrap().map(|file| file.unwrap().path());
-    let mut files: Vec<PathBuf> = files.collect();
-    files.sort();
-    files.into_iter().map(|file| fs::read(file).unwrap()).collect()
+/// An input that a target does not take as it should.
+struct Found {
+    run: u64,
+    bytes: Vec<u8>,
+    fault: Fault,
 }
 
 /// One to four changes of the kinds that find bugs in parsers.
@@ -79,173 +88,109 @@ fn mutate(seed: &[u8], others: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     bytes
 }
 
-fn smoke(name: &str) {
-    let (_, target) = targets::ALL.into_iter().find(|(known, _)| *known == name).unwrap();
-    let seeds = corpus(name);
-    assert!(!seeds.is_empty());
-    for seed in &seeds {
-        target(seed);
+/// Feeds a target with an input.
+fn feed(target: &Target, bytes: &[u8]) -> Result<(), Fault> {
+    heap::begin();
+    let fed = panic::catch_unwind(|| (target.feed)(bytes));
+    let most = heap::most();
+    match fed {
+        Err(_) => Err(Fault::Panic),
+        Ok(()) if most > HEAP_MAX + HEAP_PER_BYTE_MAX * bytes.len() => Err(Fault::Memory(most)),
+        Ok(()) => Ok(()),
     }
-    let seed = first_seed(1);
+}
+
+/// The first bad input, if one is found: a seed as it is, which is run 0, or changes of seeds.
+fn find(target: &Target, seeds: &[Vec<u8>], seed: u64, runs: u64) -> Option<Found> {
+    assert!(!seeds.is_empty(), "{} has no corpus", target.name);
+    for bytes in seeds {
+        if let Err(fault) = feed(target, bytes) {
+            return Some(Found { run: 0, bytes: bytes.clone(), fault });
+        }
+    }
     let mut random = Random::new(seed);
-    let runs = number_from_env("STEMEDB_FUZZ").unwrap_or(50_000);
-    for run in 0..runs {
-        let bytes = mutate(&seeds[random.index(seeds.len())], &seeds, &mut random);
-        if panic::catch_unwind(|| target(&bytes)).is_err() {
-            let file = std::env::temp_dir().join(format!("crash-{name}-{seed}-{run}"));
-            fs::write(&file, &bytes).unwrap();
-            panic!(
-                "STEMEDB_SEED={seed}, run {run}: {name} panics; the bytes are in {}",
-                file.display()
-            );
+    (1..=runs).find_map(|run| {
+        let bytes = mutate(&seeds[random.index(seeds.len())], seeds, &mut random);
+        let fault = feed(target, &bytes).err()?;
+        Some(Found { run, bytes, fault })
+    })
+}
+
+fn smoke(name: &str) {
+    let target = targets::ALL.into_iter().find(|target| target.name == name).unwrap();
+    let seed = first_seed(1);
+    let runs = number_from_env("STEMEDB_FUZZ").unwrap_or(target.runs);
+    if let Some(Found { run, bytes, fault }) = find(&target, &corpus(name), seed, runs) {
+        let file = std::env::temp_dir().join(format!("crash-{name}-{seed}-{run}"));
+        fs::write(&file, &bytes).unwrap();
+        let file = file.display();
+        panic!("STEMEDB_SEED={seed}, run {run}: {name} has a {fault:?}; the bytes are in {file}");
+    }
+}
+
+/// A test for each target, so that they run beside each other and fail apart.
+macro_rules! smoke {
+    ($($name:ident)*) => {
+        $(
+            #[test]
+            fn $name() {
+                smoke(stringify!($name));
+            }
+        )*
+
+        #[test]
+        fn no_target_is_left_out() {
+            let names: Vec<&str> = targets::ALL.iter().map(|target| target.name).collect();
+            assert_eq!(names, [$(stringify!($name)),*]);
+            let manifest = include_str!("../fuzz/Cargo.toml");
+            for name in names {
+                assert!(manifest.contains(&format!("path = \"fuzz_targets/{name}.rs\"")), "{name}");
+            }
+        }
+    };
+}
+
+smoke! {
+    record batch segment checkpoint delta sketch tiles history identity proof_file base64 tree
+    varints prefixes subtrees ids bodies symbols peeler requests responses store_messages
+    initiator responder
+    doors
+}
+
+/// The controls: decoders with a fault in them, which must be found from seeds that they take.
+#[test]
+fn decoders_that_trust_a_count_are_found() {
+    /// Takes as many items of 32 bytes as the first byte says.
+    fn takes(bytes: &[u8]) {
+        let Some((count, items)) = bytes.split_first() else { return };
+        let ids: Vec<&[u8]> = (0..usize::from(*count)).map(|n| &items[32 * n..][..32]).collect();
+        assert_eq!(ids.len(), usize::from(*count));
+    }
+
+    /// Checks them, but makes room for them first.
+    fn reserves(bytes: &[u8]) {
+        let Some((count, items)) = bytes.split_first() else { return };
+        let mut ids = Vec::<[u8; 1 << 20]>::with_capacity(usize::from(*count));
+        let most = ids.capacity();
+        ids.clear();
+        assert!(items.as_chunks::<32>().0.len() <= most || most < 256);
+    }
+
+    /// As it should be.
+    fn checks(bytes: &[u8]) {
+        let Some((count, items)) = bytes.split_first() else { return };
+        let items = items.as_chunks::<32>().0;
+        if items.len() == usize::from(*count) {
+            assert_eq!(items.to_vec().len(), usize::from(*count));
         }
     }
-}
 
-#[test]
-fn records() {
-    smoke("record");
-}
-
-#[test]
-fn batches() {
-    smoke("batch");
-}
-
-#[test]
-fn segments() {
-    smoke("segment");
-}
-
-#[test]
-fn checkpoints() {
-    smoke("checkpoint");
-}
-
-#[test]
-fn proof_files() {
-    smoke("proof_file");
-}
-
-#[test]
-fn identities() {
-    smoke("identity");
-}
-
-/// The seeds are what the parsers accept: changes of them get past the first check.
-#[test]
-fn the_first_seed_of_each_corpus_parses() {
-    let first = |target: &str| corpus(target).swap_remove(0);
-    let (salt, position) = (targets::SALT, targets::POSITION);
-    assert!(Head::parse(&first("record"), salt, position).is_some());
-    assert!(batch::BatchHeader::parse(&first("batch"), salt, position).is_some());
-    assert_eq!(&first("segment")[..8], batch::MAGIC);
-    ProofFile::parse(&first("proof_file")).unwrap();
-    let disk = FaultyDisk::new(1);
-    disk.put(IDENTITY_NAME, &first("identity")).unwrap();
-    Identity::load(&disk).unwrap();
-    disk.put("base-00000000000000000000.ckpt", &first("checkpoint")).unwrap();
-    assert!(checkpoint::load(&disk, targets::STORE_ID, 0, false).unwrap().checkpoint.is_some());
-}
-
-#[test]
-#[ignore = "writes the first corpora, if STEMEDB_WRITE_CORPUS is set"]
-fn write_the_corpora() {
-    if std::env::var("STEMEDB_WRITE_CORPUS").is_err() {
-        return;
-    }
-    let write = |target: &str, name: &str, bytes: &[u8]| {
-        fs::create_dir_all(corpus_dir(target)).unwrap();
-        fs::write(corpus_dir(target).join(name), bytes).unwrap();
+    let seeds = [[&[2][..], &[7; 64]].concat(), vec![0]];
+    let fault = |feed: fn(&[u8])| {
+        let target = Target { name: "control", feed, runs: 0 };
+        find(&target, &seeds, first_seed(1), 10_000).map(|found| found.fault)
     };
-    let (salt, position) = (targets::SALT, targets::POSITION);
-    for (n, kind) in [Kind::Entry, Kind::Hole, Kind::Heal].into_iter().enumerate() {
-        let body = noise(n as u64, 20 * n);
-        let len = u32::try_from(body.len()).unwrap();
-        let body_sum = salt.checksum(position, &body);
-        let head = Head { kind, len, index: 7, time: 1 << 60, id: [0xee; 32], body_sum };
-        write("record", &format!("{n}"), &[&head.encode(salt, position)[..], &body].concat());
-    }
-    let header = batch::BatchHeader {
-        payload_len: 142,
-        records: 2,
-        entries: 2,
-        first_index: 5,
-        durable_upto: 4000,
-        first_time: 1 << 60,
-        last_time: (1 << 60) + 1,
-    };
-    write("batch", "0", &[&header.encode(salt, position)[..], &[0; 142], &batch::END].concat());
-
-    // The first segment of a log, open and sealed.
-    let disk = FaultyDisk::new(1);
-    let shared = Arc::new(disk.clone());
-    let (mut log, _) =
-        Log::open(shared, &targets::origin(), &targets::log_options(), None, &mut |_| {}).unwrap();
-    let mut placed = Vec::new();
-    let first = segment_name(0, 0);
-    for n in 0..12 {
-        let bodies: Vec<Vec<u8>> = (0..3).map(|k| noise(n * 3 + k, 100)).collect();
-        let records: Vec<NewRecord<'_>> = bodies
-            .iter()
-            .map(|body| NewRecord { id: *blake3::hash(body).as_bytes(), body, heals: None })
-            .collect();
-        log.write(&records, 1 << 60, &mut placed).unwrap();
-        log.sync().unwrap();
-        if n == 1 {
-            write("segment", "0", &disk.contents(&first).unwrap()[HEADER_LEN..1400]);
-        }
-    }
-    write("segment", "1", &disk.contents(&first).unwrap()[HEADER_LEN..]);
-
-    let mut tree = MerkleTree::new();
-    let entry = |n: u64| Entry { id: *blake3::hash(&n.to_le_bytes()).as_bytes(), position: n };
-    for (n, count) in [60, 0, 1].into_iter().enumerate() {
-        tree = MerkleTree::new();
-        tree.insert_batch(&(0..count).map(entry).collect::<Vec<_>>()).unwrap();
-        let snapshot = tree.snapshot();
-        let covered = Covered {
-            store_id: targets::STORE_ID,
-            generation: 0,
-            position: 10_000,
-            next_index: count,
-            count,
-            set_root: snapshot.root(),
-            top_hash: snapshot.top_hash(),
-            history_root: [9; 32],
-            last_time: 5,
-            last_id: [6; 32],
-            last_position: 3,
-        };
-        let holes = vec![([3; 32], HoleEntry { index: 7, time: 8 })];
-        let beside = Beside { history: vec![[8; 32]; 3], holes, symbols: vec![[4; 32]; 3] };
-        let disk = FaultyDisk::new(1);
-        let found =
-            checkpoint::write_base(&disk, &covered, snapshot.iter(), &beside, true, &mut |_| {});
-        let (name, _) = found.unwrap().file_sizes().remove(0);
-        write("checkpoint", &format!("{n}"), &disk.contents(&name).unwrap());
-    }
-
-    tree.insert_batch(&(0..1000).map(entry).collect::<Vec<_>>()).unwrap();
-    for (n, id) in [entry(5).id, [7; 32]].into_iter().enumerate() {
-        let proof = tree.snapshot().prove(&id).unwrap();
-        write(
-            "proof_file",
-            &format!("{n}"),
-            ProofFile { proof, root: tree.root() }.write().as_bytes(),
-        );
-    }
-    let proof = SetProof { id: [1; 32], count: 0, siblings: Vec::new(), terminal: Terminal::Empty };
-    write("proof_file", "2", ProofFile { proof, root: [2; 32] }.write().as_bytes());
-
-    let fingerprint = Fingerprint { inode: 5, birth_nanos: 6 };
-    let entropy = |bytes: &mut [u8]| {
-        bytes.fill(0x5a);
-        Ok(())
-    };
-    for (n, secret) in [None, Some(&[7; 32][..])].into_iter().enumerate() {
-        let disk = FaultyDisk::new(1);
-        Identity::create(&disk, fingerprint, secret, entropy).unwrap();
-        write("identity", &format!("{n}"), &disk.contents(IDENTITY_NAME).unwrap());
-    }
+    assert_eq!(fault(takes), Some(Fault::Panic));
+    assert!(matches!(fault(reserves), Some(Fault::Memory(_))));
+    assert_eq!(fault(checks), None);
 }

@@ -1,8 +1,8 @@
-//! Feeds the batch parser.
+//! Feeds the parsers of batches' and segments' headers.
 #![no_main]
 
 #[path = "../targets.rs"]
 #[allow(dead_code, reason = "each binary is one target")]
 mod targets;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::batch(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::files::batch(bytes));

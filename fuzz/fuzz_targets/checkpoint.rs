@@ -1,8 +1,8 @@
-//! Feeds the checkpoint parser.
+//! Feeds the loader of a checkpoint's base.
 #![no_main]
 
 #[path = "../targets.rs"]
 #[allow(dead_code, reason = "each binary is one target")]
 mod targets;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::checkpoint(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::files::checkpoint(bytes));

@@ -1,8 +1,8 @@
-//! Feeds the identity parser.
+//! Feeds the parser of identities.
 #![no_main]
 
 #[path = "../targets.rs"]
 #[allow(dead_code, reason = "each binary is one target")]
 mod targets;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::identity(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::files::identity(bytes));

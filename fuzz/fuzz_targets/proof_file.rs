@@ -1,8 +1,8 @@
-//! Feeds the proof file parser.
+//! Feeds the parser of proof files.
 #![no_main]
 
 #[path = "../targets.rs"]
 #[allow(dead_code, reason = "each binary is one target")]
 mod targets;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::proof_file(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::files::proof_file(bytes));

@@ -5,4 +5,4 @@
 #[allow(dead_code, reason = "each binary is one target")]
 mod targets;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::record(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::files::record(bytes));

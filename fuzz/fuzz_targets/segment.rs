@@ -1,8 +1,8 @@
-//! Feeds the segment parser.
+//! Feeds the recovery of a segment.
 #![no_main]
 
 #[path = "../targets.rs"]
 #[allow(dead_code, reason = "each binary is one target")]
 mod targets;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::segment(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::files::segment(bytes));

@@ -25,15 +25,17 @@ use super::{Globals, open};
 ///
 /// Appends them, shows the root, proves and verifies, damages a proof and shows that it fails,
 /// kills a process in the middle of appending and reopens its store, compares two stores and
-/// copies only what is missing, then serves two and lets them meet over gRPC. Works in a temporary directory that is removed at the end, and
-/// takes a few seconds; the store that --store names is not touched.
+/// copies only what is missing, then serves two and lets them meet over gRPC. Works in a temporary
+/// directory that is removed at the end, and takes a few seconds; the store that --store names is
+/// not touched.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   stemedb demo
   stemedb demo --keep tour && stemedb --store tour/first stats
 
-JSON: {input, append, proofs, crash, meeting, sync, seconds}; the story goes to standard error then")]
+JSON: {input, append, proofs, crash, meeting, sync, seconds}; the story goes to standard error \
+then")]
 pub(super) struct Args {
     /// Work in this directory and leave everything there; it must be empty or not exist
     #[arg(long, value_name = "DIR")]

@@ -26,8 +26,8 @@ Examples:
   stemedb diff 127.0.0.1:7845
   stemedb --store a diff b --json | jq '.only_there | length'
 
-JSON: {only_here, only_there, visited}; visited counts the tree nodes that were looked at, and of a \
-served store the ids that were compared one by one")]
+JSON: {only_here, only_there, visited}; visited counts the tree nodes that were looked at, and \
+of a served store the ids that were compared one by one")]
 pub(super) struct Args {
     /// The other store's directory, or the address of a served one with its port: HOST:PORT, with
     /// https:// before it for TLS

@@ -41,8 +41,11 @@ pub enum SyncError {
 }
 
 impl From<NoSession> for SyncError {
-    fn from(_: NoSession) -> Self {
-        Self::Unreadable
+    fn from(error: NoSession) -> Self {
+        match error {
+            NoSession::Nonce(failure) => Self::Entropy(failure),
+            _ => Self::Unreadable,
+        }
     }
 }
 

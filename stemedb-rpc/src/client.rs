@@ -31,7 +31,7 @@ pub use self::{
 };
 use crate::{
     backend::{Head, Receipt},
-    convert::{Malformed, store::proof},
+    convert::Malformed,
     limits::{MESSAGE_LEN_MAX, PART_LEN_MAX},
     proto::v1::{self, replication_client::ReplicationClient, store_client::StoreClient},
     tls::ClientTls,
@@ -220,7 +220,7 @@ impl Client {
             let (mut store, request) = (self.store.clone(), request.clone());
             async move { store.prove(request).await }
         });
-        let (proof, set_root) = proof(answer.await?)?;
+        let (proof, set_root) = <(SetProof, Hash)>::try_from(answer.await?)?;
         if proof.id != id.0 {
             return Err(Malformed::new("id", "must be the one asked about").into());
         }

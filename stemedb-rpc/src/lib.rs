@@ -6,6 +6,7 @@
 //! are made elsewhere; limits are kept here.
 
 pub mod backend;
+mod beside;
 pub mod client;
 mod convert;
 pub mod limits;

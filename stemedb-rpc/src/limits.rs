@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-/// The longest message, in bytes: 2 MiB for the longest byte string of the protocol, and room for
-/// what stands beside it.
-pub const MESSAGE_LEN_MAX: usize = (2 << 20) + (4 << 10);
+/// The longest message, in bytes: 4 MiB, 16 KiB more than the longest byte string that a session
+/// gives or takes by default
+/// ([`message_len_max`](stemedb_sync::Limits::message_len_max)).
+pub const MESSAGE_LEN_MAX: usize = 4 << 20;
 
 /// How much of a body goes into one message, in bytes.
 pub const PART_LEN_MAX: usize = 2 << 20;
@@ -14,8 +15,8 @@ pub const BODIES_PER_MESSAGE_MAX: usize = 4096;
 
 /// What a server allows its clients, all together and each.
 ///
-/// Memory that clients can make it set aside: [`calls_max`](Self::calls_max) messages, which is 512
-/// MiB of address space with the defaults, of which only what was really sent takes memory; and as
+/// Memory that clients can make it set aside: [`calls_max`](Self::calls_max) messages, which is 1
+/// GiB of address space with the defaults, of which only what was really sent takes memory; and as
 /// many unfinished bodies as there are batches under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerLimits {
@@ -58,6 +59,9 @@ pub struct ServerLimits {
     /// Time from one message of a stream to the next, and for the client to take one in: 30
     /// seconds.
     pub idle_time_max: Duration,
+    /// Bytes of bodies in one push that are being written before more of it is read: 4 MiB. They are
+    /// written beside each other.
+    pub push_pending_max: usize,
     /// Time for running calls and sessions to end when the server stops: 10 seconds.
     pub stop_time_max: Duration,
     /// Time without any call after which open sessions count as given up then: 2 seconds.
@@ -84,6 +88,7 @@ impl Default for ServerLimits {
             connection_grace: Duration::from_secs(30),
             call_time_max: Duration::from_secs(10),
             idle_time_max: Duration::from_secs(30),
+            push_pending_max: 4 << 20,
             stop_time_max: Duration::from_secs(10),
             stop_quiet_max: Duration::from_secs(2),
         }

@@ -130,6 +130,7 @@ pub const fn refusal_code(refusal: Refusal) -> Code {
         Refusal::Malformed => Code::InvalidArgument,
         Refusal::Unknown => Code::NotFound,
         Refusal::Damaged => Code::DataLoss,
+        Refusal::Taken => Code::AlreadyExists,
         _ => Code::Internal,
     }
 }

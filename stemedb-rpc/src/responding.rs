@@ -6,10 +6,13 @@ use stemedb_merkle::Hash;
 use stemedb_sync::{
     Responder, Source,
     message::{Refusal, Request, Response},
-    responder::{Arrival, Reply},
+    responder::{Arrival, Reply, Taking},
 };
 
-use crate::{backend::Failure, replica::Replica};
+use crate::{
+    backend::Failure,
+    replica::{Append, Replica},
+};
 
 /// A store that takes part in replication.
 pub trait Site: Source + Send + Sync + 'static {
@@ -27,6 +30,8 @@ pub trait Site: Source + Send + Sync + 'static {
     fn nonce(&self) -> Result<[u8; 16], Failure>;
 
     /// Appends bodies. Returns once they are durable: for each its id, and whether it was new.
+    ///
+    /// Called from several threads at once, of which each waits for its own.
     ///
     /// # Errors
     ///
@@ -53,30 +58,35 @@ impl<S: Site> Responding<S> {
     }
 }
 
+impl<S: Site> Responding<S> {
+    fn reply(&self, request: Request) -> Result<Reply, Refusal> {
+        let site = &*self.site;
+        let nonce = site.nonce().map_err(|_| Refusal::Busy)?;
+        let arrival = Arrival { now: site.now(), time: site.time(), nonce };
+        self.responder.answer(request, site, arrival)
+    }
+}
+
 impl<S: Site> Replica for Responding<S> {
     fn answer(
         &self,
         request: Request,
         hand_on: &mut dyn FnMut(Response) -> bool,
     ) -> Result<(), Refusal> {
-        let site = &*self.site;
-        let nonce = site.nonce().map_err(|_| Refusal::Busy)?;
-        let arrival = Arrival { now: site.now(), time: site.time(), nonce };
-        match self.responder.answer(request, site, arrival)? {
+        match self.reply(request)? {
             Reply::Nothing => {}
             Reply::Answer(response) => {
                 hand_on(response);
             }
             Reply::Bodies(mut parts) => {
-                while let Some(part) = parts.next(site) {
+                while let Some(part) = parts.next(&*self.site) {
                     if !hand_on(part) {
                         break;
                     }
                 }
             }
-            Reply::Take(mut taking) => {
-                let Ok(taken) = site.append(taking.bodies()) else { return Err(taking.failed()) };
-                if let Some(response) = taking.done(&taken) {
+            Reply::Take(taking) => {
+                if let Some(response) = append(&*self.site, taking)? {
                     hand_on(response);
                 }
             }
@@ -84,8 +94,28 @@ impl<S: Site> Replica for Responding<S> {
         Ok(())
     }
 
+    fn push(&self, part: Request) -> Result<Append, Refusal> {
+        Ok(match self.reply(part)? {
+            Reply::Take(taking) => {
+                let site = Arc::clone(&self.site);
+                Box::new(move || append(&*site, taking))
+            }
+            Reply::Answer(response) => Box::new(move || Ok(Some(response))),
+            Reply::Nothing => Box::new(|| Ok(None)),
+            Reply::Bodies(_) => return Err(Refusal::Malformed),
+        })
+    }
+
     fn sessions(&self) -> usize {
         self.responder.expire(self.site.now());
         self.responder.sessions()
+    }
+}
+
+/// Appends the bodies of a part of a push.
+fn append<S: Site>(site: &S, mut taking: Taking) -> Result<Option<Response>, Refusal> {
+    match site.append(taking.bodies()) {
+        Ok(taken) => Ok(taking.done(&taken)),
+        Err(_) => Err(taking.failed()),
     }
 }

@@ -13,6 +13,7 @@ mod connection;
 mod gate;
 mod listener;
 mod phase;
+mod push;
 mod replication;
 mod store;
 

@@ -1,7 +1,5 @@
 //! Parts of bodies, compressed where that helps.
 
-use std::io;
-
 use zstd::bulk::{Compressor, Decompressor};
 
 use crate::{convert::Malformed, limits::PART_LEN_MAX};
@@ -10,6 +8,8 @@ use crate::{convert::Malformed, limits::PART_LEN_MAX};
 const LEVEL: i32 = 1;
 /// Parts shorter than this stay as they are.
 const LEN_MIN: usize = 256;
+/// Of longer parts so much is tried first: it tells what the rest is like, at little cost.
+const SAMPLE_LEN: usize = 16 << 10;
 /// After a part that did not get smaller by an eighth, so many others are not tried.
 const PARTS_SKIPPED: u32 = 15;
 
@@ -32,25 +32,33 @@ pub(crate) struct Part {
 impl Shrinker {
     /// The part, compressed or not. What can't be compressed goes as it is.
     pub(crate) fn shrink(&mut self, bytes: Vec<u8>) -> Part {
-        let len = u32::try_from(bytes.len()).unwrap_or(0);
-        if self.skip > 0 || bytes.len() < LEN_MIN || bytes.len() > PART_LEN_MAX {
+        if !self.would_try(bytes.len()) {
             self.skip = self.skip.saturating_sub(1);
             return Part { bytes, len: 0 };
         }
-        match self.compress(&bytes) {
-            Ok(frame) if frame.len() < bytes.len() - bytes.len() / 8 => Part { bytes: frame, len },
-            _ => {
-                self.skip = PARTS_SKIPPED;
-                Part { bytes, len: 0 }
-            }
+        let sample = bytes.get(..SAMPLE_LEN).filter(|sample| sample.len() < bytes.len());
+        let promises = sample.is_none_or(|sample| self.compress(sample).is_some());
+        let frame = if promises { self.compress(&bytes) } else { None };
+        if let Some((frame, len)) = frame.zip(u32::try_from(bytes.len()).ok()) {
+            return Part { bytes: frame, len };
         }
+        self.skip = PARTS_SKIPPED;
+        Part { bytes, len: 0 }
     }
 
-    fn compress(&mut self, bytes: &[u8]) -> io::Result<Vec<u8>> {
-        match &mut self.compressor {
-            Some(compressor) => compressor.compress(bytes),
-            none => none.insert(Compressor::new(LEVEL)?).compress(bytes),
-        }
+    /// Whether a part of this length would be tried, which takes a while.
+    pub(crate) fn would_try(&self, len: usize) -> bool {
+        self.skip == 0 && (LEN_MIN..=PART_LEN_MAX).contains(&len)
+    }
+
+    /// A frame of bytes, if it is smaller by an eighth or more.
+    fn compress(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let compressor = match &mut self.compressor {
+            Some(compressor) => compressor,
+            none => none.insert(Compressor::new(LEVEL).ok()?),
+        };
+        let frame = compressor.compress(bytes).ok()?;
+        (frame.len() < bytes.len() - bytes.len() / 8).then_some(frame)
     }
 }
 

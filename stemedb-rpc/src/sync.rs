@@ -4,11 +4,17 @@
 //!  session --next--> requests, reads, appends --tasks--> events --told--> session
 //! ```
 //!
-//! Calls and reads run beside each other, as many as the session asks for. The session itself,
-//! which computes but never waits, runs in the task of [`run`]: a large difference keeps that busy
-//! for moments, so it is best given a thread of its own.
+//! Calls, reads and appends run beside each other, as many as the session asks for. The session
+//! itself never waits but computes, for moments at a time and more where much differs: it does so
+//! where blocking is allowed, so that a runtime that serves as well goes on serving.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    iter::from_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use stemedb_sync::{
     Config, Pin, Session,
@@ -18,11 +24,14 @@ use stemedb_sync::{
 };
 use tokio::{
     sync::mpsc::{self, Sender},
-    task::{JoinSet, spawn_blocking},
+    task::JoinSet,
     time::sleep,
 };
+use tokio_stream::StreamExt as _;
 
-use crate::{CallError, Client, Reason, client::Traffic, responding::Site};
+use crate::{
+    CallError, Client, Reason, backend::Failure, beside::beside, client::Traffic, responding::Site,
+};
 
 /// Events that wait for the session. Parts of bodies are among them, so this bounds memory.
 const EVENTS_MAX: usize = 16;
@@ -38,14 +47,23 @@ pub struct Synced {
 
 /// Why no session began.
 #[derive(Debug, thiserror::Error)]
-#[error("the store at hand could not be read, so no session began; check it")]
-pub struct NoSession;
+#[non_exhaustive]
+pub enum NoSession {
+    /// The store can't be read.
+    #[error("the store at hand could not be read, so no session began; check it")]
+    Store,
+    /// A session is named by a random number.
+    #[error("the system has no random numbers to give, so no session began")]
+    Nonce(#[source] Failure),
+}
 
 /// Something to tell the session.
 #[derive(Debug)]
 enum Event {
     /// A request of one message or more has gone out.
     Sent(Kind, u64),
+    /// A part of a request is about to go out.
+    GoesOn(Envelope),
     /// An answer has come, of so many bytes.
     Received(Response, u64),
     /// A call has failed.
@@ -58,15 +76,23 @@ enum Event {
     Pinned(Box<Pin>),
     /// The store at hand failed.
     Broken,
+    /// The time has come that the session waited for.
+    Due,
+    /// Nobody wants the session any more.
+    Cancelled,
 }
 
-/// Runs a session to its end, or until `cancel` is ready; what has arrived is durable then.
+/// Runs a session to its end, or until `cancel` is ready; what has arrived is durable then, and the
+/// site is no longer used.
 ///
-/// `progress` is shown the report whenever there is something new in it.
+/// `progress` is shown the report whenever there is something new in it. The session's id follows
+/// from the seed and from [`Site::nonce`]. A session that is called off tells its peer so, which
+/// takes [`leave_time_max`](stemedb_sync::Limits::leave_time_max) at most; a task that is dropped
+/// does not, and the peer holds the session until it was idle for too long.
 ///
 /// # Errors
 ///
-/// If the store can't be read to begin with.
+/// If the store can't be read to begin with, or there are no random numbers.
 pub async fn run<S: Site>(
     client: &Client,
     config: Config,
@@ -74,56 +100,142 @@ pub async fn run<S: Site>(
     cancel: impl Future<Output = ()>,
     mut progress: impl FnMut(&Report),
 ) -> Result<Synced, NoSession> {
-    let pinned = {
+    let begin = {
         let site = Arc::clone(&site);
-        spawn_blocking(move || site.pin()).await
+        beside(move || begin(&*site, config))
     };
-    let Ok(Ok(pin)) = pinned else { return Err(NoSession) };
-    let mut session = Session::new(config, pin, site.time(), site.now());
+    let mut session = begin.await?;
     let (sender, mut events) = mpsc::channel(EVENTS_MAX);
-    let mut driver = Driver { client, site, sender, tasks: JoinSet::new(), push: Vec::new() };
+    let mut driver = Driver::new(client, Arc::clone(&site), sender);
     let mut error = None;
     let mut cancelled = false;
+    let mut news = Vec::new();
     tokio::pin!(cancel);
     loop {
-        while let Some(output) = session.next(driver.site.now()) {
+        let site = Arc::clone(&site);
+        let step = beside(move || Step::take(session, news, &*site)).await;
+        error = error.or(step.error);
+        (session, news) = (step.session, step.news);
+        if session.is_ending() {
+            driver.stop_bodies();
+        }
+        for output in step.outputs {
             if let Output::Done(report) = output {
+                drop(events);
+                driver.let_go().await;
                 return Ok(Synced { report: *report, error });
             }
             driver.begin(output);
         }
+        driver.tidy();
         progress(session.report());
-        let due = session.due().map(|due| due.saturating_sub(driver.site.now()));
         tokio::select! {
-            Some(event) = events.recv() => {
-                if let Err(fatal) = driver.tell(&mut session, event) {
-                    error.get_or_insert(fatal);
-                    session.cancel(driver.site.now());
-                }
-            }
-            () = sleep(due.unwrap_or_default()), if due.is_some() => {
-                session.tick(driver.site.now());
-            }
+            _count = events.recv_many(&mut news, EVENTS_MAX) => {}
+            () = sleep(step.wait.unwrap_or_default()), if step.wait.is_some() => news.push(Event::Due),
             () = &mut cancel, if !cancelled => {
                 cancelled = true;
-                session.cancel(driver.site.now());
+                news.push(Event::Cancelled);
             }
-            Some(_ended) = driver.tasks.join_next() => {}
         }
     }
+}
+
+/// A session of a pin of the store. Its id is none that was there before, whatever the seed.
+fn begin<S: Site>(site: &S, mut config: Config) -> Result<Box<Session>, NoSession> {
+    let pin = site.pin().map_err(|_| NoSession::Store)?;
+    let nonce = site.nonce().map_err(NoSession::Nonce)?;
+    config.seed = blake3::keyed_hash(&config.seed, &nonce).into();
+    Ok(Box::new(Session::new(config, pin, site.time(), site.now())))
+}
+
+/// What a session makes of the news.
+struct Step {
+    session: Box<Session>,
+    /// Empty, for its memory.
+    news: Vec<Event>,
+    outputs: Vec<Output>,
+    /// How long it waits for the next.
+    wait: Option<Duration>,
+    /// A call that failed for good.
+    error: Option<CallError>,
+}
+
+impl Step {
+    fn take<S: Site>(mut session: Box<Session>, mut news: Vec<Event>, site: &S) -> Self {
+        let mut error = None;
+        for event in news.drain(..) {
+            if let Err(fatal) = tell(&mut session, event, site) {
+                error.get_or_insert(fatal);
+                session.cancel(site.now());
+            }
+        }
+        let outputs = from_fn(|| session.next(site.now())).collect();
+        let wait = session.due().map(|due| due.saturating_sub(site.now()));
+        Self { session, news, outputs, wait, error }
+    }
+}
+
+/// Tells a session what has happened.
+fn tell<S: Site>(session: &mut Session, event: Event, site: &S) -> Result<(), CallError> {
+    let now = site.now();
+    match event {
+        Event::Sent(kind, bytes) => session.sent(kind, bytes),
+        Event::GoesOn(request) => session.goes_on(&request, now),
+        Event::Received(response, bytes) => session.receive(response, bytes, now),
+        Event::Appended(number, duplicates) => session.appended(number, duplicates),
+        Event::Read(number, bodies) => session.read(number, &bodies, now),
+        Event::Pinned(pin) => session.pinned(*pin, site.time(), now),
+        Event::Broken => session.failed(now),
+        Event::Due => session.tick(now),
+        Event::Cancelled => session.cancel(now),
+        Event::Failed(request, error) => match what_now(&error) {
+            Now::Refused(refusal) => session.refused(&request, refusal, now),
+            // Nothing hangs on a call that says that a session is over.
+            Now::End if !session.is_ending() => return Err(error),
+            Now::Again | Now::End => session.lost(&request, now),
+        },
+    }
+    Ok(())
 }
 
 struct Driver<'a, S> {
     client: &'a Client,
     site: Arc<S>,
     sender: Sender<Event>,
-    /// Ended when the session is.
+    /// Calls with one short answer. Ended when the session is done.
     tasks: JoinSet<()>,
+    /// Reads and appends. Waited for when the session is done.
+    works: JoinSet<()>,
+    /// Calls that move bodies. Ended as soon as the session comes to its end.
+    bodies: JoinSet<()>,
     /// The parts of a push so far.
     push: Vec<Push>,
 }
 
-impl<S: Site> Driver<'_, S> {
+impl<'a, S: Site> Driver<'a, S> {
+    fn new(client: &'a Client, site: Arc<S>, sender: Sender<Event>) -> Self {
+        let (tasks, works, bodies) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
+        Self { client, site, sender, tasks, works, bodies, push: Vec::new() }
+    }
+
+    /// Ends the calls that move bodies.
+    fn stop_bodies(&mut self) {
+        self.bodies.abort_all();
+    }
+
+    /// Forgets tasks that have ended.
+    fn tidy(&mut self) {
+        while self.tasks.try_join_next().is_some()
+            || self.works.try_join_next().is_some()
+            || self.bodies.try_join_next().is_some()
+        {}
+    }
+
+    /// Waits until nobody uses the store any more.
+    async fn let_go(mut self) {
+        while self.works.join_next().await.is_some() {}
+    }
+
     /// Begins what the session wants.
     fn begin(&mut self, output: Output) {
         match output {
@@ -133,19 +245,9 @@ impl<S: Site> Driver<'_, S> {
                 let held = taken.iter().filter(|(_, new)| !new).count();
                 Some(Event::Appended(number, held as u64))
             }),
-            Output::Read(Read { number, ids, bytes_aim }) => self.work(move |site| {
-                let mut bodies = Vec::new();
-                let mut len = 0;
-                for id in ids {
-                    let body = site.body(&id).ok().flatten();
-                    len += body.as_ref().map_or(0, Vec::len);
-                    bodies.push(body);
-                    if len >= bytes_aim {
-                        break;
-                    }
-                }
-                Some(Event::Read(number, bodies))
-            }),
+            Output::Read(Read { number, ids, bytes_aim }) => {
+                self.work(move |site| Some(Event::Read(number, site.bodies(&ids, bytes_aim))));
+            }
             Output::Pin => {
                 self.work(|site| site.pin().ok().map(|pin| Event::Pinned(Box::new(pin))));
             }
@@ -156,9 +258,12 @@ impl<S: Site> Driver<'_, S> {
     /// Does something that may wait for a disk.
     fn work(&mut self, work: impl FnOnce(&S) -> Option<Event> + Send + 'static) {
         let (site, sender) = (Arc::clone(&self.site), self.sender.clone());
-        self.tasks.spawn(async move {
-            let event = spawn_blocking(move || work(&site)).await;
-            tell(&sender, event.ok().flatten().unwrap_or(Event::Broken)).await;
+        self.works.spawn_blocking(move || {
+            // A panic is told like any failure, and so is the store let go of.
+            let event = catch_unwind(AssertUnwindSafe(|| work(&site))).ok().flatten();
+            drop(site);
+            // A session that is over needs no news.
+            let _told = sender.blocking_send(event.unwrap_or(Event::Broken));
         });
     }
 
@@ -174,18 +279,23 @@ impl<S: Site> Driver<'_, S> {
                 self.push.push(part);
                 if last {
                     let parts = std::mem::take(&mut self.push);
-                    self.tasks.spawn(async move {
+                    self.bodies.spawn(async move {
                         let mut traffic = Traffic::default();
-                        let parts = tokio_stream::iter(parts);
+                        let going = sender.clone();
+                        let parts = tokio_stream::iter(parts).map(move |part| {
+                            // A session that has so much news knows that it goes on.
+                            let _told = going.try_send(Event::GoesOn(envelope));
+                            part
+                        });
                         let answer = client.push(request.envelope, parts, &mut traffic).await;
                         answered(&sender, Kind::Push, envelope, traffic, answer).await;
                     });
                 }
             }
             Ask::Fetch(_) | Ask::Tail(_) => {
-                self.tasks.spawn(async move {
+                self.bodies.spawn(async move {
                     if let Err(error) = bodies(&client, request, &sender).await {
-                        tell(&sender, Event::Failed(envelope, error)).await;
+                        hand_in(&sender, Event::Failed(envelope, error)).await;
                     }
                 });
             }
@@ -198,25 +308,6 @@ impl<S: Site> Driver<'_, S> {
                 });
             }
         }
-    }
-
-    /// Tells the session what has happened.
-    fn tell(&self, session: &mut Session, event: Event) -> Result<(), CallError> {
-        let now = self.site.now();
-        match event {
-            Event::Sent(kind, bytes) => session.sent(kind, bytes),
-            Event::Received(response, bytes) => session.receive(response, bytes, now),
-            Event::Appended(number, duplicates) => session.appended(number, duplicates),
-            Event::Read(number, bodies) => session.read(number, &bodies, now),
-            Event::Pinned(pin) => session.pinned(*pin, self.site.time(), now),
-            Event::Broken => session.failed(now),
-            Event::Failed(request, error) => match what_now(&error) {
-                Now::Refused(refusal) => session.refused(&request, refusal, now),
-                Now::Again => session.lost(&request, now),
-                Now::End => return Err(error),
-            },
-        }
-        Ok(())
     }
 }
 
@@ -243,7 +334,7 @@ fn what_now(error: &CallError) -> Now {
     }
 }
 
-async fn tell(sender: &Sender<Event>, event: Event) {
+async fn hand_in(sender: &Sender<Event>, event: Event) {
     // A session that is over needs no news.
     let _told = sender.send(event).await;
 }
@@ -256,8 +347,8 @@ async fn answered(
     traffic: Traffic,
     answer: Result<Response, CallError>,
 ) {
-    tell(sender, Event::Sent(kind, traffic.sent)).await;
-    tell(
+    hand_in(sender, Event::Sent(kind, traffic.sent)).await;
+    hand_in(
         sender,
         match answer {
             Ok(response) => Event::Received(response, traffic.received),
@@ -276,10 +367,10 @@ async fn bodies(
     let kind = request.ask.kind();
     let mut traffic = Traffic::default();
     let answer = client.ask_bodies(request, &mut traffic).await;
-    tell(sender, Event::Sent(kind, traffic.sent)).await;
+    hand_in(sender, Event::Sent(kind, traffic.sent)).await;
     let mut answer = answer?;
     while let Some((response, bytes)) = answer.next().await? {
-        tell(sender, Event::Received(response, bytes)).await;
+        hand_in(sender, Event::Received(response, bytes)).await;
     }
     Ok(())
 }

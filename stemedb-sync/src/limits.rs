@@ -52,6 +52,8 @@ pub struct Limits {
     pub answer_time_max: Duration,
     /// How often a request is sent before the peer counts as gone: 5.
     pub tries_max: u32,
+    /// Time that a session which ends early waits for the peer to take note of that: 1 second.
+    pub leave_time_max: Duration,
     /// How often a session starts anew because the peer lost its snapshot: 3.
     pub restarts_max: u32,
     /// Requests for bodies, and pushes, under way at the same time: 4 each.
@@ -95,6 +97,7 @@ impl Default for Limits {
             session_time_max: Duration::from_secs(24 * 60 * 60),
             answer_time_max: Duration::from_secs(15),
             tries_max: 5,
+            leave_time_max: Duration::from_secs(1),
             restarts_max: 3,
             in_flight_max: 4,
             pending_bytes_max: 16 << 20,

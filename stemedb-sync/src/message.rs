@@ -14,6 +14,7 @@
 //! | [`Tail`] | [`Bodies`], one or more | bodies in the order of the log |
 //! | [`Push`], one or more parts | [`Pushed`] | bodies that the responder lacks |
 //! | [`Finish`] | [`Finished`] | the check from the other side |
+//! | `Leave` | `Left` | nothing: the session is given up |
 //!
 //! Lists of ids, hashes and bodies travel as byte strings with layouts of their own, which
 //! [`codec`](crate::codec) documents and reads.
@@ -103,6 +104,8 @@ pub enum Ask {
     Push(Push),
     /// The end.
     Finish(Finish),
+    /// The end of a session that is given up: the responder lets go of its snapshot.
+    Leave,
 }
 
 /// What a responder answers.
@@ -122,6 +125,8 @@ pub enum Answer {
     Pushed(Pushed),
     /// To [`Ask::Finish`].
     Finished(Finished),
+    /// To [`Ask::Leave`], whether the session was open or not.
+    Left,
 }
 
 /// The kinds of requests, to count what each costs.
@@ -143,11 +148,13 @@ pub enum Kind {
     Push,
     /// [`Finish`] and [`Finished`].
     Finish,
+    /// [`Ask::Leave`] and [`Answer::Left`].
+    Leave,
 }
 
 impl Kind {
     /// All kinds, in the order in which a session comes to them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Hello,
         Self::Symbols,
         Self::Ids,
@@ -156,10 +163,11 @@ impl Kind {
         Self::Tail,
         Self::Push,
         Self::Finish,
+        Self::Leave,
     ];
 
     /// Whether a request of this kind is a round of finding out what differs: all but those that
-    /// move bodies and the one that ends the session.
+    /// move bodies and those that end the session.
     pub const fn is_round(self) -> bool {
         matches!(self, Self::Hello | Self::Symbols | Self::Ids | Self::Descend)
     }
@@ -175,6 +183,7 @@ impl Kind {
             Self::Tail => "tail",
             Self::Push => "push",
             Self::Finish => "finish",
+            Self::Leave => "leave",
         }
     }
 }
@@ -191,6 +200,7 @@ impl Ask {
             Self::Tail(_) => Kind::Tail,
             Self::Push(_) => Kind::Push,
             Self::Finish(_) => Kind::Finish,
+            Self::Leave => Kind::Leave,
         }
     }
 }
@@ -205,7 +215,7 @@ impl Answer {
             Self::Ids(ids) => ids.backs.len(),
             Self::Subtrees(subtrees) => subtrees.subtrees.len(),
             Self::Bodies(bodies) => bodies.bytes.len(),
-            Self::Pushed(_) | Self::Finished(_) => 0,
+            Self::Pushed(_) | Self::Finished(_) | Self::Left => 0,
         }
     }
 }

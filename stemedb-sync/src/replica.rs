@@ -82,6 +82,36 @@ pub trait Source {
     ///
     /// If it can't be read.
     fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, Unreadable>;
+
+    /// The bodies of the first of these ids, in order, `None` for those that can't be had. No more
+    /// are read once they come to `bytes_aim`; at least one is, if there are ids at all.
+    ///
+    /// A store that reads several at once faster than one by one does so here.
+    fn bodies(&self, ids: &[Hash], bytes_aim: usize) -> Vec<Option<Vec<u8>>> {
+        let bodies = ids.iter().map(|id| self.body(id).ok().flatten());
+        up_to(bodies, bytes_aim)
+    }
+
+    /// The bodies of the first entries of a part of the log: what [`bodies`](Self::bodies) is for
+    /// ids.
+    fn entries(&self, entries: Range<u64>, bytes_aim: usize) -> Vec<Option<Vec<u8>>> {
+        let bodies = entries.map(|index| self.entry(index).ok().flatten());
+        up_to(bodies, bytes_aim)
+    }
+}
+
+/// Takes bodies until there are enough.
+fn up_to(bodies: impl Iterator<Item = Option<Vec<u8>>>, bytes_aim: usize) -> Vec<Option<Vec<u8>>> {
+    let mut taken = Vec::new();
+    let mut len = 0;
+    for body in bodies {
+        len += body.as_ref().map_or(0, Vec::len);
+        taken.push(body);
+        if len >= bytes_aim {
+            break;
+        }
+    }
+    taken
 }
 
 impl<S: Source + ?Sized> Source for &S {
@@ -104,6 +134,14 @@ impl<S: Source + ?Sized> Source for &S {
     fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, Unreadable> {
         (**self).entry(index)
     }
+
+    fn bodies(&self, ids: &[Hash], bytes_aim: usize) -> Vec<Option<Vec<u8>>> {
+        (**self).bodies(ids, bytes_aim)
+    }
+
+    fn entries(&self, entries: Range<u64>, bytes_aim: usize) -> Vec<Option<Vec<u8>>> {
+        (**self).entries(entries, bytes_aim)
+    }
 }
 
 /// Coded symbols of a snapshot, made some way ahead of what is asked for: those beyond the sketch
@@ -112,9 +150,15 @@ impl<S: Source + ?Sized> Source for &S {
 pub(crate) struct SymbolsAhead {
     from: u32,
     made: Vec<Symbol>,
+    passes: u32,
 }
 
 impl SymbolsAhead {
+    /// How many passes over all ids there were.
+    pub(crate) fn passes(&self) -> u32 {
+        self.passes
+    }
+
     /// The symbols of a range of indices, of `most` that may be asked for at all.
     pub(crate) fn symbols(
         &mut self,
@@ -138,7 +182,8 @@ impl SymbolsAhead {
             for entry in &pin.snapshot {
                 extension.insert(&entry?.id);
             }
-            *self = Self { from: start, made: extension.into_symbols() };
+            let passes = self.passes.saturating_add(1);
+            *self = Self { from: start, made: extension.into_symbols(), passes };
         }
         found.extend_from_slice(self.slice(start..range.end).unwrap_or_default());
         Ok(found)

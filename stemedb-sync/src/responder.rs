@@ -105,15 +105,25 @@ impl Responder {
         let open = {
             let mut table = self.table();
             let slot = table.touch(&envelope.session, arrival.now);
-            match slot.ok_or(Refusal::SnapshotGone)? {
+            let left = Response { echo: envelope.echo(), answer: Answer::Left };
+            let Some(slot) = slot else {
+                // Who leaves a session that is not there has what he wants.
+                let leaves = matches!(request.ask, Ask::Leave);
+                return if leaves { Ok(Reply::Answer(left)) } else { Err(Refusal::SnapshotGone) };
+            };
+            match slot {
                 Slot::Finished(finished) => {
                     if !same(&finished.token, &envelope.token) {
                         return Err(Refusal::Token);
                     }
-                    let again = finished.response.echo == envelope.echo()
-                        && matches!(request.ask, Ask::Finish(_));
-                    let response = again.then(|| finished.response.clone());
-                    return response.map(Reply::Answer).ok_or(Refusal::SnapshotGone);
+                    let same = finished.response.echo == envelope.echo();
+                    return match (&request.ask, &finished.response.answer) {
+                        (Ask::Leave, _) => Ok(Reply::Answer(left)),
+                        (Ask::Finish(_), Answer::Finished(_)) if same => {
+                            Ok(Reply::Answer(finished.response.clone()))
+                        }
+                        _ => Err(Refusal::SnapshotGone),
+                    };
                 }
                 Slot::Open(open) => Arc::clone(open),
             }
@@ -142,6 +152,11 @@ impl Responder {
             Ask::Finish(ask) => {
                 let finished = open.finish(&ask, source, &self.limits)?;
                 let response = Response { echo, answer: Answer::Finished(finished) };
+                self.table().finish(&open, response.clone());
+                return Ok(Reply::Answer(response));
+            }
+            Ask::Leave => {
+                let response = Response { echo, answer: Answer::Left };
                 self.table().finish(&open, response.clone());
                 return Ok(Reply::Answer(response));
             }
@@ -175,7 +190,7 @@ impl Responder {
         }
         match self.table().touch(&echo.session, arrival.now) {
             Some(Slot::Open(open)) if open.hello == hello => return Ok(open.welcome.clone()),
-            Some(Slot::Open(_)) => return Err(Refusal::Malformed),
+            Some(Slot::Open(_)) => return Err(Refusal::Taken),
             Some(Slot::Finished(_)) => return Err(Refusal::SnapshotGone),
             None => {}
         }

@@ -8,6 +8,10 @@
 //! 3. goes back to 1, until [`Output::Done`] has come.
 //!
 //! Answers may come late, more than once, in any order, or not at all.
+//!
+//! A session that ends early, for whatever reason, lets its peer know, so that the peer need not
+//! hold its snapshot until it gives the session up by itself. It waits for the peer to take note of
+//! that, but not for long, and how it ended does not depend on it.
 
 mod core;
 mod descent;
@@ -164,7 +168,7 @@ impl Session {
             return Some(output);
         }
         let ending = self.ending?;
-        if self.core.appends.is_empty() {
+        if self.core.appends.is_empty() && self.core.flight.is_empty() {
             self.done = true;
             self.core.clock_phase(now);
             self.core.report.ending = ending;
@@ -176,7 +180,7 @@ impl Session {
     /// When to call [`tick`](Self::tick) if nothing happens before.
     pub fn due(&self) -> Option<Duration> {
         if self.ending.is_some() {
-            return None;
+            return self.core.flight.due();
         }
         let deadline = self.core.started.saturating_add(self.core.config.limits.session_time_max);
         Some(self.core.flight.due().map_or(deadline, |due| due.min(deadline)))
@@ -185,6 +189,9 @@ impl Session {
     /// The time has come.
     pub fn tick(&mut self, now: Duration) {
         if self.ending.is_some() {
+            if !self.core.flight.overdue(now).is_empty() {
+                self.core.flight.clear();
+            }
             return;
         }
         let limits = &self.core.config.limits;
@@ -210,8 +217,19 @@ impl Session {
         if request.session != self.core.flight.session {
             return;
         }
+        if self.ending.is_some() {
+            return self.core.flight.answered(request.request);
+        }
         let pause = self.core.config.limits.answer_time_max / 8;
         self.core.flight.postpone(request.request, now.saturating_add(pause));
+    }
+
+    /// A part of a request has gone out: what comes of it is waited for from now on.
+    pub fn goes_on(&mut self, request: &Envelope, now: Duration) {
+        if request.session == self.core.flight.session && self.ending.is_none() {
+            let due = now.saturating_add(self.core.config.limits.answer_time_max);
+            self.core.flight.postpone(request.request, due);
+        }
     }
 
     /// How many bytes a message took.
@@ -225,7 +243,7 @@ impl Session {
     /// An answer has come, of so many bytes.
     pub fn receive(&mut self, response: Response, bytes: u64, now: Duration) {
         if self.ending.is_some() {
-            return;
+            return self.receive_late(&response, bytes, now);
         }
         let received = self.check(&response, bytes);
         let turn = match received {
@@ -240,14 +258,24 @@ impl Session {
     pub fn refused(&mut self, request: &Envelope, refusal: Refusal, now: Duration) {
         let flight = &self.core.flight;
         let waiting = request.session == flight.session && flight.is_waiting(request.request);
-        if self.ending.is_some() || !waiting {
+        if !waiting {
+            return;
+        }
+        self.core.flight.answered(request.request);
+        if self.ending.is_some() {
             return;
         }
         self.silent = 0;
         let stop = match refusal {
             // A token is wrong where the peer forgot the session and took a repeated Hello for a
-            // new one.
-            Refusal::SnapshotGone | Refusal::Token => Stop::Restart,
+            // new one. The next session has an id of its own.
+            Refusal::SnapshotGone | Refusal::Token | Refusal::Taken => Stop::Restart,
+            // The symbols gave a front that the peer has no id for, or more than one: they are no
+            // authority, and descent is.
+            Refusal::Unknown if matches!(self.phase, Phase::Ids(_)) => {
+                self.core.drop_requests();
+                return self.go(Ok(Turn::Descent(Why::OtherRoot)), now);
+            }
             refusal => Stop::End(Ending::Refused(refusal)),
         };
         self.go(Err(stop), now);
@@ -289,9 +317,14 @@ impl Session {
         self.end(Ending::Unreadable, now);
     }
 
-    /// Calls it off. What has arrived is still appended.
+    /// Calls it off. What has arrived is still appended, and the peer is told.
     pub fn cancel(&mut self, now: Duration) {
         self.end(Ending::Cancelled, now);
+    }
+
+    /// Whether it has come to its end, but for appends under way and for letting the peer know.
+    pub fn is_ending(&self) -> bool {
+        self.ending.is_some()
     }
 
     /// What it did so far.
@@ -326,6 +359,26 @@ impl Session {
             return Err(Stop::End(Ending::Limit(Limited::ReconcileBytes)));
         }
         Ok(Some(kind))
+    }
+
+    /// An answer has come to a session that has ended: that the peer has taken note of it, or that
+    /// it has opened it only now.
+    fn receive_late(&mut self, response: &Response, bytes: u64, now: Duration) {
+        let echo = response.echo;
+        let Some(kind) = self.core.flight.kind(echo.request) else { return };
+        if echo.session != self.core.flight.session {
+            return;
+        }
+        if let Some(traffic) = self.core.report.traffic_mut(kind) {
+            traffic.received += bytes;
+        }
+        self.core.flight.answered(echo.request);
+        if let Answer::Welcome(welcome) = &response.answer
+            && kind == Kind::Hello
+            && hello::admit(&mut self.core, echo, welcome).is_ok()
+        {
+            self.core.leave(now);
+        }
     }
 
     fn dispatch(&mut self, kind: Kind, response: Response, now: Duration) -> Result<Turn, Stop> {
@@ -478,6 +531,7 @@ impl Session {
         self.core.clock_phase(now);
         self.core.phase_clock = core::Clock::Finding;
         self.core.drop_requests();
+        self.core.flight.close();
         self.phase = Phase::Pinning { restart: true };
         self.core.outputs.push_back(Output::Pin);
     }
@@ -487,7 +541,7 @@ impl Session {
             return;
         }
         self.core.clock_phase(now);
-        self.core.drop_requests();
+        self.core.leave(now);
         self.ending = Some(ending);
         self.phase = Phase::Over;
     }

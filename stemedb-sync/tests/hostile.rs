@@ -55,6 +55,7 @@ fn against(
         lies.collect()
     });
     intact(&one);
+    assert_eq!(peer.responder.sessions(), 0, "the peer was not told that the session is over");
     report
 }
 
@@ -359,8 +360,9 @@ fn reordered_replies() {
         "{:?}",
         report.ending
     );
-    let report = against(&[], &Limits::default(), |_, mut response| {
-        response.echo.request += 100;
+    let report = against(&[], &Limits::default(), |request, mut response| {
+        let late = !matches!(request.ask, Ask::Hello(_) | Ask::Leave);
+        response.echo.request += if late { 100 } else { 0 };
         vec![response]
     });
     assert_eq!(report.ending, Ending::Blamed(Blame::Unasked));

@@ -37,6 +37,7 @@ struct Faults {
     refuse: u64,
     restart: u64,
     forget: u64,
+    cancel: u64,
     write: u64,
 }
 
@@ -170,6 +171,7 @@ impl World {
             refuse: percent(3),
             restart: percent(2),
             forget: percent(3),
+            cancel: percent(2),
             write: percent(20),
         };
         world
@@ -294,6 +296,7 @@ impl World {
             Ending::Refused(Refusal::Busy | Refusal::Closing)
             | Ending::Blamed(_)
             | Ending::Silent
+            | Ending::Cancelled
             | Ending::Limit(_) => return,
             Ending::Complete => self.complete += 1,
             other => panic!("{other:?}"),
@@ -412,13 +415,21 @@ impl World {
     /// Lets time pass until nothing is left to happen, at most so many events.
     fn settle(&mut self, events_max: u64) {
         for _ in 0..events_max {
-            let Some(Reverse((time, number))) = self.events.pop() else { return };
-            self.now = self.now.max(time);
-            let event = self.waiting.remove(&number).unwrap();
-            self.handle(event);
-            self.disturb();
+            if !self.step() {
+                return;
+            }
         }
         panic!("it does not end");
+    }
+
+    /// Lets the next thing happen, if there is one.
+    fn step(&mut self) -> bool {
+        let Some(Reverse((time, number))) = self.events.pop() else { return false };
+        self.now = self.now.max(time);
+        let event = self.waiting.remove(&number).unwrap();
+        self.handle(event);
+        self.disturb();
+        true
     }
 
     fn disturb(&mut self) {
@@ -432,17 +443,49 @@ impl World {
             self.nodes[node].session = None;
             self.nodes[node].responder.forget();
         }
+        if self.random.chance(self.faults.cancel) && self.random.chance(10) {
+            let now = self.now;
+            if let Some(running) = &mut self.nodes[node].session {
+                running.session.cancel(now);
+                self.drive(node);
+            }
+        }
         if self.random.chance(self.faults.forget) && self.random.chance(10) {
             self.nodes[node].responder.forget();
         }
     }
 
+    /// A session that is called off at any point leaves nothing open.
+    fn give_up(&mut self) {
+        let (from, to) = (0, self.nodes.len() - 1);
+        for n in 0..self.random.below(50) {
+            self.write(from, format!("from {n}").into_bytes());
+            self.write(to, format!("to {n}").into_bytes());
+        }
+        self.begin(from, to, Direction::Both, true);
+        let events = self.random.below(20);
+        for _ in 0..events {
+            self.step();
+        }
+        let now = self.now;
+        if let Some(running) = &mut self.nodes[from].session {
+            running.session.cancel(now);
+            self.drive(from);
+        }
+        self.settle(200_000);
+        let open = self.nodes[to].responder.sessions();
+        assert_eq!(open, 0, "a session that was called off is left open");
+    }
+
     fn converge(&mut self) {
         self.faults = Faults::default();
         let count = self.nodes.len();
+        // Of those that nobody could tell that their session was over.
+        self.nodes.iter().for_each(|node| node.responder.forget());
         for (from, to) in (1..count).map(|n| (n, 0)).chain((1..count).map(|n| (n, 0))) {
             self.begin(from, to, Direction::Both, true);
             self.settle(200_000);
+            assert_eq!(self.nodes[to].responder.sessions(), 0, "a session is left open");
         }
         let root = self.nodes[0].store.tree.root();
         for node in &self.nodes {
@@ -473,6 +516,7 @@ fn simulate(seed: u64, sabotage: Sabotage) -> (u64, u64) {
         world.settle(500_000);
     }
     world.converge();
+    world.give_up();
     (world.ended, world.complete)
 }
 

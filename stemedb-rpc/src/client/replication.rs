@@ -1,7 +1,7 @@
 //! The calls of a session, and what they cost.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -13,9 +13,10 @@ use tonic::Streaming;
 
 use super::{CallError, Client};
 use crate::{
+    beside::beside,
     convert::{Malformed, replication::asks::push_message},
     proto::v1,
-    shrink::Shrinker,
+    shrink::{Part, Shrinker},
 };
 
 /// What gRPC puts before each message: whether it is compressed, and its length.
@@ -52,7 +53,12 @@ impl BodiesAnswer {
         let message = timeout(self.time_max, self.parts.message()).await;
         let Some(message) = message.map_err(|_| CallError::Stalled)?? else { return Ok(None) };
         let received = wire_len(&message);
-        Ok(Some((Response::try_from(message)?, received)))
+        let response = if message.len == 0 {
+            Response::try_from(message)
+        } else {
+            beside(move || Response::try_from(message)).await
+        };
+        Ok(Some((response?, received)))
     }
 }
 
@@ -67,6 +73,21 @@ macro_rules! unary {
         $traffic.received += wire_len(&message);
         Ok(Response::try_from(message)?)
     }};
+}
+
+/// Compresses a part if that may help.
+async fn shrink(shrinker: &Arc<Mutex<Shrinker>>, bytes: Vec<u8>) -> Part {
+    let tries = lock(shrinker).would_try(bytes.len());
+    if !tries {
+        return lock(shrinker).shrink(bytes);
+    }
+    let shrinker = Arc::clone(shrinker);
+    beside(move || lock(&shrinker).shrink(bytes)).await
+}
+
+fn lock(shrinker: &Mutex<Shrinker>) -> MutexGuard<'_, Shrinker> {
+    // It may be used after a panic: at worst it tries once more, or not.
+    shrinker.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Client {
@@ -95,6 +116,7 @@ impl Client {
             Ask::Finish(ask) => {
                 unary!(self, traffic, finish, v1::FinishRequest::from((envelope, ask)))
             }
+            Ask::Leave => unary!(self, traffic, leave, v1::LeaveRequest::from(envelope)),
             Ask::Fetch(_) | Ask::Tail(_) | Ask::Push(_) => {
                 Err(Malformed::new("ask", "must be one that has one answer").into())
             }
@@ -144,11 +166,15 @@ impl Client {
     ) -> Result<Response, CallError> {
         let sent = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&sent);
-        let mut shrinker = Shrinker::default();
-        let messages = parts.map(move |Push { part, bytes, last }| {
-            let message = push_message(envelope, part, shrinker.shrink(bytes), last);
-            counter.fetch_add(wire_len(&message), Ordering::Relaxed);
-            message
+        let shrinker = Arc::new(Mutex::new(Shrinker::default()));
+        let messages = parts.then(move |Push { part, bytes, last }| {
+            let (shrinker, counter) = (Arc::clone(&shrinker), Arc::clone(&counter));
+            async move {
+                let bytes = shrink(&shrinker, bytes).await;
+                let message = push_message(envelope, part, bytes, last);
+                counter.fetch_add(wire_len(&message), Ordering::Relaxed);
+                message
+            }
         });
         let mut replication = self.replication.clone();
         let answer = replication.push(messages).await;

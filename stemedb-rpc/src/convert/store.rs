@@ -118,22 +118,26 @@ pub(crate) fn proof_message(proof: &SetProof, set_root: &Hash) -> v1::ProveRespo
 }
 
 /// The other way. Nothing of the proof is verified here.
-pub(crate) fn proof(message: v1::ProveResponse) -> Result<(SetProof, Hash), Malformed> {
-    let v1::ProveResponse { id, count, siblings, terminal, set_root } = message;
-    let (siblings, rest) = siblings.as_chunks::<32>();
-    if siblings.len() > SIBLINGS_MAX || !rest.is_empty() {
-        return Err(Malformed::new("siblings", "must be at most 256 times 32 bytes"));
+impl TryFrom<v1::ProveResponse> for (SetProof, Hash) {
+    type Error = Malformed;
+
+    fn try_from(message: v1::ProveResponse) -> Result<Self, Malformed> {
+        let v1::ProveResponse { id, count, siblings, terminal, set_root } = message;
+        let (siblings, rest) = siblings.as_chunks::<32>();
+        if siblings.len() > SIBLINGS_MAX || !rest.is_empty() {
+            return Err(Malformed::new("siblings", "must be at most 256 times 32 bytes"));
+        }
+        let proof = SetProof {
+            id: array("id", &id)?,
+            count,
+            siblings: siblings.to_vec(),
+            terminal: match terminal {
+                None => Terminal::Empty,
+                Some(id) => Terminal::Id(array("terminal", &id)?),
+            },
+        };
+        Ok((proof, array("set_root", &set_root)?))
     }
-    let proof = SetProof {
-        id: array("id", &id)?,
-        count,
-        siblings: siblings.to_vec(),
-        terminal: match terminal {
-            None => Terminal::Empty,
-            Some(id) => Terminal::Id(array("terminal", &id)?),
-        },
-    };
-    Ok((proof, array("set_root", &set_root)?))
 }
 
 #[cfg(test)]
@@ -145,7 +149,8 @@ mod tests {
         for terminal in [Terminal::Empty, Terminal::Id([3; 32])] {
             let siblings = vec![[1; 32], [0; 32], [2; 32]];
             let one = SetProof { id: [7; 32], count: 5, siblings, terminal };
-            assert_eq!(proof(proof_message(&one, &[9; 32])).unwrap(), (one, [9; 32]));
+            let message = proof_message(&one, &[9; 32]);
+            assert_eq!(<(SetProof, Hash)>::try_from(message).unwrap(), (one, [9; 32]));
         }
         let good = v1::ProveResponse {
             id: vec![0; 32],
@@ -154,7 +159,7 @@ mod tests {
             terminal: None,
             set_root: vec![0; 32],
         };
-        assert!(proof(good.clone()).is_ok());
+        assert!(<(SetProof, Hash)>::try_from(good.clone()).is_ok());
         for bad in [
             v1::ProveResponse { id: vec![0; 31], ..good.clone() },
             v1::ProveResponse { siblings: vec![0; 33], ..good.clone() },
@@ -162,7 +167,7 @@ mod tests {
             v1::ProveResponse { terminal: Some(vec![]), ..good.clone() },
             v1::ProveResponse { set_root: vec![], ..good },
         ] {
-            assert!(proof(bad).is_err());
+            assert!(<(SetProof, Hash)>::try_from(bad).is_err());
         }
     }
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use stemedb_sync::message::{Answer, Echo, Refusal, Request, Response};
-use tokio::{runtime::Handle, task::spawn_blocking, time::timeout};
+use tokio::{runtime::Handle, task::spawn_blocking};
 use tonic::{Request as Call, Response as Reply, Status, Streaming};
 
 use super::{
     gate::CallPermit,
+    push,
     store::{Answers, answers, hand_on},
 };
 use crate::{
@@ -91,7 +92,7 @@ impl<R: Replica> ReplicationService<R> {
     }
 }
 
-fn malformed(error: Malformed) -> Status {
+pub(super) fn malformed(error: Malformed) -> Status {
     let mut status = refusal_status(Refusal::Malformed);
     status = Status::with_metadata(status.code(), error.to_string(), status.metadata().clone());
     status
@@ -164,17 +165,9 @@ impl<R: Replica> replication_server::Replication for ReplicationService<R> {
         &self,
         call: Call<Streaming<v1::PushRequest>>,
     ) -> Result<Reply<v1::PushResponse>, Status> {
-        let mut parts = call.into_inner();
-        loop {
-            let part = timeout(self.limits.idle_time_max, parts.message());
-            let part = part.await.map_err(|_| Reason::Stalled)??;
-            let part = part.ok_or(Malformed::new("last", "must be in the last part"));
-            let request = part.and_then(Request::try_from).map_err(malformed)?;
-            // What follows the last part is not read.
-            if let Some(answer) = self.answer(request).await? {
-                return reply(Some(answer), only!(Pushed));
-            }
-        }
+        let limits = &self.limits;
+        let response = push::run(Arc::clone(&self.replica), call.into_inner(), limits).await?;
+        reply(Some(response), only!(Pushed))
     }
 
     async fn finish(
@@ -182,5 +175,12 @@ impl<R: Replica> replication_server::Replication for ReplicationService<R> {
         call: Call<v1::FinishRequest>,
     ) -> Result<Reply<v1::FinishResponse>, Status> {
         self.unary(call, only!(Finished)).await
+    }
+
+    async fn leave(
+        &self,
+        call: Call<v1::LeaveRequest>,
+    ) -> Result<Reply<v1::LeaveResponse>, Status> {
+        self.unary(call, |answer| matches!(answer, Answer::Left).then_some(())).await
     }
 }

@@ -1,7 +1,9 @@
 //! Whole sessions between two stores.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, Mutex},
+    thread::{self, ThreadId},
     time::Duration,
 };
 
@@ -32,6 +34,8 @@ struct Node {
     began: Instant,
     sketched: bool,
     nonces: Mutex<u64>,
+    /// Who asked for the time.
+    threads: Mutex<HashSet<ThreadId>>,
 }
 
 impl Node {
@@ -42,7 +46,8 @@ impl Node {
             memory.take(vec![body(n)]);
         }
         let (began, nonces) = (Instant::now(), Mutex::new(0));
-        Arc::new(Self { memory: Arc::new(memory), identity, began, sketched: true, nonces })
+        let (memory, threads) = (Arc::new(memory), Mutex::default());
+        Arc::new(Self { memory, identity, began, sketched: true, nonces, threads })
     }
 }
 
@@ -80,6 +85,7 @@ impl Source for Node {
 
 impl Site for Node {
     fn now(&self) -> Duration {
+        self.threads.lock().unwrap().insert(thread::current().id());
         self.began.elapsed()
     }
 
@@ -137,7 +143,11 @@ impl Served {
 }
 
 fn config(node: &Node) -> Config {
-    let limits = Limits { answer_time_max: Duration::from_secs(4), ..Limits::default() };
+    let limits = Limits {
+        answer_time_max: Duration::from_secs(4),
+        leave_time_max: Duration::from_secs(20),
+        ..Limits::default()
+    };
     let (identity, direction) = (node.identity.clone(), Direction::Both);
     let nonce = node.nonce().unwrap();
     let seed = *blake3::hash(&nonce).as_bytes();
@@ -266,8 +276,34 @@ fn a_session_can_be_called_off_and_what_has_arrived_stays() {
         let again = sync(&served.client, &mine, config(&mine)).await;
         assert_eq!(again.report.ending, Ending::Complete, "{again:?}");
         assert_eq!(mine.memory.root(), theirs.memory.root());
-        // The responder was not told, and waits for its initiator; a server that stops does not.
-        assert!(served.stop().await <= 1);
+        served.end().await;
+    });
+}
+
+/// Whoever else is served by the runtime of a session is not kept waiting by what it computes.
+#[test]
+fn a_session_computes_beside_its_runtime() {
+    let (mine, theirs) = (Node::new(1, None, 0..3000), Node::new(2, None, 100..3200));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let synced = runtime.block_on(meet(Arc::clone(&mine), theirs, vec![]));
+    assert_eq!(synced.report.fetched, 200);
+    let threads = mine.threads.lock().unwrap();
+    assert!(!threads.is_empty() && !threads.contains(&thread::current().id()));
+}
+
+/// A configuration can be used again: no two sessions have the same id all the same.
+#[test]
+fn the_seed_alone_does_not_name_a_session() {
+    run(async {
+        let (mine, theirs) = (Node::new(1, None, 0..10), Node::new(2, None, 5..20));
+        let served = Served::new(&theirs, Limits::default()).await;
+        let config = config(&mine);
+        for n in 20..23 {
+            theirs.memory.take(vec![body(n)]);
+            let synced = sync(&served.client, &mine, config.clone()).await;
+            assert_eq!((synced.report.ending, synced.report.restarts), (Ending::Complete, 0));
+        }
+        served.end().await;
     });
 }
 

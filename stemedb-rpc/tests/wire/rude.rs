@@ -159,7 +159,7 @@ fn a_message_that_never_comes_is_not_waited_for() {
 fn lengths_over_the_limit_are_refused_before_anything_is_read() {
     run(async {
         let world = World::new(ServerOptions::default()).await;
-        for len in [u32::MAX, (2 << 20) + (4 << 10) + 1] {
+        for len in [u32::MAX, (4 << 20) + 1] {
             let announced = [&[0][..], &len.to_be_bytes(), b"the beginning"].concat();
             let mut stream = TcpStream::connect(world.address).await.unwrap();
             stream.write_all(&call("/stemedb.v1.Store/Append")).await.unwrap();

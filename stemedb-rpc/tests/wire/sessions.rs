@@ -85,6 +85,7 @@ impl Replica for Echoes {
             Ask::Push(Push { last: false, .. }) => return Ok(()),
             Ask::Push(push) => Answer::Pushed(Pushed { appended: push.part.into(), duplicates: 0 }),
             Ask::Finish(_) => Answer::Finished(Finished { checked: true, set: SET, log: LOG }),
+            Ask::Leave => Answer::Left,
         };
         hand_on(Response { echo, answer });
         Ok(())
@@ -125,6 +126,7 @@ fn every_request_arrives_and_so_does_its_answer() {
             Ask::Ids(AskIds { fronts: vec![1; 65_536 * 16] }),
             Ask::Descend(Descend { nodes: vec![1; 2 << 20], levels: 8, few: 1 }),
             Ask::Finish(Finish { set: Some(SET) }),
+            Ask::Leave,
         ];
         let mut numbers = 1..;
         let mut requests = Vec::new();
@@ -141,6 +143,7 @@ fn every_request_arrives_and_so_does_its_answer() {
                 (Ask::Ids(ask), Answer::Ids(answer)) => answer.backs == ask.fronts,
                 (Ask::Descend(ask), Answer::Subtrees(answer)) => answer.subtrees == ask.nodes,
                 (Ask::Finish(_), Answer::Finished(answer)) => answer.checked,
+                (Ask::Leave, Answer::Left) => true,
                 _ => false,
             };
             assert!(same, "{:?}", request.ask.kind());

@@ -29,6 +29,13 @@ impl BodyReader {
     pub fn push(&mut self, mut bytes: &[u8], len_max: usize) -> Result<Vec<Vec<u8>>, CodecError> {
         let mut bodies = Vec::new();
         loop {
+            if self.head.is_empty() && self.open.is_none() {
+                // Most bodies are short, and whole in the part.
+                while let Some((body, behind)) = whole(bytes, len_max)? {
+                    bodies.push(body.to_vec());
+                    bytes = behind;
+                }
+            }
             let (len, mut body) = match self.open.take() {
                 Some(open) => open,
                 None => match self.length(&mut bytes, len_max)? {
@@ -59,10 +66,20 @@ impl BodyReader {
             self.head.push(*byte);
             if let Some(len) = varint::read(&mut self.head.as_slice())? {
                 self.head.clear();
-                let len = usize::try_from(len).ok().filter(|len| *len <= max);
-                return len.ok_or(CodecError::BodyTooLong { max }).map(Some);
+                return checked(len, max).map(Some);
             }
         }
         Ok(None)
     }
+}
+
+/// The body at the front, and what is behind it; `None` if it is not all there.
+fn whole(mut bytes: &[u8], max: usize) -> Result<Option<(&[u8], &[u8])>, CodecError> {
+    let Some(len) = varint::read(&mut bytes)? else { return Ok(None) };
+    Ok(bytes.split_at_checked(checked(len, max)?))
+}
+
+fn checked(len: u64, max: usize) -> Result<usize, CodecError> {
+    let len = usize::try_from(len).ok().filter(|len| *len <= max);
+    len.ok_or(CodecError::BodyTooLong { max })
 }

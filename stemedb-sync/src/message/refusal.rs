@@ -43,11 +43,15 @@ pub enum Refusal {
     /// 13: the server is on its way out.
     #[error("the peer is shutting down; try again later")]
     Closing,
+    /// 14: another session of this id is open. Ids are random, so that this happens only where a
+    /// seed was used twice.
+    #[error("the peer has another session open under the same id; start one with a new seed")]
+    Taken,
 }
 
 impl Refusal {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Version,
         Self::Secret,
         Self::Itself,
@@ -61,6 +65,7 @@ impl Refusal {
         Self::Damaged,
         Self::ReadOnly,
         Self::Closing,
+        Self::Taken,
     ];
 
     /// Its number.
@@ -79,6 +84,7 @@ impl Refusal {
             Self::Damaged => 11,
             Self::ReadOnly => 12,
             Self::Closing => 13,
+            Self::Taken => 14,
         }
     }
 
@@ -98,6 +104,6 @@ mod tests {
             assert_eq!(Refusal::from_code(refusal.code()), Some(refusal));
         }
         assert_eq!(Refusal::from_code(0), None);
-        assert_eq!(Refusal::from_code(14), None);
+        assert_eq!(Refusal::from_code(15), None);
     }
 }

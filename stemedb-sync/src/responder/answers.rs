@@ -26,6 +26,11 @@ use crate::{
 /// A session may ask for each symbol so often on average: requests are repeated now and then.
 const SYMBOL_REPEATS_MAX: u64 = 4;
 
+/// And so often for symbols that take a pass over all ids: one pass makes half as many again as
+/// were asked for, so that an initiator that goes on from where it was needs 21, and some more if
+/// it has to repeat itself.
+const SYMBOL_PASSES_MAX: u32 = 64;
+
 impl Open {
     pub(super) fn symbols(&self, ask: AskSymbols, limits: &Limits) -> Result<Symbols, Refusal> {
         let fit = u32::try_from(limits.message_len_max / symbols::ENCODED_LEN_MAX).unwrap_or(1);
@@ -37,7 +42,9 @@ impl Open {
         }
         let mut state = self.state();
         state.symbols += u64::from(count);
-        if state.symbols > SYMBOL_REPEATS_MAX * u64::from(limits.symbols_max) {
+        if state.symbols > SYMBOL_REPEATS_MAX * u64::from(limits.symbols_max)
+            || state.ahead.passes() >= SYMBOL_PASSES_MAX
+        {
             return Err(Refusal::OverLimit);
         }
         let found =

@@ -42,6 +42,8 @@ pub(super) struct State {
     pub(super) ahead: SymbolsAhead,
     /// Pushes by the number of their request.
     pub(super) pushes: BTreeMap<u64, Receiving>,
+    /// How many attempts at pushes began.
+    pub(super) attempts: u64,
 }
 
 impl Open {

@@ -17,6 +17,9 @@ const ANSWERED_KEPT_MAX: usize = 64;
 /// What has come of one push.
 #[derive(Debug, Default)]
 pub(super) struct Receiving {
+    /// Which attempt at this push it is, of all pushes of the session: the same bodies come again if
+    /// the first attempt failed.
+    attempt: u64,
     parts: Parts,
     /// How many batches of bodies are being appended.
     appending: usize,
@@ -25,13 +28,18 @@ pub(super) struct Receiving {
     answer: Option<Pushed>,
 }
 
-/// Bodies to append.
+/// Bodies to append. Those of several parts may be appended at the same time and in any order.
+///
+/// If it is dropped before it is said what came of it, they count as not appended: the push may come
+/// again, from its beginning.
 #[derive(Debug)]
 pub struct Taking {
     open: Arc<Open>,
     echo: Echo,
+    attempt: u64,
     limits: Limits,
     bodies: Vec<Vec<u8>>,
+    settled: bool,
 }
 
 /// Takes in a part of a push.
@@ -46,7 +54,8 @@ pub(super) fn take(
     if part.bytes.len() > limits.part_len_max {
         return Err(Refusal::TooLarge);
     }
-    let mut state = open.state();
+    let mut guard = open.state();
+    let state = &mut *guard;
     let pushes = &mut state.pushes;
     if !pushes.contains_key(&echo.request) {
         let unanswered = pushes.values().filter(|push| push.answer.is_none()).count();
@@ -58,8 +67,11 @@ pub(super) fn take(
             let Some(request) = answered.map(|(request, _)| *request) else { break };
             pushes.remove(&request);
         }
+        state.attempts += 1;
     }
-    let push = pushes.entry(echo.request).or_default();
+    let attempt = state.attempts;
+    let new = || Receiving { attempt, ..Receiving::default() };
+    let push = pushes.entry(echo.request).or_insert_with(new);
     if let Some(pushed) = push.answer {
         let response = Response { echo, answer: Answer::Pushed(pushed) };
         return Ok(if part.last { Reply::Answer(response) } else { Reply::Nothing });
@@ -76,7 +88,8 @@ pub(super) fn take(
         return Ok(Reply::Nothing);
     }
     push.appending += 1;
-    Ok(Reply::Take(Taking { open: Arc::clone(open), echo, limits: limits.clone(), bodies }))
+    let (open, attempt, limits) = (Arc::clone(open), push.attempt, limits.clone());
+    Ok(Reply::Take(Taking { open, echo, attempt, limits, bodies, settled: false }))
 }
 
 impl Taking {
@@ -87,10 +100,12 @@ impl Taking {
 
     /// Takes note that the bodies are durable: for each its id, and whether it was new. Gives the
     /// answer if they were the last of their push.
-    pub fn done(self, taken: &[(Hash, bool)]) -> Option<Response> {
+    pub fn done(mut self, taken: &[(Hash, bool)]) -> Option<Response> {
+        self.settled = true;
         let mut state = self.open.state();
         state.keep_pushed(taken.iter().map(|(id, _)| *id), &self.limits);
-        let push = state.pushes.get_mut(&self.echo.request)?;
+        let push = state.pushes.get_mut(&self.echo.request);
+        let push = push.filter(|push| push.attempt == self.attempt)?;
         let new = taken.iter().filter(|(_, new)| *new).count() as u64;
         push.appended += new;
         push.duplicates += taken.len() as u64 - new;
@@ -105,7 +120,18 @@ impl Taking {
 
     /// Takes note that the bodies could not be appended: the push may come again.
     pub fn failed(self) -> Refusal {
-        self.open.state().pushes.remove(&self.echo.request);
         Refusal::ReadOnly
+    }
+}
+
+impl Drop for Taking {
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        let pushes = &mut self.open.state().pushes;
+        if pushes.get(&self.echo.request).is_some_and(|push| push.attempt == self.attempt) {
+            pushes.remove(&self.echo.request);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! An answer of bodies, made part by part.
 
 use core::ops::Range;
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use stemedb_merkle::Hash;
 
@@ -23,8 +23,9 @@ pub struct BodyStream {
     dealt: u64,
     /// Bytes made, those given out included.
     made: usize,
-    /// Bytes made and not given out.
-    ready: VecDeque<u8>,
+    /// Bytes made, of which the first `given` are given out.
+    ready: Vec<u8>,
+    given: usize,
     part: u32,
     ended: bool,
 }
@@ -52,7 +53,8 @@ impl BodyStream {
             answer_len_aim: limits.answer_len_aim,
             dealt: 0,
             made: 0,
-            ready: VecDeque::new(),
+            ready: Vec::new(),
+            given: 0,
             part: 0,
             ended: false,
         }
@@ -66,24 +68,34 @@ impl BodyStream {
         if self.ended {
             return None;
         }
-        let mut all = self.is_dealt();
-        while self.ready.len() < self.part_len_max && !all {
-            if let Some(body) = self.read(source) {
-                let mut bytes = Vec::new();
-                bodies::write(&body, &mut bytes);
-                self.made += bytes.len();
-                self.ready.extend(bytes);
-            }
-            self.dealt += 1;
-            all = self.is_dealt();
+        while self.rest() < self.part_len_max && !self.is_dealt() {
+            self.read(source);
         }
-        let len = self.ready.len().min(self.part_len_max);
-        let bytes: Vec<u8> = self.ready.drain(..len).collect();
-        self.ended = all && self.ready.is_empty();
+        let bytes = self.cut();
+        self.ended = self.rest() == 0 && self.is_dealt();
         let end = self.ended.then_some(BodiesEnd { dealt: self.dealt });
         let part = self.part;
         self.part = part.saturating_add(1);
         Some(Response { echo: self.echo, answer: Answer::Bodies(Bodies { part, bytes, end }) })
+    }
+
+    /// How many bytes are ready to be given out.
+    fn rest(&self) -> usize {
+        self.ready.len() - self.given
+    }
+
+    /// Takes the next part off what is ready.
+    fn cut(&mut self) -> Vec<u8> {
+        let len = self.rest().min(self.part_len_max);
+        if self.given == 0 && self.rest() <= 2 * len {
+            // Little is left over most often, and is quicker to copy than the part.
+            let over = self.ready.split_off(len);
+            return core::mem::replace(&mut self.ready, over);
+        }
+        let end = self.given + len;
+        let bytes = self.ready.get(self.given..end).unwrap_or_default().to_vec();
+        self.given = end;
+        bytes
     }
 
     /// Whether nothing more is read: all are dealt with, or enough for one answer.
@@ -95,15 +107,29 @@ impl BodyStream {
         self.dealt >= all || self.made >= self.answer_len_aim
     }
 
-    fn read(&self, source: &impl Source) -> Option<Vec<u8>> {
-        match &self.wanted {
+    /// Reads as many bodies as make up a part with what is left over, or at least one.
+    fn read(&mut self, source: &impl Source) {
+        self.ready.drain(..self.given);
+        self.given = 0;
+        // What an answer may have in it yet, as far as that is less than a part.
+        let left = self.answer_len_aim.saturating_sub(self.made);
+        let aim = left.min(self.part_len_max - self.ready.len());
+        let read = match &self.wanted {
             Wanted::Ids(ids) => {
-                let id = ids.get(usize::try_from(self.dealt).ok()?)?;
-                source.body(id).ok().flatten()
+                let from = usize::try_from(self.dealt).unwrap_or(usize::MAX);
+                source.bodies(ids.get(from..).unwrap_or_default(), aim)
             }
             Wanted::Entries(entries) => {
-                source.entry(entries.start.checked_add(self.dealt)?).ok().flatten()
+                source.entries(entries.start.saturating_add(self.dealt)..entries.end, aim)
             }
+        };
+        // A source that reads nothing would be asked for ever.
+        self.dealt += read.len().max(1) as u64;
+        let before = self.ready.len();
+        self.ready.reserve(self.part_len_max);
+        for body in read.iter().flatten() {
+            bodies::write(body, &mut self.ready);
         }
+        self.made += self.ready.len() - before;
     }
 }

@@ -164,6 +164,24 @@ impl Core {
         self.outputs.extend(requests.into_iter().map(Output::Send));
     }
 
+    /// Gives all requests up and tells the peer so, if it has a session open. If it is about to
+    /// open one, its answer is waited for.
+    pub(super) fn leave(&mut self, now: Duration) {
+        let due = now.saturating_add(self.config.limits.leave_time_max);
+        let unsent = self.outputs.iter().any(|output| matches!(output, Output::Send(_)));
+        self.outputs.retain(|output| matches!(output, Output::Append(_)));
+        // What was not sent has no answer.
+        if unsent {
+            self.flight.clear();
+        } else {
+            self.flight.keep_hello(due);
+        }
+        if self.flight.is_open() {
+            let (_, requests) = self.flight.send(vec![Ask::Leave], due);
+            self.outputs.extend(requests.into_iter().map(Output::Send));
+        }
+    }
+
     /// Forgets all requests under way, and those that were not sent yet.
     pub(super) fn drop_requests(&mut self) {
         self.flight.clear();

@@ -36,6 +36,7 @@ impl Finishing {
     }
 
     pub(super) fn receive(&mut self, core: &mut Core, finished: &Finished) -> Result<Turn, Stop> {
+        core.flight.close();
         let pulls = core.config.direction.pulls();
         core.report.confirmed = self.asked && finished.checked;
         core.report.equal = self.asked && core.report.checked;

@@ -68,6 +68,27 @@ impl Flight {
         self.waiting.remove(&number);
     }
 
+    /// Whether a session is open at the peer, as far as it said.
+    pub(super) fn is_open(&self) -> bool {
+        self.snapshot != 0
+    }
+
+    /// Takes note that the session is no longer open at the peer.
+    pub(super) fn close(&mut self) {
+        self.snapshot = 0;
+    }
+
+    /// Whether no request is under way.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Forgets all requests but the first, if that was sent: its answer may open a session.
+    pub(super) fn keep_hello(&mut self, due: Duration) {
+        self.waiting.retain(|_, waiting| waiting.kind == Kind::Hello);
+        self.waiting.values_mut().for_each(|waiting| waiting.due = due);
+    }
+
     pub(super) fn clear(&mut self) {
         self.waiting.clear();
     }

@@ -48,16 +48,25 @@ pub(super) fn begin(core: &mut Core, now: Duration) {
     core.ask(Ask::Hello(hello), now).ok();
 }
 
-pub(super) fn welcome(core: &mut Core, echo: Echo, welcome: &Welcome) -> Result<Turn, Stop> {
+/// Checks that a welcome comes from a peer that has the secret, and takes note of the session that
+/// it opens. Gives what it answers.
+pub(super) fn admit(core: &mut Core, echo: Echo, welcome: &Welcome) -> Result<Hello, Blame> {
     core.flight.answered(echo.request);
-    let Some(hello) = core.hello.clone() else { return Err(Blame::Unasked.into()) };
+    let hello = core.hello.clone().ok_or(Blame::Unasked)?;
     let keys = &core.config.identity.keys;
     if welcome.version != VERSION {
-        return Err(Blame::Version.into());
+        return Err(Blame::Version);
     }
     if !same(&keys.responder_proof(&echo, &hello, welcome), &welcome.proof) {
-        return Err(Blame::Secret.into());
+        return Err(Blame::Secret);
     }
+    core.flight.snapshot = echo.snapshot;
+    core.flight.token = keys.token(&echo.session, &welcome.nonce);
+    Ok(hello)
+}
+
+pub(super) fn welcome(core: &mut Core, echo: Echo, welcome: &Welcome) -> Result<Turn, Stop> {
+    let hello = admit(core, echo, welcome)?;
     if welcome.node == core.config.identity.node {
         return Ok(Turn::End(Ending::Refused(crate::message::Refusal::Itself)));
     }
@@ -68,8 +77,6 @@ pub(super) fn welcome(core: &mut Core, echo: Echo, welcome: &Welcome) -> Result<
             return Err(Blame::Count(count).into());
         }
     }
-    core.flight.snapshot = echo.snapshot;
-    core.flight.token = keys.token(&echo.session, &welcome.nonce);
     core.report.peer = Some(welcome.node);
     let ahead = ntp64_since(hello.time, welcome.time);
     core.report.clock_ahead = ahead.filter(|ahead| *ahead > limits.clock_ahead_max);
@@ -124,7 +131,9 @@ fn first_layer(core: &Core) -> Option<Turn> {
     }
     if much && plain && size > 0 && !without(Layer::Bulk) {
         let (layer, why) = (Layer::Bulk, Why::MuchBehind);
-        return Some(Turn::Tail { entries: 0..size, layer, why });
+        // What is here may well be the beginning of that log, from a session that was cut. If it is
+        // not, the next layer finds what lies before.
+        return Some(Turn::Tail { entries: mine.min(size - 1)..size, layer, why });
     }
     None
 }

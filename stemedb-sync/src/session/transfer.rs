@@ -21,7 +21,7 @@ use crate::{
 const IDS_FIRST: usize = 1_024;
 
 /// Bodies are read and pushed so many at a time, or fewer where they are long.
-const PUSH_IDS_MAX: usize = 1_024;
+const PUSH_IDS_MAX: usize = 16_384;
 
 /// Bytes of bodies in one push, about.
 const PUSH_LEN_AIM: usize = 1 << 20;

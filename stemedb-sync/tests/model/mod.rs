@@ -189,11 +189,24 @@ pub(crate) fn config(store: &Store, limits: &Limits) -> Config {
 pub(crate) fn run(
     store: &mut Store,
     config: Config,
+    answer: impl FnMut(Request) -> Vec<Result<Response, Refusal>>,
+) -> Report {
+    run_for(store, config, 1_000_000, answer)
+}
+
+/// Like [`run`], but the session is called off after so many steps.
+pub(crate) fn run_for(
+    store: &mut Store,
+    config: Config,
+    steps: u64,
     mut answer: impl FnMut(Request) -> Vec<Result<Response, Refusal>>,
 ) -> Report {
     let mut now = Duration::ZERO;
     let mut session = Session::new(config, store.now(), 1 << 40, now);
-    for _ in 0..1_000_000 {
+    for step in 0..2_000_000 {
+        if step == steps {
+            session.cancel(now);
+        }
         let Some(output) = session.next(now) else {
             now = session.due().unwrap();
             session.tick(now);
@@ -283,6 +296,7 @@ pub(crate) fn request_len(request: &Request) -> u64 {
         },
         Ask::Tail(tail) => varint(tail.from) + varint(tail.count),
         Ask::Push(push) => varint(push.part.into()) + field(push.bytes.len()) + 2,
+        Ask::Leave => 0,
         Ask::Finish(finish) => finish.set.map_or(0, |set| 2 + varint(set.count) + field(32)),
     }
 }
@@ -306,6 +320,7 @@ pub(crate) fn response_len(response: &Response) -> u64 {
                 + 2
                 + field(welcome.symbols.len())
         }
+        Answer::Left => 0,
         Answer::Symbols(symbols) => field(symbols.symbols.len()),
         Answer::Ids(ids) => field(ids.backs.len()),
         Answer::Subtrees(subtrees) => field(subtrees.subtrees.len()),

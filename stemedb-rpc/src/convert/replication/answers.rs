@@ -146,6 +146,20 @@ impl From<(Echo, Finished)> for v1::FinishResponse {
     }
 }
 
+impl From<(Echo, ())> for v1::LeaveResponse {
+    fn from((echo, ()): (Echo, ())) -> Self {
+        Self { echo: Some(echo.into()) }
+    }
+}
+
+impl TryFrom<v1::LeaveResponse> for Response {
+    type Error = Malformed;
+
+    fn try_from(message: v1::LeaveResponse) -> Result<Self, Malformed> {
+        Ok(Self { echo: echo(message.echo)?, answer: Answer::Left })
+    }
+}
+
 impl TryFrom<v1::FinishResponse> for Response {
     type Error = Malformed;
 

@@ -164,6 +164,20 @@ impl From<(Envelope, Finish)> for v1::FinishRequest {
     }
 }
 
+impl From<Envelope> for v1::LeaveRequest {
+    fn from(envelope: Envelope) -> Self {
+        Self { envelope: Some(envelope.into()) }
+    }
+}
+
+impl TryFrom<v1::LeaveRequest> for Request {
+    type Error = Malformed;
+
+    fn try_from(message: v1::LeaveRequest) -> Result<Self, Malformed> {
+        Ok(Self { envelope: envelope(message.envelope)?, ask: Ask::Leave })
+    }
+}
+
 impl TryFrom<v1::FinishRequest> for Request {
     type Error = Malformed;
 

@@ -66,6 +66,11 @@ fn requests_come_back_as_they_were() {
     check!(Finish, v1::FinishRequest, Finish { set: None });
     check!(Finish, v1::FinishRequest, Finish { set: Some(SET) });
 
+    let message = travel(&v1::LeaveRequest::from(ENVELOPE));
+    let leave = Request { envelope: ENVELOPE, ask: Ask::Leave };
+    assert_eq!(Request::try_from(message).unwrap(), leave);
+    assert!(Request::try_from(v1::LeaveRequest::default()).is_err());
+
     let mut levels =
         v1::DescendRequest::from((ENVELOPE, Descend { nodes: Vec::new(), levels: 1, few: 0 }));
     levels.levels = 256;
@@ -106,6 +111,11 @@ fn answers_come_back_as_they_were() {
     check!(Subtrees, v1::DescendResponse, Subtrees { subtrees: vec![1; 32] });
     check!(Pushed, v1::PushResponse, Pushed { appended: 1, duplicates: 2 });
     check!(Finished, v1::FinishResponse, Finished { checked: true, set: SET, log: LOG });
+
+    let message = travel(&v1::LeaveResponse::from((ECHO, ())));
+    let left = Response { echo: ECHO, answer: Answer::Left };
+    assert_eq!(Response::try_from(message).unwrap(), left);
+    assert!(Response::try_from(v1::LeaveResponse::default()).is_err());
 
     let mut unknown = v1::HelloResponse::from((ECHO, welcome(None)));
     unknown.cursor = 3;

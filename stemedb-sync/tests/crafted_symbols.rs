@@ -1,0 +1,74 @@
+//! What somebody gains by symbols that are made to be a burden: little.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod model;
+
+use std::time::Duration;
+
+use model::{Peer, Store, config, run};
+use stemedb_merkle::{Hash, set::Entry};
+use stemedb_sync::{
+    Ending, Limits, Output, Session,
+    message::{Answer, Ask, AskSymbols, Envelope, Kind, Refusal, Request, Welcome},
+    report::{Layer, Step, Why},
+};
+
+/// Puts an id into a store that is the hash of no body.
+fn craft(store: &mut Store, id: Hash) {
+    store.tree.insert_batch(&[Entry { id, position: 1 << 20 }]).unwrap();
+    store.sketch.as_mut().unwrap().insert(&id);
+}
+
+/// Both stores hold one of two ids that share a front, and the peer both. (To find such a pair
+/// takes 2^64 hashes, so these are made up.) The symbols give that front away, but the peer can't
+/// say whose it is.
+#[test]
+fn ids_that_share_a_front_cost_one_round() {
+    let (mut one, mut other) = (Store::new(1, None, 256), Store::new(2, None, 256));
+    one.append((0..100).map(|n: u64| n.to_le_bytes().to_vec()).collect());
+    other.append((3..110).map(|n: u64| n.to_le_bytes().to_vec()).collect());
+    let pair = [[7; 32], std::array::from_fn(|place| if place < 16 { 7 } else { 8 })];
+    craft(&mut one, pair[0]);
+    for id in pair {
+        craft(&mut other, id);
+    }
+    let limits = Limits::default();
+    let mut peer = Peer::new(other, limits.clone());
+    let config = config(&one, &limits);
+    let report = run(&mut one, config, |request| peer.answer(request));
+    let last = Step { layer: Layer::Descent, why: Why::OtherRoot };
+    assert_eq!(report.layers.last(), Some(&last));
+    assert!(report.traffic_of(Kind::Ids).requests == 1 && report.checked, "{report:?}");
+    assert_eq!((report.only_mine, report.only_theirs), (3, 11));
+    // That id has no body.
+    assert_eq!((report.ending, report.withheld), (Ending::Incomplete, 1));
+    (0..110).for_each(|n: u64| assert!(one.holds(&one.identity.keys.id(&n.to_le_bytes()))));
+}
+
+/// Each symbol asked for is one of those that are not made yet, for which the responder goes over
+/// all its ids.
+#[test]
+fn passes_over_all_ids_are_counted() {
+    let (one, mut other) = (Store::new(1, None, 64), Store::new(2, None, 64));
+    other.append((0..100).map(|n: u64| n.to_le_bytes().to_vec()).collect());
+    let limits = Limits::default();
+    let mut peer = Peer::new(other, limits.clone());
+    let mut session = Session::new(config(&one, &limits), one.now(), 1 << 40, Duration::ZERO);
+    let Some(Output::Send(hello)) = session.next(Duration::ZERO) else {
+        panic!("a session begins with a question")
+    };
+    let welcome = peer.answer(hello).remove(0).unwrap();
+    let Answer::Welcome(Welcome { nonce, .. }) = welcome.answer else { panic!("no welcome") };
+    let (session, snapshot) = (welcome.echo.session, welcome.echo.snapshot);
+    let token = one.identity.keys.token(&session, &nonce);
+    let answered = (2..2_000).find_map(|request| {
+        let envelope = Envelope { session, snapshot, request, token };
+        let from = if request % 2 == 0 { 1_000 } else { 100_000 };
+        let ask = Ask::Symbols(AskSymbols { from, count: 1 });
+        match peer.answer(Request { envelope, ask })[0] {
+            Ok(_) => None,
+            Err(refusal) => Some((request - 2, refusal)),
+        }
+    });
+    assert_eq!(answered, Some((64, Refusal::OverLimit)));
+}
