@@ -24,6 +24,7 @@ pub fn request_len(request: &Request) -> u64 {
             wire_len(&push_message(envelope, part, Part { bytes, len: 0 }, last))
         }
         Ask::Finish(ask) => wire_len(&v1::FinishRequest::from((envelope, ask))),
+        Ask::Leave => wire_len(&v1::LeaveRequest::from(envelope)),
     }
 }
 
@@ -38,5 +39,6 @@ pub fn response_len(response: &Response) -> u64 {
         Answer::Bodies(answer) => wire_len(&bodies_message(echo, answer, None)),
         Answer::Pushed(answer) => wire_len(&v1::PushResponse::from((echo, answer))),
         Answer::Finished(answer) => wire_len(&v1::FinishResponse::from((echo, answer))),
+        Answer::Left => wire_len(&v1::LeaveResponse::from((echo, ()))),
     }
 }
