@@ -9,7 +9,8 @@ use stemedb_rpc::proto::v1::replication_server::{Replication, ReplicationServer}
 use stemedb_rpc::proto::v1::{
     BodiesEnd, BodiesResponse, DescendRequest, DescendResponse, Echo, Envelope, FetchRequest,
     FinishRequest, FinishResponse, HelloRequest, HelloResponse, IdsRequest, IdsResponse,
-    PushRequest, PushResponse, SymbolsRequest, SymbolsResponse, TailRequest,
+    LeaveRequest, LeaveResponse, PushRequest, PushResponse, SymbolsRequest, SymbolsResponse,
+    TailRequest,
 };
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -83,6 +84,10 @@ impl Replication for Bare {
     }
 
     async fn fetch(&self, _: Request<FetchRequest>) -> Result<Response<Frames>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn leave(&self, _: Request<LeaveRequest>) -> Result<Response<LeaveResponse>, Status> {
         Err(Status::unimplemented(""))
     }
 

@@ -47,7 +47,11 @@ fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
 pub(crate) fn appends(setting: &Setting) -> Result<Contest, Failure> {
     let mut contest = Contest::new(5);
     let (idle, busy) = ("no session", "a session of 100,000 differences");
-    for (name, session) in [(idle, false), (busy, true)] {
+    for (name, session) in [
+        (idle, None),
+        ("a session that only finds them", Some(Direction::Neither)),
+        (busy, Some(Direction::Both)),
+    ] {
         let setting = setting.clone();
         contest.add(name, Role::Ours, move || appends_beside(&setting, session));
     }
@@ -56,13 +60,13 @@ pub(crate) fn appends(setting: &Setting) -> Result<Contest, Failure> {
         "A served store of 1 M bodies of 256 B, to which one thread appends a body each \
          millisecond, durably. The other store of the session is in the same process, and all \
          share the cores: half of the differences are fetched from the store, half are pushed into \
-         it and made durable in the same log. Idle is as long as the session took in the round \
-         before.",
+         it and made durable in the same log. The session that only finds \
+         the differences moves nothing.",
     );
     Ok(contest)
 }
 
-fn appends_beside(setting: &Setting, session: bool) -> Result<Sample, Failure> {
+fn appends_beside(setting: &Setting, session: Option<Direction>) -> Result<Sample, Failure> {
     let by = setting.records(DIFFERENT);
     let from = prepared(setting, setting.records(1_000_000), by)?;
     let dir = setting.fresh("beside")?;
@@ -83,9 +87,10 @@ fn appends_beside(setting: &Setting, session: bool) -> Result<Sample, Failure> {
         std::thread::spawn(move || append_each_millisecond(&store, &over))
     };
     let mut sample = Vec::new();
-    if session {
-        let report = served::sync(&runtime, &near, &client, SyncOptions::default())?;
-        if report.pushed != by / 2 || report.fetched < by / 2 {
+    if let Some(direction) = session {
+        let options = SyncOptions { direction, ..SyncOptions::default() };
+        let report = served::sync(&runtime, &near, &client, options)?;
+        if report.only_mine != by / 2 || direction == Direction::Both && report.pushed != by / 2 {
             return Err("the session did not move all bodies".into());
         }
         sample.push(("s finding", report.times.finding.as_secs_f64()));

@@ -29,6 +29,10 @@ fn contest(setting: &Setting, bodies: u64, len: usize) -> Result<Contest, Failur
         let dir = setting.clone();
         contest.add(name, Role::Ours, move || moved(&dir, bodies, len, how));
     }
+    let dir = setting.clone();
+    contest.add("append_batch alone, 256 KiB at a time", Role::Limit, move || {
+        served::append_alone(&dir.fresh("alone")?, bodies, len)
+    });
     let (down, up) = ("bare stream, to the client", "bare stream, to the server");
     contest.add(down, Role::Limit, move || stream::frames(bodies, len, Way::ToClient));
     contest.add(up, Role::Limit, move || stream::frames(bodies, len, Way::ToServer));

@@ -40,6 +40,21 @@ pub(crate) fn fill(
     Ok(())
 }
 
+/// What one store can take in durably, with nobody at the other end.
+pub(crate) fn append_alone(dir: &Path, bodies: u64, len: usize) -> Result<Sample, Failure> {
+    const PIECE_LEN: usize = 256 << 10;
+    let store = open(dir)?;
+    let mut all: Vec<Vec<u8>> = (0..bodies).map(|_| vec![0; len]).collect();
+    for (bytes, number) in all.iter_mut().zip(0..) {
+        body::fill(number, bytes);
+    }
+    let started = std::time::Instant::now();
+    for piece in all.chunks((PIECE_LEN / len).max(1)) {
+        store.append_batch(piece)?;
+    }
+    Ok(rate(bodies, len, started.elapsed().as_secs_f64()))
+}
+
 pub(crate) fn open(dir: &Path) -> Result<Arc<Store>, Failure> {
     Ok(Arc::new(Store::open(dir, Options::default())?))
 }
