@@ -62,16 +62,17 @@ pub(crate) fn subtrees(bytes: &[u8]) {
     }
 }
 
-/// Lists of ids, of their fronts, and of the backs that belong to those.
+/// Lists of ids, of their fronts, and of the backs that belong to those: `limit, fronts`, then the
+/// bytes.
 pub(crate) fn ids(bytes: &[u8]) {
     let mut script = Script(bytes);
-    let max = usize::from(script.byte());
+    let (max, fronts) = (usize::from(script.byte()), usize::from(script.byte()));
     let bytes = script.0;
     if let Ok(read) = ids::read_ids(bytes, max) {
         assert!(read.len() <= max);
         assert_eq!(ids::write_ids(read), bytes);
     }
-    let (fronts, backs) = bytes.split_at(bytes.len() / 32 * 16);
+    let (fronts, backs) = bytes.split_at((16 * fronts).min(bytes.len()));
     let Ok(fronts) = ids::read_fronts(fronts, max) else { return };
     assert!(fronts.windows(2).all(|pair| pair[0] < pair[1]));
     if let Ok(joined) = ids::join(fronts, backs) {

@@ -263,9 +263,9 @@ fn write_lists() {
     Below::Places(vec![Place::One(sorted[0])]).write(&Prefix::of(&sorted[0], 256), &mut bytes);
     write("subtrees", "2", &bytes);
 
-    write("ids", "0", &[&[40][..], sorted.as_flattened()].concat());
+    write("ids", "0", &[&[40, 20][..], sorted.as_flattened()].concat());
     let fronts: Vec<u8> = sorted.iter().flat_map(|id| id[..16].to_vec()).collect();
-    write("ids", "1", &[&[40][..], &fronts, &fronts].concat());
+    write("ids", "1", &[&[40, 20][..], &fronts, &fronts].concat());
 
     let mut bytes = vec![0, 4, 20];
     for n in 0..8 {

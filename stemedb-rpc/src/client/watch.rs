@@ -83,7 +83,8 @@ impl Watch {
             if entry.index != self.wanted.from {
                 return Err(Malformed::new("entries", "must be in order and without gaps").into());
             }
-            self.wanted.from += 1;
+            let next = self.wanted.from.checked_add(1);
+            self.wanted.from = next.ok_or(Malformed::new("entries", "must have an index"))?;
             self.ready.push_back(entry);
         }
         Ok(true)

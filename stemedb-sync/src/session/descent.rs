@@ -114,7 +114,9 @@ impl Descent {
         for node in asked.nodes.iter().skip(answered).rev() {
             self.ahead.push_front(*node);
         }
-        if self.theirs.len() as u64 > core.peer_set().count {
+        // Each subtree that differs and is no id has two ids of the peer in it, or more.
+        let named = self.theirs.len().saturating_add(self.next.len().saturating_mul(2));
+        if named as u64 > core.peer_set().count {
             return Err(Blame::TooManyIds.into());
         }
         self.go_on(core, now)

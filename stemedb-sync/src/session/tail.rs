@@ -3,7 +3,7 @@
 use core::{ops::Range, time::Duration};
 use std::collections::{BTreeMap, VecDeque};
 
-use super::core::{Core, Stop, Turn};
+use super::core::{Core, Stop, Turn, short};
 use crate::{
     blame::Blame,
     message::{Ask, Bodies, BodiesEnd, Tail},
@@ -79,7 +79,7 @@ impl Tailing {
         }
         for body in &bodies {
             if core.tailed.len() < core.config.limits.ids_kept_max {
-                core.tailed.push(core.config.identity.keys.id(body));
+                core.tailed.push(short(&core.config.identity.keys.id(body)));
             }
         }
         core.append(bodies);

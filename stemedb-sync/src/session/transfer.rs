@@ -7,7 +7,7 @@ use stemedb_merkle::{Hash, set::Iter};
 
 use super::{
     Output, Read,
-    core::{Core, Moved, Stop, Turn},
+    core::{Core, Moved, Stop, Turn, short},
 };
 use crate::{
     blame::Blame,
@@ -110,7 +110,7 @@ impl Difference {
         if let Self::Found { mine, theirs } = &self {
             // What came with the peer's log can't be ours alone.
             core.tailed.sort_unstable();
-            if mine.iter().any(|id| core.tailed.binary_search(id).is_ok()) {
+            if mine.iter().any(|id| core.tailed.binary_search(&short(id)).is_ok()) {
                 return Err(Blame::Body.into());
             }
             core.report.only_mine = mine.len() as u64;
