@@ -1,20 +1,25 @@
 //! Counts the bytes on the heap, only while somebody asks.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering::Relaxed};
 
-/// The system's allocator; counts while [`grown_by`] runs.
+/// The system's allocator; counts while [`grown_by`] or a [`Meter`] asks for it.
 ///
 /// Counting is off otherwise: a shared counter would slow two threads that allocate.
 #[derive(Debug)]
 pub(crate) struct CountingAllocator;
 
-static COUNTS: AtomicBool = AtomicBool::new(false);
-static BYTES: AtomicIsize = AtomicIsize::new(0);
+/// Which counter counts now; none if there is no such.
+static COUNTS: AtomicUsize = AtomicUsize::new(usize::MAX);
+/// The bytes of each counter, and the most that they were.
+static BYTES: [[AtomicIsize; 2]; 3] = [const { [const { AtomicIsize::new(0) }; 2] }; 3];
 
 fn count(bytes: isize) {
-    if COUNTS.load(Relaxed) {
-        BYTES.fetch_add(bytes, Relaxed);
+    if let Some([now, most]) = BYTES.get(COUNTS.load(Relaxed)) {
+        let before = now.fetch_add(bytes, Relaxed);
+        if bytes > 0 {
+            most.fetch_max(before + bytes, Relaxed);
+        }
     }
 }
 
@@ -53,11 +58,34 @@ unsafe impl GlobalAlloc for CountingAllocator {
 /// What `make` returns, and by how many bytes the heap grew meanwhile, the allocator's own rounding
 /// included.
 pub(crate) fn grown_by<T>(make: impl FnOnce() -> T) -> (T, isize) {
-    BYTES.store(0, Relaxed);
-    COUNTS.store(true, Relaxed);
-    let kept = make();
-    COUNTS.store(false, Relaxed);
-    (kept, BYTES.load(Relaxed))
+    let meter = Meter::new(0);
+    let kept = meter.during(make);
+    (kept, BYTES[0][0].load(Relaxed))
+}
+
+/// Counts the heap over several calls.
+#[derive(Debug)]
+pub(crate) struct Meter(usize);
+
+impl Meter {
+    /// One of three, from zero. [`grown_by`] uses the first.
+    pub(crate) fn new(number: usize) -> Self {
+        BYTES[number].iter().for_each(|bytes| bytes.store(0, Relaxed));
+        Self(number)
+    }
+
+    /// Counts what `call` takes and frees. Not inside another count.
+    pub(crate) fn during<T>(&self, call: impl FnOnce() -> T) -> T {
+        COUNTS.store(self.0, Relaxed);
+        let given = call();
+        COUNTS.store(usize::MAX, Relaxed);
+        given
+    }
+
+    /// The most bytes that the heap had grown by at any moment of any call so far.
+    pub(crate) fn most(&self) -> isize {
+        BYTES[self.0][1].load(Relaxed)
+    }
 }
 
 #[cfg(test)]

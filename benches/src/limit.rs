@@ -3,3 +3,4 @@
 pub(crate) mod group_commit;
 pub(crate) mod hash;
 pub(crate) mod raw_file;
+pub(crate) mod stream;

@@ -17,6 +17,12 @@ mod random_reads;
 mod reopening;
 mod set_tree;
 mod snapshot;
+mod sync_beside;
+mod sync_bodies;
+mod sync_change;
+pub(crate) mod sync_find;
+mod sync_layers;
+mod sync_memory;
 
 /// A measure, by name.
 pub(crate) struct Measure {
@@ -83,6 +89,71 @@ pub(crate) const ALL: &[Measure] = &[
         name: "snapshot",
         about: "Snapshots of a set tree of 1 M ids, and inserts meanwhile",
         prepare: snapshot::prepare,
+    },
+    Measure {
+        name: "sync-0",
+        about: "Two stores of 1 M ids that do not differ",
+        prepare: sync_find::nothing,
+    },
+    Measure {
+        name: "sync-2",
+        about: "Two stores of 1 M ids that differ by 2: who lacks what",
+        prepare: sync_find::two,
+    },
+    Measure {
+        name: "sync-100",
+        about: "Two stores of 1 M ids that differ by 100: who lacks what",
+        prepare: sync_find::hundred,
+    },
+    Measure {
+        name: "sync-10000",
+        about: "Two stores of 1 M ids that differ by 10,000: who lacks what",
+        prepare: sync_find::ten_thousand,
+    },
+    Measure {
+        name: "sync-100000",
+        about: "Two stores of 1 M ids that differ by 100,000: who lacks what",
+        prepare: sync_find::hundred_thousand,
+    },
+    Measure {
+        name: "sync-cursor",
+        about: "A store of 1 M ids that fell behind its peer by 10,000",
+        prepare: sync_layers::cursor,
+    },
+    Measure {
+        name: "sync-descent",
+        about: "Two stores of 1 M ids that differ: descent of the set tree alone",
+        prepare: sync_layers::descent,
+    },
+    Measure {
+        name: "sync-memory",
+        about: "Two stores of 10 M ids that differ: heap that a session takes on either side",
+        prepare: sync_memory::prepare,
+    },
+    Measure {
+        name: "sync-change",
+        about: "Vectors of 4 KB of which one in a hundred changed: what is sent",
+        prepare: sync_change::prepare,
+    },
+    Measure {
+        name: "sync-bodies-256",
+        about: "Bodies of 256 B over loopback, durable at the receiver",
+        prepare: sync_bodies::short,
+    },
+    Measure {
+        name: "sync-bodies-4096",
+        about: "Bodies of 4 KB over loopback, durable at the receiver",
+        prepare: sync_bodies::long,
+    },
+    Measure {
+        name: "sync-appends",
+        about: "Appends to a store of 1 M while a session of 100,000 differences runs on it",
+        prepare: sync_beside::appends,
+    },
+    Measure {
+        name: "sync-latency",
+        about: "Finding 100 differences over a link of 50 ms each way",
+        prepare: sync_beside::far_away,
     },
     Measure {
         name: "disk-bytes",

@@ -2,5 +2,8 @@
 
 pub(crate) mod history;
 pub(crate) mod large;
+pub(crate) mod served;
+pub(crate) mod session;
 pub(crate) mod set_tree;
+pub(crate) mod side;
 pub(crate) mod store;

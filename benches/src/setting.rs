@@ -15,12 +15,18 @@ pub(crate) const LARGE: u64 = 10_000_000;
 pub(crate) struct Setting {
     dir: PathBuf,
     quick: bool,
+    full: bool,
     rounds: Option<usize>,
 }
 
 impl Setting {
-    pub(crate) fn new(dir: &Path, quick: bool, rounds: Option<usize>) -> Self {
-        Self { dir: dir.to_path_buf(), quick, rounds }
+    pub(crate) fn new(dir: &Path, quick: bool, full: bool, rounds: Option<usize>) -> Self {
+        Self { dir: dir.to_path_buf(), quick, full, rounds }
+    }
+
+    /// How many vectors the measure of changed ones has.
+    pub(crate) fn vectors(&self) -> u64 {
+        if self.full { 1_000_000 } else { self.records(100_000) }
     }
 
     /// Rounds of a measure whose own number is `usual`.

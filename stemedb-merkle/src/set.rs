@@ -26,6 +26,8 @@ mod ask;
 pub mod build;
 mod changes;
 pub(crate) mod cursor;
+mod fronts;
+mod hypothetical;
 mod insert;
 mod iter;
 pub(crate) mod node;
@@ -248,25 +250,6 @@ impl Snapshot {
     /// If the part of an archive that it belongs to is damaged.
     pub fn prove(&self, id: &Hash) -> Result<SetProof, ArchiveError> {
         prove::prove(self, id)
-    }
-
-    /// The root that this set would have with these ids added and those removed. O(d log N).
-    ///
-    /// It is how a peer's word about a difference is checked: nothing is added or removed.
-    ///
-    /// # Errors
-    ///
-    /// If the part of an archive that one of them belongs to is damaged.
-    pub fn hypothetical_root(
-        &self,
-        added: &[Hash],
-        removed: &[Hash],
-    ) -> Result<Hash, ArchiveError> {
-        let mut tree = MerkleTree { now: self.clone(), ..MerkleTree::default() };
-        tree.remove_batch(removed)?;
-        let added: Vec<Entry> = added.iter().map(|id| Entry { id: *id, position: 0 }).collect();
-        tree.insert_batch(&added)?;
-        Ok(tree.root())
     }
 
     /// How many bytes of memory the tree takes, archives left out. O(N) in memory.

@@ -7,7 +7,7 @@ mod address;
 mod batch;
 mod error;
 mod get;
-mod replication;
+pub(crate) mod replication;
 mod watch;
 
 use std::{future::Future, time::Duration};

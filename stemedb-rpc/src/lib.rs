@@ -19,6 +19,7 @@ mod shrink;
 pub mod sync;
 pub mod tls;
 pub mod token;
+pub mod wire_len;
 
 pub use backend::Backend;
 pub use client::{CallError, Client, ClientOptions, PeerAddress};

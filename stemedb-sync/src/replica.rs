@@ -5,7 +5,6 @@ use core::ops::Range;
 use stemedb_merkle::{ArchiveError, Hash, Snapshot};
 
 use crate::{
-    codec::ids::Front,
     keys::Keys,
     message::{LogHead, NodeId, SetHead},
     symbols::{Extension, Sketch, Symbol},
@@ -193,19 +192,5 @@ impl SymbolsAhead {
     fn slice(&self, range: Range<u32>) -> Option<&[Symbol]> {
         let place = |index: u32| usize::try_from(index.checked_sub(self.from)?).ok();
         self.made.get(place(range.start)?..place(range.end)?)
-    }
-}
-
-impl Pin {
-    /// The one id that begins with this front; `None` if there is none, or more than one.
-    pub(crate) fn id_of(&self, front: &Front) -> Result<Option<Hash>, ArchiveError> {
-        let (mut first, mut last) = ([0; 32], [0xff; 32]);
-        for (first, (last, byte)) in first.iter_mut().zip(last.iter_mut().zip(front)) {
-            (*first, *last) = (*byte, *byte);
-        }
-        let mut found = self.snapshot.range(first..=last);
-        let only = found.next().transpose()?.map(|entry| entry.id);
-        let more = found.next().transpose()?.is_some();
-        Ok(only.filter(|_| !more))
     }
 }

@@ -10,6 +10,7 @@ use crate::Failure;
 use crate::body::{self, BODY_LEN, RECORD_LEN};
 use crate::contest::Sample;
 use crate::latency::Latencies;
+use crate::ours::served;
 use crate::tasks;
 
 /// Bytes that a raw log has preallocated before it starts over at the front.
@@ -167,4 +168,19 @@ pub(crate) fn growing_syncs(dir: &Path, span: Duration) -> Result<Sample, Failur
         latencies.push(before.elapsed());
     }
     Ok(tasks::sample(latencies, started.elapsed()))
+}
+
+/// So many bodies of `len` bytes in records of ours, in pieces of 1 MiB, each synced.
+pub(crate) fn pieces(dir: &Path, bodies: u64, len: usize) -> Result<Sample, Failure> {
+    const PIECE: usize = 1 << 20;
+    let mut log = RawLog::create(dir)?;
+    let mut piece = vec![0; PIECE];
+    body::fill(1, &mut piece);
+    let bytes = bodies as usize * (len + RECORD_LEN - BODY_LEN);
+    let started = Instant::now();
+    for _ in 0..bytes.div_ceil(PIECE) {
+        log.write(&piece)?;
+        log.sync()?;
+    }
+    Ok(served::rate(bodies, len, started.elapsed().as_secs_f64()))
 }

@@ -6,9 +6,9 @@ use crate::Failure;
 use crate::contest::Sample;
 use crate::{heap, latency};
 
-type Tree = MerkleSearchTree<[u8; 32], u64>;
+pub(super) type Tree = MerkleSearchTree<[u8; 32], u64>;
 
-fn tree(ids: &[[u8; 32]]) -> Tree {
+pub(super) fn tree(ids: &[[u8; 32]]) -> Tree {
     let mut tree = Tree::default();
     for (id, position) in ids.iter().zip(0_u64..) {
         tree.upsert(*id, &position);

@@ -21,7 +21,9 @@ pub(super) enum Reach {
     Nodes(usize),
     /// Nodes and pages.
     Ids,
-    /// All that an insert reads: nodes, the hashes beside the path, and pages.
+    /// Nodes, the hashes beside the path, and pages.
+    Hashes,
+    /// All that an insert reads: these, and who else has what is beside the path.
     All,
 }
 
@@ -72,7 +74,7 @@ fn step<'a>(path: Path<'a>, reach: Reach, sum: &mut usize) -> Option<Path<'a>> {
     match path.child {
         Child::Empty | Child::Archived => None,
         Child::Page(entries) => {
-            if matches!(reach, Reach::All | Reach::Ids) {
+            if !matches!(reach, Reach::Nodes(_)) {
                 *sum += entries.iter().map(|entry| usize::from(entry.id[0])).sum::<usize>();
             }
             None
@@ -95,7 +97,7 @@ fn node_step<'a, const R: usize, const H: usize>(
     let count = R.trailing_zeros() as usize;
     let index = bits(path.id, path.depth, count);
     let depth = path.depth + count;
-    if reach == Reach::All {
+    if matches!(reach, Reach::All | Reach::Hashes) {
         for level in 1..=count {
             let slot = level_start(level) + (index >> (count - level));
             *sum += hashes.get(slot ^ 1).map_or(0, |hash| usize::from(hash[0]));

@@ -1,4 +1,4 @@
-//! Inserting into the tree, and, for hypothetical sets only, removing from it.
+//! Inserting into the tree.
 
 use super::{
     MerkleTree,
@@ -6,7 +6,7 @@ use super::{
     ask::{Reach, ask},
     node::{Child, Entry, NODE_BITS_MAX, NodeMut, PAGE_LEN_MAX, State, bits, split_prefix},
     plan::{Part, Plan},
-    thaw::{ThawedPage, thaw, thaw_path},
+    thaw::{ThawedPage, thaw},
 };
 use crate::Hash;
 
@@ -53,26 +53,6 @@ impl MerkleTree {
             self.now.settle(top_hash, self.now.count + inserted as u64);
         }
         inserted
-    }
-
-    /// Removes ids. Only for sets that are asked for their root and dropped: the public types have
-    /// no such call.
-    pub(super) fn remove_batch(&mut self, ids: &[Hash]) -> Result<usize, ArchiveError> {
-        let mut removed = 0;
-        for id in ids {
-            if self.now.position(id)?.is_none() {
-                continue;
-            }
-            if let Some(archive) = self.now.archive.clone() {
-                thaw_path(&mut self.now.top, id, &archive)?;
-            }
-            removed += usize::from(remove(&mut self.now.top, 0, id));
-        }
-        if removed > 0 {
-            let (top_hash, _) = self.plan.rehash(&mut self.now.top, 0);
-            self.now.settle(top_hash, self.now.count - removed as u64);
-        }
-        Ok(removed)
     }
 }
 
@@ -258,20 +238,4 @@ fn merge(mut old: &[Entry], new: &[Entry], into: &mut Vec<Entry>) {
         }
     }
     into.extend_from_slice(old);
-}
-
-fn remove(child: &mut Child, depth: usize, id: &Hash) -> bool {
-    if let Child::Page(entries) = child {
-        let kept: Vec<Entry> = entries.iter().filter(|entry| entry.id != *id).copied().collect();
-        let removed = kept.len() < entries.len();
-        *child = Child::page(&kept);
-        return removed;
-    }
-    let Some(node) = child.node_mut() else { return false };
-    let count = node.bits();
-    let index = bits(id, depth, count);
-    let removed =
-        node.children.get_mut(index).is_some_and(|below| remove(below, depth + count, id));
-    *node.dirty |= u16::from(removed) << index;
-    removed
 }

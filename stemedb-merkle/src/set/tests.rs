@@ -325,6 +325,87 @@ fn differences_are_those_of_the_sets() {
     }
 }
 
+/// Ids to add that are there, ids to remove that are not, both of one id, and any of them twice.
+#[test]
+fn hypothetical_sets_have_the_roots_of_real_ones() {
+    for seed in 0..150 {
+        println!("seed {seed}");
+        let mut random = Random(seed);
+        let kind = random.below(5);
+        let mut tree = MerkleTree::new();
+        let mut model = BTreeMap::new();
+        for _ in 0..random.below(4) {
+            let most = [3, 300, 3000][random.below(3)];
+            let entries: Vec<Entry> =
+                (0..most).map(|position| Entry { id: random.id(kind), position }).collect();
+            tree.insert_batch(&entries).unwrap();
+            for entry in &entries {
+                model.entry(entry.id).or_insert(entry.position);
+            }
+            if random.below(3) == 0 {
+                let archive = Archive::new(base_of(tree.view()), vec![]);
+                tree = MerkleTree::from_archive(archive, tree.view().top_hash());
+            }
+        }
+        let held: Vec<Hash> = model.keys().copied().collect();
+        let most = [2, 40, 4000][random.below(3)];
+        let some = |random: &mut Random| -> Vec<Hash> {
+            (0..random.below(most))
+                .map(|_| match held.get(random.below(2 * held.len() + 1)) {
+                    Some(id) => *id,
+                    None => random.id(kind),
+                })
+                .collect()
+        };
+        let (mut added, removed) = (some(&mut random), some(&mut random));
+        added.extend(removed.iter().take(random.below(3)));
+        let kept = held.iter().filter(|id| !removed.contains(id)).chain(&added);
+        let expected: Vec<Hash> =
+            kept.copied().collect::<std::collections::BTreeSet<_>>().into_iter().collect();
+        let before = tree.root();
+        let root = tree.view().hypothetical_root(&added, &removed).unwrap();
+        assert_eq!(root, reference_root(&expected));
+        assert_eq!(tree.root(), before);
+    }
+}
+
+#[test]
+fn ids_are_found_by_their_first_halves() {
+    for seed in 0..60 {
+        println!("seed {seed}");
+        let mut random = Random(seed);
+        let kind = random.below(5);
+        let mut tree = MerkleTree::new();
+        let mut ids = Vec::new();
+        for _ in 0..=random.below(2) {
+            let most = [3, 300, 3000][random.below(3)];
+            let entries: Vec<Entry> =
+                (0..most).map(|position| Entry { id: random.id(kind), position }).collect();
+            tree.insert_batch(&entries).unwrap();
+            ids.extend(entries.iter().map(|entry| entry.id));
+            if random.below(3) == 0 {
+                let archive = Archive::new(base_of(tree.view()), vec![]);
+                tree = MerkleTree::from_archive(archive, tree.view().top_hash());
+            }
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        let front = |id: &Hash| *id.first_chunk::<16>().unwrap();
+        let mut asked: Vec<[u8; 16]> = ids.iter().map(front).collect();
+        asked.extend((0..100).map(|_| front(&random.id(kind))));
+        if random.below(2) == 0 {
+            asked.sort_unstable();
+        }
+        let found = tree.view().ids_beginning(&asked).unwrap();
+        for (asked, found) in asked.iter().zip(&found) {
+            let mut fitting = ids.iter().filter(|id| front(id) == *asked);
+            let expected = fitting.next().filter(|_| fitting.next().is_none());
+            assert_eq!(found.as_ref(), expected);
+        }
+        assert_eq!(found.len(), asked.len());
+    }
+}
+
 #[test]
 fn one_difference_among_many_is_found_in_logarithmic_time() {
     let mut random = Random(1);

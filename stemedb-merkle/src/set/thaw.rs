@@ -124,19 +124,3 @@ fn thaw_nodes<'a>(
     }
     Ok(())
 }
-
-/// Brings all of the path to an id into memory. A page has its hashes still to be made.
-pub(super) fn thaw_path(top: &mut Child, id: &Hash, archive: &Archive) -> Result<(), ArchiveError> {
-    let mut child = top;
-    let mut depth = 0;
-    loop {
-        if let Child::Archived = child {
-            *child = archive.thaw(depth, prefix(id, depth))?;
-        }
-        let Some(node) = child.node_mut() else { return Ok(()) };
-        let count = node.bits();
-        let Some(below) = node.children.get_mut(bits(id, depth, count)) else { return Ok(()) };
-        child = below;
-        depth += count;
-    }
-}

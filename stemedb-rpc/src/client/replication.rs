@@ -24,7 +24,7 @@ use crate::{
 const PREFIX_LEN: usize = 5;
 
 /// Bytes that a message takes on the wire, without what HTTP/2 adds.
-fn wire_len(message: &impl Message) -> u64 {
+pub(crate) fn wire_len(message: &impl Message) -> u64 {
     (message.encoded_len() + PREFIX_LEN) as u64
 }
 

@@ -11,8 +11,7 @@ use stemedb_merkle::{
 use super::open::{Open, State};
 use crate::{
     codec::{
-        ids::{self, Front},
-        prefixes,
+        ids, prefixes,
         subtrees::{Below, LEVELS_MAX, Place, levels_below},
     },
     limits::Limits,
@@ -62,17 +61,12 @@ impl Open {
         }
         let fronts = ids::read_fronts(&ask.fronts, limits.ids_per_message_max)
             .map_err(|_| Refusal::Malformed)?;
-        let found: Result<Vec<Hash>, Refusal> =
-            fronts.iter().map(|front| self.id_of(front)).collect();
-        let ids: Arc<[Hash]> = found?.into();
+        let found = self.pin.snapshot.ids_beginning(fronts).map_err(damaged)?;
+        let ids: Option<Arc<[Hash]>> = found.into_iter().collect();
+        let ids = ids.ok_or(Refusal::Unknown)?;
         let backs = ids::write_backs(&ids);
         self.state().list(request, ids, limits)?;
         Ok(Ids { backs })
-    }
-
-    /// The one id that begins with this front.
-    fn id_of(&self, front: &Front) -> Result<Hash, Refusal> {
-        self.pin.id_of(front).map_err(damaged)?.ok_or(Refusal::Unknown)
     }
 
     pub(super) fn descend(&self, ask: &Descend, limits: &Limits) -> Result<Subtrees, Refusal> {

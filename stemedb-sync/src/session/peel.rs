@@ -75,16 +75,12 @@ impl Peeling {
     }
 
     fn found(&self, core: &Core) -> Result<Turn, Stop> {
-        let mut mine = Vec::new();
-        for front in self.peeler.only_local() {
-            // A front that is not ours was made up of others.
-            let Some(id) = core.pin.id_of(&front)? else {
-                return Ok(Turn::Descent(Why::OtherRoot));
-            };
-            mine.push(id);
-        }
-        let mut theirs: Vec<_> = self.peeler.only_remote().collect();
+        let mut mine: Vec<_> = self.peeler.only_local().collect();
         mine.sort_unstable();
+        let mine: Option<Vec<_>> = core.pin.snapshot.ids_beginning(&mine)?.into_iter().collect();
+        // A front that is not ours was made up of others.
+        let Some(mine) = mine else { return Ok(Turn::Descent(Why::OtherRoot)) };
+        let mut theirs: Vec<_> = self.peeler.only_remote().collect();
         theirs.sort_unstable();
         theirs.dedup();
         Ok(Turn::Ids { mine, theirs })

@@ -1,0 +1,129 @@
+//! A store as a session sees it, without log, disk or sockets.
+
+use std::collections::HashMap;
+
+use stemedb_merkle::history::{History, leaf_hash};
+use stemedb_merkle::{Entry, Hash, MerkleTree};
+use stemedb_sync::message::{LogHead, SetHead};
+use stemedb_sync::symbols::{SKETCH_LEN, Sketch};
+use stemedb_sync::{Identity, Keys, Pin, Source, Unreadable};
+
+use crate::Failure;
+use crate::body::{self, BODY_LEN};
+
+/// Ids, their tree, and their first coded symbols as a store maintains them.
+pub(crate) struct Side {
+    pub(crate) identity: Identity,
+    tree: MerkleTree,
+    sketch: Sketch,
+    log: LogHead,
+    /// The size of the log before the last bodies were appended, and its root then.
+    log_before: Option<LogHead>,
+    /// The numbers of the bodies whose ids are known, for those that have any.
+    bodies: HashMap<Hash, u64>,
+    /// The last entries of the log, by number of body.
+    tail: Vec<u64>,
+}
+
+impl Side {
+    /// Of ids that belong to no bodies.
+    pub(crate) fn new(node: u8, ids: &[Hash]) -> Result<Self, Failure> {
+        let identity = Identity { node: [node; 16], epoch: 1, keys: Keys::new(None) };
+        let sketch = Sketch::new(identity.keys.symbol_key(), SKETCH_LEN);
+        let mut side = Self {
+            identity,
+            tree: MerkleTree::new(),
+            sketch,
+            // Nobody looks at the log but for a cursor.
+            log: LogHead { size: ids.len() as u64, root: [node; 32] },
+            log_before: None,
+            bodies: HashMap::new(),
+            tail: Vec::new(),
+        };
+        side.insert(ids)?;
+        Ok(side)
+    }
+
+    /// Takes in ids; what is held already stays as it is.
+    pub(crate) fn insert(&mut self, ids: &[Hash]) -> Result<(), Failure> {
+        for ids in ids.chunks(1_000_000) {
+            let first = self.tree.len();
+            let entries: Vec<Entry> =
+                ids.iter().zip(first..).map(|(&id, position)| Entry { id, position }).collect();
+            if self.tree.insert_batch(&entries)? != ids.len() {
+                return Err("an id came twice".into());
+            }
+            for id in ids {
+                self.sketch.insert(id);
+            }
+        }
+        self.log.size = self.tree.len();
+        Ok(())
+    }
+
+    /// Appends bodies to a log whose earlier entries are the ids held so far, in `order`.
+    pub(crate) fn append(&mut self, order: &[Hash], numbers: &[u64]) -> Result<(), Failure> {
+        let mut history = History::default();
+        let leaves = |ids: &[Hash], first| {
+            ids.iter().zip(first..).map(|(id, time)| leaf_hash(time, id)).collect::<Vec<_>>()
+        };
+        history.extend(leaves(order, 0), |_| {});
+        self.log_before = Some(LogHead { size: order.len() as u64, root: history.root() });
+        let ids: Vec<Hash> = numbers.iter().map(|number| self.know(*number)).collect();
+        history.extend(leaves(&ids, order.len() as u64), |_| {});
+        self.insert(&ids)?;
+        self.log.root = history.root();
+        self.tail = numbers.to_vec();
+        Ok(())
+    }
+
+    /// Makes the body of a number known, and gives its id.
+    pub(crate) fn know(&mut self, number: u64) -> Hash {
+        let id = self.identity.keys.id(&body::body(number));
+        self.bodies.insert(id, number);
+        id
+    }
+
+    /// The log as it was before the last [`append`](Self::append).
+    pub(crate) fn log_before(&self) -> Option<LogHead> {
+        self.log_before
+    }
+
+    /// The ids of bodies that came from the peer.
+    pub(crate) fn take(&mut self, bodies: &[Vec<u8>]) -> Vec<Hash> {
+        bodies.iter().map(|body| self.identity.keys.id(body)).collect()
+    }
+
+    pub(crate) fn now(&self) -> Pin {
+        Pin { snapshot: self.tree.snapshot(), log: self.log, sketch: Some(self.sketch.clone()) }
+    }
+}
+
+impl Source for Side {
+    fn pin(&self) -> Result<Pin, Unreadable> {
+        Ok(self.now())
+    }
+
+    fn head(&self) -> Result<(SetHead, LogHead), Unreadable> {
+        Ok((SetHead { count: self.tree.len(), root: self.tree.root() }, self.log))
+    }
+
+    fn log_root_at(&self, size: u64) -> Result<Option<Hash>, Unreadable> {
+        let heads = [Some(self.log), self.log_before];
+        Ok(heads.into_iter().flatten().find(|head| head.size == size).map(|head| head.root))
+    }
+
+    fn body(&self, id: &Hash) -> Result<Option<Vec<u8>>, Unreadable> {
+        Ok(self.bodies.get(id).map(|number| body::body(*number).to_vec()))
+    }
+
+    fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, Unreadable> {
+        let Some(before) = self.log_before else { return Ok(None) };
+        let place = index.checked_sub(before.size).map(|place| place as usize);
+        let number = place.and_then(|place| self.tail.get(place));
+        Ok(number.map(|number| body::body(*number).to_vec()))
+    }
+}
+
+/// Bytes of one body of these.
+pub(crate) const LEN: u64 = BODY_LEN as u64;
