@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 use stemedb::rpc::sync::Synced;
-use stemedb::rpc::{Client, PeerAddress};
+use stemedb::rpc::{CallError, Client, PeerAddress};
 use stemedb::sync::report::Report;
 use stemedb::sync::{Direction, Ending, Limits};
 use stemedb::{Store, SyncOptions};
+use tokio::time::timeout;
 
 use super::failure::Failure;
 use super::peer::{self, Stop};
@@ -63,7 +64,13 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let runtime = peer::runtime()?;
     // First, so that a wrong address makes no store.
-    let client = runtime.block_on(args.connection.connect(&args.peer))?;
+    let connecting = args.connection.connect(&args.peer);
+    let client = runtime.block_on(async {
+        match args.timeout {
+            None => connecting.await,
+            Some(time) => timeout(time, connecting).await.unwrap_or(Err(CallError::Stalled.into())),
+        }
+    })?;
     let work = |store: &Arc<Store>| {
         open::require_secret(store, globals)?;
         let outcome = runtime.block_on(sync(args, &client, store, globals));
@@ -95,7 +102,7 @@ async fn sync(
     if report.ending == Ending::Complete && args.plan {
         return plan::print(store, report, millis, globals.json);
     }
-    report::print(report, error, millis, globals.json)?;
+    report::print(report, &store.head(), error, millis, globals.json)?;
     if stop.is_pressed() {
         return Err(Failure::Interrupted);
     }
@@ -141,26 +148,32 @@ enum ParseArgError {
 }
 
 fn bytes(text: &str) -> Result<u64, ParseArgError> {
-    let (digits, shift) = match text.as_bytes().last() {
-        Some(b'K' | b'k') => (text.get(..text.len() - 1), 10),
-        Some(b'M' | b'm') => (text.get(..text.len() - 1), 20),
-        Some(b'G' | b'g') => (text.get(..text.len() - 1), 30),
-        _ => (Some(text), 0),
-    };
-    let number: u64 = digits.unwrap_or("").parse().map_err(|_| ParseArgError::Bytes)?;
-    number.checked_mul(1 << shift).filter(|bytes| *bytes > 0).ok_or(ParseArgError::Bytes)
+    let units = [
+        ('K', 1 << 10),
+        ('k', 1 << 10),
+        ('M', 1 << 20),
+        ('m', 1 << 20),
+        ('G', 1 << 30),
+        ('g', 1 << 30),
+    ];
+    scaled(text, &units).ok_or(ParseArgError::Bytes)
 }
 
 fn duration(text: &str) -> Result<Duration, ParseArgError> {
-    let (digits, unit) = match text.as_bytes().last() {
-        Some(b's') => (text.get(..text.len() - 1), 1),
-        Some(b'm') => (text.get(..text.len() - 1), 60),
-        Some(b'h') => (text.get(..text.len() - 1), 3600),
-        _ => (Some(text), 1),
-    };
-    let number: u64 = digits.unwrap_or("").parse().map_err(|_| ParseArgError::Duration)?;
-    let seconds = number.checked_mul(unit).filter(|seconds| *seconds > 0);
+    let seconds = scaled(text, &[('s', 1), ('m', 60), ('h', 3600)]);
     seconds.map(Duration::from_secs).ok_or(ParseArgError::Duration)
+}
+
+/// Digits, and perhaps a unit behind them; not 0.
+fn scaled(text: &str, units: &[(char, u64)]) -> Option<u64> {
+    let unit = units.iter().find(|(unit, _)| text.ends_with(*unit));
+    let (digits, factor) = match unit {
+        Some((unit, factor)) => (text.strip_suffix(*unit)?, *factor),
+        None => (text, 1),
+    };
+    let plain = digits.bytes().all(|digit| digit.is_ascii_digit());
+    let number: u64 = digits.parse().ok().filter(|_| plain)?;
+    number.checked_mul(factor).filter(|number| *number > 0)
 }
 
 #[cfg(test)]
@@ -172,13 +185,13 @@ mod tests {
         assert_eq!(bytes("1"), Ok(1));
         assert_eq!(bytes("100M"), Ok(100 << 20));
         assert_eq!(bytes("2g"), Ok(2 << 30));
-        for bad in ["", "0", "K", "-1", "1.5M", "1T", "99999999999G", "M1", "1 M"] {
+        for bad in ["", "0", "K", "-1", "1.5M", "+5", "1T", "99999999999G", "M1", "1 M"] {
             assert_eq!(bytes(bad), Err(ParseArgError::Bytes), "{bad}");
         }
         assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
         assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
-        for bad in ["", "0s", "s", "-1s", "1d", "1.5h", "99999999999999999999s"] {
+        for bad in ["", "0s", "s", "-1s", "+5s", "1d", "1.5h", "99999999999999999999s"] {
             assert_eq!(duration(bad), Err(ParseArgError::Duration), "{bad}");
         }
     }

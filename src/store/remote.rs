@@ -9,8 +9,9 @@ use stemedb_rpc::{
 };
 use stemedb_sync::{
     Config, Direction, Limits, Responder,
-    report::{Layer, Report},
+    report::{Layer, PeerCursor, Report},
 };
+use tokio::task::spawn_blocking;
 
 use super::{Store, lock, peers::Peers};
 
@@ -88,7 +89,7 @@ impl Store {
             return Err(SyncError::SecretMissing);
         }
         let address = client.peer().to_string();
-        let cursor = Peers::load(self.shared.disk.as_ref()).cursor(&address);
+        let cursor = self.peer_cursor(&address).await;
         let config = Config {
             identity: self.peer_identity(),
             limits: self.fitting(options.limits),
@@ -99,13 +100,28 @@ impl Store {
         };
         let synced = run(client, config, Arc::clone(self), cancel, progress).await?;
         if let Some(read) = synced.report.cursor.filter(|read| cursor != Some(*read)) {
-            let _one = lock(&self.shared.peers);
-            let mut peers = Peers::load(self.shared.disk.as_ref());
-            peers.note(&address, read);
-            // Without it the next session finds out what differs in another way.
-            let _ = peers.save(self.shared.disk.as_ref());
+            self.keep_cursor(address, read).await;
         }
         Ok(synced)
+    }
+
+    /// How far the log at an address has been read.
+    async fn peer_cursor(&self, address: &str) -> Option<PeerCursor> {
+        let (shared, address) = (Arc::clone(&self.shared), address.to_owned());
+        let load = move || Peers::load(shared.disk.as_ref()).cursor(&address);
+        spawn_blocking(load).await.ok().flatten()
+    }
+
+    async fn keep_cursor(&self, address: String, read: PeerCursor) {
+        let shared = Arc::clone(&self.shared);
+        let keep = move || {
+            let _one = lock(&shared.peers);
+            let mut peers = Peers::load(shared.disk.as_ref());
+            peers.note(&address, read);
+            peers.save(shared.disk.as_ref())
+        };
+        // Without it the next session finds out what differs in another way.
+        let _ = spawn_blocking(keep).await;
     }
 
     fn fitting(&self, mut limits: Limits) -> Limits {

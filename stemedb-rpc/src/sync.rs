@@ -8,13 +8,7 @@
 //! itself never waits but computes, for moments at a time and more where much differs: it does so
 //! where blocking is allowed, so that a runtime that serves as well goes on serving.
 
-use std::{
-    future::Future,
-    iter::from_fn,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::Future, iter::from_fn, sync::Arc, time::Duration};
 
 use stemedb_sync::{
     Blame, Config, Pin, Session,
@@ -132,6 +126,10 @@ pub async fn run<S: Site>(
         progress(session.report());
         tokio::select! {
             _count = events.recv_many(&mut news, EVENTS_MAX) => {}
+            Some(done) = driver.works.join_next() => {
+                // A panic is told like any failure.
+                news.push(done.ok().flatten().unwrap_or(Event::Broken));
+            }
             () = sleep(step.wait.unwrap_or_default()), if step.wait.is_some() => {
                 news.push(Event::Due);
             }
@@ -215,7 +213,7 @@ struct Driver<'a, S> {
     /// Calls with one short answer. Ended when the session is done.
     tasks: JoinSet<()>,
     /// Reads and appends. Waited for when the session is done.
-    works: JoinSet<()>,
+    works: JoinSet<Option<Event>>,
     /// Calls that move bodies. Ended as soon as the session comes to its end.
     bodies: JoinSet<()>,
     /// The parts of a push so far.
@@ -235,10 +233,7 @@ impl<'a, S: Site> Driver<'a, S> {
 
     /// Forgets tasks that have ended.
     fn tidy(&mut self) {
-        while self.tasks.try_join_next().is_some()
-            || self.works.try_join_next().is_some()
-            || self.bodies.try_join_next().is_some()
-        {}
+        while self.tasks.try_join_next().is_some() || self.bodies.try_join_next().is_some() {}
     }
 
     /// Waits until nobody uses the store any more.
@@ -267,14 +262,10 @@ impl<'a, S: Site> Driver<'a, S> {
 
     /// Does something that may wait for a disk.
     fn work(&mut self, work: impl FnOnce(&S) -> Option<Event> + Send + 'static) {
-        let (site, sender) = (Arc::clone(&self.site), self.sender.clone());
-        self.works.spawn_blocking(move || {
-            // A panic is told like any failure, and so is the store let go of.
-            let event = catch_unwind(AssertUnwindSafe(|| work(&site))).ok().flatten();
-            drop(site);
-            // A session that is over needs no news.
-            let _told = sender.blocking_send(event.unwrap_or(Event::Broken));
-        });
+        let site = Arc::clone(&self.site);
+        // It hands its news in by ending: a thread that waited for the session to take them in
+        // could be the one that the session waits for.
+        self.works.spawn_blocking(move || work(&site));
     }
 
     fn send(&mut self, request: Request) {

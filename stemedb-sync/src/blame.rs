@@ -58,6 +58,9 @@ pub enum Blame {
     /// It sent a body twice.
     #[error("it sends a body twice")]
     BodyTwice,
+    /// It holds less at the end than at the beginning, or than it was given.
+    #[error("it says at the end that it holds less than before, or than it was given")]
+    Shrunk,
     /// What it says of a push is not what was pushed.
     #[error("it counts other bodies than it was given")]
     Pushed,

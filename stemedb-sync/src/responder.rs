@@ -188,11 +188,11 @@ impl Responder {
         if hello.set.count > self.limits.count_max {
             return Err(Refusal::OverLimit);
         }
-        match self.table().touch(&echo.session, arrival.now) {
-            Some(Slot::Open(open)) if open.hello == hello => return Ok(open.welcome.clone()),
-            Some(Slot::Open(_)) => return Err(Refusal::Taken),
-            Some(Slot::Finished(_)) => return Err(Refusal::SnapshotGone),
-            None => {}
+        if !hello.set.is_possible() {
+            return Err(Refusal::Malformed);
+        }
+        if let Some(before) = self.table().welcome(echo, &hello, arrival.now) {
+            return before;
         }
         let (set, log) = source.head().map_err(|_| Refusal::Damaged)?;
         if set == hello.set {
@@ -230,6 +230,10 @@ impl Responder {
             symbols: first.unwrap_or_default(),
         };
         let mut table = self.table();
+        // The same request may have come twice, and the other one been faster.
+        if let Some(before) = table.welcome(echo, &hello, arrival.now) {
+            return before;
+        }
         table.make_room(&hello.node, arrival.now, &self.limits)?;
         let echo = Echo { snapshot: table.next_snapshot(&arrival.nonce), ..*echo };
         welcome.proof = keys.responder_proof(&echo, &hello, &welcome);

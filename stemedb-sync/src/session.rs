@@ -231,7 +231,7 @@ impl Session {
 
     /// The bodies of an [`Append`] are durable; `duplicates` of them were held already.
     pub fn appended(&mut self, number: u64, duplicates: u64) {
-        self.core.appends.done(number, duplicates, &mut self.core.report);
+        self.core.appended(number, duplicates);
     }
 
     /// The store has been pinned anew.
@@ -473,8 +473,10 @@ impl Session {
         }
         self.core.report.restarts += 1;
         // All that is found and moved from here on counts anew.
-        (self.core.report.withheld, self.core.report.unreadable) = (0, 0);
-        self.core.report.checked = false;
+        let report = &mut self.core.report;
+        (report.withheld, report.unreadable) = (0, 0);
+        (report.only_mine, report.only_theirs) = (0, 0);
+        (report.checked, report.found, report.clock_ahead) = (false, None, None);
         self.core.tailed.clear();
         self.core.clock_phase(now);
         self.core.phase_clock = core::Clock::Finding;

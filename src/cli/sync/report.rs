@@ -1,6 +1,7 @@
 //! What a session did, for people and programs.
 
 use serde_json::{Map, Value, json};
+use stemedb::Head;
 use stemedb::rpc::CallError;
 use stemedb::sync::report::{Report, Step};
 
@@ -11,15 +12,16 @@ use crate::cli::output;
 /// Prints it.
 pub(super) fn print(
     report: &Report,
+    here: &Head,
     error: Option<&CallError>,
     millis: f64,
     as_json: bool,
 ) -> Result<(), Failure> {
     remarks(report);
     if as_json {
-        return output::json(&as_json_of(report, error, millis).into());
+        return output::json(&as_json_of(report, here, error, millis).into());
     }
-    output::raw(output::table(&rows(report, millis)).as_bytes())
+    output::raw(output::table(&rows(report, here, millis)).as_bytes())
 }
 
 /// What a person should know beside the result.
@@ -42,7 +44,12 @@ fn remarks(report: &Report) {
     }
 }
 
-fn as_json_of(report: &Report, error: Option<&CallError>, millis: f64) -> Map<String, Value> {
+fn as_json_of(
+    report: &Report,
+    here: &Head,
+    error: Option<&CallError>,
+    millis: f64,
+) -> Map<String, Value> {
     let mut fields = begin(report);
     let mut put = |name: &str, value: Value| fields.insert(name.to_owned(), value);
     put("bytes_sent", json!(report.bytes_sent()));
@@ -53,7 +60,7 @@ fn as_json_of(report: &Report, error: Option<&CallError>, millis: f64) -> Map<St
     put("compared", json!(report.compared));
     put("restarts", json!(report.restarts));
     put("millis", json!(rounded(millis)));
-    put("set_root", json!(report.set.map(|set| to_hex(&set.root))));
+    put("set_root", json!(to_hex(&here.set_root)));
     put("only_here", json!(report.only_mine));
     put("only_there", json!(report.only_theirs));
     put("ending", json!(report.ending.to_string()));
@@ -88,7 +95,7 @@ pub(super) fn begin(report: &Report) -> Map<String, Value> {
     fields
 }
 
-fn rows(report: &Report, millis: f64) -> Vec<(&'static str, String)> {
+fn rows(report: &Report, here: &Head, millis: f64) -> Vec<(&'static str, String)> {
     let mut rows = layers(report);
     rows.push(("rounds", report.rounds.to_string()));
     rows.push(("reconciled", output::bytes(report.reconcile_bytes())));
@@ -113,11 +120,20 @@ fn rows(report: &Report, millis: f64) -> Vec<(&'static str, String)> {
             in_millis(times.finishing)
         ),
     ));
-    rows.push(("equal", if report.equal { "yes" } else { "not known to be" }.to_owned()));
-    if let Some(set) = report.set {
-        rows.push(("count", set.count.to_string()));
-        rows.push(("set root", to_hex(&set.root)));
-    }
+    let left = (
+        report.only_mine.saturating_sub(report.pushed),
+        report.only_theirs.saturating_sub(report.fetched),
+    );
+    let equal = match left {
+        _ if report.equal => "yes".to_owned(),
+        (here, there) if report.checked && here + there > 0 => {
+            format!("no: {here} only here, {there} only there")
+        }
+        _ => "not known to be".to_owned(),
+    };
+    rows.push(("equal", equal));
+    rows.push(("count", here.count.to_string()));
+    rows.push(("set root", to_hex(&here.set_root)));
     rows
 }
 

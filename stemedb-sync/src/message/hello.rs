@@ -1,6 +1,6 @@
 //! The first exchange: who the two are, what they hold, and that they share the secret.
 
-use stemedb_merkle::Hash;
+use stemedb_merkle::{Hash, set};
 
 use super::NodeId;
 
@@ -11,6 +11,13 @@ pub struct SetHead {
     pub count: u64,
     /// The set root, which covers the count.
     pub root: Hash,
+}
+
+impl SetHead {
+    /// Whether a set can have both: of no ids there is one root only.
+    pub fn is_possible(&self) -> bool {
+        (self.count == 0) == (self.root == set::root(0, &[0; 32]))
+    }
 }
 
 /// How many entries a log has and the history root over them (SPEC section 3).

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::open::Open;
 use crate::{
     limits::Limits,
-    message::{NodeId, Refusal, Response, SessionId},
+    message::{Echo, Hello, NodeId, Refusal, Response, SessionId},
 };
 
 #[derive(Debug, Default)]
@@ -43,6 +43,20 @@ impl Table {
         let entry = self.sessions.get_mut(session)?;
         entry.used = entry.used.max(now);
         Some(&entry.slot)
+    }
+
+    /// What a session that is there says to a `Hello` of its id; `None` if there is none.
+    pub(super) fn welcome(
+        &mut self,
+        echo: &Echo,
+        hello: &Hello,
+        now: Duration,
+    ) -> Option<Result<Response, Refusal>> {
+        Some(match self.touch(&echo.session, now)? {
+            Slot::Open(open) if open.hello == *hello => Ok(open.welcome.clone()),
+            Slot::Open(_) => Err(Refusal::Taken),
+            Slot::Finished(_) => Err(Refusal::SnapshotGone),
+        })
     }
 
     pub(super) fn expire(&mut self, now: Duration, idle_time_max: Duration) {

@@ -82,6 +82,9 @@ pub(super) enum Turn {
     End(Ending),
 }
 
+/// As many bytes of bodies have moved as may.
+pub(super) const BODY_LIMIT: Stop = Stop::End(Ending::Limit(Limited::BodyBytes));
+
 /// Where a session stops.
 #[derive(Debug)]
 pub(super) enum Stop {
@@ -98,13 +101,19 @@ pub(super) struct Moved {
     pub(super) appended: u64,
 }
 
+/// Appends that run at the same time: bodies that come meanwhile wait, and go together.
+const APPENDS_MAX: usize = 8;
+
 /// Bodies handed out to be appended.
 #[derive(Debug, Default)]
 pub(super) struct Appends {
     next: u64,
     /// Of each the number of bodies and of bytes.
     pending: BTreeMap<u64, (u64, usize)>,
+    /// Bytes of all that is not durable yet.
     pub(super) bytes: usize,
+    /// Bodies to hand out once others are durable.
+    waiting: Vec<Vec<u8>>,
 }
 
 impl Core {
@@ -192,9 +201,26 @@ impl Core {
         if bodies.is_empty() {
             return;
         }
-        let bytes = bodies.iter().map(Vec::len).sum();
-        let number = self.appends.begin(bodies.len() as u64, bytes);
-        self.outputs.push_back(Output::Append(Append { number, bodies }));
+        self.appends.bytes += bodies.iter().map(Vec::len).sum::<usize>();
+        self.appends.waiting.extend(bodies);
+        self.outputs.extend(self.appends.begin().map(Output::Append));
+    }
+
+    /// Bodies are durable.
+    pub(super) fn appended(&mut self, number: u64, duplicates: u64) {
+        self.appends.done(number, duplicates, &mut self.report);
+        self.outputs.extend(self.appends.begin().map(Output::Append));
+    }
+
+    /// How many bodies came with the peer's log that were not here before.
+    pub(super) fn new_in_log(&self) -> u64 {
+        self.report.fetched.saturating_sub(self.report.fetched_duplicates)
+    }
+
+    /// Whether more bodies may be moved.
+    pub(super) fn may_move(&self) -> bool {
+        let moved = self.report.body_bytes_received.saturating_add(self.report.body_bytes_sent);
+        moved < self.config.limits.body_bytes_max
     }
 
     /// A number that grows whenever the peer brings the session on: with a whole answer, or a whole
@@ -204,14 +230,9 @@ impl Core {
     }
 
     /// Counts bytes of bodies, whichever way.
-    pub(super) fn count_bodies(&mut self, received: usize, sent: usize) -> Result<(), Stop> {
+    pub(super) fn count_bodies(&mut self, received: usize, sent: usize) {
         self.report.body_bytes_received += received as u64;
         self.report.body_bytes_sent += sent as u64;
-        let all = self.report.body_bytes_received + self.report.body_bytes_sent;
-        if all > self.config.limits.body_bytes_max {
-            return Err(Stop::End(Ending::Limit(Limited::BodyBytes)));
-        }
-        Ok(())
     }
 
     /// Counts the time since the last call.
@@ -242,14 +263,19 @@ pub(super) fn short(id: &Hash) -> [u8; 8] {
 }
 
 impl Appends {
-    fn begin(&mut self, bodies: u64, bytes: usize) -> u64 {
+    /// Hands out what waits, unless so much is handed out that it does better together with more.
+    fn begin(&mut self) -> Option<Append> {
+        if self.waiting.is_empty() || self.pending.len() >= APPENDS_MAX {
+            return None;
+        }
+        let bodies = core::mem::take(&mut self.waiting);
+        let bytes = bodies.iter().map(Vec::len).sum();
         self.next += 1;
-        self.pending.insert(self.next, (bodies, bytes));
-        self.bytes += bytes;
-        self.next
+        self.pending.insert(self.next, (bodies.len() as u64, bytes));
+        Some(Append { number: self.next, bodies })
     }
 
-    pub(super) fn done(&mut self, number: u64, duplicates: u64, report: &mut Report) {
+    fn done(&mut self, number: u64, duplicates: u64, report: &mut Report) {
         if let Some((bodies, bytes)) = self.pending.remove(&number) {
             self.bytes -= bytes;
             report.fetched += bodies;
@@ -258,11 +284,12 @@ impl Appends {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.pending.is_empty()
+        self.pending.is_empty() && self.waiting.is_empty()
     }
 
     pub(super) fn forget(&mut self) {
         self.pending.clear();
+        self.waiting.clear();
         self.bytes = 0;
     }
 }

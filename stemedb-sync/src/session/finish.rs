@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use super::core::{Core, Moved, Stop, Turn};
 use crate::{
+    blame::Blame,
     message::{Ask, Finish, Finished, SetHead},
     report::Ending,
 };
@@ -38,14 +39,24 @@ impl Finishing {
     pub(super) fn receive(&mut self, core: &mut Core, finished: &Finished) -> Result<Turn, Stop> {
         core.flight.close();
         let pulls = core.config.direction.pulls();
-        core.report.confirmed = self.asked && finished.checked;
-        core.report.equal = self.asked && core.report.checked;
-        if core.report.equal {
+        let shorter = core.peer.as_ref().is_some_and(|peer| finished.log.size < peer.log.size);
+        if shorter || finished.set.count < core.peer_set().count {
+            return Err(Blame::Shrunk.into());
+        }
+        if self.asked && core.report.checked {
             let root = core.pin.snapshot.hypothetical_root(&self.moved.theirs, &[])?;
             let count = core.pin.snapshot.len() + self.moved.theirs.len() as u64;
             let set = SetHead { count, root };
-            core.report.set = Some(set);
-            core.report.peer_moved = finished.set != set;
+            let same = finished.set == set;
+            // It has all of that by now, or more.
+            if !same && finished.set.count <= count {
+                return Err(Blame::Shrunk.into());
+            }
+            // A peer that was given more ids than it remembers can't check, but say what it holds.
+            core.report.confirmed = finished.checked || same;
+            core.report.equal = core.report.confirmed;
+            core.report.peer_moved = !same;
+            core.report.set = core.report.equal.then_some(set);
         }
         if pulls && core.report.withheld == 0 {
             core.report.cursor = core.peer_cursor();

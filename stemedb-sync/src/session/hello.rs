@@ -72,6 +72,9 @@ pub(super) fn welcome(core: &mut Core, echo: Echo, welcome: &Welcome) -> Result<
     }
     let limits = &core.config.limits;
     let set = welcome.set.unwrap_or(hello.set);
+    if !set.is_possible() {
+        return Err(Blame::Root.into());
+    }
     for count in [set.count, welcome.log.size] {
         if count > limits.count_max {
             return Err(Blame::Count(count).into());
@@ -143,7 +146,7 @@ fn next_layer(core: &mut Core) -> Turn {
     if core.peer_set().count == 0 {
         core.report.checked = true;
         core.report.only_mine = core.pin.snapshot.len();
-        let layer = crate::report::Step { layer: Layer::Root, why: Why::PeerEmpty };
+        let layer = crate::report::Step { layer: Layer::Bulk, why: Why::PeerEmpty };
         core.report.layers.push(layer);
         return Turn::Transfer(Box::new(Difference::AllMine));
     }
@@ -155,6 +158,7 @@ fn next_layer(core: &mut Core) -> Turn {
 pub(super) fn after_tail(core: &mut Core) -> Turn {
     if core.pin.set() == core.peer_set() {
         core.report.checked = true;
+        (core.report.only_mine, core.report.only_theirs) = (0, core.new_in_log());
         return Turn::Transfer(Box::new(Difference::none()));
     }
     next_layer(core)

@@ -3,7 +3,7 @@
 use core::{ops::Range, time::Duration};
 use std::collections::{BTreeMap, VecDeque};
 
-use super::core::{Core, Stop, Turn, short};
+use super::core::{BODY_LIMIT, Core, Stop, Turn, short};
 use crate::{
     blame::Blame,
     message::{Ask, Bodies, BodiesEnd, Tail},
@@ -42,7 +42,8 @@ impl Tailing {
         let limits = &core.config.limits;
         let (most, bytes_max) = (limits.in_flight_max.max(1), limits.pending_bytes_max);
         let entries_max = limits.entries_per_message_max.max(1);
-        while self.under_way.len() < most
+        while core.may_move()
+            && self.under_way.len() < most
             && core.appends.bytes < bytes_max
             && let Some(range) = self.ahead.pop_front()
         {
@@ -57,6 +58,9 @@ impl Tailing {
             self.under_way.insert(request, reading);
         }
         let over = self.ahead.is_empty() && self.under_way.is_empty();
+        if !over && !core.may_move() {
+            return Err(BODY_LIMIT);
+        }
         Ok(if over { Turn::Settle } else { Turn::Stay })
     }
 
@@ -69,7 +73,7 @@ impl Tailing {
     ) -> Result<Turn, Stop> {
         let Some(reading) = self.under_way.get_mut(&request) else { return Ok(Turn::Stay) };
         core.flight.postpone(request, now.saturating_add(core.config.limits.answer_time_max));
-        core.count_bodies(part.bytes.len(), 0)?;
+        core.count_bodies(part.bytes.len(), 0);
         reading.end = reading.end.or(part.end);
         let (last, len_max) = (part.end.is_some(), core.config.limits.body_len_max);
         let bodies = reading.parts.take(part.part, part.bytes, last, len_max)?;
@@ -84,7 +88,7 @@ impl Tailing {
         }
         core.append(bodies);
         let Some(end) = reading.end.filter(|_| reading.parts.has_ended()) else {
-            return Ok(Turn::Stay);
+            return if core.may_move() { Ok(Turn::Stay) } else { Err(BODY_LIMIT) };
         };
         let asked = reading.entries.end - reading.entries.start;
         if end.dealt == 0 {

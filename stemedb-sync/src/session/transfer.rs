@@ -7,7 +7,7 @@ use stemedb_merkle::{Hash, set::Iter};
 
 use super::{
     Output, Read,
-    core::{Core, Moved, Stop, Turn, short},
+    core::{BODY_LIMIT, Core, Moved, Stop, Turn, short},
 };
 use crate::{
     blame::Blame,
@@ -54,6 +54,8 @@ pub(super) struct Transfer {
     to_push: ToPush,
     /// What is being read for the next push.
     reading: Vec<Hash>,
+    /// Whether it is not read, as no more may be moved.
+    held_back: bool,
     /// Pushes under way, with the number of their bodies.
     pushes: BTreeMap<u64, u64>,
     appended: u64,
@@ -114,7 +116,7 @@ impl Difference {
                 return Err(Blame::Body.into());
             }
             core.report.only_mine = mine.len() as u64;
-            core.report.only_theirs = theirs.len() as u64;
+            core.report.only_theirs = core.new_in_log() + theirs.len() as u64;
         }
         core.report.checked = true;
         Ok(Turn::Transfer(Box::new(self)))
@@ -138,6 +140,7 @@ impl Transfer {
             fetches: BTreeMap::new(),
             to_push,
             reading: Vec::new(),
+            held_back: false,
             pushes: BTreeMap::new(),
             appended: 0,
         }
@@ -146,7 +149,8 @@ impl Transfer {
     pub(super) fn pump(&mut self, core: &mut Core, now: Duration) -> Result<Turn, Stop> {
         let limits = &core.config.limits;
         let (most, bytes_max) = (limits.in_flight_max.max(1), limits.pending_bytes_max);
-        while self.fetches.len() < most
+        while core.may_move()
+            && self.fetches.len() < most
             && core.appends.bytes < bytes_max
             && let Some(wants) = self.next_wants(core)
         {
@@ -158,12 +162,17 @@ impl Transfer {
         }
         if self.reading.is_empty() && self.pushes.len() < most {
             self.reading = self.next_pushed()?;
-            if !self.reading.is_empty() {
+            self.held_back = !core.may_move() && !self.reading.is_empty();
+            if !self.reading.is_empty() && !self.held_back {
                 core.reads += 1;
                 let (number, ids) = (core.reads, self.reading.clone());
                 let read = Read { number, ids, bytes_aim: PUSH_LEN_AIM };
                 core.outputs.push_back(Output::Read(read));
             }
+        }
+        let left = self.held_back || !self.wanted.is_empty();
+        if left && !core.may_move() && self.fetches.is_empty() && self.pushes.is_empty() {
+            return Err(BODY_LIMIT);
         }
         let over = self.wanted.is_empty()
             && self.fetches.is_empty()
@@ -223,7 +232,7 @@ impl Transfer {
     ) -> Result<Turn, Stop> {
         let Some(fetching) = self.fetches.get_mut(&request) else { return Ok(Turn::Stay) };
         core.flight.postpone(request, now.saturating_add(core.config.limits.answer_time_max));
-        let counted = core.count_bodies(part.bytes.len(), 0);
+        core.count_bodies(part.bytes.len(), 0);
         fetching.end = fetching.end.or(part.end);
         let (last, len_max) = (part.end.is_some(), core.config.limits.body_len_max);
         let bodies = fetching.parts.take(part.part, part.bytes, last, len_max)?;
@@ -231,9 +240,8 @@ impl Transfer {
             fetching.accept(&core.config.identity.keys.id(body))?;
         }
         core.append(bodies);
-        counted?;
         let Some(end) = fetching.end.filter(|_| fetching.parts.has_ended()) else {
-            return Ok(Turn::Stay);
+            return if core.may_move() { Ok(Turn::Stay) } else { Err(BODY_LIMIT) };
         };
         let asked = fetching.wants.len();
         let dealt = usize::try_from(end.dealt).unwrap_or(usize::MAX);
@@ -291,8 +299,7 @@ impl Transfer {
             .zip(parts)
             .enumerate()
             .map(|(place, (part, bytes))| Ask::Push(Push { part, bytes, last: place == last }));
-        // A limit that is passed here is noticed with the next body that comes, or at the end.
-        core.count_bodies(0, len).ok();
+        core.count_bodies(0, len);
         if let Ok(request) = core.ask_parts(parts.collect(), now) {
             self.pushes.insert(request, count);
         }
@@ -311,7 +318,6 @@ impl Transfer {
         core.report.pushed += count;
         core.report.pushed_duplicates += pushed.duplicates;
         self.appended += pushed.appended;
-        core.count_bodies(0, 0)?;
         Ok(Turn::Stay)
     }
 
