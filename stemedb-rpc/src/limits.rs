@@ -59,8 +59,8 @@ pub struct ServerLimits {
     /// Time from one message of a stream to the next, and for the client to take one in: 30
     /// seconds.
     pub idle_time_max: Duration,
-    /// Bytes of bodies in one push that are being written before more of it is read: 4 MiB. They are
-    /// written beside each other.
+    /// Bytes of bodies in one push that are being written before more of it is read: 4 MiB. They
+    /// are written beside each other.
     pub push_pending_max: usize,
     /// Time for running calls and sessions to end when the server stops: 10 seconds.
     pub stop_time_max: Duration,

@@ -148,10 +148,14 @@ pub fn refusal_of(status: &Status) -> Option<Refusal> {
     Refusal::from_code(number.parse().ok()?)
 }
 
+/// The word of the reason that a status tells.
+pub(crate) fn reason_word(status: &Status) -> Option<&str> {
+    status.metadata().get(REASON_KEY)?.to_str().ok()
+}
+
 /// The reason that a status tells, in its metadata or, from a server that sends none, by its code.
 pub fn reason_of(status: &Status) -> Option<Reason> {
-    let word = status.metadata().get(REASON_KEY).and_then(|word| word.to_str().ok());
-    word.and_then(Reason::from_word).or_else(|| match status.code() {
+    reason_word(status).and_then(Reason::from_word).or_else(|| match status.code() {
         Code::Unauthenticated => Some(Reason::Token),
         Code::OutOfRange | Code::ResourceExhausted => Some(Reason::TooLarge),
         Code::NotFound => Some(Reason::NotFound),

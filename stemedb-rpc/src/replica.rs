@@ -2,8 +2,8 @@
 
 use stemedb_sync::message::{Refusal, Request, Response};
 
-/// What remains to be done for a part of a push: it may wait for a disk, and gives the answer to the
-/// push if that was the last of it.
+/// What remains to be done for a part of a push: it may wait for a disk, and gives the answer to
+/// the push if that was the last of it.
 pub type Append = Box<dyn FnOnce() -> Result<Option<Response>, Refusal> + Send>;
 
 /// The responding side of sessions.

@@ -17,7 +17,7 @@ use std::{
 };
 
 use stemedb_sync::{
-    Config, Pin, Session,
+    Blame, Config, Pin, Session,
     message::{Ask, Envelope, Kind, Push, Refusal, Request, Response},
     report::Report,
     session::{Append, Output, Read},
@@ -41,7 +41,8 @@ const EVENTS_MAX: usize = 16;
 pub struct Synced {
     /// What it did, and how it ended.
     pub report: Report,
-    /// Why it was called off, if the server can't be talked to at all.
+    /// Why it was called off, if the server can't be talked to at all, or what exactly it is blamed
+    /// for, if that shows before a message is one.
     pub error: Option<CallError>,
 }
 
@@ -131,7 +132,9 @@ pub async fn run<S: Site>(
         progress(session.report());
         tokio::select! {
             _count = events.recv_many(&mut news, EVENTS_MAX) => {}
-            () = sleep(step.wait.unwrap_or_default()), if step.wait.is_some() => news.push(Event::Due),
+            () = sleep(step.wait.unwrap_or_default()), if step.wait.is_some() => {
+                news.push(Event::Due);
+            }
             () = &mut cancel, if !cancelled => {
                 cancelled = true;
                 news.push(Event::Cancelled);
@@ -166,7 +169,6 @@ impl Step {
         for event in news.drain(..) {
             if let Err(fatal) = tell(&mut session, event, site) {
                 error.get_or_insert(fatal);
-                session.cancel(site.now());
             }
         }
         let outputs = from_fn(|| session.next(site.now())).collect();
@@ -191,8 +193,16 @@ fn tell<S: Site>(session: &mut Session, event: Event, site: &S) -> Result<(), Ca
         Event::Failed(request, error) => match what_now(&error) {
             Now::Refused(refusal) => session.refused(&request, refusal, now),
             // Nothing hangs on a call that says that a session is over.
-            Now::End if !session.is_ending() => return Err(error),
-            Now::Again | Now::End => session.lost(&request, now),
+            _ if session.is_ending() => session.lost(&request, now),
+            Now::Again => session.lost(&request, now),
+            Now::Blame(blame) => {
+                session.blame(blame, now);
+                return Err(error);
+            }
+            Now::End => {
+                session.cancel(now);
+                return Err(error);
+            }
         },
     }
     Ok(())
@@ -317,6 +327,8 @@ enum Now {
     Refused(Refusal),
     /// The call may do better another time.
     Again,
+    /// The responder broke the protocol.
+    Blame(Blame),
     /// It never will.
     End,
 }
@@ -324,6 +336,7 @@ enum Now {
 fn what_now(error: &CallError) -> Now {
     match error {
         CallError::Refusal(refusal) => Now::Refused(*refusal),
+        CallError::Malformed(_) => Now::Blame(Blame::Message),
         CallError::Refused { reason: Reason::Stopping, .. } => Now::Refused(Refusal::Closing),
         CallError::Refused { reason: Reason::Busy | Reason::Stalled, .. }
         | CallError::Stalled

@@ -25,7 +25,10 @@ pub enum Blame {
     /// It answered from another snapshot.
     #[error("it answers from another snapshot than the session's")]
     Snapshot,
-    /// A message does not parse.
+    /// What it sends is no message, as the transport says.
+    #[error("it sends what is no message of the protocol")]
+    Message,
+    /// A list in a message does not parse.
     #[error("a message does not parse: {0}")]
     Malformed(CodecError),
     /// A message is longer than allowed.

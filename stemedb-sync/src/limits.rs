@@ -13,7 +13,8 @@ pub struct Limits {
     pub message_len_max: usize,
     /// Bytes of bodies in one part of an answer or a push: 256 KiB, so that bodies flow evenly.
     pub part_len_max: usize,
-    /// Bytes of bodies after which an answer ends and the rest has to be asked for: 8 MiB.
+    /// Bytes of bodies after which an answer ends and the rest has to be asked for: 4 MiB. As many
+    /// answers as are in flight may be on their way when a disk falls behind.
     pub answer_len_aim: usize,
     /// Bytes of a body: 16 MiB, a store's own default.
     pub body_len_max: usize,
@@ -24,7 +25,8 @@ pub struct Limits {
     pub symbols_first: u32,
     /// Symbols in one message: 131,072.
     pub symbols_per_message_max: u32,
-    /// Symbols in a session, before it falls back to descent: 262,144.
+    /// Symbols in a session, before it falls back to descent: 160,000, for some 114,000
+    /// differences. Peeling them takes up to 200 bytes each.
     pub symbols_max: u32,
     /// Ids or fronts in one message: 65,536.
     pub ids_per_message_max: usize,
@@ -79,12 +81,12 @@ impl Default for Limits {
         Self {
             message_len_max: (4 << 20) - (16 << 10),
             part_len_max: 256 << 10,
-            answer_len_aim: 8 << 20,
+            answer_len_aim: 4 << 20,
             body_len_max: 16 << 20,
             count_max: 1 << 40,
             symbols_first: 56,
             symbols_per_message_max: 1 << 17,
-            symbols_max: 1 << 18,
+            symbols_max: 160_000,
             ids_per_message_max: 1 << 16,
             nodes_per_message_max: 1 << 16,
             levels: 2,

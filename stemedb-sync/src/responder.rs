@@ -150,7 +150,7 @@ impl Responder {
             }
             Ask::Push(part) => return push::take(&open, echo, part, &self.limits),
             Ask::Finish(ask) => {
-                let finished = open.finish(&ask, source, &self.limits)?;
+                let finished = open.finish(&ask, source)?;
                 let response = Response { echo, answer: Answer::Finished(finished) };
                 self.table().finish(&open, response.clone());
                 return Ok(Reply::Answer(response));

@@ -13,19 +13,24 @@
 //! hold its snapshot until it gives the session up by itself. It waits for the peer to take note of
 //! that, but not for long, and how it ended does not depend on it.
 
+mod config;
 mod core;
 mod descent;
 mod finish;
 mod flight;
 mod hello;
 mod ids;
+mod output;
 mod peel;
 mod tail;
 mod transfer;
 
 use ::core::time::Duration;
-use stemedb_merkle::Hash;
 
+pub use self::{
+    config::{Config, Direction},
+    output::{Append, Output, Read},
+};
 use self::{
     core::{Core, Stop, Turn},
     descent::Descent,
@@ -37,79 +42,10 @@ use self::{
 };
 use crate::{
     blame::Blame,
-    limits::Limits,
-    message::{Answer, Envelope, Kind, Refusal, Request, Response},
-    replica::{Identity, Pin},
-    report::{Ending, Layer, Limited, PeerCursor, Report, Step, Why},
+    message::{Answer, Envelope, Kind, Refusal, Response},
+    replica::Pin,
+    report::{Ending, Layer, Limited, Report, Step, Why},
 };
-
-/// Which way bodies go.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Direction {
-    /// Both.
-    #[default]
-    Both,
-    /// From the peer to this store only.
-    Pull,
-    /// From this store to the peer only.
-    Push,
-    /// Neither: the session ends when it has found what differs, and [`Report::found`] says it. Of a
-    /// log that would be read ([`Layer::Cursor`], [`Layer::Bulk`]) it only says how long that is.
-    Neither,
-}
-
-/// What a session is to do.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Who asks.
-    pub identity: Identity,
-    /// Everything that is limited.
-    pub limits: Limits,
-    /// Which way bodies go.
-    pub direction: Direction,
-    /// How far this peer's log was read, if that is known. One of another node does no harm.
-    pub cursor: Option<PeerCursor>,
-    /// The layers that are left out: [`Layer::Root`] always stays, and [`Layer::Descent`] is used
-    /// where no other is left.
-    pub without: Vec<Layer>,
-    /// 32 random bytes, new for each session.
-    pub seed: [u8; 32],
-}
-
-/// What a session wants.
-#[derive(Debug)]
-pub enum Output {
-    /// Send this to the peer, then tell [`Session::sent`].
-    Send(Request),
-    /// Append these bodies, and tell [`Session::appended`] once they are durable.
-    Append(Append),
-    /// Read these bodies, and tell [`Session::read`].
-    Read(Read),
-    /// Pin the store anew, and tell [`Session::pinned`].
-    Pin,
-    /// It is over.
-    Done(Box<Report>),
-}
-
-/// Bodies to append.
-#[derive(Debug)]
-pub struct Append {
-    /// The number to tell [`Session::appended`].
-    pub number: u64,
-    /// The bodies; each has been checked against the id that it was asked for by.
-    pub bodies: Vec<Vec<u8>>,
-}
-
-/// Bodies to read.
-#[derive(Debug)]
-pub struct Read {
-    /// The number to tell [`Session::read`].
-    pub number: u64,
-    /// Which.
-    pub ids: Vec<Hash>,
-    /// After so many bytes it is enough. At least one must be read.
-    pub bytes_aim: usize,
-}
 
 /// A session, from the side that asks.
 #[derive(Debug)]
@@ -118,7 +54,7 @@ pub struct Session {
     phase: Phase,
     ending: Option<Ending>,
     done: bool,
-    /// How often in a row time ran out without any message from the peer.
+    /// How often in a row time ran out without anything from the peer that brought the session on.
     silent: u32,
 }
 
@@ -245,12 +181,16 @@ impl Session {
         if self.ending.is_some() {
             return self.receive_late(&response, bytes, now);
         }
+        let before = self.core.progress();
         let received = self.check(&response, bytes);
         let turn = match received {
             Ok(None) => return,
             Ok(Some(kind)) => self.dispatch(kind, response, now),
             Err(stop) => Err(stop),
         };
+        if self.core.progress() > before {
+            self.silent = 0;
+        }
         self.go(turn, now);
     }
 
@@ -317,6 +257,11 @@ impl Session {
         self.end(Ending::Unreadable, now);
     }
 
+    /// The peer broke the protocol in a way that shows before a message is one.
+    pub fn blame(&mut self, blame: Blame, now: Duration) {
+        self.end(Ending::Blamed(blame), now);
+    }
+
     /// Calls it off. What has arrived is still appended, and the peer is told.
     pub fn cancel(&mut self, now: Duration) {
         self.end(Ending::Cancelled, now);
@@ -347,7 +292,6 @@ impl Session {
         if let Some(traffic) = self.core.report.traffic_mut(kind) {
             traffic.received += bytes;
         }
-        self.silent = 0;
         if kind != Kind::Hello && response.echo.snapshot != self.core.flight.snapshot {
             return Err(Blame::Snapshot.into());
         }
@@ -453,6 +397,8 @@ impl Session {
                         turn = Ok(Turn::Finish(Box::default()));
                         continue;
                     }
+                    self.core.clock_phase(now);
+                    self.core.phase_clock = core::Clock::Moving;
                     self.phase = Phase::Tail(Tailing::new(entries));
                     break;
                 }
@@ -461,6 +407,8 @@ impl Session {
                     break;
                 }
                 Ok(Turn::Pin) => {
+                    self.core.clock_phase(now);
+                    self.core.phase_clock = core::Clock::Finding;
                     self.phase = Phase::Pinning { restart: false };
                     self.core.outputs.push_back(Output::Pin);
                     break;
@@ -550,17 +498,5 @@ impl Session {
 impl Core {
     fn step(&mut self, layer: Layer, why: Why) {
         self.report.layers.push(Step { layer, why });
-    }
-}
-
-impl Direction {
-    /// Whether bodies come from the peer.
-    pub const fn pulls(self) -> bool {
-        matches!(self, Self::Both | Self::Pull)
-    }
-
-    /// Whether bodies go to the peer.
-    pub const fn pushes(self) -> bool {
-        matches!(self, Self::Both | Self::Push)
     }
 }

@@ -20,6 +20,7 @@ use stemedb_sync::{
     },
     report::Layer,
     responder::Arrival,
+    symbols::{CheckKey, Indices, decode, encode},
 };
 
 fn body(n: u64) -> Vec<u8> {
@@ -320,6 +321,31 @@ fn symbols_that_never_peel() {
     assert!(report.equal && report.rounds < 30, "{}", report.rounds);
 }
 
+/// Two ids of one front, as 2^64 hashes find them: their sums and checks cancel wherever they are,
+/// so that they never part.
+#[test]
+fn crafted_cancelling_ids() {
+    let key = CheckKey::new(stemedb_sync::Keys::new(None).symbol_key());
+    let n = stores().1.bodies.len() as u64;
+    let report = against(&[], &Limits::default(), |request, mut response| {
+        let (from, bytes) = match (&request.ask, &mut response.answer) {
+            (Ask::Hello(_), Answer::Welcome(welcome)) => (0, &mut welcome.symbols),
+            (Ask::Symbols(ask), Answer::Symbols(symbols)) => (ask.from, &mut symbols.symbols),
+            _ => return vec![response],
+        };
+        let mut symbols = decode(bytes, from, n, 100_000).unwrap();
+        for (index, symbol) in (from..).zip(&mut symbols) {
+            let held = Indices::new(key.check(7)).take_while(|held| *held <= index).last();
+            symbol.count += if held == Some(index) { 2 } else { 0 };
+        }
+        *bytes = encode(&symbols, from, n);
+        vec![response]
+    });
+    assert_eq!(report.layers.last().unwrap().layer, Layer::Descent);
+    assert_eq!(report.ending, Ending::Complete);
+    assert!(report.equal && report.rounds < 30, "{}", report.rounds);
+}
+
 #[test]
 fn halves_of_ids_that_do_not_exist() {
     let report = against(&[], &Limits::default(), |_, mut response| {
@@ -385,6 +411,22 @@ fn a_peer_that_goes_silent() {
     });
     assert_eq!(report.ending, Ending::Silent);
     assert_eq!(report.repeats, 4);
+}
+
+/// The first byte of an answer comes each time it is asked for, and never more of it.
+#[test]
+fn a_stalled_stream_is_not_waited_for_again_and_again() {
+    for without in [&[][..], &[Layer::Symbols]] {
+        let report = against(without, &Limits::default(), |request, mut response| {
+            if let (Ask::Fetch(_), Answer::Bodies(bodies)) = (&request.ask, &mut response.answer) {
+                bodies.bytes.truncate(1);
+                bodies.end = None;
+            }
+            vec![response]
+        });
+        assert_eq!(report.ending, Ending::Silent);
+        assert_eq!((report.repeats, report.fetched), (4, 0));
+    }
 }
 
 #[test]

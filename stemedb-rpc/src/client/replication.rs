@@ -9,13 +9,14 @@ use prost::Message;
 use stemedb_sync::message::{Ask, Envelope, Push, Request, Response};
 use tokio::time::timeout;
 use tokio_stream::{Stream, StreamExt as _};
-use tonic::Streaming;
+use tonic::{Code, Status, Streaming};
 
 use super::{CallError, Client};
 use crate::{
     beside::beside,
     convert::{Malformed, replication::asks::push_message},
     proto::v1,
+    reason::reason_word,
     shrink::{Part, Shrinker},
 };
 
@@ -51,7 +52,8 @@ impl BodiesAnswer {
     /// If the responder does not go on, or breaks the protocol.
     pub async fn next(&mut self) -> Result<Option<(Response, u64)>, CallError> {
         let message = timeout(self.time_max, self.parts.message()).await;
-        let Some(message) = message.map_err(|_| CallError::Stalled)?? else { return Ok(None) };
+        let message = message.map_err(|_| CallError::Stalled)?.map_err(failed)?;
+        let Some(message) = message else { return Ok(None) };
         let received = wire_len(&message);
         let response = if message.len == 0 {
             Response::try_from(message)
@@ -62,6 +64,14 @@ impl BodiesAnswer {
     }
 }
 
+/// Why there is no answer. Requests are within all limits, so if anything is too long, it is that.
+fn failed(status: Status) -> CallError {
+    match (status.code(), reason_word(&status)) {
+        (Code::OutOfRange, None) => Malformed::new("message", "must be at most 4 MiB").into(),
+        _ => status.into(),
+    }
+}
+
 /// Calls with one request and one answer, and counts them.
 macro_rules! unary {
     ($client:ident, $traffic:ident, $call:ident, $message:expr) => {{
@@ -69,7 +79,7 @@ macro_rules! unary {
         $traffic.sent += wire_len(&message);
         let mut replication = $client.replication.clone();
         let answer = timeout($client.options.call_time_max, replication.$call(message)).await;
-        let message = answer.map_err(|_| CallError::Stalled)??.into_inner();
+        let message = answer.map_err(|_| CallError::Stalled)?.map_err(failed)?.into_inner();
         $traffic.received += wire_len(&message);
         Ok(Response::try_from(message)?)
     }};

@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 use stemedb_sync::message::{Refusal, Request, Response};
 use tokio::{
     task::{JoinError, JoinSet, spawn_blocking},
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 use tonic::{Status, Streaming};
 
@@ -45,17 +45,18 @@ pub(super) async fn run<R: Replica>(
             break last;
         }
     };
-    let given_up = Instant::now() + limits.idle_time_max;
+    let mut waited = Duration::ZERO;
     loop {
         while appends.next().await? {}
         if let Some(answer) = appends.answer.take() {
             return Ok(answer);
         }
         // The initiator lost its patience and sent the push again while it is being appended.
-        if Instant::now() >= given_up {
+        if waited >= limits.idle_time_max {
             return Err(Reason::Stalled.into());
         }
         sleep(LOOK_INTERVAL).await;
+        waited += LOOK_INTERVAL;
         appends.take(&replica, last.clone(), limits.push_pending_max).await?;
     }
 }

@@ -3,11 +3,13 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "a test that cannot go on has failed"
 )]
 
 mod calls;
 mod doors;
+mod hostile;
 mod meeting;
 mod memory;
 mod python;

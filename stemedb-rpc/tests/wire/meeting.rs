@@ -15,7 +15,7 @@ use stemedb_rpc::{
 };
 use stemedb_sync::{
     Config, Direction, Ending, Identity, Keys, Limits, Pin, Responder, Source, Unreadable,
-    message::{LogHead, Refusal},
+    message::{Kind, LogHead, Refusal},
     report::Layer,
     symbols::Sketch,
 };
@@ -28,9 +28,9 @@ use super::{
 
 /// A store among others.
 #[derive(Debug)]
-struct Node {
-    memory: Arc<Memory>,
-    identity: Identity,
+pub(crate) struct Node {
+    pub memory: Arc<Memory>,
+    pub identity: Identity,
     began: Instant,
     sketched: bool,
     nonces: Mutex<u64>,
@@ -39,19 +39,21 @@ struct Node {
 }
 
 impl Node {
-    fn new(name: u8, secret: Option<&[u8]>, bodies: impl IntoIterator<Item = u64>) -> Arc<Self> {
+    pub(crate) fn new(
+        name: u8,
+        secret: Option<&[u8]>,
+        bodies: impl IntoIterator<Item = u64>,
+    ) -> Arc<Self> {
         let identity = Identity { node: [name; 16], epoch: 1, keys: Keys::new(secret) };
         let memory = Memory::with_keys(identity.keys.clone());
-        for n in bodies {
-            memory.take(vec![body(n)]);
-        }
+        memory.take(bodies.into_iter().map(body).collect());
         let (began, nonces) = (Instant::now(), Mutex::new(0));
         let (memory, threads) = (Arc::new(memory), Mutex::default());
         Arc::new(Self { memory, identity, began, sketched: true, nonces, threads })
     }
 }
 
-fn body(n: u64) -> Vec<u8> {
+pub(crate) fn body(n: u64) -> Vec<u8> {
     format!("assertion {n}").into_bytes()
 }
 
@@ -142,7 +144,7 @@ impl Served {
     }
 }
 
-fn config(node: &Node) -> Config {
+pub(crate) fn config(node: &Node) -> Config {
     let limits = Limits {
         answer_time_max: Duration::from_secs(4),
         leave_time_max: Duration::from_secs(20),
@@ -154,7 +156,7 @@ fn config(node: &Node) -> Config {
     Config { identity, limits, direction, cursor: None, without: Vec::new(), seed }
 }
 
-async fn sync(client: &Client, node: &Arc<Node>, config: Config) -> Synced {
+pub(crate) async fn sync(client: &Client, node: &Arc<Node>, config: Config) -> Synced {
     let never = std::future::pending();
     run_session(client, config, Arc::clone(node), never, |_| {}).await.unwrap()
 }
@@ -277,6 +279,23 @@ fn a_session_can_be_called_off_and_what_has_arrived_stays() {
         assert_eq!(again.report.ending, Ending::Complete, "{again:?}");
         assert_eq!(mine.memory.root(), theirs.memory.root());
         served.end().await;
+    });
+}
+
+/// So many that their symbols take several megabytes.
+#[test]
+fn a_large_difference_is_found_in_four_rounds() {
+    run(async {
+        let common = 0..30_000;
+        let mine = Node::new(1, None, common.clone().chain(100_000..145_000));
+        let theirs = Node::new(2, None, common.chain(200_000..245_000));
+        let report = meet(mine, theirs, vec![]).await.report;
+        assert_eq!((report.fetched, report.pushed), (45_000, 45_000), "{report:?}");
+        let layers: Vec<_> = report.layers.iter().map(|step| step.layer).collect();
+        assert_eq!(layers, [Layer::Root, Layer::Symbols]);
+        assert_eq!(report.rounds, 4);
+        let symbols = report.traffic_of(Kind::Symbols).received;
+        assert!(symbols > 3 << 20, "{symbols}");
     });
 }
 

@@ -92,17 +92,19 @@ impl Memory {
     pub(crate) fn take(&self, bodies: Vec<Vec<u8>>) -> Vec<Receipt> {
         let mut inner = self.inner.lock().unwrap();
         let mut receipts = Vec::new();
+        let mut leaves = Vec::new();
         for body in bodies {
             let id = AssertionId(self.keys.id(&body));
             let next = inner.log.len() as u64;
             let index = *inner.indexes.entry(id).or_insert(next);
             if index == next {
-                inner.tree.insert_batch(&[Leaf { id: id.0, position: index }]).unwrap();
+                leaves.push(Leaf { id: id.0, position: index });
                 inner.history.append(leaf_hash(TIME + index, &id.0));
                 inner.log.push((id, body));
             }
             receipts.push(Receipt { id, index, time: TIME + index, duplicate: index < next });
         }
+        inner.tree.insert_batch(&leaves).unwrap();
         self.size.send_replace(inner.log.len() as u64);
         receipts
     }

@@ -2,12 +2,16 @@
 
 use std::{io, sync::atomic::Ordering, time::Duration};
 
-use stemedb_rpc::{ClientOptions, Reason, ServerLimits, ServerOptions};
+use stemedb_rpc::{
+    ClientOptions, Reason, ServerLimits, ServerOptions,
+    proto::v1::{self, replication_client::ReplicationClient},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     time::{Instant, timeout},
 };
+use tonic::{Code, transport::Channel};
 
 use super::{
     memory::Memory,
@@ -159,13 +163,45 @@ fn a_message_that_never_comes_is_not_waited_for() {
 fn lengths_over_the_limit_are_refused_before_anything_is_read() {
     run(async {
         let world = World::new(ServerOptions::default()).await;
-        for len in [u32::MAX, (4 << 20) + 1] {
-            let announced = [&[0][..], &len.to_be_bytes(), b"the beginning"].concat();
-            let mut stream = TcpStream::connect(world.address).await.unwrap();
-            stream.write_all(&call("/stemedb.v1.Store/Append")).await.unwrap();
-            stream.write_all(&frame(0, 0, 1, &announced)).await.unwrap();
-            ended(&mut stream).await;
+        for path in ["Store/Append", "Replication/Hello", "Replication/Fetch", "Replication/Push"] {
+            for len in [u32::MAX, (4 << 20) + 1] {
+                let announced = [&[0][..], &len.to_be_bytes(), b"the beginning"].concat();
+                let mut stream = TcpStream::connect(world.address).await.unwrap();
+                stream.write_all(&call(&format!("/stemedb.v1.{path}"))).await.unwrap();
+                stream.write_all(&frame(0, 0, 1, &announced)).await.unwrap();
+                ended(&mut stream).await;
+            }
         }
+        assert!(world.echoes.asked.lock().unwrap().is_empty());
+        world.end().await;
+    });
+}
+
+/// Messages that gRPC is to expand, and parts that the server is to.
+#[test]
+fn compressed_bombs_are_not_expanded() {
+    run(async {
+        let world = World::new(ServerOptions::default()).await;
+        let bomb = zstd::bulk::compress(&vec![0; 256 << 20], 1).unwrap();
+        let len = u32::try_from(bomb.len()).unwrap();
+        let announced = [&[1][..], &len.to_be_bytes(), &bomb].concat();
+        let mut stream = TcpStream::connect(world.address).await.unwrap();
+        stream.write_all(&call("/stemedb.v1.Replication/Push")).await.unwrap();
+        stream.write_all(&frame(0, 0, 1, &announced)).await.unwrap();
+        ended(&mut stream).await;
+
+        let channel = Channel::from_shared(format!("http://{}", world.address)).unwrap();
+        let mut client = ReplicationClient::new(channel.connect().await.unwrap());
+        for len in [1, 2 << 20, (2 << 20) + 1, u32::MAX] {
+            let envelope = Some(v1::Envelope { session: vec![1; 16], ..Default::default() });
+            let part = v1::PushRequest { envelope, bytes: bomb.clone(), len, part: 0, last: true };
+            let began = Instant::now();
+            let refused = client.push(tokio_stream::iter([part])).await.unwrap_err();
+            assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+            assert!(began.elapsed() < Duration::from_secs(5));
+        }
+        assert!(world.echoes.asked.lock().unwrap().is_empty());
+        drop((client, stream));
         world.end().await;
     });
 }
@@ -297,13 +333,13 @@ fn connections_over_the_limit_wait_and_those_of_one_address_are_closed() {
 fn headers_over_the_limit_are_refused() {
     run(async {
         let world = World::new(ServerOptions::default()).await;
-        let channel = tonic::transport::Channel::from_shared(format!("http://{}", world.address))
+        let channel = Channel::from_shared(format!("http://{}", world.address))
             .unwrap()
             .connect()
             .await
             .unwrap();
-        let mut store = stemedb_rpc::proto::v1::store_client::StoreClient::new(channel);
-        let mut request = tonic::Request::new(stemedb_rpc::proto::v1::HeadRequest {});
+        let mut store = v1::store_client::StoreClient::new(channel);
+        let mut request = tonic::Request::new(v1::HeadRequest {});
         request.metadata_mut().insert("x", "x".repeat(10_000).parse().unwrap());
         store.head(request).await.unwrap_err();
         world.client().await.head().await.unwrap();

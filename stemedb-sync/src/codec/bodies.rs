@@ -9,6 +9,52 @@ pub fn write(body: &[u8], bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(body);
 }
 
+/// Cuts a string of bodies into parts.
+#[derive(Debug)]
+pub struct PartWriter {
+    part_len: usize,
+    parts: Vec<Vec<u8>>,
+    open: Vec<u8>,
+}
+
+impl PartWriter {
+    /// Parts of so many bytes, at least one; the last has what is left.
+    pub fn new(part_len: usize) -> Self {
+        Self { part_len: part_len.max(1), parts: Vec::new(), open: Vec::new() }
+    }
+
+    /// Appends a body.
+    pub fn push(&mut self, body: &[u8]) {
+        let mut len = Vec::with_capacity(varint::LEN_MAX);
+        varint::write(body.len() as u64, &mut len);
+        self.extend(&len);
+        self.extend(body);
+    }
+
+    fn extend(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.open.len() == self.part_len {
+                self.parts.push(core::mem::take(&mut self.open));
+            }
+            if self.open.is_empty() {
+                self.open.reserve_exact(self.part_len);
+            }
+            let room = self.part_len - self.open.len();
+            let (now, later) = bytes.split_at_checked(room).unwrap_or((bytes, &[]));
+            self.open.extend_from_slice(now);
+            bytes = later;
+        }
+    }
+
+    /// All parts; none if there was no body.
+    pub fn finish(mut self) -> Vec<Vec<u8>> {
+        if !self.open.is_empty() {
+            self.parts.push(self.open);
+        }
+        self.parts
+    }
+}
+
 /// Puts bodies together from the parts that they come in.
 #[derive(Debug, Default)]
 pub struct BodyReader {

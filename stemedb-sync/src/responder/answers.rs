@@ -8,7 +8,7 @@ use stemedb_merkle::{
     set::{Subtree, Summary},
 };
 
-use super::open::Open;
+use super::open::{Open, State};
 use crate::{
     codec::{
         ids, prefixes,
@@ -126,27 +126,21 @@ impl Open {
         }
     }
 
-    pub(super) fn finish(
-        &self,
-        ask: &Finish,
-        source: &impl Source,
-        limits: &Limits,
-    ) -> Result<Finished, Refusal> {
-        let (mut removed, mut added, forgot) = {
-            let state = self.state();
-            (state.fetched.clone(), state.pushed.clone(), state.forgot)
-        };
+    pub(super) fn finish(&self, ask: &Finish, source: &impl Source) -> Result<Finished, Refusal> {
+        let mut state = self.state();
+        let State { fetched: removed, pushed: added, forgot, .. } = &mut *state;
         let checked = match ask.set {
-            Some(theirs) if !forgot && removed.len() + added.len() <= limits.ids_kept_max => {
-                for ids in [&mut removed, &mut added] {
+            Some(theirs) if !*forgot => {
+                for ids in [&mut *removed, &mut *added] {
                     ids.sort_unstable();
                     ids.dedup();
                 }
-                let root = self.pin.snapshot.hypothetical_root(&added, &removed);
+                let root = self.pin.snapshot.hypothetical_root(added, removed);
                 root.map_err(damaged)? == theirs.root
             }
             _ => false,
         };
+        drop(state);
         let (set, log) = source.head().map_err(|_| Refusal::Damaged)?;
         Ok(Finished { checked, set, log })
     }

@@ -17,8 +17,8 @@ const ANSWERED_KEPT_MAX: usize = 64;
 /// What has come of one push.
 #[derive(Debug, Default)]
 pub(super) struct Receiving {
-    /// Which attempt at this push it is, of all pushes of the session: the same bodies come again if
-    /// the first attempt failed.
+    /// Which attempt at this push it is, of all pushes of the session: the same bodies come again
+    /// if the first attempt failed.
     attempt: u64,
     parts: Parts,
     /// How many batches of bodies are being appended.
@@ -30,8 +30,8 @@ pub(super) struct Receiving {
 
 /// Bodies to append. Those of several parts may be appended at the same time and in any order.
 ///
-/// If it is dropped before it is said what came of it, they count as not appended: the push may come
-/// again, from its beginning.
+/// If it is dropped before it is said what came of it, they count as not appended: the push may
+/// come again, from its beginning.
 #[derive(Debug)]
 pub struct Taking {
     open: Arc<Open>,

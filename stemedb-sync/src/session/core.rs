@@ -197,6 +197,12 @@ impl Core {
         self.outputs.push_back(Output::Append(Append { number, bodies }));
     }
 
+    /// A number that grows whenever the peer brings the session on: with a whole answer, or a whole
+    /// body. A part of a body alone does not.
+    pub(super) fn progress(&self) -> u64 {
+        self.flight.answered_count() + self.appends.next
+    }
+
     /// Counts bytes of bodies, whichever way.
     pub(super) fn count_bodies(&mut self, received: usize, sent: usize) -> Result<(), Stop> {
         self.report.body_bytes_received += received as u64;

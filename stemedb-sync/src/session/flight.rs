@@ -11,6 +11,8 @@ pub(super) struct Flight {
     pub(super) snapshot: u64,
     pub(super) token: [u8; 16],
     last: u64,
+    /// How many requests needed no more answer.
+    answered: u64,
     waiting: BTreeMap<u64, Waiting>,
 }
 
@@ -65,7 +67,11 @@ impl Flight {
     }
 
     pub(super) fn answered(&mut self, number: u64) {
-        self.waiting.remove(&number);
+        self.answered += u64::from(self.waiting.remove(&number).is_some());
+    }
+
+    pub(super) fn answered_count(&self) -> u64 {
+        self.answered
     }
 
     /// Whether a session is open at the peer, as far as it said.

@@ -13,6 +13,9 @@ use crate::{
 /// Up to so many differences one request more is dearer than the symbols that it may save.
 const FEW: u64 = 1_000;
 
+/// So many more symbols are asked for at least: a request of its own is dearer than they are.
+const MORE_MIN: u64 = 64;
+
 #[derive(Debug)]
 pub(super) struct Peeling {
     peeler: Peeler,
@@ -110,7 +113,7 @@ impl Peeling {
         } else {
             enough.saturating_add(error * 2)
         };
-        let target = target.max(taken + taken / 16 + 16).min(limits.symbols_max.into());
+        let target = target.max(taken + (taken / 16).max(MORE_MIN)).min(limits.symbols_max.into());
         let count = u32::try_from(target.saturating_sub(taken)).unwrap_or(0);
         if count == 0 {
             return Ok(Turn::Descent(Why::Stalled));

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     blame::Blame,
-    codec::{bodies, ids},
+    codec::{bodies::PartWriter, ids},
     message::{Ask, Bodies, BodiesEnd, Fetch, Push, Pushed, Wanted},
     parts::Parts,
     report::Found,
@@ -24,7 +24,7 @@ const IDS_FIRST: usize = 1_024;
 const PUSH_IDS_MAX: usize = 16_384;
 
 /// Bytes of bodies in one push, about.
-const PUSH_LEN_AIM: usize = 1 << 20;
+const PUSH_LEN_AIM: usize = 2 << 20;
 
 /// An id that only the peer has, and where the responder has it in a list.
 #[derive(Clone, Copy, Debug)]
@@ -276,23 +276,23 @@ impl Transfer {
             **ids = core.pin.snapshot.range(first..);
         }
         core.report.unreadable += found.iter().filter(|body| body.is_none()).count() as u64;
-        let mut bytes = Vec::new();
+        let mut parts = PartWriter::new(core.config.limits.part_len_max);
         let mut count = 0;
         for body in found.iter().flatten() {
-            bodies::write(body, &mut bytes);
+            parts.push(body);
             count += 1;
         }
         if count == 0 {
             return;
         }
-        let part_len = core.config.limits.part_len_max.max(1);
-        let last = bytes.len().div_ceil(part_len) - 1;
-        let parts = (0..).zip(bytes.chunks(part_len)).enumerate();
-        let parts = parts.map(|(place, (part, bytes))| {
-            Ask::Push(Push { part, bytes: bytes.to_vec(), last: place == last })
-        });
+        let parts = parts.finish();
+        let (last, len) = (parts.len() - 1, parts.iter().map(Vec::len).sum());
+        let parts = (0..)
+            .zip(parts)
+            .enumerate()
+            .map(|(place, (part, bytes))| Ask::Push(Push { part, bytes, last: place == last }));
         // A limit that is passed here is noticed with the next body that comes, or at the end.
-        core.count_bodies(0, bytes.len()).ok();
+        core.count_bodies(0, len).ok();
         if let Ok(request) = core.ask_parts(parts.collect(), now) {
             self.pushes.insert(request, count);
         }

@@ -1,0 +1,290 @@
+//! Servers that break the protocol where only the wire shows it, against a session of ours: it ends
+//! with blame or a clear word, in bounded time, and the store is as it was.
+
+use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+
+use stemedb_rpc::{
+    Client, ClientOptions, Replica as _, Responding,
+    proto::v1::{self, replication_server},
+    reason::refusal_status,
+    sync::Synced,
+};
+use stemedb_sync::{
+    Blame, Config, Ending, Limits, Responder,
+    message::{Answer, Bodies, BodiesEnd, Request, Response},
+    report::{Layer, Limited},
+};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+use tokio_stream::{Stream, StreamExt as _, iter};
+use tonic::{
+    Request as Call, Response as Reply, Status, Streaming,
+    transport::server::{Server, TcpIncoming},
+};
+
+use super::{
+    meeting::{Node, config, sync},
+    world::run,
+};
+
+/// What a server does to answers of bodies, or to all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    /// Nothing: the control.
+    Honest,
+    /// It sends a few bytes that expand to many more than they say.
+    Bomb,
+    /// It says of a few bytes that they expand to more than is allowed.
+    LargeBomb,
+    /// It sends a message over the limit.
+    Long,
+    /// It sends one byte, and then nothing any more.
+    Stall,
+    /// It sends a byte now and then, of a body that has millions.
+    Drip,
+    /// It sends more of an answer than there is.
+    Surplus,
+    /// It never answers the first request.
+    Mute,
+}
+
+struct Hostile {
+    replica: Responding<Node>,
+    how: How,
+}
+
+impl Hostile {
+    fn answers(&self, request: Request) -> Result<Vec<Response>, Status> {
+        let mut answers = Vec::new();
+        let answered = self.replica.answer(request, &mut |answer| {
+            answers.push(answer);
+            true
+        });
+        answered.map_err(refusal_status)?;
+        Ok(answers)
+    }
+
+    fn bodies(&self, request: Request) -> Result<Reply<Parts>, Status> {
+        let parts = self.answers(request)?.into_iter().map(|Response { echo, answer }| {
+            let Answer::Bodies(Bodies { part, bytes, end }) = answer else { panic!() };
+            let end = end.map(|BodiesEnd { dealt }| v1::BodiesEnd { dealt });
+            v1::BodiesResponse { echo: Some(echo.into()), part, bytes, len: 0, end }
+        });
+        let mut parts: Vec<_> = parts.collect();
+        let first = &mut parts[0];
+        match self.how {
+            How::Honest | How::Mute => {}
+            How::Bomb | How::LargeBomb => {
+                first.bytes = zstd::bulk::compress(&vec![0; 256 << 20], 1).unwrap();
+                first.len = if self.how == How::Bomb { 2 << 20 } else { u32::MAX };
+            }
+            How::Long => first.bytes.resize(5 << 20, 0),
+            How::Stall => {
+                let v1::BodiesResponse { echo, bytes, .. } = first.clone();
+                let bytes = bytes[..1].to_vec();
+                let part = v1::BodiesResponse { echo, bytes, ..Default::default() };
+                let stalled = iter([Ok(part)]).chain(tokio_stream::pending());
+                return Ok(Reply::new(Box::pin(stalled)));
+            }
+            How::Drip => {
+                let echo = first.echo.clone();
+                // The length of a body of 16 MiB less one, and the first bytes of it.
+                let bytes = [0xff, 0xff, 0xff, 7].into_iter().chain(std::iter::repeat(0));
+                let parts = (0..).zip(bytes).map(move |(part, byte)| {
+                    let (echo, bytes) = (echo.clone(), vec![byte]);
+                    Ok(v1::BodiesResponse { echo, part, bytes, ..Default::default() })
+                });
+                let dripping = iter(parts).then(|part| async {
+                    sleep(Duration::from_millis(20)).await;
+                    part
+                });
+                return Ok(Reply::new(Box::pin(dripping)));
+            }
+            How::Surplus => {
+                let again = v1::BodiesResponse { part: 1, ..first.clone() };
+                first.end = None;
+                parts.push(again);
+            }
+        }
+        Ok(Reply::new(Box::pin(iter(parts.into_iter().map(Ok)))))
+    }
+}
+
+/// Asks the honest responder, and takes the answer of the right kind.
+macro_rules! honest {
+    ($self:ident, $call:ident, $kind:ident) => {{
+        let request = Request::try_from($call.into_inner()).unwrap();
+        let Response { echo, answer } = $self.answers(request)?.remove(0);
+        let Answer::$kind(answer) = answer else { panic!() };
+        Ok(Reply::new((echo, answer).into()))
+    }};
+}
+
+type Parts = Pin<Box<dyn Stream<Item = Result<v1::BodiesResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl replication_server::Replication for Hostile {
+    type FetchStream = Parts;
+    type TailStream = Parts;
+
+    async fn hello(
+        &self,
+        call: Call<v1::HelloRequest>,
+    ) -> Result<Reply<v1::HelloResponse>, Status> {
+        if self.how == How::Mute {
+            std::future::pending::<()>().await;
+        }
+        honest!(self, call, Welcome)
+    }
+
+    async fn symbols(
+        &self,
+        call: Call<v1::SymbolsRequest>,
+    ) -> Result<Reply<v1::SymbolsResponse>, Status> {
+        honest!(self, call, Symbols)
+    }
+
+    async fn ids(&self, call: Call<v1::IdsRequest>) -> Result<Reply<v1::IdsResponse>, Status> {
+        honest!(self, call, Ids)
+    }
+
+    async fn descend(
+        &self,
+        call: Call<v1::DescendRequest>,
+    ) -> Result<Reply<v1::DescendResponse>, Status> {
+        honest!(self, call, Subtrees)
+    }
+
+    async fn fetch(&self, call: Call<v1::FetchRequest>) -> Result<Reply<Parts>, Status> {
+        self.bodies(Request::try_from(call.into_inner()).unwrap())
+    }
+
+    async fn tail(&self, call: Call<v1::TailRequest>) -> Result<Reply<Parts>, Status> {
+        self.bodies(Request::try_from(call.into_inner()).unwrap())
+    }
+
+    async fn push(
+        &self,
+        call: Call<Streaming<v1::PushRequest>>,
+    ) -> Result<Reply<v1::PushResponse>, Status> {
+        let mut parts = call.into_inner();
+        while let Some(part) = parts.message().await? {
+            let request = Request::try_from(part).unwrap();
+            if let Some(Response { echo, answer: Answer::Pushed(pushed) }) =
+                self.answers(request)?.pop()
+            {
+                return Ok(Reply::new((echo, pushed).into()));
+            }
+        }
+        panic!("a push has a last part");
+    }
+
+    async fn finish(
+        &self,
+        call: Call<v1::FinishRequest>,
+    ) -> Result<Reply<v1::FinishResponse>, Status> {
+        honest!(self, call, Finished)
+    }
+
+    async fn leave(
+        &self,
+        call: Call<v1::LeaveRequest>,
+    ) -> Result<Reply<v1::LeaveResponse>, Status> {
+        let request = Request::try_from(call.into_inner()).unwrap();
+        let echo = self.answers(request)?.remove(0).echo;
+        Ok(Reply::new((echo, ()).into()))
+    }
+}
+
+fn serve(theirs: &Arc<Node>, how: How) -> (SocketAddr, JoinHandle<()>) {
+    let responder = Responder::new(theirs.identity.clone(), Limits::default());
+    let replica = Responding::new(responder, Arc::clone(theirs));
+    let service = replication_server::ReplicationServer::new(Hostile { replica, how });
+    let incoming = TcpIncoming::bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = incoming.local_addr().unwrap();
+    let served = Server::builder().add_service(service).serve_with_incoming(incoming);
+    (address, tokio::spawn(async move { served.await.unwrap() }))
+}
+
+/// A session with such a server, by id or by its log.
+async fn meet(how: How, by_id: bool) -> Synced {
+    let mine = Node::new(1, None, if by_id { 0..100 } else { 0..0 });
+    let theirs = Node::new(2, None, 50..200);
+    let before = (mine.memory.len(), mine.memory.root());
+    let (address, server) = serve(&theirs, how);
+    let options = ClientOptions {
+        idle_time_max: Duration::from_millis(300),
+        call_time_max: Duration::from_millis(300),
+        ..ClientOptions::default()
+    };
+    let client = Client::connect(&address.into(), options).await.unwrap();
+    let mut config = Config { without: vec![Layer::Bulk], ..config(&mine) };
+    if !by_id {
+        config.without.clear();
+    }
+    config.limits.answer_time_max = Duration::from_millis(400);
+    config.limits.session_time_max = Duration::from_secs(8);
+    config.limits.leave_time_max = Duration::from_millis(300);
+    let began = Instant::now();
+    let synced = sync(&client, &mine, config).await;
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    server.abort();
+    if how == How::Honest {
+        assert_eq!(mine.memory.root(), theirs.memory.root());
+    } else if how == How::Surplus {
+        // What came before the fault was right, and stays.
+        assert_eq!(mine.memory.len(), 200);
+    } else {
+        assert_eq!((mine.memory.len(), mine.memory.root()), before, "{how:?}: {synced:?}");
+    }
+    synced
+}
+
+async fn ending(how: How) -> Ending {
+    let endings = [meet(how, true).await.report.ending, meet(how, false).await.report.ending];
+    assert_eq!(endings[0], endings[1], "{how:?}");
+    endings[0]
+}
+
+#[test]
+fn an_honest_server_is_not_blamed() {
+    run(async { assert_eq!(ending(How::Honest).await, Ending::Complete) });
+}
+
+#[test]
+fn frames_over_the_limit() {
+    run(async { assert_eq!(ending(How::Long).await, Ending::Blamed(Blame::Message)) });
+}
+
+#[test]
+fn compressed_bombs() {
+    run(async {
+        assert_eq!(ending(How::Bomb).await, Ending::Blamed(Blame::Message));
+        assert_eq!(ending(How::LargeBomb).await, Ending::Blamed(Blame::Message));
+    });
+}
+
+#[test]
+fn stalled_streams() {
+    run(async {
+        assert_eq!(ending(How::Stall).await, Ending::Silent);
+        assert_eq!(ending(How::Mute).await, Ending::Silent);
+    });
+}
+
+#[test]
+fn a_stream_that_drips_ends_with_the_time_of_the_session() {
+    run(async { assert_eq!(meet(How::Drip, true).await.report.ending, TIME_IS_OVER) });
+}
+
+const TIME_IS_OVER: Ending = Ending::Limit(Limited::Time);
+
+#[test]
+fn bodies_that_come_once_more() {
+    run(async {
+        let by_id = meet(How::Surplus, true).await.report.ending;
+        assert_eq!(by_id, Ending::Blamed(Blame::BodyTwice));
+    });
+}

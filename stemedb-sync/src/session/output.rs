@@ -1,0 +1,41 @@
+//! What a session wants done.
+
+use stemedb_merkle::Hash;
+
+use crate::{message::Request, report::Report};
+
+/// What a session wants.
+#[derive(Debug)]
+pub enum Output {
+    /// Send this to the peer, then tell [`Session::sent`](super::Session::sent).
+    Send(Request),
+    /// Append these bodies, and tell [`Session::appended`](super::Session::appended) once they are
+    /// durable.
+    Append(Append),
+    /// Read these bodies, and tell [`Session::read`](super::Session::read).
+    Read(Read),
+    /// Pin the store anew, and tell [`Session::pinned`](super::Session::pinned).
+    Pin,
+    /// It is over.
+    Done(Box<Report>),
+}
+
+/// Bodies to append.
+#[derive(Debug)]
+pub struct Append {
+    /// The number to tell [`Session::appended`](super::Session::appended).
+    pub number: u64,
+    /// The bodies; each has been checked against the id that it was asked for by.
+    pub bodies: Vec<Vec<u8>>,
+}
+
+/// Bodies to read.
+#[derive(Debug)]
+pub struct Read {
+    /// The number to tell [`Session::read`](super::Session::read).
+    pub number: u64,
+    /// Which.
+    pub ids: Vec<Hash>,
+    /// After so many bytes it is enough. At least one must be read.
+    pub bytes_aim: usize,
+}
