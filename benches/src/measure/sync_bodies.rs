@@ -48,10 +48,10 @@ fn contest(setting: &Setting, bodies: u64, len: usize) -> Result<Contest, Failur
         contest.goal(asked, name, "MB/s", Bar::TimesAtLeast(0.6, stream, "MB/s"));
     }
     contest.note(
-        "Both stores and both ends of the stream in one process, with a runtime each, on all cores; \
-         bodies that don't compress, durable at the receiver when the session ends. Fetching \
-         and pushing without the time to find out what differs. The bare stream has frames of \
-         256 KiB of the same message, the same windows, and nothing behind either end.",
+        "Both stores and both ends of the stream in one process, with a runtime each, on all \
+         cores; bodies that don't compress, durable at the receiver when the session ends. \
+         Fetching and pushing without the time to find out what differs. The bare stream has \
+         frames of 256 KiB of the same message, the same windows, and nothing behind either end.",
     );
     Ok(contest)
 }
