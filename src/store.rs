@@ -17,6 +17,7 @@ use stemedb_wal::{
     tiles::TileFile,
 };
 
+use self::lane::Lane;
 use crate::{
     engine::{Engine, Trees},
     error::{AppendError, CheckpointError, CloseError, OpenError},
@@ -29,6 +30,7 @@ mod check;
 mod checkpoint;
 mod entries;
 mod history;
+mod lane;
 mod open;
 mod peers;
 mod read;
@@ -99,6 +101,7 @@ struct Shared {
     checkpointed: Mutex<u64>,
     /// Held by whoever makes the first coded symbols.
     waking: Mutex<()>,
+    lane: Lane,
     /// Held by whoever changes the file of peers.
     peers: Mutex<()>,
     world: World,
@@ -227,6 +230,7 @@ impl Store {
     /// See [`AppendError`]. Nothing was acknowledged; after a failing disk only reopening tells
     /// whether it is there.
     pub fn append(&self, body: &[u8]) -> Result<Receipt, AppendError> {
+        self.shared.lane.note_own();
         Ok(self.writer.append(self.id(body)?, body.to_vec())?.into())
     }
 
@@ -237,6 +241,14 @@ impl Store {
     ///
     /// See [`AppendError`]. None was acknowledged.
     pub fn append_batch(
+        &self,
+        bodies: impl IntoIterator<Item = impl AsRef<[u8]>>,
+    ) -> Result<Vec<Receipt>, AppendError> {
+        self.shared.lane.note_own();
+        self.append_together(bodies)
+    }
+
+    fn append_together(
         &self,
         bodies: impl IntoIterator<Item = impl AsRef<[u8]>>,
     ) -> Result<Vec<Receipt>, AppendError> {
@@ -252,6 +264,7 @@ impl Store {
 
     /// Queues assertions to be appended together, and returns at once unless the queue is full.
     pub fn submit(&self, bodies: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Pending {
+        self.shared.lane.note_own();
         let (parts, last) = self.submit_all_but_the_last(bodies);
         self.pending(parts, last)
     }
@@ -291,6 +304,7 @@ impl Store {
         &self,
         body: Vec<u8>,
     ) -> impl Future<Output = Result<Receipt, AppendError>> + Send + 'static + use<> {
+        self.shared.lane.note_own();
         let id = self.id(&body);
         let append = id.map(|id| self.writer.append_async(id, body));
         async move { Ok(append?.await?.into()) }

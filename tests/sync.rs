@@ -387,3 +387,80 @@ async fn to_look_changes_nothing() {
     assert!(!report.equal && report.checked && report.ending == Ending::Complete);
     assert_eq!(before, (north.head(), south.head()));
 }
+
+/// Threads that may wait for a disk can be as few as two, and parts of bodies as small as one each.
+#[test]
+fn a_session_needs_few_threads_and_no_large_parts() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .max_blocking_threads(4)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let dir = tempfile::tempdir().unwrap();
+        let (north, south) = (open(&dir.path().join("north")), open(&dir.path().join("south")));
+        north.append_batch((0..3_000).map(|n: u32| n.to_le_bytes())).unwrap();
+        let small = Limits { part_len_max: 8, ..Limits::default() };
+        let server = Server::bind(([127, 0, 0, 1], 0).into(), ServerOptions::default());
+        let server = server.await.unwrap();
+        let address = server.address();
+        let store = Arc::clone(&north);
+        tokio::spawn(async move { store.serve(server, small, pending()).await });
+        let peer = Client::connect(&address.into(), ClientOptions::default()).await.unwrap();
+        let session = sync(&south, &peer, SyncOptions::default());
+        let report = tokio::time::timeout(Duration::from_secs(120), session).await.unwrap();
+        assert_eq!((report.equal, report.fetched), (true, 3_000));
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_of_one_byte_still_gets_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (north, south) = (open(&dir.path().join("north")), open(&dir.path().join("south")));
+    north.append_batch(bodies("north", 6_000)).unwrap();
+    south.append_batch(bodies("south", 4_000)).unwrap();
+    let peer = serve(&north).await;
+    let limits = Limits { body_bytes_max: 1, ..Limits::default() };
+    let mut held = 10_000;
+    for session in 0.. {
+        let options = SyncOptions { limits: limits.clone(), ..SyncOptions::default() };
+        let report = sync(&south, &peer, options).await;
+        if report.ending == Ending::Complete {
+            // All was there: a limit that is passed by the last body fails nothing.
+            assert!(report.equal && session > 0, "{session}: {report:?}");
+            break;
+        }
+        let now = north.len() + south.len();
+        assert!(now > held, "session {session} moved nothing: {report:?}");
+        held = now;
+    }
+    assert_eq!((north.len(), north.root()), (10_000, south.root()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_of_peers_leave_room_for_those_of_the_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let (north, south) = (open(&dir.path().join("north")), open(&dir.path().join("south")));
+    south.append_batch(bodies("south", 20_000)).unwrap();
+    let peer = serve(&north).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = {
+        let (north, stop) = (Arc::clone(&north), Arc::clone(&stop));
+        std::thread::spawn(move || {
+            let mut count = 0;
+            while !stop.load(Ordering::Relaxed) {
+                north.append(&body("own", count)).unwrap();
+                count += 1;
+            }
+            count
+        })
+    };
+    let report = sync(&south, &peer, SyncOptions::default()).await;
+    stop.store(true, Ordering::Relaxed);
+    let written = writer.join().unwrap();
+    assert!(report.checked && report.pushed == 20_000, "{report:?}");
+    assert_eq!(north.len(), u64::from(20_000 + written));
+    // Some hundred shares went by, and an append waits for one of them.
+    assert!(written > 20, "{written} appends");
+}

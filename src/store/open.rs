@@ -18,7 +18,7 @@ use stemedb_wal::{
     tiles::TileFile,
 };
 
-use super::{Shared, Store, background::Background, system::WORLD};
+use super::{Shared, Store, background::Background, lane::Lane, system::WORLD};
 use crate::{
     engine::{Engine, Filter, Folded, Recent, Trees, note_holes, set_entry},
     error::OpenError,
@@ -183,6 +183,7 @@ pub(super) fn open_on(
         checkpointed: checkpointed.into(),
         waking: ().into(),
         peers: ().into(),
+        lane: Lane::default(),
         world,
         _lock: lock,
         options,

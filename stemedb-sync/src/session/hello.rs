@@ -146,8 +146,9 @@ fn next_layer(core: &mut Core) -> Turn {
     if core.peer_set().count == 0 {
         core.report.checked = true;
         core.report.only_mine = core.pin.snapshot.len();
-        let layer = crate::report::Step { layer: Layer::Bulk, why: Why::PeerEmpty };
-        core.report.layers.push(layer);
+        if let Some(root) = core.report.layers.last_mut() {
+            root.why = Why::PeerEmpty;
+        }
         return Turn::Transfer(Box::new(Difference::AllMine));
     }
     let symbols = core.peer.as_ref().is_some_and(|peer| !peer.symbols.is_empty());
