@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use model::{Peer, Random, Store, config, run};
 use stemedb_sync::{
-    Blame, Config, Ending, Limits, Report, Session,
+    Blame, Config, Ending, Limits, Output, Report, Session, Source,
     codec::{
         bodies,
         prefixes::{self, Prefix},
         subtrees::{Below, Place},
     },
     message::{
-        Answer, Ask, AskIds, AskSymbols, Bodies, BodiesEnd, Descend, Envelope, Fetch, Push,
-        Refusal, Request, Response, SetHead, Tail, Wanted,
+        Answer, Ask, AskIds, AskSymbols, Bodies, BodiesEnd, Descend, Envelope, Fetch, Finished,
+        Push, Refusal, Request, Response, SetHead, Tail, Wanted,
     },
     report::Layer,
     responder::Arrival,
@@ -282,11 +282,54 @@ fn counts_of_2_to_the_63() {
 fn a_count_that_is_not_that_of_the_root() {
     for count in [0, 1, 1009, 1011, 1 << 39] {
         let report = welcome(|welcome| welcome.set.as_mut().unwrap().count = count);
-        let blamed = matches!(report.ending, Ending::Blamed(_));
-        // A peer that denies what it holds is given all of ours, and told nothing else.
-        assert!(blamed || count == 0, "{count}: {:?}", report.ending);
-        assert!(!report.confirmed, "{count}");
+        assert!(matches!(report.ending, Ending::Blamed(_)), "{count}: {:?}", report.ending);
+        assert!(!report.confirmed && !report.equal, "{count}");
     }
+}
+
+/// It says that it took all bodies, and holds at the end no more than it did before, or less.
+#[test]
+fn bodies_that_are_acknowledged_and_dropped() {
+    let finish = |change: fn(&mut Finished)| {
+        against(&[], &Limits::default(), |_, mut response| {
+            if let Answer::Finished(finished) = &mut response.answer {
+                change(finished);
+            }
+            vec![response]
+        })
+    };
+    let honest = finish(|_| {});
+    assert!(honest.equal && honest.confirmed && honest.pushed > 0, "{honest:?}");
+    for dropped in [
+        finish(|finished| finished.set.count -= 1),
+        finish(|finished| finished.set.root[0] ^= 1),
+        finish(|finished| finished.set.count = 0),
+        finish(|finished| finished.log.size = 0),
+    ] {
+        assert_eq!(dropped.ending, Ending::Blamed(Blame::Shrunk));
+        assert!(!dropped.equal);
+    }
+    // It may hold more by now; but that it has all of this, nobody says then.
+    let unchecked = finish(|finished| {
+        finished.set.count += 1;
+        finished.set.root[0] ^= 1;
+        finished.checked = false;
+    });
+    assert_eq!((unchecked.ending, unchecked.equal), (Ending::Complete, false));
+}
+
+#[test]
+fn an_initiator_that_says_no_ids_and_another_root() {
+    let (one, other) = stores();
+    let mut peer = Peer::new(other, Limits::default());
+    let config = config(&one, &Limits::default());
+    let keys = config.identity.keys.clone();
+    let mut session = Session::new(config, one.pin().unwrap(), 1, Duration::ZERO);
+    let Some(Output::Send(mut request)) = session.next(Duration::ZERO) else { unreachable!() };
+    let Ask::Hello(hello) = &mut request.ask else { unreachable!() };
+    hello.set.count = 0;
+    hello.proof = keys.initiator_proof(&request.envelope.session, hello);
+    assert!(matches!(peer.answer(request)[..], [Err(Refusal::Malformed)]));
 }
 
 #[test]
