@@ -36,8 +36,9 @@ Examples:
 JSON: {equal, layers, rounds, bytes_sent, bytes_received, reconcile_bytes, fetched, pushed, \
 compared, restarts, millis, set_root, only_here, only_there, ending}, and where they apply \
 withheld, unreadable, peer_moved, peer_rewritten, clock_ahead_seconds, error; equal: both hold the \
-same set now, checked and durable. With --plan: {equal, layers, rounds, reconcile_bytes, \
-only_here, only_there, push_bytes, fetch_bytes_estimate, millis}, null where it is not known")]
+same set, checked by both and durable; set_root: that of this store now. With --plan: {equal, \
+layers, rounds, reconcile_bytes, only_here, only_there, push_bytes, fetch_bytes_estimate, millis}, \
+null where it is not known")]
 pub(super) struct Args {
     /// The served store: HOST or HOST:PORT, with https:// before it for TLS
     #[arg(value_name = "PEER")]
