@@ -1,8 +1,9 @@
 //! The lane for bodies that come from peers: whoever uses the store itself goes first.
 //!
 //! The writer commits together what waits together, so that an append waits for all bodies that are
-//! in the queue with it. Bodies of peers come by the thousand. They are appended a share at a time,
-//! large ones beside each other as long as nobody else appends, else small ones, one after the other.
+//! in the queue with it. Bodies of peers come by the thousand. They are appended a share at a time:
+//! large ones beside each other as long as nobody else appends, else small ones, one after the
+//! other.
 
 use std::sync::{
     Mutex, MutexGuard,

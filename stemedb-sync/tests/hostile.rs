@@ -441,7 +441,7 @@ fn reordered_replies() {
         }
         let set = SetHead { count: 0, root: [0; 32] };
         let log = stemedb_sync::message::LogHead { size: 0, root: [0; 32] };
-        let finished = stemedb_sync::message::Finished { checked: true, set, log };
+        let finished = Finished { checked: true, set, log };
         vec![Response { echo: response.echo, answer: Answer::Finished(finished) }]
     });
     assert_eq!(report.ending, Ending::Blamed(Blame::Kind));
@@ -599,7 +599,7 @@ fn hostile_requests_are_refused() {
         let mut config = Config { seed: [seed; 32], ..config(&one, &limits) };
         config.identity.node = [node; 16];
         let mut session = Session::new(config, one.now(), 1 << 40, Duration::ZERO);
-        let Some(stemedb_sync::Output::Send(hello)) = session.next(Duration::ZERO) else {
+        let Some(Output::Send(hello)) = session.next(Duration::ZERO) else {
             unreachable!("a session begins with a question")
         };
         let answers = peer.answer(hello.clone());
