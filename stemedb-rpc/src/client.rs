@@ -64,6 +64,8 @@ pub struct ClientOptions {
     /// The pause before that, which doubles each time, and is up to twice as long by chance: 50
     /// milliseconds.
     pub retry_pause: Duration,
+    /// The longest pause before a [`Watch`] that was cut is tried again: 30 seconds.
+    pub watch_pause_max: Duration,
     /// The longest body that is taken from a server, in bytes: 16 MiB.
     pub body_len_max: usize,
 }
@@ -81,6 +83,7 @@ impl Default for ClientOptions {
             keepalive_time_max: Duration::from_secs(10),
             retries_max: 4,
             retry_pause: Duration::from_millis(50),
+            watch_pause_max: Duration::from_secs(30),
             body_len_max: 16 << 20,
         }
     }

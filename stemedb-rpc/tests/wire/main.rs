@@ -16,4 +16,5 @@ mod python;
 mod rude;
 mod sessions;
 mod stop;
+mod watching;
 mod world;
