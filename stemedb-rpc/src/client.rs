@@ -14,7 +14,7 @@ use std::{future::Future, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable as _};
 use stemedb_merkle::{AssertionId, Hash, proof::SetProof};
-use tokio::time::timeout;
+use tokio::time::{error::Elapsed, timeout};
 use tonic::{
     Request, Response, Status,
     metadata::{Ascii, MetadataValue},
@@ -236,11 +236,20 @@ impl Client {
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
-        let once = || async {
-            let answer = timeout(self.options.call_time_max, call()).await;
-            Ok(answer.map_err(|_| CallError::Stalled)??.into_inner())
-        };
+        let once = || async { self.answered(timeout(self.options.call_time_max, call()).await) };
         once.retry(pauses(&self.options)).when(CallError::may_pass).await
+    }
+
+    /// What a server answered to a call, if it did in time.
+    fn answered<T>(
+        &self,
+        answer: Result<Result<Response<T>, Status>, Elapsed>,
+    ) -> Result<T, CallError> {
+        match answer {
+            Ok(Ok(answer)) => Ok(answer.into_inner()),
+            Ok(Err(status)) => Err(CallError::answered(&self.peer, status)),
+            Err(_) => Err(CallError::Stalled),
+        }
     }
 }
 

@@ -133,8 +133,7 @@ async fn call(client: &Client, wanted: Watched) -> Result<Streaming<WatchRespons
     let Watched { from, bodies, stop_at_end } = wanted;
     let mut store = client.store.clone();
     let call = store.watch(WatchRequest { from, bodies, stop_at_end });
-    let answers = timeout(client.options.call_time_max, call).await;
-    Ok(answers.map_err(|_| CallError::Stalled)??.into_inner())
+    client.answered(timeout(client.options.call_time_max, call).await)
 }
 
 /// Whether a server that has answered before may answer again. Unlike a single call, a watch also
