@@ -58,8 +58,8 @@ fn a_web_server_is_told_from_a_call_that_failed() {
             while !asked.windows(6).any(|frame| frame[0] == 1 && frame[2..] == [0, 0, 0, 1]) {
                 assert_ne!(stream.read_buf(&mut asked).await.unwrap(), 0);
             }
-            // Status 404, by its number in the table of RFC 7541, appendix A.
-            stream.write_all(&frame(1, 5, 1, &[0x80 | 13])).await.unwrap();
+            // Status 404, by its number (13) in the table of RFC 7541, appendix A.
+            stream.write_all(&frame(1, 5, 1, &[0x80 | 0x0d])).await.unwrap();
             stream.read_to_end(&mut asked).await
         });
         let peer = PeerAddress::from(address);
