@@ -14,7 +14,7 @@ use std::{future::Future, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable as _};
 use stemedb_merkle::{AssertionId, Hash, proof::SetProof};
-use tokio::time::timeout;
+use tokio::time::{error::Elapsed, timeout};
 use tonic::{
     Request, Response, Status,
     metadata::{Ascii, MetadataValue},
@@ -64,6 +64,8 @@ pub struct ClientOptions {
     /// The pause before that, which doubles each time, and is up to twice as long by chance: 50
     /// milliseconds.
     pub retry_pause: Duration,
+    /// The longest pause before a [`Watch`] that was cut is tried again: 30 seconds.
+    pub watch_pause_max: Duration,
     /// The longest body that is taken from a server, in bytes: 16 MiB.
     pub body_len_max: usize,
 }
@@ -81,6 +83,7 @@ impl Default for ClientOptions {
             keepalive_time_max: Duration::from_secs(10),
             retries_max: 4,
             retry_pause: Duration::from_millis(50),
+            watch_pause_max: Duration::from_secs(30),
             body_len_max: 16 << 20,
         }
     }
@@ -233,11 +236,20 @@ impl Client {
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
-        let once = || async {
-            let answer = timeout(self.options.call_time_max, call()).await;
-            Ok(answer.map_err(|_| CallError::Stalled)??.into_inner())
-        };
+        let once = || async { self.answered(timeout(self.options.call_time_max, call()).await) };
         once.retry(pauses(&self.options)).when(CallError::may_pass).await
+    }
+
+    /// What a server answered to a call, if it did in time.
+    fn answered<T>(
+        &self,
+        answer: Result<Result<Response<T>, Status>, Elapsed>,
+    ) -> Result<T, CallError> {
+        match answer {
+            Ok(Ok(answer)) => Ok(answer.into_inner()),
+            Ok(Err(status)) => Err(CallError::answered(&self.peer, status)),
+            Err(_) => Err(CallError::Stalled),
+        }
     }
 }
 

@@ -28,7 +28,12 @@ pub struct ServerLimits {
     /// and one that does not is refused.
     pub streams_per_connection_max: u32,
     /// Calls at the same time in all: 256. Others are refused as [`Busy`](crate::Reason::Busy).
+    /// Calls of the health service don't count, as it must answer a server that has much to do,
+    /// too.
     pub calls_max: usize,
+    /// Calls at the same time from one address: 128, so that one client that watches a lot leaves
+    /// room for others. Others are refused as [`Busy`](crate::Reason::Busy).
+    pub calls_per_address_max: usize,
     /// A message, in bytes: [`MESSAGE_LEN_MAX`]. A longer one is refused before memory is set
     /// aside.
     pub message_len_max: usize,
@@ -75,6 +80,7 @@ impl Default for ServerLimits {
             connections_per_address_max: 64,
             streams_per_connection_max: 32,
             calls_max: 256,
+            calls_per_address_max: 128,
             message_len_max: MESSAGE_LEN_MAX,
             headers_len_max: 8 << 10,
             frame_len_max: 16 << 10,

@@ -34,6 +34,7 @@ use tonic::transport::server::Router;
 use tonic_health::server::HealthReporter;
 
 use self::{
+    addresses::Addresses,
     gate::{Gate, Rules},
     phase::{Phase, Phases},
     replication::ReplicationService,
@@ -165,6 +166,8 @@ impl Server {
             tokens: options.tokens.clone(),
             calls: Arc::new(Semaphore::new(limits.calls_max)),
             calls_max: limits.calls_max,
+            callers: Addresses::default(),
+            calls_per_address_max: limits.calls_per_address_max,
             admitted: AtomicU64::new(0),
             call_time_max: limits.call_time_max,
             phases: phases.clone(),

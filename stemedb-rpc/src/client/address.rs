@@ -22,6 +22,21 @@ enum Scheme {
     Https,
 }
 
+impl FromStr for Scheme {
+    type Err = ParseAddressError;
+
+    /// Upper and lower case are the same (RFC 3986, section 3.1).
+    fn from_str(text: &str) -> Result<Self, ParseAddressError> {
+        if text.eq_ignore_ascii_case("http") {
+            Ok(Self::Http)
+        } else if text.eq_ignore_ascii_case("https") {
+            Ok(Self::Https)
+        } else {
+            Err(ParseAddressError)
+        }
+    }
+}
+
 /// As it stands in the address, an IPv6 address in brackets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Host(String);
@@ -40,9 +55,7 @@ impl FromStr for PeerAddress {
     fn from_str(text: &str) -> Result<Self, ParseAddressError> {
         let (scheme, rest) = match text.split_once("://") {
             None => (None, text),
-            Some(("http", rest)) => (Some(Scheme::Http), rest),
-            Some(("https", rest)) => (Some(Scheme::Https), rest),
-            Some(_) => return Err(ParseAddressError),
+            Some((scheme, rest)) => (Some(scheme.parse()?), rest),
         };
         let rest = rest.strip_suffix('/').filter(|_| scheme.is_some()).unwrap_or(rest);
         let authority = Authority::from_str(rest).map_err(|_| ParseAddressError)?;
@@ -51,6 +64,8 @@ impl FromStr for PeerAddress {
         let port = match after_host.strip_prefix(':') {
             None if after_host.is_empty() => DEFAULT_PORT,
             None => return Err(ParseAddressError),
+            // A sign would be taken for part of the number.
+            Some(port) if port.starts_with('+') => return Err(ParseAddressError),
             Some(port) => port.parse().map_err(|_| ParseAddressError)?,
         };
         if host.is_empty() || port == 0 {
@@ -122,6 +137,8 @@ mod tests {
             ("[::2]", "[::2]:7845", false),
             ("http://a.example/", "http://a.example:7845", false),
             ("https://a.example:65535", "https://a.example:65535", false),
+            ("HTTPS://a.example", "https://a.example:7845", false),
+            ("Http://localhost:1", "http://localhost:1", true),
         ] {
             let address: PeerAddress = text.parse().unwrap();
             assert_eq!(address.to_string(), written);
@@ -141,6 +158,8 @@ mod tests {
             "a:0",
             "a:65536",
             "a:-1",
+            "a:+1",
+            "[::1]:+1",
             "a b",
             "a/b",
             "ftp://a",

@@ -50,8 +50,7 @@ impl Client {
         tokio::spawn(keep_alive(receiver, sender, time_max / 3));
         let mut store = self.store.clone();
         let call = store.append_batch(ReceiverStream::new(kept_alive));
-        let answers = timeout(self.options.call_time_max, call).await;
-        let answers = answers.map_err(|_| CallError::Stalled)??.into_inner();
+        let answers = self.answered(timeout(self.options.call_time_max, call).await)?;
         Ok((BatchSender { messages, time_max }, BatchReceipts { answers }))
     }
 }

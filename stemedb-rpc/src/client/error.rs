@@ -56,6 +56,17 @@ pub enum CallError {
     /// The responder of a session says no, and why.
     #[error(transparent)]
     Refusal(Refusal),
+    /// There is a server, and it does not know the call.
+    #[error(
+        "there is a server at {peer}, but it is no stemedb, or one too old for this call (it says: \
+         {said})"
+    )]
+    Unimplemented {
+        /// Where it is.
+        peer: PeerAddress,
+        /// In its own words, or what is made of them.
+        said: PeerText,
+    },
     /// The call failed otherwise, on the server or on the way.
     #[error("the call failed: {code} (the server says: {said})")]
     Status {
@@ -94,6 +105,16 @@ impl CallError {
             }
             _ => false,
         }
+    }
+
+    /// Why a server did not take a call.
+    pub(super) fn answered(peer: &PeerAddress, status: Status) -> Self {
+        // Also what a web server gives that knows no such page: 404.
+        if status.code() == Code::Unimplemented {
+            let said = PeerText::new(status.message());
+            return Self::Unimplemented { peer: peer.clone(), said };
+        }
+        status.into()
     }
 
     /// Why the server refused, if it did and said so.

@@ -64,12 +64,15 @@ impl BodiesAnswer {
     }
 }
 
-/// Why there is no answer. Requests are within all limits, so if anything is too long, it is that.
+/// The fault of an answer that is too long. Requests are within all limits, so if anything is too
+/// long, it is that.
+fn too_long(status: &Status) -> Option<CallError> {
+    let is_so = status.code() == Code::OutOfRange && reason_word(status).is_none();
+    is_so.then(|| Malformed::new("message", "must be at most 4 MiB").into())
+}
+
 fn failed(status: Status) -> CallError {
-    match (status.code(), reason_word(&status)) {
-        (Code::OutOfRange, None) => Malformed::new("message", "must be at most 4 MiB").into(),
-        _ => status.into(),
-    }
+    too_long(&status).unwrap_or_else(|| status.into())
 }
 
 /// Calls with one request and one answer, and counts them.
@@ -79,7 +82,12 @@ macro_rules! unary {
         $traffic.sent += wire_len(&message);
         let mut replication = $client.replication.clone();
         let answer = timeout($client.options.call_time_max, replication.$call(message)).await;
-        let message = answer.map_err(|_| CallError::Stalled)?.map_err(failed)?.into_inner();
+        if let Ok(Err(status)) = &answer
+            && let Some(fault) = too_long(status)
+        {
+            return Err(fault);
+        }
+        let message = $client.answered(answer)?;
         $traffic.received += wire_len(&message);
         Ok(Response::try_from(message)?)
     }};
@@ -159,7 +167,7 @@ impl Client {
             }
             _ => return Err(Malformed::new("ask", "must be one for bodies").into()),
         };
-        let parts = parts.map_err(|_| CallError::Stalled)??.into_inner();
+        let parts = self.answered(parts)?;
         Ok(BodiesAnswer { parts, time_max: self.options.idle_time_max })
     }
 
@@ -189,7 +197,7 @@ impl Client {
         let mut replication = self.replication.clone();
         let answer = replication.push(messages).await;
         traffic.sent += sent.load(Ordering::Relaxed);
-        let message = answer?.into_inner();
+        let message = self.answered(Ok(answer))?;
         traffic.received += wire_len(&message);
         Ok(Response::try_from(message)?)
     }

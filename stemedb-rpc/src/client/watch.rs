@@ -1,14 +1,14 @@
 //! Following a log from afar.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, pin::Pin};
 
-use backon::Retryable as _;
-use tokio::time::timeout;
+use backon::{BackoffBuilder as _, ExponentialBackoff, Retryable as _};
+use tokio::time::{Sleep, sleep, timeout};
 use tonic::Streaming;
 
-use super::{CallError, Client, pauses};
+use super::{CallError, Client, ClientOptions, pauses};
 use crate::{
-    Malformed,
+    Malformed, Reason,
     backend::Entry,
     proto::v1::{WatchRequest, WatchResponse},
 };
@@ -27,12 +27,21 @@ pub struct Watched {
 
 /// The entries of a log far away, and each new one once it is durable there.
 ///
-/// When the connection breaks or the server stops, it is tried again from where it was.
+/// When the connection breaks or the server stops, it is tried again from where it was: once the
+/// server has answered, without end, with pauses that grow to
+/// [`watch_pause_max`](ClientOptions::watch_pause_max). Until then as often as other calls.
 #[derive(Debug)]
 pub struct Watch {
     client: Client,
     wanted: Watched,
     answers: Option<Streaming<WatchResponse>>,
+    /// Whether the server has answered, ever.
+    begun: bool,
+    /// The pauses to come, until there is a message again.
+    pauses: ExponentialBackoff,
+    /// The pause before the next call. Kept here, so that it goes on when who waits for an entry
+    /// gives up and waits again.
+    pause: Option<Pin<Box<Sleep>>>,
     ready: VecDeque<Entry>,
     ended: bool,
 }
@@ -40,8 +49,16 @@ pub struct Watch {
 impl Client {
     /// Follows the log of the store there.
     pub fn watch(&self, wanted: Watched) -> Watch {
-        let (client, ready) = (self.clone(), VecDeque::new());
-        Watch { client, wanted, answers: None, ready, ended: false }
+        Watch {
+            client: self.clone(),
+            wanted,
+            answers: None,
+            begun: false,
+            pauses: endless_pauses(&self.options),
+            pause: None,
+            ready: VecDeque::new(),
+            ended: false,
+        }
     }
 }
 
@@ -55,13 +72,15 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// If the server can't be reached any more, or breaks the protocol.
+    /// If the server can't be reached to begin with, refuses for good, or breaks the protocol.
     pub async fn next(&mut self) -> Option<Result<Entry, CallError>> {
         while self.ready.is_empty() && !self.ended {
             match self.more().await {
-                Ok(more) => self.ended = !more,
-                // What may pass is tried again with the next call, or ends that.
-                Err(error) if error.may_pass() && self.answers.take().is_some() => {}
+                Ok(true) => self.pauses = endless_pauses(&self.client.options),
+                Ok(false) if self.wanted.stop_at_end => self.ended = true,
+                // A log does not end, so this was the connection.
+                Ok(false) => self.rest(),
+                Err(error) if self.begun && passes(&error) => self.rest(),
                 Err(error) => {
                     self.ended = true;
                     return Some(Err(error));
@@ -73,9 +92,22 @@ impl Watch {
 
     /// Waits for the next message; false if there is none.
     async fn more(&mut self) -> Result<bool, CallError> {
+        if let Some(pause) = &mut self.pause {
+            pause.as_mut().await;
+            self.pause = None;
+        }
         let answers = match &mut self.answers {
             Some(answers) => answers,
-            none => none.insert(call(&self.client, self.wanted).await?),
+            none => {
+                let answers = if self.begun {
+                    call(&self.client, self.wanted).await?
+                } else {
+                    let once = || call(&self.client, self.wanted);
+                    once.retry(pauses(&self.client.options)).when(CallError::may_pass).await?
+                };
+                self.begun = true;
+                none.insert(answers)
+            }
         };
         let Some(message) = answers.message().await? else { return Ok(false) };
         for entry in message.entries {
@@ -89,15 +121,29 @@ impl Watch {
         }
         Ok(true)
     }
+
+    /// Gives up the call, and makes a pause before the next one.
+    fn rest(&mut self) {
+        self.answers = None;
+        self.pause = self.pauses.next().map(|pause| Box::pin(sleep(pause)));
+    }
 }
 
 async fn call(client: &Client, wanted: Watched) -> Result<Streaming<WatchResponse>, CallError> {
     let Watched { from, bodies, stop_at_end } = wanted;
-    let once = || async {
-        let mut store = client.store.clone();
-        let call = store.watch(WatchRequest { from, bodies, stop_at_end });
-        let answers = timeout(client.options.call_time_max, call).await;
-        Ok(answers.map_err(|_| CallError::Stalled)??.into_inner())
-    };
-    once.retry(pauses(&client.options)).when(CallError::may_pass).await
+    let mut store = client.store.clone();
+    let call = store.watch(WatchRequest { from, bodies, stop_at_end });
+    client.answered(timeout(client.options.call_time_max, call).await)
+}
+
+/// Whether a server that has answered before may answer again. Unlike a single call, a watch also
+/// waits for one that hangs.
+fn passes(error: &CallError) -> bool {
+    let stalled = matches!(error, CallError::Stalled) || error.reason() == Some(Reason::Stalled);
+    stalled || error.may_pass()
+}
+
+/// With what chance adds to it, no pause is longer than allowed.
+fn endless_pauses(options: &ClientOptions) -> ExponentialBackoff {
+    pauses(options).with_max_delay(options.watch_pause_max / 2).without_max_times().build()
 }

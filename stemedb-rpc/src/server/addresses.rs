@@ -1,4 +1,4 @@
-//! How many connections there are from each address.
+//! How many connections, or calls, there are from each address.
 
 use std::{
     collections::HashMap,
@@ -6,11 +6,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// Counts connections by address; as many addresses as there are connections at most.
+/// Counts connections, or calls, by address; as many addresses as there are of them at most.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Addresses(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
-/// A connection that counts until it is dropped.
+/// A connection or a call that counts until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
     addresses: Addresses,
@@ -18,15 +18,21 @@ pub(crate) struct Place {
 }
 
 impl Addresses {
-    /// Counts a connection, unless there are `max` from its address already.
+    /// Counts one more, unless there are `max` from its address already.
     pub(crate) fn place(&self, address: IpAddr, max: usize) -> Option<Place> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(address).or_default();
-        if *count >= max {
+        let count = counts.get(&address).copied().unwrap_or_default();
+        if count >= max {
             return None;
         }
-        *count += 1;
+        counts.insert(address, count + 1);
         Some(Place { addresses: self.clone(), address })
+    }
+}
+
+impl Place {
+    pub(crate) fn address(&self) -> IpAddr {
+        self.address
     }
 }
 
@@ -52,11 +58,13 @@ mod tests {
         let here = IpAddr::from([127, 0, 0, 1]);
         let one = addresses.place(here, 2).unwrap();
         let two = addresses.place(here, 2).unwrap();
+        assert_eq!(two.address(), here);
         assert!(addresses.place(here, 2).is_none());
         assert!(addresses.place(IpAddr::from([127, 0, 0, 2]), 2).is_some());
         drop(one);
         assert!(addresses.place(here, 2).is_some());
         drop(two);
+        assert!(addresses.place(here, 0).is_none());
         assert!(addresses.0.lock().unwrap().is_empty());
     }
 }

@@ -4,6 +4,7 @@ use std::{
     fmt,
     future::Future,
     io,
+    net::IpAddr,
     pin::Pin,
     sync::{
         Arc,
@@ -41,11 +42,16 @@ pub(crate) struct Connection {
 /// Who calls: this goes along with every call of a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
+    address: IpAddr,
     /// Whether anything was asked on it.
     asked: Arc<AtomicBool>,
 }
 
 impl Caller {
+    pub(crate) fn address(&self) -> IpAddr {
+        self.address
+    }
+
     /// Notes that something is asked, and that the connection is one to keep.
     pub(crate) fn note_call(&self) {
         self.asked.store(true, Ordering::Relaxed);
@@ -61,7 +67,7 @@ impl Connection {
         first_call_time_max: Duration,
     ) -> Self {
         let asked = Arc::new(AtomicBool::new(false));
-        let caller = Caller { asked: Arc::clone(&asked) };
+        let caller = Caller { address: place.address(), asked: Arc::clone(&asked) };
         let cut = Box::pin(async move {
             let closed = phases.reached(Phase::Closed);
             tokio::pin!(closed);

@@ -25,6 +25,7 @@ use tonic::{
 };
 
 use super::{
+    addresses::{Addresses, Place},
     connection::Caller,
     phase::{Phase, Phases},
 };
@@ -44,6 +45,8 @@ pub(crate) struct Rules {
     pub(crate) tokens: Option<Tokens>,
     pub(crate) calls: Arc<Semaphore>,
     pub(crate) calls_max: usize,
+    pub(crate) callers: Addresses,
+    pub(crate) calls_per_address_max: usize,
     /// How many calls were let in.
     pub(crate) admitted: AtomicU64,
     pub(crate) call_time_max: Duration,
@@ -61,23 +64,23 @@ impl Rules {
         self.admitted.load(Ordering::Relaxed)
     }
 
-    fn admit<B>(&self, request: &http::Request<B>, open: bool) -> Result<CallPermit, Status> {
-        if let Some(caller) = request.extensions().get::<Caller>() {
-            caller.note_call();
-        }
+    fn admit<B>(&self, request: &http::Request<B>) -> Result<CallPermit, Status> {
         let token = request.headers().get("authorization").map(http::HeaderValue::as_bytes);
-        if !open && self.tokens.as_ref().is_some_and(|tokens| !tokens.admit(token)) {
+        if self.tokens.as_ref().is_some_and(|tokens| !tokens.admit(token)) {
             return Err(Reason::Token.into());
         }
         let path = request.uri().path();
         let goes_on = path.starts_with(SESSION) && path != OPENING;
-        if self.phases.now() != Phase::Serving && !goes_on && !open {
+        if self.phases.now() != Phase::Serving && !goes_on {
             return Err(Reason::Stopping.into());
         }
-        let permit =
-            Arc::clone(&self.calls).try_acquire_owned().map_err(|_| Status::from(Reason::Busy))?;
+        // Every connection of the listener has a caller.
+        let caller = request.extensions().get::<Caller>().ok_or(Reason::Failed)?;
+        let place = self.callers.place(caller.address(), self.calls_per_address_max);
+        let place = place.ok_or(Reason::Busy)?;
+        let permit = Arc::clone(&self.calls).try_acquire_owned().map_err(|_| Reason::Busy)?;
         self.admitted.fetch_add(1, Ordering::Relaxed);
-        Ok(CallPermit(Arc::new(permit)))
+        Ok(CallPermit(Arc::new((permit, place))))
     }
 }
 
@@ -85,7 +88,7 @@ impl Rules {
 /// counts for as long as it is fed.
 #[derive(Clone, Debug)]
 pub(crate) struct CallPermit(
-    #[expect(dead_code, reason = "held, never read")] Arc<OwnedSemaphorePermit>,
+    #[expect(dead_code, reason = "held, never read")] Arc<(OwnedSemaphorePermit, Place)>,
 );
 
 /// A service behind the gate.
@@ -93,7 +96,7 @@ pub(crate) struct CallPermit(
 pub(crate) struct Gate<S> {
     inner: S,
     rules: Arc<Rules>,
-    /// Whether it answers without a token, and while the server stops.
+    /// Whether it answers without a token, while the server stops, and beyond the number of calls.
     open: bool,
 }
 
@@ -102,7 +105,8 @@ impl<S> Gate<S> {
         Self { inner, rules: Arc::clone(rules), open: false }
     }
 
-    /// A gate that lets in whoever comes.
+    /// A gate that lets in whoever comes, also when the server has as many calls as it allows: for
+    /// what must be answered then, and costs little.
     pub(crate) fn open(inner: S, rules: &Arc<Rules>) -> Self {
         Self { inner, rules: Arc::clone(rules), open: true }
     }
@@ -126,13 +130,18 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
-        let permit = match self.rules.admit(&request, self.open) {
+        if let Some(caller) = request.extensions().get::<Caller>() {
+            caller.note_call();
+        }
+        let permit = match (!self.open).then(|| self.rules.admit(&request)).transpose() {
             Ok(permit) => permit,
             Err(status) => return Box::pin(async move { Ok(status.into_http()) }),
         };
         let deadline =
             (!WITHOUT_DEADLINE.contains(&request.uri().path())).then_some(self.rules.call_time_max);
-        request.extensions_mut().insert(permit.clone());
+        if let Some(permit) = &permit {
+            request.extensions_mut().insert(permit.clone());
+        }
         let answer = self.inner.call(request);
         Box::pin(async move {
             let _permit = permit;

@@ -16,4 +16,6 @@ mod python;
 mod rude;
 mod sessions;
 mod stop;
+mod strangers;
+mod watching;
 mod world;

@@ -4,14 +4,15 @@ use std::{io, sync::atomic::Ordering, time::Duration};
 
 use stemedb_rpc::{
     ClientOptions, Reason, ServerLimits, ServerOptions,
-    proto::v1::{self, replication_client::ReplicationClient},
+    proto::v1::{self, replication_client::ReplicationClient, store_client::StoreClient},
+    reason::reason_of,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     time::{Instant, timeout},
 };
-use tonic::{Code, transport::Channel};
+use tonic::{Code, Streaming, transport::Channel};
 
 use super::{
     memory::Memory,
@@ -29,7 +30,7 @@ async fn closed(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
 }
 
 /// A frame of HTTP/2.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let len = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&len[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
@@ -235,6 +236,59 @@ fn more_calls_than_allowed_are_refused_as_busy() {
     });
 }
 
+/// Watches of a store in which nothing happens.
+async fn watches(channel: &Channel, count: usize) -> Vec<Streaming<v1::WatchResponse>> {
+    let mut store = StoreClient::new(channel.clone());
+    let mut watches = Vec::new();
+    for _ in 0..count {
+        watches.push(store.watch(v1::WatchRequest::default()).await.unwrap().into_inner());
+    }
+    watches
+}
+
+#[test]
+fn one_address_does_not_get_all_calls() {
+    run(async {
+        let options =
+            limits(ServerLimits { calls_max: 4, calls_per_address_max: 2, ..Default::default() });
+        let world = World::new(options).await;
+        let endpoint = Channel::from_shared(format!("http://{}", world.address)).unwrap();
+        let here = endpoint.connect().await.unwrap();
+        let running = watches(&here, 2).await;
+        // On another connection, too.
+        for channel in [here, endpoint.connect().await.unwrap()] {
+            let refused = StoreClient::new(channel).head(v1::HeadRequest {}).await.unwrap_err();
+            assert_eq!(reason_of(&refused), Some(Reason::Busy), "{refused}");
+        }
+        let elsewhere = endpoint.local_address(Some([127, 0, 0, 2].into()));
+        let elsewhere = elsewhere.connect().await.unwrap();
+        let others = watches(&elsewhere, 2).await;
+        drop(running);
+        // Those that ended make room.
+        world.client().await.head().await.unwrap();
+        drop((others, elsewhere));
+        world.end().await;
+    });
+}
+
+#[test]
+fn health_is_told_by_a_server_without_room_for_calls() {
+    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+    run(async {
+        let world = World::new(limits(ServerLimits { calls_max: 1, ..Default::default() })).await;
+        let endpoint = Channel::from_shared(format!("http://{}", world.address)).unwrap();
+        let channel = endpoint.connect().await.unwrap();
+        let running = watches(&channel, 1).await;
+        let mut store = StoreClient::new(channel.clone());
+        let refused = store.head(v1::HeadRequest {}).await.unwrap_err();
+        assert_eq!(reason_of(&refused), Some(Reason::Busy), "{refused}");
+        let answer = HealthClient::new(channel).check(HealthCheckRequest::default()).await;
+        assert_eq!(answer.unwrap().into_inner().status, 1);
+        drop((running, store));
+        world.end().await;
+    });
+}
+
 /// A well-behaved client waits for a stream of its connection to end before it begins another one.
 #[test]
 fn streams_over_the_limit_wait_their_turn() {
@@ -338,7 +392,7 @@ fn headers_over_the_limit_are_refused() {
             .connect()
             .await
             .unwrap();
-        let mut store = v1::store_client::StoreClient::new(channel);
+        let mut store = StoreClient::new(channel);
         let mut request = tonic::Request::new(v1::HeadRequest {});
         request.metadata_mut().insert("x", "x".repeat(10_000).parse().unwrap());
         store.head(request).await.unwrap_err();

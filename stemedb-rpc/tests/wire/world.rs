@@ -27,9 +27,18 @@ impl World {
     }
 
     pub(crate) async fn with(options: ServerOptions, memory: Memory) -> Self {
-        let server = Server::bind(([127, 0, 0, 1], 0).into(), options).await.unwrap();
+        Self::at(([127, 0, 0, 1], 0).into(), options, Arc::new(memory)).await
+    }
+
+    /// A server on an address for a store that there is already.
+    pub(crate) async fn at(
+        address: SocketAddr,
+        options: ServerOptions,
+        memory: Arc<Memory>,
+    ) -> Self {
+        let server = Server::bind(address, options).await.unwrap();
         let address = server.address();
-        let (memory, echoes) = (Arc::new(memory), Arc::new(Echoes::default()));
+        let echoes = Arc::new(Echoes::default());
         let (stop, stopped) = oneshot::channel();
         let serving = server.serve(Arc::clone(&memory), Arc::clone(&echoes), async {
             let _stopped = stopped.await;
