@@ -16,8 +16,9 @@ pub const BODIES_PER_MESSAGE_MAX: usize = 4096;
 /// What a server allows its clients, all together and each.
 ///
 /// Memory that clients can make it set aside: [`calls_max`](Self::calls_max) messages, which is 1
-/// GiB of address space with the defaults, of which only what was really sent takes memory; and as
-/// many unfinished bodies as there are batches under way.
+/// GiB of address space with the defaults, of which only what was really sent takes memory;
+/// [`batches_pending_max`](Self::batches_pending_max) and one body for all batches; and
+/// [`push_pending_max`](Self::push_pending_max) for each push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerLimits {
     /// Connections in all: 256. Others wait to be accepted.
@@ -67,6 +68,11 @@ pub struct ServerLimits {
     /// Bytes of bodies in one push that are being written before more of it is read: 4 MiB. They
     /// are written beside each other.
     pub push_pending_max: usize,
+    /// Bytes of bodies that all batches hold together, unfinished or being written: 256 MiB. What
+    /// is over it waits for [`idle_time_max`](Self::idle_time_max) at most, but for one batch at a
+    /// time, which may finish its body. What waits fills the window of its connection, and can hold
+    /// up the other calls there for as long.
+    pub batches_pending_max: usize,
     /// Time for running calls and sessions to end when the server stops: 10 seconds.
     pub stop_time_max: Duration,
     /// Time without any call after which open sessions count as given up then: 2 seconds.
@@ -95,6 +101,7 @@ impl Default for ServerLimits {
             call_time_max: Duration::from_secs(10),
             idle_time_max: Duration::from_secs(30),
             push_pending_max: 4 << 20,
+            batches_pending_max: 256 << 20,
             stop_time_max: Duration::from_secs(10),
             stop_quiet_max: Duration::from_secs(2),
         }

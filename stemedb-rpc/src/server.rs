@@ -9,6 +9,7 @@
 
 mod addresses;
 mod batch;
+mod budget;
 mod connection;
 mod gate;
 mod listener;
@@ -35,6 +36,7 @@ use tonic_health::server::HealthReporter;
 
 use self::{
     addresses::Addresses,
+    budget::Budget,
     gate::{Gate, Rules},
     phase::{Phase, Phases},
     replication::ReplicationService,
@@ -172,7 +174,9 @@ impl Server {
             call_time_max: limits.call_time_max,
             phases: phases.clone(),
         });
-        let store = StoreService { backend, limits: Arc::clone(&limits), phases: phases.clone() };
+        let budget = Budget::new(limits.batches_pending_max);
+        let store =
+            StoreService { backend, budget, limits: Arc::clone(&limits), phases: phases.clone() };
         let replication =
             ReplicationService { replica: Arc::clone(&replica), limits: Arc::clone(&limits) };
         let (health, router) = router(&options, &rules, store, replication)?;

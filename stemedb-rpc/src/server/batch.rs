@@ -5,7 +5,9 @@
 //! ```
 //!
 //! Reading is at most [`PENDING_MAX`] messages ahead of the disk, and waits for it through the
-//! bounded queue in between; so the client waits for the disk, too.
+//! bounded queue in between; so the client waits for the disk, too. All batches together hold at
+//! most [`batches_pending_max`](ServerLimits::batches_pending_max) bytes of bodies and one more
+//! body, and wait for each other.
 
 use std::{mem, sync::Arc, time::Duration};
 
@@ -15,12 +17,15 @@ use tokio::{
 };
 use tonic::{Status, Streaming};
 
-use super::store::{blocking, hand_on};
+use super::{
+    budget::{Budget, Held},
+    store::{blocking, hand_on},
+};
 use crate::{
     Reason,
     backend::{Backend, Pending},
     convert::Malformed,
-    limits::BODIES_PER_MESSAGE_MAX,
+    limits::{BODIES_PER_MESSAGE_MAX, ServerLimits},
     proto::v1::{AppendBatchRequest, AppendBatchResponse},
 };
 
@@ -34,11 +39,13 @@ pub(super) async fn run<B: Backend>(
     backend: Arc<B>,
     messages: Streaming<AppendBatchRequest>,
     answers: Sender<Answer>,
-    time_max: Duration,
+    budget: Budget,
+    limits: &ServerLimits,
 ) {
+    let time_max = limits.idle_time_max;
     let (sender, pending) = mpsc::channel(PENDING_MAX);
     let read = async {
-        let result = read(backend, messages, &sender, time_max).await;
+        let result = read(backend, messages, &sender, &budget, time_max).await;
         drop(sender);
         result
     };
@@ -52,9 +59,15 @@ pub(super) async fn run<B: Backend>(
 async fn read<B: Backend>(
     backend: Arc<B>,
     mut messages: Streaming<AppendBatchRequest>,
-    pending: &Sender<B::Pending>,
+    pending: &Sender<(B::Pending, Held)>,
+    budget: &Budget,
     time_max: Duration,
 ) -> Result<(), Status> {
+    let wait = async |held: &mut Held, len| {
+        timeout(time_max, budget.hold(held, len)).await.map_err(|_| Reason::Stalled)
+    };
+    // Of the unfinished body.
+    let mut held = Held::default();
     let mut parts = Parts { body_len_max: backend.body_len_max(), unfinished: None };
     loop {
         let message = tokio::select! {
@@ -65,23 +78,38 @@ async fn read<B: Backend>(
             }
         };
         let Some(message) = message else { return parts.end().map_err(Status::from) };
+        let len: usize = message.bodies.iter().map(Vec::len).sum();
+        let last = message.bodies.last().filter(|_| message.continues).map_or(0, Vec::len);
         let bodies = parts.take(message)?;
+        let ending = if bodies.is_empty() {
+            Held::default()
+        } else {
+            // Nothing is held of a body that begins while others wait to be taken in.
+            let mut ending = mem::take(&mut held);
+            wait(&mut ending, len - last).await?;
+            ending
+        };
         let backend = Arc::clone(&backend);
         let submitted = blocking(move || Ok(backend.submit(bodies))).await?;
-        if pending.send(submitted).await.is_err() {
+        if pending.send((submitted, ending)).await.is_err() {
             return Ok(());
+        }
+        if last > 0 {
+            wait(&mut held, last).await?;
         }
     }
 }
 
 /// Answers in order; false if there is nobody left to answer.
 async fn acknowledge<P: Pending>(
-    mut pending: Receiver<P>,
+    mut pending: Receiver<(P, Held)>,
     answers: &Sender<Answer>,
     time_max: Duration,
 ) -> bool {
-    while let Some(pending) = pending.recv().await {
-        let answer = blocking(|| pending.wait()).await.map(|receipts| AppendBatchResponse {
+    while let Some((pending, held)) = pending.recv().await {
+        let answer = blocking(|| pending.wait()).await;
+        drop(held);
+        let answer = answer.map(|receipts| AppendBatchResponse {
             receipts: receipts.into_iter().map(Into::into).collect(),
         });
         let failed = answer.is_err();

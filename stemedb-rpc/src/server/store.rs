@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     batch,
+    budget::Budget,
     gate::CallPermit,
     phase::{Phase, Phases},
 };
@@ -37,6 +38,7 @@ pub(super) type Answers<T> = ReceiverStream<Result<T, Status>>;
 #[derive(Debug)]
 pub(crate) struct StoreService<B> {
     pub(crate) backend: Arc<B>,
+    pub(crate) budget: Budget,
     pub(crate) limits: Arc<ServerLimits>,
     pub(crate) phases: Phases,
 }
@@ -98,8 +100,10 @@ impl<B: Backend> store_server::Store for StoreService<B> {
         let permit = request.extensions_mut().remove::<CallPermit>();
         let backend = Arc::clone(&self.backend);
         let messages = request.into_inner();
-        let time_max = self.limits.idle_time_max;
-        Ok(answers(permit, move |sender| batch::run(backend, messages, sender, time_max)))
+        let (budget, limits) = (self.budget.clone(), Arc::clone(&self.limits));
+        Ok(answers(permit, move |sender| async move {
+            batch::run(backend, messages, sender, budget, &limits).await;
+        }))
     }
 
     async fn get(

@@ -236,6 +236,57 @@ fn more_calls_than_allowed_are_refused_as_busy() {
     });
 }
 
+/// The beginning of a body that is longer than all that batches may hold together.
+#[test]
+fn batches_wait_for_each_others_bodies() {
+    run(async {
+        let options = limits(ServerLimits { batches_pending_max: 1 << 20, ..Default::default() });
+        let world = World::new(options).await;
+        let channel = Channel::from_shared(format!("http://{}", world.address)).unwrap();
+        let mut store = StoreClient::new(channel.connect().await.unwrap());
+        let (messages, receiver) = tokio::sync::mpsc::channel(1);
+        let begin = v1::AppendBatchRequest { bodies: vec![vec![1; 2 << 20]], continues: true };
+        messages.send(begin).await.unwrap();
+        let receiver = tokio_stream::wrappers::ReceiverStream::new(receiver);
+        let mut answers = store.append_batch(receiver).await.unwrap().into_inner();
+        // Each message is answered, and this one has been read then.
+        assert!(answers.message().await.unwrap().unwrap().receipts.is_empty());
+
+        let client = world.client().await;
+        let (mut sender, mut receipts) = client.append_batch().await.unwrap();
+        sender.send(vec![b"another".to_vec()]).await.unwrap();
+        assert!(timeout(Duration::from_millis(300), receipts.next()).await.is_err());
+        assert_eq!(world.memory.len(), 0);
+        // What is begun can be finished, and then it is the other's turn.
+        let end = v1::AppendBatchRequest { bodies: vec![vec![2; 2 << 20]], continues: false };
+        messages.send(end).await.unwrap();
+        assert_eq!(answers.message().await.unwrap().unwrap().receipts.len(), 1);
+        assert_eq!(receipts.next().await.unwrap().unwrap().len(), 1);
+        drop((messages, sender, answers, receipts, store));
+        world.end().await;
+    });
+}
+
+/// More unfinished bodies than fit in at once, each on a connection of its own: one connection's
+/// window would be full of what waits.
+#[test]
+fn long_bodies_beside_each_other_are_all_finished() {
+    run(async {
+        let options = limits(ServerLimits { batches_pending_max: 6 << 20, ..Default::default() });
+        let world = World::new(options).await;
+        let mut appends = Vec::new();
+        for n in 0..8_u8 {
+            let client = world.client().await;
+            appends.push(tokio::spawn(async move { client.append(vec![n; 6 << 20]).await }));
+        }
+        for append in appends {
+            append.await.unwrap().unwrap();
+        }
+        assert_eq!(world.memory.len(), 8);
+        world.end().await;
+    });
+}
+
 /// Watches of a store in which nothing happens.
 async fn watches(channel: &Channel, count: usize) -> Vec<Streaming<v1::WatchResponse>> {
     let mut store = StoreClient::new(channel.clone());
