@@ -177,7 +177,11 @@ impl SymbolsAhead {
             return Ok(found);
         }
         if self.slice(start..range.end).is_none() {
-            let end = (range.end.saturating_add(range.end / 2)).min(most).max(range.end);
+            // An estimate from few symbols is off by a fifth. Of so many, all that there may be
+            // cost little more than some, and a second pass as much as the first.
+            let some = range.end.saturating_add(range.end / 2);
+            let ahead = if range.end > most / 3 { most } else { some.min(most) };
+            let end = ahead.max(range.end);
             let mut extension = Extension::new(key, start..end);
             for entry in &pin.snapshot {
                 extension.insert(&entry?.id);
