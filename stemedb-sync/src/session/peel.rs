@@ -96,8 +96,11 @@ impl Peeling {
         // The relative error of the estimate from `n` symbols is about the root of `2 / n`.
         let error = differ.saturating_mul((2_000_000 / taken.max(1)).isqrt()) / 1_000;
         let both = core.peer_set().count.saturating_add(core.pin.snapshot.len());
-        let enough = differ.saturating_add(differ / 5 * 2).saturating_add(32);
-        if enough > u64::from(limits.symbols_max) || enough > both.max(256) {
+        let enough_for = |differ: u64| differ.saturating_add(differ / 5 * 2).saturating_add(32);
+        let enough = enough_for(differ);
+        // An estimate that may well be too high is no reason to give up.
+        let least = enough_for(differ.saturating_sub(error));
+        if least > u64::from(limits.symbols_max) || enough > both.max(256) {
             return Ok(Turn::Descent(Why::TooManyDiffer));
         }
         if taken > enough.saturating_mul(2).saturating_add(256) {
