@@ -80,7 +80,7 @@ impl Opened {
         store.append((0..5).map(body).collect());
         let mut peer = Peer::new(store, limits());
         let (envelope, hello) =
-            hello(&Keys::new(None), [1; 16], [1; 16], SetHead { count: 0, root: [0; 32] });
+            hello(&Keys::new(None), [1; 16], [1; 16], SetHead { count: 1, root: [0; 32] });
         let welcome = peer.answer(Request { envelope, ask: Ask::Hello(hello) });
         let envelope = next(&Keys::new(None), envelope, &welcome).unwrap();
         Self { peer, envelope }
