@@ -464,3 +464,23 @@ async fn bodies_of_peers_leave_room_for_those_of_the_program() {
     // Some hundred shares went by, and an append waits for one of them.
     assert!(written > 20, "{written} appends");
 }
+
+/// What a cut session left is the beginning of the peer's log, and is not read again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_is_read_from_where_what_is_held_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let north = open(&dir.path().join("north"));
+    north.append_batch(bodies("north", 5_000)).unwrap();
+    let peer = serve(&north).await;
+    let south = open(&dir.path().join("south"));
+    south.append_batch(bodies("north", 500)).unwrap();
+    let report = sync(&south, &peer, SyncOptions::default()).await;
+    assert_eq!(used(&report), [Layer::Root, Layer::Bulk]);
+    assert_eq!((report.equal, report.fetched, report.fetched_duplicates), (true, 4_500, 0));
+    // Where it is something else, the next layer finds what lies before.
+    let other = open(&dir.path().join("other"));
+    other.append_batch(bodies("other", 500)).unwrap();
+    let report = sync(&other, &peer, SyncOptions::default()).await;
+    assert_eq!(used(&report), [Layer::Root, Layer::Bulk, Layer::Symbols]);
+    assert_eq!((report.equal, report.fetched, report.pushed), (true, 5_000, 500));
+}

@@ -20,6 +20,7 @@ mod finish;
 mod flight;
 mod hello;
 mod ids;
+mod incoming;
 mod output;
 mod peel;
 mod tail;

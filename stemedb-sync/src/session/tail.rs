@@ -3,11 +3,13 @@
 use core::{ops::Range, time::Duration};
 use std::collections::{BTreeMap, VecDeque};
 
-use super::core::{BODY_LIMIT, Core, Stop, Turn, short};
+use super::{
+    core::{BODY_LIMIT, Core, Stop, Turn, short},
+    incoming::Incoming,
+};
 use crate::{
     blame::Blame,
-    message::{Ask, Bodies, BodiesEnd, Tail},
-    parts::Parts,
+    message::{Ask, Bodies, Tail},
 };
 
 /// So many entries are asked for at first; then as many as one answer holds.
@@ -25,8 +27,7 @@ pub(super) struct Tailing {
 struct Reading {
     entries: Range<u64>,
     bodies: u64,
-    parts: Parts,
-    end: Option<BodiesEnd>,
+    incoming: Incoming,
 }
 
 impl Tailing {
@@ -54,7 +55,7 @@ impl Tailing {
             let entries = range.start..end;
             let tail = Tail { from: entries.start, count: end - entries.start };
             let request = core.ask(Ask::Tail(tail), now)?;
-            let reading = Reading { entries, bodies: 0, parts: Parts::default(), end: None };
+            let reading = Reading { entries, bodies: 0, incoming: Incoming::default() };
             self.under_way.insert(request, reading);
         }
         let over = self.ahead.is_empty() && self.under_way.is_empty();
@@ -72,11 +73,7 @@ impl Tailing {
         now: Duration,
     ) -> Result<Turn, Stop> {
         let Some(reading) = self.under_way.get_mut(&request) else { return Ok(Turn::Stay) };
-        core.flight.postpone(request, now.saturating_add(core.config.limits.answer_time_max));
-        core.count_bodies(part.bytes.len(), 0);
-        reading.end = reading.end.or(part.end);
-        let (last, len_max) = (part.end.is_some(), core.config.limits.body_len_max);
-        let bodies = reading.parts.take(part.part, part.bytes, last, len_max)?;
+        let bodies = reading.incoming.take(core, request, part, now)?;
         reading.bodies += bodies.len() as u64;
         if reading.bodies > reading.entries.end - reading.entries.start {
             return Err(Blame::Body.into());
@@ -87,9 +84,7 @@ impl Tailing {
             }
         }
         core.append(bodies);
-        let Some(end) = reading.end.filter(|_| reading.parts.has_ended()) else {
-            return if core.may_move() { Ok(Turn::Stay) } else { Err(BODY_LIMIT) };
-        };
+        let Some(end) = reading.incoming.end(core)? else { return Ok(Turn::Stay) };
         let asked = reading.entries.end - reading.entries.start;
         if end.dealt == 0 {
             return Err(Blame::Empty.into());

@@ -8,12 +8,12 @@ use stemedb_merkle::{Hash, set::Iter};
 use super::{
     Output, Read,
     core::{BODY_LIMIT, Core, Moved, Stop, Turn, short},
+    incoming::Incoming,
 };
 use crate::{
     blame::Blame,
     codec::{bodies::PartWriter, ids},
-    message::{Ask, Bodies, BodiesEnd, Fetch, Push, Pushed, Wanted},
-    parts::Parts,
+    message::{Ask, Bodies, Fetch, Push, Pushed, Wanted},
     report::Found,
 };
 
@@ -73,8 +73,7 @@ struct Fetching {
     /// How many of them have come or been passed over.
     at: usize,
     got: usize,
-    parts: Parts,
-    end: Option<BodiesEnd>,
+    incoming: Incoming,
 }
 
 impl Difference {
@@ -155,10 +154,8 @@ impl Transfer {
             && let Some(wants) = self.next_wants(core)
         {
             let request = core.ask(Ask::Fetch(Fetch { wanted: wanted(&wants) }), now)?;
-            self.fetches.insert(
-                request,
-                Fetching { wants, at: 0, got: 0, parts: Parts::default(), end: None },
-            );
+            self.fetches
+                .insert(request, Fetching { wants, at: 0, got: 0, incoming: Incoming::default() });
         }
         if self.reading.is_empty() && self.pushes.len() < most {
             self.reading = self.next_pushed()?;
@@ -231,18 +228,12 @@ impl Transfer {
         now: Duration,
     ) -> Result<Turn, Stop> {
         let Some(fetching) = self.fetches.get_mut(&request) else { return Ok(Turn::Stay) };
-        core.flight.postpone(request, now.saturating_add(core.config.limits.answer_time_max));
-        core.count_bodies(part.bytes.len(), 0);
-        fetching.end = fetching.end.or(part.end);
-        let (last, len_max) = (part.end.is_some(), core.config.limits.body_len_max);
-        let bodies = fetching.parts.take(part.part, part.bytes, last, len_max)?;
+        let bodies = fetching.incoming.take(core, request, part, now)?;
         for body in &bodies {
             fetching.accept(&core.config.identity.keys.id(body))?;
         }
         core.append(bodies);
-        let Some(end) = fetching.end.filter(|_| fetching.parts.has_ended()) else {
-            return if core.may_move() { Ok(Turn::Stay) } else { Err(BODY_LIMIT) };
-        };
+        let Some(end) = fetching.incoming.end(core)? else { return Ok(Turn::Stay) };
         let asked = fetching.wants.len();
         let dealt = usize::try_from(end.dealt).unwrap_or(usize::MAX);
         if dealt == 0 {
