@@ -2,6 +2,8 @@
 
 mod engine;
 pub mod error;
+#[cfg(feature = "node")]
+pub mod node;
 pub mod options;
 pub mod store;
 

@@ -1,0 +1,185 @@
+//! What a node shows of itself: to `stemedb status`, to the console, and to its metrics.
+//!
+//! The names here are those of the JSON, which only grows. Ids and roots are lowercase hex; times
+//! are seconds since 1970 UTC.
+
+use serde::Serialize;
+
+/// A node at one moment.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// The version of the program.
+    pub version: &'static str,
+    /// The node's id, which a copy of its directory does not share.
+    pub node: String,
+    /// The store's id.
+    pub store: String,
+    /// The epoch of its log.
+    pub epoch: u64,
+    /// Where others reach it.
+    pub address: String,
+    /// Now.
+    pub time: f64,
+    /// How long it has been running.
+    pub uptime_seconds: u64,
+    /// What the store holds.
+    pub head: HeadStatus,
+    /// Why it is not ready to serve clients; empty if it is.
+    pub not_ready: Vec<Problem>,
+    /// What sync does.
+    pub sync: SyncStatus,
+    /// The other members, and peers that were named, by address.
+    pub peers: Vec<PeerStatus>,
+    /// What was compared, by the first four bits of ids: 16 slices.
+    pub slices: Vec<SliceStatus>,
+    /// The disk that the store lies on.
+    pub disk: DiskStatus,
+    /// The check of all bodies in the background; absent if it is off.
+    pub scrub: Option<ScrubStatus>,
+    /// What is archived; absent if nothing is.
+    pub archive: Option<ArchiveStatus>,
+}
+
+/// What a store holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HeadStatus {
+    /// How many assertions.
+    pub count: u64,
+    /// The root over them.
+    pub set_root: String,
+    /// How many entries the log has.
+    pub log_size: u64,
+    /// The root over its history.
+    pub log_root: String,
+}
+
+/// Something that an operator must look at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// A word for programs: `starting`, `writer`, `damage`, `disk`, `conflict`, `stopping`.
+    pub code: &'static str,
+    /// What it is and what to do.
+    pub text: String,
+}
+
+/// What sync does.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SyncStatus {
+    /// Why none begins: `asked`, `latency`, `window`, `disk`; absent if they do.
+    pub paused: Option<&'static str>,
+    /// Sessions that run.
+    pub running: u64,
+    /// What clients' appends took lately, 99th percentile, in seconds.
+    pub append_p99_seconds: Option<f64>,
+}
+
+/// Another node.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PeerStatus {
+    /// Where it is reached.
+    pub address: String,
+    /// Its id; absent until it was met.
+    pub node: Option<String>,
+    /// The version of its program.
+    pub version: Option<String>,
+    /// `alive`, `suspect`, `down`, `named` (a peer that does not gossip), `aside` (it lied),
+    /// `conflict` (it has this node's id).
+    pub state: &'static str,
+    /// How many assertions it said it holds.
+    pub count: Option<u64>,
+    /// The root that it said it has.
+    pub set_root: Option<String>,
+    /// Whether that root is this node's.
+    pub in_step: Option<bool>,
+    /// Since when it differs from this node, as far as known: 0 if it does not.
+    pub lag_seconds: Option<f64>,
+    /// When a session with it last ended with both holding the same.
+    pub last_repaired: Option<f64>,
+    /// Sessions in a row that failed.
+    pub failures: u64,
+    /// When it is tried next, if it waits for that.
+    pub retry_at: Option<f64>,
+    /// The last session.
+    pub last_session: Option<SessionStatus>,
+    /// Why it is set aside or in conflict.
+    pub remark: Option<String>,
+}
+
+/// A session that ended.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SessionStatus {
+    /// When it ended.
+    pub time: f64,
+    /// `complete`, or why it ended otherwise.
+    pub outcome: String,
+    /// The layer that settled it.
+    pub layer: Option<&'static str>,
+    /// Bodies that came.
+    pub fetched: u64,
+    /// Bodies that went.
+    pub pushed: u64,
+    /// Bytes sent.
+    pub bytes_sent: u64,
+    /// Bytes received.
+    pub bytes_received: u64,
+    /// How long it took.
+    pub millis: u64,
+}
+
+/// A part of all ids: those that begin with some bits.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SliceStatus {
+    /// The bits, as hex digits.
+    pub prefix: String,
+    /// When it was last found or made equal with some peer.
+    pub last_repaired: Option<f64>,
+    /// Bytes of messages that compared it.
+    pub bytes_compared: u64,
+    /// Bytes of bodies that were moved for it.
+    pub bytes_transferred: u64,
+    /// How many sessions compared it.
+    pub sessions: u64,
+    /// In how many of them it differed.
+    pub mismatches: u64,
+}
+
+/// A disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DiskStatus {
+    /// Bytes that are free.
+    pub free: u64,
+    /// Bytes that it has.
+    pub total: u64,
+    /// Free bytes below which the node is not ready.
+    pub reserve: u64,
+}
+
+/// The check of all bodies in the background.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ScrubStatus {
+    /// How far the present pass is, in entries of the log.
+    pub position: u64,
+    /// When the present pass began.
+    pub began: Option<f64>,
+    /// When the last whole pass ended.
+    pub last_pass: Option<f64>,
+    /// Bodies found damaged since the node began.
+    pub damaged: u64,
+    /// Of those, how many were healed with what a peer has.
+    pub healed: u64,
+}
+
+/// What is archived.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ArchiveStatus {
+    /// Where.
+    pub url: String,
+    /// Entries of the log that are there.
+    pub log_size: u64,
+    /// When something was last sent there.
+    pub last_sent: Option<f64>,
+    /// Segments that are only there.
+    pub dropped_segments: u64,
+    /// What went wrong last, if nothing went well since.
+    pub error: Option<String>,
+}
