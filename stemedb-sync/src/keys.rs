@@ -9,6 +9,7 @@ use crate::message::{Cursor, CursorState, Echo, Hello, SessionId, SetHead, Welco
 pub struct Keys {
     id: Option<Hash>,
     peer: Hash,
+    gossip: Hash,
     symbol: [u8; 16],
 }
 
@@ -20,6 +21,7 @@ impl Keys {
         Self {
             id: secret.map(|secret| derive("assertion id", secret)),
             peer: derive("peer check", material),
+            gossip: derive("gossip", material),
             symbol,
         }
     }
@@ -94,6 +96,14 @@ impl Keys {
         let mut hasher = blake3::Hasher::new_keyed(&self.peer);
         hasher.update(b"session").update(session).update(nonce);
         front(&hasher)
+    }
+
+    /// What shows that a frame of gossip comes from somebody with the secret: 16 bytes of the keyed
+    /// hash of its front and its payload.
+    pub(crate) fn gossip_mac(&self, front: [u8; 2], payload: &[u8]) -> [u8; 16] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.gossip);
+        hasher.update(&front).update(payload);
+        self::front(&hasher)
     }
 }
 

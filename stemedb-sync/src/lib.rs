@@ -12,12 +12,14 @@
 //!   next: roots, the tail of the peer's log, coded [`symbols`], descent of the set tree. What it
 //!   finds is checked against the peer's root before bodies move, and each body against its id.
 //! - [`Responder`] answers from the snapshot that it pins for each session.
+//! - [`Cluster`] says whom to sync with: it keeps the members, what they hold, and the schedule.
 //! - [`message`] is what the two say, [`codec`] the lists in it, [`Limits`] what each allows.
 //!
 //! Nothing here reads, writes, waits, asks for the time or draws random numbers: messages, results
 //! of reads, and time go in; messages, reads and appends wanted come out.
 
 pub mod blame;
+pub mod cluster;
 pub mod codec;
 pub mod keys;
 pub mod limits;
@@ -30,6 +32,7 @@ pub mod session;
 pub mod symbols;
 
 pub use blame::Blame;
+pub use cluster::Cluster;
 pub use keys::Keys;
 pub use limits::Limits;
 pub use replica::{Identity, Pin, Source, Unreadable};

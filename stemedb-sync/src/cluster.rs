@@ -1,0 +1,362 @@
+//! A node among others, as a state machine without I/O: who they are, what they hold, and whom to
+//! sync with next.
+//!
+//! ```text
+//!   frames ──> gossip ──> members, heads ──> schedule ──> sessions to begin
+//!   time   ──>   │                              ^
+//!   frames <─────┘      outcomes of sessions ───┘
+//! ```
+//!
+//! A [`Cluster`] is told of frames, of time, of what its own store holds and of how sessions ended;
+//! it gives out frames to send, sessions to begin, and what is worth telling. The same code runs in
+//! a node and in the simulation of a hundred of them.
+
+mod frame;
+mod gossip;
+mod head;
+mod member;
+mod schedule;
+mod wire;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use foca::State;
+
+pub use self::{
+    frame::FRAME_LEN_MAX,
+    head::{HEADS_MAX, Head, VERSION_LEN_MAX},
+    member::{ADDRESS_LEN_MAX, Member},
+    schedule::{Outcome, Peer, Policy, Standing},
+    wire::FrameError,
+};
+use self::{
+    frame::Who,
+    gossip::{Event, Gossip},
+    schedule::Schedule,
+};
+use crate::{keys::Keys, message::NodeId};
+
+/// Members that a cluster may have, those that are down included.
+pub const MEMBERS_MAX: usize = 1024;
+
+/// How often an address to join by is knocked at while no member is known there.
+const KNOCK_PERIOD: Duration = Duration::from_secs(5);
+/// How often it is looked where members stand.
+const STAND_PERIOD: Duration = Duration::from_secs(1);
+/// What a node holds is told at most so often, times a tenth of the members.
+const TELL_PERIOD: Duration = Duration::from_millis(100);
+
+/// What a node is to its cluster.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Its node id.
+    pub node: NodeId,
+    /// A random number that no other run of it has.
+    pub run: [u8; 16],
+    /// When this run began, NTP64; later than all that its log has.
+    pub began: u64,
+    /// Where others reach it: printable ASCII of at most [`ADDRESS_LEN_MAX`] bytes.
+    pub address: String,
+    /// The version of its program, at most [`VERSION_LEN_MAX`] bytes.
+    pub version: String,
+    /// What follows from the cluster secret.
+    pub keys: Keys,
+    /// Whether it takes part in gossip.
+    pub gossip: bool,
+    /// Addresses of members that are asked for the others.
+    pub join: Vec<String>,
+    /// Addresses of peers that are synced with although they don't gossip.
+    pub peers: Vec<String>,
+    /// When to sync.
+    pub policy: Policy,
+    /// For everything that chance decides.
+    pub seed: u64,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send a frame to an address. It may get lost.
+    Send {
+        /// Where to.
+        to: String,
+        /// The frame.
+        frame: Vec<u8>,
+    },
+    /// Begin a session with a peer, and tell [`Cluster::ended`] how it went.
+    Sync {
+        /// Where it is.
+        peer: String,
+    },
+    /// Tell whoever watches.
+    Note(Note),
+}
+
+/// Something that is worth telling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A member is there.
+    Up(Member),
+    /// A member is gone.
+    Down(Member),
+    /// Another process has this node's id. If `refused`, it was there first, and this one must not
+    /// go on.
+    Twin {
+        /// Where it is.
+        address: String,
+        /// Whether it is this process that has to go.
+        refused: bool,
+    },
+}
+
+/// A node among others.
+#[derive(Debug)]
+pub struct Cluster {
+    address: String,
+    join: Vec<String>,
+    gossip: Option<Gossip>,
+    schedule: Schedule,
+    outputs: VecDeque<Output>,
+    head: Head,
+    /// Whether the head has changed since it was told.
+    untold: bool,
+    told: Option<Duration>,
+    knocked: Option<Duration>,
+    /// Whether members have come, gone or moved.
+    moved: bool,
+    stood: Option<Duration>,
+    left: bool,
+}
+
+impl Cluster {
+    /// A node that holds this.
+    pub fn new(config: Config, head: Head, now: Duration) -> Self {
+        let Config { node, run, began, address, version, keys, policy, seed, .. } = config;
+        let member = Member { node, generation: began, address: address.clone() };
+        let who = Who { member, run, began, version };
+        let gossip = config.gossip.then(|| Gossip::new(keys, who, seed));
+        let mut schedule = Schedule::new(policy, head.set, seed, now);
+        schedule.name(&without(&config.peers, &address), now);
+        Self {
+            join: without(&config.join, &address),
+            address,
+            gossip,
+            schedule,
+            outputs: VecDeque::new(),
+            head,
+            untold: true,
+            told: None,
+            knocked: None,
+            moved: false,
+            stood: None,
+            left: false,
+        }
+    }
+
+    /// Takes in a frame.
+    ///
+    /// # Errors
+    ///
+    /// If it is none, or of somebody who does not belong here.
+    pub fn receive(&mut self, frame: &[u8], now: Duration) -> Result<(), FrameError> {
+        let Some(gossip) = self.gossip.as_mut().filter(|_| !self.left) else { return Ok(()) };
+        gossip.receive(frame, now)?;
+        self.take_events(now);
+        Ok(())
+    }
+
+    /// The store holds something else now.
+    pub fn changed(&mut self, head: Head, now: Duration) {
+        if head.set != self.head.set {
+            self.untold = true;
+            self.schedule.changed(head.set, now);
+        }
+        self.head = head;
+    }
+
+    /// A session has ended. What the store holds after it has to be told before.
+    pub fn ended(&mut self, peer: &str, outcome: Outcome, now: Duration) {
+        self.schedule.ended(peer, outcome, now);
+    }
+
+    /// No session begins from now on, or they do again.
+    pub fn pause(&mut self, paused: bool) {
+        self.schedule.pause(paused);
+    }
+
+    /// Wants a peer to be met now, or all of them, also if it was set aside. False if it is not
+    /// known.
+    pub fn trigger(&mut self, peer: Option<&str>, now: Duration) -> bool {
+        self.schedule.trigger(peer, now)
+    }
+
+    /// Changes when to sync, and which peers are named.
+    pub fn reload(&mut self, policy: Policy, peers: &[String], now: Duration) {
+        self.schedule.set_policy(policy, now);
+        self.schedule.name(&without(peers, &self.address), now);
+    }
+
+    /// Says good-bye. Nothing is gossiped and no session begins after it.
+    pub fn leave(&mut self, now: Duration) {
+        self.schedule.pause(true);
+        if let Some(gossip) = &mut self.gossip {
+            gossip.leave(now);
+        }
+        self.take_events(now);
+        self.left = true;
+    }
+
+    /// What is due by now.
+    pub fn tick(&mut self, now: Duration) {
+        if self.left {
+            return;
+        }
+        if let Some(gossip) = &mut self.gossip {
+            gossip.tick(now);
+            if self.knocked.is_none_or(|knocked| now.saturating_sub(knocked) >= KNOCK_PERIOD) {
+                self.knocked = Some(now);
+                let unknown = |address: &&String| {
+                    let peer = self.schedule.peer(address);
+                    peer.is_none_or(|peer| {
+                        !matches!(peer.standing, Standing::Alive | Standing::Suspect)
+                    })
+                };
+                self.join.iter().filter(unknown).for_each(|address| gossip.knock(address));
+            }
+        }
+        self.take_events(now);
+        // That somebody is suspected is not told.
+        if self.stood.is_none_or(|stood| now.saturating_sub(stood) >= STAND_PERIOD) {
+            self.stand(now);
+        }
+        self.tell(now);
+        while let Some(peer) = self.schedule.next(now) {
+            self.outputs.push_back(Output::Sync { peer });
+        }
+    }
+
+    /// When [`tick`](Self::tick) has something to do.
+    pub fn due(&self) -> Option<Duration> {
+        if self.left {
+            return None;
+        }
+        let gossip = self.gossip.as_ref();
+        let knock = self.knocked.map_or(Duration::ZERO, |knocked| knocked + KNOCK_PERIOD);
+        let knock = gossip.filter(|_| !self.join.is_empty()).map(|_| knock);
+        let tell = gossip.filter(|gossip| self.untold && gossip.active() > 0);
+        let tell = tell.map(|gossip| self.told.map_or(Duration::ZERO, |told| told + pace(gossip)));
+        let timers = gossip.and_then(Gossip::due);
+        [knock, tell, timers, self.schedule.due()].into_iter().flatten().min()
+    }
+
+    /// What is to be done next.
+    pub fn output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// All peers by their addresses.
+    pub fn peers(&self) -> impl Iterator<Item = (&str, &Peer)> {
+        self.schedule.peers()
+    }
+
+    /// What this node holds, as it last was told.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// Tells the others what this node holds, if that is new and it is time.
+    fn tell(&mut self, now: Duration) {
+        let Some(gossip) = self.gossip.as_mut().filter(|_| self.untold) else { return };
+        let early = self.told.is_some_and(|told| now.saturating_sub(told) < pace(gossip));
+        if early || gossip.active() == 0 {
+            return;
+        }
+        (self.untold, self.told) = (false, Some(now));
+        gossip.publish(self.head.clone(), now);
+        self.take_events(now);
+    }
+
+    fn take_events(&mut self, now: Duration) {
+        let Some(gossip) = &mut self.gossip else { return };
+        while let Some(event) = gossip.event() {
+            match event {
+                Event::Send { to, frame } => self.outputs.push_back(Output::Send { to, frame }),
+                Event::Up(member) => {
+                    (self.moved, self.untold) = (true, true);
+                    self.outputs.push_back(Output::Note(Note::Up(member)));
+                }
+                Event::Down(member) => {
+                    self.moved = true;
+                    self.outputs.push_back(Output::Note(Note::Down(member)));
+                }
+                Event::Moved => self.moved = true,
+                Event::Told(node) => {
+                    let member = gossip.members().find(|(member, _)| member.node == node);
+                    let address = member.map(|(member, _)| member.address.clone());
+                    if let Some((address, head)) = address.zip(gossip.head_of(&node)) {
+                        self.schedule.told(&address, head, now);
+                    }
+                }
+                Event::Twin { address, refused } => {
+                    self.outputs.push_back(Output::Note(Note::Twin { address, refused }));
+                }
+            }
+        }
+        if std::mem::take(&mut self.moved) {
+            self.stand(now);
+        }
+    }
+
+    /// Takes over who is there and who is not.
+    fn stand(&mut self, now: Duration) {
+        self.stood = Some(now);
+        let Some(gossip) = &mut self.gossip else { return };
+        let mut places: BTreeMap<&str, (bool, &Member, State)> = BTreeMap::new();
+        for (member, state) in gossip.members() {
+            // Where there was another node before, the one that is there now counts.
+            let this = (state != State::Down, member, state);
+            let place = places.entry(&member.address).or_insert(this);
+            if (this.0, member.generation) > (place.0, place.1.generation) {
+                *place = this;
+            }
+        }
+        for (address, (_, member, state)) in places {
+            let standing = match state {
+                State::Alive => Standing::Alive,
+                State::Suspect => Standing::Suspect,
+                State::Down => Standing::Down,
+            };
+            let known = self.schedule.peer(address);
+            if known.is_some_and(|peer| (peer.node, peer.standing) == (Some(member.node), standing))
+            {
+                continue;
+            }
+            self.schedule.stand(address, member.node, standing, now);
+            if let Some(head) = gossip.head_of(&member.node) {
+                self.schedule.told(address, head, now);
+            }
+        }
+        let members: BTreeSet<_> =
+            gossip.members().map(|(member, _)| (member.node, &member.address)).collect();
+        let is_known = |node: &NodeId, address: &String| members.contains(&(*node, address));
+        let gone = self.schedule.forget(is_known);
+        for node in gone.into_iter().filter(|node| !gossip.knows(node)).collect::<Vec<_>>() {
+            gossip.forget(&node);
+        }
+    }
+}
+
+/// How often news is told: the more members, the less often, so that what each of them has to carry
+/// does not grow with their number.
+fn pace(gossip: &Gossip) -> Duration {
+    let members = u32::try_from(gossip.active()).unwrap_or(u32::MAX);
+    TELL_PERIOD.max(TELL_PERIOD * members / 10)
+}
+
+/// Addresses but for this node's own.
+fn without(addresses: &[String], own: &str) -> Vec<String> {
+    addresses.iter().filter(|address| *address != own).cloned().collect()
+}

@@ -1,0 +1,395 @@
+//! Whom to sync with, and when.
+//!
+//! - A peer that says that it holds something else is met soon: after a short time by chance, so
+//!   that not everybody comes at once, if it was the peer that changed; after some seconds if it was
+//!   this node, as the peer then comes by itself.
+//! - Whatever anybody says, some peers are met in each interval: with gossip lost this alone makes
+//!   all hold the same.
+//! - Among those that are to be met, whoever was last repaired longest ago comes first, but for one
+//!   time in four, when chance decides.
+//! - A peer with which a session failed is left alone for a time that doubles; one that lied, for
+//!   an hour.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
+
+use super::head::Head;
+use crate::{
+    blame::Blame,
+    message::{NodeId, SetHead},
+};
+
+/// After this time at most a peer that changed is met, in a cluster of one or two.
+const SOON: Duration = Duration::from_millis(150);
+/// So much longer for each member.
+const SOON_EACH: Duration = Duration::from_millis(10);
+/// So much later if it was this node that changed.
+const AFTER_OWN: Duration = Duration::from_secs(2);
+/// So many peers are met in each interval, whatever they say.
+const MEETINGS: u32 = 4;
+/// The first pause after a session that failed.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The longest.
+const PAUSE_MAX: Duration = Duration::from_secs(120);
+/// How long a peer that lied is left alone.
+const ASIDE: Duration = Duration::from_secs(60 * 60);
+
+/// Where a peer stands in the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// A member that answers.
+    Alive,
+    /// A member that some get no answer from.
+    Suspect,
+    /// A member that is gone.
+    Down,
+    /// Not a member, but named: it is synced with all the same.
+    Named,
+}
+
+/// How a session with a peer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Both hold this set now.
+    Repaired(SetHead),
+    /// Some of what differed was moved, or the peer moved on meanwhile: worth another soon.
+    Partial,
+    /// It failed, or the peer was busy.
+    Failed,
+    /// It was called off by this node.
+    Cancelled,
+    /// The peer broke the protocol.
+    Lied(Blame),
+}
+
+/// What is known of a peer.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Its node id, once known.
+    pub node: Option<NodeId>,
+    /// Where it stands.
+    pub standing: Standing,
+    /// What it holds, as it last said.
+    pub head: Option<Head>,
+    /// The set that both held at the end of the last session.
+    pub agreed: Option<SetHead>,
+    /// Since when it is known to hold something else.
+    pub differs_since: Option<Duration>,
+    /// When a session with it last ended with both holding the same.
+    pub repaired: Option<Duration>,
+    /// When it was last met, whatever came of it.
+    pub met: Option<Duration>,
+    /// Sessions in a row that failed.
+    pub failures: u32,
+    /// It is not met before this.
+    pub not_before: Duration,
+    /// What it was set aside for, until then.
+    pub aside: Option<Blame>,
+    /// When it is to be met.
+    wanted: Option<Duration>,
+    /// Whether a session with it runs.
+    pub running: bool,
+    /// Whether it is there by name, too.
+    named: bool,
+}
+
+impl Peer {
+    fn new(standing: Standing, named: bool) -> Self {
+        Self {
+            node: None,
+            standing,
+            head: None,
+            agreed: None,
+            differs_since: None,
+            repaired: None,
+            met: None,
+            failures: 0,
+            not_before: Duration::ZERO,
+            aside: None,
+            wanted: None,
+            running: false,
+            named,
+        }
+    }
+
+    /// What it holds, as far as is known.
+    pub fn set(&self) -> Option<SetHead> {
+        self.head.as_ref().map(|head| head.set).or(self.agreed)
+    }
+
+    /// Whether it may be met now.
+    fn is_open(&self, now: Duration) -> bool {
+        !self.running && self.standing != Standing::Down && self.not_before <= now
+    }
+}
+
+/// What the schedule is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// In each such time some peers are met, whatever they say; up to a quarter more or less.
+    pub interval: Duration,
+    /// Sessions that this node runs at the same time.
+    pub sessions_max: usize,
+}
+
+/// Whom to sync with, and when.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    policy: Policy,
+    peers: BTreeMap<String, Peer>,
+    set: SetHead,
+    random: SmallRng,
+    /// When the next meeting is that nobody asked for.
+    meeting: Duration,
+    paused: bool,
+}
+
+impl Schedule {
+    pub(super) fn new(policy: Policy, set: SetHead, seed: u64, now: Duration) -> Self {
+        let random = SmallRng::seed_from_u64(seed ^ 0x5c4e_d01e);
+        let peers = BTreeMap::new();
+        let mut schedule =
+            Self { policy, peers, set, random, meeting: Duration::ZERO, paused: false };
+        schedule.meeting = now + schedule.policy.interval.min(schedule.until_meeting());
+        schedule
+    }
+
+    pub(super) fn peers(&self) -> impl Iterator<Item = (&str, &Peer)> {
+        self.peers.iter().map(|(address, peer)| (address.as_str(), peer))
+    }
+
+    pub(super) fn peer(&self, address: &str) -> Option<&Peer> {
+        self.peers.get(address)
+    }
+
+    pub(super) fn set_policy(&mut self, policy: Policy, now: Duration) {
+        self.policy = policy;
+        self.meeting = self.meeting.min(now + self.until_meeting());
+    }
+
+    pub(super) fn pause(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
+    /// Those that are synced with although they are no members.
+    pub(super) fn name(&mut self, addresses: &[String], now: Duration) {
+        for (address, peer) in &mut self.peers {
+            peer.named = addresses.contains(address);
+        }
+        self.peers.retain(|_, peer| peer.named || peer.standing != Standing::Named);
+        for address in addresses {
+            let new = || Peer { wanted: Some(now), ..Peer::new(Standing::Named, true) };
+            self.peers.entry(address.clone()).or_insert_with(new);
+        }
+    }
+
+    /// A member has come, or is suspected, or gone.
+    pub(super) fn stand(&mut self, address: &str, node: NodeId, standing: Standing, now: Duration) {
+        let soon = self.soon();
+        let peer = self.peers.entry(address.to_owned());
+        let peer = peer.or_insert_with(|| Peer::new(standing, false));
+        if peer.node != Some(node) {
+            let (named, running) = (peer.named, peer.running);
+            *peer = Peer { node: Some(node), running, ..Peer::new(standing, named) };
+        }
+        let back = peer.standing == Standing::Down && standing != Standing::Down;
+        peer.standing = standing;
+        if back && peer.differs_since.is_some() {
+            // Why it failed before is over.
+            (peer.failures, peer.not_before) = (0, Duration::ZERO);
+            peer.wanted.get_or_insert(now + soon);
+        }
+        if standing == Standing::Down && peer.named {
+            // It may be there for sessions all the same.
+            peer.standing = Standing::Named;
+        }
+    }
+
+    /// Members that the cluster has forgotten.
+    pub(super) fn forget(&mut self, is_known: impl Fn(&NodeId, &String) -> bool) -> Vec<NodeId> {
+        let mut forgotten = Vec::new();
+        self.peers.retain(|address, peer| {
+            let known = peer.node.as_ref().is_none_or(|node| is_known(node, address));
+            let keep = peer.named || peer.running || known;
+            if !keep {
+                forgotten.extend(peer.node);
+            }
+            keep
+        });
+        forgotten
+    }
+
+    /// A peer has told what it holds.
+    pub(super) fn told(&mut self, address: &str, head: Head, now: Duration) {
+        let soon = self.soon();
+        let own = self.set;
+        let Some(peer) = self.peers.get_mut(address) else { return };
+        let moved = peer.head.as_ref().is_none_or(|old| old.set != head.set);
+        peer.head = Some(head);
+        compare(peer, own, now);
+        if peer.differs_since.is_some() && moved {
+            let at = now + soon;
+            peer.wanted = Some(peer.wanted.map_or(at, |wanted| wanted.min(at)));
+        }
+    }
+
+    /// This node's set has changed.
+    pub(super) fn changed(&mut self, set: SetHead, now: Duration) {
+        self.set = set;
+        let soon = self.soon();
+        for peer in self.peers.values_mut() {
+            compare(peer, set, now);
+            if peer.differs_since.is_some() && peer.standing != Standing::Down {
+                peer.wanted.get_or_insert(now + AFTER_OWN + soon);
+            }
+        }
+    }
+
+    /// A session has ended.
+    pub(super) fn ended(&mut self, address: &str, outcome: Outcome, now: Duration) {
+        let soon = self.soon();
+        let jitter = self.random.random_range(0.75..1.25);
+        let own = self.set;
+        let Some(peer) = self.peers.get_mut(address) else { return };
+        peer.running = false;
+        peer.met = Some(now);
+        match outcome {
+            Outcome::Repaired(set) => {
+                peer.repaired = Some(now);
+                peer.agreed = Some(set);
+                if let Some(head) = &mut peer.head {
+                    // Until it says otherwise.
+                    head.set = set;
+                }
+                (peer.failures, peer.aside) = (0, None);
+                compare(peer, own, now);
+                if peer.differs_since.is_some() {
+                    peer.wanted.get_or_insert(now + AFTER_OWN + soon);
+                }
+            }
+            Outcome::Partial => {
+                (peer.failures, peer.aside) = (0, None);
+                peer.wanted.get_or_insert(now + soon);
+            }
+            Outcome::Failed => {
+                let doubled = PAUSE.saturating_mul(1 << peer.failures.min(16)).min(PAUSE_MAX);
+                peer.failures = peer.failures.saturating_add(1);
+                peer.not_before = now + doubled.mul_f64(jitter);
+                peer.wanted = Some(peer.not_before);
+            }
+            Outcome::Cancelled => peer.wanted = Some(now + soon),
+            Outcome::Lied(blame) => {
+                peer.failures = peer.failures.saturating_add(1);
+                peer.aside = Some(blame);
+                peer.not_before = now + ASIDE;
+                peer.wanted = Some(peer.not_before);
+            }
+        }
+    }
+
+    /// Somebody wants a peer to be met now, or all of them. Whether there is any.
+    pub(super) fn trigger(&mut self, address: Option<&str>, now: Duration) -> bool {
+        let mut any = false;
+        for (known, peer) in &mut self.peers {
+            if address.is_none_or(|address| address == known) {
+                (peer.wanted, peer.not_before, peer.aside) = (Some(now), Duration::ZERO, None);
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// Whom to begin a session with now.
+    pub(super) fn next(&mut self, now: Duration) -> Option<String> {
+        if self.paused || self.running() >= self.policy.sessions_max {
+            return None;
+        }
+        if self.meeting <= now {
+            self.meeting = now + self.until_meeting();
+            self.meet_somebody(now);
+        }
+        let open = self.open(now).filter(|(_, peer)| peer.wanted.is_some_and(|at| at <= now));
+        let candidates = open.map(|(address, peer)| (peer.repaired, address.clone())).collect();
+        let chosen = choose(&mut self.random, candidates)?;
+        let peer = self.peers.get_mut(&chosen)?;
+        (peer.running, peer.wanted) = (true, None);
+        Some(chosen)
+    }
+
+    /// When there may be somebody to begin a session with.
+    pub(super) fn due(&self) -> Option<Duration> {
+        if self.paused || self.running() >= self.policy.sessions_max {
+            return None;
+        }
+        let open = self.open(Duration::MAX);
+        let wanted = open.filter_map(|(_, peer)| peer.wanted.map(|at| at.max(peer.not_before)));
+        Some(wanted.min().map_or(self.meeting, |wanted| wanted.min(self.meeting)))
+    }
+
+    /// How long a peer that changed may be left waiting.
+    fn soon(&mut self) -> Duration {
+        let others = u32::try_from(self.peers.len()).unwrap_or(u32::MAX);
+        let most = SOON + SOON_EACH.saturating_mul(others);
+        most.mul_f64(self.random.random_range(0.0..1.0))
+    }
+
+    fn until_meeting(&mut self) -> Duration {
+        let others = u32::try_from(self.peers.len()).unwrap_or(u32::MAX);
+        let each = self.policy.interval / others.clamp(1, MEETINGS);
+        each.mul_f64(self.random.random_range(0.75..1.25))
+    }
+
+    /// Notes somebody to be met that nothing is known of that would make it worth while.
+    fn meet_somebody(&mut self, now: Duration) {
+        let open = self.peers.iter().filter(|(_, peer)| peer.is_open(now));
+        let candidates = open.map(|(address, peer)| (peer.met, address.clone())).collect();
+        if let Some(chosen) = choose(&mut self.random, candidates)
+            && let Some(peer) = self.peers.get_mut(&chosen)
+        {
+            peer.wanted = Some(now);
+        }
+    }
+
+    /// Those that a session may begin with at some time.
+    fn open(&self, now: Duration) -> impl Iterator<Item = (&String, &Peer)> {
+        let running = self.peers.values().filter(|peer| peer.running).filter_map(Peer::set);
+        // Whoever holds the same has the same to give: once is enough.
+        let met: Vec<_> = running.filter(|met| *met != self.set).collect();
+        let fits = move |peer: &Peer| {
+            peer.is_open(now) && peer.set().is_none_or(|set| !met.contains(&set))
+        };
+        self.peers.iter().filter(move |(_, peer)| fits(peer))
+    }
+
+    fn running(&self) -> usize {
+        self.peers.values().filter(|peer| peer.running).count()
+    }
+}
+
+/// Whoever waits longest, or, one time in four, anybody.
+fn choose(
+    random: &mut SmallRng,
+    mut candidates: Vec<(Option<Duration>, String)>,
+) -> Option<String> {
+    if candidates.is_empty() {
+        return None;
+    }
+    let by_chance = random.random_range(0..candidates.len());
+    if random.random_range(0..4) == 0 {
+        return Some(candidates.swap_remove(by_chance).1);
+    }
+    // Of several that wait alike, not the first of the alphabet.
+    candidates.rotate_left(by_chance);
+    candidates.into_iter().min_by_key(|(since, _)| *since).map(|(_, address)| address)
+}
+
+/// Notes since when a peer holds something else.
+fn compare(peer: &mut Peer, own: SetHead, now: Duration) {
+    let differs = peer.set().is_some_and(|set| set != own);
+    peer.differs_since = differs.then(|| peer.differs_since.unwrap_or(now));
+    if !differs {
+        // Nothing is to be moved; a member that was never met is met all the same.
+        peer.wanted = peer.wanted.filter(|_| peer.met.is_none());
+    }
+}
