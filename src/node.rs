@@ -1,7 +1,472 @@
 //! A node: a store that serves, gossips, and brings itself into step with its peers.
+//!
+//! ```text
+//!  clients, peers ──> server ──> store        console, metrics, health ──> http
+//!                       │ gossip   ^ ^                                       │
+//!                       v          │ └── scrub, archive                      v
+//!   links <── frames ─ loop ─ sessions                                    Status
+//! ```
+//!
+//! Decisions are those of [`Cluster`](stemedb_sync::Cluster); here are the network, the clock, the
+//! disk and chance for it.
 
+mod cells;
+mod control;
+mod guard;
+mod limiter;
+mod links;
 pub mod options;
+mod pauses;
+mod room;
+mod session;
+mod slices;
 pub mod status;
+mod view;
 
-pub use options::Options;
-pub use status::Status;
+use std::{
+    future::Future,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use stemedb_rpc::{
+    PeerAddress, Responding, Server, Site as _, client::ParseAddressError, server::ServeError,
+};
+use stemedb_sync::{
+    Cluster, Limits, Responder,
+    cluster::{Config, FrameError, Head, Note, Output, Policy},
+    message::SetHead,
+};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tracing::{error, info, warn};
+
+pub use self::{options::Options, status::Status};
+use self::{guard::Guard, limiter::Limiter, links::Links, pauses::Pauses, slices::Slices};
+use crate::{
+    Store,
+    store::{SyncError, lock},
+};
+
+/// How often the loop looks at what nobody tells it: the disk, the writer, the clock.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// The least time between two looks at what the store holds, while it grows.
+const HEAD_EVERY: Duration = Duration::from_millis(50);
+
+/// Why a node does not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// The store's secret is missing.
+    #[error("the store has a secret, and without it nothing can be synced: give its file")]
+    SecretMissing,
+    /// The system has no random numbers to give, or the store can't be read.
+    #[error("the node could not begin: {0}")]
+    Begin(#[source] SyncError),
+    /// It can't serve.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// The address by which others are to reach it is none.
+    #[error("{address} is no address by which others can reach this node: {source}")]
+    Advertise {
+        /// What was given, or follows from where it listens.
+        address: String,
+        /// Why not.
+        source: ParseAddressError,
+    },
+    /// Another process has this node's id, and was there first.
+    #[error(
+        "a node with the id of this one runs at {address}, and was there first: this store is a \
+         copy of that one's. Stop one of the two; a copy that `stemedb backup` made and `stemedb \
+         restore` brought back has an id of its own"
+    )]
+    Twin {
+        /// Where the other one is.
+        address: String,
+    },
+}
+
+/// How a node ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Calls and sessions that had not ended and were cut.
+    pub cut: usize,
+}
+
+/// A node that listens already; see [`run`](Self::run). Clones are the same node.
+#[derive(Clone, Debug)]
+pub struct Node {
+    shared: Arc<Shared>,
+    parts: Arc<Mutex<Option<Server>>>,
+}
+
+/// What the parts of a node share.
+#[derive(Debug)]
+struct Shared {
+    store: Arc<Store>,
+    options: RwLock<Options>,
+    /// By which others know this node.
+    address: String,
+    listens: SocketAddr,
+    cluster: Mutex<Cluster>,
+    /// Wakes the loop.
+    wake: Notify,
+    links: Links,
+    pauses: Mutex<Pauses>,
+    limiter: Arc<Limiter>,
+    slices: Mutex<Slices>,
+    sessions: Mutex<session::Sessions>,
+    room: room::Room,
+    writer_failed: AtomicBool,
+    stopping: AtomicBool,
+    /// Frames that were refused.
+    strangers: AtomicU64,
+    began: Duration,
+    stop: watch::Sender<bool>,
+}
+
+impl Node {
+    /// Makes a node of a store: it listens from now on, and serves once it runs.
+    ///
+    /// # Errors
+    ///
+    /// See [`NodeError`].
+    pub async fn start(store: Arc<Store>, options: Options) -> Result<Self, NodeError> {
+        if store.lacks_secret() {
+            return Err(NodeError::SecretMissing);
+        }
+        let server = Server::bind(options.listen, options.server.clone()).await?;
+        let listens = server.address();
+        let address = match &options.advertise {
+            Some(address) => address.to_string(),
+            None => PeerAddress::from(listens).to_string(),
+        };
+        let now = store.now();
+        let cluster = cluster(&store, &options, &address, now)?;
+        let shared = Shared {
+            links: Links::new(options.client.clone()),
+            limiter: Arc::new(Limiter::new(&options.sync)),
+            room: room::Room::new(store.dir()),
+            pauses: Pauses::default().into(),
+            options: options.into(),
+            address,
+            listens,
+            cluster: cluster.into(),
+            wake: Notify::new(),
+            slices: Slices::default().into(),
+            sessions: session::Sessions::default().into(),
+            writer_failed: false.into(),
+            stopping: false.into(),
+            strangers: 0.into(),
+            began: now,
+            stop: watch::Sender::new(false),
+            store,
+        };
+        Ok(Self { shared: Arc::new(shared), parts: Arc::new(Mutex::new(Some(server))) })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.shared.listens
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.shared.store
+    }
+
+    /// What it shows of itself.
+    pub fn status(&self) -> Status {
+        view::status(&self.shared)
+    }
+
+    /// Changes what can be changed while it runs: [`Options::sync`], [`Options::peers`],
+    /// [`Options::client`] for new connections, and [`Options::disk_reserve`].
+    pub fn reload(&self, options: Options) {
+        let shared = &self.shared;
+        let now = shared.store.now();
+        let peers: Vec<_> = options.peers.iter().map(ToString::to_string).collect();
+        lock(&shared.cluster).reload(policy(&options), &peers, now);
+        shared.limiter.set(&options.sync);
+        shared.links.set_options(options.client.clone());
+        let mut kept = shared.options.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        kept.sync = options.sync;
+        kept.peers = options.peers;
+        kept.client = options.client;
+        kept.disk_reserve = options.disk_reserve;
+        drop(kept);
+        shared.wake.notify_one();
+    }
+
+    /// Runs until `stop` is ready, and then ends well: it says good-bye to the others, refuses new
+    /// calls, and finishes what runs, within [`Options::stop_time_max`].
+    ///
+    /// # Errors
+    ///
+    /// See [`NodeError`].
+    pub async fn run(&self, stop: impl Future<Output = ()>) -> Result<Ended, NodeError> {
+        let Some(server) = lock(&self.parts).take() else { return Ok(Ended { cut: 0 }) };
+        let shared = &self.shared;
+        let site = Arc::new(Guard::new(Arc::clone(shared)));
+        let limits = shared.store.fitting(Limits::default());
+        let responder = Responder::new(shared.store.peer_identity(), limits);
+        let replica = Arc::new(Responding::new(responder, site));
+        let served = Arc::new(self.clone());
+        let mut stopped = shared.stop.subscribe();
+        let serving = server.serve_node(
+            Arc::clone(&shared.store),
+            replica,
+            Some(served),
+            async move {
+                // A sender that is gone means the same.
+                let _ = stopped.wait_for(|stop| *stop).await;
+            },
+        );
+        let driving = drive(shared);
+        tokio::pin!(serving, driving, stop);
+        let fatal = tokio::select! {
+            ended = &mut serving => return Ok(Ended { cut: ended?.cut }),
+            fatal = &mut driving => Some(fatal),
+            () = &mut stop => None,
+        };
+        shared.stopping.store(true, Ordering::Relaxed);
+        self.leave().await;
+        shared.stop.send_replace(true);
+        let ended = timeout(shared.options().stop_time_max, serving).await;
+        match (fatal, ended) {
+            (Some(fatal), _) => Err(fatal),
+            (None, Ok(ended)) => Ok(Ended { cut: ended?.cut }),
+            (None, Err(_)) => Ok(Ended { cut: 1 }),
+        }
+    }
+
+    /// Says good-bye, so that nobody has to find out.
+    async fn leave(&self) {
+        let shared = &self.shared;
+        let frames = {
+            let mut cluster = lock(&shared.cluster);
+            cluster.leave(shared.store.now());
+            std::iter::from_fn(|| cluster.output()).collect::<Vec<_>>()
+        };
+        for output in frames {
+            if let Output::Send { to, frame } = output {
+                shared.links.send(shared, to, frame);
+            }
+        }
+        shared.links.flush(Duration::from_millis(300)).await;
+    }
+}
+
+impl Shared {
+    fn options(&self) -> Options {
+        self.options.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Takes in frames, and gives those that answer their senders.
+    fn take_frames(self: &Arc<Self>, frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        let now = self.store.now();
+        let (mut senders, mut answers, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        let mut cluster = lock(&self.cluster);
+        for frame in frames {
+            match cluster.receive(&frame, now) {
+                Ok(from) => senders.extend(from),
+                Err(error) => self.refuse(error),
+            }
+        }
+        while let Some(output) = cluster.output() {
+            match output {
+                Output::Send { to, frame }
+                    if senders.contains(&to) && answers.len() < FRAMES_PER_CALL_MAX =>
+                {
+                    answers.push(frame);
+                }
+                other => others.push(other),
+            }
+        }
+        drop(cluster);
+        for output in others {
+            self.carry_out(output);
+        }
+        self.wake.notify_one();
+        answers
+    }
+
+    fn refuse(&self, error: FrameError) {
+        // Once is enough: whoever is outside may come often.
+        if self.strangers.fetch_add(1, Ordering::Relaxed) == 0 {
+            warn!(%error, "gossip was refused; more of it is only counted");
+        }
+    }
+
+    fn carry_out(self: &Arc<Self>, output: Output) {
+        match output {
+            Output::Send { to, frame } => self.links.send(self, to, frame),
+            Output::Sync { peer } => {
+                let shared = Arc::clone(self);
+                tokio::spawn(async move { session::run(&shared, peer).await });
+            }
+            Output::Note(Note::Up(member)) => {
+                info!(peer = member.address, node = hex(&member.node), "a member is there");
+            }
+            Output::Note(Note::Down(member)) => {
+                warn!(peer = member.address, node = hex(&member.node), "a member is gone");
+            }
+            Output::Note(Note::Twin { address, refused: false }) => {
+                error!(
+                    peer = address,
+                    "a process with this node's id has been started there, from a copy of this \
+                     store: it is refused"
+                );
+                lock(&self.sessions).twin = Some(address);
+            }
+            Output::Note(Note::Twin { address, refused: true }) => {
+                lock(&self.sessions).refused_by = Some(address);
+            }
+        }
+    }
+
+    /// What the store holds, for others.
+    fn head(&self) -> Head {
+        head_of(&self.store)
+    }
+
+    /// Tells the cluster what the store holds.
+    fn tell_head(&self) {
+        let head = self.head();
+        lock(&self.cluster).changed(head, self.store.now());
+    }
+}
+
+use stemedb_rpc::node::FRAMES_PER_CALL_MAX;
+
+/// Lets the cluster go on whenever there is something for it. Ends only when the node must.
+async fn drive(shared: &Arc<Shared>) -> NodeError {
+    let mut grown = shared.store.growth();
+    let mut looked: Option<Duration> = None;
+    let mut tasks = JoinSet::new();
+    loop {
+        let now = shared.store.now();
+        if looked.is_none_or(|looked| now.saturating_sub(looked) >= LOOK_EVERY) {
+            looked = Some(now);
+            if tasks.is_empty() {
+                let shared = Arc::clone(shared);
+                tasks.spawn_blocking(move || look(&shared));
+            }
+            while tasks.try_join_next().is_some() {}
+        }
+        shared.tell_head();
+        let outputs: Vec<_> = {
+            let mut cluster = lock(&shared.cluster);
+            cluster.pause(lock(&shared.pauses).reason().is_some());
+            cluster.tick(now);
+            std::iter::from_fn(|| cluster.output()).collect()
+        };
+        for output in outputs {
+            shared.carry_out(output);
+        }
+        if let Some(address) = lock(&shared.sessions).refused_by.clone() {
+            return NodeError::Twin { address };
+        }
+        let due = lock(&shared.cluster).due();
+        let wait = due.map_or(LOOK_EVERY, |due| due.saturating_sub(now)).min(LOOK_EVERY);
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = shared.wake.notified() => {}
+            grown = grown.changed() => {
+                if grown.is_err() {
+                    // The store is closed under the node: nothing is to be told any more.
+                    sleep(LOOK_EVERY).await;
+                }
+                sleep(HEAD_EVERY).await;
+            }
+        }
+    }
+}
+
+/// Looks at disk, writer and clock. May wait for the writer.
+fn look(shared: &Arc<Shared>) {
+    let options = shared.options();
+    shared.room.look(options.disk_reserve);
+    if let Some(failure) = shared.store.writer_failure()
+        && !shared.writer_failed.swap(true, Ordering::Relaxed)
+    {
+        error!(%failure, "the writer has failed: nothing is appended until the node is restarted");
+    }
+    let seconds = shared.store.time() >> 32;
+    let mut pauses = lock(&shared.pauses);
+    let before = pauses.reason();
+    pauses.set_window(&options.sync.windows, seconds);
+    pauses.set_disk(shared.room.is_low());
+    let after = pauses.reason();
+    drop(pauses);
+    if before != after {
+        match after {
+            Some(reason) => info!(reason, "sync pauses"),
+            None => info!("sync goes on"),
+        }
+        shared.wake.notify_one();
+    }
+}
+
+/// The pure part of a node.
+fn cluster(
+    store: &Arc<Store>,
+    options: &Options,
+    address: &str,
+    now: Duration,
+) -> Result<Cluster, NodeError> {
+    let identity = store.peer_identity();
+    let advertise = |source| NodeError::Advertise { address: address.to_owned(), source };
+    let _: PeerAddress = address.parse().map_err(advertise)?;
+    let seed = store.seed().map_err(NodeError::Begin)?;
+    let (front, _) = seed.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
+    let nonce = store.nonce().map_err(|failure| NodeError::Begin(SyncError::Entropy(failure)))?;
+    let head = head_of(store);
+    let config = Config {
+        node: identity.node,
+        run: nonce,
+        // Never before what the log has, whatever the clock says.
+        began: store.time().max(head.last_time.saturating_add(1)),
+        address: address.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        keys: identity.keys,
+        gossip: options.gossip,
+        join: options.join.iter().map(ToString::to_string).collect(),
+        peers: options.peers.iter().map(ToString::to_string).collect(),
+        policy: policy(options),
+        seed: u64::from_le_bytes(*front),
+    };
+    Ok(Cluster::new(config, head, now))
+}
+
+fn policy(options: &Options) -> Policy {
+    Policy { interval: options.sync.interval, sessions_max: options.sync.sessions_max }
+}
+
+fn head_of(store: &Store) -> Head {
+    let head = store.head();
+    Head {
+        set: SetHead { count: head.count, root: head.set_root },
+        log_size: head.log_size,
+        last_time: head.last_time,
+        epoch: store.peer_identity().epoch,
+        store: store.store_id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// Bytes as lowercase hex.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(digit).collect()
+}
+
+fn digit(nibble: u8) -> char {
+    char::from_digit(nibble.into(), 16).unwrap_or('?')
+}

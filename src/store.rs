@@ -12,6 +12,7 @@ use stemedb_wal::{
     clock::World,
     commit::{Committer, Outcome, Pending as LogPending, Receipt as LogReceipt, Submission},
     disk::{DirLock, Disk},
+    error::DiskError,
     identity::Identity,
     log::LogReader,
     tiles::TileFile,
@@ -312,6 +313,12 @@ impl Store {
 
     fn id(&self, body: &[u8]) -> Result<Hash, AppendError> {
         self.hashing.id(body).map(|id| id.0).ok_or(AppendError::SecretMissing)
+    }
+
+    /// Why nothing can be appended any more, if that is so: a write or a sync has failed, and only
+    /// opening the store again tells what the disk holds.
+    pub fn writer_failure(&self) -> Option<DiskError> {
+        self.writer.call(|log, _| log.failure().cloned()).ok().flatten()
     }
 
     /// Writes a restart checkpoint now, so that the next opening is fast. Appends go on meanwhile.

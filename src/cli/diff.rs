@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use stemedb::rpc::Client;
 use stemedb::sync::report::Layer;
-use stemedb::sync::{Direction, Ending, Limits};
+use stemedb::sync::{Direction, Ending};
 use stemedb::{AssertionId, Hash, Options, SnapshotDiff, Store, SyncOptions};
 
 use super::failure::{Failure, OutputError};
@@ -76,8 +76,8 @@ fn diff_peer(args: &Args, globals: &Globals) -> Result<(), Failure> {
 async fn found(store: &Arc<Store>, client: &Client, stop: &Stop) -> Result<SnapshotDiff, Failure> {
     let options = SyncOptions {
         direction: Direction::Neither,
-        limits: Limits::default(),
         without: vec![Layer::Cursor, Layer::Bulk],
+        ..SyncOptions::default()
     };
     let synced = store.sync(client, options, stop.pressed(), |_| {}).await?;
     let report = synced.report;

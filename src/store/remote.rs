@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc};
 use stemedb_rpc::{
     Client, Responding, Server, Site,
     server::{ServeError, Stopped},
-    sync::{NoSession, Synced, run},
+    sync::{NoSession, Pace, Synced, run},
 };
 use stemedb_sync::{
     Config, Direction, Limits, Responder,
@@ -24,6 +24,8 @@ pub struct SyncOptions {
     pub limits: Limits,
     /// Layers that are left out. Default: none.
     pub without: Vec<Layer>,
+    /// What holds the session back. Default: nothing.
+    pub pace: Option<Arc<dyn Pace>>,
 }
 
 /// Why no session began.
@@ -98,7 +100,8 @@ impl Store {
             without: options.without,
             seed: self.seed()?,
         };
-        let synced = run(client, config, Arc::clone(self), cancel, progress).await?;
+        let pace = options.pace.as_deref();
+        let synced = run(client, config, Arc::clone(self), pace, cancel, progress).await?;
         if let Some(read) = synced.report.cursor.filter(|read| cursor != Some(*read)) {
             self.keep_cursor(address, read).await;
         }

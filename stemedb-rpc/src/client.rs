@@ -1,4 +1,4 @@
-//! A client of both services of one server.
+//! A client of all services of one server.
 //!
 //! All calls can be repeated safely, as a store never holds a body twice; so what fails for a
 //! reason that may pass is tried again, a few times, with growing pauses.
@@ -7,6 +7,7 @@ mod address;
 mod batch;
 mod error;
 mod get;
+mod node;
 pub(crate) mod replication;
 mod watch;
 
@@ -33,7 +34,10 @@ use crate::{
     backend::{Head, Receipt},
     convert::Malformed,
     limits::{MESSAGE_LEN_MAX, PART_LEN_MAX},
-    proto::v1::{self, replication_client::ReplicationClient, store_client::StoreClient},
+    proto::v1::{
+        self, node_client::NodeClient, replication_client::ReplicationClient,
+        store_client::StoreClient,
+    },
     tls::ClientTls,
     token::Token,
 };
@@ -116,6 +120,7 @@ pub struct Client {
     peer: PeerAddress,
     store: StoreClient<Wire>,
     replication: ReplicationClient<Wire>,
+    node: NodeClient<Wire>,
     options: ClientOptions,
 }
 
@@ -151,10 +156,13 @@ impl Client {
         let store = StoreClient::new(wire.clone())
             .max_decoding_message_size(MESSAGE_LEN_MAX)
             .max_encoding_message_size(MESSAGE_LEN_MAX);
+        let node = NodeClient::new(wire.clone())
+            .max_decoding_message_size(MESSAGE_LEN_MAX)
+            .max_encoding_message_size(MESSAGE_LEN_MAX);
         let replication = ReplicationClient::new(wire)
             .max_decoding_message_size(MESSAGE_LEN_MAX)
             .max_encoding_message_size(MESSAGE_LEN_MAX);
-        Ok(Self { peer: peer.clone(), store, replication, options })
+        Ok(Self { peer: peer.clone(), store, replication, node, options })
     }
 
     /// Where the server is.

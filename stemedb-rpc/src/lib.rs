@@ -1,8 +1,9 @@
 //! gRPC for stemedb: the only crate that knows the wire.
 //!
-//! `proto/stemedb/v1/` has two services: *store*, which appends, gets, proves and watches from
-//! afar, and *replication*, the messages of [`stemedb_sync`] one to one. Here are their [`server`],
-//! which works on whatever implements [`Backend`] and [`Site`], and their [`client`]. Decisions
+//! `proto/stemedb/v1/` has three services: *store*, which appends, gets, proves and watches from
+//! afar, *replication*, the messages of [`stemedb_sync`] one to one, and *node*, for gossip and for
+//! operators. Here are their [`server`], which works on whatever implements [`Backend`], [`Site`]
+//! and [`Node`], and their [`client`]. Decisions
 //! are made elsewhere; limits are kept here.
 
 pub mod backend;
@@ -10,6 +11,7 @@ mod beside;
 pub mod client;
 mod convert;
 pub mod limits;
+pub mod node;
 pub mod proto;
 pub mod reason;
 pub mod replica;
@@ -25,6 +27,7 @@ pub use backend::Backend;
 pub use client::{CallError, Client, ClientOptions, PeerAddress};
 pub use convert::Malformed;
 pub use limits::ServerLimits;
+pub use node::{Control, Node};
 pub use reason::Reason;
 pub use replica::Replica;
 pub use responding::{Responding, Site};

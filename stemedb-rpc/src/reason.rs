@@ -26,6 +26,12 @@ pub enum Reason {
     /// No token, or a wrong one.
     #[error("the server wants a token, and got none or a wrong one")]
     Token,
+    /// It may be asked on the server's own machine only.
+    #[error(
+        "only its own machine may ask that of the server, unless it wants tokens or certificates \
+         from its clients"
+    )]
+    Forbidden,
     /// The store does not hold the assertion.
     #[error("the store there does not hold it")]
     NotFound,
@@ -54,10 +60,11 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Malformed,
         Self::SecretMissing,
         Self::Token,
+        Self::Forbidden,
         Self::NotFound,
         Self::Ambiguous,
         Self::TooLarge,
@@ -74,6 +81,7 @@ impl Reason {
             Self::Malformed => "malformed",
             Self::SecretMissing => "secret-missing",
             Self::Token => "token",
+            Self::Forbidden => "forbidden",
             Self::NotFound => "not-found",
             Self::Ambiguous => "ambiguous",
             Self::TooLarge => "too-large",
@@ -96,6 +104,7 @@ impl Reason {
             Self::Malformed => Code::InvalidArgument,
             Self::SecretMissing | Self::Ambiguous => Code::FailedPrecondition,
             Self::Token => Code::Unauthenticated,
+            Self::Forbidden => Code::PermissionDenied,
             Self::NotFound => Code::NotFound,
             Self::TooLarge => Code::ResourceExhausted,
             Self::Busy | Self::Stopping => Code::Unavailable,

@@ -13,6 +13,7 @@ mod budget;
 mod connection;
 mod gate;
 mod listener;
+mod node;
 mod phase;
 mod push;
 mod replication;
@@ -38,6 +39,7 @@ use self::{
     addresses::Addresses,
     budget::Budget,
     gate::{Gate, Rules},
+    node::NodeService,
     phase::{Phase, Phases},
     replication::ReplicationService,
     store::StoreService,
@@ -45,8 +47,10 @@ use self::{
 use crate::{
     backend::Backend,
     limits::ServerLimits,
+    node::{NoNode, Node},
     proto::{
-        DESCRIPTORS, v1::replication_server::ReplicationServer, v1::store_server::StoreServer,
+        DESCRIPTORS, v1::node_server::NodeServer, v1::replication_server::ReplicationServer,
+        v1::store_server::StoreServer,
     },
     replica::Replica,
     tls::ServerTls,
@@ -55,6 +59,10 @@ use crate::{
 
 /// How often it is looked whether all calls have ended.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(10);
+/// The name by which the health service knows the node service.
+const NODE_SERVICE: &str = "stemedb.v1.Node";
+/// How often the health service looks whether the node is ready.
+const HEALTH_INTERVAL: Duration = Duration::from_millis(500);
 /// How often sessions that were idle for too long are let go of.
 const TIDY_INTERVAL: Duration = Duration::from_secs(5);
 /// How long connections have to say good-bye once all calls have ended.
@@ -161,6 +169,22 @@ impl Server {
         replica: Arc<R>,
         stop: impl Future<Output = ()>,
     ) -> Result<Stopped, ServeError> {
+        self.serve_node(backend, replica, None::<Arc<NoNode>>, stop).await
+    }
+
+    /// [`serve`](Self::serve) with the node service; the health service says whether the node is
+    /// ready.
+    ///
+    /// # Errors
+    ///
+    /// If it can't begin, or fails.
+    pub async fn serve_node<B: Backend, R: Replica, N: Node>(
+        self,
+        backend: Arc<B>,
+        replica: Arc<R>,
+        node: Option<Arc<N>>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Stopped, ServeError> {
         let Self { listener, options, .. } = self;
         let (phase, phases) = Phases::new();
         let limits = Arc::new(options.limits.clone());
@@ -179,7 +203,10 @@ impl Server {
             StoreService { backend, budget, limits: Arc::clone(&limits), phases: phases.clone() };
         let replication =
             ReplicationService { replica: Arc::clone(&replica), limits: Arc::clone(&limits) };
-        let (health, router) = router(&options, &rules, store, replication)?;
+        let known_clients = options.tokens.is_some()
+            || options.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        let service = node.clone().map(|node| NodeService { node, known_clients });
+        let (health, router) = router(&options, &rules, store, replication, service)?;
         health.set_serving::<StoreServer<StoreService<B>>>().await;
         health.set_serving::<ReplicationServer<ReplicationService<R>>>().await;
         let (connections, mut tasks) = listener::connections(listener, &limits, phases.clone());
@@ -190,6 +217,21 @@ impl Server {
                 tidied.sessions();
             }
         });
+
+        if let Some(node) = node {
+            let (health, phases) = (health.clone(), phases.clone());
+            tasks.spawn(async move {
+                while phases.now() == Phase::Serving {
+                    let status = match node.is_ready() {
+                        true => tonic_health::ServingStatus::Serving,
+                        false => tonic_health::ServingStatus::NotServing,
+                    };
+                    health.set_service_status("", status).await;
+                    health.set_service_status(NODE_SERVICE, status).await;
+                    sleep(HEALTH_INTERVAL).await;
+                }
+            });
+        }
 
         let closing = phases.reached(Phase::Closing);
         let serving = router.serve_with_incoming_shutdown(connections, closing);
@@ -236,11 +278,12 @@ async fn drained(rules: &Rules, replica: &impl Replica, quiet_max: Duration) {
 }
 
 /// All services, behind their gates.
-fn router<B: Backend, R: Replica>(
+fn router<B: Backend, R: Replica, N: Node>(
     options: &ServerOptions,
     rules: &Arc<Rules>,
     store: StoreService<B>,
     replication: ReplicationService<R>,
+    node: Option<NodeService<N>>,
 ) -> Result<(HealthReporter, Router), ServeError> {
     let limits = &options.limits;
     let len_max = limits.message_len_max;
@@ -250,6 +293,12 @@ fn router<B: Backend, R: Replica>(
     let replication = ReplicationServer::new(replication)
         .max_decoding_message_size(len_max)
         .max_encoding_message_size(len_max);
+    let node = node.map(|node| {
+        let server = NodeServer::new(node)
+            .max_decoding_message_size(len_max)
+            .max_encoding_message_size(len_max);
+        Gate::new(server, rules)
+    });
     let (health, health_server) = tonic_health::server::health_reporter();
     let reflection = if options.reflection {
         let server = tonic_reflection::server::Builder::configure()
@@ -280,6 +329,7 @@ fn router<B: Backend, R: Replica>(
     let router = builder
         .add_service(Gate::new(store, rules))
         .add_service(Gate::new(replication, rules))
+        .add_optional_service(node)
         .add_service(Gate::open(health_server, rules))
         .add_optional_service(reflection);
     Ok((health, router))

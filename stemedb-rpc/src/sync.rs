@@ -8,7 +8,7 @@
 //! itself never waits but computes, for moments at a time and more where much differs: it does so
 //! where blocking is allowed, so that a runtime that serves as well goes on serving.
 
-use std::{future::Future, iter::from_fn, sync::Arc, time::Duration};
+use std::{fmt, future::Future, iter::from_fn, pin, sync::Arc, time::Duration};
 
 use stemedb_sync::{
     Blame, Config, Pin, Session,
@@ -26,6 +26,16 @@ use tokio_stream::StreamExt as _;
 use crate::{
     CallError, Client, Reason, backend::Failure, beside::beside, client::Traffic, responding::Site,
 };
+
+/// Ready when a session may go on.
+pub type Waiting<'a> = pin::Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// Holds sessions back, so that they leave something to others.
+pub trait Pace: fmt::Debug + Send + Sync {
+    /// Notes what a session has just spent: bytes, both ways, and time of a processor. Ready when it
+    /// may go on.
+    fn spend(&self, bytes: u64, busy: Duration) -> Waiting<'_>;
+}
 
 /// Events that wait for the session. Parts of bodies are among them, so this bounds memory.
 const EVENTS_MAX: usize = 16;
@@ -80,6 +90,8 @@ enum Event {
 /// Runs a session to its end, or until `cancel` is ready; what has arrived is durable then, and the
 /// site is no longer used.
 ///
+/// `pace` holds it back; what it has asked for comes in meanwhile, as far as windows allow.
+///
 /// `progress` is shown the report whenever there is something new in it. The session's id follows
 /// from the seed and from [`Site::nonce`]. A session that is called off tells its peer so, which
 /// takes [`leave_time_max`](stemedb_sync::Limits::leave_time_max) at most; a task that is dropped
@@ -92,6 +104,7 @@ pub async fn run<S: Site>(
     client: &Client,
     config: Config,
     site: Arc<S>,
+    pace: Option<&dyn Pace>,
     cancel: impl Future<Output = ()>,
     mut progress: impl FnMut(&Report),
 ) -> Result<Synced, NoSession> {
@@ -105,6 +118,7 @@ pub async fn run<S: Site>(
     let mut error = None;
     let mut cancelled = false;
     let mut news = Vec::new();
+    let mut spent = 0;
     tokio::pin!(cancel);
     loop {
         let site = Arc::clone(&site);
@@ -123,7 +137,19 @@ pub async fn run<S: Site>(
             driver.begin(output);
         }
         driver.tidy();
-        progress(session.report());
+        let report = session.report();
+        progress(report);
+        if let Some(pace) = pace.filter(|_| !cancelled) {
+            let moved = report.bytes_sent() + report.bytes_received();
+            tokio::select! {
+                () = pace.spend(moved.saturating_sub(spent), step.busy) => spent = moved,
+                () = &mut cancel => {
+                    cancelled = true;
+                    news.push(Event::Cancelled);
+                    continue;
+                }
+            }
+        }
         tokio::select! {
             _count = events.recv_many(&mut news, EVENTS_MAX) => {}
             Some(done) = driver.works.join_next() => {
@@ -159,11 +185,14 @@ struct Step {
     wait: Option<Duration>,
     /// A call that failed for good.
     error: Option<CallError>,
+    /// How long it computed.
+    busy: Duration,
 }
 
 impl Step {
     fn take<S: Site>(mut session: Box<Session>, mut news: Vec<Event>, site: &S) -> Self {
         let mut error = None;
+        let began = site.now();
         for event in news.drain(..) {
             if let Err(fatal) = tell(&mut session, event, site) {
                 error.get_or_insert(fatal);
@@ -171,7 +200,8 @@ impl Step {
         }
         let outputs = from_fn(|| session.next(site.now())).collect();
         let wait = session.due().map(|due| due.saturating_sub(site.now()));
-        Self { session, news, outputs, wait, error }
+        let busy = site.now().saturating_sub(began);
+        Self { session, news, outputs, wait, error, busy }
     }
 }
 

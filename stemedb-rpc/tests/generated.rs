@@ -5,7 +5,8 @@ use std::{env, fs, path::Path};
 
 use prost::Message;
 
-const FILES: [&str; 2] = ["stemedb/v1/replication.proto", "stemedb/v1/store.proto"];
+const FILES: [&str; 3] =
+    ["stemedb/v1/node.proto", "stemedb/v1/replication.proto", "stemedb/v1/store.proto"];
 const GENERATED: [&str; 2] = ["stemedb.v1.rs", "stemedb.v1.bin"];
 
 /// Generates into a directory: the code, and the descriptors that the reflection service gives out.

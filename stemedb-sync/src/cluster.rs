@@ -156,16 +156,17 @@ impl Cluster {
         }
     }
 
-    /// Takes in a frame.
+    /// Takes in a frame, and says by which address its sender is reached, if it says so and is
+    /// listened to.
     ///
     /// # Errors
     ///
     /// If it is none, or of somebody who does not belong here.
-    pub fn receive(&mut self, frame: &[u8], now: Duration) -> Result<(), FrameError> {
-        let Some(gossip) = self.gossip.as_mut().filter(|_| !self.left) else { return Ok(()) };
-        gossip.receive(frame, now)?;
+    pub fn receive(&mut self, frame: &[u8], now: Duration) -> Result<Option<String>, FrameError> {
+        let Some(gossip) = self.gossip.as_mut().filter(|_| !self.left) else { return Ok(None) };
+        let from = gossip.receive(frame, now)?;
         self.take_events(now);
-        Ok(())
+        Ok(from)
     }
 
     /// The store holds something else now.

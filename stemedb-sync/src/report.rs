@@ -128,6 +128,18 @@ pub struct Times {
     pub finishing: Duration,
 }
 
+/// Parts of the ids by their first four bits.
+pub const SLICES: usize = 16;
+
+/// What a session moved of a part of the ids.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Slice {
+    /// Bodies, both ways.
+    pub bodies: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
 /// In what two sets differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
@@ -196,6 +208,8 @@ pub struct Report {
     /// How far the peer's clock is ahead, where that is more than the limit. Its bodies are taken,
     /// and our clock stays as it is.
     pub clock_ahead: Option<Duration>,
+    /// What was moved, by the first four bits of the ids.
+    pub slices: [Slice; SLICES],
     /// Time by phase.
     pub times: Times,
 }
@@ -230,6 +244,7 @@ impl Report {
             cursor: None,
             peer_rewritten: false,
             clock_ahead: None,
+            slices: [Slice::default(); SLICES],
             times: Times::default(),
         }
     }

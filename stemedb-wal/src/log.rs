@@ -257,6 +257,11 @@ impl Log {
         }
     }
 
+    /// Why nothing more can be written, if that is so.
+    pub fn failure(&self) -> Option<&DiskError> {
+        self.failure.as_ref()
+    }
+
     fn check_poison(&self) -> Result<(), AppendError> {
         self.failure.clone().map_or(Ok(()), |failure| Err(AppendError::Poisoned(failure)))
     }

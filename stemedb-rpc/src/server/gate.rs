@@ -31,9 +31,10 @@ use super::{
 };
 use crate::{Reason, token::Tokens};
 
-/// Calls whose requests are streams and whose answers come at their end: their handlers see to it
-/// that they don't stall.
-const WITHOUT_DEADLINE: [&str; 1] = ["/stemedb.v1.Replication/Push"];
+/// Calls whose answers come at the end of what they do: their handlers see to it that they don't
+/// stall.
+const WITHOUT_DEADLINE: [&str; 2] =
+    ["/stemedb.v1.Replication/Push", "/stemedb.v1.Node/Control"];
 
 /// What opens a session; the other calls of the service belong to one.
 const OPENING: &str = "/stemedb.v1.Replication/Hello";

@@ -136,17 +136,28 @@ impl Gossip {
         self.settle(now);
     }
 
-    /// Takes in a frame.
-    pub(super) fn receive(&mut self, bytes: &[u8], now: Duration) -> Result<(), FrameError> {
-        match frame::open(&self.keys, bytes)? {
+    /// Takes in a frame, and gives the address of its sender.
+    pub(super) fn receive(
+        &mut self,
+        bytes: &[u8],
+        now: Duration,
+    ) -> Result<Option<String>, FrameError> {
+        let from = match frame::open(&self.keys, bytes)? {
             Frame::Knock(who) => {
                 let answer = frame::here(&self.keys, &self.who);
                 self.events
                     .push_back(Event::Send { to: who.member.address.clone(), frame: answer });
                 self.met(&who, now);
+                Some(who.member.address)
             }
-            Frame::Here(who) => self.met(&who, now),
-            Frame::Twin(member) => self.look_for_twins(&[(member, State::Alive)], now),
+            Frame::Here(who) => {
+                self.met(&who, now);
+                Some(who.member.address)
+            }
+            Frame::Twin(member) => {
+                self.look_for_twins(&[(member, State::Alive)], now);
+                None
+            }
             Frame::Packet(packet, named) => {
                 self.check_room(&named)?;
                 self.look_for_twins(&named, now);
@@ -156,10 +167,11 @@ impl Gossip {
                     // Whatever it objects to is bad luck on the way: a frame that comes late, say.
                     let _ = self.foca.handle_data(packet, &mut self.runtime);
                 }
+                named.into_iter().next().map(|(from, _)| from.address)
             }
-        }
+        };
         self.settle(now);
-        Ok(())
+        Ok(from)
     }
 
     /// What is due by now.

@@ -235,6 +235,15 @@ impl Core {
         self.report.body_bytes_sent += sent as u64;
     }
 
+    /// Counts a body in its slice, whichever way it goes.
+    pub(super) fn count_slice(&mut self, id: &Hash, len: usize) {
+        let [first, ..] = id;
+        if let Some(slice) = self.report.slices.get_mut(usize::from(first >> 4)) {
+            slice.bodies += 1;
+            slice.bytes += len as u64;
+        }
+    }
+
     /// Counts the time since the last call.
     pub(super) fn clock_phase(&mut self, now: Duration) {
         let times = &mut self.report.times;

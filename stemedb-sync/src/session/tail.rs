@@ -79,8 +79,10 @@ impl Tailing {
             return Err(Blame::Body.into());
         }
         for body in &bodies {
+            let id = core.config.identity.keys.id(body);
+            core.count_slice(&id, body.len());
             if core.tailed.len() < core.config.limits.ids_kept_max {
-                core.tailed.push(short(&core.config.identity.keys.id(body)));
+                core.tailed.push(short(&id));
             }
         }
         core.append(bodies);

@@ -230,7 +230,9 @@ impl Transfer {
         let Some(fetching) = self.fetches.get_mut(&request) else { return Ok(Turn::Stay) };
         let bodies = fetching.incoming.take(core, request, part, now)?;
         for body in &bodies {
-            fetching.accept(&core.config.identity.keys.id(body))?;
+            let id = core.config.identity.keys.id(body);
+            fetching.accept(&id)?;
+            core.count_slice(&id, body.len());
         }
         core.append(bodies);
         let Some(end) = fetching.incoming.end(core)? else { return Ok(Turn::Stay) };
@@ -264,6 +266,11 @@ impl Transfer {
         if self.reading.is_empty() || number != core.reads {
             // For a transfer that was broken off.
             return;
+        }
+        for (id, body) in self.reading.iter().zip(found) {
+            if let Some(body) = body {
+                core.count_slice(id, body.len());
+            }
         }
         let rest = self.reading.split_off(self.reading.len().min(found.len()));
         self.reading.clear();

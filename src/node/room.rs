@@ -1,0 +1,56 @@
+//! How much room the disk has.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use super::status::DiskStatus;
+
+/// The reserve is this, unless told otherwise, or a twentieth of the disk if that is less.
+const RESERVE: u64 = 1 << 30;
+
+/// The room on the disk of a store, as of the last look.
+#[derive(Debug)]
+pub(super) struct Room {
+    dir: PathBuf,
+    free: AtomicU64,
+    total: AtomicU64,
+    reserve: AtomicU64,
+}
+
+impl Room {
+    pub(super) fn new(dir: &Path) -> Self {
+        let dir = dir.to_path_buf();
+        let room = Self { dir, free: u64::MAX.into(), total: 0.into(), reserve: 0.into() };
+        room.look(None);
+        room
+    }
+
+    /// Looks. What can't be found out stays as it was.
+    pub(super) fn look(&self, reserve: Option<u64>) {
+        // A store that lies on no disk, as in tests, has no directory.
+        let (Ok(free), Ok(total)) =
+            (fs2::available_space(&self.dir), fs2::total_space(&self.dir))
+        else {
+            return;
+        };
+        self.free.store(free, Ordering::Relaxed);
+        self.total.store(total, Ordering::Relaxed);
+        let reserve = reserve.unwrap_or(RESERVE.min(total / 20));
+        self.reserve.store(reserve, Ordering::Relaxed);
+    }
+
+    /// Whether there is less than the reserve.
+    pub(super) fn is_low(&self) -> bool {
+        self.free.load(Ordering::Relaxed) < self.reserve.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn status(&self) -> DiskStatus {
+        DiskStatus {
+            free: self.free.load(Ordering::Relaxed),
+            total: self.total.load(Ordering::Relaxed),
+            reserve: self.reserve.load(Ordering::Relaxed),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Sessions that a node begins.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use stemedb_rpc::{Site as _, sync::Synced};
+use stemedb_sync::{
+    Ending,
+    cluster::Outcome,
+    message::Refusal,
+    report::{Limited, Report},
+};
+use tracing::{debug, error, info, warn};
+
+use super::{Shared, status::SessionStatus, view};
+use crate::store::{SyncOptions, lock};
+
+/// Sessions that ended, and what else there is to tell of peers.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    /// The last one with each peer, by address.
+    pub(super) last: BTreeMap<String, SessionStatus>,
+    /// A process with this node's id that was refused.
+    pub(super) twin: Option<String>,
+    /// A process with this node's id that was there first.
+    pub(super) refused_by: Option<String>,
+}
+
+/// Last sessions are kept of so many peers.
+const PEERS_MAX: usize = 1024;
+
+/// Runs a session with a peer, and tells everybody who wants to know.
+pub(super) async fn run(shared: &Arc<Shared>, peer: String) {
+    let began = shared.store.now();
+    let outcome = match sync(shared, &peer).await {
+        Ok(synced) => ended(shared, &peer, &synced, shared.store.now().saturating_sub(began)),
+        Err(text) => {
+            shared.links.forget(&peer);
+            debug!(peer, error = text, "no session with a peer");
+            note(shared, &peer, SessionStatus {
+                time: view::unix(shared.store.time()),
+                outcome: text,
+                layer: None,
+                fetched: 0,
+                pushed: 0,
+                bytes_sent: 0,
+                bytes_received: 0,
+                millis: millis(shared.store.now().saturating_sub(began)),
+            });
+            Outcome::Failed
+        }
+    };
+    // What came with the session belongs to what is compared next.
+    shared.tell_head();
+    lock(&shared.cluster).ended(&peer, outcome, shared.store.now());
+    shared.wake.notify_one();
+}
+
+async fn sync(shared: &Arc<Shared>, peer: &str) -> Result<Synced, String> {
+    let client = shared.links.client(peer).await.map_err(|error| error.to_string())?;
+    let options = SyncOptions { pace: Some(shared.limiter.clone()), ..SyncOptions::default() };
+    let mut stop = shared.stop.subscribe();
+    let stopped = async move {
+        // A sender that is gone means the same.
+        let _ = stop.wait_for(|stop| *stop).await;
+    };
+    let synced = shared.store.sync(&client, options, stopped, |_| {}).await;
+    synced.map_err(|error| error.to_string())
+}
+
+/// Takes in how a session ended.
+fn ended(shared: &Shared, peer: &str, synced: &Synced, time: Duration) -> Outcome {
+    let report = &synced.report;
+    let outcome = outcome(report);
+    let repaired = matches!(outcome, Outcome::Repaired(_));
+    let (fetched, pushed) = (report.fetched, report.pushed);
+    let text = match &synced.error {
+        Some(error) => error.to_string(),
+        None => report.ending.to_string(),
+    };
+    match outcome {
+        Outcome::Lied(blame) => {
+            error!(peer, %blame, "a peer broke the protocol and is set aside for an hour");
+        }
+        Outcome::Failed => warn!(peer, outcome = text, "a session failed"),
+        _ if fetched + pushed > 0 => {
+            info!(peer, fetched, pushed, millis = millis(time), "in step with a peer again");
+        }
+        _ => debug!(peer, outcome = text, "met a peer"),
+    }
+    if let Some(ahead) = report.clock_ahead {
+        warn!(peer, seconds = ahead.as_secs(), "the clock of a peer is ahead of this one's");
+    }
+    let now = view::unix(shared.store.time());
+    lock(&shared.slices).take_in(report, repaired, now);
+    note(shared, peer, SessionStatus {
+        time: now,
+        outcome: if repaired { "complete".to_owned() } else { text },
+        layer: report.layers.last().map(|step| step.layer.name()),
+        fetched,
+        pushed,
+        bytes_sent: report.bytes_sent(),
+        bytes_received: report.bytes_received(),
+        millis: millis(time),
+    });
+    outcome
+}
+
+/// What a session means for the next.
+fn outcome(report: &Report) -> Outcome {
+    let moved = report.fetched + report.pushed > 0;
+    match report.ending {
+        Ending::Blamed(blame) => Outcome::Lied(blame),
+        Ending::Complete if report.equal => match report.set {
+            Some(set) => Outcome::Repaired(set),
+            None => Outcome::Partial,
+        },
+        Ending::Complete => Outcome::Partial,
+        Ending::Limit(Limited::BodyBytes | Limited::Time) if moved => Outcome::Partial,
+        Ending::Refused(Refusal::SnapshotGone) if moved => Outcome::Partial,
+        Ending::Cancelled => Outcome::Cancelled,
+        _ => Outcome::Failed,
+    }
+}
+
+fn note(shared: &Shared, peer: &str, session: SessionStatus) {
+    let mut sessions = lock(&shared.sessions);
+    if sessions.last.len() >= PEERS_MAX && !sessions.last.contains_key(peer) {
+        sessions.last.clear();
+    }
+    sessions.last.insert(peer.to_owned(), session);
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

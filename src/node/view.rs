@@ -1,0 +1,148 @@
+//! What a node shows of itself.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use stemedb_rpc::Site as _;
+use stemedb_sync::cluster::{Peer, Standing};
+
+use super::{
+    Shared, hex,
+    session::Sessions,
+    status::{HeadStatus, PeerStatus, Problem, Status, SyncStatus},
+};
+use crate::store::lock;
+
+/// Seconds since 1970 of an NTP64 time.
+#[expect(clippy::cast_precision_loss, reason = "a time to show: microseconds are enough")]
+pub(super) fn unix(ntp64: u64) -> f64 {
+    ntp64 as f64 / 2f64.powi(32)
+}
+
+/// Everything that a node shows.
+pub(super) fn status(shared: &Shared) -> Status {
+    let store = &shared.store;
+    let (now, time) = (store.now(), unix(store.time()));
+    let identity = store.peer_identity();
+    let head = store.head();
+    let own = stemedb_sync::message::SetHead { count: head.count, root: head.set_root };
+    let sessions = lock(&shared.sessions);
+    let at = |moment: Duration| time - now.as_secs_f64() + moment.as_secs_f64();
+    let (peers, running) = {
+        let cluster = lock(&shared.cluster);
+        let peers: Vec<_> = cluster
+            .peers()
+            .map(|(address, peer)| peer_status(address, peer, own, &sessions, now, &at))
+            .collect();
+        (peers, cluster.peers().filter(|(_, peer)| peer.running).count())
+    };
+    let not_ready = problems(shared, &sessions);
+    drop(sessions);
+    Status {
+        version: env!("CARGO_PKG_VERSION"),
+        node: hex(&identity.node),
+        store: hex(&store.store_id()),
+        epoch: identity.epoch,
+        address: shared.address.clone(),
+        time,
+        uptime_seconds: now.saturating_sub(shared.began).as_secs(),
+        head: HeadStatus {
+            count: head.count,
+            set_root: hex(&head.set_root),
+            log_size: head.log_size,
+            log_root: hex(&head.log_root),
+        },
+        not_ready,
+        sync: SyncStatus {
+            paused: lock(&shared.pauses).reason(),
+            running: running as u64,
+            append_p99_seconds: None,
+        },
+        peers,
+        slices: lock(&shared.slices).status(),
+        disk: shared.room.status(),
+        scrub: None,
+        archive: None,
+    }
+}
+
+/// What an operator must look at before clients are served well.
+fn problems(shared: &Shared, sessions: &Sessions) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut add = |code, text: String| problems.push(Problem { code, text });
+    if shared.stopping.load(Ordering::Relaxed) {
+        add("stopping", "the node is about to stop".to_owned());
+    }
+    if shared.writer_failed.load(Ordering::Relaxed) {
+        add(
+            "writer",
+            "a write or a sync of the log has failed, so that nothing is appended: look after the \
+             disk, then restart the node"
+                .to_owned(),
+        );
+    }
+    if let Some(failure) = shared.store.tree_failure() {
+        add(
+            "damage",
+            format!("the set tree can't be read: {failure}; restart the node, which rebuilds it"),
+        );
+    }
+    if shared.room.is_low() {
+        let disk = shared.room.status();
+        add(
+            "disk",
+            format!(
+                "the disk has {} bytes free, less than the reserve of {}: make room",
+                disk.free, disk.reserve
+            ),
+        );
+    }
+    if let Some(address) = &sessions.twin {
+        add(
+            "conflict",
+            format!("a copy of this store was started at {address} with this node's id"),
+        );
+    }
+    problems
+}
+
+impl Shared {
+    /// Whether clients are served as they should be.
+    pub(super) fn is_ready(&self) -> bool {
+        problems(self, &lock(&self.sessions)).iter().all(|problem| problem.code == "conflict")
+    }
+}
+
+fn peer_status(
+    address: &str,
+    peer: &Peer,
+    own: stemedb_sync::message::SetHead,
+    sessions: &Sessions,
+    now: Duration,
+    at: &dyn Fn(Duration) -> f64,
+) -> PeerStatus {
+    let set = peer.set();
+    let state = match peer.standing {
+        _ if peer.aside.is_some() => "aside",
+        Standing::Alive => "alive",
+        Standing::Suspect => "suspect",
+        Standing::Down => "down",
+        Standing::Named => "named",
+    };
+    PeerStatus {
+        address: address.to_owned(),
+        node: peer.node.map(|node| hex(&node)),
+        version: peer.head.as_ref().map(|head| head.version.clone()),
+        state,
+        count: set.map(|set| set.count),
+        set_root: set.map(|set| hex(&set.root)),
+        in_step: set.map(|set| set == own),
+        lag_seconds: set.map(|_| {
+            peer.differs_since.map_or(0.0, |since| now.saturating_sub(since).as_secs_f64())
+        }),
+        last_repaired: peer.repaired.map(at),
+        failures: peer.failures.into(),
+        retry_at: (peer.not_before > now).then(|| at(peer.not_before)),
+        last_session: sessions.last.get(address).cloned(),
+        remark: peer.aside.map(|blame| blame.to_string()),
+    }
+}

@@ -1,0 +1,77 @@
+//! The calls of the node service.
+
+use stemedb_merkle::Hash;
+
+use super::{CallError, Client};
+use crate::{
+    convert::Malformed,
+    node::Control,
+    proto::v1::{self, control_request::What},
+};
+
+impl Client {
+    /// Hands over frames of gossip, once, and gives those that answer them.
+    ///
+    /// # Errors
+    ///
+    /// If the node does not answer.
+    pub async fn gossip(&self, frames: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, CallError> {
+        let mut node = self.node.clone();
+        let call = node.gossip(v1::GossipRequest { frames });
+        let answer = tokio::time::timeout(self.options.call_time_max, call).await;
+        Ok(self.answered(answer)?.frames)
+    }
+
+    /// What the node shows of itself: one JSON object, by its own account.
+    ///
+    /// # Errors
+    ///
+    /// If the node does not answer.
+    pub async fn status(&self) -> Result<String, CallError> {
+        let answer = self.call(|| {
+            let mut node = self.node.clone();
+            async move { node.status(v1::StatusRequest {}).await }
+        });
+        Ok(answer.await?.json)
+    }
+
+    /// The hash of each of the 2^`bits` subtrees at a depth, by the node's own account; zeros for an
+    /// empty one.
+    ///
+    /// # Errors
+    ///
+    /// If the node does not answer.
+    pub async fn cells(&self, bits: u8) -> Result<Vec<Hash>, CallError> {
+        let answer = self.call(|| {
+            let mut node = self.node.clone();
+            async move { node.cells(v1::CellsRequest { bits: bits.into() }).await }
+        });
+        let answer = answer.await?;
+        let (cells, rest) = answer.cells.as_chunks::<32>();
+        if !rest.is_empty() || 1_usize.checked_shl(bits.into()) != Some(cells.len()) {
+            return Err(Malformed::new("cells", "must be as many as were asked for").into());
+        }
+        Ok(cells.to_vec())
+    }
+
+    /// Tells the node to do something; ready when it is done, however long that takes. Says what
+    /// was done.
+    ///
+    /// # Errors
+    ///
+    /// If it was not done, or nobody knows.
+    pub async fn control(&self, what: Control) -> Result<String, CallError> {
+        let what = Some(match what {
+            Control::Pause => What::Pause(v1::Pause {}),
+            Control::Resume => What::Resume(v1::Resume {}),
+            Control::Trigger(peer) => {
+                What::Trigger(v1::Trigger { peer: peer.unwrap_or_default() })
+            }
+            Control::Reload => What::Reload(v1::Reload {}),
+            Control::Backup(dir) => What::Backup(v1::Backup { dir }),
+        });
+        let mut node = self.node.clone();
+        let answer = node.control(v1::ControlRequest { what }).await;
+        Ok(self.answered(Ok(answer))?.said)
+    }
+}
