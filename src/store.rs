@@ -43,6 +43,8 @@ mod stats;
 mod system;
 mod watch;
 
+#[cfg(feature = "node")]
+pub(crate) use self::stats::{CheckpointGauges, Gauges};
 pub use self::{
     check::{CheckReport, Depth, Fault, Progress},
     checkpoint::CheckpointReport,

@@ -268,6 +268,7 @@ impl Log {
     }
 
     fn poison_with(&mut self, failure: DiskError) -> AppendError {
+        self.shared.note_failure();
         AppendError::Poisoned(self.failure.get_or_insert(failure).clone())
     }
 
