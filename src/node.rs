@@ -6,5 +6,6 @@ pub mod metrics;
 pub mod options;
 pub mod status;
 
+pub use metrics::Metrics;
 pub use options::Options;
 pub use status::Status;
