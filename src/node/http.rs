@@ -9,7 +9,7 @@
 
 use std::{
     error::Error,
-    future::Future,
+    future::{Future, IntoFuture},
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
@@ -22,7 +22,7 @@ use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
     task::spawn_blocking,
-    time::{Instant, interval, timeout},
+    time::{Instant, interval, sleep, timeout},
 };
 
 use self::{
@@ -183,15 +183,23 @@ impl Http {
                 sampling.sample();
             }
         });
+        let mut ending = site.stopping.clone();
         let stop = async move {
             stop.await;
             stopped.send_replace(true);
-            // Whoever waits for the change still has to see it.
-            std::future::ready(()).await;
-            drop(stopped);
+        };
+        let late = async move {
+            // Whoever could say so may have gone.
+            let _ = ending.wait_for(|stopping| *stopping).await;
+            sleep(CLOSE_AFTER).await;
         };
         let service = router(site).into_make_service_with_connect_info::<Caller>();
-        axum::serve(gate, service).with_graceful_shutdown(stop).await.map_err(HttpError::Serve)
+        tokio::select! {
+            served = axum::serve(gate, service).with_graceful_shutdown(stop).into_future() => {
+                served.map_err(HttpError::Serve)
+            }
+            () = late => Ok(()),
+        }
     }
 }
 
@@ -211,6 +219,8 @@ struct Site<V> {
     stopping: watch::Receiver<bool>,
 }
 
+/// How long answers may take after the server was told to stop.
+const CLOSE_AFTER: Duration = Duration::from_secs(2);
 /// Requests that read at the same time; more wait for a while.
 const WORK_MAX: usize = 8;
 /// How long they wait.

@@ -21,7 +21,7 @@ const JS: &str = "text/javascript; charset=utf-8";
 const PAGE: Asset =
     Asset { name: "", kind: HTML, text: include_str!("../console/index.html") };
 
-const FILES: [Asset; 8] = [
+const FILES: [Asset; 11] = [
     Asset { name: "console.css", kind: CSS, text: include_str!("../console/console.css") },
     Asset { name: "console.js", kind: JS, text: include_str!("../console/console.js") },
     Asset { name: "blake3.js", kind: JS, text: include_str!("../console/blake3.js") },
@@ -29,7 +29,10 @@ const FILES: [Asset; 8] = [
     Asset { name: "dom.js", kind: JS, text: include_str!("../console/dom.js") },
     Asset { name: "chart.js", kind: JS, text: include_str!("../console/chart.js") },
     Asset { name: "cells.js", kind: JS, text: include_str!("../console/cells.js") },
+    Asset { name: "format.js", kind: JS, text: include_str!("../console/format.js") },
+    Asset { name: "log.js", kind: JS, text: include_str!("../console/log.js") },
     Asset { name: "lookup.js", kind: JS, text: include_str!("../console/lookup.js") },
+    Asset { name: "peers.js", kind: JS, text: include_str!("../console/peers.js") },
 ];
 
 /// The console.

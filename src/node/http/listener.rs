@@ -31,9 +31,6 @@ const REST: Duration = Duration::from_millis(100);
 /// Bytes that a client may send before they amount to a request.
 const HEAD_LEN_MAX: u64 = 64 << 10;
 
-/// How long a connection may be kept open after the server was told to stop.
-const CLOSE_AFTER: Duration = Duration::from_secs(2);
-
 /// Accepts connections.
 #[derive(Debug)]
 pub(super) struct Gate {
@@ -148,7 +145,7 @@ impl Connection {
         let closed = async move {
             // Whoever could say so may have gone.
             let _ = stopping.wait_for(|stopping| *stopping).await;
-            sleep(CLOSE_AFTER).await;
+            sleep(super::CLOSE_AFTER).await;
         };
         Self {
             stream,
