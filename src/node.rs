@@ -10,11 +10,13 @@
 //! Decisions are those of [`Cluster`](stemedb_sync::Cluster); here are the network, the clock, the
 //! disk and chance for it.
 
-mod cells;
-mod control;
 mod guard;
+pub mod http;
 mod limiter;
 mod links;
+pub mod metered;
+pub mod metrics;
+mod operator;
 pub mod options;
 mod pauses;
 mod room;
@@ -24,6 +26,8 @@ pub mod status;
 mod view;
 
 use std::{
+    error::Error,
+    fmt,
     future::Future,
     net::SocketAddr,
     sync::{
@@ -34,7 +38,8 @@ use std::{
 };
 
 use stemedb_rpc::{
-    PeerAddress, Responding, Server, Site as _, client::ParseAddressError, server::ServeError,
+    PeerAddress, Responding, Server, Site as _, client::ParseAddressError,
+    node::FRAMES_PER_CALL_MAX, server::ServeError,
 };
 use stemedb_sync::{
     Cluster, Limits, Responder,
@@ -48,8 +53,16 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-pub use self::{options::Options, status::Status};
-use self::{guard::Guard, limiter::Limiter, links::Links, pauses::Pauses, slices::Slices};
+pub use self::{metrics::Metrics, options::Options, status::Status};
+use self::{
+    guard::Guard,
+    http::{Http, HttpError, HttpOptions},
+    limiter::Limiter,
+    links::Links,
+    metered::Metered,
+    pauses::Pauses,
+    slices::Slices,
+};
 use crate::{
     Store,
     store::{SyncError, lock},
@@ -73,6 +86,9 @@ pub enum NodeError {
     /// It can't serve.
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// It can't serve console, metrics and health.
+    #[error(transparent)]
+    Http(#[from] HttpError),
     /// The address by which others are to reach it is none.
     #[error("{address} is no address by which others can reach this node: {source}")]
     Advertise {
@@ -104,17 +120,21 @@ pub struct Ended {
 #[derive(Clone, Debug)]
 pub struct Node {
     shared: Arc<Shared>,
-    parts: Arc<Mutex<Option<Server>>>,
+    parts: Arc<Mutex<Option<(Server, Option<Http>)>>>,
 }
 
 /// What the parts of a node share.
 #[derive(Debug)]
 struct Shared {
     store: Arc<Store>,
+    metrics: Metrics,
+    /// The store as clients see it.
+    metered: Arc<Metered<Store>>,
     options: RwLock<Options>,
     /// By which others know this node.
     address: String,
     listens: SocketAddr,
+    listens_http: Option<SocketAddr>,
     cluster: Mutex<Cluster>,
     /// Wakes the loop.
     wake: Notify,
@@ -130,6 +150,16 @@ struct Shared {
     strangers: AtomicU64,
     began: Duration,
     stop: watch::Sender<bool>,
+    reload: Mutex<Option<Reload>>,
+}
+
+/// Reads the configuration again, and says what was changed.
+struct Reload(Box<dyn Fn() -> Result<String, Box<dyn Error + Send + Sync>> + Send>);
+
+impl fmt::Debug for Reload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reload(..)")
+    }
 }
 
 impl Node {
@@ -148,8 +178,16 @@ impl Node {
             Some(address) => address.to_string(),
             None => PeerAddress::from(listens).to_string(),
         };
+        let http = match options.http {
+            Some(address) => {
+                let hosts = options.http_hosts.clone();
+                Some(Http::bind(address, HttpOptions { hosts, ..HttpOptions::default() }).await?)
+            }
+            None => None,
+        };
         let now = store.now();
         let cluster = cluster(&store, &options, &address, now)?;
+        let metrics = Metrics::new();
         let shared = Shared {
             links: Links::new(options.client.clone()),
             limiter: Arc::new(Limiter::new(&options.sync)),
@@ -158,6 +196,10 @@ impl Node {
             options: options.into(),
             address,
             listens,
+            listens_http: http.as_ref().map(Http::address),
+            metered: Arc::new(Metered::new(Arc::clone(&store), metrics.clone())),
+            metrics,
+            reload: Mutex::default(),
             cluster: cluster.into(),
             wake: Notify::new(),
             slices: Slices::default().into(),
@@ -169,12 +211,17 @@ impl Node {
             stop: watch::Sender::new(false),
             store,
         };
-        Ok(Self { shared: Arc::new(shared), parts: Arc::new(Mutex::new(Some(server))) })
+        Ok(Self { shared: Arc::new(shared), parts: Arc::new(Mutex::new(Some((server, http)))) })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.shared.listens
+    }
+
+    /// Where it serves console, metrics and health.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.shared.listens_http
     }
 
     /// The store.
@@ -212,23 +259,24 @@ impl Node {
     ///
     /// See [`NodeError`].
     pub async fn run(&self, stop: impl Future<Output = ()>) -> Result<Ended, NodeError> {
-        let Some(server) = lock(&self.parts).take() else { return Ok(Ended { cut: 0 }) };
+        let Some((server, http)) = lock(&self.parts).take() else { return Ok(Ended { cut: 0 }) };
         let shared = &self.shared;
         let site = Arc::new(Guard::new(Arc::clone(shared)));
         let limits = shared.store.fitting(Limits::default());
         let responder = Responder::new(shared.store.peer_identity(), limits);
         let replica = Arc::new(Responding::new(responder, site));
         let served = Arc::new(self.clone());
-        let mut stopped = shared.stop.subscribe();
-        let serving = server.serve_node(
-            Arc::clone(&shared.store),
-            replica,
-            Some(served),
-            async move {
-                // A sender that is gone means the same.
-                let _ = stopped.wait_for(|stop| *stop).await;
-            },
-        );
+        let backend = Arc::clone(&shared.metered);
+        let serving = server.serve_node(backend, replica, Some(served), shared.stopped());
+        let mut tasks = JoinSet::new();
+        if let Some(http) = http {
+            let (view, stopped) = (Arc::new(self.clone()), shared.stopped());
+            tasks.spawn(async move {
+                if let Err(error) = http.serve(view, stopped).await {
+                    error!(%error, "console, metrics and health are not served any more");
+                }
+            });
+        }
         let driving = drive(shared);
         tokio::pin!(serving, driving, stop);
         let fatal = tokio::select! {
@@ -240,6 +288,7 @@ impl Node {
         self.leave().await;
         shared.stop.send_replace(true);
         let ended = timeout(shared.options().stop_time_max, serving).await;
+        while tasks.join_next().await.is_some() {}
         match (fatal, ended) {
             (Some(fatal), _) => Err(fatal),
             (None, Ok(ended)) => Ok(Ended { cut: ended?.cut }),
@@ -265,6 +314,15 @@ impl Node {
 }
 
 impl Shared {
+    /// Ready when the node stops serving.
+    fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut stop = self.stop.subscribe();
+        async move {
+            // A sender that is gone means the same.
+            let _ = stop.wait_for(|stop| *stop).await;
+        }
+    }
+
     fn options(&self) -> Options {
         self.options.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
@@ -275,6 +333,7 @@ impl Shared {
         let (mut senders, mut answers, mut others) = (Vec::new(), Vec::new(), Vec::new());
         let mut cluster = lock(&self.cluster);
         for frame in frames {
+            self.metrics.gossip_received(frame.len() as u64);
             match cluster.receive(&frame, now) {
                 Ok(from) => senders.extend(from),
                 Err(error) => self.refuse(error),
@@ -332,6 +391,10 @@ impl Shared {
         }
     }
 
+    fn now(&self) -> Duration {
+        self.store.now()
+    }
+
     /// What the store holds, for others.
     fn head(&self) -> Head {
         head_of(&self.store)
@@ -343,8 +406,6 @@ impl Shared {
         lock(&self.cluster).changed(head, self.store.now());
     }
 }
-
-use stemedb_rpc::node::FRAMES_PER_CALL_MAX;
 
 /// Lets the cluster go on whenever there is something for it. Ends only when the node must.
 async fn drive(shared: &Arc<Shared>) -> NodeError {
@@ -394,16 +455,15 @@ async fn drive(shared: &Arc<Shared>) -> NodeError {
 fn look(shared: &Arc<Shared>) {
     let options = shared.options();
     shared.room.look(options.disk_reserve);
-    if let Some(failure) = shared.store.writer_failure()
-        && !shared.writer_failed.swap(true, Ordering::Relaxed)
-    {
-        error!(%failure, "the writer has failed: nothing is appended until the node is restarted");
+    if shared.store.writer_failed() && !shared.writer_failed.swap(true, Ordering::Relaxed) {
+        error!("a write or a sync has failed: nothing is appended until the node is restarted");
     }
     let seconds = shared.store.time() >> 32;
     let mut pauses = lock(&shared.pauses);
     let before = pauses.reason();
     pauses.set_window(&options.sync.windows, seconds);
     pauses.set_disk(shared.room.is_low());
+    pauses.set_latency(shared.metered.append_p99(), options.sync.pause_above);
     let after = pauses.reason();
     drop(pauses);
     if before != after {

@@ -12,7 +12,6 @@ use stemedb_wal::{
     clock::World,
     commit::{Committer, Outcome, Pending as LogPending, Receipt as LogReceipt, Submission},
     disk::{DirLock, Disk},
-    error::DiskError,
     identity::Identity,
     log::LogReader,
     tiles::TileFile,
@@ -44,6 +43,8 @@ mod stats;
 mod system;
 mod watch;
 
+#[cfg(feature = "node")]
+pub(crate) use self::stats::{CheckpointGauges, Gauges};
 pub use self::{
     check::{CheckReport, Depth, Fault, Progress},
     checkpoint::CheckpointReport,
@@ -315,10 +316,21 @@ impl Store {
         self.hashing.id(body).map(|id| id.0).ok_or(AppendError::SecretMissing)
     }
 
-    /// Why nothing can be appended any more, if that is so: a write or a sync has failed, and only
-    /// opening the store again tells what the disk holds.
-    pub fn writer_failure(&self) -> Option<DiskError> {
-        self.writer.call(|log, _| log.failure().cloned()).ok().flatten()
+    /// Which store this is, for good.
+    pub fn store_id(&self) -> [u8; 16] {
+        lock(&self.shared.identity).store_id
+    }
+
+    /// Told whenever the log has grown: how many entries it has.
+    #[cfg(feature = "node")]
+    pub(crate) fn growth(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.shared.trees.watch()
+    }
+
+    /// Why the set tree can't be read, if that is so.
+    #[cfg(feature = "node")]
+    pub(crate) fn tree_failure(&self) -> Option<stemedb_merkle::ArchiveError> {
+        self.shared.trees.failure()
     }
 
     /// Writes a restart checkpoint now, so that the next opening is fast. Appends go on meanwhile.
@@ -369,6 +381,6 @@ impl Drop for Store {
 }
 
 /// Locks a mutex. What it guards is whole even if a thread died with it: each change is one step.
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -35,9 +35,6 @@ pub(super) struct Links {
     queues: Mutex<HashMap<String, mpsc::Sender<Vec<u8>>>>,
     /// Calls of gossip that are under way.
     calling: AtomicU64,
-    pub(super) frames_sent: AtomicU64,
-    pub(super) bytes_sent: AtomicU64,
-    pub(super) bytes_received: AtomicU64,
 }
 
 impl Links {
@@ -47,9 +44,6 @@ impl Links {
             clients: Mutex::default(),
             queues: Mutex::default(),
             calling: 0.into(),
-            frames_sent: 0.into(),
-            bytes_sent: 0.into(),
-            bytes_received: 0.into(),
         }
     }
 
@@ -113,13 +107,11 @@ async fn carry(shared: Arc<Shared>, address: String, mut frames: mpsc::Receiver<
             return;
         }
         links.calling.fetch_add(1, Ordering::Relaxed);
-        let called = timeout(FRAME_TIME_MAX, call(links, &address, std::mem::take(&mut batch)));
+        let called = timeout(FRAME_TIME_MAX, call(&shared, &address, std::mem::take(&mut batch)));
         let called = called.await;
         links.calling.fetch_sub(1, Ordering::Relaxed);
         match called {
             Ok(Ok(answers)) => {
-                let bytes: usize = answers.iter().map(Vec::len).sum();
-                links.bytes_received.fetch_add(bytes as u64, Ordering::Relaxed);
                 if !answers.is_empty() {
                     for frame in shared.take_frames(answers) {
                         // What answers the answer goes the same way.
@@ -138,13 +130,13 @@ async fn carry(shared: Arc<Shared>, address: String, mut frames: mpsc::Receiver<
 }
 
 async fn call(
-    links: &Links,
+    shared: &Shared,
     address: &str,
     frames: Vec<Vec<u8>>,
 ) -> Result<Vec<Vec<u8>>, CallError> {
-    let client = links.client(address).await?;
-    links.frames_sent.fetch_add(frames.len() as u64, Ordering::Relaxed);
-    let bytes: usize = frames.iter().map(Vec::len).sum();
-    links.bytes_sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    let client = shared.links.client(address).await?;
+    for frame in &frames {
+        shared.metrics.gossip_sent(frame.len() as u64);
+    }
     client.gossip(frames).await
 }

@@ -58,18 +58,14 @@ pub(super) async fn run(shared: &Arc<Shared>, peer: String) {
 async fn sync(shared: &Arc<Shared>, peer: &str) -> Result<Synced, String> {
     let client = shared.links.client(peer).await.map_err(|error| error.to_string())?;
     let options = SyncOptions { pace: Some(shared.limiter.clone()), ..SyncOptions::default() };
-    let mut stop = shared.stop.subscribe();
-    let stopped = async move {
-        // A sender that is gone means the same.
-        let _ = stop.wait_for(|stop| *stop).await;
-    };
-    let synced = shared.store.sync(&client, options, stopped, |_| {}).await;
+    let synced = shared.store.sync(&client, options, shared.stopped(), |_| {}).await;
     synced.map_err(|error| error.to_string())
 }
 
 /// Takes in how a session ended.
 fn ended(shared: &Shared, peer: &str, synced: &Synced, time: Duration) -> Outcome {
     let report = &synced.report;
+    shared.metrics.session_ended(peer, report, time);
     let outcome = outcome(report);
     let repaired = matches!(outcome, Outcome::Repaired(_));
     let (fetched, pushed) = (report.fetched, report.pushed);

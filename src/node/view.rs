@@ -55,7 +55,7 @@ pub(super) fn status(shared: &Shared) -> Status {
         sync: SyncStatus {
             paused: lock(&shared.pauses).reason(),
             running: running as u64,
-            append_p99_seconds: None,
+            append_p99_seconds: shared.metered.append_p99().map(|p99| p99.as_secs_f64()),
         },
         peers,
         slices: lock(&shared.slices).status(),

@@ -127,12 +127,13 @@ impl Store {
         let _ = spawn_blocking(keep).await;
     }
 
-    fn fitting(&self, mut limits: Limits) -> Limits {
+    /// Limits with the store's own for bodies.
+    pub(crate) fn fitting(&self, mut limits: Limits) -> Limits {
         limits.body_len_max = self.shared.options.body_len_max as usize;
         limits
     }
 
-    fn seed(&self) -> Result<[u8; 32], SyncError> {
+    pub(crate) fn seed(&self) -> Result<[u8; 32], SyncError> {
         let mut seed = [0; 32];
         for half in seed.as_chunks_mut::<16>().0 {
             *half = self.nonce().map_err(SyncError::Entropy)?;

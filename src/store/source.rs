@@ -15,7 +15,7 @@ use crate::{engine::View, error::ReadError};
 
 impl Store {
     /// Who this store is to its peers.
-    pub(super) fn peer_identity(&self) -> Identity {
+    pub(crate) fn peer_identity(&self) -> Identity {
         let identity = lock(&self.shared.identity);
         Identity { node: identity.node_id, epoch: identity.epoch, keys: sketch::keys(&self.shared) }
     }

@@ -48,7 +48,62 @@ pub struct Stats {
     pub subtrees: [u64; 256],
 }
 
+/// What of a store's sizes is at hand: nobody waits for it, and nothing is read.
+#[cfg(feature = "node")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gauges {
+    /// How many assertions are held.
+    pub(crate) count: u64,
+    /// How many entries the log has.
+    pub(crate) log_size: u64,
+    /// How many bytes the log has.
+    pub(crate) log_bytes: u64,
+    /// How many segments the log has.
+    pub(crate) segments: u64,
+    /// Up to where the restart checkpoint goes; absent while it is being replaced.
+    pub(crate) checkpoint: Option<CheckpointGauges>,
+    /// Whether nothing can be appended until the store is opened again.
+    pub(crate) writer_failed: bool,
+}
+
+/// Up to where the restart checkpoint goes.
+#[cfg(feature = "node")]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CheckpointGauges {
+    /// How many entries it covers.
+    pub(crate) log_size: u64,
+    /// The time of the last of them, NTP64.
+    pub(crate) last_time: u64,
+}
+
 impl Store {
+    /// Whether a write or a sync failed, so that nothing can be appended until the store is opened
+    /// again. O(1).
+    pub fn writer_failed(&self) -> bool {
+        self.reader.writer_failed()
+    }
+
+    /// Sizes that are at hand. O(1).
+    #[cfg(feature = "node")]
+    pub(crate) fn gauges(&self) -> Gauges {
+        // Whoever writes a checkpoint holds it for as long as that takes.
+        let checkpoint = self.shared.checkpoint.try_lock().ok().map(|checkpoint| {
+            let covered = checkpoint.as_ref().map(Checkpoint::covered);
+            covered.map_or_else(CheckpointGauges::default, |covered| CheckpointGauges {
+                log_size: covered.next_index,
+                last_time: covered.last_time,
+            })
+        });
+        Gauges {
+            count: self.len(),
+            log_size: self.log_size(),
+            log_bytes: self.reader.end(),
+            segments: self.reader.segments_len(),
+            checkpoint,
+            writer_failed: self.writer_failed(),
+        }
+    }
+
     /// Sizes and times. O(N), for the counts by first byte.
     ///
     /// # Errors

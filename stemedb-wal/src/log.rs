@@ -257,11 +257,6 @@ impl Log {
         }
     }
 
-    /// Why nothing more can be written, if that is so.
-    pub fn failure(&self) -> Option<&DiskError> {
-        self.failure.as_ref()
-    }
-
     fn check_poison(&self) -> Result<(), AppendError> {
         self.failure.clone().map_or(Ok(()), |failure| Err(AppendError::Poisoned(failure)))
     }
@@ -273,6 +268,7 @@ impl Log {
     }
 
     fn poison_with(&mut self, failure: DiskError) -> AppendError {
+        self.shared.note_failure();
         AppendError::Poisoned(self.failure.get_or_insert(failure).clone())
     }
 

@@ -158,7 +158,7 @@ pub(crate) fn config(node: &Node) -> Config {
 
 pub(crate) async fn sync(client: &Client, node: &Arc<Node>, config: Config) -> Synced {
     let never = std::future::pending();
-    run_session(client, config, Arc::clone(node), never, |_| {}).await.unwrap()
+    run_session(client, config, Arc::clone(node), None, never, |_| {}).await.unwrap()
 }
 
 /// Two stores meet, and hold the same then.

@@ -61,6 +61,16 @@ impl LogReader {
         self.shared.last_time()
     }
 
+    /// How many segments the log has, the open one included.
+    pub fn segments_len(&self) -> u64 {
+        self.shared.segments().len() as u64
+    }
+
+    /// Whether a write or a sync failed, so that nothing is appended until the log is opened again.
+    pub fn writer_failed(&self) -> bool {
+        self.shared.has_failed()
+    }
+
     /// The record at a position. O(log segments) and one read, two if the body is long.
     ///
     /// # Errors

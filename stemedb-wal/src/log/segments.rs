@@ -4,7 +4,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -101,6 +101,8 @@ pub(crate) struct Shared {
     end: AtomicU64,
     next_index: AtomicU64,
     last_time: AtomicU64,
+    /// Whether nothing can be written any more.
+    failed: AtomicBool,
 }
 
 impl Shared {
@@ -116,6 +118,7 @@ impl Shared {
             end: AtomicU64::new(0),
             next_index: AtomicU64::new(0),
             last_time: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
         }
     }
 
@@ -150,6 +153,14 @@ impl Shared {
 
     pub(crate) fn last_time(&self) -> u64 {
         self.last_time.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn note_failure(&self) {
+        self.failed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
     }
 
     pub(crate) fn path(&self, segment: &Segment) -> PathBuf {

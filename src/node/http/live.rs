@@ -1,0 +1,82 @@
+//! The log as it grows, as server-sent events.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    extract::{ConnectInfo, Query, State},
+    response::{
+        IntoResponse, Response,
+        sse::{Event, KeepAlive, Sse},
+    },
+};
+use serde::Deserialize;
+use stemedb_rpc::Backend;
+use tokio::{sync::mpsc, time::sleep};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::{Site, View, api, listener::Caller, refusal::Refusal};
+
+/// Events are no closer together: what comes in between is in the next.
+const REST: Duration = Duration::from_millis(250);
+
+/// Entries that an event has at most, the newest: nobody reads more.
+const ENTRIES_MAX: u64 = 25;
+
+/// A comment is sent this often, so that both sides notice if the other is gone.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    /// The first entry that is wanted; the next one if it is absent.
+    from: Option<u64>,
+}
+
+/// Follows the log. Each event has the newest entries since the last one, and how long the log is.
+pub(super) async fn live<V: View>(
+    State(site): State<Arc<Site<V>>>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, Refusal> {
+    let Query(Asked { from }) = asked.map_err(|error| Refusal::malformed(error.body_text()))?;
+    let permit = Arc::clone(&site.listeners).try_acquire_owned().map_err(|_| Refusal::busy())?;
+    let (sender, receiver) = mpsc::channel(1);
+    let from = from.unwrap_or_else(|| site.view.store().log_size());
+    let running = caller.begin();
+    tokio::spawn(async move {
+        let _held = (permit, running);
+        let mut stopping = site.stopping.clone();
+        tokio::select! {
+            () = feed(&site, from, &sender) => {}
+            () = sender.closed() => {}
+            _ = stopping.wait_for(|stopping| *stopping) => {}
+        }
+    });
+    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
+    Ok(Sse::new(ReceiverStream::new(receiver)).keep_alive(keep_alive).into_response())
+}
+
+async fn feed<V: View>(
+    site: &Site<V>,
+    mut next: u64,
+    sender: &mpsc::Sender<Result<Event, Infallible>>,
+) {
+    while site.view.store().grown(next).await {
+        let read = site.read(move |view| {
+            let store = view.store();
+            let size = store.log_size();
+            let from = next.max(size.saturating_sub(ENTRIES_MAX));
+            (size, api::entries(store, from, size))
+        });
+        // A node that is busy is asked again.
+        if let Ok((size, entries)) = read.await {
+            // Numbers and strings always become JSON.
+            let Ok(event) = Event::default().json_data(entries) else { return };
+            if sender.send(Ok(event)).await.is_err() {
+                return;
+            }
+            next = size;
+        }
+        sleep(REST).await;
+    }
+}
