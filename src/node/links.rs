@@ -101,9 +101,15 @@ impl Links {
 async fn carry(shared: Arc<Shared>, address: String, mut frames: mpsc::Receiver<Vec<u8>>) {
     let links = &shared.links;
     let mut batch = Vec::new();
+    let stopped = shared.stopped();
+    tokio::pin!(stopped);
     loop {
         let taken = frames.recv_many(&mut batch, FRAMES_PER_CALL_MAX);
-        if timeout(IDLE_TIME_MAX, taken).await.is_err() || batch.is_empty() {
+        let taken = tokio::select! {
+            taken = timeout(IDLE_TIME_MAX, taken) => taken.unwrap_or(0),
+            () = &mut stopped => 0,
+        };
+        if taken == 0 {
             return;
         }
         links.calling.fetch_add(1, Ordering::Relaxed);

@@ -64,9 +64,7 @@ impl Client {
         let what = Some(match what {
             Control::Pause => What::Pause(v1::Pause {}),
             Control::Resume => What::Resume(v1::Resume {}),
-            Control::Trigger(peer) => {
-                What::Trigger(v1::Trigger { peer: peer.unwrap_or_default() })
-            }
+            Control::Trigger(peer) => What::Trigger(v1::Trigger { peer: peer.unwrap_or_default() }),
             Control::Reload => What::Reload(v1::Reload {}),
             Control::Backup(dir) => What::Backup(v1::Backup { dir }),
         });

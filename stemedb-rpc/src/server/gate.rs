@@ -33,8 +33,7 @@ use crate::{Reason, token::Tokens};
 
 /// Calls whose answers come at the end of what they do: their handlers see to it that they don't
 /// stall.
-const WITHOUT_DEADLINE: [&str; 2] =
-    ["/stemedb.v1.Replication/Push", "/stemedb.v1.Node/Control"];
+const WITHOUT_DEADLINE: [&str; 2] = ["/stemedb.v1.Replication/Push", "/stemedb.v1.Node/Control"];
 
 /// What opens a session; the other calls of the service belong to one.
 const OPENING: &str = "/stemedb.v1.Replication/Hello";

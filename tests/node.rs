@@ -1,0 +1,237 @@
+//! Nodes in one process, over real sockets: they find each other, bring each other into step, and
+//! come through what happens to them.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use stemedb::{
+    Options as StoreOptions, Secret, Store,
+    node::{Ended, Node, NodeError, Options, options::SyncPolicy},
+    rpc::{Client, ClientOptions, Control, PeerAddress},
+};
+use tempfile::TempDir;
+use tokio::{
+    sync::oneshot,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+
+/// Long enough for a slow machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn loopback() -> SocketAddr {
+    "127.0.0.1:0".parse().unwrap()
+}
+
+fn options() -> Options {
+    let sync = SyncPolicy { interval: Duration::from_secs(2), ..SyncPolicy::default() };
+    Options { listen: loopback(), http: Some(loopback()), sync, ..Options::default() }
+}
+
+struct Running {
+    node: Node,
+    stop: oneshot::Sender<()>,
+    ended: JoinHandle<Result<Ended, NodeError>>,
+}
+
+impl Running {
+    async fn start(dir: &Path, options: Options) -> Self {
+        Self::with(dir, StoreOptions::default(), options).await
+    }
+
+    async fn with(dir: &Path, store: StoreOptions, options: Options) -> Self {
+        let store = Arc::new(Store::open(dir, store).unwrap());
+        let node = Node::start(store, options).await.unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let running = node.clone();
+        let ended = tokio::spawn(async move {
+            running
+                .run(async {
+                    let _ = stopped.await;
+                })
+                .await
+        });
+        Self { node, stop, ended }
+    }
+
+    fn peer(&self) -> PeerAddress {
+        self.node.address().into()
+    }
+
+    fn store(&self) -> &Store {
+        self.node.store()
+    }
+
+    /// Stops it and closes its store.
+    async fn end(self) -> Ended {
+        self.stop.send(()).unwrap();
+        let ended = self.ended.await.unwrap().unwrap();
+        // Tasks that end at the same time may still have it for a moment.
+        let mut store = Arc::clone(self.node.store());
+        drop(self.node);
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match Arc::try_unwrap(store) {
+                Ok(store) => break store.close().unwrap(),
+                Err(shared) => store = shared,
+            }
+            assert!(Instant::now() < end, "somebody keeps the store");
+            sleep(Duration::from_millis(10)).await;
+        }
+        ended
+    }
+}
+
+async fn until(what: &str, mut is: impl FnMut() -> bool) -> Duration {
+    let begin = Instant::now();
+    while !is() {
+        assert!(begin.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        sleep(Duration::from_millis(5)).await;
+    }
+    begin.elapsed()
+}
+
+fn in_step(nodes: &[&Running]) -> bool {
+    let mut roots = nodes.iter().map(|node| node.store().root());
+    let first = roots.next().unwrap();
+    roots.all(|root| root == first)
+}
+
+fn alive(node: &Running) -> usize {
+    node.node.status().peers.iter().filter(|peer| peer.state == "alive").count()
+}
+
+fn dirs<const N: usize>() -> [TempDir; N] {
+    std::array::from_fn(|_| tempfile::tempdir().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_with_one_flag_each_find_each_other_and_agree() {
+    let dirs = dirs::<3>();
+    let first = Running::start(dirs[0].path(), options()).await;
+    let join = || Options { join: vec![first.peer()], ..options() };
+    let second = Running::start(dirs[1].path(), join()).await;
+    let third = Running::start(dirs[2].path(), join()).await;
+    until("all know all", || [&first, &second, &third].iter().all(|node| alive(node) == 2)).await;
+    for (node, body) in [(&first, "one"), (&second, "two"), (&third, "three")] {
+        node.store().append(body.as_bytes()).unwrap();
+    }
+    let took =
+        until("one root", || in_step(&[&first, &second, &third]) && first.store().len() == 3).await;
+    println!("in step after {took:?}");
+    // One goes, and what it misses comes to it when it is back.
+    assert_eq!(third.end().await.cut, 0);
+    until("it is missed", || alive(&first) == 1).await;
+    first.store().append(b"four").unwrap();
+    let third = Running::start(dirs[2].path(), join()).await;
+    until("one root again", || in_step(&[&first, &second, &third])).await;
+    assert_eq!(third.store().len(), 4);
+    let status = || first.node.status();
+    assert!(status().not_ready.is_empty(), "{:?}", status().not_ready);
+    let shown = || status().peers.iter().all(|peer| peer.in_step == Some(true));
+    until("it shows", shown).await;
+    for node in [first, second, third] {
+        node.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn named_peers_without_gossip_come_into_step() {
+    let dirs = dirs::<2>();
+    let served = Running::start(dirs[0].path(), Options { gossip: false, ..options() }).await;
+    let named = Options { gossip: false, peers: vec![served.peer()], ..options() };
+    let node = Running::start(dirs[1].path(), named).await;
+    served.store().append(b"here").unwrap();
+    node.store().append(b"there").unwrap();
+    until("one root", || in_step(&[&served, &node])).await;
+    served.store().append(b"later").unwrap();
+    until("one root again", || in_step(&[&served, &node])).await;
+    assert_eq!(node.node.status().peers[0].state, "named");
+    for node in [served, node] {
+        node.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_keeps_others_out_of_gossip_and_of_sessions() {
+    let dirs = dirs::<3>();
+    let secret = |text: &str| StoreOptions {
+        secret: Some(Secret::new(text.as_bytes()).unwrap()),
+        ..StoreOptions::default()
+    };
+    let first = Running::with(dirs[0].path(), secret("the cluster's secret"), options()).await;
+    let join = || Options { join: vec![first.peer()], ..options() };
+    let second = Running::with(dirs[1].path(), secret("the cluster's secret"), join()).await;
+    let named = Options { peers: vec![first.peer()], ..join() };
+    let stranger = Running::with(dirs[2].path(), secret("another secret, too"), named).await;
+    first.store().append(b"between us").unwrap();
+    until("one root", || in_step(&[&first, &second])).await;
+    let failed = || stranger.node.status().peers.iter().any(|peer| peer.failures > 0);
+    until("the stranger is refused", failed).await;
+    assert_eq!(alive(&first), 1);
+    assert_eq!(alive(&stranger), 0);
+    assert_eq!(stranger.store().len(), 0);
+    for node in [first, second, stranger] {
+        node.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_pauses_resumes_and_triggers() {
+    let dirs = dirs::<2>();
+    let first = Running::start(dirs[0].path(), options()).await;
+    let second =
+        Running::start(dirs[1].path(), Options { join: vec![first.peer()], ..options() }).await;
+    until("both are there", || alive(&first) == 1 && alive(&second) == 1).await;
+    let client = |node: &Running| {
+        let peer = node.peer();
+        async move { Client::connect(&peer, ClientOptions::default()).await.unwrap() }
+    };
+    let (one, two) = (client(&first).await, client(&second).await);
+    for client in [&one, &two] {
+        client.control(Control::Pause).await.unwrap();
+    }
+    first.store().append(b"held back").unwrap();
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(second.store().len(), 0);
+    assert_eq!(second.node.status().sync.paused, Some("asked"));
+    let unknown = Control::Trigger(Some("nobody:1".to_owned()));
+    assert!(two.control(unknown).await.is_err());
+    for client in [&one, &two] {
+        client.control(Control::Resume).await.unwrap();
+    }
+    two.control(Control::Trigger(None)).await.unwrap();
+    until("one root", || in_step(&[&first, &second])).await;
+    let status: serde_json::Value = serde_json::from_str(&one.status().await.unwrap()).unwrap();
+    assert_eq!(status["head"]["count"], 1);
+    assert_eq!(one.cells(8).await.unwrap(), two.cells(8).await.unwrap());
+    assert_eq!(one.cells(12).await.unwrap().len(), 4096);
+    for node in [first, second] {
+        node.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bandwidth_is_kept_to() {
+    let dirs = dirs::<2>();
+    let served = Running::start(dirs[0].path(), Options { gossip: false, ..options() }).await;
+    // What zstd can't make smaller.
+    let body = |n: u32| {
+        let mut bytes = vec![0; 4096];
+        blake3::Hasher::new().update(&n.to_le_bytes()).finalize_xof().fill(&mut bytes);
+        bytes
+    };
+    served.store().append_batch((0..1000).map(body)).unwrap();
+    let rate = 1 << 20;
+    let sync = SyncPolicy { bytes_per_second: Some(rate), ..options().sync };
+    let slow = Options { gossip: false, peers: vec![served.peer()], sync, ..options() };
+    let begin = Instant::now();
+    let node = Running::start(dirs[1].path(), slow).await;
+    until("one root", || in_step(&[&served, &node])).await;
+    let took = begin.elapsed().as_secs_f64();
+    // What a session has asked for comes in at once; the rest waits for its turn.
+    assert!((2.0..8.0).contains(&took), "4 MB at 1 MiB/s took {took} s");
+    for node in [served, node] {
+        node.end().await;
+    }
+}
