@@ -58,7 +58,7 @@ impl Shown {
         sheet.family(
             ("build_info", None),
             "The program, the node and the store: always 1",
-            [(build, 1.0)],
+            [(Some(build), 1.0)],
         )?;
         let started = status.time - whole(status.uptime_seconds);
         sheet.gauge(("start_time", SECONDS), "When the node began, since 1970 UTC", started)?;
@@ -74,7 +74,7 @@ impl Shown {
         )?;
         let problems = PROBLEMS.map(|code| {
             let there = status.not_ready.iter().any(|problem| problem.code == code);
-            ([("code", code.to_owned())], truth(there))
+            (Some([("code", code.to_owned())]), truth(there))
         });
         sheet.family(
             ("problem", None),
@@ -94,12 +94,12 @@ impl Shown {
         let sync = &self.status.sync;
         sheet.gauge(("sync_running", None), "Sessions that run", whole(sync.running))?;
         let paused = PAUSES
-            .map(|reason| ([("reason", reason.to_owned())], truth(sync.paused == Some(reason))));
+            .map(|reason| (Some([("reason", reason.to_owned())]), truth(sync.paused == Some(reason))));
         sheet.family(("sync_paused", None), "1 for the reason why no session begins", paused)?;
         sheet.family(
             ("append_p99", SECONDS),
             "99th percentile of what clients' appends took lately, absent if there were none",
-            sync.append_p99_seconds.map(|seconds| (NONE, seconds)),
+            sync.append_p99_seconds.map(|seconds| (NO_LABELS, seconds)),
         )
     }
 
@@ -140,7 +140,7 @@ impl Shown {
         sheet.family(
             ("store_checkpoint_age", SECONDS),
             "Age of the last entry that the restart checkpoint covers, 0 if it covers all",
-            age.map(|age| (NONE, age)),
+            age.map(|age| (NO_LABELS, age)),
         )?;
         sheet.gauge(
             ("store_writer_failed", None),
@@ -153,21 +153,21 @@ impl Shown {
 fn peers(sheet: &mut Sheet<'_>, peers: &[PeerStatus]) -> Result<(), Error> {
     let states = STATES.map(|state| {
         let count = peers.iter().filter(|peer| peer.state == state).count();
-        ([("state", state.to_owned())], whole(count as u64))
+        (Some([("state", state.to_owned())]), whole(count as u64))
     });
     sheet.family(("peers", None), "Peers, by state", states)?;
     let rows = |value: fn(&PeerStatus) -> Option<f64>, join: fn(f64, f64) -> f64| {
-        let mut rows: Vec<(Label, f64)> = Vec::new();
+        let mut rows: Vec<(Option<Label>, f64)> = Vec::new();
         let mut rest: Option<f64> = None;
         for (number, peer) in peers.iter().enumerate() {
             let Some(value) = value(peer) else { continue };
             if number < PEERS_MAX {
-                rows.push(([("peer", peer.address.clone())], value));
+                rows.push((Some([("peer", peer.address.clone())]), value));
             } else {
                 rest = Some(rest.map_or(value, |rest| join(rest, value)));
             }
         }
-        rows.extend(rest.map(|rest| ([("peer", OTHER.to_owned())], rest)));
+        rows.extend(rest.map(|rest| (Some([("peer", OTHER.to_owned())]), rest)));
         rows
     };
     sheet.family(
@@ -193,7 +193,7 @@ fn peers(sheet: &mut Sheet<'_>, peers: &[PeerStatus]) -> Result<(), Error> {
 }
 
 fn slices(sheet: &mut Sheet<'_>, slices: &[SliceStatus]) -> Result<(), Error> {
-    let label = |slice: &SliceStatus| [("slice", slice.prefix.clone())];
+    let label = |slice: &SliceStatus| Some([("slice", slice.prefix.clone())]);
     let repaired = slices.iter().filter_map(|slice| Some((label(slice), slice.last_repaired?)));
     sheet.family(
         ("slice_last_repaired_timestamp", SECONDS),
@@ -235,17 +235,17 @@ fn scrub(sheet: &mut Sheet<'_>, scrub: Option<&ScrubStatus>) -> Result<(), Error
     sheet.family(
         ("scrub_last_pass_timestamp", SECONDS),
         "When the last whole pass over all bodies ended",
-        scrub.last_pass.map(|time| (NONE, time)),
+        scrub.last_pass.map(|time| (NO_LABELS, time)),
     )?;
     sheet.counters(
         ("scrub_damaged", None),
         "Bodies found damaged by the check in the background",
-        [(NONE, scrub.damaged)],
+        [(NO_LABELS, scrub.damaged)],
     )?;
     sheet.counters(
         ("scrub_healed", None),
         "Bodies found damaged and healed with what a peer has",
-        [(NONE, scrub.healed)],
+        [(NO_LABELS, scrub.healed)],
     )
 }
 
@@ -259,7 +259,7 @@ fn archive(sheet: &mut Sheet<'_>, archive: Option<&ArchiveStatus>) -> Result<(),
     sheet.family(
         ("archive_last_sent_timestamp", SECONDS),
         "When something was last sent to the archive",
-        archive.last_sent.map(|time| (NONE, time)),
+        archive.last_sent.map(|time| (NO_LABELS, time)),
     )?;
     sheet.gauge(
         ("archive_dropped_segments", None),
@@ -277,26 +277,26 @@ fn process(sheet: &mut Sheet<'_>, process: &Process) -> Result<(), Error> {
     sheet.float_counters(
         ("process_cpu", SECONDS),
         "Processor time of the process",
-        process.cpu_seconds.map(|seconds| (NONE, seconds)),
+        process.cpu_seconds.map(|seconds| (NO_LABELS, seconds)),
     )?;
     sheet.family(
         ("process_resident_memory", BYTES),
         "Memory of the process that is in use",
-        process.resident_bytes.map(|bytes| (NONE, whole(bytes))),
+        process.resident_bytes.map(|bytes| (NO_LABELS, whole(bytes))),
     )?;
     sheet.family(
         ("process_open_files", None),
         "Files, sockets and pipes that the process has open",
-        process.open_files.map(|files| (NONE, whole(files))),
+        process.open_files.map(|files| (NO_LABELS, whole(files))),
     )?;
     sheet.counters(
         ("process_disk_read", BYTES),
         "Bytes that the process had read from disks",
-        process.disk_read_bytes.map(|bytes| (NONE, bytes)),
+        process.disk_read_bytes.map(|bytes| (NO_LABELS, bytes)),
     )
 }
 
-const NONE: [(&str, String); 0] = [];
+const NO_LABELS: Option<Label> = None;
 const BYTES: Option<Unit> = Some(Unit::Bytes);
 const SECONDS: Option<Unit> = Some(Unit::Seconds);
 
@@ -305,14 +305,14 @@ struct Sheet<'a>(DescriptorEncoder<'a>);
 
 impl Sheet<'_> {
     fn gauge(&mut self, name: Name, help: &str, value: f64) -> Result<(), Error> {
-        self.family(name, help, [(NONE, value)])
+        self.family(name, help, [(NO_LABELS, value)])
     }
 
     fn family<L: EncodeLabelSet>(
         &mut self,
         name: Name,
         help: &str,
-        rows: impl IntoIterator<Item = (L, f64)>,
+        rows: impl IntoIterator<Item = (Option<L>, f64)>,
     ) -> Result<(), Error> {
         self.write(name, help, MetricType::Gauge, rows, ConstGauge::new)
     }
@@ -321,7 +321,7 @@ impl Sheet<'_> {
         &mut self,
         name: Name,
         help: &str,
-        rows: impl IntoIterator<Item = (L, u64)>,
+        rows: impl IntoIterator<Item = (Option<L>, u64)>,
     ) -> Result<(), Error> {
         self.write(name, help, MetricType::Counter, rows, ConstCounter::new)
     }
@@ -330,7 +330,7 @@ impl Sheet<'_> {
         &mut self,
         name: Name,
         help: &str,
-        rows: impl IntoIterator<Item = (L, f64)>,
+        rows: impl IntoIterator<Item = (Option<L>, f64)>,
     ) -> Result<(), Error> {
         self.write(name, help, MetricType::Counter, rows, ConstCounter::new)
     }
@@ -340,12 +340,16 @@ impl Sheet<'_> {
         (name, unit): Name,
         help: &str,
         kind: MetricType,
-        rows: impl IntoIterator<Item = (L, V)>,
+        rows: impl IntoIterator<Item = (Option<L>, V)>,
         metric: fn(V) -> M,
     ) -> Result<(), Error> {
         let help = format!("{help}.");
         let mut encoder = self.0.encode_descriptor(name, &help, unit.as_ref(), kind)?;
         for (labels, value) in rows {
+            let Some(labels) = labels else {
+                // The only sample.
+                return metric(value).encode(encoder);
+            };
             metric(value).encode(encoder.encode_family(&labels)?)?;
         }
         Ok(())

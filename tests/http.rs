@@ -1,0 +1,22 @@
+//! What a node shows over HTTP, as programs and browsers meet it: over real connections, from a
+//! real store.
+//!
+//! `STEMEDB_SCREENSHOTS=DIR` has the tests of the console leave pictures of it there.
+#![cfg(feature = "node")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod http {
+    mod browser;
+    mod console;
+    mod health;
+    mod metrics;
+    mod node;
+    mod reading;
+    mod refusing;
+    mod request;
+}
