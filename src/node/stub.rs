@@ -1,0 +1,82 @@
+//! Stands in for the runtime until that is there: serves the store, and nothing else.
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use stemedb_rpc::{Server, server::ServeError};
+use stemedb_sync::Limits;
+
+use super::Options;
+use crate::Store;
+
+/// A node.
+#[derive(Debug)]
+pub struct Node {
+    store: Arc<Store>,
+    server: Mutex<Option<Server>>,
+    address: SocketAddr,
+    http: Option<SocketAddr>,
+}
+
+/// Why there is no node.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct NodeError(#[from] ServeError);
+
+/// How a node ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Calls and sessions that had not ended and were cut.
+    pub cut: usize,
+}
+
+impl Node {
+    /// Starts.
+    ///
+    /// # Errors
+    ///
+    /// If it can't serve.
+    pub async fn start(store: Arc<Store>, options: Options) -> Result<Self, NodeError> {
+        let server = Server::bind(options.listen, options.server).await?;
+        let address = server.address();
+        Ok(Self { store, server: Mutex::new(Some(server)), address, http: options.http })
+    }
+
+    /// Where it serves.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where its console is.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http
+    }
+
+    /// Takes on what can change.
+    pub fn reload(&self, options: Options) {
+        tracing::debug!(interval = ?options.sync.interval, "taken on");
+    }
+
+    /// Ready when somebody asked it over the network to reload.
+    pub async fn reload_asked(&self) {
+        std::future::pending::<()>().await;
+    }
+
+    /// Runs.
+    ///
+    /// # Errors
+    ///
+    /// If serving fails.
+    pub async fn run(
+        &self,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<Ended, NodeError> {
+        let server = self.server.lock().ok().and_then(|mut server| server.take());
+        let Some(server) = server else { return Ok(Ended { cut: 0 }) };
+        let stopped = self.store.serve(server, Limits::default(), stop).await?;
+        Ok(Ended { cut: stopped.cut })
+    }
+}
