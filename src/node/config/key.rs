@@ -428,7 +428,7 @@ pub static KEYS: [Key; 36] = [
         kind: Kind::List,
         reload: true,
         about: "The parts of the day, UTC, in which sync may run, such as 22:00-06:00; \
-                none of them for always",
+                none for always",
         set: |s, raw| {
             s.sync.windows = raw.windows()?;
             Ok(())
