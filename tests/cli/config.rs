@@ -128,7 +128,7 @@ fn what_is_wrong_is_said_with_what_is_right() {
     place
         .run(&["config", "--config", "no.toml"])
         .fails(2, "no.toml: cannot read this configuration");
-    place.write("c.toml", [b'#'; (1 << 20) + 1]);
+    place.write("c.toml", vec![b'#'; (1 << 20) + 1]);
     place.run(&["config", "--config", "c.toml"]).fails(2, "longer than 1048576 bytes");
     place.write("d.toml", b"# \xff\n");
     place.run(&["config", "--config", "d.toml"]).fails(2, "UTF-8");
