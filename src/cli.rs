@@ -83,7 +83,7 @@ Results go to standard output, all else to standard error. With --json a result 
 JSON (of `log`: one line an entry).";
 
 /// What every command takes, before or after its name.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 struct Globals {
     /// The store's directory
     #[arg(

@@ -1,11 +1,10 @@
 //! `stemedb pause`, `resume`, `trigger` and `reload`: what a running node is asked to do.
 
 use serde_json::json;
-use stemedb::rpc::PeerAddress;
-use stemedb::rpc::client::Control;
+use stemedb::rpc::{Control, PeerAddress};
 
 use super::failure::Failure;
-use super::{Globals, output, peer};
+use super::{Globals, output, peer, plain::plain};
 
 /// The address of a node that is not given.
 pub(super) const DEFAULT_NODE: &str = "127.0.0.1:7845";
@@ -29,7 +28,7 @@ Examples:
   stemedb pause
   stemedb pause --node db.example.org:7845
 
-JSON: {node, done}")]
+JSON: {node, said}")]
 pub(super) struct Pause {
     #[command(flatten)]
     node: Node,
@@ -42,7 +41,7 @@ Examples:
   stemedb resume
   stemedb resume --node db.example.org:7845
 
-JSON: {node, done}")]
+JSON: {node, said}")]
 pub(super) struct Resume {
     #[command(flatten)]
     node: Node,
@@ -57,7 +56,7 @@ Examples:
   stemedb trigger                              All peers
   stemedb trigger 10.0.0.2:7845                One, as `stemedb peers` names it
 
-JSON: {node, done}")]
+JSON: {node, said}")]
 pub(super) struct Trigger {
     /// The peer to meet; all without it
     #[arg(value_name = "PEER")]
@@ -68,56 +67,44 @@ pub(super) struct Trigger {
 
 /// Let a node read its configuration again, as SIGHUP does
 ///
-/// What changed, what waits for a restart and what is wrong is in the log of the node; if anything
-/// is wrong the old configuration stays. `stemedb config --check` tells beforehand.
+/// Says what changed and what waits for a restart; if anything is wrong it says what, and the
+/// configuration before stays in force.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   stemedb reload
-  stemedb config --check --config stemedb.toml && stemedb reload
+  stemedb reload --node db.example.org:7845
 
-JSON: {node, done}")]
+JSON: {node, said}")]
 pub(super) struct Reload {
     #[command(flatten)]
     node: Node,
 }
 
 pub(super) fn pause(args: &Pause, globals: &Globals) -> Result<(), Failure> {
-    let done = "begins no more sessions until `stemedb resume`";
-    ask(&args.node, Control::Pause, "pause", done, globals)
+    ask(&args.node, Control::Pause, globals)
 }
 
 pub(super) fn resume(args: &Resume, globals: &Globals) -> Result<(), Failure> {
-    ask(&args.node, Control::Resume, "resume", "begins sessions again", globals)
+    ask(&args.node, Control::Resume, globals)
 }
 
 pub(super) fn trigger(args: &Trigger, globals: &Globals) -> Result<(), Failure> {
-    let peer = args.peer.as_ref().map(ToString::to_string);
-    let done = match &peer {
-        Some(peer) => format!("meets {peer} now"),
-        None => "meets all its peers now".to_owned(),
-    };
-    ask(&args.node, Control::Trigger(peer), "trigger", &done, globals)
+    ask(&args.node, Control::Trigger(args.peer.as_ref().map(ToString::to_string)), globals)
 }
 
 pub(super) fn reload(args: &Reload, globals: &Globals) -> Result<(), Failure> {
-    let done = "reads its configuration again; its log says what comes of that";
-    ask(&args.node, Control::Reload, "reload", done, globals)
+    ask(&args.node, Control::Reload, globals)
 }
 
-fn ask(
-    node: &Node,
-    control: Control,
-    name: &str,
-    done: &str,
-    globals: &Globals,
-) -> Result<(), Failure> {
-    peer::runtime()?.block_on(async {
+/// Asks a node, and prints what it says was done.
+fn ask(node: &Node, control: Control, globals: &Globals) -> Result<(), Failure> {
+    let said = peer::runtime()?.block_on(async {
         let client = node.connection.connect(&node.node).await?;
         Ok::<_, Failure>(client.control(control).await?)
     })?;
     if globals.json {
-        return output::json(&json!({ "node": node.node.to_string(), "done": name }));
+        return output::json(&json!({ "node": node.node.to_string(), "said": said }));
     }
-    output::raw(format!("{} {done}\n", node.node).as_bytes())
+    output::raw(format!("{}: {}\n", node.node, plain(&said)).as_bytes())
 }

@@ -1,14 +1,15 @@
 //! `stemedb node`: the process that is started once and left alone.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::Arc;
+mod reloader;
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
 use stemedb::Store;
-use stemedb::node::config::{Change, Config};
 use stemedb::node::{Node, Options};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
+use self::reloader::Reloader;
 use super::config::Loaded;
 use super::failure::Failure;
 use super::flags::Flags;
@@ -52,7 +53,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let loaded = Loaded::load(&args.flags, globals)?;
     let options = loaded.options()?;
-    let config = &loaded.config;
+    let config = loaded.config;
     let logging = Logging::start(config.log_format(), config.log_level())?;
     let runtime = peer::runtime()?;
     // Before the store is opened, which may take long: a SIGHUP then must not end the process.
@@ -62,60 +63,54 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         json: globals.json,
         secret_file: config.secret_file().map(Into::into),
     };
-    let running = Running { args, globals, logging, fingerprints: fingerprints(config) };
+    let (sender, reloads) = unbounded_channel();
+    let reloader = Reloader::new(args.flags.clone(), globals.clone(), logging, config, sender);
+    let start = Start { options, reloader: Arc::new(Mutex::new(reloader)), reloads, signals };
     open::or_make_shared(&own, |store| {
         open::require_secret(store, &own)?;
-        let outcome = runtime.block_on(running.run(store, &own, loaded, options, signals));
+        let outcome = runtime.block_on(start.run(store, &own));
         // Waits for whoever still reads or appends.
         drop(runtime);
         outcome
     })
 }
 
-/// A node that runs.
-struct Running<'a> {
-    args: &'a Args,
-    globals: &'a Globals,
-    logging: Logging,
-    fingerprints: Fingerprints,
+/// All that a node is started with, beside its store.
+struct Start {
+    options: Options,
+    reloader: Arc<Mutex<Reloader>>,
+    reloads: UnboundedReceiver<Options>,
+    signals: Signals,
 }
 
-/// Hashes of the files with certificates and tokens, by key: what they hold is kept nowhere.
-type Fingerprints = BTreeMap<&'static str, (PathBuf, Option<blake3::Hash>)>;
-
-impl Running<'_> {
-    async fn run(
-        mut self,
-        store: &Arc<Store>,
-        own: &Globals,
-        loaded: Loaded,
-        options: Options,
-        mut signals: Signals,
-    ) -> Result<(), Failure> {
+impl Start {
+    async fn run(self, store: &Arc<Store>, own: &Globals) -> Result<(), Failure> {
+        let Self { options, reloader, mut reloads, mut signals } = self;
         let node = Node::start(Arc::clone(store), options).await?;
+        let asked = Arc::clone(&reloader);
+        node.on_reload(move || Ok(reload(&asked)?));
         ready(&node, store, own)?;
         service::notify(State::Ready);
         let asked = signals.stop();
-        let stop = async move {
+        let stop = async {
             asked.await;
             service::notify(State::Stopping);
-            tracing::info!(
-                "stopping; what runs is finished first, and Ctrl-C again ends it at once"
-            );
+            tracing::info!("stopping: what runs is finished first; Ctrl-C again ends it at once");
         };
-        let mut current = loaded.config;
-        let reloads = async {
+        let reloading = async {
             loop {
                 tokio::select! {
-                    () = signals.hangup() => {}
-                    () = node.reload_asked() => {}
+                    () = signals.hangup() => {
+                        // Whatever comes of it is in the log.
+                        let _ = reload(&reloader);
+                    }
+                    Some(options) = reloads.recv() => node.reload(options),
                 }
-                self.reload(&node, &mut current);
             }
         };
         let ended = tokio::select! {
             ended = node.run(stop) => ended?,
-            () = reloads => return Ok(()),
+            () = reloading => return Ok(()),
         };
         if ended.cut > 0 {
             tracing::warn!(
@@ -126,82 +121,11 @@ impl Running<'_> {
         tracing::info!("stopped");
         Ok(())
     }
-
-    /// Reads the configuration again and takes on what can change; keeps `current` if it is wrong.
-    fn reload(&mut self, node: &Node, current: &mut Config) {
-        let newer = match Loaded::load(&self.args.flags, self.globals) {
-            Ok(newer) => newer.config,
-            Err(failure) => return refused(&failure),
-        };
-        let changes = current.changed(&newer);
-        let reloaded = current.reloaded(&newer);
-        let options = match reloaded.options(|path| std::fs::read(path)) {
-            Ok(options) => options,
-            Err(error) => return refused(&error.into()),
-        };
-        let fingerprints = fingerprints(&reloaded);
-        for Change { key, from, to } in &changes.reloaded {
-            tracing::info!(key, %from, %to, "changed");
-        }
-        for Change { key, from, to } in &changes.restart {
-            tracing::warn!(key, %from, %to, "has changed and takes effect at the next start");
-        }
-        let contents = self.contents_changed(&fingerprints);
-        if changes.reloaded.is_empty() && changes.restart.is_empty() && !contents {
-            tracing::info!("the configuration is read again, and is the same");
-        }
-        self.fingerprints.extend(fingerprints.into_iter().filter(|(key, _)| is_taken_on(key)));
-        self.logging.set(reloaded.log_level());
-        node.reload(options);
-        *current = reloaded;
-    }
-
-    /// Tells of files that have the names they had, and other contents.
-    fn contents_changed(&self, newer: &Fingerprints) -> bool {
-        let mut changed = false;
-        for (key, (path, hash)) in newer {
-            let is_other = self
-                .fingerprints
-                .get(key)
-                .is_some_and(|(old_path, old_hash)| old_path == path && old_hash != hash);
-            if is_other && is_taken_on(key) {
-                tracing::info!(key, file = %path.display(), "the file has changed");
-            } else if is_other {
-                tracing::warn!(
-                    key,
-                    file = %path.display(),
-                    "the file has changed, and takes effect at the next start"
-                );
-            }
-            changed |= is_other;
-        }
-        changed
-    }
 }
 
-/// Tells that a configuration is not taken, each reason on a line of its own.
-fn refused(failure: &Failure) {
-    if let Failure::Config(error) = failure {
-        for problem in error.problems() {
-            tracing::error!("{problem}");
-        }
-    } else {
-        tracing::error!("{failure}");
-    }
-    tracing::error!("the new configuration is wrong, as told above: the one before stays in force");
-}
-
-/// Whether a running node takes on changes of this key.
-fn is_taken_on(key: &str) -> bool {
-    stemedb::node::config::Key::find(key).is_some_and(|key| key.reload)
-}
-
-fn fingerprints(config: &Config) -> Fingerprints {
-    let hash = |(key, path): (&'static str, &std::path::Path)| {
-        let bytes = std::fs::read(path).ok();
-        (key, (path.to_path_buf(), bytes.map(|bytes| blake3::hash(&bytes))))
-    };
-    config.files().map(hash).collect()
+fn reload(reloader: &Mutex<Reloader>) -> Result<String, Failure> {
+    // Each step of a reload leaves it whole.
+    reloader.lock().unwrap_or_else(PoisonError::into_inner).reload()
 }
 
 fn ready(node: &Node, store: &Store, own: &Globals) -> Result<(), Failure> {

@@ -59,6 +59,11 @@ pub(super) fn note(text: impl std::fmt::Display) {
 
 /// Says why the command failed, with all its causes.
 pub(super) fn error(error: &dyn Error) {
+    say("error", RED, &with_causes(error));
+}
+
+/// An error with all its causes, as one text.
+pub(super) fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -69,7 +74,7 @@ pub(super) fn error(error: &dyn Error) {
         }
         cause = error.source();
     }
-    say("error", RED, &text);
+    text
 }
 
 /// A heading, bold where a person sees it.
@@ -80,9 +85,10 @@ pub(super) fn heading(text: &str, terminal: bool) -> String {
 fn say(label: &str, colour: &str, text: &str) {
     // Beside a log for programs, a line for people would be one that they can't read.
     if logging::is_json() && tracing::enabled!(tracing::Level::ERROR) {
-        match label {
-            "error" => tracing::error!("{text}"),
-            _ => tracing::warn!("{text}"),
+        if label == "error" {
+            tracing::error!("{text}");
+        } else {
+            tracing::warn!("{text}");
         }
         return;
     }

@@ -80,31 +80,33 @@ fn row(peer: View<'_>, now: Option<f64>) -> [String; 7] {
         None => "?".to_owned(),
     };
     let repaired = ago(peer.number("last_repaired"), now).unwrap_or_else(|| "never".to_owned());
-    let mut last =
-        peer.part("last_session").map_or_else(|| "none".to_owned(), |last| session(last, now));
+    let mut last = vec![match peer.part("last_session") {
+        Some(last) => session(last, now),
+        None => "none".to_owned(),
+    }];
     let failures = peer.whole("failures").unwrap_or(0);
     if failures > 0 {
-        last.push_str(&format!("; {failures} failed in a row"));
+        last.push(format!("; {failures} failed in a row"));
     }
     if let Some((at, now)) = peer.number("retry_at").zip(now).filter(|(at, now)| at > now) {
-        last.push_str(&format!(", tried again in {}", span(at - now)));
+        last.push(format!(", tried again in {}", span(at - now)));
     }
     if let Some(remark) = peer.text("remark") {
-        last.push_str(&format!("; {}", plain(remark)));
+        last.push(format!("; {}", plain(remark)));
     }
     let count = peer.whole("count").map_or_else(|| "?".to_owned(), status::grouped);
-    [text("address"), text("state"), count, in_step.to_owned(), lag, repaired, last]
+    [text("address"), text("state"), count, in_step.to_owned(), lag, repaired, last.concat()]
 }
 
 /// A session in a few words.
 fn session(session: View<'_>, now: Option<f64>) -> String {
-    let mut text = plain(session.text("outcome").unwrap_or("?")).into_owned();
+    let mut text = vec![plain(session.text("outcome").unwrap_or("?")).into_owned()];
     if let Some(layer) = session.text("layer") {
-        text.push_str(&format!(" by {}", plain(layer)));
+        text.push(format!(" by {}", plain(layer)));
     }
     let whole = |name| session.whole(name).unwrap_or(0);
     let bytes = whole("bytes_sent").saturating_add(whole("bytes_received"));
-    text.push_str(&format!(
+    text.push(format!(
         ", got {}, gave {}, {}, {} ms",
         status::grouped(whole("fetched")),
         status::grouped(whole("pushed")),
@@ -112,9 +114,9 @@ fn session(session: View<'_>, now: Option<f64>) -> String {
         whole("millis")
     ));
     if let Some(when) = ago(session.number("time"), now) {
-        text.push_str(&format!(", {when}"));
+        text.push(format!(", {when}"));
     }
-    text
+    text.concat()
 }
 
 /// How many peers there are, in step and not, in words.

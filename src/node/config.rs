@@ -234,12 +234,11 @@ impl<'a> Loading<'a> {
         let path = whole(self.dir, &file.path);
         let dir = path.parent().unwrap_or(self.dir);
         for (origin, name, raw) in parsed.values {
-            match KEYS.iter().position(|key| key.name == name) {
-                Some(at) => self.set(at, raw, origin, dir),
-                None => {
-                    let nearest = nearest(&name);
-                    self.problems.push(Problem::Unknown { origin, name, nearest });
-                }
+            if let Some(at) = KEYS.iter().position(|key| key.name == name) {
+                self.set(at, raw, origin, dir);
+            } else {
+                let nearest = nearest(&name);
+                self.problems.push(Problem::Unknown { origin, name, nearest });
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Stands in for the runtime until that is there: serves the store, and nothing else.
 
 use std::{
+    error::Error,
     future::Future,
     net::SocketAddr,
     sync::{Arc, Mutex},
@@ -13,10 +14,10 @@ use super::Options;
 use crate::Store;
 
 /// A node.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Node {
     store: Arc<Store>,
-    server: Mutex<Option<Server>>,
+    server: Arc<Mutex<Option<Server>>>,
     address: SocketAddr,
     http: Option<SocketAddr>,
 }
@@ -42,7 +43,8 @@ impl Node {
     pub async fn start(store: Arc<Store>, options: Options) -> Result<Self, NodeError> {
         let server = Server::bind(options.listen, options.server).await?;
         let address = server.address();
-        Ok(Self { store, server: Mutex::new(Some(server)), address, http: options.http })
+        let server = Arc::new(Mutex::new(Some(server)));
+        Ok(Self { store, server, address, http: options.http })
     }
 
     /// Where it serves.
@@ -57,12 +59,15 @@ impl Node {
 
     /// Takes on what can change.
     pub fn reload(&self, options: Options) {
-        tracing::debug!(interval = ?options.sync.interval, "taken on");
+        drop(options);
     }
 
-    /// Ready when somebody asked it over the network to reload.
-    pub async fn reload_asked(&self) {
-        std::future::pending::<()>().await;
+    /// Has the configuration read again whenever an operator asks for it.
+    pub fn on_reload(
+        &self,
+        reload: impl Fn() -> Result<String, Box<dyn Error + Send + Sync>> + Send + 'static,
+    ) {
+        drop(reload);
     }
 
     /// Runs.
@@ -70,10 +75,7 @@ impl Node {
     /// # Errors
     ///
     /// If serving fails.
-    pub async fn run(
-        &self,
-        stop: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<Ended, NodeError> {
+    pub async fn run(&self, stop: impl Future<Output = ()>) -> Result<Ended, NodeError> {
         let server = self.server.lock().ok().and_then(|mut server| server.take());
         let Some(server) = server else { return Ok(Ended { cut: 0 }) };
         let stopped = self.store.serve(server, Limits::default(), stop).await?;

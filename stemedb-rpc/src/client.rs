@@ -7,7 +7,6 @@ mod address;
 mod batch;
 mod error;
 mod get;
-mod node;
 pub(crate) mod replication;
 mod watch;
 
@@ -27,7 +26,6 @@ pub use self::{
     address::{DEFAULT_PORT, ParseAddressError, PeerAddress},
     batch::{BatchReceipts, BatchSender},
     error::{CallError, PeerText},
-    node::Control,
     replication::{BodiesAnswer, Traffic},
     watch::{Watch, Watched},
 };

@@ -1,6 +1,10 @@
 //! `stemedb config`: what comes of a file, variables and flags, and what is wrong with them.
 
+use std::fs;
+use std::path::Path;
+
 use serde_json::Value;
+use stemedb::node::config::{Config, KEYS, Origin, SourceFile, Sources};
 
 use super::binary::{Outcome, Place, finish};
 
@@ -102,8 +106,9 @@ fn what_is_printed_can_be_used_as_a_file() {
     place.write("again.toml", first.text());
     let again = place.run(&["config", "--config", "again.toml"]).ok();
     let values = |outcome: &Outcome| -> Vec<String> {
-        let lines = outcome.lines().into_iter();
-        lines.map(|line| line.rsplit_once("  # ").map_or(line.clone(), |(v, _)| v.into())).collect()
+        let before_comment =
+            |line: &str| line.split("  # ").next().map(str::trim_end).map(Into::into);
+        outcome.text().lines().filter_map(before_comment).collect()
     };
     assert_eq!(values(&first), values(&again));
     assert!(!again.text().contains("# default"), "{again:?}");
@@ -190,5 +195,37 @@ fn help_says_how_each_key_is_written() {
         let example = format!("Examples:\n  stemedb {command}");
         assert!(help.text().contains(&example) && help.text().contains("JSON: "), "{command}");
         assert!(help.text().contains("127.0.0.1:7845"), "{command}");
+    }
+}
+
+#[test]
+fn the_example_has_every_key_and_no_other() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/deploy/stemedb.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let file = Some(SourceFile { path, found: false, text });
+    let config = Config::load(&Sources { file, ..Sources::default() }).unwrap();
+    for effective in config.effective() {
+        let is_there = matches!(effective.origin, Origin::File { line: Some(_), .. });
+        assert!(is_there, "{} is not in it", effective.key.name);
+    }
+}
+
+#[test]
+fn every_key_is_documented_with_its_default() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let texts: Vec<String> = fs::read_dir(docs)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("operations"))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    for key in &KEYS {
+        let default = match key.default_value() {
+            Value::String(text) => text,
+            value => value.to_string(),
+        };
+        let change = if key.reload { "reload" } else { "restart" };
+        let row = format!("| `{}` | `{default}` | {change} | ", key.name);
+        assert!(texts.iter().any(|text| text.contains(&row)), "no row begins {row}");
     }
 }

@@ -131,7 +131,7 @@ fn sighup_takes_on_what_can_change_and_names_the_rest() {
     place.write("node.toml", "[auth]\ntoken_file = \"tokens\"\npeer_token_file = \"tokens\"\n");
     let node = Running::start(&place, &["--config", "node.toml"]);
     node.signal("-HUP");
-    node.says("is the same");
+    node.says("read again: nothing has changed");
 
     let changed = "[auth]\ntoken_file = \"tokens\"\npeer_token_file = \"tokens\"\n[sync]\n\
                    interval = \"1m\"\n[log]\nlevel = \"debug\"\nformat = \"json\"\n";
@@ -143,6 +143,10 @@ fn sighup_takes_on_what_can_change_and_names_the_rest() {
     assert!(node.says("log.format").contains("takes effect at the next start"));
     let token_file = node.says("auth.token_file");
     assert!(token_file.contains("the file has changed, and takes effect at the next start"));
+    node.says(
+        "changed: sync.interval, log.level, auth.peer_token_file; at the next start: log.format, \
+         auth.token_file",
+    );
 
     place.write("node.toml", "[sync]\ninterval = \"1\"\n");
     node.signal("-HUP");

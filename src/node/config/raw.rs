@@ -76,7 +76,7 @@ pub enum Allowed {
     /// Parts of the day.
     Windows,
     /// One of these, or a word that stands for no value or one that is found.
-    Or(Box<Allowed>, &'static str),
+    Or(Box<Self>, &'static str),
 }
 
 impl fmt::Display for Allowed {

@@ -1,15 +1,15 @@
 //! Stands in for the calls of the node's service until those are there.
 
-use super::{CallError, Client};
+use crate::{CallError, Client};
 
-/// What a node is asked to do.
+/// Something to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Control {
-    /// Begin no more sessions.
+    /// Begin no sessions.
     Pause,
     /// Begin sessions again.
     Resume,
-    /// Meet this peer now, or all of them.
+    /// Meet a peer now, or all.
     Trigger(Option<String>),
     /// Read the configuration again.
     Reload,
@@ -26,14 +26,14 @@ impl Client {
         Err(CallError::Stalled)
     }
 
-    /// Asks a node to do something.
+    /// Tells a node to do something, and gives what it says was done.
     ///
     /// # Errors
     ///
     /// See [`CallError`].
-    pub async fn control(&self, control: Control) -> Result<(), CallError> {
-        drop(control);
+    pub async fn control(&self, what: Control) -> Result<String, CallError> {
         self.head().await?;
+        drop(what);
         Err(CallError::Stalled)
     }
 }
