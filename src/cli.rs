@@ -4,19 +4,26 @@ mod append;
 mod check;
 mod checkpoint;
 mod completions;
+mod config;
+mod control;
 mod demo;
 mod diff;
 mod failure;
+mod flags;
 mod get;
 mod ids;
 mod init;
 mod input;
 mod interrupt;
 mod log;
+mod logging;
+mod node;
 mod open;
 mod output;
 mod peer;
+mod peers;
 mod picture;
+mod plain;
 mod progress;
 mod proof_file;
 mod prove;
@@ -24,7 +31,10 @@ mod repair;
 mod root;
 mod secret;
 mod serve;
+mod service;
+mod signals;
 mod stats;
+mod status;
 mod stopwatch;
 mod sync;
 mod timestamp;
@@ -63,6 +73,8 @@ Examples:
                                             Check a proof, without a store
   stemedb serve                             Let others reach the store
   stemedb sync 127.0.0.1:7845               Bring the store and a served one into step
+  stemedb node --join db.example.org        Serve, and stay in step with a whole cluster
+  stemedb status                            See how the node on this machine is doing
 
 Exit codes:
   0 done   1 failed   2 wrong usage   3 damaged or not verified   4 not found
@@ -71,7 +83,7 @@ Results go to standard output, all else to standard error. With --json a result 
 JSON (of `log`: one line an entry).";
 
 /// What every command takes, before or after its name.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 struct Globals {
     /// The store's directory
     #[arg(
@@ -105,6 +117,14 @@ enum Command {
     Serve(serve::Args),
     Sync(sync::Args),
     Watch(watch::Args),
+    Node(Box<node::Args>),
+    Config(Box<config::Args>),
+    Status(status::Args),
+    Peers(peers::Args),
+    Pause(control::Pause),
+    Resume(control::Resume),
+    Trigger(control::Trigger),
+    Reload(control::Reload),
     Checkpoint(checkpoint::Args),
     Check(check::Args),
     Repair(repair::Args),
@@ -148,6 +168,14 @@ fn dispatch(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Serve(args) => serve::run(args, globals),
         Command::Sync(args) => sync::run(args, globals),
         Command::Watch(args) => watch::run(args, globals),
+        Command::Node(args) => node::run(args, globals),
+        Command::Config(args) => config::run(args, globals),
+        Command::Status(args) => status::run(args, globals),
+        Command::Peers(args) => peers::run(args, globals),
+        Command::Pause(args) => control::pause(args, globals),
+        Command::Resume(args) => control::resume(args, globals),
+        Command::Trigger(args) => control::trigger(args, globals),
+        Command::Reload(args) => control::reload(args, globals),
         Command::Checkpoint(args) => checkpoint::run(args, globals),
         Command::Check(args) => check::run(args, globals),
         Command::Repair(args) => repair::run(args, globals),

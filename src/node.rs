@@ -10,6 +10,7 @@
 //! Decisions are those of [`Cluster`](stemedb_sync::Cluster); here are the network, the clock, the
 //! disk and chance for it.
 
+pub mod config;
 mod guard;
 pub mod http;
 mod limiter;

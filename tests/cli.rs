@@ -9,10 +9,12 @@
 mod cli {
     mod appending;
     mod binary;
+    mod config;
     mod demo;
     mod ids;
     mod killed;
     mod network;
+    mod node;
     mod partition;
     mod proofs;
     mod reading;

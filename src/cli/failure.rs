@@ -4,14 +4,17 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use stemedb::node::{NodeError, config::ConfigError};
 use stemedb::rpc::{
-    CallError, Reason, client::ParseAddressError, server::ServeError, token::TokenError,
+    CallError, PeerAddress, Reason, client::ParseAddressError, server::ServeError,
+    token::TokenError,
 };
 use stemedb::sync::{Ending, message::Refusal};
 use stemedb::{
     AppendError, AssertionId, CheckpointError, CloseError, OpenError, ParseProofError, ProofError,
     ReadError, RepairError, ResolveError, SecretTooShort, SyncError,
 };
+use tracing_subscriber::util::TryInitError;
 
 /// What the exit code of a command that was not carried out says. (0 is done.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +58,14 @@ pub(super) enum Failure {
     Call(#[from] CallError),
     #[error(transparent)]
     NoSession(#[from] SyncError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Node(#[from] NodeError),
+
+    /// What a node says of itself can't be read.
+    #[error("what {peer} answers is no status of a node; is it a stemedb that is much newer?")]
+    NoStatus { peer: PeerAddress, source: serde_json::Error },
 
     /// A session ended otherwise than well.
     #[error("not synced: {ending}")]
@@ -150,6 +161,9 @@ pub(super) enum Failure {
     /// A thread or a process cannot be started or spoken to.
     #[error("cannot {action}")]
     System { action: &'static str, source: io::Error },
+    /// The log cannot be set up.
+    #[error("cannot set up the log")]
+    Log(#[from] TryInitError),
     /// Standard output cannot be written to.
     #[error("cannot write to standard output")]
     Output(#[from] OutputError),
@@ -204,9 +218,10 @@ impl Failure {
             Self::Resolve(ResolveError::NotFound { .. })
             | Self::NotHeld { .. }
             | Self::NotThere { .. } => Exit::NotFound,
-            Self::Resolve(_) | Self::NoProofFile { .. } | Self::NeitherDirNorPeer { .. } => {
-                Exit::Usage
-            }
+            Self::Resolve(_)
+            | Self::Config(_)
+            | Self::NoProofFile { .. }
+            | Self::NeitherDirNorPeer { .. } => Exit::Usage,
             Self::Call(error) if error.reason() == Some(Reason::Damaged) => Exit::Damaged,
             Self::NoSession(SyncError::Unreadable)
             | Self::WrongBody { .. }

@@ -6,6 +6,7 @@ use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use serde_json::Value;
 
 use super::failure::{Failure, OutputError};
+use super::logging;
 
 const RED: &str = "\x1b[1;31m";
 const YELLOW: &str = "\x1b[1;33m";
@@ -58,6 +59,11 @@ pub(super) fn note(text: impl std::fmt::Display) {
 
 /// Says why the command failed, with all its causes.
 pub(super) fn error(error: &dyn Error) {
+    say("error", RED, &with_causes(error));
+}
+
+/// An error with all its causes, as one text.
+pub(super) fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -68,7 +74,7 @@ pub(super) fn error(error: &dyn Error) {
         }
         cause = error.source();
     }
-    say("error", RED, &text);
+    text
 }
 
 /// A heading, bold where a person sees it.
@@ -77,6 +83,15 @@ pub(super) fn heading(text: &str, terminal: bool) -> String {
 }
 
 fn say(label: &str, colour: &str, text: &str) {
+    // Beside a log for programs, a line for people would be one that they can't read.
+    if logging::is_json() && tracing::enabled!(tracing::Level::ERROR) {
+        if label == "error" {
+            tracing::error!("{text}");
+        } else {
+            tracing::warn!("{text}");
+        }
+        return;
+    }
     let mut err = io::stderr().lock();
     // Nobody is left to tell if standard error is closed.
     let _ = if err.is_terminal() && colours() {
@@ -87,7 +102,7 @@ fn say(label: &str, colour: &str, text: &str) {
 }
 
 /// Whether colours are wanted at all, by the convention of no-color.org.
-fn colours() -> bool {
+pub(super) fn colours() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 

@@ -1,0 +1,103 @@
+//! The flags of a node: one for each key of its configuration, made from the table of keys.
+
+use std::path::PathBuf;
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command, Error, FromArgMatches};
+use stemedb::node::config::{FILE_NAME, FILE_VARIABLE, KEYS, Key, Kind};
+
+/// What the flags of a node say.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Flags {
+    /// The file that is named, by flag or variable.
+    pub(super) file: Option<PathBuf>,
+    /// Keys that are given a value, as often as they are.
+    pub(super) given: Vec<(&'static Key, String)>,
+}
+
+/// The id of the flag that names a file.
+const FILE: &str = "config";
+
+/// Keys whose flags all commands take.
+const GLOBAL: [&str; 2] = ["store", "secret_file"];
+
+impl clap::Args for Flags {
+    fn augment_args(command: Command) -> Command {
+        let file = Arg::new(FILE)
+            .long(FILE)
+            .env(FILE_VARIABLE)
+            .value_name("FILE")
+            .value_parser(clap::value_parser!(PathBuf))
+            .help(format!(
+                "The configuration, as TOML. Without it, {FILE_NAME} in the store's directory is \
+                 read if it is there"
+            ));
+        let keys = KEYS.iter().filter(|key| !GLOBAL.contains(&key.name)).map(arg);
+        command.arg(file).args(keys)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Flags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let mut given = Vec::new();
+        for key in &KEYS {
+            if GLOBAL.contains(&key.name) {
+                // Its variable counts too, but less than a flag: that is for the configuration.
+                let is_flag = matches.value_source(key.name) == Some(ValueSource::CommandLine);
+                let path = matches.get_one::<PathBuf>(key.name).filter(|_| is_flag);
+                given.extend(path.map(|path| (key, path.to_string_lossy().into_owned())));
+            } else if let Some(values) = matches.get_many::<String>(key.name) {
+                given.extend(values.map(|value| (key, value.clone())));
+            }
+        }
+        Ok(Self { file: matches.get_one::<PathBuf>(FILE).cloned(), given })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn arg(key: &'static Key) -> Arg {
+    let arg = Arg::new(key.name)
+        .long(key.flag)
+        .value_name(key.placeholder)
+        .help(help(key))
+        .help_heading(heading(key.section()));
+    match key.kind {
+        Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
+        Kind::List => arg.action(ArgAction::Append),
+        Kind::One | Kind::Path => arg,
+    }
+}
+
+fn help(key: &Key) -> String {
+    let default = match key.default_value() {
+        serde_json::Value::String(text) => text,
+        serde_json::Value::Array(_) => "none".to_owned(),
+        value => value.to_string(),
+    };
+    if default == "none" {
+        return key.about.to_owned();
+    }
+    format!("{} [default: {default}]", key.about)
+}
+
+fn heading(section: &str) -> &'static str {
+    match section {
+        "tls" => "TLS",
+        "auth" => "Tokens and clear text",
+        "cluster" => "The cluster",
+        "sync" => "Sync",
+        "scrub" => "Scrubbing",
+        "archive" => "The archive",
+        "disk" => "The disk",
+        "log" => "Logging",
+        _ => "Serving",
+    }
+}

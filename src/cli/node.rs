@@ -1,0 +1,149 @@
+//! `stemedb node`: the process that is started once and left alone.
+
+mod reloader;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::{Value, json};
+use stemedb::Store;
+use stemedb::node::{Node, Options};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use self::reloader::Reloader;
+use super::config::Loaded;
+use super::failure::Failure;
+use super::flags::Flags;
+use super::input::to_hex;
+use super::logging::Logging;
+use super::service::{self, State};
+use super::signals::Signals;
+use super::{Globals, open, output, peer};
+
+/// Run a node: serve the store, find the other members, and stay in step with them
+///
+/// Opens the store, or makes one, and prints one line once it is ready. Without flags it serves
+/// this machine only; with --join it becomes a member of a cluster and learns of all others from
+/// the one that is named. What differs between members is found by gossip and moved as by
+/// `stemedb sync`, client traffic first. `stemedb status` says how it is doing.
+///
+/// Ctrl-C or SIGTERM stops well within --stop-time-max; a second one ends it at once, which loses
+/// nothing that was acknowledged. SIGHUP, or `stemedb reload`, reads the configuration again: what
+/// can change changes, the rest is named in the log and waits for a restart.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  stemedb node
+  stemedb node --listen 127.0.0.1:7945 --http 127.0.0.1:7946 --store second --join 127.0.0.1:7845
+  stemedb node --config /etc/stemedb/stemedb.toml
+  stemedb node --listen 0.0.0.0:7845 --advertise a.example.org --join b.example.org \\
+               --tls-cert a.pem --tls-key a.key --client-ca authority.pem --ca authority.pem
+  stemedb node --sync-windows 22:00-06:00 --sync-bytes-per-second 10M
+
+Each flag is also a key of the configuration, and a variable: --sync-interval 1m is `interval = \
+\"1m\"` in [sync], and STEMEDB_SYNC__INTERVAL=1m. A flag is over a variable is over the file. \
+`stemedb config` shows what comes of it. Lists take several flags, or commas.
+
+JSON, one line when it is ready: {address, http, count, set_root, log_size, log_root}; http is \
+null if there is none")]
+pub(super) struct Args {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
+    let loaded = Loaded::load(&args.flags, globals)?;
+    let options = loaded.options()?;
+    let config = loaded.config;
+    let logging = Logging::start(config.log_format(), config.log_level())?;
+    let runtime = peer::runtime()?;
+    // Before the store is opened, which may take long: a SIGHUP then must not end the process.
+    let signals = runtime.block_on(async { Signals::watch() })?;
+    let own = Globals {
+        store: config.store().to_path_buf(),
+        json: globals.json,
+        secret_file: config.secret_file().map(Into::into),
+    };
+    let (sender, reloads) = unbounded_channel();
+    let reloader = Reloader::new(args.flags.clone(), globals.clone(), logging, config, sender);
+    let start = Start { options, reloader: Arc::new(Mutex::new(reloader)), reloads, signals };
+    open::or_make_shared(&own, |store| {
+        open::require_secret(store, &own)?;
+        let outcome = runtime.block_on(start.run(store, &own));
+        // Waits for whoever still reads or appends.
+        drop(runtime);
+        outcome
+    })
+}
+
+/// All that a node is started with, beside its store.
+struct Start {
+    options: Options,
+    reloader: Arc<Mutex<Reloader>>,
+    reloads: UnboundedReceiver<Options>,
+    signals: Signals,
+}
+
+impl Start {
+    async fn run(self, store: &Arc<Store>, own: &Globals) -> Result<(), Failure> {
+        let Self { options, reloader, mut reloads, mut signals } = self;
+        let node = Node::start(Arc::clone(store), options).await?;
+        let asked = Arc::clone(&reloader);
+        node.on_reload(move || Ok(reload(&asked)?));
+        ready(&node, store, own)?;
+        service::notify(State::Ready);
+        let asked = signals.stop();
+        let stop = async {
+            asked.await;
+            service::notify(State::Stopping);
+            tracing::info!("stopping: what runs is finished first; Ctrl-C again ends it at once");
+        };
+        let reloading = async {
+            loop {
+                tokio::select! {
+                    () = signals.hangup() => {
+                        // Whatever comes of it is in the log.
+                        let _ = reload(&reloader);
+                    }
+                    Some(options) = reloads.recv() => node.reload(options),
+                }
+            }
+        };
+        let ended = tokio::select! {
+            ended = node.run(stop) => ended?,
+            () = reloading => return Ok(()),
+        };
+        if ended.cut > 0 {
+            tracing::warn!(
+                cut = ended.cut,
+                "calls and sessions did not end in time and were cut; nothing durable is lost"
+            );
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+fn reload(reloader: &Mutex<Reloader>) -> Result<String, Failure> {
+    // Each step of a reload leaves it whole.
+    reloader.lock().unwrap_or_else(PoisonError::into_inner).reload()
+}
+
+fn ready(node: &Node, store: &Store, own: &Globals) -> Result<(), Failure> {
+    let (address, http) = (node.address(), node.http_address());
+    let head = store.head();
+    if !own.json {
+        let console = http.map_or_else(String::new, |http| format!(", console http://{http}"));
+        let line = format!(
+            "{}: {} assertions, root {}{console}, serving on {address}\n",
+            own.store.display(),
+            head.count,
+            to_hex(&head.set_root)
+        );
+        return output::raw(line.as_bytes());
+    }
+    let mut fields = serde_json::Map::new();
+    fields.insert("address".to_owned(), json!(address.to_string()));
+    fields.insert("http".to_owned(), http.map_or(Value::Null, |http| json!(http.to_string())));
+    fields.extend(super::root::fields(&head));
+    output::json(&fields.into())
+}

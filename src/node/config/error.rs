@@ -1,0 +1,228 @@
+//! Why a configuration can't be used.
+
+use std::{error::Error, fmt, io, net::SocketAddr, path::PathBuf};
+
+use stemedb_rpc::token::TokenError;
+
+use super::{
+    Allowed, Origin,
+    key::Key,
+    origin::{plain, plain_path},
+};
+
+/// Why a configuration can't be used: all that is wrong with it, at least one thing.
+#[derive(Debug)]
+pub struct ConfigError {
+    problems: Vec<Problem>,
+}
+
+/// One thing that is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The file itself can't be read.
+    #[error("{}: cannot read this configuration: {source}", plain_path(path))]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file is no TOML.
+    #[error("{}: this is no TOML: {}", plain_path(path), source.to_string().trim_end())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// A key that is none.
+    #[error("{origin}: there is no key {}{}", plain(name), Suggestion(*nearest))]
+    Unknown {
+        /// Where it stands.
+        origin: Origin,
+        /// What it is called.
+        name: String,
+        /// What was probably meant.
+        nearest: Option<&'static Key>,
+    },
+    /// A variable that is none.
+    #[error("{origin}: there is no such variable{}", SuggestedVariable(*nearest))]
+    UnknownVariable {
+        /// The variable.
+        origin: Origin,
+        /// What was probably meant.
+        nearest: Option<&'static Key>,
+    },
+    /// A section that has a value.
+    #[error("{origin}: {name} is a section: write [{name}], and its keys below it")]
+    Section {
+        /// Where it stands.
+        origin: Origin,
+        /// What it is called.
+        name: &'static str,
+    },
+    /// A value that the key does not take.
+    #[error("{origin}: {} can't be {given}: it takes {allowed}", key.name)]
+    Value {
+        /// Where it stands.
+        origin: Origin,
+        /// The key.
+        key: &'static Key,
+        /// What was given, quoted.
+        given: String,
+        /// What it takes.
+        allowed: Allowed,
+    },
+    /// A variable that is no text.
+    #[error("{origin}: its value is not UTF-8")]
+    NotText {
+        /// The variable.
+        origin: Origin,
+    },
+    /// A key that is of no use without another one.
+    #[error("{origin}: {} is of no use without {needs}", key.name)]
+    Needs {
+        /// Where the key was set.
+        origin: Origin,
+        /// The key.
+        key: &'static Key,
+        /// The other one.
+        needs: &'static str,
+    },
+    /// The file that was found in a store's directory is for another store.
+    #[error(
+        "{origin}: this file was found in the directory of one store, and names another, {}: \
+         choose that with --store or STEMEDB_STORE, or name this file with --config",
+        plain_path(store)
+    )]
+    OtherStore {
+        /// Where it says so.
+        origin: Origin,
+        /// The store that it names.
+        store: PathBuf,
+    },
+    /// Others could read along.
+    #[error(
+        "{origin}: listening on {address} without TLS would let others read along: give tls.cert \
+         and tls.key, listen on 127.0.0.1, or say with auth.clear_to_others that clear text is \
+         meant"
+    )]
+    Clear {
+        /// Where the address was set.
+        origin: Origin,
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Clear text is asked for, and TLS too.
+    #[error("{origin}: clear text is asked for, and tls.cert turns TLS on: leave one of them out")]
+    ClearAndTls {
+        /// Where clear text was asked for.
+        origin: Origin,
+    },
+    /// Two services on one address.
+    #[error("{origin}: http can't be {address}, which listen is already: choose another port")]
+    SameAddress {
+        /// Where the address of HTTP was set.
+        origin: Origin,
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Members would be told an address that is none.
+    #[error(
+        "{origin}: other members can't reach this node at {address}, which stands for any address \
+         of this machine: give advertise the one that they can reach"
+    )]
+    NoAddress {
+        /// Where the address was set.
+        origin: Origin,
+        /// The address.
+        address: SocketAddr,
+    },
+    /// A file that is named can't be read.
+    #[error("{origin}: {}: cannot read {}: {source}", key.name, plain_path(path))]
+    Read {
+        /// Where it was named.
+        origin: Origin,
+        /// The key that names it.
+        key: &'static Key,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file that is named holds no tokens.
+    #[error("{origin}: {}: cannot use {}: {source}", key.name, plain_path(path))]
+    Token {
+        /// Where it was named.
+        origin: Origin,
+        /// The key that names it.
+        key: &'static Key,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: TokenError,
+    },
+}
+
+impl ConfigError {
+    /// An error, if anything is wrong.
+    pub(super) fn of(problems: Vec<Problem>) -> Result<(), Self> {
+        if problems.is_empty() { Ok(()) } else { Err(Self { problems }) }
+    }
+
+    /// All that is wrong.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+}
+
+impl From<Problem> for ConfigError {
+    fn from(problem: Problem) -> Self {
+        Self { problems: vec![problem] }
+    }
+}
+
+impl Error for ConfigError {}
+
+/// One problem on its line; more below a heading.
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let [problem] = self.problems.as_slice() {
+            return problem.fmt(f);
+        }
+        write!(f, "{} things are wrong with the configuration", self.problems.len())?;
+        for problem in &self.problems {
+            write!(f, "\n  {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+struct Suggestion(Option<&'static Key>);
+
+impl fmt::Display for Suggestion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(key) if key.section().is_empty() => {
+                write!(f, "; did you mean {}, which stands above all sections?", key.name)
+            }
+            Some(key) => write!(f, "; did you mean {} in [{}]?", key.field(), key.section()),
+            None => f.write_str("; `stemedb config` lists all there are"),
+        }
+    }
+}
+
+struct SuggestedVariable(Option<&'static Key>);
+
+impl fmt::Display for SuggestedVariable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(key) => write!(f, "; did you mean {}?", key.variable()),
+            None => f.write_str(
+                "; it is STEMEDB_, the section, two underscores, and the key: `stemedb config` \
+                 lists all keys there are",
+            ),
+        }
+    }
+}

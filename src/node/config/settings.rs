@@ -1,0 +1,142 @@
+//! What all sources together say, each value of its type.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use stemedb_rpc::PeerAddress;
+
+use crate::node::options::{Options, ScrubPolicy, SyncPolicy};
+
+/// The directory of the store where none is named.
+const STORE: &str = ".stemedb";
+
+/// How lines of the log look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// An object on each line, for programs.
+    Json,
+}
+
+/// What is logged: this and all that is graver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Nothing.
+    Off,
+    /// What an operator must look at.
+    Error,
+    /// What may become so.
+    Warn,
+    /// What happens now and then.
+    Info,
+    /// What happens all the time.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogFormat {
+    pub(super) const ALL: [Self; 2] = [Self::Human, Self::Json];
+
+    /// Its name in a configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Human => "human",
+            Self::Json => "json",
+        }
+    }
+}
+
+impl LogLevel {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Off, Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
+
+    /// Its name in a configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// Every key's value. Files are named, not read.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches that have nothing to do with each other"
+)]
+pub(super) struct Settings {
+    pub(super) store: PathBuf,
+    pub(super) secret_file: Option<PathBuf>,
+    pub(super) listen: SocketAddr,
+    pub(super) advertise: Option<PeerAddress>,
+    pub(super) http: Option<SocketAddr>,
+    pub(super) http_hosts: Vec<String>,
+    pub(super) reflection: bool,
+    pub(super) stop_time_max: Duration,
+    pub(super) tls_cert: Option<PathBuf>,
+    pub(super) tls_key: Option<PathBuf>,
+    pub(super) tls_client_ca: Option<PathBuf>,
+    pub(super) tls_ca: Option<PathBuf>,
+    pub(super) tls_server_name: Option<String>,
+    pub(super) token_file: Option<PathBuf>,
+    pub(super) peer_token_file: Option<PathBuf>,
+    pub(super) clear_to_others: bool,
+    pub(super) token_in_clear: bool,
+    pub(super) join: Vec<PeerAddress>,
+    pub(super) peers: Vec<PeerAddress>,
+    pub(super) gossip: bool,
+    pub(super) sync: SyncPolicy,
+    pub(super) scrub_enabled: bool,
+    pub(super) scrub: ScrubPolicy,
+    pub(super) archive_url: Option<String>,
+    pub(super) archive_interval: Duration,
+    pub(super) archive_keep_segments: Option<u64>,
+    pub(super) archive_cache: Option<PathBuf>,
+    pub(super) disk_reserve: Option<u64>,
+    pub(super) log_format: LogFormat,
+    pub(super) log_level: LogLevel,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let options = Options::default();
+        Self {
+            store: PathBuf::from(STORE),
+            secret_file: None,
+            listen: options.listen,
+            advertise: options.advertise,
+            http: options.http,
+            http_hosts: options.http_hosts,
+            reflection: options.server.reflection,
+            stop_time_max: options.stop_time_max,
+            tls_cert: None,
+            tls_key: None,
+            tls_client_ca: None,
+            tls_ca: None,
+            tls_server_name: None,
+            token_file: None,
+            peer_token_file: None,
+            clear_to_others: options.server.clear_to_others,
+            token_in_clear: options.client.clear_to_others,
+            join: options.join,
+            peers: options.peers,
+            gossip: options.gossip,
+            sync: options.sync,
+            scrub_enabled: options.scrub.is_some(),
+            scrub: options.scrub.unwrap_or_default(),
+            archive_url: None,
+            archive_interval: Duration::from_secs(60),
+            archive_keep_segments: None,
+            archive_cache: None,
+            disk_reserve: options.disk_reserve,
+            log_format: LogFormat::Human,
+            log_level: LogLevel::Info,
+        }
+    }
+}
