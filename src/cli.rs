@@ -1,6 +1,7 @@
 //! The command line: what is parsed, and which file carries it out.
 
 mod append;
+mod backup;
 mod check;
 mod checkpoint;
 mod completions;
@@ -21,6 +22,7 @@ mod progress;
 mod proof_file;
 mod prove;
 mod repair;
+mod restore;
 mod root;
 mod secret;
 mod serve;
@@ -108,6 +110,8 @@ enum Command {
     Checkpoint(checkpoint::Args),
     Check(check::Args),
     Repair(repair::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
     Stats(stats::Args),
     Demo(demo::Args),
     Completions(completions::Args),
@@ -151,6 +155,8 @@ fn dispatch(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Checkpoint(args) => checkpoint::run(args, globals),
         Command::Check(args) => check::run(args, globals),
         Command::Repair(args) => repair::run(args, globals),
+        Command::Backup(args) => backup::run(args, globals),
+        Command::Restore(args) => restore::run(args, globals),
         Command::Stats(args) => stats::run(args, globals),
         Command::Demo(args) => demo::run(args, globals),
         Command::Completions(args) => completions::run(args),

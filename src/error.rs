@@ -235,6 +235,59 @@ pub enum CloseError {
     Identity(#[from] IdentityError),
 }
 
+/// Why there is no backup, or no newer one.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot make a backup in {}", to.display())]
+pub struct BackupError {
+    /// Where it was to be.
+    pub to: PathBuf,
+    /// Why not.
+    pub source: std::io::Error,
+}
+
+/// Why no store was made from a backup.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// There is a store already.
+    #[error("there is a store at {} already; name a directory without one", dir.display())]
+    AlreadyThere {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// There is nothing to restore.
+    #[error("there is no backup at {}", dir.display())]
+    NoBackup {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The files can't be copied.
+    #[error("cannot copy the backup at {} to {}", from.display(), to.display())]
+    Copy {
+        /// Where the backup is.
+        from: PathBuf,
+        /// Where the store was to be.
+        to: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The backup is whole and holds something else.
+    #[error("the backup has the set root {found}, not the one that is trusted")]
+    OtherRoot {
+        /// Its set root.
+        found: AssertionId,
+    },
+    /// Bodies can't be checked without the secret.
+    #[error("the backup has a secret, and without it no body can be checked: give its file")]
+    SecretMissing,
+    /// The backup is damaged.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The store could not be closed.
+    #[error(transparent)]
+    Close(#[from] CloseError),
+}
+
 /// Why a store could not be repaired. Whatever was done so far is complete in itself, and repairing
 /// can be tried again.
 #[derive(Debug, thiserror::Error)]

@@ -26,6 +26,7 @@ use crate::{
 
 mod backend;
 mod background;
+mod backup;
 mod check;
 mod checkpoint;
 mod entries;
@@ -44,6 +45,7 @@ mod system;
 mod watch;
 
 pub use self::{
+    backup::{BackupReport, restore},
     check::{CheckReport, Depth, Fault, Progress},
     checkpoint::CheckpointReport,
     entries::{Entries, Entry},

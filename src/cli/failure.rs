@@ -9,8 +9,8 @@ use stemedb::rpc::{
 };
 use stemedb::sync::{Ending, message::Refusal};
 use stemedb::{
-    AppendError, AssertionId, CheckpointError, CloseError, OpenError, ParseProofError, ProofError,
-    ReadError, RepairError, ResolveError, SecretTooShort, SyncError,
+    AppendError, AssertionId, BackupError, CheckpointError, CloseError, OpenError, ParseProofError,
+    ProofError, ReadError, RepairError, ResolveError, RestoreError, SecretTooShort, SyncError,
 };
 
 /// What the exit code of a command that was not carried out says. (0 is done.)
@@ -49,6 +49,10 @@ pub(super) enum Failure {
     Close(#[from] CloseError),
     #[error(transparent)]
     Repair(#[from] RepairError),
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
     #[error(transparent)]
     Serve(#[from] ServeError),
     #[error(transparent)]
@@ -189,7 +193,9 @@ impl Failure {
     /// The one place that says which failure ends with which code.
     pub(super) fn exit(&self) -> Exit {
         match self {
-            Self::Open(error) | Self::Repair(RepairError::Open(error)) => match error {
+            Self::Open(error)
+            | Self::Repair(RepairError::Open(error))
+            | Self::Restore(RestoreError::Open(error)) => match error {
                 OpenError::Missing { .. } => Exit::NotFound,
                 error if error.is_damage() => Exit::Damaged,
                 _ => Exit::Failed,
@@ -213,6 +219,8 @@ impl Failure {
             | Self::Sync {
                 ending: Ending::Unreadable | Ending::Blamed(_) | Ending::Refused(Refusal::Damaged),
             } => Exit::Damaged,
+            Self::Restore(RestoreError::NoBackup { .. }) => Exit::NotFound,
+            Self::Restore(RestoreError::OtherRoot { .. }) => Exit::Damaged,
             Self::NotVerified { .. } | Self::OtherThanAsked { .. } | Self::NotWhole { .. } => {
                 Exit::Damaged
             }
