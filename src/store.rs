@@ -30,6 +30,7 @@ mod backup;
 mod check;
 mod checkpoint;
 mod entries;
+mod heal;
 mod history;
 mod lane;
 mod open;
@@ -45,10 +46,11 @@ mod system;
 mod watch;
 
 pub use self::{
-    backup::{BackupReport, restore},
+    backup::{BackupReport, backup_of, restore},
     check::{CheckReport, Depth, Fault, Progress},
     checkpoint::CheckpointReport,
     entries::{Entries, Entry},
+    heal::Healed,
     open::{OpenReport, Remark},
     remote::{SyncError, SyncOptions},
     repair::{RepairReport, repair, repair_on},

@@ -195,6 +195,7 @@ impl Failure {
         match self {
             Self::Open(error)
             | Self::Repair(RepairError::Open(error))
+            | Self::Backup(BackupError::Open(error))
             | Self::Restore(RestoreError::Open(error)) => match error {
                 OpenError::Missing { .. } => Exit::NotFound,
                 error if error.is_damage() => Exit::Damaged,
@@ -220,7 +221,12 @@ impl Failure {
                 ending: Ending::Unreadable | Ending::Blamed(_) | Ending::Refused(Refusal::Damaged),
             } => Exit::Damaged,
             Self::Restore(RestoreError::NoBackup { .. }) => Exit::NotFound,
-            Self::Restore(RestoreError::OtherRoot { .. }) => Exit::Damaged,
+            Self::Backup(BackupError::Damaged { .. } | BackupError::Incomplete { .. })
+            | Self::Restore(
+                RestoreError::OtherRoot { .. }
+                | RestoreError::Damaged { .. }
+                | RestoreError::Unfinished { .. },
+            ) => Exit::Damaged,
             Self::NotVerified { .. } | Self::OtherThanAsked { .. } | Self::NotWhole { .. } => {
                 Exit::Damaged
             }

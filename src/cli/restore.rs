@@ -10,13 +10,14 @@ use super::{Globals, input, open, output, progress};
 /// Make a store from a backup, and check all of it
 ///
 /// Every body is checked against its id, and the set root against the one that `backup` printed. If
-/// anything is wrong no store is made. The new store is a copy: it gets a node id and an epoch of
-/// its own, and peers that knew the old one notice.
+/// anything is wrong no store is made; if it is interrupted, run it again. The new store is another
+/// node with an epoch of its own: peers don't take it for the one that the backup is of, and one
+/// sync with any of them brings it up to date.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  stemedb restore /mnt/backup/store --root HEX
-  stemedb restore /mnt/backup/store --root HEX --store elsewhere
+  stemedb restore /mnt/backup/2026-11-21 --root HEX
+  stemedb restore /mnt/backup/2026-11-21 --root HEX --store elsewhere
 
 JSON: {count, set_root, log_size, log_root}")]
 pub(super) struct Args {
@@ -30,9 +31,13 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let options = open::options(globals)?;
-    let head = progress::spin("restoring and checking", || {
-        stemedb::restore(&args.dir, &globals.store, &args.root, options)
-    })?;
+    let bar = progress::bytes(Some(0));
+    let head = stemedb::restore(&args.dir, &globals.store, &args.root, options, &mut |progress| {
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
+    });
+    bar.finish_and_clear();
+    let head = head?;
     if globals.json {
         return output::json(&super::root::fields(&head).into());
     }

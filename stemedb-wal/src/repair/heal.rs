@@ -8,7 +8,7 @@
 //! beside it, synced, and renamed over it, after what was there was copied aside. After a crash at
 //! any point one of the two is there, whole, and the log opens with either.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use stemedb_merkle::{Hash, id::to_hex};
 
@@ -32,6 +32,10 @@ use crate::{
     },
     segment::{SegmentHeader, encode_footer},
 };
+
+/// So many entries on either side are asked for the time of one whose head is damaged: a sector of
+/// the disk holds no more.
+const NEIGHBOURS: u64 = 70;
 
 /// What [`LogReader::heal`] is to put right.
 #[derive(Clone, Copy)]
@@ -225,21 +229,29 @@ impl Patient<'_> {
         let number = self.number_of(u32::try_from(at).ok()?)?;
         let index = header.first_index + number;
         let time_of = |index: u64| self.reader.entry_at(index).ok().map(|entry| entry.time);
-        let before = if number == 0 { Some(header.time_before) } else { time_of(index - 1) };
         let batch = at.checked_sub(batch::HEADER_LEN).and_then(|start| {
             let position = header.first_position + start as u64;
             let found = BatchHeader::parse(bytes.get(start..)?, header.salt, position)?;
             Some(found.first_time)
         });
         let said = bytes.get(at + 20..at + 28)?.first_chunk::<8>()?;
-        let times = [
-            Some(u64::from_le_bytes(*said)),
-            batch,
-            before.and_then(|time| time.checked_add(1)),
-            time_of(index + 1).and_then(|time| time.checked_sub(1)),
-        ];
-        let holds = |time: &u64| (self.heal.is_entry)(index, *time, id);
-        times.into_iter().flatten().find(holds).map(|time| (index, time))
+        // Within a batch each time is one more than the one before, so that any of its entries
+        // tells.
+        let around = (1..=NEIGHBOURS).flat_map(|distance| {
+            let before = index.checked_sub(distance).and_then(time_of);
+            let behind = time_of(index + distance);
+            [
+                before.and_then(|time| time.checked_add(distance)),
+                behind.and_then(|time| time.checked_sub(distance)),
+            ]
+        });
+        let mut tried = BTreeSet::new();
+        let mut times = [Some(u64::from_le_bytes(*said)), batch]
+            .into_iter()
+            .chain(around)
+            .flatten()
+            .filter(|time| tried.insert(*time));
+        times.find(|time| (self.heal.is_entry)(index, *time, id)).map(|time| (index, time))
     }
 
     /// Which entry of the segment begins at an offset.
