@@ -24,6 +24,7 @@ mod prove;
 mod repair;
 mod restore;
 mod root;
+mod scrub;
 mod secret;
 mod serve;
 mod stats;
@@ -112,6 +113,7 @@ enum Command {
     Repair(repair::Args),
     Backup(backup::Args),
     Restore(restore::Args),
+    Scrub(scrub::Args),
     Stats(stats::Args),
     Demo(demo::Args),
     Completions(completions::Args),
@@ -157,6 +159,7 @@ fn dispatch(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Repair(args) => repair::run(args, globals),
         Command::Backup(args) => backup::run(args, globals),
         Command::Restore(args) => restore::run(args, globals),
+        Command::Scrub(args) => scrub::run(args, globals),
         Command::Stats(args) => stats::run(args, globals),
         Command::Demo(args) => demo::run(args, globals),
         Command::Completions(args) => completions::run(args),

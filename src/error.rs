@@ -349,6 +349,17 @@ pub enum RestoreError {
         /// What is wrong, with the paths that the files had in the store that was not made.
         source: OpenError,
     },
+    /// The backup is damaged where opening does not look.
+    #[error("the backup at {} is damaged, and no store was made of it: {fault}", from.display())]
+    Fault {
+        /// Where the backup is.
+        from: PathBuf,
+        /// What was met first.
+        fault: Box<crate::store::Fault>,
+    },
+    /// What was copied can't be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// What was copied can't be opened.
     #[error(transparent)]
     Open(#[from] OpenError),

@@ -38,6 +38,8 @@ mod peers;
 mod read;
 mod remote;
 mod repair;
+#[cfg(feature = "node")]
+mod scrub;
 mod sketch;
 mod snapshot;
 mod source;
@@ -366,6 +368,6 @@ impl Drop for Store {
 }
 
 /// Locks a mutex. What it guards is whole even if a thread died with it: each change is one step.
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -140,6 +140,14 @@ pub(super) enum Failure {
     )]
     NotWhole { dir: PathBuf, faults: usize },
 
+    /// `scrub` found something that it could not heal.
+    #[error(
+        "{} is not whole: {faults} fault(s), listed above, were not healed; name a store that has \
+         the bodies with --from, or run `stemedb repair`",
+        dir.display()
+    )]
+    StillDamaged { dir: PathBuf, faults: usize },
+
     /// A step of the demonstration did not come out as promised.
     #[error("the demonstration stopped: {what}")]
     Demo { what: &'static str },
@@ -225,11 +233,13 @@ impl Failure {
             | Self::Restore(
                 RestoreError::OtherRoot { .. }
                 | RestoreError::Damaged { .. }
+                | RestoreError::Fault { .. }
                 | RestoreError::Unfinished { .. },
             ) => Exit::Damaged,
-            Self::NotVerified { .. } | Self::OtherThanAsked { .. } | Self::NotWhole { .. } => {
-                Exit::Damaged
-            }
+            Self::NotVerified { .. }
+            | Self::OtherThanAsked { .. }
+            | Self::NotWhole { .. }
+            | Self::StillDamaged { .. } => Exit::Damaged,
             _ => Exit::Failed,
         }
     }

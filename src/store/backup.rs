@@ -17,7 +17,7 @@ mod staged;
 use std::{io, path::Path};
 
 use stemedb_wal::{
-    disk::{Disk, DiskFile, Fingerprint, FileDisk},
+    disk::{Disk, DiskFile, FileDisk, Fingerprint},
     identity::{CleanMark, IDENTITY_NAME, Identity},
     log::Watermark,
     segment::{HEADER_LEN, SegmentHeader, parse_segment_name},

@@ -91,16 +91,11 @@ impl Store {
         self.put_right(position, None)
     }
 
-    fn put_right(
-        &self,
-        position: u64,
-        record: Option<(Hash, &[u8])>,
-    ) -> Result<Healed, HealError> {
+    fn put_right(&self, position: u64, record: Option<(Hash, &[u8])>) -> Result<Healed, HealError> {
         let hash = |body: &[u8]| self.hashing.id(body).unwrap_or_default().0;
         let sibling = OnceCell::new();
-        let is_entry = |index, time, id: &Hash| {
-            self.is_entry(index, time, id, &sibling).unwrap_or(false)
-        };
+        let is_entry =
+            |index, time, id: &Hash| self.is_entry(index, time, id, &sibling).unwrap_or(false);
         let heal = Heal { position, record, hash: &hash, is_entry: &is_entry };
         let rewritten = match self.reader.heal(&heal) {
             Err(LogHealError::Open { path }) => {
@@ -173,7 +168,12 @@ impl Store {
 /// What is known of the leaf beside another one.
 #[derive(Clone, Copy, Debug)]
 enum Sibling {
-    Read { time: u64, id: Hash },
+    Read {
+        time: u64,
+        id: Hash,
+    },
     /// Its time can't be read.
-    Damaged { id: Hash },
+    Damaged {
+        id: Hash,
+    },
 }

@@ -11,6 +11,7 @@ use stemedb_wal::{
 };
 
 use super::{
+    super::check::Depth,
     Head, Progress, Store, copy,
     staged::{STAGED_NAME, Staged},
 };
@@ -147,6 +148,11 @@ fn check(
     if head.set_root != *root {
         let [found, expected] = [head.set_root, *root].map(AssertionId);
         return Err(RestoreError::OtherRoot { from: from.into(), found, expected });
+    }
+    // What opening did not need: lists of offsets, say.
+    let report = store.check(Depth::Checksums, &mut |_| {})?;
+    if let Some(fault) = report.faults.into_iter().next() {
+        return Err(RestoreError::Fault { from: from.into(), fault: Box::new(fault) });
     }
     store.close()?;
     Ok(head)

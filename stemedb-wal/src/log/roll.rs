@@ -69,6 +69,8 @@ impl Log {
         }
         self.check_poison()?;
         self.roll()?;
+        // Readers are to find the end of the log in its last segment.
+        self.publish();
         Ok(true)
     }
 

@@ -141,9 +141,10 @@ impl LogReader {
             return Err(HealError::Open { path: shared.path(segment) });
         };
         let sealed_len = next.first_position.saturating_sub(segment.header.first_position);
-        let held = segment.file.len().map_err(|source| {
-            DiskError::new(Action::Measure, disk.path(&segment.name), source)
-        })?;
+        let held = segment
+            .file
+            .len()
+            .map_err(|source| DiskError::new(Action::Measure, disk.path(&segment.name), source))?;
         let before = read_whole(disk, &segment.name, &*segment.file, held.max(sealed_len))?;
         let mut after = before.clone();
         after.resize(usize::try_from(sealed_len).unwrap_or(usize::MAX), 0);
@@ -156,9 +157,9 @@ impl LogReader {
         let aside = replace(disk, &segment.name, offset, part, &after)?;
         // From here on it is in place, durable or not.
         let synced = sync_dir(disk);
-        let file = disk.open(&segment.name).map_err(|source| {
-            failed(disk, Action::Open, &segment.name, source)
-        })?;
+        let file = disk
+            .open(&segment.name)
+            .map_err(|source| failed(disk, Action::Open, &segment.name, source))?;
         shared.handles.close_all();
         let renewed = Segment {
             name: segment.name.clone(),

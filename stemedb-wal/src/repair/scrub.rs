@@ -81,6 +81,14 @@ impl Scrubber {
         Self { segment, walk: None }
     }
 
+    /// At the front of the segment that a position is in.
+    pub fn around(reader: &LogReader, position: u64) -> Self {
+        let segments = reader.shared().segments();
+        let behind = segments.partition_point(|segment| segment.header.first_position <= position);
+        let segment = behind.checked_sub(1).and_then(|at| segments.get(at));
+        Self::new(segment.map_or(0, |segment| segment.header.first_position))
+    }
+
     /// The position at which the segment begins that is being read: [`new`](Self::new) goes on from
     /// there.
     pub fn segment(&self) -> u64 {
@@ -189,7 +197,11 @@ impl View<'_> {
     /// The offset at which the batches end; `None` where only reading them tells.
     fn batches_end(&self) -> Option<u64> {
         match (&self.segment.offsets, self.next) {
-            (_, None) => Some(self.end.saturating_sub(self.segment.header.first_position)),
+            (_, None) => {
+                // One that was begun a moment ago has its header, and is not published yet.
+                let published = self.end.saturating_sub(self.segment.header.first_position);
+                Some(published.max(HEADER_LEN as u64))
+            }
             (Offsets::File { at, .. }, _) => Some(*at),
             (Offsets::Memory(_), _) => None,
         }
@@ -284,7 +296,7 @@ impl View<'_> {
         let header = &self.segment.header;
         let len = match self.next {
             Some(next) => next.first_position - header.first_position,
-            None => self.end.saturating_sub(header.first_position),
+            None => self.end.saturating_sub(header.first_position).max(HEADER_LEN as u64),
         };
         let bytes = read_whole(self.disk, &self.segment.name, &*self.segment.file, len)?;
         step.read += bytes.len() as u64;
@@ -301,9 +313,9 @@ impl View<'_> {
         for damage in all {
             let found = self.place(damage, &bytes);
             let told = step.damage.iter().skip(already);
-            let is_told = told.clone().any(|other| {
-                other.position == found.position && other.record == found.record
-            });
+            let is_told = told
+                .clone()
+                .any(|other| other.position == found.position && other.record == found.record);
             if !is_told {
                 step.damage.push(found);
             }
@@ -360,12 +372,12 @@ impl View<'_> {
             DamageKind::Body | DamageKind::Id => damage.offset.saturating_sub(HEAD_LEN as u64),
             _ => damage.offset,
         };
-        let record =
-            matches!(damage.what, DamageKind::Body | DamageKind::Id | DamageKind::Head);
+        let record = matches!(damage.what, DamageKind::Body | DamageKind::Id | DamageKind::Head);
         let position = header.first_position + offset;
-        let head = usize::try_from(offset).ok().and_then(|at| bytes.get(at..)).and_then(|bytes| {
-            Head::parse(bytes, header.salt, position).filter(|_| record)
-        });
+        let head = usize::try_from(offset)
+            .ok()
+            .and_then(|at| bytes.get(at..))
+            .and_then(|bytes| Head::parse(bytes, header.salt, position).filter(|_| record));
         ScrubDamage { damage, position, id: head.map(|head| head.id), record }
     }
 
