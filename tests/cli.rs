@@ -8,6 +8,7 @@
 
 mod cli {
     mod appending;
+    mod backup;
     mod binary;
     mod demo;
     mod ids;
@@ -16,6 +17,7 @@ mod cli {
     mod partition;
     mod proofs;
     mod reading;
+    mod scrubbing;
     mod secrets;
     mod serving;
     mod stopping;
