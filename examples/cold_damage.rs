@@ -4,6 +4,7 @@
 //! ```sh
 //! cargo run --release --example cold_damage -- --entries 20000
 //! ```
+#![expect(clippy::disallowed_methods, reason = "it says how long things take")]
 
 use std::{
     error::Error,

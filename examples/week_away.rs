@@ -5,6 +5,7 @@
 //! ```
 //!
 //! A week of writes is as many as `--writes` says; the store had ten times as many before.
+#![expect(clippy::disallowed_methods, reason = "it says how long things take")]
 
 use std::{error::Error, future::pending, sync::Arc, time::Instant};
 

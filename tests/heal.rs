@@ -31,7 +31,7 @@ fn open(disk: &FaultyDisk) -> Store {
 }
 
 fn body(n: u64) -> Vec<u8> {
-    noise(n + 1, 40 + 7 * n as usize % 200)
+    noise(n + 1, usize::try_from(40 + 7 * n % 200).unwrap())
 }
 
 fn id(n: u64) -> AssertionId {

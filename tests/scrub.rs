@@ -12,19 +12,14 @@ mod random;
 #[path = "reference/world.rs"]
 mod world;
 
-use std::{
-    collections::BTreeSet,
-    future::{Future, pending},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, future::pending, sync::Arc, time::Duration};
 
 use random::{Random, noise};
 use stemedb::{
     AssertionId, Depth, Options, Store,
     node::{
         options::ScrubPolicy,
-        scrub::{self, Donor, Outcome, Scrub, Step, View},
+        scrub::{self, Donor, Found, Outcome, Scrub, Step, View},
     },
 };
 use stemedb_wal::disk::{Disk as _, FaultyDisk};
@@ -44,7 +39,7 @@ fn open(disk: &FaultyDisk) -> Store {
 }
 
 fn body(n: u64) -> Vec<u8> {
-    noise(n + 1, 40 + 7 * n as usize % 200)
+    noise(n + 1, usize::try_from(40 + 7 * n % 200).unwrap())
 }
 
 fn id(n: u64) -> AssertionId {
@@ -117,8 +112,10 @@ fn what_is_damaged_is_found() {
         let mut random = Random::new(seed);
         let (disk, names) = filled();
         let store = open(&disk);
-        let hurts: BTreeSet<u64> = (0..1 + seed).map(|_| random.below(ENTRIES)).collect();
-        hurts.iter().for_each(|n| hurt(&disk, &names, *n));
+        let hurts: BTreeSet<u64> = (0..=seed).map(|_| random.below(ENTRIES)).collect();
+        for n in &hurts {
+            hurt(&disk, &names, *n);
+        }
         let mut scrub = Scrub::restart(&store);
         let steps = whole_pass(&mut scrub, &store, 1 << (10 + seed % 8));
         let found: Vec<_> = steps.iter().flat_map(|step| &step.faults).collect();
@@ -195,11 +192,13 @@ fn footers_headers_and_tiles_are_looked_at_too() {
         hurt.open(name).unwrap().write_at(&[bytes[at] ^ 2], at as u64).unwrap();
         let mut scrub = Scrub::restart(&store);
         let mut steps = whole_pass(&mut scrub, &store, 4096);
-        let mut found: Vec<_> = steps.iter_mut().flat_map(|step| &mut step.faults).collect();
+        let mut found: Vec<Found> = steps.drain(..).flat_map(|step| step.faults).collect();
         assert!(!found.is_empty(), "{name} at {at}");
         assert!(found.iter().all(|found| found.id.is_none()), "{name} at {at}: {found:?}");
-        found.iter_mut().for_each(|found| scrub.heal(&store, found, None));
-        let healed = found.iter().all(|found| found.is_healed());
+        for found in &mut found {
+            scrub.heal(&store, found, None);
+        }
+        let healed = found.iter().all(Found::is_healed);
         // A tile is only a cache, and stays as it is until `repair`.
         assert_eq!(healed, name != "history.tiles", "{name} at {at}: {found:?}");
         if healed {
@@ -250,7 +249,7 @@ async fn one_pass_heals_all_of_it() {
         let peer = Peer { honest: true };
         let found = scrub::pass(&store, None, &peer, &view, pending()).await.unwrap();
         assert_eq!(found.len() as u64, last - first + 1);
-        assert!(found.iter().all(|found| found.is_healed()), "{found:?}");
+        assert!(found.iter().all(Found::is_healed), "{found:?}");
         let status = view.status();
         assert_eq!((status.damaged, status.healed), (3 * (last - first + 1), last - first + 1));
         assert_eq!(view.unhealed(), 0, "the same places, now healed");
@@ -277,7 +276,7 @@ async fn a_sector_of_zeros_is_healed() {
         let view = View::default();
         let found = scrub::pass(&store, None, &peer, &view, pending()).await.unwrap();
         let texts: Vec<_> = found.iter().map(ToString::to_string).collect();
-        assert!(found.iter().all(|found| found.is_healed()), "{segment} {sector}: {texts:#?}");
+        assert!(found.iter().all(Found::is_healed), "{segment} {sector}: {texts:#?}");
         assert!(found.len() > 1, "{segment} {sector}: {texts:#?}");
         let whole = store.check(Depth::Deep, &mut |_| {}).unwrap();
         assert!(whole.faults.is_empty(), "{segment} {sector}: {:?}", whole.faults);
@@ -324,9 +323,4 @@ async fn a_node_checks_pass_after_pass() {
     until("it goes on", &|| view.bytes_read() > 3 * read).await;
     stop.send(()).unwrap();
     running.await.unwrap();
-}
-
-fn _donors_can_be_sent(peer: &Peer) -> impl Future<Output = Option<Vec<u8>>> + Send {
-    let id = AssertionId([0; 32]);
-    async move { peer.body(&id).await }
 }

@@ -218,7 +218,8 @@ impl Failure {
             }
             Self::Resolve(ResolveError::NotFound { .. })
             | Self::NotHeld { .. }
-            | Self::NotThere { .. } => Exit::NotFound,
+            | Self::NotThere { .. }
+            | Self::Restore(RestoreError::NoBackup { .. }) => Exit::NotFound,
             Self::Resolve(_) | Self::NoProofFile { .. } | Self::NeitherDirNorPeer { .. } => {
                 Exit::Usage
             }
@@ -227,16 +228,15 @@ impl Failure {
             | Self::WrongBody { .. }
             | Self::Sync {
                 ending: Ending::Unreadable | Ending::Blamed(_) | Ending::Refused(Refusal::Damaged),
-            } => Exit::Damaged,
-            Self::Restore(RestoreError::NoBackup { .. }) => Exit::NotFound,
-            Self::Backup(BackupError::Damaged { .. } | BackupError::Incomplete { .. })
+            }
+            | Self::Backup(BackupError::Damaged { .. } | BackupError::Incomplete { .. })
             | Self::Restore(
                 RestoreError::OtherRoot { .. }
                 | RestoreError::Damaged { .. }
                 | RestoreError::Fault { .. }
                 | RestoreError::Unfinished { .. },
-            ) => Exit::Damaged,
-            Self::NotVerified { .. }
+            )
+            | Self::NotVerified { .. }
             | Self::OtherThanAsked { .. }
             | Self::NotWhole { .. }
             | Self::StillDamaged { .. } => Exit::Damaged,

@@ -78,14 +78,14 @@ impl Store {
 
 /// What was linked and copied.
 #[derive(Clone, Copy, Debug, Default)]
-struct Copied {
+struct Amount {
     files_linked: u64,
     bytes_linked: u64,
     files_copied: u64,
     bytes_copied: u64,
 }
 
-impl Copied {
+impl Amount {
     fn report(self, head: Head) -> BackupReport {
         let Self { files_linked, bytes_linked, files_copied, bytes_copied } = self;
         BackupReport { head, files_linked, bytes_linked, files_copied, bytes_copied }
@@ -99,12 +99,12 @@ fn make(
     identity: &Identity,
     reached: Watermark,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Copied, BackupError> {
+) -> Result<Amount, BackupError> {
     let failed = |source| BackupError::Io { to: to.to_path_buf(), source };
     let source = FileDisk::open(from).map_err(failed)?;
     let target = FileDisk::create(to).map_err(failed)?;
     check_empty(&target)?;
-    let mut copier = Copier { source, target, copied: Copied::default(), progress, reached };
+    let mut copier = Copier { source, target, copied: Amount::default(), progress, reached };
     let made = copier.segments(identity).and_then(|()| {
         let mark = CleanMark { position: reached.position, next_index: reached.next_index };
         // No directory has this fingerprint: whatever is made of it is another node.
@@ -154,7 +154,7 @@ fn remove_all(target: &FileDisk) {
 struct Copier<'a> {
     source: FileDisk,
     target: FileDisk,
-    copied: Copied,
+    copied: Amount,
     progress: &'a mut dyn FnMut(Progress),
     /// Up to where the log is copied.
     reached: Watermark,

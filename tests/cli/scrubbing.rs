@@ -13,10 +13,10 @@ fn a_whole_store_is_whole() {
     assert_eq!((&scrub["damaged"], &scrub["faults"]), (&0.into(), &serde_json::json!([])));
     assert!(place.run(&["scrub"]).ok().text().starts_with("store    whole\n"));
     place.run(&["scrub", "--store", "none"]).fails(4, "no store at");
-    // 40 KB at 20 KB a second.
-    let begin = std::time::SystemTime::now();
-    place.run(&["scrub", "--rate", "20K"]).ok();
-    assert!(begin.elapsed().unwrap().as_millis() > 900);
+    // More than 350 KB at 200 KB a second.
+    place.run_with(&["append"], lines("more", 0..5_000)).ok();
+    let scrub = place.run(&["scrub", "--rate", "200K", "--json"]).ok().json(&SCRUB);
+    assert!(scrub["millis"].as_f64().unwrap() > 900.0, "{scrub}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Found, Outcome, Rate, Scrub, Step};
+use super::{Found, Rate, Scrub, Step};
 use crate::{
     error::ReadError,
     node::{options::ScrubPolicy, status::ScrubStatus},
@@ -141,9 +141,8 @@ pub async fn run<D: Donor>(
             };
             if !pause.is_zero() {
                 // A sender that is gone changes nothing any more.
-                match timeout(pause.min(PAUSE_MAX), policy.changed()).await {
-                    Ok(Err(_)) => sleep(pause.min(PAUSE_MAX)).await,
-                    Ok(Ok(())) | Err(_) => {}
+                if let Ok(Err(_)) = timeout(pause.min(PAUSE_MAX), policy.changed()).await {
+                    sleep(pause.min(PAUSE_MAX)).await;
                 }
                 continue;
             }
@@ -152,7 +151,7 @@ pub async fn run<D: Donor>(
                 Ok((next, outcome)) => {
                     scrub = next;
                     let wait = match outcome {
-                        Ok(step) => rate.wait(store.now(), step.read),
+                        Ok(done) => rate.wait(store.now(), done.read),
                         Err(error) => {
                             tracing::error!(%error, "cannot read the store to check it");
                             RETRY_PAUSE
@@ -207,10 +206,10 @@ pub async fn pass<D: Donor>(
         };
         let (next, outcome) = turned.map_err(|_| stopped())?;
         scrub = next;
-        let step = outcome?;
-        let wait = rate.wait(store.now(), step.read);
-        let ended = step.pass_ended;
-        all.extend(step.faults);
+        let done = outcome?;
+        let wait = rate.wait(store.now(), done.read);
+        let ended = done.pass_ended;
+        all.extend(done.faults);
         if ended {
             return Ok(all);
         }
@@ -272,9 +271,10 @@ async fn turn<D: Donor>(
         .await?;
         scrub = next;
         *found = settled;
-        match &found.outcome {
-            Outcome::Healed { .. } => tracing::warn!(entry = found.index, "{found}"),
-            _ => tracing::error!(entry = found.index, "still damaged: {found}"),
+        if found.is_healed() {
+            tracing::warn!(entry = found.index, "{found}");
+        } else {
+            tracing::error!(entry = found.index, "still damaged: {found}");
         }
         view.keep(found);
     }

@@ -56,7 +56,7 @@ impl State {
         let (store_id, generation) = store.log_id();
         read(store.disk())
             .filter(|state| (state.store_id, state.generation) == (store_id, generation))
-            .unwrap_or(Self { store_id, generation, ..Self::default() })
+            .unwrap_or_else(|| Self { store_id, generation, ..Self::default() })
     }
 
     /// Replaces the file.
