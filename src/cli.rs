@@ -1,6 +1,7 @@
 //! The command line: what is parsed, and which file carries it out.
 
 mod append;
+mod backup;
 mod check;
 mod checkpoint;
 mod completions;
@@ -28,7 +29,9 @@ mod progress;
 mod proof_file;
 mod prove;
 mod repair;
+mod restore;
 mod root;
+mod scrub;
 mod secret;
 mod serve;
 mod service;
@@ -128,6 +131,9 @@ enum Command {
     Checkpoint(checkpoint::Args),
     Check(check::Args),
     Repair(repair::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
+    Scrub(scrub::Args),
     Stats(stats::Args),
     Demo(demo::Args),
     Completions(completions::Args),
@@ -179,6 +185,9 @@ fn dispatch(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Checkpoint(args) => checkpoint::run(args, globals),
         Command::Check(args) => check::run(args, globals),
         Command::Repair(args) => repair::run(args, globals),
+        Command::Backup(args) => backup::run(args, globals),
+        Command::Restore(args) => restore::run(args, globals),
+        Command::Scrub(args) => scrub::run(args, globals),
         Command::Stats(args) => stats::run(args, globals),
         Command::Demo(args) => demo::run(args, globals),
         Command::Completions(args) => completions::run(args),

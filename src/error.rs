@@ -235,6 +235,183 @@ pub enum CloseError {
     Identity(#[from] IdentityError),
 }
 
+/// Why there is no backup. What was made of it is removed again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackupError {
+    /// There is something already.
+    #[error(
+        "{} is not empty{}: name a directory that is, or one to be made",
+        to.display(),
+        if *unfinished { ", but holds a backup that was never finished, to be removed" } else { "" }
+    )]
+    NotEmpty {
+        /// Where the backup was to be.
+        to: PathBuf,
+        /// Whether what is there is the beginning of a backup.
+        unfinished: bool,
+    },
+    /// The files can't be linked or copied.
+    #[error("cannot make a backup in {}", to.display())]
+    Io {
+        /// Where the backup was to be.
+        to: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A segment's header is damaged, so that it is not known what it is.
+    #[error(
+        "{}: the header of the segment is damaged: run `stemedb scrub` or `stemedb repair` first",
+        path.display()
+    )]
+    Damaged {
+        /// The segment.
+        path: PathBuf,
+    },
+    /// A part of the log is not in the store's directory.
+    #[error(
+        "{}: the log has a gap from position {position} on: a backup needs all segments",
+        dir.display()
+    )]
+    Incomplete {
+        /// The store.
+        dir: PathBuf,
+        /// Where the gap begins.
+        position: u64,
+    },
+    /// The trees are not current.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// There is no store, or what was copied of it can't be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+impl From<IdentityError> for BackupError {
+    fn from(error: IdentityError) -> Self {
+        Self::Open(error.into())
+    }
+}
+
+/// Why no store was made from a backup.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// There is something already.
+    #[error("{} is not empty: name a directory that is, or one to be made", dir.display())]
+    NotEmpty {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// There is nothing to restore.
+    #[error("there is no backup at {}", dir.display())]
+    NoBackup {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The backup was never finished.
+    #[error("the backup at {} was never finished: use another one", dir.display())]
+    Unfinished {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The files can't be copied.
+    #[error("cannot copy the backup at {} to {}", from.display(), to.display())]
+    Copy {
+        /// Where the backup is.
+        from: PathBuf,
+        /// Where the store was to be.
+        to: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The backup is whole and holds something else.
+    #[error(
+        "the backup at {} has the set root {found}, not {expected}, the one that is trusted",
+        from.display()
+    )]
+    OtherRoot {
+        /// Where the backup is.
+        from: PathBuf,
+        /// Its set root.
+        found: AssertionId,
+        /// The one that is trusted.
+        expected: AssertionId,
+    },
+    /// Bodies can't be checked without the secret.
+    #[error("the backup has a secret, and without it no body can be checked: give its file")]
+    SecretMissing,
+    /// The backup is damaged.
+    #[error("the backup at {} is damaged, and no store was made of it", from.display())]
+    Damaged {
+        /// Where the backup is.
+        from: PathBuf,
+        /// What is wrong, with the paths that the files had in the store that was not made.
+        source: OpenError,
+    },
+    /// The backup is damaged where opening does not look.
+    #[error("the backup at {} is damaged, and no store was made of it: {fault}", from.display())]
+    Fault {
+        /// Where the backup is.
+        from: PathBuf,
+        /// What was met first.
+        fault: Box<crate::store::Fault>,
+    },
+    /// What was copied can't be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// What was copied can't be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The store could not be closed.
+    #[error(transparent)]
+    Close(#[from] CloseError),
+}
+
+/// Why a damaged body was not put back. The store is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HealError {
+    /// What was given is not the body of the id.
+    #[error("what was given as the body of {id} hashes to {found}")]
+    OtherBody {
+        /// The id that was to be healed.
+        id: AssertionId,
+        /// The id of what was given.
+        found: AssertionId,
+    },
+    /// The assertion is not held.
+    #[error("{id} is not held, so there is nothing to put right: append it")]
+    NotHeld {
+        /// The id.
+        id: AssertionId,
+    },
+    /// Ids can't be checked without the secret.
+    #[error("this store has a secret, and without it no body can be checked: give its file")]
+    SecretMissing,
+    /// The segment could not be written anew.
+    #[error(transparent)]
+    Log(#[from] stemedb_wal::repair::HealError),
+    /// The store could not be read, before or after.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The body of a hole could not be appended, or the segment not be sealed.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// It was written, and reading gives something else.
+    #[error("{id} was written again, and reading it still gives something else: replace the disk")]
+    StillDamaged {
+        /// The id.
+        id: AssertionId,
+    },
+}
+
+impl From<stemedb_wal::error::AppendError> for HealError {
+    fn from(error: stemedb_wal::error::AppendError) -> Self {
+        Self::Append(error.into())
+    }
+}
+
 /// Why a store could not be repaired. Whatever was done so far is complete in itself, and repairing
 /// can be tried again.
 #[derive(Debug, thiserror::Error)]

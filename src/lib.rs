@@ -8,8 +8,8 @@ pub mod options;
 pub mod store;
 
 pub use error::{
-    AppendError, CheckpointError, CloseError, HistoryError, OpenError, ReadError, RepairError,
-    ResolveError,
+    AppendError, BackupError, CheckpointError, CloseError, HealError, HistoryError, OpenError,
+    ReadError, RepairError, ResolveError, RestoreError,
 };
 pub use options::{Options, Secret, SecretTooShort};
 pub use stemedb_merkle::{
@@ -21,7 +21,7 @@ pub use stemedb_rpc as rpc;
 pub use stemedb_sync as sync;
 pub use stemedb_wal::clock::World;
 pub use store::{
-    CheckReport, CheckpointReport, Depth, Entries, Entry, Fault, Head, Ids, OpenReport, Pending,
-    Progress, Receipt, Remark, RepairReport, Snapshot, SnapshotDiff, Stats, Store, SyncError,
-    SyncOptions, Watch, repair,
+    BackupReport, CheckReport, CheckpointReport, Depth, Entries, Entry, Fault, Head, Healed, Ids,
+    OpenReport, Pending, Progress, Receipt, Remark, RepairReport, Snapshot, SnapshotDiff, Stats,
+    Store, SyncError, SyncOptions, Watch, backup_of, repair, restore,
 };

@@ -21,6 +21,7 @@ mod operator;
 pub mod options;
 mod pauses;
 mod room;
+pub mod scrub;
 mod session;
 mod slices;
 pub mod status;

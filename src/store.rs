@@ -26,9 +26,11 @@ use crate::{
 
 mod backend;
 mod background;
+mod backup;
 mod check;
 mod checkpoint;
 mod entries;
+mod heal;
 mod history;
 mod lane;
 mod open;
@@ -36,6 +38,8 @@ mod peers;
 mod read;
 mod remote;
 mod repair;
+#[cfg(feature = "node")]
+mod scrub;
 mod sketch;
 mod snapshot;
 mod source;
@@ -46,9 +50,11 @@ mod watch;
 #[cfg(feature = "node")]
 pub(crate) use self::stats::{CheckpointGauges, Gauges};
 pub use self::{
+    backup::{BackupReport, backup_of, restore},
     check::{CheckReport, Depth, Fault, Progress},
     checkpoint::CheckpointReport,
     entries::{Entries, Entry},
+    heal::Healed,
     open::{OpenReport, Remark},
     remote::{SyncError, SyncOptions},
     repair::{RepairReport, repair, repair_on},

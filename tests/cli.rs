@@ -8,6 +8,7 @@
 
 mod cli {
     mod appending;
+    mod backup;
     mod binary;
     mod config;
     mod demo;
@@ -18,6 +19,7 @@ mod cli {
     mod partition;
     mod proofs;
     mod reading;
+    mod scrubbing;
     mod secrets;
     mod serving;
     mod stopping;

@@ -11,8 +11,8 @@ use stemedb::rpc::{
 };
 use stemedb::sync::{Ending, message::Refusal};
 use stemedb::{
-    AppendError, AssertionId, CheckpointError, CloseError, OpenError, ParseProofError, ProofError,
-    ReadError, RepairError, ResolveError, SecretTooShort, SyncError,
+    AppendError, AssertionId, BackupError, CheckpointError, CloseError, OpenError, ParseProofError,
+    ProofError, ReadError, RepairError, ResolveError, RestoreError, SecretTooShort, SyncError,
 };
 use tracing_subscriber::util::TryInitError;
 
@@ -52,6 +52,10 @@ pub(super) enum Failure {
     Close(#[from] CloseError),
     #[error(transparent)]
     Repair(#[from] RepairError),
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
     #[error(transparent)]
     Serve(#[from] ServeError),
     #[error(transparent)]
@@ -147,6 +151,14 @@ pub(super) enum Failure {
     )]
     NotWhole { dir: PathBuf, faults: usize },
 
+    /// `scrub` found something that it could not heal.
+    #[error(
+        "{} is not whole: {faults} fault(s), listed above, were not healed; name a store that has \
+         the bodies with --from, or run `stemedb repair`",
+        dir.display()
+    )]
+    StillDamaged { dir: PathBuf, faults: usize },
+
     /// A step of the demonstration did not come out as promised.
     #[error("the demonstration stopped: {what}")]
     Demo { what: &'static str },
@@ -203,7 +215,10 @@ impl Failure {
     /// The one place that says which failure ends with which code.
     pub(super) fn exit(&self) -> Exit {
         match self {
-            Self::Open(error) | Self::Repair(RepairError::Open(error)) => match error {
+            Self::Open(error)
+            | Self::Repair(RepairError::Open(error))
+            | Self::Backup(BackupError::Open(error))
+            | Self::Restore(RestoreError::Open(error)) => match error {
                 OpenError::Missing { .. } => Exit::NotFound,
                 error if error.is_damage() => Exit::Damaged,
                 _ => Exit::Failed,
@@ -217,7 +232,8 @@ impl Failure {
             }
             Self::Resolve(ResolveError::NotFound { .. })
             | Self::NotHeld { .. }
-            | Self::NotThere { .. } => Exit::NotFound,
+            | Self::NotThere { .. }
+            | Self::Restore(RestoreError::NoBackup { .. }) => Exit::NotFound,
             Self::Resolve(_)
             | Self::Config(_)
             | Self::NoProofFile { .. }
@@ -227,10 +243,18 @@ impl Failure {
             | Self::WrongBody { .. }
             | Self::Sync {
                 ending: Ending::Unreadable | Ending::Blamed(_) | Ending::Refused(Refusal::Damaged),
-            } => Exit::Damaged,
-            Self::NotVerified { .. } | Self::OtherThanAsked { .. } | Self::NotWhole { .. } => {
-                Exit::Damaged
             }
+            | Self::Backup(BackupError::Damaged { .. } | BackupError::Incomplete { .. })
+            | Self::Restore(
+                RestoreError::OtherRoot { .. }
+                | RestoreError::Damaged { .. }
+                | RestoreError::Fault { .. }
+                | RestoreError::Unfinished { .. },
+            )
+            | Self::NotVerified { .. }
+            | Self::OtherThanAsked { .. }
+            | Self::NotWhole { .. }
+            | Self::StillDamaged { .. } => Exit::Damaged,
             _ => Exit::Failed,
         }
     }

@@ -141,14 +141,14 @@ fn show(bar: &ProgressBar, report: &Report) {
 
 /// Why a number of bytes or a time can't be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-enum ParseArgError {
+pub(super) enum ParseArgError {
     #[error("a number of bytes is digits, with K, M or G behind them if wanted")]
     Bytes,
     #[error("a time is a number and s, m or h, such as 90s or 5m")]
     Duration,
 }
 
-fn bytes(text: &str) -> Result<u64, ParseArgError> {
+pub(super) fn bytes(text: &str) -> Result<u64, ParseArgError> {
     let units = [
         ('K', 1 << 10),
         ('k', 1 << 10),

@@ -225,6 +225,6 @@ impl Store {
     }
 }
 
-fn disk_error(error: DiskError) -> ReadError {
+pub(super) fn disk_error(error: DiskError) -> ReadError {
     LogReadError::Disk(error).into()
 }

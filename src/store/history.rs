@@ -14,7 +14,7 @@ use super::Store;
 use crate::error::{HistoryError, NodeError};
 
 /// Complete tiles from their file, leaves from the log.
-struct Source<'a> {
+pub(super) struct Source<'a> {
     tiles: &'a TileFile,
     reader: &'a LogReader,
 }
@@ -48,7 +48,7 @@ impl TileSource for Source<'_> {
 }
 
 impl Store {
-    fn source(&self) -> Source<'_> {
+    pub(super) fn source(&self) -> Source<'_> {
         Source { tiles: &self.shared.tiles, reader: &self.reader }
     }
 

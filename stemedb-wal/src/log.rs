@@ -19,6 +19,7 @@
 mod append;
 pub(crate) mod encode;
 mod entries;
+mod extent;
 pub(crate) mod handles;
 pub(crate) mod offsets;
 mod options;
@@ -33,6 +34,7 @@ use std::{io, sync::Arc};
 
 pub use self::{
     entries::Entries,
+    extent::durable_extent,
     options::{LogOptions, Origin, Spares, Watermark},
     placed::{HoleEntry, NewRecord, Placed},
     reader::{LogReader, Record},

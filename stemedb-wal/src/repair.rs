@@ -14,14 +14,20 @@
 mod autopsy;
 mod generation;
 mod head;
+mod heal;
 mod plan;
+mod scrub;
 mod verify;
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
 use stemedb_merkle::{Hash, id::to_hex};
 
-pub use self::verify::Verify;
+pub use self::{
+    heal::{Heal, HealError, Rewritten},
+    scrub::{ScrubDamage, ScrubStep, Scrubber},
+    verify::Verify,
+};
 
 use self::{
     autopsy::Remedy,

@@ -75,6 +75,16 @@ impl FileDisk {
         &self.dir
     }
 
+    /// Gives a file a second name in another directory of the same file system. Both are the same
+    /// file from then on: it must be one that never changes.
+    ///
+    /// # Errors
+    ///
+    /// If there is a file of that name, or the file system can't.
+    pub fn link_to(&self, name: &str, other: &Self) -> io::Result<()> {
+        fs::hard_link(self.join(name)?, other.join(name)?)
+    }
+
     fn join(&self, name: &str) -> io::Result<PathBuf> {
         check_name(name)?;
         Ok(self.dir.join(name))

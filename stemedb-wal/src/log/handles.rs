@@ -61,6 +61,15 @@ impl SealedFile {
 }
 
 impl Handles {
+    /// Closes all files: they are opened again by their names when they are needed.
+    pub(crate) fn close_all(&self) {
+        let open = std::mem::take(&mut *self.open.lock().unwrap_or_else(PoisonError::into_inner));
+        for slot in open {
+            let closed = slot.write().unwrap_or_else(PoisonError::into_inner).take();
+            drop(closed);
+        }
+    }
+
     /// Takes note of a file that was opened, and closes the one that was opened first if there are
     /// too many.
     fn note(&self, slot: Arc<Slot>) {

@@ -149,6 +149,17 @@ impl LogReader {
         Ok(entry)
     }
 
+    /// Where the entry with an index is, whether it can be read or not. O(log segments) and one
+    /// read.
+    ///
+    /// # Errors
+    ///
+    /// As [`entry_at`](Self::entry_at), but for the entry itself.
+    pub fn position_of(&self, index: u64) -> Result<u64, ReadError> {
+        let segments = self.shared.segments();
+        self.locate(&segments, index).map(|(_, position)| position)
+    }
+
     /// The entries with these indexes, as far as they are published now, in either direction.
     pub fn entries(&self, indexes: Range<u64>) -> Entries {
         let end = indexes.end.min(self.next_index());

@@ -57,6 +57,23 @@ impl Log {
         Ok(())
     }
 
+    /// Seals the open segment if it has entries, and goes on in the next one. Returns whether it
+    /// did: a segment without entries can't be followed by another.
+    ///
+    /// # Errors
+    ///
+    /// As for an append that needs a new segment: the log is then poisoned.
+    pub fn seal_open(&mut self) -> Result<bool, AppendError> {
+        if self.next_index == self.open.header.first_index {
+            return Ok(false);
+        }
+        self.check_poison()?;
+        self.roll()?;
+        // Readers are to find the end of the log in its last segment.
+        self.publish();
+        Ok(true)
+    }
+
     /// Writes the footer of the open segment, which is synced. Moves the end of the log behind it.
     fn seal(&mut self) -> Result<(Arc<Segment>, u32), AppendError> {
         let header = self.open.header;

@@ -3,7 +3,7 @@
 use std::{
     path::PathBuf,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -98,6 +98,8 @@ pub(crate) struct Shared {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) handles: Arc<Handles>,
     segments: RwLock<Arc<Vec<Arc<Segment>>>>,
+    /// Held by whoever writes a sealed segment anew.
+    healing: Mutex<()>,
     end: AtomicU64,
     next_index: AtomicU64,
     last_time: AtomicU64,
@@ -115,6 +117,7 @@ impl Shared {
             disk,
             handles,
             segments: RwLock::new(Arc::new(segments)),
+            healing: Mutex::new(()),
             end: AtomicU64::new(0),
             next_index: AtomicU64::new(0),
             last_time: AtomicU64::new(0),
@@ -134,6 +137,20 @@ impl Shared {
         list.pop();
         list.push(sealed);
         list.push(next);
+    }
+
+    /// Puts a segment that was written anew in the place of what it was.
+    pub(crate) fn replace(&self, former: &Arc<Segment>, renewed: Arc<Segment>) {
+        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        let list = Arc::make_mut(&mut segments);
+        if let Some(place) = list.iter_mut().find(|segment| Arc::ptr_eq(segment, former)) {
+            *place = renewed;
+        }
+    }
+
+    /// Waits until nobody else writes a sealed segment anew.
+    pub(crate) fn healing(&self) -> MutexGuard<'_, ()> {
+        self.healing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn publish(&self, end: u64, next_index: u64, last_time: u64) {

@@ -84,7 +84,7 @@ impl LogReader {
 }
 
 /// Checks one segment. The last one ends where it is published.
-fn check_segment(
+pub(crate) fn check_segment(
     disk: &dyn Disk,
     segment: &Segment,
     next: Option<&SegmentHeader>,

@@ -1,0 +1,45 @@
+//! `stemedb restore`: a store made from a backup.
+
+use std::path::PathBuf;
+
+use stemedb::Hash;
+
+use super::failure::Failure;
+use super::{Globals, input, open, output, progress};
+
+/// Make a store from a backup, and check all of it
+///
+/// Every body is checked against its id, and the set root against the one that `backup` printed. If
+/// anything is wrong no store is made; if it is interrupted, run it again. The new store is another
+/// node with an epoch of its own: peers don't take it for the one that the backup is of, and one
+/// sync with any of them brings it up to date.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  stemedb restore /mnt/backup/2026-11-21 --root HEX
+  stemedb restore /mnt/backup/2026-11-21 --root HEX --store elsewhere
+
+JSON: {count, set_root, log_size, log_root}")]
+pub(super) struct Args {
+    /// The directory of the backup
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// The set root that the backup must have: 64 lowercase hex digits
+    #[arg(long, value_name = "HEX", value_parser = input::root)]
+    root: Hash,
+}
+
+pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
+    let options = open::options(globals)?;
+    let bar = progress::bytes(Some(0));
+    let head = stemedb::restore(&args.dir, &globals.store, &args.root, options, &mut |progress| {
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
+    });
+    bar.finish_and_clear();
+    let head = head?;
+    if globals.json {
+        return output::json(&super::root::fields(&head).into());
+    }
+    output::raw(output::table(&super::root::rows(&head)).as_bytes())
+}

@@ -1,0 +1,268 @@
+//! Backups of a store that is in use.
+//!
+//! ```text
+//!   sealed segments            linked, or copied to another file system: they never change
+//!   the last segment           copied up to where the log is durable
+//!   IDENTITY                   last, with a mark of where the log ends: what is cut off is noticed
+//! ```
+//!
+//! A directory without `IDENTITY` is a backup that was not finished. Restart checkpoints and tiles
+//! are left out: restoring reads every body, and builds both anew.
+
+mod outside;
+mod overlay;
+mod restore;
+mod staged;
+
+use std::{io, path::Path};
+
+use stemedb_wal::{
+    disk::{Disk, DiskFile, FileDisk, Fingerprint},
+    identity::{CleanMark, IDENTITY_NAME, Identity},
+    log::Watermark,
+    segment::{HEADER_LEN, SegmentHeader, parse_segment_name},
+};
+
+pub use self::{outside::backup_of, restore::restore};
+
+use super::{Head, Progress, Snapshot, Store, lock};
+use crate::error::{BackupError, ReadError};
+
+/// Bytes that are copied at once.
+const COPY_LEN: usize = 1 << 20;
+
+/// What a backup came to.
+#[derive(Clone, Copy, Debug)]
+pub struct BackupReport {
+    /// What the backup holds: with its set root it is restored.
+    pub head: Head,
+    /// Files that the store and the backup share.
+    pub files_linked: u64,
+    /// How many bytes they have.
+    pub bytes_linked: u64,
+    /// Files that were copied.
+    pub files_copied: u64,
+    /// How many bytes that were.
+    pub bytes_copied: u64,
+}
+
+impl Store {
+    /// Makes a backup in a directory that is empty, or missing and then made. Appends and reads go
+    /// on meanwhile; all that was acknowledged when the call began is in it.
+    ///
+    /// Files that no longer change are linked where the file system can: the backup then takes
+    /// little time and room, and does not survive that disk. On another file system they are
+    /// copied. All is durable when this returns.
+    ///
+    /// # Errors
+    ///
+    /// See [`BackupError`]. What was made is removed again.
+    pub fn backup(
+        &self,
+        to: impl AsRef<Path>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<BackupReport, BackupError> {
+        let (view, reached) = {
+            let folded = self.shared.trees.folded();
+            if let Some(error) = self.shared.trees.failure() {
+                return Err(ReadError::Behind(error).into());
+            }
+            (self.shared.trees.view_of(&folded), folded.reached)
+        };
+        let head = Snapshot::new(view).head();
+        let identity = lock(&self.shared.identity).clone();
+        let copied = make(&self.dir, to.as_ref(), &identity, reached, progress)?;
+        Ok(copied.report(head))
+    }
+}
+
+/// What was linked and copied.
+#[derive(Clone, Copy, Debug, Default)]
+struct Amount {
+    files_linked: u64,
+    bytes_linked: u64,
+    files_copied: u64,
+    bytes_copied: u64,
+}
+
+impl Amount {
+    fn report(self, head: Head) -> BackupReport {
+        let Self { files_linked, bytes_linked, files_copied, bytes_copied } = self;
+        BackupReport { head, files_linked, bytes_linked, files_copied, bytes_copied }
+    }
+}
+
+/// Makes the backup of a log that is durable up to `reached`.
+fn make(
+    from: &Path,
+    to: &Path,
+    identity: &Identity,
+    reached: Watermark,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Amount, BackupError> {
+    let failed = |source| BackupError::Io { to: to.to_path_buf(), source };
+    let source = FileDisk::open(from).map_err(failed)?;
+    let target = FileDisk::create(to).map_err(failed)?;
+    check_empty(&target)?;
+    let mut copier = Copier { source, target, copied: Amount::default(), progress, reached };
+    let made = copier.segments(identity).and_then(|()| {
+        let mark = CleanMark { position: reached.position, next_index: reached.next_index };
+        // No directory has this fingerprint: whatever is made of it is another node.
+        let fingerprint = Fingerprint::default();
+        let marked = Identity { clean: Some(mark), fingerprint, ..identity.clone() };
+        marked.save(&copier.target).map_err(|error| failed(io::Error::other(error)))
+    });
+    if let Err(error) = made {
+        remove_all(&copier.target);
+        return Err(error);
+    }
+    Ok(copier.copied)
+}
+
+/// A backup is made where nothing is: neither another one nor a store is written over.
+fn check_empty(target: &FileDisk) -> Result<(), BackupError> {
+    let to = target.dir().to_path_buf();
+    match target.list() {
+        Err(source) => Err(BackupError::Io { to, source }),
+        Ok(names) if names.is_empty() => Ok(()),
+        Ok(names) => {
+            let unfinished = !names.iter().any(|name| name == IDENTITY_NAME)
+                && names.iter().all(|name| is_made_here(name));
+            Err(BackupError::NotEmpty { to, unfinished })
+        }
+    }
+}
+
+/// Whether a file is one that a backup, or the restoring of one, has made.
+fn is_made_here(name: &str) -> bool {
+    let segment = name.strip_suffix(".tmp").unwrap_or(name);
+    name.starts_with(IDENTITY_NAME) || parse_segment_name(segment).is_some()
+}
+
+/// Takes away what was made, the identity first: without it nothing counts as a backup.
+fn remove_all(target: &FileDisk) {
+    let mut names = target.list().unwrap_or_default();
+    names.retain(|name| is_made_here(name));
+    names.sort_by_key(|name| !name.starts_with(IDENTITY_NAME));
+    for name in &names {
+        // What can't be removed is told by the next attempt.
+        let _ = target.remove(name);
+    }
+    let _ = target.sync_dir();
+}
+
+struct Copier<'a> {
+    source: FileDisk,
+    target: FileDisk,
+    copied: Amount,
+    progress: &'a mut dyn FnMut(Progress),
+    /// Up to where the log is copied.
+    reached: Watermark,
+}
+
+impl Copier<'_> {
+    fn segments(&mut self, identity: &Identity) -> Result<(), BackupError> {
+        let mut names = self.source.list().map_err(|source| self.failed(source))?;
+        names.retain(|name| {
+            let parsed = parse_segment_name(name);
+            parsed.is_some_and(|(generation, _)| generation == identity.generation)
+        });
+        // Sorted by name is sorted by position.
+        let mut expected = 0;
+        for name in names {
+            if expected >= self.reached.position && expected > 0 {
+                break;
+            }
+            let file = self.source.open(&name).map_err(|source| self.failed(source))?;
+            let len = file.len().map_err(|source| self.failed(source))?;
+            let first = self.header(&*file, &name)?.first_position;
+            if first != expected {
+                break;
+            }
+            expected = first.saturating_add(len);
+            // One that ends below what is durable is sealed. Only the last one does not.
+            if expected < self.reached.position {
+                self.share(&name, len)?;
+            } else {
+                let len = self.reached.position.saturating_sub(first);
+                self.copy(&*file, &name, len)?;
+            }
+        }
+        if expected < self.reached.position {
+            return Err(BackupError::Incomplete {
+                dir: self.source.dir().to_path_buf(),
+                position: expected,
+            });
+        }
+        self.target.sync_dir().map_err(|source| self.failed(source))
+    }
+
+    fn header(&self, file: &dyn DiskFile, name: &str) -> Result<SegmentHeader, BackupError> {
+        let mut bytes = [0; HEADER_LEN];
+        let read = file.read_at(&mut bytes, 0).map_err(|source| self.failed(source))?;
+        SegmentHeader::parse(bytes.get(..read).unwrap_or_default())
+            .map_err(|_| BackupError::Damaged { path: self.source.path(name) })
+    }
+
+    /// Links a file that no longer changes, or copies it.
+    fn share(&mut self, name: &str, len: u64) -> Result<(), BackupError> {
+        if self.source.link_to(name, &self.target).is_ok() {
+            self.copied.files_linked += 1;
+            self.copied.bytes_linked += len;
+            self.tell();
+            return Ok(());
+        }
+        // Another file system, or one without links, or one with too many of this file.
+        let file = self.source.open(name).map_err(|source| self.failed(source))?;
+        self.copy(&*file, name, len)
+    }
+
+    fn copy(&mut self, file: &dyn DiskFile, name: &str, len: u64) -> Result<(), BackupError> {
+        let before = self.copied.bytes_copied;
+        let Self { target, copied, progress, reached, .. } = self;
+        let told = &mut |done: u64| {
+            copied.bytes_copied = before + done;
+            let done = copied.bytes_linked + copied.bytes_copied;
+            progress(Progress { done, total: reached.position });
+        };
+        copy(file, target, name, len, told).map_err(|source| self.failed(source))?;
+        self.copied.files_copied += 1;
+        Ok(())
+    }
+
+    fn tell(&mut self) {
+        let done = self.copied.bytes_linked + self.copied.bytes_copied;
+        (self.progress)(Progress { done, total: self.reached.position });
+    }
+
+    fn failed(&self, source: io::Error) -> BackupError {
+        BackupError::Io { to: self.target.dir().to_path_buf(), source }
+    }
+}
+
+/// Copies the front of a file: written beside, synced, renamed.
+fn copy(
+    file: &dyn DiskFile,
+    to: &FileDisk,
+    name: &str,
+    len: u64,
+    progress: &mut dyn FnMut(u64),
+) -> io::Result<()> {
+    let temporary = format!("{name}.tmp");
+    let target = to.create(&temporary)?;
+    let mut buffer = vec![0; COPY_LEN];
+    let mut at = 0;
+    while at < len {
+        let want = usize::try_from(len - at).unwrap_or(COPY_LEN).min(COPY_LEN);
+        let part = buffer.get_mut(..want).unwrap_or_default();
+        let read = file.read_at(part, at)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        target.write_at(part.get(..read).unwrap_or_default(), at)?;
+        at += read as u64;
+        progress(at);
+    }
+    target.sync()?;
+    to.rename(&temporary, name)
+}

@@ -1,0 +1,88 @@
+//! Backups of a store that another process has open.
+//!
+//! Nothing of the store is locked or changed. What its log says of itself is enough: sealed
+//! segments never change, and each batch of the open one says up to where the log was durable when
+//! it was written. Up to there the bytes are settled.
+
+use std::{path::Path, sync::Arc};
+
+use stemedb_wal::{
+    disk::{Disk, FileDisk},
+    identity::{IDENTITY_NAME, Identity, IdentityError},
+    log::{Watermark, durable_extent},
+    segment::parse_segment_name,
+};
+
+use super::{BackupReport, Head, Progress, Store, make, overlay::Overlay, remove_all};
+use crate::{
+    error::{BackupError, OpenError},
+    options::Options,
+    store::system::WORLD,
+};
+
+/// Makes a backup of a store that another process has open, as [`Store::backup`] does it from
+/// inside. Of what was acknowledged when the call began, at most the last commits are missing:
+/// those that no later one, and no pause of a moment, has marked as durable.
+///
+/// To tell what the backup holds, all of it is read, and each body checked against its id where
+/// the secret for that is given, or none is needed: 100 bytes of memory an assertion.
+///
+/// # Errors
+///
+/// See [`BackupError`]. What was made is removed again.
+pub fn backup_of(
+    dir: impl AsRef<Path>,
+    to: impl AsRef<Path>,
+    options: &Options,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<BackupReport, BackupError> {
+    let (dir, to) = (dir.as_ref(), to.as_ref());
+    let failed = |source| BackupError::Io { to: to.to_path_buf(), source };
+    let missing = || OpenError::Missing { dir: dir.to_path_buf() };
+    let disk = FileDisk::open(dir).map_err(|_| missing())?;
+    let identity = Identity::load(&disk).map_err(|error| match error {
+        IdentityError::Missing { .. } => missing(),
+        error => error.into(),
+    })?;
+    let reached = extent(&disk, &identity).map_err(failed)?.ok_or_else(missing)?;
+    let copied = make(dir, to, &identity, reached, progress)?;
+    match head(to, &identity, options) {
+        Ok(head) => Ok(copied.report(head)),
+        Err(error) => {
+            if let Ok(target) = FileDisk::open(to) {
+                remove_all(&target);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// How far the log is durable, as far as it says so itself.
+fn extent(disk: &FileDisk, identity: &Identity) -> std::io::Result<Option<Watermark>> {
+    match last_segment(disk, identity)? {
+        Some(last) => durable_extent(&*disk.open(&last)?),
+        None => Ok(None),
+    }
+}
+
+fn last_segment(disk: &FileDisk, identity: &Identity) -> std::io::Result<Option<String>> {
+    let mut names = disk.list()?;
+    names.retain(|name| {
+        parse_segment_name(name).is_some_and(|(generation, _)| generation == identity.generation)
+    });
+    // Sorted by name is sorted by position.
+    Ok(names.pop())
+}
+
+/// Reads the whole backup, and changes nothing of it.
+fn head(to: &Path, identity: &Identity, options: &Options) -> Result<Head, BackupError> {
+    let failed = |source| BackupError::Io { to: to.to_path_buf(), source };
+    let disk = FileDisk::open(to).map_err(failed)?;
+    let last = last_segment(&disk, identity).map_err(failed)?.unwrap_or_default();
+    let overlay = Overlay::new(disk, &[IDENTITY_NAME, &last]).map_err(failed)?;
+    let known = identity.secret_check.is_none() || options.secret.is_some();
+    let options =
+        Options { create: false, threads: false, verify_on_open: known, ..options.clone() };
+    let store = Store::open_on(Arc::new(overlay), WORLD, options)?;
+    Ok(store.head())
+}

@@ -1,0 +1,171 @@
+//! Stores made from backups.
+
+use std::{io, path::Path, sync::Arc};
+
+use stemedb_merkle::{AssertionId, Hash};
+use stemedb_wal::{
+    disk::{Disk, FileDisk, LOCK_NAME},
+    identity::{IDENTITY_NAME, Identity},
+    segment::parse_segment_name,
+    tiles::TILES_NAME,
+};
+
+use super::{
+    super::check::Depth,
+    Head, Progress, Store, copy,
+    staged::{STAGED_NAME, Staged},
+};
+use crate::{error::RestoreError, options::Options, store::system::WORLD};
+
+/// Makes a store from a backup, in a directory that is empty, or missing and then made, and checks
+/// all of it: every body against its id, and the set root against `root`, the one that is trusted.
+/// Returns what it holds.
+///
+/// Until all of it is checked nothing there opens as a store. It is another node, in an epoch of
+/// its own: peers don't take it for the store that the backup is of. `progress` hears of bytes
+/// copied.
+///
+/// # Errors
+///
+/// See [`RestoreError`]. What was made is removed again; what a killed process left is removed by
+/// the next attempt.
+pub fn restore(
+    from: impl AsRef<Path>,
+    to: impl AsRef<Path>,
+    root: &Hash,
+    options: Options,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Head, RestoreError> {
+    let (from, to) = (from.as_ref(), to.as_ref());
+    let (source, names) = find(from)?;
+    let failed = |source| RestoreError::Copy { from: from.into(), to: to.into(), source };
+    let target = Staged(FileDisk::create(to).map_err(failed)?);
+    let left = leftovers(&target.0, to)?;
+    let locked = target.0.lock().map_err(failed)?;
+    left.iter().try_for_each(|name| target.0.remove(name)).map_err(failed)?;
+    let made = copy_all(&source, &names, &target, progress).map_err(failed).and_then(|()| {
+        // The store takes it again.
+        drop(locked);
+        check(from, &target, root, options)
+    });
+    let made = made.and_then(|head| target.reveal().map(|()| head).map_err(failed));
+    if made.is_err() {
+        remove_all(&target.0);
+    }
+    made
+}
+
+/// The files of a backup that was finished.
+fn find(from: &Path) -> Result<(FileDisk, Vec<String>), RestoreError> {
+    let nothing = || RestoreError::NoBackup { dir: from.to_path_buf() };
+    let source = FileDisk::open(from).map_err(|_| nothing())?;
+    let mut names = source.list().map_err(|_| nothing())?;
+    // Neither checkpoints nor tiles: opening then reads, and checks, every body.
+    names.retain(|name| parse_segment_name(name).is_some());
+    match Identity::load(&source) {
+        Ok(_) => Ok((source, names)),
+        Err(stemedb_wal::identity::IdentityError::Missing { .. }) if names.is_empty() => {
+            Err(nothing())
+        }
+        Err(stemedb_wal::identity::IdentityError::Missing { .. }) => {
+            Err(RestoreError::Unfinished { dir: from.to_path_buf() })
+        }
+        Err(error) => Err(RestoreError::Damaged { from: from.into(), source: error.into() }),
+    }
+}
+
+/// What an attempt left that was killed. Refuses whatever else is there.
+fn leftovers(target: &FileDisk, to: &Path) -> Result<Vec<String>, RestoreError> {
+    let not_empty = || RestoreError::NotEmpty { dir: to.into() };
+    let mut names = target.list().map_err(|_| not_empty())?;
+    names.retain(|name| name != LOCK_NAME);
+    let was_restoring = names.iter().any(|name| name.starts_with(STAGED_NAME));
+    if names.is_empty() || was_restoring && names.iter().all(|name| is_made_here(name)) {
+        // The identity last: it is what tells that all of this may be removed.
+        names.sort_by_key(|name| name == STAGED_NAME);
+        return Ok(names);
+    }
+    Err(not_empty())
+}
+
+fn is_made_here(name: &str) -> bool {
+    let segment = name.strip_suffix(".tmp").unwrap_or(name);
+    let cache = Path::new(segment).extension().is_some_and(|extension| extension == "ckpt");
+    parse_segment_name(segment).is_some()
+        || cache
+        || name == TILES_NAME
+        || name == STAGED_NAME
+        || name.starts_with("aside-")
+        || name.strip_suffix(".tmp").is_some()
+}
+
+fn copy_all(
+    source: &FileDisk,
+    names: &[String],
+    target: &Staged,
+    progress: &mut dyn FnMut(Progress),
+) -> io::Result<()> {
+    let (mut total, mut done) = (0, 0);
+    for name in names {
+        total += source.open(name)?.len()?;
+    }
+    let identity = source.open(IDENTITY_NAME)?;
+    // First, under its other name: it says what this directory is going to be.
+    copy(&*identity, &target.0, STAGED_NAME, identity.len()?, &mut |_| {})?;
+    target.0.sync_dir()?;
+    for name in names {
+        let file = source.open(name)?;
+        // Nothing is linked: the last segment goes on, and a backup is to be another file.
+        let len = file.len()?;
+        copy(&*file, &target.0, name, len, &mut |bytes| {
+            progress(Progress { done: done + bytes, total });
+        })?;
+        done += len;
+    }
+    target.0.sync_dir()
+}
+
+/// Opens what was copied, which reads all of it, and holds it against the root.
+fn check(
+    from: &Path,
+    target: &Staged,
+    root: &Hash,
+    options: Options,
+) -> Result<Head, RestoreError> {
+    let options = Options { create: false, verify_on_open: true, ..options };
+    let opened = Store::open_on(Arc::new(target.clone()), WORLD, options);
+    let store = opened.map_err(|source| {
+        if source.is_damage() {
+            RestoreError::Damaged { from: from.into(), source }
+        } else {
+            RestoreError::Open(source)
+        }
+    })?;
+    if store.lacks_secret() {
+        return Err(RestoreError::SecretMissing);
+    }
+    let head = store.head();
+    if head.set_root != *root {
+        let [found, expected] = [head.set_root, *root].map(AssertionId);
+        return Err(RestoreError::OtherRoot { from: from.into(), found, expected });
+    }
+    // What opening did not need: lists of offsets, say.
+    let report = store.check(Depth::Checksums, &mut |_| {})?;
+    if let Some(fault) = report.faults.into_iter().next() {
+        return Err(RestoreError::Fault { from: from.into(), fault: Box::new(fault) });
+    }
+    store.close()?;
+    Ok(head)
+}
+
+/// Takes away what was made.
+fn remove_all(target: &FileDisk) {
+    let mut names = target.list().unwrap_or_default();
+    names.retain(|name| is_made_here(name) || name == LOCK_NAME);
+    names.sort_by_key(|name| name == STAGED_NAME);
+    for name in &names {
+        // What can't be removed is no store, and is removed by the next attempt.
+        let _ = target.remove(name);
+    }
+    let _ = target.sync_dir();
+}

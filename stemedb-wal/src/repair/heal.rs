@@ -1,0 +1,390 @@
+//! Puts a damaged record of a log in use back as it was written.
+//!
+//! What a record is on the disk follows from its place, its index, time and id, and its body: with
+//! the body come back from elsewhere, each byte can be written again. What else of the segment
+//! follows from the rest (headers and ends of batches, offsets, trailer) is written with it.
+//!
+//! Nothing is ever written into the damaged file: a backup may share it. Its successor is written
+//! beside it, synced, and renamed over it, after what was there was copied aside. After a crash at
+//! any point one of the two is there, whole, and the log opens with either.
+
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+
+use stemedb_merkle::{Hash, id::to_hex};
+
+use super::{
+    HashBody,
+    autopsy::{self, Autopsy, Context},
+};
+use crate::{
+    batch::{self, BatchHeader},
+    disk::Disk,
+    error::{Action, DiskError, ReadError},
+    log::{
+        LogReader,
+        handles::SealedFile,
+        segments::{Offsets, Segment},
+    },
+    record::{HEAD_LEN, Head, Kind},
+    recovery::{
+        mend::{aside_name, sync_dir, write_durably},
+        survey::{failed, read_whole},
+    },
+    segment::{SegmentHeader, encode_footer},
+};
+
+/// So many entries on either side are asked for the time of one whose head is damaged: a sector of
+/// the disk holds no more.
+const NEIGHBOURS: u64 = 70;
+
+/// What [`LogReader::heal`] is to put right.
+#[derive(Clone, Copy)]
+pub struct Heal<'a> {
+    /// Where the record is; without one, any place in the segment.
+    pub position: u64,
+    /// The id of the record, and the body that was lost. Without them only what follows from other
+    /// bytes is written again.
+    pub record: Option<(Hash, &'a [u8])>,
+    /// Computes ids.
+    pub hash: HashBody<'a>,
+    /// Whether the entry with an index is known to have this time and id. Asked where the head of
+    /// the record is damaged too.
+    pub is_entry: &'a dyn Fn(u64, u64, &Hash) -> bool,
+}
+
+impl std::fmt::Debug for Heal<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Heal").field("position", &self.position).finish_non_exhaustive()
+    }
+}
+
+/// What was written again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewritten {
+    /// The segment, which is another file now.
+    pub path: PathBuf,
+    /// The first byte of it that is another one.
+    pub offset: u64,
+    /// From there to the last one.
+    pub len: u64,
+    /// Where what these bytes were is kept.
+    pub aside: PathBuf,
+}
+
+/// Why nothing was put right. The log is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HealError {
+    /// There is no such place.
+    #[error("there is nothing at {position}")]
+    NotFound {
+        /// The position.
+        position: u64,
+    },
+    /// The last segment is still written to.
+    #[error(
+        "{}: the damage is in the segment that appends go to: it heals once the log goes on in \
+         the next one",
+        path.display()
+    )]
+    Open {
+        /// The segment.
+        path: PathBuf,
+    },
+    /// The body is not the one of the record.
+    #[error("the record at {position} is not that of {}, or has another length", to_hex(id))]
+    Other {
+        /// The position of the record.
+        position: u64,
+        /// The id that the body has.
+        id: Hash,
+    },
+    /// What the record was can't be told.
+    #[error(
+        "{}: at byte {offset}: what was written there can't be told from the rest: close the \
+         store and run `stemedb repair`",
+        path.display()
+    )]
+    Unknown {
+        /// The segment.
+        path: PathBuf,
+        /// Where in it.
+        offset: u64,
+    },
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+impl LogReader {
+    /// Puts a damaged record of a sealed segment back as it was written, and whatever of its
+    /// segment follows from the rest. `None` if nothing there was wrong.
+    ///
+    /// Appends and reads go on meanwhile; reads that began before may still see the damage. O(bytes
+    /// of the segment) time and memory.
+    ///
+    /// # Errors
+    ///
+    /// See [`HealError`].
+    pub fn heal(&self, heal: &Heal<'_>) -> Result<Option<Rewritten>, HealError> {
+        let shared = self.shared();
+        let _one_at_a_time = shared.healing();
+        let disk = &*shared.disk;
+        let segments = shared.segments();
+        let behind = segments.partition_point(|segment| {
+            let first_position = segment.header.first_position;
+            first_position <= heal.position
+        });
+        let segment = behind.checked_sub(1).and_then(|at| segments.get(at));
+        let segment = segment.ok_or(HealError::NotFound { position: heal.position })?;
+        let Some(next) = segments.get(behind).map(|next| next.header) else {
+            return Err(HealError::Open { path: shared.path(segment) });
+        };
+        let sealed_len = next.first_position.saturating_sub(segment.header.first_position);
+        let held = segment
+            .file
+            .len()
+            .map_err(|source| DiskError::new(Action::Measure, disk.path(&segment.name), source))?;
+        let before = read_whole(disk, &segment.name, &*segment.file, held.max(sealed_len))?;
+        let mut after = before.clone();
+        after.resize(usize::try_from(sealed_len).unwrap_or(usize::MAX), 0);
+        let patient = Patient { reader: self, segment, next: &next, heal };
+        patient.put_record(&mut after)?;
+        let offsets = patient.put_rest(&mut after);
+        let Some((offset, len)) = difference(&before, &after) else { return Ok(None) };
+
+        let part = before.get(offset..(offset + len).min(before.len())).unwrap_or_default();
+        let aside = replace(disk, &segment.name, offset, part, &after)?;
+        // From here on it is in place, durable or not.
+        let synced = sync_dir(disk);
+        let file = disk
+            .open(&segment.name)
+            .map_err(|source| failed(disk, Action::Open, &segment.name, source))?;
+        shared.handles.close_all();
+        let renewed = Segment {
+            name: segment.name.clone(),
+            file: SealedFile::new(&shared.disk, &segment.name, file, &shared.handles),
+            header: segment.header,
+            offsets: match offsets {
+                Some(offsets) => offsets,
+                None => patient.offsets_as_before(),
+            },
+        };
+        shared.replace(segment, Arc::new(renewed));
+        synced?;
+        Ok(Some(Rewritten {
+            path: disk.path(&segment.name),
+            offset: offset as u64,
+            len: len as u64,
+            aside: disk.path(&aside),
+        }))
+    }
+}
+
+/// A segment and what is to be put right in it.
+struct Patient<'a> {
+    reader: &'a LogReader,
+    segment: &'a Arc<Segment>,
+    next: &'a SegmentHeader,
+    heal: &'a Heal<'a>,
+}
+
+impl Patient<'_> {
+    /// Puts the record into the bytes of the segment.
+    fn put_record(&self, bytes: &mut [u8]) -> Result<(), HealError> {
+        let Some((id, body)) = self.heal.record else { return Ok(()) };
+        let position = self.heal.position;
+        let at = usize::try_from(position - self.segment.header.first_position);
+        let at = at.unwrap_or(usize::MAX);
+        let salt = self.segment.salt();
+        let other = || HealError::Other { position, id };
+        let len = u32::try_from(body.len()).map_err(|_| other())?;
+        let record = bytes.get(at..).unwrap_or_default();
+        let head = match Head::parse(record, salt, position) {
+            Some(head) if head.kind == Kind::Hole => return Err(other()),
+            Some(head) => head,
+            None => {
+                let (index, time) = self.entry(bytes, at, &id).ok_or_else(|| {
+                    let path = self.reader.shared().path(self.segment);
+                    HealError::Unknown { path, offset: at as u64 }
+                })?;
+                let body_sum = salt.checksum(position, body);
+                Head { kind: Kind::Entry, len, index, time, id, body_sum }
+            }
+        };
+        if head.id != id || (self.heal.hash)(body) != id || !head.covers(body, salt, position) {
+            return Err(other());
+        }
+        let place = bytes.get_mut(at..at.saturating_add(HEAD_LEN + body.len()));
+        let (front, rest) =
+            place.and_then(|place| place.split_at_mut_checked(HEAD_LEN)).ok_or_else(other)?;
+        front.copy_from_slice(&head.encode(salt, position));
+        rest.copy_from_slice(body);
+        Ok(())
+    }
+
+    /// Index and time of the entry whose head, at `at`, is damaged: the index by the list of
+    /// offsets, the time from what lies around it, and both held against what is known of them.
+    fn entry(&self, bytes: &[u8], at: usize, id: &Hash) -> Option<(u64, u64)> {
+        let header = &self.segment.header;
+        let number = self.number_of(u32::try_from(at).ok()?)?;
+        let index = header.first_index + number;
+        let time_of = |index: u64| self.reader.entry_at(index).ok().map(|entry| entry.time);
+        let batch = at.checked_sub(batch::HEADER_LEN).and_then(|start| {
+            let position = header.first_position + start as u64;
+            let found = BatchHeader::parse(bytes.get(start..)?, header.salt, position)?;
+            Some(found.first_time)
+        });
+        let said = bytes.get(at + 20..at + 28)?.first_chunk::<8>()?;
+        // Within a batch each time is one more than the one before, so that any of its entries
+        // tells.
+        let around = (1..=NEIGHBOURS).flat_map(|distance| {
+            let before = index.checked_sub(distance).and_then(time_of);
+            let behind = time_of(index + distance);
+            [
+                before.and_then(|time| time.checked_add(distance)),
+                behind.and_then(|time| time.checked_sub(distance)),
+            ]
+        });
+        let mut tried = BTreeSet::new();
+        let mut times = [Some(u64::from_le_bytes(*said)), batch]
+            .into_iter()
+            .chain(around)
+            .flatten()
+            .filter(|time| tried.insert(*time));
+        times.find(|time| (self.heal.is_entry)(index, *time, id)).map(|time| (index, time))
+    }
+
+    /// Which entry of the segment begins at an offset.
+    fn number_of(&self, offset: u32) -> Option<u64> {
+        let disk = &*self.reader.shared().disk;
+        let count = self.next.first_index.checked_sub(self.segment.header.first_index)?;
+        let at = |number: u64| -> Option<u32> {
+            let mut out = [0];
+            let found = self.segment.offsets_into(disk, number, &mut out).ok()?;
+            (found == 1).then_some(out[0])
+        };
+        let (mut low, mut high) = (0, count);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if at(middle)? < offset {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        (low < count && at(low)? == offset).then_some(low)
+    }
+
+    /// Writes again what follows from the rest, if all entries of the segment are known; where
+    /// the offsets are then.
+    fn put_rest(&self, bytes: &mut [u8]) -> Option<Offsets> {
+        let header = &self.segment.header;
+        put(bytes, 0, &header.encode())?;
+        let context = Context {
+            header,
+            batches_end: match self.segment.offsets {
+                Offsets::File { at, .. } => Some(at),
+                Offsets::Memory(_) => None,
+            },
+            sealed_len: Some(bytes.len() as u64),
+            marked: u64::MAX,
+            entries: None,
+            hash: Some(self.heal.hash),
+        };
+        let found = autopsy::examine(bytes, &context);
+        if !found.is_mendable() || found.next_index != self.next.first_index {
+            return None;
+        }
+        let (footer, sum) = encode_footer(
+            header.salt,
+            header.first_position,
+            found.end as u64,
+            header.first_index,
+            found.last_time,
+            &found.offsets(),
+        );
+        if sum != self.next.previous_sum || found.end + footer.len() != bytes.len() {
+            return None;
+        }
+        for (at, edit) in &found.edits {
+            match lost(&found, *at) {
+                // Its body is still lost, and a hole only repair makes.
+                Some(head) => {
+                    let position = header.first_position + *at as u64;
+                    put(bytes, *at, &head.encode(header.salt, position))?;
+                }
+                None => put(bytes, *at, edit)?,
+            }
+        }
+        put(bytes, found.end, &footer)?;
+        let entries = u32::try_from(found.offsets().len()).ok()?;
+        Some(Offsets::File { at: found.end as u64, entries })
+    }
+
+    fn offsets_as_before(&self) -> Offsets {
+        match &self.segment.offsets {
+            Offsets::File { at, entries } => Offsets::File { at: *at, entries: *entries },
+            Offsets::Memory(offsets) => {
+                let all: Result<Vec<u32>, ReadError> =
+                    offsets.all(&*self.reader.shared().disk, self.segment);
+                Offsets::Memory(all.unwrap_or_default().into())
+            }
+        }
+    }
+}
+
+/// The head of the record at an offset, if its body is lost.
+fn lost(found: &Autopsy, at: usize) -> Option<Head> {
+    let known = found.records.binary_search_by_key(&at, |known| known.offset).ok()?;
+    let known = found.records.get(known)?;
+    (!known.body && known.head.kind != Kind::Hole).then_some(known.head)
+}
+
+fn put(bytes: &mut [u8], at: usize, part: &[u8]) -> Option<()> {
+    bytes.get_mut(at..at.checked_add(part.len())?)?.copy_from_slice(part);
+    Some(())
+}
+
+/// From the first byte that differs to the last: offset and length.
+fn difference(before: &[u8], after: &[u8]) -> Option<(usize, usize)> {
+    let common = before.len().min(after.len());
+    let same = before.iter().zip(after).take_while(|(a, b)| a == b).count();
+    let longest = before.len().max(after.len());
+    if same == longest {
+        return None;
+    }
+    if before.len() != after.len() {
+        return Some((same, longest - same));
+    }
+    let behind = before.iter().rev().zip(after.iter().rev()).take_while(|(a, b)| a == b).count();
+    Some((same, common - behind - same))
+}
+
+/// Keeps what was there aside, and puts a new file in the place of the segment. Returns where the
+/// former bytes are. If it fails, only the segment is left as it was.
+fn replace(
+    disk: &dyn Disk,
+    name: &str,
+    offset: usize,
+    part: &[u8],
+    after: &[u8],
+) -> Result<String, DiskError> {
+    let aside = aside_name(disk, &format!("bytes-from-{offset}-of-{name}"))?;
+    let (aside_temporary, temporary) = (format!("{aside}.tmp"), format!("{name}.tmp"));
+    let write = || {
+        write_durably(disk, &aside_temporary, part)?;
+        disk.rename(&aside_temporary, &aside)
+            .map_err(|source| failed(disk, Action::Rename, &aside_temporary, source))?;
+        sync_dir(disk)?;
+        write_durably(disk, &temporary, after)?;
+        disk.rename(&temporary, name)
+            .map_err(|source| failed(disk, Action::Rename, &temporary, source))
+    };
+    write().map(|()| aside.clone()).inspect_err(|_| {
+        // What can't be removed now is removed at the next opening, or harmless.
+        for name in [&aside_temporary, &aside, &temporary] {
+            let _ = disk.remove(name);
+        }
+    })
+}
