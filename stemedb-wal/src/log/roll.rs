@@ -21,6 +21,21 @@ use crate::{
 };
 
 impl Log {
+    /// Seals the open segment and goes on in a new one, unless there is no entry in it: a segment
+    /// is named after its first. Whether it did.
+    ///
+    /// # Errors
+    ///
+    /// See [`AppendError`]. All that was acknowledged is intact.
+    pub fn seal_open(&mut self) -> Result<bool, AppendError> {
+        self.check_poison()?;
+        let has_entries = self.next_index > self.open.header.first_index;
+        if has_entries {
+            self.roll()?;
+        }
+        Ok(has_entries)
+    }
+
     pub(super) fn roll(&mut self) -> Result<(), AppendError> {
         self.sync()?;
         let (sealed, previous_sum) = self.seal()?;
