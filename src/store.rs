@@ -24,6 +24,8 @@ use crate::{
     options::{Hashing, Options},
 };
 
+#[cfg(feature = "node")]
+mod archived;
 mod backend;
 mod background;
 mod check;
@@ -43,6 +45,11 @@ mod stats;
 mod system;
 mod watch;
 
+#[cfg(feature = "node")]
+pub(crate) use self::{
+    archived::{CheckpointFiles, FrontError},
+    system::WORLD,
+};
 pub use self::{
     check::{CheckReport, Depth, Fault, Progress},
     checkpoint::CheckpointReport,
