@@ -25,7 +25,7 @@ mod run;
 mod scan;
 mod verify;
 
-use std::sync::Arc;
+use std::{env, ffi::OsString, sync::Arc};
 
 use object_store::ObjectStore;
 
@@ -61,7 +61,7 @@ impl Archive {
     ///
     /// If the URL or the environment can't be used, or there is no such directory.
     pub fn open(url: &str) -> Result<Self, ArchiveError> {
-        location::open(url, false)
+        Self::open_in(url, false, env::vars_os())
     }
 
     /// As [`open`](Self::open), but makes the directory if there is none.
@@ -70,7 +70,21 @@ impl Archive {
     ///
     /// As [`open`](Self::open).
     pub fn create(url: &str) -> Result<Self, ArchiveError> {
-        location::open(url, true)
+        Self::open_in(url, true, env::vars_os())
+    }
+
+    /// As [`open`](Self::open) or, with `create`, [`create`](Self::create), with these variables in
+    /// place of the environment's.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_in(
+        url: &str,
+        create: bool,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, ArchiveError> {
+        location::open(url, create, variables)
     }
 
     /// Its URL.

@@ -337,7 +337,10 @@ async fn a_push_that_is_cut_is_gone_on_with() {
         if let Some(pushed) = cut.await {
             break pushed;
         }
-        assert!(archive.list().await.unwrap().is_empty(), "no manifest before all is there");
+        // The last request may have been on its way: then all that it names is there.
+        if !archive.list().await.unwrap().is_empty() {
+            assert_eq!(faults(&archive).await, []);
+        }
     };
     assert!(polls > 5, "{polls}");
     assert_eq!(pushed.head, store_head(&archive).await);

@@ -1,10 +1,10 @@
 //! From a URL and the environment to a store of objects.
 
-use std::{env, path::Path as FilePath, sync::Arc, time::Duration};
+use std::{ffi::OsString, path::Path as FilePath, sync::Arc, time::Duration};
 
 use object_store::{
     BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig,
-    aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut},
+    aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut},
     local::LocalFileSystem,
     path::Path,
 };
@@ -23,21 +23,25 @@ const RETRY_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Any of these says where credentials come from.
 const CREDENTIALS: [&str; 6] = [
-    "AWS_ACCESS_KEY_ID",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_METADATA_ENDPOINT",
-    "AWS_SKIP_SIGNATURE",
+    "aws_access_key_id",
+    "aws_container_credentials_relative_uri",
+    "aws_container_credentials_full_uri",
+    "aws_web_identity_token_file",
+    "aws_metadata_endpoint",
+    "aws_skip_signature",
 ];
 
-pub(super) fn open(url: &str, create: bool) -> Result<Archive, ArchiveError> {
+pub(super) fn open(
+    url: &str,
+    create: bool,
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Archive, ArchiveError> {
     let (objects, prefix): (Arc<dyn ObjectStore>, _) = if let Some(rest) = url.strip_prefix("s3://")
     {
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let prefix = parse_prefix(prefix).filter(|_| is_bucket(bucket));
         let prefix = prefix.ok_or_else(|| ArchiveError::Url { url: url.to_owned() })?;
-        (Arc::new(bucket_of(bucket)?), prefix)
+        (Arc::new(bucket_of(bucket, variables)?), prefix)
     } else if let Some(dir) = url.strip_prefix("file://").filter(|dir| dir.starts_with('/')) {
         (Arc::new(directory(FilePath::new(dir), create)?), String::new())
     } else {
@@ -67,8 +71,18 @@ fn directory(dir: &FilePath, create: bool) -> Result<LocalFileSystem, ArchiveErr
     Ok(files.with_fsync(true))
 }
 
-fn bucket_of(bucket: &str) -> Result<object_store::aws::AmazonS3, ArchiveError> {
-    if CREDENTIALS.iter().all(|name| env::var_os(name).is_none()) {
+fn bucket_of(
+    bucket: &str,
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<AmazonS3, ArchiveError> {
+    let texts = variables
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let variables: Vec<(String, String)> = texts
+        .filter(|(name, value)| name.starts_with("AWS_") && !value.is_empty())
+        .map(|(name, value)| (name.to_ascii_lowercase(), value))
+        .collect();
+    if !variables.iter().any(|(name, _)| CREDENTIALS.contains(&name.as_str())) {
         return Err(ArchiveError::NoCredentials);
     }
     // Of several providers that may be linked, the one that the rest of this program uses. Fails
@@ -84,7 +98,14 @@ fn bucket_of(bucket: &str) -> Result<object_store::aws::AmazonS3, ArchiveError> 
         retry_timeout: RETRY_TIME_MAX,
     };
     let client = AmazonS3ConfigKey::Client;
-    let builder = AmazonS3Builder::from_env()
+    let mut builder = AmazonS3Builder::new();
+    for (name, value) in variables {
+        // Variables for other programs are none of ours.
+        if let Ok(key) = name.parse() {
+            builder = builder.with_config(key, value);
+        }
+    }
+    let builder = builder
         .with_bucket_name(bucket)
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         .with_config(client(ClientConfigKey::Timeout), REQUEST_TIME_MAX)
@@ -116,12 +137,29 @@ mod tests {
         }
     }
 
+    fn open_s3(variables: &[(&str, &str)]) -> Result<Archive, ArchiveError> {
+        let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
+        open("s3://bucket/prefix", false, variables)
+    }
+
+    #[test]
+    fn the_environment_is_looked_at_before_the_network() {
+        let nobody = open_s3(&[("AWS_ACCESS_KEY_ID", ""), ("PATH", "/bin")]);
+        assert!(matches!(nobody, Err(ArchiveError::NoCredentials)), "{nobody:?}");
+        let keys = [("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "key")];
+        assert!(open_s3(&keys).is_ok());
+        let plain = [&keys[..], &[("AWS_ENDPOINT_URL", "http://127.0.0.1:9")]].concat();
+        let refused = open_s3(&plain);
+        assert!(matches!(refused, Err(ArchiveError::PlainHttp { .. })), "{refused:?}");
+        assert!(open_s3(&[&plain[..], &[("AWS_ALLOW_HTTP", "true")]].concat()).is_ok());
+    }
+
     #[test]
     fn urls_of_other_kinds_are_refused() {
         for url in ["", "s3:/bucket", "s3://", "s3://b", "http://bucket/x", "file://dir", "dir"] {
-            assert!(matches!(open(url, false), Err(ArchiveError::Url { .. })), "{url}");
+            assert!(matches!(open(url, false, []), Err(ArchiveError::Url { .. })), "{url}");
         }
-        let gone = open("file:///nowhere/at/all", false);
+        let gone = open("file:///nowhere/at/all", false, []);
         assert!(matches!(gone, Err(ArchiveError::Directory { .. })), "{gone:?}");
     }
 }
