@@ -1,6 +1,7 @@
 //! The command line: what is parsed, and which file carries it out.
 
 mod append;
+mod archive;
 mod check;
 mod checkpoint;
 mod completions;
@@ -108,6 +109,7 @@ enum Command {
     Checkpoint(checkpoint::Args),
     Check(check::Args),
     Repair(repair::Args),
+    Archive(archive::Args),
     Stats(stats::Args),
     Demo(demo::Args),
     Completions(completions::Args),
@@ -151,6 +153,7 @@ fn dispatch(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Checkpoint(args) => checkpoint::run(args, globals),
         Command::Check(args) => check::run(args, globals),
         Command::Repair(args) => repair::run(args, globals),
+        Command::Archive(args) => archive::run(args, globals),
         Command::Stats(args) => stats::run(args, globals),
         Command::Demo(args) => demo::run(args, globals),
         Command::Completions(args) => completions::run(args),

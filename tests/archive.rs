@@ -1,6 +1,10 @@
 //! Archives in a directory: what is sent, what comes back, and what is noticed on the way.
 #![cfg(feature = "node")]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
 
 use std::{
     fs,
@@ -10,8 +14,10 @@ use std::{
 };
 
 use stemedb::{
-    Head, Options, Secret, Store,
+    Head, Options, Secret, Store, SyncOptions,
     archive::{Archive, ArchiveError, Fault, PushOptions, RestoreOptions, Selection},
+    rpc::{Client, ClientOptions, Server, ServerOptions},
+    sync::Limits,
 };
 use tempfile::TempDir;
 
@@ -172,20 +178,19 @@ async fn a_restored_node_syncs_the_rest() {
     let two = Arc::new(Store::open(&dir, options()).unwrap());
     assert_eq!(two.log_size(), pushed.head.log_size);
 
-    let server =
-        stemedb::rpc::Server::bind(([127, 0, 0, 1], 0).into(), Default::default()).await.unwrap();
+    let server = Server::bind(([127, 0, 0, 1], 0).into(), ServerOptions::default()).await.unwrap();
     let peer = server.address().to_string().parse().unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio::spawn({
         let store = Arc::clone(&store);
         async move {
             let stopped = async { drop(stopped.await) };
-            store.serve(server, Default::default(), stopped).await.unwrap();
+            store.serve(server, Limits::default(), stopped).await.unwrap();
         }
     });
-    let client = stemedb::rpc::Client::connect(&peer, Default::default()).await.unwrap();
+    let client = Client::connect(&peer, ClientOptions::default()).await.unwrap();
     let synced =
-        two.sync(&client, Default::default(), std::future::pending(), |_| {}).await.unwrap();
+        two.sync(&client, SyncOptions::default(), std::future::pending(), |_| {}).await.unwrap();
     assert!(synced.error.is_none() && synced.report.checked, "{:?}", synced.report);
     assert_eq!(synced.report.fetched, 700 - pushed.head.count);
     assert_eq!(two.root(), store.root());
@@ -193,6 +198,8 @@ async fn a_restored_node_syncs_the_rest() {
     drop(stop);
     serving.await.unwrap();
 }
+
+type Damage = fn(&Path, &[u8]);
 
 #[tokio::test]
 async fn damage_is_found_and_never_restored() {
@@ -205,7 +212,6 @@ async fn damage_is_found_and_never_restored() {
     let victim = objects.last().unwrap();
     let whole = fs::read(victim).unwrap();
 
-    type Damage = fn(&Path, &[u8]);
     let damages: [(Damage, fn(&Fault) -> bool); 3] = [
         (
             |path, whole| {
@@ -271,7 +277,7 @@ async fn what_was_made_up_does_not_pass() {
     for (name, expected) in [("set_root", Fault::SetRoot), ("log_root", Fault::LogRoot)] {
         let other = manifest.replace(&field(name), &"5".repeat(64));
         fs::write(&path, other).unwrap();
-        assert_eq!(faults(&archive).await, [expected.clone()]);
+        assert_eq!(faults(&archive).await, std::slice::from_ref(&expected));
         let dir = place.join("two");
         let restored = archive.restore(&dir, RestoreOptions::default(), |_| {}).await;
         let found = restored.unwrap_err();

@@ -1,9 +1,9 @@
-//! Archives on a server that speaks S3: `moto_server`, from PyPI (`pip install 'moto[server]'`).
+//! Archives on a server that speaks S3: `moto_server` (`pip install 'moto[server]'`).
 //!
-//! It is looked for in `STEMEDB_MOTO` and on the `PATH`. Where there is none, these tests say so and
-//! check nothing.
+//! It is looked for in `STEMEDB_MOTO` and on the `PATH`. Where there is none, these tests say so
+//! and check nothing.
 #![cfg(feature = "node")]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 use std::{
     env,
@@ -32,10 +32,16 @@ struct Moto {
 impl Moto {
     /// Starts a server with a bucket in it; `None` if there is no such program.
     fn start() -> Option<Self> {
+        Self::start_with(None)
+    }
+
+    /// As [`start`](Self::start); after so many requests it looks at who asks.
+    fn start_with(free_requests: Option<u32>) -> Option<Self> {
         let program = env::var_os("STEMEDB_MOTO").unwrap_or_else(|| "moto_server".into());
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let started = Command::new(&program)
             .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+            .envs(free_requests.map(|free| ("INITIAL_NO_AUTH_ACTION_COUNT", free.to_string())))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
@@ -191,12 +197,29 @@ async fn what_is_wrong_is_told_with_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let one = store(&dir.path().join("one"));
     append(&one, 0..1000);
-    let told = |error: ArchiveError| error.to_string();
+    let told = |error: ArchiveError| format!("{error}: {error:?}");
     let nowhere = moto.archive("s3://no-such-bucket/x");
     let error = nowhere.push(&one, ALL, |_| {}).await.map(drop).map_err(told).unwrap_err();
     assert!(error.contains("there is no such bucket"), "{error}");
     let error = nowhere.list().await.map(drop).map_err(told).unwrap_err();
     assert!(error.contains("there is no such bucket"), "{error}");
+
+    let strict = Moto::start_with(Some(1)).unwrap();
+    let denied = strict.archive("s3://archive/x");
+    let error = denied.push(&one, ALL, |_| {}).await.map(drop).map_err(told).unwrap_err();
+    assert!(error.contains("the key id is not known there"), "{error}");
+
+    // Nobody listens there.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut variables = moto.variables();
+    for (name, value) in &mut variables {
+        if name == "AWS_ENDPOINT_URL" {
+            *value = format!("http://127.0.0.1:{port}").into();
+        }
+    }
+    let down = Archive::open_in("s3://archive/x", false, variables).unwrap();
+    let error = down.list().await.map(drop).map_err(told).unwrap_err();
+    assert!(error.contains("the server can't be reached"), "{error}");
 }
 
 fn raw(moto: &Moto) -> object_store::aws::AmazonS3 {

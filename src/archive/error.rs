@@ -69,7 +69,10 @@ pub enum ArchiveError {
     #[error("the archive is damaged: {0}; see what `stemedb archive verify` says")]
     Damaged(Fault),
     /// No log is there, or none that was asked for.
-    #[error("{url} holds no log{}; `stemedb archive list` shows what is there", named(name))]
+    #[error(
+        "{url} holds no log{}; `stemedb archive list` shows what is there",
+        named(name.as_deref())
+    )]
     NoLog {
         /// The archive.
         url: String,
@@ -270,6 +273,9 @@ impl RemoteError {
     pub fn is_denied(&self) -> bool {
         use object_store::Error::{PermissionDenied, Unauthenticated};
         matches!(self.0, PermissionDenied { .. } | Unauthenticated { .. })
+            // What is said of a list is wrapped as of no kind.
+            || self.says("status code: 403")
+            || self.says("status code: 401")
     }
 
     fn says(&self, word: &str) -> bool {
@@ -282,6 +288,10 @@ impl RemoteError {
             _ if self.says("NoSuchBucket") => {
                 ": there is no such bucket; make it, or correct the URL, the region (AWS_REGION) \
                  or the server (AWS_ENDPOINT_URL)"
+            }
+            _ if self.says("InvalidAccessKeyId") || self.says("ExpiredToken") => {
+                ": the key id is not known there, or has expired; see AWS_ACCESS_KEY_ID and \
+                 AWS_SESSION_TOKEN"
             }
             _ if self.says("SignatureDoesNotMatch") => {
                 ": the secret key is not the one of the key id; see AWS_SECRET_ACCESS_KEY"
@@ -343,6 +353,6 @@ impl From<FrontError> for ArchiveError {
     }
 }
 
-fn named(name: &Option<String>) -> String {
-    name.as_ref().map_or_else(String::new, |name| format!(" whose name begins with {name}"))
+fn named(name: Option<&str>) -> String {
+    name.map_or_else(String::new, |name| format!(" whose name begins with {name}"))
 }

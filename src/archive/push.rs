@@ -1,6 +1,6 @@
 //! Sends what of a log is not in the archive yet.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use stemedb_merkle::Hash;
 use stemedb_wal::{
@@ -128,9 +128,7 @@ impl Archive {
             let (bytes, lost, healed) = read(store, segment).await?;
             let sent = self.put_file(&bytes).await?;
             holes.extend(lost);
-            healed.iter().for_each(|id| {
-                holes.remove(id);
-            });
+            holes.retain(|id| !healed.contains(id));
             segments.push(ArchivedSegment {
                 first_index: segment.first_index,
                 next_index: segment.next_index,
@@ -254,7 +252,7 @@ fn check_front(
 async fn read(
     store: &Arc<Store>,
     segment: &SealedSegment,
-) -> Result<(Vec<u8>, Vec<Hash>, Vec<Hash>), ArchiveError> {
+) -> Result<(Vec<u8>, HashSet<Hash>, HashSet<Hash>), ArchiveError> {
     let (store, segment) = (Arc::clone(store), segment.clone());
     blocking(move || {
         let bytes = store.read_sealed(&segment)?;

@@ -88,12 +88,12 @@ impl Archive {
             })
             .await?;
             site = back;
-            let (bytes, is_new) = match there {
-                Some(bytes) => (bytes, false),
-                None => {
-                    fetched += archived.len;
-                    (self.get_file(archived.len, &archived.parts).await?, true)
-                }
+            let is_new = there.is_none();
+            let bytes = if let Some(bytes) = there {
+                bytes
+            } else {
+                fetched += archived.len;
+                self.get_file(archived.len, &archived.parts).await?
             };
             let (shared, archived) = (Arc::clone(&manifest), archived.clone());
             done += archived.len;

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use stemedb::archive::ArchiveError;
 use stemedb::rpc::{
     CallError, Reason, client::ParseAddressError, server::ServeError, token::TokenError,
 };
@@ -55,6 +56,8 @@ pub(super) enum Failure {
     Call(#[from] CallError),
     #[error(transparent)]
     NoSession(#[from] SyncError),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
 
     /// A session ended otherwise than well.
     #[error("not synced: {ending}")]
@@ -136,6 +139,13 @@ pub(super) enum Failure {
     )]
     NotWhole { dir: PathBuf, faults: usize },
 
+    /// `archive verify` found something.
+    #[error(
+        "{url} is not whole: {faults} fault(s), listed above; remove what is damaged there, and \
+         send it again with `stemedb archive push --again` from a store that is whole"
+    )]
+    ArchiveNotWhole { url: String, faults: usize },
+
     /// A step of the demonstration did not come out as promised.
     #[error("the demonstration stopped: {what}")]
     Demo { what: &'static str },
@@ -212,10 +222,17 @@ impl Failure {
             | Self::WrongBody { .. }
             | Self::Sync {
                 ending: Ending::Unreadable | Ending::Blamed(_) | Ending::Refused(Refusal::Damaged),
-            } => Exit::Damaged,
-            Self::NotVerified { .. } | Self::OtherThanAsked { .. } | Self::NotWhole { .. } => {
-                Exit::Damaged
             }
+            | Self::NotVerified { .. }
+            | Self::OtherThanAsked { .. }
+            | Self::NotWhole { .. }
+            | Self::ArchiveNotWhole { .. } => Exit::Damaged,
+            Self::Archive(error) => match error {
+                ArchiveError::NoLog { .. } => Exit::NotFound,
+                ArchiveError::Url { .. } | ArchiveError::SeveralLogs { .. } => Exit::Usage,
+                error if error.is_damage() => Exit::Damaged,
+                _ => Exit::Failed,
+            },
             _ => Exit::Failed,
         }
     }

@@ -1,6 +1,6 @@
 //! Sealed segments as whole files: what is whole passes, and nothing else does.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod history;
 
