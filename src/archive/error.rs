@@ -311,7 +311,12 @@ impl RemoteError {
 
 impl fmt::Display for RemoteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        let text = self.0.to_string();
+        // What S3 says is XML; two of its fields are for people.
+        match (between(&text, "Code"), between(&text, "Message")) {
+            (Some(code), Some(message)) => write!(f, "{code}: {message}"),
+            _ => f.write_str(&text),
+        }
     }
 }
 
@@ -351,6 +356,12 @@ impl From<FrontError> for ArchiveError {
             FrontError::History(error) => Self::History(error),
         }
     }
+}
+
+/// What stands in the first element of this name.
+fn between<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+    Some(rest.split_once(&format!("</{name}>"))?.0)
 }
 
 fn named(name: Option<&str>) -> String {

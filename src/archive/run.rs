@@ -23,7 +23,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(15 * 60);
 /// Sends what is sealed to the archive that a policy names, now and then at its interval, until
 /// `stop` is ready. After a failure the pauses grow to a quarter of an hour; what was sent stays.
 ///
-/// `observer` hears of each attempt.
+/// `observer` hears of each attempt. Segments stay on this machine, whatever the policy says: this
+/// version can't read them from the archive.
 pub async fn run(
     store: Arc<Store>,
     policy: ArchivePolicy,
@@ -38,6 +39,9 @@ pub async fn run(
         dropped_segments: 0,
         error: None,
     };
+    if policy.keep_segments.is_some() {
+        tracing::warn!("no segment is dropped from this machine: this version keeps them all");
+    }
     let mut failures = 0;
     loop {
         let attempt = push(&store, &policy.url);
