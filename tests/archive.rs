@@ -271,7 +271,7 @@ async fn what_was_made_up_does_not_pass() {
     let path = log.join("manifest-00000000000000000001.json");
     let manifest = fs::read_to_string(&path).unwrap();
     let field = |name: &str| {
-        let (_, rest) = manifest.split_once(&format!("\"{name}\": \"")).unwrap();
+        let (_, rest) = manifest.split_once(&format!("\"{name}\":\"")).unwrap();
         rest.split_once('"').unwrap().0.to_owned()
     };
     for (name, expected) in [("set_root", Fault::SetRoot), ("log_root", Fault::LogRoot)] {
@@ -284,7 +284,7 @@ async fn what_was_made_up_does_not_pass() {
         assert!(matches!(&found, ArchiveError::Damaged(fault) if *fault == expected), "{found}");
         assert!(!Store::exists(&dir));
     }
-    fs::write(&path, manifest.replace("\"epoch\": 1", "\"epoch\": 2")).unwrap();
+    fs::write(&path, manifest.replace("\"epoch\":1", "\"epoch\":2")).unwrap();
     assert!(archive.list().await.unwrap_err().is_damage());
     fs::write(&path, &manifest[..manifest.len() / 2]).unwrap();
     assert!(archive.list().await.unwrap_err().is_damage());

@@ -7,7 +7,10 @@ use stemedb_merkle::{
     Hash,
     id::{from_hex, to_hex},
 };
-use stemedb_wal::{identity::Identity, segment::SEGMENT_LEN_MAX};
+use stemedb_wal::{
+    identity::Identity,
+    segment::{HEADER_LEN, SEGMENT_LEN_MAX},
+};
 
 use super::objects::PART_LEN;
 
@@ -222,7 +225,7 @@ impl Manifest {
 
     pub(super) fn encode(&self) -> Vec<u8> {
         // Nothing in it can fail to be written.
-        let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
+        let mut bytes = serde_json::to_vec(self).unwrap_or_default();
         bytes.push(b'\n');
         bytes
     }
@@ -250,7 +253,7 @@ impl Manifest {
             && self.checkpoint.as_ref().is_none_or(|checkpoint| {
                 let files = &checkpoint.files;
                 checkpoint.log_size <= self.log_size
-                    && checkpoint.position <= position + stemedb_wal::segment::HEADER_LEN as u64
+                    && checkpoint.position <= position.saturating_add(HEADER_LEN as u64)
                     && (1..=CHECKPOINT_FILES_MAX).contains(&files.len())
                     && files.iter().all(ArchivedFile::is_consistent)
                     && names(files).len() == files.len()
@@ -265,7 +268,8 @@ impl Manifest {
     /// How many bytes all objects have together that it names.
     pub(super) fn bytes(&self) -> u64 {
         let files = self.checkpoint.iter().flat_map(|checkpoint| &checkpoint.files);
-        self.log_bytes() + files.map(|file| file.len).sum::<u64>()
+        // Seven files of at most 4 TiB.
+        self.log_bytes().saturating_add(files.map(|file| file.len).sum::<u64>())
     }
 
     pub(super) fn hole_ids(&self) -> HashSet<Hash> {

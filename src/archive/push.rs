@@ -119,7 +119,8 @@ impl Archive {
         check_front(&LogName::of(&identity), archived, &local)?;
         let kept = if options.again { &[] } else { archived };
         let mut segments = kept.to_vec();
-        let mut holes = before.map(Manifest::hole_ids).unwrap_or_default();
+        let known = before.filter(|_| !options.again);
+        let mut holes = known.map(Manifest::hole_ids).unwrap_or_default();
         let new = local.get(kept.len()..).unwrap_or_default();
         let total: u64 = new.iter().map(|segment| segment.len).sum();
         let mut done = 0;

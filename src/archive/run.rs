@@ -42,30 +42,25 @@ pub async fn run(
     if policy.keep_segments.is_some() {
         tracing::warn!("no segment is dropped from this machine: this version keeps them all");
     }
-    let mut failures = 0;
+    let (mut sent, mut failures) = (None, 0);
     loop {
-        let attempt = push(&store, &policy.url);
-        let Some(pushed) = before(attempt, stop.as_mut()).await else { return };
-        match pushed {
-            Ok(pushed) => {
-                failures = 0;
-                status.log_size = pushed.head.log_size;
-                status.error = None;
-                status.last_sent = pushed.time.map(seconds);
-                if pushed.bytes > 0 {
-                    tracing::info!(
-                        segments = pushed.segments,
-                        bytes = pushed.bytes,
-                        log_size = pushed.head.log_size,
-                        "archived"
-                    );
+        // Nothing is asked of the network when there is nothing to say.
+        let now = store.sealed_segments().len();
+        if sent != Some(now) {
+            let Some(pushed) = before(push(&store, &policy.url), stop.as_mut()).await else {
+                return;
+            };
+            match pushed {
+                Ok(pushed) => {
+                    (sent, failures) = (Some(now), 0);
+                    note(&mut status, &pushed);
                 }
-            }
-            Err(error) => {
-                failures += 1;
-                let text = describe(&error);
-                tracing::warn!(failures, error = %text, "cannot archive; it is tried again");
-                status.error = Some(text);
+                Err(error) => {
+                    failures += 1;
+                    let text = describe(&error);
+                    tracing::warn!(failures, error = %text, "cannot archive; it is tried again");
+                    status.error = Some(text);
+                }
             }
         }
         observer(status.clone());
@@ -73,6 +68,16 @@ pub async fn run(
         if before(sleep(pause), stop.as_mut()).await.is_none() {
             return;
         }
+    }
+}
+
+fn note(status: &mut ArchiveStatus, pushed: &Pushed) {
+    let Pushed { segments, bytes, head, .. } = *pushed;
+    status.log_size = head.log_size;
+    status.last_sent = pushed.time.map(seconds);
+    status.error = None;
+    if bytes > 0 {
+        tracing::info!(segments, bytes, log_size = head.log_size, "archived");
     }
 }
 
