@@ -1,6 +1,7 @@
 //! The command line: what is parsed, and which file carries it out.
 
 mod append;
+mod archive;
 mod backup;
 mod check;
 mod checkpoint;
@@ -131,6 +132,7 @@ enum Command {
     Checkpoint(checkpoint::Args),
     Check(check::Args),
     Repair(repair::Args),
+    Archive(archive::Args),
     Backup(backup::Args),
     Restore(restore::Args),
     Scrub(scrub::Args),
@@ -185,6 +187,7 @@ fn dispatch(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Checkpoint(args) => checkpoint::run(args, globals),
         Command::Check(args) => check::run(args, globals),
         Command::Repair(args) => repair::run(args, globals),
+        Command::Archive(args) => archive::run(args, globals),
         Command::Backup(args) => backup::run(args, globals),
         Command::Restore(args) => restore::run(args, globals),
         Command::Scrub(args) => scrub::run(args, globals),

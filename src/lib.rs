@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "node")]
+pub mod archive;
 mod engine;
 pub mod error;
 #[cfg(feature = "node")]

@@ -24,6 +24,8 @@ use crate::{
     options::{Hashing, Options},
 };
 
+#[cfg(feature = "node")]
+mod archived;
 mod backend;
 mod background;
 mod backup;
@@ -48,7 +50,11 @@ mod system;
 mod watch;
 
 #[cfg(feature = "node")]
-pub(crate) use self::stats::{CheckpointGauges, Gauges};
+pub(crate) use self::{
+    archived::{CheckpointFiles, FrontError},
+    stats::{CheckpointGauges, Gauges},
+    system::WORLD,
+};
 pub use self::{
     backup::{BackupReport, backup_of, restore},
     check::{CheckReport, Depth, Fault, Progress},

@@ -8,6 +8,7 @@
 
 mod cli {
     mod appending;
+    mod archive;
     mod backup;
     mod binary;
     mod config;

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use stemedb::archive::ArchiveError;
 use stemedb::node::{NodeError, config::ConfigError};
 use stemedb::rpc::{
     CallError, PeerAddress, Reason, client::ParseAddressError, server::ServeError,
@@ -62,6 +63,8 @@ pub(super) enum Failure {
     Call(#[from] CallError),
     #[error(transparent)]
     NoSession(#[from] SyncError),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
@@ -158,6 +161,12 @@ pub(super) enum Failure {
         dir.display()
     )]
     StillDamaged { dir: PathBuf, faults: usize },
+    /// `archive verify` found something.
+    #[error(
+        "{url} is not whole: {faults} fault(s), listed above; remove what is damaged there, and \
+         send it again with `stemedb archive push --again` from a store that is whole"
+    )]
+    ArchiveNotWhole { url: String, faults: usize },
 
     /// A step of the demonstration did not come out as promised.
     #[error("the demonstration stopped: {what}")]
@@ -254,7 +263,14 @@ impl Failure {
             | Self::NotVerified { .. }
             | Self::OtherThanAsked { .. }
             | Self::NotWhole { .. }
-            | Self::StillDamaged { .. } => Exit::Damaged,
+            | Self::StillDamaged { .. }
+            | Self::ArchiveNotWhole { .. } => Exit::Damaged,
+            Self::Archive(error) => match error {
+                ArchiveError::NoLog { .. } => Exit::NotFound,
+                ArchiveError::Url { .. } | ArchiveError::SeveralLogs { .. } => Exit::Usage,
+                error if error.is_damage() => Exit::Damaged,
+                _ => Exit::Failed,
+            },
             _ => Exit::Failed,
         }
     }

@@ -9,7 +9,7 @@ use std::{
 use stemedb_wal::clock::{NTP64, World, from_unix};
 
 /// The system's clock and randomness.
-pub(super) const WORLD: World = World { clock, entropy };
+pub(crate) const WORLD: World = World { clock, entropy };
 
 /// The wall clock; 0 before 1970, and the last moment there is after 2106.
 #[expect(clippy::disallowed_methods, reason = "here is where the clock comes from")]

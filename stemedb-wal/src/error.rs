@@ -18,7 +18,8 @@ pub struct DiskError {
 }
 
 impl DiskError {
-    pub(crate) fn new(action: Action, path: PathBuf, source: io::Error) -> Self {
+    /// What failed, and to what.
+    pub fn new(action: Action, path: PathBuf, source: io::Error) -> Self {
         Self { action, path, source: Arc::new(source) }
     }
 

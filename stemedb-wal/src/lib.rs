@@ -16,6 +16,7 @@
 //!   relies on that alone. Files, memory, and a disk that fails by a seed are its implementations.
 //! - [`log`] writes and reads the segments as one sequence; [`commit`] lets many append through one
 //!   writer; [`recovery`] opens what a crash left; [`repair`] mends damage when asked.
+//! - [`sealed`] hands out whole segments, for copies of the log that are kept elsewhere.
 //! - [`checkpoint`] and [`tiles`] are caches of the log that make opening fast.
 //!
 //! # Durability
@@ -38,5 +39,6 @@ pub mod log;
 pub mod record;
 pub mod recovery;
 pub mod repair;
+pub mod sealed;
 pub mod segment;
 pub mod tiles;

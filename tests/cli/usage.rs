@@ -2,7 +2,7 @@
 
 use super::binary::Place;
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "init",
     "append",
     "get",
@@ -15,6 +15,7 @@ const COMMANDS: [&str; 15] = [
     "checkpoint",
     "check",
     "repair",
+    "archive",
     "stats",
     "demo",
     "completions",

@@ -64,10 +64,10 @@ impl Log {
     ///
     /// As for an append that needs a new segment: the log is then poisoned.
     pub fn seal_open(&mut self) -> Result<bool, AppendError> {
+        self.check_poison()?;
         if self.next_index == self.open.header.first_index {
             return Ok(false);
         }
-        self.check_poison()?;
         self.roll()?;
         // Readers are to find the end of the log in its last segment.
         self.publish();

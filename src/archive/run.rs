@@ -1,0 +1,137 @@
+//! The archive of a node: what is sealed is sent, again and again until the node stops.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use tokio::time::sleep;
+
+use super::{Archive, ArchiveError, PushOptions, Pushed};
+use crate::{
+    node::{options::ArchivePolicy, status::ArchiveStatus},
+    store::Store,
+};
+
+/// However often sending fails, it is tried again after this long, or the interval if that is
+/// longer.
+const PAUSE_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// Sends what is sealed to the archive that a policy names, now and then at its interval, until
+/// `stop` is ready. After a failure the pauses grow to a quarter of an hour; what was sent stays.
+///
+/// `observer` hears of each attempt. Segments stay on this machine, whatever the policy says: this
+/// version can't read them from the archive.
+pub async fn run(
+    store: Arc<Store>,
+    policy: ArchivePolicy,
+    observer: impl Fn(ArchiveStatus) + Send + 'static,
+    stop: impl Future<Output = ()>,
+) {
+    let mut stop = pin!(stop);
+    let mut status = ArchiveStatus {
+        url: policy.url.clone(),
+        log_size: 0,
+        last_sent: None,
+        dropped_segments: 0,
+        error: None,
+    };
+    if policy.keep_segments.is_some() {
+        tracing::warn!("no segment is dropped from this machine: this version keeps them all");
+    }
+    let (mut sent, mut failures) = (None, 0);
+    loop {
+        // Nothing is asked of the network when there is nothing to say.
+        let now = store.sealed_segments().len();
+        if sent != Some(now) {
+            let Some(pushed) = before(push(&store, &policy.url), stop.as_mut()).await else {
+                return;
+            };
+            match pushed {
+                Ok(pushed) => {
+                    (sent, failures) = (Some(now), 0);
+                    note(&mut status, &pushed);
+                }
+                Err(error) => {
+                    failures += 1;
+                    let text = describe(&error);
+                    tracing::warn!(failures, error = %text, "cannot archive; it is tried again");
+                    status.error = Some(text);
+                }
+            }
+        }
+        observer(status.clone());
+        let pause = pause(policy.interval, failures);
+        if before(sleep(pause), stop.as_mut()).await.is_none() {
+            return;
+        }
+    }
+}
+
+fn note(status: &mut ArchiveStatus, pushed: &Pushed) {
+    let Pushed { segments, bytes, head, .. } = *pushed;
+    status.log_size = head.log_size;
+    status.last_sent = pushed.time.map(seconds);
+    status.error = None;
+    if bytes > 0 {
+        tracing::info!(segments, bytes, log_size = head.log_size, "archived");
+    }
+}
+
+async fn push(store: &Arc<Store>, url: &str) -> Result<Pushed, ArchiveError> {
+    Archive::create(url)?.push(store, PushOptions::default(), |_| {}).await
+}
+
+/// The interval, twice as long after each failure.
+fn pause(interval: Duration, failures: u32) -> Duration {
+    let factor = 1_u32.checked_shl(failures).unwrap_or(u32::MAX);
+    interval.saturating_mul(factor).min(PAUSE_MAX.max(interval))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds since 1970 have 31 bits")]
+fn seconds(time: u64) -> f64 {
+    time as f64
+}
+
+/// An error and its causes.
+fn describe(error: &ArchiveError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// What the work gives, unless `stop` is ready first.
+async fn before<T>(
+    work: impl Future<Output = T>,
+    mut stop: Pin<&mut impl Future<Output = ()>>,
+) -> Option<T> {
+    let mut work = pin!(work);
+    poll_fn(|context| {
+        if stop.as_mut().poll(context).is_ready() {
+            return Poll::Ready(None);
+        }
+        work.as_mut().poll(context).map(Some)
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_end() {
+        let minute = Duration::from_secs(60);
+        assert_eq!(pause(minute, 0), minute);
+        assert_eq!(pause(minute, 1), 2 * minute);
+        assert_eq!(pause(minute, 40), PAUSE_MAX);
+        assert_eq!(pause(2 * PAUSE_MAX, 3), 2 * PAUSE_MAX);
+    }
+}

@@ -1,0 +1,72 @@
+//! `stemedb archive push`: sends what is not there yet.
+
+use serde_json::Value;
+use stemedb::archive::{Archive, PushOptions};
+
+use super::super::failure::Failure;
+use super::super::{Globals, open, output, peer, root};
+
+/// Send sealed segments, and the restart checkpoint, as far as they are not there yet
+///
+/// Each segment is checked before it is sent; damaged ones are not. Can be stopped at any time and
+/// run again. What lies in the open segment is not sent unless --all is given. The command needs
+/// the store for itself; a running node archives by itself.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  stemedb archive push s3://backups/log
+  stemedb archive push s3://backups/log --all        Also what was appended last
+  AWS_ENDPOINT_URL=https://s3.example.org stemedb archive push s3://backups/log
+  stemedb archive push file:///mnt/backups/log
+
+JSON: {segments, bytes, manifest, count, set_root, log_size, log_root}; segments and bytes: that \
+were sent; the others: what is there now; roots are null where nothing is")]
+pub(super) struct Args {
+    /// The archive
+    #[arg(value_name = "URL")]
+    url: String,
+    /// Seal the open segment first, so that everything is sent
+    #[arg(long)]
+    all: bool,
+    /// Ask for each object again, also those sent before, and send what is missing
+    #[arg(long)]
+    again: bool,
+}
+
+pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
+    let archive = Archive::create(&args.url)?;
+    let runtime = peer::runtime()?;
+    let options = PushOptions { seal: args.all, again: args.again };
+    let pushed = open::existing_shared(globals, |store| {
+        let bar = super::bar();
+        let pushed = runtime.block_on(archive.push(store, options, super::show(&bar)));
+        bar.finish_and_clear();
+        // Waits for whoever still reads.
+        drop(runtime);
+        Ok(pushed?)
+    })?;
+    let head = &pushed.head;
+    if globals.json {
+        let mut fields = serde_json::Map::new();
+        fields.insert("segments".into(), pushed.segments.into());
+        fields.insert("bytes".into(), pushed.bytes.into());
+        fields.insert("manifest".into(), pushed.manifest.into());
+        fields.extend(root::fields(head));
+        if pushed.manifest == 0 {
+            // Not even an empty set.
+            fields.insert("set_root".into(), Value::Null);
+            fields.insert("log_root".into(), Value::Null);
+        }
+        return output::json(&Value::Object(fields));
+    }
+    if pushed.manifest == 0 {
+        output::note("nothing is sealed yet, so nothing was sent; --all seals what there is");
+        return Ok(());
+    }
+    let rows = [
+        ("sent", format!("{} segments, {}", pushed.segments, output::bytes(pushed.bytes))),
+        ("archived", format!("{} entries", head.log_size)),
+        ("set root", stemedb::AssertionId(head.set_root).to_string()),
+    ];
+    output::raw(output::table(&rows).as_bytes())
+}

@@ -1,0 +1,124 @@
+//! What an archive asks of a store: its sealed segments, and what they hold together.
+
+use std::{collections::HashSet, io, sync::Arc};
+
+use stemedb_merkle::Hash;
+use stemedb_wal::{
+    checkpoint::{Checkpoint, Covered},
+    disk::DiskFile,
+    error::{AppendError as LogAppendError, DiskError},
+    identity::Identity,
+    sealed::SealedSegment,
+};
+
+use super::{Store, lock};
+use crate::{
+    error::{AppendError, HistoryError, ReadError},
+    options::Hashing,
+};
+
+/// Roots over the front of a log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FrontHead {
+    pub(crate) count: u64,
+    pub(crate) set_root: Hash,
+    pub(crate) log_root: Hash,
+}
+
+/// Why they can't be told.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FrontError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    History(#[from] HistoryError),
+}
+
+/// The restart checkpoint in use: what it covers, and its files, open.
+#[derive(Debug)]
+pub(crate) struct CheckpointFiles {
+    pub(crate) covered: Covered,
+    pub(crate) files: Vec<(String, u64, Arc<dyn DiskFile>)>,
+}
+
+impl Store {
+    pub(crate) fn identity(&self) -> Identity {
+        lock(&self.shared.identity).clone()
+    }
+
+    pub(crate) fn hashing(&self) -> Hashing {
+        self.hashing
+    }
+
+    /// Seconds since 1970, by the store's clock.
+    pub(crate) fn seconds_now(&self) -> u64 {
+        (self.shared.world.clock)().0 >> 32
+    }
+
+    pub(crate) fn sealed_segments(&self) -> Vec<SealedSegment> {
+        self.reader.sealed_segments()
+    }
+
+    pub(crate) fn read_sealed(&self, segment: &SealedSegment) -> Result<Vec<u8>, DiskError> {
+        self.reader.read_sealed(segment)
+    }
+
+    /// Seals the open segment, unless nothing is in it. Whether it did.
+    pub(crate) fn seal_log(&self) -> Result<bool, AppendError> {
+        let sealed: Result<bool, LogAppendError> =
+            self.writer.call(|log, _| log.seal_open()).map_err(AppendError::from)?;
+        Ok(sealed?)
+    }
+
+    /// The restart checkpoint in use, if there is one and its files are still there.
+    pub(crate) fn checkpoint_files(&self) -> io::Result<Option<CheckpointFiles>> {
+        let checkpoint = lock(&self.shared.checkpoint).clone();
+        let Some(checkpoint) = checkpoint else { return Ok(None) };
+        let open = |(name, len): (String, u64)| {
+            let file = self.shared.disk.open(&name)?;
+            Ok((name, len, file))
+        };
+        let files = Checkpoint::file_sizes(&checkpoint).into_iter().map(open);
+        match files.collect::<io::Result<Vec<_>>>() {
+            Ok(files) => Ok(Some(CheckpointFiles { covered: checkpoint.covered().clone(), files })),
+            // It has just been replaced.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The roots over the first `log_size` entries, of which the bodies of `missing` are left out,
+    /// and no other: also not those that were lost here. O(d log N) for d entries behind them.
+    pub(crate) fn front_head(
+        &self,
+        log_size: u64,
+        missing: &HashSet<Hash>,
+    ) -> Result<FrontHead, FrontError> {
+        let (view, holes) = {
+            let folded = self.shared.trees.folded();
+            (self.shared.trees.view_of(&folded), folded.sorted_holes())
+        };
+        let lost_here = holes.iter().filter(|(_, hole)| hole.index < log_size);
+        let added: Vec<Hash> =
+            lost_here.map(|(id, _)| *id).filter(|id| !missing.contains(id)).collect();
+        let mut removed = Vec::new();
+        let held = |id: &Hash| view.tree.contains(id).map_err(ReadError::from);
+        for entry in self.reader.entries(log_size..view.history.size().0) {
+            let entry = entry.map_err(ReadError::from)?;
+            if held(&entry.id)? {
+                removed.push(entry.id);
+            }
+        }
+        for id in missing {
+            if held(id)? {
+                removed.push(*id);
+            }
+        }
+        let set_root = view.tree.hypothetical_root(&added, &removed).map_err(ReadError::from)?;
+        Ok(FrontHead {
+            count: log_size - missing.len() as u64,
+            set_root,
+            log_root: self.history_root_at(log_size)?,
+        })
+    }
+}

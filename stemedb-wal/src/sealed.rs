@@ -1,0 +1,203 @@
+//! Sealed segments as whole files: what leaves this machine for an archive, and comes back.
+//!
+//! A sealed segment never changes but by repair, and says where it belongs: its header and trailer
+//! tie it to the segment before and the one behind. So a copy of it, wherever it was kept, can be
+//! held against the log without the log.
+
+use std::io;
+
+use crate::{
+    disk::Disk,
+    error::{Action, DamageKind, DiskError},
+    log::{LogReader, Placed},
+    record::HEAD_LEN,
+    recovery::{
+        survey::read_whole,
+        walk::{Stop, Walker},
+    },
+    segment::{HEADER_LEN, HeaderError, SegmentHeader, encode_footer, segment_name, segment_salt},
+};
+
+/// A sealed segment of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedSegment {
+    /// The name of its file.
+    pub name: String,
+    /// The index of its first entry.
+    pub first_index: u64,
+    /// The index of the first entry behind it.
+    pub next_index: u64,
+    /// The position of its first byte.
+    pub first_position: u64,
+    /// How many bytes it has.
+    pub len: u64,
+}
+
+/// What a segment file holds that was found to be whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Examined {
+    /// What stands at its front.
+    pub header: SegmentHeader,
+    /// The checksum of its trailer, which the next header repeats.
+    pub trailer_sum: u32,
+    /// How many bytes it has.
+    pub len: u64,
+    /// The index of the first entry behind it.
+    pub next_index: u64,
+    /// The time of the last entry up to its end.
+    pub last_time: u64,
+    /// Its records, in order.
+    pub placed: Vec<Placed>,
+}
+
+/// Where the bytes of a segment are not what was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("at byte {offset}, entry {index}: {what}")]
+pub struct SegmentFault {
+    /// The offset in the file.
+    pub offset: u64,
+    /// The entry that it is about, or the next one.
+    pub index: u64,
+    /// What is wrong.
+    pub what: DamageKind,
+}
+
+/// Checks all bytes of a sealed segment: header, batches, records, bodies, offsets, trailer. Bodies
+/// are held against their checksums; against their ids only the caller can hold them.
+///
+/// O(bytes).
+///
+/// # Errors
+///
+/// At the first byte that is not what was written. A segment of another format version is damage
+/// of its header.
+pub fn examine(bytes: &[u8]) -> Result<Examined, SegmentFault> {
+    let fault = |offset, index, what| SegmentFault { offset, index, what };
+    let header = SegmentHeader::parse(bytes).map_err(|error| {
+        let offset = if error == HeaderError::Damaged { 0 } else { 8 };
+        fault(offset, 0, DamageKind::SegmentHeader)
+    })?;
+    // Positions of what is in here are sums of these: no file makes them wrap.
+    if header.first_position.checked_add(bytes.len() as u64).is_none() {
+        return Err(fault(48, header.first_index, DamageKind::SegmentHeader));
+    }
+    let mut walker = Walker::new(&header);
+    let mut placed = Vec::new();
+    let batches = bytes.get(HEADER_LEN..).unwrap_or_default();
+    let (_, stop) = walker.walk(batches, HEADER_LEN as u64, &mut placed);
+    placed.truncate(walker.take_whole());
+    let reached = walker.reached();
+    let entries = placed.iter().filter(|placed| placed.kind.takes_index());
+    let offsets: Vec<u32> = entries
+        .map(|placed| u32::try_from(placed.position - header.first_position))
+        .map(|offset| offset.unwrap_or(u32::MAX))
+        .collect();
+    let (footer, trailer_sum) = encode_footer(
+        header.salt,
+        header.first_position,
+        reached.offset,
+        header.first_index,
+        reached.last_time,
+        &offsets,
+    );
+    let at = usize::try_from(reached.offset).unwrap_or(usize::MAX);
+    if bytes.get(at..) != Some(footer.as_slice()) {
+        // Either the footer is not the one of these batches, or the batches go on and are damaged.
+        let (offset, what) = match stop {
+            Stop::Bad { offset, what } if offset != reached.offset => (offset, what),
+            Stop::Bad { offset, .. } => (offset, DamageKind::Footer),
+            Stop::More { .. } => (reached.offset, DamageKind::Short),
+        };
+        return Err(fault(offset, reached.next_index, what));
+    }
+    Ok(Examined {
+        header,
+        trailer_sum,
+        len: bytes.len() as u64,
+        next_index: reached.next_index,
+        last_time: reached.last_time,
+        placed,
+    })
+}
+
+impl Examined {
+    /// The body of one of its records, in the bytes that were examined.
+    pub fn body<'a>(&self, bytes: &'a [u8], placed: &Placed) -> &'a [u8] {
+        let offset = placed.position.saturating_sub(self.header.first_position);
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).saturating_add(HEAD_LEN);
+        let end = start.saturating_add(placed.len as usize);
+        bytes.get(start..end).unwrap_or_default()
+    }
+
+    /// The header of the segment that follows, in a store with this salt seed.
+    pub fn next_header(&self, salt_seed: &[u8; 16]) -> SegmentHeader {
+        SegmentHeader {
+            store_id: self.header.store_id,
+            generation: self.header.generation,
+            previous_sum: self.trailer_sum,
+            first_index: self.next_index,
+            first_position: self.header.first_position.saturating_add(self.len),
+            salt: segment_salt(salt_seed, self.header.generation, self.next_index),
+            time_before: self.last_time,
+        }
+    }
+
+    /// Whether a segment is the one that follows, salt aside.
+    pub fn is_followed_by(&self, next: &SegmentHeader) -> bool {
+        let expected = SegmentHeader { salt: next.salt, ..self.next_header(&[0; 16]) };
+        expected == *next
+    }
+}
+
+impl LogReader {
+    /// The sealed segments, in order. O(segments).
+    pub fn sealed_segments(&self) -> Vec<SealedSegment> {
+        let segments = self.shared().segments();
+        let sealed = segments.windows(2).filter_map(|pair| {
+            let [segment, next] = pair else { return None };
+            let header = segment.header;
+            Some(SealedSegment {
+                name: segment.name.clone(),
+                first_index: header.first_index,
+                next_index: next.header.first_index,
+                first_position: header.first_position,
+                len: next.header.first_position - header.first_position,
+            })
+        });
+        sealed.collect()
+    }
+
+    /// All bytes of a sealed segment, unchecked.
+    ///
+    /// # Errors
+    ///
+    /// If the disk fails.
+    pub fn read_sealed(&self, segment: &SealedSegment) -> Result<Vec<u8>, DiskError> {
+        let disk = &*self.shared().disk;
+        let segments = self.shared().segments();
+        let Some(found) = segments.iter().find(|found| found.name == segment.name) else {
+            let (path, gone) = (disk.path(&segment.name), io::ErrorKind::NotFound);
+            return Err(DiskError::new(Action::Open, path, gone.into()));
+        };
+        read_whole(disk, &segment.name, &*found.file, segment.len)
+    }
+}
+
+/// Writes a file of a log in the making under a name that no log opens, and syncs it.
+///
+/// # Errors
+///
+/// If the disk fails.
+pub fn write_unfinished(disk: &dyn Disk, name: &str, bytes: &[u8]) -> Result<(), DiskError> {
+    crate::recovery::mend::write_durably(disk, &unfinished_name(name), bytes)
+}
+
+/// The name of a file until its log is complete.
+pub fn unfinished_name(name: &str) -> String {
+    format!("{name}.tmp")
+}
+
+/// The name of the segment's file that has this header.
+pub fn name_of(header: &SegmentHeader) -> String {
+    segment_name(header.generation, header.first_index)
+}
