@@ -11,6 +11,7 @@
 //! disk and chance for it.
 
 pub mod config;
+mod donor;
 mod guard;
 pub mod http;
 mod limiter;
@@ -62,11 +63,13 @@ use self::{
     limiter::Limiter,
     links::Links,
     metered::Metered,
+    options::ScrubPolicy,
     pauses::Pauses,
     slices::Slices,
+    status::ArchiveStatus,
 };
 use crate::{
-    Store,
+    Store, archive,
     store::{SyncError, lock},
 };
 
@@ -146,6 +149,9 @@ struct Shared {
     slices: Mutex<Slices>,
     sessions: Mutex<session::Sessions>,
     room: room::Room,
+    scrub_policy: watch::Sender<Option<ScrubPolicy>>,
+    scrub: scrub::View,
+    archive: Mutex<Option<ArchiveStatus>>,
     writer_failed: AtomicBool,
     stopping: AtomicBool,
     /// Frames that were refused.
@@ -195,6 +201,9 @@ impl Node {
             limiter: Arc::new(Limiter::new(&options.sync)),
             room: room::Room::new(store.dir()),
             pauses: Pauses::default().into(),
+            scrub_policy: watch::Sender::new(options.scrub),
+            scrub: scrub::View::default(),
+            archive: Mutex::default(),
             options: options.into(),
             address,
             listens,
@@ -236,8 +245,8 @@ impl Node {
         view::status(&self.shared)
     }
 
-    /// Changes what can be changed while it runs: [`Options::sync`], [`Options::peers`],
-    /// [`Options::client`] for new connections, and [`Options::disk_reserve`].
+    /// Changes what can be changed while it runs: [`Options::sync`], [`Options::scrub`],
+    /// [`Options::peers`], [`Options::client`] for new connections, and [`Options::disk_reserve`].
     pub fn reload(&self, options: Options) {
         let shared = &self.shared;
         let now = shared.store.now();
@@ -246,6 +255,8 @@ impl Node {
         shared.limiter.set(&options.sync);
         shared.links.set_options(options.client.clone());
         let mut kept = shared.options.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        shared.scrub_policy.send_replace(options.scrub);
+        kept.scrub = options.scrub;
         kept.sync = options.sync;
         kept.peers = options.peers;
         kept.client = options.client;
@@ -278,6 +289,15 @@ impl Node {
                     error!(%error, "console, metrics and health are not served any more");
                 }
             });
+        }
+        let donor = donor::Peers(Arc::clone(shared));
+        let policy = shared.scrub_policy.subscribe();
+        let (store, view) = (Arc::clone(&shared.store), shared.scrub.clone());
+        tasks.spawn(scrub::run(store, policy, donor, view, shared.stopped()));
+        if let Some(policy) = shared.options().archive {
+            let (store, seen) = (Arc::clone(&shared.store), Arc::clone(shared));
+            let observer = move |status| *lock(&seen.archive) = Some(status);
+            tasks.spawn(archive::run(store, policy, observer, shared.stopped()));
         }
         let driving = drive(shared);
         tokio::pin!(serving, driving, stop);

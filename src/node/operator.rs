@@ -1,6 +1,6 @@
 //! What others ask of a node: peers over gRPC, operators over gRPC, and the console.
 
-use std::{error::Error, path::Path, sync::Arc};
+use std::{error::Error, sync::Arc};
 
 use stemedb_merkle::Hash;
 use stemedb_rpc::{Control, Reason, backend::Failure};
@@ -57,7 +57,6 @@ impl stemedb_rpc::Node for Node {
                 };
                 (reload.0)().map_err(|error| Failure::new(Reason::Malformed, error))?
             }
-            Control::Backup(dir) => self.back_up(dir).await?,
         };
         info!(said, "an operator asked for something");
         shared.wake.notify_one();
@@ -77,11 +76,6 @@ impl Node {
         reload: impl Fn() -> Result<String, Box<dyn Error + Send + Sync>> + Send + 'static,
     ) {
         *lock(&self.shared.reload) = Some(Reload(Box::new(reload)));
-    }
-
-    async fn back_up(&self, dir: String) -> Result<String, Failure> {
-        let _ = Path::new(&dir);
-        Err(Reason::Failed.into())
     }
 }
 

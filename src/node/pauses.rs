@@ -71,7 +71,8 @@ mod tests {
             pauses.set_window(windows, u64::from(hour) * 60 * 60 + 7 * 24 * 60 * 60);
             pauses.reason().is_none()
         };
-        for (at, expected) in [(21, false), (22, true), (23, true), (0, true), (5, true), (6, false)]
+        for (at, expected) in
+            [(21, false), (22, true), (23, true), (0, true), (5, true), (6, false)]
         {
             assert_eq!(open(&[night], at), expected, "{at}");
         }

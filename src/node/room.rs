@@ -30,8 +30,7 @@ impl Room {
     /// Looks. What can't be found out stays as it was.
     pub(super) fn look(&self, reserve: Option<u64>) {
         // A store that lies on no disk, as in tests, has no directory.
-        let (Ok(free), Ok(total)) =
-            (fs2::available_space(&self.dir), fs2::total_space(&self.dir))
+        let (Ok(free), Ok(total)) = (fs2::available_space(&self.dir), fs2::total_space(&self.dir))
         else {
             return;
         };

@@ -36,16 +36,20 @@ pub(super) async fn run(shared: &Arc<Shared>, peer: String) {
         Err(text) => {
             shared.links.forget(&peer);
             debug!(peer, error = text, "no session with a peer");
-            note(shared, &peer, SessionStatus {
-                time: view::unix(shared.store.time()),
-                outcome: text,
-                layer: None,
-                fetched: 0,
-                pushed: 0,
-                bytes_sent: 0,
-                bytes_received: 0,
-                millis: millis(shared.store.now().saturating_sub(began)),
-            });
+            note(
+                shared,
+                &peer,
+                SessionStatus {
+                    time: view::unix(shared.store.time()),
+                    outcome: text,
+                    layer: None,
+                    fetched: 0,
+                    pushed: 0,
+                    bytes_sent: 0,
+                    bytes_received: 0,
+                    millis: millis(shared.store.now().saturating_sub(began)),
+                },
+            );
             Outcome::Failed
         }
     };
@@ -88,16 +92,20 @@ fn ended(shared: &Shared, peer: &str, synced: &Synced, time: Duration) -> Outcom
     }
     let now = view::unix(shared.store.time());
     lock(&shared.slices).take_in(report, repaired, now);
-    note(shared, peer, SessionStatus {
-        time: now,
-        outcome: if repaired { "complete".to_owned() } else { text },
-        layer: report.layers.last().map(|step| step.layer.name()),
-        fetched,
-        pushed,
-        bytes_sent: report.bytes_sent(),
-        bytes_received: report.bytes_received(),
-        millis: millis(time),
-    });
+    note(
+        shared,
+        peer,
+        SessionStatus {
+            time: now,
+            outcome: if repaired { "complete".to_owned() } else { text },
+            layer: report.layers.last().map(|step| step.layer.name()),
+            fetched,
+            pushed,
+            bytes_sent: report.bytes_sent(),
+            bytes_received: report.bytes_received(),
+            millis: millis(time),
+        },
+    );
     outcome
 }
 

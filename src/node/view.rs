@@ -60,8 +60,8 @@ pub(super) fn status(shared: &Shared) -> Status {
         peers,
         slices: lock(&shared.slices).status(),
         disk: shared.room.status(),
-        scrub: None,
-        archive: None,
+        scrub: shared.options().scrub.map(|_| shared.scrub.status()),
+        archive: lock(&shared.archive).clone(),
     }
 }
 
@@ -84,6 +84,16 @@ fn problems(shared: &Shared, sessions: &Sessions) -> Vec<Problem> {
         add(
             "damage",
             format!("the set tree can't be read: {failure}; restart the node, which rebuilds it"),
+        );
+    }
+    let unhealed = shared.scrub.unhealed();
+    if unhealed > 0 {
+        add(
+            "damage",
+            format!(
+                "{unhealed} place(s) in the log are damaged, and no peer had what belongs there: \
+                 `stemedb check` lists them"
+            ),
         );
     }
     if shared.room.is_low() {

@@ -51,8 +51,6 @@ pub enum Control {
     Trigger(Option<String>),
     /// Read the configuration again.
     Reload,
-    /// Write a backup to this directory.
-    Backup(String),
 }
 
 /// Checks what a call brings, so that its work is bounded.

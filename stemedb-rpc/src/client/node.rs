@@ -66,7 +66,6 @@ impl Client {
             Control::Resume => What::Resume(v1::Resume {}),
             Control::Trigger(peer) => What::Trigger(v1::Trigger { peer: peer.unwrap_or_default() }),
             Control::Reload => What::Reload(v1::Reload {}),
-            Control::Backup(dir) => What::Backup(v1::Backup { dir }),
         });
         let mut node = self.node.clone();
         let answer = node.control(v1::ControlRequest { what }).await;

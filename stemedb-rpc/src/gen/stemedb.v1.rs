@@ -28,7 +28,7 @@ pub struct CellsResponse {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ControlRequest {
-    #[prost(oneof = "control_request::What", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "control_request::What", tags = "1, 2, 3, 4")]
     pub what: ::core::option::Option<control_request::What>,
 }
 /// Nested message and enum types in `ControlRequest`.
@@ -43,8 +43,6 @@ pub mod control_request {
         Trigger(super::Trigger),
         #[prost(message, tag = "4")]
         Reload(super::Reload),
-        #[prost(message, tag = "5")]
-        Backup(super::Backup),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -58,11 +56,6 @@ pub struct Trigger {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Reload {}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Backup {
-    #[prost(string, tag = "1")]
-    pub dir: ::prost::alloc::string::String,
-}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ControlResponse {
     #[prost(string, tag = "1")]

@@ -67,7 +67,6 @@ impl<N: Node> node_server::Node for NodeService<N> {
                 Control::Trigger(Some(trigger.peer).filter(|peer| !peer.is_empty()))
             }
             What::Reload(_) => Control::Reload,
-            What::Backup(backup) => Control::Backup(backup.dir),
         };
         let said = self.node.control(what).await?;
         Ok(Response::new(v1::ControlResponse { said }))
