@@ -171,8 +171,7 @@ impl Http {
     ) -> Result<(), HttpError> {
         let Self { listener, options, .. } = self;
         let (stopped, stopping) = watch::channel(false);
-        let gate =
-            Gate::new(listener, options.connections_max, options.idle_max, stopping.clone());
+        let gate = Gate::new(listener, options.connections_max, options.idle_max, stopping.clone());
         let site = Arc::new(Site::new(view, options, stopping));
         let sampling = Arc::clone(&site);
         let mut sampler = tokio::task::JoinSet::new();

@@ -116,12 +116,7 @@ impl<B: Backend> Backend for Metered<B> {
 
     fn submit(&self, bodies: Vec<Vec<u8>>) -> Self::Pending {
         let (began, count) = (now(), bodies.len());
-        MeteredPending {
-            inner: self.inner.submit(bodies),
-            began,
-            count,
-            meter: self.meter.clone(),
-        }
+        MeteredPending { inner: self.inner.submit(bodies), began, count, meter: self.meter.clone() }
     }
 
     fn body_len_max(&self) -> usize {
@@ -157,3 +152,5 @@ impl<B: Backend> Backend for Metered<B> {
     }
 }
 
+#[cfg(test)]
+mod tests;

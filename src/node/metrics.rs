@@ -254,11 +254,16 @@ impl Metrics {
         let status = status.clone();
         shown.register_collector(Box::new(Shown { status, gauges, memory_bytes, process }));
         let mut text = String::with_capacity(32 << 10);
+        self.events_into(&mut text);
         // Writing to a string does not fail.
-        let _ = encode_registry(&mut text, &self.0.registry)
-            .and_then(|()| encode_registry(&mut text, &shown))
-            .and_then(|()| encode_eof(&mut text));
+        let _ = encode_registry(&mut text, &shown).and_then(|()| encode_eof(&mut text));
         text
+    }
+
+    /// What was counted.
+    pub(super) fn events_into(&self, text: &mut String) {
+        // Writing to a string does not fail.
+        let _ = encode_registry(text, &self.0.registry);
     }
 
     /// The label of a peer: its own, as long as there are few.
@@ -435,6 +440,3 @@ impl fmt::Debug for Metrics {
         f.debug_struct("Metrics").finish_non_exhaustive()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -18,7 +18,9 @@ const IMAGE: &str = "<img src=x onerror=\"document.title='owned';document.body.d
 
 fn serving() -> Serving {
     let mut bodies: Vec<String> = (0..4000)
-        .map(|n| format!("{{\"subject\":\"sensor-{}\",\"predicate\":\"reads\",\"value\":{n}}}", n % 17))
+        .map(|n| {
+            format!("{{\"subject\":\"sensor-{}\",\"predicate\":\"reads\",\"value\":{n}}}", n % 17)
+        })
         .collect();
     bodies.push(SCRIPT.into());
     bodies.push(IMAGE.into());

@@ -70,7 +70,9 @@ fn parse(text: &str) -> BTreeMap<String, Family> {
 fn sample(line: &str) -> Sample {
     let at = line.find(['{', ' ']).unwrap();
     let (name, rest) = line.split_at(at);
-    assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte.is_ascii_digit()));
+    assert!(
+        name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte.is_ascii_digit())
+    );
     let mut labels = BTreeMap::new();
     let mut value = rest;
     if let Some(mut inner) = rest.strip_prefix('{') {
@@ -207,7 +209,10 @@ fn each_metric_is_documented_and_each_documented_metric_is_there() {
         .collect();
     let missing: Vec<_> = shown.difference(&documented).collect();
     let surplus: Vec<_> = documented.difference(&shown).collect();
-    assert!(missing.is_empty() && surplus.is_empty(), "not in the docs: {missing:#?}\nnot there: {surplus:#?}");
+    assert!(
+        missing.is_empty() && surplus.is_empty(),
+        "not in the docs: {missing:#?}\nnot there: {surplus:#?}"
+    );
 }
 
 #[test]

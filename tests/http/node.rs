@@ -204,7 +204,10 @@ impl Serving {
     pub(super) fn fill_peer(&self, but: impl Fn(u64) -> bool) {
         let store = &self.node.store;
         let bodies = store.iter().map(Result::unwrap).filter(|entry| !but(entry.index));
-        self.node.peer.append_batch(bodies.map(|entry| store.get(&entry.id).unwrap().unwrap())).unwrap();
+        self.node
+            .peer
+            .append_batch(bodies.map(|entry| store.get(&entry.id).unwrap().unwrap()))
+            .unwrap();
     }
 
     /// Stops, and waits until nothing is served any more.

@@ -120,7 +120,8 @@ fn long_requests_are_cut() {
     let many: String = (0..2000).map(|n| format!("X{n}: 1\r\n")).collect();
     let answer = ask(address, "GET", "/livez", &format!("Host: localhost\r\n{many}"));
     assert!([0, 431].contains(&answer.code), "{answer:?}");
-    let answer = send(address, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 not HTTP at all\r\n\r\n");
+    let answer =
+        send(address, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 not HTTP at all\r\n\r\n");
     assert!([0, 400].contains(&answer.code), "{answer:?}");
     assert_eq!(get(address, "/livez").code, 200);
 }

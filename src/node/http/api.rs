@@ -275,9 +275,8 @@ pub(super) async fn cell<V: View>(
     if u32::from(cell) >= 1 << depth {
         return Err(Refusal::malformed("there is no such cell"));
     }
-    let counted = site.read(move |view| {
-        cells::count(view.store().snapshot().tree(), depth, cell, COUNTED_MAX)
-    });
+    let counted = site
+        .read(move |view| cells::count(view.store().snapshot().tree(), depth, cell, COUNTED_MAX));
     let count = counted.await?.map_err(read_failed)?;
     Ok(Json(json!({ "cell": cell, "count": count, "more": count == COUNTED_MAX })))
 }
@@ -321,7 +320,8 @@ pub(super) async fn compare<V: View>(
             "the peer told of another number of cells",
         ));
     }
-    let differing = mine.iter().zip(&theirs).enumerate().filter(|(_, (mine, theirs))| mine != theirs);
+    let differing =
+        mine.iter().zip(&theirs).enumerate().filter(|(_, (mine, theirs))| mine != theirs);
     let only = |here: bool| {
         // Where one side has none, all that the other has is missing there.
         let empty = [0; 32];

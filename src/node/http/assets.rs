@@ -18,8 +18,7 @@ const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 
-const PAGE: Asset =
-    Asset { name: "", kind: HTML, text: include_str!("../console/index.html") };
+const PAGE: Asset = Asset { name: "", kind: HTML, text: include_str!("../console/index.html") };
 
 const FILES: [Asset; 11] = [
     Asset { name: "console.css", kind: CSS, text: include_str!("../console/console.css") },

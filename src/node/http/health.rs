@@ -24,9 +24,7 @@ pub(super) async fn live<V: View>(State(site): State<Arc<Site<V>>>) -> Response 
 }
 
 /// 200 if the node is ready to serve clients, else why it is not, a problem a line.
-pub(super) async fn ready<V: View>(
-    State(site): State<Arc<Site<V>>>,
-) -> Result<Response, Refusal> {
+pub(super) async fn ready<V: View>(State(site): State<Arc<Site<V>>>) -> Result<Response, Refusal> {
     let Status { not_ready, .. } = site.read(V::status).await?;
     if not_ready.is_empty() {
         return Ok("ok\n".into_response());

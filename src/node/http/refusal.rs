@@ -33,10 +33,7 @@ impl Refusal {
     }
 
     pub(super) fn failed() -> Self {
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the node could not answer; see its log",
-        )
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the node could not answer; see its log")
     }
 
     pub(super) fn method() -> Self {
