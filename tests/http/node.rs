@@ -35,7 +35,7 @@ pub(super) struct FakeNode {
 pub(super) const NOW: f64 = 1_763_750_000.0;
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
 impl View for FakeNode {
