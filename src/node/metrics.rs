@@ -324,7 +324,7 @@ impl Inner {
         let Self { registry, .. } = self;
         registry.register(
             "sync_sessions",
-            "Sessions that this node began and that ended, by outcome and by the layer that settled \
+            "Sessions that this node began and that ended, by outcome and the layer that settled \
              them",
             self.sessions.clone(),
         );
