@@ -120,7 +120,7 @@ mod tests {
     /// The quantile by definition.
     fn sorted_quantile(mut took: Vec<Duration>, q: f64) -> Option<Duration> {
         took.sort_unstable();
-        let rank = rank(took.len() as u64, q) as usize;
+        let rank = usize::try_from(rank(took.len() as u64, q)).unwrap();
         took.get(rank.checked_sub(1)?).copied()
     }
 
