@@ -3,12 +3,7 @@
 //!
 //! `STEMEDB_SCREENSHOTS=DIR` has the tests of the console leave pictures of it there.
 #![cfg(feature = "node")]
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test that cannot go on has failed"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod http {
     mod browser;

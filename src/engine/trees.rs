@@ -185,6 +185,13 @@ impl Trees {
         self.recent().count
     }
 
+    /// How many assertions are published, and how far the log is, of one moment.
+    #[cfg(feature = "node")]
+    pub(crate) fn sizes(&self) -> (u64, Watermark) {
+        let recent = self.recent();
+        (recent.count, recent.reached)
+    }
+
     /// How far the log is published.
     pub(crate) fn reached(&self) -> Watermark {
         self.recent().reached

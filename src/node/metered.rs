@@ -151,3 +151,6 @@ impl<B: Backend> Backend for Metered<B> {
         self.inner.grown(entries).await
     }
 }
+
+#[cfg(test)]
+mod tests;

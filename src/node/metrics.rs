@@ -25,7 +25,14 @@ use stemedb_sync::{
     report::{Ending, Layer, Limited, Report},
 };
 
-use self::{labels::*, shown::Shown};
+use self::{
+    labels::{
+        AppendLabels, BodyLabels, DirectionLabels, KindLabel, LayerLabel, OriginLabels,
+        OutcomeLabels, PeerSessionLabels, PeerTrafficLabels, ReasonLabel, RefusalLabels,
+        RequestLabels, SessionLabels, SessionOutcome, TrafficLabels,
+    },
+    shown::Shown,
+};
 use super::Status;
 use crate::{
     Store,
@@ -254,11 +261,16 @@ impl Metrics {
         let status = status.clone();
         shown.register_collector(Box::new(Shown { status, gauges, memory_bytes, process }));
         let mut text = String::with_capacity(32 << 10);
+        self.events_into(&mut text);
         // Writing to a string does not fail.
-        let _ = encode_registry(&mut text, &self.0.registry)
-            .and_then(|()| encode_registry(&mut text, &shown))
-            .and_then(|()| encode_eof(&mut text));
+        let _ = encode_registry(&mut text, &shown).and_then(|()| encode_eof(&mut text));
         text
+    }
+
+    /// What was counted.
+    pub(super) fn events_into(&self, text: &mut String) {
+        // Writing to a string does not fail.
+        let _ = encode_registry(text, &self.0.registry);
     }
 
     /// The label of a peer: its own, as long as there are few.
@@ -276,8 +288,14 @@ impl Metrics {
 
 impl Inner {
     fn register(&mut self) {
+        self.register_clients();
+        self.register_sessions();
+        self.register_troubles();
+        self.register_peers();
+    }
+
+    fn register_clients(&mut self) {
         let Self { registry, .. } = self;
-        let (bytes, seconds) = (|| Unit::Bytes, || Unit::Seconds);
         registry.register(
             "appends",
             "Bodies appended, by who brought them and what came of it",
@@ -286,7 +304,7 @@ impl Inner {
         registry.register_with_unit(
             "append",
             "Time that appending took, as the one who waits sees it",
-            seconds(),
+            Unit::Seconds,
             self.append_time.clone(),
         );
         registry.register(
@@ -297,25 +315,29 @@ impl Inner {
         registry.register_with_unit(
             "get",
             "Time that getting an assertion took",
-            seconds(),
+            Unit::Seconds,
             self.get_time.clone(),
         );
+    }
+
+    fn register_sessions(&mut self) {
+        let Self { registry, .. } = self;
         registry.register(
             "sync_sessions",
-            "Sessions that this node began and that ended, by outcome and by the layer that settled \
+            "Sessions that this node began and that ended, by outcome and the layer that settled \
              them",
             self.sessions.clone(),
         );
         registry.register_with_unit(
             "sync_session",
             "Time that sessions took",
-            seconds(),
+            Unit::Seconds,
             self.session_time.clone(),
         );
         registry.register_with_unit(
             "sync",
             "Bytes of messages of sessions, by kind and direction",
-            bytes(),
+            Unit::Bytes,
             self.session_bytes.clone(),
         );
         registry.register(
@@ -328,6 +350,10 @@ impl Inner {
             "Requests of sessions to find out what differs",
             self.rounds.clone(),
         );
+    }
+
+    fn register_troubles(&mut self) {
+        let Self { registry, .. } = self;
         registry.register(
             "sync_repeats",
             "Requests of sessions that were sent again",
@@ -363,6 +389,10 @@ impl Inner {
             "Ranges of ids that were left out because they change too fast",
             self.hot_ranges.clone(),
         );
+    }
+
+    fn register_peers(&mut self) {
+        let Self { registry, .. } = self;
         registry.register(
             "peer_sync_sessions",
             "Sessions that this node began and that ended, by peer and outcome",
@@ -371,7 +401,7 @@ impl Inner {
         registry.register_with_unit(
             "peer_sync",
             "Bytes of messages of sessions, by peer and direction",
-            bytes(),
+            Unit::Bytes,
             self.peer_bytes.clone(),
         );
         registry.register(
@@ -382,7 +412,7 @@ impl Inner {
         registry.register_with_unit(
             "gossip",
             "Bytes of gossip messages, by direction",
-            bytes(),
+            Unit::Bytes,
             self.gossip_bytes.clone(),
         );
         registry.register(
@@ -435,6 +465,3 @@ impl fmt::Debug for Metrics {
         f.debug_struct("Metrics").finish_non_exhaustive()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -94,9 +94,10 @@ impl Store {
                 last_time: covered.last_time,
             })
         });
+        let (count, reached) = self.shared.trees.sizes();
         Gauges {
-            count: self.len(),
-            log_size: self.log_size(),
+            count,
+            log_size: reached.next_index,
             log_bytes: self.reader.end(),
             segments: self.reader.segments_len(),
             checkpoint,

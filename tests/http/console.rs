@@ -209,8 +209,15 @@ fn pictures() {
 #[test]
 #[ignore = "serves for ten minutes"]
 fn console_by_hand() {
-    let serving = serving();
+    let serving = Serving::start([SCRIPT, IMAGE]);
+    let append = |bodies: std::ops::Range<u32>| {
+        serving.node.store.append_batch(bodies.map(|n| format!("assertion {n}"))).unwrap();
+    };
+    append(0..4000);
     serving.fill_peer(|index| index % 700 == 5 || (1900..1910).contains(&index));
     println!("http://{}/#id={}", serving.address, id_of(IMAGE));
-    std::thread::sleep(std::time::Duration::from_secs(600));
+    for second in 0..600 {
+        append(4000 + 20 * second..4000 + 20 * (second + 1) - second % 10);
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    }
 }

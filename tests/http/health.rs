@@ -1,8 +1,18 @@
 //! Health endpoints, and stopping.
 
-use std::io::{Read, Write};
+use std::{
+    io::{ErrorKind, Read, Write},
+    sync::Arc,
+};
 
-use stemedb::node::status::Problem;
+use stemedb::{
+    Options, Store, World,
+    node::{http::HttpOptions, status::Problem},
+};
+use stemedb_wal::{
+    clock::NTP64,
+    disk::{Fault, FaultyDisk, Flavour, Operation, Target},
+};
 
 use super::{
     node::Serving,
@@ -66,4 +76,30 @@ fn stopping_ends_what_is_open() {
     follower.read_to_end(&mut rest).unwrap();
     assert!(std::net::TcpStream::connect(address).is_err(), "nothing listens any more");
     drop((idle, half));
+}
+
+#[test]
+fn a_node_that_can_append_no_more_does_not_live() {
+    let disk = FaultyDisk::new(1);
+    let world = World {
+        clock: || NTP64(1_763_750_000 << 32),
+        entropy: |bytes| getrandom::fill(bytes).map_err(std::io::Error::other),
+    };
+    let store = Store::open_on(Arc::new(disk.clone()), world, Options::default()).unwrap();
+    store.append(b"before").unwrap();
+    let serving = Serving::over(store, HttpOptions::default());
+    assert_eq!(get(serving.address, "/livez").code, 200);
+    disk.inject(Fault {
+        target: Target::Only(Operation::Sync),
+        after: 0,
+        from_then_on: false,
+        error: ErrorKind::Other,
+        flavour: Flavour::Failed,
+    });
+    assert!(serving.node.store.append(b"after").is_err());
+    let answer = get(serving.address, "/livez");
+    assert_eq!(answer.code, 503);
+    assert!(answer.body.contains("until the node is started again"), "{}", answer.body);
+    assert!(get(serving.address, "/metrics").body.contains("\nstemedb_store_writer_failed 1.0\n"));
+    assert_eq!(get(serving.address, "/api/head").json()["count"], 1, "reading goes on");
 }

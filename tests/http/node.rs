@@ -35,7 +35,7 @@ pub(super) struct FakeNode {
 pub(super) const NOW: f64 = 1_763_750_000.0;
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
 impl View for FakeNode {
@@ -146,6 +146,11 @@ impl View for FakeNode {
     }
 }
 
+fn open(dir: &tempfile::TempDir) -> Store {
+    let options = Options { segment_len: 1 << 20, ..Options::default() };
+    Store::open(dir.path(), options).unwrap()
+}
+
 /// A node that serves, until it is dropped.
 pub(super) struct Serving {
     pub(super) node: Arc<FakeNode>,
@@ -153,7 +158,7 @@ pub(super) struct Serving {
     stop: Option<oneshot::Sender<()>>,
     runtime: Option<Runtime>,
     served: Option<tokio::task::JoinHandle<()>>,
-    _dirs: [tempfile::TempDir; 2],
+    dirs: Vec<tempfile::TempDir>,
 }
 
 impl Serving {
@@ -165,13 +170,18 @@ impl Serving {
         bodies: impl IntoIterator<Item = impl AsRef<[u8]>>,
         options: HttpOptions,
     ) -> Self {
-        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        let open = |dir: &tempfile::TempDir| {
-            let options = Options { segment_len: 1 << 20, ..Options::default() };
-            Store::open(dir.path(), options).unwrap()
-        };
-        let [store, peer] = [open(&dirs[0]), open(&dirs[1])];
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
         store.append_batch(bodies).unwrap();
+        let mut serving = Self::over(store, options);
+        serving.dirs.push(dir);
+        serving
+    }
+
+    /// Serves a store of any kind.
+    pub(super) fn over(store: Store, options: HttpOptions) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let peer = open(&dir);
         let (store, metrics) = (Arc::new(store), Metrics::new());
         let node = Arc::new(FakeNode { store, peer, metrics, problems: Mutex::default() });
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -196,7 +206,7 @@ impl Serving {
             stop: Some(stop),
             runtime: Some(runtime),
             served: Some(served),
-            _dirs: dirs,
+            dirs: vec![dir],
         }
     }
 

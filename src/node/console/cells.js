@@ -3,6 +3,9 @@
 import { ask, byId, setAttribute, setText } from "./dom.js";
 import { count } from "./format.js";
 
+/** How often a peer that differs is asked where. */
+const COMPARE_EVERY = 5000;
+
 const canvas = byId("cells");
 const note = byId("cell-note");
 
@@ -25,6 +28,7 @@ const prefix = (cell) => cell.toString(16).padStart(shown.depth / 4, "0");
 export function choosePeer(address) {
   if (peer === address) return;
   peer = address;
+  inStep = null;
   failure = null;
   forget();
   refresh();
@@ -43,7 +47,8 @@ export function noteStatus(setRoot, chosen) {
   const step = chosen ? chosen.in_step : null;
   const changed = setRoot !== root || step !== inStep;
   inStep = step;
-  if (changed || step === false) {
+  // Asking costs the peer something.
+  if (changed || (step === false && performance.now() - loaded > COMPARE_EVERY)) {
     root = setRoot;
     refresh();
   }
@@ -51,6 +56,8 @@ export function noteStatus(setRoot, chosen) {
 
 let running = false;
 let again = false;
+/** When the picture was last asked for. */
+let loaded = 0;
 
 async function refresh() {
   if (running) {
@@ -58,6 +65,7 @@ async function refresh() {
     return;
   }
   running = true;
+  loaded = performance.now();
   try {
     await load();
   } finally {
@@ -73,6 +81,8 @@ async function load() {
   const depth = shown.depth;
   try {
     const mine = await ask(`/api/cells?depth=${depth}`);
+    // Another picture has been asked for meanwhile, and comes next.
+    if (depth !== shown.depth) return;
     shown.hashes = mine.hashes;
     counts.clear();
     failure = null;

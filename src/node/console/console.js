@@ -49,8 +49,8 @@ function showHead(status) {
   const holes = head.log_size - head.count;
   setText(byId("holes"), holes > 0 ? `${count(holes)} lost to damage` : "entries");
   byId("holes").dataset.kind = holes > 0 ? "bad" : "plain";
-  setText(byId("disk"), `${bytes(disk.free)} free`);
-  setText(byId("disk-note"), `of ${bytes(disk.total)}, ${bytes(disk.reserve)} kept in reserve`);
+  setText(byId("disk"), bytes(disk.free));
+  setText(byId("disk-note"), `free of ${bytes(disk.total)}, ${bytes(disk.reserve)} kept in reserve`);
   const meter = byId("disk-meter");
   meter.max = disk.total || 1;
   meter.value = disk.total - disk.free;

@@ -84,7 +84,7 @@ function verify() {
       state,
       "good",
       `Verified in this browser: ${id.slice(0, 12)}… is ${present ? "" : "not "}in the set of ` +
-        `${count(size)} with ${whose}, ${root.slice(0, 12)}….`,
+        `${count(size)} with ${whose}, ${root.slice(0, 12)}…`,
     );
   } catch (error) {
     say(state, "bad", `Proves nothing: ${error.message}.`);

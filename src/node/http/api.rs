@@ -86,8 +86,8 @@ pub(super) async fn log<V: View>(
     let LogAsked { from, limit } = in_query(asked)?;
     let limit = limit.unwrap_or(ENTRIES).min(ENTRIES_MAX);
     let read = site.read(move |view| {
-        let size = view.store().log_size();
-        let from = from.unwrap_or_else(|| size.saturating_sub(limit)).min(size);
+        let end = view.store().log_size();
+        let from = from.unwrap_or_else(|| end.saturating_sub(limit)).min(end);
         entries(view.store(), from, from.saturating_add(limit))
     });
     Ok(Json(read.await?))

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     fn id(n: u64) -> Hash {
-        stemedb_merkle::derive("cells", &n.to_le_bytes())
+        stemedb_merkle::hash::derive("cells", &n.to_le_bytes())
     }
 
     #[test]

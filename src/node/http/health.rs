@@ -29,9 +29,9 @@ pub(super) async fn ready<V: View>(State(site): State<Arc<Site<V>>>) -> Result<R
     if not_ready.is_empty() {
         return Ok("ok\n".into_response());
     }
-    let lines: String =
+    let lines: Vec<String> =
         not_ready.iter().map(|problem| format!("{}: {}\n", problem.code, problem.text)).collect();
-    Ok((StatusCode::SERVICE_UNAVAILABLE, lines).into_response())
+    Ok((StatusCode::SERVICE_UNAVAILABLE, lines.concat()).into_response())
 }
 
 /// The metrics.

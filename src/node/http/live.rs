@@ -64,18 +64,18 @@ async fn feed<V: View>(
     while site.view.store().grown(next).await {
         let read = site.read(move |view| {
             let store = view.store();
-            let size = store.log_size();
-            let from = next.max(size.saturating_sub(ENTRIES_MAX));
-            (size, api::entries(store, from, size))
+            let end = store.log_size();
+            let from = next.max(end.saturating_sub(ENTRIES_MAX));
+            (end, api::entries(store, from, end))
         });
         // A node that is busy is asked again.
-        if let Ok((size, entries)) = read.await {
+        if let Ok((end, entries)) = read.await {
             // Numbers and strings always become JSON.
             let Ok(event) = Event::default().json_data(entries) else { return };
             if sender.send(Ok(event)).await.is_err() {
                 return;
             }
-            next = size;
+            next = end;
         }
         sleep(REST).await;
     }

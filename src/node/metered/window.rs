@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 /// Ticks that are kept.
-const TICKS: usize = 10;
+const TICKS: u8 = 10;
 /// Buckets for each power of two, as a power of two.
 const FINE_BITS: u32 = 4;
 const FINE: usize = 1 << FINE_BITS;
@@ -30,13 +30,16 @@ impl LatencyWindow {
     /// Keeps durations for `span`, give or take a tenth. Takes 21 KB.
     pub fn new(span: Duration) -> Self {
         let tick = Tick { number: 0, counts: vec![0; BUCKETS].into() };
-        Self { tick: (span / TICKS as u32).max(Duration::from_millis(1)), ticks: vec![tick; TICKS] }
+        Self {
+            tick: (span / u32::from(TICKS)).max(Duration::from_millis(1)),
+            ticks: vec![tick; TICKS.into()],
+        }
     }
 
     /// Notes at time `now` that something took so long. O(1).
     pub fn note(&mut self, now: Duration, took: Duration) {
         let number = self.number(now);
-        let slot = usize::try_from(number % TICKS as u64).unwrap_or(0);
+        let slot = usize::try_from(number % u64::from(TICKS)).unwrap_or(0);
         let Some(tick) = self.ticks.get_mut(slot) else { return };
         if tick.number < number {
             tick.number = number;
@@ -54,7 +57,7 @@ impl LatencyWindow {
         let lately: Vec<&Tick> = self
             .ticks
             .iter()
-            .filter(|tick| tick.number + TICKS as u64 > number && tick.number <= number)
+            .filter(|tick| tick.number + u64::from(TICKS) > number && tick.number <= number)
             .collect();
         let sum = |place: usize| -> u64 {
             lately.iter().filter_map(|tick| tick.counts.get(place)).copied().map(u64::from).sum()
@@ -117,22 +120,21 @@ mod tests {
     /// The quantile by definition.
     fn sorted_quantile(mut took: Vec<Duration>, q: f64) -> Option<Duration> {
         took.sort_unstable();
-        let rank = rank(took.len() as u64, q) as usize;
+        let rank = usize::try_from(rank(took.len() as u64, q)).unwrap();
         took.get(rank.checked_sub(1)?).copied()
     }
 
     #[test]
     fn each_duration_is_below_its_bucket_s_bound_and_not_far() {
-        let mut last = 0;
         for micros in (0..5000).chain((0..36).flat_map(|n| [1 << n, (1 << n) * 3 / 2 + 1])) {
             let took = Duration::from_micros(micros);
             let bound = upper_bound(bucket(took));
             assert!(bound > took, "{micros}");
             assert!(bound <= took + took / 16 + Duration::from_micros(1), "{micros} {bound:?}");
-            if micros < 5000 {
-                assert!(bucket(took) == last || bucket(took) == last + 1, "{micros}");
-                last = bucket(took);
-            }
+        }
+        for micros in 0..5000 {
+            let [one, next] = [micros, micros + 1].map(|n| bucket(Duration::from_micros(n)));
+            assert!(next == one || next == one + 1, "{micros}");
         }
         assert_eq!(bucket(Duration::MAX), BUCKETS - 1);
     }
@@ -161,8 +163,8 @@ mod tests {
             noted.push((now, took));
             if step % 97 == 0 {
                 // What is in the ticks that are kept, the present one included.
-                let tick = |time: Duration| time.as_nanos() / (span / TICKS as u32).as_nanos();
-                noted.retain(|(time, _)| tick(*time) + TICKS as u128 > tick(now));
+                let tick = |time: Duration| time.as_nanos() / (span / u32::from(TICKS)).as_nanos();
+                noted.retain(|(time, _)| tick(*time) + u128::from(TICKS) > tick(now));
                 for q in [0.0, 0.5, 0.9, 0.99, 1.0] {
                     let took = noted.iter().map(|(_, took)| *took).collect();
                     let exact = sorted_quantile(took, q).unwrap();

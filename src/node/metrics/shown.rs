@@ -76,11 +76,7 @@ impl Shown {
             let there = status.not_ready.iter().any(|problem| problem.code == code);
             (Some([("code", code.to_owned())]), truth(there))
         });
-        sheet.family(
-            ("problem", None),
-            "1 for each reason why the node is not ready",
-            problems,
-        )?;
+        sheet.family(("problem", None), "1 for each reason why the node is not ready", problems)?;
         sheet.gauge(("disk_free", BYTES), "Free bytes of the disk", whole(status.disk.free))?;
         sheet.gauge(("disk_size", BYTES), "Bytes that the disk has", whole(status.disk.total))?;
         sheet.gauge(
@@ -93,8 +89,9 @@ impl Shown {
     fn sync(&self, sheet: &mut Sheet<'_>) -> Result<(), Error> {
         let sync = &self.status.sync;
         sheet.gauge(("sync_running", None), "Sessions that run", whole(sync.running))?;
-        let paused = PAUSES
-            .map(|reason| (Some([("reason", reason.to_owned())]), truth(sync.paused == Some(reason))));
+        let paused = PAUSES.map(|reason| {
+            (Some([("reason", reason.to_owned())]), truth(sync.paused == Some(reason)))
+        });
         sheet.family(("sync_paused", None), "1 for the reason why no session begins", paused)?;
         sheet.family(
             ("append_p99", SECONDS),
