@@ -20,7 +20,9 @@ const HISTORY: u64 = 10;
 
 fn order(n: u64) -> String {
     // Signed, and signatures don't compress.
-    let signature = [n, n + 1, n + 2].map(|n| blake3::hash(&n.to_le_bytes()).to_hex().to_string());
+    let signature = [0, 1, 2]
+        .map(|part| 3 * n + part)
+        .map(|n| blake3::hash(&n.to_le_bytes()).to_hex().to_string());
     format!(
         "order {n}: {} pieces of article {}, {}",
         n % 17 + 1,

@@ -369,3 +369,37 @@ fn a_full_disk_leaves_it_as_it_was() {
     store.heal(&id(4), &body(4)).unwrap();
     check(&store, "full");
 }
+
+/// A sync brings the body of a hole back too: to the peer it is just a body that is missing here.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_fills_what_repair_gave_up() {
+    use std::future::pending;
+    use stemedb::{
+        SyncOptions,
+        rpc::{Client, ClientOptions, Server, ServerOptions},
+        sync::Limits,
+    };
+
+    let dir = tempfile::tempdir().unwrap();
+    let peer = Arc::new(Store::open(dir.path(), Options::default()).unwrap());
+    peer.append_batch((0..ENTRIES).map(body)).unwrap();
+    let server = Server::bind(([127, 0, 0, 1], 0).into(), ServerOptions::default()).await.unwrap();
+    let address = server.address();
+    let serving = Arc::clone(&peer);
+    tokio::spawn(async move { serving.serve(server, Limits::default(), pending()).await });
+    let client = Client::connect(&address.into(), ClientOptions::default()).await.unwrap();
+
+    let (disk, names) = filled();
+    let (name, at) = place(&disk, &names, 4);
+    flip(&disk, &name, at + 70..at + 71);
+    let shared: Arc<dyn stemedb_wal::disk::Disk> = Arc::new(disk.clone());
+    stemedb::store::repair_on(&shared, WORLD, &options()).unwrap();
+    let store = Arc::new(open(&disk));
+    assert_eq!(store.stats().unwrap().holes, 1);
+    let synced = store.sync(&client, SyncOptions::default(), pending(), |_| {}).await.unwrap();
+    assert!(synced.report.equal, "{:?}", synced.report.ending);
+    assert_eq!((synced.report.fetched, store.stats().unwrap().holes), (1, 0));
+    assert_eq!(store.find(&id(4)).unwrap().unwrap().index, 4, "it keeps its index");
+    check(&store, "a hole, synced");
+    assert_eq!(store.root(), peer.root());
+}

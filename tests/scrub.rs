@@ -153,7 +153,7 @@ fn a_restart_goes_on_with_the_pass() {
     assert_eq!(found, [5, 300, 590].map(id).into());
     // The last one found only tiles left to be read.
     places.pop();
-    assert!(places.is_sorted() && places.len() >= names.len() - 3, "{places:?}");
+    assert!(places.is_sorted() && places.len() >= 4, "{places:?}");
     let store = open(&disk);
     let scrub = Scrub::open(&store);
     assert!(scrub.last_pass().is_some() && scrub.began().is_none());
@@ -242,7 +242,10 @@ async fn one_pass_heals_all_of_it() {
         assert!(found.iter().all(|found| found.outcome == Outcome::NoDonor), "{found:?}");
         let liar = Peer { honest: false };
         let found = scrub::pass(&store, None, &liar, &view, pending()).await.unwrap();
-        let refused = |outcome: &Outcome| matches!(outcome, Outcome::Failed { reason } if reason.contains("hashes to"));
+        let refused = |outcome: &Outcome| match outcome {
+            Outcome::Failed { reason } => reason.contains("hashes to"),
+            _ => false,
+        };
         assert!(found.iter().all(|found| refused(&found.outcome)), "{found:?}");
         assert_eq!(view.status().healed, 0);
 

@@ -2,8 +2,8 @@
 //! damaged with what a peer has.
 //!
 //! [`Scrub`] reads and heals, and knows neither time nor network; [`run`] drives it in a node, and
-//! [`pass`] once, when asked. Where a pass is and how the last one went is kept in a file, so that a
-//! restart goes on with it.
+//! [`pass`] once, when asked. Where a pass is and how the last one went is kept in a file, so that
+//! a restart goes on with it.
 
 mod driver;
 mod rate;

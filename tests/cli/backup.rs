@@ -74,8 +74,8 @@ fn a_store_in_use_is_backed_up_from_outside() {
     place.run(&["check", "--deep"]).ok();
 }
 
-/// Killed at any time, a restore leaves nothing that opens, and another one carries it out; a killed
-/// backup is no backup.
+/// Killed at any time, a restore leaves nothing that opens, and another one carries it out; a
+/// killed backup is no backup.
 #[test]
 fn killed_in_the_midst() {
     let place = Place::new();

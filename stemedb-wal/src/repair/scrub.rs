@@ -1,8 +1,8 @@
 //! Reads a log from front to back, a little at a time, and says what is not what was written.
 //!
-//! What opening checks is checked here with no opening: each byte of each segment that is published,
-//! and each body against its id. Only where something is wrong is the rest of the segment read at
-//! once, to tell which records are damaged.
+//! What opening checks is checked here with no opening: each byte of each segment that is
+//! published, and each body against its id. Only where something is wrong is the rest of the
+//! segment read at once, to tell which records are damaged.
 
 use std::sync::Arc;
 
