@@ -56,7 +56,6 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-pub use self::{metrics::Metrics, options::Options, status::Status};
 use self::{
     guard::Guard,
     http::{Http, HttpError, HttpOptions},
@@ -68,6 +67,7 @@ use self::{
     slices::Slices,
     status::ArchiveStatus,
 };
+pub use self::{metrics::Metrics, options::Options, status::Status};
 use crate::{
     Store, archive,
     store::{SyncError, lock},

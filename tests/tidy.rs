@@ -39,10 +39,7 @@ const WORDS_ONLY_IN: [(&str, &[&str]); 6] = [
     ("unsafe", &["stemedb-wal/src/disk/map.rs"]),
     ("SystemTime::now", &["src/store/system.rs"]),
     // The node's is that of the runtime, which tests can hold.
-    (
-        "Instant::now",
-        &["src/cli/stopwatch.rs", "src/store/system.rs", "src/node"],
-    ),
+    ("Instant::now", &["src/cli/stopwatch.rs", "src/store/system.rs", "src/node"]),
     // The address to listen on is parsed from the command line or a configuration.
     ("std::net", &["stemedb-rpc/src", "src/cli/serve.rs", "src/node"]),
 ];
