@@ -356,7 +356,8 @@ c.example:7845  down   ?       ?        ?    never     none; 4 failed in a row, 
             "NOT READY  writer: it failed\n",
             "paused by command; `stemedb resume` ends that, 2 session(s) running\n",
             "between passes, last 10 min ago; 2 DAMAGED, 1 of them healed\n",
-            "s3://b, 12,000 entries there, 3 segments only there; FAILS: no such",
+            "s3://b, 12,000 entries there, last sent 10 s ago",
+            ", 3 segments only there; FAILS: no such bucket\n",
         ] {
             assert!(text.contains(line), "{line}: {text}");
         }

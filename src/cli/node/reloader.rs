@@ -74,7 +74,11 @@ impl Reloader {
                 tracing::info!(key, %file, "the file has changed");
                 now.push(key);
             } else {
-                tracing::warn!(key, %file, "the file has changed, and takes effect at the next start");
+                tracing::warn!(
+                    key,
+                    %file,
+                    "the file has changed, and takes effect at the next start"
+                );
                 later.push(key);
             }
         }
