@@ -44,8 +44,8 @@ pub struct Options {
 /// What sync may do.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SyncPolicy {
-    /// How often a peer is met even if nothing says that it differs; up to a quarter more or less by
-    /// chance. Default 30 seconds.
+    /// In each such time a few peers are met even if nothing says that they differ; up to a quarter
+    /// more or less by chance. Default 30 seconds.
     pub interval: Duration,
     /// Sessions that this node runs at the same time. Default 2.
     pub sessions_max: usize,
