@@ -11,6 +11,7 @@ mod cli {
     mod archive;
     mod backup;
     mod binary;
+    mod cluster;
     mod config;
     mod demo;
     mod ids;
