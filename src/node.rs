@@ -12,10 +12,13 @@
 
 pub mod config;
 mod donor;
+mod drive;
+mod error;
 mod guard;
 pub mod http;
 mod limiter;
 mod links;
+mod member;
 pub mod metered;
 pub mod metrics;
 mod operator;
@@ -40,79 +43,33 @@ use std::{
     time::Duration,
 };
 
-use stemedb_rpc::{
-    PeerAddress, Responding, Server, Site as _, client::ParseAddressError,
-    node::FRAMES_PER_CALL_MAX, server::ServeError,
-};
+use stemedb_rpc::{PeerAddress, Responding, Server, Site as _, node::FRAMES_PER_CALL_MAX};
 use stemedb_sync::{
     Cluster, Limits, Responder,
-    cluster::{Config, FrameError, Head, Note, Output, Policy},
-    message::SetHead,
+    cluster::{FrameError, Head, Note, Output},
 };
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tracing::{error, info, warn};
 
 use self::{
+    drive::drive,
     guard::Guard,
-    http::{Http, HttpError, HttpOptions},
+    http::{Http, HttpOptions},
     limiter::Limiter,
     links::Links,
+    member::{cluster, head_of, policy},
     metered::Metered,
     options::ScrubPolicy,
     pauses::Pauses,
     slices::Slices,
     status::ArchiveStatus,
 };
-pub use self::{metrics::Metrics, options::Options, status::Status};
-use crate::{
-    Store, archive,
-    store::{SyncError, lock},
-};
-
-/// How often the loop looks at what nobody tells it: the disk, the writer, the clock.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// The least time between two looks at what the store holds, while it grows.
-const HEAD_EVERY: Duration = Duration::from_millis(50);
-
-/// Why a node does not run.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum NodeError {
-    /// The store's secret is missing.
-    #[error("the store has a secret, and without it nothing can be synced: give its file")]
-    SecretMissing,
-    /// The system has no random numbers to give, or the store can't be read.
-    #[error("the node could not begin: {0}")]
-    Begin(#[source] SyncError),
-    /// It can't serve.
-    #[error(transparent)]
-    Serve(#[from] ServeError),
-    /// It can't serve console, metrics and health.
-    #[error(transparent)]
-    Http(#[from] HttpError),
-    /// The address by which others are to reach it is none.
-    #[error("{address} is no address by which others can reach this node: {source}")]
-    Advertise {
-        /// What was given, or follows from where it listens.
-        address: String,
-        /// Why not.
-        source: ParseAddressError,
-    },
-    /// Another process has this node's id, and was there first.
-    #[error(
-        "a node with the id of this one runs at {address}, and was there first: this store is a \
-         copy of that one's. Stop one of the two; a copy that `stemedb backup` made and `stemedb \
-         restore` brought back has an id of its own"
-    )]
-    Twin {
-        /// Where the other one is.
-        address: String,
-    },
-}
+pub use self::{error::NodeError, metrics::Metrics, options::Options, status::Status};
+use crate::{Store, archive, store::lock};
 
 /// How a node ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -426,121 +383,6 @@ impl Shared {
     fn tell_head(&self) {
         let head = self.head();
         lock(&self.cluster).changed(head, self.store.now());
-    }
-}
-
-/// Lets the cluster go on whenever there is something for it. Ends only when the node must.
-async fn drive(shared: &Arc<Shared>) -> NodeError {
-    let mut grown = shared.store.growth();
-    let mut looked: Option<Duration> = None;
-    let mut tasks = JoinSet::new();
-    loop {
-        let now = shared.store.now();
-        if looked.is_none_or(|looked| now.saturating_sub(looked) >= LOOK_EVERY) {
-            looked = Some(now);
-            if tasks.is_empty() {
-                let shared = Arc::clone(shared);
-                tasks.spawn_blocking(move || look(&shared));
-            }
-            while tasks.try_join_next().is_some() {}
-        }
-        shared.tell_head();
-        let outputs: Vec<_> = {
-            let mut cluster = lock(&shared.cluster);
-            cluster.pause(lock(&shared.pauses).reason().is_some());
-            cluster.tick(now);
-            std::iter::from_fn(|| cluster.output()).collect()
-        };
-        for output in outputs {
-            shared.carry_out(output);
-        }
-        if let Some(address) = lock(&shared.sessions).refused_by.clone() {
-            return NodeError::Twin { address };
-        }
-        let due = lock(&shared.cluster).due();
-        let wait = due.map_or(LOOK_EVERY, |due| due.saturating_sub(now)).min(LOOK_EVERY);
-        tokio::select! {
-            () = sleep(wait) => {}
-            () = shared.wake.notified() => {}
-            grown = grown.changed() => {
-                if grown.is_err() {
-                    // The store is closed under the node: nothing is to be told any more.
-                    sleep(LOOK_EVERY).await;
-                }
-                sleep(HEAD_EVERY).await;
-            }
-        }
-    }
-}
-
-/// Looks at disk, writer and clock. May wait for the writer.
-fn look(shared: &Arc<Shared>) {
-    let options = shared.options();
-    shared.room.look(options.disk_reserve);
-    if shared.store.writer_failed() && !shared.writer_failed.swap(true, Ordering::Relaxed) {
-        error!("a write or a sync has failed: nothing is appended until the node is restarted");
-    }
-    let seconds = shared.store.time() >> 32;
-    let mut pauses = lock(&shared.pauses);
-    let before = pauses.reason();
-    pauses.set_window(&options.sync.windows, seconds);
-    pauses.set_disk(shared.room.is_low());
-    pauses.set_latency(shared.metered.append_p99(), options.sync.pause_above);
-    let after = pauses.reason();
-    drop(pauses);
-    if before != after {
-        match after {
-            Some(reason) => info!(reason, "sync pauses"),
-            None => info!("sync goes on"),
-        }
-        shared.wake.notify_one();
-    }
-}
-
-/// The pure part of a node.
-fn cluster(
-    store: &Arc<Store>,
-    options: &Options,
-    address: &str,
-    now: Duration,
-) -> Result<Cluster, NodeError> {
-    let identity = store.peer_identity();
-    let advertise = |source| NodeError::Advertise { address: address.to_owned(), source };
-    let _: PeerAddress = address.parse().map_err(advertise)?;
-    let seed = store.seed().map_err(NodeError::Begin)?;
-    let (front, _) = seed.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
-    let nonce = store.nonce().map_err(|failure| NodeError::Begin(SyncError::Entropy(failure)))?;
-    let head = head_of(store);
-    let config = Config {
-        node: identity.node,
-        run: nonce,
-        // Never before what the log has, whatever the clock says.
-        began: store.time().max(head.last_time.saturating_add(1)),
-        address: address.to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        keys: identity.keys,
-        gossip: options.gossip,
-        join: options.join.iter().map(ToString::to_string).collect(),
-        peers: options.peers.iter().map(ToString::to_string).collect(),
-        policy: policy(options),
-        seed: u64::from_le_bytes(*front),
-    };
-    Ok(Cluster::new(config, head, now))
-}
-
-fn policy(options: &Options) -> Policy {
-    Policy { interval: options.sync.interval, sessions_max: options.sync.sessions_max }
-}
-
-fn head_of(store: &Store) -> Head {
-    let head = store.head();
-    Head {
-        set: SetHead { count: head.count, root: head.set_root },
-        log_size: head.log_size,
-        last_time: head.last_time,
-        epoch: store.peer_identity().epoch,
-        store: store.store_id(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }
 

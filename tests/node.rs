@@ -235,3 +235,107 @@ async fn bandwidth_is_kept_to() {
         node.end().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_room_a_node_takes_nothing_and_says_so_until_there_is_some() {
+    let dirs = dirs::<2>();
+    let first = Running::start(dirs[0].path(), options()).await;
+    first.store().append(b"something").unwrap();
+    let full =
+        || Options { join: vec![first.peer()], disk_reserve: Some(u64::MAX), ..options() };
+    let second = Running::start(dirs[1].path(), full()).await;
+    let status = || second.node.status();
+    until("it says that it is full", || status().sync.paused == Some("disk")).await;
+    assert_eq!(status().not_ready[0].code, "disk");
+    until("the first one has tried", || {
+        first.node.status().peers.iter().any(|peer| peer.failures > 0)
+    })
+    .await;
+    assert_eq!(second.store().len(), 0);
+    let client = Client::connect(&second.peer(), ClientOptions::default()).await.unwrap();
+    assert_eq!(client.head().await.unwrap().count, 0, "reads go on");
+    second.node.reload(Options { disk_reserve: Some(0), ..full() });
+    until("it is ready", || status().not_ready.is_empty()).await;
+    until("one root", || in_step(&[&first, &second])).await;
+    for node in [first, second] {
+        node.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_an_empty_disk_or_an_old_backup_a_node_catches_up() {
+    let dirs = dirs::<3>();
+    let first = Running::start(dirs[0].path(), options()).await;
+    let join = || Options { join: vec![first.peer()], ..options() };
+    let second = Running::start(dirs[1].path(), join()).await;
+    for n in 0..100 {
+        first.store().append(format!("early {n}").as_bytes()).unwrap();
+    }
+    until("one root", || in_step(&[&first, &second])).await;
+    let backup = dirs[2].path().join("backup");
+    let taken = second.store().backup(&backup, &mut |_| {}).unwrap();
+    for n in 0..100 {
+        first.store().append(format!("late {n}").as_bytes()).unwrap();
+    }
+    let listen = second.node.address();
+    second.end().await;
+
+    let empty = dirs[2].path().join("empty");
+    let second = Running::start(&empty, Options { listen, ..join() }).await;
+    until("one root with an empty disk", || in_step(&[&first, &second])).await;
+    second.end().await;
+
+    let restored = dirs[2].path().join("restored");
+    let options = StoreOptions::default();
+    stemedb::restore(&backup, &restored, &taken.head.set_root, options, &mut |_| {}).unwrap();
+    let second = Running::start(&restored, Options { listen, ..join() }).await;
+    assert_eq!(second.store().len(), 100);
+    until("one root with an old backup", || in_step(&[&first, &second])).await;
+    assert!(second.node.status().epoch > 1, "a restored store is in an epoch of its own");
+    let status = first.node.status();
+    assert!(status.not_ready.is_empty(), "{:?}", status.not_ready);
+    assert!(status.peers.iter().all(|peer| peer.remark.is_none()), "{:?}", status.peers);
+    for node in [first, second] {
+        node.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_damaged_is_healed_from_a_peer_by_itself() {
+    let dirs = dirs::<2>();
+    let small = || StoreOptions { segment_len: 64 << 10, ..StoreOptions::default() };
+    let bodies: Vec<_> = (0..2000).map(|n| format!("assertion {n} {}", "x".repeat(60))).collect();
+    let store = Store::open(dirs[0].path(), small()).unwrap();
+    store.append_batch(&bodies).unwrap();
+    store.close().unwrap();
+    // One byte of a body that nobody reads, in a segment that is sealed.
+    let mut segments: Vec<_> = std::fs::read_dir(dirs[0].path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+        .collect();
+    segments.sort();
+    let mut bytes = std::fs::read(&segments[0]).unwrap();
+    let place = bytes.windows(13).position(|part| part == b"assertion 77 ").unwrap();
+    bytes[place] ^= 1;
+    std::fs::write(&segments[0], bytes).unwrap();
+
+    let whole = Store::open(dirs[1].path(), StoreOptions::default()).unwrap();
+    whole.append_batch(&bodies).unwrap();
+    whole.close().unwrap();
+    let first = Running::start(dirs[1].path(), options()).await;
+    let join = || Options { join: vec![first.peer()], ..options() };
+    let late = Options { scrub: None, ..join() };
+    let second = Running::with(dirs[0].path(), small(), late).await;
+    until("both are there", || alive(&first) == 1 && alive(&second) == 1).await;
+    second.node.reload(join());
+    let scrub = || second.node.status().scrub.unwrap();
+    until("it is found and healed", || scrub().healed == 1).await;
+    assert_eq!(scrub().damaged, 1);
+    let id = stemedb::AssertionId(blake3::hash(bodies[77].as_bytes()).into());
+    assert_eq!(second.store().get(&id).unwrap().unwrap(), bodies[77].as_bytes());
+    assert!(second.node.status().not_ready.is_empty());
+    for node in [first, second] {
+        node.end().await;
+    }
+}

@@ -9,7 +9,10 @@ use stemedb_sync::{
     message::{LogHead, SetHead},
 };
 
-use super::Shared;
+use super::{
+    Shared,
+    metrics::{Origin, Outcome},
+};
 
 /// The store of a node, for the sessions that peers begin.
 #[derive(Debug)]
@@ -68,6 +71,20 @@ impl Site for Guard {
         if self.0.room.is_low() {
             return Err(Reason::Failed.into());
         }
-        Site::append(&*self.0.store, bodies)
+        let began = self.now();
+        let count = bodies.len() as u64;
+        let taken = Site::append(&*self.0.store, bodies);
+        let time = self.now().saturating_sub(began);
+        let metrics = &self.0.metrics;
+        match &taken {
+            Ok(taken) => {
+                let new = taken.iter().filter(|(_, new)| *new).count() as u64;
+                let held = count.saturating_sub(new);
+                metrics.appended(Origin::Peer, Outcome::Done, new, Some(time));
+                metrics.appended(Origin::Peer, Outcome::Held, held, None);
+            }
+            Err(_) => metrics.appended(Origin::Peer, Outcome::Failed, count, None),
+        }
+        taken
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{
     num::NonZeroU32,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,9 +24,18 @@ const BURST_SHARE: u64 = 4;
 /// The longest single wait, so that a session stays in touch with its peer.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
+/// How long a step of a session may be held for clients' sake, and how often it is looked whether
+/// it still has to be.
+const HOLD_MAX: Duration = Duration::from_secs(5);
+const HOLD_STEP: Duration = Duration::from_millis(50);
+
 /// Holds all sessions of a node back, together.
 #[derive(Debug)]
-pub(super) struct Limiter(Mutex<Arc<Limits>>);
+pub(super) struct Limiter {
+    limits: Mutex<Arc<Limits>>,
+    /// Whether clients wait too long.
+    held: AtomicBool,
+}
 
 #[derive(Debug)]
 struct Limits {
@@ -33,11 +45,16 @@ struct Limits {
 
 impl Limiter {
     pub(super) fn new(policy: &SyncPolicy) -> Self {
-        Self(Mutex::new(Arc::new(limits(policy))))
+        Self { limits: Mutex::new(Arc::new(limits(policy))), held: AtomicBool::new(false) }
     }
 
     pub(super) fn set(&self, policy: &SyncPolicy) {
-        *lock(&self.0) = Arc::new(limits(policy));
+        *lock(&self.limits) = Arc::new(limits(policy));
+    }
+
+    /// Holds the sessions that run, or lets go of them.
+    pub(super) fn hold(&self, held: bool) {
+        self.held.store(held, Ordering::Relaxed);
     }
 }
 
@@ -55,8 +72,13 @@ fn limits(policy: &SyncPolicy) -> Limits {
 
 impl Pace for Limiter {
     fn spend(&self, bytes: u64, busy: Duration) -> Waiting<'_> {
-        let limits = Arc::clone(&*lock(&self.0));
+        let limits = Arc::clone(&*lock(&self.limits));
         Box::pin(async move {
+            let mut held = Duration::ZERO;
+            while held < HOLD_MAX && self.held.load(Ordering::Relaxed) {
+                sleep(HOLD_STEP).await;
+                held += HOLD_STEP;
+            }
             if limits.cpu_share < 1.0 {
                 let rest = busy.mul_f64(1.0 / limits.cpu_share - 1.0);
                 sleep(rest.min(WAIT_MAX)).await;

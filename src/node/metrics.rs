@@ -75,7 +75,6 @@ struct Inner {
     refusals: Family<RefusalLabels, Counter>,
     timeouts: Counter,
     blames: Counter,
-    hot_ranges: Counter,
     peer_sessions: Family<PeerSessionLabels, Counter>,
     peer_bytes: Family<PeerTrafficLabels, Counter>,
     gossip_messages: Family<DirectionLabels, Counter>,
@@ -124,7 +123,6 @@ impl Metrics {
             refusals: Family::default(),
             timeouts: Counter::default(),
             blames: Counter::default(),
-            hot_ranges: Counter::default(),
             peer_sessions: Family::default(),
             peer_bytes: Family::default(),
             gossip_messages: Family::default(),
@@ -215,11 +213,6 @@ impl Metrics {
     /// A peer refused a request. Refusals that end a session are counted with it.
     pub fn refused(&self, refusal: Refusal) {
         self.0.refusals.get_or_create(&RefusalLabels { reason: ReasonLabel(refusal) }).inc();
-    }
-
-    /// A range of ids was left out of a comparison because it changes too fast.
-    pub fn hot_range_skipped(&self) {
-        self.0.hot_ranges.inc();
     }
 
     /// A gossip message of so many bytes went out.
@@ -383,11 +376,6 @@ impl Inner {
             "sync_blames",
             "Sessions that ended because the peer broke the protocol",
             self.blames.clone(),
-        );
-        registry.register(
-            "sync_hot_ranges_skipped",
-            "Ranges of ids that were left out because they change too fast",
-            self.hot_ranges.clone(),
         );
     }
 

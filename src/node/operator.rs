@@ -93,7 +93,7 @@ impl http::View for Node {
     }
 
     async fn compare(&self, peer: &str, depth: u8) -> Result<Vec<Hash>, CompareError> {
-        if !lock(&self.shared.cluster).peers().any(|(address, _)| address == peer) {
+        if lock(&self.shared.cluster).peer(peer).is_none() {
             return Err(CompareError::UnknownPeer);
         }
         let cells = async { self.shared.links.client(peer).await?.cells(depth).await };

@@ -29,6 +29,11 @@ impl Pauses {
         reasons.into_iter().find(|(holds, _)| *holds).map(|(_, reason)| reason)
     }
 
+    /// Whether clients wait too long.
+    pub(super) fn is_for_clients(&self) -> bool {
+        self.latency
+    }
+
     pub(super) fn set_asked(&mut self, asked: bool) {
         self.asked = asked;
     }

@@ -31,6 +31,10 @@ const PEERS_MAX: usize = 1024;
 /// Runs a session with a peer, and tells everybody who wants to know.
 pub(super) async fn run(shared: &Arc<Shared>, peer: String) {
     let began = shared.store.now();
+    let again = lock(&shared.cluster).peer(&peer).is_some_and(|peer| peer.failures > 0);
+    if again {
+        shared.metrics.session_retried();
+    }
     let outcome = match sync(shared, &peer).await {
         Ok(synced) => ended(shared, &peer, &synced, shared.store.now().saturating_sub(began)),
         Err(text) => {

@@ -263,6 +263,11 @@ impl Cluster {
         self.schedule.peers()
     }
 
+    /// The peer at an address.
+    pub fn peer(&self, address: &str) -> Option<&Peer> {
+        self.schedule.peer(address)
+    }
+
     /// What this node holds, as it last was told.
     pub fn head(&self) -> &Head {
         &self.head

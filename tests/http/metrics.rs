@@ -139,6 +139,7 @@ fn report() -> Report {
         cursor: None,
         peer_rewritten: false,
         clock_ahead: None,
+        slices: [stemedb::sync::report::Slice::default(); 16],
         times: Times::default(),
     }
 }
@@ -160,7 +161,6 @@ fn busy(metrics: &Metrics) {
         metrics.session_ended("10.0.0.3:7845", &failed, time);
     }
     metrics.session_retried();
-    metrics.hot_range_skipped();
     metrics.gossip_sent(100);
     metrics.gossip_received(200);
     metrics.gossip_received(300);

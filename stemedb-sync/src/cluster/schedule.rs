@@ -28,6 +28,8 @@ const SOON_EACH: Duration = Duration::from_millis(10);
 const AFTER_OWN: Duration = Duration::from_secs(2);
 /// So many peers are met in each interval, whatever they say.
 const MEETINGS: u32 = 4;
+/// A peer that changes all the time is not met more often than this.
+const REST: Duration = Duration::from_millis(200);
 /// The first pause after a session that failed.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The longest.
@@ -254,6 +256,7 @@ impl Schedule {
         let Some(peer) = self.peers.get_mut(address) else { return };
         peer.running = false;
         peer.met = Some(now);
+        peer.not_before = now + REST;
         match outcome {
             Outcome::Repaired(set) => {
                 peer.repaired = Some(now);
@@ -386,10 +389,10 @@ fn choose(
 
 /// Notes since when a peer holds something else.
 fn compare(peer: &mut Peer, own: SetHead, now: Duration) {
-    let differs = peer.set().is_some_and(|set| set != own);
+    let set = peer.set();
+    let differs = set.is_some_and(|set| set != own);
     peer.differs_since = differs.then(|| peer.differs_since.unwrap_or(now));
-    if !differs {
-        // Nothing is to be moved; a member that was never met is met all the same.
-        peer.wanted = peer.wanted.filter(|_| peer.met.is_none());
+    if set == Some(own) {
+        peer.wanted = None;
     }
 }

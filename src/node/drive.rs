@@ -1,0 +1,87 @@
+//! The loop: it lets the cluster go on whenever there is something for it.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use stemedb_rpc::Site as _;
+use tokio::{task::JoinSet, time::sleep};
+use tracing::{error, info};
+
+use super::{NodeError, Shared};
+use crate::store::lock;
+
+/// How often it looks at what nobody tells it: the disk, the writer, the clock.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// The least time between two looks at what the store holds, while it grows.
+const HEAD_EVERY: Duration = Duration::from_millis(50);
+
+/// Lets the cluster go on whenever there is something for it. Ends only when the node must.
+pub(super) async fn drive(shared: &Arc<Shared>) -> NodeError {
+    let mut grown = shared.store.growth();
+    let mut looked: Option<Duration> = None;
+    let mut tasks = JoinSet::new();
+    loop {
+        let now = shared.store.now();
+        if looked.is_none_or(|looked| now.saturating_sub(looked) >= LOOK_EVERY) {
+            looked = Some(now);
+            if tasks.is_empty() {
+                let shared = Arc::clone(shared);
+                tasks.spawn_blocking(move || look(&shared));
+            }
+            while tasks.try_join_next().is_some() {}
+        }
+        shared.tell_head();
+        let outputs: Vec<_> = {
+            let mut cluster = lock(&shared.cluster);
+            cluster.pause(lock(&shared.pauses).reason().is_some());
+            cluster.tick(now);
+            std::iter::from_fn(|| cluster.output()).collect()
+        };
+        for output in outputs {
+            shared.carry_out(output);
+        }
+        if let Some(address) = lock(&shared.sessions).refused_by.clone() {
+            return NodeError::Twin { address };
+        }
+        let due = lock(&shared.cluster).due();
+        let wait = due.map_or(LOOK_EVERY, |due| due.saturating_sub(now)).min(LOOK_EVERY);
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = shared.wake.notified() => {}
+            grown = grown.changed() => {
+                if grown.is_err() {
+                    // The store is closed under the node: nothing is to be told any more.
+                    sleep(LOOK_EVERY).await;
+                }
+                sleep(HEAD_EVERY).await;
+            }
+        }
+    }
+}
+
+/// Looks at disk, writer and clock. May wait for the writer.
+fn look(shared: &Arc<Shared>) {
+    let options = shared.options();
+    shared.room.look(options.disk_reserve);
+    if shared.store.writer_failed() && !shared.writer_failed.swap(true, Ordering::Relaxed) {
+        error!("a write or a sync has failed: nothing is appended until the node is restarted");
+    }
+    let seconds = shared.store.time() >> 32;
+    let mut pauses = lock(&shared.pauses);
+    let before = pauses.reason();
+    pauses.set_window(&options.sync.windows, seconds);
+    pauses.set_disk(shared.room.is_low());
+    pauses.set_latency(shared.metered.append_p99(), options.sync.pause_above);
+    let after = pauses.reason();
+    shared.limiter.hold(pauses.is_for_clients());
+    drop(pauses);
+    if before != after {
+        match after {
+            Some(reason) => info!(reason, "sync pauses"),
+            None => info!("sync goes on"),
+        }
+        shared.wake.notify_one();
+    }
+}

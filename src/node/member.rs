@@ -1,0 +1,60 @@
+//! What a node is to its cluster.
+
+use std::{sync::Arc, time::Duration};
+
+use stemedb_rpc::{PeerAddress, Site as _};
+use stemedb_sync::{
+    Cluster,
+    cluster::{Config, Head, Policy},
+    message::SetHead,
+};
+
+use super::{NodeError, Options};
+use crate::store::{Store, SyncError};
+
+/// The pure part of a node.
+pub(super) fn cluster(
+    store: &Arc<Store>,
+    options: &Options,
+    address: &str,
+    now: Duration,
+) -> Result<Cluster, NodeError> {
+    let identity = store.peer_identity();
+    let advertise = |source| NodeError::Advertise { address: address.to_owned(), source };
+    let _: PeerAddress = address.parse().map_err(advertise)?;
+    let seed = store.seed().map_err(NodeError::Begin)?;
+    let (front, _) = seed.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
+    let nonce = store.nonce().map_err(|failure| NodeError::Begin(SyncError::Entropy(failure)))?;
+    let head = head_of(store);
+    let config = Config {
+        node: identity.node,
+        run: nonce,
+        // Never before what the log has, whatever the clock says.
+        began: store.time().max(head.last_time.saturating_add(1)),
+        address: address.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        keys: identity.keys,
+        gossip: options.gossip,
+        join: options.join.iter().map(ToString::to_string).collect(),
+        peers: options.peers.iter().map(ToString::to_string).collect(),
+        policy: policy(options),
+        seed: u64::from_le_bytes(*front),
+    };
+    Ok(Cluster::new(config, head, now))
+}
+
+pub(super) fn policy(options: &Options) -> Policy {
+    Policy { interval: options.sync.interval, sessions_max: options.sync.sessions_max }
+}
+
+pub(super) fn head_of(store: &Store) -> Head {
+    let head = store.head();
+    Head {
+        set: SetHead { count: head.count, root: head.set_root },
+        log_size: head.log_size,
+        last_time: head.last_time,
+        epoch: store.peer_identity().epoch,
+        store: store.store_id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
