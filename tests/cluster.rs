@@ -1,0 +1,102 @@
+//! Whole clusters in one thread: the logic of nodes, their sessions and their stores over links,
+//! disks and clocks that go wrong, all from one seed.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+#[path = "reference/random.rs"]
+mod random;
+#[path = "../stemedb-merkle/tests/reference/set_tree.rs"]
+#[allow(dead_code, reason = "each test file uses a part")]
+mod set_tree;
+
+mod cluster {
+    pub(crate) mod checks;
+    pub(crate) mod life;
+    pub(crate) mod links;
+    pub(crate) mod network;
+    pub(crate) mod node;
+    pub(crate) mod sabotage;
+    pub(crate) mod sessions;
+    pub(crate) mod trouble;
+    pub(crate) mod world;
+}
+
+use std::time::Duration;
+
+use cluster::{
+    life::{self, Life},
+    network::SECOND,
+    sabotage::Sabotage,
+};
+use random::number_from_env;
+
+/// Tells which seed failed.
+struct Named(u64, usize);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("CLUSTER_SEED={} CLUSTER_NODES={}", self.0, self.1);
+        }
+    }
+}
+
+fn run(seed: u64, nodes: usize, sabotage: Sabotage) -> Life {
+    let named = Named(seed, nodes);
+    let life = life::live(seed, nodes, sabotage);
+    drop(named);
+    life
+}
+
+fn seeds(seeds: impl Iterator<Item = u64>, nodes: usize) {
+    let (mut longest, mut count) = (Duration::ZERO, 0);
+    let (mut known, mut near) = (Duration::ZERO, 0.0_f64);
+    for seed in seeds {
+        let life = run(seed, nodes, Sabotage::None);
+        if number_from_env("CLUSTER_TALK").is_some() {
+            println!("{seed}: {life:?}");
+        }
+        longest = longest.max(life.converged);
+        known = known.max(life.known);
+        near = near.max(life.converged.as_secs_f64() / life.bound.as_secs_f64());
+        count += 1;
+    }
+    println!(
+        "{count} clusters of {nodes}: all hold the same after {longest:?} at most, {:.0} % of the \
+         bound, and know it after {known:?} more",
+        near * 100.0
+    );
+}
+
+#[test]
+fn clusters_come_together_whatever_happens() {
+    let nodes = usize::try_from(number_from_env("CLUSTER_NODES").unwrap_or(20)).unwrap();
+    if let Some(seed) = number_from_env("CLUSTER_SEED") {
+        return seeds(seed..=seed, nodes);
+    }
+    let count = number_from_env("CLUSTER_SEEDS").unwrap_or(100);
+    std::thread::scope(|scope| {
+        for thread in 0..2 {
+            scope.spawn(move || seeds((0..count).filter(move |seed| seed % 2 == thread), nodes));
+        }
+    });
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    for seed in 0..2 {
+        let (one, other) = (run(seed, 12, Sabotage::None), run(seed, 12, Sabotage::None));
+        assert_eq!(one.trace, other.trace, "seed {seed}");
+    }
+}
+
+#[test]
+fn an_idle_cluster_stays_quiet_as_it_grows() {
+    let rates = [5, 20, 100].map(|count| life::idle(count, Sabotage::None));
+    println!("bytes a second that the busiest of 5, 20, 100 idle nodes sends: {rates:?}");
+    life::check_quiet(rates);
+}
