@@ -303,6 +303,8 @@ fn who_is_gone_is_missed_and_comes_back() {
     network.start_as(33, 3, None, &[address(1)], &[]);
     network.run_for(25 * SECOND);
     assert_eq!(network.standing(3, 0), Some(Standing::Alive));
+    // It does not take what was there before it for somebody to meet.
+    assert_eq!(network.standing(3, 3), None);
     assert!(network.all_equal());
 }
 
