@@ -1,5 +1,21 @@
 //! Whole clusters in one thread: the logic of nodes, their sessions and their stores over links,
 //! disks and clocks that go wrong, all from one seed.
+//!
+//! Clusters with and without gossip, with and without a secret, live through half a minute to a
+//! minute of troubles while clients write: partitions and one-way cuts, loss, delay, repeats, slow
+//! links, kills and power cuts at rest and in the midst of an append, clocks off by hours, stepping
+//! and drifting, members that come late, leave, or leave for ever, disks that are emptied, restored
+//! from a copy, or full. Then all is put right, and:
+//!
+//! - nothing that a living disk acknowledged is lost, after each start and in the end;
+//! - all that run hold the same within a [bound](cluster::network::Network::bound), with the root
+//!   that this set has by definition;
+//! - with gossip, all know each other, and a write is everywhere within seconds;
+//! - nobody is blamed, times along each log increase, and every session ends;
+//! - the same seed gives the same trace, and an idle node sends no more in a larger cluster.
+//!
+//! `CLUSTER_SEED=n` runs one seed, `CLUSTER_SEEDS=n` as many from 0 on, `CLUSTER_NODES=n` clusters
+//! of that size, `CLUSTER_TALK=1` tells of each.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -99,4 +115,38 @@ fn an_idle_cluster_stays_quiet_as_it_grows() {
     let rates = [5, 20, 100].map(|count| life::idle(count, Sabotage::None));
     println!("bytes a second that the busiest of 5, 20, 100 idle nodes sends: {rates:?}");
     life::check_quiet(rates);
+}
+
+/// What a life with sabotage fails with.
+fn failure(seed: u64, sabotage: Sabotage) -> String {
+    let failed = std::panic::catch_unwind(|| life::live(seed, 8, sabotage)).err();
+    let text = failed.map(|payload| match payload.downcast::<String>() {
+        Ok(text) => *text,
+        Err(payload) => payload.downcast_ref::<&str>().copied().unwrap_or_default().to_owned(),
+    });
+    text.unwrap_or_default()
+}
+
+/// Negative controls: what is wrong on purpose fails the check that is there for it.
+#[test]
+fn the_checks_notice_what_is_wrong() {
+    let controls = [
+        (Sabotage::Unsynced, "has lost"),
+        (Sabotage::Shunned, "not all hold the same"),
+        (Sabotage::Altered, "nobody wrote"),
+        (Sabotage::Lies, "is blamed"),
+        (Sabotage::Forgotten, "has not ended"),
+    ];
+    for (sabotage, expected) in controls {
+        let failures: Vec<_> = (0..8).map(|seed| failure(seed, sabotage)).collect();
+        let caught = failures.iter().filter(|failure| failure.contains(expected)).count();
+        println!("{sabotage:?}: {caught} of {}", failures.len());
+        assert!(caught >= 2, "{sabotage:?}: {failures:#?}");
+    }
+    let [one, other] = [0; 2].map(|seed| life::live(seed, 5, Sabotage::Unseeded));
+    assert_ne!(one.trace, other.trace);
+    let rates = [5, 20, 60].map(|count| life::idle(count, Sabotage::Talkative));
+    assert!(std::panic::catch_unwind(|| life::check_quiet(rates)).is_err(), "{rates:?}");
+    let times = || cluster::checks::check_times("a node", [1, 2, 2].into_iter());
+    assert!(std::panic::catch_unwind(times).is_err());
 }

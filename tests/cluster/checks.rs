@@ -10,6 +10,15 @@ use super::{
 };
 use crate::set_tree::{HASHES, SetTree};
 
+/// Times along a log strictly increase.
+pub(crate) fn check_times(address: &str, times: impl Iterator<Item = u64>) {
+    let mut last = 0;
+    for time in times {
+        assert!(time > last, "times of {address} do not increase: {last}, then {time}");
+        last = time;
+    }
+}
+
 impl Network {
     /// A store has what its disk has acknowledged, only what clients wrote, and times that increase.
     pub(crate) fn check_store(&self, place: usize) {
@@ -17,13 +26,9 @@ impl Network {
         let Some(process) = &node.process else { return };
         let (store, address) = (&process.store, &node.address);
         let mut held = BTreeSet::new();
-        let mut last = 0;
-        for entry in store.iter() {
-            let entry = entry.unwrap();
-            assert!(entry.time > last, "times of {address} do not increase at {}", entry.index);
-            last = entry.time;
-            held.insert(entry.id.0);
-        }
+        let entries: Vec<_> = store.iter().map(Result::unwrap).collect();
+        check_times(address, entries.iter().map(|entry| entry.time));
+        held.extend(entries.iter().map(|entry| entry.id.0));
         for id in &held {
             let body = store.get(&AssertionId(*id)).unwrap();
             let written = self.written.get(id);
@@ -46,10 +51,22 @@ impl Network {
         let begin = self.now;
         while !self.agree() {
             self.run_for(SECOND / 4);
+            self.check_ages();
             let took = self.now.checked_sub(begin).unwrap();
             assert!(took <= bound, "not all hold the same after {bound:?}: {}", self.sets());
         }
         self.now.checked_sub(begin).unwrap()
+    }
+
+    /// No session runs for longer than one may.
+    fn check_ages(&self) {
+        let longest = session_time_max(self);
+        for process in self.nodes.iter().filter_map(|node| node.process.as_ref()) {
+            for running in process.sessions.values() {
+                let age = self.now.checked_sub(running.begun).unwrap();
+                assert!(age <= longest, "a session has not ended after {age:?}");
+            }
+        }
     }
 
     fn sets(&self) -> String {
@@ -82,6 +99,29 @@ impl Network {
         assert!(missing == 0, "{missing} bodies of living disks did not get around");
     }
 
+    /// With gossip, what is written anywhere gets around at once.
+    pub(crate) fn spread(&mut self, bound: Duration) -> Duration {
+        let mut longest = Duration::ZERO;
+        for place in self.running().into_iter().step_by(3) {
+            self.write(place, 1);
+            self.go_on(place);
+            let begin = self.now;
+            while !self.agree() {
+                self.run_for(SECOND / 4);
+                let took = self.now.checked_sub(begin).unwrap();
+                assert!(
+                    took <= bound,
+                    "{place}'s is not all over after {bound:?}: {}",
+                    self.sets()
+                );
+            }
+            longest = longest.max(self.now.checked_sub(begin).unwrap());
+            // What comes together with the next would hide that the next does not.
+            self.run_for(SECOND * 3);
+        }
+        longest
+    }
+
     /// All members that run know each other, and what each holds. Lets time pass until then.
     pub(crate) fn know_each_other(&mut self, bound: Duration) -> Duration {
         let begin = self.now;
@@ -101,10 +141,10 @@ impl Network {
             let process = node.process.as_ref().unwrap();
             for other in running.iter().filter(|other| *other != place) {
                 let of = &self.nodes[*other];
-                let head = of.process.as_ref().unwrap().cluster.head();
+                let set = of.process.as_ref().unwrap().cluster.head().set;
                 let known = process.cluster.peers().find(|(address, _)| *address == of.address);
-                let known = known.map(|(_, peer)| (peer.standing, peer.head.as_ref()));
-                if known.is_none_or(|known| known != (Standing::Alive, Some(head))) {
+                let known = known.map(|(_, peer)| (peer.standing, peer.set()));
+                if known.is_none_or(|known| known != (Standing::Alive, Some(set))) {
                     return Some(format!("{} takes {} for {known:?}", node.address, of.address));
                 }
             }

@@ -1,6 +1,9 @@
 //! The life of a cluster from a seed.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use stemedb::sync::Limits;
 
@@ -13,6 +16,9 @@ use super::{
 };
 use crate::random::Random;
 
+/// Counts lives where more than the seed is to decide.
+static LIVES: AtomicU64 = AtomicU64::new(1);
+
 /// What came of it.
 #[derive(Debug)]
 pub(crate) struct Life {
@@ -22,6 +28,8 @@ pub(crate) struct Life {
     pub(crate) bound: Duration,
     /// How long it took then until all knew that.
     pub(crate) known: Duration,
+    /// How long a write took then to get around, with gossip.
+    pub(crate) spread: Duration,
     pub(crate) trace: u64,
     #[expect(dead_code, reason = "shown")]
     pub(crate) counts: Counts,
@@ -30,8 +38,12 @@ pub(crate) struct Life {
 }
 
 /// Members know each other, and what each holds, so soon after all hold the same: those that were
-/// called down are asked every 20 s, three of them.
-const KNOWN_BOUND: Duration = Duration::from_secs(90);
+/// called down are asked by everybody whether they are, three of them every 20 s, and there may be
+/// as many again that are gone for good; a member asks another for all members every 60 s.
+const KNOWN_BOUND: Duration = Duration::from_secs(300);
+
+/// A write is told and fetched within seconds in clusters that know each other.
+const SPREAD_BOUND: Duration = Duration::from_secs(8);
 
 fn pick<T: Copy>(random: &mut Random, choices: &[T]) -> T {
     choices[random.index(choices.len())]
@@ -89,7 +101,11 @@ fn introduce(network: &mut Network) {
 /// A whole life, with all checks.
 pub(crate) fn live(seed: u64, nodes: usize, sabotage: Sabotage) -> Life {
     world::begin(seed);
-    let mut random = Random::new(seed ^ 0xc105_7e12);
+    let unseeded = match sabotage {
+        Sabotage::Unseeded => LIVES.fetch_add(1, Ordering::Relaxed),
+        _ => 0,
+    };
+    let mut random = Random::new(seed ^ 0xc105_7e12 ^ unseeded);
     let shape = shape(&mut random, sabotage);
     let mut network = Network::new(random, shape, nodes);
     introduce(&mut network);
@@ -112,10 +128,11 @@ pub(crate) fn live(seed: u64, nodes: usize, sabotage: Sabotage) -> Life {
     let converged = network.converge(bound);
     network.check_union(&living);
     let known = if network.shape.gossip { network.know_each_other(KNOWN_BOUND) } else { SECOND };
+    let spread = if network.shape.gossip { network.spread(SPREAD_BOUND) } else { SECOND };
     network.check_trust();
     network.wind_up();
     let written = network.written.len();
-    Life { converged, bound, known, trace: network.trace, counts: network.counts, written }
+    Life { converged, bound, known, spread, trace: network.trace, counts: network.counts, written }
 }
 
 /// Bytes a second that the busiest node of an idle cluster sends.

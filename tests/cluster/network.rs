@@ -27,12 +27,31 @@ use crate::random::{Random, noise};
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 pub(crate) enum Event {
-    Frame { to: usize, frame: Vec<u8> },
-    Tick { place: usize, run: u64 },
-    Request { from: usize, run: u64, session: u64, to: usize, request: Request },
-    Told { place: usize, run: u64, session: u64, news: News },
+    Frame {
+        to: usize,
+        frame: Vec<u8>,
+    },
+    Tick {
+        place: usize,
+        run: u64,
+    },
+    Request {
+        from: usize,
+        run: u64,
+        session: u64,
+        to: usize,
+        request: Request,
+    },
+    Told {
+        place: usize,
+        run: u64,
+        session: u64,
+        news: News,
+    },
     /// A machine is switched on, unless it runs or has left for ever.
-    Start { place: usize },
+    Start {
+        place: usize,
+    },
     /// A trouble begins or ends.
     Trouble(Trouble),
     /// A client writes somewhere.
@@ -145,7 +164,8 @@ impl Network {
         match event {
             Event::Frame { to, frame } => {
                 // The proof in front depends on all of it.
-                let mac = frame.get(2..10).map_or(0, |mac| u64::from_le_bytes(mac.try_into().unwrap()));
+                let mac =
+                    frame.get(2..10).map_or(0, |mac| u64::from_le_bytes(mac.try_into().unwrap()));
                 self.note(1, to, nanos ^ mac);
                 self.nodes[to].turn(now);
                 let Some(process) = &mut self.nodes[to].process else { return };
@@ -220,10 +240,8 @@ impl Network {
         let appended = self.nodes[place].append(bodies, self.now);
         match &appended {
             Appended::Crashed(disk) => {
-                let disk = fuse.map_or_else(
-                    || disk.clone(),
-                    |fuse| disk.power_cut(fuse.survival, fuse.seed),
-                );
+                let disk = fuse
+                    .map_or_else(|| disk.clone(), |fuse| disk.power_cut(fuse.survival, fuse.seed));
                 self.counts.torn += 1;
                 self.kill(place, disk);
                 let after = self.millis(20_000);

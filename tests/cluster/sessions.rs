@@ -278,7 +278,11 @@ impl Network {
             | Ending::Silent => Outcome::Failed,
             Ending::Unreadable if process.broken => Outcome::Failed,
             Ending::Cancelled => Outcome::Cancelled,
-            other => panic!("a session ends with {other:?}: {report:?}"),
+            other => panic!(
+                "a session of {} with {} ends with {other:?}: {report:?}",
+                node.address,
+                address(running.peer)
+            ),
         };
         self.counts.repaired += u64::from(matches!(outcome, Outcome::Repaired(_)));
         let head = process.head();

@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use foca::{AccumulatingRuntime, Foca, OwnedNotification, PeriodicParams, State, Timer};
+use foca::{
+    AccumulatingRuntime, Foca, Member as Update, OwnedNotification, PeriodicParams, State, Timer,
+};
 use rand::{SeedableRng as _, rngs::SmallRng};
 
 use super::{
@@ -37,6 +39,11 @@ const ANNOUNCE_PERIOD: Duration = Duration::from_secs(60);
 const ANNOUNCE_DOWN_PERIOD: Duration = Duration::from_secs(20);
 /// How long those that are down are remembered.
 const DOWN_TIME_MAX: Duration = Duration::from_secs(60 * 60);
+/// How long a member may be suspected before it is called down. The library has a shorter time of
+/// its own, but only where the suspicion arose, and not if that node was called down meanwhile.
+const SUSPECT_TIME_MAX: Duration = Duration::from_secs(30);
+/// How often that is looked at.
+const SUSPECT_PERIOD: Duration = Duration::from_secs(1);
 /// How long it is left alone, after a knock, who else has this node's id.
 const TWIN_PERIOD: Duration = Duration::from_secs(5);
 
@@ -72,6 +79,10 @@ pub(super) struct Gossip {
     sized_for: u32,
     /// When it was last asked who else has this node's id, by address.
     twins: HashMap<String, Duration>,
+    /// Members that are suspected: by generation and incarnation, and since when.
+    suspected: HashMap<NodeId, ((u64, u16), Duration)>,
+    /// When that was last looked at.
+    looked: Duration,
     events: VecDeque<Event>,
 }
 
@@ -116,6 +127,8 @@ impl Gossip {
             published: 0,
             sized_for: 1,
             twins: HashMap::new(),
+            suspected: HashMap::new(),
+            looked: Duration::ZERO,
             events: VecDeque::new(),
         }
     }
@@ -168,6 +181,35 @@ impl Gossip {
             let Some(Reverse(due)) = self.timers.pop() else { break };
             // It fails if a probe was cut short, which it puts right by itself.
             let _ = self.foca.handle_timer(due.timer, &mut self.runtime);
+            self.settle(now);
+        }
+        if now.saturating_sub(self.looked) >= SUSPECT_PERIOD {
+            self.looked = now;
+            self.end_suspicions(now);
+        }
+    }
+
+    /// Calls members down that have been suspected for too long: whoever is there takes that back,
+    /// and news that got lost is no longer missing.
+    fn end_suspicions(&mut self, now: Duration) {
+        let before = std::mem::take(&mut self.suspected);
+        let mut down = Vec::new();
+        for update in self.foca.iter_membership_state() {
+            if update.state() != State::Suspect {
+                continue;
+            }
+            let member = update.id();
+            let this = (member.generation, update.incarnation());
+            let known = before.get(&member.node).filter(|(known, _)| *known == this);
+            let since = known.map_or(now, |(_, since)| *since);
+            if now.saturating_sub(since) >= SUSPECT_TIME_MAX {
+                down.push(Update::new(member.clone(), update.incarnation(), State::Down));
+            }
+            self.suspected.insert(member.node, (this, since));
+        }
+        if !down.is_empty() {
+            // It fails only if one of them is this node, which is none of its members.
+            let _ = self.foca.apply_many(down.into_iter(), true, &mut self.runtime);
             self.settle(now);
         }
     }
