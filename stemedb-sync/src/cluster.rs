@@ -293,6 +293,7 @@ impl Cluster {
                     self.outputs.push_back(Output::Note(Note::Down(member)));
                 }
                 Event::Moved => self.moved = true,
+                Event::Renewed => self.untold = true,
                 Event::Told(node) => {
                     let member = gossip.members().find(|(member, _)| member.node == node);
                     let address = member.map(|(member, _)| member.address.clone());

@@ -64,7 +64,7 @@ impl Network {
         for process in self.nodes.iter().filter_map(|node| node.process.as_ref()) {
             for running in process.sessions.values() {
                 let age = self.now.checked_sub(running.begun).unwrap();
-                assert!(age <= longest, "a session has not ended after {age:?}");
+                assert!(age <= longest, "sessions do not end: one goes on for {age:?}");
             }
         }
     }
@@ -129,6 +129,7 @@ impl Network {
             let took = self.now.checked_sub(begin).unwrap();
             assert!(took <= bound, "after {bound:?}, {stranger}");
             self.run_for(SECOND);
+            self.check_ages();
         }
         self.now.checked_sub(begin).unwrap()
     }
@@ -174,7 +175,7 @@ impl Network {
             processes.map(|process| process.sessions.len()).sum()
         };
         while open(self) > 0 {
-            assert!(self.now <= end, "{} sessions do not end in {longest:?}", open(self));
+            assert!(self.now <= end, "sessions do not end in {longest:?}: {}", open(self));
             self.run_for(SECOND);
         }
         let idle = self.now + self.shape.limits.idle_time_max + SECOND;

@@ -58,6 +58,8 @@ pub(super) enum Event {
     Down(Member),
     /// A member is another run of it, or elsewhere.
     Moved,
+    /// This node has another generation: what it has told before may count for less than it did.
+    Renewed,
     /// A node has told what it holds.
     Told(NodeId),
     /// Another process has this node's id.
@@ -142,8 +144,9 @@ impl Gossip {
     /// Tells everybody what this node holds.
     pub(super) fn publish(&mut self, head: Head, now: Duration) {
         self.published += 1;
-        let news =
-            News { node: self.who.member.node, run: self.who.began, number: self.published, head };
+        // Of an earlier run with a clock ahead it would be older than that run's.
+        let run = self.foca.identity().generation;
+        let news = News { node: self.who.member.node, run, number: self.published, head };
         // It is short enough.
         let _ = self.foca.add_broadcast(&news.encode());
         self.settle(now);
@@ -279,6 +282,7 @@ impl Gossip {
             // An earlier run with a clock ahead of ours: what it left behind must not win.
             let renewed = Member { generation: highest.saturating_add(1), ..own.clone() };
             let _ = self.foca.change_identity(renewed, &mut self.runtime);
+            self.events.push_back(Event::Renewed);
         }
     }
 
@@ -301,7 +305,9 @@ impl Gossip {
     fn check_room(&self, named: &[(Member, State)]) -> Result<(), FrameError> {
         let known: BTreeSet<_> =
             self.foca.iter_membership_state().map(|update| update.id().node).collect();
-        let new = named.iter().filter(|(member, _)| !known.contains(&member.node)).count();
+        let own = self.node();
+        let is_new = |node: &NodeId| *node != own && !known.contains(node);
+        let new = named.iter().filter(|(member, _)| is_new(&member.node)).count();
         if known.len() + new > MEMBERS_MAX {
             return Err(FrameError::TooManyMembers);
         }
@@ -323,7 +329,10 @@ impl Gossip {
                 OwnedNotification::MemberUp(member) => self.events.push_back(Event::Up(member)),
                 OwnedNotification::MemberDown(member) => self.events.push_back(Event::Down(member)),
                 OwnedNotification::Rename(..) => self.events.push_back(Event::Moved),
-                OwnedNotification::Rejoin(member) => self.who.member = member,
+                OwnedNotification::Rejoin(member) => {
+                    self.who.member = member;
+                    self.events.push_back(Event::Renewed);
+                }
                 _ => {}
             }
         }
