@@ -260,7 +260,8 @@ fn cursor_state(
     if cursor.epoch != epoch || cursor.size > log.size {
         return Ok(CursorState::Rewritten);
     }
-    let root = source.log_root_at(cursor.size).map_err(|_| Refusal::Damaged)?;
+    // Where the disk is full the history may lack nodes on it: what differs is found without it.
+    let Ok(root) = source.log_root_at(cursor.size) else { return Ok(CursorState::None) };
     let good = root.is_some_and(|root| root.starts_with(&cursor.root));
     Ok(if good { CursorState::Good } else { CursorState::Rewritten })
 }
