@@ -20,7 +20,7 @@ pub(crate) fn check_times(address: &str, times: impl Iterator<Item = u64>) {
 }
 
 impl Network {
-    /// A store has what its disk has acknowledged, only what clients wrote, and times that increase.
+    /// A store has what its disk acknowledged, only what clients wrote, and times that increase.
     pub(crate) fn check_store(&self, place: usize) {
         let node = &self.nodes[place];
         let Some(process) = &node.process else { return };
@@ -91,7 +91,7 @@ impl Network {
                 _ => SetTree::new(ids.iter().copied(), HASHES).root(),
             };
             assert!(store.head().set_root == root, "the root is not that of the set");
-            let (first, _) = union.get_or_insert((ids.clone(), root));
+            let (first, _) = union.get_or_insert_with(|| (ids.clone(), root));
             assert!(*first == ids, "roots agree, and the sets do not");
         }
         let (union, _) = union.unwrap();

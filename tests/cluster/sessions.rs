@@ -240,7 +240,9 @@ impl Network {
                 Answer::Bodies(bodies) => bodies.bytes.last_mut(),
                 _ => None,
             };
-            byte.into_iter().for_each(|byte| *byte ^= 1);
+            if let Some(byte) = byte {
+                *byte ^= 1;
+            }
         }
         let len = response_len(&response);
         self.nodes[from].sent += len;

@@ -10,6 +10,7 @@ use super::{
 };
 
 /// Something that goes wrong, or ends.
+#[derive(Clone, Copy)]
 pub(crate) enum Trouble {
     /// Whatever chance decides, and then the next.
     Next,

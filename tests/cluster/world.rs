@@ -18,7 +18,8 @@ thread_local! {
 
 /// Begins anew.
 pub(crate) fn begin(seed: u64) {
-    (SEED.set(seed), DRAWN.set(0));
+    SEED.set(seed);
+    DRAWN.set(0);
 }
 
 /// A node has its turn, and this is what its clock shows, NTP64.

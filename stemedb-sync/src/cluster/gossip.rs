@@ -286,8 +286,8 @@ impl Gossip {
         }
     }
 
-    /// Tells a sender whose id belongs to a later member elsewhere: it may be gone, or a copy of this
-    /// one, which they find out between themselves.
+    /// Tells a sender whose id belongs to a later member elsewhere: it may be gone, or a copy of
+    /// this one, which they find out between themselves.
     fn tell_of_twin(&mut self, named: &[(Member, State)]) {
         let Some((from, _)) = named.first() else { return };
         let twin = self.members().find(|(member, state)| {
