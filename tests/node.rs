@@ -241,8 +241,7 @@ async fn without_room_a_node_takes_nothing_and_says_so_until_there_is_some() {
     let dirs = dirs::<2>();
     let first = Running::start(dirs[0].path(), options()).await;
     first.store().append(b"something").unwrap();
-    let full =
-        || Options { join: vec![first.peer()], disk_reserve: Some(u64::MAX), ..options() };
+    let full = || Options { join: vec![first.peer()], disk_reserve: Some(u64::MAX), ..options() };
     let second = Running::start(dirs[1].path(), full()).await;
     let status = || second.node.status();
     until("it says that it is full", || status().sync.paused == Some("disk")).await;

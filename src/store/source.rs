@@ -14,8 +14,8 @@ use super::{Head, Store, lock, sketch, system::uptime};
 use crate::{engine::View, error::ReadError};
 
 impl Store {
-    /// Who this store is to its peers.
-    pub(crate) fn peer_identity(&self) -> Identity {
+    /// Who this store is to its peers, for those who drive sessions themselves.
+    pub fn peer_identity(&self) -> Identity {
         let identity = lock(&self.shared.identity);
         Identity { node: identity.node_id, epoch: identity.epoch, keys: sketch::keys(&self.shared) }
     }

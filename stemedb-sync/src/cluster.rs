@@ -299,6 +299,7 @@ impl Cluster {
                     self.outputs.push_back(Output::Note(Note::Down(member)));
                 }
                 Event::Moved => self.moved = true,
+                Event::Renewed => self.untold = true,
                 Event::Told(node) => {
                     let member = gossip.members().find(|(member, _)| member.node == node);
                     let address = member.map(|(member, _)| member.address.clone());
@@ -321,7 +322,9 @@ impl Cluster {
         self.stood = Some(now);
         let Some(gossip) = &mut self.gossip else { return };
         let mut places: BTreeMap<&str, (bool, &Member, State)> = BTreeMap::new();
-        for (member, state) in gossip.members() {
+        // Whoever was here before this node is not met.
+        for (member, state) in gossip.members().filter(|(member, _)| member.address != self.address)
+        {
             // Where there was another node before, the one that is there now counts.
             let this = (state != State::Down, member, state);
             let place = places.entry(&member.address).or_insert(this);

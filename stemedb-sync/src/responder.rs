@@ -196,7 +196,7 @@ impl Responder {
         }
         let (set, log) = source.head().map_err(|_| Refusal::Damaged)?;
         if set == hello.set {
-            let cursor = cursor_state(hello.cursor.as_ref(), self.identity.epoch, &log, source)?;
+            let cursor = cursor_state(hello.cursor.as_ref(), self.identity.epoch, &log, source);
             let mut welcome = Welcome {
                 version: VERSION,
                 node: self.identity.node,
@@ -213,7 +213,7 @@ impl Responder {
             return Ok(Response { echo: *echo, answer: Answer::Welcome(welcome) });
         }
         let pin = source.pin().map_err(|_| Refusal::Damaged)?;
-        let cursor = cursor_state(hello.cursor.as_ref(), self.identity.epoch, &pin.log, source)?;
+        let cursor = cursor_state(hello.cursor.as_ref(), self.identity.epoch, &pin.log, source);
         let count = hello.symbols.min(self.limits.symbols_per_message_max);
         let first = pin.sketch.as_ref().map(|sketch| sketch.symbols(0, count));
         let first = first.map(|first| symbols::encode(&first, 0, pin.snapshot.len()));
@@ -255,12 +255,13 @@ fn cursor_state(
     epoch: u64,
     log: &LogHead,
     source: &impl Source,
-) -> Result<CursorState, Refusal> {
-    let Some(cursor) = cursor else { return Ok(CursorState::None) };
+) -> CursorState {
+    let Some(cursor) = cursor else { return CursorState::None };
     if cursor.epoch != epoch || cursor.size > log.size {
-        return Ok(CursorState::Rewritten);
+        return CursorState::Rewritten;
     }
-    let root = source.log_root_at(cursor.size).map_err(|_| Refusal::Damaged)?;
+    // Where the disk is full the history may lack nodes on it: what differs is found without it.
+    let Ok(root) = source.log_root_at(cursor.size) else { return CursorState::None };
     let good = root.is_some_and(|root| root.starts_with(&cursor.root));
-    Ok(if good { CursorState::Good } else { CursorState::Rewritten })
+    if good { CursorState::Good } else { CursorState::Rewritten }
 }

@@ -54,6 +54,8 @@ struct Network {
     cut: BTreeSet<(String, String)>,
     gossip: bool,
     interval: Duration,
+    /// By how many seconds the clocks of those that begin from now on are behind.
+    behind: u64,
 }
 
 fn head(set: &Set) -> Head {
@@ -81,6 +83,7 @@ impl Network {
             cut: BTreeSet::new(),
             gossip,
             interval: 30 * SECOND,
+            behind: 0,
         }
     }
 
@@ -112,7 +115,7 @@ impl Network {
         let config = Config {
             node,
             run: [run as u8; 16],
-            began: self.now.as_secs() << 32 | run,
+            began: (1_000_000 + self.now.as_secs() - self.behind) << 32 | run,
             address: address(place),
             version: "test".to_owned(),
             keys: Keys::new(secret),
@@ -303,7 +306,31 @@ fn who_is_gone_is_missed_and_comes_back() {
     network.start_as(33, 3, None, &[address(1)], &[]);
     network.run_for(25 * SECOND);
     assert_eq!(network.standing(3, 0), Some(Standing::Alive));
+    // It does not take what was there before it for somebody to meet.
+    assert_eq!(network.standing(3, 3), None);
     assert!(network.all_equal());
+}
+
+#[test]
+fn one_whose_clock_went_back_is_known_again() {
+    for number in [0, 3] {
+        let mut network = Network::of(8);
+        network.run_for(15 * SECOND);
+        let set = network.kill(number);
+        network.run_for(30 * SECOND);
+        assert_eq!(network.standing(number, 7), Some(Standing::Down));
+        network.behind = 10_000;
+        // It knows nobody: some find it, and it has never heard of the others.
+        network.start(number, &[address(1)], &[]);
+        network.nodes.get_mut(&address(number)).unwrap().set = set;
+        network.run_for(120 * SECOND);
+        for at in (0..8).filter(|at| *at != number) {
+            assert_eq!(network.standing(number, at), Some(Standing::Alive), "at {at}");
+        }
+        // What it tells is news, so that the others come before it comes to them.
+        network.write(number, 1);
+        network.converge(1500 * SECOND / 1000);
+    }
 }
 
 #[test]

@@ -3,10 +3,11 @@
 mod model;
 
 use model::{Peer, Random, Store, config, run};
+use stemedb_merkle::history::TreeSize;
 use stemedb_sync::{
     Direction, Ending, Limits, Report,
     message::{Answer, Ask, Kind},
-    report::Layer,
+    report::{Layer, PeerCursor},
 };
 
 fn body(n: u64) -> Vec<u8> {
@@ -141,6 +142,25 @@ fn a_rewritten_log_is_noticed() {
     let report = run(&mut one, config, |request| peer.answer(request));
     assert_eq!(layers(&report), [Layer::Root, Layer::Symbols]);
     assert!(report.equal);
+}
+
+#[test]
+fn a_peer_that_can_not_read_its_old_roots_is_synced_with_all_the_same() {
+    let (mut one, mut other) = stores(300, 0, 0);
+    let limits = Limits::default();
+    let cursor = PeerCursor {
+        node: other.identity.node,
+        epoch: other.identity.epoch,
+        size: 100,
+        root: other.history.head_at(TreeSize(100)).unwrap().root,
+    };
+    other.write(b"new");
+    other.forgetful = true;
+    let mut peer = Peer::new(other, limits.clone());
+    let config = stemedb_sync::Config { cursor: Some(cursor), ..config(&one, &limits) };
+    let report = run(&mut one, config, |request| peer.answer(request));
+    assert_eq!(layers(&report), [Layer::Root, Layer::Symbols]);
+    assert!(report.equal && !report.peer_rewritten, "{report:?}");
 }
 
 #[test]

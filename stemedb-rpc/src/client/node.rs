@@ -35,8 +35,8 @@ impl Client {
         Ok(answer.await?.json)
     }
 
-    /// The hash of each of the 2^`bits` subtrees at a depth, by the node's own account; zeros for an
-    /// empty one.
+    /// The hash of each of the 2^`bits` subtrees at a depth, by the node's own account; zeros for
+    /// an empty one.
     ///
     /// # Errors
     ///

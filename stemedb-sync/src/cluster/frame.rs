@@ -127,10 +127,11 @@ pub(super) fn open<'a>(keys: &Keys, bytes: &'a [u8]) -> Result<Frame<'a>, FrameE
     }
 }
 
-/// The members that a packet names, its sender first.
+/// The members that a packet names, its sender first. The receiver comes next, by the name that
+/// the sender knows it by: if that is of an earlier run, with a clock ahead, it has to know.
 fn named(mut reader: Reader<'_>) -> Result<Vec<(Member, State)>, FrameError> {
     let header = reader.header().ok_or(FrameError::Malformed)?;
-    let mut named = vec![(header.src, State::Alive)];
+    let mut named = vec![(header.src, State::Alive), (header.dst, State::Down)];
     if header.message == foca::Message::Broadcast {
         return Ok(named);
     }

@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use foca::{AccumulatingRuntime, Foca, OwnedNotification, PeriodicParams, State, Timer};
+use foca::{
+    AccumulatingRuntime, Foca, Member as Update, OwnedNotification, PeriodicParams, State, Timer,
+};
 use rand::{SeedableRng as _, rngs::SmallRng};
 
 use super::{
@@ -34,9 +36,16 @@ const GOSSIP_FANOUT: NonZeroUsize = NonZeroUsize::new(3).unwrap();
 /// How often somebody is asked for all members.
 const ANNOUNCE_PERIOD: Duration = Duration::from_secs(60);
 /// How often those that are down are asked whether they are.
-const ANNOUNCE_DOWN_PERIOD: Duration = Duration::from_secs(20);
+const ANNOUNCE_DOWN_PERIOD: Duration = Duration::from_secs(10);
+/// How many of them.
+const ANNOUNCE_DOWN_FANOUT: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 /// How long those that are down are remembered.
 const DOWN_TIME_MAX: Duration = Duration::from_secs(60 * 60);
+/// How long a member may be suspected before it is called down. The library has a shorter time of
+/// its own, but only where the suspicion arose, and not if that node was called down meanwhile.
+const SUSPECT_TIME_MAX: Duration = Duration::from_secs(30);
+/// How often that is looked at.
+const SUSPECT_PERIOD: Duration = Duration::from_secs(1);
 /// How long it is left alone, after a knock, who else has this node's id.
 const TWIN_PERIOD: Duration = Duration::from_secs(5);
 
@@ -51,6 +60,8 @@ pub(super) enum Event {
     Down(Member),
     /// A member is another run of it, or elsewhere.
     Moved,
+    /// This node has another generation: what it has told before may count for less than it did.
+    Renewed,
     /// A node has told what it holds.
     Told(NodeId),
     /// Another process has this node's id.
@@ -72,6 +83,10 @@ pub(super) struct Gossip {
     sized_for: u32,
     /// When it was last asked who else has this node's id, by address.
     twins: HashMap<String, Duration>,
+    /// Members that are suspected: by generation and incarnation, and since when.
+    suspected: HashMap<NodeId, ((u64, u16), Duration)>,
+    /// When that was last looked at.
+    looked: Duration,
     events: VecDeque<Event>,
 }
 
@@ -116,6 +131,8 @@ impl Gossip {
             published: 0,
             sized_for: 1,
             twins: HashMap::new(),
+            suspected: HashMap::new(),
+            looked: Duration::ZERO,
             events: VecDeque::new(),
         }
     }
@@ -129,8 +146,9 @@ impl Gossip {
     /// Tells everybody what this node holds.
     pub(super) fn publish(&mut self, head: Head, now: Duration) {
         self.published += 1;
-        let news =
-            News { node: self.who.member.node, run: self.who.began, number: self.published, head };
+        // Of an earlier run with a clock ahead it would be older than that run's.
+        let run = self.foca.identity().generation;
+        let news = News { node: self.who.member.node, run, number: self.published, head };
         // It is short enough.
         let _ = self.foca.add_broadcast(&news.encode());
         self.settle(now);
@@ -180,6 +198,35 @@ impl Gossip {
             let Some(Reverse(due)) = self.timers.pop() else { break };
             // It fails if a probe was cut short, which it puts right by itself.
             let _ = self.foca.handle_timer(due.timer, &mut self.runtime);
+            self.settle(now);
+        }
+        if now.saturating_sub(self.looked) >= SUSPECT_PERIOD {
+            self.looked = now;
+            self.end_suspicions(now);
+        }
+    }
+
+    /// Calls members down that have been suspected for too long: whoever is there takes that back,
+    /// and news that got lost is no longer missing.
+    fn end_suspicions(&mut self, now: Duration) {
+        let before = std::mem::take(&mut self.suspected);
+        let mut down = Vec::new();
+        for update in self.foca.iter_membership_state() {
+            if update.state() != State::Suspect {
+                continue;
+            }
+            let member = update.id();
+            let this = (member.generation, update.incarnation());
+            let known = before.get(&member.node).filter(|(known, _)| *known == this);
+            let since = known.map_or(now, |(_, since)| *since);
+            if now.saturating_sub(since) >= SUSPECT_TIME_MAX {
+                down.push(Update::new(member.clone(), update.incarnation(), State::Down));
+            }
+            self.suspected.insert(member.node, (this, since));
+        }
+        if !down.is_empty() {
+            // It fails only if one of them is this node, which is none of its members.
+            let _ = self.foca.apply_many(down.into_iter(), true, &mut self.runtime);
             self.settle(now);
         }
     }
@@ -249,11 +296,12 @@ impl Gossip {
             // An earlier run with a clock ahead of ours: what it left behind must not win.
             let renewed = Member { generation: highest.saturating_add(1), ..own.clone() };
             let _ = self.foca.change_identity(renewed, &mut self.runtime);
+            self.events.push_back(Event::Renewed);
         }
     }
 
-    /// Tells a sender whose id belongs to a later member elsewhere: it may be gone, or a copy of this
-    /// one, which they find out between themselves.
+    /// Tells a sender whose id belongs to a later member elsewhere: it may be gone, or a copy of
+    /// this one, which they find out between themselves.
     fn tell_of_twin(&mut self, named: &[(Member, State)]) {
         let Some((from, _)) = named.first() else { return };
         let twin = self.members().find(|(member, state)| {
@@ -271,7 +319,9 @@ impl Gossip {
     fn check_room(&self, named: &[(Member, State)]) -> Result<(), FrameError> {
         let known: BTreeSet<_> =
             self.foca.iter_membership_state().map(|update| update.id().node).collect();
-        let new = named.iter().filter(|(member, _)| !known.contains(&member.node)).count();
+        let own = self.node();
+        let is_new = |node: &NodeId| *node != own && !known.contains(node);
+        let new = named.iter().filter(|(member, _)| is_new(&member.node)).count();
         if known.len() + new > MEMBERS_MAX {
             return Err(FrameError::TooManyMembers);
         }
@@ -293,7 +343,10 @@ impl Gossip {
                 OwnedNotification::MemberUp(member) => self.events.push_back(Event::Up(member)),
                 OwnedNotification::MemberDown(member) => self.events.push_back(Event::Down(member)),
                 OwnedNotification::Rename(..) => self.events.push_back(Event::Moved),
-                OwnedNotification::Rejoin(member) => self.who.member = member,
+                OwnedNotification::Rejoin(member) => {
+                    self.who.member = member;
+                    self.events.push_back(Event::Renewed);
+                }
                 _ => {}
             }
         }
@@ -337,7 +390,7 @@ fn settings(count: u32) -> foca::Config {
         }),
         periodic_announce_to_down_members: Some(PeriodicParams {
             frequency: ANNOUNCE_DOWN_PERIOD,
-            num_members: GOSSIP_FANOUT,
+            num_members: ANNOUNCE_DOWN_FANOUT,
         }),
         periodic_gossip: Some(PeriodicParams {
             frequency: GOSSIP_PERIOD,

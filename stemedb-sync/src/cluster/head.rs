@@ -39,7 +39,7 @@ pub struct Head {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct News {
     pub(super) node: NodeId,
-    /// When the node began, as its first generation says: heads of an earlier run are old.
+    /// The node's generation: heads of an earlier run are old.
     pub(super) run: u64,
     /// Counts the heads of a run.
     pub(super) number: u64,

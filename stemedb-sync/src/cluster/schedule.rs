@@ -1,8 +1,8 @@
 //! Whom to sync with, and when.
 //!
 //! - A peer that says that it holds something else is met soon: after a short time by chance, so
-//!   that not everybody comes at once, if it was the peer that changed; after some seconds if it was
-//!   this node, as the peer then comes by itself.
+//!   that not everybody comes at once, if it was the peer that changed; after some seconds if it
+//!   was this node, as the peer then comes by itself.
 //! - Whatever anybody says, some peers are met in each interval: with gossip lost this alone makes
 //!   all hold the same.
 //! - Among those that are to be met, whoever was last repaired longest ago comes first, but for one

@@ -43,7 +43,7 @@ pub struct Cursor {
 /// What the responder says of a [`Cursor`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum CursorState {
-    /// There was none.
+    /// There was none, or it can't be checked at present.
     #[default]
     None,
     /// The log still begins with what was read.

@@ -56,6 +56,8 @@ pub(crate) struct Store {
     pub(crate) sketch: Option<Sketch>,
     /// Ids whose bodies can't be read.
     pub(crate) unreadable: BTreeSet<Hash>,
+    /// Whether roots of the log as it was can't be read.
+    pub(crate) forgetful: bool,
 }
 
 impl Store {
@@ -70,6 +72,7 @@ impl Store {
             history: MemoryHistory::new(),
             sketch,
             unreadable: BTreeSet::new(),
+            forgetful: false,
         }
     }
 
@@ -120,6 +123,9 @@ impl Source for Store {
     }
 
     fn log_root_at(&self, size: u64) -> Result<Option<Hash>, Unreadable> {
+        if self.forgetful {
+            return Err(Unreadable);
+        }
         Ok(self.history.head_at(TreeSize(size)).ok().map(|head| head.root))
     }
 

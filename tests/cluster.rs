@@ -1,0 +1,153 @@
+//! Whole clusters in one thread: the logic of nodes, their sessions and their stores over links,
+//! disks and clocks that go wrong, all from one seed.
+//!
+//! Clusters with and without gossip, with and without a secret, live through half a minute to a
+//! minute of troubles while clients write: partitions and one-way cuts, loss, delay, repeats, slow
+//! links, kills and power cuts at rest and in the midst of an append, clocks off by hours, stepping
+//! and drifting, members that come late, leave, or leave for ever, disks that are emptied, restored
+//! from a copy, or full. Then all is put right, and:
+//!
+//! - nothing that a living disk acknowledged is lost, after each start and in the end;
+//! - all that run hold the same within a [bound](cluster::network::Network::bound), with the root
+//!   that this set has by definition;
+//! - with gossip, all know each other, and a write is everywhere within seconds;
+//! - nobody is blamed, times along each log increase, and every session ends;
+//! - the same seed gives the same trace, and an idle node sends no more in a larger cluster.
+//!
+//! `CLUSTER_SEED=n` runs one seed, `CLUSTER_SEEDS=n` as many from 0 on, `CLUSTER_NODES=n` clusters
+//! of that size, `CLUSTER_TALK=1` tells of each.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+#[path = "reference/random.rs"]
+mod random;
+#[path = "../stemedb-merkle/tests/reference/set_tree.rs"]
+#[allow(dead_code, reason = "each test file uses a part")]
+mod set_tree;
+
+mod cluster {
+    pub(crate) mod checks;
+    pub(crate) mod life;
+    pub(crate) mod links;
+    pub(crate) mod network;
+    pub(crate) mod node;
+    pub(crate) mod sabotage;
+    pub(crate) mod sessions;
+    pub(crate) mod trouble;
+    pub(crate) mod world;
+}
+
+use std::time::Duration;
+
+use cluster::{
+    life::{self, Life},
+    network::SECOND,
+    sabotage::Sabotage,
+};
+use random::number_from_env;
+
+/// Tells which seed failed.
+struct Named(u64, usize);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("CLUSTER_SEED={} CLUSTER_NODES={}", self.0, self.1);
+        }
+    }
+}
+
+fn run(seed: u64, nodes: usize, sabotage: Sabotage) -> Life {
+    let named = Named(seed, nodes);
+    let life = life::live(seed, nodes, sabotage);
+    drop(named);
+    life
+}
+
+fn seeds(seeds: impl Iterator<Item = u64>, nodes: usize) {
+    let (mut longest, mut count) = (Duration::ZERO, 0);
+    let (mut known, mut spread, mut near) = (Duration::ZERO, Duration::ZERO, 0.0_f64);
+    for seed in seeds {
+        let life = run(seed, nodes, Sabotage::None);
+        if number_from_env("CLUSTER_TALK").is_some() {
+            println!("{seed}: {life:?}");
+        }
+        longest = longest.max(life.converged);
+        known = known.max(life.known);
+        spread = spread.max(life.spread);
+        near = near.max(life.converged.as_secs_f64() / life.bound.as_secs_f64());
+        count += 1;
+    }
+    println!(
+        "{count} clusters of {nodes}: all hold the same after {longest:?} at most, {:.0} % of the \
+         bound, know each other after {known:?} more, and a write is then over in {spread:?}",
+        near * 100.0
+    );
+}
+
+#[test]
+fn clusters_come_together_whatever_happens() {
+    let nodes = usize::try_from(number_from_env("CLUSTER_NODES").unwrap_or(20)).unwrap();
+    if let Some(seed) = number_from_env("CLUSTER_SEED") {
+        return seeds(seed..=seed, nodes);
+    }
+    let count = number_from_env("CLUSTER_SEEDS").unwrap_or(100);
+    std::thread::scope(|scope| {
+        for thread in 0..2 {
+            scope.spawn(move || seeds((0..count).filter(move |seed| seed % 2 == thread), nodes));
+        }
+    });
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    for seed in 0..2 {
+        let (one, other) = (run(seed, 12, Sabotage::None), run(seed, 12, Sabotage::None));
+        assert_eq!(one.trace, other.trace, "seed {seed}");
+    }
+}
+
+#[test]
+fn an_idle_cluster_stays_quiet_as_it_grows() {
+    let rates = [5, 20, 100].map(|count| life::idle(count, Sabotage::None));
+    println!("bytes a second that the busiest of 5, 20, 100 idle nodes sends: {rates:?}");
+    life::check_quiet(rates);
+}
+
+/// What a life with sabotage fails with.
+fn failure(seed: u64, sabotage: Sabotage) -> String {
+    let failed = std::panic::catch_unwind(|| life::live(seed, 8, sabotage)).err();
+    let text = failed.map(|payload| match payload.downcast::<String>() {
+        Ok(text) => *text,
+        Err(payload) => payload.downcast_ref::<&str>().copied().unwrap_or_default().to_owned(),
+    });
+    text.unwrap_or_default()
+}
+
+/// Negative controls: what is wrong on purpose fails the check that is there for it.
+#[test]
+fn the_checks_notice_what_is_wrong() {
+    let controls = [
+        (Sabotage::Unsynced, "has lost"),
+        (Sabotage::Shunned, "not all hold the same"),
+        (Sabotage::Altered, "nobody wrote"),
+        (Sabotage::Lies, "is blamed"),
+        (Sabotage::Forgotten, "sessions do not end"),
+    ];
+    for (sabotage, expected) in controls {
+        let failures: Vec<_> = (0..8).map(|seed| failure(seed, sabotage)).collect();
+        let caught = failures.iter().filter(|failure| failure.contains(expected)).count();
+        println!("{sabotage:?}: {caught} of {}", failures.len());
+        assert!(caught >= 2, "{sabotage:?}: {failures:#?}");
+    }
+    let [one, other] = [0; 2].map(|seed| life::live(seed, 5, Sabotage::Unseeded));
+    assert_ne!(one.trace, other.trace);
+    let rates = [5, 20, 60].map(|count| life::idle(count, Sabotage::Talkative));
+    assert!(std::panic::catch_unwind(|| life::check_quiet(rates)).is_err(), "{rates:?}");
+    let times = || cluster::checks::check_times("a node", [1, 2, 2].into_iter());
+    assert!(std::panic::catch_unwind(times).is_err());
+}
