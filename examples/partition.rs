@@ -10,6 +10,8 @@
 //! took 10 writes a second. It takes some 9 GB of disk and a few minutes, most of them to write the
 //! keys. A real outage of 20 minutes is had by `--outage-seconds 1200`.
 
+#![expect(clippy::cast_precision_loss, reason = "figures are rounded when they are printed")]
+
 #[path = "shared/proxy.rs"]
 mod proxy;
 #[path = "shared/running.rs"]

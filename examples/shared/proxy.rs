@@ -33,16 +33,16 @@ const QUEUE: Duration = Duration::from_millis(50);
 
 /// What a link is like.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Shape {
+pub(crate) struct Shape {
     /// How long everything takes one way.
-    pub delay: Duration,
+    pub(crate) delay: Duration,
     /// Bytes a second each way, of all connections together; `None` for no limit.
-    pub bytes_per_second: Option<u64>,
+    pub(crate) bytes_per_second: Option<u64>,
 }
 
 /// A link between two places, shared by all connections over it.
 #[derive(Debug)]
-pub struct Link {
+pub(crate) struct Link {
     shape: Shape,
     lanes: [Lane; 2],
     cut: watch::Sender<bool>,
@@ -58,42 +58,42 @@ struct Lane {
 
 /// The ends of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     Left,
     Right,
 }
 
 impl Link {
-    pub fn new(shape: Shape) -> Arc<Self> {
+    pub(crate) fn new(shape: Shape) -> Arc<Self> {
         let lane = || Lane { bytes: 0.into(), free: Instant::now().into() };
         Arc::new(Self { shape, lanes: [lane(), lane()], cut: watch::Sender::new(false) })
     }
 
     /// Nothing passes from now on, and nobody is told: as if a cable had been pulled.
-    pub fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.cut.send_replace(true);
     }
 
     /// It works again. Connections that were there in the meantime break now, and what was under
     /// way in them is lost: after a long outage nobody knows of them any more.
-    pub fn heal(&self) {
+    pub(crate) fn heal(&self) {
         self.cut.send_replace(false);
     }
 
     /// Bytes so far from left to right and from right to left: those of the streams, without what
     /// TCP and IP put around them.
-    pub fn bytes(&self) -> [u64; 2] {
+    pub(crate) fn bytes(&self) -> [u64; 2] {
         self.lanes.each_ref().map(|lane| lane.bytes.load(Relaxed))
     }
 
-    pub fn bytes_both_ways(&self) -> u64 {
+    pub(crate) fn bytes_both_ways(&self) -> u64 {
         self.bytes().iter().sum()
     }
 }
 
 /// An address that stands for a node: whoever connects to it comes to the node over a link.
 #[derive(Debug)]
-pub struct Proxy {
+pub(crate) struct Proxy {
     address: SocketAddr,
     to: watch::Sender<Option<SocketAddr>>,
     accepting: JoinHandle<()>,
@@ -102,7 +102,7 @@ pub struct Proxy {
 impl Proxy {
     /// `from` is the end of the link at which those are who connect. Until it is known where it
     /// [leads to](Self::lead_to), nobody gets through.
-    pub async fn open(link: &Arc<Link>, from: End) -> io::Result<Self> {
+    pub(crate) async fn open(link: &Arc<Link>, from: End) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let to = watch::Sender::new(None);
@@ -118,12 +118,12 @@ impl Proxy {
     }
 
     /// The node listens there from now on.
-    pub fn lead_to(&self, node: SocketAddr) {
+    pub(crate) fn lead_to(&self, node: SocketAddr) {
         self.to.send_replace(Some(node));
     }
 
     /// What others are to call.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 }

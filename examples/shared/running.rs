@@ -14,18 +14,18 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-pub type Failure = Box<dyn Error + Send + Sync>;
+pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 
 /// A node, and the task it runs in.
 #[derive(Debug)]
-pub struct Running {
-    pub node: Node,
+pub(crate) struct Running {
+    pub(crate) node: Node,
     stop: oneshot::Sender<()>,
     ended: JoinHandle<Result<Ended, NodeError>>,
 }
 
 impl Running {
-    pub async fn start(store: Store, options: Options) -> Result<Self, Failure> {
+    pub(crate) async fn start(store: Store, options: Options) -> Result<Self, Failure> {
         let node = Node::start(Arc::new(store), options).await?;
         let (stop, stopped) = oneshot::channel::<()>();
         let running = node.clone();
@@ -33,23 +33,23 @@ impl Running {
         Ok(Self { node, stop, ended })
     }
 
-    pub fn store(&self) -> &Arc<Store> {
+    pub(crate) fn store(&self) -> &Arc<Store> {
         self.node.store()
     }
 
     /// How many sessions it has begun so far.
-    pub fn sessions(&self) -> u64 {
+    pub(crate) fn sessions(&self) -> u64 {
         // Each of them compares all slices.
         self.node.status().slices.first().map_or(0, |slice| slice.sessions)
     }
 
     /// How many others it knows and reaches.
-    pub fn alive(&self) -> usize {
+    pub(crate) fn alive(&self) -> usize {
         self.node.status().peers.iter().filter(|peer| peer.state == "alive").count()
     }
 
     /// Stops it and closes its store.
-    pub async fn stop(self) -> Result<(), Failure> {
+    pub(crate) async fn stop(self) -> Result<(), Failure> {
         // An end of the node by itself is told by its result.
         let _ = self.stop.send(());
         self.ended.await??;
@@ -67,14 +67,14 @@ impl Running {
 }
 
 /// Whether all hold the same.
-pub fn in_step<'a>(nodes: impl IntoIterator<Item = &'a Running>) -> bool {
+pub(crate) fn in_step<'a>(nodes: impl IntoIterator<Item = &'a Running>) -> bool {
     let mut roots = nodes.into_iter().map(|node| node.store().root());
     let first = roots.next();
     roots.all(|root| Some(root) == first)
 }
 
 /// Waits until something holds, and says how long that took.
-pub async fn until(
+pub(crate) async fn until(
     what: &str,
     patience: Duration,
     mut holds: impl FnMut() -> bool,
@@ -90,7 +90,7 @@ pub async fn until(
 }
 
 /// Text number `number` of a series, of so many bytes that zstd can't make shorter.
-pub fn body(series: &str, number: u64, len: usize) -> Vec<u8> {
+pub(crate) fn body(series: &str, number: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     let mut hasher = blake3::Hasher::new();
     hasher.update(series.as_bytes()).update(&number.to_le_bytes());
