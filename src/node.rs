@@ -466,6 +466,7 @@ fn look(shared: &Arc<Shared>) {
     pauses.set_latency(shared.metered.append_p99(), options.sync.pause_above);
     let after = pauses.reason();
     drop(pauses);
+    shared.limiter.hold(after.is_some());
     if before != after {
         match after {
             Some(reason) => info!(reason, "sync pauses"),

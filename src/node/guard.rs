@@ -11,6 +11,9 @@ use stemedb_sync::{
 
 use super::Shared;
 
+/// How long each part that a peer pushes waits while sync pauses. Well within its patience.
+const HELD: Duration = Duration::from_millis(500);
+
 /// The store of a node, for the sessions that peers begin.
 #[derive(Debug)]
 pub(super) struct Guard(Arc<Shared>);
@@ -67,6 +70,9 @@ impl Site for Guard {
     fn append(&self, bodies: Vec<Vec<u8>>) -> Result<Vec<(Hash, bool)>, Failure> {
         if self.0.room.is_low() {
             return Err(Reason::Failed.into());
+        }
+        if self.0.limiter.is_held() {
+            std::thread::sleep(HELD);
         }
         Site::append(&*self.0.store, bodies)
     }

@@ -2,7 +2,10 @@
 
 use std::{
     num::NonZeroU32,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,9 +24,16 @@ const BURST_SHARE: u64 = 4;
 /// The longest single wait, so that a session stays in touch with its peer.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
+/// How long each step of a session waits while sync pauses, so that those that run already leave
+/// clients alone too, and yet don't lose their peers.
+const HELD: Duration = Duration::from_secs(1);
+
 /// Holds all sessions of a node back, together.
 #[derive(Debug)]
-pub(super) struct Limiter(Mutex<Arc<Limits>>);
+pub(super) struct Limiter {
+    limits: Mutex<Arc<Limits>>,
+    held: AtomicBool,
+}
 
 #[derive(Debug)]
 struct Limits {
@@ -33,11 +43,20 @@ struct Limits {
 
 impl Limiter {
     pub(super) fn new(policy: &SyncPolicy) -> Self {
-        Self(Mutex::new(Arc::new(limits(policy))))
+        Self { limits: Mutex::new(Arc::new(limits(policy))), held: false.into() }
     }
 
     pub(super) fn set(&self, policy: &SyncPolicy) {
-        *lock(&self.0) = Arc::new(limits(policy));
+        *lock(&self.limits) = Arc::new(limits(policy));
+    }
+
+    /// Slows all sessions down to next to nothing, or no longer.
+    pub(super) fn hold(&self, held: bool) {
+        self.held.store(held, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.held.load(Ordering::Relaxed)
     }
 }
 
@@ -55,8 +74,11 @@ fn limits(policy: &SyncPolicy) -> Limits {
 
 impl Pace for Limiter {
     fn spend(&self, bytes: u64, busy: Duration) -> Waiting<'_> {
-        let limits = Arc::clone(&*lock(&self.0));
+        let limits = Arc::clone(&*lock(&self.limits));
         Box::pin(async move {
+            if self.is_held() {
+                sleep(HELD).await;
+            }
             if limits.cpu_share < 1.0 {
                 let rest = busy.mul_f64(1.0 / limits.cpu_share - 1.0);
                 sleep(rest.min(WAIT_MAX)).await;
@@ -69,5 +91,23 @@ impl Pace for Limiter {
                 units -= now.get();
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn sessions_that_run_are_held_too() {
+        let limiter = Limiter::new(&SyncPolicy::default());
+        for (held, waits) in [(false, false), (true, true), (false, false)] {
+            limiter.hold(held);
+            let began = Instant::now();
+            limiter.spend(1 << 20, Duration::from_secs(1)).await;
+            assert_eq!(began.elapsed() >= HELD, waits, "held: {held}");
+        }
     }
 }
