@@ -26,7 +26,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (dir, nodes) = cluster(arguments.nodes, options()).await?;
     let (mut all, mut half) = (Vec::new(), Vec::new());
     for number in 0..arguments.writes {
-        sleep(Duration::from_millis(2_500 + number * 137 % 1_000)).await;
+        sleep(Duration::from_millis(1_000 + number * 137 % 700)).await;
         let writer = &nodes[(number * 7) as usize % nodes.len()];
         let receipt = writer.store().append(format!("write {number}").as_bytes())?;
         let began = Instant::now();
