@@ -14,6 +14,10 @@ use super::{
     metrics::{Origin, Outcome},
 };
 
+/// How long each part that a peer pushes waits while clients wait too long. Well within the peer's
+/// patience.
+const HELD: Duration = Duration::from_millis(500);
+
 /// The store of a node, for the sessions that peers begin.
 #[derive(Debug)]
 pub(super) struct Guard(Arc<Shared>);
@@ -70,6 +74,9 @@ impl Site for Guard {
     fn append(&self, bodies: Vec<Vec<u8>>) -> Result<Vec<(Hash, bool)>, Failure> {
         if self.0.room.is_low() {
             return Err(Reason::Failed.into());
+        }
+        if self.0.limiter.is_held() {
+            std::thread::sleep(HELD);
         }
         let began = self.now();
         let count = bodies.len() as u64;

@@ -52,6 +52,11 @@ impl Limiter {
         *lock(&self.limits) = Arc::new(limits(policy));
     }
 
+    /// Whether clients wait too long.
+    pub(super) fn is_held(&self) -> bool {
+        self.held.load(Ordering::Relaxed)
+    }
+
     /// Holds the sessions that run, or lets go of them.
     pub(super) fn hold(&self, held: bool) {
         self.held.store(held, Ordering::Relaxed);
@@ -75,7 +80,7 @@ impl Pace for Limiter {
         let limits = Arc::clone(&*lock(&self.limits));
         Box::pin(async move {
             let mut held = Duration::ZERO;
-            while held < HOLD_MAX && self.held.load(Ordering::Relaxed) {
+            while held < HOLD_MAX && self.is_held() {
                 sleep(HOLD_STEP).await;
                 held += HOLD_STEP;
             }
@@ -91,5 +96,23 @@ impl Pace for Limiter {
                 units -= now.get();
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn sessions_that_run_are_held_too() {
+        let limiter = Limiter::new(&SyncPolicy::default());
+        for held in [false, true, false] {
+            limiter.hold(held);
+            let spent = limiter.spend(1 << 20, Duration::from_secs(1));
+            let goes_on = timeout(Duration::from_millis(200), spent).await.is_ok();
+            assert_eq!(goes_on, !held, "held: {held}");
+        }
     }
 }

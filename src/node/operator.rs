@@ -14,7 +14,11 @@ use crate::{Store, error::ReadError, store::lock};
 
 impl stemedb_rpc::Node for Node {
     fn gossip(&self, frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-        self.shared.take_frames(frames)
+        let answers = self.shared.take_frames(frames);
+        for answer in &answers {
+            self.shared.metrics.gossip_sent(answer.len() as u64);
+        }
+        answers
     }
 
     fn status(&self) -> String {

@@ -92,6 +92,8 @@ pub struct Peer {
     wanted: Option<Duration>,
     /// Whether a session with it runs.
     pub running: bool,
+    /// Whether it has told something new since the session began.
+    told: bool,
     /// Whether it is there by name, too.
     named: bool,
 }
@@ -111,6 +113,7 @@ impl Peer {
             aside: None,
             wanted: None,
             running: false,
+            told: false,
             named,
         }
     }
@@ -229,6 +232,7 @@ impl Schedule {
         let Some(peer) = self.peers.get_mut(address) else { return };
         let moved = peer.head.as_ref().is_none_or(|old| old.set != head.set);
         peer.head = Some(head);
+        peer.told |= moved;
         compare(peer, own, now);
         if peer.differs_since.is_some() && moved {
             let at = now + soon;
@@ -261,14 +265,16 @@ impl Schedule {
             Outcome::Repaired(set) => {
                 peer.repaired = Some(now);
                 peer.agreed = Some(set);
-                if let Some(head) = &mut peer.head {
+                // What it said meanwhile may be of before the session or of after it, and counts.
+                if let Some(head) = peer.head.as_mut().filter(|_| !peer.told) {
                     // Until it says otherwise.
                     head.set = set;
                 }
                 (peer.failures, peer.aside) = (0, None);
                 compare(peer, own, now);
                 if peer.differs_since.is_some() {
-                    peer.wanted.get_or_insert(now + AFTER_OWN + soon);
+                    let after = if peer.told { Duration::ZERO } else { AFTER_OWN };
+                    peer.wanted.get_or_insert(now + after + soon);
                 }
             }
             Outcome::Partial => {
@@ -316,7 +322,7 @@ impl Schedule {
         let candidates = open.map(|(address, peer)| (peer.repaired, address.clone())).collect();
         let chosen = choose(&mut self.random, candidates)?;
         let peer = self.peers.get_mut(&chosen)?;
-        (peer.running, peer.wanted) = (true, None);
+        (peer.running, peer.told, peer.wanted) = (true, false, None);
         Some(chosen)
     }
 
@@ -394,5 +400,37 @@ fn compare(peer: &mut Peer, own: SetHead, now: Duration) {
     peer.differs_since = differs.then(|| peer.differs_since.unwrap_or(now));
     if set == Some(own) {
         peer.wanted = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn head(count: u64) -> Head {
+        let set = SetHead { count, root: [1; 32] };
+        let version = String::new();
+        Head { set, log_size: count, last_time: 0, epoch: 1, store: [0; 16], version }
+    }
+
+    #[test]
+    fn what_a_peer_says_during_a_session_is_not_forgotten() {
+        let policy = Policy { interval: 1_000 * SECOND, sessions_max: 2 };
+        let mut schedule = Schedule::new(policy, head(1).set, 7, SECOND);
+        schedule.stand("peer:1", [9; 16], Standing::Alive, SECOND);
+        schedule.told("peer:1", head(2), SECOND);
+        let mut now = 2 * SECOND;
+        assert_eq!(schedule.next(now).as_deref(), Some("peer:1"));
+        // The session ends with what both held when it began; the peer has moved on since.
+        schedule.told("peer:1", head(3), now);
+        schedule.changed(head(2).set, now);
+        schedule.ended("peer:1", Outcome::Repaired(head(2).set), now);
+        now += SECOND;
+        assert_eq!(schedule.next(now).as_deref(), Some("peer:1"), "it is met again at once");
+        schedule.changed(head(3).set, now);
+        schedule.ended("peer:1", Outcome::Repaired(head(3).set), now);
+        assert_eq!(schedule.next(now + 10 * SECOND), None, "nothing is left to do");
     }
 }
