@@ -235,9 +235,9 @@ impl Node {
         let limits = shared.store.fitting(Limits::default());
         let responder = Responder::new(shared.store.peer_identity(), limits);
         let replica = Arc::new(Responding::new(responder, site));
-        let served = Arc::new(self.clone());
+        let node = Arc::new(self.clone());
         let backend = Arc::clone(&shared.metered);
-        let serving = server.serve_node(backend, replica, Some(served), shared.stopped());
+        let serving = server.serve_node(backend, replica, Some(node), shared.stopped());
         let mut tasks = JoinSet::new();
         if let Some(http) = http {
             let (view, stopped) = (Arc::new(self.clone()), shared.stopped());

@@ -78,9 +78,10 @@ fn look(shared: &Arc<Shared>) {
     shared.limiter.hold(pauses.is_for_clients());
     drop(pauses);
     if before != after {
-        match after {
-            Some(reason) => info!(reason, "sync pauses"),
-            None => info!("sync goes on"),
+        if let Some(reason) = after {
+            info!(reason, "sync pauses");
+        } else {
+            info!("sync goes on");
         }
         shared.wake.notify_one();
     }

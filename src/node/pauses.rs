@@ -10,6 +10,7 @@ const RESUME_SHARE: f64 = 0.8;
 
 /// Why no session begins, if there is a reason.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a reason of its own")]
 pub(super) struct Pauses {
     asked: bool,
     window: bool,

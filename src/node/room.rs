@@ -36,7 +36,7 @@ impl Room {
         };
         self.free.store(free, Ordering::Relaxed);
         self.total.store(total, Ordering::Relaxed);
-        let reserve = reserve.unwrap_or(RESERVE.min(total / 20));
+        let reserve = reserve.unwrap_or_else(|| RESERVE.min(total / 20));
         self.reserve.store(reserve, Ordering::Relaxed);
     }
 

@@ -118,13 +118,14 @@ fn outcome(report: &Report) -> Outcome {
     let moved = report.fetched + report.pushed > 0;
     match report.ending {
         Ending::Blamed(blame) => Outcome::Lied(blame),
-        Ending::Complete if report.equal => match report.set {
-            Some(set) => Outcome::Repaired(set),
-            None => Outcome::Partial,
-        },
+        Ending::Complete if report.equal => report.set.map_or(Outcome::Partial, Outcome::Repaired),
         Ending::Complete => Outcome::Partial,
-        Ending::Limit(Limited::BodyBytes | Limited::Time) if moved => Outcome::Partial,
-        Ending::Refused(Refusal::SnapshotGone) if moved => Outcome::Partial,
+        Ending::Limit(Limited::BodyBytes | Limited::Time)
+        | Ending::Refused(Refusal::SnapshotGone)
+            if moved =>
+        {
+            Outcome::Partial
+        }
         Ending::Cancelled => Outcome::Cancelled,
         _ => Outcome::Failed,
     }

@@ -222,9 +222,10 @@ impl Server {
             let (health, phases) = (health.clone(), phases.clone());
             tasks.spawn(async move {
                 while phases.now() == Phase::Serving {
-                    let status = match node.is_ready() {
-                        true => tonic_health::ServingStatus::Serving,
-                        false => tonic_health::ServingStatus::NotServing,
+                    let status = if node.is_ready() {
+                        tonic_health::ServingStatus::Serving
+                    } else {
+                        tonic_health::ServingStatus::NotServing
                     };
                     health.set_service_status("", status).await;
                     health.set_service_status(NODE_SERVICE, status).await;

@@ -271,7 +271,8 @@ fn a_session_can_be_called_off_and_what_has_arrived_stays() {
             }
         };
         let synced =
-            run_session(&served.client, config(&mine), Arc::clone(&mine), cancel, progress).await;
+            run_session(&served.client, config(&mine), Arc::clone(&mine), None, cancel, progress)
+                .await;
         let report = synced.unwrap().report;
         assert!(matches!(report.ending, Ending::Cancelled | Ending::Complete), "{report:?}");
         assert!(mine.memory.len() > 0 && mine.memory.len() >= report.fetched);
