@@ -7,7 +7,7 @@
 //!   links <── frames ─ loop ─ sessions                                    Status
 //! ```
 //!
-//! Decisions are those of [`Cluster`](stemedb_sync::Cluster); here are the network, the clock, the
+//! Decisions are those of [`Cluster`]; here are the network, the clock, the
 //! disk and chance for it.
 
 pub mod config;
