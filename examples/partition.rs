@@ -6,9 +6,9 @@
 //! cargo run --release --example partition -- --keys 10000000 --writes 12000 --delay-ms 40
 //! ```
 //!
-//! The second line is a region of 10 million keys after a partition of 20 minutes in which each side
-//! took 10 writes a second. It takes some 9 GB of disk and a few minutes, most of them to write the
-//! keys. A real outage of 20 minutes is had by `--outage-seconds 1200`.
+//! The second line is a region of 10 million keys after a partition of 20 minutes in which each
+//! side took 10 writes a second. It takes some 8 GB of disk and a few minutes, most of them to
+//! write the keys. A real outage of 20 minutes is had by `--outage-seconds 1200`.
 
 #![expect(clippy::cast_precision_loss, reason = "figures are rounded when they are printed")]
 

@@ -7,9 +7,9 @@
 //! cargo run --release --example regions -- --keys 1000000 --writes 10000
 //! ```
 //!
-//! Within a region nodes gossip. Between regions they don't: two nodes of each region, the gateways,
-//! name one of each other region (`peers`), over an address that a real deployment would have at the
-//! end of its long line. So a body comes over a line once or twice, and not once for each node there.
+//! Within a region nodes gossip. Between regions they don't: two nodes of each region, the
+//! gateways, name one of the next region (`peers`), over an address that a real deployment would
+//! have at the end of its long line. So nothing comes over a line once for each node there.
 
 #![expect(
     clippy::cast_precision_loss,

@@ -95,7 +95,7 @@ pub(crate) async fn run(arguments: &Arguments, dir: &Path) -> Result<(), Failure
                 let ((who, ratios), (idle, busy)) = (who, ratios);
                 ratios.push(busy[1] / idle[1]);
                 println!(
-                    "   {who}: idle p50 {:.0}, p99 {:.0} µs; repaired p50 {:.0}, p99 {:.0} µs: {:.2}",
+                    "   {who}: idle p50 {:.0}, p99 {:.0} µs; meanwhile {:.0}, {:.0} µs: {:.2}",
                     idle[0],
                     idle[1],
                     busy[0],

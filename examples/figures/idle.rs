@@ -48,7 +48,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     println!("{} nodes, {seconds:.0} s; for each node, a second:", arguments.nodes);
     let (bytes, packets) = (wire_after.0 - wire.0, wire_after.1 - wire.1);
     println!(
-        "  {:7.0} B in {:.1} packets sent on the loopback interface, headers of TCP and IP included",
+        "  {:7.0} B in {:.1} packets on the loopback interface, with the headers of TCP and IP",
         each(bytes as f64),
         each(packets as f64)
     );

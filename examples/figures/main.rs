@@ -1,5 +1,5 @@
-//! Measures nodes: how soon a difference is gone, what a repair costs those who append, what an idle
-//! cluster says to itself, and how soon a write is everywhere.
+//! Measures nodes: how soon a difference is gone, what a repair costs those who append, what an
+//! idle cluster says to itself, and how soon a write is everywhere.
 //!
 //! ```sh
 //! cargo run --release --example figures -- difference --ids 10000000
@@ -8,8 +8,9 @@
 //! cargo run --release --example figures -- spread --nodes 3
 //! ```
 //!
-//! All nodes run in this one process and share its cores. `idle` reads what passed over the loopback
-//! interface, so that it wants to be alone there: `unshare -n sh -c 'ip link set lo up; ...'`.
+//! All nodes run in this one process and share its cores. `idle` reads what passed over the
+//! loopback interface, so that it wants to be alone there:
+//! `unshare -n sh -c 'ip link set lo up; ...'`.
 
 #![expect(
     clippy::cast_precision_loss,

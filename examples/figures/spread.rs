@@ -49,8 +49,8 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let sessions: u64 = nodes.iter().map(super::Running::sessions).sum();
     let [least, median, p99, most] = quantiles(&mut all, [0.0, 0.5, 0.99, 1.0]);
     println!(
-        "{} nodes, {} writes: on all after {median:.3} s, p99 {p99:.3} ({least:.3} to {most:.3}); on \
-         more than half after {:.3} s; {:.1} sessions for each write",
+        "{} nodes, {} writes: on all after {median:.3} s, p99 {p99:.3} ({least:.3} to {most:.3}); \
+         on more than half after {:.3} s; {:.1} sessions for each write",
         arguments.nodes,
         arguments.writes,
         quantiles(&mut half, [0.5])[0],
