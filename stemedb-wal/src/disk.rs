@@ -23,11 +23,13 @@ mod loaded;
 mod map;
 mod memory;
 mod pages;
+mod remote;
 
 pub use self::{
     faulty::{Fault, FaultyDisk, Flavour, Moment, Operation, Survival, Target},
     file::FileDisk,
     memory::MemoryDisk,
+    remote::{PART_LEN, RemoteDisk, SegmentSource},
 };
 
 use std::{fmt, io, path::PathBuf, sync::Arc};
