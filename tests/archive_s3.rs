@@ -223,6 +223,8 @@ async fn what_is_wrong_is_told_with_what_to_do() {
 }
 
 fn raw(moto: &Moto) -> object_store::aws::AmazonS3 {
+    // It says which provider of cryptography there is.
+    moto.archive("s3://archive");
     AmazonS3Builder::new()
         .with_bucket_name("archive")
         .with_endpoint(format!("http://127.0.0.1:{}", moto.port))
