@@ -39,6 +39,10 @@ fn open(disk: &RemoteDisk, replay: &mut dyn FnMut(Replayed<'_>)) -> Result<Log, 
     Log::open(disk, &ORIGIN, &options, None, replay).map(|(log, _)| log)
 }
 
+fn hash(bytes: &[u8]) -> Hash {
+    *blake3::hash(bytes).as_bytes()
+}
+
 fn body(n: u64) -> Vec<u8> {
     format!("body {n} {}", "x".repeat(usize::try_from(n % 90).unwrap())).into_bytes()
 }
@@ -66,7 +70,7 @@ fn drop_all(disk: &RemoteDisk, parts: &Parts) -> Vec<String> {
         let file = disk.open(name).unwrap();
         let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
         file.read_at(&mut bytes, 0).unwrap();
-        disk.drop_segment(name, &parts.put(&bytes)).unwrap();
+        disk.drop_segment(name, &parts.put(&bytes), hash).unwrap();
     }
     sealed.to_vec()
 }
@@ -141,10 +145,10 @@ fn what_is_not_what_was_archived_is_not_dropped() {
     write(&disk);
     let segment = "segment-0000-00000000000000000000.log";
     for parts in [&[][..], &[[7; 32]], &[[7; 32], [8; 32]]] {
-        let refused = disk.drop_segment(segment, parts).unwrap_err();
+        let refused = disk.drop_segment(segment, parts, hash).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
     }
-    assert!(disk.drop_segment("IDENTITY", &[]).is_err());
+    assert!(disk.drop_segment("IDENTITY", &[], hash).is_err());
     assert!(disk.dropped().unwrap().is_empty());
 }
 
@@ -160,7 +164,7 @@ fn a_crash_leaves_the_segment_or_the_stub() {
     let moments = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&moments);
     faulty.observe(move |moment| seen.lock().unwrap().push(moment.disk));
-    disk.drop_segment(segment, &names).unwrap();
+    disk.drop_segment(segment, &names, hash).unwrap();
     faulty.stop_observing();
     moments.lock().unwrap().push(faulty.fork());
     let moments = std::mem::take(&mut *moments.lock().unwrap());
