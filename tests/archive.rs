@@ -494,3 +494,76 @@ async fn wrong_places_are_told() {
     let occupied = empty.restore(&dir, RestoreOptions::default(), |_| {}).await;
     assert!(matches!(occupied, Err(ArchiveError::NotEmpty { .. })), "{occupied:?}");
 }
+
+#[tokio::test]
+async fn segments_that_are_archived_can_be_dropped_and_are_read_from_there() {
+    let place = Place::new();
+    let archive = place.archive();
+    let with = || Options { segment_source: Some(archive.segment_source().unwrap()), ..options() };
+    let store = Arc::new(Store::open(place.join("one"), with()).unwrap());
+    append(&store, 0..1000);
+    assert_eq!(archive.drop_archived(&store, 0).await.unwrap(), 0, "nothing is archived");
+    push(&archive, &store).await;
+    assert_eq!(archive.drop_archived(&store, 0).await.unwrap(), 0, "opening would replay it");
+    store.checkpoint().unwrap();
+    let sealed = store.stats().unwrap().segments - 1;
+    assert_eq!(archive.drop_archived(&store, 2).await.unwrap(), sealed - 2);
+    assert_eq!(archive.drop_archived(&store, 2).await.unwrap(), 0);
+    let files = || {
+        let names = fs::read_dir(place.join("one")).unwrap();
+        let names = names.map(|name| name.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("segment-")).count() as u64
+    };
+    assert_eq!(files(), 3);
+
+    let check = |store: &Store| {
+        for n in 0..1000 {
+            let id = stemedb::AssertionId(*blake3::hash(&body(n)).as_bytes());
+            assert_eq!(store.get(&id).unwrap().unwrap(), body(n));
+        }
+        assert_eq!(store.iter().count(), 1000);
+        let report = store.check(stemedb::Depth::Deep, &mut |_| {}).unwrap();
+        assert!(report.faults.is_empty(), "{:?}", report.faults);
+    };
+    check(&store);
+    append(&store, 1000..1100);
+    let head = store.head();
+    push(&archive, &store).await;
+    drop(store);
+
+    // Without the archive: it opens, appends, and says why it can't read.
+    let store = Store::open(place.join("one"), options()).unwrap();
+    assert!(store.open_report().remarks.is_empty(), "{}", store.open_report());
+    assert_eq!(store.head(), head);
+    let old = stemedb::AssertionId(*blake3::hash(&body(1)).as_bytes());
+    let error = store.get(&old).unwrap_err();
+    assert!(!error.is_damage(), "{error}");
+    let text = format!("{error:?}");
+    assert!(text.contains("NoSource"), "{text}");
+    assert!(store.append(&body(1)).unwrap().duplicate);
+    let new = stemedb::AssertionId(*blake3::hash(&body(1099)).as_bytes());
+    assert_eq!(store.get(&new).unwrap().unwrap(), body(1099));
+    assert!(store.check(stemedb::Depth::Checksums, &mut |_| {}).is_err());
+    drop(store);
+    let before = files();
+    assert!(stemedb::repair(place.join("one"), &options()).is_err(), "nothing is lost");
+    assert_eq!(files(), before);
+
+    let store = Store::open(place.join("one"), with()).unwrap();
+    assert_eq!(store.head(), head);
+    let report = store.check(stemedb::Depth::Deep, &mut |_| {}).unwrap();
+    assert!(report.faults.is_empty(), "{:?}", report.faults);
+    drop(store);
+    assert!(stemedb::repair(place.join("one"), &with()).unwrap().remarks.is_empty());
+    // Everything can be replayed from there.
+    for name in fs::read_dir(place.join("one")).unwrap() {
+        let path = name.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "ckpt") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let store = Arc::new(Store::open(place.join("one"), with()).unwrap());
+    assert_eq!(store.head(), head);
+    archive.push(&store, PushOptions { seal: true, again: true }, |_| {}).await.unwrap();
+    assert_eq!(faults(&archive).await, []);
+}

@@ -16,6 +16,9 @@ use super::{
 /// has to send again.
 pub(super) const PART_LEN: usize = 16 << 20;
 
+/// What a dropped segment is read by.
+const _: () = assert!(PART_LEN as u64 == stemedb_wal::disk::PART_LEN);
+
 /// Whether a conditional put came first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Put {
@@ -25,7 +28,7 @@ pub(super) enum Put {
 }
 
 impl Archive {
-    fn object_path(&self, hash: &Hash) -> String {
+    pub(super) fn object_path(&self, hash: &Hash) -> String {
         let hex = to_hex(hash);
         let (front, _) = hex.split_at_checked(2).unwrap_or_default();
         format!("{}objects/{front}/{hex}", self.prefix)
@@ -67,7 +70,7 @@ impl Archive {
     }
 
     /// Whether a part is there; only its length is looked at.
-    async fn has_part(&self, hash: &Hash, expected: u64) -> Result<bool, ArchiveError> {
+    pub(super) async fn has_part(&self, hash: &Hash, expected: u64) -> Result<bool, ArchiveError> {
         let path = self.object_path(hash);
         match self.objects.head(&parse(&path)?).await {
             Ok(meta) if meta.size == expected => Ok(true),

@@ -5,7 +5,7 @@ use std::{collections::HashSet, io, sync::Arc};
 use stemedb_merkle::Hash;
 use stemedb_wal::{
     checkpoint::{Checkpoint, Covered},
-    disk::DiskFile,
+    disk::{DiskFile, RemoteDisk},
     error::{AppendError as LogAppendError, DiskError},
     identity::Identity,
     sealed::SealedSegment,
@@ -61,6 +61,30 @@ impl Store {
 
     pub(crate) fn read_sealed(&self, segment: &SealedSegment) -> Result<Vec<u8>, DiskError> {
         self.reader.read_sealed(segment)
+    }
+
+    /// The names of the segments that are only in the archive.
+    pub(crate) fn dropped_segments(&self) -> io::Result<Vec<String>> {
+        self.remote.as_ref().map_or(Ok(Vec::new()), RemoteDisk::dropped)
+    }
+
+    /// Whether segments can be read that are only in the archive.
+    pub(crate) fn reads_dropped(&self) -> bool {
+        self.remote.is_some() && self.shared.options.segment_source.is_some()
+    }
+
+    /// How many entries the restart checkpoint covers, which opening does not replay.
+    pub(crate) fn checkpoint_log_size(&self) -> u64 {
+        let checkpoint = lock(&self.shared.checkpoint);
+        checkpoint.as_ref().map_or(0, |found| found.covered().next_index)
+    }
+
+    /// Drops a segment that is in the archive as these parts. How many bytes that frees.
+    pub(crate) fn drop_segment(&self, name: &str, parts: &[Hash]) -> io::Result<u64> {
+        let remote = self.remote.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        let freed = remote.drop_segment(name, parts, |part| *blake3::hash(part).as_bytes())?;
+        self.reader.release(name);
+        Ok(freed)
     }
 
     /// Seals the open segment, unless nothing is in it. Whether it did.

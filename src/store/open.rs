@@ -10,7 +10,7 @@ use stemedb_wal::{
     checkpoint::{self, Checkpoint, CheckpointFault, SetAside},
     clock::{ClockReport, LogClock, World},
     commit::{CommitOptions, Committer},
-    disk::{Disk, FileDisk, LOCK_NAME},
+    disk::{Disk, FileDisk, LOCK_NAME, RemoteDisk},
     error::{Action, DiskError, OpenError as LogOpenError},
     identity::{CleanMark, Copied, IDENTITY_NAME, Identity, IdentityError},
     log::{Log, LogOptions, Origin, Placed, Replayed, Spares, Watermark},
@@ -82,7 +82,10 @@ pub(super) fn open_dir(dir: &Path, options: Options) -> Result<Store, OpenError>
     }
     let disk = if options.create { FileDisk::create(dir) } else { FileDisk::open(dir) };
     let disk = disk.map_err(|source| io_error(Action::Open, dir, source))?;
-    open_on(Arc::new(disk), WORLD, options)
+    let disk = RemoteDisk::new(Arc::new(disk), options.segment_source.clone());
+    let mut store = open_on(Arc::new(disk.clone()), WORLD, options)?;
+    store.remote = Some(disk);
+    Ok(store)
 }
 
 fn io_error(action: Action, path: &Path, source: io::Error) -> OpenError {
@@ -194,7 +197,8 @@ pub(super) fn open_on(
     } else {
         None
     };
-    Ok(Store { writer, reader, hashing, shared, background, report, dir, closed: false })
+    let (remote, closed) = (None, false);
+    Ok(Store { writer, reader, hashing, shared, background, report, dir, remote, closed })
 }
 
 fn has_segments(disk: &dyn Disk) -> Result<bool, OpenError> {

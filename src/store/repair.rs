@@ -8,7 +8,7 @@ use std::{
 use stemedb_merkle::{Hash, history::tile::TileId};
 use stemedb_wal::{
     checkpoint::{self, CheckpointFault, SetAside},
-    disk::{Disk, FileDisk},
+    disk::{Disk, FileDisk, RemoteDisk},
     error::{Action, DiskError},
     identity::Identity,
     repair::{RepairAction, repair as repair_log},
@@ -53,6 +53,8 @@ pub fn repair(dir: impl AsRef<Path>, options: &Options) -> Result<RepairReport, 
         let source = Arc::new(source);
         OpenError::Disk(DiskError { action: Action::Open, path: dir.to_path_buf(), source })
     })?;
+    // A segment that was dropped is not lost.
+    let disk = RemoteDisk::new(Arc::new(disk), options.segment_source.clone());
     repair_on(&(Arc::new(disk) as Arc<dyn Disk>), super::system::WORLD, options)
 }
 

@@ -23,11 +23,13 @@ mod loaded;
 mod map;
 mod memory;
 mod pages;
+mod remote;
 
 pub use self::{
     faulty::{Fault, FaultyDisk, Flavour, Moment, Operation, Survival, Target},
     file::FileDisk,
     memory::MemoryDisk,
+    remote::{PART_LEN, RemoteDisk, SegmentSource},
 };
 
 use std::{fmt, io, path::PathBuf, sync::Arc};
@@ -159,6 +161,9 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     /// What was written since the last sync is then unknown for good: the caller must not retry,
     /// but stop, and recover from what can be read back.
     fn sync(&self) -> io::Result<()>;
+
+    /// Lets go of what can be had again when it is needed: an open file, say.
+    fn release(&self) {}
 }
 
 /// Bytes in memory or in a mapped file.

@@ -167,6 +167,13 @@ impl LogReader {
         sealed.collect()
     }
 
+    /// Closes the file of a sealed segment, which is opened again when it is read next.
+    pub fn release(&self, name: &str) {
+        if let Some(segment) = self.shared().segments().iter().find(|found| found.name == name) {
+            segment.file.release();
+        }
+    }
+
     /// All bytes of a sealed segment, unchecked.
     ///
     /// # Errors

@@ -108,6 +108,11 @@ impl DiskFile for SealedFile {
     fn sync(&self) -> io::Result<()> {
         self.file()?.sync()
     }
+
+    fn release(&self) {
+        let closed = self.slot.write().unwrap_or_else(PoisonError::into_inner).take();
+        drop(closed);
+    }
 }
 
 #[cfg(test)]
