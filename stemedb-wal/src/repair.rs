@@ -73,6 +73,21 @@ pub enum RepairError {
         version: u32,
     },
 
+    /// What is kept here of a segment that is in the archive is damaged: only its copy helps.
+    #[error("{0}")]
+    Stub(Damage),
+
+    /// All segments that are left are in the archive, so those behind them are gone.
+    #[error(
+        "{}: missing, and all before it is in the archive: put it back from a copy, or restore \
+         the store from its archive or a backup",
+        path.display()
+    )]
+    Behind {
+        /// The segment that should be there.
+        path: PathBuf,
+    },
+
     /// There have been 2^32 generations or 2^64 epochs.
     #[error("the store has no generations left")]
     Exhausted,

@@ -1,59 +1,67 @@
-//! Sealed segments that are only in an archive, as if they lay in the directory.
+//! Sealed segments whose bodies are only in an archive, as if they lay in the directory.
 //!
-//! A segment that was archived can be dropped: a *stub* takes its place, a small file that holds
-//! its header, its trailer, its length, and the names of the objects that its bytes are in. Through
-//! a [`RemoteDisk`] the directory looks as before. What opening reads of a sealed segment is in the
-//! stub, so it needs no network; all else is read from the archive, in blocks, of which a bounded
-//! number is kept.
+//! A segment that was archived can be dropped: a *stub* takes its place, a file that holds all of
+//! its bytes but those of the bodies. Through a [`RemoteDisk`] the directory looks as before. Reads
+//! of bodies go to the archive, in blocks, of which a bounded number is kept; all else, and so
+//! opening, appending and comparing, needs no network.
 //!
 //! ```text
 //!  remote-<generation, 4 hex digits>-<first index, 20 decimal digits>.seg
 //!
 //!  byte 0           8           12          16          24          28         32
 //!       +-----------+-----------+-----------+-----------+-----------+-----------+
-//!       | "STEMERMT"| version 1 | crc u32   | length u64| parts u32 | zeros     |
+//!       | "STEMERMT"| version 1 | parts u32 | length of | gaps u32  | place len |
+//!       |           |           |           | segment   |           | u32       |
 //!       +-----------+-----------+-----------+-----------+-----------+-----------+
-//!       | header of the segment, 96 bytes | trailer of the segment, 64 bytes    |
-//!       +---------------------------------+-------------------------------------+
-//!       | name of each part, 32 bytes                                           |
+//!       | place: the URL of the archive | name of each part, 32 bytes           |
+//!       +-------------------------------+---------------------------------------+
+//!       | gaps: offset in the segment u32, bytes kept before it u32; then one   |
+//!       | such pair for the end of the segment                                  |
+//!       +-----------------------------------------------------------------------+
+//!       | bytes kept: all of the segment that is in no gap, in order            |
 //!       +-----------------------------------------------------------------------+
 //! ```
 //!
-//! The CRC covers all other bytes. Parts are of [`PART_LEN`] bytes, the last one shorter. Blocks
-//! are not held against the hash of their part, which would take all of it: the checksums of
-//! records and the ids of bodies tell what is wrong, as with what comes from the disk.
+//! This is cut into blocks of 4,092 bytes, each followed by the CRC-32 of its number (u32) and its
+//! bytes. Parts are of [`PART_LEN`] bytes, the last one shorter. What comes from the archive is not
+//! held against the hash of its part, which would take all of it, but against the checksum in the
+//! head of its record, which is here, and against its id.
+
+mod stub;
 
 use std::{
     collections::VecDeque,
     fmt, io,
     ops::Range,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use stemedb_merkle::Hash;
 
+use self::stub::RemoteFile;
 use super::{Bytes, DirLock, Disk, DiskFile};
-use crate::segment::{HEADER_LEN, SEGMENT_LEN_MAX, TRAILER_LEN, parse_segment_name};
+use crate::{
+    record::HEAD_LEN,
+    sealed::examine,
+    segment::{SEGMENT_LEN_MAX, parse_segment_name},
+};
 
 /// How long the parts of a segment in the archive are.
 pub const PART_LEN: u64 = 16 << 20;
 
-/// How much is read from the archive at a time, at least.
-const BLOCK_LEN: u64 = 256 << 10;
+/// The longest name of an archive, in bytes.
+pub const PLACE_LEN_MAX: usize = 4096;
 
 /// How many blocks are kept: 16 MiB.
 const BLOCKS_MAX: usize = 64;
 
-const MAGIC: [u8; 8] = *b"STEMERMT";
-const VERSION: u32 = 1;
-const FRONT_LEN: usize = 32;
-const STUB_LEN_MIN: usize = FRONT_LEN + HEADER_LEN + TRAILER_LEN;
-const STUB_LEN_MAX: u64 = STUB_LEN_MIN as u64 + 32 * SEGMENT_LEN_MAX.div_ceil(PART_LEN);
-
-/// Where the bytes of dropped segments are read.
+/// Where the bodies of dropped segments are read.
 pub trait SegmentSource: fmt::Debug + Send + Sync {
-    /// These bytes of a part.
+    /// These bytes of a part. Returns within a bounded time.
     ///
     /// # Errors
     ///
@@ -61,13 +69,51 @@ pub trait SegmentSource: fmt::Debug + Send + Sync {
     fn read(&self, part: &Hash, range: Range<u64>) -> io::Result<Vec<u8>>;
 }
 
-/// Why a dropped segment can't be read.
+/// Why a body that is only in an archive can't be read. Nothing of the store is damaged.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RemoteError {
+    /// The store was opened without its archive.
+    #[error(
+        "this body is only in the archive at {place}: open the store with its archive \
+         (--archive {place})"
+    )]
+    NoSource {
+        /// The URL of the archive.
+        place: String,
+    },
+
+    /// The archive can't be reached, or does not have it.
+    #[error("this body is only in the archive at {place}, and can't be had from there")]
+    Unreachable {
+        /// The URL of the archive.
+        place: String,
+        /// What the archive said.
+        #[source]
+        source: Arc<io::Error>,
+    },
+
+    /// The archive gave other bytes than were sent there.
+    #[error(
+        "this body is only in the archive at {place}, and what is there is not what was sent: \
+         `stemedb archive verify` lists what is damaged"
+    )]
+    Damaged {
+        /// The URL of the archive.
+        place: String,
+    },
+}
+
+/// A stub is not what was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "this segment is only in the archive, and the store was opened without it: nothing is damaged; \
-     name the archive"
-)]
-struct NoSource;
+#[error("the stub that is in the place of an archived segment is not what was written")]
+pub(crate) struct StubDamaged;
+
+impl From<StubDamaged> for io::Error {
+    fn from(damaged: StubDamaged) -> Self {
+        Self::new(io::ErrorKind::InvalidData, damaged)
+    }
+}
 
 /// A directory in which segments may be stubs.
 #[derive(Clone, Debug)]
@@ -76,83 +122,19 @@ pub struct RemoteDisk {
     shared: Arc<Shared>,
 }
 
+/// Blocks of parts that were read: part, offset, bytes. Those used last are at the back.
+type Blocks = VecDeque<(Hash, u64, Arc<[u8]>)>;
+
 #[derive(Debug)]
 struct Shared {
     source: Option<Arc<dyn SegmentSource>>,
-    /// Those used last are at the back.
-    blocks: Mutex<VecDeque<(Hash, u64, Arc<[u8]>)>>,
-}
-
-/// What of a dropped segment is here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Stub {
-    len: u64,
-    header: [u8; HEADER_LEN],
-    trailer: [u8; TRAILER_LEN],
-    parts: Vec<Hash>,
-}
-
-impl Stub {
-    /// The stub of a whole segment; `None` if that is too short to be one.
-    fn of(bytes: &[u8], parts: &[Hash]) -> Option<Self> {
-        let expected = (bytes.len() as u64).div_ceil(PART_LEN);
-        (parts.len() as u64 == expected && bytes.len() >= HEADER_LEN + TRAILER_LEN).then_some(())?;
-        Some(Self {
-            len: bytes.len() as u64,
-            header: *bytes.first_chunk()?,
-            trailer: *bytes.last_chunk()?,
-            parts: parts.to_vec(),
-        })
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        let count = u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
-        let front = [MAGIC.as_slice(), &VERSION.to_le_bytes()].concat();
-        let mut rest = self.len.to_le_bytes().to_vec();
-        rest.extend_from_slice(&count.to_le_bytes());
-        rest.extend_from_slice(&[0; 4]);
-        rest.extend_from_slice(&self.header);
-        rest.extend_from_slice(&self.trailer);
-        rest.extend_from_slice(self.parts.as_flattened());
-        let crc = crc_of(&front, &rest).to_le_bytes();
-        [front, crc.to_vec(), rest].concat()
-    }
-
-    /// Total: any bytes may come.
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let (front, rest) = bytes.split_first_chunk::<12>()?;
-        let (crc, rest) = rest.split_first_chunk::<4>()?;
-        if u32::from_le_bytes(*crc) != crc_of(front, rest)
-            || *front != *[MAGIC.as_slice(), &VERSION.to_le_bytes()].concat()
-        {
-            return None;
-        }
-        let (len, rest) = rest.split_first_chunk::<8>()?;
-        let (count, rest) = rest.split_first_chunk::<4>()?;
-        let (zeros, rest) = rest.split_first_chunk::<4>()?;
-        let (header, rest) = rest.split_first_chunk::<HEADER_LEN>()?;
-        let (trailer, rest) = rest.split_first_chunk::<TRAILER_LEN>()?;
-        let (parts, surplus) = rest.as_chunks::<32>();
-        let (len, count) = (u64::from_le_bytes(*len), u32::from_le_bytes(*count) as usize);
-        let fits = *zeros == [0; 4]
-            && surplus.is_empty()
-            && parts.len() == count
-            && len <= SEGMENT_LEN_MAX
-            && len >= (HEADER_LEN + TRAILER_LEN) as u64
-            && count as u64 == len.div_ceil(PART_LEN);
-        fits.then(|| Self { len, header: *header, trailer: *trailer, parts: parts.to_vec() })
-    }
-}
-
-fn crc_of(front: &[u8], rest: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(front);
-    hasher.update(rest);
-    hasher.finalize()
+    blocks: Mutex<Blocks>,
+    /// Whether any stub was opened yet.
+    used: AtomicBool,
 }
 
 /// The name of a segment's stub; `None` for what is no segment.
-fn stub_name(segment: &str) -> Option<String> {
+pub(crate) fn stub_name(segment: &str) -> Option<String> {
     let (generation, first_index) = parse_segment_name(segment)?;
     Some(format!("remote-{generation:04x}-{first_index:020}.seg"))
 }
@@ -165,12 +147,24 @@ fn segment_of(stub: &str) -> Option<String> {
 }
 
 impl RemoteDisk {
-    /// A directory; its dropped segments are read from `source`, or can't be without one.
+    /// A directory; the bodies of its dropped segments are read from `source`, or can't be without
+    /// one.
     pub fn new(inner: Arc<dyn Disk>, source: Option<Arc<dyn SegmentSource>>) -> Self {
-        Self { inner, shared: Arc::new(Shared { source, blocks: Mutex::default() }) }
+        let (blocks, used) = (Mutex::default(), AtomicBool::new(false));
+        Self { inner, shared: Arc::new(Shared { source, blocks, used }) }
     }
 
-    /// The names of the segments that are only in the archive.
+    /// Whether bodies can be read that are only in an archive.
+    pub fn has_source(&self) -> bool {
+        self.shared.source.is_some()
+    }
+
+    /// Whether any dropped segment was opened: else none is there that anybody reads.
+    pub fn was_used(&self) -> bool {
+        self.shared.used.load(Ordering::Relaxed)
+    }
+
+    /// The names of the segments whose bodies are only in an archive.
     ///
     /// # Errors
     ///
@@ -181,39 +175,71 @@ impl RemoteDisk {
         Ok(stubs.filter(|segment| names.binary_search(segment).is_err()).collect())
     }
 
-    /// Puts a stub in the place of a segment that is sealed and in the archive, as these parts;
-    /// whoever calls this knows that they are there. Returns how many bytes are freed once nobody
-    /// has the file open.
+    /// The name of the file that is there for a segment: its own, or that of its stub.
+    pub fn file_name(segment: &str, file: &dyn DiskFile) -> String {
+        let stub = file.is_remote().then(|| stub_name(segment)).flatten();
+        stub.unwrap_or_else(|| segment.to_owned())
+    }
+
+    /// Whether a file is the stub of a segment.
+    pub fn is_stub(name: &str) -> bool {
+        segment_of(name).is_some()
+    }
+
+    /// Puts a stub in the place of a segment that is sealed and in the archive at `place`, as these
+    /// parts; whoever calls this knows that they are there. Returns how many bytes are freed once
+    /// nobody has the file open.
     ///
-    /// After a crash at any point of it the segment is here, or is dropped.
+    /// After a crash at any point of it the segment is here, or the stub, or both; then the segment
+    /// counts.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::InvalidData`] if the file is not what the parts are; whatever the disk
-    /// reports. The segment is then still here.
-    pub fn drop_segment(
+    /// [`io::ErrorKind::InvalidData`] if the file is not whole, or not what the parts are; whatever
+    /// the disk reports. The segment is then still here, or its stub if only the last sync failed.
+    pub(crate) fn drop_segment(
         &self,
         name: &str,
+        place: &str,
         parts: &[Hash],
-        hash: impl Fn(&[u8]) -> Hash,
+        hash: &dyn Fn(&[u8]) -> Hash,
     ) -> io::Result<u64> {
         let stub_name = stub_name(name).ok_or(io::ErrorKind::InvalidInput)?;
         let file = self.inner.open(name)?;
         let len = file.len()?;
-        if len > SEGMENT_LEN_MAX {
-            return Err(io::ErrorKind::FileTooLarge.into());
+        if len > SEGMENT_LEN_MAX || place.len() > PLACE_LEN_MAX {
+            return Err(io::ErrorKind::InvalidInput.into());
         }
         let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
         let read = file.read_at(&mut bytes, 0)?;
         bytes.truncate(read);
         let part_len = usize::try_from(PART_LEN).unwrap_or(usize::MAX);
-        let hashes = bytes.chunks(part_len).map(|part| hash(part));
-        let stub = Stub::of(&bytes, parts).filter(|_| hashes.eq(parts.iter().copied()));
-        let stub = stub.ok_or(io::ErrorKind::InvalidData)?;
+        if !bytes.chunks(part_len).map(hash).eq(parts.iter().copied()) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let found = examine(&bytes)
+            .map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))?;
+        let records = found.placed.iter().filter(|placed| placed.len > 0);
+        let gaps: Vec<Range<u64>> = records
+            .map(|placed| {
+                let start = placed.position - found.header.first_position + HEAD_LEN as u64;
+                start..start + u64::from(placed.len)
+            })
+            .collect();
         let temporary = format!("{stub_name}.tmp");
         let made = self.inner.create(&temporary)?;
-        made.write_at(&stub.encode(), 0)?;
+        made.write_at(&stub::encode(&bytes, &gaps, place, parts)?, 0)?;
         made.sync()?;
+        // Nothing is removed before what is kept of it was read back.
+        let mut kept = vec![0; bytes.len()];
+        RemoteFile::open(made, &self.shared)?.read_local_at(&mut kept, 0)?;
+        for gap in &gaps {
+            let gap = usize::try_from(gap.start).unwrap_or(0)..usize::try_from(gap.end).unwrap_or(0);
+            bytes.get_mut(gap).unwrap_or_default().fill(0);
+        }
+        if kept != bytes {
+            return Err(StubDamaged.into());
+        }
         self.inner.rename(&temporary, &stub_name)?;
         // Before the segment goes: of the two, one is always there.
         self.inner.sync_dir()?;
@@ -223,24 +249,35 @@ impl RemoteDisk {
     }
 
     /// The stub of a segment that is not here.
-    fn stub(&self, segment: &str) -> io::Result<Stub> {
+    fn stub(&self, segment: &str) -> io::Result<Arc<dyn DiskFile>> {
         let missing = || io::Error::from(io::ErrorKind::NotFound);
         let file = self.inner.open(&stub_name(segment).ok_or_else(missing)?)?;
-        let len = file.len()?;
-        if len > STUB_LEN_MAX {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-        let read = file.read_at(&mut bytes, 0)?;
-        Stub::decode(bytes.get(..read).unwrap_or_default())
-            .ok_or_else(|| io::ErrorKind::InvalidData.into())
+        let file = RemoteFile::open(file, &self.shared)?;
+        self.shared.used.store(true, Ordering::Relaxed);
+        Ok(Arc::new(file))
     }
 
-    /// Does something to a file or, if it is a segment that is not here, to its stub.
-    fn or_stub<T>(&self, name: &str, act: impl Fn(&str) -> io::Result<T>) -> io::Result<T> {
-        match (act(name), stub_name(name)) {
-            (Err(error), Some(stub)) if error.kind() == io::ErrorKind::NotFound => act(&stub),
-            (done, _) => done,
+    /// Whether a file is there.
+    fn is_there(&self, name: &str) -> io::Result<bool> {
+        match self.inner.open(name) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Which file is to be renamed or removed in the place of a segment. Where a crash has left
+    /// both the segment and its stub, the stub goes first: it must not stand for what is gone.
+    fn in_its_place(&self, name: &str) -> io::Result<String> {
+        let Some(stub) = stub_name(name) else { return Ok(name.to_owned()) };
+        match (self.is_there(name)?, self.is_there(&stub)?) {
+            (true, true) => {
+                self.inner.remove(&stub)?;
+                self.inner.sync_dir()?;
+                Ok(name.to_owned())
+            }
+            (false, true) => Ok(stub),
+            _ => Ok(name.to_owned()),
         }
     }
 }
@@ -248,10 +285,7 @@ impl RemoteDisk {
 impl Disk for RemoteDisk {
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         match self.inner.open(name) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let stub = self.stub(name)?;
-                Ok(Arc::new(RemoteFile { stub, shared: Arc::clone(&self.shared) }))
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.stub(name),
             opened => opened,
         }
     }
@@ -273,11 +307,11 @@ impl Disk for RemoteDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.or_stub(from, |from| self.inner.rename(from, to))
+        self.inner.rename(&self.in_its_place(from)?, to)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.or_stub(name, |name| self.inner.remove(name))
+        self.inner.remove(&self.in_its_place(name)?)
     }
 
     fn sync_dir(&self) -> io::Result<()> {
@@ -301,28 +335,9 @@ impl Disk for RemoteDisk {
     }
 }
 
-/// A dropped segment. Nothing can be written to it.
-#[derive(Debug)]
-struct RemoteFile {
-    stub: Stub,
-    shared: Arc<Shared>,
-}
-
-impl RemoteFile {
-    /// The block that a byte of the file is in, and where in it that byte is.
-    fn block(&self, offset: u64) -> io::Result<(Arc<[u8]>, usize)> {
-        let number = usize::try_from(offset / PART_LEN).unwrap_or(usize::MAX);
-        let part = self.stub.parts.get(number).ok_or(io::ErrorKind::InvalidInput)?;
-        let part_len = (self.stub.len - offset / PART_LEN * PART_LEN).min(PART_LEN);
-        let in_part = offset % PART_LEN;
-        let start = in_part / BLOCK_LEN * BLOCK_LEN;
-        let block = self.shared.block(part, start..(start + BLOCK_LEN).min(part_len))?;
-        Ok((block, usize::try_from(in_part - start).unwrap_or(usize::MAX)))
-    }
-}
-
 impl Shared {
-    fn block(&self, part: &Hash, range: Range<u64>) -> io::Result<Arc<[u8]>> {
+    /// Bytes of a part, from memory or from the archive.
+    fn block(&self, place: &str, part: &Hash, range: Range<u64>) -> io::Result<Arc<[u8]>> {
         {
             let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
             let found = blocks.iter().position(|(of, at, _)| (of, at) == (part, &range.start));
@@ -332,11 +347,16 @@ impl Shared {
                 return Ok(bytes);
             }
         }
-        let source = self.source.as_ref();
-        let source = source.ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, NoSource))?;
-        let bytes = source.read(part, range.clone())?;
+        let place = || place.to_owned();
+        let Some(source) = &self.source else {
+            return Err(io::Error::other(RemoteError::NoSource { place: place() }));
+        };
+        let bytes = source.read(part, range.clone()).map_err(|source| {
+            let source = Arc::new(source);
+            io::Error::other(RemoteError::Unreachable { place: place(), source })
+        })?;
         if bytes.len() as u64 != range.end - range.start {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            return Err(io::Error::other(RemoteError::Damaged { place: place() }));
         }
         let bytes: Arc<[u8]> = bytes.into();
         let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -346,58 +366,11 @@ impl Shared {
         }
         Ok(bytes)
     }
-}
 
-impl DiskFile for RemoteFile {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.stub.len)
-    }
-
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let Stub { len, header, trailer, .. } = &self.stub;
-        let left = usize::try_from(len.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let wanted = left.min(buffer.len());
-        let Some(buffer) = buffer.get_mut(..wanted) else { return Ok(0) };
-        let at = |start: u64| usize::try_from(offset.checked_sub(start)?).ok();
-        let here = |bytes: &[u8], start: u64| {
-            let at = at(start)?;
-            bytes.get(at..at.checked_add(wanted)?).map(<[u8]>::to_vec)
-        };
-        let known = here(header, 0).or_else(|| here(trailer, len - TRAILER_LEN as u64));
-        if let Some(known) = known {
-            buffer.copy_from_slice(&known);
-            return Ok(wanted);
-        }
-        let mut done = 0;
-        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            let (block, from) = self.block(offset + done as u64)?;
-            let bytes = block.get(from..).unwrap_or_default();
-            let count = bytes.len().min(rest.len());
-            for (to, byte) in rest.iter_mut().zip(bytes) {
-                *to = *byte;
-            }
-            done += count;
-            if count == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-        }
-        Ok(done)
-    }
-
-    fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
-    }
-
-    fn allocate(&self, _: u64) -> io::Result<()> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
-    }
-
-    fn set_len(&self, _: u64) -> io::Result<()> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        Ok(())
+    /// Forgets the blocks of a part that turned out to be wrong: it may be put right.
+    fn forget(&self, parts: &[Hash]) {
+        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        blocks.retain(|(of, ..)| !parts.contains(of));
     }
 }
 
