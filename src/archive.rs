@@ -31,6 +31,7 @@ use std::{env, ffi::OsString, sync::Arc};
 use object_store::ObjectStore;
 
 pub use self::{
+    dropping::{Dropped, segment_source},
     error::{ArchiveError, Fault, RemoteError},
     list::{Listed, Selection},
     manifest::{LogName, ManifestFault, ParseLogNameError},

@@ -118,8 +118,9 @@ pub struct Options {
     /// Without them every append syncs by itself and checkpoints are written when asked for: the
     /// same calls give the same operations on the disk.
     pub threads: bool,
-    /// Where segments are read that were dropped from this machine. Default: nowhere; reads that
-    /// need them then fail. Only for stores in a directory.
+    /// Where bodies are read that were dropped from this machine: with the feature `node`,
+    /// `archive::segment_source`. Default: nowhere; reading such a body then fails, and nothing
+    /// else.
     pub segment_source: Option<Arc<dyn SegmentSource>>,
 }
 

@@ -98,7 +98,7 @@ pub struct Store {
     report: OpenReport,
     dir: PathBuf,
     /// The directory as one in which segments may have been dropped.
-    remote: Option<RemoteDisk>,
+    remote: RemoteDisk,
     closed: bool,
 }
 

@@ -3,7 +3,11 @@
 use std::{
     fmt, io,
     ops::Range,
-    sync::{Arc, mpsc::sync_channel},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{RecvTimeoutError, sync_channel},
+    },
+    time::Duration,
 };
 
 use object_store::ObjectStoreExt as _;
@@ -12,102 +16,148 @@ use stemedb_wal::disk::SegmentSource;
 use tokio::runtime::{Builder, Runtime};
 
 use super::{
-    Archive, ArchiveError, Fault, fetch::part_len, manifest::LogName, objects::parse,
-    push::blocking,
+    Archive, ArchiveError,
+    fetch::part_len,
+    manifest::LogName,
+    objects::parse,
+    push::{blocking, check_front},
 };
 use crate::store::Store;
+
+/// However long requests are tried again, whoever reads a body waits no longer than this.
+const READ_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Reads parts of archived segments. Has a runtime of its own: who reads a store may be in one that
 /// must not wait, or in none.
 struct Source {
+    url: String,
+    /// Made by the first read: a store opens, and takes appends, without its archive.
+    reading: Mutex<Option<Reading>>,
+}
+
+struct Reading {
     archive: Archive,
-    runtime: Option<Runtime>,
+    runtime: Runtime,
 }
 
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Source").field(&self.archive.url).finish()
+        f.debug_tuple("Source").field(&self.url).finish()
     }
 }
 
 impl Drop for Source {
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
+        let reading = self.reading.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(reading) = reading {
             // Whoever drops this may be in a runtime, where nothing may wait.
-            runtime.shutdown_background();
+            reading.runtime.shutdown_background();
         }
     }
 }
 
 impl SegmentSource for Source {
     fn read(&self, part: &Hash, range: Range<u64>) -> io::Result<Vec<u8>> {
-        let runtime = self.runtime.as_ref().ok_or(io::ErrorKind::NotConnected)?;
         let (done, result) = sync_channel(1);
-        let (archive, path) = (self.archive.clone(), self.archive.object_path(part));
-        runtime.spawn(async move {
-            let got = match parse(&path) {
-                Ok(at) => {
-                    let got = archive.objects.get_range(&at, range).await;
-                    got.map_err(|source| Archive::failed("read", &path, source))
-                }
-                Err(error) => Err(error),
+        {
+            let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+            let reading = match &mut *reading {
+                Some(reading) => reading,
+                none => none.insert(Reading::new(&self.url)?),
             };
-            // Whoever asked waits for it.
-            let _ = done.send(got.map(Vec::from).map_err(io::Error::other));
-        });
-        result.recv().map_err(|_| io::Error::from(io::ErrorKind::NotConnected))?
+            let (archive, path) = (reading.archive.clone(), reading.archive.object_path(part));
+            reading.runtime.spawn(async move {
+                let got = match parse(&path) {
+                    Ok(at) => {
+                        let got = archive.objects.get_range(&at, range).await;
+                        got.map_err(|source| Archive::failed("read", &path, source))
+                    }
+                    Err(error) => Err(error),
+                };
+                // Whoever asked may have gone.
+                let _ = done.send(got.map(Vec::from).map_err(io::Error::other));
+            });
+        }
+        result.recv_timeout(READ_TIME_MAX).map_err(|error| match error {
+            RecvTimeoutError::Timeout => io::Error::from(io::ErrorKind::TimedOut),
+            RecvTimeoutError::Disconnected => io::ErrorKind::NotConnected.into(),
+        })?
     }
 }
 
-impl Archive {
-    /// Where a store reads segments that were dropped: for [`Options::segment_source`], of any
-    /// store that archives here.
-    ///
-    /// [`Options::segment_source`]: crate::Options::segment_source
-    ///
-    /// # Errors
-    ///
-    /// If the system has no thread to spare.
-    pub fn segment_source(&self) -> Result<Arc<dyn SegmentSource>, ArchiveError> {
+impl Reading {
+    fn new(url: &str) -> io::Result<Self> {
+        let archive = Archive::open(url).map_err(io::Error::other)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("stemedb-archive")
             .enable_all()
-            .build()
-            .map_err(ArchiveError::System)?;
-        Ok(Arc::new(Source { archive: self.clone(), runtime: Some(runtime) }))
+            .build()?;
+        Ok(Self { archive, runtime })
     }
+}
 
-    /// Drops the sealed segments of a store that are archived, but for the newest `keep` and those
-    /// that opening would replay. Of each it is asked first whether its objects are there, and the
-    /// segment here is held against their hashes. Returns how many were dropped.
+/// Where a store reads the bodies of segments that were dropped: for
+/// [`Options::segment_source`](crate::Options::segment_source). Nothing is asked of the archive
+/// before a body is read that is only there; it need not even be there before.
+///
+/// Reads wait for the network, each for half a minute at most: a program that uses an asynchronous
+/// runtime reads in a thread that may wait, as it does for the disk.
+pub fn segment_source(url: &str) -> Arc<dyn SegmentSource> {
+    Arc::new(Source { url: url.to_owned(), reading: Mutex::default() })
+}
+
+/// What dropping came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// How many segments were dropped.
+    pub segments: u64,
+    /// How many bytes they had; some 80 for each entry are still here.
+    pub bytes: u64,
+}
+
+impl Archive {
+    /// Drops the bodies of sealed segments of a store that are archived, but for the newest `keep`
+    /// segments and those that opening would replay. Each is first read back from the archive,
+    /// whole, against the hashes of its parts; and what is here is held against them too. The
+    /// heads of all records stay: only reading a body needs the archive from then on.
     ///
     /// # Errors
     ///
     /// See [`ArchiveError`]. What was dropped until then stays dropped. A store that was opened
-    /// without [`segment_source`](Self::segment_source) drops nothing.
-    pub async fn drop_archived(&self, store: &Arc<Store>, keep: u64) -> Result<u64, ArchiveError> {
-        let latest = self.latest(&LogName::of(&store.identity())).await?;
-        let Some((_, manifest)) = latest.filter(|_| store.reads_dropped()) else { return Ok(0) };
+    /// without [`segment_source`] drops nothing.
+    pub async fn drop_archived(
+        &self,
+        store: &Arc<Store>,
+        keep: u64,
+    ) -> Result<Dropped, ArchiveError> {
+        let mut dropped = Dropped::default();
+        let log = LogName::of(&store.identity());
+        let latest = self.latest(&log).await?;
+        let Some((_, manifest)) = latest.filter(|_| store.reads_dropped()) else {
+            return Ok(dropped);
+        };
         let gone = store.dropped_segments().map_err(ArchiveError::System)?;
         let covered = store.checkpoint_log_size();
         let local = store.sealed_segments();
+        // Those that are archived are those that are here.
+        check_front(&log, &manifest.segments, &local)?;
         let old = local.len().saturating_sub(usize::try_from(keep).unwrap_or(usize::MAX));
-        let mut dropped = 0;
         for (segment, archived) in local.iter().take(old).zip(&manifest.segments) {
             if segment.next_index > covered || gone.contains(&segment.name) {
                 continue;
             }
             for (number, part) in archived.parts.iter().enumerate() {
-                if !self.has_part(&part.0, part_len(archived.len, number)).await? {
-                    return Err(Fault::Missing { path: self.object_path(&part.0) }.into());
-                }
+                self.get_part(&part.0, part_len(archived.len, number)).await?;
             }
             let parts: Vec<Hash> = archived.parts.iter().map(|part| part.0).collect();
-            let (store, name) = (Arc::clone(store), segment.name.clone());
-            blocking(move || store.drop_segment(&name, &parts).map_err(ArchiveError::System))
-                .await?;
-            dropped += 1;
+            let (store, name, url) = (Arc::clone(store), segment.name.clone(), self.url.clone());
+            dropped.bytes += blocking(move || {
+                let freed = store.drop_segment(&name, &url, &parts);
+                freed.map_err(|error| ArchiveError::System(io::Error::other(error)))
+            })
+            .await?;
+            dropped.segments += 1;
         }
         Ok(dropped)
     }

@@ -70,7 +70,7 @@ impl Archive {
     }
 
     /// Whether a part is there; only its length is looked at.
-    pub(super) async fn has_part(&self, hash: &Hash, expected: u64) -> Result<bool, ArchiveError> {
+    async fn has_part(&self, hash: &Hash, expected: u64) -> Result<bool, ArchiveError> {
         let path = self.object_path(hash);
         match self.objects.head(&parse(&path)?).await {
             Ok(meta) if meta.size == expected => Ok(true),

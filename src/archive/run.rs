@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::{Archive, ArchiveError, PushOptions, Pushed};
+use super::{Archive, ArchiveError, Dropped, PushOptions, Pushed};
 use crate::{
     node::{options::ArchivePolicy, status::ArchiveStatus},
     store::Store,
@@ -24,7 +24,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(15 * 60);
 /// `stop` is ready. After a failure the pauses grow to a quarter of an hour; what was sent stays.
 ///
 /// `observer` hears of each attempt. Segments are dropped by the policy if the store was opened with
-/// [`Archive::segment_source`].
+/// [`segment_source`](super::segment_source).
 pub async fn run(
     store: Arc<Store>,
     policy: ArchivePolicy,
@@ -44,8 +44,9 @@ pub async fn run(
     }
     let (mut sent, mut failures) = (None, 0);
     loop {
-        // Nothing is asked of the network when there is nothing to say.
-        let now = store.sealed_segments().len();
+        // Nothing is asked of the network when there is nothing to say: a segment that was sealed,
+        // or a restart checkpoint that covers more of what can be dropped.
+        let now = (store.sealed_segments().len(), store.checkpoint_log_size());
         if sent != Some(now) {
             let Some(pushed) = before(push(&store, &policy), stop.as_mut()).await else {
                 return;
@@ -86,7 +87,10 @@ async fn push(store: &Arc<Store>, policy: &ArchivePolicy) -> Result<Pushed, Arch
     let archive = Archive::create(&policy.url)?;
     let pushed = archive.push(store, PushOptions::default(), |_| {}).await?;
     if let Some(keep) = policy.keep_segments.filter(|_| store.reads_dropped()) {
-        archive.drop_archived(store, keep).await?;
+        let Dropped { segments, bytes } = archive.drop_archived(store, keep).await?;
+        if segments > 0 {
+            tracing::info!(segments, bytes, "dropped what is archived");
+        }
     }
     Ok(pushed)
 }

@@ -5,7 +5,7 @@ use std::{collections::HashSet, io, sync::Arc};
 use stemedb_merkle::Hash;
 use stemedb_wal::{
     checkpoint::{Checkpoint, Covered},
-    disk::{DiskFile, RemoteDisk},
+    disk::DiskFile,
     error::{AppendError as LogAppendError, DiskError},
     identity::Identity,
     sealed::SealedSegment,
@@ -63,14 +63,19 @@ impl Store {
         self.reader.read_sealed(segment)
     }
 
-    /// The names of the segments that are only in the archive.
+    /// The names of the segments whose bodies are only in the archive.
     pub(crate) fn dropped_segments(&self) -> io::Result<Vec<String>> {
-        self.remote.as_ref().map_or(Ok(Vec::new()), RemoteDisk::dropped)
+        self.remote.dropped()
+    }
+
+    /// How many segments have their bodies in an archive only.
+    pub fn remote_segments(&self) -> u64 {
+        self.reader.remote_segments()
     }
 
     /// Whether segments can be read that are only in the archive.
     pub(crate) fn reads_dropped(&self) -> bool {
-        self.remote.is_some() && self.shared.options.segment_source.is_some()
+        self.remote.has_source()
     }
 
     /// How many entries the restart checkpoint covers, which opening does not replay.
@@ -79,12 +84,15 @@ impl Store {
         checkpoint.as_ref().map_or(0, |found| found.covered().next_index)
     }
 
-    /// Drops a segment that is in the archive as these parts. How many bytes that frees.
-    pub(crate) fn drop_segment(&self, name: &str, parts: &[Hash]) -> io::Result<u64> {
-        let remote = self.remote.as_ref().ok_or(io::ErrorKind::Unsupported)?;
-        let freed = remote.drop_segment(name, parts, |part| *blake3::hash(part).as_bytes())?;
-        self.reader.release(name);
-        Ok(freed)
+    /// Drops a segment that is in the archive at `place` as these parts. How many bytes that frees.
+    pub(crate) fn drop_segment(
+        &self,
+        name: &str,
+        place: &str,
+        parts: &[Hash],
+    ) -> Result<u64, DiskError> {
+        let hash = |part: &[u8]| *blake3::hash(part).as_bytes();
+        self.reader.drop_sealed(&self.remote, name, place, parts, &hash)
     }
 
     /// Seals the open segment, unless nothing is in it. Whether it did.

@@ -82,10 +82,7 @@ pub(super) fn open_dir(dir: &Path, options: Options) -> Result<Store, OpenError>
     }
     let disk = if options.create { FileDisk::create(dir) } else { FileDisk::open(dir) };
     let disk = disk.map_err(|source| io_error(Action::Open, dir, source))?;
-    let disk = RemoteDisk::new(Arc::new(disk), options.segment_source.clone());
-    let mut store = open_on(Arc::new(disk.clone()), WORLD, options)?;
-    store.remote = Some(disk);
-    Ok(store)
+    open_on(Arc::new(disk), WORLD, options)
 }
 
 fn io_error(action: Action, path: &Path, source: io::Error) -> OpenError {
@@ -137,6 +134,8 @@ pub(super) fn open_on(
     world: World,
     options: Options,
 ) -> Result<Store, OpenError> {
+    let remote = RemoteDisk::new(disk, options.segment_source.clone());
+    let disk: Arc<dyn Disk> = Arc::new(remote.clone());
     let lock = take_lock(disk.as_ref())?;
     let mut report = OpenReport::default();
     let secret = options.secret.as_ref().map(crate::Secret::bytes);
@@ -197,7 +196,7 @@ pub(super) fn open_on(
     } else {
         None
     };
-    let (remote, closed) = (None, false);
+    let closed = false;
     Ok(Store { writer, reader, hashing, shared, background, report, dir, remote, closed })
 }
 
@@ -383,7 +382,7 @@ fn replay(
         let mut inserter = Some((inbox, &mut tree, &mut filter));
         let mut running = None;
         let mut take_in = |records: Replayed<'_>| {
-            if options.verify_on_open && wrong.is_none() {
+            if options.verify_on_open && wrong.is_none() && !records.is_remote() {
                 wrong = first_wrong_id(hashing, records);
             }
             tail.extend_from_slice(records.placed);

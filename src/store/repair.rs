@@ -53,8 +53,6 @@ pub fn repair(dir: impl AsRef<Path>, options: &Options) -> Result<RepairReport, 
         let source = Arc::new(source);
         OpenError::Disk(DiskError { action: Action::Open, path: dir.to_path_buf(), source })
     })?;
-    // A segment that was dropped is not lost.
-    let disk = RemoteDisk::new(Arc::new(disk), options.segment_source.clone());
     repair_on(&(Arc::new(disk) as Arc<dyn Disk>), super::system::WORLD, options)
 }
 
@@ -68,6 +66,9 @@ pub fn repair_on(
     world: crate::World,
     options: &Options,
 ) -> Result<RepairReport, RepairError> {
+    // A segment that was dropped is not lost.
+    let remote = RemoteDisk::new(Arc::clone(disk), options.segment_source.clone());
+    let disk: &Arc<dyn Disk> = &(Arc::new(remote) as Arc<dyn Disk>);
     let lock = take_lock(disk.as_ref())?;
     let secret = options.secret.as_ref().map(Secret::bytes);
     let opened = Identity::open(disk.as_ref(), lock.fingerprint(), secret, world.entropy)

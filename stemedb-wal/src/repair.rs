@@ -77,6 +77,18 @@ pub enum RepairError {
     #[error("{0}")]
     Stub(Damage),
 
+    /// Entries are lost, so all others have to be copied; and the archive, where the bodies of this
+    /// segment are, has others than were sent there.
+    #[error(
+        "{}: it is in the archive, and damaged there: nothing is copied until that is put right; \
+         `stemedb archive verify` lists what is damaged",
+        path.display()
+    )]
+    Archive {
+        /// The segment.
+        path: PathBuf,
+    },
+
     /// All segments that are left are in the archive, so those behind them are gone.
     #[error(
         "{}: missing, and all before it is in the archive: put it back from a copy, or restore \

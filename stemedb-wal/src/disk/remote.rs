@@ -54,7 +54,7 @@ use crate::{
 pub const PART_LEN: u64 = 16 << 20;
 
 /// The longest name of an archive, in bytes.
-pub const PLACE_LEN_MAX: usize = 4096;
+const PLACE_LEN_MAX: usize = 4096;
 
 /// How many blocks are kept: 16 MiB.
 const BLOCKS_MAX: usize = 64;

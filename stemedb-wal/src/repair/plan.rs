@@ -50,6 +50,8 @@ pub(crate) struct SegmentPlan {
     /// How long the last segment was when the log was closed.
     closed_len: u64,
     next_sum: Option<u32>,
+    /// Whether its bodies are only in an archive.
+    remote: bool,
 }
 
 /// A segment as it was and as it should be.
@@ -126,6 +128,7 @@ pub(crate) fn make_plan(
             closed_len: 0,
             next_sum: next.map(|next| next.previous_sum),
             name: candidate.name,
+            remote: false,
         };
         if candidate.header.is_none() {
             let (offset, index, remedy) = (0, first_index, Remedy::Rewrite);
@@ -261,6 +264,7 @@ fn kept(
         closed_len: 0,
         next_sum: Some(kept.trailer_sum),
         name,
+        remote: true,
     };
     Ok((kept, segment))
 }
@@ -296,6 +300,9 @@ impl SegmentPlan {
         let mut bytes = read_segment(disk, &self.name)?;
         self.pad(&mut bytes);
         let found = self.examine(&bytes, hash);
+        if self.remote && !found.wrong.is_empty() {
+            return Err(RepairError::Archive { path: disk.path(&self.name) });
+        }
         Ok((bytes, found))
     }
 
