@@ -217,8 +217,8 @@ impl RemoteDisk {
         if !bytes.chunks(part_len).map(hash).eq(parts.iter().copied()) {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        let found = examine(&bytes)
-            .map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))?;
+        let found =
+            examine(&bytes).map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))?;
         let records = found.placed.iter().filter(|placed| placed.len > 0);
         let gaps: Vec<Range<u64>> = records
             .map(|placed| {
@@ -234,7 +234,8 @@ impl RemoteDisk {
         let mut kept = vec![0; bytes.len()];
         RemoteFile::open(made, &self.shared)?.read_local_at(&mut kept, 0)?;
         for gap in &gaps {
-            let gap = usize::try_from(gap.start).unwrap_or(0)..usize::try_from(gap.end).unwrap_or(0);
+            let gap =
+                usize::try_from(gap.start).unwrap_or(0)..usize::try_from(gap.end).unwrap_or(0);
             bytes.get_mut(gap).unwrap_or_default().fill(0);
         }
         if kept != bytes {

@@ -105,8 +105,7 @@ pub(crate) fn make_plan(
                 previous_sum: kept.trailer_sum,
                 last_time: kept.last_time,
             };
-            plan.end =
-                Watermark { position: expected.position, next_index: expected.next_index };
+            plan.end = Watermark { position: expected.position, next_index: expected.next_index };
             plan.segments.push(segment);
             progress(read);
             continue;

@@ -145,7 +145,8 @@ fn without_the_archive_all_but_bodies_is_there() {
     let (inner, parts, positions) = dropped_log();
     let without = RemoteDisk::new(Arc::clone(&inner), None);
     let mut replayed = Vec::new();
-    let mut log = open(&without, &mut |records| replayed.extend_from_slice(records.placed)).unwrap();
+    let mut log =
+        open(&without, &mut |records| replayed.extend_from_slice(records.placed)).unwrap();
     assert!(replayed.iter().map(|placed| placed.position).eq(positions.iter().copied()));
     let reader = log.reader();
     for (n, position) in (0..ENTRIES).zip(&positions) {
@@ -311,9 +312,8 @@ fn repair_leaves_what_is_archived_alone() {
     let mut identity = Identity { store_id, generation, salt_seed, ..loaded };
     let before = inner.list().unwrap();
     let remote = |source| Arc::new(RemoteDisk::new(Arc::clone(&inner), source)) as Arc<dyn Disk>;
-    let mut run = |disk: &Arc<dyn Disk>| {
-        repair(disk, &mut identity, &options(), Some(&hash), &mut |_| {})
-    };
+    let mut run =
+        |disk: &Arc<dyn Disk>| repair(disk, &mut identity, &options(), Some(&hash), &mut |_| {});
     let report = run(&remote(None)).unwrap();
     assert!(report.found.is_empty() && report.actions.is_empty(), "{report:?}");
     assert_eq!((inner.list().unwrap(), parts.reads()), (before.clone(), 0));
