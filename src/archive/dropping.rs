@@ -5,7 +5,8 @@ use std::{
     ops::Range,
     sync::{
         Arc, Mutex, PoisonError,
-        mpsc::{RecvTimeoutError, sync_channel},
+        atomic::{AtomicBool, Ordering},
+        mpsc::sync_channel,
     },
     time::Duration,
 };
@@ -13,7 +14,10 @@ use std::{
 use object_store::ObjectStoreExt as _;
 use stemedb_merkle::Hash;
 use stemedb_wal::disk::SegmentSource;
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::{sleep, timeout},
+};
 
 use super::{
     Archive, ArchiveError,
@@ -27,6 +31,10 @@ use crate::store::Store;
 /// However long requests are tried again, whoever reads a body waits no longer than this.
 const READ_TIME_MAX: Duration = Duration::from_secs(30);
 
+/// So long nothing is asked of an archive that did not answer: a session that reads a thousand
+/// bodies is not to wait a thousand times.
+const REST_TIME: Duration = Duration::from_secs(5);
+
 /// Reads parts of archived segments. Has a runtime of its own: who reads a store may be in one that
 /// must not wait, or in none.
 struct Source {
@@ -38,6 +46,8 @@ struct Source {
 struct Reading {
     archive: Archive,
     runtime: Runtime,
+    /// Whether the archive did not answer a moment ago.
+    resting: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Source {
@@ -65,23 +75,34 @@ impl SegmentSource for Source {
                 Some(reading) => reading,
                 none => none.insert(Reading::new(&self.url)?),
             };
+            if reading.resting.load(Ordering::Relaxed) {
+                return Err(io::Error::other("it did not answer a moment ago"));
+            }
             let (archive, path) = (reading.archive.clone(), reading.archive.object_path(part));
+            let resting = Arc::clone(&reading.resting);
             reading.runtime.spawn(async move {
-                let got = match parse(&path) {
-                    Ok(at) => {
-                        let got = archive.objects.get_range(&at, range).await;
-                        got.map_err(|source| Archive::failed("read", &path, source))
+                let got = timeout(READ_TIME_MAX, archive.get_bytes(&path, range)).await;
+                let (got, answered) = match got {
+                    Ok(Ok(bytes)) => (Ok(bytes), true),
+                    Ok(Err(error)) => {
+                        let missing = matches!(
+                            &error, ArchiveError::Remote { source, .. } if source.is_missing()
+                        );
+                        (Err(io::Error::other(error)), missing)
                     }
-                    Err(error) => Err(error),
+                    Err(_) => (Err(io::ErrorKind::TimedOut.into()), false),
                 };
+                resting.store(!answered, Ordering::Relaxed);
                 // Whoever asked may have gone.
-                let _ = done.send(got.map(Vec::from).map_err(io::Error::other));
+                let _ = done.send(got);
+                if !answered {
+                    sleep(REST_TIME).await;
+                    resting.store(false, Ordering::Relaxed);
+                }
             });
         }
-        result.recv_timeout(READ_TIME_MAX).map_err(|error| match error {
-            RecvTimeoutError::Timeout => io::Error::from(io::ErrorKind::TimedOut),
-            RecvTimeoutError::Disconnected => io::ErrorKind::NotConnected.into(),
-        })?
+        // The task ends in time, or with the runtime.
+        result.recv().map_err(|_| io::Error::from(io::ErrorKind::NotConnected))?
     }
 }
 
@@ -93,7 +114,7 @@ impl Reading {
             .thread_name("stemedb-archive")
             .enable_all()
             .build()?;
-        Ok(Self { archive, runtime })
+        Ok(Self { archive, runtime, resting: Arc::default() })
     }
 }
 
@@ -117,6 +138,12 @@ pub struct Dropped {
 }
 
 impl Archive {
+    /// These bytes of an object, unchecked.
+    async fn get_bytes(&self, path: &str, range: Range<u64>) -> Result<Vec<u8>, ArchiveError> {
+        let got = self.objects.get_range(&parse(path)?, range).await;
+        Ok(got.map_err(|source| Self::failed("read", path, source))?.into())
+    }
+
     /// Drops the bodies of sealed segments of a store that are archived, but for the newest `keep`
     /// segments and those that opening would replay. Each is first read back from the archive,
     /// whole, against the hashes of its parts; and what is here is held against them too. The
