@@ -23,8 +23,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(15 * 60);
 /// Sends what is sealed to the archive that a policy names, now and then at its interval, until
 /// `stop` is ready. After a failure the pauses grow to a quarter of an hour; what was sent stays.
 ///
-/// `observer` hears of each attempt. Segments are dropped by the policy if the store was opened with
-/// [`segment_source`](super::segment_source).
+/// `observer` hears of each attempt. Segments are dropped by the policy if the store was opened
+/// with [`segment_source`](super::segment_source).
 pub async fn run(
     store: Arc<Store>,
     policy: ArchivePolicy,

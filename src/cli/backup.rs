@@ -22,8 +22,8 @@ Examples:
   stemedb restore /mnt/backup/2026-11-21 --root HEX --store elsewhere
 
 JSON: {count, set_root, log_size, log_root, files_linked, bytes_linked, files_copied, \
-bytes_copied, segments_remote, outside}; segments_remote: those whose bodies are only in an archive, \
-which the backup needs then; outside: whether another process has the store open")]
+bytes_copied, segments_remote, outside}; segments_remote: those whose bodies are only in an \
+archive, which the backup needs then; outside: whether another process has the store open")]
 pub(super) struct Args {
     /// The directory of the backup: empty, or made where it is missing
     #[arg(value_name = "DIR")]
