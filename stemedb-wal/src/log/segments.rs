@@ -83,7 +83,8 @@ impl Segment {
             Ok(remote) => return remote.into(),
             Err(source) => source,
         };
-        if source.get_ref().is_some_and(|source| source.is::<StubDamaged>()) {
+        let cause = source.get_ref().and_then(|cause| cause.downcast_ref::<StubDamaged>());
+        if cause.is_some() {
             return ReadError::Damaged(self.stub_damaged(disk));
         }
         DiskError::new(Action::Read { len, offset }, disk.path(&self.name), source).into()
