@@ -13,6 +13,7 @@
 //! its checksums and its id, the segments against one another, and all together against the roots
 //! in the manifest; and that against the root that whoever restores expects.
 
+mod dropping;
 mod error;
 mod fetch;
 mod list;
@@ -30,6 +31,7 @@ use std::{env, ffi::OsString, sync::Arc};
 use object_store::ObjectStore;
 
 pub use self::{
+    dropping::{Dropped, segment_source},
     error::{ArchiveError, Fault, RemoteError},
     list::{Listed, Selection},
     manifest::{LogName, ManifestFault, ParseLogNameError},

@@ -105,6 +105,16 @@ struct Globals {
     /// LF or CRLF, 16 or more
     #[arg(long, global = true, env = "STEMEDB_SECRET_FILE", value_name = "FILE")]
     secret_file: Option<PathBuf>,
+    /// The archive that bodies are read from which are not on this machine any more:
+    /// s3://BUCKET/PREFIX or file:///DIRECTORY
+    #[arg(
+        id = "archive.url",
+        long = "archive",
+        global = true,
+        env = "STEMEDB_ARCHIVE__URL",
+        value_name = "URL"
+    )]
+    archive: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

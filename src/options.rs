@@ -1,8 +1,9 @@
 //! How a store is opened.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use stemedb_merkle::{AssertionId, Hash, hash::derive};
+use stemedb_wal::disk::SegmentSource;
 
 /// The least length of a cluster secret, in bytes.
 pub const SECRET_LEN_MIN: usize = 16;
@@ -117,6 +118,10 @@ pub struct Options {
     /// Without them every append syncs by itself and checkpoints are written when asked for: the
     /// same calls give the same operations on the disk.
     pub threads: bool,
+    /// Where bodies are read that were dropped from this machine: with the feature `node`,
+    /// `archive::segment_source`. Default: nowhere; reading such a body then fails, and nothing
+    /// else.
+    pub segment_source: Option<Arc<dyn SegmentSource>>,
 }
 
 impl Default for Options {
@@ -134,6 +139,7 @@ impl Default for Options {
             checkpoint_interval: Duration::from_secs(300),
             load_checkpoints: false,
             threads: true,
+            segment_source: None,
         }
     }
 }

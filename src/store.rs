@@ -11,7 +11,7 @@ use stemedb_wal::{
     checkpoint::Checkpoint,
     clock::World,
     commit::{Committer, Outcome, Pending as LogPending, Receipt as LogReceipt, Submission},
-    disk::{DirLock, Disk},
+    disk::{DirLock, Disk, RemoteDisk},
     identity::Identity,
     log::LogReader,
     tiles::TileFile,
@@ -97,6 +97,8 @@ pub struct Store {
     background: Option<background::Background>,
     report: OpenReport,
     dir: PathBuf,
+    /// The directory as one in which segments may have been dropped.
+    remote: RemoteDisk,
     closed: bool,
 }
 

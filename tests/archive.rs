@@ -14,7 +14,7 @@ use std::{
 };
 
 use stemedb::{
-    Head, Options, Secret, Store, SyncOptions,
+    AssertionId, Head, Options, Secret, Store, SyncOptions,
     archive::{Archive, ArchiveError, Fault, PushOptions, RestoreOptions, Selection},
     rpc::{Client, ClientOptions, Server, ServerOptions},
     sync::Limits,
@@ -391,7 +391,7 @@ async fn bodies_that_are_lost_are_told() {
     let restored = archive.restore(&dir, RestoreOptions::default(), |_| {}).await.unwrap();
     assert_eq!(roots(restored.head), pushed.head);
     let two = Store::open(&dir, options()).unwrap();
-    assert!(!two.contains(&stemedb::AssertionId(*blake3::hash(&body(7)).as_bytes())).unwrap());
+    assert!(!two.contains(&AssertionId(*blake3::hash(&body(7)).as_bytes())).unwrap());
     drop(two);
     let healed = archive.push(&store, ALL, |_| {}).await.unwrap();
     assert_eq!(healed.head, roots(store.head()));

@@ -16,6 +16,9 @@ use super::{
 /// has to send again.
 pub(super) const PART_LEN: usize = 16 << 20;
 
+/// What a dropped segment is read by.
+const _: () = assert!(PART_LEN as u64 == stemedb_wal::disk::PART_LEN);
+
 /// Whether a conditional put came first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Put {
@@ -25,7 +28,7 @@ pub(super) enum Put {
 }
 
 impl Archive {
-    fn object_path(&self, hash: &Hash) -> String {
+    pub(super) fn object_path(&self, hash: &Hash) -> String {
         let hex = to_hex(hash);
         let (front, _) = hex.split_at_checked(2).unwrap_or_default();
         format!("{}objects/{front}/{hex}", self.prefix)

@@ -224,7 +224,7 @@ const NOTHING: Head =
     Head { count: 0, set_root: [0; 32], log_size: 0, log_root: [0; 32], last_time: 0 };
 
 /// What is archived is the front of what is here.
-fn check_front(
+pub(super) fn check_front(
     log: &LogName,
     archived: &[ArchivedSegment],
     local: &[SealedSegment],

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::{Archive, ArchiveError, PushOptions, Pushed};
+use super::{Archive, ArchiveError, Dropped, PushOptions, Pushed};
 use crate::{
     node::{options::ArchivePolicy, status::ArchiveStatus},
     store::Store,
@@ -23,8 +23,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(15 * 60);
 /// Sends what is sealed to the archive that a policy names, now and then at its interval, until
 /// `stop` is ready. After a failure the pauses grow to a quarter of an hour; what was sent stays.
 ///
-/// `observer` hears of each attempt. Segments stay on this machine, whatever the policy says: this
-/// version can't read them from the archive.
+/// `observer` hears of each attempt. Segments are dropped by the policy if the store was opened
+/// with [`segment_source`](super::segment_source).
 pub async fn run(
     store: Arc<Store>,
     policy: ArchivePolicy,
@@ -39,15 +39,16 @@ pub async fn run(
         dropped_segments: 0,
         error: None,
     };
-    if policy.keep_segments.is_some() {
-        tracing::warn!("no segment is dropped from this machine: this version keeps them all");
+    if policy.keep_segments.is_some() && !store.reads_dropped() {
+        tracing::warn!("no segment is dropped: the store was opened without the archive");
     }
     let (mut sent, mut failures) = (None, 0);
     loop {
-        // Nothing is asked of the network when there is nothing to say.
-        let now = store.sealed_segments().len();
+        // Nothing is asked of the network when there is nothing to say: a segment that was sealed,
+        // or a restart checkpoint that covers more of what can be dropped.
+        let now = (store.sealed_segments().len(), store.checkpoint_log_size());
         if sent != Some(now) {
-            let Some(pushed) = before(push(&store, &policy.url), stop.as_mut()).await else {
+            let Some(pushed) = before(push(&store, &policy), stop.as_mut()).await else {
                 return;
             };
             match pushed {
@@ -63,6 +64,7 @@ pub async fn run(
                 }
             }
         }
+        status.dropped_segments = store.dropped_segments().map_or(0, |names| names.len() as u64);
         observer(status.clone());
         let pause = pause(policy.interval, failures);
         if before(sleep(pause), stop.as_mut()).await.is_none() {
@@ -81,8 +83,16 @@ fn note(status: &mut ArchiveStatus, pushed: &Pushed) {
     }
 }
 
-async fn push(store: &Arc<Store>, url: &str) -> Result<Pushed, ArchiveError> {
-    Archive::create(url)?.push(store, PushOptions::default(), |_| {}).await
+async fn push(store: &Arc<Store>, policy: &ArchivePolicy) -> Result<Pushed, ArchiveError> {
+    let archive = Archive::create(&policy.url)?;
+    let pushed = archive.push(store, PushOptions::default(), |_| {}).await?;
+    if let Some(keep) = policy.keep_segments.filter(|_| store.reads_dropped()) {
+        let Dropped { segments, bytes } = archive.drop_archived(store, keep).await?;
+        if segments > 0 {
+            tracing::info!(segments, bytes, "dropped what is archived");
+        }
+    }
+    Ok(pushed)
 }
 
 /// The interval, twice as long after each failure.

@@ -1,5 +1,6 @@
 //! `stemedb archive`: sealed segments on object storage, and stores from there.
 
+mod drop;
 mod list;
 mod push;
 mod restore;
@@ -38,6 +39,7 @@ enum Action {
     List(list::Args),
     Verify(verify::Args),
     Restore(restore::Args),
+    Drop(drop::Args),
 }
 
 /// Which log of the archive is meant.
@@ -60,6 +62,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         Action::List(args) => list::run(args, globals),
         Action::Verify(args) => verify::run(args, globals),
         Action::Restore(args) => restore::run(args, globals),
+        Action::Drop(args) => drop::run(args, globals),
     }
 }
 

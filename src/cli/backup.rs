@@ -22,7 +22,8 @@ Examples:
   stemedb restore /mnt/backup/2026-11-21 --root HEX --store elsewhere
 
 JSON: {count, set_root, log_size, log_root, files_linked, bytes_linked, files_copied, \
-bytes_copied, outside}; outside: whether another process has the store open")]
+bytes_copied, segments_remote, outside}; segments_remote: those whose bodies are only in an \
+archive, which the backup needs then; outside: whether another process has the store open")]
 pub(super) struct Args {
     /// The directory of the backup: empty, or made where it is missing
     #[arg(value_name = "DIR")]
@@ -54,6 +55,7 @@ fn print(report: &BackupReport, outside: bool, as_json: bool) -> Result<(), Fail
         fields.insert("bytes_linked".to_owned(), json!(report.bytes_linked));
         fields.insert("files_copied".to_owned(), json!(report.files_copied));
         fields.insert("bytes_copied".to_owned(), json!(report.bytes_copied));
+        fields.insert("segments_remote".to_owned(), json!(report.segments_remote));
         fields.insert("outside".to_owned(), json!(outside));
         return output::json(&fields.into());
     }
@@ -61,5 +63,9 @@ fn print(report: &BackupReport, outside: bool, as_json: bool) -> Result<(), Fail
     let mut rows = Vec::from(super::root::rows(&report.head));
     rows.push(("linked", part(report.files_linked, report.bytes_linked)));
     rows.push(("copied", part(report.files_copied, report.bytes_copied)));
+    if report.segments_remote > 0 {
+        let remote = format!("{} segments: the backup needs the archive", report.segments_remote);
+        rows.push(("archive only", remote));
+    }
     output::raw(output::table(&rows).as_bytes())
 }

@@ -18,8 +18,9 @@ Examples:
   stemedb check
   stemedb check --deep --json
 
-JSON: {whole, deep, entries, bytes, segments, checkpoints, faults, remarks}; faults and remarks \
-are arrays of texts")]
+JSON: {whole, deep, entries, bytes, segments, remote_segments, checkpoints, faults, \
+remarks}; remote_segments: those whose bodies are only in an archive, where `stemedb archive \
+verify --deep` checks them; faults and remarks are arrays of texts")]
 pub(super) struct Args {
     /// Check bodies, pages and roots too
     #[arg(long)]
@@ -72,12 +73,13 @@ fn print(
             "entries": report.entries,
             "bytes": report.bytes,
             "segments": report.segments,
+            "remote_segments": report.remote_segments,
             "checkpoints": report.checkpoints,
             "faults": faults,
             "remarks": remarks.lines().collect::<Vec<_>>(),
         }));
     }
-    let rows = [
+    let mut rows = vec![
         ("store", if whole { "whole" } else { "not whole" }.to_owned()),
         ("checked", if deep { "everything" } else { "checksums" }.to_owned()),
         ("entries", report.entries.to_string()),
@@ -85,5 +87,9 @@ fn print(
         ("segments", report.segments.to_string()),
         ("checkpoints", report.checkpoints.to_string()),
     ];
+    if report.remote_segments > 0 {
+        let remote = format!("{} segments: their bodies were not read", report.remote_segments);
+        rows.push(("archive only", remote));
+    }
     output::raw(output::table(&rows).as_bytes())
 }

@@ -19,7 +19,7 @@ pub(super) struct Flags {
 const FILE: &str = "config";
 
 /// Keys whose flags all commands take.
-const GLOBAL: [&str; 2] = ["store", "secret_file"];
+const GLOBAL: [&str; 3] = ["store", "secret_file", "archive.url"];
 
 impl clap::Args for Flags {
     fn augment_args(command: Command) -> Command {
@@ -48,8 +48,14 @@ impl FromArgMatches for Flags {
             if GLOBAL.contains(&key.name) {
                 // Its variable counts too, but less than a flag: that is for the configuration.
                 let is_flag = matches.value_source(key.name) == Some(ValueSource::CommandLine);
-                let path = matches.get_one::<PathBuf>(key.name).filter(|_| is_flag);
-                given.extend(path.map(|path| (key, path.to_string_lossy().into_owned())));
+                let text = match key.kind {
+                    Kind::Path => {
+                        let path = matches.get_one::<PathBuf>(key.name);
+                        path.map(|path| path.to_string_lossy().into_owned())
+                    }
+                    _ => matches.get_one::<String>(key.name).cloned(),
+                };
+                given.extend(text.filter(|_| is_flag).map(|text| (key, text)));
             } else if let Some(values) = matches.get_many::<String>(key.name) {
                 given.extend(values.map(|value| (key, value.clone())));
             }

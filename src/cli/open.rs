@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use stemedb::archive::segment_source;
 use stemedb::{Options, Store};
 
 use super::failure::Failure;
@@ -32,6 +33,15 @@ pub(super) fn existing_shared<T>(
     work: impl FnOnce(&Arc<Store>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     finish_shared(open(&globals.store, Options { create: false, ..options(globals)? })?, work)
+}
+
+/// As [`existing_shared`], with these options.
+pub(super) fn shared_with<T>(
+    globals: &Globals,
+    options: Options,
+    work: impl FnOnce(&Arc<Store>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    finish_shared(open(&globals.store, options)?, work)
 }
 
 /// As [`or_make`], for work that shares the store with threads of its own, which have ended when it
@@ -69,7 +79,8 @@ fn make(globals: &Globals) -> Result<Store, Failure> {
 /// The options that the arguments ask for.
 pub(super) fn options(globals: &Globals) -> Result<Options, Failure> {
     let secret = globals.secret_file.as_deref().map(secret::read).transpose()?;
-    Ok(Options { secret, ..Options::default() })
+    let segment_source = globals.archive.as_deref().map(segment_source);
+    Ok(Options { secret, segment_source, ..Options::default() })
 }
 
 /// Opens a store and reports what opening had to do.

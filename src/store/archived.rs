@@ -63,6 +63,38 @@ impl Store {
         self.reader.read_sealed(segment)
     }
 
+    /// The names of the segments whose bodies are only in the archive.
+    pub(crate) fn dropped_segments(&self) -> io::Result<Vec<String>> {
+        self.remote.dropped()
+    }
+
+    /// How many segments have their bodies in an archive only.
+    pub fn remote_segments(&self) -> u64 {
+        self.reader.remote_segments()
+    }
+
+    /// Whether segments can be read that are only in the archive.
+    pub(crate) fn reads_dropped(&self) -> bool {
+        self.remote.has_source()
+    }
+
+    /// How many entries the restart checkpoint covers, which opening does not replay.
+    pub(crate) fn checkpoint_log_size(&self) -> u64 {
+        let checkpoint = lock(&self.shared.checkpoint);
+        checkpoint.as_ref().map_or(0, |found| found.covered().next_index)
+    }
+
+    /// Drops a segment that is in the archive at `place` as these parts. How many bytes that frees.
+    pub(crate) fn drop_segment(
+        &self,
+        name: &str,
+        place: &str,
+        parts: &[Hash],
+    ) -> Result<u64, DiskError> {
+        let hash = |part: &[u8]| *blake3::hash(part).as_bytes();
+        self.reader.drop_sealed(&self.remote, name, place, parts, &hash)
+    }
+
     /// Seals the open segment, unless nothing is in it. Whether it did.
     pub(crate) fn seal_log(&self) -> Result<bool, AppendError> {
         let sealed: Result<bool, LogAppendError> =

@@ -14,10 +14,10 @@ mod overlay;
 mod restore;
 mod staged;
 
-use std::{io, path::Path};
+use std::{io, path::Path, sync::Arc};
 
 use stemedb_wal::{
-    disk::{Disk, DiskFile, FileDisk, Fingerprint},
+    disk::{Disk, DiskFile, FileDisk, Fingerprint, RemoteDisk},
     identity::{CleanMark, IDENTITY_NAME, Identity},
     log::Watermark,
     segment::{HEADER_LEN, SegmentHeader, parse_segment_name},
@@ -44,6 +44,9 @@ pub struct BackupReport {
     pub files_copied: u64,
     /// How many bytes that were.
     pub bytes_copied: u64,
+    /// Of how many segments the bodies are not in the backup: they are only in an archive, and
+    /// the backup needs that, as the store does.
+    pub segments_remote: u64,
 }
 
 impl Store {
@@ -83,12 +86,20 @@ struct Amount {
     bytes_linked: u64,
     files_copied: u64,
     bytes_copied: u64,
+    segments_remote: u64,
 }
 
 impl Amount {
     fn report(self, head: Head) -> BackupReport {
-        let Self { files_linked, bytes_linked, files_copied, bytes_copied } = self;
-        BackupReport { head, files_linked, bytes_linked, files_copied, bytes_copied }
+        let Self { files_linked, bytes_linked, files_copied, bytes_copied, segments_remote } = self;
+        BackupReport {
+            head,
+            files_linked,
+            bytes_linked,
+            files_copied,
+            bytes_copied,
+            segments_remote,
+        }
     }
 }
 
@@ -136,7 +147,12 @@ fn check_empty(target: &FileDisk) -> Result<(), BackupError> {
 /// Whether a file is one that a backup, or the restoring of one, has made.
 fn is_made_here(name: &str) -> bool {
     let segment = name.strip_suffix(".tmp").unwrap_or(name);
-    name.starts_with(IDENTITY_NAME) || parse_segment_name(segment).is_some()
+    name.starts_with(IDENTITY_NAME) || is_segment(segment)
+}
+
+/// Whether a file is a segment, or the stub of one.
+fn is_segment(name: &str) -> bool {
+    parse_segment_name(name).is_some() || RemoteDisk::is_stub(name)
 }
 
 /// Takes away what was made, the identity first: without it nothing counts as a backup.
@@ -162,7 +178,9 @@ struct Copier<'a> {
 
 impl Copier<'_> {
     fn segments(&mut self, identity: &Identity) -> Result<(), BackupError> {
-        let mut names = self.source.list().map_err(|source| self.failed(source))?;
+        // Segments that were dropped, also in the meantime, are copied as what is kept of them.
+        let source = RemoteDisk::new(Arc::new(self.source.clone()), None);
+        let mut names = source.list().map_err(|source| self.failed(source))?;
         names.retain(|name| {
             let parsed = parse_segment_name(name);
             parsed.is_some_and(|(generation, _)| generation == identity.generation)
@@ -173,7 +191,7 @@ impl Copier<'_> {
             if expected >= self.reached.position && expected > 0 {
                 break;
             }
-            let file = self.source.open(&name).map_err(|source| self.failed(source))?;
+            let file = source.open(&name).map_err(|source| self.failed(source))?;
             let len = file.len().map_err(|source| self.failed(source))?;
             let first = self.header(&*file, &name)?.first_position;
             if first != expected {
@@ -181,8 +199,14 @@ impl Copier<'_> {
             }
             expected = first.saturating_add(len);
             // One that ends below what is durable is sealed. Only the last one does not.
-            if expected < self.reached.position {
-                self.share(&name, len)?;
+            if file.is_remote() {
+                let stub = RemoteDisk::file_name(&name, &*file);
+                let file = self.source.open(&stub).map_err(|source| self.failed(source))?;
+                let len = file.len().map_err(|source| self.failed(source))?;
+                self.share(&*file, &stub, len)?;
+                self.copied.segments_remote += 1;
+            } else if expected < self.reached.position {
+                self.share(&*file, &name, len)?;
             } else {
                 let len = self.reached.position.saturating_sub(first);
                 self.copy(&*file, &name, len)?;
@@ -205,16 +229,16 @@ impl Copier<'_> {
     }
 
     /// Links a file that no longer changes, or copies it.
-    fn share(&mut self, name: &str, len: u64) -> Result<(), BackupError> {
+    fn share(&mut self, file: &dyn DiskFile, name: &str, len: u64) -> Result<(), BackupError> {
         if self.source.link_to(name, &self.target).is_ok() {
             self.copied.files_linked += 1;
             self.copied.bytes_linked += len;
             self.tell();
             return Ok(());
         }
-        // Another file system, or one without links, or one with too many of this file.
-        let file = self.source.open(name).map_err(|source| self.failed(source))?;
-        self.copy(&*file, name, len)
+        // Another file system, or one without links, or one with too many of this file; or it was
+        // dropped just now.
+        self.copy(file, name, len)
     }
 
     fn copy(&mut self, file: &dyn DiskFile, name: &str, len: u64) -> Result<(), BackupError> {

@@ -48,6 +48,9 @@ pub struct CheckReport {
     pub bytes: u64,
     /// How many segments.
     pub segments: u64,
+    /// Of how many of them the bodies are only in an archive. Of these, all else was checked:
+    /// bodies are checked where they are, by [`Archive::verify`](crate::archive::Archive::verify).
+    pub remote_segments: u64,
     /// How many files of the restart checkpoint.
     pub checkpoints: u64,
     /// What is wrong; nothing for a store that is whole.
@@ -138,6 +141,7 @@ impl Store {
         let mut report = CheckReport {
             entries: view.history.size().0,
             segments: log.segments,
+            remote_segments: self.reader.remote_segments(),
             checkpoints: files.len() as u64,
             ..CheckReport::default()
         };

@@ -10,7 +10,7 @@ use stemedb_wal::{
     checkpoint::{self, Checkpoint, CheckpointFault, SetAside},
     clock::{ClockReport, LogClock, World},
     commit::{CommitOptions, Committer},
-    disk::{Disk, FileDisk, LOCK_NAME},
+    disk::{Disk, FileDisk, LOCK_NAME, RemoteDisk},
     error::{Action, DiskError, OpenError as LogOpenError},
     identity::{CleanMark, Copied, IDENTITY_NAME, Identity, IdentityError},
     log::{Log, LogOptions, Origin, Placed, Replayed, Spares, Watermark},
@@ -134,6 +134,8 @@ pub(super) fn open_on(
     world: World,
     options: Options,
 ) -> Result<Store, OpenError> {
+    let remote = RemoteDisk::new(disk, options.segment_source.clone());
+    let disk: Arc<dyn Disk> = Arc::new(remote.clone());
     let lock = take_lock(disk.as_ref())?;
     let mut report = OpenReport::default();
     let secret = options.secret.as_ref().map(crate::Secret::bytes);
@@ -194,7 +196,8 @@ pub(super) fn open_on(
     } else {
         None
     };
-    Ok(Store { writer, reader, hashing, shared, background, report, dir, closed: false })
+    let closed = false;
+    Ok(Store { writer, reader, hashing, shared, background, report, dir, remote, closed })
 }
 
 fn has_segments(disk: &dyn Disk) -> Result<bool, OpenError> {
@@ -379,7 +382,7 @@ fn replay(
         let mut inserter = Some((inbox, &mut tree, &mut filter));
         let mut running = None;
         let mut take_in = |records: Replayed<'_>| {
-            if options.verify_on_open && wrong.is_none() {
+            if options.verify_on_open && wrong.is_none() && !records.is_remote() {
                 wrong = first_wrong_id(hashing, records);
             }
             tail.extend_from_slice(records.placed);

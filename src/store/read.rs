@@ -43,6 +43,14 @@ impl Store {
 
     /// Whether a body that was read is the one of its id, if that is to be checked.
     pub(super) fn check_body(&self, placed: &Placed, body: &[u8]) -> Result<(), ReadError> {
+        // What comes from elsewhere is always checked, as far as it can be.
+        if self.remote.was_used()
+            && self.reader.is_remote_at(placed.position)
+            && self.hashing.id(body).is_some_and(|found| found.0 != placed.id)
+            && let Some(error) = self.reader.doubt(placed.position)
+        {
+            return Err(LogReadError::Remote(error).into());
+        }
         if self.shared.options.verify_reads {
             if let Hashing::SecretMissing = self.hashing {
                 return Err(ReadError::SecretMissing);

@@ -8,7 +8,7 @@ use std::{
 use stemedb_merkle::{Hash, history::tile::TileId};
 use stemedb_wal::{
     checkpoint::{self, CheckpointFault, SetAside},
-    disk::{Disk, FileDisk},
+    disk::{Disk, FileDisk, RemoteDisk},
     error::{Action, DiskError},
     identity::Identity,
     repair::{RepairAction, repair as repair_log},
@@ -66,6 +66,9 @@ pub fn repair_on(
     world: crate::World,
     options: &Options,
 ) -> Result<RepairReport, RepairError> {
+    // A segment that was dropped is not lost.
+    let remote = RemoteDisk::new(Arc::clone(disk), options.segment_source.clone());
+    let disk: &Arc<dyn Disk> = &(Arc::new(remote) as Arc<dyn Disk>);
     let lock = take_lock(disk.as_ref())?;
     let secret = options.secret.as_ref().map(Secret::bytes);
     let opened = Identity::open(disk.as_ref(), lock.fingerprint(), secret, world.entropy)

@@ -23,12 +23,16 @@ mod loaded;
 mod map;
 mod memory;
 mod pages;
+mod remote;
 
 pub use self::{
     faulty::{Fault, FaultyDisk, Flavour, Moment, Operation, Survival, Target},
     file::FileDisk,
     memory::MemoryDisk,
+    remote::{PART_LEN, RemoteDisk, RemoteError, SegmentSource},
 };
+
+pub(crate) use self::remote::{StubDamaged, stub_name};
 
 use std::{fmt, io, path::PathBuf, sync::Arc};
 
@@ -159,6 +163,30 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     /// What was written since the last sync is then unknown for good: the caller must not retry,
     /// but stop, and recover from what can be read back.
     fn sync(&self) -> io::Result<()>;
+
+    /// Lets go of what can be had again when it is needed: an open file, say.
+    fn release(&self) {}
+
+    /// Whether some of the bytes are only in an archive: of a segment, those of the bodies.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
+    /// As [`read_at`](Self::read_at), but bytes that are only in an archive are zeros: needs no
+    /// network.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the disk reports.
+    fn read_local_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.read_at(buffer, offset)
+    }
+
+    /// Takes note that bytes from an archive are not what was sent there: they are asked for again
+    /// when they are read next. The error to report; none if nothing is in an archive.
+    fn doubt(&self) -> Option<RemoteError> {
+        None
+    }
 }
 
 /// Bytes in memory or in a mapped file.

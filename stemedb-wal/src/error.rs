@@ -4,6 +4,8 @@ use std::{fmt, io, path::PathBuf, sync::Arc};
 
 use stemedb_merkle::{Hash, id::to_hex};
 
+use crate::disk::RemoteError;
+
 /// What the disk was asked to do when it failed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{}: cannot {action}{}", path.display(), hint(source))]
@@ -152,6 +154,12 @@ pub enum DamageKind {
     /// A body whose checksum holds and that is not what its id says.
     #[error("the body of a record does not hash to its id")]
     Id,
+    /// What is kept here of a segment that is in the archive.
+    #[error(
+        "the stub that is in the place of an archived segment is not what was written: put it \
+         back from a copy, or restore the store from its archive"
+    )]
+    Stub,
 }
 
 /// Why a log could not be opened.
@@ -338,6 +346,10 @@ pub enum ReadError {
     /// The bytes on the disk are not what was written.
     #[error("{0}. Put back the file from a copy, or run `stemedb repair`")]
     Damaged(Damage),
+
+    /// The body is only in an archive, and can't be had from there. The store is whole.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
 
     /// The disk failed.
     #[error(transparent)]

@@ -45,9 +45,15 @@ pub struct Replayed<'a> {
     pub placed: &'a [Placed],
     pub(crate) bytes: &'a [u8],
     pub(crate) first_position: u64,
+    pub(crate) remote: bool,
 }
 
 impl<'a> Replayed<'a> {
+    /// Whether the bodies are only in an archive: [`body`](Self::body) then gives zeros.
+    pub fn is_remote(&self) -> bool {
+        self.remote
+    }
+
     /// The body of the record `placed[n]`; of a hole, zeros. Nothing for an `n` that is not there.
     pub fn body(&self, n: usize) -> &'a [u8] {
         let Some(placed) = self.placed.get(n) else { return &[] };
@@ -176,7 +182,7 @@ pub(crate) fn open(
     let placed = std::mem::take(&mut tail.placed);
     if !placed.is_empty() {
         let first_position = last.header.first_position + base;
-        counting(Replayed { placed: &placed, bytes: &bytes, first_position });
+        counting(Replayed { placed: &placed, bytes: &bytes, first_position, remote: false });
     }
     report.replayed = replayed;
 

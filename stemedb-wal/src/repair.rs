@@ -73,6 +73,33 @@ pub enum RepairError {
         version: u32,
     },
 
+    /// What is kept here of a segment that is in the archive is damaged: only its copy helps.
+    #[error("{0}")]
+    Stub(Damage),
+
+    /// Entries are lost, so all others have to be copied; and the archive, where the bodies of this
+    /// segment are, has others than were sent there.
+    #[error(
+        "{}: it is in the archive, and damaged there: nothing is copied until that is put right; \
+         `stemedb archive verify` lists what is damaged",
+        path.display()
+    )]
+    Archive {
+        /// The segment.
+        path: PathBuf,
+    },
+
+    /// All segments that are left are in the archive, so those behind them are gone.
+    #[error(
+        "{}: missing, and all before it is in the archive: put it back from a copy, or restore \
+         the store from its archive or a backup",
+        path.display()
+    )]
+    Behind {
+        /// The segment that should be there.
+        path: PathBuf,
+    },
+
     /// There have been 2^32 generations or 2^64 epochs.
     #[error("the store has no generations left")]
     Exhausted,

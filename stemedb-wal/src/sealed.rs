@@ -6,8 +6,10 @@
 
 use std::io;
 
+use stemedb_merkle::Hash;
+
 use crate::{
-    disk::Disk,
+    disk::{Disk, RemoteDisk},
     error::{Action, DamageKind, DiskError},
     log::{LogReader, Placed},
     record::HEAD_LEN,
@@ -165,6 +167,36 @@ impl LogReader {
             })
         });
         sealed.collect()
+    }
+
+    /// Drops a sealed segment that is in an archive: see [`RemoteDisk`]. `disk` is what the log is
+    /// on, and `hash` names parts. Returns how many bytes that frees.
+    ///
+    /// Reads go on meanwhile. A segment is not dropped while it is healed.
+    ///
+    /// # Errors
+    ///
+    /// If the segment is not whole or is not what the parts are, or the disk fails.
+    pub fn drop_sealed(
+        &self,
+        disk: &RemoteDisk,
+        name: &str,
+        place: &str,
+        parts: &[Hash],
+        hash: &dyn Fn(&[u8]) -> Hash,
+    ) -> Result<u64, DiskError> {
+        let shared = self.shared();
+        let _one_at_a_time = shared.healing();
+        let segments = shared.segments();
+        let sealed = segments.split_last().map_or(&[][..], |(_, sealed)| sealed);
+        let failed = |source| DiskError::new(Action::Remove, shared.disk.path(name), source);
+        let Some(segment) = sealed.iter().find(|segment| segment.name == name) else {
+            return Err(failed(io::ErrorKind::NotFound.into()));
+        };
+        let freed = disk.drop_segment(name, place, parts, hash);
+        // Also after a failure: it may have been the last sync.
+        segment.file.release();
+        freed.map_err(failed)
     }
 
     /// All bytes of a sealed segment, unchecked.

@@ -6,13 +6,12 @@ use stemedb_merkle::{AssertionId, Hash};
 use stemedb_wal::{
     disk::{Disk, FileDisk, LOCK_NAME},
     identity::{IDENTITY_NAME, Identity},
-    segment::parse_segment_name,
     tiles::TILES_NAME,
 };
 
 use super::{
     super::check::Depth,
-    Head, Progress, Store, copy,
+    Head, Progress, Store, copy, is_segment,
     staged::{STAGED_NAME, Staged},
 };
 use crate::{error::RestoreError, options::Options, store::system::WORLD};
@@ -61,7 +60,7 @@ fn find(from: &Path) -> Result<(FileDisk, Vec<String>), RestoreError> {
     let source = FileDisk::open(from).map_err(|_| nothing())?;
     let mut names = source.list().map_err(|_| nothing())?;
     // Neither checkpoints nor tiles: opening then reads, and checks, every body.
-    names.retain(|name| parse_segment_name(name).is_some());
+    names.retain(|name| is_segment(name));
     match Identity::load(&source) {
         Ok(_) => Ok((source, names)),
         Err(stemedb_wal::identity::IdentityError::Missing { .. }) if names.is_empty() => {
@@ -91,7 +90,7 @@ fn leftovers(target: &FileDisk, to: &Path) -> Result<Vec<String>, RestoreError> 
 fn is_made_here(name: &str) -> bool {
     let segment = name.strip_suffix(".tmp").unwrap_or(name);
     let cache = Path::new(segment).extension().is_some_and(|extension| extension == "ckpt");
-    parse_segment_name(segment).is_some()
+    is_segment(segment)
         || cache
         || name == TILES_NAME
         || name == STAGED_NAME

@@ -70,7 +70,7 @@ impl Entries {
             let (now, later) = rest.split_at_checked(together).unwrap_or((rest, &[]));
             let span = now.last().map_or(0, |last| last.saturating_sub(first) as usize) + HEAD_LEN;
             self.buffer.resize(span, 0);
-            let read = reader.pread(segment, &mut self.buffer, u64::from(first))?;
+            let read = reader.pread_local(segment, &mut self.buffer, u64::from(first))?;
             let bytes = self.buffer.get(..read).unwrap_or_default();
             for &offset in now {
                 let index = indexes.start + entries.len() as u64;

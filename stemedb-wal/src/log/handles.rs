@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, RemoteError};
 
 /// How many files of sealed segments are open at a time.
 const OPEN_MAX: usize = 256;
@@ -107,6 +107,24 @@ impl DiskFile for SealedFile {
 
     fn sync(&self) -> io::Result<()> {
         self.file()?.sync()
+    }
+
+    fn is_remote(&self) -> bool {
+        // What can't be opened can't be read either, which whoever reads it is told.
+        self.file().is_ok_and(|file| file.is_remote())
+    }
+
+    fn read_local_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file()?.read_local_at(buffer, offset)
+    }
+
+    fn doubt(&self) -> Option<RemoteError> {
+        self.file().ok()?.doubt()
+    }
+
+    fn release(&self) {
+        let closed = self.slot.write().unwrap_or_else(PoisonError::into_inner).take();
+        drop(closed);
     }
 }
 

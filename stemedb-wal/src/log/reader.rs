@@ -14,7 +14,8 @@ use super::{
     segments::{Segment, Shared},
 };
 use crate::{
-    error::{Action, Damage, DamageKind, DiskError, ReadError},
+    disk::RemoteError,
+    error::{Damage, DamageKind, ReadError},
     record::{HEAD_LEN, Head, Kind},
 };
 
@@ -232,8 +233,10 @@ impl LogReader {
     ) -> Result<Placed, ReadError> {
         let offset = position - segment.header.first_position;
         let mut buffer = [0; GUESS_LEN_MAX];
+        let remote = segment.file.is_remote();
         let guess = self.guess.load(Ordering::Relaxed);
-        let wanted = buffer.get_mut(..guess).unwrap_or_default();
+        // What is behind the head may be further away.
+        let wanted = buffer.get_mut(..if remote { HEAD_LEN } else { guess }).unwrap_or_default();
         let read = self.pread(segment, wanted, offset)?;
         let bytes = buffer.get(..read).unwrap_or_default();
         let head = self.parse(segment, bytes, position)?;
@@ -241,7 +244,9 @@ impl LogReader {
             return Err(ReadError::Hole { index: head.index, time: head.time, id: head.id });
         }
         let len = head.len as usize;
-        self.guess_anew(guess, HEAD_LEN + len);
+        if !remote {
+            self.guess_anew(guess, HEAD_LEN + len);
+        }
         let near = bytes.get(HEAD_LEN..).unwrap_or_default();
         body.clear();
         if let Some(whole) = near.get(..len) {
@@ -254,6 +259,9 @@ impl LogReader {
             }
         }
         if !head.covers(body, segment.salt(), position) {
+            if let Some(error) = segment.file.doubt() {
+                return Err(error.into());
+            }
             return Err(self.damaged(segment, offset, head.index, DamageKind::Body));
         }
         Ok(place(&head, position))
@@ -281,10 +289,37 @@ impl LogReader {
         offset: u64,
     ) -> Result<usize, ReadError> {
         let len = buffer.len() as u64;
-        segment.file.read_at(buffer, offset).map_err(|source| {
-            let path = self.shared.path(segment);
-            DiskError::new(Action::Read { len, offset }, path, source).into()
-        })
+        segment
+            .file
+            .read_at(buffer, offset)
+            .map_err(|source| segment.read_failed(&*self.shared.disk, len, offset, source))
+    }
+
+    /// As [`pread`](Self::pread), with zeros for bodies that are only in an archive.
+    pub(super) fn pread_local(
+        &self,
+        segment: &Segment,
+        buffer: &mut [u8],
+        offset: u64,
+    ) -> Result<usize, ReadError> {
+        let len = buffer.len() as u64;
+        segment
+            .file
+            .read_local_at(buffer, offset)
+            .map_err(|source| segment.read_failed(&*self.shared.disk, len, offset, source))
+    }
+
+    /// Whether the body at a position is only in an archive.
+    pub fn is_remote_at(&self, position: u64) -> bool {
+        let segments = self.shared.segments();
+        segment_at(&segments, position).is_ok_and(|segment| segment.file.is_remote())
+    }
+
+    /// Takes note that a body from an archive is not what was sent there. The error to report;
+    /// none if the body at this position is in no archive.
+    pub fn doubt(&self, position: u64) -> Option<RemoteError> {
+        let segments = self.shared.segments();
+        segment_at(&segments, position).ok()?.file.doubt()
     }
 
     pub(super) fn damaged(

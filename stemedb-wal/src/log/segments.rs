@@ -1,6 +1,7 @@
 //! The segments as one sequence, shared by the writer and all readers.
 
 use std::{
+    io,
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
@@ -11,7 +12,7 @@ use std::{
 use super::{handles::Handles, offsets::MemoryOffsets};
 use crate::{
     checksum::Salt,
-    disk::{Disk, DiskFile},
+    disk::{Disk, DiskFile, RemoteError, StubDamaged, stub_name},
     error::{Action, Damage, DamageKind, DiskError, ReadError},
     segment::SegmentHeader,
 };
@@ -70,6 +71,32 @@ impl Segment {
         }
     }
 
+    /// Why a read failed: of the archive, of what is kept of an archived segment, or of the disk.
+    pub(super) fn read_failed(
+        &self,
+        disk: &dyn Disk,
+        len: u64,
+        offset: u64,
+        source: io::Error,
+    ) -> ReadError {
+        let source = match source.downcast::<RemoteError>() {
+            Ok(remote) => return remote.into(),
+            Err(source) => source,
+        };
+        let cause = source.get_ref().and_then(|cause| cause.downcast_ref::<StubDamaged>());
+        if cause.is_some() {
+            return ReadError::Damaged(self.stub_damaged(disk));
+        }
+        DiskError::new(Action::Read { len, offset }, disk.path(&self.name), source).into()
+    }
+
+    /// What is kept here of the segment, which is in the archive, is damaged.
+    pub(crate) fn stub_damaged(&self, disk: &dyn Disk) -> Damage {
+        let name = stub_name(&self.name).unwrap_or_else(|| self.name.clone());
+        let (path, index) = (disk.path(&name), self.header.first_index);
+        Damage { path, offset: 0, index, what: DamageKind::Stub }
+    }
+
     fn read_offsets(
         &self,
         disk: &dyn Disk,
@@ -77,9 +104,8 @@ impl Segment {
         bytes: &mut [u8],
     ) -> Result<(), ReadError> {
         let len = bytes.len() as u64;
-        let read = self.file.read_at(bytes, offset).map_err(|source| {
-            DiskError::new(Action::Read { len, offset }, disk.path(&self.name), source)
-        })?;
+        let read = self.file.read_at(bytes, offset);
+        let read = read.map_err(|source| self.read_failed(disk, len, offset, source))?;
         if (read as u64) < len {
             return Err(ReadError::Damaged(Damage {
                 path: disk.path(&self.name),

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     Replayed,
-    survey::Sealed,
+    survey::{Sealed, read_at, read_kept, read_whole},
     walk::{Stop, Walker},
 };
 use crate::{
@@ -79,6 +79,8 @@ struct Reading {
     /// What the last chunk ended in, and where it begins.
     carry: Vec<u8>,
     at: u64,
+    /// Whether the bodies are only in an archive: then they are zeros here.
+    remote: bool,
 }
 
 impl Reading {
@@ -106,7 +108,9 @@ impl Reading {
         if start > HEADER_LEN as u64 {
             check_boundary(disk, sealed, start, watermark)?;
         }
-        Ok(Some(Self { segment, range, walker, carry: Vec::new(), at: start }))
+        let remote = segment.file.is_remote();
+        let walker = if remote { walker.check_bodies_from(u64::MAX) } else { walker };
+        Ok(Some(Self { segment, range, walker, carry: Vec::new(), at: start, remote }))
     }
 
     fn len(&self) -> u64 {
@@ -136,7 +140,7 @@ impl Reading {
         }
         if !placed.is_empty() {
             let first_position = self.segment.header.first_position + self.at;
-            replay(Replayed { placed: &placed, bytes, first_position });
+            replay(Replayed { placed: &placed, bytes, first_position, remote: self.remote });
         }
         self.at += read as u64;
         let rest = bytes.get(read..).unwrap_or_default().to_vec();
@@ -167,7 +171,7 @@ fn check_boundary(
     let Some(watermark) = watermark else { return Ok(()) };
     let segment = &*sealed.segment;
     let mut bytes = [0; crate::batch::HEADER_LEN];
-    let read = super::survey::read_at(disk, &segment.name, &*segment.file, &mut bytes, start)?;
+    let read = read_at(disk, &segment.name, &*segment.file, &mut bytes, start)?;
     let header = crate::batch::BatchHeader::parse(
         bytes.get(..read).unwrap_or_default(),
         segment.salt(),
@@ -177,8 +181,15 @@ fn check_boundary(
         return Ok(());
     }
     // If all batches up to here are whole, it is the watermark that is wrong.
-    let bytes = super::survey::read_whole(disk, &segment.name, &*segment.file, sealed.batches_end)?;
-    let mut walker = Walker::new(&segment.header);
+    let remote = segment.file.is_remote();
+    let bytes = if remote {
+        read_kept(disk, &segment.name, &*segment.file, sealed.batches_end)?
+            .map_err(OpenError::Damaged)?
+    } else {
+        read_whole(disk, &segment.name, &*segment.file, sealed.batches_end)?
+    };
+    let bodies_from = if remote { u64::MAX } else { 0 };
+    let mut walker = Walker::new(&segment.header).check_bodies_from(bodies_from);
     let batches = bytes.get(HEADER_LEN..).unwrap_or_default();
     let (_, stop) = walker.walk(batches, HEADER_LEN as u64, &mut Vec::new());
     match stop {
@@ -220,7 +231,7 @@ fn read_chunk(
     buffer.resize(HEADROOM_LEN + len, 0);
     let room = buffer.get_mut(HEADROOM_LEN..).unwrap_or_default();
     let offset = range.start;
-    let result = match segment.file.read_at(room, offset) {
+    let result = match segment.file.read_local_at(room, offset) {
         Ok(read) => {
             buffer.truncate(HEADROOM_LEN + read);
             Ok(())

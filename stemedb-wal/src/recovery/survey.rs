@@ -7,7 +7,7 @@ use super::{
     walk::{Stop, Walker},
 };
 use crate::{
-    disk::{Disk, DiskFile},
+    disk::{Disk, DiskFile, StubDamaged, stub_name},
     error::{Action, Damage, DamageKind, DiskError, OpenError},
     log::{
         Origin,
@@ -90,6 +90,13 @@ pub(crate) fn survey(disk: &Arc<dyn Disk>, origin: &Origin) -> Result<Survey, Op
         }
         before = Some(found);
     }
+    if let Some(last) = before.as_ref().filter(|last| last.file.is_remote()) {
+        // Only sealed segments are dropped: those behind it are gone.
+        let entries = read_trailer(&**disk, last)?.map_or(0, |trailer| trailer.entries);
+        let first_index = last.header.first_index.saturating_add(u64::from(entries));
+        let path = disk.path(&segment_name(origin.generation, first_index));
+        return Err(OpenError::Missing { path, first_index });
+    }
     survey.last = before;
     Ok(survey)
 }
@@ -100,7 +107,10 @@ fn read_header(
     name: String,
     first_index: u64,
 ) -> Result<Found, OpenError> {
-    let file = disk.open(&name).map_err(|source| failed(disk, Action::Open, &name, source))?;
+    let file = disk.open(&name).map_err(|source| match stub_damage(disk, &name, &source) {
+        Some(damage) => OpenError::Damaged(damage),
+        None => failed(disk, Action::Open, &name, source).into(),
+    })?;
     let len = file.len().map_err(|source| failed(disk, Action::Measure, &name, source))?;
     let mut bytes = [0; HEADER_LEN];
     let read = read_at(disk, &name, &*file, &mut bytes, 0)?;
@@ -224,6 +234,36 @@ fn rebuild_footer(
     let Found { name, file, header, .. } = found;
     let segment = Arc::new(Segment { name, file, header, offsets });
     Ok(Sealed { segment, batches_end: reached.offset })
+}
+
+/// The damage that an error is about, if it is that of a stub in the place of a segment.
+pub(crate) fn stub_damage(disk: &dyn Disk, name: &str, error: &io::Error) -> Option<Damage> {
+    error.get_ref()?.downcast_ref::<StubDamaged>()?;
+    let (_, index) = parse_segment_name(name)?;
+    let path = disk.path(&stub_name(name)?);
+    Some(Damage { path, offset: 0, index, what: DamageKind::Stub })
+}
+
+/// All bytes of a segment in an archive, with zeros for bodies. Damage of what is kept here is the
+/// inner error.
+pub(crate) fn read_kept(
+    disk: &dyn Disk,
+    name: &str,
+    file: &dyn DiskFile,
+    len: u64,
+) -> Result<Result<Vec<u8>, Damage>, DiskError> {
+    let len = len.min(crate::segment::SEGMENT_LEN_MAX);
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+    match file.read_local_at(&mut bytes, 0) {
+        Ok(read) => {
+            bytes.truncate(read);
+            Ok(Ok(bytes))
+        }
+        Err(source) => match stub_damage(disk, name, &source) {
+            Some(damage) => Ok(Err(damage)),
+            None => Err(failed(disk, Action::Read { len, offset: 0 }, name, source)),
+        },
+    }
 }
 
 /// All bytes of a file.

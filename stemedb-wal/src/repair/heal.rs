@@ -91,6 +91,16 @@ pub enum HealError {
         /// The segment.
         path: PathBuf,
     },
+    /// The segment is in the archive.
+    #[error(
+        "{}: the segment is only in the archive, and is not written to: \
+         `stemedb archive verify` checks it there",
+        path.display()
+    )]
+    Remote {
+        /// The segment.
+        path: PathBuf,
+    },
     /// The body is not the one of the record.
     #[error("the record at {position} is not that of {}, or has another length", to_hex(id))]
     Other {
@@ -140,6 +150,9 @@ impl LogReader {
         let Some(next) = segments.get(behind).map(|next| next.header) else {
             return Err(HealError::Open { path: shared.path(segment) });
         };
+        if segment.file.is_remote() {
+            return Err(HealError::Remote { path: shared.path(segment) });
+        }
         let sealed_len = next.first_position.saturating_sub(segment.header.first_position);
         let held = segment
             .file

@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use super::{
     HashBody, RepairError,
     autopsy::{self, Autopsy, Context, Remedy, Wrong},
-    verify::trailer_of,
+    verify::{Kept, trailer_of, walk_kept},
 };
 use crate::{
-    disk::Disk,
-    error::{Action, DamageKind},
+    disk::{Disk, stub_name},
+    error::{Action, Damage, DamageKind},
     identity::Identity,
     log::Watermark,
     record::{Head, Kind},
     recovery::{
-        survey::{failed, read_whole},
+        survey::{failed, read_kept, read_whole, stub_damage},
         tail::{self, marked_behind},
         walk::Walker,
     },
@@ -50,6 +50,8 @@ pub(crate) struct SegmentPlan {
     /// How long the last segment was when the log was closed.
     closed_len: u64,
     next_sum: Option<u32>,
+    /// Whether its bodies are only in an archive.
+    remote: bool,
 }
 
 /// A segment as it was and as it should be.
@@ -65,6 +67,8 @@ struct Candidate {
     name: String,
     len: u64,
     header: Option<SegmentHeader>,
+    /// Whether its bodies are only in an archive.
+    remote: bool,
 }
 
 /// Reads the whole log and makes the plan.
@@ -88,6 +92,24 @@ pub(crate) fn make_plan(
             plan.lost = true;
         }
         let next = headers.get(n + 1).copied().flatten();
+        if candidate.remote {
+            let (kept, segment) = kept(disk, candidate, header, n + 1 == count)?;
+            let follows = next.is_none_or(|next| {
+                (next.first_index, next.previous_sum) == (kept.next_index, kept.trailer_sum)
+            });
+            plan.lost |= !follows;
+            read += segment.len;
+            expected = Expected {
+                next_index: kept.next_index,
+                position: header.first_position + segment.len,
+                previous_sum: kept.trailer_sum,
+                last_time: kept.last_time,
+            };
+            plan.end = Watermark { position: expected.position, next_index: expected.next_index };
+            plan.segments.push(segment);
+            progress(read);
+            continue;
+        }
         let mut bytes = read_segment(disk, &candidate.name)?;
         read += bytes.len() as u64;
         let mut segment = SegmentPlan {
@@ -105,6 +127,7 @@ pub(crate) fn make_plan(
             closed_len: 0,
             next_sum: next.map(|next| next.previous_sum),
             name: candidate.name,
+            remote: false,
         };
         if candidate.header.is_none() {
             let (offset, index, remedy) = (0, first_index, Remedy::Rewrite);
@@ -144,7 +167,10 @@ fn candidates(
             strays.push(name);
             continue;
         }
-        let file = disk.open(&name).map_err(|source| failed(disk, Action::Open, &name, source))?;
+        let file = disk.open(&name).map_err(|source| match stub_damage(disk, &name, &source) {
+            Some(damage) => RepairError::Stub(damage),
+            None => failed(disk, Action::Open, &name, source).into(),
+        })?;
         let len = file.len().map_err(|source| failed(disk, Action::Measure, &name, source))?;
         let mut bytes = [0; HEADER_LEN];
         let read = crate::recovery::survey::read_at(disk, &name, &*file, &mut bytes, 0)?;
@@ -163,7 +189,7 @@ fn candidates(
             continue;
         }
         let first_index = header.map_or(named_index, |header| header.first_index);
-        let candidate = Candidate { name, len, header };
+        let candidate = Candidate { name, len, header, remote: file.is_remote() };
         let misnamed = first_index != named_index;
         match candidates.get(&first_index) {
             // Of two that say the same, the one with the right name stays.
@@ -205,6 +231,43 @@ impl Expected {
     }
 }
 
+/// A segment that is in an archive, by what is kept of it here: that is whole, or somebody has to
+/// put it back.
+fn kept(
+    disk: &dyn Disk,
+    candidate: Candidate,
+    header: SegmentHeader,
+    is_last: bool,
+) -> Result<(Kept, SegmentPlan), RepairError> {
+    let Candidate { name, len, .. } = candidate;
+    let file = disk.open(&name).map_err(|source| failed(disk, Action::Open, &name, source))?;
+    let stub = stub_name(&name).unwrap_or_else(|| name.clone());
+    let (path, index) = (disk.path(&stub), header.first_index);
+    let damage = Damage { path, offset: 0, index, what: DamageKind::Stub };
+    let bytes = read_kept(disk, &name, &*file, len)?.map_err(RepairError::Stub)?;
+    let proper = segment_name(header.generation, header.first_index) == name;
+    let kept = walk_kept(&header, &bytes).filter(|_| proper);
+    let kept = kept.ok_or(RepairError::Stub(damage))?;
+    if is_last {
+        let path = disk.path(&segment_name(header.generation, kept.next_index));
+        return Err(RepairError::Behind { path });
+    }
+    let segment = SegmentPlan {
+        header,
+        wrong: Vec::new(),
+        len,
+        batches_end: trailer_of(&bytes, &header).map(|trailer| trailer.batches_end),
+        sealed_len: Some(len),
+        marked: u64::MAX,
+        entries: None,
+        closed_len: 0,
+        next_sum: Some(kept.trailer_sum),
+        name,
+        remote: true,
+    };
+    Ok((kept, segment))
+}
+
 fn read_segment(disk: &dyn Disk, name: &str) -> Result<Vec<u8>, RepairError> {
     let file = disk.open(name).map_err(|source| failed(disk, Action::Open, name, source))?;
     let len = file.len().map_err(|source| failed(disk, Action::Measure, name, source))?;
@@ -236,6 +299,9 @@ impl SegmentPlan {
         let mut bytes = read_segment(disk, &self.name)?;
         self.pad(&mut bytes);
         let found = self.examine(&bytes, hash);
+        if self.remote && !found.wrong.is_empty() {
+            return Err(RepairError::Archive { path: disk.path(&self.name) });
+        }
         Ok((bytes, found))
     }
 

@@ -48,6 +48,8 @@ pub struct ScrubStep {
     pub read: u64,
     /// What is wrong, in the order of the log.
     pub damage: Vec<ScrubDamage>,
+    /// How many segments were met whose bodies are only in an archive, and were not read.
+    pub remote: u64,
     /// Whether the end of what is published was reached: the next step begins anew.
     pub ended: bool,
 }
@@ -149,6 +151,13 @@ impl Scrubber {
         let view = View { disk: &*reader.shared().disk, segment, next, hash, end };
         let first_position = segment.header.first_position;
         self.segment = first_position;
+        if let Some(next) = next.filter(|_| segment.file.is_remote()) {
+            // What is kept of it is read by opening the store and when it is used.
+            step.remote += 1;
+            self.segment = next.first_position;
+            self.walk = None;
+            return Ok(true);
+        }
         if self.walk.as_ref().is_none_or(|walk| walk.first_position != first_position) {
             self.walk = Some(Walk::new(&segment.header));
         }

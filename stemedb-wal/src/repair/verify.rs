@@ -13,7 +13,7 @@ use crate::{
     },
     record::Kind,
     recovery::{
-        survey::read_whole,
+        survey::{read_kept, read_whole},
         walk::{Stop, Walker},
     },
     segment::{HEADER_LEN, SegmentHeader, TRAILER_LEN, Trailer, encode_footer},
@@ -41,7 +41,8 @@ impl LogReader {
     /// Reads all published bytes and checks each: headers, batches, records, offsets, trailers.
     ///
     /// `progress` hears after each segment how many bytes were read so far. Holes are no damage:
-    /// they are known. One segment is in memory at a time.
+    /// they are known. Of segments that are in an archive, what is kept here is checked; see
+    /// [`remote_segments`](Self::remote_segments). One segment is in memory at a time.
     ///
     /// # Errors
     ///
@@ -74,6 +75,11 @@ impl LogReader {
                     .map(|len| len.max(next.first_position - segment.header.first_position))?,
                 None => end.saturating_sub(segment.header.first_position),
             };
+            if segment.file.is_remote() {
+                found.extend(check_kept(disk, segment, next.as_ref(), &mut read)?);
+                progress(read);
+                continue;
+            }
             let bytes = read_whole(disk, &segment.name, &*segment.file, len)?;
             read += bytes.len() as u64;
             check_segment(disk, segment, next.as_ref(), &bytes, len, verify, &mut found);
@@ -81,6 +87,76 @@ impl LogReader {
         }
         Ok(found)
     }
+}
+
+impl LogReader {
+    /// How many segments have their bodies in an archive only.
+    pub fn remote_segments(&self) -> u64 {
+        let segments = self.shared().segments();
+        segments.iter().filter(|segment| segment.file.is_remote()).count() as u64
+    }
+}
+
+/// Checks what is kept here of a segment that is in an archive: all but the bodies. Its length
+/// there is added to `read`.
+pub(crate) fn check_kept(
+    disk: &dyn Disk,
+    segment: &Segment,
+    next: Option<&SegmentHeader>,
+    read: &mut u64,
+) -> Result<Option<Damage>, DiskError> {
+    let header = &segment.header;
+    let damaged = || Ok(Some(segment.stub_damaged(disk)));
+    let Some(next) = next else { return damaged() };
+    let len = next.first_position.saturating_sub(header.first_position);
+    let bytes = match read_kept(disk, &segment.name, &*segment.file, len)? {
+        Ok(bytes) => bytes,
+        Err(damage) => return Ok(Some(damage)),
+    };
+    *read += bytes.len() as u64;
+    let whole = walk_kept(header, &bytes).is_some_and(|kept| {
+        kept.next_index == next.first_index
+            && kept.trailer_sum == next.previous_sum
+            && bytes.len() as u64 == len
+    });
+    if whole { Ok(None) } else { damaged() }
+}
+
+/// What follows from all of a segment but its bodies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kept {
+    pub(crate) next_index: u64,
+    pub(crate) last_time: u64,
+    pub(crate) trailer_sum: u32,
+}
+
+/// Goes through the bytes of a sealed segment without looking at bodies. `None` if they are not
+/// what was written.
+pub(crate) fn walk_kept(header: &SegmentHeader, bytes: &[u8]) -> Option<Kept> {
+    if SegmentHeader::parse(bytes).as_ref() != Ok(header) {
+        return None;
+    }
+    let trailer = trailer_of(bytes, header)?;
+    let until = usize::try_from(trailer.batches_end).ok()?;
+    let mut walker = Walker::new(header).check_bodies_from(u64::MAX);
+    let mut placed = Vec::new();
+    walker.walk(bytes.get(HEADER_LEN..until)?, HEADER_LEN as u64, &mut placed);
+    let reached = walker.reached();
+    let entries = placed.iter().filter(|placed| placed.kind.takes_index());
+    let offsets: Option<Vec<u32>> =
+        entries.map(|placed| u32::try_from(placed.position - header.first_position).ok()).collect();
+    let (footer, trailer_sum) = encode_footer(
+        header.salt,
+        header.first_position,
+        reached.offset,
+        header.first_index,
+        reached.last_time,
+        &offsets?,
+    );
+    let whole =
+        reached.offset == trailer.batches_end && bytes.get(until..) == Some(footer.as_slice());
+    let (next_index, last_time) = (reached.next_index, reached.last_time);
+    whole.then_some(Kept { next_index, last_time, trailer_sum })
 }
 
 /// Checks one segment. The last one ends where it is published.
