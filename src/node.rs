@@ -71,6 +71,9 @@ use self::{
 pub use self::{error::NodeError, metrics::Metrics, options::Options, status::Status};
 use crate::{Store, archive, store::lock};
 
+/// What is left of the time for a stop when the server has to be done.
+const STOP_REST: Duration = Duration::from_secs(3);
+
 /// How a node ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
@@ -137,7 +140,16 @@ impl Node {
         if store.lacks_secret() {
             return Err(NodeError::SecretMissing);
         }
-        let server = Server::bind(options.listen, options.server.clone()).await?;
+        if !options.listen.ip().is_loopback() && !store.has_secret() {
+            warn!(
+                "the store has no secret: whoever reaches this node, and any node that it is told \
+                 to join, can become a member of its cluster"
+            );
+        }
+        let mut serving = options.server.clone();
+        // The console and the farewell come after it, within the same bound.
+        serving.limits.stop_time_max = options.stop_time_max.saturating_sub(STOP_REST);
+        let server = Server::bind(options.listen, serving).await?;
         let listens = server.address();
         let address = match &options.advertise {
             Some(address) => address.to_string(),
@@ -264,7 +276,10 @@ impl Node {
             () = &mut stop => None,
         };
         shared.stopping.store(true, Ordering::Relaxed);
-        self.leave().await;
+        // A copy that is refused does not speak for the node.
+        if fatal.is_none() {
+            self.leave().await;
+        }
         shared.stop.send_replace(true);
         let ended = timeout(shared.options().stop_time_max, serving).await;
         while tasks.join_next().await.is_some() {}
@@ -348,7 +363,7 @@ impl Shared {
             Output::Send { to, frame } => self.links.send(self, to, frame),
             Output::Sync { peer } => {
                 let shared = Arc::clone(self);
-                tokio::spawn(async move { session::run(&shared, peer).await });
+                tokio::spawn(session::begin(shared, peer));
             }
             Output::Note(Note::Up(member)) => {
                 info!(peer = member.address, node = hex(&member.node), "a member is there");
@@ -362,7 +377,8 @@ impl Shared {
                     "a process with this node's id has been started there, from a copy of this \
                      store: it is refused"
                 );
-                lock(&self.sessions).twin = Some(address);
+                let told = self.store.now();
+                lock(&self.sessions).twin = Some(session::Twin { address, told });
             }
             Output::Note(Note::Twin { address, refused: true }) => {
                 lock(&self.sessions).refused_by = Some(address);

@@ -335,6 +335,11 @@ impl Store {
         lock(&self.shared.identity).store_id
     }
 
+    /// Whether the store was made with a secret.
+    pub fn has_secret(&self) -> bool {
+        lock(&self.shared.identity).secret_check.is_some()
+    }
+
     /// Told whenever the log has grown: how many entries it has.
     #[cfg(feature = "node")]
     pub(crate) fn growth(&self) -> tokio::sync::watch::Receiver<u64> {

@@ -310,7 +310,6 @@ async fn a_node_drops_by_its_policy() {
         url: archive.url().into(),
         interval: Duration::from_millis(20),
         keep_segments: Some(2),
-        cache: None,
     };
     let (told, mut status) = tokio::sync::mpsc::unbounded_channel();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

@@ -194,8 +194,7 @@ impl Config {
         if settings.http == Some(address) && address.port() != 0 {
             problems.push(Problem::SameAddress { origin: self.origin("http"), address });
         }
-        let is_member = settings.gossip && !settings.join.is_empty();
-        if is_member && settings.advertise.is_none() && address.ip().is_unspecified() {
+        if settings.gossip && settings.advertise.is_none() && address.ip().is_unspecified() {
             problems.push(Problem::NoAddress { origin, address });
         }
         let from_found_file = file

@@ -9,11 +9,14 @@ use stemedb_rpc::Site as _;
 use tokio::{task::JoinSet, time::sleep};
 use tracing::{error, info};
 
-use super::{NodeError, Shared};
+use super::{NodeError, Shared, session::Twin};
 use crate::store::lock;
 
 /// How often it looks at what nobody tells it: the disk, the writer, the clock.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// A node that has run for longer does not end because of another one with its id: that one is told
+/// of, and ends by itself when it learns of this one.
+const TWIN_TIME_MAX: Duration = Duration::from_secs(300);
 /// The least time between two looks at what the store holds, while it grows.
 const HEAD_EVERY: Duration = Duration::from_millis(50);
 
@@ -26,11 +29,11 @@ pub(super) async fn drive(shared: &Arc<Shared>) -> NodeError {
         let now = shared.store.now();
         if looked.is_none_or(|looked| now.saturating_sub(looked) >= LOOK_EVERY) {
             looked = Some(now);
+            while tasks.try_join_next().is_some() {}
             if tasks.is_empty() {
                 let shared = Arc::clone(shared);
                 tasks.spawn_blocking(move || look(&shared));
             }
-            while tasks.try_join_next().is_some() {}
         }
         shared.tell_head();
         let outputs: Vec<_> = {
@@ -42,8 +45,12 @@ pub(super) async fn drive(shared: &Arc<Shared>) -> NodeError {
         for output in outputs {
             shared.carry_out(output);
         }
-        if let Some(address) = lock(&shared.sessions).refused_by.clone() {
-            return NodeError::Twin { address };
+        if let Some(address) = lock(&shared.sessions).refused_by.take() {
+            if now.saturating_sub(shared.began) < TWIN_TIME_MAX {
+                return NodeError::Twin { address };
+            }
+            error!(peer = address, "another process has this node's id: one of the two is a copy");
+            lock(&shared.sessions).twin = Some(Twin { address, told: now });
         }
         let due = lock(&shared.cluster).due();
         let wait = due.map_or(LOOK_EVERY, |due| due.saturating_sub(now)).min(LOOK_EVERY);

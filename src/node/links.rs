@@ -10,6 +10,7 @@ use std::{
 };
 
 use stemedb_rpc::{CallError, Client, ClientOptions, PeerAddress, node::FRAMES_PER_CALL_MAX};
+use stemedb_sync::cluster::MEMBERS_MAX;
 use tokio::{
     sync::{OnceCell, mpsc},
     time::{Instant, sleep, timeout},
@@ -20,6 +21,8 @@ use crate::store::lock;
 
 /// Frames that wait for a node that does not take them; others are lost, as gossip may be.
 const FRAMES_MAX: usize = 256;
+/// Nodes that gossip is sent to at the same time.
+const LINKS_MAX: usize = MEMBERS_MAX + 64;
 /// How long a frame may take. After that it is worth nothing.
 const FRAME_TIME_MAX: Duration = Duration::from_secs(2);
 /// How long a node that can't be reached is left alone by gossip.
@@ -75,6 +78,10 @@ impl Links {
     pub(super) fn send(&self, shared: &Arc<Shared>, to: String, frame: Vec<u8>) {
         let mut queues = lock(&self.queues);
         queues.retain(|_, queue| !queue.is_closed());
+        if queues.len() >= LINKS_MAX && !queues.contains_key(&to) {
+            // Whatever addresses anybody names.
+            return;
+        }
         let queue = queues.entry(to).or_insert_with_key(|address| {
             let (queue, frames) = mpsc::channel(FRAMES_MAX);
             tokio::spawn(carry(Arc::clone(shared), address.clone(), frames));
@@ -113,11 +120,10 @@ async fn carry(shared: Arc<Shared>, address: String, mut frames: mpsc::Receiver<
             return;
         }
         links.calling.fetch_add(1, Ordering::Relaxed);
-        let called = timeout(FRAME_TIME_MAX, call(&shared, &address, std::mem::take(&mut batch)));
-        let called = called.await;
+        let called = call(&shared, &address, std::mem::take(&mut batch)).await;
         links.calling.fetch_sub(1, Ordering::Relaxed);
         match called {
-            Ok(Ok(answers)) => {
+            Ok(answers) => {
                 if !answers.is_empty() {
                     for frame in shared.take_frames(answers) {
                         // What answers the answer goes the same way.
@@ -125,12 +131,11 @@ async fn carry(shared: Arc<Shared>, address: String, mut frames: mpsc::Receiver<
                     }
                 }
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 tracing::debug!(peer = address, %error, "gossip did not get through");
                 links.forget(&address);
                 sleep(PAUSE).await;
             }
-            Err(_) => links.forget(&address),
         }
     }
 }
@@ -144,5 +149,5 @@ async fn call(
     for frame in &frames {
         shared.metrics.gossip_sent(frame.len() as u64);
     }
-    client.gossip(frames).await
+    timeout(FRAME_TIME_MAX, client.gossip(frames)).await.unwrap_or(Err(CallError::Stalled))
 }

@@ -1,6 +1,6 @@
 //! What a node is told.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use stemedb_rpc::{ClientOptions, PeerAddress, ServerOptions};
 
@@ -88,8 +88,6 @@ pub struct ArchivePolicy {
     /// Sealed segments that are archived are dropped from this machine but for the newest so many.
     /// Default: none is dropped.
     pub keep_segments: Option<u64>,
-    /// Where parts that were read back are kept. Default: in memory.
-    pub cache: Option<PathBuf>,
 }
 
 impl Default for Options {

@@ -147,7 +147,12 @@ impl fmt::Display for Found {
 impl Scrub {
     /// Goes on where the last check of this store was, or begins one.
     pub fn open(store: &Store) -> Self {
-        let state = State::load(store);
+        let mut state = State::load(store);
+        if state.damaged > state.healed {
+            // What is still damaged is only known to whoever found it.
+            (state.segment, state.began) = (0, 0);
+            state.last_ended = 0;
+        }
         let tile = (state.segment == LOG_DONE).then_some(0);
         let segment = if tile.is_some() { 0 } else { state.segment };
         Self { scrubber: Scrubber::new(segment), tile, state }
@@ -171,6 +176,8 @@ impl Scrub {
     pub fn step(&mut self, store: &Store, budget: u64) -> Result<Step, ReadError> {
         if self.state.began == 0 {
             self.state.began = store.wall_clock().max(1);
+            // What is not healed yet is found again.
+            self.state.damaged = self.state.healed;
         }
         let mut step = Step::default();
         if self.tile.is_none() {
@@ -273,7 +280,7 @@ impl Scrub {
         Some((self.state.last_began, self.state.last_ended)).filter(|(_, ended)| *ended > 0)
     }
 
-    /// How much was found damaged, and how much of that was healed, in all passes so far.
+    /// How much was found damaged, each place once, and how much of that was healed.
     pub fn counts(&self) -> (u64, u64) {
         (self.state.damaged, self.state.healed)
     }

@@ -3,12 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use stemedb_rpc::{Site as _, sync::Synced};
-use stemedb_sync::{
-    Ending,
-    cluster::Outcome,
-    message::Refusal,
-    report::{Limited, Report},
-};
+use stemedb_sync::{Ending, cluster::Outcome, message::Refusal, report::Limited};
 use tracing::{debug, error, info, warn};
 
 use super::{Shared, status::SessionStatus, view};
@@ -20,16 +15,36 @@ pub(super) struct Sessions {
     /// The last one with each peer, by address.
     pub(super) last: BTreeMap<String, SessionStatus>,
     /// A process with this node's id that was refused.
-    pub(super) twin: Option<String>,
+    pub(super) twin: Option<Twin>,
     /// A process with this node's id that was there first.
     pub(super) refused_by: Option<String>,
+}
+
+/// Another process with this node's id.
+#[derive(Debug)]
+pub(super) struct Twin {
+    pub(super) address: String,
+    /// When it was told of.
+    pub(super) told: Duration,
 }
 
 /// Last sessions are kept of so many peers.
 const PEERS_MAX: usize = 1024;
 
+/// Runs a session, and tells the schedule whatever becomes of it.
+pub(super) async fn begin(shared: Arc<Shared>, peer: String) {
+    let session = {
+        let (shared, peer) = (Arc::clone(&shared), peer.clone());
+        tokio::spawn(async move { run(&shared, peer).await })
+    };
+    if session.await.is_err() {
+        // A panic, which has told of itself.
+        lock(&shared.cluster).ended(&peer, Outcome::Failed, shared.store.now());
+    }
+}
+
 /// Runs a session with a peer, and tells everybody who wants to know.
-pub(super) async fn run(shared: &Arc<Shared>, peer: String) {
+async fn run(shared: &Arc<Shared>, peer: String) {
     let began = shared.store.now();
     let again = lock(&shared.cluster).peer(&peer).is_some_and(|peer| peer.failures > 0);
     if again {
@@ -74,7 +89,7 @@ async fn sync(shared: &Arc<Shared>, peer: &str) -> Result<Synced, String> {
 fn ended(shared: &Shared, peer: &str, synced: &Synced, time: Duration) -> Outcome {
     let report = &synced.report;
     shared.metrics.session_ended(peer, report, time);
-    let outcome = outcome(report);
+    let outcome = outcome(synced);
     let repaired = matches!(outcome, Outcome::Repaired(_));
     let (fetched, pushed) = (report.fetched, report.pushed);
     let text = match &synced.error {
@@ -114,7 +129,8 @@ fn ended(shared: &Shared, peer: &str, synced: &Synced, time: Duration) -> Outcom
 }
 
 /// What a session means for the next.
-fn outcome(report: &Report) -> Outcome {
+fn outcome(synced: &Synced) -> Outcome {
+    let report = &synced.report;
     let moved = report.fetched + report.pushed > 0;
     match report.ending {
         Ending::Blamed(blame) => Outcome::Lied(blame),
@@ -126,6 +142,8 @@ fn outcome(report: &Report) -> Outcome {
         {
             Outcome::Partial
         }
+        // Called off because the peer can't be talked to at all: a wrong token, say.
+        Ending::Cancelled if synced.error.is_some() => Outcome::Failed,
         Ending::Cancelled => Outcome::Cancelled,
         _ => Outcome::Failed,
     }

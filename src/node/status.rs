@@ -56,7 +56,7 @@ pub struct HeadStatus {
 /// Something that an operator must look at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// A word for programs: `starting`, `writer`, `damage`, `disk`, `conflict`, `stopping`.
+    /// A word for programs: `writer`, `damage`, `disk`, `stopping`.
     pub code: &'static str,
     /// What it is and what to do.
     pub text: String,

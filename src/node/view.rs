@@ -12,6 +12,9 @@ use super::{
 };
 use crate::store::lock;
 
+/// For so long it is shown that another process had this node's id.
+const TWIN_TIME: Duration = Duration::from_secs(300);
+
 /// Seconds since 1970 of an NTP64 time.
 #[expect(clippy::cast_precision_loss, reason = "a time to show: microseconds are enough")]
 pub(super) fn unix(ntp64: u64) -> f64 {
@@ -27,7 +30,7 @@ pub(super) fn status(shared: &Shared) -> Status {
     let own = stemedb_sync::message::SetHead { count: head.count, root: head.set_root };
     let sessions = lock(&shared.sessions);
     let at = |moment: Duration| time - now.as_secs_f64() + moment.as_secs_f64();
-    let (peers, running) = {
+    let (mut peers, running) = {
         let cluster = lock(&shared.cluster);
         let peers: Vec<_> = cluster
             .peers()
@@ -35,8 +38,10 @@ pub(super) fn status(shared: &Shared) -> Status {
             .collect();
         (peers, cluster.peers().filter(|(_, peer)| peer.running).count())
     };
-    let not_ready = problems(shared, &sessions);
+    let twin = sessions.twin.as_ref().filter(|twin| now.saturating_sub(twin.told) < TWIN_TIME);
+    peers.extend(twin.map(|twin| twin_status(&twin.address)));
     drop(sessions);
+    let not_ready = problems(shared);
     Status {
         version: env!("CARGO_PKG_VERSION"),
         node: hex(&identity.node),
@@ -66,7 +71,7 @@ pub(super) fn status(shared: &Shared) -> Status {
 }
 
 /// What an operator must look at before clients are served well.
-fn problems(shared: &Shared, sessions: &Sessions) -> Vec<Problem> {
+fn problems(shared: &Shared) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut add = |code, text: String| problems.push(Problem { code, text });
     if shared.stopping.load(Ordering::Relaxed) {
@@ -106,19 +111,34 @@ fn problems(shared: &Shared, sessions: &Sessions) -> Vec<Problem> {
             ),
         );
     }
-    if let Some(address) = &sessions.twin {
-        add(
-            "conflict",
-            format!("a copy of this store was started at {address} with this node's id"),
-        );
-    }
     problems
 }
 
 impl Shared {
     /// Whether clients are served as they should be.
     pub(super) fn is_ready(&self) -> bool {
-        problems(self, &lock(&self.sessions)).iter().all(|problem| problem.code == "conflict")
+        problems(self).is_empty()
+    }
+}
+
+/// A process with this node's id.
+fn twin_status(address: &str) -> PeerStatus {
+    let remark = "a copy of this store was started there with this node's id, and refused: give it \
+                  one of its own with `stemedb restore`";
+    PeerStatus {
+        address: address.to_owned(),
+        node: None,
+        version: None,
+        state: "conflict",
+        count: None,
+        set_root: None,
+        in_step: None,
+        lag_seconds: None,
+        last_repaired: None,
+        failures: 0,
+        retry_at: None,
+        last_session: None,
+        remark: Some(remark.to_owned()),
     }
 }
 
@@ -132,7 +152,7 @@ fn peer_status(
 ) -> PeerStatus {
     let set = peer.set();
     let state = match peer.standing {
-        _ if peer.aside.is_some() => "aside",
+        _ if peer.aside.is_some() && peer.not_before > now => "aside",
         Standing::Alive => "alive",
         Standing::Suspect => "suspect",
         Standing::Down => "down",

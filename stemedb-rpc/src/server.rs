@@ -247,7 +247,9 @@ impl Server {
         phase.send_replace(Phase::Draining);
         health.set_not_serving::<StoreServer<StoreService<B>>>().await;
         health.set_not_serving::<ReplicationServer<ReplicationService<R>>>().await;
-        health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+        for service in ["", NODE_SERVICE] {
+            health.set_service_status(service, tonic_health::ServingStatus::NotServing).await;
+        }
         let drained = drained(&rules, &*replica, limits.stop_quiet_max);
         tokio::select! {
             ended = &mut serving => {

@@ -119,6 +119,8 @@ pub async fn run<S: Site>(
     let mut cancelled = false;
     let mut news = Vec::new();
     let mut spent = 0;
+    // One that is held back is so part by part, and stays in touch with its peer.
+    let at_once = if pace.is_some() { 1 } else { EVENTS_MAX };
     tokio::pin!(cancel);
     loop {
         let site = Arc::clone(&site);
@@ -151,7 +153,7 @@ pub async fn run<S: Site>(
             }
         }
         tokio::select! {
-            _count = events.recv_many(&mut news, EVENTS_MAX) => {}
+            _count = events.recv_many(&mut news, at_once) => {}
             Some(done) = driver.works.join_next() => {
                 // A panic is told like any failure.
                 news.push(done.ok().flatten().unwrap_or(Event::Broken));

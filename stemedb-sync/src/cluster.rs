@@ -42,8 +42,10 @@ use crate::{keys::Keys, message::NodeId};
 /// Members that a cluster may have, those that are down included.
 pub const MEMBERS_MAX: usize = 1024;
 
-/// How often an address to join by is knocked at while no member is known there.
+/// How often an address to join by is knocked at while no member is known at all.
 const KNOCK_PERIOD: Duration = Duration::from_secs(5);
+/// How often if none is known there, under that name at least.
+const KNOCK_AGAIN_PERIOD: Duration = Duration::from_secs(60);
 /// How often it is looked where members stand.
 const STAND_PERIOD: Duration = Duration::from_secs(1);
 /// What a node holds is told at most so often, times a tenth of the members.
@@ -217,7 +219,7 @@ impl Cluster {
         }
         if let Some(gossip) = &mut self.gossip {
             gossip.tick(now);
-            if self.knocked.is_none_or(|knocked| now.saturating_sub(knocked) >= KNOCK_PERIOD) {
+            if self.knocked.is_none_or(|knocked| knocked + knock_period(gossip) <= now) {
                 self.knocked = Some(now);
                 let unknown = |address: &&String| {
                     let peer = self.schedule.peer(address);
@@ -245,8 +247,9 @@ impl Cluster {
             return None;
         }
         let gossip = self.gossip.as_ref();
-        let knock = self.knocked.map_or(Duration::ZERO, |knocked| knocked + KNOCK_PERIOD);
-        let knock = gossip.filter(|_| !self.join.is_empty()).map(|_| knock);
+        let knock = gossip.filter(|_| !self.join.is_empty()).map(|gossip| {
+            self.knocked.map_or(Duration::ZERO, |knocked| knocked + knock_period(gossip))
+        });
         let tell = gossip.filter(|gossip| self.untold && gossip.active() > 0);
         let tell = tell.map(|gossip| self.told.map_or(Duration::ZERO, |told| told + pace(gossip)));
         let timers = gossip.and_then(Gossip::due);
@@ -339,8 +342,11 @@ impl Cluster {
                 State::Down => Standing::Down,
             };
             let known = self.schedule.peer(address);
-            if known.is_some_and(|peer| (peer.node, peer.standing) == (Some(member.node), standing))
-            {
+            let same = |peer: &Peer| {
+                let named_and_down = (Standing::Down, Standing::Named) == (standing, peer.standing);
+                peer.node == Some(member.node) && (peer.standing == standing || named_and_down)
+            };
+            if known.is_some_and(same) {
                 continue;
             }
             self.schedule.stand(address, member.node, standing, now);
@@ -356,6 +362,11 @@ impl Cluster {
             gossip.forget(&node);
         }
     }
+}
+
+/// How often addresses to join by are knocked at.
+fn knock_period(gossip: &Gossip) -> Duration {
+    if gossip.active() == 0 { KNOCK_PERIOD } else { KNOCK_AGAIN_PERIOD }
 }
 
 /// How often news is told: the more members, the less often, so that what each of them has to carry

@@ -29,6 +29,9 @@ use crate::{
     store::{Store, WORLD},
 };
 
+/// There while a restore is under way.
+const MARKER_NAME: &str = "ARCHIVE-RESTORING";
+
 pub(super) struct Site {
     dir: PathBuf,
     disk: Arc<dyn Disk>,
@@ -51,13 +54,19 @@ impl Site {
         let failed = |action, source| DiskError::new(action, dir.clone(), source);
         let disk = FileDisk::create(&dir).map_err(|source| failed(Action::Create, source))?;
         let names = disk.list().map_err(|source| failed(Action::List, source))?;
-        if !names.iter().all(|name| is_left_over(name)) {
+        // Files that look like those of a restore may be a store that lost its identity, with what
+        // the archive lacks.
+        let ours = names.iter().any(|name| name == MARKER_NAME);
+        let empty = names.iter().all(|name| name == LOCK_NAME);
+        if !(empty || ours && names.iter().all(|name| is_left_over(name))) {
             return Err(ArchiveError::NotEmpty { dir });
         }
         let lock = disk.lock().map_err(|source| match source.kind() {
             io::ErrorKind::WouldBlock => ArchiveError::Locked { dir: dir.clone() },
             _ => failed(Action::Open, source).into(),
         })?;
+        let mark = || disk.create(MARKER_NAME)?.sync().and_then(|()| disk.sync_dir());
+        mark().map_err(|source| failed(Action::Create, source))?;
         for name in &names {
             if parse_segment_name(name).is_some() {
                 let unfinished = unfinished_name(name);
@@ -158,6 +167,8 @@ impl Site {
             .sync_dir()
             .map_err(|source| DiskError::new(Action::SyncDirectory, self.dir.clone(), source))?;
         identity.save(&*self.disk)?;
+        // Of no use any more; what is left of it does no harm to a store.
+        let _ = self.disk.remove(MARKER_NAME).and_then(|()| self.disk.sync_dir());
         let Self { dir, disk, lock, scan, tiles, segments, .. } = self;
         drop((lock, scan, tiles));
         let restored = open_store(&dir, manifest, secret).inspect_err(|_| {
@@ -245,6 +256,7 @@ impl Site {
 fn is_left_over(name: &str) -> bool {
     let finished = name.strip_suffix(".tmp").unwrap_or(name);
     name == LOCK_NAME
+        || name == MARKER_NAME
         || name == TILES_NAME
         || (name != IDENTITY_NAME && finished == IDENTITY_NAME)
         || parse_segment_name(finished).is_some()

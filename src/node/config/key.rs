@@ -86,7 +86,7 @@ impl fmt::Debug for Key {
 }
 
 /// All keys, in the order in which files have them: those without a section first.
-pub static KEYS: [Key; 36] = [
+pub static KEYS: [Key; 35] = [
     Key {
         name: "store",
         flag: "store",
@@ -515,19 +515,6 @@ pub static KEYS: [Key; 36] = [
             Ok(())
         },
         show: |s| or_none(s.archive_keep_segments, Value::from),
-    },
-    Key {
-        name: "archive.cache",
-        flag: "archive-cache",
-        placeholder: "DIR",
-        kind: Kind::Path,
-        reload: false,
-        about: "Where parts that are read back are kept; none for in memory",
-        set: |s, raw| {
-            s.archive_cache = raw.or_none(Raw::path)?;
-            Ok(())
-        },
-        show: |s| or_none(s.archive_cache.as_deref(), path),
     },
     Key {
         name: "disk.reserve",

@@ -65,7 +65,6 @@ impl Config {
                 url,
                 interval: settings.archive_interval,
                 keep_segments: settings.archive_keep_segments,
-                cache: settings.archive_cache.clone(),
             }),
             disk_reserve: settings.disk_reserve,
             stop_time_max: settings.stop_time_max,

@@ -330,7 +330,7 @@ fn what_is_printed_gives_the_same_again() {
         [sync]\ninterval = \"2m\"\nsessions_max = 3\nbytes_per_second = \"1M\"\ncpu_share = 0.5\n\
         pause_above = \"9ms\"\nwindows = \"22:00-24:00,01:00-02:00\"\n\
         [scrub]\nenabled = false\nbytes_per_second = \"1M\"\ninterval = \"2d\"\n\
-        [archive]\nurl = \"file:///x\"\ninterval = \"2m\"\nkeep_segments = 3\ncache = \"c\"\n\
+        [archive]\nurl = \"file:///x\"\ninterval = \"2m\"\nkeep_segments = 3\n\
         [disk]\nreserve = \"2G\"\n[log]\nformat = \"json\"\nlevel = \"debug\"\n";
     let all = config(everything);
     let default_too = ["auth.clear_to_others"];

@@ -20,7 +20,7 @@ const PAUSES: [&str; 4] = ["asked", "latency", "window", "disk"];
 /// The states of a peer.
 const STATES: [&str; 6] = ["alive", "suspect", "down", "named", "aside", "conflict"];
 /// The codes of problems.
-const PROBLEMS: [&str; 6] = ["starting", "writer", "damage", "disk", "conflict", "stopping"];
+const PROBLEMS: [&str; 4] = ["writer", "damage", "disk", "stopping"];
 
 /// Everything that is looked up when somebody asks.
 #[derive(Debug)]

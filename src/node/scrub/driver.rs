@@ -16,7 +16,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Found, Rate, Scrub, Step};
+use super::{Found, Outcome, Rate, Scrub, Step};
 use crate::{
     error::ReadError,
     node::{options::ScrubPolicy, status::ScrubStatus},
@@ -27,7 +27,10 @@ use crate::{
 const FINDINGS_MAX: usize = 256;
 
 /// The longest pause without a look at the clock, which may be set meanwhile.
-const PAUSE_MAX: Duration = Duration::from_secs(60);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// How often it is tried again to heal what no peer had the body for.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// After a disk that failed.
 const RETRY_PAUSE: Duration = Duration::from_secs(10);
@@ -73,9 +76,9 @@ impl View {
         lock(&self.0).findings.iter().cloned().collect()
     }
 
-    /// How much of what was found last at each place is not healed.
+    /// How much of what was found last at each place of the log is not healed.
     pub fn unhealed(&self) -> usize {
-        lock(&self.0).findings.iter().filter(|found| !found.is_healed()).count()
+        lock(&self.0).findings.iter().filter(|found| found.in_log && !found.is_healed()).count()
     }
 
     /// How many bytes were read since the node began.
@@ -133,7 +136,18 @@ pub async fn run<D: Donor>(
         let opening = Arc::clone(&store);
         let Ok(mut scrub) = spawn_blocking(move || Scrub::open(&opening)).await else { return };
         let mut rate = Rate::new(None);
+        let mut retried = store.now();
         loop {
+            if store.now().saturating_sub(retried) >= RETRY_AFTER {
+                retried = store.now();
+                match retry(scrub, &store, &donor, &view).await {
+                    Ok(next) => scrub = next,
+                    Err(error) => {
+                        tracing::error!(%error, "the check of the store ended");
+                        return;
+                    }
+                }
+            }
             let current = *policy.borrow_and_update();
             let pause = match current {
                 None => Duration::MAX,
@@ -227,6 +241,29 @@ fn stopped() -> ReadError {
 }
 
 type Turned = (Scrub, Result<Step, ReadError>);
+
+/// Tries again to heal what nobody had the body for: peers come and go.
+async fn retry<D: Donor>(
+    mut scrub: Scrub,
+    store: &Arc<Store>,
+    donor: &D,
+    view: &View,
+) -> Result<Scrub, JoinError> {
+    let waits = |found: &Found| found.in_log && matches!(found.outcome, Outcome::NoDonor);
+    for mut found in view.findings().into_iter().filter(waits) {
+        let Some(id) = found.id else { continue };
+        let Some(body) = donor.body(&id).await else { continue };
+        let healing = Arc::clone(store);
+        (scrub, found) = spawn_blocking(move || {
+            scrub.heal(&healing, &mut found, Some(&body));
+            (scrub, found)
+        })
+        .await?;
+        tracing::warn!(entry = found.index, "{found}");
+        view.keep(&found);
+    }
+    Ok(scrub)
+}
 
 /// One step, and the healing of what it found.
 async fn turn<D: Donor>(

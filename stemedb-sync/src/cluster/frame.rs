@@ -3,7 +3,7 @@
 //! ```text
 //!  byte 0       1      2          18
 //!       +---------+------+----------+--------------------------------------------------
-//!       | version | kind | MAC 16 B | 0, 1: who; 2: a packet of the library; 3: a member
+//!       | version | kind | MAC 16 B | 0: who; 1: run 16, who; 2: a packet; 3: a member
 //!       +---------+------+----------+--------------------------------------------------
 //! ```
 //!
@@ -46,8 +46,8 @@ pub(super) struct Who {
 pub(super) enum Frame<'a> {
     /// Asks who is there.
     Knock(Who),
-    /// Answers that.
-    Here(Who),
+    /// Answers that, and names the run that asked.
+    Here(Who, [u8; 16]),
     /// Says that the receiver's node id is also that of this member.
     Twin(Member),
     /// A packet of the library, and the members that it names.
@@ -80,8 +80,8 @@ pub(super) fn knock(keys: &Keys, who: &Who) -> Vec<u8> {
     seal(keys, 0, &payload)
 }
 
-pub(super) fn here(keys: &Keys, who: &Who) -> Vec<u8> {
-    let mut payload = Vec::new();
+pub(super) fn here(keys: &Keys, who: &Who, asked: &[u8; 16]) -> Vec<u8> {
+    let mut payload = asked.to_vec();
     who.put(&mut payload);
     seal(keys, 1, &payload)
 }
@@ -117,7 +117,10 @@ pub(super) fn open<'a>(keys: &Keys, bytes: &'a [u8]) -> Result<Frame<'a>, FrameE
     };
     match kind {
         0 => who(reader).map(Frame::Knock),
-        1 => who(reader).map(Frame::Here),
+        1 => {
+            let asked = reader.array().ok_or(FrameError::Malformed)?;
+            who(reader).map(|who| Frame::Here(who, asked))
+        }
         2 => Ok(Frame::Packet(reader.0, named(reader)?)),
         3 => {
             let member = reader.member().filter(|_| reader.0.is_empty());

@@ -48,6 +48,8 @@ const SUSPECT_TIME_MAX: Duration = Duration::from_secs(30);
 const SUSPECT_PERIOD: Duration = Duration::from_secs(1);
 /// How long it is left alone, after a knock, who else has this node's id.
 const TWIN_PERIOD: Duration = Duration::from_secs(5);
+/// At so many addresses at once, whatever anybody says.
+const TWINS_MAX: usize = 16;
 
 /// Something that came of gossip.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,14 +164,22 @@ impl Gossip {
     ) -> Result<Option<String>, FrameError> {
         let from = match frame::open(&self.keys, bytes)? {
             Frame::Knock(who) => {
-                let answer = frame::here(&self.keys, &self.who);
+                let answer = frame::here(&self.keys, &self.who, &who.run);
                 self.events
                     .push_back(Event::Send { to: who.member.address.clone(), frame: answer });
-                self.met(&who, now);
+                if who.member.node == self.node() {
+                    // It may be a knock of an earlier run that somebody kept: only an answer counts.
+                    self.ask_twin(&who.member, now);
+                } else {
+                    self.met(&who, now);
+                }
                 Some(who.member.address)
             }
-            Frame::Here(who) => {
-                self.met(&who, now);
+            Frame::Here(who, asked) => {
+                // An answer to an earlier run says nothing about this one.
+                if asked == self.who.run {
+                    self.met(&who, now);
+                }
                 Some(who.member.address)
             }
             Frame::Twin(member) => {
@@ -271,9 +281,31 @@ impl Gossip {
                 let refused = (who.began, who.run) < (self.who.began, self.who.run);
                 self.events.push_back(Event::Twin { address: who.member.address.clone(), refused });
             }
-        } else if self.foca.iter_membership_state().len() < MEMBERS_MAX {
+        } else if self.foca.iter_membership_state().len() < MEMBERS_MAX
+            && !self.is_there(&who.member)
+        {
             let _ = self.foca.announce(who.member.clone(), &mut self.runtime);
             self.settle(now);
+        }
+    }
+
+    /// Whether a member is known as it says it is.
+    fn is_there(&self, who: &Member) -> bool {
+        self.members().any(|(member, state)| {
+            member.node == who.node
+                && member.generation >= who.generation
+                && member.address == who.address
+                && state == State::Alive
+        })
+    }
+
+    /// Asks who is at the address of a member with this node's id, unless that was done just now.
+    fn ask_twin(&mut self, member: &Member, now: Duration) {
+        self.twins.retain(|_, asked| now.saturating_sub(*asked) < TWIN_PERIOD);
+        let asked = self.twins.contains_key(&member.address);
+        if member.address != self.who.member.address && !asked && self.twins.len() < TWINS_MAX {
+            self.twins.insert(member.address.clone(), now);
+            self.knock(&member.address);
         }
     }
 
@@ -283,12 +315,8 @@ impl Gossip {
         let node = self.node();
         for (member, state) in named.iter().filter(|(member, _)| member.node == node) {
             highest = highest.max(member.generation);
-            let elsewhere = member.address != self.who.member.address && *state != State::Down;
-            let asked = self.twins.get(&member.address);
-            if elsewhere && asked.is_none_or(|asked| now.saturating_sub(*asked) >= TWIN_PERIOD) {
-                self.twins.retain(|_, asked| now.saturating_sub(*asked) < TWIN_PERIOD);
-                self.twins.insert(member.address.clone(), now);
-                self.knock(&member.address);
+            if *state != State::Down {
+                self.ask_twin(member, now);
             }
         }
         let own = self.foca.identity();

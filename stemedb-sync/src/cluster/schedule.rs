@@ -195,8 +195,12 @@ impl Schedule {
         let peer = self.peers.entry(address.to_owned());
         let peer = peer.or_insert_with(|| Peer::new(standing, false));
         if peer.node != Some(node) {
+            // One that lied is not believed sooner under another id.
+            let aside = peer.aside;
+            let not_before = aside.map_or(Duration::ZERO, |_| peer.not_before);
             let (named, running) = (peer.named, peer.running);
-            *peer = Peer { node: Some(node), running, ..Peer::new(standing, named) };
+            let new = Peer::new(standing, named);
+            *peer = Peer { node: Some(node), running, aside, not_before, ..new };
         }
         let back = peer.standing == Standing::Down && standing != Standing::Down;
         peer.standing = standing;

@@ -28,6 +28,9 @@ pub enum FrameError {
     TooManyMembers,
 }
 
+/// No generation is higher: there must be room to renew it.
+const GENERATION_MAX: u64 = u64::MAX - (1 << 32);
+
 /// Takes fields off the front of bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
@@ -63,6 +66,9 @@ impl Reader<'_> {
     /// node 16, generation u64, length of the address u8, address.
     pub(super) fn member(&mut self) -> Option<Member> {
         let (node, generation) = (self.array()?, self.u64()?);
+        if generation > GENERATION_MAX {
+            return None;
+        }
         let address = self.text(ADDRESS_LEN_MAX).filter(|address| !address.is_empty())?;
         Some(Member { node, generation, address })
     }
