@@ -106,7 +106,7 @@ struct Globals {
     #[arg(long, global = true, env = "STEMEDB_SECRET_FILE", value_name = "FILE")]
     secret_file: Option<PathBuf>,
     /// The archive that bodies are read from which are not on this machine any more:
-    /// s3://BUCKET/PREFIX or file:///DIRECTORY
+    /// a bucket or a directory, as `stemedb archive --help` says
     #[arg(
         id = "archive.url",
         long = "archive",

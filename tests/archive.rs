@@ -437,7 +437,6 @@ async fn the_loop_of_a_node_sends_what_is_sealed() {
         url: format!("file://{}", place.join("archive").display()),
         interval: Duration::from_millis(20),
         keep_segments: None,
-        cache: None,
     };
     let (told, mut status) = tokio::sync::mpsc::unbounded_channel();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -457,7 +456,6 @@ async fn the_loop_of_a_node_sends_what_is_sealed() {
         url: "s3:/typo".into(),
         interval: Duration::from_millis(1),
         keep_segments: None,
-        cache: None,
     };
     let (told, mut status) = tokio::sync::mpsc::unbounded_channel();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

@@ -7,7 +7,6 @@
 )]
 
 #[path = "reference/random.rs"]
-#[allow(dead_code, reason = "each test file uses a part")]
 mod random;
 #[path = "reference/world.rs"]
 mod world;
@@ -219,7 +218,9 @@ async fn an_archive_that_is_gone_or_damaged_harms_nothing_but_reads() {
 
     for path in place.objects() {
         let mut bytes = fs::read(&path).unwrap();
-        bytes.iter_mut().for_each(|byte| *byte ^= 1);
+        for byte in &mut bytes {
+            *byte ^= 1;
+        }
         fs::write(&path, bytes).unwrap();
     }
     let store = Arc::new(Store::open(place.join("one"), with(&archive)).unwrap());
@@ -273,12 +274,12 @@ async fn a_peer_gets_bodies_that_are_only_in_the_archive() {
         let server = server.unwrap();
         let peer = server.address().to_string().parse().unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let served = Arc::clone(&store);
+        let source = Arc::clone(&store);
         let serving = tokio::spawn(async move {
             let stopped = async {
                 let _ = stopped.await;
             };
-            served.serve(server, Limits::default(), stopped).await.unwrap();
+            source.serve(server, Limits::default(), stopped).await.unwrap();
         });
         let client = Client::connect(&peer, ClientOptions::default()).await.unwrap();
         let empty = place.store(name);

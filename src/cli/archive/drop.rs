@@ -12,7 +12,7 @@ use super::super::{Globals, open, output, peer};
 /// Each segment is read back from the archive before anything is removed. What commits to the
 /// bodies stays here, some 80 bytes an entry: appends, roots, proofs and comparing need no archive
 /// afterwards, and reading a body does: give the commands that do it --archive URL. The command
-/// needs the store for itself; a running node drops by archive.keep_segments.
+/// needs the store for itself; a running node drops by its configuration.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
