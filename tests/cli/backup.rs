@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::binary::{Place, argument, lines};
 use super::serving::Served;
 
-const BACKUP: [&str; 9] = [
+const BACKUP: [&str; 10] = [
     "count",
     "set_root",
     "log_size",
@@ -14,6 +14,7 @@ const BACKUP: [&str; 9] = [
     "bytes_linked",
     "files_copied",
     "bytes_copied",
+    "segments_remote",
     "outside",
 ];
 const RESTORE: [&str; 4] = ["count", "set_root", "log_size", "log_root"];

@@ -2,8 +2,17 @@
 
 use super::binary::{Place, id_of};
 
-const CHECK: [&str; 8] =
-    ["whole", "deep", "entries", "bytes", "segments", "checkpoints", "faults", "remarks"];
+const CHECK: [&str; 9] = [
+    "whole",
+    "deep",
+    "entries",
+    "bytes",
+    "segments",
+    "remote_segments",
+    "checkpoints",
+    "faults",
+    "remarks",
+];
 const REPAIR: [&str; 5] = ["changed", "holes", "new_log", "aside", "remarks"];
 
 #[test]

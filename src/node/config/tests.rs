@@ -411,7 +411,7 @@ fn files_that_are_named_are_read_or_said() {
         .unwrap_err();
     let said = error.to_string();
     assert_eq!(error.problems().len(), 3, "{said}");
-    assert!(said.contains("/d/f.toml:3: tls.cert: cannot read /d/c: entity not found"), "{said}");
-    assert!(said.contains("/d/f.toml:9: auth.token_file: cannot use /d/t: the token on line 1"));
+    assert!(said.contains("/d/f.toml:4: tls.cert: cannot read /d/c: entity not found"), "{said}");
+    assert!(said.contains("/d/f.toml:10: auth.token_file: cannot use /d/t: the token on line 1"));
     assert!(!said.contains("short"), "{said}");
 }
