@@ -21,8 +21,8 @@ pub trait Node: Send + Sync + 'static {
     /// What it shows of itself, as one JSON object. May wait for a disk.
     fn status(&self) -> String;
 
-    /// The hash of each subtree at a depth of at most [`CELL_BITS_MAX`], zeros for an empty one. May
-    /// wait for a disk.
+    /// The hash of each subtree at a depth of at most [`CELL_BITS_MAX`], zeros for an empty one.
+    /// May wait for a disk.
     ///
     /// # Errors
     ///

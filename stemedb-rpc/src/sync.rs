@@ -32,8 +32,8 @@ pub type Waiting<'a> = pin::Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// Holds sessions back, so that they leave something to others.
 pub trait Pace: fmt::Debug + Send + Sync {
-    /// Notes what a session has just spent: bytes, both ways, and time of a processor. Ready when it
-    /// may go on.
+    /// Notes what a session has just spent: bytes, both ways, and time of a processor. Ready when
+    /// it may go on.
     fn spend(&self, bytes: u64, busy: Duration) -> Waiting<'_>;
 }
 

@@ -295,7 +295,8 @@ fn what_does_not_fit_together_is_said() {
     }
     for fine in [
         "listen = \"0.0.0.0:1\"\nadvertise = \"a\"\nauth.clear_to_others = true",
-        "listen = \"0.0.0.0:1\"\nadvertise = \"a\"\n[tls]\ncert = \"c\"\nkey = \"k\"\nclient_ca = \"a\"",
+        "listen = \"0.0.0.0:1\"\nadvertise = \"a\"\n\
+         [tls]\ncert = \"c\"\nkey = \"k\"\nclient_ca = \"a\"",
         "listen = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"",
     ] {
         config(fine);
@@ -379,7 +380,8 @@ fn a_running_node_takes_on_what_can_change() {
 
 #[test]
 fn files_that_are_named_are_read_or_said() {
-    let text = "listen = \"0.0.0.0:1\"\nadvertise = \"a\"\n[tls]\ncert = \"c\"\nkey = \"k\"\nclient_ca = \"a\"\n\
+    let text = "listen = \"0.0.0.0:1\"\nadvertise = \"a\"\n\
+                [tls]\ncert = \"c\"\nkey = \"k\"\nclient_ca = \"a\"\n\
                 ca = \"a\"\nserver_name = \"n\"\n[auth]\ntoken_file = \"t\"\n\
                 peer_token_file = \"t\"\n";
     let config = config(text);

@@ -168,7 +168,7 @@ impl Gossip {
                 self.events
                     .push_back(Event::Send { to: who.member.address.clone(), frame: answer });
                 if who.member.node == self.node() {
-                    // It may be a knock of an earlier run that somebody kept: only an answer counts.
+                    // It may be a knock of an earlier run that somebody kept. An answer counts.
                     self.ask_twin(&who.member, now);
                 } else {
                     self.met(&who, now);
