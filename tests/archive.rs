@@ -492,3 +492,25 @@ async fn wrong_places_are_told() {
     let occupied = empty.restore(&dir, RestoreOptions::default(), |_| {}).await;
     assert!(matches!(occupied, Err(ArchiveError::NotEmpty { .. })), "{occupied:?}");
 }
+
+/// What looks like the rest of a restore may be a store, with entries that no archive has.
+#[tokio::test]
+async fn a_store_that_lost_its_identity_is_not_restored_over() {
+    let place = Place::new();
+    let (archive, store) = (place.archive(), place.store("one"));
+    append(&store, 0..600);
+    push(&archive, &store).await;
+    append(&store, 600..700);
+    drop(store);
+    fs::remove_file(place.join("one").join("IDENTITY")).unwrap();
+    let files = || {
+        let entries = fs::read_dir(place.join("one")).unwrap();
+        let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files.into_iter().map(|path| (fs::read(&path).unwrap(), path)).collect::<Vec<_>>()
+    };
+    let before = files();
+    let restored = archive.restore(&place.join("one"), RestoreOptions::default(), |_| {}).await;
+    assert!(matches!(restored, Err(ArchiveError::NotEmpty { .. })), "{restored:?}");
+    assert!(files() == before, "something was changed");
+}

@@ -56,6 +56,8 @@ struct Network {
     interval: Duration,
     /// By how many seconds the clocks of those that begin from now on are behind.
     behind: u64,
+    /// Everything that nodes have sent: where from, and what.
+    overheard: Vec<(String, Vec<u8>)>,
 }
 
 fn head(set: &Set) -> Head {
@@ -83,6 +85,7 @@ impl Network {
             cut: BTreeSet::new(),
             gossip,
             interval: 30 * SECOND,
+            overheard: Vec::new(),
             behind: 0,
         }
     }
@@ -151,6 +154,7 @@ impl Network {
             match output {
                 Output::Send { to, frame } => {
                     self.nodes.get_mut(address).unwrap().sent += frame.len() as u64;
+                    self.overheard.push((address.to_owned(), frame.clone()));
                     if !self.cut.contains(&(address.to_owned(), to.clone())) {
                         self.at(now + WAY, Event::Frame { to, frame });
                     }
@@ -420,4 +424,28 @@ fn one_that_says_good_bye_is_down_at_once() {
     for at in 0..4 {
         assert_eq!(network.standing(4, at), Some(Standing::Down), "at {at}");
     }
+}
+
+#[test]
+fn what_a_node_said_in_an_earlier_run_does_not_end_a_later_one() {
+    let mut network = Network::of(4);
+    network.run_for(15 * SECOND);
+    network.kill(2);
+    network.run_for(SECOND);
+    network.start(2, &[address(0)], &[]);
+    network.run_for(SECOND);
+    // Somebody has recorded it all, and says it again.
+    let overheard = network.overheard.clone();
+    let kinds = |kind: u8| overheard.iter().filter(move |(_, frame)| frame[1] == kind).count();
+    assert!(kinds(0) > 0 && kinds(1) > 0 && kinds(2) > 0);
+    for (_, frame) in overheard {
+        let now = network.now;
+        let node = network.nodes.get_mut(&address(2)).unwrap();
+        let _ = node.cluster.receive(&frame, now);
+        network.go_on(&address(2));
+    }
+    network.run_for(30 * SECOND);
+    let notes = &network.nodes[&address(2)].notes;
+    assert!(!notes.iter().any(|note| matches!(note, Note::Twin { .. })), "{notes:?}");
+    assert_eq!(network.standing(2, 0), Some(Standing::Alive));
 }
