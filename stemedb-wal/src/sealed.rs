@@ -15,9 +15,9 @@ use crate::{
     record::HEAD_LEN,
     recovery::{
         survey::read_whole,
-        walk::{Stop, Walker},
+        walk::{Stop, Walker, offsets_of},
     },
-    segment::{HEADER_LEN, HeaderError, SegmentHeader, encode_footer, segment_name, segment_salt},
+    segment::{HEADER_LEN, HeaderError, SegmentHeader, segment_name, segment_salt},
 };
 
 /// A sealed segment of a log.
@@ -89,19 +89,7 @@ pub fn examine(bytes: &[u8]) -> Result<Examined, SegmentFault> {
     let (_, stop) = walker.walk(batches, HEADER_LEN as u64, &mut placed);
     placed.truncate(walker.take_whole());
     let reached = walker.reached();
-    let entries = placed.iter().filter(|placed| placed.kind.takes_index());
-    let offsets: Vec<u32> = entries
-        .map(|placed| u32::try_from(placed.position - header.first_position))
-        .map(|offset| offset.unwrap_or(u32::MAX))
-        .collect();
-    let (footer, trailer_sum) = encode_footer(
-        header.salt,
-        header.first_position,
-        reached.offset,
-        header.first_index,
-        reached.last_time,
-        &offsets,
-    );
+    let (footer, trailer_sum) = reached.footer(&header, &offsets_of(&header, &placed));
     let at = usize::try_from(reached.offset).unwrap_or(usize::MAX);
     if bytes.get(at..) != Some(footer.as_slice()) {
         // Either the footer is not the one of these batches, or the batches go on and are damaged.

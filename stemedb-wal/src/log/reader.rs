@@ -1,6 +1,7 @@
 //! The reading half of a log.
 
 use std::{
+    io,
     ops::Range,
     sync::{
         Arc,
@@ -288,11 +289,19 @@ impl LogReader {
         buffer: &mut [u8],
         offset: u64,
     ) -> Result<usize, ReadError> {
-        let len = buffer.len() as u64;
-        segment
-            .file
-            .read_at(buffer, offset)
-            .map_err(|source| segment.read_failed(&*self.shared.disk, len, offset, source))
+        let read = segment.file.read_at(buffer, offset);
+        self.told(segment, buffer.len(), offset, read)
+    }
+
+    /// A read of the disk, or what and where failed.
+    fn told(
+        &self,
+        segment: &Segment,
+        len: usize,
+        offset: u64,
+        read: io::Result<usize>,
+    ) -> Result<usize, ReadError> {
+        read.map_err(|source| segment.read_failed(&*self.shared.disk, len as u64, offset, source))
     }
 
     /// As [`pread`](Self::pread), with zeros for bodies that are only in an archive.
@@ -302,11 +311,8 @@ impl LogReader {
         buffer: &mut [u8],
         offset: u64,
     ) -> Result<usize, ReadError> {
-        let len = buffer.len() as u64;
-        segment
-            .file
-            .read_local_at(buffer, offset)
-            .map_err(|source| segment.read_failed(&*self.shared.disk, len, offset, source))
+        let read = segment.file.read_local_at(buffer, offset);
+        self.told(segment, buffer.len(), offset, read)
     }
 
     /// Whether the body at a position is only in an archive.

@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use super::{
     Remark,
-    walk::{Stop, Walker},
+    walk::{Stop, Walker, offsets_of},
 };
 use crate::{
     disk::{Disk, DiskFile, StubDamaged, stub_name},
@@ -15,7 +15,7 @@ use crate::{
         segments::{Offsets, Segment},
     },
     segment::{
-        HEADER_LEN, HeaderError, SegmentHeader, TRAILER_LEN, Trailer, encode_footer, footer_len,
+        HEADER_LEN, HeaderError, SegmentHeader, TRAILER_LEN, Trailer, footer_len,
         parse_segment_name, segment_name,
     },
 };
@@ -208,19 +208,8 @@ fn rebuild_footer(
     let (_, stop) = walker.walk(start, HEADER_LEN as u64, &mut placed);
     placed.truncate(walker.take_whole());
     let reached = walker.reached();
-    let entries = placed.iter().filter(|placed| placed.kind.takes_index());
-    let offsets: Vec<u32> = entries
-        .map(|placed| u32::try_from(placed.position - found.header.first_position))
-        .map(|offset| offset.unwrap_or(u32::MAX))
-        .collect();
-    let (footer, sum) = encode_footer(
-        found.header.salt,
-        found.header.first_position,
-        reached.offset,
-        found.header.first_index,
-        reached.last_time,
-        &offsets,
-    );
+    let offsets = offsets_of(&found.header, &placed);
+    let (footer, sum) = reached.footer(&found.header, &offsets);
     if sum != next.header.previous_sum || reached.offset + footer.len() as u64 != found.len {
         let (offset, what) = match stop {
             Stop::Bad { offset, what } => (offset, what),

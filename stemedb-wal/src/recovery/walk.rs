@@ -6,7 +6,7 @@ use crate::{
     error::DamageKind,
     log::Placed,
     record::{HEAD_LEN, Head},
-    segment::SegmentHeader,
+    segment::{SegmentHeader, encode_footer},
 };
 
 /// Why a walk stopped.
@@ -29,6 +29,28 @@ pub(crate) struct Reached {
     pub(crate) durable_upto: u64,
     /// The position behind the last batch that has records.
     pub(crate) records_end: u64,
+}
+
+impl Reached {
+    /// The footer that belongs behind these batches, with these offsets of entries, and its
+    /// trailer's checksum.
+    pub(crate) fn footer(&self, header: &SegmentHeader, offsets: &[u32]) -> (Vec<u8>, u32) {
+        encode_footer(
+            header.salt,
+            header.first_position,
+            self.offset,
+            header.first_index,
+            self.last_time,
+            offsets,
+        )
+    }
+}
+
+/// The offsets of the entries among records, as the footer lists them.
+pub(crate) fn offsets_of(header: &SegmentHeader, placed: &[Placed]) -> Vec<u32> {
+    let entries = placed.iter().filter(|placed| placed.kind.takes_index());
+    let offsets = entries.map(|placed| u32::try_from(placed.position - header.first_position));
+    offsets.map(|offset| offset.unwrap_or(u32::MAX)).collect()
 }
 
 /// Reads one segment from the front to the back, window by window.

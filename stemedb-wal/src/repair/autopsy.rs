@@ -11,7 +11,7 @@ use crate::{
     error::DamageKind,
     record::{HEAD_LEN, Head, Kind},
     recovery::tail::{all_zero, is_torn},
-    segment::{SegmentHeader, footer_len},
+    segment::{SegmentHeader, encode_footer, footer_len},
 };
 
 /// What is known about a segment from elsewhere.
@@ -84,6 +84,18 @@ impl Autopsy {
     pub(crate) fn offsets(&self) -> Vec<u32> {
         let entries = self.records.iter().filter(|known| known.head.kind.takes_index());
         entries.map(|known| u32::try_from(known.offset).unwrap_or(u32::MAX)).collect()
+    }
+
+    /// The footer that belongs behind what was found, and its trailer's checksum.
+    pub(crate) fn footer(&self, header: &SegmentHeader) -> (Vec<u8>, u32) {
+        encode_footer(
+            header.salt,
+            header.first_position,
+            self.end as u64,
+            header.first_index,
+            self.last_time,
+            &self.offsets(),
+        )
     }
 }
 

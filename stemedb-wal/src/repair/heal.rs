@@ -30,7 +30,7 @@ use crate::{
         mend::{aside_name, sync_dir, write_durably},
         survey::{failed, read_whole},
     },
-    segment::{SegmentHeader, encode_footer},
+    segment::SegmentHeader,
 };
 
 /// So many entries on either side are asked for the time of one whose head is damaged: a sector of
@@ -309,14 +309,7 @@ impl Patient<'_> {
         if !found.is_mendable() || found.next_index != self.next.first_index {
             return None;
         }
-        let (footer, sum) = encode_footer(
-            header.salt,
-            header.first_position,
-            found.end as u64,
-            header.first_index,
-            found.last_time,
-            &found.offsets(),
-        );
+        let (footer, sum) = found.footer(header);
         if sum != self.next.previous_sum || found.end + footer.len() != bytes.len() {
             return None;
         }

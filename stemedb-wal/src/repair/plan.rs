@@ -19,8 +19,8 @@ use crate::{
         walk::Walker,
     },
     segment::{
-        HEADER_LEN, HeaderError, SEGMENT_LEN_MAX, SegmentHeader, encode_footer, parse_segment_name,
-        segment_name, segment_salt,
+        HEADER_LEN, HeaderError, SEGMENT_LEN_MAX, SegmentHeader, parse_segment_name, segment_name,
+        segment_salt,
     },
 };
 
@@ -341,7 +341,7 @@ impl SegmentPlan {
             last_time: found.last_time,
         };
         let Some(sealed_len) = self.sealed_len else { return expected };
-        let (footer, sum) = self.footer(found);
+        let (footer, sum) = found.footer(&self.header);
         expected.previous_sum = sum;
         expected.position = self.header.first_position + sealed_len;
         let mut wrong = |remedy| {
@@ -358,17 +358,6 @@ impl SegmentPlan {
             wrong(Remedy::Rewrite);
         }
         expected
-    }
-
-    fn footer(&self, found: &Autopsy) -> (Vec<u8>, u32) {
-        encode_footer(
-            self.header.salt,
-            self.header.first_position,
-            found.end as u64,
-            self.header.first_index,
-            found.last_time,
-            &found.offsets(),
-        )
     }
 
     /// The segment as it should be; `None` if that cannot be told after all.
@@ -390,7 +379,7 @@ impl SegmentPlan {
         }
         after.truncate(found.end);
         if self.sealed_len.is_some() {
-            after.extend_from_slice(&self.footer(&found).0);
+            after.extend_from_slice(&found.footer(&self.header).0);
         }
         let lost =
             found.records.iter().filter(|known| !known.body && known.head.kind == Kind::Entry);

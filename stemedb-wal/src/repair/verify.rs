@@ -14,9 +14,9 @@ use crate::{
     record::Kind,
     recovery::{
         survey::{read_kept, read_whole},
-        walk::{Stop, Walker},
+        walk::{Stop, Walker, offsets_of},
     },
-    segment::{HEADER_LEN, SegmentHeader, TRAILER_LEN, Trailer, encode_footer},
+    segment::{HEADER_LEN, SegmentHeader, TRAILER_LEN, Trailer},
 };
 
 /// What [`LogReader::verify`] is to do.
@@ -142,17 +142,7 @@ pub(crate) fn walk_kept(header: &SegmentHeader, bytes: &[u8]) -> Option<Kept> {
     let mut placed = Vec::new();
     walker.walk(bytes.get(HEADER_LEN..until)?, HEADER_LEN as u64, &mut placed);
     let reached = walker.reached();
-    let entries = placed.iter().filter(|placed| placed.kind.takes_index());
-    let offsets: Option<Vec<u32>> =
-        entries.map(|placed| u32::try_from(placed.position - header.first_position).ok()).collect();
-    let (footer, trailer_sum) = encode_footer(
-        header.salt,
-        header.first_position,
-        reached.offset,
-        header.first_index,
-        reached.last_time,
-        &offsets?,
-    );
+    let (footer, trailer_sum) = reached.footer(header, &offsets_of(header, &placed));
     let whole =
         reached.offset == trailer.batches_end && bytes.get(until..) == Some(footer.as_slice());
     let (next_index, last_time) = (reached.next_index, reached.last_time);
@@ -186,7 +176,7 @@ pub(crate) fn check_segment(
     let mut placed = Vec::new();
     let batches = bytes.get(HEADER_LEN..until).unwrap_or_default();
     let (_, stop) = walker.walk(batches, HEADER_LEN as u64, &mut placed);
-    let whole = walker.take_whole();
+    placed.truncate(walker.take_whole());
     let reached = walker.reached();
     // Behind a damaged footer it stops as well, and has then read all batches.
     let complete = match (footer_at, stop) {
@@ -208,7 +198,7 @@ pub(crate) fn check_segment(
             damaged(wrong.offset, wrong.index, wrong.what);
         }
     } else if let Some(hash) = verify.deep {
-        for placed in placed.iter().take(whole).filter(|placed| placed.kind != Kind::Hole) {
+        for placed in placed.iter().filter(|placed| placed.kind != Kind::Hole) {
             let at = usize::try_from(placed.position - header.first_position).unwrap_or(usize::MAX);
             let body_at = at.saturating_add(crate::record::HEAD_LEN);
             let body = bytes.get(body_at..body_at.saturating_add(placed.len as usize));
@@ -219,19 +209,7 @@ pub(crate) fn check_segment(
     }
     let Some(next) = next else { return };
     if complete {
-        let entries = placed.iter().take(whole).filter(|placed| placed.kind.takes_index());
-        let offsets: Vec<u32> = entries
-            .map(|placed| u32::try_from(placed.position - header.first_position))
-            .map(|offset| offset.unwrap_or(u32::MAX))
-            .collect();
-        let (footer, sum) = encode_footer(
-            header.salt,
-            header.first_position,
-            reached.offset,
-            header.first_index,
-            reached.last_time,
-            &offsets,
-        );
+        let (footer, sum) = reached.footer(header, &offsets_of(header, &placed));
         let at = usize::try_from(reached.offset).unwrap_or(usize::MAX);
         if bytes.get(at..) != Some(footer.as_slice()) || sum != next.previous_sum {
             damaged(reached.offset, header.first_index, DamageKind::Footer);
