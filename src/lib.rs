@@ -25,5 +25,5 @@ pub use stemedb_wal::clock::World;
 pub use store::{
     BackupReport, CheckReport, CheckpointReport, Depth, Entries, Entry, Fault, Head, Healed, Ids,
     OpenReport, Pending, Progress, Receipt, Remark, RepairReport, Snapshot, SnapshotDiff, Stats,
-    Store, SyncError, SyncOptions, Watch, backup_of, repair, restore,
+    Store, SyncError, SyncOptions, Upkeep, Watch, backup_of, repair, restore,
 };

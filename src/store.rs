@@ -35,6 +35,7 @@ mod entries;
 mod heal;
 mod history;
 mod lane;
+mod mark;
 mod open;
 mod peers;
 mod read;
@@ -47,6 +48,7 @@ mod snapshot;
 mod source;
 mod stats;
 mod system;
+mod upkeep;
 mod watch;
 
 #[cfg(feature = "node")]
@@ -66,6 +68,7 @@ pub use self::{
     repair::{RepairReport, repair, repair_on},
     snapshot::{Ids, Snapshot, SnapshotDiff},
     stats::Stats,
+    upkeep::Upkeep,
     watch::Watch,
 };
 
@@ -95,6 +98,7 @@ pub struct Store {
     hashing: Hashing,
     shared: Arc<Shared>,
     background: Option<background::Background>,
+    marker: Option<mark::Marker>,
     report: OpenReport,
     dir: PathBuf,
     /// The directory as one in which segments may have been dropped.
@@ -111,6 +115,10 @@ struct Shared {
     tiles: TileFile,
     options: Options,
     identity: Mutex<Identity>,
+    /// Held by whoever saves the identity.
+    saving_identity: Mutex<()>,
+    /// What could not be done in the background.
+    upkeep: Mutex<Upkeep>,
     /// The restart checkpoint that the set tree lies in.
     checkpoint: Mutex<Option<Checkpoint>>,
     /// The log's fill when the last checkpoint was written.
@@ -378,6 +386,9 @@ impl Store {
         if let Some(background) = self.background.take() {
             background.stop();
         }
+        if let Some(marker) = self.marker.take() {
+            marker.stop();
+        }
         let tail = checkpoint::tail_len(&self.shared);
         let due =
             tail > background::TAIL_LEN_AT_CLOSE_MAX || tail > 0 && sketch::is_new(&self.shared);
@@ -386,8 +397,7 @@ impl Store {
             let _ = self.checkpoint();
         }
         let mark = self.writer.close().0?;
-        lock(&self.shared.identity)
-            .save_clean(self.shared.disk.as_ref(), open::clean_mark(mark))?;
+        self.shared.save_mark(open::clean_mark(mark))?;
         Ok(())
     }
 }

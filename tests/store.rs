@@ -1,7 +1,7 @@
 //! The store as a program uses it.
 #![expect(clippy::unwrap_used, reason = "a helper that is not a test itself uses it")]
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use stemedb::{
     AssertionId, LeafIndex, OpenError, Options, Presence, ResolveError, Secret, Store, TreeHead,
@@ -269,6 +269,84 @@ fn a_checkpoint_is_only_a_cache() {
     assert!(store.open_report().checkpoint_set_aside);
     assert_eq!(store.head(), head);
     check_roots(&store);
+}
+
+/// A copy of all files of a store that is open: what a kill leaves.
+fn killed(dir: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(dir).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+    }
+    copy
+}
+
+fn assert_shortened(dir: &Path) {
+    // Again and again: that it is refused does not make it forgotten.
+    for _ in 0..2 {
+        let error = Store::open(dir, Options::default()).map(drop).unwrap_err();
+        assert!(error.is_damage(), "{error}");
+    }
+}
+
+/// Of the segment that is lost in part, nothing in it tells.
+#[test]
+fn a_log_that_ends_before_its_checkpoint_has_lost_its_end() {
+    let options = || Options { threads: false, ..Options::default() };
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    let segment = "segment-0000-00000000000000000000.log";
+    store.append_batch((0..100).map(body)).unwrap();
+    let older = std::fs::read(dir.path().join(segment)).unwrap();
+    store.append_batch((100..3000).map(body)).unwrap();
+    let checkpoint = store.checkpoint().unwrap().path;
+    store.append_batch((3000..3010).map(body)).unwrap();
+
+    let whole = killed(dir.path());
+    assert_eq!(Store::open(whole.path(), options()).unwrap().len(), 3010);
+    let older_segment = killed(dir.path());
+    std::fs::write(older_segment.path().join(segment), &older).unwrap();
+    assert_shortened(older_segment.path());
+    // The mark holds although the rest of the checkpoint is of no use.
+    let copy = older_segment.path().join(checkpoint.file_name().unwrap());
+    let bytes = std::fs::read(&copy).unwrap();
+    std::fs::write(&copy, &bytes[..bytes.len() / 2]).unwrap();
+    assert_shortened(older_segment.path());
+    let no_segment = killed(dir.path());
+    std::fs::remove_file(no_segment.path().join(segment)).unwrap();
+    assert_shortened(no_segment.path());
+}
+
+/// What rested for a second is in `IDENTITY`: the last segment can't be exchanged for what it was.
+#[test]
+fn a_last_segment_of_an_earlier_time_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), Options::default()).unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let segment = "segment-0000-00000000000000000000.log";
+    store.append_batch((0..100).map(body)).unwrap();
+    let older = std::fs::read(path(segment)).unwrap();
+    store.append_batch((100..200).map(body)).unwrap();
+    let identity = std::fs::read(path("IDENTITY")).unwrap();
+    for _ in 0..200 {
+        std::thread::sleep(Duration::from_millis(50));
+        if std::fs::read(path("IDENTITY")).unwrap() != identity {
+            break;
+        }
+    }
+    let whole = killed(dir.path());
+    assert_eq!(Store::open(whole.path(), options()).unwrap().len(), 200);
+    let exchanged = killed(dir.path());
+    std::fs::write(exchanged.path().join(segment), &older).unwrap();
+    assert_shortened(exchanged.path());
+    // Without new entries it is not written again.
+    let identity = std::fs::read(path("IDENTITY")).unwrap();
+    let modified = || std::fs::metadata(path("IDENTITY")).unwrap().modified().unwrap();
+    let before = modified();
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!((std::fs::read(path("IDENTITY")).unwrap(), modified()), (identity, before));
+    assert_eq!(store.upkeep(), stemedb::Upkeep::default());
+    store.append(b"goes on").unwrap();
 }
 
 /// Damage in a restart checkpoint that is met long after opening: the log has all that is in it.

@@ -32,20 +32,29 @@ pub(super) struct Background {
     thread: JoinHandle<()>,
 }
 
+/// How a thread is told to stop.
 #[derive(Debug, Default)]
-struct Stop {
+pub(super) struct Stop {
     asked: AtomicBool,
     lock: Mutex<()>,
     changed: Condvar,
 }
 
 impl Stop {
-    fn is_asked(&self) -> bool {
+    pub(super) fn is_asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }
 
+    pub(super) fn ask(&self) {
+        {
+            let _guard = lock(&self.lock);
+            self.asked.store(true, Ordering::Relaxed);
+        }
+        self.changed.notify_all();
+    }
+
     /// Sleeps, unless it is time to stop.
-    fn wait(&self, time: Duration) {
+    pub(super) fn wait(&self, time: Duration) {
         let guard = lock(&self.lock);
         if !self.is_asked() {
             let slept = self.changed.wait_timeout(guard, time);
@@ -72,11 +81,7 @@ impl Background {
 
     /// Ends the thread, after the checkpoint that it may be writing.
     pub(super) fn stop(self) {
-        {
-            let _guard = lock(&self.stop.lock);
-            self.stop.asked.store(true, Ordering::Relaxed);
-        }
-        self.stop.changed.notify_all();
+        self.stop.ask();
         // It can only have panicked, and has then been reported by the panic itself.
         let _ = self.thread.join();
     }

@@ -18,7 +18,7 @@ use stemedb_wal::{
     tiles::TileFile,
 };
 
-use super::{Shared, Store, background::Background, lane::Lane, system::WORLD};
+use super::{Shared, Store, background::Background, lane::Lane, mark::Marker, system::WORLD};
 use crate::{
     engine::{Engine, Filter, Folded, Recent, Trees, note_holes, set_entry},
     error::OpenError,
@@ -181,6 +181,8 @@ pub(super) fn open_on(
         trees,
         tiles,
         identity: identity.into(),
+        saving_identity: ().into(),
+        upkeep: super::Upkeep::default().into(),
         checkpoint: checkpoint.into(),
         checkpointed: checkpointed.into(),
         waking: ().into(),
@@ -190,14 +192,25 @@ pub(super) fn open_on(
         _lock: lock,
         options,
     });
-    let background = if shared.options.threads {
-        let started = Background::start(&shared);
-        Some(started.map_err(OpenError::Thread)?)
-    } else {
-        None
+    let mut store = Store {
+        writer,
+        reader,
+        hashing,
+        background: None,
+        marker: None,
+        shared,
+        report,
+        dir,
+        remote,
+        closed: false,
     };
-    let closed = false;
-    Ok(Store { writer, reader, hashing, shared, background, report, dir, remote, closed })
+    if store.shared.options.threads {
+        let shared = &store.shared;
+        let background = Background::start(shared).map_err(OpenError::Thread)?;
+        store.background = Some(background);
+        store.marker = Some(Marker::start(&store.shared).map_err(OpenError::Thread)?);
+    }
+    Ok(store)
 }
 
 fn has_segments(disk: &dyn Disk) -> Result<bool, OpenError> {
@@ -251,38 +264,36 @@ fn restore(
     report: &mut OpenReport,
 ) -> Result<Parts, OpenError> {
     let in_place = !options.load_checkpoints;
-    let loaded = checkpoint::load(disk.as_ref(), identity.store_id, identity.generation, in_place)?;
-    note(report, loaded.set_aside);
-    let mut found = loaded.checkpoint;
-    loop {
-        let trees = match &found {
+    let mut loaded =
+        checkpoint::load(disk.as_ref(), identity.store_id, identity.generation, in_place)?;
+    let origin = origin(identity).marked(loaded.mark);
+    let parts = loop {
+        let found = loaded.checkpoint.as_ref();
+        let trees = match found {
             None => empty(disk, identity)?,
             Some(checkpoint) => match from_checkpoint(disk, identity, checkpoint)? {
                 Ok(trees) => trees,
                 Err(fault) => {
-                    note(report, checkpoint.set_aside(disk.as_ref(), &fault)?);
-                    found = None;
+                    loaded.give_up(&fault);
                     continue;
                 }
             },
         };
-        let fault = match replay(disk, identity, options, hashing, found.as_ref(), trees, report) {
-            Ok((log, trees)) => match check_tie(found.as_ref(), &trees, &log) {
-                None => return Ok(Parts { log, trees, checkpoint: found }),
+        let fault = match replay(disk, &origin, options, hashing, found, trees, report) {
+            Ok((log, trees)) => match check_tie(found, &trees, &log) {
+                None => break Parts { log, trees, checkpoint: loaded.checkpoint.clone() },
                 Some(fault) => fault,
             },
-            Err(OpenError::Log(LogOpenError::Watermark { .. })) => CheckpointFault::NewerThanLog,
+            Err(OpenError::Log(LogOpenError::Watermark { .. })) => CheckpointFault::OtherLog,
             Err(error) => return Err(error),
         };
-        if let Some(checkpoint) = found.take() {
-            note(report, checkpoint.set_aside(disk.as_ref(), &fault)?);
-        }
-    }
-}
-
-fn note(report: &mut OpenReport, set_aside: Vec<SetAside>) {
-    report.checkpoint_set_aside |= !set_aside.is_empty();
-    report.remarks.extend(set_aside.into_iter().map(Remark::Checkpoint));
+        loaded.give_up(&fault);
+    };
+    // Only now: until the log was open these files were what tells that it has lost its end.
+    loaded.tidy(disk.as_ref())?;
+    report.checkpoint_set_aside = !loaded.set_aside.is_empty();
+    report.remarks.extend(loaded.set_aside.into_iter().map(Remark::Checkpoint));
+    Ok(parts)
 }
 
 fn empty(disk: &Arc<dyn Disk>, identity: &Identity) -> Result<Rebuilt, OpenError> {
@@ -363,17 +374,14 @@ const TAIL_LEN_MAX: usize = 1 << 14;
 /// Replays what the log has beyond the checkpoint.
 fn replay(
     disk: &Arc<dyn Disk>,
-    identity: &Identity,
+    origin: &Origin,
     options: &Options,
     hashing: Hashing,
     checkpoint: Option<&Checkpoint>,
     trees: Rebuilt,
     report: &mut OpenReport,
 ) -> Result<(Log, Rebuilt), OpenError> {
-    let watermark = checkpoint.map(|checkpoint| {
-        let covered = checkpoint.covered();
-        Watermark { position: covered.position, next_index: covered.next_index }
-    });
+    let watermark = checkpoint.map(|checkpoint| checkpoint.covered().mark());
     let mut wrong = None;
     let (mut tail, mut pending) = (Vec::new(), Vec::new());
     let Rebuilt { mut tree, mut filter, mut folded, .. } = trees;
@@ -401,13 +409,8 @@ fn replay(
                 let _ = batches.send(std::mem::take(&mut pending));
             }
         };
-        let opened = Log::open(
-            Arc::clone(disk),
-            &origin(identity),
-            &log_options(options),
-            watermark,
-            &mut take_in,
-        );
+        let opened =
+            Log::open(Arc::clone(disk), origin, &log_options(options), watermark, &mut take_in);
         drop(batches);
         let failure = match (running, inserter) {
             (Some(running), _) => running.join().ok().and_then(Result::err),

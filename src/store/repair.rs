@@ -7,7 +7,7 @@ use std::{
 
 use stemedb_merkle::{Hash, history::tile::TileId};
 use stemedb_wal::{
-    checkpoint::{self, CheckpointFault, SetAside},
+    checkpoint::{self, CheckpointFault, Loaded},
     disk::{Disk, FileDisk, RemoteDisk},
     error::{Action, DiskError},
     identity::Identity,
@@ -80,7 +80,9 @@ pub fn repair_on(
         if opened.secret_missing { None } else { Some(&hash) };
 
     let mut report = RepairReport::default();
-    let repaired = repair_log(disk, &mut identity, &log_options(options), hash, &mut |_| {})?;
+    let mark = load_checkpoint(disk, &identity)?.mark;
+    let options = log_options(options);
+    let repaired = repair_log(disk, &mut identity, mark, &options, hash, &mut |_| {})?;
     report.new_log = repaired.new_generation.is_some();
     report.remarks.extend(repaired.found.iter().map(ToString::to_string));
     for action in &repaired.actions {
@@ -94,7 +96,7 @@ pub fn repair_on(
         report.remarks.push(action.to_string());
     }
     let changed = !repaired.actions.is_empty();
-    repair_caches(disk, &identity, options, changed, &mut report)?;
+    repair_caches(disk, &identity, changed, &mut report)?;
     Ok(report)
 }
 
@@ -103,19 +105,12 @@ pub fn repair_on(
 fn repair_caches(
     disk: &Arc<dyn Disk>,
     identity: &Identity,
-    options: &Options,
     log_changed: bool,
     report: &mut RepairReport,
 ) -> Result<(), RepairError> {
-    let in_place = !options.load_checkpoints;
-    let loaded = checkpoint::load(disk.as_ref(), identity.store_id, identity.generation, in_place)
-        .map_err(OpenError::from)?;
-    let mut note = |set_aside: Vec<SetAside>| {
-        report.remarks.extend(set_aside.iter().map(ToString::to_string));
-    };
-    note(loaded.set_aside);
+    let mut loaded = load_checkpoint(disk, identity)?;
     let tiles_whole = tiles_are_whole(disk, identity)?;
-    if let Some(found) = loaded.checkpoint {
+    if let Some(found) = &loaded.checkpoint {
         let fault = match found.check(&mut |_| true) {
             Err(error) => Some(CheckpointFault::Archive(error)),
             Ok(()) if log_changed => Some(CheckpointFault::OtherLog),
@@ -123,9 +118,11 @@ fn repair_caches(
             Ok(()) => None,
         };
         if let Some(fault) = fault {
-            note(found.set_aside(disk.as_ref(), &fault).map_err(OpenError::from)?);
+            loaded.give_up(&fault);
         }
     }
+    loaded.tidy(disk.as_ref()).map_err(OpenError::from)?;
+    report.remarks.extend(loaded.set_aside.iter().map(ToString::to_string));
     if !tiles_whole {
         disk.remove(TILES_NAME).and_then(|()| disk.sync_dir()).map_err(|source| {
             let (path, source) = (disk.path(TILES_NAME), Arc::new(source));
@@ -137,6 +134,12 @@ fn repair_caches(
         ));
     }
     Ok(())
+}
+
+/// Never maps: what is on a failing disk is read with calls that can fail.
+fn load_checkpoint(disk: &Arc<dyn Disk>, identity: &Identity) -> Result<Loaded, RepairError> {
+    let loaded = checkpoint::load(disk.as_ref(), identity.store_id, identity.generation, false);
+    Ok(loaded.map_err(OpenError::from)?)
 }
 
 fn tiles_are_whole(disk: &Arc<dyn Disk>, identity: &Identity) -> Result<bool, RepairError> {

@@ -30,6 +30,7 @@ use self::{
 use crate::{
     disk::Disk,
     error::{Action, DiskError},
+    log::Watermark,
     recovery::{
         mend::{aside_name, sync_dir},
         survey::failed,
@@ -96,9 +97,6 @@ pub enum CheckpointFault {
     /// It is of a log that a repair replaced.
     #[error("belongs to an earlier log of this store")]
     OtherGeneration,
-    /// It reaches further than the log.
-    #[error("is newer than the log")]
-    NewerThanLog,
     /// The log has another entry where it ends.
     #[error("does not belong to what the log holds")]
     OtherLog,
@@ -165,15 +163,44 @@ pub struct Checkpoint {
 pub struct Loaded {
     /// The checkpoint, if there is one that can be used.
     pub checkpoint: Option<Checkpoint>,
-    /// What was of no use.
+    /// Files of no use, which [`tidy`](Self::tidy) renames.
     pub set_aside: Vec<SetAside>,
+    /// How far the log was durable when the newest file of it was written, whether the rest of that
+    /// file is of use or not: a log that ends before this is damaged.
+    pub mark: Option<Watermark>,
+    /// Files that others replaced, which [`tidy`](Self::tidy) removes.
+    left_over: Vec<Arc<str>>,
 }
 
-/// Finds the checkpoint of a log; whatever is of no use is set aside.
+impl Loaded {
+    /// Gives up the checkpoint, if there is one: it is among what is set aside from then on.
+    pub fn give_up(&mut self, fault: &CheckpointFault) {
+        if let Some(checkpoint) = self.checkpoint.take() {
+            self.set_aside.extend(checkpoint.aside(fault));
+        }
+    }
+
+    /// Renames what is of no use and removes what was replaced, durably.
+    ///
+    /// Only once the log has been opened: until then these files are what tells that it has lost
+    /// its end.
+    ///
+    /// # Errors
+    ///
+    /// If the disk fails.
+    pub fn tidy(&self, disk: &dyn Disk) -> Result<(), DiskError> {
+        for name in &self.left_over {
+            disk.remove(name).map_err(|source| failed(disk, Action::Remove, name, source))?;
+        }
+        rename_aside(disk, &self.set_aside)
+    }
+}
+
+/// Finds the checkpoint of a log, and changes nothing: see [`Loaded::tidy`].
 ///
 /// # Errors
 ///
-/// If the directory can't be listed or a file can't be renamed.
+/// If the directory can't be listed.
 pub fn load(
     disk: &dyn Disk,
     store_id: [u8; 16],
@@ -187,13 +214,20 @@ pub fn load(
         if !name.ends_with(EXTENSION) || name.starts_with("aside-") {
             continue;
         }
-        let file = BlockFile::open(disk, &name, in_place).and_then(|file| {
-            let covered = &file.header.covered;
+        let file = Header::read(disk, &name).and_then(|(header, _)| {
+            let covered = &header.covered;
             match () {
                 () if covered.store_id != store_id => Err(CheckpointFault::OtherStore),
                 () if covered.generation != generation => Err(CheckpointFault::OtherGeneration),
-                () => Ok(file),
+                () => Ok(covered.mark()),
             }
+        });
+        let file = file.and_then(|mark| {
+            // Also of a file whose rest is damaged: its header has a checksum of its own.
+            if loaded.mark.is_none_or(|highest| highest.position < mark.position) {
+                loaded.mark = Some(mark);
+            }
+            BlockFile::open(disk, &name, in_place)
         });
         match file {
             Ok(file) => files.push(file),
@@ -205,9 +239,8 @@ pub fn load(
     files.sort_by_key(|file| file.header.covered.position);
     let (deltas, mut bases): (Vec<_>, Vec<_>) =
         files.into_iter().partition(|file| file.header.below.is_some());
-    let mut left_over = Vec::new();
     let base = bases.pop();
-    left_over.extend(bases.into_iter().map(|file| file.name));
+    loaded.left_over.extend(bases.into_iter().map(|file| file.name));
     let mut checkpoint = match base.map(|file| (Arc::clone(&file.name), BaseFile::open(file))) {
         None => None,
         Some((_, Ok(base))) => Some(Checkpoint { base: Arc::new(base), deltas: Vec::new() }),
@@ -225,7 +258,7 @@ pub fn load(
         let replaced = position < reached && !chain.contains(&DeltaId::of(&file));
         let opened = match &checkpoint {
             Some(below) if position <= below.covered().position || replaced => {
-                left_over.push(name);
+                loaded.left_over.push(name);
                 continue;
             }
             Some(below) if file.header.below == Some(below.top_id()) => {
@@ -247,10 +280,6 @@ pub fn load(
         loaded.set_aside.extend(found.aside(&fault));
         checkpoint = None;
     }
-    for name in left_over {
-        disk.remove(&name).map_err(|source| failed(disk, Action::Remove, &name, source))?;
-    }
-    rename_aside(disk, &loaded.set_aside)?;
     loaded.checkpoint = checkpoint;
     Ok(loaded)
 }

@@ -243,11 +243,12 @@ pub enum OpenError {
         expected: u32,
     },
 
-    /// The log ends before the end that it had when it was last closed.
+    /// The log ends before a place up to which it was durable: where it rested, was closed, or
+    /// had a restart checkpoint written.
     #[error(
-        "{}: the log ends at position {end} with entry {next_index}, and when it was closed it \
-         ended at {marked} with entry {marked_index}: put back what is missing from a copy, or run \
-         `stemedb repair`",
+        "{}: the log ends at position {end} with {next_index} entries, and it was durable up to \
+         position {marked} with {marked_index} entries, as IDENTITY or a restart checkpoint says: \
+         put back what is missing from a copy, or run `stemedb repair`",
         path.display()
     )]
     Shortened {
@@ -257,14 +258,14 @@ pub enum OpenError {
         end: u64,
         /// The next index there.
         next_index: u64,
-        /// Where it ended when it was closed.
+        /// Up to where it was durable.
         marked: u64,
-        /// The next index then.
+        /// The next index there.
         marked_index: u64,
     },
 
     /// The log holds no batch boundary with this index at the position that a restart checkpoint
-    /// says, or ends before it. Open again without the checkpoint.
+    /// says. Open again without the checkpoint.
     #[error(
         "the restart checkpoint covers the log up to position {position}, entry {index}, \
          and the log, which ends at {end}, has nothing that begins there"

@@ -66,11 +66,12 @@ pub struct Identity {
     pub secret_check: Option<[u8; 32]>,
     /// Which very directory this is.
     pub fingerprint: Fingerprint,
-    /// Where the log ended at the last clean close in this generation.
+    /// Up to where the log of this generation was durable when that was last written down: at a
+    /// clean close, its end.
     pub clean: Option<CleanMark>,
 }
 
-/// Where a log ended: a log shorter than this is damaged.
+/// Up to where a log was durable: a log shorter than this is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CleanMark {
     /// Its length in bytes: the position of the next record.
@@ -284,16 +285,25 @@ impl Identity {
     ///
     /// If the disk fails. The identity that is in force is then unknown until it is read again.
     pub fn save(&self, disk: &dyn Disk) -> Result<(), IdentityError> {
+        if let Err(error) = self.write_temporary(disk) {
+            // Best effort: the next opening removes what is left of it.
+            let _ = disk.remove(IDENTITY_TEMP_NAME);
+            return Err(error);
+        }
+        disk.sync_dir().map_err(|source| failed("sync its directory", disk, IDENTITY_NAME, source))
+    }
+
+    fn write_temporary(&self, disk: &dyn Disk) -> Result<(), IdentityError> {
         let temp = |action| move |source| failed(action, disk, IDENTITY_TEMP_NAME, source);
         let file = disk.create(IDENTITY_TEMP_NAME).map_err(temp("create it"))?;
         file.write_at(&self.encode(), 0).map_err(temp("write it"))?;
         file.sync().map_err(temp("sync it"))?;
-        disk.rename(IDENTITY_TEMP_NAME, IDENTITY_NAME).map_err(temp("rename it to IDENTITY"))?;
-        disk.sync_dir().map_err(|source| failed("sync its directory", disk, IDENTITY_NAME, source))
+        disk.rename(IDENTITY_TEMP_NAME, IDENTITY_NAME).map_err(temp("rename it to IDENTITY"))
     }
 
-    /// Saves where the log ends, at a clean close. Does nothing unless the log has grown since the
-    /// last one: the mark never goes back within a generation.
+    /// Saves how far the log is durable: about once a second while it grows, and at a clean close.
+    /// Does nothing unless it has grown since the last time: the mark never goes back within a
+    /// generation.
     ///
     /// # Errors
     ///

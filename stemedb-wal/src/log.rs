@@ -42,7 +42,7 @@ pub use self::{
 };
 pub use crate::recovery::{OpenReport, Remark, Replayed};
 
-pub(crate) use self::{append::write_all, reader::place, roll::create_first};
+pub(crate) use self::{append::write_all, options::further, reader::place, roll::create_first};
 
 use self::{
     handles::Handles,

@@ -165,8 +165,9 @@ pub(crate) fn open(
         return create(disk, origin, options, watermark, &survey, report);
     };
 
-    let known = [origin.clean, watermark].into_iter().flatten();
-    let marked = known.map(|mark| mark.position).max().unwrap_or(0);
+    // A restart checkpoint is written of what is durable.
+    let origin = &origin.marked(watermark);
+    let marked = origin.clean.map_or(0, |mark| mark.position);
     let Resumed { mut tail, bytes, base } = read_last(&*disk, &last, marked, watermark)?;
     check_end(&*disk, origin, watermark, &last, &tail)?;
 
@@ -262,7 +263,7 @@ fn check_end(
         return Err(OpenError::Shortened { path, end, next_index, marked, marked_index });
     }
     match watermark {
-        Some(Watermark { position, next_index: index }) if position > end || !tail.at_watermark => {
+        Some(Watermark { position, next_index: index }) if !tail.at_watermark => {
             Err(OpenError::Watermark { position, index, end })
         }
         _ => Ok(()),
@@ -278,7 +279,7 @@ fn create(
     survey: &Survey,
     mut report: OpenReport,
 ) -> Result<(Log, OpenReport), OpenError> {
-    if let Some(clean) = origin.clean {
+    if let Some(clean) = origin.marked(watermark).clean {
         return Err(OpenError::Shortened {
             path: disk.path(""),
             end: 0,
@@ -286,9 +287,6 @@ fn create(
             marked: clean.position,
             marked_index: clean.next_index,
         });
-    }
-    if let Some(Watermark { position, next_index: index }) = watermark {
-        return Err(OpenError::Watermark { position, index, end: 0 });
     }
     mend::tidy(&*disk, &survey.temporary, &[], &mut report.remarks)?;
     let (segment, allocated) = create_first(&*disk, origin)?;

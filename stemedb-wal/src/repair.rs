@@ -149,7 +149,7 @@ pub enum RepairAction {
         /// How many entries there are now.
         entries: u64,
     },
-    /// The mark of the last clean close said more than there is; no entry is missing.
+    /// A mark up to which the log was durable said more than there is; no entry is missing.
     MarkLowered,
 }
 
@@ -177,8 +177,8 @@ impl fmt::Display for RepairAction {
                  new generation, and a new epoch begins"
             ),
             Self::MarkLowered => f.write_str(
-                "the end of the last segment is lost, but no entry; the mark of the last close \
-                 was lowered",
+                "the end of the last segment is lost, but no entry; the mark of where it was was \
+                 lowered",
             ),
         }
     }
@@ -186,7 +186,8 @@ impl fmt::Display for RepairAction {
 
 /// Repairs a log. The caller holds the lock of the directory, and the store is not open.
 ///
-/// `hash` computes the id of a body; without it, bodies are held against their checksums only, and
+/// `mark` is how far the log was durable as the newest restart checkpoint says: what lies before is
+/// not torn, and entries that are missing there are lost. `hash` computes the id of a body; without it, bodies are held against their checksums only, and
 /// less can be put together again. `progress` hears of bytes read. Does nothing to a log that needs
 /// no repair, nor to a torn tail: opening takes care of that.
 ///
@@ -198,11 +199,12 @@ impl fmt::Display for RepairAction {
 pub fn repair(
     disk: &Arc<dyn Disk>,
     identity: &mut Identity,
+    mark: Option<Watermark>,
     options: &LogOptions,
     hash: Option<HashBody<'_>>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<RepairReport, RepairError> {
-    let plan = make_plan(&**disk, identity, hash, progress)?;
+    let plan = make_plan(&**disk, identity, mark, hash, progress)?;
     let mut report = RepairReport { found: plan.found(&**disk), ..RepairReport::default() };
     if plan.lost || !mend_in_place(&**disk, identity, &plan, hash, &mut report)? {
         report.actions.clear();
@@ -264,6 +266,9 @@ fn mend_in_place(
     if clean.is_some_and(|clean| clean.position > plan.end.position) {
         identity.clean = Some(plan.end.into());
         identity.save(disk)?;
+        report.actions.push(RepairAction::MarkLowered);
+    } else if plan.mark.is_some_and(|mark| mark.position > plan.end.position) {
+        // That of a restart checkpoint, which the caller sets aside.
         report.actions.push(RepairAction::MarkLowered);
     }
     Ok(true)

@@ -414,8 +414,12 @@ fn a_watermark_that_does_not_fit_is_told_from_damage() {
     let end = open(&shared, &sample.origin, &options(), None).unwrap().0.durable();
     let count = sample.model.len() as u64;
     let inside = sample.model[3].position;
+    // What a checkpoint covers was durable: a log that ends before it has lost its end.
+    let beyond = Watermark { position: end.position + 1000, next_index: count + 2 };
+    let opened = open(&shared, &sample.origin, &options(), Some(beyond));
+    let error = opened.map(|_| ()).unwrap_err();
+    assert!(matches!(error, OpenError::Shortened { .. }), "{error}");
     for watermark in [
-        Watermark { position: end.position + 1000, next_index: count + 2 },
         Watermark { position: end.position, next_index: count - 1 },
         Watermark { position: inside, next_index: 3 },
         Watermark { position: inside + 1, next_index: 3 },

@@ -14,7 +14,7 @@ use stemedb_wal::{
     disk::{Disk, Fault, FaultyDisk, Fingerprint, Flavour, Moment, Survival, Target},
     error::{DamageKind, OpenError, ReadError},
     identity::Identity,
-    log::{HoleEntry, Log, LogOptions, NewRecord, Origin, Remark, Spares},
+    log::{HoleEntry, Log, LogOptions, NewRecord, Origin, Remark, Spares, Watermark},
     record::{HEAD_LEN, Kind},
     repair::{RepairAction, RepairReport, Verify, repair},
     segment::{self, parse_segment_name, segment_name},
@@ -66,9 +66,47 @@ fn segments(disk: &FaultyDisk) -> Vec<String> {
 }
 
 fn run_repair(disk: &FaultyDisk, hash: Option<&HashFn>) -> Result<RepairReport, String> {
+    run_repair_marked(disk, None, hash)
+}
+
+fn run_repair_marked(
+    disk: &FaultyDisk,
+    mark: Option<Watermark>,
+    hash: Option<&HashFn>,
+) -> Result<RepairReport, String> {
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let mut identity = Identity::load(&*shared).map_err(|error| error.to_string())?;
-    repair(&shared, &mut identity, &options(), hash, &mut |_| {}).map_err(|error| error.to_string())
+    repair(&shared, &mut identity, mark, &options(), hash, &mut |_| {})
+        .map_err(|error| error.to_string())
+}
+
+/// A last segment that is cut below what a restart checkpoint covers has lost entries: it is not
+/// the torn tail that it would be without.
+#[test]
+fn what_is_missing_below_a_mark_is_lost_and_not_torn() {
+    let sample = sample(false);
+    let last = segments(&sample.disk).pop().unwrap();
+    let entry = sample.model.last().unwrap();
+    let mark = Watermark { position: entry.position, next_index: entry.index };
+    let mut cuts = 0;
+    for len in (100..sample.disk.contents(&last).unwrap().len() as u64).step_by(7) {
+        let cut = sample.disk.fork();
+        cut.truncate_file(&last, len).unwrap();
+        let Ok(reopened) = reopen(&cut.fork()) else { continue };
+        if reopened.log.next_index() >= mark.next_index {
+            continue;
+        }
+        cuts += 1;
+        let shared: Arc<dyn Disk> = Arc::new(cut.fork());
+        let origin = Origin::from(&reopened.identity).marked(Some(mark));
+        assert!(open(&shared, &origin, &options(), None).is_err(), "cut to {len}");
+        let report = run_repair_marked(&cut, Some(mark), Some(&hash)).unwrap();
+        assert!(report.new_generation.is_some(), "cut to {len}: {report:?}");
+        // Of the batch that was cut, what can still be read is kept.
+        let found = reopen(&cut).unwrap().log.next_index();
+        assert!(found >= reopened.log.next_index(), "cut to {len}: {found}");
+    }
+    assert!(cuts > 10, "{cuts}");
 }
 
 struct Reopened {

@@ -21,6 +21,7 @@
 use stemedb_merkle::Hash;
 
 use super::CheckpointFault;
+use crate::{disk::Disk, log::Watermark};
 
 pub(super) const MAGIC: &[u8; 8] = b"STEMECKP";
 pub(super) const FORMAT_VERSION: u32 = 1;
@@ -53,6 +54,13 @@ pub struct Covered {
     pub last_id: Hash,
     /// The position of the last entry; 0 where that was not written down.
     pub last_position: u64,
+}
+
+impl Covered {
+    /// How far the log was durable when the checkpoint was written: all in it was synced before.
+    pub fn mark(&self) -> Watermark {
+        Watermark { position: self.position, next_index: self.next_index }
+    }
 }
 
 /// The header of a checkpoint file.
@@ -97,6 +105,14 @@ impl Header {
         let mut header = [0; HEADER_LEN];
         header.copy_from_slice(&bytes);
         (header, crc)
+    }
+
+    /// The header of a file, and the checksum that names it.
+    pub(super) fn read(disk: &dyn Disk, name: &str) -> Result<(Self, u32), CheckpointFault> {
+        let mut bytes = [0; HEADER_LEN];
+        let read = disk.open(name).and_then(|file| file.read_at(&mut bytes, 0));
+        let read = read.map_err(|error| CheckpointFault::Io(error.kind()))?;
+        Self::parse(bytes.get(..read).unwrap_or_default())
     }
 
     /// Reads a header, and the checksum that names the file.

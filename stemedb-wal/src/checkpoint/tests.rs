@@ -2,7 +2,7 @@
 
 use stemedb_merkle::{MerkleTree, Snapshot};
 
-use super::*;
+use super::{header::HEADER_LEN, *};
 use crate::{disk::FaultyDisk, log::HoleEntry};
 
 const STORE: [u8; 16] = [1; 16];
@@ -40,7 +40,9 @@ fn base(disk: &FaultyDisk, tree: &MerkleTree, position: u64) -> Checkpoint {
 }
 
 fn reload(disk: &FaultyDisk) -> Loaded {
-    load(disk, STORE, 0, false).unwrap()
+    let loaded = load(disk, STORE, 0, false).unwrap();
+    loaded.tidy(disk).unwrap();
+    loaded
 }
 
 fn tree_of(checkpoint: &Checkpoint) -> MerkleTree {
@@ -191,6 +193,29 @@ fn checkpoints_of_others_are_set_aside() {
     assert!(other.set_aside.iter().all(|aside| aside.fault == CheckpointFault::OtherStore));
     let other = load(&disk.fork(), STORE, 1, true).unwrap();
     assert!(other.set_aside.iter().all(|aside| aside.fault == CheckpointFault::OtherGeneration));
+}
+
+/// Up to where the log was durable is told by any header that is whole, and looking changes
+/// nothing: until the log is open, these files are what tells that it has lost its end.
+#[test]
+fn the_mark_outlives_the_rest_of_the_file() {
+    let disk = FaultyDisk::new(1);
+    let (checkpoint, _) = chain(&disk);
+    let mark = |position| Some(Watermark { position, next_index: position / 100 });
+    for (file, len) in checkpoint.file_sizes() {
+        for cut in [HEADER_LEN as u64, 1000, len - 1] {
+            let damaged = disk.fork();
+            damaged.truncate_file(&file, cut).unwrap();
+            let names = damaged.list().unwrap();
+            let loaded = load(&damaged, STORE, 0, false).unwrap();
+            assert_eq!(loaded.mark, mark(323_000), "{file}, cut to {cut}");
+            assert!(!loaded.set_aside.is_empty(), "{file}, cut to {cut}");
+            assert_eq!(damaged.list().unwrap(), names, "{file}, cut to {cut}");
+            assert_eq!(load(&damaged, STORE, 0, false).unwrap().mark, mark(323_000));
+        }
+    }
+    let other = load(&disk, [2; 16], 0, false).unwrap();
+    assert_eq!(other.mark, None, "of another log");
 }
 
 /// The formats on disk. If this fails they have changed: raise `FORMAT_VERSION`, and mind that a

@@ -13,8 +13,23 @@ pub struct Origin {
     pub generation: u32,
     /// What the segments' salts are made from.
     pub salt_seed: [u8; 16],
-    /// Where the log ended when it was last closed, or when it was made.
+    /// The furthest place up to which the log is known to have been durable: where it ended when
+    /// it was made, last rested or was closed, or where the newest restart checkpoint ends.
     pub clean: Option<Watermark>,
+}
+
+impl Origin {
+    /// Takes in another place up to which the log is known to have been durable.
+    #[must_use]
+    pub fn marked(mut self, mark: Option<Watermark>) -> Self {
+        self.clean = further(self.clean, mark);
+        self
+    }
+}
+
+/// The further of two marks of one log.
+pub(crate) fn further(one: Option<Watermark>, other: Option<Watermark>) -> Option<Watermark> {
+    one.into_iter().chain(other).max_by_key(|mark| mark.position)
 }
 
 /// A place between two batches, up to which the log is known to have been durable.

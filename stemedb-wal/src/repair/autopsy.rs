@@ -24,7 +24,7 @@ pub(crate) struct Context<'a> {
     pub(crate) sealed_len: Option<u64>,
     /// Up to where the log is known to have been durable.
     pub(crate) marked: u64,
-    /// How many entries the log has, if the last close said so: behind the last of them is nothing
+    /// How many entries the log has up to the mark, if there is one: between these and it is nothing
     /// that could not be written again.
     pub(crate) entries: Option<u64>,
     /// Computes ids, if that is possible.
@@ -133,9 +133,7 @@ impl Examiner<'_> {
                 None => match self.headless(at) {
                     Some(end) => end,
                     None if self.context.sealed_len.is_none() && self.is_torn(at) => break,
-                    None if self.context.entries == Some(self.found.next_index)
-                        || self.is_nothing(at) =>
-                    {
+                    None if self.ends_before_mark(at) || self.is_nothing(at) => {
                         self.wrong(at, DamageKind::Batch, Remedy::Rewrite);
                         break;
                     }
@@ -171,6 +169,14 @@ impl Examiner<'_> {
         self.position(at) >= self.context.marked
             && !self.has_batch_behind(at)
             && is_torn(self.bytes, at, self.context.header)
+    }
+
+    /// Whether all entries up to the mark are there, and what follows up to it is the mark in the
+    /// log itself. What lies behind the mark can be entries that it knows nothing of.
+    fn ends_before_mark(&self, at: usize) -> bool {
+        self.context.entries == Some(self.found.next_index)
+            && self.position(at) < self.context.marked
+            && !self.has_batch_behind(at)
     }
 
     /// Whether behind all marks there is something that is no batch, not even a damaged one.

@@ -11,7 +11,7 @@ use crate::{
     disk::{Disk, stub_name},
     error::{Action, Damage, DamageKind},
     identity::Identity,
-    log::Watermark,
+    log::{Watermark, further},
     record::{Head, Kind},
     recovery::{
         survey::{failed, read_kept, read_whole, stub_damage},
@@ -34,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) lost: bool,
     /// Where the log ends.
     pub(crate) end: Watermark,
+    /// The furthest place up to which it is known to have been durable.
+    pub(crate) mark: Option<Watermark>,
 }
 
 /// One segment: what it is, and what is wrong with it. Its bytes are read again when needed.
@@ -75,10 +77,12 @@ struct Candidate {
 pub(crate) fn make_plan(
     disk: &dyn Disk,
     identity: &Identity,
+    mark: Option<Watermark>,
     hash: Option<HashBody<'_>>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Plan, RepairError> {
-    let mut plan = Plan::default();
+    let mark = further(identity.clean.map(Watermark::from), mark);
+    let mut plan = Plan { mark, ..Plan::default() };
     let candidates = candidates(disk, identity, &mut plan.strays)?;
     let mut expected = Expected::first();
     let count = candidates.len();
@@ -135,7 +139,7 @@ pub(crate) fn make_plan(
             segment.wrong.push(Wrong { offset, index, what, remedy });
         }
         if n + 1 == count {
-            segment.last(&bytes, identity);
+            segment.last(&bytes, mark);
         }
         segment.pad(&mut bytes);
         let found = segment.examine(&bytes, hash);
@@ -147,9 +151,8 @@ pub(crate) fn make_plan(
         plan.segments.push(segment);
         progress(read);
     }
-    let clean = identity.clean.map(Watermark::from);
-    plan.lost |= clean.is_some_and(|clean| clean.next_index > plan.end.next_index);
-    plan.lost |= plan.segments.is_empty() && clean.is_some();
+    plan.lost |= mark.is_some_and(|mark| mark.next_index > plan.end.next_index);
+    plan.lost |= plan.segments.is_empty() && mark.is_some();
     Ok(plan)
 }
 
@@ -281,10 +284,10 @@ impl SegmentPlan {
     }
 
     /// What is known about the last segment.
-    fn last(&mut self, bytes: &[u8], identity: &Identity) {
-        let clean = identity.clean.map_or(0, |clean| clean.position);
+    fn last(&mut self, bytes: &[u8], mark: Option<Watermark>) {
+        let clean = mark.map_or(0, |mark| mark.position);
         self.closed_len = clean.saturating_sub(self.header.first_position);
-        self.entries = identity.clean.map(|clean| clean.next_index);
+        self.entries = mark.map(|mark| mark.next_index);
         self.marked = clean.max(marked_behind(bytes, HEADER_LEN, &self.header));
         self.batches_end =
             tail::examine(bytes, &self.header, clean, None).ok().map(|tail| tail.reached.offset);

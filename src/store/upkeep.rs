@@ -1,0 +1,50 @@
+//! What the threads of a store could not do, for those who look after it.
+
+use std::error::Error;
+
+use super::{Store, lock};
+
+/// What the threads of a store could not do when they last tried: nothing, if all is well. Appends
+/// and reads are not affected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Upkeep {
+    /// Why no restart checkpoint was written. Until one is, opening takes longer.
+    pub checkpoint: Option<String>,
+    /// Why the mark of how far the log is durable was not written to `IDENTITY`. Until it is, a log
+    /// that loses its end is noticed only where the log itself tells.
+    pub mark: Option<String>,
+}
+
+impl Upkeep {
+    #[expect(dead_code, reason = "until the thread that writes checkpoints tells")]
+    pub(super) fn checkpoint_failed(&mut self, error: Option<&dyn Error>) {
+        self.checkpoint = error.map(with_causes);
+    }
+
+    pub(super) fn mark_failed<E: Error + 'static>(&mut self, error: Option<&E>) {
+        self.mark = error.map(|error| with_causes(error));
+    }
+}
+
+impl Store {
+    /// What the threads of the store could not do when they last tried. O(1).
+    pub fn upkeep(&self) -> Upkeep {
+        lock(&self.shared.upkeep).clone()
+    }
+}
+
+/// An error and what caused it, on one line.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Some say their cause themselves.
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
