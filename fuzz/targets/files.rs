@@ -202,7 +202,7 @@ fn read_checkpoint(found: &Checkpoint) {
     drop(found.check(&mut |_| true));
     drop(found.beside());
     if let Ok(elements) = found.symbols() {
-        drop(Sketch::from_elements([1; 16], elements));
+        drop(Sketch::from_elements([1; 16], &elements));
     }
     let mut tree = MerkleTree::from_archive(found.archive(), found.covered().top_hash);
     let ids: Vec<_> = tree.iter().map_while(Result::ok).take(2000).collect();

@@ -27,7 +27,7 @@ const CATCH_UP_LEN_MAX: u64 = 4_096;
 
 /// Whether a checkpoint has coded symbols.
 pub(super) fn is_in(checkpoint: &Checkpoint) -> bool {
-    checkpoint.symbols().is_ok_and(|symbols| !symbols.is_empty())
+    checkpoint.has_symbols()
 }
 
 /// What a checkpoint of this moment saves of them.
@@ -74,7 +74,7 @@ pub(super) fn wake(shared: &Shared, checkpoint: Option<&Checkpoint>) -> Result<(
 /// Those saved with a checkpoint, and how many entries of the log they cover.
 fn saved(shared: &Shared, checkpoint: &Checkpoint) -> Option<(Sketch, u64)> {
     let covered = checkpoint.covered();
-    let sketch = Sketch::from_elements(key(shared), checkpoint.symbols().ok()?).ok()?;
+    let sketch = Sketch::from_elements(key(shared), &checkpoint.symbols().ok()?).ok()?;
     (sketch.count() == covered.count && sketch.len() == SKETCH_LEN)
         .then_some((sketch, covered.next_index))
 }

@@ -16,7 +16,7 @@ use stemedb_merkle::{
     ArchiveError, Entry,
     set::{
         Changes,
-        archive::{Archive, BaseArrays, DeltaArrays, page_bits},
+        archive::{Archive, BaseArrays, DeltaArrays, IdArrays, page_bits},
         build::BuildError,
     },
 };
@@ -371,8 +371,13 @@ impl Checkpoint {
     /// # Errors
     ///
     /// If they are damaged.
-    pub fn symbols(&self) -> Result<&[[u8; 32]], ArchiveError> {
+    pub fn symbols(&self) -> Result<Vec<[u8; 32]>, ArchiveError> {
         self.deltas.last().map_or_else(|| self.base.symbols(), |delta| delta.symbols())
+    }
+
+    /// Whether coded symbols were saved with it.
+    pub fn has_symbols(&self) -> bool {
+        self.deltas.last().map_or_else(|| self.base.has_symbols(), |delta| delta.has_symbols())
     }
 
     fn check_top(&self) -> Result<(), CheckpointFault> {

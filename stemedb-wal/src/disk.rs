@@ -97,9 +97,12 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// [`io::ErrorKind::WouldBlock`] if another holder, in this process or another, has it.
     fn lock(&self) -> io::Result<Box<dyn DirLock>>;
 
-    /// The bytes of a whole file that nobody writes any more, in place where the disk can do that.
+    /// The bytes of a whole file that is complete, to be read from any place, now and later: also
+    /// once it was renamed or removed.
     ///
-    /// With `in_place` false the bytes are read into memory.
+    /// With `in_place` the file is mapped where the disk can do that, which makes a read as cheap as
+    /// one of memory; else each read is a call, or the disk keeps the bytes in memory anyhow. A disk
+    /// that fails is an error in either case.
     ///
     /// # Errors
     ///
@@ -189,10 +192,28 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     }
 }
 
-/// Bytes in memory or in a mapped file.
+/// The bytes of a file: in memory, in a mapped file, or read when they are wanted.
+///
+/// They are only ever copied. Whether a page of a mapped file could be read is known after it was
+/// touched, so nobody gets a reference to it.
+#[expect(clippy::len_without_is_empty, reason = "nobody asks")]
 pub trait Bytes: fmt::Debug + Send + Sync {
-    /// All of them, at an address that is a multiple of 16.
-    fn bytes(&self) -> &[u8];
+    /// How many there are.
+    fn len(&self) -> usize;
+
+    /// Copies the bytes from `offset` on until the buffer is full.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::UnexpectedEof`] if there are fewer, and whatever the disk reports.
+    fn read_at(&self, buffer: &mut [u8], offset: usize) -> io::Result<()>;
+
+    /// Asks for `len` bytes of memory from `offset` on, without waiting for them, where bytes are
+    /// in memory. What it returns means nothing.
+    fn touch(&self, offset: usize, len: usize) -> u64 {
+        let _ = (offset, len);
+        0
+    }
 }
 
 /// The lock of a directory, let go when dropped.

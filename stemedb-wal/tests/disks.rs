@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::ErrorKind;
-use stemedb_wal::disk::{Disk, FaultyDisk, FileDisk, LOCK_NAME, MemoryDisk};
+use stemedb_wal::disk::{Bytes, Disk, FaultyDisk, FileDisk, LOCK_NAME, MemoryDisk};
 
 /// Runs `check` on a fresh disk of each kind.
 fn on_each_disk(check: impl Fn(&dyn Disk)) {
@@ -15,7 +15,13 @@ fn on_each_disk(check: impl Fn(&dyn Disk)) {
 }
 
 fn contents(disk: &dyn Disk, name: &str) -> Vec<u8> {
-    disk.map(name, false).unwrap().bytes().to_vec()
+    all_of(&*disk.map(name, false).unwrap())
+}
+
+fn all_of(bytes: &dyn Bytes) -> Vec<u8> {
+    let mut all = vec![0; bytes.len()];
+    bytes.read_at(&mut all, 0).unwrap();
+    all
 }
 
 #[test]
@@ -131,7 +137,7 @@ fn an_open_file_outlives_its_name() {
         let mut buffer = [0; 4];
         assert_eq!(removed.read_at(&mut buffer, 0).unwrap(), 4);
         assert_eq!(&buffer, b"gone");
-        assert_eq!(map.bytes(), b"gone");
+        assert_eq!(all_of(&*map), b"gone");
 
         let renamed = disk.open("a").unwrap();
         disk.rename("a", "b").unwrap();
@@ -142,15 +148,24 @@ fn an_open_file_outlives_its_name() {
 }
 
 #[test]
-fn maps_are_whole_and_aligned() {
+fn maps_are_whole_and_end_where_the_file_ends() {
     on_each_disk(|disk| {
         for len in [0_usize, 1, 15, 16, 4096, 70_000] {
             let bytes: Vec<u8> = (0..len).map(|n| u8::try_from(n % 251).unwrap()).collect();
             disk.create("a").unwrap().write_at(&bytes, 0).unwrap();
             for in_place in [false, true] {
                 let map = disk.map("a", in_place).unwrap();
-                assert_eq!(map.bytes(), bytes);
-                assert_eq!(map.bytes().as_ptr().addr() % 16, 0, "{len} {in_place}");
+                assert_eq!(all_of(&*map), bytes);
+                let mut last = [0; 3];
+                for (from, expected) in [(0, 3), (1, 4), (len / 2, len / 2 + 3), (len, len + 3)] {
+                    match (map.read_at(&mut last, from), bytes.get(from..expected)) {
+                        (Ok(()), Some(expected)) => assert_eq!(last, expected),
+                        (Err(error), None) => assert_eq!(error.kind(), ErrorKind::UnexpectedEof),
+                        other => panic!("{len} {in_place} {from}: {other:?}"),
+                    }
+                }
+                assert!(map.read_at(&mut last, usize::MAX).is_err());
+                map.touch(0, usize::MAX);
             }
         }
     });
@@ -275,5 +290,46 @@ mod real_files {
         }
         disk.remove("a").unwrap();
         assert!(!Path::new(&disk.path("a")).exists());
+    }
+}
+
+/// A file that is cut while it is mapped: what it had is an error, and the process goes on.
+#[test]
+fn what_a_map_has_lost_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FileDisk::create(dir.path()).unwrap();
+    for in_place in [false, true] {
+        let file = disk.create("a").unwrap();
+        file.write_at(&[7; 100_000], 0).unwrap();
+        let maps: Vec<_> = (0..3).map(|_| disk.map("a", in_place).unwrap()).collect();
+        file.set_len(0).unwrap();
+        std::thread::scope(|scope| {
+            for map in &maps {
+                scope.spawn(|| {
+                    let mut part = [1; 9000];
+                    for from in [0, 4095, 50_000, 91_000] {
+                        assert!(map.read_at(&mut part, from).is_err(), "{in_place} {from}");
+                    }
+                    map.touch(0, 100_000);
+                });
+            }
+        });
+        // Others are not concerned.
+        file.write_at(&[8; 5000], 0).unwrap();
+        assert_eq!(all_of(&*disk.map("a", in_place).unwrap()), [8; 5000]);
+        drop(maps);
+        assert_eq!(all_of(&*disk.map("a", in_place).unwrap()), [8; 5000]);
+    }
+}
+
+/// As many as can be guarded are mapped; the others are read with calls.
+#[test]
+fn any_number_of_maps_can_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FileDisk::create(dir.path()).unwrap();
+    disk.create("a").unwrap().write_at(b"bytes", 0).unwrap();
+    let maps: Vec<_> = (0..1100).map(|_| disk.map("a", true).unwrap()).collect();
+    for map in &maps {
+        assert_eq!(all_of(&**map), b"bytes");
     }
 }

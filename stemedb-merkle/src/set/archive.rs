@@ -5,19 +5,22 @@
 //! and those blocks of hashes that they changed. A lookup asks all; a block is taken from the
 //! newest that has it; a page is merged from all.
 //!
-//! Nothing here knows where the arrays are: a [`BaseArrays`] or [`DeltaArrays`] hands out parts of
-//! them, and says no if they turn out to be damaged.
+//! Nothing here knows where the arrays are: [`BaseArrays`] and [`DeltaArrays`] copy parts of them,
+//! and fail where they turn out to be damaged. Copies, because the bytes may lie in a map of a file
+//! that can't be read any more: whether they were those of the file is known once they were read.
 
-use std::{cmp::Ordering, fmt, ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
-use self::delta::DeltaCursor;
+pub use self::arrays::{BaseArrays, BlockState, DeltaArrays, IdArrays};
 pub(crate) use self::page::Pages;
+use self::{delta::DeltaCursor, page::find_in_page};
 use super::{
     node::{Child, Entry, NODE_BITS_MAX, NodeMut, NodeRef, State, level_start},
     plan::Plan,
 };
 use crate::{Hash, hash};
 
+mod arrays;
 mod delta;
 mod page;
 
@@ -38,6 +41,19 @@ pub enum ArchiveError {
         file: Arc<str>,
         /// Where in it the block begins.
         offset: u64,
+    },
+    /// A part of the file can't be read.
+    #[error(
+        "{file}: cannot read at byte {offset}: {reason}; \
+         the checkpoint is only a cache: reopen the store to rebuild it from the log"
+    )]
+    Unreadable {
+        /// The file.
+        file: Arc<str>,
+        /// Where in it.
+        offset: u64,
+        /// What the disk reports.
+        reason: Arc<str>,
     },
     /// Parts of the archive contradict each other.
     #[error(
@@ -72,81 +88,6 @@ pub fn unpack_position(packed: PackedPosition) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-/// The arrays of a base.
-pub trait BaseArrays: fmt::Debug + Send + Sync {
-    /// How many ids there are; below 2^32.
-    fn len(&self) -> usize;
-
-    /// Whether there are none.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The ids of these places, sorted.
-    ///
-    /// # Errors
-    ///
-    /// If they are damaged, or there are fewer.
-    fn ids(&self, places: Range<usize>) -> Result<&[Hash], ArchiveError>;
-
-    /// The positions beside them.
-    ///
-    /// # Errors
-    ///
-    /// If they are damaged, or there are fewer.
-    fn positions(&self, places: Range<usize>) -> Result<&[PackedPosition], ArchiveError>;
-
-    /// The place of the first id of this page or a later one; [`len`](Self::len) behind the last.
-    ///
-    /// # Errors
-    ///
-    /// If they are damaged, or there are fewer.
-    fn page_start(&self, page: usize) -> Result<usize, ArchiveError>;
-
-    /// The hashes of these places: blocks of up to four levels, by depth and then by prefix, each
-    /// with two halves, four quarters, and so on.
-    ///
-    /// # Errors
-    ///
-    /// If they are damaged, or there are fewer.
-    fn hashes(&self, places: Range<usize>) -> Result<&[Hash], ArchiveError>;
-
-    /// The error that says that the parts contradict each other.
-    fn inconsistent(&self) -> ArchiveError;
-}
-
-/// The arrays of a delta.
-pub trait DeltaArrays: fmt::Debug + Send + Sync {
-    /// How many ids there are.
-    fn len(&self) -> usize;
-
-    /// Whether there are none.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The ids of these places, sorted.
-    ///
-    /// # Errors
-    ///
-    /// If they are damaged, or there are fewer.
-    fn ids(&self, places: Range<usize>) -> Result<&[Hash], ArchiveError>;
-
-    /// The positions beside them.
-    ///
-    /// # Errors
-    ///
-    /// If they are damaged, or there are fewer.
-    fn positions(&self, places: Range<usize>) -> Result<&[PackedPosition], ArchiveError>;
-
-    /// The changed block of this depth and prefix, if there is one.
-    ///
-    /// # Errors
-    ///
-    /// If they are damaged, or there are fewer.
-    fn block(&self, key: BlockKey) -> Result<Option<DeltaBlock<'_>>, ArchiveError>;
-}
-
 /// Which block of hashes: that below the first `depth` bits, a multiple of four, and what they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BlockKey {
@@ -154,17 +95,6 @@ pub struct BlockKey {
     pub depth: usize,
     /// The bits, as a number.
     pub prefix: u64,
-}
-
-/// A block of hashes in a delta.
-#[derive(Clone, Copy, Debug)]
-pub struct DeltaBlock<'a> {
-    /// Which of its subtrees hold an id, bit `i` for `hashes[i]`.
-    pub occupied: u32,
-    /// Which hold two ids or more.
-    pub many: u32,
-    /// The hashes: two halves, four quarters, and so on.
-    pub hashes: &'a [Hash],
 }
 
 /// How many bits of an id name its page, in a base of so many ids.
@@ -262,20 +192,14 @@ impl Archive {
     fn find_in_base(&self, id: &Hash) -> Result<Option<u64>, ArchiveError> {
         let page = usize::try_from(prefix(id, self.page_bits)).unwrap_or(usize::MAX);
         let places = self.base_page(page)?;
-        let first = places.start;
-        let ids = self.base.ids(places)?;
-        match page_place(ids, id, self.page_bits) {
-            Some(place) => {
-                let place = first + place;
-                let position = self.base.positions(place..place + 1)?.first().copied();
-                Ok(position.map(unpack_position))
-            }
+        match find_in_page(self.base.as_ref(), places, id, self.page_bits)? {
+            Some(place) => Ok(Some(unpack_position(self.base.position(place)?))),
             None => Ok(None),
         }
     }
 
     fn base_page(&self, page: usize) -> Result<Range<usize>, ArchiveError> {
-        let (start, end) = (self.base.page_start(page)?, self.base.page_start(page + 1)?);
+        let [start, end] = self.base.page_starts(page)?;
         if start <= end { Ok(start..end) } else { Err(self.base.inconsistent()) }
     }
 
@@ -289,17 +213,17 @@ impl Archive {
     ) -> Result<(), ArchiveError> {
         let below = self.page_bits - depth;
         let first = usize::try_from(prefix << below).unwrap_or(usize::MAX);
-        let start = self.base.page_start(first)?;
-        let end = self.base.page_start(first + (1 << below))?;
+        let [start, _] = self.base.page_starts(first)?;
+        let [_, end] = self.base.page_starts(first + (1 << below) - 1)?;
         if start > end {
             return Err(self.base.inconsistent());
         }
         let from = into.len();
-        collect(self.base.ids(start..end)?, self.base.positions(start..end)?, into);
+        self.base.entries(start..end, into)?;
         for delta in &self.deltas {
             let places = DeltaCursor::default().seek_prefix(delta.as_ref(), depth, prefix)?;
             if !places.is_empty() {
-                collect(delta.ids(places.clone())?, delta.positions(places)?, into);
+                delta.entries(places, into)?;
                 if let Some(added) = into.get_mut(from..) {
                     added.sort_unstable_by_key(|entry| entry.id);
                 }
@@ -344,17 +268,17 @@ impl Archive {
         }
         let mut child = Child::with_bits(bits);
         let Some(mut node) = child.node_mut() else { return Ok(child) };
-        let changed = self
-            .deltas
-            .iter()
-            .rev()
-            .find_map(|delta| delta.block(BlockKey { depth, prefix }).transpose());
+        let mut changed = None;
+        for delta in self.deltas.iter().rev() {
+            changed = delta.block(BlockKey { depth, prefix }, node.hashes)?;
+            if changed.is_some() {
+                break;
+            }
+        }
         match changed {
-            Some(block) => {
-                let block = block?;
-                copy(block.hashes, &mut node);
-                *node.occupied = block.occupied;
-                *node.many = block.many;
+            Some(BlockState { occupied, many }) => {
+                *node.occupied = occupied;
+                *node.many = many;
             }
             None => self.thaw_base(depth, prefix, bits, &mut node)?,
         }
@@ -405,12 +329,12 @@ impl Archive {
         node: &mut NodeMut<'_>,
     ) -> Result<(), ArchiveError> {
         let start = block_start(depth, prefix, self.page_bits);
-        copy(self.base.hashes(start..start + level_start(bits + 1))?, node);
+        self.base.hashes(start, node.hashes)?;
         let below = self.page_bits - depth - bits;
         let first = usize::try_from(prefix << (self.page_bits - depth)).unwrap_or(usize::MAX);
-        let mut from = self.base.page_start(first)?;
+        let [mut from, _] = self.base.page_starts(first)?;
         for index in 0..1 << bits {
-            let to = self.base.page_start(first + ((index + 1) << below))?;
+            let [_, to] = self.base.page_starts(first + ((index + 1) << below) - 1)?;
             let count = to.checked_sub(from).ok_or_else(|| self.base.inconsistent())?;
             node.set_state(level_start(bits) + index, State::of(count));
             from = to;
@@ -474,60 +398,10 @@ fn delta_position(
     place: usize,
     id: &Hash,
 ) -> Result<Option<u64>, ArchiveError> {
-    if place >= delta.len() || delta.ids(place..place + 1)?.first() != Some(id) {
+    if place >= delta.len() || delta.id(place)? != *id {
         return Ok(None);
     }
-    let position = delta.positions(place..place + 1)?.first().copied();
-    Ok(position.map(unpack_position))
-}
-
-/// The place of an id among the sorted ids of its page.
-fn page_place(ids: &[Hash], id: &Hash, page_bits: usize) -> Option<usize> {
-    /// Pages of more ids are not those of a hash.
-    const WALK_LEN_MAX: usize = 64;
-    let wanted = key(id);
-    // Two words of eight bytes settle nearly all comparisons without a call.
-    let compare = |other: &Hash| key(other).cmp(&wanted).then_with(|| other.cmp(id));
-    if ids.len() > WALK_LEN_MAX {
-        return ids.binary_search_by(compare).ok();
-    }
-    // From where it ought to be it is a step or two: that touches fewest lines.
-    let (before, behind) = ids.split_at_checked(expected_place(ids.len(), id, page_bits))?;
-    let mut place = before.len();
-    let mut at = Ordering::Greater;
-    for other in behind {
-        at = compare(other);
-        if at != Ordering::Less {
-            break;
-        }
-        place += 1;
-    }
-    if place > before.len() || at == Ordering::Equal {
-        return (at == Ordering::Equal).then_some(place);
-    }
-    for other in before.iter().rev() {
-        place -= 1;
-        match compare(other) {
-            Ordering::Greater => {}
-            Ordering::Equal => return Some(place),
-            Ordering::Less => return None,
-        }
-    }
-    None
-}
-
-fn copy(hashes: &[Hash], node: &mut NodeMut<'_>) {
-    for (place, hash) in node.hashes.iter_mut().zip(hashes) {
-        *place = *hash;
-    }
-}
-
-fn collect(ids: &[Hash], positions: &[PackedPosition], into: &mut Vec<Entry>) {
-    into.extend(
-        ids.iter()
-            .zip(positions)
-            .map(|(id, position)| Entry { id: *id, position: unpack_position(*position) }),
-    );
+    Ok(Some(unpack_position(delta.position(place)?)))
 }
 
 /// The first eight bytes of an id as a number: compares as the id does, without a call.

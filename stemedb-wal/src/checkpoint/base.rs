@@ -6,7 +6,7 @@ use rkyv::rend::u32_le;
 use stemedb_merkle::{
     ArchiveError, Entry, Hash,
     set::{
-        archive::{BaseArrays, PackedPosition, hashes_len, pack_position, page_bits},
+        archive::{BaseArrays, IdArrays, PackedPosition, hashes_len, pack_position, page_bits},
         build::BaseBuilder,
     },
 };
@@ -15,7 +15,7 @@ use super::{
     CheckpointFault, WriteError,
     beside::{Beside, BesideArrays},
     blocks::{BlockFile, BlockWriter},
-    payload::{self, ArchivedBasePayload, Array, BASE_ROOT_LEN, BasePayload},
+    payload::{self, Array, BasePayload},
 };
 
 /// An open base.
@@ -34,30 +34,19 @@ pub(super) struct BaseFile {
 
 impl BaseFile {
     pub(super) fn open(file: BlockFile) -> Result<Self, CheckpointFault> {
-        let root_start = file.len().saturating_sub(BASE_ROOT_LEN);
-        file.slice(root_start..file.len()).map_err(CheckpointFault::Archive)?;
-        let payload = file.payload();
-        let root: &ArchivedBasePayload = payload::read(payload).ok_or(CheckpointFault::Payload)?;
-        let len = root.ids.len();
+        let [ids, positions, starts, hashes, history, holes, symbols] =
+            payload::arrays(&file, [32, 6, 4, 32, 32, 48, 32])?;
+        let len = ids.len() / 32;
         let bits = page_bits(len as u64);
-        let whole = root.positions.len() == len
-            && root.starts.len() == (1 << bits) + 1
-            && root.hashes.len() == hashes_len(bits)
+        let whole = positions.len() == 6 * len
+            && starts.len() == 4 * ((1 << bits) + 1)
+            && hashes.len() == 32 * hashes_len(bits)
+            && u32::try_from(len).is_ok()
             && file.header.covered.count == len as u64;
         if !whole {
             return Err(CheckpointFault::Payload);
         }
-        Ok(Self {
-            len,
-            ids: payload::place(payload, &root.ids),
-            positions: payload::place(payload, &root.positions),
-            starts: payload::place(payload, &root.starts),
-            hashes: payload::place(payload, &root.hashes),
-            history: payload::place(payload, &root.history),
-            holes: payload::place(payload, &root.holes),
-            symbols: payload::place(payload, &root.symbols),
-            file,
-        })
+        Ok(Self { file, len, ids, positions, starts, hashes, history, holes, symbols })
     }
 
     /// What the tree does not say.
@@ -66,45 +55,69 @@ impl BaseFile {
     }
 
     /// The coded symbols of the set.
-    pub(super) fn symbols(&self) -> Result<&[[u8; 32]], ArchiveError> {
-        Ok(self.file.slice(self.symbols.clone())?.as_chunks().0)
+    pub(super) fn symbols(&self) -> Result<Vec<[u8; 32]>, ArchiveError> {
+        Ok(self.file.read_all(&self.symbols)?.as_chunks().0.to_vec())
+    }
+
+    /// Whether there are any.
+    pub(super) fn has_symbols(&self) -> bool {
+        !self.symbols.is_empty()
     }
 }
 
-/// Some elements of an array of chunks of `N` bytes.
-pub(super) fn elements<'a, const N: usize>(
-    file: &'a BlockFile,
+/// Copies elements of an array of chunks of `N` bytes, from the place `first` on.
+pub(super) fn elements<const N: usize>(
+    file: &BlockFile,
     array: &Range<usize>,
-    places: Range<usize>,
-) -> Result<&'a [[u8; N]], ArchiveError> {
-    let (start, end) = (array.start + N * places.start, array.start + N * places.end);
-    if start > end || end > array.end {
-        return Err(file.inconsistent());
-    }
-    Ok(file.slice(start..end)?.as_chunks().0)
+    first: usize,
+    into: &mut [[u8; N]],
+) -> Result<(), ArchiveError> {
+    let start = first.checked_mul(N).and_then(|at| at.checked_add(array.start));
+    let start = start
+        .filter(|start| start.checked_add(size_of_val(into)).is_some_and(|end| end <= array.end));
+    let start = start.ok_or_else(|| file.inconsistent())?;
+    file.read(start, into.as_flattened_mut())
 }
 
-impl BaseArrays for BaseFile {
+/// Asks for the memory of some of the ids of an array.
+pub(super) fn touch_ids(file: &BlockFile, array: &Range<usize>, places: Range<usize>) -> u64 {
+    let start = array.start.saturating_add(places.start.saturating_mul(32)).min(array.end);
+    let end = array.start.saturating_add(places.end.saturating_mul(32)).min(array.end);
+    file.touch(start, end.saturating_sub(start))
+}
+
+impl IdArrays for BaseFile {
     fn len(&self) -> usize {
         self.len
     }
 
-    fn ids(&self, places: Range<usize>) -> Result<&[Hash], ArchiveError> {
-        elements(&self.file, &self.ids, places)
+    fn ids(&self, first: usize, into: &mut [Hash]) -> Result<(), ArchiveError> {
+        elements(&self.file, &self.ids, first, into)
     }
 
-    fn positions(&self, places: Range<usize>) -> Result<&[PackedPosition], ArchiveError> {
-        elements(&self.file, &self.positions, places)
+    fn positions(&self, first: usize, into: &mut [PackedPosition]) -> Result<(), ArchiveError> {
+        elements(&self.file, &self.positions, first, into)
     }
 
-    fn page_start(&self, page: usize) -> Result<usize, ArchiveError> {
-        let start = elements::<4>(&self.file, &self.starts, page..page + 1)?.first();
-        let start = start.map_or(usize::MAX, |start| u32::from_le_bytes(*start) as usize);
-        if start <= self.len { Ok(start) } else { Err(self.file.inconsistent()) }
+    fn touch_ids(&self, places: Range<usize>) -> u64 {
+        touch_ids(&self.file, &self.ids, places)
+    }
+}
+
+impl BaseArrays for BaseFile {
+    fn page_starts(&self, page: usize) -> Result<[usize; 2], ArchiveError> {
+        let mut starts = [[0; 4]; 2];
+        elements(&self.file, &self.starts, page, &mut starts)?;
+        let starts = starts.map(|start| u32::from_le_bytes(start) as usize);
+        if starts.iter().all(|start| *start <= self.len) {
+            Ok(starts)
+        } else {
+            Err(self.file.inconsistent())
+        }
     }
 
-    fn hashes(&self, places: Range<usize>) -> Result<&[Hash], ArchiveError> {
-        elements(&self.file, &self.hashes, places)
+    fn hashes(&self, first: usize, into: &mut [Hash]) -> Result<(), ArchiveError> {
+        elements(&self.file, &self.hashes, first, into)
     }
 
     fn inconsistent(&self) -> ArchiveError {

@@ -39,8 +39,8 @@ impl Beside {
         history: &Range<usize>,
         holes: &Range<usize>,
     ) -> Result<Self, ArchiveError> {
-        let history = file.slice(history.clone())?.as_chunks().0.to_vec();
-        let holes = file.slice(holes.clone())?.as_chunks().0.iter().map(hole).collect();
+        let history = file.read_all(history)?.as_chunks().0.to_vec();
+        let holes = file.read_all(holes)?.as_chunks().0.iter().map(hole).collect();
         Ok(Self { history, holes, symbols: Vec::new() })
     }
 

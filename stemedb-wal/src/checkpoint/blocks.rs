@@ -2,6 +2,7 @@
 //! is checked when the block is first used.
 
 use std::{
+    io,
     ops::Range,
     sync::{
         Arc,
@@ -20,6 +21,9 @@ use crate::disk::{Bytes, Disk, DiskFile};
 /// How many bytes of the payload one checksum covers.
 pub(super) const BLOCK_LEN: usize = 64 << 10;
 
+/// How much of a block is read at once to be checked: it stays in a first-level cache.
+const PART_LEN: usize = 8 << 10;
+
 /// An open checkpoint file.
 #[derive(Debug)]
 pub(super) struct BlockFile {
@@ -27,6 +31,8 @@ pub(super) struct BlockFile {
     pub(super) header: Header,
     /// The checksum of the header, by which a delta names what it stands on.
     pub(super) header_crc: u32,
+    /// How long the payload is.
+    len: usize,
     bytes: Arc<dyn Bytes>,
     crcs: Vec<u32>,
     /// A bit for each block that has been checked.
@@ -40,37 +46,31 @@ impl BlockFile {
         name: &str,
         in_place: bool,
     ) -> Result<Self, CheckpointFault> {
-        let bytes = disk.map(name, in_place).map_err(|error| CheckpointFault::Io(error.kind()))?;
-        let (header, header_crc) = Header::parse(bytes.bytes())?;
-        let payload_len =
-            usize::try_from(header.payload_len).map_err(|_| CheckpointFault::Length)?;
-        let table = bytes
-            .bytes()
-            .get(HEADER_LEN..)
-            .and_then(|rest| rest.get(payload_len..))
-            .ok_or(CheckpointFault::Length)?;
-        let blocks = payload_len.div_ceil(BLOCK_LEN);
-        let (crcs, surplus) = table.as_chunks::<4>();
-        if crcs.len() != blocks || !surplus.is_empty() {
+        let failed = |error: io::Error| CheckpointFault::Io(error.kind());
+        let bytes = disk.map(name, in_place).map_err(failed)?;
+        let mut header = [0; HEADER_LEN];
+        let header = header.get_mut(..bytes.len().min(HEADER_LEN)).unwrap_or_default();
+        bytes.read_at(header, 0).map_err(failed)?;
+        let (header, header_crc) = Header::parse(header)?;
+        let len = usize::try_from(header.payload_len).map_err(|_| CheckpointFault::Length)?;
+        let table_at = HEADER_LEN.checked_add(len).ok_or(CheckpointFault::Length)?;
+        let blocks = len.div_ceil(BLOCK_LEN);
+        if bytes.len().checked_sub(table_at) != blocks.checked_mul(4) {
             return Err(CheckpointFault::Length);
         }
-        if crc32fast::hash(table) != header.blocks_crc {
+        let mut table = vec![0; 4 * blocks];
+        bytes.read_at(&mut table, table_at).map_err(failed)?;
+        if crc32fast::hash(&table) != header.blocks_crc {
             return Err(CheckpointFault::Blocks);
         }
-        let crcs = crcs.iter().map(|crc| u32::from_le_bytes(*crc)).collect();
+        let crcs = table.as_chunks().0.iter().map(|crc| u32::from_le_bytes(*crc)).collect();
         let checked = (0..blocks.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        Ok(Self { name: name.into(), header, header_crc, bytes, crcs, checked })
-    }
-
-    /// The whole payload, unchecked.
-    pub(super) fn payload(&self) -> &[u8] {
-        let payload = self.bytes.bytes().get(HEADER_LEN..).unwrap_or_default();
-        payload.get(..self.len()).unwrap_or_default()
+        Ok(Self { name: name.into(), header, header_crc, len, bytes, crcs, checked })
     }
 
     /// How long the payload is.
     pub(super) fn len(&self) -> usize {
-        usize::try_from(self.header.payload_len).unwrap_or(0)
+        self.len
     }
 
     /// How long the file is.
@@ -78,15 +78,33 @@ impl BlockFile {
         (HEADER_LEN + self.len() + 4 * self.crcs.len()) as u64
     }
 
-    /// A part of the payload, its blocks checked.
-    pub(super) fn slice(&self, range: Range<usize>) -> Result<&[u8], ArchiveError> {
-        let part = self.payload().get(range.clone()).ok_or_else(|| self.inconsistent())?;
-        if !range.is_empty() {
-            for block in range.start / BLOCK_LEN..=(range.end - 1) / BLOCK_LEN {
+    /// Copies a part of the payload, its blocks checked.
+    pub(super) fn read(&self, start: usize, buffer: &mut [u8]) -> Result<(), ArchiveError> {
+        let end = start.checked_add(buffer.len()).filter(|end| *end <= self.len);
+        let end = end.ok_or_else(|| self.inconsistent())?;
+        if start < end {
+            for block in start / BLOCK_LEN..=(end - 1) / BLOCK_LEN {
                 self.check(block)?;
             }
         }
-        Ok(part)
+        self.bytes
+            .read_at(buffer, HEADER_LEN + start)
+            .map_err(|error| self.unreadable(start, &error))
+    }
+
+    /// A part of the payload in memory of its own, its blocks checked.
+    pub(super) fn read_all(&self, range: &Range<usize>) -> Result<Vec<u8>, ArchiveError> {
+        if range.end > self.len {
+            return Err(self.inconsistent());
+        }
+        let mut bytes = vec![0; range.len()];
+        self.read(range.start, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Asks for the memory of a part of the payload. What it returns means nothing.
+    pub(super) fn touch(&self, start: usize, len: usize) -> u64 {
+        self.bytes.touch(HEADER_LEN + start, len)
     }
 
     #[inline]
@@ -104,10 +122,18 @@ impl BlockFile {
 
     #[cold]
     fn check_now(&self, block: usize) -> Result<(), ArchiveError> {
+        let mut part = [0; PART_LEN];
+        let mut hasher = crc32fast::Hasher::new();
         let offset = block * BLOCK_LEN;
-        let end = (offset + BLOCK_LEN).min(self.len());
-        let bytes = self.payload().get(offset..end).ok_or_else(|| self.inconsistent())?;
-        if self.crcs.get(block) == Some(&crc32fast::hash(bytes)) {
+        let end = (offset + BLOCK_LEN).min(self.len);
+        for start in (offset..end).step_by(PART_LEN) {
+            let part = part.get_mut(..PART_LEN.min(end - start)).unwrap_or_default();
+            self.bytes
+                .read_at(part, HEADER_LEN + start)
+                .map_err(|error| self.unreadable(start, &error))?;
+            hasher.update(part);
+        }
+        if self.crcs.get(block) == Some(&hasher.finalize()) {
             Ok(())
         } else {
             let offset = (HEADER_LEN + offset) as u64;
@@ -128,6 +154,14 @@ impl BlockFile {
             }
         }
         Ok(())
+    }
+
+    fn unreadable(&self, offset: usize, error: &io::Error) -> ArchiveError {
+        ArchiveError::Unreadable {
+            file: Arc::clone(&self.name),
+            offset: (HEADER_LEN + offset) as u64,
+            reason: error.to_string().into(),
+        }
     }
 
     pub(super) fn inconsistent(&self) -> ArchiveError {
@@ -157,7 +191,7 @@ impl<'a> BlockWriter<'a> {
         self.flushed + self.buffer.len()
     }
 
-    pub(super) fn write(&mut self, mut bytes: &[u8]) -> std::io::Result<()> {
+    pub(super) fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let room = (WRITE_LEN - self.buffer.len()).min(bytes.len());
             let (now, later) = bytes.split_at(room);
@@ -171,12 +205,12 @@ impl<'a> BlockWriter<'a> {
     }
 
     /// Fills up with zeros to a multiple of `align`.
-    pub(super) fn align(&mut self, align: usize) -> std::io::Result<()> {
+    pub(super) fn align(&mut self, align: usize) -> io::Result<()> {
         let padding = self.len().next_multiple_of(align) - self.len();
         self.write([0; 16].get(..padding).unwrap_or_default())
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         self.crcs.extend(self.buffer.chunks(BLOCK_LEN).map(crc32fast::hash));
         self.file.write_at(&self.buffer, (HEADER_LEN + self.flushed) as u64)?;
         self.flushed += self.buffer.len();
@@ -185,7 +219,7 @@ impl<'a> BlockWriter<'a> {
     }
 
     /// Writes the checksums behind the payload; returns its length and the checksum of these.
-    pub(super) fn finish(mut self) -> std::io::Result<(u64, u32)> {
+    pub(super) fn finish(mut self) -> io::Result<(u64, u32)> {
         self.flush()?;
         let table: Vec<u8> = self.crcs.iter().flat_map(|crc| crc.to_le_bytes()).collect();
         self.file.write_at(&table, (HEADER_LEN + self.flushed) as u64)?;

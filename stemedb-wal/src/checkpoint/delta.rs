@@ -6,16 +6,18 @@ use stemedb_merkle::{
     ArchiveError, Hash,
     set::{
         Changes,
-        archive::{BlockKey, DeltaArrays, DeltaBlock, PackedPosition, block_bits, pack_position},
+        archive::{
+            BlockKey, BlockState, DeltaArrays, IdArrays, PackedPosition, block_bits, pack_position,
+        },
     },
 };
 
 use super::{
     CheckpointFault, WriteError,
-    base::{elements, write_numbers},
+    base::{elements, touch_ids, write_numbers},
     beside::{Beside, BesideArrays},
     blocks::{BlockFile, BlockWriter},
-    payload::{self, ArchivedDeltaPayload, Array, DELTA_ROOT_LEN, DeltaPayload},
+    payload::{self, Array, DeltaPayload},
 };
 
 /// Depths at which blocks of hashes can begin: 0, 4, up to 28.
@@ -30,7 +32,7 @@ pub(super) struct DeltaFile {
     ids: Range<usize>,
     positions: Range<usize>,
     /// Where the blocks of each depth begin, and their number.
-    levels: Vec<usize>,
+    levels: [usize; LEVELS + 1],
     prefixes: Range<usize>,
     occupied: Range<usize>,
     many: Range<usize>,
@@ -48,20 +50,27 @@ fn block_len(depth: usize, page_bits: usize) -> usize {
 impl DeltaFile {
     /// Opens a delta over a base whose pages have `page_bits`.
     pub(super) fn open(file: BlockFile, page_bits: usize) -> Result<Self, CheckpointFault> {
-        let root_start = file.len().saturating_sub(DELTA_ROOT_LEN);
-        file.slice(root_start..file.len()).map_err(CheckpointFault::Archive)?;
-        let payload = file.payload();
-        let root: &ArchivedDeltaPayload = payload::read(payload).ok_or(CheckpointFault::Payload)?;
-        let len = root.ids.len();
-        let levels_place = payload::place(payload, &root.levels);
-        let levels: Vec<usize> =
-            elements::<4>(&file, &levels_place, 0..root.levels.len().min(LEVELS + 1))
-                .map_err(CheckpointFault::Archive)?
-                .iter()
-                .map(|start| u32::from_le_bytes(*start) as usize)
-                .collect();
-        let blocks = levels.last().copied().unwrap_or(0);
-        let hashes: usize = levels
+        let [
+            ids,
+            positions,
+            level_starts,
+            prefixes,
+            occupied,
+            many,
+            hashes,
+            history,
+            holes,
+            symbols,
+        ] = payload::arrays(&file, [32, 6, 4, 4, 4, 4, 32, 32, 48, 32])?;
+        if level_starts.len() != 4 * (LEVELS + 1) {
+            return Err(CheckpointFault::Payload);
+        }
+        let mut levels = [[0; 4]; LEVELS + 1];
+        elements(&file, &level_starts, 0, &mut levels).map_err(CheckpointFault::Archive)?;
+        let levels = levels.map(|start| u32::from_le_bytes(start) as usize);
+        let [.., blocks] = levels;
+        let len = ids.len() / 32;
+        let expected: usize = levels
             .windows(2)
             .enumerate()
             .map(|(level, pair)| match pair {
@@ -69,30 +78,29 @@ impl DeltaFile {
                 _ => 0,
             })
             .sum();
-        let whole = root.positions.len() == len
-            && levels.len() == LEVELS + 1
+        let whole = positions.len() == 6 * len
             && levels.is_sorted()
-            && root.prefixes.len() == blocks
-            && root.occupied.len() == blocks
-            && root.many.len() == blocks
-            && root.hashes.len() == hashes;
+            && prefixes.len() == 4 * blocks
+            && occupied.len() == 4 * blocks
+            && many.len() == 4 * blocks
+            && hashes.len() == 32 * expected;
         if !whole {
             return Err(CheckpointFault::Payload);
         }
         Ok(Self {
+            file,
             len,
             page_bits,
-            ids: payload::place(payload, &root.ids),
-            positions: payload::place(payload, &root.positions),
+            ids,
+            positions,
             levels,
-            prefixes: payload::place(payload, &root.prefixes),
-            occupied: payload::place(payload, &root.occupied),
-            many: payload::place(payload, &root.many),
-            hashes: payload::place(payload, &root.hashes),
-            history: payload::place(payload, &root.history),
-            holes: payload::place(payload, &root.holes),
-            symbols: payload::place(payload, &root.symbols),
-            file,
+            prefixes,
+            occupied,
+            many,
+            hashes,
+            history,
+            holes,
+            symbols,
         })
     }
 
@@ -102,30 +110,43 @@ impl DeltaFile {
     }
 
     /// The coded symbols of the set.
-    pub(super) fn symbols(&self) -> Result<&[[u8; 32]], ArchiveError> {
-        Ok(self.file.slice(self.symbols.clone())?.as_chunks().0)
+    pub(super) fn symbols(&self) -> Result<Vec<[u8; 32]>, ArchiveError> {
+        Ok(self.file.read_all(&self.symbols)?.as_chunks().0.to_vec())
+    }
+
+    /// Whether there are any.
+    pub(super) fn has_symbols(&self) -> bool {
+        !self.symbols.is_empty()
     }
 
     fn number(&self, array: &Range<usize>, place: usize) -> Result<u32, ArchiveError> {
-        let number = elements::<4>(&self.file, array, place..place + 1)?.first();
-        Ok(number.map_or(0, |number| u32::from_le_bytes(*number)))
+        let mut number = [[0; 4]];
+        elements(&self.file, array, place, &mut number)?;
+        let [number] = number;
+        Ok(u32::from_le_bytes(number))
     }
 }
 
-impl DeltaArrays for DeltaFile {
+impl IdArrays for DeltaFile {
     fn len(&self) -> usize {
         self.len
     }
 
-    fn ids(&self, places: Range<usize>) -> Result<&[Hash], ArchiveError> {
-        elements(&self.file, &self.ids, places)
+    fn ids(&self, first: usize, into: &mut [Hash]) -> Result<(), ArchiveError> {
+        elements(&self.file, &self.ids, first, into)
     }
 
-    fn positions(&self, places: Range<usize>) -> Result<&[PackedPosition], ArchiveError> {
-        elements(&self.file, &self.positions, places)
+    fn positions(&self, first: usize, into: &mut [PackedPosition]) -> Result<(), ArchiveError> {
+        elements(&self.file, &self.positions, first, into)
     }
 
-    fn block(&self, key: BlockKey) -> Result<Option<DeltaBlock<'_>>, ArchiveError> {
+    fn touch_ids(&self, places: Range<usize>) -> u64 {
+        touch_ids(&self.file, &self.ids, places)
+    }
+}
+
+impl DeltaArrays for DeltaFile {
+    fn block(&self, key: BlockKey, into: &mut [Hash]) -> Result<Option<BlockState>, ArchiveError> {
         let level = key.depth / 4;
         let (Some(from), Some(to)) = (self.levels.get(level), self.levels.get(level + 1)) else {
             return Ok(None);
@@ -154,10 +175,11 @@ impl DeltaArrays for DeltaFile {
             .sum();
         let width = block_len(key.depth, self.page_bits);
         let start = above + (low - from) * width;
-        Ok(Some(DeltaBlock {
+        let into = into.get_mut(..width).ok_or_else(|| self.file.inconsistent())?;
+        elements(&self.file, &self.hashes, start, into)?;
+        Ok(Some(BlockState {
             occupied: self.number(&self.occupied, low)?,
             many: self.number(&self.many, low)?,
-            hashes: elements(&self.file, &self.hashes, start..start + width)?,
         }))
     }
 }

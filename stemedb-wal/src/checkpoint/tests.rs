@@ -50,7 +50,7 @@ fn tree_of(checkpoint: &Checkpoint) -> MerkleTree {
 }
 
 /// A base of 3,000 ids and two deltas on it.
-fn chain(disk: &FaultyDisk) -> (Checkpoint, MerkleTree) {
+pub(super) fn chain(disk: &FaultyDisk) -> (Checkpoint, MerkleTree) {
     let mut tree = MerkleTree::new();
     tree.insert_batch(&entries(0, 3000)).unwrap();
     let mut checkpoint = base(disk, &tree, 300_000);

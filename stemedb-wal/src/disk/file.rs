@@ -1,7 +1,8 @@
 //! A directory of the operating system.
 
 use super::{
-    Bytes, DirLock, Disk, DiskFile, Fingerprint, LOCK_NAME, check_name, loaded::Loaded, map::Mapped,
+    Bytes, DirLock, Disk, DiskFile, Fingerprint, LOCK_NAME, check_name, loaded::ReadWhenWanted,
+    map::Mapped,
 };
 use fs2::FileExt as _;
 use std::{
@@ -150,11 +151,10 @@ impl Disk for FileDisk {
 
     fn map(&self, name: &str, in_place: bool) -> io::Result<Arc<dyn Bytes>> {
         let file = File::open(self.join(name)?)?;
-        if in_place {
-            Ok(Mapped::new(&file)?)
-        } else {
-            Ok(Loaded::read(&OpenFile { file, dir: self.dir.clone() })?)
+        if in_place && let Some(mapped) = Mapped::new(&file) {
+            return Ok(mapped);
         }
+        Ok(ReadWhenWanted::new(Arc::new(OpenFile { file, dir: self.dir.clone() }))?)
     }
 
     fn available(&self) -> io::Result<u64> {

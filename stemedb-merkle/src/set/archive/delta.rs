@@ -29,12 +29,11 @@ impl DeltaCursor {
         let mut low = Self { place: self.place, key: self.key };
         let mut high = Self { place: delta.len(), key: u64::MAX };
         let probe = |place: usize, low: &mut Self, high: &mut Self| {
-            if let Some(found) = delta.ids(place..place + 1)?.first() {
-                if found < id {
-                    *low = Self { place: place + 1, key: key(found) };
-                } else {
-                    *high = Self { place, key: key(found) };
-                }
+            let found = delta.id(place)?;
+            if found < *id {
+                *low = Self { place: place + 1, key: key(&found) };
+            } else {
+                *high = Self { place, key: key(&found) };
             }
             Ok::<_, ArchiveError>(())
         };
@@ -63,7 +62,9 @@ impl DeltaCursor {
             }
         }
         if low.place < high.place {
-            let ids = delta.ids(low.place..high.place)?;
+            let mut ids = [[0; 32]; SCAN_LEN_MAX];
+            let ids = ids.get_mut(..high.place - low.place).unwrap_or_default();
+            delta.ids(low.place, ids)?;
             for found in ids.iter().take_while(|found| *found < id) {
                 low = Self { place: low.place + 1, key: key(found) };
             }

@@ -1,13 +1,13 @@
 //! Archives in memory.
 
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     Hash,
     set::{
         Changes, Snapshot,
         archive::{
-            ArchiveError, BaseArrays, BlockKey, DeltaArrays, DeltaBlock, PackedPosition,
+            ArchiveError, BaseArrays, BlockKey, BlockState, DeltaArrays, IdArrays, PackedPosition,
             hashes_len, pack_position,
         },
         build::BaseBuilder,
@@ -22,21 +22,30 @@ struct VecBase {
     hashes: Vec<Hash>,
 }
 
-impl BaseArrays for VecBase {
+/// Copies elements from a place on.
+fn copy<T: Copy>(from: &[T], first: usize, into: &mut [T]) -> Result<(), ArchiveError> {
+    into.copy_from_slice(&from[first..first + into.len()]);
+    Ok(())
+}
+
+impl IdArrays for VecBase {
     fn len(&self) -> usize {
         self.ids.len()
     }
-    fn ids(&self, places: Range<usize>) -> Result<&[Hash], ArchiveError> {
-        Ok(&self.ids[places])
+    fn ids(&self, first: usize, into: &mut [Hash]) -> Result<(), ArchiveError> {
+        copy(&self.ids, first, into)
     }
-    fn positions(&self, places: Range<usize>) -> Result<&[PackedPosition], ArchiveError> {
-        Ok(&self.positions[places])
+    fn positions(&self, first: usize, into: &mut [PackedPosition]) -> Result<(), ArchiveError> {
+        copy(&self.positions, first, into)
     }
-    fn page_start(&self, page: usize) -> Result<usize, ArchiveError> {
-        Ok(self.starts[page] as usize)
+}
+
+impl BaseArrays for VecBase {
+    fn page_starts(&self, page: usize) -> Result<[usize; 2], ArchiveError> {
+        Ok([self.starts[page] as usize, self.starts[page + 1] as usize])
     }
-    fn hashes(&self, places: Range<usize>) -> Result<&[Hash], ArchiveError> {
-        Ok(&self.hashes[places])
+    fn hashes(&self, first: usize, into: &mut [Hash]) -> Result<(), ArchiveError> {
+        copy(&self.hashes, first, into)
     }
     fn inconsistent(&self) -> ArchiveError {
         ArchiveError::Inconsistent { file: "memory".into() }
@@ -66,23 +75,26 @@ struct VecDelta {
     blocks: Vec<(BlockKey, u32, u32, Vec<Hash>)>,
 }
 
-impl DeltaArrays for VecDelta {
+impl IdArrays for VecDelta {
     fn len(&self) -> usize {
         self.ids.len()
     }
-    fn ids(&self, places: Range<usize>) -> Result<&[Hash], ArchiveError> {
-        Ok(&self.ids[places])
+    fn ids(&self, first: usize, into: &mut [Hash]) -> Result<(), ArchiveError> {
+        copy(&self.ids, first, into)
     }
-    fn positions(&self, places: Range<usize>) -> Result<&[PackedPosition], ArchiveError> {
-        Ok(&self.positions[places])
+    fn positions(&self, first: usize, into: &mut [PackedPosition]) -> Result<(), ArchiveError> {
+        copy(&self.positions, first, into)
     }
-    fn block(&self, key: BlockKey) -> Result<Option<DeltaBlock<'_>>, ArchiveError> {
+}
+
+impl DeltaArrays for VecDelta {
+    fn block(&self, key: BlockKey, into: &mut [Hash]) -> Result<Option<BlockState>, ArchiveError> {
         let found = self.blocks.binary_search_by_key(&key, |block| block.0).ok();
-        Ok(found.map(|at| DeltaBlock {
-            occupied: self.blocks[at].1,
-            many: self.blocks[at].2,
-            hashes: &self.blocks[at].3,
-        }))
+        let Some((_, occupied, many, hashes)) = found.map(|at| &self.blocks[at]) else {
+            return Ok(None);
+        };
+        into.copy_from_slice(hashes);
+        Ok(Some(BlockState { occupied: *occupied, many: *many }))
     }
 }
 

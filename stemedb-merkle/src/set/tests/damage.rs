@@ -9,7 +9,9 @@ use std::{
 };
 
 use super::{
-    super::archive::{ArchiveError, BaseArrays, BlockKey, DeltaArrays, DeltaBlock, PackedPosition},
+    super::archive::{
+        ArchiveError, BaseArrays, BlockKey, BlockState, DeltaArrays, IdArrays, PackedPosition,
+    },
     *,
 };
 
@@ -24,7 +26,8 @@ struct Damage {
 }
 
 impl Damage {
-    fn check(&self, damaged: &Range<usize>, wanted: &Range<usize>) -> Result<(), ArchiveError> {
+    fn check(&self, damaged: &Range<usize>, first: usize, len: usize) -> Result<(), ArchiveError> {
+        let wanted = first..first + len;
         let touched = wanted.start < damaged.end && damaged.start < wanted.end;
         self.refuse(touched)
     }
@@ -40,24 +43,27 @@ impl Damage {
 #[derive(Debug)]
 struct DamagedBase(Arc<dyn BaseArrays>, Damage);
 
-impl BaseArrays for DamagedBase {
+impl IdArrays for DamagedBase {
     fn len(&self) -> usize {
         self.0.len()
     }
-    fn ids(&self, places: Range<usize>) -> Result<&[Hash], ArchiveError> {
-        self.1.check(&self.1.ids, &places)?;
-        self.0.ids(places)
+    fn ids(&self, first: usize, into: &mut [Hash]) -> Result<(), ArchiveError> {
+        self.1.check(&self.1.ids, first, into.len())?;
+        self.0.ids(first, into)
     }
-    fn positions(&self, places: Range<usize>) -> Result<&[PackedPosition], ArchiveError> {
-        self.1.check(&self.1.positions, &places)?;
-        self.0.positions(places)
+    fn positions(&self, first: usize, into: &mut [PackedPosition]) -> Result<(), ArchiveError> {
+        self.1.check(&self.1.positions, first, into.len())?;
+        self.0.positions(first, into)
     }
-    fn page_start(&self, page: usize) -> Result<usize, ArchiveError> {
-        self.0.page_start(page)
+}
+
+impl BaseArrays for DamagedBase {
+    fn page_starts(&self, page: usize) -> Result<[usize; 2], ArchiveError> {
+        self.0.page_starts(page)
     }
-    fn hashes(&self, places: Range<usize>) -> Result<&[Hash], ArchiveError> {
-        self.1.check(&self.1.hashes, &places)?;
-        self.0.hashes(places)
+    fn hashes(&self, first: usize, into: &mut [Hash]) -> Result<(), ArchiveError> {
+        self.1.check(&self.1.hashes, first, into.len())?;
+        self.0.hashes(first, into)
     }
     fn inconsistent(&self) -> ArchiveError {
         self.0.inconsistent()
@@ -67,21 +73,24 @@ impl BaseArrays for DamagedBase {
 #[derive(Debug)]
 struct DamagedDelta(Arc<dyn DeltaArrays>, Damage);
 
-impl DeltaArrays for DamagedDelta {
+impl IdArrays for DamagedDelta {
     fn len(&self) -> usize {
         self.0.len()
     }
-    fn ids(&self, places: Range<usize>) -> Result<&[Hash], ArchiveError> {
-        self.1.check(&self.1.ids, &places)?;
-        self.0.ids(places)
+    fn ids(&self, first: usize, into: &mut [Hash]) -> Result<(), ArchiveError> {
+        self.1.check(&self.1.ids, first, into.len())?;
+        self.0.ids(first, into)
     }
-    fn positions(&self, places: Range<usize>) -> Result<&[PackedPosition], ArchiveError> {
-        self.1.check(&self.1.positions, &places)?;
-        self.0.positions(places)
+    fn positions(&self, first: usize, into: &mut [PackedPosition]) -> Result<(), ArchiveError> {
+        self.1.check(&self.1.positions, first, into.len())?;
+        self.0.positions(first, into)
     }
-    fn block(&self, key: BlockKey) -> Result<Option<DeltaBlock<'_>>, ArchiveError> {
+}
+
+impl DeltaArrays for DamagedDelta {
+    fn block(&self, key: BlockKey, into: &mut [Hash]) -> Result<Option<BlockState>, ArchiveError> {
         self.1.refuse(key.depth > 0 && self.1.prefixes.contains(&key.prefix))?;
-        self.0.block(key)
+        self.0.block(key, into)
     }
 }
 
