@@ -24,11 +24,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let store = Store::open(dir.path().join("kept"), Options::default())?;
 
     store.append_batch((0..100).map(|n| format!("monday: invoice {n} paid")))?;
-    let monday = store.history_head();
+    let monday = store.history_head()?;
     println!("monday    the auditor signs off {} entries", monday.size);
 
     store.append_batch((0..150).map(|n| format!("tuesday: invoice {n} paid")))?;
-    let tuesday = store.history_head();
+    let tuesday = store.history_head()?;
     println!("tuesday   the log has {} entries", tuesday.size);
 
     // The log of Tuesday begins with all of Monday's, in the same order.
@@ -59,7 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let forge = |n| if n == 42 { "monday: nothing".into() } else { format!("monday: {n}") };
     forged.append_batch((0..100).map(forge))?;
     forged.append_batch((0..150).map(|n| format!("tuesday: invoice {n} paid")))?;
-    let rewritten = forged.history_head();
+    let rewritten = forged.history_head()?;
     let proof = forged.prove_consistency(monday.size.0, rewritten.size.0)?;
     assert!(audit_growth(&proof, &monday, &rewritten).is_err());
     println!("refused   a log with another monday");

@@ -69,7 +69,7 @@ fn kill_and_reopen() -> Result<ExitCode, Box<dyn Error>> {
     for id in &acknowledged {
         lost += usize::from(store.get(id)?.is_none());
     }
-    let head = store.head();
+    let head = store.head()?;
     println!("reopened  {} assertions, {lost} of the acknowledged ones lost", head.count);
     println!("set root  {}", AssertionId(head.set_root));
     store.append(b"and on it goes")?;

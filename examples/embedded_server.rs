@@ -45,7 +45,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (entry, body) = found.ok_or("the server lost an entry")?;
     println!("got       entry {}, {} bytes, checked", entry.index, body.len());
     let (proof, root) = client.prove(&own.id).await?;
-    assert_eq!(root, store.root());
+    assert_eq!(root, store.root()?);
     println!("proved    {:?}, by {} hashes", proof.presence(), proof.siblings.len());
 
     let mut watch = client.watch(Watched { from: 0, bodies: true, stop_at_end: false });

@@ -36,7 +36,7 @@ async fn main() -> Result<(), Failure> {
     while first.store().len() < 2 || second.store().len() < 2 {
         sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(first.store().root(), second.store().root());
+    assert_eq!(first.store().root()?, second.store().root()?);
     let body = second.store().get(&receipt.id)?.ok_or("the first one's is not at the second")?;
     println!("at the second: {}", String::from_utf8_lossy(&body));
 

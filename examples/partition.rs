@@ -72,7 +72,7 @@ async fn main() -> Result<(), Failure> {
     );
     fill(&north, (0..arguments.keys).map(|n| body("key", n)))?;
     fill(&south, (0..arguments.keys).rev().map(|n| body("key", n)))?;
-    assert_eq!(north.root(), south.root());
+    assert_eq!(north.root()?, south.root()?);
 
     // Each is known to the other by an address at the far end of the link.
     let link = Link::new(Shape {

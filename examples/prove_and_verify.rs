@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let absent = AssertionId(blake3::hash(b"certificate 10000").into());
 
     // The root is what the verifier must have from somebody it trusts.
-    let root = store.root();
+    let root = store.root()?;
     println!("set root  {}, over {} assertions", AssertionId(root), store.len());
 
     for (id, presence) in [(held, Presence::Present), (absent, Presence::Absent)] {
@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     assert!(store.prove_absence(&held)?.is_none(), "nobody can prove that it is not held");
     store.append(b"certificate 10000")?;
-    assert_eq!(store.prove(&absent)?.verify(&store.root())?, Presence::Present);
+    assert_eq!(store.prove(&absent)?.verify(&store.root()?)?, Presence::Present);
     assert!(store.prove(&absent)?.verify(&root).is_err());
     println!("appended  the absent one: present under the new root, and no proof for the old one");
     store.close()?;

@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("log       entry {} is {}, {} bytes", entry.index, entry.id, entry.len);
     }
 
-    let head = store.head();
+    let head = store.head()?;
     assert_eq!((head.count, head.log_size), (1_001, 1_001));
     println!("set root  {}, over {} ids", AssertionId(head.set_root), head.count);
     println!("log root  {}, over {} entries", AssertionId(head.log_root), head.log_size);
@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // After a close, as after a crash, all that was acknowledged is there.
     store.close()?;
     let store = Store::open(dir.path(), Options::default())?;
-    assert_eq!(store.head(), head);
+    assert_eq!(store.head()?, head);
     println!("reopened  the same roots");
     store.close()?;
     Ok(())

@@ -80,7 +80,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // What it takes without a backup.
     let fresh = Arc::new(Store::open(&fresh, options())?);
     let (all, all_millis) = catch_up("full copy", &fresh, &client).await?;
-    if back.root() != north.root() || fresh.root() != north.root() {
+    if back.root()? != north.root()? || fresh.root()? != north.root()? {
         return Err("not all hold the same".into());
     }
     let percent = |part: u64, whole: u64| part * 100 / whole.max(1);
@@ -88,7 +88,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         "so        {} % of the bytes and {} % of the time of a full copy; root {}",
         percent(bytes, all),
         percent(millis, all_millis),
-        AssertionId(back.root())
+        AssertionId(back.root()?)
     );
     if bytes * 4 > all {
         return Err("a backup that is a week old must save most of the bytes".into());

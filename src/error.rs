@@ -133,11 +133,34 @@ pub enum ReadError {
     /// Ids can't be checked without the secret.
     #[error("this store has a secret, and without it no body can be checked: give its file")]
     SecretMissing,
-    /// The trees can't be kept up, because the restart checkpoint is damaged.
+    /// The trees do not have everything that was appended, so nothing is answered from them.
+    #[error(transparent)]
+    Behind(#[from] TreeFailure),
+}
+
+/// Why the trees of an open store do not have everything that was appended, and can't.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TreeFailure {
+    /// The restart checkpoint is damaged, and so is what would rebuild the trees without it.
     #[error(
-        "{0}. Everything appended is in the log: reopen the store to rebuild the trees from it"
+        "cannot rebuild the trees from the log{}, and the restart checkpoint is damaged: \
+         {checkpoint}",
+        log.as_ref().map(|log| format!(" ({log})")).unwrap_or_default()
     )]
-    Behind(ArchiveError),
+    NotRebuilt {
+        /// What is wrong with the checkpoint.
+        checkpoint: ArchiveError,
+        /// What of the log can't be read; none if it is a body that was lost and came back, whose
+        /// place only the checkpoint tells.
+        log: Option<Arc<LogReadError>>,
+    },
+    /// A thread of this process panicked while it changed them.
+    #[error(
+        "a thread panicked while it changed the trees; everything acknowledged is in the log: \
+         reopen the store to rebuild them"
+    )]
+    Panicked,
 }
 
 impl ReadError {
@@ -147,8 +170,10 @@ impl ReadError {
             Self::Log(error) => {
                 matches!(error, LogReadError::Damaged(_) | LogReadError::Hole { .. })
             }
-            Self::Archive(_) | Self::WrongId { .. } | Self::Behind(_) => true,
-            Self::SecretMissing => false,
+            Self::Archive(_)
+            | Self::WrongId { .. }
+            | Self::Behind(TreeFailure::NotRebuilt { .. }) => true,
+            Self::SecretMissing | Self::Behind(TreeFailure::Panicked) => false,
         }
     }
 }
@@ -163,6 +188,17 @@ pub enum NodeError {
     /// An entry of the log could not be read.
     #[error(transparent)]
     Entry(#[from] LogReadError),
+    /// The trees do not have everything that was appended.
+    #[error(transparent)]
+    Trees(#[from] TreeFailure),
+    /// A tile was asked for a slot that tiles do not have.
+    #[error("tile {tile} has no slot {slot}, which is a fault of this program")]
+    NoSuchSlot {
+        /// The tile.
+        tile: u64,
+        /// The slot.
+        slot: usize,
+    },
 }
 
 /// Why a history proof or an old root could not be made.

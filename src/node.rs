@@ -69,7 +69,7 @@ use self::{
     status::ArchiveStatus,
 };
 pub use self::{error::NodeError, metrics::Metrics, options::Options, status::Status};
-use crate::{Store, archive, store::lock};
+use crate::{Store, Upkeep, archive, store::lock};
 
 /// What is left of the time for a stop when the server has to be done.
 const STOP_REST: Duration = Duration::from_secs(3);
@@ -113,6 +113,8 @@ struct Shared {
     scrub: scrub::View,
     archive: Mutex<Option<ArchiveStatus>>,
     writer_failed: AtomicBool,
+    /// What of the store's upkeep was told to have failed.
+    upkeep: Mutex<Upkeep>,
     stopping: AtomicBool,
     /// Frames that were refused.
     strangers: AtomicU64,
@@ -185,6 +187,7 @@ impl Node {
             slices: Slices::default().into(),
             sessions: session::Sessions::default().into(),
             writer_failed: false.into(),
+            upkeep: Mutex::default(),
             stopping: false.into(),
             strangers: 0.into(),
             began: now,
@@ -390,15 +393,12 @@ impl Shared {
         self.store.now()
     }
 
-    /// What the store holds, for others.
-    fn head(&self) -> Head {
-        head_of(&self.store)
-    }
-
-    /// Tells the cluster what the store holds.
+    /// Tells the cluster what the store holds. Where that is not known any more, the status and
+    /// the readiness say so, and others keep what they were told last.
     fn tell_head(&self) {
-        let head = self.head();
-        lock(&self.cluster).changed(head, self.store.now());
+        if let Ok(head) = head_of(&self.store) {
+            lock(&self.cluster).changed(head, self.store.now());
+        }
     }
 }
 

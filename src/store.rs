@@ -85,7 +85,7 @@ pub use self::{
 /// let receipt = store.append(b"the sky is blue")?;
 /// assert_eq!(store.get(&receipt.id)?.as_deref(), Some(&b"the sky is blue"[..]));
 ///
-/// let root = store.root();
+/// let root = store.root()?;
 /// let proof = store.prove(&receipt.id)?;
 /// assert_eq!(proof.verify(&root)?, stemedb::Presence::Present);
 /// store.close()?;
@@ -119,8 +119,10 @@ struct Shared {
     saving_identity: Mutex<()>,
     /// What could not be done in the background.
     upkeep: Mutex<Upkeep>,
-    /// The restart checkpoint that the set tree lies in.
+    /// The restart checkpoint that the set tree lies in. Held for a moment only.
     checkpoint: Mutex<Option<Checkpoint>>,
+    /// Held by whoever writes a restart checkpoint, for as long as that takes.
+    checkpointing: Mutex<()>,
     /// The log's fill when the last checkpoint was written.
     checkpointed: Mutex<u64>,
     /// Held by whoever makes the first coded symbols.
@@ -148,7 +150,7 @@ pub struct Receipt {
 }
 
 /// What a store holds, at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Head {
     /// How many assertions.
     pub count: u64,
@@ -356,7 +358,7 @@ impl Store {
 
     /// Why the set tree can't be read, if that is so.
     #[cfg(feature = "node")]
-    pub(crate) fn tree_failure(&self) -> Option<stemedb_merkle::ArchiveError> {
+    pub(crate) fn tree_failure(&self) -> Option<crate::error::TreeFailure> {
         self.shared.trees.failure()
     }
 
@@ -389,6 +391,8 @@ impl Store {
         if let Some(marker) = self.marker.take() {
             marker.stop();
         }
+        // Failing that, the next opening meets the damage again.
+        let _ = checkpoint::leave_damaged(&self.shared);
         let tail = checkpoint::tail_len(&self.shared);
         let due =
             tail > background::TAIL_LEN_AT_CLOSE_MAX || tail > 0 && sketch::is_new(&self.shared);

@@ -133,7 +133,7 @@ fn check_bodies(store: &Store, range: std::ops::Range<u64>) {
 
 /// All that needs no body: with or without the archive.
 fn check_all_else(store: &Store, head: Head) {
-    assert_eq!(store.head(), head);
+    assert_eq!(store.head().unwrap(), head);
     assert!(store.open_report().remarks.is_empty(), "{}", store.open_report());
     let ids: Vec<AssertionId> = store.iter().map(|entry| entry.unwrap().id).collect();
     assert!(ids.len() as u64 == head.log_size && ids[1] == id(1));
@@ -165,7 +165,7 @@ async fn segments_that_are_archived_can_be_dropped_and_are_read_from_there() {
     assert_eq!((files("segment-"), files("remote-")), (2, dropped));
     check_bodies(&store, 0..1000);
     append(&store, 1000..1100);
-    let head = store.head();
+    let head = store.head().unwrap();
     check_all_else(&store, head);
     push(&archive, &store).await;
     drop(store);
@@ -204,7 +204,7 @@ async fn segments_that_are_archived_can_be_dropped_and_are_read_from_there() {
 async fn an_archive_that_is_gone_or_damaged_harms_nothing_but_reads() {
     let place = Place::new();
     let (archive, store) = dropped(&place).await;
-    let head = store.head();
+    let head = store.head().unwrap();
     drop(store);
     // Gone: the store opens, and says what is the matter.
     fs::rename(place.join("archive"), place.join("elsewhere")).unwrap();
@@ -253,7 +253,7 @@ async fn a_backup_says_that_it_needs_the_archive() {
         let root = head.set_root;
         stemedb::restore(place.join(from), place.join(to), &root, options(), &mut |_| {}).unwrap();
         let store = Store::open(place.join(to), options()).unwrap();
-        assert_eq!(roots(store.head()), roots(head));
+        assert_eq!(roots(store.head().unwrap()), roots(head));
         assert_eq!(store.remote_segments(), report.segments_remote);
         only_in_archive(&store.get(&id(1)).unwrap_err(), archive.url());
         drop(store);
@@ -265,7 +265,7 @@ async fn a_backup_says_that_it_needs_the_archive() {
 async fn a_peer_gets_bodies_that_are_only_in_the_archive() {
     let place = Place::new();
     let (archive, store) = dropped(&place).await;
-    let head = store.head();
+    let head = store.head().unwrap();
     drop(store);
     for (name, with_archive) in [("without", false), ("with", true)] {
         let opened = if with_archive { with(&archive) } else { options() };
@@ -345,7 +345,7 @@ async fn a_crash_at_any_call_while_segments_are_dropped() {
     append(&store, 0..500);
     push(&archive, &store).await;
     store.checkpoint().unwrap();
-    let head = store.head();
+    let head = store.head().unwrap();
     let moments = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&moments);
     disk.observe(move |moment| seen.lock().unwrap().push(moment.disk));
@@ -358,7 +358,7 @@ async fn a_crash_at_any_call_while_segments_are_dropped() {
     for (number, moment) in moments.iter().enumerate() {
         for survival in Survival::ALL {
             let store = opened(moment.power_cut(survival, number as u64), number % 2 == 0).unwrap();
-            assert_eq!(store.head(), head, "operation {number}, {survival:?}");
+            assert_eq!(store.head().unwrap(), head, "operation {number}, {survival:?}");
             counts.insert(store.remote_segments());
             assert!(store.append(&body(1)).unwrap().duplicate);
             assert!(!store.append(b"new").unwrap().duplicate);

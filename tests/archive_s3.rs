@@ -120,7 +120,7 @@ async fn a_log_goes_to_s3_and_comes_back() {
     assert!(first.segments > 2 && first.manifest == 1, "{first:?}");
     append(&one, 2000..3000);
     let all = archive.push(&one, ALL, |_| {}).await.unwrap();
-    let head = Head { last_time: 0, ..one.head() };
+    let head = Head { last_time: 0, ..one.head().unwrap() };
     assert_eq!((all.head, all.manifest), (head, 2));
     let again = archive.push(&one, PushOptions { again: true, ..ALL }, |_| {}).await.unwrap();
     assert_eq!((again.segments, again.bytes, again.manifest), (0, 0, 2));
@@ -128,11 +128,11 @@ async fn a_log_goes_to_s3_and_comes_back() {
     assert_eq!((listed.len(), listed[0].head), (1, head));
     let verified = archive.verify(&Selection::default(), true, None, |_| {}).await.unwrap();
     assert_eq!(verified.faults, []);
-    let options = RestoreOptions { root: Some(one.root()), ..RestoreOptions::default() };
+    let options = RestoreOptions { root: Some(one.root().unwrap()), ..RestoreOptions::default() };
     let restored = archive.restore(&dir.path().join("two"), options, |_| {}).await.unwrap();
-    assert_eq!((restored.head.set_root, restored.epoch), (one.root(), 2));
+    assert_eq!((restored.head.set_root, restored.epoch), (one.root().unwrap(), 2));
     let two = store(&dir.path().join("two"));
-    assert_eq!(two.head(), one.head());
+    assert_eq!(two.head().unwrap(), one.head().unwrap());
 
     // One of its objects is replaced behind its back.
     let raw = raw(&moto);

@@ -106,7 +106,7 @@ impl Sample {
             (_, false) => Shown::Reported,
             _ => Shown::Nothing,
         };
-        assert_eq!(store.head(), self.head, "{context}: {report}");
+        assert_eq!(store.head().unwrap(), self.head, "{context}: {report}");
         let mut failures = 0;
         for (expected, entry) in self.ledger.entries.iter().zip(0..) {
             let receipt = expected.receipt;

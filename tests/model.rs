@@ -159,7 +159,7 @@ impl Model {
             Step::RangeByTime(from, to) => self.range_by_time(from, to)?,
             Step::Resolve(number, len) => self.resolve(number, len)?,
             Step::TakeSnapshot => {
-                self.snapshot = Some((self.store().snapshot(), self.entries.len()));
+                self.snapshot = Some((self.store().snapshot().unwrap(), self.entries.len()));
             }
             Step::Diff => self.diff()?,
             Step::SetProof(number) => self.set_proof(number)?,
@@ -255,7 +255,7 @@ impl Model {
 
     fn diff(&self) -> Result<(), TestCaseError> {
         let Some((old, len)) = &self.snapshot else { return Ok(()) };
-        let new = self.store().snapshot();
+        let new = self.store().snapshot().unwrap();
         prop_assert_eq!(old.len(), *len as u64);
         let mut added: Vec<AssertionId> =
             self.entries[*len..].iter().map(|(receipt, _)| receipt.id).collect();
@@ -273,7 +273,7 @@ impl Model {
     }
 
     fn set_proof(&self, number: u64) -> Result<(), TestCaseError> {
-        let (store, root) = (self.store(), self.store().root());
+        let (store, root) = (self.store(), self.store().root().unwrap());
         let absent = AssertionId(*blake3::hash(&number.to_be_bytes()).as_bytes());
         let proof = store.prove_absence(&absent).unwrap().unwrap();
         prop_assert_eq!(proof.verify(&root), Ok(Presence::Absent));
@@ -310,13 +310,16 @@ impl Model {
     fn heads(&self) -> Result<(), TestCaseError> {
         let store = self.store();
         let set = SetTree::new(self.by_id.keys().map(|id| id.0), HASHES);
-        let head = store.head();
+        let head = store.head().unwrap();
         prop_assert_eq!((head.count, head.set_root), (self.by_id.len() as u64, set.root()));
         prop_assert_eq!(head.log_size, self.entries.len() as u64);
         prop_assert_eq!(head.log_root, self.history().root());
         prop_assert_eq!(head.last_time, self.entries.last().map_or(0, |(last, _)| last.time));
-        prop_assert_eq!((store.len(), store.root()), (head.count, head.set_root));
-        prop_assert_eq!((store.log_size(), store.history_root()), (head.log_size, head.log_root));
+        prop_assert_eq!((store.len(), store.root().unwrap()), (head.count, head.set_root));
+        prop_assert_eq!(
+            (store.log_size(), store.history_root().unwrap()),
+            (head.log_size, head.log_root)
+        );
         Ok(())
     }
 }

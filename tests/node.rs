@@ -92,7 +92,7 @@ async fn until(what: &str, mut is: impl FnMut() -> bool) -> Duration {
 }
 
 fn in_step(nodes: &[&Running]) -> bool {
-    let mut roots = nodes.iter().map(|node| node.store().root());
+    let mut roots = nodes.iter().map(|node| node.store().root().unwrap());
     let first = roots.next().unwrap();
     roots.all(|root| root == first)
 }

@@ -28,7 +28,7 @@ fn check_roots(store: &Store) {
         }
         history.append(leaf_hash(entry.time, &entry.id.0));
     }
-    let head = store.head();
+    let head = store.head().unwrap();
     assert_eq!((head.count, head.set_root), (tree.len(), tree.root()));
     assert_eq!((head.log_size, head.log_root), (history.head().size.0, history.root()));
 }
@@ -70,7 +70,7 @@ fn proofs_verify_and_absence_is_proven() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path(), options()).unwrap();
     let receipts = store.append_batch((0..1000).map(body)).unwrap();
-    let middle = store.history_head();
+    let middle = store.history_head().unwrap();
     store.append_batch((1000..1500).map(body)).unwrap();
     for store in [store, {
         let copy = tempfile::tempdir().unwrap();
@@ -80,7 +80,7 @@ fn proofs_verify_and_absence_is_proven() {
         std::mem::forget(copy);
         store
     }] {
-        let root = store.root();
+        let root = store.root().unwrap();
         for receipt in receipts.iter().step_by(37) {
             let proof = store.prove(&receipt.id).unwrap();
             assert_eq!(proof.verify(&root), Ok(Presence::Present));
@@ -101,7 +101,7 @@ fn proofs_verify_and_absence_is_proven() {
     let store = Store::open(dir.path(), options()).unwrap();
     assert_eq!(store.history_root_at(1000).unwrap(), middle.root);
     let proof = store.prove_consistency(1000, 1500).unwrap();
-    proof.verify(&middle, &store.history_head()).unwrap();
+    proof.verify(&middle, &store.history_head().unwrap()).unwrap();
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn a_checkpoint_is_only_a_cache() {
     store.append_batch((3000..3100).map(body)).unwrap();
     store.checkpoint().unwrap();
     store.append_batch((3100..3200).map(body)).unwrap();
-    let head = store.head();
+    let head = store.head().unwrap();
     store.close().unwrap();
     let checkpoints = || {
         let names = std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().path());
@@ -246,7 +246,7 @@ fn a_checkpoint_is_only_a_cache() {
     assert_eq!(checkpoints().len(), 2);
     let store = Store::open(dir.path(), options()).unwrap();
     assert_eq!(store.open_report().replayed, 100);
-    assert_eq!(store.head(), head);
+    assert_eq!(store.head().unwrap(), head);
     check_roots(&store);
     store.close().unwrap();
 
@@ -258,16 +258,16 @@ fn a_checkpoint_is_only_a_cache() {
         std::fs::write(path, bytes).unwrap();
         let store = Store::open(dir.path(), options()).unwrap();
         assert!(store.open_report().checkpoint_set_aside, "{}", path.display());
-        assert_eq!(store.head(), head);
+        assert_eq!(store.head().unwrap(), head);
         check_roots(&store);
         store.checkpoint().unwrap();
-        assert_eq!(store.head(), head);
+        assert_eq!(store.head().unwrap(), head);
         store.close().unwrap();
     }
     std::fs::remove_file(dir.path().join("history.tiles")).unwrap();
     let store = Store::open(dir.path(), options()).unwrap();
     assert!(store.open_report().checkpoint_set_aside);
-    assert_eq!(store.head(), head);
+    assert_eq!(store.head().unwrap(), head);
     check_roots(&store);
 }
 
@@ -357,7 +357,7 @@ fn a_checkpoint_that_is_damaged_in_use_is_left_for_the_log() {
     let store = Store::open(dir.path(), options()).unwrap();
     store.append_batch((0..3000).map(body)).unwrap();
     let name = store.checkpoint().unwrap().path.file_name().unwrap().to_owned();
-    let head = store.head();
+    let head = store.head().unwrap();
     store.close().unwrap();
     let (mut met, mut new) = (0, 3000);
     let len = std::fs::metadata(dir.path().join(&name)).unwrap().len();
@@ -372,7 +372,7 @@ fn a_checkpoint_that_is_damaged_in_use_is_left_for_the_log() {
         bytes[at] ^= 1;
         std::fs::write(&path, bytes).unwrap();
         let store = Store::open(copy.path(), options()).unwrap();
-        assert_eq!(store.head(), head);
+        assert_eq!(store.head().unwrap(), head);
         if store.open_report().checkpoint_set_aside {
             continue;
         }
@@ -381,13 +381,13 @@ fn a_checkpoint_that_is_damaged_in_use_is_left_for_the_log() {
         assert!(store.append(&body(at as u64 % 3000)).unwrap().duplicate);
         new += 400;
         check_roots(&store);
-        met += u64::from(store.snapshot().tree().archive().is_none());
+        met += u64::from(store.snapshot().unwrap().tree().archive().is_none());
         store.checkpoint().unwrap();
         check_roots(&store);
-        let head = store.head();
+        let head = store.head().unwrap();
         store.close().unwrap();
         let store = Store::open(copy.path(), options()).unwrap();
-        assert_eq!((store.open_report().replayed, store.head()), (0, head), "byte {at}");
+        assert_eq!((store.open_report().replayed, store.head().unwrap()), (0, head), "byte {at}");
     }
     assert!(met > 3, "{met} met the damage after opening");
 }
@@ -412,7 +412,7 @@ fn what_is_acknowledged_is_in_the_root_at_once() {
         }
         for round in 0..200_usize {
             let before = acknowledged.lock().unwrap().clone();
-            let snapshot = store.snapshot();
+            let snapshot = store.snapshot().unwrap();
             assert!(snapshot.len() >= before.len() as u64);
             for id in before.iter().skip(round % 7).step_by(101) {
                 assert!(store.contains(id).unwrap());

@@ -20,7 +20,7 @@ fn make(dir: &Path) -> Head {
     store.append_batch((0..600).map(body)).unwrap();
     store.checkpoint().unwrap();
     store.append_batch((600..700).map(body)).unwrap();
-    let head = store.head();
+    let head = store.head().unwrap();
     store.close().unwrap();
     head
 }
@@ -37,7 +37,7 @@ fn open(dir: &Path) -> Result<Head, OpenError> {
     let (done, result) = mpsc::channel();
     let dir = dir.to_path_buf();
     thread::spawn(move || {
-        let opened = Store::open(&dir, options()).map(|store| store.head());
+        let opened = Store::open(&dir, options()).map(|store| store.head().unwrap());
         // Nobody is there if it took too long.
         let _ = done.send(opened);
     });

@@ -56,7 +56,7 @@ pub(crate) async fn run(arguments: &Arguments, dir: &Path) -> Result<(), Failure
     until("one root", PATIENCE, || in_step([west, east])).await?;
     println!("{} ids on either side, {} ms one way", west.store().len(), arguments.delay_ms);
 
-    let salt = west.store().head().last_time;
+    let salt = west.store().head()?.last_time;
     for (kind, both) in [("one has what the other lacks", false), ("each lacks one", true)] {
         let (mut noticed, mut gone) = (Vec::new(), Vec::new());
         let (bytes, mut moved) = (|| link.bytes_both_ways(), Vec::new());

@@ -68,9 +68,9 @@ impl Running {
 
 /// Whether all hold the same.
 pub(crate) fn in_step<'a>(nodes: impl IntoIterator<Item = &'a Running>) -> bool {
-    let mut roots = nodes.into_iter().map(|node| node.store().root());
+    let mut roots = nodes.into_iter().map(|node| node.store().root().ok());
     let first = roots.next();
-    roots.all(|root| Some(root) == first)
+    roots.all(|root| root.is_some() && Some(root) == first)
 }
 
 /// Waits until something holds, and says how long that took.

@@ -112,7 +112,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     open::or_make(globals, |store| {
         open::require_secret(store, globals)?;
         let (tally, outcome) = append(Taker::Here(store), Receipts::Here, inputs, args)?;
-        report(&store.head(), &tally, &outcome, args, globals)?;
+        report(&store.head()?, &tally, &outcome, args, globals)?;
         outcome
     })
 }

@@ -116,7 +116,7 @@ fn append(store: &Store, lines: &Lines, teller: &mut Teller) -> Result<(), Failu
     let is_duplicate = |receipt: &&Receipt| receipt.duplicate;
     let duplicates = receipts.iter().filter(is_duplicate).count();
     let appended = receipts.len() - duplicates;
-    let head = store.head();
+    let head = store.head()?;
     teller.row("appended", &teller::count(appended))?;
     teller.row("duplicates", &format!("{} (a body is held once)", teller::count(duplicates)))?;
     teller.row("took", &format!("{ms:.0} ms"))?;

@@ -98,7 +98,7 @@ async fn found(store: &Arc<Store>, client: &Client, stop: &Stop) -> Result<Snaps
 }
 
 fn compare(here: &Store, there: &Store, as_json: bool) -> Result<(), Failure> {
-    print(&here.snapshot().diff(&there.snapshot())?, as_json)
+    print(&here.snapshot()?.diff(&there.snapshot()?)?, as_json)
 }
 
 fn print(diff: &SnapshotDiff, as_json: bool) -> Result<(), Failure> {

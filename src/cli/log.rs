@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
 }
 
 fn log(store: &Store, args: &Args, as_json: bool) -> Result<(), Failure> {
-    let size = store.head().log_size;
+    let size = store.head()?.log_size;
     let from = args.from.max(first_index(store, args.since, size)?.unwrap_or(0));
     let until = first_index(store, args.until, size)?.unwrap_or(size);
     let to = args.to.unwrap_or(size).min(until).max(from);

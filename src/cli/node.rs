@@ -131,7 +131,7 @@ fn reload(reloader: &Mutex<Reloader>) -> Result<String, Failure> {
 
 fn ready(node: &Node, store: &Store, own: &Globals) -> Result<(), Failure> {
     let (address, http) = (node.address(), node.http_address());
-    let head = store.head();
+    let head = store.head()?;
     if !own.json {
         let console = http.map_or_else(String::new, |http| format!(", console http://{http}"));
         let line = format!(

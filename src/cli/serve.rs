@@ -93,7 +93,7 @@ fn ready(address: SocketAddr, store: &Store, globals: &Globals) -> Result<(), Fa
     }
     let mut fields = serde_json::Map::new();
     fields.insert("address".to_owned(), json!(address.to_string()));
-    fields.extend(super::root::fields(&store.head()));
+    fields.extend(super::root::fields(&store.head()?));
     output::json(&fields.into())
 }
 

@@ -103,7 +103,7 @@ async fn sync(
     if report.ending == Ending::Complete && args.plan {
         return plan::print(store, report, millis, globals.json);
     }
-    report::print(report, &store.head(), error, millis, globals.json)?;
+    report::print(report, &store.head()?, error, millis, globals.json)?;
     if stop.is_pressed() {
         return Err(Failure::Interrupted);
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use stemedb_merkle::{
-    ArchiveError, Entry, Hash,
+    Entry, Hash,
     history::{History, leaf_hash, tile::Tile},
 };
 use stemedb_sync::symbols::Sketch;
@@ -27,8 +27,6 @@ pub(crate) struct Folded {
     pub(crate) last_time: u64,
     /// How far the log is in the trees.
     pub(crate) reached: Watermark,
-    /// What was wrong with the restart checkpoint that the set tree has left.
-    pub(crate) damage: Option<ArchiveError>,
     /// What was taken into the set tree since a restart checkpoint was begun.
     pub(super) journal: Option<Vec<Entry>>,
     /// The first coded symbols of the set tree, once they were asked for: a store that is never
@@ -52,7 +50,6 @@ impl Folded {
             holes,
             last_time,
             reached: Watermark::default(),
-            damage: None,
             journal: None,
             sketch: None,
         }

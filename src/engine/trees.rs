@@ -2,8 +2,8 @@
 
 use std::{
     sync::{
-        Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
 };
@@ -20,7 +20,7 @@ use stemedb_wal::{
 use tokio::sync::watch;
 
 use super::{filter::Filter, fold::Folded, recent::Recent};
-use crate::store::Head;
+use crate::{error::TreeFailure, store::Head};
 
 /// The trees at one moment.
 #[derive(Clone, Debug)]
@@ -40,6 +40,11 @@ impl View {
 ///
 /// Locks are taken in the order of the fields, none is held for longer than it takes to look
 /// something up, or to take in [`SLICE_LEN`] ids; only `folded` is held for a whole fold.
+///
+/// A fold is all or nothing. Where the restart checkpoint turns out to be damaged in its midst, the
+/// set tree is rebuilt from the log; where that fails as well, or a thread panics with a lock in
+/// its hands, there is a [failure](Self::failure) from then on, and nothing is answered from trees
+/// that have a part.
 #[derive(Debug)]
 pub(crate) struct Trees {
     folded: Mutex<Folded>,
@@ -48,6 +53,10 @@ pub(crate) struct Trees {
     set: RwLock<MerkleTree>,
     /// How many wait to look something up in the set tree.
     waiting: AtomicUsize,
+    /// Whether a thread panicked while it had one of the locks.
+    panicked: AtomicBool,
+    /// What was wrong with the restart checkpoint that the set tree has left.
+    damage: Mutex<Option<ArchiveError>>,
     /// How many entries the log has, for those who watch it.
     entries: watch::Sender<u64>,
     log: LogReader,
@@ -60,7 +69,7 @@ struct Known {
     filter: Filter,
     archive: Option<Archive>,
     /// Why the set tree does not have everything.
-    failure: Option<ArchiveError>,
+    failure: Option<TreeFailure>,
 }
 
 impl Known {
@@ -91,6 +100,8 @@ impl Trees {
             known: Known::new(filter, &tree).into(),
             set: tree.into(),
             waiting: AtomicUsize::new(0),
+            panicked: AtomicBool::new(false),
+            damage: Mutex::default(),
             entries: watch::Sender::new(recent.reached.next_index),
             recent: recent.into(),
             log,
@@ -98,31 +109,58 @@ impl Trees {
     }
 
     /// The positions of bodies, published or not.
-    pub(super) fn written_positions(&self, ids: &[Hash]) -> Result<Vec<Option<u64>>, ArchiveError> {
-        if let Some(failure) = self.failure() {
-            return Err(failure);
-        }
-        let mut positions: Vec<Option<u64>> = {
-            let recent = self.recent();
-            ids.iter().map(|id| recent.written_position(id)).collect()
-        };
-        match self.folded_positions(ids, &mut positions) {
-            Ok(()) => Ok(positions),
-            Err(damage) => {
-                // After that there is no archive to be damaged.
-                self.rebuild_after(damage)?;
-                self.written_positions(ids)
-            }
-        }
+    pub(super) fn written_positions(&self, ids: &[Hash]) -> Result<Vec<Option<u64>>, TreeFailure> {
+        self.check()?;
+        self.ask(|| {
+            let mut positions: Vec<Option<u64>> = {
+                let recent = self.recent();
+                ids.iter().map(|id| recent.written_position(id)).collect()
+            };
+            self.folded_positions(ids, &mut positions)?;
+            Ok(positions)
+        })
     }
 
     /// The position of a body that is published.
-    pub(crate) fn position(&self, id: &Hash) -> Result<Option<u64>, ArchiveError> {
+    pub(crate) fn position(&self, id: &Hash) -> Result<Option<u64>, TreeFailure> {
+        self.ask(|| self.position_by_archive(id))
+    }
+
+    /// As [`position`](Self::position), from the restart checkpoint as it is.
+    fn position_by_archive(&self, id: &Hash) -> Result<Option<u64>, ArchiveError> {
         // In this order: a record is forgotten only after it is in the tree.
         let mut position = [self.recent().position(id)];
         self.folded_positions(std::slice::from_ref(id), &mut position)?;
         let [position] = position;
         Ok(position)
+    }
+
+    /// What `find` finds in the set tree of this moment.
+    pub(crate) fn find<T>(
+        &self,
+        find: impl Fn(&Snapshot) -> Result<T, ArchiveError>,
+    ) -> Result<T, TreeFailure> {
+        loop {
+            match find(&self.set_snapshot()?) {
+                Ok(found) => return Ok(found),
+                Err(damage) => self.leave_archive(damage)?,
+            }
+        }
+    }
+
+    /// Asks, and asks again once the set tree was rebuilt from the log, if the restart checkpoint
+    /// that it lies in turns out to be damaged.
+    fn ask<T>(&self, ask: impl Fn() -> Result<T, ArchiveError>) -> Result<T, TreeFailure> {
+        loop {
+            match ask() {
+                Ok(_) if self.panicked.load(Ordering::Acquire) => {
+                    return Err(TreeFailure::Panicked);
+                }
+                Ok(found) => return Ok(found),
+                // After that there is no archive to be damaged.
+                Err(damage) => self.leave_archive(damage)?,
+            }
+        }
     }
 
     /// Looks up in the tree what is not known yet.
@@ -198,19 +236,28 @@ impl Trees {
     }
 
     /// Folds all that is published. While the result is held, the trees stay as they are.
-    pub(crate) fn folded(&self) -> MutexGuard<'_, Folded> {
-        let mut folded = self.folded.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.recent().is_folded() && self.failure().is_none() {
-            self.fold(&mut folded);
+    ///
+    /// # Errors
+    ///
+    /// If the trees do not have everything, and can't.
+    pub(crate) fn folded(&self) -> Result<MutexGuard<'_, Folded>, TreeFailure> {
+        let mut folded = self.lock_folded();
+        self.check()?;
+        if !self.recent().is_folded() {
+            self.fold(&mut folded)?;
         }
-        folded
+        self.check()?;
+        Ok(folded)
     }
 
-    fn fold(&self, folded: &mut Folded) {
+    fn lock_folded(&self) -> MutexGuard<'_, Folded> {
+        self.folded.lock().unwrap_or_else(|poisoned| self.after_panic(poisoned))
+    }
+
+    fn fold(&self, folded: &mut Folded) -> Result<(), TreeFailure> {
         let (placed, reached) = self.recent_mut().take();
         let mut entries: Vec<Entry> = placed.iter().filter_map(super::set_entry).collect();
         entries.sort_unstable_by_key(|entry| entry.id);
-        folded.note(&entries);
         let inserted = entries.chunks(SLICE_LEN).try_for_each(|slice| {
             {
                 self.known_mut().filter.extend(slice);
@@ -219,52 +266,66 @@ impl Trees {
             self.give_way();
             Ok(())
         });
+        if let Err(damage) = inserted {
+            // The tree has a part of them. If it can't be rebuilt, nothing of the fold counts, and
+            // the records stay where lookups find them.
+            self.rebuild(folded, reached.next_index, damage)?;
+        }
+        folded.note(&entries);
         folded.apply(&placed);
         folded.reached = reached;
-        match inserted {
-            Ok(()) => {
-                let forgotten = self.recent_mut().forget();
-                drop(forgotten);
-            }
-            Err(damage) => {
-                // If that fails they stay where lookups find them.
-                if self.rebuild(folded, damage).is_ok() {
-                    drop(self.recent_mut().forget());
-                }
-            }
-        }
+        let forgotten = self.recent_mut().forget();
+        drop(forgotten);
+        Ok(())
     }
 
-    fn rebuild_after(&self, damage: ArchiveError) -> Result<(), ArchiveError> {
-        let mut folded = self.folded();
+    /// Lets the set tree leave the restart checkpoint that it lies in, which is damaged.
+    pub(crate) fn leave_archive(&self, damage: ArchiveError) -> Result<(), TreeFailure> {
+        let mut folded = self.lock_folded();
+        self.check()?;
         // Somebody else may have done it while this one waited.
-        if self.known().archive.is_some() { self.rebuild(&mut folded, damage) } else { Ok(()) }
+        if self.known().archive.is_none() {
+            return Ok(());
+        }
+        let size = folded.history.size().0;
+        self.rebuild(&mut folded, size, damage)
     }
 
-    /// Builds the set tree anew from the log: the restart checkpoint that it lies in is damaged.
-    /// O(N log N); the log has everything.
-    fn rebuild(&self, folded: &mut Folded, damage: ArchiveError) -> Result<(), ArchiveError> {
+    /// Rebuilds the set tree from the first `size` entries of the log: the restart checkpoint that
+    /// it lies in is damaged. O(N log N); the log has everything.
+    fn rebuild(
+        &self,
+        folded: &mut Folded,
+        size: u64,
+        damage: ArchiveError,
+    ) -> Result<(), TreeFailure> {
+        *self.damage.lock().unwrap_or_else(PoisonError::into_inner) = Some(damage.clone());
+        let failed = |log| {
+            let failure = TreeFailure::NotRebuilt { checkpoint: damage.clone(), log };
+            self.known_mut().failure = Some(failure.clone());
+            failure
+        };
         let mut entries = Vec::new();
-        let rebuilt = self.log.entries(0..folded.history.size().0).try_for_each(|entry| {
-            // Of an entry that can't be read, the tree can't be told either.
-            let entry = entry.map_err(|_| damage.clone())?;
+        for entry in self.log.entries(0..size) {
+            let entry = entry.map_err(|error| failed(Some(Arc::new(error))))?;
             let position = match entry.kind {
-                Kind::Hole => self.position(&entry.id)?,
+                // A body that came back lies elsewhere, which only the tree tells.
+                Kind::Hole => self.position_by_archive(&entry.id).map_err(|_| failed(None))?,
                 _ => Some(entry.position),
             };
             entries.extend(position.map(|position| Entry { id: entry.id, position }));
-            Ok(())
-        });
-        let mut tree = MerkleTree::new();
-        if let Err(failure) = rebuilt.and_then(|()| tree.insert_batch(&entries).map(drop)) {
-            self.known_mut().failure = Some(failure.clone());
-            return Err(failure);
         }
+        let mut tree = MerkleTree::new();
+        tree.insert_batch(&entries).map_err(|_| failed(None))?;
         let mut filter = Filter::default();
         filter.extend(&entries);
         drop(self.replace_tree(folded, tree, filter));
-        folded.damage = Some(damage);
         Ok(())
+    }
+
+    /// What was wrong with a restart checkpoint that the set tree has left, or would have to leave.
+    pub(crate) fn take_damage(&self) -> Option<ArchiveError> {
+        self.damage.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Lets those go first who wait for the set tree: a lock that is taken again at once would keep
@@ -281,32 +342,32 @@ impl Trees {
     }
 
     /// The root over all assertions that are published.
-    pub(crate) fn root(&self) -> Hash {
-        let _folded = self.folded();
-        self.set().root()
+    pub(crate) fn root(&self) -> Result<Hash, TreeFailure> {
+        let _folded = self.folded()?;
+        Ok(self.set().root())
     }
 
     /// All counts and roots, of one moment.
-    pub(crate) fn head(&self) -> Head {
-        let folded = self.folded();
+    pub(crate) fn head(&self) -> Result<Head, TreeFailure> {
+        let folded = self.folded()?;
         let (count, set_root) = {
             let set = self.set();
             (set.len(), set.root())
         };
         let log = folded.history.head();
-        Head {
+        Ok(Head {
             count,
             set_root,
             log_size: log.size.0,
             log_root: log.root,
             last_time: folded.last_time,
-        }
+        })
     }
 
     /// Both trees at this moment.
-    pub(crate) fn view(&self) -> View {
-        let folded = self.folded();
-        self.view_of(&folded)
+    pub(crate) fn view(&self) -> Result<View, TreeFailure> {
+        let folded = self.folded()?;
+        Ok(self.view_of(&folded))
     }
 
     /// Both trees at the moment of the fold.
@@ -319,19 +380,32 @@ impl Trees {
     }
 
     /// The history tree at this moment.
-    pub(crate) fn history(&self) -> History {
-        self.folded().history.clone()
+    pub(crate) fn history(&self) -> Result<History, TreeFailure> {
+        Ok(self.folded()?.history.clone())
     }
 
     /// The set tree at this moment.
-    pub(crate) fn set_snapshot(&self) -> Snapshot {
-        let _folded = self.folded();
-        self.set().snapshot()
+    pub(crate) fn set_snapshot(&self) -> Result<Snapshot, TreeFailure> {
+        let _folded = self.folded()?;
+        Ok(self.set().snapshot())
     }
 
-    /// Why the set tree does not have everything, if so.
-    pub(crate) fn failure(&self) -> Option<ArchiveError> {
-        self.known().failure.clone()
+    /// Why the trees do not have everything, if so.
+    pub(crate) fn failure(&self) -> Option<TreeFailure> {
+        let failure = self.known().failure.clone();
+        let panicked = self.panicked.load(Ordering::Acquire);
+        failure.or_else(|| panicked.then_some(TreeFailure::Panicked))
+    }
+
+    fn check(&self) -> Result<(), TreeFailure> {
+        self.failure().map_or(Ok(()), Err)
+    }
+
+    /// What a lock guards that a panic has left as it was in the midst of a change: it is not used
+    /// for answers any more.
+    fn after_panic<T>(&self, poisoned: PoisonError<T>) -> T {
+        self.panicked.store(true, Ordering::Release);
+        poisoned.into_inner()
     }
 
     /// Puts a tree of the same ids in the place of the set tree, which is returned. The filter
@@ -350,19 +424,19 @@ impl Trees {
     }
 
     fn recent(&self) -> RwLockReadGuard<'_, Recent> {
-        self.recent.read().unwrap_or_else(PoisonError::into_inner)
+        self.recent.read().unwrap_or_else(|poisoned| self.after_panic(poisoned))
     }
 
     fn recent_mut(&self) -> RwLockWriteGuard<'_, Recent> {
-        self.recent.write().unwrap_or_else(PoisonError::into_inner)
+        self.recent.write().unwrap_or_else(|poisoned| self.after_panic(poisoned))
     }
 
     fn known(&self) -> RwLockReadGuard<'_, Known> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner)
+        self.known.read().unwrap_or_else(|poisoned| self.after_panic(poisoned))
     }
 
     fn known_mut(&self) -> RwLockWriteGuard<'_, Known> {
-        self.known.write().unwrap_or_else(PoisonError::into_inner)
+        self.known.write().unwrap_or_else(|poisoned| self.after_panic(poisoned))
     }
 
     /// The set tree, between two slices of a fold that may be under way.
@@ -371,12 +445,12 @@ impl Trees {
             return set;
         }
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        let set = self.set.read().unwrap_or_else(PoisonError::into_inner);
+        let set = self.set.read().unwrap_or_else(|poisoned| self.after_panic(poisoned));
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         set
     }
 
     fn set_mut(&self) -> RwLockWriteGuard<'_, MerkleTree> {
-        self.set.write().unwrap_or_else(PoisonError::into_inner)
+        self.set.write().unwrap_or_else(|poisoned| self.after_panic(poisoned))
     }
 }

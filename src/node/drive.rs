@@ -7,7 +7,7 @@ use std::{
 
 use stemedb_rpc::Site as _;
 use tokio::{task::JoinSet, time::sleep};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::{NodeError, Shared, session::Twin};
 use crate::store::lock;
@@ -74,6 +74,20 @@ fn look(shared: &Arc<Shared>) {
     shared.room.look(options.disk_reserve);
     if shared.store.writer_failed() && !shared.writer_failed.swap(true, Ordering::Relaxed) {
         error!("a write or a sync has failed: nothing is appended until the node is restarted");
+    }
+    let upkeep = shared.store.upkeep();
+    let told = std::mem::replace(&mut *lock(&shared.upkeep), upkeep.clone());
+    if upkeep.checkpoint != told.checkpoint {
+        match &upkeep.checkpoint {
+            Some(error) => warn!(error, "no restart checkpoint was written: it is tried again"),
+            None => info!("a restart checkpoint was written again"),
+        }
+    }
+    if upkeep.mark != told.mark {
+        match &upkeep.mark {
+            Some(error) => warn!(error, "the mark of the log's end was not written: tried again"),
+            None => info!("the mark of the log's end was written again"),
+        }
     }
     let seconds = shared.store.time() >> 32;
     let mut pauses = lock(&shared.pauses);

@@ -31,7 +31,7 @@ use self::{
     refusal::Refusal,
 };
 use super::{Metrics, Status};
-use crate::Store;
+use crate::{Store, error::ReadError};
 
 mod api;
 mod assets;
@@ -273,7 +273,11 @@ impl<V: View> Site<V> {
         {
             return Ok(bytes);
         }
-        let bytes = self.read(|view| view.store().snapshot().tree().memory_len()).await?;
+        let counted = self.read(|view| {
+            let snapshot = view.store().snapshot()?;
+            Ok::<_, ReadError>(snapshot.tree().memory_len())
+        });
+        let bytes = counted.await?.map_err(stemedb_rpc::backend::Failure::from)?;
         *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = Some((now(), bytes));
         Ok(bytes)
     }

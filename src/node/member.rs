@@ -10,7 +10,10 @@ use stemedb_sync::{
 };
 
 use super::{NodeError, Options};
-use crate::store::{Store, SyncError};
+use crate::{
+    error::ReadError,
+    store::{Store, SyncError},
+};
 
 /// The pure part of a node.
 pub(super) fn cluster(
@@ -25,7 +28,7 @@ pub(super) fn cluster(
     let seed = store.seed().map_err(NodeError::Begin)?;
     let (front, _) = seed.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
     let nonce = store.nonce().map_err(|failure| NodeError::Begin(SyncError::Entropy(failure)))?;
-    let head = head_of(store);
+    let head = head_of(store).map_err(|_| NodeError::Begin(SyncError::Unreadable))?;
     let config = Config {
         node: identity.node,
         run: nonce,
@@ -47,14 +50,14 @@ pub(super) fn policy(options: &Options) -> Policy {
     Policy { interval: options.sync.interval, sessions_max: options.sync.sessions_max }
 }
 
-pub(super) fn head_of(store: &Store) -> Head {
-    let head = store.head();
-    Head {
+pub(super) fn head_of(store: &Store) -> Result<Head, ReadError> {
+    let head = store.head()?;
+    Ok(Head {
         set: SetHead { count: head.count, root: head.set_root },
         log_size: head.log_size,
         last_time: head.last_time,
         epoch: store.peer_identity().epoch,
         store: store.store_id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-    }
+    })
 }

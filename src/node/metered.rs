@@ -123,7 +123,7 @@ impl<B: Backend> Backend for Metered<B> {
         self.inner.body_len_max()
     }
 
-    fn head(&self) -> Head {
+    fn head(&self) -> Result<Head, Failure> {
         self.inner.head()
     }
 

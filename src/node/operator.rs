@@ -27,7 +27,7 @@ impl stemedb_rpc::Node for Node {
     }
 
     fn cells(&self, bits: u8) -> Result<Vec<Hash>, Failure> {
-        let snapshot = self.store().snapshot();
+        let snapshot = self.store().snapshot()?;
         cells(snapshot.tree(), bits).map_err(|error| ReadError::from(error).into())
     }
 

@@ -26,7 +26,8 @@ pub(super) fn status(shared: &Shared) -> Status {
     let store = &shared.store;
     let (now, time) = (store.now(), unix(store.time()));
     let identity = store.peer_identity();
-    let head = store.head();
+    // Where the trees fail, the reason is among the problems below.
+    let head = store.head().unwrap_or_default();
     let own = stemedb_sync::message::SetHead { count: head.count, root: head.set_root };
     let sessions = lock(&shared.sessions);
     let at = |moment: Duration| time - now.as_secs_f64() + moment.as_secs_f64();

@@ -28,9 +28,9 @@ impl Backend for Store {
         self.shared.options.body_len_max as usize
     }
 
-    fn head(&self) -> RpcHead {
-        let Head { count, set_root, log_size, log_root, last_time } = Self::head(self);
-        RpcHead { count, set_root, log_size, log_root, last_time }
+    fn head(&self) -> Result<RpcHead, Failure> {
+        let Head { count, set_root, log_size, log_root, last_time } = Self::head(self)?;
+        Ok(RpcHead { count, set_root, log_size, log_root, last_time })
     }
 
     fn get(&self, which: &Which) -> Result<(RpcEntry, Vec<u8>), Failure> {
@@ -49,7 +49,7 @@ impl Backend for Store {
     }
 
     fn prove(&self, id: &AssertionId) -> Result<(SetProof, Hash), Failure> {
-        let snapshot = self.snapshot();
+        let snapshot = self.snapshot()?;
         Ok((snapshot.prove(id)?, snapshot.root()))
     }
 

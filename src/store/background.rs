@@ -10,11 +10,9 @@ use std::{
     time::Duration,
 };
 
-use stemedb_wal::checkpoint::CheckpointFault;
-
 use super::{
     Shared,
-    checkpoint::{tail_len, write},
+    checkpoint::{leave_damaged, tail_len, write},
     lock,
 };
 
@@ -24,6 +22,13 @@ pub(super) const TAIL_LEN_AT_CLOSE_MAX: u64 = 10_000;
 
 /// How often is looked whether a checkpoint is due.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How long after a checkpoint could not be written it is tried again; twice as long after each
+/// further failure.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The longest pause between two tries.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
 /// The thread, and how it is stopped.
 #[derive(Debug)]
@@ -70,7 +75,7 @@ impl Background {
             let (shared, stop) = (Arc::clone(shared), Arc::clone(&stop));
             move || {
                 check_present(&shared, &stop);
-                // What opening has left for later.
+                // What opening has left for later. If it fails, whoever asks is told.
                 drop(shared.trees.folded());
                 write_when_due(&shared, &stop);
             }
@@ -98,28 +103,34 @@ fn check_present(shared: &Shared, stop: &Stop) {
         }
         true
     });
-    if let Err(error) = checked {
-        let mut current = lock(&shared.checkpoint);
-        // Best effort: what is not set aside now is found again at the next opening.
-        let _ = present.set_aside(shared.disk.as_ref(), &CheckpointFault::Archive(error));
-        *current = None;
+    if let Err(damage) = checked {
+        // Before somebody meets it. What can't be done now is done when it is met, or when the
+        // store is closed.
+        let _ = shared.trees.leave_archive(damage);
+        let _ = leave_damaged(shared);
     }
 }
 
 fn write_when_due(shared: &Shared, stop: &Stop) {
     let options = &shared.options;
     let mut waited = Duration::ZERO;
+    // After a failure, how long until the next try.
+    let mut pause: Option<Duration> = None;
     while !stop.is_asked() {
         stop.wait(LOOK_EVERY);
         waited += LOOK_EVERY;
         let tail = tail_len(shared);
-        let due =
-            tail >= options.checkpoint_every || tail > 0 && waited >= options.checkpoint_interval;
-        if due && !stop.is_asked() {
+        let due = match pause {
+            Some(pause) => waited >= pause,
+            None => tail >= options.checkpoint_every || waited >= options.checkpoint_interval,
+        };
+        if due && tail > 0 && !stop.is_asked() {
             waited = Duration::ZERO;
-            // A failure costs time at the next opening, nothing else, and is met again by whoever
-            // asks for a checkpoint.
-            let _ = write(shared);
+            // A failure costs time at the next opening, nothing else; `Store::upkeep` tells.
+            pause = match write(shared) {
+                Ok(_) => None,
+                Err(_) => Some(pause.map_or(RETRY_AFTER, |pause| 2 * pause).min(RETRY_AFTER_MAX)),
+            };
         }
     }
 }

@@ -66,10 +66,7 @@ impl Store {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<BackupReport, BackupError> {
         let (view, reached) = {
-            let folded = self.shared.trees.folded();
-            if let Some(error) = self.shared.trees.failure() {
-                return Err(ReadError::Behind(error).into());
-            }
+            let folded = self.shared.trees.folded().map_err(ReadError::from)?;
             (self.shared.trees.view_of(&folded), folded.reached)
         };
         let head = Snapshot::new(view).head();

@@ -132,7 +132,7 @@ impl Store {
         if deep && matches!(self.hashing, Hashing::SecretMissing) {
             return Err(ReadError::SecretMissing);
         }
-        let view = self.shared.trees.view();
+        let view = self.shared.trees.view()?;
         let checkpoint = lock(&self.shared.checkpoint).clone();
         let files = checkpoint.as_ref().map(Checkpoint::file_sizes).unwrap_or_default();
         let log = self.writer.call(|log, _| log.stats()).unwrap_or_default();

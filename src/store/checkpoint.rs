@@ -41,28 +41,57 @@ const CATCH_UP_LEN_MAX: usize = 512;
 
 /// Writes a checkpoint and lets the set tree go on from it.
 pub(super) fn write(shared: &Shared) -> Result<CheckpointReport, CheckpointError> {
-    // One at a time.
-    let mut current = lock(&shared.checkpoint);
-    if let Some(damage) = shared.trees.folded().damage.take()
-        && let Some(damaged) = current.take()
-    {
-        damaged.set_aside(shared.disk.as_ref(), &CheckpointFault::Archive(damage))?;
-    }
-    if current.as_ref().is_some_and(sketch::is_in) {
-        // What is saved once stays saved. Without, the next comparison takes a while to begin.
-        let _ = sketch::wake(shared, current.as_ref());
-    }
-    let moment = moment(&shared.trees)?;
-    let written = write_and_rebase(shared, &moment, &mut current);
-    shared.trees.folded().end_journal();
+    // One at a time. The one in use can be asked for meanwhile.
+    let _one = lock(&shared.checkpointing);
+    let written = write_alone(shared);
+    let error = written.as_ref().err().map(|error| error as &dyn std::error::Error);
+    lock(&shared.upkeep).checkpoint_failed(error);
     written
 }
 
-fn moment(trees: &Trees) -> Result<Moment, CheckpointError> {
-    let mut folded = trees.folded();
-    if let Some(error) = trees.failure() {
-        return Err(CheckpointError::Read(ReadError::Behind(error)));
+fn write_alone(shared: &Shared) -> Result<CheckpointReport, CheckpointError> {
+    set_damaged_aside(shared)?;
+    let present = lock(&shared.checkpoint).clone();
+    if present.as_ref().is_some_and(sketch::is_in) {
+        // What is saved once stays saved. Without, the next comparison takes a while to begin.
+        let _ = sketch::wake(shared, present.as_ref());
     }
+    let moment = moment(&shared.trees)?;
+    let written = write_and_rebase(shared, &moment, present.as_ref());
+    if let Ok(mut folded) = shared.trees.folded() {
+        folded.end_journal();
+    }
+    written
+}
+
+/// Sets the restart checkpoint aside if the set tree had to leave it, or would have to.
+///
+/// # Errors
+///
+/// If a file can't be renamed: the next opening meets the damage again.
+pub(super) fn leave_damaged(shared: &Shared) -> Result<(), CheckpointError> {
+    let _one = lock(&shared.checkpointing);
+    set_damaged_aside(shared)
+}
+
+fn set_damaged_aside(shared: &Shared) -> Result<(), CheckpointError> {
+    if let Some(damage) = shared.trees.take_damage() {
+        give_up(shared, &CheckpointFault::Archive(damage))?;
+    }
+    Ok(())
+}
+
+/// The next opening rebuilds what is in the checkpoint from the log.
+fn give_up(shared: &Shared, fault: &CheckpointFault) -> Result<(), CheckpointError> {
+    let present = lock(&shared.checkpoint).take();
+    if let Some(present) = present {
+        present.set_aside(shared.disk.as_ref(), fault)?;
+    }
+    Ok(())
+}
+
+fn moment(trees: &Trees) -> Result<Moment, CheckpointError> {
+    let mut folded = trees.folded().map_err(ReadError::from)?;
     if let Some(error) = &folded.tiles_failure {
         return Err(CheckpointError::Tiles(error.clone()));
     }
@@ -75,32 +104,30 @@ fn moment(trees: &Trees) -> Result<Moment, CheckpointError> {
 fn write_and_rebase(
     shared: &Shared,
     moment: &Moment,
-    current: &mut Option<Checkpoint>,
+    present: Option<&Checkpoint>,
 ) -> Result<CheckpointReport, CheckpointError> {
-    if let Some(present) = current.as_ref()
+    if let Some(present) = present
         && present.covered().next_index == moment.reached.next_index
         && present.covered().set_root == moment.tree.root()
     {
         return Ok(report(present, shared));
     }
     shared.tiles.sync()?;
-    let written = write_files(moment, current.as_ref(), shared);
-    let written = match written {
-        Err(WriteError::Archive(error)) => {
-            // What it stands on is damaged: the next opening rebuilds it.
-            if let Some(present) = current.take() {
-                let fault = CheckpointFault::Archive(error.clone());
-                present.set_aside(shared.disk.as_ref(), &fault)?;
-            }
-            return Err(WriteError::Archive(error).into());
+    let written = match write_files(moment, present, shared) {
+        Err(WriteError::Archive(damage)) => {
+            // What it stands on is damaged: the log has all that is in it, and the next checkpoint
+            // stands on nothing.
+            shared.trees.leave_archive(damage.clone()).map_err(ReadError::from)?;
+            shared.trees.take_damage();
+            give_up(shared, &CheckpointFault::Archive(damage.clone()))?;
+            return Err(WriteError::Archive(damage).into());
         }
         written => written?,
     };
     let report = report(&written, shared);
     *lock(&shared.checkpointed) = moment.reached.next_index;
-    let rebased = rebase(&shared.trees, moment, &written);
-    *current = Some(written);
-    rebased?;
+    *lock(&shared.checkpoint) = Some(written.clone());
+    rebase(&shared.trees, moment, &written)?;
     Ok(report)
 }
 
@@ -160,18 +187,26 @@ fn covered(moment: &Moment, shared: &Shared) -> Result<Covered, WriteError> {
 }
 
 /// Lets the set tree go on from the new checkpoint, which frees the memory of all that is in it.
+///
+/// What was appended meanwhile is caught up with while more is appended, for as long as that
+/// leaves less to do each time. The rest is done with folding held up, so that it ends however
+/// fast appends come.
 fn rebase(trees: &Trees, moment: &Moment, written: &Checkpoint) -> Result<(), CheckpointError> {
     let mut tree = MerkleTree::from_archive(written.archive(), moment.tree.top_hash());
     let mut filter = Filter::default();
+    let mut before = usize::MAX;
     loop {
-        let later = trees.folded().take_journal();
+        let later = trees.folded().map_err(ReadError::from)?.take_journal();
         filter.extend(&later);
         tree.insert_batch(&later).map_err(ReadError::Archive)?;
-        if later.len() <= CATCH_UP_LEN_MAX {
+        if later.len() <= CATCH_UP_LEN_MAX || later.len() > before / 2 {
             break;
         }
+        before = later.len();
     }
-    let former = change_trees(trees, &mut trees.folded(), tree, filter)?;
+    let mut folded = trees.folded().map_err(ReadError::from)?;
+    let former = change_trees(trees, &mut folded, tree, filter)?;
+    drop(folded);
     // Freeing it takes a while, which nobody waits for.
     drop(former);
     Ok(())

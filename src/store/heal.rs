@@ -62,9 +62,13 @@ impl Store {
             Some(found) if found != *id => return Err(HealError::OtherBody { id: *id, found }),
             Some(_) => {}
         }
-        let position = self.shared.trees.position(&id.0).map_err(ReadError::Archive)?;
+        let position = self.shared.trees.position(&id.0).map_err(ReadError::from)?;
         let Some(position) = position else {
-            if self.shared.trees.folded().holes.contains_key(&id.0) {
+            let is_hole = {
+                let folded = self.shared.trees.folded().map_err(ReadError::from)?;
+                folded.holes.contains_key(&id.0)
+            };
+            if is_hole {
                 return Ok(Healed::CameBack(self.append(body)?));
             }
             return Err(HealError::NotHeld { id: *id });
@@ -128,7 +132,7 @@ impl Store {
         id: &Hash,
         sibling: &OnceCell<Option<Sibling>>,
     ) -> Option<bool> {
-        let history = self.shared.trees.history();
+        let history = self.shared.trees.history().ok()?;
         let source = self.source();
         let node = |node| history.reader(&source).node(node).ok();
         let leaf = leaf_hash(time, id);
@@ -160,7 +164,8 @@ impl Store {
 
     /// The id of the assertion whose record is at a position, by the set tree. O(N).
     pub(crate) fn id_at(&self, position: u64) -> Option<Hash> {
-        let mut entries = self.shared.trees.set_snapshot().iter().filter_map(Result::ok);
+        let tree = self.shared.trees.set_snapshot().ok()?;
+        let mut entries = tree.iter().filter_map(Result::ok);
         entries.find(|entry| entry.position == position).map(|entry| entry.id)
     }
 }

@@ -3,15 +3,15 @@
 use stemedb_merkle::{
     Hash,
     history::{
-        ConsistencyProof, InclusionProof, LeafIndex, TileSource, TreeHead, TreeSize, leaf_hash,
-        root_at,
+        ConsistencyProof, History, InclusionProof, LeafIndex, ReadNodeError, TileSource, TreeHead,
+        TreeSize, leaf_hash, root_at,
         tile::{TILE_NODES, TileId},
     },
 };
 use stemedb_wal::{log::LogReader, tiles::TileFile};
 
 use super::Store;
-use crate::error::{HistoryError, NodeError};
+use crate::error::{HistoryError, NodeError, ReadError};
 
 /// Complete tiles from their file, leaves from the log.
 pub(super) struct Source<'a> {
@@ -19,12 +19,17 @@ pub(super) struct Source<'a> {
     reader: &'a LogReader,
 }
 
+/// The hash in a slot of a tile.
+fn node_of(nodes: &[Hash; TILE_NODES], tile: TileId, slot: usize) -> Result<Hash, NodeError> {
+    nodes.get(slot).copied().ok_or(NodeError::NoSuchSlot { tile: tile.number(), slot })
+}
+
 impl TileSource for Source<'_> {
     type Error = NodeError;
 
     fn tile_node(&self, tile: TileId, slot: usize) -> Result<Hash, NodeError> {
         let nodes = self.tiles.read(tile)?;
-        Ok(nodes.get(slot).copied().unwrap_or_default())
+        node_of(&nodes, tile, slot)
     }
 
     fn tile_nodes(&self, places: &[(TileId, usize)]) -> Result<Vec<Hash>, NodeError> {
@@ -35,7 +40,7 @@ impl TileSource for Source<'_> {
                 Some((same, nodes)) if same == *tile => nodes,
                 _ => self.tiles.read(*tile)?,
             };
-            hashes.push(nodes.get(*slot).copied().unwrap_or_default());
+            hashes.push(node_of(&nodes, *tile, *slot)?);
             open = Some((*tile, nodes));
         }
         Ok(hashes)
@@ -53,13 +58,25 @@ impl Store {
     }
 
     /// The root over the log's whole history (RFC 9162), of [`log_size`](Self::log_size) entries.
-    pub fn history_root(&self) -> Hash {
-        self.shared.trees.history().root()
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::root`].
+    pub fn history_root(&self) -> Result<Hash, ReadError> {
+        Ok(self.shared.trees.history()?.root())
     }
 
     /// Size and root of the history, of one moment.
-    pub fn history_head(&self) -> TreeHead {
-        self.shared.trees.history().head()
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::root`].
+    pub fn history_head(&self) -> Result<TreeHead, ReadError> {
+        Ok(self.shared.trees.history()?.head())
+    }
+
+    fn history(&self) -> Result<History, HistoryError> {
+        self.shared.trees.history().map_err(|failure| ReadNodeError::Source(failure.into()).into())
     }
 
     /// The root over the first `size` entries of the log. O(log N) reads.
@@ -68,7 +85,7 @@ impl Store {
     ///
     /// If the log is not that long, or a node can't be read.
     pub fn history_root_at(&self, size: u64) -> Result<Hash, HistoryError> {
-        let history = self.shared.trees.history();
+        let history = self.history()?;
         root_at(&history.reader(&self.source()), TreeSize(size))
     }
 
@@ -78,7 +95,7 @@ impl Store {
     ///
     /// If the log is not that long, or a node can't be read.
     pub fn prove_inclusion(&self, index: u64, size: u64) -> Result<InclusionProof, HistoryError> {
-        let history = self.shared.trees.history();
+        let history = self.history()?;
         let source = self.source();
         InclusionProof::prove(&history.reader(&source), LeafIndex(index), TreeSize(size))
     }
@@ -90,7 +107,7 @@ impl Store {
     ///
     /// If the log is not that long, or a node can't be read.
     pub fn prove_consistency(&self, old: u64, new: u64) -> Result<ConsistencyProof, HistoryError> {
-        let history = self.shared.trees.history();
+        let history = self.history()?;
         let source = self.source();
         ConsistencyProof::prove(&history.reader(&source), TreeSize(old), TreeSize(new))
     }

@@ -184,6 +184,7 @@ pub(super) fn open_on(
         saving_identity: ().into(),
         upkeep: super::Upkeep::default().into(),
         checkpoint: checkpoint.into(),
+        checkpointing: ().into(),
         checkpointed: checkpointed.into(),
         waking: ().into(),
         peers: ().into(),

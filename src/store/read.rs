@@ -110,7 +110,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// If the part of the restart checkpoint that it belongs to is damaged.
+    /// If the restart checkpoint is damaged, and the log can't rebuild it.
     pub fn contains(&self, id: &AssertionId) -> Result<bool, ReadError> {
         Ok(self.shared.trees.position(&id.0)?.is_some())
     }
@@ -132,34 +132,46 @@ impl Store {
 
     /// The root over the assertions that are held. O(1), once what was appended last has been taken
     /// into the tree: up to 1 µs for each of the last appends, which the first to ask waits for.
-    pub fn root(&self) -> Hash {
-        self.shared.trees.root()
+    ///
+    /// # Errors
+    ///
+    /// If the tree does not have everything: see [`ReadError::Behind`].
+    pub fn root(&self) -> Result<Hash, ReadError> {
+        Ok(self.shared.trees.root()?)
     }
 
     /// All counts and roots, of one moment.
-    pub fn head(&self) -> Head {
-        self.shared.trees.head()
+    ///
+    /// # Errors
+    ///
+    /// As [`root`](Self::root).
+    pub fn head(&self) -> Result<Head, ReadError> {
+        Ok(self.shared.trees.head()?)
     }
 
     /// The store at this moment: cheap to take and to keep, never disturbed by appends.
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot::new(self.shared.trees.view())
+    ///
+    /// # Errors
+    ///
+    /// As [`root`](Self::root).
+    pub fn snapshot(&self) -> Result<Snapshot, ReadError> {
+        Ok(Snapshot::new(self.shared.trees.view()?))
     }
 
     /// Proves that an assertion is held or that it is not, against [`root`](Self::root).
     ///
     /// # Errors
     ///
-    /// If the part of the restart checkpoint that it belongs to is damaged.
+    /// As [`root`](Self::root).
     pub fn prove(&self, id: &AssertionId) -> Result<SetProof, ReadError> {
-        Ok(self.shared.trees.set_snapshot().prove(&id.0)?)
+        Ok(self.shared.trees.find(|tree| tree.prove(&id.0))?)
     }
 
     /// Proves that an assertion is not held; `None` if it is.
     ///
     /// # Errors
     ///
-    /// If the part of the restart checkpoint that it belongs to is damaged.
+    /// As [`root`](Self::root).
     pub fn prove_absence(&self, id: &AssertionId) -> Result<Option<SetProof>, ReadError> {
         let proof = self.prove(id)?;
         Ok((proof.presence() == Presence::Absent).then_some(proof))
@@ -172,7 +184,7 @@ impl Store {
 
     /// The ids that are held, sorted.
     pub fn ids(&self) -> Ids {
-        self.snapshot().ids()
+        Ids::new(self.shared.trees.view())
     }
 
     /// The index of the first entry that the log took in at `time` (NTP64) or later; the log's size
@@ -203,9 +215,11 @@ impl Store {
         else {
             return Err(malformed());
         };
-        let mut found = self.shared.trees.set_snapshot().range(first..=last);
-        let mut next = || found.next().transpose().map_err(ReadError::Archive);
-        match (next()?, next()?) {
+        let two = self.shared.trees.find(|tree| {
+            let mut found = tree.range(first..=last);
+            Ok((found.next().transpose()?, found.next().transpose()?))
+        });
+        match two.map_err(ReadError::from)? {
             (None, _) => Err(ResolveError::NotFound { prefix: prefix.into() }),
             (Some(only), None) => Ok(AssertionId(only.id)),
             (Some(first), Some(second)) => Err(ResolveError::Ambiguous {

@@ -42,7 +42,7 @@ pub(super) fn to_save(folded: &Folded, tree: &Snapshot) -> Vec<[u8; 32]> {
 
 /// Whether there are coded symbols that the present checkpoint has not and the next would have.
 pub(super) fn is_new(shared: &Shared) -> bool {
-    let lives = shared.trees.folded().sketch.is_some();
+    let lives = shared.trees.folded().is_ok_and(|folded| folded.sketch.is_some());
     lives
         && shared.trees.count() >= SAVED_COUNT_MIN
         && !lock(&shared.checkpoint).as_ref().is_some_and(is_in)
@@ -55,7 +55,7 @@ pub(super) fn is_new(shared: &Shared) -> bool {
 /// If the ids can't be read.
 pub(super) fn wake(shared: &Shared, checkpoint: Option<&Checkpoint>) -> Result<(), ReadError> {
     let _one = lock(&shared.waking);
-    if shared.trees.folded().sketch.is_some() {
+    if shared.trees.folded()?.sketch.is_some() {
         return Ok(());
     }
     if let Some((sketch, entries)) = checkpoint.and_then(|checkpoint| saved(shared, checkpoint))
@@ -63,10 +63,17 @@ pub(super) fn wake(shared: &Shared, checkpoint: Option<&Checkpoint>) -> Result<(
     {
         return Ok(());
     }
-    let view = shared.trees.view();
+    let view = shared.trees.view()?;
     let mut sketch = Sketch::new(key(shared), SKETCH_LEN);
     for entry in &view.tree {
-        sketch.insert(&entry?.id);
+        match entry {
+            Ok(entry) => sketch.insert(&entry.id),
+            Err(damage) => {
+                // For the next one who asks.
+                shared.trees.leave_archive(damage.clone())?;
+                return Err(damage.into());
+            }
+        }
     }
     catch_up(shared, sketch, view.history.size().0).map(drop)
 }
@@ -90,7 +97,7 @@ fn catch_up(shared: &Shared, mut sketch: Sketch, mut entries: u64) -> Result<boo
         take_in(shared, &mut sketch, entries..size)?;
         entries = size;
     }
-    let mut folded = shared.trees.folded();
+    let mut folded = shared.trees.folded()?;
     let view = shared.trees.view_of(&folded);
     take_in(shared, &mut sketch, entries..view.history.size().0)?;
     if sketch.count() != view.tree.len() {

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use stemedb_merkle::{AssertionId, DiffResult, Hash, SetProof, set};
 
 use super::Head;
-use crate::{engine::View, error::ReadError};
+use crate::{
+    engine::View,
+    error::{ReadError, TreeFailure},
+};
 
 /// What a store held at one moment. Holds still while appends go on.
 #[derive(Clone, Debug)]
@@ -74,7 +77,7 @@ impl Snapshot {
 
     /// The ids that were held, sorted.
     pub fn ids(&self) -> Ids {
-        Ids(self.0.tree.iter())
+        Ids(Ok(self.0.tree.iter()))
     }
 
     /// The ids that only one of two snapshots has. O(d log N) for d of them.
@@ -104,15 +107,26 @@ impl Snapshot {
     }
 }
 
-/// Ids, sorted. Ends at the first that can't be had.
+/// Ids, sorted, each of them or why it can't be read.
 #[derive(Debug)]
-pub struct Ids(set::Iter);
+pub struct Ids(Result<set::Iter, Option<TreeFailure>>);
+
+impl Ids {
+    pub(super) fn new(view: Result<View, TreeFailure>) -> Self {
+        Self(view.map(|view| view.tree.iter()).map_err(Some))
+    }
+}
 
 impl Iterator for Ids {
     type Item = Result<AssertionId, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        Some(match self.0.next()? {
+        let ids = match &mut self.0 {
+            Ok(ids) => ids,
+            // Once.
+            Err(failure) => return failure.take().map(|failure| Err(failure.into())),
+        };
+        Some(match ids.next()? {
             Ok(entry) => Ok(AssertionId(entry.id)),
             Err(error) => Err(error.into()),
         })

@@ -34,10 +34,7 @@ impl Source for Store {
         // Without symbols the other layers do.
         let _ = sketch::wake(&self.shared, checkpoint.as_ref());
         let trees = &self.shared.trees;
-        let folded = trees.folded();
-        if trees.failure().is_some() {
-            return Err(Unreadable);
-        }
+        let folded = trees.folded().map_err(|_| Unreadable)?;
         let View { tree, history, .. } = trees.view_of(&folded);
         let sketch = folded.sketch.clone().filter(|sketch| sketch.count() == tree.len());
         let log = history.head();
@@ -45,11 +42,8 @@ impl Source for Store {
     }
 
     fn head(&self) -> Result<(SetHead, LogHead), Unreadable> {
-        let head = Self::head(self);
-        match self.shared.trees.failure() {
-            None => Ok(Self::set_head(&head)),
-            Some(_) => Err(Unreadable),
-        }
+        let head = Self::head(self).map_err(|_| Unreadable)?;
+        Ok(Self::set_head(&head))
     }
 
     fn log_root_at(&self, size: u64) -> Result<Option<Hash>, Unreadable> {

@@ -86,7 +86,6 @@ impl Store {
     /// Sizes that are at hand. O(1).
     #[cfg(feature = "node")]
     pub(crate) fn gauges(&self) -> Gauges {
-        // Whoever writes a checkpoint holds it for as long as that takes.
         let checkpoint = self.shared.checkpoint.try_lock().ok().map(|checkpoint| {
             let covered = checkpoint.as_ref().map(Checkpoint::covered);
             covered.map_or_else(CheckpointGauges::default, |covered| CheckpointGauges {
@@ -111,7 +110,7 @@ impl Store {
     ///
     /// If a part can't be read.
     pub fn stats(&self) -> Result<Stats, ReadError> {
-        let snapshot = self.snapshot();
+        let snapshot = self.snapshot()?;
         let head = snapshot.head();
         let identity = lock(&self.shared.identity).clone();
         let checkpoint = lock(&self.shared.checkpoint).clone();

@@ -28,7 +28,11 @@ pub trait Backend: Send + Sync + 'static {
     fn body_len_max(&self) -> usize;
 
     /// What the store holds at this moment.
-    fn head(&self) -> Head;
+    ///
+    /// # Errors
+    ///
+    /// If that is not known any more.
+    fn head(&self) -> Result<Head, Failure>;
 
     /// An entry and its body, checked against its id.
     ///

@@ -90,7 +90,7 @@ impl Network {
                 Some((first, root)) if *first == ids => *root,
                 _ => SetTree::new(ids.iter().copied(), HASHES).root(),
             };
-            assert!(store.head().set_root == root, "the root is not that of the set");
+            assert!(store.head().unwrap().set_root == root, "the root is not that of the set");
             let (first, _) = union.get_or_insert_with(|| (ids.clone(), root));
             assert!(*first == ids, "roots agree, and the sets do not");
         }

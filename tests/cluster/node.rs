@@ -106,7 +106,7 @@ pub(crate) enum Appended {
 
 impl Process {
     pub(crate) fn head(&self) -> Head {
-        let head = self.store.head();
+        let head = self.store.head().unwrap();
         Head {
             set: SetHead { count: head.count, root: head.set_root },
             log_size: head.log_size,
@@ -185,7 +185,7 @@ impl Node {
         let config = Config {
             node: identity.node,
             run: store.nonce().unwrap(),
-            began: (store.time()).max(store.head().last_time) + 1,
+            began: (store.time()).max(store.head().unwrap().last_time) + 1,
             address: self.address.clone(),
             version: "sim".to_owned(),
             keys: identity.keys.clone(),
@@ -195,7 +195,7 @@ impl Node {
             policy: Policy { interval: shape.interval, sessions_max: shape.sessions_max },
             seed: u64::from_le_bytes(world::drawn(8).try_into().unwrap()),
         };
-        let (set_root, head) = (store.head().set_root, store.head());
+        let (set_root, head) = (store.head().unwrap().set_root, store.head().unwrap());
         let head = Head {
             set: SetHead { count: head.count, root: set_root },
             log_size: head.log_size,

@@ -87,7 +87,7 @@ fn the_page_shows_the_node_and_what_is_in_bodies_stays_text() {
     let Some(browser) = Browser::find() else { return };
     let serving = serving();
     serving.fill_peer(|index| index % 700 == 5);
-    let head = serving.node.store.head();
+    let head = serving.node.store.head().unwrap();
     for body in [SCRIPT, IMAGE] {
         let id = id_of(body);
         let dom = browser.dom(&format!("http://{}/#id={id}", serving.address));

@@ -40,8 +40,8 @@ fn hex(bytes: &[u8]) -> String {
 
 impl View for FakeNode {
     fn status(&self) -> Status {
-        let head = self.store.head();
-        let peer = self.peer.head();
+        let head = self.store.head().unwrap();
+        let peer = self.peer.head().unwrap();
         let in_step = head.set_root == peer.set_root;
         let session = SessionStatus {
             time: NOW - 40.0,
@@ -139,7 +139,8 @@ impl View for FakeNode {
     async fn compare(&self, peer: &str, depth: u8) -> Result<Vec<Hash>, CompareError> {
         let failed = |error: Box<dyn Error + Send + Sync>| CompareError::Failed(error);
         match peer {
-            PEER => cells(self.peer.snapshot().tree(), depth).map_err(|error| failed(error.into())),
+            PEER => cells(self.peer.snapshot().unwrap().tree(), depth)
+                .map_err(|error| failed(error.into())),
             AWAY => Err(failed("connection refused".into())),
             _ => Err(CompareError::UnknownPeer),
         }

@@ -19,7 +19,7 @@ fn bodies(count: u32) -> Vec<String> {
 #[test]
 fn head_and_growth_are_those_of_the_store() {
     let serving = Serving::start(bodies(30));
-    let head = serving.node.store.head();
+    let head = serving.node.store.head().unwrap();
     let shown = get(serving.address, "/api/head").json();
     assert_eq!(shown["count"], 30);
     assert_eq!(shown["log_size"], 30);
@@ -91,8 +91,8 @@ fn proofs_are_files_that_verify() {
         let answer = get(serving.address, &format!("/api/proof/{id}")).json();
         let file = ProofFile::parse(answer["file"].as_str().unwrap().as_bytes()).unwrap();
         assert_eq!(file.proof.id, id.0);
-        assert_eq!(file.root, store.root());
-        assert_eq!(file.proof.verify(&store.root()), Ok(presence));
+        assert_eq!(file.root, store.root().unwrap());
+        assert_eq!(file.proof.verify(&store.root().unwrap()), Ok(presence));
         assert_eq!(answer["present"], presence == Presence::Present);
     }
 }

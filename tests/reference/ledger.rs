@@ -140,7 +140,7 @@ impl Ledger {
 
     /// Checks that a store holds exactly this.
     pub(crate) fn check(&self, store: &Store, random: &mut Random) -> Result<(), String> {
-        let (head, expected) = (store.head(), self.head());
+        let (head, expected) = (store.head().unwrap(), self.head());
         if head != expected {
             return Err(format!("the head is {head:?}, and not {expected:?}"));
         }
@@ -163,7 +163,7 @@ impl Ledger {
     fn check_some(&self, store: &Store, random: &mut Random) -> Result<(), String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let absent = AssertionId(*blake3::hash(&random.next().to_le_bytes()).as_bytes());
-        let root = store.root();
+        let root = store.root().unwrap();
         let proof = store.prove(&absent).map_err(|error| text(&error))?;
         if proof.verify(&root) != Ok(Presence::Absent) {
             return Err("an absence is not proven".into());

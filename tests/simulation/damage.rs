@@ -106,7 +106,7 @@ pub(crate) fn never_wrong(store: &Store, ledger: &Ledger) -> Result<(), String> 
             return Err(format!("entry {index} is not in the set"));
         }
     }
-    if size == sure && store.head() != ledger.head() {
+    if size == sure && store.head().unwrap() != ledger.head() {
         return Err("another head".into());
     }
     Ok(())

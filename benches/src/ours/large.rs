@@ -102,7 +102,7 @@ pub(crate) fn open_without_checkpoint(dir: &Path, records: u64) -> Result<Sample
     remove_derived(dir)?;
     let started = Instant::now();
     let store = Store::open(dir, Options::default())?;
-    std::hint::black_box((store.root(), store.history_root()));
+    std::hint::black_box((store.root()?, store.history_root()?));
     let took = started.elapsed().as_secs_f64();
     if store.len() != records {
         return Err("the store did not find all records again".into());
@@ -116,7 +116,7 @@ pub(crate) fn open_verified(dir: &Path, _: u64) -> Result<Sample, Failure> {
     remove_derived(dir)?;
     let started = Instant::now();
     let store = Store::open(dir, Options { verify_on_open: true, ..Options::default() })?;
-    std::hint::black_box((store.root(), store.history_root()));
+    std::hint::black_box((store.root()?, store.history_root()?));
     let took = started.elapsed().as_secs_f64();
     store.close()?;
     Ok(vec![("s", took)])
@@ -133,7 +133,7 @@ pub(crate) fn open(dir: &Path) -> Result<Sample, Failure> {
     let found = store.contains(&id)?;
     let first = started.elapsed().as_secs_f64();
     // The tail is taken into the trees for it.
-    std::hint::black_box((store.root(), store.history_root()));
+    std::hint::black_box((store.root()?, store.history_root()?));
     let roots = started.elapsed().as_secs_f64();
     if !found {
         return Err("the store lacks its first body".into());

@@ -71,7 +71,7 @@ pub(crate) fn bulk_into(store: &Store, arena: &[u8]) -> Result<Sample, Failure> 
     let before = store.len();
     let started = Instant::now();
     store.append_batch(arena.chunks_exact(BODY_LEN))?;
-    std::hint::black_box((store.root(), store.history_root()));
+    std::hint::black_box((store.root()?, store.history_root()?));
     let seconds = started.elapsed().as_secs_f64();
     if store.len() != before + records as u64 {
         return Err("the store does not hold what was appended".into());

@@ -270,7 +270,7 @@ fn open_store(
     secret: Option<Secret>,
 ) -> Result<crate::Head, ArchiveError> {
     let store = Store::open(dir, Options { create: false, secret, ..Options::default() })?;
-    let head = store.head();
+    let head = store.head()?;
     if (head.log_size, head.log_root) != (manifest.log_size, manifest.log_root.0) {
         return Err(Fault::LogRoot.into());
     }

@@ -36,7 +36,7 @@ pub(super) fn show(dir: &Path, teller: &mut Teller) -> Result<(), Failure> {
     for id in &acknowledged {
         survived += usize::from(store.get(id)?.is_some());
     }
-    let head = store.head();
+    let head = store.head()?;
     store.close()?;
     let lost = acknowledged.len() - survived;
     teller.row("survived", &format!("{}, {lost} lost", teller::count(survived)))?;

@@ -29,7 +29,7 @@ pub(super) fn show(
 
     teller.step("Meet", "a second store took most lines in, in reverse, and some of its own")?;
     let watch = Stopwatch::start();
-    let diff = first.snapshot().diff(&second.snapshot())?;
+    let diff = first.snapshot()?.diff(&second.snapshot()?)?;
     let ms = watch.millis();
     let (here, there) = (diff.only_here.len(), diff.only_there.len());
     teller.row("only first", &teller::count(here))?;
@@ -42,7 +42,7 @@ pub(super) fn show(
     teller.step("Copy", "only what is missing, both ways")?;
     copy(&diff.only_here, first, &second)?;
     copy(&diff.only_there, &second, first)?;
-    let roots = (first.root(), second.root());
+    let roots = (first.root()?, second.root()?);
     second.close()?;
     teller.row("copied", &teller::count(here + there))?;
     teller.row("first root", &to_hex(&roots.0))?;

@@ -28,7 +28,7 @@ pub(super) fn show(
     dir: &Path,
     teller: &mut Teller,
 ) -> Result<(), Failure> {
-    let root = store.root();
+    let root = store.root()?;
     let mut later = lines.bodies.iter().skip(lines.bodies.len() / 2);
     let line = later.find(|line| line.len() >= TELLING_LEN).map_or(&b""[..], Vec::as_slice);
     // Appending what is held already tells its id.

@@ -55,7 +55,7 @@ async fn meet(north: &Arc<Store>, south: &Arc<Store>, teller: &mut Teller) -> Re
     let second = sync(south, &to_north, teller).await?;
     told(&second, teller)?;
     teller.fact("sync", json!([fact(&first), fact(&second)]));
-    if north.root() != south.root() || !first.equal || !second.equal {
+    if north.root()? != south.root()? || !first.equal || !second.equal {
         return Err(Failure::Demo { what: "two stores that were synced differ" });
     }
     teller.say("One command does it: stemedb serve here, stemedb sync PEER there.")

@@ -53,7 +53,7 @@ fn in_query<T>(asked: Result<Query<T>, QueryRejection>) -> Result<T, Refusal> {
 
 /// The counts and roots of one moment.
 pub(super) async fn head<V: View>(State(site): State<Arc<Site<V>>>) -> Answer {
-    let head = site.read(|view| view.store().head()).await?;
+    let head = site.read(|view| view.store().head()).await?.map_err(Failure::from)?;
     Ok(Json(json!({
         "count": head.count,
         "set_root": to_hex(&head.set_root),
@@ -237,8 +237,8 @@ fn depth(asked: Option<u8>) -> Result<u8, Refusal> {
     Err(Refusal::malformed(format!("depth is {coarse} or {fine}")))
 }
 
-fn read_failed(error: ArchiveError) -> Refusal {
-    Failure::from(ReadError::from(error)).into()
+fn read_failed(error: impl Into<ReadError>) -> Refusal {
+    Failure::from(error.into()).into()
 }
 
 /// The subtrees of this store: the first four bytes of each hash, zeros where there are no ids.
@@ -249,12 +249,12 @@ pub(super) async fn cells<V: View>(
     let depth = depth(in_query(asked)?.depth)?;
     let (snapshot, hashes) = site
         .read(move |view| {
-            let snapshot = view.store().snapshot();
-            let hashes = cells::cells(snapshot.tree(), depth);
-            (snapshot, hashes)
+            let snapshot = view.store().snapshot()?;
+            let hashes = cells::cells(snapshot.tree(), depth)?;
+            Ok::<_, ReadError>((snapshot, hashes))
         })
-        .await?;
-    let hashes = hashes.map_err(read_failed)?;
+        .await?
+        .map_err(read_failed)?;
     let hashes: Vec<String> =
         hashes.iter().map(|hash| hex(hash.get(..4).unwrap_or_default())).collect();
     Ok(Json(json!({
@@ -275,8 +275,10 @@ pub(super) async fn cell<V: View>(
     if u32::from(cell) >= 1 << depth {
         return Err(Refusal::malformed("there is no such cell"));
     }
-    let counted = site
-        .read(move |view| cells::count(view.store().snapshot().tree(), depth, cell, COUNTED_MAX));
+    let counted = site.read(move |view| {
+        let snapshot = view.store().snapshot()?;
+        Ok::<_, ReadError>(cells::count(snapshot.tree(), depth, cell, COUNTED_MAX)?)
+    });
     let count = counted.await?.map_err(read_failed)?;
     Ok(Json(json!({ "cell": cell, "count": count, "more": count == COUNTED_MAX })))
 }
@@ -311,7 +313,10 @@ pub(super) async fn compare<V: View>(
         }
     })?;
     let mine = site
-        .read(move |view| cells::cells(view.store().snapshot().tree(), depth))
+        .read(move |view| {
+            let snapshot = view.store().snapshot()?;
+            Ok::<_, ReadError>(cells::cells(snapshot.tree(), depth)?)
+        })
         .await?
         .map_err(read_failed)?;
     if theirs.len() != mine.len() {

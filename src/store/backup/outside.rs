@@ -84,5 +84,5 @@ fn head(to: &Path, identity: &Identity, options: &Options) -> Result<Head, Backu
     let options =
         Options { create: false, threads: false, verify_on_open: known, ..options.clone() };
     let store = Store::open_on(Arc::new(overlay), WORLD, options)?;
-    Ok(store.head())
+    Ok(store.head()?)
 }

@@ -143,7 +143,7 @@ fn check(
     if store.lacks_secret() {
         return Err(RestoreError::SecretMissing);
     }
-    let head = store.head();
+    let head = store.head()?;
     if head.set_root != *root {
         let [found, expected] = [head.set_root, *root].map(AssertionId);
         return Err(RestoreError::OtherRoot { from: from.into(), found, expected });

@@ -2,6 +2,7 @@
 
 use crate::{
     Hash,
+    hash::missing,
     history::{
         LeafIndex, NodeReader, TileSource, TreeHead, TreeSize,
         digest::node_hash,
@@ -58,7 +59,7 @@ impl MemoryHistory {
     /// The root over all leaves.
     pub fn root(&self) -> Hash {
         // The size is our own, and so are all nodes below it.
-        root_at(self, self.size()).unwrap_or_default()
+        root_at(self, self.size()).unwrap_or_else(|_| missing("a node of its own"))
     }
 
     /// Size and root, as proofs are checked against them.

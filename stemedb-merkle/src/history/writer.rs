@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     Hash,
+    hash::missing,
     history::{
         LeafIndex, NodeReader, TileSource, TreeHead, TreeSize,
         digest::node_hash,
@@ -176,7 +177,9 @@ impl History {
     pub fn pending(&self) -> Vec<Hash> {
         let size = self.size();
         let nodes = Layout::of(size).nodes;
-        nodes.into_iter().map(|node| self.pending_node(node).unwrap_or_default()).collect()
+        let held =
+            |node| self.pending_node(node).unwrap_or_else(|| missing("a node of its right edge"));
+        nodes.into_iter().map(held).collect()
     }
 
     /// The hash of a node if it is complete and held here: in the tile at the right edge, or one

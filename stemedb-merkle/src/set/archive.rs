@@ -168,6 +168,11 @@ impl Archive {
         self.len() == 0
     }
 
+    /// The error that says that its parts contradict each other.
+    pub(crate) fn inconsistent(&self) -> ArchiveError {
+        self.base.inconsistent()
+    }
+
     /// How many ids the base has.
     pub fn base_len(&self) -> u64 {
         self.base.len() as u64
@@ -310,11 +315,11 @@ impl Archive {
             for (prefix, expected) in level.iter().enumerate() {
                 let child = self.thaw(depth, prefix as u64)?;
                 let Some(node) = child.node() else { return Err(self.base.inconsistent()) };
-                let children = node.hashes.get(level_start(node.bits())..).unwrap_or_default();
-                if folded(node) != *expected {
+                if folded(node) != Some(*expected) {
                     return Err(self.base.inconsistent());
                 }
-                below.extend_from_slice(children);
+                let children = level_start(node.bits())..node.hashes.len();
+                below.extend(children.map(|slot| node.hash(slot)));
             }
             level = below;
         }
@@ -353,9 +358,8 @@ impl Archive {
     }
 }
 
-/// The hash of a node's subtree by those of its children, or zeros if the hashes between
-/// contradict.
-fn folded(node: NodeRef<'_>) -> Hash {
+/// The hash of a node's subtree by those of its children; `None` if the hashes between contradict.
+fn folded(node: NodeRef<'_>) -> Option<Hash> {
     let join = |level: usize, index: usize| {
         let slot = level_start(level) + 2 * index;
         match (node.state(slot), node.state(slot + 1)) {
@@ -367,11 +371,11 @@ fn folded(node: NodeRef<'_>) -> Hash {
     for level in 1..node.bits() {
         for index in 0..1 << level {
             if join(level + 1, index) != node.hash(level_start(level) + index) {
-                return hash::EMPTY;
+                return None;
             }
         }
     }
-    join(1, 0)
+    Some(join(1, 0))
 }
 
 /// Whether entries ascend and their ids begin with `prefix` of `depth` bits: what is built of them

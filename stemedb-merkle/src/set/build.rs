@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Hash,
-    hash::{self, EMPTY},
+    hash::{self, EMPTY, missing},
 };
 
 /// About how many ids are hashed at once.
@@ -51,6 +51,12 @@ pub enum BuildError {
     /// An id is not above the one before.
     #[error("the ids for a checkpoint are not in order, which is a fault of this program")]
     Order,
+    /// 2^32 or more.
+    #[error(
+        "the set has 4,294,967,296 ids or more, which is more than the base of a restart checkpoint \
+         holds; opening replays what the last checkpoint does not cover"
+    )]
+    TooMany,
     /// More or fewer than announced.
     #[error("{len} ids were announced for a checkpoint and others came")]
     Len {
@@ -60,10 +66,17 @@ pub enum BuildError {
 }
 
 impl BaseBuilder {
-    /// Begins a base of `len` ids, fewer than 2^32.
-    pub fn new(len: u64) -> Self {
+    /// Begins a base of `len` ids.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::TooMany`] for 2^32 or more.
+    pub fn new(len: u64) -> Result<Self, BuildError> {
+        if u32::try_from(len).is_err() {
+            return Err(BuildError::TooMany);
+        }
         let page_bits = page_bits(len);
-        Self {
+        Ok(Self {
             page_bits,
             pending: Vec::with_capacity(IDS_AT_ONCE + 64),
             starts: Vec::with_capacity((1 << page_bits) + 1),
@@ -72,14 +85,14 @@ impl BaseBuilder {
             pages: Vec::with_capacity(1 << page_bits),
             states: Vec::with_capacity(1 << page_bits),
             plan: Plan::default(),
-        }
+        })
     }
 
     /// Takes in the next entry.
     ///
     /// # Errors
     ///
-    /// If its id is not above the last one.
+    /// If its id is not above the last one, or it is the 2^32nd.
     pub fn push(&mut self, entry: &Entry) -> Result<(), BuildError> {
         if self.last.is_some_and(|last| last >= entry.id) {
             return Err(BuildError::Order);
@@ -92,8 +105,9 @@ impl BaseBuilder {
             self.starts.push(self.taken);
         }
         self.last = Some(entry.id);
+        // Places of ids have four bytes.
+        self.taken = self.taken.checked_add(1).ok_or(BuildError::TooMany)?;
         self.pending.push(*entry);
-        self.taken += 1;
         Ok(())
     }
 
@@ -106,8 +120,7 @@ impl BaseBuilder {
         let ends = self.starts.iter().skip(first + 1).copied().chain([self.taken]);
         let mut start = self.starts.get(first).copied().unwrap_or(self.taken);
         for end in ends.take(self.starts.len() - first) {
-            let (page, behind) =
-                rest.split_at_checked((end - start) as usize).unwrap_or((rest, &[]));
+            let (page, behind) = rest.split_at((end - start) as usize);
             parts.push(self.plan.page(page, self.page_bits));
             rest = behind;
             start = end;
@@ -142,7 +155,8 @@ impl BaseBuilder {
             levels.push(level);
             states = above;
         }
-        let top_hash = levels.pop().and_then(|top| top.first().copied()).unwrap_or(EMPTY);
+        let top_hash = levels.pop().and_then(|top| top.first().copied());
+        let top_hash = top_hash.unwrap_or_else(|| missing("the uppermost subtree"));
         levels.reverse();
         Ok(BaseHashes { page_bits: self.page_bits, starts: self.starts, top_hash, levels })
     }
@@ -156,8 +170,8 @@ fn fold(below: &[Hash], states: &[State]) -> (Vec<Hash>, Vec<State>) {
         let pairs = hashes.as_chunks::<2>().0;
         let start = level.len();
         level.resize(start + pairs.len(), EMPTY);
-        let Some(made) = level.get_mut(start..) else { break };
-        hash::nodes(|at| pairs.get(at).unwrap_or(&[EMPTY; 2]).each_ref(), made);
+        let Some(made) = level.get_mut(start..) else { missing("room for its hashes") };
+        hash::nodes(|at| pairs.get(at).unwrap_or_else(|| missing("two halves")).each_ref(), made);
         let halves = hashes.as_chunks::<2>().0.iter().zip(states.as_chunks::<2>().0);
         for (hash, ([left, right], [left_state, right_state])) in made.iter_mut().zip(halves) {
             match (left_state, right_state) {
@@ -183,7 +197,7 @@ impl BaseHashes {
                     self.levels
                         .get(depth + level - 1)
                         .and_then(|hashes| hashes.get(prefix * width..(prefix + 1) * width))
-                        .unwrap_or_default()
+                        .unwrap_or_else(|| missing("a block of hashes"))
                 })
             })
         })

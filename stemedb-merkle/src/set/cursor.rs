@@ -104,7 +104,8 @@ impl Cursor {
         match self {
             Self::Empty => Ok([Self::Empty, Self::Empty]),
             Self::Page { entries, from, to, depth } => {
-                let (zeros, _) = split_bit(self.entries().unwrap_or_default(), *depth);
+                let Some(here) = self.entries() else { hash::missing("the ids of a page") };
+                let (zeros, _) = split_bit(here, *depth);
                 let middle = from + zeros.len();
                 let half = |from, to| Self::Page {
                     entries: Arc::clone(entries),

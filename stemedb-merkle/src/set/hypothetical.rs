@@ -44,8 +44,8 @@ impl Change<'_> {
             _ => ids.partition_point(|id| !bit(id, depth)),
         };
         let (added, removed) = (split(self.added), split(self.removed));
-        let (added, added_ones) = self.added.split_at_checked(added).unwrap_or_default();
-        let (removed, removed_ones) = self.removed.split_at_checked(removed).unwrap_or_default();
+        let (added, added_ones) = self.added.split_at(added);
+        let (removed, removed_ones) = self.removed.split_at(removed);
         [Self { added, removed }, Self { added: added_ones, removed: removed_ones }]
     }
 }
@@ -153,7 +153,7 @@ impl Hypothesis<'_> {
         self.plan.clear();
         let mut settled = settled.into_iter();
         let part = self.below(node, 0, 0, change, place.depth, &mut |this, _, _| {
-            let (hash, state) = settled.next().unwrap_or((hash::EMPTY, State::Empty));
+            let Some((hash, state)) = settled.next() else { hash::missing("a settled child") };
             Ok(if state == State::Empty { Part::EMPTY } else { this.plan.known(hash, state) })
         })?;
         Ok(self.made(part))

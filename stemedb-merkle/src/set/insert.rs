@@ -8,7 +8,7 @@ use super::{
     plan::{Part, Plan},
     thaw::{ThawedPage, thaw},
 };
-use crate::Hash;
+use crate::{Hash, hash::missing};
 
 /// The entries sorted by id, the first of each id only.
 pub(super) fn sorted(entries: &[Entry]) -> Vec<Entry> {
@@ -98,8 +98,12 @@ impl Insertion<'_> {
             let index = bits(&first.id, depth, count);
             let (here, behind) = split_prefix(rest, depth, count, index);
             rest = behind;
-            let below = node.children.get_mut(index)?;
-            *settled.get_mut(index)? = self.settle(below, depth + count, here);
+            let (Some(below), Some(settled)) =
+                (node.children.get_mut(index), settled.get_mut(index))
+            else {
+                missing("a child")
+            };
+            *settled = self.settle(below, depth + count, here);
         }
         self.plan.clear();
         let mut parts = [Part::EMPTY; 1 << NODE_BITS_MAX];
@@ -132,9 +136,11 @@ impl Insertion<'_> {
                 return self.rebuild(child, depth, inserted);
             }
             Child::Archived => {
-                let page = self.pages.next();
-                debug_assert!(page.is_some(), "each archived page of the entries was thawed");
-                let page = page.filter(|page| page.inserted > 0)?;
+                // Each archived page of the entries was thawed.
+                let Some(page) = self.pages.next() else { missing("a thawed page") };
+                if page.inserted == 0 {
+                    return None;
+                }
                 self.count += page.inserted;
                 *child = page.child;
                 return Some(self.plan.known(page.hash, page.state));
@@ -158,10 +164,13 @@ impl Insertion<'_> {
             let index = bits(&first.id, depth, count);
             let (here, behind) = split_prefix(rest, depth, count, index);
             rest = behind;
-            let below = node.children.get_mut(index)?;
+            let (Some(below), Some(part)) = (node.children.get_mut(index), parts.get_mut(index))
+            else {
+                missing("a child")
+            };
             if let Some(changed) = self.insert(below, depth + count, here) {
                 *node.dirty |= 1 << index;
-                *parts.get_mut(index)? = changed;
+                *part = changed;
             }
         }
         (*node.dirty != 0).then(|| self.plan.fold(&mut node, parts))
@@ -174,7 +183,7 @@ impl Insertion<'_> {
         // The siblings before the child: these reads miss the caches, and like that none of them
         // waits for another.
         let siblings = self.plan.siblings(node, index);
-        let below = node.children.get_mut(index)?;
+        let Some(below) = node.children.get_mut(index) else { missing("a child") };
         let changed = self.insert(below, depth + count, core::slice::from_ref(entry))?;
         *node.dirty |= 1 << index;
         Some(self.plan.ascend(node, index, changed, siblings))
@@ -230,7 +239,7 @@ fn merge(mut old: &[Entry], new: &[Entry], into: &mut Vec<Entry>) {
         } else {
             old.partition_point(less)
         };
-        let (less, rest) = old.split_at_checked(before).unwrap_or((old, &[]));
+        let (less, rest) = old.split_at(before);
         into.extend_from_slice(less);
         old = rest;
         if old.first().is_none_or(|other| other.id != entry.id) {

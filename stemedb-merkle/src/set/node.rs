@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::{Hash, hash::EMPTY};
+use crate::{
+    Hash,
+    hash::{EMPTY, missing},
+};
 
 /// A page holds at most this many ids; one more makes it an inner node.
 pub(crate) const PAGE_LEN_MAX: usize = 16;
@@ -150,7 +153,7 @@ impl<'a> NodeRef<'a> {
     }
 
     pub(crate) fn hash(&self, slot: usize) -> Hash {
-        self.hashes.get(slot).copied().unwrap_or(EMPTY)
+        *self.hashes.get(slot).unwrap_or_else(|| missing("the hash of a subtree"))
     }
 
     pub(crate) fn state(&self, slot: usize) -> State {
@@ -158,7 +161,7 @@ impl<'a> NodeRef<'a> {
     }
 
     pub(crate) fn child(&self, index: usize) -> &'a Child {
-        self.children.get(index).unwrap_or(&Child::Empty)
+        self.children.get(index).unwrap_or_else(|| missing("a child"))
     }
 }
 
@@ -314,5 +317,5 @@ pub(crate) fn split_prefix(
     } else {
         entries.partition_point(|entry| bits(&entry.id, depth, count) <= index)
     };
-    entries.split_at_checked(here).unwrap_or((entries, &[]))
+    entries.split_at(here)
 }

@@ -9,7 +9,7 @@ use super::node::{
 };
 use crate::{
     Hash,
-    hash::{self, EMPTY},
+    hash::{self, EMPTY, missing},
 };
 
 /// The hash of a subtree, which may not have been made yet, and the subtree's state.
@@ -27,7 +27,7 @@ impl Part {
     pub(crate) const EMPTY: Self = Self(1 << 32);
 
     fn new(round: usize, index: usize, state: State) -> Self {
-        let index = u32::try_from(index).unwrap_or(u32::MAX);
+        let index = u32::try_from(index).unwrap_or_else(|_| missing("room for as many hashes"));
         Self((state as u64) << 48 | (round as u64) << 32 | u64::from(index))
     }
 
@@ -105,7 +105,7 @@ impl Plan {
         if self.rounds.len() <= place {
             self.rounds.resize_with(place + 1, Vec::new);
         }
-        let Some(joins) = self.rounds.get_mut(place) else { return Part::EMPTY };
+        let Some(joins) = self.rounds.get_mut(place) else { missing("a round of joins") };
         let part = Part::new(round, joins.len(), State::Many);
         joins.push(Join { left, right });
         part
@@ -170,8 +170,10 @@ impl Plan {
                 && parts_at.is_none_or(|parts_at| above > parts_at)
             {
                 len -= 1;
-                let left = parts.get(len).copied().unwrap_or(Part::EMPTY);
-                let left_key = prefixes.get(len).copied().unwrap_or(0);
+                let (Some(left), Some(left_key)) = (parts.get(len), prefixes.get(len)) else {
+                    missing("an open subtree")
+                };
+                let (left, left_key) = (*left, *left_key);
                 let left = self.lift(left, left_key, left_level, above + 1);
                 let right = self.lift(part, *key, level, above + 1);
                 part = self.join(left, right);
@@ -180,12 +182,13 @@ impl Plan {
             let Some(parts_at) = parts_at else {
                 return self.lift(part, *key, level, 0);
             };
-            if let (Some(open), Some(levels), Some(prefix)) =
+            let (Some(open), Some(levels), Some(prefix)) =
                 (parts.get_mut(len), levels.get_mut(len), prefixes.get_mut(len))
-            {
-                (*open, *levels, *prefix) = (part, (level, parts_at), *key);
-                len += 1;
-            }
+            else {
+                missing("room for an open subtree")
+            };
+            (*open, *levels, *prefix) = (part, (level, parts_at), *key);
+            len += 1;
         }
         part
     }
@@ -222,6 +225,10 @@ impl Plan {
     pub(crate) fn child(&mut self, child: &mut Child, depth: usize) -> Part {
         if let Child::Page(entries) = child {
             return self.page(entries, depth);
+        }
+        if matches!(child, Child::Archived) {
+            // It is thawed before it is noted as changed.
+            missing("what is in the archive");
         }
         let Some(mut node) = child.node_mut() else { return Part::EMPTY };
         let mut parts = [Part::EMPTY; 1 << NODE_BITS_MAX];
@@ -308,7 +315,10 @@ impl Plan {
     fn clean(&mut self, node: &NodeMut<'_>, slot: usize) -> Part {
         match state(*node.occupied, *node.many, slot) {
             State::Empty => Part::EMPTY,
-            state => self.known(node.hashes.get(slot).copied().unwrap_or(EMPTY), state),
+            state => {
+                let Some(hash) = node.hashes.get(slot) else { missing("the hash of a subtree") };
+                self.known(*hash, state)
+            }
         }
     }
 
@@ -331,11 +341,12 @@ impl Plan {
             if round.is_empty() {
                 break;
             }
-            let Some((below, rest)) = self.values.split_at_mut_checked(*start) else { break };
-            let Some(made) = rest.get_mut(..round.len()) else { break };
-            let value = |part| place(&self.starts, below, part).unwrap_or(&EMPTY);
+            let (below, rest) = self.values.split_at_mut(*start);
+            let Some(made) = rest.get_mut(..round.len()) else { missing("room for its hashes") };
+            let value = |part| place(&self.starts, below, part);
             let halves = |at: usize| {
-                round.get(at).map_or([&EMPTY; 2], |join| [value(join.left), value(join.right)])
+                let Some(join) = round.get(at) else { missing("a join") };
+                [value(join.left), value(join.right)]
             };
             hash::nodes(halves, made);
         }
@@ -343,7 +354,7 @@ impl Plan {
 
     /// The hash of a part, after [`run`](Self::run).
     pub(crate) fn hash(&self, part: Part) -> Hash {
-        place(&self.starts, &self.values, part).copied().unwrap_or(EMPTY)
+        *place(&self.starts, &self.values, part)
     }
 
     /// Fetches the results into a changed child, in the order in which they were noted.
@@ -366,17 +377,17 @@ impl Plan {
     }
 
     fn take(&self, slot: Option<&mut Hash>, next: &mut usize) {
-        let value =
-            self.results.get(*next).and_then(|value| place(&self.starts, &self.values, *value));
-        if let (Some(slot), Some(value)) = (slot, value) {
-            *slot = *value;
-        }
+        let (Some(slot), Some(part)) = (slot, self.results.get(*next)) else {
+            missing("the result of a changed node")
+        };
+        *slot = *place(&self.starts, &self.values, *part);
         *next += 1;
     }
 }
 
-fn place<'a>(starts: &[usize], values: &'a [Hash], part: Part) -> Option<&'a Hash> {
-    values.get(starts.get(part.round())? + part.index())
+fn place<'a>(starts: &[usize], values: &'a [Hash], part: Part) -> &'a Hash {
+    let place = starts.get(part.round()).map(|start| start + part.index());
+    place.and_then(|place| values.get(place)).unwrap_or_else(|| missing("a hash that was noted"))
 }
 
 /// The places of the ones in a mask, lowest first.
@@ -421,5 +432,5 @@ pub(crate) fn split_bit(entries: &[Entry], depth: usize) -> (&[Entry], &[Entry])
     } else {
         entries.partition_point(|entry| !bit(&entry.id, depth))
     };
-    entries.split_at_checked(zeros).unwrap_or((entries, &[]))
+    entries.split_at(zeros)
 }

@@ -8,14 +8,20 @@ use super::{
 };
 use crate::{
     Hash,
-    hash::EMPTY,
+    hash::{EMPTY, missing},
     proof::{SetProof, Terminal},
 };
 
 pub(super) fn prove(snapshot: &Snapshot, id: &Hash) -> Result<SetProof, ArchiveError> {
     let mut siblings = Vec::with_capacity(40);
     let terminal = descend(snapshot, id, &mut siblings)?;
-    Ok(SetProof { id: *id, count: snapshot.count, siblings, terminal })
+    let proof = SetProof { id: *id, count: snapshot.count, siblings, terminal };
+    // A file whose checksums hold can still be wrong: no proof leaves that does not prove anything.
+    match (proof.verify(&snapshot.root), &snapshot.archive) {
+        (Ok(_), _) => Ok(proof),
+        (Err(_), Some(archive)) => Err(archive.inconsistent()),
+        (Err(_), None) => missing("the hashes of a proof"),
+    }
 }
 
 /// Follows the bits of the id, noting the siblings, until a subtree holds one id or none.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Hash,
-    hash::{self, EMPTY},
+    hash::{self, EMPTY, missing},
 };
 
 /// The ids of a snapshot that begin with a prefix.
@@ -111,13 +111,8 @@ impl Subtree {
             (State::One, Cursor::Inner { hash, .. }) => Summary::One(*hash),
             (State::Many, Cursor::Inner { hash, .. }) => Summary::Many(*hash),
             (_, Cursor::Page { depth, .. }) => {
-                let ids: Vec<Hash> = self
-                    .cursor
-                    .entries()
-                    .unwrap_or_default()
-                    .iter()
-                    .map(|entry| entry.id)
-                    .collect();
+                let Some(entries) = self.cursor.entries() else { missing("the ids of a page") };
+                let ids: Vec<Hash> = entries.iter().map(|entry| entry.id).collect();
                 Summary::of(&ids, *depth)
             }
         }

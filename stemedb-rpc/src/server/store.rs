@@ -125,7 +125,7 @@ impl<B: Backend> store_server::Store for StoreService<B> {
         _request: Request<v1::HeadRequest>,
     ) -> Result<Response<v1::HeadResponse>, Status> {
         let backend = Arc::clone(&self.backend);
-        let head = blocking(move || Ok(backend.head())).await?;
+        let head = blocking(move || backend.head()).await?;
         Ok(Response::new(head.into()))
     }
 

@@ -60,7 +60,7 @@ pub(crate) fn body(n: u64) -> Vec<u8> {
 impl Source for Node {
     fn pin(&self) -> Result<Pin, Unreadable> {
         let snapshot = self.memory.snapshot();
-        let log = LogHead { size: self.memory.len(), root: self.memory.head().log_root };
+        let log = LogHead { size: self.memory.len(), root: self.memory.head().unwrap().log_root };
         let sketch = self.sketched.then(|| {
             let mut sketch = Sketch::new(self.identity.keys.symbol_key(), 1024);
             for entry in &snapshot {

@@ -159,16 +159,16 @@ impl Backend for Memory {
         BODY_LEN_MAX
     }
 
-    fn head(&self) -> Head {
+    fn head(&self) -> Result<Head, Failure> {
         let inner = self.inner.lock().unwrap();
         let size = inner.log.len() as u64;
-        Head {
+        Ok(Head {
             count: size,
             set_root: inner.tree.root(),
             log_size: size,
             log_root: inner.history.root(),
             last_time: if size == 0 { 0 } else { TIME + size - 1 },
-        }
+        })
     }
 
     fn get(&self, which: &Which) -> Result<(Entry, Vec<u8>), Failure> {

@@ -133,7 +133,7 @@ pub(super) fn write(
     beside: &Beside,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Hash, WriteError> {
-    let mut builder = BaseBuilder::new(count);
+    let mut builder = BaseBuilder::new(count)?;
     let mut positions: Vec<PackedPosition> = Vec::new();
     let ids_start = writer.len();
     for entry in entries {

@@ -201,13 +201,16 @@ pub(super) fn write(
             .ok_or(WriteError::PositionTooLarge { position: entry.position })?;
         writer.write(&position)?;
     }
-    let levels = (0..=LEVELS).map(|level| {
+    // A block has a prefix of 28 bits at most, and each comes once at each of eight depths.
+    let number = |number: u64| u32::try_from(number).map_err(|_| WriteError::Payload);
+    let mut levels = [0; LEVELS + 1];
+    for (level, start) in levels.iter_mut().enumerate() {
         let before = blocks.partition_point(|block| block.key.depth < 4 * level);
-        u32::try_from(before).unwrap_or(u32::MAX)
-    });
-    let levels = write_numbers(writer, levels)?;
-    let prefix = |prefix| u32::try_from(prefix).unwrap_or(u32::MAX);
-    let prefixes = write_numbers(writer, blocks.iter().map(|block| prefix(block.key.prefix)))?;
+        *start = number(before as u64)?;
+    }
+    let levels = write_numbers(writer, levels.into_iter())?;
+    let prefixes = blocks.iter().map(|block| number(block.key.prefix));
+    let prefixes = write_numbers(writer, prefixes.collect::<Result<Vec<_>, _>>()?.into_iter())?;
     let occupied = write_numbers(writer, blocks.iter().map(|block| block.occupied))?;
     let many = write_numbers(writer, blocks.iter().map(|block| block.many))?;
     let hashes_start = writer.len();

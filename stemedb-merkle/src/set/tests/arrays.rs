@@ -53,7 +53,7 @@ impl BaseArrays for VecBase {
 }
 
 pub(super) fn base_of(snapshot: &Snapshot) -> Arc<dyn BaseArrays> {
-    let mut builder = BaseBuilder::new(snapshot.len());
+    let mut builder = BaseBuilder::new(snapshot.len()).unwrap();
     let (mut ids, mut positions) = (Vec::new(), Vec::new());
     for entry in snapshot {
         let entry = entry.unwrap();
