@@ -1,6 +1,6 @@
 //! Why an operation on a store failed: one type for each operation.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use stemedb_merkle::{
     ArchiveError, AssertionId,

@@ -46,7 +46,7 @@ use std::{
 use stemedb_rpc::{PeerAddress, Responding, Server, Site as _, node::FRAMES_PER_CALL_MAX};
 use stemedb_sync::{
     Cluster, Limits, Responder,
-    cluster::{FrameError, Head, Note, Output},
+    cluster::{FrameError, Note, Output},
 };
 use tokio::{
     sync::{Notify, watch},

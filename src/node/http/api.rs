@@ -12,7 +12,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use stemedb_merkle::{ArchiveError, AssertionId, Presence, ProofFile, id::to_hex};
+use stemedb_merkle::{AssertionId, Presence, ProofFile, id::to_hex};
 use stemedb_rpc::{
     Backend,
     backend::{Failure, Which},
