@@ -16,7 +16,6 @@ pub struct Upkeep {
 }
 
 impl Upkeep {
-    #[expect(dead_code, reason = "until the thread that writes checkpoints tells")]
     pub(super) fn checkpoint_failed(&mut self, error: Option<&dyn Error>) {
         self.checkpoint = error.map(with_causes);
     }
