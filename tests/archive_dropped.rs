@@ -288,7 +288,7 @@ async fn a_peer_gets_bodies_that_are_only_in_the_archive() {
         let report = synced.unwrap().report;
         assert_eq!(report.withheld == 0, with_archive, "{report:?}");
         if with_archive {
-            assert_eq!(empty.head().set_root, head.set_root);
+            assert_eq!(empty.head().unwrap().set_root, head.set_root);
             check_held(&empty, 0..1000);
         } else {
             // It has not got them, and is told so.

@@ -95,7 +95,7 @@ async fn every_layer_makes_two_stores_equal() {
         let report = sync(&new, &peer, options).await;
         assert_eq!((report.fetched, report.equal), (5_000, true));
         assert_eq!(used(&report).contains(&Layer::Bulk), !without.contains(&Layer::Bulk));
-        assert_eq!(new.root(), north.root().unwrap());
+        assert_eq!(new.root().unwrap(), north.root().unwrap());
     }
 }
 
