@@ -111,8 +111,10 @@ pub struct Options {
     /// A restart checkpoint is written after so much time if anything was appended. Default 5
     /// minutes.
     pub checkpoint_interval: Duration,
-    /// Whether restart checkpoints are read into memory instead of being mapped. Default: no. A
-    /// mapped file on a failing disk ends the process; a loaded one costs memory.
+    /// Whether restart checkpoints are read with a call whenever something of them is wanted,
+    /// instead of being mapped. Default: no. A map is faster. A page of it that the disk can't
+    /// read raises SIGBUS, which a handler turns into an error; where a program has a handler of
+    /// its own, installed later, that does not pass on what it does not know, this is for.
     pub load_checkpoints: bool,
     /// Whether the store has threads of its own, for writing and for checkpoints. Default: yes.
     /// Without them every append syncs by itself and checkpoints are written when asked for: the

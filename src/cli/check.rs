@@ -1,7 +1,7 @@
 //! `stemedb check`: whether the store is whole.
 
 use serde_json::json;
-use stemedb::{CheckReport, Depth, Store};
+use stemedb::{CheckReport, Depth, Options, Store};
 
 use super::failure::Failure;
 use super::{Globals, open, output, progress};
@@ -28,7 +28,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
-    open::existing(globals, |store| check(store, args, globals))
+    // Also on a disk that fails, every read is a call that can say so.
+    let options = Options { create: false, load_checkpoints: true, ..open::options(globals)? };
+    open::existing_with(globals, options, |store| check(store, args, globals))
 }
 
 fn check(store: &Store, args: &Args, globals: &Globals) -> Result<(), Failure> {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use stemedb::archive::segment_source;
-use stemedb::{Options, Store};
+use stemedb::{Options, Store, Upkeep};
 
 use super::failure::Failure;
 use super::{Globals, output, progress, secret};
@@ -14,8 +14,16 @@ pub(super) fn existing<T>(
     globals: &Globals,
     work: impl FnOnce(&Store) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let store = open(&globals.store, Options { create: false, ..options(globals)? })?;
-    finish(store, work)
+    existing_with(globals, Options { create: false, ..options(globals)? }, work)
+}
+
+/// As [`existing`], with these options.
+pub(super) fn existing_with<T>(
+    globals: &Globals,
+    options: Options,
+    work: impl FnOnce(&Store) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    finish(open(&globals.store, options)?, work)
 }
 
 /// Opens a store for `work`, made now if there is none, and closes it after.
@@ -59,6 +67,7 @@ fn finish_shared<T>(
 ) -> Result<T, Failure> {
     let store = Arc::new(store);
     let outcome = work(&store);
+    tell_upkeep(&store);
     // Whoever still has it closes it by dropping it.
     let closed = Arc::into_inner(store).map_or(Ok(()), Store::close);
     let value = outcome?;
@@ -92,6 +101,12 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<Store, Failure> {
     Ok(store)
 }
 
+/// Reports what the store's threads could not do beside the work.
+fn tell_upkeep(store: &Store) {
+    let Upkeep { checkpoint, mark } = store.upkeep();
+    checkpoint.into_iter().chain(mark).for_each(output::note);
+}
+
 /// Stops a command that hashes bodies where the secret for it is missing.
 pub(super) fn require_secret(store: &Store, globals: &Globals) -> Result<(), Failure> {
     if store.lacks_secret() {
@@ -103,6 +118,7 @@ pub(super) fn require_secret(store: &Store, globals: &Globals) -> Result<(), Fai
 /// Closes the store whatever came of the work, so that the next opening is quick.
 fn finish<T>(store: Store, work: impl FnOnce(&Store) -> Result<T, Failure>) -> Result<T, Failure> {
     let outcome = work(&store);
+    tell_upkeep(&store);
     let closed = store.close();
     let value = outcome?;
     closed?;

@@ -143,7 +143,7 @@ impl Trees {
         loop {
             match find(&self.set_snapshot()?) {
                 Ok(found) => return Ok(found),
-                Err(damage) => self.leave_archive(damage)?,
+                Err(damage) => self.leave_archive(&damage)?,
             }
         }
     }
@@ -158,7 +158,7 @@ impl Trees {
                 }
                 Ok(found) => return Ok(found),
                 // After that there is no archive to be damaged.
-                Err(damage) => self.leave_archive(damage)?,
+                Err(damage) => self.leave_archive(&damage)?,
             }
         }
     }
@@ -269,7 +269,7 @@ impl Trees {
         if let Err(damage) = inserted {
             // The tree has a part of them. If it can't be rebuilt, nothing of the fold counts, and
             // the records stay where lookups find them.
-            self.rebuild(folded, reached.next_index, damage)?;
+            self.rebuild(folded, reached.next_index, &damage)?;
         }
         folded.note(&entries);
         folded.apply(&placed);
@@ -280,7 +280,7 @@ impl Trees {
     }
 
     /// Lets the set tree leave the restart checkpoint that it lies in, which is damaged.
-    pub(crate) fn leave_archive(&self, damage: ArchiveError) -> Result<(), TreeFailure> {
+    pub(crate) fn leave_archive(&self, damage: &ArchiveError) -> Result<(), TreeFailure> {
         let mut folded = self.lock_folded();
         self.check()?;
         // Somebody else may have done it while this one waited.
@@ -297,7 +297,7 @@ impl Trees {
         &self,
         folded: &mut Folded,
         size: u64,
-        damage: ArchiveError,
+        damage: &ArchiveError,
     ) -> Result<(), TreeFailure> {
         *self.damage.lock().unwrap_or_else(PoisonError::into_inner) = Some(damage.clone());
         let failed = |log| {

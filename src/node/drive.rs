@@ -78,15 +78,17 @@ fn look(shared: &Arc<Shared>) {
     let upkeep = shared.store.upkeep();
     let told = std::mem::replace(&mut *lock(&shared.upkeep), upkeep.clone());
     if upkeep.checkpoint != told.checkpoint {
-        match &upkeep.checkpoint {
-            Some(error) => warn!(error, "no restart checkpoint was written: it is tried again"),
-            None => info!("a restart checkpoint was written again"),
+        if let Some(error) = &upkeep.checkpoint {
+            warn!(error, "no restart checkpoint was written: it is tried again");
+        } else {
+            info!("a restart checkpoint was written again");
         }
     }
     if upkeep.mark != told.mark {
-        match &upkeep.mark {
-            Some(error) => warn!(error, "the mark of the log's end was not written: tried again"),
-            None => info!("the mark of the log's end was written again"),
+        if let Some(error) = &upkeep.mark {
+            warn!(error, "the mark of the log's end was not written: it is tried again");
+        } else {
+            info!("the mark of the log's end was written again");
         }
     }
     let seconds = shared.store.time() >> 32;

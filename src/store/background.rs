@@ -10,6 +10,9 @@ use std::{
     time::Duration,
 };
 
+use stemedb_merkle::ArchiveError;
+use stemedb_wal::checkpoint::CheckpointFault;
+
 use super::{
     Shared,
     checkpoint::{leave_damaged, tail_len, write},
@@ -92,23 +95,25 @@ impl Background {
     }
 }
 
-/// Checks every block of the checkpoint that the store was opened with. A damaged one is set aside,
-/// so that the next opening rebuilds it; what needs the damaged block meanwhile fails and says so.
+/// Checks every block of the checkpoint that the store was opened with. A damaged one is left for
+/// the log, and set aside.
 fn check_present(shared: &Shared, stop: &Stop) {
     let Some(present) = lock(&shared.checkpoint).clone() else { return };
-    let checked = present.check(&mut |_| {
-        if stop.is_asked() {
-            // The rest is checked when it is touched, and at the next opening.
-            return false;
+    // When it has to stop, the rest is checked when it is touched, and at the next opening.
+    let checked = present.check_on(shared.disk.as_ref(), &mut |_| !stop.is_asked());
+    let damage = match checked {
+        // That a file can't be opened now says nothing about what is in use.
+        Ok(()) | Err(CheckpointFault::Io(_)) => return,
+        Err(CheckpointFault::Archive(damage)) => damage,
+        Err(_) => {
+            let (name, _) = present.file_sizes().swap_remove(0);
+            ArchiveError::Inconsistent { file: name.into() }
         }
-        true
-    });
-    if let Err(damage) = checked {
-        // Before somebody meets it. What can't be done now is done when it is met, or when the
-        // store is closed.
-        let _ = shared.trees.leave_archive(damage);
-        let _ = leave_damaged(shared);
-    }
+    };
+    // Before somebody meets it. What can't be done now is done when it is met, or when the store is
+    // closed.
+    let _ = shared.trees.leave_archive(&damage);
+    let _ = leave_damaged(shared);
 }
 
 fn write_when_due(shared: &Shared, stop: &Stop) {

@@ -10,7 +10,7 @@ use stemedb_merkle::{
     },
 };
 use stemedb_wal::{
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, CheckpointFault},
     error::{Damage, DiskError, ReadError as LogReadError},
     record::Kind,
     repair::Verify,
@@ -63,8 +63,10 @@ pub struct CheckReport {
 pub enum Fault {
     /// Bytes of the log are not what was written.
     Log(Damage),
-    /// The restart checkpoint is damaged.
+    /// The set tree in the restart checkpoint is damaged.
     Checkpoint(ArchiveError),
+    /// A file of the restart checkpoint is damaged.
+    CheckpointFile(CheckpointFault),
     /// A tile of the history is damaged.
     Tile(TileError),
     /// A tile is whole, but not what the log's entries give.
@@ -95,7 +97,14 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Log(damage) => damage.fmt(f),
-            Self::Checkpoint(error) => error.fmt(f),
+            Self::Checkpoint(error) | Self::CheckpointFile(CheckpointFault::Archive(error)) => {
+                error.fmt(f)
+            }
+            Self::CheckpointFile(fault) => write!(
+                f,
+                "the restart checkpoint {fault}; it is only a cache: reopen the store to rebuild \
+                 it from the log"
+            ),
             Self::Tile(error) => error.fmt(f),
             Self::OtherTile { number } => {
                 write!(f, "history.tiles: tile {number} is not what the log's entries give")
@@ -155,12 +164,13 @@ impl Store {
         });
         report.faults.extend(damage.map_err(disk_error)?.into_iter().map(Fault::Log));
         if let Some(checkpoint) = checkpoint {
-            let checked = checkpoint.check(&mut |bytes| {
+            let disk = self.shared.disk.as_ref();
+            let checked = checkpoint.check_on(disk, &mut |bytes| {
                 done += bytes;
                 progress(Progress { done, total });
                 true
             });
-            report.faults.extend(checked.err().map(Fault::Checkpoint));
+            report.faults.extend(checked.err().map(Fault::CheckpointFile));
         }
         for number in 0..tiles {
             if let Some(Err(error)) = TileId::at(number).map(|id| self.shared.tiles.read(id)) {

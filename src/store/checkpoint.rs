@@ -117,7 +117,7 @@ fn write_and_rebase(
         Err(WriteError::Archive(damage)) => {
             // What it stands on is damaged: the log has all that is in it, and the next checkpoint
             // stands on nothing.
-            shared.trees.leave_archive(damage.clone()).map_err(ReadError::from)?;
+            shared.trees.leave_archive(&damage).map_err(ReadError::from)?;
             shared.trees.take_damage();
             give_up(shared, &CheckpointFault::Archive(damage.clone()))?;
             return Err(WriteError::Archive(damage).into());

@@ -300,7 +300,7 @@ fn what_a_map_has_lost_is_an_error() {
     let disk = FileDisk::create(dir.path()).unwrap();
     for in_place in [false, true] {
         let file = disk.create("a").unwrap();
-        file.write_at(&[7; 100_000], 0).unwrap();
+        file.write_at(&vec![7; 100_000], 0).unwrap();
         let maps: Vec<_> = (0..3).map(|_| disk.map("a", in_place).unwrap()).collect();
         file.set_len(0).unwrap();
         std::thread::scope(|scope| {

@@ -23,6 +23,7 @@ struct VecBase {
 }
 
 /// Copies elements from a place on.
+#[expect(clippy::unnecessary_wraps, reason = "what reads from a disk can fail")]
 fn copy<T: Copy>(from: &[T], first: usize, into: &mut [T]) -> Result<(), ArchiveError> {
     into.copy_from_slice(&from[first..first + into.len()]);
     Ok(())
