@@ -401,6 +401,13 @@ impl Trees {
         self.failure().map_or(Ok(()), Err)
     }
 
+    /// A fault of the program, in the midst of a change of the set tree.
+    #[cfg(test)]
+    pub(crate) fn panic_in_a_change(&self) {
+        let _set = self.set_mut();
+        panic!("on purpose");
+    }
+
     /// What a lock guards that a panic has left as it was in the midst of a change: it is not used
     /// for answers any more.
     fn after_panic<T>(&self, poisoned: PoisonError<T>) -> T {

@@ -235,3 +235,46 @@ fn fill(prefix: &str, digit: char) -> String {
     let missing = 64 - prefix.len();
     prefix.chars().chain(std::iter::repeat_n(digit, missing)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, thread};
+
+    use stemedb_wal::disk::MemoryDisk;
+
+    use crate::{
+        Options, ReadError, Store, error::TreeFailure, store::system::WORLD, sync::Source as _,
+    };
+
+    /// What a thread left half done when it panicked is not shown to anybody, and a reopened store
+    /// has everything.
+    #[test]
+    fn after_a_panic_in_a_tree_nothing_is_answered_from_it() {
+        let disk = Arc::new(MemoryDisk::new());
+        for threads in [false, true] {
+            let options = || Options { threads, ..Options::default() };
+            let store = Store::open_on(disk.clone(), WORLD, options()).unwrap();
+            let id = store.append(b"held").unwrap().id;
+            let root = store.root().unwrap();
+            let trees = &store.shared.trees;
+            let died = thread::scope(|scope| scope.spawn(|| trees.panic_in_a_change()).join());
+            assert!(died.is_err());
+            let panicked = |error: &ReadError| {
+                matches!(error, ReadError::Behind(TreeFailure::Panicked)) && !error.is_damage()
+            };
+            // Whoever comes first meets the lock, all others are told.
+            assert!(store.get(&id).is_err_and(|error| panicked(&error)));
+            assert!(store.root().is_err_and(|error| panicked(&error)));
+            assert!(store.head().is_err_and(|error| panicked(&error)));
+            assert!(store.snapshot().is_err_and(|error| panicked(&error)));
+            assert!(store.prove(&id).is_err_and(|error| panicked(&error)));
+            assert!(store.history_root().is_err_and(|error| panicked(&error)));
+            assert!(store.pin().is_err());
+            assert!(store.append(b"new").is_err());
+            drop(store);
+            let store = Store::open_on(disk.clone(), WORLD, options()).unwrap();
+            assert_eq!((store.root().unwrap(), store.len()), (root, 1));
+            assert_eq!(store.get(&id).unwrap().as_deref(), Some(&b"held"[..]));
+        }
+    }
+}

@@ -23,14 +23,14 @@ use stemedb_merkle::{
 
 use self::{
     base::BaseFile,
-    blocks::{BlockFile, BlockWriter},
+    blocks::{BlockFile, BlockWriter, Opening},
     delta::DeltaFile,
     header::Header,
 };
 use crate::{
     disk::Disk,
     error::{Action, DiskError},
-    log::Watermark,
+    log::{Watermark, further},
     recovery::{
         mend::{aside_name, sync_dir},
         survey::failed,
@@ -214,20 +214,17 @@ pub fn load(
         if !name.ends_with(EXTENSION) || name.starts_with("aside-") {
             continue;
         }
-        let file = Header::read(disk, &name).and_then(|(header, _)| {
-            let covered = &header.covered;
-            match () {
-                () if covered.store_id != store_id => Err(CheckpointFault::OtherStore),
-                () if covered.generation != generation => Err(CheckpointFault::OtherGeneration),
-                () => Ok(covered.mark()),
+        let file = Opening::new(disk, &name, in_place).and_then(|opening| {
+            let covered = opening.covered();
+            if covered.store_id != store_id {
+                return Err(CheckpointFault::OtherStore);
             }
-        });
-        let file = file.and_then(|mark| {
+            if covered.generation != generation {
+                return Err(CheckpointFault::OtherGeneration);
+            }
             // Also of a file whose rest is damaged: its header has a checksum of its own.
-            if loaded.mark.is_none_or(|highest| highest.position < mark.position) {
-                loaded.mark = Some(mark);
-            }
-            BlockFile::open(disk, &name, in_place)
+            loaded.mark = further(loaded.mark, Some(covered.mark()));
+            opening.finish()
         });
         match file {
             Ok(file) => files.push(file),

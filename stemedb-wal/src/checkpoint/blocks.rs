@@ -14,7 +14,7 @@ use stemedb_merkle::ArchiveError;
 
 use super::{
     CheckpointFault,
-    header::{HEADER_LEN, Header},
+    header::{Covered, HEADER_LEN, Header},
 };
 use crate::disk::{Bytes, Disk, DiskFile};
 
@@ -39,19 +39,36 @@ pub(super) struct BlockFile {
     checked: Vec<AtomicU64>,
 }
 
-impl BlockFile {
-    /// Opens a file and checks its header and the list of checksums; the payload not yet.
-    pub(super) fn open(
+/// A checkpoint file of which the header was read, and nothing else yet.
+#[derive(Debug)]
+pub(super) struct Opening {
+    name: Arc<str>,
+    bytes: Arc<dyn Bytes>,
+    header: Header,
+    header_crc: u32,
+}
+
+impl Opening {
+    pub(super) fn new(
         disk: &dyn Disk,
         name: &str,
         in_place: bool,
     ) -> Result<Self, CheckpointFault> {
-        let failed = |error: io::Error| CheckpointFault::Io(error.kind());
-        let bytes = disk.map(name, in_place).map_err(failed)?;
+        let bytes = disk.map(name, in_place).map_err(|error| failed(&error))?;
         let mut header = [0; HEADER_LEN];
         let header = header.get_mut(..bytes.len().min(HEADER_LEN)).unwrap_or_default();
-        bytes.read_at(header, 0).map_err(failed)?;
+        bytes.read_at(header, 0).map_err(|error| failed(&error))?;
         let (header, header_crc) = Header::parse(header)?;
+        Ok(Self { name: name.into(), bytes, header, header_crc })
+    }
+
+    pub(super) fn covered(&self) -> &Covered {
+        &self.header.covered
+    }
+
+    /// Checks the list of checksums; the payload not yet.
+    pub(super) fn finish(self) -> Result<BlockFile, CheckpointFault> {
+        let Self { name, bytes, header, header_crc } = self;
         let len = usize::try_from(header.payload_len).map_err(|_| CheckpointFault::Length)?;
         let table_at = HEADER_LEN.checked_add(len).ok_or(CheckpointFault::Length)?;
         let blocks = len.div_ceil(BLOCK_LEN);
@@ -59,13 +76,28 @@ impl BlockFile {
             return Err(CheckpointFault::Length);
         }
         let mut table = vec![0; 4 * blocks];
-        bytes.read_at(&mut table, table_at).map_err(failed)?;
+        bytes.read_at(&mut table, table_at).map_err(|error| failed(&error))?;
         if crc32fast::hash(&table) != header.blocks_crc {
             return Err(CheckpointFault::Blocks);
         }
         let crcs = table.as_chunks().0.iter().map(|crc| u32::from_le_bytes(*crc)).collect();
         let checked = (0..blocks.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        Ok(Self { name: name.into(), header, header_crc, len, bytes, crcs, checked })
+        Ok(BlockFile { name, header, header_crc, len, bytes, crcs, checked })
+    }
+}
+
+fn failed(error: &io::Error) -> CheckpointFault {
+    CheckpointFault::Io(error.kind())
+}
+
+impl BlockFile {
+    /// Opens a file and checks its header and the list of checksums; the payload not yet.
+    pub(super) fn open(
+        disk: &dyn Disk,
+        name: &str,
+        in_place: bool,
+    ) -> Result<Self, CheckpointFault> {
+        Opening::new(disk, name, in_place)?.finish()
     }
 
     /// How long the payload is.

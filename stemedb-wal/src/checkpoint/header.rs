@@ -21,7 +21,7 @@
 use stemedb_merkle::Hash;
 
 use super::CheckpointFault;
-use crate::{disk::Disk, log::Watermark};
+use crate::log::Watermark;
 
 pub(super) const MAGIC: &[u8; 8] = b"STEMECKP";
 pub(super) const FORMAT_VERSION: u32 = 1;
@@ -105,14 +105,6 @@ impl Header {
         let mut header = [0; HEADER_LEN];
         header.copy_from_slice(&bytes);
         (header, crc)
-    }
-
-    /// The header of a file, and the checksum that names it.
-    pub(super) fn read(disk: &dyn Disk, name: &str) -> Result<(Self, u32), CheckpointFault> {
-        let mut bytes = [0; HEADER_LEN];
-        let read = disk.open(name).and_then(|file| file.read_at(&mut bytes, 0));
-        let read = read.map_err(|error| CheckpointFault::Io(error.kind()))?;
-        Self::parse(bytes.get(..read).unwrap_or_default())
     }
 
     /// Reads a header, and the checksum that names the file.
