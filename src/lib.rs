@@ -21,7 +21,7 @@ pub use stemedb_merkle::{
 };
 pub use stemedb_rpc as rpc;
 pub use stemedb_sync as sync;
-pub use stemedb_wal::clock::World;
+pub use stemedb_wal::clock::{ClockReport, World};
 pub use store::{
     BackupReport, CheckReport, CheckpointReport, Depth, Entries, Entry, Fault, Head, Healed, Ids,
     OpenReport, Pending, Progress, Receipt, Remark, RepairReport, Snapshot, SnapshotDiff, Stats,

@@ -113,6 +113,8 @@ struct Shared {
     scrub: scrub::View,
     archive: Mutex<Option<ArchiveStatus>>,
     writer_failed: AtomicBool,
+    /// Whether the last reading of the clock was one that the log does not take.
+    clock_wrong: AtomicBool,
     stopping: AtomicBool,
     /// Frames that were refused.
     strangers: AtomicU64,
@@ -185,6 +187,7 @@ impl Node {
             slices: Slices::default().into(),
             sessions: session::Sessions::default().into(),
             writer_failed: false.into(),
+            clock_wrong: false.into(),
             stopping: false.into(),
             strangers: 0.into(),
             began: now,

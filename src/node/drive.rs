@@ -6,6 +6,7 @@ use std::{
 };
 
 use stemedb_rpc::Site as _;
+use stemedb_wal::clock::ClockReport;
 use tokio::{task::JoinSet, time::sleep};
 use tracing::{error, info};
 
@@ -74,6 +75,15 @@ fn look(shared: &Arc<Shared>) {
     shared.room.look(options.disk_reserve);
     if shared.store.writer_failed() && !shared.writer_failed.swap(true, Ordering::Relaxed) {
         error!("a write or a sync has failed: nothing is appended until the node is restarted");
+    }
+    let clock = shared.store.clock_report();
+    let wrong = matches!(clock, ClockReport::NotTaken);
+    if wrong != shared.clock_wrong.swap(wrong, Ordering::Relaxed) {
+        if wrong {
+            error!("{clock}");
+        } else {
+            info!("the clock's readings are taken again");
+        }
     }
     let seconds = shared.store.time() >> 32;
     let mut pauses = lock(&shared.pauses);
