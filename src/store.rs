@@ -96,6 +96,7 @@ pub struct Store {
     writer: Committer<Engine>,
     reader: LogReader,
     hashing: Hashing,
+    healer: heal::Healer,
     shared: Arc<Shared>,
     background: Option<background::Background>,
     marker: Option<mark::Marker>,
@@ -247,7 +248,8 @@ impl Store {
 
     /// Appends an assertion and waits until it is durable.
     ///
-    /// One that is held already is not written again; its first receipt comes back.
+    /// One that is held already is not written again: its body is read back, and put right if it
+    /// was damaged on the disk; its first receipt comes back.
     ///
     /// # Errors
     ///

@@ -19,6 +19,12 @@ pub(super) struct Source<'a> {
     reader: &'a LogReader,
 }
 
+impl<'a> Source<'a> {
+    pub(super) fn new(tiles: &'a TileFile, reader: &'a LogReader) -> Self {
+        Self { tiles, reader }
+    }
+}
+
 impl TileSource for Source<'_> {
     type Error = NodeError;
 
@@ -49,7 +55,7 @@ impl TileSource for Source<'_> {
 
 impl Store {
     pub(super) fn source(&self) -> Source<'_> {
-        Source { tiles: &self.shared.tiles, reader: &self.reader }
+        Source::new(&self.shared.tiles, &self.reader)
     }
 
     /// The root over the log's whole history (RFC 9162), of [`log_size`](Self::log_size) entries.
