@@ -46,11 +46,11 @@ use std::{
 use stemedb_rpc::{PeerAddress, Responding, Server, Site as _, node::FRAMES_PER_CALL_MAX};
 use stemedb_sync::{
     Cluster, Limits, Responder,
-    cluster::{FrameError, Head, Note, Output},
+    cluster::{FrameError, Note, Output},
 };
 use tokio::{
     sync::{Notify, watch},
-    task::JoinSet,
+    task::{JoinSet, spawn_blocking},
     time::timeout,
 };
 use tracing::{error, info, warn};
@@ -101,6 +101,8 @@ struct Shared {
     listens: SocketAddr,
     listens_http: Option<SocketAddr>,
     cluster: Mutex<Cluster>,
+    /// Held while the cluster is told what the store holds.
+    telling: Mutex<()>,
     /// Wakes the loop.
     wake: Notify,
     links: Links,
@@ -183,6 +185,7 @@ impl Node {
             metrics,
             reload: Mutex::default(),
             cluster: cluster.into(),
+            telling: ().into(),
             wake: Notify::new(),
             slices: Slices::default().into(),
             sessions: session::Sessions::default().into(),
@@ -393,15 +396,18 @@ impl Shared {
         self.store.now()
     }
 
-    /// What the store holds, for others.
-    fn head(&self) -> Head {
-        head_of(&self.store)
-    }
-
-    /// Tells the cluster what the store holds.
-    fn tell_head(&self) {
-        let head = self.head();
-        lock(&self.cluster).changed(head, self.store.now());
+    /// Tells the cluster what the store holds. To know that, the store takes into its trees what
+    /// was appended last, which no worker of the runtime has the time for.
+    async fn tell_head(self: &Arc<Self>) {
+        let shared = Arc::clone(self);
+        let tell = move || {
+            // So that an earlier head never comes after a later one.
+            let _one = lock(&shared.telling);
+            let head = head_of(&shared.store);
+            lock(&shared.cluster).changed(head, shared.store.now());
+        };
+        // It ends early only with the runtime.
+        let _ = spawn_blocking(tell).await;
     }
 }
 

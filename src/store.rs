@@ -69,7 +69,7 @@ pub use self::{
     snapshot::{Ids, Snapshot, SnapshotDiff},
     stats::Stats,
     upkeep::Upkeep,
-    watch::Watch,
+    watch::{ResumePoint, Watch},
 };
 
 /// A durable, append-only set of assertions, content-addressed.
@@ -104,6 +104,7 @@ pub struct Store {
     dir: PathBuf,
     /// The directory as one in which segments may have been dropped.
     remote: RemoteDisk,
+    followed: Arc<watch::Followed>,
     closed: bool,
 }
 
@@ -398,6 +399,7 @@ impl Store {
             // Failing that, the next opening replays more of the log.
             let _ = self.checkpoint();
         }
+        self.followed.end();
         let mark = self.writer.close().0?;
         self.shared.save_mark(open::clean_mark(mark))?;
         Ok(())

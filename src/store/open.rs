@@ -20,6 +20,7 @@ use stemedb_wal::{
 
 use super::{
     Shared, Store, background::Background, heal::Healer, lane::Lane, mark::Marker, system::WORLD,
+    watch::Followed,
 };
 use crate::{
     engine::{Engine, Filter, Folded, Recent, Trees, note_holes, set_entry},
@@ -202,6 +203,7 @@ pub(super) fn open_on(
         _lock: lock,
         options,
     });
+    let followed = Arc::new(Followed::new(reader.clone(), Arc::clone(&shared.trees)));
     let mut store = Store {
         writer,
         reader,
@@ -213,6 +215,7 @@ pub(super) fn open_on(
         report,
         dir,
         remote,
+        followed,
         closed: false,
     };
     if store.shared.options.threads {
