@@ -48,7 +48,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     assert_eq!(root, store.root()?);
     println!("proved    {:?}, by {} hashes", proof.presence(), proof.siblings.len());
 
-    let mut watch = client.watch(Watched { from: 0, bodies: true, stop_at_end: false });
+    let mut watch = client.watch(Watched { bodies: true, ..Watched::default() });
     store.append(b"one more, while somebody watches")?;
     for _ in 0..3 {
         let entry = watch.next().await.ok_or("the watch ended")??;

@@ -178,6 +178,21 @@ impl ReadError {
     }
 }
 
+/// Why a watch does not go on from where an earlier one ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WatchError {
+    /// The log is another one.
+    #[error(
+        "the log is not the one that was watched: the store was restored from a copy, repaired \
+         with loss of entries, or replaced; watch it again from entry 0"
+    )]
+    OtherLog,
+    /// The store could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
 /// Why a node of the history tree could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -11,7 +11,7 @@ pub mod store;
 
 pub use error::{
     AppendError, BackupError, CheckpointError, CloseError, HealError, HistoryError, OpenError,
-    ReadError, RepairError, ResolveError, RestoreError,
+    ReadError, RepairError, ResolveError, RestoreError, WatchError,
 };
 pub use options::{Options, Secret, SecretTooShort};
 pub use stemedb_merkle::{
@@ -21,9 +21,9 @@ pub use stemedb_merkle::{
 };
 pub use stemedb_rpc as rpc;
 pub use stemedb_sync as sync;
-pub use stemedb_wal::clock::World;
+pub use stemedb_wal::clock::{ClockReport, World};
 pub use store::{
     BackupReport, CheckReport, CheckpointReport, Depth, Entries, Entry, Fault, Head, Healed, Ids,
-    OpenReport, Pending, Progress, Receipt, Remark, RepairReport, Snapshot, SnapshotDiff, Stats,
-    Store, SyncError, SyncOptions, Upkeep, Watch, backup_of, repair, restore,
+    OpenReport, Pending, Progress, Receipt, Remark, RepairReport, ResumePoint, Snapshot,
+    SnapshotDiff, Stats, Store, SyncError, SyncOptions, Upkeep, Watch, backup_of, repair, restore,
 };

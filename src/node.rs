@@ -50,7 +50,7 @@ use stemedb_sync::{
 };
 use tokio::{
     sync::{Notify, watch},
-    task::JoinSet,
+    task::{JoinSet, spawn_blocking},
     time::timeout,
 };
 use tracing::{error, info, warn};
@@ -101,6 +101,8 @@ struct Shared {
     listens: SocketAddr,
     listens_http: Option<SocketAddr>,
     cluster: Mutex<Cluster>,
+    /// Held while the cluster is told what the store holds.
+    telling: Mutex<()>,
     /// Wakes the loop.
     wake: Notify,
     links: Links,
@@ -115,6 +117,8 @@ struct Shared {
     writer_failed: AtomicBool,
     /// What of the store's upkeep was told to have failed.
     upkeep: Mutex<Upkeep>,
+    /// Whether the last reading of the clock was one that the log does not take.
+    clock_wrong: AtomicBool,
     stopping: AtomicBool,
     /// Frames that were refused.
     strangers: AtomicU64,
@@ -183,11 +187,13 @@ impl Node {
             metrics,
             reload: Mutex::default(),
             cluster: cluster.into(),
+            telling: ().into(),
             wake: Notify::new(),
             slices: Slices::default().into(),
             sessions: session::Sessions::default().into(),
             writer_failed: false.into(),
             upkeep: Mutex::default(),
+            clock_wrong: false.into(),
             stopping: false.into(),
             strangers: 0.into(),
             began: now,
@@ -393,12 +399,20 @@ impl Shared {
         self.store.now()
     }
 
-    /// Tells the cluster what the store holds. Where that is not known any more, the status and
-    /// the readiness say so, and others keep what they were told last.
-    fn tell_head(&self) {
-        if let Ok(head) = head_of(&self.store) {
-            lock(&self.cluster).changed(head, self.store.now());
-        }
+    /// Tells the cluster what the store holds. To know that, the store takes into its trees what
+    /// was appended last, which no worker of the runtime has the time for. Where that is not known
+    /// any more, the status and the readiness say so, and others keep what they were told last.
+    async fn tell_head(self: &Arc<Self>) {
+        let shared = Arc::clone(self);
+        let tell = move || {
+            // So that an earlier head never comes after a later one.
+            let _one = lock(&shared.telling);
+            if let Ok(head) = head_of(&shared.store) {
+                lock(&shared.cluster).changed(head, shared.store.now());
+            }
+        };
+        // It ends early only with the runtime.
+        let _ = spawn_blocking(tell).await;
     }
 }
 

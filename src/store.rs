@@ -69,7 +69,7 @@ pub use self::{
     snapshot::{Ids, Snapshot, SnapshotDiff},
     stats::Stats,
     upkeep::Upkeep,
-    watch::Watch,
+    watch::{ResumePoint, Watch},
 };
 
 /// A durable, append-only set of assertions, content-addressed.
@@ -96,6 +96,7 @@ pub struct Store {
     writer: Committer<Engine>,
     reader: LogReader,
     hashing: Hashing,
+    healer: heal::Healer,
     shared: Arc<Shared>,
     background: Option<background::Background>,
     marker: Option<mark::Marker>,
@@ -103,6 +104,7 @@ pub struct Store {
     dir: PathBuf,
     /// The directory as one in which segments may have been dropped.
     remote: RemoteDisk,
+    followed: Arc<watch::Followed>,
     closed: bool,
 }
 
@@ -249,7 +251,8 @@ impl Store {
 
     /// Appends an assertion and waits until it is durable.
     ///
-    /// One that is held already is not written again; its first receipt comes back.
+    /// One that is held already is not written again: its body is read back, and put right if it
+    /// was damaged on the disk; its first receipt comes back.
     ///
     /// # Errors
     ///
@@ -400,6 +403,7 @@ impl Store {
             // Failing that, the next opening replays more of the log.
             let _ = self.checkpoint();
         }
+        self.followed.end();
         let mark = self.writer.close().0?;
         self.shared.save_mark(open::clean_mark(mark))?;
         Ok(())

@@ -2,19 +2,33 @@
 //! come through what happens to them.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+#[path = "reference/random.rs"]
+mod random;
+#[path = "reference/world.rs"]
+mod world;
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
 
 use stemedb::{
     Options as StoreOptions, Secret, Store,
     node::{Ended, Node, NodeError, Options, options::SyncPolicy},
     rpc::{Client, ClientOptions, Control, PeerAddress},
 };
+use stemedb_wal::disk::{FaultyDisk, Operation};
 use tempfile::TempDir;
 use tokio::{
     sync::oneshot,
     task::JoinHandle,
     time::{Instant, sleep},
 };
+
+use world::WORLD;
 
 /// Long enough for a slow machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -339,4 +353,48 @@ async fn what_is_damaged_is_healed_from_a_peer_by_itself() {
     for node in [first, second] {
         node.end().await;
     }
+}
+
+/// What was appended is taken into the trees by threads that nobody waits for: not by the workers
+/// of the runtime, here the one thread of the test, which serve clients and gossip.
+#[test]
+fn trees_are_not_made_by_the_workers_of_the_runtime() {
+    let disk = FaultyDisk::new(1);
+    let worker = thread::current().id();
+    let writes = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&writes);
+    disk.observe(move |moment| {
+        if moment.name == "history.tiles" && moment.operation == Operation::Write {
+            seen.lock().unwrap().push(thread::current().id());
+        }
+    });
+    let opened = StoreOptions { load_checkpoints: true, ..StoreOptions::default() };
+    let store = Store::open_on(Arc::new(disk.clone()), WORLD, opened);
+    let store = Arc::new(store.unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let node = Node::start(Arc::clone(&store), options()).await.unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let running = node.clone();
+        let ended = tokio::spawn(async move {
+            running
+                .run(async {
+                    let _ = stopped.await;
+                })
+                .await
+        });
+        for round in 0..10_u64 {
+            let store = Arc::clone(&store);
+            let bodies = (0..300).map(move |n| (round * 300 + n).to_le_bytes());
+            tokio::task::spawn_blocking(move || store.append_batch(bodies).unwrap()).await.unwrap();
+            sleep(Duration::from_millis(80)).await;
+        }
+        stop.send(()).unwrap();
+        ended.await.unwrap().unwrap();
+    });
+    disk.stop_observing();
+    let writes = writes.lock().unwrap();
+    assert!(writes.len() >= 5, "{} writes", writes.len());
+    let by_worker = writes.iter().filter(|thread| **thread == worker).count();
+    assert_eq!(by_worker, 0, "of {} writes", writes.len());
 }

@@ -1,5 +1,22 @@
 //! The store as a program uses it.
-#![expect(clippy::unwrap_used, reason = "a helper that is not a test itself uses it")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
+
+#[path = "store/clock.rs"]
+mod clock;
+#[path = "store/held.rs"]
+mod held;
+#[path = "reference/random.rs"]
+#[allow(dead_code, reason = "each test file uses a part")]
+mod random;
+#[path = "store/watch.rs"]
+mod watch;
+#[path = "reference/world.rs"]
+mod world;
 
 use std::{path::Path, sync::Arc, time::Duration};
 

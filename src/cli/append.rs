@@ -168,12 +168,16 @@ fn append(
     })?;
     let refused = sender.clone();
     // Not joined: it may be stuck in a read for ever. It holds nothing but its input.
-    thread::spawn(move || reader::read(inputs, split, limit as usize, &sender));
+    let no_thread = |source| Failure::System { action: "start a thread", source };
+    let read = move || reader::read(inputs, split, limit as usize, &sender);
+    thread::Builder::new().spawn(read).map_err(no_thread)?;
 
     let (submitted, waiting) = mpsc::sync_channel(PENDING_MAX);
     let waiter = Acknowledger::new(args.acks, bar, receipts);
     thread::scope(|scope| {
-        let acknowledging = scope.spawn(move || waiter.run(&waiting, &refused));
+        let acknowledge = move || waiter.run(&waiting, &refused);
+        let acknowledging =
+            thread::Builder::new().spawn_scoped(scope, acknowledge).map_err(no_thread)?;
         let ended = submit(taker, &events, &submitted, &interrupt);
         drop(submitted);
         let (tally, acknowledged) = match acknowledging.join() {

@@ -38,7 +38,7 @@ pub(super) fn spin<T>(what: &'static str, work: impl FnOnce() -> T) -> T {
     }
     let (done, waiting) = mpsc::channel::<()>();
     thread::scope(|scope| {
-        scope.spawn(move || {
+        let show = move || {
             if waiting.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
                 let spinner = ProgressBar::new_spinner()
                     .with_style(style("{spinner} {msg}, {elapsed}"))
@@ -48,7 +48,9 @@ pub(super) fn spin<T>(what: &'static str, work: impl FnOnce() -> T) -> T {
                 }
                 spinner.finish_and_clear();
             }
-        });
+        };
+        // Without a thread for it nothing is shown.
+        let _ = thread::Builder::new().spawn_scoped(scope, show);
         let outcome = work();
         drop(done);
         outcome

@@ -14,7 +14,8 @@ use super::{Globals, output, timestamp};
 /// Follow the log of a served store: one line an entry, as soon as it is durable there
 ///
 /// Each line tells index, time, id and length of the body. Goes on until Ctrl-C, also when the
-/// server was away for a while.
+/// server was away for a while. Ends with an error if the log there is another one then: its store
+/// was restored from a copy, or replaced.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -52,7 +53,7 @@ async fn watch(args: &Args, as_json: bool) -> Result<(), Failure> {
         Some(from) => from,
         None => client.head().await?.log_size,
     };
-    let mut watch = client.watch(Watched { from, bodies: false, stop_at_end: args.end });
+    let mut watch = client.watch(Watched { from, stop_at_end: args.end, ..Watched::default() });
     while let Some(entry) = watch.next().await {
         let line = line(&entry?, as_json);
         let mut out = output::stdout();

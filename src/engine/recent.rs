@@ -1,12 +1,10 @@
 //! What was appended last, by id.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher, Hasher, RandomState},
-};
+use std::collections::HashMap;
 
 use stemedb_merkle::Hash;
 use stemedb_wal::{
+    id_hash::IdHashBuilder,
     log::{Placed, Watermark},
     record::Kind,
 };
@@ -27,52 +25,8 @@ pub(crate) struct Recent {
     pub(super) count: u64,
 }
 
-/// An odd number whose bits look random: 2^64 over the golden ratio.
-const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-
 /// Positions by id.
-pub(super) type Positions = HashMap<Hash, u64, Seed>;
-
-/// Hashes ids, which are hashes already: mixes eight of their bytes with something that nobody
-/// outside knows, so that nobody can make many ids that fall together.
-#[derive(Clone, Debug)]
-pub(super) struct Seed(u64);
-
-#[derive(Debug)]
-pub(super) struct IdHasher {
-    seed: u64,
-    hash: u64,
-}
-
-impl Default for Seed {
-    fn default() -> Self {
-        Self(RandomState::new().hash_one(0))
-    }
-}
-
-impl BuildHasher for Seed {
-    type Hasher = IdHasher;
-
-    fn build_hasher(&self) -> IdHasher {
-        IdHasher { seed: self.0, hash: 0 }
-    }
-}
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.hash
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk() {
-            let mixed = u64::from_le_bytes(*first) ^ self.seed;
-            // A product's high bits depend on all bits: made low ones, they reach all in the next.
-            self.hash = mixed.wrapping_mul(SPREAD).swap_bytes().wrapping_mul(SPREAD);
-        }
-    }
-
-    fn write_usize(&mut self, _len: usize) {}
-}
+pub(super) type Positions = HashMap<Hash, u64, IdHashBuilder>;
 
 impl Recent {
     /// The last records of a log, all of them published; the trees have the others, and `count`
@@ -118,7 +72,8 @@ impl Recent {
     /// The records to be folded, and how far the trees will then have come. Lookups go on finding
     /// them here until they are [forgotten](Self::forget).
     pub(super) fn take(&mut self) -> (Vec<Placed>, Watermark) {
-        let room = Positions::with_capacity_and_hasher(self.positions.len(), Seed::default());
+        let room =
+            Positions::with_capacity_and_hasher(self.positions.len(), IdHashBuilder::default());
         self.folding = std::mem::replace(&mut self.positions, room);
         let unpublished = self.written.iter().filter(|record| record.kind != Kind::Hole);
         self.positions.extend(unpublished.map(|record| (record.id, record.position)));

@@ -6,6 +6,7 @@ use std::{
 };
 
 use stemedb_rpc::Site as _;
+use stemedb_wal::clock::ClockReport;
 use tokio::{task::JoinSet, time::sleep};
 use tracing::{error, info, warn};
 
@@ -24,7 +25,8 @@ const HEAD_EVERY: Duration = Duration::from_millis(50);
 pub(super) async fn drive(shared: &Arc<Shared>) -> NodeError {
     let mut grown = shared.store.growth();
     let mut looked: Option<Duration> = None;
-    let mut tasks = JoinSet::new();
+    let (mut tasks, mut telling) = (JoinSet::new(), JoinSet::new());
+    let mut has_grown = false;
     loop {
         let now = shared.store.now();
         if looked.is_none_or(|looked| now.saturating_sub(looked) >= LOOK_EVERY) {
@@ -34,8 +36,16 @@ pub(super) async fn drive(shared: &Arc<Shared>) -> NodeError {
                 let shared = Arc::clone(shared);
                 tasks.spawn_blocking(move || look(&shared));
             }
+            has_grown = true;
         }
-        shared.tell_head();
+        while telling.try_join_next().is_some() {}
+        if telling.is_empty() && std::mem::take(&mut has_grown) {
+            let shared = Arc::clone(shared);
+            telling.spawn(async move {
+                shared.tell_head().await;
+                shared.wake.notify_one();
+            });
+        }
         let outputs: Vec<_> = {
             let mut cluster = lock(&shared.cluster);
             cluster.pause(lock(&shared.pauses).reason().is_some());
@@ -62,6 +72,7 @@ pub(super) async fn drive(shared: &Arc<Shared>) -> NodeError {
                     // The store is closed under the node: nothing is to be told any more.
                     sleep(LOOK_EVERY).await;
                 }
+                has_grown = true;
                 sleep(HEAD_EVERY).await;
             }
         }
@@ -89,6 +100,15 @@ fn look(shared: &Arc<Shared>) {
             warn!(error, "the mark of the log's end was not written: it is tried again");
         } else {
             info!("the mark of the log's end was written again");
+        }
+    }
+    let clock = shared.store.clock_report();
+    let wrong = matches!(clock, ClockReport::NotTaken);
+    if wrong != shared.clock_wrong.swap(wrong, Ordering::Relaxed) {
+        if wrong {
+            error!("{clock}");
+        } else {
+            info!("the clock's readings are taken again");
         }
     }
     let seconds = shared.store.time() >> 32;

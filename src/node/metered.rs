@@ -8,7 +8,7 @@ use std::{
 use stemedb_merkle::{AssertionId, Hash, SetProof};
 use stemedb_rpc::{
     Backend, Reason,
-    backend::{EntriesWanted, Entry, Failure, Head, Pending, Receipt, Which},
+    backend::{EntriesWanted, Entry, Failure, Head, LogId, Pending, Receipt, Which},
 };
 use tokio::time::Instant;
 
@@ -141,6 +141,10 @@ impl<B: Backend> Backend for Metered<B> {
 
     fn prove(&self, id: &AssertionId) -> Result<(SetProof, Hash), Failure> {
         self.inner.prove(id)
+    }
+
+    fn log_id(&self) -> LogId {
+        self.inner.log_id()
     }
 
     fn entries(&self, from: u64, wanted: &EntriesWanted) -> Result<Vec<Entry>, Failure> {

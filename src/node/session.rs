@@ -73,7 +73,7 @@ async fn run(shared: &Arc<Shared>, peer: String) {
         }
     };
     // What came with the session belongs to what is compared next.
-    shared.tell_head();
+    shared.tell_head().await;
     lock(&shared.cluster).ended(&peer, outcome, shared.store.now());
     shared.wake.notify_one();
 }

@@ -4,7 +4,7 @@ use stemedb_merkle::{AssertionId, Hash, SetProof};
 use stemedb_rpc::{
     Backend, Reason,
     backend::{
-        EntriesWanted, Entry as RpcEntry, Failure, Head as RpcHead, Pending as RpcPending,
+        EntriesWanted, Entry as RpcEntry, Failure, Head as RpcHead, LogId, Pending as RpcPending,
         Receipt as RpcReceipt, Which,
     },
 };
@@ -51,6 +51,10 @@ impl Backend for Store {
     fn prove(&self, id: &AssertionId) -> Result<(SetProof, Hash), Failure> {
         let snapshot = self.snapshot()?;
         Ok((snapshot.prove(id)?, snapshot.root()))
+    }
+
+    fn log_id(&self) -> LogId {
+        self.watched_log()
     }
 
     fn entries(&self, from: u64, wanted: &EntriesWanted) -> Result<Vec<RpcEntry>, Failure> {

@@ -3,16 +3,48 @@
 //! An id says which body is right, so that it may come from anybody. With it the record can be
 //! written as it was, to the byte; see [`stemedb_wal::repair::Heal`] for how that is made safe.
 
-use std::{cell::OnceCell, path::PathBuf};
+use std::{cell::OnceCell, path::PathBuf, sync::Arc};
 
 use stemedb_merkle::{
     AssertionId, Hash,
     history::{NodeReader, leaf_hash, node_hash, tile::Node},
 };
-use stemedb_wal::repair::{Heal, HealError as LogHealError, Rewritten};
+use stemedb_wal::{
+    commit::{Held, Verified, VerifyHeld},
+    disk::Disk,
+    error::{AppendError as LogAppendError, DamageKind, ReadError as LogReadError},
+    log::LogReader,
+    repair::{Heal, HealError as LogHealError, Rewritten},
+    tiles::TileFile,
+};
 
-use super::{Receipt, Store};
-use crate::error::{HealError, ReadError};
+use super::{Receipt, Store, history::Source};
+use crate::{
+    engine::Trees,
+    error::{HealError, ReadError},
+    options::Hashing,
+};
+
+/// Puts damaged records right, with bodies that come from elsewhere.
+#[derive(Clone, Debug)]
+pub(super) struct Healer {
+    pub(super) reader: LogReader,
+    pub(super) trees: Arc<Trees>,
+    pub(super) tiles: TileFile,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) hashing: Hashing,
+    pub(super) segment_len: u64,
+}
+
+/// Lets the log go on in another segment.
+type Seal<'a> = &'a dyn Fn() -> Result<bool, LogAppendError>;
+
+/// Why a record was not put right.
+#[derive(Debug)]
+enum Failure {
+    Heal(LogHealError),
+    Seal(LogAppendError),
+}
 
 /// What [`Store::heal`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +105,7 @@ impl Store {
             }
             return Err(HealError::NotHeld { id: *id });
         };
-        let healed = self.put_right(position, Some((id.0, body)))?;
+        let healed = self.put_right(position, Some((id.0, body)))?.into();
         // Through the same file that all others read.
         match self.reader.read(position) {
             Ok(record) if record.body == body && record.entry.id == id.0 => Ok(healed),
@@ -92,35 +124,56 @@ impl Store {
         if self.lacks_secret() {
             return Err(HealError::SecretMissing);
         }
-        self.put_right(position, None)
+        Ok(self.put_right(position, None)?.into())
     }
 
-    fn put_right(&self, position: u64, record: Option<(Hash, &[u8])>) -> Result<Healed, HealError> {
+    fn put_right(
+        &self,
+        position: u64,
+        record: Option<(Hash, &[u8])>,
+    ) -> Result<Option<Rewritten>, HealError> {
+        let seal: Seal<'_> = &|| self.writer.call(|log, _| log.seal_open())?;
+        self.healer.put_right(position, record, seal).map_err(|failure| match failure {
+            Failure::Heal(error) => error.into(),
+            Failure::Seal(error) => error.into(),
+        })
+    }
+
+    /// The id of the assertion whose record is at a position, by the set tree. O(N).
+    pub(crate) fn id_at(&self, position: u64) -> Option<Hash> {
+        id_at(&self.shared.trees, position)
+    }
+}
+
+impl Healer {
+    fn put_right(
+        &self,
+        position: u64,
+        record: Option<(Hash, &[u8])>,
+        seal: Seal<'_>,
+    ) -> Result<Option<Rewritten>, Failure> {
         let hash = |body: &[u8]| self.hashing.id(body).unwrap_or_default().0;
         let sibling = OnceCell::new();
         let is_entry =
             |index, time, id: &Hash| self.is_entry(index, time, id, &sibling).unwrap_or(false);
         let heal = Heal { position, record, hash: &hash, is_entry: &is_entry };
-        let rewritten = match self.reader.heal(&heal) {
+        match self.reader.heal(&heal) {
             Err(LogHealError::Open { path }) => {
-                if !self.seal()? {
-                    return Err(LogHealError::Open { path }.into());
+                if !self.has_room() || !seal().map_err(Failure::Seal)? {
+                    return Err(Failure::Heal(LogHealError::Open { path }));
                 }
                 self.reader.heal(&heal)
             }
             rewritten => rewritten,
-        };
-        Ok(rewritten?.into())
+        }
+        .map_err(Failure::Heal)
     }
 
-    /// Lets the log go on in another segment, if there is room for it beyond doubt: on a full disk
-    /// the attempt would end all appends.
-    fn seal(&self) -> Result<bool, HealError> {
-        let needed = self.shared.options.segment_len.saturating_mul(2);
-        if !self.shared.disk.available().is_ok_and(|available| available >= needed) {
-            return Ok(false);
-        }
-        Ok(self.writer.call(|log, _| log.seal_open())??)
+    /// Whether there is room for another segment beyond doubt: on a full disk the attempt would end
+    /// all appends.
+    fn has_room(&self) -> bool {
+        let needed = self.segment_len.saturating_mul(2);
+        self.disk.available().is_ok_and(|available| available >= needed)
     }
 
     /// Whether the history tree has this entry; `None` if that can't be told. `sibling` keeps what
@@ -132,8 +185,8 @@ impl Store {
         id: &Hash,
         sibling: &OnceCell<Option<Sibling>>,
     ) -> Option<bool> {
-        let history = self.shared.trees.history().ok()?;
-        let source = self.source();
+        let history = self.trees.history().ok()?;
+        let source = Source::new(&self.tiles, &self.reader);
         let node = |node| history.reader(&source).node(node).ok();
         let leaf = leaf_hash(time, id);
         // The tree keeps nodes over two leaves, and the last leaf if it is alone.
@@ -159,15 +212,49 @@ impl Store {
         if let Ok(entry) = self.reader.entry_at(index) {
             return Some(Sibling::Read { time: entry.time, id: entry.id });
         }
-        self.id_at(self.reader.position_of(index).ok()?).map(|id| Sibling::Damaged { id })
+        let position = self.reader.position_of(index).ok()?;
+        id_at(&self.trees, position).map(|id| Sibling::Damaged { id })
     }
+}
 
-    /// The id of the assertion whose record is at a position, by the set tree. O(N).
-    pub(crate) fn id_at(&self, position: u64) -> Option<Hash> {
-        let tree = self.shared.trees.set_snapshot().ok()?;
-        let mut entries = tree.iter().filter_map(Result::ok);
-        entries.find(|entry| entry.position == position).map(|entry| entry.id)
+/// An append of a body that is held reads it back, and puts it right where it is damaged.
+impl VerifyHeld for Healer {
+    fn verify(&self, held: &Held<'_>) -> Result<Verified, LogAppendError> {
+        let Held { id, position, body, seal } = *held;
+        let failed = |error| LogAppendError::Lookup(Arc::new(error));
+        if self.reader.is_remote_at(position) {
+            // It is checked where it is, by the archive's own checks.
+            let entry = self.reader.entry(position).map_err(failed)?;
+            return Ok(Verified { entry, healed: false });
+        }
+        match self.reader.read(position) {
+            Ok(record) if record.entry.id == id && record.body == body => {
+                return Ok(Verified { entry: record.entry, healed: false });
+            }
+            Ok(_) | Err(LogReadError::Damaged(_)) => {}
+            Err(error) => return Err(failed(error)),
+        }
+        let rewritten = self.put_right(position, Some((id, body)), seal);
+        let rewritten = rewritten.map_err(|failure| match failure {
+            Failure::Heal(error) => LogAppendError::Unhealed(Arc::new(error)),
+            Failure::Seal(error) => error,
+        })?;
+        // Through the same file that all others read.
+        let record = self.reader.read(position).map_err(failed)?;
+        if record.entry.id != id || record.body != body {
+            let index = record.entry.index;
+            return Err(failed(self.reader.damage_at(position, index, DamageKind::Id)));
+        }
+        // Somebody else may have put it right meanwhile.
+        Ok(Verified { entry: record.entry, healed: rewritten.is_some() })
     }
+}
+
+/// The id of the assertion whose record is at a position, by the set tree. O(N).
+fn id_at(trees: &Trees, position: u64) -> Option<Hash> {
+    let tree = trees.set_snapshot().ok()?;
+    let mut entries = tree.iter().filter_map(Result::ok);
+    entries.find(|entry| entry.position == position).map(|entry| entry.id)
 }
 
 /// What is known of the leaf beside another one.

@@ -24,6 +24,12 @@ fn node_of(nodes: &[Hash; TILE_NODES], tile: TileId, slot: usize) -> Result<Hash
     nodes.get(slot).copied().ok_or(NodeError::NoSuchSlot { tile: tile.number(), slot })
 }
 
+impl<'a> Source<'a> {
+    pub(super) fn new(tiles: &'a TileFile, reader: &'a LogReader) -> Self {
+        Self { tiles, reader }
+    }
+}
+
 impl TileSource for Source<'_> {
     type Error = NodeError;
 
@@ -54,7 +60,7 @@ impl TileSource for Source<'_> {
 
 impl Store {
     pub(super) fn source(&self) -> Source<'_> {
-        Source { tiles: &self.shared.tiles, reader: &self.reader }
+        Source::new(&self.shared.tiles, &self.reader)
     }
 
     /// The root over the log's whole history (RFC 9162), of [`log_size`](Self::log_size) entries.

@@ -18,7 +18,10 @@ use stemedb_wal::{
     tiles::TileFile,
 };
 
-use super::{Shared, Store, background::Background, lane::Lane, mark::Marker, system::WORLD};
+use super::{
+    Shared, Store, background::Background, heal::Healer, lane::Lane, mark::Marker, system::WORLD,
+    watch::Followed,
+};
 use crate::{
     engine::{Engine, Filter, Folded, Recent, Trees, note_holes, set_entry},
     error::OpenError,
@@ -174,7 +177,15 @@ pub(super) fn open_on(
     let engine = engine.map_err(OpenError::Thread)?;
     let checkpointed = checkpoint.as_ref().map_or(0, |found| found.covered().next_index);
     let dir = disk.path(LOCK_NAME).parent().map(Path::to_path_buf).unwrap_or_default();
-    let writer = start(log, engine, clock, &options)?;
+    let healer = Healer {
+        reader: reader.clone(),
+        trees: Arc::clone(&trees),
+        tiles: tiles.clone(),
+        disk: Arc::clone(&disk),
+        hashing,
+        segment_len: options.segment_len,
+    };
+    let writer = start(log, engine, healer.clone(), clock, &options)?;
     let shared = Arc::new(Shared {
         disk,
         reader: reader.clone(),
@@ -193,16 +204,19 @@ pub(super) fn open_on(
         _lock: lock,
         options,
     });
+    let followed = Arc::new(Followed::new(reader.clone(), Arc::clone(&shared.trees)));
     let mut store = Store {
         writer,
         reader,
         hashing,
+        healer,
         background: None,
         marker: None,
         shared,
         report,
         dir,
         remote,
+        followed,
         closed: false,
     };
     if store.shared.options.threads {
@@ -223,6 +237,7 @@ fn has_segments(disk: &dyn Disk) -> Result<bool, OpenError> {
 fn start(
     log: Log,
     engine: Engine,
+    healer: Healer,
     mut clock: LogClock,
     options: &Options,
 ) -> Result<Committer<Engine>, OpenError> {
@@ -233,9 +248,9 @@ fn start(
             queue_bytes_max: options.queue_bytes_max,
             ..CommitOptions::default()
         };
-        Committer::start(log, engine, clock, &commit).map_err(OpenError::Thread)
+        Committer::start(log, engine, healer, clock, &commit).map_err(OpenError::Thread)
     } else {
-        Ok(Committer::inline(log, engine, clock))
+        Ok(Committer::inline(log, engine, healer, clock))
     }
 }
 
@@ -386,6 +401,7 @@ fn replay(
     let mut wrong = None;
     let (mut tail, mut pending) = (Vec::new(), Vec::new());
     let Rebuilt { mut tree, mut filter, mut folded, .. } = trees;
+    let mut spawned = Ok(());
     let (opened, failure) = std::thread::scope(|scope| {
         let (batches, inbox) = std::sync::mpsc::sync_channel::<Vec<_>>(0);
         let mut inserter = Some((inbox, &mut tree, &mut filter));
@@ -402,9 +418,13 @@ fn replay(
             pending.extend(tail.drain(..).filter_map(|record| set_entry(&record)));
             if pending.len() >= REPLAY_BATCH_LEN {
                 if let Some((inbox, tree, filter)) = inserter.take() {
-                    running = Some(scope.spawn(move || {
+                    let work = move || {
                         inbox.iter().try_for_each(|batch| take_in_batch(tree, filter, &batch))
-                    }));
+                    };
+                    match std::thread::Builder::new().spawn_scoped(scope, work) {
+                        Ok(thread) => running = Some(thread),
+                        Err(error) => spawned = Err(error),
+                    }
                 }
                 // It fails only if the thread has met damage, which joining it tells.
                 let _ = batches.send(std::mem::take(&mut pending));
@@ -419,6 +439,8 @@ fn replay(
         };
         (opened, failure)
     });
+    // What was replayed then is not in the tree.
+    spawned.map_err(OpenError::Thread)?;
     let (log, opened) = opened?;
     if let Some((index, id)) = wrong {
         return Err(OpenError::WrongId { index, id });

@@ -1,6 +1,8 @@
 //! Sizes of a store.
 
-use stemedb_wal::{checkpoint::Checkpoint, disk::Disk, log::LogStats, tiles::SLOT_LEN};
+use stemedb_wal::{
+    checkpoint::Checkpoint, clock::ClockReport, disk::Disk, log::LogStats, tiles::SLOT_LEN,
+};
 
 use super::{Head, Store, lock};
 use crate::error::ReadError;
@@ -81,6 +83,12 @@ impl Store {
     /// again. O(1).
     pub fn writer_failed(&self) -> bool {
         self.reader.writer_failed()
+    }
+
+    /// How the system's clock stands to the log at this moment. O(1).
+    pub fn clock_report(&self) -> ClockReport {
+        let last = (self.log_size() > 0).then(|| self.reader.last_time());
+        ClockReport::of((self.shared.world.clock)(), last)
     }
 
     /// Sizes that are at hand. O(1).

@@ -3,44 +3,136 @@
 use std::{
     future::Future,
     pin::pin,
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
     task::{Context, Poll, Wake, Waker},
     thread::{self, Thread},
     time::Duration,
 };
 
+use stemedb_merkle::AssertionId;
+use stemedb_rpc::backend::LogId;
+use stemedb_wal::{log::LogReader, record::Kind};
 use tokio::sync::watch;
 
-use super::{Entry, Store};
-use crate::error::ReadError;
+use super::{Entry, Store, lock};
+use crate::{
+    engine::Trees,
+    error::{ReadError, WatchError},
+};
 
 /// The log's entries from an index on, and each new one as soon as it is durable.
 ///
 /// [`next`](Iterator::next) waits for the next entry and ends when the store is closed;
 /// [`next_within`](Self::next_within) waits for a while, and [`next_async`](Self::next_async) in a
-/// task of any runtime.
+/// task of any runtime. A watch does not keep the store open.
 #[derive(Debug)]
-pub struct Watch<'a> {
-    store: &'a Store,
+pub struct Watch {
+    followed: Arc<Followed>,
     entries: watch::Receiver<u64>,
+    log: LogId,
+    last: Option<(u64, AssertionId)>,
     next: u64,
     ended: bool,
 }
 
-impl Store {
-    /// Follows the log from entry `from` on.
-    pub fn watch(&self, from: u64) -> Watch<'_> {
-        Watch { store: self, entries: self.shared.trees.watch(), next: from, ended: false }
+/// The end of a watch, for another one to [go on](Store::resume_watch) from there, also after the
+/// store was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResumePoint {
+    /// The id of the node whose log it was.
+    pub node: [u8; 16],
+    /// The epoch of that log.
+    pub epoch: u64,
+    /// The index of the entry that comes next.
+    pub next: u64,
+    /// Time and id of the entry before that; `None` if the watch gave none.
+    pub last: Option<(u64, AssertionId)>,
+}
+
+/// What watches read, until the store is closed.
+#[derive(Debug)]
+pub(super) struct Followed(RwLock<Option<(LogReader, Arc<Trees>)>>);
+
+impl Followed {
+    pub(super) fn new(reader: LogReader, trees: Arc<Trees>) -> Self {
+        Self(Some((reader, trees)).into())
+    }
+
+    /// Reads an entry; `None` once the store is closed.
+    fn entry(&self, index: u64) -> Option<Result<Entry, ReadError>> {
+        let open = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let (reader, trees) = open.as_ref()?;
+        let read = || {
+            let placed = reader.entry_at(index)?;
+            let hole = placed.kind == Kind::Hole && trees.position(&placed.id)?.is_none();
+            Ok(Entry::new(&placed, hole))
+        };
+        Some(read())
+    }
+
+    /// Waits for what is being read, and lets nothing more be read.
+    pub(super) fn end(&self) {
+        let open = self.0.write().unwrap_or_else(PoisonError::into_inner).take();
+        drop(open);
     }
 }
 
-impl Watch<'_> {
+impl Store {
+    /// Which log it is: the same as long as an index means the same entry.
+    pub(super) fn watched_log(&self) -> LogId {
+        let identity = lock(&self.shared.identity);
+        LogId { node: identity.node_id, epoch: identity.epoch }
+    }
+
+    /// Follows the log from entry `from` on.
+    pub fn watch(&self, from: u64) -> Watch {
+        Watch {
+            followed: Arc::clone(&self.followed),
+            entries: self.shared.trees.watch(),
+            log: self.watched_log(),
+            last: None,
+            next: from,
+            ended: false,
+        }
+    }
+
+    /// Follows the log from where an earlier watch ended.
+    ///
+    /// # Errors
+    ///
+    /// [`WatchError::OtherLog`] if indexes mean other entries by now: the store was restored from a
+    /// copy, repaired with loss of entries, or replaced.
+    pub fn resume_watch(&self, point: &ResumePoint) -> Result<Watch, WatchError> {
+        let ResumePoint { node, epoch, next, last } = *point;
+        if self.watched_log() != (LogId { node, epoch }) {
+            return Err(WatchError::OtherLog);
+        }
+        if last.is_some() {
+            // A directory that was put back as a whole keeps its name.
+            let before = next.checked_sub(1).ok_or(WatchError::OtherLog)?;
+            let found = self.entry(before)?.map(|entry| (entry.time, entry.id));
+            if found != last {
+                return Err(WatchError::OtherLog);
+            }
+        }
+        Ok(Watch { last, ..self.watch(next) })
+    }
+}
+
+impl Watch {
     /// The index of the entry that comes next.
     pub fn position(&self) -> u64 {
         self.next
     }
 
-    /// The next entry; waits until there is one. `None` after an error.
+    /// Where the watch is.
+    pub fn resume_point(&self) -> ResumePoint {
+        let LogId { node, epoch } = self.log;
+        ResumePoint { node, epoch, next: self.next, last: self.last }
+    }
+
+    /// The next entry; waits until there is one. `None` after an error, and once the
+    /// store is closed.
     ///
     /// # Errors
     ///
@@ -72,14 +164,19 @@ impl Watch<'_> {
     }
 
     fn read(&mut self) -> Option<Result<Entry, ReadError>> {
-        let entry = self.store.entry(self.next).transpose();
-        self.ended = !matches!(entry, Some(Ok(_)));
-        self.next += 1;
+        let entry = self.followed.entry(self.next);
+        match &entry {
+            Some(Ok(read)) => {
+                self.last = Some((read.time, read.id));
+                self.next += 1;
+            }
+            _ => self.ended = true,
+        }
         entry
     }
 }
 
-impl Iterator for Watch<'_> {
+impl Iterator for Watch {
     type Item = Result<Entry, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {

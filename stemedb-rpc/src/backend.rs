@@ -48,6 +48,9 @@ pub trait Backend: Send + Sync + 'static {
     /// If the trees can't be read.
     fn prove(&self, id: &AssertionId) -> Result<(SetProof, Hash), Failure>;
 
+    /// Which log it is: the same as long as an index means the same entry.
+    fn log_id(&self) -> LogId;
+
     /// Entries of the log from an index on, in order and without gaps; none at its end.
     ///
     /// # Errors
@@ -68,6 +71,44 @@ pub trait Pending: Send + 'static {
     ///
     /// If some were not taken, or nobody knows.
     fn wait(self) -> Result<Vec<Receipt>, Failure>;
+}
+
+/// Which log it is. An index means one entry as long as this stays the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogId {
+    /// The id of the node.
+    pub node: [u8; 16],
+    /// The epoch of its log.
+    pub epoch: u64,
+}
+
+/// A log that was watched, and the last entry that was seen of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatchedLog {
+    /// Which log it was.
+    pub log: LogId,
+    /// Time and id of the last entry; `None` if none was seen.
+    pub last: Option<(u64, AssertionId)>,
+}
+
+impl WatchedLog {
+    /// Whether this is the log of a backend, with the last entry right before index `from`. A store
+    /// that was put back to an earlier state as a whole keeps its name, and has another entry
+    /// there, or none.
+    ///
+    /// # Errors
+    ///
+    /// If that entry can't be read.
+    pub fn is_of<B: Backend>(&self, backend: &B, from: u64) -> Result<bool, Failure> {
+        if backend.log_id() != self.log {
+            return Ok(false);
+        }
+        let Some(last) = self.last else { return Ok(true) };
+        let Some(index) = from.checked_sub(1) else { return Ok(false) };
+        let wanted = EntriesWanted { entries_max: 1, body_len_max: None, bytes_aim: 1 };
+        let entries = backend.entries(index, &wanted)?;
+        Ok(entries.first().is_some_and(|entry| (entry.time, entry.id) == last))
+    }
 }
 
 /// How much of the log is wanted at once.

@@ -38,6 +38,12 @@ pub enum Reason {
     /// Several ids begin with the prefix.
     #[error("several ids in the store there begin so; give more digits")]
     Ambiguous,
+    /// The log is not the one that was watched.
+    #[error(
+        "the log there is not the one that was watched: its store was restored from a copy, \
+         repaired with loss of entries, or replaced; watch it again from entry 0"
+    )]
+    OtherLog,
     /// Something is larger than the store or the server takes.
     #[error("it is larger than the server takes")]
     TooLarge,
@@ -60,13 +66,14 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Malformed,
         Self::SecretMissing,
         Self::Token,
         Self::Forbidden,
         Self::NotFound,
         Self::Ambiguous,
+        Self::OtherLog,
         Self::TooLarge,
         Self::Busy,
         Self::Stopping,
@@ -84,6 +91,7 @@ impl Reason {
             Self::Forbidden => "forbidden",
             Self::NotFound => "not-found",
             Self::Ambiguous => "ambiguous",
+            Self::OtherLog => "other-log",
             Self::TooLarge => "too-large",
             Self::Busy => "busy",
             Self::Stopping => "stopping",
@@ -102,7 +110,7 @@ impl Reason {
     pub const fn code(self) -> Code {
         match self {
             Self::Malformed => Code::InvalidArgument,
-            Self::SecretMissing | Self::Ambiguous => Code::FailedPrecondition,
+            Self::SecretMissing | Self::Ambiguous | Self::OtherLog => Code::FailedPrecondition,
             Self::Token => Code::Unauthenticated,
             Self::Forbidden => Code::PermissionDenied,
             Self::NotFound => Code::NotFound,

@@ -11,6 +11,7 @@ mod addresses;
 mod batch;
 mod budget;
 mod connection;
+mod date;
 mod gate;
 mod listener;
 mod node;

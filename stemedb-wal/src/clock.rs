@@ -17,13 +17,20 @@ pub const BEHIND_REPORTED_SECS: u64 = 10;
 /// Below that the store has just not been written to for a while.
 pub const AHEAD_REPORTED_SECS: u64 = 90 * 24 * 60 * 60;
 
+/// Readings of the clock from here on are not taken: 2^64 - 2^56, the last 194 days of NTP64, which
+/// begin on 2105-07-28.
+///
+/// One entry with the largest time would leave none for those that follow. Counting on from the
+/// last entry instead keeps the times that are left for the log.
+pub const READING_LIMIT: u64 = 0xff00_0000_0000_0000;
+
 const NANOS_PER_SEC: u64 = 1_000_000_000;
 
 /// What the log cannot compute, passed in: the wall clock and randomness.
 #[derive(Clone, Copy)]
 pub struct World {
     /// The wall clock. It must return whatever it is set to: 0 before 1970, the largest time
-    /// after 2106. It may stand still and go back.
+    /// after 2106. It may stand still, go back, and be wrong: see [`READING_LIMIT`].
     pub clock: fn() -> NTP64,
     /// Fills the buffer with random bytes that nobody can guess.
     pub entropy: fn(&mut [u8]) -> io::Result<()>,
@@ -45,6 +52,11 @@ pub enum ClockReport {
     Behind(u64),
     /// By this many seconds, rounded down, ahead.
     Ahead(u64),
+    /// The clock's reading is [not taken](READING_LIMIT): new entries count on from the last time.
+    NotTaken,
+    /// The last time in the log is one that would not be [taken](READING_LIMIT) now. New entries
+    /// count on from it, and so many times are left.
+    NearEnd(u64),
 }
 
 /// Why there are no times left.
@@ -70,13 +82,9 @@ impl LogClock {
         last: Option<u64>,
     ) -> (Self, ClockReport) {
         let id = ID::try_from(&node_id).unwrap_or_else(|_| core::num::NonZeroU8::MIN.into());
-        // The stock clock refuses to be set more than 500 ms ahead, but the log is what it is.
-        let delta = Duration::from_secs(u64::from(u32::MAX));
-        let hlc = HLCBuilder::new().with_id(id).with_clock(physical).with_max_delta(delta).build();
-        let report = last.map_or(ClockReport::InStep, |last| report(physical().0, last));
-        let clock = Self { hlc, physical, last };
+        let clock = Self { hlc: hybrid(physical, id), physical, last };
         clock.advance();
-        (clock, report)
+        (clock, ClockReport::of(physical(), last))
     }
 
     /// The last time given, or that of the log before this clock gave any.
@@ -92,8 +100,9 @@ impl LogClock {
     ///
     /// If they would not fit 64 bits. Nothing is taken then; fewer may still fit.
     pub fn reserve(&mut self, count: u64) -> Result<u64, TimesExhausted> {
-        let exhausted = || TimesExhausted { last: self.last.unwrap_or(0), count };
-        let next = self.last.map_or(Some(0), |last| last.checked_add(1)).ok_or_else(exhausted)?;
+        let before = self.last;
+        let exhausted = || TimesExhausted { last: before.unwrap_or(0), count };
+        let next = before.map_or(Some(0), |last| last.checked_add(1)).ok_or_else(exhausted)?;
         if count == 0 {
             return Ok(next.max(self.physical_now()));
         }
@@ -108,24 +117,34 @@ impl LogClock {
         Ok(first)
     }
 
-    /// What the hybrid clock says. Where it would overflow, only the physical clock is left.
-    fn now(&self) -> u64 {
-        if self.last.is_some_and(|last| last > LAST_FOR_UHLC) {
-            self.physical_now()
-        } else {
-            self.hlc.new_timestamp().get_time().0
+    /// The reading of the hybrid clock; 0 for one that is not taken.
+    fn now(&mut self) -> u64 {
+        // The hybrid clock keeps what it reads, so it is not asked while the reading is wrong. At a
+        // last time beyond the limit it has nothing to add.
+        if self.last.is_some_and(|last| last >= READING_LIMIT) || !is_taken((self.physical)()) {
+            return 0;
         }
+        let time = *self.hlc.new_timestamp().get_time();
+        if is_taken(time) {
+            return time.0;
+        }
+        // The clock was set between the two readings.
+        self.hlc = hybrid(self.physical, *self.hlc.get_id());
+        self.advance();
+        0
     }
 
-    /// The physical clock, cut down as the hybrid clock does it.
+    /// The physical clock, cut down as the hybrid clock does it; 0 for a reading that is not taken.
     fn physical_now(&self) -> u64 {
-        (self.physical)().0 >> uhlc::CSIZE << uhlc::CSIZE
+        let reading = (self.physical)();
+        if is_taken(reading) { reading.0 >> uhlc::CSIZE << uhlc::CSIZE } else { 0 }
     }
 
     /// Sets the hybrid clock, which ends one above what it is given, to the last time given.
     fn advance(&self) {
         if let Some(before) = self.last.and_then(|last| last.checked_sub(1))
-            && before < LAST_FOR_UHLC
+            && before < READING_LIMIT
+            && is_taken((self.physical)())
         {
             // It refuses only what is over 136 years ahead of the physical clock, and then this
             // clock's own `last` keeps the times increasing.
@@ -135,8 +154,16 @@ impl LogClock {
     }
 }
 
-/// The last time from which `uhlc`, which adds without a check, can count on.
-const LAST_FOR_UHLC: u64 = u64::MAX - 64;
+fn hybrid(physical: fn() -> NTP64, id: ID) -> HLC {
+    // The stock clock refuses to be set more than 500 ms ahead, but the log is what it is.
+    let delta = Duration::from_secs(u64::from(u32::MAX));
+    HLCBuilder::new().with_id(id).with_clock(physical).with_max_delta(delta).build()
+}
+
+/// Whether a reading of the clock may become the time of an entry.
+fn is_taken(reading: NTP64) -> bool {
+    reading.0 < READING_LIMIT
+}
 
 impl fmt::Debug for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -147,6 +174,28 @@ impl fmt::Debug for World {
 impl fmt::Debug for LogClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LogClock").field("last", &self.last).finish_non_exhaustive()
+    }
+}
+
+impl ClockReport {
+    /// How a reading stands to the last time in a log; `None` for a log without entries.
+    pub fn of(reading: NTP64, last: Option<u64>) -> Self {
+        let Some(last) = last else {
+            return if is_taken(reading) { Self::InStep } else { Self::NotTaken };
+        };
+        let behind = last.saturating_sub(reading.0) >> 32;
+        let ahead = reading.0.saturating_sub(last) >> 32;
+        if last >= READING_LIMIT {
+            Self::NearEnd(u64::MAX - last)
+        } else if !is_taken(reading) {
+            Self::NotTaken
+        } else if behind >= BEHIND_REPORTED_SECS {
+            Self::Behind(behind)
+        } else if ahead >= AHEAD_REPORTED_SECS {
+            Self::Ahead(ahead)
+        } else {
+            Self::InStep
+        }
     }
 }
 
@@ -164,18 +213,17 @@ impl fmt::Display for ClockReport {
                 "the clock is {secs} s ahead of the last time in the log: check it, unless nothing \
                  was appended for so long"
             ),
+            Self::NotTaken => f.write_str(
+                "the clock stands at 2105-07-28 or later, which the log does not take: the times \
+                 of new entries count on from the last one; set the clock",
+            ),
+            Self::NearEnd(left) => write!(
+                f,
+                "the last time in the log is after 2105-07-27: a clock was wrong when that entry \
+                 was appended. Times of new entries count on from it, and {left} are left; after \
+                 that, appends fail and a new store has to take the assertions over by `sync`"
+            ),
         }
-    }
-}
-
-fn report(clock: u64, last: u64) -> ClockReport {
-    let (behind, ahead) = (last.saturating_sub(clock) >> 32, clock.saturating_sub(last) >> 32);
-    if behind >= BEHIND_REPORTED_SECS {
-        ClockReport::Behind(behind)
-    } else if ahead >= AHEAD_REPORTED_SECS {
-        ClockReport::Ahead(ahead)
-    } else {
-        ClockReport::InStep
     }
 }
 

@@ -10,38 +10,47 @@
 //! The writer takes all that waits, so that the more there is to do, the less a sync costs each. A
 //! lone appender that is going to wait anyway does the writer's work by itself. An
 //! acknowledgement means: durable, in the index, and visible to readers. A body that is held
-//! already is acknowledged with its first receipt, after the sync that makes it durable if that is
-//! still under way.
+//! already is acknowledged with its first receipt, after it was [read back](VerifyHeld): outside of
+//! the writer's lock, so that nobody else waits for that.
+//!
+//! Whatever is queued by one thread, and what it appends after that, is committed in that order.
 //!
 //! The first write or sync that fails is the last one: everyone who waits, and everyone who comes
 //! later, gets the error.
 
 mod core;
+mod future;
 mod group;
 mod queue;
 mod slot;
+mod verify;
 mod writer;
 
 use std::{
-    future::Future,
-    pin::Pin,
+    fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
     thread::JoinHandle,
     time::Duration,
 };
 
 use stemedb_merkle::Hash;
 
-pub use self::{queue::Submission, slot::Pending};
+pub use self::{
+    future::AppendFuture,
+    queue::Submission,
+    slot::Pending,
+    verify::{Held, ReadHeld, Verified, VerifyHeld},
+};
 
 use self::{
     core::Core,
-    queue::{Admission, Queue, Request},
+    group::Settled,
+    queue::{Queue, Request},
     slot::{Receipts, Ticket},
+    verify::Unverified,
 };
 use crate::{
     error::{AppendError, ReadError},
@@ -138,14 +147,16 @@ impl Default for CommitOptions {
 #[derive(Debug)]
 pub struct Committer<I: Index + 'static> {
     shared: Arc<Shared<I>>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    /// The writer, and the thread that verifies what it hands over; in the order in which they end.
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-#[derive(Debug)]
 struct Shared<I> {
     queue: Queue<I>,
     /// `None` once it is closed.
     core: Mutex<Option<Core<I>>>,
+    /// `None` once it is closed: a future that outlives the store keeps no file of it open.
+    verifier: Mutex<Option<Arc<dyn VerifyHeld>>>,
     /// How many requests the writer took last.
     crowd: AtomicUsize,
     /// Whether there is a writer at all.
@@ -161,19 +172,27 @@ impl<I: Index + 'static> Committer<I> {
     pub fn start(
         log: Log,
         index: I,
+        verifier: impl VerifyHeld + 'static,
         clock: impl FnMut() -> u64 + Send + 'static,
         options: &CommitOptions,
     ) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared::new(Core::new(log, index, clock), options, true));
-        let writer = writer::start(Arc::clone(&shared), options.idle_after)?;
-        Ok(Self { shared, writer: Some(writer).into() })
+        let core = Core::new(log, index, clock);
+        let shared = Arc::new(Shared::new(core, verifier, options, true));
+        let threads = writer::start(&shared, options.idle_after)?;
+        Ok(Self { shared, threads: Vec::from(threads).into() })
     }
 
     /// Without a thread: every append is a commit of its own, in the thread of its caller.
-    pub fn inline(log: Log, index: I, clock: impl FnMut() -> u64 + Send + 'static) -> Self {
+    pub fn inline(
+        log: Log,
+        index: I,
+        verifier: impl VerifyHeld + 'static,
+        clock: impl FnMut() -> u64 + Send + 'static,
+    ) -> Self {
         let options = CommitOptions::default();
-        let shared = Arc::new(Shared::new(Core::new(log, index, clock), &options, false));
-        Self { shared, writer: None.into() }
+        let core = Core::new(log, index, clock);
+        let shared = Arc::new(Shared::new(core, verifier, &options, false));
+        Self { shared, threads: Vec::new().into() }
     }
 
     /// Appends one body and waits until it is durable.
@@ -220,10 +239,7 @@ impl<I: Index + 'static> Committer<I> {
     /// Appends one body. It is queued at the first poll; a future dropped after that does not undo
     /// it.
     pub fn append_async(&self, id: Hash, body: Vec<u8>) -> AppendFuture<I> {
-        AppendFuture {
-            state: FutureState::Unqueued(Submission::one(id, body)),
-            shared: Arc::clone(&self.shared),
-        }
+        AppendFuture::new(Arc::clone(&self.shared), Submission::one(id, body))
     }
 
     /// Runs something between two commits, after what is queued already: log and index then agree,
@@ -257,8 +273,12 @@ impl<I: Index + 'static> Committer<I> {
     /// If a write or a sync fails, now or earlier. All that was acknowledged is intact.
     pub fn close(&self) -> (Result<Watermark, AppendError>, Option<I>) {
         self.shared.queue.close();
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let died = writer.is_some_and(|writer| writer.join().is_err());
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        let mut died = false;
+        for thread in threads {
+            died |= thread.join().is_err();
+        }
+        lock(&self.shared.verifier).take();
         let core = self.shared.core.lock().unwrap_or_else(PoisonError::into_inner).take();
         match core.filter(|_| !died) {
             Some(core) => (core.log.close(), Some(core.index)),
@@ -268,10 +288,17 @@ impl<I: Index + 'static> Committer<I> {
 }
 
 impl<I: Index> Shared<I> {
-    fn new(core: Core<I>, options: &CommitOptions, threads: bool) -> Self {
+    fn new(
+        core: Core<I>,
+        verifier: impl VerifyHeld + 'static,
+        options: &CommitOptions,
+        threads: bool,
+    ) -> Self {
+        let verifier: Arc<dyn VerifyHeld> = Arc::new(verifier);
         Self {
             queue: Queue::new(options),
             core: Some(core).into(),
+            verifier: Some(verifier).into(),
             crowd: AtomicUsize::new(0),
             threads,
         }
@@ -298,19 +325,37 @@ impl<I: Index> Shared<I> {
         } else {
             Some(self.core.lock().unwrap_or_else(PoisonError::into_inner))
         };
-        let Some(mut core) = core else { return Err(bodies) };
-        let Some(core) = core.as_mut() else { return Ok(Err(AppendError::Closed)) };
+        let Some(mut guard) = core else { return Err(bodies) };
+        let Some(core) = guard.as_mut() else { return Ok(Err(AppendError::Closed)) };
         if self.threads && !self.queue.is_empty() {
             return Err(bodies);
         }
-        let (staged, settled) = core.commit(std::slice::from_ref(&bodies));
-        let receipts = staged.results(settled).next().unwrap_or(Err(AppendError::Closed));
+        let (staged, synced) = core.commit(std::slice::from_ref(&bodies));
+        let settled = staged.results(&synced, [bodies]).next();
         core.recycle(staged);
+        drop(guard);
         if self.threads {
             self.queue.kick();
         }
-        Ok(receipts)
+        Ok(match settled {
+            Some(Settled::Done(result)) => result,
+            Some(Settled::Unverified(unverified)) => self.verify(&unverified),
+            None => Err(AppendError::Closed),
+        })
     }
+
+    /// Reads back what of a submission is held. Without the core's lock.
+    fn verify(&self, unverified: &Unverified) -> Result<Receipts, AppendError> {
+        let verifier = lock(&self.verifier).clone().ok_or(AppendError::Closed)?;
+        unverified.verify(&*verifier, &|| {
+            let mut core = self.core.lock().map_err(|_| AppendError::Closed)?;
+            core.as_mut().ok_or(AppendError::Closed)?.log.seal_open()
+        })
+    }
+}
+
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<I: Index + 'static> Drop for Committer<I> {
@@ -320,54 +365,8 @@ impl<I: Index + 'static> Drop for Committer<I> {
     }
 }
 
-/// An append under way; see [`Committer::append_async`].
-#[derive(Debug)]
-#[must_use = "nothing is appended before it is polled"]
-pub struct AppendFuture<I: Index + 'static> {
-    state: FutureState,
-    shared: Arc<Shared<I>>,
-}
-
-#[derive(Debug)]
-enum FutureState {
-    Unqueued(Submission),
-    Queued(Pending),
-    Done,
-}
-
-// Nothing in it is ever pinned.
-impl<I: Index + 'static> Unpin for AppendFuture<I> {}
-
-impl<I: Index + 'static> Future for AppendFuture<I> {
-    type Output = Result<Receipt, AppendError>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let FutureState::Unqueued(bodies) = &mut self.state {
-            let bodies = std::mem::take(bodies);
-            if !self.shared.threads {
-                self.state = FutureState::Done;
-                let receipts = self.shared.commit_alone(bodies);
-                let receipts = receipts.unwrap_or(Err(AppendError::Closed));
-                return Poll::Ready(receipts.and_then(Receipts::into_one));
-            }
-            let (ticket, pending) = slot::pair();
-            match self.shared.queue.try_push(Request::Append(bodies, ticket), context.waker()) {
-                Admission::Queued => self.state = FutureState::Queued(pending),
-                Admission::Full(Request::Append(bodies, ticket)) => {
-                    ticket.withdraw();
-                    self.state = FutureState::Unqueued(bodies);
-                    return Poll::Pending;
-                }
-                Admission::Full(Request::Call(_)) => {}
-            }
-        }
-        let FutureState::Queued(pending) = &mut self.state else {
-            return Poll::Ready(Err(AppendError::Closed));
-        };
-        let done = pending.poll_receipts(context);
-        if done.is_ready() {
-            self.state = FutureState::Done;
-        }
-        done.map(|receipts| receipts.and_then(Receipts::into_one))
+impl<I> fmt::Debug for Shared<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("threads", &self.threads).finish_non_exhaustive()
     }
 }

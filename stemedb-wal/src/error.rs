@@ -4,7 +4,7 @@ use std::{fmt, io, path::PathBuf, sync::Arc};
 
 use stemedb_merkle::{Hash, id::to_hex};
 
-use crate::disk::RemoteError;
+use crate::{disk::RemoteError, repair::HealError};
 
 /// What the disk was asked to do when it failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -312,6 +312,10 @@ pub enum AppendError {
     /// What the append needs to know of what is there already could not be read.
     #[error("cannot append, for the log or what is beside it cannot be read: {0}")]
     Lookup(Arc<ReadError>),
+
+    /// The body is held already, is damaged on the disk, and could not be written again.
+    #[error("the store holds this body damaged, and could not put it right: {0}")]
+    Unhealed(Arc<HealError>),
 
     /// The store has been closed, or its writer is gone.
     #[error("the store is closed")]

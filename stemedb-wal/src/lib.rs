@@ -34,6 +34,7 @@ pub mod clock;
 pub mod commit;
 pub mod disk;
 pub mod error;
+pub mod id_hash;
 pub mod identity;
 pub mod log;
 pub mod record;

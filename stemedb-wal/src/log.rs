@@ -52,7 +52,7 @@ use self::{
 };
 use crate::{
     disk::Disk,
-    error::{Action, AppendError, DiskError, OpenError, ReadError},
+    error::{Action, AppendError, DiskError, OpenError},
     identity::CleanMark,
     record::BODY_LEN_MAX,
     recovery,
@@ -196,15 +196,6 @@ impl Log {
     /// do.
     pub fn is_marked(&self) -> bool {
         self.marked >= self.records_end || self.failure.is_some()
-    }
-
-    /// What the record at a position is, published or not.
-    ///
-    /// # Errors
-    ///
-    /// As [`LogReader::entry`].
-    pub(crate) fn entry(&self, position: u64) -> Result<Placed, ReadError> {
-        self.reader().entry_unpublished(position)
     }
 
     /// How long the records of one batch may be together.

@@ -18,7 +18,9 @@ use std::{
     time::Duration,
 };
 use stemedb_wal::{
-    commit::{CommitOptions, Committer, Index, Outcome, Submission},
+    commit::{
+        CommitOptions, Committer, Held, Index, Outcome, ReadHeld, Submission, Verified, VerifyHeld,
+    },
     disk::{Disk, Fault, FaultyDisk, Flavour, MemoryDisk, Operation, Target},
     error::{AppendError, ReadError},
     log::{HoleEntry, LogOptions, Placed, Spares, Watermark},
@@ -63,7 +65,8 @@ fn start(disk: &Arc<dyn Disk>) -> Committer<MapIndex> {
         now += 10;
         now
     };
-    Committer::start(log, MapIndex::default(), clock, &CommitOptions::default()).unwrap()
+    let verifier = ReadHeld(log.reader());
+    Committer::start(log, MapIndex::default(), verifier, clock, &CommitOptions::default()).unwrap()
 }
 
 #[test]
@@ -135,8 +138,8 @@ fn one_body_over_the_limit_fails_its_submission_alone() {
     let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
     let options = LogOptions { body_len_max: 50, ..options() };
     let (log, _, _) = open(&disk, &ORIGIN, &options, None).unwrap();
-    let committer = Committer::start(log, MapIndex::default(), || 1, &CommitOptions::default());
-    let committer = committer.unwrap();
+    let (verifier, queue) = (ReadHeld(log.reader()), CommitOptions::default());
+    let committer = Committer::start(log, MapIndex::default(), verifier, || 1, &queue).unwrap();
     let mut bad = Submission::new();
     let mut good = Submission::new();
     for (n, len) in [(1, 10), (2, 51), (3, 10)] {
@@ -163,7 +166,8 @@ fn a_lost_body_that_comes_back_heals_its_entry() {
         now += 2;
         now
     };
-    let committer = Committer::inline(log, MapIndex::default(), clock);
+    let verifier = ReadHeld(log.reader());
+    let committer = Committer::inline(log, MapIndex::default(), verifier, clock);
     let receipt = committer.append(id_of(b"a"), b"a".to_vec()).unwrap();
     let lost = move |_: &mut _, index: &mut MapIndex| {
         index.positions.clear();
@@ -221,7 +225,8 @@ fn appenders_wait_while_the_queue_is_full() {
     let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
     let (log, _, _) = open(&disk, &ORIGIN, &options(), None).unwrap();
     let options = CommitOptions { queue_records_max: 4, ..CommitOptions::default() };
-    let committer = Committer::start(log, MapIndex::default(), || 0, &options).unwrap();
+    let verifier = ReadHeld(log.reader());
+    let committer = Committer::start(log, MapIndex::default(), verifier, || 0, &options).unwrap();
     // The writer is held up, so that the queue fills.
     let gate = Arc::new((Mutex::new(false), Condvar::new()));
     let held = Arc::clone(&gate);
@@ -267,7 +272,8 @@ fn an_idle_log_gets_its_durable_mark() {
     let (log, _, _) = open(&disk, &ORIGIN, &options(), None).unwrap();
     let idle_after = Duration::from_millis(1);
     let options = CommitOptions { idle_after, ..CommitOptions::default() };
-    let committer = Committer::start(log, MapIndex::default(), || 0, &options).unwrap();
+    let verifier = ReadHeld(log.reader());
+    let committer = Committer::start(log, MapIndex::default(), verifier, || 0, &options).unwrap();
     committer.append(id_of(b"x"), b"x".to_vec()).unwrap();
     while !committer.call(|log, _| log.is_marked()).unwrap() {
         thread::sleep(Duration::from_millis(2));
@@ -332,4 +338,214 @@ fn bulk_submissions_overlap_and_stay_in_order() {
     }
     assert_eq!((appended, seen.len()), (27_150, 27_150));
     assert_eq!(committer.call(|log, _| log.next_index()).unwrap(), appended);
+}
+
+/// A thread that queues one body and then appends another finds them in the log in that order,
+/// whatever the writer is at.
+#[test]
+fn what_a_thread_queues_comes_before_what_it_appends_then() {
+    let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+    let committer = start(&disk);
+    for n in 0..20_000_u64 {
+        let (first, second) = (body_of(2 * n, 16), body_of(2 * n + 1, 16));
+        let queued = committer.submit(Submission::one(id_of(&first), first));
+        // From the moment at which the writer wakes up to the one at which it is done.
+        for _ in 0..n % 500 * 20 {
+            std::hint::spin_loop();
+        }
+        let appended = committer.append(id_of(&second), second).unwrap();
+        let queued = queued.wait().unwrap();
+        assert_eq!((queued[0].index, appended.index), (2 * n, 2 * n + 1), "round {n}");
+    }
+}
+
+/// A queue of four that is full for as long as the verifier is held up.
+struct HeldUp {
+    committer: Arc<Committer<MapIndex>>,
+    gate: Arc<Gate>,
+}
+
+/// Verifies once it is open, and counts.
+struct Gate {
+    inner: ReadHeld,
+    open: Mutex<bool>,
+    opened: Condvar,
+    waiting: AtomicU64,
+}
+
+impl Gate {
+    fn open(&self) {
+        *self.open.lock().unwrap() = true;
+        self.opened.notify_all();
+    }
+
+    fn wait_for(&self, verifications: u64) {
+        while self.waiting.load(Ordering::SeqCst) < verifications {
+            thread::yield_now();
+        }
+    }
+}
+
+struct Shared(Arc<Gate>);
+
+impl VerifyHeld for Shared {
+    fn verify(&self, held: &Held<'_>) -> Result<Verified, AppendError> {
+        self.0.waiting.fetch_add(1, Ordering::SeqCst);
+        let mut open = self.0.open.lock().unwrap();
+        while !*open {
+            open = self.0.opened.wait(open).unwrap();
+        }
+        drop(open);
+        self.0.inner.verify(held)
+    }
+}
+
+impl HeldUp {
+    fn start(queue_records_max: usize) -> Self {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let (log, _, _) = open(&disk, &ORIGIN, &options(), None).unwrap();
+        let options = CommitOptions { queue_records_max, ..CommitOptions::default() };
+        let gate = Arc::new(Gate {
+            inner: ReadHeld(log.reader()),
+            open: false.into(),
+            opened: Condvar::new(),
+            waiting: 0.into(),
+        });
+        let verifier = Shared(Arc::clone(&gate));
+        let committer = Committer::start(log, MapIndex::default(), verifier, || 0, &options);
+        Self { committer: Arc::new(committer.unwrap()), gate }
+    }
+
+    fn append(&self, n: u64) -> Result<stemedb_wal::commit::Receipt, AppendError> {
+        let body = body_of(n, 10);
+        self.committer.append(id_of(&body), body)
+    }
+
+    fn submit(&self, n: u64) -> stemedb_wal::commit::Pending {
+        let body = body_of(n, 10);
+        self.committer.submit(Submission::one(id_of(&body), body))
+    }
+}
+
+/// Reading back what is held keeps nobody waiting but those who append it.
+#[test]
+fn duplicates_are_read_back_outside_of_the_writers_lock() {
+    let held_up = HeldUp::start(1 << 16);
+    let first = held_up.append(0).unwrap();
+    thread::scope(|scope| {
+        // One commits in its own thread, one goes through the queue.
+        let alone = scope.spawn(|| held_up.append(0).unwrap());
+        held_up.gate.wait_for(1);
+        let queued = held_up.submit(0);
+        held_up.gate.wait_for(2);
+        for n in 1..50 {
+            let (one, two) = (held_up.append(n).unwrap(), held_up.submit(n + 100));
+            assert_eq!(one.outcome, Outcome::Appended);
+            assert_eq!(two.wait().unwrap()[0].outcome, Outcome::Appended);
+        }
+        assert!(!alone.is_finished());
+        held_up.gate.open();
+        let alone = alone.join().unwrap();
+        let queued = queued.wait().unwrap()[0];
+        for again in [alone, queued] {
+            assert_eq!(again.outcome, Outcome::Duplicate);
+            assert_eq!(
+                (again.index, again.time, again.position),
+                (first.index, first.time, first.position)
+            );
+        }
+    });
+}
+
+/// What waits to be read back counts towards the limits of the queue.
+#[test]
+fn what_is_read_back_is_bounded() {
+    let held_up = HeldUp::start(4);
+    held_up.append(0).unwrap();
+    let duplicates: Vec<_> = (0..4).map(|_| held_up.submit(0)).collect();
+    held_up.gate.wait_for(1);
+    // Calls take no room, and the one before has been handed over when this returns.
+    while held_up.committer.call(|_, _| ()).is_err() {}
+    let body = body_of(7, 10);
+    let mut more = Box::pin(held_up.committer.append_async(id_of(&body), body));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(more.as_mut().poll(&mut context).is_pending());
+    assert_eq!(held_up.committer.call(|log, _| log.next_index()).unwrap(), 1);
+    held_up.gate.open();
+    for duplicate in duplicates {
+        assert_eq!(duplicate.wait().unwrap()[0].outcome, Outcome::Duplicate);
+    }
+    assert_eq!(block_on(more).unwrap().index, 1);
+}
+
+/// A task that is polled again and again while it waits for room is remembered once, and not at
+/// all once it is gone.
+#[test]
+fn a_waiting_task_is_remembered_once() {
+    struct Count(AtomicU64);
+    impl std::task::Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    let held_up = HeldUp::start(1);
+    held_up.append(0).unwrap();
+    let duplicate = held_up.submit(0);
+    held_up.gate.wait_for(1);
+    let future = |n| {
+        let body = body_of(n, 10);
+        Box::pin(held_up.committer.append_async(id_of(&body), body))
+    };
+    let count = Arc::new(Count(0.into()));
+    let waker = Waker::from(Arc::clone(&count));
+    let mut context = Context::from_waker(&waker);
+    let (mut patient, mut impatient) = (future(1), future(2));
+    let before = Arc::strong_count(&count);
+    for _ in 0..1000 {
+        assert!(patient.as_mut().poll(&mut context).is_pending());
+        assert!(impatient.as_mut().poll(&mut context).is_pending());
+    }
+    assert_eq!(Arc::strong_count(&count), before + 2);
+    drop(impatient);
+    assert_eq!(Arc::strong_count(&count), before + 1);
+    held_up.gate.open();
+    duplicate.wait().unwrap();
+    while count.0.load(Ordering::SeqCst) == 0 {
+        thread::yield_now();
+    }
+    assert_eq!(block_on(patient).unwrap().index, 1);
+    assert_eq!(count.0.load(Ordering::SeqCst), 1, "woken once");
+}
+
+/// A held body that is not what was written is no duplicate; the log goes on.
+#[test]
+fn a_damaged_body_is_no_duplicate() {
+    for threads in [false, true] {
+        let memory = FaultyDisk::new(1);
+        let disk: Arc<dyn Disk> = Arc::new(memory.clone());
+        let committer = if threads {
+            start(&disk)
+        } else {
+            let (log, _, _) = open(&disk, &ORIGIN, &options(), None).unwrap();
+            let verifier = ReadHeld(log.reader());
+            Committer::inline(log, MapIndex::default(), verifier, || 1)
+        };
+        let body = body_of(1, 300);
+        let receipt = committer.append(id_of(&body), body.clone()).unwrap();
+        let name = memory.list().unwrap().into_iter().find(|name| name.starts_with("segment-"));
+        let file = memory.open(&name.unwrap()).unwrap();
+        file.write_at(b"?", receipt.position + 200).unwrap();
+        let damaged = |error: AppendError| {
+            let AppendError::Lookup(source) = &error else { panic!("{error}") };
+            assert!(matches!(**source, ReadError::Damaged(_)), "{error}");
+        };
+        damaged(committer.append(id_of(&body), body.clone()).unwrap_err());
+        damaged(block_on(committer.append_async(id_of(&body), body.clone())).unwrap_err());
+        let mut both = Submission::one(id_of(&body), body.clone());
+        let other = body_of(2, 10);
+        both.push(id_of(&other), &other);
+        damaged(committer.append_batch(both).unwrap_err());
+        let other = committer.append(id_of(&other), other.clone()).unwrap();
+        assert_eq!(other.outcome, Outcome::Duplicate, "the batch's new body was appended");
+    }
 }

@@ -84,7 +84,7 @@ fn times_strictly_increase_whatever_the_clock_says() {
     assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "{times:?}");
     harness.check_reads();
     let record = NewRecord { id: id_of(b"x"), body: b"x", heals: None };
-    let error = harness.log_mut().write(&[record], u64::MAX, &mut Vec::new()).unwrap_err();
+    let error = harness.log_mut().write(&[record; 2], u64::MAX, &mut Vec::new()).unwrap_err();
     assert!(matches!(error, AppendError::Exhausted), "{error}");
     harness.check_reads();
 }

@@ -374,7 +374,7 @@ fn write_messages() {
         (4, v1::GetResponse { entry: Some(entry.clone()), part: vec![5; 9] }.encode_to_vec()),
         (5, v1::HeadResponse::from(head).encode_to_vec()),
         (6, proof.encode_to_vec()),
-        (7, v1::WatchResponse { entries: vec![entry; 2] }.encode_to_vec()),
+        (7, v1::WatchResponse { entries: vec![entry; 2], log: None }.encode_to_vec()),
     ];
     for (n, (which, message)) in messages.into_iter().enumerate() {
         write("store_messages", &format!("{n}"), &[&[which], &message[..]].concat());

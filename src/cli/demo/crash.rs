@@ -74,10 +74,11 @@ fn append_and_kill(dir: &Path) -> Result<Vec<AssertionId>, Failure> {
         .spawn()
         .map_err(system("start another process"))?;
     let input = child.stdin.take();
-    let feeder = thread::spawn(move || feed(input));
+    let feeder = thread::Builder::new().spawn(move || feed(input));
     let acknowledged = read_and_kill(&mut child);
     // Whatever came of reading, nothing is left running.
     let killed = child.kill().and_then(|()| child.wait());
+    let feeder = feeder.map_err(system("start a thread"))?;
     let _ = feeder.join();
     killed.map_err(system("kill the other process"))?;
     acknowledged.map_err(system("read what the other process acknowledges"))

@@ -41,7 +41,10 @@ pub(super) async fn live<V: View>(
     let Query(Asked { from }) = asked.map_err(|error| Refusal::malformed(error.body_text()))?;
     let permit = Arc::clone(&site.listeners).try_acquire_owned().map_err(|_| Refusal::busy())?;
     let (sender, receiver) = mpsc::channel(1);
-    let from = from.unwrap_or_else(|| site.view.store().log_size());
+    // A page that was open while the store was put back to an earlier state asks for what there is
+    // no longer.
+    let end = site.view.store().log_size();
+    let from = from.map_or(end, |from| from.min(end));
     let running = caller.begin();
     tokio::spawn(async move {
         let _held = (permit, running);

@@ -47,6 +47,10 @@ impl Backend for Slow {
         Err(Reason::Failed.into())
     }
 
+    fn log_id(&self) -> LogId {
+        LogId { node: [1; 16], epoch: 1 }
+    }
+
     fn entries(&self, _: u64, _: &EntriesWanted) -> Result<Vec<Entry>, Failure> {
         Ok(Vec::new())
     }

@@ -1,9 +1,14 @@
 //! Getting a body, in parts where it is long.
 
+use std::time::Duration;
+
+use backon::{BackoffBuilder as _, Retryable as _};
 use stemedb_merkle::AssertionId;
 use stemedb_sync::Keys;
+use tokio::time::{sleep, timeout};
+use tonic::Streaming;
 
-use super::{CallError, Client};
+use super::{CallError, Client, pauses};
 use crate::{
     Malformed, Reason,
     backend::{Entry, Which},
@@ -25,21 +30,29 @@ impl Client {
         which: &Which,
         keys: Option<&Keys>,
     ) -> Result<Option<(Entry, Vec<u8>)>, CallError> {
-        let Some((entry, mut body)) = self.part(which, 0).await? else { return Ok(None) };
+        let Some((entry, mut parts)) = self.begin(which, 0).await? else { return Ok(None) };
         self.fits(which, &entry)?;
         let same = Which::Id(entry.id);
-        while (body.len() as u64) < entry.len {
-            let (again, part) = self
-                .part(&same, body.len() as u64)
-                .await?
-                .ok_or(Malformed::new("entry", "must stay where it is"))?;
-            if part.is_empty() || again.id != entry.id {
-                return Err(Malformed::new("part", "must go on with the body").into());
+        let mut body = Vec::new();
+        let mut pauses = pauses(&self.options).build();
+        loop {
+            match parts.append_to(&mut body, &entry, self.options.idle_time_max).await {
+                Ok(()) => break,
+                // What was cut goes on where it was.
+                Err(error) if error.may_pass() => {
+                    let Some(pause) = pauses.next() else { return Err(error) };
+                    sleep(pause).await;
+                    let (again, rest) = self
+                        .begin(&same, body.len() as u64)
+                        .await?
+                        .ok_or(Malformed::new("entry", "must stay where it is"))?;
+                    if again.id != entry.id {
+                        return Err(Malformed::new("entry", "must be the same again").into());
+                    }
+                    parts = rest;
+                }
+                Err(error) => return Err(error),
             }
-            body.extend_from_slice(&part);
-        }
-        if body.len() as u64 != entry.len {
-            return Err(Malformed::new("part", "must end with the body").into());
         }
         match keys {
             Some(keys) if AssertionId(keys.id(&body)) != entry.id => {
@@ -49,22 +62,24 @@ impl Client {
         }
     }
 
-    async fn part(
-        &self,
-        which: &Which,
-        offset: u64,
-    ) -> Result<Option<(Entry, Vec<u8>)>, CallError> {
+    /// The entry, and the parts of its body from an offset on.
+    async fn begin(&self, which: &Which, offset: u64) -> Result<Option<(Entry, Parts)>, CallError> {
         let request = v1::GetRequest { which: Some(which.into()), offset };
-        let answer = self.call(|| {
-            let (mut store, request) = (self.store.clone(), request.clone());
-            async move { store.get(request).await }
-        });
-        let v1::GetResponse { entry, part } = match answer.await {
+        let once = || async {
+            let mut store = self.store.clone();
+            let call = timeout(self.options.call_time_max, store.get(request.clone())).await;
+            let mut answers = self.answered(call)?;
+            let first = timeout(self.options.call_time_max, answers.message()).await;
+            let first = first.map_err(|_| CallError::Stalled)??;
+            Ok((first.ok_or(Malformed::missing("entry"))?, answers))
+        };
+        let answer = once.retry(pauses(&self.options)).when(CallError::may_pass).await;
+        let (v1::GetResponse { entry, part }, answers) = match answer {
             Err(CallError::Refused { reason: Reason::NotFound, .. }) => return Ok(None),
             answer => answer?,
         };
         let entry = entry.ok_or(Malformed::missing("entry"))?.try_into()?;
-        Ok(Some((entry, part)))
+        Ok(Some((entry, Parts { first: Some(part), answers })))
     }
 
     /// Whether an entry is the one asked for, and not too long.
@@ -81,5 +96,43 @@ impl Client {
             return Err(Malformed::new("entry.len", "must be within the client's limit").into());
         }
         Ok(())
+    }
+}
+
+/// The parts of a body that are still to come.
+struct Parts {
+    first: Option<Vec<u8>>,
+    answers: Streaming<v1::GetResponse>,
+}
+
+impl Parts {
+    /// Reads them to the end of the body. What came before an error stays.
+    async fn append_to(
+        &mut self,
+        body: &mut Vec<u8>,
+        entry: &Entry,
+        idle_time_max: Duration,
+    ) -> Result<(), CallError> {
+        loop {
+            let part = match self.first.take() {
+                Some(part) => part,
+                None => {
+                    let answer = timeout(idle_time_max, self.answers.message()).await;
+                    match answer.map_err(|_| CallError::Stalled)?? {
+                        Some(answer) => answer.part,
+                        None => break,
+                    }
+                }
+            };
+            if (body.len() + part.len()) as u64 > entry.len {
+                return Err(Malformed::new("part", "must end with the body").into());
+            }
+            body.extend_from_slice(&part);
+        }
+        if body.len() as u64 == entry.len {
+            Ok(())
+        } else {
+            Err(Malformed::new("part", "must end with the body").into())
+        }
     }
 }

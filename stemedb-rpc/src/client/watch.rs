@@ -3,13 +3,14 @@
 use std::{collections::VecDeque, pin::Pin};
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, Retryable as _};
+use stemedb_merkle::AssertionId;
 use tokio::time::{Sleep, sleep, timeout};
 use tonic::Streaming;
 
 use super::{CallError, Client, ClientOptions, pauses};
 use crate::{
     Malformed, Reason,
-    backend::Entry,
+    backend::{Entry, LogId, WatchedLog},
     proto::v1::{WatchRequest, WatchResponse},
 };
 
@@ -23,6 +24,9 @@ pub struct Watched {
     pub bodies: bool,
     /// Whether to end where the log ends now.
     pub stop_at_end: bool,
+    /// What an earlier watch [came to](Watch::log), to go on where it ended: of another log the
+    /// watch ends with [`Reason::OtherLog`]. `None` to take the log that is there.
+    pub after: Option<WatchedLog>,
 }
 
 /// The entries of a log far away, and each new one once it is durable there.
@@ -30,6 +34,9 @@ pub struct Watched {
 /// When the connection breaks or the server stops, it is tried again from where it was: once the
 /// server has answered, without end, with pauses that grow to
 /// [`watch_pause_max`](ClientOptions::watch_pause_max). Until then as often as other calls.
+///
+/// Where the log there is another one by then, because its store was restored from a copy or
+/// replaced, the watch ends with [`Reason::OtherLog`]: nothing is left out in silence.
 #[derive(Debug)]
 pub struct Watch {
     client: Client,
@@ -43,6 +50,8 @@ pub struct Watch {
     /// gives up and waits again.
     pause: Option<Pin<Box<Sleep>>>,
     ready: VecDeque<Entry>,
+    /// Time and id of the entry that was given last.
+    given: Option<(u64, AssertionId)>,
     ended: bool,
 }
 
@@ -57,6 +66,7 @@ impl Client {
             pauses: endless_pauses(&self.options),
             pause: None,
             ready: VecDeque::new(),
+            given: None,
             ended: false,
         }
     }
@@ -68,11 +78,18 @@ impl Watch {
         self.wanted.from - self.ready.len() as u64
     }
 
+    /// Which log it is and the last entry that was given; `None` until the server has answered.
+    /// With it and [`position`](Self::position) another watch goes on from here.
+    pub fn log(&self) -> Option<WatchedLog> {
+        self.wanted.after.map(|after| WatchedLog { last: self.given.or(after.last), ..after })
+    }
+
     /// The next entry; waits until there is one. `None` at the end, or after an error.
     ///
     /// # Errors
     ///
-    /// If the server can't be reached to begin with, refuses for good, or breaks the protocol.
+    /// If the server can't be reached to begin with, refuses for good, has another log than
+    /// before ([`Reason::OtherLog`]), or breaks the protocol.
     pub async fn next(&mut self) -> Option<Result<Entry, CallError>> {
         while self.ready.is_empty() && !self.ended {
             match self.more().await {
@@ -87,7 +104,9 @@ impl Watch {
                 }
             }
         }
-        self.ready.pop_front().map(Ok)
+        let entry = self.ready.pop_front()?;
+        self.given = Some((entry.time, entry.id));
+        Some(Ok(entry))
     }
 
     /// Waits for the next message; false if there is none.
@@ -110,6 +129,19 @@ impl Watch {
             }
         };
         let Some(message) = answers.message().await? else { return Ok(false) };
+        if let Some(log) = message.log {
+            let log = LogId::try_from(log)?;
+            match self.wanted.after {
+                Some(after) if after.log != log => {
+                    return Err(Malformed::new("log", "must be the one that was asked for").into());
+                }
+                Some(_) => {}
+                None => self.wanted.after = Some(WatchedLog { log, last: None }),
+            }
+        }
+        let Some(after) = &mut self.wanted.after else {
+            return Err(Malformed::missing("log").into());
+        };
         for entry in message.entries {
             let entry = Entry::try_from(entry)?;
             if entry.index != self.wanted.from {
@@ -117,6 +149,7 @@ impl Watch {
             }
             let next = self.wanted.from.checked_add(1);
             self.wanted.from = next.ok_or(Malformed::new("entries", "must have an index"))?;
+            after.last = Some((entry.time, entry.id));
             self.ready.push_back(entry);
         }
         Ok(true)
@@ -130,9 +163,10 @@ impl Watch {
 }
 
 async fn call(client: &Client, wanted: Watched) -> Result<Streaming<WatchResponse>, CallError> {
-    let Watched { from, bodies, stop_at_end } = wanted;
+    let Watched { from, bodies, stop_at_end, after } = wanted;
     let mut store = client.store.clone();
-    let call = store.watch(WatchRequest { from, bodies, stop_at_end });
+    let call =
+        store.watch(WatchRequest { from, bodies, stop_at_end, after: after.map(Into::into) });
     client.answered(timeout(client.options.call_time_max, call).await)
 }
 

@@ -7,7 +7,7 @@ use stemedb_merkle::{
 
 use super::{Malformed, array};
 use crate::{
-    backend::{Entry, Head, Receipt, Which},
+    backend::{Entry, Head, LogId, Receipt, WatchedLog, Which},
     proto::v1::{self, get_request},
 };
 
@@ -52,6 +52,40 @@ impl TryFrom<v1::Entry> for Entry {
             return Err(Malformed::new("entry.len", "must be the length of the body"));
         }
         Ok(Self { id: self::id("entry.id", &id)?, index, time, len, body })
+    }
+}
+
+impl From<LogId> for v1::LogId {
+    fn from(log: LogId) -> Self {
+        Self { node: log.node.to_vec(), epoch: log.epoch }
+    }
+}
+
+impl TryFrom<v1::LogId> for LogId {
+    type Error = Malformed;
+
+    fn try_from(log: v1::LogId) -> Result<Self, Malformed> {
+        Ok(Self { node: array("log.node", &log.node)?, epoch: log.epoch })
+    }
+}
+
+impl From<WatchedLog> for v1::WatchedLog {
+    fn from(watched: WatchedLog) -> Self {
+        let (last_time, last_id) =
+            watched.last.map_or_else(Default::default, |(time, id)| (time, id.0.to_vec()));
+        Self { log: Some(watched.log.into()), last_time, last_id }
+    }
+}
+
+impl TryFrom<v1::WatchedLog> for WatchedLog {
+    type Error = Malformed;
+
+    fn try_from(watched: v1::WatchedLog) -> Result<Self, Malformed> {
+        let v1::WatchedLog { log, last_time, last_id } = watched;
+        let log = log.ok_or(Malformed::missing("after.log"))?.try_into()?;
+        let seen = !last_id.is_empty();
+        let last = seen.then(|| id("after.last_id", &last_id).map(|id| (last_time, id)));
+        Ok(Self { log, last: last.transpose()? })
     }
 }
 

@@ -1776,7 +1776,7 @@ pub struct ProveResponse {
     #[prost(bytes = "vec", tag = "5")]
     pub set_root: ::prost::alloc::vec::Vec<u8>,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WatchRequest {
     #[prost(uint64, tag = "1")]
     pub from: u64,
@@ -1784,11 +1784,31 @@ pub struct WatchRequest {
     pub bodies: bool,
     #[prost(bool, tag = "3")]
     pub stop_at_end: bool,
+    #[prost(message, optional, tag = "4")]
+    pub after: ::core::option::Option<WatchedLog>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchedLog {
+    #[prost(message, optional, tag = "1")]
+    pub log: ::core::option::Option<LogId>,
+    #[prost(fixed64, tag = "2")]
+    pub last_time: u64,
+    #[prost(bytes = "vec", tag = "3")]
+    pub last_id: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LogId {
+    #[prost(bytes = "vec", tag = "1")]
+    pub node: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    pub epoch: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WatchResponse {
     #[prost(message, repeated, tag = "1")]
     pub entries: ::prost::alloc::vec::Vec<Entry>,
+    #[prost(message, optional, tag = "2")]
+    pub log: ::core::option::Option<LogId>,
 }
 /// Generated client implementations.
 pub mod store_client {
@@ -1917,7 +1937,10 @@ pub mod store_client {
         pub async fn get(
             &mut self,
             request: impl tonic::IntoRequest<super::GetRequest>,
-        ) -> std::result::Result<tonic::Response<super::GetResponse>, tonic::Status> {
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::GetResponse>>,
+            tonic::Status,
+        > {
             self.inner
                 .ready()
                 .await
@@ -1930,7 +1953,7 @@ pub mod store_client {
             let path = http::uri::PathAndQuery::from_static("/stemedb.v1.Store/Get");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("stemedb.v1.Store", "Get"));
-            self.inner.unary(req, path, codec).await
+            self.inner.server_streaming(req, path, codec).await
         }
         pub async fn head(
             &mut self,
@@ -2021,10 +2044,16 @@ pub mod store_server {
             tonic::Response<Self::AppendBatchStream>,
             tonic::Status,
         >;
+        /// Server streaming response type for the Get method.
+        type GetStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::GetResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
         async fn get(
             &self,
             request: tonic::Request<super::GetRequest>,
-        ) -> std::result::Result<tonic::Response<super::GetResponse>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<Self::GetStream>, tonic::Status>;
         async fn head(
             &self,
             request: tonic::Request<super::HeadRequest>,
@@ -2214,11 +2243,14 @@ pub mod store_server {
                 "/stemedb.v1.Store/Get" => {
                     #[allow(non_camel_case_types)]
                     struct GetSvc<T: Store>(pub Arc<T>);
-                    impl<T: Store> tonic::server::UnaryService<super::GetRequest>
+                    impl<
+                        T: Store,
+                    > tonic::server::ServerStreamingService<super::GetRequest>
                     for GetSvc<T> {
                         type Response = super::GetResponse;
+                        type ResponseStream = T::GetStream;
                         type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
+                            tonic::Response<Self::ResponseStream>,
                             tonic::Status,
                         >;
                         fn call(
@@ -2249,7 +2281,7 @@ pub mod store_server {
                                 max_decoding_message_size,
                                 max_encoding_message_size,
                             );
-                        let res = grpc.unary(method, req).await;
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -27,6 +27,7 @@ use tonic::{
 use super::{
     addresses::{Addresses, Place},
     connection::Caller,
+    date,
     phase::{Phase, Phases},
 };
 use crate::{Reason, token::Tokens};
@@ -135,7 +136,11 @@ where
         }
         let permit = match (!self.open).then(|| self.rules.admit(&request)).transpose() {
             Ok(permit) => permit,
-            Err(status) => return Box::pin(async move { Ok(status.into_http()) }),
+            Err(status) => {
+                let mut answer = status.into_http();
+                date::put_early_date(answer.headers_mut(), date::now());
+                return Box::pin(async move { Ok(answer) });
+            }
         };
         let deadline =
             (!WITHOUT_DEADLINE.contains(&request.uri().path())).then_some(self.rules.call_time_max);
@@ -145,12 +150,14 @@ where
         let answer = self.inner.call(request);
         Box::pin(async move {
             let _permit = permit;
-            match deadline {
+            let mut answer = match deadline {
                 None => answer.await,
                 Some(deadline) => timeout(deadline, answer)
                     .await
                     .unwrap_or_else(|_| Ok(Status::from(Reason::Stalled).into_http())),
-            }
+            }?;
+            date::put_early_date(answer.headers_mut(), date::now());
+            Ok(answer)
         })
     }
 }

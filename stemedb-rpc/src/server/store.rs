@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     Reason,
-    backend::{Backend, EntriesWanted, Failure, Which},
+    backend::{Backend, EntriesWanted, Failure, WatchedLog, Which},
     convert::store::{id, proof_message},
     limits::{PART_LEN_MAX, ServerLimits},
     proto::v1::{self, store_server},
@@ -79,6 +79,7 @@ where
 #[tonic::async_trait]
 impl<B: Backend> store_server::Store for StoreService<B> {
     type AppendBatchStream = Answers<v1::AppendBatchResponse>;
+    type GetStream = Answers<v1::GetResponse>;
     type WatchStream = Answers<v1::WatchResponse>;
 
     async fn append(
@@ -108,16 +109,27 @@ impl<B: Backend> store_server::Store for StoreService<B> {
 
     async fn get(
         &self,
-        request: Request<v1::GetRequest>,
-    ) -> Result<Response<v1::GetResponse>, Status> {
+        mut request: Request<v1::GetRequest>,
+    ) -> Result<Response<Self::GetStream>, Status> {
+        let permit = request.extensions_mut().remove::<CallPermit>();
         let v1::GetRequest { which, offset } = request.into_inner();
         let which = Which::try_from(which)?;
         let backend = Arc::clone(&self.backend);
-        let (entry, mut body) = blocking(move || backend.get(&which)).await?;
-        let offset = usize::try_from(offset).unwrap_or(usize::MAX).min(body.len());
-        body.drain(..offset);
-        body.truncate(PART_LEN_MAX);
-        Ok(Response::new(v1::GetResponse { entry: Some(entry.into()), part: body }))
+        let (entry, body) = blocking(move || backend.get(&which)).await?;
+        let time_max = self.limits.idle_time_max;
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+        Ok(answers(permit, move |sender| async move {
+            let rest = body.get(offset..).unwrap_or_default();
+            let (first, later) = rest.split_at_checked(PART_LEN_MAX).unwrap_or((rest, &[]));
+            let mut answer = v1::GetResponse { entry: Some(entry.into()), part: first.to_vec() };
+            for part in later.chunks(PART_LEN_MAX) {
+                if !hand_on(&sender, Ok(answer), time_max).await {
+                    return;
+                }
+                answer = v1::GetResponse { entry: None, part: part.to_vec() };
+            }
+            hand_on(&sender, Ok(answer), time_max).await;
+        }))
     }
 
     async fn head(
@@ -175,13 +187,24 @@ async fn follow<B: Backend>(
     let body_len_max = WATCHED.body_len_max.filter(|_| request.bodies);
     let wanted = EntriesWanted { body_len_max, ..WATCHED };
     let mut next = request.from;
+    let log = backend.log_id();
+    if let Some(after) = request.after.map(WatchedLog::try_from).transpose()? {
+        let reader = Arc::clone(&backend);
+        if !blocking(move || after.is_of(&*reader, next)).await? {
+            return Err(Reason::OtherLog.into());
+        }
+    }
+    let hello = v1::WatchResponse { entries: Vec::new(), log: Some(log.into()) };
+    if !hand_on(sender, Ok(hello), time_max).await {
+        return Ok(());
+    }
     loop {
         let reader = Arc::clone(&backend);
         let entries = blocking(move || reader.entries(next, &wanted)).await?;
         if let Some(last) = entries.last() {
             next = last.index.saturating_add(1);
             let entries = entries.into_iter().map(v1::Entry::from).collect();
-            let answer = v1::WatchResponse { entries };
+            let answer = v1::WatchResponse { entries, log: None };
             if !hand_on(sender, Ok(answer), time_max).await {
                 return Ok(());
             }

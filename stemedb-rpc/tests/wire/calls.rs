@@ -1,6 +1,6 @@
 //! The calls of the store service.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use stemedb_merkle::{AssertionId, proof::Presence};
 use stemedb_rpc::{
@@ -168,7 +168,8 @@ fn watching_gives_what_is_there_and_what_comes() {
             world.memory.take(vec![body(n, 500)]);
         }
         world.memory.take(vec![body(3000, 300 << 10)]);
-        let mut watch = client.watch(Watched { from: 10, bodies: true, stop_at_end: true });
+        let wanted = Watched { from: 10, bodies: true, stop_at_end: true, after: None };
+        let mut watch = client.watch(wanted);
         for n in 10..3000 {
             let entry = watch.next().await.unwrap().unwrap();
             assert_eq!((entry.index, entry.len), (n, 500));
@@ -192,3 +193,25 @@ fn watching_gives_what_is_there_and_what_comes() {
         world.end().await;
     });
 }
+
+/// The parts of a long body come from one read.
+#[test]
+fn a_long_body_is_read_once() {
+    run(async {
+        let world = World::new(ServerOptions::default()).await;
+        let client = world.client().await;
+        for len in [0, 1, PART_LEN, PART_LEN + 1, 2 * PART_LEN, BODY_LEN_MAX] {
+            let long = body(len as u64, len);
+            world.memory.take(vec![long.clone()]);
+            let before = world.memory.gets.load(Ordering::Relaxed);
+            let keys = Keys::new(None);
+            let got = client.get(&Which::Id(id(&long)), Some(&keys)).await.unwrap().unwrap();
+            assert!(got.1 == long, "{len} bytes");
+            assert_eq!(world.memory.gets.load(Ordering::Relaxed) - before, 1, "{len} bytes");
+        }
+        world.end().await;
+    });
+}
+
+/// The longest part of a body in a message.
+const PART_LEN: usize = 2 << 20;

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -17,7 +17,7 @@ use stemedb_merkle::{
 };
 use stemedb_rpc::{
     Backend, Reason,
-    backend::{EntriesWanted, Entry, Failure, Head, Pending, Receipt, Which},
+    backend::{EntriesWanted, Entry, Failure, Head, LogId, Pending, Receipt, Which},
 };
 use stemedb_sync::Keys;
 use tokio::sync::watch;
@@ -28,6 +28,10 @@ pub(crate) struct Memory {
     inner: Mutex<Inner>,
     size: watch::Sender<u64>,
     keys: Keys,
+    /// Raised when it becomes another log.
+    pub epoch: AtomicU64,
+    /// How often a body was read.
+    pub gets: AtomicUsize,
     /// How long an append takes.
     pub append_time: Duration,
     /// What reading a body fails with, if it does.
@@ -60,6 +64,8 @@ impl Default for Memory {
             inner: Mutex::default(),
             size,
             keys: Keys::new(None),
+            epoch: 1.into(),
+            gets: AtomicUsize::new(0),
             append_time: Duration::ZERO,
             broken: None,
             appends: AtomicUsize::new(0),
@@ -172,6 +178,7 @@ impl Backend for Memory {
     }
 
     fn get(&self, which: &Which) -> Result<(Entry, Vec<u8>), Failure> {
+        self.gets.fetch_add(1, Ordering::Relaxed);
         if let Some(reason) = self.broken {
             return Err(Failure::new(reason, "/a/path/of/this/machine"));
         }
@@ -202,6 +209,10 @@ impl Backend for Memory {
         let inner = self.inner.lock().unwrap();
         let snapshot = inner.tree.snapshot();
         Ok((snapshot.prove(&id.0).unwrap(), snapshot.root()))
+    }
+
+    fn log_id(&self) -> LogId {
+        LogId { node: [7; 16], epoch: self.epoch.load(Ordering::Relaxed) }
     }
 
     fn entries(&self, from: u64, wanted: &EntriesWanted) -> Result<Vec<Entry>, Failure> {

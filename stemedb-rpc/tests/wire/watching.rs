@@ -1,9 +1,12 @@
 //! Watching a server that comes and goes.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use stemedb_rpc::{
-    ClientOptions, ServerLimits, ServerOptions,
+    ClientOptions, Reason, ServerLimits, ServerOptions,
     client::{Watch, Watched},
 };
 use tokio::{
@@ -11,7 +14,10 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::world::{World, run};
+use super::{
+    memory::Memory,
+    world::{World, run},
+};
 
 /// A client that is out of retries after some 100 milliseconds.
 fn hasty() -> ClientOptions {
@@ -140,6 +146,74 @@ fn a_watch_outlives_its_connection() {
             sleep(Duration::from_millis(100)).await;
         }
         drop(watch);
+        world.end().await;
+    });
+}
+
+/// What is served at the address is another log by then: indexes mean other entries, and nothing is
+/// left out in silence.
+#[test]
+fn a_watch_ends_where_the_log_is_another_one() {
+    run(async {
+        let world = World::new(ServerOptions::default()).await;
+        append(&world, 0..5);
+        let client = world.client_with(hasty()).await.unwrap();
+        let mut watch = client.watch(Watched { bodies: true, ..Watched::default() });
+        assert!(watch.log().is_none());
+        for index in 0..5 {
+            expect(&mut watch, &world, index).await;
+        }
+        let (seen, next) = (watch.log().unwrap(), watch.position());
+        assert_eq!((seen.log.node, seen.log.epoch, next), ([7; 16], 1, 5));
+        let (address, memory) = (world.address, Arc::clone(&world.memory));
+        world.end().await;
+
+        // Restored: another epoch, with the same entries. Put back as a whole: the same epoch, with
+        // fewer entries, or with others.
+        memory.epoch.store(2, Ordering::Relaxed);
+        let (shorter, other) = (Memory::default(), Memory::default());
+        shorter.take(vec![0_u64.to_le_bytes().to_vec()]);
+        other.take((100..110_u64).map(|n| n.to_le_bytes().to_vec()).collect());
+        let mut watch = Some(watch);
+        for (n, memory) in [memory, Arc::new(shorter), Arc::new(other)].into_iter().enumerate() {
+            let world = World::at(address, ServerOptions::default(), memory).await;
+            let resumed = || {
+                let after = Some(seen);
+                client.watch(Watched { from: next, after, ..Watched::default() })
+            };
+            for mut watch in watch.take().into_iter().chain([resumed()]) {
+                let answer = timeout(Duration::from_secs(10), watch.next()).await;
+                let error = answer.expect("it is told").unwrap().unwrap_err();
+                assert_eq!(error.reason(), Some(Reason::OtherLog), "{n}: {error}");
+                assert!(watch.next().await.is_none());
+            }
+            world.end().await;
+        }
+    });
+}
+
+/// A watch goes on by what an earlier one came to, before and after its first entry.
+#[test]
+fn a_watch_goes_on_in_the_same_log() {
+    run(async {
+        let world = World::new(ServerOptions::default()).await;
+        let client = world.client_with(hasty()).await.unwrap();
+        append(&world, 0..3);
+        let mut watch = client.watch(Watched { bodies: true, ..Watched::default() });
+        for index in 0..3 {
+            let (from, after) = (watch.position(), watch.log());
+            watch = client.watch(Watched { from, after, bodies: true, stop_at_end: false });
+            expect(&mut watch, &world, index).await;
+        }
+        // Beyond the end, and nothing seen.
+        let mut ahead = client.watch(Watched { from: 5, bodies: true, ..Watched::default() });
+        assert!(timeout(Duration::from_millis(200), ahead.next()).await.is_err());
+        assert!(ahead.log().is_some_and(|log| log.last.is_none()));
+        let mut ahead = client.watch(Watched { from: 5, after: ahead.log(), ..Watched::default() });
+        append(&world, 3..6);
+        let entry = timeout(Duration::from_secs(10), ahead.next()).await.unwrap().unwrap();
+        assert_eq!(entry.unwrap().index, 5);
+        drop((watch, ahead));
         world.end().await;
     });
 }

@@ -98,12 +98,67 @@ fn times_run_out_with_an_error() {
     assert!(exhausted.to_string().contains("18446744073709551615"), "{exhausted}");
     let (mut clock, _) = clock_at(NOW, Some(u64::MAX));
     assert!(clock.reserve(1).is_err());
+}
 
-    let (mut clock, _) = clock_at(u64::MAX, None);
-    let first = clock.reserve(1).unwrap();
-    assert_eq!(first, u64::MAX - 15);
-    assert_eq!(clock.reserve(15), Ok(first + 1));
-    assert!(clock.reserve(1).is_err());
+/// A clock that was wrong once does not use up the times of the log.
+#[test]
+fn readings_near_the_end_of_time_are_not_taken() {
+    for last in [None, Some(0), Some(NOW)] {
+        for reading in [READING_LIMIT, READING_LIMIT + 1, u64::MAX - 15, u64::MAX] {
+            let (mut clock, report) = clock_at(reading, last);
+            let next = last.map_or(0, |last| last + 1);
+            assert_eq!(report, ClockReport::NotTaken, "{reading} after {last:?}");
+            assert_eq!(clock.reserve(0), Ok(next), "{reading} after {last:?}");
+            assert_eq!(clock.reserve(2), Ok(next), "{reading} after {last:?}");
+            assert_eq!(clock.reserve(1), Ok(next + 2), "{reading} after {last:?}");
+            TIME.set(NOW + YEAR);
+            assert_eq!(clock.reserve(1), Ok(NOW + YEAR), "the clock is right again");
+            TIME.set(reading);
+            assert_eq!(clock.reserve(1), Ok(NOW + YEAR + 1), "and wrong again");
+            TIME.set(NOW + 2 * YEAR);
+            assert_eq!(clock.reserve(1), Ok(NOW + 2 * YEAR), "and right again");
+        }
+    }
+    let (mut clock, _) = clock_at(NOW, Some(NOW));
+    TIME.set(READING_LIMIT - 16);
+    assert_eq!(clock.reserve(1), Ok(READING_LIMIT - 16), "the last reading that is taken");
+}
+
+/// The clock is set to the end of time between two looks at it.
+#[test]
+fn a_reading_that_the_hybrid_clock_took_is_given_up() {
+    thread_local! {
+        static READINGS: Cell<u32> = const { Cell::new(0) };
+    }
+    fn flickering() -> NTP64 {
+        let n = READINGS.get();
+        READINGS.set(n + 1);
+        NTP64(if n % 2 == 0 { NOW } else { u64::MAX })
+    }
+    let (mut clock, _) = LogClock::new(flickering, NODE, Some(NOW));
+    let mut last = NOW;
+    for _ in 0..100 {
+        let time = clock.reserve(1).unwrap();
+        assert!(time > last && time < NOW + 10_000, "{time}");
+        last = time;
+    }
+}
+
+/// A log that has such a time already, from before they were refused.
+#[test]
+fn times_count_on_while_there_are_any() {
+    for last in [READING_LIMIT - 1, READING_LIMIT, u64::MAX - 200] {
+        for reading in [0, NOW, READING_LIMIT + 5, u64::MAX] {
+            let (mut clock, report) = clock_at(reading, Some(last));
+            if last >= READING_LIMIT {
+                assert_eq!(report, ClockReport::NearEnd(u64::MAX - last));
+                assert!(report.to_string().contains(&format!("{} are left", u64::MAX - last)));
+            }
+            for n in 1..=100 {
+                assert_eq!(clock.reserve(1), Ok(last + n), "at {reading}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -128,7 +183,8 @@ fn what_is_far_off_is_reported() {
         (0, ClockReport::Behind(NOW >> 32)),
         (NOW + secs(AHEAD_REPORTED_SECS) - 1, ClockReport::InStep),
         (NOW + YEAR, ClockReport::Ahead(31_536_000)),
-        (u64::MAX, ClockReport::Ahead((u64::MAX - NOW) >> 32)),
+        (READING_LIMIT - 1, ClockReport::Ahead((READING_LIMIT - 1 - NOW) >> 32)),
+        (u64::MAX, ClockReport::NotTaken),
     ];
     for (time, expected) in cases {
         assert_eq!(clock_at(time, Some(NOW)).1, expected, "{time}");

@@ -2,22 +2,25 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    hash::{BuildHasherDefault, Hasher},
     sync::Arc,
 };
 
 use stemedb_merkle::Hash;
 
-use super::{Index, Outcome, Receipt, Receipts, Submission};
+use super::{
+    Index, Outcome, Receipt, Receipts, Submission,
+    verify::{Answer, Unverified},
+};
 use crate::{
     error::{AppendError, ReadError},
+    id_hash::IdHashBuilder,
     log::{Log, NewRecord, Placed, encode::ToRecord},
 };
 
 /// Memory that groups use again and again.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
-    seen: HashMap<Hash, usize, BuildHasherDefault<IdHasher>>,
+    seen: HashMap<Hash, usize, IdHashBuilder>,
     placed: Vec<Placed>,
 }
 
@@ -32,11 +35,17 @@ pub(crate) struct Staged {
 #[derive(Clone, Copy, Debug)]
 enum Plan {
     /// It is the n-th of the records written now.
-    Write {
-        number: usize,
-        outcome: Outcome,
-    },
-    Held(Receipt),
+    Write { number: usize, outcome: Outcome },
+    /// It is held at this position.
+    Held(u64),
+}
+
+/// What became of a submission.
+#[derive(Debug)]
+pub(crate) enum Settled {
+    Done(Result<Receipts, AppendError>),
+    /// It is durable, but for bodies that are to be read back first.
+    Unverified(Unverified),
 }
 
 impl Group {
@@ -131,9 +140,7 @@ impl Group {
         log.check_len(body.len() as u64)?;
         let lookup = |error| AppendError::Lookup(Arc::new(error));
         if let Some(position) = position.map_err(lookup)? {
-            let entry = log.entry(position).map_err(lookup)?;
-            let (index, time, outcome) = (entry.index, entry.time, Outcome::Duplicate);
-            return Ok(Plan::Held(Receipt { id, index, time, position, outcome }));
+            return Ok(Plan::Held(position));
         }
         let heals = index.hole_of(&id);
         let outcome = if heals.is_some() { Outcome::Healed } else { Outcome::Appended };
@@ -159,32 +166,49 @@ impl Staged {
         !self.placed.is_empty()
     }
 
-    /// The receipts of each submission, or why there are none: `settled` says whether all is
-    /// durable and published.
+    /// What became of each of the submissions that were staged, in their order: `synced` says
+    /// whether all is durable and published.
     pub(crate) fn results(
         &self,
-        settled: Result<(), AppendError>,
-    ) -> impl Iterator<Item = Result<Receipts, AppendError>> {
-        self.plans.iter().map(move |plan| {
-            settled.clone()?;
-            self.receipts(plan.as_ref().map_err(Clone::clone)?)
+        synced: &Result<(), AppendError>,
+        submissions: impl IntoIterator<Item = Submission>,
+    ) -> impl Iterator<Item = Settled> {
+        self.plans.iter().zip(submissions).map(move |(plans, bodies)| {
+            match synced.clone().and_then(|()| plans.as_ref().map_err(Clone::clone)) {
+                Ok(plans) => self.settle(plans, bodies),
+                Err(error) => Settled::Done(Err(error)),
+            }
         })
     }
 
-    fn receipts(&self, plans: &[Plan]) -> Result<Receipts, AppendError> {
+    fn settle(&self, plans: &[Plan], bodies: Submission) -> Settled {
+        if plans.iter().any(|plan| matches!(plan, Plan::Held(_))) {
+            let answers = plans.iter().map(|plan| match *plan {
+                Plan::Held(position) => Ok(Answer::Held(position)),
+                Plan::Write { number, outcome } => {
+                    self.receipt(number, outcome).map(Answer::Receipt)
+                }
+            });
+            return match answers.collect() {
+                Ok(answers) => Settled::Unverified(Unverified::new(bodies, answers)),
+                Err(error) => Settled::Done(Err(error)),
+            };
+        }
         let receipt = |plan: &Plan| match *plan {
-            Plan::Held(receipt) => Ok(receipt),
-            Plan::Write { number, outcome } => {
-                // Each record that was written has its place.
-                let placed = self.placed.get(number).ok_or(AppendError::Closed)?;
-                let Placed { id, index, time, position, .. } = *placed;
-                Ok(Receipt { id, index, time, position, outcome })
-            }
+            Plan::Write { number, outcome } => self.receipt(number, outcome),
+            Plan::Held(_) => Err(AppendError::Closed),
         };
-        match plans {
+        Settled::Done(match plans {
             [plan] => receipt(plan).map(Receipts::One),
             _ => plans.iter().map(receipt).collect::<Result<_, _>>().map(Receipts::Many),
-        }
+        })
+    }
+
+    fn receipt(&self, number: usize, outcome: Outcome) -> Result<Receipt, AppendError> {
+        // Each record that was written has its place.
+        let placed = self.placed.get(number).ok_or(AppendError::Closed)?;
+        let Placed { id, index, time, position, .. } = *placed;
+        Ok(Receipt { id, index, time, position, outcome })
     }
 }
 
@@ -213,22 +237,4 @@ fn write(
         end = next;
     }
     write(log, start, end)
-}
-
-/// Ids are hashes already: eight of their bytes will do.
-#[derive(Debug, Default)]
-struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk::<8>() {
-            self.0 ^= u64::from_le_bytes(*first);
-        }
-    }
-
-    fn write_usize(&mut self, _len: usize) {}
 }

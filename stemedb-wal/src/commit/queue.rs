@@ -1,7 +1,7 @@
 //! What waits to be written, with limits.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fmt, mem,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     task::Waker,
@@ -107,8 +107,8 @@ impl<I> fmt::Debug for Request<I> {
 pub(crate) enum Admission<I> {
     /// It did, or the queue is closed and it has been told.
     Queued,
-    /// There is no room. The waker will be woken.
-    Full(Request<I>),
+    /// There is no room. The task will be woken; under this number it waits until then.
+    Full(Request<I>, u64),
 }
 
 #[derive(Debug)]
@@ -116,12 +116,17 @@ struct State<I> {
     requests: VecDeque<Request<I>>,
     records: usize,
     bytes: usize,
+    /// Records that left the queue, and still count towards its limits.
+    kept_records: usize,
+    kept_bytes: usize,
     closed: bool,
     writer_waits: bool,
     /// It waits for work and for nothing else.
     without_timer: bool,
     threads_waiting: usize,
-    tasks_waiting: Vec<Waker>,
+    /// Tasks that wait for room, by the numbers that they were given.
+    tasks_waiting: BTreeMap<u64, Waker>,
+    next_task: u64,
 }
 
 /// The queue between appenders and the writer.
@@ -158,11 +163,14 @@ impl<I: Index> Queue<I> {
                 requests: VecDeque::new(),
                 records: 0,
                 bytes: 0,
+                kept_records: 0,
+                kept_bytes: 0,
                 closed: false,
                 writer_waits: false,
                 without_timer: false,
                 threads_waiting: 0,
-                tasks_waiting: Vec::new(),
+                tasks_waiting: BTreeMap::new(),
+                next_task: 0,
             }),
             work: Condvar::new(),
             room: Condvar::new(),
@@ -182,15 +190,47 @@ impl<I: Index> Queue<I> {
         self.push(state, request);
     }
 
-    /// Queues an append if there is room.
-    pub(crate) fn try_push(&self, request: Request<I>, waker: &Waker) -> Admission<I> {
+    /// Queues an append if there is room. A task that was told to wait before gives its number
+    /// again.
+    pub(crate) fn try_push(
+        &self,
+        request: Request<I>,
+        waiting: Option<u64>,
+        waker: &Waker,
+    ) -> Admission<I> {
         let mut state = self.state();
         if !state.closed && self.is_full(&state, &request) {
-            state.tasks_waiting.push(waker.clone());
-            return Admission::Full(request);
+            let number = waiting.unwrap_or(state.next_task);
+            state.next_task = state.next_task.max(number + 1);
+            state.tasks_waiting.insert(number, waker.clone());
+            return Admission::Full(request, number);
+        }
+        if let Some(number) = waiting {
+            state.tasks_waiting.remove(&number);
         }
         self.push(state, request);
         Admission::Queued
+    }
+
+    /// Forgets a task that waited for room.
+    pub(crate) fn forget(&self, number: u64) {
+        let forgotten = self.state().tasks_waiting.remove(&number);
+        drop(forgotten);
+    }
+
+    /// Counts records that leave the queue towards its limits, until they are given back.
+    pub(crate) fn keep(&self, records: usize, bytes: usize) {
+        let mut state = self.state();
+        state.kept_records += records;
+        state.kept_bytes += bytes;
+    }
+
+    /// Counts kept records no more.
+    pub(crate) fn give_back(&self, records: usize, bytes: usize) {
+        let mut state = self.state();
+        state.kept_records = state.kept_records.saturating_sub(records);
+        state.kept_bytes = state.kept_bytes.saturating_sub(bytes);
+        self.tell_of_room(state);
     }
 
     /// Queues a call, which takes no room.
@@ -206,7 +246,7 @@ impl<I: Index> Queue<I> {
         drop(state);
         self.work.notify_one();
         self.room.notify_all();
-        tasks.into_iter().for_each(Waker::wake);
+        tasks.into_values().for_each(Waker::wake);
     }
 
     /// Waits for requests.
@@ -279,13 +319,17 @@ impl<I: Index> Queue<I> {
         mem::swap(&mut state.requests, requests);
         state.records = 0;
         state.bytes = 0;
+        self.tell_of_room(state);
+    }
+
+    fn tell_of_room(&self, mut state: MutexGuard<'_, State<I>>) {
         let tasks = mem::take(&mut state.tasks_waiting);
         let threads = state.threads_waiting;
         drop(state);
         if threads > 0 {
             self.room.notify_all();
         }
-        tasks.into_iter().for_each(Waker::wake);
+        tasks.into_values().for_each(Waker::wake);
     }
 
     fn gather<'a>(
@@ -307,10 +351,11 @@ impl<I: Index> Queue<I> {
 
     fn is_full(&self, state: &State<I>, request: &Request<I>) -> bool {
         let Request::Append(bodies, _) = request else { return false };
+        let (records, held) = (state.records + state.kept_records, state.bytes + state.kept_bytes);
         // What is over the limits by itself gets in when it is alone.
-        state.records > 0
-            && (state.records + bodies.len() > self.records_max
-                || state.bytes + bodies.bytes_len() > self.bytes_max)
+        records > 0
+            && (records + bodies.len() > self.records_max
+                || held + bodies.bytes_len() > self.bytes_max)
     }
 
     fn push(&self, mut state: MutexGuard<'_, State<I>>, request: Request<I>) {

@@ -10,19 +10,30 @@ use std::{
 
 use super::{
     Index, Shared, Submission, Ticket,
+    core::Core,
+    group::Settled,
     queue::{CloseOnDrop, Request, Waited},
+    verify::{self, Handover},
 };
 
+/// Starts the writer, and the thread that verifies what it hands over.
 pub(super) fn start<I: Index + 'static>(
-    shared: Arc<Shared<I>>,
+    shared: &Arc<Shared<I>>,
     idle_after: Duration,
-) -> io::Result<JoinHandle<()>> {
-    let mut writer = Writer { shared, idle_after, requests: VecDeque::new(), commits: 0 };
-    thread::Builder::new().name("stemedb-writer".into()).spawn(move || writer.run())
+) -> io::Result<[JoinHandle<()>; 2]> {
+    let (verifying, verifier) = verify::start(shared)?;
+    let shared = Arc::clone(shared);
+    let mut writer =
+        Writer { shared, verifying, idle_after, requests: VecDeque::new(), commits: 0 };
+    // If there is no thread for this one, the other ends with what it was started with.
+    let work = move || writer.run();
+    let writer = thread::Builder::new().name("stemedb-writer".into()).spawn(work)?;
+    Ok([writer, verifier])
 }
 
 struct Writer<I: Index> {
     shared: Arc<Shared<I>>,
+    verifying: Handover<I>,
     idle_after: Duration,
     /// Taken from the queue, and not begun.
     requests: VecDeque<Request<I>>,
@@ -40,13 +51,7 @@ impl<I: Index> Writer<I> {
                 Waited::Closed => return,
                 Waited::Kicked => {}
                 Waited::Idle => self.idle(),
-                Waited::Work => {
-                    self.take();
-                    while !self.requests.is_empty() {
-                        self.commit();
-                        self.call();
-                    }
-                }
+                Waited::Work => self.work(&shared),
             }
         }
     }
@@ -70,15 +75,27 @@ impl<I: Index> Writer<I> {
         }
     }
 
-    /// Takes all that waits. Nobody can commit on their own in between and so get ahead of it.
-    fn take(&mut self) {
-        let _core = self.shared.core.lock().unwrap_or_else(PoisonError::into_inner);
-        self.shared.queue.take(&mut self.requests);
-        self.shared.crowd.store(self.requests.len(), Ordering::Relaxed);
+    /// Takes all that waits, and does it. Until the last of it is done nobody can commit on their
+    /// own, and so get ahead of what they queued before.
+    fn work(&mut self, shared: &Shared<I>) {
+        let mut guard = shared.core.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.queue.take(&mut self.requests);
+        shared.crowd.store(self.requests.len(), Ordering::Relaxed);
+        let Some(core) = guard.as_mut() else { return self.requests.clear() };
+        loop {
+            let settled = self.commit(core);
+            let Some(Request::Call(call)) = self.requests.pop_front() else {
+                // Who is told may append again at once, on their own.
+                drop(guard);
+                return self.tell(settled);
+            };
+            self.tell(settled);
+            call(&mut core.log, &mut core.index);
+        }
     }
 
-    /// Commits the appends at the front, up to the next call, and tells those who wait.
-    fn commit(&mut self) {
+    /// Commits the appends at the front, up to the next call.
+    fn commit(&mut self, core: &mut Core<I>) -> Vec<(Ticket, Settled)> {
         let mut submissions: Vec<Submission> = Vec::new();
         let mut tickets: Vec<Ticket> = Vec::new();
         while let Some(Request::Append(..)) = self.requests.front() {
@@ -88,30 +105,20 @@ impl<I: Index> Writer<I> {
             }
         }
         if tickets.is_empty() {
-            return;
+            return Vec::new();
         }
-        let (staged, settled) = {
-            let mut core = self.shared.core.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(core) = core.as_mut() else { return };
-            core.commit(&submissions)
-        };
-        for (ticket, result) in tickets.into_iter().zip(staged.results(settled)) {
-            ticket.complete(result);
-        }
-        if let Some(core) = self.shared.core.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
-        {
-            core.recycle(staged);
-        }
+        let (staged, synced) = core.commit(&submissions);
+        let settled = tickets.into_iter().zip(staged.results(&synced, submissions)).collect();
+        core.recycle(staged);
+        settled
     }
 
-    /// Does the call at the front, if there is one.
-    fn call(&mut self) {
-        if let Some(Request::Call(_)) = self.requests.front()
-            && let Some(Request::Call(call)) = self.requests.pop_front()
-        {
-            let mut core = self.shared.core.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(core) = core.as_mut() {
-                call(&mut core.log, &mut core.index);
+    /// Tells those who wait; hands over what is to be verified first.
+    fn tell(&self, settled: Vec<(Ticket, Settled)>) {
+        for (ticket, settled) in settled {
+            match settled {
+                Settled::Done(result) => ticket.complete(result),
+                Settled::Unverified(unverified) => self.verifying.send(unverified, ticket),
             }
         }
     }

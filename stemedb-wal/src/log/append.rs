@@ -38,7 +38,8 @@ impl Log {
         for record in records {
             self.check_len(record.body.len() as u64)?;
         }
-        self.check_numbers(records.len() as u64, now)?;
+        let entries = records.iter().filter(|record| record.heals.is_none());
+        self.check_numbers(entries.count() as u64, now)?;
         let mut rest = records;
         let mut now = now;
         while !rest.is_empty() {
@@ -72,9 +73,9 @@ impl Log {
     /// Whether there are indexes and times left for so many entries.
     fn check_numbers(&self, entries: u64, now: u64) -> Result<(), AppendError> {
         let first_time = self.last_time.checked_add(1).map(|next| next.max(now));
-        let enough = self.next_index.checked_add(entries).is_some()
-            && first_time.is_some_and(|time| time.checked_add(entries).is_some());
-        if enough { Ok(()) } else { Err(AppendError::Exhausted) }
+        let last_time = first_time.and_then(|time| time.checked_add(entries.saturating_sub(1)));
+        let enough = self.next_index.checked_add(entries).is_some() && last_time.is_some();
+        if entries == 0 || enough { Ok(()) } else { Err(AppendError::Exhausted) }
     }
 
     /// The records that make one batch, and the others.

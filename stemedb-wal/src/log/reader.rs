@@ -107,11 +107,6 @@ impl LogReader {
         if position >= self.shared.end() {
             return Err(ReadError::NotFound { at: position });
         }
-        self.entry_unpublished(position)
-    }
-
-    /// As [`entry`](Self::entry), also of what is written and not published: for the writer.
-    pub(crate) fn entry_unpublished(&self, position: u64) -> Result<Placed, ReadError> {
         let segments = self.shared.segments();
         let segment = segment_at(&segments, position)?;
         let mut buffer = [0; HEAD_LEN];
@@ -326,6 +321,17 @@ impl LogReader {
     pub fn doubt(&self, position: u64) -> Option<RemoteError> {
         let segments = self.shared.segments();
         segment_at(&segments, position).ok()?.file.doubt()
+    }
+
+    /// The error for a record at a position, of the entry with an index, that is not what was
+    /// written; [`ReadError::NotFound`] if the log does not have that position.
+    pub fn damage_at(&self, position: u64, index: u64, what: DamageKind) -> ReadError {
+        match segment_at(&self.shared.segments(), position) {
+            Ok(segment) => {
+                self.damaged(segment, position - segment.header.first_position, index, what)
+            }
+            Err(error) => error,
+        }
     }
 
     pub(super) fn damaged(

@@ -53,7 +53,8 @@ pub(crate) fn replay_sealed(
         readings.extend(Reading::new(disk, sealed, watermark)?);
     }
     let total: u64 = readings.iter().map(Reading::len).sum();
-    if !parallel || total < PARALLEL_LEN_MIN {
+    let parallel = parallel && total >= PARALLEL_LEN_MIN;
+    if !parallel || !read_ahead(disk, &mut readings, replay)? {
         let mut buffer = Vec::new();
         let pieces = pieces(&readings);
         for (segment, range) in pieces {
@@ -62,8 +63,6 @@ pub(crate) fn replay_sealed(
             let chunk = read_chunk(disk, &read, segment, range, std::mem::take(&mut buffer));
             buffer = take_chunk(disk, &mut readings, chunk, replay)?;
         }
-    } else {
-        read_ahead(disk, &mut readings, replay)?;
     }
     for reading in &readings {
         reading.finish(disk)?;
@@ -259,19 +258,20 @@ fn take_chunk(
     Ok(buffer)
 }
 
-/// As the loop in [`replay_sealed`], with a second thread that reads.
+/// As the loop in [`replay_sealed`], with a second thread that reads; false, with nothing done, if
+/// the system has no thread for it.
 fn read_ahead(
     disk: &dyn Disk,
     readings: &mut [Reading],
     replay: &mut dyn FnMut(Replayed<'_>),
-) -> Result<(), OpenError> {
+) -> Result<bool, OpenError> {
     let pieces = pieces(readings);
     let segments: Vec<Arc<Segment>> =
         readings.iter().map(|reading| Arc::clone(&reading.segment)).collect();
     let (chunks, inbox): (SyncSender<Chunk>, Receiver<Chunk>) = sync_channel(CHUNKS_AHEAD);
     let (back, empties): (SyncSender<Vec<u8>>, Receiver<Vec<u8>>) = sync_channel(CHUNKS_AHEAD + 2);
     thread::scope(|scope| {
-        scope.spawn(move || {
+        let read = move || {
             for (number, range) in pieces {
                 let Some(segment) = segments.get(number) else { break };
                 let buffer = empties.try_recv().unwrap_or_default();
@@ -282,12 +282,15 @@ fn read_ahead(
                     break;
                 }
             }
-        });
+        };
+        if thread::Builder::new().spawn_scoped(scope, read).is_err() {
+            return Ok(false);
+        }
         for chunk in inbox {
             let buffer = take_chunk(disk, readings, chunk, replay)?;
             // Without the reader nobody needs it.
             let _ = back.try_send(buffer);
         }
-        Ok(())
+        Ok(true)
     })
 }
