@@ -14,7 +14,7 @@ use crate::{
     disk::{Disk, stub_name},
     error::{Action, Damage, DamageKind},
     identity::Identity,
-    log::Watermark,
+    log::{Watermark, further},
     record::{Head, Kind},
     recovery::{
         sectors::{Sectors, read_sectors},
@@ -92,14 +92,8 @@ pub(crate) fn make_plan(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Plan, RepairError> {
     let clean = identity.clean.map(Watermark::from);
-    let marks = clean.into_iter().chain(options.marks.iter().copied());
-    let mut plan = Plan {
-        marked: marks.fold(Watermark::default(), |marked, mark| Watermark {
-            position: marked.position.max(mark.position),
-            next_index: marked.next_index.max(mark.next_index),
-        }),
-        ..Plan::default()
-    };
+    let marked = options.marks.iter().fold(clean, |marked, mark| further(marked, Some(*mark)));
+    let mut plan = Plan { marked: marked.unwrap_or_default(), ..Plan::default() };
     let groups = candidates::find(disk, identity, &mut plan.strays)?;
     let headers: Vec<Option<SegmentHeader>> =
         groups.values().map(|group| group.iter().find_map(|candidate| candidate.header)).collect();
