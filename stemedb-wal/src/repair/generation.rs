@@ -51,11 +51,12 @@ impl ToRecord for Restored {
     }
 }
 
-/// Where the heal of a lost entry is: the offset of its head, and the length of its body.
+/// Where the heal of a lost entry is.
 struct Healed {
     segment: usize,
+    /// The offset of its head.
     offset: u64,
-    len: usize,
+    head: Head,
 }
 
 /// Copies what can be read, switches the identity to it, and sets the old segments aside. Where
@@ -185,8 +186,7 @@ fn find_healed(
             if head.kind.takes_index() && !known.body {
                 lost.insert(head.id);
             } else if head.kind == Kind::Heal && known.body {
-                let (offset, len) = (known.offset as u64, head.len as usize);
-                healed.insert(head.id, Healed { segment: n, offset, len });
+                healed.insert(head.id, Healed { segment: n, offset: known.offset as u64, head });
             }
         }
     }
@@ -203,11 +203,9 @@ fn read_healed(
     let Some(segment) = plan.segments.get(healed.segment) else { return Ok(None) };
     let name = &segment.name;
     let file = disk.open(name).map_err(|source| failed(disk, Action::Open, name, source))?;
-    let mut record = vec![0; HEAD_LEN + healed.len];
-    let read = read_at(disk, name, &*file, &mut record, healed.offset)?;
+    let mut body = vec![0; healed.head.len as usize];
+    let read = read_at(disk, name, &*file, &mut body, healed.offset + HEAD_LEN as u64)?;
+    body.truncate(read);
     let (salt, position) = (segment.header.salt, segment.header.first_position + healed.offset);
-    let body = record.get(HEAD_LEN..read).unwrap_or_default();
-    let whole =
-        Head::parse(&record, salt, position).is_some_and(|head| head.covers(body, salt, position));
-    Ok(whole.then(|| body.to_vec()))
+    Ok(healed.head.covers(&body, salt, position).then_some(body))
 }

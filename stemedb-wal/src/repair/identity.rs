@@ -8,7 +8,11 @@
 
 use std::{collections::BTreeMap, fmt, io};
 
-use super::{HashBody, RepairError, candidates, plan::read_segment};
+use super::{
+    HashBody, RepairError,
+    candidates::{self, Candidate},
+    plan::read_segment,
+};
 use crate::{
     disk::{Disk, Fingerprint},
     identity::{IDENTITY_LEN, IDENTITY_NAME, Identity, IdentityError, SecretError},
@@ -148,7 +152,15 @@ fn read_identity(disk: &dyn Disk) -> Option<Vec<u8>> {
 }
 
 /// Segments whose headers are whole, by store and generation, in order.
-struct LiveSegments(BTreeMap<([u8; 16], u32), Vec<(String, SegmentHeader, bool)>>);
+struct LiveSegments(BTreeMap<([u8; 16], u32), Vec<LiveSegment>>);
+
+/// A segment whose header is whole.
+struct LiveSegment {
+    name: String,
+    header: SegmentHeader,
+    /// Whether its bodies are only in an archive.
+    remote: bool,
+}
 
 impl LiveSegments {
     fn read(disk: &dyn Disk) -> Result<Self, RepairError> {
@@ -161,10 +173,11 @@ impl LiveSegments {
             let Ok(candidate) = candidates::read_candidate(disk, name) else { continue };
             let Some(header) = candidate.header else { continue };
             let of = (header.store_id, header.generation);
-            found.entry(of).or_default().push((candidate.name, header, candidate.remote));
+            let Candidate { name, remote, .. } = candidate;
+            found.entry(of).or_default().push(LiveSegment { name, header, remote });
         }
         for segments in found.values_mut() {
-            segments.sort_by_key(|(_, header, _)| header.first_index);
+            segments.sort_by_key(|segment| segment.header.first_index);
         }
         Ok(Self(found))
     }
@@ -199,7 +212,7 @@ impl LiveSegments {
         });
         let Some(((store_id, generation), segments)) = live else { return Err(error.into()) };
         let salt_seed = field(48).filter(|seed| {
-            segments.iter().any(|(_, header, _)| {
+            segments.iter().any(|LiveSegment { header, .. }| {
                 segment_salt(seed, *generation, header.first_index) == header.salt
             })
         });
@@ -222,8 +235,8 @@ impl LiveSegments {
     }
 }
 
-fn begins_at_0(segments: &[(String, SegmentHeader, bool)]) -> bool {
-    segments.first().is_some_and(|(_, header, _)| header.first_index == 0)
+fn begins_at_0(segments: &[LiveSegment]) -> bool {
+    segments.first().is_some_and(|segment| segment.header.first_index == 0)
 }
 
 /// What the identity says of the secret: made again from the secret that was given, if bodies hash
@@ -231,16 +244,13 @@ fn begins_at_0(segments: &[(String, SegmentHeader, bool)]) -> bool {
 fn secret_check(
     disk: &dyn Disk,
     find: &FindIdentity<'_>,
-    segments: &[(String, SegmentHeader, bool)],
+    segments: &[LiveSegment],
 ) -> Result<Option<[u8; 32]>, RepairError> {
     let wrong = |source| {
         RepairError::from(IdentityError::Secret { path: disk.path(IDENTITY_NAME), source })
     };
     let mut asked = 0;
-    for (name, header, remote) in segments {
-        if *remote {
-            continue;
-        }
+    for LiveSegment { name, header, .. } in segments.iter().filter(|segment| !segment.remote) {
         let bytes = read_segment(disk, name)?.bytes;
         let mut placed = Vec::new();
         let batches = bytes.get(HEADER_LEN..).unwrap_or_default();
