@@ -111,11 +111,11 @@ fn fill(
         Err(error) if !is_unreadable(&error) => return Err(error),
         Err(_) => {}
     }
-    let (step, finer) = match steps.split_first() {
-        Some((step, finer)) => (*step, finer),
+    let (unit, finer) = match steps.split_first() {
+        Some((unit, finer)) => (*unit, finer),
         None => (SECTOR_LEN as u64, steps),
     };
-    if steps.is_empty() && stop - start <= step {
+    if steps.is_empty() && stop - start <= unit {
         place.fill(UNREADABLE);
         *end = (*end).max(stop);
         match sectors.unreadable.last_mut().filter(|last| last.end == start) {
@@ -126,7 +126,7 @@ fn fill(
     }
     let mut from = start;
     while from < stop {
-        let to = ((from / step + 1) * step).min(stop);
+        let to = ((from / unit + 1) * unit).min(stop);
         fill(file, sectors, from..to, finer, end)?;
         from = to;
     }

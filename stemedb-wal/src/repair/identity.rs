@@ -112,13 +112,12 @@ pub fn find_identity(
         Ok(identity) => (identity, None),
         Err(error) if is_lost(&error) => {
             let bytes = read_identity(disk);
-            match bytes.as_deref().and_then(Identity::corrected) {
-                Some(identity) => (identity, Some(IdentityChange::Corrected)),
-                None => {
-                    let missing = matches!(error, IdentityError::Missing { .. });
-                    let rebuilt = segments.rebuild(disk, find, bytes.as_deref(), error)?;
-                    (rebuilt, Some(IdentityChange::Rebuilt { missing }))
-                }
+            if let Some(identity) = bytes.as_deref().and_then(Identity::corrected) {
+                (identity, Some(IdentityChange::Corrected))
+            } else {
+                let missing = matches!(error, IdentityError::Missing { .. });
+                let rebuilt = segments.rebuild(disk, find, bytes.as_deref(), error)?;
+                (rebuilt, Some(IdentityChange::Rebuilt { missing }))
             }
         }
         Err(error) => return Err(error.into()),

@@ -164,7 +164,8 @@ impl Plan {
     fn check_marks(&mut self, disk: &dyn Disk, identity: &Identity) {
         let (end, marked) = (self.end, self.marked);
         let short = marked.next_index > end.next_index;
-        if !short && !(self.segments.is_empty() && marked.position > 0) {
+        let gone = self.segments.is_empty() && marked.position > 0;
+        if !(short || gone) {
             return;
         }
         self.lost = true;
