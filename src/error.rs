@@ -474,4 +474,59 @@ pub enum RepairError {
     /// The log can't be repaired.
     #[error(transparent)]
     Log(#[from] stemedb_wal::repair::RepairError),
+    /// Entries would be lost, and nobody said that they may. Nothing was changed.
+    #[error(
+        "entries of the log are lost{}: put back the files from a copy and repair then, or run \
+         `stemedb repair --accept-loss` to go on without these entries",
+        at_least_entries(*at_least)
+    )]
+    EntriesLost {
+        /// How many entries, at least; 0 if that is not known.
+        at_least: u64,
+        /// What is wrong, one line each, in the order of the log.
+        found: Vec<String>,
+    },
+    /// The store is still being restored.
+    #[error("the store at {} is being restored: run the same restore again", dir.display())]
+    Restoring {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// There are segments, and no sign that the store was ever complete.
+    #[error(
+        "{} has neither IDENTITY nor LOCK, as a backup that was never finished, and may lack \
+         segments: use another backup, put IDENTITY back from a copy, or run \
+         `stemedb repair --accept-loss` to make a store of what is there",
+        dir.display()
+    )]
+    Unfinished {
+        /// The directory.
+        dir: PathBuf,
+    },
+}
+
+impl RepairError {
+    /// Whether it is the store that is damaged, beyond what may be repaired unasked.
+    pub fn is_damage(&self) -> bool {
+        use stemedb_wal::repair::RepairError as Log;
+        match self {
+            Self::Open(error) => error.is_damage(),
+            Self::EntriesLost { .. } | Self::Restoring { .. } | Self::Unfinished { .. } => true,
+            Self::Log(Log::Identity(error)) => {
+                matches!(error, IdentityError::Damaged { .. } | IdentityError::Missing { .. })
+            }
+            Self::Log(error) => matches!(
+                error,
+                Log::Loss { .. }
+                    | Log::Stub(_)
+                    | Log::Archive { .. }
+                    | Log::Behind { .. }
+                    | Log::Changed { .. }
+            ),
+        }
+    }
+}
+
+fn at_least_entries(count: u64) -> String {
+    if count == 0 { String::new() } else { format!(", {count} at least") }
 }

@@ -24,6 +24,7 @@ pub use stemedb_sync as sync;
 pub use stemedb_wal::clock::{ClockReport, World};
 pub use store::{
     BackupReport, CheckReport, CheckpointReport, Depth, Entries, Entry, Fault, Head, Healed, Ids,
-    OpenReport, Pending, Progress, Receipt, Remark, RepairReport, ResumePoint, Snapshot,
-    SnapshotDiff, Stats, Store, SyncError, SyncOptions, Upkeep, Watch, backup_of, repair, restore,
+    OpenReport, Pending, Progress, Receipt, Remark, RepairOptions, RepairReport, ResumePoint,
+    Snapshot, SnapshotDiff, Stats, Store, SyncError, SyncOptions, Upkeep, Watch, backup_of, repair,
+    repair_with, restore,
 };

@@ -65,7 +65,7 @@ pub use self::{
     heal::Healed,
     open::{OpenReport, Remark},
     remote::{SyncError, SyncOptions},
-    repair::{RepairReport, repair, repair_on},
+    repair::{RepairOptions, RepairReport, repair, repair_on, repair_with},
     snapshot::{Ids, Snapshot, SnapshotDiff},
     stats::Stats,
     upkeep::Upkeep,

@@ -21,6 +21,7 @@ mod cli {
     mod partition;
     mod proofs;
     mod reading;
+    mod repairing;
     mod scrubbing;
     mod secrets;
     mod serving;

@@ -14,7 +14,7 @@ mod world;
 use std::{io, ops::Range, sync::Arc};
 
 use random::noise;
-use stemedb::{AssertionId, Depth, HealError, Healed, Options, Store};
+use stemedb::{AssertionId, Depth, HealError, Healed, Options, RepairOptions, Store};
 use stemedb_wal::disk::{Disk as _, Fault, FaultyDisk, Flavour, Operation, Survival, Target};
 use world::WORLD;
 
@@ -252,7 +252,8 @@ fn what_repair_gave_up_comes_back() {
     let (name, at) = place(&disk, &names, 4);
     flip(&disk, &name, at + 70..at + 71);
     let shared: Arc<dyn stemedb_wal::disk::Disk> = Arc::new(disk.clone());
-    let report = stemedb::store::repair_on(&shared, WORLD, &options()).unwrap();
+    let report =
+        stemedb::store::repair_on(&shared, WORLD, &options(), RepairOptions::default()).unwrap();
     assert_eq!(report.holes, 1);
     let store = open(&disk);
     assert_eq!(store.get(&id(4)).unwrap(), None);
@@ -393,7 +394,7 @@ async fn a_sync_fills_what_repair_gave_up() {
     let (name, at) = place(&disk, &names, 4);
     flip(&disk, &name, at + 70..at + 71);
     let shared: Arc<dyn stemedb_wal::disk::Disk> = Arc::new(disk.clone());
-    stemedb::store::repair_on(&shared, WORLD, &options()).unwrap();
+    stemedb::store::repair_on(&shared, WORLD, &options(), RepairOptions::default()).unwrap();
     let store = Arc::new(open(&disk));
     assert_eq!(store.stats().unwrap().holes, 1);
     let synced = store.sync(&client, SyncOptions::default(), pending(), |_| {}).await.unwrap();

@@ -75,12 +75,16 @@ impl Scan {
                 self.history.append(leaf_hash(placed.time, &placed.id), &mut *tiles);
                 self.last = Some(*placed);
             }
-            if placed.kind == Kind::Hole {
-                let hole = HoleEntry { index: placed.index, time: placed.time };
-                self.holes.insert(placed.id, hole);
-            } else {
-                self.holes.remove(&placed.id);
-                held.push(Entry { id: placed.id, position: placed.position });
+            match placed.kind {
+                Kind::Hole => {
+                    let hole = HoleEntry { index: placed.index, time: placed.time };
+                    self.holes.insert(placed.id, hole);
+                }
+                Kind::Entry | Kind::Heal => {
+                    self.holes.remove(&placed.id);
+                    held.push(Entry { id: placed.id, position: placed.position });
+                }
+                Kind::Void => {}
             }
         }
         if let Some(set) = &mut self.set {
@@ -119,7 +123,7 @@ impl Scan {
 /// Holds the bodies of a segment against their ids; the index of the first that is another.
 pub(super) fn check_bodies(hashing: Hashing, found: &Examined, bytes: &[u8]) -> Result<(), u64> {
     let wrong =
-        found.placed.iter().filter(|placed| placed.kind != Kind::Hole).find(|placed| {
+        found.placed.iter().filter(|placed| placed.kind.has_body()).find(|placed| {
             hashing.id(found.body(bytes, placed)).is_some_and(|id| id.0 != placed.id)
         });
     wrong.map_or(Ok(()), |placed| Err(placed.index))

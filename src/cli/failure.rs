@@ -145,14 +145,31 @@ pub(super) enum Failure {
     /// The proof verifies, but says the opposite of what was asked.
     #[error("{origin}: verifies, and proves that {id} is {found}, not {asked}")]
     OtherThanAsked { origin: Origin, id: AssertionId, found: &'static str, asked: &'static str },
+    /// The proof is about another assertion.
+    #[error("{origin}: is a proof about {found}, not about {asked}")]
+    OtherId { origin: Origin, found: AssertionId, asked: AssertionId },
 
     /// `check` found something.
     #[error(
         "{} is not whole: {faults} fault(s), listed above; `stemedb repair` mends what can be \
-         mended and copies aside whatever it replaces",
+         mended and keeps a copy of whatever it replaces",
         dir.display()
     )]
     NotWhole { dir: PathBuf, faults: usize },
+
+    /// `repair` did what could be done, or would do it.
+    #[error(
+        "{}: {bodies} bodies are lost, listed above; each heals when the same bytes are appended \
+         again, by anybody or by a sync",
+        dir.display()
+    )]
+    BodiesLost { dir: PathBuf, bodies: u64 },
+    /// `repair` went on without entries, as it was told.
+    #[error(
+        "{}: entries are lost for good, {at_least} at least, and bodies of {bodies} others",
+        dir.display()
+    )]
+    EntriesLost { dir: PathBuf, at_least: u64, bodies: u64 },
 
     /// `scrub` found something that it could not heal.
     #[error(
@@ -225,13 +242,15 @@ impl Failure {
     pub(super) fn exit(&self) -> Exit {
         match self {
             Self::Open(error)
-            | Self::Repair(RepairError::Open(error))
             | Self::Backup(BackupError::Open(error))
             | Self::Restore(RestoreError::Open(error)) => match error {
                 OpenError::Missing { .. } => Exit::NotFound,
                 error if error.is_damage() => Exit::Damaged,
                 _ => Exit::Failed,
             },
+            Self::Repair(RepairError::Open(OpenError::Missing { .. })) => Exit::NotFound,
+            Self::Repair(error) if error.is_damage() => Exit::Damaged,
+            Self::BodiesLost { .. } | Self::EntriesLost { .. } => Exit::Damaged,
             Self::Read(error) | Self::Resolve(ResolveError::Read(error)) => {
                 if error.is_damage() {
                     Exit::Damaged
@@ -262,6 +281,7 @@ impl Failure {
             )
             | Self::NotVerified { .. }
             | Self::OtherThanAsked { .. }
+            | Self::OtherId { .. }
             | Self::NotWhole { .. }
             | Self::StillDamaged { .. }
             | Self::ArchiveNotWhole { .. } => Exit::Damaged,

@@ -30,6 +30,9 @@ pub(super) enum ParseHashError {
     /// Too short for a prefix, or too long.
     #[error("an id has 64 hex digits, of which the first 8 or more are enough; this has {0}")]
     IdLength(usize),
+    /// A whole id is not 64 digits.
+    #[error("an id has 64 hex digits, all of which are needed here; this has {0}")]
+    WholeIdLength(usize),
     /// A root is not 64 digits.
     #[error("a root has 64 hex digits; this has {0}")]
     RootLength(usize),
@@ -62,6 +65,12 @@ impl std::fmt::Display for IdArg {
             Self::Prefix(prefix) => f.write_str(prefix),
         }
     }
+}
+
+/// Reads a whole id: 64 lowercase hex digits.
+pub(super) fn whole_id(text: &str) -> Result<AssertionId, ParseHashError> {
+    hex(text)?;
+    text.parse().map_err(|_| ParseHashError::WholeIdLength(text.len()))
 }
 
 /// Reads a root: 64 lowercase hex digits.

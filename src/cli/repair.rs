@@ -1,6 +1,7 @@
 //! `stemedb repair`: mends a damaged store, because somebody asked.
 
 use serde_json::json;
+use stemedb::{RepairError, RepairOptions, RepairReport};
 
 use super::failure::Failure;
 use super::{Globals, open, output, progress};
@@ -8,41 +9,108 @@ use super::{Globals, open, output, progress};
 /// Mend a damaged store; nothing else ever does so unasked
 ///
 /// Never renumbers: a lost body becomes a hole that keeps index, time and id, and heals when the
-/// identical bytes are appended again. Where even the entry is unknown, what can be read becomes
-/// a new epoch of the log. Whatever is replaced is kept in the directory in files named aside-*.
-/// A store that is whole is left as it is.
+/// identical bytes are appended again. Where even entries are lost, nothing is changed: put back
+/// the files from a copy, or give --accept-loss, and what can be read becomes a new epoch of the
+/// log. Whatever is replaced is kept in the directory in files named aside-*. A store that is
+/// whole is left as it is. IDENTITY is made again from the segments where it is lost.
+///
+/// Exit code 0 if all that was appended is there; 3 if it is done and bodies are lost, which are
+/// listed, or if entries are lost.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   stemedb check || stemedb repair
+  stemedb repair --dry-run               Tell what would be done, and change nothing
+  stemedb repair --accept-loss           Go on without entries that are lost
 
-JSON: {changed, holes, new_log, aside, remarks}; holes is the bodies lost, new_log whether \
-entries are lost and a new epoch begins, aside the files kept")]
-pub(super) struct Args {}
+JSON: {changed, holes, lost_bodies, lost_entries, new_log, refused, dry_run, aside, remarks}; \
+holes is how many bodies are lost and lost_bodies their ids, lost_entries how many entries at \
+least, or null; new_log whether a new epoch begins without them, refused whether nothing was \
+done because of them; aside the files kept")]
+pub(super) struct Args {
+    /// Go on without entries that are lost
+    #[arg(long)]
+    accept_loss: bool,
+    /// Tell what would be done to the log and to IDENTITY, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
 
-pub(super) fn run(_: &Args, globals: &Globals) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let options = open::options(globals)?;
-    let report = progress::spin("repairing", || stemedb::repair(&globals.store, &options))?;
-    let changed = !(report.remarks.is_empty() && report.aside.is_empty());
+    let how = RepairOptions { accept_loss: args.accept_loss, dry_run: args.dry_run };
+    let repaired =
+        progress::spin("repairing", || stemedb::repair_with(&globals.store, &options, how));
+    let report = match repaired {
+        Ok(report) => report,
+        Err(error) => return refuse(error, how, globals),
+    };
     for remark in &report.remarks {
         output::note(remark);
     }
     if globals.json {
-        let aside: Vec<_> = report.aside.iter().map(|path| path.to_string_lossy()).collect();
-        return output::json(&json!({
-            "changed": changed,
-            "holes": report.holes,
-            "new_log": report.new_log,
-            "aside": aside,
-            "remarks": report.remarks,
-        }));
+        output::json(&as_json(&report, false, how))?;
+    } else {
+        print(&report, how)?;
     }
-    if !changed {
+    let dir = globals.store.clone();
+    match report.lost_entries {
+        Some(at_least) => Err(Failure::EntriesLost { dir, at_least, bodies: report.holes }),
+        None if report.holes > 0 => Err(Failure::BodiesLost { dir, bodies: report.holes }),
+        None => Ok(()),
+    }
+}
+
+/// Nothing was done; where entries are lost, tells which.
+fn refuse(error: RepairError, how: RepairOptions, globals: &Globals) -> Result<(), Failure> {
+    if let RepairError::EntriesLost { at_least, found } = &error {
+        for remark in found {
+            output::note(remark);
+        }
+        if globals.json {
+            let lost_entries = Some(*at_least);
+            let report =
+                RepairReport { lost_entries, remarks: found.clone(), ..RepairReport::default() };
+            output::json(&as_json(&report, true, how))?;
+        }
+    }
+    Err(error.into())
+}
+
+fn is_changed(report: &RepairReport, how: RepairOptions) -> bool {
+    !how.dry_run && !(report.remarks.is_empty() && report.aside.is_empty())
+}
+
+fn as_json(report: &RepairReport, refused: bool, how: RepairOptions) -> serde_json::Value {
+    let aside: Vec<_> = report.aside.iter().map(|path| path.to_string_lossy()).collect();
+    let lost_bodies: Vec<_> = report.lost_bodies.iter().map(ToString::to_string).collect();
+    json!({
+        "changed": !refused && is_changed(report, how),
+        "holes": report.holes,
+        "lost_bodies": lost_bodies,
+        "lost_entries": report.lost_entries,
+        "new_log": report.new_log,
+        "refused": refused,
+        "dry_run": how.dry_run,
+        "aside": aside,
+        "remarks": report.remarks,
+    })
+}
+
+fn print(report: &RepairReport, how: RepairOptions) -> Result<(), Failure> {
+    if report.remarks.is_empty() && report.aside.is_empty() {
         return output::raw(b"nothing to repair\n");
     }
-    let entries_lost = if report.new_log { "some: a new epoch begins" } else { "none" };
-    let mut rows =
-        vec![("bodies lost", report.holes.to_string()), ("entries lost", entries_lost.to_owned())];
+    let entries_lost = match report.lost_entries {
+        None => "none".to_owned(),
+        Some(0) => "some: a new epoch begins".to_owned(),
+        Some(count) => format!("{count} at least: a new epoch begins"),
+    };
+    let mut rows = vec![("bodies lost", report.holes.to_string()), ("entries lost", entries_lost)];
+    rows.extend(report.lost_bodies.iter().map(|id| ("lost body", id.to_string())));
     rows.extend(report.aside.iter().map(|path| ("kept aside", path.display().to_string())));
+    if how.dry_run {
+        rows.push(("changed", "nothing: this was a dry run".to_owned()));
+    }
     output::raw(output::table(&rows).as_bytes())
 }

@@ -17,6 +17,7 @@ use super::{Globals, output, proof_file};
 #[command(after_help = "\
 Examples:
   stemedb verify sky.stemedb-proof --root HEX
+  stemedb verify sky.stemedb-proof --root HEX --id ID     Fail on a proof about another id
   stemedb verify sky.stemedb-proof --root HEX --present   Fail on a proof of absence
   stemedb prove ID | stemedb verify - --root HEX
 
@@ -29,6 +30,9 @@ pub(super) struct Args {
     /// The set root that you trust: 64 lowercase hex digits
     #[arg(long, value_name = "HEX", value_parser = input::root)]
     root: Hash,
+    /// Demand that the proof is about this assertion: 64 lowercase hex digits
+    #[arg(long, value_name = "ID", value_parser = input::whole_id)]
+    id: Option<AssertionId>,
     /// Demand that the assertion is held
     #[arg(long, conflicts_with = "absent")]
     present: bool,
@@ -54,7 +58,9 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     } else if verdict.is_ok() {
         output::raw(format!("{claimed} {id}\n").as_bytes())?;
     }
+    let asked = args.id.filter(|asked| *asked != id);
     match verdict {
+        Ok(_) if let Some(asked) = asked => Err(Failure::OtherId { origin, found: id, asked }),
         Err(source) => Err(Failure::NotVerified { origin, root: to_hex(&args.root), source }),
         Ok(Presence::Present) if args.absent => {
             Err(Failure::OtherThanAsked { origin, id, found: "present", asked: "absent" })

@@ -123,7 +123,7 @@ impl Folded {
 pub(crate) fn note_holes(holes: &mut HashMap<Hash, HoleEntry>, placed: &[Placed]) {
     for record in placed {
         match record.kind {
-            Kind::Entry => {}
+            Kind::Entry | Kind::Void => {}
             Kind::Hole => {
                 holes.insert(record.id, HoleEntry { index: record.index, time: record.time });
             }
@@ -136,5 +136,5 @@ pub(crate) fn note_holes(holes: &mut HashMap<Hash, HoleEntry>, placed: &[Placed]
 
 /// What the set tree takes in of a record.
 pub(crate) fn set_entry(record: &Placed) -> Option<Entry> {
-    (record.kind != Kind::Hole).then_some(Entry { id: record.id, position: record.position })
+    record.kind.has_body().then_some(Entry { id: record.id, position: record.position })
 }

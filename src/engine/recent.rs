@@ -6,7 +6,6 @@ use stemedb_merkle::Hash;
 use stemedb_wal::{
     id_hash::IdHashBuilder,
     log::{Placed, Watermark},
-    record::Kind,
 };
 
 /// Records that are not in the trees yet.
@@ -40,7 +39,7 @@ impl Recent {
 
     /// Takes in what was written; says how many published records wait to be folded.
     pub(super) fn note(&mut self, placed: &[Placed]) -> usize {
-        let bodies = placed.iter().filter(|record| record.kind != Kind::Hole);
+        let bodies = placed.iter().filter(|record| record.kind.has_body());
         self.positions.extend(bodies.map(|record| (record.id, record.position)));
         self.written.extend_from_slice(placed);
         self.published.len()
@@ -48,7 +47,7 @@ impl Recent {
 
     /// All that was written is durable.
     pub(super) fn publish(&mut self, durable: Watermark) {
-        let bodies = self.written.iter().filter(|record| record.kind != Kind::Hole);
+        let bodies = self.written.iter().filter(|record| record.kind.has_body());
         self.count += bodies.count() as u64;
         self.published.append(&mut self.written);
         self.reached = durable;
@@ -75,7 +74,7 @@ impl Recent {
         let room =
             Positions::with_capacity_and_hasher(self.positions.len(), IdHashBuilder::default());
         self.folding = std::mem::replace(&mut self.positions, room);
-        let unpublished = self.written.iter().filter(|record| record.kind != Kind::Hole);
+        let unpublished = self.written.iter().filter(|record| record.kind.has_body());
         self.positions.extend(unpublished.map(|record| (record.id, record.position)));
         (std::mem::take(&mut self.published), self.reached)
     }

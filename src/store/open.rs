@@ -14,7 +14,6 @@ use stemedb_wal::{
     error::{Action, DiskError, OpenError as LogOpenError},
     identity::{CleanMark, Copied, IDENTITY_NAME, Identity, IdentityError},
     log::{Log, LogOptions, Origin, Placed, Replayed, Spares, Watermark},
-    record::Kind,
     tiles::TileFile,
 };
 
@@ -463,7 +462,7 @@ fn take_in_batch(
 fn first_wrong_id(hashing: Hashing, records: Replayed<'_>) -> Option<(u64, AssertionId)> {
     let wrong = |(n, record): (usize, &Placed)| {
         let id: Hash = record.id;
-        let matches = record.kind == Kind::Hole
+        let matches = !record.kind.has_body()
             || hashing.id(records.body(n)).is_none_or(|found| found.0 == id);
         (!matches).then_some((record.index, AssertionId(id)))
     };

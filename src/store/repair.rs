@@ -1,17 +1,22 @@
 //! Repairing a store that is not open, because somebody asked.
 
 use std::{
+    collections::HashSet,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use stemedb_merkle::{Hash, history::tile::TileId};
+use stemedb_merkle::{AssertionId, Hash, history::tile::TileId};
 use stemedb_wal::{
-    checkpoint::{self, CheckpointFault, Loaded},
-    disk::{Disk, FileDisk, RemoteDisk},
+    checkpoint::{self, Checkpoint, CheckpointFault, Loaded},
+    disk::{Disk, FileDisk, LOCK_NAME, RemoteDisk},
     error::{Action, DiskError},
-    identity::Identity,
-    repair::{RepairAction, repair as repair_log},
+    identity::{IDENTITY_NAME, Identity, IdentityError, SecretError},
+    record::Kind,
+    repair::{
+        FindIdentity, GapRecord, RepairAction, RepairOptions as LogRepairOptions, RepairPlan,
+        find_identity,
+    },
     tiles::{SLOT_LEN, TILES_NAME, TileFile},
 };
 
@@ -21,12 +26,25 @@ use crate::{
     options::{Hashing, Options, Secret},
 };
 
-/// What a repair came to.
+/// What a repair may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RepairOptions {
+    /// Whether to go on without entries that are lost. Default: no; nothing is changed then.
+    pub accept_loss: bool,
+    /// Whether only to tell what would be done to log and identity. Default: no.
+    pub dry_run: bool,
+}
+
+/// The result of a repair.
 #[derive(Clone, Debug, Default)]
 pub struct RepairReport {
     /// How many bodies are lost. Their entries keep index, time and id, and the bodies come back
     /// when the same bytes are appended again.
     pub holes: u64,
+    /// Their ids, in the order of the log.
+    pub lost_bodies: Vec<AssertionId>,
+    /// How many entries are lost, at least; `None` if none.
+    pub lost_entries: Option<u64>,
     /// Whether entries are lost: what could be read then begins a new epoch of the log.
     pub new_log: bool,
     /// Where what was replaced is kept.
@@ -35,9 +53,16 @@ pub struct RepairReport {
     pub remarks: Vec<String>,
 }
 
+impl RepairReport {
+    /// Whether all that was appended is there.
+    pub fn is_complete(&self) -> bool {
+        self.holes == 0 && self.lost_entries.is_none()
+    }
+}
+
 /// Repairs the store in a directory. Never renumbers: see [`RepairReport`]. A store that is whole
 /// is left as it is; whatever is replaced is copied aside; a crash in the middle is survived, and
-/// repairing again goes on.
+/// repairing again goes on. Where entries are lost, nothing is changed: see [`repair_with`].
 ///
 /// With the secret (or if the store has none) bodies are also held against their ids.
 ///
@@ -45,6 +70,19 @@ pub struct RepairReport {
 ///
 /// See [`RepairError`].
 pub fn repair(dir: impl AsRef<Path>, options: &Options) -> Result<RepairReport, RepairError> {
+    repair_with(dir, options, RepairOptions::default())
+}
+
+/// As [`repair`], with options.
+///
+/// # Errors
+///
+/// See [`RepairError`].
+pub fn repair_with(
+    dir: impl AsRef<Path>,
+    options: &Options,
+    how: RepairOptions,
+) -> Result<RepairReport, RepairError> {
     let dir = dir.as_ref();
     if !exists(dir) {
         return Err(OpenError::Missing { dir: dir.to_path_buf() }.into());
@@ -53,7 +91,7 @@ pub fn repair(dir: impl AsRef<Path>, options: &Options) -> Result<RepairReport, 
         let source = Arc::new(source);
         OpenError::Disk(DiskError { action: Action::Open, path: dir.to_path_buf(), source })
     })?;
-    repair_on(&(Arc::new(disk) as Arc<dyn Disk>), super::system::WORLD, options)
+    repair_on(&(Arc::new(disk) as Arc<dyn Disk>), super::system::WORLD, options, how)
 }
 
 /// Repairs the store on a disk of any kind.
@@ -65,40 +103,108 @@ pub fn repair_on(
     disk: &Arc<dyn Disk>,
     world: crate::World,
     options: &Options,
+    how: RepairOptions,
 ) -> Result<RepairReport, RepairError> {
     // A segment that was dropped is not lost.
     let remote = RemoteDisk::new(Arc::clone(disk), options.segment_source.clone());
     let disk: &Arc<dyn Disk> = &(Arc::new(remote) as Arc<dyn Disk>);
+    check_finished(disk.as_ref(), how)?;
     let lock = take_lock(disk.as_ref())?;
     let secret = options.secret.as_ref().map(Secret::bytes);
-    let opened = Identity::open(disk.as_ref(), lock.fingerprint(), secret, world.entropy)
-        .map_err(OpenError::from)?;
-    let mut identity = opened.identity;
-    let hashing = Hashing::new(options.secret.as_ref(), opened.secret_missing);
-    let hash = |body: &[u8]| -> Hash { hashing.id(body).unwrap_or_default().0 };
-    let hash: Option<&dyn Fn(&[u8]) -> Hash> =
-        if opened.secret_missing { None } else { Some(&hash) };
+    let keyed = Hashing::new(options.secret.as_ref(), false);
+    let keyed = |body: &[u8]| -> Hash { keyed.id(body).unwrap_or_default().0 };
+    let plain = |body: &[u8]| -> Hash { Hashing::Plain.id(body).unwrap_or_default().0 };
+    let found = find_identity(
+        disk.as_ref(),
+        &FindIdentity {
+            fingerprint: lock.fingerprint(),
+            plain: &plain,
+            keyed: secret.map(|secret| (secret, &keyed as _)),
+            entropy: world.entropy,
+        },
+    )?;
+    let mut identity = found.identity;
+    let hash: Option<&dyn Fn(&[u8]) -> Hash> = match identity.check_secret(secret) {
+        Ok(()) => Some(&keyed),
+        Err(SecretError::Missing) => None,
+        Err(source) => {
+            let path = disk.path(IDENTITY_NAME);
+            return Err(OpenError::Identity(IdentityError::Secret { path, source }).into());
+        }
+    };
+    let log = log_options(options);
+    let accept_loss = how.accept_loss;
+    let mark = load_checkpoint(disk, &identity)?.mark;
+    let log_repair = LogRepairOptions { log: &log, hash, marks: mark.as_slice(), accept_loss };
+    let plan = RepairPlan::new(disk.as_ref(), &identity, &log_repair, &mut |_| {})?;
 
     let mut report = RepairReport::default();
-    let mark = load_checkpoint(disk, &identity)?.mark;
-    let options = log_options(options);
-    let repaired = repair_log(disk, &mut identity, mark, &options, hash, &mut |_| {})?;
+    report.remarks.extend(found.change.as_ref().map(ToString::to_string));
+    report.remarks.extend(plan.found().iter().map(ToString::to_string));
+    if let Some(at_least) = plan.lost_entries().filter(|_| !accept_loss) {
+        return Err(RepairError::EntriesLost { at_least, found: report.remarks });
+    }
+    if how.dry_run {
+        report.note_losses(plan.lost_entries(), &plan.lost_bodies());
+        report.new_log = report.lost_entries.is_some();
+        if plan.changes() && report.remarks.is_empty() {
+            report.remarks.push("files of the log would be renamed".to_owned());
+        }
+        return Ok(report);
+    }
+    if found.change.is_some() {
+        identity.save(disk.as_ref()).map_err(OpenError::from)?;
+    }
+    // From here on a directory that is a copy is another node.
+    let opened = Identity::open(disk.as_ref(), lock.fingerprint(), secret, world.entropy)
+        .map_err(OpenError::from)?;
+    identity = opened.identity;
+    let gaps = plan.gaps();
+    let repaired = plan.apply(disk, &mut identity, &log_repair)?;
     report.new_log = repaired.new_generation.is_some();
-    report.remarks.extend(repaired.found.iter().map(ToString::to_string));
+    report.note_losses(repaired.lost_entries, &repaired.lost_bodies);
     for action in &repaired.actions {
-        match action {
-            RepairAction::Hole { .. } => report.holes += 1,
-            RepairAction::Mended { aside, .. } | RepairAction::SetAside { aside, .. } => {
-                report.aside.push(aside.clone());
-            }
-            _ => {}
+        if let RepairAction::Mended { aside, .. } | RepairAction::SetAside { aside, .. } = action {
+            report.aside.push(aside.clone());
         }
         report.remarks.push(action.to_string());
     }
     let changed = !repaired.actions.is_empty();
-    repair_caches(disk, &identity, changed, &mut report)?;
+    repair_caches(disk, &identity, changed, &gaps, &mut report)?;
     Ok(report)
 }
+
+impl RepairReport {
+    fn note_losses(&mut self, entries: Option<u64>, bodies: &[Hash]) {
+        self.lost_entries = entries;
+        self.lost_bodies = bodies.iter().copied().map(AssertionId).collect();
+        self.holes = bodies.len() as u64;
+    }
+}
+
+/// What has neither identity nor lock has never been open: it is a backup that was not finished,
+/// and may lack segments, or the beginning of a store that is being restored.
+fn check_finished(disk: &dyn Disk, how: RepairOptions) -> Result<(), RepairError> {
+    let names = disk.list().map_err(|source| {
+        let (path, source) = (disk.path(""), Arc::new(source));
+        OpenError::Disk(DiskError { action: Action::List, path, source })
+    })?;
+    let has = |wanted: &str| names.iter().any(|name| name == wanted);
+    if has(IDENTITY_NAME) {
+        return Ok(());
+    }
+    let dir = disk.path(IDENTITY_NAME).parent().map(Path::to_path_buf).unwrap_or_default();
+    if RESTORING_NAMES.iter().any(|name| has(name)) {
+        return Err(RepairError::Restoring { dir });
+    }
+    if !has(LOCK_NAME) && !how.accept_loss {
+        return Err(RepairError::Unfinished { dir });
+    }
+    Ok(())
+}
+
+/// What lies in a directory that a store is being restored to.
+const RESTORING_NAMES: [&str; 2] = ["RESTORING", "ARCHIVE-RESTORING"];
 
 /// Sets the restart checkpoint aside and removes the tiles if either is damaged, or the log is not
 /// the one that they are of any more. The next opening rebuilds both.
@@ -106,6 +212,7 @@ fn repair_caches(
     disk: &Arc<dyn Disk>,
     identity: &Identity,
     log_changed: bool,
+    gaps: &[GapRecord],
     report: &mut RepairReport,
 ) -> Result<(), RepairError> {
     let mut loaded = load_checkpoint(disk, identity)?;
@@ -113,7 +220,7 @@ fn repair_caches(
     if let Some(found) = &loaded.checkpoint {
         let fault = match found.check(&mut |_| true) {
             Err(error) => Some(CheckpointFault::Archive(error)),
-            Ok(()) if log_changed => Some(CheckpointFault::OtherLog),
+            Ok(()) if log_changed || !has_gaps(found, gaps) => Some(CheckpointFault::OtherLog),
             Ok(()) if !tiles_whole => Some(CheckpointFault::Tiles),
             Ok(()) => None,
         };
@@ -134,6 +241,23 @@ fn repair_caches(
         ));
     }
     Ok(())
+}
+
+/// Whether a checkpoint knows of the same lost bodies as the log has where it ends. One of before a
+/// repair does not, nor does one after which a segment was replaced by a better copy.
+fn has_gaps(checkpoint: &Checkpoint, gaps: &[GapRecord]) -> bool {
+    let mut holes = HashSet::new();
+    let covered = checkpoint.covered().position;
+    for gap in gaps.iter().filter(|gap| gap.position < covered) {
+        if gap.kind == Kind::Hole {
+            holes.insert(gap.id);
+        } else {
+            holes.remove(&gap.id);
+        }
+    }
+    checkpoint.beside().is_ok_and(|beside| {
+        beside.holes.len() == holes.len() && beside.holes.iter().all(|(id, _)| holes.contains(id))
+    })
 }
 
 /// Never maps: what is on a failing disk is read with calls that can fail.

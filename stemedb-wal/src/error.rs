@@ -160,6 +160,15 @@ pub enum DamageKind {
          back from a copy, or restore the store from its archive"
     )]
     Stub,
+    /// The disk returns an error instead of bytes.
+    #[error("the disk cannot read {len} bytes here")]
+    Unreadable {
+        /// How many bytes.
+        len: u64,
+    },
+    /// A segment that should be there.
+    #[error("the segment is missing")]
+    Missing,
 }
 
 /// Why a log could not be opened.
@@ -203,7 +212,7 @@ pub enum OpenError {
     /// A segment whose name says one thing and its header another.
     #[error(
         "{}: holds the segment of generation {generation} that begins with entry {first_index}: \
-         give it its name back, or move it away if that one is there too",
+         run `stemedb repair`, which gives each segment its name again",
         path.display()
     )]
     Misnamed {
@@ -231,7 +240,8 @@ pub enum OpenError {
     /// Only segments of another generation are there.
     #[error(
         "{}: a segment of generation {found}, and the store's identity says generation {expected}: \
-         segments and identity are from different times; put back what belongs together",
+         segments and identity are from different times; put back what belongs together, or run \
+         `stemedb repair`",
         path.display()
     )]
     Generation {

@@ -123,13 +123,21 @@ pub enum SecretError {
 #[non_exhaustive]
 pub enum IdentityError {
     /// No file.
-    #[error("{} is missing; if there are segments beside it, run repair", path.display())]
+    #[error(
+        "{} is missing: put it back from a copy, or run `stemedb repair`, which makes it again \
+         from the segments",
+        path.display()
+    )]
     Missing {
         /// Where it should be.
         path: PathBuf,
     },
     /// A file that is not what was written.
-    #[error("{} is damaged; restore it from a copy, or run repair", path.display())]
+    #[error(
+        "{} is damaged: put it back from a copy, or run `stemedb repair`, which makes it again \
+         from the segments",
+        path.display()
+    )]
     Damaged {
         /// Where it is.
         path: PathBuf,
@@ -276,6 +284,21 @@ impl Identity {
                 IdentityError::FutureVersion { path: path(), version }
             }
         })
+    }
+
+    /// What a file said of which one bit was flipped; `None` if more is wrong, or nothing.
+    pub(crate) fn corrected(bytes: &[u8]) -> Option<Self> {
+        let mut bytes: [u8; IDENTITY_LEN] = bytes.try_into().ok()?;
+        for at in 0..IDENTITY_LEN {
+            for bit in 0..8 {
+                *bytes.get_mut(at)? ^= 1 << bit;
+                if let Ok(identity) = Self::decode(&bytes) {
+                    return Some(identity);
+                }
+                *bytes.get_mut(at)? ^= 1 << bit;
+            }
+        }
+        None
     }
 
     /// Replaces the file. Once this returns, it survives a power cut; if it fails or the power is
@@ -442,7 +465,7 @@ fn crc_of(front: &[u8], rest: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-fn check_of(secret: &[u8]) -> [u8; 32] {
+pub(crate) fn check_of(secret: &[u8]) -> [u8; 32] {
     stemedb_merkle::hash::derive("store check", secret)
 }
 
@@ -452,7 +475,7 @@ fn is_same_directory(saved: Fingerprint, found: Fingerprint) -> bool {
     saved.inode == found.inode && (!known || saved.birth_nanos == found.birth_nanos)
 }
 
-fn draw(entropy: fn(&mut [u8]) -> io::Result<()>) -> Result<[u8; 16], IdentityError> {
+pub(crate) fn draw(entropy: fn(&mut [u8]) -> io::Result<()>) -> Result<[u8; 16], IdentityError> {
     let mut bytes = [0; 16];
     entropy(&mut bytes).map_err(IdentityError::Entropy)?;
     if bytes == [0; 16] {

@@ -23,33 +23,53 @@ pub const HEAD_LEN: usize = 60;
 /// The longest body that a record can hold, in bytes.
 pub const BODY_LEN_MAX: u32 = (1 << 30) - 1;
 
+/// The id in a [`Kind::Void`].
+pub(crate) const VOID_ID: Hash = [0; 32];
+
 const _: () = assert!(HEAD_LEN == 3 * 4 + 2 * 8 + 32);
 
 /// What a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u32)]
 pub enum Kind {
     /// A body that took the next index.
-    Entry = 1,
+    Entry,
     /// An entry whose body was lost to damage. Only repair makes these, in the place and of the
     /// length of the entry; the body is zeros.
-    Hole = 2,
+    Hole,
     /// The body of an earlier hole, come back: it carries the hole's index, time and id, and takes
     /// no index of its own.
-    Heal = 3,
+    Heal,
+    /// A heal whose body was lost as well: its entry is the hole that it was before. Only repair
+    /// makes these, in the place and of the length of the heal. On the disk it is a heal whose id
+    /// is all zeros, as is its body; no body has that id.
+    Void,
 }
 
 impl Kind {
     /// Whether the record has an index of its own.
     pub const fn takes_index(self) -> bool {
-        !matches!(self, Self::Heal)
+        matches!(self, Self::Entry | Self::Hole)
+    }
+
+    /// Whether the record holds the body of its id.
+    pub const fn has_body(self) -> bool {
+        matches!(self, Self::Entry | Self::Heal)
+    }
+
+    /// The upper two bits of the length field.
+    const fn bits(self) -> u32 {
+        match self {
+            Self::Entry => 1,
+            Self::Hole => 2,
+            Self::Heal | Self::Void => 3,
+        }
     }
 }
 
 /// What stands before a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Entry, hole or heal.
+    /// Entry, hole, heal or void.
     pub kind: Kind,
     /// The length of the body in bytes.
     pub len: u32,
@@ -85,12 +105,14 @@ impl Head {
             3 => Kind::Heal,
             _ => return None,
         };
+        let id = *id.first_chunk::<32>()?;
+        let kind = if kind == Kind::Heal && id == VOID_ID { Kind::Void } else { kind };
         Some(Self {
             kind,
             len: kind_len & BODY_LEN_MAX,
             index: u64::from_le_bytes(*index),
             time: u64::from_le_bytes(*time),
-            id: *id.first_chunk::<32>()?,
+            id,
             body_sum: u32::from_le_bytes(*body_sum),
         })
     }
@@ -111,7 +133,7 @@ impl Head {
     #[inline]
     pub fn encode(&self, salt: Salt, position: u64) -> [u8; HEAD_LEN] {
         let mut head = [0; HEAD_LEN];
-        let kind_len = (self.kind as u32) << 30 | (self.len & BODY_LEN_MAX);
+        let kind_len = self.kind.bits() << 30 | (self.len & BODY_LEN_MAX);
         head[4..8].copy_from_slice(&self.body_sum.to_le_bytes());
         head[8..12].copy_from_slice(&kind_len.to_le_bytes());
         head[12..20].copy_from_slice(&self.index.to_le_bytes());

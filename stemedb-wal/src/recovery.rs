@@ -12,6 +12,7 @@
 pub(crate) mod mend;
 pub(crate) mod replay;
 mod resume;
+pub(crate) mod sectors;
 pub(crate) mod survey;
 pub(crate) mod tail;
 pub(crate) mod walk;
@@ -239,7 +240,11 @@ fn read_last(
     {
         return Ok(resumed);
     }
-    let bytes = survey::read_whole(disk, &last.name, &*last.file, last.len)?;
+    let sectors = sectors::read_sectors(disk, &last.name, &*last.file, last.len)?;
+    if let Some(damage) = sectors.damage(disk, &last.name, &last.header).next() {
+        return Err(OpenError::Damaged(damage));
+    }
+    let bytes = sectors.bytes;
     let tail = tail::examine(&bytes, &last.header, marked, watermark)
         .map_err(|bad| damaged(disk, &last.name, bad))?;
     Ok(Resumed { tail, bytes, base: 0 })

@@ -4,18 +4,22 @@
 //! of records (see `head`). A record whose entry is known and whose body is lost becomes a *hole*
 //! of the same length: no position and no index changes. Where not even the entry is known, nothing
 //! can stay in its place: what can be read is copied, with its times and ids, into segments of the
-//! next *generation*, and the store gets a new epoch.
+//! next *generation*, and the store gets a new epoch. Nobody wants that unless all copies are lost
+//! too, so it is refused until asked for.
 //!
-//! Nothing is lost to the repair itself. A segment is first copied aside, then its successor is
-//! written beside it, synced, and renamed over it; a new generation is complete and synced before
+//! Nothing is lost to the repair itself. The successor of a segment is written beside it and
+//! synced, the segment is copied aside, and the successor renamed over it; a new generation is complete and synced before
 //! the store's identity names it, and only then are the old segments renamed aside. After a crash
 //! at any point, the log opens as before or as repaired, or asks to be repaired again.
 
 mod autopsy;
+mod candidates;
 mod generation;
 mod head;
 mod heal;
+mod identity;
 mod plan;
+mod replace;
 mod scrub;
 mod verify;
 
@@ -25,24 +29,22 @@ use stemedb_merkle::{Hash, id::to_hex};
 
 pub use self::{
     heal::{Heal, HealError, Rewritten},
+    identity::{FindIdentity, FoundIdentity, IdentityChange, find_identity},
     scrub::{ScrubDamage, ScrubStep, Scrubber},
     verify::Verify,
 };
 
-use self::{
-    autopsy::Remedy,
-    plan::{Plan, SegmentPlan, make_plan},
-};
+use self::plan::{Plan, SegmentPlan, make_plan};
 use crate::{
     disk::Disk,
     error::{Action, AppendError, Damage, DiskError},
     identity::{Identity, IdentityError},
     log::{LogOptions, Watermark},
+    record::Kind,
     recovery::{
-        mend::{aside_name, set_aside_bytes, sync_dir, write_durably},
+        mend::{aside_name, sync_dir},
         survey::failed,
     },
-    segment::parse_segment_name,
 };
 
 /// Computes the id of a body.
@@ -100,9 +102,33 @@ pub enum RepairError {
         path: PathBuf,
     },
 
+    /// Entries would be lost, and nobody said that they may. Nothing was changed.
+    #[error(
+        "entries of the log are lost{}: put back the files from a copy and repair then, or repair \
+         with `--accept-loss` to go on without these entries",
+        at_least_entries(*at_least)
+    )]
+    Loss {
+        /// How many entries, at least.
+        at_least: u64,
+        /// What is wrong, in the order of the log.
+        found: Vec<Damage>,
+    },
+
+    /// The disk gives other bytes than a moment before.
+    #[error("{}: the disk returns other bytes each time it is read: replace the disk", path.display())]
+    Changed {
+        /// The segment.
+        path: PathBuf,
+    },
+
     /// There have been 2^32 generations or 2^64 epochs.
     #[error("the store has no generations left")]
     Exhausted,
+}
+
+fn at_least_entries(count: u64) -> String {
+    if count == 0 { String::new() } else { format!(", {count} at least") }
 }
 
 /// What a repair found and did.
@@ -114,6 +140,10 @@ pub struct RepairReport {
     pub actions: Vec<RepairAction>,
     /// The generation that was begun, if entries were lost.
     pub new_generation: Option<u32>,
+    /// How many entries were lost, at least; `None` if none.
+    pub lost_entries: Option<u64>,
+    /// The ids whose bodies were lost, in the order of the log.
+    pub lost_bodies: Vec<Hash>,
 }
 
 /// Something that a repair did.
@@ -143,6 +173,13 @@ pub enum RepairAction {
         /// What it is.
         aside: PathBuf,
     },
+    /// A segment has its own name again.
+    Renamed {
+        /// The name that it had.
+        from: PathBuf,
+        /// The name that it has now.
+        to: PathBuf,
+    },
     /// Entries are lost. The others were copied into a new generation, and later ones have other
     /// indexes now.
     Copied {
@@ -171,6 +208,9 @@ impl fmt::Display for RepairAction {
             Self::SetAside { path, aside } => {
                 write!(f, "{}: is now {}", path.display(), aside.display())
             }
+            Self::Renamed { from, to } => {
+                write!(f, "{}: is {}, and has that name again", from.display(), to.display())
+            }
             Self::Copied { entries } => write!(
                 f,
                 "entries are lost for good; the {entries} that could be read were copied into a \
@@ -184,14 +224,158 @@ impl fmt::Display for RepairAction {
     }
 }
 
-/// Repairs a log. The caller holds the lock of the directory, and the store is not open.
-///
-/// `mark` is how far the log was durable as the newest restart checkpoint says: what lies before is
-/// not torn, and entries that are missing there are lost. `hash` computes the id of a body; without it, bodies are held against their checksums only, and
-/// less can be put together again. `progress` hears of bytes read. Does nothing to a log that needs
-/// no repair, nor to a torn tail: opening takes care of that.
-///
-/// O(bytes) time, and memory for one segment.
+/// How a log is repaired.
+#[derive(Clone, Copy)]
+pub struct RepairOptions<'a> {
+    /// How a new generation of segments is written.
+    pub log: &'a LogOptions,
+    /// Computes the id of a body. Without it, bodies are held against their checksums only, and
+    /// less can be put together again.
+    pub hash: Option<HashBody<'a>>,
+    /// How far the log is known to have reached, beside the clean mark of its identity: a log that
+    /// ends before is damaged.
+    pub marks: &'a [Watermark],
+    /// Whether to go on without entries that are lost.
+    pub accept_loss: bool,
+}
+
+impl fmt::Debug for RepairOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RepairOptions")
+            .field("log", self.log)
+            .field("hash", &self.hash.is_some())
+            .field("marks", &self.marks)
+            .field("accept_loss", &self.accept_loss)
+            .finish()
+    }
+}
+
+/// What a repair found, and is going to do. Nothing is changed until it is
+/// [applied](Self::apply).
+#[derive(Debug)]
+pub struct RepairPlan {
+    plan: Plan,
+    found: Vec<Damage>,
+}
+
+/// A record that says of an entry that its body is lost, or brings it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GapRecord {
+    /// Where it is.
+    pub position: u64,
+    /// [`Kind::Hole`] or [`Kind::Heal`].
+    pub kind: Kind,
+    /// The id of the body.
+    pub id: Hash,
+}
+
+impl RepairPlan {
+    /// Reads a whole log, and finds out what is wrong with it and what can be done about it. The
+    /// caller holds the lock of the directory, and the store is not open. `progress` hears of bytes
+    /// read. A torn tail is nothing to repair: opening takes care of that.
+    ///
+    /// O(bytes) time, and memory for one segment.
+    ///
+    /// # Errors
+    ///
+    /// See [`RepairError`].
+    pub fn new(
+        disk: &dyn Disk,
+        identity: &Identity,
+        options: &RepairOptions<'_>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Self, RepairError> {
+        let mut plan = make_plan(disk, identity, options, progress)?;
+        if !plan.lost {
+            for segment in plan.segments.iter().filter(|segment| segment.is_broken()) {
+                if segment.mended(disk, options.hash)?.is_none() {
+                    plan.lost = true;
+                    break;
+                }
+            }
+        }
+        let found = plan.found(disk);
+        Ok(Self { plan, found })
+    }
+
+    /// What is wrong, in the order of the log.
+    pub fn found(&self) -> &[Damage] {
+        &self.found
+    }
+
+    /// How many entries would be lost, at least; `None` if none.
+    pub fn lost_entries(&self) -> Option<u64> {
+        self.plan.lost.then(|| self.plan.lost_entries())
+    }
+
+    /// The ids whose bodies are lost, and were not known to be, in the order of the log.
+    pub fn lost_bodies(&self) -> Vec<Hash> {
+        self.plan.lost_bodies.iter().map(|head| head.id).collect()
+    }
+
+    /// All holes and heals of the log, in its order, as they are after the repair.
+    pub fn gaps(&self) -> Vec<GapRecord> {
+        let gaps = self.plan.gaps.iter().filter(|gap| gap.kind != Kind::Void);
+        gaps.map(|gap| GapRecord { position: gap.position, kind: gap.kind, id: gap.head.id })
+            .collect()
+    }
+
+    /// Whether there is something to do.
+    pub fn changes(&self) -> bool {
+        let misnamed = |segment: &SegmentPlan| segment.name != segment.proper_name();
+        let plan = &self.plan;
+        !self.found.is_empty()
+            || plan.lost
+            || !plan.strays.is_empty()
+            || plan.segments.iter().any(misnamed)
+            || plan.marked.position > plan.end.position
+    }
+
+    /// Does what is to be done. Each step leaves a log that opens, or asks to be repaired again.
+    ///
+    /// # Errors
+    ///
+    /// [`RepairError::Loss`], with nothing changed, where entries would be lost and that was not
+    /// [accepted](RepairOptions::accept_loss); and if the disk fails.
+    pub fn apply(
+        mut self,
+        disk: &Arc<dyn Disk>,
+        identity: &mut Identity,
+        options: &RepairOptions<'_>,
+    ) -> Result<RepairReport, RepairError> {
+        if let Some(at_least) = self.lost_entries().filter(|_| !options.accept_loss) {
+            return Err(RepairError::Loss { at_least, found: self.found });
+        }
+        let plan_changes = self.changes();
+        let mut report = RepairReport {
+            lost_entries: self.lost_entries(),
+            lost_bodies: self.lost_bodies(),
+            found: self.found,
+            ..RepairReport::default()
+        };
+        if plan_changes {
+            candidates::remove_leftovers(&**disk)?;
+        }
+        // First, so that none of them is in the way of a segment of this log.
+        let plan = &mut self.plan;
+        for name in std::mem::take(&mut plan.strays) {
+            set_aside(&**disk, &name, &mut report)?;
+            sync_dir(&**disk)?;
+        }
+        if plan.lost {
+            generation::begin(disk, identity, options, plan, &mut report)?;
+        } else {
+            for (from, to) in candidates::put_names_right(&**disk, &mut plan.segments)? {
+                let (from, to) = (disk.path(&from), disk.path(&to));
+                report.actions.push(RepairAction::Renamed { from, to });
+            }
+            mend_in_place(&**disk, identity, plan, options, &mut report)?;
+        }
+        Ok(report)
+    }
+}
+
+/// Makes a [plan](RepairPlan) and carries it out.
 ///
 /// # Errors
 ///
@@ -199,63 +383,27 @@ impl fmt::Display for RepairAction {
 pub fn repair(
     disk: &Arc<dyn Disk>,
     identity: &mut Identity,
-    mark: Option<Watermark>,
-    options: &LogOptions,
-    hash: Option<HashBody<'_>>,
+    options: &RepairOptions<'_>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<RepairReport, RepairError> {
-    let plan = make_plan(&**disk, identity, mark, hash, progress)?;
-    let mut report = RepairReport { found: plan.found(&**disk), ..RepairReport::default() };
-    if plan.lost || !mend_in_place(&**disk, identity, &plan, hash, &mut report)? {
-        report.actions.clear();
-        generation::begin(disk, identity, options, &plan, hash, &mut report)?;
-    }
-    // Under names of what is now the live generation there is now what was just written.
-    let live = identity.generation;
-    let is_live = |name: &str| parse_segment_name(name).is_some_and(|(of, _)| of == live);
-    let renewed = report.new_generation.is_some();
-    let strays = plan.strays.iter().filter(|name| !(renewed && is_live(name)));
-    for name in strays {
-        set_aside(&**disk, name, &mut report)?;
-    }
-    if !plan.strays.is_empty() {
-        sync_dir(&**disk)?;
-    }
-    Ok(report)
+    RepairPlan::new(&**disk, identity, options, progress)?.apply(disk, identity, options)
 }
 
-/// Mends each segment that needs it. Returns false, before anything was changed, if one cannot be
-/// mended after all.
+/// Mends each segment that needs it.
 fn mend_in_place(
     disk: &dyn Disk,
     identity: &mut Identity,
     plan: &Plan,
-    hash: Option<HashBody<'_>>,
+    options: &RepairOptions<'_>,
     report: &mut RepairReport,
-) -> Result<bool, RepairError> {
-    let broken = || plan.segments.iter().filter(|segment| segment.is_broken());
-    for segment in broken() {
-        if segment.mended(disk, hash)?.is_none() {
-            return Ok(false);
-        }
-    }
-    for segment in broken() {
-        let Some(mended) = segment.mended(disk, hash)? else { return Ok(false) };
-        let name = segment.proper_name();
-        let aside = set_aside_bytes(disk, &segment.name, &mended.before)?;
-        let temporary = format!("{name}.tmp");
-        write_durably(disk, &temporary, &mended.after)?;
-        disk.rename(&temporary, &name)
-            .map_err(|source| failed(disk, Action::Rename, &temporary, source))?;
-        sync_dir(disk)?;
-        if name != segment.name {
-            disk.remove(&segment.name)
-                .map_err(|source| failed(disk, Action::Remove, &segment.name, source))?;
-            sync_dir(disk)?;
-        }
-        report
-            .actions
-            .push(RepairAction::Mended { path: disk.path(&name), aside: disk.path(&aside) });
+) -> Result<(), RepairError> {
+    for segment in plan.segments.iter().filter(|segment| segment.is_broken()) {
+        let path = disk.path(&segment.name);
+        // It could be mended when the plan was made.
+        let mended = segment.mended(disk, options.hash)?;
+        let mended = mended.ok_or_else(|| RepairError::Changed { path: path.clone() })?;
+        let aside = replace::replace(disk, &segment.name, &mended)?;
+        report.actions.push(RepairAction::Mended { path, aside: disk.path(&aside) });
         report.actions.extend(mended.holes.into_iter().map(|head| RepairAction::Hole {
             index: head.index,
             time: head.time,
@@ -267,11 +415,11 @@ fn mend_in_place(
         identity.clean = Some(plan.end.into());
         identity.save(disk)?;
         report.actions.push(RepairAction::MarkLowered);
-    } else if plan.mark.is_some_and(|mark| mark.position > plan.end.position) {
+    } else if plan.marked.position > plan.end.position {
         // That of a restart checkpoint, which the caller sets aside.
         report.actions.push(RepairAction::MarkLowered);
     }
-    Ok(true)
+    Ok(())
 }
 
 fn set_aside(disk: &dyn Disk, name: &str, report: &mut RepairReport) -> Result<(), DiskError> {
@@ -291,17 +439,9 @@ impl Plan {
                 what: wrong.what,
             })
         });
-        all.collect()
-    }
-}
-
-impl SegmentPlan {
-    fn is_broken(&self) -> bool {
-        !self.wrong.is_empty() || self.name != self.proper_name()
-    }
-
-    /// Whether some entry is not known any more.
-    fn is_lost(&self) -> bool {
-        self.wrong.iter().any(|wrong| wrong.remedy == Remedy::NewGeneration)
+        let mut all: Vec<Damage> = all.chain(self.missing.iter().cloned()).collect();
+        // Both parts are in the order of the log already.
+        all.sort_by_key(|damage| damage.index);
+        all
     }
 }

@@ -13,7 +13,17 @@ const CHECK: [&str; 9] = [
     "faults",
     "remarks",
 ];
-const REPAIR: [&str; 5] = ["changed", "holes", "new_log", "aside", "remarks"];
+const REPAIR: [&str; 9] = [
+    "changed",
+    "holes",
+    "lost_bodies",
+    "lost_entries",
+    "new_log",
+    "refused",
+    "dry_run",
+    "aside",
+    "remarks",
+];
 
 #[test]
 fn a_whole_store_checks_out() {
@@ -53,8 +63,15 @@ fn damage_is_found_told_and_repaired_when_asked() {
     // Nothing but `repair` repairs.
     place.run(&["check", "--deep", "--json"]).code(3);
 
-    let repair = place.run(&["repair", "--json"]).ok().json(&REPAIR);
+    let dry = place.run(&["repair", "--json", "--dry-run"]).code(3).json(&REPAIR);
+    assert_eq!((&dry["changed"], &dry["lost_bodies"][0]), (&false.into(), &id_of(body).into()));
+    place.run(&["check"]).code(3);
+
+    let repair = place.run(&["repair", "--json"]).code(3).says(&id_of(body)).json(&REPAIR);
     assert_eq!(repair["changed"], true);
+    assert_eq!((&repair["holes"], &repair["lost_bodies"][0]), (&1.into(), &id_of(body).into()));
+    place.run(&["check", "--deep"]).ok();
+    place.run(&["repair"]).ok();
     assert!(!repair["aside"].as_array().unwrap().is_empty());
     for held in ["first", "second"] {
         assert_eq!(place.run(&["get", &id_of(held)]).ok().text(), held);

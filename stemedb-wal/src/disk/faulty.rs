@@ -40,6 +40,7 @@ use super::{
 use std::{
     collections::BTreeMap,
     fmt, io,
+    ops::Range,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -63,6 +64,9 @@ pub struct Moment {
     pub disk: FaultyDisk,
 }
 
+/// What a read of a bad sector returns.
+const EIO: i32 = 5;
+
 type Observer = Box<dyn FnMut(Moment) + Send>;
 
 #[derive(Default)]
@@ -74,6 +78,8 @@ struct State {
     counts: BTreeMap<Operation, u64>,
     faults: Vec<Armed>,
     faults_hit: u64,
+    /// Parts of files that reads fail on.
+    unreadable: Vec<(Inode, Range<u64>)>,
     observer: Option<Observer>,
 }
 
@@ -227,6 +233,19 @@ impl FaultyDisk {
         self.damage(name, |pages| pages.set_len(len))
     }
 
+    /// Makes the disk return `EIO` for each read that touches these bytes of a file, under whatever
+    /// name. A file that is written in its place is another one.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::NotFound`].
+    pub fn make_unreadable(&self, name: &str, bytes: Range<u64>) -> io::Result<()> {
+        let mut state = self.state();
+        let inode = state.volume.inode(name)?;
+        state.unreadable.push((inode, bytes));
+        Ok(())
+    }
+
     fn damage(&self, name: &str, change: impl Fn(&mut Pages) -> io::Result<()>) -> io::Result<()> {
         let mut state = self.state();
         let inode = state.volume.inode(name)?;
@@ -268,7 +287,12 @@ impl FaultyDisk {
 
 impl State {
     fn fork(&self) -> FaultyDisk {
-        FaultyDisk::with(Self { volume: self.volume.clone(), seed: self.seed, ..Self::default() })
+        FaultyDisk::with(Self {
+            volume: self.volume.clone(),
+            seed: self.seed,
+            unreadable: self.unreadable.clone(),
+            ..Self::default()
+        })
     }
 
     /// Counts an operation and shows it to the observer; the fault that it is to fail with.
@@ -453,6 +477,13 @@ impl DiskFile for FaultyFile {
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.disk.run(Operation::Read, Subject::File(self.inode), |state| {
+            let end = offset.saturating_add(buffer.len() as u64);
+            let touches = |(inode, bad): &(Inode, Range<u64>)| {
+                *inode == self.inode && offset < bad.end && bad.start < end
+            };
+            if state.unreadable.iter().any(touches) {
+                return Err(io::Error::from_raw_os_error(EIO));
+            }
             state.volume.file(self.inode)?.live.read_at(buffer, offset)
         })
     }

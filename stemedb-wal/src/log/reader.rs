@@ -17,7 +17,7 @@ use super::{
 use crate::{
     disk::RemoteError,
     error::{Damage, DamageKind, ReadError},
-    record::{HEAD_LEN, Head, Kind},
+    record::{HEAD_LEN, Head},
 };
 
 /// The first read of a record takes in as much as the last ones had, up to this: most bodies are
@@ -236,7 +236,7 @@ impl LogReader {
         let read = self.pread(segment, wanted, offset)?;
         let bytes = buffer.get(..read).unwrap_or_default();
         let head = self.parse(segment, bytes, position)?;
-        if head.kind == Kind::Hole {
+        if !head.kind.has_body() {
             return Err(ReadError::Hole { index: head.index, time: head.time, id: head.id });
         }
         let len = head.len as usize;

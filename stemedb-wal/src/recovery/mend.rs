@@ -100,15 +100,21 @@ pub(crate) fn set_aside_bytes(
 ) -> Result<String, DiskError> {
     let name = aside_name(disk, what)?;
     let temporary = format!("{name}.tmp");
-    match write_durably(disk, &temporary, bytes) {
+    let written = match write_durably(disk, &temporary, bytes) {
         Err(error) if error.is_full() && disk.remove(SPARE_NAME).is_ok() => {
             // This is what the spare is kept for.
-            write_durably(disk, &temporary, bytes)?;
+            write_durably(disk, &temporary, bytes)
         }
-        written => written?,
-    }
-    disk.rename(&temporary, &name)
-        .map_err(|source| failed(disk, Action::Rename, &temporary, source))?;
+        written => written,
+    };
+    let renamed = written.and_then(|()| {
+        let renamed = disk.rename(&temporary, &name);
+        renamed.map_err(|source| failed(disk, Action::Rename, &temporary, source))
+    });
+    renamed.inspect_err(|_| {
+        // A full disk must not keep a part of each try.
+        let _ = disk.remove(&temporary);
+    })?;
     sync_dir(disk)?;
     Ok(name)
 }

@@ -11,6 +11,7 @@ use std::{
 
 use super::{
     Replayed,
+    sectors::{is_unreadable, read_sectors},
     survey::{Sealed, read_at, read_kept, read_whole},
     walk::{Stop, Walker},
 };
@@ -154,6 +155,18 @@ impl Reading {
         Err(self.damaged(disk, self.at, DamageKind::Short))
     }
 
+    /// Where the disk cannot read the segment.
+    fn unreadable(&self, disk: &dyn Disk, error: DiskError) -> OpenError {
+        let (name, file) = (&self.segment.name, &*self.segment.file);
+        match read_sectors(disk, name, file, self.range.end) {
+            Ok(sectors) => match sectors.damage(disk, name, &self.segment.header).next() {
+                Some(damage) => OpenError::Damaged(damage),
+                None => error.into(),
+            },
+            Err(error) => error.into(),
+        }
+    }
+
     fn damaged(&self, disk: &dyn Disk, offset: u64, what: DamageKind) -> OpenError {
         let index = self.walker.reached().next_index;
         OpenError::Damaged(Damage { path: disk.path(&self.segment.name), offset, index, what })
@@ -250,7 +263,12 @@ fn take_chunk(
     chunk: Chunk,
     replay: &mut dyn FnMut(Replayed<'_>),
 ) -> Result<Vec<u8>, OpenError> {
-    chunk.result?;
+    if let Err(error) = chunk.result {
+        return Err(match readings.get(chunk.segment) {
+            Some(reading) if is_unreadable(&error.source) => reading.unreadable(disk, error),
+            _ => error.into(),
+        });
+    }
     let mut buffer = chunk.buffer;
     if let Some(reading) = readings.get_mut(chunk.segment) {
         reading.take(disk, &mut buffer, replay)?;

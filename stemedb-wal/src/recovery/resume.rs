@@ -1,6 +1,7 @@
 //! The short way to the end of the log: from the watermark on, if all is well there.
 
 use super::{
+    sectors::is_unreadable,
     survey::{Found, read_at},
     tail::{Rest, Tail, all_zero},
     walk::{Stop, Walker},
@@ -44,8 +45,14 @@ pub(crate) fn resume(
             let start = bytes.len();
             bytes.resize(start + step, 0);
             let room = bytes.get_mut(start..).unwrap_or_default();
-            if read_at(disk, &last.name, &*last.file, room, base + start as u64)? < step {
-                return Ok(None);
+            match read_at(disk, &last.name, &*last.file, room, base + start as u64) {
+                Ok(read) if read == step => {}
+                // Reading the whole segment tells where.
+                Err(error) if is_unreadable(&error.source) => return Ok(None),
+                read => {
+                    read?;
+                    return Ok(None);
+                }
             }
         }
         let rest = bytes.get(at..).unwrap_or_default();
@@ -81,7 +88,10 @@ pub(crate) fn resume(
 fn is_zero_from(disk: &dyn Disk, last: &Found, mut offset: u64) -> Result<bool, DiskError> {
     let mut buffer = vec![0; STEP_LEN / 4];
     while offset < last.len {
-        let read = read_at(disk, &last.name, &*last.file, &mut buffer, offset)?;
+        let read = match read_at(disk, &last.name, &*last.file, &mut buffer, offset) {
+            Err(error) if is_unreadable(&error.source) => return Ok(false),
+            read => read?,
+        };
         if read == 0 || !all_zero(buffer.get(..read).unwrap_or_default()) {
             return Ok(false);
         }

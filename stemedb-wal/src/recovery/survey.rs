@@ -4,6 +4,7 @@ use std::{io, sync::Arc};
 
 use super::{
     Remark,
+    sectors::{is_unreadable, read_sectors},
     walk::{Stop, Walker, offsets_of},
 };
 use crate::{
@@ -113,8 +114,14 @@ fn read_header(
     })?;
     let len = file.len().map_err(|source| failed(disk, Action::Measure, &name, source))?;
     let mut bytes = [0; HEADER_LEN];
-    let read = read_at(disk, &name, &*file, &mut bytes, 0)?;
     let path = disk.path(&name);
+    let read = match read_at(disk, &name, &*file, &mut bytes, 0) {
+        Err(error) if is_unreadable(&error.source) => {
+            let what = DamageKind::Unreadable { len: HEADER_LEN as u64 };
+            return Err(OpenError::Damaged(Damage { path, offset: 0, index: first_index, what }));
+        }
+        read => read?,
+    };
     let header = match SegmentHeader::parse(bytes.get(..read).unwrap_or_default()) {
         Ok(header) => header,
         Err(HeaderError::Version(version)) => return Err(OpenError::Version { path, version }),
@@ -183,7 +190,11 @@ fn follow(
 fn read_trailer(disk: &dyn Disk, found: &Found) -> Result<Option<Trailer>, OpenError> {
     let Some(at) = found.len.checked_sub(TRAILER_LEN as u64) else { return Ok(None) };
     let mut bytes = [0; TRAILER_LEN];
-    let read = read_at(disk, &found.name, &*found.file, &mut bytes, at)?;
+    let read = match read_at(disk, &found.name, &*found.file, &mut bytes, at) {
+        // It is made again from the rest.
+        Err(error) if is_unreadable(&error.source) => return Ok(None),
+        read => read?,
+    };
     let position = found.header.first_position.saturating_add(at);
     let trailer =
         Trailer::parse(bytes.get(..read).unwrap_or_default(), found.header.salt, position);
@@ -201,7 +212,8 @@ fn rebuild_footer(
     next: &Found,
     remarks: &mut Vec<Remark>,
 ) -> Result<Sealed, OpenError> {
-    let bytes = read_whole(disk, &found.name, &*found.file, found.len)?;
+    let sectors = read_sectors(disk, &found.name, &*found.file, found.len)?;
+    let bytes = &sectors.bytes;
     let mut walker = Walker::new(&found.header);
     let mut placed = Vec::new();
     let start = bytes.get(HEADER_LEN..).unwrap_or_default();
@@ -211,6 +223,9 @@ fn rebuild_footer(
     let offsets = offsets_of(&found.header, &placed);
     let (footer, sum) = reached.footer(&found.header, &offsets);
     if sum != next.header.previous_sum || reached.offset + footer.len() as u64 != found.len {
+        if let Some(damage) = sectors.damage(disk, &found.name, &found.header).next() {
+            return Err(OpenError::Damaged(damage));
+        }
         let (offset, what) = match stop {
             Stop::Bad { offset, what } => (offset, what),
             Stop::More { .. } => (reached.offset, DamageKind::Short),

@@ -1,5 +1,7 @@
 //! Finds out what of a damaged segment can still be told.
 
+use std::ops::Range;
+
 use memchr::memmem;
 
 use super::{
@@ -9,10 +11,14 @@ use super::{
 use crate::{
     batch::{self, BatchHeader},
     error::DamageKind,
-    record::{HEAD_LEN, Head, Kind},
+    log::Watermark,
+    record::{HEAD_LEN, Head, Kind, VOID_ID},
     recovery::tail::{all_zero, is_torn},
     segment::{SegmentHeader, encode_footer, footer_len},
 };
+
+/// The length of a batch without records, in bytes.
+const MARK_LEN: usize = batch::HEADER_LEN + batch::END.len();
 
 /// What is known about a segment from elsewhere.
 #[derive(Clone, Copy)]
@@ -24,9 +30,10 @@ pub(crate) struct Context<'a> {
     pub(crate) sealed_len: Option<u64>,
     /// Up to where the log is known to have been durable.
     pub(crate) marked: u64,
-    /// How many entries the log has up to the mark, if there is one: between these and it is nothing
-    /// that could not be written again.
-    pub(crate) entries: Option<u64>,
+    /// Where the log ended, and with which entry, at its last close. Much may have followed since.
+    pub(crate) closed: Option<Watermark>,
+    /// What the disk could not read.
+    pub(crate) unreadable: &'a [Range<u64>],
     /// Computes ids, if that is possible.
     pub(crate) hash: Option<HashBody<'a>>,
 }
@@ -133,7 +140,8 @@ impl Examiner<'_> {
                 None => match self.headless(at) {
                     Some(end) => end,
                     None if self.context.sealed_len.is_none() && self.is_torn(at) => break,
-                    None if self.ends_before_mark(at) || self.is_nothing(at) => {
+                    None if self.is_lost_mark(at) => self.mark(at),
+                    None if self.is_nothing(at) => {
                         self.wrong(at, DamageKind::Batch, Remedy::Rewrite);
                         break;
                     }
@@ -145,6 +153,15 @@ impl Examiner<'_> {
         let expected = self.context.batches_end.and_then(|end| usize::try_from(end).ok());
         if expected.is_some_and(|expected| self.found.end < expected) {
             self.wrong(self.found.end, DamageKind::Short, Remedy::NewGeneration);
+        }
+        for range in self.context.unreadable {
+            let records = &self.found.records;
+            let behind = records.partition_point(|known| known.offset as u64 <= range.start);
+            let record = behind.checked_sub(1).and_then(|at| records.get(at));
+            let index = record.map_or(self.context.header.first_index, |known| known.head.index);
+            let what = DamageKind::Unreadable { len: range.end - range.start };
+            let offset = range.start;
+            self.found.wrong.push(Wrong { offset, index, what, remedy: Remedy::Rewrite });
         }
     }
 
@@ -171,20 +188,44 @@ impl Examiner<'_> {
             && is_torn(self.bytes, at, self.context.header)
     }
 
-    /// Whether all entries up to the mark are there, and what follows up to it is the mark in the
-    /// log itself. What lies behind the mark can be entries that it knows nothing of.
-    fn ends_before_mark(&self, at: usize) -> bool {
-        self.context.entries == Some(self.found.next_index)
-            && self.position(at) < self.context.marked
-            && !self.has_batch_behind(at)
-    }
-
     /// Whether behind all marks there is something that is no batch, not even a damaged one.
     fn is_nothing(&self, at: usize) -> bool {
         self.context.sealed_len.is_none()
             && self.position(at) >= self.context.marked
             && !self.has_batch_behind(at)
-            && self.bytes.get(at..at + batch::MAGIC.len()).is_some_and(all_zero)
+            && self.bytes.get(at..at + batch::HEADER_LEN).is_some_and(|header| {
+                // A flipped bit among zeros; a header has its magic and more.
+                header.iter().filter(|byte| **byte != 0).count() <= 1
+            })
+    }
+
+    /// Whether what lies here is the mark that the log was closed with: that has no records, so
+    /// all of it is known.
+    fn is_lost_mark(&self, at: usize) -> bool {
+        self.context.sealed_len.is_none()
+            && self.context.closed.is_some_and(|closed| {
+                closed.next_index == self.found.next_index
+                    && closed.position == self.position(at).saturating_add(MARK_LEN as u64)
+            })
+            && at + MARK_LEN <= self.bytes.len()
+    }
+
+    /// Writes the mark again that was here; returns where it ends.
+    fn mark(&mut self, start: usize) -> usize {
+        let header = BatchHeader {
+            payload_len: 0,
+            records: 0,
+            entries: 0,
+            first_index: self.found.next_index,
+            durable_upto: self.position(start),
+            first_time: self.found.last_time,
+            last_time: self.found.last_time,
+        };
+        let mut bytes = header.encode(self.context.header.salt, self.position(start)).to_vec();
+        bytes.extend_from_slice(&batch::END);
+        self.wrong(start, DamageKind::Batch, Remedy::Rewrite);
+        self.found.edits.push((start, bytes));
+        start + MARK_LEN
     }
 
     fn has_batch_behind(&self, at: usize) -> bool {
@@ -276,10 +317,10 @@ impl Examiner<'_> {
         let body = self.bytes.get(body_at..body_at.saturating_add(head.len as usize));
         let body = body.unwrap_or_default();
         let whole = head.covers(body, salt, position);
-        let hash = self.context.hash.filter(|_| head.kind != Kind::Hole);
+        let hash = self.context.hash.filter(|_| head.kind.has_body());
         let right = whole && hash.is_none_or(|hash| hash(body) == head.id);
-        let kind_kept = head.kind != Kind::Hole;
-        self.found.records.push(Known { offset: at, head, body: right && kind_kept });
+        let has_body = head.kind.has_body();
+        self.found.records.push(Known { offset: at, head, body: right && has_body });
         if !right {
             let what = if whole { DamageKind::Id } else { DamageKind::Body };
             let index = head.index;
@@ -385,8 +426,11 @@ fn hole(lost: &Head, salt: crate::checksum::Salt, position: u64) -> Vec<u8> {
     let zeros = vec![0; lost.len as usize];
     let body_sum = salt.checksum(position, &zeros);
     // A lost heal leaves its entry the hole that it was.
-    let kind = if lost.kind == Kind::Heal { Kind::Heal } else { Kind::Hole };
-    let head = Head { kind, body_sum, ..*lost };
+    let (kind, id) = match lost.kind {
+        Kind::Entry | Kind::Hole => (Kind::Hole, lost.id),
+        Kind::Heal | Kind::Void => (Kind::Void, VOID_ID),
+    };
+    let head = Head { kind, id, body_sum, ..*lost };
     let mut bytes = head.encode(salt, position).to_vec();
     bytes.extend_from_slice(&zeros);
     bytes

@@ -7,16 +7,18 @@ use std::{
 
 use stemedb_merkle::Hash;
 
-use super::{HashBody, RepairAction, RepairError, RepairReport, plan::Plan, set_aside};
+use super::{
+    HashBody, RepairAction, RepairError, RepairOptions, RepairReport, plan::Plan, set_aside,
+};
 use crate::{
     disk::Disk,
     error::Action,
     identity::Identity,
     log::{
-        Log, LogOptions, Origin, Recovered, Spares, create_first,
+        Log, LogOptions, Origin, Recovered, SPARE_NAME, Spares, Watermark, create_first,
         encode::{As, ToRecord},
     },
-    record::{HEAD_LEN, Kind},
+    record::{HEAD_LEN, Head, Kind},
     recovery::{
         mend::sync_dir,
         survey::{failed, read_at},
@@ -49,26 +51,54 @@ impl ToRecord for Restored {
     }
 }
 
-/// Where the body of a lost entry has come back.
+/// Where the heal of a lost entry is.
 struct Healed {
     segment: usize,
+    /// The offset of its head.
     offset: u64,
-    len: usize,
+    head: Head,
 }
 
-/// Copies what can be read, switches the identity to it, and sets the old segments aside.
+/// Copies what can be read, switches the identity to it, and sets the old segments aside. Where
+/// the copy fails, nothing of it is left.
 pub(super) fn begin(
     disk: &Arc<dyn Disk>,
     identity: &mut Identity,
-    options: &LogOptions,
+    options: &RepairOptions<'_>,
     plan: &Plan,
-    hash: Option<HashBody<'_>>,
     report: &mut RepairReport,
 ) -> Result<(), RepairError> {
     let mut next = identity.next_generation().ok_or(RepairError::Exhausted)?;
-    // A repair that was cut short left these.
+    // A repair that was cut short left these: the store has its own segments still.
     remove_generation(&**disk, next.generation)?;
-    let mut log = create(disk, &Origin::from(&next), options)?;
+    let end = copy(disk, &next, options, plan, report).inspect_err(|_| {
+        // A full disk must not keep a copy of each try. What cannot be removed is removed by the
+        // next repair.
+        let _ = disk.remove(SPARE_NAME);
+        let _ = remove_generation(&**disk, next.generation);
+    })?;
+    next.clean = Some(end.into());
+    next.save(&**disk)?;
+    *identity = next;
+    report.new_generation = Some(identity.generation);
+    report.actions.push(RepairAction::Copied { entries: end.next_index });
+    for segment in &plan.segments {
+        set_aside(&**disk, &segment.name, report)?;
+    }
+    sync_dir(&**disk)?;
+    Ok(())
+}
+
+/// Copies all known entries into a new log.
+fn copy(
+    disk: &Arc<dyn Disk>,
+    next: &Identity,
+    options: &RepairOptions<'_>,
+    plan: &Plan,
+    report: &mut RepairReport,
+) -> Result<Watermark, RepairError> {
+    let hash = options.hash;
+    let mut log = create(disk, &Origin::from(next), options.log)?;
     let healed = find_healed(&**disk, plan, hash)?;
     let mut waiting = Vec::new();
     let mut waiting_len = 0;
@@ -78,7 +108,7 @@ pub(super) fn begin(
         for known in found.records.iter().filter(|known| known.head.kind.takes_index()) {
             let head = known.head;
             if head.time <= last_time {
-                // Two segments that cannot both be right; the log's order is by time.
+                // The plan has counted it as lost, and told.
                 continue;
             }
             last_time = head.time;
@@ -86,7 +116,7 @@ pub(super) fn begin(
             let body = bytes.get(at..at.saturating_add(head.len as usize)).filter(|_| known.body);
             let body = match (body, healed.get(&head.id)) {
                 (Some(body), _) => Some(body.to_vec()),
-                (None, Some(healed)) => Some(read_healed(&**disk, plan, healed)?),
+                (None, Some(healed)) => read_healed(&**disk, plan, healed)?,
                 (None, None) => None,
             };
             let kind = if body.is_some() { Kind::Entry } else { Kind::Hole };
@@ -109,17 +139,7 @@ pub(super) fn begin(
     if !waiting.is_empty() {
         log.restore(&waiting)?;
     }
-    let end = log.close()?;
-    next.clean = Some(end.into());
-    next.save(&**disk)?;
-    *identity = next;
-    report.new_generation = Some(identity.generation);
-    report.actions.push(RepairAction::Copied { entries: end.next_index });
-    for segment in &plan.segments {
-        set_aside(&**disk, &segment.name, report)?;
-    }
-    sync_dir(&**disk)?;
-    Ok(())
+    Ok(log.close()?)
 }
 
 fn create(disk: &Arc<dyn Disk>, origin: &Origin, options: &LogOptions) -> Result<Log, RepairError> {
@@ -166,8 +186,7 @@ fn find_healed(
             if head.kind.takes_index() && !known.body {
                 lost.insert(head.id);
             } else if head.kind == Kind::Heal && known.body {
-                let (offset, len) = ((known.offset + HEAD_LEN) as u64, head.len as usize);
-                healed.insert(head.id, Healed { segment: n, offset, len });
+                healed.insert(head.id, Healed { segment: n, offset: known.offset as u64, head });
             }
         }
     }
@@ -175,11 +194,18 @@ fn find_healed(
     Ok(healed)
 }
 
-fn read_healed(disk: &dyn Disk, plan: &Plan, healed: &Healed) -> Result<Vec<u8>, RepairError> {
-    let Some(segment) = plan.segments.get(healed.segment) else { return Ok(Vec::new()) };
+/// The body again, if the disk still gives what it gave before: the caller makes a hole otherwise.
+fn read_healed(
+    disk: &dyn Disk,
+    plan: &Plan,
+    healed: &Healed,
+) -> Result<Option<Vec<u8>>, RepairError> {
+    let Some(segment) = plan.segments.get(healed.segment) else { return Ok(None) };
     let name = &segment.name;
     let file = disk.open(name).map_err(|source| failed(disk, Action::Open, name, source))?;
-    let mut body = vec![0; healed.len];
-    read_at(disk, name, &*file, &mut body, healed.offset)?;
-    Ok(body)
+    let mut body = vec![0; healed.head.len as usize];
+    let read = read_at(disk, name, &*file, &mut body, healed.offset + HEAD_LEN as u64)?;
+    body.truncate(read);
+    let (salt, position) = (segment.header.salt, segment.header.first_position + healed.offset);
+    Ok(healed.head.covers(&body, salt, position).then_some(body))
 }

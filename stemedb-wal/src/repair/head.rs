@@ -83,7 +83,7 @@ pub(crate) fn rebuild_head(
     let differing = sum_of(&said)
         .map_or(32, |right| (u32::from_le_bytes(right) ^ u32::from_le_bytes(*sum)).count_ones());
     let id_holds = match hash {
-        Some(hash) if kind != Kind::Hole => hash(body) == said.id,
+        Some(hash) if kind.has_body() => hash(body) == said.id,
         _ => differing <= 2,
     };
     let agrees = u32::from_le_bytes(*kind_len) & BODY_LEN_MAX == len
@@ -94,7 +94,7 @@ pub(crate) fn rebuild_head(
 }
 
 fn follows(head: &Head, neighbours: Neighbours) -> bool {
-    if head.kind == Kind::Heal {
+    if !head.kind.takes_index() {
         return head.index < neighbours.index;
     }
     head.index == neighbours.index

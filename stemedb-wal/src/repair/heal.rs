@@ -28,7 +28,8 @@ use crate::{
     record::{HEAD_LEN, Head, Kind},
     recovery::{
         mend::{aside_name, sync_dir, write_durably},
-        survey::{failed, read_whole},
+        sectors::read_sectors,
+        survey::failed,
     },
     segment::SegmentHeader,
 };
@@ -158,7 +159,8 @@ impl LogReader {
             .file
             .len()
             .map_err(|source| DiskError::new(Action::Measure, disk.path(&segment.name), source))?;
-        let before = read_whole(disk, &segment.name, &*segment.file, held.max(sealed_len))?;
+        // What the disk cannot read is put right as any damage is.
+        let before = read_sectors(disk, &segment.name, &*segment.file, held.max(sealed_len))?.bytes;
         let mut after = before.clone();
         after.resize(usize::try_from(sealed_len).unwrap_or(usize::MAX), 0);
         let patient = Patient { reader: self, segment, next: &next, heal };
@@ -214,7 +216,7 @@ impl Patient<'_> {
         let len = u32::try_from(body.len()).map_err(|_| other())?;
         let record = bytes.get(at..).unwrap_or_default();
         let head = match Head::parse(record, salt, position) {
-            Some(head) if head.kind == Kind::Hole => return Err(other()),
+            Some(head) if !head.kind.has_body() => return Err(other()),
             Some(head) => head,
             None => {
                 let (index, time) = self.entry(bytes, at, &id).ok_or_else(|| {
@@ -302,7 +304,8 @@ impl Patient<'_> {
             },
             sealed_len: Some(bytes.len() as u64),
             marked: u64::MAX,
-            entries: None,
+            closed: None,
+            unreadable: &[],
             hash: Some(self.heal.hash),
         };
         let found = autopsy::examine(bytes, &context);
@@ -344,7 +347,7 @@ impl Patient<'_> {
 fn lost(found: &Autopsy, at: usize) -> Option<Head> {
     let known = found.records.binary_search_by_key(&at, |known| known.offset).ok()?;
     let known = found.records.get(known)?;
-    (!known.body && known.head.kind != Kind::Hole).then_some(known.head)
+    (!known.body && known.head.kind.has_body()).then_some(known.head)
 }
 
 fn put(bytes: &mut [u8], at: usize, part: &[u8]) -> Option<()> {

@@ -1,25 +1,29 @@
 //! What is there, what is wrong with it, and whether it can be mended in its place.
 
-use std::collections::BTreeMap;
+use std::{collections::HashSet, ops::Range};
 
 use super::{
-    HashBody, RepairError,
+    HashBody, RepairError, RepairOptions,
     autopsy::{self, Autopsy, Context, Remedy, Wrong},
+    candidates::{self, Candidate},
     verify::{Kept, trailer_of, walk_kept},
 };
 use crate::{
+    batch::BatchHeader,
+    checksum::Salt,
     disk::{Disk, stub_name},
     error::{Action, Damage, DamageKind},
     identity::Identity,
     log::{Watermark, further},
     record::{Head, Kind},
     recovery::{
-        survey::{failed, read_kept, read_whole, stub_damage},
+        sectors::{Sectors, read_sectors},
+        survey::{failed, read_kept},
         tail::{self, marked_behind},
         walk::Walker,
     },
     segment::{
-        HEADER_LEN, HeaderError, SEGMENT_LEN_MAX, SegmentHeader, parse_segment_name, segment_name,
+        HEADER_LEN, SEGMENT_LEN_MAX, SegmentHeader, TRAILER_LEN, Trailer, segment_name,
         segment_salt,
     },
 };
@@ -30,12 +34,28 @@ pub(crate) struct Plan {
     pub(crate) segments: Vec<SegmentPlan>,
     /// Files under names of segments that are none of this log's.
     pub(crate) strays: Vec<String>,
+    /// Segments that should be there.
+    pub(crate) missing: Vec<Damage>,
     /// Whether entries are lost.
     pub(crate) lost: bool,
     /// Where the log ends.
     pub(crate) end: Watermark,
-    /// The furthest place up to which it is known to have been durable.
-    pub(crate) mark: Option<Watermark>,
+    /// Where it should end at least.
+    pub(crate) marked: Watermark,
+    /// How many entries are known.
+    pub(crate) kept: u64,
+    /// Holes, heals and voids, as they are once all is mended.
+    pub(crate) gaps: Vec<Gap>,
+    /// Bodies that are lost, and not yet known to be.
+    pub(crate) lost_bodies: Vec<Head>,
+}
+
+/// A record that is a body lost, or found again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gap {
+    pub(crate) position: u64,
+    pub(crate) kind: Kind,
+    pub(crate) head: Head,
 }
 
 /// One segment: what it is, and what is wrong with it. Its bytes are read again when needed.
@@ -48,9 +68,9 @@ pub(crate) struct SegmentPlan {
     batches_end: Option<u64>,
     sealed_len: Option<u64>,
     marked: u64,
-    entries: Option<u64>,
-    /// How long the last segment was when the log was closed.
-    closed_len: u64,
+    closed: Option<Watermark>,
+    /// How long the last segment is known to have been.
+    marked_len: u64,
     next_sum: Option<u32>,
     /// Whether its bodies are only in an archive.
     remote: bool,
@@ -64,147 +84,106 @@ pub(crate) struct Mended {
     pub(crate) holes: Vec<Head>,
 }
 
-/// A file that seems to be a segment.
-struct Candidate {
-    name: String,
-    len: u64,
-    header: Option<SegmentHeader>,
-    /// Whether its bodies are only in an archive.
-    remote: bool,
-}
-
 /// Reads the whole log and makes the plan.
 pub(crate) fn make_plan(
     disk: &dyn Disk,
     identity: &Identity,
-    mark: Option<Watermark>,
-    hash: Option<HashBody<'_>>,
+    options: &RepairOptions<'_>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Plan, RepairError> {
-    let mark = further(identity.clean.map(Watermark::from), mark);
-    let mut plan = Plan { mark, ..Plan::default() };
-    let candidates = candidates(disk, identity, &mut plan.strays)?;
-    let mut expected = Expected::first();
-    let count = candidates.len();
+    let clean = identity.clean.map(Watermark::from);
+    let marked = options.marks.iter().fold(clean, |marked, mark| further(marked, Some(*mark)));
+    let mut plan = Plan { marked: marked.unwrap_or_default(), ..Plan::default() };
+    let groups = candidates::find(disk, identity, &mut plan.strays)?;
     let headers: Vec<Option<SegmentHeader>> =
-        candidates.values().map(|candidate| candidate.header).collect();
+        groups.values().map(|group| group.iter().find_map(|candidate| candidate.header)).collect();
+    let count = groups.len();
+    let mut last_time = 0;
+    let mut expected = Expected::first();
     let mut read = 0;
-    for (n, (first_index, candidate)) in candidates.into_iter().enumerate() {
-        let rebuilt = expected.header(identity, first_index);
-        let header = candidate.header.unwrap_or(rebuilt);
-        if first_index != expected.next_index || header != rebuilt {
+    for (n, (first_index, group)) in groups.into_iter().enumerate() {
+        let around = Around {
+            identity,
+            first_index,
+            expected,
+            next: headers.get(n + 1).copied().flatten(),
+            is_last: n + 1 == count,
+            marked: plan.marked,
+            lost: plan.lost,
+        };
+        let found = around.choose(disk, group, options.hash, &mut plan.strays, &mut read)?;
+        if let Some(what) = found.mismatch {
+            let name = segment_name(identity.generation, expected.next_index);
+            let path = match what {
+                DamageKind::Missing => disk.path(&name),
+                _ => disk.path(&found.segment.name),
+            };
+            plan.missing.push(Damage { path, offset: 0, index: expected.next_index, what });
             plan.lost = true;
         }
-        let next = headers.get(n + 1).copied().flatten();
-        if candidate.remote {
-            let (kept, segment) = kept(disk, candidate, header, n + 1 == count)?;
-            let follows = next.is_none_or(|next| {
-                (next.first_index, next.previous_sum) == (kept.next_index, kept.trailer_sum)
-            });
-            plan.lost |= !follows;
-            read += segment.len;
-            expected = Expected {
-                next_index: kept.next_index,
-                position: header.first_position + segment.len,
-                previous_sum: kept.trailer_sum,
-                last_time: kept.last_time,
+        let mut segment = found.segment;
+        for known in &found.autopsy.records {
+            let Head { kind, index, time, .. } = known.head;
+            if kind.takes_index() && time <= last_time {
+                // Two segments that cannot both be right; the log's order is by time.
+                let (offset, what) = (known.offset as u64, DamageKind::Sequence);
+                segment.wrong.push(Wrong { offset, index, what, remedy: Remedy::NewGeneration });
+            } else if kind.takes_index() {
+                last_time = time;
+                plan.kept += 1;
+            }
+            let head = known.head;
+            let kind = match head.kind {
+                Kind::Entry if !known.body && !segment.remote => Kind::Hole,
+                Kind::Heal if !known.body && !segment.remote => Kind::Void,
+                kind => kind,
             };
-            plan.end = Watermark { position: expected.position, next_index: expected.next_index };
-            plan.segments.push(segment);
-            progress(read);
-            continue;
+            if kind != head.kind {
+                plan.lost_bodies.push(head);
+            }
+            if kind != Kind::Entry {
+                let position = segment.header.first_position + known.offset as u64;
+                plan.gaps.push(Gap { position, kind, head });
+            }
         }
-        let mut bytes = read_segment(disk, &candidate.name)?;
-        read += bytes.len() as u64;
-        let mut segment = SegmentPlan {
-            header,
-            wrong: Vec::new(),
-            len: candidate.len,
-            batches_end: trailer_of(&bytes, &header).map(|trailer| trailer.batches_end),
-            sealed_len: match next {
-                Some(next) => next.first_position.checked_sub(header.first_position),
-                None if n + 1 < count => Some(candidate.len),
-                None => None,
-            },
-            marked: u64::MAX,
-            entries: None,
-            closed_len: 0,
-            next_sum: next.map(|next| next.previous_sum),
-            name: candidate.name,
-            remote: false,
-        };
-        if candidate.header.is_none() {
-            let (offset, index, remedy) = (0, first_index, Remedy::Rewrite);
-            let what = DamageKind::SegmentHeader;
-            segment.wrong.push(Wrong { offset, index, what, remedy });
-        }
-        if n + 1 == count {
-            segment.last(&bytes, mark);
-        }
-        segment.pad(&mut bytes);
-        let found = segment.examine(&bytes, hash);
-        segment.wrong.extend(&found.wrong);
-        expected = segment.check_end(&bytes, &found, next.as_ref(), plan.lost);
-        plan.lost |= segment.is_lost();
-        let position = segment.header.first_position + found.end as u64;
-        plan.end = Watermark { position, next_index: found.next_index };
+        plan.lost |= found.lost || segment.is_lost();
+        expected = found.expected;
+        plan.end = found.end;
         plan.segments.push(segment);
         progress(read);
     }
-    plan.lost |= mark.is_some_and(|mark| mark.next_index > plan.end.next_index);
-    plan.lost |= plan.segments.is_empty() && mark.is_some();
+    plan.check_marks(disk, identity);
+    let healed = plan.gaps.iter().filter(|gap| gap.kind == Kind::Heal);
+    let healed: HashSet<_> = healed.map(|gap| gap.head.id).collect();
+    plan.lost_bodies.retain(|head| !healed.contains(&head.id));
     Ok(plan)
 }
 
-/// All files that can be segments of this generation, by first index.
-fn candidates(
-    disk: &dyn Disk,
-    identity: &Identity,
-    strays: &mut Vec<String>,
-) -> Result<BTreeMap<u64, Candidate>, RepairError> {
-    let names = disk.list().map_err(|source| failed(disk, Action::List, "", source))?;
-    let mut candidates: BTreeMap<u64, Candidate> = BTreeMap::new();
-    for name in names {
-        let Some((generation, named_index)) = parse_segment_name(&name) else { continue };
-        if generation != identity.generation {
-            strays.push(name);
-            continue;
+impl Plan {
+    /// The log is not shorter than it was.
+    fn check_marks(&mut self, disk: &dyn Disk, identity: &Identity) {
+        let (end, marked) = (self.end, self.marked);
+        let short = marked.next_index > end.next_index;
+        let gone = self.segments.is_empty() && marked.position > 0;
+        if !(short || gone) {
+            return;
         }
-        let file = disk.open(&name).map_err(|source| match stub_damage(disk, &name, &source) {
-            Some(damage) => RepairError::Stub(damage),
-            None => failed(disk, Action::Open, &name, source).into(),
-        })?;
-        let len = file.len().map_err(|source| failed(disk, Action::Measure, &name, source))?;
-        let mut bytes = [0; HEADER_LEN];
-        let read = crate::recovery::survey::read_at(disk, &name, &*file, &mut bytes, 0)?;
-        let header = match SegmentHeader::parse(bytes.get(..read).unwrap_or_default()) {
-            Ok(header) => Some(header),
-            Err(HeaderError::Damaged) => None,
-            Err(HeaderError::Version(version)) => {
-                return Err(RepairError::Version { path: disk.path(&name), version });
-            }
+        self.lost = true;
+        let name = segment_name(identity.generation, 0);
+        let (name, from, what) = match self.segments.last() {
+            Some(last) => (&last.name, last.header.first_position, DamageKind::Short),
+            None => (&name, 0, DamageKind::Missing),
         };
-        let foreign = header.is_some_and(|header| {
-            header.store_id != identity.store_id || header.generation != identity.generation
-        });
-        if foreign {
-            strays.push(name);
-            continue;
-        }
-        let first_index = header.map_or(named_index, |header| header.first_index);
-        let candidate = Candidate { name, len, header, remote: file.is_remote() };
-        let misnamed = first_index != named_index;
-        match candidates.get(&first_index) {
-            // Of two that say the same, the one with the right name stays.
-            Some(_) if misnamed => strays.push(candidate.name),
-            _ => {
-                if let Some(other) = candidates.insert(first_index, candidate) {
-                    strays.push(other.name);
-                }
-            }
-        }
+        let (path, offset) = (disk.path(name), end.position.saturating_sub(from));
+        self.missing.push(Damage { path, offset, index: end.next_index, what });
     }
-    Ok(candidates)
+
+    /// How many entries are lost at least.
+    pub(crate) fn lost_entries(&self) -> u64 {
+        let last = self.segments.last().map_or(0, |last| last.header.first_index);
+        let known = self.end.next_index.max(self.marked.next_index).max(last);
+        known.saturating_sub(self.kept)
+    }
 }
 
 /// What the header of the next segment should say.
@@ -221,60 +200,222 @@ impl Expected {
         Self { next_index: 0, position: 0, previous_sum: 0, last_time: 0 }
     }
 
-    fn header(&self, identity: &Identity, first_index: u64) -> SegmentHeader {
+    /// The header that a segment should have, but for the salt.
+    fn header(&self, identity: &Identity, first_index: u64, salt: Salt) -> SegmentHeader {
         SegmentHeader {
             store_id: identity.store_id,
             generation: identity.generation,
             previous_sum: self.previous_sum,
             first_index,
             first_position: self.position,
-            salt: segment_salt(&identity.salt_seed, identity.generation, first_index),
+            salt,
             time_before: self.last_time,
         }
     }
 }
 
-/// A segment that is in an archive, by what is kept of it here: that is whole, or somebody has to
-/// put it back.
-fn kept(
-    disk: &dyn Disk,
-    candidate: Candidate,
-    header: SegmentHeader,
+/// What is known about a segment from those around it.
+struct Around<'a> {
+    identity: &'a Identity,
+    first_index: u64,
+    expected: Expected,
+    next: Option<SegmentHeader>,
     is_last: bool,
-) -> Result<(Kept, SegmentPlan), RepairError> {
-    let Candidate { name, len, .. } = candidate;
-    let file = disk.open(&name).map_err(|source| failed(disk, Action::Open, &name, source))?;
-    let stub = stub_name(&name).unwrap_or_else(|| name.clone());
-    let (path, index) = (disk.path(&stub), header.first_index);
-    let damage = Damage { path, offset: 0, index, what: DamageKind::Stub };
-    let bytes = read_kept(disk, &name, &*file, len)?.map_err(RepairError::Stub)?;
-    let proper = segment_name(header.generation, header.first_index) == name;
-    let kept = walk_kept(&header, &bytes).filter(|_| proper);
-    let kept = kept.ok_or(RepairError::Stub(damage))?;
-    if is_last {
-        let path = disk.path(&segment_name(header.generation, kept.next_index));
-        return Err(RepairError::Behind { path });
-    }
-    let segment = SegmentPlan {
-        header,
-        wrong: Vec::new(),
-        len,
-        batches_end: trailer_of(&bytes, &header).map(|trailer| trailer.batches_end),
-        sealed_len: Some(len),
-        marked: u64::MAX,
-        entries: None,
-        closed_len: 0,
-        next_sum: Some(kept.trailer_sum),
-        name,
-        remote: true,
-    };
-    Ok((kept, segment))
+    marked: Watermark,
+    /// Whether something before it is lost.
+    lost: bool,
 }
 
-fn read_segment(disk: &dyn Disk, name: &str) -> Result<Vec<u8>, RepairError> {
+/// A file, and what it is as a segment.
+struct Examined {
+    segment: SegmentPlan,
+    autopsy: Autopsy,
+    expected: Expected,
+    end: Watermark,
+    /// How it does not follow from the segment before.
+    mismatch: Option<DamageKind>,
+    lost: bool,
+}
+
+impl Around<'_> {
+    /// The best of the files that say that they are this segment; the others are strays.
+    fn choose(
+        &self,
+        disk: &dyn Disk,
+        group: Vec<Candidate>,
+        hash: Option<HashBody<'_>>,
+        strays: &mut Vec<String>,
+        read: &mut u64,
+    ) -> Result<Examined, RepairError> {
+        let proper = segment_name(self.identity.generation, self.first_index);
+        let mut best: Option<Examined> = None;
+        for candidate in group {
+            let found = if candidate.remote {
+                self.kept(disk, candidate)?
+            } else {
+                self.examine(disk, candidate, hash)?
+            };
+            *read += found.segment.len;
+            let value = |found: &Examined| {
+                let records = &found.autopsy.records;
+                let bodies = records.iter().filter(|known| known.body).count();
+                let fits = self.fits(found);
+                // Two that are whole and sealed hold the same entries. Of the last segment the
+                // longer one may be that of a copy that went its own way.
+                let first = if fits && self.is_last { 0 } else { bodies };
+                (fits, first, found.segment.name == proper, bodies, records.len())
+            };
+            best = Some(match best {
+                Some(best) if value(&best) >= value(&found) => {
+                    strays.push(found.segment.name);
+                    best
+                }
+                Some(best) => {
+                    strays.push(best.segment.name);
+                    found
+                }
+                None => found,
+            });
+        }
+        // A group has at least one.
+        best.ok_or(RepairError::Exhausted)
+    }
+
+    /// Whether a segment is whole, and belongs here.
+    fn fits(&self, found: &Examined) -> bool {
+        found.mismatch.is_none()
+            && found.segment.wrong.is_empty()
+            && (!self.is_last || found.end.next_index >= self.marked.next_index)
+    }
+
+    /// How a header does not follow from the segment before.
+    fn mismatch(&self, header: &SegmentHeader) -> Option<DamageKind> {
+        if self.first_index > self.expected.next_index {
+            return Some(DamageKind::Missing);
+        }
+        let follows = self.expected.header(self.identity, self.first_index, header.salt);
+        (*header != follows).then_some(DamageKind::Sequence)
+    }
+
+    fn examine(
+        &self,
+        disk: &dyn Disk,
+        candidate: Candidate,
+        hash: Option<HashBody<'_>>,
+    ) -> Result<Examined, RepairError> {
+        let Sectors { mut bytes, unreadable } = read_segment(disk, &candidate.name)?;
+        let header = candidate.header.unwrap_or_else(|| {
+            let salt = self.salt_of(&bytes);
+            self.expected.header(self.identity, self.first_index, salt)
+        });
+        let next = self.next.as_ref();
+        let mut segment = SegmentPlan {
+            header,
+            wrong: Vec::new(),
+            len: candidate.len,
+            batches_end: trailer_of(&bytes, &header).map(|trailer| trailer.batches_end),
+            sealed_len: match next {
+                Some(next) => next.first_position.checked_sub(header.first_position),
+                None if !self.is_last => Some(candidate.len),
+                None => None,
+            },
+            marked: u64::MAX,
+            closed: None,
+            marked_len: 0,
+            next_sum: next.map(|next| next.previous_sum),
+            name: candidate.name,
+            remote: false,
+        };
+        if candidate.header.is_none() {
+            let (offset, index, remedy) = (0, self.first_index, Remedy::Rewrite);
+            let what = DamageKind::SegmentHeader;
+            segment.wrong.push(Wrong { offset, index, what, remedy });
+        }
+        if self.is_last {
+            segment.last(&bytes, self.identity, self.marked);
+        }
+        segment.pad(&mut bytes);
+        let found = segment.examine(&bytes, &unreadable, hash);
+        segment.wrong.extend(&found.wrong);
+        let mismatch = self.mismatch(&header);
+        let lost = self.lost || mismatch.is_some();
+        let expected = segment.check_end(&bytes, &found, next, lost);
+        let position = segment.header.first_position + found.end as u64;
+        let end = Watermark { position, next_index: found.next_index };
+        Ok(Examined { segment, autopsy: found, expected, end, mismatch, lost })
+    }
+
+    /// The salt of a segment whose header is damaged: the one that its checksums are made with.
+    fn salt_of(&self, bytes: &[u8]) -> Salt {
+        let Identity { salt_seed, generation, .. } = self.identity;
+        let derived = segment_salt(salt_seed, *generation, self.first_index);
+        let stored = bytes.get(56..64).and_then(|bytes| bytes.first_chunk::<8>());
+        let position = self.expected.position;
+        let fits = |salt: &Salt| {
+            let batch = bytes.get(HEADER_LEN..).unwrap_or_default();
+            let trailer_at = bytes.len().saturating_sub(TRAILER_LEN);
+            let trailer = bytes.get(trailer_at..).unwrap_or_default();
+            BatchHeader::parse(batch, *salt, position + HEADER_LEN as u64).is_some()
+                || Trailer::parse(trailer, *salt, position + trailer_at as u64).is_some()
+        };
+        let stored = stored.map(|bytes| Salt(u64::from_le_bytes(*bytes)));
+        [Some(derived), stored].into_iter().flatten().find(fits).unwrap_or(derived)
+    }
+
+    /// A segment that is in an archive, by what is kept of it here: that is whole, or somebody has
+    /// to put it back.
+    fn kept(&self, disk: &dyn Disk, candidate: Candidate) -> Result<Examined, RepairError> {
+        let Candidate { name, len, header, .. } = candidate;
+        let salt =
+            segment_salt(&self.identity.salt_seed, self.identity.generation, self.first_index);
+        let header =
+            header.unwrap_or_else(|| self.expected.header(self.identity, self.first_index, salt));
+        let file = disk.open(&name).map_err(|source| failed(disk, Action::Open, &name, source))?;
+        let stub = stub_name(&name).unwrap_or_else(|| name.clone());
+        let (path, index) = (disk.path(&stub), header.first_index);
+        let damage = Damage { path, offset: 0, index, what: DamageKind::Stub };
+        let bytes = read_kept(disk, &name, &*file, len)?.map_err(RepairError::Stub)?;
+        let proper = segment_name(header.generation, header.first_index) == name;
+        let kept = walk_kept(&header, &bytes).filter(|_| proper);
+        let Kept { next_index, last_time, trailer_sum } = kept.ok_or(RepairError::Stub(damage))?;
+        if self.is_last {
+            let path = disk.path(&segment_name(header.generation, next_index));
+            return Err(RepairError::Behind { path });
+        }
+        let follows = self
+            .next
+            .is_none_or(|next| (next.first_index, next.previous_sum) == (next_index, trailer_sum));
+        let segment = SegmentPlan {
+            header,
+            wrong: Vec::new(),
+            len,
+            batches_end: trailer_of(&bytes, &header).map(|trailer| trailer.batches_end),
+            sealed_len: Some(len),
+            marked: u64::MAX,
+            closed: None,
+            marked_len: 0,
+            next_sum: Some(trailer_sum),
+            name,
+            remote: true,
+        };
+        let autopsy = segment.examine(&bytes, &[], None);
+        let position = header.first_position + len;
+        Ok(Examined {
+            segment,
+            autopsy,
+            expected: Expected { next_index, position, previous_sum: trailer_sum, last_time },
+            end: Watermark { position, next_index },
+            mismatch: self.mismatch(&header),
+            lost: !follows,
+        })
+    }
+}
+
+/// All bytes of a segment, with what cannot be read filled in.
+pub(crate) fn read_segment(disk: &dyn Disk, name: &str) -> Result<Sectors, RepairError> {
     let file = disk.open(name).map_err(|source| failed(disk, Action::Open, name, source))?;
     let len = file.len().map_err(|source| failed(disk, Action::Measure, name, source))?;
-    Ok(read_whole(disk, name, &*file, len)?)
+    Ok(read_sectors(disk, name, &*file, len)?)
 }
 
 impl SegmentPlan {
@@ -283,14 +424,23 @@ impl SegmentPlan {
         segment_name(self.header.generation, self.header.first_index)
     }
 
+    /// Whether its bytes are not what they should be.
+    pub(crate) fn is_broken(&self) -> bool {
+        !self.wrong.is_empty()
+    }
+
+    /// Whether some entry is not known any more.
+    fn is_lost(&self) -> bool {
+        self.wrong.iter().any(|wrong| wrong.remedy == Remedy::NewGeneration)
+    }
+
     /// What is known about the last segment.
-    fn last(&mut self, bytes: &[u8], mark: Option<Watermark>) {
-        let clean = mark.map_or(0, |mark| mark.position);
-        self.closed_len = clean.saturating_sub(self.header.first_position);
-        self.entries = mark.map(|mark| mark.next_index);
-        self.marked = clean.max(marked_behind(bytes, HEADER_LEN, &self.header));
-        self.batches_end =
-            tail::examine(bytes, &self.header, clean, None).ok().map(|tail| tail.reached.offset);
+    fn last(&mut self, bytes: &[u8], identity: &Identity, marked: Watermark) {
+        self.closed = identity.clean.map(Watermark::from);
+        self.marked_len = marked.position.saturating_sub(self.header.first_position);
+        self.marked = marked.position.max(marked_behind(bytes, HEADER_LEN, &self.header));
+        let tail = tail::examine(bytes, &self.header, marked.position, None);
+        self.batches_end = tail.ok().map(|tail| tail.reached.offset);
     }
 
     /// The bytes of the segment, and what can be told of them.
@@ -299,9 +449,9 @@ impl SegmentPlan {
         disk: &dyn Disk,
         hash: Option<HashBody<'_>>,
     ) -> Result<(Vec<u8>, Autopsy), RepairError> {
-        let mut bytes = read_segment(disk, &self.name)?;
+        let Sectors { mut bytes, unreadable } = read_segment(disk, &self.name)?;
         self.pad(&mut bytes);
-        let found = self.examine(&bytes, hash);
+        let found = self.examine(&bytes, &unreadable, hash);
         if self.remote && !found.wrong.is_empty() {
             return Err(RepairError::Archive { path: disk.path(&self.name) });
         }
@@ -310,20 +460,26 @@ impl SegmentPlan {
 
     /// Takes zeros for what is cut off: then what is lost of the last records is only their end.
     fn pad(&self, bytes: &mut Vec<u8>) {
-        let len = self.sealed_len.unwrap_or(self.closed_len).min(SEGMENT_LEN_MAX);
+        let len = self.sealed_len.unwrap_or(self.marked_len).min(SEGMENT_LEN_MAX);
         let len = usize::try_from(len).unwrap_or(0);
         if bytes.len() < len {
             bytes.resize(len, 0);
         }
     }
 
-    fn examine(&self, bytes: &[u8], hash: Option<HashBody<'_>>) -> Autopsy {
+    fn examine(
+        &self,
+        bytes: &[u8],
+        unreadable: &[Range<u64>],
+        hash: Option<HashBody<'_>>,
+    ) -> Autopsy {
         let context = Context {
             header: &self.header,
             batches_end: self.batches_end,
             sealed_len: self.sealed_len,
             marked: self.marked,
-            entries: self.entries,
+            closed: self.closed,
+            unreadable,
             hash,
         };
         autopsy::examine(bytes, &context)
@@ -369,7 +525,7 @@ impl SegmentPlan {
         disk: &dyn Disk,
         hash: Option<HashBody<'_>>,
     ) -> Result<Option<Mended>, RepairError> {
-        let before = read_segment(disk, &self.name)?;
+        let before = read_segment(disk, &self.name)?.bytes;
         let (mut after, found) = self.read(disk, hash)?;
         let header = self.header.encode();
         if after.len() < header.len() {
@@ -384,8 +540,7 @@ impl SegmentPlan {
         if self.sealed_len.is_some() {
             after.extend_from_slice(&found.footer(&self.header).0);
         }
-        let lost =
-            found.records.iter().filter(|known| !known.body && known.head.kind == Kind::Entry);
+        let lost = found.records.iter().filter(|known| !known.body && known.head.kind.has_body());
         let holes = lost.map(|known| known.head).collect();
         Ok(self.holds(&after).then_some(Mended { before, after, holes }))
     }

@@ -13,15 +13,16 @@ use super::{
     verify::{check_segment, trailer_of},
 };
 use crate::{
-    disk::Disk,
+    disk::{Disk, SECTOR_LEN},
     error::{Damage, DamageKind, DiskError},
     log::{
         LogReader, Placed,
         segments::{Offsets, Segment},
     },
-    record::{HEAD_LEN, Head, Kind},
+    record::{HEAD_LEN, Head},
     recovery::{
-        survey::{read_at, read_whole},
+        sectors::{is_unreadable, read_sectors},
+        survey::read_at,
         walk::{Stop, Walker},
     },
     segment::{HEADER_LEN, SegmentHeader, TRAILER_LEN, offsets_sum},
@@ -114,7 +115,8 @@ impl Scrubber {
     ///
     /// # Errors
     ///
-    /// If the disk fails: the segment is then begun anew by the next step.
+    /// If the disk fails as a whole: the segment is then begun anew by the next step. Sectors that it
+    /// cannot read are damage.
     pub fn step(
         &mut self,
         reader: &LogReader,
@@ -162,7 +164,12 @@ impl Scrubber {
             self.walk = Some(Walk::new(&segment.header));
         }
         let Some(walk) = &mut self.walk else { return Ok(false) };
-        let outcome = view.read_on(walk, budget, &mut step.read)?;
+        let outcome = match view.read_on(walk, budget, &mut step.read) {
+            Err(error) if is_unreadable(&error.source) => {
+                view.damaged(walk.at, DamageKind::Unreadable { len: SECTOR_LEN as u64 })
+            }
+            outcome => outcome?,
+        };
         match outcome {
             Outcome::More => return Ok(true),
             Outcome::Whole => {}
@@ -266,7 +273,7 @@ impl View<'_> {
     fn first_wrong_id(&self, placed: &[Placed], bytes: &[u8], offset: u64) -> Option<u64> {
         let hash = self.hash?;
         let base = self.segment.header.first_position + offset;
-        placed.iter().filter(|placed| placed.kind != Kind::Hole).find_map(|placed| {
+        placed.iter().filter(|placed| placed.kind.has_body()).find_map(|placed| {
             let at = usize::try_from(placed.position - base).ok()?.checked_add(HEAD_LEN)?;
             let body = bytes.get(at..at + placed.len as usize)?;
             (hash(body) != placed.id).then_some(offset + at as u64)
@@ -307,11 +314,13 @@ impl View<'_> {
             Some(next) => next.first_position - header.first_position,
             None => self.end.saturating_sub(header.first_position).max(HEADER_LEN as u64),
         };
-        let bytes = read_whole(self.disk, &self.segment.name, &*self.segment.file, len)?;
+        let (name, file) = (&self.segment.name, &*self.segment.file);
+        let sectors = read_sectors(self.disk, name, file, len)?;
+        let mut all: Vec<Damage> = sectors.damage(self.disk, name, header).collect();
+        let bytes = sectors.bytes;
         step.read += bytes.len() as u64;
         let already = step.damage.len();
         self.tell_records(&bytes, step);
-        let mut all = Vec::new();
         let verify = Verify { deep: self.hash, from_index: 0 };
         let next = self.next.as_ref();
         check_segment(self.disk, self.segment, next, &bytes, len, &verify, &mut all);
@@ -370,7 +379,7 @@ impl View<'_> {
         if !head.covers(body, header.salt, position) {
             return Some((DamageKind::Body, Some(head.id)));
         }
-        let hash = self.hash.filter(|_| head.kind != Kind::Hole)?;
+        let hash = self.hash.filter(|_| head.kind.has_body())?;
         (hash(body) != head.id).then_some((DamageKind::Id, Some(head.id)))
     }
 

@@ -11,9 +11,9 @@ use crate::{
         LogReader,
         segments::{Offsets, Segment},
     },
-    record::Kind,
     recovery::{
-        survey::{read_kept, read_whole},
+        sectors::read_sectors,
+        survey::read_kept,
         walk::{Stop, Walker, offsets_of},
     },
     segment::{HEADER_LEN, SegmentHeader, TRAILER_LEN, Trailer},
@@ -46,7 +46,7 @@ impl LogReader {
     ///
     /// # Errors
     ///
-    /// If the disk fails. What it says about the bytes is the result.
+    /// If the disk fails as a whole. Sectors that it cannot read are part of the result.
     pub fn verify(
         &self,
         verify: &Verify<'_>,
@@ -80,9 +80,10 @@ impl LogReader {
                 progress(read);
                 continue;
             }
-            let bytes = read_whole(disk, &segment.name, &*segment.file, len)?;
-            read += bytes.len() as u64;
-            check_segment(disk, segment, next.as_ref(), &bytes, len, verify, &mut found);
+            let sectors = read_sectors(disk, &segment.name, &*segment.file, len)?;
+            read += sectors.bytes.len() as u64;
+            found.extend(sectors.damage(disk, &segment.name, &segment.header));
+            check_segment(disk, segment, next.as_ref(), &sectors.bytes, len, verify, &mut found);
             progress(read);
         }
         Ok(found)
@@ -191,14 +192,15 @@ pub(crate) fn check_segment(
             batches_end: Some(batches_end).filter(|_| footer_at != Some(None)),
             sealed_len: next.map(|next| next.first_position - header.first_position),
             marked: u64::MAX,
-            entries: None,
+            closed: None,
+            unreadable: &[],
             hash: verify.deep,
         };
         for wrong in autopsy::examine(bytes, &context).wrong {
             damaged(wrong.offset, wrong.index, wrong.what);
         }
     } else if let Some(hash) = verify.deep {
-        for placed in placed.iter().filter(|placed| placed.kind != Kind::Hole) {
+        for placed in placed.iter().filter(|placed| placed.kind.has_body()) {
             let at = usize::try_from(placed.position - header.first_position).unwrap_or(usize::MAX);
             let body_at = at.saturating_add(crate::record::HEAD_LEN);
             let body = bytes.get(body_at..body_at.saturating_add(placed.len as usize));

@@ -6,7 +6,7 @@ use crate::{
     error::{DamageKind, OpenError, ReadError},
     identity::Identity,
     log::{Log, LogOptions, NewRecord, Origin, Replayed, Spares},
-    repair::{Heal, HealError, RepairError, Scrubber, Verify, repair},
+    repair::{Heal, HealError, RepairError, RepairOptions, Scrubber, Verify, repair},
 };
 
 #[derive(Debug, Default)]
@@ -312,9 +312,9 @@ fn repair_leaves_what_is_archived_alone() {
     let mut identity = Identity { store_id, generation, salt_seed, ..loaded };
     let before = inner.list().unwrap();
     let remote = |source| Arc::new(RemoteDisk::new(Arc::clone(&inner), source)) as Arc<dyn Disk>;
-    let mut run = |disk: &Arc<dyn Disk>| {
-        repair(disk, &mut identity, None, &options(), Some(&hash), &mut |_| {})
-    };
+    let log = options();
+    let options = RepairOptions { log: &log, hash: Some(&hash), marks: &[], accept_loss: true };
+    let mut run = |disk: &Arc<dyn Disk>| repair(disk, &mut identity, &options, &mut |_| {});
     let report = run(&remote(None)).unwrap();
     assert!(report.found.is_empty() && report.actions.is_empty(), "{report:?}");
     assert_eq!((inner.list().unwrap(), parts.reads()), (before.clone(), 0));
@@ -335,8 +335,7 @@ fn repair_leaves_what_is_archived_alone() {
     inner.open(FIRST_STUB).unwrap().write_at(b"x", 500).unwrap();
     let mut identity = Identity { generation: 0, ..identity };
     let disk: Arc<dyn Disk> = Arc::new(RemoteDisk::new(inner, None));
-    let refused =
-        repair(&disk, &mut identity, None, &options(), Some(&hash), &mut |_| {}).unwrap_err();
+    let refused = repair(&disk, &mut identity, &options, &mut |_| {}).unwrap_err();
     assert!(matches!(refused, RepairError::Stub(_)), "{refused}");
 }
 
