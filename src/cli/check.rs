@@ -28,7 +28,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
-    open::existing(globals, |store| check(store, args, globals))
+    open::reading(globals, |store| check(store, args, globals))
 }
 
 fn check(store: &Store, args: &Args, globals: &Globals) -> Result<(), Failure> {

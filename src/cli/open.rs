@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use stemedb::archive::segment_source;
-use stemedb::{Options, Store};
+use stemedb::{OpenError, Options, Store};
 
 use super::failure::Failure;
 use super::{Globals, output, progress, secret};
@@ -16,6 +16,15 @@ pub(super) fn existing<T>(
 ) -> Result<T, Failure> {
     let store = open(&globals.store, Options { create: false, ..options(globals)? })?;
     finish(store, work)
+}
+
+/// Opens an existing store for `work` that only reads it: nothing in its directory is changed.
+pub(super) fn reading<T>(
+    globals: &Globals,
+    work: impl FnOnce(&Store) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let options = Options { create: false, read_only: true, ..options(globals)? };
+    finish(open(&globals.store, options)?, work)
 }
 
 /// Opens a store for `work`, made now if there is none, and closes it after.
@@ -50,7 +59,20 @@ pub(super) fn or_make_shared<T>(
     globals: &Globals,
     work: impl FnOnce(&Arc<Store>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    finish_shared(make(globals)?, work)
+    finish_shared(make_or_read(globals)?, work)
+}
+
+/// As [`make`]. Where there is no room to put in order what a crash left, what is there can still be
+/// read: then the store is opened for that alone.
+fn make_or_read(globals: &Globals) -> Result<Store, Failure> {
+    match make(globals) {
+        Err(Failure::Open(OpenError::Disk(failure))) if failure.is_full() => {
+            output::note(format_args!("{failure}; until then the store is open for reading only"));
+            let options = Options { create: false, read_only: true, ..options(globals)? };
+            open(&globals.store, options)
+        }
+        made => made,
+    }
 }
 
 fn finish_shared<T>(
@@ -68,7 +90,7 @@ fn finish_shared<T>(
 
 fn make(globals: &Globals) -> Result<Store, Failure> {
     let options = Options { create: true, ..options(globals)? };
-    let new = !Store::exists(&globals.store);
+    let new = !Store::exists(&globals.store)?;
     let store = open(&globals.store, options)?;
     if new {
         output::note(format_args!("made a store at {}", globals.store.display()));

@@ -12,7 +12,7 @@ use stemedb_merkle::{
 use stemedb_wal::repair::{Heal, HealError as LogHealError, Rewritten};
 
 use super::{Receipt, Store};
-use crate::error::{HealError, ReadError};
+use crate::error::{AppendError, HealError, ReadError};
 
 /// What [`Store::heal`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +57,9 @@ impl Store {
     ///
     /// See [`HealError`]. The store is as it was.
     pub fn heal(&self, id: &AssertionId, body: &[u8]) -> Result<Healed, HealError> {
+        if self.shared.options.read_only {
+            return Err(AppendError::ReadOnly.into());
+        }
         match self.hashing.id(body) {
             None => return Err(HealError::SecretMissing),
             Some(found) if found != *id => return Err(HealError::OtherBody { id: *id, found }),
@@ -85,6 +88,9 @@ impl Store {
     ///
     /// See [`HealError`]. The store is as it was.
     pub fn mend(&self, position: u64) -> Result<Healed, HealError> {
+        if self.shared.options.read_only {
+            return Err(AppendError::ReadOnly.into());
+        }
         if self.lacks_secret() {
             return Err(HealError::SecretMissing);
         }

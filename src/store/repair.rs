@@ -46,12 +46,11 @@ pub struct RepairReport {
 /// See [`RepairError`].
 pub fn repair(dir: impl AsRef<Path>, options: &Options) -> Result<RepairReport, RepairError> {
     let dir = dir.as_ref();
-    if !exists(dir) {
+    if !exists(dir)? {
         return Err(OpenError::Missing { dir: dir.to_path_buf() }.into());
     }
     let disk = FileDisk::open(dir).map_err(|source| {
-        let source = Arc::new(source);
-        OpenError::Disk(DiskError { action: Action::Open, path: dir.to_path_buf(), source })
+        OpenError::Disk(DiskError::new(Action::Open, dir.to_path_buf(), source))
     })?;
     repair_on(&(Arc::new(disk) as Arc<dyn Disk>), super::system::WORLD, options)
 }
@@ -125,8 +124,7 @@ fn repair_caches(
     report.remarks.extend(loaded.set_aside.iter().map(ToString::to_string));
     if !tiles_whole {
         disk.remove(TILES_NAME).and_then(|()| disk.sync_dir()).map_err(|source| {
-            let (path, source) = (disk.path(TILES_NAME), Arc::new(source));
-            OpenError::Disk(DiskError { action: Action::Remove, path, source })
+            OpenError::Disk(DiskError::new(Action::Remove, disk.path(TILES_NAME), source))
         })?;
         report.remarks.push(format!(
             "{}: damaged and removed; the log rebuilds it",

@@ -1,6 +1,8 @@
 //! Sizes of a store.
 
-use stemedb_wal::{checkpoint::Checkpoint, disk::Disk, log::LogStats, tiles::SLOT_LEN};
+use stemedb_wal::{
+    checkpoint::Checkpoint, disk::Disk, error::DiskError, log::LogStats, tiles::SLOT_LEN,
+};
 
 use super::{Head, Store, lock};
 use crate::error::ReadError;
@@ -81,6 +83,11 @@ impl Store {
     /// again. O(1).
     pub fn writer_failed(&self) -> bool {
         self.reader.writer_failed()
+    }
+
+    /// Why nothing can be appended until the store is reopened, if so.
+    pub fn failure(&self) -> Option<&DiskError> {
+        self.reader.failure()
     }
 
     /// Sizes that are at hand. O(1).

@@ -7,7 +7,7 @@ use super::{
     walk::{Stop, Walker, offsets_of},
 };
 use crate::{
-    disk::{Disk, DiskFile, StubDamaged, stub_name},
+    disk::{Disk, DiskFile, StubDamaged, is_temporary, stub_name},
     error::{Action, Damage, DamageKind, DiskError, OpenError},
     log::{
         Origin,
@@ -64,7 +64,7 @@ pub(crate) fn survey(disk: &Arc<dyn Disk>, origin: &Origin) -> Result<Survey, Op
                 live.push((first_index, name));
             }
             Some(_) => survey.superseded.push(name),
-            None if name.strip_suffix(".tmp").is_some() => survey.temporary.push(name),
+            None if is_temporary(&name) => survey.temporary.push(name),
             None => {}
         }
     }
