@@ -64,7 +64,7 @@ fn diff_peer(args: &Args, globals: &Globals) -> Result<(), Failure> {
         .other
         .parse()
         .map_err(|source| Failure::NeitherDirNorPeer { argument: args.other.clone(), source })?;
-    open::existing_shared(globals, |store| {
+    open::reading_shared(globals, |store| {
         open::require_secret(store, globals)?;
         let diff = peer::runtime()?.block_on(async {
             let stop = Stop::watch()?;

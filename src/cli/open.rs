@@ -44,6 +44,15 @@ pub(super) fn existing_shared<T>(
     finish_shared(open(&globals.store, Options { create: false, ..options(globals)? })?, work)
 }
 
+/// As [`reading`], for work that shares the store with threads of its own, which have ended when it
+/// returns.
+pub(super) fn reading_shared<T>(
+    globals: &Globals,
+    work: impl FnOnce(&Arc<Store>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    shared_with(globals, Options { create: false, read_only: true, ..options(globals)? }, work)
+}
+
 /// As [`existing_shared`], with these options.
 pub(super) fn shared_with<T>(
     globals: &Globals,
