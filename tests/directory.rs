@@ -102,7 +102,8 @@ fn a_store_that_was_moved_leaves_the_one_in_its_place_alone() {
     drop(old);
     let (new, old) = (open(&dir).unwrap(), open(&elsewhere).unwrap());
     assert_eq!((new.store_id(), old.store_id()), (store_id, other_id));
-    assert_eq!((new.len(), old.len()), (100, 100));
+    assert_eq!(new.len(), 100);
+    assert!((100..=101).contains(&old.len()), "the first one that was refused may be there");
     for id in held {
         assert!(old.get(&id).unwrap().is_some());
     }

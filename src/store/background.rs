@@ -25,9 +25,6 @@ pub(super) const TAIL_LEN_AT_CLOSE_MAX: u64 = 10_000;
 /// How often is looked whether a checkpoint is due.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How often a store that appends nothing checks that its directory is still there.
-const CHECK_PLACE_EVERY: Duration = Duration::from_secs(1);
-
 /// The thread, and how it is stopped.
 #[derive(Debug)]
 pub(super) struct Background {
@@ -111,16 +108,10 @@ fn check_present(shared: &Shared, stop: &Stop) {
 
 fn write_when_due(shared: &Shared, stop: &Stop) {
     let options = &shared.options;
-    let (mut waited, mut unchecked) = (Duration::ZERO, Duration::ZERO);
+    let mut waited = Duration::ZERO;
     while !stop.is_asked() {
         stop.wait(LOOK_EVERY);
         waited += LOOK_EVERY;
-        unchecked += LOOK_EVERY;
-        if unchecked >= CHECK_PLACE_EVERY {
-            unchecked = Duration::ZERO;
-            // The log keeps the failure, for the next append and for whoever asks how it is.
-            let _ = shared.reader.check_place();
-        }
         let tail = tail_len(shared);
         let due =
             tail >= options.checkpoint_every || tail > 0 && waited >= options.checkpoint_interval;
