@@ -131,7 +131,7 @@ fn a_renamed_directory_keeps_its_log() {
     assert_eq!(reader.entries(0..20).filter(Result::is_ok).count(), 20);
     assert!(reader.check_place().is_err(), "an idle log notices as well");
     assert_eq!(log.failure().unwrap().displaced(), Some(Displaced::Gone));
-    drop(log);
+    drop((log, reader));
     fs::rename(&elsewhere, &dir).unwrap();
     assert_eq!(open(&dir).unwrap().next_index(), 20);
 }
