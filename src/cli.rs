@@ -26,6 +26,7 @@ mod peer;
 mod peers;
 mod picture;
 mod plain;
+mod process;
 mod progress;
 mod proof_file;
 mod prove;
@@ -162,6 +163,7 @@ pub(crate) fn run() -> ExitCode {
             return if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS };
         }
     };
+    process::prepare();
     match dispatch(&cli.command, &cli.globals) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) if failure.is_quiet() => ExitCode::SUCCESS,

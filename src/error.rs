@@ -1,6 +1,9 @@
 //! Why an operation on a store failed: one type for each operation.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use stemedb_merkle::{
     ArchiveError, AssertionId,
@@ -31,6 +34,18 @@ pub enum OpenError {
     AlreadyThere {
         /// The directory.
         dir: PathBuf,
+    },
+    /// A new store was to be made in a directory that holds files of others.
+    #[error(
+        "{} holds other files, {file} among them: make the store in a directory of its own, or \
+         among them with `stemedb init --force`",
+        dir.display()
+    )]
+    OtherFiles {
+        /// The directory.
+        dir: PathBuf,
+        /// One of the files.
+        file: String,
     },
     /// Another process, or another part of this one, has it open.
     #[error(
@@ -92,6 +107,9 @@ impl From<LogOpenError> for OpenError {
         match error {
             LogOpenError::Disk(error) => Self::Disk(error),
             LogOpenError::Damaged(damage) => Self::Damaged(damage),
+            LogOpenError::InUse { path } => {
+                Self::Locked { dir: path.parent().map(Path::to_path_buf).unwrap_or_default() }
+            }
             error => Self::Log(error),
         }
     }
@@ -107,6 +125,9 @@ pub enum AppendError {
     /// Ids can't be made without the secret.
     #[error("this store has a secret, and without it no body can be appended: give its file")]
     SecretMissing,
+    /// The store was opened to be read only.
+    #[error("the store is open for reading only")]
+    ReadOnly,
 }
 
 /// Why something could not be read.
@@ -263,6 +284,9 @@ pub enum CheckpointError {
     /// A file can't be set aside.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// The store was opened to be read only.
+    #[error("the store is open for reading only")]
+    ReadOnly,
     /// The trees are not current.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -365,6 +389,22 @@ pub enum RestoreError {
     Unfinished {
         /// The directory.
         dir: PathBuf,
+    },
+    /// The backup cannot be read.
+    #[error("cannot read the backup at {}", from.display())]
+    Source {
+        /// Where it is.
+        from: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The directory where the store is to be cannot be read.
+    #[error("cannot list {}", to.display())]
+    Target {
+        /// The directory.
+        to: PathBuf,
+        /// Why not.
+        source: std::io::Error,
     },
     /// The files can't be copied.
     #[error("cannot copy the backup at {} to {}", from.display(), to.display())]

@@ -86,6 +86,14 @@ impl Hashing {
 pub struct Options {
     /// Whether a store is made where there is none. Default: yes.
     pub create: bool,
+    /// Whether a store is made in a directory that holds files which are not a store's, those with
+    /// names that begin with a dot and `lost+found` not counted. Default: no.
+    pub create_among_files: bool,
+    /// Whether the store is only read. Default: no. Nothing in its directory is changed then: what
+    /// a crash left behind is put in order in memory alone, no file is written, and appending
+    /// fails. Such openings share the lock with each other. They need no room on the disk, and
+    /// may be of a file system that is mounted read-only.
+    pub read_only: bool,
     /// The cluster secret. Default: none. A store is made with or without one for good.
     pub secret: Option<Secret>,
     /// Whether a body's id is checked whenever the body is read, beyond its checksum. Default: yes;
@@ -130,6 +138,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             create: true,
+            create_among_files: false,
+            read_only: false,
             secret: None,
             verify_reads: true,
             verify_on_open: false,

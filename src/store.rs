@@ -37,6 +37,7 @@ mod history;
 mod lane;
 mod mark;
 mod open;
+mod overlay;
 mod peers;
 mod read;
 mod remote;
@@ -133,7 +134,7 @@ struct Shared {
     /// Held by whoever changes the file of peers.
     peers: Mutex<()>,
     world: World,
-    _lock: Box<dyn DirLock>,
+    _lock: Arc<dyn DirLock>,
 }
 
 /// The acknowledgement of an append.
@@ -208,7 +209,11 @@ impl From<LogReceipt> for Receipt {
 
 impl Store {
     /// Whether a directory has a store in it.
-    pub fn exists(dir: impl AsRef<Path>) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// If it is there and cannot be listed.
+    pub fn exists(dir: impl AsRef<Path>) -> Result<bool, OpenError> {
         open::exists(dir.as_ref())
     }
 
@@ -236,6 +241,11 @@ impl Store {
     /// The directory of the store.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Whether the store was opened to be [read only](Options::read_only).
+    pub fn is_read_only(&self) -> bool {
+        self.shared.options.read_only
     }
 
     /// What opening found worth telling.
@@ -339,7 +349,11 @@ impl Store {
         async move { Ok(append?.await?.into()) }
     }
 
+    /// The id of a body that is to be appended.
     fn id(&self, body: &[u8]) -> Result<Hash, AppendError> {
+        if self.shared.options.read_only {
+            return Err(AppendError::ReadOnly);
+        }
         self.hashing.id(body).map(|id| id.0).ok_or(AppendError::SecretMissing)
     }
 
@@ -371,6 +385,9 @@ impl Store {
     ///
     /// See [`CheckpointError`]. The store goes on with the one before.
     pub fn checkpoint(&self) -> Result<CheckpointReport, CheckpointError> {
+        if self.shared.options.read_only {
+            return Err(CheckpointError::ReadOnly);
+        }
         checkpoint::write(&self.shared)
     }
 
@@ -399,7 +416,7 @@ impl Store {
         let tail = checkpoint::tail_len(&self.shared);
         let due =
             tail > background::TAIL_LEN_AT_CLOSE_MAX || tail > 0 && sketch::is_new(&self.shared);
-        if self.shared.options.threads && due {
+        if self.shared.options.threads && !self.shared.options.read_only && due {
             // Failing that, the next opening replays more of the log.
             let _ = self.checkpoint();
         }

@@ -237,7 +237,7 @@ async fn damage_is_found_and_never_restored() {
             matches!(&restored, Err(ArchiveError::Damaged(fault)) if is_it(fault)),
             "{restored:?}"
         );
-        assert!(!Store::exists(&dir));
+        assert!(!Store::exists(&dir).unwrap());
         let again = PushOptions { again: true, seal: false };
         match archive.push(&store, again, |_| {}).await {
             // What has the right length is taken for whole: it is to be removed first.
@@ -282,7 +282,7 @@ async fn what_was_made_up_does_not_pass() {
         let restored = archive.restore(&dir, RestoreOptions::default(), |_| {}).await;
         let found = restored.unwrap_err();
         assert!(matches!(&found, ArchiveError::Damaged(fault) if *fault == expected), "{found}");
-        assert!(!Store::exists(&dir));
+        assert!(!Store::exists(&dir).unwrap());
     }
     fs::write(&path, manifest.replace("\"epoch\":1", "\"epoch\":2")).unwrap();
     assert!(archive.list().await.unwrap_err().is_damage());

@@ -147,7 +147,7 @@ async fn a_log_goes_to_s3_and_comes_back() {
     assert_eq!(verified.faults, [expected]);
     let again = archive.restore(&dir.path().join("3"), RestoreOptions::default(), |_| {}).await;
     assert!(again.unwrap_err().is_damage());
-    assert!(!Store::exists(dir.path().join("3")));
+    assert!(!Store::exists(dir.path().join("3")).unwrap());
 }
 
 /// What all of it stands on, of the server and the library together.

@@ -278,7 +278,7 @@ fn damage_to_a_backup_is_found_and_makes_no_store() {
     for secret in [None, Secret::new(b"another sixteen b").ok()] {
         let options = Options { secret, ..options() };
         assert!(stemedb::restore(&to, &back, &root, options, &mut |_| {}).is_err());
-        assert!(!Store::exists(&back));
+        assert!(!Store::exists(&back).unwrap());
     }
     assert_eq!(restore().unwrap().count, 2_000);
 }

@@ -14,6 +14,7 @@ mod cli {
     mod cluster;
     mod config;
     mod demo;
+    mod directory;
     mod ids;
     mod killed;
     mod network;

@@ -61,7 +61,7 @@ impl Taken {
 
 pub(crate) async fn run(arguments: &Arguments, dir: &Path) -> Result<(), Failure> {
     let made = dir.join(format!("appends-{}", arguments.lacking));
-    if !Store::exists(&made) {
+    if !Store::exists(&made)? {
         let store = Store::open(&made, StoreOptions::default())?;
         for first in (0..arguments.lacking).step_by(100_000) {
             let end = arguments.lacking.min(first + 100_000);

@@ -36,7 +36,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         bar.set_length(progress.total);
         bar.set_position(progress.done);
     };
-    let inside = open::existing(globals, |store| Ok(store.backup(&args.dir, &mut show)?));
+    let inside = open::reading(globals, |store| Ok(store.backup(&args.dir, &mut show)?));
     let (report, outside) = match inside {
         Err(Failure::Open(OpenError::Locked { .. })) => {
             let options = open::options(globals)?;

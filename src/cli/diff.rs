@@ -45,10 +45,13 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     if is_same(other, &globals.store) {
         // The second opening would find the store locked, by this very process.
         let same = SnapshotDiff { only_here: vec![], only_there: vec![], visited: 0 };
-        return open::existing(globals, |_| print(&same, globals.json));
+        return open::reading(globals, |_| print(&same, globals.json));
     }
-    open::existing(globals, |here| {
-        let there = open::open(other, Options { create: false, ..open::options(globals)? })?;
+    open::reading(globals, |here| {
+        let there = open::open(
+            other,
+            Options { create: false, read_only: true, ..open::options(globals)? },
+        )?;
         let outcome = compare(here, &there, globals.json);
         let closed = there.close();
         outcome?;
@@ -61,7 +64,7 @@ fn diff_peer(args: &Args, globals: &Globals) -> Result<(), Failure> {
         .other
         .parse()
         .map_err(|source| Failure::NeitherDirNorPeer { argument: args.other.clone(), source })?;
-    open::existing_shared(globals, |store| {
+    open::reading_shared(globals, |store| {
         open::require_secret(store, globals)?;
         let diff = peer::runtime()?.block_on(async {
             let stop = Stop::watch()?;

@@ -38,7 +38,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     if let Some(peer) = &args.from {
         return peer::runtime()?.block_on(get_from(peer, args, globals));
     }
-    open::existing(globals, |store| get(store, args, globals))
+    open::reading(globals, |store| get(store, args, globals))
 }
 
 fn get(store: &Store, args: &Args, globals: &Globals) -> Result<(), Failure> {

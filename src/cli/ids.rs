@@ -18,7 +18,7 @@ JSON: {ids}, on one line")]
 pub(super) struct Args {}
 
 pub(super) fn run(_: &Args, globals: &Globals) -> Result<(), Failure> {
-    open::existing(globals, |store| ids(store, globals.json))
+    open::reading(globals, |store| ids(store, globals.json))
 }
 
 fn ids(store: &Store, as_json: bool) -> Result<(), Failure> {

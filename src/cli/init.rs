@@ -19,11 +19,16 @@ Examples:
   head -c 32 /dev/urandom > secret && stemedb init --secret-file secret
 
 JSON: {store, secret}")]
-pub(super) struct Args {}
+pub(super) struct Args {
+    /// Make the store in a directory that holds other files; none of them is touched
+    #[arg(long)]
+    force: bool,
+}
 
-pub(super) fn run(_: &Args, globals: &Globals) -> Result<(), Failure> {
-    let options = Options { create: true, ..open::options(globals)? };
-    if Store::exists(&globals.store) {
+pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
+    let options =
+        Options { create: true, create_among_files: args.force, ..open::options(globals)? };
+    if Store::exists(&globals.store)? {
         return Err(Failure::StoreExists { dir: globals.store.clone() });
     }
     let secret = options.secret.is_some();

@@ -46,7 +46,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
-    open::existing(globals, |store| log(store, args, globals.json))
+    open::reading(globals, |store| log(store, args, globals.json))
 }
 
 fn log(store: &Store, args: &Args, as_json: bool) -> Result<(), Failure> {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use stemedb::archive::segment_source;
-use stemedb::{Options, Store, Upkeep};
+use stemedb::{OpenError, Options, Store, Upkeep};
 
 use super::failure::Failure;
 use super::{Globals, output, progress, secret};
@@ -26,6 +26,24 @@ pub(super) fn existing_with<T>(
     finish(open(&globals.store, options)?, work)
 }
 
+/// Opens an existing store for `work` that only reads it: nothing in its directory is changed.
+pub(super) fn reading<T>(
+    globals: &Globals,
+    work: impl FnOnce(&Store) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    reading_with(globals, options(globals)?, work)
+}
+
+/// As [`reading`], with these options.
+pub(super) fn reading_with<T>(
+    globals: &Globals,
+    options: Options,
+    work: impl FnOnce(&Store) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let options = Options { create: false, read_only: true, ..options };
+    finish(open(&globals.store, options)?, work)
+}
+
 /// Opens a store for `work`, made now if there is none, and closes it after.
 pub(super) fn or_make<T>(
     globals: &Globals,
@@ -43,6 +61,15 @@ pub(super) fn existing_shared<T>(
     finish_shared(open(&globals.store, Options { create: false, ..options(globals)? })?, work)
 }
 
+/// As [`reading`], for work that shares the store with threads of its own, which have ended when it
+/// returns.
+pub(super) fn reading_shared<T>(
+    globals: &Globals,
+    work: impl FnOnce(&Arc<Store>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    shared_with(globals, Options { create: false, read_only: true, ..options(globals)? }, work)
+}
+
 /// As [`existing_shared`], with these options.
 pub(super) fn shared_with<T>(
     globals: &Globals,
@@ -58,7 +85,20 @@ pub(super) fn or_make_shared<T>(
     globals: &Globals,
     work: impl FnOnce(&Arc<Store>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    finish_shared(make(globals)?, work)
+    finish_shared(make_or_read(globals)?, work)
+}
+
+/// As [`make`]. Where there is no room to put in order what a crash left, what is there can still be
+/// read: then the store is opened for that alone.
+fn make_or_read(globals: &Globals) -> Result<Store, Failure> {
+    match make(globals) {
+        Err(Failure::Open(OpenError::Disk(failure))) if failure.is_full() => {
+            output::note(format_args!("{failure}; until then the store is open for reading only"));
+            let options = Options { create: false, read_only: true, ..options(globals)? };
+            open(&globals.store, options)
+        }
+        made => made,
+    }
 }
 
 fn finish_shared<T>(
@@ -77,7 +117,7 @@ fn finish_shared<T>(
 
 fn make(globals: &Globals) -> Result<Store, Failure> {
     let options = Options { create: true, ..options(globals)? };
-    let new = !Store::exists(&globals.store);
+    let new = !Store::exists(&globals.store)?;
     let store = open(&globals.store, options)?;
     if new {
         output::note(format_args!("made a store at {}", globals.store.display()));

@@ -33,7 +33,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
-    let file = open::existing(globals, |store| prove(store, args))?;
+    let file = open::reading(globals, |store| prove(store, args))?;
     let (text, present) = (file.write(), proof_file::claims_presence(&file));
     let id = to_hex(&file.proof.id);
     if let Some(path) = &args.output {

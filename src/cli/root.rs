@@ -21,7 +21,7 @@ JSON: {count, set_root, log_size, log_root}")]
 pub(super) struct Args {}
 
 pub(super) fn run(_: &Args, globals: &Globals) -> Result<(), Failure> {
-    let head = open::existing(globals, |store| Ok(store.head()?))?;
+    let head = open::reading(globals, |store| Ok(store.head()?))?;
     if globals.json {
         return output::json(&Value::Object(fields(&head)));
     }

@@ -24,7 +24,7 @@ checkpoint_time, subtrees}; subtrees is the 256 counts")]
 pub(super) struct Args {}
 
 pub(super) fn run(_: &Args, globals: &Globals) -> Result<(), Failure> {
-    let stats = open::existing(globals, |store| Ok(store.stats()?))?;
+    let stats = open::reading(globals, |store| Ok(store.stats()?))?;
     if globals.json {
         return output::json(&as_json(&stats));
     }

@@ -83,8 +83,10 @@ pub(super) async fn drive(shared: &Arc<Shared>) -> NodeError {
 fn look(shared: &Arc<Shared>) {
     let options = shared.options();
     shared.room.look(options.disk_reserve);
-    if shared.store.writer_failed() && !shared.writer_failed.swap(true, Ordering::Relaxed) {
-        error!("a write or a sync has failed: nothing is appended until the node is restarted");
+    if let Some(failure) = shared.store.failure()
+        && !shared.writer_failed.swap(true, Ordering::Relaxed)
+    {
+        error!(%failure, "nothing can be appended until the node is restarted");
     }
     let upkeep = shared.store.upkeep();
     let told = std::mem::replace(&mut *lock(&shared.upkeep), upkeep.clone());

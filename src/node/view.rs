@@ -78,11 +78,17 @@ fn problems(shared: &Shared) -> Vec<Problem> {
     if shared.stopping.load(Ordering::Relaxed) {
         add("stopping", "the node is about to stop".to_owned());
     }
-    if shared.writer_failed.load(Ordering::Relaxed) {
+    if let Some(failure) = shared.store.failure() {
         add(
             "writer",
-            "a write or a sync of the log has failed, so that nothing is appended: look after the \
-             disk, then restart the node"
+            format!("nothing can be appended: {failure}; see to that, then restart the node"),
+        );
+    }
+    if shared.store.is_read_only() {
+        add(
+            "writer",
+            "the store is open for reading only, because there was no room to put in order what a \
+             crash left: make room, then restart the node"
                 .to_owned(),
         );
     }

@@ -102,9 +102,18 @@ impl From<AppendError> for Failure {
             AppendError::SecretMissing => Reason::SecretMissing,
             AppendError::Log(LogAppendError::TooLong { .. }) => Reason::TooLarge,
             AppendError::Log(LogAppendError::Closed) => Reason::Stopping,
-            AppendError::Log(_) => Reason::Failed,
+            AppendError::Log(_) | AppendError::ReadOnly => Reason::Failed,
         };
-        Self::new(reason, error)
+        let detail = match &error {
+            AppendError::Log(LogAppendError::Poisoned(failure)) => Some(failure.without_path()),
+            AppendError::ReadOnly => Some(error.to_string()),
+            _ => None,
+        };
+        let failure = Self::new(reason, error);
+        match detail {
+            Some(detail) => failure.with_detail(detail),
+            None => failure,
+        }
     }
 }
 

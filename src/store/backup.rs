@@ -10,7 +10,6 @@
 //! are left out: restoring reads every body, and builds both anew.
 
 mod outside;
-mod overlay;
 mod restore;
 mod staged;
 
@@ -109,7 +108,7 @@ fn make(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Amount, BackupError> {
     let failed = |source| BackupError::Io { to: to.to_path_buf(), source };
-    let source = FileDisk::open(from).map_err(failed)?;
+    let source = FileDisk::open_read_only(from).map_err(failed)?;
     let target = FileDisk::create(to).map_err(failed)?;
     check_empty(&target)?;
     let mut copier = Copier { source, target, copied: Amount::default(), progress, reached };
@@ -264,7 +263,7 @@ impl Copier<'_> {
 /// Copies the front of a file: written beside, synced, renamed.
 fn copy(
     file: &dyn DiskFile,
-    to: &FileDisk,
+    to: &dyn Disk,
     name: &str,
     len: u64,
     progress: &mut dyn FnMut(u64),

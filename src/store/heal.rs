@@ -21,7 +21,7 @@ use stemedb_wal::{
 use super::{Receipt, Store, history::Source};
 use crate::{
     engine::Trees,
-    error::{HealError, ReadError},
+    error::{AppendError, HealError, ReadError},
     options::Hashing,
 };
 
@@ -89,6 +89,9 @@ impl Store {
     ///
     /// See [`HealError`]. The store is as it was.
     pub fn heal(&self, id: &AssertionId, body: &[u8]) -> Result<Healed, HealError> {
+        if self.shared.options.read_only {
+            return Err(AppendError::ReadOnly.into());
+        }
         match self.hashing.id(body) {
             None => return Err(HealError::SecretMissing),
             Some(found) if found != *id => return Err(HealError::OtherBody { id: *id, found }),
@@ -121,6 +124,9 @@ impl Store {
     ///
     /// See [`HealError`]. The store is as it was.
     pub fn mend(&self, position: u64) -> Result<Healed, HealError> {
+        if self.shared.options.read_only {
+            return Err(AppendError::ReadOnly.into());
+        }
         if self.lacks_secret() {
             return Err(HealError::SecretMissing);
         }

@@ -2,7 +2,8 @@
 //!
 //! The mark that the log itself has goes with the file that it is in: of a last segment that was
 //! replaced by an older version of itself, nothing in it says so. `IDENTITY` says it, at most once
-//! a second, and in a thread of its own: no append waits for it.
+//! a second, and in a thread of its own: no append waits for it. The thread also checks that the
+//! directory is still there.
 
 use std::{
     io,
@@ -48,12 +49,20 @@ impl Marker {
 }
 
 fn mark(shared: &Shared, stop: &Stop) {
-    let mut pause = INTERVAL;
+    let (mut pause, mut waited) = (INTERVAL, Duration::ZERO);
     loop {
-        stop.wait(pause);
+        stop.wait(INTERVAL);
         if stop.is_asked() {
             return;
         }
+        // Also of a log to which nothing is appended. It keeps the failure, for the next append and
+        // for those who ask how it is.
+        let displaced = shared.reader.check_place().is_err_and(|error| error.displaced().is_some());
+        waited += INTERVAL;
+        if displaced || waited < pause {
+            continue;
+        }
+        waited = Duration::ZERO;
         // Without the mark the store is as it was; that it fails is in `Store::upkeep`.
         pause = match shared.save_mark(clean_mark(shared.trees.reached())) {
             Ok(()) => INTERVAL,

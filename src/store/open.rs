@@ -1,6 +1,12 @@
 //! Opening a store.
 
-use std::{collections::HashMap, fmt, io, path::Path, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use stemedb_merkle::{
     ArchiveError, AssertionId, Entry, Hash, MerkleTree,
@@ -10,16 +16,17 @@ use stemedb_wal::{
     checkpoint::{self, Checkpoint, CheckpointFault, SetAside},
     clock::{ClockReport, LogClock, World},
     commit::{CommitOptions, Committer},
-    disk::{Disk, FileDisk, LOCK_NAME, RemoteDisk},
+    disk::{DirLock, Disk, FileDisk, LOCK_NAME, RemoteDisk, is_store_file},
     error::{Action, DiskError, OpenError as LogOpenError},
     identity::{CleanMark, Copied, IDENTITY_NAME, Identity, IdentityError},
-    log::{Log, LogOptions, Origin, Placed, Replayed, Spares, Watermark},
+    log::{Log, LogOptions, Origin, Placed, Remark as LogRemark, Replayed, Spares, Watermark},
+    recovery::is_in_use,
     tiles::TileFile,
 };
 
 use super::{
-    Shared, Store, background::Background, heal::Healer, lane::Lane, mark::Marker, system::WORLD,
-    watch::Followed,
+    Shared, Store, background::Background, heal::Healer, lane::Lane, mark::Marker,
+    overlay::Overlay, system::WORLD, watch::Followed,
 };
 use crate::{
     engine::{Engine, Filter, Folded, Recent, Trees, note_holes, set_entry},
@@ -50,6 +57,17 @@ pub enum Remark {
     Copied(Copied),
     /// The clock is far from the log.
     Clock(ClockReport),
+    /// The last bytes of the log are what a crash left, and the store is only read.
+    TornTail {
+        /// The segment.
+        path: PathBuf,
+        /// From which byte on.
+        offset: u64,
+        /// How many bytes, zeros at the end not counted.
+        len: u64,
+    },
+    /// A restart checkpoint was of no use, and the store is only read.
+    CheckpointUnused(SetAside),
 }
 
 impl fmt::Display for Remark {
@@ -59,6 +77,15 @@ impl fmt::Display for Remark {
             Self::Checkpoint(aside) => aside.fmt(f),
             Self::Copied(copied) => copied.fmt(f),
             Self::Clock(report) => report.fmt(f),
+            Self::TornTail { path, offset, len } => write!(
+                f,
+                "{}: {len} bytes at byte {offset} are left over from an append that a crash ended \
+                 and that was never acknowledged; they are not read, and the next append cuts them",
+                path.display()
+            ),
+            Self::CheckpointUnused(SetAside { file, fault }) => {
+                write!(f, "the restart checkpoint {file} {fault}; it is not used")
+            }
         }
     }
 }
@@ -69,26 +96,58 @@ impl fmt::Display for OpenReport {
     }
 }
 
-pub(super) fn exists(dir: &Path) -> bool {
+/// Whether there is a store. What cannot be found out is an error, and not taken for a no.
+pub(super) fn exists(dir: &Path) -> Result<bool, OpenError> {
     let segment = |name: &str| {
         name.strip_prefix("segment-").is_some_and(|rest| rest.strip_suffix(".log").is_some())
     };
-    FileDisk::open(dir)
-        .and_then(|disk| disk.list())
-        .is_ok_and(|names| names.iter().any(|name| name == IDENTITY_NAME || segment(name)))
+    let disk = match FileDisk::open_read_only(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        opened => opened.map_err(|source| io_error(Action::Open, dir, source))?,
+    };
+    let names = disk.list().map_err(|source| io_error(Action::List, dir, source))?;
+    Ok(names.iter().any(|name| name == IDENTITY_NAME || segment(name)))
 }
 
 pub(super) fn open_dir(dir: &Path, options: Options) -> Result<Store, OpenError> {
-    if !options.create && !exists(dir) {
+    let failed = |action| move |source| io_error(action, dir, source);
+    let there = exists(dir)?;
+    if !there && (!options.create || options.read_only) {
         return Err(OpenError::Missing { dir: dir.to_path_buf() });
     }
-    let disk = if options.create { FileDisk::create(dir) } else { FileDisk::open(dir) };
-    let disk = disk.map_err(|source| io_error(Action::Open, dir, source))?;
+    if options.read_only {
+        let disk = FileDisk::open_read_only(dir).map_err(failed(Action::Open))?;
+        return open_read_only(Arc::new(disk), options);
+    }
+    let disk = if there { FileDisk::open(dir) } else { FileDisk::create(dir) };
+    let disk = disk.map_err(failed(Action::Open))?;
+    if !there && !options.create_among_files {
+        let names = disk.list_all().map_err(failed(Action::List))?;
+        let mut names = names.iter().map(|name| name.to_string_lossy());
+        let others = |name: &Cow<'_, str>| {
+            !(name.starts_with('.') || *name == "lost+found" || is_store_file(name))
+        };
+        if let Some(file) = names.find(others) {
+            return Err(OpenError::OtherFiles { dir: dir.to_path_buf(), file: file.into_owned() });
+        }
+    }
     open_on(Arc::new(disk), WORLD, options)
 }
 
+/// Opens a store that is not changed: whatever opening it writes stays in memory.
+pub(super) fn open_read_only(disk: Arc<dyn Disk>, options: Options) -> Result<Store, OpenError> {
+    let path = disk.path(LOCK_NAME);
+    // Before the names are listed: until it is let go, nobody changes them.
+    let lock = take_lock(disk.as_ref())?;
+    let overlay = Overlay::new(disk).map_err(|source| io_error(Action::List, &path, source))?;
+    let options = Options { create: false, read_only: true, ..options };
+    let opened = open_on(Arc::new(overlay), WORLD, options);
+    drop(lock);
+    opened
+}
+
 fn io_error(action: Action, path: &Path, source: io::Error) -> OpenError {
-    DiskError { action, path: path.to_path_buf(), source: Arc::new(source) }.into()
+    DiskError::new(action, path.to_path_buf(), source).into()
 }
 
 pub(super) fn clean_mark(mark: Watermark) -> CleanMark {
@@ -121,14 +180,23 @@ pub(super) fn log_options(options: &Options) -> LogOptions {
 }
 
 /// Takes the directory's lock.
-pub(super) fn take_lock(disk: &dyn Disk) -> Result<Box<dyn stemedb_wal::disk::DirLock>, OpenError> {
+pub(super) fn take_lock(disk: &dyn Disk) -> Result<Arc<dyn DirLock>, OpenError> {
     let path = disk.path(LOCK_NAME);
-    disk.lock().map_err(|source| match source.kind() {
-        io::ErrorKind::WouldBlock => {
-            OpenError::Locked { dir: path.parent().map(Path::to_path_buf).unwrap_or_default() }
-        }
+    let lock = disk.lock().map_err(|source| match source.kind() {
+        io::ErrorKind::WouldBlock => locked(&path),
         _ => io_error(Action::Open, &path, source),
-    })
+    })?;
+    // The lock may be on a file that was made just now, in the place of one that another process
+    // holds.
+    match is_in_use(disk) {
+        Ok(true) => Err(locked(&path)),
+        Ok(false) => Ok(lock.into()),
+        Err(source) => Err(io_error(Action::List, &path, source)),
+    }
+}
+
+fn locked(path: &Path) -> OpenError {
+    OpenError::Locked { dir: path.parent().map(Path::to_path_buf).unwrap_or_default() }
 }
 
 pub(super) fn open_on(
@@ -141,9 +209,14 @@ pub(super) fn open_on(
     let lock = take_lock(disk.as_ref())?;
     let mut report = OpenReport::default();
     let secret = options.secret.as_ref().map(crate::Secret::bytes);
-    let opened = match Identity::open(disk.as_ref(), lock.fingerprint(), secret, world.entropy) {
+    // Who only reads a copy of a directory makes no other node of it.
+    let fingerprint = if options.read_only {
+        Identity::load(disk.as_ref())?.fingerprint
+    } else {
+        lock.fingerprint()
+    };
+    let opened = match Identity::open(disk.as_ref(), fingerprint, secret, world.entropy) {
         Err(IdentityError::Missing { .. }) if options.create && !has_segments(disk.as_ref())? => {
-            let fingerprint = lock.fingerprint();
             Identity::create(disk.as_ref(), fingerprint, secret, world.entropy)?;
             Identity::open(disk.as_ref(), fingerprint, secret, world.entropy)
         }
@@ -165,6 +238,7 @@ pub(super) fn open_on(
         report.remarks.push(Remark::Clock(clock_report));
     }
 
+    log.hold_lock(Arc::clone(&lock));
     let reader = log.reader();
     let Rebuilt { tree, filter, folded, tail, .. } = trees;
     let tiles = folded.tiles().clone();
@@ -203,6 +277,9 @@ pub(super) fn open_on(
         _lock: lock,
         options,
     });
+    if shared.options.read_only {
+        report.remarks = report.remarks.into_iter().filter_map(read_only_remark).collect();
+    }
     let followed = Arc::new(Followed::new(reader.clone(), Arc::clone(&shared.trees)));
     let mut store = Store {
         writer,
@@ -218,13 +295,25 @@ pub(super) fn open_on(
         followed,
         closed: false,
     };
-    if store.shared.options.threads {
+    if store.shared.options.threads && !store.shared.options.read_only {
         let shared = &store.shared;
         let background = Background::start(shared).map_err(OpenError::Thread)?;
         store.background = Some(background);
         store.marker = Some(Marker::start(&store.shared).map_err(OpenError::Thread)?);
     }
     Ok(store)
+}
+
+/// What a remark means where nothing was written; none where there is nothing to tell.
+fn read_only_remark(remark: Remark) -> Option<Remark> {
+    match remark {
+        Remark::Log(LogRemark::TornTail { path, offset, len, .. }) => {
+            Some(Remark::TornTail { path, offset, len })
+        }
+        Remark::Log(LogRemark::Leftover { .. } | LogRemark::SetAside { .. }) => None,
+        Remark::Checkpoint(aside) => Some(Remark::CheckpointUnused(aside)),
+        remark => Some(remark),
+    }
 }
 
 fn has_segments(disk: &dyn Disk) -> Result<bool, OpenError> {

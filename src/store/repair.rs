@@ -84,12 +84,11 @@ pub fn repair_with(
     how: RepairOptions,
 ) -> Result<RepairReport, RepairError> {
     let dir = dir.as_ref();
-    if !exists(dir) {
+    if !exists(dir)? {
         return Err(OpenError::Missing { dir: dir.to_path_buf() }.into());
     }
     let disk = FileDisk::open(dir).map_err(|source| {
-        let source = Arc::new(source);
-        OpenError::Disk(DiskError { action: Action::Open, path: dir.to_path_buf(), source })
+        OpenError::Disk(DiskError::new(Action::Open, dir.to_path_buf(), source))
     })?;
     repair_on(&(Arc::new(disk) as Arc<dyn Disk>), super::system::WORLD, options, how)
 }
@@ -185,10 +184,8 @@ impl RepairReport {
 /// What has neither identity nor lock has never been open: it is a backup that was not finished,
 /// and may lack segments, or the beginning of a store that is being restored.
 fn check_finished(disk: &dyn Disk, how: RepairOptions) -> Result<(), RepairError> {
-    let names = disk.list().map_err(|source| {
-        let (path, source) = (disk.path(""), Arc::new(source));
-        OpenError::Disk(DiskError { action: Action::List, path, source })
-    })?;
+    let failed = |source| DiskError::new(Action::List, disk.path(""), source);
+    let names = disk.list().map_err(|source| OpenError::Disk(failed(source)))?;
     let has = |wanted: &str| names.iter().any(|name| name == wanted);
     if has(IDENTITY_NAME) {
         return Ok(());
@@ -232,8 +229,7 @@ fn repair_caches(
     report.remarks.extend(loaded.set_aside.iter().map(ToString::to_string));
     if !tiles_whole {
         disk.remove(TILES_NAME).and_then(|()| disk.sync_dir()).map_err(|source| {
-            let (path, source) = (disk.path(TILES_NAME), Arc::new(source));
-            OpenError::Disk(DiskError { action: Action::Remove, path, source })
+            OpenError::Disk(DiskError::new(Action::Remove, disk.path(TILES_NAME), source))
         })?;
         report.remarks.push(format!(
             "{}: damaged and removed; the log rebuilds it",

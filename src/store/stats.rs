@@ -1,7 +1,8 @@
 //! Sizes of a store.
 
 use stemedb_wal::{
-    checkpoint::Checkpoint, clock::ClockReport, disk::Disk, log::LogStats, tiles::SLOT_LEN,
+    checkpoint::Checkpoint, clock::ClockReport, disk::Disk, error::DiskError, log::LogStats,
+    tiles::SLOT_LEN,
 };
 
 use super::{Head, Store, lock};
@@ -89,6 +90,11 @@ impl Store {
     pub fn clock_report(&self) -> ClockReport {
         let last = (self.log_size() > 0).then(|| self.reader.last_time());
         ClockReport::of((self.shared.world.clock)(), last)
+    }
+
+    /// Why nothing can be appended until the store is reopened, if so.
+    pub fn failure(&self) -> Option<&DiskError> {
+        self.reader.failure()
     }
 
     /// Sizes that are at hand. O(1).

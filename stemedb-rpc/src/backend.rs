@@ -181,6 +181,8 @@ pub struct Entry {
 pub struct Failure {
     reason: Reason,
     source: Box<dyn Error + Send + Sync>,
+    /// What the peer may know of a failure of the store itself.
+    detail: Option<String>,
 }
 
 impl Failure {
@@ -189,7 +191,13 @@ impl Failure {
     /// The peer is told the latter if the request was at fault. What concerns the store itself
     /// ([`Reason::Damaged`], [`Reason::Failed`]) is told without particulars, which may be paths.
     pub fn new(reason: Reason, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { reason, source: source.into() }
+        Self { reason, source: source.into(), detail: None }
+    }
+
+    /// The same, with what the peer may know of a failure of the store itself: no paths.
+    #[must_use]
+    pub fn with_detail(self, detail: String) -> Self {
+        Self { detail: Some(detail), ..self }
     }
 
     /// What kind of failure it is.
@@ -200,7 +208,7 @@ impl Failure {
 
 impl From<Reason> for Failure {
     fn from(reason: Reason) -> Self {
-        Self { reason, source: Box::new(reason) }
+        Self { reason, source: Box::new(reason), detail: None }
     }
 }
 
@@ -219,7 +227,10 @@ impl Error for Failure {
 impl From<Failure> for tonic::Status {
     fn from(failure: Failure) -> Self {
         match failure.reason {
-            Reason::Damaged | Reason::Failed => failure.reason.into(),
+            reason @ (Reason::Damaged | Reason::Failed) => match failure.detail {
+                Some(detail) => reason.status(detail),
+                None => reason.into(),
+            },
             reason => reason.status(failure.to_string()),
         }
     }

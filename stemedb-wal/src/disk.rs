@@ -22,13 +22,15 @@ mod file;
 mod loaded;
 mod map;
 mod memory;
+mod names;
 mod pages;
 mod remote;
 
 pub use self::{
     faulty::{Fault, FaultyDisk, Flavour, Moment, Operation, Survival, Target},
-    file::FileDisk,
+    file::{Displaced, FileDisk, NotAFile},
     memory::MemoryDisk,
+    names::{is_store_file, is_temporary},
     remote::{PART_LEN, RemoteDisk, RemoteError, SegmentSource},
 };
 
@@ -167,6 +169,25 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     /// but stop, and recover from what can be read back.
     fn sync(&self) -> io::Result<()>;
 
+    /// Takes an exclusive lock on the file, until it is closed: of two who write to a log, whatever
+    /// happens to the lock of the directory, one fails here.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::WouldBlock`] if it is open and locked elsewhere, in this process or another.
+    fn lock(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Checks that the file still has a name: what is written to one that was removed is lost.
+    ///
+    /// # Errors
+    ///
+    /// [`Displaced::FileGone`], as the inner error, and whatever the disk reports.
+    fn check_named(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Lets go of what can be had again when it is needed: an open file, say.
     fn release(&self) {}
 
@@ -220,6 +241,16 @@ pub trait Bytes: fmt::Debug + Send + Sync {
 pub trait DirLock: fmt::Debug + Send + Sync {
     /// What tells this very directory from a copy: inode and birth time of the `LOCK` file.
     fn fingerprint(&self) -> Fingerprint;
+
+    /// Checks that the directory is still the one at its path, and that its `LOCK` is still the
+    /// file that is locked. Takes about a microsecond.
+    ///
+    /// # Errors
+    ///
+    /// [`Displaced`], as the inner error, and whatever the disk reports.
+    fn check(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Inode and birth time of a file: a copy has others.

@@ -4,42 +4,69 @@ use std::{fmt, io, path::PathBuf, sync::Arc};
 
 use stemedb_merkle::{Hash, id::to_hex};
 
-use crate::{disk::RemoteError, repair::HealError};
+use crate::{
+    disk::{Displaced, RemoteError},
+    repair::HealError,
+};
 
 /// What the disk was asked to do when it failed.
+///
+/// Its text has the cause, which is none of its [sources](std::error::Error::source) for that: it is
+/// passed on in texts, to clients and into logs, where only the text arrives.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{}: cannot {action}{}", path.display(), hint(source))]
+#[error("{}: cannot {action}: {cause}{}", path.display(), hint(cause))]
 pub struct DiskError {
     /// As a verb phrase: "write 12 bytes at 4096".
     pub action: Action,
     /// The file or directory.
     pub path: PathBuf,
-    /// What the disk said. Shared, because everyone who waited is told.
-    #[source]
-    pub source: Arc<io::Error>,
+    /// What the operating system reported. Shared, because everyone who waited is told.
+    pub cause: Arc<io::Error>,
 }
 
 impl DiskError {
     /// What failed, and to what.
     pub fn new(action: Action, path: PathBuf, source: io::Error) -> Self {
-        Self { action, path, source: Arc::new(source) }
+        Self { action, path, cause: Arc::new(source) }
     }
 
     /// Whether there was no room.
     pub fn is_full(&self) -> bool {
-        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        matches!(self.cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+
+    /// What failed and why, without the path: for those who may not know where the store lies.
+    pub fn without_path(&self) -> String {
+        format!("cannot {}: {}", self.action, self.cause)
+    }
+
+    /// How the directory, or a file in it, is no longer what was opened, if that is why.
+    pub fn displaced(&self) -> Option<Displaced> {
+        displaced(&self.cause)
     }
 }
 
-fn hint(source: &io::Error) -> &'static str {
-    match source.kind() {
+fn displaced(cause: &io::Error) -> Option<Displaced> {
+    cause.get_ref()?.downcast_ref().copied()
+}
+
+fn hint(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        _ if displaced(cause).is_some() => {
+            "; what was acknowledged before is in the directory that was opened: put it back in its \
+             place, see to it that only one process uses it, and reopen the store"
+        }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            ": there is no room; free some and reopen the store"
+            "; there is no room: free some and reopen the store"
+        }
+        io::ErrorKind::FileTooLarge => {
+            "; files may not get so long here: raise the limit (`ulimit -f`, or that of the file \
+             system) and reopen the store"
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            ": not permitted; the store needs to read and write its directory"
+            "; not permitted: the store needs to read and write its directory"
         }
-        io::ErrorKind::IsADirectory => ": a directory is in the place of the file; move it away",
+        io::ErrorKind::IsADirectory => "; a directory is in the place of the file: move it away",
         _ => "",
     }
 }
@@ -88,6 +115,10 @@ pub enum Action {
     List,
     /// Syncing the directory.
     SyncDirectory,
+    /// Locking it.
+    Lock,
+    /// Checking that what is written to it can be found again.
+    CheckPlace,
 }
 
 impl fmt::Display for Action {
@@ -105,6 +136,8 @@ impl fmt::Display for Action {
             Self::Remove => f.write_str("remove the file"),
             Self::List => f.write_str("list the directory"),
             Self::SyncDirectory => f.write_str("sync the directory"),
+            Self::Lock => f.write_str("lock the file"),
+            Self::CheckPlace => f.write_str("rely on what is written there"),
         }
     }
 }
@@ -178,6 +211,13 @@ pub enum OpenError {
     /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
+
+    /// Another process, or another part of this one, writes to the log.
+    #[error("{}: the log is written to by another process: close the store there first", path.display())]
+    InUse {
+        /// The segment that it writes to.
+        path: PathBuf,
+    },
 
     /// Bytes that were durable are not what was written. Never repaired without being asked.
     #[error(

@@ -51,7 +51,7 @@ use self::{
     sync::Durable,
 };
 use crate::{
-    disk::Disk,
+    disk::{DirLock, Disk},
     error::{Action, AppendError, DiskError, OpenError},
     identity::CleanMark,
     record::BODY_LEN_MAX,
@@ -81,7 +81,6 @@ pub struct Log {
     records_end: u64,
     /// The highest `durable_upto` on the disk.
     marked: u64,
-    failure: Option<DiskError>,
     buffer: Vec<u8>,
     spare: Spare,
 }
@@ -166,7 +165,6 @@ impl Log {
             durable: Durable { mark, last_time: found.last_time },
             records_end: found.records_end,
             marked: found.marked,
-            failure: None,
             buffer: Vec::new(),
         };
         log.publish();
@@ -195,7 +193,7 @@ impl Log {
     /// Whether all that is durable is marked as such: whether [`mark`](Self::mark) has nothing to
     /// do.
     pub fn is_marked(&self) -> bool {
-        self.marked >= self.records_end || self.failure.is_some()
+        self.marked >= self.records_end || self.shared.failure().is_some()
     }
 
     /// How long the records of one batch may be together.
@@ -238,7 +236,13 @@ impl Log {
 
     /// Why nothing can be written any more, if so.
     pub fn failure(&self) -> Option<&DiskError> {
-        self.failure.as_ref()
+        self.shared.failure()
+    }
+
+    /// Has each sync check, before it acknowledges anything, that the directory is still the one
+    /// that this lock was taken on.
+    pub fn hold_lock(&self, lock: Arc<dyn DirLock>) {
+        self.shared.hold_lock(lock);
     }
 
     /// Sizes.
@@ -251,7 +255,8 @@ impl Log {
     }
 
     fn check_poison(&self) -> Result<(), AppendError> {
-        self.failure.clone().map_or(Ok(()), |failure| Err(AppendError::Poisoned(failure)))
+        let failure = self.shared.failure().cloned();
+        failure.map_or(Ok(()), |failure| Err(AppendError::Poisoned(failure)))
     }
 
     /// Takes note of a failure of the open segment's file, for good.
@@ -261,8 +266,7 @@ impl Log {
     }
 
     fn poison_with(&mut self, failure: DiskError) -> AppendError {
-        self.shared.note_failure();
-        AppendError::Poisoned(self.failure.get_or_insert(failure).clone())
+        AppendError::Poisoned(self.shared.note_failure(failure).clone())
     }
 
     /// Poisons the log after an error that need not be final, but came when a part was written.

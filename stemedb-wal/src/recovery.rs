@@ -20,7 +20,7 @@ pub(crate) mod walk;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{fmt, io, path::PathBuf, sync::Arc};
 
 use self::{
     resume::Resumed,
@@ -29,14 +29,14 @@ use self::{
 };
 use crate::{
     disk::Disk,
-    error::{Damage, OpenError},
+    error::{Action, Damage, OpenError},
     log::{
         Log, LogOptions, Origin, Placed, Recovered, Spares, Watermark, create_first,
         offsets::MemoryOffsets,
         segments::{Offsets, Segment},
     },
     record::HEAD_LEN,
-    segment::HEADER_LEN,
+    segment::{HEADER_LEN, parse_segment_name},
 };
 
 /// Records that are replayed, in the order of the log.
@@ -166,6 +166,8 @@ pub(crate) fn open(
         return create(disk, origin, options, watermark, &survey, report);
     };
 
+    lock_last(&*disk, &last)?;
+
     // A restart checkpoint is written of what is durable.
     let origin = &origin.marked(watermark);
     let marked = origin.clean.map_or(0, |mark| mark.position);
@@ -226,6 +228,41 @@ pub(crate) fn open(
     }
     log.publish();
     Ok((log, report))
+}
+
+/// Locks the segment that is going to be written to, whatever the lock of the directory is worth: it
+/// may have been removed.
+fn lock_last(disk: &dyn Disk, last: &Found) -> Result<(), OpenError> {
+    let in_use = || OpenError::InUse { path: disk.path(&last.name) };
+    last.file.lock().map_err(|source| match source.kind() {
+        io::ErrorKind::WouldBlock => in_use(),
+        _ => survey::failed(disk, Action::Lock, &last.name, source).into(),
+    })?;
+    // It is not the last one any more if somebody went on in the meantime.
+    let names = disk.list().map_err(|source| survey::failed(disk, Action::List, "", source))?;
+    let later = |name: &String| {
+        parse_segment_name(name).is_some_and(|(generation, first_index)| {
+            generation == last.header.generation && first_index > last.header.first_index
+        })
+    };
+    if names.iter().any(later) { Err(in_use()) } else { Ok(()) }
+}
+
+/// Whether a log is written to at this moment, as far as the lock of its last segment tells.
+///
+/// # Errors
+///
+/// Whatever the disk reports.
+pub fn is_in_use(disk: &dyn Disk) -> io::Result<bool> {
+    let names = disk.list()?;
+    let Some(last) = names.iter().rfind(|name| parse_segment_name(name).is_some()) else {
+        return Ok(false);
+    };
+    match disk.open(last).and_then(|file| file.lock()) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+        // Opening the log tells what is wrong with it.
+        _ => Ok(false),
+    }
 }
 
 /// Reads the last segment: from the watermark on if that is enough, else whole.

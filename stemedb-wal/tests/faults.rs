@@ -158,7 +158,7 @@ fn recovery_can_fail_at_any_operation_and_be_tried_again() {
     let mut torn = 0;
     for seed in 0..20 {
         let cut = disk.power_cut(Survival::Sectors, seed);
-        cut.put("something.tmp", b"left over").unwrap();
+        cut.put("IDENTITY.tmp", b"left over").unwrap();
         for from_then_on in [false, true] {
             for flavour in [Flavour::Failed, Flavour::Persisted, Flavour::Partial] {
                 for after in 0.. {

@@ -4,23 +4,24 @@
 //! segments never change, and each batch of the open one says up to where the log was durable when
 //! it was written. Up to there the bytes are settled.
 
-use std::{path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use stemedb_wal::{
     disk::{Disk, FileDisk},
-    identity::{IDENTITY_NAME, Identity, IdentityError},
+    error::{Action, DiskError},
+    identity::{Identity, IdentityError},
     log::{Watermark, durable_extent},
     segment::parse_segment_name,
 };
 
-use super::{BackupReport, Head, Progress, Store, make, overlay::Overlay, remove_all};
+use super::{BackupReport, Head, Progress, make, remove_all};
 use crate::{
     error::{BackupError, OpenError},
     options::Options,
-    store::system::WORLD,
+    store::open::open_read_only,
 };
 
-/// Makes a backup of a store that another process has open, as [`Store::backup`] does it from
+/// Makes a backup of a store that another process has open, as [`Store::backup`](crate::Store::backup) does it from
 /// inside. Of what was acknowledged when the call began, at most the last commits are missing:
 /// those that no later one, and no pause of a moment, has marked as durable.
 ///
@@ -39,7 +40,10 @@ pub fn backup_of(
     let (dir, to) = (dir.as_ref(), to.as_ref());
     let failed = |source| BackupError::Io { to: to.to_path_buf(), source };
     let missing = || OpenError::Missing { dir: dir.to_path_buf() };
-    let disk = FileDisk::open(dir).map_err(|_| missing())?;
+    let disk = FileDisk::open_read_only(dir).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => missing(),
+        _ => OpenError::from(DiskError::new(Action::Open, dir.to_path_buf(), source)),
+    })?;
     let identity = Identity::load(&disk).map_err(|error| match error {
         IdentityError::Missing { .. } => missing(),
         error => error.into(),
@@ -58,14 +62,14 @@ pub fn backup_of(
 }
 
 /// How far the log is durable, as far as it says so itself.
-fn extent(disk: &FileDisk, identity: &Identity) -> std::io::Result<Option<Watermark>> {
+fn extent(disk: &FileDisk, identity: &Identity) -> io::Result<Option<Watermark>> {
     match last_segment(disk, identity)? {
         Some(last) => durable_extent(&*disk.open(&last)?),
         None => Ok(None),
     }
 }
 
-fn last_segment(disk: &FileDisk, identity: &Identity) -> std::io::Result<Option<String>> {
+fn last_segment(disk: &FileDisk, identity: &Identity) -> io::Result<Option<String>> {
     let mut names = disk.list()?;
     names.retain(|name| {
         parse_segment_name(name).is_some_and(|(generation, _)| generation == identity.generation)
@@ -77,12 +81,8 @@ fn last_segment(disk: &FileDisk, identity: &Identity) -> std::io::Result<Option<
 /// Reads the whole backup, and changes nothing of it.
 fn head(to: &Path, identity: &Identity, options: &Options) -> Result<Head, BackupError> {
     let failed = |source| BackupError::Io { to: to.to_path_buf(), source };
-    let disk = FileDisk::open(to).map_err(failed)?;
-    let last = last_segment(&disk, identity).map_err(failed)?.unwrap_or_default();
-    let overlay = Overlay::new(disk, &[IDENTITY_NAME, &last]).map_err(failed)?;
+    let disk = FileDisk::open_read_only(to).map_err(failed)?;
     let known = identity.secret_check.is_none() || options.secret.is_some();
-    let options =
-        Options { create: false, threads: false, verify_on_open: known, ..options.clone() };
-    let store = Store::open_on(Arc::new(overlay), WORLD, options)?;
-    Ok(store.head()?)
+    let options = Options { threads: false, verify_on_open: known, ..options.clone() };
+    Ok(open_read_only(Arc::new(disk), options)?.head()?)
 }

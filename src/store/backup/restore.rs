@@ -4,8 +4,8 @@ use std::{io, path::Path, sync::Arc};
 
 use stemedb_merkle::{AssertionId, Hash};
 use stemedb_wal::{
-    disk::{Disk, FileDisk, LOCK_NAME},
-    identity::{IDENTITY_NAME, Identity},
+    disk::{Disk, FileDisk, LOCK_NAME, is_temporary},
+    identity::{IDENTITY_NAME, Identity, IdentityError},
     tiles::TILES_NAME,
 };
 
@@ -36,10 +36,23 @@ pub fn restore(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Head, RestoreError> {
     let (from, to) = (from.as_ref(), to.as_ref());
-    let (source, names) = find(from)?;
+    let found = find(from)?;
     let failed = |source| RestoreError::Copy { from: from.into(), to: to.into(), source };
-    let target = Staged(FileDisk::create(to).map_err(failed)?);
-    let left = leftovers(&target.0, to)?;
+    let target = FileDisk::create(to).map_err(failed)?;
+    restore_on((from, found), (to, Arc::new(target)), root, options, progress)
+}
+
+/// The same on a disk of any kind.
+fn restore_on(
+    (from, (source, names)): (&Path, (FileDisk, Vec<String>)),
+    (to, target): (&Path, Arc<dyn Disk>),
+    root: &Hash,
+    options: Options,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Head, RestoreError> {
+    let failed = |source| RestoreError::Copy { from: from.into(), to: to.into(), source };
+    let target = Staged(target);
+    let left = leftovers(&*target.0, to)?;
     let locked = target.0.lock().map_err(failed)?;
     left.iter().try_for_each(|name| target.0.remove(name)).map_err(failed)?;
     let made = copy_all(&source, &names, &target, progress).map_err(failed).and_then(|()| {
@@ -49,7 +62,10 @@ pub fn restore(
     });
     let made = made.and_then(|head| target.reveal().map(|()| head).map_err(failed));
     if made.is_err() {
-        remove_all(&target.0);
+        // Also what was a store already, and may not be one after a power cut: its identity goes
+        // back under the name by which the next attempt knows that all of this may be removed.
+        let _ = target.0.rename(IDENTITY_NAME, STAGED_NAME);
+        remove_all(&*target.0);
     }
     made
 }
@@ -57,26 +73,30 @@ pub fn restore(
 /// The files of a backup that was finished.
 fn find(from: &Path) -> Result<(FileDisk, Vec<String>), RestoreError> {
     let nothing = || RestoreError::NoBackup { dir: from.to_path_buf() };
-    let source = FileDisk::open(from).map_err(|_| nothing())?;
-    let mut names = source.list().map_err(|_| nothing())?;
+    let failed = |source| RestoreError::Source { from: from.to_path_buf(), source };
+    let source = FileDisk::open_read_only(from).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => nothing(),
+        _ => failed(error),
+    })?;
+    let mut names = source.list().map_err(failed)?;
     // Neither checkpoints nor tiles: opening then reads, and checks, every body.
     names.retain(|name| is_segment(name));
     match Identity::load(&source) {
         Ok(_) => Ok((source, names)),
-        Err(stemedb_wal::identity::IdentityError::Missing { .. }) if names.is_empty() => {
-            Err(nothing())
-        }
-        Err(stemedb_wal::identity::IdentityError::Missing { .. }) => {
+        Err(IdentityError::Missing { .. }) if names.is_empty() => Err(nothing()),
+        Err(IdentityError::Missing { .. }) => {
             Err(RestoreError::Unfinished { dir: from.to_path_buf() })
         }
+        Err(IdentityError::Io { source, .. }) => Err(failed(source)),
         Err(error) => Err(RestoreError::Damaged { from: from.into(), source: error.into() }),
     }
 }
 
 /// What an attempt left that was killed. Refuses whatever else is there.
-fn leftovers(target: &FileDisk, to: &Path) -> Result<Vec<String>, RestoreError> {
+fn leftovers(target: &dyn Disk, to: &Path) -> Result<Vec<String>, RestoreError> {
     let not_empty = || RestoreError::NotEmpty { dir: to.into() };
-    let mut names = target.list().map_err(|_| not_empty())?;
+    let mut names =
+        target.list().map_err(|source| RestoreError::Target { to: to.into(), source })?;
     names.retain(|name| name != LOCK_NAME);
     let was_restoring = names.iter().any(|name| name.starts_with(STAGED_NAME));
     if names.is_empty() || was_restoring && names.iter().all(|name| is_made_here(name)) {
@@ -95,7 +115,7 @@ fn is_made_here(name: &str) -> bool {
         || name == TILES_NAME
         || name == STAGED_NAME
         || name.starts_with("aside-")
-        || name.strip_suffix(".tmp").is_some()
+        || is_temporary(name)
 }
 
 fn copy_all(
@@ -110,13 +130,13 @@ fn copy_all(
     }
     let identity = source.open(IDENTITY_NAME)?;
     // First, under its other name: it says what this directory is going to be.
-    copy(&*identity, &target.0, STAGED_NAME, identity.len()?, &mut |_| {})?;
+    copy(&*identity, &*target.0, STAGED_NAME, identity.len()?, &mut |_| {})?;
     target.0.sync_dir()?;
     for name in names {
         let file = source.open(name)?;
         // Nothing is linked: the last segment goes on, and a backup is to be another file.
         let len = file.len()?;
-        copy(&*file, &target.0, name, len, &mut |bytes| {
+        copy(&*file, &*target.0, name, len, &mut |bytes| {
             progress(Progress { done: done + bytes, total });
         })?;
         done += len;
@@ -158,7 +178,7 @@ fn check(
 }
 
 /// Takes away what was made.
-fn remove_all(target: &FileDisk) {
+fn remove_all(target: &dyn Disk) {
     let mut names = target.list().unwrap_or_default();
     names.retain(|name| is_made_here(name) || name == LOCK_NAME);
     names.sort_by_key(|name| name == STAGED_NAME);
@@ -167,4 +187,59 @@ fn remove_all(target: &FileDisk) {
         let _ = target.remove(name);
     }
     let _ = target.sync_dir();
+}
+
+#[cfg(test)]
+mod tests {
+    use stemedb_wal::disk::{Fault, FaultyDisk, Flavour, Target};
+
+    use super::*;
+
+    /// Whatever fails, be it once or from then on, the next attempt finds nothing in its way.
+    #[test]
+    fn a_restore_that_failed_late_can_be_repeated() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options { threads: false, load_checkpoints: true, ..Options::default() };
+        let store = Store::open(dir.path().join("store"), options.clone()).unwrap();
+        store.append_batch((0..50_u8).map(|n| [n; 100])).unwrap();
+        let (from, root) = (dir.path().join("backup"), store.root());
+        store.backup(&from, &mut |_| {}).unwrap();
+        let attempt = |disk: &FaultyDisk| {
+            let to = (Path::new("to"), Arc::new(disk.clone()) as Arc<dyn Disk>);
+            let found = find(&from).unwrap();
+            restore_on((&from, found), to, &root, options.clone(), &mut |_| {})
+        };
+        for flavour in [Flavour::Failed, Flavour::Persisted] {
+            for from_then_on in [false, true] {
+                let mut failed = 0;
+                for after in 0.. {
+                    let disk = FaultyDisk::new(after);
+                    let error = io::ErrorKind::Other;
+                    disk.inject(Fault {
+                        target: Target::Mutating,
+                        after,
+                        from_then_on,
+                        error,
+                        flavour,
+                    });
+                    let first = attempt(&disk);
+                    let hit = disk.faults_hit() > 0;
+                    disk.clear_faults();
+                    if first.is_err() {
+                        failed += 1;
+                        let head = attempt(&disk).unwrap();
+                        assert_eq!(head.set_root, root, "{flavour:?} {after}");
+                    }
+                    let disk = Arc::new(disk.clone());
+                    let options = Options { create: false, ..options.clone() };
+                    let store = Store::open_on(disk, WORLD, options).unwrap();
+                    assert_eq!(store.root(), root, "{flavour:?} {after}");
+                    if !hit {
+                        break;
+                    }
+                }
+                assert!(failed > 10, "{failed} attempts failed");
+            }
+        }
+    }
 }

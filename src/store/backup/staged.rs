@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use stemedb_wal::{
-    disk::{Bytes, DirLock, Disk, DiskFile, FileDisk},
+    disk::{Bytes, DirLock, Disk, DiskFile},
     identity::IDENTITY_NAME,
 };
 
@@ -13,7 +13,7 @@ pub(super) const STAGED_NAME: &str = "RESTORING";
 /// A directory in which the store's identity has another name, so that nothing else takes it for a
 /// store.
 #[derive(Clone, Debug)]
-pub(super) struct Staged(pub(super) FileDisk);
+pub(super) struct Staged(pub(super) Arc<dyn Disk>);
 
 fn staged(name: &str) -> &str {
     if name == IDENTITY_NAME { STAGED_NAME } else { name }

@@ -1,39 +1,56 @@
 //! A directory of the operating system.
 
+mod lock;
+mod open_file;
+
+pub use lock::Displaced;
+
+use self::{lock::FileLock, open_file::OpenFile};
 use super::{
-    Bytes, DirLock, Disk, DiskFile, Fingerprint, LOCK_NAME, check_name, loaded::ReadWhenWanted,
-    map::Mapped,
+    Bytes, DirLock, Disk, DiskFile, LOCK_NAME, check_name, loaded::ReadWhenWanted, map::Mapped,
 };
-use fs2::FileExt as _;
+use rustix::{
+    fd::OwnedFd,
+    fs::{AtFlags, FileType, Mode, OFlags},
+    io::{Errno, retry_on_intr},
+};
 use std::{
-    fs::{self, File, OpenOptions},
+    ffi::OsString,
+    fs::{self, File},
     io,
-    os::unix::fs::{FileExt as _, MetadataExt as _},
+    os::unix::ffi::OsStringExt as _,
     path::{Path, PathBuf},
     sync::Arc,
-    time::UNIX_EPOCH,
 };
+
+/// The mode of new files, before the umask.
+const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
 
 /// A directory of the operating system. Unix only: it reads and writes at offsets.
 ///
-/// Only regular files are listed; whatever else lies in the directory is left alone.
+/// It is held open, and all names are looked up in it: a directory that is renamed stays the same
+/// one, and another that is made under its former path is never touched. Clones share it.
+///
+/// Only files are listed; whatever else lies in the directory is left alone. No symbolic link in it
+/// is followed.
 #[derive(Clone, Debug)]
 pub struct FileDisk {
+    /// As the caller gave it, for messages.
     dir: PathBuf,
+    handle: Arc<OwnedFd>,
+    writable: bool,
 }
 
-/// An open file, and the directory that it is in.
-#[derive(Debug)]
-struct OpenFile {
-    file: File,
-    dir: PathBuf,
-}
-
-/// Holds the lock for as long as its file is open.
-#[derive(Debug)]
-struct FileLock {
-    _file: File,
-    fingerprint: Fingerprint,
+/// Something that is in the place of a file of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotAFile {
+    /// A symbolic link.
+    #[error("it is a symbolic link, and none is followed here: put the file itself in its place")]
+    SymbolicLink,
+    /// A pipe, a socket or a device.
+    #[error("it is not a regular file: move it away")]
+    Special,
 }
 
 impl FileDisk {
@@ -41,14 +58,28 @@ impl FileDisk {
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::NotFound`], or [`io::ErrorKind::NotADirectory`].
+    /// [`io::ErrorKind::NotFound`], [`io::ErrorKind::NotADirectory`], or why it cannot be read.
     pub fn open(dir: impl Into<PathBuf>) -> io::Result<Self> {
-        let dir = dir.into();
-        if fs::metadata(&dir)?.is_dir() {
-            Ok(Self { dir })
-        } else {
-            Err(io::ErrorKind::NotADirectory.into())
-        }
+        Self::open_for(dir.into(), true)
+    }
+
+    /// A directory that is there and is only read: nothing in it is changed, and whatever would
+    /// change it fails with [`io::ErrorKind::ReadOnlyFilesystem`].
+    ///
+    /// The lock that it takes is shared by all who only read, and excludes those who write. Where
+    /// there is no file `LOCK`, none is made, and nobody is excluded.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_read_only(dir: impl Into<PathBuf>) -> io::Result<Self> {
+        Self::open_for(dir.into(), false)
+    }
+
+    fn open_for(dir: PathBuf, writable: bool) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let handle = retry_on_intr(|| rustix::fs::open(&dir, flags, Mode::empty()))?;
+        Ok(Self { dir, handle: Arc::new(handle), writable })
     }
 
     /// A directory, made with its parents where it is missing, and durable from then on.
@@ -65,7 +96,7 @@ impl FileDisk {
             fs::create_dir_all(&dir)?;
             for made in missing {
                 let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty());
-                File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()?;
+                sync_names(&File::open(parent.unwrap_or_else(|| Path::new(".")))?)?;
             }
         }
         Self::open(dir)
@@ -83,82 +114,133 @@ impl FileDisk {
     ///
     /// If there is a file of that name, or the file system can't.
     pub fn link_to(&self, name: &str, other: &Self) -> io::Result<()> {
-        fs::hard_link(self.join(name)?, other.join(name)?)
+        check_name(name)?;
+        other.check_writable()?;
+        let (from, to) = (&*self.handle, &*other.handle);
+        Ok(retry_on_intr(|| rustix::fs::linkat(from, name, to, name, AtFlags::empty()))?)
     }
 
-    fn join(&self, name: &str) -> io::Result<PathBuf> {
+    /// The names of all that lies in the directory, directories and links included, in no order.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the disk reports.
+    pub fn list_all(&self) -> io::Result<Vec<OsString>> {
+        Ok(self.entries()?.into_iter().map(|(name, _)| name).collect())
+    }
+
+    fn entries(&self) -> io::Result<Vec<(OsString, FileType)>> {
+        let mut entries = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&*self.handle)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                // Not every file system tells with the name.
+                FileType::Unknown => match self.stat(name) {
+                    Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+                    Err(Errno::NOENT) => continue,
+                    Err(error) => return Err(error.into()),
+                },
+                kind => kind,
+            };
+            entries.push((OsString::from_vec(name.to_bytes().to_vec()), kind));
+        }
+        Ok(entries)
+    }
+
+    fn stat(&self, name: impl rustix::path::Arg + Copy) -> rustix::io::Result<rustix::fs::Stat> {
+        retry_on_intr(|| rustix::fs::statat(&*self.handle, name, AtFlags::SYMLINK_NOFOLLOW))
+    }
+
+    /// Opens a regular file.
+    fn open_at(&self, name: &str, flags: OFlags) -> io::Result<File> {
         check_name(name)?;
-        Ok(self.dir.join(name))
+        // Without waiting: opening a pipe would.
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let opened = retry_on_intr(|| rustix::fs::openat(&*self.handle, name, flags, FILE_MODE));
+        let file = match opened {
+            Ok(file) => File::from(file),
+            Err(Errno::LOOP) => return Err(io::Error::other(NotAFile::SymbolicLink)),
+            Err(Errno::NXIO) => return Err(io::Error::other(NotAFile::Special)),
+            Err(error) => return Err(error.into()),
+        };
+        let kind = file.metadata()?.file_type();
+        match () {
+            () if kind.is_file() => Ok(file),
+            () if kind.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+            () => Err(io::Error::other(NotAFile::Special)),
+        }
+    }
+
+    fn access(&self) -> OFlags {
+        if self.writable { OFlags::RDWR } else { OFlags::RDONLY }
+    }
+
+    fn check_writable(&self) -> io::Result<()> {
+        if self.writable { Ok(()) } else { Err(io::ErrorKind::ReadOnlyFilesystem.into()) }
     }
 }
 
 impl Disk for FileDisk {
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(true).open(self.join(name)?)?;
-        Ok(Arc::new(OpenFile { file, dir: self.dir.clone() }))
+        Ok(Arc::new(OpenFile::new(self.open_at(name, self.access())?, self.writable)))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(true);
-        let file = options.open(self.join(name)?)?;
-        Ok(Arc::new(OpenFile { file, dir: self.dir.clone() }))
+        check_name(name)?;
+        self.check_writable()?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC;
+        Ok(Arc::new(OpenFile::new(self.open_at(name, flags)?, true)))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.dir)? {
-            let entry = entry?;
-            if !entry.file_type()?.is_file() {
-                continue;
-            }
-            if let Ok(name) = entry.file_name().into_string()
-                && check_name(&name).is_ok()
-            {
-                names.push(name);
-            }
-        }
+        let entries = self.entries()?.into_iter();
+        // A link is listed so that opening it tells what it is.
+        let files = entries.filter(|(_, kind)| kind.is_file() || kind.is_symlink());
+        let mut names: Vec<String> = files
+            .filter_map(|(name, _)| name.into_string().ok())
+            .filter(|name| check_name(name).is_ok())
+            .collect();
         names.sort_unstable();
         Ok(names)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.join(from)?, self.join(to)?)
+        check_name(from)?;
+        check_name(to)?;
+        self.check_writable()?;
+        let handle = &*self.handle;
+        Ok(retry_on_intr(|| rustix::fs::renameat(handle, from, handle, to))?)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.join(name)?)
+        check_name(name)?;
+        self.check_writable()?;
+        Ok(retry_on_intr(|| rustix::fs::unlinkat(&*self.handle, name, AtFlags::empty()))?)
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        File::open(&self.dir)?.sync_all()
+        sync_names(&*self.handle)
     }
 
     fn lock(&self) -> io::Result<Box<dyn DirLock>> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        let file = options.open(self.dir.join(LOCK_NAME))?;
-        file.try_lock_exclusive().map_err(|error| {
-            if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() {
-                io::ErrorKind::WouldBlock.into()
-            } else {
-                error
-            }
-        })?;
-        let fingerprint = fingerprint(&file)?;
-        Ok(Box::new(FileLock { _file: file, fingerprint }))
+        Ok(Box::new(FileLock::take(self)?))
     }
 
     fn map(&self, name: &str, in_place: bool) -> io::Result<Arc<dyn Bytes>> {
-        let file = File::open(self.join(name)?)?;
+        let file = self.open_at(name, OFlags::RDONLY)?;
         if in_place && let Some(mapped) = Mapped::new(&file) {
             return Ok(mapped);
         }
-        Ok(ReadWhenWanted::new(Arc::new(OpenFile { file, dir: self.dir.clone() }))?)
+        Ok(ReadWhenWanted::new(Arc::new(OpenFile::new(file, false)))?)
     }
 
     fn available(&self) -> io::Result<u64> {
-        fs2::available_space(&self.dir)
+        let stat = retry_on_intr(|| rustix::fs::fstatvfs(&*self.handle))?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -166,71 +248,13 @@ impl Disk for FileDisk {
     }
 }
 
-impl DiskFile for OpenFile {
-    fn len(&self) -> io::Result<u64> {
-        self.file.metadata().map(|metadata| metadata.len())
-    }
-
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut done = 0;
-        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            let Some(at) = offset.checked_add(done as u64).filter(|at| i64::try_from(*at).is_ok())
-            else {
-                break;
-            };
-            match self.file.read_at(rest, at) {
-                Ok(0) => break,
-                Ok(count) => done += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+/// Syncs a directory. Where the file system has no such thing, all of it is synced: that says the
+/// same, and takes longer.
+fn sync_names(handle: impl rustix::fd::AsFd) -> io::Result<()> {
+    match retry_on_intr(|| rustix::fs::fsync(&handle)) {
+        Err(Errno::INVAL | Errno::NOTSUP | Errno::NOSYS) => {
+            Ok(retry_on_intr(|| rustix::fs::syncfs(&handle))?)
         }
-        Ok(done)
+        synced => Ok(synced?),
     }
-
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.file.write_all_at(bytes, offset)
-    }
-
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        let metadata = self.file.metadata()?;
-        // The length is passed on as a signed number, and what is already there needs no room.
-        if i64::try_from(len).is_err() {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        if len == 0 {
-            return Ok(());
-        }
-        // `fs2` takes the error from `errno`, which `posix_fallocate` does not set: on a full disk
-        // the caller would see whatever failed before. So what a full disk means is asked for.
-        self.file.allocate(len).map_err(|error| {
-            let needed = len.saturating_sub(metadata.blocks().saturating_mul(512));
-            match fs2::available_space(&self.dir) {
-                Ok(available) if available < needed => io::ErrorKind::StorageFull.into(),
-                _ if error.kind() == io::ErrorKind::WouldBlock => io::ErrorKind::StorageFull.into(),
-                _ => error,
-            }
-        })
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-}
-
-impl DirLock for FileLock {
-    fn fingerprint(&self) -> Fingerprint {
-        self.fingerprint
-    }
-}
-
-fn fingerprint(file: &File) -> io::Result<Fingerprint> {
-    let metadata = file.metadata()?;
-    let birth = metadata.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    let nanos = birth.and_then(|age| u64::try_from(age.as_nanos()).ok());
-    Ok(Fingerprint { inode: metadata.ino(), birth_nanos: nanos.unwrap_or(0) })
 }

@@ -177,7 +177,9 @@ impl Log {
         let wanted = needed.max(self.options.segment_len);
         let allocated = file.allocate(wanted).map(|()| wanted).or_else(|error| {
             // Where there is no room for a whole segment there may be for this batch.
-            if error.kind() == io::ErrorKind::StorageFull && needed < wanted {
+            let no_room = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+            let too_long = error.kind() == io::ErrorKind::FileTooLarge;
+            if (too_long || no_room.contains(&error.kind())) && needed < wanted {
                 file.allocate(needed).map(|()| needed)
             } else {
                 Err(error)

@@ -10,15 +10,19 @@ use std::{
 
 use crate::disk::{Disk, DiskFile, RemoteError};
 
-/// How many files of sealed segments are open at a time.
+/// How many files of sealed segments are open at a time, at most.
 const OPEN_MAX: usize = 256;
+
+/// How many are in any case: those that are read at once.
+const OPEN_MIN: usize = 8;
 
 type Slot = RwLock<Option<Arc<dyn DiskFile>>>;
 
 /// The open files, in the order in which they were opened.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Handles {
     open: Mutex<VecDeque<Arc<Slot>>>,
+    open_max: usize,
 }
 
 /// A file that is opened when it is needed. Whoever reads it while another one closes it goes on
@@ -49,7 +53,14 @@ impl SealedFile {
         if let Some(file) = &*self.slot.read().unwrap_or_else(PoisonError::into_inner) {
             return Ok(Arc::clone(file));
         }
-        let file = self.disk.open(&self.name)?;
+        let file = match self.disk.open(&self.name) {
+            Err(error) if is_out_of_files(&error) => {
+                // Others need files as well: these here are the ones that can be closed.
+                self.handles.close_all();
+                self.disk.open(&self.name)?
+            }
+            opened => opened?,
+        };
         let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
         let was_closed = slot.replace(Arc::clone(&file)).is_none();
         drop(slot);
@@ -58,6 +69,23 @@ impl SealedFile {
         }
         Ok(file)
     }
+}
+
+/// A quarter of the files that the process may have open: connections need some, too.
+impl Default for Handles {
+    fn default() -> Self {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let quarter =
+            limit.map_or(OPEN_MAX, |limit| usize::try_from(limit / 4).unwrap_or(OPEN_MAX));
+        Self { open: Mutex::default(), open_max: quarter.clamp(OPEN_MIN, OPEN_MAX) }
+    }
+}
+
+/// Whether the process, or the system, has as many files open as it may.
+fn is_out_of_files(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let code = error.raw_os_error();
+    [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error())).contains(&code)
 }
 
 impl Handles {
@@ -75,7 +103,7 @@ impl Handles {
     fn note(&self, slot: Arc<Slot>) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.push_back(slot);
-        let surplus = if open.len() > OPEN_MAX { open.pop_front() } else { None };
+        let surplus = if open.len() > self.open_max { open.pop_front() } else { None };
         drop(open);
         if let Some(slot) = surplus {
             let closed = slot.write().unwrap_or_else(PoisonError::into_inner).take();
@@ -136,7 +164,7 @@ mod tests {
     #[test]
     fn only_so_many_are_open_and_all_can_be_read() {
         let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
-        let handles = Arc::<Handles>::default();
+        let handles = Arc::new(Handles { open_max: OPEN_MAX, ..Handles::default() });
         let files: Vec<_> = (0..OPEN_MAX + 50)
             .map(|n| {
                 let name = format!("file-{n}");

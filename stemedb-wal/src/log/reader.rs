@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     disk::RemoteError,
-    error::{Damage, DamageKind, ReadError},
+    error::{Damage, DamageKind, DiskError, ReadError},
     record::{HEAD_LEN, Head},
 };
 
@@ -70,7 +70,22 @@ impl LogReader {
 
     /// Whether a write or a sync failed, so that nothing is appended until the log is opened again.
     pub fn writer_failed(&self) -> bool {
-        self.shared.has_failed()
+        self.shared.failure().is_some()
+    }
+
+    /// Why nothing is appended until the log is opened again, if so.
+    pub fn failure(&self) -> Option<&DiskError> {
+        self.shared.failure()
+    }
+
+    /// Checks that what is written to the log can be found again: that its directory is still at
+    /// its path, and locked. If it is not, nothing is appended any more. Takes microseconds.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, or [what failed](Self::failure) before.
+    pub fn check_place(&self) -> Result<(), DiskError> {
+        self.shared.failure().cloned().map_or_else(|| self.shared.check_place(), Err)
     }
 
     /// The record at a position. O(log segments) and one read, two if the body is long.

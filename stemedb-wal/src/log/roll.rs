@@ -23,6 +23,8 @@ use crate::{
 impl Log {
     pub(super) fn roll(&mut self) -> Result<(), AppendError> {
         self.sync()?;
+        // Nothing is sealed or made in a directory that is another's by now.
+        self.shared.check_place().map_err(AppendError::Poisoned)?;
         let (sealed, previous_sum) = self.seal()?;
         let header = SegmentHeader {
             store_id: self.origin.store_id,
@@ -121,6 +123,8 @@ pub(crate) fn install(
     let failed = |action, source| DiskError::new(action, disk.path(SPARE_NAME), source);
     let SpareFile { file, len, .. } = spare;
     let bytes = header.encode();
+    // Before anybody can open it under its final name.
+    file.lock().map_err(|source| failed(Action::Lock, source))?;
     file.write_at(&bytes, 0)
         .map_err(|source| failed(Action::Write { len: bytes.len() as u64, offset: 0 }, source))?;
     file.sync().map_err(|source| failed(Action::Sync, source))?;

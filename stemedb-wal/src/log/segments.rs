@@ -4,15 +4,15 @@ use std::{
     io,
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
     },
 };
 
 use super::{handles::Handles, offsets::MemoryOffsets};
 use crate::{
     checksum::Salt,
-    disk::{Disk, DiskFile, RemoteError, StubDamaged, stub_name},
+    disk::{DirLock, Disk, DiskFile, RemoteError, StubDamaged, stub_name},
     error::{Action, Damage, DamageKind, DiskError, ReadError},
     segment::SegmentHeader,
 };
@@ -129,8 +129,10 @@ pub(crate) struct Shared {
     end: AtomicU64,
     next_index: AtomicU64,
     last_time: AtomicU64,
-    /// Whether nothing can be written any more.
-    failed: AtomicBool,
+    /// Why nothing can be written any more.
+    failure: OnceLock<DiskError>,
+    /// The lock of the directory.
+    lock: OnceLock<Arc<dyn DirLock>>,
 }
 
 impl Shared {
@@ -147,7 +149,8 @@ impl Shared {
             end: AtomicU64::new(0),
             next_index: AtomicU64::new(0),
             last_time: AtomicU64::new(0),
-            failed: AtomicBool::new(false),
+            failure: OnceLock::new(),
+            lock: OnceLock::new(),
         }
     }
 
@@ -198,12 +201,34 @@ impl Shared {
         self.last_time.load(Ordering::Acquire)
     }
 
-    pub(crate) fn note_failure(&self) {
-        self.failed.store(true, Ordering::Release);
+    /// Takes note that nothing can be written any more. Returns the first reason for that.
+    pub(crate) fn note_failure(&self, failure: DiskError) -> &DiskError {
+        self.failure.get_or_init(|| failure)
     }
 
-    pub(crate) fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::Acquire)
+    pub(crate) fn failure(&self) -> Option<&DiskError> {
+        self.failure.get()
+    }
+
+    /// Has the place of the log checked by the lock of its directory from now on.
+    pub(crate) fn hold_lock(&self, lock: Arc<dyn DirLock>) {
+        // Whoever has it already holds the same one.
+        let _ = self.lock.set(lock);
+    }
+
+    /// Checks that what was synced can be found again: that the directory is still at its path,
+    /// locked by this process, and the open segment in it. Else nothing is written any more.
+    pub(crate) fn check_place(&self) -> Result<(), DiskError> {
+        let Some(lock) = self.lock.get() else { return Ok(()) };
+        let segments = self.segments();
+        let open = segments.last();
+        let checked = lock.check().map_err(|source| (self.disk.path(""), source)).and_then(|()| {
+            let checked = open.map_or(Ok(()), |open| open.file.check_named());
+            checked.map_err(|source| (open.map(|open| self.path(open)).unwrap_or_default(), source))
+        });
+        checked.map_err(|(path, source)| {
+            self.note_failure(DiskError::new(Action::CheckPlace, path, source)).clone()
+        })
     }
 
     pub(crate) fn path(&self, segment: &Segment) -> PathBuf {

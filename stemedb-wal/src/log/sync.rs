@@ -29,6 +29,8 @@ impl Log {
         if let Err(source) = self.open.file.sync() {
             return Err(self.poison(Action::Sync, source));
         }
+        // What is in a file that nobody finds again is not durable, whatever the sync has done.
+        self.shared.check_place().map_err(AppendError::Poisoned)?;
         self.syncs = self.syncs.saturating_add(1);
         let mark = Watermark { position: self.end(), next_index: self.next_index };
         self.durable = Durable { mark, last_time: self.last_time };

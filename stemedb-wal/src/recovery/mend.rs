@@ -121,10 +121,15 @@ pub(crate) fn set_aside_bytes(
 
 pub(crate) fn write_durably(disk: &dyn Disk, name: &str, bytes: &[u8]) -> Result<(), DiskError> {
     let file = disk.create(name).map_err(|source| failed(disk, Action::Create, name, source))?;
-    write_all(&*file, bytes, 0).map_err(|source| {
+    let written = write_all(&*file, bytes, 0).map_err(|source| {
         failed(disk, Action::Write { len: bytes.len() as u64, offset: 0 }, name, source)
-    })?;
-    sync(disk, name, &*file)
+    });
+    let written = written.and_then(|()| sync(disk, name, &*file));
+    if written.is_err() {
+        // On a full disk each try would leave another one. The first error is the one to tell.
+        let _ = disk.remove(name);
+    }
+    written
 }
 
 pub(crate) fn sync(disk: &dyn Disk, name: &str, file: &dyn DiskFile) -> Result<(), DiskError> {

@@ -265,7 +265,7 @@ fn take_chunk(
 ) -> Result<Vec<u8>, OpenError> {
     if let Err(error) = chunk.result {
         return Err(match readings.get(chunk.segment) {
-            Some(reading) if is_unreadable(&error.source) => reading.unreadable(disk, error),
+            Some(reading) if is_unreadable(&error.cause) => reading.unreadable(disk, error),
             _ => error.into(),
         });
     }

@@ -48,7 +48,7 @@ pub(crate) fn resume(
             match read_at(disk, &last.name, &*last.file, room, base + start as u64) {
                 Ok(read) if read == step => {}
                 // Reading the whole segment tells where.
-                Err(error) if is_unreadable(&error.source) => return Ok(None),
+                Err(error) if is_unreadable(&error.cause) => return Ok(None),
                 read => {
                     read?;
                     return Ok(None);
@@ -89,7 +89,7 @@ fn is_zero_from(disk: &dyn Disk, last: &Found, mut offset: u64) -> Result<bool, 
     let mut buffer = vec![0; STEP_LEN / 4];
     while offset < last.len {
         let read = match read_at(disk, &last.name, &*last.file, &mut buffer, offset) {
-            Err(error) if is_unreadable(&error.source) => return Ok(false),
+            Err(error) if is_unreadable(&error.cause) => return Ok(false),
             read => read?,
         };
         if read == 0 || !all_zero(buffer.get(..read).unwrap_or_default()) {

@@ -8,7 +8,7 @@ use super::{
     walk::{Stop, Walker, offsets_of},
 };
 use crate::{
-    disk::{Disk, DiskFile, StubDamaged, stub_name},
+    disk::{Disk, DiskFile, StubDamaged, is_temporary, stub_name},
     error::{Action, Damage, DamageKind, DiskError, OpenError},
     log::{
         Origin,
@@ -65,7 +65,7 @@ pub(crate) fn survey(disk: &Arc<dyn Disk>, origin: &Origin) -> Result<Survey, Op
                 live.push((first_index, name));
             }
             Some(_) => survey.superseded.push(name),
-            None if name.strip_suffix(".tmp").is_some() => survey.temporary.push(name),
+            None if is_temporary(&name) => survey.temporary.push(name),
             None => {}
         }
     }
@@ -116,7 +116,7 @@ fn read_header(
     let mut bytes = [0; HEADER_LEN];
     let path = disk.path(&name);
     let read = match read_at(disk, &name, &*file, &mut bytes, 0) {
-        Err(error) if is_unreadable(&error.source) => {
+        Err(error) if is_unreadable(&error.cause) => {
             let what = DamageKind::Unreadable { len: HEADER_LEN as u64 };
             return Err(OpenError::Damaged(Damage { path, offset: 0, index: first_index, what }));
         }
@@ -192,7 +192,7 @@ fn read_trailer(disk: &dyn Disk, found: &Found) -> Result<Option<Trailer>, OpenE
     let mut bytes = [0; TRAILER_LEN];
     let read = match read_at(disk, &found.name, &*found.file, &mut bytes, at) {
         // It is made again from the rest.
-        Err(error) if is_unreadable(&error.source) => return Ok(None),
+        Err(error) if is_unreadable(&error.cause) => return Ok(None),
         read => read?,
     };
     let position = found.header.first_position.saturating_add(at);

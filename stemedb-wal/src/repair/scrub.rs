@@ -165,7 +165,7 @@ impl Scrubber {
         }
         let Some(walk) = &mut self.walk else { return Ok(false) };
         let outcome = match view.read_on(walk, budget, &mut step.read) {
-            Err(error) if is_unreadable(&error.source) => {
+            Err(error) if is_unreadable(&error.cause) => {
                 view.damaged(walk.at, DamageKind::Unreadable { len: SECTOR_LEN as u64 })
             }
             outcome => outcome?,

@@ -1,0 +1,112 @@
+//! A file that is open.
+
+use super::{DiskFile, Displaced, lock::flock};
+use rustix::{
+    fs::{FallocateFlags, FlockOperation},
+    io::{Errno, retry_on_intr},
+};
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
+};
+
+/// How many zeros are written at once where room cannot be reserved.
+const ZEROS_LEN: usize = 1 << 20;
+
+/// An open file.
+#[derive(Debug)]
+pub(super) struct OpenFile {
+    file: File,
+    writable: bool,
+}
+
+impl OpenFile {
+    pub(super) fn new(file: File, writable: bool) -> Self {
+        Self { file, writable }
+    }
+
+    /// Extends the file by zeros, which take room on every file system, or leaves it as it was.
+    fn write_zeros(&self, from: u64, to: u64) -> io::Result<()> {
+        let zeros = vec![0; ZEROS_LEN];
+        let mut at = from;
+        while at < to {
+            let len = usize::try_from(to - at).unwrap_or(ZEROS_LEN).min(ZEROS_LEN);
+            if let Err(error) = self.write_at(zeros.get(..len).unwrap_or_default(), at) {
+                // The first error is the one that says why.
+                let _ = self.file.set_len(from);
+                return Err(error);
+            }
+            at += len as u64;
+        }
+        Ok(())
+    }
+}
+
+impl DiskFile for OpenFile {
+    fn len(&self) -> io::Result<u64> {
+        self.file.metadata().map(|metadata| metadata.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            let Some(at) = offset.checked_add(done as u64).filter(|at| i64::try_from(*at).is_ok())
+            else {
+                break;
+            };
+            match self.file.read_at(rest, at) {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        // The length is passed on as a signed number.
+        if i64::try_from(len).is_err() {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        if len == 0 {
+            return Ok(());
+        }
+        let flags = FallocateFlags::empty();
+        match retry_on_intr(|| rustix::fs::fallocate(&self.file, flags, 0, len)) {
+            Ok(()) => Ok(()),
+            Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => Err(error.into()),
+            // Whatever the file system has against it: it need not know how.
+            Err(_) => self.write_zeros(self.len()?, len),
+        }
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn lock(&self) -> io::Result<()> {
+        flock(
+            &self.file,
+            if self.writable {
+                FlockOperation::NonBlockingLockExclusive
+            } else {
+                // Those who only read exclude those who write.
+                FlockOperation::NonBlockingLockShared
+            },
+        )
+    }
+
+    fn check_named(&self) -> io::Result<()> {
+        if self.file.metadata()?.nlink() == 0 { Err(Displaced::FileGone.into()) } else { Ok(()) }
+    }
+}
