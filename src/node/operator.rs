@@ -9,6 +9,7 @@ use tracing::info;
 use super::{
     Metrics, Node, Reload, Status,
     http::{self, CompareError, cells},
+    status::Problem,
 };
 use crate::{Store, error::ReadError, store::lock};
 
@@ -86,6 +87,10 @@ impl Node {
 impl http::View for Node {
     fn status(&self) -> Status {
         Self::status(self)
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        self.shared.problems()
     }
 
     fn store(&self) -> &Arc<Store> {
