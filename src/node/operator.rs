@@ -1,6 +1,6 @@
 //! What others ask of a node: peers over gRPC, operators over gRPC, and the console.
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, os::unix::net::UnixListener, sync::Arc};
 
 use stemedb_merkle::Hash;
 use stemedb_rpc::{Control, Reason, backend::Failure};
@@ -81,6 +81,13 @@ impl Node {
         reload: impl Fn() -> Result<String, Box<dyn Error + Send + Sync>> + Send + 'static,
     ) {
         *lock(&self.shared.reload) = Some(Reload(Box::new(reload)));
+    }
+
+    /// Takes calls of the node service on a Unix socket as well, once it [runs](Self::run), without
+    /// a token: from processes of this process's user and of root only. It
+    /// replaces a socket that was given before.
+    pub fn control_by(&self, listener: UnixListener) {
+        *lock(&self.shared.control) = Some(listener);
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     io::{ErrorKind, Read, Write},
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use stemedb::{
@@ -15,6 +15,7 @@ use stemedb_wal::{
     clock::NTP64,
     disk::{Fault, FaultyDisk, Flavour, Operation, Target},
 };
+use tokio::time::Instant;
 
 use super::{
     node::Serving,

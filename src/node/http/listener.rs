@@ -45,14 +45,12 @@ impl Gate {
 
     async fn stream(&self) -> (TcpStream, SocketAddr) {
         loop {
-            match self.listener.accept().await {
-                Ok(accepted) => return accepted,
-                Err(_) => {
-                    // It may be short of descriptors.
-                    self.places.give_way(Instant::now());
-                    sleep(REST).await;
-                }
+            if let Ok(accepted) = self.listener.accept().await {
+                return accepted;
             }
+            // It may be short of descriptors.
+            self.places.give_way(Instant::now());
+            sleep(REST).await;
         }
     }
 
