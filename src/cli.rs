@@ -8,6 +8,7 @@ mod checkpoint;
 mod completions;
 mod config;
 mod control;
+mod control_socket;
 mod demo;
 mod diff;
 mod failure;

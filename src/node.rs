@@ -36,6 +36,7 @@ use std::{
     fmt,
     future::Future,
     net::SocketAddr,
+    os::unix::net::UnixListener,
     sync::{
         Arc, Mutex, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -43,7 +44,9 @@ use std::{
     time::Duration,
 };
 
-use stemedb_rpc::{PeerAddress, Responding, Server, Site as _, node::FRAMES_PER_CALL_MAX};
+use stemedb_rpc::{
+    PeerAddress, Responding, Server, Site as _, node::FRAMES_PER_CALL_MAX, serve_control,
+};
 use stemedb_sync::{
     Cluster, Limits, Responder,
     cluster::{FrameError, Note, Output},
@@ -125,6 +128,7 @@ struct Shared {
     began: Duration,
     stop: watch::Sender<bool>,
     reload: Mutex<Option<Reload>>,
+    control: Mutex<Option<UnixListener>>,
 }
 
 /// Reads the configuration again, and says what was changed.
@@ -172,7 +176,7 @@ impl Node {
         let cluster = cluster(&store, &options, &address, now)?;
         let metrics = Metrics::new();
         let shared = Shared {
-            links: Links::new(options.client.clone()),
+            links: Links::new(&options),
             limiter: Arc::new(Limiter::new(&options.sync)),
             room: room::Room::new(store.dir()),
             pauses: Pauses::default().into(),
@@ -186,6 +190,7 @@ impl Node {
             metered: Arc::new(Metered::new(Arc::clone(&store), metrics.clone())),
             metrics,
             reload: Mutex::default(),
+            control: Mutex::default(),
             cluster: cluster.into(),
             telling: ().into(),
             wake: Notify::new(),
@@ -231,7 +236,6 @@ impl Node {
         let peers: Vec<_> = options.peers.iter().map(ToString::to_string).collect();
         lock(&shared.cluster).reload(policy(&options), &peers, now);
         shared.limiter.set(&options.sync);
-        shared.links.set_options(options.client.clone());
         let mut kept = shared.options.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         shared.scrub_policy.send_replace(options.scrub);
         kept.scrub = options.scrub;
@@ -239,6 +243,7 @@ impl Node {
         kept.peers = options.peers;
         kept.client = options.client;
         kept.disk_reserve = options.disk_reserve;
+        shared.links.set_options(&kept);
         drop(kept);
         shared.wake.notify_one();
     }
@@ -265,6 +270,14 @@ impl Node {
             tasks.spawn(async move {
                 if let Err(error) = http.serve(view, stopped).await {
                     error!(%error, "console, metrics and health are not served any more");
+                }
+            });
+        }
+        if let Some(listener) = lock(&shared.control).take() {
+            let (node, stopped) = (Arc::new(self.clone()), shared.stopped());
+            tasks.spawn(async move {
+                if let Err(error) = serve_control(listener, node, stopped).await {
+                    error!(%error, "the control socket is not served any more");
                 }
             });
         }

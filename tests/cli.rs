@@ -13,6 +13,7 @@ mod cli {
     mod binary;
     mod cluster;
     mod config;
+    mod control;
     mod demo;
     mod directory;
     mod ids;

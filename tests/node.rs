@@ -9,6 +9,7 @@ mod world;
 
 use std::{
     net::SocketAddr,
+    os::unix::net::UnixListener,
     path::Path,
     sync::{Arc, Mutex},
     thread,
@@ -18,7 +19,10 @@ use std::{
 use stemedb::{
     Options as StoreOptions, Secret, Store,
     node::{Ended, Node, NodeError, Options, options::SyncPolicy},
-    rpc::{Client, ClientOptions, Control, PeerAddress},
+    rpc::{
+        CallError, Client, ClientOptions, Control, PeerAddress, Reason, ServerOptions, Token,
+        Tokens,
+    },
 };
 use stemedb_wal::disk::{FaultyDisk, Operation};
 use tempfile::TempDir;
@@ -56,6 +60,7 @@ impl Running {
     async fn with(dir: &Path, store: StoreOptions, options: Options) -> Self {
         let store = Arc::new(Store::open(dir, store).unwrap());
         let node = Node::start(store, options).await.unwrap();
+        node.control_by(UnixListener::bind(dir.join("control")).unwrap());
         let (stop, stopped) = oneshot::channel();
         let running = node.clone();
         let ended = tokio::spawn(async move {
@@ -197,11 +202,11 @@ async fn an_operator_pauses_resumes_and_triggers() {
     let second =
         Running::start(dirs[1].path(), Options { join: vec![first.peer()], ..options() }).await;
     until("both are there", || alive(&first) == 1 && alive(&second) == 1).await;
-    let client = |node: &Running| {
-        let peer = node.peer();
-        async move { Client::connect(&peer, ClientOptions::default()).await.unwrap() }
-    };
-    let (one, two) = (client(&first).await, client(&second).await);
+    let [one, two] = [0, 1].map(|n: usize| {
+        let socket = PeerAddress::unix(dirs[n].path().join("control").to_str().unwrap());
+        async move { Client::connect(&socket, ClientOptions::default()).await.unwrap() }
+    });
+    let (one, two) = (one.await, two.await);
     for client in [&one, &two] {
         client.control(Control::Pause).await.unwrap();
     }
@@ -221,6 +226,40 @@ async fn an_operator_pauses_resumes_and_triggers() {
     assert_eq!(one.cells(8).await.unwrap(), two.cells(8).await.unwrap());
     assert_eq!(one.cells(12).await.unwrap().len(), 4096);
     for node in [first, second] {
+        node.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn control_needs_a_token_of_an_administrator_also_on_this_machine() {
+    const ADMIN: &str = "a-token-of-administrators";
+    const CLIENT: &str = "a-token-of-clients";
+    let tokens = |text: &str| Some(Tokens::parse(text.as_bytes()).unwrap());
+    let open = ServerOptions::default();
+    let admin = ServerOptions { admin_tokens: tokens(ADMIN), ..ServerOptions::default() };
+    let closed = ServerOptions { tokens: tokens(CLIENT), ..admin.clone() };
+    let forbidden = Some(Reason::Forbidden);
+    for (server, token, control, head) in [
+        (&open, None, forbidden, None),
+        (&open, Some(ADMIN), forbidden, None),
+        (&admin, None, forbidden, None),
+        (&admin, Some(CLIENT), forbidden, None),
+        (&admin, Some(ADMIN), None, None),
+        (&closed, None, forbidden, Some(Reason::Token)),
+        (&closed, Some(CLIENT), forbidden, None),
+        (&closed, Some(ADMIN), None, None),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let node =
+            Running::start(dir.path(), Options { server: server.clone(), ..options() }).await;
+        let token = token.map(|token| Token::parse(token.as_bytes()).unwrap());
+        let with_token = ClientOptions { token, ..ClientOptions::default() };
+        let client = Client::connect(&node.peer(), with_token).await.unwrap();
+        let reason = |error: CallError| error.reason();
+        assert_eq!(client.control(Control::Pause).await.err().and_then(reason), control);
+        assert_eq!(node.node.status().sync.paused.is_some(), control.is_none());
+        assert_eq!(client.head().await.err().and_then(reason), head);
+        assert_eq!(client.status().await.err().and_then(reason), head);
         node.end().await;
     }
 }

@@ -3,30 +3,77 @@
 use serde_json::json;
 use stemedb::rpc::{Control, PeerAddress};
 
+use super::control_socket::Found;
 use super::failure::Failure;
 use super::{Globals, output, peer, plain::plain};
 
-/// The address of a node that is not given.
-pub(super) const DEFAULT_NODE: &str = "127.0.0.1:7845";
+/// The address of a node that is not given, where none has the store open.
+const DEFAULT_NODE: &str = "127.0.0.1:7845";
 
 /// The node that is asked.
 #[derive(Debug, clap::Args)]
 struct Node {
-    /// The node: HOST or HOST:PORT, with https:// before it for TLS
-    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_NODE)]
-    node: PeerAddress,
+    /// The node: HOST or HOST:PORT, with https:// before it for TLS. Without it the one that has
+    /// the store open on this machine, by its control socket, else 127.0.0.1:7845
+    #[arg(long, value_name = "ADDRESS")]
+    node: Option<PeerAddress>,
     #[command(flatten)]
     connection: peer::Connection,
+}
+
+/// How a node is reached.
+#[derive(Debug)]
+pub(super) struct Reached {
+    pub(super) address: PeerAddress,
+    /// What it is called.
+    pub(super) name: String,
+    socket: Option<Found>,
+}
+
+impl Reached {
+    /// The node at an address that was given; else the one that has the store open, by its control
+    /// socket; else the one at the default address.
+    pub(super) fn of(given: Option<&PeerAddress>, globals: &Globals) -> Result<Self, Failure> {
+        let socket = match given {
+            Some(_) => None,
+            None => Found::of(&globals.store).map_err(|source| Failure::File {
+                action: "connect to the control socket in it",
+                path: globals.store.clone(),
+                source,
+            })?,
+        };
+        if let Some(socket) = socket {
+            let name = format!("unix:{}", socket.path.display());
+            return Ok(Self { address: socket.address(), name, socket: Some(socket) });
+        }
+        let address = match given {
+            Some(given) => given.clone(),
+            None => DEFAULT_NODE.parse().map_err(|source| Failure::NeitherDirNorPeer {
+                argument: DEFAULT_NODE.to_owned(),
+                source,
+            })?,
+        };
+        Ok(Self { name: address.to_string(), address, socket: None })
+    }
+
+    /// Whether it is reached by its control socket, where no token is needed.
+    pub(super) fn is_by_socket(&self) -> bool {
+        self.socket.is_some()
+    }
 }
 
 /// Let a node begin no more sync sessions until `resume`
 ///
 /// Sessions that run end as usual; clients are served as before. A restart ends the pause.
+///
+/// The user that the node runs as needs no token next to its store. Elsewhere a token of an
+/// administrator does it; see --admin-tokens of `stemedb node`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   stemedb pause
-  stemedb pause --node db.example.org:7845
+  stemedb pause --store /var/lib/stemedb
+  stemedb pause --node https://db.example.org --ca authority.pem --token-file admin-token
 
 JSON: {node, said}")]
 pub(super) struct Pause {
@@ -39,7 +86,7 @@ pub(super) struct Pause {
 #[command(after_help = "\
 Examples:
   stemedb resume
-  stemedb resume --node db.example.org:7845
+  stemedb resume --store /var/lib/stemedb
 
 JSON: {node, said}")]
 pub(super) struct Resume {
@@ -73,7 +120,7 @@ pub(super) struct Trigger {
 #[command(after_help = "\
 Examples:
   stemedb reload
-  stemedb reload --node db.example.org:7845
+  stemedb reload --store /var/lib/stemedb
 
 JSON: {node, said}")]
 pub(super) struct Reload {
@@ -99,12 +146,17 @@ pub(super) fn reload(args: &Reload, globals: &Globals) -> Result<(), Failure> {
 
 /// Asks a node, and prints what it says was done.
 fn ask(node: &Node, control: Control, globals: &Globals) -> Result<(), Failure> {
+    let reached = Reached::of(node.node.as_ref(), globals)?;
+    // The default address may be that of another store's node: it is not asked by accident.
+    if node.node.is_none() && !reached.is_by_socket() && !node.connection.has_token() {
+        return Err(Failure::NoControl { dir: globals.store.clone() });
+    }
     let said = peer::runtime()?.block_on(async {
-        let client = node.connection.connect(&node.node).await?;
+        let client = node.connection.connect(&reached.address).await?;
         Ok::<_, Failure>(client.control(control).await?)
     })?;
     if globals.json {
-        return output::json(&json!({ "node": node.node.to_string(), "said": said }));
+        return output::json(&json!({ "node": reached.name, "said": said }));
     }
-    output::raw(format!("{}: {}\n", node.node, plain(&said)).as_bytes())
+    output::raw(format!("{}: {}\n", reached.name, plain(&said)).as_bytes())
 }

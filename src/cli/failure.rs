@@ -70,6 +70,14 @@ pub(super) enum Failure {
     #[error(transparent)]
     Node(#[from] NodeError),
 
+    /// There is no node to control.
+    #[error(
+        "no node has the store at {} open: its control socket is not there; name the store of a \
+         running node with --store, or give its address with --node and the file with a token of \
+         an administrator with --token-file",
+        dir.display()
+    )]
+    NoControl { dir: PathBuf },
     /// What a node says of itself can't be read.
     #[error("what {peer} answers is no status of a node; is it a stemedb that is much newer?")]
     NoStatus { peer: PeerAddress, source: serde_json::Error },

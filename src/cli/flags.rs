@@ -98,6 +98,7 @@ fn heading(section: &str) -> &'static str {
     match section {
         "tls" => "TLS",
         "auth" => "Tokens and clear text",
+        "server" => "Limits of the server",
         "cluster" => "The cluster",
         "sync" => "Sync",
         "scrub" => "Scrubbing",

@@ -2,6 +2,7 @@
 
 mod reloader;
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
@@ -11,6 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use self::reloader::Reloader;
 use super::config::Loaded;
+use super::control_socket::ControlSocket;
 use super::failure::Failure;
 use super::flags::Flags;
 use super::input::to_hex;
@@ -90,6 +92,7 @@ impl Start {
         let node = Node::start(Arc::clone(store), options).await?;
         let asked = Arc::clone(&reloader);
         node.on_reload(move || Ok(reload(&asked)?));
+        let _socket = control_socket(&node, &own.store);
         ready(&node, store, own)?;
         service::notify(State::Ready);
         let asked = signals.stop();
@@ -121,6 +124,25 @@ impl Start {
         }
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// Lets the node be controlled from its own machine. Without a socket it serves all the same.
+fn control_socket(node: &Node, dir: &Path) -> Option<ControlSocket> {
+    match ControlSocket::make(dir) {
+        Ok((socket, listener)) => {
+            node.control_by(listener);
+            Some(socket)
+        }
+        Err(error) => {
+            tracing::warn!(
+                %error,
+                store = %dir.display(),
+                "there is no control socket: pause, resume, trigger and reload need --node and a \
+                 token of an administrator"
+            );
+            None
+        }
     }
 }
 

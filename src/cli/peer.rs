@@ -60,6 +60,11 @@ impl Connection {
         Ok(Some(ClientTls { ca: pem(ca)?, identity, server_name: self.server_name.clone() }))
     }
 
+    /// Whether there is a token to show.
+    pub(super) fn has_token(&self) -> bool {
+        self.token_file.is_some()
+    }
+
     /// Connects.
     pub(super) async fn connect(&self, peer: &PeerAddress) -> Result<Client, Failure> {
         Ok(Client::connect(peer, self.options()?).await?)

@@ -1,15 +1,17 @@
 //! `stemedb serve`: lets others reach a store.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::json;
 use stemedb::Store;
-use stemedb::rpc::{Server, ServerOptions, ServerTls, Tokens};
+use stemedb::node::config::{LogFormat, LogLevel};
+use stemedb::rpc::{Server, ServerLimits, ServerOptions, ServerTls, Tokens};
 use stemedb::sync::Limits;
 
 use super::failure::Failure;
+use super::logging::Logging;
 use super::peer::{self, Stop};
 use super::{Globals, open, output};
 
@@ -43,9 +45,18 @@ pub(super) struct Args {
     /// The authority whose certificates clients must show, as PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     client_ca: Option<PathBuf>,
-    /// The file of tokens, one on each line, one of which clients must show
+    /// The file of tokens, one on each line, one of which clients and peers must show
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// The file of tokens of clients, which may append, get, prove and watch, and no more
+    #[arg(long, value_name = "FILE")]
+    client_tokens: Option<PathBuf>,
+    /// The file of tokens of peers, which may sync, and no more
+    #[arg(long, value_name = "FILE")]
+    peer_tokens: Option<PathBuf>,
+    /// Connections at the same time from one address; others are refused
+    #[arg(long, value_name = "N", default_value_t = ServerLimits::default().connections_per_address_max)]
+    connections_per_address_max: usize,
     /// Serve other machines without TLS, where others can read along
     #[arg(long, conflicts_with = "tls_cert")]
     clear_to_others: bool,
@@ -56,6 +67,8 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let options = options(args)?;
+    // What the server warns of: connections that it refuses.
+    Logging::start(LogFormat::Human, LogLevel::Warn)?;
     open::or_make_shared(globals, |store| {
         open::require_secret(store, globals)?;
         peer::runtime()?.block_on(serve(args, options, store, globals))
@@ -106,18 +119,26 @@ fn options(args: &Args) -> Result<ServerOptions, Failure> {
         }),
         _ => None,
     };
-    let tokens = match args.token_file.as_deref() {
-        Some(path) => {
-            let tokens = Tokens::parse(&peer::read(path, "read the tokens")?);
-            Some(tokens.map_err(|source| peer::bad_token(path, source))?)
-        }
-        None => None,
+    let limits = ServerLimits {
+        connections_per_address_max: args.connections_per_address_max,
+        ..ServerLimits::default()
     };
     Ok(ServerOptions {
         tls,
-        tokens,
+        tokens: tokens(args.token_file.as_deref())?,
+        client_tokens: tokens(args.client_tokens.as_deref())?,
+        peer_tokens: tokens(args.peer_tokens.as_deref())?,
+        // There is no node to control.
+        admin_tokens: None,
         clear_to_others: args.clear_to_others,
         reflection: args.reflection,
-        ..ServerOptions::default()
+        limits,
     })
+}
+
+/// The tokens in a file, if one is named.
+fn tokens(path: Option<&Path>) -> Result<Option<Tokens>, Failure> {
+    let Some(path) = path else { return Ok(None) };
+    let tokens = Tokens::parse(&peer::read(path, "read the tokens")?);
+    Ok(Some(tokens.map_err(|source| peer::bad_token(path, source))?))
 }

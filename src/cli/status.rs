@@ -3,7 +3,7 @@
 use serde_json::Value;
 use stemedb::rpc::PeerAddress;
 
-use super::control::DEFAULT_NODE;
+use super::control::Reached;
 use super::failure::Failure;
 use super::plain::plain;
 use super::{Globals, output, peer, peers};
@@ -23,15 +23,17 @@ JSON: what the node shows of itself, unchanged: {version, node, store, epoch, ad
 uptime_seconds, head, not_ready, sync, peers, slices, disk, scrub, archive}; times are seconds \
 since 1970 UTC; later versions add fields and remove none")]
 pub(super) struct Args {
-    /// The node: HOST or HOST:PORT, with https:// before it for TLS
-    #[arg(value_name = "ADDRESS", default_value = DEFAULT_NODE)]
-    node: PeerAddress,
+    /// The node: HOST or HOST:PORT, with https:// before it for TLS. Without it the one that has
+    /// the store open on this machine, by its control socket, else 127.0.0.1:7845
+    #[arg(value_name = "ADDRESS")]
+    node: Option<PeerAddress>,
     #[command(flatten)]
     connection: peer::Connection,
 }
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
-    let (text, status) = ask(&args.node, &args.connection)?;
+    let node = Reached::of(args.node.as_ref(), globals)?;
+    let (text, status) = ask(&node.address, &args.connection)?;
     if globals.json {
         return output::raw(text.as_bytes());
     }

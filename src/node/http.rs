@@ -5,7 +5,8 @@
 //! operator says otherwise. A web page from elsewhere can't: the `Host` of a request must be a name
 //! that is known (a page can rebind its own name to this machine, not an address or another name),
 //! answers forbid to be read or framed by other origins, and the console runs no script but its
-//! own.
+//! own. The two probes are answered whatever `Host` they have, as load balancers send any or none;
+//! they tell nothing but whether the node is well.
 
 use std::{
     error::Error,
@@ -25,22 +26,20 @@ use tokio::{
     time::{Instant, interval, sleep, timeout},
 };
 
-use self::{
-    growth::Growth,
-    listener::{Caller, Gate},
-    refusal::Refusal,
-};
-use super::{Metrics, Status};
+use self::{growth::Growth, listener::Gate, places::Caller, refusal::Refusal};
+use super::{Metrics, Status, status::Problem};
 use crate::{Store, error::ReadError};
 
 mod api;
 mod assets;
 mod cells;
+mod connection;
 mod growth;
 mod guard;
 mod health;
 mod listener;
 mod live;
+mod places;
 mod refusal;
 
 pub use self::cells::{DEPTHS, cells};
@@ -49,6 +48,10 @@ pub use self::cells::{DEPTHS, cells};
 pub trait View: Send + Sync + 'static {
     /// The node at this moment. Called where blocking is allowed.
     fn status(&self) -> Status;
+
+    /// Why clients are not served as they should be; empty if they are. Called where blocking is
+    /// allowed.
+    fn problems(&self) -> Vec<Problem>;
 
     /// Its store.
     fn store(&self) -> &Arc<Store>;
@@ -83,7 +86,9 @@ pub enum CompareError {
 pub struct HttpOptions {
     /// Host names beside IP addresses and `localhost` by which it may be asked for. Default: none.
     pub hosts: Vec<String>,
-    /// Connections at the same time; more wait. Default 64.
+    /// Connections at the same time; default 64. Beyond that the one that has been idle for the
+    /// longest gives way to a new one. If none is idle, up to 64 more are accepted for one request
+    /// each.
     pub connections_max: usize,
     /// Those who follow the log at the same time; more are refused. Default 16.
     pub listeners_max: usize,
@@ -209,6 +214,8 @@ struct Site<V> {
     options: HttpOptions,
     /// Requests that read from the store or ask the node.
     work: Arc<Semaphore>,
+    /// Probes: they don't wait for other requests.
+    probes: Arc<Semaphore>,
     /// Comparisons with peers: they cost the peers something.
     compares: Arc<Semaphore>,
     listeners: Arc<Semaphore>,
@@ -222,7 +229,9 @@ struct Site<V> {
 const CLOSE_AFTER: Duration = Duration::from_secs(2);
 /// Requests that read at the same time; more wait for a while.
 const WORK_MAX: usize = 8;
-/// How long they wait.
+/// Probes that look at the node at the same time.
+const PROBES_MAX: usize = 2;
+/// How long requests and probes wait for that.
 const WORK_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How long the size of the set tree is taken for what it was: counting it is O(N).
 const MEMORY_FOR: Duration = Duration::from_secs(60);
@@ -234,6 +243,7 @@ impl<V: View> Site<V> {
             view,
             options,
             work: Arc::new(Semaphore::new(WORK_MAX)),
+            probes: Arc::new(Semaphore::new(PROBES_MAX)),
             compares: Arc::new(Semaphore::new(1)),
             listeners,
             growth: Mutex::default(),
@@ -247,7 +257,23 @@ impl<V: View> Site<V> {
         &self,
         work: impl FnOnce(&V) -> T + Send + 'static,
     ) -> Result<T, Refusal> {
-        let permit = timeout(WORK_WAIT_MAX, Arc::clone(&self.work).acquire_owned()).await;
+        self.run(Arc::clone(&self.work), work).await
+    }
+
+    /// [`read`](Self::read) for probes.
+    async fn probe<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&V) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.run(Arc::clone(&self.probes), work).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        permits: Arc<Semaphore>,
+        work: impl FnOnce(&V) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let permit = timeout(WORK_WAIT_MAX, permits.acquire_owned()).await;
         let Ok(Ok(permit)) = permit else { return Err(Refusal::busy()) };
         let view = Arc::clone(&self.view);
         let done = spawn_blocking(move || {
@@ -291,8 +317,8 @@ fn now() -> Instant {
 fn router<V: View>(site: Arc<Site<V>>) -> Router {
     let guarded = middleware::from_fn_with_state(Arc::clone(&site), guard::guard::<V>);
     Router::new()
-        .route("/livez", get(health::live::<V>))
-        .route("/readyz", get(health::ready::<V>))
+        .route(health::LIVE, get(health::live::<V>))
+        .route(health::READY, get(health::ready::<V>))
         .route("/metrics", get(health::metrics::<V>))
         .route("/status.json", get(health::status::<V>))
         .route("/api/head", get(api::head::<V>))

@@ -1,7 +1,7 @@
 //! Connections to other nodes: made when they are needed first, and shared by gossip and sessions.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -15,8 +15,9 @@ use tokio::{
     sync::{OnceCell, mpsc},
     time::{Instant, sleep, timeout},
 };
+use tracing::warn;
 
-use super::Shared;
+use super::{Shared, options::Options};
 use crate::store::lock;
 
 /// Frames that wait for a node that does not take them; others are lost, as gossip may be.
@@ -33,40 +34,83 @@ const IDLE_TIME_MAX: Duration = Duration::from_secs(120);
 /// Connections by address.
 #[derive(Debug)]
 pub(super) struct Links {
-    options: Mutex<ClientOptions>,
+    options: Mutex<LinkOptions>,
     clients: Mutex<HashMap<String, Arc<OnceCell<Client>>>>,
     queues: Mutex<HashMap<String, mpsc::Sender<Vec<u8>>>>,
     /// Calls of gossip that are under way.
     calling: AtomicU64,
+    /// Addresses that were not shown the token.
+    withheld: Mutex<HashSet<String>>,
+}
+
+/// What connections are made with.
+#[derive(Clone, Debug)]
+struct LinkOptions {
+    client: ClientOptions,
+    /// The addresses that the configuration names; others are told by gossip.
+    named: Vec<PeerAddress>,
+}
+
+impl LinkOptions {
+    fn of(options: &Options) -> Self {
+        let named = options.join.iter().chain(&options.peers).cloned().collect();
+        Self { client: options.client.clone(), named }
+    }
+
+    /// What a connection to an address is made with. Any member can tell of any address: one that
+    /// the operator has not named gets the token only if it shows a certificate.
+    fn to(&self, peer: &PeerAddress) -> ClientOptions {
+        let is_named = self.named.iter().any(|named| named.is_same_place(peer));
+        let token = self.client.token.clone().filter(|_| is_named || self.client.tls.is_some());
+        // The schedule tries again by itself.
+        ClientOptions { retries_max: 0, token, ..self.client.clone() }
+    }
 }
 
 impl Links {
-    pub(super) fn new(options: ClientOptions) -> Self {
+    pub(super) fn new(options: &Options) -> Self {
         Self {
-            options: options.into(),
+            options: LinkOptions::of(options).into(),
             clients: Mutex::default(),
             queues: Mutex::default(),
             calling: 0.into(),
+            withheld: Mutex::default(),
         }
     }
 
     /// What new connections are made with.
-    pub(super) fn set_options(&self, options: ClientOptions) {
-        *lock(&self.options) = options;
+    pub(super) fn set_options(&self, options: &Options) {
+        *lock(&self.options) = LinkOptions::of(options);
         lock(&self.clients).clear();
     }
 
     /// A client of the node at an address. The connection is made anew by itself when it breaks.
     pub(super) async fn client(&self, address: &str) -> Result<Client, CallError> {
         let cell = Arc::clone(lock(&self.clients).entry(address.to_owned()).or_default());
-        let mut options = lock(&self.options).clone();
-        // The schedule tries again by itself.
-        options.retries_max = 0;
         let connect = || async {
             let peer: PeerAddress = address.parse().map_err(|_| CallError::Stalled)?;
+            let (options, has_token) = {
+                let options = lock(&self.options);
+                (options.to(&peer), options.client.token.is_some())
+            };
+            if has_token && options.token.is_none() {
+                self.note_withheld(address);
+            }
             Client::connect(&peer, options).await
         };
         cell.get_or_try_init(connect).await.cloned()
+    }
+
+    /// Tells, once for an address, that the token is not shown there.
+    fn note_withheld(&self, address: &str) {
+        let mut withheld = lock(&self.withheld);
+        if withheld.len() < LINKS_MAX && withheld.insert(address.to_owned()) {
+            warn!(
+                peer = address,
+                "the token is not shown to this node: its address comes from gossip, and without \
+                 TLS it could be anybody's; name it in cluster.peers, or use tls.ca"
+            );
+        }
     }
 
     /// Forgets a connection, so that the next one asks for the address anew.
@@ -150,4 +194,34 @@ async fn call(
         shared.metrics.gossip_sent(frame.len() as u64);
     }
     timeout(FRAME_TIME_MAX, client.gossip(frames)).await.unwrap_or(Err(CallError::Stalled))
+}
+
+#[cfg(test)]
+mod tests {
+    use stemedb_rpc::{ClientTls, Token};
+
+    use super::*;
+
+    #[test]
+    fn the_token_goes_to_named_addresses_and_to_those_that_show_a_certificate() {
+        let token = Token::parse(b"0123456789abcdef").unwrap();
+        let address = |text: &str| text.parse::<PeerAddress>().unwrap();
+        let mut options = Options {
+            join: vec![address("a.example")],
+            peers: vec![address("http://b.example:1")],
+            client: ClientOptions { token: Some(token), ..ClientOptions::default() },
+            ..Options::default()
+        };
+        let shown =
+            |options: &Options, to: &str| LinkOptions::of(options).to(&address(to)).token.is_some();
+        for named in ["a.example:7845", "A.EXAMPLE", "b.example:1"] {
+            assert!(shown(&options, named), "{named}");
+        }
+        // The loopback is no exception: any process may listen there.
+        for learned in ["a.example:1", "b.example", "c.example", "127.0.0.1:7845", "[::1]:7845"] {
+            assert!(!shown(&options, learned), "{learned}");
+        }
+        options.client.tls = Some(ClientTls { ca: Vec::new(), identity: None, server_name: None });
+        assert!(shown(&options, "c.example"));
+    }
 }

@@ -1,6 +1,6 @@
 //! What others ask of a node: peers over gRPC, operators over gRPC, and the console.
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, os::unix::net::UnixListener, sync::Arc};
 
 use stemedb_merkle::Hash;
 use stemedb_rpc::{Control, Reason, backend::Failure};
@@ -9,6 +9,7 @@ use tracing::info;
 use super::{
     Metrics, Node, Reload, Status,
     http::{self, CompareError, cells},
+    status::Problem,
 };
 use crate::{Store, error::ReadError, store::lock};
 
@@ -81,11 +82,22 @@ impl Node {
     ) {
         *lock(&self.shared.reload) = Some(Reload(Box::new(reload)));
     }
+
+    /// Takes calls of the node service on a Unix socket as well, once it [runs](Self::run), without
+    /// a token: from processes of this process's user and of root only. It
+    /// replaces a socket that was given before.
+    pub fn control_by(&self, listener: UnixListener) {
+        *lock(&self.shared.control) = Some(listener);
+    }
 }
 
 impl http::View for Node {
     fn status(&self) -> Status {
         Self::status(self)
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        self.shared.problems()
     }
 
     fn store(&self) -> &Arc<Store> {

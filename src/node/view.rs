@@ -122,9 +122,14 @@ fn problems(shared: &Shared) -> Vec<Problem> {
 }
 
 impl Shared {
+    /// What an operator must look at before clients are served well.
+    pub(super) fn problems(&self) -> Vec<Problem> {
+        problems(self)
+    }
+
     /// Whether clients are served as they should be.
     pub(super) fn is_ready(&self) -> bool {
-        problems(self).is_empty()
+        self.problems().is_empty()
     }
 }
 

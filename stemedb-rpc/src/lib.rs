@@ -31,6 +31,6 @@ pub use node::{Control, Node};
 pub use reason::Reason;
 pub use replica::Replica;
 pub use responding::{Responding, Site};
-pub use server::{Server, ServerOptions};
+pub use server::{Server, ServerOptions, serve_control};
 pub use tls::{ClientIdentity, ClientTls, ServerTls};
 pub use token::{Token, Tokens};

@@ -26,10 +26,10 @@ pub enum Reason {
     /// No token, or a wrong one.
     #[error("the server wants a token, and got none or a wrong one")]
     Token,
-    /// It may be asked on the server's own machine only.
+    /// The token that was shown, if any, does not permit the call.
     #[error(
-        "only its own machine may ask that of the server, unless it wants tokens or certificates \
-         from its clients"
+        "that is not permitted: it needs a token of another scope; a node is controlled with a \
+         token of an administrator, or through the control socket in its store"
     )]
     Forbidden,
     /// The store does not hold the assertion.

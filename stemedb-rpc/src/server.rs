@@ -7,10 +7,12 @@
 //!
 //! Everything is limited by [`ServerLimits`].
 
+mod access;
 mod addresses;
 mod batch;
 mod budget;
 mod connection;
+mod control;
 mod date;
 mod gate;
 mod listener;
@@ -36,7 +38,9 @@ use tokio::{
 use tonic::transport::server::Router;
 use tonic_health::server::HealthReporter;
 
+pub use self::control::serve_control;
 use self::{
+    access::Access,
     addresses::Addresses,
     budget::Budget,
     gate::{Gate, Rules},
@@ -76,8 +80,16 @@ pub struct ServerOptions {
     pub tls: Option<ServerTls>,
     /// Whether to serve in clear where other machines can reach it. Default: no.
     pub clear_to_others: bool,
-    /// The tokens that clients must show one of; `None` lets all in.
+    /// Tokens of clients and peers alike. Where neither these nor the next two are given, both are
+    /// let in without a token.
     pub tokens: Option<Tokens>,
+    /// Tokens of clients, which permit the calls of the store service.
+    pub client_tokens: Option<Tokens>,
+    /// Tokens of peers, which permit sessions and gossip.
+    pub peer_tokens: Option<Tokens>,
+    /// Tokens of administrators, which permit all calls. Without one nobody controls the node over
+    /// the network; see [`serve_control`].
+    pub admin_tokens: Option<Tokens>,
     /// Whether the reflection service is on, which tells clients what services there are. Default:
     /// no.
     pub reflection: bool,
@@ -109,6 +121,9 @@ pub enum ServeError {
     /// Certificate, key or authority don't parse, or don't belong together.
     #[error("the certificate, its key or the clients' authority can't be used: {0}")]
     Tls(#[source] tonic::transport::Error),
+    /// The control socket can't be listened on.
+    #[error("cannot listen on the control socket: {0}")]
+    Control(#[source] io::Error),
     /// The reflection service can't be made.
     #[error("the reflection service can't be made: {0}")]
     Reflection(#[source] tonic_reflection::server::Error),
@@ -190,7 +205,7 @@ impl Server {
         let (phase, phases) = Phases::new();
         let limits = Arc::new(options.limits.clone());
         let rules = Arc::new(Rules {
-            tokens: options.tokens.clone(),
+            access: Access::of(&options),
             calls: Arc::new(Semaphore::new(limits.calls_max)),
             calls_max: limits.calls_max,
             callers: Addresses::default(),
@@ -204,9 +219,7 @@ impl Server {
             StoreService { backend, budget, limits: Arc::clone(&limits), phases: phases.clone() };
         let replication =
             ReplicationService { replica: Arc::clone(&replica), limits: Arc::clone(&limits) };
-        let known_clients = options.tokens.is_some()
-            || options.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-        let service = node.clone().map(|node| NodeService { node, known_clients });
+        let service = node.clone().map(|node| NodeService { node });
         let (health, router) = router(&options, &rules, store, replication, service)?;
         health.set_serving::<StoreServer<StoreService<B>>>().await;
         health.set_serving::<ReplicationServer<ReplicationService<R>>>().await;

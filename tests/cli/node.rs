@@ -201,3 +201,19 @@ fn where_no_node_is_the_commands_for_one_say_so() {
     place.run(&["trigger", "a b"]).fails(2, "HOST:PORT");
     assert!(!place.path(".stemedb").exists());
 }
+
+#[test]
+fn the_token_is_not_shown_to_addresses_that_gossip_tells() {
+    let place = Place::new();
+    place.write("token", "0123456789abcdef0123456789abcdef\n");
+    let first = Running::start(&place, &["--store", "a"]);
+    let join = ["--join", first.address()];
+    let shows = [&["--store", "b", "--peer-token-file", "token"], &join[..]].concat();
+    let second = Running::start(&place, &shows);
+    let third = Running::start(&place, &[&["--store", "c"], &join[..]].concat());
+    let line = second.says("the token is not shown to this node");
+    assert!(line.contains(third.address()) && !line.contains(first.address()), "{line}");
+    for node in [first, second, third] {
+        assert_eq!(node.stop("-TERM"), 0);
+    }
+}

@@ -128,6 +128,10 @@ impl View for FakeNode {
         }
     }
 
+    fn problems(&self) -> Vec<Problem> {
+        self.problems.lock().unwrap().clone()
+    }
+
     fn store(&self) -> &Arc<Store> {
         &self.store
     }

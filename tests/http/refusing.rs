@@ -13,13 +13,15 @@ use super::{
 };
 
 const PATHS: [&str; 6] = ["/", "/metrics", "/status.json", "/livez", "/api/head", "/nowhere"];
+/// Those that are answered to known hosts only.
+const GUARDED: [&str; 5] = ["/", "/metrics", "/status.json", "/api/head", "/livez/"];
 
 #[test]
 fn only_known_hosts_are_answered() {
     let options = HttpOptions { hosts: vec!["node-1.example".into()], ..HttpOptions::default() };
     let serving = Serving::with(["one"], options);
     let address = serving.address;
-    for path in PATHS {
+    for path in GUARDED {
         for host in ["evil.example", "evil.example:7846", "127.0.0.1.evil.example", "", "[::1"] {
             let answer = ask(address, "GET", path, &format!("Host: {host}\r\n"));
             assert_eq!(answer.code, 421, "{path} {host}");
@@ -27,12 +29,13 @@ fn only_known_hosts_are_answered() {
         }
     }
     for host in ["localhost", "127.0.0.1:1", "[::1]:7846", "NODE-1.example"] {
-        assert_eq!(ask(address, "GET", "/livez", &format!("Host: {host}\r\n")).code, 200, "{host}");
+        let fields = format!("Host: {host}\r\n");
+        assert_eq!(ask(address, "GET", "/api/head", &fields).code, 200, "{host}");
     }
-    assert_eq!(ask(address, "GET", "/livez", "").code, 400);
+    assert_eq!(ask(address, "GET", "/api/head", "").code, 400);
     let two = "Host: localhost\r\nHost: evil.example\r\n";
-    assert_eq!(ask(address, "GET", "/livez", two).code, 400);
-    let absolute = ask(address, "GET", "http://evil.example/livez", "Host: localhost\r\n");
+    assert_eq!(ask(address, "GET", "/api/head", two).code, 400);
+    let absolute = ask(address, "GET", "http://evil.example/api/head", "Host: localhost\r\n");
     assert_eq!(absolute.code, 421);
 }
 
@@ -174,8 +177,5 @@ fn connections_and_followers_are_counted() {
         follow().1 == "HTTP/1.1 200"
     });
     assert!(free);
-    // More connections than there may be wait until one is cut.
-    let held: Vec<_> = (0..8).map(|_| connect(serving.address)).collect();
-    assert_eq!(get(serving.address, "/livez").code, 200);
-    drop((held, second));
+    drop(second);
 }

@@ -20,6 +20,7 @@ const PAUSE_TIMES: RangeInclusive<Duration> = millis(1)..=hours(1);
 const SCRUB_INTERVALS: RangeInclusive<Duration> = millis(1_000)..=hours(366 * 24);
 const ARCHIVE_INTERVALS: RangeInclusive<Duration> = millis(1_000)..=hours(24);
 const SESSIONS_MAX: u64 = 64;
+const CONNECTIONS_MAX: u64 = 65_536;
 /// The greatest integer of TOML.
 const COUNT_MAX: u64 = i64::MAX.unsigned_abs();
 /// Less would not move one frame in a minute.
@@ -86,7 +87,7 @@ impl fmt::Debug for Key {
 }
 
 /// All keys, in the order in which files have them: those without a section first.
-pub static KEYS: [Key; 35] = [
+pub static KEYS: [Key; 40] = [
     Key {
         name: "store",
         flag: "store",
@@ -267,12 +268,51 @@ pub static KEYS: [Key; 35] = [
         placeholder: "FILE",
         kind: Kind::Path,
         reload: false,
-        about: "The file of tokens, one on each line, one of which clients must show",
+        about: "The file of tokens, one on each line, one of which clients and other nodes must show; it does not permit to control the node",
         set: |s, raw| {
             s.token_file = raw.or_none(Raw::path)?;
             Ok(())
         },
         show: |s| or_none(s.token_file.as_deref(), path),
+    },
+    Key {
+        name: "auth.client_tokens",
+        flag: "client-tokens",
+        placeholder: "FILE",
+        kind: Kind::Path,
+        reload: false,
+        about: "The file of tokens of clients, which may append, get, prove and watch",
+        set: |s, raw| {
+            s.client_tokens = raw.or_none(Raw::path)?;
+            Ok(())
+        },
+        show: |s| or_none(s.client_tokens.as_deref(), path),
+    },
+    Key {
+        name: "auth.peer_tokens",
+        flag: "peer-tokens",
+        placeholder: "FILE",
+        kind: Kind::Path,
+        reload: false,
+        about: "The file of tokens of other nodes, which may sync and gossip",
+        set: |s, raw| {
+            s.peer_tokens = raw.or_none(Raw::path)?;
+            Ok(())
+        },
+        show: |s| or_none(s.peer_tokens.as_deref(), path),
+    },
+    Key {
+        name: "auth.admin_tokens",
+        flag: "admin-tokens",
+        placeholder: "FILE",
+        kind: Kind::Path,
+        reload: false,
+        about: "The file of tokens of administrators, which may do all and control the node",
+        set: |s, raw| {
+            s.admin_tokens = raw.or_none(Raw::path)?;
+            Ok(())
+        },
+        show: |s| or_none(s.admin_tokens.as_deref(), path),
     },
     Key {
         name: "auth.peer_token_file",
@@ -313,6 +353,32 @@ pub static KEYS: [Key; 35] = [
             Ok(())
         },
         show: |s| s.token_in_clear.into(),
+    },
+    Key {
+        name: "server.connections_max",
+        flag: "server-connections-max",
+        placeholder: "N",
+        kind: Kind::One,
+        reload: false,
+        about: "Connections at the same time; others wait",
+        set: |s, raw| {
+            s.connections_max = small(raw.count(1..=CONNECTIONS_MAX)?);
+            Ok(())
+        },
+        show: |s| s.connections_max.into(),
+    },
+    Key {
+        name: "server.connections_per_address_max",
+        flag: "server-connections-per-address-max",
+        placeholder: "N",
+        kind: Kind::One,
+        reload: false,
+        about: "Connections at the same time from one address; others are refused",
+        set: |s, raw| {
+            s.connections_per_address_max = small(raw.count(1..=CONNECTIONS_MAX)?);
+            Ok(())
+        },
+        show: |s| s.connections_per_address_max.into(),
     },
     Key {
         name: "cluster.join",

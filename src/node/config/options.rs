@@ -3,8 +3,8 @@
 use std::{io, path::Path};
 
 use stemedb_rpc::{
-    ClientIdentity, ClientOptions, ClientTls, ServerOptions, ServerTls, Token, Tokens,
-    token::TokenError,
+    ClientIdentity, ClientOptions, ClientTls, ServerLimits, ServerOptions, ServerTls, Token,
+    Tokens, token::TokenError,
 };
 
 use super::{Config, ConfigError, Problem, key::Key};
@@ -28,6 +28,13 @@ impl Config {
         let client_ca = files.read("tls.client_ca", settings.tls_client_ca.as_deref());
         let ca = files.read("tls.ca", settings.tls_ca.as_deref());
         let tokens = files.tokens("auth.token_file", settings.token_file.as_deref(), Tokens::parse);
+        let scoped = [
+            ("auth.client_tokens", &settings.client_tokens),
+            ("auth.peer_tokens", &settings.peer_tokens),
+            ("auth.admin_tokens", &settings.admin_tokens),
+        ];
+        let [client_tokens, peer_tokens, admin_tokens] =
+            scoped.map(|(name, path)| files.tokens(name, path.as_deref(), Tokens::parse));
         let token =
             files.tokens("auth.peer_token_file", settings.peer_token_file.as_deref(), Token::parse);
         ConfigError::of(files.problems)?;
@@ -47,8 +54,15 @@ impl Config {
                 tls: server_tls,
                 clear_to_others: settings.clear_to_others,
                 tokens,
+                client_tokens,
+                peer_tokens,
+                admin_tokens,
                 reflection: settings.reflection,
-                ..ServerOptions::default()
+                limits: ServerLimits {
+                    connections_max: settings.connections_max,
+                    connections_per_address_max: settings.connections_per_address_max,
+                    ..ServerLimits::default()
+                },
             },
             client: ClientOptions {
                 tls: ca.map(|ca| ClientTls { ca, identity, server_name }),
@@ -80,6 +94,9 @@ impl Config {
             ("tls.client_ca", &settings.tls_client_ca),
             ("tls.ca", &settings.tls_ca),
             ("auth.token_file", &settings.token_file),
+            ("auth.client_tokens", &settings.client_tokens),
+            ("auth.peer_tokens", &settings.peer_tokens),
+            ("auth.admin_tokens", &settings.admin_tokens),
             ("auth.peer_token_file", &settings.peer_token_file),
         ]
         .into_iter()

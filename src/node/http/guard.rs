@@ -13,7 +13,7 @@ use axum::{
 };
 use tokio::time::timeout;
 
-use super::{Site, View, listener::Caller, refusal::Refusal};
+use super::{Site, View, health, places::Caller, refusal::Refusal};
 
 /// Bytes of a request's header fields, names included.
 const HEADERS_LEN_MAX: usize = 16 << 10;
@@ -38,27 +38,42 @@ const ALWAYS: [(HeaderName, &str); 6] = [
 pub(super) async fn guard<V: View>(
     State(site): State<Arc<Site<V>>>,
     ConnectInfo(caller): ConnectInfo<Caller>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let _running = caller.begin();
     let head = Head { method: request.method(), uri: request.uri(), headers: request.headers() };
     let mut response = match head.check(&site.options.hosts) {
         Err(refusal) => refusal.into_response(),
-        Ok(()) => match timeout(site.options.answer_time_max, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => Refusal::slow().into_response(),
-        },
+        Ok(host) => {
+            request.extensions_mut().insert(host);
+            match timeout(site.options.answer_time_max, next.run(request)).await {
+                Ok(response) => response,
+                Err(_) => Refusal::slow().into_response(),
+            }
+        }
     };
     site.view.metrics().answered(response.status().as_u16());
     let headers = response.headers_mut();
     for (name, value) in ALWAYS {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    if caller.is_single() {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     response
+}
+
+/// Whether the host that a request asks for is one of this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Host {
+    /// It is.
+    Known,
+    /// It is another name, or none: only probes are answered then.
+    Unknown,
 }
 
 /// A request without its body, which nobody wants.
@@ -69,7 +84,7 @@ struct Head<'a> {
 }
 
 impl Head<'_> {
-    fn check(&self, hosts: &[String]) -> Result<(), Refusal> {
+    fn check(&self, hosts: &[String]) -> Result<Host, Refusal> {
         let fields = self.headers.iter();
         let len: usize = fields.map(|(name, value)| name.as_str().len() + value.len()).sum();
         if len > HEADERS_LEN_MAX {
@@ -85,7 +100,11 @@ impl Head<'_> {
                 "path and query are longer than 1 KiB",
             ));
         }
-        self.check_host(hosts)?;
+        let host = match self.check_host(hosts) {
+            Ok(()) => Host::Known,
+            Err(_) if [health::LIVE, health::READY].contains(&self.uri.path()) => Host::Unknown,
+            Err(refusal) => return Err(refusal),
+        };
         if self.method != Method::GET && self.method != Method::HEAD {
             return Err(Refusal::method());
         }
@@ -95,7 +114,7 @@ impl Head<'_> {
         {
             return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "no request has a body here"));
         }
-        Ok(())
+        Ok(host)
     }
 
     /// Against DNS rebinding: a page of another name that resolves to this machine still asks for

@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 
-use super::{Site, View, refusal::Refusal};
-use crate::node::{Status, metrics::CONTENT_TYPE};
+use super::{Site, View, guard::Host, refusal::Refusal};
+use crate::node::{Status, metrics::CONTENT_TYPE, status::Problem};
+
+/// The paths of the probes, which are answered whatever host they name.
+pub(super) const LIVE: &str = "/livez";
+pub(super) const READY: &str = "/readyz";
 
 /// 200 as long as the process answers and could append: a restart would help if it could not.
 ///
@@ -24,13 +28,22 @@ pub(super) async fn live<V: View>(State(site): State<Arc<Site<V>>>) -> Response 
 }
 
 /// 200 if the node is ready to serve clients, else why it is not, a problem a line.
-pub(super) async fn ready<V: View>(State(site): State<Arc<Site<V>>>) -> Result<Response, Refusal> {
-    let Status { not_ready, .. } = site.read(V::status).await?;
-    if not_ready.is_empty() {
+///
+/// Where the host is unknown, which may be that of a page from elsewhere, a problem is its code
+/// only.
+pub(super) async fn ready<V: View>(
+    State(site): State<Arc<Site<V>>>,
+    Extension(host): Extension<Host>,
+) -> Result<Response, Refusal> {
+    let problems = site.probe(V::problems).await?;
+    if problems.is_empty() {
         return Ok("ok\n".into_response());
     }
-    let lines: Vec<String> =
-        not_ready.iter().map(|problem| format!("{}: {}\n", problem.code, problem.text)).collect();
+    let line = |Problem { code, text }: &Problem| match host {
+        Host::Known => format!("{code}: {text}\n"),
+        Host::Unknown => format!("{code}\n"),
+    };
+    let lines: Vec<String> = problems.iter().map(line).collect();
     Ok((StatusCode::SERVICE_UNAVAILABLE, lines.concat()).into_response())
 }
 

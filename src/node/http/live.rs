@@ -14,7 +14,7 @@ use stemedb_rpc::Backend;
 use tokio::{sync::mpsc, time::sleep};
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{Site, View, api, listener::Caller, refusal::Refusal};
+use super::{Site, View, api, places::Caller, refusal::Refusal};
 
 /// Events are no closer together: what comes in between is in the next.
 const REST: Duration = Duration::from_millis(250);
@@ -39,6 +39,10 @@ pub(super) async fn live<V: View>(
     asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Refusal> {
     let Query(Asked { from }) = asked.map_err(|error| Refusal::malformed(error.body_text()))?;
+    if caller.is_single() {
+        // There are too many connections to keep this one.
+        return Err(Refusal::busy());
+    }
     let permit = Arc::clone(&site.listeners).try_acquire_owned().map_err(|_| Refusal::busy())?;
     let (sender, receiver) = mpsc::channel(1);
     // A page that was open while the store was put back to an earlier state asks for what there is

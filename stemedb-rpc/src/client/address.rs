@@ -20,6 +20,8 @@ pub struct PeerAddress {
 enum Scheme {
     Http,
     Https,
+    /// A Unix socket, whose path is the host. Never parsed: nobody else names one to this machine.
+    Unix,
 }
 
 impl FromStr for Scheme {
@@ -37,7 +39,7 @@ impl FromStr for Scheme {
     }
 }
 
-/// As it stands in the address, an IPv6 address in brackets.
+/// As it stands in the address, an IPv6 address in brackets; or the path of a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Host(String);
 
@@ -80,6 +82,11 @@ impl FromStr for PeerAddress {
 }
 
 impl PeerAddress {
+    /// The Unix socket at a path, of at most 100 bytes.
+    pub fn unix(path: &str) -> Self {
+        Self { scheme: Some(Scheme::Unix), host: Host(path.to_owned()), port: 0 }
+    }
+
     /// Whether it says that TLS is wanted.
     pub fn wants_tls(&self) -> bool {
         self.scheme == Some(Scheme::Https)
@@ -87,17 +94,31 @@ impl PeerAddress {
 
     /// Whether it says that TLS is not wanted.
     pub fn refuses_tls(&self) -> bool {
-        self.scheme == Some(Scheme::Http)
+        matches!(self.scheme, Some(Scheme::Http | Scheme::Unix))
     }
 
     /// Whether it is on this machine, so that nobody can read along.
     pub fn is_here(&self) -> bool {
+        if self.scheme == Some(Scheme::Unix) {
+            return true;
+        }
         let host = self.host.0.trim_start_matches('[').trim_end_matches(']');
         host.eq_ignore_ascii_case("localhost")
             || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 
+    /// Whether both are the same host and port, however they are reached.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        let unix = |address: &Self| address.scheme == Some(Scheme::Unix);
+        self.host.0.eq_ignore_ascii_case(&other.host.0)
+            && self.port == other.port
+            && unix(self) == unix(other)
+    }
+
     pub(super) fn uri(&self, tls: bool) -> String {
+        if self.scheme == Some(Scheme::Unix) {
+            return format!("unix:{}", self.host.0);
+        }
         let scheme = if tls { "https" } else { "http" };
         format!("{scheme}://{}:{}", self.host.0, self.port)
     }
@@ -119,6 +140,7 @@ impl fmt::Display for PeerAddress {
             None => {}
             Some(Scheme::Http) => f.write_str("http://")?,
             Some(Scheme::Https) => f.write_str("https://")?,
+            Some(Scheme::Unix) => return write!(f, "unix:{}", self.host.0),
         }
         write!(f, "{}:{}", self.host.0, self.port)
     }
@@ -145,6 +167,13 @@ mod tests {
             assert_eq!(address.is_here(), here, "{text}");
             assert_eq!(written.parse(), Ok(address));
         }
+        let socket = PeerAddress::unix("/var/lib/stemedb/CONTROL");
+        assert_eq!(socket.to_string(), "unix:/var/lib/stemedb/CONTROL");
+        assert!(socket.is_here() && socket.refuses_tls() && !socket.wants_tls());
+        let address = |text: &str| text.parse::<PeerAddress>().unwrap();
+        assert!(address("a.example").is_same_place(&address("https://A.example:7845")));
+        assert!(!address("a.example").is_same_place(&address("a.example:1")));
+        assert!(!address("a.example").is_same_place(&address("b.example")));
         let v6: std::net::SocketAddr = "[::1]:9".parse().unwrap();
         assert_eq!(PeerAddress::from(v6).to_string(), "[::1]:9");
     }
@@ -171,6 +200,8 @@ mod tests {
             "::1",
             "a/",
             "x\u{1b}[31m",
+            "unix:/run/socket",
+            "unix:///run/socket",
         ] {
             assert_eq!(text.parse::<PeerAddress>(), Err(ParseAddressError), "{text:?}");
         }

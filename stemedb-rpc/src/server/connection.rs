@@ -20,12 +20,13 @@ use tokio::{
     sync::OwnedSemaphorePermit,
     time::sleep,
 };
-use tonic::transport::server::Connected;
+use tonic::{Status, transport::server::Connected};
 
 use super::{
     addresses::Place,
     phase::{Phase, Phases},
 };
+use crate::{Reason, limits::ServerLimits};
 
 type Cut = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -35,21 +36,44 @@ pub(crate) struct Connection {
     caller: Caller,
     /// Ready when the connection is to be cut.
     cut: Cut,
-    _place: Place,
-    _permit: OwnedSemaphorePermit,
+    _permits: Permits,
+}
+
+/// What a connection counts as until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Permits {
+    /// One of all connections.
+    #[expect(dead_code, reason = "held, never read")]
+    pub(crate) connection: OwnedSemaphorePermit,
+    /// One of those of its address, or of those that are only told that there are too many.
+    pub(crate) address: Result<Place, OwnedSemaphorePermit>,
 }
 
 /// Who calls: this goes along with every call of a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     address: IpAddr,
+    /// How many connections its address may have, if it has more.
+    too_many: Option<usize>,
     /// Whether anything was asked on it.
     asked: Arc<AtomicBool>,
 }
 
+/// How long a connection lasts that is only told that its address has too many.
+const REFUSED_TIME_MAX: Duration = Duration::from_secs(2);
+
 impl Caller {
     pub(crate) fn address(&self) -> IpAddr {
         self.address
+    }
+
+    /// Refuses the calls of an address that has too many connections.
+    pub(crate) fn check(&self) -> Result<(), Status> {
+        let Some(max) = self.too_many else { return Ok(()) };
+        Err(Reason::Busy.status(format!(
+            "there are {max} connections from this address already, which is the most that the \
+             server allows; try again later"
+        )))
     }
 
     /// Notes that something is asked, and that the connection is one to keep.
@@ -61,18 +85,22 @@ impl Caller {
 impl Connection {
     pub(crate) fn new(
         stream: TcpStream,
-        place: Place,
-        permit: OwnedSemaphorePermit,
+        address: IpAddr,
+        permits: Permits,
         phases: Phases,
-        first_call_time_max: Duration,
+        limits: &ServerLimits,
     ) -> Self {
         let asked = Arc::new(AtomicBool::new(false));
-        let caller = Caller { address: place.address(), asked: Arc::clone(&asked) };
+        let refused = permits.address.is_err();
+        let too_many = refused.then_some(limits.connections_per_address_max);
+        let caller = Caller { address, too_many, asked: Arc::clone(&asked) };
+        let first_call_time_max = limits.first_call_time_max;
         let cut = Box::pin(async move {
             let closed = phases.reached(Phase::Closed);
             tokio::pin!(closed);
             tokio::select! {
                 () = &mut closed => {}
+                () = sleep(REFUSED_TIME_MAX), if refused => {}
                 () = sleep(first_call_time_max) => {
                     if asked.load(Ordering::Relaxed) {
                         closed.await;
@@ -80,7 +108,7 @@ impl Connection {
                 }
             }
         });
-        Self { stream, caller, cut, _place: place, _permit: permit }
+        Self { stream, caller, cut, _permits: permits }
     }
 
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {

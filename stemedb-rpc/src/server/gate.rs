@@ -1,5 +1,5 @@
-//! What every call passes before any of its message is read: the token, the number of calls, and
-//! whether the server still takes any.
+//! What every call passes before any of its message is read: what its token permits, the number of
+//! calls, and whether the server still takes any.
 
 use std::{
     convert::Infallible,
@@ -25,12 +25,13 @@ use tonic::{
 };
 
 use super::{
+    access::{Access, Right},
     addresses::{Addresses, Place},
     connection::Caller,
     date,
     phase::{Phase, Phases},
 };
-use crate::{Reason, token::Tokens};
+use crate::Reason;
 
 /// Calls whose answers come at the end of what they do: their handlers see to it that they don't
 /// stall.
@@ -43,7 +44,7 @@ const SESSION: &str = "/stemedb.v1.Replication/";
 /// What the gates of all services share.
 #[derive(Debug)]
 pub(crate) struct Rules {
-    pub(crate) tokens: Option<Tokens>,
+    pub(crate) access: Access,
     pub(crate) calls: Arc<Semaphore>,
     pub(crate) calls_max: usize,
     pub(crate) callers: Addresses,
@@ -66,17 +67,16 @@ impl Rules {
     }
 
     fn admit<B>(&self, request: &http::Request<B>) -> Result<CallPermit, Status> {
-        let token = request.headers().get("authorization").map(http::HeaderValue::as_bytes);
-        if self.tokens.as_ref().is_some_and(|tokens| !tokens.admit(token)) {
-            return Err(Reason::Token.into());
-        }
+        // Every connection of the listener has a caller.
+        let caller = request.extensions().get::<Caller>().ok_or(Reason::Failed)?;
+        caller.check()?;
         let path = request.uri().path();
+        let token = request.headers().get("authorization").map(http::HeaderValue::as_bytes);
+        self.access.check(Right::of(path), token)?;
         let goes_on = path.starts_with(SESSION) && path != OPENING;
         if self.phases.now() != Phase::Serving && !goes_on {
             return Err(Reason::Stopping.into());
         }
-        // Every connection of the listener has a caller.
-        let caller = request.extensions().get::<Caller>().ok_or(Reason::Failed)?;
         let place = self.callers.place(caller.address(), self.calls_per_address_max);
         let place = place.ok_or(Reason::Busy)?;
         let permit = Arc::clone(&self.calls).try_acquire_owned().map_err(|_| Reason::Busy)?;

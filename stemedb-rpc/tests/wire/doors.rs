@@ -174,6 +174,42 @@ fn a_token_opens_everything_and_without_one_nothing_is_open() {
     });
 }
 
+const CLIENT: &str = "a-token-that-clients-have";
+const PEER: &str = "a-token-that-peers-have";
+const ADMIN: &str = "a-token-of-administrators";
+
+#[test]
+fn a_token_permits_the_calls_of_its_scope_and_no_others() {
+    run(async {
+        let tokens = |text: &str| Some(Tokens::parse(text.as_bytes()).unwrap());
+        let world = World::new(ServerOptions {
+            client_tokens: tokens(CLIENT),
+            peer_tokens: tokens(PEER),
+            admin_tokens: tokens(ADMIN),
+            ..ServerOptions::default()
+        })
+        .await;
+        for (token, store, replication) in [
+            (CLIENT, None, Some(Reason::Forbidden)),
+            (PEER, Some(Reason::Forbidden), None),
+            (ADMIN, None, None),
+            ("a-token-of-nobody-at-all", Some(Reason::Token), Some(Reason::Token)),
+        ] {
+            let token = Some(Token::parse(token.as_bytes()).unwrap());
+            let client = world.client_with(ClientOptions { token, ..hasty() }).await.unwrap();
+            let refused = |answer: Option<CallError>| answer.and_then(|error| error.reason());
+            assert_eq!(refused(client.head().await.err()), store);
+            assert_eq!(refused(client.append(b"body".to_vec()).await.err()), store);
+            let mut traffic = stemedb_rpc::client::Traffic::default();
+            let hello = super::sessions::request(1, super::sessions::hello(0));
+            assert_eq!(refused(client.ask(hello, &mut traffic).await.err()), replication);
+        }
+        assert_eq!(world.memory.len(), 1);
+        assert_eq!(world.echoes.asked.lock().unwrap().len(), 2);
+        world.end().await;
+    });
+}
+
 async fn channel(world: &World) -> Channel {
     Channel::from_shared(format!("http://{}", world.address)).unwrap().connect().await.unwrap()
 }

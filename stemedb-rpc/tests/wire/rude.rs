@@ -408,6 +408,23 @@ fn connections_over_the_limit_wait_and_those_of_one_address_are_closed() {
         }
         let mut stream = TcpStream::connect(world.address).await.unwrap();
         let _closed = timeout(Duration::from_secs(10), closed(&mut stream)).await.unwrap();
+        // It is told why, and its connection does not stay.
+        let hasty = ClientOptions { retries_max: 0, ..ClientOptions::default() };
+        let refused = world.client_with(hasty).await.unwrap();
+        let error = refused.head().await.unwrap_err();
+        assert_eq!(error.reason(), Some(Reason::Busy), "{error}");
+        assert!(error.to_string().contains("3 connections from this address"), "{error}");
+        // More of them than are told so are closed at once.
+        let mut many = Vec::new();
+        for _ in 0..40 {
+            many.push(TcpStream::connect(world.address).await.unwrap());
+        }
+        for stream in &mut many {
+            let _closed = timeout(Duration::from_secs(10), closed(stream)).await.unwrap();
+        }
+        for client in &kept {
+            client.head().await.unwrap();
+        }
         kept.clear();
         world.client().await.head().await.unwrap();
         world.end().await;
