@@ -124,7 +124,7 @@ impl World {
                             Reply::Nothing => vec![],
                             Reply::Answer(response) => vec![response],
                             Reply::Bodies(mut parts) => {
-                                std::iter::from_fn(|| parts.next(&self.b)).collect()
+                                std::iter::from_fn(|| parts.next(&self.b)).map(Result::unwrap).collect()
                             }
                             Reply::Take(mut taking) => {
                                 let taken = self.b.append(taking.bodies());
