@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use stemedb_rpc::{PeerAddress, Site as _};
 use stemedb_sync::{
     Cluster,
-    cluster::{Config, Head, Policy},
+    cluster::{Config, Head, KnownMember, Policy},
     message::SetHead,
 };
 
-use super::{NodeError, Options};
+use super::{NodeError, Options, nodekey};
 use crate::store::{Store, SyncError};
 
 /// The pure part of a node.
@@ -17,6 +17,7 @@ pub(super) fn cluster(
     store: &Arc<Store>,
     options: &Options,
     address: &str,
+    remembered: Vec<KnownMember>,
     now: Duration,
 ) -> Result<Cluster, NodeError> {
     let identity = store.peer_identity();
@@ -28,6 +29,8 @@ pub(super) fn cluster(
     let head = head_of(store);
     let config = Config {
         node: identity.node,
+        key: nodekey::load_or_make(store)?,
+        remembered,
         run: nonce,
         // Never before what the log has, whatever the clock says.
         began: store.time().max(head.last_time.saturating_add(1)),

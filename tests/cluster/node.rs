@@ -11,7 +11,7 @@ use stemedb::{
     rpc::Site,
     sync::{
         Cluster, Limits, Responder, Session,
-        cluster::{Config, Head, Policy},
+        cluster::{Config, Head, NodeKey, Policy},
         message::SetHead,
         report::PeerCursor,
     },
@@ -122,8 +122,15 @@ pub(crate) fn address(place: usize) -> String {
     format!("node-{place}:7845")
 }
 
-pub(crate) fn place_of(address: &str) -> usize {
-    address.strip_prefix("node-").unwrap().strip_suffix(":7845").unwrap().parse().unwrap()
+/// The place of an address; `None` for one that a hostile member made up.
+pub(crate) fn place_of(address: &str) -> Option<usize> {
+    let place = address.strip_prefix("node-")?.strip_suffix(":7845")?;
+    Some(place.parse().unwrap())
+}
+
+/// The seed of a node's key. It belongs to the id, as the file of a real node does.
+pub(crate) fn key_of(node: &[u8; 16]) -> [u8; 32] {
+    blake3::derive_key("stemedb simulation node key", node)
 }
 
 impl Node {
@@ -184,6 +191,8 @@ impl Node {
         let stats = store.stats().unwrap();
         let config = Config {
             node: identity.node,
+            key: NodeKey::from_seed(&key_of(&identity.node)),
+            remembered: Vec::new(),
             run: store.nonce().unwrap(),
             began: (store.time()).max(store.head().last_time) + 1,
             address: self.address.clone(),

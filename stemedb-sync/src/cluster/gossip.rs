@@ -1,27 +1,34 @@
 //! Membership and failure detection: SWIM (Das, Gupta, Motivala, DSN 2002), by the library foca,
 //! which takes messages, time and randomness from outside as everything here does.
 //!
-//! Around it: frames with a proof of the secret, knocking at addresses of which nothing is known
-//! but the address, heads, and what is to happen when two processes have one node id.
+//! Around it: frames with a proof of the secret and the signature of their sender, joins by which a
+//! node proves who and where it is, heads, and what is to happen when two processes have one node
+//! id. The library only ever hears of members that the [roster](super::roster) has: of each as it
+//! describes itself, and that it is gone only from itself, or after a suspicion that it did not
+//! refute.
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeSet, BinaryHeap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque},
     num::{NonZeroU32, NonZeroUsize},
     time::Duration,
 };
 
 use foca::{
-    AccumulatingRuntime, Foca, Member as Update, OwnedNotification, PeriodicParams, State, Timer,
+    AccumulatingRuntime, Foca, Member as Update, Message, OwnedNotification, PeriodicParams, State,
+    Timer,
 };
 use rand::{SeedableRng as _, rngs::SmallRng};
 
 use super::{
-    FrameError, MEMBERS_MAX,
-    frame::{self, Frame, PACKET_LEN_MAX, Who},
-    head::{Head, News, SharedHeads},
-    member::Member,
-    wire::Codec,
+    FrameError,
+    frame::{self, Frame, JoinAck, PACKET_LEN_MAX, PacketFrame, Seal, Who},
+    head::{self, Head, News, SharedHeads},
+    key::NodeKey,
+    member::{GENERATION_MAX, Member},
+    packet::{Codec, Named, Packet},
+    record::Record,
+    roster::{Admission, KnownMember, Roster},
 };
 use crate::{keys::Keys, message::NodeId};
 
@@ -46,7 +53,16 @@ const DOWN_TIME_MAX: Duration = Duration::from_secs(60 * 60);
 const SUSPECT_TIME_MAX: Duration = Duration::from_secs(30);
 /// How often that is looked at.
 const SUSPECT_PERIOD: Duration = Duration::from_secs(1);
-/// How long it is left alone, after a knock, who else has this node's id.
+/// A member that others call down is down here too once it was suspected for so long: it had the
+/// time to refute that. Until then it is suspected.
+const CONFIRM_TIME: Duration = Duration::from_secs(2);
+/// A record that changed goes along with all packets for so long.
+const RECORD_TIME: Duration = Duration::from_secs(60);
+/// A member whose head is missing is asked for it so often,
+const ASK_PERIOD: Duration = Duration::from_secs(10);
+/// and so many of them each second.
+const ASKED_MAX: usize = 4;
+/// How long it is left alone, after a join, who else has this node's id.
 const TWIN_PERIOD: Duration = Duration::from_secs(5);
 /// At so many addresses at once, whatever anybody says.
 const TWINS_MAX: usize = 16;
@@ -54,8 +70,8 @@ const TWINS_MAX: usize = 16;
 /// Something that came of gossip.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    /// A frame is to be sent.
-    Send { to: String, frame: Vec<u8> },
+    /// A frame is to be sent; `dial` if it has to go to the address itself.
+    Send { to: String, frame: Vec<u8>, dial: bool },
     /// A member is there.
     Up(Member),
     /// A member is gone.
@@ -68,12 +84,23 @@ pub(super) enum Event {
     Told(NodeId),
     /// Another process has this node's id.
     Twin { address: String, refused: bool },
+    /// Who is at an address has answered.
+    Answered(String),
+    /// A node has an id that belongs to another key.
+    DuplicateKey { node: NodeId, address: String },
 }
 
 /// This node's part in gossip.
 pub(super) struct Gossip {
-    keys: Keys,
+    seal: Seal,
     who: Who,
+    /// When its record was signed last.
+    signed: Duration,
+    /// Whether it has said good-bye.
+    left: bool,
+    /// Counts the packets that were sent.
+    counter: u64,
+    roster: Roster,
     foca: Foca<Member, Codec, SmallRng, SharedHeads>,
     runtime: AccumulatingRuntime<Member>,
     timers: BinaryHeap<Reverse<Due>>,
@@ -81,15 +108,29 @@ pub(super) struct Gossip {
     numbered: u64,
     heads: SharedHeads,
     published: u64,
+    /// What it last told of itself.
+    head: Vec<u8>,
     /// For how many members the library is set up.
     sized_for: u32,
     /// When it was last asked who else has this node's id, by address.
-    twins: HashMap<String, Duration>,
+    twins: BTreeMap<String, Duration>,
     /// Members that are suspected: by generation and incarnation, and since when.
-    suspected: HashMap<NodeId, ((u64, u16), Duration)>,
+    suspected: BTreeMap<NodeId, ((u64, u16), Duration)>,
     /// When that was last looked at.
     looked: Duration,
     events: VecDeque<Event>,
+}
+
+/// What a node is to gossip.
+#[derive(Debug)]
+pub(super) struct Own {
+    pub(super) keys: Keys,
+    pub(super) key: NodeKey,
+    pub(super) member: Member,
+    pub(super) run: [u8; 16],
+    pub(super) began: u64,
+    pub(super) version: String,
+    pub(super) remembered: Vec<KnownMember>,
 }
 
 /// A timer of the library.
@@ -113,36 +154,48 @@ impl PartialOrd for Due {
 }
 
 impl Gossip {
-    pub(super) fn new(keys: Keys, who: Who, seed: u64) -> Self {
-        let heads = SharedHeads::default();
+    pub(super) fn new(own: Own, seed: u64, now: Duration) -> Self {
+        let Own { keys, key, member, run, began, version, remembered } = own;
+        let heads = SharedHeads::new(keys.clone(), member.node);
         let foca = Foca::with_custom_broadcast(
-            who.member.clone(),
+            member.clone(),
             settings(1),
             SmallRng::seed_from_u64(seed),
             Codec,
             heads.clone(),
         );
+        // Neither the key nor the run is known to others: nobody foresees a challenge.
+        let secret = key.derive("stemedb gossip 2 challenges");
+        let secret = *blake3::keyed_hash(&secret, &run).as_bytes();
+        let roster = Roster::new(member.node, secret, remembered, now);
+        let record = Record::sign(&keys, &key, member, 0, false);
         Self {
-            keys,
-            who,
+            seal: Seal { keys, key },
+            who: Who { record, run, began, version },
+            signed: now,
+            left: false,
+            counter: 0,
+            roster,
             foca,
             runtime: AccumulatingRuntime::new(),
             timers: BinaryHeap::new(),
             numbered: 0,
             heads,
             published: 0,
+            head: Vec::new(),
             sized_for: 1,
-            twins: HashMap::new(),
-            suspected: HashMap::new(),
+            twins: BTreeMap::new(),
+            suspected: BTreeMap::new(),
             looked: Duration::ZERO,
             events: VecDeque::new(),
         }
     }
 
     /// Asks who is at an address.
-    pub(super) fn knock(&mut self, address: &str) {
-        let frame = frame::knock(&self.keys, &self.who);
-        self.events.push_back(Event::Send { to: address.to_owned(), frame });
+    pub(super) fn join(&mut self, address: &str, now: Duration) {
+        let Some(challenge) = self.roster.challenge(address, now) else { return };
+        let frame = self.seal.join(&self.who, &challenge);
+        self.events.push_back(Event::Send { to: address.to_owned(), frame, dial: true });
     }
 
     /// Tells everybody what this node holds.
@@ -150,9 +203,10 @@ impl Gossip {
         self.published += 1;
         // Of an earlier run with a clock ahead it would be older than that run's.
         let run = self.foca.identity().generation;
-        let news = News { node: self.who.member.node, run, number: self.published, head };
+        let news = News { node: self.node(), run, number: self.published, head };
+        self.head = head::sign(&self.seal.keys, &self.seal.key, &news);
         // It is short enough.
-        let _ = self.foca.add_broadcast(&news.encode());
+        let _ = self.foca.add_broadcast(&self.head);
         self.settle(now);
     }
 
@@ -162,44 +216,296 @@ impl Gossip {
         bytes: &[u8],
         now: Duration,
     ) -> Result<Option<String>, FrameError> {
-        let from = match frame::open(&self.keys, bytes)? {
-            Frame::Knock(who) => {
-                let answer = frame::here(&self.keys, &self.who, &who.run);
-                self.events
-                    .push_back(Event::Send { to: who.member.address.clone(), frame: answer });
-                if who.member.node == self.node() {
-                    // It may be a knock of an earlier run that somebody kept. An answer counts.
-                    self.ask_twin(&who.member, now);
-                } else {
-                    self.met(&who, now);
-                }
-                Some(who.member.address)
+        let from = match frame::open(&self.seal.keys, bytes)? {
+            Frame::Join(who, challenge) => {
+                self.answer(&who, challenge, now);
+                Some(who.record.member.address)
             }
-            Frame::Here(who, asked) => {
-                // An answer to an earlier run says nothing about this one.
-                if asked == self.who.run {
-                    self.met(&who, now);
-                }
-                Some(who.member.address)
+            Frame::JoinAck(ack) => {
+                self.answered(&ack, now);
+                Some(ack.who.record.member.address)
             }
-            Frame::Twin(member) => {
-                self.look_for_twins(&[(member, State::Alive)], now);
-                None
+            Frame::Claim(record) if self.take_own(&record, now) => None,
+            Frame::Claim(_) => {
+                return Err(FrameError::Signature);
             }
-            Frame::Packet(packet, named) => {
-                self.check_room(&named)?;
-                self.look_for_twins(&named, now);
-                self.tell_of_twin(&named);
-                let from_here = named.first().is_some_and(|(from, _)| from.node == self.node());
-                if !from_here {
-                    // Whatever it objects to is bad luck on the way: a frame that comes late, say.
-                    let _ = self.foca.handle_data(packet, &mut self.runtime);
-                }
-                named.into_iter().next().map(|(from, _)| from.address)
-            }
+            Frame::Packet(frame) => self.take_packet(frame, now)?,
         };
         self.settle(now);
         Ok(from)
+    }
+
+    /// Answers somebody who asks who is here.
+    fn answer(&mut self, who: &Who, challenge: [u8; 16], now: Duration) {
+        let Member { node, key, address, .. } = &who.record.member;
+        let entry = self.roster.get(node).filter(|entry| entry.record.member.key == *key);
+        let later = entry.filter(|entry| entry.record.rank() > who.record.rank());
+        let known = later.map(|entry| entry.record.clone());
+        let ack = JoinAck { who: self.who.clone(), challenge, known, head: &self.head };
+        let frame = self.seal.join_ack(&ack);
+        self.events.push_back(Event::Send { to: address.clone(), frame, dial: false });
+        if *node == self.node() {
+            if *key != self.own_key() {
+                self.tell_duplicate(&who.record);
+            } else if who.run != self.who.run {
+                // It may be a join of an earlier run that somebody kept. An answer counts.
+                self.ask_twin(&address.clone(), now);
+            }
+        } else if self.roster.is_held(node, key, now) {
+            self.tell_duplicate(&who.record);
+            if let Some(entry) = self.roster.get(node) {
+                let frame = self.seal.claim(&entry.record);
+                self.events.push_back(Event::Send { to: address.clone(), frame, dial: false });
+            }
+        } else if self.is_known(who) {
+            let _ = self.take_record(&who.record, *node, now);
+        } else {
+            self.name(&address.clone(), None, now);
+        }
+    }
+
+    /// Somebody answers a join of this node.
+    fn answered(&mut self, ack: &JoinAck<'_>, now: Duration) {
+        // An answer that nobody asked for proves nothing: it may be an old one.
+        let Some(address) = self.roster.take_challenge(&ack.challenge, now) else { return };
+        self.roster.answered(&address);
+        self.events.push_back(Event::Answered(address.clone()));
+        let who = &ack.who;
+        let member = &who.record.member;
+        if member.node == self.node() {
+            if member.key != self.own_key() {
+                self.tell_duplicate(&who.record);
+            } else if who.run != self.who.run {
+                // Both sides come to the same answer, whoever asked.
+                let refused = (who.began, who.run) < (self.who.began, self.who.run);
+                self.events.push_back(Event::Twin { address, refused });
+            }
+            return;
+        }
+        if member.address == address {
+            match self.roster.admit(who, now) {
+                Admission::New => self.admitted(&member.node),
+                Admission::Known => {}
+                Admission::OtherKey => return self.tell_duplicate(&who.record),
+                Admission::Full => return,
+            }
+            self.heads.get().set_key(member.node, member.key);
+        } else if !self.is_known(who) {
+            // It answers here, and says that it is reached elsewhere: that has to be proved, too.
+            let own = self.node();
+            self.name(&member.address.clone(), Some(own), now);
+        }
+        if let Some(known) = &ack.known {
+            let _ = self.take_own(known, now);
+        }
+        let _ = self.heads.get().receive(ack.head);
+    }
+
+    /// A node has proved that it is a member: the library hears of it.
+    fn admitted(&mut self, node: &NodeId) {
+        let Some(entry) = self.roster.get(node) else { return };
+        let member = entry.record.member.clone();
+        self.apply(entry.record.clone());
+        // It tells in turn whom it knows.
+        let _ = self.foca.announce(member, &mut self.runtime);
+    }
+
+    /// Takes over what a member says of itself.
+    fn apply(&mut self, record: Record) {
+        let state = if record.left { State::Down } else { State::Alive };
+        let update = Update::new(record.member, record.incarnation, state);
+        // It fails only if it is about this node, which is none of its members.
+        let _ = self.foca.apply_many(std::iter::once(update), true, &mut self.runtime);
+    }
+
+    /// Whether a run of a node has proved itself where it says it is.
+    fn is_known(&self, who: &Who) -> bool {
+        let member = &who.record.member;
+        self.roster.get(&member.node).is_some_and(|entry| {
+            let known = &entry.record.member;
+            entry.run == who.run && known.key == member.key && known.address == member.address
+        })
+    }
+
+    /// Names an address to be asked who is there.
+    fn name(&mut self, address: &str, introducer: Option<NodeId>, now: Duration) {
+        if address != self.who.record.member.address {
+            self.roster.name(address, introducer, now);
+        }
+    }
+
+    /// Tells of a second key of a node id, once.
+    fn tell_duplicate(&mut self, record: &Record) {
+        let Member { node, key, address, .. } = &record.member;
+        if self.roster.is_new_duplicate(*node, *key) {
+            self.events.push_back(Event::DuplicateKey { node: *node, address: address.clone() });
+        }
+    }
+
+    fn own_key(&self) -> super::key::PublicKey {
+        self.who.record.member.key
+    }
+
+    /// Takes in a packet of the library, and gives the address of its sender.
+    fn take_packet(
+        &mut self,
+        frame: PacketFrame<'_>,
+        now: Duration,
+    ) -> Result<Option<String>, FrameError> {
+        let (node, generation, address) = frame.packet.src.clone();
+        if node == self.node() {
+            let is_copy = frame.run != self.who.run;
+            if is_copy && frame.verify(&self.seal.keys, &self.own_key()) {
+                self.ask_twin(&address, now);
+            }
+            return Ok(None);
+        }
+        let Some(entry) = self.roster.get(&node) else {
+            self.name(&address, None, now);
+            return Ok(None);
+        };
+        if !frame.verify(&self.seal.keys, &entry.record.member.key) {
+            return Err(FrameError::Signature);
+        }
+        if entry.run != frame.run {
+            // Another run of it, or an old packet that somebody kept.
+            self.name(&address, None, now);
+            return Ok(None);
+        }
+        let fresh =
+            self.roster.get_mut(&node).is_some_and(|entry| entry.window.take(frame.counter));
+        if !fresh {
+            return Ok(None);
+        }
+        for record in &frame.records {
+            // Whoever passes one on has verified it.
+            if !self.take_record(record, node, now) {
+                return Err(FrameError::Signature);
+            }
+        }
+        let Some(known) = self.roster.get(&node).map(|entry| entry.record.clone()) else {
+            return Ok(None);
+        };
+        if generation < known.member.generation {
+            // Of an earlier run, with a clock ahead: it has to know.
+            let frame = self.seal.claim(&known);
+            self.events.push_back(Event::Send { to: address.clone(), frame, dial: false });
+        }
+        if address != known.member.address || generation != known.member.generation {
+            self.name(&address, Some(node), now);
+            return Ok(Some(address));
+        }
+        if let Some(packet) = self.translate(frame.packet) {
+            // Whatever it objects to is bad luck on the way: a packet that comes late, say.
+            let _ = self.foca.handle_data(&packet.encode(), &mut self.runtime);
+        }
+        Ok(Some(address))
+    }
+
+    /// A packet as the library may hear it: about members of the roster, as they describe
+    /// themselves.
+    fn translate<'a>(&self, packet: Packet<'a, Named>) -> Option<Packet<'a, Member>> {
+        let own = self.foca.identity();
+        let member = |(node, generation, address): &Named| {
+            if *node == own.node {
+                let (generation, address) = (*generation, address.clone());
+                return Some(Member { generation, address, ..own.clone() });
+            }
+            let known = &self.roster.get(node)?.record.member;
+            let same = known.generation == *generation && known.address == *address;
+            same.then(|| known.clone())
+        };
+        let update = |named: &Named, incarnation: u16, state: State| {
+            let member = member(named)?;
+            if member.node == own.node {
+                // Nobody has heard of a later incarnation of this node than it has signed.
+                let present = member == *own && incarnation <= self.who.record.incarnation;
+                return present.then_some((member, incarnation, state));
+            }
+            let record = &self.roster.get(&member.node)?.record;
+            if incarnation > record.incarnation {
+                return None;
+            }
+            let this = (member.generation, incarnation);
+            let down = record.left || self.is_confirmed(&member.node, this);
+            let state = if state == State::Down && !down { State::Suspect } else { state };
+            Some((member, incarnation, state))
+        };
+        packet.translate(member, update)
+    }
+
+    /// Whether a member was suspected for long enough to be called down.
+    fn is_confirmed(&self, node: &NodeId, this: (u64, u16)) -> bool {
+        let suspected = self.suspected.get(node).filter(|(known, _)| *known == this);
+        suspected.is_some_and(|(_, since)| self.looked.saturating_sub(*since) >= CONFIRM_TIME)
+    }
+
+    /// Somebody passes on what a node says of itself. False if it is forged.
+    fn take_record(&mut self, record: &Record, introducer: NodeId, now: Duration) -> bool {
+        let Member { node, key, address, .. } = &record.member;
+        if *node == self.node() {
+            return self.take_own(record, now);
+        }
+        let entry = self.roster.get(node).filter(|entry| entry.record.member.key == *key);
+        let Some(entry) = entry else {
+            if !record.left && !self.roster.is_held(node, key, now) {
+                self.name(address, Some(introducer), now);
+            }
+            return true;
+        };
+        if record.rank() <= entry.record.rank() {
+            return true;
+        }
+        if entry.record.member.address != *address {
+            self.name(address, Some(introducer), now);
+            return true;
+        }
+        if !record.verify(&self.seal.keys) {
+            return false;
+        }
+        self.roster.update(record.clone());
+        self.apply(record.clone());
+        true
+    }
+
+    /// Somebody talks of this node's id. False if what it says is forged.
+    fn take_own(&mut self, record: &Record, now: Duration) -> bool {
+        if record.member.node != self.node() || *record == self.who.record {
+            return true;
+        }
+        if !record.verify(&self.seal.keys) {
+            return false;
+        }
+        if record.member.key != self.own_key() {
+            self.tell_duplicate(record);
+            return true;
+        }
+        if record.member.address != self.who.record.member.address {
+            self.ask_twin(&record.member.address, now);
+        }
+        let generation = record.member.generation;
+        if record.rank() > self.who.record.rank() && generation < GENERATION_MAX && !self.left {
+            // An earlier run with a clock ahead of ours: what it left behind must not win. It takes
+            // this node's own signature to make it go there.
+            let own = self.foca.identity();
+            let renewed = Member { generation: generation.saturating_add(1), ..own.clone() };
+            let _ = self.foca.change_identity(renewed, &mut self.runtime);
+            self.sign(0, now);
+            self.events.push_back(Event::Renewed);
+        }
+        true
+    }
+
+    /// Signs what this node says of itself now, if that is new.
+    fn sign(&mut self, incarnation: u16, now: Duration) {
+        let member = self.foca.identity();
+        let record = &self.who.record;
+        if record.member != *member || record.incarnation != incarnation || record.left != self.left
+        {
+            let (keys, key) = (&self.seal.keys, &self.seal.key);
+            self.who.record = Record::sign(keys, key, member.clone(), incarnation, self.left);
+            self.signed = now;
+        }
     }
 
     /// What is due by now.
@@ -213,6 +519,42 @@ impl Gossip {
         if now.saturating_sub(self.looked) >= SUSPECT_PERIOD {
             self.looked = now;
             self.end_suspicions(now);
+            self.look_after_members(now);
+        }
+        for address in self.roster.due_candidates(self.foca.num_members() == 0, now) {
+            self.join(&address, now);
+        }
+    }
+
+    /// Notes who is there, forgets those that the library has forgotten, and asks for heads that
+    /// are missing: what is told of them may have been lost, or come before its node was known.
+    fn look_after_members(&mut self, now: Duration) {
+        let mut gone: BTreeSet<NodeId> = self.roster.entries().map(|(node, _)| *node).collect();
+        let mut missing = Vec::new();
+        for update in self.foca.iter_membership_state() {
+            let member = update.id();
+            let entry = self.roster.get(&member.node);
+            let Some(entry) = entry.filter(|entry| entry.record.member.key == member.key) else {
+                continue;
+            };
+            gone.remove(&member.node);
+            if update.state() == State::Down {
+                continue;
+            }
+            let told = self.heads.get().generation_of(&member.node);
+            let asked = entry.asked.is_some_and(|asked| now.saturating_sub(asked) < ASK_PERIOD);
+            if told.is_none_or(|told| told < member.generation) && !asked {
+                missing.push((member.node, member.address.clone()));
+            }
+            self.roster.note_alive(&member.node, now);
+        }
+        gone.iter().for_each(|node| self.roster.forget(node));
+        self.roster.expire(now);
+        for (node, address) in missing.into_iter().take(ASKED_MAX) {
+            if let Some(entry) = self.roster.get_mut(&node) {
+                entry.asked = Some(now);
+            }
+            self.join(&address, now);
         }
     }
 
@@ -243,11 +585,13 @@ impl Gossip {
 
     /// When something is due.
     pub(super) fn due(&self) -> Option<Duration> {
-        self.timers.peek().map(|Reverse(due)| due.at)
+        let timer = self.timers.peek().map(|Reverse(due)| due.at);
+        [timer, self.roster.due()].into_iter().flatten().min()
     }
 
     /// Says good-bye.
     pub(super) fn leave(&mut self, now: Duration) {
+        self.left = true;
         let _ = self.foca.leave_cluster(&mut self.runtime);
         self.settle(now);
     }
@@ -258,7 +602,23 @@ impl Gossip {
 
     /// All members but this node, those that are down too.
     pub(super) fn members(&self) -> impl Iterator<Item = (&Member, State)> {
-        self.foca.iter_membership_state().map(|update| (update.id(), update.state()))
+        let members = self.foca.iter_membership_state();
+        let members = members.map(|update| (update.id(), update.state()));
+        // Where an id has another key by now, the earlier one does not count.
+        members.filter(|(member, _)| {
+            let entry = self.roster.get(&member.node);
+            entry.is_some_and(|entry| entry.record.member.key == member.key)
+        })
+    }
+
+    /// The members to be remembered across restarts.
+    pub(super) fn known(&self) -> Vec<KnownMember> {
+        self.roster.known().collect()
+    }
+
+    /// Counts the changes of those.
+    pub(super) fn known_revision(&self) -> u64 {
+        self.roster.revision()
     }
 
     pub(super) fn active(&self) -> usize {
@@ -270,97 +630,57 @@ impl Gossip {
     }
 
     fn node(&self) -> NodeId {
-        self.who.member.node
+        self.who.record.member.node
     }
 
-    /// Somebody has said who he is.
-    fn met(&mut self, who: &Who, now: Duration) {
-        if who.member.node == self.node() {
-            if who.run != self.who.run {
-                // Both sides come to the same answer, whoever asked.
-                let refused = (who.began, who.run) < (self.who.began, self.who.run);
-                self.events.push_back(Event::Twin { address: who.member.address.clone(), refused });
-            }
-        } else if self.foca.iter_membership_state().len() < MEMBERS_MAX
-            && !self.is_there(&who.member)
-        {
-            let _ = self.foca.announce(who.member.clone(), &mut self.runtime);
-            self.settle(now);
-        }
-    }
-
-    /// Whether a member is known as it says it is.
-    fn is_there(&self, who: &Member) -> bool {
-        self.members().any(|(member, state)| {
-            member.node == who.node
-                && member.generation >= who.generation
-                && member.address == who.address
-                && state == State::Alive
-        })
-    }
-
-    /// Asks who is at the address of a member with this node's id, unless that was done just now.
-    fn ask_twin(&mut self, member: &Member, now: Duration) {
+    /// Asks who is at the address of a node with this one's id and key, unless that was done just
+    /// now.
+    fn ask_twin(&mut self, address: &str, now: Duration) {
         self.twins.retain(|_, asked| now.saturating_sub(*asked) < TWIN_PERIOD);
-        let asked = self.twins.contains_key(&member.address);
-        if member.address != self.who.member.address && !asked && self.twins.len() < TWINS_MAX {
-            self.twins.insert(member.address.clone(), now);
-            self.knock(&member.address);
+        let asked = self.twins.contains_key(address);
+        if address != self.who.record.member.address && !asked && self.twins.len() < TWINS_MAX {
+            self.twins.insert(address.to_owned(), now);
+            self.join(address, now);
         }
     }
 
-    /// Somebody talks of this node's id, and not of this process.
-    fn look_for_twins(&mut self, named: &[(Member, State)], now: Duration) {
-        let mut highest = self.foca.identity().generation;
-        let node = self.node();
-        for (member, state) in named.iter().filter(|(member, _)| member.node == node) {
-            highest = highest.max(member.generation);
-            if *state != State::Down {
-                self.ask_twin(member, now);
+    /// Seals a packet of the library, with the records that its receiver may need.
+    fn seal(&mut self, packet: Packet<'_, Member>, now: Duration) -> Option<Vec<u8>> {
+        self.sign(packet.src_incarnation, now);
+        let own = &self.who.record;
+        let mut records = Vec::new();
+        let introduces = matches!(packet.message, Message::Announce | Message::Feed);
+        if introduces || now.saturating_sub(self.signed) < RECORD_TIME {
+            records.push(own);
+        }
+        let name = |member: &Member| (member.node, member.generation, member.address.clone());
+        let update = |member: &Member, incarnation: u16, state: State| {
+            if member.node == own.member.node {
+                return (*member == own.member).then(|| (name(member), incarnation, state));
             }
-        }
-        let own = self.foca.identity();
-        if highest > own.generation {
-            // An earlier run with a clock ahead of ours: what it left behind must not win.
-            let renewed = Member { generation: highest.saturating_add(1), ..own.clone() };
-            let _ = self.foca.change_identity(renewed, &mut self.runtime);
-            self.events.push_back(Event::Renewed);
-        }
-    }
-
-    /// Tells a sender whose id belongs to a later member elsewhere: it may be gone, or a copy of
-    /// this one, which they find out between themselves.
-    fn tell_of_twin(&mut self, named: &[(Member, State)]) {
-        let Some((from, _)) = named.first() else { return };
-        let twin = self.members().find(|(member, state)| {
-            member.node == from.node
-                && member.address != from.address
-                && member.generation > from.generation
-                && *state != State::Down
-        });
-        if let Some((twin, _)) = twin {
-            let frame = frame::twin(&self.keys, twin);
-            self.events.push_back(Event::Send { to: from.address.clone(), frame });
-        }
-    }
-
-    fn check_room(&self, named: &[(Member, State)]) -> Result<(), FrameError> {
-        let known: BTreeSet<_> =
-            self.foca.iter_membership_state().map(|update| update.id().node).collect();
-        let own = self.node();
-        let is_new = |node: &NodeId| *node != own && !known.contains(node);
-        let new = named.iter().filter(|(member, _)| is_new(&member.node)).count();
-        if known.len() + new > MEMBERS_MAX {
-            return Err(FrameError::TooManyMembers);
-        }
-        Ok(())
+            let record = &self.roster.get(&member.node)?.record;
+            // Members who know neither the member nor its key have no use for the update.
+            if record.member != *member {
+                return None;
+            }
+            if state != State::Down || record.left {
+                records.push(record);
+            }
+            Some((name(member), incarnation, state))
+        };
+        let packet = packet.translate(|member| Some(name(member)), update)?;
+        self.counter += 1;
+        Some(self.seal.packet(&self.who.run, self.counter, records, &packet))
     }
 
     /// Takes over what the library wants.
     fn settle(&mut self, now: Duration) {
         while let Some((to, packet)) = self.runtime.to_send() {
-            let frame = frame::packet(&self.keys, &packet);
-            self.events.push_back(Event::Send { to: to.address, frame });
+            // The library writes what its codec reads.
+            let Ok(packet) = Packet::<Member>::read(&packet) else { continue };
+            if let Some(frame) = self.seal(packet, now) {
+                self.events.push_back(Event::Send { to: to.address, frame, dial: false });
+            }
         }
         while let Some((after, timer)) = self.runtime.to_schedule() {
             self.numbered += 1;
@@ -371,8 +691,8 @@ impl Gossip {
                 OwnedNotification::MemberUp(member) => self.events.push_back(Event::Up(member)),
                 OwnedNotification::MemberDown(member) => self.events.push_back(Event::Down(member)),
                 OwnedNotification::Rename(..) => self.events.push_back(Event::Moved),
-                OwnedNotification::Rejoin(member) => {
-                    self.who.member = member;
+                OwnedNotification::Rejoin(_) => {
+                    self.sign(0, now);
                     self.events.push_back(Event::Renewed);
                 }
                 _ => {}
