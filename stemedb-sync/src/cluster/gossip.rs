@@ -7,6 +7,9 @@
 //! describes itself, and that it is gone only from itself, or after a suspicion that it did not
 //! refute.
 
+mod joins;
+mod packets;
+
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque},
@@ -15,20 +18,19 @@ use std::{
 };
 
 use foca::{
-    AccumulatingRuntime, Foca, Member as Update, Message, OwnedNotification, PeriodicParams, State,
-    Timer,
+    AccumulatingRuntime, Foca, Member as Update, OwnedNotification, PeriodicParams, State, Timer,
 };
 use rand::{SeedableRng as _, rngs::SmallRng};
 
 use super::{
     FrameError,
-    frame::{self, Frame, JoinAck, PACKET_LEN_MAX, PacketFrame, Seal, Who},
+    frame::{self, Frame, PACKET_LEN_MAX, Seal, Who},
     head::{self, Head, News, SharedHeads},
     key::NodeKey,
-    member::{GENERATION_MAX, Member},
-    packet::{Codec, Named, Packet},
+    member::Member,
+    packet::{Codec, Packet},
     record::Record,
-    roster::{Admission, KnownMember, Roster},
+    roster::{KnownMember, Roster},
 };
 use crate::{keys::Keys, message::NodeId};
 
@@ -235,279 +237,6 @@ impl Gossip {
         Ok(from)
     }
 
-    /// Answers somebody who asks who is here.
-    fn answer(&mut self, who: &Who, challenge: [u8; 16], now: Duration) {
-        let Member { node, key, address, .. } = &who.record.member;
-        let entry = self.roster.get(node).filter(|entry| entry.record.member.key == *key);
-        let later = entry.filter(|entry| entry.record.rank() > who.record.rank());
-        let known = later.map(|entry| entry.record.clone());
-        let ack = JoinAck { who: self.who.clone(), challenge, known, head: &self.head };
-        let frame = self.seal.join_ack(&ack);
-        self.events.push_back(Event::Send { to: address.clone(), frame, dial: false });
-        if *node == self.node() {
-            if *key != self.own_key() {
-                self.tell_duplicate(&who.record);
-            } else if who.run != self.who.run {
-                // It may be a join of an earlier run that somebody kept. An answer counts.
-                self.ask_twin(&address.clone(), now);
-            }
-        } else if self.roster.is_held(node, key, now) {
-            self.tell_duplicate(&who.record);
-            if let Some(entry) = self.roster.get(node) {
-                let frame = self.seal.claim(&entry.record);
-                self.events.push_back(Event::Send { to: address.clone(), frame, dial: false });
-            }
-        } else if self.is_known(who) {
-            let _ = self.take_record(&who.record, *node, now);
-        } else {
-            self.name(&address.clone(), None, now);
-        }
-    }
-
-    /// Somebody answers a join of this node.
-    fn answered(&mut self, ack: &JoinAck<'_>, now: Duration) {
-        // An answer that nobody asked for proves nothing: it may be an old one.
-        let Some(address) = self.roster.take_challenge(&ack.challenge, now) else { return };
-        self.roster.answered(&address);
-        self.events.push_back(Event::Answered(address.clone()));
-        let who = &ack.who;
-        let member = &who.record.member;
-        if member.node == self.node() {
-            if member.key != self.own_key() {
-                self.tell_duplicate(&who.record);
-            } else if who.run != self.who.run {
-                // Both sides come to the same answer, whoever asked.
-                let refused = (who.began, who.run) < (self.who.began, self.who.run);
-                self.events.push_back(Event::Twin { address, refused });
-            }
-            return;
-        }
-        if member.address == address {
-            match self.roster.admit(who, now) {
-                Admission::New => self.admitted(&member.node),
-                Admission::Known => {}
-                Admission::OtherKey => return self.tell_duplicate(&who.record),
-                Admission::Full => return,
-            }
-            self.heads.get().set_key(member.node, member.key);
-        } else if !self.is_known(who) {
-            // It answers here, and says that it is reached elsewhere: that has to be proved, too.
-            let own = self.node();
-            self.name(&member.address.clone(), Some(own), now);
-        }
-        if let Some(known) = &ack.known {
-            let _ = self.take_own(known, now);
-        }
-        let _ = self.heads.get().receive(ack.head);
-    }
-
-    /// A node has proved that it is a member: the library hears of it.
-    fn admitted(&mut self, node: &NodeId) {
-        let Some(entry) = self.roster.get(node) else { return };
-        let member = entry.record.member.clone();
-        self.apply(entry.record.clone());
-        // It tells in turn whom it knows.
-        let _ = self.foca.announce(member, &mut self.runtime);
-    }
-
-    /// Takes over what a member says of itself.
-    fn apply(&mut self, record: Record) {
-        let state = if record.left { State::Down } else { State::Alive };
-        let update = Update::new(record.member, record.incarnation, state);
-        // It fails only if it is about this node, which is none of its members.
-        let _ = self.foca.apply_many(std::iter::once(update), true, &mut self.runtime);
-    }
-
-    /// Whether a run of a node has proved itself where it says it is.
-    fn is_known(&self, who: &Who) -> bool {
-        let member = &who.record.member;
-        self.roster.get(&member.node).is_some_and(|entry| {
-            let known = &entry.record.member;
-            entry.run == who.run && known.key == member.key && known.address == member.address
-        })
-    }
-
-    /// Names an address to be asked who is there.
-    fn name(&mut self, address: &str, introducer: Option<NodeId>, now: Duration) {
-        if address != self.who.record.member.address {
-            self.roster.name(address, introducer, now);
-        }
-    }
-
-    /// Tells of a second key of a node id, once.
-    fn tell_duplicate(&mut self, record: &Record) {
-        let Member { node, key, address, .. } = &record.member;
-        if self.roster.is_new_duplicate(*node, *key) {
-            self.events.push_back(Event::DuplicateKey { node: *node, address: address.clone() });
-        }
-    }
-
-    fn own_key(&self) -> super::key::PublicKey {
-        self.who.record.member.key
-    }
-
-    /// Takes in a packet of the library, and gives the address of its sender.
-    fn take_packet(
-        &mut self,
-        frame: PacketFrame<'_>,
-        now: Duration,
-    ) -> Result<Option<String>, FrameError> {
-        let (node, generation, address) = frame.packet.src.clone();
-        if node == self.node() {
-            let is_copy = frame.run != self.who.run;
-            if is_copy && frame.verify(&self.seal.keys, &self.own_key()) {
-                self.ask_twin(&address, now);
-            }
-            return Ok(None);
-        }
-        let Some(entry) = self.roster.get(&node) else {
-            self.name(&address, None, now);
-            return Ok(None);
-        };
-        if !frame.verify(&self.seal.keys, &entry.record.member.key) {
-            return Err(FrameError::Signature);
-        }
-        if entry.run != frame.run {
-            // Another run of it, or an old packet that somebody kept.
-            self.name(&address, None, now);
-            return Ok(None);
-        }
-        let fresh =
-            self.roster.get_mut(&node).is_some_and(|entry| entry.window.take(frame.counter));
-        if !fresh {
-            return Ok(None);
-        }
-        for record in &frame.records {
-            // Whoever passes one on has verified it.
-            if !self.take_record(record, node, now) {
-                return Err(FrameError::Signature);
-            }
-        }
-        let Some(known) = self.roster.get(&node).map(|entry| entry.record.clone()) else {
-            return Ok(None);
-        };
-        if generation < known.member.generation {
-            // Of an earlier run, with a clock ahead: it has to know.
-            let frame = self.seal.claim(&known);
-            self.events.push_back(Event::Send { to: address.clone(), frame, dial: false });
-        }
-        if address != known.member.address || generation != known.member.generation {
-            self.name(&address, Some(node), now);
-            return Ok(Some(address));
-        }
-        if let Some(packet) = self.translate(frame.packet) {
-            // Whatever it objects to is bad luck on the way: a packet that comes late, say.
-            let _ = self.foca.handle_data(&packet.encode(), &mut self.runtime);
-        }
-        Ok(Some(address))
-    }
-
-    /// A packet as the library may hear it: about members of the roster, as they describe
-    /// themselves.
-    fn translate<'a>(&self, packet: Packet<'a, Named>) -> Option<Packet<'a, Member>> {
-        let own = self.foca.identity();
-        let member = |(node, generation, address): &Named| {
-            if *node == own.node {
-                let (generation, address) = (*generation, address.clone());
-                return Some(Member { generation, address, ..own.clone() });
-            }
-            let known = &self.roster.get(node)?.record.member;
-            let same = known.generation == *generation && known.address == *address;
-            same.then(|| known.clone())
-        };
-        let update = |named: &Named, incarnation: u16, state: State| {
-            let member = member(named)?;
-            if member.node == own.node {
-                // Nobody has heard of a later incarnation of this node than it has signed.
-                let present = member == *own && incarnation <= self.who.record.incarnation;
-                return present.then_some((member, incarnation, state));
-            }
-            let record = &self.roster.get(&member.node)?.record;
-            if incarnation > record.incarnation {
-                return None;
-            }
-            let this = (member.generation, incarnation);
-            let down = record.left || self.is_confirmed(&member.node, this);
-            let state = if state == State::Down && !down { State::Suspect } else { state };
-            Some((member, incarnation, state))
-        };
-        packet.translate(member, update)
-    }
-
-    /// Whether a member was suspected for long enough to be called down.
-    fn is_confirmed(&self, node: &NodeId, this: (u64, u16)) -> bool {
-        let suspected = self.suspected.get(node).filter(|(known, _)| *known == this);
-        suspected.is_some_and(|(_, since)| self.looked.saturating_sub(*since) >= CONFIRM_TIME)
-    }
-
-    /// Somebody passes on what a node says of itself. False if it is forged.
-    fn take_record(&mut self, record: &Record, introducer: NodeId, now: Duration) -> bool {
-        let Member { node, key, address, .. } = &record.member;
-        if *node == self.node() {
-            return self.take_own(record, now);
-        }
-        let entry = self.roster.get(node).filter(|entry| entry.record.member.key == *key);
-        let Some(entry) = entry else {
-            if !record.left && !self.roster.is_held(node, key, now) {
-                self.name(address, Some(introducer), now);
-            }
-            return true;
-        };
-        if record.rank() <= entry.record.rank() {
-            return true;
-        }
-        if entry.record.member.address != *address {
-            self.name(address, Some(introducer), now);
-            return true;
-        }
-        if !record.verify(&self.seal.keys) {
-            return false;
-        }
-        self.roster.update(record.clone());
-        self.apply(record.clone());
-        true
-    }
-
-    /// Somebody talks of this node's id. False if what it says is forged.
-    fn take_own(&mut self, record: &Record, now: Duration) -> bool {
-        if record.member.node != self.node() || *record == self.who.record {
-            return true;
-        }
-        if !record.verify(&self.seal.keys) {
-            return false;
-        }
-        if record.member.key != self.own_key() {
-            self.tell_duplicate(record);
-            return true;
-        }
-        if record.member.address != self.who.record.member.address {
-            self.ask_twin(&record.member.address, now);
-        }
-        let generation = record.member.generation;
-        if record.rank() > self.who.record.rank() && generation < GENERATION_MAX && !self.left {
-            // An earlier run with a clock ahead of ours: what it left behind must not win. It takes
-            // this node's own signature to make it go there.
-            let own = self.foca.identity();
-            let renewed = Member { generation: generation.saturating_add(1), ..own.clone() };
-            let _ = self.foca.change_identity(renewed, &mut self.runtime);
-            self.sign(0, now);
-            self.events.push_back(Event::Renewed);
-        }
-        true
-    }
-
-    /// Signs what this node says of itself now, if that is new.
-    fn sign(&mut self, incarnation: u16, now: Duration) {
-        let member = self.foca.identity();
-        let record = &self.who.record;
-        if record.member != *member || record.incarnation != incarnation || record.left != self.left
-        {
-            let (keys, key) = (&self.seal.keys, &self.seal.key);
-            self.who.record = Record::sign(keys, key, member.clone(), incarnation, self.left);
-            self.signed = now;
-        }
-    }
-
     /// What is due by now.
     pub(super) fn tick(&mut self, now: Duration) {
         while self.timers.peek().is_some_and(|Reverse(due)| due.at <= now) {
@@ -629,48 +358,12 @@ impl Gossip {
         self.heads.get().of(node).cloned()
     }
 
+    fn own_key(&self) -> super::key::PublicKey {
+        self.who.record.member.key
+    }
+
     fn node(&self) -> NodeId {
         self.who.record.member.node
-    }
-
-    /// Asks who is at the address of a node with this one's id and key, unless that was done just
-    /// now.
-    fn ask_twin(&mut self, address: &str, now: Duration) {
-        self.twins.retain(|_, asked| now.saturating_sub(*asked) < TWIN_PERIOD);
-        let asked = self.twins.contains_key(address);
-        if address != self.who.record.member.address && !asked && self.twins.len() < TWINS_MAX {
-            self.twins.insert(address.to_owned(), now);
-            self.join(address, now);
-        }
-    }
-
-    /// Seals a packet of the library, with the records that its receiver may need.
-    fn seal(&mut self, packet: Packet<'_, Member>, now: Duration) -> Option<Vec<u8>> {
-        self.sign(packet.src_incarnation, now);
-        let own = &self.who.record;
-        let mut records = Vec::new();
-        let introduces = matches!(packet.message, Message::Announce | Message::Feed);
-        if introduces || now.saturating_sub(self.signed) < RECORD_TIME {
-            records.push(own);
-        }
-        let name = |member: &Member| (member.node, member.generation, member.address.clone());
-        let update = |member: &Member, incarnation: u16, state: State| {
-            if member.node == own.member.node {
-                return (*member == own.member).then(|| (name(member), incarnation, state));
-            }
-            let record = &self.roster.get(&member.node)?.record;
-            // Members who know neither the member nor its key have no use for the update.
-            if record.member != *member {
-                return None;
-            }
-            if state != State::Down || record.left {
-                records.push(record);
-            }
-            Some((name(member), incarnation, state))
-        };
-        let packet = packet.translate(|member| Some(name(member)), update)?;
-        self.counter += 1;
-        Some(self.seal.packet(&self.who.run, self.counter, records, &packet))
     }
 
     /// Takes over what the library wants.
