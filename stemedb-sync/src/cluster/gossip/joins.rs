@@ -49,11 +49,11 @@ impl Gossip {
     pub(super) fn answered(&mut self, ack: &JoinAck<'_>, now: Duration) {
         // An answer that nobody asked for proves nothing: it may be an old one.
         let Some(address) = self.roster.take_challenge(&ack.challenge, now) else { return };
-        self.roster.answered(&address);
         self.events.push_back(Event::Answered(address.clone()));
         let who = &ack.who;
         let member = &who.record.member;
         if member.node == self.node() {
+            self.roster.answered(&address);
             if member.key != self.own_key() {
                 self.tell_duplicate(&who.record);
             } else if who.run != self.who.run {
@@ -67,6 +67,7 @@ impl Gossip {
             match self.roster.admit(who, now) {
                 Admission::New => self.admitted(&member.node),
                 Admission::Known => {}
+                // It is asked again, ever more rarely, for as long as somebody names it.
                 Admission::OtherKey => return self.tell_duplicate(&who.record),
                 Admission::Full => return,
             }
@@ -76,6 +77,7 @@ impl Gossip {
             let own = self.node();
             self.name(&member.address.clone(), Some(own), now);
         }
+        self.roster.answered(&address);
         if let Some(known) = &ack.known {
             let _ = self.take_own(known, now);
         }

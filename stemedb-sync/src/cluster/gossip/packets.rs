@@ -125,6 +125,10 @@ impl Gossip {
 
     /// Seals a packet of the library, with the records that its receiver may need.
     pub(super) fn seal(&mut self, packet: Packet<'_, Member>, now: Duration) -> Option<Vec<u8>> {
+        // One that was made before this node renewed itself is worth nothing any more.
+        if packet.src != *self.foca.identity() {
+            return None;
+        }
         self.sign(packet.src_incarnation, now);
         let own = &self.who.record;
         let mut records = Vec::new();
