@@ -261,7 +261,7 @@ impl Network {
             process.cluster.leave(now);
             self.outputs(place);
         }
-        self.nodes[place].process = None;
+        self.nodes[place].end();
     }
 
     /// Appends at a machine, whose power may go off meanwhile.
