@@ -66,11 +66,25 @@ impl Gossip {
             self.name(&address, Some(node), now);
             return Ok(Some(address));
         }
+        self.name_updates(&frame.packet, node, now);
         if let Some(packet) = self.translate(frame.packet) {
             // Whatever it objects to is bad luck on the way: a packet that comes late, say.
             let _ = self.foca.handle_data(&packet.encode(), &mut self.runtime);
         }
         Ok(Some(address))
+    }
+
+    /// Names the addresses of members that are told of and not known here, or not as late as they
+    /// are: a feed has no records.
+    fn name_updates(&mut self, packet: &Packet<'_, Named>, introducer: NodeId, now: Duration) {
+        for ((node, generation, address), incarnation, state) in packet.updates.iter().flatten() {
+            let known = self.roster.get(node).map(|entry| &entry.record);
+            let known = known.map(|record| (record.member.generation, record.incarnation));
+            let late = known.is_some_and(|known| known >= (*generation, *incarnation));
+            if *state != State::Down && !late && *node != self.node() {
+                self.name(address, Some(introducer), now);
+            }
+        }
     }
 
     /// A packet as the library may hear it: about members of the roster, as they describe
@@ -132,6 +146,7 @@ impl Gossip {
         self.sign(packet.src_incarnation, now);
         let own = &self.who.record;
         let mut records = Vec::new();
+        let is_feed = packet.message == Message::Feed;
         let introduces = matches!(packet.message, Message::Announce | Message::Feed);
         if introduces || now.saturating_sub(self.signed) < RECORD_TIME {
             records.push(own);
@@ -146,7 +161,8 @@ impl Gossip {
             if record.member != *member {
                 return None;
             }
-            if state != State::Down || record.left {
+            // A feed is long, and most of what it has is known: who misses something asks.
+            if !is_feed && (state != State::Down || record.left) {
                 records.push(record);
             }
             Some((name(member), incarnation, state))
