@@ -150,8 +150,16 @@ fn write_gossip() {
             }
         }
         for (to, frame) in sent {
-            if let (Ok(len), true) = (u8::try_from(frame.len()), written < 12) {
-                let script = [&[1, to as u8, len][..], &frame, &meet].concat();
+            if frame.len() <= 3 * 255 && written < 12 {
+                let mut script = vec![1, to as u8];
+                let mut rest = frame.as_slice();
+                for _ in 0..3 {
+                    let (part, after) = rest.split_at(rest.len().min(255));
+                    script.push(u8::try_from(part.len()).unwrap());
+                    script.extend(part);
+                    rest = after;
+                }
+                script.extend(meet);
                 write("gossip", &format!("frame-{written:02}"), &script);
                 written += 1;
             }
