@@ -8,6 +8,13 @@ pub(crate) mod codecs;
 pub(crate) mod doors;
 #[path = "targets/files.rs"]
 pub(crate) mod files;
+#[path = "targets/gossip.rs"]
+pub(crate) mod gossip;
+#[path = "targets/http.rs"]
+pub(crate) mod http;
+#[path = "../tests/http/node.rs"]
+#[allow(dead_code, reason = "tests of the server use the rest")]
+mod http_node;
 #[path = "targets/initiator.rs"]
 pub(crate) mod initiator;
 #[path = "../stemedb-sync/tests/model/mod.rs"]
@@ -18,6 +25,8 @@ pub(crate) mod peeling;
 pub(crate) mod responder;
 #[path = "targets/script.rs"]
 pub(crate) mod script;
+#[path = "targets/store_files.rs"]
+pub(crate) mod store_files;
 #[path = "targets/wire.rs"]
 pub(crate) mod wire;
 
@@ -33,7 +42,7 @@ pub(crate) struct Target {
 }
 
 /// All targets.
-pub(crate) const ALL: [Target; 25] = [
+pub(crate) const ALL: [Target; 31] = [
     // Files.
     Target { name: "record", feed: files::record, runs: 50_000 },
     Target { name: "batch", feed: files::batch, runs: 50_000 },
@@ -47,6 +56,9 @@ pub(crate) const ALL: [Target; 25] = [
     Target { name: "proof_file", feed: files::proof_file, runs: 50_000 },
     Target { name: "base64", feed: files::base64, runs: 50_000 },
     Target { name: "tree", feed: files::tree, runs: 50_000 },
+    Target { name: "peers", feed: store_files::peers, runs: 50_000 },
+    Target { name: "scrub", feed: store_files::scrub, runs: 50_000 },
+    Target { name: "manifest", feed: store_files::manifest, runs: 50_000 },
     // Bytes of a peer, from the inside out.
     Target { name: "varints", feed: codecs::varints, runs: 50_000 },
     Target { name: "prefixes", feed: codecs::prefixes, runs: 50_000 },
@@ -60,6 +72,10 @@ pub(crate) const ALL: [Target; 25] = [
     Target { name: "store_messages", feed: wire::store_messages, runs: 50_000 },
     Target { name: "initiator", feed: initiator::initiator, runs: 3_000 },
     Target { name: "responder", feed: responder::responder, runs: 3_000 },
+    // Bytes of a member, and of anybody who reaches the HTTP port.
+    Target { name: "gossip", feed: gossip::gossip, runs: 5_000 },
+    Target { name: "http", feed: http::http, runs: 1_000 },
     // What people type or keep in files.
     Target { name: "doors", feed: doors::doors, runs: 50_000 },
+    Target { name: "config", feed: store_files::config, runs: 10_000 },
 ];

@@ -30,6 +30,8 @@ use std::{env, ffi::OsString, sync::Arc};
 
 use object_store::ObjectStore;
 
+#[doc(hidden)]
+pub use self::manifest::rewrite;
 pub use self::{
     dropping::{Dropped, segment_source},
     error::{ArchiveError, Fault, RemoteError},

@@ -5,6 +5,9 @@ pub mod archive;
 mod engine;
 pub mod error;
 #[cfg(feature = "node")]
+#[doc(hidden)]
+pub mod fuzzing;
+#[cfg(feature = "node")]
 pub mod node;
 pub mod options;
 pub mod store;

@@ -19,8 +19,10 @@ pub mod http;
 mod limiter;
 mod links;
 mod member;
+mod members;
 pub mod metered;
 pub mod metrics;
+mod nodekey;
 mod operator;
 pub mod options;
 mod pauses;
@@ -65,6 +67,7 @@ use self::{
     limiter::Limiter,
     links::Links,
     member::{cluster, head_of, policy},
+    members::Members,
     metered::Metered,
     options::ScrubPolicy,
     pauses::Pauses,
@@ -106,6 +109,8 @@ struct Shared {
     cluster: Mutex<Cluster>,
     /// Held while the cluster is told what the store holds.
     telling: Mutex<()>,
+    /// The members that are remembered.
+    members: Mutex<Members>,
     /// Wakes the loop.
     wake: Notify,
     links: Links,
@@ -150,10 +155,15 @@ impl Node {
         if store.lacks_secret() {
             return Err(NodeError::SecretMissing);
         }
-        if !options.listen.ip().is_loopback() && !store.has_secret() {
+        let asks_certificates =
+            options.server.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        if !options.listen.ip().is_loopback() && !store.has_secret() && !asks_certificates {
+            if !options.open_membership {
+                return Err(NodeError::OpenMembership { address: options.listen });
+            }
             warn!(
-                "the store has no secret: whoever reaches this node, and any node that it is told \
-                 to join, can become a member of its cluster"
+                "open membership: the store has no secret and no client certificates are asked \
+                 for, so that anybody who reaches this node can become a member of its cluster"
             );
         }
         let mut serving = options.server.clone();
@@ -173,7 +183,8 @@ impl Node {
             None => None,
         };
         let now = store.now();
-        let cluster = cluster(&store, &options, &address, now)?;
+        let members = Members::load(store.disk());
+        let cluster = cluster(&store, &options, &address, members.known(), now)?;
         let metrics = Metrics::new();
         let shared = Shared {
             links: Links::new(&options),
@@ -193,6 +204,7 @@ impl Node {
             control: Mutex::default(),
             cluster: cluster.into(),
             telling: ().into(),
+            members: members.into(),
             wake: Notify::new(),
             slices: Slices::default().into(),
             sessions: session::Sessions::default().into(),
@@ -321,7 +333,7 @@ impl Node {
             std::iter::from_fn(|| cluster.output()).collect::<Vec<_>>()
         };
         for output in frames {
-            if let Output::Send { to, frame } = output {
+            if let Output::Send { to, frame, .. } = output {
                 shared.links.send(shared, to, frame);
             }
         }
@@ -357,7 +369,7 @@ impl Shared {
         }
         while let Some(output) = cluster.output() {
             match output {
-                Output::Send { to, frame }
+                Output::Send { to, frame, dial: false }
                     if senders.contains(&to) && answers.len() < FRAMES_PER_CALL_MAX =>
                 {
                     answers.push(frame);
@@ -382,7 +394,7 @@ impl Shared {
 
     fn carry_out(self: &Arc<Self>, output: Output) {
         match output {
-            Output::Send { to, frame } => self.links.send(self, to, frame),
+            Output::Send { to, frame, .. } => self.links.send(self, to, frame),
             Output::Sync { peer } => {
                 let shared = Arc::clone(self);
                 tokio::spawn(session::begin(shared, peer));
@@ -392,6 +404,28 @@ impl Shared {
             }
             Output::Note(Note::Down(member)) => {
                 warn!(peer = member.address, node = hex(&member.node), "a member is gone");
+            }
+            Output::Note(Note::NoAnswer { address }) => {
+                let error = self.links.failure(&address).unwrap_or_else(|| {
+                    "it answers calls, but not as a member of this cluster: its cluster secret is \
+                     another one, or its program is of another version"
+                        .to_owned()
+                });
+                warn!(peer = address, error, "cannot join the cluster at this address; trying on");
+            }
+            Output::Note(Note::DuplicateKey { node, address }) => {
+                let own = node == self.store.peer_identity().node;
+                error!(
+                    peer = address,
+                    node = hex(&node),
+                    own,
+                    "two nodes have one node id, with different keys: the second one is not taken \
+                     for a member; give it an id of its own with `stemedb restore`"
+                );
+                if own {
+                    let told = self.store.now();
+                    lock(&self.sessions).twin = Some(session::Twin { address, told });
+                }
             }
             Output::Note(Note::Twin { address, refused: false }) => {
                 error!(

@@ -53,6 +53,9 @@ mod upkeep;
 mod watch;
 
 #[cfg(feature = "node")]
+#[doc(hidden)]
+pub use self::peers::rewrite as rewrite_peers;
+#[cfg(feature = "node")]
 pub(crate) use self::{
     archived::{CheckpointFiles, FrontError},
     stats::{CheckpointGauges, Gauges},

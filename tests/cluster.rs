@@ -31,8 +31,10 @@ mod set_tree;
 
 mod cluster {
     pub(crate) mod checks;
+    pub(crate) mod frames;
     pub(crate) mod life;
     pub(crate) mod links;
+    pub(crate) mod malice;
     pub(crate) mod network;
     pub(crate) mod node;
     pub(crate) mod sabotage;
@@ -45,6 +47,7 @@ use std::time::Duration;
 
 use cluster::{
     life::{self, Life},
+    malice::Malice,
     network::SECOND,
     sabotage::Sabotage,
 };
@@ -120,12 +123,69 @@ fn an_idle_cluster_stays_quiet_as_it_grows() {
 
 /// What a life with sabotage fails with.
 fn failure(seed: u64, sabotage: Sabotage) -> String {
-    let failed = std::panic::catch_unwind(|| life::live(seed, 8, sabotage)).err();
+    failure_of(|| life::live(seed, 8, sabotage))
+}
+
+/// What a life fails with; empty if it does not.
+fn failure_of(live: impl FnOnce() -> Life + std::panic::UnwindSafe) -> String {
+    let failed = std::panic::catch_unwind(live).err();
     let text = failed.map(|payload| match payload.downcast::<String>() {
         Ok(text) => *text,
         Err(payload) => payload.downcast_ref::<&str>().copied().unwrap_or_default().to_owned(),
     });
     text.unwrap_or_default()
+}
+
+/// A member with the cluster's secret ends no other, keeps none out, and puts none out of step for
+/// longer than it goes on.
+#[test]
+fn a_hostile_member_harms_nobody_for_long() {
+    let (seeds, nodes) = (number_from_env("CLUSTER_SEEDS").unwrap_or(6), 8);
+    for malice in Malice::ALL {
+        let (mut hostile, mut refused, mut made_up, mut duplicates) = (0, 0, 0, 0);
+        for seed in 0..seeds {
+            let named = Named(seed, nodes);
+            let with = life::Hostile { malice, has_keys: false };
+            let life = life::live_with(seed, nodes, Sabotage::None, Some(with));
+            drop(named);
+            hostile += life.counts.hostile;
+            refused += life.counts.refused;
+            made_up += life.counts.made_up;
+            duplicates += life.counts.duplicates;
+        }
+        println!(
+            "{malice:?}: {hostile} hostile frames arrived, {refused} refused; {duplicates} second \
+             keys noticed, {made_up} frames to made-up addresses"
+        );
+        // It had its chance.
+        assert!(hostile > 100 * seeds, "{malice:?}: {hostile}");
+        match malice {
+            Malice::Identity => assert!(duplicates > 0, "nobody noticed a second key"),
+            Malice::Members => assert!(made_up > 0, "nobody looked after made-up members"),
+            Malice::Generation | Malice::Down => assert!(refused > 0, "{malice:?}"),
+            Malice::Heads | Malice::Flood | Malice::Replay => {}
+        }
+    }
+}
+
+/// Negative controls of that: with the keys of the others, which it can't have, it does harm, and
+/// the checks notice.
+#[test]
+fn a_hostile_member_with_the_keys_of_others_is_noticed() {
+    let controls = [
+        (Malice::Identity, "has a twin"),
+        (Malice::Generation, "takes"),
+        (Malice::Heads, "takes"),
+        (Malice::Down, "takes"),
+    ];
+    for (malice, expected) in controls {
+        let with = life::Hostile { malice, has_keys: true };
+        let live = |seed| failure_of(move || life::live_with(seed, 8, Sabotage::None, Some(with)));
+        let failures: Vec<_> = (0..3).map(live).collect();
+        let caught = failures.iter().filter(|failure| failure.contains(expected)).count();
+        println!("{malice:?}: {caught} of {}", failures.len());
+        assert!(caught >= 1, "{malice:?}: {failures:#?}");
+    }
 }
 
 /// Negative controls: what is wrong on purpose fails the check that is there for it.

@@ -1,10 +1,8 @@
 //! A process that appends under load is killed with SIGKILL at random moments, again and again, on
 //! one store that keeps growing.
 //!
-//! The process is this test binary, started anew: four threads append, alone and in batches,
-//! another writes restart checkpoints, and a line `index id` goes out for each append once it is
-//! acknowledged. After each kill the store is opened, and everything that was ever acknowledged
-//! must be there. At the end the roots must be those of a reference made from the entries.
+//! After each kill the store is opened, and everything that was ever acknowledged must be there. At
+//! the end the roots must be those of a reference made from the entries.
 //!
 //! By default 50 kills: `STEMEDB_KILLS=1000 cargo test --release --test crash` for more.
 //! `STEMEDB_SEED` picks other moments.
@@ -15,6 +13,8 @@
     reason = "a test that cannot go on has failed"
 )]
 
+#[path = "crash/appender.rs"]
+mod appender;
 #[path = "reference/random.rs"]
 mod random;
 #[path = "../stemedb-merkle/tests/reference/set_tree.rs"]
@@ -23,66 +23,14 @@ mod set_tree;
 
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
-    io::{BufRead, BufReader, Write},
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
-use random::{Random, first_seed, noise, number_from_env};
-use set_tree::{HASHES, SetTree};
-use stemedb::{AssertionId, Depth, Options, Store};
-use stemedb_merkle::history::{MemoryHistory, leaf_hash};
-
-/// Names the directory to the process that is to be killed.
-const DIR_VARIABLE: &str = "STEMEDB_CRASH_DIR";
-const ROUND_VARIABLE: &str = "STEMEDB_CRASH_ROUND";
-
-fn options() -> Options {
-    Options { segment_len: 256 << 10, checkpoint_every: 2000, ..Options::default() }
-}
-
-/// What the process does until it is killed. As a test of its own it does nothing.
-#[test]
-fn appends_until_it_is_killed() {
-    let Ok(dir) = std::env::var(DIR_VARIABLE) else { return };
-    let round = number_from_env(ROUND_VARIABLE).unwrap();
-    let store = Store::open(dir, options()).unwrap();
-    let number = AtomicU64::new(round << 32);
-    let next = || {
-        let number = number.fetch_add(1, Ordering::Relaxed);
-        noise(number, 20 + (number % 300) as usize)
-    };
-    let tell = |receipts: &[stemedb::Receipt]| {
-        let mut lines = String::new();
-        for receipt in receipts {
-            writeln!(lines, "{} {}", receipt.index, receipt.id).unwrap();
-        }
-        // One write: a kill cuts no line.
-        std::io::stdout().lock().write_all(lines.as_bytes()).unwrap();
-    };
-    std::thread::scope(|scope| {
-        for thread in 0..4 {
-            let (store, next, tell) = (&store, &next, &tell);
-            scope.spawn(move || {
-                loop {
-                    if thread == 0 {
-                        tell(&store.append_batch((0..20).map(|_| next())).unwrap());
-                    } else {
-                        tell(&[store.append(&next()).unwrap()]);
-                    }
-                }
-            });
-        }
-        loop {
-            std::thread::sleep(Duration::from_millis(23));
-            store.checkpoint().unwrap();
-        }
-    });
-}
+use appender::{acknowledgements, check, check_whole, options};
+use random::{Random, first_seed, number_from_env};
+use stemedb::{AssertionId, Store};
 
 /// Runs the process for a while and kills it. Whether it appended.
 fn run_and_kill(
@@ -91,24 +39,9 @@ fn run_and_kill(
     time: Duration,
     acknowledged: &mut BTreeMap<u64, AssertionId>,
 ) -> bool {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "appends_until_it_is_killed", "--nocapture", "--quiet"])
-        .env(DIR_VARIABLE, dir)
-        .env(ROUND_VARIABLE, round.to_string())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = appender::command(dir, round, &[]).spawn().unwrap();
     let stdout = child.stdout.take().unwrap();
-    let reader = std::thread::spawn(move || {
-        let lines = BufReader::new(stdout).lines().map(Result::unwrap);
-        lines
-            .filter_map(|line| {
-                let (index, id) = line.split_once(' ')?;
-                Some((index.parse().ok()?, id.parse().ok()?))
-            })
-            .collect::<Vec<(u64, AssertionId)>>()
-    });
+    let reader = std::thread::spawn(move || acknowledgements(stdout).collect::<Vec<_>>());
     std::thread::sleep(time);
     child.kill().unwrap();
     let output = child.wait_with_output().unwrap();
@@ -120,40 +53,6 @@ fn run_and_kill(
         assert_eq!(acknowledged.insert(index, id), None, "entry {index} acknowledged twice");
     }
     any
-}
-
-/// Everything acknowledged from `from` on is there, with the body that its id is the hash of.
-fn check(
-    store: &Store,
-    acknowledged: &BTreeMap<u64, AssertionId>,
-    from: u64,
-) -> Result<(), String> {
-    for (index, id) in acknowledged.range(from..) {
-        let found = store.get_index(*index).map_err(|error| error.to_string())?;
-        let Some((entry, body)) = found else {
-            return Err(format!("entry {index} was acknowledged and is gone"));
-        };
-        if entry.id != *id || blake3::hash(&body) != id.0 {
-            return Err(format!("entry {index} is another"));
-        }
-    }
-    Ok(())
-}
-
-fn check_whole(store: &Store) {
-    let mut ids = Vec::new();
-    let mut history = MemoryHistory::new();
-    for entry in store {
-        let entry = entry.unwrap();
-        history.append(leaf_hash(entry.time, &entry.id.0));
-        ids.push(entry.id.0);
-    }
-    let head = store.head().unwrap();
-    assert_eq!(head.log_root, history.root());
-    let set = SetTree::new(ids, HASHES);
-    assert_eq!((head.count, head.set_root), (set.ids.len() as u64, set.root()));
-    let report = store.check(Depth::Deep, &mut |_| {}).unwrap();
-    assert!(report.faults.is_empty(), "{:?}", report.faults);
 }
 
 #[test]

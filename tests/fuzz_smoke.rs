@@ -1,10 +1,11 @@
 //! The fuzz targets on their corpora and on seeded changes of them, without a fuzzer.
 //!
-//! `cargo +nightly fuzz run TARGET` in this directory goes on from the same corpora, and
+//! `cargo fuzz run -s none TARGET` goes on from the same corpora, guided by coverage, and
 //! `STEMEDB_FUZZ=1000000 cargo test --release --test fuzz_smoke` runs more changes of each. With
 //! `STEMEDB_WRITE_CORPUS=1`, `cargo test --test fuzz_smoke -- --ignored` writes the first corpora.
 //!
 //! An input is bad if the target panics on it, or takes memory out of proportion.
+#![cfg(feature = "node")]
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -17,6 +18,8 @@
 mod corpora;
 #[path = "fuzz_smoke/heap.rs"]
 mod heap;
+#[path = "fuzz_smoke/outside.rs"]
+mod outside;
 #[path = "reference/random.rs"]
 mod random;
 #[path = "../fuzz/targets.rs"]
@@ -152,9 +155,11 @@ macro_rules! smoke {
 
 smoke! {
     record batch segment checkpoint delta sketch tiles history identity proof_file base64 tree
+    peers scrub manifest
     varints prefixes subtrees ids bodies symbols peeler requests responses store_messages
     initiator responder
-    doors
+    gossip http
+    doors config
 }
 
 /// The controls: decoders with a fault in them, which must be found from seeds that they take.

@@ -1,6 +1,14 @@
 //! Nodes in one process, over real sockets: they find each other, bring each other into step, and
 //! come through what happens to them.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
+
+#[path = "cluster/frames.rs"]
+#[allow(dead_code, reason = "each test file uses a part")]
+mod frames;
 
 #[path = "reference/random.rs"]
 mod random;
@@ -436,4 +444,138 @@ fn trees_are_not_made_by_the_workers_of_the_runtime() {
     assert!(writes.len() >= 5, "{} writes", writes.len());
     let by_worker = writes.iter().filter(|thread| **thread == worker).count();
     assert_eq!(by_worker, 0, "of {} writes", writes.len());
+}
+
+/// How an owner alone may read a file, of those that a store has.
+#[cfg(unix)]
+fn rights(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_find_each_other_without_the_one_that_they_joined_by() {
+    let dirs = dirs::<3>();
+    let first = Running::start(dirs[0].path(), options()).await;
+    let gone = first.peer();
+    let join = || Options { join: vec![gone.clone()], ..options() };
+    let second = Running::start(dirs[1].path(), join()).await;
+    let third = Running::start(dirs[2].path(), join()).await;
+    until("all know all", || [&first, &second, &third].iter().all(|node| alive(node) == 2)).await;
+    let written = |dir: &TempDir| {
+        let file = std::fs::read(dir.path().join("MEMBERS"));
+        file.is_ok_and(|bytes| bytes.len() > 16 + 2 * 57)
+    };
+    until("it is written down", || written(&dirs[1]) && written(&dirs[2])).await;
+    first.end().await;
+    let places = [second.node.address(), third.node.address()];
+    second.end().await;
+    third.end().await;
+    let second = Running::start(dirs[1].path(), Options { listen: places[0], ..join() }).await;
+    let third = Running::start(dirs[2].path(), Options { listen: places[1], ..join() }).await;
+    let took = until("they know each other", || alive(&second) == 1 && alive(&third) == 1).await;
+    println!("known again after {took:?}");
+    for node in [second, third] {
+        node.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_belongs_to_one_node_id_and_is_in_no_backup() {
+    let dirs = dirs::<2>();
+    let node = Running::start(dirs[0].path(), options()).await;
+    node.store().append(b"something").unwrap();
+    let key = std::fs::read(dirs[0].path().join("NODEKEY")).unwrap();
+    #[cfg(unix)]
+    assert_eq!(rights(&dirs[0].path().join("NODEKEY")), 0o600);
+    let backup = dirs[1].path().join("backup");
+    let taken = node.store().backup(&backup, &mut |_| {}).unwrap();
+    assert!(!backup.join("NODEKEY").exists());
+    node.end().await;
+    // It is the same after a restart.
+    Running::start(dirs[0].path(), options()).await.end().await;
+    assert_eq!(std::fs::read(dirs[0].path().join("NODEKEY")).unwrap(), key);
+    // A copy gets an id of its own, and a key of its own with it.
+    let copy = dirs[1].path().join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    for entry in std::fs::read_dir(dirs[0].path()).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, copy.join(path.file_name().unwrap())).unwrap();
+    }
+    Running::start(&copy, options()).await.end().await;
+    let other = std::fs::read(copy.join("NODEKEY")).unwrap();
+    assert_ne!((&key[16..32], &key[32..]), (&other[16..32], &other[32..]));
+    assert!(key[16..32] != other[16..32] && key[32..] != other[32..]);
+    #[cfg(unix)]
+    assert_eq!(rights(&copy.join("NODEKEY")), 0o600);
+    let restored = dirs[1].path().join("restored");
+    let store = StoreOptions::default();
+    stemedb::restore(&backup, &restored, &taken.head.set_root, store, &mut |_| {}).unwrap();
+    assert!(!restored.join("NODEKEY").exists());
+    Running::start(&restored, options()).await.end().await;
+    assert_ne!(std::fs::read(restored.join("NODEKEY")).unwrap()[32..], key[32..]);
+}
+
+/// Somebody who may gossip says that it is another member, and names the highest generation.
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_of_a_stranger_neither_end_nor_mute_a_node() {
+    use frames::{Heard, Named, Seal, gossip, hear};
+
+    let dirs = dirs::<2>();
+    let first = Running::start(dirs[0].path(), options()).await;
+    let second =
+        Running::start(dirs[1].path(), Options { join: vec![first.peer()], ..options() }).await;
+    until("both are there", || alive(&first) == 1 && alive(&second) == 1).await;
+    let client = Client::connect(&first.peer(), ClientOptions::default()).await.unwrap();
+    let (seal, key) = (Seal::new(None), ed25519_dalek::SigningKey::from_bytes(&[7; 32]));
+    let public = key.verifying_key().to_bytes();
+    let stranger = Named { node: [7; 16], generation: 1, address: "127.0.0.1:9".to_owned() };
+    let record = seal.record(&key, public, &stranger, 0, false);
+    let join = seal.join(&key, &record, ([7; 16], 1), [1; 16]);
+    let answers = client.gossip(vec![join]).await.unwrap();
+    let victim = answers.iter().find_map(|frame| match hear(frame) {
+        Some(Heard::JoinAck { from, key }) => Some((from, key)),
+        _ => None,
+    });
+    let (victim, victim_key) = victim.unwrap();
+    assert_eq!(victim.address, first.node.address().to_string());
+    // It is the one that it asks, began in 1970, and answers what nobody asked.
+    let copy = Named { address: stranger.address.clone(), ..victim.clone() };
+    let copied = seal.record(&key, public, &copy, 0, false);
+    let highest = Named { generation: u64::MAX - (1 << 32), ..victim.clone() };
+    let forged = seal.record(&key, victim_key, &highest, u16::MAX, false);
+    let updates = [0, 1, 2].map(|state| (highest.clone(), u16::MAX, state));
+    let packet = gossip(&stranger, 0, &highest, &updates, &[]);
+    let frames = vec![
+        seal.join(&key, &copied, ([7; 16], 0), [2; 16]),
+        seal.join_ack(&key, &copied, ([7; 16], 0), [1; 16]),
+        seal.claim(&copied),
+        seal.claim(&forged),
+        seal.packet(&key, ([7; 16], 1), &[forged.clone()], &packet),
+    ];
+    for _ in 0..5 {
+        let _ = client.gossip(frames.clone()).await.unwrap();
+        sleep(Duration::from_millis(200)).await;
+    }
+    first.store().append(b"still heard").unwrap();
+    until("one root", || in_step(&[&first, &second])).await;
+    assert!(!first.ended.is_finished() && !second.ended.is_finished());
+    assert!(alive(&second) == 1 && alive(&first) == 1);
+    // The node has told of the second key of its id.
+    let status = first.node.status();
+    assert!(status.peers.iter().any(|peer| peer.state == "conflict"), "{:?}", status.peers);
+    for node in [first, second] {
+        node.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn open_membership_has_to_be_meant() {
+    let dirs = dirs::<1>();
+    let any: SocketAddr = "0.0.0.0:0".parse().unwrap();
+    let mut open = Options { listen: any, advertise: Some("a:1".parse().unwrap()), ..options() };
+    open.server.clear_to_others = true;
+    let store = Arc::new(Store::open(dirs[0].path(), StoreOptions::default()).unwrap());
+    let refused = Node::start(Arc::clone(&store), open).await;
+    assert!(matches!(refused, Err(NodeError::OpenMembership { address }) if address == any));
 }

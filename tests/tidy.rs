@@ -99,7 +99,7 @@ fn the_project_is_tidy() {
             }
             _ if has_extension(&name, "toml")
                 || has_extension(&name, "proto")
-                || name == ".ci/run" =>
+                || name.starts_with(".ci/") =>
             {
                 about_text(&text)
             }

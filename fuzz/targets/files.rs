@@ -161,7 +161,7 @@ pub(crate) fn segment(bytes: &[u8]) {
 }
 
 /// Puts the checksums of a checkpoint file right, by the lengths that it says.
-fn mend_checkpoint(bytes: &mut [u8]) {
+pub(crate) fn mend_checkpoint(bytes: &mut [u8]) {
     const HEADER_LEN: usize = 256;
     const BLOCK_LEN: usize = 64 << 10;
     let Some(len) = bytes.get(216..).and_then(|rest| rest.first_chunk::<8>()) else { return };

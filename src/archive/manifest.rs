@@ -277,6 +277,13 @@ impl Manifest {
     }
 }
 
+/// The bytes of a manifest, read as one of the log that they name and written again; `None` if
+/// they are not one.
+pub fn rewrite(bytes: &[u8]) -> Option<Vec<u8>> {
+    let manifest: Manifest = serde_json::from_slice(bytes).ok()?;
+    Manifest::parse(bytes, &manifest.log()).ok().map(|manifest| manifest.encode())
+}
+
 impl ArchivedFile {
     fn is_consistent(&self) -> bool {
         is_checkpoint_name(&self.name)

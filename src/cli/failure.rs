@@ -272,6 +272,7 @@ impl Failure {
             | Self::Restore(RestoreError::NoBackup { .. }) => Exit::NotFound,
             Self::Resolve(_)
             | Self::Config(_)
+            | Self::Node(NodeError::OpenMembership { .. })
             | Self::NoProofFile { .. }
             | Self::NeitherDirNorPeer { .. } => Exit::Usage,
             Self::Call(error) if error.reason() == Some(Reason::Damaged) => Exit::Damaged,

@@ -194,6 +194,16 @@ impl Config {
         if settings.http == Some(address) && address.port() != 0 {
             problems.push(Problem::SameAddress { origin: self.origin("http"), address });
         }
+        if !address.ip().is_loopback()
+            && settings.secret_file.is_none()
+            && settings.tls_client_ca.is_none()
+            && !settings.open_membership
+        {
+            problems.push(Problem::OpenMembership { origin: origin.clone(), address });
+        }
+        if settings.advertised().is_some_and(|address| address.is_err()) {
+            problems.push(Problem::NoPort { origin: self.origin("advertise") });
+        }
         if settings.gossip && settings.advertise.is_none() && address.ip().is_unspecified() {
             problems.push(Problem::NoAddress { origin, address });
         }

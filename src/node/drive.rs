@@ -114,6 +114,7 @@ fn look(shared: &Arc<Shared>) {
         }
     }
     let seconds = shared.store.time() >> 32;
+    remember_members(shared, seconds);
     let mut pauses = lock(&shared.pauses);
     let before = pauses.reason();
     pauses.set_window(&options.sync.windows, seconds);
@@ -129,5 +130,20 @@ fn look(shared: &Arc<Shared>) {
             info!("sync goes on");
         }
         shared.wake.notify_one();
+    }
+}
+
+/// Writes down whom this node has met, if that is new.
+fn remember_members(shared: &Shared, seconds: u64) {
+    let mut members = lock(&shared.members);
+    let revision = lock(&shared.cluster).known_revision();
+    if !members.is_due(revision, seconds) {
+        return;
+    }
+    let known = lock(&shared.cluster).known_members();
+    members.note(known, revision, seconds);
+    if let Err(error) = members.save(shared.store.disk()) {
+        warn!(%error, "members cannot be written down: after a restart of all of them this node \
+             finds those only that it is told to join");
     }
 }

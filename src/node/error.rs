@@ -1,5 +1,7 @@
 //! Why a node does not run.
 
+use std::{io, net::SocketAddr, path::PathBuf};
+
 use stemedb_rpc::{client::ParseAddressError, server::ServeError};
 
 use super::http::HttpError;
@@ -28,6 +30,24 @@ pub enum NodeError {
         address: String,
         /// Why not.
         source: ParseAddressError,
+    },
+    /// Anybody could become a member.
+    #[error(
+        "listening on {address} with neither a secret nor client certificates would let anybody \
+         who reaches this node become a member of its cluster: make the store with a secret, ask \
+         for client certificates, listen on the loopback, or allow open membership"
+    )]
+    OpenMembership {
+        /// Where it was to listen.
+        address: SocketAddr,
+    },
+    /// The file with the node's key can't be read or written.
+    #[error("{}: cannot read or write the key of this node: {source}", path.display())]
+    NodeKey {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
     },
     /// Another process has this node's id, and was there first.
     #[error(

@@ -1,7 +1,8 @@
 //! Connections to other nodes: made when they are needed first, and shared by gossip and sessions.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
+    error::Error,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -37,6 +38,8 @@ pub(super) struct Links {
     options: Mutex<LinkOptions>,
     clients: Mutex<HashMap<String, Arc<OnceCell<Client>>>>,
     queues: Mutex<HashMap<String, mpsc::Sender<Vec<u8>>>>,
+    /// Why the last call of gossip to an address failed.
+    failures: Mutex<BTreeMap<String, String>>,
     /// Calls of gossip that are under way.
     calling: AtomicU64,
     /// Addresses that were not shown the token.
@@ -73,6 +76,7 @@ impl Links {
             options: LinkOptions::of(options).into(),
             clients: Mutex::default(),
             queues: Mutex::default(),
+            failures: Mutex::default(),
             calling: 0.into(),
             withheld: Mutex::default(),
         }
@@ -110,6 +114,18 @@ impl Links {
                 "the token is not shown to this node: its address comes from gossip, and without \
                  TLS it could be anybody's; name it in cluster.peers, or use tls.ca"
             );
+        }
+    }
+
+    /// Why the last call of gossip to an address failed; `None` if it did not.
+    pub(super) fn failure(&self, address: &str) -> Option<String> {
+        lock(&self.failures).get(address).cloned()
+    }
+
+    fn note_failure(&self, address: &str, error: &CallError) {
+        let mut failures = lock(&self.failures);
+        if failures.len() < LINKS_MAX || failures.contains_key(address) {
+            failures.insert(address.to_owned(), with_causes(error));
         }
     }
 
@@ -168,6 +184,7 @@ async fn carry(shared: Arc<Shared>, address: String, mut frames: mpsc::Receiver<
         links.calling.fetch_sub(1, Ordering::Relaxed);
         match called {
             Ok(answers) => {
+                lock(&links.failures).remove(&address);
                 if !answers.is_empty() {
                     for frame in shared.take_frames(answers) {
                         // What answers the answer goes the same way.
@@ -177,6 +194,7 @@ async fn carry(shared: Arc<Shared>, address: String, mut frames: mpsc::Receiver<
             }
             Err(error) => {
                 tracing::debug!(peer = address, %error, "gossip did not get through");
+                links.note_failure(&address, &error);
                 links.forget(&address);
                 sleep(PAUSE).await;
             }
@@ -194,6 +212,20 @@ async fn call(
         shared.metrics.gossip_sent(frame.len() as u64);
     }
     timeout(FRAME_TIME_MAX, client.gossip(frames)).await.unwrap_or(Err(CallError::Stalled))
+}
+
+/// What an error says, and what its causes say that it does not.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 #[cfg(test)]

@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use stemedb_rpc::{PeerAddress, Site as _};
 use stemedb_sync::{
     Cluster,
-    cluster::{Config, Head, Policy},
+    cluster::{Config, Head, KnownMember, Policy},
     message::SetHead,
 };
 
-use super::{NodeError, Options};
+use super::{NodeError, Options, nodekey};
 use crate::{
     error::ReadError,
     store::{Store, SyncError},
@@ -20,6 +20,7 @@ pub(super) fn cluster(
     store: &Arc<Store>,
     options: &Options,
     address: &str,
+    remembered: Vec<KnownMember>,
     now: Duration,
 ) -> Result<Cluster, NodeError> {
     let identity = store.peer_identity();
@@ -31,6 +32,8 @@ pub(super) fn cluster(
     let head = head_of(store).map_err(|_| NodeError::Begin(SyncError::Unreadable))?;
     let config = Config {
         node: identity.node,
+        key: nodekey::load_or_make(store)?,
+        remembered,
         run: nonce,
         // Never before what the log has, whatever the clock says.
         began: store.time().max(head.last_time.saturating_add(1)),

@@ -28,6 +28,9 @@ pub struct Options {
     pub peers: Vec<PeerAddress>,
     /// Whether to take part in gossip. Default: yes.
     pub gossip: bool,
+    /// Whether a node that other machines reach may run with neither a secret nor client
+    /// certificates, so that anybody who reaches it can become a member. Default: no.
+    pub open_membership: bool,
     /// What sync may do.
     pub sync: SyncPolicy,
     /// How bodies are checked in the background; `None` for not at all.
@@ -102,6 +105,7 @@ impl Default for Options {
             join: Vec::new(),
             peers: Vec::new(),
             gossip: true,
+            open_membership: false,
             sync: SyncPolicy::default(),
             scrub: Some(ScrubPolicy::default()),
             archive: None,

@@ -20,6 +20,8 @@ pub use self::{
 };
 
 use self::state::State;
+#[doc(hidden)]
+pub use self::state::rewrite;
 use crate::{
     error::ReadError,
     store::{Healed, Store},

@@ -118,6 +118,12 @@ impl Peers {
     }
 }
 
+/// The bytes of a file, read and written again; `None` if they are not one.
+#[cfg(feature = "node")]
+pub fn rewrite(bytes: &[u8]) -> Option<Vec<u8>> {
+    Peers::decode(bytes).map(|peers| peers.encode())
+}
+
 fn crc_of(front: &[u8], rest: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(front);

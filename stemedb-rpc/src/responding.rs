@@ -80,7 +80,7 @@ impl<S: Site> Replica for Responding<S> {
             }
             Reply::Bodies(mut parts) => {
                 while let Some(part) = parts.next(&*self.site) {
-                    if !hand_on(part) {
+                    if !hand_on(part?) {
                         break;
                     }
                 }

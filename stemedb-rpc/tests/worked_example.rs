@@ -123,9 +123,9 @@ impl World {
                         match responder.answer(request, &self.b, arrival).unwrap() {
                             Reply::Nothing => vec![],
                             Reply::Answer(response) => vec![response],
-                            Reply::Bodies(mut parts) => {
-                                std::iter::from_fn(|| parts.next(&self.b)).collect()
-                            }
+                            Reply::Bodies(mut parts) => std::iter::from_fn(|| parts.next(&self.b))
+                                .map(Result::unwrap)
+                                .collect(),
                             Reply::Take(mut taking) => {
                                 let taken = self.b.append(taking.bodies());
                                 taking.done(&taken).into_iter().collect()

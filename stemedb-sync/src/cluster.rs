@@ -14,7 +14,12 @@
 mod frame;
 mod gossip;
 mod head;
+mod key;
 mod member;
+mod packet;
+mod record;
+mod replay;
+mod roster;
 mod schedule;
 mod wire;
 
@@ -28,13 +33,15 @@ use foca::State;
 pub use self::{
     frame::FRAME_LEN_MAX,
     head::{HEADS_MAX, Head, VERSION_LEN_MAX},
+    key::{NODE_KEY_LEN, NodeKey, PublicKey},
     member::{ADDRESS_LEN_MAX, Member},
+    roster::KnownMember,
     schedule::{Outcome, Peer, Policy, Standing},
     wire::FrameError,
 };
 use self::{
-    frame::Who,
-    gossip::{Event, Gossip},
+    gossip::{Event, Gossip, Own},
+    member::GENERATION_MAX,
     schedule::Schedule,
 };
 use crate::{keys::Keys, message::NodeId};
@@ -42,7 +49,13 @@ use crate::{keys::Keys, message::NodeId};
 /// Members that a cluster may have, those that are down included.
 pub const MEMBERS_MAX: usize = 1024;
 
-/// How often an address to join by is knocked at while no member is known at all.
+/// An address to join by that does not answer for so long is told of,
+const JOIN_TIME_MAX: Duration = Duration::from_secs(5);
+/// and again after this time.
+const JOIN_TOLD_PERIOD: Duration = Duration::from_secs(10 * 60);
+/// A node that begins above this generation has no room left to renew it.
+const BEGAN_MAX: u64 = GENERATION_MAX - (1 << 31);
+/// How often an address to join by is asked while no member is known at all.
 const KNOCK_PERIOD: Duration = Duration::from_secs(5);
 /// How often if none is known there, under that name at least.
 const KNOCK_AGAIN_PERIOD: Duration = Duration::from_secs(60);
@@ -56,6 +69,10 @@ const TELL_PERIOD: Duration = Duration::from_millis(100);
 pub struct Config {
     /// Its node id.
     pub node: NodeId,
+    /// The key by which it proves that the id is its own. It belongs to that id alone.
+    pub key: NodeKey,
+    /// Members of earlier runs: they are asked until they answer.
+    pub remembered: Vec<KnownMember>,
     /// A random number that no other run of it has.
     pub run: [u8; 16],
     /// When this run began, NTP64; later than all that its log has.
@@ -87,6 +104,9 @@ pub enum Output {
         to: String,
         /// The frame.
         frame: Vec<u8>,
+        /// Whether it has to be sent to the address itself: it asks who is there. Other frames may
+        /// go back by the call that they answer.
+        dial: bool,
     },
     /// Begin a session with a peer, and tell [`Cluster::ended`] how it went.
     Sync {
@@ -112,6 +132,18 @@ pub enum Note {
         /// Whether it is this process that has to go.
         refused: bool,
     },
+    /// A node has an id that belongs to another key: it is not taken for a member.
+    DuplicateKey {
+        /// The id.
+        node: NodeId,
+        /// Where it says that it is.
+        address: String,
+    },
+    /// An address to join by does not answer.
+    NoAnswer {
+        /// The address.
+        address: String,
+    },
 }
 
 /// A node among others.
@@ -127,6 +159,8 @@ pub struct Cluster {
     untold: bool,
     told: Option<Duration>,
     knocked: Option<Duration>,
+    /// Addresses to join by that have not answered: since when, and when that was told.
+    unanswered: BTreeMap<String, (Duration, Option<Duration>)>,
     /// Whether members have come, gone or moved.
     moved: bool,
     stood: Option<Duration>,
@@ -136,10 +170,12 @@ pub struct Cluster {
 impl Cluster {
     /// A node that holds this.
     pub fn new(config: Config, head: Head, now: Duration) -> Self {
-        let Config { node, run, began, address, version, keys, policy, seed, .. } = config;
-        let member = Member { node, generation: began, address: address.clone() };
-        let who = Who { member, run, began, version };
-        let gossip = config.gossip.then(|| Gossip::new(keys, who, seed));
+        let Config { node, key, run, began, address, version, keys, policy, seed, .. } = config;
+        let generation = began.min(BEGAN_MAX);
+        let member = Member { node, key: key.public(), generation, address: address.clone() };
+        let remembered = config.remembered;
+        let own = Own { keys, key, member, run, began, version, remembered };
+        let gossip = config.gossip.then(|| Gossip::new(own, seed, now));
         let mut schedule = Schedule::new(policy, head.set, seed, now);
         schedule.name(&without(&config.peers, &address), now);
         Self {
@@ -152,6 +188,7 @@ impl Cluster {
             untold: true,
             told: None,
             knocked: None,
+            unanswered: BTreeMap::new(),
             moved: false,
             stood: None,
             left: false,
@@ -227,7 +264,10 @@ impl Cluster {
                         !matches!(peer.standing, Standing::Alive | Standing::Suspect)
                     })
                 };
-                self.join.iter().filter(unknown).for_each(|address| gossip.knock(address));
+                for address in self.join.iter().filter(unknown) {
+                    gossip.join(address, now);
+                    self.unanswered.entry(address.clone()).or_insert((now, None));
+                }
             }
         }
         self.take_events(now);
@@ -235,6 +275,7 @@ impl Cluster {
         if self.stood.is_none_or(|stood| now.saturating_sub(stood) >= STAND_PERIOD) {
             self.stand(now);
         }
+        self.tell_unanswered(now);
         self.tell(now);
         while let Some(peer) = self.schedule.next(now) {
             self.outputs.push_back(Output::Sync { peer });
@@ -276,6 +317,28 @@ impl Cluster {
         &self.head
     }
 
+    /// Tells of addresses to join by that don't answer.
+    fn tell_unanswered(&mut self, now: Duration) {
+        for (address, (since, told)) in &mut self.unanswered {
+            let late = now.saturating_sub(*since) >= JOIN_TIME_MAX;
+            if late && told.is_none_or(|told| now.saturating_sub(told) >= JOIN_TOLD_PERIOD) {
+                *told = Some(now);
+                let note = Note::NoAnswer { address: address.clone() };
+                self.outputs.push_back(Output::Note(note));
+            }
+        }
+    }
+
+    /// The members to be remembered across restarts: see [`Config::remembered`].
+    pub fn known_members(&self) -> Vec<KnownMember> {
+        self.gossip.as_ref().map(Gossip::known).unwrap_or_default()
+    }
+
+    /// Counts the changes of [`known_members`](Self::known_members).
+    pub fn known_revision(&self) -> u64 {
+        self.gossip.as_ref().map_or(0, Gossip::known_revision)
+    }
+
     /// Tells the others what this node holds, if that is new and it is time.
     fn tell(&mut self, now: Duration) {
         let Some(gossip) = self.gossip.as_mut().filter(|_| self.untold) else { return };
@@ -292,7 +355,9 @@ impl Cluster {
         let Some(gossip) = &mut self.gossip else { return };
         while let Some(event) = gossip.event() {
             match event {
-                Event::Send { to, frame } => self.outputs.push_back(Output::Send { to, frame }),
+                Event::Send { to, frame, dial } => {
+                    self.outputs.push_back(Output::Send { to, frame, dial });
+                }
                 Event::Up(member) => {
                     (self.moved, self.untold) = (true, true);
                     self.outputs.push_back(Output::Note(Note::Up(member)));
@@ -309,6 +374,13 @@ impl Cluster {
                     if let Some((address, head)) = address.zip(gossip.head_of(&node)) {
                         self.schedule.told(&address, head, now);
                     }
+                }
+                Event::Answered(address) => {
+                    self.unanswered.remove(&address);
+                }
+                Event::DuplicateKey { node, address } => {
+                    let note = Note::DuplicateKey { node, address };
+                    self.outputs.push_back(Output::Note(note));
                 }
                 Event::Twin { address, refused } => {
                     self.outputs.push_back(Output::Note(Note::Twin { address, refused }));

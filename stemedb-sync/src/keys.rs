@@ -105,6 +105,14 @@ impl Keys {
         hasher.update(&front).update(payload);
         self::front(&hasher)
     }
+
+    /// What stands for the cluster in what its nodes sign, so that a signature counts in one
+    /// cluster only: 16 bytes of the keyed hash of `"signatures"`.
+    pub(crate) fn gossip_context(&self) -> [u8; 16] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.gossip);
+        hasher.update(b"signatures");
+        front(&hasher)
+    }
 }
 
 impl core::fmt::Debug for Keys {

@@ -11,6 +11,9 @@ use crate::{
 const AHEAD_MAX: usize = 1_024;
 const AHEAD_BYTES_MAX: usize = 4 << 20;
 
+/// Bytes that a part takes beside its own, about.
+const PART_LEN: usize = 128;
+
 /// The parts of one answer or push.
 #[derive(Debug, Default)]
 pub(crate) struct Parts {
@@ -58,6 +61,11 @@ impl Parts {
             }
         }
         Ok(bodies)
+    }
+
+    /// Bytes of memory that are held back for later parts.
+    pub(crate) fn held(&self) -> usize {
+        self.ahead_bytes + self.ahead.len() * PART_LEN + self.reader.held()
     }
 
     /// Whether all parts have come.

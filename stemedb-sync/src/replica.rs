@@ -2,11 +2,12 @@
 
 use core::ops::Range;
 
-use stemedb_merkle::{ArchiveError, Hash, Snapshot};
+use stemedb_merkle::{Hash, Snapshot};
 
 use crate::{
     keys::Keys,
-    message::{LogHead, NodeId, SetHead},
+    memory::{MemoryBudget, Reservation},
+    message::{LogHead, NodeId, Refusal, SetHead},
     symbols::{Extension, Sketch, Symbol},
 };
 
@@ -146,14 +147,20 @@ impl<S: Source + ?Sized> Source for &S {
 
 /// Coded symbols of a snapshot, made some way ahead of what is asked for: those beyond the sketch
 /// take a pass over all ids, whether they are few or many.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct SymbolsAhead {
     from: u32,
     made: Vec<Symbol>,
+    held: Reservation,
     passes: u32,
 }
 
 impl SymbolsAhead {
+    /// No symbols yet.
+    pub(crate) fn new(memory: &MemoryBudget) -> Self {
+        Self { from: 0, made: Vec::new(), held: memory.empty(), passes: 0 }
+    }
+
     /// How many passes over all ids there were.
     pub(crate) fn passes(&self) -> u32 {
         self.passes
@@ -166,7 +173,7 @@ impl SymbolsAhead {
         range: Range<u32>,
         most: u32,
         key: [u8; 16],
-    ) -> Result<Vec<Symbol>, ArchiveError> {
+    ) -> Result<Vec<Symbol>, Refusal> {
         let count = range.end.saturating_sub(range.start);
         let mut found = match &pin.sketch {
             Some(sketch) => sketch.symbols(range.start, count),
@@ -182,12 +189,15 @@ impl SymbolsAhead {
             let some = range.end.saturating_add(range.end / 2);
             let ahead = if range.end > most / 3 { most } else { some.min(most) };
             let end = ahead.max(range.end);
+            self.made = Vec::new();
+            let len = usize::try_from(end - start).unwrap_or(usize::MAX);
+            self.held.resize(len.saturating_mul(size_of::<Symbol>()))?;
             let mut extension = Extension::new(key, start..end);
             for entry in &pin.snapshot {
-                extension.insert(&entry?.id);
+                extension.insert(&entry.map_err(|_| Refusal::Damaged)?.id);
             }
-            let passes = self.passes.saturating_add(1);
-            *self = Self { from: start, made: extension.into_symbols(), passes };
+            self.passes = self.passes.saturating_add(1);
+            (self.from, self.made) = (start, extension.into_symbols());
         }
         found.extend_from_slice(self.slice(start..range.end).unwrap_or_default());
         Ok(found)

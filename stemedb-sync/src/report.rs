@@ -80,6 +80,8 @@ pub enum Limited {
     Time,
     /// [`Limits::restarts_max`](crate::Limits::restarts_max).
     Restarts,
+    /// The room on the disk of the store at hand.
+    Disk,
 }
 
 /// How a session ended.
@@ -350,6 +352,9 @@ impl fmt::Display for Limited {
             Self::Time => "a session may not last longer; sync again to go on",
             Self::Restarts => {
                 "the peer lost the session's snapshot too often; try again when it is less busy"
+            }
+            Self::Disk => {
+                "this store takes no bodies, as its disk is nearly full; make room, then sync again"
             }
         })
     }

@@ -20,6 +20,7 @@ pub use self::{push::Taking, stream::BodyStream};
 use crate::{
     keys::same,
     limits::Limits,
+    memory::MemoryBudget,
     message::{
         Answer, Ask, Cursor, CursorState, Echo, Hello, LogHead, Refusal, Request, Response,
         VERSION, Welcome,
@@ -33,6 +34,7 @@ use crate::{
 pub struct Responder {
     identity: Identity,
     limits: Limits,
+    memory: MemoryBudget,
     table: Mutex<Table>,
 }
 
@@ -61,9 +63,19 @@ pub enum Reply {
 }
 
 impl Responder {
-    /// A responder without sessions.
+    /// A responder without sessions, and with a memory budget of its own.
     pub fn new(identity: Identity, limits: Limits) -> Self {
-        Self { identity, limits, table: Mutex::default() }
+        Self::with_memory(identity, limits, MemoryBudget::default())
+    }
+
+    /// A responder without sessions, whose sessions share a memory budget with others.
+    pub fn with_memory(identity: Identity, limits: Limits, memory: MemoryBudget) -> Self {
+        Self { identity, limits, memory, table: Mutex::default() }
+    }
+
+    /// What its sessions, and the calls for them, may hold together.
+    pub fn memory(&self) -> &MemoryBudget {
+        &self.memory
     }
 
     /// Its limits.
@@ -142,11 +154,13 @@ impl Responder {
             Ask::Descend(ask) => Answer::Subtrees(open.descend(&ask, &self.limits)?),
             Ask::Fetch(ask) => {
                 let ids = open.fetch(&ask, &self.limits)?;
-                return Ok(Reply::Bodies(BodyStream::of_ids(echo, ids, &self.limits)));
+                let stream = BodyStream::of_ids(echo, ids, &self.limits, &self.memory)?;
+                return Ok(Reply::Bodies(stream));
             }
             Ask::Tail(ask) => {
                 let entries = open.tail(&ask, &self.limits)?;
-                return Ok(Reply::Bodies(BodyStream::of_entries(echo, entries, &self.limits)));
+                let stream = BodyStream::of_entries(echo, entries, &self.limits, &self.memory)?;
+                return Ok(Reply::Bodies(stream));
             }
             Ask::Push(part) => return push::take(&open, echo, part, &self.limits),
             Ask::Finish(ask) => {
@@ -239,7 +253,7 @@ impl Responder {
         welcome.proof = keys.responder_proof(&echo, &hello, &welcome);
         let token = keys.token(&echo.session, &arrival.nonce);
         let response = Response { echo, answer: Answer::Welcome(welcome) };
-        let open = Open::new(hello, response.clone(), token, pin, keys.symbol_key());
+        let open = Open::new(hello, response.clone(), token, pin, keys.symbol_key(), &self.memory)?;
         table.open(open, arrival.now);
         Ok(response)
     }

@@ -57,6 +57,8 @@ pub struct Session {
     done: bool,
     /// How often in a row time ran out without anything from the peer that brought the session on.
     silent: u32,
+    /// Whether the last request was refused because the peer has no memory for it now.
+    starved: bool,
 }
 
 #[derive(Debug)]
@@ -86,6 +88,7 @@ impl Session {
             ending: None,
             done: false,
             silent: 0,
+            starved: false,
         };
         session.core.step(Layer::Root, Why::First);
         hello::begin(&mut session.core, now);
@@ -141,7 +144,8 @@ impl Session {
         }
         self.silent += 1;
         if self.silent >= limits.tries_max {
-            return self.end(Ending::Silent, now);
+            let starved = Ending::Refused(Refusal::Memory);
+            return self.end(if self.starved { starved } else { Ending::Silent }, now);
         }
         for request in overdue {
             self.again(request, now);
@@ -190,23 +194,39 @@ impl Session {
             Err(stop) => Err(stop),
         };
         if self.core.progress() > before {
-            self.silent = 0;
+            (self.silent, self.starved) = (0, false);
         }
         self.go(turn, now);
     }
 
     /// The peer refuses a request.
     pub fn refused(&mut self, request: &Envelope, refusal: Refusal, now: Duration) {
-        let flight = &self.core.flight;
+        let flight = &mut self.core.flight;
         let waiting = request.session == flight.session && flight.is_waiting(request.request);
         if !waiting {
             return;
         }
-        self.core.flight.answered(request.request);
         if self.ending.is_some() {
+            return self.core.flight.answered(request.request);
+        }
+        if refusal == Refusal::Memory {
+            // Other sessions end, and give theirs back.
+            let pause = self.core.config.limits.answer_time_max / 8;
+            let pause = pause.saturating_mul(1 << self.silent.min(4));
+            self.starved = true;
+            return flight.postpone(request.request, now.saturating_add(pause));
+        }
+        flight.answered(request.request);
+        self.silent = 0;
+        let push = matches!(refusal, Refusal::ReadOnly | Refusal::OverLimit | Refusal::TooLarge);
+        if push
+            && let Phase::Transfer(transfer) = &mut self.phase
+            && transfer.stop_pushing(request.request)
+        {
+            // What the peer has is asked for all the same.
+            self.core.push_refused = Some(refusal);
             return;
         }
-        self.silent = 0;
         let stop = match refusal {
             // A token is wrong where the peer forgot the session and took a repeated Hello for a
             // new one. The next session has an id of its own.
@@ -233,6 +253,18 @@ impl Session {
     /// The bodies of an [`Append`] are durable; `duplicates` of them were held already.
     pub fn appended(&mut self, number: u64, duplicates: u64) {
         self.core.appended(number, duplicates);
+    }
+
+    /// The store takes no bodies, and did not take those of an [`Append`]. None are asked for any
+    /// more; what the peer lacks is still given.
+    pub fn declined(&mut self, number: u64, now: Duration) {
+        self.core.appends.decline(number);
+        self.core.declined = true;
+        match &mut self.phase {
+            Phase::Transfer(transfer) => transfer.stop_pulling(&mut self.core),
+            Phase::Tail(_) | Phase::Settle => self.end(Ending::Limit(Limited::Disk), now),
+            _ => {}
+        }
     }
 
     /// The store has been pinned anew.
@@ -479,6 +511,7 @@ impl Session {
         (report.only_mine, report.only_theirs) = (0, 0);
         (report.checked, report.found, report.clock_ahead) = (false, None, None);
         self.core.tailed.clear();
+        (self.core.push_refused, self.core.declined) = (None, false);
         self.core.clock_phase(now);
         self.core.phase_clock = core::Clock::Finding;
         self.core.drop_requests();

@@ -388,7 +388,8 @@ impl World {
             Ok(Reply::Nothing) => {}
             Ok(Reply::Answer(response)) => responses.push(response),
             Ok(Reply::Bodies(mut stream)) => {
-                responses.extend(std::iter::from_fn(|| stream.next(&*store)));
+                let parts = std::iter::from_fn(|| stream.next(&*store));
+                responses.extend(parts.map(Result::unwrap));
             }
             Ok(Reply::Take(mut taking)) => {
                 let taken = store.append(taking.bodies());

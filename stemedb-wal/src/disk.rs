@@ -63,6 +63,16 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// Whatever the disk reports.
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
 
+    /// Creates a file that only the owner of the process may read and write, where the disk knows of
+    /// owners. There must be none of that name.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the disk reports.
+    fn create_private(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.create(name)
+    }
+
     /// The names of all files, sorted.
     ///
     /// # Errors

@@ -120,6 +120,8 @@ fn what_is_wrong_is_said_before_there_is_a_store() {
     place.write("node.toml", "[sync]\nintervall = \"1m\"\n");
     place.run(&["node", "--config", "node.toml"]).fails(2, "did you mean interval in [sync]?");
     place.run(&["node", "--listen", "0.0.0.0:0"]).fails(2, "without TLS");
+    let open = ["node", "--listen", "0.0.0.0:0", "--advertise", "a:1", "--clear-to-others"];
+    place.run(&open).fails(2, "with neither a secret nor client certificates");
     place.run(&["node", "--token-file", "gone"]).fails(2, "flag --token-file: auth.token_file");
     assert!(!place.path(".stemedb").exists());
 }
@@ -216,4 +218,22 @@ fn the_token_is_not_shown_to_addresses_that_gossip_tells() {
     for node in [first, second, third] {
         assert_eq!(node.stop("-TERM"), 0);
     }
+}
+
+#[test]
+fn it_says_why_it_cannot_join() {
+    let place = Place::new();
+    place.write("s1", "the secret of one cluster");
+    place.write("s2", "the secret of another one");
+    let first = Running::start(&place, &["--store", "first", "--secret-file", "s1"]);
+    let join = |store: &str, more: &[&str]| {
+        let node = Running::start(&place, &[&["--store", store], more].concat());
+        node.says("cannot join the cluster at this address")
+    };
+    let closed = join("a", &["--join", "127.0.0.1:1"]);
+    assert!(closed.contains("127.0.0.1:1") && closed.contains("refused"), "{closed}");
+    let nowhere = join("b", &["--join", "nosuch.invalid"]);
+    assert!(nowhere.contains("nosuch.invalid:7845"), "{nowhere}");
+    let other = join("c", &["--join", first.address(), "--secret-file", "s2"]);
+    assert!(other.contains("secret"), "{other}");
 }

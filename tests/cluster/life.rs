@@ -8,6 +8,7 @@ use std::{
 use stemedb::sync::Limits;
 
 use super::{
+    malice::Malice,
     network::{Counts, Event, Network, SECOND},
     node::{Shape, address},
     sabotage::Sabotage,
@@ -31,7 +32,6 @@ pub(crate) struct Life {
     /// How long a write took then to get around, with gossip.
     pub(crate) spread: Duration,
     pub(crate) trace: u64,
-    #[expect(dead_code, reason = "shown")]
     pub(crate) counts: Counts,
     #[expect(dead_code, reason = "shown")]
     pub(crate) written: usize,
@@ -100,13 +100,32 @@ fn introduce(network: &mut Network) {
 
 /// A whole life, with all checks.
 pub(crate) fn live(seed: u64, nodes: usize, sabotage: Sabotage) -> Life {
+    live_with(seed, nodes, sabotage, None)
+}
+
+/// A hostile member.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hostile {
+    pub(crate) malice: Malice,
+    /// Whether it has the keys of all nodes, and goes on for ever: the checks must notice.
+    pub(crate) has_keys: bool,
+}
+
+/// A whole life among which there is a hostile member, if one is given.
+pub(crate) fn live_with(
+    seed: u64,
+    nodes: usize,
+    sabotage: Sabotage,
+    hostile: Option<Hostile>,
+) -> Life {
     world::begin(seed);
     let unseeded = match sabotage {
         Sabotage::Unseeded => LIVES.fetch_add(1, Ordering::Relaxed),
         _ => 0,
     };
     let mut random = Random::new(seed ^ 0xc105_7e12 ^ unseeded);
-    let shape = shape(&mut random, sabotage);
+    let mut shape = shape(&mut random, sabotage);
+    shape.gossip |= hostile.is_some();
     let mut network = Network::new(random, shape, nodes);
     introduce(&mut network);
     let late = nodes / 8;
@@ -120,6 +139,11 @@ pub(crate) fn live(seed: u64, nodes: usize, sabotage: Sabotage) -> Life {
         let after = if place < nodes - late { SECOND } else { troubles };
         let after = network.millis(u64::try_from(after.as_millis()).unwrap());
         network.at(network.now + after, Event::Start { place });
+    }
+    if let Some(hostile) = hostile {
+        let for_ever = troubles * 100;
+        let time = if hostile.has_keys { for_ever } else { troubles };
+        network.let_in(hostile, network.now + 5 * SECOND + time);
     }
     network.run_for(5 * SECOND);
     network.live_through(troubles);

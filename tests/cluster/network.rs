@@ -9,7 +9,7 @@ use stemedb::{
     Hash,
     sync::{
         Keys,
-        cluster::{Note, Output},
+        cluster::{FrameError, Note, Output},
         message::{Envelope, Refusal, Request, Response},
         session::Read,
     },
@@ -17,7 +17,9 @@ use stemedb::{
 use stemedb_wal::disk::{Disk as _, FaultyDisk};
 
 use super::{
+    life::Hostile,
     links::Links,
+    malice::Attacker,
     node::{Appended, Node, Shape, place_of},
     sabotage::Sabotage,
     trouble::Trouble,
@@ -28,9 +30,12 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 pub(crate) enum Event {
     Frame {
+        from: usize,
         to: usize,
         frame: Vec<u8>,
     },
+    /// The hostile member does something.
+    Strike,
     Tick {
         place: usize,
         run: u64,
@@ -79,6 +84,13 @@ pub(crate) struct Counts {
     pub(crate) crashes: u64,
     pub(crate) torn: u64,
     pub(crate) full: u64,
+    /// Frames of the hostile member that arrived, and how many of them were refused.
+    pub(crate) hostile: u64,
+    pub(crate) refused: u64,
+    /// Frames to addresses that it made up.
+    pub(crate) made_up: u64,
+    /// Second keys of node ids that were noticed.
+    pub(crate) duplicates: u64,
 }
 
 pub(crate) struct Network {
@@ -90,9 +102,12 @@ pub(crate) struct Network {
     pub(crate) now: Duration,
     /// Troubles and clients go on until then.
     pub(crate) until: Duration,
+    /// The hostile member goes on until then.
+    pub(crate) attacks_until: Duration,
     /// Bodies that clients have written, whether that was acknowledged or not.
     pub(crate) written: BTreeMap<Hash, Vec<u8>>,
     pub(crate) counts: Counts,
+    pub(crate) attacker: Option<Attacker>,
     /// A hash of all that has happened.
     pub(crate) trace: u64,
     pub(crate) next: u64,
@@ -112,8 +127,10 @@ impl Network {
             links: Links { way: (5, 20), ..Links::default() },
             now: SECOND,
             until: Duration::ZERO,
+            attacks_until: Duration::ZERO,
             written: BTreeMap::new(),
             counts: Counts::default(),
+            attacker: None,
             trace: 0,
             next: 0,
             events: BTreeMap::new(),
@@ -162,7 +179,12 @@ impl Network {
         let now = self.now;
         let nanos = u64::try_from(now.as_nanos()).unwrap();
         match event {
-            Event::Frame { to, frame } => {
+            Event::Strike => self.strike(),
+            Event::Frame { from, to, frame } => {
+                if let Some(attacker) = self.attacker.as_mut().filter(|it| it.place == to) {
+                    let answers = attacker.receive(&frame);
+                    return self.send_hostile(answers);
+                }
                 // The proof in front depends on all of it.
                 let mac =
                     frame.get(2..10).map_or(0, |mac| u64::from_le_bytes(mac.try_into().unwrap()));
@@ -170,7 +192,15 @@ impl Network {
                 self.nodes[to].turn(now);
                 let Some(process) = &mut self.nodes[to].process else { return };
                 let taken = process.cluster.receive(&frame, now);
-                assert!(taken.is_ok(), "an honest frame is not taken: {taken:?}");
+                let hostile = self.attacker.as_ref().is_some_and(|it| it.place == from);
+                self.counts.hostile += u64::from(hostile);
+                self.counts.refused += u64::from(hostile && taken.is_err());
+                // Who does not know a member takes one with its name for it, until that is gone.
+                let misled = self.attacker.is_some() && taken == Err(FrameError::Signature);
+                assert!(
+                    taken.is_ok() || hostile || misled,
+                    "an honest frame is not taken: {taken:?}"
+                );
                 self.go_on(to);
             }
             Event::Tick { place, run } => {
@@ -231,7 +261,7 @@ impl Network {
             process.cluster.leave(now);
             self.outputs(place);
         }
-        self.nodes[place].process = None;
+        self.nodes[place].end();
     }
 
     /// Appends at a machine, whose power may go off meanwhile.
@@ -322,8 +352,15 @@ impl Network {
             self.nodes[place].process.as_mut().and_then(|process| process.cluster.output())
         {
             match output {
-                Output::Send { to, frame } => {
-                    let to = place_of(&to);
+                Output::Send { to, frame, .. } => {
+                    if let Some(attacker) = &mut self.attacker {
+                        attacker.overhear(&frame);
+                    }
+                    // Nobody is at an address that was made up.
+                    let Some(to) = place_of(&to) else {
+                        self.counts.made_up += 1;
+                        continue;
+                    };
                     let len = frame.len() as u64;
                     self.nodes[place].sent += len;
                     if self.shape.sabotage == Sabotage::Talkative {
@@ -331,20 +368,71 @@ impl Network {
                     }
                     let times = self.links.send(&mut self.random, (place, to), len, now);
                     for time in times {
-                        self.at(time, Event::Frame { to, frame: frame.clone() });
+                        self.at(time, Event::Frame { from: place, to, frame: frame.clone() });
                     }
                 }
                 Output::Sync { peer } => {
                     any = true;
-                    self.begin(place, place_of(&peer));
+                    let to = place_of(&peer);
+                    let to =
+                        to.unwrap_or_else(|| panic!("a session with {peer}, which is made up"));
+                    self.begin(place, to);
                 }
                 Output::Note(Note::Twin { address, .. }) => {
                     panic!("{} has a twin at {address}", self.nodes[place].address)
+                }
+                Output::Note(Note::DuplicateKey { node, address }) => {
+                    assert!(self.attacker.is_some(), "{node:?} at {address} has a second key");
+                    self.counts.duplicates += 1;
                 }
                 Output::Note(_) => {}
             }
         }
         any
+    }
+
+    /// Lets a hostile member in, which goes on until then.
+    pub(crate) fn let_in(&mut self, hostile: Hostile, until: Duration) {
+        let place = self.nodes.len();
+        let secret = self.shape.secret.clone();
+        self.attacker = Some(Attacker::new(hostile, place, secret.as_deref()));
+        // Its machine runs no node of ours.
+        let mut node = Node::new(place, 0);
+        node.gone = true;
+        self.nodes.push(node);
+        self.attacks_until = until;
+        self.at(self.now, Event::Strike);
+    }
+
+    /// The hostile member does something.
+    fn strike(&mut self) {
+        if self.now >= self.attacks_until {
+            return;
+        }
+        let places = self.nodes.len();
+        let Some(mut attacker) = self.attacker.take() else { return };
+        for process in self.nodes.iter().filter_map(|node| node.process.as_ref()) {
+            attacker.steal(process.store.peer_identity().node);
+        }
+        let frames = attacker.strike(&mut self.random, places);
+        self.attacker = Some(attacker);
+        self.send_hostile(frames);
+        self.at(self.now + SECOND / 5, Event::Strike);
+    }
+
+    fn send_hostile(&mut self, frames: Vec<(String, Vec<u8>)>) {
+        let Some(from) = self.attacker.as_ref().map(|attacker| attacker.place) else { return };
+        let now = self.now;
+        for (to, frame) in frames {
+            let Some(to) = place_of(&to).filter(|to| *to != from && now < self.attacks_until)
+            else {
+                continue;
+            };
+            let len = frame.len() as u64;
+            for time in self.links.send(&mut self.random, (from, to), len, now) {
+                self.at(time, Event::Frame { from, to, frame: frame.clone() });
+            }
+        }
     }
 
     /// What any machine that runs has acknowledged.

@@ -11,7 +11,7 @@ use stemedb::{
     rpc::Site,
     sync::{
         Cluster, Limits, Responder, Session,
-        cluster::{Config, Head, Policy},
+        cluster::{Config, Head, KnownMember, NodeKey, Policy},
         message::SetHead,
         report::PeerCursor,
     },
@@ -49,6 +49,8 @@ pub(crate) struct Node {
     pub(crate) cursors: BTreeMap<usize, PeerCursor>,
     pub(crate) backup: Option<Backup>,
     pub(crate) process: Option<Process>,
+    /// Members that it has written down, if it does so at all.
+    pub(crate) members: Vec<KnownMember>,
     /// The power goes off at so many operations that change the disk from now.
     pub(crate) fuse: Option<Fuse>,
     /// Whether it has left for ever.
@@ -122,8 +124,15 @@ pub(crate) fn address(place: usize) -> String {
     format!("node-{place}:7845")
 }
 
-pub(crate) fn place_of(address: &str) -> usize {
-    address.strip_prefix("node-").unwrap().strip_suffix(":7845").unwrap().parse().unwrap()
+/// The place of an address; `None` for one that a hostile member made up.
+pub(crate) fn place_of(address: &str) -> Option<usize> {
+    let place = address.strip_prefix("node-")?.strip_suffix(":7845")?;
+    Some(place.parse().unwrap())
+}
+
+/// The seed of a node's key. It belongs to the id, as the file of a real node does.
+pub(crate) fn key_of(node: &[u8; 16]) -> [u8; 32] {
+    blake3::derive_key("stemedb simulation node key", node)
 }
 
 impl Node {
@@ -137,6 +146,7 @@ impl Node {
             cursors: BTreeMap::new(),
             backup: None,
             process: None,
+            members: Vec::new(),
             fuse: None,
             gone: false,
             join: Vec::new(),
@@ -184,6 +194,8 @@ impl Node {
         let stats = store.stats().unwrap();
         let config = Config {
             node: identity.node,
+            key: NodeKey::from_seed(&key_of(&identity.node)),
+            remembered: self.members.clone(),
             run: store.nonce().unwrap(),
             began: (store.time()).max(store.head().unwrap().last_time) + 1,
             address: self.address.clone(),
@@ -220,9 +232,18 @@ impl Node {
 
     /// The process ends at once. What it still writes as it goes is on no disk that is used again.
     pub(crate) fn kill(&mut self, disk: FaultyDisk) {
+        self.end();
         self.disk = disk;
         self.fuse = None;
-        self.process = None;
+    }
+
+    /// The process ends. Every second node remembers whom it has met.
+    pub(crate) fn end(&mut self) {
+        let Some(process) = self.process.take() else { return };
+        let remembers = place_of(&self.address).is_some_and(|place| place % 2 == 0);
+        if remembers {
+            self.members = process.cluster.known_members();
+        }
     }
 
     /// Appends, and keeps account of what was acknowledged.
@@ -268,12 +289,14 @@ impl Node {
         let Some(backup) = self.backup.clone() else { return };
         self.kill(backup.disk.copied());
         self.disk.set_capacity(None);
+        self.members.clear();
         (self.acknowledged, self.cursors) = (backup.acknowledged, backup.cursors);
     }
 
     /// An empty disk takes the place of the one before.
     pub(crate) fn wipe(&mut self, seed: u64) {
         self.kill(FaultyDisk::new(seed));
+        self.members.clear();
         self.acknowledged.clear();
         self.cursors.clear();
     }

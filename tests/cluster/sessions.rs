@@ -209,7 +209,8 @@ impl Network {
             Ok(Reply::Nothing) => {}
             Ok(Reply::Answer(response)) => responses.push(response),
             Ok(Reply::Bodies(mut stream)) => {
-                responses.extend(std::iter::from_fn(|| stream.next(store)));
+                let parts = std::iter::from_fn(|| stream.next(store));
+                responses.extend(parts.map(Result::unwrap));
             }
             Ok(Reply::Take(mut taking)) => match self.append(to, taking.bodies()) {
                 Appended::Durable(taken) => responses.extend(taking.done(&taken)),

@@ -84,7 +84,7 @@ fn the_first_seed_of_each_corpus_parses() {
     Tokens::parse(&first("doors")).unwrap();
 }
 
-fn write(target: &str, name: &str, bytes: &[u8]) {
+pub(crate) fn write(target: &str, name: &str, bytes: &[u8]) {
     fs::create_dir_all(corpus_dir(target)).unwrap();
     fs::write(corpus_dir(target).join(name), bytes).unwrap();
 }
@@ -100,6 +100,7 @@ fn write_the_corpora() {
     write_lists();
     write_messages();
     write_scripts();
+    super::outside::write_all();
 }
 
 /// Records, batches, segments.

@@ -187,6 +187,7 @@ fn answer<G: Gauge>(
         Reply::Answer(response) => hand_on(response, gauge),
         Reply::Bodies(mut parts) => {
             while let Some(part) = gauge.on(Who::Responder, || parts.next(&*other)) {
+                let part = part?;
                 hand_on(part, gauge);
             }
         }

@@ -128,6 +128,28 @@ pub enum Problem {
         /// The address.
         address: SocketAddr,
     },
+    /// Anybody could become a member.
+    #[error(
+        "{origin}: listening on {address} with neither a secret nor client certificates would let \
+         anybody who reaches this node become a member of its cluster: give secret_file (a store \
+         made with `stemedb init --secret-file`) or tls.client_ca, listen on 127.0.0.1, or say \
+         with cluster.open_membership that this is meant"
+    )]
+    OpenMembership {
+        /// Where the address was set.
+        origin: Origin,
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The port of the advertised address is unknown.
+    #[error(
+        "{origin}: advertise names no port, and listen takes any that is free: give advertise as \
+         HOST:PORT, or listen a port"
+    )]
+    NoPort {
+        /// Where the address was set.
+        origin: Origin,
+    },
     /// Members would be told an address that is none.
     #[error(
         "{origin}: other members can't reach this node at {address}, which stands for any address \

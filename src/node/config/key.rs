@@ -87,7 +87,7 @@ impl fmt::Debug for Key {
 }
 
 /// All keys, in the order in which files have them: those without a section first.
-pub static KEYS: [Key; 40] = [
+pub static KEYS: [Key; 41] = [
     Key {
         name: "store",
         flag: "store",
@@ -134,12 +134,13 @@ pub static KEYS: [Key; 40] = [
         kind: Kind::One,
         reload: false,
         about: "The address by which other nodes reach it, where that is not the one it \
-                listens on",
+                listens on; without a port, with that of listen",
         set: |s, raw| {
-            s.advertise = raw.or_none(Raw::peer)?;
+            s.advertise = raw.or_none(Raw::advertised)?;
             Ok(())
         },
-        show: |s| or_none(s.advertise.as_ref(), text),
+        // Text that is not an address with this port is refused when all is put together.
+        show: |s| or_none(s.advertised().and_then(Result::ok).as_ref(), text),
     },
     Key {
         name: "http",
@@ -418,6 +419,20 @@ pub static KEYS: [Key; 40] = [
             Ok(())
         },
         show: |s| s.gossip.into(),
+    },
+    Key {
+        name: "cluster.open_membership",
+        flag: "open-membership",
+        placeholder: "BOOL",
+        kind: Kind::Switch,
+        reload: false,
+        about: "Serve other machines with neither a secret nor client certificates: anybody who \
+                reaches the node can become a member",
+        set: |s, raw| {
+            s.open_membership = raw.switch()?;
+            Ok(())
+        },
+        show: |s| s.open_membership.into(),
     },
     Key {
         name: "sync.interval",

@@ -47,7 +47,7 @@ impl Config {
         let server_name = settings.tls_server_name.clone();
         Ok(Options {
             listen: settings.listen,
-            advertise: settings.advertise.clone(),
+            advertise: settings.advertised().and_then(Result::ok),
             http: settings.http,
             http_hosts: settings.http_hosts.clone(),
             server: ServerOptions {
@@ -73,6 +73,7 @@ impl Config {
             join: settings.join.clone(),
             peers: settings.peers.clone(),
             gossip: settings.gossip,
+            open_membership: settings.open_membership,
             sync: settings.sync.clone(),
             scrub: settings.scrub_enabled.then_some(settings.scrub),
             archive: settings.archive_url.clone().map(|url| ArchivePolicy {

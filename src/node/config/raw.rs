@@ -217,6 +217,12 @@ impl Raw {
         self.text().and_then(|text| text.parse().ok()).ok_or(Allowed::Peer)
     }
 
+    /// The text of an address, whose port may be missing.
+    pub(super) fn advertised(&self) -> Result<String, Allowed> {
+        self.peer()?;
+        self.text().map(str::to_owned).ok_or(Allowed::Peer)
+    }
+
     pub(super) fn peers(&self) -> Result<Vec<PeerAddress>, Allowed> {
         self.list(|text| text.parse().ok()).ok_or(Allowed::Peers)
     }

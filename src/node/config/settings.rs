@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use stemedb_rpc::PeerAddress;
+use stemedb_rpc::{PeerAddress, client::ParseAddressError};
 
 use crate::node::options::{Options, ScrubPolicy, SyncPolicy};
 
@@ -74,7 +74,8 @@ pub(super) struct Settings {
     pub(super) store: PathBuf,
     pub(super) secret_file: Option<PathBuf>,
     pub(super) listen: SocketAddr,
-    pub(super) advertise: Option<PeerAddress>,
+    /// As it was given: without a port it has that of `listen`.
+    pub(super) advertise: Option<String>,
     pub(super) http: Option<SocketAddr>,
     pub(super) http_hosts: Vec<String>,
     pub(super) reflection: bool,
@@ -96,6 +97,7 @@ pub(super) struct Settings {
     pub(super) join: Vec<PeerAddress>,
     pub(super) peers: Vec<PeerAddress>,
     pub(super) gossip: bool,
+    pub(super) open_membership: bool,
     pub(super) sync: SyncPolicy,
     pub(super) scrub_enabled: bool,
     pub(super) scrub: ScrubPolicy,
@@ -114,7 +116,7 @@ impl Default for Settings {
             store: PathBuf::from(STORE),
             secret_file: None,
             listen: options.listen,
-            advertise: options.advertise,
+            advertise: options.advertise.map(|address| address.to_string()),
             http: options.http,
             http_hosts: options.http_hosts,
             reflection: options.server.reflection,
@@ -136,6 +138,7 @@ impl Default for Settings {
             join: options.join,
             peers: options.peers,
             gossip: options.gossip,
+            open_membership: options.open_membership,
             sync: options.sync,
             scrub_enabled: options.scrub.is_some(),
             scrub: options.scrub.unwrap_or_default(),
@@ -146,5 +149,14 @@ impl Default for Settings {
             log_format: LogFormat::Human,
             log_level: LogLevel::Info,
         }
+    }
+}
+
+impl Settings {
+    /// The address by which others reach the node, if one was given. An address without a port has
+    /// the port that the node listens on: nothing else answers there.
+    pub(super) fn advertised(&self) -> Option<Result<PeerAddress, ParseAddressError>> {
+        let port = self.listen.port();
+        self.advertise.as_ref().map(|text| PeerAddress::with_default_port(text, port))
     }
 }

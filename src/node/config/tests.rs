@@ -84,6 +84,11 @@ fn values_are_read_as_people_write_them() {
         ("listen = \"[::1]:1\"", "listen", json!("[::1]:1")),
         ("advertise = \"a.example\"", "advertise", json!("a.example:7845")),
         ("advertise = \"none\"", "advertise", json!("none")),
+        // A node is reached by the port that it listens on, unless another one is named.
+        ("listen = \"127.0.0.1:9000\"\nadvertise = \"a\"", "advertise", json!("a:9000")),
+        ("advertise = \"a\"\nlisten = \"127.0.0.1:9000\"", "advertise", json!("a:9000")),
+        ("listen = \"127.0.0.1:9000\"\nadvertise = \"a:1\"", "advertise", json!("a:1")),
+        ("listen = \"127.0.0.1:0\"\nadvertise = \"a:1\"", "advertise", json!("a:1")),
         ("http = \"none\"", "http", json!("none")),
         ("http_hosts = [\"a.example\"]", "http_hosts", json!(["a.example"])),
         ("reflection = true", "reflection", json!(true)),
@@ -96,6 +101,7 @@ fn values_are_read_as_people_write_them() {
         ("[cluster]\npeers = []", "cluster.peers", json!([])),
         ("[cluster]\npeers = \"none\"", "cluster.peers", json!([])),
         ("cluster.gossip = false", "cluster.gossip", json!(false)),
+        ("cluster.open_membership = true", "cluster.open_membership", json!(true)),
         ("sync = { sessions_max = 4 }", "sync.sessions_max", json!(4)),
         ("[sync]\nbytes_per_second = \"10M\"", "sync.bytes_per_second", json!("10M")),
         ("[sync]\nbytes_per_second = 20480", "sync.bytes_per_second", json!("20K")),
@@ -290,11 +296,26 @@ fn what_does_not_fit_together_is_said() {
             "listen = \"0.0.0.0:1\"\ncluster.join = \"a\"\nauth.clear_to_others = true",
             "/d/f.toml:1: other members can't reach this node at 0.0.0.0:1",
         ),
+        (
+            "listen = \"0.0.0.0:1\"\nadvertise = \"a\"\nauth.clear_to_others = true",
+            "/d/f.toml:1: listening on 0.0.0.0:1 with neither a secret nor client certificates",
+        ),
+        (
+            "listen = \"0.0.0.0:1\"\nadvertise = \"a\"\n[tls]\ncert = \"c\"\nkey = \"k\"",
+            "/d/f.toml:1: listening on 0.0.0.0:1 with neither a secret nor client certificates",
+        ),
+        (
+            "listen = \"127.0.0.1:0\"\nadvertise = \"a\"",
+            "/d/f.toml:2: advertise names no port, and listen takes any that is free",
+        ),
     ] {
         assert!(error(text).contains(said), "{text}: {}", error(text));
     }
     for fine in [
-        "listen = \"0.0.0.0:1\"\nadvertise = \"a\"\nauth.clear_to_others = true",
+        "listen = \"0.0.0.0:1\"\nadvertise = \"a\"\nauth.clear_to_others = true\n\
+         cluster.open_membership = true",
+        "listen = \"0.0.0.0:1\"\nadvertise = \"a\"\nauth.clear_to_others = true\n\
+         secret_file = \"s\"",
         "listen = \"0.0.0.0:1\"\nadvertise = \"a\"\n\
          [tls]\ncert = \"c\"\nkey = \"k\"\nclient_ca = \"a\"",
         "listen = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"",
@@ -328,6 +349,7 @@ fn what_is_printed_gives_the_same_again() {
         [tls]\ncert = \"c\"\nkey = \"k\"\nclient_ca = \"a\"\nca = \"b\"\nserver_name = \"n\"\n\
         [auth]\ntoken_file = \"t\"\npeer_token_file = \"u\"\ntoken_in_clear = true\n\
         [cluster]\njoin = \"a\"\npeers = \"b,c\"\ngossip = false\n\
+        open_membership = true\n\
         [sync]\ninterval = \"2m\"\nsessions_max = 3\nbytes_per_second = \"1M\"\ncpu_share = 0.5\n\
         pause_above = \"9ms\"\nwindows = \"22:00-24:00,01:00-02:00\"\n\
         [scrub]\nenabled = false\nbytes_per_second = \"1M\"\ninterval = \"2d\"\n\

@@ -127,6 +127,12 @@ impl State {
     }
 }
 
+/// The bytes of a file, read and written again; `None` if they are not one.
+pub fn rewrite(bytes: &[u8]) -> Option<Vec<u8>> {
+    State::decode(bytes.first_chunk().filter(|_| bytes.len() == LEN)?)
+        .map(|state| state.encode().to_vec())
+}
+
 fn read(disk: &dyn Disk) -> Option<State> {
     let file = disk.open(NAME).ok()?;
     let mut bytes = [0; LEN];

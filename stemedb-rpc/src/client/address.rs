@@ -55,6 +55,17 @@ impl FromStr for PeerAddress {
     type Err = ParseAddressError;
 
     fn from_str(text: &str) -> Result<Self, ParseAddressError> {
+        Self::with_default_port(text, DEFAULT_PORT)
+    }
+}
+
+impl PeerAddress {
+    /// Parses an address; `port` is that of one that names none.
+    ///
+    /// # Errors
+    ///
+    /// If the text is not an address, or its port, given or not, is 0.
+    pub fn with_default_port(text: &str, port: u16) -> Result<Self, ParseAddressError> {
         let (scheme, rest) = match text.split_once("://") {
             None => (None, text),
             Some((scheme, rest)) => (Some(scheme.parse()?), rest),
@@ -64,7 +75,7 @@ impl FromStr for PeerAddress {
         let host = authority.host();
         let after_host = rest.strip_prefix(host).ok_or(ParseAddressError)?;
         let port = match after_host.strip_prefix(':') {
-            None if after_host.is_empty() => DEFAULT_PORT,
+            None if after_host.is_empty() => port,
             None => return Err(ParseAddressError),
             // A sign would be taken for part of the number.
             Some(port) if port.starts_with('+') => return Err(ParseAddressError),
@@ -79,9 +90,7 @@ impl FromStr for PeerAddress {
             Err(_) => Err(ParseAddressError),
         }
     }
-}
 
-impl PeerAddress {
     /// The Unix socket at a path, of at most 100 bytes.
     pub fn unix(path: &str) -> Self {
         Self { scheme: Some(Scheme::Unix), host: Host(path.to_owned()), port: 0 }

@@ -1,12 +1,18 @@
 //! Membership and failure detection: SWIM (Das, Gupta, Motivala, DSN 2002), by the library foca,
 //! which takes messages, time and randomness from outside as everything here does.
 //!
-//! Around it: frames with a proof of the secret, knocking at addresses of which nothing is known
-//! but the address, heads, and what is to happen when two processes have one node id.
+//! Around it: frames with a proof of the secret and the signature of their sender, joins by which a
+//! node proves who and where it is, heads, and what is to happen when two processes have one node
+//! id. The library only ever hears of members that the [roster](super::roster) has: of each as it
+//! describes itself, and that it is gone only from itself, or after a suspicion that it did not
+//! refute.
+
+mod joins;
+mod packets;
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeSet, BinaryHeap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque},
     num::{NonZeroU32, NonZeroUsize},
     time::Duration,
 };
@@ -17,11 +23,14 @@ use foca::{
 use rand::{SeedableRng as _, rngs::SmallRng};
 
 use super::{
-    FrameError, MEMBERS_MAX,
-    frame::{self, Frame, PACKET_LEN_MAX, Who},
-    head::{Head, News, SharedHeads},
+    FrameError,
+    frame::{self, Frame, PACKET_LEN_MAX, Seal, Who},
+    head::{self, Head, News, SharedHeads},
+    key::NodeKey,
     member::Member,
-    wire::Codec,
+    packet::{Codec, Packet},
+    record::Record,
+    roster::{KnownMember, Roster},
 };
 use crate::{keys::Keys, message::NodeId};
 
@@ -46,7 +55,16 @@ const DOWN_TIME_MAX: Duration = Duration::from_secs(60 * 60);
 const SUSPECT_TIME_MAX: Duration = Duration::from_secs(30);
 /// How often that is looked at.
 const SUSPECT_PERIOD: Duration = Duration::from_secs(1);
-/// How long it is left alone, after a knock, who else has this node's id.
+/// A member that others call down is down here too once it was suspected for so long: it had the
+/// time to refute that. Until then it is suspected.
+const CONFIRM_TIME: Duration = Duration::from_secs(2);
+/// A record that changed goes along with all packets for so long.
+const RECORD_TIME: Duration = Duration::from_secs(60);
+/// A member whose head is missing is asked for it so often,
+const ASK_PERIOD: Duration = Duration::from_secs(10);
+/// and so many of them each second.
+const ASKED_MAX: usize = 4;
+/// How long it is left alone, after a join, who else has this node's id.
 const TWIN_PERIOD: Duration = Duration::from_secs(5);
 /// At so many addresses at once, whatever anybody says.
 const TWINS_MAX: usize = 16;
@@ -54,8 +72,8 @@ const TWINS_MAX: usize = 16;
 /// Something that came of gossip.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    /// A frame is to be sent.
-    Send { to: String, frame: Vec<u8> },
+    /// A frame is to be sent; `dial` if it has to go to the address itself.
+    Send { to: String, frame: Vec<u8>, dial: bool },
     /// A member is there.
     Up(Member),
     /// A member is gone.
@@ -68,12 +86,23 @@ pub(super) enum Event {
     Told(NodeId),
     /// Another process has this node's id.
     Twin { address: String, refused: bool },
+    /// Who is at an address has answered.
+    Answered(String),
+    /// A node has an id that belongs to another key.
+    DuplicateKey { node: NodeId, address: String },
 }
 
 /// This node's part in gossip.
 pub(super) struct Gossip {
-    keys: Keys,
+    seal: Seal,
     who: Who,
+    /// When its record was signed last.
+    signed: Duration,
+    /// Whether it has said good-bye.
+    left: bool,
+    /// Counts the packets that were sent.
+    counter: u64,
+    roster: Roster,
     foca: Foca<Member, Codec, SmallRng, SharedHeads>,
     runtime: AccumulatingRuntime<Member>,
     timers: BinaryHeap<Reverse<Due>>,
@@ -81,15 +110,29 @@ pub(super) struct Gossip {
     numbered: u64,
     heads: SharedHeads,
     published: u64,
+    /// What it last told of itself.
+    head: Vec<u8>,
     /// For how many members the library is set up.
     sized_for: u32,
     /// When it was last asked who else has this node's id, by address.
-    twins: HashMap<String, Duration>,
+    twins: BTreeMap<String, Duration>,
     /// Members that are suspected: by generation and incarnation, and since when.
-    suspected: HashMap<NodeId, ((u64, u16), Duration)>,
+    suspected: BTreeMap<NodeId, ((u64, u16), Duration)>,
     /// When that was last looked at.
     looked: Duration,
     events: VecDeque<Event>,
+}
+
+/// What a node is to gossip.
+#[derive(Debug)]
+pub(super) struct Own {
+    pub(super) keys: Keys,
+    pub(super) key: NodeKey,
+    pub(super) member: Member,
+    pub(super) run: [u8; 16],
+    pub(super) began: u64,
+    pub(super) version: String,
+    pub(super) remembered: Vec<KnownMember>,
 }
 
 /// A timer of the library.
@@ -113,36 +156,48 @@ impl PartialOrd for Due {
 }
 
 impl Gossip {
-    pub(super) fn new(keys: Keys, who: Who, seed: u64) -> Self {
-        let heads = SharedHeads::default();
+    pub(super) fn new(own: Own, seed: u64, now: Duration) -> Self {
+        let Own { keys, key, member, run, began, version, remembered } = own;
+        let heads = SharedHeads::new(keys.clone(), member.node);
         let foca = Foca::with_custom_broadcast(
-            who.member.clone(),
+            member.clone(),
             settings(1),
             SmallRng::seed_from_u64(seed),
             Codec,
             heads.clone(),
         );
+        // Neither the key nor the run is known to others: nobody foresees a challenge.
+        let secret = key.derive("stemedb gossip 2 challenges");
+        let secret = *blake3::keyed_hash(&secret, &run).as_bytes();
+        let roster = Roster::new(member.node, secret, remembered, now);
+        let record = Record::sign(&keys, &key, member, 0, false);
         Self {
-            keys,
-            who,
+            seal: Seal { keys, key },
+            who: Who { record, run, began, version },
+            signed: now,
+            left: false,
+            counter: 0,
+            roster,
             foca,
             runtime: AccumulatingRuntime::new(),
             timers: BinaryHeap::new(),
             numbered: 0,
             heads,
             published: 0,
+            head: Vec::new(),
             sized_for: 1,
-            twins: HashMap::new(),
-            suspected: HashMap::new(),
+            twins: BTreeMap::new(),
+            suspected: BTreeMap::new(),
             looked: Duration::ZERO,
             events: VecDeque::new(),
         }
     }
 
     /// Asks who is at an address.
-    pub(super) fn knock(&mut self, address: &str) {
-        let frame = frame::knock(&self.keys, &self.who);
-        self.events.push_back(Event::Send { to: address.to_owned(), frame });
+    pub(super) fn join(&mut self, address: &str, now: Duration) {
+        let Some(challenge) = self.roster.challenge(address, now) else { return };
+        let frame = self.seal.join(&self.who, &challenge);
+        self.events.push_back(Event::Send { to: address.to_owned(), frame, dial: true });
     }
 
     /// Tells everybody what this node holds.
@@ -150,9 +205,10 @@ impl Gossip {
         self.published += 1;
         // Of an earlier run with a clock ahead it would be older than that run's.
         let run = self.foca.identity().generation;
-        let news = News { node: self.who.member.node, run, number: self.published, head };
+        let news = News { node: self.node(), run, number: self.published, head };
+        self.head = head::sign(&self.seal.keys, &self.seal.key, &news);
         // It is short enough.
-        let _ = self.foca.add_broadcast(&news.encode());
+        let _ = self.foca.add_broadcast(&self.head);
         self.settle(now);
     }
 
@@ -162,41 +218,20 @@ impl Gossip {
         bytes: &[u8],
         now: Duration,
     ) -> Result<Option<String>, FrameError> {
-        let from = match frame::open(&self.keys, bytes)? {
-            Frame::Knock(who) => {
-                let answer = frame::here(&self.keys, &self.who, &who.run);
-                self.events
-                    .push_back(Event::Send { to: who.member.address.clone(), frame: answer });
-                if who.member.node == self.node() {
-                    // It may be a knock of an earlier run that somebody kept. An answer counts.
-                    self.ask_twin(&who.member, now);
-                } else {
-                    self.met(&who, now);
-                }
-                Some(who.member.address)
+        let from = match frame::open(&self.seal.keys, bytes)? {
+            Frame::Join(who, challenge) => {
+                self.answer(&who, challenge, now);
+                Some(who.record.member.address)
             }
-            Frame::Here(who, asked) => {
-                // An answer to an earlier run says nothing about this one.
-                if asked == self.who.run {
-                    self.met(&who, now);
-                }
-                Some(who.member.address)
+            Frame::JoinAck(ack) => {
+                self.answered(&ack, now);
+                Some(ack.who.record.member.address)
             }
-            Frame::Twin(member) => {
-                self.look_for_twins(&[(member, State::Alive)], now);
-                None
+            Frame::Claim(record) if self.take_own(&record, now) => None,
+            Frame::Claim(_) => {
+                return Err(FrameError::Signature);
             }
-            Frame::Packet(packet, named) => {
-                self.check_room(&named)?;
-                self.look_for_twins(&named, now);
-                self.tell_of_twin(&named);
-                let from_here = named.first().is_some_and(|(from, _)| from.node == self.node());
-                if !from_here {
-                    // Whatever it objects to is bad luck on the way: a frame that comes late, say.
-                    let _ = self.foca.handle_data(packet, &mut self.runtime);
-                }
-                named.into_iter().next().map(|(from, _)| from.address)
-            }
+            Frame::Packet(frame) => self.take_packet(frame, now)?,
         };
         self.settle(now);
         Ok(from)
@@ -213,6 +248,42 @@ impl Gossip {
         if now.saturating_sub(self.looked) >= SUSPECT_PERIOD {
             self.looked = now;
             self.end_suspicions(now);
+            self.look_after_members(now);
+        }
+        for address in self.roster.due_candidates(self.foca.num_members() == 0, now) {
+            self.join(&address, now);
+        }
+    }
+
+    /// Notes who is there, forgets those that the library has forgotten, and asks for heads that
+    /// are missing: what is told of them may have been lost, or come before its node was known.
+    fn look_after_members(&mut self, now: Duration) {
+        let mut gone: BTreeSet<NodeId> = self.roster.entries().map(|(node, _)| *node).collect();
+        let mut missing = Vec::new();
+        for update in self.foca.iter_membership_state() {
+            let member = update.id();
+            let entry = self.roster.get(&member.node);
+            let Some(entry) = entry.filter(|entry| entry.record.member.key == member.key) else {
+                continue;
+            };
+            gone.remove(&member.node);
+            if update.state() == State::Down {
+                continue;
+            }
+            let told = self.heads.get().generation_of(&member.node);
+            let asked = entry.asked.is_some_and(|asked| now.saturating_sub(asked) < ASK_PERIOD);
+            if told.is_none_or(|told| told < member.generation) && !asked {
+                missing.push((member.node, member.address.clone()));
+            }
+            self.roster.note_alive(&member.node, now);
+        }
+        gone.iter().for_each(|node| self.roster.forget(node));
+        self.roster.expire(now);
+        for (node, address) in missing.into_iter().take(ASKED_MAX) {
+            if let Some(entry) = self.roster.get_mut(&node) {
+                entry.asked = Some(now);
+            }
+            self.join(&address, now);
         }
     }
 
@@ -243,11 +314,13 @@ impl Gossip {
 
     /// When something is due.
     pub(super) fn due(&self) -> Option<Duration> {
-        self.timers.peek().map(|Reverse(due)| due.at)
+        let timer = self.timers.peek().map(|Reverse(due)| due.at);
+        [timer, self.roster.due()].into_iter().flatten().min()
     }
 
     /// Says good-bye.
     pub(super) fn leave(&mut self, now: Duration) {
+        self.left = true;
         let _ = self.foca.leave_cluster(&mut self.runtime);
         self.settle(now);
     }
@@ -258,7 +331,23 @@ impl Gossip {
 
     /// All members but this node, those that are down too.
     pub(super) fn members(&self) -> impl Iterator<Item = (&Member, State)> {
-        self.foca.iter_membership_state().map(|update| (update.id(), update.state()))
+        let members = self.foca.iter_membership_state();
+        let members = members.map(|update| (update.id(), update.state()));
+        // Where an id has another key by now, the earlier one does not count.
+        members.filter(|(member, _)| {
+            let entry = self.roster.get(&member.node);
+            entry.is_some_and(|entry| entry.record.member.key == member.key)
+        })
+    }
+
+    /// The members to be remembered across restarts.
+    pub(super) fn known(&self) -> Vec<KnownMember> {
+        self.roster.known().collect()
+    }
+
+    /// Counts the changes of those.
+    pub(super) fn known_revision(&self) -> u64 {
+        self.roster.revision()
     }
 
     pub(super) fn active(&self) -> usize {
@@ -269,98 +358,22 @@ impl Gossip {
         self.heads.get().of(node).cloned()
     }
 
+    fn own_key(&self) -> super::key::PublicKey {
+        self.who.record.member.key
+    }
+
     fn node(&self) -> NodeId {
-        self.who.member.node
-    }
-
-    /// Somebody has said who he is.
-    fn met(&mut self, who: &Who, now: Duration) {
-        if who.member.node == self.node() {
-            if who.run != self.who.run {
-                // Both sides come to the same answer, whoever asked.
-                let refused = (who.began, who.run) < (self.who.began, self.who.run);
-                self.events.push_back(Event::Twin { address: who.member.address.clone(), refused });
-            }
-        } else if self.foca.iter_membership_state().len() < MEMBERS_MAX
-            && !self.is_there(&who.member)
-        {
-            let _ = self.foca.announce(who.member.clone(), &mut self.runtime);
-            self.settle(now);
-        }
-    }
-
-    /// Whether a member is known as it says it is.
-    fn is_there(&self, who: &Member) -> bool {
-        self.members().any(|(member, state)| {
-            member.node == who.node
-                && member.generation >= who.generation
-                && member.address == who.address
-                && state == State::Alive
-        })
-    }
-
-    /// Asks who is at the address of a member with this node's id, unless that was done just now.
-    fn ask_twin(&mut self, member: &Member, now: Duration) {
-        self.twins.retain(|_, asked| now.saturating_sub(*asked) < TWIN_PERIOD);
-        let asked = self.twins.contains_key(&member.address);
-        if member.address != self.who.member.address && !asked && self.twins.len() < TWINS_MAX {
-            self.twins.insert(member.address.clone(), now);
-            self.knock(&member.address);
-        }
-    }
-
-    /// Somebody talks of this node's id, and not of this process.
-    fn look_for_twins(&mut self, named: &[(Member, State)], now: Duration) {
-        let mut highest = self.foca.identity().generation;
-        let node = self.node();
-        for (member, state) in named.iter().filter(|(member, _)| member.node == node) {
-            highest = highest.max(member.generation);
-            if *state != State::Down {
-                self.ask_twin(member, now);
-            }
-        }
-        let own = self.foca.identity();
-        if highest > own.generation {
-            // An earlier run with a clock ahead of ours: what it left behind must not win.
-            let renewed = Member { generation: highest.saturating_add(1), ..own.clone() };
-            let _ = self.foca.change_identity(renewed, &mut self.runtime);
-            self.events.push_back(Event::Renewed);
-        }
-    }
-
-    /// Tells a sender whose id belongs to a later member elsewhere: it may be gone, or a copy of
-    /// this one, which they find out between themselves.
-    fn tell_of_twin(&mut self, named: &[(Member, State)]) {
-        let Some((from, _)) = named.first() else { return };
-        let twin = self.members().find(|(member, state)| {
-            member.node == from.node
-                && member.address != from.address
-                && member.generation > from.generation
-                && *state != State::Down
-        });
-        if let Some((twin, _)) = twin {
-            let frame = frame::twin(&self.keys, twin);
-            self.events.push_back(Event::Send { to: from.address.clone(), frame });
-        }
-    }
-
-    fn check_room(&self, named: &[(Member, State)]) -> Result<(), FrameError> {
-        let known: BTreeSet<_> =
-            self.foca.iter_membership_state().map(|update| update.id().node).collect();
-        let own = self.node();
-        let is_new = |node: &NodeId| *node != own && !known.contains(node);
-        let new = named.iter().filter(|(member, _)| is_new(&member.node)).count();
-        if known.len() + new > MEMBERS_MAX {
-            return Err(FrameError::TooManyMembers);
-        }
-        Ok(())
+        self.who.record.member.node
     }
 
     /// Takes over what the library wants.
     fn settle(&mut self, now: Duration) {
         while let Some((to, packet)) = self.runtime.to_send() {
-            let frame = frame::packet(&self.keys, &packet);
-            self.events.push_back(Event::Send { to: to.address, frame });
+            // The library writes what its codec reads.
+            let Ok(packet) = Packet::<Member>::read(&packet) else { continue };
+            if let Some(frame) = self.seal(packet, now) {
+                self.events.push_back(Event::Send { to: to.address, frame, dial: false });
+            }
         }
         while let Some((after, timer)) = self.runtime.to_schedule() {
             self.numbered += 1;
@@ -371,8 +384,8 @@ impl Gossip {
                 OwnedNotification::MemberUp(member) => self.events.push_back(Event::Up(member)),
                 OwnedNotification::MemberDown(member) => self.events.push_back(Event::Down(member)),
                 OwnedNotification::Rename(..) => self.events.push_back(Event::Moved),
-                OwnedNotification::Rejoin(member) => {
-                    self.who.member = member;
+                OwnedNotification::Rejoin(_) => {
+                    self.sign(0, now);
                     self.events.push_back(Event::Renewed);
                 }
                 _ => {}

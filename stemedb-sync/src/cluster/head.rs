@@ -1,16 +1,22 @@
 //! What members tell each other of what they hold.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     convert::Infallible,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use foca::{BroadcastHandler, Invalidates};
 
-use super::member::Member;
-use super::wire::{Reader, put_text};
-use crate::message::{NodeId, SetHead};
+use super::{
+    key::{NodeKey, PublicKey, SIGNATURE_LEN, Signed, verify},
+    member::Member,
+    wire::{Reader, put_text},
+};
+use crate::{
+    keys::Keys,
+    message::{NodeId, SetHead},
+};
 
 /// The longest name of a version, in bytes.
 pub const VERSION_LEN_MAX: usize = 32;
@@ -44,6 +50,14 @@ pub(super) struct News {
     /// Counts the heads of a run.
     pub(super) number: u64,
     pub(super) head: Head,
+}
+
+/// The head of a node as it goes around: with the node's signature.
+pub(super) fn sign(keys: &Keys, key: &NodeKey, news: &News) -> Vec<u8> {
+    let mut bytes = news.encode();
+    let signature = key.sign(keys, Signed::Head, &[&bytes]);
+    bytes.extend(signature);
+    bytes
 }
 
 impl News {
@@ -100,13 +114,52 @@ impl Invalidates for NewsKey {
 }
 
 /// The latest head of each node, and who has told something new.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Heads {
-    latest: HashMap<NodeId, News>,
+    keys: Keys,
+    /// This node, whose heads come from itself.
+    own: NodeId,
+    /// The keys of members; heads of others are not taken.
+    members: BTreeMap<NodeId, PublicKey>,
+    latest: BTreeMap<NodeId, News>,
     changed: Vec<NodeId>,
 }
 
 impl Heads {
+    fn new(keys: Keys, own: NodeId) -> Self {
+        let (members, latest, changed) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        Self { keys, own, members, latest, changed }
+    }
+
+    /// Heads of a node are those that this key signed. What another one signed is forgotten.
+    pub(super) fn set_key(&mut self, node: NodeId, key: PublicKey) {
+        if self.members.insert(node, key).is_some_and(|known| known != key) {
+            self.latest.remove(&node);
+        }
+    }
+
+    /// Takes the head of a member, unless its signature is wrong or a later one is known.
+    pub(super) fn receive(&mut self, bytes: &[u8]) -> Option<NewsKey> {
+        let (content, signature) = bytes.split_last_chunk::<SIGNATURE_LEN>()?;
+        // What does not parse may be of a later version: it is not passed on, and does no harm.
+        let news = News::decode(content)?;
+        let key = self.members.get(&news.node).filter(|_| news.node != self.own)?;
+        // The signature costs most, so that what is old is found out before.
+        if !self.is_fresh(&news) || !verify(&self.keys, key, Signed::Head, &[content], signature) {
+            return None;
+        }
+        self.take_in(news)
+    }
+
+    /// The generation of the node when it told what is known of it.
+    pub(super) fn generation_of(&self, node: &NodeId) -> Option<u64> {
+        self.latest.get(node).map(|news| news.run)
+    }
+
+    fn is_fresh(&self, news: &News) -> bool {
+        self.latest.get(&news.node).is_none_or(|known| news.is_newer_than(known))
+    }
+
     pub(super) fn of(&self, node: &NodeId) -> Option<&Head> {
         self.latest.get(node).map(|news| &news.head)
     }
@@ -118,13 +171,12 @@ impl Heads {
 
     pub(super) fn forget(&mut self, node: &NodeId) {
         self.latest.remove(node);
+        self.members.remove(node);
     }
 
     fn take_in(&mut self, news: News) -> Option<NewsKey> {
-        let known = self.latest.get(&news.node);
-        let fresh = known.is_none_or(|known| news.is_newer_than(known));
-        let room = known.is_some() || self.latest.len() < HEADS_MAX;
-        if !fresh || !room {
+        let room = self.latest.contains_key(&news.node) || self.latest.len() < HEADS_MAX;
+        if !self.is_fresh(&news) || !room {
             return None;
         }
         let key = NewsKey { node: news.node, order: (news.run, news.number) };
@@ -135,10 +187,14 @@ impl Heads {
 }
 
 /// The heads, shared with the library that carries them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct SharedHeads(Arc<Mutex<Heads>>);
 
 impl SharedHeads {
+    pub(super) fn new(keys: Keys, own: NodeId) -> Self {
+        Self(Arc::new(Mutex::new(Heads::new(keys, own))))
+    }
+
     pub(super) fn get(&self) -> MutexGuard<'_, Heads> {
         // Each change is one step, so that a panic elsewhere leaves them whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -152,10 +208,15 @@ impl BroadcastHandler<Member> for SharedHeads {
     fn receive_item(
         &mut self,
         data: &[u8],
-        _sender: Option<&Member>,
+        sender: Option<&Member>,
     ) -> Result<Option<NewsKey>, Infallible> {
-        // What does not parse may be of a later version: it is not passed on, and does no harm.
-        Ok(News::decode(data).and_then(|news| self.get().take_in(news)))
+        let mut heads = self.get();
+        if sender.is_some() {
+            return Ok(heads.receive(data));
+        }
+        // It is this node's own.
+        let content = data.split_last_chunk::<SIGNATURE_LEN>().map(|(content, _)| content);
+        Ok(content.and_then(News::decode).and_then(|news| heads.take_in(news)))
     }
 }
 
@@ -181,13 +242,36 @@ mod tests {
     }
 
     #[test]
-    fn only_newer_news_is_passed_on() {
-        let mut heads = Heads::default();
-        assert!(heads.take_in(news(2)).is_some());
-        assert!(heads.take_in(news(2)).is_none());
-        assert!(heads.take_in(news(1)).is_none());
-        assert!(heads.take_in(News { run: 4, ..news(0) }).is_some());
+    fn only_newer_news_of_members_that_they_signed_is_passed_on() {
+        let (keys, other_keys) = (Keys::new(None), Keys::new(Some(b"another cluster's")));
+        let (key, other) = (NodeKey::from_seed(&[1; 32]), NodeKey::from_seed(&[2; 32]));
+        let mut heads = Heads::new(keys.clone(), [9; 16]);
+        let signed = |number| sign(&keys, &key, &news(number));
+        assert!(heads.receive(&signed(2)).is_none(), "nobody knows this node");
+        heads.set_key([1; 16], key.public());
+        assert!(heads.receive(&sign(&keys, &other, &news(9))).is_none());
+        assert!(heads.receive(&sign(&other_keys, &key, &news(9))).is_none());
+        assert!(heads.receive(&signed(2)).is_some());
+        assert!(heads.receive(&signed(2)).is_none());
+        assert!(heads.receive(&signed(1)).is_none());
+        let later = News { run: 4, ..news(0) };
+        assert!(heads.receive(&sign(&keys, &key, &later)).is_some());
         assert_eq!(heads.take_changed(), [[1; 16]; 2]);
         assert!(heads.take_changed().is_empty());
+        let mut bytes = sign(&keys, &key, &News { run: 5, ..news(7) });
+        for at in 0..bytes.len() {
+            bytes[at] ^= 1;
+            assert!(heads.receive(&bytes).is_none(), "byte {at}");
+            bytes[at] ^= 1;
+        }
+        assert!(heads.receive(&bytes).is_some());
+        // Another key counts from the beginning.
+        heads.set_key([1; 16], other.public());
+        assert!(heads.of(&[1; 16]).is_none());
+        assert!(heads.receive(&sign(&keys, &other, &news(1))).is_some());
+        // Nobody tells this node what it holds.
+        heads.set_key([9; 16], key.public());
+        let own = News { node: [9; 16], ..news(1) };
+        assert!(heads.receive(&sign(&keys, &key, &own)).is_none());
     }
 }

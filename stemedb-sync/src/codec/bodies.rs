@@ -101,6 +101,11 @@ impl BodyReader {
         }
     }
 
+    /// Bytes of memory that the body takes which has begun.
+    pub fn held(&self) -> usize {
+        self.open.as_ref().map_or(0, |(_, body)| body.capacity())
+    }
+
     /// Whether a body or its length has begun and not ended.
     pub fn is_inside(&self) -> bool {
         !self.head.is_empty() || self.open.is_some()

@@ -1,5 +1,7 @@
 //! Why a responder does not answer.
 
+use crate::memory::Exhausted;
+
 /// Why a responder does not answer a request. The numbers are part of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
@@ -47,11 +49,14 @@ pub enum Refusal {
     /// seed was used twice.
     #[error("the peer has another session open under the same id; start one with a new seed")]
     Taken,
+    /// 15: all sessions of the responder together hold as much memory as they may.
+    #[error("the sessions of the peer hold as much memory as it allows; try again later")]
+    Memory,
 }
 
 impl Refusal {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Version,
         Self::Secret,
         Self::Itself,
@@ -66,6 +71,7 @@ impl Refusal {
         Self::ReadOnly,
         Self::Closing,
         Self::Taken,
+        Self::Memory,
     ];
 
     /// Its number.
@@ -85,12 +91,19 @@ impl Refusal {
             Self::ReadOnly => 12,
             Self::Closing => 13,
             Self::Taken => 14,
+            Self::Memory => 15,
         }
     }
 
     /// The refusal of a number; `None` if this version knows none.
     pub fn from_code(code: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|refusal| refusal.code() == code)
+    }
+}
+
+impl From<Exhausted> for Refusal {
+    fn from(_: Exhausted) -> Self {
+        Self::Memory
     }
 }
 
@@ -104,6 +117,6 @@ mod tests {
             assert_eq!(Refusal::from_code(refusal.code()), Some(refusal));
         }
         assert_eq!(Refusal::from_code(0), None);
-        assert_eq!(Refusal::from_code(15), None);
+        assert_eq!(Refusal::from_code(16), None);
     }
 }

@@ -8,7 +8,10 @@ use stemedb_merkle::{
     set::{Subtree, Summary},
 };
 
-use super::open::{Open, State};
+use super::{
+    open::{Open, State},
+    stream::WantedIds,
+};
 use crate::{
     codec::{
         ids, prefixes,
@@ -49,7 +52,7 @@ impl Open {
         }
         let found =
             state.ahead.symbols(&self.pin, ask.from..end, limits.symbols_max, self.symbol_key);
-        let found = found.map_err(damaged)?;
+        let found = found?;
         drop(state);
         let symbols = symbols::encode(&found, ask.from, self.pin.snapshot.len());
         Ok(Symbols { symbols })
@@ -61,6 +64,9 @@ impl Open {
         }
         let fronts = ids::read_fronts(&ask.fronts, limits.ids_per_message_max)
             .map_err(|_| Refusal::Malformed)?;
+        if fronts.is_empty() {
+            return Err(Refusal::Malformed);
+        }
         let found = self.pin.snapshot.ids_beginning(fronts).map_err(damaged)?;
         let ids: Option<Arc<[Hash]>> = found.into_iter().collect();
         let ids = ids.ok_or(Refusal::Unknown)?;
@@ -94,24 +100,25 @@ impl Open {
         Ok(Subtrees { subtrees })
     }
 
-    pub(super) fn fetch(&self, ask: &Fetch, limits: &Limits) -> Result<Arc<[Hash]>, Refusal> {
-        let ids: Arc<[Hash]> = match &ask.wanted {
+    pub(super) fn fetch(&self, ask: &Fetch, limits: &Limits) -> Result<WantedIds, Refusal> {
+        let ids = match &ask.wanted {
             Wanted::Listed { request, from, count } => {
                 let state = self.state();
                 let listed = state.listed.get(request).ok_or(Refusal::Unknown)?;
                 let range = usize::try_from(*from).ok().zip(usize::try_from(*count).ok());
                 let end = range.and_then(|(from, count)| Some(from..from.checked_add(count)?));
-                end.and_then(|range| listed.get(range)).ok_or(Refusal::Unknown)?.into()
+                let range = end.filter(|range| range.end <= listed.len());
+                WantedIds::listed(Arc::clone(listed), range.ok_or(Refusal::Unknown)?)
             }
             Wanted::Ids(bytes) => {
                 let ids = ids::read_ids(bytes, limits.ids_per_message_max);
-                ids.map_err(|_| Refusal::Malformed)?.into()
+                WantedIds::named(ids.map_err(|_| Refusal::Malformed)?, &self.memory)?
             }
         };
-        if ids.is_empty() {
+        if ids.as_slice().is_empty() {
             return Err(Refusal::Malformed);
         }
-        self.state().keep_fetched(&ids, limits);
+        self.state().keep_fetched(ids.as_slice(), limits);
         Ok(ids)
     }
 

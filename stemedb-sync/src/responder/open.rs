@@ -10,6 +10,7 @@ use stemedb_merkle::Hash;
 use super::push::Receiving;
 use crate::{
     limits::Limits,
+    memory::{Exhausted, MemoryBudget, Reservation},
     message::{Hello, Refusal, Response},
     replica::{Pin, SymbolsAhead},
 };
@@ -23,11 +24,20 @@ pub(super) struct Open {
     pub(super) token: [u8; 16],
     pub(super) pin: Pin,
     pub(super) symbol_key: [u8; 16],
+    pub(super) memory: MemoryBudget,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+/// Bytes that a session takes beside its snapshot, its lists and its symbols, about.
+const SESSION_LEN: usize = 4 << 10;
+
+/// Bytes that a list takes beside its ids, about.
+const LIST_LEN: usize = 128;
+
+#[derive(Debug)]
 pub(super) struct State {
+    /// The memory of the session and of its lists of ids.
+    held: Reservation,
     /// The ids of each request for the other halves of ids.
     pub(super) listed: BTreeMap<u64, Arc<[Hash]>>,
     /// Ids asked for by id, some of them perhaps more than once.
@@ -53,9 +63,22 @@ impl Open {
         token: [u8; 16],
         pin: Pin,
         symbol_key: [u8; 16],
-    ) -> Self {
+        memory: &MemoryBudget,
+    ) -> Result<Self, Exhausted> {
         let snapshot_id = welcome.echo.snapshot;
-        Self { hello, welcome, snapshot_id, token, pin, symbol_key, state: Mutex::default() }
+        let state = State {
+            held: memory.reserve(SESSION_LEN + welcome.answer.list_len())?,
+            listed: BTreeMap::new(),
+            fetched: Vec::new(),
+            pushed: Vec::new(),
+            forgot: false,
+            symbols: 0,
+            ahead: SymbolsAhead::new(memory),
+            pushes: BTreeMap::new(),
+            attempts: 0,
+        };
+        let (memory, state) = (memory.clone(), Mutex::new(state));
+        Ok(Self { hello, welcome, snapshot_id, token, pin, symbol_key, memory, state })
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -80,15 +103,17 @@ impl State {
         if self.kept() + ids.len() > limits.ids_kept_max {
             return Err(Refusal::OverLimit);
         }
+        self.held.grow(LIST_LEN + size_of_val(&*ids))?;
         self.listed.insert(request, ids);
         Ok(())
     }
 
     pub(super) fn keep_fetched(&mut self, ids: &[Hash], limits: &Limits) {
-        if self.kept() + ids.len() > limits.ids_kept_max {
-            self.forgot = true;
-        } else {
+        let fits = self.kept() + ids.len() <= limits.ids_kept_max;
+        if fits && make_room(&mut self.fetched, ids.len(), &mut self.held).is_ok() {
             self.fetched.extend_from_slice(ids);
+        } else {
+            self.forgot = true;
         }
     }
 
@@ -97,10 +122,23 @@ impl State {
         ids: impl ExactSizeIterator<Item = Hash>,
         limits: &Limits,
     ) {
-        if self.kept() + ids.len() > limits.ids_kept_max {
-            self.forgot = true;
-        } else {
+        let fits = self.kept() + ids.len() <= limits.ids_kept_max;
+        if fits && make_room(&mut self.pushed, ids.len(), &mut self.held).is_ok() {
             self.pushed.extend(ids);
+        } else {
+            self.forgot = true;
         }
     }
+}
+
+/// Makes room for more ids in a list, and counts it.
+fn make_room(ids: &mut Vec<Hash>, more: usize, held: &mut Reservation) -> Result<(), Exhausted> {
+    let (len, capacity) = (ids.len(), ids.capacity());
+    let wanted = len.saturating_add(more);
+    if wanted > capacity {
+        let wanted = wanted.max(capacity.saturating_mul(2));
+        held.grow((wanted - capacity).saturating_mul(size_of::<Hash>()))?;
+        ids.reserve_exact(wanted - len);
+    }
+    Ok(())
 }

@@ -7,6 +7,7 @@ use stemedb_merkle::Hash;
 use super::{Reply, open::Open};
 use crate::{
     limits::Limits,
+    memory::Reservation,
     message::{Answer, Echo, Push, Pushed, Refusal, Response},
     parts::Parts,
 };
@@ -15,12 +16,14 @@ use crate::{
 const ANSWERED_KEPT_MAX: usize = 64;
 
 /// What has come of one push.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Receiving {
     /// Which attempt at this push it is, of all pushes of the session: the same bodies come again
     /// if the first attempt failed.
     attempt: u64,
     parts: Parts,
+    /// Of the parts that came early and the body that has begun.
+    held: Reservation,
     /// How many batches of bodies are being appended.
     appending: usize,
     appended: u64,
@@ -39,8 +42,13 @@ pub struct Taking {
     attempt: u64,
     limits: Limits,
     bodies: Vec<Vec<u8>>,
+    /// Of the bodies.
+    _held: Reservation,
     settled: bool,
 }
+
+/// Bytes that a body takes beside its own, about: so many have little else.
+const BODY_LEN: usize = 64;
 
 /// Takes in a part of a push.
 ///
@@ -70,7 +78,15 @@ pub(super) fn take(
         state.attempts += 1;
     }
     let attempt = state.attempts;
-    let new = || Receiving { attempt, ..Receiving::default() };
+    let new = || Receiving {
+        attempt,
+        parts: Parts::default(),
+        held: open.memory.empty(),
+        appending: 0,
+        appended: 0,
+        duplicates: 0,
+        answer: None,
+    };
     let push = pushes.entry(echo.request).or_insert_with(new);
     if let Some(pushed) = push.answer {
         let response = Response { echo, answer: Answer::Pushed(pushed) };
@@ -84,12 +100,22 @@ pub(super) fn take(
         pushes.remove(&echo.request);
         return Err(Refusal::Malformed);
     };
+    let len = bodies.iter().map(|body| body.capacity() + BODY_LEN).sum();
+    let held = push.held.resize(push.parts.held()).and_then(|()| open.memory.reserve(len));
+    let held = match held {
+        Ok(held) => held,
+        Err(exhausted) => {
+            pushes.remove(&echo.request);
+            return Err(exhausted.into());
+        }
+    };
     if bodies.is_empty() && !push.parts.has_ended() {
         return Ok(Reply::Nothing);
     }
     push.appending += 1;
     let (open, attempt, limits) = (Arc::clone(open), push.attempt, limits.clone());
-    Ok(Reply::Take(Taking { open, echo, attempt, limits, bodies, settled: false }))
+    let taking = Taking { open, echo, attempt, limits, bodies, _held: held, settled: false };
+    Ok(Reply::Take(taking))
 }
 
 impl Taking {

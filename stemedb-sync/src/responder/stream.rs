@@ -8,7 +8,8 @@ use stemedb_merkle::Hash;
 use crate::{
     codec::bodies,
     limits::Limits,
-    message::{Answer, Bodies, BodiesEnd, Echo, Response},
+    memory::{Exhausted, MemoryBudget, Reservation},
+    message::{Answer, Bodies, BodiesEnd, Echo, Refusal, Response},
     replica::Source,
 };
 
@@ -28,28 +29,79 @@ pub struct BodyStream {
     given: usize,
     part: u32,
     ended: bool,
+    held: Reservation,
+    /// Bytes that are held whatever is read.
+    parts_len: usize,
 }
 
 #[derive(Debug)]
 enum Wanted {
-    Ids(Arc<[Hash]>),
+    Ids(WantedIds),
     Entries(Range<u64>),
 }
 
+/// Ids that a request names.
+#[derive(Debug)]
+pub(super) struct WantedIds {
+    ids: Arc<[Hash]>,
+    range: Range<usize>,
+    /// Of ids that are in no list of the session.
+    _held: Option<Reservation>,
+}
+
+impl WantedIds {
+    /// A stretch of a list that the session keeps.
+    pub(super) fn listed(ids: Arc<[Hash]>, range: Range<usize>) -> Self {
+        Self { ids, range, _held: None }
+    }
+
+    /// Ids that the request itself has.
+    pub(super) fn named(ids: &[Hash], memory: &MemoryBudget) -> Result<Self, Exhausted> {
+        let held = memory.reserve(size_of_val(ids))?;
+        Ok(Self { ids: ids.into(), range: 0..ids.len(), _held: Some(held) })
+    }
+
+    pub(super) fn as_slice(&self) -> &[Hash] {
+        self.ids.get(self.range.clone()).unwrap_or_default()
+    }
+}
+
+/// Parts of an answer that are made and not taken in by the initiator yet.
+const PARTS_AHEAD: usize = 3;
+
 impl BodyStream {
-    pub(super) fn of_ids(echo: Echo, ids: Arc<[Hash]>, limits: &Limits) -> Self {
-        Self::new(echo, Wanted::Ids(ids), limits)
+    pub(super) fn of_ids(
+        echo: Echo,
+        ids: WantedIds,
+        limits: &Limits,
+        memory: &MemoryBudget,
+    ) -> Result<Self, Exhausted> {
+        Self::new(echo, Wanted::Ids(ids), limits, memory)
     }
 
-    pub(super) fn of_entries(echo: Echo, entries: Range<u64>, limits: &Limits) -> Self {
-        Self::new(echo, Wanted::Entries(entries), limits)
+    pub(super) fn of_entries(
+        echo: Echo,
+        entries: Range<u64>,
+        limits: &Limits,
+        memory: &MemoryBudget,
+    ) -> Result<Self, Exhausted> {
+        Self::new(echo, Wanted::Entries(entries), limits, memory)
     }
 
-    fn new(echo: Echo, wanted: Wanted, limits: &Limits) -> Self {
-        Self {
+    fn new(
+        echo: Echo,
+        wanted: Wanted,
+        limits: &Limits,
+        memory: &MemoryBudget,
+    ) -> Result<Self, Exhausted> {
+        let part_len_max = limits.part_len_max.max(1);
+        let parts_len = part_len_max.saturating_mul(PARTS_AHEAD);
+        Ok(Self {
+            held: memory.reserve(parts_len)?,
+            parts_len,
             echo,
             wanted,
-            part_len_max: limits.part_len_max.max(1),
+            part_len_max,
             answer_len_aim: limits.answer_len_aim,
             dealt: 0,
             made: 0,
@@ -57,26 +109,33 @@ impl BodyStream {
             given: 0,
             part: 0,
             ended: false,
-        }
+        })
     }
 
-    /// The next part, of [`Limits::part_len_max`] bytes or fewer; `None` behind the last.
+    /// The next part, of [`Limits::part_len_max`] bytes or fewer; `None` behind the last, or behind
+    /// a refusal, which is that the sessions of the responder hold as much memory as they may.
     ///
     /// Bodies that can't be read are left out: the other side finds that they are missing. Holds at
     /// most one body beside the part.
-    pub fn next(&mut self, source: &impl Source) -> Option<Response> {
+    pub fn next(&mut self, source: &impl Source) -> Option<Result<Response, Refusal>> {
         if self.ended {
             return None;
         }
         while self.rest() < self.part_len_max && !self.is_dealt() {
             self.read(source);
+            let held = self.parts_len.saturating_add(self.ready.capacity());
+            if let Err(exhausted) = self.held.resize(held) {
+                (self.ready, self.given, self.ended) = (Vec::new(), 0, true);
+                return Some(Err(exhausted.into()));
+            }
         }
         let bytes = self.cut();
         self.ended = self.rest() == 0 && self.is_dealt();
         let end = self.ended.then_some(BodiesEnd { dealt: self.dealt });
         let part = self.part;
         self.part = part.saturating_add(1);
-        Some(Response { echo: self.echo, answer: Answer::Bodies(Bodies { part, bytes, end }) })
+        let answer = Answer::Bodies(Bodies { part, bytes, end });
+        Some(Ok(Response { echo: self.echo, answer }))
     }
 
     /// How many bytes are ready to be given out.
@@ -101,7 +160,7 @@ impl BodyStream {
     /// Whether nothing more is read: all are dealt with, or enough for one answer.
     fn is_dealt(&self) -> bool {
         let all = match &self.wanted {
-            Wanted::Ids(ids) => ids.len() as u64,
+            Wanted::Ids(ids) => ids.as_slice().len() as u64,
             Wanted::Entries(entries) => entries.end.saturating_sub(entries.start),
         };
         self.dealt >= all || self.made >= self.answer_len_aim
@@ -117,7 +176,7 @@ impl BodyStream {
         let read = match &self.wanted {
             Wanted::Ids(ids) => {
                 let from = usize::try_from(self.dealt).unwrap_or(usize::MAX);
-                source.bodies(ids.get(from..).unwrap_or_default(), aim)
+                source.bodies(ids.as_slice().get(from..).unwrap_or_default(), aim)
             }
             Wanted::Entries(entries) => {
                 source.entries(entries.start.saturating_add(self.dealt)..entries.end, aim)

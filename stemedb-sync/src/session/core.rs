@@ -9,7 +9,7 @@ use super::{Append, Config, Output, flight::Flight, transfer::Difference};
 use crate::{
     blame::Blame,
     codec::{CodecError, ids::Front},
-    message::{Ask, Hello, LogHead, NodeId, Request, SetHead},
+    message::{Ask, Hello, LogHead, NodeId, Refusal, Request, SetHead},
     replica::Pin,
     report::{Ending, Layer, Limited, Report, Why},
     symbols::Symbol,
@@ -31,8 +31,12 @@ pub(super) struct Core {
     pub(super) phase_clock: Clock,
     phase_started: Duration,
     pub(super) hello: Option<Hello>,
-    /// The first bytes of the ids of bodies that came with the peer's log, up to a limit.
-    pub(super) tailed: Vec<[u8; 8]>,
+    /// The prefixes of the ids of bodies that came with the peer's log, up to a limit.
+    pub(super) tailed: Vec<Front>,
+    /// Why the peer takes no more bodies, if it does not.
+    pub(super) push_refused: Option<Refusal>,
+    /// Whether this store takes no more bodies.
+    pub(super) declined: bool,
     /// How many times bodies were asked for to be read.
     pub(super) reads: u64,
     /// How many sessions were opened.
@@ -132,6 +136,8 @@ impl Core {
             phase_started: now,
             hello: None,
             tailed: Vec::new(),
+            push_refused: None,
+            declined: false,
             reads: 0,
             attempts: 0,
         }
@@ -262,13 +268,11 @@ impl Core {
     }
 }
 
-/// The first bytes of an id: enough to tell it from others, as nobody gains by making two alike.
-pub(super) fn short(id: &Hash) -> [u8; 8] {
-    let mut short = [0; 8];
-    for (byte, from) in short.iter_mut().zip(id) {
-        *byte = *from;
-    }
-    short
+/// The prefix by which an id is remembered where a peer is blamed by it: 16 bytes, as two bodies
+/// that share fewer can be made, and would have an honest peer blamed for both.
+pub(super) fn prefix(id: &Hash) -> Front {
+    let [prefix, _] = crate::keys::halves(id);
+    prefix
 }
 
 impl Appends {
@@ -290,6 +294,13 @@ impl Appends {
             report.fetched += bodies;
             report.fetched_duplicates += duplicates;
         }
+    }
+
+    /// Forgets bodies that the store did not take, and those that wait behind them.
+    pub(super) fn decline(&mut self, number: u64) {
+        let (_, bytes) = self.pending.remove(&number).unwrap_or_default();
+        let waiting: usize = self.waiting.drain(..).map(|body| body.len()).sum();
+        self.bytes = self.bytes.saturating_sub(bytes + waiting);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -318,5 +329,21 @@ impl From<CodecError> for Stop {
 impl From<ArchiveError> for Stop {
     fn from(_: ArchiveError) -> Self {
         Self::End(Ending::Unreadable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two bodies whose ids share 8 bytes take 2^32 tries.
+    #[test]
+    fn ids_that_share_a_few_bytes_are_told_apart() {
+        let (one, mut other) = ([7; 32], [7; 32]);
+        assert_eq!(prefix(&one), prefix(&other));
+        if let Some(byte) = other.get_mut(15) {
+            *byte ^= 1;
+        }
+        assert_ne!(prefix(&one), prefix(&other));
     }
 }

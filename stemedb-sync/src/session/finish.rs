@@ -6,8 +6,14 @@ use super::core::{Core, Moved, Stop, Turn};
 use crate::{
     blame::Blame,
     message::{Ask, Finish, Finished, SetHead},
-    report::Ending,
+    report::{Ending, Limited},
 };
+
+/// Whether all bodies that were to be moved have moved.
+fn is_whole(core: &Core) -> bool {
+    let all_read = core.report.withheld == 0 && core.report.unreadable == 0;
+    all_read && core.push_refused.is_none() && !core.declined
+}
 
 /// Whether bodies went both ways as far as there were any.
 fn both_ways(core: &Core) -> bool {
@@ -28,9 +34,7 @@ impl Finishing {
         moved: Moved,
         now: Duration,
     ) -> (Self, Result<Turn, Stop>) {
-        let report = &core.report;
-        let whole = report.withheld == 0 && report.unreadable == 0;
-        let asked = whole && both_ways(core);
+        let asked = is_whole(core) && both_ways(core);
         let set = asked.then(|| core.pin.set());
         let turn = core.ask(Ask::Finish(Finish { set }), now).map(|_| Turn::Stay);
         (Self { moved, asked }, turn)
@@ -58,7 +62,7 @@ impl Finishing {
             core.report.peer_moved = !same;
             core.report.set = core.report.equal.then_some(set);
         }
-        if pulls && core.report.withheld == 0 {
+        if pulls && core.report.withheld == 0 && !core.declined {
             core.report.cursor = core.peer_cursor();
             // What its log took in since is known as well, if all of it came from here.
             if let Some(cursor) = &mut core.report.cursor
@@ -67,7 +71,11 @@ impl Finishing {
                 (cursor.size, cursor.root) = (finished.log.size, finished.log.root);
             }
         }
-        let whole = core.report.withheld == 0 && core.report.unreadable == 0;
-        Ok(Turn::End(if whole { Ending::Complete } else { Ending::Incomplete }))
+        Ok(Turn::End(match core.push_refused {
+            _ if core.declined => Ending::Limit(Limited::Disk),
+            Some(refusal) => Ending::Refused(refusal),
+            None if is_whole(core) => Ending::Complete,
+            None => Ending::Incomplete,
+        }))
     }
 }

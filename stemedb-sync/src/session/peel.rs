@@ -4,9 +4,10 @@ use core::time::Duration;
 
 use super::core::{Core, Stop, Turn};
 use crate::{
+    memory::MemoryBudget,
     message::{Ask, AskSymbols},
     replica::SymbolsAhead,
-    report::Why,
+    report::{Ending, Why},
     symbols::{self, Outcome, Peeler, Symbol},
 };
 
@@ -32,7 +33,8 @@ impl Peeling {
         let key = core.config.identity.keys.symbol_key();
         let mut peeling = Self {
             peeler: Peeler::new(key),
-            ahead: SymbolsAhead::default(),
+            // What a session makes itself is bounded by its own limits.
+            ahead: SymbolsAhead::new(&MemoryBudget::new(usize::MAX)),
             taken: 0,
             asked: 0,
             requests: 0,
@@ -62,7 +64,8 @@ impl Peeling {
         let range = self.taken..self.taken.saturating_add(count);
         let key = core.config.identity.keys.symbol_key();
         let most = core.config.limits.symbols_max;
-        let local = self.ahead.symbols(&core.pin, range, most, key)?;
+        let local = self.ahead.symbols(&core.pin, range, most, key);
+        let local = local.map_err(|_| Stop::End(Ending::Unreadable))?;
         for (local, remote) in local.iter().zip(remote) {
             self.peeler.push(*local, *remote);
         }

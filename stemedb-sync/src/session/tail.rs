@@ -4,7 +4,7 @@ use core::{ops::Range, time::Duration};
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{
-    core::{BODY_LIMIT, Core, Stop, Turn, short},
+    core::{BODY_LIMIT, Core, Stop, Turn, prefix},
     incoming::Incoming,
 };
 use crate::{
@@ -82,7 +82,7 @@ impl Tailing {
             let id = core.config.identity.keys.id(body);
             core.count_slice(&id, body.len());
             if core.tailed.len() < core.config.limits.ids_kept_max {
-                core.tailed.push(short(&id));
+                core.tailed.push(prefix(&id));
             }
         }
         core.append(bodies);

@@ -7,7 +7,7 @@ use stemedb_merkle::{Hash, set::Iter};
 
 use super::{
     Output, Read,
-    core::{BODY_LIMIT, Core, Moved, Stop, Turn, short},
+    core::{BODY_LIMIT, Core, Moved, Stop, Turn, prefix},
     incoming::Incoming,
 };
 use crate::{
@@ -111,7 +111,7 @@ impl Difference {
         if let Self::Found { mine, theirs } = &self {
             // What came with the peer's log can't be ours alone.
             core.tailed.sort_unstable();
-            if mine.iter().any(|id| core.tailed.binary_search(&short(id)).is_ok()) {
+            if mine.iter().any(|id| core.tailed.binary_search(&prefix(id)).is_ok()) {
                 return Err(Blame::Body.into());
             }
             core.report.only_mine = mine.len() as u64;
@@ -134,7 +134,11 @@ impl Transfer {
         }
         Self {
             theirs: theirs.iter().map(|want| want.id).collect(),
-            wanted: if direction.pulls() { theirs.into() } else { VecDeque::new() },
+            wanted: if direction.pulls() && !core.declined {
+                theirs.into()
+            } else {
+                VecDeque::new()
+            },
             at_once: IDS_FIRST,
             fetches: BTreeMap::new(),
             to_push,
@@ -317,6 +321,25 @@ impl Transfer {
         core.report.pushed_duplicates += pushed.duplicates;
         self.appended += pushed.appended;
         Ok(Turn::Stay)
+    }
+
+    /// Gives no more bodies, if this request is a push. Those under way go on.
+    pub(super) fn stop_pushing(&mut self, request: u64) -> bool {
+        let refused = self.pushes.remove(&request).is_some();
+        if refused {
+            self.to_push = ToPush::These(VecDeque::new());
+            self.reading.clear();
+            self.held_back = false;
+        }
+        refused
+    }
+
+    /// Asks for no more bodies, and for none of those under way.
+    pub(super) fn stop_pulling(&mut self, core: &mut Core) {
+        self.wanted.clear();
+        for request in core::mem::take(&mut self.fetches).into_keys() {
+            core.flight.answered(request);
+        }
     }
 
     /// Gives a request for bodies up: what has not come is asked for again. A push is not given up.

@@ -14,9 +14,9 @@ use stemedb_merkle::{
     set::Entry,
 };
 use stemedb_sync::{
-    Config, Direction, Identity, Keys, Limits, Output, Pin, Report, Responder, Session, Source,
-    Unreadable,
-    message::{Answer, Ask, LogHead, Refusal, Request, Response, Wanted},
+    Config, Direction, Identity, Keys, Limits, MemoryBudget, Output, Pin, Report, Responder,
+    Session, Source, Unreadable,
+    message::{Answer, Ask, Envelope, LogHead, Refusal, Request, Response, Wanted, Welcome},
     responder::{Arrival, Reply},
     symbols::Sketch,
 };
@@ -58,6 +58,8 @@ pub(crate) struct Store {
     pub(crate) unreadable: BTreeSet<Hash>,
     /// Whether roots of the log as it was can't be read.
     pub(crate) forgetful: bool,
+    /// Whether it takes no bodies of peers any more.
+    pub(crate) full: bool,
 }
 
 impl Store {
@@ -73,6 +75,7 @@ impl Store {
             sketch,
             unreadable: BTreeSet::new(),
             forgetful: false,
+            full: false,
         }
     }
 
@@ -155,7 +158,11 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn new(store: Store, limits: Limits) -> Self {
-        let responder = Responder::new(store.identity.clone(), limits);
+        Self::with_memory(store, limits, MemoryBudget::default())
+    }
+
+    pub(crate) fn with_memory(store: Store, limits: Limits, memory: MemoryBudget) -> Self {
+        let responder = Responder::with_memory(store.identity.clone(), limits, memory);
         Self { store, responder, random: Random(7), now: Duration::ZERO }
     }
 
@@ -166,13 +173,37 @@ impl Peer {
             Ok(Reply::Nothing) => Vec::new(),
             Ok(Reply::Answer(response)) => vec![Ok(response)],
             Ok(Reply::Bodies(mut stream)) => {
-                std::iter::from_fn(|| stream.next(&self.store)).map(Ok).collect()
+                std::iter::from_fn(|| stream.next(&self.store)).collect()
             }
             Ok(Reply::Take(mut taking)) => {
                 let taken = self.store.append(taking.bodies());
                 taking.done(&taken).map(Ok).into_iter().collect()
             }
         }
+    }
+}
+
+/// A session that is open at a peer, and whose requests are made by hand.
+pub(crate) struct Opened {
+    envelope: Envelope,
+}
+
+impl Opened {
+    /// Opens a session; the node is that of the configuration.
+    pub(crate) fn new(peer: &mut Peer, store: &Store, config: Config) -> Result<Self, Refusal> {
+        let now = Duration::ZERO;
+        let mut session = Session::new(config, store.now(), 1 << 40, now);
+        let Some(Output::Send(hello)) = session.next(now) else { panic!("no question") };
+        let Response { echo, answer } = peer.answer(hello).remove(0)?;
+        let Answer::Welcome(Welcome { nonce, .. }) = answer else { panic!("no welcome") };
+        let token = store.identity.keys.token(&echo.session, &nonce);
+        let (session, snapshot) = (echo.session, echo.snapshot);
+        Ok(Self { envelope: Envelope { session, snapshot, request: 2, token } })
+    }
+
+    /// A request of the session.
+    pub(crate) fn request(&self, number: u64, ask: Ask) -> Request {
+        Request { envelope: Envelope { request: number, ..self.envelope }, ask }
     }
 }
 
@@ -221,6 +252,7 @@ pub(crate) fn run_for(
         match output {
             Output::Done(report) => return *report,
             Output::Pin => session.pinned(store.now(), 1 << 40, now),
+            Output::Append(append) if store.full => session.declined(append.number, now),
             Output::Append(append) => {
                 let taken = store.append(append.bodies);
                 let duplicates = taken.iter().filter(|(_, new)| !new).count() as u64;

@@ -196,6 +196,15 @@ impl Disk for FileDisk {
         Ok(Arc::new(OpenFile::new(self.open_at(name, flags)?, true)))
     }
 
+    fn create_private(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(self.join(name)?)?;
+        Ok(Arc::new(OpenFile { file, dir: self.dir.clone() }))
+    }
+
     fn list(&self) -> io::Result<Vec<String>> {
         let entries = self.entries()?.into_iter();
         // A link is listed so that opening it tells what it is.

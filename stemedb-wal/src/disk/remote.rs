@@ -295,6 +295,10 @@ impl Disk for RemoteDisk {
         self.inner.create(name)
     }
 
+    fn create_private(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.inner.create_private(name)
+    }
+
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = self.inner.list()?;
         let dropped: Vec<String> = names

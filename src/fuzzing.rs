@@ -1,0 +1,6 @@
+//! Decoders that are nobody's business but the store's, for the fuzz targets: each gives what it
+//! read, written again, or `None` if it refuses the bytes.
+
+pub use crate::{
+    archive::rewrite as manifest, node::scrub::rewrite as scrub, store::rewrite_peers as peers,
+};

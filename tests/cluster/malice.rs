@@ -1,0 +1,268 @@
+//! A member that has the cluster's secret and does what it can to harm the others.
+
+use std::collections::BTreeMap;
+
+use ed25519_dalek::SigningKey;
+
+use super::{
+    frames::{self, Heard, Named, Seal},
+    life::Hostile,
+    node::{address, key_of},
+};
+use crate::random::Random;
+
+/// What a member does to the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Malice {
+    /// It says that it is each of them, and that they are copies that began later.
+    Identity,
+    /// It names them, and itself, with the highest generations and incarnations.
+    Generation,
+    /// It tells what they hold, with the highest numbers.
+    Heads,
+    /// It tells of thousands of members that there are not.
+    Members,
+    /// It sends as much as it can, and asks everybody all the time.
+    Flood,
+    /// It repeats what it hears anywhere.
+    Replay,
+    /// It calls all others down, again and again.
+    Down,
+}
+
+impl Malice {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Identity,
+        Self::Generation,
+        Self::Heads,
+        Self::Members,
+        Self::Flood,
+        Self::Replay,
+        Self::Down,
+    ];
+}
+
+/// Frames that are kept to be repeated.
+const OVERHEARD_MAX: usize = 2_000;
+
+pub(crate) struct Attacker {
+    malice: Malice,
+    has_keys: bool,
+    pub(crate) place: usize,
+    seal: Seal,
+    key: SigningKey,
+    own: Named,
+    run: [u8; 16],
+    counter: u64,
+    made_up: u64,
+    /// Nodes it has heard of, with their keys.
+    known: BTreeMap<[u8; 16], (Named, [u8; 32])>,
+    /// Everything that was sent, for [`Malice::Replay`].
+    overheard: Vec<Vec<u8>>,
+    /// The keys of nodes, where it has stolen them: a control that the checks notice.
+    stolen: BTreeMap<[u8; 16], SigningKey>,
+}
+
+impl Attacker {
+    pub(crate) fn new(hostile: Hostile, place: usize, secret: Option<&[u8]>) -> Self {
+        let Hostile { malice, has_keys } = hostile;
+        let key = SigningKey::from_bytes(&[0xee; 32]);
+        let own = Named { node: [0xee; 16], generation: 1 << 60, address: address(place) };
+        Self {
+            malice,
+            has_keys,
+            place,
+            seal: Seal::new(secret),
+            key,
+            own,
+            run: [0xee; 16],
+            counter: 0,
+            made_up: 0,
+            known: BTreeMap::new(),
+            overheard: Vec::new(),
+            stolen: BTreeMap::new(),
+        }
+    }
+
+    /// Steals the key of a node, if it has keys at all.
+    pub(crate) fn steal(&mut self, node: [u8; 16]) {
+        if self.has_keys {
+            self.stolen.insert(node, SigningKey::from_bytes(&key_of(&node)));
+        }
+    }
+
+    /// Something was sent anywhere.
+    pub(crate) fn overhear(&mut self, frame: &[u8]) {
+        if self.malice == Malice::Replay {
+            let at = usize::try_from(self.counter).unwrap() % OVERHEARD_MAX;
+            self.counter += 1;
+            if self.overheard.len() < OVERHEARD_MAX {
+                self.overheard.push(frame.to_vec());
+            } else {
+                self.overheard[at] = frame.to_vec();
+            }
+        }
+    }
+
+    /// A frame comes; what it answers: it is a member like others, so far.
+    pub(crate) fn receive(&mut self, frame: &[u8]) -> Vec<(String, Vec<u8>)> {
+        match frames::hear(frame) {
+            Some(Heard::Join { from, key, challenge }) => {
+                let to = from.address.clone();
+                self.known.insert(from.node, (from.clone(), key));
+                let mut answers = vec![self.ack_as(&self.own.clone(), &self.key, 1, challenge)];
+                if self.malice == Malice::Identity {
+                    // It says that it is the one who asks, and was there first; or anybody else.
+                    let signer = self.signer(&from.node);
+                    let copy = Named { address: self.own.address.clone(), ..from };
+                    answers = vec![self.ack_as(&copy, &signer, 0, challenge)];
+                    let others: Vec<_> = self.known.values().cloned().collect();
+                    for (other, _) in others {
+                        let copy = Named { address: self.own.address.clone(), ..other };
+                        answers.push(self.ack_as(&copy, &self.key.clone(), 0, challenge));
+                    }
+                    answers.push(self.ack_as(&self.own.clone(), &self.key, 1, challenge));
+                }
+                answers.into_iter().map(|frame| (to.clone(), frame)).collect()
+            }
+            Some(Heard::JoinAck { from, key }) => {
+                self.known.insert(from.node, (from, key));
+                Vec::new()
+            }
+            Some(Heard::Packet { from, to, ping: Some(number) }) if to == self.own => {
+                let answer = frames::ack(&self.own, &from, number);
+                vec![(from.address, self.packet(&[], &answer))]
+            }
+            Some(Heard::Packet { from, .. }) => {
+                if let Some((known, _)) = self.known.get_mut(&from.node) {
+                    known.generation = known.generation.max(from.generation);
+                }
+                Vec::new()
+            }
+            None => Vec::new(),
+        }
+    }
+
+    fn signer(&self, node: &[u8; 16]) -> SigningKey {
+        self.stolen.get(node).unwrap_or(&self.key).clone()
+    }
+
+    fn record(&self, member: &Named, signer: &SigningKey, incarnation: u16, left: bool) -> Vec<u8> {
+        let key = signer.verifying_key().to_bytes();
+        self.seal.record(signer, key, member, incarnation, left)
+    }
+
+    fn ack_as(
+        &self,
+        member: &Named,
+        signer: &SigningKey,
+        began: u64,
+        challenge: [u8; 16],
+    ) -> Vec<u8> {
+        let record = self.record(member, signer, 0, false);
+        self.seal.join_ack(signer, &record, (self.run, began), challenge)
+    }
+
+    fn join_as(&self, member: &Named, signer: &SigningKey, began: u64) -> Vec<u8> {
+        let record = self.record(member, signer, 0, false);
+        self.seal.join(signer, &record, (self.run, began), [9; 16])
+    }
+
+    fn packet(&mut self, records: &[Vec<u8>], packet: &[u8]) -> Vec<u8> {
+        self.counter += 1;
+        self.seal.packet(&self.key, (self.run, self.counter), records, packet)
+    }
+
+    /// What it sends now, to anybody.
+    pub(crate) fn strike(&mut self, random: &mut Random, places: usize) -> Vec<(String, Vec<u8>)> {
+        // First of all it wants to be a member.
+        let to = address(random.index(places));
+        let mut frames = vec![(to.clone(), self.join_as(&self.own, &self.key, 1))];
+        let known: Vec<_> = self.known.values().cloned().collect();
+        if known.is_empty() {
+            return frames;
+        }
+        let (victim, key) = known[random.index(known.len())].clone();
+        let (other, _) = known[random.index(known.len())].clone();
+        let signer = self.signer(&victim.node);
+        let at = victim.address.clone();
+        match self.malice {
+            Malice::Identity => {
+                let copy = Named { address: self.own.address.clone(), ..victim.clone() };
+                let earlier = self.join_as(&copy, &signer, 0);
+                let record = self.record(&copy, &signer, 0, false);
+                frames.extend([(at.clone(), earlier.clone()), (to.clone(), earlier)]);
+                frames.push((at, self.seal.claim(&record)));
+                frames.push((to, self.seal.claim(&record)));
+                // Packets in its name.
+                let packet = frames::gossip(&victim, 0, &other, &[(victim.clone(), 0, 2)], &[]);
+                self.counter += 1;
+                let run = (self.run, self.counter);
+                let forged = self.seal.packet(&signer, run, &[record], &packet);
+                frames.push((other.address, forged));
+            }
+            Malice::Generation => {
+                let highest = u64::MAX - (1 << 32);
+                let high = Named { generation: highest, ..victim.clone() };
+                let forged = self.seal.record(&signer, key, &high, u16::MAX, false);
+                let over = Named { generation: u64::MAX, ..victim.clone() };
+                let updates = [0, 1, 2].map(|state| (victim.clone(), u16::MAX, state));
+                for (dst, records) in
+                    [(high.clone(), vec![]), (victim.clone(), vec![forged.clone()]), (over, vec![])]
+                {
+                    let packet = frames::gossip(&self.own.clone(), 0, &dst, &updates, &[]);
+                    frames.push((at.clone(), self.packet(&records, &packet)));
+                }
+                let updates = [0, 1, 2].map(|state| (high.clone(), 0, state));
+                let packet = frames::gossip(&self.own.clone(), 0, &other, &updates, &[]);
+                frames.push((other.address.clone(), self.packet(&[], &packet)));
+                frames.push((other.address.clone(), self.packet(&[forged.clone()], &packet)));
+                frames.push((at, self.seal.claim(&forged)));
+            }
+            Malice::Heads => {
+                let heads = [(u64::MAX, u64::MAX), (victim.generation, u64::MAX), (0, 0)];
+                let heads = heads.map(|order| self.seal.head(&signer, victim.node, order));
+                let packet = frames::gossip(&self.own.clone(), 0, &other, &[], &heads);
+                frames.push((other.address, self.packet(&[], &packet)));
+            }
+            Malice::Members => {
+                let (mut records, mut updates) = (Vec::new(), Vec::new());
+                for _ in 0..60 {
+                    self.made_up += 1;
+                    let mut seed = [0xdd; 32];
+                    seed[..8].copy_from_slice(&self.made_up.to_le_bytes());
+                    let signer = SigningKey::from_bytes(&seed);
+                    let node = seed[..16].try_into().unwrap();
+                    let made_up = format!("made-up-{}:1", self.made_up);
+                    let member = Named { node, generation: 5, address: made_up };
+                    records.push(self.record(&member, &signer, 0, false));
+                    updates.push((member, 0, 0));
+                }
+                let packet = frames::gossip(&self.own.clone(), 0, &other, &updates, &[]);
+                frames.push((other.address, self.packet(&records, &packet)));
+            }
+            Malice::Flood => {
+                for _ in 0..40 {
+                    let to = address(random.index(places));
+                    frames.push((to, self.join_as(&self.own, &self.key, 1)));
+                    let packet = frames::gossip(&self.own.clone(), 0, &other, &[], &[]);
+                    frames.push((other.address.clone(), self.packet(&[], &packet)));
+                }
+            }
+            Malice::Replay => {
+                for _ in 0..40.min(self.overheard.len()) {
+                    let frame = self.overheard[random.index(self.overheard.len())].clone();
+                    frames.push((address(random.index(places)), frame));
+                }
+            }
+            Malice::Down => {
+                let left = self.seal.record(&signer, key, &victim, 0, true);
+                let updates = [(victim.clone(), 0, 1), (victim.clone(), 0, 2), (victim, 1, 2)];
+                let packet = frames::gossip(&self.own.clone(), 0, &other, &updates, &[]);
+                frames.push((other.address.clone(), self.packet(&[], &packet)));
+                frames.push((other.address, self.packet(&[left], &packet)));
+            }
+        }
+        frames
+    }
+}
