@@ -26,6 +26,9 @@ use std::{
 /// The mode of new files, before the umask.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
 
+/// The mode of files that only their owner may read.
+const PRIVATE_MODE: Mode = Mode::from_raw_mode(0o600);
+
 /// A directory of the operating system. Unix only: it reads and writes at offsets.
 ///
 /// It is held open, and all names are looked up in it: a directory that is renamed stays the same
@@ -157,10 +160,14 @@ impl FileDisk {
 
     /// Opens a regular file.
     fn open_at(&self, name: &str, flags: OFlags) -> io::Result<File> {
+        self.open_with(name, flags, FILE_MODE)
+    }
+
+    fn open_with(&self, name: &str, flags: OFlags, mode: Mode) -> io::Result<File> {
         check_name(name)?;
         // Without waiting: opening a pipe would.
         let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let opened = retry_on_intr(|| rustix::fs::openat(&*self.handle, name, flags, FILE_MODE));
+        let opened = retry_on_intr(|| rustix::fs::openat(&*self.handle, name, flags, mode));
         let file = match opened {
             Ok(file) => File::from(file),
             Err(Errno::LOOP) => return Err(io::Error::other(NotAFile::SymbolicLink)),
@@ -197,12 +204,11 @@ impl Disk for FileDisk {
     }
 
     fn create_private(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(self.join(name)?)?;
-        Ok(Arc::new(OpenFile { file, dir: self.dir.clone() }))
+        check_name(name)?;
+        self.check_writable()?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+        let file = self.open_with(name, flags, PRIVATE_MODE)?;
+        Ok(Arc::new(OpenFile::new(file, true)))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
