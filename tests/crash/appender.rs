@@ -127,7 +127,7 @@ pub(crate) fn check_whole(store: &Store) {
         history.append(leaf_hash(entry.time, &entry.id.0));
         ids.push(entry.id.0);
     }
-    let head = store.head();
+    let head = store.head().unwrap();
     assert_eq!(head.log_root, history.root());
     let set = SetTree::new(ids, HASHES);
     assert_eq!((head.count, head.set_root), (set.ids.len() as u64, set.root()));

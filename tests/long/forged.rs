@@ -26,10 +26,10 @@ fn options() -> Options {
 fn answers(dir: &Path, ids: &[AssertionId]) -> Result<(Answers, bool), String> {
     let text = |error: &dyn std::error::Error| error.to_string();
     let store = Store::open(dir, options()).map_err(|error| text(&error))?;
-    let head = store.head();
+    let head = store.head().map_err(|error| text(&error))?;
     let mut bodies = Vec::new();
     let mut proofs = Vec::new();
-    let snapshot = store.snapshot();
+    let snapshot = store.snapshot().map_err(|error| text(&error))?;
     for id in ids {
         bodies.push(store.get(id).map_err(|error| text(&error))?);
         let proof = snapshot.prove(id).map_err(|error| text(&error))?;
@@ -148,8 +148,8 @@ fn no_forged_proof_proves_anything_false() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path(), Options { create: true, ..options() }).unwrap();
     let receipts = store.append_batch((0..500).map(|n| format!("body {n}"))).unwrap();
-    let root = store.head().set_root;
-    let snapshot = store.snapshot();
+    let root = store.head().unwrap().set_root;
+    let snapshot = store.snapshot().unwrap();
     let absent = (0..20_u8).map(|n| AssertionId([n; 32]));
     let ids: Vec<AssertionId> = receipts.iter().map(|receipt| receipt.id).chain(absent).collect();
     let texts: Vec<Vec<u8>> = ids

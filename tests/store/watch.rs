@@ -51,7 +51,7 @@ fn a_watch_goes_on_in_the_same_log_only() {
     let [at, backup, earlier] = ["store", "backup", "earlier"].map(|name| place.path().join(name));
     let store = Store::open(&at, options()).unwrap();
     store.append_batch((0..10).map(body)).unwrap();
-    let root = store.root();
+    let root = store.root().unwrap();
     store.close().unwrap();
     backup_of(&at, &backup, &options(), &mut |_| {}).unwrap();
     copy(&at, &earlier);

@@ -202,7 +202,7 @@ mod tests {
         let options = Options { threads: false, load_checkpoints: true, ..Options::default() };
         let store = Store::open(dir.path().join("store"), options.clone()).unwrap();
         store.append_batch((0..50_u8).map(|n| [n; 100])).unwrap();
-        let (from, root) = (dir.path().join("backup"), store.root());
+        let (from, root) = (dir.path().join("backup"), store.root().unwrap());
         store.backup(&from, &mut |_| {}).unwrap();
         let attempt = |disk: &FaultyDisk| {
             let to = (Path::new("to"), Arc::new(disk.clone()) as Arc<dyn Disk>);
@@ -233,7 +233,7 @@ mod tests {
                     let disk = Arc::new(disk.clone());
                     let options = Options { create: false, ..options.clone() };
                     let store = Store::open_on(disk, WORLD, options).unwrap();
-                    assert_eq!(store.root(), root, "{flavour:?} {after}");
+                    assert_eq!(store.root().unwrap(), root, "{flavour:?} {after}");
                     if !hit {
                         break;
                     }
