@@ -416,6 +416,18 @@ pub enum RestoreError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The store is made and checked, and its directory cannot be synced.
+    #[error(
+        "the store at {} is whole, but may not survive a power cut: its directory cannot be \
+         synced; remove it and restore again",
+        to.display()
+    )]
+    NotSynced {
+        /// Where the store is.
+        to: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// The backup is whole and holds something else.
     #[error(
         "the backup at {} has the set root {found}, not {expected}, the one that is trusted",

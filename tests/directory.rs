@@ -9,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stemedb::{AppendError, CheckpointError, Depth, HealError, OpenError, Options, Remark, Store};
+use stemedb::{
+    AppendError, BackupError, CheckpointError, Depth, HealError, OpenError, Options, Remark, Store,
+};
 use stemedb_wal::{
     disk::{Displaced, FileDisk},
     error::AppendError as LogAppendError,
@@ -95,6 +97,8 @@ fn a_store_that_was_moved_leaves_the_one_in_its_place_alone() {
         refusals += u32::from(old.append(&[n; 2000]).is_err());
     }
     assert_eq!(refusals, 100);
+    let backup = old.backup(root.path().join("backup"), &mut |_| {});
+    assert!(matches!(backup, Err(BackupError::Open(OpenError::Disk(_)))), "it has no files there");
     let (store_id, other_id) = (new.store_id(), old.store_id());
     // In no order: each writes its own identity, checkpoint and mark.
     let _ = old.checkpoint();

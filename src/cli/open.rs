@@ -88,8 +88,8 @@ pub(super) fn or_make_shared<T>(
     finish_shared(make_or_read(globals)?, work)
 }
 
-/// As [`make`]. Where there is no room to put in order what a crash left, what is there can still be
-/// read: then the store is opened for that alone.
+/// As [`make`]. Where there is no room to put in order what a crash left, what is there can still
+/// be read: then the store is opened for that alone.
 fn make_or_read(globals: &Globals) -> Result<Store, Failure> {
     match make(globals) {
         Err(Failure::Open(OpenError::Disk(failure))) if failure.is_full() => {

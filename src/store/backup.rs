@@ -25,7 +25,7 @@ use stemedb_wal::{
 pub use self::{outside::backup_of, restore::restore};
 
 use super::{Head, Progress, Snapshot, Store, lock};
-use crate::error::{BackupError, ReadError};
+use crate::error::{BackupError, OpenError, ReadError};
 
 /// Bytes that are copied at once.
 const COPY_LEN: usize = 1 << 20;
@@ -64,6 +64,12 @@ impl Store {
         to: impl AsRef<Path>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<BackupReport, BackupError> {
+        // The files are found by their path.
+        if let Err(failure) = self.reader.check_place()
+            && failure.displaced().is_some()
+        {
+            return Err(OpenError::Disk(failure).into());
+        }
         let (view, reached) = {
             let folded = self.shared.trees.folded().map_err(ReadError::from)?;
             (self.shared.trees.view_of(&folded), folded.reached)

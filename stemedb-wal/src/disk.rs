@@ -184,7 +184,8 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::WouldBlock`] if it is open and locked elsewhere, in this process or another.
+    /// [`io::ErrorKind::WouldBlock`] if it is open and locked elsewhere, in this process or
+    /// another.
     fn lock(&self) -> io::Result<()> {
         Ok(())
     }

@@ -11,8 +11,8 @@ use crate::{
 
 /// What the disk was asked to do when it failed.
 ///
-/// Its text has the cause, which is none of its [sources](std::error::Error::source) for that: it is
-/// passed on in texts, to clients and into logs, where only the text arrives.
+/// Its text has the cause, which is not also a [source](std::error::Error::source): of what is
+/// passed on to clients and into logs, often only the text arrives.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{}: cannot {action}: {cause}{}", path.display(), hint(cause))]
 pub struct DiskError {
@@ -53,8 +53,8 @@ fn displaced(cause: &io::Error) -> Option<Displaced> {
 fn hint(cause: &io::Error) -> &'static str {
     match cause.kind() {
         _ if displaced(cause).is_some() => {
-            "; what was acknowledged before is in the directory that was opened: put it back in its \
-             place, see to it that only one process uses it, and reopen the store"
+            "; what was acknowledged before is in the directory that was opened: put it back in \
+             its place, see to it that only one process uses it, and reopen the store"
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "; there is no room: free some and reopen the store"
@@ -213,7 +213,10 @@ pub enum OpenError {
     Disk(#[from] DiskError),
 
     /// Another process, or another part of this one, writes to the log.
-    #[error("{}: the log is written to by another process: close the store there first", path.display())]
+    #[error(
+        "{}: the log is written to by another process: close the store there first",
+        path.display()
+    )]
     InUse {
         /// The segment that it writes to.
         path: PathBuf,

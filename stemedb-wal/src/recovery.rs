@@ -230,8 +230,8 @@ pub(crate) fn open(
     Ok((log, report))
 }
 
-/// Locks the segment that is going to be written to, whatever the lock of the directory is worth: it
-/// may have been removed.
+/// Locks the segment that is going to be written to, whatever the lock of the directory is worth:
+/// it may have been removed.
 fn lock_last(disk: &dyn Disk, last: &Found) -> Result<(), OpenError> {
     let in_use = || OpenError::InUse { path: disk.path(&last.name) };
     last.file.lock().map_err(|source| match source.kind() {

@@ -21,9 +21,10 @@ use crate::{
     store::open::open_read_only,
 };
 
-/// Makes a backup of a store that another process has open, as [`Store::backup`](crate::Store::backup) does it from
-/// inside. Of what was acknowledged when the call began, at most the last commits are missing:
-/// those that no later one, and no pause of a moment, has marked as durable.
+/// Makes a backup of a store that another process has open, as
+/// [`Store::backup`](crate::Store::backup) does it from inside. Of what was acknowledged when the
+/// call began, at most the last commits are missing: those that no later one, and no pause of a
+/// moment, has marked as durable.
 ///
 /// To tell what the backup holds, all of it is read, and each body checked against its id where
 /// the secret for that is given, or none is needed: 100 bytes of memory an assertion.
