@@ -20,7 +20,9 @@ pub(super) const READY: &str = "/readyz";
 ///
 /// Waits for nothing, so that a disk that hangs is not taken for a process that does.
 pub(super) async fn live<V: View>(State(site): State<Arc<Site<V>>>) -> Response {
-    if site.view.store().writer_failed() {
+    // Where the directory is gone a restart makes it worse: what it held is still to be put back.
+    let failure = site.view.store().failure();
+    if failure.is_some_and(|failure| failure.displaced().is_none()) {
         let text = "a write failed, and nothing is appended until the node is started again\n";
         return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
     }

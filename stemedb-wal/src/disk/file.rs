@@ -134,7 +134,7 @@ impl FileDisk {
 
     fn entries(&self) -> io::Result<Vec<(OsString, FileType)>> {
         let mut entries = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&*self.handle)? {
+        for entry in retry_on_intr(|| rustix::fs::Dir::read_from(&*self.handle))? {
             let entry = entry?;
             let name = entry.file_name();
             if matches!(name.to_bytes(), b"." | b"..") {
