@@ -6,7 +6,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use stemedb::{
@@ -68,11 +68,11 @@ fn an_idle_store_notices_that_its_directory_is_gone() {
     let store = open(&dir).unwrap();
     store.append(b"first").unwrap();
     fs::remove_dir_all(&dir).unwrap();
-    let began = Instant::now();
-    while store.failure().is_none() {
-        assert!(began.elapsed() < Duration::from_secs(10), "it does not notice");
+    let noticed = (0..500).any(|_| {
         std::thread::sleep(Duration::from_millis(20));
-    }
+        store.failure().is_some()
+    });
+    assert!(noticed, "within ten seconds");
     assert!(store.writer_failed());
     assert_eq!(store.failure().unwrap().displaced(), Some(Displaced::Gone));
     assert_eq!(refused(&store.append(b"second").unwrap_err()), Some(Displaced::Gone));

@@ -163,9 +163,9 @@ impl Opened {
     ) -> io::Result<T> {
         let mut changes = self.file.changes.write().unwrap_or_else(PoisonError::into_inner);
         let mut lens = self.lens(&changes)?;
-        let changed = change(&mut changes, &mut lens);
+        let result = change(&mut changes, &mut lens);
         changes.lens = Some(lens);
-        changed
+        result
     }
 
     fn lens(&self, changes: &Changes) -> io::Result<Lens> {
