@@ -17,7 +17,7 @@ use stemedb_wal::{
     clock::{ClockReport, LogClock, World},
     commit::{CommitOptions, Committer},
     disk::{DirLock, Disk, FileDisk, LOCK_NAME, RemoteDisk, is_store_file},
-    error::{Action, DiskError, OpenError as LogOpenError},
+    error::{Action, DiskError, OpenError as LogOpenError, ReadError as LogReadError},
     identity::{CleanMark, Copied, IDENTITY_NAME, Identity, IdentityError},
     log::{Log, LogOptions, Origin, Placed, Remark as LogRemark, Replayed, Spares, Watermark},
     recovery::is_in_use,
@@ -384,7 +384,7 @@ fn restore(
             },
         };
         let fault = match replay(disk, &origin, options, hashing, found, trees, report) {
-            Ok((log, trees)) => match check_tie(found, &trees, &log) {
+            Ok((log, trees)) => match check_tie(found, &trees, &log)? {
                 None => break Parts { log, trees, checkpoint: loaded.checkpoint.clone() },
                 Some(fault) => fault,
             },
@@ -395,6 +395,8 @@ fn restore(
     };
     // Only now: until the log was open these files were what tells that it has lost its end.
     loaded.tidy(disk.as_ref())?;
+    // And the checkpoints vouch for these: they are of use as long as the checkpoints are there.
+    parts.trees.folded.tiles().cut()?;
     report.checkpoint_set_aside = !loaded.set_aside.is_empty();
     report.remarks.extend(loaded.set_aside.into_iter().map(Remark::Checkpoint));
     Ok(parts)
@@ -446,12 +448,12 @@ fn check_tie(
     checkpoint: Option<&Checkpoint>,
     trees: &Rebuilt,
     log: &Log,
-) -> Option<CheckpointFault> {
-    let covered = checkpoint?.covered();
+) -> Result<Option<CheckpointFault>, OpenError> {
+    let Some(covered) = checkpoint.map(Checkpoint::covered) else { return Ok(None) };
     if let Some(error) = &trees.failure {
-        return Some(CheckpointFault::Archive(error.clone()));
+        return Ok(Some(CheckpointFault::Archive(error.clone())));
     }
-    let last = covered.next_index.checked_sub(1)?;
+    let Some(last) = covered.next_index.checked_sub(1) else { return Ok(None) };
     let reader = log.reader();
     // An index is found by way of all entries before it in its segment.
     let entry = match covered.last_position {
@@ -463,9 +465,11 @@ fn check_tie(
             if (entry.index, entry.time, entry.id)
                 == (last, covered.last_time, covered.last_id) =>
         {
-            None
+            Ok(None)
         }
-        _ => Some(CheckpointFault::OtherLog),
+        // A disk that fails tells nothing of the checkpoint.
+        Err(LogReadError::Disk(error)) => Err(error.into()),
+        _ => Ok(Some(CheckpointFault::OtherLog)),
     }
 }
 

@@ -11,8 +11,9 @@
 //!
 //! Tile `n` is at byte `8192 * n`. A tile is written once, when its last entry comes, and not
 //! synced before the next restart checkpoint: like that, the file is a cache of the log, and
-//! opening cuts it to the tiles that the checkpoint vouches for. After a sync that failed, the next
-//! one writes the tiles since the last that succeeded anew: the disk may have dropped them.
+//! opening a store cuts it to the tiles that the checkpoint vouches for. After a sync that failed,
+//! the next one writes the tiles since the last that succeeded anew: the disk may have dropped
+//! them.
 
 use std::{
     io,
@@ -83,7 +84,10 @@ fn failed(disk: &dyn Disk, action: Action, source: io::Error) -> DiskError {
 }
 
 impl TileFile {
-    /// Opens the file, cut to its first `tiles`, or makes it. `None` if it has fewer.
+    /// Opens the file, of which the first `tiles` count, or makes it. `None` if it has fewer.
+    ///
+    /// Changes nothing in it. What is behind them is written over by what is appended, and goes
+    /// with [`cut`](Self::cut).
     ///
     /// # Errors
     ///
@@ -107,13 +111,26 @@ impl TileFile {
         if held < len {
             return Ok(None);
         }
-        if held > len {
-            file.set_len(len).map_err(|source| failed(Action::Cut { len }, source))?;
-        }
         let len = Arc::new(AtomicU64::new(tiles));
         let synced = Arc::new(AtomicU64::new(tiles));
         let doubtful = Arc::default();
         Ok(Some(Self { disk: Arc::clone(disk), file, store_id, len, synced, doubtful }))
+    }
+
+    /// Cuts the file to the tiles that count, before others use it: once it is certain that they
+    /// are all that can be had of it.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the disk reports.
+    pub fn cut(&self) -> Result<(), DiskError> {
+        let failed = |action, source| failed(self.disk.as_ref(), action, source);
+        let len = self.len() * SLOT_LEN as u64;
+        let held = self.file.len().map_err(|source| failed(Action::Measure, source))?;
+        if held > len {
+            self.file.set_len(len).map_err(|source| failed(Action::Cut { len }, source))?;
+        }
+        Ok(())
     }
 
     /// How many tiles there are.
@@ -258,13 +275,16 @@ mod tests {
     }
 
     #[test]
-    fn opening_cuts_to_what_is_vouched_for() {
+    fn cutting_leaves_what_is_vouched_for() {
         let (disk, _, tiles) = filled();
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         let file = TileFile::open(&shared, [3; 16], 2).unwrap().unwrap();
         assert!(file.read(tiles[1].id).is_ok());
         assert!(matches!(file.read(tiles[2].id), Err(TileError::Missing { number: 2 })));
+        assert_eq!(disk.contents(TILES_NAME).unwrap().len(), tiles.len() * SLOT_LEN);
+        file.cut().unwrap();
         assert_eq!(disk.contents(TILES_NAME).unwrap().len(), 2 * SLOT_LEN);
+        assert!(file.read(tiles[1].id).is_ok());
         assert!(TileFile::open(&shared, [3; 16], 3).unwrap().is_none());
         let other = TileFile::open(&shared, [4; 16], 2).unwrap().unwrap();
         assert!(other.read(tiles[0].id).is_err(), "of another store");

@@ -79,6 +79,7 @@ impl Site {
         // Those that an interrupted restore has written are written anew.
         let tiles = TileFile::open(&disk, manifest.store_id, 0)?;
         let tiles = tiles.ok_or_else(|| failed(Action::Create, io::ErrorKind::NotFound.into()))?;
+        tiles.cut()?;
         let (completed, generation, segments) = (Vec::new(), manifest.generation, Vec::new());
         Ok(Self { dir, disk, lock, scan, tiles, completed, generation, segments })
     }
