@@ -112,12 +112,12 @@ pub fn repair_on(
     let secret = options.secret.as_ref().map(Secret::bytes);
     let keyed = Hashing::new(options.secret.as_ref(), false);
     let keyed = |body: &[u8]| -> Hash { keyed.id(body).unwrap_or_default().0 };
-    let plain = |body: &[u8]| -> Hash { Hashing::Plain.id(body).unwrap_or_default().0 };
+    let unkeyed = |body: &[u8]| -> Hash { Hashing::Plain.id(body).unwrap_or_default().0 };
     let found = find_identity(
         disk.as_ref(),
         &FindIdentity {
             fingerprint: lock.fingerprint(),
-            plain: &plain,
+            plain: &unkeyed,
             keyed: secret.map(|secret| (secret, &keyed as _)),
             entropy: world.entropy,
         },
