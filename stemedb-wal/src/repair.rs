@@ -9,9 +9,9 @@
 //!
 //! Nothing is lost to the repair itself. The successor of a segment is written beside it and
 //! synced, the segment is copied aside, and the successor renamed over it; a new generation is
-//! complete and synced before
-//! the store's identity names it, and only then are the old segments renamed aside. After a crash
-//! at any point, the log opens as before or as repaired, or asks to be repaired again.
+//! complete and synced before the store's identity names it, and only then are the old segments
+//! renamed aside. After a crash at any point, the log opens as before or as repaired, or asks to be
+//! repaired again.
 
 mod autopsy;
 mod candidates;
