@@ -89,6 +89,7 @@ fn sample() -> Sample {
     earlier.push(disk.fork());
     let store = open(&disk).unwrap();
     assert!(!store.append(&lost).unwrap().duplicate);
+    store.checkpoint().unwrap();
     store.close().unwrap();
     earlier.push(disk.fork());
     let store = open(&disk).unwrap();
@@ -96,6 +97,9 @@ fn sample() -> Sample {
         let body = noise(1000 + n, 90);
         let receipt = store.append(&body).unwrap();
         entries.push(Appended { id: receipt.id, time: receipt.time, body });
+        if n == 10 {
+            store.checkpoint().unwrap();
+        }
     }
     store.close().unwrap();
     Sample { disk, entries, earlier }

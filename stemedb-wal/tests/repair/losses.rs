@@ -349,3 +349,27 @@ fn gaps_are_those_of_the_repaired_log() {
     flip_body(&disk, position);
     assert_eq!(gaps(&disk), [hole]);
 }
+
+/// The segment of a hole is put back as it was before, with the body, after that has come back: the
+/// log does not hold the id twice.
+#[test]
+fn a_body_put_back_makes_its_heal_a_void() {
+    let sample = sample(true);
+    let disk = sample.disk.fork();
+    let entry = &sample.model[2];
+    let (name, _) = place_of(&disk, entry.position);
+    let original = disk.contents(&name).unwrap();
+    flip_body(&disk, entry.position);
+    run_cautiously(&disk).unwrap();
+    heal(&disk, entry);
+    disk.put(&name, &original).unwrap();
+    let report = run_cautiously(&disk).unwrap();
+    assert_eq!((report.lost_bodies.len(), report.lost_entries), (0, None), "{report:?}");
+    assert!(!report.actions.is_empty());
+    let reopened = reopen(&disk).unwrap();
+    let held = reopened.replayed.iter().filter(|found| found.id == entry.id).count();
+    assert_eq!(held, 1);
+    assert!(holes_of(&sample.model, &reopened).is_empty());
+    drop(reopened);
+    assert_eq!(run_cautiously(&disk).unwrap(), RepairReport::default());
+}
