@@ -89,6 +89,7 @@ fn sample() -> Sample {
     earlier.push(disk.fork());
     let store = open(&disk).unwrap();
     assert!(!store.append(&lost).unwrap().duplicate);
+    store.checkpoint().unwrap();
     store.close().unwrap();
     earlier.push(disk.fork());
     let store = open(&disk).unwrap();
@@ -96,6 +97,9 @@ fn sample() -> Sample {
         let body = noise(1000 + n, 90);
         let receipt = store.append(&body).unwrap();
         entries.push(Appended { id: receipt.id, time: receipt.time, body });
+        if n == 10 {
+            store.checkpoint().unwrap();
+        }
     }
     store.close().unwrap();
     Sample { disk, entries, earlier }
@@ -112,7 +116,7 @@ fn damage(disk: &FaultyDisk, sample: &Sample, random: &mut Random) -> (String, V
     let names: Vec<String> = files(disk).into_keys().collect();
     let log: Vec<&String> =
         names.iter().filter(|name| !name.starts_with("aside-") && *name != "SCRUB").collect();
-    let name = log[random.below(log.len() as u64) as usize].clone();
+    let name = log[random.index(log.len())].clone();
     let len = disk.contents(&name).unwrap().len() as u64;
     let at = random.below(len.max(1));
     let sector = at / 512 * 512;
@@ -122,7 +126,7 @@ fn damage(disk: &FaultyDisk, sample: &Sample, random: &mut Random) -> (String, V
             format!("{name}: bit flipped in byte {at}")
         }
         2 if len > 0 => {
-            let part = vec![0; (len - sector).min(512) as usize];
+            let part = vec![0; usize::try_from((len - sector).min(512)).unwrap()];
             disk.overwrite(&name, &part, sector).unwrap();
             format!("{name}: zeros from {sector}")
         }
@@ -140,14 +144,14 @@ fn damage(disk: &FaultyDisk, sample: &Sample, random: &mut Random) -> (String, V
             format!("{name}: removed")
         }
         6 => {
-            let other = log[random.below(log.len() as u64) as usize].clone();
+            let other = log[random.index(log.len())].clone();
             let (one, two) = (disk.contents(&name).unwrap(), disk.contents(&other).unwrap());
             disk.put(&name, &two).unwrap();
             disk.put(&other, &one).unwrap();
             return (format!("{name} and {other}: exchanged"), vec![name, other]);
         }
         _ => {
-            let moment = random.below(sample.earlier.len() as u64) as usize;
+            let moment = random.index(sample.earlier.len());
             match sample.earlier[moment].contents(&name) {
                 Ok(bytes) => disk.put(&name, &bytes).unwrap(),
                 Err(_) => return damage(disk, sample, random),
@@ -218,9 +222,9 @@ fn run_trial(sample: &Sample, seed: u64, counts: &mut Counts) {
     }
     let context = format!("STEMEDB_SEED={seed}: {}", told.join("; "));
     let is_hurt = |of: &str| hurt.iter().any(|name| name.starts_with(of));
-    let last = files(&sample.disk).into_keys().rfind(|name| name.starts_with("segment-")).unwrap();
+    let tail = files(&sample.disk).into_keys().rfind(|name| name.starts_with("segment-")).unwrap();
     // Where both files that say where the log ends are old, lost or exchanged, nothing tells.
-    let end_unknown = is_hurt("IDENTITY") && is_hurt(&last);
+    let end_unknown = is_hurt("IDENTITY") && is_hurt(&tail);
 
     if let Ok(store) = open(&disk.fork()) {
         let size = store.log_size();
@@ -257,9 +261,9 @@ fn run_trial(sample: &Sample, seed: u64, counts: &mut Counts) {
     }
     check_whole(&store, &context);
     if lost.is_empty() {
-        counts.complete += 1
+        counts.complete += 1;
     } else {
-        counts.holes += 1
+        counts.holes += 1;
     }
     store.close().unwrap();
     // Nothing is left to do, and all comes back.

@@ -6,7 +6,13 @@ use std::{
     sync::Arc,
 };
 
-use stemedb_merkle::{AssertionId, Hash, history::tile::TileId};
+use stemedb_merkle::{
+    AssertionId, Hash,
+    history::{
+        TreeSize,
+        tile::{TileId, complete_tiles},
+    },
+};
 use stemedb_wal::{
     checkpoint::{self, Checkpoint, CheckpointFault, Loaded},
     disk::{Disk, FileDisk, LOCK_NAME, RemoteDisk},
@@ -112,12 +118,12 @@ pub fn repair_on(
     let secret = options.secret.as_ref().map(Secret::bytes);
     let keyed = Hashing::new(options.secret.as_ref(), false);
     let keyed = |body: &[u8]| -> Hash { keyed.id(body).unwrap_or_default().0 };
-    let plain = |body: &[u8]| -> Hash { Hashing::Plain.id(body).unwrap_or_default().0 };
+    let unkeyed = |body: &[u8]| -> Hash { Hashing::Plain.id(body).unwrap_or_default().0 };
     let found = find_identity(
         disk.as_ref(),
         &FindIdentity {
             fingerprint: lock.fingerprint(),
-            plain: &plain,
+            plain: &unkeyed,
             keyed: secret.map(|secret| (secret, &keyed as _)),
             entropy: world.entropy,
         },
@@ -214,11 +220,13 @@ fn repair_caches(
 ) -> Result<(), RepairError> {
     let mut loaded = load_checkpoint(disk, identity)?;
     let tiles_whole = tiles_are_whole(disk, identity)?;
+    let covered = loaded.checkpoint.as_ref().map_or(0, |found| found.covered().next_index);
+    let tiles_enough = tiles_reach(disk, complete_tiles(TreeSize(covered)));
     if let Some(found) = &loaded.checkpoint {
         let fault = match found.check(&mut |_| true) {
             Err(error) => Some(CheckpointFault::Archive(error)),
             Ok(()) if log_changed || !has_gaps(found, gaps) => Some(CheckpointFault::OtherLog),
-            Ok(()) if !tiles_whole => Some(CheckpointFault::Tiles),
+            Ok(()) if !tiles_whole || !tiles_enough => Some(CheckpointFault::Tiles),
             Ok(()) => None,
         };
         if let Some(fault) = fault {
@@ -260,6 +268,13 @@ fn has_gaps(checkpoint: &Checkpoint, gaps: &[GapRecord]) -> bool {
 fn load_checkpoint(disk: &Arc<dyn Disk>, identity: &Identity) -> Result<Loaded, RepairError> {
     let loaded = checkpoint::load(disk.as_ref(), identity.store_id, identity.generation, false);
     Ok(loaded.map_err(OpenError::from)?)
+}
+
+/// Whether there are so many tiles. A file that is shorter than the checkpoint needs is filled up
+/// by opening without the checkpoint.
+fn tiles_reach(disk: &Arc<dyn Disk>, tiles: u64) -> bool {
+    let len = disk.open(TILES_NAME).and_then(|file| file.len()).unwrap_or(0);
+    len / SLOT_LEN as u64 >= tiles
 }
 
 fn tiles_are_whole(disk: &Arc<dyn Disk>, identity: &Identity) -> Result<bool, RepairError> {

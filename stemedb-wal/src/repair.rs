@@ -8,9 +8,10 @@
 //! too, so it is refused until asked for.
 //!
 //! Nothing is lost to the repair itself. The successor of a segment is written beside it and
-//! synced, the segment is copied aside, and the successor renamed over it; a new generation is complete and synced before
-//! the store's identity names it, and only then are the old segments renamed aside. After a crash
-//! at any point, the log opens as before or as repaired, or asks to be repaired again.
+//! synced, the segment is copied aside, and the successor renamed over it; a new generation is
+//! complete and synced before the store's identity names it, and only then are the old segments
+//! renamed aside. After a crash at any point, the log opens as before or as repaired, or asks to be
+//! repaired again.
 
 mod autopsy;
 mod candidates;
@@ -116,7 +117,10 @@ pub enum RepairError {
     },
 
     /// The disk gives other bytes than a moment before.
-    #[error("{}: the disk returns other bytes each time it is read: replace the disk", path.display())]
+    #[error(
+        "{}: the disk returns other bytes each time it is read: replace the disk",
+        path.display()
+    )]
     Changed {
         /// The segment.
         path: PathBuf,

@@ -32,6 +32,8 @@ pub(crate) struct Context<'a> {
     pub(crate) marked: u64,
     /// Where the log ended, and with which entry, at its last close. Much may have followed since.
     pub(crate) closed: Option<Watermark>,
+    /// Offsets of heals of entries whose bodies are there: such a heal is of no use.
+    pub(crate) needless: &'a [u64],
     /// What the disk could not read.
     pub(crate) unreadable: &'a [Range<u64>],
     /// Computes ids, if that is possible.
@@ -319,6 +321,15 @@ impl Examiner<'_> {
         let whole = head.covers(body, salt, position);
         let hash = self.context.hash.filter(|_| head.kind.has_body());
         let right = whole && hash.is_none_or(|hash| hash(body) == head.id);
+        if head.kind == Kind::Heal && self.context.needless.contains(&(at as u64)) {
+            self.found.records.push(Known { offset: at, head, body: false });
+            self.wrong(at, DamageKind::Sequence, Remedy::Rewrite);
+            if rebuilt {
+                self.found.edits.pop();
+            }
+            self.found.edits.push((at, hole(&head, salt, position)));
+            return;
+        }
         let has_body = head.kind.has_body();
         self.found.records.push(Known { offset: at, head, body: right && has_body });
         if !right {

@@ -305,6 +305,7 @@ impl Patient<'_> {
             sealed_len: Some(bytes.len() as u64),
             marked: u64::MAX,
             closed: None,
+            needless: &[],
             unreadable: &[],
             hash: Some(self.heal.hash),
         };

@@ -6,7 +6,10 @@
 //! generation it is. Node and epoch are new then, as nothing else tells them, and so is what salts
 //! are derived from: the segments hold their own.
 
-use std::{collections::BTreeMap, fmt, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, io,
+};
 
 use super::{
     HashBody, RepairError,
@@ -151,7 +154,11 @@ fn read_identity(disk: &dyn Disk) -> Option<Vec<u8>> {
 }
 
 /// Segments whose headers are whole, by store and generation, in order.
-struct LiveSegments(BTreeMap<([u8; 16], u32), Vec<LiveSegment>>);
+struct LiveSegments {
+    found: BTreeMap<([u8; 16], u32), Vec<LiveSegment>>,
+    /// The generations that names of files say, whatever is in them.
+    named: BTreeSet<u32>,
+}
 
 /// A segment whose header is whole.
 struct LiveSegment {
@@ -167,7 +174,10 @@ impl LiveSegments {
             crate::recovery::survey::failed(disk, crate::error::Action::List, "", source)
         })?;
         let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for name in names.into_iter().filter(|name| parse_segment_name(name).is_some()) {
+        let mut generations = BTreeSet::new();
+        for name in names {
+            let Some((generation, _)) = parse_segment_name(&name) else { continue };
+            generations.insert(generation);
             // What is wrong with one is told when the log is read.
             let Ok(candidate) = candidates::read_candidate(disk, name) else { continue };
             let Some(header) = candidate.header else { continue };
@@ -178,16 +188,16 @@ impl LiveSegments {
         for segments in found.values_mut() {
             segments.sort_by_key(|segment| segment.header.first_index);
         }
-        Ok(Self(found))
+        Ok(Self { found, named: generations })
     }
 
     /// The generation that is there, if it is not the one that the identity says: of several the
     /// first that has its first segment, as a repair writes the next one beside it.
     fn other_generation(&self, identity: &Identity) -> Option<u32> {
-        if self.0.contains_key(&(identity.store_id, identity.generation)) {
+        if self.named.contains(&identity.generation) {
             return None;
         }
-        let of_store = || self.0.iter().filter(|((store, _), _)| *store == identity.store_id);
+        let of_store = || self.found.iter().filter(|((store, _), _)| *store == identity.store_id);
         let whole = of_store().find(|(_, segments)| begins_at_0(segments));
         whole.or_else(|| of_store().next()).map(|((_, generation), _)| *generation)
     }
@@ -205,7 +215,7 @@ impl LiveSegments {
             |at: usize| file.and_then(|bytes| bytes.get(at..)?.first_chunk::<16>().copied());
         let said = field(16);
         // The store that the file says, else the one with the most segments.
-        let live = self.0.iter().max_by_key(|((store, generation), segments)| {
+        let live = self.found.iter().max_by_key(|((store, generation), segments)| {
             let rank = (Some(*store) == said, begins_at_0(segments), segments.len());
             (rank, std::cmp::Reverse(*generation))
         });

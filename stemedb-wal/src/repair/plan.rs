@@ -72,6 +72,8 @@ pub(crate) struct SegmentPlan {
     /// How long the last segment is known to have been.
     marked_len: u64,
     next_sum: Option<u32>,
+    /// Offsets of heals of entries whose bodies are there.
+    needless: Vec<u64>,
     /// Whether its bodies are only in an archive.
     remote: bool,
 }
@@ -153,6 +155,7 @@ pub(crate) fn make_plan(
         progress(read);
     }
     plan.check_marks(disk, identity);
+    plan.find_needless_heals();
     let healed = plan.gaps.iter().filter(|gap| gap.kind == Kind::Heal);
     let healed: HashSet<_> = healed.map(|gap| gap.head.id).collect();
     plan.lost_bodies.retain(|head| !healed.contains(&head.id));
@@ -176,6 +179,31 @@ impl Plan {
         };
         let (path, offset) = (disk.path(name), end.position.saturating_sub(from));
         self.missing.push(Damage { path, offset, index: end.next_index, what });
+    }
+
+    /// Finds heals of entries that are no holes: the segment with the body was put back since. The
+    /// log must not hold an id twice, so they are made voids.
+    fn find_needless_heals(&mut self) {
+        let mut holes = HashSet::new();
+        for gap in &mut self.gaps {
+            let head = gap.head;
+            if gap.kind == Kind::Hole {
+                holes.insert(head.id);
+            }
+            if gap.kind != Kind::Heal || holes.remove(&head.id) {
+                continue;
+            }
+            let behind = self
+                .segments
+                .partition_point(|segment| segment.header.first_position <= gap.position);
+            let segment = behind.checked_sub(1).and_then(|at| self.segments.get_mut(at));
+            let Some(segment) = segment.filter(|segment| !segment.remote) else { continue };
+            let offset = gap.position - segment.header.first_position;
+            let (index, what) = (head.index, DamageKind::Sequence);
+            segment.needless.push(offset);
+            segment.wrong.push(Wrong { offset, index, what, remedy: Remedy::Rewrite });
+            gap.kind = Kind::Void;
+        }
     }
 
     /// How many entries are lost at least.
@@ -323,6 +351,7 @@ impl Around<'_> {
             closed: None,
             marked_len: 0,
             next_sum: next.map(|next| next.previous_sum),
+            needless: Vec::new(),
             name: candidate.name,
             remote: false,
         };
@@ -395,6 +424,7 @@ impl Around<'_> {
             closed: None,
             marked_len: 0,
             next_sum: Some(trailer_sum),
+            needless: Vec::new(),
             name,
             remote: true,
         };
@@ -479,6 +509,7 @@ impl SegmentPlan {
             sealed_len: self.sealed_len,
             marked: self.marked,
             closed: self.closed,
+            needless: &self.needless,
             unreadable,
             hash,
         };
@@ -540,7 +571,10 @@ impl SegmentPlan {
         if self.sealed_len.is_some() {
             after.extend_from_slice(&found.footer(&self.header).0);
         }
-        let lost = found.records.iter().filter(|known| !known.body && known.head.kind.has_body());
+        let lost = found.records.iter().filter(|known| {
+            let needless = self.needless.contains(&(known.offset as u64));
+            !known.body && known.head.kind.has_body() && !needless
+        });
         let holes = lost.map(|known| known.head).collect();
         Ok(self.holds(&after).then_some(Mended { before, after, holes }))
     }

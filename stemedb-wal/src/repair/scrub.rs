@@ -115,8 +115,8 @@ impl Scrubber {
     ///
     /// # Errors
     ///
-    /// If the disk fails as a whole: the segment is then begun anew by the next step. Sectors that it
-    /// cannot read are damage.
+    /// If the disk fails as a whole: the next step begins the segment again. Sectors that it cannot
+    /// read are damage.
     pub fn step(
         &mut self,
         reader: &LogReader,

@@ -193,6 +193,7 @@ pub(crate) fn check_segment(
             sealed_len: next.map(|next| next.first_position - header.first_position),
             marked: u64::MAX,
             closed: None,
+            needless: &[],
             unreadable: &[],
             hash: verify.deep,
         };
