@@ -277,7 +277,9 @@ impl Gossip {
             }
             self.roster.note_alive(&member.node, now);
         }
-        gone.iter().for_each(|node| self.roster.forget(node));
+        for node in &gone {
+            self.roster.forget(node);
+        }
         self.roster.expire(now);
         for (node, address) in missing.into_iter().take(ASKED_MAX) {
             if let Some(entry) = self.roster.get_mut(&node) {

@@ -74,6 +74,8 @@ fn message(keys: &Keys, what: Signed, bytes: &[&[u8]]) -> Vec<u8> {
         Signed::Head => b"stemedb gossip 2 head\0",
     };
     let mut message = [what, keys.gossip_context().as_slice()].concat();
-    bytes.iter().for_each(|bytes| message.extend_from_slice(bytes));
+    for bytes in bytes {
+        message.extend_from_slice(bytes);
+    }
     message
 }

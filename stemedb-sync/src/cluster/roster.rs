@@ -207,22 +207,23 @@ impl Roster {
             return;
         }
         let same = self.candidates.values().filter(|known| known.introducer == introducer).count();
-        if !from_own && same >= INTRODUCED_MAX && !self.give_way(Some(introducer)) {
+        let is_same = |candidate: &Candidate| candidate.introducer == introducer;
+        if !from_own && same >= INTRODUCED_MAX && !self.give_way(is_same) {
             return;
         }
-        if self.candidates.len() >= CANDIDATES_MAX && !self.give_way(None) {
+        if self.candidates.len() >= CANDIDATES_MAX && !self.give_way(|_| true) {
             return;
         }
         let candidate = Candidate { introducer, kept: false, asked: 0, next: now, named: now };
         self.candidates.insert(address.to_owned(), candidate);
     }
 
-    /// Forgets the candidate that was asked most often in vain, of this introducer or of any.
-    fn give_way(&mut self, introducer: Option<Option<NodeId>>) -> bool {
-        let may_go = self.candidates.iter().filter(|(_, candidate)| {
-            let matches = introducer.is_none_or(|introducer| candidate.introducer == introducer);
-            matches && !candidate.kept && candidate.asked > 0
-        });
+    /// Forgets the candidate that was asked most often in vain, of those that this is true of.
+    fn give_way(&mut self, may: impl Fn(&Candidate) -> bool) -> bool {
+        let may_go = self
+            .candidates
+            .iter()
+            .filter(|(_, candidate)| may(candidate) && !candidate.kept && candidate.asked > 0);
         let gone = may_go.max_by_key(|(_, candidate)| candidate.asked);
         let Some(gone) = gone.map(|(address, _)| address.clone()) else { return false };
         self.candidates.remove(&gone).is_some()
@@ -326,9 +327,8 @@ impl Roster {
                 (entry.run, entry.window) = (new.run, new.window);
                 return Admission::New;
             }
-            Some(_) => {}
             None if !has_room => return Admission::Full,
-            None => {}
+            Some(_) | None => {}
         }
         let binding = Binding { key: member.key, since: now, alive: now };
         let known = self.bindings.entry(node).or_insert(binding);
