@@ -143,7 +143,7 @@ pub const fn refusal_code(refusal: Refusal) -> Code {
         Refusal::Secret | Refusal::Token => Code::Unauthenticated,
         Refusal::SnapshotGone => Code::Aborted,
         Refusal::Busy | Refusal::Closing => Code::Unavailable,
-        Refusal::TooLarge | Refusal::OverLimit => Code::ResourceExhausted,
+        Refusal::TooLarge | Refusal::OverLimit | Refusal::Memory => Code::ResourceExhausted,
         Refusal::Malformed => Code::InvalidArgument,
         Refusal::Unknown => Code::NotFound,
         Refusal::Damaged => Code::DataLoss,

@@ -75,6 +75,8 @@ enum Event {
     Failed(Envelope, CallError),
     /// Bodies are durable; so many of them were held already.
     Appended(u64, u64),
+    /// The store does not take these bodies, nor any others.
+    Declined(u64),
     /// Bodies were read, or not.
     Read(u64, Vec<Option<Vec<u8>>>),
     /// The store was pinned.
@@ -215,6 +217,7 @@ fn tell<S: Site>(session: &mut Session, event: Event, site: &S) -> Result<(), Ca
         Event::GoesOn(request) => session.goes_on(&request, now),
         Event::Received(response, bytes) => session.receive(response, bytes, now),
         Event::Appended(number, duplicates) => session.appended(number, duplicates),
+        Event::Declined(number) => session.declined(number, now),
         Event::Read(number, bodies) => session.read(number, &bodies, now),
         Event::Pinned(pin) => session.pinned(*pin, site.time(), now),
         Event::Broken => session.failed(now),
@@ -278,7 +281,10 @@ impl<'a, S: Site> Driver<'a, S> {
         match output {
             Output::Send(request) => self.send(request),
             Output::Append(Append { number, bodies }) => self.work(move |site| {
-                let taken = site.append(bodies).ok()?;
+                let taken = if site.takes_bodies() { site.append(bodies).ok() } else { None };
+                let Some(taken) = taken else {
+                    return (!site.takes_bodies()).then_some(Event::Declined(number));
+                };
                 let held = taken.iter().filter(|(_, new)| !new).count();
                 Some(Event::Appended(number, held as u64))
             }),

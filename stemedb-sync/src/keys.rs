@@ -2,7 +2,7 @@
 
 use stemedb_merkle::{Hash, hash::derive};
 
-use crate::message::{Cursor, CursorState, Echo, Hello, SessionId, SetHead, Welcome};
+use crate::message::{Cursor, Echo, Hello, SessionId, SetHead, Welcome};
 
 /// The keys that follow from the cluster secret, or from having none (SPEC section 1).
 #[derive(Clone)]
@@ -63,7 +63,7 @@ impl Keys {
 
     /// What a [`Welcome`] shows: 16 bytes of the keyed hash of `"responder"`, the session, the
     /// initiator's proof, the snapshot, and all fields but the proof and the symbols, in order. The
-    /// state of the cursor is a byte: 0 none, 1 good, 2 rewritten.
+    /// state of the cursor is its number, as a byte.
     pub fn responder_proof(&self, echo: &Echo, hello: &Hello, welcome: &Welcome) -> [u8; 16] {
         let mut hasher = blake3::Hasher::new_keyed(&self.peer);
         hasher.update(b"responder").update(&echo.session).update(&hello.proof);
@@ -81,11 +81,7 @@ impl Keys {
         }
         hasher.update(&welcome.log.size.to_le_bytes()).update(&welcome.log.root);
         hasher.update(&welcome.time.to_le_bytes());
-        hasher.update(&[match welcome.cursor {
-            CursorState::None => 0,
-            CursorState::Good => 1,
-            CursorState::Rewritten => 2,
-        }]);
+        hasher.update(&[welcome.cursor.number()]);
         front(&hasher)
     }
 

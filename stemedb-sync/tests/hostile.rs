@@ -15,8 +15,8 @@ use stemedb_sync::{
         subtrees::{Below, Place},
     },
     message::{
-        Answer, Ask, AskIds, AskSymbols, Bodies, BodiesEnd, Descend, Envelope, Fetch, Finished,
-        Push, Refusal, Request, Response, SetHead, Tail, Wanted,
+        Answer, Ask, AskIds, AskSymbols, Bodies, BodiesEnd, CursorState, Descend, Envelope, Fetch,
+        Finished, Push, Refusal, Request, Response, SetHead, Tail, Wanted,
     },
     report::Layer,
     responder::Arrival,
@@ -255,6 +255,16 @@ fn bodies_of_the_log_that_are_not_in_its_set() {
     });
     assert_eq!(report.ending, Ending::Blamed(Blame::Body));
     assert_eq!(peer.store.bodies.len(), 1010, "it does not get its own lie back");
+}
+
+/// A later version may say more of a cursor than this one understands.
+#[test]
+fn an_unknown_state_of_the_cursor_is_no_breach() {
+    for number in [3, 77, u8::MAX] {
+        let report = welcome(|welcome| welcome.cursor = CursorState::from_number(number));
+        assert_eq!(report.ending, Ending::Complete, "{number}");
+        assert!(report.equal && !report.peer_rewritten, "{number}");
+    }
 }
 
 #[test]

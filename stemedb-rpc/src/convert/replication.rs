@@ -3,7 +3,7 @@
 pub(crate) mod answers;
 pub(crate) mod asks;
 
-use stemedb_sync::message::{Cursor, CursorState, Echo, Envelope, LogHead, SetHead};
+use stemedb_sync::message::{Cursor, Echo, Envelope, LogHead, SetHead};
 
 use super::{Malformed, array, array_or_zeros, unless_zeros};
 use crate::proto::v1;
@@ -76,26 +76,6 @@ impl TryFrom<v1::Cursor> for Cursor {
     fn try_from(message: v1::Cursor) -> Result<Self, Malformed> {
         let v1::Cursor { epoch, size, root } = message;
         Ok(Self { epoch, size, root: array("cursor.root", &root)? })
-    }
-}
-
-impl From<CursorState> for v1::CursorState {
-    fn from(state: CursorState) -> Self {
-        match state {
-            CursorState::None => Self::Unspecified,
-            CursorState::Good => Self::Good,
-            CursorState::Rewritten => Self::Rewritten,
-        }
-    }
-}
-
-impl From<v1::CursorState> for CursorState {
-    fn from(state: v1::CursorState) -> Self {
-        match state {
-            v1::CursorState::Unspecified => Self::None,
-            v1::CursorState::Good => Self::Good,
-            v1::CursorState::Rewritten => Self::Rewritten,
-        }
     }
 }
 

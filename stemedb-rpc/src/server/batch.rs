@@ -7,7 +7,7 @@
 //! Reading is at most [`PENDING_MAX`] messages ahead of the disk, and waits for it through the
 //! bounded queue in between; so the client waits for the disk, too. All batches together hold at
 //! most [`batches_pending_max`](ServerLimits::batches_pending_max) bytes of bodies and one more
-//! body, and wait for each other.
+//! body, and those of one client wait for each other.
 
 use std::{mem, sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use tokio::{
 use tonic::{Status, Streaming};
 
 use super::{
-    budget::{Budget, Held},
+    budget::{Held, Share},
     store::{blocking, hand_on},
 };
 use crate::{
@@ -39,7 +39,7 @@ pub(super) async fn run<B: Backend>(
     backend: Arc<B>,
     messages: Streaming<AppendBatchRequest>,
     answers: Sender<Answer>,
-    budget: Budget,
+    budget: Share,
     limits: &ServerLimits,
 ) {
     let time_max = limits.idle_time_max;
@@ -60,7 +60,7 @@ async fn read<B: Backend>(
     backend: Arc<B>,
     mut messages: Streaming<AppendBatchRequest>,
     pending: &Sender<(B::Pending, Held)>,
-    budget: &Budget,
+    budget: &Share,
     time_max: Duration,
 ) -> Result<(), Status> {
     let wait = async |held: &mut Held, len| {

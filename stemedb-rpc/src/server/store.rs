@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{
     batch,
     budget::Budget,
+    connection::Caller,
     gate::CallPermit,
     phase::{Phase, Phases},
 };
@@ -100,8 +101,10 @@ impl<B: Backend> store_server::Store for StoreService<B> {
     ) -> Result<Response<Self::AppendBatchStream>, Status> {
         let permit = request.extensions_mut().remove::<CallPermit>();
         let backend = Arc::clone(&self.backend);
+        let caller = request.extensions().get::<Caller>().ok_or(Reason::Failed)?;
+        let budget = self.budget.share(caller.address(), caller.connection());
+        let limits = Arc::clone(&self.limits);
         let messages = request.into_inner();
-        let (budget, limits) = (self.budget.clone(), Arc::clone(&self.limits));
         Ok(answers(permit, move |sender| async move {
             batch::run(backend, messages, sender, budget, &limits).await;
         }))
