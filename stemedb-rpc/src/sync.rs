@@ -25,6 +25,7 @@ use tokio_stream::StreamExt as _;
 
 use crate::{
     CallError, Client, Reason, backend::Failure, beside::beside, client::Traffic, responding::Site,
+    shrink::NO_FRAME,
 };
 
 /// Ready when a session may go on.
@@ -365,6 +366,8 @@ enum Now {
 fn what_now(error: &CallError) -> Now {
     match error {
         CallError::Refusal(refusal) => Now::Refused(*refusal),
+        // As likely as not it was changed on its way: the peer is asked again, a few times.
+        CallError::Malformed(error) if *error == NO_FRAME => Now::Again,
         CallError::Malformed(_) => Now::Blame(Blame::Message),
         CallError::Refused { reason: Reason::Stopping, .. } => Now::Refused(Refusal::Closing),
         CallError::Refused { reason: Reason::Busy | Reason::Stalled, .. }

@@ -97,7 +97,9 @@ impl CallError {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Connect { .. } => true,
-            Self::Refused { reason, .. } => matches!(reason, Reason::Busy | Reason::Stopping),
+            Self::Refused { reason, .. } => {
+                matches!(reason, Reason::Busy | Reason::Stopping | Reason::Garbled)
+            }
             Self::Refusal(refusal) => {
                 matches!(refusal, Refusal::Busy | Refusal::Closing | Refusal::Memory)
             }

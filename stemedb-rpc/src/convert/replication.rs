@@ -10,29 +10,30 @@ use crate::proto::v1;
 
 impl From<Envelope> for v1::Envelope {
     fn from(envelope: Envelope) -> Self {
-        let Envelope { session, snapshot, request, token } = envelope;
-        Self { session: session.to_vec(), snapshot, request, token: unless_zeros(&token) }
+        let Envelope { session, snapshot, request, mac } = envelope;
+        Self { session: session.to_vec(), snapshot, request, mac: unless_zeros(&mac) }
     }
 }
 
 fn envelope(message: Option<v1::Envelope>) -> Result<Envelope, Malformed> {
-    let v1::Envelope { session, snapshot, request, token } =
+    let v1::Envelope { session, snapshot, request, mac } =
         message.ok_or(Malformed::missing("envelope"))?;
     let session = array("envelope.session", &session)?;
-    let token = array_or_zeros("envelope.token", &token)?;
-    Ok(Envelope { session, snapshot, request, token })
+    let mac = array_or_zeros("envelope.mac", &mac)?;
+    Ok(Envelope { session, snapshot, request, mac })
 }
 
 impl From<Echo> for v1::Echo {
     fn from(echo: Echo) -> Self {
-        let Echo { session, snapshot, request } = echo;
-        Self { session: session.to_vec(), snapshot, request }
+        let Echo { session, snapshot, request, mac } = echo;
+        Self { session: session.to_vec(), snapshot, request, mac: unless_zeros(&mac) }
     }
 }
 
 fn echo(message: Option<v1::Echo>) -> Result<Echo, Malformed> {
-    let v1::Echo { session, snapshot, request } = message.ok_or(Malformed::missing("echo"))?;
-    Ok(Echo { session: array("echo.session", &session)?, snapshot, request })
+    let v1::Echo { session, snapshot, request, mac } = message.ok_or(Malformed::missing("echo"))?;
+    let (session, mac) = (array("echo.session", &session)?, array_or_zeros("echo.mac", &mac)?);
+    Ok(Echo { session, snapshot, request, mac })
 }
 
 impl From<SetHead> for v1::SetHead {

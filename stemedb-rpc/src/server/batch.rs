@@ -24,6 +24,7 @@ use super::{
 use crate::{
     Reason,
     backend::{Backend, Pending},
+    check,
     convert::Malformed,
     limits::{BODIES_PER_MESSAGE_MAX, ServerLimits},
     proto::v1::{AppendBatchRequest, AppendBatchResponse},
@@ -80,6 +81,7 @@ async fn read<B: Backend>(
         let Some(message) = message else { return parts.end().map_err(Status::from) };
         let len: usize = message.bodies.iter().map(Vec::len).sum();
         let last = message.bodies.last().filter(|_| message.continues).map_or(0, Vec::len);
+        check::compare(&message.check, || check::of_message(&message))?;
         let bodies = parts.take(message)?;
         let ending = if bodies.is_empty() {
             Held::default()
@@ -130,7 +132,7 @@ struct Parts {
 impl Parts {
     /// The bodies that end in a message.
     fn take(&mut self, message: AppendBatchRequest) -> Result<Vec<Vec<u8>>, Status> {
-        let AppendBatchRequest { mut bodies, continues } = message;
+        let AppendBatchRequest { mut bodies, continues, .. } = message;
         if bodies.len() > BODIES_PER_MESSAGE_MAX {
             return Err(Malformed::new("bodies", "must be at most 4,096").into());
         }
@@ -168,7 +170,7 @@ mod tests {
 
     fn message(bodies: &[&str], continues: bool) -> AppendBatchRequest {
         let bodies = bodies.iter().map(|body| body.as_bytes().to_vec()).collect();
-        AppendBatchRequest { bodies, continues }
+        AppendBatchRequest { bodies, continues, check: Vec::new() }
     }
 
     #[test]

@@ -6,8 +6,8 @@
 //!
 //! Parts are read while those before them are written to the disk, as far as they come to
 //! [`push_pending_max`](ServerLimits::push_pending_max) bytes; then reading waits, and with it the
-//! client. What has come meanwhile is written together. However many parts there are, a push has one
-//! thread at most, and all pushes have [`push_threads_max`](ServerLimits::push_threads_max).
+//! client. What has come meanwhile is written together. However many parts there are, a push has
+//! one thread at most, and all pushes have [`push_threads_max`](ServerLimits::push_threads_max).
 
 use std::{mem, sync::Arc, time::Duration};
 

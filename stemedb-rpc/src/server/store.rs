@@ -20,6 +20,7 @@ use super::{
 use crate::{
     Reason,
     backend::{Backend, EntriesWanted, Failure, WatchedLog, Which},
+    check,
     convert::store::{id, proof_message},
     limits::{PART_LEN_MAX, ServerLimits},
     proto::v1::{self, store_server},
@@ -87,10 +88,11 @@ impl<B: Backend> store_server::Store for StoreService<B> {
         &self,
         request: Request<v1::AppendRequest>,
     ) -> Result<Response<v1::AppendResponse>, Status> {
-        let body = request.into_inner().body;
+        let v1::AppendRequest { body, check } = request.into_inner();
         if body.len() > self.backend.body_len_max() {
             return Err(Reason::TooLarge.into());
         }
+        check::compare(&check, || check::of_body(&body))?;
         let receipt = self.backend.append(body).await?;
         Ok(Response::new(v1::AppendResponse { receipt: Some(receipt.into()) }))
     }

@@ -245,7 +245,11 @@ fn batches_wait_for_the_bodies_of_the_same_client_only() {
         let channel = Channel::from_shared(format!("http://{}", world.address)).unwrap();
         let mut store = StoreClient::new(channel.connect().await.unwrap());
         let (messages, receiver) = tokio::sync::mpsc::channel(1);
-        let begin = v1::AppendBatchRequest { bodies: vec![vec![1; 2 << 20]], continues: true };
+        let begin = v1::AppendBatchRequest {
+            bodies: vec![vec![1; 2 << 20]],
+            continues: true,
+            check: vec![],
+        };
         messages.send(begin).await.unwrap();
         let receiver = tokio_stream::wrappers::ReceiverStream::new(receiver);
         let mut answers = store.append_batch(receiver).await.unwrap().into_inner();
@@ -265,7 +269,7 @@ fn batches_wait_for_the_bodies_of_the_same_client_only() {
         sender.send(vec![b"a third".to_vec()]).await.unwrap();
         assert_eq!(receipts.next().await.unwrap().unwrap().len(), 1);
         // What is begun can be finished, and then it is the other's turn.
-        let end = v1::AppendBatchRequest { bodies: vec![vec![2; 2 << 20]], continues: false };
+        let end = v1::AppendBatchRequest { bodies: vec![vec![2; 2 << 20]], ..Default::default() };
         messages.send(end).await.unwrap();
         assert_eq!(answers.message().await.unwrap().unwrap().receipts.len(), 1);
         assert_eq!(same.message().await.unwrap().unwrap().receipts.len(), 1);

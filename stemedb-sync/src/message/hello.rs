@@ -107,7 +107,7 @@ pub struct Welcome {
     pub node: NodeId,
     /// The epoch of the responder's log.
     pub epoch: u64,
-    /// The responder's random share of the session's token; zeros if no session was opened.
+    /// The responder's random share of the session's key; zeros if no session was opened.
     pub nonce: [u8; 16],
     /// Shows that the responder has the secret, or has none:
     /// [`Keys::responder_proof`](crate::Keys::responder_proof). It covers all fields but itself and
