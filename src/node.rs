@@ -55,7 +55,7 @@ use stemedb_sync::{
 };
 use tokio::{
     sync::{Notify, watch},
-    task::{JoinSet, spawn_blocking},
+    task::{AbortHandle, JoinSet, spawn_blocking},
     time::timeout,
 };
 use tracing::{error, info, warn};
@@ -132,6 +132,10 @@ struct Shared {
     strangers: AtomicU64,
     began: Duration,
     stop: watch::Sender<bool>,
+    /// Sessions and links.
+    tasks: Mutex<JoinSet<()>>,
+    /// Whether none of these is begun any more.
+    ended: watch::Sender<bool>,
     reload: Mutex<Option<Reload>>,
     control: Mutex<Option<UnixListener>>,
 }
@@ -215,6 +219,8 @@ impl Node {
             strangers: 0.into(),
             began: now,
             stop: watch::Sender::new(false),
+            tasks: Mutex::default(),
+            ended: watch::Sender::new(false),
             store,
         };
         Ok(Self { shared: Arc::new(shared), parts: Arc::new(Mutex::new(Some((server, http)))) })
@@ -269,9 +275,10 @@ impl Node {
     pub async fn run(&self, stop: impl Future<Output = ()>) -> Result<Ended, NodeError> {
         let Some((server, http)) = lock(&self.parts).take() else { return Ok(Ended { cut: 0 }) };
         let shared = &self.shared;
-        let site = Arc::new(Guard::new(Arc::clone(shared)));
+        let site = Arc::new(Guard::for_peers(Arc::clone(shared)));
         let limits = shared.store.fitting(Limits::default());
-        let responder = Responder::new(shared.store.peer_identity(), limits);
+        let responder =
+            Responder::with_memory(shared.store.peer_identity(), limits, server.memory());
         let replica = Arc::new(Responding::new(responder, site));
         let node = Arc::new(self.clone());
         let backend = Arc::clone(&shared.metered);
@@ -305,7 +312,11 @@ impl Node {
         let driving = drive(shared);
         tokio::pin!(serving, driving, stop);
         let fatal = tokio::select! {
-            ended = &mut serving => return Ok(Ended { cut: ended?.cut }),
+            ended = &mut serving => {
+                shared.stop.send_replace(true);
+                shared.end_tasks(STOP_REST).await;
+                return Ok(Ended { cut: ended?.cut });
+            }
             fatal = &mut driving => Some(fatal),
             () = &mut stop => None,
         };
@@ -317,6 +328,7 @@ impl Node {
         shared.stop.send_replace(true);
         let ended = timeout(shared.options().stop_time_max, serving).await;
         while tasks.join_next().await.is_some() {}
+        shared.end_tasks(STOP_REST).await;
         match (fatal, ended) {
             (Some(fatal), _) => Err(fatal),
             (None, Ok(ended)) => Ok(Ended { cut: ended?.cut }),
@@ -342,6 +354,23 @@ impl Node {
 }
 
 impl Shared {
+    /// Runs a session, a link or the like, which ends before the node does.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> Option<AbortHandle> {
+        let mut tasks = lock(&self.tasks);
+        while tasks.try_join_next().is_some() {}
+        // Once the node is at its end nothing begins any more.
+        let ended = *self.ended.borrow();
+        (!ended).then(|| tasks.spawn(task))
+    }
+
+    /// Ends sessions and links: they have some time for it, and are cut then.
+    async fn end_tasks(&self, time_max: Duration) {
+        self.ended.send_replace(true);
+        let mut tasks = std::mem::take(&mut *lock(&self.tasks));
+        let _ = timeout(time_max, async { while tasks.join_next().await.is_some() {} }).await;
+        tasks.shutdown().await;
+    }
+
     /// Ready when the node stops serving.
     fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut stop = self.stop.subscribe();
@@ -397,7 +426,7 @@ impl Shared {
             Output::Send { to, frame, .. } => self.links.send(self, to, frame),
             Output::Sync { peer } => {
                 let shared = Arc::clone(self);
-                tokio::spawn(session::begin(shared, peer));
+                self.spawn(session::begin(shared, peer));
             }
             Output::Note(Note::Up(member)) => {
                 info!(peer = member.address, node = hex(&member.node), "a member is there");

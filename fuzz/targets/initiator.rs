@@ -210,6 +210,11 @@ fn run(store: &mut Store, config: Config, liar: &mut Liar, script: &mut Script<'
                     for reply in replies {
                         match reply {
                             Ok(said) => {
+                                // It has the key, so what it makes up has its MAC.
+                                let said = match session.key() {
+                                    Some(key) => key.seal_response(said),
+                                    None => said,
+                                };
                                 let len = said.answer.list_len() as u64 + 50;
                                 session.receive(said, len, now);
                             }

@@ -6,6 +6,7 @@ use stemedb_merkle::{Hash, MerkleTree, set::Entry};
 use stemedb_sync::{
     Keys, Limits, Source as _,
     codec::prefixes::{self, Prefix},
+    keys::SessionKey,
     message::{
         Answer, Ask, AskIds, AskSymbols, Cursor, Descend, Envelope, Fetch, Finish, Hello, Push,
         Refusal, Request, Response, SetHead, Tail, VERSION, Wanted, Welcome,
@@ -71,6 +72,7 @@ pub(crate) fn craft(store: &mut Store, count: u8) {
 pub(crate) struct Opened {
     pub(crate) peer: Peer,
     pub(crate) envelope: Envelope,
+    pub(crate) key: SessionKey,
 }
 
 impl Opened {
@@ -82,14 +84,14 @@ impl Opened {
         let (envelope, hello) =
             hello(&Keys::new(None), [1; 16], [1; 16], SetHead { count: 1, root: [0; 32] });
         let welcome = peer.answer(Request { envelope, ask: Ask::Hello(hello) });
-        let envelope = next(&Keys::new(None), envelope, &welcome).unwrap();
-        Self { peer, envelope }
+        let (envelope, key) = next(&Keys::new(None), envelope, &welcome).unwrap();
+        Self { peer, envelope, key }
     }
 }
 
 /// The first request of a session.
 fn hello(keys: &Keys, session: [u8; 16], node: [u8; 16], set: SetHead) -> (Envelope, Hello) {
-    let envelope = Envelope { session, snapshot: 0, request: 1, token: [0; 16] };
+    let envelope = Envelope { session, snapshot: 0, request: 1, mac: [0; 16] };
     let mut hello = Hello {
         version: VERSION,
         node,
@@ -109,12 +111,12 @@ fn next(
     keys: &Keys,
     envelope: Envelope,
     replies: &[Result<Response, Refusal>],
-) -> Option<Envelope> {
+) -> Option<(Envelope, SessionKey)> {
     let [Ok(Response { echo, answer: Answer::Welcome(Welcome { nonce, .. }) })] = replies else {
         return None;
     };
-    let token = keys.token(&envelope.session, nonce);
-    Some(Envelope { snapshot: echo.snapshot, request: 2, token, ..envelope })
+    let key = keys.session_key(&envelope.session, nonce);
+    Some((Envelope { snapshot: echo.snapshot, request: 2, ..envelope }, key))
 }
 
 /// Has a request answered, and looks at what comes.
@@ -152,7 +154,7 @@ pub(crate) fn check_replies(peer: &mut Peer, request: Request) -> Vec<Result<Res
 /// The sessions of the script: three, of two nodes.
 struct Asking {
     keys: Keys,
-    sessions: [Envelope; 3],
+    sessions: [(Envelope, SessionKey); 3],
 }
 
 impl Asking {
@@ -175,8 +177,8 @@ impl Asking {
                 }
                 hello.proof = self.keys.initiator_proof(&session, &hello);
                 let replies = check_replies(peer, Request { envelope, ask: Ask::Hello(hello) });
-                if let Some(envelope) = next(&self.keys, envelope, &replies) {
-                    self.sessions[which] = envelope;
+                if let Some(session) = next(&self.keys, envelope, &replies) {
+                    self.sessions[which] = session;
                 }
                 return None;
             }
@@ -234,16 +236,20 @@ impl Asking {
                 return None;
             }
         };
-        let mut envelope = self.sessions[which];
+        let (mut envelope, key) = self.sessions[which].clone();
         envelope.request = u64::from(script.below(16)) + 1;
         match script.below(32) {
-            0 => envelope.token = script.array(),
+            0 => {
+                // Anybody's.
+                envelope.mac = script.array();
+                return Some(Request { envelope, ask });
+            }
             1 => envelope.snapshot = script.number(),
             2 => envelope.session = script.array(),
             3 => envelope.request = script.number(),
             _ => {}
         }
-        Some(Request { envelope, ask })
+        Some(key.seal_request(Request { envelope, ask }))
     }
 }
 
@@ -272,8 +278,11 @@ pub(crate) fn responder(bytes: &[u8]) {
     craft(&mut store, crafted);
     let held = store.bodies.len();
     let mut peer = Peer::new(store, limits());
-    let nowhere = Envelope { session: [9; 16], snapshot: 1, request: 1, token: [0; 16] };
-    let mut asking = Asking { keys: Keys::new(secret), sessions: [nowhere; 3] };
+    let nowhere = Envelope { session: [9; 16], snapshot: 1, request: 1, mac: [0; 16] };
+    let keys = Keys::new(secret);
+    let key = keys.session_key(&[9; 16], &[9; 16]);
+    let sessions = std::array::from_fn(|_| (nowhere, key.clone()));
+    let mut asking = Asking { keys, sessions };
     while !script.is_over() {
         if let Some(request) = asking.request(&mut script, &mut peer) {
             check_replies(&mut peer, request);

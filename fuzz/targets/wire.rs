@@ -65,8 +65,7 @@ pub(crate) fn requests(bytes: &[u8]) {
     let mut request = request;
     request.envelope.session = opened.envelope.session;
     request.envelope.snapshot = opened.envelope.snapshot;
-    request.envelope.token = opened.envelope.token;
-    check_replies(&mut opened.peer, request);
+    check_replies(&mut opened.peer, opened.key.seal_request(request));
 }
 
 /// A response: which call it is of, then the message.

@@ -7,7 +7,10 @@ use std::{
 
 use stemedb_rpc::Site as _;
 use stemedb_wal::clock::ClockReport;
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{
+    task::{AbortHandle, JoinSet, spawn_blocking},
+    time::sleep,
+};
 use tracing::{error, info, warn};
 
 use super::{NodeError, Shared, session::Twin};
@@ -25,16 +28,19 @@ const HEAD_EVERY: Duration = Duration::from_millis(50);
 pub(super) async fn drive(shared: &Arc<Shared>) -> NodeError {
     let mut grown = shared.store.growth();
     let mut looked: Option<Duration> = None;
-    let (mut tasks, mut telling) = (JoinSet::new(), JoinSet::new());
+    let mut looking: Option<AbortHandle> = None;
+    let mut telling = JoinSet::new();
     let mut has_grown = false;
     loop {
         let now = shared.store.now();
         if looked.is_none_or(|looked| now.saturating_sub(looked) >= LOOK_EVERY) {
             looked = Some(now);
-            while tasks.try_join_next().is_some() {}
-            if tasks.is_empty() {
-                let shared = Arc::clone(shared);
-                tasks.spawn_blocking(move || look(&shared));
+            if looking.as_ref().is_none_or(AbortHandle::is_finished) {
+                let looks = Arc::clone(shared);
+                looking = shared.spawn(async move {
+                    // A panic has told of itself.
+                    let _ = spawn_blocking(move || look(&looks)).await;
+                });
             }
             has_grown = true;
         }

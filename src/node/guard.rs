@@ -14,76 +14,84 @@ use super::{
     metrics::{Origin, Outcome},
 };
 
-/// How long each part that a peer pushes waits while clients wait too long. Well within the peer's
+/// How long what a peer pushes waits while clients wait too long. Well within the peer's
 /// patience.
 const HELD: Duration = Duration::from_millis(500);
 
-/// The store of a node, for the sessions that peers begin.
+/// The store of a node, for sessions with peers.
 #[derive(Debug)]
-pub(super) struct Guard(Arc<Shared>);
+pub(super) struct Guard {
+    shared: Arc<Shared>,
+    /// Whether peers begin the sessions. What comes with others is counted when they end.
+    counts: bool,
+}
 
 impl Guard {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self(shared)
+    /// For the sessions that peers begin.
+    pub(super) fn for_peers(shared: Arc<Shared>) -> Self {
+        Self { shared, counts: true }
+    }
+
+    /// For the sessions that this node begins.
+    pub(super) fn for_own(shared: Arc<Shared>) -> Self {
+        Self { shared, counts: false }
     }
 }
 
 impl Source for Guard {
     fn pin(&self) -> Result<Pin, Unreadable> {
-        self.0.store.pin()
+        self.shared.store.pin()
     }
 
     fn head(&self) -> Result<(SetHead, LogHead), Unreadable> {
-        Source::head(&*self.0.store)
+        Source::head(&*self.shared.store)
     }
 
     fn log_root_at(&self, size: u64) -> Result<Option<Hash>, Unreadable> {
-        self.0.store.log_root_at(size)
+        self.shared.store.log_root_at(size)
     }
 
     fn body(&self, id: &Hash) -> Result<Option<Vec<u8>>, Unreadable> {
-        self.0.store.body(id)
+        self.shared.store.body(id)
     }
 
     fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, Unreadable> {
-        Source::entry(&*self.0.store, index)
+        Source::entry(&*self.shared.store, index)
     }
 
     fn bodies(&self, ids: &[Hash], bytes_aim: usize) -> Vec<Option<Vec<u8>>> {
-        self.0.store.bodies(ids, bytes_aim)
+        self.shared.store.bodies(ids, bytes_aim)
     }
 
     fn entries(&self, entries: Range<u64>, bytes_aim: usize) -> Vec<Option<Vec<u8>>> {
-        Source::entries(&*self.0.store, entries, bytes_aim)
+        Source::entries(&*self.shared.store, entries, bytes_aim)
     }
 }
 
 impl Site for Guard {
     fn now(&self) -> Duration {
-        self.0.store.now()
+        self.shared.store.now()
     }
 
     fn time(&self) -> u64 {
-        self.0.store.time()
+        self.shared.store.time()
     }
 
     fn nonce(&self) -> Result<[u8; 16], Failure> {
-        self.0.store.nonce()
+        self.shared.store.nonce()
     }
 
     fn append(&self, bodies: Vec<Vec<u8>>) -> Result<Vec<(Hash, bool)>, Failure> {
-        if self.0.room.is_low() {
+        if self.shared.room.is_low() {
             return Err(Reason::Failed.into());
-        }
-        if self.0.limiter.is_held() {
-            std::thread::sleep(HELD);
         }
         let began = self.now();
         let count = bodies.len() as u64;
-        let taken = Site::append(&*self.0.store, bodies);
+        let taken = Site::append(&*self.shared.store, bodies);
         let time = self.now().saturating_sub(began);
-        let metrics = &self.0.metrics;
+        let metrics = &self.shared.metrics;
         match &taken {
+            _ if !self.counts => {}
             Ok(taken) => {
                 let new = taken.iter().filter(|(_, new)| *new).count() as u64;
                 let held = count.saturating_sub(new);
@@ -93,5 +101,13 @@ impl Site for Guard {
             Err(_) => metrics.appended(Origin::Peer, Outcome::Failed, count, None),
         }
         taken
+    }
+
+    fn takes_bodies(&self) -> bool {
+        !self.shared.room.is_low()
+    }
+
+    fn hold(&self) -> Option<Duration> {
+        self.shared.limiter.is_held().then_some(HELD)
     }
 }

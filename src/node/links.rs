@@ -144,7 +144,7 @@ impl Links {
         }
         let queue = queues.entry(to).or_insert_with_key(|address| {
             let (queue, frames) = mpsc::channel(FRAMES_MAX);
-            tokio::spawn(carry(Arc::clone(shared), address.clone(), frames));
+            shared.spawn(carry(Arc::clone(shared), address.clone(), frames));
             queue
         });
         // What does not fit is lost, as gossip may be.

@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use stemedb_rpc::{Site as _, sync::Synced};
 use stemedb_sync::{Ending, cluster::Outcome, message::Refusal, report::Limited};
+use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
 
-use super::{Shared, status::SessionStatus, view};
+use super::{Shared, guard::Guard, status::SessionStatus, view};
 use crate::store::{SyncOptions, lock};
 
 /// Sessions that ended, and what else there is to tell of peers.
@@ -33,11 +34,13 @@ const PEERS_MAX: usize = 1024;
 
 /// Runs a session, and tells the schedule whatever becomes of it.
 pub(super) async fn begin(shared: Arc<Shared>, peer: String) {
-    let session = {
+    // A set, so that it ends with this task.
+    let mut session = JoinSet::new();
+    session.spawn({
         let (shared, peer) = (Arc::clone(&shared), peer.clone());
-        tokio::spawn(async move { run(&shared, peer).await })
-    };
-    if session.await.is_err() {
+        async move { run(&shared, peer).await }
+    });
+    if session.join_next().await.is_some_and(|ended| ended.is_err()) {
         // A panic, which has told of itself.
         lock(&shared.cluster).ended(&peer, Outcome::Failed, shared.store.now());
     }
@@ -81,7 +84,9 @@ async fn run(shared: &Arc<Shared>, peer: String) {
 async fn sync(shared: &Arc<Shared>, peer: &str) -> Result<Synced, String> {
     let client = shared.links.client(peer).await.map_err(|error| error.to_string())?;
     let options = SyncOptions { pace: Some(shared.limiter.clone()), ..SyncOptions::default() };
-    let synced = shared.store.sync(&client, options, shared.stopped(), |_| {}).await;
+    let site = Arc::new(Guard::for_own(Arc::clone(shared)));
+    let stopped = shared.stopped();
+    let synced = shared.store.sync_through(site, &client, options, stopped, |_| {}).await;
     synced.map_err(|error| error.to_string())
 }
 
@@ -136,7 +141,7 @@ fn outcome(synced: &Synced) -> Outcome {
         Ending::Blamed(blame) => Outcome::Lied(blame),
         Ending::Complete if report.equal => report.set.map_or(Outcome::Partial, Outcome::Repaired),
         Ending::Complete => Outcome::Partial,
-        Ending::Limit(Limited::BodyBytes | Limited::Time)
+        Ending::Limit(Limited::BodyBytes | Limited::Time | Limited::Disk)
         | Ending::Refused(Refusal::SnapshotGone)
             if moved =>
         {

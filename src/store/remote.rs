@@ -65,7 +65,8 @@ impl Store {
         limits: Limits,
         stop: impl Future<Output = ()>,
     ) -> Result<Stopped, ServeError> {
-        let responder = Responder::new(self.peer_identity(), self.fitting(limits));
+        let (identity, limits) = (self.peer_identity(), self.fitting(limits));
+        let responder = Responder::with_memory(identity, limits, server.memory());
         let replica = Arc::new(Responding::new(responder, Arc::clone(self)));
         server.serve(Arc::clone(self), replica, stop).await
     }
@@ -87,6 +88,18 @@ impl Store {
         cancel: impl Future<Output = ()>,
         progress: impl FnMut(&Report),
     ) -> Result<Synced, SyncError> {
+        self.sync_through(Arc::clone(self), client, options, cancel, progress).await
+    }
+
+    /// [`sync`](Self::sync), with what reads this store and appends to it.
+    pub(crate) async fn sync_through<S: Site>(
+        &self,
+        site: Arc<S>,
+        client: &Client,
+        options: SyncOptions,
+        cancel: impl Future<Output = ()>,
+        progress: impl FnMut(&Report),
+    ) -> Result<Synced, SyncError> {
         if self.lacks_secret() {
             return Err(SyncError::SecretMissing);
         }
@@ -101,7 +114,7 @@ impl Store {
             seed: self.seed()?,
         };
         let pace = options.pace.as_deref();
-        let synced = run(client, config, Arc::clone(self), pace, cancel, progress).await?;
+        let synced = run(client, config, site, pace, cancel, progress).await?;
         if let Some(read) = synced.report.cursor.filter(|read| cursor != Some(*read)) {
             self.keep_cursor(address, read).await;
         }

@@ -32,6 +32,7 @@ pub use self::{
 };
 use crate::{
     backend::{Head, Receipt},
+    check,
     convert::Malformed,
     limits::{MESSAGE_LEN_MAX, PART_LEN_MAX},
     proto::v1::{
@@ -179,7 +180,8 @@ impl Client {
         if body.len() > PART_LEN_MAX {
             return self.append_long(body).await;
         }
-        let request = v1::AppendRequest { body };
+        let check = check::of_body(&body);
+        let request = v1::AppendRequest { body, check };
         let answer = self.call(|| {
             let (mut store, request) = (self.store.clone(), request.clone());
             async move { store.append(request).await }

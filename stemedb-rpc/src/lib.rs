@@ -8,6 +8,7 @@
 
 pub mod backend;
 mod beside;
+mod check;
 pub mod client;
 mod convert;
 pub mod limits;

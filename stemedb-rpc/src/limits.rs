@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use stemedb_sync::MemoryBudget;
+
 /// The longest message, in bytes: 4 MiB, 16 KiB more than the longest byte string that a session
 /// gives or takes by default
 /// ([`message_len_max`](stemedb_sync::Limits::message_len_max)).
@@ -18,7 +20,7 @@ pub const BODIES_PER_MESSAGE_MAX: usize = 4096;
 /// Memory that clients can make it set aside: [`calls_max`](Self::calls_max) messages, which is 1
 /// GiB of address space with the defaults, of which only what was really sent takes memory;
 /// [`batches_pending_max`](Self::batches_pending_max) and one body for all batches; and
-/// [`push_pending_max`](Self::push_pending_max) for each push.
+/// [`sessions_memory_max`](Self::sessions_memory_max) for all sessions with peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerLimits {
     /// Connections in all: 256. Others wait to be accepted.
@@ -65,13 +67,21 @@ pub struct ServerLimits {
     /// Time from one message of a stream to the next, and for the client to take one in: 30
     /// seconds.
     pub idle_time_max: Duration,
-    /// Bytes of bodies in one push that are being written before more of it is read: 4 MiB. They
-    /// are written beside each other.
+    /// Bytes of bodies in one push that are being written before more of it is read: 4 MiB. What
+    /// comes while others are written is written together.
     pub push_pending_max: usize,
-    /// Bytes of bodies that all batches hold together, unfinished or being written: 256 MiB. What
-    /// is over it waits for [`idle_time_max`](Self::idle_time_max) at most, but for one batch at a
-    /// time, which may finish its body. What waits fills the window of its connection, and can hold
-    /// up the other calls there for as long.
+    /// Threads that take in pushes: 8. One push has one of them at most, and waits for it without a
+    /// thread.
+    pub push_threads_max: usize,
+    /// Bytes that all sessions with peers hold together: 256 MiB. It counts what sessions keep and
+    /// what calls for them work on, after decompression; what is over it is refused with
+    /// [`Refusal::Memory`](stemedb_sync::message::Refusal::Memory), and asked again later.
+    pub sessions_memory_max: usize,
+    /// Bytes of bodies that all batches hold together, unfinished or being written: 256 MiB. One
+    /// address has half of it at most, and one connection a quarter. What is over it waits for
+    /// [`idle_time_max`](Self::idle_time_max) at most, but for one batch at a time, which may
+    /// finish its body. What waits fills the window of its connection, and can hold up the other
+    /// calls there for as long.
     pub batches_pending_max: usize,
     /// Time for running calls and sessions to end when the server stops: 10 seconds.
     pub stop_time_max: Duration,
@@ -101,6 +111,8 @@ impl Default for ServerLimits {
             call_time_max: Duration::from_secs(10),
             idle_time_max: Duration::from_secs(30),
             push_pending_max: 4 << 20,
+            push_threads_max: 8,
+            sessions_memory_max: MemoryBudget::DEFAULT,
             batches_pending_max: 256 << 20,
             stop_time_max: Duration::from_secs(10),
             stop_quiet_max: Duration::from_secs(2),

@@ -56,6 +56,9 @@ pub enum Reason {
     /// A message or an answer took too long.
     #[error("it took longer than the server waits")]
     Stalled,
+    /// A message was changed on its way.
+    #[error("a message was changed on its way and not taken; send it again")]
+    Garbled,
     /// The store is damaged.
     #[error("the store there is damaged; check and repair it on its own machine")]
     Damaged,
@@ -66,7 +69,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Malformed,
         Self::SecretMissing,
         Self::Token,
@@ -78,6 +81,7 @@ impl Reason {
         Self::Busy,
         Self::Stopping,
         Self::Stalled,
+        Self::Garbled,
         Self::Damaged,
         Self::Failed,
     ];
@@ -96,6 +100,7 @@ impl Reason {
             Self::Busy => "busy",
             Self::Stopping => "stopping",
             Self::Stalled => "stalled",
+            Self::Garbled => "garbled",
             Self::Damaged => "damaged",
             Self::Failed => "failed",
         }
@@ -117,6 +122,7 @@ impl Reason {
             Self::TooLarge => Code::ResourceExhausted,
             Self::Busy | Self::Stopping => Code::Unavailable,
             Self::Stalled => Code::DeadlineExceeded,
+            Self::Garbled => Code::Aborted,
             Self::Damaged => Code::DataLoss,
             Self::Failed => Code::Internal,
         }
@@ -143,7 +149,7 @@ pub const fn refusal_code(refusal: Refusal) -> Code {
         Refusal::Secret | Refusal::Token => Code::Unauthenticated,
         Refusal::SnapshotGone => Code::Aborted,
         Refusal::Busy | Refusal::Closing => Code::Unavailable,
-        Refusal::TooLarge | Refusal::OverLimit => Code::ResourceExhausted,
+        Refusal::TooLarge | Refusal::OverLimit | Refusal::Memory => Code::ResourceExhausted,
         Refusal::Malformed => Code::InvalidArgument,
         Refusal::Unknown => Code::NotFound,
         Refusal::Damaged => Code::DataLoss,

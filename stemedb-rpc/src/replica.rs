@@ -1,10 +1,8 @@
 //! What the server needs to take part in replication.
 
-use stemedb_sync::message::{Refusal, Request, Response};
+use std::time::Duration;
 
-/// What remains to be done for a part of a push: it may wait for a disk, and gives the answer to
-/// the push if that was the last of it.
-pub type Append = Box<dyn FnOnce() -> Result<Option<Response>, Refusal> + Send>;
+use stemedb_sync::message::{Refusal, Request, Response};
 
 /// The responding side of sessions.
 pub trait Replica: Send + Sync + 'static {
@@ -23,16 +21,23 @@ pub trait Replica: Send + Sync + 'static {
         hand_on: &mut dyn FnMut(Response) -> bool,
     ) -> Result<(), Refusal>;
 
-    /// Takes in a part of a push, and says what remains to be done for it. The parts of a push come
-    /// in order; what is to be done for them is done for several of them at the same time.
+    /// Takes in some parts of a push, in order, and gives the answer to it if that was all of it.
+    /// Returns once they are dealt with; the parts behind them come with the next call.
     ///
     /// # Errors
     ///
-    /// If the part is refused.
-    fn push(&self, part: Request) -> Result<Append, Refusal> {
+    /// If a part is refused.
+    fn push(&self, parts: Vec<Request>) -> Result<Option<Response>, Refusal> {
         let mut answer = None;
-        self.answer(part, &mut |response| answer.replace(response).is_none())?;
-        Ok(Box::new(move || Ok(answer)))
+        for part in parts {
+            self.answer(part, &mut |response| answer.replace(response).is_none())?;
+        }
+        Ok(answer)
+    }
+
+    /// How long the next parts of a push are to wait, so that others go first.
+    fn hold(&self) -> Option<Duration> {
+        None
     }
 
     /// How many sessions are open, after letting go of those that were idle for too long. Called

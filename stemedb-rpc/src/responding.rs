@@ -9,10 +9,7 @@ use stemedb_sync::{
     responder::{Arrival, Reply, Taking},
 };
 
-use crate::{
-    backend::Failure,
-    replica::{Append, Replica},
-};
+use crate::{backend::Failure, replica::Replica};
 
 /// A store that takes part in replication.
 pub trait Site: Source + Send + Sync + 'static {
@@ -37,6 +34,16 @@ pub trait Site: Source + Send + Sync + 'static {
     ///
     /// If some were not taken, or nobody knows.
     fn append(&self, bodies: Vec<Vec<u8>>) -> Result<Vec<(Hash, bool)>, Failure>;
+
+    /// Whether it takes bodies of peers at all. One that does not still gives what it has.
+    fn takes_bodies(&self) -> bool {
+        true
+    }
+
+    /// How long the next bodies that a peer gives are to wait, so that others go first.
+    fn hold(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// The responder of a store.
@@ -86,7 +93,7 @@ impl<S: Site> Replica for Responding<S> {
                 }
             }
             Reply::Take(taking) => {
-                if let Some(response) = append(&*self.site, taking)? {
+                if let Some(response) = append(&*self.site, vec![taking])? {
                     hand_on(response);
                 }
             }
@@ -94,16 +101,22 @@ impl<S: Site> Replica for Responding<S> {
         Ok(())
     }
 
-    fn push(&self, part: Request) -> Result<Append, Refusal> {
-        Ok(match self.reply(part)? {
-            Reply::Take(taking) => {
-                let site = Arc::clone(&self.site);
-                Box::new(move || append(&*site, taking))
+    fn push(&self, parts: Vec<Request>) -> Result<Option<Response>, Refusal> {
+        let mut answer = None;
+        let mut taken = Vec::with_capacity(parts.len());
+        for part in parts {
+            match self.reply(part)? {
+                Reply::Take(taking) => taken.push(taking),
+                Reply::Answer(response) => answer = Some(response),
+                Reply::Nothing => {}
+                Reply::Bodies(_) => return Err(Refusal::Malformed),
             }
-            Reply::Answer(response) => Box::new(move || Ok(Some(response))),
-            Reply::Nothing => Box::new(|| Ok(None)),
-            Reply::Bodies(_) => return Err(Refusal::Malformed),
-        })
+        }
+        Ok(append(&*self.site, taken)?.or(answer))
+    }
+
+    fn hold(&self) -> Option<Duration> {
+        self.site.hold()
     }
 
     fn sessions(&self) -> usize {
@@ -112,10 +125,24 @@ impl<S: Site> Replica for Responding<S> {
     }
 }
 
-/// Appends the bodies of a part of a push.
-fn append<S: Site>(site: &S, mut taking: Taking) -> Result<Option<Response>, Refusal> {
-    match site.append(taking.bodies()) {
-        Ok(taken) => Ok(taking.done(&taken)),
-        Err(_) => Err(taking.failed()),
+/// Appends the bodies of some parts of a push together, so that they share a sync.
+fn append<S: Site>(site: &S, parts: Vec<Taking>) -> Result<Option<Response>, Refusal> {
+    let (mut bodies, mut counts) = (Vec::new(), Vec::with_capacity(parts.len()));
+    let mut parts = parts;
+    for part in &mut parts {
+        let more = part.bodies();
+        counts.push(more.len());
+        bodies.extend(more);
     }
+    if parts.is_empty() {
+        return Ok(None);
+    }
+    let taken = site.append(bodies).map_err(|_| Refusal::ReadOnly)?;
+    let (mut answer, mut rest) = (None, taken.as_slice());
+    for (part, count) in parts.into_iter().zip(counts) {
+        let (here, behind) = rest.split_at_checked(count).ok_or(Refusal::ReadOnly)?;
+        rest = behind;
+        answer = part.done(here).or(answer);
+    }
+    Ok(answer)
 }

@@ -30,6 +30,7 @@ use std::{
     time::Duration,
 };
 
+use stemedb_sync::MemoryBudget;
 use tokio::{
     net::TcpListener,
     sync::Semaphore,
@@ -145,6 +146,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     options: ServerOptions,
+    memory: MemoryBudget,
 }
 
 impl Server {
@@ -165,7 +167,13 @@ impl Server {
         let listen = |source| ServeError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        Ok(Self { listener, address, options })
+        let memory = MemoryBudget::new(options.limits.sessions_memory_max);
+        Ok(Self { listener, address, options, memory })
+    }
+
+    /// The memory budget of its sessions, for the responder.
+    pub fn memory(&self) -> MemoryBudget {
+        self.memory.clone()
     }
 
     /// Where it listens.
@@ -201,7 +209,7 @@ impl Server {
         node: Option<Arc<N>>,
         stop: impl Future<Output = ()>,
     ) -> Result<Stopped, ServeError> {
-        let Self { listener, options, .. } = self;
+        let Self { listener, options, memory, .. } = self;
         let (phase, phases) = Phases::new();
         let limits = Arc::new(options.limits.clone());
         let rules = Arc::new(Rules {
@@ -217,8 +225,12 @@ impl Server {
         let budget = Budget::new(limits.batches_pending_max);
         let store =
             StoreService { backend, budget, limits: Arc::clone(&limits), phases: phases.clone() };
-        let replication =
-            ReplicationService { replica: Arc::clone(&replica), limits: Arc::clone(&limits) };
+        let replication = ReplicationService {
+            replica: Arc::clone(&replica),
+            limits: Arc::clone(&limits),
+            memory,
+            pushes: Arc::new(Semaphore::new(limits.push_threads_max.max(1))),
+        };
         let service = node.clone().map(|node| NodeService { node });
         let (health, router) = router(&options, &rules, store, replication, service)?;
         health.set_serving::<StoreServer<StoreService<B>>>().await;
@@ -273,7 +285,8 @@ impl Server {
         }
         let cut = rules.running() + replica.sessions();
         phase.send_replace(Phase::Closing);
-        drop(tasks);
+        // What they hold is given back before this returns.
+        tasks.shutdown().await;
         if let Ok(ended) = timeout(CLOSE_TIME_MAX, serving).await {
             ended.map_err(ServeError::Transport)?;
         }

@@ -62,6 +62,11 @@ impl Shrinker {
     }
 }
 
+/// A frame that does not expand to what was said of it. One that was changed on its way looks the
+/// same, as its MAC is that of what is in it.
+pub(crate) const NO_FRAME: Malformed =
+    Malformed::new("bytes", "must be a zstd frame of `len` bytes");
+
 impl Part {
     /// The bytes of a part. Sets no more memory aside than the part may have.
     pub(crate) fn expand(self) -> Result<Vec<u8>, Malformed> {
@@ -76,7 +81,7 @@ impl Part {
         let expanded = Decompressor::new().and_then(|mut zstd| zstd.decompress(&bytes, len));
         match expanded {
             Ok(expanded) if expanded.len() == len => Ok(expanded),
-            _ => Err(Malformed::new("bytes", "must be a zstd frame of `len` bytes")),
+            _ => Err(NO_FRAME),
         }
     }
 }

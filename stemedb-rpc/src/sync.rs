@@ -25,6 +25,7 @@ use tokio_stream::StreamExt as _;
 
 use crate::{
     CallError, Client, Reason, backend::Failure, beside::beside, client::Traffic, responding::Site,
+    shrink::NO_FRAME,
 };
 
 /// Ready when a session may go on.
@@ -75,6 +76,8 @@ enum Event {
     Failed(Envelope, CallError),
     /// Bodies are durable; so many of them were held already.
     Appended(u64, u64),
+    /// The store does not take these bodies, nor any others.
+    Declined(u64),
     /// Bodies were read, or not.
     Read(u64, Vec<Option<Vec<u8>>>),
     /// The store was pinned.
@@ -215,6 +218,7 @@ fn tell<S: Site>(session: &mut Session, event: Event, site: &S) -> Result<(), Ca
         Event::GoesOn(request) => session.goes_on(&request, now),
         Event::Received(response, bytes) => session.receive(response, bytes, now),
         Event::Appended(number, duplicates) => session.appended(number, duplicates),
+        Event::Declined(number) => session.declined(number, now),
         Event::Read(number, bodies) => session.read(number, &bodies, now),
         Event::Pinned(pin) => session.pinned(*pin, site.time(), now),
         Event::Broken => session.failed(now),
@@ -278,7 +282,10 @@ impl<'a, S: Site> Driver<'a, S> {
         match output {
             Output::Send(request) => self.send(request),
             Output::Append(Append { number, bodies }) => self.work(move |site| {
-                let taken = site.append(bodies).ok()?;
+                let taken = if site.takes_bodies() { site.append(bodies).ok() } else { None };
+                let Some(taken) = taken else {
+                    return (!site.takes_bodies()).then_some(Event::Declined(number));
+                };
                 let held = taken.iter().filter(|(_, new)| !new).count();
                 Some(Event::Appended(number, held as u64))
             }),
@@ -359,6 +366,8 @@ enum Now {
 fn what_now(error: &CallError) -> Now {
     match error {
         CallError::Refusal(refusal) => Now::Refused(*refusal),
+        // As likely as not it was changed on its way: the peer is asked again, a few times.
+        CallError::Malformed(error) if *error == NO_FRAME => Now::Again,
         CallError::Malformed(_) => Now::Blame(Blame::Message),
         CallError::Refused { reason: Reason::Stopping, .. } => Now::Refused(Refusal::Closing),
         CallError::Refused { reason: Reason::Busy | Reason::Stalled, .. }

@@ -1,8 +1,11 @@
 //! What the cluster secret is used for between two peers.
 
+mod seal;
+
 use stemedb_merkle::{Hash, hash::derive};
 
-use crate::message::{Cursor, CursorState, Echo, Hello, SessionId, SetHead, Welcome};
+pub use self::seal::SessionKey;
+use crate::message::{Cursor, Echo, Hello, SessionId, SetHead, Welcome};
 
 /// The keys that follow from the cluster secret, or from having none (SPEC section 1).
 #[derive(Clone)]
@@ -63,7 +66,7 @@ impl Keys {
 
     /// What a [`Welcome`] shows: 16 bytes of the keyed hash of `"responder"`, the session, the
     /// initiator's proof, the snapshot, and all fields but the proof and the symbols, in order. The
-    /// state of the cursor is a byte: 0 none, 1 good, 2 rewritten.
+    /// state of the cursor is its number, as a byte.
     pub fn responder_proof(&self, echo: &Echo, hello: &Hello, welcome: &Welcome) -> [u8; 16] {
         let mut hasher = blake3::Hasher::new_keyed(&self.peer);
         hasher.update(b"responder").update(&echo.session).update(&hello.proof);
@@ -81,21 +84,16 @@ impl Keys {
         }
         hasher.update(&welcome.log.size.to_le_bytes()).update(&welcome.log.root);
         hasher.update(&welcome.time.to_le_bytes());
-        hasher.update(&[match welcome.cursor {
-            CursorState::None => 0,
-            CursorState::Good => 1,
-            CursorState::Rewritten => 2,
-        }]);
+        hasher.update(&[welcome.cursor.number()]);
         front(&hasher)
     }
 
-    /// The token of all requests of a session but the first: 16 bytes of the keyed hash of
-    /// `"session"`, the session, and the responder's nonce. As each side chose one of the two, a
-    /// recorded session is worth nothing.
-    pub fn token(&self, session: &SessionId, nonce: &[u8; 16]) -> [u8; 16] {
+    /// The key of a session: the keyed hash of `"session"`, the session, and the responder's nonce.
+    /// As each side chose one of the two, a recorded session is worth nothing.
+    pub fn session_key(&self, session: &SessionId, nonce: &[u8; 16]) -> SessionKey {
         let mut hasher = blake3::Hasher::new_keyed(&self.peer);
         hasher.update(b"session").update(session).update(nonce);
-        front(&hasher)
+        SessionKey::new(hasher.finalize().into())
     }
 
     /// What shows that a frame of gossip comes from somebody with the secret: 16 bytes of the keyed
@@ -132,7 +130,7 @@ fn set(hasher: &mut blake3::Hasher, head: &SetHead) {
     hasher.update(&head.count.to_le_bytes()).update(&head.root);
 }
 
-fn front(hasher: &blake3::Hasher) -> [u8; 16] {
+pub(crate) fn front(hasher: &blake3::Hasher) -> [u8; 16] {
     let [front, _] = halves(hasher.finalize().as_bytes());
     front
 }

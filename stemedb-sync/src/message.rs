@@ -50,9 +50,10 @@ pub struct Envelope {
     /// Which request of the session: 1 for [`Hello`], then counting up. A request that is sent
     /// again keeps its number, and gets the same answer.
     pub request: u64,
-    /// Shows that the sender has the secret and took part in this session; zeros in [`Hello`],
-    /// where a transport may leave it out.
-    pub token: [u8; 16],
+    /// The MAC of the request under the key of the session
+    /// ([`SessionKey`](crate::keys::SessionKey)): shows that the sender has the secret, took part
+    /// in this session, and said just this. Zeros in [`Hello`], where a transport may leave it out.
+    pub mac: [u8; 16],
 }
 
 /// What every answer carries: the same numbers as its request, and in [`Welcome`] the snapshot that
@@ -65,12 +66,15 @@ pub struct Echo {
     pub snapshot: u64,
     /// Which request this answers.
     pub request: u64,
+    /// The MAC of the answer under the key of the session; zeros in [`Welcome`], and in what a
+    /// responder says of a session that it does not have.
+    pub mac: [u8; 16],
 }
 
 /// A message from the initiator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Session, snapshot, number, token.
+    /// Session, snapshot, number, MAC.
     pub envelope: Envelope,
     /// What is asked.
     pub ask: Ask,
@@ -172,6 +176,21 @@ impl Kind {
         matches!(self, Self::Hello | Self::Symbols | Self::Ids | Self::Descend)
     }
 
+    /// Its number in the MAC of a message.
+    pub(crate) const fn number(self) -> u8 {
+        match self {
+            Self::Hello => 0,
+            Self::Symbols => 1,
+            Self::Ids => 2,
+            Self::Descend => 3,
+            Self::Fetch => 4,
+            Self::Tail => 5,
+            Self::Push => 6,
+            Self::Finish => 7,
+            Self::Leave => 8,
+        }
+    }
+
     /// A word for it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -206,6 +225,20 @@ impl Ask {
 }
 
 impl Answer {
+    /// The kind of request that it answers; for bodies the first of the two.
+    pub(crate) const fn kind(&self) -> Kind {
+        match self {
+            Self::Welcome(_) => Kind::Hello,
+            Self::Symbols(_) => Kind::Symbols,
+            Self::Ids(_) => Kind::Ids,
+            Self::Subtrees(_) => Kind::Descend,
+            Self::Bodies(_) => Kind::Fetch,
+            Self::Pushed(_) => Kind::Push,
+            Self::Finished(_) => Kind::Finish,
+            Self::Left => Kind::Leave,
+        }
+    }
+
     /// The length of its list, 0 where it has none.
     pub const fn list_len(&self) -> usize {
         match self {
@@ -223,6 +256,7 @@ impl Answer {
 impl Envelope {
     /// What the answer to it carries.
     pub const fn echo(&self) -> Echo {
-        Echo { session: self.session, snapshot: self.snapshot, request: self.request }
+        let Self { session, snapshot, request, .. } = *self;
+        Echo { session, snapshot, request, mac: [0; 16] }
     }
 }

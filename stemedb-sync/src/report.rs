@@ -165,6 +165,8 @@ pub struct Report {
     pub rounds: u64,
     /// Requests sent again.
     pub repeats: u64,
+    /// Responses that were changed on their way.
+    pub garbled: u64,
     /// How often it started anew.
     pub restarts: u32,
     /// Messages and bytes by kind, in the order of [`Kind::ALL`].
@@ -224,6 +226,7 @@ impl Report {
             layers: Vec::new(),
             rounds: 0,
             repeats: 0,
+            garbled: 0,
             restarts: 0,
             traffic: [Traffic::default(); Kind::ALL.len()],
             body_bytes_received: 0,

@@ -111,7 +111,7 @@ impl Responder {
     ) -> Result<Reply, Refusal> {
         let envelope = request.envelope;
         if let Ask::Hello(hello) = request.ask {
-            let welcome = self.hello(&envelope.echo(), &envelope.token, hello, source, arrival)?;
+            let welcome = self.hello(&envelope.echo(), &envelope.mac, hello, source, arrival)?;
             return Ok(Reply::Answer(welcome));
         }
         let open = {
@@ -125,22 +125,22 @@ impl Responder {
             };
             match slot {
                 Slot::Finished(finished) => {
-                    if !same(&finished.token, &envelope.token) {
+                    if !finished.key.admits_request(&request) {
                         return Err(Refusal::Token);
                     }
                     let same = finished.response.echo == envelope.echo();
-                    return match (&request.ask, &finished.response.answer) {
-                        (Ask::Leave, _) => Ok(Reply::Answer(left)),
-                        (Ask::Finish(_), Answer::Finished(_)) if same => {
-                            Ok(Reply::Answer(finished.response.clone()))
-                        }
-                        _ => Err(Refusal::SnapshotGone),
+                    let response = match (&request.ask, &finished.response.answer) {
+                        (Ask::Leave, _) => left,
+                        (Ask::Finish(_), Answer::Finished(_)) if same => finished.response.clone(),
+                        _ => return Err(Refusal::SnapshotGone),
                     };
+                    return Ok(Reply::Answer(finished.key.seal_response(response)));
                 }
                 Slot::Open(open) => Arc::clone(open),
             }
         };
-        if !same(&open.token, &envelope.token) {
+        // Before anything else is made of it: what was changed on the way is not stored.
+        if !open.key.admits_request(&request) {
             return Err(Refusal::Token);
         }
         if open.snapshot_id != envelope.snapshot {
@@ -154,12 +154,12 @@ impl Responder {
             Ask::Descend(ask) => Answer::Subtrees(open.descend(&ask, &self.limits)?),
             Ask::Fetch(ask) => {
                 let ids = open.fetch(&ask, &self.limits)?;
-                let stream = BodyStream::of_ids(echo, ids, &self.limits, &self.memory)?;
+                let stream = BodyStream::of_ids(&open, echo, ids, &self.limits)?;
                 return Ok(Reply::Bodies(stream));
             }
             Ask::Tail(ask) => {
                 let entries = open.tail(&ask, &self.limits)?;
-                let stream = BodyStream::of_entries(echo, entries, &self.limits, &self.memory)?;
+                let stream = BodyStream::of_entries(&open, echo, entries, &self.limits)?;
                 return Ok(Reply::Bodies(stream));
             }
             Ask::Push(part) => return push::take(&open, echo, part, &self.limits),
@@ -167,21 +167,21 @@ impl Responder {
                 let finished = open.finish(&ask, source)?;
                 let response = Response { echo, answer: Answer::Finished(finished) };
                 self.table().finish(&open, response.clone());
-                return Ok(Reply::Answer(response));
+                return Ok(Reply::Answer(open.key.seal_response(response)));
             }
             Ask::Leave => {
                 let response = Response { echo, answer: Answer::Left };
                 self.table().finish(&open, response.clone());
-                return Ok(Reply::Answer(response));
+                return Ok(Reply::Answer(open.key.seal_response(response)));
             }
         };
-        Ok(Reply::Answer(Response { echo, answer }))
+        Ok(Reply::Answer(open.key.seal_response(Response { echo, answer })))
     }
 
     fn hello(
         &self,
         echo: &Echo,
-        token: &[u8; 16],
+        mac: &[u8; 16],
         hello: Hello,
         source: &impl Source,
         arrival: Arrival,
@@ -196,7 +196,7 @@ impl Responder {
         if hello.node == self.identity.node {
             return Err(Refusal::Itself);
         }
-        if echo.request != 1 || echo.snapshot != 0 || *token != [0; 16] {
+        if echo.request != 1 || echo.snapshot != 0 || *mac != [0; 16] {
             return Err(Refusal::Malformed);
         }
         if hello.set.count > self.limits.count_max {
@@ -251,9 +251,9 @@ impl Responder {
         table.make_room(&hello.node, arrival.now, &self.limits)?;
         let echo = Echo { snapshot: table.next_snapshot(&arrival.nonce), ..*echo };
         welcome.proof = keys.responder_proof(&echo, &hello, &welcome);
-        let token = keys.token(&echo.session, &arrival.nonce);
+        let key = keys.session_key(&echo.session, &arrival.nonce);
         let response = Response { echo, answer: Answer::Welcome(welcome) };
-        let open = Open::new(hello, response.clone(), token, pin, keys.symbol_key(), &self.memory)?;
+        let open = Open::new(hello, response.clone(), key, pin, keys.symbol_key(), &self.memory)?;
         table.open(open, arrival.now);
         Ok(response)
     }

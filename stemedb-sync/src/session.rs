@@ -43,6 +43,7 @@ use self::{
 };
 use crate::{
     blame::Blame,
+    keys::SessionKey,
     message::{Answer, Envelope, Kind, Refusal, Response},
     replica::Pin,
     report::{Ending, Layer, Limited, Report, Step, Why},
@@ -186,6 +187,9 @@ impl Session {
         if self.ending.is_some() {
             return self.receive_late(&response, bytes, now);
         }
+        if !self.is_authentic(&response) {
+            return self.garbled(response.echo.request, now);
+        }
         let before = self.core.progress();
         let received = self.check(&response, bytes);
         let turn = match received {
@@ -228,8 +232,8 @@ impl Session {
             return;
         }
         let stop = match refusal {
-            // A token is wrong where the peer forgot the session and took a repeated Hello for a
-            // new one. The next session has an id of its own.
+            // A MAC is wrong where the peer forgot the session and took a repeated Hello for a new
+            // one, or the request was changed on its way. The next session has an id of its own.
             Refusal::SnapshotGone | Refusal::Token | Refusal::Taken => Stop::Restart,
             // The symbols gave a front that the peer has no id for, or more than one: they are no
             // authority, and descent is.
@@ -308,6 +312,33 @@ impl Session {
     /// What it did so far.
     pub fn report(&self) -> &Report {
         &self.core.report
+    }
+
+    /// The key of the session, once its peer has answered.
+    pub fn key(&self) -> Option<&SessionKey> {
+        self.core.flight.key.as_ref()
+    }
+
+    /// Whether a response is as the peer sent it. The first one has a proof instead.
+    fn is_authentic(&self, response: &Response) -> bool {
+        let echo = &response.echo;
+        let welcome = matches!(response.answer, Answer::Welcome(_)) && echo.request == 1;
+        let strange = echo.session != self.core.flight.session;
+        strange || welcome || self.key().is_none_or(|key| key.admits_response(response))
+    }
+
+    /// A response was changed on its way, by accident or not: the peer is not to blame for that,
+    /// and it is asked again, a few times.
+    fn garbled(&mut self, request: u64, now: Duration) {
+        self.core.report.garbled += 1;
+        if !self.core.flight.is_waiting(request) {
+            return;
+        }
+        self.silent += 1;
+        if self.silent >= self.core.config.limits.tries_max {
+            return self.end(Ending::Silent, now);
+        }
+        self.again(request, now);
     }
 
     /// Whether a response is one that is waited for, and of which kind.

@@ -3,13 +3,11 @@
 
 mod model;
 
-use std::time::Duration;
-
-use model::{Peer, Store, config, run};
+use model::{Opened, Peer, Store, config, run};
 use stemedb_merkle::{Hash, set::Entry};
 use stemedb_sync::{
-    Ending, Limits, Output, Session,
-    message::{Answer, Ask, AskSymbols, Envelope, Kind, Refusal, Request, Welcome},
+    Ending, Limits,
+    message::{Ask, AskSymbols, Kind, Refusal},
     report::{Layer, Step, Why},
 };
 
@@ -53,19 +51,11 @@ fn passes_over_all_ids_are_counted() {
     other.append((0..100).map(|n: u64| n.to_le_bytes().to_vec()).collect());
     let limits = Limits::default();
     let mut peer = Peer::new(other, limits.clone());
-    let mut session = Session::new(config(&one, &limits), one.now(), 1 << 40, Duration::ZERO);
-    let Some(Output::Send(hello)) = session.next(Duration::ZERO) else {
-        panic!("a session begins with a question")
-    };
-    let welcome = peer.answer(hello).remove(0).unwrap();
-    let Answer::Welcome(Welcome { nonce, .. }) = welcome.answer else { panic!("no welcome") };
-    let (session, snapshot) = (welcome.echo.session, welcome.echo.snapshot);
-    let token = one.identity.keys.token(&session, &nonce);
+    let opened = Opened::new(&mut peer, &one, config(&one, &limits)).unwrap();
     let answered = (2..2_000).find_map(|request| {
-        let envelope = Envelope { session, snapshot, request, token };
         let from = if request % 2 == 0 { 1_000 } else { 100_000 };
         let ask = Ask::Symbols(AskSymbols { from, count: 1 });
-        match peer.answer(Request { envelope, ask })[0] {
+        match peer.answer(opened.request(request, ask))[0] {
             Ok(_) => None,
             Err(refusal) => Some((request - 2, refusal)),
         }

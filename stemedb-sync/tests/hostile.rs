@@ -6,7 +6,7 @@ mod model;
 
 use std::time::Duration;
 
-use model::{Peer, Random, Store, config, run};
+use model::{Opened, Peer, Random, Store, config, run};
 use stemedb_sync::{
     Blame, Config, Ending, Limits, Output, Report, Session, Source,
     codec::{
@@ -15,8 +15,8 @@ use stemedb_sync::{
         subtrees::{Below, Place},
     },
     message::{
-        Answer, Ask, AskIds, AskSymbols, Bodies, BodiesEnd, Descend, Envelope, Fetch, Finished,
-        Push, Refusal, Request, Response, SetHead, Tail, Wanted,
+        Answer, Ask, AskIds, AskSymbols, Bodies, BodiesEnd, CursorState, Descend, Envelope, Fetch,
+        Finished, Push, Refusal, Request, Response, SetHead, Tail, Wanted,
     },
     report::Layer,
     responder::Arrival,
@@ -255,6 +255,16 @@ fn bodies_of_the_log_that_are_not_in_its_set() {
     });
     assert_eq!(report.ending, Ending::Blamed(Blame::Body));
     assert_eq!(peer.store.bodies.len(), 1010, "it does not get its own lie back");
+}
+
+/// A later version may say more of a cursor than this one understands.
+#[test]
+fn an_unknown_state_of_the_cursor_is_no_breach() {
+    for number in [3, 77, u8::MAX] {
+        let report = welcome(|welcome| welcome.cursor = CursorState::from_number(number));
+        assert_eq!(report.ending, Ending::Complete, "{number}");
+        assert!(report.equal && !report.peer_rewritten, "{number}");
+    }
 }
 
 #[test]
@@ -598,20 +608,10 @@ fn hostile_requests_are_refused() {
     let open = |node: u8, seed: u8, peer: &mut Peer| {
         let mut config = Config { seed: [seed; 32], ..config(&one, &limits) };
         config.identity.node = [node; 16];
-        let mut session = Session::new(config, one.now(), 1 << 40, Duration::ZERO);
-        let Some(Output::Send(hello)) = session.next(Duration::ZERO) else {
-            unreachable!("a session begins with a question")
-        };
-        let answers = peer.answer(hello.clone());
-        answers[0].clone().map(|response| {
-            let Answer::Welcome(welcome) = &response.answer else { unreachable!() };
-            let session = response.echo.session;
-            let token = one.identity.keys.token(&session, &welcome.nonce);
-            Envelope { session, snapshot: response.echo.snapshot, request: 2, token }
-        })
+        Opened::new(peer, &one, config)
     };
-    let envelope = open(1, 1, &mut peer).unwrap();
-    let ask = |peer: &mut Peer, ask: Ask| match &peer.answer(Request { envelope, ask })[0] {
+    let opened = open(1, 1, &mut peer).unwrap();
+    let ask = |peer: &mut Peer, ask: Ask| match &peer.answer(opened.request(2, ask))[0] {
         Ok(_) => None,
         Err(refusal) => Some(*refusal),
     };
@@ -646,16 +646,18 @@ fn hostile_requests_are_refused() {
     }
     let whole = Ask::Descend(Descend { nodes, levels: 8, few: u32::MAX });
     assert_eq!(ask(&mut peer, whole), None, "more than is granted is not refused");
-    // Another token, another snapshot, another session.
+    // Another MAC, another snapshot, another session.
     let ask = Ask::Symbols(AskSymbols { from: 0, count: 1 });
     let mut wrong = |change: &dyn Fn(&mut Envelope)| {
-        let mut envelope = envelope;
+        let mut envelope = opened.envelope;
         change(&mut envelope);
-        peer.answer(Request { envelope, ask: ask.clone() })[0].clone().err()
+        peer.answer(opened.sealed(envelope, ask.clone()))[0].clone().err()
     };
-    assert_eq!(wrong(&|envelope| envelope.token[0] ^= 1), Some(Refusal::Token));
     assert_eq!(wrong(&|envelope| envelope.snapshot += 1), Some(Refusal::SnapshotGone));
     assert_eq!(wrong(&|envelope| envelope.session[0] ^= 1), Some(Refusal::SnapshotGone));
+    let mut changed = opened.request(2, ask.clone());
+    changed.envelope.mac[0] ^= 1;
+    assert_eq!(peer.answer(changed), [Err(Refusal::Token)]);
     // As many sessions as there may be.
     for seed in 2..20 {
         open(1, seed, &mut peer).unwrap();
@@ -668,6 +670,6 @@ fn hostile_requests_are_refused() {
     assert!(open(50, 50, &mut peer).is_ok());
     assert_eq!(peer.responder.sessions(), 1);
     let arrival = Arrival { now: peer.now, time: 0, nonce: [1; 16] };
-    let late = peer.responder.answer(Request { envelope, ask }, &peer.store, arrival);
+    let late = peer.responder.answer(opened.request(2, ask), &peer.store, arrival);
     assert!(matches!(late, Err(Refusal::SnapshotGone)));
 }

@@ -348,6 +348,12 @@ impl World {
                 {
                     *byte ^= 1;
                 }
+                // A peer that lies has the key.
+                if self.sabotage != Sabotage::None
+                    && let Some(key) = session.key()
+                {
+                    response = key.seal_response(response);
+                }
                 session.receive(response, 1, now);
             }
             Event::Refused { request, refusal, .. } => session.refused(&request, refusal, now),

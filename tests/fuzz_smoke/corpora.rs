@@ -334,13 +334,13 @@ fn write_messages() {
     }
     // A zstd frame of a hundred times the same byte (RFC 8878: one RLE block).
     let frame = b"\x28\xb5\x2f\xfd\x20\x64\x23\x03\x00x".to_vec();
-    let echo = Some(v1::Echo { session: vec![1; 16], snapshot: 2, request: 3 });
+    let echo = Some(v1::Echo { session: vec![1; 16], snapshot: 2, request: 3, mac: vec![4; 16] });
     let end = Some(v1::BodiesEnd { dealt: 1 });
     let (bytes, len) = (frame.clone(), 100);
     let bodies = v1::BodiesResponse { echo, part: 0, bytes, len, end }.encode_to_vec();
     write("responses", "zstd", &[&[4], &bodies[..]].concat());
     let envelope =
-        Some(v1::Envelope { session: vec![1; 16], snapshot: 2, request: 3, token: vec![4; 16] });
+        Some(v1::Envelope { session: vec![1; 16], snapshot: 2, request: 3, mac: vec![4; 16] });
     let push = v1::PushRequest { envelope, part: 0, bytes: frame, len, last: true };
     write("requests", "zstd", &[&[6], &push.encode_to_vec()[..]].concat());
 
@@ -363,10 +363,15 @@ fn write_messages() {
     let get =
         |which: Which| v1::GetRequest { which: Some((&which).into()), offset: 4 }.encode_to_vec();
     let messages = [
-        (0, v1::AppendRequest { body: vec![1; 30] }.encode_to_vec()),
+        (0, v1::AppendRequest { body: vec![1; 30], check: vec![2; 16] }.encode_to_vec()),
         (
             1,
-            v1::AppendBatchRequest { bodies: vec![vec![1; 3]; 4], continues: true }.encode_to_vec(),
+            v1::AppendBatchRequest {
+                bodies: vec![vec![1; 3]; 4],
+                continues: true,
+                check: vec![2; 16],
+            }
+            .encode_to_vec(),
         ),
         (2, v1::AppendBatchResponse { receipts: vec![receipt.into(); 3] }.encode_to_vec()),
         (3, get(Which::Id(id))),

@@ -113,6 +113,7 @@ fn report() -> Report {
         ],
         rounds: 3,
         repeats: 1,
+        garbled: 0,
         restarts: 2,
         traffic: std::array::from_fn(|n| Traffic {
             requests: 1,

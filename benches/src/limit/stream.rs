@@ -41,7 +41,8 @@ impl Replication for Bare {
         let (frame, count) = (Arc::clone(&self.frame), asked.get_ref().count);
         let frames = (0..count).map(move |place| {
             let end = (place + 1 == count).then_some(BodiesEnd { dealt: count });
-            let echo = Some(Echo { session: vec![7; 16], snapshot: 1 << 20, request: 9 });
+            let (session, mac) = (vec![7; 16], vec![7; 16]);
+            let echo = Some(Echo { session, snapshot: 1 << 20, request: 9, mac });
             let part = place as u32;
             Ok(BodiesResponse { echo, part, bytes: frame.to_vec(), len: 0, end })
         });
@@ -143,7 +144,7 @@ pub(crate) fn frames(bodies: u64, len: usize, way: Way) -> Result<Sample, Failur
                     session: vec![7; 16],
                     snapshot: 1 << 20,
                     request: 9,
-                    token: vec![7; 16],
+                    mac: vec![7; 16],
                 }),
                 part: place as u32,
                 bytes: frame.to_vec(),

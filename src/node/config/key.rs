@@ -23,6 +23,8 @@ const SESSIONS_MAX: u64 = 64;
 const CONNECTIONS_MAX: u64 = 65_536;
 /// The greatest integer of TOML.
 const COUNT_MAX: u64 = i64::MAX.unsigned_abs();
+/// Less would not hold one session with a long body.
+const SYNC_MEMORY_MIN: u64 = 32 << 20;
 /// Less would not move one frame in a minute.
 const SYNC_RATE_MIN: u64 = 16 << 10;
 const SCRUB_RATE_MIN: u64 = 4 << 10;
@@ -87,7 +89,7 @@ impl fmt::Debug for Key {
 }
 
 /// All keys, in the order in which files have them: those without a section first.
-pub static KEYS: [Key; 41] = [
+pub static KEYS: [Key; 42] = [
     Key {
         name: "store",
         flag: "store",
@@ -460,6 +462,19 @@ pub static KEYS: [Key; 41] = [
             Ok(())
         },
         show: |s| s.sync.sessions_max.into(),
+    },
+    Key {
+        name: "sync.memory",
+        flag: "sync-memory",
+        placeholder: "SIZE",
+        kind: Kind::One,
+        reload: false,
+        about: "Bytes of memory that all sessions which other nodes begin hold together",
+        set: |s, raw| {
+            s.sync_memory = raw.size(SYNC_MEMORY_MIN)?;
+            Ok(())
+        },
+        show: |s| size(s.sync_memory),
     },
     Key {
         name: "sync.bytes_per_second",

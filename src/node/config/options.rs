@@ -61,6 +61,8 @@ impl Config {
                 limits: ServerLimits {
                     connections_max: settings.connections_max,
                     connections_per_address_max: settings.connections_per_address_max,
+                    sessions_memory_max: usize::try_from(settings.sync_memory)
+                        .unwrap_or(usize::MAX),
                     ..ServerLimits::default()
                 },
             },

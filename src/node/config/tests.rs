@@ -102,6 +102,7 @@ fn values_are_read_as_people_write_them() {
         ("[cluster]\npeers = \"none\"", "cluster.peers", json!([])),
         ("cluster.gossip = false", "cluster.gossip", json!(false)),
         ("cluster.open_membership = true", "cluster.open_membership", json!(true)),
+        ("[sync]\nmemory = \"1G\"", "sync.memory", json!("1G")),
         ("sync = { sessions_max = 4 }", "sync.sessions_max", json!(4)),
         ("[sync]\nbytes_per_second = \"10M\"", "sync.bytes_per_second", json!("10M")),
         ("[sync]\nbytes_per_second = 20480", "sync.bytes_per_second", json!("20K")),
@@ -350,7 +351,8 @@ fn what_is_printed_gives_the_same_again() {
         [auth]\ntoken_file = \"t\"\npeer_token_file = \"u\"\ntoken_in_clear = true\n\
         [cluster]\njoin = \"a\"\npeers = \"b,c\"\ngossip = false\n\
         open_membership = true\n\
-        [sync]\ninterval = \"2m\"\nsessions_max = 3\nbytes_per_second = \"1M\"\ncpu_share = 0.5\n\
+        [sync]\ninterval = \"2m\"\nsessions_max = 3\nmemory = \"64M\"\n\
+        bytes_per_second = \"1M\"\ncpu_share = 0.5\n\
         pause_above = \"9ms\"\nwindows = \"22:00-24:00,01:00-02:00\"\n\
         [scrub]\nenabled = false\nbytes_per_second = \"1M\"\ninterval = \"2d\"\n\
         [archive]\nurl = \"file:///x\"\ninterval = \"2m\"\nkeep_segments = 3\n\

@@ -12,6 +12,7 @@ use tonic::Streaming;
 use super::{CallError, Client};
 use crate::{
     backend::Receipt,
+    check,
     limits::BODIES_PER_MESSAGE_MAX,
     proto::v1::{AppendBatchRequest, AppendBatchResponse},
 };
@@ -139,6 +140,7 @@ fn messages(bodies: Vec<Vec<u8>>) -> impl Iterator<Item = AppendBatchRequest> {
                 break;
             }
         }
+        message.check = check::of_message(&message);
         (!message.bodies.is_empty()).then_some(message)
     })
 }

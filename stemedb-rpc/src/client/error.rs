@@ -97,8 +97,12 @@ impl CallError {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Connect { .. } => true,
-            Self::Refused { reason, .. } => matches!(reason, Reason::Busy | Reason::Stopping),
-            Self::Refusal(refusal) => matches!(refusal, Refusal::Busy | Refusal::Closing),
+            Self::Refused { reason, .. } => {
+                matches!(reason, Reason::Busy | Reason::Stopping | Reason::Garbled)
+            }
+            Self::Refusal(refusal) => {
+                matches!(refusal, Refusal::Busy | Refusal::Closing | Refusal::Memory)
+            }
             // Besides what a server says: what a connection gives that is closed under a call.
             Self::Status { code, .. } => {
                 matches!(code, Code::Unavailable | Code::Cancelled | Code::Unknown)

@@ -3,36 +3,37 @@
 pub(crate) mod answers;
 pub(crate) mod asks;
 
-use stemedb_sync::message::{Cursor, CursorState, Echo, Envelope, LogHead, SetHead};
+use stemedb_sync::message::{Cursor, Echo, Envelope, LogHead, SetHead};
 
 use super::{Malformed, array, array_or_zeros, unless_zeros};
 use crate::proto::v1;
 
 impl From<Envelope> for v1::Envelope {
     fn from(envelope: Envelope) -> Self {
-        let Envelope { session, snapshot, request, token } = envelope;
-        Self { session: session.to_vec(), snapshot, request, token: unless_zeros(&token) }
+        let Envelope { session, snapshot, request, mac } = envelope;
+        Self { session: session.to_vec(), snapshot, request, mac: unless_zeros(&mac) }
     }
 }
 
 fn envelope(message: Option<v1::Envelope>) -> Result<Envelope, Malformed> {
-    let v1::Envelope { session, snapshot, request, token } =
+    let v1::Envelope { session, snapshot, request, mac } =
         message.ok_or(Malformed::missing("envelope"))?;
     let session = array("envelope.session", &session)?;
-    let token = array_or_zeros("envelope.token", &token)?;
-    Ok(Envelope { session, snapshot, request, token })
+    let mac = array_or_zeros("envelope.mac", &mac)?;
+    Ok(Envelope { session, snapshot, request, mac })
 }
 
 impl From<Echo> for v1::Echo {
     fn from(echo: Echo) -> Self {
-        let Echo { session, snapshot, request } = echo;
-        Self { session: session.to_vec(), snapshot, request }
+        let Echo { session, snapshot, request, mac } = echo;
+        Self { session: session.to_vec(), snapshot, request, mac: unless_zeros(&mac) }
     }
 }
 
 fn echo(message: Option<v1::Echo>) -> Result<Echo, Malformed> {
-    let v1::Echo { session, snapshot, request } = message.ok_or(Malformed::missing("echo"))?;
-    Ok(Echo { session: array("echo.session", &session)?, snapshot, request })
+    let v1::Echo { session, snapshot, request, mac } = message.ok_or(Malformed::missing("echo"))?;
+    let (session, mac) = (array("echo.session", &session)?, array_or_zeros("echo.mac", &mac)?);
+    Ok(Echo { session, snapshot, request, mac })
 }
 
 impl From<SetHead> for v1::SetHead {
@@ -76,26 +77,6 @@ impl TryFrom<v1::Cursor> for Cursor {
     fn try_from(message: v1::Cursor) -> Result<Self, Malformed> {
         let v1::Cursor { epoch, size, root } = message;
         Ok(Self { epoch, size, root: array("cursor.root", &root)? })
-    }
-}
-
-impl From<CursorState> for v1::CursorState {
-    fn from(state: CursorState) -> Self {
-        match state {
-            CursorState::None => Self::Unspecified,
-            CursorState::Good => Self::Good,
-            CursorState::Rewritten => Self::Rewritten,
-        }
-    }
-}
-
-impl From<v1::CursorState> for CursorState {
-    fn from(state: v1::CursorState) -> Self {
-        match state {
-            v1::CursorState::Unspecified => Self::None,
-            v1::CursorState::Good => Self::Good,
-            v1::CursorState::Rewritten => Self::Rewritten,
-        }
     }
 }
 

@@ -545,7 +545,7 @@ pub struct Envelope {
     #[prost(uint64, tag = "3")]
     pub request: u64,
     #[prost(bytes = "vec", tag = "4")]
-    pub token: ::prost::alloc::vec::Vec<u8>,
+    pub mac: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Echo {
@@ -555,6 +555,8 @@ pub struct Echo {
     pub snapshot: u64,
     #[prost(uint64, tag = "3")]
     pub request: u64,
+    #[prost(bytes = "vec", tag = "4")]
+    pub mac: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SetHead {
@@ -1675,6 +1677,8 @@ pub mod replication_server {
 pub struct AppendRequest {
     #[prost(bytes = "vec", tag = "1")]
     pub body: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub check: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AppendResponse {
@@ -1698,6 +1702,8 @@ pub struct AppendBatchRequest {
     pub bodies: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
     #[prost(bool, tag = "2")]
     pub continues: bool,
+    #[prost(bytes = "vec", tag = "3")]
+    pub check: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AppendBatchResponse {

@@ -7,7 +7,7 @@
 //! Reading is at most [`PENDING_MAX`] messages ahead of the disk, and waits for it through the
 //! bounded queue in between; so the client waits for the disk, too. All batches together hold at
 //! most [`batches_pending_max`](ServerLimits::batches_pending_max) bytes of bodies and one more
-//! body, and wait for each other.
+//! body, and those of one client wait for each other.
 
 use std::{mem, sync::Arc, time::Duration};
 
@@ -18,12 +18,13 @@ use tokio::{
 use tonic::{Status, Streaming};
 
 use super::{
-    budget::{Budget, Held},
+    budget::{Held, Share},
     store::{blocking, hand_on},
 };
 use crate::{
     Reason,
     backend::{Backend, Pending},
+    check,
     convert::Malformed,
     limits::{BODIES_PER_MESSAGE_MAX, ServerLimits},
     proto::v1::{AppendBatchRequest, AppendBatchResponse},
@@ -39,7 +40,7 @@ pub(super) async fn run<B: Backend>(
     backend: Arc<B>,
     messages: Streaming<AppendBatchRequest>,
     answers: Sender<Answer>,
-    budget: Budget,
+    budget: Share,
     limits: &ServerLimits,
 ) {
     let time_max = limits.idle_time_max;
@@ -60,7 +61,7 @@ async fn read<B: Backend>(
     backend: Arc<B>,
     mut messages: Streaming<AppendBatchRequest>,
     pending: &Sender<(B::Pending, Held)>,
-    budget: &Budget,
+    budget: &Share,
     time_max: Duration,
 ) -> Result<(), Status> {
     let wait = async |held: &mut Held, len| {
@@ -80,6 +81,7 @@ async fn read<B: Backend>(
         let Some(message) = message else { return parts.end().map_err(Status::from) };
         let len: usize = message.bodies.iter().map(Vec::len).sum();
         let last = message.bodies.last().filter(|_| message.continues).map_or(0, Vec::len);
+        check::compare(&message.check, || check::of_message(&message))?;
         let bodies = parts.take(message)?;
         let ending = if bodies.is_empty() {
             Held::default()
@@ -130,7 +132,7 @@ struct Parts {
 impl Parts {
     /// The bodies that end in a message.
     fn take(&mut self, message: AppendBatchRequest) -> Result<Vec<Vec<u8>>, Status> {
-        let AppendBatchRequest { mut bodies, continues } = message;
+        let AppendBatchRequest { mut bodies, continues, .. } = message;
         if bodies.len() > BODIES_PER_MESSAGE_MAX {
             return Err(Malformed::new("bodies", "must be at most 4,096").into());
         }
@@ -168,7 +170,7 @@ mod tests {
 
     fn message(bodies: &[&str], continues: bool) -> AppendBatchRequest {
         let bodies = bodies.iter().map(|body| body.as_bytes().to_vec()).collect();
-        AppendBatchRequest { bodies, continues }
+        AppendBatchRequest { bodies, continues, check: Vec::new() }
     }
 
     #[test]

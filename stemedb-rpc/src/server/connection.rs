@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -27,6 +27,9 @@ use super::{
     phase::{Phase, Phases},
 };
 use crate::{Reason, limits::ServerLimits};
+
+/// How many connections there were.
+static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 
 type Cut = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -55,6 +58,8 @@ pub(crate) struct Caller {
     address: IpAddr,
     /// How many connections its address may have, if it has more.
     too_many: Option<usize>,
+    /// The number of the connection.
+    connection: u64,
     /// Whether anything was asked on it.
     asked: Arc<AtomicBool>,
 }
@@ -65,6 +70,11 @@ const REFUSED_TIME_MAX: Duration = Duration::from_secs(2);
 impl Caller {
     pub(crate) fn address(&self) -> IpAddr {
         self.address
+    }
+
+    /// The number of the connection, which no other one of this process has.
+    pub(crate) fn connection(&self) -> u64 {
+        self.connection
     }
 
     /// Refuses the calls of an address that has too many connections.
@@ -93,7 +103,8 @@ impl Connection {
         let asked = Arc::new(AtomicBool::new(false));
         let refused = permits.address.is_err();
         let too_many = refused.then_some(limits.connections_per_address_max);
-        let caller = Caller { address, too_many, asked: Arc::clone(&asked) };
+        let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+        let caller = Caller { address, too_many, connection, asked: Arc::clone(&asked) };
         let first_call_time_max = limits.first_call_time_max;
         let cut = Box::pin(async move {
             let closed = phases.reached(Phase::Closed);

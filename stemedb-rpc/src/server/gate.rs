@@ -13,6 +13,8 @@ use std::{
     time::Duration,
 };
 
+use http_body::{Frame, SizeHint};
+use stemedb_sync::memory::Reservation;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
@@ -20,7 +22,7 @@ use tokio::{
 use tonic::{
     Status,
     body::Body,
-    codegen::{Service, http},
+    codegen::{Bytes, Service, http},
     server::NamedService,
 };
 
@@ -149,7 +151,6 @@ where
         }
         let answer = self.inner.call(request);
         Box::pin(async move {
-            let _permit = permit;
             let mut answer = match deadline {
                 None => answer.await,
                 Some(deadline) => timeout(deadline, answer)
@@ -157,7 +158,38 @@ where
                     .unwrap_or_else(|_| Ok(Status::from(Reason::Stalled).into_http())),
             }?;
             date::put_early_date(answer.headers_mut(), date::now());
-            Ok(answer)
+            let memory = answer.extensions_mut().remove::<Arc<Reservation>>();
+            Ok(answer.map(|body| {
+                let held = Held { body, _permit: permit, _memory: memory };
+                if http_body::Body::is_end_stream(&held.body) { held.body } else { Body::new(held) }
+            }))
         })
+    }
+}
+
+/// The body of an answer, which counts as a call, and in memory, until the client has taken it in.
+struct Held {
+    body: Body,
+    _permit: Option<CallPermit>,
+    _memory: Option<Arc<Reservation>>,
+}
+
+impl http_body::Body for Held {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

@@ -1,110 +1,178 @@
 //! Taking in the parts of a push.
 //!
 //! ```text
-//!   messages -> [take: put bodies together, in order] -> appends, several at once -> answer
+//!   messages -> [read] -> waiting -> [one thread a push: put bodies together, append] -> answer
 //! ```
 //!
 //! Parts are read while those before them are written to the disk, as far as they come to
 //! [`push_pending_max`](ServerLimits::push_pending_max) bytes; then reading waits, and with it the
-//! client.
+//! client. What has come meanwhile is written together. However many parts there are, a push has
+//! one thread at most, and all pushes have [`push_threads_max`](ServerLimits::push_threads_max).
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
-use stemedb_sync::message::{Refusal, Request, Response};
+use stemedb_sync::{
+    MemoryBudget,
+    memory::Reservation,
+    message::{Refusal, Request, Response},
+};
 use tokio::{
-    task::{JoinError, JoinSet, spawn_blocking},
+    sync::Semaphore,
+    task::{JoinHandle, spawn_blocking},
     time::{sleep, timeout},
 };
 use tonic::{Status, Streaming};
 
 use super::replication::malformed;
 use crate::{
-    Reason, convert::Malformed, limits::ServerLimits, proto::v1::PushRequest,
-    reason::refusal_status, replica::Replica,
+    Reason,
+    convert::Malformed,
+    limits::{PART_LEN_MAX, ServerLimits},
+    proto::v1::PushRequest,
+    reason::refusal_status,
+    replica::Replica,
 };
 
 /// How often it is looked whether the same push, that came before, has been answered.
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Parts that are read ahead of the disk: short ones take more than their bytes.
+const PARTS_MAX: usize = 1_024;
+
+/// Bytes that a part takes beside its own, about.
+const PART_LEN: usize = 256;
+
+/// What all pushes of a server share.
+#[derive(Debug)]
+pub(super) struct Pushes<R> {
+    pub(super) replica: Arc<R>,
+    pub(super) memory: MemoryBudget,
+    pub(super) threads: Arc<Semaphore>,
+    pub(super) limits: Arc<ServerLimits>,
+}
 
 /// Takes in a push, and answers it once all of it is durable.
 pub(super) async fn run<R: Replica>(
-    replica: Arc<R>,
+    pushes: Pushes<R>,
     mut messages: Streaming<PushRequest>,
-    limits: &ServerLimits,
 ) -> Result<Response, Status> {
-    let mut appends = Appends::default();
-    let last = loop {
-        let message = timeout(limits.idle_time_max, messages.message());
-        let message = message.await.map_err(|_| Reason::Stalled)??;
-        let message = message.ok_or(Malformed::new("last", "must be in the last part"));
-        let message = message.map_err(malformed)?;
-        // What follows the last part is not read.
-        let last = message.last.then(|| message.clone());
-        appends.take(&replica, message, limits.push_pending_max).await?;
-        if let Some(last) = last {
-            break last;
-        }
-    };
+    let limits = Arc::clone(&pushes.limits);
+    let mut push = Push { pushes, waiting: Waiting::default(), running: None, running_len: 0 };
+    let mut last = None;
     let mut waited = Duration::ZERO;
     loop {
-        while appends.next().await? {}
-        if let Some(answer) = appends.answer.take() {
-            return Ok(answer);
+        if push.running.is_none() && !push.waiting.parts.is_empty() {
+            push.begin();
         }
-        // The initiator lost its patience and sent the push again while it is being appended.
-        if waited >= limits.idle_time_max {
-            return Err(Reason::Stalled.into());
+        let reads = last.is_none() && push.has_room(&limits);
+        tokio::select! {
+            message = timeout(limits.idle_time_max, messages.message()), if reads => {
+                let message = message.map_err(|_| Reason::Stalled)??;
+                let message = message.ok_or(Malformed::new("last", "must be in the last part"));
+                let message = message.map_err(malformed)?;
+                // What follows the last part is not read.
+                last = message.last.then(|| message.clone());
+                push.read(message)?;
+            }
+            answer = ended(&mut push.running), if push.running.is_some() => {
+                (push.running, push.running_len) = (None, 0);
+                if let Some(answer) = answer? {
+                    return Ok(answer);
+                }
+            }
+            // The initiator lost its patience and sent the push again while it is being appended.
+            () = sleep(LOOK_INTERVAL), if last.is_some() && push.is_idle() => {
+                waited += LOOK_INTERVAL;
+                if waited >= limits.idle_time_max {
+                    return Err(Reason::Stalled.into());
+                }
+                if let Some(last) = last.clone() {
+                    push.read(last)?;
+                }
+            }
         }
-        sleep(LOOK_INTERVAL).await;
-        waited += LOOK_INTERVAL;
-        appends.take(&replica, last.clone(), limits.push_pending_max).await?;
     }
 }
 
-/// Parts that are being appended.
-#[derive(Default)]
-struct Appends {
-    running: JoinSet<Result<Appended, Refusal>>,
-    /// How many bytes they have together.
-    pending: usize,
-    answer: Option<Response>,
+type Appending = JoinHandle<Result<Option<Response>, Status>>;
+
+/// One push.
+struct Push<R> {
+    pushes: Pushes<R>,
+    waiting: Waiting,
+    running: Option<Appending>,
+    /// Bytes of the parts that are being appended.
+    running_len: usize,
 }
 
-/// A part that is dealt with: its length, and the answer to the push if that was all.
-type Appended = (usize, Option<Response>);
+/// Parts that were read.
+#[derive(Default)]
+struct Waiting {
+    parts: Vec<PushRequest>,
+    len: usize,
+    held: Vec<Reservation>,
+}
 
-impl Appends {
-    /// Takes in a part and begins to append it, once it fits in beside the others.
-    async fn take<R: Replica>(
-        &mut self,
-        replica: &Arc<R>,
-        message: PushRequest,
-        pending_max: usize,
-    ) -> Result<(), Status> {
-        let expanded = usize::try_from(message.len).unwrap_or(usize::MAX);
-        let len = message.bytes.len().max(expanded);
-        while self.pending.saturating_add(len) > pending_max && self.next().await? {}
-        let replica = Arc::clone(replica);
-        let taken = spawn_blocking(move || {
-            let part = Request::try_from(message).map_err(malformed)?;
-            replica.push(part).map_err(refusal_status)
-        });
-        let append = taken.await.map_err(failed)??;
-        self.pending = self.pending.saturating_add(len);
-        self.running.spawn_blocking(move || append().map(|answer| (len, answer)));
+impl<R: Replica> Push<R> {
+    fn is_idle(&self) -> bool {
+        self.running.is_none() && self.waiting.parts.is_empty()
+    }
+
+    /// Whether more is read now.
+    fn has_room(&self, limits: &ServerLimits) -> bool {
+        let Waiting { parts, len, .. } = &self.waiting;
+        let full = parts.len() >= PARTS_MAX || len + self.running_len >= limits.push_pending_max;
+        self.is_idle() || !full
+    }
+
+    /// Takes in a part; it counts with its length after decompression.
+    fn read(&mut self, part: PushRequest) -> Result<(), Status> {
+        // One that says more is refused before it is expanded.
+        let expanded = usize::try_from(part.len).unwrap_or(usize::MAX).min(PART_LEN_MAX);
+        let len = part.bytes.len().saturating_add(expanded).saturating_add(PART_LEN);
+        let held = self.pushes.memory.reserve(len);
+        let held = held.map_err(|exhausted| refusal_status(exhausted.into()))?;
+        self.waiting.len += len;
+        self.waiting.held.push(held);
+        self.waiting.parts.push(part);
         Ok(())
     }
 
-    /// Waits until a part is dealt with; false if there is none.
-    async fn next(&mut self) -> Result<bool, Status> {
-        let Some(done) = self.running.join_next().await else { return Ok(false) };
-        let (len, answer) = done.map_err(failed)?.map_err(refusal_status)?;
-        self.pending -= len;
-        self.answer = answer.or_else(|| self.answer.take());
-        Ok(true)
+    /// Begins to append what was read.
+    fn begin(&mut self) {
+        let Waiting { parts, len, held } = mem::take(&mut self.waiting);
+        let (replica, threads) =
+            (Arc::clone(&self.pushes.replica), Arc::clone(&self.pushes.threads));
+        self.running_len = len;
+        self.running = Some(tokio::spawn(async move {
+            if let Some(time) = replica.hold() {
+                sleep(time).await;
+            }
+            let thread = threads.acquire_owned().await.map_err(|_| Reason::Failed)?;
+            let taken = spawn_blocking(move || {
+                let (_thread, _held) = (thread, held);
+                let parts = parts.into_iter().map(Request::try_from);
+                let parts = parts.collect::<Result<_, _>>().map_err(malformed)?;
+                replica.push(parts).map_err(|refusal: Refusal| refusal_status(refusal))
+            });
+            taken.await.map_err(|_| Reason::Failed)?
+        }));
     }
 }
 
-fn failed(_: JoinError) -> Status {
-    Reason::Failed.into()
+impl<R> Drop for Push<R> {
+    fn drop(&mut self) {
+        // What waits for a thread need not get one.
+        if let Some(running) = &self.running {
+            running.abort();
+        }
+    }
+}
+
+/// Waits until what is being appended is.
+async fn ended(running: &mut Option<Appending>) -> Result<Option<Response>, Status> {
+    match running {
+        Some(running) => running.await.map_err(|_| Reason::Failed)?,
+        None => Ok(None),
+    }
 }

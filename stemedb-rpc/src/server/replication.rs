@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
-use stemedb_sync::message::{Answer, Echo, Refusal, Request, Response};
-use tokio::{runtime::Handle, task::spawn_blocking};
+use prost::Message;
+use stemedb_sync::{
+    MemoryBudget,
+    memory::Exhausted,
+    message::{Answer, Echo, Refusal, Request, Response},
+};
+use tokio::{runtime::Handle, sync::Semaphore, task::spawn_blocking};
 use tonic::{Request as Call, Response as Reply, Status, Streaming};
 
 use super::{
     gate::CallPermit,
-    push,
+    push::{self, Pushes},
     store::{Answers, answers, hand_on},
 };
 use crate::{
@@ -26,6 +31,9 @@ use crate::{
 pub(crate) struct ReplicationService<R> {
     pub(crate) replica: Arc<R>,
     pub(crate) limits: Arc<ServerLimits>,
+    pub(crate) memory: MemoryBudget,
+    /// The threads that take in pushes.
+    pub(crate) pushes: Arc<Semaphore>,
 }
 
 impl<R: Replica> ReplicationService<R> {
@@ -50,12 +58,22 @@ impl<R: Replica> ReplicationService<R> {
         kind: impl FnOnce(Answer) -> Option<A>,
     ) -> Result<Reply<N>, Status>
     where
+        M: Message,
         Request: TryFrom<M, Error = Malformed>,
         N: From<(Echo, A)>,
     {
-        let request = Request::try_from(call.into_inner()).map_err(malformed)?;
+        let message = call.into_inner();
+        let mut held = self.memory.reserve(message.encoded_len()).map_err(exhausted)?;
+        let request = Request::try_from(message).map_err(malformed)?;
         let response = self.answer(request).await?;
-        reply(response, kind)
+        let len = response.as_ref().map_or(0, |response| response.answer.list_len());
+        held.resize(len).map_err(exhausted)?;
+        let mut reply = reply(response, kind)?;
+        if len > 0 {
+            // Held until the client has taken it in.
+            reply.extensions_mut().insert(Arc::new(held));
+        }
+        Ok(reply)
     }
 
     /// Answers a call that has one request and many answers.
@@ -90,6 +108,10 @@ impl<R: Replica> ReplicationService<R> {
             hand_on(&sender, Err(status), time_max).await;
         }))
     }
+}
+
+fn exhausted(exhausted: Exhausted) -> Status {
+    refusal_status(exhausted.into())
 }
 
 pub(super) fn malformed(error: Malformed) -> Status {
@@ -165,8 +187,13 @@ impl<R: Replica> replication_server::Replication for ReplicationService<R> {
         &self,
         call: Call<Streaming<v1::PushRequest>>,
     ) -> Result<Reply<v1::PushResponse>, Status> {
-        let limits = &self.limits;
-        let response = push::run(Arc::clone(&self.replica), call.into_inner(), limits).await?;
+        let pushes = Pushes {
+            replica: Arc::clone(&self.replica),
+            memory: self.memory.clone(),
+            threads: Arc::clone(&self.pushes),
+            limits: Arc::clone(&self.limits),
+        };
+        let response = push::run(pushes, call.into_inner()).await?;
         reply(Some(response), only!(Pushed))
     }
 

@@ -13,12 +13,14 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{
     batch,
     budget::Budget,
+    connection::Caller,
     gate::CallPermit,
     phase::{Phase, Phases},
 };
 use crate::{
     Reason,
     backend::{Backend, EntriesWanted, Failure, WatchedLog, Which},
+    check,
     convert::store::{id, proof_message},
     limits::{PART_LEN_MAX, ServerLimits},
     proto::v1::{self, store_server},
@@ -86,10 +88,11 @@ impl<B: Backend> store_server::Store for StoreService<B> {
         &self,
         request: Request<v1::AppendRequest>,
     ) -> Result<Response<v1::AppendResponse>, Status> {
-        let body = request.into_inner().body;
+        let v1::AppendRequest { body, check } = request.into_inner();
         if body.len() > self.backend.body_len_max() {
             return Err(Reason::TooLarge.into());
         }
+        check::compare(&check, || check::of_body(&body))?;
         let receipt = self.backend.append(body).await?;
         Ok(Response::new(v1::AppendResponse { receipt: Some(receipt.into()) }))
     }
@@ -100,8 +103,10 @@ impl<B: Backend> store_server::Store for StoreService<B> {
     ) -> Result<Response<Self::AppendBatchStream>, Status> {
         let permit = request.extensions_mut().remove::<CallPermit>();
         let backend = Arc::clone(&self.backend);
+        let caller = request.extensions().get::<Caller>().ok_or(Reason::Failed)?;
+        let budget = self.budget.share(caller.address(), caller.connection());
+        let limits = Arc::clone(&self.limits);
         let messages = request.into_inner();
-        let (budget, limits) = (self.budget.clone(), Arc::clone(&self.limits));
         Ok(answers(permit, move |sender| async move {
             batch::run(backend, messages, sender, budget, &limits).await;
         }))

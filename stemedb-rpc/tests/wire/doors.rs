@@ -275,10 +275,11 @@ fn a_message_over_the_limit_is_refused_and_nothing_else_suffers() {
         let world = World::new(ServerOptions::default()).await;
         let mut store = v1::store_client::StoreClient::new(channel(&world).await);
         let body = vec![0; stemedb_rpc::limits::MESSAGE_LEN_MAX];
-        let status = store.append(v1::AppendRequest { body }).await.unwrap_err();
+        let status =
+            store.append(v1::AppendRequest { body, ..Default::default() }).await.unwrap_err();
         assert_eq!(status.code(), Code::OutOfRange, "{status}");
         let body = vec![0; 2 << 20];
-        store.append(v1::AppendRequest { body }).await.unwrap();
+        store.append(v1::AppendRequest { body, ..Default::default() }).await.unwrap();
         assert_eq!(world.memory.len(), 1);
         drop(store);
         world.end().await;

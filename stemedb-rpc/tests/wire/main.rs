@@ -12,6 +12,7 @@ mod doors;
 mod hostile;
 mod meeting;
 mod memory;
+mod pushes;
 mod python;
 mod rude;
 mod sessions;

@@ -35,10 +35,10 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     [&len[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The beginning of a connection, and the headers of a call.
-fn call(path: &str) -> Vec<u8> {
+pub(crate) fn call(path: &str) -> Vec<u8> {
     let mut headers = Vec::new();
     for (name, value) in [
         (":method", "POST"),
@@ -236,33 +236,44 @@ fn more_calls_than_allowed_are_refused_as_busy() {
     });
 }
 
-/// The beginning of a body that is longer than all that batches may hold together.
+/// The beginning of a body that is longer than all that the batches of a client may hold together.
 #[test]
-fn batches_wait_for_each_others_bodies() {
+fn batches_wait_for_the_bodies_of_the_same_client_only() {
     run(async {
         let options = limits(ServerLimits { batches_pending_max: 1 << 20, ..Default::default() });
         let world = World::new(options).await;
         let channel = Channel::from_shared(format!("http://{}", world.address)).unwrap();
         let mut store = StoreClient::new(channel.connect().await.unwrap());
         let (messages, receiver) = tokio::sync::mpsc::channel(1);
-        let begin = v1::AppendBatchRequest { bodies: vec![vec![1; 2 << 20]], continues: true };
+        let begin = v1::AppendBatchRequest {
+            bodies: vec![vec![1; 2 << 20]],
+            continues: true,
+            check: vec![],
+        };
         messages.send(begin).await.unwrap();
         let receiver = tokio_stream::wrappers::ReceiverStream::new(receiver);
         let mut answers = store.append_batch(receiver).await.unwrap().into_inner();
         // Each message is answered, and this one has been read then.
         assert!(answers.message().await.unwrap().unwrap().receipts.is_empty());
 
+        // On the same connection.
+        let another =
+            v1::AppendBatchRequest { bodies: vec![b"another".to_vec()], ..Default::default() };
+        let another = tokio_stream::iter([another]);
+        let mut same = store.append_batch(another).await.unwrap().into_inner();
+        assert!(timeout(Duration::from_millis(300), same.message()).await.is_err());
+        assert_eq!(world.memory.len(), 0);
+        // On one of its own.
         let client = world.client().await;
         let (mut sender, mut receipts) = client.append_batch().await.unwrap();
-        sender.send(vec![b"another".to_vec()]).await.unwrap();
-        assert!(timeout(Duration::from_millis(300), receipts.next()).await.is_err());
-        assert_eq!(world.memory.len(), 0);
+        sender.send(vec![b"a third".to_vec()]).await.unwrap();
+        assert_eq!(receipts.next().await.unwrap().unwrap().len(), 1);
         // What is begun can be finished, and then it is the other's turn.
-        let end = v1::AppendBatchRequest { bodies: vec![vec![2; 2 << 20]], continues: false };
+        let end = v1::AppendBatchRequest { bodies: vec![vec![2; 2 << 20]], ..Default::default() };
         messages.send(end).await.unwrap();
         assert_eq!(answers.message().await.unwrap().unwrap().receipts.len(), 1);
-        assert_eq!(receipts.next().await.unwrap().unwrap().len(), 1);
-        drop((messages, sender, answers, receipts, store));
+        assert_eq!(same.message().await.unwrap().unwrap().receipts.len(), 1);
+        drop((messages, sender, answers, receipts, store, same));
         world.end().await;
     });
 }

@@ -105,7 +105,7 @@ fn bytes(noisy: bool) -> Vec<u8> {
 }
 
 pub(crate) fn request(number: u64, ask: Ask) -> Request {
-    let envelope = Envelope { session: [1; 16], snapshot: 2, request: number, token: [3; 16] };
+    let envelope = Envelope { session: [1; 16], snapshot: 2, request: number, mac: [3; 16] };
     Request { envelope, ask }
 }
 

@@ -1,5 +1,9 @@
 use super::*;
-use crate::message::LogHead;
+use crate::message::{
+    Answer, Ask, AskIds, AskSymbols, Bodies, BodiesEnd, CursorState, Descend, Envelope, Fetch,
+    Finish, Finished, Ids, LogHead, Push, Pushed, Request, Response, Subtrees, Symbols, Tail,
+    Wanted,
+};
 
 fn hello() -> Hello {
     Hello {
@@ -63,7 +67,7 @@ fn the_proof_of_hello_covers_every_field_and_the_secret() {
 #[test]
 fn the_proof_of_welcome_covers_every_field_but_the_symbols() {
     let keys = Keys::new(None);
-    let echo = Echo { session: [1; 16], snapshot: 2, request: 1 };
+    let echo = Echo { session: [1; 16], snapshot: 2, request: 1, mac: [0; 16] };
     let proof = keys.responder_proof(&echo, &hello(), &welcome());
     let mut changed: Vec<Welcome> = (0..10).map(|_| welcome()).collect();
     changed[0].version += 1;
@@ -90,11 +94,91 @@ fn the_proof_of_welcome_covers_every_field_but_the_symbols() {
     );
 }
 
+/// Requests of which no two are the same but for what one field of them says.
+fn requests() -> Vec<Request> {
+    let set = SetHead { count: 1, root: [2; 32] };
+    let bytes = || vec![1, 2, 3];
+    let asks = [
+        Ask::Symbols(AskSymbols { from: 1, count: 2 }),
+        Ask::Symbols(AskSymbols { from: 2, count: 1 }),
+        Ask::Ids(AskIds { fronts: bytes() }),
+        Ask::Ids(AskIds { fronts: vec![1, 2, 3, 0] }),
+        Ask::Descend(Descend { nodes: bytes(), levels: 1, few: 2 }),
+        Ask::Descend(Descend { nodes: bytes(), levels: 2, few: 2 }),
+        Ask::Descend(Descend { nodes: bytes(), levels: 1, few: 1 }),
+        Ask::Fetch(Fetch { wanted: Wanted::Ids(bytes()) }),
+        Ask::Fetch(Fetch { wanted: Wanted::Listed { request: 1, from: 2, count: 3 } }),
+        Ask::Fetch(Fetch { wanted: Wanted::Listed { request: 1, from: 3, count: 2 } }),
+        Ask::Tail(Tail { from: 1, count: 2 }),
+        Ask::Tail(Tail { from: 2, count: 1 }),
+        Ask::Push(Push { part: 0, bytes: bytes(), last: false }),
+        Ask::Push(Push { part: 1, bytes: bytes(), last: false }),
+        Ask::Push(Push { part: 0, bytes: bytes(), last: true }),
+        Ask::Push(Push { part: 0, bytes: vec![1, 2, 2], last: false }),
+        Ask::Finish(Finish { set: None }),
+        Ask::Finish(Finish { set: Some(set) }),
+        Ask::Finish(Finish { set: Some(SetHead { count: 2, ..set }) }),
+        Ask::Leave,
+    ];
+    let envelope = Envelope { session: [1; 16], snapshot: 2, request: 3, mac: [0; 16] };
+    let others = [Envelope { snapshot: 3, ..envelope }, Envelope { request: 4, ..envelope }];
+    let leaving = others.map(|envelope| Request { envelope, ask: Ask::Leave });
+    asks.map(|ask| Request { envelope, ask }).into_iter().chain(leaving).collect()
+}
+
+fn responses() -> Vec<Response> {
+    let set = SetHead { count: 1, root: [2; 32] };
+    let log = LogHead { size: 3, root: [4; 32] };
+    let finished = Finished { checked: true, set, log };
+    let bodies = Bodies { part: 0, bytes: vec![1, 2, 3], end: None };
+    let answers = [
+        Answer::Symbols(Symbols { symbols: vec![1, 2, 3] }),
+        Answer::Ids(Ids { backs: vec![1, 2, 3] }),
+        Answer::Ids(Ids { backs: vec![1, 2, 2] }),
+        Answer::Subtrees(Subtrees { subtrees: vec![1, 2, 3] }),
+        Answer::Bodies(Bodies { part: 1, ..bodies.clone() }),
+        Answer::Bodies(Bodies { bytes: vec![1, 2, 2], ..bodies.clone() }),
+        Answer::Bodies(Bodies { end: Some(BodiesEnd { dealt: 1 }), ..bodies.clone() }),
+        Answer::Bodies(Bodies { end: Some(BodiesEnd { dealt: 2 }), ..bodies.clone() }),
+        Answer::Bodies(bodies),
+        Answer::Pushed(Pushed { appended: 1, duplicates: 2 }),
+        Answer::Pushed(Pushed { appended: 2, duplicates: 1 }),
+        Answer::Finished(Finished { checked: false, ..finished }),
+        Answer::Finished(Finished { log: LogHead { size: 4, ..log }, ..finished }),
+        Answer::Finished(Finished { set: SetHead { count: 2, ..set }, ..finished }),
+        Answer::Finished(finished),
+        Answer::Left,
+    ];
+    let echo = Echo { session: [1; 16], snapshot: 2, request: 3, mac: [0; 16] };
+    let others = [Echo { snapshot: 3, ..echo }, Echo { request: 4, ..echo }];
+    let left = others.map(|echo| Response { echo, answer: Answer::Left });
+    answers.map(|answer| Response { echo, answer }).into_iter().chain(left).collect()
+}
+
 #[test]
-fn a_token_depends_on_both_sides() {
+fn the_mac_covers_every_field_of_a_message() {
+    let key = Keys::new(None).session_key(&[1; 16], &[2; 16]);
+    let requests = requests().into_iter().map(|request| key.request_mac(&request));
+    let macs: Vec<_> =
+        requests.chain(responses().iter().map(|response| key.response_mac(response))).collect();
+    for (place, mac) in macs.iter().enumerate() {
+        let found = macs.iter().position(|other| other == mac);
+        assert_eq!(found, Some(place), "two messages have one MAC");
+    }
+}
+
+#[test]
+fn a_session_key_depends_on_both_sides_and_the_secret() {
     let keys = Keys::new(None);
-    assert_ne!(keys.token(&[1; 16], &[2; 16]), keys.token(&[1; 16], &[3; 16]));
-    assert_ne!(keys.token(&[1; 16], &[2; 16]), keys.token(&[4; 16], &[2; 16]));
+    let mac = |keys: &Keys, session, nonce| {
+        keys.session_key(&[session; 16], &[nonce; 16]).request_mac(&requests()[0])
+    };
+    let one = mac(&keys, 1, 2);
+    assert_eq!(mac(&keys, 1, 2), one);
+    assert_ne!(mac(&keys, 1, 3), one);
+    assert_ne!(mac(&keys, 4, 2), one);
+    assert_ne!(mac(&Keys::new(Some(&[7; 16])), 1, 2), one);
+    assert_eq!(format!("{:?}", keys.session_key(&[1; 16], &[2; 16])), "SessionKey(..)");
     assert!(same(&[1; 16], &[1; 16]));
     assert!(!same(&[1; 16], &core::array::from_fn(|at| u8::from(at != 15))));
 }

@@ -50,6 +50,30 @@ pub enum CursorState {
     Good,
     /// The log is another one: it was restored, repaired with loss, or copied.
     Rewritten,
+    /// Something that this version does not know; it is taken for [`None`](Self::None).
+    Unknown(u8),
+}
+
+impl CursorState {
+    /// Its number in the protocol.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::None => 0,
+            Self::Good => 1,
+            Self::Rewritten => 2,
+            Self::Unknown(number) => number,
+        }
+    }
+
+    /// The state of a number.
+    pub const fn from_number(number: u8) -> Self {
+        match number {
+            0 => Self::None,
+            1 => Self::Good,
+            2 => Self::Rewritten,
+            number => Self::Unknown(number),
+        }
+    }
 }
 
 /// Opens a session. The number of the request is 1.
@@ -83,7 +107,7 @@ pub struct Welcome {
     pub node: NodeId,
     /// The epoch of the responder's log.
     pub epoch: u64,
-    /// The responder's random share of the session's token; zeros if no session was opened.
+    /// The responder's random share of the session's key; zeros if no session was opened.
     pub nonce: [u8; 16],
     /// Shows that the responder has the secret, or has none:
     /// [`Keys::responder_proof`](crate::Keys::responder_proof). It covers all fields but itself and

@@ -15,7 +15,8 @@ pub enum Refusal {
     /// 3: the initiator has the responder's own node id.
     #[error("the peer is this very store; there is nothing to sync")]
     Itself,
-    /// 4: the token is wrong: somebody else's session, or a replayed one.
+    /// 4: the MAC is wrong: somebody else's session, a replayed one, or a message that was changed
+    /// on its way.
     #[error("the peer does not take this request for part of the session; start a new one")]
     Token,
     /// 5: the session or its snapshot is no longer there.

@@ -9,6 +9,7 @@ use stemedb_merkle::Hash;
 
 use super::push::Receiving;
 use crate::{
+    keys::SessionKey,
     limits::Limits,
     memory::{Exhausted, MemoryBudget, Reservation},
     message::{Hello, Refusal, Response},
@@ -21,7 +22,7 @@ pub(super) struct Open {
     pub(super) hello: Hello,
     pub(super) welcome: Response,
     pub(super) snapshot_id: u64,
-    pub(super) token: [u8; 16],
+    pub(super) key: SessionKey,
     pub(super) pin: Pin,
     pub(super) symbol_key: [u8; 16],
     pub(super) memory: MemoryBudget,
@@ -60,7 +61,7 @@ impl Open {
     pub(super) fn new(
         hello: Hello,
         welcome: Response,
-        token: [u8; 16],
+        key: SessionKey,
         pin: Pin,
         symbol_key: [u8; 16],
         memory: &MemoryBudget,
@@ -78,7 +79,7 @@ impl Open {
             attempts: 0,
         };
         let (memory, state) = (memory.clone(), Mutex::new(state));
-        Ok(Self { hello, welcome, snapshot_id, token, pin, symbol_key, memory, state })
+        Ok(Self { hello, welcome, snapshot_id, key, pin, symbol_key, memory, state })
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

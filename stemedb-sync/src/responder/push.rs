@@ -90,6 +90,7 @@ pub(super) fn take(
     let push = pushes.entry(echo.request).or_insert_with(new);
     if let Some(pushed) = push.answer {
         let response = Response { echo, answer: Answer::Pushed(pushed) };
+        let response = open.key.seal_response(response);
         return Ok(if part.last { Reply::Answer(response) } else { Reply::Nothing });
     }
     if push.parts.has_ended() {
@@ -141,7 +142,8 @@ impl Taking {
         }
         let pushed = Pushed { appended: push.appended, duplicates: push.duplicates };
         push.answer = Some(pushed);
-        Some(Response { echo: self.echo, answer: Answer::Pushed(pushed) })
+        let response = Response { echo: self.echo, answer: Answer::Pushed(pushed) };
+        Some(self.open.key.seal_response(response))
     }
 
     /// Takes note that the bodies could not be appended: the push may come again.

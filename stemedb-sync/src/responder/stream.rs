@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use stemedb_merkle::Hash;
 
+use super::open::Open;
 use crate::{
     codec::bodies,
+    keys::SessionKey,
     limits::Limits,
     memory::{Exhausted, MemoryBudget, Reservation},
     message::{Answer, Bodies, BodiesEnd, Echo, Refusal, Response},
@@ -17,6 +19,7 @@ use crate::{
 #[derive(Debug)]
 pub struct BodyStream {
     echo: Echo,
+    key: SessionKey,
     wanted: Wanted,
     part_len_max: usize,
     answer_len_aim: usize,
@@ -71,33 +74,29 @@ const PARTS_AHEAD: usize = 3;
 
 impl BodyStream {
     pub(super) fn of_ids(
+        open: &Open,
         echo: Echo,
         ids: WantedIds,
         limits: &Limits,
-        memory: &MemoryBudget,
     ) -> Result<Self, Exhausted> {
-        Self::new(echo, Wanted::Ids(ids), limits, memory)
+        Self::new(open, echo, Wanted::Ids(ids), limits)
     }
 
     pub(super) fn of_entries(
+        open: &Open,
         echo: Echo,
         entries: Range<u64>,
         limits: &Limits,
-        memory: &MemoryBudget,
     ) -> Result<Self, Exhausted> {
-        Self::new(echo, Wanted::Entries(entries), limits, memory)
+        Self::new(open, echo, Wanted::Entries(entries), limits)
     }
 
-    fn new(
-        echo: Echo,
-        wanted: Wanted,
-        limits: &Limits,
-        memory: &MemoryBudget,
-    ) -> Result<Self, Exhausted> {
+    fn new(open: &Open, echo: Echo, wanted: Wanted, limits: &Limits) -> Result<Self, Exhausted> {
         let part_len_max = limits.part_len_max.max(1);
         let parts_len = part_len_max.saturating_mul(PARTS_AHEAD);
         Ok(Self {
-            held: memory.reserve(parts_len)?,
+            held: open.memory.reserve(parts_len)?,
+            key: open.key.clone(),
             parts_len,
             echo,
             wanted,
@@ -135,7 +134,7 @@ impl BodyStream {
         let part = self.part;
         self.part = part.saturating_add(1);
         let answer = Answer::Bodies(Bodies { part, bytes, end });
-        Some(Ok(Response { echo: self.echo, answer }))
+        Some(Ok(self.key.seal_response(Response { echo: self.echo, answer })))
     }
 
     /// How many bytes are ready to be given out.

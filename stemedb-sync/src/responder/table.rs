@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::open::Open;
 use crate::{
+    keys::SessionKey,
     limits::Limits,
     message::{Echo, Hello, NodeId, Refusal, Response, SessionId},
 };
@@ -30,7 +31,8 @@ pub(super) enum Slot {
 
 #[derive(Debug)]
 pub(super) struct Finished {
-    pub(super) token: [u8; 16],
+    pub(super) key: SessionKey,
+    /// Without its MAC.
     pub(super) response: Response,
 }
 
@@ -112,7 +114,8 @@ impl Table {
 
     pub(super) fn finish(&mut self, open: &Open, response: Response) {
         if let Some(entry) = self.sessions.get_mut(&response.echo.session) {
-            entry.slot = Slot::Finished(Box::new(Finished { token: open.token, response }));
+            let key = open.key.clone();
+            entry.slot = Slot::Finished(Box::new(Finished { key, response }));
         }
     }
 }

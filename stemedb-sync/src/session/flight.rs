@@ -3,13 +3,17 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use crate::message::{Ask, Envelope, Kind, Request, SessionId};
+use crate::{
+    keys::SessionKey,
+    message::{Ask, Envelope, Kind, Request, SessionId},
+};
 
 #[derive(Debug, Default)]
 pub(super) struct Flight {
     pub(super) session: SessionId,
     pub(super) snapshot: u64,
-    pub(super) token: [u8; 16],
+    /// The key of the session, once the peer has answered.
+    pub(super) key: Option<SessionKey>,
     last: u64,
     /// How many requests needed no more answer.
     answered: u64,
@@ -46,10 +50,17 @@ impl Flight {
     }
 
     fn requests(&self, number: u64) -> Vec<Request> {
-        let Self { session, snapshot, token, .. } = *self;
-        let envelope = Envelope { session, snapshot, request: number, token };
+        let Self { session, snapshot, .. } = *self;
+        let envelope = Envelope { session, snapshot, request: number, mac: [0; 16] };
         let parts = self.waiting.get(&number).map(|waiting| waiting.parts.as_slice());
-        parts.unwrap_or_default().iter().map(|ask| Request { envelope, ask: ask.clone() }).collect()
+        let seal = |ask: &Ask| {
+            let request = Request { envelope, ask: ask.clone() };
+            match &self.key {
+                Some(key) => key.seal_request(request),
+                None => request,
+            }
+        };
+        parts.unwrap_or_default().iter().map(seal).collect()
     }
 
     pub(super) fn postpone(&mut self, number: u64, due: Duration) {

@@ -61,7 +61,7 @@ pub(super) fn admit(core: &mut Core, echo: Echo, welcome: &Welcome) -> Result<He
         return Err(Blame::Secret);
     }
     core.flight.snapshot = echo.snapshot;
-    core.flight.token = keys.token(&echo.session, &welcome.nonce);
+    core.flight.key = Some(keys.session_key(&echo.session, &welcome.nonce));
     Ok(hello)
 }
 

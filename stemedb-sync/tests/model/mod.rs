@@ -16,6 +16,7 @@ use stemedb_merkle::{
 use stemedb_sync::{
     Config, Direction, Identity, Keys, Limits, MemoryBudget, Output, Pin, Report, Responder,
     Session, Source, Unreadable,
+    keys::SessionKey,
     message::{Answer, Ask, Envelope, LogHead, Refusal, Request, Response, Wanted, Welcome},
     responder::{Arrival, Reply},
     symbols::Sketch,
@@ -185,7 +186,8 @@ impl Peer {
 
 /// A session that is open at a peer, and whose requests are made by hand.
 pub(crate) struct Opened {
-    envelope: Envelope,
+    pub(crate) envelope: Envelope,
+    pub(crate) key: SessionKey,
 }
 
 impl Opened {
@@ -196,14 +198,20 @@ impl Opened {
         let Some(Output::Send(hello)) = session.next(now) else { panic!("no question") };
         let Response { echo, answer } = peer.answer(hello).remove(0)?;
         let Answer::Welcome(Welcome { nonce, .. }) = answer else { panic!("no welcome") };
-        let token = store.identity.keys.token(&echo.session, &nonce);
+        let key = store.identity.keys.session_key(&echo.session, &nonce);
         let (session, snapshot) = (echo.session, echo.snapshot);
-        Ok(Self { envelope: Envelope { session, snapshot, request: 2, token } })
+        let envelope = Envelope { session, snapshot, request: 2, mac: [0; 16] };
+        Ok(Self { envelope, key })
     }
 
     /// A request of the session.
     pub(crate) fn request(&self, number: u64, ask: Ask) -> Request {
-        Request { envelope: Envelope { request: number, ..self.envelope }, ask }
+        self.sealed(Envelope { request: number, ..self.envelope }, ask)
+    }
+
+    /// A request that its sender sealed, whatever it says.
+    pub(crate) fn sealed(&self, envelope: Envelope, ask: Ask) -> Request {
+        self.key.seal_request(Request { envelope, ask })
     }
 }
 
@@ -231,11 +239,30 @@ pub(crate) fn run(
     run_for(store, config, 1_000_000, answer)
 }
 
+/// Like [`run`], but responses come as they are, whether their MACs are right or not.
+pub(crate) fn run_unsealed(
+    store: &mut Store,
+    config: Config,
+    answer: impl FnMut(Request) -> Vec<Result<Response, Refusal>>,
+) -> Report {
+    drive(store, config, 1_000_000, false, answer)
+}
+
 /// Like [`run`], but the session is called off after so many steps.
 pub(crate) fn run_for(
     store: &mut Store,
     config: Config,
     steps: u64,
+    answer: impl FnMut(Request) -> Vec<Result<Response, Refusal>>,
+) -> Report {
+    drive(store, config, steps, true, answer)
+}
+
+fn drive(
+    store: &mut Store,
+    config: Config,
+    steps: u64,
+    sealed: bool,
     mut answer: impl FnMut(Request) -> Vec<Result<Response, Refusal>>,
 ) -> Report {
     let mut now = Duration::ZERO;
@@ -277,6 +304,11 @@ pub(crate) fn run_for(
                 for reply in answer(request) {
                     match reply {
                         Ok(response) => {
+                            // What has the secret can say anything, and seal it.
+                            let response = match session.key() {
+                                Some(key) if sealed => key.seal_response(response),
+                                _ => response,
+                            };
                             let len = response_len(&response);
                             session.receive(response, len, now);
                         }

@@ -1,7 +1,8 @@
 //! Answers.
 
 use stemedb_sync::message::{
-    Answer, Bodies, BodiesEnd, Echo, Finished, Ids, Pushed, Response, Subtrees, Symbols, Welcome,
+    Answer, Bodies, BodiesEnd, CursorState, Echo, Finished, Ids, Pushed, Response, Subtrees,
+    Symbols, Welcome,
 };
 
 use super::{Malformed, array, array_or_zeros, echo, required, unless_zeros};
@@ -24,7 +25,7 @@ impl From<(Echo, Welcome)> for v1::HelloResponse {
             set: set.map(Into::into),
             log: Some(log.into()),
             time,
-            cursor: v1::CursorState::from(cursor).into(),
+            cursor: cursor.number().into(),
             symbols,
         }
     }
@@ -34,8 +35,8 @@ impl TryFrom<v1::HelloResponse> for Response {
     type Error = Malformed;
 
     fn try_from(message: v1::HelloResponse) -> Result<Self, Malformed> {
-        let cursor = v1::CursorState::try_from(message.cursor)
-            .map_err(|_| Malformed::new("cursor", "must be one of its values"))?;
+        // A value that a later version has is none to blame it for.
+        let cursor = CursorState::from_number(u8::try_from(message.cursor).unwrap_or(u8::MAX));
         let welcome = Welcome {
             version: message.version,
             node: array("node", &message.node)?,
@@ -45,7 +46,7 @@ impl TryFrom<v1::HelloResponse> for Response {
             set: message.set.map(TryInto::try_into).transpose()?,
             log: required("log", message.log)?,
             time: message.time,
-            cursor: cursor.into(),
+            cursor,
             symbols: message.symbols,
         };
         Ok(Self { echo: echo(message.echo)?, answer: Answer::Welcome(welcome) })

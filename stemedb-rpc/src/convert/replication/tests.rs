@@ -1,14 +1,15 @@
 use stemedb_sync::message::{
-    Answer, Ask, AskIds, AskSymbols, Bodies, BodiesEnd, Descend, Fetch, Finish, Finished, Hello,
-    Ids, Push, Pushed, Request, Response, Subtrees, Symbols, Tail, Wanted, Welcome,
+    Answer, Ask, AskIds, AskSymbols, Bodies, BodiesEnd, CursorState, Descend, Fetch, Finish,
+    Finished, Hello, Ids, Push, Pushed, Request, Response, Subtrees, Symbols, Tail, Wanted,
+    Welcome,
 };
 
 use super::*;
 use crate::shrink::{Part, Shrinker};
 use prost::Message;
 
-const ENVELOPE: Envelope = Envelope { session: [1; 16], snapshot: 2, request: 3, token: [4; 16] };
-const ECHO: Echo = Echo { session: [1; 16], snapshot: 2, request: 3 };
+const ENVELOPE: Envelope = Envelope { session: [1; 16], snapshot: 2, request: 3, mac: [4; 16] };
+const ECHO: Echo = Echo { session: [1; 16], snapshot: 2, request: 3, mac: [5; 16] };
 const SET: SetHead = SetHead { count: 5, root: [6; 32] };
 const LOG: LogHead = LogHead { size: 7, root: [8; 32] };
 
@@ -42,7 +43,7 @@ fn requests_come_back_as_they_were() {
     let cursor = Cursor { epoch: 19, size: 20, root: [21; 16] };
     macro_rules! check {
         ($kind:ident, $message:ty, $ask:expr) => {
-            for envelope in [ENVELOPE, Envelope { token: [0; 16], ..ENVELOPE }] {
+            for envelope in [ENVELOPE, Envelope { mac: [0; 16], ..ENVELOPE }] {
                 let message = travel(&<$message>::from((envelope, $ask)));
                 let request = Request::try_from(message.clone()).unwrap();
                 assert_eq!(request, Request { envelope, ask: Ask::$kind($ask) });
@@ -146,8 +147,8 @@ fn equal_sets_cost_less_than_300_bytes() {
     let log = LogHead { size: large, root: [255; 32] };
     let cursor = Some(Cursor { epoch: 1, size: large, root: [255; 16] });
     let hello = Hello { set, cursor, time: u64::MAX, epoch: 1, ..hello(None) };
-    let envelope = Envelope { snapshot: 0, request: 1, token: [0; 16], ..ENVELOPE };
-    let echo = Echo { snapshot: 0, request: 1, ..ECHO };
+    let envelope = Envelope { snapshot: 0, request: 1, mac: [0; 16], ..ENVELOPE };
+    let echo = Echo { snapshot: 0, request: 1, mac: [0; 16], ..ECHO };
     let welcome = Welcome {
         log,
         epoch: 1,
