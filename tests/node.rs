@@ -68,7 +68,10 @@ impl Running {
     async fn with(dir: &Path, store: StoreOptions, options: Options) -> Self {
         let store = Arc::new(Store::open(dir, store).unwrap());
         let node = Node::start(store, options).await.unwrap();
-        node.control_by(UnixListener::bind(dir.join("control")).unwrap());
+        let socket = dir.join("control");
+        // One that an earlier node had.
+        let _ = std::fs::remove_file(&socket);
+        node.control_by(UnixListener::bind(socket).unwrap());
         let (stop, stopped) = oneshot::channel();
         let running = node.clone();
         let ended = tokio::spawn(async move {

@@ -55,7 +55,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     peer_tokens: Option<PathBuf>,
     /// Connections at the same time from one address; others are refused
-    #[arg(long, value_name = "N", default_value_t = ServerLimits::default().connections_per_address_max)]
+    #[arg(long, value_name = "N", default_value_t = connections_per_address_max())]
     connections_per_address_max: usize,
     /// Serve other machines without TLS, where others can read along
     #[arg(long, conflicts_with = "tls_cert")]
@@ -63,6 +63,10 @@ pub(super) struct Args {
     /// Tell clients that ask what services there are (gRPC reflection)
     #[arg(long)]
     reflection: bool,
+}
+
+fn connections_per_address_max() -> usize {
+    ServerLimits::default().connections_per_address_max
 }
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {

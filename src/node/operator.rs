@@ -52,7 +52,11 @@ impl stemedb_rpc::Node for Node {
                 match (known, peer) {
                     (true, None) => "every peer is met as soon as it can be".to_owned(),
                     (true, Some(peer)) => format!("{peer} is met as soon as it can be"),
-                    (false, _) => return Err(Reason::NotFound.into()),
+                    (false, None) => "this node knows of no peer to meet".to_owned(),
+                    (false, Some(_)) => {
+                        let error = "this node has no such peer; `stemedb peers` lists them";
+                        return Err(Failure::new(Reason::NotFound, error));
+                    }
                 }
             }
             Control::Reload => {

@@ -88,6 +88,25 @@ impl fmt::Debug for Key {
     }
 }
 
+/// A key that names a file, or none, and waits for a restart.
+macro_rules! file_key {
+    ($name:literal, $flag:literal, $about:literal, $field:ident) => {
+        Key {
+            name: $name,
+            flag: $flag,
+            placeholder: "FILE",
+            kind: Kind::Path,
+            reload: false,
+            about: $about,
+            set: |s, raw| {
+                s.$field = raw.or_none(Raw::path)?;
+                Ok(())
+            },
+            show: |s| or_none(s.$field.as_deref(), path),
+        }
+    };
+}
+
 /// All keys, in the order in which files have them: those without a section first.
 pub static KEYS: [Key; 42] = [
     Key {
@@ -271,52 +290,32 @@ pub static KEYS: [Key; 42] = [
         placeholder: "FILE",
         kind: Kind::Path,
         reload: false,
-        about: "The file of tokens, one on each line, one of which clients and other nodes must show; it does not permit to control the node",
+        about: "The file of tokens, one on each line, one of which clients and other nodes must \
+                show",
         set: |s, raw| {
             s.token_file = raw.or_none(Raw::path)?;
             Ok(())
         },
         show: |s| or_none(s.token_file.as_deref(), path),
     },
-    Key {
-        name: "auth.client_tokens",
-        flag: "client-tokens",
-        placeholder: "FILE",
-        kind: Kind::Path,
-        reload: false,
-        about: "The file of tokens of clients, which may append, get, prove and watch",
-        set: |s, raw| {
-            s.client_tokens = raw.or_none(Raw::path)?;
-            Ok(())
-        },
-        show: |s| or_none(s.client_tokens.as_deref(), path),
-    },
-    Key {
-        name: "auth.peer_tokens",
-        flag: "peer-tokens",
-        placeholder: "FILE",
-        kind: Kind::Path,
-        reload: false,
-        about: "The file of tokens of other nodes, which may sync and gossip",
-        set: |s, raw| {
-            s.peer_tokens = raw.or_none(Raw::path)?;
-            Ok(())
-        },
-        show: |s| or_none(s.peer_tokens.as_deref(), path),
-    },
-    Key {
-        name: "auth.admin_tokens",
-        flag: "admin-tokens",
-        placeholder: "FILE",
-        kind: Kind::Path,
-        reload: false,
-        about: "The file of tokens of administrators, which may do all and control the node",
-        set: |s, raw| {
-            s.admin_tokens = raw.or_none(Raw::path)?;
-            Ok(())
-        },
-        show: |s| or_none(s.admin_tokens.as_deref(), path),
-    },
+    file_key!(
+        "auth.client_tokens",
+        "client-tokens",
+        "The file of tokens of clients, which may append, get, prove and watch",
+        client_tokens
+    ),
+    file_key!(
+        "auth.peer_tokens",
+        "peer-tokens",
+        "The file of tokens of other nodes, which may sync and gossip",
+        peer_tokens
+    ),
+    file_key!(
+        "auth.admin_tokens",
+        "admin-tokens",
+        "The file of tokens of administrators, which may do all and control the node",
+        admin_tokens
+    ),
     Key {
         name: "auth.peer_token_file",
         flag: "peer-token-file",

@@ -349,6 +349,8 @@ fn what_is_printed_gives_the_same_again() {
         stop_time_max = \"1m\"\n\
         [tls]\ncert = \"c\"\nkey = \"k\"\nclient_ca = \"a\"\nca = \"b\"\nserver_name = \"n\"\n\
         [auth]\ntoken_file = \"t\"\npeer_token_file = \"u\"\ntoken_in_clear = true\n\
+        client_tokens = \"v\"\npeer_tokens = \"w\"\nadmin_tokens = \"x\"\n\
+        [server]\nconnections_max = 9\nconnections_per_address_max = 8\n\
         [cluster]\njoin = \"a\"\npeers = \"b,c\"\ngossip = false\n\
         open_membership = true\n\
         [sync]\ninterval = \"2m\"\nsessions_max = 3\nmemory = \"64M\"\n\
