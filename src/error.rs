@@ -130,6 +130,20 @@ pub enum AppendError {
     ReadOnly,
 }
 
+impl AppendError {
+    /// Whether the store holds the body and it is damaged, or what tells where it is.
+    pub fn is_damage(&self) -> bool {
+        use stemedb_wal::error::AppendError as LogAppendError;
+        match self {
+            Self::Log(LogAppendError::Unhealed(_)) => true,
+            Self::Log(LogAppendError::Lookup(error)) => {
+                matches!(**error, LogReadError::Damaged(_) | LogReadError::Hole { .. })
+            }
+            _ => false,
+        }
+    }
+}
+
 /// Why something could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -275,6 +275,7 @@ impl Failure {
             | Self::Node(NodeError::OpenMembership { .. })
             | Self::NoProofFile { .. }
             | Self::NeitherDirNorPeer { .. } => Exit::Usage,
+            Self::Append(error) if error.is_damage() => Exit::Damaged,
             Self::Call(error) if error.reason() == Some(Reason::Damaged) => Exit::Damaged,
             Self::NoSession(SyncError::Unreadable)
             | Self::WrongBody { .. }

@@ -47,10 +47,7 @@ pub(super) async fn drive(shared: &Arc<Shared>) -> NodeError {
         while telling.try_join_next().is_some() {}
         if telling.is_empty() && std::mem::take(&mut has_grown) {
             let shared = Arc::clone(shared);
-            telling.spawn(async move {
-                shared.tell_head().await;
-                shared.wake.notify_one();
-            });
+            telling.spawn(async move { shared.tell_head().await });
         }
         let outputs: Vec<_> = {
             let mut cluster = lock(&shared.cluster);
@@ -73,6 +70,8 @@ pub(super) async fn drive(shared: &Arc<Shared>) -> NodeError {
         tokio::select! {
             () = sleep(wait) => {}
             () = shared.wake.notified() => {}
+            // The cluster may have something to do now.
+            Some(_) = telling.join_next(), if !telling.is_empty() => {}
             grown = grown.changed() => {
                 if grown.is_err() {
                     // The store is closed under the node: nothing is to be told any more.

@@ -100,6 +100,7 @@ impl From<AppendError> for Failure {
     fn from(error: AppendError) -> Self {
         let reason = match &error {
             AppendError::SecretMissing => Reason::SecretMissing,
+            error if error.is_damage() => Reason::Damaged,
             AppendError::Log(LogAppendError::TooLong { .. }) => Reason::TooLarge,
             AppendError::Log(LogAppendError::Closed) => Reason::Stopping,
             AppendError::Log(_) | AppendError::ReadOnly => Reason::Failed,

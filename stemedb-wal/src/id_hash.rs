@@ -2,9 +2,9 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-/// Hashes ids, which are hashes already: multiplies two halves of sixteen of their bytes, each mixed
-/// with a random seed that nobody outside knows, so that nobody can make many ids that share a
-/// bucket.
+/// Hashes ids, which are hashes already: multiplies two halves of sixteen of their bytes, each
+/// mixed with a random seed. Nobody outside knows the seeds, so nobody can make many ids that share
+/// a bucket.
 ///
 /// Costs about 1 ns an id. Each [`default`](Self::default) draws seeds of its own.
 #[derive(Clone, Debug)]

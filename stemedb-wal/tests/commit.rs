@@ -359,7 +359,7 @@ fn what_a_thread_queues_comes_before_what_it_appends_then() {
     }
 }
 
-/// A queue of four that is full for as long as the verifier is held up.
+/// A committer whose verifier is held up until its gate opens.
 struct HeldUp {
     committer: Arc<Committer<MapIndex>>,
     gate: Arc<Gate>,

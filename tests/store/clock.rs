@@ -21,6 +21,7 @@ thread_local! {
     static TIME: Cell<u64> = const { Cell::new(NOW) };
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as the world has it")]
 fn entropy(bytes: &mut [u8]) -> std::io::Result<()> {
     bytes.fill(9);
     Ok(())

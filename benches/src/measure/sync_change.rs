@@ -73,7 +73,8 @@ fn sent(setting: &Setting, vectors: u64, how: How) -> Result<Sample, Failure> {
     let started = std::time::Instant::now();
     let bodies = if how == How::Replay {
         runtime.block_on(async {
-            let mut watch = client.watch(Watched { bodies: true, stop_at_end: true, ..Watched::default() });
+            let wanted = Watched { bodies: true, stop_at_end: true, ..Watched::default() };
+            let mut watch = client.watch(wanted);
             let mut bodies = 0;
             while let Some(entry) = watch.next().await {
                 bodies += u64::from(entry?.body.is_some());

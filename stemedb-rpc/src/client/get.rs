@@ -114,15 +114,12 @@ impl Parts {
         idle_time_max: Duration,
     ) -> Result<(), CallError> {
         loop {
-            let part = match self.first.take() {
-                Some(part) => part,
-                None => {
-                    let answer = timeout(idle_time_max, self.answers.message()).await;
-                    match answer.map_err(|_| CallError::Stalled)?? {
-                        Some(answer) => answer.part,
-                        None => break,
-                    }
-                }
+            let part = if let Some(first) = self.first.take() {
+                first
+            } else {
+                let answer = timeout(idle_time_max, self.answers.message()).await;
+                let Some(answer) = answer.map_err(|_| CallError::Stalled)?? else { break };
+                answer.part
             };
             if (body.len() + part.len()) as u64 > entry.len {
                 return Err(Malformed::new("part", "must end with the body").into());

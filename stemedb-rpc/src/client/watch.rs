@@ -44,13 +44,13 @@ pub struct Watch {
     answers: Option<Streaming<WatchResponse>>,
     /// Whether the server has answered, ever.
     begun: bool,
-    /// The pauses to come, until there is a message again.
+    /// The pauses to come, until there is an entry again.
     pauses: ExponentialBackoff,
     /// The pause before the next call. Kept here, so that it goes on when who waits for an entry
     /// gives up and waits again.
     pause: Option<Pin<Box<Sleep>>>,
     ready: VecDeque<Entry>,
-    /// Time and id of the entry that was given last.
+    /// Time and id of the entry that was given last, by this watch or the one that it goes on from.
     given: Option<(u64, AssertionId)>,
     ended: bool,
 }
@@ -66,7 +66,7 @@ impl Client {
             pauses: endless_pauses(&self.options),
             pause: None,
             ready: VecDeque::new(),
-            given: None,
+            given: wanted.after.and_then(|after| after.last),
             ended: false,
         }
     }
@@ -81,7 +81,7 @@ impl Watch {
     /// Which log it is and the last entry that was given; `None` until the server has answered.
     /// With it and [`position`](Self::position) another watch goes on from here.
     pub fn log(&self) -> Option<WatchedLog> {
-        self.wanted.after.map(|after| WatchedLog { last: self.given.or(after.last), ..after })
+        self.wanted.after.map(|after| WatchedLog { last: self.given, ..after })
     }
 
     /// The next entry; waits until there is one. `None` at the end, or after an error.
@@ -93,6 +93,7 @@ impl Watch {
     pub async fn next(&mut self) -> Option<Result<Entry, CallError>> {
         while self.ready.is_empty() && !self.ended {
             match self.more().await {
+                Ok(true) if self.ready.is_empty() => {}
                 Ok(true) => self.pauses = endless_pauses(&self.client.options),
                 Ok(false) if self.wanted.stop_at_end => self.ended = true,
                 // A log does not end, so this was the connection.
