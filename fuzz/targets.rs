@@ -42,7 +42,7 @@ pub(crate) struct Target {
 }
 
 /// All targets.
-pub(crate) const ALL: [Target; 31] = [
+pub(crate) const ALL: [Target; 33] = [
     // Files.
     Target { name: "record", feed: files::record, runs: 50_000 },
     Target { name: "batch", feed: files::batch, runs: 50_000 },
@@ -58,6 +58,8 @@ pub(crate) const ALL: [Target; 31] = [
     Target { name: "tree", feed: files::tree, runs: 50_000 },
     Target { name: "peers", feed: store_files::peers, runs: 50_000 },
     Target { name: "scrub", feed: store_files::scrub, runs: 50_000 },
+    Target { name: "members", feed: store_files::members, runs: 50_000 },
+    Target { name: "node_key", feed: store_files::node_key, runs: 50_000 },
     Target { name: "manifest", feed: store_files::manifest, runs: 50_000 },
     // Bytes of a peer, from the inside out.
     Target { name: "varints", feed: codecs::varints, runs: 50_000 },

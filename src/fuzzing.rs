@@ -2,5 +2,7 @@
 //! read, written again, or `None` if it refuses the bytes.
 
 pub use crate::{
-    archive::rewrite as manifest, node::scrub::rewrite as scrub, store::rewrite_peers as peers,
+    archive::rewrite as manifest,
+    node::{rewrite_members as members, rewrite_node_key as node_key, scrub::rewrite as scrub},
+    store::rewrite_peers as peers,
 };

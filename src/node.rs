@@ -75,6 +75,8 @@ use self::{
     status::ArchiveStatus,
 };
 pub use self::{error::NodeError, metrics::Metrics, options::Options, status::Status};
+#[doc(hidden)]
+pub use self::{members::rewrite as rewrite_members, nodekey::rewrite as rewrite_node_key};
 use crate::{Store, Upkeep, archive, store::lock};
 
 /// What is left of the time for a stop when the server has to be done.

@@ -136,6 +136,11 @@ fn decode(bytes: &[u8]) -> Option<BTreeMap<NodeId, (KnownMember, u64)>> {
     (members.len() <= MEMBERS_MAX).then_some(members)
 }
 
+/// The bytes of a file, read and written again; `None` if they are not one.
+pub fn rewrite(bytes: &[u8]) -> Option<Vec<u8>> {
+    decode(bytes).map(|members| encode(&members))
+}
+
 fn crc_of(front: &[u8], rest: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(front);

@@ -98,6 +98,11 @@ fn decode(bytes: &[u8]) -> Option<(NodeId, [u8; NODE_KEY_LEN])> {
     Some((*node, seed.try_into().ok()?))
 }
 
+/// The bytes of a file, read and written again; `None` if they are not one.
+pub fn rewrite(bytes: &[u8]) -> Option<Vec<u8>> {
+    decode(bytes).map(|(node, seed)| encode(&node, &seed))
+}
+
 fn crc_of(front: &[u8], rest: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(front);

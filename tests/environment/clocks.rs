@@ -37,8 +37,8 @@ fn one_reading_beyond_2106_ends_no_log() {
 #[ignore = "needs faketime: .ci/run"]
 fn a_server_whose_clock_is_before_1970_serves() {
     let place = Place::with("a\n");
-    let child = wrapped(&at("1965-03-04 00:00:00"), &place.command(&node(".stemedb"))).spawn();
-    let serving = Serving::ready(child.unwrap());
+    let node = place.command(&node(".stemedb"));
+    let serving = Serving::start(wrapped(&at("1965-03-04 00:00:00"), &node));
     place.run_with(&["append", "--to", &serving.address], "b\nc\n").ok();
     place.run(&["get", "--from", &serving.address, &crate::binary::id_of("b")]).ok();
     serving.answers("/livez", 200);

@@ -3,10 +3,11 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Write},
-    path::Path,
+    path::{Path, PathBuf},
+    time::Duration,
 };
 
-use super::tools::{Mounts, Serving, contents, ended_by_itself, long_lines, node};
+use super::tools::{Mounts, Serving, contents, ended_by_itself, long_lines, node, tells};
 use crate::binary::{Outcome, Place, argument, id_of, lines};
 
 /// What only reads.
@@ -29,6 +30,19 @@ fn all_that_reads_works(place: &Place, mounts: &Mounts, store: &str, held: &str)
     }
 }
 
+/// The last segment of a store.
+fn segment(dir: &Path) -> PathBuf {
+    let paths = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let is_segment =
+        |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("segment");
+    paths.filter(is_segment).max().unwrap()
+}
+
+/// Where what was written ends, and zeros begin.
+fn end(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1
+}
+
 /// A store on a file system of its own, in it some bodies; whoever appended last was killed.
 fn killed(place: &Place, mounts: &Mounts) -> String {
     let dir = mounts.memory(place, "m", 80);
@@ -40,8 +54,21 @@ fn killed(place: &Place, mounts: &Mounts) -> String {
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     assert!(line.contains(&id_of("last")), "{line}");
+    // Time for the mark that a log gets when it is idle.
+    std::thread::sleep(Duration::from_millis(500));
     child.kill().unwrap();
     child.wait().unwrap();
+    // No room is left in what was set aside for the log either.
+    let seen = mounts.seen(Path::new(&store));
+    let segment = segment(&seen);
+    let len = end(&std::fs::read(&segment).unwrap()) as u64;
+    std::fs::File::options().write(true).open(segment).unwrap().set_len(len).unwrap();
+    for file in std::fs::read_dir(&seen).unwrap() {
+        let path = file.unwrap().path();
+        if path.file_name().unwrap().to_str().unwrap().starts_with("spare") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
     store
 }
 
@@ -66,15 +93,6 @@ fn a_full_disk_with_a_torn_tail_is_read() {
     for (name, bytes) in contents(&seen) {
         std::fs::write(copy.join(name), bytes).unwrap();
     }
-    let segment = |dir: &Path| {
-        let names = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-        let mut names: Vec<_> = names
-            .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("segment"))
-            .collect();
-        names.sort();
-        names.pop().unwrap()
-    };
-    let end = |bytes: &[u8]| bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
     let mut bytes = std::fs::read(segment(&copy)).unwrap();
     let written = end(&bytes);
     place.run_with(&["append", "--store", "copy"], "next\n").ok();
@@ -93,13 +111,14 @@ fn the_cause_of_a_failed_write_is_told_at_once() {
     let dir = mounts.memory(&place, "m", 100);
     let store = argument(&dir.join("s")).to_owned();
     let words = [&node(&store)[..], &["--disk-reserve", "1K"]].concat();
-    let serving = Serving::ready(mounts.spawn(&place, &words));
+    let serving = Serving::start(mounts.command(&place, &words));
     let bodies = long_lines(0..1400, 80_000);
     let client = place.run_with(&["append", "--to", &serving.address], bodies);
-    client.says("os error 28").code(1);
+    assert!(tells(&client.stderr, 28), "{client:?}");
+    client.code(1);
     serving.answers("/readyz", 503);
     let said = serving.stop();
-    assert!(said.contains("os error 28"), "{said}");
+    assert!(tells(&said, 28), "{said}");
 }
 
 /// Copies that do not fit leave nothing behind, and fit once there is room.
@@ -123,7 +142,7 @@ fn what_does_not_fit_leaves_nothing_and_works_later() {
         let failed: Outcome = mounts.run(&place, command, "");
         ended_by_itself(&failed);
         assert_ne!(failed.code, 0, "{failed:?}");
-        assert!(failed.stderr.contains("os error 28"), "{failed:?}");
+        assert!(tells(&failed.stderr, 28), "{failed:?}");
         let left = mounts.seen(&dir).join("copy");
         let left = if left.exists() { contents(&left) } else { BTreeMap::default() };
         let bytes: usize = left.values().map(Vec::len).sum();

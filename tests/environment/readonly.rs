@@ -1,6 +1,6 @@
 //! File systems that may only be read.
 
-use super::tools::{Mounts, contents, ended_by_itself};
+use super::tools::{Mounts, contents, ended_by_itself, tells};
 use crate::binary::{Place, argument, id_of, lines};
 
 /// The set root of a store.
@@ -60,6 +60,7 @@ fn a_store_that_may_only_be_read_is_read() {
     }
     let refused = mounts.run(&place, &["append", "--store", &store], "more\n");
     ended_by_itself(&refused);
-    refused.says("os error 30").code(1);
+    assert!(tells(&refused.stderr, 30), "{refused:?}");
+    refused.code(1);
     assert_eq!(contents(&place.path(".stemedb")), before);
 }

@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -33,6 +34,20 @@ pub(super) fn run(before: &[&str], place: &Place, arguments: &[&str], stdin: &st
     let child = wrapped(before, &place.command(arguments)).spawn();
     let child = child.unwrap_or_else(|error| panic!("{}: {error}", before[0]));
     finish(child, stdin.as_bytes())
+}
+
+/// Whether a message says why the system refused: in its words, or by the number of the error.
+pub(super) fn tells(said: &str, errno: i32) -> bool {
+    let words = match errno {
+        5 => "input/output error",
+        13 => "permission denied",
+        27 => "file too large",
+        28 => "no space left on device",
+        30 => "read-only file system",
+        122 => "quota exceeded",
+        _ => panic!("error {errno} has no words here"),
+    };
+    said.contains(&format!("os error {errno}")) || said.to_lowercase().contains(words)
 }
 
 /// It neither panicked nor was ended by a signal.
@@ -104,16 +119,22 @@ impl Mounts {
 
     /// Runs the binary there.
     pub(super) fn run(&self, place: &Place, arguments: &[&str], stdin: &str) -> Outcome {
-        let before = self.words();
-        let before: Vec<&str> = before.iter().map(String::as_str).collect();
-        run(&before, place, arguments, stdin)
+        finish(self.spawn(place, arguments), stdin.as_bytes())
     }
 
     /// Starts the binary there.
     pub(super) fn spawn(&self, place: &Place, arguments: &[&str]) -> Child {
-        let before = self.words();
+        self.command(place, arguments).spawn().unwrap()
+    }
+
+    /// The binary there.
+    pub(super) fn command(&self, place: &Place, arguments: &[&str]) -> Command {
+        // Entering a namespace leaves the directory.
+        let dir = place.path("");
+        let mut before = self.words();
+        before.extend(["env", "-C", argument(&dir)].map(str::to_owned));
         let before: Vec<&str> = before.iter().map(String::as_str).collect();
-        wrapped(&before, &place.command(arguments)).spawn().unwrap()
+        wrapped(&before, &place.command(arguments))
     }
 
     /// Fills the file system of a directory to the last block, and gives the file that does.
@@ -142,9 +163,11 @@ pub(super) struct Serving {
 }
 
 impl Serving {
-    /// A node or a server that was started with `--json`.
+    /// Starts a node or a server with `--json`, in a process group of its own: what comes before
+    /// it in a command may stay its parent.
     #[track_caller]
-    pub(super) fn ready(mut child: Child) -> Self {
+    pub(super) fn start(mut command: Command) -> Self {
+        let mut child = command.process_group(0).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let Ok(ready) = serde_json::from_str::<serde_json::Value>(&line) else {
@@ -158,7 +181,7 @@ impl Serving {
 
     /// A node on this store, in the way that `place` runs commands.
     pub(super) fn node(place: &Place, store: &str) -> Self {
-        Self::ready(place.command(&node(store)).spawn().unwrap())
+        Self::start(place.command(&node(store)))
     }
 
     /// The code of the answer to a request of this path over HTTP.
@@ -188,8 +211,7 @@ impl Serving {
 
     /// Ends it, and gives what it said.
     pub(super) fn stop(mut self) -> String {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.signal("-TERM");
         let mut said = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         self.child.wait().unwrap();
@@ -197,10 +219,17 @@ impl Serving {
     }
 }
 
+impl Serving {
+    fn signal(&self, signal: &str) {
+        let group = format!("-{}", self.child.id());
+        // There may be nobody any more.
+        let _ = Command::new("kill").args([signal, "--", &group]).stderr(Stdio::null()).status();
+    }
+}
+
 impl Drop for Serving {
     fn drop(&mut self) {
-        // It has ended already, or it does now.
-        let _ = self.child.kill();
+        self.signal("-KILL");
         let _ = self.child.wait();
     }
 }

@@ -42,6 +42,22 @@ fn write_caches() {
         assert!(fuzzing::peers(&bytes).is_some());
         write("peers", &count.to_string(), &bytes);
     }
+    for count in [0_u8, 1, 3] {
+        let mut members = Vec::new();
+        for n in 0..count {
+            let address = format!("node-{n}.example:7845");
+            members.extend([n; 48]);
+            members.extend(1_700_000_000_u64.to_le_bytes());
+            members.push(u8::try_from(address.len()).unwrap());
+            members.extend(address.bytes());
+        }
+        let bytes = with_sum(b"STEMEMEM\x01\0\0\0", &members);
+        assert!(fuzzing::members(&bytes).is_some());
+        write("members", &count.to_string(), &bytes);
+    }
+    let bytes = with_sum(b"STEMENKY\x01\0\0\0", &[5; 48]);
+    assert!(fuzzing::node_key(&bytes).is_some());
+    write("node_key", "0", &bytes);
     let rest = [&[7; 16][..], &[0; 8], &[1, 2, 3, 4, 5, 6, 7].map(u64::to_le_bytes).concat()];
     let bytes = with_sum(b"STEMESCR\x01\0\0\0", &rest.concat());
     assert!(fuzzing::scrub(&bytes).is_some());
