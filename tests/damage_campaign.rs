@@ -376,7 +376,7 @@ fn a_lost_identity_takes_the_right_secret_only() {
     let disk = sample().disk;
     disk.remove("IDENTITY").unwrap();
     let error = repair(&disk, &with(1)).unwrap_err();
-    assert!(error.to_string().contains("without one"), "{error}");
+    assert!(error.to_string().contains("without a secret"), "{error}");
     repair(&disk, &options()).unwrap();
 }
 
