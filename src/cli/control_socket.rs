@@ -142,7 +142,8 @@ mod tests {
         let found = Found::of(dir.path()).unwrap().unwrap();
         let text = dir.path().join(NAME);
         assert_eq!(found.address().to_string(), format!("unix:{}", text.display()));
-        // As after a crash.
+        // As after a crash. The link keeps the number of the inode from being given again.
+        fs::hard_link(&text, dir.path().join("kept")).unwrap();
         drop(listener);
         assert!(Found::of(dir.path()).unwrap().is_none());
         let (again, _listener) = ControlSocket::make(dir.path()).unwrap();

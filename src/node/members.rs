@@ -6,14 +6,14 @@
 //!       | STEMEMEM | version u32  | CRC-32   | members
 //!       +----------+--------------+----------+---------------------------------------------
 //!
-//!       a member: node id 16, key 32, last met u64 in seconds since 1970, length of the address u8,
-//!                 address
+//!       a member: node id 16, key 32, last met u64 in seconds since 1970, length of the address
+//!                 u8, address
 //! ```
 //!
-//! Integers are little-endian; the CRC covers all bytes but its own. With it members find each other
-//! after all of them were down, also where the one that they joined by is gone for good, and know
-//! each other's keys. Without it, or if it is damaged, they join as the first time. It is replaced,
-//! never changed.
+//! Integers are little-endian; the CRC covers all bytes but its own. With it members find each
+//! other after all of them were down, also where the one that they joined by is gone for good, and
+//! know each other's keys. Without it, or if it is damaged, they join as the first time. It is
+//! replaced, never changed.
 
 use std::{collections::BTreeMap, io};
 

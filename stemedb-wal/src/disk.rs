@@ -63,8 +63,8 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// Whatever the disk reports.
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
 
-    /// Creates a file that only the owner of the process may read and write, where the disk knows of
-    /// owners. There must be none of that name.
+    /// Creates a file that only the owner of the process may read and write, where the disk knows
+    /// of owners. There must be none of that name.
     ///
     /// # Errors
     ///
@@ -112,9 +112,9 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// The bytes of a whole file that is complete, to be read from any place, now and later: also
     /// once it was renamed or removed.
     ///
-    /// With `in_place` the file is mapped where the disk can do that, which makes a read as cheap as
-    /// one of memory; else each read is a call, or the disk keeps the bytes in memory anyhow. A disk
-    /// that fails is an error in either case.
+    /// With `in_place` the file is mapped where the disk can do that, which makes a read as cheap
+    /// as one of memory; else each read is a call, or the disk keeps the bytes in memory anyhow. A
+    /// disk that fails is an error in either case.
     ///
     /// # Errors
     ///

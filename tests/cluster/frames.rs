@@ -1,5 +1,5 @@
-//! Frames of gossip, written by docs/protocol.md and not by the program: what a member can send that
-//! does not keep to the rules.
+//! Frames of gossip, written by docs/protocol.md and not by the program: what a member can send
+//! that does not keep to the rules.
 
 use ed25519_dalek::{Signer as _, SigningKey};
 

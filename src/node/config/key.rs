@@ -122,19 +122,12 @@ pub static KEYS: [Key; 42] = [
         },
         show: |s| path(&s.store),
     },
-    Key {
-        name: "secret_file",
-        flag: "secret-file",
-        placeholder: "FILE",
-        kind: Kind::Path,
-        reload: false,
-        about: "The file with the secret that the store was made with",
-        set: |s, raw| {
-            s.secret_file = raw.or_none(Raw::path)?;
-            Ok(())
-        },
-        show: |s| or_none(s.secret_file.as_deref(), path),
-    },
+    file_key!(
+        "secret_file",
+        "secret-file",
+        "The file with the secret that the store was made with",
+        secret_file
+    ),
     Key {
         name: "listen",
         flag: "listen",
@@ -216,46 +209,20 @@ pub static KEYS: [Key; 42] = [
         },
         show: |s| time(s.stop_time_max),
     },
-    Key {
-        name: "tls.cert",
-        flag: "tls-cert",
-        placeholder: "FILE",
-        kind: Kind::Path,
-        reload: false,
-        about: "This node's certificate as PEM, followed by those that lead to its \
+    file_key!(
+        "tls.cert",
+        "tls-cert",
+        "This node's certificate as PEM, followed by those that lead to its \
                 authority; shown to clients, and to other nodes when it calls them",
-        set: |s, raw| {
-            s.tls_cert = raw.or_none(Raw::path)?;
-            Ok(())
-        },
-        show: |s| or_none(s.tls_cert.as_deref(), path),
-    },
-    Key {
-        name: "tls.key",
-        flag: "tls-key",
-        placeholder: "FILE",
-        kind: Kind::Path,
-        reload: false,
-        about: "The key of the certificate, as PEM",
-        set: |s, raw| {
-            s.tls_key = raw.or_none(Raw::path)?;
-            Ok(())
-        },
-        show: |s| or_none(s.tls_key.as_deref(), path),
-    },
-    Key {
-        name: "tls.client_ca",
-        flag: "client-ca",
-        placeholder: "FILE",
-        kind: Kind::Path,
-        reload: false,
-        about: "The authority whose certificates clients must show, as PEM",
-        set: |s, raw| {
-            s.tls_client_ca = raw.or_none(Raw::path)?;
-            Ok(())
-        },
-        show: |s| or_none(s.tls_client_ca.as_deref(), path),
-    },
+        tls_cert
+    ),
+    file_key!("tls.key", "tls-key", "The key of the certificate, as PEM", tls_key),
+    file_key!(
+        "tls.client_ca",
+        "client-ca",
+        "The authority whose certificates clients must show, as PEM",
+        tls_client_ca
+    ),
     Key {
         name: "tls.ca",
         flag: "ca",
@@ -284,20 +251,13 @@ pub static KEYS: [Key; 42] = [
         },
         show: |s| or_none(s.tls_server_name.as_ref(), text),
     },
-    Key {
-        name: "auth.token_file",
-        flag: "token-file",
-        placeholder: "FILE",
-        kind: Kind::Path,
-        reload: false,
-        about: "The file of tokens, one on each line, one of which clients and other nodes must \
+    file_key!(
+        "auth.token_file",
+        "token-file",
+        "The file of tokens, one on each line, one of which clients and other nodes must \
                 show",
-        set: |s, raw| {
-            s.token_file = raw.or_none(Raw::path)?;
-            Ok(())
-        },
-        show: |s| or_none(s.token_file.as_deref(), path),
-    },
+        token_file
+    ),
     file_key!(
         "auth.client_tokens",
         "client-tokens",

@@ -53,8 +53,8 @@ pub enum BuildError {
     Order,
     /// 2^32 or more.
     #[error(
-        "the set has 4,294,967,296 ids or more, which is more than the base of a restart checkpoint \
-         holds; opening replays what the last checkpoint does not cover"
+        "the set has 4,294,967,296 ids or more, which is more than the base of a restart \
+         checkpoint holds; opening replays what the last checkpoint does not cover"
     )]
     TooMany,
     /// More or fewer than announced.

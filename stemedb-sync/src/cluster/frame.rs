@@ -13,8 +13,8 @@
 //!  kind 3 claim      a record, and no signature after it: the record has one
 //! ```
 //!
-//! The MAC is the first 16 bytes of the BLAKE3-keyed hash of version, kind and what follows the MAC,
-//! under `derive("gossip", secret)`; without a secret it only says that the sender has none either.
+//! The MAC is the first 16 bytes of the BLAKE3-keyed hash of version, kind and what follows the
+//! MAC, under `derive("gossip", secret)`; without a secret it says only that the sender has none.
 //! The signature is that of the node that the frame is from, over version, kind and payload.
 
 use super::{

@@ -2,7 +2,7 @@
 //! it up.
 //!
 //! ```text
-//!  member (node id 16, generation u64, address) | incarnation u16 | left u8 | key 32 | signature 64
+//! member (node id 16, generation u64, address) | incarnation u16 | left u8 | key 32 | signature 64
 //! ```
 
 use super::{

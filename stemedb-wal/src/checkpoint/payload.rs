@@ -1,9 +1,9 @@
 //! The payloads of checkpoint files as rkyv has them: flat arrays of plain types, nothing else.
 //!
 //! The arrays are written one after the other as they come, so that a base of any size needs little
-//! memory; the root that says where they lie comes last. What rkyv makes of flat arrays is so simple
-//! that the root is read without it: it would have to see the whole file as one piece of memory. All
-//! else are plain bytes whose blocks are checked before they are used.
+//! memory; the root that says where they lie comes last. What rkyv makes of flat arrays is so
+//! simple that the root is read without it: it would have to see the whole file as one piece of
+//! memory. All else are plain bytes whose blocks are checked before they are used.
 
 use core::{marker::PhantomData, ops::Range};
 
