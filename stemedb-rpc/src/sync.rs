@@ -252,8 +252,8 @@ struct Driver<'a, S> {
     works: JoinSet<Option<Event>>,
     /// Calls that move bodies. Ended as soon as the session comes to its end.
     bodies: JoinSet<()>,
-    /// The parts of a push so far.
-    push: Vec<Push>,
+    /// The parts of a push so far, each with the envelope that has its MAC.
+    push: Vec<(Envelope, Push)>,
 }
 
 impl<'a, S: Site> Driver<'a, S> {
@@ -316,7 +316,7 @@ impl<'a, S: Site> Driver<'a, S> {
                     self.push.clear();
                 }
                 let last = part.last;
-                self.push.push(part);
+                self.push.push((envelope, part));
                 if last {
                     let parts = std::mem::take(&mut self.push);
                     self.bodies.spawn(async move {
@@ -327,7 +327,7 @@ impl<'a, S: Site> Driver<'a, S> {
                             let _told = going.try_send(Event::GoesOn(envelope));
                             part
                         });
-                        let answer = client.push(request.envelope, parts, &mut traffic).await;
+                        let answer = client.push(parts, &mut traffic).await;
                         answered(&sender, Kind::Push, envelope, traffic, answer).await;
                     });
                 }

@@ -178,14 +178,13 @@ impl Client {
     /// If the responder refuses or does not answer.
     pub async fn push(
         &self,
-        envelope: Envelope,
-        parts: impl Stream<Item = Push> + Send + Unpin + 'static,
+        parts: impl Stream<Item = (Envelope, Push)> + Send + Unpin + 'static,
         traffic: &mut Traffic,
     ) -> Result<Response, CallError> {
         let sent = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&sent);
         let shrinker = Arc::new(Mutex::new(Shrinker::default()));
-        let messages = parts.then(move |Push { part, bytes, last }| {
+        let messages = parts.then(move |(envelope, Push { part, bytes, last })| {
             let (shrinker, counter) = (Arc::clone(&shrinker), Arc::clone(&counter));
             async move {
                 let bytes = shrink(&shrinker, bytes).await;

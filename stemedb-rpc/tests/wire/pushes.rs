@@ -100,11 +100,10 @@ impl Served {
     }
 
     async fn push(&self, number: u64, parts: u32) -> Result<Response, CallError> {
-        let parts =
-            (0..parts).map(move |part| Push { part, bytes: vec![0; 9], last: part + 1 == parts });
         let envelope = request(number, Ask::Leave).envelope;
-        let parts = tokio_stream::iter(parts);
-        self.client().await.push(envelope, parts, &mut Traffic::default()).await
+        let parts = (0..parts)
+            .map(move |part| (envelope, Push { part, bytes: vec![0; 9], last: part + 1 == parts }));
+        self.client().await.push(tokio_stream::iter(parts), &mut Traffic::default()).await
     }
 }
 

@@ -193,11 +193,12 @@ fn a_push_is_answered_once_it_is_whole() {
         let (parts, receiver) = mpsc::channel(1);
         let mut traffic = Traffic::default();
         let envelope = request(7, hello(0)).envelope;
-        let pushing = client.push(envelope, ReceiverStream::new(receiver), &mut traffic);
+        let pushing = client.push(ReceiverStream::new(receiver), &mut traffic);
         let sending = async {
             for part in 0..PARTS {
                 let last = part + 1 == PARTS;
-                parts.send(Push { part, bytes: bytes(true), last }).await.unwrap();
+                let push = Push { part, bytes: bytes(true), last };
+                parts.send((envelope, push)).await.unwrap();
             }
         };
         let (response, ()) = tokio::join!(pushing, sending);
@@ -208,10 +209,9 @@ fn a_push_is_answered_once_it_is_whole() {
 
         // A push that ends before its last part.
         let (parts, receiver) = mpsc::channel(1);
-        parts.send(Push { part: 0, bytes: Vec::new(), last: false }).await.unwrap();
+        parts.send((envelope, Push { part: 0, bytes: Vec::new(), last: false })).await.unwrap();
         drop(parts);
-        let refused =
-            client.push(envelope, ReceiverStream::new(receiver), &mut traffic).await.unwrap_err();
+        let refused = client.push(ReceiverStream::new(receiver), &mut traffic).await.unwrap_err();
         assert!(matches!(refused, CallError::Refusal(Refusal::Malformed)), "{refused:?}");
         world.end().await;
     });
@@ -234,11 +234,10 @@ fn refusals_arrive_whatever_was_asked() {
         let mut answer = client.ask_bodies(tail, &mut traffic).await.unwrap();
         assert!(gone(answer.next().await.unwrap_err()));
         let (parts, receiver) = mpsc::channel(1);
-        parts.send(Push { part: 0, bytes: Vec::new(), last: true }).await.unwrap();
         let envelope = stranger(hello(0)).envelope;
-        assert!(gone(
-            client.push(envelope, ReceiverStream::new(receiver), &mut traffic).await.unwrap_err()
-        ));
+        let push = Push { part: 0, bytes: Vec::new(), last: true };
+        parts.send((envelope, push)).await.unwrap();
+        assert!(gone(client.push(ReceiverStream::new(receiver), &mut traffic).await.unwrap_err()));
         world.end().await;
     });
 }
