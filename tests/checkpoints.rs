@@ -88,6 +88,8 @@ fn nothing_is_answered_from_trees_that_have_a_part() {
         let (known, absent) = (id_of(5), id_of(9_999));
         disk.fail_reads(".ckpt", reads);
         disk.fail_reads(".log", 0);
+        // The segment that was open since it was made goes by its first name here.
+        disk.fail_reads("spare.tmp", 0);
         let Err(error) = store.root() else {
             assert_eq!(store.head().map(|head| head.set_root).unwrap(), after.set_root);
             continue;
@@ -252,7 +254,7 @@ fn a_checkpoint_is_written_however_fast_appends_come() {
                 }
             });
         }
-        for _ in 0..5 {
+        for _ in 0..3 {
             store.checkpoint().unwrap();
         }
         written.store(true, std::sync::atomic::Ordering::Relaxed);

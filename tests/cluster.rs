@@ -172,12 +172,8 @@ fn a_hostile_member_harms_nobody_for_long() {
 /// the checks notice.
 #[test]
 fn a_hostile_member_with_the_keys_of_others_is_noticed() {
-    let controls = [
-        (Malice::Identity, "has a twin"),
-        (Malice::Generation, "takes"),
-        (Malice::Heads, "takes"),
-        (Malice::Down, "takes"),
-    ];
+    let controls =
+        [(Malice::Identity, "has a twin"), (Malice::Generation, "takes"), (Malice::Down, "takes")];
     for (malice, expected) in controls {
         let with = life::Hostile { malice, has_keys: true };
         let live = |seed| failure_of(move || life::live_with(seed, 8, Sabotage::None, Some(with)));

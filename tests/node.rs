@@ -503,7 +503,12 @@ async fn a_key_belongs_to_one_node_id_and_is_in_no_backup() {
     let copy = dirs[1].path().join("copy");
     std::fs::create_dir(&copy).unwrap();
     for entry in std::fs::read_dir(dirs[0].path()).unwrap() {
-        let path = entry.unwrap().path();
+        let entry = entry.unwrap();
+        if !entry.file_type().unwrap().is_file() {
+            // A socket that was left.
+            continue;
+        }
+        let path = entry.path();
         std::fs::copy(&path, copy.join(path.file_name().unwrap())).unwrap();
     }
     Running::start(&copy, options()).await.end().await;
@@ -603,7 +608,8 @@ async fn reading(dirs: &[TempDir; 2]) -> (Running, Running, Options) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_under_way_ends_before_its_node_does() {
-    let (served, node, _) = reading(&dirs::<2>()).await;
+    let dirs = dirs::<2>();
+    let (served, node, _) = reading(&dirs).await;
     // Its peer was told that the session is over: nothing of it has to be cut there.
     assert_eq!(node.end().await.cut, 0);
     assert_eq!(served.end().await.cut, 0);
@@ -611,7 +617,8 @@ async fn a_session_under_way_ends_before_its_node_does() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_runs_takes_nothing_once_the_disk_is_nearly_full() {
-    let (served, node, slow) = reading(&dirs::<2>()).await;
+    let dirs = dirs::<2>();
+    let (served, node, slow) = reading(&dirs).await;
     node.node.reload(Options { disk_reserve: Some(u64::MAX), ..slow.clone() });
     until("it says that it is full", || node.node.status().sync.paused == Some("disk")).await;
     // What was being appended then is durable by now.

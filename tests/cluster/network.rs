@@ -108,6 +108,8 @@ pub(crate) struct Network {
     pub(crate) written: BTreeMap<Hash, Vec<u8>>,
     pub(crate) counts: Counts,
     pub(crate) attacker: Option<Attacker>,
+    /// The responder's part of the keys of sessions whose answers are lies.
+    pub(crate) nonces: BTreeMap<[u8; 16], [u8; 16]>,
     /// A hash of all that has happened.
     pub(crate) trace: u64,
     pub(crate) next: u64,
@@ -131,6 +133,7 @@ impl Network {
             written: BTreeMap::new(),
             counts: Counts::default(),
             attacker: None,
+            nonces: BTreeMap::new(),
             trace: 0,
             next: 0,
             events: BTreeMap::new(),

@@ -244,6 +244,13 @@ impl Network {
             if let Some(byte) = byte {
                 *byte ^= 1;
             }
+            // It is the responder that lies, so that the lie has the MAC that it must have.
+            let session = response.echo.session;
+            if let Answer::Welcome(welcome) = &response.answer {
+                self.nonces.insert(session, welcome.nonce);
+            } else if let Some(nonce) = self.nonces.get(&session) {
+                response = self.keys.session_key(&session, nonce).seal_response(response);
+            }
         }
         let len = response_len(&response);
         self.nodes[from].sent += len;
