@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -160,16 +160,25 @@ where
             date::put_early_date(answer.headers_mut(), date::now());
             let memory = answer.extensions_mut().remove::<Arc<Reservation>>();
             Ok(answer.map(|body| {
-                let held = Held { body, _permit: permit, _memory: memory };
+                let rest = Bytes::new();
+                let held = Held { body, rest, _permit: permit, _memory: memory };
                 if http_body::Body::is_end_stream(&held.body) { held.body } else { Body::new(held) }
             }))
         })
     }
 }
 
+/// Bytes of an answer that are given on at once.
+const PIECE_LEN: usize = 32 << 10;
+
 /// The body of an answer, which counts as a call, and in memory, until the client has taken it in.
+///
+/// It is given on in pieces: hyper waits for the client's window before it takes the next one, but
+/// buffers a piece whole, however long it is, and is done with the body then.
 struct Held {
     body: Body,
+    /// Of the last frame of data.
+    rest: Bytes,
     _permit: Option<CallPermit>,
     _memory: Option<Arc<Reservation>>,
 }
@@ -182,14 +191,24 @@ impl http_body::Body for Held {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        if self.rest.is_empty() {
+            match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.rest = data,
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                ended => return Poll::Ready(ended),
+            }
+        }
+        let len = self.rest.len().min(PIECE_LEN);
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(len)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        SizeHint::default()
     }
 }
