@@ -1,10 +1,6 @@
 //! Nodes in one process, over real sockets: they find each other, bring each other into step, and
 //! come through what happens to them.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on has failed"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[path = "cluster/frames.rs"]
 #[allow(dead_code, reason = "each test file uses a part")]
@@ -560,7 +556,7 @@ async fn frames_of_a_stranger_neither_end_nor_mute_a_node() {
         seal.join_ack(&key, &copied, ([7; 16], 0), [1; 16]),
         seal.claim(&copied),
         seal.claim(&forged),
-        seal.packet(&key, ([7; 16], 1), &[forged.clone()], &packet),
+        seal.packet(&key, ([7; 16], 1), std::slice::from_ref(&forged), &packet),
     ];
     for _ in 0..5 {
         let _ = client.gossip(frames.clone()).await.unwrap();
@@ -602,7 +598,7 @@ async fn reading(dirs: &[TempDir; 2]) -> (Running, Running, Options) {
     let sync = SyncPolicy { bytes_per_second: Some(1 << 20), ..options().sync };
     let slow = Options { gossip: false, peers: vec![served.peer()], sync, ..options() };
     let node = Running::start(dirs[1].path(), slow.clone()).await;
-    until("some have come", || node.store().len() > 0).await;
+    until("some have come", || !node.store().is_empty()).await;
     (served, node, slow)
 }
 

@@ -10,7 +10,6 @@ mod clock;
 #[path = "store/held.rs"]
 mod held;
 #[path = "reference/random.rs"]
-#[allow(dead_code, reason = "each test file uses a part")]
 mod random;
 #[path = "store/watch.rs"]
 mod watch;

@@ -256,9 +256,7 @@ impl Failure {
                 error if error.is_damage() => Exit::Damaged,
                 _ => Exit::Failed,
             },
-            Self::Repair(RepairError::Open(OpenError::Missing { .. })) => Exit::NotFound,
             Self::Repair(error) if error.is_damage() => Exit::Damaged,
-            Self::BodiesLost { .. } | Self::EntriesLost { .. } => Exit::Damaged,
             Self::Read(error) | Self::Resolve(ResolveError::Read(error)) => {
                 if error.is_damage() {
                     Exit::Damaged
@@ -269,6 +267,7 @@ impl Failure {
             Self::Resolve(ResolveError::NotFound { .. })
             | Self::NotHeld { .. }
             | Self::NotThere { .. }
+            | Self::Repair(RepairError::Open(OpenError::Missing { .. }))
             | Self::Restore(RestoreError::NoBackup { .. }) => Exit::NotFound,
             Self::Resolve(_)
             | Self::Config(_)
@@ -278,6 +277,8 @@ impl Failure {
             Self::Append(error) if error.is_damage() => Exit::Damaged,
             Self::Call(error) if error.reason() == Some(Reason::Damaged) => Exit::Damaged,
             Self::NoSession(SyncError::Unreadable)
+            | Self::BodiesLost { .. }
+            | Self::EntriesLost { .. }
             | Self::WrongBody { .. }
             | Self::Sync {
                 ending: Ending::Unreadable | Ending::Blamed(_) | Ending::Refused(Refusal::Damaged),

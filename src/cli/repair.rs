@@ -78,7 +78,8 @@ fn refuse(error: RepairError, how: RepairOptions, globals: &Globals) -> Result<(
 }
 
 fn is_changed(report: &RepairReport, how: RepairOptions) -> bool {
-    !how.dry_run && !(report.remarks.is_empty() && report.aside.is_empty())
+    let is_found = !report.remarks.is_empty() || !report.aside.is_empty();
+    is_found && !how.dry_run
 }
 
 fn as_json(report: &RepairReport, refused: bool, how: RepairOptions) -> serde_json::Value {

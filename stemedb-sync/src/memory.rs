@@ -101,12 +101,11 @@ impl Reservation {
     ///
     /// If the budget does not have them; it holds what it held before then.
     pub fn resize(&mut self, bytes: usize) -> Result<(), Exhausted> {
-        match bytes.checked_sub(self.bytes) {
-            Some(more) => self.grow(more),
-            None => {
-                self.give_back(self.bytes - bytes);
-                Ok(())
-            }
+        if let Some(more) = bytes.checked_sub(self.bytes) {
+            self.grow(more)
+        } else {
+            self.give_back(self.bytes - bytes);
+            Ok(())
         }
     }
 

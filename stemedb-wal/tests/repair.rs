@@ -120,14 +120,14 @@ fn what_is_missing_below_a_mark_is_lost_and_not_torn() {
             }
             // Only bodies were cut, or nothing but the end of the batch.
             report => {
-                let lost = report.unwrap().lost_bodies;
+                let holes = report.unwrap().lost_bodies;
                 let found = reopen(&cut).unwrap().log;
                 assert!(found.next_index() >= mark.next_index, "cut to {len}");
                 let expected = sample.model.iter().filter(|entry| entry.index < mark.next_index);
                 for entry in expected {
                     match found.reader().read_index(entry.index) {
                         Ok(record) => assert_eq!(record.body, entry.body, "cut to {len}"),
-                        Err(_) => assert!(lost.contains(&entry.id), "cut to {len}: {entry:?}"),
+                        Err(_) => assert!(holes.contains(&entry.id), "cut to {len}: {entry:?}"),
                     }
                 }
             }

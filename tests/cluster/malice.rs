@@ -216,7 +216,10 @@ impl Attacker {
                 let updates = [0, 1, 2].map(|state| (high.clone(), 0, state));
                 let packet = frames::gossip(&self.own.clone(), 0, &other, &updates, &[]);
                 frames.push((other.address.clone(), self.packet(&[], &packet)));
-                frames.push((other.address.clone(), self.packet(&[forged.clone()], &packet)));
+                frames.push((
+                    other.address.clone(),
+                    self.packet(std::slice::from_ref(&forged), &packet),
+                ));
                 frames.push((at, self.seal.claim(&forged)));
             }
             Malice::Heads => {

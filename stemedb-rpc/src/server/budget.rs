@@ -187,7 +187,7 @@ mod tests {
         assert!(!waits(&beside, &mut more, 10).await);
         assert!(waits(&beside, &mut Held::default(), 1).await);
         // As much again from the same address, on another connection.
-        let again = budget.share(Ipv4Addr::new(127, 0, 0, 1).into(), 9);
+        let again = budget.share(Ipv4Addr::LOCALHOST.into(), 9);
         assert!(waits(&again, &mut Held::default(), 1).await, "an address has half");
         assert!(!waits(&elsewhere, &mut Held::default(), 10).await);
         drop((one, beside, elsewhere, again, held, more));

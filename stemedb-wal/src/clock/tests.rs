@@ -133,7 +133,7 @@ fn a_reading_that_the_hybrid_clock_took_is_given_up() {
     fn flickering() -> NTP64 {
         let n = READINGS.get();
         READINGS.set(n + 1);
-        NTP64(if n % 2 == 0 { NOW } else { u64::MAX })
+        NTP64(if n.is_multiple_of(2) { NOW } else { u64::MAX })
     }
     let (mut clock, _) = LogClock::new(flickering, NODE, Some(NOW));
     let mut last = NOW;
