@@ -146,6 +146,7 @@ impl Store {
     }
 
     /// The id of the assertion whose record is at a position, by the set tree. O(N).
+    #[cfg(feature = "node")]
     pub(crate) fn id_at(&self, position: u64) -> Option<Hash> {
         id_at(&self.shared.trees, position)
     }
