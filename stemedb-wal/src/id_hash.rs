@@ -19,6 +19,15 @@ pub struct IdHasher {
     hash: u64,
 }
 
+/// 2^64 divided by the golden ratio, odd: its bits look random.
+const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15;
+
+/// The two halves of a product, which depend on the high and on the low bits of both factors.
+fn fold(product: u128) -> u64 {
+    let [high, low] = [product >> 64, product & u128::from(u64::MAX)];
+    u64::try_from(high ^ low).unwrap_or_default()
+}
+
 impl Default for IdHashBuilder {
     fn default() -> Self {
         let random = RandomState::new();
@@ -46,10 +55,10 @@ impl Hasher for IdHasher {
             .iter()
             .zip(self.seeds)
             .map(|(half, seed)| u128::from(u64::from_le_bytes(*half) ^ seed));
-        let product = mixed.fold(1, u128::wrapping_mul);
-        // Its high half depends on the high bits of both, its low half on the low bits.
-        let [high, low] = [product >> 64, product & u128::from(u64::MAX)];
-        self.hash = u64::try_from(high ^ low).unwrap_or_default();
+        let folded = fold(mixed.fold(1, u128::wrapping_mul));
+        // Once more: with ids that differ in few bits, and a seed that happens to have zeros there,
+        // some low bits of the first product would not depend on them.
+        self.hash = fold(u128::from(folded) * SPREAD);
     }
 
     fn write_usize(&mut self, _len: usize) {}
