@@ -140,7 +140,7 @@ fn failure_of(live: impl FnOnce() -> Life + std::panic::UnwindSafe) -> String {
 /// longer than it goes on.
 #[test]
 fn a_hostile_member_harms_nobody_for_long() {
-    let (seeds, nodes) = (number_from_env("CLUSTER_SEEDS").unwrap_or(3), 8);
+    let (seeds, nodes) = (number_from_env("CLUSTER_SEEDS").unwrap_or(6), 8);
     for malice in Malice::ALL {
         let (mut hostile, mut refused, mut made_up, mut duplicates) = (0, 0, 0, 0);
         for seed in 0..seeds {
