@@ -108,11 +108,16 @@ impl From<LogOpenError> for OpenError {
             LogOpenError::Disk(error) => Self::Disk(error),
             LogOpenError::Damaged(damage) => Self::Damaged(damage),
             LogOpenError::InUse { path } => {
-                Self::Locked { dir: path.parent().map(Path::to_path_buf).unwrap_or_default() }
+                Self::Locked { dir: dir_of(&path) }
             }
             error => Self::Log(error),
         }
     }
+}
+
+/// The directory of a file.
+pub(crate) fn dir_of(file: &Path) -> PathBuf {
+    file.parent().unwrap_or(file).to_path_buf()
 }
 
 /// Why nothing was appended.
@@ -171,6 +176,9 @@ pub enum ReadError {
     /// The trees do not have everything that was appended, so nothing is answered from them.
     #[error(transparent)]
     Behind(#[from] TreeFailure),
+    /// The store was closed, or its writer has ended, which alone knows the log's sizes.
+    #[error("the store is closed, or its writer has ended: open it again")]
+    Closed,
 }
 
 /// Why the trees of an open store do not have everything that was appended, and can't.
@@ -208,7 +216,7 @@ impl ReadError {
             Self::Archive(_)
             | Self::WrongId { .. }
             | Self::Behind(TreeFailure::NotRebuilt { .. }) => true,
-            Self::SecretMissing | Self::Behind(TreeFailure::Panicked) => false,
+            Self::SecretMissing | Self::Behind(TreeFailure::Panicked) | Self::Closed => false,
         }
     }
 }

@@ -45,6 +45,7 @@ mod repair;
 #[cfg(feature = "node")]
 mod scrub;
 mod sketch;
+pub(crate) mod small_file;
 mod snapshot;
 mod source;
 mod stats;
@@ -368,6 +369,12 @@ impl Store {
     /// Whether the store was made with a secret.
     pub fn has_secret(&self) -> bool {
         lock(&self.shared.identity).secret_check.is_some()
+    }
+
+    /// A fault of the program, in the midst of a change of the set tree.
+    #[cfg(test)]
+    pub(crate) fn break_trees(&self) {
+        self.shared.trees.panic_in_a_change();
     }
 
     /// Told whenever the log has grown: how many entries it has.

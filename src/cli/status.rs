@@ -126,6 +126,8 @@ fn render(status: View<'_>) -> String {
         let (count, size) = (head.shown_whole("count"), head.shown_whole("log_size"));
         rows.push(("holds", format!("{count} assertions, {size} log entries")));
         rows.push(("set root", head.shown("set_root")));
+    } else {
+        rows.push(("holds", "not known: the trees can't be read".to_owned()));
     }
     rows.extend(status.part("sync").map(|sync| ("sync", self::sync(sync))));
     rows.push(("peers", peers::summary(status.list("peers"))));
@@ -364,6 +366,10 @@ c.example:7845  down   ?       ?        ?    never     none; 4 failed in a row, 
             assert!(text.contains(line), "{line}: {text}");
         }
         assert!(!text.contains("ready     yes"));
+        status["head"] = Value::Null;
+        let text = render(View(&status));
+        assert!(text.contains("\nholds      not known: the trees can't be read\n"), "{text}");
+        assert!(!text.contains("set root"), "{text}");
     }
 
     #[test]

@@ -34,6 +34,7 @@ mod api;
 mod assets;
 mod cells;
 mod connection;
+mod early;
 mod growth;
 mod guard;
 mod health;
@@ -176,8 +177,10 @@ impl Http {
     ) -> Result<(), HttpError> {
         let Self { listener, options, .. } = self;
         let (stopped, stopping) = watch::channel(false);
-        let gate = Gate::new(listener, options.connections_max, options.idle_max, stopping.clone());
-        let site = Arc::new(Site::new(view, options, stopping));
+        let (connections_max, idle_max) = (options.connections_max, options.idle_max);
+        let site = Arc::new(Site::new(view, options, stopping.clone()));
+        let router = router(Arc::clone(&site));
+        let gate = Gate::new(listener, connections_max, idle_max, stopping, router.clone());
         let sampling = Arc::clone(&site);
         let mut sampler = tokio::task::JoinSet::new();
         sampler.spawn(async move {
@@ -197,7 +200,7 @@ impl Http {
             let _ = ending.wait_for(|stopping| *stopping).await;
             sleep(CLOSE_AFTER).await;
         };
-        let service = router(site).into_make_service_with_connect_info::<Caller>();
+        let service = router.into_make_service_with_connect_info::<Caller>();
         tokio::select! {
             served = axum::serve(gate, service).with_graceful_shutdown(stop).into_future() => {
                 served.map_err(HttpError::Serve)

@@ -1,19 +1,13 @@
 //! Members that this node has met: the file `MEMBERS`.
 //!
-//! ```text
-//!  byte 0          8              12         16
-//!       +----------+--------------+----------+---------------------------------------------
-//!       | STEMEMEM | version u32  | CRC-32   | members
-//!       +----------+--------------+----------+---------------------------------------------
+//! A small file of the store whose content is members:
 //!
-//!       a member: node id 16, key 32, last met u64 in seconds since 1970, length of the address
-//!                 u8, address
+//! ```text
+//! node id 16, key 32, last met u64 in seconds since 1970, length of the address u8, address
 //! ```
 //!
-//! Integers are little-endian; the CRC covers all bytes but its own. With it members find each
-//! other after all of them were down, also where the one that they joined by is gone for good, and
-//! know each other's keys. Without it, or if it is damaged, they join as the first time. It is
-//! replaced, never changed.
+//! With it members find each other after all of them were down, also where the one that they joined
+//! by is gone for good, and know each other's keys. Without it they join as the first time.
 
 use std::{collections::BTreeMap, io};
 
@@ -22,17 +16,19 @@ use stemedb_sync::{
     message::NodeId,
 };
 use stemedb_wal::disk::Disk;
+use tracing::warn;
 
-/// The file's name.
-const NAME: &str = "MEMBERS";
-/// Where its successor is written.
-const TEMP_NAME: &str = "MEMBERS.tmp";
+use crate::store::small_file::{SmallFile, SmallFileError, take};
 
-const MAGIC: [u8; 8] = *b"STEMEMEM";
-const VERSION: u32 = 1;
-const HEADER_LEN: usize = 16;
-/// No file is longer, in bytes.
-const LEN_MAX: usize = HEADER_LEN + MEMBERS_MAX * (57 + ADDRESS_LEN_MAX);
+const FILE: SmallFile = SmallFile {
+    name: "MEMBERS",
+    temp_name: "MEMBERS.tmp",
+    magic: *b"STEMEMEM",
+    version: 1,
+    content_len_max: MEMBERS_MAX * (57 + ADDRESS_LEN_MAX),
+    private: false,
+};
+
 /// A member that was not met for so long is forgotten, in seconds: 7 days.
 const MET_TIME_MAX: u64 = 7 * 24 * 60 * 60;
 /// That a member is still there is noted so often, in seconds.
@@ -47,9 +43,21 @@ pub(super) struct Members {
 }
 
 impl Members {
-    /// Those that are remembered; none if the file is missing, damaged, or of another version.
+    /// Those that are remembered; none if the file is missing. One that can't be used is reported.
     pub(super) fn load(disk: &dyn Disk) -> Self {
-        let met = read(disk).and_then(|bytes| decode(&bytes)).unwrap_or_default();
+        let met = match FILE.load(disk) {
+            Ok(None) => return Self::default(),
+            Ok(Some(content)) => parse(&content).ok_or(SmallFileError::Damaged),
+            Err(error) => Err(error),
+        };
+        let met = met.unwrap_or_else(|error| {
+            warn!(
+                %error,
+                path = %disk.path(FILE.name).display(),
+                "the members of earlier are not known: this node joins as the first time"
+            );
+            BTreeMap::new()
+        });
         Self { met, noted: None }
     }
 
@@ -83,22 +91,11 @@ impl Members {
 
     /// Replaces the file.
     pub(super) fn save(&self, disk: &dyn Disk) -> io::Result<()> {
-        let file = disk.create(TEMP_NAME)?;
-        file.write_at(&encode(&self.met), 0)?;
-        file.sync()?;
-        disk.rename(TEMP_NAME, NAME)?;
-        disk.sync_dir()
+        FILE.save(disk, &content(&self.met))
     }
 }
 
-fn read(disk: &dyn Disk) -> Option<Vec<u8>> {
-    let file = disk.open(NAME).ok()?;
-    let len = usize::try_from(file.len().ok()?).ok().filter(|len| *len <= LEN_MAX)?;
-    let mut bytes = vec![0; len];
-    (file.read_at(&mut bytes, 0).ok()? == len).then_some(bytes)
-}
-
-fn encode(met: &BTreeMap<NodeId, (KnownMember, u64)>) -> Vec<u8> {
+fn content(met: &BTreeMap<NodeId, (KnownMember, u64)>) -> Vec<u8> {
     let mut rest = Vec::new();
     for (member, met) in met.values() {
         // Addresses are no longer than this allows.
@@ -109,19 +106,11 @@ fn encode(met: &BTreeMap<NodeId, (KnownMember, u64)>) -> Vec<u8> {
         rest.push(len);
         rest.extend(member.address.as_bytes());
     }
-    let front = [MAGIC.as_slice(), &VERSION.to_le_bytes()].concat();
-    let crc = crc_of(&front, &rest).to_le_bytes();
-    [front, crc.to_vec(), rest].concat()
+    rest
 }
 
 /// Total: any bytes may come.
-fn decode(bytes: &[u8]) -> Option<BTreeMap<NodeId, (KnownMember, u64)>> {
-    let (front, rest) = bytes.split_first_chunk::<12>()?;
-    let (crc, mut rest) = rest.split_first_chunk::<4>()?;
-    let expected = [MAGIC.as_slice(), &VERSION.to_le_bytes()].concat();
-    if *front != *expected || u32::from_le_bytes(*crc) != crc_of(front, rest) {
-        return None;
-    }
+fn parse(mut rest: &[u8]) -> Option<BTreeMap<NodeId, (KnownMember, u64)>> {
     let mut members = BTreeMap::new();
     while !rest.is_empty() {
         let (node, key) = (take(&mut rest)?, take(&mut rest)?);
@@ -138,20 +127,7 @@ fn decode(bytes: &[u8]) -> Option<BTreeMap<NodeId, (KnownMember, u64)>> {
 
 /// The bytes of a file, read and written again; `None` if they are not one.
 pub fn rewrite(bytes: &[u8]) -> Option<Vec<u8>> {
-    decode(bytes).map(|members| encode(&members))
-}
-
-fn crc_of(front: &[u8], rest: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(front);
-    hasher.update(rest);
-    hasher.finalize()
-}
-
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (taken, after) = rest.split_first_chunk()?;
-    *rest = after;
-    Some(*taken)
+    parse(FILE.decode(bytes)?).map(|members| FILE.encode(&content(&members)))
 }
 
 #[cfg(test)]
@@ -200,16 +176,26 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_noticed_and_nothing_panics() {
+    fn a_content_that_is_cut_is_none() {
         let mut members = Members::default();
         members.note(vec![member(1, "a:1"), member(2, "b:1")], 1, 7);
-        let mut bytes = encode(&members.met);
-        assert_eq!(decode(&bytes).as_ref(), Some(&members.met));
-        for at in 0..bytes.len() {
-            bytes[at] ^= 1;
-            assert_eq!(decode(&bytes), None, "byte {at}");
-            bytes[at] ^= 1;
-            assert_eq!(decode(&bytes[..at]), None, "cut to {at}");
+        let bytes = content(&members.met);
+        assert_eq!(parse(&bytes).as_ref(), Some(&members.met));
+        let one = bytes.len() / 2;
+        for len in 1..bytes.len() {
+            assert_eq!(parse(&bytes[..len]).is_some(), len == one, "cut to {len}");
         }
+    }
+
+    #[test]
+    fn a_damaged_file_is_none_and_is_written_again() {
+        let disk = MemoryDisk::new();
+        let mut members = Members::default();
+        members.note(vec![member(1, "a:1")], 1, 7);
+        members.save(&disk).unwrap();
+        disk.open(FILE.name).unwrap().write_at(b"x", 20).unwrap();
+        assert_eq!(Members::load(&disk), Members::default());
+        members.save(&disk).unwrap();
+        assert_eq!(Members::load(&disk).known(), members.known());
     }
 }

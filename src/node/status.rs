@@ -22,8 +22,8 @@ pub struct Status {
     pub time: f64,
     /// How long it has been running.
     pub uptime_seconds: u64,
-    /// What the store holds.
-    pub head: HeadStatus,
+    /// What the store holds; absent while its trees can't be read, which `not_ready` explains.
+    pub head: Option<HeadStatus>,
     /// Why it is not ready to serve clients; empty if it is.
     pub not_ready: Vec<Problem>,
     /// What sync does.
@@ -89,7 +89,7 @@ pub struct PeerStatus {
     pub count: Option<u64>,
     /// The root that it said it has.
     pub set_root: Option<String>,
-    /// Whether that root is this node's.
+    /// Whether that root is this node's; absent while that is not known.
     pub in_step: Option<bool>,
     /// Since when it differs from this node, as far as known: 0 if it does not.
     pub lag_seconds: Option<f64>,

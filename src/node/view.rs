@@ -3,7 +3,10 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use stemedb_rpc::Site as _;
-use stemedb_sync::cluster::{Peer, Standing};
+use stemedb_sync::{
+    cluster::{Peer, Standing},
+    message::SetHead,
+};
 
 use super::{
     Shared, hex,
@@ -27,8 +30,8 @@ pub(super) fn status(shared: &Shared) -> Status {
     let (now, time) = (store.now(), unix(store.time()));
     let identity = store.peer_identity();
     // Where the trees fail, the reason is among the problems below.
-    let head = store.head().unwrap_or_default();
-    let own = stemedb_sync::message::SetHead { count: head.count, root: head.set_root };
+    let head = store.head().ok();
+    let own = head.map(|head| SetHead { count: head.count, root: head.set_root });
     let sessions = lock(&shared.sessions);
     let at = |moment: Duration| time - now.as_secs_f64() + moment.as_secs_f64();
     let (mut peers, running) = {
@@ -51,12 +54,12 @@ pub(super) fn status(shared: &Shared) -> Status {
         address: shared.address.clone(),
         time,
         uptime_seconds: now.saturating_sub(shared.began).as_secs(),
-        head: HeadStatus {
+        head: head.map(|head| HeadStatus {
             count: head.count,
             set_root: hex(&head.set_root),
             log_size: head.log_size,
             log_root: hex(&head.log_root),
-        },
+        }),
         not_ready,
         sync: SyncStatus {
             paused: lock(&shared.pauses).reason(),
@@ -157,7 +160,7 @@ fn twin_status(address: &str) -> PeerStatus {
 fn peer_status(
     address: &str,
     peer: &Peer,
-    own: stemedb_sync::message::SetHead,
+    own: Option<SetHead>,
     sessions: &Sessions,
     now: Duration,
     at: &dyn Fn(Duration) -> f64,
@@ -177,7 +180,7 @@ fn peer_status(
         state,
         count: set.map(|set| set.count),
         set_root: set.map(|set| hex(&set.root)),
-        in_step: set.map(|set| set == own),
+        in_step: set.zip(own).map(|(set, own)| set == own),
         lag_seconds: set.map(|_| {
             peer.differs_since.map_or(0.0, |since| now.saturating_sub(since).as_secs_f64())
         }),
@@ -186,5 +189,38 @@ fn peer_status(
         retry_at: (peer.not_before > now).then(|| at(peer.not_before)),
         last_session: sessions.last.get(address).cloned(),
         remark: peer.aside.map(|blame| blame.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, thread};
+
+    use super::*;
+    use crate::{
+        Store,
+        node::{Node, Options},
+    };
+
+    #[tokio::test]
+    async fn a_node_whose_trees_fail_shows_no_head() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(dir.path(), crate::Options::default()).unwrap());
+        store.append(b"held").unwrap();
+        let listen = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        let options = Options { listen, ..Options::default() };
+        let node = Node::start(Arc::clone(&store), options).await.unwrap();
+        let before = status(&node.shared);
+        assert_eq!(before.head.map(|head| head.count), Some(1));
+        assert!(before.not_ready.is_empty(), "{:?}", before.not_ready);
+        let died = thread::scope(|scope| scope.spawn(|| store.break_trees()).join());
+        assert!(died.is_err());
+        // The first to ask meets the lock that the panic poisoned.
+        assert!(store.head().is_err());
+        let after = status(&node.shared);
+        assert_eq!(after.head, None);
+        assert!(after.not_ready.iter().any(|problem| problem.code == "damage"), "{after:?}");
+        let text = node.shared.metrics.text(&after, &store, 0);
+        assert!(text.contains("\nstemedb_ready 0\n"), "{text}");
     }
 }

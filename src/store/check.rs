@@ -144,7 +144,7 @@ impl Store {
         let view = self.shared.trees.view()?;
         let checkpoint = lock(&self.shared.checkpoint).clone();
         let files = checkpoint.as_ref().map(Checkpoint::file_sizes).unwrap_or_default();
-        let log = self.writer.call(|log, _| log.stats()).unwrap_or_default();
+        let log = self.writer.call(|log, _| log.stats()).map_err(|_| ReadError::Closed)?;
         // Those that could not be written, on a full disk, say, are no damage: they are a cache.
         let tiles = complete_tiles(view.history.size()).min(self.shared.tiles.len());
         let file_bytes: u64 = files.iter().map(|(_, len)| len).sum();

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     engine::{Engine, Filter, Folded, Recent, Trees, note_holes, set_entry},
-    error::OpenError,
+    error::{OpenError, dir_of},
     options::{Hashing, Options},
 };
 
@@ -196,7 +196,7 @@ pub(super) fn take_lock(disk: &dyn Disk) -> Result<Arc<dyn DirLock>, OpenError> 
 }
 
 fn locked(path: &Path) -> OpenError {
-    OpenError::Locked { dir: path.parent().map(Path::to_path_buf).unwrap_or_default() }
+    OpenError::Locked { dir: dir_of(path) }
 }
 
 pub(super) fn open_on(
@@ -249,7 +249,7 @@ pub(super) fn open_on(
     let engine = Engine::new(Arc::clone(&trees), holes, options.threads);
     let engine = engine.map_err(OpenError::Thread)?;
     let checkpointed = checkpoint.as_ref().map_or(0, |found| found.covered().next_index);
-    let dir = disk.path(LOCK_NAME).parent().map(Path::to_path_buf).unwrap_or_default();
+    let dir = dir_of(&disk.path(LOCK_NAME));
     let healer = Healer {
         reader: reader.clone(),
         trees: Arc::clone(&trees),

@@ -1,57 +1,56 @@
 //! How far the logs of peers have been read: the file `PEERS`.
 //!
-//! ```text
-//!  byte 0          8              12             16
-//!       +----------+--------------+--------------+------------------------------------
-//!       | STEMEPRS | version u32  | CRC-32       | peers, the last one met first
-//!       +----------+--------------+--------------+------------------------------------
+//! A [`SmallFile`] whose content is peers, the last one met first:
 //!
-//!       a peer:   length of the address u16, address, node id 16, epoch u64, size u64, root 32
+//! ```text
+//! length of the address u16, address, node id 16, epoch u64, size u64, root 32
 //! ```
 //!
-//! Integers are little-endian; the CRC covers all bytes but its own. The file is a cache: without
-//! it, or if it is wrong, a session finds out what differs in another way, and what it says is
-//! checked against the peer's log and root. It is replaced, never changed.
+//! The file is a cache: without it, or if it is wrong, a session finds out what differs in another
+//! way, and what it says is checked against the peer's log and root.
 
 use std::io;
 
 use stemedb_sync::report::PeerCursor;
 use stemedb_wal::disk::Disk;
+use tracing::warn;
 
-/// The file's name.
-const NAME: &str = "PEERS";
-/// Where its successor is written.
-const TEMP_NAME: &str = "PEERS.tmp";
-
-const MAGIC: [u8; 8] = *b"STEMEPRS";
-const VERSION: u32 = 1;
-const HEADER_LEN: usize = 16;
+use super::small_file::{SmallFile, SmallFileError, take};
 
 /// Peers that are remembered; whoever was not met for longest is forgotten first.
 const PEERS_MAX: usize = 256;
 /// Longer addresses are not remembered.
 const ADDRESS_LEN_MAX: usize = 300;
-/// No file is longer, in bytes.
-const LEN_MAX: usize = HEADER_LEN + PEERS_MAX * (2 + ADDRESS_LEN_MAX + 64);
+
+const FILE: SmallFile = SmallFile {
+    name: "PEERS",
+    temp_name: "PEERS.tmp",
+    magic: *b"STEMEPRS",
+    version: 1,
+    content_len_max: PEERS_MAX * (2 + ADDRESS_LEN_MAX + 64),
+    private: false,
+};
 
 /// The cursors of peers by their addresses, the last one met first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Peers(Vec<(String, PeerCursor)>);
 
 impl Peers {
-    /// Those that are remembered; none if the file is missing, damaged, or of another version.
+    /// Those that are remembered; none if the file is missing. One that can't be used is reported.
     pub(super) fn load(disk: &dyn Disk) -> Self {
-        Self::read(disk).unwrap_or_default()
-    }
-
-    fn read(disk: &dyn Disk) -> Option<Self> {
-        let file = disk.open(NAME).ok()?;
-        let len = usize::try_from(file.len().ok()?).ok().filter(|len| *len <= LEN_MAX)?;
-        let mut bytes = vec![0; len];
-        if file.read_at(&mut bytes, 0).ok()? != len {
-            return None;
-        }
-        Self::decode(&bytes)
+        let peers = match FILE.load(disk) {
+            Ok(None) => return Self::default(),
+            Ok(Some(content)) => Self::parse(&content).ok_or(SmallFileError::Damaged),
+            Err(error) => Err(error),
+        };
+        peers.unwrap_or_else(|error| {
+            warn!(
+                %error,
+                path = %disk.path(FILE.name).display(),
+                "how far the logs of peers were read is not known: the next session compares sets"
+            );
+            Self::default()
+        })
     }
 
     /// How far the log at an address has been read.
@@ -71,14 +70,10 @@ impl Peers {
 
     /// Replaces the file.
     pub(super) fn save(&self, disk: &dyn Disk) -> io::Result<()> {
-        let file = disk.create(TEMP_NAME)?;
-        file.write_at(&self.encode(), 0)?;
-        file.sync()?;
-        disk.rename(TEMP_NAME, NAME)?;
-        disk.sync_dir()
+        FILE.save(disk, &self.content())
     }
 
-    fn encode(&self) -> Vec<u8> {
+    fn content(&self) -> Vec<u8> {
         let mut rest = Vec::new();
         for (address, PeerCursor { node, epoch, size, root }) in &self.0 {
             rest.extend(u16::try_from(address.len()).unwrap_or(0).to_le_bytes());
@@ -88,19 +83,11 @@ impl Peers {
             rest.extend(size.to_le_bytes());
             rest.extend(root);
         }
-        let front = [MAGIC.as_slice(), &VERSION.to_le_bytes()].concat();
-        let crc = crc_of(&front, &rest).to_le_bytes();
-        [front, crc.to_vec(), rest].concat()
+        rest
     }
 
     /// Total: any bytes may come.
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let (front, rest) = bytes.split_first_chunk::<12>()?;
-        let (crc, mut rest) = rest.split_first_chunk::<4>()?;
-        let expected = [MAGIC.as_slice(), &VERSION.to_le_bytes()].concat();
-        if *front != *expected || u32::from_le_bytes(*crc) != crc_of(front, rest) {
-            return None;
-        }
+    fn parse(mut rest: &[u8]) -> Option<Self> {
         let mut peers = Vec::new();
         while !rest.is_empty() {
             let len = usize::from(u16::from_le_bytes(take(&mut rest)?));
@@ -121,20 +108,7 @@ impl Peers {
 /// The bytes of a file, read and written again; `None` if they are not one.
 #[cfg(feature = "node")]
 pub fn rewrite(bytes: &[u8]) -> Option<Vec<u8>> {
-    Peers::decode(bytes).map(|peers| peers.encode())
-}
-
-fn crc_of(front: &[u8], rest: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(front);
-    hasher.update(rest);
-    hasher.finalize()
-}
-
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (taken, after) = rest.split_first_chunk()?;
-    *rest = after;
-    Some(*taken)
+    Peers::parse(FILE.decode(bytes)?).map(|peers| FILE.encode(&peers.content()))
 }
 
 #[cfg(test)]
@@ -177,7 +151,7 @@ mod tests {
     fn the_bytes_of_the_format() {
         let mut peers = Peers::default();
         peers.note("a:1", cursor(3));
-        let bytes = peers.encode();
+        let bytes = FILE.encode(&peers.content());
         let golden = [
             &b"STEMEPRS"[..],
             &[1, 0, 0, 0],
@@ -194,19 +168,28 @@ mod tests {
     }
 
     #[test]
-    fn no_damage_passes() {
+    fn a_content_that_is_cut_is_none() {
         let mut peers = Peers::default();
         peers.note("a:1", cursor(3));
         peers.note("b:2", cursor(4));
-        let bytes = peers.encode();
-        assert_eq!(Peers::decode(&bytes), Some(peers));
-        for len in 0..bytes.len() {
-            assert_eq!(Peers::decode(&bytes[..len]), None, "cut to {len}");
+        let content = peers.content();
+        assert_eq!(Peers::parse(&content), Some(peers));
+        let one = content.len() / 2;
+        for len in 1..content.len() {
+            assert_eq!(Peers::parse(&content[..len]).is_some(), len == one, "cut to {len}");
         }
-        for bit in 0..8 * bytes.len() {
-            let mut bad = bytes.clone();
-            bad[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Peers::decode(&bad), None, "bit {bit}");
-        }
+        assert_eq!(Peers::parse(&[255; 40]), None);
+    }
+
+    #[test]
+    fn a_damaged_file_is_none_and_is_written_again() {
+        let disk = MemoryDisk::default();
+        let mut peers = Peers::default();
+        peers.note("a:1", cursor(3));
+        peers.save(&disk).unwrap();
+        disk.open(FILE.name).unwrap().write_at(b"x", 20).unwrap();
+        assert_eq!(Peers::load(&disk), Peers::default());
+        peers.save(&disk).unwrap();
+        assert_eq!(Peers::load(&disk), peers);
     }
 }

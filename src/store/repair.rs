@@ -28,7 +28,7 @@ use stemedb_wal::{
 
 use super::open::{exists, log_options, take_lock};
 use crate::{
-    error::{OpenError, RepairError},
+    error::{OpenError, RepairError, dir_of},
     options::{Hashing, Options, Secret},
 };
 
@@ -196,7 +196,7 @@ fn check_finished(disk: &dyn Disk, how: RepairOptions) -> Result<(), RepairError
     if has(IDENTITY_NAME) {
         return Ok(());
     }
-    let dir = disk.path(IDENTITY_NAME).parent().map(Path::to_path_buf).unwrap_or_default();
+    let dir = dir_of(&disk.path(IDENTITY_NAME));
     if RESTORING_NAMES.iter().any(|name| has(name)) {
         return Err(RepairError::Restoring { dir });
     }

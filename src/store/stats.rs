@@ -1,11 +1,16 @@
 //! Sizes of a store.
 
+use std::io;
+
 use stemedb_wal::{
-    checkpoint::Checkpoint, clock::ClockReport, disk::Disk, error::DiskError, log::LogStats,
+    checkpoint::Checkpoint,
+    clock::ClockReport,
+    disk::Disk,
+    error::{Action, DiskError},
     tiles::SLOT_LEN,
 };
 
-use super::{Head, Store, lock};
+use super::{Head, Store, check::disk_error, lock};
 use crate::error::ReadError;
 
 /// Sizes and times of a store.
@@ -129,11 +134,14 @@ impl Store {
         let identity = lock(&self.shared.identity).clone();
         let checkpoint = lock(&self.shared.checkpoint).clone();
         let files = checkpoint.as_ref().map(Checkpoint::file_sizes).unwrap_or_default();
-        let log: LogStats = self.writer.call(|log, _| log.stats()).unwrap_or_default();
+        let log = self.writer.call(|log, _| log.stats()).map_err(|_| ReadError::Closed)?;
         let disk = self.shared.disk.as_ref();
         let (mut spare_bytes, mut aside_bytes) = (log.reserved, 0);
-        for name in disk.list().unwrap_or_default() {
-            let len = file_len(disk, &name);
+        let failed = |name: &str, source| {
+            disk_error(DiskError::new(Action::List, disk.path(name), source))
+        };
+        for name in disk.list().map_err(|source| failed("", source))? {
+            let len = file_len(disk, &name).map_err(|source| failed(&name, source))?;
             if name.starts_with("aside-") {
                 aside_bytes += len;
             } else if name == stemedb_wal::log::SPARE_NAME {
@@ -165,7 +173,10 @@ impl Store {
     }
 }
 
-/// How long a file is; 0 if it has just gone.
-fn file_len(disk: &dyn Disk, name: &str) -> u64 {
-    disk.open(name).and_then(|file| file.len()).unwrap_or(0)
+/// The length of a file; 0 if it has been removed since it was listed.
+fn file_len(disk: &dyn Disk, name: &str) -> io::Result<u64> {
+    match disk.open(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        file => file?.len(),
+    }
 }

@@ -91,12 +91,12 @@ impl View for FakeNode {
             address: "10.0.0.1:7845".into(),
             time: NOW,
             uptime_seconds: 86_400,
-            head: HeadStatus {
+            head: Some(HeadStatus {
                 count: head.count,
                 set_root: hex(&head.set_root),
                 log_size: head.log_size,
                 log_root: hex(&head.log_root),
-            },
+            }),
             not_ready: self.problems.lock().unwrap().clone(),
             sync: SyncStatus { paused: None, running: 1, append_p99_seconds: Some(0.0042) },
             peers: vec![met, away],

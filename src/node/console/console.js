@@ -42,11 +42,12 @@ function showReady(problems) {
 
 function showHead(status) {
   const { head, disk } = status;
-  setText(byId("count"), count(head.count));
-  setText(byId("log-size"), count(head.log_size));
-  setText(byId("set-root"), head.set_root);
-  setText(byId("log-root"), head.log_root);
-  const holes = head.log_size - head.count;
+  // Without a head the trees can't be read: why is among the problems.
+  setText(byId("count"), head ? count(head.count) : "not known");
+  setText(byId("log-size"), head ? count(head.log_size) : "not known");
+  setText(byId("set-root"), head ? head.set_root : "not known");
+  setText(byId("log-root"), head ? head.log_root : "not known");
+  const holes = head ? head.log_size - head.count : 0;
   setText(byId("holes"), holes > 0 ? `${count(holes)} lost to damage` : "entries");
   byId("holes").dataset.kind = holes > 0 ? "bad" : "plain";
   setText(byId("disk"), bytes(disk.free));
@@ -80,7 +81,7 @@ function showUpkeep({ scrub, archive, head, time }) {
     byId("scrub"),
     scrub === null
       ? "off"
-      : `${count(scrub.position)} of ${count(head.log_size)} entries; last whole pass ` +
+      : `${count(scrub.position)} of ${head ? count(head.log_size) : "?"} entries; last whole pass ` +
           `${ago(scrub.last_pass, time)}; ${count(scrub.damaged)} damaged, ` +
           `${count(scrub.healed)} healed`,
   );
@@ -121,7 +122,7 @@ async function refreshStatus() {
     showSync(status.sync);
     showUpkeep(status);
     showSlices(status.slices, status.time);
-    noteStatus(status.head.set_root, showPeers(status.peers, status.time));
+    noteStatus(status.head?.set_root, showPeers(status.peers, status.time));
     setAttribute(byId("uptime"), "title", `as of ${moment(status.time)}`);
   } catch (error) {
     setAttribute(away, "hidden", null);

@@ -3,17 +3,20 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use axum::{
+    Router,
     extract::connect_info::Connected,
     serve::{IncomingStream, Listener},
 };
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
+    task::JoinSet,
     time::{Instant, sleep},
 };
 
 use super::{
     connection::Connection,
+    early,
     places::{Caller, Place, Places},
 };
 
@@ -31,6 +34,10 @@ pub(super) struct Gate {
     places: Places,
     idle_max: Duration,
     stopping: watch::Receiver<bool>,
+    /// What answers while the clock stands before 1970.
+    router: Router,
+    /// The answers of such times.
+    early: JoinSet<()>,
 }
 
 impl Gate {
@@ -39,8 +46,10 @@ impl Gate {
         connections_max: usize,
         idle_max: Duration,
         stopping: watch::Receiver<bool>,
+        router: Router,
     ) -> Self {
-        Self { listener, places: Places::new(connections_max), idle_max, stopping }
+        let (places, early) = (Places::new(connections_max), JoinSet::new());
+        Self { listener, places, idle_max, stopping, router, early }
     }
 
     async fn stream(&self) -> (TcpStream, SocketAddr) {
@@ -69,9 +78,21 @@ impl Listener for Gate {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
-        let (stream, address) = self.stream().await;
-        let place = self.place().await;
-        (Connection::new(stream, place, self.idle_max, self.stopping.clone()), address)
+        loop {
+            let (stream, address) = self.stream().await;
+            let place = self.place().await;
+            let stopping = self.stopping.clone();
+            let connection = Connection::new(stream, place, self.idle_max, stopping);
+            if !early::is_early() {
+                return (connection, address);
+            }
+            while self.early.try_join_next().is_some() {}
+            let answer = early::answer(connection, self.router.clone());
+            self.early.spawn(async move {
+                // The client has gone, or was cut off.
+                let _ = answer.await;
+            });
+        }
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

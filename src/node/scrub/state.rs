@@ -16,23 +16,29 @@
 //!       96 +--------------------------------+--------------------------------+
 //! ```
 //!
-//! Integers are little-endian; the CRC covers all bytes but its own. The file is a cache: without
-//! it, or if it is damaged or of another log, the check begins anew. It is replaced, never changed.
+//! A small file of the store. It is a cache: without it, or if it is damaged or of another log, the
+//! check begins again.
 
 use std::io;
 
-use stemedb_wal::disk::Disk;
+use tracing::warn;
 
-use crate::store::Store;
+use crate::store::{
+    Store,
+    small_file::{SmallFile, SmallFileError, take},
+};
 
-/// The file's name.
-const NAME: &str = "SCRUB";
-/// Where its successor is written.
-const TEMP_NAME: &str = "SCRUB.tmp";
+/// Length of the content, in bytes.
+const LEN: usize = 80;
 
-const MAGIC: [u8; 8] = *b"STEMESCR";
-const VERSION: u32 = 1;
-const LEN: usize = 96;
+const FILE: SmallFile = SmallFile {
+    name: "SCRUB",
+    temp_name: "SCRUB.tmp",
+    magic: *b"STEMESCR",
+    version: 1,
+    content_len_max: LEN,
+    private: false,
+};
 
 /// Where the check of a store is, and how the last one went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,22 +57,28 @@ pub(super) struct State {
 }
 
 impl State {
-    /// What the file says, if it is about the store's present log.
+    /// What the file says, if it is about the store's present log. One that can't be used is
+    /// reported.
     pub(super) fn load(store: &Store) -> Self {
         let (store_id, generation) = store.log_id();
-        read(store.disk())
+        let state = match FILE.load(store.disk()) {
+            Ok(None) => None,
+            Ok(Some(content)) => Some(Self::parse(&content).ok_or(SmallFileError::Damaged)),
+            Err(error) => Some(Err(error)),
+        };
+        let state = state.and_then(|state| {
+            let path = store.disk().path(FILE.name);
+            let again = "how far the store was scrubbed is not known: the pass begins again";
+            state.inspect_err(|error| warn!(%error, path = %path.display(), "{again}")).ok()
+        });
+        state
             .filter(|state| (state.store_id, state.generation) == (store_id, generation))
             .unwrap_or_else(|| Self { store_id, generation, ..Self::default() })
     }
 
     /// Replaces the file.
     pub(super) fn save(&self, store: &Store) -> io::Result<()> {
-        let disk = store.disk();
-        let file = disk.create(TEMP_NAME)?;
-        file.write_at(&self.encode(), 0)?;
-        file.sync()?;
-        disk.rename(TEMP_NAME, NAME)?;
-        disk.sync_dir()
+        FILE.save(store.disk(), &self.content())
     }
 
     pub(super) fn end_pass(&mut self, now: u64) {
@@ -76,12 +88,11 @@ impl State {
         self.passes += 1;
     }
 
-    fn encode(&self) -> [u8; LEN] {
-        let mut bytes = [0; LEN];
-        bytes[..8].copy_from_slice(&MAGIC);
-        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
-        bytes[16..32].copy_from_slice(&self.store_id);
-        bytes[32..36].copy_from_slice(&self.generation.to_le_bytes());
+    fn content(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(LEN);
+        bytes.extend(self.store_id);
+        bytes.extend(self.generation.to_le_bytes());
+        bytes.extend([0; 4]);
         let numbers = [
             self.segment,
             self.began,
@@ -91,60 +102,33 @@ impl State {
             self.damaged,
             self.healed,
         ];
-        for (place, number) in bytes[40..].as_chunks_mut::<8>().0.iter_mut().zip(numbers) {
-            *place = number.to_le_bytes();
-        }
-        let sum = sum_of(&bytes);
-        bytes[12..16].copy_from_slice(&sum.to_le_bytes());
+        bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
         bytes
     }
 
     /// Total: any bytes may come.
-    fn decode(bytes: &[u8; LEN]) -> Option<Self> {
-        let (front, rest) = bytes.split_first_chunk::<12>()?;
-        let (sum, rest) = rest.split_first_chunk::<4>()?;
-        let expected = [MAGIC.as_slice(), &VERSION.to_le_bytes()].concat();
-        if *front != *expected || u32::from_le_bytes(*sum) != sum_of(bytes) {
-            return None;
-        }
-        let (store_id, rest) = rest.split_first_chunk::<16>()?;
-        let (generation, rest) = rest.split_first_chunk::<4>()?;
-        let (_, rest) = rest.split_first_chunk::<4>()?;
-        let numbers = rest.as_chunks::<8>().0.first_chunk::<7>()?;
-        let [segment, began, last_began, last_ended, passes, damaged, healed] =
-            numbers.map(u64::from_le_bytes);
-        Some(Self {
-            store_id: *store_id,
-            generation: u32::from_le_bytes(*generation),
-            segment,
-            began,
-            last_began,
-            last_ended,
-            passes,
-            damaged,
-            healed,
-        })
+    fn parse(mut rest: &[u8]) -> Option<Self> {
+        let (store_id, generation) = (take(&mut rest)?, take(&mut rest)?);
+        let _zeros: [u8; 4] = take(&mut rest)?;
+        let mut number = || take(&mut rest).map(u64::from_le_bytes);
+        let state = Self {
+            store_id,
+            generation: u32::from_le_bytes(generation),
+            segment: number()?,
+            began: number()?,
+            last_began: number()?,
+            last_ended: number()?,
+            passes: number()?,
+            damaged: number()?,
+            healed: number()?,
+        };
+        rest.is_empty().then_some(state)
     }
 }
 
 /// The bytes of a file, read and written again; `None` if they are not one.
 pub fn rewrite(bytes: &[u8]) -> Option<Vec<u8>> {
-    State::decode(bytes.first_chunk().filter(|_| bytes.len() == LEN)?)
-        .map(|state| state.encode().to_vec())
-}
-
-fn read(disk: &dyn Disk) -> Option<State> {
-    let file = disk.open(NAME).ok()?;
-    let mut bytes = [0; LEN];
-    let read = file.read_at(&mut bytes, 0).ok()?;
-    State::decode(&bytes).filter(|_| read == LEN)
-}
-
-fn sum_of(bytes: &[u8; LEN]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&bytes[..12]);
-    hasher.update(&bytes[16..]);
-    hasher.finalize()
+    State::parse(FILE.decode(bytes)?).map(|state| FILE.encode(&state.content()))
 }
 
 #[cfg(test)]
@@ -164,26 +148,22 @@ mod tests {
             damaged: 6,
             healed: 7,
         };
-        let bytes = state.encode();
-        assert_eq!(State::decode(&bytes), Some(state));
-        for bit in 0..LEN * 8 {
-            let mut flipped = bytes;
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(State::decode(&flipped), None, "bit {bit}");
+        let content = state.content();
+        assert_eq!(State::parse(&content), Some(state));
+        for len in 0..LEN {
+            assert_eq!(State::parse(&content[..len]), None, "cut to {len}");
         }
+        assert_eq!(State::parse(&[content, vec![0]].concat()), None);
     }
 
     /// The format on disk. If this fails the format has changed: raise the version.
     #[test]
     fn golden_bytes() {
         let state = State { store_id: [0xaa; 16], generation: 2, healed: 9, ..State::default() };
-        let bytes = state.encode();
+        let bytes = FILE.encode(&state.content());
+        assert_eq!(bytes.len(), 96);
         assert_eq!(&bytes[..12], b"STEMESCR\x01\0\0\0");
         assert_eq!(&bytes[16..32], &[0xaa; 16]);
         assert_eq!((bytes[32], bytes[88]), (2, 9));
-        assert_eq!(
-            u32::from_le_bytes(bytes[12..16].try_into().unwrap_or_default()),
-            sum_of(&bytes)
-        );
     }
 }
