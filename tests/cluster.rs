@@ -14,8 +14,8 @@
 //! - nobody is blamed, times along each log increase, and every session ends;
 //! - the same seed gives the same trace, and an idle node sends no more in a larger cluster.
 //!
-//! `CLUSTER_SEED=n` runs one seed, `CLUSTER_SEEDS=n` as many from 0 on, `CLUSTER_NODES=n` clusters
-//! of that size, `CLUSTER_TALK=1` tells of each.
+//! `CLUSTER_SEED=n` runs one seed, `CLUSTER_SEEDS=n` as many from `CLUSTER_FIRST=n` (or 0) on,
+//! `CLUSTER_NODES=n` clusters of that size, `CLUSTER_TALK=1` tells of each.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -98,10 +98,12 @@ fn clusters_come_together_whatever_happens() {
     if let Some(seed) = number_from_env("CLUSTER_SEED") {
         return seeds(seed..=seed, nodes);
     }
-    let count = number_from_env("CLUSTER_SEEDS").unwrap_or(100);
+    let first = number_from_env("CLUSTER_FIRST").unwrap_or(0);
+    let end = first + number_from_env("CLUSTER_SEEDS").unwrap_or(100);
     std::thread::scope(|scope| {
         for thread in 0..2 {
-            scope.spawn(move || seeds((0..count).filter(move |seed| seed % 2 == thread), nodes));
+            let mine = (first..end).filter(move |seed| seed % 2 == thread);
+            scope.spawn(move || seeds(mine, nodes));
         }
     });
 }

@@ -64,7 +64,7 @@ fn sketch_of(store: &Store) -> Sketch {
 fn check_sketch(store: &Store) {
     let pin = store.pin().unwrap();
     assert_eq!(pin.snapshot.root(), store.root().unwrap());
-    assert!(pin.sketch.unwrap() == sketch_of(store), "the symbols are not those of the ids");
+    assert!(*pin.sketch.unwrap() == sketch_of(store), "the symbols are not those of the ids");
 }
 
 #[tokio::test(flavor = "multi_thread")]

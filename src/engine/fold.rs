@@ -1,6 +1,6 @@
 //! The history tree, and what the log says beside.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use stemedb_merkle::{
     Entry, Hash,
@@ -31,7 +31,7 @@ pub(crate) struct Folded {
     pub(super) journal: Option<Vec<Entry>>,
     /// The first coded symbols of the set tree, once they were asked for: a store that is never
     /// compared with another does without.
-    pub(crate) sketch: Option<Sketch>,
+    pub(crate) sketch: Option<Arc<Sketch>>,
 }
 
 impl Folded {
@@ -90,6 +90,8 @@ impl Folded {
             journal.extend_from_slice(entries);
         }
         if let Some(sketch) = &mut self.sketch {
+            // Copied where a session has it pinned.
+            let sketch = Arc::make_mut(sketch);
             for entry in entries {
                 sketch.insert(&entry.id);
             }

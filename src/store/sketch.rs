@@ -4,7 +4,7 @@
 //! first comparison makes them, from those saved with the restart checkpoint and the log's tail, or
 //! from all ids at some 0.15 µs each; from then on folding keeps them up.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use stemedb_merkle::Snapshot;
 use stemedb_sync::{
@@ -103,7 +103,7 @@ fn catch_up(shared: &Shared, mut sketch: Sketch, mut entries: u64) -> Result<boo
     if sketch.count() != view.tree.len() {
         return Ok(false);
     }
-    folded.sketch = Some(sketch);
+    folded.sketch = Some(Arc::new(sketch));
     Ok(true)
 }
 

@@ -1,6 +1,7 @@
 //! What a session needs of a store.
 
 use core::ops::Range;
+use std::sync::Arc;
 
 use stemedb_merkle::{Hash, Snapshot};
 
@@ -29,8 +30,9 @@ pub struct Pin {
     pub snapshot: Snapshot,
     /// The log.
     pub log: LogHead,
-    /// The first coded symbols of the set. Without them the other layers do.
-    pub sketch: Option<Sketch>,
+    /// The first coded symbols of the set, shared until the set changes. Without them the other
+    /// layers do.
+    pub sketch: Option<Arc<Sketch>>,
 }
 
 impl Pin {

@@ -1,6 +1,7 @@
 //! A store as a session sees it, without log, disk or sockets.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use stemedb_merkle::history::{History, leaf_hash};
 use stemedb_merkle::{Entry, Hash, MerkleTree};
@@ -15,7 +16,7 @@ use crate::body::{self, BODY_LEN};
 pub(crate) struct Side {
     pub(crate) identity: Identity,
     tree: MerkleTree,
-    sketch: Sketch,
+    sketch: Arc<Sketch>,
     log: LogHead,
     /// The size of the log before the last bodies were appended, and its root then.
     log_before: Option<LogHead>,
@@ -29,7 +30,7 @@ impl Side {
     /// Of ids that belong to no bodies.
     pub(crate) fn new(node: u8, ids: &[Hash]) -> Result<Self, Failure> {
         let identity = Identity { node: [node; 16], epoch: 1, keys: Keys::new(None) };
-        let sketch = Sketch::new(identity.keys.symbol_key(), SKETCH_LEN);
+        let sketch = Arc::new(Sketch::new(identity.keys.symbol_key(), SKETCH_LEN));
         let mut side = Self {
             identity,
             tree: MerkleTree::new(),
@@ -54,7 +55,7 @@ impl Side {
                 return Err("an id came twice".into());
             }
             for id in ids {
-                self.sketch.insert(id);
+                Arc::make_mut(&mut self.sketch).insert(id);
             }
         }
         self.log.size = self.tree.len();
@@ -95,7 +96,7 @@ impl Side {
     }
 
     pub(crate) fn now(&self) -> Pin {
-        Pin { snapshot: self.tree.snapshot(), log: self.log, sketch: Some(self.sketch.clone()) }
+        Pin { snapshot: self.tree.snapshot(), log: self.log, sketch: Some(Arc::clone(&self.sketch)) }
     }
 }
 

@@ -66,7 +66,7 @@ impl Source for Node {
             for entry in &snapshot {
                 sketch.insert(&entry.unwrap().id);
             }
-            sketch
+            Arc::new(sketch)
         });
         Ok(Pin { snapshot, log, sketch })
     }

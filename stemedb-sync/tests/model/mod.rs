@@ -116,7 +116,7 @@ impl Store {
         Pin {
             snapshot: self.tree.snapshot(),
             log: LogHead { size: head.size.0, root: head.root },
-            sketch: self.sketch.clone(),
+            sketch: self.sketch.clone().map(std::sync::Arc::new),
         }
     }
 }
