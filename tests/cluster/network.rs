@@ -10,13 +10,14 @@ use stemedb::{
     sync::{
         Keys,
         cluster::{FrameError, Note, Output},
-        message::{Envelope, Refusal, Request, Response},
+        message::{Envelope, Refusal, Request, Response, SetHead},
         session::Read,
     },
 };
 use stemedb_wal::disk::{Disk as _, FaultyDisk};
 
 use super::{
+    frames::FORGED_COUNT,
     life::Hostile,
     links::Links,
     malice::Attacker,
@@ -87,10 +88,32 @@ pub(crate) struct Counts {
     /// Frames of the hostile member that arrived, and how many of them were refused.
     pub(crate) hostile: u64,
     pub(crate) refused: u64,
+    /// How many of them were good, and not listened to: repeats, or of somebody who is unknown.
+    pub(crate) ignored: u64,
+    /// How many of them were listened to.
+    pub(crate) heard: u64,
+    /// How often a node then took a forged head for that of another.
+    pub(crate) forged: u64,
+    /// Frames of nodes to its machine.
+    pub(crate) answers: u64,
     /// Frames to addresses that it made up.
     pub(crate) made_up: u64,
     /// Second keys of node ids that were noticed.
     pub(crate) duplicates: u64,
+}
+
+impl Counts {
+    /// Adds what the hostile member of another life did.
+    pub(crate) fn add_hostile(&mut self, other: &Self) {
+        self.hostile += other.hostile;
+        self.refused += other.refused;
+        self.ignored += other.ignored;
+        self.heard += other.heard;
+        self.forged += other.forged;
+        self.answers += other.answers;
+        self.made_up += other.made_up;
+        self.duplicates += other.duplicates;
+    }
 }
 
 pub(crate) struct Network {
@@ -198,6 +221,11 @@ impl Network {
                 let hostile = self.attacker.as_ref().is_some_and(|it| it.place == from);
                 self.counts.hostile += u64::from(hostile);
                 self.counts.refused += u64::from(hostile && taken.is_err());
+                self.counts.ignored += u64::from(hostile && taken == Ok(None));
+                self.counts.heard += u64::from(hostile && matches!(taken, Ok(Some(_))));
+                let is_forged = |set: SetHead| set.count == FORGED_COUNT;
+                let forged = process.cluster.peers().any(|(_, it)| it.set().is_some_and(is_forged));
+                self.counts.forged += u64::from(hostile && forged);
                 // Who does not know a member takes one with its name for it, until that is gone.
                 let misled = self.attacker.is_some() && taken == Err(FrameError::Signature);
                 assert!(
@@ -362,8 +390,13 @@ impl Network {
                     // Nobody is at an address that was made up.
                     let Some(to) = place_of(&to) else {
                         self.counts.made_up += 1;
+                        let attacker = self.attacker.as_mut();
+                        let answers = attacker.map(|attacker| attacker.answer_at(&to, &frame));
+                        self.send_hostile(answers.unwrap_or_default());
                         continue;
                     };
+                    let hostile = self.attacker.as_ref().is_some_and(|it| it.place == to);
+                    self.counts.answers += u64::from(hostile);
                     let len = frame.len() as u64;
                     self.nodes[place].sent += len;
                     if self.shape.sabotage == Sabotage::Talkative {
