@@ -167,7 +167,10 @@ fn a_hostile_member_harms_nobody_for_long() {
             Malice::Heads => assert!(forged == 0, "{forged} forged heads are taken"),
             // Nothing is wrong with its frames; it gets no more of them than it sends.
             Malice::Flood => assert!(answers < hostile, "{answers} answers to {hostile}"),
-            Malice::Replay => assert!(ignored > hostile / 5, "{ignored} of {hostile} ignored"),
+            Malice::Replay => {
+                assert!(sum.repeated == 0, "{} packets were taken twice", sum.repeated);
+                assert!(ignored > hostile / 5, "{ignored} of {hostile} ignored");
+            }
         }
     }
 }

@@ -92,6 +92,8 @@ pub(crate) struct Counts {
     pub(crate) ignored: u64,
     /// How many of them were listened to.
     pub(crate) heard: u64,
+    /// Packets that a run of a node listened to twice.
+    pub(crate) repeated: u64,
     /// How often a node then took a forged head for that of another.
     pub(crate) forged: u64,
     /// Frames of nodes to its machine.
@@ -110,6 +112,7 @@ impl Counts {
         self.ignored += other.ignored;
         self.heard += other.heard;
         self.forged += other.forged;
+        self.repeated += other.repeated;
         self.answers += other.answers;
         self.made_up += other.made_up;
         self.duplicates += other.duplicates;
@@ -133,6 +136,8 @@ pub(crate) struct Network {
     pub(crate) attacker: Option<Attacker>,
     /// The responder's part of the keys of sessions whose answers are lies.
     pub(crate) nonces: BTreeMap<[u8; 16], [u8; 16]>,
+    /// The packets that each run of a node has listened to, while there is a hostile member.
+    listened: BTreeSet<(usize, u64, u64)>,
     /// A hash of all that has happened.
     pub(crate) trace: u64,
     pub(crate) next: u64,
@@ -157,6 +162,7 @@ impl Network {
             counts: Counts::default(),
             attacker: None,
             nonces: BTreeMap::new(),
+            listened: BTreeSet::new(),
             trace: 0,
             next: 0,
             events: BTreeMap::new(),
@@ -223,6 +229,11 @@ impl Network {
                 self.counts.refused += u64::from(hostile && taken.is_err());
                 self.counts.ignored += u64::from(hostile && taken == Ok(None));
                 self.counts.heard += u64::from(hostile && matches!(taken, Ok(Some(_))));
+                let is_packet = frame.get(1) == Some(&2);
+                if self.attacker.is_some() && is_packet && matches!(taken, Ok(Some(_))) {
+                    let is_new = self.listened.insert((to, process.run, mac));
+                    self.counts.repeated += u64::from(!is_new);
+                }
                 let is_forged = |set: SetHead| set.count == FORGED_COUNT;
                 let forged = process.cluster.peers().any(|(_, it)| it.set().is_some_and(is_forged));
                 self.counts.forged += u64::from(hostile && forged);
