@@ -48,7 +48,7 @@ use std::time::Duration;
 use cluster::{
     life::{self, Life},
     malice::Malice,
-    network::SECOND,
+    network::{Counts, SECOND},
     sabotage::Sabotage,
 };
 use random::number_from_env;
@@ -144,45 +144,74 @@ fn failure_of(live: impl FnOnce() -> Life + std::panic::UnwindSafe) -> String {
 fn a_hostile_member_harms_nobody_for_long() {
     let (seeds, nodes) = (number_from_env("CLUSTER_SEEDS").unwrap_or(6), 8);
     for malice in Malice::ALL {
-        let (mut hostile, mut refused, mut made_up, mut duplicates) = (0, 0, 0, 0);
+        let mut sum = Counts::default();
         for seed in 0..seeds {
             let named = Named(seed, nodes);
-            let with = life::Hostile { malice, has_keys: false };
+            let with = life::Hostile { malice, is_control: false };
             let life = life::live_with(seed, nodes, Sabotage::None, Some(with));
             drop(named);
-            hostile += life.counts.hostile;
-            refused += life.counts.refused;
-            made_up += life.counts.made_up;
-            duplicates += life.counts.duplicates;
+            sum.add_hostile(&life.counts);
         }
+        let Counts { hostile, refused, ignored, answers, made_up, duplicates, forged, .. } = sum;
         println!(
-            "{malice:?}: {hostile} hostile frames arrived, {refused} refused; {duplicates} second \
-             keys noticed, {made_up} frames to made-up addresses"
+            "{malice:?}: {hostile} hostile frames arrived, {refused} refused, {ignored} ignored; \
+             {answers} frames to its machine, {made_up} to made-up addresses; {duplicates} second \
+             keys noticed"
         );
         // It had its chance.
         assert!(hostile > 100 * seeds, "{malice:?}: {hostile}");
+        assert!(sum.heard > 10 * seeds, "{malice:?}: nobody listened");
         match malice {
             Malice::Identity => assert!(duplicates > 0, "nobody noticed a second key"),
             Malice::Members => assert!(made_up > 0, "nobody looked after made-up members"),
             Malice::Generation | Malice::Down => assert!(refused > 0, "{malice:?}"),
-            Malice::Heads | Malice::Flood | Malice::Replay => {}
+            // Members listen to it, and not to what it says of others.
+            Malice::Heads => assert!(forged == 0, "{forged} forged heads are taken"),
+            // Nothing is wrong with its frames; it gets no more of them than it sends.
+            Malice::Flood => assert!(answers < hostile, "{answers} answers to {hostile}"),
+            Malice::Replay => {
+                assert!(sum.repeated == 0, "{} packets were taken twice", sum.repeated);
+                assert!(ignored > hostile / 5, "{ignored} of {hostile} ignored");
+            }
         }
     }
 }
 
-/// Negative controls of that: with the keys of the others, which it can't have, it does harm, and
-/// the checks notice.
+/// Negative controls of that: where a member can do what it can't, it does harm, and the checks
+/// notice.
+///
+/// - Identity, Generation: it has the keys of the others.
+/// - Heads: with these keys it signs ever higher heads of all. One forged head is no control: the
+///   next session says what its peer holds, and nothing is newer than the highest number.
+/// - Down: with these keys it signs a good-bye of all others, again and again, each later than the
+///   generation by which a node takes back the one before.
+/// - Members: it answers at the addresses that it made up, so that its members prove themselves.
+/// - Replay: with these keys it gives what it repeats numbers that are new, so that repeats count
+///   and what the nodes say themselves does not.
+/// - Flood: all its frames are good ones, and there is nothing here that refuses them and could be
+///   broken. So all links to a machine share a line that is wide enough without the flood.
 #[test]
-fn a_hostile_member_with_the_keys_of_others_is_noticed() {
-    let controls = [(Malice::Identity, "has a twin"), (Malice::Generation, "takes")];
-    for (malice, expected) in controls {
-        let with = life::Hostile { malice, has_keys: true };
-        let live = |seed| failure_of(move || life::live_with(seed, 8, Sabotage::None, Some(with)));
-        let failures: Vec<_> = (0..3).map(live).collect();
+fn a_hostile_member_that_can_do_more_is_noticed() {
+    let (seeds, nodes) = (number_from_env("CLUSTER_SEEDS").unwrap_or(2), 5);
+    let controls = [
+        (Malice::Identity, Sabotage::None, "has a twin"),
+        (Malice::Generation, Sabotage::None, "for Some((Down"),
+        (Malice::Heads, Sabotage::None, "for Some((Alive, Some(SetHead { count: 999999"),
+        (Malice::Members, Sabotage::None, "made-up"),
+        (Malice::Flood, Sabotage::Narrow, "not all hold the same"),
+        (Malice::Replay, Sabotage::None, "for Some((Down"),
+        (Malice::Down, Sabotage::None, "for Some((Down"),
+    ];
+    for (malice, sabotage, expected) in controls {
+        let with = life::Hostile { malice, is_control: true };
+        let live = |seed| failure_of(move || life::live_with(seed, nodes, sabotage, Some(with)));
+        let failures: Vec<_> = (0..seeds).map(live).collect();
         let caught = failures.iter().filter(|failure| failure.contains(expected)).count();
-        println!("{malice:?}: {caught} of {}", failures.len());
-        assert!(caught >= 1, "{malice:?}: {failures:#?}");
+        println!("{malice:?}: {caught} of {seeds}");
+        assert!(caught * 2 > failures.len(), "{malice:?}: {failures:#?}");
     }
+    // The line alone is none of it.
+    (0..seeds).for_each(|seed| drop(run(seed, nodes, Sabotage::Narrow)));
 }
 
 /// Negative controls: what is wrong on purpose fails the check that is there for it.

@@ -3,6 +3,9 @@
 
 use ed25519_dalek::{Signer as _, SigningKey};
 
+/// How many entries a node holds, as a head says that it did not sign.
+pub(crate) const FORGED_COUNT: u64 = 999_999;
+
 /// A member, as a frame names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Named {
@@ -122,6 +125,13 @@ impl Seal {
         self.signed(key, 2, &payload.concat())
     }
 
+    /// A packet that was heard, with another counter: as its sender would send it now, by whose key.
+    pub(crate) fn renumbered(&self, key: &SigningKey, frame: &[u8], counter: u64) -> Vec<u8> {
+        let payload = &frame[18..frame.len() - 64];
+        let payload = [&payload[..16], &counter.to_le_bytes(), &payload[24..]].concat();
+        self.signed(key, 2, &payload)
+    }
+
     pub(crate) fn claim(&self, record: &[u8]) -> Vec<u8> {
         self.mac(3, record)
     }
@@ -134,11 +144,11 @@ impl Seal {
         (run, number): (u64, u64),
     ) -> Vec<u8> {
         let mut bytes = node.to_vec();
-        for field in [run, number, 999_999] {
+        for field in [run, number, FORGED_COUNT] {
             bytes.extend(field.to_le_bytes());
         }
         bytes.extend([7; 32]);
-        for field in [999_999_u64, 0, 1] {
+        for field in [FORGED_COUNT, 0, 1] {
             bytes.extend(field.to_le_bytes());
         }
         bytes.extend([7; 16]);

@@ -45,6 +45,10 @@ const KNOWN_BOUND: Duration = Duration::from_secs(300);
 /// A write is told and fetched within seconds in clusters that know each other.
 const SPREAD_BOUND: Duration = Duration::from_secs(8);
 
+/// Bytes a second that all links to a machine carry together, where that is little: enough for what
+/// a cluster tells it, and less than a flood.
+const NARROW: u64 = 10_000;
+
 fn pick<T: Copy>(random: &mut Random, choices: &[T]) -> T {
     choices[random.index(choices.len())]
 }
@@ -107,8 +111,9 @@ pub(crate) fn live(seed: u64, nodes: usize, sabotage: Sabotage) -> Life {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hostile {
     pub(crate) malice: Malice,
-    /// Whether it has the keys of all nodes, and goes on for ever: the checks must notice.
-    pub(crate) has_keys: bool,
+    /// Whether it can do what no member can, and goes on for ever: the checks must notice. It has
+    /// the keys of all nodes, and answers at addresses that it made up.
+    pub(crate) is_control: bool,
 }
 
 /// A whole life among which there is a hostile member, if one is given.
@@ -127,6 +132,9 @@ pub(crate) fn live_with(
     let mut shape = shape(&mut random, sabotage);
     shape.gossip |= hostile.is_some();
     let mut network = Network::new(random, shape, nodes);
+    if sabotage == Sabotage::Narrow {
+        network.links.line = Some(NARROW);
+    }
     introduce(&mut network);
     let late = nodes / 8;
     let troubles = SECOND * u32::try_from(30 + network.random.below(31)).unwrap();
@@ -142,7 +150,7 @@ pub(crate) fn live_with(
     }
     if let Some(hostile) = hostile {
         let for_ever = troubles * 100;
-        let time = if hostile.has_keys { for_ever } else { troubles };
+        let time = if hostile.is_control { for_ever } else { troubles };
         network.let_in(hostile, network.now + 5 * SECOND + time);
     }
     network.run_for(5 * SECOND);

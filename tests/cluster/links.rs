@@ -20,7 +20,9 @@ pub(crate) struct Links {
     pub(crate) late: u64,
     /// Bytes a second that a node's links carry, both ways, where that is little.
     pub(crate) rates: BTreeMap<usize, u64>,
-    /// When a slow link is free again.
+    /// Bytes a second that all links to a node carry together, where that is little.
+    pub(crate) line: Option<u64>,
+    /// When a slow link is free again; from a node to itself it is the line of all links there.
     pub(crate) busy: BTreeMap<(usize, usize), Duration>,
     /// Milliseconds from any node to any other, if nothing is wrong: from, and how many more.
     pub(crate) way: (u64, u64),
@@ -32,7 +34,7 @@ const BUSY_MAX: Duration = Duration::from_secs(10);
 impl Links {
     /// Everything is as it should be.
     pub(crate) fn mend(&mut self) {
-        *self = Self { way: self.way, ..Self::default() };
+        *self = Self { way: self.way, line: self.line, ..Self::default() };
     }
 
     pub(crate) fn is_open(&self, from: usize, to: usize) -> bool {
@@ -53,12 +55,14 @@ impl Links {
         }
         let rate = [from, to].iter().filter_map(|node| self.rates.get(node)).min();
         let mut leaves = now;
-        if let Some(rate) = rate {
-            let busy = self.busy.entry((from, to)).or_default();
+        let link = rate.map(|rate| ((from, to), *rate));
+        let line = self.line.map(|rate| ((to, to), rate));
+        for (way, rate) in link.into_iter().chain(line) {
+            let busy = self.busy.entry(way).or_default();
             if *busy > now + BUSY_MAX {
                 return Vec::new();
             }
-            *busy = (*busy).max(now) + Duration::from_micros(len * 1_000_000 / rate);
+            *busy = (*busy).max(leaves) + Duration::from_micros(len * 1_000_000 / rate);
             leaves = *busy;
         }
         let times = 1 + usize::from(random.below(100) < self.twice);

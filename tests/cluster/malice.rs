@@ -45,9 +45,24 @@ impl Malice {
 /// Frames that are kept to be repeated.
 const OVERHEARD_MAX: usize = 2_000;
 
+/// It has another generation after so many strikes.
+const STRIKES_PER_GENERATION: u64 = 25;
+
+/// Heads that fit into a frame.
+const HEADS_PER_FRAME: usize = 12;
+
+/// A member that there is not.
+fn made_up(number: u64) -> (Named, SigningKey) {
+    let mut seed = [0xdd; 32];
+    seed[..8].copy_from_slice(&number.to_le_bytes());
+    let node = seed[..16].try_into().unwrap();
+    let member = Named { node, generation: 5, address: format!("made-up-{number}:1") };
+    (member, SigningKey::from_bytes(&seed))
+}
+
 pub(crate) struct Attacker {
     malice: Malice,
-    has_keys: bool,
+    is_control: bool,
     pub(crate) place: usize,
     seal: Seal,
     key: SigningKey,
@@ -55,6 +70,8 @@ pub(crate) struct Attacker {
     run: [u8; 16],
     counter: u64,
     made_up: u64,
+    /// How often it did something.
+    strikes: u64,
     /// Nodes it has heard of, with their keys.
     known: BTreeMap<[u8; 16], (Named, [u8; 32])>,
     /// Everything that was sent, for [`Malice::Replay`].
@@ -65,12 +82,12 @@ pub(crate) struct Attacker {
 
 impl Attacker {
     pub(crate) fn new(hostile: Hostile, place: usize, secret: Option<&[u8]>) -> Self {
-        let Hostile { malice, has_keys } = hostile;
+        let Hostile { malice, is_control } = hostile;
         let key = SigningKey::from_bytes(&[0xee; 32]);
         let own = Named { node: [0xee; 16], generation: 1 << 60, address: address(place) };
         Self {
             malice,
-            has_keys,
+            is_control,
             place,
             seal: Seal::new(secret),
             key,
@@ -78,15 +95,30 @@ impl Attacker {
             run: [0xee; 16],
             counter: 0,
             made_up: 0,
+            strikes: 0,
             known: BTreeMap::new(),
             overheard: Vec::new(),
             stolen: BTreeMap::new(),
         }
     }
 
-    /// Steals the key of a node, if it has keys at all.
+    /// Answers at an address that it made up, as the member that it made up there: it can't, and
+    /// does so only as a control.
+    pub(crate) fn answer_at(&mut self, address: &str, frame: &[u8]) -> Vec<(String, Vec<u8>)> {
+        let number = address.strip_prefix("made-up-").and_then(|rest| rest.strip_suffix(":1"));
+        let number = number.and_then(|number| number.parse().ok()).filter(|_| self.is_control);
+        let (Some(number), Some(Heard::Join { from, challenge, .. })) =
+            (number, frames::hear(frame))
+        else {
+            return Vec::new();
+        };
+        let (member, signer) = made_up(number);
+        vec![(from.address, self.ack_as(&member, &signer, 1, challenge))]
+    }
+
+    /// Steals the key of a node, if it can.
     pub(crate) fn steal(&mut self, node: [u8; 16]) {
-        if self.has_keys {
+        if self.is_control {
             self.stolen.insert(node, SigningKey::from_bytes(&key_of(&node)));
         }
     }
@@ -170,11 +202,38 @@ impl Attacker {
 
     fn packet(&mut self, records: &[Vec<u8>], packet: &[u8]) -> Vec<u8> {
         self.counter += 1;
-        self.seal.packet(&self.key, (self.run, self.counter), records, packet)
+        let mut records = records.to_vec();
+        // Those who know it by an earlier generation learn of this one before the rest.
+        records.insert(0, self.record(&self.own, &self.key, 0, false));
+        self.seal.packet(&self.key, (self.run, self.counter), &records, packet)
+    }
+
+    /// Tells each of them that all others have left, by their keys.
+    fn good_byes(&mut self, known: &[(Named, [u8; 32])]) -> Vec<(String, Vec<u8>)> {
+        let left = |(member, key): &(Named, [u8; 32])| {
+            let later = member.generation + self.strikes;
+            let later = Named { generation: later, ..member.clone() };
+            let signer = self.signer(&member.node);
+            (member.node, self.seal.record(&signer, *key, &later, u16::MAX, true))
+        };
+        let left: Vec<_> = known.iter().map(left).collect();
+        let own = self.own.clone();
+        let to_each = known.iter().map(|(other, _)| {
+            let others = left.iter().filter(|(node, _)| *node != other.node);
+            let records: Vec<_> = others.map(|(_, record)| record.clone()).collect();
+            let packet = frames::gossip(&own, 0, other, &[], &[]);
+            (other.address.clone(), self.packet(&records, &packet))
+        });
+        to_each.collect()
     }
 
     /// What it sends now, to anybody.
     pub(crate) fn strike(&mut self, random: &mut Random, places: usize) -> Vec<(String, Vec<u8>)> {
+        self.strikes += 1;
+        if self.strikes.is_multiple_of(STRIKES_PER_GENERATION) {
+            // Nobody listens to it where it was called down, and it need not stay that.
+            self.own.generation += 1;
+        }
         // First of all it wants to be a member.
         let to = address(random.index(places));
         let mut frames = vec![(to.clone(), self.join_as(&self.own, &self.key, 1))];
@@ -223,21 +282,31 @@ impl Attacker {
                 frames.push((at, self.seal.claim(&forged)));
             }
             Malice::Heads => {
-                let heads = [(u64::MAX, u64::MAX), (victim.generation, u64::MAX), (0, 0)];
-                let heads = heads.map(|order| self.seal.head(&signer, victim.node, order));
-                let packet = frames::gossip(&self.own.clone(), 0, &other, &[], &heads);
-                frames.push((other.address, self.packet(&[], &packet)));
+                let orders = [(u64::MAX, u64::MAX), (victim.generation, u64::MAX), (0, 0)];
+                let mut heads: Vec<_> = orders
+                    .iter()
+                    .map(|order| self.seal.head(&signer, victim.node, *order))
+                    .collect();
+                let mut told = vec![other];
+                if self.is_control {
+                    // A session tells what its peer holds, whatever was forged, and nothing is newer
+                    // than the highest number. What harms is ever higher ones, of all, to all.
+                    let order = (u64::MAX, self.counter);
+                    told = known.into_iter().map(|(member, _)| member).collect();
+                    let forged =
+                        |it: &Named| self.seal.head(&self.signer(&it.node), it.node, order);
+                    heads = told.iter().take(HEADS_PER_FRAME).map(forged).collect();
+                }
+                for other in told {
+                    let packet = frames::gossip(&self.own.clone(), 0, &other, &[], &heads);
+                    frames.push((other.address, self.packet(&[], &packet)));
+                }
             }
             Malice::Members => {
                 let (mut records, mut updates) = (Vec::new(), Vec::new());
                 for _ in 0..60 {
                     self.made_up += 1;
-                    let mut seed = [0xdd; 32];
-                    seed[..8].copy_from_slice(&self.made_up.to_le_bytes());
-                    let signer = SigningKey::from_bytes(&seed);
-                    let node = seed[..16].try_into().unwrap();
-                    let made_up = format!("made-up-{}:1", self.made_up);
-                    let member = Named { node, generation: 5, address: made_up };
+                    let (member, signer) = made_up(self.made_up);
                     records.push(self.record(&member, &signer, 0, false));
                     updates.push((member, 0, 0));
                 }
@@ -254,7 +323,15 @@ impl Attacker {
             }
             Malice::Replay => {
                 for _ in 0..40.min(self.overheard.len()) {
-                    let frame = self.overheard[random.index(self.overheard.len())].clone();
+                    let mut frame = self.overheard[random.index(self.overheard.len())].clone();
+                    if let Some(Heard::Packet { from, .. }) = frames::hear(&frame)
+                        && let Some(key) = self.stolen.get(&from.node)
+                    {
+                        // With a number that its sender has not come to, so that it is taken, and
+                        // what its sender says later is not.
+                        self.made_up += 1;
+                        frame = self.seal.renumbered(key, &frame, self.made_up + (1 << 40));
+                    }
                     frames.push((address(random.index(places)), frame));
                 }
             }
@@ -264,6 +341,11 @@ impl Attacker {
                 let packet = frames::gossip(&self.own.clone(), 0, &other, &updates, &[]);
                 frames.push((other.address.clone(), self.packet(&[], &packet)));
                 frames.push((other.address, self.packet(&[left], &packet)));
+                if self.is_control {
+                    // A node takes a good-bye back at once, by a later generation. What harms is a
+                    // good-bye of all others that is later than that, again and again, to all.
+                    frames.extend(self.good_byes(&known));
+                }
             }
         }
         frames

@@ -10,13 +10,14 @@ use stemedb::{
     sync::{
         Keys,
         cluster::{FrameError, Note, Output},
-        message::{Envelope, Refusal, Request, Response},
+        message::{Envelope, Refusal, Request, Response, SetHead},
         session::Read,
     },
 };
 use stemedb_wal::disk::{Disk as _, FaultyDisk};
 
 use super::{
+    frames::FORGED_COUNT,
     life::Hostile,
     links::Links,
     malice::Attacker,
@@ -87,10 +88,35 @@ pub(crate) struct Counts {
     /// Frames of the hostile member that arrived, and how many of them were refused.
     pub(crate) hostile: u64,
     pub(crate) refused: u64,
+    /// How many of them were good, and not listened to: repeats, or of somebody who is unknown.
+    pub(crate) ignored: u64,
+    /// How many of them were listened to.
+    pub(crate) heard: u64,
+    /// Packets that a run of a node listened to twice.
+    pub(crate) repeated: u64,
+    /// How often a node then took a forged head for that of another.
+    pub(crate) forged: u64,
+    /// Frames of nodes to its machine.
+    pub(crate) answers: u64,
     /// Frames to addresses that it made up.
     pub(crate) made_up: u64,
     /// Second keys of node ids that were noticed.
     pub(crate) duplicates: u64,
+}
+
+impl Counts {
+    /// Adds what the hostile member of another life did.
+    pub(crate) fn add_hostile(&mut self, other: &Self) {
+        self.hostile += other.hostile;
+        self.refused += other.refused;
+        self.ignored += other.ignored;
+        self.heard += other.heard;
+        self.forged += other.forged;
+        self.repeated += other.repeated;
+        self.answers += other.answers;
+        self.made_up += other.made_up;
+        self.duplicates += other.duplicates;
+    }
 }
 
 pub(crate) struct Network {
@@ -110,6 +136,8 @@ pub(crate) struct Network {
     pub(crate) attacker: Option<Attacker>,
     /// The responder's part of the keys of sessions whose answers are lies.
     pub(crate) nonces: BTreeMap<[u8; 16], [u8; 16]>,
+    /// The packets that each run of a node has listened to, while there is a hostile member.
+    listened: BTreeSet<(usize, u64, u64)>,
     /// A hash of all that has happened.
     pub(crate) trace: u64,
     pub(crate) next: u64,
@@ -134,6 +162,7 @@ impl Network {
             counts: Counts::default(),
             attacker: None,
             nonces: BTreeMap::new(),
+            listened: BTreeSet::new(),
             trace: 0,
             next: 0,
             events: BTreeMap::new(),
@@ -198,6 +227,16 @@ impl Network {
                 let hostile = self.attacker.as_ref().is_some_and(|it| it.place == from);
                 self.counts.hostile += u64::from(hostile);
                 self.counts.refused += u64::from(hostile && taken.is_err());
+                self.counts.ignored += u64::from(hostile && taken == Ok(None));
+                self.counts.heard += u64::from(hostile && matches!(taken, Ok(Some(_))));
+                let is_packet = frame.get(1) == Some(&2);
+                if self.attacker.is_some() && is_packet && matches!(taken, Ok(Some(_))) {
+                    let is_new = self.listened.insert((to, process.run, mac));
+                    self.counts.repeated += u64::from(!is_new);
+                }
+                let is_forged = |set: SetHead| set.count == FORGED_COUNT;
+                let forged = process.cluster.peers().any(|(_, it)| it.set().is_some_and(is_forged));
+                self.counts.forged += u64::from(hostile && forged);
                 // Who does not know a member takes one with its name for it, until that is gone.
                 let misled = self.attacker.is_some() && taken == Err(FrameError::Signature);
                 assert!(
@@ -362,8 +401,13 @@ impl Network {
                     // Nobody is at an address that was made up.
                     let Some(to) = place_of(&to) else {
                         self.counts.made_up += 1;
+                        let attacker = self.attacker.as_mut();
+                        let answers = attacker.map(|attacker| attacker.answer_at(&to, &frame));
+                        self.send_hostile(answers.unwrap_or_default());
                         continue;
                     };
+                    let hostile = self.attacker.as_ref().is_some_and(|it| it.place == to);
+                    self.counts.answers += u64::from(hostile);
                     let len = frame.len() as u64;
                     self.nodes[place].sent += len;
                     if self.shape.sabotage == Sabotage::Talkative {

@@ -29,6 +29,8 @@ pub(crate) enum Sabotage {
     Forgotten,
     /// Everybody repeats to everybody what he hears.
     Talkative,
+    /// All links to a machine share one narrow line, which a flood fills.
+    Narrow,
 }
 
 /// A disk that syncs only the beginnings of files, and says that it synced all.
