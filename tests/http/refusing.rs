@@ -179,3 +179,24 @@ fn connections_and_followers_are_counted() {
     assert!(free);
     drop(second);
 }
+
+/// Its streams would pass by the limits of connections and requests.
+#[test]
+fn http_2_is_closed_on() {
+    let serving = Serving::start(["one"]);
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    for step in [1, 3, preface.len()] {
+        let mut stream = connect(serving.address);
+        for part in preface.chunks(step).chain([&settings[..]]) {
+            // It may be closed by now.
+            let _ = stream.write_all(part);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        assert_eq!(answer, b"", "in steps of {step}");
+    }
+    // What begins alike is a request like others.
+    assert_eq!(send(serving.address, b"PRY * HTTP/1.1\r\n\r\n").code, 400);
+}

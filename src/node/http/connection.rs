@@ -20,6 +20,11 @@ use super::places::{Caller, Place};
 /// Bytes that a client may send before they amount to a request.
 const HEAD_LEN_MAX: u64 = 64 << 10;
 
+/// The first bytes of a connection that speaks HTTP/2 (RFC 9113, section 3.4), which no request of
+/// HTTP/1 begins with. The library would take it up where another crate asks it for HTTP/2; its
+/// streams pass by the limits that are set here.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0";
+
 /// How long a connection beyond the limit may be open without a request.
 const SINGLE_IDLE_MAX: Duration = Duration::from_secs(2);
 
@@ -39,6 +44,8 @@ pub(super) struct Connection {
     begun: u64,
     /// Bytes read since.
     read: u64,
+    /// How many bytes of [`HTTP2_PREFACE`] the client has sent, as long as it sent nothing else.
+    preface: Option<usize>,
 }
 
 impl Connection {
@@ -71,6 +78,7 @@ impl Connection {
             cut: Box::pin(cut),
             begun: 0,
             read: 0,
+            preface: Some(0),
         }
     }
 
@@ -99,6 +107,21 @@ impl Connection {
             } else {
                 return Err(io::ErrorKind::TimedOut.into());
             }
+        }
+        Ok(())
+    }
+
+    /// Refuses HTTP/2.
+    fn check_preface(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(seen) = self.preface else { return Ok(()) };
+        let left = HTTP2_PREFACE.get(seen..).unwrap_or_default();
+        let len = left.len().min(bytes.len());
+        if left.iter().zip(bytes).any(|(expected, byte)| expected != byte) {
+            self.preface = None;
+        } else if len == left.len() {
+            return Err(io::ErrorKind::InvalidData.into());
+        } else {
+            self.preface = Some(seen + len);
         }
         Ok(())
     }
@@ -153,6 +176,7 @@ impl AsyncRead for Connection {
         let before = buffer.filled().len();
         ready!(pin!(&mut self.stream).poll_read(context, buffer))?;
         let read = buffer.filled().len() - before;
+        self.check_preface(buffer.filled().get(before..).unwrap_or_default())?;
         Poll::Ready(self.note_read(read as u64))
     }
 }
