@@ -9,6 +9,7 @@
 
 mod access;
 mod addresses;
+mod answers;
 mod batch;
 mod budget;
 mod connection;
@@ -220,11 +221,16 @@ impl Server {
             calls_per_address_max: limits.calls_per_address_max,
             admitted: AtomicU64::new(0),
             call_time_max: limits.call_time_max,
+            idle_time_max: limits.idle_time_max,
             phases: phases.clone(),
         });
-        let budget = Budget::new(limits.batches_pending_max);
-        let store =
-            StoreService { backend, budget, limits: Arc::clone(&limits), phases: phases.clone() };
+        let store = StoreService {
+            backend,
+            batches: Budget::new(limits.batches_pending_max),
+            reads: Budget::new(limits.reads_pending_max),
+            limits: Arc::clone(&limits),
+            phases: phases.clone(),
+        };
         let replication = ReplicationService {
             replica: Arc::clone(&replica),
             limits: Arc::clone(&limits),

@@ -6,7 +6,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
@@ -17,7 +17,8 @@ use http_body::{Frame, SizeHint};
 use stemedb_sync::memory::Reservation;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    task::AbortHandle,
+    time::{Instant, sleep, timeout},
 };
 use tonic::{
     Status,
@@ -54,6 +55,7 @@ pub(crate) struct Rules {
     /// How many calls were let in.
     pub(crate) admitted: AtomicU64,
     pub(crate) call_time_max: Duration,
+    pub(crate) idle_time_max: Duration,
     pub(crate) phases: Phases,
 }
 
@@ -149,6 +151,7 @@ where
         if let Some(permit) = &permit {
             request.extensions_mut().insert(permit.clone());
         }
+        let idle_time_max = self.rules.idle_time_max;
         let answer = self.inner.call(request);
         Box::pin(async move {
             let mut answer = match deadline {
@@ -160,9 +163,12 @@ where
             date::put_early_date(answer.headers_mut(), date::now());
             let memory = answer.extensions_mut().remove::<Arc<Reservation>>();
             Ok(answer.map(|body| {
-                let rest = Bytes::new();
-                let held = Held { body, rest, _permit: permit, _memory: memory };
-                if http_body::Body::is_end_stream(&held.body) { held.body } else { Body::new(held) }
+                if http_body::Body::is_end_stream(&body) {
+                    return body;
+                }
+                let (rest, given) = (Bytes::new(), None);
+                let held = Held { body, rest, given, _permit: permit, _memory: memory };
+                Body::new(Untaken::new(held, idle_time_max))
             }))
         })
     }
@@ -171,28 +177,67 @@ where
 /// Bytes of an answer that are given on at once.
 const PIECE_LEN: usize = 32 << 10;
 
-/// The body of an answer, which counts as a call, and in memory, until the client has taken it in.
+/// The body of an answer, which counts as a call, and in memory, until the client has taken it in,
+/// or has taken nothing for too long.
 ///
 /// It is given on in pieces: hyper waits for the client's window before it takes the next one, but
 /// buffers a piece whole, however long it is, and is done with the body then.
+struct Untaken {
+    /// `None` once it was given up.
+    held: Arc<Mutex<Option<Held>>>,
+    watch: AbortHandle,
+}
+
 struct Held {
     body: Body,
     /// Of the last frame of data.
     rest: Bytes,
+    /// When the last piece was given on, unless the next one was asked for since.
+    given: Option<Instant>,
     _permit: Option<CallPermit>,
     _memory: Option<Arc<Reservation>>,
 }
 
-impl http_body::Body for Held {
-    type Data = Bytes;
-    type Error = Status;
+impl Untaken {
+    fn new(held: Held, idle_time_max: Duration) -> Self {
+        let held = Arc::new(Mutex::new(Some(held)));
+        // While hyper waits for the client, nothing else would look at the time.
+        let watched = Arc::clone(&held);
+        let watch = tokio::spawn(async move {
+            loop {
+                sleep(idle_time_max).await;
+                let mut held = lock(&watched);
+                let given = held.as_ref().and_then(|held| held.given);
+                if given.is_some_and(|given| given.elapsed() >= idle_time_max) {
+                    *held = None;
+                    return;
+                }
+            }
+        });
+        Self { held, watch: watch.abort_handle() }
+    }
+}
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
+impl Drop for Untaken {
+    fn drop(&mut self) {
+        self.watch.abort();
+        // The task may be late to end.
+        *lock(&self.held) = None;
+    }
+}
+
+fn lock(held: &Mutex<Option<Held>>) -> MutexGuard<'_, Option<Held>> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Held {
+    fn poll_piece(
+        &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        self.given = None;
         if self.rest.is_empty() {
-            match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+            match ready!(http_body::Body::poll_frame(Pin::new(&mut self.body), context)) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => self.rest = data,
                     Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
@@ -201,11 +246,29 @@ impl http_body::Body for Held {
             }
         }
         let len = self.rest.len().min(PIECE_LEN);
+        self.given = Some(Instant::now());
         Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(len)))))
+    }
+}
+
+impl http_body::Body for Untaken {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        match &mut *lock(&self.held) {
+            Some(held) => held.poll_piece(context),
+            None => Poll::Ready(Some(Err(Reason::Stalled.into()))),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
+        lock(&self.held)
+            .as_ref()
+            .is_some_and(|held| held.rest.is_empty() && http_body::Body::is_end_stream(&held.body))
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -12,9 +12,9 @@ use tokio::{runtime::Handle, sync::Semaphore, task::spawn_blocking};
 use tonic::{Request as Call, Response as Reply, Status, Streaming};
 
 use super::{
+    answers::{Answers, answers},
     gate::CallPermit,
     push::{self, Pushes},
-    store::{Answers, answers, hand_on},
 };
 use crate::{
     Reason,
@@ -89,23 +89,24 @@ impl<R: Replica> ReplicationService<R> {
         let request = Request::try_from(call.into_inner()).map_err(malformed)?;
         let replica = Arc::clone(&self.replica);
         let time_max = self.limits.idle_time_max;
-        Ok(answers(permit, move |sender| async move {
-            let parts = sender.clone();
-            let answering = spawn_blocking(move || {
+        Ok(answers(permit, time_max, move |answering| async move {
+            let answering = Arc::new(answering);
+            let parts = Arc::clone(&answering);
+            let answered = spawn_blocking(move || {
                 let mut shrinker = zstd.then(Shrinker::default);
                 let runtime = Handle::current();
                 replica.answer(request, &mut |Response { echo, answer }| {
                     let Answer::Bodies(bodies) = answer else { return false };
                     let message = bodies_message(echo, bodies, shrinker.as_mut());
-                    runtime.block_on(hand_on(&parts, Ok(message), time_max))
+                    runtime.block_on(parts.send(Ok(message)))
                 })
             });
-            let status = match answering.await {
+            let status = match answered.await {
                 Ok(Ok(())) => return,
                 Ok(Err(refusal)) => refusal_status(refusal),
                 Err(_) => Reason::Failed.into(),
             };
-            hand_on(&sender, Err(status), time_max).await;
+            answering.send(Err(status)).await;
         }))
     }
 }

@@ -18,5 +18,6 @@ mod rude;
 mod sessions;
 mod stop;
 mod strangers;
+mod unread;
 mod watching;
 mod world;
