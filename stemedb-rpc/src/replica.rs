@@ -1,12 +1,12 @@
 //! What the server needs to take part in replication.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use stemedb_sync::message::{Refusal, Request, Response};
 
 /// The responding side of sessions.
 pub trait Replica: Send + Sync + 'static {
-    /// Answers a request, which may be one part of a push: hands on one answer, several for bodies,
+    /// Answers a request from an address, which may be one part of a push: hands on one answer, several for bodies,
     /// none to a part of a push that is not its end. Stops early once `hand_on` gives false: the
     /// initiator is gone or does not take what it asked for.
     ///
@@ -18,6 +18,7 @@ pub trait Replica: Send + Sync + 'static {
     fn answer(
         &self,
         request: Request,
+        from: IpAddr,
         hand_on: &mut dyn FnMut(Response) -> bool,
     ) -> Result<(), Refusal>;
 
@@ -27,10 +28,10 @@ pub trait Replica: Send + Sync + 'static {
     /// # Errors
     ///
     /// If a part is refused.
-    fn push(&self, parts: Vec<Request>) -> Result<Option<Response>, Refusal> {
+    fn push(&self, parts: Vec<Request>, from: IpAddr) -> Result<Option<Response>, Refusal> {
         let mut answer = None;
         for part in parts {
-            self.answer(part, &mut |response| answer.replace(response).is_none())?;
+            self.answer(part, from, &mut |response| answer.replace(response).is_none())?;
         }
         Ok(answer)
     }

@@ -1,6 +1,6 @@
 //! The responding side of sessions for a store: the responder decides, the store reads and appends.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use stemedb_merkle::Hash;
 use stemedb_sync::{
@@ -66,10 +66,10 @@ impl<S: Site> Responding<S> {
 }
 
 impl<S: Site> Responding<S> {
-    fn reply(&self, request: Request) -> Result<Reply, Refusal> {
+    fn reply(&self, request: Request, from: IpAddr) -> Result<Reply, Refusal> {
         let site = &*self.site;
         let nonce = site.nonce().map_err(|_| Refusal::Busy)?;
-        let arrival = Arrival { now: site.now(), time: site.time(), nonce };
+        let arrival = Arrival { now: site.now(), time: site.time(), nonce, from };
         self.responder.answer(request, site, arrival)
     }
 }
@@ -78,9 +78,10 @@ impl<S: Site> Replica for Responding<S> {
     fn answer(
         &self,
         request: Request,
+        from: IpAddr,
         hand_on: &mut dyn FnMut(Response) -> bool,
     ) -> Result<(), Refusal> {
-        match self.reply(request)? {
+        match self.reply(request, from)? {
             Reply::Nothing => {}
             Reply::Answer(response) => {
                 hand_on(response);
@@ -101,11 +102,11 @@ impl<S: Site> Replica for Responding<S> {
         Ok(())
     }
 
-    fn push(&self, parts: Vec<Request>) -> Result<Option<Response>, Refusal> {
+    fn push(&self, parts: Vec<Request>, from: IpAddr) -> Result<Option<Response>, Refusal> {
         let mut answer = None;
         let mut taken = Vec::with_capacity(parts.len());
         for part in parts {
-            match self.reply(part)? {
+            match self.reply(part, from)? {
                 Reply::Take(taking) => taken.push(taking),
                 Reply::Answer(response) => answer = Some(response),
                 Reply::Nothing => {}

@@ -1,6 +1,6 @@
 //! The replication service: messages in, messages out. What they mean is decided elsewhere.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use prost::Message;
 use stemedb_sync::{
@@ -13,6 +13,7 @@ use tonic::{Request as Call, Response as Reply, Status, Streaming};
 
 use super::{
     answers::{Answers, answers},
+    connection::Caller,
     gate::CallPermit,
     push::{self, Pushes},
 };
@@ -38,11 +39,11 @@ pub(crate) struct ReplicationService<R> {
 
 impl<R: Replica> ReplicationService<R> {
     /// Answers a request that has at most one answer.
-    async fn answer(&self, request: Request) -> Result<Option<Response>, Status> {
+    async fn answer(&self, request: Request, from: IpAddr) -> Result<Option<Response>, Status> {
         let replica = Arc::clone(&self.replica);
         let answered = spawn_blocking(move || {
             let mut answer = None;
-            replica.answer(request, &mut |response| answer.replace(response).is_none())?;
+            replica.answer(request, from, &mut |response| answer.replace(response).is_none())?;
             Ok(answer)
         });
         match answered.await {
@@ -62,10 +63,11 @@ impl<R: Replica> ReplicationService<R> {
         Request: TryFrom<M, Error = Malformed>,
         N: From<(Echo, A)>,
     {
+        let from = address_of(&call)?;
         let message = call.into_inner();
         let mut held = self.memory.reserve(message.encoded_len()).map_err(exhausted)?;
         let request = Request::try_from(message).map_err(malformed)?;
-        let response = self.answer(request).await?;
+        let response = self.answer(request, from).await?;
         let len = response.as_ref().map_or(0, |response| response.answer.list_len());
         held.resize(len).map_err(exhausted)?;
         let mut reply = reply(response, kind)?;
@@ -86,6 +88,7 @@ impl<R: Replica> ReplicationService<R> {
         Request: TryFrom<M, Error = Malformed>,
     {
         let permit = call.extensions_mut().remove::<CallPermit>();
+        let from = address_of(&call)?;
         let request = Request::try_from(call.into_inner()).map_err(malformed)?;
         let replica = Arc::clone(&self.replica);
         let time_max = self.limits.idle_time_max;
@@ -95,7 +98,7 @@ impl<R: Replica> ReplicationService<R> {
             let answered = spawn_blocking(move || {
                 let mut shrinker = zstd.then(Shrinker::default);
                 let runtime = Handle::current();
-                replica.answer(request, &mut |Response { echo, answer }| {
+                replica.answer(request, from, &mut |Response { echo, answer }| {
                     let Answer::Bodies(bodies) = answer else { return false };
                     let message = bodies_message(echo, bodies, shrinker.as_mut());
                     runtime.block_on(parts.send(Ok(message)))
@@ -109,6 +112,12 @@ impl<R: Replica> ReplicationService<R> {
             answering.send(Err(status)).await;
         }))
     }
+}
+
+/// Where a call comes from.
+fn address_of<M>(call: &Call<M>) -> Result<IpAddr, Status> {
+    // Every connection of the listener has a caller.
+    Ok(call.extensions().get::<Caller>().ok_or(Reason::Failed)?.address())
 }
 
 fn exhausted(exhausted: Exhausted) -> Status {
@@ -193,6 +202,7 @@ impl<R: Replica> replication_server::Replication for ReplicationService<R> {
             memory: self.memory.clone(),
             threads: Arc::clone(&self.pushes),
             limits: Arc::clone(&self.limits),
+            from: address_of(&call)?,
         };
         let response = push::run(pushes, call.into_inner()).await?;
         reply(Some(response), only!(Pushed))

@@ -2,7 +2,7 @@
 //! with blame or a clear word, in bounded time, and the store is as it was.
 
 use std::{
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     pin::Pin,
     sync::{Arc, LazyLock, Mutex},
     time::Duration,
@@ -71,7 +71,7 @@ struct Hostile {
 impl Hostile {
     fn answers(&self, request: Request) -> Result<Vec<Response>, Status> {
         let mut answers = Vec::new();
-        let answered = self.replica.answer(request, &mut |answer| {
+        let answered = self.replica.answer(request, Ipv4Addr::LOCALHOST.into(), &mut |answer| {
             answers.push(answer);
             true
         });

@@ -8,6 +8,7 @@
 )]
 
 mod calls;
+mod crowds;
 mod doors;
 mod hostile;
 mod meeting;

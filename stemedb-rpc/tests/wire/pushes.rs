@@ -1,6 +1,7 @@
 //! What pushes and sessions may take of a server: threads and memory.
 
 use std::{
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -43,6 +44,7 @@ impl Replica for Slow {
     fn answer(
         &self,
         request: Request,
+        _from: IpAddr,
         hand_on: &mut dyn FnMut(Response) -> bool,
     ) -> Result<(), Refusal> {
         let echo = request.envelope.echo();
@@ -52,7 +54,7 @@ impl Replica for Slow {
         Ok(())
     }
 
-    fn push(&self, parts: Vec<Request>) -> Result<Option<Response>, Refusal> {
+    fn push(&self, parts: Vec<Request>, _from: IpAddr) -> Result<Option<Response>, Refusal> {
         let running = self.running.fetch_add(1, Ordering::Relaxed) + 1;
         self.running_max.fetch_max(running, Ordering::Relaxed);
         self.calls.fetch_add(1, Ordering::Relaxed);

@@ -1,6 +1,7 @@
 //! The replication calls, over a responder that makes things up.
 
 use std::{
+    net::IpAddr,
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -41,6 +42,7 @@ impl Replica for Echoes {
     fn answer(
         &self,
         request: Request,
+        _from: IpAddr,
         hand_on: &mut dyn FnMut(Response) -> bool,
     ) -> Result<(), Refusal> {
         self.asked.lock().unwrap().push(request.clone());
