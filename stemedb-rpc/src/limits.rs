@@ -17,8 +17,9 @@ pub const BODIES_PER_MESSAGE_MAX: usize = 4096;
 
 /// What a server allows its clients, all together and each.
 ///
-/// Memory that clients can make it set aside: [`calls_max`](Self::calls_max) messages, which is 1
-/// GiB of address space with the defaults, of which only what was really sent takes memory;
+/// Memory that clients can make it set aside: [`calls_max`](Self::calls_max) and
+/// [`peer_calls_max`](Self::peer_calls_max) messages, which is 2 GiB of address space with the
+/// defaults, of which only what was really sent takes memory;
 /// [`batches_pending_max`](Self::batches_pending_max) and one body for all batches;
 /// [`reads_pending_max`](Self::reads_pending_max) and one body for all answers to clients; and
 /// [`sessions_memory_max`](Self::sessions_memory_max) for all sessions with peers.
@@ -33,13 +34,18 @@ pub struct ServerLimits {
     /// Calls at the same time on one connection: 32. A client waits before it begins another one,
     /// and one that does not is refused.
     pub streams_per_connection_max: u32,
-    /// Calls at the same time in all: 256. Others are refused as [`Busy`](crate::Reason::Busy).
+    /// Calls of clients at the same time in all: 256. Others are refused as [`Busy`](crate::Reason::Busy).
     /// Calls of the health service don't count, as it must answer a server that has much to do,
     /// too.
     pub calls_max: usize,
-    /// Calls at the same time from one address: 128, so that one client that watches a lot leaves
+    /// Calls of clients at the same time from one address: 128, so that one client that watches a lot leaves
     /// room for others. Others are refused as [`Busy`](crate::Reason::Busy).
     pub calls_per_address_max: usize,
+    /// Calls of peers at the same time in all, for sessions and gossip: 256, beside those of
+    /// clients, so that neither take them from the others.
+    pub peer_calls_max: usize,
+    /// Calls of peers at the same time from one address: 128.
+    pub peer_calls_per_address_max: usize,
     /// A message, in bytes: [`MESSAGE_LEN_MAX`]. A longer one is refused before memory is set
     /// aside.
     pub message_len_max: usize,
@@ -107,6 +113,8 @@ impl Default for ServerLimits {
             streams_per_connection_max: 32,
             calls_max: 256,
             calls_per_address_max: 128,
+            peer_calls_max: 256,
+            peer_calls_per_address_max: 128,
             message_len_max: MESSAGE_LEN_MAX,
             headers_len_max: 8 << 10,
             frame_len_max: 16 << 10,

@@ -9,7 +9,10 @@ use stemedb_sync::{
     responder::{Arrival, Reply, Taking},
 };
 
-use crate::{backend::Failure, replica::Replica};
+use crate::{
+    backend::Failure,
+    replica::{Replica, Said},
+};
 
 /// A store that takes part in replication.
 pub trait Site: Source + Send + Sync + 'static {
@@ -75,31 +78,18 @@ impl<S: Site> Responding<S> {
 }
 
 impl<S: Site> Replica for Responding<S> {
-    fn answer(
-        &self,
-        request: Request,
-        from: IpAddr,
-        hand_on: &mut dyn FnMut(Response) -> bool,
-    ) -> Result<(), Refusal> {
-        match self.reply(request, from)? {
-            Reply::Nothing => {}
-            Reply::Answer(response) => {
-                hand_on(response);
-            }
+    fn answer(&self, request: Request, from: IpAddr) -> Result<Said, Refusal> {
+        Ok(match self.reply(request, from)? {
+            Reply::Nothing => Said::Nothing,
+            Reply::Answer(response) => Said::Answer(response),
             Reply::Bodies(mut parts) => {
-                while let Some(part) = parts.next(&*self.site) {
-                    if !hand_on(part?) {
-                        break;
-                    }
-                }
+                let site = Arc::clone(&self.site);
+                Said::Bodies(Box::new(std::iter::from_fn(move || parts.next(&*site))))
             }
             Reply::Take(taking) => {
-                if let Some(response) = append(&*self.site, vec![taking])? {
-                    hand_on(response);
-                }
+                append(&*self.site, vec![taking])?.map_or(Said::Nothing, Said::Answer)
             }
-        }
-        Ok(())
+        })
     }
 
     fn push(&self, parts: Vec<Request>, from: IpAddr) -> Result<Option<Response>, Refusal> {

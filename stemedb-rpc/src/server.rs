@@ -43,9 +43,8 @@ use tonic_health::server::HealthReporter;
 pub use self::control::serve_control;
 use self::{
     access::Access,
-    addresses::Addresses,
     budget::Budget,
-    gate::{Gate, Rules},
+    gate::{Calls, Gate, Rules},
     node::NodeService,
     phase::{Phase, Phases},
     replication::ReplicationService,
@@ -215,10 +214,8 @@ impl Server {
         let limits = Arc::new(options.limits.clone());
         let rules = Arc::new(Rules {
             access: Access::of(&options),
-            calls: Arc::new(Semaphore::new(limits.calls_max)),
-            calls_max: limits.calls_max,
-            callers: Addresses::default(),
-            calls_per_address_max: limits.calls_per_address_max,
+            clients: Calls::new(limits.calls_max, limits.calls_per_address_max),
+            peers: Calls::new(limits.peer_calls_max, limits.peer_calls_per_address_max),
             admitted: AtomicU64::new(0),
             call_time_max: limits.call_time_max,
             idle_time_max: limits.idle_time_max,

@@ -48,10 +48,10 @@ const SESSION: &str = "/stemedb.v1.Replication/";
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) access: Access,
-    pub(crate) calls: Arc<Semaphore>,
-    pub(crate) calls_max: usize,
-    pub(crate) callers: Addresses,
-    pub(crate) calls_per_address_max: usize,
+    /// Calls of clients, and all that are none of peers.
+    pub(crate) clients: Calls,
+    /// Calls of peers: what these do not take leaves clients their calls.
+    pub(crate) peers: Calls,
     /// How many calls were let in.
     pub(crate) admitted: AtomicU64,
     pub(crate) call_time_max: Duration,
@@ -59,10 +59,37 @@ pub(crate) struct Rules {
     pub(crate) phases: Phases,
 }
 
+/// Calls that are counted together.
+#[derive(Debug)]
+pub(crate) struct Calls {
+    room: Arc<Semaphore>,
+    max: usize,
+    callers: Addresses,
+    per_address_max: usize,
+}
+
+impl Calls {
+    pub(crate) fn new(max: usize, per_address_max: usize) -> Self {
+        let (room, callers) = (Arc::new(Semaphore::new(max)), Addresses::default());
+        Self { room, max, callers, per_address_max }
+    }
+
+    fn running(&self) -> usize {
+        self.max.saturating_sub(self.room.available_permits())
+    }
+
+    fn permit(&self, caller: &Caller) -> Result<CallPermit, Reason> {
+        let place = self.callers.place(caller.address(), self.per_address_max);
+        let place = place.ok_or(Reason::Busy)?;
+        let permit = Arc::clone(&self.room).try_acquire_owned().map_err(|_| Reason::Busy)?;
+        Ok(CallPermit(Arc::new((permit, place))))
+    }
+}
+
 impl Rules {
     /// How many calls are under way.
     pub(crate) fn running(&self) -> usize {
-        self.calls_max.saturating_sub(self.calls.available_permits())
+        self.clients.running() + self.peers.running()
     }
 
     /// How many calls were let in so far.
@@ -76,16 +103,16 @@ impl Rules {
         caller.check()?;
         let path = request.uri().path();
         let token = request.headers().get("authorization").map(http::HeaderValue::as_bytes);
-        self.access.check(Right::of(path), token)?;
+        let right = Right::of(path);
+        self.access.check(right, token)?;
         let goes_on = path.starts_with(SESSION) && path != OPENING;
         if self.phases.now() != Phase::Serving && !goes_on {
             return Err(Reason::Stopping.into());
         }
-        let place = self.callers.place(caller.address(), self.calls_per_address_max);
-        let place = place.ok_or(Reason::Busy)?;
-        let permit = Arc::clone(&self.calls).try_acquire_owned().map_err(|_| Reason::Busy)?;
+        let calls = if right == Right::Peer { &self.peers } else { &self.clients };
+        let permit = calls.permit(caller)?;
         self.admitted.fetch_add(1, Ordering::Relaxed);
-        Ok(CallPermit(Arc::new((permit, place))))
+        Ok(permit)
     }
 }
 

@@ -4,7 +4,8 @@ use std::{net::SocketAddr, sync::atomic::Ordering, time::Duration};
 
 use prost::Message;
 use stemedb_rpc::{
-    Client, ServerLimits, ServerOptions, backend,
+    Client, ClientOptions, Reason, ServerLimits, ServerOptions, backend,
+    client::Traffic,
     proto::v1::{self, get_request::Which, store_client::StoreClient},
 };
 use tokio::{
@@ -17,6 +18,7 @@ use tonic::transport::Channel;
 use super::{
     memory::Memory,
     rude::{PREFACE, call, frame},
+    sessions::{hello, request},
     world::{World, run, until},
 };
 
@@ -40,9 +42,10 @@ fn get(index: u64) -> v1::GetRequest {
     v1::GetRequest { which: Some(Which::Index(index)), offset: 0 }
 }
 
-/// Makes a call several times on each of some connections, and reads nothing.
+/// Makes a call from 127.0.0.x several times on each of some connections, and reads nothing.
 async fn unread(
     server: SocketAddr,
+    from: u8,
     path: &str,
     message: &impl Message,
     connections: usize,
@@ -56,6 +59,7 @@ async fn unread(
     let mut streams = Vec::new();
     for _ in 0..connections {
         let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, from], 0).into()).unwrap();
         // The system takes little in for the client, too.
         socket.set_recv_buffer_size(4 << 10).unwrap();
         let mut stream = socket.connect(server).await.unwrap();
@@ -113,7 +117,7 @@ async fn settled(world: &World) -> usize {
 fn bodies_that_nobody_takes_stay_within_a_budget() {
     run(async {
         let world = World::with(options(Duration::from_secs(30)), bodies(2, 2 << 20)).await;
-        let lazy = unread(world.address, "/stemedb.v1.Store/Get", &get(0), 4, 31).await;
+        let lazy = unread(world.address, 1, "/stemedb.v1.Store/Get", &get(0), 4, 31).await;
         let given = settled(&world).await;
         assert!(given <= ADDRESS, "{given} bytes are held for one address");
         assert_eq!(get_elsewhere(&world, 1).await, Some(2 << 20));
@@ -130,7 +134,7 @@ fn bodies_that_nobody_takes_stay_within_a_budget() {
 fn what_nobody_takes_for_long_is_given_up() {
     run(async {
         let world = World::with(options(Duration::from_millis(200)), bodies(1, 4 << 20)).await;
-        let lazy = unread(world.address, "/stemedb.v1.Store/Get", &get(0), 4, 8).await;
+        let lazy = unread(world.address, 1, "/stemedb.v1.Store/Get", &get(0), 4, 8).await;
         // More bodies than are held at once.
         until(|| world.memory.gets.load(Ordering::Relaxed) == 32).await;
         drop(lazy);
@@ -159,7 +163,7 @@ fn entries_that_nobody_takes_stay_within_a_budget() {
     run(async {
         let world = World::with(options(Duration::from_secs(30)), bodies(40, 250 << 10)).await;
         let watch = v1::WatchRequest { bodies: true, ..Default::default() };
-        let lazy = unread(world.address, "/stemedb.v1.Store/Watch", &watch, 4, 20).await;
+        let lazy = unread(world.address, 1, "/stemedb.v1.Store/Watch", &watch, 4, 20).await;
         let given = settled(&world).await;
         assert!(given <= ADDRESS, "{given} bytes are held for one address");
         assert_eq!(get_elsewhere(&world, 1).await, Some(250 << 10));
@@ -173,4 +177,39 @@ fn entries_that_nobody_takes_stay_within_a_budget() {
         drop(lazy);
         world.end().await;
     });
+}
+
+/// Peers at two addresses that take all calls that peers may make, on a server with few threads.
+#[test]
+fn slow_peers_take_no_calls_and_no_threads_from_clients() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).max_blocking_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut options = options(Duration::from_secs(30));
+        options.limits.calls_max = 4;
+        options.limits.peer_calls_max = 8;
+        options.limits.peer_calls_per_address_max = 4;
+        let world = World::new(options).await;
+        let envelope = Some(v1::Envelope { session: vec![1; 16], ..Default::default() });
+        let tail = v1::TailRequest { envelope, from: 0, count: 1, zstd: false };
+        let mut lazy = Vec::new();
+        for from in [2, 3] {
+            let path = "/stemedb.v1.Replication/Tail";
+            lazy.push(unread(world.address, from, path, &tail, 2, 2).await);
+        }
+        until(|| world.echoes.asked.lock().unwrap().len() == 8).await;
+        // What comes first is sent and queued.
+        sleep(Duration::from_millis(300)).await;
+        let client = world.client().await;
+        for _ in 0..10 {
+            timeout(Duration::from_secs(2), client.head()).await.unwrap().unwrap();
+        }
+        let hasty = ClientOptions { retries_max: 0, ..ClientOptions::default() };
+        let client = world.client_with(hasty).await.unwrap();
+        let busy = client.ask(request(1, hello(0)), &mut Traffic::default()).await.unwrap_err();
+        assert_eq!(busy.reason(), Some(Reason::Busy), "{busy}");
+        drop((lazy, client));
+        world.end().await;
+    });
+    runtime.shutdown_background();
 }
