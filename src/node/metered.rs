@@ -59,6 +59,15 @@ impl Meter {
             appends.note(now - self.origin, took);
         }
     }
+
+    fn got(&self, began: Instant, result: Result<(), &Failure>) {
+        let outcome = match result {
+            Ok(()) => Outcome::Done,
+            Err(failure) if failure.reason() == Reason::NotFound => Outcome::Missing,
+            Err(_) => Outcome::Failed,
+        };
+        self.metrics.got(outcome, now() - began);
+    }
 }
 
 /// The time of the runtime, which tests can hold.
@@ -127,16 +136,21 @@ impl<B: Backend> Backend for Metered<B> {
         self.inner.head()
     }
 
-    fn get(&self, which: &Which) -> Result<(Entry, Vec<u8>), Failure> {
+    fn find(&self, which: &Which) -> Result<Entry, Failure> {
         let began = now();
-        let result = self.inner.get(which);
-        let outcome = match &result {
-            Ok(_) => Outcome::Done,
-            Err(failure) if failure.reason() == Reason::NotFound => Outcome::Missing,
-            Err(_) => Outcome::Failed,
-        };
-        self.meter.metrics.got(outcome, now() - began);
-        result
+        let found = self.inner.find(which);
+        // One that is found is counted once its body is read.
+        if let Err(failure) = &found {
+            self.meter.got(began, Err(failure));
+        }
+        found
+    }
+
+    fn body(&self, entry: &Entry) -> Result<Vec<u8>, Failure> {
+        let began = now();
+        let body = self.inner.body(entry);
+        self.meter.got(began, body.as_ref().map(drop));
+        body
     }
 
     fn prove(&self, id: &AssertionId) -> Result<(SetProof, Hash), Failure> {

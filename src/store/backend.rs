@@ -33,19 +33,17 @@ impl Backend for Store {
         Ok(RpcHead { count, set_root, log_size, log_root, last_time })
     }
 
-    fn get(&self, which: &Which) -> Result<(RpcEntry, Vec<u8>), Failure> {
-        let id = match which {
-            Which::Index(index) => {
-                let found = self.get_index(*index)?;
-                let (entry, body) = found.ok_or(Reason::NotFound)?;
-                return Ok((entry_of(&entry), body));
-            }
-            Which::Id(id) => *id,
-            Which::Prefix(prefix) => self.resolve(prefix)?,
+    fn find(&self, which: &Which) -> Result<RpcEntry, Failure> {
+        let entry = match which {
+            Which::Index(index) => self.entry(*index)?,
+            Which::Id(id) => Self::find(self, id)?,
+            Which::Prefix(prefix) => Self::find(self, &self.resolve(prefix)?)?,
         };
-        let entry = self.find(&id)?.ok_or(Reason::NotFound)?;
-        let body = Self::get(self, &id)?.ok_or(Reason::NotFound)?;
-        Ok((entry_of(&entry), body))
+        Ok(entry_of(&entry.ok_or(Reason::NotFound)?))
+    }
+
+    fn body(&self, entry: &RpcEntry) -> Result<Vec<u8>, Failure> {
+        self.body_of(entry.index, entry.time, &entry.id).map_err(Failure::from)
     }
 
     fn prove(&self, id: &AssertionId) -> Result<(SetProof, Hash), Failure> {

@@ -70,11 +70,19 @@ impl Store {
     /// As [`get`](Self::get). A body that was lost to damage is an error until it comes back.
     pub fn get_index(&self, index: u64) -> Result<Option<(Entry, Vec<u8>)>, ReadError> {
         let Some(entry) = self.entry(index)? else { return Ok(None) };
-        if let Some(body) = self.get(&entry.id)? {
-            return Ok(Some((entry, body)));
-        }
-        let (time, id) = (entry.time, entry.id.0);
-        Err(LogReadError::Hole { index, time, id }.into())
+        let body = self.body_of(index, entry.time, &entry.id)?;
+        Ok(Some((entry, body)))
+    }
+
+    /// The body of an entry of the log.
+    pub(super) fn body_of(
+        &self,
+        index: u64,
+        time: u64,
+        id: &AssertionId,
+    ) -> Result<Vec<u8>, ReadError> {
+        let lost = LogReadError::Hole { index, time, id: id.0 };
+        self.get(id)?.ok_or_else(|| lost.into())
     }
 
     /// Entry `index` of the log, if it is that long.

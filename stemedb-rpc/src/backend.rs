@@ -34,12 +34,19 @@ pub trait Backend: Send + Sync + 'static {
     /// If that is not known any more.
     fn head(&self) -> Result<Head, Failure>;
 
-    /// An entry and its body, checked against its id.
+    /// An entry, without its body.
     ///
     /// # Errors
     ///
     /// [`Reason::NotFound`], [`Reason::Ambiguous`], and whatever reading gives.
-    fn get(&self, which: &Which) -> Result<(Entry, Vec<u8>), Failure>;
+    fn find(&self, which: &Which) -> Result<Entry, Failure>;
+
+    /// The body of an entry that was found, checked against its id.
+    ///
+    /// # Errors
+    ///
+    /// Whatever reading gives; it may have been lost to damage.
+    fn body(&self, entry: &Entry) -> Result<Vec<u8>, Failure>;
 
     /// A proof that an id is in the set, or is not, and the set root that it was made for.
     ///

@@ -17,26 +17,35 @@ pub const BODIES_PER_MESSAGE_MAX: usize = 4096;
 
 /// What a server allows its clients, all together and each.
 ///
-/// Memory that clients can make it set aside: [`calls_max`](Self::calls_max) messages, which is 1
-/// GiB of address space with the defaults, of which only what was really sent takes memory;
-/// [`batches_pending_max`](Self::batches_pending_max) and one body for all batches; and
+/// Memory that clients can make it set aside: [`calls_max`](Self::calls_max) and
+/// [`peer_calls_max`](Self::peer_calls_max) messages, which is 2 GiB of address space with the
+/// defaults, of which only what was really sent takes memory;
+/// [`batches_pending_max`](Self::batches_pending_max) and one body for all batches;
+/// [`reads_pending_max`](Self::reads_pending_max) and one body for all answers to clients; and
 /// [`sessions_memory_max`](Self::sessions_memory_max) for all sessions with peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerLimits {
     /// Connections in all: 256. Others wait to be accepted.
     pub connections_max: usize,
-    /// Connections from one address: 64. Others are closed at once.
+    /// Connections from one address: 64. The first call of another one is refused as
+    /// [`Busy`](crate::Reason::Busy), with this number, and the connection is closed soon after;
+    /// where there are many others, some are closed at once.
     pub connections_per_address_max: usize,
     /// Calls at the same time on one connection: 32. A client waits before it begins another one,
     /// and one that does not is refused.
     pub streams_per_connection_max: u32,
-    /// Calls at the same time in all: 256. Others are refused as [`Busy`](crate::Reason::Busy).
+    /// Calls of clients at the same time in all: 256. Others are refused as [`Busy`](crate::Reason::Busy).
     /// Calls of the health service don't count, as it must answer a server that has much to do,
     /// too.
     pub calls_max: usize,
-    /// Calls at the same time from one address: 128, so that one client that watches a lot leaves
+    /// Calls of clients at the same time from one address: 128, so that one client that watches a lot leaves
     /// room for others. Others are refused as [`Busy`](crate::Reason::Busy).
     pub calls_per_address_max: usize,
+    /// Calls of peers at the same time in all, for sessions and gossip: 256, beside those of
+    /// clients, so that neither take them from the others.
+    pub peer_calls_max: usize,
+    /// Calls of peers at the same time from one address: 128.
+    pub peer_calls_per_address_max: usize,
     /// A message, in bytes: [`MESSAGE_LEN_MAX`]. A longer one is refused before memory is set
     /// aside.
     pub message_len_max: usize,
@@ -65,7 +74,7 @@ pub struct ServerLimits {
     /// bodies is measured from one message to the next.
     pub call_time_max: Duration,
     /// Time from one message of a stream to the next, and for the client to take one in: 30
-    /// seconds.
+    /// seconds. What is held for a client that takes nothing is given back within twice that time.
     pub idle_time_max: Duration,
     /// Bytes of bodies in one push that are being written before more of it is read: 4 MiB. What
     /// comes while others are written is written together.
@@ -77,12 +86,19 @@ pub struct ServerLimits {
     /// what calls for them work on, after decompression; what is over it is refused with
     /// [`Refusal::Memory`](stemedb_sync::message::Refusal::Memory), and asked again later.
     pub sessions_memory_max: usize,
-    /// Bytes of bodies that all batches hold together, unfinished or being written: 256 MiB. One
+    /// Bytes of bodies and receipts that all batches hold together, unfinished, being written, or
+    /// not taken in: 256 MiB. One
     /// address has half of it at most, and one connection a quarter. What is over it waits for
     /// [`idle_time_max`](Self::idle_time_max) at most, but for one batch at a time, which may
     /// finish its body. What waits fills the window of its connection, and can hold up the other
     /// calls there for as long.
     pub batches_pending_max: usize,
+    /// Bytes that all answers to clients hold together until they are taken in, in bodies that were
+    /// read and in lists of entries: 256 MiB. One address has half of it at most, and one
+    /// connection a quarter. A body is read once there is room for it, which the client waits for
+    /// as long as a call may take; of those that are longer than a connection may hold, one at a
+    /// time.
+    pub reads_pending_max: usize,
     /// Time for running calls and sessions to end when the server stops: 10 seconds.
     pub stop_time_max: Duration,
     /// Time without any call after which open sessions count as given up then: 2 seconds.
@@ -97,6 +113,8 @@ impl Default for ServerLimits {
             streams_per_connection_max: 32,
             calls_max: 256,
             calls_per_address_max: 128,
+            peer_calls_max: 256,
+            peer_calls_per_address_max: 128,
             message_len_max: MESSAGE_LEN_MAX,
             headers_len_max: 8 << 10,
             frame_len_max: 16 << 10,
@@ -114,6 +132,7 @@ impl Default for ServerLimits {
             push_threads_max: 8,
             sessions_memory_max: MemoryBudget::DEFAULT,
             batches_pending_max: 256 << 20,
+            reads_pending_max: 256 << 20,
             stop_time_max: Duration::from_secs(10),
             stop_quiet_max: Duration::from_secs(2),
         }

@@ -1,25 +1,33 @@
 //! What the server needs to take part in replication.
 
-use std::time::Duration;
+use std::{fmt, net::IpAddr, time::Duration};
 
 use stemedb_sync::message::{Refusal, Request, Response};
 
+/// The parts of an answer of bodies, of which each is made when it is asked for.
+pub type BodyParts = Box<dyn Iterator<Item = Result<Response, Refusal>> + Send>;
+
+/// What is said to a request.
+pub enum Said {
+    /// Nothing: it was a part of a push, and not its end.
+    Nothing,
+    /// One answer.
+    Answer(Response),
+    /// Bodies.
+    Bodies(BodyParts),
+}
+
 /// The responding side of sessions.
 pub trait Replica: Send + Sync + 'static {
-    /// Answers a request, which may be one part of a push: hands on one answer, several for bodies,
-    /// none to a part of a push that is not its end. Stops early once `hand_on` gives false: the
-    /// initiator is gone or does not take what it asked for.
+    /// Answers a request from an address, which may be one part of a push.
     ///
-    /// It is called where waiting is allowed, from many threads at once.
+    /// It is called where reading a disk is allowed, from many threads at once, and so are the
+    /// parts of bodies asked for; nobody asks for a part until the initiator has room for it.
     ///
     /// # Errors
     ///
-    /// If the request is not answered, or not to its end.
-    fn answer(
-        &self,
-        request: Request,
-        hand_on: &mut dyn FnMut(Response) -> bool,
-    ) -> Result<(), Refusal>;
+    /// If the request is not answered.
+    fn answer(&self, request: Request, from: IpAddr) -> Result<Said, Refusal>;
 
     /// Takes in some parts of a push, in order, and gives the answer to it if that was all of it.
     /// Returns once they are dealt with; the parts behind them come with the next call.
@@ -27,10 +35,14 @@ pub trait Replica: Send + Sync + 'static {
     /// # Errors
     ///
     /// If a part is refused.
-    fn push(&self, parts: Vec<Request>) -> Result<Option<Response>, Refusal> {
+    fn push(&self, parts: Vec<Request>, from: IpAddr) -> Result<Option<Response>, Refusal> {
         let mut answer = None;
         for part in parts {
-            self.answer(part, &mut |response| answer.replace(response).is_none())?;
+            match self.answer(part, from)? {
+                Said::Nothing => {}
+                Said::Answer(response) => answer = Some(response),
+                Said::Bodies(_) => return Err(Refusal::Malformed),
+            }
         }
         Ok(answer)
     }
@@ -43,4 +55,14 @@ pub trait Replica: Send + Sync + 'static {
     /// How many sessions are open, after letting go of those that were idle for too long. Called
     /// now and then; a server that stops waits until there are none.
     fn sessions(&self) -> usize;
+}
+
+impl fmt::Debug for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("Nothing"),
+            Self::Answer(response) => f.debug_tuple("Answer").field(response).finish(),
+            Self::Bodies(_) => f.debug_tuple("Bodies").finish_non_exhaustive(),
+        }
+    }
 }

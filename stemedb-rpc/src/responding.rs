@@ -1,6 +1,6 @@
 //! The responding side of sessions for a store: the responder decides, the store reads and appends.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use stemedb_merkle::Hash;
 use stemedb_sync::{
@@ -9,7 +9,10 @@ use stemedb_sync::{
     responder::{Arrival, Reply, Taking},
 };
 
-use crate::{backend::Failure, replica::Replica};
+use crate::{
+    backend::Failure,
+    replica::{Replica, Said},
+};
 
 /// A store that takes part in replication.
 pub trait Site: Source + Send + Sync + 'static {
@@ -66,46 +69,34 @@ impl<S: Site> Responding<S> {
 }
 
 impl<S: Site> Responding<S> {
-    fn reply(&self, request: Request) -> Result<Reply, Refusal> {
+    fn reply(&self, request: Request, from: IpAddr) -> Result<Reply, Refusal> {
         let site = &*self.site;
         let nonce = site.nonce().map_err(|_| Refusal::Busy)?;
-        let arrival = Arrival { now: site.now(), time: site.time(), nonce };
+        let arrival = Arrival { now: site.now(), time: site.time(), nonce, from };
         self.responder.answer(request, site, arrival)
     }
 }
 
 impl<S: Site> Replica for Responding<S> {
-    fn answer(
-        &self,
-        request: Request,
-        hand_on: &mut dyn FnMut(Response) -> bool,
-    ) -> Result<(), Refusal> {
-        match self.reply(request)? {
-            Reply::Nothing => {}
-            Reply::Answer(response) => {
-                hand_on(response);
-            }
+    fn answer(&self, request: Request, from: IpAddr) -> Result<Said, Refusal> {
+        Ok(match self.reply(request, from)? {
+            Reply::Nothing => Said::Nothing,
+            Reply::Answer(response) => Said::Answer(response),
             Reply::Bodies(mut parts) => {
-                while let Some(part) = parts.next(&*self.site) {
-                    if !hand_on(part?) {
-                        break;
-                    }
-                }
+                let site = Arc::clone(&self.site);
+                Said::Bodies(Box::new(std::iter::from_fn(move || parts.next(&*site))))
             }
             Reply::Take(taking) => {
-                if let Some(response) = append(&*self.site, vec![taking])? {
-                    hand_on(response);
-                }
+                append(&*self.site, vec![taking])?.map_or(Said::Nothing, Said::Answer)
             }
-        }
-        Ok(())
+        })
     }
 
-    fn push(&self, parts: Vec<Request>) -> Result<Option<Response>, Refusal> {
+    fn push(&self, parts: Vec<Request>, from: IpAddr) -> Result<Option<Response>, Refusal> {
         let mut answer = None;
         let mut taken = Vec::with_capacity(parts.len());
         for part in parts {
-            match self.reply(part)? {
+            match self.reply(part, from)? {
                 Reply::Take(taking) => taken.push(taking),
                 Reply::Answer(response) => answer = Some(response),
                 Reply::Nothing => {}

@@ -9,6 +9,7 @@
 
 mod access;
 mod addresses;
+mod answers;
 mod batch;
 mod budget;
 mod connection;
@@ -42,9 +43,8 @@ use tonic_health::server::HealthReporter;
 pub use self::control::serve_control;
 use self::{
     access::Access,
-    addresses::Addresses,
     budget::Budget,
-    gate::{Gate, Rules},
+    gate::{Calls, Gate, Rules},
     node::NodeService,
     phase::{Phase, Phases},
     replication::ReplicationService,
@@ -214,17 +214,20 @@ impl Server {
         let limits = Arc::new(options.limits.clone());
         let rules = Arc::new(Rules {
             access: Access::of(&options),
-            calls: Arc::new(Semaphore::new(limits.calls_max)),
-            calls_max: limits.calls_max,
-            callers: Addresses::default(),
-            calls_per_address_max: limits.calls_per_address_max,
+            clients: Calls::new(limits.calls_max, limits.calls_per_address_max),
+            peers: Calls::new(limits.peer_calls_max, limits.peer_calls_per_address_max),
             admitted: AtomicU64::new(0),
             call_time_max: limits.call_time_max,
+            idle_time_max: limits.idle_time_max,
             phases: phases.clone(),
         });
-        let budget = Budget::new(limits.batches_pending_max);
-        let store =
-            StoreService { backend, budget, limits: Arc::clone(&limits), phases: phases.clone() };
+        let store = StoreService {
+            backend,
+            batches: Budget::new(limits.batches_pending_max),
+            reads: Budget::new(limits.reads_pending_max),
+            limits: Arc::clone(&limits),
+            phases: phases.clone(),
+        };
         let replication = ReplicationService {
             replica: Arc::clone(&replica),
             limits: Arc::clone(&limits),

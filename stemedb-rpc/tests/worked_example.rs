@@ -22,7 +22,7 @@ mod anatomy;
 #[path = "../../stemedb-sync/tests/model/mod.rs"]
 mod model;
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use anatomy::{Protocol, hex, lines};
 use model::Store;
@@ -118,7 +118,8 @@ impl World {
                 Output::Send(request) => {
                     said.push(request_message(request.clone()));
                     let nonce = [0xb0 + number; 16];
-                    let arrival = Arrival { now, time: TIME_OF_B, nonce };
+                    let from = Ipv4Addr::LOCALHOST.into();
+                    let arrival = Arrival { now, time: TIME_OF_B, nonce, from };
                     let replies: Vec<Response> =
                         match responder.answer(request, &self.b, arrival).unwrap() {
                             Reply::Nothing => vec![],

@@ -66,7 +66,9 @@ pub struct Limits {
     pub clock_ahead_max: Duration,
     /// Sessions open at a responder: 64. Each holds a snapshot.
     pub sessions_max: usize,
-    /// Of those, with one peer: 4. Its oldest gives way to a new one.
+    /// Of those, from one address: 32, whatever node ids are said there.
+    pub sessions_per_address_max: usize,
+    /// Of those, from one address and with one node: 4. Its oldest gives way to a new one.
     pub sessions_per_peer_max: usize,
     /// Time without a request after which a responder lets go of a session: 2 minutes.
     pub idle_time_max: Duration,
@@ -105,6 +107,7 @@ impl Default for Limits {
             pending_bytes_max: 16 << 20,
             clock_ahead_max: Duration::from_secs(10),
             sessions_max: 64,
+            sessions_per_address_max: 32,
             sessions_per_peer_max: 4,
             idle_time_max: Duration::from_secs(120),
             ids_kept_max: 1 << 20,

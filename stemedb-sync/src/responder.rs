@@ -9,7 +9,7 @@ mod push;
 mod stream;
 mod table;
 
-use core::time::Duration;
+use core::{net::IpAddr, time::Duration};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::{
@@ -47,6 +47,9 @@ pub struct Arrival {
     pub time: u64,
     /// 16 random bytes, new for each request.
     pub nonce: [u8; 16],
+    /// The address that it came from: unlike the node id in a request, nobody who only has the
+    /// secret can make up the address of another peer.
+    pub from: IpAddr,
 }
 
 /// What to do about a request.
@@ -248,13 +251,13 @@ impl Responder {
         if let Some(before) = table.welcome(echo, &hello, arrival.now) {
             return before;
         }
-        table.make_room(&hello.node, arrival.now, &self.limits)?;
+        table.make_room(arrival.from, &hello.node, arrival.now, &self.limits)?;
         let echo = Echo { snapshot: table.next_snapshot(&arrival.nonce), ..*echo };
         welcome.proof = keys.responder_proof(&echo, &hello, &welcome);
         let key = keys.session_key(&echo.session, &arrival.nonce);
         let response = Response { echo, answer: Answer::Welcome(welcome) };
         let open = Open::new(hello, response.clone(), key, pin, keys.symbol_key(), &self.memory)?;
-        table.open(open, arrival.now);
+        table.open(open, arrival.from, arrival.now);
         Ok(response)
     }
 

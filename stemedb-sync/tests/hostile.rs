@@ -669,7 +669,7 @@ fn hostile_requests_are_refused() {
     peer.now = limits.idle_time_max * 2;
     assert!(open(50, 50, &mut peer).is_ok());
     assert_eq!(peer.responder.sessions(), 1);
-    let arrival = Arrival { now: peer.now, time: 0, nonce: [1; 16] };
+    let arrival = Arrival { now: peer.now, time: 0, nonce: [1; 16], from: peer.from };
     let late = peer.responder.answer(opened.request(2, ask), &peer.store, arrival);
     assert!(matches!(late, Err(Refusal::SnapshotGone)));
 }

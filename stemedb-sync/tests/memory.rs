@@ -36,7 +36,8 @@ fn all_sessions_together_hold_no_more_than_the_budget() {
     let fronts = ids::write_fronts(&fronts);
     let all: Vec<_> = other.places.keys().copied().collect();
 
-    let limits = Limits { sessions_per_peer_max: 64, ..Limits::default() };
+    let limits =
+        Limits { sessions_per_address_max: 64, sessions_per_peer_max: 64, ..Limits::default() };
     let budget = MemoryBudget::new(4 << 20);
     let mut peer = Peer::with_memory(other, limits.clone(), budget.clone());
     let mut refused = 0;
@@ -60,7 +61,7 @@ fn all_sessions_together_hold_no_more_than_the_budget() {
             Ask::Fetch(Fetch { wanted: Wanted::Listed { request: 2, from: 0, count: 5000 } }),
         ];
         for (number, ask) in (2..).zip(asks) {
-            let arrival = Arrival { now: peer.now, time: 0, nonce: [1; 16] };
+            let arrival = Arrival { now: peer.now, time: 0, nonce: [1; 16], from: peer.from };
             let request = opened.request(number, ask);
             match peer.responder.answer(request, &peer.store, arrival) {
                 // An answer that nobody takes in.
@@ -99,7 +100,7 @@ fn bodies_that_are_being_appended_are_counted() {
     // Bodies of no bytes take a list each.
     let bytes = vec![0; limits.part_len_max];
     let push = opened.request(2, Ask::Push(Push { part: 0, bytes, last: true }));
-    let arrival = Arrival { now: peer.now, time: 0, nonce: [1; 16] };
+    let arrival = Arrival { now: peer.now, time: 0, nonce: [1; 16], from: peer.from };
     let Ok(Reply::Take(taking)) = peer.responder.answer(push, &peer.store, arrival) else {
         panic!("not taken")
     };

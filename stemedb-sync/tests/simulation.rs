@@ -16,6 +16,7 @@ mod model;
 use std::{
     cmp::Reverse,
     collections::{BTreeSet, BinaryHeap},
+    net::Ipv4Addr,
     time::Duration,
 };
 
@@ -384,7 +385,9 @@ impl World {
             let refusal = Refusal::SnapshotGone;
             return self.send(|| Event::Refused { to: from, number, request: asked, refusal });
         }
-        let arrival = Arrival { now: self.now, time: 1 << 40, nonce: self.random.bytes() };
+        let nonce = self.random.bytes();
+        let address = Ipv4Addr::LOCALHOST.into();
+        let arrival = Arrival { now: self.now, time: 1 << 40, nonce, from: address };
         let Node { store, responder, .. } = &mut self.nodes[to];
         let mut responses = Vec::new();
         match responder.answer(request, &*store, arrival) {

@@ -1,7 +1,7 @@
 //! Drives sessions over the links: what the gRPC client, the server and the glue of the store do
 //! around the state machines, as events.
 
-use std::time::Duration;
+use std::{net::Ipv4Addr, time::Duration};
 
 use stemedb::{
     rpc::{
@@ -201,7 +201,9 @@ impl Network {
         };
         process.responder.expire(now);
         let store = &*process.store;
-        let arrival = Arrival { now, time: store.time(), nonce: store.nonce().unwrap() };
+        let nonce = store.nonce().unwrap();
+        let from = Ipv4Addr::LOCALHOST.into();
+        let arrival = Arrival { now, time: store.time(), nonce, from };
         let mut responses = Vec::new();
         let mut refused = None;
         match process.responder.answer(request, store, arrival) {

@@ -1,6 +1,6 @@
 //! Sessions in one process: the two state machines, each call of theirs measured by itself.
 
-use std::time::Duration;
+use std::{net::Ipv4Addr, time::Duration};
 
 use stemedb_merkle::Hash;
 use stemedb_rpc::wire_len::{request_len, response_len};
@@ -180,7 +180,7 @@ fn answer<G: Gauge>(
     gauge: &mut G,
     hand_on: &mut impl FnMut(Response, &mut G),
 ) -> Result<(), Failure> {
-    let arrival = Arrival { now: Duration::ZERO, time: NOW, nonce: [9; 16] };
+    let arrival = Arrival { now: Duration::ZERO, time: NOW, nonce: [9; 16], from: Ipv4Addr::LOCALHOST.into() };
     let reply = gauge.on(Who::Responder, || responder.answer(request, &*other, arrival));
     match reply? {
         Reply::Nothing => {}

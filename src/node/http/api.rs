@@ -173,7 +173,8 @@ pub(super) async fn assertion<V: View>(
     let id = in_path(id)?;
     let found = site.read(move |view| {
         let store = view.store();
-        Backend::get(&**store, &Which::Id(resolve(store, &id)?))
+        let entry = Backend::find(&**store, &Which::Id(resolve(store, &id)?))?;
+        Backend::body(&**store, &entry).map(|body| (entry, body))
     });
     let (entry, body) = found.await??;
     let text = shown_text(&body, BODY_LEN_MAX);

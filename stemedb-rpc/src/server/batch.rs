@@ -6,8 +6,8 @@
 //!
 //! Reading is at most [`PENDING_MAX`] messages ahead of the disk, and waits for it through the
 //! bounded queue in between; so the client waits for the disk, too. All batches together hold at
-//! most [`batches_pending_max`](ServerLimits::batches_pending_max) bytes of bodies and one more
-//! body, and those of one client wait for each other.
+//! most [`batches_pending_max`](crate::ServerLimits::batches_pending_max) bytes of bodies and
+//! receipts and one more body, and those of one client wait for each other.
 
 use std::{mem, sync::Arc, time::Duration};
 
@@ -18,42 +18,43 @@ use tokio::{
 use tonic::{Status, Streaming};
 
 use super::{
+    answers::Answering,
     budget::{Held, Share},
-    store::{blocking, hand_on},
+    store::blocking,
 };
 use crate::{
     Reason,
     backend::{Backend, Pending},
     check,
     convert::Malformed,
-    limits::{BODIES_PER_MESSAGE_MAX, ServerLimits},
+    limits::BODIES_PER_MESSAGE_MAX,
     proto::v1::{AppendBatchRequest, AppendBatchResponse},
 };
 
 /// Messages whose bodies wait to be durable.
 const PENDING_MAX: usize = 4;
 
-type Answer = Result<AppendBatchResponse, Status>;
+/// Bytes that a receipt takes, about.
+const RECEIPT_LEN: usize = 128;
 
 /// Reads messages, appends their bodies, and answers each once that is durable.
 pub(super) async fn run<B: Backend>(
     backend: Arc<B>,
     messages: Streaming<AppendBatchRequest>,
-    answers: Sender<Answer>,
+    answering: Answering<AppendBatchResponse>,
     budget: Share,
-    limits: &ServerLimits,
+    time_max: Duration,
 ) {
-    let time_max = limits.idle_time_max;
     let (sender, pending) = mpsc::channel(PENDING_MAX);
     let read = async {
         let result = read(backend, messages, &sender, &budget, time_max).await;
         drop(sender);
         result
     };
-    let (read, acknowledged) = tokio::join!(read, acknowledge(pending, &answers, time_max));
+    let (read, acknowledged) = tokio::join!(read, acknowledge(pending, &answering));
     // What came before the fault is acknowledged first.
     if let (Err(status), true) = (read, acknowledged) {
-        hand_on(&answers, Err(status), time_max).await;
+        answering.send(Err(status)).await;
     }
 }
 
@@ -88,7 +89,7 @@ async fn read<B: Backend>(
         } else {
             // Nothing is held of a body that begins while others wait to be taken in.
             let mut ending = mem::take(&mut held);
-            wait(&mut ending, len - last).await?;
+            wait(&mut ending, len - last + bodies.len() * RECEIPT_LEN).await?;
             ending
         };
         let backend = Arc::clone(&backend);
@@ -105,17 +106,16 @@ async fn read<B: Backend>(
 /// Answers in order; false if there is nobody left to answer.
 async fn acknowledge<P: Pending>(
     mut pending: Receiver<(P, Held)>,
-    answers: &Sender<Answer>,
-    time_max: Duration,
+    answering: &Answering<AppendBatchResponse>,
 ) -> bool {
-    while let Some((pending, held)) = pending.recv().await {
+    while let Some((pending, mut held)) = pending.recv().await {
         let answer = blocking(|| pending.wait()).await;
-        drop(held);
+        held.keep(answer.as_ref().map_or(0, |receipts| receipts.len() * RECEIPT_LEN));
         let answer = answer.map(|receipts| AppendBatchResponse {
             receipts: receipts.into_iter().map(Into::into).collect(),
         });
         let failed = answer.is_err();
-        if !hand_on(answers, answer, time_max).await || failed {
+        if !answering.send_kept(answer, Some(Arc::new(held))).await || failed {
             return false;
         }
     }

@@ -1,4 +1,5 @@
-//! How many bytes of bodies all batches hold together, fair by connection and by address.
+//! How many bytes all batches, or all answers to clients, hold together, fair by connection and by
+//! address.
 
 use std::{
     collections::HashMap,
@@ -12,14 +13,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const ADDRESS_PART: u32 = 2;
 const CONNECTION_PART: u32 = 4;
 
-/// Bytes of bodies that batches may hold: those of unfinished bodies, and of bodies that wait to
-/// be durable.
+/// Bytes that calls may hold: those of bodies that are sent in and not durable yet, or those of
+/// answers that were made and not taken yet.
 ///
-/// A connection has a part of it at most, and so has an address: what one client does not finish
-/// does not keep others waiting.
+/// A connection has a part of it at most, and so has an address: what one client does not finish,
+/// or does not take, does not keep others waiting.
 ///
 /// Were all of a part held by unfinished bodies, none could be finished; so one batch at a time may
-/// finish its body beyond it.
+/// finish its body beyond it. So may one answer at a time that is longer than a part.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
     all: Arc<Level>,
@@ -51,9 +52,17 @@ pub(crate) struct Share {
 /// Bytes that are held until this is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
-    bytes: Option<[OwnedSemaphorePermit; 3]>,
+    bytes: Option<[Bytes; 3]>,
     /// A batch that has this need not count.
     beyond: Option<OwnedSemaphorePermit>,
+}
+
+/// Bytes that are held of one level.
+#[derive(Debug)]
+struct Bytes {
+    permit: OwnedSemaphorePermit,
+    /// A part that was forgotten while some of it is held would be there twice.
+    _level: Arc<Level>,
 }
 
 impl Level {
@@ -61,6 +70,11 @@ impl Level {
         let max = max.max(1);
         let permits = (max as usize).min(Semaphore::MAX_PERMITS);
         Arc::new(Self { bytes: Arc::new(Semaphore::new(permits)), max })
+    }
+
+    async fn acquire(self: &Arc<Self>, len: u32) -> Option<Bytes> {
+        let permit = Arc::clone(&self.bytes).acquire_many_owned(len).await.ok()?;
+        Some(Bytes { permit, _level: Arc::clone(self) })
     }
 }
 
@@ -73,7 +87,7 @@ impl Budget {
     /// The budget as a connection from an address sees it. Connections are told apart by number.
     pub(crate) fn share(&self, address: IpAddr, connection: u64) -> Share {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        // As many stay as there are connections with batches.
+        // As many stay as there are connections with calls that hold something.
         parts.retain(|_, level| level.strong_count() > 0);
         let mut level = |holder, part| {
             let known = parts.get(&holder).and_then(Weak::upgrade);
@@ -91,6 +105,20 @@ impl Budget {
 }
 
 impl Share {
+    /// Waits until there is room for all `len` bytes of an answer. One that is longer than the part
+    /// of a connection waits for all of that, and for others that are.
+    pub(crate) async fn reserve(&self, len: usize) -> Held {
+        let [connection, ..] = &self.levels;
+        // No semaphore is ever closed. Nobody who holds a part of the budget for an answer waits
+        // for more of it, so that waiting for one thing after the other comes to an end.
+        let beyond = if u32::try_from(len).is_ok_and(|len| len <= connection.max) {
+            None
+        } else {
+            Arc::clone(&self.beyond).acquire_owned().await.ok()
+        };
+        Held { bytes: self.acquire(len).await, beyond }
+    }
+
     /// Waits until there is room for `len` bytes more, or for all that there can be.
     pub(crate) async fn hold(&self, held: &mut Held, len: usize) {
         if held.beyond.is_some() {
@@ -105,21 +133,31 @@ impl Share {
             biased;
             more = self.acquire(len) => {
                 for (holding, more) in holding.iter_mut().zip(more.into_iter().flatten()) {
-                    holding.merge(more);
+                    holding.permit.merge(more.permit);
                 }
             }
             beyond = Arc::clone(&self.beyond).acquire_owned() => held.beyond = beyond.ok(),
         }
     }
 
-    async fn acquire(&self, len: usize) -> Option<[OwnedSemaphorePermit; 3]> {
+    async fn acquire(&self, len: usize) -> Option<[Bytes; 3]> {
         let [connection, address, all] = &self.levels;
         let len = u32::try_from(len).unwrap_or(u32::MAX).min(connection.max);
-        let permits = |level: &Level| Arc::clone(&level.bytes).acquire_many_owned(len);
         // The narrow ones first: what waits for them takes nothing from others.
-        let connection = permits(connection).await.ok()?;
-        let address = permits(address).await.ok()?;
-        Some([connection, address, permits(all).await.ok()?])
+        let connection = connection.acquire(len).await?;
+        let address = address.acquire(len).await?;
+        Some([connection, address, all.acquire(len).await?])
+    }
+}
+
+impl Held {
+    /// Gives back all but `len` bytes.
+    pub(crate) fn keep(&mut self, len: usize) {
+        self.beyond = None;
+        for bytes in self.bytes.iter_mut().flatten() {
+            let over = bytes.permit.num_permits().saturating_sub(len);
+            drop(bytes.permit.split(over));
+        }
     }
 }
 
@@ -168,6 +206,28 @@ mod tests {
         assert!(waits(&share, &mut two, 6).await);
         drop(one);
         assert!(!waits(&share, &mut two, 6).await);
+    }
+
+    #[tokio::test]
+    async fn long_answers_wait_for_each_other_and_others_do_not() {
+        let budget = Budget::new(40);
+        let (share, _beside, elsewhere) = shares(&budget);
+        let reserve = async |share: &Share, len| {
+            timeout(Duration::from_millis(20), share.reserve(len)).await.ok()
+        };
+        let mut long = reserve(&share, 1_000).await.unwrap();
+        assert!(reserve(&share, 1).await.is_none());
+        assert!(reserve(&elsewhere, 1_000).await.is_none());
+        assert!(reserve(&elsewhere, 10).await.is_some());
+        // What is given back is there again, and what is held stays so without the share.
+        long.keep(4);
+        drop(share);
+        let again = budget.share(Ipv4Addr::LOCALHOST.into(), 1);
+        assert!(reserve(&again, 7).await.is_none());
+        assert!(reserve(&again, 6).await.is_some());
+        assert!(reserve(&elsewhere, 1_000).await.is_some());
+        drop(long);
+        assert!(reserve(&again, 10).await.is_some());
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
@@ -17,7 +17,8 @@ use http_body::{Frame, SizeHint};
 use stemedb_sync::memory::Reservation;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    task::AbortHandle,
+    time::{Instant, sleep, timeout},
 };
 use tonic::{
     Status,
@@ -47,20 +48,48 @@ const SESSION: &str = "/stemedb.v1.Replication/";
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) access: Access,
-    pub(crate) calls: Arc<Semaphore>,
-    pub(crate) calls_max: usize,
-    pub(crate) callers: Addresses,
-    pub(crate) calls_per_address_max: usize,
+    /// Calls of clients, and all that are none of peers.
+    pub(crate) clients: Calls,
+    /// Calls of peers: what these do not take leaves clients their calls.
+    pub(crate) peers: Calls,
     /// How many calls were let in.
     pub(crate) admitted: AtomicU64,
     pub(crate) call_time_max: Duration,
+    pub(crate) idle_time_max: Duration,
     pub(crate) phases: Phases,
+}
+
+/// Calls that are counted together.
+#[derive(Debug)]
+pub(crate) struct Calls {
+    room: Arc<Semaphore>,
+    max: usize,
+    callers: Addresses,
+    per_address_max: usize,
+}
+
+impl Calls {
+    pub(crate) fn new(max: usize, per_address_max: usize) -> Self {
+        let (room, callers) = (Arc::new(Semaphore::new(max)), Addresses::default());
+        Self { room, max, callers, per_address_max }
+    }
+
+    fn running(&self) -> usize {
+        self.max.saturating_sub(self.room.available_permits())
+    }
+
+    fn permit(&self, caller: &Caller) -> Result<CallPermit, Reason> {
+        let place = self.callers.place(caller.address(), self.per_address_max);
+        let place = place.ok_or(Reason::Busy)?;
+        let permit = Arc::clone(&self.room).try_acquire_owned().map_err(|_| Reason::Busy)?;
+        Ok(CallPermit(Arc::new((permit, place))))
+    }
 }
 
 impl Rules {
     /// How many calls are under way.
     pub(crate) fn running(&self) -> usize {
-        self.calls_max.saturating_sub(self.calls.available_permits())
+        self.clients.running() + self.peers.running()
     }
 
     /// How many calls were let in so far.
@@ -74,16 +103,16 @@ impl Rules {
         caller.check()?;
         let path = request.uri().path();
         let token = request.headers().get("authorization").map(http::HeaderValue::as_bytes);
-        self.access.check(Right::of(path), token)?;
+        let right = Right::of(path);
+        self.access.check(right, token)?;
         let goes_on = path.starts_with(SESSION) && path != OPENING;
         if self.phases.now() != Phase::Serving && !goes_on {
             return Err(Reason::Stopping.into());
         }
-        let place = self.callers.place(caller.address(), self.calls_per_address_max);
-        let place = place.ok_or(Reason::Busy)?;
-        let permit = Arc::clone(&self.calls).try_acquire_owned().map_err(|_| Reason::Busy)?;
+        let calls = if right == Right::Peer { &self.peers } else { &self.clients };
+        let permit = calls.permit(caller)?;
         self.admitted.fetch_add(1, Ordering::Relaxed);
-        Ok(CallPermit(Arc::new((permit, place))))
+        Ok(permit)
     }
 }
 
@@ -149,6 +178,7 @@ where
         if let Some(permit) = &permit {
             request.extensions_mut().insert(permit.clone());
         }
+        let idle_time_max = self.rules.idle_time_max;
         let answer = self.inner.call(request);
         Box::pin(async move {
             let mut answer = match deadline {
@@ -160,9 +190,12 @@ where
             date::put_early_date(answer.headers_mut(), date::now());
             let memory = answer.extensions_mut().remove::<Arc<Reservation>>();
             Ok(answer.map(|body| {
-                let rest = Bytes::new();
-                let held = Held { body, rest, _permit: permit, _memory: memory };
-                if http_body::Body::is_end_stream(&held.body) { held.body } else { Body::new(held) }
+                if http_body::Body::is_end_stream(&body) {
+                    return body;
+                }
+                let (rest, given) = (Bytes::new(), None);
+                let held = Held { body, rest, given, _permit: permit, _memory: memory };
+                Body::new(Untaken::new(held, idle_time_max))
             }))
         })
     }
@@ -171,28 +204,67 @@ where
 /// Bytes of an answer that are given on at once.
 const PIECE_LEN: usize = 32 << 10;
 
-/// The body of an answer, which counts as a call, and in memory, until the client has taken it in.
+/// The body of an answer, which counts as a call, and in memory, until the client has taken it in,
+/// or has taken nothing for too long.
 ///
 /// It is given on in pieces: hyper waits for the client's window before it takes the next one, but
 /// buffers a piece whole, however long it is, and is done with the body then.
+struct Untaken {
+    /// `None` once it was given up.
+    held: Arc<Mutex<Option<Held>>>,
+    watch: AbortHandle,
+}
+
 struct Held {
     body: Body,
     /// Of the last frame of data.
     rest: Bytes,
+    /// When the last piece was given on, unless the next one was asked for since.
+    given: Option<Instant>,
     _permit: Option<CallPermit>,
     _memory: Option<Arc<Reservation>>,
 }
 
-impl http_body::Body for Held {
-    type Data = Bytes;
-    type Error = Status;
+impl Untaken {
+    fn new(held: Held, idle_time_max: Duration) -> Self {
+        let held = Arc::new(Mutex::new(Some(held)));
+        // While hyper waits for the client, nothing else would look at the time.
+        let watched = Arc::clone(&held);
+        let watch = tokio::spawn(async move {
+            loop {
+                sleep(idle_time_max).await;
+                let mut held = lock(&watched);
+                let given = held.as_ref().and_then(|held| held.given);
+                if given.is_some_and(|given| given.elapsed() >= idle_time_max) {
+                    *held = None;
+                    return;
+                }
+            }
+        });
+        Self { held, watch: watch.abort_handle() }
+    }
+}
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
+impl Drop for Untaken {
+    fn drop(&mut self) {
+        self.watch.abort();
+        // The task may be late to end.
+        *lock(&self.held) = None;
+    }
+}
+
+fn lock(held: &Mutex<Option<Held>>) -> MutexGuard<'_, Option<Held>> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Held {
+    fn poll_piece(
+        &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        self.given = None;
         if self.rest.is_empty() {
-            match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+            match ready!(http_body::Body::poll_frame(Pin::new(&mut self.body), context)) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => self.rest = data,
                     Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
@@ -201,11 +273,29 @@ impl http_body::Body for Held {
             }
         }
         let len = self.rest.len().min(PIECE_LEN);
+        self.given = Some(Instant::now());
         Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(len)))))
+    }
+}
+
+impl http_body::Body for Untaken {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        match &mut *lock(&self.held) {
+            Some(held) => held.poll_piece(context),
+            None => Poll::Ready(Some(Err(Reason::Stalled.into()))),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
+        lock(&self.held)
+            .as_ref()
+            .is_some_and(|held| held.rest.is_empty() && http_body::Body::is_end_stream(&held.body))
     }
 
     fn size_hint(&self) -> SizeHint {

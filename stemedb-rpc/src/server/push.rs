@@ -9,7 +9,7 @@
 //! client. What has come meanwhile is written together. However many parts there are, a push has
 //! one thread at most, and all pushes have [`push_threads_max`](ServerLimits::push_threads_max).
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{mem, net::IpAddr, sync::Arc, time::Duration};
 
 use stemedb_sync::{
     MemoryBudget,
@@ -42,13 +42,14 @@ const PARTS_MAX: usize = 1_024;
 /// Bytes that a part takes beside its own, about.
 const PART_LEN: usize = 256;
 
-/// What all pushes of a server share.
+/// What all pushes of a server share, and where one comes from.
 #[derive(Debug)]
 pub(super) struct Pushes<R> {
     pub(super) replica: Arc<R>,
     pub(super) memory: MemoryBudget,
     pub(super) threads: Arc<Semaphore>,
     pub(super) limits: Arc<ServerLimits>,
+    pub(super) from: IpAddr,
 }
 
 /// Takes in a push, and answers it once all of it is durable.
@@ -143,6 +144,7 @@ impl<R: Replica> Push<R> {
         let Waiting { parts, len, held } = mem::take(&mut self.waiting);
         let (replica, threads) =
             (Arc::clone(&self.pushes.replica), Arc::clone(&self.pushes.threads));
+        let from = self.pushes.from;
         self.running_len = len;
         self.running = Some(tokio::spawn(async move {
             if let Some(time) = replica.hold() {
@@ -153,7 +155,7 @@ impl<R: Replica> Push<R> {
                 let (_thread, _held) = (thread, held);
                 let parts = parts.into_iter().map(Request::try_from);
                 let parts = parts.collect::<Result<_, _>>().map_err(malformed)?;
-                replica.push(parts).map_err(|refusal: Refusal| refusal_status(refusal))
+                replica.push(parts, from).map_err(|refusal: Refusal| refusal_status(refusal))
             });
             taken.await.map_err(|_| Reason::Failed)?
         }));

@@ -1,6 +1,9 @@
 //! The replication service: messages in, messages out. What they mean is decided elsewhere.
 
-use std::sync::Arc;
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use prost::Message;
 use stemedb_sync::{
@@ -8,13 +11,14 @@ use stemedb_sync::{
     memory::Exhausted,
     message::{Answer, Echo, Refusal, Request, Response},
 };
-use tokio::{runtime::Handle, sync::Semaphore, task::spawn_blocking};
+use tokio::{sync::Semaphore, task::spawn_blocking};
 use tonic::{Request as Call, Response as Reply, Status, Streaming};
 
 use super::{
+    answers::{Answering, Answers, answers},
+    connection::Caller,
     gate::CallPermit,
     push::{self, Pushes},
-    store::{Answers, answers, hand_on},
 };
 use crate::{
     Reason,
@@ -22,7 +26,7 @@ use crate::{
     limits::ServerLimits,
     proto::v1::{self, replication_server},
     reason::refusal_status,
-    replica::Replica,
+    replica::{BodyParts, Replica, Said},
     shrink::Shrinker,
 };
 
@@ -38,16 +42,12 @@ pub(crate) struct ReplicationService<R> {
 
 impl<R: Replica> ReplicationService<R> {
     /// Answers a request that has at most one answer.
-    async fn answer(&self, request: Request) -> Result<Option<Response>, Status> {
+    async fn answer(&self, request: Request, from: IpAddr) -> Result<Option<Response>, Status> {
         let replica = Arc::clone(&self.replica);
-        let answered = spawn_blocking(move || {
-            let mut answer = None;
-            replica.answer(request, &mut |response| answer.replace(response).is_none())?;
-            Ok(answer)
-        });
-        match answered.await {
-            Ok(answer) => answer.map_err(refusal_status),
-            Err(_) => Err(Reason::Failed.into()),
+        match off_thread(move || replica.answer(request, from)).await?.map_err(refusal_status)? {
+            Said::Nothing => Ok(None),
+            Said::Answer(response) => Ok(Some(response)),
+            Said::Bodies(_) => Err(Reason::Failed.into()),
         }
     }
 
@@ -62,10 +62,11 @@ impl<R: Replica> ReplicationService<R> {
         Request: TryFrom<M, Error = Malformed>,
         N: From<(Echo, A)>,
     {
+        let from = address_of(&call)?;
         let message = call.into_inner();
         let mut held = self.memory.reserve(message.encoded_len()).map_err(exhausted)?;
         let request = Request::try_from(message).map_err(malformed)?;
-        let response = self.answer(request).await?;
+        let response = self.answer(request, from).await?;
         let len = response.as_ref().map_or(0, |response| response.answer.list_len());
         held.resize(len).map_err(exhausted)?;
         let mut reply = reply(response, kind)?;
@@ -86,28 +87,72 @@ impl<R: Replica> ReplicationService<R> {
         Request: TryFrom<M, Error = Malformed>,
     {
         let permit = call.extensions_mut().remove::<CallPermit>();
+        let from = address_of(&call)?;
         let request = Request::try_from(call.into_inner()).map_err(malformed)?;
         let replica = Arc::clone(&self.replica);
         let time_max = self.limits.idle_time_max;
-        Ok(answers(permit, move |sender| async move {
-            let parts = sender.clone();
-            let answering = spawn_blocking(move || {
-                let mut shrinker = zstd.then(Shrinker::default);
-                let runtime = Handle::current();
-                replica.answer(request, &mut |Response { echo, answer }| {
-                    let Answer::Bodies(bodies) = answer else { return false };
-                    let message = bodies_message(echo, bodies, shrinker.as_mut());
-                    runtime.block_on(hand_on(&parts, Ok(message), time_max))
-                })
-            });
-            let status = match answering.await {
-                Ok(Ok(())) => return,
-                Ok(Err(refusal)) => refusal_status(refusal),
-                Err(_) => Reason::Failed.into(),
+        Ok(answers(permit, time_max, move |answering| async move {
+            let answered = async {
+                let said = off_thread(move || replica.answer(request, from)).await?;
+                let Said::Bodies(parts) = said.map_err(refusal_status)? else {
+                    return Err(Reason::Failed.into());
+                };
+                hand_on(parts, zstd, &answering).await
             };
-            hand_on(&sender, Err(status), time_max).await;
+            if let Err(status) = answered.await {
+                answering.send(Err(status)).await;
+            }
         }))
     }
+}
+
+/// Hands parts on. Each is made once there is room for it: waiting for the initiator takes no
+/// thread.
+async fn hand_on(
+    parts: BodyParts,
+    zstd: bool,
+    answering: &Answering<v1::BodiesResponse>,
+) -> Result<(), Status> {
+    let shrinker = zstd.then(Shrinker::default);
+    // What they hold is held until the last of them is taken.
+    let making = Arc::new(Mutex::new((parts, shrinker)));
+    while let Some(room) = answering.room().await {
+        let maker = Arc::clone(&making);
+        let made = off_thread(move || {
+            // Nobody else has it now, and one that gave up left no part behind.
+            let (parts, shrinker) = &mut *maker.lock().unwrap_or_else(PoisonError::into_inner);
+            let Response { echo, answer } = match parts.next()? {
+                Ok(response) => response,
+                Err(refusal) => return Some(Err(refusal_status(refusal))),
+            };
+            Some(match answer {
+                Answer::Bodies(bodies) => Ok(bodies_message(echo, bodies, shrinker.as_mut())),
+                _ => Err(Reason::Failed.into()),
+            })
+        });
+        match made.await? {
+            Some(Ok(message)) => room.send(Ok(message), Some(making.clone())),
+            Some(Err(status)) => {
+                room.send(Err(status), None);
+                return Ok(());
+            }
+            None => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+/// Does what may read from a disk.
+async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Status> {
+    spawn_blocking(work).await.map_err(|_| Reason::Failed.into())
+}
+
+/// Where a call comes from.
+fn address_of<M>(call: &Call<M>) -> Result<IpAddr, Status> {
+    // Every connection of the listener has a caller.
+    Ok(call.extensions().get::<Caller>().ok_or(Reason::Failed)?.address())
 }
 
 fn exhausted(exhausted: Exhausted) -> Status {
@@ -192,6 +237,7 @@ impl<R: Replica> replication_server::Replication for ReplicationService<R> {
             memory: self.memory.clone(),
             threads: Arc::clone(&self.pushes),
             limits: Arc::clone(&self.limits),
+            from: address_of(&call)?,
         };
         let response = push::run(pushes, call.into_inner()).await?;
         reply(Some(response), only!(Pushed))

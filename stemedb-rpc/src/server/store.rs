@@ -1,25 +1,21 @@
 //! The store service.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    sync::mpsc::{self, Sender},
-    task::spawn_blocking,
-    time::timeout,
-};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::{task::spawn_blocking, time::timeout};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
+    answers::{Answering, Answers, UNTAKEN_MAX, answers},
     batch,
-    budget::Budget,
+    budget::{Budget, Share},
     connection::Caller,
     gate::CallPermit,
     phase::{Phase, Phases},
 };
 use crate::{
     Reason,
-    backend::{Backend, EntriesWanted, Failure, WatchedLog, Which},
+    backend::{Backend, EntriesWanted, Entry, Failure, WatchedLog, Which},
     check,
     convert::store::{id, proof_message},
     limits::{PART_LEN_MAX, ServerLimits},
@@ -30,17 +26,17 @@ use crate::{
 const WATCHED: EntriesWanted =
     EntriesWanted { entries_max: 1024, body_len_max: Some(256 << 10), bytes_aim: 512 << 10 };
 
-/// Messages that wait for a client to take them.
-pub(super) const AHEAD: usize = 2;
-
-/// A stream of answers, fed by a task of its own.
-pub(super) type Answers<T> = ReceiverStream<Result<T, Status>>;
+/// Bytes that an entry takes beside its body, about.
+const ENTRY_LEN: usize = 256;
 
 /// The store service over a store.
 #[derive(Debug)]
 pub(crate) struct StoreService<B> {
     pub(crate) backend: Arc<B>,
-    pub(crate) budget: Budget,
+    /// What batches hold.
+    pub(crate) batches: Budget,
+    /// What answers hold.
+    pub(crate) reads: Budget,
     pub(crate) limits: Arc<ServerLimits>,
     pub(crate) phases: Phases,
 }
@@ -55,27 +51,11 @@ pub(super) async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Hands an answer to the client; false if it is gone, or does not take it in time.
-pub(super) async fn hand_on<T>(sender: &Sender<T>, answer: T, time_max: Duration) -> bool {
-    matches!(timeout(time_max, sender.send(answer)).await, Ok(Ok(())))
-}
-
-/// Answers with what a task sends. The call counts as running until that ends.
-pub(super) fn answers<T, F>(
-    permit: Option<CallPermit>,
-    task: impl FnOnce(Sender<Result<T, Status>>) -> F,
-) -> Response<Answers<T>>
-where
-    T: Send + 'static,
-    F: Future<Output = ()> + Send + 'static,
-{
-    let (sender, receiver) = mpsc::channel(AHEAD);
-    let feeding = task(sender);
-    tokio::spawn(async move {
-        let _permit = permit;
-        feeding.await;
-    });
-    Response::new(ReceiverStream::new(receiver))
+/// A budget as the one who calls sees it.
+fn share<T>(budget: &Budget, request: &Request<T>) -> Result<Share, Status> {
+    // Every connection of the listener has a caller.
+    let caller = request.extensions().get::<Caller>().ok_or(Reason::Failed)?;
+    Ok(budget.share(caller.address(), caller.connection()))
 }
 
 #[tonic::async_trait]
@@ -103,12 +83,11 @@ impl<B: Backend> store_server::Store for StoreService<B> {
     ) -> Result<Response<Self::AppendBatchStream>, Status> {
         let permit = request.extensions_mut().remove::<CallPermit>();
         let backend = Arc::clone(&self.backend);
-        let caller = request.extensions().get::<Caller>().ok_or(Reason::Failed)?;
-        let budget = self.budget.share(caller.address(), caller.connection());
-        let limits = Arc::clone(&self.limits);
+        let budget = share(&self.batches, &request)?;
+        let time_max = self.limits.idle_time_max;
         let messages = request.into_inner();
-        Ok(answers(permit, move |sender| async move {
-            batch::run(backend, messages, sender, budget, &limits).await;
+        Ok(answers(permit, time_max, move |answering| async move {
+            batch::run(backend, messages, answering, budget, time_max).await;
         }))
     }
 
@@ -117,23 +96,31 @@ impl<B: Backend> store_server::Store for StoreService<B> {
         mut request: Request<v1::GetRequest>,
     ) -> Result<Response<Self::GetStream>, Status> {
         let permit = request.extensions_mut().remove::<CallPermit>();
+        let share = share(&self.reads, &request)?;
         let v1::GetRequest { which, offset } = request.into_inner();
         let which = Which::try_from(which)?;
         let backend = Arc::clone(&self.backend);
-        let (entry, body) = blocking(move || backend.get(&which)).await?;
-        let time_max = self.limits.idle_time_max;
+        let entry = blocking(move || backend.find(&which)).await?;
+        // The whole body, and copies of parts of it that are not taken yet.
+        let len = usize::try_from(entry.len).unwrap_or(usize::MAX);
+        let copied = len.min(UNTAKEN_MAX * PART_LEN_MAX);
+        let held = share.reserve(len.saturating_add(copied)).await;
+        let backend = Arc::clone(&self.backend);
+        // What is held goes along: the body is read to its end although nobody may wait any more.
+        let (entry, body, held) =
+            blocking(move || backend.body(&entry).map(|body| (entry, body, held))).await?;
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
-        Ok(answers(permit, move |sender| async move {
+        let time_max = self.limits.idle_time_max;
+        Ok(answers(permit, time_max, move |answering| async move {
+            let held = Arc::new(held);
             let rest = body.get(offset..).unwrap_or_default();
             let (first, later) = rest.split_at_checked(PART_LEN_MAX).unwrap_or((rest, &[]));
-            let mut answer = v1::GetResponse { entry: Some(entry.into()), part: first.to_vec() };
-            for part in later.chunks(PART_LEN_MAX) {
-                if !hand_on(&sender, Ok(answer), time_max).await {
-                    return;
-                }
-                answer = v1::GetResponse { entry: None, part: part.to_vec() };
+            let mut entry = Some(entry.into());
+            for part in std::iter::once(first).chain(later.chunks(PART_LEN_MAX)) {
+                let Some(room) = answering.room().await else { return };
+                let answer = v1::GetResponse { entry: entry.take(), part: part.to_vec() };
+                room.send(Ok(answer), Some(held.clone()));
             }
-            hand_on(&sender, Ok(answer), time_max).await;
         }))
     }
 
@@ -161,20 +148,21 @@ impl<B: Backend> store_server::Store for StoreService<B> {
         mut request: Request<v1::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let permit = request.extensions_mut().remove::<CallPermit>();
+        let share = share(&self.reads, &request)?;
         let request = request.into_inner();
         let backend = Arc::clone(&self.backend);
         let phases = self.phases.clone();
         let time_max = self.limits.idle_time_max;
-        Ok(answers(permit, move |sender| async move {
+        Ok(answers(permit, time_max, move |answering| async move {
             tokio::select! {
                 biased;
-                () = sender.closed() => {}
+                () = answering.closed() => {}
                 () = phases.reached(Phase::Draining) => {
-                    hand_on(&sender, Err(Reason::Stopping.into()), time_max).await;
+                    answering.send(Err(Reason::Stopping.into())).await;
                 }
-                ended = follow(backend, request, &sender, time_max) => {
+                ended = follow(backend, request, &answering, &share, time_max) => {
                     if let Err(status) = ended {
-                        hand_on(&sender, Err(status), time_max).await;
+                        answering.send(Err(status)).await;
                     }
                 }
             }
@@ -186,11 +174,15 @@ impl<B: Backend> store_server::Store for StoreService<B> {
 async fn follow<B: Backend>(
     backend: Arc<B>,
     request: v1::WatchRequest,
-    sender: &Sender<Result<v1::WatchResponse, Status>>,
+    answering: &Answering<v1::WatchResponse>,
+    share: &Share,
     time_max: Duration,
 ) -> Result<(), Status> {
     let body_len_max = WATCHED.body_len_max.filter(|_| request.bodies);
     let wanted = EntriesWanted { body_len_max, ..WATCHED };
+    // The last body may begin where the aim is reached all but for a byte.
+    let bodies_len_max = body_len_max.map_or(0, |last| WATCHED.bytes_aim + last);
+    let len_max = bodies_len_max + WATCHED.entries_max * ENTRY_LEN;
     let mut next = request.from;
     let log = backend.log_id();
     if let Some(after) = request.after.map(WatchedLog::try_from).transpose()? {
@@ -200,23 +192,35 @@ async fn follow<B: Backend>(
         }
     }
     let hello = v1::WatchResponse { entries: Vec::new(), log: Some(log.into()) };
-    if !hand_on(sender, Ok(hello), time_max).await {
+    if !answering.send(Ok(hello)).await {
         return Ok(());
     }
     loop {
+        let held = timeout(time_max, share.reserve(len_max)).await.map_err(|_| Reason::Stalled)?;
         let reader = Arc::clone(&backend);
-        let entries = blocking(move || reader.entries(next, &wanted)).await?;
+        let read = move || reader.entries(next, &wanted).map(|entries| (entries, held));
+        let (entries, mut held) = blocking(read).await?;
         if let Some(last) = entries.last() {
             next = last.index.saturating_add(1);
+            held.keep(entries.iter().map(len_of).sum());
             let entries = entries.into_iter().map(v1::Entry::from).collect();
             let answer = v1::WatchResponse { entries, log: None };
-            if !hand_on(sender, Ok(answer), time_max).await {
+            if !answering.send_kept(Ok(answer), Some(Arc::new(held))).await {
                 return Ok(());
             }
-        } else if request.stop_at_end {
+            continue;
+        }
+        drop(held);
+        if request.stop_at_end {
             return Ok(());
-        } else if !backend.grown(next).await {
+        }
+        if !backend.grown(next).await {
             return Err(Reason::Stopping.into());
         }
     }
+}
+
+/// Bytes that an entry takes, about.
+fn len_of(entry: &Entry) -> usize {
+    ENTRY_LEN + entry.body.as_ref().map_or(0, Vec::len)
 }

@@ -2,7 +2,7 @@
 //! with blame or a clear word, in bounded time, and the store is as it was.
 
 use std::{
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     pin::Pin,
     sync::{Arc, LazyLock, Mutex},
     time::Duration,
@@ -12,6 +12,7 @@ use stemedb_rpc::{
     Client, ClientOptions, Replica as _, Responding,
     proto::v1::{self, replication_server},
     reason::refusal_status,
+    replica::Said,
     sync::Synced,
 };
 use stemedb_sync::{
@@ -70,12 +71,12 @@ struct Hostile {
 
 impl Hostile {
     fn answers(&self, request: Request) -> Result<Vec<Response>, Status> {
-        let mut answers = Vec::new();
-        let answered = self.replica.answer(request, &mut |answer| {
-            answers.push(answer);
-            true
-        });
-        answered.map_err(refusal_status)?;
+        let said = self.replica.answer(request, Ipv4Addr::LOCALHOST.into());
+        let answers = match said.map_err(refusal_status)? {
+            Said::Nothing => Vec::new(),
+            Said::Answer(answer) => vec![answer],
+            Said::Bodies(parts) => parts.collect::<Result<_, _>>().map_err(refusal_status)?,
+        };
         for Response { echo, answer } in &answers {
             if let Answer::Welcome(welcome) = answer {
                 let key = self.keys.session_key(&echo.session, &welcome.nonce);

@@ -8,6 +8,7 @@
 )]
 
 mod calls;
+mod crowds;
 mod doors;
 mod hostile;
 mod meeting;
@@ -18,5 +19,6 @@ mod rude;
 mod sessions;
 mod stop;
 mod strangers;
+mod unread;
 mod watching;
 mod world;

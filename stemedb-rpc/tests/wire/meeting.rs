@@ -76,12 +76,11 @@ impl Source for Node {
     }
 
     fn body(&self, id: &Hash) -> Result<Option<Vec<u8>>, Unreadable> {
-        let which = Which::Id(AssertionId(*id));
-        Ok(self.memory.get(&which).ok().map(|(_, body)| body))
+        Ok(self.memory.body_of(&Which::Id(AssertionId(*id))))
     }
 
     fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, Unreadable> {
-        Ok(self.memory.get(&Which::Index(index)).ok().map(|(_, body)| body))
+        Ok(self.memory.body_of(&Which::Index(index)))
     }
 }
 

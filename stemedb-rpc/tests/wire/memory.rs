@@ -32,6 +32,8 @@ pub(crate) struct Memory {
     pub epoch: AtomicU64,
     /// How often a body was read.
     pub gets: AtomicUsize,
+    /// Bytes of bodies that were read.
+    pub given: AtomicUsize,
     /// How long an append takes.
     pub append_time: Duration,
     /// What reading a body fails with, if it does.
@@ -66,6 +68,7 @@ impl Default for Memory {
             keys: Keys::new(None),
             epoch: 1.into(),
             gets: AtomicUsize::new(0),
+            given: AtomicUsize::new(0),
             append_time: Duration::ZERO,
             broken: None,
             appends: AtomicUsize::new(0),
@@ -113,6 +116,10 @@ impl Memory {
         inner.tree.insert_batch(&leaves).unwrap();
         self.size.send_replace(inner.log.len() as u64);
         receipts
+    }
+
+    pub(crate) fn body_of(&self, which: &Which) -> Option<Vec<u8>> {
+        self.find(which).and_then(|entry| self.body(&entry)).ok()
     }
 
     pub(crate) fn root(&self) -> Hash {
@@ -177,8 +184,7 @@ impl Backend for Memory {
         })
     }
 
-    fn get(&self, which: &Which) -> Result<(Entry, Vec<u8>), Failure> {
-        self.gets.fetch_add(1, Ordering::Relaxed);
+    fn find(&self, which: &Which) -> Result<Entry, Failure> {
         if let Some(reason) = self.broken {
             return Err(Failure::new(reason, "/a/path/of/this/machine"));
         }
@@ -202,7 +208,15 @@ impl Backend for Memory {
             .and_then(|index| inner.log.get(index))
             .ok_or(Reason::NotFound)?;
         let len = body.len() as u64;
-        Ok((Entry { id: *id, index, time: TIME + index, len, body: None }, body.clone()))
+        Ok(Entry { id: *id, index, time: TIME + index, len, body: None })
+    }
+
+    fn body(&self, entry: &Entry) -> Result<Vec<u8>, Failure> {
+        self.gets.fetch_add(1, Ordering::Relaxed);
+        let inner = self.inner.lock().unwrap();
+        let (_, body) = &inner.log[usize::try_from(entry.index).unwrap()];
+        self.given.fetch_add(body.len(), Ordering::Relaxed);
+        Ok(body.clone())
     }
 
     fn prove(&self, id: &AssertionId) -> Result<(SetProof, Hash), Failure> {
@@ -225,6 +239,7 @@ impl Backend for Memory {
             }
             let kept = wanted.body_len_max.is_some_and(|max| body.len() <= max);
             bytes += if kept { body.len() } else { 0 };
+            self.given.fetch_add(if kept { body.len() } else { 0 }, Ordering::Relaxed);
             let (len, body) = (body.len() as u64, kept.then(|| body.clone()));
             entries.push(Entry { id: *id, index, time: TIME + index, len, body });
         }

@@ -1,6 +1,7 @@
 //! What pushes and sessions may take of a server: threads and memory.
 
 use std::{
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -15,6 +16,7 @@ use stemedb_rpc::{
     client::Traffic,
     proto::v1::{self, replication_client::ReplicationClient},
     reason::refusal_of,
+    replica::Said,
 };
 use stemedb_sync::{
     MemoryBudget,
@@ -40,19 +42,14 @@ struct Slow {
 }
 
 impl Replica for Slow {
-    fn answer(
-        &self,
-        request: Request,
-        hand_on: &mut dyn FnMut(Response) -> bool,
-    ) -> Result<(), Refusal> {
+    fn answer(&self, request: Request, _from: IpAddr) -> Result<Said, Refusal> {
         let echo = request.envelope.echo();
         let Ask::Symbols(ask) = request.ask else { return Err(Refusal::Malformed) };
         let symbols = vec![2; ask.count as usize * 25];
-        hand_on(Response { echo, answer: Answer::Symbols(Symbols { symbols }) });
-        Ok(())
+        Ok(Said::Answer(Response { echo, answer: Answer::Symbols(Symbols { symbols }) }))
     }
 
-    fn push(&self, parts: Vec<Request>) -> Result<Option<Response>, Refusal> {
+    fn push(&self, parts: Vec<Request>, _from: IpAddr) -> Result<Option<Response>, Refusal> {
         let running = self.running.fetch_add(1, Ordering::Relaxed) + 1;
         self.running_max.fetch_max(running, Ordering::Relaxed);
         self.calls.fetch_add(1, Ordering::Relaxed);

@@ -126,7 +126,7 @@ fn a_message_that_never_comes_is_not_waited_for() {
         let options = limits(ServerLimits {
             call_time_max,
             idle_time_max,
-            calls_max: 3,
+            calls_max: 2,
             ..Default::default()
         });
         let world = World::new(options).await;
@@ -142,7 +142,7 @@ fn a_message_that_never_comes_is_not_waited_for() {
             stream.write_all(&frame(0, 0, 1, &announced)).await.unwrap();
             streams.push(stream);
         }
-        // All calls that there may be are taken, until they are given up.
+        // All calls that clients may make are taken, until they are given up.
         let options = ClientOptions { retries_max: 0, ..ClientOptions::default() };
         let client = world.client_with(options).await.unwrap();
         loop {

@@ -1,14 +1,15 @@
 //! The replication calls, over a responder that makes things up.
 
 use std::{
+    net::IpAddr,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use stemedb_rpc::{CallError, Replica, ServerOptions, client::Traffic};
+use stemedb_rpc::{CallError, Replica, ServerOptions, client::Traffic, replica::Said};
 use stemedb_sync::message::{
     Answer, Ask, AskIds, AskSymbols, Bodies, BodiesEnd, CursorState, Descend, Envelope, Fetch,
     Finish, Finished, Hello, Ids, LogHead, Push, Pushed, Refusal, Request, Response, SetHead,
@@ -25,7 +26,16 @@ pub(crate) struct Echoes {
     pub asked: Mutex<Vec<Request>>,
     pub sessions: AtomicUsize,
     /// Answers to requests for bodies that have ended.
-    pub ended: AtomicUsize,
+    pub ended: Arc<AtomicUsize>,
+}
+
+/// Counts once it is dropped.
+struct Given(Arc<AtomicUsize>);
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 const SET: SetHead = SetHead { count: 1, root: [2; 32] };
@@ -38,11 +48,7 @@ const PARTS: u32 = 20;
 const PART_LEN: usize = 256 << 10;
 
 impl Replica for Echoes {
-    fn answer(
-        &self,
-        request: Request,
-        hand_on: &mut dyn FnMut(Response) -> bool,
-    ) -> Result<(), Refusal> {
+    fn answer(&self, request: Request, _from: IpAddr) -> Result<Said, Refusal> {
         self.asked.lock().unwrap().push(request.clone());
         let Request { envelope, ask } = request;
         if envelope.session == STRANGER {
@@ -72,23 +78,21 @@ impl Replica for Echoes {
             Ask::Descend(ask) => Answer::Subtrees(Subtrees { subtrees: ask.nodes }),
             Ask::Fetch(_) | Ask::Tail(_) => {
                 let noisy = matches!(ask, Ask::Tail(_));
-                for part in 0..PARTS {
+                let given = Given(Arc::clone(&self.ended));
+                let parts = (0..PARTS).map(move |part| {
+                    let _given = &given;
                     let end = (part + 1 == PARTS).then_some(BodiesEnd { dealt: 1 });
                     let bodies = Bodies { part, bytes: bytes(noisy), end };
-                    if !hand_on(Response { echo, answer: Answer::Bodies(bodies) }) {
-                        break;
-                    }
-                }
-                self.ended.fetch_add(1, Ordering::Relaxed);
-                return Ok(());
+                    Ok(Response { echo, answer: Answer::Bodies(bodies) })
+                });
+                return Ok(Said::Bodies(Box::new(parts)));
             }
-            Ask::Push(Push { last: false, .. }) => return Ok(()),
+            Ask::Push(Push { last: false, .. }) => return Ok(Said::Nothing),
             Ask::Push(push) => Answer::Pushed(Pushed { appended: push.part.into(), duplicates: 0 }),
             Ask::Finish(_) => Answer::Finished(Finished { checked: true, set: SET, log: LOG }),
             Ask::Leave => Answer::Left,
         };
-        hand_on(Response { echo, answer });
-        Ok(())
+        Ok(Said::Answer(Response { echo, answer }))
     }
 
     fn sessions(&self) -> usize {

@@ -1,6 +1,6 @@
 //! The sessions that a responder knows of.
 
-use core::time::Duration;
+use core::{net::IpAddr, time::Duration};
 use std::{collections::HashMap, sync::Arc};
 
 use super::open::Open;
@@ -19,6 +19,8 @@ pub(super) struct Table {
 #[derive(Debug)]
 struct Entry {
     slot: Slot,
+    /// The address that opened it.
+    from: IpAddr,
     used: Duration,
 }
 
@@ -38,7 +40,7 @@ pub(super) struct Finished {
 
 impl Table {
     pub(super) fn open_count(&self) -> usize {
-        self.sessions.values().filter(|entry| entry.open().is_some()).count()
+        self.count(|entry| entry.open().is_some())
     }
 
     pub(super) fn touch(&mut self, session: &SessionId, now: Duration) -> Option<&Slot> {
@@ -65,35 +67,54 @@ impl Table {
         self.sessions.retain(|_, entry| now.saturating_sub(entry.used) < idle_time_max);
     }
 
-    /// Makes room for one more session: a peer's oldest gives way to its newest, but nobody to
-    /// another peer.
+    /// Makes room for one more session. A peer's oldest gives way to its newest; as any peer can
+    /// say that it is another one, only to one from the same address. For the same reason an
+    /// address has a share of all sessions, whatever it says who is there.
     pub(super) fn make_room(
         &mut self,
+        from: IpAddr,
         peer: &NodeId,
         now: Duration,
         limits: &Limits,
     ) -> Result<(), Refusal> {
         self.expire(now, limits.idle_time_max);
-        let oldest = |entries: &HashMap<SessionId, Entry>, is: &dyn Fn(&Entry) -> bool| {
-            let found = entries.iter().filter(|(_, entry)| is(entry));
-            found.min_by_key(|(session, entry)| (entry.used, **session)).map(|(id, _)| *id)
+        let of_peer = |entry: &Entry| {
+            entry.from == from && entry.open().is_some_and(|open| open.hello.node == *peer)
         };
-        let of_peer = |entry: &Entry| entry.open().is_some_and(|open| open.hello.node == *peer);
-        while self.sessions.values().filter(|entry| of_peer(entry)).count()
-            >= limits.sessions_per_peer_max.max(1)
-        {
-            let Some(session) = oldest(&self.sessions, &of_peer) else { break };
-            self.sessions.remove(&session);
+        while self.count(of_peer) >= limits.sessions_per_peer_max.max(1) {
+            self.remove_oldest(of_peer);
         }
-        if self.open_count() >= limits.sessions_max {
+        let is_open = |entry: &Entry| entry.open().is_some();
+        let from_there = |entry: &Entry| entry.from == from;
+        if self.count(is_open) >= limits.sessions_max
+            || self.count(|entry| is_open(entry) && from_there(entry))
+                >= limits.sessions_per_address_max
+        {
             return Err(Refusal::Busy);
         }
-        let finished = |entry: &Entry| entry.open().is_none();
-        while self.sessions.len() >= 2 * limits.sessions_max {
-            let Some(session) = oldest(&self.sessions, &finished) else { break };
-            self.sessions.remove(&session);
+        // There are as many that have ended as may be open, of each address and in all.
+        let ended = |entry: &Entry| !is_open(entry);
+        while self.count(|entry| ended(entry) && from_there(entry))
+            >= limits.sessions_per_address_max
+        {
+            self.remove_oldest(|entry| ended(entry) && from_there(entry));
+        }
+        while self.count(ended) >= limits.sessions_max {
+            self.remove_oldest(ended);
         }
         Ok(())
+    }
+
+    fn count(&self, is: impl Fn(&Entry) -> bool) -> usize {
+        self.sessions.values().filter(|entry| is(entry)).count()
+    }
+
+    fn remove_oldest(&mut self, is: impl Fn(&Entry) -> bool) {
+        let found = self.sessions.iter().filter(|(_, entry)| is(entry));
+        let oldest = found.min_by_key(|(session, entry)| (entry.used, **session));
+        if let Some(session) = oldest.map(|(session, _)| *session) {
+            self.sessions.remove(&session);
+        }
     }
 
     /// A number for a snapshot: never 0, never used before by this table, and hardly ever by one
@@ -107,9 +128,10 @@ impl Table {
         self.last_snapshot
     }
 
-    pub(super) fn open(&mut self, open: Open, now: Duration) {
+    pub(super) fn open(&mut self, open: Open, from: IpAddr, now: Duration) {
         let session = open.welcome.echo.session;
-        self.sessions.insert(session, Entry { slot: Slot::Open(Arc::new(open)), used: now });
+        let slot = Slot::Open(Arc::new(open));
+        self.sessions.insert(session, Entry { slot, from, used: now });
     }
 
     pub(super) fn finish(&mut self, open: &Open, response: Response) {

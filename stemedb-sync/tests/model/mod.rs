@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    net::{IpAddr, Ipv4Addr},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -155,6 +156,8 @@ pub(crate) struct Peer {
     pub(crate) responder: Responder,
     pub(crate) random: Random,
     pub(crate) now: Duration,
+    /// Where requests come from.
+    pub(crate) from: IpAddr,
 }
 
 impl Peer {
@@ -164,11 +167,13 @@ impl Peer {
 
     pub(crate) fn with_memory(store: Store, limits: Limits, memory: MemoryBudget) -> Self {
         let responder = Responder::with_memory(store.identity.clone(), limits, memory);
-        Self { store, responder, random: Random(7), now: Duration::ZERO }
+        let from = Ipv4Addr::LOCALHOST.into();
+        Self { store, responder, random: Random(7), now: Duration::ZERO, from }
     }
 
     pub(crate) fn answer(&mut self, request: Request) -> Vec<Result<Response, Refusal>> {
-        let arrival = Arrival { now: self.now, time: 1 << 40, nonce: self.random.bytes() };
+        let arrival =
+            Arrival { now: self.now, time: 1 << 40, nonce: self.random.bytes(), from: self.from };
         match self.responder.answer(request, &self.store, arrival) {
             Err(refusal) => vec![Err(refusal)],
             Ok(Reply::Nothing) => Vec::new(),
