@@ -197,6 +197,10 @@ async fn carry(shared: Arc<Shared>, address: String, mut frames: mpsc::Receiver<
                 links.note_failure(&address, &error);
                 links.forget(&address);
                 sleep(PAUSE).await;
+                if frames.is_empty() {
+                    // It leaves its place to others: anybody may have named this address.
+                    return;
+                }
             }
         }
     }

@@ -95,6 +95,18 @@ pub struct Config {
     pub seed: u64,
 }
 
+/// How a frame gets to where it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To the address itself: it asks who is there.
+    Ask,
+    /// To a member, whose address is proved: there, or back by a call of its own.
+    Member,
+    /// Back by the call that it answers, or not at all: the address is what its sender says, and
+    /// anybody could have others called by it.
+    Back,
+}
+
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
@@ -104,9 +116,8 @@ pub enum Output {
         to: String,
         /// The frame.
         frame: Vec<u8>,
-        /// Whether it has to be sent to the address itself: it asks who is there. Other frames may
-        /// go back by the call that they answer.
-        dial: bool,
+        /// By which way.
+        way: Way,
     },
     /// Begin a session with a peer, and tell [`Cluster::ended`] how it went.
     Sync {
@@ -355,8 +366,8 @@ impl Cluster {
         let Some(gossip) = &mut self.gossip else { return };
         while let Some(event) = gossip.event() {
             match event {
-                Event::Send { to, frame, dial } => {
-                    self.outputs.push_back(Output::Send { to, frame, dial });
+                Event::Send { to, frame, way } => {
+                    self.outputs.push_back(Output::Send { to, frame, way });
                 }
                 Event::Up(member) => {
                     (self.moved, self.untold) = (true, true);

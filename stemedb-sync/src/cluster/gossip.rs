@@ -23,7 +23,7 @@ use foca::{
 use rand::{SeedableRng as _, rngs::SmallRng};
 
 use super::{
-    FrameError,
+    FrameError, Way,
     frame::{self, Frame, PACKET_LEN_MAX, Seal, Who},
     head::{self, Head, News, SharedHeads},
     key::NodeKey,
@@ -72,8 +72,8 @@ const TWINS_MAX: usize = 16;
 /// Something that came of gossip.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    /// A frame is to be sent; `dial` if it has to go to the address itself.
-    Send { to: String, frame: Vec<u8>, dial: bool },
+    /// A frame is to be sent.
+    Send { to: String, frame: Vec<u8>, way: Way },
     /// A member is there.
     Up(Member),
     /// A member is gone.
@@ -197,7 +197,7 @@ impl Gossip {
     pub(super) fn join(&mut self, address: &str, now: Duration) {
         let Some(challenge) = self.roster.challenge(address, now) else { return };
         let frame = self.seal.join(&self.who, &challenge);
-        self.events.push_back(Event::Send { to: address.to_owned(), frame, dial: true });
+        self.events.push_back(Event::Send { to: address.to_owned(), frame, way: Way::Ask });
     }
 
     /// Tells everybody what this node holds.
@@ -374,7 +374,8 @@ impl Gossip {
             // The library writes what its codec reads.
             let Ok(packet) = Packet::<Member>::read(&packet) else { continue };
             if let Some(frame) = self.seal(packet, now) {
-                self.events.push_back(Event::Send { to: to.address, frame, dial: false });
+                // The library knows members only.
+                self.events.push_back(Event::Send { to: to.address, frame, way: Way::Member });
             }
         }
         while let Some((after, timer)) = self.runtime.to_schedule() {

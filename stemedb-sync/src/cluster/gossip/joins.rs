@@ -7,6 +7,7 @@ use foca::{Member as Update, State};
 use super::{Event, Gossip, TWIN_PERIOD, TWINS_MAX};
 use crate::{
     cluster::{
+        Way,
         frame::{JoinAck, Who},
         member::{GENERATION_MAX, Member},
         record::Record,
@@ -24,7 +25,7 @@ impl Gossip {
         let known = later.map(|entry| entry.record.clone());
         let ack = JoinAck { who: self.who.clone(), challenge, known, head: &self.head };
         let frame = self.seal.join_ack(&ack);
-        self.events.push_back(Event::Send { to: address.clone(), frame, dial: false });
+        self.events.push_back(Event::Send { to: address.clone(), frame, way: Way::Back });
         if *node == self.node() {
             if *key != self.own_key() {
                 self.tell_duplicate(&who.record);
@@ -36,7 +37,7 @@ impl Gossip {
             self.tell_duplicate(&who.record);
             if let Some(entry) = self.roster.get(node) {
                 let frame = self.seal.claim(&entry.record);
-                self.events.push_back(Event::Send { to: address.clone(), frame, dial: false });
+                self.events.push_back(Event::Send { to: address.clone(), frame, way: Way::Back });
             }
         } else if self.is_known(who) {
             let _ = self.take_record(&who.record, *node, now);
