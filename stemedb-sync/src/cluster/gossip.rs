@@ -9,6 +9,8 @@
 
 mod joins;
 mod packets;
+#[cfg(test)]
+mod tests;
 
 use std::{
     cmp::Reverse,
@@ -69,6 +71,9 @@ const TWIN_PERIOD: Duration = Duration::from_secs(5);
 /// At so many addresses at once, whatever anybody says.
 const TWINS_MAX: usize = 16;
 
+/// Numbers of heads that there are for each size of the log.
+const HEADS_PER_SIZE: u64 = 1 << 20;
+
 /// Something that came of gossip.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Event {
@@ -109,6 +114,7 @@ pub(super) struct Gossip {
     /// Counts timers, so that those of the same time come in order.
     numbered: u64,
     heads: SharedHeads,
+    /// The number of the head that was told last.
     published: u64,
     /// What it last told of itself.
     head: Vec<u8>,
@@ -202,7 +208,9 @@ impl Gossip {
 
     /// Tells everybody what this node holds.
     pub(super) fn publish(&mut self, head: Head, now: Duration) {
-        self.published += 1;
+        // An earlier run may have had the same generation, where the clock stands wrong. Its log
+        // was no longer, and where it was as long it held the same.
+        self.published = (self.published + 1).max(head.log_size.saturating_mul(HEADS_PER_SIZE));
         // Of an earlier run with a clock ahead it would be older than that run's.
         let run = self.foca.identity().generation;
         let news = News { node: self.node(), run, number: self.published, head };
