@@ -189,7 +189,7 @@ impl Node {
             None => None,
         };
         let now = store.now();
-        let members = Members::load(store.disk());
+        let members = Members::load(store.disk(), now);
         let cluster = cluster(&store, &options, &address, members.known(), now)?;
         let metrics = Metrics::new();
         let shared = Shared {

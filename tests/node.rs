@@ -466,7 +466,7 @@ async fn members_find_each_other_without_the_one_that_they_joined_by() {
     until("all know all", || [&first, &second, &third].iter().all(|node| alive(node) == 2)).await;
     let written = |dir: &TempDir| {
         let file = std::fs::read(dir.path().join("MEMBERS"));
-        file.is_ok_and(|bytes| bytes.len() > 16 + 2 * 57)
+        file.is_ok_and(|bytes| bytes.len() > 16 + 2 * 66)
     };
     until("it is written down", || written(&dirs[1]) && written(&dirs[2])).await;
     first.end().await;

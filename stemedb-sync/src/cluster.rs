@@ -49,6 +49,9 @@ use crate::{keys::Keys, message::NodeId};
 /// Members that a cluster may have, those that are down included.
 pub const MEMBERS_MAX: usize = 1024;
 
+/// A member that was gone for so long is not remembered any more.
+pub const REMEMBERED_TIME_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 /// An address to join by that does not answer for so long is told of,
 const JOIN_TIME_MAX: Duration = Duration::from_secs(5);
 /// and again after this time.
@@ -230,6 +233,11 @@ impl Cluster {
 
     /// A session has ended. What the store holds after it has to be told before.
     pub fn ended(&mut self, peer: &str, outcome: Outcome, now: Duration) {
+        let met = matches!(outcome, Outcome::Repaired(_) | Outcome::Partial);
+        let node = self.schedule.peer(peer).and_then(|peer| peer.node).filter(|_| met);
+        if let Some((gossip, node)) = self.gossip.as_mut().zip(node) {
+            gossip.note_met(&node);
+        }
         self.schedule.ended(peer, outcome, now);
     }
 

@@ -274,16 +274,16 @@ impl Gossip {
             let Some(entry) = entry.filter(|entry| entry.record.member.key == member.key) else {
                 continue;
             };
+            let asked = entry.asked.is_some_and(|asked| now.saturating_sub(asked) < ASK_PERIOD);
             gone.remove(&member.node);
+            self.roster.note_state(&member.node, &member.key, update.state(), now);
             if update.state() == State::Down {
                 continue;
             }
             let told = self.heads.get().generation_of(&member.node);
-            let asked = entry.asked.is_some_and(|asked| now.saturating_sub(asked) < ASK_PERIOD);
             if told.is_none_or(|told| told < member.generation) && !asked {
                 missing.push((member.node, member.address.clone()));
             }
-            self.roster.note_alive(&member.node, now);
         }
         for node in &gone {
             self.roster.forget(node);
@@ -387,8 +387,7 @@ impl Gossip {
             }
         }
         while let Some((after, timer)) = self.runtime.to_schedule() {
-            self.numbered += 1;
-            self.timers.push(Reverse(Due { at: now + after, number: self.numbered, timer }));
+            self.set_timer(now + after, timer);
         }
         while let Some(notification) = self.runtime.to_notify() {
             match notification {
@@ -408,6 +407,11 @@ impl Gossip {
         self.fit();
     }
 
+    fn set_timer(&mut self, at: Duration, timer: Timer<Member>) {
+        self.numbered += 1;
+        self.timers.push(Reverse(Due { at, number: self.numbered, timer }));
+    }
+
     /// Sets the library up for as many members as there are, about.
     fn fit(&mut self) {
         let count = u32::try_from(self.foca.num_members() + 1).unwrap_or(u32::MAX);
@@ -415,6 +419,11 @@ impl Gossip {
         if !fits && self.foca.set_config(settings(count)).is_ok() {
             self.sized_for = count;
         }
+    }
+
+    /// Notes that a session with a member ended well.
+    pub(super) fn note_met(&mut self, node: &NodeId) {
+        self.roster.note_met(node);
     }
 
     pub(super) fn knows(&self, node: &NodeId) -> bool {
