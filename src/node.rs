@@ -51,7 +51,7 @@ use stemedb_rpc::{
 };
 use stemedb_sync::{
     Cluster, Limits, Responder,
-    cluster::{FrameError, Note, Output},
+    cluster::{FrameError, Note, Output, Way},
 };
 use tokio::{
     sync::{Notify, watch},
@@ -189,7 +189,7 @@ impl Node {
             None => None,
         };
         let now = store.now();
-        let members = Members::load(store.disk());
+        let members = Members::load(store.disk(), now);
         let cluster = cluster(&store, &options, &address, members.known(), now)?;
         let metrics = Metrics::new();
         let shared = Shared {
@@ -400,7 +400,7 @@ impl Shared {
         }
         while let Some(output) = cluster.output() {
             match output {
-                Output::Send { to, frame, dial: false }
+                Output::Send { to, frame, way: Way::Back | Way::Member }
                     if senders.contains(&to) && answers.len() < FRAMES_PER_CALL_MAX =>
                 {
                     answers.push(frame);
@@ -425,7 +425,11 @@ impl Shared {
 
     fn carry_out(self: &Arc<Self>, output: Output) {
         match output {
-            Output::Send { to, frame, .. } => self.links.send(self, to, frame),
+            // It did not fit, and is lost, as gossip may be.
+            Output::Send { way: Way::Back, .. } => {}
+            Output::Send { to, frame, way: Way::Ask | Way::Member } => {
+                self.links.send(self, to, frame);
+            }
             Output::Sync { peer } => {
                 let shared = Arc::clone(self);
                 self.spawn(session::begin(shared, peer));

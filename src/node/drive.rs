@@ -119,7 +119,7 @@ fn look(shared: &Arc<Shared>) {
         }
     }
     let seconds = shared.store.time() >> 32;
-    remember_members(shared, seconds);
+    remember_members(shared);
     let mut pauses = lock(&shared.pauses);
     let before = pauses.reason();
     pauses.set_window(&options.sync.windows, seconds);
@@ -139,14 +139,15 @@ fn look(shared: &Arc<Shared>) {
 }
 
 /// Writes down whom this node has met, if that is new.
-fn remember_members(shared: &Shared, seconds: u64) {
+fn remember_members(shared: &Shared) {
+    let now = shared.store.now();
     let mut members = lock(&shared.members);
     let revision = lock(&shared.cluster).known_revision();
-    if !members.is_due(revision, seconds) {
+    if !members.is_due(revision, now) {
         return;
     }
     let known = lock(&shared.cluster).known_members();
-    members.note(known, revision, seconds);
+    members.note(known, revision, now);
     if let Err(error) = members.save(shared.store.disk()) {
         warn!(%error, "members cannot be written down: after a restart of all of them this node \
              finds those only that it is told to join");

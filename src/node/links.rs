@@ -1,7 +1,7 @@
 //! Connections to other nodes: made when they are needed first, and shared by gossip and sessions.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     error::Error,
     sync::{
         Arc, Mutex,
@@ -38,12 +38,42 @@ pub(super) struct Links {
     options: Mutex<LinkOptions>,
     clients: Mutex<HashMap<String, Arc<OnceCell<Client>>>>,
     queues: Mutex<HashMap<String, mpsc::Sender<Vec<u8>>>>,
-    /// Why the last call of gossip to an address failed.
-    failures: Mutex<BTreeMap<String, String>>,
+    failures: Mutex<Failures>,
     /// Calls of gossip that are under way.
     calling: AtomicU64,
     /// Addresses that were not shown the token.
     withheld: Mutex<HashSet<String>>,
+}
+
+/// Why the last call of gossip to an address failed.
+#[derive(Debug, Default)]
+struct Failures {
+    reasons: HashMap<String, Failure>,
+    noted: u64,
+}
+
+#[derive(Debug)]
+struct Failure {
+    reason: String,
+    /// Whether the configuration names the address: whoever it belongs to wants to know.
+    is_named: bool,
+    /// Counts failures, so that it is known which one is the oldest.
+    number: u64,
+}
+
+impl Failures {
+    /// Notes why. The oldest at an address that is not named gives way: anybody can name others.
+    fn note(&mut self, address: &str, reason: String, is_named: bool) {
+        self.noted += 1;
+        self.reasons.insert(address.to_owned(), Failure { reason, is_named, number: self.noted });
+        if self.reasons.len() > LINKS_MAX {
+            let learned = self.reasons.iter().filter(|(_, failure)| !failure.is_named);
+            let oldest = learned.min_by_key(|(_, failure)| failure.number);
+            if let Some(oldest) = oldest.map(|(address, _)| address.clone()) {
+                self.reasons.remove(&oldest);
+            }
+        }
+    }
 }
 
 /// What connections are made with.
@@ -60,10 +90,14 @@ impl LinkOptions {
         Self { client: options.client.clone(), named }
     }
 
+    fn names(&self, peer: &PeerAddress) -> bool {
+        self.named.iter().any(|named| named.is_same_place(peer))
+    }
+
     /// What a connection to an address is made with. Any member can tell of any address: one that
     /// the operator has not named gets the token only if it shows a certificate.
     fn to(&self, peer: &PeerAddress) -> ClientOptions {
-        let is_named = self.named.iter().any(|named| named.is_same_place(peer));
+        let is_named = self.names(peer);
         let token = self.client.token.clone().filter(|_| is_named || self.client.tls.is_some());
         // The schedule tries again by itself.
         ClientOptions { retries_max: 0, token, ..self.client.clone() }
@@ -119,14 +153,12 @@ impl Links {
 
     /// Why the last call of gossip to an address failed; `None` if it did not.
     pub(super) fn failure(&self, address: &str) -> Option<String> {
-        lock(&self.failures).get(address).cloned()
+        lock(&self.failures).reasons.get(address).map(|failure| failure.reason.clone())
     }
 
     fn note_failure(&self, address: &str, error: &CallError) {
-        let mut failures = lock(&self.failures);
-        if failures.len() < LINKS_MAX || failures.contains_key(address) {
-            failures.insert(address.to_owned(), with_causes(error));
-        }
+        let is_named = address.parse().is_ok_and(|peer| lock(&self.options).names(&peer));
+        lock(&self.failures).note(address, with_causes(error), is_named);
     }
 
     /// Forgets a connection, so that the next one asks for the address anew.
@@ -184,7 +216,7 @@ async fn carry(shared: Arc<Shared>, address: String, mut frames: mpsc::Receiver<
         links.calling.fetch_sub(1, Ordering::Relaxed);
         match called {
             Ok(answers) => {
-                lock(&links.failures).remove(&address);
+                lock(&links.failures).reasons.remove(&address);
                 if !answers.is_empty() {
                     for frame in shared.take_frames(answers) {
                         // What answers the answer goes the same way.
@@ -197,6 +229,10 @@ async fn carry(shared: Arc<Shared>, address: String, mut frames: mpsc::Receiver<
                 links.note_failure(&address, &error);
                 links.forget(&address);
                 sleep(PAUSE).await;
+                if frames.is_empty() {
+                    // It leaves its place to others: anybody may have named this address.
+                    return;
+                }
             }
         }
     }
@@ -233,6 +269,18 @@ mod tests {
     use stemedb_rpc::{ClientTls, Token};
 
     use super::*;
+
+    #[test]
+    fn failures_at_made_up_addresses_do_not_hide_others() {
+        let mut failures = Failures::default();
+        failures.note("named:1", "refused".to_owned(), true);
+        for number in 0..5 * LINKS_MAX {
+            failures.note(&format!("made-up:{number}"), String::new(), false);
+        }
+        failures.note("learned:1", "refused".to_owned(), false);
+        assert_eq!(failures.reasons.len(), LINKS_MAX);
+        assert!(["named:1", "learned:1"].iter().all(|known| failures.reasons.contains_key(*known)));
+    }
 
     #[test]
     fn the_token_goes_to_named_addresses_and_to_those_that_show_a_certificate() {

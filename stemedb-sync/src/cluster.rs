@@ -49,6 +49,9 @@ use crate::{keys::Keys, message::NodeId};
 /// Members that a cluster may have, those that are down included.
 pub const MEMBERS_MAX: usize = 1024;
 
+/// A member that was gone for so long is not remembered any more.
+pub const REMEMBERED_TIME_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 /// An address to join by that does not answer for so long is told of,
 const JOIN_TIME_MAX: Duration = Duration::from_secs(5);
 /// and again after this time.
@@ -95,6 +98,18 @@ pub struct Config {
     pub seed: u64,
 }
 
+/// How a frame gets to where it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To the address itself: it asks who is there.
+    Ask,
+    /// To a member, whose address is proved: there, or back by a call of its own.
+    Member,
+    /// Back by the call that it answers, or not at all: the address is what its sender says, and
+    /// anybody could have others called by it.
+    Back,
+}
+
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
@@ -104,9 +119,8 @@ pub enum Output {
         to: String,
         /// The frame.
         frame: Vec<u8>,
-        /// Whether it has to be sent to the address itself: it asks who is there. Other frames may
-        /// go back by the call that they answer.
-        dial: bool,
+        /// By which way.
+        way: Way,
     },
     /// Begin a session with a peer, and tell [`Cluster::ended`] how it went.
     Sync {
@@ -219,6 +233,11 @@ impl Cluster {
 
     /// A session has ended. What the store holds after it has to be told before.
     pub fn ended(&mut self, peer: &str, outcome: Outcome, now: Duration) {
+        let met = matches!(outcome, Outcome::Repaired(_) | Outcome::Partial);
+        let node = self.schedule.peer(peer).and_then(|peer| peer.node).filter(|_| met);
+        if let Some((gossip, node)) = self.gossip.as_mut().zip(node) {
+            gossip.note_met(&node);
+        }
         self.schedule.ended(peer, outcome, now);
     }
 
@@ -355,8 +374,8 @@ impl Cluster {
         let Some(gossip) = &mut self.gossip else { return };
         while let Some(event) = gossip.event() {
             match event {
-                Event::Send { to, frame, dial } => {
-                    self.outputs.push_back(Output::Send { to, frame, dial });
+                Event::Send { to, frame, way } => {
+                    self.outputs.push_back(Output::Send { to, frame, way });
                 }
                 Event::Up(member) => {
                     (self.moved, self.untold) = (true, true);

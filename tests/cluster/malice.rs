@@ -28,10 +28,12 @@ pub(crate) enum Malice {
     Replay,
     /// It calls all others down, again and again.
     Down,
+    /// It proves itself as another node whenever it is asked, and is silent as all of them.
+    Crowd,
 }
 
 impl Malice {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Identity,
         Self::Generation,
         Self::Heads,
@@ -39,6 +41,7 @@ impl Malice {
         Self::Flood,
         Self::Replay,
         Self::Down,
+        Self::Crowd,
     ];
 }
 
@@ -142,6 +145,15 @@ impl Attacker {
             Some(Heard::Join { from, key, challenge }) => {
                 let to = from.address.clone();
                 self.known.insert(from.node, (from.clone(), key));
+                if self.malice == Malice::Crowd {
+                    self.made_up += 1;
+                    let mut seed = [0xcc; 32];
+                    seed[..8].copy_from_slice(&self.made_up.to_le_bytes());
+                    let signer = SigningKey::from_bytes(&seed);
+                    let node = seed[..16].try_into().unwrap();
+                    let another = Named { node, ..self.own.clone() };
+                    return vec![(to, self.ack_as(&another, &signer, 1, challenge))];
+                }
                 let mut answers = vec![self.ack_as(&self.own.clone(), &self.key, 1, challenge)];
                 if self.malice == Malice::Identity {
                     // It says that it is the one who asks, and was there first; or anybody else.
@@ -313,6 +325,8 @@ impl Attacker {
                 let packet = frames::gossip(&self.own.clone(), 0, &other, &updates, &[]);
                 frames.push((other.address, self.packet(&records, &packet)));
             }
+            // It asks, so that it is asked.
+            Malice::Crowd => {}
             Malice::Flood => {
                 for _ in 0..40 {
                     let to = address(random.index(places));

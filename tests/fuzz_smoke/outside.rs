@@ -47,11 +47,12 @@ fn write_caches() {
         for n in 0..count {
             let address = format!("node-{n}.example:7845");
             members.extend([n; 48]);
-            members.extend(1_700_000_000_u64.to_le_bytes());
+            members.extend([86_400, 3_600_u64].map(u64::to_le_bytes).concat());
+            members.push(n % 2);
             members.push(u8::try_from(address.len()).unwrap());
             members.extend(address.bytes());
         }
-        let bytes = with_sum(b"STEMEMEM\x01\0\0\0", &members);
+        let bytes = with_sum(b"STEMEMEM\x02\0\0\0", &members);
         assert!(fuzzing::members(&bytes).is_some());
         write("members", &count.to_string(), &bytes);
     }

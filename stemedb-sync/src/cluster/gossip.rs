@@ -9,6 +9,8 @@
 
 mod joins;
 mod packets;
+#[cfg(test)]
+mod tests;
 
 use std::{
     cmp::Reverse,
@@ -23,7 +25,7 @@ use foca::{
 use rand::{SeedableRng as _, rngs::SmallRng};
 
 use super::{
-    FrameError,
+    FrameError, Way,
     frame::{self, Frame, PACKET_LEN_MAX, Seal, Who},
     head::{self, Head, News, SharedHeads},
     key::NodeKey,
@@ -69,11 +71,14 @@ const TWIN_PERIOD: Duration = Duration::from_secs(5);
 /// At so many addresses at once, whatever anybody says.
 const TWINS_MAX: usize = 16;
 
+/// Numbers of heads that there are for each size of the log.
+const HEADS_PER_SIZE: u64 = 1 << 20;
+
 /// Something that came of gossip.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    /// A frame is to be sent; `dial` if it has to go to the address itself.
-    Send { to: String, frame: Vec<u8>, dial: bool },
+    /// A frame is to be sent.
+    Send { to: String, frame: Vec<u8>, way: Way },
     /// A member is there.
     Up(Member),
     /// A member is gone.
@@ -109,6 +114,7 @@ pub(super) struct Gossip {
     /// Counts timers, so that those of the same time come in order.
     numbered: u64,
     heads: SharedHeads,
+    /// The number of the head that was told last.
     published: u64,
     /// What it last told of itself.
     head: Vec<u8>,
@@ -197,12 +203,14 @@ impl Gossip {
     pub(super) fn join(&mut self, address: &str, now: Duration) {
         let Some(challenge) = self.roster.challenge(address, now) else { return };
         let frame = self.seal.join(&self.who, &challenge);
-        self.events.push_back(Event::Send { to: address.to_owned(), frame, dial: true });
+        self.events.push_back(Event::Send { to: address.to_owned(), frame, way: Way::Ask });
     }
 
     /// Tells everybody what this node holds.
     pub(super) fn publish(&mut self, head: Head, now: Duration) {
-        self.published += 1;
+        // An earlier run may have had the same generation, where the clock stands wrong. Its log
+        // was no longer, and where it was as long it held the same.
+        self.published = (self.published + 1).max(head.log_size.saturating_mul(HEADS_PER_SIZE));
         // Of an earlier run with a clock ahead it would be older than that run's.
         let run = self.foca.identity().generation;
         let news = News { node: self.node(), run, number: self.published, head };
@@ -266,16 +274,16 @@ impl Gossip {
             let Some(entry) = entry.filter(|entry| entry.record.member.key == member.key) else {
                 continue;
             };
+            let asked = entry.asked.is_some_and(|asked| now.saturating_sub(asked) < ASK_PERIOD);
             gone.remove(&member.node);
+            self.roster.note_state(&member.node, &member.key, update.state(), now);
             if update.state() == State::Down {
                 continue;
             }
             let told = self.heads.get().generation_of(&member.node);
-            let asked = entry.asked.is_some_and(|asked| now.saturating_sub(asked) < ASK_PERIOD);
             if told.is_none_or(|told| told < member.generation) && !asked {
                 missing.push((member.node, member.address.clone()));
             }
-            self.roster.note_alive(&member.node, now);
         }
         for node in &gone {
             self.roster.forget(node);
@@ -374,12 +382,12 @@ impl Gossip {
             // The library writes what its codec reads.
             let Ok(packet) = Packet::<Member>::read(&packet) else { continue };
             if let Some(frame) = self.seal(packet, now) {
-                self.events.push_back(Event::Send { to: to.address, frame, dial: false });
+                // The library knows members only.
+                self.events.push_back(Event::Send { to: to.address, frame, way: Way::Member });
             }
         }
         while let Some((after, timer)) = self.runtime.to_schedule() {
-            self.numbered += 1;
-            self.timers.push(Reverse(Due { at: now + after, number: self.numbered, timer }));
+            self.set_timer(now + after, timer);
         }
         while let Some(notification) = self.runtime.to_notify() {
             match notification {
@@ -399,6 +407,11 @@ impl Gossip {
         self.fit();
     }
 
+    fn set_timer(&mut self, at: Duration, timer: Timer<Member>) {
+        self.numbered += 1;
+        self.timers.push(Reverse(Due { at, number: self.numbered, timer }));
+    }
+
     /// Sets the library up for as many members as there are, about.
     fn fit(&mut self) {
         let count = u32::try_from(self.foca.num_members() + 1).unwrap_or(u32::MAX);
@@ -406,6 +419,11 @@ impl Gossip {
         if !fits && self.foca.set_config(settings(count)).is_ok() {
             self.sized_for = count;
         }
+    }
+
+    /// Notes that a session with a member ended well.
+    pub(super) fn note_met(&mut self, node: &NodeId) {
+        self.roster.note_met(node);
     }
 
     pub(super) fn knows(&self, node: &NodeId) -> bool {

@@ -4,20 +4,32 @@
 //! it has answered a random challenge, sent to the address that it says is its own, with its
 //! signature. That is asked again for each run of it and for each address. Its key is remembered
 //! from the first time; another key for the same id is not believed while the first may come back.
+//!
+//! At one address is one member, and one that was met and answers gives way to nobody.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
+mod claims;
+mod duplicates;
+mod place;
+
+use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
+
+use foca::State;
+
+use self::{
+    claims::Claims,
+    duplicates::Duplicates,
+    place::{Host, Place},
 };
-
-use super::{MEMBERS_MAX, frame::Who, key::PublicKey, record::Record, replay::ReplayWindow};
+use super::{
+    MEMBERS_MAX, frame::Who, key::PublicKey, member::Member, record::Record, replay::ReplayWindow,
+};
 use crate::message::NodeId;
 
 /// Addresses of which nothing is proved that are kept to be asked.
 const CANDIDATES_MAX: usize = 1024;
 /// As many of them as one member may tell of.
 const INTRODUCED_MAX: usize = 128;
-/// Members on one host, those that are gone included: one machine cannot fill the roster.
+/// Members on one machine, those that are gone included: it cannot fill the roster.
 const HOST_MAX: usize = MEMBERS_MAX / 4;
 /// Questions that wait for an answer.
 const CHALLENGES_MAX: usize = 256;
@@ -33,10 +45,6 @@ const PAUSE_MAX: Duration = Duration::from_secs(32);
 const ALONE_PAUSE_MAX: Duration = Duration::from_secs(4);
 /// A candidate that nobody named for so long, and that does not answer, is forgotten.
 const NAMED_TIME_MAX: Duration = Duration::from_secs(120);
-/// The key of a node that is gone is held for as long as it was known, within these bounds.
-const HOLD_TIMES: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(60 * 60)];
-/// Second keys that are told of, each once.
-const DUPLICATES_MAX: usize = 256;
 
 /// A member that is remembered across restarts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +56,12 @@ pub struct KnownMember {
     /// Where it was reached: printable ASCII of at most
     /// [`ADDRESS_LEN_MAX`](super::ADDRESS_LEN_MAX) bytes.
     pub address: String,
+    /// For how long it was there.
+    pub known: Duration,
+    /// For how long it has been gone since; zero if it is there.
+    pub away: Duration,
+    /// Whether a session with it ever ended well.
+    pub met: bool,
 }
 
 /// A node that has proved who and where it is.
@@ -59,15 +73,11 @@ pub(super) struct Entry {
     pub(super) window: ReplayWindow,
     /// When it was asked last because something of it was missing.
     pub(super) asked: Option<Duration>,
-}
-
-/// The key of a node, from the first time that it proved it.
-#[derive(Clone, Copy, Debug)]
-struct Binding {
-    key: PublicKey,
-    since: Duration,
-    /// When it was last known to be there.
-    alive: Duration,
+    place: Place,
+    /// When it proved itself last.
+    proved: Duration,
+    /// Whether it is suspected or down.
+    silent: bool,
 }
 
 /// An address that is to be asked.
@@ -103,15 +113,18 @@ pub(super) struct Roster {
     secret: [u8; 32],
     challenged: u64,
     entries: BTreeMap<NodeId, Entry>,
-    bindings: BTreeMap<NodeId, Binding>,
+    claims: Claims,
     candidates: BTreeMap<String, Candidate>,
     /// Where questions were sent to, and when.
     challenges: BTreeMap<[u8; 16], (String, Duration)>,
-    /// Second keys that were told of.
-    duplicates: BTreeSet<(NodeId, PublicKey)>,
+    duplicates: Duplicates,
+    /// Members that had to give way.
+    dismissed: Vec<Member>,
     /// When candidates were last asked, and how many since the second began.
     second: Duration,
     asked: usize,
+    /// When it was last looked after who is there.
+    looked: Duration,
     /// Counts the changes of what is to be remembered.
     revision: u64,
 }
@@ -130,20 +143,21 @@ impl Roster {
             secret,
             challenged: 0,
             entries: BTreeMap::new(),
-            bindings: BTreeMap::new(),
+            claims: Claims::default(),
             candidates: BTreeMap::new(),
             challenges: BTreeMap::new(),
-            duplicates: BTreeSet::new(),
+            duplicates: Duplicates::default(),
+            dismissed: Vec::new(),
             second: now,
             asked: 0,
+            looked: now,
             revision: 0,
         };
         for known in remembered.into_iter().take(MEMBERS_MAX).filter(|known| known.node != own) {
-            let KnownMember { node, key, address } = known;
-            roster.bindings.insert(node, Binding { key, since: now, alive: now });
+            roster.claims.remember(&known, now);
             let candidate =
                 Candidate { introducer: Some(own), kept: true, asked: 0, next: now, named: now };
-            roster.candidates.insert(address, candidate);
+            roster.candidates.insert(known.address, candidate);
         }
         roster
     }
@@ -165,33 +179,48 @@ impl Roster {
         self.revision
     }
 
-    /// The members to be remembered.
+    /// The members to be remembered: one that has its id only while another key may come back is
+    /// none of them.
     pub(super) fn known(&self) -> impl Iterator<Item = KnownMember> {
-        self.entries.iter().map(|(node, entry)| {
-            let member = &entry.record.member;
-            KnownMember { node: *node, key: member.key, address: member.address.clone() }
+        self.entries.iter().filter_map(|(node, entry)| {
+            let Member { key, address, .. } = &entry.record.member;
+            let claim = self.claims.first(node).filter(|claim| claim.key == *key)?;
+            let (known, away, met) = (claim.known, claim.away(self.looked), claim.met);
+            Some(KnownMember { node: *node, key: *key, address: address.clone(), known, away, met })
         })
     }
 
     /// Whether an id belongs to another key than this one, for now.
     pub(super) fn is_held(&self, node: &NodeId, key: &PublicKey, now: Duration) -> bool {
-        let binding = self.bindings.get(node).filter(|binding| binding.key != *key);
-        binding.is_some_and(|binding| {
-            let [least, most] = HOLD_TIMES;
-            let known = binding.alive.saturating_sub(binding.since).clamp(least, most);
-            now < binding.alive + known
-        })
+        self.claims.is_held(node, key, now)
     }
 
-    /// Whether a second key of an id is to be told of: each is, once.
-    pub(super) fn is_new_duplicate(&mut self, node: NodeId, key: PublicKey) -> bool {
-        self.duplicates.len() < DUPLICATES_MAX && self.duplicates.insert((node, key))
+    /// Whether a second key of an id is to be told of now.
+    pub(super) fn is_new_duplicate(&mut self, node: NodeId, key: PublicKey, now: Duration) -> bool {
+        self.duplicates.is_new(node, key, now)
     }
 
-    /// Notes that a node is there.
-    pub(super) fn note_alive(&mut self, node: &NodeId, now: Duration) {
-        if let Some(binding) = self.bindings.get_mut(node) {
-            binding.alive = now;
+    /// Notes how a member is, by its key.
+    pub(super) fn note_state(
+        &mut self,
+        node: &NodeId,
+        key: &PublicKey,
+        state: State,
+        now: Duration,
+    ) {
+        if let Some(entry) = self.entries.get_mut(node) {
+            entry.silent = state != State::Alive;
+        }
+        if state != State::Down {
+            self.claims.note_alive(node, key, now);
+        }
+    }
+
+    /// Notes that a session with a member ended well.
+    pub(super) fn note_met(&mut self, node: &NodeId) {
+        if let Some(entry) = self.entries.get(node) {
+            let new = self.claims.note_met(node, &entry.record.member.key);
+            self.revision += u64::from(new);
         }
     }
 
@@ -297,49 +326,98 @@ impl Roster {
         self.candidates.remove(address);
     }
 
-    /// Takes in a node that has just proved its key, its run and its address.
+    /// Takes in a node that has just proved its key, its run and its address. Who has to give way
+    /// to it is told by [`take_dismissed`](Self::take_dismissed).
     pub(super) fn admit(&mut self, who: &Who, now: Duration) -> Admission {
         let member = &who.record.member;
         let node = member.node;
         if self.is_held(&node, &member.key, now) {
             return Admission::OtherKey;
         }
+        let known = self.entries.get(&node).filter(|known| known.record.member.key == member.key);
+        let stays = known.is_some_and(|known| known.record.member.address == member.address);
+        let place = Place::of(&member.address);
+        if !stays && !self.make_room(&node, &place) {
+            return Admission::Full;
+        }
+        self.claims.prove(node, member.key, now);
         let new = Entry {
             record: who.record.clone(),
             run: who.run,
             window: ReplayWindow::default(),
             asked: None,
+            place,
+            proved: now,
+            silent: false,
         };
-        let has_room = self.has_room(&member.address);
-        match self.entries.get_mut(&node) {
-            Some(entry) if entry.record.member.key == member.key => {
-                if let Some(binding) = self.bindings.get_mut(&node) {
-                    binding.alive = now;
-                }
-                let moved = entry.record.member.address != member.address;
-                if who.record.rank() > entry.record.rank() {
-                    entry.record = new.record;
-                }
-                self.revision += u64::from(moved);
-                if entry.run == who.run {
-                    return if moved { Admission::New } else { Admission::Known };
-                }
-                (entry.run, entry.window) = (new.run, new.window);
-                return Admission::New;
+        let known = self.entries.get_mut(&node);
+        if let Some(entry) = known.filter(|known| known.record.member.key == member.key) {
+            entry.proved = now;
+            if who.record.rank() > entry.record.rank() {
+                (entry.record, entry.place) = (new.record, new.place);
             }
-            None if !has_room => return Admission::Full,
-            Some(_) | None => {}
+            self.revision += u64::from(!stays);
+            if entry.run == who.run {
+                return if stays { Admission::Known } else { Admission::New };
+            }
+            (entry.run, entry.window) = (new.run, new.window);
+            return Admission::New;
         }
-        let binding = Binding { key: member.key, since: now, alive: now };
-        let known = self.bindings.entry(node).or_insert(binding);
-        if known.key == member.key {
-            known.alive = now;
-        } else {
-            *known = binding;
-        }
-        self.entries.insert(node, new);
+        let other_key = self.entries.insert(node, new);
+        self.dismissed.extend(other_key.map(|other| other.record.member));
         self.revision += 1;
         Admission::New
+    }
+
+    /// Members that had to give way since this was asked last.
+    pub(super) fn take_dismissed(&mut self) -> Vec<Member> {
+        std::mem::take(&mut self.dismissed)
+    }
+
+    /// Makes room for a node at a place, if that can be. Who is there already, and answers, stays:
+    /// else one process could be any number of members. Another one is there only once that one is
+    /// gone, which is noticed soon.
+    fn make_room(&mut self, node: &NodeId, place: &Place) -> bool {
+        let there = self.entries.iter().find(|(id, entry)| *id != node && entry.place == *place);
+        if let Some((there, entry)) = there {
+            if !entry.silent {
+                return false;
+            }
+            let there = *there;
+            self.dismiss(&there);
+        }
+        let host = place.host();
+        let others = || self.entries.iter().filter(|(id, _)| *id != node);
+        let on_host = others().filter(|(_, entry)| entry.place.host() == host).count();
+        let on_any = others().count();
+        (on_host < HOST_MAX || self.dismiss_one(node, Some(&host)))
+            && (on_any < MEMBERS_MAX || self.dismiss_one(node, None))
+    }
+
+    /// Has one member give way, on this machine if one is given. None that was met and answers
+    /// does: rather one that was not met, that is silent, of a machine that has many, and that has
+    /// been there for long without being met.
+    fn dismiss_one(&mut self, except: &NodeId, host: Option<&Host>) -> bool {
+        let mut on_host: BTreeMap<Host, usize> = BTreeMap::new();
+        for entry in self.entries.values() {
+            *on_host.entry(entry.place.host()).or_insert(0) += 1;
+        }
+        let may_go = self.entries.iter().filter_map(|(node, entry)| {
+            let met = self.claims.is_met(node, &entry.record.member.key);
+            let on = entry.place.host();
+            let fits = node != except && host.is_none_or(|host| *host == on);
+            let rank = (met, !entry.silent, Reverse(on_host.get(&on)), entry.proved);
+            (fits && (!met || entry.silent)).then_some((rank, *node))
+        });
+        let Some((_, node)) = may_go.min() else { return false };
+        self.dismiss(&node);
+        true
+    }
+
+    fn dismiss(&mut self, node: &NodeId) {
+        let gone = self.entries.remove(node);
+        self.revision += u64::from(gone.is_some());
+        self.dismissed.extend(gone.map(|gone| gone.record.member));
     }
 
     /// Replaces a record by a later one of the same key at the same address.
@@ -354,31 +432,17 @@ impl Roster {
         self.revision += u64::from(self.entries.remove(node).is_some());
     }
 
-    /// Forgets keys that are held no longer.
+    /// Forgets keys of nodes that were gone for too long.
     pub(super) fn expire(&mut self, now: Duration) {
-        let [_, most] = HOLD_TIMES;
+        self.looked = now;
         let entries = &self.entries;
-        self.bindings.retain(|node, binding| {
-            entries.contains_key(node) || now.saturating_sub(binding.alive) < most
-        });
+        self.claims.expire(|node| entries.contains_key(node), now);
     }
-
-    fn has_room(&self, address: &str) -> bool {
-        let host = host_of(address);
-        let on_host = self.entries.values().map(|entry| host_of(&entry.record.member.address));
-        self.entries.len() < MEMBERS_MAX
-            && on_host.filter(|known| *known == host).count() < HOST_MAX
-    }
-}
-
-/// An address without its port.
-fn host_of(address: &str) -> &str {
-    address.rsplit_once(':').map_or(address, |(host, _)| host)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::key::NodeKey, super::member::Member, *};
+    use super::{super::key::NodeKey, *};
     use crate::keys::Keys;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -443,33 +507,145 @@ mod tests {
         assert_eq!(roster.admit(&who(1, 1, 1), SECOND), Admission::Known);
         assert_eq!(roster.admit(&who(1, 1, 2), SECOND), Admission::New);
         assert_eq!(roster.admit(&who(1, 2, 1), 2 * SECOND), Admission::OtherKey);
-        let node = who(1, 1, 1).record.member.node;
-        roster.note_alive(&node, 100 * SECOND);
+        be_there(&mut roster, &who(1, 1, 1), 2..101);
         // Known for 99 s, so held for 99 s.
         assert_eq!(roster.admit(&who(1, 2, 1), 198 * SECOND), Admission::OtherKey);
         assert_eq!(roster.admit(&who(1, 2, 1), 200 * SECOND), Admission::New);
-        assert_eq!(roster.admit(&who(1, 1, 3), 201 * SECOND), Admission::OtherKey);
+        assert_eq!(roster.admit(&who(1, 3, 1), 201 * SECOND), Admission::OtherKey, "a third");
+        // The first one comes back all the same, and is the one that is remembered.
+        assert_eq!(roster.known().count(), 0);
+        assert_eq!(roster.admit(&who(1, 1, 3), 202 * SECOND), Admission::New);
+        let [first, second] = [1, 2].map(|key| who(1, key, 1).record.member);
+        assert_eq!(roster.take_dismissed(), [first.clone(), second]);
+        assert_eq!(roster.known().map(|known| known.key).collect::<Vec<_>>(), [first.key]);
+        assert_eq!(roster.admit(&who(1, 2, 1), 203 * SECOND), Admission::OtherKey);
     }
 
     #[test]
-    fn one_host_does_not_fill_the_roster() {
+    fn a_second_key_becomes_the_first_once_it_was_there_for_longer() {
         let mut roster = roster();
-        let at_host = |number: u16, host: &str| {
-            let mut who = who(number, 1, 1);
-            who.record.member.address = format!("{host}:{number}");
-            who
-        };
-        let admitted = |roster: &mut Roster, number, host| {
-            roster.admit(&at_host(number, host), SECOND) == Admission::New
-        };
-        let count = (0..2_000).filter(|number| admitted(&mut roster, *number, "liar")).count();
-        assert_eq!(count, HOST_MAX);
-        assert!(admitted(&mut roster, 3_000, "honest"));
+        assert_eq!(roster.admit(&who(1, 1, 1), SECOND), Admission::New);
+        be_there(&mut roster, &who(1, 1, 1), 2..101);
+        assert_eq!(roster.admit(&who(1, 2, 1), 300 * SECOND), Admission::New);
+        be_there(&mut roster, &who(1, 2, 1), 301..3_901);
+        assert_eq!(roster.known().count(), 0, "not longer than any id is held");
+        be_there(&mut roster, &who(1, 2, 1), 3_901..4_000);
+        assert_eq!(roster.known().count(), 1);
+        assert_eq!(roster.admit(&who(1, 1, 2), 4_000 * SECOND), Admission::OtherKey);
+    }
+
+    #[test]
+    fn the_id_of_a_remembered_member_is_held_after_a_restart() {
+        let [first, second] = [1, 2].map(|key| who(1, key, 1).record.member);
+        let (known, away) = (5_000 * SECOND, 100 * SECOND);
+        let Member { node, key, address, .. } = first;
+        let remembered = KnownMember { node, key, address, known, away, met: true };
+        let mut roster = Roster::new([0; 16], [7; 32], vec![remembered.clone()], SECOND);
+        assert_eq!(roster.admit(&who(1, 2, 1), 3_500 * SECOND), Admission::OtherKey);
+        assert_eq!(roster.admit(&who(1, 2, 1), 3_502 * SECOND), Admission::New);
+        assert_eq!(roster.known().count(), 0, "it is not the one to be remembered");
+        assert_eq!(roster.admit(&who(1, 1, 1), 3_900 * SECOND), Admission::New);
+        assert_eq!(roster.take_dismissed(), [second]);
+        let back = KnownMember { away: Duration::ZERO, ..remembered };
+        assert_eq!(roster.known().collect::<Vec<_>>(), [back]);
+    }
+
+    /// Notes each second that a member is there.
+    fn be_there(roster: &mut Roster, who: &Who, seconds: std::ops::Range<u32>) {
+        let Member { node, key, .. } = &who.record.member;
+        for second in seconds {
+            roster.note_state(node, key, State::Alive, second * SECOND);
+            roster.expire(second * SECOND);
+        }
+    }
+
+    fn at(number: u16, address: &str) -> Who {
+        let mut who = who(number, 1, 1);
+        who.record.member.address = address.to_owned();
+        who
+    }
+
+    fn admitted(roster: &mut Roster, number: u16, address: &str) -> bool {
+        roster.admit(&at(number, address), SECOND) == Admission::New
+    }
+
+    fn silence(roster: &mut Roster, number: u16) {
+        let Member { node, key, .. } = who(number, 1, 1).record.member;
+        roster.note_state(&node, &key, State::Suspect, SECOND);
+    }
+
+    #[test]
+    fn at_one_address_is_one_member() {
+        let mut roster = roster();
+        assert!(admitted(&mut roster, 1, "honest:7845"));
+        let spellings = ["honest:7845", "HONEST", "honest.:7845", "http://Honest/"];
+        for number in 2..1_000 {
+            let spelling = spellings[usize::from(number) % spellings.len()];
+            assert!(!admitted(&mut roster, number, spelling), "{spelling}");
+        }
+        // One whose disk was emptied is another node where the first one was.
+        silence(&mut roster, 1);
+        assert!(admitted(&mut roster, 2, "honest:7845"));
+        assert_eq!(roster.take_dismissed(), [at(1, "honest:7845").record.member]);
+        // Nor does anybody move to where another one is.
+        assert!(admitted(&mut roster, 3, "other:1"));
+        assert_eq!(roster.admit(&at(3, "honest"), SECOND), Admission::Full);
+        assert_eq!(roster.entries.len(), 2);
+    }
+
+    #[test]
+    fn one_machine_does_not_fill_the_roster() {
+        let mut roster = roster();
+        for number in 0..1_300 {
+            let host = ["localhost", "LocalHost", "127.0.0.1", "[::1]"][usize::from(number) % 4];
+            assert!(admitted(&mut roster, number, &format!("{host}:{}", number + 1)));
+        }
+        assert_eq!(roster.entries.len(), HOST_MAX);
+        assert!(admitted(&mut roster, 3_000, "honest:1"));
+        assert_eq!(roster.take_dismissed().len(), 1_300 - HOST_MAX);
+    }
+
+    #[test]
+    fn who_was_met_and_answers_gives_way_to_nobody() {
+        let mut roster = roster();
+        let honest = |number: u16| format!("honest{number}:1");
+        for number in 0..20 {
+            assert!(admitted(&mut roster, number, &honest(number)));
+            roster.note_met(&who(number, 1, 1).record.member.node);
+        }
+        // Some of them are silent for a moment.
+        (0..10).for_each(|number| silence(&mut roster, number));
+        for number in 100..5_000 {
+            let address = format!("liar{}:{number}", number % 6);
+            assert!(admitted(&mut roster, number, &address), "{address}");
+        }
+        assert_eq!(roster.entries.len(), MEMBERS_MAX);
+        // Another one comes in, and is not the next to go.
+        assert!(admitted(&mut roster, 50, &honest(50)));
+        for number in 5_000..5_500 {
+            assert!(admitted(&mut roster, number, &format!("liar{}:{number}", number % 6)));
+        }
+        for number in (0..20).chain([50]) {
+            assert!(roster.get(&who(number, 1, 1).record.member.node).is_some(), "{number}");
+        }
+        // Where all were met and answer there is no room.
+        for node in roster.entries.keys().copied().collect::<Vec<_>>() {
+            roster.note_met(&node);
+            roster.note_state(&node, &who(1, 1, 1).record.member.key, State::Alive, SECOND);
+        }
+        assert!(!admitted(&mut roster, 6_000, "late:1"));
     }
 
     #[test]
     fn remembered_members_are_asked_until_they_answer() {
-        let known = KnownMember { node: [3; 16], key: [4; 32], address: "old:1".to_owned() };
+        let known = KnownMember {
+            node: [3; 16],
+            key: [4; 32],
+            address: "old:1".to_owned(),
+            known: Duration::ZERO,
+            away: Duration::ZERO,
+            met: false,
+        };
         let mut roster = Roster::new([0; 16], [7; 32], vec![known], SECOND);
         let times: Vec<u32> = (1..2_000)
             .filter(|second| !roster.due_candidates(true, *second * SECOND).is_empty())

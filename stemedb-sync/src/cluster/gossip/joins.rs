@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use foca::{Member as Update, State};
+use foca::{Member as Update, State, Timer};
 
 use super::{Event, Gossip, TWIN_PERIOD, TWINS_MAX};
 use crate::{
     cluster::{
+        Way,
         frame::{JoinAck, Who},
         member::{GENERATION_MAX, Member},
         record::Record,
@@ -24,19 +25,19 @@ impl Gossip {
         let known = later.map(|entry| entry.record.clone());
         let ack = JoinAck { who: self.who.clone(), challenge, known, head: &self.head };
         let frame = self.seal.join_ack(&ack);
-        self.events.push_back(Event::Send { to: address.clone(), frame, dial: false });
+        self.events.push_back(Event::Send { to: address.clone(), frame, way: Way::Back });
         if *node == self.node() {
             if *key != self.own_key() {
-                self.tell_duplicate(&who.record);
+                self.tell_duplicate(&who.record, now);
             } else if who.run != self.who.run {
                 // It may be a join of an earlier run that somebody kept. An answer counts.
                 self.ask_twin(&address.clone(), now);
             }
         } else if self.roster.is_held(node, key, now) {
-            self.tell_duplicate(&who.record);
+            self.tell_duplicate(&who.record, now);
             if let Some(entry) = self.roster.get(node) {
                 let frame = self.seal.claim(&entry.record);
-                self.events.push_back(Event::Send { to: address.clone(), frame, dial: false });
+                self.events.push_back(Event::Send { to: address.clone(), frame, way: Way::Back });
             }
         } else if self.is_known(who) {
             let _ = self.take_record(&who.record, *node, now);
@@ -55,7 +56,7 @@ impl Gossip {
         if member.node == self.node() {
             self.roster.answered(&address);
             if member.key != self.own_key() {
-                self.tell_duplicate(&who.record);
+                self.tell_duplicate(&who.record, now);
             } else if who.run != self.who.run {
                 // Both sides come to the same answer, whoever asked.
                 let refused = (who.began, who.run) < (self.who.began, self.who.run);
@@ -64,11 +65,15 @@ impl Gossip {
             return;
         }
         if member.address == address {
-            match self.roster.admit(who, now) {
+            let admission = self.roster.admit(who, now);
+            for gone in self.roster.take_dismissed() {
+                self.dismiss(gone, now);
+            }
+            match admission {
                 Admission::New => self.admitted(&member.node),
                 Admission::Known => {}
                 // It is asked again, ever more rarely, for as long as somebody names it.
-                Admission::OtherKey => return self.tell_duplicate(&who.record),
+                Admission::OtherKey => return self.tell_duplicate(&who.record, now),
                 Admission::Full => return,
             }
             self.heads.get().set_key(member.node, member.key);
@@ -91,6 +96,23 @@ impl Gossip {
         self.apply(entry.record.clone());
         // It tells in turn whom it knows.
         let _ = self.foca.announce(member, &mut self.runtime);
+    }
+
+    /// A member had to give way to another: the library forgets it at once, and nobody is told.
+    fn dismiss(&mut self, member: Member, now: Duration) {
+        let down = Update::new(member.clone(), u16::MAX, State::Down);
+        // It fails only if it is about this node, which is none of its members.
+        let _ = self.foca.apply_many(std::iter::once(down), false, &mut self.runtime);
+        let forget = Timer::RemoveDown(member.clone());
+        while let Some((after, timer)) = self.runtime.to_schedule() {
+            if timer != forget {
+                self.set_timer(now + after, timer);
+            }
+        }
+        let _ = self.foca.handle_timer(forget, &mut self.runtime);
+        if self.roster.get(&member.node).is_none() {
+            self.heads.get().forget(&member.node);
+        }
     }
 
     /// Takes over what a member says of itself.
@@ -117,10 +139,10 @@ impl Gossip {
         }
     }
 
-    /// Tells of a second key of a node id, once.
-    pub(super) fn tell_duplicate(&mut self, record: &Record) {
+    /// Tells of a second key of a node id, unless that was done already.
+    pub(super) fn tell_duplicate(&mut self, record: &Record, now: Duration) {
         let Member { node, key, address, .. } = &record.member;
-        if self.roster.is_new_duplicate(*node, *key) {
+        if self.roster.is_new_duplicate(*node, *key, now) {
             self.events.push_back(Event::DuplicateKey { node: *node, address: address.clone() });
         }
     }
@@ -167,7 +189,7 @@ impl Gossip {
             return false;
         }
         if record.member.key != self.own_key() {
-            self.tell_duplicate(record);
+            self.tell_duplicate(record, now);
             return true;
         }
         if record.member.address != self.who.record.member.address {

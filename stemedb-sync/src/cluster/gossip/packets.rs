@@ -7,7 +7,7 @@ use foca::{Message, State};
 use super::{CONFIRM_TIME, Event, Gossip, RECORD_TIME};
 use crate::{
     cluster::{
-        FrameError,
+        FrameError, Way,
         frame::PacketFrame,
         member::Member,
         packet::{Named, Packet},
@@ -60,7 +60,7 @@ impl Gossip {
         if generation < known.member.generation {
             // Of an earlier run, with a clock ahead: it has to know.
             let frame = self.seal.claim(&known);
-            self.events.push_back(Event::Send { to: address.clone(), frame, dial: false });
+            self.events.push_back(Event::Send { to: address.clone(), frame, way: Way::Back });
         }
         if address != known.member.address || generation != known.member.generation {
             self.name(&address, Some(node), now);
