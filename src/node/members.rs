@@ -83,7 +83,9 @@ impl Members {
         let (_, before) = std::mem::replace(&mut self.noted, (revision, now));
         let passed = now.saturating_sub(before).min(NOTED_PERIOD);
         if members.iter().any(|member| member.away.is_zero()) {
-            self.known.values_mut().for_each(|known| known.away += passed);
+            for known in self.known.values_mut() {
+                known.away += passed;
+            }
         }
         for member in members {
             // Who was there before is not any more.

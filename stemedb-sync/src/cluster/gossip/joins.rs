@@ -67,7 +67,7 @@ impl Gossip {
         if member.address == address {
             let admission = self.roster.admit(who, now);
             for gone in self.roster.take_dismissed() {
-                self.dismiss(gone, now);
+                self.dismiss(&gone, now);
             }
             match admission {
                 Admission::New => self.admitted(&member.node),
@@ -99,7 +99,7 @@ impl Gossip {
     }
 
     /// A member had to give way to another: the library forgets it at once, and nobody is told.
-    fn dismiss(&mut self, member: Member, now: Duration) {
+    fn dismiss(&mut self, member: &Member, now: Duration) {
         let down = Update::new(member.clone(), u16::MAX, State::Down);
         // It fails only if it is about this node, which is none of its members.
         let _ = self.foca.apply_many(std::iter::once(down), false, &mut self.runtime);

@@ -19,7 +19,7 @@ pub(super) enum Host {
     Loopback,
     V4(Ipv4Addr),
     /// A network of 64 bits: who has one address in it has all of them.
-    V6([u8; 8]),
+    V6(u128),
     Name(String),
 }
 
@@ -49,10 +49,7 @@ impl Place {
         match &self.name {
             Name::Ip(ip) if ip.is_loopback() || ip.is_unspecified() => Host::Loopback,
             Name::Ip(IpAddr::V4(ip)) => Host::V4(*ip),
-            Name::Ip(IpAddr::V6(ip)) => {
-                let [a, b, c, d, e, f, g, h, ..] = ip.octets();
-                Host::V6([a, b, c, d, e, f, g, h])
-            }
+            Name::Ip(IpAddr::V6(ip)) => Host::V6(ip.to_bits() >> 64),
             // RFC 6761, section 6.3.
             Name::Text(name) if name == "localhost" || name.ends_with(".localhost") => {
                 Host::Loopback
