@@ -8,6 +8,7 @@ use stemedb_sync::message::{Refusal, Request, Response};
 pub type BodyParts = Box<dyn Iterator<Item = Result<Response, Refusal>> + Send>;
 
 /// What is said to a request.
+#[expect(clippy::large_enum_variant, reason = "there is one a call, and nearly all are answers")]
 pub enum Said {
     /// Nothing: it was a part of a push, and not its end.
     Nothing,

@@ -1,6 +1,6 @@
 //! Peers with the secret that open sessions under names of others.
 
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "tests fail by panicking")]
+#![expect(clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 mod model;
 
