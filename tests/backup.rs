@@ -62,6 +62,22 @@ fn inode(dir: &Path, name: &str) -> u64 {
 
 const FIRST: &str = "segment-0000-00000000000000000000.log";
 
+/// It shares the sealed segments of the store, which wrote them and goes on.
+#[test]
+fn a_linked_backup_is_not_in_use_with_its_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let [at, to] = ["store", "backup"].map(|name| dir.path().join(name));
+    let store = Store::open(&at, options()).unwrap();
+    fill(&store, 0..3_000);
+    let report = backup(&store, &to);
+    assert!(report.files_linked > 3, "{report:?}");
+    for read_only in [true, false] {
+        let options = Options { read_only, ..options() };
+        assert_eq!(Store::open(&to, options).unwrap().head().unwrap(), report.head);
+    }
+    fill(&store, 3_000..3_100);
+}
+
 #[test]
 fn a_backup_is_restored_with_its_root_and_with_no_other() {
     let dir = tempfile::tempdir().unwrap();

@@ -110,11 +110,11 @@ pub fn repair_on(
     options: &Options,
     how: RepairOptions,
 ) -> Result<RepairReport, RepairError> {
+    check_finished(disk.as_ref(), how)?;
+    let lock = take_lock(disk.as_ref())?;
     // A segment that was dropped is not lost.
     let remote = RemoteDisk::new(Arc::clone(disk), options.segment_source.clone());
     let disk: &Arc<dyn Disk> = &(Arc::new(remote) as Arc<dyn Disk>);
-    check_finished(disk.as_ref(), how)?;
-    let lock = take_lock(disk.as_ref())?;
     let secret = options.secret.as_ref().map(Secret::bytes);
     let keyed = Hashing::new(options.secret.as_ref(), false);
     let keyed = |body: &[u8]| -> Hash { keyed.id(body).unwrap_or_default().0 };

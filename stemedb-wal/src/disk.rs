@@ -190,6 +190,25 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
         Ok(())
     }
 
+    /// Lets go of the lock although the file stays open.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the disk reports.
+    fn unlock(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Whether the file is open and locked elsewhere. Those who ask at the same time are not in
+    /// each other's way. Not for a file that the caller has locked: that would let go of it.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the disk reports.
+    fn is_locked(&self) -> io::Result<bool> {
+        Ok(false)
+    }
+
     /// Checks that the file still has a name: what is written to one that was removed is lost.
     ///
     /// # Errors

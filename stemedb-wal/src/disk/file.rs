@@ -193,14 +193,14 @@ impl FileDisk {
 
 impl Disk for FileDisk {
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(OpenFile::new(self.open_at(name, self.access())?, self.writable)))
+        Ok(Arc::new(OpenFile::new(self.open_at(name, self.access())?)))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         check_name(name)?;
         self.check_writable()?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC;
-        Ok(Arc::new(OpenFile::new(self.open_at(name, flags)?, true)))
+        Ok(Arc::new(OpenFile::new(self.open_at(name, flags)?)))
     }
 
     fn create_private(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
@@ -208,7 +208,7 @@ impl Disk for FileDisk {
         self.check_writable()?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
         let file = self.open_with(name, flags, PRIVATE_MODE)?;
-        Ok(Arc::new(OpenFile::new(file, true)))
+        Ok(Arc::new(OpenFile::new(file)))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
@@ -250,7 +250,7 @@ impl Disk for FileDisk {
         if in_place && let Some(mapped) = Mapped::new(&file) {
             return Ok(mapped);
         }
-        Ok(ReadWhenWanted::new(Arc::new(OpenFile::new(file, false)))?)
+        Ok(ReadWhenWanted::new(Arc::new(OpenFile::new(file)))?)
     }
 
     fn available(&self) -> io::Result<u64> {
