@@ -48,6 +48,7 @@ mod sketch;
 pub(crate) mod small_file;
 mod snapshot;
 mod source;
+mod staged;
 mod stats;
 mod system;
 mod upkeep;
@@ -59,6 +60,7 @@ pub use self::peers::rewrite as rewrite_peers;
 #[cfg(feature = "node")]
 pub(crate) use self::{
     archived::{CheckpointFiles, FrontError},
+    staged::{RevealError, Staged},
     stats::{CheckpointGauges, Gauges},
     system::WORLD,
 };

@@ -11,7 +11,6 @@
 
 mod outside;
 mod restore;
-mod staged;
 
 use std::{io, path::Path, sync::Arc};
 

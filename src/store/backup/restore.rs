@@ -10,11 +10,16 @@ use stemedb_wal::{
 };
 
 use super::{
-    super::check::Depth,
+    super::{
+        check::Depth,
+        staged::{RevealError, Staged},
+    },
     Head, Progress, Store, copy, is_segment,
-    staged::{STAGED_NAME, Staged},
 };
 use crate::{error::RestoreError, options::Options, store::system::WORLD};
+
+/// There, with the identity of the store to be made, while a restore is under way.
+const STAGED_NAME: &str = "RESTORING";
 
 /// Makes a store from a backup, in a directory that is empty, or missing and then made, and checks
 /// all of it: every body against its id, and the set root against `root`, the one that is trusted.
@@ -51,10 +56,10 @@ fn restore_on(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Head, RestoreError> {
     let failed = |source| RestoreError::Copy { from: from.into(), to: to.into(), source };
-    let target = Staged(target);
-    let left = leftovers(&*target.0, to)?;
-    let locked = target.0.lock().map_err(failed)?;
-    left.iter().try_for_each(|name| target.0.remove(name)).map_err(failed)?;
+    let target = Staged { disk: target, name: STAGED_NAME };
+    let left = leftovers(&*target.disk, to)?;
+    let locked = target.disk.lock().map_err(failed)?;
+    left.iter().try_for_each(|name| target.disk.remove(name)).map_err(failed)?;
     let made = copy_all(&source, &names, &target, progress).map_err(failed).and_then(|()| {
         // The store takes it again.
         drop(locked);
@@ -62,17 +67,13 @@ fn restore_on(
     });
     let made = made.and_then(|head| match target.reveal() {
         Ok(()) => Ok(head),
-        // It may be a store already, and not be one after a power cut. Its identity goes back under
-        // the name by which the next attempt knows that all of this may be removed.
-        Err(source) => match target.0.rename(IDENTITY_NAME, STAGED_NAME) {
-            Err(_) if target.0.open(IDENTITY_NAME).is_ok() => {
-                Err(RestoreError::NotSynced { to: to.into(), source })
-            }
-            _ => Err(failed(source)),
-        },
+        Err(RevealError::Hidden(source)) => Err(failed(source)),
+        Err(RevealError::NotSynced(source)) => {
+            Err(RestoreError::NotSynced { to: to.into(), source })
+        }
     });
     if !matches!(made, Ok(_) | Err(RestoreError::NotSynced { .. })) {
-        remove_all(&*target.0);
+        remove_all(&*target.disk);
     }
     made
 }
@@ -137,18 +138,18 @@ fn copy_all(
     }
     let identity = source.open(IDENTITY_NAME)?;
     // First, under its other name: it says what this directory is going to be.
-    copy(&*identity, &*target.0, STAGED_NAME, identity.len()?, &mut |_| {})?;
-    target.0.sync_dir()?;
+    copy(&*identity, &*target.disk, STAGED_NAME, identity.len()?, &mut |_| {})?;
+    target.disk.sync_dir()?;
     for name in names {
         let file = source.open(name)?;
         // Nothing is linked: the last segment goes on, and a backup is to be another file.
         let len = file.len()?;
-        copy(&*file, &*target.0, name, len, &mut |bytes| {
+        copy(&*file, &*target.disk, name, len, &mut |bytes| {
             progress(Progress { done: done + bytes, total });
         })?;
         done += len;
     }
-    target.0.sync_dir()
+    target.disk.sync_dir()
 }
 
 /// Opens what was copied, which reads all of it, and holds it against the root.
