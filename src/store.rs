@@ -36,6 +36,7 @@ mod heal;
 mod history;
 mod lane;
 mod mark;
+mod occupied;
 mod open;
 mod overlay;
 mod peers;
@@ -60,6 +61,7 @@ pub use self::peers::rewrite as rewrite_peers;
 #[cfg(feature = "node")]
 pub(crate) use self::{
     archived::{CheckpointFiles, FrontError},
+    occupied::occupants,
     staged::{RevealError, Staged},
     stats::{CheckpointGauges, Gauges},
     system::WORLD,

@@ -1,7 +1,6 @@
 //! Opening a store.
 
 use std::{
-    borrow::Cow,
     collections::HashMap,
     fmt, io,
     path::{Path, PathBuf},
@@ -26,7 +25,7 @@ use stemedb_wal::{
 
 use super::{
     Shared, Store, background::Background, heal::Healer, lane::Lane, mark::Marker,
-    overlay::Overlay, system::WORLD, watch::Followed,
+    occupied::occupants, overlay::Overlay, system::WORLD, watch::Followed,
 };
 use crate::{
     engine::{Engine, Filter, Folded, Recent, Trees, note_holes, set_entry},
@@ -122,13 +121,9 @@ pub(super) fn open_dir(dir: &Path, options: Options) -> Result<Store, OpenError>
     let disk = if there { FileDisk::open(dir) } else { FileDisk::create(dir) };
     let disk = disk.map_err(failed(Action::Open))?;
     if !there && !options.create_among_files {
-        let names = disk.list_all().map_err(failed(Action::List))?;
-        let mut names = names.iter().map(|name| name.to_string_lossy());
-        let others = |name: &Cow<'_, str>| {
-            !(name.starts_with('.') || *name == "lost+found" || is_store_file(name))
-        };
-        if let Some(file) = names.find(others) {
-            return Err(OpenError::OtherFiles { dir: dir.to_path_buf(), file: file.into_owned() });
+        let names = occupants(&disk).map_err(failed(Action::List))?;
+        if let Some(file) = names.into_iter().find(|name| !is_store_file(name)) {
+            return Err(OpenError::OtherFiles { dir: dir.to_path_buf(), file });
         }
     }
     open_on(Arc::new(disk), WORLD, options)

@@ -9,13 +9,13 @@ use std::{io, path::PathBuf, sync::Arc};
 use stemedb_merkle::{Hash, MerkleTree, hash::derive, history::tile::Tile};
 use stemedb_wal::{
     checkpoint::{self, Beside, Covered},
-    disk::{DirLock, Disk, LOCK_NAME},
+    disk::{DirLock, Disk, LOCK_NAME, is_log_file, is_temporary},
     error::{Action, DiskError},
     identity::{CleanMark, IDENTITY_NAME, Identity, IdentityError},
     log::HoleEntry,
     sealed::{name_of, unfinished_name, write_unfinished},
     segment::{HEADER_LEN, SegmentHeader, parse_segment_name, segment_name},
-    tiles::{TILES_NAME, TileFile},
+    tiles::TileFile,
 };
 
 use super::Restored;
@@ -27,7 +27,7 @@ use crate::{
         scan::Scan,
     },
     options::{Options, Secret},
-    store::{RevealError, Staged, Store, WORLD},
+    store::{RevealError, Staged, Store, WORLD, occupants},
 };
 
 /// There while a restore is under way; at its end, with the identity of the store that is made.
@@ -53,7 +53,7 @@ impl Site {
         scan: Scan,
     ) -> Result<Self, ArchiveError> {
         let failed = |action, source| DiskError::new(action, dir.clone(), source);
-        let names = disk.list().map_err(|source| failed(Action::List, source))?;
+        let names = occupants(&*disk).map_err(|source| failed(Action::List, source))?;
         // Files that look like those of a restore may be a store that lost its identity, with what
         // the archive lacks.
         let ours = names.iter().any(|name| name == MARKER_NAME);
@@ -71,7 +71,7 @@ impl Site {
             if parse_segment_name(name).is_some() {
                 let unfinished = unfinished_name(name);
                 disk.rename(name, &unfinished).map_err(|source| failed(Action::Rename, source))?;
-            } else if name.contains(".ckpt") {
+            } else if is_checkpoint_name(name.strip_suffix(".tmp").unwrap_or(name)) {
                 disk.remove(name).map_err(|source| failed(Action::Remove, source))?;
             }
         }
@@ -257,13 +257,7 @@ impl Site {
 
 /// Whether a restore may have written a file of this name before it was interrupted.
 fn is_left_over(name: &str) -> bool {
-    let finished = name.strip_suffix(".tmp").unwrap_or(name);
-    name == LOCK_NAME
-        || name == MARKER_NAME
-        || name == TILES_NAME
-        || (name != IDENTITY_NAME && finished == IDENTITY_NAME)
-        || parse_segment_name(finished).is_some()
-        || is_checkpoint_name(finished)
+    [LOCK_NAME, MARKER_NAME].contains(&name) || is_log_file(name) || is_temporary(name)
 }
 
 /// Opens what was made, and holds it against the manifest.

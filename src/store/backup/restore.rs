@@ -4,14 +4,14 @@ use std::{io, path::Path, sync::Arc};
 
 use stemedb_merkle::{AssertionId, Hash};
 use stemedb_wal::{
-    disk::{Disk, FileDisk, LOCK_NAME, is_temporary},
+    disk::{Disk, FileDisk, LOCK_NAME, is_log_file, is_temporary},
     identity::{IDENTITY_NAME, Identity, IdentityError},
-    tiles::TILES_NAME,
 };
 
 use super::{
     super::{
         check::Depth,
+        occupied::occupants,
         staged::{RevealError, Staged},
     },
     Head, Progress, Store, copy, is_segment,
@@ -104,9 +104,10 @@ fn find(from: &Path) -> Result<(FileDisk, Vec<String>), RestoreError> {
 fn leftovers(target: &dyn Disk, to: &Path) -> Result<Vec<String>, RestoreError> {
     let not_empty = || RestoreError::NotEmpty { dir: to.into() };
     let mut names =
-        target.list().map_err(|source| RestoreError::Target { to: to.into(), source })?;
+        occupants(target).map_err(|source| RestoreError::Target { to: to.into(), source })?;
     names.retain(|name| name != LOCK_NAME);
-    let was_restoring = names.iter().any(|name| name.starts_with(STAGED_NAME));
+    let was_restoring =
+        names.iter().any(|name| name.strip_suffix(".tmp").unwrap_or(name) == STAGED_NAME);
     if names.is_empty() || was_restoring && names.iter().all(|name| is_made_here(name)) {
         // The identity last: it is what tells that all of this may be removed.
         names.sort_by_key(|name| name == STAGED_NAME);
@@ -115,15 +116,10 @@ fn leftovers(target: &dyn Disk, to: &Path) -> Result<Vec<String>, RestoreError> 
     Err(not_empty())
 }
 
+/// Whether a restore has made a file: the log and what opening it makes, and not what a node has
+/// beside that.
 fn is_made_here(name: &str) -> bool {
-    let segment = name.strip_suffix(".tmp").unwrap_or(name);
-    let cache = Path::new(segment).extension().is_some_and(|extension| extension == "ckpt");
-    is_segment(segment)
-        || cache
-        || name == TILES_NAME
-        || name == STAGED_NAME
-        || name.starts_with("aside-")
-        || is_temporary(name)
+    name == STAGED_NAME || is_log_file(name) || is_temporary(name)
 }
 
 fn copy_all(

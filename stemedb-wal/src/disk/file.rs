@@ -123,15 +123,6 @@ impl FileDisk {
         Ok(retry_on_intr(|| rustix::fs::linkat(from, name, to, name, AtFlags::empty()))?)
     }
 
-    /// The names of all that lies in the directory, directories and links included, in no order.
-    ///
-    /// # Errors
-    ///
-    /// Whatever the disk reports.
-    pub fn list_all(&self) -> io::Result<Vec<OsString>> {
-        Ok(self.entries()?.into_iter().map(|(name, _)| name).collect())
-    }
-
     fn entries(&self) -> io::Result<Vec<(OsString, FileType)>> {
         let mut entries = Vec::new();
         for entry in retry_on_intr(|| rustix::fs::Dir::read_from(&*self.handle))? {
@@ -221,6 +212,10 @@ impl Disk for FileDisk {
             .collect();
         names.sort_unstable();
         Ok(names)
+    }
+
+    fn list_all(&self) -> io::Result<Vec<OsString>> {
+        Ok(self.entries()?.into_iter().map(|(name, _)| name).collect())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
