@@ -15,7 +15,7 @@ use stemedb_merkle::{
 };
 use stemedb_wal::{
     checkpoint::{self, Checkpoint, CheckpointFault, Loaded},
-    disk::{Disk, FileDisk, LOCK_NAME, RemoteDisk},
+    disk::{DirLock, Disk, FileDisk, LOCK_NAME, RemoteDisk},
     error::{Action, DiskError},
     identity::{IDENTITY_NAME, Identity, IdentityError, SecretError},
     record::Kind,
@@ -93,13 +93,14 @@ pub fn repair_with(
     if !exists(dir)? {
         return Err(OpenError::Missing { dir: dir.to_path_buf() }.into());
     }
-    let disk = FileDisk::open(dir).map_err(|source| {
+    let open = if how.dry_run { FileDisk::open_read_only } else { FileDisk::open };
+    let disk = open(dir).map_err(|source| {
         OpenError::Disk(DiskError::new(Action::Open, dir.to_path_buf(), source))
     })?;
     repair_on(&(Arc::new(disk) as Arc<dyn Disk>), super::system::WORLD, options, how)
 }
 
-/// Repairs the store on a disk of any kind.
+/// Repairs the store on a disk of any kind. A dry run does not change one that is only read.
 ///
 /// # Errors
 ///
@@ -110,8 +111,28 @@ pub fn repair_on(
     options: &Options,
     how: RepairOptions,
 ) -> Result<RepairReport, RepairError> {
-    check_finished(disk.as_ref(), how)?;
+    let names = list(disk.as_ref())?;
+    check_finished(disk.as_ref(), &names, how)?;
     let lock = take_lock(disk.as_ref())?;
+    let mut changing = false;
+    let repaired = repair_locked(disk, &*lock, world, options, how, &mut changing);
+    if repaired.is_err() && !changing && !has(&names, LOCK_NAME) {
+        // Nothing was done, and nothing is to be left. Best effort; who opens it meanwhile makes
+        // another one.
+        let _ = disk.remove(LOCK_NAME);
+    }
+    repaired
+}
+
+/// Repairs a store that is locked. `changing` tells, if it fails, whether anything was changed.
+fn repair_locked(
+    disk: &Arc<dyn Disk>,
+    lock: &dyn DirLock,
+    world: crate::World,
+    options: &Options,
+    how: RepairOptions,
+    changing: &mut bool,
+) -> Result<RepairReport, RepairError> {
     // A segment that was dropped is not lost.
     let remote = RemoteDisk::new(Arc::clone(disk), options.segment_source.clone());
     let disk: &Arc<dyn Disk> = &(Arc::new(remote) as Arc<dyn Disk>);
@@ -157,6 +178,7 @@ pub fn repair_on(
         }
         return Ok(report);
     }
+    *changing = true;
     if found.change.is_some() {
         identity.save(disk.as_ref()).map_err(OpenError::from)?;
     }
@@ -189,21 +211,31 @@ impl RepairReport {
 
 /// What has neither identity nor lock has never been open: it is a backup that was not finished,
 /// and may lack segments, or the beginning of a store that is being restored.
-fn check_finished(disk: &dyn Disk, how: RepairOptions) -> Result<(), RepairError> {
-    let failed = |source| DiskError::new(Action::List, disk.path(""), source);
-    let names = disk.list().map_err(|source| OpenError::Disk(failed(source)))?;
-    let has = |wanted: &str| names.iter().any(|name| name == wanted);
-    if has(IDENTITY_NAME) {
+fn check_finished(
+    disk: &dyn Disk,
+    names: &[String],
+    how: RepairOptions,
+) -> Result<(), RepairError> {
+    if has(names, IDENTITY_NAME) {
         return Ok(());
     }
     let dir = dir_of(&disk.path(IDENTITY_NAME));
-    if RESTORING_NAMES.iter().any(|name| has(name)) {
+    if RESTORING_NAMES.iter().any(|name| has(names, name)) {
         return Err(RepairError::Restoring { dir });
     }
-    if !has(LOCK_NAME) && !how.accept_loss {
+    if !has(names, LOCK_NAME) && !how.accept_loss {
         return Err(RepairError::Unfinished { dir });
     }
     Ok(())
+}
+
+fn list(disk: &dyn Disk) -> Result<Vec<String>, RepairError> {
+    let failed = |source| DiskError::new(Action::List, disk.path(""), source);
+    Ok(disk.list().map_err(|source| OpenError::Disk(failed(source)))?)
+}
+
+fn has(names: &[String], wanted: &str) -> bool {
+    names.iter().any(|name| name == wanted)
 }
 
 /// What lies in a directory that a store is being restored to.
