@@ -1,6 +1,7 @@
 //! What the check in the background needs of a store.
 
 use stemedb_wal::{
+    clock::READING_LIMIT,
     disk::Disk,
     log::LogReader,
     repair::{ScrubStep, Scrubber},
@@ -45,9 +46,10 @@ impl Store {
         self.shared.disk.as_ref()
     }
 
-    /// The wall clock, NTP64.
-    pub(crate) fn wall_clock(&self) -> u64 {
-        (self.shared.world.clock)().0
+    /// The wall clock, NTP64; `None` before 1970, and for a reading that the log would not take.
+    pub(crate) fn wall_clock(&self) -> Option<u64> {
+        let reading = (self.shared.world.clock)().0;
+        (1..READING_LIMIT).contains(&reading).then_some(reading)
     }
 
     /// Which store and which of its logs this is.
