@@ -29,7 +29,7 @@ use stemedb_wal::{
 use super::open::{exists, log_options, take_lock};
 use crate::{
     error::{OpenError, RepairError, dir_of},
-    options::{Hashing, Options, Secret},
+    options::{Options, Secret, hasher_with},
 };
 
 /// What a repair may do.
@@ -137,9 +137,9 @@ fn repair_locked(
     let remote = RemoteDisk::new(Arc::clone(disk), options.segment_source.clone());
     let disk: &Arc<dyn Disk> = &(Arc::new(remote) as Arc<dyn Disk>);
     let secret = options.secret.as_ref().map(Secret::bytes);
-    let keyed = Hashing::new(options.secret.as_ref(), false);
-    let keyed = |body: &[u8]| -> Hash { keyed.id(body).unwrap_or_default().0 };
-    let unkeyed = |body: &[u8]| -> Hash { Hashing::Plain.id(body).unwrap_or_default().0 };
+    // Which of them is right, the identity says.
+    let keyed = hasher_with(options.secret.as_ref().map(Secret::key));
+    let unkeyed = hasher_with(None);
     let found = find_identity(
         disk.as_ref(),
         &FindIdentity {
@@ -253,7 +253,7 @@ fn repair_caches(
     let mut loaded = load_checkpoint(disk, identity)?;
     let tiles_whole = tiles_are_whole(disk, identity)?;
     let covered = loaded.checkpoint.as_ref().map_or(0, |found| found.covered().next_index);
-    let tiles_enough = tiles_reach(disk, complete_tiles(TreeSize(covered)));
+    let tiles_enough = tiles_reach(disk, complete_tiles(TreeSize(covered)))?;
     if let Some(found) = &loaded.checkpoint {
         let fault = match found.check(&mut |_| true) {
             Err(error) => Some(CheckpointFault::Archive(error)),
@@ -304,16 +304,27 @@ fn load_checkpoint(disk: &Arc<dyn Disk>, identity: &Identity) -> Result<Loaded, 
 
 /// Whether there are so many tiles. A file that is shorter than the checkpoint needs is filled up
 /// by opening without the checkpoint.
-fn tiles_reach(disk: &Arc<dyn Disk>, tiles: u64) -> bool {
-    let len = disk.open(TILES_NAME).and_then(|file| file.len()).unwrap_or(0);
-    len / SLOT_LEN as u64 >= tiles
+fn tiles_reach(disk: &Arc<dyn Disk>, tiles: u64) -> Result<bool, RepairError> {
+    Ok(tiles_len(disk)?.unwrap_or(0) / SLOT_LEN as u64 >= tiles)
 }
 
 fn tiles_are_whole(disk: &Arc<dyn Disk>, identity: &Identity) -> Result<bool, RepairError> {
-    let Ok(len) = disk.open(TILES_NAME).and_then(|file| file.len()) else { return Ok(true) };
+    let Some(len) = tiles_len(disk)? else { return Ok(true) };
     let tiles = len / SLOT_LEN as u64;
     let file = TileFile::open(disk, identity.store_id, tiles).map_err(OpenError::from)?;
     let whole =
         file.is_some_and(|file| (0..tiles).filter_map(TileId::at).all(|id| file.read(id).is_ok()));
     Ok(whole)
+}
+
+/// How long the file of tiles is; `None` if there is none.
+fn tiles_len(disk: &Arc<dyn Disk>) -> Result<Option<u64>, RepairError> {
+    match disk.open(TILES_NAME).and_then(|file| file.len()) {
+        Ok(len) => Ok(Some(len)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => {
+            let failed = DiskError::new(Action::Measure, disk.path(TILES_NAME), source);
+            Err(OpenError::Disk(failed).into())
+        }
+    }
 }

@@ -19,10 +19,7 @@ impl Store {
         scrubber: &mut Scrubber,
         budget: u64,
     ) -> Result<ScrubStep, ReadError> {
-        if self.lacks_secret() {
-            return Err(ReadError::SecretMissing);
-        }
-        let hash = |body: &[u8]| self.hashing.id(body).unwrap_or_default().0;
+        let hash = self.hashing.hasher().ok_or(ReadError::SecretMissing)?;
         scrubber.step(&self.reader, budget, Some(&hash)).map_err(disk_error)
     }
 
