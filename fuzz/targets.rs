@@ -27,6 +27,8 @@ pub(crate) mod responder;
 pub(crate) mod script;
 #[path = "targets/store_files.rs"]
 pub(crate) mod store_files;
+#[path = "targets/stub.rs"]
+pub(crate) mod stub;
 #[path = "targets/wire.rs"]
 pub(crate) mod wire;
 
@@ -42,11 +44,12 @@ pub(crate) struct Target {
 }
 
 /// All targets.
-pub(crate) const ALL: [Target; 33] = [
+pub(crate) const ALL: [Target; 34] = [
     // Files.
     Target { name: "record", feed: files::record, runs: 50_000 },
     Target { name: "batch", feed: files::batch, runs: 50_000 },
     Target { name: "segment", feed: files::segment, runs: 50_000 },
+    Target { name: "stub", feed: stub::stub, runs: 20_000 },
     Target { name: "checkpoint", feed: files::checkpoint, runs: 50_000 },
     Target { name: "delta", feed: files::delta, runs: 10_000 },
     Target { name: "sketch", feed: files::sketch, runs: 50_000 },

@@ -107,9 +107,7 @@ impl From<LogOpenError> for OpenError {
         match error {
             LogOpenError::Disk(error) => Self::Disk(error),
             LogOpenError::Damaged(damage) => Self::Damaged(damage),
-            LogOpenError::InUse { path } => {
-                Self::Locked { dir: dir_of(&path) }
-            }
+            LogOpenError::InUse { path } => Self::Locked { dir: dir_of(&path) },
             error => Self::Log(error),
         }
     }

@@ -41,6 +41,11 @@ impl Secret {
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
+
+    /// The key that bodies are hashed with.
+    pub(crate) fn key(&self) -> Hash {
+        self.key
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -66,14 +71,26 @@ impl Hashing {
         }
     }
 
+    /// What hashes bodies; `None` if the secret for it is missing.
+    pub(crate) fn hasher(self) -> Option<impl Fn(&[u8]) -> Hash + Copy> {
+        match self {
+            Self::Plain => Some(hasher_with(None)),
+            Self::Keyed(key) => Some(hasher_with(Some(key))),
+            Self::SecretMissing => None,
+        }
+    }
+
     /// The assertion id of a body; `None` if the secret for it is missing.
     pub(crate) fn id(&self, body: &[u8]) -> Option<AssertionId> {
-        let hash = match self {
-            Self::Plain => blake3::hash(body),
-            Self::Keyed(key) => blake3::keyed_hash(key, body),
-            Self::SecretMissing => return None,
-        };
-        Some(AssertionId(hash.into()))
+        self.hasher().map(|hash| AssertionId(hash(body)))
+    }
+}
+
+/// What hashes bodies to their ids, in a store with a secret with its key.
+pub(crate) fn hasher_with(key: Option<Hash>) -> impl Fn(&[u8]) -> Hash + Copy {
+    move |body: &[u8]| match &key {
+        None => blake3::hash(body).into(),
+        Some(key) => blake3::keyed_hash(key, body).into(),
     }
 }
 

@@ -36,6 +36,7 @@ mod heal;
 mod history;
 mod lane;
 mod mark;
+mod occupied;
 mod open;
 mod overlay;
 mod peers;
@@ -48,6 +49,7 @@ mod sketch;
 pub(crate) mod small_file;
 mod snapshot;
 mod source;
+mod staged;
 mod stats;
 mod system;
 mod upkeep;
@@ -59,6 +61,8 @@ pub use self::peers::rewrite as rewrite_peers;
 #[cfg(feature = "node")]
 pub(crate) use self::{
     archived::{CheckpointFiles, FrontError},
+    occupied::occupants,
+    staged::{RevealError, Staged},
     stats::{CheckpointGauges, Gauges},
     system::WORLD,
 };

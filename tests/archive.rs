@@ -488,9 +488,18 @@ async fn wrong_places_are_told() {
     append(&store, 0..600);
     push(&empty, &store).await;
     fs::create_dir(&dir).unwrap();
-    fs::write(dir.join("notes.txt"), "mine").unwrap();
-    let occupied = empty.restore(&dir, RestoreOptions::default(), |_| {}).await;
-    assert!(matches!(occupied, Err(ArchiveError::NotEmpty { .. })), "{occupied:?}");
+    fs::write(dir.join(".hidden"), "in nobody's way").unwrap();
+    for other in ["notes.txt", "ARCHIVE-RESTORING/photos.ckpt"] {
+        // The second one beside what an interrupted restore leaves.
+        let (marker, other) = other.split_once('/').map_or((None, other), |(a, b)| (Some(a), b));
+        let marker = marker.map(|marker| dir.join(marker));
+        marker.iter().for_each(|marker| fs::write(marker, "").unwrap());
+        fs::write(dir.join(other), "mine").unwrap();
+        let occupied = empty.restore(&dir, RestoreOptions::default(), |_| {}).await;
+        assert!(matches!(occupied, Err(ArchiveError::NotEmpty { .. })), "{occupied:?}");
+        fs::remove_file(dir.join(other)).unwrap();
+    }
+    empty.restore(&dir, RestoreOptions::default(), |_| {}).await.unwrap();
 }
 
 /// What looks like the rest of a restore may be a store, with entries that no archive has.

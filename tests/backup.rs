@@ -62,6 +62,22 @@ fn inode(dir: &Path, name: &str) -> u64 {
 
 const FIRST: &str = "segment-0000-00000000000000000000.log";
 
+/// It shares the sealed segments of the store, which wrote them and goes on.
+#[test]
+fn a_linked_backup_is_not_in_use_with_its_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let [at, to] = ["store", "backup"].map(|name| dir.path().join(name));
+    let store = Store::open(&at, options()).unwrap();
+    fill(&store, 0..3_000);
+    let report = backup(&store, &to);
+    assert!(report.files_linked > 3, "{report:?}");
+    for read_only in [true, false] {
+        let options = Options { read_only, ..options() };
+        assert_eq!(Store::open(&to, options).unwrap().head().unwrap(), report.head);
+    }
+    fill(&store, 3_000..3_100);
+}
+
 #[test]
 fn a_backup_is_restored_with_its_root_and_with_no_other() {
     let dir = tempfile::tempdir().unwrap();
@@ -281,6 +297,58 @@ fn damage_to_a_backup_is_found_and_makes_no_store() {
         assert!(!Store::exists(&back).unwrap());
     }
     assert_eq!(restore().unwrap().count, 2_000);
+}
+
+/// What begins a directory of its own, and what counts as being in the way of it.
+#[test]
+fn what_lies_in_any_directory_is_in_nobodys_way_and_all_else_is() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = |name: &str| root.path().join(name);
+    let store = Store::open(dir("store"), options()).unwrap();
+    fill(&store, 0..200);
+    let head = backup(&store, &dir("backup")).head;
+    let make = |name: &str, inside: &str| {
+        std::fs::create_dir_all(dir(name).join(inside)).unwrap();
+        std::fs::write(dir(name).join(".hidden"), "others'").unwrap();
+    };
+    for (inside, accepted) in [("lost+found/x", true), ("thesis/x", false)] {
+        for name in ["opened", "copied", "restored"] {
+            let name = format!("{name} {accepted}");
+            make(&name, inside);
+            let made = match name.split_once(' ').unwrap().0 {
+                "opened" => Store::open(dir(&name), options()).is_ok(),
+                "copied" => store.backup(dir(&name), &mut |_| {}).is_ok(),
+                _ => restore(&dir("backup"), &dir(&name), &head.set_root).is_ok(),
+            };
+            assert_eq!(made, accepted, "{name}");
+            assert!(dir(&name).join(inside).is_dir() && dir(&name).join(".hidden").is_file());
+            assert_eq!(Store::exists(dir(&name)).unwrap(), accepted, "{name}");
+        }
+    }
+}
+
+/// Files that no restore makes are others', also where one was interrupted.
+#[test]
+fn an_interrupted_restore_removes_nothing_of_others() {
+    let root = tempfile::tempdir().unwrap();
+    let [at, to] = ["store", "backup"].map(|name| root.path().join(name));
+    let store = Store::open(&at, options()).unwrap();
+    fill(&store, 0..200);
+    let root_hash = backup(&store, &to).head.set_root;
+    let others = ["photos.ckpt", "aside-thesis", "RESTORING-notes", "NODEKEY", "IDENTITY-card.tmp"];
+    for (number, other) in others.into_iter().enumerate() {
+        let back = root.path().join(number.to_string());
+        std::fs::create_dir(&back).unwrap();
+        for name in ["RESTORING", "base-00000000000000000000.ckpt", other] {
+            std::fs::write(back.join(name), name).unwrap();
+        }
+        let before = files(&back);
+        let error = restore(&to, &back, &root_hash).unwrap_err();
+        assert!(matches!(error, RestoreError::NotEmpty { .. }), "{other}: {error}");
+        assert_eq!(files(&back), before, "{other}");
+        std::fs::remove_file(back.join(other)).unwrap();
+        restore(&to, &back, &root_hash).unwrap();
+    }
 }
 
 /// Whatever a killed attempt left behind opens as no store, and the next attempt removes it.

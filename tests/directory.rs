@@ -10,7 +10,8 @@ use std::{
 };
 
 use stemedb::{
-    AppendError, BackupError, CheckpointError, Depth, HealError, OpenError, Options, Remark, Store,
+    AppendError, BackupError, CheckpointError, Depth, HealError, OpenError, Options, Remark,
+    RepairError, RepairOptions, Store, repair, repair_with,
 };
 use stemedb_wal::{
     disk::{Displaced, FileDisk},
@@ -53,12 +54,77 @@ fn without_its_lock_a_store_has_one_writer_still() {
     assert!(matches!(second, OpenError::Locked { .. }), "{second}");
     assert_eq!(identity, fs::read(dir.path().join("IDENTITY")).unwrap(), "nor is it a copy now");
     let error = store.append(b"second").unwrap_err();
-    assert!(matches!(refused(&error), Some(Displaced::LockReplaced)), "{error}");
+    assert!(matches!(refused(&error), Some(Displaced::LockGone)), "{error}");
     assert!(store.get_index(0).unwrap().is_some(), "reads go on");
     store.close().unwrap_err();
     let store = open(dir.path()).unwrap();
     assert_eq!(store.append(b"first").unwrap().index, 0);
     assert_eq!(store.check(Depth::Deep, &mut |_| {}).unwrap().faults.len(), 0);
+}
+
+/// What lies beside the segment that is written to says nothing of whether it is.
+#[test]
+fn without_its_lock_a_store_among_other_segments_has_one_writer_still() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    for n in 0..4_u8 {
+        store.append(&[n; 40 << 10]).unwrap();
+    }
+    for number in ["ffff-00000000000000000000", "0001-00000000000000000007"] {
+        fs::write(dir.path().join(format!("segment-{number}.log")), "").unwrap();
+    }
+    fs::write(dir.path().join("remote-ffff-00000000000000000001.seg"), "no stub").unwrap();
+    fs::remove_file(dir.path().join("LOCK")).unwrap();
+    let before = files(dir.path());
+    let repaired = repair(dir.path(), &Options::default());
+    assert!(matches!(repaired, Err(RepairError::Open(OpenError::Locked { .. }))), "{repaired:?}");
+    let opened = open(dir.path()).unwrap_err();
+    assert!(matches!(opened, OpenError::Locked { .. }), "{opened}");
+    assert_eq!(before, files(dir.path()), "nothing was changed, and no LOCK made");
+    drop(store);
+    fs::remove_file(dir.path().join("remote-ffff-00000000000000000001.seg")).unwrap();
+    assert!(repair(dir.path(), &Options::default()).unwrap().is_complete());
+}
+
+/// Neither a dry run nor a repair that is refused leaves anything, be it only a lock.
+#[test]
+fn a_repair_that_does_nothing_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    for n in 0..4_u8 {
+        store.append(&[n; 40 << 10]).unwrap();
+    }
+    store.close().unwrap();
+    fs::remove_file(dir.path().join("LOCK")).unwrap();
+    let repair = |dry_run, accept_loss| {
+        repair_with(dir.path(), &Options::default(), RepairOptions { accept_loss, dry_run })
+    };
+    let before = files(dir.path());
+    assert!(repair(true, false).unwrap().is_complete());
+    assert_eq!(before, files(dir.path()));
+    // Whole segments are lost.
+    for (path, _) in &before {
+        if path
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .starts_with("segment-0000-00000000000000000001")
+        {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let before = files(dir.path());
+    for (dry_run, accept_loss) in [(true, false), (false, false), (true, true)] {
+        let repaired = repair(dry_run, accept_loss);
+        match repaired {
+            Err(RepairError::EntriesLost { .. }) => assert!(!accept_loss),
+            repaired => assert!(accept_loss && repaired.unwrap().new_log),
+        }
+        assert_eq!(before, files(dir.path()), "{dry_run} {accept_loss}");
+    }
+    let changed = repair(false, true).unwrap();
+    assert!(changed.new_log && dir.path().join("LOCK").exists());
 }
 
 #[test]

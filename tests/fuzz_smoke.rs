@@ -154,7 +154,7 @@ macro_rules! smoke {
 }
 
 smoke! {
-    record batch segment checkpoint delta sketch tiles history identity proof_file base64 tree
+    record batch segment stub checkpoint delta sketch tiles history identity proof_file base64 tree
     peers scrub members node_key manifest
     varints prefixes subtrees ids bodies symbols peeler requests responses store_messages
     initiator responder

@@ -139,6 +139,18 @@ pub enum ArchiveError {
         /// The directory.
         dir: PathBuf,
     },
+    /// The store is made and checked, and its directory cannot be synced.
+    #[error(
+        "the store at {} is whole, but may not survive a power cut: its directory cannot be \
+         synced; remove it and restore again",
+        dir.display()
+    )]
+    NotSynced {
+        /// Where the store is.
+        dir: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The archive has another root than the one that was expected.
     #[error(
         "the archive has the set root {found}, and {expected} was expected: it is of another \

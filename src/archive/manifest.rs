@@ -223,11 +223,10 @@ impl Manifest {
         if manifest.is_consistent() { Ok(manifest) } else { Err(ManifestFault::Contradiction) }
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
-        // Nothing in it can fail to be written.
-        let mut bytes = serde_json::to_vec(self).unwrap_or_default();
+    pub(super) fn encode(&self) -> serde_json::Result<Vec<u8>> {
+        let mut bytes = serde_json::to_vec(self)?;
         bytes.push(b'\n');
-        bytes
+        Ok(bytes)
     }
 
     fn is_consistent(&self) -> bool {
@@ -281,7 +280,7 @@ impl Manifest {
 /// they are not one.
 pub fn rewrite(bytes: &[u8]) -> Option<Vec<u8>> {
     let manifest: Manifest = serde_json::from_slice(bytes).ok()?;
-    Manifest::parse(bytes, &manifest.log()).ok().map(|manifest| manifest.encode())
+    Manifest::parse(bytes, &manifest.log()).ok()?.encode().ok()
 }
 
 impl ArchivedFile {

@@ -115,7 +115,7 @@ impl Archive {
         manifest: &Manifest,
         number: u64,
     ) -> Result<Put, ArchiveError> {
-        let bytes = manifest.encode();
+        let bytes = manifest.encode().map_err(|error| ArchiveError::System(error.into()))?;
         if bytes.len() as u64 > MANIFEST_LEN_MAX {
             let path = self.manifest_path(&manifest.log(), number);
             return Err(Fault::Manifest { path, fault: ManifestFault::Length }.into());

@@ -2,9 +2,16 @@
 
 mod site;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use stemedb_merkle::{AssertionId, Hash};
+use stemedb_wal::{
+    disk::{Disk, FileDisk},
+    error::{Action, DiskError},
+};
 
 use self::site::Site;
 use super::{
@@ -61,6 +68,23 @@ impl Archive {
         &self,
         dir: &Path,
         options: RestoreOptions,
+        progress: impl FnMut(Progress),
+    ) -> Result<Restored, ArchiveError> {
+        let path = dir.to_path_buf();
+        let make = move || {
+            let made = FileDisk::create(&path);
+            let made =
+                made.map_err(|source| DiskError::new(Action::Create, path.clone(), source))?;
+            Ok((path, Arc::new(made) as Arc<dyn Disk>))
+        };
+        self.restore_on(make, options, progress).await
+    }
+
+    /// The same in a directory of any kind, which is made only where something can be restored.
+    async fn restore_on(
+        &self,
+        make: impl FnOnce() -> Result<(PathBuf, Arc<dyn Disk>), ArchiveError> + Send + 'static,
+        options: RestoreOptions,
         mut progress: impl FnMut(Progress),
     ) -> Result<Restored, ArchiveError> {
         let (_, manifest) = self.select(&options.selection).await?;
@@ -74,9 +98,9 @@ impl Archive {
         let hashing = hashing(&manifest, options.secret.as_ref())?;
         let trust = options.trust_checkpoint && manifest.checkpoint.is_some();
         let manifest = Arc::new(manifest);
-        let (path, shared) = (dir.to_path_buf(), Arc::clone(&manifest));
-        let mut site =
-            blocking(move || Site::begin(path, &shared, Scan::new(Some(hashing), !trust))).await?;
+        let shared = Arc::clone(&manifest);
+        let begin = move || Site::begin(make()?, &shared, Scan::new(Some(hashing), !trust));
+        let mut site = blocking(begin).await?;
         let (mut fetched, mut done) = (0, 0);
         let total = if trust { manifest.bytes() } else { manifest.log_bytes() };
         for archived in &manifest.segments {
@@ -125,5 +149,68 @@ impl Archive {
         progress(Progress { done, total });
         let secret = options.secret;
         blocking(move || site.finish(&manifest, secret, fetched)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stemedb_wal::disk::{Fault, FaultyDisk, Flavour, Target};
+
+    use super::*;
+    use crate::{
+        archive::PushOptions,
+        options::Options,
+        store::{Store, WORLD},
+    };
+
+    /// Whatever call fails, be it once or from then on, the next attempt finds nothing in its way,
+    /// and until one succeeds there is nothing that opens.
+    #[tokio::test]
+    async fn a_restore_that_failed_late_can_be_repeated() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options { threads: false, segment_len: 4 << 10, ..Options::default() };
+        let store = Arc::new(Store::open(dir.path().join("store"), options.clone()).unwrap());
+        store.append_batch((0..50_u8).map(|n| [n; 100])).unwrap();
+        let url = format!("file://{}", dir.path().join("archive").display());
+        let archive = Archive::create(&url).unwrap();
+        let all = PushOptions { seal: true, again: false };
+        let root = archive.push(&store, all, |_| {}).await.unwrap().head.set_root;
+        let attempt = |disk: &FaultyDisk, trust_checkpoint| {
+            let target = ("to".into(), Arc::new(disk.clone()) as Arc<dyn Disk>);
+            let options = RestoreOptions { trust_checkpoint, ..RestoreOptions::default() };
+            archive.restore_on(move || Ok(target), options, |_| {})
+        };
+        for (target, flavour, from_then_on) in [
+            (Target::Any, Flavour::Failed, false),
+            (Target::Any, Flavour::Failed, true),
+            (Target::Mutating, Flavour::Persisted, false),
+            (Target::Mutating, Flavour::Persisted, true),
+        ] {
+            let mut failed = 0;
+            for after in 0.. {
+                let disk = FaultyDisk::new(after);
+                let error = std::io::ErrorKind::Other;
+                disk.inject(Fault { target, after, from_then_on, error, flavour });
+                let first = attempt(&disk, after % 2 == 0).await;
+                let hit = disk.faults_hit() > 0;
+                disk.clear_faults();
+                let open = || {
+                    let options = Options { create: false, ..options.clone() };
+                    Store::open_on(Arc::new(disk.clone()), WORLD, options)
+                };
+                // Whole, if need be but for the last sync.
+                if !matches!(first, Ok(_) | Err(ArchiveError::NotSynced { .. })) {
+                    failed += 1;
+                    assert!(open().is_err(), "{flavour:?} {after}");
+                    let again = attempt(&disk, false).await;
+                    assert_eq!(again.unwrap().head.set_root, root, "{flavour:?} {after}");
+                }
+                assert_eq!(open().unwrap().root().unwrap(), root, "{flavour:?} {after}");
+                if !hit {
+                    break;
+                }
+            }
+            assert!(failed > 20, "{failed} attempts failed");
+        }
     }
 }

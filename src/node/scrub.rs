@@ -19,9 +19,9 @@ pub use self::{
     rate::Rate,
 };
 
-use self::state::State;
 #[doc(hidden)]
 pub use self::state::rewrite;
+use self::state::{State, UNKNOWN};
 use crate::{
     error::ReadError,
     store::{Healed, Store},
@@ -177,7 +177,7 @@ impl Scrub {
     /// again. If the secret for the ids is missing.
     pub fn step(&mut self, store: &Store, budget: u64) -> Result<Step, ReadError> {
         if self.state.began == 0 {
-            self.state.began = store.wall_clock().max(1);
+            self.state.began = store.wall_clock().unwrap_or(UNKNOWN);
             // What is not healed yet is found again.
             self.state.damaged = self.state.healed;
         }
@@ -202,7 +202,7 @@ impl Scrub {
         self.state.damaged += step.faults.len() as u64;
         if step.pass_ended {
             self.tile = None;
-            self.state.end_pass(store.wall_clock());
+            self.state.end_pass(store.wall_clock().unwrap_or(UNKNOWN));
             self.save(store);
         }
         Ok(step)
@@ -272,12 +272,12 @@ impl Scrub {
         self.scrubber.position()
     }
 
-    /// When this pass began, NTP64; `None` between two.
+    /// When this pass began, NTP64; `None` between two. The least time if the clock was wrong.
     pub fn began(&self) -> Option<u64> {
         Some(self.state.began).filter(|began| *began > 0)
     }
 
-    /// When the last whole pass began and ended, NTP64.
+    /// When the last whole pass began and ended, NTP64; the least times if the clock was wrong.
     pub fn last_pass(&self) -> Option<(u64, u64)> {
         Some((self.state.last_began, self.state.last_ended)).filter(|(_, ended)| *ended > 0)
     }

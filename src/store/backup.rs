@@ -11,12 +11,11 @@
 
 mod outside;
 mod restore;
-mod staged;
 
 use std::{io, path::Path, sync::Arc};
 
 use stemedb_wal::{
-    disk::{Disk, DiskFile, FileDisk, Fingerprint, RemoteDisk},
+    disk::{Disk, DiskFile, FileDisk, Fingerprint, RemoteDisk, is_temporary},
     identity::{CleanMark, IDENTITY_NAME, Identity},
     log::Watermark,
     segment::{HEADER_LEN, SegmentHeader, parse_segment_name},
@@ -24,7 +23,7 @@ use stemedb_wal::{
 
 pub use self::{outside::backup_of, restore::restore};
 
-use super::{Head, Progress, Snapshot, Store, lock};
+use super::{Head, Progress, Snapshot, Store, lock, occupied::occupants};
 use crate::error::{BackupError, OpenError, ReadError};
 
 /// Bytes that are copied at once.
@@ -135,21 +134,19 @@ fn make(
 /// A backup is made where nothing is: neither another one nor a store is written over.
 fn check_empty(target: &FileDisk) -> Result<(), BackupError> {
     let to = target.dir().to_path_buf();
-    match target.list() {
-        Err(source) => Err(BackupError::Io { to, source }),
-        Ok(names) if names.is_empty() => Ok(()),
-        Ok(names) => {
-            let unfinished = !names.iter().any(|name| name == IDENTITY_NAME)
-                && names.iter().all(|name| is_made_here(name));
-            Err(BackupError::NotEmpty { to, unfinished })
-        }
-    }
+    let names = match occupants(target) {
+        Err(source) => return Err(BackupError::Io { to, source }),
+        Ok(names) if names.is_empty() => return Ok(()),
+        Ok(names) => names,
+    };
+    let unfinished = !names.iter().any(|name| name == IDENTITY_NAME)
+        && names.iter().all(|name| is_made_here(name));
+    Err(BackupError::NotEmpty { to, unfinished })
 }
 
-/// Whether a file is one that a backup, or the restoring of one, has made.
+/// Whether a file is one that a backup has made.
 fn is_made_here(name: &str) -> bool {
-    let segment = name.strip_suffix(".tmp").unwrap_or(name);
-    name.starts_with(IDENTITY_NAME) || is_segment(segment)
+    name == IDENTITY_NAME || is_segment(name) || is_temporary(name)
 }
 
 /// Whether a file is a segment, or the stub of one.

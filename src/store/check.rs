@@ -18,7 +18,7 @@ use stemedb_wal::{
 };
 
 use super::{Store, lock};
-use crate::{engine::View, error::ReadError, options::Hashing};
+use crate::{engine::View, error::ReadError};
 
 /// How much [`Store::check`] looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +138,8 @@ impl Store {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<CheckReport, ReadError> {
         let deep = depth == Depth::Deep;
-        if deep && matches!(self.hashing, Hashing::SecretMissing) {
+        let hash = self.hashing.hasher();
+        if deep && hash.is_none() {
             return Err(ReadError::SecretMissing);
         }
         let view = self.shared.trees.view()?;
@@ -157,8 +158,8 @@ impl Store {
         };
         let total = log.bytes + file_bytes + tiles * SLOT_LEN as u64;
         let mut done = 0;
-        let hash = |body: &[u8]| self.hashing.id(body).unwrap_or_default().0;
-        let verify = Verify { deep: deep.then_some(&hash), from_index: 0 };
+        let hash = hash.as_ref().map(|hash| hash as &dyn Fn(&[u8]) -> Hash);
+        let verify = Verify { deep: hash.filter(|_| deep), from_index: 0 };
         let damage = self.reader.verify(&verify, &mut |read| {
             done = read;
             progress(Progress { done, total });

@@ -1,7 +1,6 @@
 //! Opening a store.
 
 use std::{
-    borrow::Cow,
     collections::HashMap,
     fmt, io,
     path::{Path, PathBuf},
@@ -26,7 +25,7 @@ use stemedb_wal::{
 
 use super::{
     Shared, Store, background::Background, heal::Healer, lane::Lane, mark::Marker,
-    overlay::Overlay, system::WORLD, watch::Followed,
+    occupied::occupants, overlay::Overlay, system::WORLD, watch::Followed,
 };
 use crate::{
     engine::{Engine, Filter, Folded, Recent, Trees, note_holes, set_entry},
@@ -122,13 +121,9 @@ pub(super) fn open_dir(dir: &Path, options: Options) -> Result<Store, OpenError>
     let disk = if there { FileDisk::open(dir) } else { FileDisk::create(dir) };
     let disk = disk.map_err(failed(Action::Open))?;
     if !there && !options.create_among_files {
-        let names = disk.list_all().map_err(failed(Action::List))?;
-        let mut names = names.iter().map(|name| name.to_string_lossy());
-        let others = |name: &Cow<'_, str>| {
-            !(name.starts_with('.') || *name == "lost+found" || is_store_file(name))
-        };
-        if let Some(file) = names.find(others) {
-            return Err(OpenError::OtherFiles { dir: dir.to_path_buf(), file: file.into_owned() });
+        let names = occupants(&disk).map_err(failed(Action::List))?;
+        if let Some(file) = names.into_iter().find(|name| !is_store_file(name)) {
+            return Err(OpenError::OtherFiles { dir: dir.to_path_buf(), file });
         }
     }
     open_on(Arc::new(disk), WORLD, options)
@@ -182,17 +177,19 @@ pub(super) fn log_options(options: &Options) -> LogOptions {
 /// Takes the directory's lock.
 pub(super) fn take_lock(disk: &dyn Disk) -> Result<Arc<dyn DirLock>, OpenError> {
     let path = disk.path(LOCK_NAME);
+    let check_free = || if is_in_use(disk)? { Err(locked(&path)) } else { Ok(()) };
+    // Without `LOCK`, whose lock another process may hold all the same: taking it makes a file,
+    // which a directory in use is not to get.
+    let names = disk.list().map_err(|source| io_error(Action::List, &dir_of(&path), source))?;
+    if !names.iter().any(|name| name == LOCK_NAME) {
+        check_free()?;
+    }
     let lock = disk.lock().map_err(|source| match source.kind() {
         io::ErrorKind::WouldBlock => locked(&path),
         _ => io_error(Action::Open, &path, source),
     })?;
-    // The lock may be on a file that was made just now, in the place of one that another process
-    // holds.
-    match is_in_use(disk) {
-        Ok(true) => Err(locked(&path)),
-        Ok(false) => Ok(lock.into()),
-        Err(source) => Err(io_error(Action::List, &path, source)),
-    }
+    check_free()?;
+    Ok(lock.into())
 }
 
 fn locked(path: &Path) -> OpenError {
@@ -204,9 +201,10 @@ pub(super) fn open_on(
     world: World,
     options: Options,
 ) -> Result<Store, OpenError> {
+    // Before dropped segments seem to be there: nobody has those locked.
+    let lock = take_lock(disk.as_ref())?;
     let remote = RemoteDisk::new(disk, options.segment_source.clone());
     let disk: Arc<dyn Disk> = Arc::new(remote.clone());
-    let lock = take_lock(disk.as_ref())?;
     let mut report = OpenReport::default();
     let secret = options.secret.as_ref().map(crate::Secret::bytes);
     // Who only reads a copy of a directory makes no other node of it.

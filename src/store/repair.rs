@@ -15,7 +15,7 @@ use stemedb_merkle::{
 };
 use stemedb_wal::{
     checkpoint::{self, Checkpoint, CheckpointFault, Loaded},
-    disk::{Disk, FileDisk, LOCK_NAME, RemoteDisk},
+    disk::{DirLock, Disk, FileDisk, LOCK_NAME, RemoteDisk},
     error::{Action, DiskError},
     identity::{IDENTITY_NAME, Identity, IdentityError, SecretError},
     record::Kind,
@@ -29,7 +29,7 @@ use stemedb_wal::{
 use super::open::{exists, log_options, take_lock};
 use crate::{
     error::{OpenError, RepairError, dir_of},
-    options::{Hashing, Options, Secret},
+    options::{Options, Secret, hasher_with},
 };
 
 /// What a repair may do.
@@ -93,13 +93,14 @@ pub fn repair_with(
     if !exists(dir)? {
         return Err(OpenError::Missing { dir: dir.to_path_buf() }.into());
     }
-    let disk = FileDisk::open(dir).map_err(|source| {
+    let open = if how.dry_run { FileDisk::open_read_only } else { FileDisk::open };
+    let disk = open(dir).map_err(|source| {
         OpenError::Disk(DiskError::new(Action::Open, dir.to_path_buf(), source))
     })?;
     repair_on(&(Arc::new(disk) as Arc<dyn Disk>), super::system::WORLD, options, how)
 }
 
-/// Repairs the store on a disk of any kind.
+/// Repairs the store on a disk of any kind. A dry run does not change one that is only read.
 ///
 /// # Errors
 ///
@@ -110,15 +111,35 @@ pub fn repair_on(
     options: &Options,
     how: RepairOptions,
 ) -> Result<RepairReport, RepairError> {
+    let names = list(disk.as_ref())?;
+    check_finished(disk.as_ref(), &names, how)?;
+    let lock = take_lock(disk.as_ref())?;
+    let mut changing = false;
+    let repaired = repair_locked(disk, &*lock, world, options, how, &mut changing);
+    if repaired.is_err() && !changing && !has(&names, LOCK_NAME) {
+        // Nothing was done, and nothing is to be left. Best effort; who opens it meanwhile makes
+        // another one.
+        let _ = disk.remove(LOCK_NAME);
+    }
+    repaired
+}
+
+/// Repairs a store that is locked. `changing` tells, if it fails, whether anything was changed.
+fn repair_locked(
+    disk: &Arc<dyn Disk>,
+    lock: &dyn DirLock,
+    world: crate::World,
+    options: &Options,
+    how: RepairOptions,
+    changing: &mut bool,
+) -> Result<RepairReport, RepairError> {
     // A segment that was dropped is not lost.
     let remote = RemoteDisk::new(Arc::clone(disk), options.segment_source.clone());
     let disk: &Arc<dyn Disk> = &(Arc::new(remote) as Arc<dyn Disk>);
-    check_finished(disk.as_ref(), how)?;
-    let lock = take_lock(disk.as_ref())?;
     let secret = options.secret.as_ref().map(Secret::bytes);
-    let keyed = Hashing::new(options.secret.as_ref(), false);
-    let keyed = |body: &[u8]| -> Hash { keyed.id(body).unwrap_or_default().0 };
-    let unkeyed = |body: &[u8]| -> Hash { Hashing::Plain.id(body).unwrap_or_default().0 };
+    // Which of them is right, the identity says.
+    let keyed = hasher_with(options.secret.as_ref().map(Secret::key));
+    let unkeyed = hasher_with(None);
     let found = find_identity(
         disk.as_ref(),
         &FindIdentity {
@@ -157,6 +178,7 @@ pub fn repair_on(
         }
         return Ok(report);
     }
+    *changing = true;
     if found.change.is_some() {
         identity.save(disk.as_ref()).map_err(OpenError::from)?;
     }
@@ -189,21 +211,31 @@ impl RepairReport {
 
 /// What has neither identity nor lock has never been open: it is a backup that was not finished,
 /// and may lack segments, or the beginning of a store that is being restored.
-fn check_finished(disk: &dyn Disk, how: RepairOptions) -> Result<(), RepairError> {
-    let failed = |source| DiskError::new(Action::List, disk.path(""), source);
-    let names = disk.list().map_err(|source| OpenError::Disk(failed(source)))?;
-    let has = |wanted: &str| names.iter().any(|name| name == wanted);
-    if has(IDENTITY_NAME) {
+fn check_finished(
+    disk: &dyn Disk,
+    names: &[String],
+    how: RepairOptions,
+) -> Result<(), RepairError> {
+    if has(names, IDENTITY_NAME) {
         return Ok(());
     }
     let dir = dir_of(&disk.path(IDENTITY_NAME));
-    if RESTORING_NAMES.iter().any(|name| has(name)) {
+    if RESTORING_NAMES.iter().any(|name| has(names, name)) {
         return Err(RepairError::Restoring { dir });
     }
-    if !has(LOCK_NAME) && !how.accept_loss {
+    if !has(names, LOCK_NAME) && !how.accept_loss {
         return Err(RepairError::Unfinished { dir });
     }
     Ok(())
+}
+
+fn list(disk: &dyn Disk) -> Result<Vec<String>, RepairError> {
+    let failed = |source| DiskError::new(Action::List, disk.path(""), source);
+    Ok(disk.list().map_err(|source| OpenError::Disk(failed(source)))?)
+}
+
+fn has(names: &[String], wanted: &str) -> bool {
+    names.iter().any(|name| name == wanted)
 }
 
 /// What lies in a directory that a store is being restored to.
@@ -221,7 +253,7 @@ fn repair_caches(
     let mut loaded = load_checkpoint(disk, identity)?;
     let tiles_whole = tiles_are_whole(disk, identity)?;
     let covered = loaded.checkpoint.as_ref().map_or(0, |found| found.covered().next_index);
-    let tiles_enough = tiles_reach(disk, complete_tiles(TreeSize(covered)));
+    let tiles_enough = tiles_reach(disk, complete_tiles(TreeSize(covered)))?;
     if let Some(found) = &loaded.checkpoint {
         let fault = match found.check(&mut |_| true) {
             Err(error) => Some(CheckpointFault::Archive(error)),
@@ -272,16 +304,27 @@ fn load_checkpoint(disk: &Arc<dyn Disk>, identity: &Identity) -> Result<Loaded, 
 
 /// Whether there are so many tiles. A file that is shorter than the checkpoint needs is filled up
 /// by opening without the checkpoint.
-fn tiles_reach(disk: &Arc<dyn Disk>, tiles: u64) -> bool {
-    let len = disk.open(TILES_NAME).and_then(|file| file.len()).unwrap_or(0);
-    len / SLOT_LEN as u64 >= tiles
+fn tiles_reach(disk: &Arc<dyn Disk>, tiles: u64) -> Result<bool, RepairError> {
+    Ok(tiles_len(disk)?.unwrap_or(0) / SLOT_LEN as u64 >= tiles)
 }
 
 fn tiles_are_whole(disk: &Arc<dyn Disk>, identity: &Identity) -> Result<bool, RepairError> {
-    let Ok(len) = disk.open(TILES_NAME).and_then(|file| file.len()) else { return Ok(true) };
+    let Some(len) = tiles_len(disk)? else { return Ok(true) };
     let tiles = len / SLOT_LEN as u64;
     let file = TileFile::open(disk, identity.store_id, tiles).map_err(OpenError::from)?;
     let whole =
         file.is_some_and(|file| (0..tiles).filter_map(TileId::at).all(|id| file.read(id).is_ok()));
     Ok(whole)
+}
+
+/// How long the file of tiles is; `None` if there is none.
+fn tiles_len(disk: &Arc<dyn Disk>) -> Result<Option<u64>, RepairError> {
+    match disk.open(TILES_NAME).and_then(|file| file.len()) {
+        Ok(len) => Ok(Some(len)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => {
+            let failed = DiskError::new(Action::Measure, disk.path(TILES_NAME), source);
+            Err(OpenError::Disk(failed).into())
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! What the check in the background needs of a store.
 
 use stemedb_wal::{
+    clock::READING_LIMIT,
     disk::Disk,
     log::LogReader,
     repair::{ScrubStep, Scrubber},
@@ -18,10 +19,7 @@ impl Store {
         scrubber: &mut Scrubber,
         budget: u64,
     ) -> Result<ScrubStep, ReadError> {
-        if self.lacks_secret() {
-            return Err(ReadError::SecretMissing);
-        }
-        let hash = |body: &[u8]| self.hashing.id(body).unwrap_or_default().0;
+        let hash = self.hashing.hasher().ok_or(ReadError::SecretMissing)?;
         scrubber.step(&self.reader, budget, Some(&hash)).map_err(disk_error)
     }
 
@@ -45,9 +43,10 @@ impl Store {
         self.shared.disk.as_ref()
     }
 
-    /// The wall clock, NTP64.
-    pub(crate) fn wall_clock(&self) -> u64 {
-        (self.shared.world.clock)().0
+    /// The wall clock, NTP64; `None` before 1970, and for a reading that the log would not take.
+    pub(crate) fn wall_clock(&self) -> Option<u64> {
+        let reading = (self.shared.world.clock)().0;
+        (1..READING_LIMIT).contains(&reading).then_some(reading)
     }
 
     /// Which store and which of its logs this is.

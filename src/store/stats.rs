@@ -137,9 +137,8 @@ impl Store {
         let log = self.writer.call(|log, _| log.stats()).map_err(|_| ReadError::Closed)?;
         let disk = self.shared.disk.as_ref();
         let (mut spare_bytes, mut aside_bytes) = (log.reserved, 0);
-        let failed = |name: &str, source| {
-            disk_error(DiskError::new(Action::List, disk.path(name), source))
-        };
+        let failed =
+            |name: &str, source| disk_error(DiskError::new(Action::List, disk.path(name), source));
         for name in disk.list().map_err(|source| failed("", source))? {
             let len = file_len(disk, &name).map_err(|source| failed(&name, source))?;
             if name.starts_with("aside-") {

@@ -30,13 +30,13 @@ pub use self::{
     faulty::{Fault, FaultyDisk, Flavour, Moment, Operation, Survival, Target},
     file::{Displaced, FileDisk, NotAFile},
     memory::MemoryDisk,
-    names::{is_store_file, is_temporary},
+    names::{is_log_file, is_store_file, is_temporary},
     remote::{PART_LEN, RemoteDisk, RemoteError, SegmentSource},
 };
 
 pub(crate) use self::remote::{StubDamaged, stub_name};
 
-use std::{fmt, io, path::PathBuf, sync::Arc};
+use std::{ffi::OsString, fmt, io, path::PathBuf, sync::Arc};
 
 /// The unit in which unsynced writes survive a power cut or don't, in bytes.
 pub const SECTOR_LEN: usize = 512;
@@ -79,6 +79,15 @@ pub trait Disk: fmt::Debug + Send + Sync {
     ///
     /// Whatever the disk reports.
     fn list(&self) -> io::Result<Vec<String>>;
+
+    /// The names of all that lies in the directory, subdirectories and links included, in no order.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the disk reports.
+    fn list_all(&self) -> io::Result<Vec<OsString>> {
+        Ok(self.list()?.into_iter().map(OsString::from).collect())
+    }
 
     /// Renames a file; one that has the new name already is replaced, atomically.
     ///
@@ -188,6 +197,25 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     /// another.
     fn lock(&self) -> io::Result<()> {
         Ok(())
+    }
+
+    /// Lets go of the lock although the file stays open.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the disk reports.
+    fn unlock(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Whether the file is open and locked elsewhere. Those who ask at the same time are not in
+    /// each other's way. Not for a file that the caller has locked: that would let go of it.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the disk reports.
+    fn is_locked(&self) -> io::Result<bool> {
+        Ok(false)
     }
 
     /// Checks that the file still has a name: what is written to one that was removed is lost.

@@ -28,8 +28,8 @@ use self::{
     tail::{Bad, Tail},
 };
 use crate::{
-    disk::Disk,
-    error::{Action, Damage, OpenError},
+    disk::{Disk, NotAFile},
+    error::{Action, Damage, DiskError, OpenError},
     log::{
         Log, LogOptions, Origin, Placed, Recovered, Spares, Watermark, create_first,
         offsets::MemoryOffsets,
@@ -248,21 +248,33 @@ fn lock_last(disk: &dyn Disk, last: &Found) -> Result<(), OpenError> {
     if names.iter().any(later) { Err(in_use()) } else { Ok(()) }
 }
 
-/// Whether a log is written to at this moment, as far as the lock of its last segment tells.
+/// Whether a log is written to at this moment, as far as the locks of its segments tell.
+///
+/// Which segment a writer has cannot be told by the names: there may be others of later ones. So
+/// all are asked, those with the highest names first, and one at a time is open.
 ///
 /// # Errors
 ///
-/// Whatever the disk reports.
-pub fn is_in_use(disk: &dyn Disk) -> io::Result<bool> {
-    let names = disk.list()?;
-    let Some(last) = names.iter().rfind(|name| parse_segment_name(name).is_some()) else {
-        return Ok(false);
-    };
-    match disk.open(last).and_then(|file| file.lock()) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
-        // Opening the log tells what is wrong with it.
-        _ => Ok(false),
+/// If that cannot be found out.
+pub fn is_in_use(disk: &dyn Disk) -> Result<bool, DiskError> {
+    let names = disk.list().map_err(|source| survey::failed(disk, Action::List, "", source))?;
+    for name in names.iter().rev().filter(|name| parse_segment_name(name).is_some()) {
+        let file = match disk.open(name) {
+            Ok(file) => file,
+            // Nobody writes to what is gone, or is no file; opening the log tells.
+            Err(error) if error.kind() == io::ErrorKind::NotFound || is_no_file(&error) => continue,
+            Err(source) => return Err(survey::failed(disk, Action::Open, name, source)),
+        };
+        let locked = file.is_locked();
+        if locked.map_err(|source| survey::failed(disk, Action::Lock, name, source))? {
+            return Ok(true);
+        }
     }
+    Ok(false)
+}
+
+fn is_no_file(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|cause| cause.is::<NotAFile>())
 }
 
 /// Reads the last segment: from the watermark on if that is enough, else whole.

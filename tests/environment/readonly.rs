@@ -42,7 +42,7 @@ fn a_store_that_may_only_be_read_is_read() {
     let mounts = Mounts::new();
     let store = read_only(&mounts, &place, ".stemedb");
     let id = id_of("body 7");
-    let commands: [&[&str]; 10] = [
+    let commands: [&[&str]; 11] = [
         &["get", &id],
         &["root"],
         &["ids"],
@@ -50,6 +50,7 @@ fn a_store_that_may_only_be_read_is_read() {
         &["stats"],
         &["check"],
         &["check", "--deep"],
+        &["repair", "--dry-run"],
         &["prove", &id],
         &["diff", "other"],
         &["backup", "b"],

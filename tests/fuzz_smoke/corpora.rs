@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf, sync::Arc};
 
 use prost::Message;
-use stemedb::{ProofFile, SetProof, Terminal};
+use stemedb::{ProofFile, SetProof, Terminal, fuzzing};
 use stemedb_merkle::{
     MerkleTree,
     history::{History, leaf_hash},
@@ -28,12 +28,12 @@ use stemedb_sync::{
 use stemedb_wal::{
     batch,
     checkpoint::{self, Beside, Covered},
-    disk::{Disk, FaultyDisk, Fingerprint},
+    disk::{Disk, FaultyDisk, Fingerprint, RemoteDisk},
     identity::{IDENTITY_NAME, Identity},
     log::{HoleEntry, Log, NewRecord},
     record::{Head as RecordHead, Kind},
-    segment::{HEADER_LEN, segment_name},
-    tiles::{TILES_NAME, TileFile},
+    segment::{HEADER_LEN, SegmentHeader, segment_name},
+    tiles::{SLOT_LEN, TILES_NAME, TileFile},
 };
 
 use super::{
@@ -42,7 +42,7 @@ use super::{
         files,
         model::{self, Peer, Store},
         responder::{body, craft, limits},
-        wire,
+        stub, wire,
     },
 };
 
@@ -65,6 +65,13 @@ fn the_first_seed_of_each_corpus_parses() {
     assert!(RecordHead::parse(&first("record"), salt, position).is_some());
     assert!(batch::BatchHeader::parse(&first("batch"), salt, position).is_some());
     assert_eq!(&first("segment")[..8], batch::MAGIC);
+    assert!(SegmentHeader::parse(&corpus("batch")[1]).is_ok());
+    for bytes in corpus("stub") {
+        let file = stub::open(&bytes).unwrap();
+        assert!(file.read_at(&mut [0; 2000], 0).unwrap() > 1000);
+    }
+    assert!(corpus("scrub").iter().all(|bytes| fuzzing::scrub(bytes).is_some()));
+    assert!(corpus("node_key").iter().all(|bytes| fuzzing::node_key(bytes).is_some()));
     ProofFile::parse(&first("proof_file")).unwrap();
     deserialize_tree(&first("tree")).unwrap();
     let disk = FaultyDisk::new(1);
@@ -123,6 +130,20 @@ fn write_log() {
         last_time: (1 << 60) + 1,
     };
     write("batch", "0", &[&header.encode(salt, position)[..], &[0; 142], &batch::END].concat());
+    // As the target reads them: the headers of a segment and of a batch without entries.
+    let segment = files::origin();
+    let segment = SegmentHeader {
+        store_id: segment.store_id,
+        generation: segment.generation,
+        previous_sum: 0x1234_5678,
+        first_index: 12,
+        first_position: 8192,
+        salt,
+        time_before: 1 << 60,
+    };
+    write("batch", "1", &segment.encode());
+    let healing = batch::BatchHeader { records: 1, entries: 0, first_time: 0, ..header };
+    write("batch", "2", &[&healing.encode(salt, position)[..], &[7; 142], &batch::END].concat());
 
     // The first segment of a log, open and sealed.
     let disk = FaultyDisk::new(1);
@@ -143,7 +164,28 @@ fn write_log() {
             write("segment", "0", &disk.contents(&first).unwrap()[HEADER_LEN..1400]);
         }
     }
-    write("segment", "1", &disk.contents(&first).unwrap()[HEADER_LEN..]);
+    let sealed = disk.contents(&first).unwrap();
+    write("segment", "1", &sealed[HEADER_LEN..]);
+
+    // The same one dropped: with the short name of an archive, and with a long one.
+    for (n, place) in ["file:///archive", &"s3://bucket/prefix".repeat(200)].iter().enumerate() {
+        let dropping = FaultyDisk::new(1);
+        for name in disk.list().unwrap() {
+            dropping.put(&name, &disk.contents(&name).unwrap()).unwrap();
+        }
+        let remote = RemoteDisk::new(Arc::new(dropping.clone()), None);
+        let (log, _) = Log::open(
+            Arc::new(remote.clone()),
+            &files::origin(),
+            &files::log_options(),
+            None,
+            &mut |_| {},
+        )
+        .unwrap();
+        let hash = |bytes: &[u8]| *blake3::hash(bytes).as_bytes();
+        log.reader().drop_sealed(&remote, &first, place, &[hash(&sealed)], &hash).unwrap();
+        write("stub", &format!("{n}"), &dropping.contents(stub::STUB).unwrap());
+    }
 }
 
 /// Checkpoints, tiles, proofs, identities.
@@ -192,7 +234,11 @@ fn write_trees() {
     let (mut history, mut tiles) = (History::new(), Vec::new());
     history.extend((0..600).map(|time| leaf_hash(time, &[7; 32])), |tile| tiles.push(tile));
     file.append(&tiles).unwrap();
-    write("tiles", "0", &disk.contents(TILES_NAME).unwrap());
+    let tiles = disk.contents(TILES_NAME).unwrap();
+    write("tiles", "0", &tiles);
+    write("tiles", "1", &tiles[..SLOT_LEN]);
+    // A crash has left half of the second one.
+    write("tiles", "2", &tiles[..SLOT_LEN + SLOT_LEN / 2]);
     let nodes = |nodes: &[[u8; 32]]| [&600_u64.to_le_bytes(), nodes.as_flattened()].concat();
     write("history", "pending", &nodes(&history.pending()));
     let mut peaks = stemedb_merkle::history::Frontier::new();
@@ -241,6 +287,11 @@ fn write_lists() {
         varint::write(value, &mut bytes);
     }
     write("varints", "0", &bytes);
+    for (n, values) in [vec![300; 3], (0..40).map(|n| 3_u64.pow(n)).collect()].iter().enumerate() {
+        let mut bytes = Vec::new();
+        values.iter().for_each(|value| varint::write(*value, &mut bytes));
+        write("varints", &format!("{}", n + 1), &bytes);
+    }
 
     let of = |depth| sorted.iter().map(|id| Prefix::of(id, depth)).collect::<Vec<_>>();
     write("prefixes", "0", &prefixes::write(&of(17)));
@@ -282,6 +333,12 @@ fn write_lists() {
     // From index 0, over 20 ids, at most 100.
     let bytes = symbols::encode(&extension.into_symbols(), 0, 20);
     write("symbols", "0", &[&[0, 20, 100, 0][..], &bytes].concat());
+    // From index 40, over 3 ids; and none at all.
+    let mut extension = Extension::new([1; 16], 40..48);
+    ids[..3].iter().for_each(|id| extension.insert(id));
+    let bytes = symbols::encode(&extension.into_symbols(), 40, 3);
+    write("symbols", "1", &[&[40, 3, 8, 0][..], &bytes].concat());
+    write("symbols", "2", &[0, 0, 100, 0]);
 
     let sets = |seed: u64, [common, mine, theirs]: [u8; 3], count: u16| {
         let count = count.to_le_bytes();
@@ -297,6 +354,10 @@ fn write_lists() {
         sketch.insert(id);
     }
     write("sketch", "0", sketch.to_elements().as_flattened());
+    write("sketch", "1", Sketch::new([1; 16], 1).to_elements().as_flattened());
+    let mut sketch = Sketch::new([1; 16], 40);
+    sketch.insert(&ids[0]);
+    write("sketch", "2", sketch.to_elements().as_flattened());
 
     write("doors", "0", b"0123456789abcdef0123456789abcdef\r\n\n fedcba9876543210fedcba9876543210");
     for (n, address) in

@@ -56,13 +56,21 @@ fn write_caches() {
         assert!(fuzzing::members(&bytes).is_some());
         write("members", &count.to_string(), &bytes);
     }
-    let bytes = with_sum(b"STEMENKY\x01\0\0\0", &[5; 48]);
-    assert!(fuzzing::node_key(&bytes).is_some());
-    write("node_key", "0", &bytes);
-    let rest = [&[7; 16][..], &[0; 8], &[1, 2, 3, 4, 5, 6, 7].map(u64::to_le_bytes).concat()];
-    let bytes = with_sum(b"STEMESCR\x01\0\0\0", &rest.concat());
-    assert!(fuzzing::scrub(&bytes).is_some());
-    write("scrub", "0", &bytes);
+    for (n, content) in [[5; 48], [0; 48], [0xff; 48]].iter().enumerate() {
+        let bytes = with_sum(b"STEMENKY\x01\0\0\0", content);
+        assert!(fuzzing::node_key(&bytes).is_some());
+        write("node_key", &n.to_string(), &bytes);
+    }
+    // Under way, between two passes, and with the log done and the tiles still to be read.
+    for (n, numbers) in [[1, 2, 3, 4, 5, 6, 7], [0, 0, 1, 1, 1, 0, 0], [u64::MAX, 9, 0, 0, 0, 2, 1]]
+        .iter()
+        .enumerate()
+    {
+        let rest = [&[7; 16][..], &[0; 8], &numbers.map(u64::to_le_bytes).concat()];
+        let bytes = with_sum(b"STEMESCR\x01\0\0\0", &rest.concat());
+        assert!(fuzzing::scrub(&bytes).is_some());
+        write("scrub", &n.to_string(), &bytes);
+    }
 }
 
 fn write_manifests() {

@@ -42,10 +42,10 @@ fn manifest() -> Manifest {
 #[test]
 fn what_was_written_is_read() {
     let manifest = manifest();
-    assert_eq!(Manifest::parse(&manifest.encode(), &manifest.log()), Ok(manifest.clone()));
+    assert_eq!(Manifest::parse(&manifest.encode().unwrap(), &manifest.log()), Ok(manifest.clone()));
     let other = LogName { epoch: 4, ..manifest.log() };
-    assert_eq!(Manifest::parse(&manifest.encode(), &other), Err(ManifestFault::OtherLog));
-    let cut = manifest.encode();
+    assert_eq!(Manifest::parse(&manifest.encode().unwrap(), &other), Err(ManifestFault::OtherLog));
+    let cut = manifest.encode().unwrap();
     for len in 0..cut.len() - 2 {
         let found = Manifest::parse(&cut[..len], &manifest.log());
         assert_eq!(found, Err(ManifestFault::Syntax), "cut to {len}");
@@ -83,10 +83,10 @@ fn contradictions_are_noticed() {
     for (number, change) in changes.iter().enumerate() {
         let mut manifest = manifest();
         change(&mut manifest);
-        let found = Manifest::parse(&manifest.encode(), &manifest.log());
+        let found = Manifest::parse(&manifest.encode().unwrap(), &manifest.log());
         assert_eq!(found, Err(ManifestFault::Contradiction), "change {number}");
     }
-    let text = String::from_utf8(manifest().encode()).unwrap();
+    let text = String::from_utf8(manifest().encode().unwrap()).unwrap();
     let log = manifest().log();
     let parse = |text: String| Manifest::parse(text.as_bytes(), &log);
     assert_eq!(parse(text.replace("@v1", "@v2")), Err(ManifestFault::Format));

@@ -1,20 +1,21 @@
 //! The directory while a store is made in it: nothing there opens as one before it is complete.
 //!
-//! Segments have names that no log opens until all are there and checked; then they get their own;
-//! and `IDENTITY`, without which nothing opens, comes last.
+//! Segments have names that no log opens until all are there and checked; then they get their own.
+//! `IDENTITY`, without which nothing opens, has another name until the store was opened and held
+//! against the manifest; that it gets its own comes last. Up to there the next attempt goes on.
 
 use std::{io, path::PathBuf, sync::Arc};
 
 use stemedb_merkle::{Hash, MerkleTree, hash::derive, history::tile::Tile};
 use stemedb_wal::{
     checkpoint::{self, Beside, Covered},
-    disk::{DirLock, Disk, FileDisk, LOCK_NAME},
+    disk::{DirLock, Disk, LOCK_NAME, is_log_file, is_temporary},
     error::{Action, DiskError},
     identity::{CleanMark, IDENTITY_NAME, Identity, IdentityError},
     log::HoleEntry,
     sealed::{name_of, unfinished_name, write_unfinished},
     segment::{HEADER_LEN, SegmentHeader, parse_segment_name, segment_name},
-    tiles::{TILES_NAME, TileFile},
+    tiles::TileFile,
 };
 
 use super::Restored;
@@ -26,15 +27,15 @@ use crate::{
         scan::Scan,
     },
     options::{Options, Secret},
-    store::{Store, WORLD},
+    store::{RevealError, Staged, Store, WORLD, occupants},
 };
 
-/// There while a restore is under way.
+/// There while a restore is under way; at its end, with the identity of the store that is made.
 const MARKER_NAME: &str = "ARCHIVE-RESTORING";
 
 pub(super) struct Site {
     dir: PathBuf,
-    disk: Arc<dyn Disk>,
+    disk: Arc<Staged>,
     lock: Box<dyn DirLock>,
     scan: Scan,
     tiles: TileFile,
@@ -47,13 +48,12 @@ pub(super) struct Site {
 impl Site {
     /// Takes a directory that is empty, missing, or what an interrupted restore left.
     pub(super) fn begin(
-        dir: PathBuf,
+        (dir, disk): (PathBuf, Arc<dyn Disk>),
         manifest: &Manifest,
         scan: Scan,
     ) -> Result<Self, ArchiveError> {
         let failed = |action, source| DiskError::new(action, dir.clone(), source);
-        let disk = FileDisk::create(&dir).map_err(|source| failed(Action::Create, source))?;
-        let names = disk.list().map_err(|source| failed(Action::List, source))?;
+        let names = occupants(&*disk).map_err(|source| failed(Action::List, source))?;
         // Files that look like those of a restore may be a store that lost its identity, with what
         // the archive lacks.
         let ours = names.iter().any(|name| name == MARKER_NAME);
@@ -71,15 +71,15 @@ impl Site {
             if parse_segment_name(name).is_some() {
                 let unfinished = unfinished_name(name);
                 disk.rename(name, &unfinished).map_err(|source| failed(Action::Rename, source))?;
-            } else if name.contains(".ckpt") {
+            } else if is_checkpoint_name(name.strip_suffix(".tmp").unwrap_or(name)) {
                 disk.remove(name).map_err(|source| failed(Action::Remove, source))?;
             }
         }
-        let disk: Arc<dyn Disk> = Arc::new(disk);
         // Those that an interrupted restore has written are written anew.
         let tiles = TileFile::open(&disk, manifest.store_id, 0)?;
         let tiles = tiles.ok_or_else(|| failed(Action::Create, io::ErrorKind::NotFound.into()))?;
         tiles.cut()?;
+        let disk = Arc::new(Staged { disk, name: MARKER_NAME });
         let (completed, generation, segments) = (Vec::new(), manifest.generation, Vec::new());
         Ok(Self { dir, disk, lock, scan, tiles, completed, generation, segments })
     }
@@ -168,13 +168,15 @@ impl Site {
             .sync_dir()
             .map_err(|source| DiskError::new(Action::SyncDirectory, self.dir.clone(), source))?;
         identity.save(&*self.disk)?;
-        // Of no use any more; what is left of it does no harm to a store.
-        let _ = self.disk.remove(MARKER_NAME).and_then(|()| self.disk.sync_dir());
         let Self { dir, disk, lock, scan, tiles, segments, .. } = self;
+        // The store takes it again.
         drop((lock, scan, tiles));
-        let restored = open_store(&dir, manifest, secret).inspect_err(|_| {
-            // Best effort: what does not come out as it should is not left as a store.
-            let _ = disk.remove(IDENTITY_NAME).and_then(|()| disk.sync_dir());
+        let restored = open_store(&disk, manifest, secret)?;
+        disk.reveal().map_err(|error| match error {
+            RevealError::Hidden(source) => {
+                DiskError::new(Action::Rename, disk.path(IDENTITY_NAME), source).into()
+            }
+            RevealError::NotSynced(source) => ArchiveError::NotSynced { dir, source },
         })?;
         let Identity { node_id, epoch, .. } = identity;
         let segments = segments.len() as u64 - 1;
@@ -255,22 +257,17 @@ impl Site {
 
 /// Whether a restore may have written a file of this name before it was interrupted.
 fn is_left_over(name: &str) -> bool {
-    let finished = name.strip_suffix(".tmp").unwrap_or(name);
-    name == LOCK_NAME
-        || name == MARKER_NAME
-        || name == TILES_NAME
-        || (name != IDENTITY_NAME && finished == IDENTITY_NAME)
-        || parse_segment_name(finished).is_some()
-        || is_checkpoint_name(finished)
+    [LOCK_NAME, MARKER_NAME].contains(&name) || is_log_file(name) || is_temporary(name)
 }
 
 /// Opens what was made, and holds it against the manifest.
 fn open_store(
-    dir: &std::path::Path,
+    disk: &Arc<Staged>,
     manifest: &Manifest,
     secret: Option<Secret>,
 ) -> Result<crate::Head, ArchiveError> {
-    let store = Store::open(dir, Options { create: false, secret, ..Options::default() })?;
+    let options = Options { create: false, threads: false, secret, ..Options::default() };
+    let store = Store::open_on(Arc::clone(disk) as Arc<dyn Disk>, WORLD, options)?;
     let head = store.head()?;
     if (head.log_size, head.log_root) != (manifest.log_size, manifest.log_root.0) {
         return Err(Fault::LogRoot.into());

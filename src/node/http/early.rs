@@ -77,11 +77,7 @@ fn parse(bytes: &[u8]) -> Result<Option<request::Parts>, Malformed> {
     Ok(Some(head))
 }
 
-async fn write(
-    connection: &mut Connection,
-    response: Response,
-    only_head: bool,
-) -> io::Result<()> {
+async fn write(connection: &mut Connection, response: Response, only_head: bool) -> io::Result<()> {
     let (head, body) = response.into_parts();
     connection.write_all(&head_bytes(head.status, head.headers.iter())?).await?;
     let mut parts = body.into_data_stream();

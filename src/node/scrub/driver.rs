@@ -136,7 +136,7 @@ pub async fn run<D: Donor>(
         let opening = Arc::clone(&store);
         let Ok(mut scrub) = spawn_blocking(move || Scrub::open(&opening)).await else { return };
         let mut rate = Rate::new(None);
-        let mut retried = store.now();
+        let (mut retried, mut passed) = (store.now(), store.now());
         loop {
             if store.now().saturating_sub(retried) >= RETRY_AFTER {
                 retried = store.now();
@@ -151,7 +151,10 @@ pub async fn run<D: Donor>(
             let current = *policy.borrow_and_update();
             let pause = match current {
                 None => Duration::MAX,
-                Some(policy) => until_next_pass(&scrub, &policy, store.wall_clock()),
+                Some(policy) => {
+                    let since = store.now().saturating_sub(passed);
+                    until_next_pass(&scrub, &policy, store.wall_clock(), since)
+                }
             };
             if !pause.is_zero() {
                 // A sender that is gone changes nothing any more.
@@ -165,7 +168,12 @@ pub async fn run<D: Donor>(
                 Ok((next, outcome)) => {
                     scrub = next;
                     let wait = match outcome {
-                        Ok(done) => rate.wait(store.now(), done.read),
+                        Ok(done) => {
+                            if done.pass_ended {
+                                passed = store.now();
+                            }
+                            rate.wait(store.now(), done.read)
+                        }
                         Err(error) => {
                             tracing::error!(%error, "cannot read the store to check it");
                             RETRY_PAUSE
@@ -186,13 +194,24 @@ pub async fn run<D: Donor>(
     }
 }
 
-/// How long to wait for the time of the next pass, if none is under way.
-fn until_next_pass(scrub: &Scrub, policy: &ScrubPolicy, now: u64) -> Duration {
+/// How long to wait for the time of the next pass, if none is under way. `since` is how long ago the
+/// last one ended, or this process began.
+fn until_next_pass(
+    scrub: &Scrub,
+    policy: &ScrubPolicy,
+    now: Option<u64>,
+    since: Duration,
+) -> Duration {
     let Some((began, _)) = scrub.last_pass().filter(|_| scrub.began().is_none()) else {
         return Duration::ZERO;
     };
-    // A clock that was set back must not put it off for long.
-    let since = Duration::from_secs(now.saturating_sub(began) >> 32);
+    let since = match now.map(|now| now.checked_sub(began)) {
+        Some(Some(since)) => Duration::from_secs(since >> 32),
+        // By a clock that was set back the last one is still to come, and when it was is not known.
+        Some(None) => return Duration::ZERO,
+        // Without a clock as well there is one in each interval.
+        None => since,
+    };
     policy.interval.saturating_sub(since)
 }
 
@@ -317,4 +336,55 @@ async fn turn<D: Donor>(
     }
     step.faults = faults;
     Ok((scrub, Ok(step)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use stemedb_wal::{
+        clock::{NTP64, READING_LIMIT},
+        disk::MemoryDisk,
+    };
+
+    use super::*;
+    use crate::{Options, World};
+
+    static CLOCK: AtomicU64 = AtomicU64::new(0);
+
+    fn entropy(bytes: &mut [u8]) -> std::io::Result<()> {
+        bytes.fill(7);
+        Ok(())
+    }
+
+    /// One after which the clock was put right is followed by others, also in the next process.
+    #[test]
+    fn a_pass_under_a_bad_clock_is_not_the_last() {
+        let clock = || NTP64(CLOCK.load(Ordering::Relaxed));
+        let options = Options { threads: false, ..Options::default() };
+        let disk = Arc::new(MemoryDisk::new());
+        let store = Store::open_on(disk, World { clock, entropy }, options).unwrap();
+        store.append(b"first").unwrap();
+        let hour = Duration::from_secs(3600);
+        let policy = ScrubPolicy { interval: hour, bytes_per_second: 1 << 20 };
+        let (year, now) = (31_536_000_u64 << 32, 50 * (31_536_000_u64 << 32));
+        let mut scrub = Scrub::open(&store);
+        for wrong in [0, 80 * year, u64::MAX >> 3 << 3, u64::MAX] {
+            CLOCK.store(wrong, Ordering::Relaxed);
+            while !scrub.step(&store, 1 << 20).unwrap().pass_ended {}
+            let wait =
+                |scrub: &Scrub, since| until_next_pass(scrub, &policy, store.wall_clock(), since);
+            assert_eq!(wait(&scrub, Duration::ZERO), hour, "{wrong}: one in each interval");
+            if wrong == 0 || wrong == u64::MAX {
+                assert_eq!(wait(&scrub, hour), Duration::ZERO, "{wrong}");
+            }
+            CLOCK.store(now, Ordering::Relaxed);
+            for scrub in [&scrub, &Scrub::open(&store)] {
+                assert_eq!(wait(scrub, Duration::ZERO), Duration::ZERO, "{wrong}: due at once");
+                assert!(scrub.last_pass().unwrap().0 < READING_LIMIT);
+            }
+            while !scrub.step(&store, 1 << 20).unwrap().pass_ended {}
+            assert_eq!(wait(&scrub, Duration::ZERO), hour, "{wrong}");
+        }
+    }
 }

@@ -40,6 +40,10 @@ const FILE: SmallFile = SmallFile {
     private: false,
 };
 
+/// Stands for a time that the clock did not know: the least one, which is long ago by any clock that
+/// is right. What a wrong one says is not kept.
+pub(super) const UNKNOWN: u64 = 1;
+
 /// Where the check of a store is, and how the last one went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct State {
@@ -84,7 +88,7 @@ impl State {
     pub(super) fn end_pass(&mut self, now: u64) {
         self.segment = 0;
         self.last_began = std::mem::take(&mut self.began);
-        self.last_ended = now.max(1);
+        self.last_ended = now;
         self.passes += 1;
     }
 

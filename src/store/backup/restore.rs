@@ -4,17 +4,22 @@ use std::{io, path::Path, sync::Arc};
 
 use stemedb_merkle::{AssertionId, Hash};
 use stemedb_wal::{
-    disk::{Disk, FileDisk, LOCK_NAME, is_temporary},
+    disk::{Disk, FileDisk, LOCK_NAME, is_log_file, is_temporary},
     identity::{IDENTITY_NAME, Identity, IdentityError},
-    tiles::TILES_NAME,
 };
 
 use super::{
-    super::check::Depth,
+    super::{
+        check::Depth,
+        occupied::occupants,
+        staged::{RevealError, Staged},
+    },
     Head, Progress, Store, copy, is_segment,
-    staged::{STAGED_NAME, Staged},
 };
 use crate::{error::RestoreError, options::Options, store::system::WORLD};
+
+/// There, with the identity of the store to be made, while a restore is under way.
+const STAGED_NAME: &str = "RESTORING";
 
 /// Makes a store from a backup, in a directory that is empty, or missing and then made, and checks
 /// all of it: every body against its id, and the set root against `root`, the one that is trusted.
@@ -51,10 +56,10 @@ fn restore_on(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Head, RestoreError> {
     let failed = |source| RestoreError::Copy { from: from.into(), to: to.into(), source };
-    let target = Staged(target);
-    let left = leftovers(&*target.0, to)?;
-    let locked = target.0.lock().map_err(failed)?;
-    left.iter().try_for_each(|name| target.0.remove(name)).map_err(failed)?;
+    let target = Staged { disk: target, name: STAGED_NAME };
+    let left = leftovers(&*target.disk, to)?;
+    let locked = target.disk.lock().map_err(failed)?;
+    left.iter().try_for_each(|name| target.disk.remove(name)).map_err(failed)?;
     let made = copy_all(&source, &names, &target, progress).map_err(failed).and_then(|()| {
         // The store takes it again.
         drop(locked);
@@ -62,17 +67,13 @@ fn restore_on(
     });
     let made = made.and_then(|head| match target.reveal() {
         Ok(()) => Ok(head),
-        // It may be a store already, and not be one after a power cut. Its identity goes back under
-        // the name by which the next attempt knows that all of this may be removed.
-        Err(source) => match target.0.rename(IDENTITY_NAME, STAGED_NAME) {
-            Err(_) if target.0.open(IDENTITY_NAME).is_ok() => {
-                Err(RestoreError::NotSynced { to: to.into(), source })
-            }
-            _ => Err(failed(source)),
-        },
+        Err(RevealError::Hidden(source)) => Err(failed(source)),
+        Err(RevealError::NotSynced(source)) => {
+            Err(RestoreError::NotSynced { to: to.into(), source })
+        }
     });
     if !matches!(made, Ok(_) | Err(RestoreError::NotSynced { .. })) {
-        remove_all(&*target.0);
+        remove_all(&*target.disk);
     }
     made
 }
@@ -103,9 +104,10 @@ fn find(from: &Path) -> Result<(FileDisk, Vec<String>), RestoreError> {
 fn leftovers(target: &dyn Disk, to: &Path) -> Result<Vec<String>, RestoreError> {
     let not_empty = || RestoreError::NotEmpty { dir: to.into() };
     let mut names =
-        target.list().map_err(|source| RestoreError::Target { to: to.into(), source })?;
+        occupants(target).map_err(|source| RestoreError::Target { to: to.into(), source })?;
     names.retain(|name| name != LOCK_NAME);
-    let was_restoring = names.iter().any(|name| name.starts_with(STAGED_NAME));
+    let was_restoring =
+        names.iter().any(|name| name.strip_suffix(".tmp").unwrap_or(name) == STAGED_NAME);
     if names.is_empty() || was_restoring && names.iter().all(|name| is_made_here(name)) {
         // The identity last: it is what tells that all of this may be removed.
         names.sort_by_key(|name| name == STAGED_NAME);
@@ -114,15 +116,10 @@ fn leftovers(target: &dyn Disk, to: &Path) -> Result<Vec<String>, RestoreError> 
     Err(not_empty())
 }
 
+/// Whether a restore has made a file: the log and what opening it makes, and not what a node has
+/// beside that.
 fn is_made_here(name: &str) -> bool {
-    let segment = name.strip_suffix(".tmp").unwrap_or(name);
-    let cache = Path::new(segment).extension().is_some_and(|extension| extension == "ckpt");
-    is_segment(segment)
-        || cache
-        || name == TILES_NAME
-        || name == STAGED_NAME
-        || name.starts_with("aside-")
-        || is_temporary(name)
+    name == STAGED_NAME || is_log_file(name) || is_temporary(name)
 }
 
 fn copy_all(
@@ -137,18 +134,18 @@ fn copy_all(
     }
     let identity = source.open(IDENTITY_NAME)?;
     // First, under its other name: it says what this directory is going to be.
-    copy(&*identity, &*target.0, STAGED_NAME, identity.len()?, &mut |_| {})?;
-    target.0.sync_dir()?;
+    copy(&*identity, &*target.disk, STAGED_NAME, identity.len()?, &mut |_| {})?;
+    target.disk.sync_dir()?;
     for name in names {
         let file = source.open(name)?;
         // Nothing is linked: the last segment goes on, and a backup is to be another file.
         let len = file.len()?;
-        copy(&*file, &*target.0, name, len, &mut |bytes| {
+        copy(&*file, &*target.disk, name, len, &mut |bytes| {
             progress(Progress { done: done + bytes, total });
         })?;
         done += len;
     }
-    target.0.sync_dir()
+    target.disk.sync_dir()
 }
 
 /// Opens what was copied, which reads all of it, and holds it against the root.

@@ -123,15 +123,6 @@ impl FileDisk {
         Ok(retry_on_intr(|| rustix::fs::linkat(from, name, to, name, AtFlags::empty()))?)
     }
 
-    /// The names of all that lies in the directory, directories and links included, in no order.
-    ///
-    /// # Errors
-    ///
-    /// Whatever the disk reports.
-    pub fn list_all(&self) -> io::Result<Vec<OsString>> {
-        Ok(self.entries()?.into_iter().map(|(name, _)| name).collect())
-    }
-
     fn entries(&self) -> io::Result<Vec<(OsString, FileType)>> {
         let mut entries = Vec::new();
         for entry in retry_on_intr(|| rustix::fs::Dir::read_from(&*self.handle))? {
@@ -193,14 +184,14 @@ impl FileDisk {
 
 impl Disk for FileDisk {
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(OpenFile::new(self.open_at(name, self.access())?, self.writable)))
+        Ok(Arc::new(OpenFile::new(self.open_at(name, self.access())?)))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         check_name(name)?;
         self.check_writable()?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC;
-        Ok(Arc::new(OpenFile::new(self.open_at(name, flags)?, true)))
+        Ok(Arc::new(OpenFile::new(self.open_at(name, flags)?)))
     }
 
     fn create_private(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
@@ -208,7 +199,7 @@ impl Disk for FileDisk {
         self.check_writable()?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
         let file = self.open_with(name, flags, PRIVATE_MODE)?;
-        Ok(Arc::new(OpenFile::new(file, true)))
+        Ok(Arc::new(OpenFile::new(file)))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
@@ -221,6 +212,10 @@ impl Disk for FileDisk {
             .collect();
         names.sort_unstable();
         Ok(names)
+    }
+
+    fn list_all(&self) -> io::Result<Vec<OsString>> {
+        Ok(self.entries()?.into_iter().map(|(name, _)| name).collect())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -250,7 +245,7 @@ impl Disk for FileDisk {
         if in_place && let Some(mapped) = Mapped::new(&file) {
             return Ok(mapped);
         }
-        Ok(ReadWhenWanted::new(Arc::new(OpenFile::new(file, false)))?)
+        Ok(ReadWhenWanted::new(Arc::new(OpenFile::new(file)))?)
     }
 
     fn available(&self) -> io::Result<u64> {

@@ -6,12 +6,11 @@ use crate::{
     identity::IDENTITY_NAME, log::SPARE_NAME, segment::parse_segment_name, tiles::TILES_NAME,
 };
 
-/// Files that have one name only. The peers, the state of the scrub, the node's key, the members,
+/// Files that have one name only, but for those of the log. The peers, the state of the scrub, the node's key, the members,
 /// and what marks a restore under way are of the crates above.
-const SINGLE: [&str; 9] = [
+const SINGLE: [&str; 8] = [
     LOCK_NAME,
     IDENTITY_NAME,
-    TILES_NAME,
     "PEERS",
     "SCRUB",
     "NODEKEY",
@@ -34,12 +33,18 @@ pub fn is_temporary(name: &str) -> bool {
     name == SPARE_NAME || name.strip_suffix(TEMPORARY).is_some_and(is_finished)
 }
 
-fn is_finished(name: &str) -> bool {
-    SINGLE.contains(&name)
+/// Whether a file of this name is one, finished, that is made of the log or by opening it. All
+/// others are made once for a store, and are not made again from what the log has.
+pub fn is_log_file(name: &str) -> bool {
+    name == TILES_NAME
         || parse_segment_name(name).is_some()
         || RemoteDisk::is_stub(name)
         || is_checkpoint(name)
         || is_aside(name)
+}
+
+fn is_finished(name: &str) -> bool {
+    SINGLE.contains(&name) || is_log_file(name)
 }
 
 fn is_checkpoint(name: &str) -> bool {
@@ -79,6 +84,8 @@ mod tests {
         ] {
             assert!(is_store_file(name) && !is_temporary(name), "{name}");
             let temporary = format!("{name}.tmp");
+            let is_single = SINGLE.contains(&name);
+            assert!(is_log_file(name) != is_single, "{name}");
             assert!(is_store_file(&temporary) && is_temporary(&temporary), "{temporary}");
         }
         assert!(is_temporary("spare.tmp"));

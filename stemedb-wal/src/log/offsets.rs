@@ -38,6 +38,13 @@ impl MemoryOffsets {
         Self { earlier_entries: entries, earlier_end: end, ..Self::from(offsets) }
     }
 
+    /// The same ones, for a file that has the same records at the same places.
+    pub(crate) fn copy(&self) -> Self {
+        let later = self.later.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let earlier = self.earlier.clone();
+        Self { earlier, ..Self::from_middle(self.earlier_entries, self.earlier_end, later) }
+    }
+
     pub(crate) fn extend(&self, offsets: impl Iterator<Item = u32>) {
         self.later.write().unwrap_or_else(PoisonError::into_inner).extend(offsets);
     }
@@ -99,5 +106,22 @@ impl MemoryOffsets {
             u32::try_from(placed.position - header.first_position).unwrap_or(u32::MAX)
         });
         Ok(self.earlier.get_or_init(|| offsets.collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Those that are yet to be read are not taken for none.
+    #[test]
+    fn a_copy_has_the_earlier_ones_as_well() {
+        let copy = MemoryOffsets::from_middle(3, 100, vec![120, 130]).copy();
+        assert_eq!((copy.earlier_entries, copy.earlier_end), (3, 100));
+        assert!(copy.earlier.get().is_none());
+        assert_eq!(*copy.later.read().unwrap(), [120, 130]);
+        let read = MemoryOffsets::from_middle(1, 100, vec![120]);
+        read.earlier.set(vec![40]).unwrap();
+        assert_eq!(read.copy().earlier.get(), Some(&vec![40]));
     }
 }

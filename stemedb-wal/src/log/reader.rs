@@ -223,8 +223,12 @@ impl LogReader {
         let segment = segment_of(segments, index).ok_or(ReadError::NotFound { at: index })?;
         let mut offset = [0];
         let from = index - segment.header.first_index;
-        segment.offsets_into(&*self.shared.disk, from, &mut offset)?;
+        let found = segment.offsets_into(&*self.shared.disk, from, &mut offset)?;
         let [offset] = offset;
+        if found == 0 {
+            // It has fewer than the header of the next one says.
+            return Err(self.damaged(segment, 0, index, DamageKind::Footer));
+        }
         Ok((segment, segment.header.first_position + u64::from(offset)))
     }
 

@@ -46,6 +46,9 @@ impl Log {
             });
         let (next, allocated) = made.map_err(|failure| self.poison_with(failure))?;
         let next = Arc::new(next);
+        // The next one is locked. This one never changes again, and may be linked into a backup,
+        // which would seem to be in use. If it stays locked, that is all that happens.
+        let _ = self.open.file.unlock();
         self.shared.replace_last(sealed, Arc::clone(&next));
         self.open = next;
         self.offset = HEADER_LEN as u64;

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     batch::{self, BatchHeader},
     disk::Disk,
-    error::{Action, DiskError, ReadError},
+    error::{Action, DiskError},
     log::{
         LogReader,
         handles::SealedFile,
@@ -335,11 +335,8 @@ impl Patient<'_> {
     fn offsets_as_before(&self) -> Offsets {
         match &self.segment.offsets {
             Offsets::File { at, entries } => Offsets::File { at: *at, entries: *entries },
-            Offsets::Memory(offsets) => {
-                let all: Result<Vec<u32>, ReadError> =
-                    offsets.all(&*self.reader.shared().disk, self.segment);
-                Offsets::Memory(all.unwrap_or_default().into())
-            }
+            // Those that are yet to be read are read from what is right now.
+            Offsets::Memory(offsets) => Offsets::Memory(offsets.copy()),
         }
     }
 }

@@ -18,12 +18,11 @@ const ZEROS_LEN: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct OpenFile {
     file: File,
-    writable: bool,
 }
 
 impl OpenFile {
-    pub(super) fn new(file: File, writable: bool) -> Self {
-        Self { file, writable }
+    pub(super) fn new(file: File) -> Self {
+        Self { file }
     }
 
     /// Extends the file by zeros, which take room on every file system, or leaves it as it was.
@@ -95,15 +94,19 @@ impl DiskFile for OpenFile {
     }
 
     fn lock(&self) -> io::Result<()> {
-        flock(
-            &self.file,
-            if self.writable {
-                FlockOperation::NonBlockingLockExclusive
-            } else {
-                // Those who only read exclude those who write.
-                FlockOperation::NonBlockingLockShared
-            },
-        )
+        flock(&self.file, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    fn unlock(&self) -> io::Result<()> {
+        flock(&self.file, FlockOperation::NonBlockingUnlock)
+    }
+
+    fn is_locked(&self) -> io::Result<bool> {
+        match flock(&self.file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => self.unlock().map(|()| false),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     fn check_named(&self) -> io::Result<()> {
