@@ -274,7 +274,7 @@ pub fn is_in_use(disk: &dyn Disk) -> Result<bool, DiskError> {
 }
 
 fn is_no_file(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|cause| cause.is::<NotAFile>())
+    matches!(error.get_ref(), Some(cause) if cause.is::<NotAFile>())
 }
 
 /// Reads the last segment: from the watermark on if that is enough, else whole.

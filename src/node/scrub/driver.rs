@@ -348,14 +348,9 @@ mod tests {
     };
 
     use super::*;
-    use crate::{Options, World};
+    use crate::{Options, World, store::WORLD};
 
     static CLOCK: AtomicU64 = AtomicU64::new(0);
-
-    fn entropy(bytes: &mut [u8]) -> std::io::Result<()> {
-        bytes.fill(7);
-        Ok(())
-    }
 
     /// One after which the clock was put right is followed by others, also in the next process.
     #[test]
@@ -363,7 +358,7 @@ mod tests {
         let clock = || NTP64(CLOCK.load(Ordering::Relaxed));
         let options = Options { threads: false, ..Options::default() };
         let disk = Arc::new(MemoryDisk::new());
-        let store = Store::open_on(disk, World { clock, entropy }, options).unwrap();
+        let store = Store::open_on(disk, World { clock, ..WORLD }, options).unwrap();
         store.append(b"first").unwrap();
         let hour = Duration::from_secs(3600);
         let policy = ScrubPolicy { interval: hour, bytes_per_second: 1 << 20 };
