@@ -190,6 +190,8 @@ fn a_hostile_member_harms_nobody_for_long() {
 /// - Members: it answers at the addresses that it made up, so that its members prove themselves.
 /// - Replay: with these keys it gives what it repeats numbers that are new, so that repeats count
 ///   and what the nodes say themselves does not.
+/// - Crowd has none: its other selves share an address, at which a node takes one member. A test of
+///   the roster (`at_one_address_is_one_member`) fails where it takes more.
 /// - Flood: all its frames are good ones, and there is nothing here that refuses them and could be
 ///   broken. So all links to a machine share a line that is wide enough without the flood.
 #[test]

@@ -80,7 +80,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         outcome
     };
     if args.plan {
-        open::existing_shared(globals, work)
+        open::reading_shared(globals, work)
     } else {
         open::or_make_shared(globals, work)
     }

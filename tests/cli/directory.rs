@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::binary::{Place, lines};
+use super::serving::Served;
 
 /// Everything in a directory: bytes, inode and time of the last change of each file.
 fn files(dir: &Path) -> BTreeMap<String, (Vec<u8>, u64, i64, i64)> {
@@ -63,6 +64,12 @@ fn commands_that_only_read_change_nothing() {
         assert_eq!(before, files(&place.path(".stemedb")), "{command:?} changed something");
     }
     assert_eq!(other, files(&place.path("other")), "and nothing on the other side");
+    let served = Served::start(&place, "other", &[]);
+    for command in [["sync", "--plan"], ["diff", "--json"]] {
+        place.run(&[&command[..], &[&served.address]].concat()).ok();
+        assert_eq!(before, files(&place.path(".stemedb")), "{command:?} changed something");
+    }
+    served.stop();
     let backup = files(&place.path("backup"));
     let root: serde_json::Value = serde_json::from_str(&root).unwrap();
     let root = root["set_root"].as_str().unwrap();
