@@ -221,6 +221,6 @@ mod tests {
         assert_eq!(after.head, None);
         assert!(after.not_ready.iter().any(|problem| problem.code == "damage"), "{after:?}");
         let text = node.shared.metrics.text(&after, &store, 0);
-        assert!(text.contains("\nstemedb_ready 0\n"), "{text}");
+        assert!(text.contains("\nstemedb_ready 0.0\n"), "{text}");
     }
 }

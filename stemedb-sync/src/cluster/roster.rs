@@ -546,8 +546,14 @@ mod tests {
         assert_eq!(roster.known().count(), 0, "it is not the one to be remembered");
         assert_eq!(roster.admit(&who(1, 1, 1), 3_900 * SECOND), Admission::New);
         assert_eq!(roster.take_dismissed(), [second]);
-        let back = KnownMember { away: Duration::ZERO, ..remembered };
+        let back = KnownMember { away: Duration::ZERO, ..remembered.clone() };
         assert_eq!(roster.known().collect::<Vec<_>>(), [back]);
+        // One that was there for a minute and that nobody met may have lied about its id.
+        let (known, away) = (60 * SECOND, Duration::ZERO);
+        let liar = KnownMember { known, away, met: false, ..remembered };
+        let mut roster = Roster::new([0; 16], [7; 32], vec![liar], SECOND);
+        assert_eq!(roster.admit(&who(1, 2, 1), 60 * SECOND), Admission::OtherKey);
+        assert_eq!(roster.admit(&who(1, 2, 1), 61 * SECOND), Admission::New);
     }
 
     /// Notes each second that a member is there.

@@ -61,11 +61,12 @@ pub(super) struct Claims {
 
 impl Claims {
     /// Takes up what was known in an earlier run. That run may have ended long after this was
-    /// written down: it is held as one that was there for long.
+    /// written down: one that a session ended well with is held as one that was there for long. Not
+    /// so others: who claims an id for a while would keep its holder out for an hour.
     pub(super) fn remember(&mut self, known: &KnownMember, now: Duration) {
         let KnownMember { node, key, known, away, met, .. } = *known;
         let [_, most] = HOLD_TIMES;
-        let known = known.max(most);
+        let known = if met { known.max(most) } else { known };
         self.keys.insert(node, vec![Claim { key, known, alive: now, away, met }]);
     }
 
