@@ -307,14 +307,14 @@ fn what_lies_in_any_directory_is_in_nobodys_way_and_all_else_is() {
     let store = Store::open(dir("store"), options()).unwrap();
     fill(&store, 0..200);
     let head = backup(&store, &dir("backup")).head;
-    let make = |name: &str, inside: &str| {
+    let lay_out = |name: &str, inside: &str| {
         std::fs::create_dir_all(dir(name).join(inside)).unwrap();
         std::fs::write(dir(name).join(".hidden"), "others'").unwrap();
     };
     for (inside, accepted) in [("lost+found/x", true), ("thesis/x", false)] {
         for name in ["opened", "copied", "restored"] {
             let name = format!("{name} {accepted}");
-            make(&name, inside);
+            lay_out(&name, inside);
             let made = match name.split_once(' ').unwrap().0 {
                 "opened" => Store::open(dir(&name), options()).is_ok(),
                 "copied" => store.backup(dir(&name), &mut |_| {}).is_ok(),

@@ -68,7 +68,7 @@ fn without_its_lock_a_store_among_other_segments_has_one_writer_still() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).unwrap();
     for n in 0..4_u8 {
-        store.append(&[n; 40 << 10]).unwrap();
+        store.append(&vec![n; 40 << 10]).unwrap();
     }
     for number in ["ffff-00000000000000000000", "0001-00000000000000000007"] {
         fs::write(dir.path().join(format!("segment-{number}.log")), "").unwrap();
@@ -92,7 +92,7 @@ fn a_repair_that_does_nothing_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).unwrap();
     for n in 0..4_u8 {
-        store.append(&[n; 40 << 10]).unwrap();
+        store.append(&vec![n; 40 << 10]).unwrap();
     }
     store.close().unwrap();
     fs::remove_file(dir.path().join("LOCK")).unwrap();

@@ -1,6 +1,10 @@
 //! Nodes in one process, over real sockets: they find each other, bring each other into step, and
 //! come through what happens to them.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
 
 #[path = "cluster/frames.rs"]
 #[allow(dead_code, reason = "each test file uses a part")]

@@ -56,8 +56,8 @@ impl Links {
         let rate = [from, to].iter().filter_map(|node| self.rates.get(node)).min();
         let mut leaves = now;
         let link = rate.map(|rate| ((from, to), *rate));
-        let line = self.line.map(|rate| ((to, to), rate));
-        for (way, rate) in link.into_iter().chain(line) {
+        let shared = self.line.map(|rate| ((to, to), rate));
+        for (way, rate) in link.into_iter().chain(shared) {
             let busy = self.busy.entry(way).or_default();
             if *busy > now + BUSY_MAX {
                 return Vec::new();

@@ -239,6 +239,37 @@ impl Attacker {
         to_each.collect()
     }
 
+    /// A frame that tells of members that there are not.
+    fn members_for(&mut self, other: Named) -> (String, Vec<u8>) {
+        let (mut records, mut updates) = (Vec::new(), Vec::new());
+        for _ in 0..60 {
+            self.made_up += 1;
+            let (member, signer) = made_up(self.made_up);
+            records.push(self.record(&member, &signer, 0, false));
+            updates.push((member, 0, 0));
+        }
+        let packet = frames::gossip(&self.own.clone(), 0, &other, &updates, &[]);
+        (other.address, self.packet(&records, &packet))
+    }
+
+    /// Frames that it overheard.
+    fn repeats(&mut self, random: &mut Random, places: usize) -> Vec<(String, Vec<u8>)> {
+        let mut repeats = Vec::new();
+        for _ in 0..40.min(self.overheard.len()) {
+            let mut frame = self.overheard[random.index(self.overheard.len())].clone();
+            if let Some(Heard::Packet { from, .. }) = frames::hear(&frame)
+                && let Some(key) = self.stolen.get(&from.node)
+            {
+                // With a number that its sender has not come to, so that it is taken, and what its
+                // sender says later is not.
+                self.made_up += 1;
+                frame = self.seal.renumbered(key, &frame, self.made_up + (1 << 40));
+            }
+            repeats.push((address(random.index(places)), frame));
+        }
+        repeats
+    }
+
     /// What it sends now, to anybody.
     pub(crate) fn strike(&mut self, random: &mut Random, places: usize) -> Vec<(String, Vec<u8>)> {
         self.strikes += 1;
@@ -315,15 +346,7 @@ impl Attacker {
                 }
             }
             Malice::Members => {
-                let (mut records, mut updates) = (Vec::new(), Vec::new());
-                for _ in 0..60 {
-                    self.made_up += 1;
-                    let (member, signer) = made_up(self.made_up);
-                    records.push(self.record(&member, &signer, 0, false));
-                    updates.push((member, 0, 0));
-                }
-                let packet = frames::gossip(&self.own.clone(), 0, &other, &updates, &[]);
-                frames.push((other.address, self.packet(&records, &packet)));
+                frames.push(self.members_for(other));
             }
             // It asks, so that it is asked.
             Malice::Crowd => {}
@@ -336,18 +359,7 @@ impl Attacker {
                 }
             }
             Malice::Replay => {
-                for _ in 0..40.min(self.overheard.len()) {
-                    let mut frame = self.overheard[random.index(self.overheard.len())].clone();
-                    if let Some(Heard::Packet { from, .. }) = frames::hear(&frame)
-                        && let Some(key) = self.stolen.get(&from.node)
-                    {
-                        // With a number that its sender has not come to, so that it is taken, and
-                        // what its sender says later is not.
-                        self.made_up += 1;
-                        frame = self.seal.renumbered(key, &frame, self.made_up + (1 << 40));
-                    }
-                    frames.push((address(random.index(places)), frame));
-                }
+                frames.extend(self.repeats(random, places));
             }
             Malice::Down => {
                 let left = self.seal.record(&signer, key, &victim, 0, true);

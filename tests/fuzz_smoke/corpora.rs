@@ -289,7 +289,9 @@ fn write_lists() {
     write("varints", "0", &bytes);
     for (n, values) in [vec![300; 3], (0..40).map(|n| 3_u64.pow(n)).collect()].iter().enumerate() {
         let mut bytes = Vec::new();
-        values.iter().for_each(|value| varint::write(*value, &mut bytes));
+        for value in values {
+            varint::write(*value, &mut bytes);
+        }
         write("varints", &format!("{}", n + 1), &bytes);
     }
 
