@@ -34,12 +34,12 @@ pub struct ServerLimits {
     /// Calls at the same time on one connection: 32. A client waits before it begins another one,
     /// and one that does not is refused.
     pub streams_per_connection_max: u32,
-    /// Calls of clients at the same time in all: 256. Others are refused as [`Busy`](crate::Reason::Busy).
-    /// Calls of the health service don't count, as it must answer a server that has much to do,
-    /// too.
+    /// Calls of clients at the same time in all: 256. Others are refused as
+    /// [`Busy`](crate::Reason::Busy). Calls of the health service don't count, as it must answer a
+    /// server that has much to do, too.
     pub calls_max: usize,
-    /// Calls of clients at the same time from one address: 128, so that one client that watches a lot leaves
-    /// room for others. Others are refused as [`Busy`](crate::Reason::Busy).
+    /// Calls of clients at the same time from one address: 128, so that one client that watches a
+    /// lot leaves room for others. Others are refused as [`Busy`](crate::Reason::Busy).
     pub calls_per_address_max: usize,
     /// Calls of peers at the same time in all, for sessions and gossip: 256, beside those of
     /// clients, so that neither take them from the others.

@@ -332,8 +332,9 @@ impl Attacker {
                     .collect();
                 let mut told = vec![other];
                 if self.is_control {
-                    // A session tells what its peer holds, whatever was forged, and nothing is newer
-                    // than the highest number. What harms is ever higher ones, of all, to all.
+                    // A session tells what its peer holds, whatever was forged, and nothing is
+                    // newer than the highest number. What harms is ever higher ones, of all, to
+                    // all.
                     let order = (u64::MAX, self.counter);
                     told = known.into_iter().map(|(member, _)| member).collect();
                     let forged =

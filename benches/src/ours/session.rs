@@ -180,7 +180,8 @@ fn answer<G: Gauge>(
     gauge: &mut G,
     hand_on: &mut impl FnMut(Response, &mut G),
 ) -> Result<(), Failure> {
-    let arrival = Arrival { now: Duration::ZERO, time: NOW, nonce: [9; 16], from: Ipv4Addr::LOCALHOST.into() };
+    let from = Ipv4Addr::LOCALHOST.into();
+    let arrival = Arrival { now: Duration::ZERO, time: NOW, nonce: [9; 16], from };
     let reply = gauge.on(Who::Responder, || responder.answer(request, &*other, arrival));
     match reply? {
         Reply::Nothing => {}

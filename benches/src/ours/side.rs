@@ -96,7 +96,8 @@ impl Side {
     }
 
     pub(crate) fn now(&self) -> Pin {
-        Pin { snapshot: self.tree.snapshot(), log: self.log, sketch: Some(Arc::clone(&self.sketch)) }
+        let sketch = Some(Arc::clone(&self.sketch));
+        Pin { snapshot: self.tree.snapshot(), log: self.log, sketch }
     }
 }
 

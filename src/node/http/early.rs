@@ -1,8 +1,8 @@
 //! Answers while the clock stands before 1970.
 //!
 //! The HTTP library formats the date of each answer by itself, and panics where there is no such
-//! date. Until the clock is right a connection gets one answer, by HTTP/1.0 (RFC 1945) and without a
-//! date, and ends with it.
+//! date. Until the clock is right a connection gets one answer, by HTTP/1.0 (RFC 1945) and without
+//! a date, and ends with it.
 
 use std::io::{self, Write as _};
 

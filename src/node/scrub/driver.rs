@@ -194,8 +194,8 @@ pub async fn run<D: Donor>(
     }
 }
 
-/// How long to wait for the time of the next pass, if none is under way. `since` is how long ago the
-/// last one ended, or this process began.
+/// How long to wait for the time of the next pass, if none is under way. `since` is how long ago
+/// the last one ended, or this process began.
 fn until_next_pass(
     scrub: &Scrub,
     policy: &ScrubPolicy,

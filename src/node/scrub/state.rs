@@ -40,8 +40,8 @@ const FILE: SmallFile = SmallFile {
     private: false,
 };
 
-/// Stands for a time that the clock did not know: the least one, which is long ago by any clock that
-/// is right. What a wrong one says is not kept.
+/// Stands for a time that the clock did not know: the least one, which is long ago by any clock
+/// that is right. What a wrong one says is not kept.
 pub(super) const UNKNOWN: u64 = 1;
 
 /// Where the check of a store is, and how the last one went.

@@ -6,8 +6,8 @@ use crate::{
     identity::IDENTITY_NAME, log::SPARE_NAME, segment::parse_segment_name, tiles::TILES_NAME,
 };
 
-/// Files that have one name only, but for those of the log. The peers, the state of the scrub, the node's key, the members,
-/// and what marks a restore under way are of the crates above.
+/// Files that have one name only, but for those of the log. The peers, the state of the scrub, the
+/// node's key, the members, and what marks a restore under way are of the crates above.
 const SINGLE: [&str; 8] = [
     LOCK_NAME,
     IDENTITY_NAME,

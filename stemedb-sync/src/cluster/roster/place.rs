@@ -1,6 +1,6 @@
 //! What of an address says which process, and which machine, it is: one has many spellings.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The port of an address that names none: that of `PeerAddress`.
 const DEFAULT_PORT: u16 = 7845;
