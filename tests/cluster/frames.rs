@@ -125,7 +125,7 @@ impl Seal {
         self.signed(key, 2, &payload.concat())
     }
 
-    /// A packet that was heard, with another counter: as its sender, whose key it is, would send it.
+    /// A packet that was heard, with another counter: as its sender, whose key it is, sends it.
     pub(crate) fn renumbered(&self, key: &SigningKey, frame: &[u8], counter: u64) -> Vec<u8> {
         let payload = &frame[18..frame.len() - 64];
         let payload = [&payload[..16], &counter.to_le_bytes(), &payload[24..]].concat();
