@@ -55,7 +55,7 @@ struct Failures {
 #[derive(Debug)]
 struct Failure {
     reason: String,
-    /// Whether the configuration names the address: whoever it belongs to wants to know.
+    /// Whether the configuration names the address: such a failure is not evicted.
     is_named: bool,
     /// Counts failures, so that it is known which one is the oldest.
     number: u64,

@@ -199,7 +199,7 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// Lets go of the lock although the file stays open.
+    /// Releases the lock; the file stays open.
     ///
     /// # Errors
     ///

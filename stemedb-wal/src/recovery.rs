@@ -250,8 +250,8 @@ fn lock_last(disk: &dyn Disk, last: &Found) -> Result<(), OpenError> {
 
 /// Whether a log is written to at this moment, as far as the locks of its segments tell.
 ///
-/// Which segment a writer has cannot be told by the names: there may be others of later ones. So
-/// all are asked, those with the highest names first, and one at a time is open.
+/// The names of segments don't tell which of them a writer has locked: stray files may have higher
+/// names. So all locks are tried, those with the highest names first, with one file open at a time.
 ///
 /// # Errors
 ///

@@ -401,9 +401,10 @@ impl Network {
                     // Nobody is at an address that was made up.
                     let Some(to) = place_of(&to) else {
                         self.counts.made_up += 1;
-                        let attacker = self.attacker.as_mut();
-                        let answers = attacker.map(|attacker| attacker.answer_at(&to, &frame));
-                        self.send_hostile(answers.unwrap_or_default());
+                        if let Some(attacker) = &mut self.attacker {
+                            let answers = attacker.answer_at(&to, &frame);
+                            self.send_hostile(answers);
+                        }
                         continue;
                     };
                     let hostile = self.attacker.as_ref().is_some_and(|it| it.place == to);

@@ -11,6 +11,7 @@ use stemedb::{
     node::Options,
     rpc::{Client, ClientOptions},
 };
+use tempfile::TempDir;
 use tokio::{net::TcpListener, time::sleep};
 
 use super::{
@@ -19,15 +20,21 @@ use super::{
     in_step, options, until,
 };
 
-/// Somebody who may gossip says that it is another member, and names the highest generation.
-#[tokio::test(flavor = "multi_thread")]
-async fn frames_of_a_stranger_neither_end_nor_mute_a_node() {
-    let dirs = dirs::<2>();
+/// Two nodes that know each other, and a client of the first.
+async fn two_and_a_client(dirs: &[TempDir; 2]) -> (Running, Running, Client) {
     let first = Running::start(dirs[0].path(), options()).await;
     let second =
         Running::start(dirs[1].path(), Options { join: vec![first.peer()], ..options() }).await;
     until("both are there", || alive(&first) == 1 && alive(&second) == 1).await;
     let client = Client::connect(&first.peer(), ClientOptions::default()).await.unwrap();
+    (first, second, client)
+}
+
+/// Somebody who may gossip says that it is another member, and names the highest generation.
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_of_a_stranger_neither_end_nor_mute_a_node() {
+    let dirs = dirs();
+    let (first, second, client) = two_and_a_client(&dirs).await;
     let (seal, key) = (Seal::new(None), SigningKey::from_bytes(&[7; 32]));
     let public = key.verifying_key().to_bytes();
     let stranger = Named { node: [7; 16], generation: 1, address: "127.0.0.1:9".to_owned() };
@@ -74,12 +81,8 @@ async fn frames_of_a_stranger_neither_end_nor_mute_a_node() {
 /// the answer of the call is lost, and nobody is called because a frame names an address.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_do_not_fit_are_dialled_to_nobody() {
-    let dirs = dirs::<2>();
-    let first = Running::start(dirs[0].path(), options()).await;
-    let second =
-        Running::start(dirs[1].path(), Options { join: vec![first.peer()], ..options() }).await;
-    until("both are there", || alive(&first) == 1 && alive(&second) == 1).await;
-    let client = Client::connect(&first.peer(), ClientOptions::default()).await.unwrap();
+    let dirs = dirs();
+    let (first, second, client) = two_and_a_client(&dirs).await;
     let node = second.store().peer_identity().node;
     let seal = Seal::new(None);
     let called = Arc::new(Mutex::new(BTreeSet::new()));

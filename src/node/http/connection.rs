@@ -44,8 +44,8 @@ pub(super) struct Connection {
     begun: u64,
     /// Bytes read since.
     read: u64,
-    /// How many bytes of [`HTTP2_PREFACE`] the client has sent, as long as it sent nothing else.
-    preface: Option<usize>,
+    /// What is left of [`HTTP2_PREFACE`] while the client has sent nothing else; empty afterwards.
+    preface: &'static [u8],
 }
 
 impl Connection {
@@ -78,7 +78,7 @@ impl Connection {
             cut: Box::pin(cut),
             begun: 0,
             read: 0,
-            preface: Some(0),
+            preface: HTTP2_PREFACE,
         }
     }
 
@@ -113,15 +113,15 @@ impl Connection {
 
     /// Refuses HTTP/2.
     fn check_preface(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let Some(seen) = self.preface else { return Ok(()) };
-        let left = HTTP2_PREFACE.get(seen..).unwrap_or_default();
-        let len = left.len().min(bytes.len());
-        if left.iter().zip(bytes).any(|(expected, byte)| expected != byte) {
-            self.preface = None;
-        } else if len == left.len() {
-            return Err(io::ErrorKind::InvalidData.into());
-        } else {
-            self.preface = Some(seen + len);
+        for byte in bytes {
+            match self.preface {
+                [expected] if byte == expected => return Err(io::ErrorKind::InvalidData.into()),
+                [expected, left @ ..] if byte == expected => self.preface = left,
+                _ => {
+                    self.preface = &[];
+                    break;
+                }
+            }
         }
         Ok(())
     }
@@ -175,9 +175,9 @@ impl AsyncRead for Connection {
         self.check_idle(context)?;
         let before = buffer.filled().len();
         ready!(pin!(&mut self.stream).poll_read(context, buffer))?;
-        let read = buffer.filled().len() - before;
-        self.check_preface(buffer.filled().get(before..).unwrap_or_default())?;
-        Poll::Ready(self.note_read(read as u64))
+        let (_, read) = buffer.filled().split_at(before);
+        self.check_preface(read)?;
+        Poll::Ready(self.note_read(read.len() as u64))
     }
 }
 

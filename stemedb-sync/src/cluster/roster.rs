@@ -179,8 +179,8 @@ impl Roster {
         self.revision
     }
 
-    /// The members to be remembered: one that has its id only while another key may come back is
-    /// none of them.
+    /// Members to remember across restarts. One whose id belongs to another key, which may come
+    /// back, is not among them.
     pub(super) fn known(&self) -> impl Iterator<Item = KnownMember> {
         self.entries.iter().filter_map(|(node, entry)| {
             let Member { key, address, .. } = &entry.record.member;
@@ -195,7 +195,7 @@ impl Roster {
         self.claims.is_held(node, key, now)
     }
 
-    /// Whether a second key of an id is to be told of now.
+    /// Whether to report a duplicate of an id: a second key that was not reported lately.
     pub(super) fn is_new_duplicate(&mut self, node: NodeId, key: PublicKey, now: Duration) -> bool {
         self.duplicates.is_new(node, key, now)
     }

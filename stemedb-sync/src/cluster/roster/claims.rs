@@ -1,4 +1,4 @@
-//! To which key a node id belongs: the first one that was proved, for as long as it may come back.
+//! Keys of node ids: an id belongs to the key that proved it first, while that may come back.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -16,7 +16,7 @@ const TOLD_PERIOD: Duration = Duration::from_secs(600);
 pub(super) struct Duplicates(VecDeque<(NodeId, PublicKey, Duration)>);
 
 impl Duplicates {
-    /// Whether a second key of an id is to be told of now. It counts as told then.
+    /// Whether to report a second key of an id, which counts as reported then.
     pub(super) fn is_new(&mut self, node: NodeId, key: PublicKey, now: Duration) -> bool {
         let told = &mut self.0;
         if told.iter().any(|(of, known, _)| *of == node && *known == key) {
