@@ -29,6 +29,7 @@ pub mod id;
 pub mod proof;
 pub mod serialize;
 pub mod set;
+pub mod symbols;
 
 pub use diff::{Diff, DiffResult, Difference, roots_equal};
 pub use id::{AssertionId, Hash};

@@ -6,9 +6,10 @@ mod history;
 
 use history::{LogHarness, ModelEntry, ORIGIN, id_of, open};
 use std::{collections::BTreeMap, sync::Arc};
+use stemedb_simdisk::FaultyDisk;
 use stemedb_wal::{
     batch::{self, BatchHeader},
-    disk::{Disk, FaultyDisk, MemoryDisk},
+    disk::{Disk, MemoryDisk},
     error::{DamageKind, OpenError, ReadError},
     log::{LogOptions, NewRecord, Origin, Remark, Spares, Watermark},
     segment::{self, SegmentHeader, TRAILER_LEN, Trailer, parse_segment_name, segment_name},

@@ -4,7 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::ErrorKind;
-use stemedb_wal::disk::{Bytes, Disk, FaultyDisk, FileDisk, LOCK_NAME, MemoryDisk};
+use stemedb_simdisk::FaultyDisk;
+use stemedb_wal::disk::{Bytes, Disk, FileDisk, LOCK_NAME, MemoryDisk};
 
 /// Runs `check` on a fresh disk of each kind.
 fn on_each_disk(check: impl Fn(&dyn Disk)) {

@@ -9,8 +9,9 @@ use std::{
     io,
     sync::{Arc, Mutex},
 };
+use stemedb_simdisk::{Fault, FaultyDisk, Flavour, Operation, Survival, Target};
 use stemedb_wal::{
-    disk::{Disk, Fault, FaultyDisk, Flavour, Operation, Survival, Target},
+    disk::Disk,
     error::{AppendError, OpenError},
     log::{Log, LogOptions, NewRecord, Origin, Spares, Watermark},
 };

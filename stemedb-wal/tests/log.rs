@@ -6,8 +6,9 @@ mod history;
 
 use history::{LogHarness, body_of, id_of};
 use std::sync::Arc;
+use stemedb_simdisk::FaultyDisk;
 use stemedb_wal::{
-    disk::{FaultyDisk, MemoryDisk},
+    disk::MemoryDisk,
     error::{AppendError, ReadError},
     log::{Log, LogOptions, NewRecord, Spares},
 };

@@ -14,8 +14,9 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
+use stemedb_simdisk::{FaultyDisk, Moment, Survival};
 use stemedb_wal::{
-    disk::{Bytes, DirLock, Disk, DiskFile, FaultyDisk, Moment, Survival},
+    disk::{Bytes, DirLock, Disk, DiskFile},
     error::OpenError,
     log::{Log, LogOptions, NewRecord, Origin, Placed, Spares, Watermark},
     segment::{SegmentHeader, parse_segment_name},
@@ -239,7 +240,7 @@ fn verify_with_cuts(
         let survival = Survival::ALL[usize::try_from(random.below(8)).unwrap()];
         let cut = moment.disk.power_cut(survival, random.next());
         // Once more in the middle of the second recovery.
-        let stop = cut.operations(stemedb_wal::disk::Target::Mutating) + random.below(4);
+        let stop = cut.operations(stemedb_simdisk::Target::Mutating) + random.below(4);
         let again: Arc<Mutex<Option<FaultyDisk>>> = Arc::default();
         {
             let again = Arc::clone(&again);

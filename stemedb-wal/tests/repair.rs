@@ -12,8 +12,9 @@ use std::{
     io,
     sync::{Arc, Mutex},
 };
+use stemedb_simdisk::{Fault, FaultyDisk, Flavour, Moment, Survival, Target};
 use stemedb_wal::{
-    disk::{Disk, Fault, FaultyDisk, Fingerprint, Flavour, Moment, Survival, Target},
+    disk::{Disk, Fingerprint},
     error::{DamageKind, OpenError, ReadError},
     identity::Identity,
     log::{HoleEntry, Log, LogOptions, NewRecord, Origin, Remark, Spares, Watermark},

@@ -8,9 +8,8 @@ use std::{
     io::ErrorKind,
     sync::{Arc, Mutex},
 };
-use stemedb_wal::disk::{
-    Disk, Fault, FaultyDisk, Flavour, Moment, Operation, SECTOR_LEN, Survival, Target,
-};
+use stemedb_simdisk::{Fault, FaultyDisk, Flavour, Moment, Operation, Survival, Target};
+use stemedb_wal::disk::{Disk, SECTOR_LEN};
 
 const SECTOR: u64 = SECTOR_LEN as u64;
 const SEEDS: u64 = 200;

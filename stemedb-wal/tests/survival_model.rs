@@ -4,9 +4,8 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::{collections::BTreeSet, io::ErrorKind};
-use stemedb_wal::disk::{
-    Disk, DiskFile, Fault, FaultyDisk, Flavour, Operation, SECTOR_LEN, Survival, Target,
-};
+use stemedb_simdisk::{Fault, FaultyDisk, Flavour, Operation, Survival, Target};
+use stemedb_wal::disk::{Disk, DiskFile, SECTOR_LEN};
 
 const HISTORIES: u64 = 300;
 const STEPS: u64 = 25;
