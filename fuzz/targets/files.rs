@@ -207,7 +207,7 @@ fn read_checkpoint(found: &Checkpoint) {
     if let Ok(elements) = found.symbols() {
         drop(Sketch::from_elements([1; 16], &elements));
     }
-    let mut tree = MerkleTree::from_archive(found.archive(), found.covered().top_hash);
+    let mut tree = MerkleTree::from_mapped_set(found.mapped_set(), found.covered().top_hash);
     let ids: Vec<_> = tree.iter().map_while(Result::ok).take(2000).collect();
     for entry in ids.iter().take(20) {
         drop(tree.snapshot().prove(&entry.id));

@@ -13,11 +13,11 @@
 use std::{io, sync::Arc};
 
 use stemedb_merkle::{
-    ArchiveError, Entry,
+    Entry, MappedSetError,
     set::{
         Changes,
-        archive::{Archive, BaseArrays, DeltaArrays, IdArrays, page_bits},
         build::BuildError,
+        mapped::{BaseArrays, DeltaArrays, IdArrays, MappedSet, page_bits},
     },
 };
 
@@ -84,7 +84,7 @@ pub enum CheckpointFault {
     Payload,
     /// A block is damaged, or parts contradict each other.
     #[error("is damaged: {0}")]
-    Archive(ArchiveError),
+    MappedSet(MappedSetError),
     /// The hashes don't give the root that it says.
     #[error("does not have the root that it says")]
     Root,
@@ -130,7 +130,7 @@ pub enum WriteError {
     Io(#[from] io::Error),
     /// A part of the checkpoint before is damaged.
     #[error("cannot write a restart checkpoint from the one before")]
-    Archive(#[from] ArchiveError),
+    MappedSet(#[from] MappedSetError),
     /// The tree hands out its entries in disorder.
     #[error("cannot write a restart checkpoint")]
     Build(#[from] BuildError),
@@ -140,7 +140,7 @@ pub enum WriteError {
         /// The position.
         position: u64,
     },
-    /// The archive can't be put together.
+    /// The mapped set cannot be put together.
     #[error("cannot put a restart checkpoint together")]
     Payload,
     /// What was written does not have the root of what was to be written.
@@ -345,10 +345,10 @@ impl Checkpoint {
     }
 
     /// The set tree in it.
-    pub fn archive(&self) -> Archive {
+    pub fn mapped_set(&self) -> MappedSet {
         let base: Arc<dyn BaseArrays> = Arc::clone(&self.base) as _;
         let deltas = self.deltas.iter().map(|delta| Arc::clone(delta) as Arc<dyn DeltaArrays>);
-        Archive::new(base, deltas.collect())
+        MappedSet::new(base, deltas.collect())
     }
 
     /// What it holds beside the set tree.
@@ -356,7 +356,7 @@ impl Checkpoint {
     /// # Errors
     ///
     /// If that is damaged.
-    pub fn beside(&self) -> Result<Beside, ArchiveError> {
+    pub fn beside(&self) -> Result<Beside, MappedSetError> {
         self.deltas.last().map_or_else(|| self.base.beside(), |delta| delta.beside())
     }
 
@@ -365,7 +365,7 @@ impl Checkpoint {
     /// # Errors
     ///
     /// If they are damaged.
-    pub fn symbols(&self) -> Result<Vec<[u8; 32]>, ArchiveError> {
+    pub fn symbols(&self) -> Result<Vec<[u8; 32]>, MappedSetError> {
         self.deltas.last().map_or_else(|| self.base.symbols(), |delta| delta.symbols())
     }
 
@@ -376,13 +376,13 @@ impl Checkpoint {
 
     fn check_top(&self) -> Result<(), CheckpointFault> {
         let covered = self.covered();
-        let archive = self.archive();
-        if archive.len() != covered.count
+        let mapped = self.mapped_set();
+        if mapped.len() != covered.count
             || stemedb_merkle::set::root(covered.count, &covered.top_hash) != covered.set_root
         {
             return Err(CheckpointFault::Root);
         }
-        archive.check_top(&covered.top_hash).map_err(CheckpointFault::Archive)
+        mapped.check_top(&covered.top_hash).map_err(CheckpointFault::MappedSet)
     }
 
     /// Checks every block. `progress` is told how many bytes have been read since the last time,
@@ -391,7 +391,7 @@ impl Checkpoint {
     /// # Errors
     ///
     /// At the first that is damaged.
-    pub fn check(&self, progress: &mut dyn FnMut(u64) -> bool) -> Result<(), ArchiveError> {
+    pub fn check(&self, progress: &mut dyn FnMut(u64) -> bool) -> Result<(), MappedSetError> {
         self.files().try_for_each(|file| file.check_all(progress))
     }
 
@@ -409,7 +409,7 @@ impl Checkpoint {
         for file in self.files() {
             match BlockFile::open(disk, &file.name, false) {
                 Ok(found) if found.header_crc == file.header_crc => {
-                    found.check_all(progress).map_err(CheckpointFault::Archive)?;
+                    found.check_all(progress).map_err(CheckpointFault::MappedSet)?;
                 }
                 Ok(_) | Err(CheckpointFault::Io(io::ErrorKind::NotFound)) => {}
                 Err(fault) => return Err(fault),
@@ -474,7 +474,7 @@ impl Checkpoint {
 pub fn write_base(
     disk: &dyn Disk,
     covered: &Covered,
-    entries: impl Iterator<Item = Result<Entry, ArchiveError>>,
+    entries: impl Iterator<Item = Result<Entry, MappedSetError>>,
     beside: &Beside,
     in_place: bool,
     progress: &mut dyn FnMut(u64),

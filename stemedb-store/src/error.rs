@@ -7,7 +7,7 @@ use std::{
 
 use crate::{checkpoint::WriteError, tiles::TileError};
 use stemedb_merkle::{
-    ArchiveError, AssertionId,
+    AssertionId, MappedSetError,
     history::{ProveError, ReadNodeError},
 };
 use stemedb_wal::{
@@ -155,7 +155,7 @@ pub enum ReadError {
     Log(#[from] LogReadError),
     /// A part of the restart checkpoint could not be read.
     #[error(transparent)]
-    Archive(#[from] ArchiveError),
+    MappedSet(#[from] MappedSetError),
     /// The bytes are not those that the id was made of.
     #[error(
         "entry {index}: the body does not hash to its id {id}; put back the file from a copy, or \
@@ -190,7 +190,7 @@ pub enum TreeFailure {
     )]
     NotRebuilt {
         /// What is wrong with the checkpoint.
-        checkpoint: ArchiveError,
+        checkpoint: MappedSetError,
         /// What of the log can't be read; none if it is a body that was lost and came back, whose
         /// place only the checkpoint tells.
         log: Option<Arc<LogReadError>>,
@@ -210,7 +210,7 @@ impl ReadError {
             Self::Log(error) => {
                 matches!(error, LogReadError::Damaged(_) | LogReadError::Hole { .. })
             }
-            Self::Archive(_)
+            Self::MappedSet(_)
             | Self::WrongId { .. }
             | Self::Behind(TreeFailure::NotRebuilt { .. }) => true,
             Self::SecretMissing | Self::Behind(TreeFailure::Panicked) | Self::Closed => false,

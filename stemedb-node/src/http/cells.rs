@@ -1,7 +1,7 @@
 //! Where two stores differ: their set trees cut into the subtrees of all prefixes of one length.
 
 use stemedb_merkle::{
-    ArchiveError, Hash,
+    Hash, MappedSetError,
     set::{self, Subtree},
 };
 
@@ -16,7 +16,7 @@ pub const DEPTHS: [u8; 2] = [8, 12];
 /// # Errors
 ///
 /// If a part of a restart checkpoint is damaged.
-pub fn cells(tree: &set::Snapshot, depth: u8) -> Result<Vec<Hash>, ArchiveError> {
+pub fn cells(tree: &set::Snapshot, depth: u8) -> Result<Vec<Hash>, MappedSetError> {
     let mut level = vec![tree.subtree(&[0; 32], 0)?];
     for _ in 0..depth.min(16) {
         let mut next = Vec::with_capacity(level.len() * 2);
@@ -38,7 +38,7 @@ pub(super) fn count(
     depth: u8,
     cell: u16,
     most: usize,
-) -> Result<usize, ArchiveError> {
+) -> Result<usize, MappedSetError> {
     let depth = u32::from(depth.min(16));
     let shift = 16 - depth;
     let first_bits = u32::from(cell) << shift;

@@ -4,10 +4,10 @@ use core::ops::Range;
 
 use rkyv::rend::u32_le;
 use stemedb_merkle::{
-    ArchiveError, Entry, Hash,
+    Entry, Hash, MappedSetError,
     set::{
-        archive::{BaseArrays, IdArrays, PackedPosition, hashes_len, pack_position, page_bits},
         build::BaseBuilder,
+        mapped::{BaseArrays, IdArrays, PackedPosition, hashes_len, pack_position, page_bits},
     },
 };
 
@@ -50,12 +50,12 @@ impl BaseFile {
     }
 
     /// What the tree does not say.
-    pub(super) fn beside(&self) -> Result<Beside, ArchiveError> {
+    pub(super) fn beside(&self) -> Result<Beside, MappedSetError> {
         Beside::read(&self.file, &self.history, &self.holes)
     }
 
     /// The coded symbols of the set.
-    pub(super) fn symbols(&self) -> Result<Vec<[u8; 32]>, ArchiveError> {
+    pub(super) fn symbols(&self) -> Result<Vec<[u8; 32]>, MappedSetError> {
         Ok(self.file.read_all(&self.symbols)?.as_chunks().0.to_vec())
     }
 
@@ -71,7 +71,7 @@ pub(super) fn elements<const N: usize>(
     array: &Range<usize>,
     first: usize,
     into: &mut [[u8; N]],
-) -> Result<(), ArchiveError> {
+) -> Result<(), MappedSetError> {
     let start = first.checked_mul(N).and_then(|at| at.checked_add(array.start));
     let start = start
         .filter(|start| start.checked_add(size_of_val(into)).is_some_and(|end| end <= array.end));
@@ -80,7 +80,7 @@ pub(super) fn elements<const N: usize>(
 }
 
 /// Asks for the memory of some of the ids of an array.
-pub(super) fn touch_ids(file: &BlockFile, array: &Range<usize>, places: Range<usize>) -> u64 {
+pub(super) fn prefetch_ids(file: &BlockFile, array: &Range<usize>, places: Range<usize>) -> u64 {
     let start = array.start.saturating_add(places.start.saturating_mul(32)).min(array.end);
     let end = array.start.saturating_add(places.end.saturating_mul(32)).min(array.end);
     file.touch(start, end.saturating_sub(start))
@@ -91,21 +91,21 @@ impl IdArrays for BaseFile {
         self.len
     }
 
-    fn ids(&self, first: usize, into: &mut [Hash]) -> Result<(), ArchiveError> {
+    fn ids(&self, first: usize, into: &mut [Hash]) -> Result<(), MappedSetError> {
         elements(&self.file, &self.ids, first, into)
     }
 
-    fn positions(&self, first: usize, into: &mut [PackedPosition]) -> Result<(), ArchiveError> {
+    fn positions(&self, first: usize, into: &mut [PackedPosition]) -> Result<(), MappedSetError> {
         elements(&self.file, &self.positions, first, into)
     }
 
-    fn touch_ids(&self, places: Range<usize>) -> u64 {
-        touch_ids(&self.file, &self.ids, places)
+    fn prefetch_ids(&self, places: Range<usize>) -> u64 {
+        prefetch_ids(&self.file, &self.ids, places)
     }
 }
 
 impl BaseArrays for BaseFile {
-    fn page_starts(&self, page: usize) -> Result<[usize; 2], ArchiveError> {
+    fn page_starts(&self, page: usize) -> Result<[usize; 2], MappedSetError> {
         let mut starts = [[0; 4]; 2];
         elements(&self.file, &self.starts, page, &mut starts)?;
         let starts = starts.map(|start| u32::from_le_bytes(start) as usize);
@@ -116,11 +116,11 @@ impl BaseArrays for BaseFile {
         }
     }
 
-    fn hashes(&self, first: usize, into: &mut [Hash]) -> Result<(), ArchiveError> {
+    fn hashes(&self, first: usize, into: &mut [Hash]) -> Result<(), MappedSetError> {
         elements(&self.file, &self.hashes, first, into)
     }
 
-    fn inconsistent(&self) -> ArchiveError {
+    fn inconsistent(&self) -> MappedSetError {
         self.file.inconsistent()
     }
 }
@@ -129,7 +129,7 @@ impl BaseArrays for BaseFile {
 pub(super) fn write(
     writer: &mut BlockWriter<'_>,
     count: u64,
-    entries: impl Iterator<Item = Result<Entry, ArchiveError>>,
+    entries: impl Iterator<Item = Result<Entry, MappedSetError>>,
     beside: &Beside,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Hash, WriteError> {

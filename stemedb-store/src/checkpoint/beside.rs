@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use stemedb_merkle::{ArchiveError, Hash};
+use stemedb_merkle::{Hash, MappedSetError};
 
 use super::{
     WriteError,
@@ -38,7 +38,7 @@ impl Beside {
         file: &BlockFile,
         history: &Range<usize>,
         holes: &Range<usize>,
-    ) -> Result<Self, ArchiveError> {
+    ) -> Result<Self, MappedSetError> {
         let history = file.read_all(history)?.as_chunks().0.to_vec();
         let holes = file.read_all(holes)?.as_chunks().0.iter().map(hole).collect();
         Ok(Self { history, holes, symbols: Vec::new() })

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use stemedb_merkle::ArchiveError;
+use stemedb_merkle::MappedSetError;
 
 use super::{
     CheckpointFault,
@@ -111,7 +111,7 @@ impl BlockFile {
     }
 
     /// Copies a part of the payload, its blocks checked.
-    pub(super) fn read(&self, start: usize, buffer: &mut [u8]) -> Result<(), ArchiveError> {
+    pub(super) fn read(&self, start: usize, buffer: &mut [u8]) -> Result<(), MappedSetError> {
         let end = start.checked_add(buffer.len()).filter(|end| *end <= self.len);
         let end = end.ok_or_else(|| self.inconsistent())?;
         if start < end {
@@ -125,7 +125,7 @@ impl BlockFile {
     }
 
     /// A part of the payload in memory of its own, its blocks checked.
-    pub(super) fn read_all(&self, range: &Range<usize>) -> Result<Vec<u8>, ArchiveError> {
+    pub(super) fn read_all(&self, range: &Range<usize>) -> Result<Vec<u8>, MappedSetError> {
         if range.end > self.len {
             return Err(self.inconsistent());
         }
@@ -140,7 +140,7 @@ impl BlockFile {
     }
 
     #[inline]
-    fn check(&self, block: usize) -> Result<(), ArchiveError> {
+    fn check(&self, block: usize) -> Result<(), MappedSetError> {
         let mask = 1 << (block % 64);
         let word = self.checked.get(block / 64).ok_or_else(|| self.inconsistent())?;
         // Relaxed: the bit says only that some thread has read these bytes, which never change.
@@ -153,7 +153,7 @@ impl BlockFile {
     }
 
     #[cold]
-    fn check_now(&self, block: usize) -> Result<(), ArchiveError> {
+    fn check_now(&self, block: usize) -> Result<(), MappedSetError> {
         let mut part = [0; PART_LEN];
         let mut hasher = crc32fast::Hasher::new();
         let offset = block * BLOCK_LEN;
@@ -169,7 +169,7 @@ impl BlockFile {
             Ok(())
         } else {
             let offset = (HEADER_LEN + offset) as u64;
-            Err(ArchiveError::Damaged { file: Arc::clone(&self.name), offset })
+            Err(MappedSetError::Damaged { file: Arc::clone(&self.name), offset })
         }
     }
 
@@ -178,7 +178,7 @@ impl BlockFile {
     pub(super) fn check_all(
         &self,
         progress: &mut dyn FnMut(u64) -> bool,
-    ) -> Result<(), ArchiveError> {
+    ) -> Result<(), MappedSetError> {
         for block in 0..self.crcs.len() {
             self.check_now(block)?;
             if !progress(BLOCK_LEN.min(self.len() - block * BLOCK_LEN) as u64) {
@@ -188,16 +188,16 @@ impl BlockFile {
         Ok(())
     }
 
-    fn unreadable(&self, offset: usize, error: &io::Error) -> ArchiveError {
-        ArchiveError::Unreadable {
+    fn unreadable(&self, offset: usize, error: &io::Error) -> MappedSetError {
+        MappedSetError::Unreadable {
             file: Arc::clone(&self.name),
             offset: (HEADER_LEN + offset) as u64,
             reason: error.to_string().into(),
         }
     }
 
-    pub(super) fn inconsistent(&self) -> ArchiveError {
-        ArchiveError::Inconsistent { file: Arc::clone(&self.name) }
+    pub(super) fn inconsistent(&self) -> MappedSetError {
+        MappedSetError::Inconsistent { file: Arc::clone(&self.name) }
     }
 }
 

@@ -3,10 +3,10 @@
 use core::ops::Range;
 
 use stemedb_merkle::{
-    ArchiveError, Hash,
+    Hash, MappedSetError,
     set::{
         Changes,
-        archive::{
+        mapped::{
             BlockKey, BlockState, DeltaArrays, IdArrays, PackedPosition, block_bits, pack_position,
         },
     },
@@ -14,7 +14,7 @@ use stemedb_merkle::{
 
 use super::{
     CheckpointFault, WriteError,
-    base::{elements, touch_ids, write_numbers},
+    base::{elements, prefetch_ids, write_numbers},
     beside::{Beside, BesideArrays},
     blocks::{BlockFile, BlockWriter},
     payload::{self, Array, DeltaPayload},
@@ -66,7 +66,7 @@ impl DeltaFile {
             return Err(CheckpointFault::Payload);
         }
         let mut levels = [[0; 4]; LEVELS + 1];
-        elements(&file, &level_starts, 0, &mut levels).map_err(CheckpointFault::Archive)?;
+        elements(&file, &level_starts, 0, &mut levels).map_err(CheckpointFault::MappedSet)?;
         let levels = levels.map(|start| u32::from_le_bytes(start) as usize);
         let [.., blocks] = levels;
         let len = ids.len() / 32;
@@ -105,12 +105,12 @@ impl DeltaFile {
     }
 
     /// What the tree does not say.
-    pub(super) fn beside(&self) -> Result<Beside, ArchiveError> {
+    pub(super) fn beside(&self) -> Result<Beside, MappedSetError> {
         Beside::read(&self.file, &self.history, &self.holes)
     }
 
     /// The coded symbols of the set.
-    pub(super) fn symbols(&self) -> Result<Vec<[u8; 32]>, ArchiveError> {
+    pub(super) fn symbols(&self) -> Result<Vec<[u8; 32]>, MappedSetError> {
         Ok(self.file.read_all(&self.symbols)?.as_chunks().0.to_vec())
     }
 
@@ -119,7 +119,7 @@ impl DeltaFile {
         !self.symbols.is_empty()
     }
 
-    fn number(&self, array: &Range<usize>, place: usize) -> Result<u32, ArchiveError> {
+    fn number(&self, array: &Range<usize>, place: usize) -> Result<u32, MappedSetError> {
         let mut number = [[0; 4]];
         elements(&self.file, array, place, &mut number)?;
         let [number] = number;
@@ -132,21 +132,25 @@ impl IdArrays for DeltaFile {
         self.len
     }
 
-    fn ids(&self, first: usize, into: &mut [Hash]) -> Result<(), ArchiveError> {
+    fn ids(&self, first: usize, into: &mut [Hash]) -> Result<(), MappedSetError> {
         elements(&self.file, &self.ids, first, into)
     }
 
-    fn positions(&self, first: usize, into: &mut [PackedPosition]) -> Result<(), ArchiveError> {
+    fn positions(&self, first: usize, into: &mut [PackedPosition]) -> Result<(), MappedSetError> {
         elements(&self.file, &self.positions, first, into)
     }
 
-    fn touch_ids(&self, places: Range<usize>) -> u64 {
-        touch_ids(&self.file, &self.ids, places)
+    fn prefetch_ids(&self, places: Range<usize>) -> u64 {
+        prefetch_ids(&self.file, &self.ids, places)
     }
 }
 
 impl DeltaArrays for DeltaFile {
-    fn block(&self, key: BlockKey, into: &mut [Hash]) -> Result<Option<BlockState>, ArchiveError> {
+    fn block(
+        &self,
+        key: BlockKey,
+        into: &mut [Hash],
+    ) -> Result<Option<BlockState>, MappedSetError> {
         let level = key.depth / 4;
         let (Some(from), Some(to)) = (self.levels.get(level), self.levels.get(level + 1)) else {
             return Ok(None);

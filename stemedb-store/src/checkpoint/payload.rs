@@ -135,7 +135,7 @@ pub(super) fn arrays<const N: usize>(
     let root_start = file.len().checked_sub(N * ARRAY_LEN).ok_or(CheckpointFault::Payload)?;
     let mut root = [[[0; 8]; 2]; N];
     file.read(root_start, root.as_flattened_mut().as_flattened_mut())
-        .map_err(CheckpointFault::Archive)?;
+        .map_err(CheckpointFault::MappedSet)?;
     let mut arrays = [const { 0..0 }; N];
     for (number, (array, ([offset, len], element_len))) in
         arrays.iter_mut().zip(root.into_iter().zip(element_lens)).enumerate()

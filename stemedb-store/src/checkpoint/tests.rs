@@ -47,7 +47,7 @@ fn reload(disk: &FaultyDisk) -> Loaded {
 }
 
 fn tree_of(checkpoint: &Checkpoint) -> MerkleTree {
-    MerkleTree::from_archive(checkpoint.archive(), checkpoint.covered().top_hash)
+    MerkleTree::from_mapped_set(checkpoint.mapped_set(), checkpoint.covered().top_hash)
 }
 
 /// A base of 3,000 ids and two deltas on it.

@@ -9,9 +9,9 @@ use std::{
 };
 
 use stemedb_merkle::{
-    ArchiveError, Entry, Hash, MerkleTree, Snapshot,
+    Entry, Hash, MappedSetError, MerkleTree, Snapshot,
     history::{History, TreeHead},
-    set::archive::Archive,
+    set::mapped::MappedSet,
 };
 use stemedb_wal::{
     log::{LogReader, Placed, Watermark},
@@ -56,7 +56,7 @@ pub(crate) struct Trees {
     /// Whether a thread panicked while it had one of the locks.
     panicked: AtomicBool,
     /// What was wrong with the restart checkpoint that the set tree has left.
-    damage: Mutex<Option<ArchiveError>>,
+    damage: Mutex<Option<MappedSetError>>,
     /// How many entries the log has, for those who watch it.
     entries: watch::Sender<u64>,
     log: LogReader,
@@ -65,16 +65,16 @@ pub(crate) struct Trees {
 /// What tells most ids that are not in the set tree without it: a fold may hold that.
 #[derive(Debug)]
 struct Known {
-    /// Of the ids that came after the archive.
+    /// Of the ids that came after the mapped set.
     filter: Filter,
-    archive: Option<Archive>,
+    mapped: Option<MappedSet>,
     /// Why the set tree does not have everything.
     failure: Option<TreeFailure>,
 }
 
 impl Known {
     fn new(filter: Filter, tree: &MerkleTree) -> Self {
-        Self { filter, archive: tree.view().archive().cloned(), failure: None }
+        Self { filter, mapped: tree.view().mapped_set().cloned(), failure: None }
     }
 }
 
@@ -84,7 +84,7 @@ const SLICE_LEN: usize = 128;
 
 impl Trees {
     /// The trees of a log that has these records beyond them. The filter knows all ids of the tree
-    /// that are not in its archive.
+    /// that are not in its mapped set.
     pub(crate) fn new(
         tree: MerkleTree,
         filter: Filter,
@@ -123,11 +123,11 @@ impl Trees {
 
     /// The position of a body that is published.
     pub(crate) fn position(&self, id: &Hash) -> Result<Option<u64>, TreeFailure> {
-        self.ask(|| self.position_by_archive(id))
+        self.ask(|| self.position_by_mapped_set(id))
     }
 
     /// As [`position`](Self::position), from the restart checkpoint as it is.
-    fn position_by_archive(&self, id: &Hash) -> Result<Option<u64>, ArchiveError> {
+    fn position_by_mapped_set(&self, id: &Hash) -> Result<Option<u64>, MappedSetError> {
         // In this order: a record is forgotten only after it is in the tree.
         let mut position = [self.recent().position(id)];
         self.folded_positions(std::slice::from_ref(id), &mut position)?;
@@ -138,27 +138,27 @@ impl Trees {
     /// What `find` finds in the set tree of this moment.
     pub(crate) fn find<T>(
         &self,
-        find: impl Fn(&Snapshot) -> Result<T, ArchiveError>,
+        find: impl Fn(&Snapshot) -> Result<T, MappedSetError>,
     ) -> Result<T, TreeFailure> {
         loop {
             match find(&self.set_snapshot()?) {
                 Ok(found) => return Ok(found),
-                Err(damage) => self.leave_archive(&damage)?,
+                Err(damage) => self.leave_mapped_set(&damage)?,
             }
         }
     }
 
     /// Asks, and asks again once the set tree was rebuilt from the log, if the restart checkpoint
     /// that it lies in turns out to be damaged.
-    fn ask<T>(&self, ask: impl Fn() -> Result<T, ArchiveError>) -> Result<T, TreeFailure> {
+    fn ask<T>(&self, ask: impl Fn() -> Result<T, MappedSetError>) -> Result<T, TreeFailure> {
         loop {
             match ask() {
                 Ok(_) if self.panicked.load(Ordering::Acquire) => {
                     return Err(TreeFailure::Panicked);
                 }
                 Ok(found) => return Ok(found),
-                // After that there is no archive to be damaged.
-                Err(damage) => self.leave_archive(&damage)?,
+                // After that there is no mapped set to be damaged.
+                Err(damage) => self.leave_mapped_set(&damage)?,
             }
         }
     }
@@ -168,20 +168,20 @@ impl Trees {
         &self,
         ids: &[Hash],
         positions: &mut [Option<u64>],
-    ) -> Result<(), ArchiveError> {
-        let (mut in_tree, mut in_archive) = (Vec::new(), Vec::new());
-        let archive = {
+    ) -> Result<(), MappedSetError> {
+        let (mut in_tree, mut in_mapped_set) = (Vec::new(), Vec::new());
+        let mapped = {
             let known = self.known();
             for (number, (id, _)) in
                 ids.iter().zip(&*positions).enumerate().filter(|(_, (_, known))| known.is_none())
             {
                 if known.filter.may_have(id) {
                     in_tree.push((number, *id));
-                } else if known.archive.is_some() {
-                    in_archive.push((number, *id));
+                } else if known.mapped.is_some() {
+                    in_mapped_set.push((number, *id));
                 }
             }
-            known.archive.clone()
+            known.mapped.clone()
         };
         let mut settle = |asked: &[(usize, Hash)], found: Vec<Option<u64>>| {
             for ((number, _), found) in asked.iter().zip(found) {
@@ -194,8 +194,8 @@ impl Trees {
         for asked in in_tree.chunks(SLICE_LEN) {
             settle(asked, self.set().view().positions(&ids_of(asked))?);
         }
-        if let Some(archive) = archive.filter(|_| !in_archive.is_empty()) {
-            settle(&in_archive, archive.positions(&ids_of(&in_archive))?);
+        if let Some(mapped) = mapped.filter(|_| !in_mapped_set.is_empty()) {
+            settle(&in_mapped_set, mapped.positions(&ids_of(&in_mapped_set))?);
         }
         Ok(())
     }
@@ -279,11 +279,11 @@ impl Trees {
     }
 
     /// Lets the set tree leave the restart checkpoint that it lies in, which is damaged.
-    pub(crate) fn leave_archive(&self, damage: &ArchiveError) -> Result<(), TreeFailure> {
+    pub(crate) fn leave_mapped_set(&self, damage: &MappedSetError) -> Result<(), TreeFailure> {
         let mut folded = self.lock_folded();
         self.check()?;
         // Somebody else may have done it while this one waited.
-        if self.known().archive.is_none() {
+        if self.known().mapped.is_none() {
             return Ok(());
         }
         let size = folded.history.size().0;
@@ -296,7 +296,7 @@ impl Trees {
         &self,
         folded: &mut Folded,
         size: u64,
-        damage: &ArchiveError,
+        damage: &MappedSetError,
     ) -> Result<(), TreeFailure> {
         *self.damage.lock().unwrap_or_else(PoisonError::into_inner) = Some(damage.clone());
         let failed = |log| {
@@ -309,7 +309,7 @@ impl Trees {
             let entry = entry.map_err(|error| failed(Some(Arc::new(error))))?;
             let position = match entry.kind {
                 // A body that came back lies elsewhere, which only the tree tells.
-                Kind::Hole => self.position_by_archive(&entry.id).map_err(|_| failed(None))?,
+                Kind::Hole => self.position_by_mapped_set(&entry.id).map_err(|_| failed(None))?,
                 _ => Some(entry.position),
             };
             entries.extend(position.map(|position| Entry { id: entry.id, position }));
@@ -323,7 +323,7 @@ impl Trees {
     }
 
     /// What was wrong with a restart checkpoint that the set tree has left, or would have to leave.
-    pub(crate) fn take_damage(&self) -> Option<ArchiveError> {
+    pub(crate) fn take_damage(&self) -> Option<MappedSetError> {
         self.damage.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
@@ -415,7 +415,7 @@ impl Trees {
     }
 
     /// Puts a tree of the same ids in the place of the set tree, which is returned. The filter
-    /// knows all ids of the tree that are not in its archive.
+    /// knows all ids of the tree that are not in its mapped set.
     pub(crate) fn replace_tree(
         &self,
         _folded: &Folded,

@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::checkpoint::CheckpointFault;
-use stemedb_merkle::ArchiveError;
+use stemedb_merkle::MappedSetError;
 
 use super::{
     Shared,
@@ -104,15 +104,15 @@ fn check_present(shared: &Shared, stop: &Stop) {
     let damage = match checked {
         // That a file can't be opened now says nothing about what is in use.
         Ok(()) | Err(CheckpointFault::Io(_)) => return,
-        Err(CheckpointFault::Archive(damage)) => damage,
+        Err(CheckpointFault::MappedSet(damage)) => damage,
         Err(_) => {
             let (name, _) = present.file_sizes().swap_remove(0);
-            ArchiveError::Inconsistent { file: name.into() }
+            MappedSetError::Inconsistent { file: name.into() }
         }
     };
     // Before somebody meets it. What can't be done now is done when it is met, or when the store is
     // closed.
-    let _ = shared.trees.leave_archive(&damage);
+    let _ = shared.trees.leave_mapped_set(&damage);
     let _ = leave_damaged(shared);
 }
 

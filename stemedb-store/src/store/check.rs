@@ -7,7 +7,7 @@ use crate::{
     tiles::{SLOT_LEN, TileError},
 };
 use stemedb_merkle::{
-    ArchiveError, AssertionId, Entry as SetEntry, Hash, MerkleTree,
+    AssertionId, Entry as SetEntry, Hash, MappedSetError, MerkleTree,
     history::{
         History, leaf_hash,
         tile::{TileId, complete_tiles},
@@ -66,7 +66,7 @@ pub enum Fault {
     /// Bytes of the log are not what was written.
     Log(Damage),
     /// The set tree in the restart checkpoint is damaged.
-    Checkpoint(ArchiveError),
+    Checkpoint(MappedSetError),
     /// A file of the restart checkpoint is damaged.
     CheckpointFile(CheckpointFault),
     /// A tile of the history is damaged.
@@ -99,7 +99,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Log(damage) => damage.fmt(f),
-            Self::Checkpoint(error) | Self::CheckpointFile(CheckpointFault::Archive(error)) => {
+            Self::Checkpoint(error) | Self::CheckpointFile(CheckpointFault::MappedSet(error)) => {
                 error.fmt(f)
             }
             Self::CheckpointFile(fault) => write!(

@@ -74,7 +74,7 @@ pub(super) fn leave_damaged(shared: &Shared) -> Result<(), CheckpointError> {
 
 fn set_damaged_aside(shared: &Shared) -> Result<(), CheckpointError> {
     if let Some(damage) = shared.trees.take_damage() {
-        give_up(shared, &CheckpointFault::Archive(damage))?;
+        give_up(shared, &CheckpointFault::MappedSet(damage))?;
     }
     Ok(())
 }
@@ -112,13 +112,13 @@ fn write_and_rebase(
     }
     shared.tiles.sync()?;
     let written = match write_files(moment, present, shared) {
-        Err(WriteError::Archive(damage)) => {
+        Err(WriteError::MappedSet(damage)) => {
             // What it stands on is damaged: the log has all that is in it, and the next checkpoint
             // stands on nothing.
-            shared.trees.leave_archive(&damage).map_err(ReadError::from)?;
+            shared.trees.leave_mapped_set(&damage).map_err(ReadError::from)?;
             shared.trees.take_damage();
-            give_up(shared, &CheckpointFault::Archive(damage.clone()))?;
-            return Err(WriteError::Archive(damage).into());
+            give_up(shared, &CheckpointFault::MappedSet(damage.clone()))?;
+            return Err(WriteError::MappedSet(damage).into());
         }
         written => written?,
     };
@@ -190,13 +190,13 @@ fn covered(moment: &Moment, shared: &Shared) -> Result<Covered, WriteError> {
 /// leaves less to do each time. The rest is done with folding held up, so that it ends however
 /// fast appends come.
 fn rebase(trees: &Trees, moment: &Moment, written: &Checkpoint) -> Result<(), CheckpointError> {
-    let mut tree = MerkleTree::from_archive(written.archive(), moment.tree.top_hash());
+    let mut tree = MerkleTree::from_mapped_set(written.mapped_set(), moment.tree.top_hash());
     let mut filter = Filter::default();
     let mut before = usize::MAX;
     loop {
         let later = trees.folded().map_err(ReadError::from)?.take_journal();
         filter.extend(&later);
-        tree.insert_batch(&later).map_err(ReadError::Archive)?;
+        tree.insert_batch(&later).map_err(ReadError::MappedSet)?;
         if later.len() <= CATCH_UP_LEN_MAX || later.len() > before / 2 {
             break;
         }
@@ -219,7 +219,7 @@ fn change_trees(
 ) -> Result<MerkleTree, CheckpointError> {
     let last = folded.take_journal();
     filter.extend(&last);
-    tree.insert_batch(&last).map_err(ReadError::Archive)?;
+    tree.insert_batch(&last).map_err(ReadError::MappedSet)?;
     if tree.root() != trees.view_of(folded).tree.root() {
         return Err(WriteError::OtherRoot.into());
     }

@@ -14,7 +14,7 @@ use crate::{
     tiles::TileFile,
 };
 use stemedb_merkle::{
-    ArchiveError, AssertionId, Entry, Hash, MerkleTree,
+    AssertionId, Entry, Hash, MappedSetError, MerkleTree,
     history::{History, TreeSize, tile::complete_tiles},
 };
 use stemedb_wal::{
@@ -356,7 +356,7 @@ struct Rebuilt {
     /// The last records, which are not in the trees.
     tail: Vec<Placed>,
     /// Why the set tree does not have everything.
-    failure: Option<ArchiveError>,
+    failure: Option<MappedSetError>,
 }
 
 /// Opens log and trees, from the restart checkpoint if there is one that fits, else from the log.
@@ -427,7 +427,7 @@ fn from_checkpoint(
     let covered = checkpoint.covered();
     let beside = match checkpoint.beside() {
         Ok(beside) => beside,
-        Err(error) => return Ok(Err(CheckpointFault::Archive(error))),
+        Err(error) => return Ok(Err(CheckpointFault::MappedSet(error))),
     };
     let size = TreeSize(covered.next_index);
     let history = match History::from_pending(size, beside.history) {
@@ -437,7 +437,7 @@ fn from_checkpoint(
     let Some(tiles) = TileFile::open(disk, identity.store_id, complete_tiles(size))? else {
         return Ok(Err(CheckpointFault::Tiles));
     };
-    let tree = MerkleTree::from_archive(checkpoint.archive(), covered.top_hash);
+    let tree = MerkleTree::from_mapped_set(checkpoint.mapped_set(), covered.top_hash);
     let holes = beside.holes.into_iter().collect();
     let folded = Folded::new(history, tiles, holes, covered.last_time);
     Ok(Ok(Rebuilt { tree, filter: Filter::default(), folded, tail: Vec::new(), failure: None }))
@@ -451,7 +451,7 @@ fn check_tie(
 ) -> Result<Option<CheckpointFault>, OpenError> {
     let Some(covered) = checkpoint.map(Checkpoint::covered) else { return Ok(None) };
     if let Some(error) = &trees.failure {
-        return Ok(Some(CheckpointFault::Archive(error.clone())));
+        return Ok(Some(CheckpointFault::MappedSet(error.clone())));
     }
     let Some(last) = covered.next_index.checked_sub(1) else { return Ok(None) };
     let reader = log.reader();
@@ -547,7 +547,7 @@ fn take_in_batch(
     tree: &mut MerkleTree,
     filter: &mut Filter,
     entries: &[Entry],
-) -> Result<(), ArchiveError> {
+) -> Result<(), MappedSetError> {
     filter.extend(entries);
     tree.insert_batch(entries).map(drop)
 }

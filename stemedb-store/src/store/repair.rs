@@ -258,7 +258,7 @@ fn repair_caches(
     let tiles_enough = tiles_reach(disk, complete_tiles(TreeSize(covered)))?;
     if let Some(found) = &loaded.checkpoint {
         let fault = match found.check(&mut |_| true) {
-            Err(error) => Some(CheckpointFault::Archive(error)),
+            Err(error) => Some(CheckpointFault::MappedSet(error)),
             Ok(()) if log_changed || !has_gaps(found, gaps) => Some(CheckpointFault::OtherLog),
             Ok(()) if !tiles_whole || !tiles_enough => Some(CheckpointFault::Tiles),
             Ok(()) => None,

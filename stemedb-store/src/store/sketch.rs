@@ -69,7 +69,7 @@ pub(super) fn wake(shared: &Shared, checkpoint: Option<&Checkpoint>) -> Result<(
             Ok(entry) => sketch.insert(&entry.id),
             Err(damage) => {
                 // For the next one who asks.
-                shared.trees.leave_archive(&damage)?;
+                shared.trees.leave_mapped_set(&damage)?;
                 return Err(damage.into());
             }
         }

@@ -62,7 +62,7 @@ fn a_fold_that_meets_damage_goes_on_with_the_log() {
         assert_eq!((head.count, head.set_root), (after.count, after.set_root), "{reads} reads");
         assert_eq!(head.log_size, after.log_size);
         let snapshot = store.snapshot().unwrap();
-        match snapshot.tree().archive() {
+        match snapshot.tree().mapped_set() {
             None => rebuilt += 1,
             Some(_) => whole += 1,
         }
@@ -258,7 +258,7 @@ fn a_checkpoint_is_written_however_fast_appends_come() {
         written.store(true, std::sync::atomic::Ordering::Relaxed);
     });
     let head = store.head().unwrap();
-    assert!(store.snapshot().unwrap().tree().archive().is_some());
+    assert!(store.snapshot().unwrap().tree().mapped_set().is_some());
     store.close().unwrap();
     assert_eq!(open(&disk, Options::default()).head().unwrap(), head);
 }

@@ -385,7 +385,7 @@ fn a_checkpoint_that_is_damaged_in_use_is_left_for_the_log() {
         assert!(store.append(&body(at as u64 % 3000)).unwrap().duplicate);
         new += 400;
         check_roots(&store);
-        met += u64::from(store.snapshot().unwrap().tree().archive().is_none());
+        met += u64::from(store.snapshot().unwrap().tree().mapped_set().is_none());
         store.checkpoint().unwrap();
         check_roots(&store);
         let head = store.head().unwrap();

@@ -217,7 +217,7 @@ fn write_trees() {
     for (n, more) in [50, 1].into_iter().enumerate() {
         let disk = FaultyDisk::new(1);
         let base = files::base(&disk);
-        let mut tree = MerkleTree::from_archive(base.archive(), base.covered().top_hash);
+        let mut tree = MerkleTree::from_mapped_set(base.mapped_set(), base.covered().top_hash);
         let more =
             (0..more).map(|n| stemedb_merkle::Entry { position: 10_000 + n, ..entry(700 + n) });
         tree.insert_batch(&more.collect::<Vec<_>>()).unwrap();

@@ -4,16 +4,8 @@
 //! one alone. What keeps the campaigns honest are the flawed verifiers at the end of each part: the
 //! same forger must find a false statement that they accept.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "these are tests")]
-
-#[path = "forger/history_proofs.rs"]
 mod history_proofs;
-#[path = "reference/history_tree.rs"]
-mod history_tree;
-#[path = "forger/set_proofs.rs"]
 mod set_proofs;
-#[path = "reference/set_tree.rs"]
-mod set_tree;
 
 use stemedb_merkle::Hash;
 

@@ -8,9 +8,8 @@ use stemedb_merkle::{
     },
 };
 
-use super::{
-    FalseStatement, Random, Tally, all_seeds, assert_caught, assert_sound, history_tree, seeds,
-};
+use super::{FalseStatement, Random, Tally, all_seeds, assert_caught, assert_sound, seeds};
+use crate::history_tree;
 
 const FORGERIES_PER_SEED: usize = 400;
 

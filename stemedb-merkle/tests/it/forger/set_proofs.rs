@@ -7,10 +7,8 @@ use stemedb_merkle::{
     proof::{Presence, SetProof, Terminal},
 };
 
-use super::{
-    FalseStatement, Random, Tally, all_seeds, assert_caught, assert_sound, seeds,
-    set_tree::{HASHES, Hashes, SetTree, bit, split},
-};
+use super::{FalseStatement, Random, Tally, all_seeds, assert_caught, assert_sound, seeds};
+use crate::set_tree::{HASHES, Hashes, SetTree, bit, split};
 
 const FORGERIES_PER_SEED: usize = 400;
 

@@ -1,15 +1,15 @@
-//! The arrays of an archive, wherever they lie.
+//! The arrays of a mapped set, wherever they lie.
 
 use std::{fmt, ops::Range};
 
-use super::{ArchiveError, BlockKey, PackedPosition, unpack_position};
+use super::{BlockKey, MappedSetError, PackedPosition, unpack_position};
 use crate::{Hash, set::node::Entry};
 
 /// How many entries are copied at a time.
 const ENTRIES_AT_ONCE: usize = 32;
 
 /// Sorted ids and the positions beside them.
-#[expect(clippy::len_without_is_empty, reason = "an archive is asked, not its arrays")]
+#[expect(clippy::len_without_is_empty, reason = "a mapped set is asked, not its arrays")]
 pub trait IdArrays: fmt::Debug + Send + Sync {
     /// How many ids there are.
     fn len(&self) -> usize;
@@ -19,18 +19,18 @@ pub trait IdArrays: fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// If they are damaged, or there are fewer.
-    fn ids(&self, first: usize, into: &mut [Hash]) -> Result<(), ArchiveError>;
+    fn ids(&self, first: usize, into: &mut [Hash]) -> Result<(), MappedSetError>;
 
     /// Copies the positions beside them.
     ///
     /// # Errors
     ///
     /// If they are damaged, or there are fewer.
-    fn positions(&self, first: usize, into: &mut [PackedPosition]) -> Result<(), ArchiveError>;
+    fn positions(&self, first: usize, into: &mut [PackedPosition]) -> Result<(), MappedSetError>;
 
     /// Asks for the memory in which the ids of these places lie, without waiting for it. What it
     /// returns means nothing.
-    fn touch_ids(&self, places: Range<usize>) -> u64 {
+    fn prefetch_ids(&self, places: Range<usize>) -> u64 {
         let _ = places;
         0
     }
@@ -40,7 +40,7 @@ pub trait IdArrays: fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// If it is damaged, or there is none.
-    fn id(&self, place: usize) -> Result<Hash, ArchiveError> {
+    fn id(&self, place: usize) -> Result<Hash, MappedSetError> {
         let mut id = [[0; 32]];
         self.ids(place, &mut id)?;
         let [id] = id;
@@ -52,7 +52,7 @@ pub trait IdArrays: fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// If it is damaged, or there is none.
-    fn position(&self, place: usize) -> Result<PackedPosition, ArchiveError> {
+    fn position(&self, place: usize) -> Result<PackedPosition, MappedSetError> {
         let mut position = [[0; 6]];
         self.positions(place, &mut position)?;
         let [position] = position;
@@ -64,7 +64,7 @@ pub trait IdArrays: fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// If they are damaged, or there are fewer.
-    fn entries(&self, places: Range<usize>, into: &mut Vec<Entry>) -> Result<(), ArchiveError> {
+    fn entries(&self, places: Range<usize>, into: &mut Vec<Entry>) -> Result<(), MappedSetError> {
         let mut ids = [[0; 32]; ENTRIES_AT_ONCE];
         let mut positions = [[0; 6]; ENTRIES_AT_ONCE];
         for first in places.clone().step_by(ENTRIES_AT_ONCE) {
@@ -91,7 +91,7 @@ pub trait BaseArrays: IdArrays {
     /// # Errors
     ///
     /// If they are damaged, or there are fewer pages.
-    fn page_starts(&self, page: usize) -> Result<[usize; 2], ArchiveError>;
+    fn page_starts(&self, page: usize) -> Result<[usize; 2], MappedSetError>;
 
     /// Copies the hashes from the place `first` on, as many as there is room for: blocks of up to
     /// four levels, by depth and then by prefix, each with two halves, four quarters, and so on.
@@ -99,10 +99,10 @@ pub trait BaseArrays: IdArrays {
     /// # Errors
     ///
     /// If they are damaged, or there are fewer.
-    fn hashes(&self, first: usize, into: &mut [Hash]) -> Result<(), ArchiveError>;
+    fn hashes(&self, first: usize, into: &mut [Hash]) -> Result<(), MappedSetError>;
 
     /// The error that says that the parts contradict each other.
-    fn inconsistent(&self) -> ArchiveError;
+    fn inconsistent(&self) -> MappedSetError;
 }
 
 /// The arrays of a delta.
@@ -113,7 +113,8 @@ pub trait DeltaArrays: IdArrays {
     /// # Errors
     ///
     /// If they are damaged, or there are fewer.
-    fn block(&self, key: BlockKey, into: &mut [Hash]) -> Result<Option<BlockState>, ArchiveError>;
+    fn block(&self, key: BlockKey, into: &mut [Hash])
+    -> Result<Option<BlockState>, MappedSetError>;
 }
 
 /// What the subtrees of a changed block hold.

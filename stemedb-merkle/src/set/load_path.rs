@@ -5,10 +5,10 @@
 //! aside, hashed already, until every one of them has been had.
 
 use super::{
-    archive::{Archive, ArchiveError, prefix},
-    ask::{PATHS_AT_ONCE, Reach, ask},
+    mapped::{MappedSet, MappedSetError, prefix},
     node::{Child, Entry, State, bits, split_prefix},
     plan::{Part, Plan},
+    prefetch::{PATHS_AT_ONCE, PrefetchDepth, prefetch},
 };
 use crate::Hash;
 
@@ -18,9 +18,9 @@ const IDS_AT_ONCE: usize = 1024;
 /// So many pages are asked for at once.
 const PAGES_AT_ONCE: usize = 16;
 
-/// An archived page with new entries in it.
+/// A mapped page with new entries in it.
 #[derive(Debug)]
-pub(super) struct ThawedPage {
+pub(super) struct LoadedPage {
     pub(super) child: Child,
     pub(super) hash: Hash,
     pub(super) state: State,
@@ -28,58 +28,58 @@ pub(super) struct ThawedPage {
     pub(super) inserted: usize,
 }
 
-/// Brings all nodes on the paths to sorted entries into memory, and merges each of their archived
+/// Brings all nodes on the paths to sorted entries into memory, and merges each of their mapped
 /// pages with them, in order. The tree's hashes stay what they are.
-pub(super) fn thaw(
+pub(super) fn load_path(
     top: &mut Child,
     new: &[Entry],
-    archive: &Archive,
+    mapped: &MappedSet,
     plan: &mut Plan,
     merged: &mut Vec<Entry>,
-) -> Result<Vec<ThawedPage>, ArchiveError> {
+) -> Result<Vec<LoadedPage>, MappedSetError> {
     let mut runs = Vec::new();
-    thaw_nodes(top, 0, new, new.len() == 1, archive, &mut runs)?;
-    let mut pages = archive.pages();
-    let mut thawed: Vec<ThawedPage> = Vec::with_capacity(runs.len());
+    load_nodes(top, 0, new, new.len() == 1, mapped, &mut runs)?;
+    let mut pages = mapped.pages();
+    let mut loaded: Vec<LoadedPage> = Vec::with_capacity(runs.len());
     let mut parts = Vec::new();
     let mut ids = 0;
     plan.clear();
     for runs in runs.chunks(PAGES_AT_ONCE) {
         if runs.len() > 1 {
-            pages.ask(runs.iter().filter_map(|run| run.first()).map(|entry| &entry.id));
+            pages.prefetch(runs.iter().filter_map(|run| run.first()).map(|entry| &entry.id));
         }
         for run in runs {
             let inserted = pages.merge(run, merged)?;
-            let mut page = ThawedPage {
+            let mut page = LoadedPage {
                 child: Child::Empty,
                 hash: crate::hash::EMPTY,
                 state: State::Empty,
                 inserted,
             };
             if inserted > 0 {
-                page.child = Child::build(merged, archive.page_bits());
-                parts.push(plan.child(&mut page.child, archive.page_bits()));
+                page.child = Child::build(merged, mapped.page_bits());
+                parts.push(plan.child(&mut page.child, mapped.page_bits()));
                 ids += merged.len();
             } else {
                 parts.push(Part::EMPTY);
             }
-            thawed.push(page);
+            loaded.push(page);
         }
         if ids >= IDS_AT_ONCE {
-            hash_pages(plan, &mut thawed, &mut parts);
+            hash_pages(plan, &mut loaded, &mut parts);
             ids = 0;
         }
     }
-    hash_pages(plan, &mut thawed, &mut parts);
-    Ok(thawed)
+    hash_pages(plan, &mut loaded, &mut parts);
+    Ok(loaded)
 }
 
 /// Makes the hashes of the last pages, as many as there are parts.
-fn hash_pages(plan: &mut Plan, thawed: &mut [ThawedPage], parts: &mut Vec<Part>) {
+fn hash_pages(plan: &mut Plan, loaded: &mut [LoadedPage], parts: &mut Vec<Part>) {
     plan.run();
-    let from = thawed.len() - parts.len();
+    let from = loaded.len() - parts.len();
     let mut next = 0;
-    for (page, part) in thawed.iter_mut().skip(from).zip(parts.drain(..)) {
+    for (page, part) in loaded.iter_mut().skip(from).zip(parts.drain(..)) {
         plan.fetch(&mut page.child, &mut next);
         page.hash = plan.hash(part);
         page.state = part.state();
@@ -87,28 +87,28 @@ fn hash_pages(plan: &mut Plan, thawed: &mut [ThawedPage], parts: &mut Vec<Part>)
     plan.clear();
 }
 
-/// Brings nodes into memory, and notes the entries of each archived page.
-fn thaw_nodes<'a>(
+/// Brings nodes into memory, and notes the entries of each mapped page.
+fn load_nodes<'a>(
     child: &mut Child,
     depth: usize,
     new: &'a [Entry],
     mut asked: bool,
-    archive: &Archive,
+    mapped: &MappedSet,
     runs: &mut Vec<&'a [Entry]>,
-) -> Result<(), ArchiveError> {
+) -> Result<(), MappedSetError> {
     let Some(first) = new.first() else { return Ok(()) };
-    if let Child::Archived = child {
-        if depth == archive.page_bits() {
+    if let Child::Mapped = child {
+        if depth == mapped.page_bits() {
             runs.push(new);
             return Ok(());
         }
-        *child = archive.thaw(depth, prefix(&first.id, depth))?;
+        *child = mapped.load(depth, prefix(&first.id, depth))?;
     }
-    if depth >= archive.page_bits() {
+    if depth >= mapped.page_bits() {
         return Ok(());
     }
     if !asked && new.len() <= PATHS_AT_ONCE {
-        ask(child, depth, new, |entry| &entry.id, Reach::Nodes(archive.page_bits()));
+        prefetch(child, depth, new, |entry| &entry.id, PrefetchDepth::Nodes(mapped.page_bits()));
         asked = true;
     }
     let Some(node) = child.node_mut() else { return Ok(()) };
@@ -119,7 +119,7 @@ fn thaw_nodes<'a>(
         let (here, behind) = split_prefix(rest, depth, count, index);
         rest = behind;
         if let Some(below) = node.children.get_mut(index) {
-            thaw_nodes(below, depth + count, here, asked, archive, runs)?;
+            load_nodes(below, depth + count, here, asked, mapped, runs)?;
         }
     }
     Ok(())

@@ -3,16 +3,16 @@
 use std::{cmp::Ordering, ops::Range};
 
 use super::{
-    Archive, ArchiveError, BaseArrays, DeltaCursor, delta_position, expected_place, in_order, key,
-    prefix,
+    BaseArrays, DeltaCursor, MappedSet, MappedSetError, delta_position, expected_place, in_order,
+    key, prefix,
 };
 use crate::{Hash, set::node::Entry};
 
-/// The pages of an archive, asked for from the first to the last, so that the place in a delta
+/// The pages of a mapped set, asked for from the first to the last, so that the place in a delta
 /// where one page's ids end is where the search for the next one's begins.
 #[derive(Debug)]
 pub(crate) struct Pages<'a> {
-    pub(super) archive: &'a Archive,
+    pub(super) mapped: &'a MappedSet,
     pub(super) cursors: Vec<DeltaCursor>,
 }
 
@@ -21,60 +21,60 @@ impl Pages<'_> {
     ///
     /// A page alone is read line after line, each of them waited for; asked for together, the lines
     /// of many pages come side by side. What is damaged is found when it is read.
-    pub(crate) fn ask<'b>(&self, ids: impl Iterator<Item = &'b Hash> + Clone) {
-        self.ask_for(ids, |_, places| places);
+    pub(crate) fn prefetch<'b>(&self, ids: impl Iterator<Item = &'b Hash> + Clone) {
+        self.prefetch_ranges(ids, |_, places| places);
     }
 
     /// Asks for no more than where the ids ought to be in their pages.
-    pub(crate) fn ask_places<'b>(&self, ids: impl Iterator<Item = &'b Hash> + Clone) {
-        let page_bits = self.archive.page_bits;
-        self.ask_for(ids, |id, places| near(places, id, page_bits));
+    pub(crate) fn prefetch_places<'b>(&self, ids: impl Iterator<Item = &'b Hash> + Clone) {
+        let page_bits = self.mapped.page_bits;
+        self.prefetch_ranges(ids, |id, places| near(places, id, page_bits));
     }
 
-    fn ask_for<'b>(
+    fn prefetch_ranges<'b>(
         &self,
         ids: impl Iterator<Item = &'b Hash> + Clone,
         wanted: impl Fn(&Hash, Range<usize>) -> Range<usize>,
     ) {
-        let archive = self.archive;
-        let page = |id| usize::try_from(prefix(id, archive.page_bits)).unwrap_or(0);
+        let mapped = self.mapped;
+        let page = |id| usize::try_from(prefix(id, mapped.page_bits)).unwrap_or(0);
         let mut sum: u64 = 0;
         for id in ids.clone() {
-            let starts = archive.base.page_starts(page(id));
+            let starts = mapped.base.page_starts(page(id));
             sum = sum.wrapping_add(starts.map_or(0, |[start, _]| start as u64));
         }
         for id in ids {
-            let Ok(places) = archive.base_page(page(id)) else { continue };
-            sum = sum.wrapping_add(archive.base.touch_ids(wanted(id, places)));
+            let Ok(places) = mapped.base_page(page(id)) else { continue };
+            sum = sum.wrapping_add(mapped.base.prefetch_ids(wanted(id, places)));
         }
         core::hint::black_box(sum);
     }
 
-    /// As [`Archive::find`], for ids in order.
-    pub(crate) fn find(&mut self, id: &Hash) -> Result<Option<u64>, ArchiveError> {
-        for (delta, cursor) in self.archive.deltas.iter().zip(&mut self.cursors) {
+    /// As [`MappedSet::find`], for ids in order.
+    pub(crate) fn find(&mut self, id: &Hash) -> Result<Option<u64>, MappedSetError> {
+        for (delta, cursor) in self.mapped.deltas.iter().zip(&mut self.cursors) {
             let place = cursor.seek(delta.as_ref(), id)?;
             if let Some(position) = delta_position(delta.as_ref(), place, id)? {
                 return Ok(Some(position));
             }
         }
-        self.archive.find_in_base(id)
+        self.mapped.find_in_base(id)
     }
 
-    /// Makes `merged` all entries of one page, sorted: those of the archive and those of `new`,
+    /// Makes `merged` all entries of one page, sorted: those of the mapped set and those of `new`,
     /// all of this page and sorted, that it lacks. Says how many it lacks.
     pub(crate) fn merge(
         &mut self,
         new: &[Entry],
         merged: &mut Vec<Entry>,
-    ) -> Result<usize, ArchiveError> {
+    ) -> Result<usize, MappedSetError> {
         merged.clear();
         let Some(first) = new.first() else { return Ok(0) };
-        let archive = self.archive;
-        let (depth, page) = (archive.page_bits, prefix(&first.id, archive.page_bits));
-        let places = archive.base_page(usize::try_from(page).unwrap_or(usize::MAX))?;
-        archive.base.entries(places, merged)?;
-        for (delta, cursor) in archive.deltas.iter().zip(&mut self.cursors) {
+        let mapped = self.mapped;
+        let (depth, page) = (mapped.page_bits, prefix(&first.id, mapped.page_bits));
+        let places = mapped.base_page(usize::try_from(page).unwrap_or(usize::MAX))?;
+        mapped.base.entries(places, merged)?;
+        for (delta, cursor) in mapped.deltas.iter().zip(&mut self.cursors) {
             let places = cursor.seek_prefix(delta.as_ref(), depth, page)?;
             if !places.is_empty() {
                 delta.entries(places, merged)?;
@@ -82,7 +82,7 @@ impl Pages<'_> {
             }
         }
         if !in_order(merged, depth, page) {
-            return Err(archive.base.inconsistent());
+            return Err(mapped.base.inconsistent());
         }
         let held = merged.len();
         if let [only] = new {
@@ -107,7 +107,7 @@ pub(super) fn find_in_page(
     places: Range<usize>,
     id: &Hash,
     page_bits: usize,
-) -> Result<Option<usize>, ArchiveError> {
+) -> Result<Option<usize>, MappedSetError> {
     let near = near(places.clone(), id, page_bits);
     let mut ids = [[0; 32]; NEAR];
     let ids = ids.get_mut(..near.len()).unwrap_or_default();

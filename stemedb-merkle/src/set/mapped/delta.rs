@@ -1,6 +1,6 @@
 //! Finding ids in a delta, whose only order is that of the ids themselves.
 
-use super::{ArchiveError, DeltaArrays, first_id, key};
+use super::{DeltaArrays, MappedSetError, first_id, key};
 use crate::Hash;
 
 /// So many ids are looked through one after the other.
@@ -24,7 +24,7 @@ impl DeltaCursor {
         &mut self,
         delta: &dyn DeltaArrays,
         id: &Hash,
-    ) -> Result<usize, ArchiveError> {
+    ) -> Result<usize, MappedSetError> {
         let wanted = key(id);
         let mut low = Self { place: self.place, key: self.key };
         let mut high = Self { place: delta.len(), key: u64::MAX };
@@ -35,7 +35,7 @@ impl DeltaCursor {
             } else {
                 *high = Self { place, key: key(&found) };
             }
-            Ok::<_, ArchiveError>(())
+            Ok::<_, MappedSetError>(())
         };
         if low.place > 0 && low.place < high.place {
             // The one that stopped the last search often is the next one's as well.
@@ -80,7 +80,7 @@ impl DeltaCursor {
         delta: &dyn DeltaArrays,
         depth: usize,
         prefix: u64,
-    ) -> Result<core::ops::Range<usize>, ArchiveError> {
+    ) -> Result<core::ops::Range<usize>, MappedSetError> {
         let start = self.seek(delta, &first_id(prefix, depth))?;
         let end = if prefix + 1 == 1 << depth {
             delta.len()

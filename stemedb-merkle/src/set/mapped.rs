@@ -27,10 +27,10 @@ mod page;
 /// A page of the base has at least this many ids on average, and less than twice as many.
 const PAGE_LEN_AIM: u64 = 11;
 
-/// Why a part of an archive can't be had.
+/// Why a part of a mapped set can't be had.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum ArchiveError {
+pub enum MappedSetError {
     /// A block of the file fails its checksum.
     #[error(
         "{file}: the block at byte {offset} fails its checksum; \
@@ -55,7 +55,7 @@ pub enum ArchiveError {
         /// What the disk reports.
         reason: Arc<str>,
     },
-    /// Parts of the archive contradict each other.
+    /// Parts of the mapped set contradict each other.
     #[error(
         "{file}: contradicts itself; \
          the checkpoint is only a cache: reopen the store to rebuild it from the log"
@@ -69,7 +69,7 @@ pub enum ArchiveError {
 /// A position in six bytes, little-endian: 256 TiB of log.
 pub type PackedPosition = [u8; 6];
 
-/// The largest position that an archive can hold.
+/// The largest position that a mapped set can hold.
 pub const POSITION_MAX: u64 = (1 << 48) - 1;
 
 /// Packs a position; those above [`POSITION_MAX`] don't fit.
@@ -124,7 +124,7 @@ fn block_start(depth: usize, prefix: u64, page_bits: usize) -> usize {
 
 /// A base and what came on top of it, newest last.
 #[derive(Clone, Debug)]
-pub struct Archive {
+pub struct MappedSet {
     base: Arc<dyn BaseArrays>,
     deltas: Vec<Arc<dyn DeltaArrays>>,
     page_bits: usize,
@@ -146,7 +146,7 @@ pub(crate) fn first_id(prefix: u64, depth: usize) -> Hash {
     id
 }
 
-impl Archive {
+impl MappedSet {
     /// Puts a base and its deltas together, newest last.
     pub fn new(base: Arc<dyn BaseArrays>, deltas: Vec<Arc<dyn DeltaArrays>>) -> Self {
         let page_bits = page_bits(base.len() as u64);
@@ -169,7 +169,7 @@ impl Archive {
     }
 
     /// The error that says that its parts contradict each other.
-    pub(crate) fn inconsistent(&self) -> ArchiveError {
+    pub(crate) fn inconsistent(&self) -> MappedSetError {
         self.base.inconsistent()
     }
 
@@ -184,7 +184,7 @@ impl Archive {
     }
 
     /// The position kept beside an id. O(1) in the base, O(log log d) in each delta on average.
-    pub(crate) fn find(&self, id: &Hash) -> Result<Option<u64>, ArchiveError> {
+    pub(crate) fn find(&self, id: &Hash) -> Result<Option<u64>, MappedSetError> {
         for delta in self.deltas.iter().rev() {
             let place = DeltaCursor::default().seek(delta.as_ref(), id)?;
             if let Some(position) = delta_position(delta.as_ref(), place, id)? {
@@ -194,7 +194,7 @@ impl Archive {
         self.find_in_base(id)
     }
 
-    fn find_in_base(&self, id: &Hash) -> Result<Option<u64>, ArchiveError> {
+    fn find_in_base(&self, id: &Hash) -> Result<Option<u64>, MappedSetError> {
         let page = usize::try_from(prefix(id, self.page_bits)).unwrap_or(usize::MAX);
         let places = self.base_page(page)?;
         match find_in_page(self.base.as_ref(), places, id, self.page_bits)? {
@@ -203,7 +203,7 @@ impl Archive {
         }
     }
 
-    fn base_page(&self, page: usize) -> Result<Range<usize>, ArchiveError> {
+    fn base_page(&self, page: usize) -> Result<Range<usize>, MappedSetError> {
         let [start, end] = self.base.page_starts(page)?;
         if start <= end { Ok(start..end) } else { Err(self.base.inconsistent()) }
     }
@@ -215,7 +215,7 @@ impl Archive {
         depth: usize,
         prefix: u64,
         into: &mut Vec<Entry>,
-    ) -> Result<(), ArchiveError> {
+    ) -> Result<(), MappedSetError> {
         let below = self.page_bits - depth;
         let first = usize::try_from(prefix << below).unwrap_or(usize::MAX);
         let [start, _] = self.base.page_starts(first)?;
@@ -242,9 +242,9 @@ impl Archive {
         }
     }
 
-    /// All the archive's pages, to be asked for from the first to the last.
+    /// All the mapped set's pages, to be asked for from the first to the last.
     pub(crate) fn pages(&self) -> Pages<'_> {
-        Pages { archive: self, cursors: vec![DeltaCursor::default(); self.deltas.len()] }
+        Pages { mapped: self, cursors: vec![DeltaCursor::default(); self.deltas.len()] }
     }
 
     /// Whether a delta behind the first `kept` has an id with this prefix.
@@ -253,7 +253,7 @@ impl Archive {
         kept: usize,
         depth: usize,
         prefix: u64,
-    ) -> Result<bool, ArchiveError> {
+    ) -> Result<bool, MappedSetError> {
         for delta in self.deltas.iter().skip(kept) {
             if !DeltaCursor::default().seek_prefix(delta.as_ref(), depth, prefix)?.is_empty() {
                 return Ok(true);
@@ -263,8 +263,8 @@ impl Archive {
     }
 
     /// Brings the subtree at `depth` with this prefix into memory: a node whose children are
-    /// archived still, or the ids of one page. `depth` is a multiple of four, or that of the pages.
-    pub(crate) fn thaw(&self, depth: usize, prefix: u64) -> Result<Child, ArchiveError> {
+    /// mapped still, or the ids of one page. `depth` is a multiple of four, or that of the pages.
+    pub(crate) fn load(&self, depth: usize, prefix: u64) -> Result<Child, MappedSetError> {
         let bits = block_bits(depth, self.page_bits);
         if bits == 0 {
             let mut entries = Vec::new();
@@ -285,12 +285,12 @@ impl Archive {
                 *node.occupied = occupied;
                 *node.many = many;
             }
-            None => self.thaw_base(depth, prefix, bits, &mut node)?,
+            None => self.load_base(depth, prefix, bits, &mut node)?,
         }
         let occupied = *node.occupied >> level_start(bits);
         for (index, child) in node.children.iter_mut().enumerate() {
             if occupied >> index & 1 == 1 {
-                *child = Child::Archived;
+                *child = Child::Mapped;
             }
         }
         Ok(child)
@@ -301,7 +301,7 @@ impl Archive {
     /// # Errors
     ///
     /// If they don't fit, or a part is damaged.
-    pub fn check_top(&self, top_hash: &Hash) -> Result<(), ArchiveError> {
+    pub fn check_top(&self, top_hash: &Hash) -> Result<(), MappedSetError> {
         if self.page_bits == 0 {
             let mut entries = Vec::new();
             self.entries(0, 0, &mut entries)?;
@@ -313,7 +313,7 @@ impl Archive {
         for depth in (0..self.page_bits.min(12)).step_by(NODE_BITS_MAX) {
             let mut below = Vec::with_capacity(level.len() << NODE_BITS_MAX);
             for (prefix, expected) in level.iter().enumerate() {
-                let child = self.thaw(depth, prefix as u64)?;
+                let child = self.load(depth, prefix as u64)?;
                 let Some(node) = child.node() else { return Err(self.base.inconsistent()) };
                 if folded(node) != Some(*expected) {
                     return Err(self.base.inconsistent());
@@ -326,13 +326,13 @@ impl Archive {
         Ok(())
     }
 
-    fn thaw_base(
+    fn load_base(
         &self,
         depth: usize,
         prefix: u64,
         bits: usize,
         node: &mut NodeMut<'_>,
-    ) -> Result<(), ArchiveError> {
+    ) -> Result<(), MappedSetError> {
         let start = block_start(depth, prefix, self.page_bits);
         self.base.hashes(start, node.hashes)?;
         let below = self.page_bits - depth - bits;
@@ -401,7 +401,7 @@ fn delta_position(
     delta: &dyn DeltaArrays,
     place: usize,
     id: &Hash,
-) -> Result<Option<u64>, ArchiveError> {
+) -> Result<Option<u64>, MappedSetError> {
     if place >= delta.len() || delta.id(place)? != *id {
         return Ok(None);
     }

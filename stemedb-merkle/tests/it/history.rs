@@ -1,10 +1,5 @@
 //! The history tree against its definition, exhaustively for small trees.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "these are tests")]
-
-#[path = "reference/history_tree.rs"]
-mod reference;
-
 use ct_merkle::mem_backed_tree::MemoryBackedTree;
 use proptest::prelude::*;
 use sha2::Sha256;
@@ -17,6 +12,8 @@ use stemedb_merkle::{
         tile::{Node, Tile, TileId, complete_tiles},
     },
 };
+
+use crate::history_tree as reference;
 
 const SIZE_MAX: usize = 70;
 

@@ -1,13 +1,6 @@
 //! The test vectors of the specification, made by an independent implementation: all of them, every
 //! field, and the forgeries that must not verify.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "these are tests")]
-
-#[path = "reference/history_tree.rs"]
-mod history_tree;
-#[path = "reference/set_tree.rs"]
-mod set_tree;
-
 use serde_json::{Map, Value};
 use stemedb_merkle::{
     Hash,
@@ -20,9 +13,12 @@ use stemedb_merkle::{
     proof::{Presence, ProofFile, SetProof, Terminal},
 };
 
-use set_tree::{HASHES, SetTree};
+use crate::{
+    history_tree,
+    set_tree::{HASHES, SetTree},
+};
 
-const VECTORS: &str = include_str!("data/vectors.json");
+const VECTORS: &str = include_str!("../data/vectors.json");
 
 fn vectors() -> Map<String, Value> {
     let vectors: Value = serde_json::from_str(VECTORS).unwrap();

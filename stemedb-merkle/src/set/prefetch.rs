@@ -16,7 +16,7 @@ pub(super) const PATHS_AT_ONCE: usize = 64;
 
 /// How much of a path is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reach {
+pub(super) enum PrefetchDepth {
     /// The nodes above this depth.
     Nodes(usize),
     /// Nodes and pages.
@@ -37,12 +37,12 @@ struct Path<'a> {
 }
 
 /// Asks for what lies on the paths from a child at `depth` to the ids of these items.
-pub(super) fn ask<'a, T>(
+pub(super) fn prefetch<'a, T>(
     child: &'a Child,
     depth: usize,
     items: &'a [T],
     id: impl Fn(&'a T) -> &'a Hash,
-    reach: Reach,
+    depth_wanted: PrefetchDepth,
 ) {
     for items in items.chunks(PATHS_AT_ONCE) {
         let Some(first) = items.first() else { return };
@@ -56,7 +56,7 @@ pub(super) fn ask<'a, T>(
             let mut kept = 0;
             for at in 0..open {
                 let Some(path) = paths.get(at) else { break };
-                if let Some(below) = step(*path, reach, &mut sum)
+                if let Some(below) = step(*path, depth_wanted, &mut sum)
                     && let Some(place) = paths.get_mut(kept)
                 {
                     *place = below;
@@ -70,26 +70,26 @@ pub(super) fn ask<'a, T>(
 }
 
 /// One node or page of a path, and what is below it.
-fn step<'a>(path: Path<'a>, reach: Reach, sum: &mut usize) -> Option<Path<'a>> {
+fn step<'a>(path: Path<'a>, depth_wanted: PrefetchDepth, sum: &mut usize) -> Option<Path<'a>> {
     match path.child {
-        Child::Empty | Child::Archived => None,
+        Child::Empty | Child::Mapped => None,
         Child::Page(entries) => {
-            if !matches!(reach, Reach::Nodes(_)) {
+            if !matches!(depth_wanted, PrefetchDepth::Nodes(_)) {
                 *sum += entries.iter().map(|entry| usize::from(entry.id[0])).sum::<usize>();
             }
             None
         }
-        Child::Node2(node) => node_step(node, path, reach, sum),
-        Child::Node4(node) => node_step(node, path, reach, sum),
-        Child::Node8(node) => node_step(node, path, reach, sum),
-        Child::Node16(node) => node_step(node, path, reach, sum),
+        Child::Node2(node) => node_step(node, path, depth_wanted, sum),
+        Child::Node4(node) => node_step(node, path, depth_wanted, sum),
+        Child::Node8(node) => node_step(node, path, depth_wanted, sum),
+        Child::Node16(node) => node_step(node, path, depth_wanted, sum),
     }
 }
 
 fn node_step<'a, const R: usize, const H: usize>(
     node: &'a Arc<Node<R, H>>,
     path: Path<'a>,
-    reach: Reach,
+    depth_wanted: PrefetchDepth,
     sum: &mut usize,
 ) -> Option<Path<'a>> {
     let shared = path.shared || Arc::strong_count(node) > 1;
@@ -97,16 +97,16 @@ fn node_step<'a, const R: usize, const H: usize>(
     let count = R.trailing_zeros() as usize;
     let index = bits(path.id, path.depth, count);
     let depth = path.depth + count;
-    if matches!(reach, Reach::All | Reach::Hashes) {
+    if matches!(depth_wanted, PrefetchDepth::All | PrefetchDepth::Hashes) {
         for level in 1..=count {
             let slot = level_start(level) + (index >> (count - level));
             *sum += hashes.get(slot ^ 1).map_or(0, |hash| usize::from(hash[0]));
         }
     }
-    if shared && reach == Reach::All {
+    if shared && depth_wanted == PrefetchDepth::All {
         *sum += children.iter().map(Child::count).sum::<usize>();
     }
-    if let Reach::Nodes(until) = reach
+    if let PrefetchDepth::Nodes(until) = depth_wanted
         && depth >= until
     {
         *sum += children.get(index).map_or(0, |child| usize::from(matches!(child, Child::Empty)));
