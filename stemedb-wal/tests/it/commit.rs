@@ -1,10 +1,6 @@
 //! Group commit: many threads and tasks, one log.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
-mod history;
-
-use history::{ORIGIN, body_of, id_of, open};
+use crate::history::{ORIGIN, body_of, id_of, open};
 use std::{
     collections::HashMap,
     future::Future,
