@@ -4,7 +4,7 @@
 //! After each kill the store is opened, and everything that was ever acknowledged must be there. At
 //! the end the roots must be those of a reference made from the entries.
 //!
-//! By default 50 kills: `STEMEDB_KILLS=1000 cargo test --release --test crash` for more.
+//! By default 50 kills: `STEMEDB_KILLS=1000 cargo test --release --test it -- crash::` for more.
 //! `STEMEDB_SEED` picks other moments.
 #![cfg(unix)]
 

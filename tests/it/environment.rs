@@ -5,7 +5,7 @@
 //! `.ci/run` installs these and runs them, and fails where it cannot:
 //!
 //! ```sh
-//! cargo test --test environment -- --ignored
+//! cargo test --test it -- --ignored environment::
 //! ```
 #![cfg(target_os = "linux")]
 #![expect(clippy::disallowed_methods, reason = "a test that cannot go on has failed")]

@@ -2,7 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-#[path = "../../../stemedb-wal/tests/history/mod.rs"]
+#[path = "../../../stemedb-wal/tests/it/history.rs"]
+#[allow(dead_code, reason = "the tests of the log use the rest")]
 mod history;
 
 use history::{ORIGIN, body_of, id_of, open};

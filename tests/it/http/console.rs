@@ -204,7 +204,7 @@ fn pictures() {
     }
 }
 
-/// `cargo test --test http -- --ignored --nocapture console_by_hand`: the console of a test node,
+/// `cargo test --test it -- --ignored --nocapture console_by_hand`: the console of a test node,
 /// to be looked at.
 #[test]
 #[ignore = "serves for ten minutes"]

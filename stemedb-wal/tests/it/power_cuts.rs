@@ -1,11 +1,7 @@
 //! Power cuts at every write and sync of random histories, in every way that the disk's model
 //! allows, also while recovering from the cut before.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
-
-mod history;
-
-use history::{ModelEntry, ORIGIN, body_of, id_of, open};
+use crate::history::{ModelEntry, ORIGIN, body_of, id_of, open};
 use std::{
     io,
     path::PathBuf,

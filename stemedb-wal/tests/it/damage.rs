@@ -1,10 +1,6 @@
 //! Damage of every kind to a log that was durable: it is found, or it is harmless.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
-
-mod history;
-
-use history::{LogHarness, ModelEntry, ORIGIN, id_of, open};
+use crate::history::{LogHarness, ModelEntry, ORIGIN, id_of, open};
 use std::{collections::BTreeMap, sync::Arc};
 use stemedb_simdisk::FaultyDisk;
 use stemedb_wal::{

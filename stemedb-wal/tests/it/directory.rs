@@ -1,7 +1,5 @@
 //! A log whose directory, lock or files are moved, removed or replaced while it is open.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 use std::{
     fs, io,
     os::unix::fs::symlink,

@@ -1,7 +1,5 @@
 //! A log beside a plain model of it.
 
-#![allow(dead_code, reason = "each test file uses a part")]
-
 use std::sync::Arc;
 
 use stemedb_wal::{

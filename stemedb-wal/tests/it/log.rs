@@ -1,10 +1,6 @@
 //! The log as its callers see it: what is written is read, in any way of reading.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
-mod history;
-
-use history::{LogHarness, body_of, id_of};
+use crate::history::{LogHarness, body_of, id_of};
 use std::sync::Arc;
 use stemedb_simdisk::FaultyDisk;
 use stemedb_wal::{

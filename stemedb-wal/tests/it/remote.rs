@@ -1,10 +1,4 @@
 //! Segments whose bodies are only in an archive.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test that cannot go on has failed"
-)]
 
 use std::{
     collections::HashMap,

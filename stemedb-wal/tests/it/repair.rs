@@ -1,12 +1,8 @@
 //! Repair of every kind of damage, and crashes while repairing.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
-
-mod history;
-#[path = "repair/losses.rs"]
 mod losses;
 
-use history::{LogHarness, ModelEntry, ORIGIN, body_of, id_of, open};
+use crate::history::{LogHarness, ModelEntry, ORIGIN, body_of, id_of, open};
 use std::{
     collections::BTreeMap,
     io,

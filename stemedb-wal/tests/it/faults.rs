@@ -1,10 +1,6 @@
 //! Every operation of the disk fails, once and from then on; the disk fills up.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
-
-mod history;
-
-use history::{LogHarness, ModelEntry, ORIGIN, body_of, id_of, open};
+use crate::history::{LogHarness, ModelEntry, ORIGIN, body_of, id_of, open};
 use std::{
     io,
     sync::{Arc, Mutex},

@@ -1,8 +1,6 @@
 //! One suite that every disk must pass: the simulated ones are only worth something if the real
 //! one obeys the same tests.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::io::ErrorKind;
 use stemedb_simdisk::FaultyDisk;
 use stemedb_wal::disk::{Bytes, Disk, FileDisk, LOCK_NAME, MemoryDisk};

@@ -1,12 +1,8 @@
 //! Sealed segments as whole files: what is whole passes, and nothing else does.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
-mod history;
-
 use std::sync::Arc;
 
-use history::{LogHarness, id_of};
+use crate::history::{LogHarness, id_of};
 use stemedb_wal::{
     disk::MemoryDisk,
     log::{LogOptions, Spares},

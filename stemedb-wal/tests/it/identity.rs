@@ -1,10 +1,4 @@
 //! The file `IDENTITY`: its bytes, and what becomes of it when the disk fails.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test that cannot go on has failed"
-)]
 
 use std::{
     cell::Cell,

@@ -1,8 +1,6 @@
 //! The faulty disk keeps to the rules of the seam: what is synced is there, what is not can be lost
 //! in every way that they allow and in no other.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::{
     collections::BTreeSet,
     io::ErrorKind,

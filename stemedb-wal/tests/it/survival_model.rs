@@ -1,8 +1,6 @@
 //! The faulty disk against a plain model of the rules: after random histories with failing syncs,
 //! every sector that a cut leaves is one that the rules allow.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
-
 use std::{collections::BTreeSet, io::ErrorKind};
 use stemedb_simdisk::{Fault, FaultyDisk, Flavour, Operation, Survival, Target};
 use stemedb_wal::disk::{Disk, DiskFile, SECTOR_LEN};
