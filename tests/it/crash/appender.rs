@@ -83,7 +83,7 @@ pub(crate) fn command(dir: &Path, round: u64, before: &[&str]) -> Command {
         }
     };
     command
-        .args(["--exact", "appender::appends_until_it_is_ended", "--nocapture", "--quiet"])
+        .args(["--exact", "crash::appender::appends_until_it_is_ended", "--nocapture", "--quiet"])
         .env(DIR_VARIABLE, dir)
         .env(ROUND_VARIABLE, round.to_string())
         .stdout(Stdio::piped())
