@@ -85,7 +85,7 @@ fn start(disk: &Arc<dyn Disk>) -> Committer {
         now += 10;
         now
     };
-    let (index, verify) = (index(&disk, &log, HashMap::new()), read_held(log.reader()));
+    let (index, verify) = (index(disk, &log, HashMap::new()), read_held(log.reader()));
     Committer::start(log, index, verify, clock, &CommitOptions::default()).unwrap()
 }
 
