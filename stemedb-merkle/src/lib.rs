@@ -44,6 +44,7 @@ pub mod proof;
 pub mod serialize;
 #[cfg(feature = "std")]
 pub mod set;
+pub mod symbols;
 
 #[cfg(feature = "std")]
 pub use diff::{Diff, DiffResult, Difference, roots_equal};

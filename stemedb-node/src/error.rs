@@ -1,0 +1,62 @@
+//! Why a node does not run.
+
+use std::{io, net::SocketAddr, path::PathBuf};
+
+use stemedb_rpc::{client::ParseAddressError, server::ServeError};
+
+use super::http::HttpError;
+use stemedb_rpc::SyncError;
+
+/// Why a node does not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// The store's secret is missing.
+    #[error("the store has a secret, and without it nothing can be synced: give its file")]
+    SecretMissing,
+    /// The system has no random numbers to give, or the store can't be read.
+    #[error("the node could not begin: {0}")]
+    Begin(#[source] SyncError),
+    /// It can't serve.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// It can't serve console, metrics and health.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// The address by which others are to reach it is none.
+    #[error("{address} is no address by which others can reach this node: {source}")]
+    Advertise {
+        /// What was given, or follows from where it listens.
+        address: String,
+        /// Why not.
+        source: ParseAddressError,
+    },
+    /// Anybody could become a member.
+    #[error(
+        "listening on {address} with neither a secret nor client certificates would let anybody \
+         who reaches this node become a member of its cluster: make the store with a secret, ask \
+         for client certificates, listen on the loopback, or allow open membership"
+    )]
+    OpenMembership {
+        /// Where it was to listen.
+        address: SocketAddr,
+    },
+    /// The file with the node's key can't be read or written.
+    #[error("{}: cannot read or write the key of this node: {source}", path.display())]
+    NodeKey {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Another process has this node's id, and was there first.
+    #[error(
+        "a node with the id of this one runs at {address}, and was there first: this store is a \
+         copy of that one's. Stop one of the two; a copy that `stemedb backup` made and `stemedb \
+         restore` brought back has an id of its own"
+    )]
+    Twin {
+        /// Where the other one is.
+        address: String,
+    },
+}

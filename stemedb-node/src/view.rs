@@ -1,0 +1,225 @@
+//! What a node shows of itself.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use stemedb_rpc::store::peer_identity;
+use stemedb_store::store::uptime;
+use stemedb_sync::{
+    cluster::{Peer, Standing},
+    message::SetHead,
+};
+
+use super::{
+    Shared, hex,
+    session::Sessions,
+    status::{HeadStatus, PeerStatus, Problem, Status, SyncStatus},
+};
+use stemedb_store::store::lock;
+
+/// For so long it is shown that another process had this node's id.
+const TWIN_TIME: Duration = Duration::from_secs(300);
+
+/// Seconds since 1970 of an NTP64 time.
+#[expect(clippy::cast_precision_loss, reason = "a time to show: microseconds are enough")]
+pub(super) fn unix(ntp64: u64) -> f64 {
+    ntp64 as f64 / 2f64.powi(32)
+}
+
+/// Everything that a node shows.
+pub(super) fn status(shared: &Shared) -> Status {
+    let store = &shared.store;
+    let (now, time) = (uptime(), unix(store.clock_time()));
+    let identity = peer_identity(store);
+    // Where the trees fail, the reason is among the problems below.
+    let head = store.head().ok();
+    let own = head.map(|head| SetHead { count: head.count, root: head.set_root });
+    let sessions = lock(&shared.sessions);
+    let at = |moment: Duration| time - now.as_secs_f64() + moment.as_secs_f64();
+    let (mut peers, running) = {
+        let cluster = lock(&shared.cluster);
+        let peers: Vec<_> = cluster
+            .peers()
+            .map(|(address, peer)| peer_status(address, peer, own, &sessions, now, &at))
+            .collect();
+        (peers, cluster.peers().filter(|(_, peer)| peer.running).count())
+    };
+    let twin = sessions.twin.as_ref().filter(|twin| now.saturating_sub(twin.told) < TWIN_TIME);
+    peers.extend(twin.map(|twin| twin_status(&twin.address)));
+    drop(sessions);
+    let not_ready = problems(shared);
+    Status {
+        version: env!("CARGO_PKG_VERSION"),
+        node: hex(&identity.node),
+        store: hex(&store.store_id()),
+        epoch: identity.epoch,
+        address: shared.address.clone(),
+        time,
+        uptime_seconds: now.saturating_sub(shared.began).as_secs(),
+        head: head.map(|head| HeadStatus {
+            count: head.count,
+            set_root: hex(&head.set_root),
+            log_size: head.log_size,
+            log_root: hex(&head.log_root),
+        }),
+        not_ready,
+        sync: SyncStatus {
+            paused: lock(&shared.pauses).reason(),
+            running: running as u64,
+            append_p99_seconds: shared.metered.append_p99().map(|p99| p99.as_secs_f64()),
+        },
+        peers,
+        slices: lock(&shared.slices).status(),
+        disk: shared.room.status(),
+        scrub: shared.options().scrub.map(|_| shared.scrub.status()),
+        archive: lock(&shared.archive).clone(),
+    }
+}
+
+/// What an operator must look at before clients are served well.
+fn problems(shared: &Shared) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut add = |code, text: String| problems.push(Problem { code, text });
+    if shared.stopping.load(Ordering::Relaxed) {
+        add("stopping", "the node is about to stop".to_owned());
+    }
+    if let Some(failure) = shared.store.failure() {
+        add(
+            "writer",
+            format!("nothing can be appended: {failure}; see to that, then restart the node"),
+        );
+    }
+    if shared.store.is_read_only() {
+        add(
+            "writer",
+            "the store is open for reading only, because there was no room to put in order what a \
+             crash left: make room, then restart the node"
+                .to_owned(),
+        );
+    }
+    if let Some(failure) = shared.store.tree_failure() {
+        add(
+            "damage",
+            format!("the set tree can't be read: {failure}; restart the node, which rebuilds it"),
+        );
+    }
+    let unhealed = shared.scrub.unhealed();
+    if unhealed > 0 {
+        add(
+            "damage",
+            format!(
+                "{unhealed} place(s) in the log are damaged, and no peer had what belongs there: \
+                 `stemedb check` lists them"
+            ),
+        );
+    }
+    if shared.room.is_low() {
+        let disk = shared.room.status();
+        add(
+            "disk",
+            format!(
+                "the disk has {} bytes free, less than the reserve of {}: make room",
+                disk.free, disk.reserve
+            ),
+        );
+    }
+    problems
+}
+
+impl Shared {
+    /// What an operator must look at before clients are served well.
+    pub(super) fn problems(&self) -> Vec<Problem> {
+        problems(self)
+    }
+
+    /// Whether clients are served as they should be.
+    pub(super) fn is_ready(&self) -> bool {
+        self.problems().is_empty()
+    }
+}
+
+/// A process with this node's id.
+fn twin_status(address: &str) -> PeerStatus {
+    let remark = "a copy of this store was started there with this node's id, and refused: give it \
+                  one of its own with `stemedb restore`";
+    PeerStatus {
+        address: address.to_owned(),
+        node: None,
+        version: None,
+        state: "conflict",
+        count: None,
+        set_root: None,
+        in_step: None,
+        lag_seconds: None,
+        last_repaired: None,
+        failures: 0,
+        retry_at: None,
+        last_session: None,
+        remark: Some(remark.to_owned()),
+    }
+}
+
+fn peer_status(
+    address: &str,
+    peer: &Peer,
+    own: Option<SetHead>,
+    sessions: &Sessions,
+    now: Duration,
+    at: &dyn Fn(Duration) -> f64,
+) -> PeerStatus {
+    let set = peer.set();
+    let state = match peer.standing {
+        _ if peer.aside.is_some() && peer.not_before > now => "aside",
+        Standing::Alive => "alive",
+        Standing::Suspect => "suspect",
+        Standing::Down => "down",
+        Standing::Named => "named",
+    };
+    PeerStatus {
+        address: address.to_owned(),
+        node: peer.node.map(|node| hex(&node)),
+        version: peer.head.as_ref().map(|head| head.version.clone()),
+        state,
+        count: set.map(|set| set.count),
+        set_root: set.map(|set| hex(&set.root)),
+        in_step: set.zip(own).map(|(set, own)| set == own),
+        lag_seconds: set.map(|_| {
+            peer.differs_since.map_or(0.0, |since| now.saturating_sub(since).as_secs_f64())
+        }),
+        last_repaired: peer.repaired.map(at),
+        failures: peer.failures.into(),
+        retry_at: (peer.not_before > now).then(|| at(peer.not_before)),
+        last_session: sessions.last.get(address).cloned(),
+        remark: peer.aside.map(|blame| blame.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, thread};
+
+    use super::*;
+    use crate::{Node, Options};
+    use stemedb_store::Store;
+
+    #[tokio::test]
+    async fn a_node_whose_trees_fail_shows_no_head() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(dir.path(), stemedb_store::Options::default()).unwrap());
+        let id = store.append(b"held").unwrap().id;
+        let listen = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        let options = Options { listen, ..Options::default() };
+        let node = Node::start(Arc::clone(&store), options).await.unwrap();
+        let before = status(&node.shared);
+        assert_eq!(before.head.map(|head| head.count), Some(1));
+        assert!(before.not_ready.is_empty(), "{:?}", before.not_ready);
+        let died = thread::scope(|scope| scope.spawn(|| store.break_trees()).join());
+        assert!(died.is_err());
+        // The first to ask for an id meets the lock that the panic poisoned.
+        assert!(store.get(&id).is_err());
+        let after = status(&node.shared);
+        assert_eq!(after.head, None);
+        assert!(after.not_ready.iter().any(|problem| problem.code == "damage"), "{after:?}");
+        let text = node.shared.metrics.text(&after, &store, 0);
+        assert!(text.contains("\nstemedb_ready 0.0\n"), "{text}");
+    }
+}
