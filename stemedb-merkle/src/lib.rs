@@ -44,6 +44,7 @@ pub mod proof;
 pub mod serialize;
 #[cfg(feature = "std")]
 pub mod set;
+#[cfg(feature = "std")]
 pub mod symbols;
 
 #[cfg(feature = "std")]
