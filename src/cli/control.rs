@@ -115,7 +115,7 @@ pub(super) struct Trigger {
 /// Let a node read its configuration again, as SIGHUP does
 ///
 /// Says what changed and what waits for a restart; if anything is wrong it says what, and the
-/// configuration before stays in force.
+/// node keeps the previous configuration.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -33,8 +33,8 @@ pub(super) struct Connection {
     #[arg(long, env = "STEMEDB_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// Show the token to another machine without TLS, where others can read along
-    #[arg(long, requires = "token_file")]
-    token_in_clear: bool,
+    #[arg(long, alias = "token-in-clear", requires = "token_file")]
+    send_token_in_plaintext: bool,
 }
 
 impl Connection {
@@ -44,7 +44,7 @@ impl Connection {
         Ok(ClientOptions {
             tls: self.tls()?,
             token,
-            clear_to_others: self.token_in_clear,
+            clear_to_others: self.send_token_in_plaintext,
             ..ClientOptions::default()
         })
     }

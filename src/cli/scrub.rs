@@ -34,7 +34,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "PEER")]
     from: Option<PeerAddress>,
     /// The most bytes to read in a second; K, M and G are powers of 1024
-    #[arg(long, value_name = "N", value_parser = super::sync::bytes)]
+    #[arg(long, value_name = "N", value_parser = super::input::size)]
     rate: Option<u64>,
     #[command(flatten)]
     connection: peer::Connection,

@@ -18,7 +18,7 @@ use super::{Globals, open, output};
 /// Serve the store, so that others can sync with it and append, get and watch from afar
 ///
 /// Prints the address once it is ready. Without TLS it listens on this machine only, unless told
-/// that clear text is meant. With --client-ca clients must show a certificate of that authority,
+/// that plain text is meant. With --client-ca clients must show a certificate of that authority,
 /// with --token-file one of the tokens in it.
 ///
 /// Ctrl-C or SIGTERM stops well: new calls are refused, what runs has 10 seconds to end.
@@ -58,8 +58,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", default_value_t = connections_per_address_max())]
     connections_per_address_max: usize,
     /// Serve other machines without TLS, where others can read along
-    #[arg(long, conflicts_with = "tls_cert")]
-    clear_to_others: bool,
+    #[arg(long, alias = "clear-to-others", conflicts_with = "tls_cert")]
+    allow_plaintext: bool,
     /// Tell clients that ask what services there are (gRPC reflection)
     #[arg(long)]
     reflection: bool,
@@ -134,7 +134,7 @@ fn options(args: &Args) -> Result<ServerOptions, Failure> {
         peer_tokens: tokens(args.peer_tokens.as_deref())?,
         // There is no node to control.
         admin_tokens: None,
-        clear_to_others: args.clear_to_others,
+        clear_to_others: args.allow_plaintext,
         reflection: args.reflection,
         limits,
     })

@@ -64,7 +64,8 @@ pub struct SyncPolicy {
 }
 
 /// A part of each day, in seconds from midnight UTC. It goes over midnight if `from` is after `to`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
 pub struct Window {
     /// It begins here.
     pub from: u32,
