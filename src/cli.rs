@@ -13,6 +13,7 @@ mod demo;
 mod diff;
 mod failure;
 mod flags;
+mod format;
 mod get;
 mod ids;
 mod init;
@@ -139,7 +140,8 @@ enum Command {
     Peers(peers::Args),
     Pause(control::Pause),
     Resume(control::Resume),
-    Trigger(control::Trigger),
+    #[command(alias = "trigger")]
+    SyncNow(control::SyncNow),
     Reload(control::Reload),
     Checkpoint(checkpoint::Args),
     Check(check::Args),
@@ -195,7 +197,7 @@ fn dispatch(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Peers(args) => peers::run(args, globals),
         Command::Pause(args) => control::pause(args, globals),
         Command::Resume(args) => control::resume(args, globals),
-        Command::Trigger(args) => control::trigger(args, globals),
+        Command::SyncNow(args) => control::sync_now(args, globals),
         Command::Reload(args) => control::reload(args, globals),
         Command::Checkpoint(args) => checkpoint::run(args, globals),
         Command::Check(args) => check::run(args, globals),

@@ -11,6 +11,7 @@
 //! disk and chance for it.
 
 pub mod config;
+mod disk_space;
 mod donor;
 mod drive;
 mod error;
@@ -26,7 +27,6 @@ mod nodekey;
 mod operator;
 pub mod options;
 mod pauses;
-mod room;
 pub mod scrub;
 mod session;
 mod slices;
@@ -61,6 +61,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use self::{
+    disk_space::DiskSpace,
     drive::drive,
     guard::Guard,
     http::{Http, HttpOptions},
@@ -120,7 +121,7 @@ struct Shared {
     limiter: Arc<Limiter>,
     slices: Mutex<Slices>,
     sessions: Mutex<session::Sessions>,
-    room: room::Room,
+    disk_space: DiskSpace,
     scrub_policy: watch::Sender<Option<ScrubPolicy>>,
     scrub: scrub::View,
     archive: Mutex<Option<ArchiveStatus>>,
@@ -195,7 +196,7 @@ impl Node {
         let shared = Shared {
             links: Links::new(&options),
             limiter: Arc::new(Limiter::new(&options.sync)),
-            room: room::Room::new(store.dir()),
+            disk_space: DiskSpace::new(store.dir()),
             pauses: Pauses::default().into(),
             scrub_policy: watch::Sender::new(options.scrub),
             scrub: scrub::View::default(),
@@ -459,7 +460,8 @@ impl Shared {
                 );
                 if own {
                     let told = self.store.now();
-                    lock(&self.sessions).twin = Some(session::Twin { address, told });
+                    lock(&self.sessions).duplicate =
+                        Some(session::DuplicateNodeId { address, told });
                 }
             }
             Output::Note(Note::Twin { address, refused: false }) => {
@@ -469,7 +471,7 @@ impl Shared {
                      store: it is refused"
                 );
                 let told = self.store.now();
-                lock(&self.sessions).twin = Some(session::Twin { address, told });
+                lock(&self.sessions).duplicate = Some(session::DuplicateNodeId { address, told });
             }
             Output::Note(Note::Twin { address, refused: true }) => {
                 lock(&self.sessions).refused_by = Some(address);

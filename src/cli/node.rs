@@ -138,7 +138,7 @@ fn control_socket(node: &Node, dir: &Path) -> Option<ControlSocket> {
             tracing::warn!(
                 %error,
                 store = %dir.display(),
-                "there is no control socket: pause, resume, trigger and reload need --node and a \
+                "there is no control socket: pause, resume, sync-now and reload need --node and a \
                  token of an administrator"
             );
             None

@@ -55,7 +55,7 @@ pub enum NodeError {
          copy of that one's. Stop one of the two; a copy that `stemedb backup` made and `stemedb \
          restore` brought back has an id of its own"
     )]
-    Twin {
+    DuplicateNodeId {
         /// Where the other one is.
         address: String,
     },

@@ -24,14 +24,16 @@ use stemedb_sync::{
     message::{Kind, Refusal},
     report::{Ending, Layer, Limited, Report},
 };
+use strum::VariantArray as _;
 
 use self::{
+    gauges::GaugeCollector,
     labels::{
         AppendLabels, BodyLabels, DirectionLabels, KindLabel, LayerLabel, OriginLabels,
         OutcomeLabels, PeerSessionLabels, PeerTrafficLabels, ReasonLabel, RefusalLabels,
         RequestLabels, SessionLabels, SessionOutcome, TrafficLabels,
     },
-    shown::Shown,
+    process::ProcessCollector,
 };
 use super::Status;
 use crate::{
@@ -39,9 +41,10 @@ use crate::{
     store::{CheckpointGauges, Gauges},
 };
 
+mod gauges;
 mod labels;
 mod process;
-mod shown;
+mod writer;
 
 pub use self::labels::{Direction, Origin, Outcome};
 
@@ -74,7 +77,7 @@ struct Inner {
     retries: Counter,
     refusals: Family<RefusalLabels, Counter>,
     timeouts: Counter,
-    blames: Counter,
+    violations: Counter,
     peer_sessions: Family<PeerSessionLabels, Counter>,
     peer_bytes: Family<PeerTrafficLabels, Counter>,
     gossip_messages: Family<DirectionLabels, Counter>,
@@ -122,7 +125,7 @@ impl Metrics {
             retries: Counter::default(),
             refusals: Family::default(),
             timeouts: Counter::default(),
-            blames: Counter::default(),
+            violations: Counter::default(),
             peer_sessions: Family::default(),
             peer_bytes: Family::default(),
             gossip_messages: Family::default(),
@@ -186,7 +189,7 @@ impl Metrics {
         inner.restarts.inc_by(report.restarts.into());
         match report.ending {
             Ending::Blamed(_) => {
-                inner.blames.inc();
+                inner.violations.inc();
             }
             Ending::Refused(refusal) => self.refused(refusal),
             Ending::Silent | Ending::Limit(Limited::Time) => {
@@ -249,14 +252,19 @@ impl Metrics {
     }
 
     fn text_of(&self, status: &Status, gauges: Gauges, memory_bytes: u64) -> String {
-        let mut shown = Registry::with_prefix("stemedb");
-        let process = process::Process::now();
+        let mut node = Registry::with_prefix("stemedb");
         let status = status.clone();
-        shown.register_collector(Box::new(Shown { status, gauges, memory_bytes, process }));
+        let disk_read_bytes = process::disk_read_bytes();
+        let collector = GaugeCollector { status, gauges, memory_bytes, disk_read_bytes };
+        node.register_collector(Box::new(collector));
+        let mut process = Registry::default();
+        process.register_collector(Box::new(ProcessCollector));
         let mut text = String::with_capacity(32 << 10);
         self.events_into(&mut text);
         // Writing to a string does not fail.
-        let _ = encode_registry(&mut text, &shown).and_then(|()| encode_eof(&mut text));
+        let _ = encode_registry(&mut text, &node)
+            .and_then(|()| encode_registry(&mut text, &process))
+            .and_then(|()| encode_eof(&mut text));
         text
     }
 
@@ -296,7 +304,7 @@ impl Inner {
         );
         registry.register_with_unit(
             "append",
-            "Time that appending took, as the one who waits sees it",
+            "Client-observed append latency",
             Unit::Seconds,
             self.append_time.clone(),
         );
@@ -354,7 +362,7 @@ impl Inner {
         );
         registry.register(
             "sync_restarts",
-            "How often sessions began anew because the peer no longer had their snapshot",
+            "How often sessions began again because the peer no longer had their snapshot",
             self.restarts.clone(),
         );
         registry.register(
@@ -373,9 +381,9 @@ impl Inner {
             self.timeouts.clone(),
         );
         registry.register(
-            "sync_blames",
+            "sync_protocol_violations",
             "Sessions that ended because the peer broke the protocol",
-            self.blames.clone(),
+            self.violations.clone(),
         );
     }
 
@@ -421,12 +429,12 @@ impl Inner {
         for outcome in [Outcome::Done, Outcome::Missing, Outcome::Failed] {
             drop(self.gets.get_or_create(&OutcomeLabels { outcome }));
         }
-        let [complete, ..] = SessionOutcome::ALL;
+        let complete = SessionOutcome::Complete;
         for layer in [Layer::Root, Layer::Cursor, Layer::Symbols, Layer::Descent, Layer::Bulk] {
             let labels = SessionLabels { outcome: complete, layer: LayerLabel(Some(layer)) };
             drop(self.sessions.get_or_create(&labels));
         }
-        for outcome in SessionOutcome::ALL {
+        for outcome in SessionOutcome::VARIANTS.iter().copied() {
             let labels = SessionLabels { outcome, layer: LayerLabel(None) };
             drop(self.sessions.get_or_create(&labels));
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::options::Window;
+use super::{options::Window, status::PauseReason};
 
 /// After a pause for clients' sake it goes on once appends take less than this share of the bound,
 /// so that it does not flicker.
@@ -20,12 +20,12 @@ pub(super) struct Pauses {
 
 impl Pauses {
     /// The reason that an operator is told: the first of several.
-    pub(super) fn reason(&self) -> Option<&'static str> {
+    pub(super) fn reason(&self) -> Option<PauseReason> {
         let reasons = [
-            (self.asked, "asked"),
-            (self.disk, "disk"),
-            (self.window, "window"),
-            (self.latency, "latency"),
+            (self.asked, PauseReason::Asked),
+            (self.disk, PauseReason::Disk),
+            (self.window, PauseReason::Window),
+            (self.latency, PauseReason::Latency),
         ];
         reasons.into_iter().find(|(holds, _)| *holds).map(|(_, reason)| reason)
     }

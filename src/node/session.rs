@@ -16,14 +16,14 @@ pub(super) struct Sessions {
     /// The last one with each peer, by address.
     pub(super) last: BTreeMap<String, SessionStatus>,
     /// A process with this node's id that was refused.
-    pub(super) twin: Option<Twin>,
+    pub(super) duplicate: Option<DuplicateNodeId>,
     /// A process with this node's id that was there first.
     pub(super) refused_by: Option<String>,
 }
 
 /// Another process with this node's id.
 #[derive(Debug)]
-pub(super) struct Twin {
+pub(super) struct DuplicateNodeId {
     pub(super) address: String,
     /// When it was told of.
     pub(super) told: Duration,
@@ -103,7 +103,7 @@ fn ended(shared: &Shared, peer: &str, synced: &Synced, time: Duration) -> Outcom
     };
     match outcome {
         Outcome::Lied(blame) => {
-            error!(peer, %blame, "a peer broke the protocol and is set aside for an hour");
+            error!(peer, %blame, "a peer broke the protocol and is quarantined for an hour");
         }
         Outcome::Failed => warn!(peer, outcome = text, "a session failed"),
         _ if fetched + pushed > 0 => {
@@ -122,7 +122,7 @@ fn ended(shared: &Shared, peer: &str, synced: &Synced, time: Duration) -> Outcom
         SessionStatus {
             time: now,
             outcome: if repaired { "complete".to_owned() } else { text },
-            layer: report.layers.last().map(|step| step.layer.name()),
+            layer: report.layers.last().map(|step| step.layer.name().to_owned()),
             fetched,
             pushed,
             bytes_sent: report.bytes_sent(),

@@ -190,7 +190,7 @@ fn help_says_how_each_key_is_written() {
             assert!(help.text().contains(text), "{command} --help lacks {text}");
         }
     }
-    for command in ["status", "peers", "pause", "resume", "trigger", "reload"] {
+    for command in ["status", "peers", "pause", "resume", "sync-now", "reload"] {
         let help = place.run(&[command, "--help"]).ok();
         let example = format!("Examples:\n  stemedb {command}");
         assert!(help.text().contains(&example) && help.text().contains("JSON: "), "{command}");

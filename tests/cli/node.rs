@@ -193,8 +193,8 @@ fn where_no_node_is_the_commands_for_one_say_so() {
         &["peers", nobody],
         &["pause", "--node", nobody],
         &["resume", "--node", nobody],
-        &["trigger", "--node", nobody],
-        &["trigger", "10.0.0.2", "--node", nobody],
+        &["sync-now", "--node", nobody],
+        &["sync-now", "10.0.0.2", "--node", nobody],
         &["reload", "--node", nobody],
     ] {
         place.run(arguments).fails(1, "cannot connect to 127.0.0.1:9");
