@@ -3,6 +3,10 @@
 //! One test lists all complaints; the others hold the checks against samples that break each rule.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod tidy {
+    mod circles;
+}
+
 use std::{
     fs,
     path::{Path, PathBuf},

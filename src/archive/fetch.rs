@@ -2,7 +2,10 @@
 
 use tokio::task::JoinSet;
 
-use super::{Archive, ArchiveError, Fault, manifest::Hex32, objects::PART_LEN};
+use super::{
+    Archive, ArchiveError, Fault,
+    manifest::{Hex32, PART_LEN},
+};
 
 /// How many requests run at a time.
 const REQUESTS_MAX: usize = 4;

@@ -12,7 +12,14 @@ use stemedb_wal::{
     segment::{HEADER_LEN, SEGMENT_LEN_MAX},
 };
 
-use super::objects::PART_LEN;
+/// How long an object is at most: files are cut into parts of this length.
+///
+/// One is sent or held by a single request, so this bounds memory, and what a request that failed
+/// has to send again.
+pub(super) const PART_LEN: usize = 16 << 20;
+
+/// What a dropped segment is read by.
+const _: () = assert!(PART_LEN as u64 == stemedb_wal::disk::PART_LEN);
 
 /// What the format is called.
 pub(super) const FORMAT: &str = "stemedb.dev/archive@v1";

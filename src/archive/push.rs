@@ -15,8 +15,9 @@ use super::{
     fetch::ended,
     manifest::{
         ArchivedCheckpoint, ArchivedFile, ArchivedSegment, FORMAT, Hex32, LogName, Manifest,
+        PART_LEN,
     },
-    objects::{PART_LEN, Put},
+    objects::Put,
     scan::check_bodies,
 };
 use crate::store::{CheckpointFiles, Head, Store};

@@ -79,7 +79,7 @@ pub(super) fn with_causes(error: &dyn Error) -> String {
 
 /// A heading, bold where a person sees it.
 pub(super) fn heading(text: &str, terminal: bool) -> String {
-    if terminal && colours() { format!("{BOLD}{text}{PLAIN}") } else { text.to_owned() }
+    if terminal && logging::colours() { format!("{BOLD}{text}{PLAIN}") } else { text.to_owned() }
 }
 
 fn say(label: &str, colour: &str, text: &str) {
@@ -94,16 +94,11 @@ fn say(label: &str, colour: &str, text: &str) {
     }
     let mut err = io::stderr().lock();
     // Nobody is left to tell if standard error is closed.
-    let _ = if err.is_terminal() && colours() {
+    let _ = if err.is_terminal() && logging::colours() {
         writeln!(err, "{colour}{label}:{PLAIN} {text}")
     } else {
         writeln!(err, "{label}: {text}")
     };
-}
-
-/// Whether colours are wanted at all, by the convention of no-color.org.
-pub(super) fn colours() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// A count of bytes as people read it.

@@ -42,8 +42,9 @@ pub use self::{
     takes::Takes,
 };
 use self::{
-    key::{NONE, VARIABLE_PREFIX, nearest},
+    key::{VARIABLE_PREFIX, nearest},
     settings::Settings,
+    takes::NONE,
 };
 
 /// The name of the file that is read from the store's directory where no other is named.

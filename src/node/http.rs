@@ -320,8 +320,8 @@ fn now() -> Instant {
 fn router<V: View>(site: Arc<Site<V>>) -> Router {
     let guarded = middleware::from_fn_with_state(Arc::clone(&site), guard::guard::<V>);
     Router::new()
-        .route(health::LIVE, get(health::live::<V>))
-        .route(health::READY, get(health::ready::<V>))
+        .route(guard::LIVE, get(health::live::<V>))
+        .route(guard::READY, get(health::ready::<V>))
         .route("/metrics", get(health::metrics::<V>))
         .route("/status.json", get(health::status::<V>))
         .route("/api/head", get(api::head::<V>))

@@ -7,7 +7,11 @@ use stemedb_sync::{Ending, cluster::Outcome, message::Refusal, report::Limited};
 use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
 
-use super::{Shared, guard::Guard, status::SessionStatus, view};
+use super::{
+    Shared,
+    guard::Guard,
+    status::{SessionStatus, unix_seconds},
+};
 use crate::store::{SyncOptions, lock};
 
 /// Sessions that ended, and what else there is to tell of peers.
@@ -62,7 +66,7 @@ async fn run(shared: &Arc<Shared>, peer: String) {
                 shared,
                 &peer,
                 SessionStatus {
-                    time: view::unix(shared.store.time()),
+                    time: unix_seconds(shared.store.time()),
                     outcome: text,
                     layer: None,
                     fetched: 0,
@@ -114,7 +118,7 @@ fn ended(shared: &Shared, peer: &str, synced: &Synced, time: Duration) -> Outcom
     if let Some(ahead) = report.clock_ahead {
         warn!(peer, seconds = ahead.as_secs(), "the clock of a peer is ahead of this one's");
     }
-    let now = view::unix(shared.store.time());
+    let now = unix_seconds(shared.store.time());
     lock(&shared.slices).take_in(report, repaired, now);
     note(
         shared,

@@ -11,23 +11,19 @@ use stemedb_sync::{
 use super::{
     Shared, hex,
     session::Sessions,
-    status::{HeadStatus, PeerState, PeerStatus, Problem, ProblemCode, Status, SyncStatus},
+    status::{
+        HeadStatus, PeerState, PeerStatus, Problem, ProblemCode, Status, SyncStatus, unix_seconds,
+    },
 };
 use crate::store::lock;
 
 /// For so long it is shown that another process had this node's id.
 const DUPLICATE_TIME: Duration = Duration::from_secs(300);
 
-/// Seconds since 1970 of an NTP64 time.
-#[expect(clippy::cast_precision_loss, reason = "a time to show: microseconds are enough")]
-pub(super) fn unix(ntp64: u64) -> f64 {
-    ntp64 as f64 / 2f64.powi(32)
-}
-
 /// Everything that a node shows.
 pub(super) fn status(shared: &Shared) -> Status {
     let store = &shared.store;
-    let (now, time) = (store.now(), unix(store.time()));
+    let (now, time) = (store.now(), unix_seconds(store.time()));
     let identity = store.peer_identity();
     // Where the trees fail, the reason is among the problems below.
     let head = store.head().ok();

@@ -22,8 +22,7 @@ use super::Restored;
 use crate::{
     archive::{
         ArchiveError, Fault,
-        manifest::{ArchivedSegment, Hex32, Manifest, is_checkpoint_name},
-        objects::PART_LEN,
+        manifest::{ArchivedSegment, Hex32, Manifest, PART_LEN, is_checkpoint_name},
         scan::Scan,
     },
     options::{Options, Secret},

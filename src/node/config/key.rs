@@ -7,11 +7,9 @@ use strum::VariantNames as _;
 
 use super::{
     settings::{LogFormat, LogLevel},
-    takes::Takes,
+    takes::{NONE, Takes},
 };
 
-/// What stands for no value, where there can be none.
-pub(super) const NONE: &str = "none";
 /// What stands for a value that the node finds by itself.
 const AUTO: &str = "auto";
 

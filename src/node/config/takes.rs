@@ -5,11 +5,11 @@ use std::{fmt, net::SocketAddr, ops::RangeInclusive, str::FromStr, time::Duratio
 use serde_json::{Number, Value};
 use stemedb_rpc::PeerAddress;
 
-use super::{
-    key::NONE,
-    units::{Size, Time},
-};
+use super::units::{Size, Time};
 use crate::node::options::Window;
+
+/// What stands for no value, where there can be none.
+pub(super) const NONE: &str = "none";
 
 /// Values that a key takes: of TOML's types, or as text.
 #[derive(Debug)]

@@ -13,7 +13,11 @@ use axum::{
 };
 use tokio::time::timeout;
 
-use super::{Site, View, health, places::Caller, refusal::Refusal};
+use super::{Site, View, places::Caller, refusal::Refusal};
+
+/// The paths of the probes, which are answered whatever host they name.
+pub(super) const LIVE: &str = "/livez";
+pub(super) const READY: &str = "/readyz";
 
 /// Bytes of a request's header fields, names included.
 const HEADERS_LEN_MAX: usize = 16 << 10;
@@ -102,7 +106,7 @@ impl Head<'_> {
         }
         let host = match self.check_host(hosts) {
             Ok(()) => Host::Known,
-            Err(_) if [health::LIVE, health::READY].contains(&self.uri.path()) => Host::Unknown,
+            Err(_) if [LIVE, READY].contains(&self.uri.path()) => Host::Unknown,
             Err(refusal) => return Err(refusal),
         };
         if self.method != Method::GET && self.method != Method::HEAD {

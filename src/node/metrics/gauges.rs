@@ -11,7 +11,7 @@ use super::{
 use crate::{
     node::status::{
         ArchiveStatus, PauseReason, PeerState, PeerStatus, ProblemCode, ScrubStatus, SliceStatus,
-        Status,
+        Status, unix_seconds,
     },
     store::Gauges,
 };
@@ -272,9 +272,4 @@ fn archive(writer: &mut MetricWriter<'_>, archive: Option<&ArchiveStatus>) -> Re
 
 fn truth(holds: bool) -> f64 {
     if holds { 1.0 } else { 0.0 }
-}
-
-/// An NTP64 time in seconds since 1970.
-fn unix_seconds(ntp64: u64) -> f64 {
-    whole(ntp64) / 4_294_967_296.0
 }
