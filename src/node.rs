@@ -58,6 +58,7 @@ use tokio::{
     task::{AbortHandle, JoinSet, spawn_blocking},
     time::timeout,
 };
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
 use self::{
@@ -134,11 +135,13 @@ struct Shared {
     /// Frames that were refused.
     strangers: AtomicU64,
     began: Duration,
-    stop: watch::Sender<bool>,
+    stop: CancellationToken,
     /// Sessions and links.
-    tasks: Mutex<JoinSet<()>>,
-    /// Whether none of these is begun any more.
-    ended: watch::Sender<bool>,
+    tasks: TaskTracker,
+    /// Cancelled once none of these is begun any more.
+    ended: CancellationToken,
+    /// Cuts those that are left.
+    cut: CancellationToken,
     reload: Mutex<Option<Reload>>,
     control: Mutex<Option<UnixListener>>,
 }
@@ -221,9 +224,10 @@ impl Node {
             stopping: false.into(),
             strangers: 0.into(),
             began: now,
-            stop: watch::Sender::new(false),
-            tasks: Mutex::default(),
-            ended: watch::Sender::new(false),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            ended: CancellationToken::new(),
+            cut: CancellationToken::new(),
             store,
         };
         Ok(Self { shared: Arc::new(shared), parts: Arc::new(Mutex::new(Some((server, http)))) })
@@ -289,11 +293,7 @@ impl Node {
         let mut tasks = JoinSet::new();
         if let Some(http) = http {
             let (view, stopped) = (Arc::new(self.clone()), shared.stopped());
-            tasks.spawn(async move {
-                if let Err(error) = http.serve(view, stopped).await {
-                    error!(%error, "console, metrics and health are not served any more");
-                }
-            });
+            tasks.spawn(async move { http.serve(view, stopped).await });
         }
         if let Some(listener) = lock(&shared.control).take() {
             let (node, stopped) = (Arc::new(self.clone()), shared.stopped());
@@ -316,7 +316,7 @@ impl Node {
         tokio::pin!(serving, driving, stop);
         let fatal = tokio::select! {
             ended = &mut serving => {
-                shared.stop.send_replace(true);
+                shared.stop.cancel();
                 shared.end_tasks(STOP_REST).await;
                 return Ok(Ended { cut: ended?.cut });
             }
@@ -328,7 +328,7 @@ impl Node {
         if fatal.is_none() {
             self.leave().await;
         }
-        shared.stop.send_replace(true);
+        shared.stop.cancel();
         let ended = timeout(shared.options().stop_time_max, serving).await;
         while tasks.join_next().await.is_some() {}
         shared.end_tasks(STOP_REST).await;
@@ -359,28 +359,27 @@ impl Node {
 impl Shared {
     /// Runs a session, a link or the like, which ends before the node does.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> Option<AbortHandle> {
-        let mut tasks = lock(&self.tasks);
-        while tasks.try_join_next().is_some() {}
         // Once the node is at its end nothing begins any more.
-        let ended = *self.ended.borrow();
-        (!ended).then(|| tasks.spawn(task))
+        if self.ended.is_cancelled() {
+            return None;
+        }
+        let task = self.cut.clone().run_until_cancelled_owned(task);
+        Some(self.tasks.spawn(async { drop(task.await) }).abort_handle())
     }
 
     /// Ends sessions and links: they have some time for it, and are cut then.
     async fn end_tasks(&self, time_max: Duration) {
-        self.ended.send_replace(true);
-        let mut tasks = std::mem::take(&mut *lock(&self.tasks));
-        let _ = timeout(time_max, async { while tasks.join_next().await.is_some() {} }).await;
-        tasks.shutdown().await;
+        self.ended.cancel();
+        self.tasks.close();
+        if timeout(time_max, self.tasks.wait()).await.is_err() {
+            self.cut.cancel();
+            self.tasks.wait().await;
+        }
     }
 
     /// Ready when the node stops serving.
     fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut stop = self.stop.subscribe();
-        async move {
-            // A sender that is gone means the same.
-            let _ = stop.wait_for(|stop| *stop).await;
-        }
+        self.stop.clone().cancelled_owned()
     }
 
     fn options(&self) -> Options {

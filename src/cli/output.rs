@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
-use serde_json::Value;
+use serde::Serialize;
 
 use super::failure::{Failure, OutputError};
 use super::logging;
@@ -32,9 +32,10 @@ pub(super) fn raw(bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// Prints one object as one line.
-pub(super) fn json(value: &Value) -> Result<(), Failure> {
+pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
     let mut out = stdout();
-    writeln!(out, "{value}").map_err(OutputError)?;
+    serde_json::to_writer(&mut out, value).map_err(|error| OutputError(error.into()))?;
+    writeln!(out).map_err(OutputError)?;
     finish(out)
 }
 

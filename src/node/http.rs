@@ -10,7 +10,7 @@
 
 use std::{
     error::Error,
-    future::{Future, IntoFuture},
+    future::Future,
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
@@ -21,12 +21,13 @@ use axum::{Router, middleware, routing::get};
 use stemedb_merkle::Hash;
 use tokio::{
     net::TcpListener,
-    sync::{Semaphore, watch},
+    sync::Semaphore,
     task::spawn_blocking,
-    time::{Instant, interval, sleep, timeout},
+    time::{Instant, interval, timeout},
 };
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{growth::Growth, listener::Gate, places::Caller, refusal::Refusal};
+use self::{growth::Growth, listener::Gate, refusal::Refusal};
 use super::{Metrics, Status, status::Problem};
 use crate::{Store, error::ReadError};
 
@@ -127,9 +128,6 @@ pub enum HttpError {
         /// Why.
         source: io::Error,
     },
-    /// The listening socket failed.
-    #[error("serving HTTP failed: {0}")]
-    Serve(io::Error),
 }
 
 /// A server that listens, and does not answer yet.
@@ -166,47 +164,37 @@ impl Http {
     }
 
     /// Answers until `stop` is ready, and for at most two seconds after that.
-    ///
-    /// # Errors
-    ///
-    /// See [`HttpError`].
-    pub async fn serve<V: View>(
-        self,
-        view: Arc<V>,
-        stop: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<(), HttpError> {
+    pub async fn serve<V: View>(self, view: Arc<V>, stop: impl Future<Output = ()>) {
         let Self { listener, options, .. } = self;
-        let (stopped, stopping) = watch::channel(false);
+        let stopping = CancellationToken::new();
+        let _dropped = stopping.clone().drop_guard();
         let (connections_max, idle_max) = (options.connections_max, options.idle_max);
         let site = Arc::new(Site::new(view, options, stopping.clone()));
         let router = router(Arc::clone(&site));
-        let gate = Gate::new(listener, connections_max, idle_max, stopping, router.clone());
-        let sampling = Arc::clone(&site);
-        let mut sampler = tokio::task::JoinSet::new();
-        sampler.spawn(async move {
+        let tasks = TaskTracker::new();
+        tasks.spawn(async move {
             let mut ticks = interval(growth::SAMPLE_EVERY);
-            loop {
-                ticks.tick().await;
-                sampling.sample();
+            while site.stopping.run_until_cancelled(ticks.tick()).await.is_some() {
+                site.sample();
             }
         });
-        let mut ending = site.stopping.clone();
-        let stop = async move {
-            stop.await;
-            stopped.send_replace(true);
-        };
-        let late = async move {
-            // Whoever could say so may have gone.
-            let _ = ending.wait_for(|stopping| *stopping).await;
-            sleep(CLOSE_AFTER).await;
-        };
-        let service = router.into_make_service_with_connect_info::<Caller>();
-        tokio::select! {
-            served = axum::serve(gate, service).with_graceful_shutdown(stop).into_future() => {
-                served.map_err(HttpError::Serve)
+        let gate = Gate::new(listener, connections_max);
+        let accepting = async {
+            loop {
+                let (stream, place) = gate.accept().await;
+                let (stopping, router) = (stopping.clone(), router.clone());
+                tasks.spawn(connection::serve(stream, place, idle_max, stopping, router));
             }
-            () = late => Ok(()),
+        };
+        tokio::select! {
+            () = accepting => {}
+            () = stop => {}
         }
+        drop(gate);
+        stopping.cancel();
+        tasks.close();
+        // Those that last for longer are cut.
+        let _ = timeout(connection::CLOSE_AFTER, tasks.wait()).await;
     }
 }
 
@@ -225,11 +213,9 @@ struct Site<V> {
     growth: Mutex<Growth>,
     /// Memory of the set tree, and when it was counted.
     memory: Mutex<Option<(Instant, u64)>>,
-    stopping: watch::Receiver<bool>,
+    stopping: CancellationToken,
 }
 
-/// How long answers may take after the server was told to stop.
-const CLOSE_AFTER: Duration = Duration::from_secs(2);
 /// Requests that read at the same time; more wait for a while.
 const WORK_MAX: usize = 8;
 /// Probes that look at the node at the same time.
@@ -240,7 +226,7 @@ const WORK_WAIT_MAX: Duration = Duration::from_secs(2);
 const MEMORY_FOR: Duration = Duration::from_secs(60);
 
 impl<V: View> Site<V> {
-    fn new(view: Arc<V>, options: HttpOptions, stopping: watch::Receiver<bool>) -> Self {
+    fn new(view: Arc<V>, options: HttpOptions, stopping: CancellationToken) -> Self {
         let listeners = Arc::new(Semaphore::new(options.listeners_max));
         Self {
             view,

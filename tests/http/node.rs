@@ -203,7 +203,7 @@ impl Serving {
             let stopped = async {
                 let _ = stopped.await;
             };
-            http.serve(view, stopped).await.unwrap();
+            http.serve(view, stopped).await;
         });
         Self {
             node,

@@ -3,7 +3,8 @@
 use std::{net::IpAddr, sync::Arc};
 
 use axum::{
-    extract::{ConnectInfo, Request, State},
+    Extension,
+    extract::{Request, State},
     http::{
         HeaderMap, HeaderValue, Method, StatusCode, Uri,
         header::{self, HeaderName},
@@ -41,7 +42,7 @@ const ALWAYS: [(HeaderName, &str); 6] = [
 /// Lets a request through if it is one, for so long as it may take.
 pub(super) async fn guard<V: View>(
     State(site): State<Arc<Site<V>>>,
-    ConnectInfo(caller): ConnectInfo<Caller>,
+    Extension(caller): Extension<Caller>,
     mut request: Request,
     next: Next,
 ) -> Response {
