@@ -18,7 +18,6 @@ mod get;
 mod ids;
 mod init;
 mod input;
-mod interrupt;
 mod log;
 mod logging;
 mod node;

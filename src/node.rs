@@ -46,6 +46,7 @@ use std::{
     time::Duration,
 };
 
+use stemedb_merkle::id::to_hex;
 use stemedb_rpc::{
     PeerAddress, Responding, Server, Site as _, node::FRAMES_PER_CALL_MAX, serve_control,
 };
@@ -435,10 +436,10 @@ impl Shared {
                 self.spawn(session::begin(shared, peer));
             }
             Output::Note(Note::Up(member)) => {
-                info!(peer = member.address, node = hex(&member.node), "a member is there");
+                info!(peer = member.address, node = to_hex(&member.node), "a member is there");
             }
             Output::Note(Note::Down(member)) => {
-                warn!(peer = member.address, node = hex(&member.node), "a member is gone");
+                warn!(peer = member.address, node = to_hex(&member.node), "a member is gone");
             }
             Output::Note(Note::NoAnswer { address }) => {
                 let error = self.links.failure(&address).unwrap_or_else(|| {
@@ -452,7 +453,7 @@ impl Shared {
                 let own = node == self.store.peer_identity().node;
                 error!(
                     peer = address,
-                    node = hex(&node),
+                    node = to_hex(&node),
                     own,
                     "two nodes have one node id, with different keys: the second one is not taken \
                      for a member; give it an id of its own with `stemedb restore`"
@@ -497,13 +498,4 @@ impl Shared {
         // It ends early only with the runtime.
         let _ = spawn_blocking(tell).await;
     }
-}
-
-/// Bytes as lowercase hex.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(digit).collect()
-}
-
-fn digit(nibble: u8) -> char {
-    char::from_digit(nibble.into(), 16).unwrap_or('?')
 }

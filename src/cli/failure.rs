@@ -137,10 +137,6 @@ pub(super) enum Failure {
     /// Ctrl-C.
     #[error("interrupted; what is acknowledged stays, run the command again for the rest")]
     Interrupted,
-    /// No handler for Ctrl-C can be set.
-    #[error("cannot watch for Ctrl-C")]
-    Signal(#[source] ctrlc::Error),
-
     /// The file is not of the form of a proof file.
     #[error("{origin}: is no proof file; `stemedb prove ID -o FILE` makes one")]
     NoProofFile { origin: Origin, source: ParseProofError },

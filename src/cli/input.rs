@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use stemedb::node::config::units::{ParseUnitError, Size, Time};
 use stemedb::{AssertionId, Hash, Store};
+pub(super) use stemedb_merkle::id::to_hex;
 
 use super::failure::Failure;
 
@@ -93,11 +94,6 @@ pub(super) fn size(text: &str) -> Result<u64, ParseUnitError> {
 pub(super) fn time(text: &str) -> Result<Duration, ParseUnitError> {
     let Time(time) = text.parse()?;
     if time.is_zero() { Err(ParseUnitError::Zero) } else { Ok(time) }
-}
-
-/// Writes a hash as 64 lowercase hex digits.
-pub(super) fn to_hex(hash: &Hash) -> String {
-    AssertionId(*hash).to_string()
 }
 
 fn hex(text: &str) -> Result<(), ParseHashError> {

@@ -34,9 +34,15 @@ pub(super) fn raw(bytes: &[u8]) -> Result<(), Failure> {
 /// Prints one object as one line.
 pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
     let mut out = stdout();
+    json_line(&mut out, value)?;
+    finish(out)
+}
+
+/// Writes one object as one line.
+pub(super) fn json_line(mut out: impl Write, value: &impl Serialize) -> Result<(), Failure> {
     serde_json::to_writer(&mut out, value).map_err(|error| OutputError(error.into()))?;
     writeln!(out).map_err(OutputError)?;
-    finish(out)
+    Ok(())
 }
 
 /// Lays out names and values in two columns, values aligned.

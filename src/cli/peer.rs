@@ -1,17 +1,13 @@
 //! Reaching a served store: the flags for it, the runtime, and the connection.
 
-use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use stemedb::rpc::{
     Client, ClientIdentity, ClientOptions, ClientTls, PeerAddress, Token, token::TokenError,
 };
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::Notify;
 
 use super::failure::Failure;
-use super::interrupt::Interrupt;
 
 /// How a served store is reached.
 #[derive(Debug, clap::Args)]
@@ -98,33 +94,4 @@ pub(super) fn runtime() -> Result<Runtime, Failure> {
         .enable_all()
         .build()
         .map_err(|source| Failure::System { action: "start the threads for the network", source })
-}
-
-/// Ctrl-C, or SIGTERM, as something to wait for.
-#[derive(Debug)]
-pub(super) struct Stop {
-    interrupt: Interrupt,
-    pressed: Arc<Notify>,
-}
-
-impl Stop {
-    /// Starts to watch.
-    pub(super) fn watch() -> Result<Self, Failure> {
-        let pressed = Arc::new(Notify::new());
-        let wake = Arc::clone(&pressed);
-        // Kept by the notification until somebody waits.
-        let interrupt = Interrupt::watch(move || wake.notify_one())?;
-        Ok(Self { interrupt, pressed })
-    }
-
-    /// Ready when it is pressed.
-    pub(super) fn pressed(&self) -> impl Future<Output = ()> + Send + use<> {
-        let pressed = Arc::clone(&self.pressed);
-        async move { pressed.notified().await }
-    }
-
-    /// Whether it was.
-    pub(super) fn is_pressed(&self) -> bool {
-        self.interrupt.is_pressed()
-    }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_json::json;
+use serde::Serialize;
 use stemedb::Store;
 use stemedb::node::config::{LogFormat, LogLevel};
 use stemedb::rpc::{Server, ServerLimits, ServerOptions, ServerTls, Tokens};
@@ -12,7 +12,9 @@ use stemedb::sync::Limits;
 
 use super::failure::Failure;
 use super::logging::Logging;
-use super::peer::{self, Stop};
+use super::peer;
+use super::root::HeadFields;
+use super::signals::Signals;
 use super::{Globals, open, output};
 
 /// Serve the store, so that others can sync with it and append, get and watch from afar
@@ -85,11 +87,11 @@ async fn serve(
     store: &Arc<Store>,
     globals: &Globals,
 ) -> Result<(), Failure> {
-    let stop = Stop::watch()?;
+    let signals = Signals::watch()?;
     let server = Server::bind(args.listen, options).await?;
     ready(server.address(), store, globals)?;
     let asked = async {
-        stop.pressed().await;
+        signals.stop().await;
         output::note("stopping; what runs is finished first, and Ctrl-C again ends it at once");
     };
     let stopped = store.serve(server, Limits::default(), asked).await?;
@@ -102,16 +104,20 @@ async fn serve(
     Ok(())
 }
 
+#[derive(Serialize)]
+struct Ready {
+    address: SocketAddr,
+    #[serde(flatten)]
+    head: HeadFields,
+}
+
 fn ready(address: SocketAddr, store: &Store, globals: &Globals) -> Result<(), Failure> {
     if !globals.json {
         return output::raw(
             format!("serving {} on {address}\n", globals.store.display()).as_bytes(),
         );
     }
-    let mut fields = serde_json::Map::new();
-    fields.insert("address".to_owned(), json!(address.to_string()));
-    fields.extend(super::root::fields(&store.head()?));
-    output::json(&fields.into())
+    output::json(&Ready { address, head: HeadFields::from(&store.head()?) })
 }
 
 fn options(args: &Args) -> Result<ServerOptions, Failure> {

@@ -15,7 +15,8 @@ use stemedb::{Store, SyncOptions};
 use tokio::time::timeout;
 
 use super::failure::Failure;
-use super::peer::{self, Stop};
+use super::peer;
+use super::signals::Signals;
 use super::stopwatch::Stopwatch;
 use super::{Globals, input, open, progress};
 
@@ -92,11 +93,11 @@ async fn sync(
     store: &Arc<Store>,
     globals: &Globals,
 ) -> Result<(), Failure> {
-    let stop = Stop::watch()?;
+    let signals = Signals::watch()?;
     let watch = Stopwatch::start();
     let bar = progress::count("finding out what differs");
     let synced =
-        store.sync(client, options(args), stop.pressed(), |report| show(&bar, report)).await?;
+        store.sync(client, options(args), signals.stop(), |report| show(&bar, report)).await?;
     bar.finish_and_clear();
     let Synced { report, error } = &synced;
     let (error, millis) = (error.as_ref(), watch.millis());
@@ -104,7 +105,7 @@ async fn sync(
         return plan::print(store, report, millis, globals.json);
     }
     report::print(report, &store.head()?, error, millis, globals.json)?;
-    if stop.is_pressed() {
+    if signals.has_stop() {
         return Err(Failure::Interrupted);
     }
     match synced.error {

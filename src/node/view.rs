@@ -2,6 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use stemedb_merkle::id::to_hex;
 use stemedb_rpc::Site as _;
 use stemedb_sync::{
     cluster::{Peer, Standing},
@@ -9,7 +10,7 @@ use stemedb_sync::{
 };
 
 use super::{
-    Shared, hex,
+    Shared,
     session::Sessions,
     status::{
         HeadStatus, PeerState, PeerStatus, Problem, ProblemCode, Status, SyncStatus, unix_seconds,
@@ -47,17 +48,17 @@ pub(super) fn status(shared: &Shared) -> Status {
     let not_ready = problems(shared);
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        node: hex(&identity.node),
-        store: hex(&store.store_id()),
+        node: to_hex(&identity.node),
+        store: to_hex(&store.store_id()),
         epoch: identity.epoch,
         address: shared.address.clone(),
         time,
         uptime_seconds: now.saturating_sub(shared.began).as_secs(),
         head: head.map(|head| HeadStatus {
             count: head.count,
-            set_root: hex(&head.set_root),
+            set_root: to_hex(&head.set_root),
             log_size: head.log_size,
-            log_root: hex(&head.log_root),
+            log_root: to_hex(&head.log_root),
         }),
         not_ready,
         sync: SyncStatus {
@@ -174,11 +175,11 @@ fn peer_status(
     };
     PeerStatus {
         address: address.to_owned(),
-        node: peer.node.map(|node| hex(&node)),
+        node: peer.node.map(|node| to_hex(&node)),
         version: peer.head.as_ref().map(|head| head.version.clone()),
         state,
         count: set.map(|set| set.count),
-        set_root: set.map(|set| hex(&set.root)),
+        set_root: set.map(|set| to_hex(&set.root)),
         in_step: set.zip(own).map(|(set, own)| set == own),
         lag_seconds: set.map(|_| {
             peer.differs_since.map_or(0.0, |since| now.saturating_sub(since).as_secs_f64())

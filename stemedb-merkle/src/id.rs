@@ -55,8 +55,8 @@ impl FromStr for AssertionId {
     }
 }
 
-/// Writes 32 bytes as 64 lowercase hex digits.
-pub fn to_hex(bytes: &[u8; 32]) -> String {
+/// Writes bytes as lowercase hex digits, two each.
+pub fn to_hex(bytes: &[u8]) -> String {
     const DIGITS: [char; 16] =
         ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
     bytes

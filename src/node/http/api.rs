@@ -179,7 +179,7 @@ pub(super) async fn assertion<V: View>(
     let (entry, body) = found.await??;
     let text = shown_text(&body, BODY_LEN_MAX);
     let shown = text.map_or_else(|| body.len().min(BODY_LEN_MAX), |(text, _)| text.len());
-    let hex = text.is_none().then(|| hex(body.get(..shown).unwrap_or_default()));
+    let hex = text.is_none().then(|| to_hex(body.get(..shown).unwrap_or_default()));
     Ok(Json(json!({
         "id": entry.id.to_string(),
         "index": entry.index,
@@ -189,16 +189,6 @@ pub(super) async fn assertion<V: View>(
         "hex": hex,
         "shown": shown,
     })))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// A proof that an assertion is held, or is not: the text of a proof file.
@@ -257,7 +247,7 @@ pub(super) async fn cells<V: View>(
         .await?
         .map_err(read_failed)?;
     let hashes: Vec<String> =
-        hashes.iter().map(|hash| hex(hash.get(..4).unwrap_or_default())).collect();
+        hashes.iter().map(|hash| to_hex(hash.get(..4).unwrap_or_default())).collect();
     Ok(Json(json!({
         "depth": depth,
         "count": snapshot.len(),
