@@ -338,9 +338,3 @@ pub(super) async fn compare<V: View>(
         "only_there": only(false),
     })))
 }
-
-/// An NTP64 time in seconds since 1970.
-#[expect(clippy::cast_precision_loss, reason = "microseconds are enough")]
-fn unix_seconds(ntp64: u64) -> f64 {
-    ntp64 as f64 / 4_294_967_296.0
-}
