@@ -88,7 +88,7 @@ Exit codes:
 Results go to standard output, all else to standard error. With --json a result is one line of \
 JSON (of `log`: one line an entry).";
 
-/// What every command takes, before or after its name.
+/// Flags that every command takes, before or after its name.
 #[derive(Clone, Debug, clap::Args)]
 struct Globals {
     /// The store's directory

@@ -82,7 +82,7 @@ pub use self::{error::NodeError, metrics::Metrics, options::Options, status::Sta
 pub use self::{members::rewrite as rewrite_members, nodekey::rewrite as rewrite_node_key};
 use crate::{Store, Upkeep, archive, store::lock};
 
-/// What is left of the time for a stop when the server has to be done.
+/// Time that is left for a stop once the server has to be done.
 const STOP_REST: Duration = Duration::from_secs(3);
 
 /// How a node ended.
@@ -99,7 +99,7 @@ pub struct Node {
     parts: Arc<Mutex<Option<(Server, Option<Http>)>>>,
 }
 
-/// What the parts of a node share.
+/// State that the parts of a node share.
 #[derive(Debug)]
 struct Shared {
     store: Arc<Store>,
@@ -128,7 +128,7 @@ struct Shared {
     scrub: scrub::View,
     archive: Mutex<Option<ArchiveStatus>>,
     writer_failed: AtomicBool,
-    /// What of the store's upkeep was told to have failed.
+    /// Failures of the store's upkeep that were logged.
     upkeep: Mutex<Upkeep>,
     /// Whether the last reading of the clock was one that the log does not take.
     clock_wrong: AtomicBool,
@@ -249,7 +249,7 @@ impl Node {
         &self.shared.store
     }
 
-    /// What it shows of itself.
+    /// Status at this moment.
     pub fn status(&self) -> Status {
         view::status(&self.shared)
     }
@@ -418,7 +418,7 @@ impl Shared {
     }
 
     fn refuse(&self, error: FrameError) {
-        // Once is enough: whoever is outside may come often.
+        // Once is enough: strangers may come often.
         if self.strangers.fetch_add(1, Ordering::Relaxed) == 0 {
             warn!(%error, "gossip was refused; more of it is only counted");
         }

@@ -76,7 +76,7 @@ const BATCHES_AHEAD: usize = 4;
 /// Batches in flight; the store's own queue bounds their bytes.
 const PENDING_MAX: usize = 64;
 
-/// What wakes the submitting thread.
+/// Event that wakes the submitting thread.
 enum Event {
     /// The reader read something.
     Batch(Batch),

@@ -26,7 +26,7 @@ struct Node {
 #[derive(Debug)]
 pub(super) struct Reached {
     pub(super) address: PeerAddress,
-    /// What it is called.
+    /// Its name.
     pub(super) name: String,
     socket: Option<Found>,
 }
@@ -57,7 +57,7 @@ impl Reached {
         Ok(Self { name: address.to_string(), address, socket: None })
     }
 
-    /// What the node shows of itself: as it came, with a line end, and parsed.
+    /// Status of the node: as it came, with a line end, and parsed.
     pub(super) fn status(
         &self,
         connection: &peer::Connection,

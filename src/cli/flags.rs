@@ -6,7 +6,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, Error, FromArgMatches};
 use stemedb::node::config::{FILE_NAME, FILE_VARIABLE, KEYS, Key, Takes};
 
-/// What the flags of a node say.
+/// Values of the flags of a node.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Flags {
     /// The file that is named, by flag or variable.

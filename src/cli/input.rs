@@ -22,7 +22,7 @@ pub(super) enum IdArg {
     Prefix(String),
 }
 
-/// Why a text is no id.
+/// Error of a text that is no id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ParseHashError {
     /// Upper case is no second way to write the same id.

@@ -75,7 +75,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     open::or_make_shared(&own, |store| {
         open::require_secret(store, &own)?;
         let outcome = runtime.block_on(start.run(store, &own));
-        // Waits for whoever still reads or appends.
+        // Waits for reads and appends that still run.
         drop(runtime);
         outcome
     })

@@ -34,7 +34,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// What the flags say.
+    /// Options of the flags.
     fn options(&self) -> Result<ClientOptions, Failure> {
         let token = self.token_file.as_deref().map(token).transpose()?;
         Ok(ClientOptions {
@@ -87,7 +87,7 @@ pub(super) fn read(path: &Path, action: &'static str) -> Result<Vec<u8>, Failure
     std::fs::read(path).map_err(|source| Failure::File { action, path: path.to_path_buf(), source })
 }
 
-/// What the network runs on. Dropping it waits for the reads and appends that it began.
+/// Runtime for the network. Dropping it waits for the reads and appends that it began.
 pub(super) fn runtime() -> Result<Runtime, Failure> {
     Builder::new_multi_thread()
         .worker_threads(2)

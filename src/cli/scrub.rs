@@ -65,7 +65,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     open::existing_shared(globals, |store| {
         open::require_secret(store, globals)?;
         let outcome = runtime.block_on(scrub(args, &Peer(client), store, globals));
-        // Waits for whoever still reads.
+        // Waits for reads that still run.
         drop(runtime);
         outcome
     })

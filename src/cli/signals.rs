@@ -21,7 +21,7 @@ pub(super) struct Signals {
     hangup: Arc<Notify>,
 }
 
-/// What SIGHUP asks for.
+/// Meaning of SIGHUP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hangup {
     Stop,

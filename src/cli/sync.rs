@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let work = |store: &Arc<Store>| {
         open::require_secret(store, globals)?;
         let outcome = runtime.block_on(sync(args, &client, store, globals));
-        // Waits for whoever still reads or appends.
+        // Waits for reads and appends that still run.
         drop(runtime);
         outcome
     };

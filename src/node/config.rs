@@ -1,4 +1,4 @@
-//! What a node is told from outside: a file, over it variables of the environment, over both the
+//! Configuration of a node: a file, over it variables of the environment, over both the
 //! flags of the command.
 //!
 //! Pure but for [`Config::options`], which asks its caller for the files that are named. One table,
@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | `interval = "30s"` in `[sync]` | `STEMEDB_SYNC__INTERVAL=30s` | `--sync-interval 30s` |
 //!
-//! What is not known is an error, and so is a wrong value that something else overrides.
+//! Unknown keys are errors, and so is a wrong value that something else overrides.
 
 mod change;
 mod error;
@@ -59,7 +59,7 @@ pub const FILE_LEN_MAX: u64 = 1 << 20;
 /// Variables with the prefix that are no keys: the one above, and the token of client commands.
 const OTHER_VARIABLES: [&str; 2] = [FILE_VARIABLE, "STEMEDB_TOKEN_FILE"];
 
-/// Whatever a configuration is made of.
+/// Sources of a configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// The directory that relative paths in variables and flags start from; those in a file start
@@ -81,7 +81,7 @@ pub struct SourceFile {
     pub path: PathBuf,
     /// Whether nobody named it, but it was found in the store's directory.
     pub found: bool,
-    /// What it says.
+    /// The text itself.
     pub text: String,
 }
 
@@ -95,7 +95,7 @@ pub struct Config {
     settings: Settings,
 }
 
-/// What a key is set to.
+/// Value of a key.
 #[derive(Clone, Debug)]
 pub struct Effective<'a> {
     /// The key.
@@ -162,7 +162,7 @@ impl Config {
         self.settings.log.format
     }
 
-    /// What is logged.
+    /// Level of the log.
     pub fn log_level(&self) -> LogLevel {
         self.settings.log.level
     }
@@ -177,7 +177,7 @@ impl Config {
         found.map_or(Origin::Default, |effective| effective.origin.clone())
     }
 
-    /// What does not fit together.
+    /// Settings that do not fit together.
     fn conflicts(&self, file: Option<&SourceFile>) -> Vec<Problem> {
         let mut problems = Vec::new();
         let Settings { tls, auth, .. } = &self.settings;
@@ -281,7 +281,7 @@ impl Loading<'_> {
                 continue;
             };
             match value.to_str() {
-                // As whoever starts a process with `NAME=` means it.
+                // As `NAME=` before a command means it.
                 Some("") => {}
                 Some(text) => self.set(key.name, text.into(), origin, self.dir),
                 None => self.problems.push(Problem::NotText { origin }),

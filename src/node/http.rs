@@ -46,12 +46,12 @@ mod refusal;
 
 pub use self::cells::{DEPTHS, cells};
 
-/// What the HTTP server shows. A node is one.
+/// Source of the answers of the HTTP server. A node is one.
 pub trait View: Send + Sync + 'static {
     /// The node at this moment. Called where blocking is allowed.
     fn status(&self) -> Status;
 
-    /// Why clients are not served as they should be; empty if they are. Called where blocking is
+    /// Problems because of which clients are not served well. Called where blocking is
     /// allowed.
     fn problems(&self) -> Vec<Problem>;
 
@@ -71,7 +71,7 @@ pub trait View: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Hash>, CompareError>> + Send;
 }
 
-/// Why a peer's subtrees are not known.
+/// Error of a comparison with a peer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CompareError {
@@ -83,7 +83,7 @@ pub enum CompareError {
     Failed(Box<dyn Error + Send + Sync>),
 }
 
-/// What the HTTP server is told.
+/// Options of the HTTP server.
 #[derive(Clone, Debug)]
 pub struct HttpOptions {
     /// Host names beside IP addresses and `localhost` by which it may be asked for. Default: none.
@@ -113,7 +113,7 @@ impl Default for HttpOptions {
     }
 }
 
-/// Why nothing is served over HTTP.
+/// Error of a server that does not begin.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpError {
@@ -125,7 +125,7 @@ pub enum HttpError {
     Bind {
         /// Where.
         address: SocketAddr,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
 }
@@ -198,7 +198,7 @@ impl Http {
     }
 }
 
-/// What all requests share.
+/// State that all requests share.
 #[derive(Debug)]
 struct Site<V> {
     view: Arc<V>,

@@ -1,4 +1,4 @@
-//! What sessions may take: bytes a second, and a share of a processor.
+//! Limits of sessions: bytes a second, and a share of a processor.
 
 use std::{
     num::NonZeroU32,

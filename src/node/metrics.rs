@@ -268,7 +268,7 @@ impl Metrics {
         text
     }
 
-    /// What was counted.
+    /// Writes the counters.
     pub(super) fn events_into(&self, text: &mut String) {
         // Writing to a string does not fail.
         let _ = encode_registry(text, &self.0.registry);

@@ -1,4 +1,4 @@
-//! What others ask of a node: peers over gRPC, operators over gRPC, and the console.
+//! Requests to a node: of peers and operators over gRPC, and of the console.
 
 use std::{error::Error, os::unix::net::UnixListener, sync::Arc};
 

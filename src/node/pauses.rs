@@ -1,4 +1,4 @@
-//! Why no session begins.
+//! Reasons for which no session begins.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::{options::Window, status::PauseReason};
 /// so that it does not flicker.
 const RESUME_SHARE: f64 = 0.8;
 
-/// Why no session begins, if there is a reason.
+/// Reasons for which no session begins.
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a reason of its own")]
 pub(super) struct Pauses {
@@ -53,7 +53,7 @@ impl Pauses {
         self.window = !windows.is_empty() && !windows.iter().any(inside);
     }
 
-    /// Notes what clients' appends take, 99th percentile; `None` if there were none lately.
+    /// Notes append latency, 99th percentile; `None` if there were no appends lately.
     pub(super) fn set_latency(&mut self, taken: Option<Duration>, bound: Option<Duration>) {
         self.latency = match (taken, bound) {
             (Some(taken), Some(bound)) if self.latency => taken > bound.mul_f64(RESUME_SHARE),

@@ -137,7 +137,7 @@ fn ended(shared: &Shared, peer: &str, synced: &Synced, time: Duration) -> Outcom
     outcome
 }
 
-/// What a session means for the next.
+/// Meaning of a session for the next.
 fn outcome(synced: &Synced) -> Outcome {
     let report = &synced.report;
     let moved = report.fetched + report.pushed > 0;

@@ -1,4 +1,4 @@
-//! What a node shows of itself: to `stemedb status`, to the console, and to its metrics.
+//! Status of a node, for `stemedb status`, the console, and metrics.
 //!
 //! The names here are those of the JSON, which only grows. Ids and roots are lowercase hex; times
 //! are seconds since 1970 UTC.
@@ -103,25 +103,25 @@ pub struct Status {
     pub time: f64,
     /// How long it has been running.
     pub uptime_seconds: u64,
-    /// What the store holds; absent while its trees can't be read, which `not_ready` explains.
+    /// Head of the store; absent while its trees can't be read, which `not_ready` explains.
     pub head: Option<HeadStatus>,
-    /// Why it is not ready to serve clients; empty if it is.
+    /// Problems because of which it is not ready to serve clients; empty if it is.
     pub not_ready: Vec<Problem>,
-    /// What sync does.
+    /// State of sync.
     pub sync: SyncStatus,
     /// The other members, and peers that were named, by address.
     pub peers: Vec<PeerStatus>,
-    /// What was compared, by the first four bits of ids: 16 slices.
+    /// Work of sessions by the first four bits of ids: 16 slices.
     pub slices: Vec<SliceStatus>,
     /// The disk that the store lies on.
     pub disk: DiskStatus,
     /// The check of all bodies in the background; absent if it is off.
     pub scrub: Option<ScrubStatus>,
-    /// What is archived; absent if nothing is.
+    /// State of the archive; absent if there is none.
     pub archive: Option<ArchiveStatus>,
 }
 
-/// What a store holds.
+/// Head of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HeadStatus {
@@ -139,17 +139,17 @@ pub struct HeadStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Problem {
-    /// What it is about.
+    /// Topic.
     pub code: ProblemCode,
-    /// What it is and what to do.
+    /// The problem, and what to do.
     pub text: String,
 }
 
-/// What sync does.
+/// State of sync.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SyncStatus {
-    /// Why none begins; absent if they do.
+    /// Reason for which no session begins; absent if sessions begin.
     pub paused: Option<PauseReason>,
     /// Sessions that run.
     pub running: u64,
@@ -185,7 +185,7 @@ pub struct PeerStatus {
     pub retry_at: Option<f64>,
     /// The last session.
     pub last_session: Option<SessionStatus>,
-    /// Why it is quarantined, or that its node id is a duplicate.
+    /// Reason of a quarantine, or of a duplicate id.
     pub remark: Option<String>,
 }
 
@@ -257,7 +257,7 @@ pub struct ScrubStatus {
     pub healed: u64,
 }
 
-/// What is archived.
+/// State of the archive.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ArchiveStatus {
@@ -269,7 +269,7 @@ pub struct ArchiveStatus {
     pub last_sent: Option<f64>,
     /// Segments that are only there.
     pub dropped_segments: u64,
-    /// What went wrong last, if nothing went well since.
+    /// The last error, if nothing went well since.
     pub error: Option<String>,
 }
 

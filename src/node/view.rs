@@ -1,4 +1,4 @@
-//! What a node shows of itself.
+//! Status of a node.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -21,7 +21,7 @@ use crate::store::lock;
 /// For so long it is shown that another process had this node's id.
 const DUPLICATE_TIME: Duration = Duration::from_secs(300);
 
-/// Everything that a node shows.
+/// Status of a node at this moment.
 pub(super) fn status(shared: &Shared) -> Status {
     let store = &shared.store;
     let (now, time) = (store.now(), unix_seconds(store.time()));
@@ -74,7 +74,7 @@ pub(super) fn status(shared: &Shared) -> Status {
     }
 }
 
-/// What an operator must look at before clients are served well.
+/// Problems that an operator must solve before clients are served well.
 fn problems(shared: &Shared) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut add = |code, text: String| problems.push(Problem { code, text });
@@ -125,7 +125,7 @@ fn problems(shared: &Shared) -> Vec<Problem> {
 }
 
 impl Shared {
-    /// What an operator must look at before clients are served well.
+    /// Problems that an operator must solve before clients are served well.
     pub(super) fn problems(&self) -> Vec<Problem> {
         problems(self)
     }

@@ -74,7 +74,7 @@ impl Site {
                 disk.remove(name).map_err(|source| failed(Action::Remove, source))?;
             }
         }
-        // Those that an interrupted restore has written are written anew.
+        // Those that an interrupted restore has written are written again.
         let tiles = TileFile::open(&disk, manifest.store_id, 0)?;
         let tiles = tiles.ok_or_else(|| failed(Action::Create, io::ErrorKind::NotFound.into()))?;
         tiles.cut()?;

@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         let bar = super::bar();
         let pushed = runtime.block_on(archive.push(store, options, super::show(&bar)));
         bar.finish_and_clear();
-        // Waits for whoever still reads.
+        // Waits for reads that still run.
         drop(runtime);
         Ok(pushed?)
     })?;

@@ -19,7 +19,7 @@ pub(super) struct Reloader {
     flags: Flags,
     globals: Globals,
     logging: Logging,
-    /// What is in force.
+    /// The configuration in force.
     config: Config,
     fingerprints: Fingerprints,
     /// Takes what the node is told then. Not the node itself: that keeps the reloader.
@@ -101,7 +101,7 @@ impl Reloader {
     }
 }
 
-/// What was done, for whoever asked.
+/// Result of a reload in words.
 fn said(now: &[&str], later: &[&str]) -> String {
     match (now, later) {
         ([], []) => "nothing has changed".to_owned(),

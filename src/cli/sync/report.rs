@@ -1,4 +1,4 @@
-//! What a session did, for people and programs.
+//! Report of a session, for people and programs.
 
 use serde::Serialize;
 use stemedb::Head;
@@ -24,7 +24,7 @@ pub(super) fn print(
     output::raw(output::table(&rows(report, here, millis)).as_bytes())
 }
 
-/// What a person should know beside the result.
+/// Notes for a person beside the result.
 fn remarks(report: &Report) {
     if let Some(ahead) = report.clock_ahead {
         output::note(format_args!(
@@ -36,7 +36,7 @@ fn remarks(report: &Report) {
     if report.peer_rewritten {
         output::note(
             "the peer's log is not the one that was read before: it was restored from a backup, \
-             or written anew by a repair",
+             or rewritten by a repair",
         );
     }
     if report.peer_moved {
@@ -44,7 +44,7 @@ fn remarks(report: &Report) {
     }
 }
 
-/// What a report and a plan begin with.
+/// Fields that a report and a plan begin with.
 #[derive(Serialize)]
 pub(super) struct Begin<'a> {
     equal: bool,

@@ -1,4 +1,4 @@
-//! What differs between two configurations, and what of it a running node takes on.
+//! Differences of two configurations, and which of them a running node applies.
 
 use serde_json::Value;
 
@@ -9,23 +9,23 @@ use super::{Config, ConfigError, key::KEYS};
 pub struct Change {
     /// The key's name.
     pub key: &'static str,
-    /// What it was.
+    /// The old value.
     pub from: Value,
-    /// What it is now.
+    /// The new value.
     pub to: Value,
 }
 
-/// What differs between two configurations.
+/// Differences of two configurations.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Changes {
-    /// What a running node takes on.
+    /// Those that a running node applies.
     pub reloaded: Vec<Change>,
-    /// What it takes on when it is started again.
+    /// Those that it applies when it is started again.
     pub restart: Vec<Change>,
 }
 
 impl Config {
-    /// What is different in `newer`.
+    /// Differences from this configuration to `newer`.
     pub fn changed(&self, newer: &Self) -> Changes {
         let mut changes = Changes::default();
         for (old, newer) in self.effective().zip(newer.effective()) {

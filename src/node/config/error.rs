@@ -26,7 +26,7 @@ pub enum Problem {
     File {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         source: io::Error,
     },
     /// A file is not valid TOML.
@@ -34,7 +34,7 @@ pub enum Problem {
     Syntax {
         /// Where it is not.
         origin: Origin,
-        /// Why not.
+        /// The reason.
         message: String,
     },
     /// A key that is none.
@@ -42,9 +42,9 @@ pub enum Problem {
     Unknown {
         /// Where it stands.
         origin: Origin,
-        /// What it is called.
+        /// Its name.
         name: String,
-        /// What was probably meant.
+        /// The key that was probably meant.
         nearest: Option<&'static Key>,
     },
     /// A variable that is none.
@@ -52,7 +52,7 @@ pub enum Problem {
     UnknownVariable {
         /// The variable.
         origin: Origin,
-        /// What was probably meant.
+        /// The key that was probably meant.
         nearest: Option<&'static Key>,
     },
     /// A section that has a value.
@@ -60,7 +60,7 @@ pub enum Problem {
     Section {
         /// Where it stands.
         origin: Origin,
-        /// What it is called.
+        /// Its name.
         name: &'static str,
     },
     /// A value that the key does not take.
@@ -176,7 +176,7 @@ pub enum Problem {
         key: &'static Key,
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         source: io::Error,
     },
     /// A file that is named holds no tokens.
@@ -188,7 +188,7 @@ pub enum Problem {
         key: &'static Key,
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         source: TokenError,
     },
 }

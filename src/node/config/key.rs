@@ -10,10 +10,10 @@ use super::{
     takes::{NONE, Takes},
 };
 
-/// What stands for a value that the node finds by itself.
+/// Word for a value that the node finds by itself.
 const AUTO: &str = "auto";
 
-/// What the names of all variables begin with.
+/// Prefix of the names of all variables.
 pub(super) const VARIABLE_PREFIX: &str = "STEMEDB_";
 
 const STOP_TIMES: RangeInclusive<Duration> = millis(100)..=hours(1);
@@ -45,7 +45,7 @@ pub struct Key {
     pub default: &'static str,
     /// Whether a running node applies a change of it.
     pub reload: bool,
-    /// What it is, for help: a sentence without a full stop.
+    /// Meaning, for help: a sentence without a full stop.
     pub about: &'static str,
 }
 
@@ -92,7 +92,7 @@ impl Key {
         self.name.split_once('.').map_or(self.name, |(_, field)| field)
     }
 
-    /// What the given value is in the form that all sources share, if the key takes it.
+    /// The given value in the form that all sources share, if the key takes it.
     pub(super) fn read(&self, given: &Value) -> Option<Value> {
         match given.as_str() {
             Some(text) if self.word == Some(text) => Some(given.clone()),

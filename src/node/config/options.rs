@@ -1,4 +1,4 @@
-//! From a configuration to what a node is told: reading the files that it names.
+//! From a configuration to the options of a node: reading the files that it names.
 
 use std::{io, path::Path};
 
@@ -11,7 +11,7 @@ use super::{Config, ConfigError, Problem, key::Key, settings::Settings};
 use crate::node::options::{ArchivePolicy, Options, ScrubPolicy, SyncPolicy};
 
 impl Config {
-    /// What a node is told. `read` reads a file.
+    /// Options of the node. `read` reads a file.
     ///
     /// # Errors
     ///

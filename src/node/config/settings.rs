@@ -19,20 +19,20 @@ pub enum LogFormat {
     Json,
 }
 
-/// What is logged: this and all that is graver.
+/// Level of the log: this and all that is graver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, strum::Display, strum::VariantNames)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum LogLevel {
     /// Nothing.
     Off,
-    /// What an operator must look at.
+    /// Events that an operator must look at.
     Error,
-    /// What may become so.
+    /// Events that may become so.
     Warn,
-    /// What happens now and then.
+    /// Events that happen now and then.
     Info,
-    /// What happens all the time.
+    /// Events that happen all the time.
     Debug,
     /// Everything.
     Trace,

@@ -8,7 +8,7 @@ use stemedb_rpc::PeerAddress;
 use super::units::{Size, Time};
 use crate::node::options::Window;
 
-/// What stands for no value, where there can be none.
+/// Word for no value, where there can be none.
 pub(super) const NONE: &str = "none";
 
 /// Values that a key takes: of TOML's types, or as text.
@@ -46,7 +46,7 @@ pub enum Takes {
 }
 
 impl Takes {
-    /// What stands for a value in help.
+    /// Placeholder for a value in help.
     pub fn placeholder(&self) -> &'static str {
         match self {
             Self::Switch => "BOOL",

@@ -1,4 +1,4 @@
-//! What the console asks: reading, as JSON.
+//! Reading for the console, as JSON.
 
 use std::sync::{Arc, PoisonError};
 
@@ -98,7 +98,7 @@ pub(super) async fn log<V: View>(
 pub(super) struct LogPart {
     /// How many entries the log has.
     size: u64,
-    /// What was asked for.
+    /// The value that was asked for.
     entries: Vec<EntryShown>,
     /// Whether one of them could not be read; those behind it are left out.
     damaged: bool,

@@ -1,4 +1,4 @@
-//! What every request passes, and what every answer carries.
+//! Checks of every request, and header fields of every answer.
 
 use std::{net::IpAddr, sync::Arc};
 

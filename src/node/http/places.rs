@@ -49,7 +49,7 @@ struct Shared {
     cut: Notify,
 }
 
-/// What a connection does.
+/// Activity of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Activity {
     /// Requests that are being answered.

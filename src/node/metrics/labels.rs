@@ -8,7 +8,7 @@ use stemedb_sync::{
     report::{Ending, Layer},
 };
 
-/// Who brought a body.
+/// Origin of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Origin {
@@ -18,7 +18,7 @@ pub enum Origin {
     Peer,
 }
 
-/// What came of a request.
+/// Result of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Outcome {

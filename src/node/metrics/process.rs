@@ -1,4 +1,4 @@
-//! What the system says of this process. Nothing where there is no `/proc`.
+//! Metrics of this process, by what the system says. None where there is no `/proc`.
 
 use std::{fmt::Error, fs};
 

@@ -23,7 +23,7 @@ use crate::{
     store::{Store, lock},
 };
 
-/// So many findings are kept for whoever asks.
+/// Findings that are kept.
 const FINDINGS_MAX: usize = 256;
 
 /// The longest pause without a look at the clock, which may be set meanwhile.
@@ -35,13 +35,13 @@ const RETRY_AFTER: Duration = Duration::from_secs(30);
 /// After a disk that failed.
 const RETRY_PAUSE: Duration = Duration::from_secs(10);
 
-/// Whoever may have the body of an assertion: the peers of a node, say.
+/// Source of bodies that are damaged here: the peers of a node, say.
 pub trait Donor: Send + Sync {
     /// The body of an assertion, if anybody has it. It need not be checked: the store does.
     fn body(&self, id: &AssertionId) -> impl Future<Output = Option<Vec<u8>>> + Send;
 }
 
-/// What there is to see of the check of a store. Clones show the same.
+/// Status of the check of a store. Clones show the same.
 #[derive(Clone, Debug, Default)]
 pub struct View(Arc<Mutex<Seen>>);
 
@@ -124,7 +124,7 @@ fn seconds(time: u64) -> f64 {
 /// Checks a store for as long as a node runs, pass after pass, at the rate and in the rhythm of
 /// `policy`; not at all while that is `None`. Ends with `stop`.
 ///
-/// What is damaged is logged as an error, healed with what `donor` has, and logged again.
+/// Damage is logged as an error, healed with what `donor` has, and logged again.
 pub async fn run<D: Donor>(
     store: Arc<Store>,
     mut policy: watch::Receiver<Option<ScrubPolicy>>,
