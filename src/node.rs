@@ -15,7 +15,7 @@ mod disk_space;
 mod donor;
 mod drive;
 mod error;
-mod guard;
+
 pub mod http;
 mod limiter;
 mod links;
@@ -27,6 +27,7 @@ mod nodekey;
 mod operator;
 pub mod options;
 mod pauses;
+mod peer_store;
 pub mod scrub;
 mod session;
 mod slices;
@@ -65,7 +66,6 @@ use tracing::{error, info, warn};
 use self::{
     disk_space::DiskSpace,
     drive::drive,
-    guard::Guard,
     http::{Http, HttpOptions},
     limiter::Limiter,
     links::Links,
@@ -74,6 +74,7 @@ use self::{
     metered::Metered,
     options::ScrubPolicy,
     pauses::Pauses,
+    peer_store::PeerStore,
     slices::Slices,
     status::ArchiveStatus,
 };
@@ -283,7 +284,7 @@ impl Node {
     pub async fn run(&self, stop: impl Future<Output = ()>) -> Result<Ended, NodeError> {
         let Some((server, http)) = lock(&self.parts).take() else { return Ok(Ended { cut: 0 }) };
         let shared = &self.shared;
-        let site = Arc::new(Guard::for_peers(Arc::clone(shared)));
+        let site = Arc::new(PeerStore::for_peers(Arc::clone(shared)));
         let limits = shared.store.fitting(Limits::default());
         let responder =
             Responder::with_memory(shared.store.peer_identity(), limits, server.memory());

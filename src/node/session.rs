@@ -9,7 +9,7 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     Shared,
-    guard::Guard,
+    peer_store::PeerStore,
     status::{SessionStatus, unix_seconds},
 };
 use crate::store::{SyncOptions, lock};
@@ -88,7 +88,7 @@ async fn run(shared: &Arc<Shared>, peer: String) {
 async fn sync(shared: &Arc<Shared>, peer: &str) -> Result<Synced, String> {
     let client = shared.links.client(peer).await.map_err(|error| error.to_string())?;
     let options = SyncOptions { pace: Some(shared.limiter.clone()), ..SyncOptions::default() };
-    let site = Arc::new(Guard::for_own(Arc::clone(shared)));
+    let site = Arc::new(PeerStore::for_own(Arc::clone(shared)));
     let stopped = shared.stopped();
     let synced = shared.store.sync_through(site, &client, options, stopped, |_| {}).await;
     synced.map_err(|error| error.to_string())

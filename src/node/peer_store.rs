@@ -20,13 +20,13 @@ const HELD: Duration = Duration::from_millis(500);
 
 /// The store of a node, for sessions with peers.
 #[derive(Debug)]
-pub(super) struct Guard {
+pub(super) struct PeerStore {
     shared: Arc<Shared>,
     /// Whether peers begin the sessions. What comes with others is counted when they end.
     counts: bool,
 }
 
-impl Guard {
+impl PeerStore {
     /// For the sessions that peers begin.
     pub(super) fn for_peers(shared: Arc<Shared>) -> Self {
         Self { shared, counts: true }
@@ -38,7 +38,7 @@ impl Guard {
     }
 }
 
-impl Source for Guard {
+impl Source for PeerStore {
     fn pin(&self) -> Result<Pin, Unreadable> {
         self.shared.store.pin()
     }
@@ -68,7 +68,7 @@ impl Source for Guard {
     }
 }
 
-impl Site for Guard {
+impl Site for PeerStore {
     fn now(&self) -> Duration {
         self.shared.store.now()
     }
