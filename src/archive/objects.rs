@@ -6,8 +6,7 @@ use stemedb_merkle::{Hash, id::to_hex};
 use super::{
     Archive, ArchiveError, Fault,
     manifest::{
-        LogName, MANIFEST_LEN_MAX, Manifest, ManifestFault, PART_LEN, manifest_name,
-        parse_manifest_name,
+        LogName, MANIFEST_LEN_MAX, Manifest, ManifestFault, manifest_name, parse_manifest_name,
     },
 };
 

@@ -130,7 +130,7 @@ fn look(shared: &Arc<Shared>) {
     drop(pauses);
     if before != after {
         if let Some(reason) = after {
-            info!(reason, "sync pauses");
+            info!(%reason, "sync pauses");
         } else {
             info!("sync goes on");
         }

@@ -25,7 +25,7 @@ use super::{
     growth::SAMPLE_EVERY,
     refusal::Refusal,
 };
-use crate::{Store, error::ReadError};
+use crate::{Store, error::ReadError, node::status::unix_seconds};
 
 /// Entries in one answer.
 const ENTRIES_MAX: u64 = 200;

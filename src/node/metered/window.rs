@@ -66,7 +66,12 @@ mod tests {
     use super::*;
 
     /// The quantile by definition.
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "ranks of a test"
+    )]
     fn sorted_quantile(mut took: Vec<Duration>, q: f64) -> Option<Duration> {
         took.sort_unstable();
         let rank = ((took.len() as f64 * q).ceil() as usize).max(1);
