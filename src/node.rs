@@ -10,6 +10,7 @@
 //! Decisions are those of [`Cluster`]; here are the network, the clock, the
 //! disk and chance for it.
 
+mod byte_rate;
 pub mod config;
 mod disk_space;
 mod donor;

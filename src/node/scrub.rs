@@ -14,14 +14,13 @@ use std::{fmt, path::PathBuf};
 use stemedb_merkle::AssertionId;
 use stemedb_wal::repair::{ScrubDamage, Scrubber};
 
-pub use self::{
-    driver::{Donor, View, pass, run},
-    rate::Rate,
-};
-
+pub use self::driver::{Donor, View, pass, run};
 #[doc(hidden)]
 pub use self::state::rewrite;
-use self::state::{State, UNKNOWN};
+use self::{
+    rate::Rate,
+    state::{State, UNKNOWN},
+};
 use crate::{
     error::ReadError,
     store::{Healed, Store},

@@ -167,19 +167,18 @@ pub async fn run<D: Donor>(
             match turn(scrub, &store, rate.budget(), &donor, &view).await {
                 Ok((next, outcome)) => {
                     scrub = next;
-                    let wait = match outcome {
+                    match outcome {
                         Ok(done) => {
                             if done.pass_ended {
                                 passed = store.now();
                             }
-                            rate.wait(store.now(), done.read)
+                            rate.wait(done.read).await;
                         }
                         Err(error) => {
                             tracing::error!(%error, "cannot read the store to check it");
-                            RETRY_PAUSE
+                            sleep(RETRY_PAUSE).await;
                         }
-                    };
-                    sleep(wait).await;
+                    }
                 }
                 Err(error) => {
                     tracing::error!(%error, "the check of the store ended");
@@ -240,14 +239,14 @@ pub async fn pass<D: Donor>(
         let (next, outcome) = turned.map_err(|_| stopped())?;
         scrub = next;
         let done = outcome?;
-        let wait = rate.wait(store.now(), done.read);
+        let read = done.read;
         let ended = done.pass_ended;
         all.extend(done.faults);
         if ended {
             return Ok(all);
         }
         tokio::select! {
-            () = sleep(wait) => {}
+            () = rate.wait(read) => {}
             () = &mut stop => return Ok(all),
         }
     }
