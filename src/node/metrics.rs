@@ -61,32 +61,83 @@ const OTHER: &str = "other";
 #[derive(Clone)]
 pub struct Metrics(Arc<Inner>);
 
-struct Inner {
-    registry: Registry,
-    appends: Family<AppendLabels, Counter>,
-    append_time: Family<OriginLabels, Histogram, fn() -> Histogram>,
-    gets: Family<OutcomeLabels, Counter>,
-    get_time: Histogram,
-    sessions: Family<SessionLabels, Counter>,
-    session_time: Histogram,
-    session_bytes: Family<TrafficLabels, Counter>,
-    bodies: Family<BodyLabels, Counter>,
-    rounds: Counter,
-    repeats: Counter,
-    restarts: Counter,
-    retries: Counter,
-    refusals: Family<RefusalLabels, Counter>,
-    timeouts: Counter,
-    violations: Counter,
-    peer_sessions: Family<PeerSessionLabels, Counter>,
-    peer_bytes: Family<PeerTrafficLabels, Counter>,
-    gossip_messages: Family<DirectionLabels, Counter>,
-    gossip_bytes: Family<DirectionLabels, Counter>,
-    requests: Family<RequestLabels, Counter>,
-    /// Peers that have series of their own.
-    peers: Mutex<BTreeSet<String>>,
-    /// The last that was seen, for while it is being replaced.
-    checkpoint: Mutex<CheckpointGauges>,
+/// Defines the metrics that count: fields, and their names and meanings for Prometheus.
+macro_rules! metrics {
+    ($($field:ident: $kind:ty = $new:expr, $name:literal $(in $unit:ident)?, $help:literal;)*) => {
+        struct Inner {
+            registry: Registry,
+            /// Peers that have series of their own.
+            peers: Mutex<BTreeSet<String>>,
+            /// The last that was seen, for while it is being replaced.
+            checkpoint: Mutex<CheckpointGauges>,
+            $($field: $kind,)*
+        }
+
+        impl Inner {
+            fn new() -> Self {
+                let mut registry = Registry::with_prefix("stemedb");
+                $(
+                    let $field: $kind = $new;
+                    let unit: &[Unit] = &[$(Unit::$unit)?];
+                    match unit.first().cloned() {
+                        Some(unit) => {
+                            registry.register_with_unit($name, $help, unit, $field.clone());
+                        }
+                        None => registry.register($name, $help, $field.clone()),
+                    }
+                )*
+                let (peers, checkpoint) = Default::default();
+                Self { registry, peers, checkpoint, $($field,)* }
+            }
+        }
+    };
+}
+
+metrics! {
+    appends: Family<AppendLabels, Counter> = <_>::default(),
+        "appends", "Bodies appended, by who brought them and what came of it";
+    append_time: Family<OriginLabels, Histogram, fn() -> Histogram> =
+        Family::new_with_constructor(latencies as fn() -> Histogram),
+        "append" in Seconds, "Client-observed append latency";
+    gets: Family<OutcomeLabels, Counter> = <_>::default(),
+        "gets", "Assertions that clients asked for, by what came of it";
+    get_time: Histogram = latencies(),
+        "get" in Seconds, "Time that getting an assertion took";
+    sessions: Family<SessionLabels, Counter> = <_>::default(),
+        "sync_sessions",
+        "Sessions that this node began and that ended, by outcome and the layer that settled them";
+    session_time: Histogram = session_times(),
+        "sync_session" in Seconds, "Time that sessions took";
+    session_bytes: Family<TrafficLabels, Counter> = <_>::default(),
+        "sync" in Bytes, "Bytes of messages of sessions, by kind and direction";
+    bodies: Family<BodyLabels, Counter> = <_>::default(),
+        "sync_bodies",
+        "Bodies that sessions moved, by direction and whether the receiver held them already";
+    rounds: Counter = <_>::default(),
+        "sync_rounds", "Requests of sessions to find out what differs";
+    repeats: Counter = <_>::default(),
+        "sync_repeats", "Requests of sessions that were sent again";
+    restarts: Counter = <_>::default(),
+        "sync_restarts",
+        "How often sessions began again because the peer no longer had their snapshot";
+    retries: Counter = <_>::default(),
+        "sync_retries", "How often a peer was tried again after a failure";
+    refusals: Family<RefusalLabels, Counter> = <_>::default(),
+        "sync_refusals", "Requests that a peer refused, by reason";
+    timeouts: Counter = <_>::default(),
+        "sync_timeouts", "Sessions that ended because the peer gave no answer or time was over";
+    violations: Counter = <_>::default(),
+        "sync_protocol_violations", "Sessions that ended because the peer broke the protocol";
+    peer_sessions: Family<PeerSessionLabels, Counter> = <_>::default(),
+        "peer_sync_sessions", "Sessions that this node began and that ended, by peer and outcome";
+    peer_bytes: Family<PeerTrafficLabels, Counter> = <_>::default(),
+        "peer_sync" in Bytes, "Bytes of messages of sessions, by peer and direction";
+    gossip_messages: Family<DirectionLabels, Counter> = <_>::default(),
+        "gossip_messages", "Gossip messages, by direction";
+    gossip_bytes: Family<DirectionLabels, Counter> = <_>::default(),
+        "gossip" in Bytes, "Bytes of gossip messages, by direction";
+    requests: Family<RequestLabels, Counter> = <_>::default(),
+        "http_requests", "HTTP requests answered, by status code";
 }
 
 /// Appends and reads take from 50 µs to 13 s: each bucket goes twice as far as the one before.
@@ -108,33 +159,7 @@ impl Default for Metrics {
 impl Metrics {
     /// Metrics that have seen nothing yet.
     pub fn new() -> Self {
-        let append_time = Family::new_with_constructor(latencies as fn() -> Histogram);
-        let mut inner = Inner {
-            registry: Registry::with_prefix("stemedb"),
-            append_time,
-            get_time: latencies(),
-            session_time: session_times(),
-            appends: Family::default(),
-            gets: Family::default(),
-            sessions: Family::default(),
-            session_bytes: Family::default(),
-            bodies: Family::default(),
-            rounds: Counter::default(),
-            repeats: Counter::default(),
-            restarts: Counter::default(),
-            retries: Counter::default(),
-            refusals: Family::default(),
-            timeouts: Counter::default(),
-            violations: Counter::default(),
-            peer_sessions: Family::default(),
-            peer_bytes: Family::default(),
-            gossip_messages: Family::default(),
-            gossip_bytes: Family::default(),
-            requests: Family::default(),
-            peers: Mutex::default(),
-            checkpoint: Mutex::default(),
-        };
-        inner.register();
+        let inner = Inner::new();
         inner.begin_at_zero();
         Self(Arc::new(inner))
     }
@@ -288,136 +313,6 @@ impl Metrics {
 }
 
 impl Inner {
-    fn register(&mut self) {
-        self.register_clients();
-        self.register_sessions();
-        self.register_troubles();
-        self.register_peers();
-    }
-
-    fn register_clients(&mut self) {
-        let Self { registry, .. } = self;
-        registry.register(
-            "appends",
-            "Bodies appended, by who brought them and what came of it",
-            self.appends.clone(),
-        );
-        registry.register_with_unit(
-            "append",
-            "Client-observed append latency",
-            Unit::Seconds,
-            self.append_time.clone(),
-        );
-        registry.register(
-            "gets",
-            "Assertions that clients asked for, by what came of it",
-            self.gets.clone(),
-        );
-        registry.register_with_unit(
-            "get",
-            "Time that getting an assertion took",
-            Unit::Seconds,
-            self.get_time.clone(),
-        );
-    }
-
-    fn register_sessions(&mut self) {
-        let Self { registry, .. } = self;
-        registry.register(
-            "sync_sessions",
-            "Sessions that this node began and that ended, by outcome and the layer that settled \
-             them",
-            self.sessions.clone(),
-        );
-        registry.register_with_unit(
-            "sync_session",
-            "Time that sessions took",
-            Unit::Seconds,
-            self.session_time.clone(),
-        );
-        registry.register_with_unit(
-            "sync",
-            "Bytes of messages of sessions, by kind and direction",
-            Unit::Bytes,
-            self.session_bytes.clone(),
-        );
-        registry.register(
-            "sync_bodies",
-            "Bodies that sessions moved, by direction and whether the receiver held them already",
-            self.bodies.clone(),
-        );
-        registry.register(
-            "sync_rounds",
-            "Requests of sessions to find out what differs",
-            self.rounds.clone(),
-        );
-    }
-
-    fn register_troubles(&mut self) {
-        let Self { registry, .. } = self;
-        registry.register(
-            "sync_repeats",
-            "Requests of sessions that were sent again",
-            self.repeats.clone(),
-        );
-        registry.register(
-            "sync_restarts",
-            "How often sessions began again because the peer no longer had their snapshot",
-            self.restarts.clone(),
-        );
-        registry.register(
-            "sync_retries",
-            "How often a peer was tried again after a failure",
-            self.retries.clone(),
-        );
-        registry.register(
-            "sync_refusals",
-            "Requests that a peer refused, by reason",
-            self.refusals.clone(),
-        );
-        registry.register(
-            "sync_timeouts",
-            "Sessions that ended because the peer gave no answer or time was over",
-            self.timeouts.clone(),
-        );
-        registry.register(
-            "sync_protocol_violations",
-            "Sessions that ended because the peer broke the protocol",
-            self.violations.clone(),
-        );
-    }
-
-    fn register_peers(&mut self) {
-        let Self { registry, .. } = self;
-        registry.register(
-            "peer_sync_sessions",
-            "Sessions that this node began and that ended, by peer and outcome",
-            self.peer_sessions.clone(),
-        );
-        registry.register_with_unit(
-            "peer_sync",
-            "Bytes of messages of sessions, by peer and direction",
-            Unit::Bytes,
-            self.peer_bytes.clone(),
-        );
-        registry.register(
-            "gossip_messages",
-            "Gossip messages, by direction",
-            self.gossip_messages.clone(),
-        );
-        registry.register_with_unit(
-            "gossip",
-            "Bytes of gossip messages, by direction",
-            Unit::Bytes,
-            self.gossip_bytes.clone(),
-        );
-        registry.register(
-            "http_requests",
-            "HTTP requests answered, by status code",
-            self.requests.clone(),
-        );
-    }
-
     /// Makes the series whose labels are known, so that their first increase is seen as one.
     fn begin_at_zero(&self) {
         for origin in [Origin::Client, Origin::Peer] {
