@@ -367,7 +367,10 @@ impl Shared {
             return None;
         }
         let task = self.cut.clone().run_until_cancelled_owned(task);
-        Some(self.tasks.spawn(async { drop(task.await) }).abort_handle())
+        let tracked = self.tasks.spawn(async {
+            let _: Option<()> = task.await;
+        });
+        Some(tracked.abort_handle())
     }
 
     /// Ends sessions and links: they have some time for it, and are cut then.

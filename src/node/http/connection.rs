@@ -44,7 +44,7 @@ pub(super) async fn serve(
 ) {
     let caller = place.caller();
     let idle_max = if caller.is_single() { idle_max.min(SINGLE_IDLE_MAX) } else { idle_max };
-    let stream = Stream { stream, caller: caller.clone(), idle_max, stalled: None };
+    let stream = Stream { socket: stream, caller: caller.clone(), idle_max, stalled: None };
     let late = async {
         stopping.cancelled().await;
         sleep(CLOSE_AFTER).await;
@@ -94,7 +94,7 @@ async fn answer(
 
 /// A stream that fails once its client has taken nothing of an answer for too long.
 struct Stream {
-    stream: TcpStream,
+    socket: TcpStream,
     caller: Caller,
     idle_max: Duration,
     /// Since when the client takes nothing.
@@ -136,7 +136,7 @@ impl AsyncRead for Stream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        pin!(&mut self.stream).poll_read(context, buffer)
+        pin!(&mut self.socket).poll_read(context, buffer)
     }
 }
 
@@ -146,7 +146,7 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = pin!(&mut self.stream).poll_write(context, bytes);
+        let written = pin!(&mut self.socket).poll_write(context, bytes);
         self.check_written(context, written)
     }
 
@@ -155,19 +155,19 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = pin!(&mut self.stream).poll_write_vectored(context, slices);
+        let written = pin!(&mut self.socket).poll_write_vectored(context, slices);
         self.check_written(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.socket.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        pin!(&mut self.stream).poll_flush(context)
+        pin!(&mut self.socket).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        pin!(&mut self.stream).poll_shutdown(context)
+        pin!(&mut self.socket).poll_shutdown(context)
     }
 }

@@ -22,9 +22,8 @@ pub struct LatencyWindow {
 
 impl LatencyWindow {
     /// Keeps durations for `span`, or down to half of it. Takes 30 KB.
+    #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "the bounds are constants")]
     pub fn new(span: Duration) -> Self {
-        // The bounds are those that the constructor asks for: at least 1 and 2, and 0 to 5 digits.
-        #[expect(clippy::expect_used, reason = "constants")]
         let empty = Histogram::new_with_bounds(1, MICROS_MAX, DIGITS).expect("bounds that fit");
         let half = (span / 2).max(Duration::from_millis(1));
         Self { half, number: 0, present: empty.clone(), previous: empty }

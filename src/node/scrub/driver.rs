@@ -229,7 +229,7 @@ pub async fn pass<D: Donor>(
 ) -> Result<Vec<Found>, ReadError> {
     let mut stop = pin!(stop);
     let mut scrub = Scrub::restart(store);
-    let mut rate = Rate::new(bytes_per_second);
+    let rate = Rate::new(bytes_per_second);
     let mut all = Vec::new();
     loop {
         let turned = tokio::select! {
