@@ -15,7 +15,7 @@ use std::{
 };
 
 use stemedb::{
-    AssertionId, Depth, Options, Store, SyncOptions,
+    AssertionId, Depth, Options, Replicate as _, Store, SyncOptions,
     node::{
         options::ScrubPolicy,
         scrub::{self, Donor, View},

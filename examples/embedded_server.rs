@@ -8,7 +8,7 @@
 use std::{error::Error, sync::Arc};
 
 use stemedb::{
-    Options, Store,
+    Options, Replicate as _, Store,
     rpc::{Client, ClientOptions, Server, ServerOptions, backend::Which, client::Watched},
     sync::{Keys, Limits},
 };

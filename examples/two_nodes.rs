@@ -8,7 +8,7 @@
 use std::{error::Error, future::pending, sync::Arc};
 
 use stemedb::{
-    AssertionId, Options, Store, SyncOptions,
+    AssertionId, Options, Replicate as _, Store, SyncOptions,
     rpc::{Client, ClientOptions, Server, ServerOptions},
     sync::{
         Direction, Ending, Limits,

@@ -10,7 +10,7 @@
 use std::{error::Error, future::pending, sync::Arc, time::Instant};
 
 use stemedb::{
-    AssertionId, Options, Store, SyncOptions,
+    AssertionId, Options, Replicate as _, Store, SyncOptions,
     rpc::{Client, ClientOptions, Server, ServerOptions},
     sync::{Ending, Limits},
 };

@@ -12,8 +12,8 @@ pub(crate) mod files;
 pub(crate) mod gossip;
 #[path = "targets/http.rs"]
 pub(crate) mod http;
-#[path = "../tests/http/node.rs"]
-#[allow(dead_code, reason = "tests of the server use the rest")]
+#[path = "../tests/it/http/node.rs"]
+#[allow(dead_code, clippy::duplicate_mod, reason = "tests of the server use the rest")]
 mod http_node;
 #[path = "targets/initiator.rs"]
 pub(crate) mod initiator;

@@ -1,33 +1,24 @@
 #![doc = include_str!("../README.md")]
 
 #[cfg(feature = "node")]
-pub mod archive;
-mod engine;
-pub mod error;
-#[cfg(feature = "node")]
 #[doc(hidden)]
 pub mod fuzzing;
-#[cfg(feature = "node")]
-pub mod node;
-pub mod options;
-pub mod store;
 
-pub use error::{
-    AppendError, BackupError, CheckpointError, CloseError, HealError, HistoryError, OpenError,
-    ReadError, RepairError, ResolveError, RestoreError, WatchError,
+#[cfg(feature = "archive")]
+pub use stemedb_archive as archive;
+#[cfg(feature = "node")]
+pub use stemedb_node as node;
+#[cfg(feature = "sync")]
+pub use stemedb_rpc::{self as rpc, Replicate, SyncError, SyncOptions};
+pub use stemedb_store::{
+    AppendError, AssertionId, BackupError, BackupReport, CheckReport, CheckpointError,
+    CheckpointReport, ClockReport, CloseError, ConsistencyProof, Depth, Entries, Entry, Fault,
+    Hash, Head, HealError, Healed, HistoryError, Ids, InclusionProof, LeafIndex, OpenError,
+    OpenReport, Options, ParseProofError, Pending, Presence, Progress, ProofError, ProofFile,
+    ReadError, Receipt, Remark, RepairError, RepairOptions, RepairReport, ResolveError,
+    RestoreError, ResumePoint, Secret, SecretTooShort, SetProof, Snapshot, SnapshotDiff, Stats,
+    Store, Terminal, TreeHead, TreeSize, Upkeep, Watch, WatchError, World, backup_of, error,
+    leaf_hash, options, repair, repair_with, restore, store,
 };
-pub use options::{Options, Secret, SecretTooShort};
-pub use stemedb_merkle::{
-    AssertionId, Hash, Presence, ProofFile, SetProof, Terminal,
-    history::{ConsistencyProof, InclusionProof, LeafIndex, TreeHead, TreeSize, leaf_hash},
-    proof::{ParseProofError, ProofError},
-};
-pub use stemedb_rpc as rpc;
+#[cfg(feature = "sync")]
 pub use stemedb_sync as sync;
-pub use stemedb_wal::clock::{ClockReport, World};
-pub use store::{
-    BackupReport, CheckReport, CheckpointReport, Depth, Entries, Entry, Fault, Head, Healed, Ids,
-    OpenReport, Pending, Progress, Receipt, Remark, RepairOptions, RepairReport, ResumePoint,
-    Snapshot, SnapshotDiff, Stats, Store, SyncError, SyncOptions, Upkeep, Watch, backup_of, repair,
-    repair_with, restore,
-};

@@ -3,16 +3,14 @@
 //! Each codec has one encoding a value: what is read must be written the same.
 
 use stemedb_merkle::Hash;
-use stemedb_sync::{
-    codec::{
-        CodecError,
-        bodies::{self, BodyReader},
-        ids,
-        prefixes::{self, Prefix},
-        subtrees::Below,
-        varint,
-    },
-    symbols,
+use stemedb_merkle::symbols;
+use stemedb_sync::codec::{
+    CodecError,
+    bodies::{self, BodyReader},
+    ids,
+    prefixes::{self, Prefix},
+    subtrees::Below,
+    varint,
 };
 
 use super::script::Script;

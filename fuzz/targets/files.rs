@@ -5,22 +5,25 @@
 
 use std::sync::{Arc, OnceLock};
 
+use stemedb_merkle::symbols::{self, Sketch};
 use stemedb_merkle::{
     Entry, Hash, MerkleTree, ProofFile,
     history::{Frontier, History, TreeSize, tile::TileId},
     serialize::{deserialize_tree, serialize_tree},
 };
-use stemedb_sync::symbols::{self, Sketch};
+use stemedb_simdisk::FaultyDisk;
+use stemedb_store::{
+    checkpoint::{self, Beside, Checkpoint, Covered},
+    tiles::{SLOT_LEN, TILES_NAME, TileFile},
+};
 use stemedb_wal::{
     batch::{self, BatchHeader},
-    checkpoint::{self, Beside, Checkpoint, Covered},
     checksum::Salt,
-    disk::{Disk, FaultyDisk},
+    disk::Disk,
     identity::{IDENTITY_NAME, Identity},
     log::{Log, LogOptions, Origin, Spares},
     record::{HEAD_LEN, Head},
     segment::{HEADER_LEN, SegmentHeader, Trailer, segment_name, segment_salt},
-    tiles::{SLOT_LEN, TILES_NAME, TileFile},
 };
 
 pub(crate) const STORE_ID: [u8; 16] = [0xab; 16];
@@ -204,7 +207,7 @@ fn read_checkpoint(found: &Checkpoint) {
     if let Ok(elements) = found.symbols() {
         drop(Sketch::from_elements([1; 16], &elements));
     }
-    let mut tree = MerkleTree::from_archive(found.archive(), found.covered().top_hash);
+    let mut tree = MerkleTree::from_mapped_set(found.mapped_set(), found.covered().top_hash);
     let ids: Vec<_> = tree.iter().map_while(Result::ok).take(2000).collect();
     for entry in ids.iter().take(20) {
         drop(tree.snapshot().prove(&entry.id));

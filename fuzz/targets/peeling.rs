@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use stemedb_sync::symbols::{Extension, Outcome, Peeler, Side, Symbol};
+use stemedb_merkle::symbols::{Extension, Outcome, Peeler, Side, Symbol};
 
 use super::{model::Random, script::Script};
 

@@ -3,7 +3,8 @@
 use std::{io, ops::Range, sync::Arc};
 
 use stemedb_merkle::Hash;
-use stemedb_wal::disk::{Disk, DiskFile, FaultyDisk, RemoteDisk, SegmentSource};
+use stemedb_simdisk::FaultyDisk;
+use stemedb_wal::disk::{Disk, DiskFile, RemoteDisk, SegmentSource};
 
 pub(crate) const SEGMENT: &str = "segment-0000-00000000000000000000.log";
 pub(crate) const STUB: &str = "remote-0000-00000000000000000000.seg";

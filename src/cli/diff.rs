@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use stemedb::rpc::Client;
 use stemedb::sync::report::Layer;
 use stemedb::sync::{Direction, Ending};
-use stemedb::{AssertionId, Hash, Options, SnapshotDiff, Store, SyncOptions};
+use stemedb::{AssertionId, Hash, Options, Replicate as _, SnapshotDiff, Store, SyncOptions};
 
 use super::failure::{Failure, OutputError};
 use super::peer;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use stemedb::Replicate as _;
 
 use serde::Serialize;
 use stemedb::Store;

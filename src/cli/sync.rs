@@ -11,7 +11,7 @@ use stemedb::rpc::sync::Synced;
 use stemedb::rpc::{CallError, Client, PeerAddress};
 use stemedb::sync::report::Report;
 use stemedb::sync::{Direction, Ending, Limits};
-use stemedb::{Store, SyncOptions};
+use stemedb::{Replicate as _, Store, SyncOptions};
 use tokio::time::timeout;
 
 use super::failure::Failure;

@@ -7,7 +7,7 @@ use core::cmp::Ordering;
 
 use crate::{
     Hash,
-    set::{Entry, MerkleTree, Snapshot, archive::ArchiveError, cursor::Cursor},
+    set::{Entry, MerkleTree, Snapshot, cursor::Cursor, mapped::MappedSetError},
 };
 
 /// An entry that only one of two sets has.
@@ -29,7 +29,7 @@ pub struct Diff {
     /// Differences found, the next one last.
     found: Vec<Difference>,
     visited: u64,
-    failed: Option<ArchiveError>,
+    failed: Option<MappedSetError>,
 }
 
 impl Diff {
@@ -55,7 +55,7 @@ impl Diff {
         self.visited
     }
 
-    fn compare(&mut self, left: &Cursor, right: &Cursor) -> Result<(), ArchiveError> {
+    fn compare(&mut self, left: &Cursor, right: &Cursor) -> Result<(), MappedSetError> {
         self.visited += 1;
         if left.is_empty() && right.is_empty() {
             return Ok(());
@@ -69,8 +69,8 @@ impl Diff {
             self.compare_entries(left, right);
             return Ok(());
         }
-        let [left_zeros, left_ones] = left.halves(self.left.archive())?;
-        let [right_zeros, right_ones] = right.halves(self.right.archive())?;
+        let [left_zeros, left_ones] = left.halves(self.left.mapped_set())?;
+        let [right_zeros, right_ones] = right.halves(self.right.mapped_set())?;
         self.ahead.push((left_ones, right_ones));
         self.ahead.push((left_zeros, right_zeros));
         Ok(())
@@ -106,7 +106,7 @@ impl Diff {
 }
 
 impl Iterator for Diff {
-    type Item = Result<Difference, ArchiveError>;
+    type Item = Result<Difference, MappedSetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -139,7 +139,7 @@ impl Iterator for Diff {
 /// let diff = DiffResult::diff(&local, &remote)?;
 /// assert_eq!(diff.missing_hashes, [[2; 32]], "what remote has and local lacks");
 /// assert!(diff.surplus_hashes.is_empty());
-/// # Ok::<(), stemedb_merkle::ArchiveError>(())
+/// # Ok::<(), stemedb_merkle::MappedSetError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DiffResult {
@@ -156,8 +156,8 @@ impl DiffResult {
     ///
     /// # Errors
     ///
-    /// If a part of an archive of either is damaged.
-    pub fn diff(local: &MerkleTree, remote: &MerkleTree) -> Result<Self, ArchiveError> {
+    /// If a part of a mapped set of either is damaged.
+    pub fn diff(local: &MerkleTree, remote: &MerkleTree) -> Result<Self, MappedSetError> {
         Self::of(local.view(), remote.view())
     }
 
@@ -165,8 +165,8 @@ impl DiffResult {
     ///
     /// # Errors
     ///
-    /// If a part of an archive of either is damaged.
-    pub fn of(local: &Snapshot, remote: &Snapshot) -> Result<Self, ArchiveError> {
+    /// If a part of a mapped set of either is damaged.
+    pub fn of(local: &Snapshot, remote: &Snapshot) -> Result<Self, MappedSetError> {
         let mut result = Self::default();
         let mut diff = Diff::new(local, remote);
         for difference in diff.by_ref() {

@@ -20,7 +20,7 @@
 //!   in it and that it only grew.
 //!
 //! All verifiers work without a store. Nothing here reads, writes, waits, or asks for the time;
-//! what lies on a disk is asked for through traits ([`set::archive`], [`history::NodeReader`]).
+//! what lies on a disk is asked for through traits ([`set::mapped`], [`history::NodeReader`]).
 
 pub mod diff;
 pub mod hash;
@@ -29,8 +29,9 @@ pub mod id;
 pub mod proof;
 pub mod serialize;
 pub mod set;
+pub mod symbols;
 
 pub use diff::{Diff, DiffResult, Difference, roots_equal};
 pub use id::{AssertionId, Hash};
 pub use proof::{Presence, ProofFile, SetProof, Terminal};
-pub use set::{Entry, MerkleTree, Snapshot, archive::ArchiveError};
+pub use set::{Entry, MerkleTree, Snapshot, mapped::MappedSetError};

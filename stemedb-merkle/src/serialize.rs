@@ -12,7 +12,7 @@
 
 use crate::{
     Hash,
-    set::{Entry, MerkleTree, archive::ArchiveError},
+    set::{Entry, MerkleTree, mapped::MappedSetError},
 };
 
 const MAGIC: &[u8; 8] = b"stemset1";
@@ -24,7 +24,7 @@ const ENTRY_LEN: usize = 40;
 pub enum SerializeError {
     /// A part of the tree can't be had.
     #[error(transparent)]
-    Archive(#[from] ArchiveError),
+    MappedSet(#[from] MappedSetError),
     /// Something else, or cut short, or longer than it says.
     #[error("these bytes are not a serialized set tree of the length they announce")]
     NotATree,
@@ -55,7 +55,7 @@ pub enum SerializeError {
 ///
 /// # Errors
 ///
-/// If a part of the tree's archive is damaged.
+/// If a part of the tree's mapped set is damaged.
 pub fn serialize_tree(tree: &MerkleTree) -> Result<Vec<u8>, SerializeError> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend_from_slice(&tree.root());

@@ -4,13 +4,13 @@
 //! is a tree of nodes that span up to four bits each and hold the hashes of all subtrees below
 //! them, over pages of up to 16 sorted ids; nodes and pages are shared with snapshots and copied
 //! when they change. What came to rest in a restart checkpoint stays there and is brought into
-//! memory piece by piece as inserts touch it ([`archive`]).
+//! memory piece by piece as inserts touch it ([`mapped`]).
 
 use std::{ops::RangeBounds, sync::Arc};
 
 pub use self::node::Entry;
 use self::{
-    archive::{Archive, ArchiveError},
+    mapped::{MappedSet, MappedSetError},
     node::{Child, State},
     plan::Plan,
     positions::Lookup,
@@ -21,23 +21,23 @@ use crate::{
     proof::SetProof,
 };
 
-pub mod archive;
-mod ask;
 pub mod build;
 mod changes;
 pub(crate) mod cursor;
-mod fronts;
+mod find_by_prefix;
 mod hypothetical;
 mod insert;
 mod iter;
+mod load_path;
+pub mod mapped;
 pub(crate) mod node;
 mod plan;
 mod positions;
+mod prefetch;
 mod prove;
 mod subtree;
 #[cfg(test)]
 mod tests;
-mod thaw;
 
 pub use self::{
     changes::{ChangedBlock, Changes},
@@ -59,7 +59,7 @@ pub use self::{
 /// other.insert([1; 32])?;
 /// assert_eq!(one.root(), other.root(), "the order does not matter");
 /// assert_eq!(one.len(), 2);
-/// # Ok::<(), stemedb_merkle::ArchiveError>(())
+/// # Ok::<(), stemedb_merkle::MappedSetError>(())
 /// ```
 #[derive(Debug, Default)]
 pub struct MerkleTree {
@@ -75,7 +75,7 @@ pub struct Snapshot {
     top_hash: Hash,
     count: u64,
     root: Hash,
-    archive: Option<Arc<Archive>>,
+    mapped: Option<Arc<MappedSet>>,
 }
 
 impl Default for Snapshot {
@@ -85,7 +85,7 @@ impl Default for Snapshot {
             top_hash: EMPTY,
             count: 0,
             root: hash::root(0, &EMPTY),
-            archive: None,
+            mapped: None,
         }
     }
 }
@@ -101,13 +101,13 @@ impl MerkleTree {
         Self::default()
     }
 
-    /// The tree of the ids in an archive, whose uppermost hash is `top_hash`. O(1): nothing is
+    /// The tree of the ids in a mapped set, whose uppermost hash is `top_hash`. O(1): nothing is
     /// read.
-    pub fn from_archive(archive: Archive, top_hash: Hash) -> Self {
-        let count = archive.len();
-        let top = if count == 0 { Child::Empty } else { Child::Archived };
+    pub fn from_mapped_set(mapped: MappedSet, top_hash: Hash) -> Self {
+        let count = mapped.len();
+        let top = if count == 0 { Child::Empty } else { Child::Mapped };
         let root = hash::root(count, &top_hash);
-        let now = Snapshot { top, top_hash, count, root, archive: Some(Arc::new(archive)) };
+        let now = Snapshot { top, top_hash, count, root, mapped: Some(Arc::new(mapped)) };
         Self { now, ..Self::default() }
     }
 
@@ -117,8 +117,8 @@ impl MerkleTree {
     ///
     /// # Errors
     ///
-    /// If the part of an archive that it belongs to is damaged; the tree is as it was then.
-    pub fn insert(&mut self, id: Hash) -> Result<bool, ArchiveError> {
+    /// If the part of a mapped set that it belongs to is damaged; the tree is as it was then.
+    pub fn insert(&mut self, id: Hash) -> Result<bool, MappedSetError> {
         Ok(self.insert_batch(&[Entry { id, position: self.now.count }])? == 1)
     }
 
@@ -129,8 +129,8 @@ impl MerkleTree {
     ///
     /// # Errors
     ///
-    /// If the part of an archive that one of them belongs to is damaged; none is inserted then.
-    pub fn insert_batch(&mut self, entries: &[Entry]) -> Result<usize, ArchiveError> {
+    /// If the part of a mapped set that one of them belongs to is damaged; none is inserted then.
+    pub fn insert_batch(&mut self, entries: &[Entry]) -> Result<usize, MappedSetError> {
         let sorted;
         let mut entries = entries;
         if !entries.is_sorted_by(|a, b| a.id < b.id) {
@@ -169,8 +169,8 @@ impl MerkleTree {
     ///
     /// # Errors
     ///
-    /// If the part of an archive that it belongs to is damaged.
-    pub fn contains(&self, id: &Hash) -> Result<bool, ArchiveError> {
+    /// If the part of a mapped set that it belongs to is damaged.
+    pub fn contains(&self, id: &Hash) -> Result<bool, MappedSetError> {
         self.now.contains(id)
     }
 
@@ -206,30 +206,30 @@ impl Snapshot {
         self.top_hash
     }
 
-    /// The archive that part of the tree lies in.
-    pub fn archive(&self) -> Option<&Archive> {
-        self.archive.as_deref()
+    /// The mapped set that part of the tree lies in.
+    pub fn mapped_set(&self) -> Option<&MappedSet> {
+        self.mapped.as_deref()
     }
 
-    /// Whether the id is there. O(log N), O(1) in an archive.
+    /// Whether the id is there. O(log N), O(1) in a mapped set.
     ///
     /// # Errors
     ///
-    /// If the part of an archive that it belongs to is damaged.
-    pub fn contains(&self, id: &Hash) -> Result<bool, ArchiveError> {
+    /// If the part of a mapped set that it belongs to is damaged.
+    pub fn contains(&self, id: &Hash) -> Result<bool, MappedSetError> {
         Ok(self.position(id)?.is_some())
     }
 
-    /// The position kept beside the id, if it is there. O(log N), O(1) in an archive.
+    /// The position kept beside the id, if it is there. O(log N), O(1) in a mapped set.
     ///
     /// # Errors
     ///
-    /// If the part of an archive that it belongs to is damaged.
-    pub fn position(&self, id: &Hash) -> Result<Option<u64>, ArchiveError> {
-        match (self.find_in_memory(id), &self.archive) {
+    /// If the part of a mapped set that it belongs to is damaged.
+    pub fn position(&self, id: &Hash) -> Result<Option<u64>, MappedSetError> {
+        match (self.find_in_memory(id), &self.mapped) {
             (Lookup::Known(known), _) => Ok(known),
-            (Lookup::Archived, Some(archive)) => archive.find(id),
-            (Lookup::Archived, None) => Ok(None),
+            (Lookup::Mapped, Some(mapped)) => mapped.find(id),
+            (Lookup::Mapped, None) => Ok(None),
         }
     }
 
@@ -247,12 +247,12 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// If the part of an archive that it belongs to is damaged.
-    pub fn prove(&self, id: &Hash) -> Result<SetProof, ArchiveError> {
+    /// If the part of a mapped set that it belongs to is damaged.
+    pub fn prove(&self, id: &Hash) -> Result<SetProof, MappedSetError> {
         prove::prove(self, id)
     }
 
-    /// How many bytes of memory the tree takes, archives left out. O(N) in memory.
+    /// How many bytes of memory the tree takes, mapped sets left out. O(N) in memory.
     pub fn memory_len(&self) -> u64 {
         self.top.memory_len() as u64
     }
@@ -261,8 +261,8 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// If a part of an archive is damaged.
-    pub fn counts_by_first_byte(&self) -> Result<[u64; 256], ArchiveError> {
+    /// If a part of a mapped set is damaged.
+    pub fn counts_by_first_byte(&self) -> Result<[u64; 256], MappedSetError> {
         let mut counts = [0; 256];
         for entry in self {
             if let Some(count) = counts.get_mut(usize::from(entry?.id[0])) {
@@ -272,7 +272,7 @@ impl Snapshot {
         Ok(counts)
     }
 
-    fn settle(&mut self, top_hash: Hash, count: u64) {
+    fn set_top(&mut self, top_hash: Hash, count: u64) {
         self.top_hash = top_hash;
         self.count = count;
         self.root = hash::root(count, &top_hash);

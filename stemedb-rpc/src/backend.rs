@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt, future::Future};
 
+pub use stemedb_store::LogId;
+
 use stemedb_merkle::{AssertionId, Hash, proof::SetProof};
 
 use crate::Reason;
@@ -78,15 +80,6 @@ pub trait Pending: Send + 'static {
     ///
     /// If some were not taken, or nobody knows.
     fn wait(self) -> Result<Vec<Receipt>, Failure>;
-}
-
-/// Which log it is. An index means one entry as long as this stays the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogId {
-    /// The id of the node.
-    pub node: [u8; 16],
-    /// The epoch of its log.
-    pub epoch: u64,
 }
 
 /// A log that was watched, and the last entry that was seen of it.

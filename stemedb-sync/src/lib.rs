@@ -30,7 +30,6 @@ pub mod replica;
 pub mod report;
 pub mod responder;
 pub mod session;
-pub mod symbols;
 
 pub use blame::Blame;
 pub use cluster::Cluster;
@@ -41,3 +40,4 @@ pub use replica::{Identity, Pin, Source, Unreadable};
 pub use report::{Ending, Report};
 pub use responder::Responder;
 pub use session::{Config, Direction, Output, Session};
+pub use stemedb_merkle::symbols;

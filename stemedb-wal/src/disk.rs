@@ -17,17 +17,17 @@
 //!   then any prefix of them may have happened. The contents of a file are durable only by its own
 //!   sync, whatever its name.
 
-mod faulty;
 mod file;
-mod loaded;
+#[doc(hidden)]
+pub mod loaded;
 mod map;
 mod memory;
 mod names;
-mod pages;
+#[doc(hidden)]
+pub mod pages;
 mod remote;
 
 pub use self::{
-    faulty::{Fault, FaultyDisk, Flavour, Moment, Operation, Survival, Target},
     file::{Displaced, FileDisk, NotAFile},
     memory::MemoryDisk,
     names::{is_log_file, is_store_file, is_temporary},
@@ -301,8 +301,18 @@ pub struct Fingerprint {
     pub birth_nanos: u64,
 }
 
+impl Fingerprint {
+    /// Whether both may be of one file. Where the file system does not tell the birth time, now or
+    /// then, only the inode counts.
+    pub fn matches(self, found: Self) -> bool {
+        let known = self.birth_nanos != 0 && found.birth_nanos != 0;
+        self.inode == found.inode && (!known || self.birth_nanos == found.birth_nanos)
+    }
+}
+
 /// Refuses names that are not of `[A-Za-z0-9._-]`, and `.` and `..`: no name leaves the directory.
-fn check_name(name: &str) -> io::Result<()> {
+#[doc(hidden)]
+pub fn check_name(name: &str) -> io::Result<()> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     if name.bytes().all(allowed) && !matches!(name, "" | "." | "..") {
         Ok(())

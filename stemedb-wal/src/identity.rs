@@ -190,8 +190,10 @@ pub enum IdentityError {
 
 /// Why bytes are no identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unreadable {
+pub enum Unreadable {
+    /// They are not what was written.
     Damaged,
+    /// They are of a version not known here.
     FutureVersion(u32),
 }
 
@@ -250,7 +252,7 @@ impl Identity {
             Err(source) => return Err(IdentityError::Secret { path: path(), source }),
         };
         let mut copied = None;
-        if !is_same_directory(identity.fingerprint, fingerprint) {
+        if !identity.fingerprint.matches(fingerprint) {
             let (former_node_id, former_epoch) = (identity.node_id, identity.epoch);
             let exhausted = || IdentityError::EpochsExhausted { path: path() };
             identity.epoch = former_epoch.checked_add(1).ok_or_else(exhausted)?;
@@ -362,7 +364,9 @@ impl Identity {
         }
     }
 
-    fn encode(&self) -> [u8; IDENTITY_LEN] {
+    /// The bytes of the file.
+    #[doc(hidden)]
+    pub fn encode(&self) -> [u8; IDENTITY_LEN] {
         let secret = if self.secret_check.is_some() { FLAG_SECRET } else { 0 };
         let clean = if self.clean.is_some() { FLAG_CLEAN } else { 0 };
         let mark = self.clean.unwrap_or(CleanMark { position: 0, next_index: 0 });
@@ -388,8 +392,13 @@ impl Identity {
         bytes
     }
 
-    /// Total: any bytes may come.
-    fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
+    /// Reads the bytes of a file. Total: any bytes may come.
+    ///
+    /// # Errors
+    ///
+    /// If they are damaged, or of another version.
+    #[doc(hidden)]
+    pub fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
         let damaged = Unreadable::Damaged;
         if bytes.len() > IDENTITY_LEN_MAX {
             return Err(damaged);
@@ -469,12 +478,6 @@ pub(crate) fn check_of(secret: &[u8]) -> [u8; 32] {
     stemedb_merkle::hash::derive("store check", secret)
 }
 
-/// Where the file system does not tell the birth time, now or then, only the inode counts.
-fn is_same_directory(saved: Fingerprint, found: Fingerprint) -> bool {
-    let known = saved.birth_nanos != 0 && found.birth_nanos != 0;
-    saved.inode == found.inode && (!known || saved.birth_nanos == found.birth_nanos)
-}
-
 pub(crate) fn draw(entropy: fn(&mut [u8]) -> io::Result<()>) -> Result<[u8; 16], IdentityError> {
     let mut bytes = [0; 16];
     entropy(&mut bytes).map_err(IdentityError::Entropy)?;
@@ -488,6 +491,3 @@ pub(crate) fn draw(entropy: fn(&mut [u8]) -> io::Result<()>) -> Result<[u8; 16],
 fn failed(action: &'static str, disk: &dyn Disk, name: &str, source: io::Error) -> IdentityError {
     IdentityError::Io { action, path: disk.path(name), source }
 }
-
-#[cfg(test)]
-mod tests;

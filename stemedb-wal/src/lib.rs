@@ -1,4 +1,4 @@
-//! The log of stemedb: segments, group commit, recovery, restart checkpoints.
+//! The log of stemedb: segments, scanner, recovery, repair.
 //!
 //! ```text
 //!   LOCK                                     the lock; what tells this directory from a copy
@@ -6,18 +6,14 @@
 //!   segment-0000-00000000000000000000.log    the log: sealed          (segment, batch, record)
 //!   segment-0000-00000000000000187001.log    the log: open
 //!   spare.tmp                                the next segment
-//!   base-00000000000066817021.ckpt           restart checkpoint       (checkpoint)
-//!   delta-00000000000071002310.ckpt          what came since
-//!   history.tiles                            nodes of the history     (tiles)
 //!   aside-0000-...                           what was taken out of use
 //! ```
 //!
 //! - [`disk`] is the seam to storage: what a power cut leaves is said there, and all else here
-//!   relies on that alone. Files, memory, and a disk that fails by a seed are its implementations.
-//! - [`log`] writes and reads the segments as one sequence; [`commit`] lets many append through one
-//!   writer; [`recovery`] opens what a crash left; [`repair`] mends damage when asked.
+//!   relies on that alone. Files and memory are its implementations.
+//! - [`log`] writes and reads the segments as one sequence; [`recovery`] opens what a crash left;
+//!   [`repair`] changes damaged files when asked.
 //! - [`sealed`] hands out whole segments, for copies of the log that are kept elsewhere.
-//! - [`checkpoint`] and [`tiles`] are caches of the log that make opening fast.
 //!
 //! # Durability
 //!
@@ -28,13 +24,9 @@
 //!   the opening, or fails the read that meets it.
 
 pub mod batch;
-pub mod checkpoint;
 pub mod checksum;
-pub mod clock;
-pub mod commit;
 pub mod disk;
 pub mod error;
-pub mod id_hash;
 pub mod identity;
 pub mod log;
 pub mod record;
@@ -42,4 +34,3 @@ pub mod recovery;
 pub mod repair;
 pub mod sealed;
 pub mod segment;
-pub mod tiles;

@@ -42,7 +42,8 @@ pub use self::{
 };
 pub use crate::recovery::{OpenReport, Remark, Replayed};
 
-pub(crate) use self::{append::write_all, options::further, reader::place, roll::create_first};
+pub use self::options::further;
+pub(crate) use self::{append::write_all, reader::place, roll::create_first};
 
 use self::{
     handles::Handles,
@@ -197,7 +198,7 @@ impl Log {
     }
 
     /// How long the records of one batch may be together.
-    pub(crate) fn batch_len_max(&self) -> u64 {
+    pub fn batch_len_max(&self) -> u64 {
         u64::from(self.options.batch_len_max)
     }
 
@@ -270,7 +271,7 @@ impl Log {
     }
 
     /// Poisons the log after an error that need not be final, but came when a part was written.
-    pub(crate) fn give_up(&mut self, error: AppendError) -> AppendError {
+    pub fn give_up(&mut self, error: AppendError) -> AppendError {
         let action = Action::Write { len: 0, offset: self.offset };
         self.poison(action, io::Error::other(error))
     }

@@ -17,8 +17,11 @@ pub(crate) mod survey;
 pub(crate) mod tail;
 pub(crate) mod walk;
 
-#[cfg(test)]
-mod tests;
+#[doc(hidden)]
+pub use self::{
+    mend::{aside_name, sync_dir},
+    survey::failed,
+};
 
 use std::{fmt, io, path::PathBuf, sync::Arc};
 
@@ -236,10 +239,10 @@ fn lock_last(disk: &dyn Disk, last: &Found) -> Result<(), OpenError> {
     let in_use = || OpenError::InUse { path: disk.path(&last.name) };
     last.file.lock().map_err(|source| match source.kind() {
         io::ErrorKind::WouldBlock => in_use(),
-        _ => survey::failed(disk, Action::Lock, &last.name, source).into(),
+        _ => failed(disk, Action::Lock, &last.name, source).into(),
     })?;
     // It is not the last one any more if somebody went on in the meantime.
-    let names = disk.list().map_err(|source| survey::failed(disk, Action::List, "", source))?;
+    let names = disk.list().map_err(|source| failed(disk, Action::List, "", source))?;
     let later = |name: &String| {
         parse_segment_name(name).is_some_and(|(generation, first_index)| {
             generation == last.header.generation && first_index > last.header.first_index
@@ -257,16 +260,16 @@ fn lock_last(disk: &dyn Disk, last: &Found) -> Result<(), OpenError> {
 ///
 /// If that cannot be found out.
 pub fn is_in_use(disk: &dyn Disk) -> Result<bool, DiskError> {
-    let names = disk.list().map_err(|source| survey::failed(disk, Action::List, "", source))?;
+    let names = disk.list().map_err(|source| failed(disk, Action::List, "", source))?;
     for name in names.iter().rev().filter(|name| parse_segment_name(name).is_some()) {
         let file = match disk.open(name) {
             Ok(file) => file,
             // Nobody writes to what is gone, or is no file; opening the log tells.
             Err(error) if error.kind() == io::ErrorKind::NotFound || is_no_file(&error) => continue,
-            Err(source) => return Err(survey::failed(disk, Action::Open, name, source)),
+            Err(source) => return Err(failed(disk, Action::Open, name, source)),
         };
         let locked = file.is_locked();
-        if locked.map_err(|source| survey::failed(disk, Action::Lock, name, source))? {
+        if locked.map_err(|source| failed(disk, Action::Lock, name, source))? {
             return Ok(true);
         }
     }

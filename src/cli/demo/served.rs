@@ -8,7 +8,7 @@ use serde_json::json;
 use stemedb::rpc::{Client, ClientOptions, Server, ServerOptions};
 use stemedb::sync::report::Report;
 use stemedb::sync::{Ending, Limits};
-use stemedb::{Options, Store, SyncOptions};
+use stemedb::{Options, Replicate as _, Store, SyncOptions};
 
 use super::lines::Lines;
 use super::teller::{self, Teller};

@@ -241,14 +241,14 @@ pub enum ReadNodeError<E> {
 }
 
 /// Where a node of a history is.
-enum Whereabouts {
-    Here(Hash),
+enum NodeLocation {
+    Memory(Hash),
     Leaf(LeafIndex),
     Tile(TileId, usize),
 }
 
 impl<S: TileSource> HistoryReader<'_, S> {
-    fn find(&self, node: Node) -> Result<Whereabouts, ReadNodeError<S::Error>> {
+    fn find(&self, node: Node) -> Result<NodeLocation, ReadNodeError<S::Error>> {
         let size = self.history.size();
         let (level, index) = (node.level(), node.index());
         if !node.is_complete_at(size) {
@@ -256,9 +256,9 @@ impl<S: TileSource> HistoryReader<'_, S> {
         }
         let place = node.place();
         Ok(match (self.history.held(node, place), place) {
-            (Some(hash), _) => Whereabouts::Here(hash),
-            (None, None) => Whereabouts::Leaf(LeafIndex(index)),
-            (None, Some((tile, slot))) => Whereabouts::Tile(tile, slot),
+            (Some(hash), _) => NodeLocation::Memory(hash),
+            (None, None) => NodeLocation::Leaf(LeafIndex(index)),
+            (None, Some((tile, slot))) => NodeLocation::Tile(tile, slot),
         })
     }
 }
@@ -272,9 +272,9 @@ impl<S: TileSource> NodeReader for HistoryReader<'_, S> {
 
     fn node(&self, node: Node) -> Result<Hash, Self::Error> {
         Ok(match self.find(node)? {
-            Whereabouts::Here(hash) => hash,
-            Whereabouts::Leaf(index) => self.source.leaf(index)?,
-            Whereabouts::Tile(tile, slot) => self.source.tile_node(tile, slot)?,
+            NodeLocation::Memory(hash) => hash,
+            NodeLocation::Leaf(index) => self.source.leaf(index)?,
+            NodeLocation::Tile(tile, slot) => self.source.tile_node(tile, slot)?,
         })
     }
 
@@ -284,9 +284,9 @@ impl<S: TileSource> NodeReader for HistoryReader<'_, S> {
         let mut places = Vec::with_capacity(nodes.len());
         for node in nodes {
             hashes.push(match self.find(*node)? {
-                Whereabouts::Here(hash) => hash,
-                Whereabouts::Leaf(index) => self.source.leaf(index)?,
-                Whereabouts::Tile(tile, slot) => {
+                NodeLocation::Memory(hash) => hash,
+                NodeLocation::Leaf(index) => self.source.leaf(index)?,
+                NodeLocation::Tile(tile, slot) => {
                     gaps.push(hashes.len());
                     places.push((tile, slot));
                     [0; 32]

@@ -1,7 +1,7 @@
 //! Making the flat arrays of a base from sorted ids, a page at a time.
 
 use super::{
-    archive::{block_bits, page_bits, prefix},
+    mapped::{block_bits, page_bits, prefix},
     node::{Entry, NODE_BITS_MAX, State},
     plan::Plan,
 };

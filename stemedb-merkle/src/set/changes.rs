@@ -1,8 +1,8 @@
-//! What a tree has that the older parts of its archive lack: the contents of the next delta.
+//! What a tree has that the older parts of its mapped set lack: the contents of the next delta.
 
 use super::{
     Snapshot,
-    archive::{ArchiveError, BlockKey, block_bits},
+    mapped::{BlockKey, MappedSetError, block_bits},
     node::{Child, Entry, State},
     plan::Plan,
 };
@@ -32,30 +32,30 @@ pub struct ChangedBlock {
 
 impl Snapshot {
     /// What came since the log was `since` bytes long, given that the first `deltas_kept` deltas of
-    /// the archive and its base have all that came before. O(changes), and O(N) without an archive.
+    /// the mapped set and its base have all that came before. O(changes), and O(N) without a mapped set.
     ///
     /// # Errors
     ///
-    /// If a part of the archive is damaged.
-    pub fn changes(&self, since: u64, deltas_kept: usize) -> Result<Changes, ArchiveError> {
+    /// If a part of the mapped set is damaged.
+    pub fn changes(&self, since: u64, deltas_kept: usize) -> Result<Changes, MappedSetError> {
         let mut changes = Changes::default();
-        let Some(archive) = &self.archive else {
+        let Some(mapped) = &self.mapped else {
             for entry in self {
                 changes.entries.extend(Some(entry?).filter(|entry| entry.position >= since));
             }
             return Ok(changes);
         };
-        let walk = Walk { snapshot: self, page_bits: archive.page_bits(), since, deltas_kept };
+        let walk = Walk { snapshot: self, page_bits: mapped.page_bits(), since, deltas_kept };
         walk.subtree(&self.top, 0, 0, &mut changes)?;
         changes.blocks.sort_unstable_by_key(|block| block.key);
         Ok(changes)
     }
 }
 
-/// Whether a subtree above the pages is made of nodes as wide as the archive's blocks.
+/// Whether a subtree above the pages is made of nodes as wide as the mapped set's blocks.
 fn fits_blocks(child: &Child, depth: usize, page_bits: usize) -> bool {
     match child {
-        Child::Empty | Child::Archived => true,
+        Child::Empty | Child::Mapped => true,
         Child::Page(_) => false,
         _ => child.node().is_some_and(|node| node.bits() == block_bits(depth, page_bits)),
     }
@@ -75,10 +75,10 @@ impl Walk<'_> {
         depth: usize,
         prefix: u64,
         changes: &mut Changes,
-    ) -> Result<(), ArchiveError> {
-        let Some(archive) = &self.snapshot.archive else { return Ok(()) };
+    ) -> Result<(), MappedSetError> {
+        let Some(mapped) = &self.snapshot.mapped else { return Ok(()) };
         if depth < self.page_bits && !fits_blocks(child, depth, self.page_bits) {
-            // It came where the archive has no id at all, and is made of whatever suited it.
+            // It came where the mapped set has no id at all, and is made of whatever suited it.
             let aligned = self.aligned(child, depth)?;
             return self.node(&aligned, depth, prefix, changes);
         }
@@ -88,24 +88,24 @@ impl Walk<'_> {
                 changes.entries.extend(entries.iter().filter(|entry| self.is_new(entry)));
                 Ok(())
             }
-            Child::Archived => {
-                if !archive.changed_since(self.deltas_kept, depth, prefix)? {
+            Child::Mapped => {
+                if !mapped.changed_since(self.deltas_kept, depth, prefix)? {
                     return Ok(());
                 }
                 if depth == self.page_bits {
                     let mut entries = Vec::new();
-                    archive.entries(depth, prefix, &mut entries)?;
+                    mapped.entries(depth, prefix, &mut entries)?;
                     changes.entries.extend(entries.iter().filter(|entry| self.is_new(entry)));
                     return Ok(());
                 }
-                self.node(&archive.thaw(depth, prefix)?, depth, prefix, changes)
+                self.node(&mapped.load(depth, prefix)?, depth, prefix, changes)
             }
             _ => self.node(child, depth, prefix, changes),
         }
     }
 
-    /// The same subtree, in nodes as wide as the archive's blocks.
-    fn aligned(&self, child: &Child, depth: usize) -> Result<Child, ArchiveError> {
+    /// The same subtree, in nodes as wide as the mapped set's blocks.
+    fn aligned(&self, child: &Child, depth: usize) -> Result<Child, MappedSetError> {
         let part = Snapshot { top: child.clone(), ..Snapshot::default() };
         let entries = part.iter().collect::<Result<Vec<_>, _>>()?;
         let mut aligned = Child::build_blocks(&entries, depth, self.page_bits);
@@ -123,7 +123,7 @@ impl Walk<'_> {
         depth: usize,
         prefix: u64,
         changes: &mut Changes,
-    ) -> Result<(), ArchiveError> {
+    ) -> Result<(), MappedSetError> {
         let Some(node) = child.node() else { return Ok(()) };
         let count = node.bits();
         let before = changes.entries.len();

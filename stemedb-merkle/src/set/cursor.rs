@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Snapshot,
-    archive::{Archive, ArchiveError},
+    mapped::{MappedSet, MappedSetError},
     node::{Child, Entry, State, level_start},
     plan::split_bit,
 };
@@ -23,9 +23,9 @@ pub(crate) enum Cursor {
 
 impl Cursor {
     /// The whole tree.
-    pub(crate) fn top(snapshot: &Snapshot) -> Result<Self, ArchiveError> {
-        let archive = snapshot.archive.as_deref();
-        Self::of(snapshot.top.clone(), 0, 0, snapshot.top_hash, archive)
+    pub(crate) fn top(snapshot: &Snapshot) -> Result<Self, MappedSetError> {
+        let mapped = snapshot.mapped.as_deref();
+        Self::of(snapshot.top.clone(), 0, 0, snapshot.top_hash, mapped)
     }
 
     fn of(
@@ -33,22 +33,22 @@ impl Cursor {
         depth: usize,
         prefix: u64,
         hash: Hash,
-        archive: Option<&Archive>,
-    ) -> Result<Self, ArchiveError> {
-        match (child, archive) {
+        mapped: Option<&MappedSet>,
+    ) -> Result<Self, MappedSetError> {
+        match (child, mapped) {
             (Child::Page(entries), _) => {
                 Ok(Self::Page { from: 0, to: entries.len(), entries, depth })
             }
-            (Child::Archived, Some(archive)) if depth == archive.page_bits() => {
+            (Child::Mapped, Some(mapped)) if depth == mapped.page_bits() => {
                 let mut entries = Vec::new();
-                archive.entries(depth, prefix, &mut entries)?;
+                mapped.entries(depth, prefix, &mut entries)?;
                 Ok(Self::Page { from: 0, to: entries.len(), entries: entries.into(), depth })
             }
-            (Child::Archived, Some(archive)) => {
-                let node = archive.thaw(depth, prefix)?;
+            (Child::Mapped, Some(mapped)) => {
+                let node = mapped.load(depth, prefix)?;
                 Ok(Self::Inner { node, depth, prefix, level: 0, index: 0, hash })
             }
-            (Child::Empty | Child::Archived, _) => Ok(Self::Empty),
+            (Child::Empty | Child::Mapped, _) => Ok(Self::Empty),
             (node, _) => Ok(Self::Inner { node, depth, prefix, level: 0, index: 0, hash }),
         }
     }
@@ -100,7 +100,7 @@ impl Cursor {
     }
 
     /// The two halves of the subtree.
-    pub(crate) fn halves(&self, archive: Option<&Archive>) -> Result<[Self; 2], ArchiveError> {
+    pub(crate) fn halves(&self, mapped: Option<&MappedSet>) -> Result<[Self; 2], MappedSetError> {
         match self {
             Self::Empty => Ok([Self::Empty, Self::Empty]),
             Self::Page { entries, from, to, depth } => {
@@ -127,7 +127,7 @@ impl Cursor {
                     } else if level == bits {
                         let prefix = prefix << bits | index as u64;
                         let child = inner.child(index).clone();
-                        Self::of(child, depth + bits, prefix, inner.hash(slot), archive)
+                        Self::of(child, depth + bits, prefix, inner.hash(slot), mapped)
                     } else {
                         Ok(Self::Inner {
                             node: node.clone(),

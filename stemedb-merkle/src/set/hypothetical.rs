@@ -7,10 +7,10 @@ use core::cmp::Ordering;
 
 use super::{
     Snapshot,
-    archive::{Archive, ArchiveError},
-    ask::{Reach, ask},
+    mapped::{MappedSet, MappedSetError},
     node::{Child, Entry, NodeRef, State, bit, level_start},
     plan::{Part, Plan, split_bit},
+    prefetch::{PrefetchDepth, prefetch},
 };
 use crate::{Hash, hash};
 
@@ -58,7 +58,7 @@ struct Place {
 }
 
 struct Hypothesis<'a> {
-    archive: Option<&'a Archive>,
+    mapped: Option<&'a MappedSet>,
     plan: Plan,
     /// Kept to reuse its memory.
     merged: Vec<Entry>,
@@ -74,12 +74,12 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// If the part of an archive that one of them belongs to is damaged.
+    /// If the part of a mapped set that one of them belongs to is damaged.
     pub fn hypothetical_root(
         &self,
         added: &[Hash],
         removed: &[Hash],
-    ) -> Result<Hash, ArchiveError> {
+    ) -> Result<Hash, MappedSetError> {
         let (mut added_sorted, mut removed_sorted) = (Vec::new(), Vec::new());
         let change = Change {
             added: sorted(added, &mut added_sorted),
@@ -89,14 +89,14 @@ impl Snapshot {
             return Ok(self.root);
         }
         let mut hypothesis = Hypothesis {
-            archive: self.archive.as_deref(),
+            mapped: self.mapped.as_deref(),
             plan: Plan::default(),
             merged: Vec::new(),
             gained: 0,
             lost: 0,
         };
         let top = Place { depth: 0, prefix: 0 };
-        let (top_hash, _) = hypothesis.settle(&self.top, top, change)?;
+        let (top_hash, _) = hypothesis.hash_child(&self.top, top, change)?;
         Ok(hash::root(self.count + hypothesis.gained - hypothesis.lost, &top_hash))
     }
 }
@@ -114,27 +114,27 @@ fn sorted<'a>(ids: &'a [Hash], buffer: &'a mut Vec<Hash>) -> &'a [Hash] {
 
 impl Hypothesis<'_> {
     /// Hash and state of a subtree with a change in it, all hashes made.
-    fn settle(
+    fn hash_child(
         &mut self,
         child: &Child,
         place: Place,
         change: Change<'_>,
-    ) -> Result<(Hash, State), ArchiveError> {
-        let thawed = self.thaw(child, place)?;
-        let child = thawed.as_ref().unwrap_or(child);
+    ) -> Result<(Hash, State), MappedSetError> {
+        let loaded = self.load(child, place)?;
+        let child = loaded.as_ref().unwrap_or(child);
         if change.len() > CHANGES_AT_ONCE {
             if let Some(node) = child.node() {
-                return self.settle_node(node, place, change);
+                return self.hash_node(node, place, change);
             }
             self.merge(child, place, change)?;
             let merged = core::mem::take(&mut self.merged);
-            let settled = self.settle_list(&merged, place.depth);
+            let hashed = self.hash_entries(&merged, place.depth);
             self.merged = merged;
-            return Ok(settled);
+            return Ok(hashed);
         }
         for ids in [change.added, change.removed] {
             if ids.len() > 1 {
-                ask(child, place.depth, ids, |id| id, Reach::Hashes);
+                prefetch(child, place.depth, ids, |id| id, PrefetchDepth::Hashes);
             }
         }
         self.plan.clear();
@@ -142,55 +142,55 @@ impl Hypothesis<'_> {
         Ok(self.made(part))
     }
 
-    fn settle_node(
+    fn hash_node(
         &mut self,
         node: NodeRef<'_>,
         place: Place,
         change: Change<'_>,
-    ) -> Result<(Hash, State), ArchiveError> {
-        let mut settled = Vec::new();
-        self.settle_below(node, 0, 0, place, change, &mut settled)?;
+    ) -> Result<(Hash, State), MappedSetError> {
+        let mut hashed = Vec::new();
+        self.hash_children(node, 0, 0, place, change, &mut hashed)?;
         self.plan.clear();
-        let mut settled = settled.into_iter();
+        let mut hashed = hashed.into_iter();
         let part = self.below(node, 0, 0, change, place.depth, &mut |this, _, _| {
-            let Some((hash, state)) = settled.next() else { hash::missing("a settled child") };
+            let Some((hash, state)) = hashed.next() else { hash::missing("a hashed child") };
             Ok(if state == State::Empty { Part::EMPTY } else { this.plan.known(hash, state) })
         })?;
         Ok(self.made(part))
     }
 
-    /// Settles each child of a node that a change falls in, from left to right.
-    fn settle_below(
+    /// Hashes each child of a node that a change falls in, from left to right.
+    fn hash_children(
         &mut self,
         node: NodeRef<'_>,
         level: usize,
         index: usize,
         place: Place,
         change: Change<'_>,
-        settled: &mut Vec<(Hash, State)>,
-    ) -> Result<(), ArchiveError> {
+        hashed: &mut Vec<(Hash, State)>,
+    ) -> Result<(), MappedSetError> {
         if change.is_empty() {
             return Ok(());
         }
         if level == node.bits() {
-            settled.push(self.settle(node.child(index), place.below(node, index), change)?);
+            hashed.push(self.hash_child(node.child(index), place.below(node, index), change)?);
             return Ok(());
         }
         let [zeros, ones] = change.halves(place.depth + level);
-        self.settle_below(node, level + 1, 2 * index, place, zeros, settled)?;
-        self.settle_below(node, level + 1, 2 * index + 1, place, ones, settled)
+        self.hash_children(node, level + 1, 2 * index, place, zeros, hashed)?;
+        self.hash_children(node, level + 1, 2 * index + 1, place, ones, hashed)
     }
 
     /// Hash and state of sorted entries that share their first `depth` bits.
-    fn settle_list(&mut self, entries: &[Entry], depth: usize) -> (Hash, State) {
+    fn hash_entries(&mut self, entries: &[Entry], depth: usize) -> (Hash, State) {
         if entries.len() <= IDS_AT_ONCE || depth >= 256 {
             self.plan.clear();
             let part = self.plan.page(entries, depth);
             return self.made(part);
         }
         let (zeros, ones) = split_bit(entries, depth);
-        let (left, left_state) = self.settle_list(zeros, depth + 1);
-        let (right, right_state) = self.settle_list(ones, depth + 1);
+        let (left, left_state) = self.hash_entries(zeros, depth + 1);
+        let (right, right_state) = self.hash_entries(ones, depth + 1);
         // There are two ids or more.
         (hash::node(&left, &right), left_state.join(right_state))
     }
@@ -207,9 +207,9 @@ impl Hypothesis<'_> {
         child: &Child,
         place: Place,
         change: Change<'_>,
-    ) -> Result<Part, ArchiveError> {
-        let thawed = self.thaw(child, place)?;
-        let child = thawed.as_ref().unwrap_or(child);
+    ) -> Result<Part, MappedSetError> {
+        let loaded = self.load(child, place)?;
+        let child = loaded.as_ref().unwrap_or(child);
         if let Some(node) = child.node() {
             return self.below(node, 0, 0, change, place.depth, &mut |this, index, change| {
                 this.child(node.child(index), place.below(node, index), change)
@@ -228,8 +228,8 @@ impl Hypothesis<'_> {
         index: usize,
         change: Change<'_>,
         depth: usize,
-        each: &mut impl FnMut(&mut Self, usize, Change<'_>) -> Result<Part, ArchiveError>,
-    ) -> Result<Part, ArchiveError> {
+        each: &mut impl FnMut(&mut Self, usize, Change<'_>) -> Result<Part, MappedSetError>,
+    ) -> Result<Part, MappedSetError> {
         if change.is_empty() {
             let slot = level_start(level) + index;
             return Ok(match node.state(slot) {
@@ -246,11 +246,11 @@ impl Hypothesis<'_> {
         Ok(self.plan.join(left, right))
     }
 
-    /// The node at a place that lies in the archive, if it is none of the archive's pages.
-    fn thaw(&self, child: &Child, place: Place) -> Result<Option<Child>, ArchiveError> {
-        match (child, self.archive) {
-            (Child::Archived, Some(archive)) if place.depth < archive.page_bits() => {
-                archive.thaw(place.depth, place.prefix).map(Some)
+    /// The node at a place that lies in the mapped set, if it is none of the mapped set's pages.
+    fn load(&self, child: &Child, place: Place) -> Result<Option<Child>, MappedSetError> {
+        match (child, self.mapped) {
+            (Child::Mapped, Some(mapped)) if place.depth < mapped.page_bits() => {
+                mapped.load(place.depth, place.prefix).map(Some)
             }
             _ => Ok(None),
         }
@@ -262,13 +262,13 @@ impl Hypothesis<'_> {
         child: &Child,
         place: Place,
         change: Change<'_>,
-    ) -> Result<(), ArchiveError> {
-        let mut archived = Vec::new();
-        let entries = match (child, self.archive) {
+    ) -> Result<(), MappedSetError> {
+        let mut loaded = Vec::new();
+        let entries = match (child, self.mapped) {
             (Child::Page(entries), _) => entries,
-            (Child::Archived, Some(archive)) => {
-                archive.entries(place.depth, place.prefix, &mut archived)?;
-                &archived[..]
+            (Child::Mapped, Some(mapped)) => {
+                mapped.entries(place.depth, place.prefix, &mut loaded)?;
+                &loaded[..]
             }
             _ => &[],
         };

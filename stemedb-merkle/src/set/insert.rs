@@ -2,11 +2,11 @@
 
 use super::{
     MerkleTree,
-    archive::{ArchiveError, key},
-    ask::{Reach, ask},
+    load_path::{LoadedPage, load_path},
+    mapped::{MappedSetError, key},
     node::{Child, Entry, NODE_BITS_MAX, NodeMut, PAGE_LEN_MAX, State, bits, split_prefix},
     plan::{Part, Plan},
-    thaw::{ThawedPage, thaw},
+    prefetch::{PrefetchDepth, prefetch},
 };
 use crate::{Hash, hash::missing};
 
@@ -27,30 +27,30 @@ pub(super) fn sorted(entries: &[Entry]) -> Vec<Entry> {
 }
 
 impl MerkleTree {
-    pub(super) fn insert_sorted(&mut self, entries: &[Entry]) -> Result<usize, ArchiveError> {
+    pub(super) fn insert_sorted(&mut self, entries: &[Entry]) -> Result<usize, MappedSetError> {
         let mut pages = Vec::new();
-        if let Some(archive) = self.now.archive.clone() {
+        if let Some(mapped) = self.now.mapped.clone() {
             // All that can fail comes first and changes nothing but where the tree lies.
             let (plan, merged) = (&mut self.plan, &mut self.scratch);
-            pages = thaw(&mut self.now.top, entries, &archive, plan, merged)?;
+            pages = load_path(&mut self.now.top, entries, &mapped, plan, merged)?;
         }
         if entries.is_empty() {
             return Ok(0);
         }
-        Ok(self.insert_thawed(entries, pages))
+        Ok(self.insert_loaded(entries, pages))
     }
 
-    fn insert_thawed(&mut self, entries: &[Entry], pages: Vec<ThawedPage>) -> usize {
+    fn insert_loaded(&mut self, entries: &[Entry], pages: Vec<LoadedPage>) -> usize {
         let mut insertion = Insertion {
             plan: &mut self.plan,
             scratch: &mut self.scratch,
             pages: pages.into_iter(),
             count: 0,
         };
-        let settled = insertion.settle(&mut self.now.top, 0, entries);
+        let top = insertion.insert_and_hash(&mut self.now.top, 0, entries);
         let inserted = insertion.count;
-        if let Some((top_hash, _)) = settled {
-            self.now.settle(top_hash, self.now.count + inserted as u64);
+        if let Some((top_hash, _)) = top {
+            self.now.set_top(top_hash, self.now.count + inserted as u64);
         }
         inserted
     }
@@ -66,8 +66,8 @@ const FIRST_AT_ONCE: usize = 2048;
 struct Insertion<'a> {
     plan: &'a mut Plan,
     scratch: &'a mut Vec<Entry>,
-    /// The archived pages of the entries, in order.
-    pages: std::vec::IntoIter<ThawedPage>,
+    /// The mapped pages of the entries, in order.
+    pages: std::vec::IntoIter<LoadedPage>,
     /// How many entries were new.
     count: usize,
 }
@@ -75,40 +75,44 @@ struct Insertion<'a> {
 impl Insertion<'_> {
     /// Inserts sorted entries that share their first `depth` bits and makes all hashes. `None` if
     /// none was new.
-    fn settle(&mut self, child: &mut Child, depth: usize, new: &[Entry]) -> Option<(Hash, State)> {
+    fn insert_and_hash(
+        &mut self,
+        child: &mut Child,
+        depth: usize,
+        new: &[Entry],
+    ) -> Option<(Hash, State)> {
         let at_once = if matches!(child, Child::Empty) { FIRST_AT_ONCE } else { ENTRIES_AT_ONCE };
         if new.len() <= at_once || child.node().is_none() {
             if new.len() > at_once && matches!(child, Child::Empty) {
                 // Wide from the start, so that its parts are made one after the other.
                 *child = Child::with_bits(NODE_BITS_MAX.min(256 - depth));
-                return self.settle(child, depth, new);
+                return self.insert_and_hash(child, depth, new);
             }
             if new.len() > 1 {
-                ask(child, depth, new, |entry| &entry.id, Reach::All);
+                prefetch(child, depth, new, |entry| &entry.id, PrefetchDepth::All);
             }
             self.plan.clear();
             let part = self.insert(child, depth, new)?;
-            return Some(self.plan.settle(child, part));
+            return Some(self.plan.hash_into(child, part));
         }
         let mut node = child.node_mut()?;
         let count = node.bits();
-        let mut settled = [None; 1 << NODE_BITS_MAX];
+        let mut all_made = [None; 1 << NODE_BITS_MAX];
         let mut rest = new;
         while let Some(first) = rest.first() {
             let index = bits(&first.id, depth, count);
             let (here, behind) = split_prefix(rest, depth, count, index);
             rest = behind;
-            let (Some(below), Some(settled)) =
-                (node.children.get_mut(index), settled.get_mut(index))
+            let (Some(below), Some(made)) = (node.children.get_mut(index), all_made.get_mut(index))
             else {
                 missing("a child")
             };
-            *settled = self.settle(below, depth + count, here);
+            *made = self.insert_and_hash(below, depth + count, here);
         }
         self.plan.clear();
         let mut parts = [Part::EMPTY; 1 << NODE_BITS_MAX];
-        for (index, (part, settled)) in parts.iter_mut().zip(settled).enumerate() {
-            if let Some((hash, state)) = settled {
+        for (index, (part, made)) in parts.iter_mut().zip(all_made).enumerate() {
+            if let Some((hash, state)) = made {
                 *part = self.plan.known(hash, state);
                 *node.dirty |= 1 << index;
             }
@@ -117,7 +121,7 @@ impl Insertion<'_> {
             return None;
         }
         let part = self.plan.fold(&mut node, parts);
-        Some(self.plan.settle(child, part))
+        Some(self.plan.hash_into(child, part))
     }
 
     /// Inserts sorted entries that share their first `depth` bits and notes the hashes to be made.
@@ -135,9 +139,9 @@ impl Insertion<'_> {
                 let inserted = self.scratch.len() - entries.len();
                 return self.rebuild(child, depth, inserted);
             }
-            Child::Archived => {
-                // Each archived page of the entries was thawed.
-                let Some(page) = self.pages.next() else { missing("a thawed page") };
+            Child::Mapped => {
+                // Each mapped page of the entries was loaded.
+                let Some(page) = self.pages.next() else { missing("a loaded page") };
                 if page.inserted == 0 {
                     return None;
                 }

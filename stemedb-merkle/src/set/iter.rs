@@ -7,18 +7,18 @@ use std::{
 
 use super::{
     MerkleTree, Snapshot,
-    archive::{Archive, ArchiveError, prefix},
+    mapped::{MappedSet, MappedSetError, prefix},
     node::{Child, Entry, bits},
 };
 use crate::Hash;
 
-/// An archived subtree of at most so many bits of pages is read at once.
+/// A mapped subtree of at most so many bits of pages is read at once.
 const READ_BITS_MAX: usize = 6;
 
 /// The entries of a set tree in the order of their ids. Ends at the first that can't be had.
 #[derive(Debug)]
 pub struct Iter {
-    archive: Option<Arc<Archive>>,
+    mapped: Option<Arc<MappedSet>>,
     /// Subtrees still to come, the next one last.
     ahead: Vec<Subtree>,
     /// Entries still to come before them, the next one last.
@@ -45,7 +45,7 @@ impl Iter {
             },
         };
         Self {
-            archive: snapshot.archive.clone(),
+            mapped: snapshot.mapped.clone(),
             ahead: vec![Subtree { child: snapshot.top.clone(), depth: 0, prefix: 0 }],
             page: Vec::new(),
             start,
@@ -55,7 +55,7 @@ impl Iter {
 
     fn none() -> Self {
         Self {
-            archive: None,
+            mapped: None,
             ahead: Vec::new(),
             page: Vec::new(),
             start: None,
@@ -64,18 +64,18 @@ impl Iter {
     }
 
     /// Opens the next subtree. What lies before the start is left out on the way down to it.
-    fn open(&mut self, subtree: &Subtree) -> Result<(), ArchiveError> {
+    fn open(&mut self, subtree: &Subtree) -> Result<(), MappedSetError> {
         let Subtree { child, depth, prefix: here } = subtree;
-        let thawed;
+        let loaded;
         let mut child = child;
-        if let (Child::Archived, Some(archive)) = (child, &self.archive) {
-            if archive.page_bits() - depth <= READ_BITS_MAX {
-                archive.entries(*depth, *here, &mut self.page)?;
+        if let (Child::Mapped, Some(mapped)) = (child, &self.mapped) {
+            if mapped.page_bits() - depth <= READ_BITS_MAX {
+                mapped.entries(*depth, *here, &mut self.page)?;
                 self.turn_page();
                 return Ok(());
             }
-            thawed = archive.thaw(*depth, *here)?;
-            child = &thawed;
+            loaded = mapped.load(*depth, *here)?;
+            child = &loaded;
         }
         if let Child::Page(entries) = child {
             self.page.extend_from_slice(entries);
@@ -125,7 +125,7 @@ fn successor(id: &Hash) -> Option<Hash> {
 }
 
 impl IntoIterator for &Snapshot {
-    type Item = Result<Entry, ArchiveError>;
+    type Item = Result<Entry, MappedSetError>;
     type IntoIter = Iter;
 
     fn into_iter(self) -> Iter {
@@ -134,7 +134,7 @@ impl IntoIterator for &Snapshot {
 }
 
 impl IntoIterator for &MerkleTree {
-    type Item = Result<Entry, ArchiveError>;
+    type Item = Result<Entry, MappedSetError>;
     type IntoIter = Iter;
 
     fn into_iter(self) -> Iter {
@@ -143,7 +143,7 @@ impl IntoIterator for &MerkleTree {
 }
 
 impl Iterator for Iter {
-    type Item = Result<Entry, ArchiveError>;
+    type Item = Result<Entry, MappedSetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {

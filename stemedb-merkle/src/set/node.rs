@@ -74,8 +74,8 @@ pub(crate) enum Child {
     Node4(Arc<Node<4, 6>>),
     Node8(Arc<Node<8, 14>>),
     Node16(Arc<Node<16, 30>>),
-    /// All ids of this prefix that the archive has, and no others.
-    Archived,
+    /// All ids of this prefix that the mapped set has, and no others.
+    Mapped,
 }
 
 /// An inner node of `R` children with the hashes of all the `H = 2 * R - 2` subtrees below it,
@@ -185,7 +185,7 @@ macro_rules! with_node {
             Child::Node4($node) => Some($value),
             Child::Node8($node) => Some($value),
             Child::Node16($node) => Some($value),
-            Child::Empty | Child::Page(_) | Child::Archived => None,
+            Child::Empty | Child::Page(_) | Child::Mapped => None,
         }
     };
 }
@@ -218,7 +218,7 @@ impl Child {
     /// How many trees and snapshots have it.
     pub(crate) fn count(&self) -> usize {
         match self {
-            Self::Empty | Self::Archived => 0,
+            Self::Empty | Self::Mapped => 0,
             Self::Page(entries) => Arc::strong_count(entries),
             Self::Node2(node) => Arc::strong_count(node),
             Self::Node4(node) => Arc::strong_count(node),
@@ -231,7 +231,7 @@ impl Child {
     pub(crate) fn memory_len(&self) -> usize {
         const COUNTS_LEN: usize = 16;
         let own = match self {
-            Self::Empty | Self::Archived => return 0,
+            Self::Empty | Self::Mapped => return 0,
             Self::Page(entries) => return COUNTS_LEN + size_of_val(&**entries),
             Self::Node2(node) => size_of_val(&**node),
             Self::Node4(node) => size_of_val(&**node),
@@ -268,9 +268,9 @@ impl Child {
         Self::build_node(entries, depth, count.min(256 - depth), Self::build)
     }
 
-    /// The same in nodes that span what an archive's blocks span, above pages of `page_bits`.
+    /// The same in nodes that span what a mapped set's blocks span, above pages of `page_bits`.
     pub(crate) fn build_blocks(entries: &[Entry], depth: usize, page_bits: usize) -> Self {
-        match super::archive::block_bits(depth, page_bits) {
+        match super::mapped::block_bits(depth, page_bits) {
             0 => Self::build(entries, depth),
             _ if entries.is_empty() => Self::Empty,
             count => Self::build_node(entries, depth, count, |entries, depth| {

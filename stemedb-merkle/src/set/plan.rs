@@ -211,11 +211,11 @@ impl Plan {
     pub(crate) fn rehash(&mut self, child: &mut Child, depth: usize) -> (Hash, State) {
         self.clear();
         let part = self.child(child, depth);
-        self.settle(child, part)
+        self.hash_into(child, part)
     }
 
     /// Makes all hashes that were noted for a subtree and says what its own is.
-    pub(crate) fn settle(&mut self, child: &mut Child, part: Part) -> (Hash, State) {
+    pub(crate) fn hash_into(&mut self, child: &mut Child, part: Part) -> (Hash, State) {
         self.run();
         self.fetch(child, &mut 0);
         (self.hash(part), part.state())
@@ -226,9 +226,9 @@ impl Plan {
         if let Child::Page(entries) = child {
             return self.page(entries, depth);
         }
-        if matches!(child, Child::Archived) {
-            // It is thawed before it is noted as changed.
-            missing("what is in the archive");
+        if matches!(child, Child::Mapped) {
+            // It is loaded before it is noted as changed.
+            missing("what is in the mapped set");
         }
         let Some(mut node) = child.node_mut() else { return Part::EMPTY };
         let mut parts = [Part::EMPTY; 1 << NODE_BITS_MAX];

@@ -2,9 +2,9 @@
 
 use super::{
     Snapshot,
-    archive::{Archive, ArchiveError, key},
-    ask::{PATHS_AT_ONCE, Reach, ask},
+    mapped::{MappedSet, MappedSetError, key},
     node::{Child, bits},
+    prefetch::{PATHS_AT_ONCE, PrefetchDepth, prefetch},
 };
 use crate::Hash;
 
@@ -12,8 +12,8 @@ use crate::Hash;
 pub(super) enum Lookup {
     /// The position, if the id is there.
     Known(Option<u64>),
-    /// The archive knows.
-    Archived,
+    /// The mapped set knows.
+    Mapped,
 }
 
 /// Ids by their beginnings, with their places: from the lowest to the highest.
@@ -26,18 +26,18 @@ fn sorted(ids: &[Hash]) -> Vec<(u64, &Hash, usize)> {
     order
 }
 
-impl Archive {
+impl MappedSet {
     /// The positions kept beside ids, in the order of the ids, which may be any; as
     /// [`Snapshot::positions`].
     ///
     /// # Errors
     ///
     /// If the part that one of them belongs to is damaged.
-    pub fn positions(&self, ids: &[Hash]) -> Result<Vec<Option<u64>>, ArchiveError> {
+    pub fn positions(&self, ids: &[Hash]) -> Result<Vec<Option<u64>>, MappedSetError> {
         let mut found = vec![None; ids.len()];
         let mut pages = self.pages();
         for order in sorted(ids).chunks(PATHS_AT_ONCE) {
-            pages.ask_places(order.iter().map(|(_, id, _)| *id));
+            pages.prefetch_places(order.iter().map(|(_, id, _)| *id));
             for (_, id, place) in order {
                 if let Some(found) = found.get_mut(*place) {
                     *found = pages.find(id)?;
@@ -55,15 +55,15 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// If the part of an archive that one of them belongs to is damaged.
-    pub fn positions(&self, ids: &[Hash]) -> Result<Vec<Option<u64>>, ArchiveError> {
+    /// If the part of a mapped set that one of them belongs to is damaged.
+    pub fn positions(&self, ids: &[Hash]) -> Result<Vec<Option<u64>>, MappedSetError> {
         let order = sorted(ids);
         let mut found = vec![None; ids.len()];
-        let mut pages = self.archive.as_ref().map(|archive| archive.pages());
-        let mut archived = Vec::new();
+        let mut pages = self.mapped.as_ref().map(|mapped| mapped.pages());
+        let mut in_mapped_set = Vec::new();
         for order in order.chunks(PATHS_AT_ONCE) {
-            ask(&self.top, 0, order, |(_, id, _)| id, Reach::Ids);
-            archived.clear();
+            prefetch(&self.top, 0, order, |(_, id, _)| id, PrefetchDepth::Ids);
+            in_mapped_set.clear();
             for item in order {
                 match self.find_in_memory(item.1) {
                     Lookup::Known(known) => {
@@ -71,12 +71,12 @@ impl Snapshot {
                             *found = known;
                         }
                     }
-                    Lookup::Archived => archived.push(*item),
+                    Lookup::Mapped => in_mapped_set.push(*item),
                 }
             }
             let Some(pages) = &mut pages else { continue };
-            pages.ask_places(archived.iter().map(|(_, id, _)| *id));
-            for item in &archived {
+            pages.prefetch_places(in_mapped_set.iter().map(|(_, id, _)| *id));
+            for item in &in_mapped_set {
                 if let Some(found) = found.get_mut(item.2) {
                     *found = pages.find(item.1)?;
                 }
@@ -85,14 +85,14 @@ impl Snapshot {
         Ok(found)
     }
 
-    /// The position beside an id, as far as it can be said without the archive.
+    /// The position beside an id, as far as it can be said without the mapped set.
     pub(super) fn find_in_memory(&self, id: &Hash) -> Lookup {
         let mut child = &self.top;
         let mut depth = 0;
         loop {
             match child {
                 Child::Empty => return Lookup::Known(None),
-                Child::Archived => return Lookup::Archived,
+                Child::Mapped => return Lookup::Mapped,
                 Child::Page(entries) => {
                     let wanted = key(id);
                     let found = entries

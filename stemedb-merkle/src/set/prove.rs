@@ -2,7 +2,7 @@
 
 use super::{
     Snapshot,
-    archive::{ArchiveError, prefix},
+    mapped::{MappedSetError, prefix},
     node::{Child, Entry, State, bits, level_start},
     plan::{Part, Plan, split_bit},
 };
@@ -12,14 +12,14 @@ use crate::{
     proof::{SetProof, Terminal},
 };
 
-pub(super) fn prove(snapshot: &Snapshot, id: &Hash) -> Result<SetProof, ArchiveError> {
+pub(super) fn prove(snapshot: &Snapshot, id: &Hash) -> Result<SetProof, MappedSetError> {
     let mut siblings = Vec::with_capacity(40);
     let terminal = descend(snapshot, id, &mut siblings)?;
     let proof = SetProof { id: *id, count: snapshot.count, siblings, terminal };
     // A file whose checksums hold can still be wrong: no proof leaves that does not prove anything.
-    match (proof.verify(&snapshot.root), &snapshot.archive) {
+    match (proof.verify(&snapshot.root), &snapshot.mapped) {
         (Ok(_), _) => Ok(proof),
-        (Err(_), Some(archive)) => Err(archive.inconsistent()),
+        (Err(_), Some(mapped)) => Err(mapped.inconsistent()),
         (Err(_), None) => missing("the hashes of a proof"),
     }
 }
@@ -29,20 +29,20 @@ fn descend(
     snapshot: &Snapshot,
     id: &Hash,
     siblings: &mut Vec<Hash>,
-) -> Result<Terminal, ArchiveError> {
+) -> Result<Terminal, MappedSetError> {
     let mut child = snapshot.top.clone();
     let mut depth = 0;
     if snapshot.top_state() != State::Many {
         return only(snapshot, child, 0, id);
     }
     loop {
-        if let (Child::Archived, Some(archive)) = (&child, &snapshot.archive) {
-            if depth == archive.page_bits() {
+        if let (Child::Mapped, Some(mapped)) = (&child, &snapshot.mapped) {
+            if depth == mapped.page_bits() {
                 let mut entries = Vec::new();
-                archive.entries(depth, prefix(id, depth), &mut entries)?;
+                mapped.entries(depth, prefix(id, depth), &mut entries)?;
                 return Ok(descend_page(&entries, depth, id, siblings));
             }
-            child = archive.thaw(depth, prefix(id, depth))?;
+            child = mapped.load(depth, prefix(id, depth))?;
         }
         let Some(node) = child.node() else {
             let Child::Page(entries) = &child else { return Ok(Terminal::Empty) };
@@ -80,12 +80,12 @@ fn only(
     mut child: Child,
     mut depth: usize,
     path: &Hash,
-) -> Result<Terminal, ArchiveError> {
+) -> Result<Terminal, MappedSetError> {
     let mut path = *path;
     loop {
-        if let (Child::Archived, Some(archive)) = (&child, &snapshot.archive) {
+        if let (Child::Mapped, Some(mapped)) = (&child, &snapshot.mapped) {
             let mut entries = Vec::new();
-            archive.entries(depth, prefix(&path, depth), &mut entries)?;
+            mapped.entries(depth, prefix(&path, depth), &mut entries)?;
             child = Child::page(&entries);
         }
         if let Child::Page(entries) = &child {

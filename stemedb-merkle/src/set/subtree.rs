@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::{
     Snapshot,
-    archive::{Archive, ArchiveError},
     cursor::Cursor,
+    mapped::{MappedSet, MappedSetError},
     node::{State, bit},
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Subtree {
     cursor: Cursor,
-    archive: Option<Arc<Archive>>,
+    mapped: Option<Arc<MappedSet>>,
 }
 
 /// What the hashes above a subtree depend on: its hash, and whether it holds none, one or more ids.
@@ -73,9 +73,9 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// If a part of an archive on the way there is damaged.
-    pub fn subtree(&self, prefix: &Hash, depth: usize) -> Result<Subtree, ArchiveError> {
-        let mut subtree = Subtree { cursor: Cursor::top(self)?, archive: self.archive.clone() };
+    /// If a part of a mapped set on the way there is damaged.
+    pub fn subtree(&self, prefix: &Hash, depth: usize) -> Result<Subtree, MappedSetError> {
+        let mut subtree = Subtree { cursor: Cursor::top(self)?, mapped: self.mapped.clone() };
         for depth in 0..depth {
             subtree = subtree.half(bit(prefix, depth))?;
         }
@@ -93,15 +93,15 @@ impl Subtree {
     ///
     /// # Errors
     ///
-    /// If that part of an archive is damaged.
-    pub fn halves(&self) -> Result<[Self; 2], ArchiveError> {
-        let halves = self.cursor.halves(self.archive.as_deref())?;
-        Ok(halves.map(|cursor| Self { cursor, archive: self.archive.clone() }))
+    /// If that part of a mapped set is damaged.
+    pub fn halves(&self) -> Result<[Self; 2], MappedSetError> {
+        let halves = self.cursor.halves(self.mapped.as_deref())?;
+        Ok(halves.map(|cursor| Self { cursor, mapped: self.mapped.clone() }))
     }
 
-    fn half(&self, one: bool) -> Result<Self, ArchiveError> {
-        let [zeros, ones] = self.cursor.halves(self.archive.as_deref())?;
-        Ok(Self { cursor: if one { ones } else { zeros }, archive: self.archive.clone() })
+    fn half(&self, one: bool) -> Result<Self, MappedSetError> {
+        let [zeros, ones] = self.cursor.halves(self.mapped.as_deref())?;
+        Ok(Self { cursor: if one { ones } else { zeros }, mapped: self.mapped.clone() })
     }
 
     /// Hash and state. O(1), but where few ids are left, a hash for each of them.
@@ -122,8 +122,8 @@ impl Subtree {
     ///
     /// # Errors
     ///
-    /// If a part of an archive is damaged.
-    pub fn ids(&self, most: usize) -> Result<Option<Vec<Hash>>, ArchiveError> {
+    /// If a part of a mapped set is damaged.
+    pub fn ids(&self, most: usize) -> Result<Option<Vec<Hash>>, MappedSetError> {
         let mut ids = Vec::new();
         let mut ahead = vec![self.cursor.clone()];
         while let Some(cursor) = ahead.pop() {
@@ -138,7 +138,7 @@ impl Subtree {
             if ids.len() + ahead.len() + 1 > most {
                 return Ok(None);
             }
-            let [zeros, ones] = cursor.halves(self.archive.as_deref())?;
+            let [zeros, ones] = cursor.halves(self.mapped.as_deref())?;
             ahead.extend([ones, zeros].into_iter().filter(|half| !half.is_empty()));
         }
         Ok(Some(ids))

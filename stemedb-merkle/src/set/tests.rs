@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     MerkleTree,
-    archive::Archive,
+    mapped::MappedSet,
     node::{Entry, bit},
 };
 use crate::{
@@ -219,7 +219,7 @@ fn lone_ids_beside_crowded_ones_keep_their_leaf_hashes() {
     }
 }
 
-/// Trees that lie in archives partly, in all mixtures, are the same trees.
+/// Trees that lie in mapped sets partly, in all mixtures, are the same trees.
 #[test]
 fn archived_trees_are_the_same_trees() {
     for seed in 0..80 {
@@ -229,8 +229,8 @@ fn archived_trees_are_the_same_trees() {
         let mut tree = MerkleTree::new();
         let mut all: Vec<Entry> = Vec::new();
         let (mut base, mut deltas) = (None, Vec::new());
-        // What each part of the archive reaches to.
-        let mut reach = Vec::new();
+        // What each part of the mapped set reaches to.
+        let mut covered = Vec::new();
         for round in 0..10_u64 {
             let count = [1, 5, 60, 400, 2000][random.below(5)];
             let batch: Vec<Entry> = (0..count)
@@ -246,29 +246,29 @@ fn archived_trees_are_the_same_trees() {
                 0 => {}
                 1 => {
                     base = Some(base_of(&snapshot));
-                    (deltas, reach) = (Vec::new(), vec![here]);
+                    (deltas, covered) = (Vec::new(), vec![here]);
                 }
                 _ if base.is_some() => {
                     let kept = random.below(deltas.len() + 1);
-                    let since = reach[kept];
+                    let since = covered[kept];
                     deltas.truncate(kept);
-                    reach.truncate(kept + 1);
+                    covered.truncate(kept + 1);
                     deltas.push(delta_of(&snapshot.changes(since, kept).unwrap()));
-                    reach.push(here);
+                    covered.push(here);
                 }
                 _ => continue,
             }
             if let Some(base) = &base
-                && reach.last() == Some(&here)
+                && covered.last() == Some(&here)
             {
-                let archive = Archive::new(Arc::clone(base), deltas.clone());
-                archive.check_top(&snapshot.top_hash()).unwrap();
-                assert!(archive.check_top(&[1; 32]).is_err());
-                let archived = MerkleTree::from_archive(archive, snapshot.top_hash());
-                check(&archived, &model, &mut random, kind);
-                let diff = DiffResult::of(&snapshot, archived.view()).unwrap();
+                let mapped = MappedSet::new(Arc::clone(base), deltas.clone());
+                mapped.check_top(&snapshot.top_hash()).unwrap();
+                assert!(mapped.check_top(&[1; 32]).is_err());
+                let lying = MerkleTree::from_mapped_set(mapped, snapshot.top_hash());
+                check(&lying, &model, &mut random, kind);
+                let diff = DiffResult::of(&snapshot, lying.view()).unwrap();
                 assert!(diff.is_empty());
-                tree = archived;
+                tree = lying;
             }
         }
     }
@@ -295,8 +295,8 @@ fn differences_are_those_of_the_sets() {
             }
         }
         if random.below(2) == 0 {
-            let archive = Archive::new(base_of(right.view()), vec![]);
-            right = MerkleTree::from_archive(archive, right.view().top_hash());
+            let mapped = MappedSet::new(base_of(right.view()), vec![]);
+            right = MerkleTree::from_mapped_set(mapped, right.view().top_hash());
         }
         let mut expected: Vec<(Hash, bool)> = Vec::new();
         expected.extend(
@@ -343,8 +343,8 @@ fn hypothetical_sets_have_the_roots_of_real_ones() {
                 model.entry(entry.id).or_insert(entry.position);
             }
             if random.below(3) == 0 {
-                let archive = Archive::new(base_of(tree.view()), vec![]);
-                tree = MerkleTree::from_archive(archive, tree.view().top_hash());
+                let mapped = MappedSet::new(base_of(tree.view()), vec![]);
+                tree = MerkleTree::from_mapped_set(mapped, tree.view().top_hash());
             }
         }
         let held: Vec<Hash> = model.keys().copied().collect();
@@ -384,8 +384,8 @@ fn ids_are_found_by_their_first_halves() {
             tree.insert_batch(&entries).unwrap();
             ids.extend(entries.iter().map(|entry| entry.id));
             if random.below(3) == 0 {
-                let archive = Archive::new(base_of(tree.view()), vec![]);
-                tree = MerkleTree::from_archive(archive, tree.view().top_hash());
+                let mapped = MappedSet::new(base_of(tree.view()), vec![]);
+                tree = MerkleTree::from_mapped_set(mapped, tree.view().top_hash());
             }
         }
         ids.sort_unstable();
@@ -396,7 +396,7 @@ fn ids_are_found_by_their_first_halves() {
         if random.below(2) == 0 {
             asked.sort_unstable();
         }
-        let found = tree.view().ids_beginning(&asked).unwrap();
+        let found = tree.view().find_by_prefix(&asked).unwrap();
         for (asked, found) in asked.iter().zip(&found) {
             let mut fitting = ids.iter().filter(|id| front(id) == *asked);
             let expected = fitting.next().filter(|_| fitting.next().is_none());

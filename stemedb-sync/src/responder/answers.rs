@@ -4,7 +4,7 @@ use core::ops::Range;
 use std::sync::Arc;
 
 use stemedb_merkle::{
-    ArchiveError, Hash,
+    Hash, MappedSetError,
     set::{Subtree, Summary},
 };
 
@@ -67,7 +67,7 @@ impl Open {
         if fronts.is_empty() {
             return Err(Refusal::Malformed);
         }
-        let found = self.pin.snapshot.ids_beginning(fronts).map_err(damaged)?;
+        let found = self.pin.snapshot.find_by_prefix(fronts).map_err(damaged)?;
         let ids: Option<Arc<[Hash]>> = found.into_iter().collect();
         let ids = ids.ok_or(Refusal::Unknown)?;
         let backs = ids::write_backs(&ids);
@@ -154,7 +154,7 @@ impl Open {
 }
 
 /// What is some levels below a subtree, or its ids if they are few.
-fn below(subtree: &Subtree, levels: u16, few: usize) -> Result<Below, ArchiveError> {
+fn below(subtree: &Subtree, levels: u16, few: usize) -> Result<Below, MappedSetError> {
     if let Some(ids) = subtree.ids(few)? {
         return Ok(Below::Ids(ids));
     }
@@ -163,7 +163,7 @@ fn below(subtree: &Subtree, levels: u16, few: usize) -> Result<Below, ArchiveErr
     Ok(Below::Places(places))
 }
 
-fn spread(subtree: &Subtree, levels: u16, places: &mut Vec<Place>) -> Result<(), ArchiveError> {
+fn spread(subtree: &Subtree, levels: u16, places: &mut Vec<Place>) -> Result<(), MappedSetError> {
     if subtree.is_empty() {
         places.resize(places.len() + (1 << levels), Place::Empty);
         return Ok(());
@@ -184,6 +184,6 @@ fn spread(subtree: &Subtree, levels: u16, places: &mut Vec<Place>) -> Result<(),
     Ok(())
 }
 
-fn damaged(_: ArchiveError) -> Refusal {
+fn damaged(_: MappedSetError) -> Refusal {
     Refusal::Damaged
 }

@@ -3,7 +3,7 @@
 use core::{ops::Range, time::Duration};
 use std::collections::{BTreeMap, VecDeque};
 
-use stemedb_merkle::{ArchiveError, Hash};
+use stemedb_merkle::{Hash, MappedSetError};
 
 use super::{Append, Config, Output, flight::Flight, transfer::Difference};
 use crate::{
@@ -326,8 +326,8 @@ impl From<CodecError> for Stop {
     }
 }
 
-impl From<ArchiveError> for Stop {
-    fn from(_: ArchiveError) -> Self {
+impl From<MappedSetError> for Stop {
+    fn from(_: MappedSetError) -> Self {
         Self::End(Ending::Unreadable)
     }
 }

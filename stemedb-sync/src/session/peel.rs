@@ -80,7 +80,7 @@ impl Peeling {
     fn found(&self, core: &Core) -> Result<Turn, Stop> {
         let mut mine: Vec<_> = self.peeler.only_local().collect();
         mine.sort_unstable();
-        let mine: Option<Vec<_>> = core.pin.snapshot.ids_beginning(&mine)?.into_iter().collect();
+        let mine: Option<Vec<_>> = core.pin.snapshot.find_by_prefix(&mine)?.into_iter().collect();
         // A front that is not ours was made up of others.
         let Some(mine) = mine else { return Ok(Turn::Descent(Why::OtherRoot)) };
         let mut theirs: Vec<_> = self.peeler.only_remote().collect();

@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 
 /// The bytes of a whole file, read into memory.
 #[derive(Debug)]
-pub(super) struct Loaded(Vec<u8>);
+pub struct Loaded(Vec<u8>);
 
 impl Loaded {
     /// Reads all of `file`.
@@ -13,7 +13,7 @@ impl Loaded {
     /// # Errors
     ///
     /// [`io::ErrorKind::UnexpectedEof`] if the file is cut while it is read.
-    pub(super) fn read(file: &dyn DiskFile) -> io::Result<Arc<Self>> {
+    pub fn read(file: &dyn DiskFile) -> io::Result<Arc<Self>> {
         let len = usize::try_from(file.len()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
@@ -39,7 +39,7 @@ impl Bytes for Loaded {
 
 /// The bytes of a file, read with a call whenever some are wanted.
 #[derive(Debug)]
-pub(super) struct ReadWhenWanted {
+pub struct ReadWhenWanted {
     file: Arc<dyn DiskFile>,
     len: usize,
 }
@@ -50,7 +50,7 @@ impl ReadWhenWanted {
     /// # Errors
     ///
     /// If its length can't be asked for.
-    pub(super) fn new(file: Arc<dyn DiskFile>) -> io::Result<Arc<Self>> {
+    pub fn new(file: Arc<dyn DiskFile>) -> io::Result<Arc<Self>> {
         let len = usize::try_from(file.len()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
         Ok(Arc::new(Self { file, len }))
     }

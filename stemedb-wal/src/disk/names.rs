@@ -2,9 +2,7 @@
 //! else's.
 
 use super::{LOCK_NAME, RemoteDisk};
-use crate::{
-    identity::IDENTITY_NAME, log::SPARE_NAME, segment::parse_segment_name, tiles::TILES_NAME,
-};
+use crate::{identity::IDENTITY_NAME, log::SPARE_NAME, segment::parse_segment_name};
 
 /// Files that have one name only, but for those of the log. The peers, the state of the scrub, the
 /// node's key, the members, and what marks a restore under way are of the crates above.
@@ -18,6 +16,9 @@ const SINGLE: [&str; 8] = [
     "RESTORING",
     "ARCHIVE-RESTORING",
 ];
+
+/// Nodes of the history tree, which the store above keeps.
+const TILES_NAME: &str = "history.tiles";
 
 /// What a file that is in the making has behind its name.
 const TEMPORARY: &str = ".tmp";

@@ -15,19 +15,20 @@ type Page = [u8; PAGE_LEN];
 ///
 /// Pages that nobody wrote take no memory and read as zeros.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Pages {
+pub struct Pages {
     /// May be shorter than `len` asks for. Bytes behind `len` are always zero.
     table: Arc<Vec<Option<Arc<Page>>>>,
     len: u64,
 }
 
+#[expect(clippy::len_without_is_empty, reason = "nobody asks")]
 impl Pages {
-    pub(super) fn len(&self) -> u64 {
+    pub fn len(&self) -> u64 {
         self.len
     }
 
     /// Writes `bytes` at `offset`, extending the file when they end behind it.
-    pub(super) fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+    pub fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
         }
@@ -58,7 +59,7 @@ impl Pages {
     }
 
     /// Cuts down to `len` bytes, or extends by zeros.
-    pub(super) fn set_len(&mut self, len: u64) -> io::Result<()> {
+    pub fn set_len(&mut self, len: u64) -> io::Result<()> {
         if len > FILE_LEN_MAX {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
@@ -77,7 +78,7 @@ impl Pages {
     }
 
     /// Reads at `offset` until the buffer is full or the file ends; returns how much was read.
-    pub(super) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let left = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
         let wanted = buffer.len().min(left);
         let Some(mut target) = buffer.get_mut(..wanted).filter(|target| !target.is_empty()) else {

@@ -197,7 +197,7 @@ impl RemoteDisk {
     ///
     /// [`io::ErrorKind::InvalidData`] if the file is not whole, or not what the parts are; whatever
     /// the disk reports. The segment is then still here, or its stub if only the last sync failed.
-    pub(crate) fn drop_segment(
+    pub fn drop_segment(
         &self,
         name: &str,
         place: &str,
@@ -380,4 +380,38 @@ impl Shared {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    const FIRST: &str = "segment-001f-00000000000000012345.log";
+    const FIRST_STUB: &str = "remote-001f-00000000000000012345.seg";
+
+    /// The format on disk, byte for byte. If this fails the format has changed: give stubs a new
+    /// version, keep a reader for the old one, and only then write down the new bytes.
+    #[test]
+    fn golden_bytes() {
+        let segment: Vec<u8> = (0..200).collect();
+        let stub = stub::encode(&segment, &[100..120, 130..131], "p", &[[3; 32]]).unwrap();
+        let mut expected = b"STEMERMT".to_vec();
+        expected.extend_from_slice(&[1, 0, 0, 0, 1, 0, 0, 0, 200, 0, 0, 0, 0, 0, 0, 0]);
+        expected.extend_from_slice(&[2, 0, 0, 0, 1, 0, 0, 0, b'p']);
+        expected.extend_from_slice(&[3; 32]);
+        expected.extend_from_slice(&[100, 0, 0, 0, 100, 0, 0, 0, 130, 0, 0, 0, 110, 0, 0, 0]);
+        expected.extend_from_slice(&[200, 0, 0, 0, 179, 0, 0, 0]);
+        expected.extend((0..200).filter(|n| !(100..120).contains(n) && *n != 130));
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&[0; 4]);
+        hasher.update(&expected);
+        expected.extend_from_slice(&hasher.finalize().to_le_bytes());
+        assert_eq!(stub, expected, "{stub:02x?}");
+    }
+
+    #[test]
+    fn names_are_read_back_and_nothing_else_is_a_name() {
+        assert_eq!(segment_of(FIRST_STUB).as_deref(), Some(FIRST));
+        assert_eq!(stub_name(FIRST).as_deref(), Some(FIRST_STUB));
+        for bad in ["remote-1f-1.seg", "remote-001f-00000000000000012345.seg.tmp", "x"] {
+            assert_eq!(segment_of(bad), None, "{bad}");
+        }
+    }
+}

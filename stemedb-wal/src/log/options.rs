@@ -28,7 +28,7 @@ impl Origin {
 }
 
 /// The further of two marks of one log.
-pub(crate) fn further(one: Option<Watermark>, other: Option<Watermark>) -> Option<Watermark> {
+pub fn further(one: Option<Watermark>, other: Option<Watermark>) -> Option<Watermark> {
     one.into_iter().chain(other).max_by_key(|mark| mark.position)
 }
 

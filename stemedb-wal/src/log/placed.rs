@@ -2,7 +2,7 @@
 
 use stemedb_merkle::Hash;
 
-use crate::record::Kind;
+use crate::record::{HEAD_LEN, Kind};
 
 /// What is to be appended.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +13,13 @@ pub struct NewRecord<'a> {
     pub body: &'a [u8],
     /// The hole that this body fills again, if it is one.
     pub heals: Option<HoleEntry>,
+}
+
+impl NewRecord<'_> {
+    /// Length of the record in the log, in bytes.
+    pub fn record_len(&self) -> u64 {
+        HEAD_LEN as u64 + self.body.len() as u64
+    }
 }
 
 /// The entry of a body that was lost.

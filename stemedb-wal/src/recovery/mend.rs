@@ -83,7 +83,11 @@ pub(crate) fn tidy(
 }
 
 /// The next free name for something that is set aside.
-pub(crate) fn aside_name(disk: &dyn Disk, what: &str) -> Result<String, DiskError> {
+///
+/// # Errors
+///
+/// If the directory can't be listed.
+pub fn aside_name(disk: &dyn Disk, what: &str) -> Result<String, DiskError> {
     let names = disk.list().map_err(|source| failed(disk, Action::List, "", source))?;
     let numbers = names
         .iter()
@@ -136,6 +140,11 @@ pub(crate) fn sync(disk: &dyn Disk, name: &str, file: &dyn DiskFile) -> Result<(
     file.sync().map_err(|source| failed(disk, Action::Sync, name, source))
 }
 
-pub(crate) fn sync_dir(disk: &dyn Disk) -> Result<(), DiskError> {
+/// Syncs the directory.
+///
+/// # Errors
+///
+/// If the disk fails.
+pub fn sync_dir(disk: &dyn Disk) -> Result<(), DiskError> {
     disk.sync_dir().map_err(|source| failed(disk, Action::SyncDirectory, "", source))
 }

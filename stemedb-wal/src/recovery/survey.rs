@@ -305,6 +305,7 @@ pub(crate) fn read_at(
         .map_err(|source| failed(disk, Action::Read { len, offset }, name, source))
 }
 
-pub(crate) fn failed(disk: &dyn Disk, action: Action, name: &str, source: io::Error) -> DiskError {
+/// Failure of an action on a file of the directory.
+pub fn failed(disk: &dyn Disk, action: Action, name: &str, source: io::Error) -> DiskError {
     DiskError::new(action, disk.path(name), source)
 }

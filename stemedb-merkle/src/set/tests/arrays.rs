@@ -1,4 +1,4 @@
-//! Archives in memory.
+//! Mapped sets in memory.
 
 use std::sync::Arc;
 
@@ -6,11 +6,11 @@ use crate::{
     Hash,
     set::{
         Changes, Snapshot,
-        archive::{
-            ArchiveError, BaseArrays, BlockKey, BlockState, DeltaArrays, IdArrays, PackedPosition,
-            hashes_len, pack_position,
-        },
         build::BaseBuilder,
+        mapped::{
+            BaseArrays, BlockKey, BlockState, DeltaArrays, IdArrays, MappedSetError,
+            PackedPosition, hashes_len, pack_position,
+        },
     },
 };
 
@@ -24,7 +24,7 @@ struct VecBase {
 
 /// Copies elements from a place on.
 #[expect(clippy::unnecessary_wraps, reason = "what reads from a disk can fail")]
-fn copy<T: Copy>(from: &[T], first: usize, into: &mut [T]) -> Result<(), ArchiveError> {
+fn copy<T: Copy>(from: &[T], first: usize, into: &mut [T]) -> Result<(), MappedSetError> {
     into.copy_from_slice(&from[first..first + into.len()]);
     Ok(())
 }
@@ -33,23 +33,23 @@ impl IdArrays for VecBase {
     fn len(&self) -> usize {
         self.ids.len()
     }
-    fn ids(&self, first: usize, into: &mut [Hash]) -> Result<(), ArchiveError> {
+    fn ids(&self, first: usize, into: &mut [Hash]) -> Result<(), MappedSetError> {
         copy(&self.ids, first, into)
     }
-    fn positions(&self, first: usize, into: &mut [PackedPosition]) -> Result<(), ArchiveError> {
+    fn positions(&self, first: usize, into: &mut [PackedPosition]) -> Result<(), MappedSetError> {
         copy(&self.positions, first, into)
     }
 }
 
 impl BaseArrays for VecBase {
-    fn page_starts(&self, page: usize) -> Result<[usize; 2], ArchiveError> {
+    fn page_starts(&self, page: usize) -> Result<[usize; 2], MappedSetError> {
         Ok([self.starts[page] as usize, self.starts[page + 1] as usize])
     }
-    fn hashes(&self, first: usize, into: &mut [Hash]) -> Result<(), ArchiveError> {
+    fn hashes(&self, first: usize, into: &mut [Hash]) -> Result<(), MappedSetError> {
         copy(&self.hashes, first, into)
     }
-    fn inconsistent(&self) -> ArchiveError {
-        ArchiveError::Inconsistent { file: "memory".into() }
+    fn inconsistent(&self) -> MappedSetError {
+        MappedSetError::Inconsistent { file: "memory".into() }
     }
 }
 
@@ -80,16 +80,20 @@ impl IdArrays for VecDelta {
     fn len(&self) -> usize {
         self.ids.len()
     }
-    fn ids(&self, first: usize, into: &mut [Hash]) -> Result<(), ArchiveError> {
+    fn ids(&self, first: usize, into: &mut [Hash]) -> Result<(), MappedSetError> {
         copy(&self.ids, first, into)
     }
-    fn positions(&self, first: usize, into: &mut [PackedPosition]) -> Result<(), ArchiveError> {
+    fn positions(&self, first: usize, into: &mut [PackedPosition]) -> Result<(), MappedSetError> {
         copy(&self.positions, first, into)
     }
 }
 
 impl DeltaArrays for VecDelta {
-    fn block(&self, key: BlockKey, into: &mut [Hash]) -> Result<Option<BlockState>, ArchiveError> {
+    fn block(
+        &self,
+        key: BlockKey,
+        into: &mut [Hash],
+    ) -> Result<Option<BlockState>, MappedSetError> {
         let found = self.blocks.binary_search_by_key(&key, |block| block.0).ok();
         let Some((_, occupied, many, hashes)) = found.map(|at| &self.blocks[at]) else {
             return Ok(None);

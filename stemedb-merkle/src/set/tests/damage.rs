@@ -1,4 +1,4 @@
-//! Inserting into archives that are damaged here and there.
+//! Inserting into mapped sets that are damaged here and there.
 
 use std::{
     ops::Range,
@@ -9,8 +9,8 @@ use std::{
 };
 
 use super::{
-    super::archive::{
-        ArchiveError, BaseArrays, BlockKey, BlockState, DeltaArrays, IdArrays, PackedPosition,
+    super::mapped::{
+        BaseArrays, BlockKey, BlockState, DeltaArrays, IdArrays, MappedSetError, PackedPosition,
     },
     *,
 };
@@ -26,15 +26,20 @@ struct Damage {
 }
 
 impl Damage {
-    fn check(&self, damaged: &Range<usize>, first: usize, len: usize) -> Result<(), ArchiveError> {
+    fn check(
+        &self,
+        damaged: &Range<usize>,
+        first: usize,
+        len: usize,
+    ) -> Result<(), MappedSetError> {
         let wanted = first..first + len;
         let touched = wanted.start < damaged.end && damaged.start < wanted.end;
         self.refuse(touched)
     }
 
-    fn refuse(&self, touched: bool) -> Result<(), ArchiveError> {
+    fn refuse(&self, touched: bool) -> Result<(), MappedSetError> {
         if touched && self.lasts.load(Ordering::Relaxed) {
-            return Err(ArchiveError::Damaged { file: "memory".into(), offset: 0 });
+            return Err(MappedSetError::Damaged { file: "memory".into(), offset: 0 });
         }
         Ok(())
     }
@@ -47,25 +52,25 @@ impl IdArrays for DamagedBase {
     fn len(&self) -> usize {
         self.0.len()
     }
-    fn ids(&self, first: usize, into: &mut [Hash]) -> Result<(), ArchiveError> {
+    fn ids(&self, first: usize, into: &mut [Hash]) -> Result<(), MappedSetError> {
         self.1.check(&self.1.ids, first, into.len())?;
         self.0.ids(first, into)
     }
-    fn positions(&self, first: usize, into: &mut [PackedPosition]) -> Result<(), ArchiveError> {
+    fn positions(&self, first: usize, into: &mut [PackedPosition]) -> Result<(), MappedSetError> {
         self.1.check(&self.1.positions, first, into.len())?;
         self.0.positions(first, into)
     }
 }
 
 impl BaseArrays for DamagedBase {
-    fn page_starts(&self, page: usize) -> Result<[usize; 2], ArchiveError> {
+    fn page_starts(&self, page: usize) -> Result<[usize; 2], MappedSetError> {
         self.0.page_starts(page)
     }
-    fn hashes(&self, first: usize, into: &mut [Hash]) -> Result<(), ArchiveError> {
+    fn hashes(&self, first: usize, into: &mut [Hash]) -> Result<(), MappedSetError> {
         self.1.check(&self.1.hashes, first, into.len())?;
         self.0.hashes(first, into)
     }
-    fn inconsistent(&self) -> ArchiveError {
+    fn inconsistent(&self) -> MappedSetError {
         self.0.inconsistent()
     }
 }
@@ -77,18 +82,22 @@ impl IdArrays for DamagedDelta {
     fn len(&self) -> usize {
         self.0.len()
     }
-    fn ids(&self, first: usize, into: &mut [Hash]) -> Result<(), ArchiveError> {
+    fn ids(&self, first: usize, into: &mut [Hash]) -> Result<(), MappedSetError> {
         self.1.check(&self.1.ids, first, into.len())?;
         self.0.ids(first, into)
     }
-    fn positions(&self, first: usize, into: &mut [PackedPosition]) -> Result<(), ArchiveError> {
+    fn positions(&self, first: usize, into: &mut [PackedPosition]) -> Result<(), MappedSetError> {
         self.1.check(&self.1.positions, first, into.len())?;
         self.0.positions(first, into)
     }
 }
 
 impl DeltaArrays for DamagedDelta {
-    fn block(&self, key: BlockKey, into: &mut [Hash]) -> Result<Option<BlockState>, ArchiveError> {
+    fn block(
+        &self,
+        key: BlockKey,
+        into: &mut [Hash],
+    ) -> Result<Option<BlockState>, MappedSetError> {
         self.1.refuse(key.depth > 0 && self.1.prefixes.contains(&key.prefix))?;
         self.0.block(key, into)
     }
@@ -154,8 +163,8 @@ fn a_batch_that_meets_damage_changes_nothing() {
         let base: Arc<dyn BaseArrays> = Arc::new(DamagedBase(base, wanted));
         let mut deltas: Vec<Arc<dyn DeltaArrays>> = Vec::new();
         for part in 1..=random.below(4) as u64 {
-            let archive = Archive::new(Arc::clone(&base), deltas.clone());
-            tree = MerkleTree::from_archive(archive, tree.view().top_hash());
+            let mapped = MappedSet::new(Arc::clone(&base), deltas.clone());
+            tree = MerkleTree::from_mapped_set(mapped, tree.view().top_hash());
             let more = batch(&mut random, kind, &all, part << 20);
             tree.insert_batch(&more).unwrap();
             all.extend(more);
@@ -165,7 +174,7 @@ fn a_batch_that_meets_damage_changes_nothing() {
             wanted.prefixes.end = wanted.prefixes.start + 1;
             deltas.push(Arc::new(DamagedDelta(delta, wanted)));
         }
-        tree = MerkleTree::from_archive(Archive::new(base, deltas), tree.view().top_hash());
+        tree = MerkleTree::from_mapped_set(MappedSet::new(base, deltas), tree.view().top_hash());
         for round in 8..14_u64 {
             let before = model(&all);
             let root = tree.root();

@@ -1,0 +1,127 @@
+//! The arrays of a mapped set, wherever they lie.
+
+use std::{fmt, ops::Range};
+
+use super::{BlockKey, MappedSetError, PackedPosition, unpack_position};
+use crate::{Hash, set::node::Entry};
+
+/// How many entries are copied at a time.
+const ENTRIES_AT_ONCE: usize = 32;
+
+/// Sorted ids and the positions beside them.
+#[expect(clippy::len_without_is_empty, reason = "a mapped set is asked, not its arrays")]
+pub trait IdArrays: fmt::Debug + Send + Sync {
+    /// How many ids there are.
+    fn len(&self) -> usize;
+
+    /// Copies the ids from the place `first` on, as many as there is room for.
+    ///
+    /// # Errors
+    ///
+    /// If they are damaged, or there are fewer.
+    fn ids(&self, first: usize, into: &mut [Hash]) -> Result<(), MappedSetError>;
+
+    /// Copies the positions beside them.
+    ///
+    /// # Errors
+    ///
+    /// If they are damaged, or there are fewer.
+    fn positions(&self, first: usize, into: &mut [PackedPosition]) -> Result<(), MappedSetError>;
+
+    /// Asks for the memory in which the ids of these places lie, without waiting for it. What it
+    /// returns means nothing.
+    fn prefetch_ids(&self, places: Range<usize>) -> u64 {
+        let _ = places;
+        0
+    }
+
+    /// The id of a place.
+    ///
+    /// # Errors
+    ///
+    /// If it is damaged, or there is none.
+    fn id(&self, place: usize) -> Result<Hash, MappedSetError> {
+        let mut id = [[0; 32]];
+        self.ids(place, &mut id)?;
+        let [id] = id;
+        Ok(id)
+    }
+
+    /// The position of a place.
+    ///
+    /// # Errors
+    ///
+    /// If it is damaged, or there is none.
+    fn position(&self, place: usize) -> Result<PackedPosition, MappedSetError> {
+        let mut position = [[0; 6]];
+        self.positions(place, &mut position)?;
+        let [position] = position;
+        Ok(position)
+    }
+
+    /// Appends the entries of these places.
+    ///
+    /// # Errors
+    ///
+    /// If they are damaged, or there are fewer.
+    fn entries(&self, places: Range<usize>, into: &mut Vec<Entry>) -> Result<(), MappedSetError> {
+        let mut ids = [[0; 32]; ENTRIES_AT_ONCE];
+        let mut positions = [[0; 6]; ENTRIES_AT_ONCE];
+        for first in places.clone().step_by(ENTRIES_AT_ONCE) {
+            let count = ENTRIES_AT_ONCE.min(places.end - first);
+            let ids = ids.get_mut(..count).unwrap_or_default();
+            let positions = positions.get_mut(..count).unwrap_or_default();
+            self.ids(first, ids)?;
+            self.positions(first, positions)?;
+            let entries = ids.iter().zip(&*positions);
+            into.extend(
+                entries
+                    .map(|(id, position)| Entry { id: *id, position: unpack_position(*position) }),
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The arrays of a base, of fewer than 2^32 ids.
+pub trait BaseArrays: IdArrays {
+    /// Where a page begins and ends: the places of the first ids of this page and the next one, or
+    /// of later pages where they are empty; [`len`](IdArrays::len) behind the last.
+    ///
+    /// # Errors
+    ///
+    /// If they are damaged, or there are fewer pages.
+    fn page_starts(&self, page: usize) -> Result<[usize; 2], MappedSetError>;
+
+    /// Copies the hashes from the place `first` on, as many as there is room for: blocks of up to
+    /// four levels, by depth and then by prefix, each with two halves, four quarters, and so on.
+    ///
+    /// # Errors
+    ///
+    /// If they are damaged, or there are fewer.
+    fn hashes(&self, first: usize, into: &mut [Hash]) -> Result<(), MappedSetError>;
+
+    /// The error that says that the parts contradict each other.
+    fn inconsistent(&self) -> MappedSetError;
+}
+
+/// The arrays of a delta.
+pub trait DeltaArrays: IdArrays {
+    /// Copies the hashes of the changed block of this depth and prefix, if there is one: two
+    /// halves, four quarters, and so on. There is room for all of them.
+    ///
+    /// # Errors
+    ///
+    /// If they are damaged, or there are fewer.
+    fn block(&self, key: BlockKey, into: &mut [Hash])
+    -> Result<Option<BlockState>, MappedSetError>;
+}
+
+/// What the subtrees of a changed block hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockState {
+    /// Which of its subtrees hold an id, bit `i` for the hash `i`.
+    pub occupied: u32,
+    /// Which hold two ids or more.
+    pub many: u32,
+}

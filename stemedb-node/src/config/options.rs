@@ -1,0 +1,152 @@
+//! From a configuration to the options of a node: reading the files that it names.
+
+use std::{io, path::Path};
+
+use stemedb_rpc::{
+    ClientIdentity, ClientOptions, ClientTls, ServerLimits, ServerOptions, ServerTls, Token,
+    Tokens, token::TokenError,
+};
+
+use super::{Config, ConfigError, Problem, key::Key, settings::Settings};
+use crate::options::{ArchivePolicy, Options, ScrubPolicy, SyncPolicy};
+
+impl Config {
+    /// Options of the node. `read` reads a file.
+    ///
+    /// # Errors
+    ///
+    /// If a file can't be read, or holds no tokens; all of them are said. Whether certificates are
+    /// good is seen when they are used.
+    pub fn options(
+        &self,
+        read: impl FnMut(&Path) -> io::Result<Vec<u8>>,
+    ) -> Result<Options, ConfigError> {
+        let mut files = Files { config: self, read, problems: Vec::new() };
+        let Settings { tls, auth, server, cluster, sync, scrub, archive, .. } = &self.settings;
+        let certificate = files.read("tls.cert", tls.cert.as_deref());
+        let key = files.read("tls.key", tls.key.as_deref());
+        let client_ca = files.read("tls.client_ca", tls.client_ca.as_deref());
+        let ca = files.read("tls.ca", tls.ca.as_deref());
+        let scoped = [
+            ("auth.token_file", &auth.token_file),
+            ("auth.client_tokens", &auth.client_tokens),
+            ("auth.peer_tokens", &auth.peer_tokens),
+            ("auth.admin_tokens", &auth.admin_tokens),
+        ];
+        let [tokens, client_tokens, peer_tokens, admin_tokens] =
+            scoped.map(|(name, path)| files.tokens(name, path.as_deref(), Tokens::parse));
+        let token =
+            files.tokens("auth.peer_token_file", auth.peer_token_file.as_deref(), Token::parse);
+        ConfigError::of(files.problems)?;
+
+        let pair = certificate.zip(key);
+        let identity = pair.clone().map(|(certificate, key)| ClientIdentity { certificate, key });
+        let server_name = tls.server_name.clone();
+        Ok(Options {
+            listen: self.settings.listen,
+            advertise: self.settings.advertise.clone(),
+            http: self.settings.http,
+            http_hosts: self.settings.http_hosts.clone(),
+            server: ServerOptions {
+                tls: pair.map(|(certificate, key)| ServerTls { certificate, key, client_ca }),
+                clear_to_others: auth.allow_plaintext,
+                tokens,
+                client_tokens,
+                peer_tokens,
+                admin_tokens,
+                reflection: self.settings.reflection,
+                limits: ServerLimits {
+                    connections_max: server.connections_max,
+                    connections_per_address_max: server.connections_per_address_max,
+                    sessions_memory_max: usize::try_from(sync.memory.0).unwrap_or(usize::MAX),
+                    ..ServerLimits::default()
+                },
+            },
+            client: ClientOptions {
+                tls: ca.map(|ca| ClientTls { ca, identity, server_name }),
+                token,
+                clear_to_others: auth.send_token_in_plaintext,
+                ..ClientOptions::default()
+            },
+            join: cluster.join.clone(),
+            peers: cluster.peers.clone(),
+            gossip: cluster.gossip,
+            open_membership: cluster.open_membership,
+            sync: SyncPolicy {
+                interval: sync.interval.0,
+                sessions_max: sync.sessions_max,
+                bytes_per_second: sync.bytes_per_second.map(|size| size.0),
+                cpu_share: sync.cpu_share,
+                pause_above: sync.pause_above.map(|time| time.0),
+                windows: sync.windows.clone(),
+            },
+            scrub: scrub.enabled.then_some(ScrubPolicy {
+                bytes_per_second: scrub.bytes_per_second.0,
+                interval: scrub.interval.0,
+            }),
+            archive: archive.url.clone().map(|url| ArchivePolicy {
+                url,
+                interval: archive.interval.0,
+                keep_segments: archive.keep_segments,
+            }),
+            disk_reserve: self.settings.disk.reserve.map(|size| size.0),
+            stop_time_max: self.settings.stop_time_max.0,
+        })
+    }
+
+    /// The files with certificates, keys and tokens that are named, by the names of their keys.
+    pub fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let Settings { tls, auth, .. } = &self.settings;
+        [
+            ("tls.cert", &tls.cert),
+            ("tls.key", &tls.key),
+            ("tls.client_ca", &tls.client_ca),
+            ("tls.ca", &tls.ca),
+            ("auth.token_file", &auth.token_file),
+            ("auth.client_tokens", &auth.client_tokens),
+            ("auth.peer_tokens", &auth.peer_tokens),
+            ("auth.admin_tokens", &auth.admin_tokens),
+            ("auth.peer_token_file", &auth.peer_token_file),
+        ]
+        .into_iter()
+        .filter_map(|(name, path)| path.as_deref().map(|path| (name, path)))
+    }
+}
+
+struct Files<'a, R> {
+    config: &'a Config,
+    read: R,
+    problems: Vec<Problem>,
+}
+
+impl<R: FnMut(&Path) -> io::Result<Vec<u8>>> Files<'_, R> {
+    fn read(&mut self, name: &str, path: Option<&Path>) -> Option<Vec<u8>> {
+        let (path, key) = (path?, Key::find(name)?);
+        match (self.read)(path) {
+            Ok(bytes) => Some(bytes),
+            Err(source) => {
+                let origin = self.config.origin(name);
+                self.problems.push(Problem::Read { origin, key, path: path.into(), source });
+                None
+            }
+        }
+    }
+
+    fn tokens<T>(
+        &mut self,
+        name: &str,
+        path: Option<&Path>,
+        parse: impl FnOnce(&[u8]) -> Result<T, TokenError>,
+    ) -> Option<T> {
+        let text = self.read(name, path)?;
+        let (path, key) = (path?, Key::find(name)?);
+        match parse(&text) {
+            Ok(parsed) => Some(parsed),
+            Err(source) => {
+                let origin = self.config.origin(name);
+                self.problems.push(Problem::Token { origin, key, path: path.into(), source });
+                None
+            }
+        }
+    }
+}

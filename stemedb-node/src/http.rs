@@ -1,0 +1,327 @@
+//! Health, metrics and the console over HTTP: what a node shows to people and to programs that
+//! watch it. Nothing can be changed through it.
+//!
+//! Whoever reaches the address can read everything in the store, so it is the loopback unless an
+//! operator says otherwise. A web page from elsewhere can't: the `Host` of a request must be a name
+//! that is known (a page can rebind its own name to this machine, not an address or another name),
+//! answers forbid to be read or framed by other origins, and the console runs no script but its
+//! own. The two probes are answered whatever `Host` they have, as load balancers send any or none;
+//! they tell nothing but whether the node is well.
+
+use std::{
+    error::Error,
+    future::Future,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::{Router, middleware, routing::get};
+use stemedb_merkle::Hash;
+use tokio::{
+    net::TcpListener,
+    sync::Semaphore,
+    task::spawn_blocking,
+    time::{Instant, interval, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::{growth::Growth, listener::Gate, refusal::Refusal};
+use super::{Metrics, Status, status::Problem};
+use stemedb_store::{Store, error::ReadError};
+
+mod api;
+mod assets;
+mod cells;
+mod connection;
+mod early;
+mod growth;
+mod guard;
+mod health;
+mod listener;
+mod live;
+mod places;
+mod refusal;
+
+pub use self::cells::{DEPTHS, cells};
+
+/// Source of the answers of the HTTP server. A node is one.
+pub trait View: Send + Sync + 'static {
+    /// The node at this moment. Called where blocking is allowed.
+    fn status(&self) -> Status;
+
+    /// Problems because of which clients are not served well. Called where blocking is
+    /// allowed.
+    fn problems(&self) -> Vec<Problem>;
+
+    /// Its store.
+    fn store(&self) -> &Arc<Store>;
+
+    /// Its metrics.
+    fn metrics(&self) -> &Metrics;
+
+    /// The hashes of a peer's subtrees: of all prefixes of `depth` bits, in order, as [`cells`]
+    /// gives them for a set at hand. `depth` is one of [`DEPTHS`], and `peer` the address of one of
+    /// the status's peers.
+    fn compare(
+        &self,
+        peer: &str,
+        depth: u8,
+    ) -> impl Future<Output = Result<Vec<Hash>, CompareError>> + Send;
+}
+
+/// Error of a comparison with a peer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompareError {
+    /// There is no such peer.
+    #[error("this node has no such peer")]
+    UnknownPeer,
+    /// It can't be reached, or refuses.
+    #[error("the peer could not be asked: {0}")]
+    Failed(Box<dyn Error + Send + Sync>),
+}
+
+/// Options of the HTTP server.
+#[derive(Clone, Debug)]
+pub struct HttpOptions {
+    /// Host names beside IP addresses and `localhost` by which it may be asked for. Default: none.
+    pub hosts: Vec<String>,
+    /// Connections at the same time; default 64. Beyond that the one that has been idle for the
+    /// longest gives way to a new one. If none is idle, up to 64 more are accepted for one request
+    /// each.
+    pub connections_max: usize,
+    /// Those who follow the log at the same time; more are refused. Default 16.
+    pub listeners_max: usize,
+    /// How long an answer may take to begin. Default 10 seconds.
+    pub answer_time_max: Duration,
+    /// How long a connection may be open without a request, or with an answer that the client does
+    /// not take. Default 20 seconds.
+    pub idle_max: Duration,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
+            hosts: Vec::new(),
+            connections_max: 64,
+            listeners_max: 16,
+            answer_time_max: Duration::from_secs(10),
+            idle_max: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Error of a server that does not begin.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HttpError {
+    /// The address can't be listened on.
+    #[error(
+        "HTTP can't be served at {address}: {source}; choose another address, or see what listens \
+         there"
+    )]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// The reason.
+        source: io::Error,
+    },
+}
+
+/// A server that listens, and does not answer yet.
+#[derive(Debug)]
+pub struct Http {
+    listener: TcpListener,
+    address: SocketAddr,
+    options: HttpOptions,
+}
+
+impl Http {
+    /// Listens on an address. On any but the loopback that is logged as a warning.
+    ///
+    /// # Errors
+    ///
+    /// See [`HttpError`].
+    pub async fn bind(address: SocketAddr, options: HttpOptions) -> Result<Self, HttpError> {
+        let failed = |source| HttpError::Bind { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        if !address.ip().is_loopback() {
+            tracing::warn!(
+                %address,
+                "the console is served beyond this machine: whoever reaches the address can read \
+                 the whole store"
+            );
+        }
+        Ok(Self { listener, address, options })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until `stop` is ready, and for at most two seconds after that.
+    pub async fn serve<V: View>(self, view: Arc<V>, stop: impl Future<Output = ()>) {
+        let Self { listener, options, .. } = self;
+        let stopping = CancellationToken::new();
+        let _dropped = stopping.clone().drop_guard();
+        let (connections_max, idle_max) = (options.connections_max, options.idle_max);
+        let site = Arc::new(Site::new(view, options, stopping.clone()));
+        let router = router(Arc::clone(&site));
+        let tasks = TaskTracker::new();
+        tasks.spawn(async move {
+            let mut ticks = interval(growth::SAMPLE_EVERY);
+            while site.stopping.run_until_cancelled(ticks.tick()).await.is_some() {
+                site.sample();
+            }
+        });
+        let gate = Gate::new(listener, connections_max);
+        let accepting = async {
+            loop {
+                let (stream, place) = gate.accept().await;
+                let (stopping, router) = (stopping.clone(), router.clone());
+                tasks.spawn(connection::serve(stream, place, idle_max, stopping, router));
+            }
+        };
+        tokio::select! {
+            () = accepting => {}
+            () = stop => {}
+        }
+        drop(gate);
+        stopping.cancel();
+        tasks.close();
+        // Those that last for longer are cut.
+        let _ = timeout(connection::CLOSE_AFTER, tasks.wait()).await;
+    }
+}
+
+/// State that all requests share.
+#[derive(Debug)]
+struct Site<V> {
+    view: Arc<V>,
+    options: HttpOptions,
+    /// Requests that read from the store or ask the node.
+    work: Arc<Semaphore>,
+    /// Probes: they don't wait for other requests.
+    probes: Arc<Semaphore>,
+    /// Comparisons with peers: they cost the peers something.
+    compares: Arc<Semaphore>,
+    listeners: Arc<Semaphore>,
+    growth: Mutex<Growth>,
+    /// Memory of the set tree, and when it was counted.
+    memory: Mutex<Option<(Instant, u64)>>,
+    stopping: CancellationToken,
+}
+
+/// Requests that read at the same time; more wait for a while.
+const WORK_MAX: usize = 8;
+/// Probes that look at the node at the same time.
+const PROBES_MAX: usize = 2;
+/// How long requests and probes wait for that.
+const WORK_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How long the size of the set tree is taken for what it was: counting it is O(N).
+const MEMORY_FOR: Duration = Duration::from_secs(60);
+
+impl<V: View> Site<V> {
+    fn new(view: Arc<V>, options: HttpOptions, stopping: CancellationToken) -> Self {
+        let listeners = Arc::new(Semaphore::new(options.listeners_max));
+        Self {
+            view,
+            options,
+            work: Arc::new(Semaphore::new(WORK_MAX)),
+            probes: Arc::new(Semaphore::new(PROBES_MAX)),
+            compares: Arc::new(Semaphore::new(1)),
+            listeners,
+            growth: Mutex::default(),
+            memory: Mutex::default(),
+            stopping,
+        }
+    }
+
+    /// Does what may block where that is allowed.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&V) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.run(Arc::clone(&self.work), work).await
+    }
+
+    /// [`read`](Self::read) for probes.
+    async fn probe<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&V) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.run(Arc::clone(&self.probes), work).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        permits: Arc<Semaphore>,
+        work: impl FnOnce(&V) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let permit = timeout(WORK_WAIT_MAX, permits.acquire_owned()).await;
+        let Ok(Ok(permit)) = permit else { return Err(Refusal::busy()) };
+        let view = Arc::clone(&self.view);
+        let done = spawn_blocking(move || {
+            // Kept by the work itself: a client that goes away does not end it.
+            let _permit = permit;
+            work(&view)
+        });
+        done.await.map_err(|_| Refusal::failed())
+    }
+
+    /// Notes how large the store is.
+    fn sample(&self) {
+        let gauges = self.view.store().gauges();
+        let mut growth = self.growth.lock().unwrap_or_else(PoisonError::into_inner);
+        growth.note(gauges.count, gauges.log_bytes);
+    }
+
+    /// Memory of the set tree, as of some time in the last minute.
+    async fn memory(&self) -> Result<u64, Refusal> {
+        let known = *self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((counted, bytes)) = known
+            && counted.elapsed() < MEMORY_FOR
+        {
+            return Ok(bytes);
+        }
+        let counted = self.read(|view| {
+            let snapshot = view.store().snapshot()?;
+            Ok::<_, ReadError>(snapshot.tree().memory_len())
+        });
+        let bytes = counted.await?.map_err(stemedb_rpc::backend::Failure::from)?;
+        *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = Some((now(), bytes));
+        Ok(bytes)
+    }
+}
+
+/// The time of the runtime, which tests can hold.
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn router<V: View>(site: Arc<Site<V>>) -> Router {
+    let guarded = middleware::from_fn_with_state(Arc::clone(&site), guard::guard::<V>);
+    Router::new()
+        .route(guard::LIVE, get(health::live::<V>))
+        .route(guard::READY, get(health::ready::<V>))
+        .route("/metrics", get(health::metrics::<V>))
+        .route("/status.json", get(health::status::<V>))
+        .route("/api/head", get(api::head::<V>))
+        .route("/api/growth", get(api::growth::<V>))
+        .route("/api/log", get(api::log::<V>))
+        .route("/api/log/live", get(live::live::<V>))
+        .route("/api/assertion/{id}", get(api::assertion::<V>))
+        .route("/api/proof/{id}", get(api::proof::<V>))
+        .route("/api/cells", get(api::cells::<V>))
+        .route("/api/cells/{cell}", get(api::cell::<V>))
+        .route("/api/compare", get(api::compare::<V>))
+        .route("/", get(assets::page))
+        .route("/console/{name}", get(assets::file))
+        .fallback(refusal::not_found)
+        .layer(guarded)
+        .with_state(site)
+}

@@ -1,0 +1,504 @@
+//! A node: a store that serves, gossips, and brings itself into step with its peers.
+//!
+//! ```text
+//!  clients, peers ──> server ──> store        console, metrics, health ──> http
+//!                       │ gossip   ^ ^                                       │
+//!                       v          │ └── scrub, archive                      v
+//!   links <── frames ─ loop ─ sessions                                    Status
+//! ```
+//!
+//! Decisions are those of [`Cluster`]; here are the network, the clock, the
+//! disk and chance for it.
+
+pub mod archiver;
+mod byte_rate;
+pub mod config;
+mod disk_space;
+mod donor;
+mod drive;
+mod error;
+mod guard;
+
+pub mod http;
+mod limiter;
+mod links;
+mod member;
+mod members;
+pub mod metered;
+pub mod metrics;
+mod nodekey;
+mod operator;
+pub mod options;
+mod pauses;
+
+pub mod scrub;
+mod session;
+mod slices;
+pub mod status;
+mod view;
+
+use std::{
+    error::Error,
+    fmt,
+    future::Future,
+    net::SocketAddr,
+    os::unix::net::UnixListener,
+    sync::{
+        Arc, Mutex, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use stemedb_merkle::id::to_hex;
+use stemedb_rpc::store::{fitting, peer_identity};
+use stemedb_rpc::{PeerAddress, Responding, Server, node::FRAMES_PER_CALL_MAX, serve_control};
+use stemedb_store::store::uptime;
+use stemedb_sync::{
+    Cluster, Limits, Responder,
+    cluster::{FrameError, Note, Output, Way},
+};
+use tokio::{
+    sync::{Notify, watch},
+    task::{AbortHandle, JoinSet, spawn_blocking},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{error, info, warn};
+
+use self::{
+    disk_space::DiskSpace,
+    drive::drive,
+    guard::Guard,
+    http::{Http, HttpOptions},
+    limiter::Limiter,
+    links::Links,
+    member::{cluster, head_of, policy},
+    members::Members,
+    metered::Metered,
+    options::ScrubPolicy,
+    pauses::Pauses,
+    slices::Slices,
+    status::ArchiveStatus,
+};
+pub use self::{error::NodeError, metrics::Metrics, options::Options, status::Status};
+#[doc(hidden)]
+pub use self::{members::rewrite as rewrite_members, nodekey::rewrite as rewrite_node_key};
+use stemedb_store::{Store, Upkeep, store::lock};
+
+/// Time that is left for a stop once the server has to be done.
+const STOP_REST: Duration = Duration::from_secs(3);
+
+/// How a node ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Calls and sessions that had not ended and were cut.
+    pub cut: usize,
+}
+
+/// A node that listens already; see [`run`](Self::run). Clones are the same node.
+#[derive(Clone, Debug)]
+pub struct Node {
+    shared: Arc<Shared>,
+    parts: Arc<Mutex<Option<(Server, Option<Http>)>>>,
+}
+
+/// State that the parts of a node share.
+#[derive(Debug)]
+struct Shared {
+    store: Arc<Store>,
+    metrics: Metrics,
+    /// The store as clients see it.
+    metered: Arc<Metered<Store>>,
+    options: RwLock<Options>,
+    /// By which others know this node.
+    address: String,
+    listens: SocketAddr,
+    listens_http: Option<SocketAddr>,
+    cluster: Mutex<Cluster>,
+    /// Held while the cluster is told what the store holds.
+    telling: Mutex<()>,
+    /// The members that are remembered.
+    members: Mutex<Members>,
+    /// Wakes the loop.
+    wake: Notify,
+    links: Links,
+    pauses: Mutex<Pauses>,
+    limiter: Arc<Limiter>,
+    slices: Mutex<Slices>,
+    sessions: Mutex<session::Sessions>,
+    disk_space: DiskSpace,
+    scrub_policy: watch::Sender<Option<ScrubPolicy>>,
+    scrub: scrub::View,
+    archive: Mutex<Option<ArchiveStatus>>,
+    writer_failed: AtomicBool,
+    /// Failures of the store's upkeep that were logged.
+    upkeep: Mutex<Upkeep>,
+    /// Whether the last reading of the clock was one that the log does not take.
+    clock_wrong: AtomicBool,
+    stopping: AtomicBool,
+    /// Frames that were refused.
+    strangers: AtomicU64,
+    began: Duration,
+    stop: CancellationToken,
+    /// Sessions and links.
+    tasks: TaskTracker,
+    /// Cancelled once none of these is begun any more.
+    ended: CancellationToken,
+    /// Cuts those that are left.
+    cut: CancellationToken,
+    reload: Mutex<Option<Reload>>,
+    control: Mutex<Option<UnixListener>>,
+}
+
+/// Reads the configuration again, and says what was changed.
+struct Reload(Box<dyn Fn() -> Result<String, Box<dyn Error + Send + Sync>> + Send>);
+
+impl fmt::Debug for Reload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reload(..)")
+    }
+}
+
+impl Node {
+    /// Makes a node of a store: it listens from now on, and serves once it runs.
+    ///
+    /// # Errors
+    ///
+    /// See [`NodeError`].
+    pub async fn start(store: Arc<Store>, options: Options) -> Result<Self, NodeError> {
+        if store.lacks_secret() {
+            return Err(NodeError::SecretMissing);
+        }
+        let asks_certificates =
+            options.server.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        if !options.listen.ip().is_loopback() && !store.has_secret() && !asks_certificates {
+            if !options.open_membership {
+                return Err(NodeError::OpenMembership { address: options.listen });
+            }
+            warn!(
+                "open membership: the store has no secret and no client certificates are asked \
+                 for, so that anybody who reaches this node can become a member of its cluster"
+            );
+        }
+        let mut serving = options.server.clone();
+        // The console and the farewell come after it, within the same bound.
+        serving.limits.stop_time_max = options.stop_time_max.saturating_sub(STOP_REST);
+        let server = Server::bind(options.listen, serving).await?;
+        let listens = server.address();
+        let address = match &options.advertise {
+            Some(address) => address.to_string(),
+            None => PeerAddress::from(listens).to_string(),
+        };
+        let http = match options.http {
+            Some(address) => {
+                let hosts = options.http_hosts.clone();
+                Some(Http::bind(address, HttpOptions { hosts, ..HttpOptions::default() }).await?)
+            }
+            None => None,
+        };
+        let now = uptime();
+        let members = Members::load(store.disk(), now);
+        let cluster = cluster(&store, &options, &address, members.known(), now)?;
+        let metrics = Metrics::new();
+        let shared = Shared {
+            links: Links::new(&options),
+            limiter: Arc::new(Limiter::new(&options.sync)),
+            disk_space: DiskSpace::new(store.dir()),
+            pauses: Pauses::default().into(),
+            scrub_policy: watch::Sender::new(options.scrub),
+            scrub: scrub::View::default(),
+            archive: Mutex::default(),
+            options: options.into(),
+            address,
+            listens,
+            listens_http: http.as_ref().map(Http::address),
+            metered: Arc::new(Metered::new(Arc::clone(&store), metrics.clone())),
+            metrics,
+            reload: Mutex::default(),
+            control: Mutex::default(),
+            cluster: cluster.into(),
+            telling: ().into(),
+            members: members.into(),
+            wake: Notify::new(),
+            slices: Slices::default().into(),
+            sessions: session::Sessions::default().into(),
+            writer_failed: false.into(),
+            upkeep: Mutex::default(),
+            clock_wrong: false.into(),
+            stopping: false.into(),
+            strangers: 0.into(),
+            began: now,
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            ended: CancellationToken::new(),
+            cut: CancellationToken::new(),
+            store,
+        };
+        Ok(Self { shared: Arc::new(shared), parts: Arc::new(Mutex::new(Some((server, http)))) })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.shared.listens
+    }
+
+    /// Where it serves console, metrics and health.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.shared.listens_http
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.shared.store
+    }
+
+    /// Status at this moment.
+    pub fn status(&self) -> Status {
+        view::status(&self.shared)
+    }
+
+    /// Changes what can be changed while it runs: [`Options::sync`], [`Options::scrub`],
+    /// [`Options::peers`], [`Options::client`] for new connections, and [`Options::disk_reserve`].
+    pub fn reload(&self, options: Options) {
+        let shared = &self.shared;
+        let now = uptime();
+        let peers: Vec<_> = options.peers.iter().map(ToString::to_string).collect();
+        lock(&shared.cluster).reload(policy(&options), &peers, now);
+        shared.limiter.set(&options.sync);
+        let mut kept = shared.options.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        shared.scrub_policy.send_replace(options.scrub);
+        kept.scrub = options.scrub;
+        kept.sync = options.sync;
+        kept.peers = options.peers;
+        kept.client = options.client;
+        kept.disk_reserve = options.disk_reserve;
+        shared.links.set_options(&kept);
+        drop(kept);
+        shared.wake.notify_one();
+    }
+
+    /// Runs until `stop` is ready, and then ends well: it says good-bye to the others, refuses new
+    /// calls, and finishes what runs, within [`Options::stop_time_max`].
+    ///
+    /// # Errors
+    ///
+    /// See [`NodeError`].
+    pub async fn run(&self, stop: impl Future<Output = ()>) -> Result<Ended, NodeError> {
+        let Some((server, http)) = lock(&self.parts).take() else { return Ok(Ended { cut: 0 }) };
+        let shared = &self.shared;
+        let site = Arc::new(Guard::for_peers(Arc::clone(shared)));
+        let limits = fitting(&shared.store, Limits::default());
+        let responder =
+            Responder::with_memory(peer_identity(&shared.store), limits, server.memory());
+        let replica = Arc::new(Responding::new(responder, site));
+        let node = Arc::new(self.clone());
+        let backend = Arc::clone(&shared.metered);
+        let serving = server.serve_node(backend, replica, Some(node), shared.stopped());
+        let mut tasks = JoinSet::new();
+        if let Some(http) = http {
+            let (view, stopped) = (Arc::new(self.clone()), shared.stopped());
+            tasks.spawn(async move { http.serve(view, stopped).await });
+        }
+        if let Some(listener) = lock(&shared.control).take() {
+            let (node, stopped) = (Arc::new(self.clone()), shared.stopped());
+            tasks.spawn(async move {
+                if let Err(error) = serve_control(listener, node, stopped).await {
+                    error!(%error, "the control socket is not served any more");
+                }
+            });
+        }
+        let donor = donor::Peers(Arc::clone(shared));
+        let policy = shared.scrub_policy.subscribe();
+        let (store, view) = (Arc::clone(&shared.store), shared.scrub.clone());
+        tasks.spawn(scrub::run(store, policy, donor, view, shared.stopped()));
+        if let Some(policy) = shared.options().archive {
+            let (store, seen) = (Arc::clone(&shared.store), Arc::clone(shared));
+            let observer = move |status| *lock(&seen.archive) = Some(status);
+            tasks.spawn(archiver::run(store, policy, observer, shared.stopped()));
+        }
+        let driving = drive(shared);
+        tokio::pin!(serving, driving, stop);
+        let fatal = tokio::select! {
+            ended = &mut serving => {
+                shared.stop.cancel();
+                shared.end_tasks(STOP_REST).await;
+                return Ok(Ended { cut: ended?.cut });
+            }
+            fatal = &mut driving => Some(fatal),
+            () = &mut stop => None,
+        };
+        shared.stopping.store(true, Ordering::Relaxed);
+        // A copy that is refused does not speak for the node.
+        if fatal.is_none() {
+            self.leave().await;
+        }
+        shared.stop.cancel();
+        let ended = timeout(shared.options().stop_time_max, serving).await;
+        while tasks.join_next().await.is_some() {}
+        shared.end_tasks(STOP_REST).await;
+        match (fatal, ended) {
+            (Some(fatal), _) => Err(fatal),
+            (None, Ok(ended)) => Ok(Ended { cut: ended?.cut }),
+            (None, Err(_)) => Ok(Ended { cut: 1 }),
+        }
+    }
+
+    /// Says good-bye, so that nobody has to find out.
+    async fn leave(&self) {
+        let shared = &self.shared;
+        let frames = {
+            let mut cluster = lock(&shared.cluster);
+            cluster.leave(uptime());
+            std::iter::from_fn(|| cluster.output()).collect::<Vec<_>>()
+        };
+        for output in frames {
+            if let Output::Send { to, frame, .. } = output {
+                shared.links.send(shared, to, frame);
+            }
+        }
+        shared.links.flush(Duration::from_millis(300)).await;
+    }
+}
+
+impl Shared {
+    /// Runs a session, a link or the like, which ends before the node does.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> Option<AbortHandle> {
+        // Once the node is at its end nothing begins any more.
+        if self.ended.is_cancelled() {
+            return None;
+        }
+        let task = self.cut.clone().run_until_cancelled_owned(task);
+        let tracked = self.tasks.spawn(async {
+            let _: Option<()> = task.await;
+        });
+        Some(tracked.abort_handle())
+    }
+
+    /// Ends sessions and links: they have some time for it, and are cut then.
+    async fn end_tasks(&self, time_max: Duration) {
+        self.ended.cancel();
+        self.tasks.close();
+        if timeout(time_max, self.tasks.wait()).await.is_err() {
+            self.cut.cancel();
+            self.tasks.wait().await;
+        }
+    }
+
+    /// Ready when the node stops serving.
+    fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.stop.clone().cancelled_owned()
+    }
+
+    fn options(&self) -> Options {
+        self.options.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Takes in frames, and gives those that answer their senders.
+    fn take_frames(self: &Arc<Self>, frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        let now = uptime();
+        let (mut senders, mut answers, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        let mut cluster = lock(&self.cluster);
+        for frame in frames {
+            self.metrics.gossip_received(frame.len() as u64);
+            match cluster.receive(&frame, now) {
+                Ok(from) => senders.extend(from),
+                Err(error) => self.refuse(error),
+            }
+        }
+        while let Some(output) = cluster.output() {
+            match output {
+                Output::Send { to, frame, way: Way::Back | Way::Member }
+                    if senders.contains(&to) && answers.len() < FRAMES_PER_CALL_MAX =>
+                {
+                    answers.push(frame);
+                }
+                other => others.push(other),
+            }
+        }
+        drop(cluster);
+        for output in others {
+            self.carry_out(output);
+        }
+        self.wake.notify_one();
+        answers
+    }
+
+    fn refuse(&self, error: FrameError) {
+        // Once is enough: strangers may come often.
+        if self.strangers.fetch_add(1, Ordering::Relaxed) == 0 {
+            warn!(%error, "gossip was refused; more of it is only counted");
+        }
+    }
+
+    fn carry_out(self: &Arc<Self>, output: Output) {
+        match output {
+            // It did not fit, and is lost, as gossip may be.
+            Output::Send { way: Way::Back, .. } => {}
+            Output::Send { to, frame, way: Way::Ask | Way::Member } => {
+                self.links.send(self, to, frame);
+            }
+            Output::Sync { peer } => {
+                let shared = Arc::clone(self);
+                self.spawn(session::begin(shared, peer));
+            }
+            Output::Note(Note::Up(member)) => {
+                info!(peer = member.address, node = to_hex(&member.node), "a member is there");
+            }
+            Output::Note(Note::Down(member)) => {
+                warn!(peer = member.address, node = to_hex(&member.node), "a member is gone");
+            }
+            Output::Note(Note::NoAnswer { address }) => {
+                let error = self.links.failure(&address).unwrap_or_else(|| {
+                    "it answers calls, but not as a member of this cluster: its cluster secret is \
+                     another one, or its program is of another version"
+                        .to_owned()
+                });
+                warn!(peer = address, error, "cannot join the cluster at this address; trying on");
+            }
+            Output::Note(Note::DuplicateKey { node, address }) => {
+                let own = node == peer_identity(&self.store).node;
+                error!(
+                    peer = address,
+                    node = to_hex(&node),
+                    own,
+                    "two nodes have one node id, with different keys: the second one is not taken \
+                     for a member; give it an id of its own with `stemedb restore`"
+                );
+                if own {
+                    let told = uptime();
+                    lock(&self.sessions).duplicate =
+                        Some(session::DuplicateNodeId { address, told });
+                }
+            }
+            Output::Note(Note::Twin { address, refused: false }) => {
+                error!(
+                    peer = address,
+                    "a process with this node's id has been started there, from a copy of this \
+                     store: it is refused"
+                );
+                let told = uptime();
+                lock(&self.sessions).duplicate = Some(session::DuplicateNodeId { address, told });
+            }
+            Output::Note(Note::Twin { address, refused: true }) => {
+                lock(&self.sessions).refused_by = Some(address);
+            }
+        }
+    }
+
+    /// Tells the cluster what the store holds. To know that, the store takes into its trees what
+    /// was appended last, which no worker of the runtime has the time for. Where that is not known
+    /// any more, the status and the readiness say so, and others keep what they were told last.
+    async fn tell_head(self: &Arc<Self>) {
+        let shared = Arc::clone(self);
+        let tell = move || {
+            // So that an earlier head never comes after a later one.
+            let _one = lock(&shared.telling);
+            if let Ok(head) = head_of(&shared.store) {
+                lock(&shared.cluster).changed(head, uptime());
+            }
+        };
+        // It ends early only with the runtime.
+        let _ = spawn_blocking(tell).await;
+    }
+}

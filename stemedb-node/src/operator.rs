@@ -1,0 +1,130 @@
+//! Requests to a node: of peers and operators over gRPC, and of the console.
+
+use std::{error::Error, os::unix::net::UnixListener, sync::Arc};
+
+use stemedb_merkle::Hash;
+use stemedb_rpc::{Control, Reason, backend::Failure};
+use tokio::task::spawn_blocking;
+use tracing::info;
+
+use super::{
+    Metrics, Node, Reload, Status,
+    http::{self, CompareError, cells},
+    status::Problem,
+};
+use stemedb_store::store::uptime;
+use stemedb_store::{Store, error::ReadError, store::lock};
+
+impl stemedb_rpc::Node for Node {
+    fn gossip(&self, frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        let answers = self.shared.take_frames(frames);
+        for answer in &answers {
+            self.shared.metrics.gossip_sent(answer.len() as u64);
+        }
+        answers
+    }
+
+    fn status(&self) -> String {
+        // It has nothing that JSON can't say.
+        serde_json::to_string(&Self::status(self)).unwrap_or_default()
+    }
+
+    fn cells(&self, bits: u8) -> Result<Vec<Hash>, Failure> {
+        let snapshot = self.store().snapshot()?;
+        cells(snapshot.tree(), bits).map_err(|error| ReadError::from(error).into())
+    }
+
+    async fn control(&self, what: Control) -> Result<String, Failure> {
+        let shared = &self.shared;
+        let said = match what {
+            Control::Pause => {
+                lock(&shared.pauses).set_asked(true);
+                "no session begins until sync is resumed; those that run end by themselves"
+                    .to_owned()
+            }
+            Control::Resume => {
+                lock(&shared.pauses).set_asked(false);
+                match lock(&shared.pauses).reason() {
+                    None => "sessions begin again".to_owned(),
+                    Some(reason) => format!("sync is still paused: {reason}"),
+                }
+            }
+            Control::Trigger(peer) => {
+                let known = lock(&shared.cluster).trigger(peer.as_deref(), uptime());
+                match (known, peer) {
+                    (true, None) => "every peer is met as soon as it can be".to_owned(),
+                    (true, Some(peer)) => format!("{peer} is met as soon as it can be"),
+                    (false, None) => "this node knows of no peer to meet".to_owned(),
+                    (false, Some(_)) => {
+                        let error = "this node has no such peer; `stemedb peers` lists them";
+                        return Err(Failure::new(Reason::NotFound, error));
+                    }
+                }
+            }
+            Control::Reload => {
+                let shared = Arc::clone(shared);
+                // It reads files.
+                let reloaded = spawn_blocking(move || {
+                    let reload = lock(&shared.reload);
+                    let Some(reload) = reload.as_ref() else {
+                        return Err("this node has no configuration".into());
+                    };
+                    (reload.0)()
+                });
+                let reloaded = reloaded.await.map_err(Into::into).flatten();
+                reloaded.map_err(|error| Failure::new(Reason::Malformed, error))?
+            }
+        };
+        info!(said, "an operator asked for something");
+        shared.wake.notify_one();
+        Ok(said)
+    }
+
+    fn is_ready(&self) -> bool {
+        self.shared.is_ready()
+    }
+}
+
+impl Node {
+    /// Has the configuration read again whenever an operator asks for it; what is read comes back
+    /// by [`reload`](Self::reload).
+    pub fn on_reload(
+        &self,
+        reload: impl Fn() -> Result<String, Box<dyn Error + Send + Sync>> + Send + 'static,
+    ) {
+        *lock(&self.shared.reload) = Some(Reload(Box::new(reload)));
+    }
+
+    /// Takes calls of the node service on a Unix socket as well, once it [runs](Self::run), without
+    /// a token: from processes of this process's user and of root only. It
+    /// replaces a socket that was given before.
+    pub fn control_by(&self, listener: UnixListener) {
+        *lock(&self.shared.control) = Some(listener);
+    }
+}
+
+impl http::View for Node {
+    fn status(&self) -> Status {
+        Self::status(self)
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        self.shared.problems()
+    }
+
+    fn store(&self) -> &Arc<Store> {
+        Self::store(self)
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    async fn compare(&self, peer: &str, depth: u8) -> Result<Vec<Hash>, CompareError> {
+        if lock(&self.shared.cluster).peer(peer).is_none() {
+            return Err(CompareError::UnknownPeer);
+        }
+        let cells = async { self.shared.links.client(peer).await?.cells(depth).await };
+        cells.await.map_err(|error| CompareError::Failed(Box::new(error)))
+    }
+}

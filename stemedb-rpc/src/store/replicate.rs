@@ -1,0 +1,177 @@
+//! Serving a store, and bringing it into step with a served one.
+
+use std::{future::Future, sync::Arc};
+
+use crate::{
+    Client, Responding, Server, Site,
+    server::{ServeError, Stopped},
+    sync::{NoSession, Pace, Synced, run},
+};
+use stemedb_sync::{
+    Config, Direction, Limits, Responder,
+    report::{Layer, PeerCursor, Report},
+};
+use tokio::task::spawn_blocking;
+
+use stemedb_store::Store;
+
+use super::{
+    peer_store::{PeerStore, peer_identity, session_seed},
+    peers::Peers,
+};
+
+/// What a session is to do, and within which limits.
+#[derive(Clone, Debug, Default)]
+pub struct SyncOptions {
+    /// Which way bodies go. Default: both.
+    pub direction: Direction,
+    /// Everything that is limited. The longest body is the store's own limit.
+    pub limits: Limits,
+    /// Layers that are left out. Default: none.
+    pub without: Vec<Layer>,
+    /// What holds the session back. Default: nothing.
+    pub pace: Option<Arc<dyn Pace>>,
+}
+
+/// Why no session began.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SyncError {
+    /// Bodies can't be checked without the secret.
+    #[error("this store has a secret, and without it nothing can be synced: give its file")]
+    SecretMissing,
+    /// The set tree or the log can't be read.
+    #[error("this store could not be read, so no session began: see what `stemedb check` says")]
+    Unreadable,
+    /// The system has no random numbers to give.
+    #[error("the system gives no random numbers: {0}")]
+    Entropy(crate::backend::Failure),
+}
+
+impl From<NoSession> for SyncError {
+    fn from(error: NoSession) -> Self {
+        match error {
+            NoSession::Nonce(failure) => Self::Entropy(failure),
+            _ => Self::Unreadable,
+        }
+    }
+}
+
+/// Comparing a store with others, and bringing them into step.
+pub trait Replicate {
+    /// Serves this store until `stop` is ready; what runs then is finished. Appends and reads go on
+    /// in this process beside it.
+    ///
+    /// # Errors
+    ///
+    /// See [`ServeError`].
+    fn serve(
+        self: &Arc<Self>,
+        server: Server,
+        limits: Limits,
+        stop: impl Future<Output = ()> + Send,
+    ) -> impl Future<Output = Result<Stopped, ServeError>> + Send;
+
+    /// Brings this store and a served one into step: finds out what each lacks and moves that, both
+    /// ways unless told otherwise. Bodies are appended as they come, so that whatever arrived stays
+    /// if the session is cut; how it ended and what it did is in the report.
+    ///
+    /// `progress` is shown the report whenever there is something new in it. The session is called
+    /// off when `cancel` is ready.
+    ///
+    /// # Errors
+    ///
+    /// If no session began. Whatever happens in one is in the report.
+    fn sync(
+        self: &Arc<Self>,
+        client: &Client,
+        options: SyncOptions,
+        cancel: impl Future<Output = ()> + Send,
+        progress: impl FnMut(&Report) + Send,
+    ) -> impl Future<Output = Result<Synced, SyncError>> + Send;
+}
+
+impl Replicate for Store {
+    async fn serve(
+        self: &Arc<Self>,
+        server: Server,
+        limits: Limits,
+        stop: impl Future<Output = ()> + Send,
+    ) -> Result<Stopped, ServeError> {
+        let (identity, limits) = (peer_identity(self), fitting(self, limits));
+        let responder = Responder::with_memory(identity, limits, server.memory());
+        let replica = Arc::new(Responding::new(responder, Arc::new(PeerStore(Arc::clone(self)))));
+        server.serve(Arc::clone(self), replica, stop).await
+    }
+
+    async fn sync(
+        self: &Arc<Self>,
+        client: &Client,
+        options: SyncOptions,
+        cancel: impl Future<Output = ()> + Send,
+        progress: impl FnMut(&Report) + Send,
+    ) -> Result<Synced, SyncError> {
+        let site = Arc::new(PeerStore(Arc::clone(self)));
+        sync_through(self, site, client, options, cancel, progress).await
+    }
+}
+
+/// [`Replicate::sync`], with what reads the store and appends to it.
+///
+/// # Errors
+///
+/// As there.
+pub async fn sync_through<S: Site>(
+    store: &Arc<Store>,
+    site: Arc<S>,
+    client: &Client,
+    options: SyncOptions,
+    cancel: impl Future<Output = ()>,
+    progress: impl FnMut(&Report),
+) -> Result<Synced, SyncError> {
+    if store.lacks_secret() {
+        return Err(SyncError::SecretMissing);
+    }
+    let address = client.peer().to_string();
+    let cursor = peer_cursor(store, &address).await;
+    let config = Config {
+        identity: peer_identity(store),
+        limits: fitting(store, options.limits),
+        direction: options.direction,
+        cursor,
+        without: options.without,
+        seed: session_seed(store)?,
+    };
+    let pace = options.pace.as_deref();
+    let synced = run(client, config, site, pace, cancel, progress).await?;
+    if let Some(read) = synced.report.cursor.filter(|read| cursor != Some(*read)) {
+        keep_cursor(store, address, read).await;
+    }
+    Ok(synced)
+}
+
+/// How far the log at an address has been read.
+async fn peer_cursor(store: &Arc<Store>, address: &str) -> Option<PeerCursor> {
+    let (store, address) = (Arc::clone(store), address.to_owned());
+    let load = move || Peers::load(store.disk()).cursor(&address);
+    spawn_blocking(load).await.ok().flatten()
+}
+
+async fn keep_cursor(store: &Arc<Store>, address: String, read: PeerCursor) {
+    let store = Arc::clone(store);
+    let keep = move || {
+        let _one = store.lock_caches();
+        let disk = store.disk();
+        let mut peers = Peers::load(disk);
+        peers.note(&address, read);
+        peers.save(disk)
+    };
+    // Without it the next session finds out what differs in another way.
+    let _ = spawn_blocking(keep).await;
+}
+
+/// Limits of sessions, with the store's own limit for bodies.
+pub fn fitting(store: &Store, mut limits: Limits) -> Limits {
+    limits.body_len_max = store.body_len_max();
+    limits
+}

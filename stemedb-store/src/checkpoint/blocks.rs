@@ -1,0 +1,260 @@
+//! A checkpoint file as it lies: header, payload, and a checksum for each block of the payload that
+//! is checked when the block is first used.
+
+use std::{
+    io,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use stemedb_merkle::MappedSetError;
+
+use super::{
+    CheckpointFault,
+    header::{Covered, HEADER_LEN, Header},
+};
+use stemedb_wal::disk::{Bytes, Disk, DiskFile};
+
+/// How many bytes of the payload one checksum covers.
+pub(super) const BLOCK_LEN: usize = 64 << 10;
+
+/// How much of a block is read at once to be checked: it stays in a first-level cache.
+const PART_LEN: usize = 8 << 10;
+
+/// An open checkpoint file.
+#[derive(Debug)]
+pub(super) struct BlockFile {
+    pub(super) name: Arc<str>,
+    pub(super) header: Header,
+    /// The checksum of the header, by which a delta names what it stands on.
+    pub(super) header_crc: u32,
+    /// How long the payload is.
+    len: usize,
+    bytes: Arc<dyn Bytes>,
+    crcs: Vec<u32>,
+    /// A bit for each block that has been checked.
+    checked: Vec<AtomicU64>,
+}
+
+/// A checkpoint file of which the header was read, and nothing else yet.
+#[derive(Debug)]
+pub(super) struct Opening {
+    name: Arc<str>,
+    bytes: Arc<dyn Bytes>,
+    header: Header,
+    header_crc: u32,
+}
+
+impl Opening {
+    pub(super) fn new(
+        disk: &dyn Disk,
+        name: &str,
+        in_place: bool,
+    ) -> Result<Self, CheckpointFault> {
+        let bytes = disk.map(name, in_place).map_err(|error| failed(&error))?;
+        let mut header = [0; HEADER_LEN];
+        let header = header.get_mut(..bytes.len().min(HEADER_LEN)).unwrap_or_default();
+        bytes.read_at(header, 0).map_err(|error| failed(&error))?;
+        let (header, header_crc) = Header::parse(header)?;
+        Ok(Self { name: name.into(), bytes, header, header_crc })
+    }
+
+    pub(super) fn covered(&self) -> &Covered {
+        &self.header.covered
+    }
+
+    /// Checks the list of checksums; the payload not yet.
+    pub(super) fn finish(self) -> Result<BlockFile, CheckpointFault> {
+        let Self { name, bytes, header, header_crc } = self;
+        let len = usize::try_from(header.payload_len).map_err(|_| CheckpointFault::Length)?;
+        let table_at = HEADER_LEN.checked_add(len).ok_or(CheckpointFault::Length)?;
+        let blocks = len.div_ceil(BLOCK_LEN);
+        if bytes.len().checked_sub(table_at) != blocks.checked_mul(4) {
+            return Err(CheckpointFault::Length);
+        }
+        let mut table = vec![0; 4 * blocks];
+        bytes.read_at(&mut table, table_at).map_err(|error| failed(&error))?;
+        if crc32fast::hash(&table) != header.blocks_crc {
+            return Err(CheckpointFault::Blocks);
+        }
+        let crcs = table.as_chunks().0.iter().map(|crc| u32::from_le_bytes(*crc)).collect();
+        let checked = (0..blocks.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        Ok(BlockFile { name, header, header_crc, len, bytes, crcs, checked })
+    }
+}
+
+fn failed(error: &io::Error) -> CheckpointFault {
+    CheckpointFault::Io(error.kind())
+}
+
+impl BlockFile {
+    /// Opens a file and checks its header and the list of checksums; the payload not yet.
+    pub(super) fn open(
+        disk: &dyn Disk,
+        name: &str,
+        in_place: bool,
+    ) -> Result<Self, CheckpointFault> {
+        Opening::new(disk, name, in_place)?.finish()
+    }
+
+    /// How long the payload is.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// How long the file is.
+    pub(super) fn file_len(&self) -> u64 {
+        (HEADER_LEN + self.len() + 4 * self.crcs.len()) as u64
+    }
+
+    /// Copies a part of the payload, its blocks checked.
+    pub(super) fn read(&self, start: usize, buffer: &mut [u8]) -> Result<(), MappedSetError> {
+        let end = start.checked_add(buffer.len()).filter(|end| *end <= self.len);
+        let end = end.ok_or_else(|| self.inconsistent())?;
+        if start < end {
+            for block in start / BLOCK_LEN..=(end - 1) / BLOCK_LEN {
+                self.check(block)?;
+            }
+        }
+        self.bytes
+            .read_at(buffer, HEADER_LEN + start)
+            .map_err(|error| self.unreadable(start, &error))
+    }
+
+    /// A part of the payload in memory of its own, its blocks checked.
+    pub(super) fn read_all(&self, range: &Range<usize>) -> Result<Vec<u8>, MappedSetError> {
+        if range.end > self.len {
+            return Err(self.inconsistent());
+        }
+        let mut bytes = vec![0; range.len()];
+        self.read(range.start, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Asks for the memory of a part of the payload. What it returns means nothing.
+    pub(super) fn touch(&self, start: usize, len: usize) -> u64 {
+        self.bytes.touch(HEADER_LEN + start, len)
+    }
+
+    #[inline]
+    fn check(&self, block: usize) -> Result<(), MappedSetError> {
+        let mask = 1 << (block % 64);
+        let word = self.checked.get(block / 64).ok_or_else(|| self.inconsistent())?;
+        // Relaxed: the bit says only that some thread has read these bytes, which never change.
+        if word.load(Ordering::Relaxed) & mask != 0 {
+            return Ok(());
+        }
+        self.check_now(block)?;
+        word.fetch_or(mask, Ordering::Relaxed);
+        Ok(())
+    }
+
+    #[cold]
+    fn check_now(&self, block: usize) -> Result<(), MappedSetError> {
+        let mut part = [0; PART_LEN];
+        let mut hasher = crc32fast::Hasher::new();
+        let offset = block * BLOCK_LEN;
+        let end = (offset + BLOCK_LEN).min(self.len);
+        for start in (offset..end).step_by(PART_LEN) {
+            let part = part.get_mut(..PART_LEN.min(end - start)).unwrap_or_default();
+            self.bytes
+                .read_at(part, HEADER_LEN + start)
+                .map_err(|error| self.unreadable(start, &error))?;
+            hasher.update(part);
+        }
+        if self.crcs.get(block) == Some(&hasher.finalize()) {
+            Ok(())
+        } else {
+            let offset = (HEADER_LEN + offset) as u64;
+            Err(MappedSetError::Damaged { file: Arc::clone(&self.name), offset })
+        }
+    }
+
+    /// Checks all blocks, whether they were before or not. `progress` is told of the bytes done and
+    /// says whether to go on.
+    pub(super) fn check_all(
+        &self,
+        progress: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<(), MappedSetError> {
+        for block in 0..self.crcs.len() {
+            self.check_now(block)?;
+            if !progress(BLOCK_LEN.min(self.len() - block * BLOCK_LEN) as u64) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn unreadable(&self, offset: usize, error: &io::Error) -> MappedSetError {
+        MappedSetError::Unreadable {
+            file: Arc::clone(&self.name),
+            offset: (HEADER_LEN + offset) as u64,
+            reason: error.to_string().into(),
+        }
+    }
+
+    pub(super) fn inconsistent(&self) -> MappedSetError {
+        MappedSetError::Inconsistent { file: Arc::clone(&self.name) }
+    }
+}
+
+/// Writes the payload of a checkpoint file, block by block.
+pub(super) struct BlockWriter<'a> {
+    file: &'a dyn DiskFile,
+    buffer: Vec<u8>,
+    /// How much of the payload has gone to the file.
+    flushed: usize,
+    crcs: Vec<u32>,
+}
+
+/// How much is written at once: a whole number of blocks.
+const WRITE_LEN: usize = 16 * BLOCK_LEN;
+
+impl<'a> BlockWriter<'a> {
+    pub(super) fn new(file: &'a dyn DiskFile) -> Self {
+        Self { file, buffer: Vec::with_capacity(WRITE_LEN), flushed: 0, crcs: Vec::new() }
+    }
+
+    /// How long the payload is so far.
+    pub(super) fn len(&self) -> usize {
+        self.flushed + self.buffer.len()
+    }
+
+    pub(super) fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let room = (WRITE_LEN - self.buffer.len()).min(bytes.len());
+            let (now, later) = bytes.split_at(room);
+            self.buffer.extend_from_slice(now);
+            bytes = later;
+            if self.buffer.len() == WRITE_LEN {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills up with zeros to a multiple of `align`.
+    pub(super) fn align(&mut self, align: usize) -> io::Result<()> {
+        let padding = self.len().next_multiple_of(align) - self.len();
+        self.write([0; 16].get(..padding).unwrap_or_default())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.crcs.extend(self.buffer.chunks(BLOCK_LEN).map(crc32fast::hash));
+        self.file.write_at(&self.buffer, (HEADER_LEN + self.flushed) as u64)?;
+        self.flushed += self.buffer.len();
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Writes the checksums behind the payload; returns its length and the checksum of these.
+    pub(super) fn finish(mut self) -> io::Result<(u64, u32)> {
+        self.flush()?;
+        let table: Vec<u8> = self.crcs.iter().flat_map(|crc| crc.to_le_bytes()).collect();
+        self.file.write_at(&table, (HEADER_LEN + self.flushed) as u64)?;
+        Ok((self.flushed as u64, crc32fast::hash(&table)))
+    }
+}

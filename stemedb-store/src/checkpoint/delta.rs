@@ -1,0 +1,242 @@
+//! A delta of a checkpoint: what came since what it stands on.
+
+use core::ops::Range;
+
+use stemedb_merkle::{
+    Hash, MappedSetError,
+    set::{
+        Changes,
+        mapped::{
+            BlockKey, BlockState, DeltaArrays, IdArrays, PackedPosition, block_bits, pack_position,
+        },
+    },
+};
+
+use super::{
+    CheckpointFault, WriteError,
+    base::{elements, prefetch_ids, write_numbers},
+    beside::{Beside, BesideArrays},
+    blocks::{BlockFile, BlockWriter},
+    payload::{self, Array, DeltaPayload},
+};
+
+/// Depths at which blocks of hashes can begin: 0, 4, up to 28.
+const LEVELS: usize = 8;
+
+/// An open delta.
+#[derive(Debug)]
+pub(super) struct DeltaFile {
+    pub(super) file: BlockFile,
+    len: usize,
+    page_bits: usize,
+    ids: Range<usize>,
+    positions: Range<usize>,
+    /// Where the blocks of each depth begin, and their number.
+    levels: [usize; LEVELS + 1],
+    prefixes: Range<usize>,
+    occupied: Range<usize>,
+    many: Range<usize>,
+    hashes: Range<usize>,
+    history: Range<usize>,
+    holes: Range<usize>,
+    symbols: Range<usize>,
+}
+
+/// How many hashes a block at `depth` has.
+fn block_len(depth: usize, page_bits: usize) -> usize {
+    (2 << block_bits(depth, page_bits)) - 2
+}
+
+impl DeltaFile {
+    /// Opens a delta over a base whose pages have `page_bits`.
+    pub(super) fn open(file: BlockFile, page_bits: usize) -> Result<Self, CheckpointFault> {
+        let [
+            ids,
+            positions,
+            level_starts,
+            prefixes,
+            occupied,
+            many,
+            hashes,
+            history,
+            holes,
+            symbols,
+        ] = payload::arrays(&file, [32, 6, 4, 4, 4, 4, 32, 32, 48, 32])?;
+        if level_starts.len() != 4 * (LEVELS + 1) {
+            return Err(CheckpointFault::Payload);
+        }
+        let mut levels = [[0; 4]; LEVELS + 1];
+        elements(&file, &level_starts, 0, &mut levels).map_err(CheckpointFault::MappedSet)?;
+        let levels = levels.map(|start| u32::from_le_bytes(start) as usize);
+        let [.., blocks] = levels;
+        let len = ids.len() / 32;
+        let expected: usize = levels
+            .windows(2)
+            .enumerate()
+            .map(|(level, pair)| match pair {
+                [from, to] => to.saturating_sub(*from) * block_len(4 * level, page_bits),
+                _ => 0,
+            })
+            .sum();
+        let whole = positions.len() == 6 * len
+            && levels.is_sorted()
+            && prefixes.len() == 4 * blocks
+            && occupied.len() == 4 * blocks
+            && many.len() == 4 * blocks
+            && hashes.len() == 32 * expected;
+        if !whole {
+            return Err(CheckpointFault::Payload);
+        }
+        Ok(Self {
+            file,
+            len,
+            page_bits,
+            ids,
+            positions,
+            levels,
+            prefixes,
+            occupied,
+            many,
+            hashes,
+            history,
+            holes,
+            symbols,
+        })
+    }
+
+    /// What the tree does not say.
+    pub(super) fn beside(&self) -> Result<Beside, MappedSetError> {
+        Beside::read(&self.file, &self.history, &self.holes)
+    }
+
+    /// The coded symbols of the set.
+    pub(super) fn symbols(&self) -> Result<Vec<[u8; 32]>, MappedSetError> {
+        Ok(self.file.read_all(&self.symbols)?.as_chunks().0.to_vec())
+    }
+
+    /// Whether there are any.
+    pub(super) fn has_symbols(&self) -> bool {
+        !self.symbols.is_empty()
+    }
+
+    fn number(&self, array: &Range<usize>, place: usize) -> Result<u32, MappedSetError> {
+        let mut number = [[0; 4]];
+        elements(&self.file, array, place, &mut number)?;
+        let [number] = number;
+        Ok(u32::from_le_bytes(number))
+    }
+}
+
+impl IdArrays for DeltaFile {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn ids(&self, first: usize, into: &mut [Hash]) -> Result<(), MappedSetError> {
+        elements(&self.file, &self.ids, first, into)
+    }
+
+    fn positions(&self, first: usize, into: &mut [PackedPosition]) -> Result<(), MappedSetError> {
+        elements(&self.file, &self.positions, first, into)
+    }
+
+    fn prefetch_ids(&self, places: Range<usize>) -> u64 {
+        prefetch_ids(&self.file, &self.ids, places)
+    }
+}
+
+impl DeltaArrays for DeltaFile {
+    fn block(
+        &self,
+        key: BlockKey,
+        into: &mut [Hash],
+    ) -> Result<Option<BlockState>, MappedSetError> {
+        let level = key.depth / 4;
+        let (Some(from), Some(to)) = (self.levels.get(level), self.levels.get(level + 1)) else {
+            return Ok(None);
+        };
+        let (mut low, mut high) = (*from, *to);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if u64::from(self.number(&self.prefixes, middle)?) < key.prefix {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        if low == *to || u64::from(self.number(&self.prefixes, low)?) != key.prefix {
+            return Ok(None);
+        }
+        let above: usize = self
+            .levels
+            .windows(2)
+            .take(level)
+            .enumerate()
+            .map(|(level, pair)| match pair {
+                [from, to] => (to - from) * block_len(4 * level, self.page_bits),
+                _ => 0,
+            })
+            .sum();
+        let width = block_len(key.depth, self.page_bits);
+        let start = above + (low - from) * width;
+        let into = into.get_mut(..width).ok_or_else(|| self.file.inconsistent())?;
+        elements(&self.file, &self.hashes, start, into)?;
+        Ok(Some(BlockState {
+            occupied: self.number(&self.occupied, low)?,
+            many: self.number(&self.many, low)?,
+        }))
+    }
+}
+
+/// Writes the payload of a delta.
+pub(super) fn write(
+    writer: &mut BlockWriter<'_>,
+    changes: &Changes,
+    beside: &Beside,
+) -> Result<(), WriteError> {
+    let Changes { entries, blocks } = changes;
+    let ids_start = writer.len();
+    for entry in entries {
+        writer.write(&entry.id)?;
+    }
+    let positions_start = writer.len();
+    for entry in entries {
+        let position = pack_position(entry.position)
+            .ok_or(WriteError::PositionTooLarge { position: entry.position })?;
+        writer.write(&position)?;
+    }
+    // A block has a prefix of 28 bits at most, and each comes once at each of eight depths.
+    let number = |number: u64| u32::try_from(number).map_err(|_| WriteError::Payload);
+    let mut levels = [0; LEVELS + 1];
+    for (level, start) in levels.iter_mut().enumerate() {
+        let before = blocks.partition_point(|block| block.key.depth < 4 * level);
+        *start = number(before as u64)?;
+    }
+    let levels = write_numbers(writer, levels.into_iter())?;
+    let prefixes = blocks.iter().map(|block| number(block.key.prefix));
+    let prefixes = write_numbers(writer, prefixes.collect::<Result<Vec<_>, _>>()?.into_iter())?;
+    let occupied = write_numbers(writer, blocks.iter().map(|block| block.occupied))?;
+    let many = write_numbers(writer, blocks.iter().map(|block| block.many))?;
+    let hashes_start = writer.len();
+    for block in blocks {
+        writer.write(block.hashes.as_flattened())?;
+    }
+    let hashes_len = (writer.len() - hashes_start) / 32;
+    let BesideArrays { history, holes, symbols } = beside.write(writer)?;
+    let root = DeltaPayload {
+        ids: Array::new(ids_start, entries.len()),
+        positions: Array::new(positions_start, entries.len()),
+        levels,
+        prefixes,
+        occupied,
+        many,
+        hashes: Array::new(hashes_start, hashes_len),
+        history,
+        holes,
+        symbols,
+    };
+    writer.align(16)?;
+    let root = payload::root(&root, writer.len()).map_err(|_| WriteError::Payload)?;
+    writer.write(&root)?;
+    Ok(())
+}

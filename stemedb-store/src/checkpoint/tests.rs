@@ -1,0 +1,244 @@
+//! Checkpoints against the trees that they are of.
+
+use stemedb_merkle::{MerkleTree, Snapshot};
+
+use super::{header::HEADER_LEN, *};
+use stemedb_simdisk::FaultyDisk;
+use stemedb_wal::log::HoleEntry;
+
+const STORE: [u8; 16] = [1; 16];
+
+fn entries(from: u64, to: u64) -> Vec<Entry> {
+    let id = |n: u64| *blake3::hash(&n.to_le_bytes()).as_bytes();
+    (from..to).map(|n| Entry { id: id(n), position: 100 * n }).collect()
+}
+
+fn covered(snapshot: &Snapshot, position: u64) -> Covered {
+    Covered {
+        store_id: STORE,
+        generation: 0,
+        position,
+        next_index: position / 100,
+        count: snapshot.len(),
+        set_root: snapshot.root(),
+        top_hash: snapshot.top_hash(),
+        history_root: [9; 32],
+        last_time: 5,
+        last_id: [6; 32],
+        last_position: 0,
+    }
+}
+
+fn beside() -> Beside {
+    let holes = vec![([3; 32], HoleEntry { index: 7, time: 8 })];
+    Beside { history: vec![[8; 32]; 3], holes, symbols: Vec::new() }
+}
+
+fn base(disk: &FaultyDisk, tree: &MerkleTree, position: u64) -> Checkpoint {
+    let snapshot = tree.snapshot();
+    write_base(disk, &covered(&snapshot, position), snapshot.iter(), &beside(), true, &mut |_| {})
+        .unwrap()
+}
+
+fn reload(disk: &FaultyDisk) -> Loaded {
+    let loaded = load(disk, STORE, 0, false).unwrap();
+    loaded.tidy(disk).unwrap();
+    loaded
+}
+
+fn tree_of(checkpoint: &Checkpoint) -> MerkleTree {
+    MerkleTree::from_mapped_set(checkpoint.mapped_set(), checkpoint.covered().top_hash)
+}
+
+/// A base of 3,000 ids and two deltas on it.
+pub(super) fn chain(disk: &FaultyDisk) -> (Checkpoint, MerkleTree) {
+    let mut tree = MerkleTree::new();
+    tree.insert_batch(&entries(0, 3000)).unwrap();
+    let mut checkpoint = base(disk, &tree, 300_000);
+    tree = tree_of(&checkpoint);
+    for (from, to) in [(3000, 3200), (3200, 3230)] {
+        tree.insert_batch(&entries(from, to)).unwrap();
+        let snapshot = tree.snapshot();
+        let kept = checkpoint.deltas_to_keep(snapshot.len()).unwrap();
+        let changes = snapshot.changes(checkpoint.position_of(kept), kept).unwrap();
+        let covered = covered(&snapshot, 100 * to);
+        checkpoint =
+            write_delta(disk, &checkpoint, kept, &covered, &changes, &beside(), true).unwrap();
+    }
+    assert_eq!(checkpoint.deltas.len(), 2);
+    (checkpoint, tree)
+}
+
+#[test]
+fn a_chain_comes_back_as_the_tree_that_it_is_of() {
+    let disk = FaultyDisk::new(1);
+    let (_, tree) = chain(&disk);
+    let loaded = reload(&disk);
+    assert!(loaded.set_aside.is_empty());
+    let checkpoint = loaded.checkpoint.unwrap();
+    checkpoint.check(&mut |_| true).unwrap();
+    assert_eq!(checkpoint.beside().unwrap(), beside());
+    assert_eq!(checkpoint.symbols().unwrap(), beside().symbols);
+    let again = tree_of(&checkpoint);
+    assert_eq!(again.root(), tree.root());
+    let all = |tree: &MerkleTree| tree.iter().map(Result::unwrap).collect::<Vec<_>>();
+    assert_eq!(all(&again), all(&tree));
+}
+
+#[test]
+fn symbols_come_back_from_the_file_that_is_on_top() {
+    let disk = FaultyDisk::new(1);
+    let mut tree = MerkleTree::new();
+    tree.insert_batch(&entries(0, 3000)).unwrap();
+    let with = |symbols: Vec<[u8; 32]>| Beside { symbols, ..beside() };
+    let snapshot = tree.snapshot();
+    let (first, second) = (vec![[4; 32]; 5], vec![[5; 32]; 6]);
+    let covered_by = covered(&snapshot, 300_000);
+    let beside = with(first.clone());
+    let checkpoint =
+        write_base(&disk, &covered_by, snapshot.iter(), &beside, true, &mut |_| {}).unwrap();
+    assert_eq!(reload(&disk).checkpoint.unwrap().symbols().unwrap(), first);
+    tree = tree_of(&checkpoint);
+    tree.insert_batch(&entries(3000, 3100)).unwrap();
+    let snapshot = tree.snapshot();
+    let changes = snapshot.changes(300_000, 0).unwrap();
+    let (covered, beside) = (covered(&snapshot, 310_000), with(second.clone()));
+    write_delta(&disk, &checkpoint, 0, &covered, &changes, &beside, true).unwrap();
+    let loaded = reload(&disk).checkpoint.unwrap();
+    assert_eq!(loaded.symbols().unwrap(), second);
+    loaded.check(&mut |_| true).unwrap();
+}
+
+#[test]
+fn small_deltas_are_taken_in_and_large_ones_fold() {
+    let disk = FaultyDisk::new(1);
+    let (checkpoint, _) = chain(&disk);
+    assert_eq!(checkpoint.deltas_to_keep(3231), Some(2));
+    assert_eq!(checkpoint.deltas_to_keep(3250), Some(1));
+    assert_eq!(checkpoint.deltas_to_keep(3400), Some(0));
+    assert_eq!(checkpoint.deltas_to_keep(3751), None);
+    assert_eq!((checkpoint.position_of(0), checkpoint.position_of(1)), (300_000, 320_000));
+}
+
+/// Every byte of every file flipped in one bit, and every file cut at many lengths: the chain is
+/// set aside when it is loaded or the damage is met when it is read, and nothing wrong comes back.
+#[test]
+fn no_damage_passes() {
+    let disk = FaultyDisk::new(1);
+    let (checkpoint, tree) = chain(&disk);
+    let expected: Vec<Entry> = tree.iter().map(Result::unwrap).collect();
+    let judge = |damaged: &FaultyDisk, what: &str| {
+        let loaded = reload(damaged);
+        match loaded.checkpoint {
+            Some(checkpoint) if checkpoint.covered().position == 323_000 => {
+                let found = checkpoint.check(&mut |_| true).is_err();
+                assert!(found, "{what}");
+                let read: Result<Vec<Entry>, _> = tree_of(&checkpoint).iter().collect();
+                assert!(read.is_err() || read.unwrap() == expected, "{what}");
+            }
+            Some(shorter) => {
+                assert!(!loaded.set_aside.is_empty(), "{what}");
+                assert!(shorter.covered().position < 323_000);
+                shorter.check(&mut |_| true).unwrap();
+            }
+            None => assert!(!loaded.set_aside.is_empty(), "{what}"),
+        }
+    };
+    for (file, len) in checkpoint.file_sizes() {
+        let step = if file.starts_with("base") { 37 } else { 11 };
+        for byte in (0..len).step_by(step).chain(len - 300..len) {
+            let damaged = disk.fork();
+            damaged.flip_bit(&file, 8 * byte + byte % 8).unwrap();
+            judge(&damaged, &format!("{file}, byte {byte}"));
+        }
+        for len in (0..len).step_by(997) {
+            let damaged = disk.fork();
+            damaged.truncate_file(&file, len).unwrap();
+            judge(&damaged, &format!("{file}, cut to {len}"));
+        }
+        let damaged = disk.fork();
+        damaged.remove(&file).unwrap();
+        if file.starts_with("base") {
+            assert!(reload(&damaged).checkpoint.is_none());
+        }
+    }
+}
+
+/// A delta takes in those below it, and the power fails before their removal is durable.
+#[test]
+fn a_delta_that_was_replaced_and_is_still_there_is_no_fault() {
+    let disk = FaultyDisk::new(1);
+    let (checkpoint, mut tree) = chain(&disk);
+    tree.insert_batch(&entries(3230, 3400)).unwrap();
+    let snapshot = tree.snapshot();
+    let before = disk.fork();
+    let changes = snapshot.changes(checkpoint.position_of(0), 0).unwrap();
+    let covered = covered(&snapshot, 340_000);
+    write_delta(&disk, &checkpoint, 0, &covered, &changes, &beside(), true).unwrap();
+    for (name, _) in &checkpoint.file_sizes()[1..] {
+        disk.put(name, &before.contents(name).unwrap()).unwrap();
+    }
+    let loaded = reload(&disk);
+    assert!(loaded.set_aside.is_empty(), "{:?}", loaded.set_aside);
+    assert_eq!(loaded.checkpoint.unwrap().covered().position, 340_000);
+    let names = disk.list().unwrap();
+    assert_eq!(names.iter().filter(|name| name.starts_with("delta")).count(), 1);
+}
+
+#[test]
+fn checkpoints_of_others_are_set_aside() {
+    let disk = FaultyDisk::new(1);
+    chain(&disk);
+    let other = load(&disk.fork(), [2; 16], 0, true).unwrap();
+    assert!(other.checkpoint.is_none());
+    assert!(other.set_aside.iter().all(|aside| aside.fault == CheckpointFault::OtherStore));
+    let other = load(&disk.fork(), STORE, 1, true).unwrap();
+    assert!(other.set_aside.iter().all(|aside| aside.fault == CheckpointFault::OtherGeneration));
+}
+
+/// Up to where the log was durable is told by any header that is whole, and looking changes
+/// nothing: until the log is open, these files are what tells that it has lost its end.
+#[test]
+fn the_mark_outlives_the_rest_of_the_file() {
+    let disk = FaultyDisk::new(1);
+    let (checkpoint, _) = chain(&disk);
+    let mark = |position| Some(Watermark { position, next_index: position / 100 });
+    for (file, len) in checkpoint.file_sizes() {
+        for cut in [HEADER_LEN as u64, 1000, len - 1] {
+            let damaged = disk.fork();
+            damaged.truncate_file(&file, cut).unwrap();
+            let names = damaged.list().unwrap();
+            let loaded = load(&damaged, STORE, 0, false).unwrap();
+            assert_eq!(loaded.mark, mark(323_000), "{file}, cut to {cut}");
+            assert!(!loaded.set_aside.is_empty(), "{file}, cut to {cut}");
+            assert_eq!(damaged.list().unwrap(), names, "{file}, cut to {cut}");
+            assert_eq!(load(&damaged, STORE, 0, false).unwrap().mark, mark(323_000));
+        }
+    }
+    let other = load(&disk, [2; 16], 0, false).unwrap();
+    assert_eq!(other.mark, None, "of another log");
+}
+
+/// The formats on disk. If this fails they have changed: raise `FORMAT_VERSION`, and mind that a
+/// checkpoint of another version is rebuilt from the log.
+#[test]
+fn golden_bytes() {
+    let disk = FaultyDisk::new(1);
+    let (checkpoint, _) = chain(&disk);
+    let hashes: Vec<String> = checkpoint
+        .file_sizes()
+        .iter()
+        .map(|(name, _)| format!("{name} {}", blake3::hash(&disk.contents(name).unwrap()).to_hex()))
+        .collect();
+    assert_eq!(
+        hashes,
+        [
+            "base-00000000000000300000.ckpt \
+             dc012aa175e4205e80fce8b7f2eec87c151616269ac84d84bc25763d4642368b",
+            "delta-00000000000000320000.ckpt \
+             2caac4156f1396a6024162901f6dccc56fd9806ea5d364e610391042fdf06a60",
+            "delta-00000000000000323000.ckpt \
+             b0f457281ee308ca5873f274093cb3ebd99063d2e18477a9fa4cb86842a67264",
+        ]
+    );
+}

@@ -1,0 +1,372 @@
+//! Group commit: many appenders, one writer.
+//!
+//! ```text
+//!   append, append_async, submit ---> [ queue ] ---> writer: look up ids, write once,
+//!                 ^                                    note them in the index, sync
+//!                 |                                            |
+//!                 +---------- receipts --- publish ------------+
+//! ```
+//!
+//! The writer takes all that waits, so that the more there is to do, the less a sync costs each. A
+//! lone appender that is going to wait anyway does the writer's work by itself. An
+//! acknowledgement means: durable, in the index, and visible to readers. A body that is held
+//! already is acknowledged with its first receipt, after it was [read back](VerifyHeld): outside of
+//! the writer's lock, so that nobody else waits for that.
+//!
+//! Whatever is queued by one thread, and what it appends after that, is committed in that order.
+//!
+//! The first write or sync that fails is the last one: everyone who waits, and everyone who comes
+//! later, gets the error.
+
+mod core;
+mod future;
+mod group;
+mod queue;
+mod slot;
+mod verify;
+mod writer;
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use stemedb_merkle::Hash;
+
+pub use self::{
+    future::AppendFuture,
+    queue::Submission,
+    slot::Pending,
+    verify::{Held, ReadHeld, Verified, VerifyHeld},
+};
+
+use self::{
+    core::Core,
+    group::Settled,
+    queue::{Queue, Request},
+    slot::{Receipts, Ticket},
+    verify::Unverified,
+};
+use stemedb_wal::{
+    error::{AppendError, ReadError},
+    log::{HoleEntry, Log, Placed, Watermark},
+};
+
+/// What knows where ids are: the writer asks it, and tells it what was appended.
+pub trait Index: Send {
+    /// The position of a body that is held, published or not.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be told. The append then fails, and only that.
+    fn position_of(&self, id: &Hash) -> Result<Option<u64>, ReadError>;
+
+    /// The positions of bodies, as [`position_of`](Self::position_of) has them. Many at once may
+    /// cost less each.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be told of any one of them.
+    fn positions_of(&self, ids: &[Hash]) -> Result<Vec<Option<u64>>, ReadError> {
+        ids.iter().map(|id| self.position_of(id)).collect()
+    }
+
+    /// The entry of a body that was lost, if this is one.
+    fn hole_of(&self, id: &Hash) -> Option<HoleEntry> {
+        let _ = id;
+        None
+    }
+
+    /// Takes in what was written. Not durable yet, and not to be shown to anyone.
+    fn apply(&mut self, placed: &[Placed]);
+
+    /// All that was taken in is durable, and log readers see it.
+    fn publish(&mut self, durable: Watermark);
+
+    /// Nothing has come for a while.
+    fn idle(&mut self) {}
+}
+
+/// What an append came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The body was new.
+    Appended,
+    /// The body was held already: index, time and position are from when it was appended first.
+    Duplicate,
+    /// The body had been lost and is back: index and time are from when it was appended first.
+    Healed,
+}
+
+/// The acknowledgement of an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The assertion id.
+    pub id: Hash,
+    /// The index of the entry.
+    pub index: u64,
+    /// The time of the entry, NTP64.
+    pub time: u64,
+    /// Where the body is.
+    pub position: u64,
+    /// New, held already, or back.
+    pub outcome: Outcome,
+}
+
+/// What can be chosen about the queue and the writer.
+#[derive(Clone, Copy, Debug)]
+pub struct CommitOptions {
+    /// How many records may wait. Appenders beyond that wait for room. Default 65,536.
+    pub queue_records_max: usize,
+    /// How many bytes of bodies may wait. Default 64 MiB.
+    pub queue_bytes_max: usize,
+    /// After so long without work, a durable mark is written. Default 100 ms.
+    pub idle_after: Duration,
+}
+
+impl Default for CommitOptions {
+    fn default() -> Self {
+        Self {
+            queue_records_max: 1 << 16,
+            queue_bytes_max: 64 << 20,
+            idle_after: Duration::from_millis(100),
+        }
+    }
+}
+
+/// Who commits: the caller where that is possible, else a thread that works off a queue.
+///
+/// An appender that finds nobody else at work, and whose like was alone last time, commits by
+/// itself: it takes two changes of threads less, which is half of a sync. Dropping it is like
+/// [`close`](Self::close), with nobody to hear of a failure.
+#[derive(Debug)]
+pub struct Committer<I: Index + 'static> {
+    shared: Arc<Shared<I>>,
+    /// The writer, and the thread that verifies what it hands over; in the order in which they end.
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+struct Shared<I> {
+    queue: Queue<I>,
+    /// `None` once it is closed.
+    core: Mutex<Option<Core<I>>>,
+    /// `None` once it is closed: a future that outlives the store keeps no file of it open.
+    verifier: Mutex<Option<Arc<dyn VerifyHeld>>>,
+    /// How many requests the writer took last.
+    crowd: AtomicUsize,
+    /// Whether there is a writer at all.
+    threads: bool,
+}
+
+impl<I: Index + 'static> Committer<I> {
+    /// Starts the writer. `clock` tells the time, NTP64, once for each commit.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no thread for it.
+    pub fn start(
+        log: Log,
+        index: I,
+        verifier: impl VerifyHeld + 'static,
+        clock: impl FnMut() -> u64 + Send + 'static,
+        options: &CommitOptions,
+    ) -> std::io::Result<Self> {
+        let core = Core::new(log, index, clock);
+        let shared = Arc::new(Shared::new(core, verifier, options, true));
+        let threads = writer::start(&shared, options.idle_after)?;
+        Ok(Self { shared, threads: Vec::from(threads).into() })
+    }
+
+    /// Without a thread: every append is a commit of its own, in the thread of its caller.
+    pub fn inline(
+        log: Log,
+        index: I,
+        verifier: impl VerifyHeld + 'static,
+        clock: impl FnMut() -> u64 + Send + 'static,
+    ) -> Self {
+        let options = CommitOptions::default();
+        let core = Core::new(log, index, clock);
+        let shared = Arc::new(Shared::new(core, verifier, &options, false));
+        Self { shared, threads: Vec::new().into() }
+    }
+
+    /// Appends one body and waits until it is durable.
+    ///
+    /// # Errors
+    ///
+    /// See [`AppendError`].
+    pub fn append(&self, id: Hash, body: Vec<u8>) -> Result<Receipt, AppendError> {
+        self.settle(Submission::one(id, body)).and_then(Receipts::into_one)
+    }
+
+    /// Appends bodies and waits until they are durable. Their receipts come in the order of the
+    /// bodies. See [`submit`](Self::submit).
+    ///
+    /// # Errors
+    ///
+    /// See [`AppendError`].
+    pub fn append_batch(&self, bodies: Submission) -> Result<Vec<Receipt>, AppendError> {
+        self.settle(bodies).map(Receipts::into_vec)
+    }
+
+    fn settle(&self, bodies: Submission) -> Result<Receipts, AppendError> {
+        match self.shared.commit_alone(bodies) {
+            Ok(receipts) => receipts,
+            Err(bodies) => self.shared.enqueue(bodies).wait_receipts(),
+        }
+    }
+
+    /// Queues bodies and returns; waits only if the queue is full.
+    ///
+    /// They are written as one batch if they fit the limit of one, and then a crash keeps all of
+    /// them or none.
+    pub fn submit(&self, bodies: Submission) -> Pending {
+        if self.shared.threads {
+            return self.shared.enqueue(bodies);
+        }
+        let (ticket, pending) = slot::pair();
+        if let Ok(receipts) = self.shared.commit_alone(bodies) {
+            ticket.complete(receipts);
+        }
+        pending
+    }
+
+    /// Appends one body. It is queued at the first poll; a future dropped after that does not undo
+    /// it.
+    pub fn append_async(&self, id: Hash, body: Vec<u8>) -> AppendFuture<I> {
+        AppendFuture::new(Arc::clone(&self.shared), Submission::one(id, body))
+    }
+
+    /// Runs something between two commits, after what is queued already: log and index then agree,
+    /// and all in them is durable. On the writer's thread if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Closed`] if the writer is gone.
+    pub fn call<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Log, &mut I) -> R + Send + 'static,
+    ) -> Result<R, AppendError> {
+        if !self.shared.threads {
+            let mut core = self.shared.core.lock().unwrap_or_else(PoisonError::into_inner);
+            let core = core.as_mut().ok_or(AppendError::Closed)?;
+            return Ok(work(&mut core.log, &mut core.index));
+        }
+        let (done, result) = std::sync::mpsc::sync_channel(1);
+        self.shared.queue.push_call(Box::new(move |log, index| {
+            // Whoever asked may have gone.
+            let _ = done.send(work(log, index));
+        }));
+        result.recv().map_err(|_| AppendError::Closed)
+    }
+
+    /// Works off the queue, writes the durable mark, and ends. The result is for the store's
+    /// identity. The index comes back unless the writer died; `None` if it was closed before.
+    ///
+    /// # Errors
+    ///
+    /// If a write or a sync fails, now or earlier. All that was acknowledged is intact.
+    pub fn close(&self) -> (Result<Watermark, AppendError>, Option<I>) {
+        self.shared.queue.close();
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        let mut died = false;
+        for thread in threads {
+            died |= thread.join().is_err();
+        }
+        lock(&self.shared.verifier).take();
+        let core = self.shared.core.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match core.filter(|_| !died) {
+            Some(core) => (core.log.close(), Some(core.index)),
+            None => (Err(AppendError::Closed), None),
+        }
+    }
+}
+
+impl<I: Index> Shared<I> {
+    fn new(
+        core: Core<I>,
+        verifier: impl VerifyHeld + 'static,
+        options: &CommitOptions,
+        threads: bool,
+    ) -> Self {
+        let verifier: Arc<dyn VerifyHeld> = Arc::new(verifier);
+        Self {
+            queue: Queue::new(options),
+            core: Some(core).into(),
+            verifier: Some(verifier).into(),
+            crowd: AtomicUsize::new(0),
+            threads,
+        }
+    }
+
+    fn enqueue(&self, bodies: Submission) -> Pending {
+        let (ticket, pending) = slot::pair();
+        self.queue.push_waiting(Request::Append(bodies, ticket));
+        pending
+    }
+
+    /// Commits in this thread, if nobody else wants to; else the bodies come back.
+    fn commit_alone(
+        &self,
+        bodies: Submission,
+    ) -> Result<Result<Receipts, AppendError>, Submission> {
+        let core = if self.threads {
+            // With others about it is better to go with them: one sync serves all.
+            if self.crowd.load(Ordering::Relaxed) > 1 {
+                return Err(bodies);
+            }
+            // Held, or left behind by a panic, which has closed the queue.
+            self.core.try_lock().ok()
+        } else {
+            Some(self.core.lock().unwrap_or_else(PoisonError::into_inner))
+        };
+        let Some(mut guard) = core else { return Err(bodies) };
+        let Some(core) = guard.as_mut() else { return Ok(Err(AppendError::Closed)) };
+        if self.threads && !self.queue.is_empty() {
+            return Err(bodies);
+        }
+        let (staged, synced) = core.commit(std::slice::from_ref(&bodies));
+        let settled = staged.results(&synced, [bodies]).next();
+        core.recycle(staged);
+        drop(guard);
+        if self.threads {
+            self.queue.kick();
+        }
+        Ok(match settled {
+            Some(Settled::Done(result)) => result,
+            Some(Settled::Unverified(unverified)) => self.verify(&unverified),
+            None => Err(AppendError::Closed),
+        })
+    }
+
+    /// Reads back what of a submission is held. Without the core's lock.
+    fn verify(&self, unverified: &Unverified) -> Result<Receipts, AppendError> {
+        let verifier = lock(&self.verifier).clone().ok_or(AppendError::Closed)?;
+        unverified.verify(&*verifier, &|| {
+            let mut core = self.core.lock().map_err(|_| AppendError::Closed)?;
+            core.as_mut().ok_or(AppendError::Closed)?.log.seal_open()
+        })
+    }
+}
+
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<I: Index + 'static> Drop for Committer<I> {
+    fn drop(&mut self) {
+        // Nobody is left to be told; what was acknowledged is durable.
+        let _ = self.close();
+    }
+}
+
+impl<I> fmt::Debug for Shared<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("threads", &self.threads).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,240 @@
+//! What a commit writes, and the receipts that come of it.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
+
+use stemedb_merkle::Hash;
+
+use super::{
+    Index, Outcome, Receipt, Receipts, Submission,
+    verify::{Answer, Unverified},
+};
+use crate::id_hash::IdHashBuilder;
+use stemedb_wal::{
+    error::{AppendError, ReadError},
+    log::{Log, NewRecord, Placed},
+};
+
+/// Memory that groups use again and again.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    seen: HashMap<Hash, usize, IdHashBuilder>,
+    placed: Vec<Placed>,
+}
+
+/// Submissions whose new bodies are written, and not yet durable.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    plans: Vec<Result<Vec<Plan>, AppendError>>,
+    pub(crate) placed: Vec<Placed>,
+}
+
+/// Where a body's receipt comes from.
+#[derive(Clone, Copy, Debug)]
+enum Plan {
+    /// It is the n-th of the records written now.
+    Write { number: usize, outcome: Outcome },
+    /// It is held at this position.
+    Held(u64),
+}
+
+/// What became of a submission.
+#[derive(Debug)]
+pub(crate) enum Settled {
+    Done(Result<Receipts, AppendError>),
+    /// It is durable, but for bodies that are to be read back first.
+    Unverified(Unverified),
+}
+
+impl Group {
+    /// Looks up all bodies and writes those that are new.
+    ///
+    /// What was staged before has to be applied to the index.
+    pub(crate) fn stage<I: Index>(
+        &mut self,
+        log: &mut Log,
+        index: &I,
+        now: u64,
+        submissions: &[Submission],
+    ) -> Staged {
+        let mut placed = std::mem::take(&mut self.placed);
+        placed.clear();
+        self.seen.clear();
+        if let Some(failure) = log.failure() {
+            let error = AppendError::Poisoned(failure.clone());
+            return Staged {
+                plans: submissions.iter().map(|_| Err(error.clone())).collect(),
+                placed,
+            };
+        }
+        let mut plans: Vec<Result<Vec<Plan>, AppendError>> = Vec::with_capacity(submissions.len());
+        let mut records: Vec<NewRecord<'_>> = Vec::new();
+        // Where each submission's new records end: a batch is never cut inside of one.
+        let mut ends = Vec::with_capacity(submissions.len());
+        let alone = submissions.len() == 1 && submissions.iter().all(|only| only.len() == 1);
+        let ids: Vec<Hash> = submissions
+            .iter()
+            .flat_map(|submission| submission.bodies().map(|(id, _)| id))
+            .collect();
+        // Where one can't be told, each is asked for by itself, and only its own submission fails.
+        let mut held = index.positions_of(&ids).ok().map(Vec::into_iter);
+        for submission in submissions {
+            plans.push(self.plan(log, index, submission, &mut held, alone, &mut records));
+            ends.push(records.len());
+        }
+        if let Err(error) = write(log, now, &records, &ends, &mut placed) {
+            let error = if placed.is_empty() { error } else { log.give_up(error) };
+            placed.clear();
+            plans = submissions.iter().map(|_| Err(error.clone())).collect();
+        }
+        Staged { plans, placed }
+    }
+
+    /// Takes memory back that a staged group does not need any more.
+    pub(crate) fn recycle(&mut self, placed: Vec<Placed>) {
+        self.placed = placed;
+    }
+
+    /// What to do with each body of a submission; new ones are added to `records`.
+    fn plan<'a, I: Index>(
+        &mut self,
+        log: &Log,
+        index: &I,
+        submission: &'a Submission,
+        held: &mut Option<std::vec::IntoIter<Option<u64>>>,
+        alone: bool,
+        records: &mut Vec<NewRecord<'a>>,
+    ) -> Result<Vec<Plan>, AppendError> {
+        let mut plans = Vec::with_capacity(submission.len());
+        let first = records.len();
+        let mut failure = None;
+        for (id, body) in submission.bodies() {
+            let position = match held.as_mut().and_then(Iterator::next) {
+                Some(position) => Ok(position),
+                None => index.position_of(&id),
+            };
+            if failure.is_none() {
+                let plan = self.plan_body(log, index, (id, body), position, alone, records);
+                failure = plan.map(|plan| plans.push(plan)).err();
+            }
+        }
+        let Some(error) = failure else { return Ok(plans) };
+        // All or none of them.
+        for record in records.drain(first..) {
+            self.seen.remove(&record.id);
+        }
+        Err(error)
+    }
+
+    fn plan_body<'a, I: Index>(
+        &mut self,
+        log: &Log,
+        index: &I,
+        (id, body): (Hash, &'a [u8]),
+        position: Result<Option<u64>, ReadError>,
+        alone: bool,
+        records: &mut Vec<NewRecord<'a>>,
+    ) -> Result<Plan, AppendError> {
+        log.check_len(body.len() as u64)?;
+        let lookup = |error| AppendError::Lookup(Arc::new(error));
+        if let Some(position) = position.map_err(lookup)? {
+            return Ok(Plan::Held(position));
+        }
+        let heals = index.hole_of(&id);
+        let outcome = if heals.is_some() { Outcome::Healed } else { Outcome::Appended };
+        let number = records.len();
+        if !alone {
+            match self.seen.entry(id) {
+                Entry::Occupied(same) => {
+                    return Ok(Plan::Write { number: *same.get(), outcome: Outcome::Duplicate });
+                }
+                Entry::Vacant(new) => {
+                    new.insert(number);
+                }
+            }
+        }
+        records.push(NewRecord { id, body, heals });
+        Ok(Plan::Write { number, outcome })
+    }
+}
+
+impl Staged {
+    /// Whether anything was written, so that a sync is needed.
+    pub(crate) fn needs_sync(&self) -> bool {
+        !self.placed.is_empty()
+    }
+
+    /// What became of each of the submissions that were staged, in their order: `synced` says
+    /// whether all is durable and published.
+    pub(crate) fn results(
+        &self,
+        synced: &Result<(), AppendError>,
+        submissions: impl IntoIterator<Item = Submission>,
+    ) -> impl Iterator<Item = Settled> {
+        self.plans.iter().zip(submissions).map(move |(plans, bodies)| {
+            match synced.clone().and_then(|()| plans.as_ref().map_err(Clone::clone)) {
+                Ok(plans) => self.settle(plans, bodies),
+                Err(error) => Settled::Done(Err(error)),
+            }
+        })
+    }
+
+    fn settle(&self, plans: &[Plan], bodies: Submission) -> Settled {
+        if plans.iter().any(|plan| matches!(plan, Plan::Held(_))) {
+            let answers = plans.iter().map(|plan| match *plan {
+                Plan::Held(position) => Ok(Answer::Held(position)),
+                Plan::Write { number, outcome } => {
+                    self.receipt(number, outcome).map(Answer::Receipt)
+                }
+            });
+            return match answers.collect() {
+                Ok(answers) => Settled::Unverified(Unverified::new(bodies, answers)),
+                Err(error) => Settled::Done(Err(error)),
+            };
+        }
+        let receipt = |plan: &Plan| match *plan {
+            Plan::Write { number, outcome } => self.receipt(number, outcome),
+            Plan::Held(_) => Err(AppendError::Closed),
+        };
+        Settled::Done(match plans {
+            [plan] => receipt(plan).map(Receipts::One),
+            _ => plans.iter().map(receipt).collect::<Result<_, _>>().map(Receipts::Many),
+        })
+    }
+
+    fn receipt(&self, number: usize, outcome: Outcome) -> Result<Receipt, AppendError> {
+        // Each record that was written has its place.
+        let placed = self.placed.get(number).ok_or(AppendError::Closed)?;
+        let Placed { id, index, time, position, .. } = *placed;
+        Ok(Receipt { id, index, time, position, outcome })
+    }
+}
+
+/// Writes the records in as few batches as the limit allows, none cut inside a submission that fits
+/// into one. `ends` says where each submission's end.
+fn write(
+    log: &mut Log,
+    now: u64,
+    records: &[NewRecord<'_>],
+    ends: &[usize],
+    placed: &mut Vec<Placed>,
+) -> Result<(), AppendError> {
+    let (mut start, mut end, mut len) = (0, 0, 0);
+    let mut write = |log: &mut Log, from: usize, to: usize| {
+        let batch = records.get(from..to).unwrap_or_default();
+        if batch.is_empty() { Ok(()) } else { log.write(batch, now, placed) }
+    };
+    for &next in ends {
+        let added: u64 =
+            records.get(end..next).unwrap_or_default().iter().map(NewRecord::record_len).sum();
+        if len + added > log.batch_len_max() {
+            write(log, start, end)?;
+            (start, len) = (end, 0);
+        }
+        len += added;
+        end = next;
+    }
+    write(log, start, end)
+}

@@ -1,0 +1,175 @@
+//! Appends of bodies that are held already: the held body is read before it counts as one.
+//!
+//! The set knows ids, and the disk may have lost what they stand for. So an append of a held id is
+//! acknowledged only after its body was read back and found equal. That reads the disk, and is done
+//! outside of the writer's lock: by the appender if it committed alone, else by a thread that works
+//! off what the writer hands to it.
+
+use std::{
+    fmt, io,
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread::{self, JoinHandle},
+};
+
+use stemedb_merkle::Hash;
+
+use super::{Index, Outcome, Receipt, Receipts, Shared, Submission, Ticket};
+use stemedb_wal::{
+    error::{AppendError, DamageKind},
+    log::{LogReader, Placed},
+};
+
+/// Reads bodies that are held, before an append of the same body counts as a duplicate.
+pub trait VerifyHeld: Send + Sync {
+    /// Compares the held body with the one that is appended. An implementation may put a damaged
+    /// one right.
+    ///
+    /// Called outside of the writer's lock, from any thread.
+    ///
+    /// # Errors
+    ///
+    /// If the held body cannot be read, or is damaged and stays so. The append then fails, and
+    /// only that.
+    fn verify(&self, held: &Held<'_>) -> Result<Verified, AppendError>;
+}
+
+/// A body that is appended and held already.
+#[derive(Clone, Copy)]
+pub struct Held<'a> {
+    /// The assertion id.
+    pub id: Hash,
+    /// Where the log has it.
+    pub position: u64,
+    /// The body that is appended.
+    pub body: &'a [u8],
+    /// Lets the log go on in another segment; false if it could not, for want of entries.
+    pub seal: &'a dyn Fn() -> Result<bool, AppendError>,
+}
+
+/// What the log holds of a body, after it was read back.
+#[derive(Clone, Copy, Debug)]
+pub struct Verified {
+    /// The entry.
+    pub entry: Placed,
+    /// Whether it was damaged, and is right now.
+    pub healed: bool,
+}
+
+impl fmt::Debug for Held<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").field("position", &self.position).finish_non_exhaustive()
+    }
+}
+
+/// Reads held bodies back, and refuses the append where one is damaged.
+#[derive(Debug)]
+pub struct ReadHeld(pub LogReader);
+
+impl VerifyHeld for ReadHeld {
+    fn verify(&self, held: &Held<'_>) -> Result<Verified, AppendError> {
+        let failed = |error| AppendError::Lookup(Arc::new(error));
+        let record = self.0.read(held.position).map_err(failed)?;
+        if record.entry.id == held.id && record.body == held.body {
+            return Ok(Verified { entry: record.entry, healed: false });
+        }
+        Err(failed(self.0.damage_at(held.position, record.entry.index, DamageKind::Id)))
+    }
+}
+
+/// A submission that is durable but for the bodies in it that are held already: these are to be
+/// read back.
+#[derive(Debug)]
+pub(crate) struct Unverified {
+    bodies: Submission,
+    answers: Vec<Answer>,
+}
+
+/// The answer to one body of a submission.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Answer {
+    Receipt(Receipt),
+    /// It is held at this position.
+    Held(u64),
+}
+
+impl Unverified {
+    pub(super) fn new(bodies: Submission, answers: Vec<Answer>) -> Self {
+        Self { bodies, answers }
+    }
+
+    /// Reads the held bodies, and makes the receipts.
+    pub(super) fn verify(
+        &self,
+        verifier: &dyn VerifyHeld,
+        seal: &dyn Fn() -> Result<bool, AppendError>,
+    ) -> Result<Receipts, AppendError> {
+        let receipt = |((id, body), answer): ((Hash, &[u8]), &Answer)| match *answer {
+            Answer::Receipt(receipt) => Ok(receipt),
+            Answer::Held(position) => {
+                let Verified { entry, healed } =
+                    verifier.verify(&Held { id, position, body, seal })?;
+                let outcome = if healed { Outcome::Healed } else { Outcome::Duplicate };
+                Ok(Receipt { id, index: entry.index, time: entry.time, position, outcome })
+            }
+        };
+        let receipts = self.bodies.bodies().zip(&self.answers).map(receipt);
+        receipts.collect::<Result<_, _>>().map(Receipts::Many)
+    }
+}
+
+/// What the verifying thread is handed: a submission, and who waits for it. Its bodies count
+/// towards the limits of the queue until it is dropped.
+struct Job<I: Index> {
+    unverified: Unverified,
+    ticket: Ticket,
+    _room: Room<I>,
+}
+
+/// Room in the queue that is taken by bodies which left it.
+struct Room<I: Index> {
+    shared: Arc<Shared<I>>,
+    records: usize,
+    bytes: usize,
+}
+
+impl<I: Index> Drop for Room<I> {
+    fn drop(&mut self) {
+        self.shared.queue.give_back(self.records, self.bytes);
+    }
+}
+
+/// Hands submissions to the verifying thread, which ends when this is dropped.
+pub(super) struct Handover<I: Index> {
+    jobs: Sender<Job<I>>,
+    shared: Arc<Shared<I>>,
+}
+
+impl<I: Index> Handover<I> {
+    pub(super) fn send(&self, unverified: Unverified, ticket: Ticket) {
+        let (records, bytes) = (unverified.bodies.len(), unverified.bodies.bytes_len());
+        self.shared.queue.keep(records, bytes);
+        let room = Room { shared: Arc::clone(&self.shared), records, bytes };
+        // Dropping the ticket tells the one who waits that the store is closed.
+        let _ = self.jobs.send(Job { unverified, ticket, _room: room });
+    }
+}
+
+/// Starts the verifying thread.
+pub(super) fn start<I: Index + 'static>(
+    shared: &Arc<Shared<I>>,
+) -> io::Result<(Handover<I>, JoinHandle<()>)> {
+    let (jobs, inbox) = channel();
+    let verifying = Arc::clone(shared);
+    let work = move || run(&verifying, &inbox);
+    let thread = thread::Builder::new().name("stemedb-verify".into()).spawn(work)?;
+    Ok((Handover { jobs, shared: Arc::clone(shared) }, thread))
+}
+
+fn run<I: Index>(shared: &Arc<Shared<I>>, inbox: &Receiver<Job<I>>) {
+    for Job { unverified, ticket, _room } in inbox {
+        ticket.complete(shared.verify(&unverified));
+    }
+}

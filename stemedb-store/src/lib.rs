@@ -1,0 +1,44 @@
+//! The store of stemedb: a durable log of assertions, with a root over the set and one over the
+//! history.
+//!
+//! ```text
+//!   append --> commit queue --> writer --> log (stemedb-wal)
+//!                                  |
+//!                                  v
+//!                    index: set tree, history tree, recent ids --> get, prove, snapshots, watch
+//!                                  |
+//!                                  v
+//!                    restart checkpoints, tiles of the history
+//! ```
+//!
+//! Nothing here knows a network. Threads are those of the operating system; of tokio only its
+//! `sync` is used, so that any runtime will do.
+
+pub mod checkpoint;
+pub mod clock;
+pub mod commit;
+pub mod error;
+pub mod id_hash;
+mod index;
+pub mod options;
+pub mod small_file;
+pub mod store;
+pub mod tiles;
+
+pub use clock::{ClockReport, World};
+pub use error::{
+    AppendError, BackupError, CheckpointError, CloseError, HealError, HistoryError, OpenError,
+    ReadError, RepairError, ResolveError, RestoreError, WatchError,
+};
+pub use options::{Options, Secret, SecretTooShort};
+pub use stemedb_merkle::{
+    AssertionId, Hash, Presence, ProofFile, SetProof, Terminal,
+    history::{ConsistencyProof, InclusionProof, LeafIndex, TreeHead, TreeSize, leaf_hash},
+    proof::{ParseProofError, ProofError},
+};
+pub use store::{
+    BackupReport, CheckReport, CheckpointReport, Comparison, Depth, Entries, Entry, Fault, Head,
+    Healed, Ids, LogId, OpenReport, Pending, Progress, Receipt, Remark, RepairOptions,
+    RepairReport, ResumePoint, Snapshot, SnapshotDiff, Stats, Store, Upkeep, Watch, backup_of,
+    repair, repair_with, restore,
+};

@@ -1,0 +1,449 @@
+//! A store: a durable log of assertions, with a root over what it holds and one over its history.
+
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use crate::{
+    checkpoint::Checkpoint,
+    clock::World,
+    commit::{Committer, Outcome, Pending as LogPending, Receipt as LogReceipt, Submission},
+    tiles::TileFile,
+};
+use stemedb_merkle::{AssertionId, Hash};
+use stemedb_wal::{
+    disk::{DirLock, Disk, RemoteDisk},
+    identity::Identity,
+    log::LogReader,
+};
+
+use self::lane::Lane;
+use crate::{
+    error::{AppendError, CheckpointError, CloseError, OpenError},
+    index::{Engine, Trees},
+    options::{Hashing, Options},
+};
+
+mod archived;
+mod background;
+mod backup;
+mod check;
+mod checkpoint;
+mod comparison;
+mod entries;
+mod heal;
+mod history;
+mod lane;
+mod mark;
+mod occupied;
+mod open;
+mod overlay;
+mod read;
+mod repair;
+mod scrub;
+mod sketch;
+mod snapshot;
+mod staged;
+mod stats;
+mod system;
+mod upkeep;
+mod watch;
+
+pub use self::{
+    archived::{CheckpointFiles, FrontError, FrontHead},
+    occupied::occupants,
+    staged::{RevealError, Staged},
+    stats::{CheckpointGauges, Gauges},
+    system::WORLD,
+};
+pub use self::{
+    backup::{BackupReport, backup_of, restore},
+    check::{CheckReport, Depth, Fault, Progress},
+    checkpoint::CheckpointReport,
+    comparison::Comparison,
+    entries::{Entries, Entry},
+    heal::Healed,
+    open::{OpenReport, Remark},
+    repair::{RepairOptions, RepairReport, repair, repair_on, repair_with},
+    snapshot::{Ids, Snapshot, SnapshotDiff},
+    stats::Stats,
+    system::uptime,
+    upkeep::Upkeep,
+    watch::{LogId, ResumePoint, Watch},
+};
+
+/// A durable, append-only set of assertions, content-addressed.
+///
+/// All methods can be called from any number of threads. Appends return once they are durable;
+/// reads see everything that was acknowledged, and are never held up by a sync.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// use stemedb::{Options, Store};
+///
+/// let store = Store::open(dir.path(), Options::default())?;
+/// let receipt = store.append(b"the sky is blue")?;
+/// assert_eq!(store.get(&receipt.id)?.as_deref(), Some(&b"the sky is blue"[..]));
+///
+/// let root = store.root()?;
+/// let proof = store.prove(&receipt.id)?;
+/// assert_eq!(proof.verify(&root)?, stemedb::Presence::Present);
+/// store.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Store {
+    writer: Committer<Engine>,
+    reader: LogReader,
+    hashing: Hashing,
+    healer: heal::Healer,
+    shared: Arc<Shared>,
+    background: Option<background::Background>,
+    marker: Option<mark::Marker>,
+    report: OpenReport,
+    dir: PathBuf,
+    /// The directory as one in which segments may have been dropped.
+    remote: RemoteDisk,
+    followed: Arc<watch::Followed>,
+    closed: bool,
+}
+
+/// What the threads of a store share beside the writer.
+#[derive(Debug)]
+struct Shared {
+    disk: Arc<dyn Disk>,
+    reader: LogReader,
+    trees: Arc<Trees>,
+    tiles: TileFile,
+    options: Options,
+    identity: Mutex<Identity>,
+    /// Held by whoever saves the identity.
+    saving_identity: Mutex<()>,
+    /// What could not be done in the background.
+    upkeep: Mutex<Upkeep>,
+    /// The restart checkpoint that the set tree lies in. Held for a moment only.
+    checkpoint: Mutex<Option<Checkpoint>>,
+    /// Held by whoever writes a restart checkpoint, for as long as that takes.
+    checkpointing: Mutex<()>,
+    /// The log's fill when the last checkpoint was written.
+    checkpointed: Mutex<u64>,
+    /// Held by whoever makes the first coded symbols.
+    waking: Mutex<()>,
+    lane: Lane,
+    /// Held while a small file beside the log is read and replaced.
+    caches: Mutex<()>,
+    world: World,
+    _lock: Arc<dyn DirLock>,
+}
+
+/// The acknowledgement of an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The assertion's id.
+    pub id: AssertionId,
+    /// Its index in the log.
+    pub index: u64,
+    /// The time at which the log took it in, NTP64.
+    pub time: u64,
+    /// Where its body is, in bytes from the start of the log.
+    pub position: u64,
+    /// Whether it was held already: index, time and position are then those of the first time.
+    pub duplicate: bool,
+}
+
+/// What a store holds, at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// How many assertions.
+    pub count: u64,
+    /// The root over them.
+    pub set_root: Hash,
+    /// How many entries the log has: more than `count` only if bodies were lost to damage.
+    pub log_size: u64,
+    /// The root over its history.
+    pub log_root: Hash,
+    /// The time of the last entry, NTP64; 0 if there is none.
+    pub last_time: u64,
+}
+
+/// Appends under way; see [`Store::submit`].
+#[derive(Debug)]
+#[must_use = "waiting tells whether they are durable"]
+pub struct Pending {
+    parts: Vec<LogPending>,
+    last: Result<LogPending, AppendError>,
+}
+
+/// How many bytes of bodies are handed to the writer at once, and written all or none: while it
+/// works on them, the ids of the next are computed.
+const SUBMISSION_LEN_MAX: usize = 16 << 20;
+
+impl Pending {
+    /// Waits until all of them are durable.
+    ///
+    /// # Errors
+    ///
+    /// See [`AppendError`].
+    pub fn wait(self) -> Result<Vec<Receipt>, AppendError> {
+        let mut receipts = Vec::new();
+        for part in self.parts {
+            receipts.extend(part.wait()?.into_iter().map(Receipt::from));
+        }
+        receipts.extend(self.last?.wait()?.into_iter().map(Receipt::from));
+        Ok(receipts)
+    }
+}
+
+impl From<LogReceipt> for Receipt {
+    fn from(receipt: LogReceipt) -> Self {
+        Self {
+            id: AssertionId(receipt.id),
+            index: receipt.index,
+            time: receipt.time,
+            position: receipt.position,
+            duplicate: receipt.outcome == Outcome::Duplicate,
+        }
+    }
+}
+
+impl Store {
+    /// Whether a directory has a store in it.
+    ///
+    /// # Errors
+    ///
+    /// If it is there and cannot be listed.
+    pub fn exists(dir: impl AsRef<Path>) -> Result<bool, OpenError> {
+        open::exists(dir.as_ref())
+    }
+
+    /// Opens the store in a directory, or makes one.
+    ///
+    /// Takes time in proportion to what was appended since the last restart checkpoint. Whatever a
+    /// crash left behind is put in order; [`open_report`](Self::open_report) tells.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`]. The store is as it was.
+    pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
+        open::open_dir(dir.as_ref(), options)
+    }
+
+    /// Opens the store on a disk of any kind, with clock and randomness from outside.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`].
+    pub fn open_on(disk: Arc<dyn Disk>, world: World, options: Options) -> Result<Self, OpenError> {
+        open::open_on(disk, world, options)
+    }
+
+    /// The directory of the store.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Whether the store was opened to be [read only](Options::read_only).
+    pub fn is_read_only(&self) -> bool {
+        self.shared.options.read_only
+    }
+
+    /// What opening found worth telling.
+    pub fn open_report(&self) -> &OpenReport {
+        &self.report
+    }
+
+    /// Whether the store has a secret that was not given: bodies can then be neither appended nor
+    /// checked.
+    pub fn lacks_secret(&self) -> bool {
+        matches!(self.hashing, Hashing::SecretMissing)
+    }
+
+    /// Appends an assertion and waits until it is durable.
+    ///
+    /// One that is held already is not written again: its body is read back, and put right if it
+    /// was damaged on the disk; its first receipt comes back.
+    ///
+    /// # Errors
+    ///
+    /// See [`AppendError`]. Nothing was acknowledged; after a failing disk only reopening tells
+    /// whether it is there.
+    pub fn append(&self, body: &[u8]) -> Result<Receipt, AppendError> {
+        self.shared.lane.note_own();
+        Ok(self.writer.append(self.id(body)?, body.to_vec())?.into())
+    }
+
+    /// Appends assertions together and waits until all are durable. A crash keeps all of them or
+    /// none if they have at most 16 MiB together; of more it may keep the first ones.
+    ///
+    /// # Errors
+    ///
+    /// See [`AppendError`]. None was acknowledged.
+    pub fn append_batch(
+        &self,
+        bodies: impl IntoIterator<Item = impl AsRef<[u8]>>,
+    ) -> Result<Vec<Receipt>, AppendError> {
+        self.shared.lane.note_own();
+        self.append_together(bodies)
+    }
+
+    fn append_together(
+        &self,
+        bodies: impl IntoIterator<Item = impl AsRef<[u8]>>,
+    ) -> Result<Vec<Receipt>, AppendError> {
+        let (parts, last) = self.submit_all_but_the_last(bodies);
+        match last {
+            Ok(last) if parts.is_empty() => {
+                let receipts = self.writer.append_batch(last)?;
+                Ok(receipts.into_iter().map(Receipt::from).collect())
+            }
+            last => self.pending(parts, last).wait(),
+        }
+    }
+
+    /// Queues assertions to be appended together, and returns at once unless the queue is full.
+    pub fn submit(&self, bodies: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Pending {
+        self.shared.lane.note_own();
+        let (parts, last) = self.submit_all_but_the_last(bodies);
+        self.pending(parts, last)
+    }
+
+    /// Queues all but what fits the last submission, or the error that came before.
+    fn submit_all_but_the_last(
+        &self,
+        bodies: impl IntoIterator<Item = impl AsRef<[u8]>>,
+    ) -> (Vec<LogPending>, Result<Submission, AppendError>) {
+        let mut parts = Vec::new();
+        let mut submission = Submission::new();
+        for body in bodies {
+            let body = body.as_ref();
+            if !submission.is_empty() && submission.bytes_len() + body.len() > SUBMISSION_LEN_MAX {
+                parts.push(self.writer.submit(std::mem::take(&mut submission)));
+            }
+            match self.id(body) {
+                Ok(id) => submission.push(id, body),
+                Err(error) => return (parts, Err(error)),
+            }
+        }
+        (parts, Ok(submission))
+    }
+
+    fn pending(&self, parts: Vec<LogPending>, last: Result<Submission, AppendError>) -> Pending {
+        let last = last.map(|last| self.writer.submit(last));
+        Pending { parts, last }
+    }
+
+    /// Appends an assertion; the future is done when it is durable. It is queued at the first poll,
+    /// and dropping the future after that does not undo it. Any runtime will do.
+    ///
+    /// # Errors
+    ///
+    /// See [`AppendError`].
+    pub fn append_async(
+        &self,
+        body: Vec<u8>,
+    ) -> impl Future<Output = Result<Receipt, AppendError>> + Send + 'static + use<> {
+        self.shared.lane.note_own();
+        let id = self.id(&body);
+        let append = id.map(|id| self.writer.append_async(id, body));
+        async move { Ok(append?.await?.into()) }
+    }
+
+    /// The id of a body that is to be appended.
+    fn id(&self, body: &[u8]) -> Result<Hash, AppendError> {
+        if self.shared.options.read_only {
+            return Err(AppendError::ReadOnly);
+        }
+        self.hashing.id(body).map(|id| id.0).ok_or(AppendError::SecretMissing)
+    }
+
+    /// Which store this is, for good.
+    pub fn store_id(&self) -> [u8; 16] {
+        lock(&self.shared.identity).store_id
+    }
+
+    /// Whether the store was made with a secret.
+    pub fn has_secret(&self) -> bool {
+        lock(&self.shared.identity).secret_check.is_some()
+    }
+
+    /// Panics in the midst of a change of the set tree, for tests of what callers are told then.
+    ///
+    /// # Panics
+    ///
+    /// Always.
+    #[doc(hidden)]
+    pub fn break_trees(&self) {
+        self.shared.trees.panic_in_a_change();
+    }
+
+    /// Told whenever the log has grown: how many entries it has.
+    pub fn growth(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.shared.trees.watch()
+    }
+
+    /// Why the set tree can't be read, if that is so.
+    pub fn tree_failure(&self) -> Option<crate::error::TreeFailure> {
+        self.shared.trees.failure()
+    }
+
+    /// Writes a restart checkpoint now, so that the next opening is fast. Appends go on meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// See [`CheckpointError`]. The store goes on with the one before.
+    pub fn checkpoint(&self) -> Result<CheckpointReport, CheckpointError> {
+        if self.shared.options.read_only {
+            return Err(CheckpointError::ReadOnly);
+        }
+        checkpoint::write(&self.shared)
+    }
+
+    /// Closes the store: what waits is written, and where the log ends is written down, so that a
+    /// log that lost its end is noticed. Dropping a store does the same with nobody to be told.
+    ///
+    /// # Errors
+    ///
+    /// See [`CloseError`]. All that was acknowledged is durable all the same.
+    pub fn close(mut self) -> Result<(), CloseError> {
+        self.shut()
+    }
+
+    fn shut(&mut self) -> Result<(), CloseError> {
+        if std::mem::replace(&mut self.closed, true) {
+            return Ok(());
+        }
+        if let Some(background) = self.background.take() {
+            background.stop();
+        }
+        if let Some(marker) = self.marker.take() {
+            marker.stop();
+        }
+        // Failing that, the next opening meets the damage again.
+        let _ = checkpoint::leave_damaged(&self.shared);
+        let tail = checkpoint::tail_len(&self.shared);
+        let due =
+            tail > background::TAIL_LEN_AT_CLOSE_MAX || tail > 0 && sketch::is_new(&self.shared);
+        if self.shared.options.threads && !self.shared.options.read_only && due {
+            // Failing that, the next opening replays more of the log.
+            let _ = self.checkpoint();
+        }
+        self.followed.end();
+        let mark = self.writer.close().0?;
+        self.shared.save_mark(open::clean_mark(mark))?;
+        Ok(())
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // Nobody is left to be told; what was acknowledged is durable.
+        let _ = self.shut();
+    }
+}
+
+/// Locks a mutex. What it guards is whole even if a thread died with it: each change is one step.
+pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

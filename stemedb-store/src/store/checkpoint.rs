@@ -1,0 +1,232 @@
+//! Writing restart checkpoints while appends go on.
+
+use std::path::PathBuf;
+
+use crate::checkpoint::{self, Beside, Checkpoint, CheckpointFault, Covered, WriteError};
+use stemedb_merkle::{Hash, MerkleTree, Snapshot, history::History};
+use stemedb_wal::log::{HoleEntry, Watermark};
+
+use super::{Shared, lock, sketch};
+use crate::{
+    error::{CheckpointError, ReadError},
+    index::{Filter, Folded, Trees, View},
+};
+
+/// What writing a checkpoint came to.
+#[derive(Clone, Debug)]
+pub struct CheckpointReport {
+    /// The file written; an earlier one if nothing was appended since.
+    pub path: PathBuf,
+    /// How many bytes it has.
+    pub bytes: u64,
+    /// How many assertions all files of the checkpoint cover together.
+    pub count: u64,
+    /// How many entries of the log.
+    pub log_size: u64,
+}
+
+/// What a checkpoint is of: all of it from between two folds.
+struct Moment {
+    tree: Snapshot,
+    history: History,
+    holes: Vec<(Hash, HoleEntry)>,
+    symbols: Vec<[u8; 32]>,
+    reached: Watermark,
+}
+
+/// Entries that are still to be caught up with when folding is held up for the change of trees.
+const CATCH_UP_LEN_MAX: usize = 512;
+
+/// Writes a checkpoint and lets the set tree go on from it.
+pub(super) fn write(shared: &Shared) -> Result<CheckpointReport, CheckpointError> {
+    // One at a time. The one in use can be asked for meanwhile.
+    let _one = lock(&shared.checkpointing);
+    let written = write_alone(shared);
+    let error = written.as_ref().err().map(|error| error as &dyn std::error::Error);
+    lock(&shared.upkeep).checkpoint_failed(error);
+    written
+}
+
+fn write_alone(shared: &Shared) -> Result<CheckpointReport, CheckpointError> {
+    set_damaged_aside(shared)?;
+    let present = lock(&shared.checkpoint).clone();
+    if present.as_ref().is_some_and(sketch::is_in) {
+        // What is saved once stays saved. Without, the next comparison takes a while to begin.
+        let _ = sketch::wake(shared, present.as_ref());
+    }
+    let moment = moment(&shared.trees)?;
+    let written = write_and_rebase(shared, &moment, present.as_ref());
+    if let Ok(mut folded) = shared.trees.folded() {
+        folded.end_journal();
+    }
+    written
+}
+
+/// Sets the restart checkpoint aside if the set tree had to leave it, or would have to.
+///
+/// # Errors
+///
+/// If a file can't be renamed: the next opening meets the damage again.
+pub(super) fn leave_damaged(shared: &Shared) -> Result<(), CheckpointError> {
+    let _one = lock(&shared.checkpointing);
+    set_damaged_aside(shared)
+}
+
+fn set_damaged_aside(shared: &Shared) -> Result<(), CheckpointError> {
+    if let Some(damage) = shared.trees.take_damage() {
+        give_up(shared, &CheckpointFault::MappedSet(damage))?;
+    }
+    Ok(())
+}
+
+/// The next opening rebuilds what is in the checkpoint from the log.
+fn give_up(shared: &Shared, fault: &CheckpointFault) -> Result<(), CheckpointError> {
+    let present = lock(&shared.checkpoint).take();
+    if let Some(present) = present {
+        present.set_aside(shared.disk.as_ref(), fault)?;
+    }
+    Ok(())
+}
+
+fn moment(trees: &Trees) -> Result<Moment, CheckpointError> {
+    let mut folded = trees.folded().map_err(ReadError::from)?;
+    if let Some(error) = &folded.tiles_failure {
+        return Err(CheckpointError::Tiles(error.clone()));
+    }
+    folded.begin_journal();
+    let View { tree, history, .. } = trees.view_of(&folded);
+    let (holes, symbols) = (folded.sorted_holes(), sketch::to_save(&folded, &tree));
+    Ok(Moment { tree, history, holes, symbols, reached: folded.reached })
+}
+
+fn write_and_rebase(
+    shared: &Shared,
+    moment: &Moment,
+    present: Option<&Checkpoint>,
+) -> Result<CheckpointReport, CheckpointError> {
+    if let Some(present) = present
+        && present.covered().next_index == moment.reached.next_index
+        && present.covered().set_root == moment.tree.root()
+    {
+        return Ok(report(present, shared));
+    }
+    shared.tiles.sync()?;
+    let written = match write_files(moment, present, shared) {
+        Err(WriteError::MappedSet(damage)) => {
+            // What it stands on is damaged: the log has all that is in it, and the next checkpoint
+            // stands on nothing.
+            shared.trees.leave_mapped_set(&damage).map_err(ReadError::from)?;
+            shared.trees.take_damage();
+            give_up(shared, &CheckpointFault::MappedSet(damage.clone()))?;
+            return Err(WriteError::MappedSet(damage).into());
+        }
+        written => written?,
+    };
+    let report = report(&written, shared);
+    *lock(&shared.checkpointed) = moment.reached.next_index;
+    *lock(&shared.checkpoint) = Some(written.clone());
+    rebase(&shared.trees, moment, &written)?;
+    Ok(report)
+}
+
+fn report(checkpoint: &Checkpoint, shared: &Shared) -> CheckpointReport {
+    let (name, bytes) = checkpoint.file_sizes().pop().unwrap_or_default();
+    CheckpointReport {
+        path: shared.disk.path(&name),
+        bytes,
+        count: checkpoint.covered().count,
+        log_size: checkpoint.covered().next_index,
+    }
+}
+
+fn write_files(
+    moment: &Moment,
+    present: Option<&Checkpoint>,
+    shared: &Shared,
+) -> Result<Checkpoint, WriteError> {
+    let disk = shared.disk.as_ref();
+    let in_place = !shared.options.load_checkpoints;
+    let covered = covered(moment, shared)?;
+    let beside = Beside {
+        history: moment.history.pending(),
+        holes: moment.holes.clone(),
+        symbols: moment.symbols.clone(),
+    };
+    if let Some(present) = present
+        && let Some(kept) = present.deltas_to_keep(covered.count)
+    {
+        let changes = moment.tree.changes(present.position_of(kept), kept)?;
+        checkpoint::write_delta(disk, present, kept, &covered, &changes, &beside, in_place)
+    } else {
+        let entries = moment.tree.iter();
+        checkpoint::write_base(disk, &covered, entries, &beside, in_place, &mut |_| {})
+    }
+}
+
+fn covered(moment: &Moment, shared: &Shared) -> Result<Covered, WriteError> {
+    let identity = lock(&shared.identity).clone();
+    let last = match moment.reached.next_index.checked_sub(1) {
+        Some(last) => Some(shared.reader.entry_at(last).map_err(std::io::Error::other)?),
+        None => None,
+    };
+    Ok(Covered {
+        store_id: identity.store_id,
+        generation: identity.generation,
+        position: moment.reached.position,
+        next_index: moment.reached.next_index,
+        count: moment.tree.len(),
+        set_root: moment.tree.root(),
+        top_hash: moment.tree.top_hash(),
+        history_root: moment.history.root(),
+        last_time: last.map_or(0, |entry| entry.time),
+        last_id: last.map(|entry| entry.id).unwrap_or_default(),
+        last_position: last.map_or(0, |entry| entry.position),
+    })
+}
+
+/// Lets the set tree go on from the new checkpoint, which frees the memory of all that is in it.
+///
+/// What was appended meanwhile is caught up with while more is appended, for as long as that
+/// leaves less to do each time. The rest is done with folding held up, so that it ends however
+/// fast appends come.
+fn rebase(trees: &Trees, moment: &Moment, written: &Checkpoint) -> Result<(), CheckpointError> {
+    let mut tree = MerkleTree::from_mapped_set(written.mapped_set(), moment.tree.top_hash());
+    let mut filter = Filter::default();
+    let mut before = usize::MAX;
+    loop {
+        let later = trees.folded().map_err(ReadError::from)?.take_journal();
+        filter.extend(&later);
+        tree.insert_batch(&later).map_err(ReadError::MappedSet)?;
+        if later.len() <= CATCH_UP_LEN_MAX || later.len() > before / 2 {
+            break;
+        }
+        before = later.len();
+    }
+    let mut folded = trees.folded().map_err(ReadError::from)?;
+    let former = change_trees(trees, &mut folded, tree, filter)?;
+    drop(folded);
+    // Freeing it takes a while, which nobody waits for.
+    drop(former);
+    Ok(())
+}
+
+/// Between two folds: the new tree takes in the last entries and takes the old one's place.
+fn change_trees(
+    trees: &Trees,
+    folded: &mut Folded,
+    mut tree: MerkleTree,
+    mut filter: Filter,
+) -> Result<MerkleTree, CheckpointError> {
+    let last = folded.take_journal();
+    filter.extend(&last);
+    tree.insert_batch(&last).map_err(ReadError::MappedSet)?;
+    if tree.root() != trees.view_of(folded).tree.root() {
+        return Err(WriteError::OtherRoot.into());
+    }
+    Ok(trees.replace_tree(folded, tree, filter))
+}
+
+/// How many entries the last checkpoint lacks.
+pub(super) fn tail_len(shared: &Shared) -> u64 {
+    shared.trees.reached().next_index.saturating_sub(*lock(&shared.checkpointed))
+}

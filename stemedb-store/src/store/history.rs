@@ -1,0 +1,121 @@
+//! The history tree of a store: roots of the past, and proofs between them.
+
+use crate::tiles::TileFile;
+use stemedb_merkle::{
+    Hash,
+    history::{
+        ConsistencyProof, History, InclusionProof, LeafIndex, ReadNodeError, TileSource, TreeHead,
+        TreeSize, leaf_hash, root_at,
+        tile::{TILE_NODES, TileId},
+    },
+};
+use stemedb_wal::log::LogReader;
+
+use super::Store;
+use crate::error::{HistoryError, NodeError, ReadError};
+
+/// Complete tiles from their file, leaves from the log.
+pub(super) struct Source<'a> {
+    tiles: &'a TileFile,
+    reader: &'a LogReader,
+}
+
+/// The hash in a slot of a tile.
+fn node_of(nodes: &[Hash; TILE_NODES], tile: TileId, slot: usize) -> Result<Hash, NodeError> {
+    nodes.get(slot).copied().ok_or(NodeError::NoSuchSlot { tile: tile.number(), slot })
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(tiles: &'a TileFile, reader: &'a LogReader) -> Self {
+        Self { tiles, reader }
+    }
+}
+
+impl TileSource for Source<'_> {
+    type Error = NodeError;
+
+    fn tile_node(&self, tile: TileId, slot: usize) -> Result<Hash, NodeError> {
+        let nodes = self.tiles.read(tile)?;
+        node_of(&nodes, tile, slot)
+    }
+
+    fn tile_nodes(&self, places: &[(TileId, usize)]) -> Result<Vec<Hash>, NodeError> {
+        let mut open: Option<(TileId, Box<[Hash; TILE_NODES]>)> = None;
+        let mut hashes = Vec::with_capacity(places.len());
+        for (tile, slot) in places {
+            let nodes = match open.take() {
+                Some((same, nodes)) if same == *tile => nodes,
+                _ => self.tiles.read(*tile)?,
+            };
+            hashes.push(node_of(&nodes, *tile, *slot)?);
+            open = Some((*tile, nodes));
+        }
+        Ok(hashes)
+    }
+
+    fn leaf(&self, index: LeafIndex) -> Result<Hash, NodeError> {
+        let entry = self.reader.entry_at(index.0)?;
+        Ok(leaf_hash(entry.time, &entry.id))
+    }
+}
+
+impl Store {
+    pub(super) fn source(&self) -> Source<'_> {
+        Source::new(&self.shared.tiles, &self.reader)
+    }
+
+    /// The root over the log's whole history (RFC 9162), of [`log_size`](Self::log_size) entries.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::root`].
+    pub fn history_root(&self) -> Result<Hash, ReadError> {
+        Ok(self.shared.trees.history()?.root())
+    }
+
+    /// Size and root of the history, of one moment.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::root`].
+    pub fn history_head(&self) -> Result<TreeHead, ReadError> {
+        Ok(self.shared.trees.history()?.head())
+    }
+
+    fn history(&self) -> Result<History, HistoryError> {
+        self.shared.trees.history().map_err(|failure| ReadNodeError::Source(failure.into()).into())
+    }
+
+    /// The root over the first `size` entries of the log. O(log N) reads.
+    ///
+    /// # Errors
+    ///
+    /// If the log is not that long, or a node can't be read.
+    pub fn history_root_at(&self, size: u64) -> Result<Hash, HistoryError> {
+        let history = self.history()?;
+        root_at(&history.reader(&self.source()), TreeSize(size))
+    }
+
+    /// Proves that entry `index` is among the first `size` of the log (RFC 9162, 2.1.3).
+    ///
+    /// # Errors
+    ///
+    /// If the log is not that long, or a node can't be read.
+    pub fn prove_inclusion(&self, index: u64, size: u64) -> Result<InclusionProof, HistoryError> {
+        let history = self.history()?;
+        let source = self.source();
+        InclusionProof::prove(&history.reader(&source), LeafIndex(index), TreeSize(size))
+    }
+
+    /// Proves that the first `old` entries of the log are the beginning of its first `new` (RFC
+    /// 9162, 2.1.4).
+    ///
+    /// # Errors
+    ///
+    /// If the log is not that long, or a node can't be read.
+    pub fn prove_consistency(&self, old: u64, new: u64) -> Result<ConsistencyProof, HistoryError> {
+        let history = self.history()?;
+        let source = self.source();
+        ConsistencyProof::prove(&history.reader(&source), TreeSize(old), TreeSize(new))
+    }
+}

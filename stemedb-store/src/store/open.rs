@@ -1,0 +1,563 @@
+//! Opening a store.
+
+use std::{
+    collections::HashMap,
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::{
+    checkpoint::{self, Checkpoint, CheckpointFault, SetAside},
+    clock::{ClockReport, LogClock, World},
+    commit::{CommitOptions, Committer},
+    tiles::TileFile,
+};
+use stemedb_merkle::{
+    AssertionId, Entry, Hash, MappedSetError, MerkleTree,
+    history::{History, TreeSize, tile::complete_tiles},
+};
+use stemedb_wal::{
+    disk::{DirLock, Disk, FileDisk, LOCK_NAME, RemoteDisk, is_store_file},
+    error::{Action, DiskError, OpenError as LogOpenError, ReadError as LogReadError},
+    identity::{CleanMark, Copied, IDENTITY_NAME, Identity, IdentityError},
+    log::{Log, LogOptions, Origin, Placed, Remark as LogRemark, Replayed, Spares, Watermark},
+    recovery::is_in_use,
+};
+
+use super::{
+    Shared, Store, background::Background, heal::Healer, lane::Lane, mark::Marker,
+    occupied::occupants, overlay::Overlay, system::WORLD, watch::Followed,
+};
+use crate::{
+    error::{OpenError, dir_of},
+    index::{Engine, Filter, Folded, Recent, Trees, note_holes, set_entry},
+    options::{Hashing, Options},
+};
+
+/// What opening found worth telling. Prints as one line for each remark.
+#[derive(Clone, Debug, Default)]
+pub struct OpenReport {
+    /// What was found.
+    pub remarks: Vec<Remark>,
+    /// How many records of the log were replayed.
+    pub replayed: u64,
+    /// Whether a restart checkpoint was of no use and set aside.
+    pub checkpoint_set_aside: bool,
+}
+
+/// Something that opening found worth telling.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Remark {
+    /// About the log: a torn tail, say.
+    Log(stemedb_wal::log::Remark),
+    /// A restart checkpoint was of no use.
+    Checkpoint(SetAside),
+    /// The directory is a copy, or was restored from one.
+    Copied(Copied),
+    /// The clock is far from the log.
+    Clock(ClockReport),
+    /// The last bytes of the log are what a crash left, and the store is only read.
+    TornTail {
+        /// The segment.
+        path: PathBuf,
+        /// From which byte on.
+        offset: u64,
+        /// How many bytes, zeros at the end not counted.
+        len: u64,
+    },
+    /// A restart checkpoint was of no use, and the store is only read.
+    CheckpointUnused(SetAside),
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Log(remark) => remark.fmt(f),
+            Self::Checkpoint(aside) => aside.fmt(f),
+            Self::Copied(copied) => copied.fmt(f),
+            Self::Clock(report) => report.fmt(f),
+            Self::TornTail { path, offset, len } => write!(
+                f,
+                "{}: {len} bytes at byte {offset} are left over from an append that a crash ended \
+                 and that was never acknowledged; they are not read, and the next append cuts them",
+                path.display()
+            ),
+            Self::CheckpointUnused(SetAside { file, fault }) => {
+                write!(f, "the restart checkpoint {file} {fault}; it is not used")
+            }
+        }
+    }
+}
+
+impl fmt::Display for OpenReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.remarks.iter().try_for_each(|remark| writeln!(f, "{remark}"))
+    }
+}
+
+/// Whether there is a store. What cannot be found out is an error, and not taken for a no.
+pub(super) fn exists(dir: &Path) -> Result<bool, OpenError> {
+    let segment = |name: &str| {
+        name.strip_prefix("segment-").is_some_and(|rest| rest.strip_suffix(".log").is_some())
+    };
+    let disk = match FileDisk::open_read_only(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        opened => opened.map_err(|source| io_error(Action::Open, dir, source))?,
+    };
+    let names = disk.list().map_err(|source| io_error(Action::List, dir, source))?;
+    Ok(names.iter().any(|name| name == IDENTITY_NAME || segment(name)))
+}
+
+pub(super) fn open_dir(dir: &Path, options: Options) -> Result<Store, OpenError> {
+    let failed = |action| move |source| io_error(action, dir, source);
+    let there = exists(dir)?;
+    if !there && (!options.create || options.read_only) {
+        return Err(OpenError::Missing { dir: dir.to_path_buf() });
+    }
+    if options.read_only {
+        let disk = FileDisk::open_read_only(dir).map_err(failed(Action::Open))?;
+        return open_read_only(Arc::new(disk), options);
+    }
+    let disk = if there { FileDisk::open(dir) } else { FileDisk::create(dir) };
+    let disk = disk.map_err(failed(Action::Open))?;
+    if !there && !options.create_among_files {
+        let names = occupants(&disk).map_err(failed(Action::List))?;
+        if let Some(file) = names.into_iter().find(|name| !is_store_file(name)) {
+            return Err(OpenError::OtherFiles { dir: dir.to_path_buf(), file });
+        }
+    }
+    open_on(Arc::new(disk), WORLD, options)
+}
+
+/// Opens a store that is not changed: whatever opening it writes stays in memory.
+pub(super) fn open_read_only(disk: Arc<dyn Disk>, options: Options) -> Result<Store, OpenError> {
+    let path = disk.path(LOCK_NAME);
+    // Before the names are listed: until it is let go, nobody changes them.
+    let lock = take_lock(disk.as_ref())?;
+    let overlay = Overlay::new(disk).map_err(|source| io_error(Action::List, &path, source))?;
+    let options = Options { create: false, read_only: true, ..options };
+    let opened = open_on(Arc::new(overlay), WORLD, options);
+    drop(lock);
+    opened
+}
+
+fn io_error(action: Action, path: &Path, source: io::Error) -> OpenError {
+    DiskError::new(action, path.to_path_buf(), source).into()
+}
+
+pub(super) fn clean_mark(mark: Watermark) -> CleanMark {
+    CleanMark { position: mark.position, next_index: mark.next_index }
+}
+
+/// The time for a commit; past the end of time the log refuses what it gets.
+pub(super) fn reserve(clock: &mut LogClock) -> u64 {
+    clock.reserve(1).unwrap_or(u64::MAX)
+}
+
+pub(crate) fn origin(identity: &Identity) -> Origin {
+    Origin {
+        store_id: identity.store_id,
+        generation: identity.generation,
+        salt_seed: identity.salt_seed,
+        clean: identity
+            .clean
+            .map(|mark| Watermark { position: mark.position, next_index: mark.next_index }),
+    }
+}
+
+pub(super) fn log_options(options: &Options) -> LogOptions {
+    LogOptions {
+        segment_len: options.segment_len,
+        body_len_max: options.body_len_max,
+        spares: if options.threads { Spares::Background } else { Spares::None },
+        ..LogOptions::default()
+    }
+}
+
+/// Takes the directory's lock.
+pub(super) fn take_lock(disk: &dyn Disk) -> Result<Arc<dyn DirLock>, OpenError> {
+    let path = disk.path(LOCK_NAME);
+    let check_free = || if is_in_use(disk)? { Err(locked(&path)) } else { Ok(()) };
+    // Without `LOCK`, whose lock another process may hold all the same: taking it makes a file,
+    // which a directory in use is not to get.
+    let names = disk.list().map_err(|source| io_error(Action::List, &dir_of(&path), source))?;
+    if !names.iter().any(|name| name == LOCK_NAME) {
+        check_free()?;
+    }
+    let lock = disk.lock().map_err(|source| match source.kind() {
+        io::ErrorKind::WouldBlock => locked(&path),
+        _ => io_error(Action::Open, &path, source),
+    })?;
+    check_free()?;
+    Ok(lock.into())
+}
+
+fn locked(path: &Path) -> OpenError {
+    OpenError::Locked { dir: dir_of(path) }
+}
+
+pub(super) fn open_on(
+    disk: Arc<dyn Disk>,
+    world: World,
+    options: Options,
+) -> Result<Store, OpenError> {
+    // Before dropped segments seem to be there: nobody has those locked.
+    let lock = take_lock(disk.as_ref())?;
+    let remote = RemoteDisk::new(disk, options.segment_source.clone());
+    let disk: Arc<dyn Disk> = Arc::new(remote.clone());
+    let mut report = OpenReport::default();
+    let secret = options.secret.as_ref().map(crate::Secret::expose);
+    // Who only reads a copy of a directory makes no other node of it.
+    let fingerprint = if options.read_only {
+        Identity::load(disk.as_ref())?.fingerprint
+    } else {
+        lock.fingerprint()
+    };
+    let opened = match Identity::open(disk.as_ref(), fingerprint, secret, world.entropy) {
+        Err(IdentityError::Missing { .. }) if options.create && !has_segments(disk.as_ref())? => {
+            Identity::create(disk.as_ref(), fingerprint, secret, world.entropy)?;
+            Identity::open(disk.as_ref(), fingerprint, secret, world.entropy)
+        }
+        opened => opened,
+    }?;
+    report.remarks.extend(opened.copied.map(Remark::Copied));
+    let mut identity = opened.identity;
+    let hashing = Hashing::new(options.secret.as_ref(), opened.secret_missing);
+
+    let Parts { log, trees, checkpoint } =
+        restore(&disk, &identity, &options, hashing, &mut report)?;
+    if identity.clean.is_none() {
+        // From now on a log whose files are all gone is noticed.
+        identity.save_clean(disk.as_ref(), clean_mark(log.durable()))?;
+    }
+    let last = (log.next_index() > 0).then(|| log.last_time());
+    let (clock, clock_report) = LogClock::new(world.clock, identity.node_id, last);
+    if clock_report != ClockReport::InStep {
+        report.remarks.push(Remark::Clock(clock_report));
+    }
+
+    log.hold_lock(Arc::clone(&lock));
+    let reader = log.reader();
+    let Rebuilt { tree, filter, folded, tail, .. } = trees;
+    let tiles = folded.tiles().clone();
+    let mut holes = folded.holes.clone();
+    note_holes(&mut holes, &tail);
+    let recent = Recent::new(&tail, log.durable(), tree.len());
+    let trees = Arc::new(Trees::new(tree, filter, folded, recent, log.reader()));
+    let engine = Engine::new(Arc::clone(&trees), holes, options.threads);
+    let engine = engine.map_err(OpenError::Thread)?;
+    let checkpointed = checkpoint.as_ref().map_or(0, |found| found.covered().next_index);
+    let dir = dir_of(&disk.path(LOCK_NAME));
+    let healer = Healer {
+        reader: reader.clone(),
+        trees: Arc::clone(&trees),
+        tiles: tiles.clone(),
+        disk: Arc::clone(&disk),
+        hashing,
+        segment_len: options.segment_len,
+    };
+    let writer = start(log, engine, healer.clone(), clock, &options)?;
+    let shared = Arc::new(Shared {
+        disk,
+        reader: reader.clone(),
+        trees,
+        tiles,
+        identity: identity.into(),
+        saving_identity: ().into(),
+        upkeep: super::Upkeep::default().into(),
+        checkpoint: checkpoint.into(),
+        checkpointing: ().into(),
+        checkpointed: checkpointed.into(),
+        waking: ().into(),
+        caches: ().into(),
+        lane: Lane::default(),
+        world,
+        _lock: lock,
+        options,
+    });
+    if shared.options.read_only {
+        report.remarks = report.remarks.into_iter().filter_map(read_only_remark).collect();
+    }
+    let followed = Arc::new(Followed::new(reader.clone(), Arc::clone(&shared.trees)));
+    let mut store = Store {
+        writer,
+        reader,
+        hashing,
+        healer,
+        background: None,
+        marker: None,
+        shared,
+        report,
+        dir,
+        remote,
+        followed,
+        closed: false,
+    };
+    if store.shared.options.threads && !store.shared.options.read_only {
+        let shared = &store.shared;
+        let background = Background::start(shared).map_err(OpenError::Thread)?;
+        store.background = Some(background);
+        store.marker = Some(Marker::start(&store.shared).map_err(OpenError::Thread)?);
+    }
+    Ok(store)
+}
+
+/// What a remark means where nothing was written; none where there is nothing to tell.
+fn read_only_remark(remark: Remark) -> Option<Remark> {
+    match remark {
+        Remark::Log(LogRemark::TornTail { path, offset, len, .. }) => {
+            Some(Remark::TornTail { path, offset, len })
+        }
+        Remark::Log(LogRemark::Leftover { .. } | LogRemark::SetAside { .. }) => None,
+        Remark::Checkpoint(aside) => Some(Remark::CheckpointUnused(aside)),
+        remark => Some(remark),
+    }
+}
+
+fn has_segments(disk: &dyn Disk) -> Result<bool, OpenError> {
+    let names =
+        disk.list().map_err(|source| io_error(Action::List, &disk.path(LOCK_NAME), source))?;
+    Ok(names.iter().any(|name| name.starts_with("segment-")))
+}
+
+fn start(
+    log: Log,
+    engine: Engine,
+    healer: Healer,
+    mut clock: LogClock,
+    options: &Options,
+) -> Result<Committer<Engine>, OpenError> {
+    let clock = move || reserve(&mut clock);
+    if options.threads {
+        let commit = CommitOptions {
+            queue_records_max: options.queue_records_max,
+            queue_bytes_max: options.queue_bytes_max,
+            ..CommitOptions::default()
+        };
+        Committer::start(log, engine, healer, clock, &commit).map_err(OpenError::Thread)
+    } else {
+        Ok(Committer::inline(log, engine, healer, clock))
+    }
+}
+
+struct Parts {
+    log: Log,
+    trees: Rebuilt,
+    checkpoint: Option<Checkpoint>,
+}
+
+/// The trees while the log is replayed into them.
+struct Rebuilt {
+    tree: MerkleTree,
+    filter: Filter,
+    folded: Folded,
+    /// The last records, which are not in the trees.
+    tail: Vec<Placed>,
+    /// Why the set tree does not have everything.
+    failure: Option<MappedSetError>,
+}
+
+/// Opens log and trees, from the restart checkpoint if there is one that fits, else from the log.
+fn restore(
+    disk: &Arc<dyn Disk>,
+    identity: &Identity,
+    options: &Options,
+    hashing: Hashing,
+    report: &mut OpenReport,
+) -> Result<Parts, OpenError> {
+    let in_place = !options.load_checkpoints;
+    let mut loaded =
+        checkpoint::load(disk.as_ref(), identity.store_id, identity.generation, in_place)?;
+    let origin = origin(identity).marked(loaded.mark);
+    let parts = loop {
+        let found = loaded.checkpoint.as_ref();
+        let trees = match found {
+            None => empty(disk, identity)?,
+            Some(checkpoint) => match from_checkpoint(disk, identity, checkpoint)? {
+                Ok(trees) => trees,
+                Err(fault) => {
+                    loaded.give_up(&fault);
+                    continue;
+                }
+            },
+        };
+        let fault = match replay(disk, &origin, options, hashing, found, trees, report) {
+            Ok((log, trees)) => match check_tie(found, &trees, &log)? {
+                None => break Parts { log, trees, checkpoint: loaded.checkpoint.clone() },
+                Some(fault) => fault,
+            },
+            Err(OpenError::Log(LogOpenError::Watermark { .. })) => CheckpointFault::OtherLog,
+            Err(error) => return Err(error),
+        };
+        loaded.give_up(&fault);
+    };
+    // Only now: until the log was open these files were what tells that it has lost its end.
+    loaded.tidy(disk.as_ref())?;
+    // And the checkpoints vouch for these: they are of use as long as the checkpoints are there.
+    parts.trees.folded.tiles().cut()?;
+    report.checkpoint_set_aside = !loaded.set_aside.is_empty();
+    report.remarks.extend(loaded.set_aside.into_iter().map(Remark::Checkpoint));
+    Ok(parts)
+}
+
+fn empty(disk: &Arc<dyn Disk>, identity: &Identity) -> Result<Rebuilt, OpenError> {
+    let tiles = TileFile::open(disk, identity.store_id, 0)?;
+    // A file of no tiles is always there.
+    let tiles = tiles.ok_or_else(|| {
+        io_error(Action::Create, &disk.path("history.tiles"), io::ErrorKind::NotFound.into())
+    })?;
+    let folded = Folded::new(History::new(), tiles, HashMap::new(), 0);
+    Ok(Rebuilt {
+        tree: MerkleTree::new(),
+        filter: Filter::default(),
+        folded,
+        tail: Vec::new(),
+        failure: None,
+    })
+}
+
+/// Trees from a checkpoint, or why that can't be.
+fn from_checkpoint(
+    disk: &Arc<dyn Disk>,
+    identity: &Identity,
+    checkpoint: &Checkpoint,
+) -> Result<Result<Rebuilt, CheckpointFault>, OpenError> {
+    let covered = checkpoint.covered();
+    let beside = match checkpoint.beside() {
+        Ok(beside) => beside,
+        Err(error) => return Ok(Err(CheckpointFault::MappedSet(error))),
+    };
+    let size = TreeSize(covered.next_index);
+    let history = match History::from_pending(size, beside.history) {
+        Ok(history) if history.root() == covered.history_root => history,
+        _ => return Ok(Err(CheckpointFault::Payload)),
+    };
+    let Some(tiles) = TileFile::open(disk, identity.store_id, complete_tiles(size))? else {
+        return Ok(Err(CheckpointFault::Tiles));
+    };
+    let tree = MerkleTree::from_mapped_set(checkpoint.mapped_set(), covered.top_hash);
+    let holes = beside.holes.into_iter().collect();
+    let folded = Folded::new(history, tiles, holes, covered.last_time);
+    Ok(Ok(Rebuilt { tree, filter: Filter::default(), folded, tail: Vec::new(), failure: None }))
+}
+
+/// Whether the checkpoint could take in the log's tail and ends with an entry that the log has.
+fn check_tie(
+    checkpoint: Option<&Checkpoint>,
+    trees: &Rebuilt,
+    log: &Log,
+) -> Result<Option<CheckpointFault>, OpenError> {
+    let Some(covered) = checkpoint.map(Checkpoint::covered) else { return Ok(None) };
+    if let Some(error) = &trees.failure {
+        return Ok(Some(CheckpointFault::MappedSet(error.clone())));
+    }
+    let Some(last) = covered.next_index.checked_sub(1) else { return Ok(None) };
+    let reader = log.reader();
+    // An index is found by way of all entries before it in its segment.
+    let entry = match covered.last_position {
+        0 => reader.entry_at(last),
+        position => reader.entry(position),
+    };
+    match entry {
+        Ok(entry)
+            if (entry.index, entry.time, entry.id)
+                == (last, covered.last_time, covered.last_id) =>
+        {
+            Ok(None)
+        }
+        // A disk that fails tells nothing of the checkpoint.
+        Err(LogReadError::Disk(error)) => Err(error.into()),
+        _ => Ok(Some(CheckpointFault::OtherLog)),
+    }
+}
+
+/// So many entries are brought into the set tree at once, in a thread beside the replay.
+const REPLAY_BATCH_LEN: usize = 4 << 20;
+
+/// So many entries at the end are left to be folded once the store is open.
+const TAIL_LEN_MAX: usize = 1 << 14;
+
+/// Replays what the log has beyond the checkpoint.
+fn replay(
+    disk: &Arc<dyn Disk>,
+    origin: &Origin,
+    options: &Options,
+    hashing: Hashing,
+    checkpoint: Option<&Checkpoint>,
+    trees: Rebuilt,
+    report: &mut OpenReport,
+) -> Result<(Log, Rebuilt), OpenError> {
+    let watermark = checkpoint.map(|checkpoint| checkpoint.covered().mark());
+    let mut wrong = None;
+    let (mut tail, mut pending) = (Vec::new(), Vec::new());
+    let Rebuilt { mut tree, mut filter, mut folded, .. } = trees;
+    let mut spawned = Ok(());
+    let (opened, failure) = std::thread::scope(|scope| {
+        let (batches, inbox) = std::sync::mpsc::sync_channel::<Vec<_>>(0);
+        let mut inserter = Some((inbox, &mut tree, &mut filter));
+        let mut running = None;
+        let mut take_in = |records: Replayed<'_>| {
+            if options.verify_on_open && wrong.is_none() && !records.is_remote() {
+                wrong = first_wrong_id(hashing, records);
+            }
+            tail.extend_from_slice(records.placed);
+            if tail.len() < TAIL_LEN_MAX {
+                return;
+            }
+            folded.apply(&tail);
+            pending.extend(tail.drain(..).filter_map(|record| set_entry(&record)));
+            if pending.len() >= REPLAY_BATCH_LEN {
+                if let Some((inbox, tree, filter)) = inserter.take() {
+                    let work = move || {
+                        inbox.iter().try_for_each(|batch| take_in_batch(tree, filter, &batch))
+                    };
+                    match std::thread::Builder::new().spawn_scoped(scope, work) {
+                        Ok(thread) => running = Some(thread),
+                        Err(error) => spawned = Err(error),
+                    }
+                }
+                // It fails only if the thread has met damage, which joining it tells.
+                let _ = batches.send(std::mem::take(&mut pending));
+            }
+        };
+        let opened =
+            Log::open(Arc::clone(disk), origin, &log_options(options), watermark, &mut take_in);
+        drop(batches);
+        let failure = match (running, inserter) {
+            (Some(running), _) => running.join().ok().and_then(Result::err),
+            (None, _) => None,
+        };
+        (opened, failure)
+    });
+    // What was replayed then is not in the tree.
+    spawned.map_err(OpenError::Thread)?;
+    let (log, opened) = opened?;
+    if let Some((index, id)) = wrong {
+        return Err(OpenError::WrongId { index, id });
+    }
+    let failure = failure.or_else(|| take_in_batch(&mut tree, &mut filter, &pending).err());
+    report.remarks.extend(opened.remarks.into_iter().map(Remark::Log));
+    report.replayed = opened.replayed;
+    Ok((log, Rebuilt { tree, filter, folded, tail, failure }))
+}
+
+fn take_in_batch(
+    tree: &mut MerkleTree,
+    filter: &mut Filter,
+    entries: &[Entry],
+) -> Result<(), MappedSetError> {
+    filter.extend(entries);
+    tree.insert_batch(entries).map(drop)
+}
+
+fn first_wrong_id(hashing: Hashing, records: Replayed<'_>) -> Option<(u64, AssertionId)> {
+    let wrong = |(n, record): (usize, &Placed)| {
+        let id: Hash = record.id;
+        let matches = !record.kind.has_body()
+            || hashing.id(records.body(n)).is_none_or(|found| found.0 == id);
+        (!matches).then_some((record.index, AssertionId(id)))
+    };
+    records.placed.iter().enumerate().find_map(wrong)
+}

@@ -1,0 +1,285 @@
+//! Reading assertions.
+
+use stemedb_merkle::{AssertionId, Hash, Presence, SetProof, id::from_hex};
+use stemedb_wal::{error::ReadError as LogReadError, log::Placed, record::Kind};
+
+use super::{Entries, Entry, Head, Ids, Snapshot, Store};
+use crate::{
+    error::{ReadError, ResolveError},
+    options::Hashing,
+};
+
+impl Store {
+    /// The body of an assertion, if it is held. One lookup in the set tree and one read.
+    ///
+    /// # Errors
+    ///
+    /// If it is damaged, or the disk fails; never with other bytes than those appended.
+    pub fn get(&self, id: &AssertionId) -> Result<Option<Vec<u8>>, ReadError> {
+        let Some(position) = self.shared.trees.position(&id.0)? else { return Ok(None) };
+        self.get_at(position).map(Some)
+    }
+
+    /// The body at a position that a receipt named.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get), and if there is nothing.
+    pub fn get_at(&self, position: u64) -> Result<Vec<u8>, ReadError> {
+        let mut body = Vec::new();
+        self.get_into(position, &mut body)?;
+        Ok(body)
+    }
+
+    /// Reads the body at a position into a buffer, in place of what that held.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_at`](Self::get_at).
+    pub fn get_into(&self, position: u64, body: &mut Vec<u8>) -> Result<(), ReadError> {
+        let placed = self.reader.read_into(position, body)?;
+        self.check_body(&placed, body)
+    }
+
+    /// Whether a body that was read is the one of its id, if that is to be checked.
+    pub(super) fn check_body(&self, placed: &Placed, body: &[u8]) -> Result<(), ReadError> {
+        // What comes from elsewhere is always checked, as far as it can be.
+        if self.remote.was_used()
+            && self.reader.is_remote_at(placed.position)
+            && self.hashing.id(body).is_some_and(|found| found.0 != placed.id)
+            && let Some(error) = self.reader.doubt(placed.position)
+        {
+            return Err(LogReadError::Remote(error).into());
+        }
+        if self.shared.options.verify_reads {
+            if let Hashing::SecretMissing = self.hashing {
+                return Err(ReadError::SecretMissing);
+            }
+            if self.hashing.id(body).is_some_and(|found| found.0 != placed.id) {
+                let (index, id) = (placed.index, AssertionId(placed.id));
+                return Err(ReadError::WrongId { index, id });
+            }
+        }
+        Ok(())
+    }
+
+    /// Entry `index` of the log and its body.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get). A body that was lost to damage is an error until it comes back.
+    pub fn get_index(&self, index: u64) -> Result<Option<(Entry, Vec<u8>)>, ReadError> {
+        let Some(entry) = self.entry(index)? else { return Ok(None) };
+        let body = self.body_of(index, entry.time, &entry.id)?;
+        Ok(Some((entry, body)))
+    }
+
+    /// The body of an entry of the log.
+    ///
+    /// # Errors
+    ///
+    /// If it is lost or damaged, or the disk fails.
+    pub fn body_of(&self, index: u64, time: u64, id: &AssertionId) -> Result<Vec<u8>, ReadError> {
+        let lost = LogReadError::Hole { index, time, id: id.0 };
+        self.get(id)?.ok_or_else(|| lost.into())
+    }
+
+    /// Entry `index` of the log, if it is that long.
+    ///
+    /// # Errors
+    ///
+    /// If it is damaged or the disk fails.
+    pub fn entry(&self, index: u64) -> Result<Option<Entry>, ReadError> {
+        if index >= self.log_size() {
+            return Ok(None);
+        }
+        let placed = self.reader.entry_at(index)?;
+        self.entry_of(&placed).map(Some)
+    }
+
+    /// The log's entry of an assertion, if it is held.
+    ///
+    /// # Errors
+    ///
+    /// If it is damaged or the disk fails.
+    pub fn find(&self, id: &AssertionId) -> Result<Option<Entry>, ReadError> {
+        let Some(position) = self.shared.trees.position(&id.0)? else { return Ok(None) };
+        let placed = self.reader.entry(position)?;
+        self.entry_of(&placed).map(Some)
+    }
+
+    pub(super) fn entry_of(&self, placed: &Placed) -> Result<Entry, ReadError> {
+        let hole = placed.kind == Kind::Hole && !self.contains(&AssertionId(placed.id))?;
+        Ok(Entry::new(placed, hole))
+    }
+
+    /// Whether an assertion is held.
+    ///
+    /// # Errors
+    ///
+    /// If the restart checkpoint is damaged, and the log can't rebuild it.
+    pub fn contains(&self, id: &AssertionId) -> Result<bool, ReadError> {
+        Ok(self.shared.trees.position(&id.0)?.is_some())
+    }
+
+    /// How many assertions are held.
+    pub fn len(&self) -> u64 {
+        self.shared.trees.count()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many entries the log has.
+    pub fn log_size(&self) -> u64 {
+        self.shared.trees.reached().next_index
+    }
+
+    /// The root over the assertions that are held. O(1), once what was appended last has been taken
+    /// into the tree: up to 1 µs for each of the last appends, which the first to ask waits for.
+    ///
+    /// # Errors
+    ///
+    /// If the tree does not have everything: see [`ReadError::Behind`].
+    pub fn root(&self) -> Result<Hash, ReadError> {
+        Ok(self.shared.trees.root()?)
+    }
+
+    /// All counts and roots, of one moment.
+    ///
+    /// # Errors
+    ///
+    /// As [`root`](Self::root).
+    pub fn head(&self) -> Result<Head, ReadError> {
+        Ok(self.shared.trees.head()?)
+    }
+
+    /// The store at this moment: cheap to take and to keep, never disturbed by appends.
+    ///
+    /// # Errors
+    ///
+    /// As [`root`](Self::root).
+    pub fn snapshot(&self) -> Result<Snapshot, ReadError> {
+        Ok(Snapshot::new(self.shared.trees.view()?))
+    }
+
+    /// Proves that an assertion is held or that it is not, against [`root`](Self::root).
+    ///
+    /// # Errors
+    ///
+    /// As [`root`](Self::root).
+    pub fn prove(&self, id: &AssertionId) -> Result<SetProof, ReadError> {
+        Ok(self.shared.trees.find(|tree| tree.prove(&id.0))?)
+    }
+
+    /// Proves that an assertion is not held; `None` if it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`root`](Self::root).
+    pub fn prove_absence(&self, id: &AssertionId) -> Result<Option<SetProof>, ReadError> {
+        let proof = self.prove(id)?;
+        Ok((proof.presence() == Presence::Absent).then_some(proof))
+    }
+
+    /// All entries of the log, in order and from both ends.
+    pub fn iter(&self) -> Entries<'_> {
+        self.range(..)
+    }
+
+    /// The ids that are held, sorted.
+    pub fn ids(&self) -> Ids {
+        Ids::new(self.shared.trees.view())
+    }
+
+    /// The index of the first entry that the log took in at `time` (NTP64) or later; the log's size
+    /// if there is none. O(log N).
+    ///
+    /// # Errors
+    ///
+    /// If an entry is damaged or the disk fails.
+    pub fn index_at_time(&self, time: u64) -> Result<u64, ReadError> {
+        Ok(self.reader.index_at_time(time)?)
+    }
+
+    /// The id that begins with these hex digits, of which there are at least 8; a whole id is
+    /// itself, held or not.
+    ///
+    /// # Errors
+    ///
+    /// If none does, or more than one.
+    pub fn resolve(&self, prefix: &str) -> Result<AssertionId, ResolveError> {
+        if let Ok(id) = prefix.parse() {
+            return Ok(id);
+        }
+        let malformed = || ResolveError::Malformed { prefix: prefix.into() };
+        if prefix.len() < 8 || prefix.len() > 63 || !prefix.is_ascii() {
+            return Err(malformed());
+        }
+        let (Ok(first), Ok(last)) = (from_hex(&fill(prefix, '0')), from_hex(&fill(prefix, 'f')))
+        else {
+            return Err(malformed());
+        };
+        let two = self.shared.trees.find(|tree| {
+            let mut found = tree.range(first..=last);
+            Ok((found.next().transpose()?, found.next().transpose()?))
+        });
+        match two.map_err(ReadError::from)? {
+            (None, _) => Err(ResolveError::NotFound { prefix: prefix.into() }),
+            (Some(only), None) => Ok(AssertionId(only.id)),
+            (Some(first), Some(second)) => Err(ResolveError::Ambiguous {
+                prefix: prefix.into(),
+                first: AssertionId(first.id),
+                second: AssertionId(second.id),
+            }),
+        }
+    }
+}
+
+fn fill(prefix: &str, digit: char) -> String {
+    let missing = 64 - prefix.len();
+    prefix.chars().chain(std::iter::repeat_n(digit, missing)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, thread};
+
+    use stemedb_wal::disk::MemoryDisk;
+
+    use crate::{Options, ReadError, Store, error::TreeFailure, store::system::WORLD};
+
+    /// What a thread left half done when it panicked is not shown to anybody, and a reopened store
+    /// has everything.
+    #[test]
+    fn after_a_panic_in_a_tree_nothing_is_answered_from_it() {
+        let disk = Arc::new(MemoryDisk::new());
+        for threads in [false, true] {
+            let options = || Options { threads, ..Options::default() };
+            let store = Store::open_on(disk.clone(), WORLD, options()).unwrap();
+            let id = store.append(b"held").unwrap().id;
+            let root = store.root().unwrap();
+            let trees = &store.shared.trees;
+            let died = thread::scope(|scope| scope.spawn(|| trees.panic_in_a_change()).join());
+            assert!(died.is_err());
+            let panicked = |error: &ReadError| {
+                matches!(error, ReadError::Behind(TreeFailure::Panicked)) && !error.is_damage()
+            };
+            // Whoever comes first meets the lock, all others are told.
+            assert!(store.get(&id).is_err_and(|error| panicked(&error)));
+            assert!(store.root().is_err_and(|error| panicked(&error)));
+            assert!(store.head().is_err_and(|error| panicked(&error)));
+            assert!(store.snapshot().is_err_and(|error| panicked(&error)));
+            assert!(store.prove(&id).is_err_and(|error| panicked(&error)));
+            assert!(store.history_root().is_err_and(|error| panicked(&error)));
+            assert!(store.comparison().is_err_and(|error| panicked(&error)));
+            assert!(store.append(b"new").is_err());
+            drop(store);
+            let store = Store::open_on(disk.clone(), WORLD, options()).unwrap();
+            assert_eq!((store.root().unwrap(), store.len()), (root, 1));
+            assert_eq!(store.get(&id).unwrap().as_deref(), Some(&b"held"[..]));
+        }
+    }
+}

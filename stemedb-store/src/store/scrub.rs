@@ -1,0 +1,67 @@
+//! What the check in the background needs of a store.
+
+use crate::clock::READING_LIMIT;
+use stemedb_wal::{
+    disk::Disk,
+    log::LogReader,
+    repair::{ScrubStep, Scrubber},
+};
+
+use stemedb_merkle::history::tile::TileId;
+
+use super::{Store, check::disk_error, lock};
+use crate::error::ReadError;
+
+impl Store {
+    /// Reads the log on, for about so many bytes. Bodies are held against their ids.
+    ///
+    /// # Errors
+    ///
+    /// If the secret is missing, or the disk fails in a way that is not damage.
+    pub fn scrub_log(&self, scrubber: &mut Scrubber, budget: u64) -> Result<ScrubStep, ReadError> {
+        let hash = self.hashing.hasher().ok_or(ReadError::SecretMissing)?;
+        scrubber.step(&self.reader, budget, Some(&hash)).map_err(disk_error)
+    }
+
+    /// For whoever reads a part of the log.
+    pub fn reader(&self) -> &LogReader {
+        &self.reader
+    }
+
+    /// How many tiles of the history there are.
+    pub fn tiles(&self) -> u64 {
+        self.shared.tiles.len()
+    }
+
+    /// What is wrong with a tile of the history.
+    pub fn tile_fault(&self, number: u64) -> Option<crate::tiles::TileError> {
+        TileId::at(number).and_then(|id| self.shared.tiles.read(id).err())
+    }
+
+    /// Where the store lies.
+    pub fn disk(&self) -> &dyn Disk {
+        self.shared.disk.as_ref()
+    }
+
+    /// Lock to hold while a small file in the store's directory is read and replaced.
+    pub fn lock_caches(&self) -> std::sync::MutexGuard<'_, ()> {
+        lock(&self.shared.caches)
+    }
+
+    /// The wall clock, NTP64; `None` before 1970, and for a reading that the log would not take.
+    pub fn wall_clock(&self) -> Option<u64> {
+        let reading = (self.shared.world.clock)().0;
+        (1..READING_LIMIT).contains(&reading).then_some(reading)
+    }
+
+    /// Which store and which of its logs this is.
+    pub fn generation(&self) -> ([u8; 16], u32) {
+        let identity = lock(&self.shared.identity);
+        (identity.store_id, identity.generation)
+    }
+
+    /// How many bytes of the log are published.
+    pub fn log_end(&self) -> u64 {
+        self.reader.end()
+    }
+}

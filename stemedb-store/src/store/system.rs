@@ -1,0 +1,30 @@
+//! The clock and the randomness of the system that this runs on.
+
+use std::{
+    io,
+    sync::LazyLock,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use crate::clock::{NTP64, World, from_unix};
+
+/// The system's clock and randomness.
+pub const WORLD: World = World { clock, entropy };
+
+/// The wall clock; 0 before 1970, and the last moment there is after 2106.
+#[expect(clippy::disallowed_methods, reason = "here is where the clock comes from")]
+fn clock() -> NTP64 {
+    let Ok(since) = SystemTime::now().duration_since(UNIX_EPOCH) else { return NTP64(0) };
+    NTP64(from_unix(since.as_secs(), since.subsec_nanos()).unwrap_or(u64::MAX))
+}
+
+/// The time since this process first asked for it; it never goes back.
+#[expect(clippy::disallowed_methods, reason = "here is where the clock comes from")]
+pub fn uptime() -> Duration {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed()
+}
+
+fn entropy(bytes: &mut [u8]) -> io::Result<()> {
+    getrandom::fill(bytes).map_err(io::Error::other)
+}

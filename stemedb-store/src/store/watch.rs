@@ -1,0 +1,218 @@
+//! Following the log as it grows.
+
+use std::{
+    future::Future,
+    pin::pin,
+    sync::{Arc, PoisonError, RwLock},
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
+    time::Duration,
+};
+
+use stemedb_merkle::AssertionId;
+use stemedb_wal::{log::LogReader, record::Kind};
+use tokio::sync::watch;
+
+use super::{Entry, Store};
+use crate::{
+    error::{ReadError, WatchError},
+    index::Trees,
+};
+
+/// The log's entries from an index on, and each new one as soon as it is durable.
+///
+/// [`next`](Iterator::next) waits for the next entry and ends when the store is closed;
+/// [`next_within`](Self::next_within) waits for a while, and [`next_async`](Self::next_async) in a
+/// task of any runtime. A watch does not keep the store open.
+#[derive(Debug)]
+pub struct Watch {
+    followed: Arc<Followed>,
+    entries: watch::Receiver<u64>,
+    log: LogId,
+    last: Option<(u64, AssertionId)>,
+    next: u64,
+    ended: bool,
+}
+
+/// Identity of a log. An index means one entry as long as this stays the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogId {
+    /// The id of the node.
+    pub node: [u8; 16],
+    /// The epoch of its log.
+    pub epoch: u64,
+}
+
+/// The end of a watch, for another one to [go on](Store::resume_watch) from there, also after the
+/// store was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResumePoint {
+    /// The id of the node whose log it was.
+    pub node: [u8; 16],
+    /// The epoch of that log.
+    pub epoch: u64,
+    /// The index of the entry that comes next.
+    pub next: u64,
+    /// Time and id of the entry before that; `None` if the watch gave none.
+    pub last: Option<(u64, AssertionId)>,
+}
+
+/// What watches read, until the store is closed.
+#[derive(Debug)]
+pub(super) struct Followed(RwLock<Option<(LogReader, Arc<Trees>)>>);
+
+impl Followed {
+    pub(super) fn new(reader: LogReader, trees: Arc<Trees>) -> Self {
+        Self(Some((reader, trees)).into())
+    }
+
+    /// Reads an entry; `None` once the store is closed.
+    fn entry(&self, index: u64) -> Option<Result<Entry, ReadError>> {
+        let open = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let (reader, trees) = open.as_ref()?;
+        let read = || {
+            let placed = reader.entry_at(index)?;
+            let hole = placed.kind == Kind::Hole && trees.position(&placed.id)?.is_none();
+            Ok(Entry::new(&placed, hole))
+        };
+        Some(read())
+    }
+
+    /// Waits for what is being read, and lets nothing more be read.
+    pub(super) fn end(&self) {
+        let open = self.0.write().unwrap_or_else(PoisonError::into_inner).take();
+        drop(open);
+    }
+}
+
+impl Store {
+    /// Follows the log from entry `from` on.
+    pub fn watch(&self, from: u64) -> Watch {
+        Watch {
+            followed: Arc::clone(&self.followed),
+            entries: self.shared.trees.watch(),
+            log: self.log_id(),
+            last: None,
+            next: from,
+            ended: false,
+        }
+    }
+
+    /// Follows the log from where an earlier watch ended.
+    ///
+    /// # Errors
+    ///
+    /// [`WatchError::OtherLog`] if indexes mean other entries by now: the store was restored from a
+    /// copy, repaired with loss of entries, or replaced.
+    pub fn resume_watch(&self, point: &ResumePoint) -> Result<Watch, WatchError> {
+        let ResumePoint { node, epoch, next, last } = *point;
+        if self.log_id() != (LogId { node, epoch }) {
+            return Err(WatchError::OtherLog);
+        }
+        if last.is_some() {
+            // A directory that was put back as a whole keeps its name.
+            let before = next.checked_sub(1).ok_or(WatchError::OtherLog)?;
+            let found = self.entry(before)?.map(|entry| (entry.time, entry.id));
+            if found != last {
+                return Err(WatchError::OtherLog);
+            }
+        }
+        Ok(Watch { last, ..self.watch(next) })
+    }
+}
+
+impl Watch {
+    /// The index of the entry that comes next.
+    pub fn position(&self) -> u64 {
+        self.next
+    }
+
+    /// Where the watch is.
+    pub fn resume_point(&self) -> ResumePoint {
+        let LogId { node, epoch } = self.log;
+        ResumePoint { node, epoch, next: self.next, last: self.last }
+    }
+
+    /// The next entry; waits until there is one. `None` after an error, and once the
+    /// store is closed.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be read.
+    pub async fn next_async(&mut self) -> Option<Result<Entry, ReadError>> {
+        if self.ended {
+            return None;
+        }
+        let next = self.next;
+        if self.entries.wait_for(|entries| *entries > next).await.is_err() {
+            return None;
+        }
+        self.read()
+    }
+
+    /// The next entry, if there is one now or within `time`.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be read.
+    pub fn next_within(&mut self, time: Duration) -> Option<Result<Entry, ReadError>> {
+        let next = self.next;
+        let mut entries = self.entries.clone();
+        let grown = pin!(async move { entries.wait_for(|entries| *entries > next).await.is_ok() });
+        if self.ended || !block_on(grown, Some(time)).unwrap_or(false) {
+            return None;
+        }
+        self.read()
+    }
+
+    fn read(&mut self) -> Option<Result<Entry, ReadError>> {
+        let entry = self.followed.entry(self.next);
+        match &entry {
+            Some(Ok(read)) => {
+                self.last = Some((read.time, read.id));
+                self.next += 1;
+            }
+            _ => self.ended = true,
+        }
+        entry
+    }
+}
+
+impl Iterator for Watch {
+    type Item = Result<Entry, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        block_on(pin!(self.next_async()), None).flatten()
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits for a future in this thread; with a time, until it has passed without news.
+fn block_on<F: Future>(
+    mut future: core::pin::Pin<&mut F>,
+    time: Option<Duration>,
+) -> Option<F::Output> {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut last_look = false;
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return Some(output);
+        }
+        match time {
+            None => thread::park(),
+            Some(_) if last_look => return None,
+            Some(time) => {
+                thread::park_timeout(time);
+                last_look = true;
+            }
+        }
+    }
+}

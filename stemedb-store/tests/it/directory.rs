@@ -1,0 +1,281 @@
+//! Stores whose directory, lock or files are moved, removed or replaced while they are open; and
+//! stores that are only read.
+#![cfg(unix)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use stemedb_store::{
+    AppendError, BackupError, CheckpointError, Depth, HealError, OpenError, Options, Remark,
+    RepairError, RepairOptions, Store, repair, repair_with,
+};
+use stemedb_wal::{
+    disk::{Displaced, FileDisk},
+    error::AppendError as LogAppendError,
+    identity::Identity,
+};
+
+fn open(dir: &Path) -> Result<Store, OpenError> {
+    Store::open(dir, Options { segment_len: 64 << 10, ..Options::default() })
+}
+
+fn read(dir: &Path) -> Result<Store, OpenError> {
+    Store::open(dir, Options { read_only: true, ..Options::default() })
+}
+
+/// How the store's place was lost, if an append was refused for that.
+fn refused(error: &AppendError) -> Option<Displaced> {
+    match error {
+        AppendError::Log(LogAppendError::Poisoned(failure)) => failure.displaced(),
+        _ => None,
+    }
+}
+
+fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let paths = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = paths.map(|path| (path.clone(), fs::read(path).unwrap())).collect();
+    files.sort();
+    files
+}
+
+/// A cleaner of "stale" locks: what was acknowledged, by whomever, is there at the end.
+#[test]
+fn without_its_lock_a_store_has_one_writer_still() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    store.append(b"first").unwrap();
+    fs::remove_file(dir.path().join("LOCK")).unwrap();
+    let identity = fs::read(dir.path().join("IDENTITY")).unwrap();
+    let second = open(dir.path()).unwrap_err();
+    assert!(matches!(second, OpenError::Locked { .. }), "{second}");
+    assert_eq!(identity, fs::read(dir.path().join("IDENTITY")).unwrap(), "nor is it a copy now");
+    let error = store.append(b"second").unwrap_err();
+    assert!(matches!(refused(&error), Some(Displaced::LockGone)), "{error}");
+    assert!(store.get_index(0).unwrap().is_some(), "reads go on");
+    store.close().unwrap_err();
+    let store = open(dir.path()).unwrap();
+    assert_eq!(store.append(b"first").unwrap().index, 0);
+    assert_eq!(store.check(Depth::Deep, &mut |_| {}).unwrap().faults.len(), 0);
+}
+
+/// What lies beside the segment that is written to says nothing of whether it is.
+#[test]
+fn without_its_lock_a_store_among_other_segments_has_one_writer_still() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    for n in 0..4_u8 {
+        store.append(&vec![n; 40 << 10]).unwrap();
+    }
+    for number in ["ffff-00000000000000000000", "0001-00000000000000000007"] {
+        fs::write(dir.path().join(format!("segment-{number}.log")), "").unwrap();
+    }
+    fs::write(dir.path().join("remote-ffff-00000000000000000001.seg"), "no stub").unwrap();
+    fs::remove_file(dir.path().join("LOCK")).unwrap();
+    let before = files(dir.path());
+    let repaired = repair(dir.path(), &Options::default());
+    assert!(matches!(repaired, Err(RepairError::Open(OpenError::Locked { .. }))), "{repaired:?}");
+    let opened = open(dir.path()).unwrap_err();
+    assert!(matches!(opened, OpenError::Locked { .. }), "{opened}");
+    assert_eq!(before, files(dir.path()), "nothing was changed, and no LOCK made");
+    drop(store);
+    fs::remove_file(dir.path().join("remote-ffff-00000000000000000001.seg")).unwrap();
+    assert!(repair(dir.path(), &Options::default()).unwrap().is_complete());
+}
+
+/// Neither a dry run nor a repair that is refused leaves anything, be it only a lock.
+#[test]
+fn a_repair_that_does_nothing_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    for n in 0..4_u8 {
+        store.append(&vec![n; 40 << 10]).unwrap();
+    }
+    store.close().unwrap();
+    fs::remove_file(dir.path().join("LOCK")).unwrap();
+    let repair = |dry_run, accept_loss| {
+        repair_with(dir.path(), &Options::default(), RepairOptions { accept_loss, dry_run })
+    };
+    let before = files(dir.path());
+    assert!(repair(true, false).unwrap().is_complete());
+    assert_eq!(before, files(dir.path()));
+    // Whole segments are lost.
+    for (path, _) in &before {
+        if path
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .starts_with("segment-0000-00000000000000000001")
+        {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let before = files(dir.path());
+    for (dry_run, accept_loss) in [(true, false), (false, false), (true, true)] {
+        let repaired = repair(dry_run, accept_loss);
+        match repaired {
+            Err(RepairError::EntriesLost { .. }) => assert!(!accept_loss),
+            repaired => assert!(accept_loss && repaired.unwrap().new_log),
+        }
+        assert_eq!(before, files(dir.path()), "{dry_run} {accept_loss}");
+    }
+    let changed = repair(false, true).unwrap();
+    assert!(changed.new_log && dir.path().join("LOCK").exists());
+}
+
+#[test]
+fn an_idle_store_notices_that_its_directory_is_gone() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("store");
+    let store = open(&dir).unwrap();
+    store.append(b"first").unwrap();
+    fs::remove_dir_all(&dir).unwrap();
+    let noticed = (0..500).any(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        store.failure().is_some()
+    });
+    assert!(noticed, "within ten seconds");
+    assert!(store.writer_failed());
+    assert_eq!(store.failure().unwrap().displaced(), Some(Displaced::Gone));
+    assert_eq!(refused(&store.append(b"second").unwrap_err()), Some(Displaced::Gone));
+    drop(store);
+    assert!(!dir.exists(), "it is not made again");
+}
+
+/// `mv` of an open store, and another one made at its path: neither touches the other.
+#[test]
+fn a_store_that_was_moved_leaves_the_one_in_its_place_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, elsewhere) = (root.path().join("store"), root.path().join("elsewhere"));
+    let old = open(&dir).unwrap();
+    let held: Vec<_> = (0..100_u8).map(|n| old.append(&[n; 4000]).unwrap().id).collect();
+    fs::rename(&dir, &elsewhere).unwrap();
+    let new = open(&dir).unwrap();
+    for n in 0..100_u8 {
+        new.append(&[n; 3000]).unwrap();
+    }
+    let mut refusals = 0;
+    for n in 0..100_u8 {
+        refusals += u32::from(old.append(&[n; 2000]).is_err());
+    }
+    assert_eq!(refusals, 100);
+    let backup = old.backup(root.path().join("backup"), &mut |_| {});
+    assert!(matches!(backup, Err(BackupError::Open(OpenError::Disk(_)))), "it has no files there");
+    let (store_id, other_id) = (new.store_id(), old.store_id());
+    // In no order: each writes its own identity, checkpoint and mark.
+    let _ = old.checkpoint();
+    new.close().unwrap();
+    drop(old);
+    let (new, old) = (open(&dir).unwrap(), open(&elsewhere).unwrap());
+    assert_eq!((new.store_id(), old.store_id()), (store_id, other_id));
+    assert_eq!(new.len(), 100);
+    assert!((100..=101).contains(&old.len()), "the first one that was refused may be there");
+    for id in held {
+        assert!(old.get(&id).unwrap().is_some());
+    }
+    for store in [new, old] {
+        assert_eq!(store.check(Depth::Deep, &mut |_| {}).unwrap().faults.len(), 0);
+    }
+}
+
+#[test]
+fn a_store_that_is_only_read_is_not_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    let ids: Vec<_> = (0..200_u8).map(|n| store.append(&[n; 2000]).unwrap().id).collect();
+    let root = store.root().unwrap();
+    assert!(matches!(read(dir.path()).unwrap_err(), OpenError::Locked { .. }));
+    store.checkpoint().unwrap();
+    store.close().unwrap();
+    let before = files(dir.path());
+
+    let (one, other) = (read(dir.path()).unwrap(), read(dir.path()).unwrap());
+    assert!(matches!(open(dir.path()).unwrap_err(), OpenError::Locked { .. }), "readers hold it");
+    for store in [&one, &other] {
+        assert_eq!(store.root().unwrap(), root);
+        assert_eq!(store.get(ids.first().unwrap()).unwrap().unwrap(), [0; 2000]);
+        assert!(matches!(store.append(b"x").unwrap_err(), AppendError::ReadOnly));
+        assert!(matches!(store.submit([b"x"]).wait().unwrap_err(), AppendError::ReadOnly));
+        assert!(matches!(store.checkpoint().unwrap_err(), CheckpointError::ReadOnly));
+        let healed = store.heal(ids.first().unwrap(), &[0; 2000]);
+        assert!(matches!(healed.unwrap_err(), HealError::Append(AppendError::ReadOnly)));
+        assert_eq!(store.check(Depth::Deep, &mut |_| {}).unwrap().faults.len(), 0);
+    }
+    one.close().unwrap();
+    drop(other);
+    assert_eq!(before, files(dir.path()));
+    assert!(
+        read(&dir.path().join("none"))
+            .is_err_and(|error| matches!(error, OpenError::Missing { .. }))
+    );
+    assert_eq!(open(dir.path()).unwrap().root().unwrap(), root);
+}
+
+/// A copy is another node once it is written to, and not because somebody looked.
+#[test]
+fn a_copy_that_is_only_read_keeps_its_identity() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, copy) = (root.path().join("store"), root.path().join("copy"));
+    let store = open(&dir).unwrap();
+    store.append(b"first").unwrap();
+    store.close().unwrap();
+    fs::create_dir(&copy).unwrap();
+    for (path, bytes) in files(&dir) {
+        // Without its lock, as a backup has none.
+        if !path.ends_with("LOCK") {
+            fs::write(copy.join(path.file_name().unwrap()), bytes).unwrap();
+        }
+    }
+    let before = files(&copy);
+    for _ in 0..2 {
+        let store = read(&copy).unwrap();
+        let remarks = &store.open_report().remarks;
+        assert!(remarks.is_empty(), "{remarks:?}");
+        assert_eq!(store.len(), 1);
+        drop(store);
+        assert_eq!(before, files(&copy));
+    }
+    let was = Identity::load(&FileDisk::open(&copy).unwrap()).unwrap();
+    let store = open(&copy).unwrap();
+    let remarks = &store.open_report().remarks;
+    assert!(remarks.iter().any(|remark| matches!(remark, Remark::Copied(_))), "{remarks:?}");
+    drop(store);
+    let is = Identity::load(&FileDisk::open(&copy).unwrap()).unwrap();
+    assert_eq!(is.epoch, was.epoch + 1);
+}
+
+#[test]
+fn a_store_is_not_made_among_files_of_others() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("thesis.tmp"), "years of work").unwrap();
+    let error = open(dir.path()).unwrap_err();
+    assert!(matches!(&error, OpenError::OtherFiles { file, .. } if file == "thesis.tmp"));
+    assert_eq!(files(dir.path()).len(), 1);
+    let among = Options { create_among_files: true, ..Options::default() };
+    Store::open(dir.path(), among).unwrap().append(b"first").unwrap();
+    // What a crash left in the making goes, and nothing else.
+    fs::write(dir.path().join("IDENTITY.tmp"), "half").unwrap();
+    open(dir.path()).unwrap();
+    assert!(!dir.path().join("IDENTITY.tmp").exists());
+    assert_eq!(fs::read(dir.path().join("thesis.tmp")).unwrap(), b"years of work");
+
+    // A creation that a crash ended is gone on with.
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("LOCK"), "").unwrap();
+    fs::write(dir.path().join("IDENTITY.tmp"), "half").unwrap();
+    open(dir.path()).unwrap().append(b"first").unwrap();
+}
+
+#[test]
+fn what_is_no_directory_is_not_taken_for_an_empty_one() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(!Store::exists(dir.path()).unwrap());
+    assert!(!Store::exists(dir.path().join("none")).unwrap());
+    fs::write(dir.path().join("file"), "").unwrap();
+    assert!(matches!(Store::exists(dir.path().join("file")), Err(OpenError::Disk(_))));
+    assert!(matches!(open(&dir.path().join("file")), Err(OpenError::Disk(_))));
+    assert!(matches!(read(&dir.path().join("file")), Err(OpenError::Disk(_))));
+}

@@ -1,0 +1,168 @@
+//! A store that an early build made, which every later build opens.
+//!
+//! `tests/data/v1` was written once and is never written again: segments, a base and a delta of the
+//! restart checkpoint, tiles, and a hole that repair made. If this test fails, stores that people
+//! have no longer open: raise the format's version and read both. A new format gets a frozen store
+//! of its own, beside this one:
+//! `STEMEDB_FREEZE=DIR cargo test --test it -- --ignored frozen::` writes one and prints what it holds.
+
+use crate::reference::random;
+use crate::reference::world;
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+
+use random::noise;
+use stemedb_store::{
+    AssertionId, Depth, LeafIndex, Options, Presence, Store, TreeHead, TreeSize, leaf_hash, repair,
+};
+use stemedb_wal::disk::FileDisk;
+use world::WORLD;
+
+const DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/v1");
+
+/// What the frozen store holds.
+const ENTRIES: u64 = 306;
+/// The entry whose body was lost.
+const HOLE: u64 = 280;
+const SET_ROOT: &str = "88415ef74e25354a77c025b294054cf95e5e97dfed84ddc6230b4e286db525df";
+const HISTORY_ROOT: &str = "6ccda1e56b24d17414c9b777f804388dacbf8d25110051740455c014ccb06626";
+/// The root over the first 256 entries: one node of the tile.
+const HISTORY_ROOT_256: &str = "f81a2da25208e189d1274f9f9a4b59ffd5c0b10ffa53e02c298e0d088565d216";
+
+fn options() -> Options {
+    Options { segment_len: 4096, threads: false, ..Options::default() }
+}
+
+fn body(index: u64) -> Vec<u8> {
+    let len = match index {
+        0..270 => 12,
+        270 => 3000,
+        271 => 0,
+        _ => 40 + index % 50,
+    };
+    noise(index, usize::try_from(len).unwrap())
+}
+
+fn hash(text: &str) -> [u8; 32] {
+    text.parse::<AssertionId>().unwrap().0
+}
+
+fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    fs::read_dir(dir)
+        .unwrap()
+        .map(|file| file.unwrap())
+        .map(|file| (file.file_name().into_string().unwrap(), fs::read(file.path()).unwrap()))
+        .collect()
+}
+
+/// A copy to open: opening writes.
+fn thawed() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, bytes) in files(Path::new(DIR)) {
+        fs::write(dir.path().join(name), bytes).unwrap();
+    }
+    dir
+}
+
+#[test]
+fn the_frozen_store_opens_and_holds_what_it_held() {
+    let before = files(Path::new(DIR));
+    let bytes: usize = before.values().map(Vec::len).sum();
+    assert!(bytes < 200_000, "{bytes}");
+    for kind in ["IDENTITY", "LOCK", "base-", "delta-", "history.tiles", "segment-"] {
+        assert!(before.keys().any(|name| name.starts_with(kind)), "{kind}");
+    }
+    let dir = thawed();
+    let store = Store::open(dir.path(), options()).unwrap();
+    let report = store.open_report();
+    // It is a copy, and the clock is ahead of a store this old; nothing else.
+    assert!(!report.checkpoint_set_aside, "{report}");
+    assert!(report.replayed < 30, "{} replayed", report.replayed);
+
+    let head = store.head().unwrap();
+    assert_eq!((head.count, head.log_size), (ENTRIES - 1, ENTRIES));
+    assert_eq!(head.set_root, hash(SET_ROOT));
+    assert_eq!(head.log_root, hash(HISTORY_ROOT));
+    assert_eq!(store.history_root_at(256).unwrap(), hash(HISTORY_ROOT_256));
+    for index in 0..ENTRIES {
+        let entry = store.entry(index).unwrap().unwrap();
+        let body = body(index);
+        assert_eq!(entry.id.0, *blake3::hash(&body).as_bytes());
+        assert_eq!(entry.hole, index == HOLE);
+        if entry.hole {
+            assert!(store.get_index(index).unwrap_err().is_damage());
+            continue;
+        }
+        assert_eq!(store.get(&entry.id).unwrap().unwrap(), body);
+        let proof = store.prove(&entry.id).unwrap();
+        assert_eq!(proof.verify(&head.set_root), Ok(Presence::Present));
+        let proof = store.prove_inclusion(index, ENTRIES).unwrap();
+        let log = TreeHead { size: TreeSize(ENTRIES), root: head.log_root };
+        proof.verify(&leaf_hash(entry.time, &entry.id.0), LeafIndex(index), &log).unwrap();
+    }
+    let check = store.check(Depth::Deep, &mut |_| {}).unwrap();
+    assert!(check.faults.is_empty(), "{:?}", check.faults);
+    store.close().unwrap();
+    assert_eq!(files(Path::new(DIR)), before, "the frozen files have changed");
+}
+
+#[test]
+fn the_frozen_store_goes_on() {
+    let dir = thawed();
+    let store = Store::open(dir.path(), options()).unwrap();
+    let root = store.root().unwrap();
+    let healed = store.append(&body(HOLE)).unwrap();
+    assert_eq!(healed.index, HOLE);
+    assert_ne!(store.root().unwrap(), root);
+    assert_eq!(store.history_root().unwrap(), hash(HISTORY_ROOT), "healing adds no entry");
+    assert_eq!(store.append(b"and more").unwrap().index, ENTRIES);
+    store.checkpoint().unwrap();
+    store.close().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    assert_eq!(store.get_index(HOLE).unwrap().unwrap().1, body(HOLE));
+    assert_eq!(store.len(), ENTRIES + 1);
+}
+
+#[test]
+#[ignore = "writes a new frozen store: STEMEDB_FREEZE names the directory"]
+fn freeze() {
+    let Ok(dir) = std::env::var("STEMEDB_FREEZE") else { return };
+    let dir = Path::new(&dir);
+    world::reset();
+    let disk = || Arc::new(FileDisk::create(dir).unwrap());
+    let store = Store::open_on(disk(), WORLD, options()).unwrap();
+    assert!(store.is_empty());
+    store.append_batch((0..270).map(body)).unwrap();
+    store.append_batch((270..290).map(body)).unwrap();
+    let position = store.append(&body(HOLE)).unwrap().position;
+    store.append_batch((290..296).map(body)).unwrap();
+    store.close().unwrap();
+
+    // One bit of one body, and what repair makes of it.
+    let (path, offset) = fs::read_dir(dir)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+        .filter_map(|path| {
+            let header = stemedb_wal::segment::SegmentHeader::parse(&fs::read(&path).unwrap());
+            Some((path, position.checked_sub(header.unwrap().first_position)?))
+        })
+        .min_by_key(|(_, offset)| *offset)
+        .unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[usize::try_from(offset).unwrap() + stemedb_wal::record::HEAD_LEN + 3] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let report = repair(dir, &options()).unwrap();
+    assert_eq!(report.holes, 1);
+
+    let store = Store::open_on(disk(), WORLD, options()).unwrap();
+    store.checkpoint().unwrap();
+    store.append_batch((296..300).map(body)).unwrap();
+    store.checkpoint().unwrap();
+    store.append_batch((300..ENTRIES).map(body)).unwrap();
+    let head = store.head().unwrap();
+    println!("const SET_ROOT: &str = \"{}\";", AssertionId(head.set_root));
+    println!("const HISTORY_ROOT: &str = \"{}\";", AssertionId(head.log_root));
+    let at_256 = store.history_root_at(256).unwrap();
+    println!("const HISTORY_ROOT_256: &str = \"{}\";", AssertionId(at_256));
+    store.close().unwrap();
+}

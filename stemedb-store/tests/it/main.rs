@@ -1,0 +1,24 @@
+//! Tests of the store, in one executable.
+
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod backup;
+mod checkpoints;
+mod commit;
+mod damage_campaign;
+mod directory;
+mod every_bit;
+mod every_call;
+mod frozen;
+mod heal;
+mod model;
+mod reference;
+mod simulation;
+mod store;
+mod strange_files;

@@ -1,0 +1,167 @@
+//! Negative controls: what is wrong on purpose must fail the same checks.
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use stemedb_simdisk::FaultyDisk;
+use stemedb_wal::{
+    batch::{self, BatchHeader},
+    disk::{Bytes, DirLock, Disk, DiskFile},
+    record::{HEAD_LEN, Head},
+    segment::{self, SegmentHeader, TRAILER_LEN, Trailer, parse_segment_name},
+};
+
+use super::plain;
+use super::{cut::Cutter, life};
+
+/// A disk that syncs only the beginnings of files, and says that it synced all.
+#[derive(Debug)]
+struct Unsynced(FaultyDisk);
+
+/// A file, and where it was written last.
+#[derive(Debug)]
+struct UnsyncedFile(Arc<dyn DiskFile>, AtomicU64);
+
+impl Disk for Unsynced {
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(UnsyncedFile(self.0.open(name)?, AtomicU64::new(1))))
+    }
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(UnsyncedFile(self.0.create(name)?, AtomicU64::new(0))))
+    }
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.0.list()
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.0.remove(name)
+    }
+    fn sync_dir(&self) -> io::Result<()> {
+        self.0.sync_dir()
+    }
+    fn lock(&self) -> io::Result<Box<dyn DirLock>> {
+        self.0.lock()
+    }
+    fn map(&self, name: &str, in_place: bool) -> io::Result<Arc<dyn Bytes>> {
+        self.0.map(name, in_place)
+    }
+    fn available(&self) -> io::Result<u64> {
+        self.0.available()
+    }
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path(name)
+    }
+}
+
+impl DiskFile for UnsyncedFile {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buffer, offset)
+    }
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.1.store(offset, Ordering::Relaxed);
+        self.0.write_at(bytes, offset)
+    }
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.0.allocate(len)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+    fn sync(&self) -> io::Result<()> {
+        if self.1.load(Ordering::Relaxed) == 0 { self.0.sync() } else { Ok(()) }
+    }
+}
+
+#[test]
+fn a_writer_that_skips_the_sync_is_caught() {
+    let unsynced = |disk| Arc::new(Unsynced(disk)) as Arc<dyn Disk>;
+    for seed in 1..4 {
+        let error = life::live(seed, 30, unsynced)
+            .and_then(|moments| Cutter::new(unsynced).cut_at_each(seed, &moments))
+            .unwrap_err();
+        println!("caught: {error}");
+    }
+}
+
+/// What is whole of a segment: up to the first batch that is not, or its end.
+fn whole_len(contents: &[u8], header: &SegmentHeader) -> usize {
+    let trailer_at = contents.len().saturating_sub(TRAILER_LEN);
+    let trailer = Trailer::parse(
+        &contents[trailer_at..],
+        header.salt,
+        header.first_position + trailer_at as u64,
+    );
+    if trailer.is_some_and(|trailer| whole_batches(contents, header) as u64 == trailer.batches_end)
+    {
+        return contents.len();
+    }
+    whole_batches(contents, header)
+}
+
+fn whole_batches(contents: &[u8], header: &SegmentHeader) -> usize {
+    let mut at = segment::HEADER_LEN;
+    'batches: while let Some(rest) = contents.get(at..) {
+        let position = header.first_position + at as u64;
+        let Some(batch) = BatchHeader::parse(rest, header.salt, position) else { break };
+        let mut record_at = at + batch::HEADER_LEN;
+        for _ in 0..batch.records {
+            let position = header.first_position + record_at as u64;
+            let rest = contents.get(record_at..).unwrap_or_default();
+            let Some(head) = Head::parse(rest, header.salt, position) else { break 'batches };
+            let end = HEAD_LEN + head.len as usize;
+            let Some(body) = rest.get(HEAD_LEN..end) else { break 'batches };
+            if !head.covers(body, header.salt, position) {
+                break 'batches;
+            }
+            record_at += end;
+        }
+        at = record_at + batch::END.len();
+    }
+    at
+}
+
+/// A recovery that takes the first batch that is not whole for the end of the log, wherever it is.
+fn trusting(disk: FaultyDisk) -> Arc<dyn Disk> {
+    let mut ended = false;
+    for name in disk.list().unwrap() {
+        let contents = disk.contents(&name).unwrap();
+        if parse_segment_name(&name).is_none() || contents.is_empty() {
+            continue;
+        }
+        let Ok(header) = SegmentHeader::parse(&contents) else { continue };
+        if ended {
+            disk.remove(&name).unwrap();
+            continue;
+        }
+        let whole = whole_len(&contents, &header);
+        if whole < contents.len() {
+            ended = contents[whole..].iter().any(|byte| *byte != 0);
+            disk.truncate_file(&name, whole as u64).unwrap();
+        }
+    }
+    disk.sync_dir().unwrap();
+    plain(disk)
+}
+
+/// It survives every power cut by itself; damage is what tells it from the right one.
+#[test]
+fn a_recovery_that_trusts_the_first_bad_batch_is_caught() {
+    for seed in 1..4 {
+        let moments = life::live(seed, 30, plain).unwrap();
+        let error = Cutter::new(trusting).cut_at_each(seed, &moments).unwrap_err();
+        println!("caught: {error}");
+        assert!(error.contains("damaged"), "{error}");
+        assert!(error.contains("taken for torn") || error.contains("acknowledged"), "{error}");
+    }
+}

@@ -1,0 +1,114 @@
+//! The log as its callers see it: what is written is read, in any way of reading.
+
+use crate::history::{LogHarness, body_of, id_of};
+use std::sync::Arc;
+use stemedb_simdisk::FaultyDisk;
+use stemedb_wal::{
+    disk::MemoryDisk,
+    error::{AppendError, ReadError},
+    log::{Log, LogOptions, NewRecord, Spares},
+};
+
+fn tiny() -> LogOptions {
+    LogOptions { segment_len: 2048, spares: Spares::None, ..LogOptions::default() }
+}
+
+#[test]
+fn what_is_written_is_read_by_position_index_and_time() {
+    let mut harness = LogHarness::new(Arc::new(MemoryDisk::new()), tiny());
+    for n in 0..200_u64 {
+        let len = usize::try_from(n * 7 % 300).unwrap();
+        harness.append(&[len, len / 2], n * 1000);
+        harness.check_reads();
+    }
+    assert!(harness.log().stats().segments > 20, "rolled");
+    harness.close();
+    harness.open();
+    harness.check_reads();
+}
+
+#[test]
+fn nothing_is_seen_before_it_is_published() {
+    let mut harness = LogHarness::new(Arc::new(MemoryDisk::new()), tiny());
+    let reader = harness.log().reader();
+    let mut placed = Vec::new();
+    let record = NewRecord { id: id_of(b"x"), body: b"x", heals: None };
+    let log = harness.log_mut();
+    log.write(&[record], 5, &mut placed).unwrap();
+    let position = placed[0].position;
+    assert!(matches!(reader.read(position), Err(ReadError::NotFound { .. })));
+    log.publish();
+    assert!(matches!(reader.read(position), Err(ReadError::NotFound { .. })), "not durable yet");
+    log.sync().unwrap();
+    assert!(matches!(reader.read(position), Err(ReadError::NotFound { .. })));
+    assert_eq!(reader.next_index(), 0);
+    log.publish();
+    assert_eq!(reader.read(position).unwrap().body, b"x");
+    assert_eq!(reader.next_index(), 1);
+}
+
+#[test]
+fn a_body_over_the_limit_is_refused_and_the_log_goes_on() {
+    let options = LogOptions { body_len_max: 100, ..tiny() };
+    let mut harness = LogHarness::new(Arc::new(FaultyDisk::new(1)), options);
+    harness.append(&[100], 0);
+    let body = body_of(7, 101);
+    let record = NewRecord { id: id_of(&body), body: &body, heals: None };
+    let error = harness.log_mut().write(&[record], 0, &mut Vec::new()).unwrap_err();
+    assert!(matches!(error, AppendError::TooLong { len: 101, max: 100 }), "{error}");
+    harness.append(&[100], 0);
+    harness.check_reads();
+}
+
+#[test]
+fn bodies_longer_than_a_segment_get_one_of_their_own() {
+    let mut harness = LogHarness::new(Arc::new(FaultyDisk::new(1)), tiny());
+    for len in [10, 5000, 10, 100_000, 0, 0, 2048, 1] {
+        harness.append(&[len], 0);
+    }
+    harness.check_reads();
+    harness.reopen_after_kill();
+    harness.check_reads();
+}
+
+#[test]
+fn times_strictly_increase_whatever_the_clock_says() {
+    let mut harness = LogHarness::new(Arc::new(MemoryDisk::new()), tiny());
+    for now in [100, 50, 0, 101, 1 << 60, 5] {
+        harness.append(&[1, 2, 3], now);
+    }
+    let times: Vec<u64> = harness.model().iter().map(|entry| entry.time).collect();
+    assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "{times:?}");
+    harness.check_reads();
+    let record = NewRecord { id: id_of(b"x"), body: b"x", heals: None };
+    let error = harness.log_mut().write(&[record; 2], u64::MAX, &mut Vec::new()).unwrap_err();
+    assert!(matches!(error, AppendError::Exhausted), "{error}");
+    harness.check_reads();
+}
+
+#[test]
+fn batches_over_the_limit_are_split_and_keep_their_order() {
+    let options = LogOptions { batch_len_max: 1000, ..tiny() };
+    let mut harness = LogHarness::new(Arc::new(FaultyDisk::new(1)), options);
+    harness.append(&[100; 77], 9);
+    harness.check_reads();
+    harness.reopen_after_kill();
+    harness.check_reads();
+}
+
+#[test]
+fn a_background_thread_prepares_spares() {
+    let options = LogOptions { segment_len: 1 << 20, ..LogOptions::default() };
+    let dir = tempfile::tempdir().unwrap();
+    let disk = stemedb_wal::disk::FileDisk::create(dir.path()).unwrap();
+    let mut harness = LogHarness::new(Arc::new(disk), options);
+    for _ in 0..300 {
+        harness.append(&[1000; 20], 0);
+    }
+    assert!(harness.log().stats().segments > 3);
+    harness.check_reads();
+    harness.close();
+    harness.open();
+    harness.check_reads();
+    let _: &Log = harness.log();
+}

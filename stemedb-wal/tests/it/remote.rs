@@ -1,0 +1,350 @@
+//! Segments whose bodies are only in an archive.
+
+use std::{
+    collections::HashMap,
+    io,
+    ops::Range,
+    sync::{Arc, Mutex},
+};
+
+use stemedb_merkle::Hash;
+
+use stemedb_simdisk::{FaultyDisk, Survival};
+use stemedb_wal::{
+    disk::{Disk, MemoryDisk, PART_LEN, RemoteDisk, RemoteError, SegmentSource},
+    error::{DamageKind, OpenError, ReadError},
+    identity::Identity,
+    log::{Log, LogOptions, NewRecord, Origin, Replayed, Spares},
+    repair::{Heal, HealError, RepairError, RepairOptions, Scrubber, Verify, repair},
+    segment::parse_segment_name,
+};
+
+#[derive(Debug, Default)]
+struct Parts(Mutex<(HashMap<Hash, Vec<u8>>, usize)>);
+
+impl SegmentSource for Parts {
+    fn read(&self, part: &Hash, range: Range<u64>) -> io::Result<Vec<u8>> {
+        let (parts, reads) = &mut *self.0.lock().unwrap();
+        *reads += 1;
+        let part = parts.get(part).ok_or(io::ErrorKind::NotFound)?;
+        Ok(part[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()].into())
+    }
+}
+
+impl Parts {
+    fn put(&self, bytes: &[u8]) -> Vec<Hash> {
+        let parts = bytes.chunks(usize::try_from(PART_LEN).unwrap());
+        let put = parts.map(|part| {
+            self.0.lock().unwrap().0.insert(hash(part), part.to_vec());
+            hash(part)
+        });
+        put.collect()
+    }
+
+    fn reads(&self) -> usize {
+        self.0.lock().unwrap().1
+    }
+}
+
+const ORIGIN: Origin = Origin { store_id: [1; 16], generation: 0, salt_seed: [2; 16], clean: None };
+const FIRST: &str = "segment-0000-00000000000000000000.log";
+const FIRST_STUB: &str = "remote-0000-00000000000000000000.seg";
+const ENTRIES: u64 = 300;
+const PLACE: &str = "file:///archive";
+
+fn options() -> LogOptions {
+    LogOptions { segment_len: 4096, spares: Spares::None, ..LogOptions::default() }
+}
+
+fn open(disk: &RemoteDisk, replay: &mut dyn FnMut(Replayed<'_>)) -> Result<Log, OpenError> {
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    Log::open(disk, &ORIGIN, &options(), None, replay).map(|(log, _)| log)
+}
+
+fn hash(bytes: &[u8]) -> Hash {
+    *blake3::hash(bytes).as_bytes()
+}
+
+fn body(n: u64) -> Vec<u8> {
+    // Empty bodies leave no gap.
+    let text = format!("body {n} {}", "x".repeat(usize::try_from(n % 90).unwrap()));
+    if n == 7 { Vec::new() } else { text.into_bytes() }
+}
+
+/// A log of some segments; its positions.
+fn write(disk: &RemoteDisk) -> Vec<u64> {
+    let mut log = open(disk, &mut |_| {}).unwrap();
+    let mut placed = Vec::new();
+    for n in 0..ENTRIES {
+        let body = body(n);
+        log.write(&[NewRecord { id: hash(&body), body: &body, heals: None }], n, &mut placed)
+            .unwrap();
+    }
+    log.close().unwrap();
+    placed.iter().map(|placed| placed.position).collect()
+}
+
+fn contents(disk: &dyn Disk, name: &str) -> Vec<u8> {
+    let file = disk.open(name).unwrap();
+    let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
+    file.read_at(&mut bytes, 0).unwrap();
+    bytes
+}
+
+fn segments(disk: &RemoteDisk) -> Vec<String> {
+    let names = disk.list().unwrap();
+    names.into_iter().filter(|name| parse_segment_name(name).is_some()).collect()
+}
+
+/// Drops all sealed segments.
+fn drop_all(disk: &RemoteDisk, parts: &Parts) -> Vec<String> {
+    let segments = segments(disk);
+    let (_, sealed) = segments.split_last().unwrap();
+    for name in sealed {
+        disk.drop_segment(name, PLACE, &parts.put(&contents(disk, name)), &hash).unwrap();
+    }
+    sealed.to_vec()
+}
+
+fn dropped_log() -> (Arc<dyn Disk>, Arc<Parts>, Vec<u64>) {
+    let inner: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+    let parts = Arc::new(Parts::default());
+    let disk = RemoteDisk::new(Arc::clone(&inner), None);
+    let positions = write(&disk);
+    drop_all(&disk, &parts);
+    (inner, parts, positions)
+}
+
+#[test]
+fn a_log_reads_as_before() {
+    let inner: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+    let parts = Arc::new(Parts::default());
+    let disk = RemoteDisk::new(inner, Some(Arc::clone(&parts) as _));
+    let positions = write(&disk);
+    let before: Vec<_> = segments(&disk).iter().map(|name| contents(&disk, name)).collect();
+    let dropped = drop_all(&disk, &parts);
+    assert!(dropped.len() > 5, "{dropped:?}");
+    assert_eq!(disk.dropped().unwrap(), dropped);
+    let names = segments(&disk);
+    for (name, bytes) in names.iter().zip(&before) {
+        assert_eq!(contents(&disk, name), *bytes);
+        let file = disk.open(name).unwrap();
+        // Every range, or so.
+        for (from, len) in (0..bytes.len()).step_by(7).zip((0..600).cycle()) {
+            let mut found = vec![0; len];
+            let read = file.read_at(&mut found, from as u64).unwrap();
+            assert_eq!(found[..read], bytes[from..(from + len).min(bytes.len())]);
+        }
+    }
+    let reads = parts.reads();
+    assert_eq!(reads, dropped.len(), "each segment is one block, which is fetched once");
+    let mut replayed = 0;
+    let log = open(&disk, &mut |records| replayed += records.placed.len() as u64).unwrap();
+    assert_eq!(replayed, ENTRIES);
+    let reader = log.reader();
+    for (n, position) in (0..).zip(&positions) {
+        assert_eq!(reader.read(*position).unwrap().body, body(n));
+        assert_eq!(reader.read_index(n).unwrap().body, body(n));
+    }
+    assert_eq!(reader.entries(0..ENTRIES).flatten().count() as u64, ENTRIES);
+    log.close().unwrap();
+}
+
+#[test]
+fn without_the_archive_all_but_bodies_is_there() {
+    let (inner, parts, positions) = dropped_log();
+    let without = RemoteDisk::new(Arc::clone(&inner), None);
+    let mut replayed = Vec::new();
+    let mut log =
+        open(&without, &mut |records| replayed.extend_from_slice(records.placed)).unwrap();
+    assert!(replayed.iter().map(|placed| placed.position).eq(positions.iter().copied()));
+    let reader = log.reader();
+    for (n, position) in (0..ENTRIES).zip(&positions) {
+        let entry = reader.entry(*position).unwrap();
+        assert_eq!((entry.index, entry.id), (n, hash(&body(n))));
+        assert_eq!(reader.entry_at(n).unwrap(), entry);
+    }
+    assert_eq!(reader.entries(0..ENTRIES).rev().flatten().count() as u64, ENTRIES);
+    let time = reader.entry_at(150).unwrap().time;
+    assert_eq!(reader.index_at_time(time).unwrap(), 150);
+    let error = reader.read(positions[0]).unwrap_err();
+    assert!(matches!(error, ReadError::Remote(RemoteError::NoSource { .. })), "{error:?}");
+    assert!(error.to_string().contains(PLACE), "{error}");
+    assert_eq!(reader.read(positions[7]).unwrap().body, b"", "nothing of it is elsewhere");
+
+    let verify = Verify { deep: Some(&hash), from_index: 0 };
+    assert_eq!(reader.verify(&verify, &mut |_| {}).unwrap(), []);
+    assert_eq!(reader.remote_segments(), segments(&without).len() as u64 - 1);
+    let step = Scrubber::new(0).step(&reader, u64::MAX, Some(&hash)).unwrap();
+    assert!(step.ended && step.damage.is_empty() && step.remote == reader.remote_segments());
+    let heal = Heal { position: 0, record: None, hash: &hash, is_entry: &|_, _, _| false };
+    assert!(matches!(reader.heal(&heal), Err(HealError::Remote { .. })));
+
+    let more = [NewRecord { id: hash(b"more"), body: b"more", heals: None }];
+    log.write(&more, ENTRIES, &mut Vec::new()).unwrap();
+    log.close().unwrap();
+    assert_eq!(parts.reads(), 0);
+    // One that can't be reached, or has lost it.
+    let lost = RemoteDisk::new(inner, Some(Arc::new(Parts::default())));
+    let log = open(&lost, &mut |_| {}).unwrap();
+    let error = log.reader().read(positions[0]).unwrap_err();
+    assert!(matches!(error, ReadError::Remote(RemoteError::Unreachable { .. })), "{error:?}");
+    assert_eq!(log.reader().read_index(ENTRIES).unwrap().body, b"more");
+}
+
+#[test]
+fn other_bytes_than_were_archived_are_noticed_and_asked_for_again() {
+    let (inner, parts, positions) = dropped_log();
+    let disk = RemoteDisk::new(inner, Some(Arc::clone(&parts) as _));
+    let log = open(&disk, &mut |_| {}).unwrap();
+    let flip = || {
+        let parts = &mut parts.0.lock().unwrap().0;
+        parts.values_mut().flatten().for_each(|byte| *byte ^= 1);
+    };
+    flip();
+    for (n, position) in positions.iter().take(20).enumerate().filter(|(n, _)| *n != 7) {
+        let error = log.reader().read(*position).unwrap_err();
+        assert!(matches!(error, ReadError::Remote(RemoteError::Damaged { .. })), "{n}: {error:?}");
+    }
+    flip();
+    assert_eq!(log.reader().read(positions[1]).unwrap().body, body(1));
+    parts.0.lock().unwrap().0.values_mut().for_each(|part| part.truncate(10));
+    assert_eq!(log.reader().read(positions[1]).unwrap().body, body(1), "kept in memory");
+}
+
+#[test]
+fn what_is_not_whole_or_not_what_was_archived_is_not_dropped() {
+    let inner: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+    let disk = RemoteDisk::new(Arc::clone(&inner), None);
+    write(&disk);
+    for parts in [&[][..], &[[7; 32]], &[[7; 32], [8; 32]]] {
+        let refused = disk.drop_segment(FIRST, PLACE, parts, &hash).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
+    }
+    // Damaged, and archived as it is.
+    let file = inner.open(FIRST).unwrap();
+    file.write_at(b"x", 700).unwrap();
+    let parts = Parts::default().put(&contents(&disk, FIRST));
+    let refused = disk.drop_segment(FIRST, PLACE, &parts, &hash).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
+    // The open one has no end yet.
+    let last = segments(&disk).pop().unwrap();
+    let parts = Parts::default().put(&contents(&disk, &last));
+    assert!(disk.drop_segment(&last, PLACE, &parts, &hash).is_err());
+    assert!(disk.drop_segment("IDENTITY", PLACE, &[], &hash).is_err());
+    assert!(disk.dropped().unwrap().is_empty());
+}
+
+#[test]
+fn a_crash_leaves_the_segment_or_the_stub() {
+    let faulty = FaultyDisk::new(1);
+    let disk = RemoteDisk::new(Arc::new(faulty.clone()), None);
+    write(&disk);
+    let bytes = faulty.contents(FIRST).unwrap();
+    let parts = Arc::new(Parts::default());
+    let names = parts.put(&bytes);
+    let moments = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&moments);
+    faulty.observe(move |moment| seen.lock().unwrap().push(moment.disk));
+    disk.drop_segment(FIRST, PLACE, &names, &hash).unwrap();
+    faulty.stop_observing();
+    moments.lock().unwrap().push(faulty.fork());
+    let moments = std::mem::take(&mut *moments.lock().unwrap());
+    assert!(moments.len() > 6, "{}", moments.len());
+    let (mut dropped, mut both) = (0, 0);
+    for (number, moment) in moments.iter().enumerate() {
+        for seed in 0..8 {
+            for survival in Survival::ALL {
+                let cut: Arc<dyn Disk> = Arc::new(moment.power_cut(survival, seed));
+                let after = RemoteDisk::new(Arc::clone(&cut), Some(Arc::clone(&parts) as _));
+                let again = contents(&after, FIRST);
+                assert_eq!(again, bytes, "operation {number}, {survival:?}, seed {seed}");
+                dropped += after.dropped().unwrap().len();
+                let names = cut.list().unwrap();
+                let has = |name: &str| names.iter().any(|found| found == name);
+                let log = open(&after, &mut |_| {}).unwrap();
+                assert_eq!(log.next_index(), ENTRIES);
+                if has(FIRST) && has(FIRST_STUB) {
+                    both += 1;
+                    // What takes the segment away takes the stub with it.
+                    after.rename(FIRST, "aside-x").unwrap();
+                    assert!(after.open(FIRST).is_err());
+                }
+            }
+        }
+    }
+    assert!(dropped > 0 && both > 0);
+}
+
+#[test]
+fn every_bit_of_a_stub_counts() {
+    let (inner, parts, positions) = dropped_log();
+    let whole = contents(&*inner, FIRST_STUB);
+    let disk = RemoteDisk::new(Arc::clone(&inner), Some(Arc::clone(&parts) as _));
+    let file = inner.open(FIRST_STUB).unwrap();
+    for bit in (0..whole.len() * 8).step_by(13) {
+        let byte = whole[bit / 8] ^ (1 << (bit % 8));
+        file.write_at(&[byte], (bit / 8) as u64).unwrap();
+        let seen = match open(&disk, &mut |_| {}) {
+            Err(OpenError::Damaged(damage)) => damage.what == DamageKind::Stub,
+            Err(OpenError::Disk(_)) => true,
+            Err(error) => panic!("bit {bit}: {error}"),
+            Ok(log) => {
+                // Not reached by the opening.
+                let verify = Verify { deep: None, from_index: 0 };
+                let found = log.reader().verify(&verify, &mut |_| {}).unwrap();
+                found.iter().any(|damage| damage.what == DamageKind::Stub)
+            }
+        };
+        assert!(seen, "bit {bit}");
+        file.write_at(&whole[bit / 8..=bit / 8], (bit / 8) as u64).unwrap();
+    }
+    for cut in (0..whole.len()).step_by(11) {
+        file.set_len(cut as u64).unwrap();
+        assert!(open(&disk, &mut |_| {}).is_err(), "cut to {cut}");
+        file.write_at(&whole[cut..], cut as u64).unwrap();
+    }
+    let log = open(&disk, &mut |_| {}).unwrap();
+    assert_eq!(log.reader().read(positions[0]).unwrap().body, body(0));
+}
+
+#[test]
+fn repair_leaves_what_is_archived_alone() {
+    let (inner, parts, _) = dropped_log();
+    let world = |bytes: &mut [u8]| {
+        bytes.fill(5);
+        Ok(())
+    };
+    let lock = inner.lock().unwrap();
+    Identity::create(&*inner, lock.fingerprint(), None, world).unwrap();
+    let loaded = Identity::load(&*inner).unwrap();
+    let Origin { store_id, generation, salt_seed, .. } = ORIGIN;
+    let mut identity = Identity { store_id, generation, salt_seed, ..loaded };
+    let before = inner.list().unwrap();
+    let remote = |source| Arc::new(RemoteDisk::new(Arc::clone(&inner), source)) as Arc<dyn Disk>;
+    let log = options();
+    let options = RepairOptions { log: &log, hash: Some(&hash), marks: &[], accept_loss: true };
+    let mut run = |disk: &Arc<dyn Disk>| repair(disk, &mut identity, &options, &mut |_| {});
+    let report = run(&remote(None)).unwrap();
+    assert!(report.found.is_empty() && report.actions.is_empty(), "{report:?}");
+    assert_eq!((inner.list().unwrap(), parts.reads()), (before.clone(), 0));
+
+    // An entry is lost, so that everything has to be copied: that needs the bodies.
+    let last = before.iter().rfind(|name| parse_segment_name(name).is_some()).unwrap();
+    let len = inner.open(last).unwrap().len().unwrap();
+    inner.open(last).unwrap().write_at(&[0xff; 60], 160).unwrap();
+    let failed = run(&remote(None)).unwrap_err();
+    assert!(matches!(failed, RepairError::Disk(_)), "{failed}");
+    assert_eq!(inner.open(last).unwrap().len().unwrap(), len);
+    assert!(before.iter().all(|name| inner.open(name).is_ok()));
+    let repaired = run(&remote(Some(Arc::clone(&parts) as _))).unwrap();
+    assert!(repaired.new_generation.is_some(), "{repaired:?}");
+
+    // A stub is damaged.
+    let (inner, ..) = dropped_log();
+    inner.open(FIRST_STUB).unwrap().write_at(b"x", 500).unwrap();
+    let mut identity = Identity { generation: 0, ..identity };
+    let disk: Arc<dyn Disk> = Arc::new(RemoteDisk::new(inner, None));
+    let refused = repair(&disk, &mut identity, &options, &mut |_| {}).unwrap_err();
+    assert!(matches!(refused, RepairError::Stub(_)), "{refused}");
+}

@@ -1,0 +1,212 @@
+//! Health endpoints, and stopping.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use stemedb::{
+    Options, Store, World,
+    node::{
+        http::HttpOptions,
+        status::{Problem, ProblemCode},
+    },
+};
+use stemedb_simdisk::{Fault, FaultyDisk, Flavour, Operation, Target};
+use stemedb_store::clock::NTP64;
+use tokio::time::Instant;
+
+use super::{
+    node::Serving,
+    request::{Answer, ask, connect, get, send},
+};
+
+/// Far less than an idle connection may be open, and more than a slow machine takes.
+const SOON: Duration = Duration::from_secs(5);
+
+/// Asks for a path as a load balancer does: HTTP/1.0 and no host.
+fn probe(address: SocketAddr, path: &str) -> Answer {
+    let began = Instant::now();
+    let answer = send(address, format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes());
+    assert!(began.elapsed() < SOON, "{path} took {:?}", began.elapsed());
+    answer
+}
+
+#[test]
+fn a_node_that_is_well_says_so() {
+    let serving = Serving::start(["one"]);
+    for path in ["/livez", "/readyz"] {
+        let answer = get(serving.address, path);
+        assert_eq!((answer.code, answer.body.as_str()), (200, "ok\n"), "{path}");
+        assert_eq!(answer.field("cache-control"), Some("no-store"));
+        let head = ask(serving.address, "HEAD", path, "Host: localhost\r\n");
+        assert_eq!((head.code, head.body.as_str()), (200, ""));
+    }
+}
+
+#[test]
+fn a_node_with_problems_lives_but_is_not_ready() {
+    let serving = Serving::start(["one"]);
+    *serving.node.problems.lock().unwrap() = vec![
+        Problem { code: ProblemCode::Disk, text: "nearly full: free some".into() },
+        Problem { code: ProblemCode::Damage, text: "3 bodies are lost".into() },
+    ];
+    let answer = get(serving.address, "/readyz");
+    assert_eq!(answer.code, 503);
+    assert_eq!(answer.body, "disk: nearly full: free some\ndamage: 3 bodies are lost\n");
+    assert_eq!(get(serving.address, "/livez").code, 200);
+    let text = get(serving.address, "/metrics").body;
+    assert!(text.contains("\nstemedb_ready 0.0\n"), "{text}");
+    assert!(text.contains("\nstemedb_problem{code=\"disk\"} 1.0\n"), "{text}");
+    assert!(text.contains("\nstemedb_problem{code=\"writer\"} 0.0\n"), "{text}");
+}
+
+#[test]
+fn probes_are_answered_whatever_host_they_name() {
+    let serving = Serving::start(["one"]);
+    let address = serving.address;
+    for path in ["/livez", "/readyz"] {
+        assert_eq!(probe(address, path).code, 200, "{path}");
+        for fields in [
+            "",
+            "Host:\r\n",
+            "Host: node-1.example\r\n",
+            "Host: stemedb:7846\r\n",
+            "Host: one.example\r\nHost: two.example\r\n",
+        ] {
+            let answer = ask(address, "GET", path, fields);
+            assert_eq!((answer.code, answer.body.as_str()), (200, "ok\n"), "{path} {fields:?}");
+        }
+        let absolute = format!("http://node-1.example{path}");
+        assert_eq!(ask(address, "GET", &absolute, "Host: node-1.example\r\n").code, 200);
+    }
+    assert_eq!(probe(address, "/status.json").code, 400);
+}
+
+#[test]
+fn an_unknown_host_is_not_told_the_particulars_of_a_problem() {
+    let serving = Serving::start(["one"]);
+    let problem = Problem { code: ProblemCode::Disk, text: "nearly full: free some".into() };
+    *serving.node.problems.lock().unwrap() = vec![problem];
+    let answer = probe(serving.address, "/readyz");
+    assert_eq!((answer.code, answer.body.as_str()), (503, "disk\n"));
+    let answer = ask(serving.address, "GET", "/readyz", "Host: evil.example\r\n");
+    assert_eq!((answer.code, answer.body.as_str()), (503, "disk\n"));
+    let known = get(serving.address, "/readyz");
+    assert_eq!(known.body, "disk: nearly full: free some\n");
+}
+
+#[test]
+fn idle_connections_and_half_requests_give_way_to_probes() {
+    let serving = Serving::start(["one"]);
+    let address = serving.address;
+    let mut held: Vec<_> = (0..64).map(|_| connect(address)).collect();
+    assert_eq!(probe(address, "/livez").code, 200);
+    held.extend((0..64).map(|_| {
+        let mut half = connect(address);
+        half.write_all(b"GET /livez HTTP/1.1\r\nHost: loc").unwrap();
+        half
+    }));
+    for _ in 0..20 {
+        for path in ["/livez", "/readyz"] {
+            assert_eq!(probe(address, path).code, 200);
+        }
+    }
+    // The first one made was the first to go.
+    let mut nothing = Vec::new();
+    let began = Instant::now();
+    let _ = held[0].read_to_end(&mut nothing);
+    assert!(nothing.is_empty() && began.elapsed() < SOON, "{:?}", began.elapsed());
+}
+
+#[test]
+fn where_all_connections_are_in_use_others_are_for_one_request() {
+    let options = HttpOptions { connections_max: 2, listeners_max: 3, ..HttpOptions::default() };
+    let serving = Serving::with(["one"], options);
+    let address = serving.address;
+    let follow = || {
+        let mut stream = connect(address);
+        write!(stream, "GET /api/log/live HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).unwrap();
+        (stream, String::from_utf8_lossy(&head).into_owned())
+    };
+    let followers = [follow(), follow()];
+    assert!(followers.iter().all(|(_, head)| head == "HTTP/1.1 200"));
+    // There is room for one more that follows, but not for its connection.
+    assert_eq!(follow().1, "HTTP/1.1 503");
+    assert_eq!(probe(address, "/livez").code, 200);
+    let mut stream = connect(address);
+    let request = "GET /api/head HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    // Sent twice, answered once.
+    stream.write_all(request.repeat(2).as_bytes()).unwrap();
+    let mut answer = String::new();
+    // What was not read any more may have the system reset the connection.
+    let _ = stream.read_to_string(&mut answer);
+    assert_eq!(answer.matches("HTTP/1.1 200").count(), 1, "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+    // One that asks nothing does not stay.
+    let began = Instant::now();
+    let mut silent = connect(address);
+    let _ = silent.read_to_end(&mut Vec::new());
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    drop(followers);
+}
+
+#[test]
+fn the_status_is_that_of_the_node() {
+    let serving = Serving::start(["one", "two"]);
+    let answer = get(serving.address, "/status.json");
+    assert_eq!(answer.field("content-type"), Some("application/json"));
+    let status = answer.json();
+    assert_eq!(status["head"]["count"], 2);
+    assert_eq!(status["peers"][0]["state"], "alive");
+    assert_eq!(status["slices"].as_array().unwrap().len(), 16);
+}
+
+#[test]
+fn stopping_ends_what_is_open() {
+    let mut serving = Serving::start(["one"]);
+    let address = serving.address;
+    let mut follower = connect(address);
+    write!(follower, "GET /api/log/live HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut head = [0; 15];
+    follower.read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200 OK");
+    let idle = connect(address);
+    let mut half = connect(address);
+    half.write_all(b"GET / HTT").unwrap();
+    serving.stop();
+    let mut rest = Vec::new();
+    follower.read_to_end(&mut rest).unwrap();
+    assert!(std::net::TcpStream::connect(address).is_err(), "nothing listens any more");
+    drop((idle, half));
+}
+
+#[test]
+fn a_node_that_can_append_no_more_does_not_live() {
+    let disk = FaultyDisk::new(1);
+    let world = World {
+        clock: || NTP64(1_763_750_000 << 32),
+        entropy: stemedb_store::store::WORLD.entropy,
+    };
+    let store = Store::open_on(Arc::new(disk.clone()), world, Options::default()).unwrap();
+    store.append(b"before").unwrap();
+    let serving = Serving::over(store, HttpOptions::default());
+    assert_eq!(get(serving.address, "/livez").code, 200);
+    disk.inject(Fault {
+        target: Target::Only(Operation::Sync),
+        after: 0,
+        from_then_on: false,
+        error: ErrorKind::Other,
+        flavour: Flavour::Failed,
+    });
+    assert!(serving.node.store.append(b"after").is_err());
+    let answer = get(serving.address, "/livez");
+    assert_eq!(answer.code, 503);
+    assert!(answer.body.contains("until the node is started again"), "{}", answer.body);
+    assert!(get(serving.address, "/metrics").body.contains("\nstemedb_store_writer_failed 1.0\n"));
+    assert_eq!(get(serving.address, "/api/head").json()["count"], 1, "reading goes on");
+}
