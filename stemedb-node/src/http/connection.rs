@@ -31,7 +31,7 @@ const HEAD_LEN_MAX: usize = 64 << 10;
 const SINGLE_IDLE_MAX: Duration = Duration::from_secs(2);
 
 /// How long answers may take after the server was told to stop.
-pub(super) const CLOSE_AFTER: Duration = Duration::from_secs(2);
+const CLOSE_AFTER: Duration = Duration::from_secs(2);
 
 /// Serves a connection. Ends when its client asks nothing for so long, or does not take the answer,
 /// when it has to give way to another, and soon after the server stops.
