@@ -38,6 +38,7 @@ mod mark;
 mod occupied;
 mod open;
 mod overlay;
+mod proven;
 mod read;
 mod repair;
 mod scrub;
@@ -64,6 +65,7 @@ pub use self::{
     entries::{Entries, Entry},
     heal::Healed,
     open::{OpenReport, Remark},
+    proven::Proven,
     repair::{RepairOptions, RepairReport, repair, repair_on, repair_with},
     snapshot::{Ids, Snapshot, SnapshotDiff},
     stats::Stats,
@@ -79,15 +81,14 @@ pub use self::{
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
-/// use stemedb::{Options, Store};
+/// use stemedb_store::{Options, Presence, Proven, Store};
 ///
 /// let store = Store::open(dir.path(), Options::default())?;
 /// let receipt = store.append(b"the sky is blue")?;
 /// assert_eq!(store.get(&receipt.id)?.as_deref(), Some(&b"the sky is blue"[..]));
 ///
-/// let root = store.root()?;
-/// let proof = store.prove(&receipt.id)?;
-/// assert_eq!(proof.verify(&root)?, stemedb::Presence::Present);
+/// let Proven { proof, head } = store.prove(&receipt.id)?;
+/// assert_eq!(proof.verify(&head.set_root)?, Presence::Present);
 /// store.close()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -3,7 +3,7 @@
 use stemedb_merkle::{AssertionId, Hash, Presence, SetProof, id::from_hex};
 use stemedb_wal::{error::ReadError as LogReadError, log::Placed, record::Kind};
 
-use super::{Entries, Entry, Head, Ids, Snapshot, Store};
+use super::{Entries, Entry, Head, Ids, Proven, Snapshot, Store};
 use crate::{
     error::{ReadError, ResolveError},
     options::Hashing,
@@ -165,13 +165,14 @@ impl Store {
         Ok(Snapshot::new(self.shared.trees.view()?))
     }
 
-    /// Proves that an assertion is held or that it is not, against [`root`](Self::root).
+    /// Proves that an assertion is held or that it is not. The proof comes with the head whose root
+    /// it verifies against.
     ///
     /// # Errors
     ///
     /// As [`root`](Self::root).
-    pub fn prove(&self, id: &AssertionId) -> Result<SetProof, ReadError> {
-        Ok(self.shared.trees.find(|tree| tree.prove(&id.0))?)
+    pub fn prove(&self, id: &AssertionId) -> Result<Proven<SetProof>, ReadError> {
+        self.snapshot()?.prove(id)
     }
 
     /// Proves that an assertion is not held; `None` if it is.
@@ -179,9 +180,9 @@ impl Store {
     /// # Errors
     ///
     /// As [`root`](Self::root).
-    pub fn prove_absence(&self, id: &AssertionId) -> Result<Option<SetProof>, ReadError> {
-        let proof = self.prove(id)?;
-        Ok((proof.presence() == Presence::Absent).then_some(proof))
+    pub fn prove_absence(&self, id: &AssertionId) -> Result<Option<Proven<SetProof>>, ReadError> {
+        let proven = self.prove(id)?;
+        Ok((proven.proof.presence() == Presence::Absent).then_some(proven))
     }
 
     /// All entries of the log, in order and from both ends.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use stemedb_merkle::{AssertionId, DiffResult, Hash, SetProof, set};
 
-use super::Head;
+use super::{Head, Proven};
 use crate::{
     error::{ReadError, TreeFailure},
     index::View,
@@ -66,13 +66,13 @@ impl Snapshot {
         Ok(self.0.tree.contains(&id.0)?)
     }
 
-    /// Proves that an assertion was held or that it was not, against [`root`](Self::root).
+    /// Proves that an assertion was held or that it was not.
     ///
     /// # Errors
     ///
     /// If the part of the restart checkpoint that it belongs to is damaged.
-    pub fn prove(&self, id: &AssertionId) -> Result<SetProof, ReadError> {
-        Ok(self.0.tree.prove(&id.0)?)
+    pub fn prove(&self, id: &AssertionId) -> Result<Proven<SetProof>, ReadError> {
+        Ok(Proven { proof: self.0.tree.prove(&id.0)?, head: self.head() })
     }
 
     /// The ids that were held, sorted.
