@@ -21,7 +21,7 @@ use stemedb_wal::{
 
 use crate::{
     error::{AppendError, CheckpointError, CloseError, OpenError},
-    index::Trees,
+    index::Index,
     options::{Hashing, Options},
 };
 
@@ -114,7 +114,7 @@ pub struct Store {
 struct Shared {
     disk: Arc<dyn Disk>,
     reader: LogReader,
-    trees: Arc<Trees>,
+    index: Arc<Index>,
     tiles: TileFile,
     options: Options,
     identity: Mutex<Identity>,
@@ -354,17 +354,17 @@ impl Store {
     /// Always.
     #[doc(hidden)]
     pub fn break_trees(&self) {
-        self.shared.trees.panic_in_a_change();
+        self.shared.index.panic_in_a_change();
     }
 
     /// Told whenever the log has grown: how many entries it has.
     pub fn growth(&self) -> tokio::sync::watch::Receiver<u64> {
-        self.shared.trees.watch()
+        self.shared.index.watch()
     }
 
     /// Why the set tree can't be read, if that is so.
     pub fn tree_failure(&self) -> Option<crate::error::TreeFailure> {
-        self.shared.trees.failure()
+        self.shared.index.failure()
     }
 
     /// Writes a restart checkpoint now, so that the next opening is fast. Appends go on meanwhile.

@@ -70,8 +70,8 @@ impl Store {
             return Err(OpenError::Disk(failure).into());
         }
         let (view, reached) = {
-            let folded = self.shared.trees.folded().map_err(ReadError::from)?;
-            (self.shared.trees.view_of(&folded), folded.reached)
+            let folded = self.shared.index.folded().map_err(ReadError::from)?;
+            (self.shared.index.view_of(&folded), folded.reached)
         };
         let head = Snapshot::new(view).head();
         let identity = lock(&self.shared.identity).clone();

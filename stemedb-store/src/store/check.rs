@@ -144,7 +144,7 @@ impl Store {
         if deep && hash.is_none() {
             return Err(ReadError::SecretMissing);
         }
-        let view = self.shared.trees.view()?;
+        let view = self.shared.index.view()?;
         let checkpoint = lock(&self.shared.checkpoint).clone();
         let files = checkpoint.as_ref().map(Checkpoint::file_sizes).unwrap_or_default();
         let log = self.writer.call(|log, _| log.stats()).map_err(|_| ReadError::Closed)?;

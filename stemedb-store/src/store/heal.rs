@@ -23,7 +23,7 @@ use stemedb_wal::{
 use super::{Receipt, Store, history::Source};
 use crate::{
     error::{AppendError, HealError, ReadError},
-    index::Trees,
+    index::Index,
     options::Hashing,
 };
 
@@ -31,7 +31,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct Healer {
     pub(super) reader: LogReader,
-    pub(super) trees: Arc<Trees>,
+    pub(super) index: Arc<Index>,
     pub(super) tiles: TileFile,
     pub(super) disk: Arc<dyn Disk>,
     pub(super) hashing: Hashing,
@@ -99,10 +99,10 @@ impl Store {
             Some(found) if found != *id => return Err(HealError::OtherBody { id: *id, found }),
             Some(_) => {}
         }
-        let position = self.shared.trees.position(&id.0).map_err(ReadError::from)?;
+        let position = self.shared.index.position(&id.0).map_err(ReadError::from)?;
         let Some(position) = position else {
             let is_hole = {
-                let folded = self.shared.trees.folded().map_err(ReadError::from)?;
+                let folded = self.shared.index.folded().map_err(ReadError::from)?;
                 folded.holes.contains_key(&id.0)
             };
             if is_hole {
@@ -149,7 +149,7 @@ impl Store {
 
     /// The id of the assertion whose record is at a position, by the set tree. O(N).
     pub fn id_at(&self, position: u64) -> Option<Hash> {
-        id_at(&self.shared.trees, position)
+        id_at(&self.shared.index, position)
     }
 }
 
@@ -193,7 +193,7 @@ impl Healer {
         id: &Hash,
         sibling: &OnceCell<Option<Sibling>>,
     ) -> Option<bool> {
-        let history = self.trees.history().ok()?;
+        let history = self.index.history().ok()?;
         let source = Source::new(&self.tiles, &self.reader);
         let node = |node| history.reader(&source).node(node).ok();
         let leaf = leaf_hash(time, id);
@@ -221,7 +221,7 @@ impl Healer {
             return Some(Sibling::Read { time: entry.time, id: entry.id });
         }
         let position = self.reader.position_of(index).ok()?;
-        id_at(&self.trees, position).map(|id| Sibling::Damaged { id })
+        id_at(&self.index, position).map(|id| Sibling::Damaged { id })
     }
 }
 
@@ -259,7 +259,7 @@ impl Healer {
 }
 
 /// The id of the assertion whose record is at a position, by the set tree. O(N).
-fn id_at(trees: &Trees, position: u64) -> Option<Hash> {
+fn id_at(trees: &Index, position: u64) -> Option<Hash> {
     let tree = trees.set_snapshot().ok()?;
     let mut entries = tree.iter().filter_map(Result::ok);
     entries.find(|entry| entry.position == position).map(|entry| entry.id)

@@ -70,7 +70,7 @@ impl Store {
     ///
     /// As [`Store::root`].
     pub fn history_root(&self) -> Result<Hash, ReadError> {
-        Ok(self.shared.trees.history()?.root())
+        Ok(self.shared.index.history()?.root())
     }
 
     /// Size and root of the history, of one moment.
@@ -79,11 +79,11 @@ impl Store {
     ///
     /// As [`Store::root`].
     pub fn history_head(&self) -> Result<TreeHead, ReadError> {
-        Ok(self.shared.trees.history()?.head())
+        Ok(self.shared.index.history()?.head())
     }
 
     fn history(&self) -> Result<History, HistoryError> {
-        self.shared.trees.history().map_err(|failure| ReadNodeError::Source(failure.into()).into())
+        self.shared.index.history().map_err(|failure| ReadNodeError::Source(failure.into()).into())
     }
 
     /// The root over the first `size` entries of the log. O(log N) reads.
@@ -103,7 +103,7 @@ impl Store {
     ///
     /// If the log is not that long, or a node can't be read.
     pub fn prove_inclusion(&self, index: u64) -> Result<Proven<InclusionProof>, HistoryError> {
-        let head = self.shared.trees.head();
+        let head = self.shared.index.head();
         let head = head.map_err(|failure| ReadNodeError::Source(failure.into()))?;
         let proof = self.prove_inclusion_at(index, head.log_size)?;
         Ok(Proven { proof, head })

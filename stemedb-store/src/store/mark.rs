@@ -64,7 +64,7 @@ fn mark(shared: &Shared, stop: &Stop) {
         }
         waited = Duration::ZERO;
         // Without the mark the store is as it was; that it fails is in `Store::upkeep`.
-        pause = match shared.save_mark(clean_mark(shared.trees.reached())) {
+        pause = match shared.save_mark(clean_mark(shared.index.reached())) {
             Ok(()) => INTERVAL,
             Err(_) => (2 * pause).min(RETRY_INTERVAL_MAX),
         };

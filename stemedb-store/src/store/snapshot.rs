@@ -47,14 +47,7 @@ impl Snapshot {
 
     /// All counts and roots.
     pub fn head(&self) -> Head {
-        let log = self.0.log_head();
-        Head {
-            count: self.len(),
-            set_root: self.root(),
-            log_size: log.size.0,
-            log_root: log.root,
-            last_time: self.0.last_time,
-        }
+        self.0.head()
     }
 
     /// Whether an assertion was held.
@@ -72,7 +65,7 @@ impl Snapshot {
     ///
     /// If the part of the restart checkpoint that it belongs to is damaged.
     pub fn prove(&self, id: &AssertionId) -> Result<Proven<SetProof>, ReadError> {
-        Ok(Proven { proof: self.0.tree.prove(&id.0)?, head: self.head() })
+        Ok(Proven { proof: self.0.tree.prove(&id.0)?, head: self.0.head() })
     }
 
     /// The ids that were held, sorted.

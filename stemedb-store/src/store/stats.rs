@@ -107,7 +107,7 @@ impl Store {
                 last_time: covered.last_time,
             })
         });
-        let (count, reached) = self.shared.trees.sizes();
+        let (count, reached) = self.shared.index.sizes();
         Gauges {
             count,
             log_size: reached.next_index,
