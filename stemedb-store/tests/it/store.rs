@@ -439,7 +439,11 @@ fn a_proof_comes_with_its_head() {
     let store = Store::open(dir.path(), options()).unwrap();
     let first = store.append(b"first").unwrap();
     std::thread::scope(|scope| {
-        let appending = scope.spawn(|| (0..400).map(|n| store.append(&body(n)).unwrap()).count());
+        let appending = scope.spawn(|| {
+            for n in 0..400 {
+                store.append(&body(n)).unwrap();
+            }
+        });
         let mut heads = std::collections::BTreeSet::new();
         while !appending.is_finished() {
             let Proven { proof, head } = store.prove(&first.id).unwrap();
