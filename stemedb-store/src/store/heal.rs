@@ -44,6 +44,7 @@ type Seal<'a> = &'a dyn Fn() -> Result<bool, LogAppendError>;
 /// Why a record was not put right.
 #[derive(Debug)]
 enum Failure {
+    SecretMissing,
     Heal(LogHealError),
     Seal(LogAppendError),
 }
@@ -53,7 +54,7 @@ enum Failure {
 #[non_exhaustive]
 pub enum Healed {
     /// Nothing: what is on the disk is right.
-    Sound,
+    Intact,
     /// The record was put back as it was, and the segment is another file now.
     Rewritten {
         /// The segment.
@@ -66,13 +67,13 @@ pub enum Healed {
         aside: PathBuf,
     },
     /// Repair had made a hole of it; the body was appended, and fills it.
-    CameBack(Receipt),
+    HoleFilled(Receipt),
 }
 
 impl From<Option<Rewritten>> for Healed {
     fn from(rewritten: Option<Rewritten>) -> Self {
         match rewritten {
-            None => Self::Sound,
+            None => Self::Intact,
             Some(Rewritten { path, offset, len, aside }) => {
                 Self::Rewritten { path, offset, len, aside }
             }
@@ -106,11 +107,11 @@ impl Store {
                 folded.holes.contains_key(&id.0)
             };
             if is_hole {
-                return Ok(Healed::CameBack(self.append(body)?));
+                return Ok(Healed::HoleFilled(self.append(body)?));
             }
             return Err(HealError::NotHeld { id: *id });
         };
-        let healed = self.put_right(position, Some((id.0, body)))?.into();
+        let healed = self.rewrite(position, Some((id.0, body)))?.into();
         // Through the same file that all others read.
         match self.reader.read(position) {
             Ok(record) if record.body == body && record.entry.id == id.0 => Ok(healed),
@@ -125,23 +126,24 @@ impl Store {
     /// # Errors
     ///
     /// See [`HealError`]. The store is as it was.
-    pub fn mend(&self, position: u64) -> Result<Healed, HealError> {
+    pub fn rewrite_framing(&self, position: u64) -> Result<Healed, HealError> {
         if self.shared.options.read_only {
             return Err(AppendError::ReadOnly.into());
         }
         if self.lacks_secret() {
             return Err(HealError::SecretMissing);
         }
-        Ok(self.put_right(position, None)?.into())
+        Ok(self.rewrite(position, None)?.into())
     }
 
-    fn put_right(
+    fn rewrite(
         &self,
         position: u64,
         record: Option<(Hash, &[u8])>,
     ) -> Result<Option<Rewritten>, HealError> {
         let seal: Seal<'_> = &|| self.writer.call(|log, _| log.seal_open())?;
-        self.healer.put_right(position, record, seal).map_err(|failure| match failure {
+        self.healer.rewrite(position, record, seal).map_err(|failure| match failure {
+            Failure::SecretMissing => HealError::SecretMissing,
             Failure::Heal(error) => error.into(),
             Failure::Seal(error) => error.into(),
         })
@@ -154,13 +156,13 @@ impl Store {
 }
 
 impl Healer {
-    fn put_right(
+    fn rewrite(
         &self,
         position: u64,
         record: Option<(Hash, &[u8])>,
         seal: Seal<'_>,
     ) -> Result<Option<Rewritten>, Failure> {
-        let hash = |body: &[u8]| self.hashing.id(body).unwrap_or_default().0;
+        let hash = self.hashing.hasher().ok_or(Failure::SecretMissing)?;
         let sibling = OnceCell::new();
         let is_entry =
             |index, time, id: &Hash| self.is_entry(index, time, id, &sibling).unwrap_or(false);
@@ -242,8 +244,10 @@ impl Healer {
             Ok(_) | Err(LogReadError::Damaged(_)) => {}
             Err(error) => return Err(failed(error)),
         }
-        let rewritten = self.put_right(position, Some((id, body)), seal);
+        let rewritten = self.rewrite(position, Some((id, body)), seal);
         let rewritten = rewritten.map_err(|failure| match failure {
+            // Without it there is no id to append the body under.
+            Failure::SecretMissing => LogAppendError::Closed,
             Failure::Heal(error) => LogAppendError::Unhealed(Arc::new(error)),
             Failure::Seal(error) => error,
         })?;
