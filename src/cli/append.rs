@@ -216,6 +216,7 @@ fn submit(
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the JSON")]
 struct Appended {
     appended: u64,
     duplicates: u64,

@@ -56,7 +56,7 @@ fn files_of_a_crate_have_no_new_circles() {
         read(&dir, &mut Vec::new(), &mut sources);
         assert!(!sources.is_empty(), "{name} has no sources: is the walk broken?");
         for circle in circles(&arrows(&sources)) {
-            let full = |module: &Module| [&[name.clone()], module.as_slice()].concat().join("::");
+            let full = |module: &Module| [std::slice::from_ref(&name), module.as_slice()].concat().join("::");
             found.insert(circle.iter().map(full).collect::<Vec<String>>());
         }
     }
