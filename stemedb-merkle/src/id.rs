@@ -1,6 +1,6 @@
 //! Assertion ids and their text form.
 
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use core::{
     fmt::{self, Write},
     str::FromStr,
@@ -68,9 +68,15 @@ impl FromStr for AssertionId {
     }
 }
 
-/// Writes 32 bytes as 64 lowercase hex digits.
-pub fn to_hex(bytes: &[u8; 32]) -> String {
-    AssertionId(*bytes).to_string()
+/// Writes bytes as lowercase hex digits, two each.
+pub fn to_hex(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|nibble| DIGITS.get(usize::from(nibble)))
+        .collect()
 }
 
 /// Reads 64 lowercase hex digits as 32 bytes.
