@@ -52,7 +52,7 @@ use self::{
     slot::{Receipts, Ticket},
     verify::Unverified,
 };
-use crate::{index::IndexWriter, store::Receipt};
+use crate::{index::IndexWriter, receipt::Receipt};
 use stemedb_wal::{
     error::AppendError,
     log::{Log, Watermark},

@@ -477,7 +477,7 @@ pub enum RestoreError {
         /// Where the backup is.
         from: PathBuf,
         /// What was met first.
-        fault: Box<crate::store::Fault>,
+        fault: Box<crate::fault::Fault>,
     },
     /// What was copied can't be read.
     #[error(transparent)]

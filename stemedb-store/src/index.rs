@@ -40,7 +40,7 @@ pub(crate) use self::{
     view::View,
     writer::IndexWriter,
 };
-use crate::{error::TreeFailure, store::Head};
+use crate::{error::TreeFailure, head::Head};
 
 /// Both trees and the recent records, for the writer and any number of readers.
 ///

@@ -7,16 +7,17 @@ use std::{
 };
 
 use crate::{
+    Receipt,
     checkpoint::Checkpoint,
     clock::World,
     commit::{Committer, Pending as PartPending, Submission},
     tiles::TileFile,
 };
-use stemedb_merkle::{AssertionId, Hash};
+use stemedb_merkle::Hash;
 use stemedb_wal::{
     disk::{DirLock, Disk, RemoteDisk},
     identity::Identity,
-    log::{LogReader, Placed},
+    log::LogReader,
 };
 
 use crate::{
@@ -59,7 +60,7 @@ pub use self::{
 };
 pub use self::{
     backup::{BackupReport, backup_of, restore},
-    check::{CheckReport, Depth, Fault, Progress},
+    check::{CheckReport, Depth, Progress},
     checkpoint::CheckpointReport,
     comparison::Comparison,
     entries::{Entries, Entry},
@@ -136,36 +137,6 @@ struct Shared {
     _lock: Arc<dyn DirLock>,
 }
 
-/// The acknowledgement of an append.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Receipt {
-    /// The assertion's id.
-    pub id: AssertionId,
-    /// Its index in the log.
-    pub index: u64,
-    /// The time at which the log took it in, NTP64.
-    pub time: u64,
-    /// Where its body is, in bytes from the start of the log.
-    pub position: u64,
-    /// Whether it was held already: index, time and position are then those of the first time.
-    pub duplicate: bool,
-}
-
-/// What a store holds, at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Head {
-    /// How many assertions.
-    pub count: u64,
-    /// The root over them.
-    pub set_root: Hash,
-    /// How many entries the log has: more than `count` only if bodies were lost to damage.
-    pub log_size: u64,
-    /// The root over its history.
-    pub log_root: Hash,
-    /// The time of the last entry, NTP64; 0 if there is none.
-    pub last_time: u64,
-}
-
 /// Appends under way; see [`Store::submit`].
 #[derive(Debug)]
 #[must_use = "waiting tells whether they are durable"]
@@ -191,13 +162,6 @@ impl Pending {
         }
         receipts.extend(self.last?.wait()?);
         Ok(receipts)
-    }
-}
-
-impl Receipt {
-    pub(crate) fn of(placed: &Placed, duplicate: bool) -> Self {
-        let Placed { id, index, time, position, .. } = *placed;
-        Self { id: AssertionId(id), index, time, position, duplicate }
     }
 }
 
@@ -410,7 +374,7 @@ impl Store {
         }
         self.followed.end();
         let mark = self.writer.close()?;
-        self.shared.save_mark(open::clean_mark(mark))?;
+        self.shared.save_mark(mark::clean_mark(mark))?;
         Ok(())
     }
 }

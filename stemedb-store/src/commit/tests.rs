@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     index::{Filter, Index, IndexState, IndexWriter, Recent},
-    store::Receipt,
+    receipt::Receipt,
     tiles::TileFile,
 };
 

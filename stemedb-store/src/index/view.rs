@@ -2,7 +2,7 @@
 
 use stemedb_merkle::{Snapshot, history::History};
 
-use crate::store::Head;
+use crate::head::Head;
 
 /// The trees at one moment.
 #[derive(Clone, Debug)]

@@ -23,7 +23,8 @@ use stemedb_wal::{
 
 pub use self::{outside::backup_of, restore::restore};
 
-use super::{Head, Progress, Snapshot, Store, lock, occupied::occupants};
+use super::{Progress, Snapshot, Store, lock, occupied::occupants};
+use crate::Head;
 use crate::error::{BackupError, OpenError, ReadError};
 
 /// Bytes that are copied at once.

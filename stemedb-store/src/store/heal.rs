@@ -20,7 +20,8 @@ use stemedb_wal::{
     repair::{Heal, HealError as LogHealError, Rewritten},
 };
 
-use super::{Receipt, Store, history::Source};
+use super::{Store, history::Source};
+use crate::Receipt;
 use crate::{
     error::{AppendError, HealError, ReadError},
     index::Index,

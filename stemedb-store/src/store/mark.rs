@@ -13,8 +13,9 @@ use std::{
 };
 
 use stemedb_wal::identity::{CleanMark, IdentityError};
+use stemedb_wal::log::Watermark;
 
-use super::{Shared, background::Stop, lock, open::clean_mark};
+use super::{Shared, background::Stop, lock};
 
 /// How much time there is between two marks at least.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -88,4 +89,8 @@ impl Shared {
         *lock(&self.identity) = identity;
         Ok(())
     }
+}
+
+pub(super) fn clean_mark(mark: Watermark) -> CleanMark {
+    CleanMark { position: mark.position, next_index: mark.next_index }
 }

@@ -20,14 +20,20 @@ use stemedb_merkle::{
 use stemedb_wal::{
     disk::{DirLock, Disk, FileDisk, LOCK_NAME, RemoteDisk, is_store_file},
     error::{Action, DiskError, OpenError as LogOpenError, ReadError as LogReadError},
-    identity::{CleanMark, Copied, IDENTITY_NAME, Identity, IdentityError},
+    identity::{Copied, IDENTITY_NAME, Identity, IdentityError},
     log::{Log, LogOptions, Origin, Placed, Remark as LogRemark, Replayed, Spares, Watermark},
     recovery::is_in_use,
 };
 
 use super::{
-    Shared, Store, background::Background, heal::Healer, mark::Marker, occupied::occupants,
-    overlay::Overlay, system::WORLD, watch::Followed,
+    Shared, Store,
+    background::Background,
+    heal::Healer,
+    mark::{Marker, clean_mark},
+    occupied::occupants,
+    overlay::Overlay,
+    system::WORLD,
+    watch::Followed,
 };
 use crate::{
     error::{OpenError, dir_of},
@@ -145,10 +151,6 @@ pub(super) fn open_read_only(disk: Arc<dyn Disk>, options: Options) -> Result<St
 
 fn io_error(action: Action, path: &Path, source: io::Error) -> OpenError {
     DiskError::new(action, path.to_path_buf(), source).into()
-}
-
-pub(super) fn clean_mark(mark: Watermark) -> CleanMark {
-    CleanMark { position: mark.position, next_index: mark.next_index }
 }
 
 /// The time for a commit; past the end of time the log refuses what it gets.

@@ -2,7 +2,7 @@
 
 use stemedb_merkle::{ProofFile, SetProof};
 
-use super::Head;
+use crate::Head;
 
 /// Proof together with the head of the same moment: others may append meanwhile, and a head that is
 /// asked for afterwards is another one.

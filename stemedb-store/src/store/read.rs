@@ -3,7 +3,8 @@
 use stemedb_merkle::{AssertionId, Hash, Presence, SetProof, id::from_hex};
 use stemedb_wal::{error::ReadError as LogReadError, log::Placed, record::Kind};
 
-use super::{Entries, Entry, Head, Ids, Proven, Snapshot, Store};
+use super::{Entries, Entry, Ids, Proven, Snapshot, Store};
+use crate::Head;
 use crate::{
     error::{ReadError, ResolveError},
     index::View,

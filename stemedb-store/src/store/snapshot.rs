@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use stemedb_merkle::{AssertionId, DiffResult, Hash, SetProof, set};
 
-use super::{Head, Proven};
+use super::Proven;
+use crate::Head;
 use crate::{
     error::{ReadError, TreeFailure},
     index::View,

@@ -8,7 +8,8 @@ use stemedb_wal::{
     error::{Action, DiskError},
 };
 
-use super::{Head, Store, check::disk_error, lock};
+use super::{Store, check::disk_error, lock};
+use crate::Head;
 use crate::error::ReadError;
 
 /// Sizes and times of a store.
