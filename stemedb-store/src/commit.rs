@@ -140,7 +140,7 @@ impl Committer {
     /// # Errors
     ///
     /// See [`AppendError`].
-    pub(crate) fn append(&self, id: Hash, body: Vec<u8>) -> Result<Receipt, AppendError> {
+    pub(crate) fn append(&self, id: Hash, body: &[u8]) -> Result<Receipt, AppendError> {
         self.settle(Submission::one(id, body)).and_then(Receipts::into_one)
     }
 
@@ -150,14 +150,14 @@ impl Committer {
     /// # Errors
     ///
     /// See [`AppendError`].
-    pub(crate) fn append_batch(&self, bodies: Submission) -> Result<Vec<Receipt>, AppendError> {
+    pub(crate) fn append_batch(&self, bodies: Submission<'_>) -> Result<Vec<Receipt>, AppendError> {
         self.settle(bodies).map(Receipts::into_vec)
     }
 
-    fn settle(&self, bodies: Submission) -> Result<Receipts, AppendError> {
+    fn settle(&self, bodies: Submission<'_>) -> Result<Receipts, AppendError> {
         match self.shared.commit_alone(bodies) {
             Ok(receipts) => receipts,
-            Err(bodies) => self.shared.enqueue(bodies).wait_receipts(),
+            Err(bodies) => self.shared.enqueue(bodies.into_owned()).wait_receipts(),
         }
     }
 
@@ -165,7 +165,7 @@ impl Committer {
     ///
     /// They are written as one batch if they fit the limit of one, and then a crash keeps all of
     /// them or none.
-    pub(crate) fn submit(&self, bodies: Submission) -> Pending {
+    pub(crate) fn submit(&self, bodies: Submission<'static>) -> Pending {
         if self.shared.threads {
             return self.shared.enqueue(bodies);
         }
@@ -238,17 +238,17 @@ impl Shared {
         }
     }
 
-    fn enqueue(&self, bodies: Submission) -> Pending {
+    fn enqueue(&self, bodies: Submission<'static>) -> Pending {
         let (ticket, pending) = slot::pair();
         self.queue.push_waiting(Request::Append(bodies, ticket));
         pending
     }
 
     /// Commits in this thread, if nobody else wants to; else the bodies come back.
-    fn commit_alone(
+    fn commit_alone<'a>(
         &self,
-        bodies: Submission,
-    ) -> Result<Result<Receipts, AppendError>, Submission> {
+        bodies: Submission<'a>,
+    ) -> Result<Result<Receipts, AppendError>, Submission<'a>> {
         let core = if self.threads {
             // With others about it is better to go with them: one sync serves all.
             if self.last_batch_len.load(Ordering::Relaxed) > 1 {
@@ -279,7 +279,7 @@ impl Shared {
     }
 
     /// Reads back what of a submission is held. Without the core's lock.
-    fn verify(&self, unverified: &Unverified) -> Result<Receipts, AppendError> {
+    fn verify(&self, unverified: &Unverified<'_>) -> Result<Receipts, AppendError> {
         let verify = lock(&self.verify).clone().ok_or(AppendError::Closed)?;
         unverified.verify(&*verify, &|| {
             let mut core = self.core.lock().map_err(|_| AppendError::Closed)?;

@@ -227,7 +227,7 @@ impl Store {
     /// See [`AppendError`]. Nothing was acknowledged; after a failing disk only reopening tells
     /// whether it is there.
     pub fn append(&self, body: &[u8]) -> Result<Receipt, AppendError> {
-        Ok(self.writer.append(self.id(body)?, body.to_vec())?)
+        Ok(self.writer.append(self.id(body)?, body)?)
     }
 
     /// Appends assertions together and waits until all are durable. A crash keeps all of them or
@@ -257,7 +257,7 @@ impl Store {
     fn submit_all_but_the_last(
         &self,
         bodies: impl IntoIterator<Item = impl AsRef<[u8]>>,
-    ) -> (Vec<PartPending>, Result<Submission, AppendError>) {
+    ) -> (Vec<PartPending>, Result<Submission<'static>, AppendError>) {
         let mut parts = Vec::new();
         let mut submission = Submission::new();
         for body in bodies {
@@ -273,7 +273,11 @@ impl Store {
         (parts, Ok(submission))
     }
 
-    fn pending(&self, parts: Vec<PartPending>, last: Result<Submission, AppendError>) -> Pending {
+    fn pending(
+        &self,
+        parts: Vec<PartPending>,
+        last: Result<Submission<'static>, AppendError>,
+    ) -> Pending {
         let last = last.map(|last| self.writer.submit(last));
         Pending { parts, last }
     }

@@ -31,7 +31,7 @@ impl Core {
     /// Appends bodies with one sync. The result says whether all is durable and published.
     pub(super) fn commit(
         &mut self,
-        submissions: &[Submission],
+        submissions: &[Submission<'_>],
     ) -> (Staged, Result<(), AppendError>) {
         self.commits += 1;
         let now = (self.clock)();

@@ -26,13 +26,13 @@ pub(crate) struct AppendFuture {
 
 #[derive(Debug)]
 enum FutureState {
-    Unqueued(Submission),
+    Unqueued(Submission<'static>),
     Queued(Pending),
     Done,
 }
 
 impl AppendFuture {
-    pub(super) fn new(shared: Arc<Shared>, bodies: Submission) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, bodies: Submission<'static>) -> Self {
         Self { state: FutureState::Unqueued(bodies), waiting: None, shared }
     }
 }

@@ -42,10 +42,10 @@ enum Plan {
 
 /// What became of a submission.
 #[derive(Debug)]
-pub(crate) enum Settled {
+pub(crate) enum Settled<'a> {
     Done(Result<Receipts, AppendError>),
     /// It is durable, but for bodies that are to be read back first.
-    Unverified(Unverified),
+    Unverified(Unverified<'a>),
 }
 
 impl Group {
@@ -57,7 +57,7 @@ impl Group {
         log: &mut Log,
         index: &IndexWriter,
         now: u64,
-        submissions: &[Submission],
+        submissions: &[Submission<'_>],
     ) -> Staged {
         let mut placed = std::mem::take(&mut self.placed);
         placed.clear();
@@ -102,7 +102,7 @@ impl Group {
         &mut self,
         log: &Log,
         index: &IndexWriter,
-        submission: &'a Submission,
+        submission: &'a Submission<'_>,
         held: &mut Option<std::vec::IntoIter<Option<u64>>>,
         alone: bool,
         records: &mut Vec<NewRecord<'a>>,
@@ -167,11 +167,11 @@ impl Staged {
 
     /// What became of each of the submissions that were staged, in their order: `synced` says
     /// whether all is durable and published.
-    pub(crate) fn results(
+    pub(crate) fn results<'a>(
         &self,
         synced: &Result<(), AppendError>,
-        submissions: impl IntoIterator<Item = Submission>,
-    ) -> impl Iterator<Item = Settled> {
+        submissions: impl IntoIterator<Item = Submission<'a>>,
+    ) -> impl Iterator<Item = Settled<'a>> {
         self.plans.iter().zip(submissions).map(move |(plans, bodies)| {
             match synced.clone().and_then(|()| plans.as_ref().map_err(Clone::clone)) {
                 Ok(plans) => self.settle(plans, bodies),
@@ -180,7 +180,7 @@ impl Staged {
         })
     }
 
-    fn settle(&self, plans: &[Plan], bodies: Submission) -> Settled {
+    fn settle<'a>(&self, plans: &[Plan], bodies: Submission<'a>) -> Settled<'a> {
         if plans.iter().any(|plan| matches!(plan, Plan::Held(_))) {
             let answers = plans.iter().map(|plan| match *plan {
                 Plan::Held(position) => Ok(Answer::Held(position)),

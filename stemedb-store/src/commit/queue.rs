@@ -1,6 +1,7 @@
 //! What waits to be written, with limits.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, VecDeque},
     fmt, mem,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
@@ -28,31 +29,38 @@ pub(crate) enum Priority {
 
 /// Bodies that are appended together.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Submission {
+pub(crate) struct Submission<'a> {
     ids: Vec<Hash>,
-    /// One body's own vector, or several bodies behind one another.
-    bytes: Vec<u8>,
+    /// One body as it was given, or several bodies behind one another.
+    bytes: Cow<'a, [u8]>,
     /// Where each body but the last ends.
     ends: Vec<usize>,
     single: Option<Hash>,
     priority: Priority,
 }
 
-impl Submission {
+impl<'a> Submission<'a> {
     /// No bodies yet.
     pub(crate) fn new() -> Self {
         Self::default()
     }
 
-    /// One body, taken over as it is.
-    pub(crate) fn one(id: Hash, body: Vec<u8>) -> Self {
+    /// One body, borrowed or taken over: it is not copied before it is written, unless it has to
+    /// wait in the queue.
+    pub(crate) fn one(id: Hash, body: impl Into<Cow<'a, [u8]>>) -> Self {
         Self {
             ids: Vec::new(),
-            bytes: body,
+            bytes: body.into(),
             ends: Vec::new(),
             single: Some(id),
             priority: Priority::Own,
         }
+    }
+
+    /// The same bodies, which own their bytes.
+    pub(crate) fn into_owned(self) -> Submission<'static> {
+        let Self { ids, bytes, ends, single, priority } = self;
+        Submission { ids, bytes: bytes.into_owned().into(), ends, single, priority }
     }
 
     /// The same bodies in another class.
@@ -73,7 +81,7 @@ impl Submission {
             self.ends.push(self.bytes.len());
         }
         self.ids.push(id);
-        self.bytes.extend_from_slice(body);
+        self.bytes.to_mut().extend_from_slice(body);
         self.ends.push(self.bytes.len());
     }
 
@@ -94,7 +102,7 @@ impl Submission {
 
     /// The bodies and their ids, in order.
     pub(crate) fn bodies(&self) -> impl Iterator<Item = (Hash, &[u8])> {
-        let single = self.single.map(|id| (id, self.bytes.as_slice()));
+        let single = self.single.map(|id| (id, &*self.bytes));
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         let spans = starts.zip(self.ends.iter().copied());
         let many = self
@@ -110,7 +118,7 @@ type Call = Box<dyn FnOnce(&mut Log, &mut IndexWriter) + Send>;
 
 /// Something for the writer to do.
 pub(crate) enum Request {
-    Append(Submission, Ticket),
+    Append(Submission<'static>, Ticket),
     Call(Call),
 }
 
@@ -149,7 +157,7 @@ impl Class {
         Self { records_max, bytes_max, ..Self::default() }
     }
 
-    fn has_room(&self, bodies: &Submission) -> bool {
+    fn has_room(&self, bodies: &Submission<'_>) -> bool {
         let (records, held) = (self.records + self.kept_records, self.bytes + self.kept_bytes);
         // What is over the limits by itself gets in when it is alone.
         records == 0

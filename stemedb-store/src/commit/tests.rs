@@ -103,7 +103,7 @@ fn threads_and_tasks_get_receipts_that_hold() {
                     let number = (thread / 2) * 1000 + n;
                     let body = body_of(number, 40 + usize::try_from(n).unwrap());
                     let receipt = if n % 2 == 0 {
-                        committer.append(id_of(&body), body.clone()).unwrap()
+                        committer.append(id_of(&body), &body).unwrap()
                     } else {
                         block_on(committer.append_async(id_of(&body), body.clone())).unwrap()
                     };
@@ -181,7 +181,7 @@ fn a_lost_body_that_comes_back_heals_its_entry() {
     let index = index(&disk, &log, HashMap::from([(id_of(b"a"), hole)]));
     let verify = read_held(log.reader());
     let committer = Committer::inline(log, index, verify, || 5);
-    let healed = committer.append(id_of(b"a"), b"a".to_vec()).unwrap();
+    let healed = committer.append(id_of(b"a"), b"a").unwrap();
     assert_eq!((healed.duplicate, healed.index, healed.time), (false, 0, 3));
     let (reader, next_index) = committer.call(|log, _| (log.reader(), log.next_index())).unwrap();
     assert_eq!(reader.read(healed.position).unwrap().body, b"a");
@@ -195,7 +195,7 @@ fn the_first_failed_sync_is_the_last_and_everyone_is_told() {
         let disk: Arc<dyn Disk> = Arc::new(faulty.clone());
         let committer = Arc::new(start(&disk));
         let body = body_of(1, 30);
-        let first = committer.append(id_of(&body), body).unwrap();
+        let first = committer.append(id_of(&body), &body).unwrap();
         // Only one fails; the disk works again after that, and nobody may notice.
         faulty.inject(Fault {
             target: Target::Only(operation),
@@ -209,7 +209,7 @@ fn the_first_failed_sync_is_the_last_and_everyone_is_told() {
                 let committer = Arc::clone(&committer);
                 thread::spawn(move || {
                     let body = body_of(n, 30);
-                    committer.append(id_of(&body), body)
+                    committer.append(id_of(&body), &body)
                 })
             })
             .collect();
@@ -279,7 +279,7 @@ fn an_idle_log_gets_its_durable_mark() {
     let options = CommitOptions { idle_after, ..CommitOptions::default() };
     let (index, verify) = (index(&disk, &log, HashMap::new()), read_held(log.reader()));
     let committer = Committer::start(log, index, verify, || 0, &options).unwrap();
-    committer.append(id_of(b"x"), b"x".to_vec()).unwrap();
+    committer.append(id_of(b"x"), b"x").unwrap();
     while !committer.call(|log, _| log.is_marked()).unwrap() {
         thread::sleep(Duration::from_millis(2));
     }
@@ -291,7 +291,7 @@ fn a_writer_that_dies_leaves_nobody_waiting() {
     let committer = start(&disk);
     let died = committer.call(|_, _| panic!("on purpose"));
     assert!(matches!(died, Err(AppendError::Closed)));
-    let refused = committer.append(id_of(b"x"), b"x".to_vec());
+    let refused = committer.append(id_of(b"x"), b"x");
     assert!(matches!(refused, Err(AppendError::Closed)));
     assert!(matches!(committer.close(), Err(AppendError::Closed)));
 }
@@ -358,7 +358,7 @@ fn what_a_thread_queues_comes_before_what_it_appends_then() {
         for _ in 0..n % 500 * 20 {
             std::hint::spin_loop();
         }
-        let appended = committer.append(id_of(&second), second).unwrap();
+        let appended = committer.append(id_of(&second), &second).unwrap();
         let queued = queued.wait().unwrap();
         assert_eq!((queued[0].index, appended.index), (2 * n, 2 * n + 1), "round {n}");
     }
@@ -423,7 +423,7 @@ impl HeldUp {
 
     fn append(&self, n: u64) -> Result<Receipt, AppendError> {
         let body = body_of(n, 10);
-        self.committer.append(id_of(&body), body)
+        self.committer.append(id_of(&body), &body)
     }
 
     fn submit(&self, n: u64) -> Pending {
@@ -536,7 +536,7 @@ fn a_damaged_body_is_no_duplicate() {
             Committer::inline(log, index, verify, || 1)
         };
         let body = body_of(1, 300);
-        let receipt = committer.append(id_of(&body), body.clone()).unwrap();
+        let receipt = committer.append(id_of(&body), &body).unwrap();
         let name = memory.list().unwrap().into_iter().find(|name| name.starts_with("segment-"));
         let file = memory.open(&name.unwrap()).unwrap();
         file.write_at(b"?", receipt.position + 200).unwrap();
@@ -544,13 +544,13 @@ fn a_damaged_body_is_no_duplicate() {
             let AppendError::Lookup(source) = &error else { panic!("{error}") };
             assert!(matches!(**source, ReadError::Damaged(_)), "{error}");
         };
-        damaged(committer.append(id_of(&body), body.clone()).unwrap_err());
+        damaged(committer.append(id_of(&body), &body).unwrap_err());
         damaged(block_on(committer.append_async(id_of(&body), body.clone())).unwrap_err());
         let mut both = Submission::one(id_of(&body), body.clone());
         let other = body_of(2, 10);
         both.push(id_of(&other), &other);
         damaged(committer.append_batch(both).unwrap_err());
-        let other = committer.append(id_of(&other), other.clone()).unwrap();
+        let other = committer.append(id_of(&other), &other).unwrap();
         assert!(other.duplicate, "the batch's new body was appended");
     }
 }

@@ -53,8 +53,8 @@ impl fmt::Debug for Held<'_> {
 /// A submission that is durable but for the bodies in it that are held already: these are to be
 /// read back.
 #[derive(Debug)]
-pub(crate) struct Unverified {
-    bodies: Submission,
+pub(crate) struct Unverified<'a> {
+    bodies: Submission<'a>,
     answers: Vec<Answer>,
 }
 
@@ -66,8 +66,8 @@ pub(crate) enum Answer {
     Held(u64),
 }
 
-impl Unverified {
-    pub(super) fn new(bodies: Submission, answers: Vec<Answer>) -> Self {
+impl<'a> Unverified<'a> {
+    pub(super) fn new(bodies: Submission<'a>, answers: Vec<Answer>) -> Self {
         Self { bodies, answers }
     }
 
@@ -92,7 +92,7 @@ impl Unverified {
 /// What the verifying thread is handed: a submission, and who waits for it. Its bodies count
 /// towards the limits of the queue until it is dropped.
 struct Job {
-    unverified: Unverified,
+    unverified: Unverified<'static>,
     ticket: Ticket,
     _room: Room,
 }
@@ -118,7 +118,7 @@ pub(super) struct Handover {
 }
 
 impl Handover {
-    pub(super) fn send(&self, unverified: Unverified, ticket: Ticket) {
+    pub(super) fn send(&self, unverified: Unverified<'static>, ticket: Ticket) {
         let (records, bytes) = (unverified.bodies.len(), unverified.bodies.bytes_len());
         let priority = unverified.bodies.priority();
         self.shared.queue.keep(priority, records, bytes);

@@ -92,8 +92,8 @@ impl Writer {
     }
 
     /// Commits the appends at the front, up to the next call.
-    fn commit(&mut self, core: &mut Core) -> Vec<(Ticket, Settled)> {
-        let mut submissions: Vec<Submission> = Vec::new();
+    fn commit(&mut self, core: &mut Core) -> Vec<(Ticket, Settled<'static>)> {
+        let mut submissions: Vec<Submission<'static>> = Vec::new();
         let mut tickets: Vec<Ticket> = Vec::new();
         while let Some(Request::Append(..)) = self.requests.front() {
             if let Some(Request::Append(bodies, ticket)) = self.requests.pop_front() {
@@ -111,7 +111,7 @@ impl Writer {
     }
 
     /// Tells those who wait; hands over what is to be verified first.
-    fn tell(&self, settled: Vec<(Ticket, Settled)>) {
+    fn tell(&self, settled: Vec<(Ticket, Settled<'static>)>) {
         for (ticket, settled) in settled {
             match settled {
                 Settled::Done(result) => ticket.complete(result),

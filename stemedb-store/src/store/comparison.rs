@@ -131,7 +131,7 @@ impl Store {
         Ok(taken)
     }
 
-    fn submit_from_peer(&self, bodies: Submission) -> Pending {
+    fn submit_from_peer(&self, bodies: Submission<'static>) -> Pending {
         self.writer.submit(bodies.with_priority(Priority::Peer))
     }
 }
