@@ -40,10 +40,17 @@ pub use self::{
     reader::{LogReader, Record},
     spare::SPARE_NAME,
 };
-pub use crate::recovery::{OpenReport, Remark, Replayed};
+pub use crate::{
+    record::Kind,
+    recovery::{OpenReport, Replayed, Warning},
+};
 
 pub use self::options::further;
-pub(crate) use self::{append::write_all, reader::place, roll::create_first};
+pub(crate) use self::{
+    append::write_all,
+    reader::place,
+    roll::{create_first, first_header},
+};
 
 use self::{
     handles::Handles,

@@ -13,10 +13,7 @@ use stemedb_merkle::{
     history::{History, TreeHead},
     set::mapped::MappedSet,
 };
-use stemedb_wal::{
-    log::{LogReader, Placed, Watermark},
-    record::Kind,
-};
+use stemedb_wal::log::{Kind, LogReader, Placed, Watermark};
 use tokio::sync::watch;
 
 use super::{filter::Filter, fold::Folded, recent::Recent};

@@ -53,7 +53,7 @@ enum Failure {
 #[non_exhaustive]
 pub enum Healed {
     /// Nothing: what is on the disk is right.
-    Sound,
+    Intact,
     /// The record was put back as it was, and the segment is another file now.
     Rewritten {
         /// The segment.
@@ -63,18 +63,18 @@ pub enum Healed {
         /// How many bytes there are from there to the last that is another one.
         len: u64,
         /// Where what these bytes were is kept.
-        aside: PathBuf,
+        kept: PathBuf,
     },
     /// Repair had made a hole of it; the body was appended, and fills it.
-    CameBack(Receipt),
+    HoleFilled(Receipt),
 }
 
 impl From<Option<Rewritten>> for Healed {
     fn from(rewritten: Option<Rewritten>) -> Self {
         match rewritten {
-            None => Self::Sound,
-            Some(Rewritten { path, offset, len, aside }) => {
-                Self::Rewritten { path, offset, len, aside }
+            None => Self::Intact,
+            Some(Rewritten { path, offset, len, kept }) => {
+                Self::Rewritten { path, offset, len, kept }
             }
         }
     }
@@ -106,7 +106,7 @@ impl Store {
                 folded.holes.contains_key(&id.0)
             };
             if is_hole {
-                return Ok(Healed::CameBack(self.append(body)?));
+                return Ok(Healed::HoleFilled(self.append(body)?));
             }
             return Err(HealError::NotHeld { id: *id });
         };
@@ -125,7 +125,7 @@ impl Store {
     /// # Errors
     ///
     /// See [`HealError`]. The store is as it was.
-    pub fn mend(&self, position: u64) -> Result<Healed, HealError> {
+    pub fn heal_at(&self, position: u64) -> Result<Healed, HealError> {
         if self.shared.options.read_only {
             return Err(AppendError::ReadOnly.into());
         }

@@ -21,7 +21,7 @@ use stemedb_wal::{
     disk::{DirLock, Disk, FileDisk, LOCK_NAME, RemoteDisk, is_store_file},
     error::{Action, DiskError, OpenError as LogOpenError, ReadError as LogReadError},
     identity::{CleanMark, Copied, IDENTITY_NAME, Identity, IdentityError},
-    log::{Log, LogOptions, Origin, Placed, Remark as LogRemark, Replayed, Spares, Watermark},
+    log::{Log, LogOptions, Origin, Placed, Replayed, Spares, Warning as LogWarning, Watermark},
     recovery::is_in_use,
 };
 
@@ -51,7 +51,7 @@ pub struct OpenReport {
 #[non_exhaustive]
 pub enum Remark {
     /// About the log: a torn tail, say.
-    Log(stemedb_wal::log::Remark),
+    Log(stemedb_wal::log::Warning),
     /// A restart checkpoint was of no use.
     Checkpoint(SetAside),
     /// The directory is a copy, or was restored from one.
@@ -307,10 +307,10 @@ pub(super) fn open_on(
 /// What a remark means where nothing was written; none where there is nothing to tell.
 fn read_only_remark(remark: Remark) -> Option<Remark> {
     match remark {
-        Remark::Log(LogRemark::TornTail { path, offset, len, .. }) => {
+        Remark::Log(LogWarning::TornTail { path, offset, len, .. }) => {
             Some(Remark::TornTail { path, offset, len })
         }
-        Remark::Log(LogRemark::Leftover { .. } | LogRemark::SetAside { .. }) => None,
+        Remark::Log(LogWarning::Leftover { .. } | LogWarning::Superseded { .. }) => None,
         Remark::Checkpoint(aside) => Some(Remark::CheckpointUnused(aside)),
         remark => Some(remark),
     }
@@ -538,7 +538,7 @@ fn replay(
         return Err(OpenError::WrongId { index, id });
     }
     let failure = failure.or_else(|| take_in_batch(&mut tree, &mut filter, &pending).err());
-    report.remarks.extend(opened.remarks.into_iter().map(Remark::Log));
+    report.remarks.extend(opened.warnings.into_iter().map(Remark::Log));
     report.replayed = opened.replayed;
     Ok((log, Rebuilt { tree, filter, folded, tail, failure }))
 }

@@ -19,7 +19,7 @@ use std::{
     thread,
     time::Duration,
 };
-use stemedb_simdisk::{Fault, FaultyDisk, Flavour, Operation, Target};
+use stemedb_simdisk::{Fault, FaultKind, FaultyDisk, Operation, Target};
 use stemedb_store::commit::{
     CommitOptions, Committer, Held, Index, Outcome, ReadHeld, Submission, Verified, VerifyHeld,
 };
@@ -114,7 +114,7 @@ fn threads_and_tasks_get_receipts_that_hold() {
 
     let origin = stemedb_wal::log::Origin { clean: Some(clean), ..ORIGIN };
     let (_, report, replayed) = open(&disk, &origin, &options(), None).unwrap();
-    assert_eq!(report.remarks, []);
+    assert_eq!(report.warnings, []);
     assert_eq!(replayed.len(), 200);
 }
 
@@ -200,7 +200,7 @@ fn the_first_failed_sync_is_the_last_and_everyone_is_told() {
             after: 0,
             from_then_on: false,
             error: io::ErrorKind::Other,
-            flavour: Flavour::Failed,
+            kind: FaultKind::Failed,
         });
         let threads: Vec<_> = (10..30)
             .map(|n| {

@@ -108,7 +108,7 @@ impl Log {
         }
         let footer_len = footer_len(records.len() as u64);
         if self.offset + batch_len + footer_len > SEGMENT_LEN_MAX {
-            return Err(AppendError::NothingButHeals);
+            return Err(AppendError::SegmentFull);
         }
         self.reserve(batch_len)?;
 

@@ -2,7 +2,7 @@
 
 use stemedb_merkle::Hash;
 
-use crate::record::{HEAD_LEN, Kind};
+use crate::record::{HEAD_LEN, Head, Kind};
 
 /// What is to be appended.
 #[derive(Clone, Copy, Debug)]
@@ -46,4 +46,12 @@ pub struct Placed {
     pub len: u32,
     /// Entry, hole or heal.
     pub kind: Kind,
+}
+
+impl Placed {
+    /// The head of the record, with the checksum of its body.
+    pub(crate) fn head(&self, body_sum: u32) -> Head {
+        let Self { id, index, time, len, kind, .. } = *self;
+        Head { kind, len, index, time, id, body_sum }
+    }
 }

@@ -274,7 +274,7 @@ impl LogReader {
             }
         }
         if !head.covers(body, segment.salt(), position) {
-            if let Some(error) = segment.file.doubt() {
+            if let Some(error) = segment.file.invalidate() {
                 return Err(error.into());
             }
             return Err(self.damaged(segment, offset, head.index, DamageKind::Body));
@@ -337,9 +337,9 @@ impl LogReader {
 
     /// Takes note that a body from an archive is not what was sent there. The error to report;
     /// none if the body at this position is in no archive.
-    pub fn doubt(&self, position: u64) -> Option<RemoteError> {
+    pub fn invalidate(&self, position: u64) -> Option<RemoteError> {
         let segments = self.shared.segments();
-        segment_at(&segments, position).ok()?.file.doubt()
+        segment_at(&segments, position).ok()?.file.invalidate()
     }
 
     /// The error for a record at a position, of the entry with an index, that is not what was

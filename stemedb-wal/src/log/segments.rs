@@ -14,6 +14,7 @@ use crate::{
     checksum::Salt,
     disk::{DirLock, Disk, DiskFile, RemoteError, StubDamaged, stub_name},
     error::{Action, Damage, DamageKind, DiskError, ReadError},
+    scan::file::SegmentFile,
     segment::SegmentHeader,
 };
 
@@ -38,6 +39,11 @@ pub(crate) enum Offsets {
 impl Segment {
     pub(crate) fn salt(&self) -> Salt {
         self.header.salt
+    }
+
+    /// The file, with its name on the disk.
+    pub(crate) fn on<'a>(&'a self, disk: &'a dyn Disk) -> SegmentFile<'a> {
+        SegmentFile { disk, name: &self.name, file: &*self.file }
     }
 
     /// Copies the offsets of the entries from `from` on, counted within the segment, into `out`;
