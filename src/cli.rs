@@ -13,11 +13,11 @@ mod demo;
 mod diff;
 mod failure;
 mod flags;
+mod format;
 mod get;
 mod ids;
 mod init;
 mod input;
-mod interrupt;
 mod log;
 mod logging;
 mod node;
@@ -88,7 +88,7 @@ Exit codes:
 Results go to standard output, all else to standard error. With --json a result is one line of \
 JSON (of `log`: one line an entry).";
 
-/// What every command takes, before or after its name.
+/// Flags that every command takes, before or after its name.
 #[derive(Clone, Debug, clap::Args)]
 struct Globals {
     /// The store's directory
@@ -139,7 +139,8 @@ enum Command {
     Peers(peers::Args),
     Pause(control::Pause),
     Resume(control::Resume),
-    Trigger(control::Trigger),
+    #[command(alias = "trigger")]
+    SyncNow(control::SyncNow),
     Reload(control::Reload),
     Checkpoint(checkpoint::Args),
     Check(check::Args),
@@ -195,7 +196,7 @@ fn dispatch(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Peers(args) => peers::run(args, globals),
         Command::Pause(args) => control::pause(args, globals),
         Command::Resume(args) => control::resume(args, globals),
-        Command::Trigger(args) => control::trigger(args, globals),
+        Command::SyncNow(args) => control::sync_now(args, globals),
         Command::Reload(args) => control::reload(args, globals),
         Command::Checkpoint(args) => checkpoint::run(args, globals),
         Command::Check(args) => check::run(args, globals),

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each example uses a part")]
 
 use std::{error::Error, sync::Arc, time::Duration};
+use stemedb::node::status::PeerState;
 
 use stemedb::{
     Store,
@@ -45,7 +46,7 @@ impl Running {
 
     /// How many others it knows and reaches.
     pub(crate) fn alive(&self) -> usize {
-        self.node.status().peers.iter().filter(|peer| peer.state == "alive").count()
+        self.node.status().peers.iter().filter(|peer| peer.state == PeerState::Alive).count()
     }
 
     /// Stops it and closes its store.

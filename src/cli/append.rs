@@ -22,7 +22,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
 
 use indicatif::ProgressBar;
-use serde_json::json;
+use serde::Serialize;
 use stemedb::rpc::PeerAddress;
 use stemedb::{Head, Options};
 
@@ -30,7 +30,8 @@ use self::acknowledge::{Acknowledger, Tally};
 use self::reader::{Input, Split};
 use self::taker::{Pending, Receipts, Taker};
 use super::failure::Failure;
-use super::interrupt::Interrupt;
+use super::root::HeadFields;
+use super::signals::Signals;
 use super::{Globals, open, output, peer, progress};
 
 /// Append lines or files, durably
@@ -75,7 +76,7 @@ const BATCHES_AHEAD: usize = 4;
 /// Batches in flight; the store's own queue bounds their bytes.
 const PENDING_MAX: usize = 64;
 
-/// What wakes the submitting thread.
+/// Event that wakes the submitting thread.
 enum Event {
     /// The reader read something.
     Batch(Batch),
@@ -162,7 +163,7 @@ fn append(
     let (sender, events) = mpsc::sync_channel(BATCHES_AHEAD);
 
     let wake = sender.clone();
-    let interrupt = Interrupt::watch(move || {
+    let signals = Signals::watch_and(move || {
         // Nobody listens any more once all is submitted: then there is nothing to stop.
         let _ = wake.send(Event::Stop);
     })?;
@@ -178,7 +179,7 @@ fn append(
         let acknowledge = move || waiter.run(&waiting, &refused);
         let acknowledging =
             thread::Builder::new().spawn_scoped(scope, acknowledge).map_err(no_thread)?;
-        let ended = submit(taker, &events, &submitted, &interrupt);
+        let ended = submit(taker, &events, &submitted, &signals);
         drop(submitted);
         let (tally, acknowledged) = match acknowledging.join() {
             Ok(outcome) => outcome,
@@ -193,10 +194,10 @@ fn submit(
     mut taker: Taker<'_>,
     events: &Receiver<Event>,
     submitted: &SyncSender<Submitted>,
-    interrupt: &Interrupt,
+    signals: &Signals,
 ) -> Result<(), Failure> {
     for event in events {
-        if interrupt.is_pressed() {
+        if signals.has_stop() {
             return Err(Failure::Interrupted);
         }
         match event {
@@ -212,6 +213,17 @@ fn submit(
         }
     }
     Ok(())
+}
+
+#[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the JSON")]
+struct Appended {
+    appended: u64,
+    duplicates: u64,
+    skipped: u64,
+    #[serde(flatten)]
+    head: HeadFields,
+    interrupted: bool,
 }
 
 fn report(
@@ -231,13 +243,13 @@ fn report(
         ));
     }
     if globals.json {
-        let mut fields = serde_json::Map::new();
-        fields.insert("appended".to_owned(), json!(tally.appended));
-        fields.insert("duplicates".to_owned(), json!(tally.duplicates));
-        fields.insert("skipped".to_owned(), json!(tally.skipped));
-        fields.extend(super::root::fields(head));
-        fields.insert("interrupted".to_owned(), json!(interrupted));
-        return output::json(&fields.into());
+        return output::json(&Appended {
+            appended: tally.appended,
+            duplicates: tally.duplicates,
+            skipped: tally.skipped,
+            head: HeadFields::from(head),
+            interrupted,
+        });
     }
     let mut rows = vec![
         ("appended", tally.appended.to_string()),

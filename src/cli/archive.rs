@@ -8,11 +8,12 @@ mod verify;
 
 use clap::Subcommand;
 use indicatif::ProgressBar;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 use stemedb::archive::{Listed, Selection};
 
 use super::failure::Failure;
-use super::{Globals, progress, root, timestamp};
+use super::root::HeadFields;
+use super::{Globals, progress, timestamp};
 
 /// Keep sealed segments on object storage, check them there, and make stores from them
 ///
@@ -78,23 +79,33 @@ fn show(bar: &ProgressBar) -> impl FnMut(stemedb::Progress) {
     }
 }
 
-/// What is known of an archived log.
-fn fields(listed: &Listed) -> Map<String, Value> {
-    let mut fields = Map::new();
-    fields.insert("log".into(), listed.log.to_string().into());
-    fields.extend(root::fields(&listed.head));
-    let more = json!({
-        "manifest": listed.manifest,
-        "time": time(listed.time),
-        "segments": listed.segments,
-        "bytes": listed.bytes,
-        "checkpoint_log_size": listed.checkpoint_log_size,
-        "secret": listed.secret,
-    });
-    if let Value::Object(more) = more {
-        fields.extend(more);
+/// An archived log as fields of JSON.
+#[derive(Serialize)]
+struct ListedFields {
+    log: String,
+    #[serde(flatten)]
+    head: HeadFields,
+    manifest: u64,
+    time: String,
+    segments: u64,
+    bytes: u64,
+    checkpoint_log_size: Option<u64>,
+    secret: bool,
+}
+
+impl From<&Listed> for ListedFields {
+    fn from(listed: &Listed) -> Self {
+        Self {
+            log: listed.log.to_string(),
+            head: HeadFields::from(&listed.head),
+            manifest: listed.manifest,
+            time: time(listed.time),
+            segments: listed.segments,
+            bytes: listed.bytes,
+            checkpoint_log_size: listed.checkpoint_log_size,
+            secret: listed.secret,
+        }
     }
-    fields
 }
 
 /// Seconds since 1970 as people write them.

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use serde_json::json;
+use serde::Serialize;
 use stemedb::{BackupReport, OpenError};
 
 use super::failure::Failure;
+use super::root::HeadFields;
 use super::{Globals, open, output, progress};
 
 /// Make a backup of the store in an empty directory, whether it is in use or not
@@ -48,16 +49,29 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     print(&report, outside, globals.json)
 }
 
+#[derive(Serialize)]
+struct Made {
+    #[serde(flatten)]
+    head: HeadFields,
+    files_linked: u64,
+    bytes_linked: u64,
+    files_copied: u64,
+    bytes_copied: u64,
+    segments_remote: u64,
+    outside: bool,
+}
+
 fn print(report: &BackupReport, outside: bool, as_json: bool) -> Result<(), Failure> {
     if as_json {
-        let mut fields = super::root::fields(&report.head);
-        fields.insert("files_linked".to_owned(), json!(report.files_linked));
-        fields.insert("bytes_linked".to_owned(), json!(report.bytes_linked));
-        fields.insert("files_copied".to_owned(), json!(report.files_copied));
-        fields.insert("bytes_copied".to_owned(), json!(report.bytes_copied));
-        fields.insert("segments_remote".to_owned(), json!(report.segments_remote));
-        fields.insert("outside".to_owned(), json!(outside));
-        return output::json(&fields.into());
+        return output::json(&Made {
+            head: HeadFields::from(&report.head),
+            files_linked: report.files_linked,
+            bytes_linked: report.bytes_linked,
+            files_copied: report.files_copied,
+            bytes_copied: report.bytes_copied,
+            segments_remote: report.segments_remote,
+            outside,
+        });
     }
     let part = |files, bytes| format!("{}, {files} file(s)", output::bytes(bytes));
     let mut rows = Vec::from(super::root::rows(&report.head));

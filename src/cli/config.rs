@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
 use stemedb::node::Options;
 use stemedb::node::config::{
     Config, ConfigError, Effective, FILE_LEN_MAX, FILE_NAME, Problem, SourceFile, Sources,
@@ -103,14 +104,34 @@ fn show(loaded: &Loaded, as_json: bool) -> Result<(), Failure> {
     if !as_json {
         return output::raw(loaded.config.to_toml().as_bytes());
     }
-    let settings: Map<String, Value> = loaded.config.effective().map(setting).collect();
-    output::json(&json!({ "file": file(loaded), "settings": settings }))
+    output::json(&Shown { file: file(loaded), settings: Settings(&loaded.config) })
 }
 
-fn setting(effective: Effective<'_>) -> (String, Value) {
-    let Effective { key, value, origin } = effective;
-    let fields = json!({ "value": value, "origin": origin.to_string(), "reload": key.reload });
-    (key.name.to_owned(), fields)
+#[derive(Serialize)]
+struct Shown<'a> {
+    file: Option<String>,
+    settings: Settings<'a>,
+}
+
+/// All settings, in the order of the keys.
+struct Settings<'a>(&'a Config);
+
+impl Serialize for Settings<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.effective().map(setting))
+    }
+}
+
+/// A value as JSON has it.
+#[derive(Serialize)]
+struct Setting<'a> {
+    value: &'a Value,
+    origin: String,
+    reload: bool,
+}
+
+fn setting(Effective { key, value, origin }: Effective<'_>) -> (&'static str, Setting<'_>) {
+    (key.name, Setting { value, origin: origin.to_string(), reload: key.reload })
 }
 
 fn check(loaded: &Loaded, as_json: bool) -> Result<(), Failure> {

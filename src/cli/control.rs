@@ -1,6 +1,7 @@
-//! `stemedb pause`, `resume`, `trigger` and `reload`: what a running node is asked to do.
+//! `stemedb pause`, `resume`, `sync-now` and `reload`: what a running node is asked to do.
 
 use serde_json::json;
+use stemedb::node::Status;
 use stemedb::rpc::{Control, PeerAddress};
 
 use super::control_socket::Found;
@@ -25,7 +26,7 @@ struct Node {
 #[derive(Debug)]
 pub(super) struct Reached {
     pub(super) address: PeerAddress,
-    /// What it is called.
+    /// Its name.
     pub(super) name: String,
     socket: Option<Found>,
 }
@@ -54,6 +55,20 @@ impl Reached {
             })?,
         };
         Ok(Self { name: address.to_string(), address, socket: None })
+    }
+
+    /// Status of the node: as it came, with a line end, and parsed.
+    pub(super) fn status(
+        &self,
+        connection: &peer::Connection,
+    ) -> Result<(String, Status), Failure> {
+        let text = peer::runtime()?.block_on(async {
+            let client = connection.connect(&self.address).await?;
+            Ok::<_, Failure>(client.status().await?)
+        })?;
+        let status = serde_json::from_str(&text)
+            .map_err(|source| Failure::NoStatus { peer: self.address.clone(), source })?;
+        Ok((format!("{}\n", text.trim_end()), status))
     }
 
     /// Whether it is reached by its control socket, where no token is needed.
@@ -100,11 +115,11 @@ pub(super) struct Resume {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  stemedb trigger                              All peers
-  stemedb trigger 10.0.0.2:7845                One, as `stemedb peers` names it
+  stemedb sync-now                             All peers
+  stemedb sync-now 10.0.0.2:7845               One, as `stemedb peers` names it
 
 JSON: {node, said}")]
-pub(super) struct Trigger {
+pub(super) struct SyncNow {
     /// The peer to meet; all without it
     #[arg(value_name = "PEER")]
     peer: Option<PeerAddress>,
@@ -115,7 +130,7 @@ pub(super) struct Trigger {
 /// Let a node read its configuration again, as SIGHUP does
 ///
 /// Says what changed and what waits for a restart; if anything is wrong it says what, and the
-/// configuration before stays in force.
+/// node keeps the previous configuration.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -136,7 +151,7 @@ pub(super) fn resume(args: &Resume, globals: &Globals) -> Result<(), Failure> {
     ask(&args.node, Control::Resume, globals)
 }
 
-pub(super) fn trigger(args: &Trigger, globals: &Globals) -> Result<(), Failure> {
+pub(super) fn sync_now(args: &SyncNow, globals: &Globals) -> Result<(), Failure> {
     ask(&args.node, Control::Trigger(args.peer.as_ref().map(ToString::to_string)), globals)
 }
 

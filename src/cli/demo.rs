@@ -17,7 +17,7 @@ use self::lines::Lines;
 use self::teller::Teller;
 use super::failure::{Exit, Failure};
 use super::input::to_hex;
-use super::interrupt::Interrupt;
+use super::signals::Signals;
 use super::stopwatch::Stopwatch;
 use super::{Globals, open};
 
@@ -55,7 +55,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
 
 /// At Ctrl-C the temporary directory goes as it does at the end.
 fn remove_when_interrupted(dir: PathBuf) -> Result<(), Failure> {
-    Interrupt::watch(move || {
+    Signals::watch_and(move || {
         // What cannot be removed now, as it is just being written, is left to the system.
         let _ = fs::remove_dir_all(&dir);
         std::process::exit(Exit::Failed as i32);

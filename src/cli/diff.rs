@@ -11,7 +11,8 @@ use stemedb::sync::{Direction, Ending};
 use stemedb::{AssertionId, Hash, Options, Replicate as _, SnapshotDiff, Store, SyncOptions};
 
 use super::failure::{Failure, OutputError};
-use super::peer::{self, Stop};
+use super::peer;
+use super::signals::Signals;
 use super::{Globals, open, output};
 
 /// List the ids that only one of two stores holds
@@ -67,25 +68,29 @@ fn diff_peer(args: &Args, globals: &Globals) -> Result<(), Failure> {
     open::reading_shared(globals, |store| {
         open::require_secret(store, globals)?;
         let diff = peer::runtime()?.block_on(async {
-            let stop = Stop::watch()?;
+            let signals = Signals::watch()?;
             let client = args.connection.connect(&peer).await?;
-            found(store, &client, &stop).await
+            found(store, &client, &signals).await
         })?;
         print(&diff, globals.json)
     })
 }
 
 /// Finds out what differs, and moves nothing.
-async fn found(store: &Arc<Store>, client: &Client, stop: &Stop) -> Result<SnapshotDiff, Failure> {
+async fn found(
+    store: &Arc<Store>,
+    client: &Client,
+    signals: &Signals,
+) -> Result<SnapshotDiff, Failure> {
     let options = SyncOptions {
         direction: Direction::Neither,
         without: vec![Layer::Cursor, Layer::Bulk],
         ..SyncOptions::default()
     };
-    let synced = store.sync(client, options, stop.pressed(), |_| {}).await?;
+    let synced = store.sync(client, options, signals.stop(), |_| {}).await?;
     let report = synced.report;
     match (report.ending, synced.error) {
-        _ if stop.is_pressed() => Err(Failure::Interrupted),
+        _ if signals.has_stop() => Err(Failure::Interrupted),
         (_, Some(error)) => Err(error.into()),
         (Ending::Complete, None) => {
             let ids = |hashes: Vec<Hash>| hashes.into_iter().map(AssertionId).collect();

@@ -1,4 +1,4 @@
-//! Why a command failed, and the exit code that says so.
+//! Failures of commands, and their exit codes.
 
 use std::io;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use stemedb::{
 };
 use tracing_subscriber::util::TryInitError;
 
-/// What the exit code of a command that was not carried out says. (0 is done.)
+/// Exit code of a command that was not carried out. (0 is done.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exit {
     /// Something went wrong on the way.
@@ -36,7 +36,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command failed. Its text is what a person reads after `error: `.
+/// Failure of a command. Its text is what a person reads after `error: `.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error(transparent)]
@@ -78,7 +78,7 @@ pub(super) enum Failure {
         dir.display()
     )]
     NoControl { dir: PathBuf },
-    /// What a node says of itself can't be read.
+    /// The status of a node can't be read.
     #[error("what {peer} answers is no status of a node; is it a stemedb that is much newer?")]
     NoStatus { peer: PeerAddress, source: serde_json::Error },
 
@@ -94,7 +94,7 @@ pub(super) enum Failure {
          secret, give its file with --secret-file, else don't trust the server"
     )]
     WrongBody { id: AssertionId },
-    /// What is asked of a server is not there.
+    /// A server does not have what it is asked for.
     #[error("the store at {peer} does not hold {what}")]
     NotThere { what: String, peer: String },
     /// An argument names neither a directory nor a server.
@@ -137,10 +137,6 @@ pub(super) enum Failure {
     /// Ctrl-C.
     #[error("interrupted; what is acknowledged stays, run the command again for the rest")]
     Interrupted,
-    /// No handler for Ctrl-C can be set.
-    #[error("cannot watch for Ctrl-C")]
-    Signal(#[source] ctrlc::Error),
-
     /// The file is not of the form of a proof file.
     #[error("{origin}: is no proof file; `stemedb prove ID -o FILE` makes one")]
     NoProofFile { origin: Origin, source: ParseProofError },
@@ -159,8 +155,8 @@ pub(super) enum Failure {
 
     /// `check` found something.
     #[error(
-        "{} is not whole: {faults} fault(s), listed above; `stemedb repair` mends what can be \
-         mended and keeps a copy of whatever it replaces",
+        "{}: verification failed: {faults} error(s), listed above; `stemedb repair` repairs what \
+         it can and keeps a copy of all that it replaces",
         dir.display()
     )]
     NotWhole { dir: PathBuf, faults: usize },
@@ -181,15 +177,15 @@ pub(super) enum Failure {
 
     /// `scrub` found something that it could not heal.
     #[error(
-        "{} is not whole: {faults} fault(s), listed above, were not healed; name a store that has \
-         the bodies with --from, or run `stemedb repair`",
+        "{}: verification failed: {faults} error(s), listed above, were not healed; name a store \
+         that has the bodies with --from, or run `stemedb repair`",
         dir.display()
     )]
     StillDamaged { dir: PathBuf, faults: usize },
     /// `archive verify` found something.
     #[error(
-        "{url} is not whole: {faults} fault(s), listed above; remove what is damaged there, and \
-         send it again with `stemedb archive push --again` from a store that is whole"
+        "{url}: verification failed: {faults} error(s), listed above; remove the damaged objects, \
+         and send them again with `stemedb archive push --again` from an intact store"
     )]
     ArchiveNotWhole { url: String, faults: usize },
 
@@ -230,7 +226,7 @@ pub(super) enum Origin {
 }
 
 impl Origin {
-    /// What an argument means: `-` is standard input.
+    /// Meaning of an argument: `-` is standard input.
     pub(super) fn of(argument: &std::path::Path) -> Self {
         if argument.as_os_str() == "-" { Self::Stdin } else { Self::File(argument.to_path_buf()) }
     }
@@ -306,7 +302,7 @@ impl Failure {
         }
     }
 
-    /// Whether nothing went wrong but that whoever read standard output had seen enough.
+    /// Whether the only failure is that the reader of standard output has gone.
     pub(super) fn is_quiet(&self) -> bool {
         let Self::Output(OutputError(error)) = self else { return false };
         error.kind() == io::ErrorKind::BrokenPipe

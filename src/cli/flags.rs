@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, Error, FromArgMatches};
-use stemedb::node::config::{FILE_NAME, FILE_VARIABLE, KEYS, Key, Kind};
+use stemedb::node::config::{FILE_NAME, FILE_VARIABLE, KEYS, Key, Takes};
 
-/// What the flags of a node say.
+/// Values of the flags of a node.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Flags {
     /// The file that is named, by flag or variable.
@@ -48,8 +48,8 @@ impl FromArgMatches for Flags {
             if GLOBAL.contains(&key.name) {
                 // Its variable counts too, but less than a flag: that is for the configuration.
                 let is_flag = matches.value_source(key.name) == Some(ValueSource::CommandLine);
-                let text = match key.kind {
-                    Kind::Path => {
+                let text = match key.takes {
+                    Takes::Path => {
                         let path = matches.get_one::<PathBuf>(key.name);
                         path.map(|path| path.to_string_lossy().into_owned())
                     }
@@ -72,26 +72,21 @@ impl FromArgMatches for Flags {
 fn arg(key: &'static Key) -> Arg {
     let arg = Arg::new(key.name)
         .long(key.flag)
-        .value_name(key.placeholder)
+        .value_name(key.takes.placeholder())
         .help(help(key))
         .help_heading(heading(key.section()));
-    match key.kind {
-        Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
-        Kind::List => arg.action(ArgAction::Append),
-        Kind::One | Kind::Path => arg,
+    match &key.takes {
+        Takes::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
+        takes if takes.is_list() => arg.action(ArgAction::Append),
+        _ => arg,
     }
 }
 
 fn help(key: &Key) -> String {
-    let default = match key.default_value() {
-        serde_json::Value::String(text) => text,
-        serde_json::Value::Array(_) => "none".to_owned(),
-        value => value.to_string(),
-    };
-    if default == "none" {
+    if key.default == "none" {
         return key.about.to_owned();
     }
-    format!("{} [default: {default}]", key.about)
+    format!("{} [default: {}]", key.about, key.default)
 }
 
 fn heading(section: &str) -> &'static str {

@@ -1,6 +1,10 @@
-//! Hashes as people type them.
+//! Hashes, sizes and times as people type them.
 
+use std::time::Duration;
+
+use stemedb::node::config::units::{ParseUnitError, Size, Time};
 use stemedb::{AssertionId, Hash, Store};
+pub(super) use stemedb_merkle::id::to_hex;
 
 use super::failure::Failure;
 
@@ -18,7 +22,7 @@ pub(super) enum IdArg {
     Prefix(String),
 }
 
-/// Why a text is no id.
+/// Error of a text that is no id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ParseHashError {
     /// Upper case is no second way to write the same id.
@@ -80,9 +84,16 @@ pub(super) fn root(text: &str) -> Result<Hash, ParseHashError> {
     Ok(id.into())
 }
 
-/// Writes a hash as 64 lowercase hex digits.
-pub(super) fn to_hex(hash: &Hash) -> String {
-    AssertionId(*hash).to_string()
+/// Reads a number of bytes, not 0.
+pub(super) fn size(text: &str) -> Result<u64, ParseUnitError> {
+    let Size(size) = text.parse()?;
+    if size == 0 { Err(ParseUnitError::Zero) } else { Ok(size) }
+}
+
+/// Reads a time, not 0.
+pub(super) fn time(text: &str) -> Result<Duration, ParseUnitError> {
+    let Time(time) = text.parse()?;
+    if time.is_zero() { Err(ParseUnitError::Zero) } else { Ok(time) }
 }
 
 fn hex(text: &str) -> Result<(), ParseHashError> {
@@ -112,5 +123,15 @@ mod tests {
         assert_eq!(IdArg::parse(&whole.to_uppercase()), Err(ParseHashError::UpperCase));
         assert_eq!(IdArg::parse("0123456g"), Err(ParseHashError::Digit));
         assert_eq!(root(&whole[..63]), Err(ParseHashError::RootLength(63)));
+    }
+
+    #[test]
+    fn sizes_and_times_are_those_of_the_configuration_but_0() {
+        assert_eq!(size("100M"), Ok(100 << 20));
+        assert_eq!(size("0K"), Err(ParseUnitError::Zero));
+        assert_eq!(size("M1"), Err(ParseUnitError::Size));
+        assert_eq!(time("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(time("0s"), Err(ParseUnitError::Zero));
+        assert_eq!(time("90"), Err(ParseUnitError::Time));
     }
 }

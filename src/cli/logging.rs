@@ -18,7 +18,6 @@ use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{Layer as _, Registry};
 
-use super::output;
 use super::plain::is_harmful;
 
 /// Whether standard error takes objects only.
@@ -38,7 +37,7 @@ impl Logging {
         match format {
             LogFormat::Human => {
                 let lines = tracing_subscriber::fmt::layer()
-                    .with_ansi(io::stderr().is_terminal() && output::colours())
+                    .with_ansi(io::stderr().is_terminal() && colours())
                     .with_target(false)
                     .fmt_fields(debug_fn(field))
                     .with_writer(io::stderr);
@@ -66,6 +65,11 @@ impl Logging {
 /// Whether lines for people would be out of place on standard error.
 pub(super) fn is_json() -> bool {
     AS_JSON.load(Ordering::Relaxed)
+}
+
+/// Whether colours are wanted at all, by the convention of no-color.org.
+pub(super) fn colours() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn targets(level: LogLevel) -> Targets {

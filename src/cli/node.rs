@@ -2,13 +2,15 @@
 
 mod reloader;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde_json::{Value, json};
+use serde::Serialize;
 use stemedb::Store;
 use stemedb::node::{Node, Options};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::spawn_blocking;
 
 use self::reloader::Reloader;
 use super::config::Loaded;
@@ -17,6 +19,7 @@ use super::failure::Failure;
 use super::flags::Flags;
 use super::input::to_hex;
 use super::logging::Logging;
+use super::root::HeadFields;
 use super::service::{self, State};
 use super::signals::Signals;
 use super::{Globals, open, output, peer};
@@ -59,7 +62,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let logging = Logging::start(config.log_format(), config.log_level())?;
     let runtime = peer::runtime()?;
     // Before the store is opened, which may take long: a SIGHUP then must not end the process.
-    let signals = runtime.block_on(async { Signals::watch() })?;
+    let signals = Signals::of_node()?;
     let own = Globals {
         store: config.store().to_path_buf(),
         json: globals.json,
@@ -72,7 +75,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     open::or_make_shared(&own, |store| {
         open::require_secret(store, &own)?;
         let outcome = runtime.block_on(start.run(store, &own));
-        // Waits for whoever still reads or appends.
+        // Waits for reads and appends that still run.
         drop(runtime);
         outcome
     })
@@ -88,7 +91,7 @@ struct Start {
 
 impl Start {
     async fn run(self, store: &Arc<Store>, own: &Globals) -> Result<(), Failure> {
-        let Self { options, reloader, mut reloads, mut signals } = self;
+        let Self { options, reloader, mut reloads, signals } = self;
         let node = Node::start(Arc::clone(store), options).await?;
         let asked = Arc::clone(&reloader);
         node.on_reload(move || Ok(reload(&asked)?));
@@ -105,8 +108,9 @@ impl Start {
             loop {
                 tokio::select! {
                     () = signals.hangup() => {
-                        // Whatever comes of it is in the log.
-                        let _ = reload(&reloader);
+                        let reloader = Arc::clone(&reloader);
+                        // It reads files. Whatever comes of it is in the log.
+                        let _ = spawn_blocking(move || drop(reload(&reloader))).await;
                     }
                     Some(options) = reloads.recv() => node.reload(options),
                 }
@@ -138,7 +142,7 @@ fn control_socket(node: &Node, dir: &Path) -> Option<ControlSocket> {
             tracing::warn!(
                 %error,
                 store = %dir.display(),
-                "there is no control socket: pause, resume, trigger and reload need --node and a \
+                "there is no control socket: pause, resume, sync-now and reload need --node and a \
                  token of an administrator"
             );
             None
@@ -149,6 +153,14 @@ fn control_socket(node: &Node, dir: &Path) -> Option<ControlSocket> {
 fn reload(reloader: &Mutex<Reloader>) -> Result<String, Failure> {
     // Each step of a reload leaves it whole.
     reloader.lock().unwrap_or_else(PoisonError::into_inner).reload()
+}
+
+#[derive(Serialize)]
+struct Ready {
+    address: SocketAddr,
+    http: Option<SocketAddr>,
+    #[serde(flatten)]
+    head: HeadFields,
 }
 
 fn ready(node: &Node, store: &Store, own: &Globals) -> Result<(), Failure> {
@@ -164,9 +176,5 @@ fn ready(node: &Node, store: &Store, own: &Globals) -> Result<(), Failure> {
         );
         return output::raw(line.as_bytes());
     }
-    let mut fields = serde_json::Map::new();
-    fields.insert("address".to_owned(), json!(address.to_string()));
-    fields.insert("http".to_owned(), http.map_or(Value::Null, |http| json!(http.to_string())));
-    fields.extend(super::root::fields(&head));
-    output::json(&fields.into())
+    output::json(&Ready { address, http, head: HeadFields::from(&head) })
 }

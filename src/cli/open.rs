@@ -108,7 +108,7 @@ fn finish_shared<T>(
     let store = Arc::new(store);
     let outcome = work(&store);
     tell_upkeep(&store);
-    // Whoever still has it closes it by dropping it.
+    // The last owner closes it by dropping it.
     let closed = Arc::into_inner(store).map_or(Ok(()), Store::close);
     let value = outcome?;
     closed?;

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
-use serde_json::Value;
+use serde::Serialize;
 
 use super::failure::{Failure, OutputError};
 use super::logging;
@@ -32,10 +32,17 @@ pub(super) fn raw(bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// Prints one object as one line.
-pub(super) fn json(value: &Value) -> Result<(), Failure> {
+pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
     let mut out = stdout();
-    writeln!(out, "{value}").map_err(OutputError)?;
+    json_line(&mut out, value)?;
     finish(out)
+}
+
+/// Writes one object as one line.
+pub(super) fn json_line(mut out: impl Write, value: &impl Serialize) -> Result<(), Failure> {
+    serde_json::to_writer(&mut out, value).map_err(|error| OutputError(error.into()))?;
+    writeln!(out).map_err(OutputError)?;
+    Ok(())
 }
 
 /// Lays out names and values in two columns, values aligned.
@@ -79,7 +86,7 @@ pub(super) fn with_causes(error: &dyn Error) -> String {
 
 /// A heading, bold where a person sees it.
 pub(super) fn heading(text: &str, terminal: bool) -> String {
-    if terminal && colours() { format!("{BOLD}{text}{PLAIN}") } else { text.to_owned() }
+    if terminal && logging::colours() { format!("{BOLD}{text}{PLAIN}") } else { text.to_owned() }
 }
 
 fn say(label: &str, colour: &str, text: &str) {
@@ -94,16 +101,11 @@ fn say(label: &str, colour: &str, text: &str) {
     }
     let mut err = io::stderr().lock();
     // Nobody is left to tell if standard error is closed.
-    let _ = if err.is_terminal() && colours() {
+    let _ = if err.is_terminal() && logging::colours() {
         writeln!(err, "{colour}{label}:{PLAIN} {text}")
     } else {
         writeln!(err, "{label}: {text}")
     };
-}
-
-/// Whether colours are wanted at all, by the convention of no-color.org.
-pub(super) fn colours() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// A count of bytes as people read it.

@@ -1,17 +1,13 @@
 //! Reaching a served store: the flags for it, the runtime, and the connection.
 
-use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use stemedb::rpc::{
     Client, ClientIdentity, ClientOptions, ClientTls, PeerAddress, Token, token::TokenError,
 };
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::Notify;
 
 use super::failure::Failure;
-use super::interrupt::Interrupt;
 
 /// How a served store is reached.
 #[derive(Debug, clap::Args)]
@@ -33,18 +29,18 @@ pub(super) struct Connection {
     #[arg(long, env = "STEMEDB_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// Show the token to another machine without TLS, where others can read along
-    #[arg(long, requires = "token_file")]
-    token_in_clear: bool,
+    #[arg(long, alias = "token-in-clear", requires = "token_file")]
+    send_token_in_plaintext: bool,
 }
 
 impl Connection {
-    /// What the flags say.
+    /// Options of the flags.
     fn options(&self) -> Result<ClientOptions, Failure> {
         let token = self.token_file.as_deref().map(token).transpose()?;
         Ok(ClientOptions {
             tls: self.tls()?,
             token,
-            clear_to_others: self.token_in_clear,
+            clear_to_others: self.send_token_in_plaintext,
             ..ClientOptions::default()
         })
     }
@@ -91,40 +87,11 @@ pub(super) fn read(path: &Path, action: &'static str) -> Result<Vec<u8>, Failure
     std::fs::read(path).map_err(|source| Failure::File { action, path: path.to_path_buf(), source })
 }
 
-/// What the network runs on. Dropping it waits for the reads and appends that it began.
+/// Runtime for the network. Dropping it waits for the reads and appends that it began.
 pub(super) fn runtime() -> Result<Runtime, Failure> {
     Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|source| Failure::System { action: "start the threads for the network", source })
-}
-
-/// Ctrl-C, or SIGTERM, as something to wait for.
-#[derive(Debug)]
-pub(super) struct Stop {
-    interrupt: Interrupt,
-    pressed: Arc<Notify>,
-}
-
-impl Stop {
-    /// Starts to watch.
-    pub(super) fn watch() -> Result<Self, Failure> {
-        let pressed = Arc::new(Notify::new());
-        let wake = Arc::clone(&pressed);
-        // Kept by the notification until somebody waits.
-        let interrupt = Interrupt::watch(move || wake.notify_one())?;
-        Ok(Self { interrupt, pressed })
-    }
-
-    /// Ready when it is pressed.
-    pub(super) fn pressed(&self) -> impl Future<Output = ()> + Send + use<> {
-        let pressed = Arc::clone(&self.pressed);
-        async move { pressed.notified().await }
-    }
-
-    /// Whether it was.
-    pub(super) fn is_pressed(&self) -> bool {
-        self.interrupt.is_pressed()
-    }
 }

@@ -1,12 +1,13 @@
 //! `stemedb peers`: the other members as a node sees them.
 
-use serde_json::Value;
+use stemedb::node::Status;
+use stemedb::node::status::{PeerStatus, SessionStatus};
 use stemedb::rpc::PeerAddress;
 
 use super::control::Reached;
 use super::failure::Failure;
+use super::format::{ago, grouped, span};
 use super::plain::plain;
-use super::status::{self, View, ago, span};
 use super::{Globals, output, peer};
 
 /// Show the other members of a cluster as a node sees them: one line each
@@ -33,11 +34,11 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let node = Reached::of(args.node.as_ref(), globals)?;
-    let (text, status) = status::ask(&node.address, &args.connection)?;
+    let (text, status) = node.status(&args.connection)?;
     if globals.json {
         return output::raw(text.as_bytes());
     }
-    let lines = table(View(&status));
+    let lines = table(&status);
     if lines.is_empty() {
         output::note(format_args!("{} knows of no other node", node.name));
     }
@@ -48,15 +49,13 @@ const HEADINGS: [&str; 7] =
     ["PEER", "STATE", "COUNT", "IN STEP", "LAG", "REPAIRED", "LAST SESSION"];
 
 /// The peers, one a line below headings, columns aligned; nothing if there are none.
-pub(super) fn table(status: View<'_>) -> String {
-    let now = status.number("time");
-    let peers: Vec<View<'_>> = status.items("peers").collect();
-    if peers.is_empty() {
+pub(super) fn table(status: &Status) -> String {
+    if status.peers.is_empty() {
         return String::new();
     }
     let headings = HEADINGS.map(str::to_owned);
-    let rows: Vec<[String; 7]> =
-        std::iter::once(headings).chain(peers.iter().map(|peer| row(*peer, now))).collect();
+    let peers = status.peers.iter().map(|peer| row(peer, status.time));
+    let rows: Vec<[String; 7]> = std::iter::once(headings).chain(peers).collect();
     let widths: [usize; 7] = std::array::from_fn(|column| {
         let cells = rows.iter().filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
@@ -68,70 +67,57 @@ pub(super) fn table(status: View<'_>) -> String {
     rows.iter().map(line).collect()
 }
 
-fn row(peer: View<'_>, now: Option<f64>) -> [String; 7] {
-    let text =
-        |name: &str| peer.text(name).map_or_else(|| "?".to_owned(), |text| plain(text).into());
-    let in_step = match peer.is("in_step") {
+fn row(peer: &PeerStatus, now: f64) -> [String; 7] {
+    let in_step = match peer.in_step {
         Some(true) => "yes",
         Some(false) => "no",
         None => "?",
     };
-    let lag = match peer.number("lag_seconds") {
+    let lag = match peer.lag_seconds {
         Some(lag) if lag > 0.0 => span(lag),
         Some(_) => "-".to_owned(),
         None => "?".to_owned(),
     };
-    let repaired = ago(peer.number("last_repaired"), now).unwrap_or_else(|| "never".to_owned());
-    let mut last = vec![match peer.part("last_session") {
-        Some(last) => session(last, now),
-        None => "none".to_owned(),
-    }];
-    let failures = peer.whole("failures").unwrap_or(0);
-    if failures > 0 {
-        last.push(format!("; {failures} failed in a row"));
+    let repaired = peer.last_repaired.map_or_else(|| "never".to_owned(), |time| ago(time, now));
+    let last = peer.last_session.as_ref().map(|last| session(last, now));
+    let mut last = vec![last.unwrap_or_else(|| "none".to_owned())];
+    if peer.failures > 0 {
+        last.push(format!("; {} failed in a row", peer.failures));
     }
-    if let Some((at, now)) = peer.number("retry_at").zip(now).filter(|(at, now)| at > now) {
+    if let Some(at) = peer.retry_at.filter(|at| *at > now) {
         last.push(format!(", tried again in {}", span(at - now)));
     }
-    if let Some(remark) = peer.text("remark") {
-        last.push(format!("; {}", plain(remark)));
-    }
-    let count = peer.whole("count").map_or_else(|| "?".to_owned(), status::grouped);
-    [text("address"), text("state"), count, in_step.to_owned(), lag, repaired, last.concat()]
+    last.extend(peer.remark.as_ref().map(|remark| format!("; {}", plain(remark))));
+    let count = peer.count.map_or_else(|| "?".to_owned(), grouped);
+    let (address, state) = (plain(&peer.address).into_owned(), peer.state.to_string());
+    [address, state, count, in_step.to_owned(), lag, repaired, last.concat()]
 }
 
 /// A session in a few words.
-fn session(session: View<'_>, now: Option<f64>) -> String {
-    let mut text = vec![plain(session.text("outcome").unwrap_or("?")).into_owned()];
-    if let Some(layer) = session.text("layer") {
-        text.push(format!(" by {}", plain(layer)));
-    }
-    let whole = |name| session.whole(name).unwrap_or(0);
-    let bytes = whole("bytes_sent").saturating_add(whole("bytes_received"));
-    text.push(format!(
-        ", got {}, gave {}, {}, {} ms",
-        status::grouped(whole("fetched")),
-        status::grouped(whole("pushed")),
-        output::bytes(bytes),
-        whole("millis")
-    ));
-    if let Some(when) = ago(session.number("time"), now) {
-        text.push(format!(", {when}"));
-    }
-    text.concat()
+fn session(session: &SessionStatus, now: f64) -> String {
+    let by = session.layer.as_ref().map(|layer| format!(" by {}", plain(layer)));
+    format!(
+        "{}{}, got {}, gave {}, {}, {} ms, {}",
+        plain(&session.outcome),
+        by.as_deref().unwrap_or(""),
+        grouped(session.fetched),
+        grouped(session.pushed),
+        output::bytes(session.bytes_sent.saturating_add(session.bytes_received)),
+        session.millis,
+        ago(session.time, now)
+    )
 }
 
 /// How many peers there are, in step and not, in words.
-pub(super) fn summary(peers: &[Value]) -> String {
-    let count =
-        |step: Option<bool>| peers.iter().filter(|peer| View(peer).is("in_step") == step).count();
+pub(super) fn summary(peers: &[PeerStatus]) -> String {
+    let count = |step: Option<bool>| peers.iter().filter(|peer| peer.in_step == step).count();
     match (peers.len(), count(Some(true)), count(Some(false)), count(None)) {
         (0, ..) => "none known".to_owned(),
         (all, in_step, 0, 0) if all == in_step => format!("all {all} in step"),
         (_, in_step, behind, unknown) => {
             let unknown = match unknown {
                 0 => String::new(),
-                unknown => format!(", {unknown} not known"),
+                unknown => format!(", {unknown} unknown"),
             };
             format!("{in_step} in step, {behind} not{unknown}")
         }

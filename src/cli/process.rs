@@ -1,4 +1,4 @@
-//! What the system gives a process, made fit for a store.
+//! Limits of the process, raised for a store.
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};

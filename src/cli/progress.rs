@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// What is over sooner shows nothing: a bar that flashes by tells nobody anything.
+/// Work that ends sooner shows nothing: a bar that flashes by tells nobody anything.
 const PATIENCE: Duration = Duration::from_secs(1);
 const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 

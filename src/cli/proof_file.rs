@@ -37,7 +37,7 @@ pub(super) fn verify(file: &ProofFile, trusted: &Hash) -> Result<Presence, Proof
     file.proof.verify(trusted)
 }
 
-/// What the file claims, whether or not it verifies.
+/// Claim of the file, whether or not it verifies.
 pub(super) fn claims_presence(file: &ProofFile) -> bool {
     file.proof.terminal == Terminal::Id(file.proof.id)
 }

@@ -1,4 +1,4 @@
-//! `stemedb repair`: mends a damaged store, because somebody asked.
+//! `stemedb repair`: repairs a damaged store, because somebody asked.
 
 use serde_json::json;
 use stemedb::{RepairError, RepairOptions, RepairReport};

@@ -39,7 +39,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     bar.finish_and_clear();
     let head = head?;
     if globals.json {
-        return output::json(&super::root::fields(&head).into());
+        return output::json(&super::root::HeadFields::from(&head));
     }
     output::raw(output::table(&super::root::rows(&head)).as_bytes())
 }

@@ -1,6 +1,6 @@
 //! `stemedb root`: what the store commits to.
 
-use serde_json::{Value, json};
+use serde::Serialize;
 use stemedb::Head;
 
 use super::failure::Failure;
@@ -23,19 +23,29 @@ pub(super) struct Args {}
 pub(super) fn run(_: &Args, globals: &Globals) -> Result<(), Failure> {
     let head = open::reading(globals, |store| Ok(store.head()?))?;
     if globals.json {
-        return output::json(&Value::Object(fields(&head)));
+        return output::json(&HeadFields::from(&head));
     }
     output::raw(output::table(&rows(&head)).as_bytes())
 }
 
 /// A head as fields of JSON.
-pub(super) fn fields(head: &Head) -> serde_json::Map<String, Value> {
-    let mut fields = serde_json::Map::new();
-    fields.insert("count".to_owned(), json!(head.count));
-    fields.insert("set_root".to_owned(), json!(to_hex(&head.set_root)));
-    fields.insert("log_size".to_owned(), json!(head.log_size));
-    fields.insert("log_root".to_owned(), json!(to_hex(&head.log_root)));
-    fields
+#[derive(Debug, Serialize)]
+pub(super) struct HeadFields {
+    count: u64,
+    set_root: String,
+    log_size: u64,
+    log_root: String,
+}
+
+impl From<&Head> for HeadFields {
+    fn from(head: &Head) -> Self {
+        Self {
+            count: head.count,
+            set_root: to_hex(&head.set_root),
+            log_size: head.log_size,
+            log_root: to_hex(&head.log_root),
+        }
+    }
 }
 
 /// A head as rows of a table.

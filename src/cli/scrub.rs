@@ -10,7 +10,8 @@ use stemedb::{AssertionId, Store};
 use tokio::time::{Duration, interval};
 
 use super::failure::Failure;
-use super::peer::{self, Stop};
+use super::peer;
+use super::signals::Signals;
 use super::stopwatch::Stopwatch;
 use super::{Globals, open, output, progress};
 
@@ -34,7 +35,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "PEER")]
     from: Option<PeerAddress>,
     /// The most bytes to read in a second; K, M and G are powers of 1024
-    #[arg(long, value_name = "N", value_parser = super::sync::bytes)]
+    #[arg(long, value_name = "N", value_parser = super::input::size)]
     rate: Option<u64>,
     #[command(flatten)]
     connection: peer::Connection,
@@ -64,7 +65,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     open::existing_shared(globals, |store| {
         open::require_secret(store, globals)?;
         let outcome = runtime.block_on(scrub(args, &Peer(client), store, globals));
-        // Waits for whoever still reads.
+        // Waits for reads that still run.
         drop(runtime);
         outcome
     })
@@ -76,7 +77,7 @@ async fn scrub(
     store: &Arc<Store>,
     globals: &Globals,
 ) -> Result<(), Failure> {
-    let stop = Stop::watch()?;
+    let signals = Signals::watch()?;
     let watch = Stopwatch::start();
     let bar = progress::bytes(Some(store.stats()?.log_bytes));
     let view = View::default();
@@ -88,12 +89,12 @@ async fn scrub(
         }
     };
     let found = tokio::select! {
-        found = scrub::pass(store, args.rate, donor, &view, stop.pressed()) => found?,
+        found = scrub::pass(store, args.rate, donor, &view, signals.stop()) => found?,
         () = show => Vec::new(),
     };
     bar.finish_and_clear();
     print(&found, &view, store, watch.millis(), globals.json)?;
-    if stop.is_pressed() {
+    if signals.has_stop() {
         return Err(Failure::Interrupted);
     }
     let faults = found.iter().filter(|found| !found.is_healed()).count();

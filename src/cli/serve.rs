@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use stemedb::Replicate as _;
 
-use serde_json::json;
+use serde::Serialize;
 use stemedb::Store;
 use stemedb::node::config::{LogFormat, LogLevel};
 use stemedb::rpc::{Server, ServerLimits, ServerOptions, ServerTls, Tokens};
@@ -13,13 +13,15 @@ use stemedb::sync::Limits;
 
 use super::failure::Failure;
 use super::logging::Logging;
-use super::peer::{self, Stop};
+use super::peer;
+use super::root::HeadFields;
+use super::signals::Signals;
 use super::{Globals, open, output};
 
 /// Serve the store, so that others can sync with it and append, get and watch from afar
 ///
 /// Prints the address once it is ready. Without TLS it listens on this machine only, unless told
-/// that clear text is meant. With --client-ca clients must show a certificate of that authority,
+/// that plain text is meant. With --client-ca clients must show a certificate of that authority,
 /// with --token-file one of the tokens in it.
 ///
 /// Ctrl-C or SIGTERM stops well: new calls are refused, what runs has 10 seconds to end.
@@ -59,8 +61,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", default_value_t = connections_per_address_max())]
     connections_per_address_max: usize,
     /// Serve other machines without TLS, where others can read along
-    #[arg(long, conflicts_with = "tls_cert")]
-    clear_to_others: bool,
+    #[arg(long, alias = "clear-to-others", conflicts_with = "tls_cert")]
+    allow_plaintext: bool,
     /// Tell clients that ask what services there are (gRPC reflection)
     #[arg(long)]
     reflection: bool,
@@ -86,11 +88,11 @@ async fn serve(
     store: &Arc<Store>,
     globals: &Globals,
 ) -> Result<(), Failure> {
-    let stop = Stop::watch()?;
+    let signals = Signals::watch()?;
     let server = Server::bind(args.listen, options).await?;
     ready(server.address(), store, globals)?;
     let asked = async {
-        stop.pressed().await;
+        signals.stop().await;
         output::note("stopping; what runs is finished first, and Ctrl-C again ends it at once");
     };
     let stopped = store.serve(server, Limits::default(), asked).await?;
@@ -103,16 +105,20 @@ async fn serve(
     Ok(())
 }
 
+#[derive(Serialize)]
+struct Ready {
+    address: SocketAddr,
+    #[serde(flatten)]
+    head: HeadFields,
+}
+
 fn ready(address: SocketAddr, store: &Store, globals: &Globals) -> Result<(), Failure> {
     if !globals.json {
         return output::raw(
             format!("serving {} on {address}\n", globals.store.display()).as_bytes(),
         );
     }
-    let mut fields = serde_json::Map::new();
-    fields.insert("address".to_owned(), json!(address.to_string()));
-    fields.extend(super::root::fields(&store.head()?));
-    output::json(&fields.into())
+    output::json(&Ready { address, head: HeadFields::from(&store.head()?) })
 }
 
 fn options(args: &Args) -> Result<ServerOptions, Failure> {
@@ -135,7 +141,7 @@ fn options(args: &Args) -> Result<ServerOptions, Failure> {
         peer_tokens: tokens(args.peer_tokens.as_deref())?,
         // There is no node to control.
         admin_tokens: None,
-        clear_to_others: args.clear_to_others,
+        clear_to_others: args.allow_plaintext,
         reflection: args.reflection,
         limits,
     })

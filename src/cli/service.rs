@@ -1,4 +1,4 @@
-//! What a service manager is told: the protocol of `sd_notify(3)`, a datagram for each message.
+//! Messages to a service manager: the protocol of `sd_notify(3)`, a datagram each.
 
 use std::ffi::OsStr;
 use std::io;

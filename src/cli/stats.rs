@@ -1,10 +1,11 @@
 //! `stemedb stats`: how big everything is.
 
-use serde_json::{Value, json};
+use serde::Serialize;
 use stemedb::Stats;
 
 use super::failure::Failure;
 use super::input::to_hex;
+use super::root::HeadFields;
 use super::{Globals, open, output, picture, timestamp};
 
 /// Show sizes, bytes an assertion in each structure, segments, checkpoints, times, and a picture
@@ -26,46 +27,79 @@ pub(super) struct Args {}
 pub(super) fn run(_: &Args, globals: &Globals) -> Result<(), Failure> {
     let stats = open::reading(globals, |store| Ok(store.stats()?))?;
     if globals.json {
-        return output::json(&as_json(&stats));
+        return output::json(&fields(&stats));
     }
     output::raw(as_text(&stats).as_bytes())
 }
 
-fn as_json(stats: &Stats) -> Value {
+#[derive(Serialize)]
+struct Fields<'a> {
+    #[serde(flatten)]
+    head: HeadFields,
+    holes: u64,
+    store_id: String,
+    epoch: u64,
+    generation: u32,
+    secret: bool,
+    segments: u64,
+    checkpoints: u64,
+    bytes: Bytes,
+    bytes_per_assertion: BytesEach,
+    first_time: Option<String>,
+    last_time: Option<String>,
+    checkpoint_time: Option<String>,
+    subtrees: &'a [u64],
+}
+
+#[derive(Serialize)]
+struct Bytes {
+    log: u64,
+    spare: u64,
+    history: u64,
+    checkpoints: u64,
+    aside: u64,
+    memory: u64,
+}
+
+#[derive(Serialize)]
+struct BytesEach {
+    log: Option<f64>,
+    history: Option<f64>,
+    checkpoints: Option<f64>,
+    memory: Option<f64>,
+}
+
+fn fields(stats: &Stats) -> Fields<'_> {
     let each = |bytes| each(bytes, stats.head.count);
     let time = |time: Option<u64>| time.map(timestamp::rfc3339);
-    let mut fields = super::root::fields(&stats.head);
-    let more = json!({
-        "holes": stats.holes,
-        "store_id": short_hex(&stats.store_id),
-        "epoch": stats.epoch,
-        "generation": stats.generation,
-        "secret": stats.secret,
-        "segments": stats.segments,
-        "checkpoints": stats.checkpoints,
-        "bytes": {
-            "log": stats.log_bytes,
-            "spare": stats.spare_bytes,
-            "history": stats.history_bytes,
-            "checkpoints": stats.checkpoint_bytes,
-            "aside": stats.aside_bytes,
-            "memory": stats.memory_bytes,
+    Fields {
+        head: HeadFields::from(&stats.head),
+        holes: stats.holes,
+        store_id: to_hex(&stats.store_id),
+        epoch: stats.epoch,
+        generation: stats.generation,
+        secret: stats.secret,
+        segments: stats.segments,
+        checkpoints: stats.checkpoints,
+        bytes: Bytes {
+            log: stats.log_bytes,
+            spare: stats.spare_bytes,
+            history: stats.history_bytes,
+            checkpoints: stats.checkpoint_bytes,
+            aside: stats.aside_bytes,
+            memory: stats.memory_bytes,
         },
-        "bytes_per_assertion": {
-            "log": each(stats.log_bytes),
-            "history": each(stats.history_bytes),
-            "checkpoints": each(stats.checkpoint_bytes),
-            "memory": each(stats.memory_bytes),
+        bytes_per_assertion: BytesEach {
+            log: each(stats.log_bytes),
+            history: each(stats.history_bytes),
+            checkpoints: each(stats.checkpoint_bytes),
+            memory: each(stats.memory_bytes),
         },
-        "first_time": time(stats.first_time),
-        "last_time": time(stats.last_time),
-        "checkpoint_time": time(stats.checkpoint_time),
-        "subtrees": stats.subtrees.to_vec(),
-    });
-    if let Value::Object(more) = more {
-        fields.extend(more);
+        first_time: time(stats.first_time),
+        last_time: time(stats.last_time),
+        checkpoint_time: time(stats.checkpoint_time),
+        subtrees: &stats.subtrees,
     }
-    Value::Object(fields)
 }
 
 fn as_text(stats: &Stats) -> String {
@@ -75,7 +109,7 @@ fn as_text(stats: &Stats) -> String {
     };
     let time = |time: Option<u64>| time.map_or_else(|| "none".to_owned(), timestamp::rfc3339);
     let mut rows = vec![
-        ("store id", short_hex(&stats.store_id)),
+        ("store id", to_hex(&stats.store_id)),
         ("epoch", stats.epoch.to_string()),
         ("secret", if stats.secret { "needed" } else { "none" }.to_owned()),
     ];
@@ -104,12 +138,4 @@ fn as_text(stats: &Stats) -> String {
 #[expect(clippy::cast_precision_loss, reason = "shown to a tenth of a byte")]
 fn each(bytes: u64, count: u64) -> Option<f64> {
     (count > 0).then(|| (bytes as f64 / count as f64 * 10.0).round() / 10.0)
-}
-
-fn short_hex(id: &[u8; 16]) -> String {
-    let mut hash = [0; 32];
-    for (byte, from) in hash.iter_mut().zip(id) {
-        *byte = *from;
-    }
-    to_hex(&hash).chars().take(32).collect()
 }

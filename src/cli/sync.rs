@@ -15,9 +15,10 @@ use stemedb::{Replicate as _, Store, SyncOptions};
 use tokio::time::timeout;
 
 use super::failure::Failure;
-use super::peer::{self, Stop};
+use super::peer;
+use super::signals::Signals;
 use super::stopwatch::Stopwatch;
-use super::{Globals, open, progress};
+use super::{Globals, input, open, progress};
 
 /// Bring this store and a served one into step
 ///
@@ -53,10 +54,10 @@ pub(super) struct Args {
     #[arg(long, conflicts_with_all = ["max_bytes", "pull", "push"])]
     plan: bool,
     /// End after so many bytes of bodies, both ways together; K, M and G are powers of 1024
-    #[arg(long, value_name = "N", value_parser = bytes)]
+    #[arg(long, value_name = "N", value_parser = input::size)]
     max_bytes: Option<u64>,
     /// End after so much time: 30s, 5m, 1h
-    #[arg(long, value_name = "T", value_parser = duration)]
+    #[arg(long, value_name = "T", value_parser = input::time)]
     timeout: Option<Duration>,
     #[command(flatten)]
     connection: peer::Connection,
@@ -75,7 +76,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let work = |store: &Arc<Store>| {
         open::require_secret(store, globals)?;
         let outcome = runtime.block_on(sync(args, &client, store, globals));
-        // Waits for whoever still reads or appends.
+        // Waits for reads and appends that still run.
         drop(runtime);
         outcome
     };
@@ -92,11 +93,11 @@ async fn sync(
     store: &Arc<Store>,
     globals: &Globals,
 ) -> Result<(), Failure> {
-    let stop = Stop::watch()?;
+    let signals = Signals::watch()?;
     let watch = Stopwatch::start();
     let bar = progress::count("finding out what differs");
     let synced =
-        store.sync(client, options(args), stop.pressed(), |report| show(&bar, report)).await?;
+        store.sync(client, options(args), signals.stop(), |report| show(&bar, report)).await?;
     bar.finish_and_clear();
     let Synced { report, error } = &synced;
     let (error, millis) = (error.as_ref(), watch.millis());
@@ -104,7 +105,7 @@ async fn sync(
         return plan::print(store, report, millis, globals.json);
     }
     report::print(report, &store.head()?, error, millis, globals.json)?;
-    if stop.is_pressed() {
+    if signals.has_stop() {
         return Err(Failure::Interrupted);
     }
     match synced.error {
@@ -137,63 +138,4 @@ fn show(bar: &ProgressBar, report: &Report) {
     bar.set_message("moving bodies");
     bar.set_length((report.only_theirs + report.only_mine).max(report.fetched + report.pushed));
     bar.set_position(report.fetched + report.pushed);
-}
-
-/// Why a number of bytes or a time can't be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ParseArgError {
-    #[error("a number of bytes is digits, with K, M or G behind them if wanted")]
-    Bytes,
-    #[error("a time is a number and s, m or h, such as 90s or 5m")]
-    Duration,
-}
-
-pub(super) fn bytes(text: &str) -> Result<u64, ParseArgError> {
-    let units = [
-        ('K', 1 << 10),
-        ('k', 1 << 10),
-        ('M', 1 << 20),
-        ('m', 1 << 20),
-        ('G', 1 << 30),
-        ('g', 1 << 30),
-    ];
-    scaled(text, &units).ok_or(ParseArgError::Bytes)
-}
-
-fn duration(text: &str) -> Result<Duration, ParseArgError> {
-    let seconds = scaled(text, &[('s', 1), ('m', 60), ('h', 3600)]);
-    seconds.map(Duration::from_secs).ok_or(ParseArgError::Duration)
-}
-
-/// Digits, and perhaps a unit behind them; not 0.
-fn scaled(text: &str, units: &[(char, u64)]) -> Option<u64> {
-    let unit = units.iter().find(|(unit, _)| text.ends_with(*unit));
-    let (digits, factor) = match unit {
-        Some((unit, factor)) => (text.strip_suffix(*unit)?, *factor),
-        None => (text, 1),
-    };
-    let plain = digits.bytes().all(|digit| digit.is_ascii_digit());
-    let number: u64 = digits.parse().ok().filter(|_| plain)?;
-    number.checked_mul(factor).filter(|number| *number > 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_and_times_are_read() {
-        assert_eq!(bytes("1"), Ok(1));
-        assert_eq!(bytes("100M"), Ok(100 << 20));
-        assert_eq!(bytes("2g"), Ok(2 << 30));
-        for bad in ["", "0", "K", "-1", "1.5M", "+5", "1T", "99999999999G", "M1", "1 M"] {
-            assert_eq!(bytes(bad), Err(ParseArgError::Bytes), "{bad}");
-        }
-        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
-        assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
-        for bad in ["", "0s", "s", "-1s", "+5s", "1d", "1.5h", "99999999999999999999s"] {
-            assert_eq!(duration(bad), Err(ParseArgError::Duration), "{bad}");
-        }
-    }
 }

@@ -11,7 +11,7 @@ pub(super) struct TimeArg {
     pub(super) ntp64: Option<u64>,
 }
 
-/// Why a text is no time.
+/// Error of a text that is no time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a time is written like 2026-11-21T12:00:00Z, or as a decimal NTP64 number")]
 pub(super) struct ParseTimeError;

@@ -8,7 +8,8 @@ use stemedb::rpc::backend::Entry;
 use stemedb::rpc::client::Watched;
 
 use super::failure::{Failure, OutputError};
-use super::peer::{self, Stop};
+use super::peer;
+use super::signals::Signals;
 use super::{Globals, output, timestamp};
 
 /// Follow the log of a served store: one line an entry, as soon as it is durable there
@@ -39,10 +40,10 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     peer::runtime()?.block_on(async {
-        let stop = Stop::watch()?;
+        let signals = Signals::watch()?;
         tokio::select! {
             ended = watch(args, globals.json) => ended,
-            () = stop.pressed() => Ok(()),
+            () = signals.stop() => Ok(()),
         }
     })
 }

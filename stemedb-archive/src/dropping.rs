@@ -28,7 +28,7 @@ use super::{
 };
 use stemedb_store::store::Store;
 
-/// However long requests are tried again, whoever reads a body waits no longer than this.
+/// Time limit of reading a body, however long requests are tried again.
 const READ_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// So long nothing is asked of an archive that did not answer: a session that reads a thousand
@@ -60,7 +60,7 @@ impl Drop for Source {
     fn drop(&mut self) {
         let reading = self.reading.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(reading) = reading {
-            // Whoever drops this may be in a runtime, where nothing may wait.
+            // It may be dropped in a runtime, where nothing may wait.
             reading.runtime.shutdown_background();
         }
     }
@@ -93,7 +93,7 @@ impl SegmentSource for Source {
                     Err(_) => (Err(io::ErrorKind::TimedOut.into()), false),
                 };
                 resting.store(!answered, Ordering::Relaxed);
-                // Whoever asked may have gone.
+                // The caller may have gone.
                 let _ = done.send(got);
                 if !answered {
                     sleep(REST_TIME).await;
@@ -128,7 +128,7 @@ pub fn segment_source(url: &str) -> Arc<dyn SegmentSource> {
     Arc::new(Source { url: url.to_owned(), reading: Mutex::default() })
 }
 
-/// What dropping came to.
+/// Result of dropping.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
     /// How many segments were dropped.

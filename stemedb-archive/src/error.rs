@@ -1,4 +1,4 @@
-//! Why something did not come about, and what is wrong with an archive.
+//! Errors of operations with an archive, and faults of the archive itself.
 
 use std::{error::Error, fmt, io, path::PathBuf};
 
@@ -11,7 +11,7 @@ use stemedb_store::{
     store::FrontError,
 };
 
-/// Why something could not be done with an archive.
+/// Error of an operation with an archive.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArchiveError {
@@ -29,7 +29,7 @@ pub enum ArchiveError {
     Directory {
         /// The directory.
         dir: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
     /// The environment has no credentials.
@@ -51,20 +51,20 @@ pub enum ArchiveError {
     /// The environment contradicts itself.
     #[error("cannot use the settings for the archive: see the AWS_ variables")]
     Settings {
-        /// What is wrong.
+        /// The fault.
         source: Box<dyn Error + Send + Sync>,
     },
     /// The storage did not do what it was asked.
     #[error("cannot {action} {path}{hint}", hint = source.hint())]
     Remote {
-        /// What it was asked.
+        /// The request.
         action: &'static str,
         /// The name of the object.
         path: String,
-        /// What it says.
+        /// The error of the storage.
         source: RemoteError,
     },
-    /// What is there can't be used.
+    /// The archive is damaged.
     #[error("the archive is damaged: {0}; see what `stemedb archive verify` says")]
     Damaged(Fault),
     /// No log is there, or none that was asked for.
@@ -75,7 +75,7 @@ pub enum ArchiveError {
     NoLog {
         /// The archive.
         url: String,
-        /// What the name was to begin with.
+        /// The prefix that was given.
         name: Option<String>,
     },
     /// More than one log is there.
@@ -147,7 +147,7 @@ pub enum ArchiveError {
     NotSynced {
         /// Where the store is.
         dir: PathBuf,
-        /// Why not.
+        /// The reason.
         source: io::Error,
     },
     /// The archive has another root than the one that was expected.
@@ -156,9 +156,9 @@ pub enum ArchiveError {
          time, or not what you think it is. Nothing was restored"
     )]
     OtherRoot {
-        /// What the manifest says.
+        /// The manifest's.
         found: String,
-        /// What was to be there.
+        /// The expected one.
         expected: String,
     },
     /// The store that was archived has a secret.
@@ -170,10 +170,10 @@ pub enum ArchiveError {
     /// A secret was given, and the store that was archived has none.
     #[error("the archived store has no secret; leave out --secret-file")]
     SecretUnexpected,
-    /// What was restored does not open.
+    /// The restored store does not open.
     #[error("what was restored does not open")]
     Open(#[from] OpenError),
-    /// The local disk says no.
+    /// I/O error of the local disk.
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// The local store can't be read.
@@ -195,11 +195,11 @@ pub enum ArchiveError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// The system has no random numbers to give, or no thread.
-    #[error("the system says no")]
+    #[error("I/O error")]
     System(#[source] io::Error),
 }
 
-/// What is wrong with an archive.
+/// Fault of an archive.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
@@ -230,7 +230,7 @@ pub enum Fault {
     Manifest {
         /// The manifest.
         path: String,
-        /// Why.
+        /// The reason.
         fault: ManifestFault,
     },
     /// A segment is damaged, although it is what was sent.
@@ -264,7 +264,7 @@ pub enum Fault {
     Checkpoint,
 }
 
-/// What the storage says.
+/// Error of the storage.
 #[derive(Debug)]
 pub struct RemoteError(object_store::Error);
 
@@ -293,7 +293,7 @@ impl RemoteError {
         self.0.to_string().contains(word)
     }
 
-    /// What to do about it, to be put behind what failed.
+    /// Advice, to be put behind what failed.
     fn hint(&self) -> &'static str {
         match self {
             _ if self.says("NoSuchBucket") => {
@@ -369,7 +369,7 @@ impl From<FrontError> for ArchiveError {
     }
 }
 
-/// What stands in the first element of this name.
+/// Text of the first element of this name.
 fn between<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(&format!("<{name}>"))?;
     Some(rest.split_once(&format!("</{name}>"))?.0)

@@ -2,12 +2,15 @@
 
 use tokio::task::JoinSet;
 
-use super::{Archive, ArchiveError, Fault, manifest::Hex32, objects::PART_LEN};
+use super::{
+    Archive, ArchiveError, Fault,
+    manifest::{Hex32, PART_LEN},
+};
 
 /// How many requests run at a time.
 const REQUESTS_MAX: usize = 4;
 
-/// What sending a file came to.
+/// Result of sending a file.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sent {
     pub(super) parts: Vec<Hex32>,
@@ -86,7 +89,7 @@ pub(super) fn ended(error: tokio::task::JoinError) -> ArchiveError {
 }
 
 impl ArchiveError {
-    /// What is wrong with the archive, if it is that.
+    /// The fault of the archive, if it is one.
     pub(super) fn into_fault(self) -> Result<Fault, Self> {
         match self {
             Self::Damaged(fault) => Ok(fault),

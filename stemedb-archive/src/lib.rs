@@ -46,7 +46,7 @@ pub use stemedb_store::store::Progress;
 #[derive(Clone, Debug)]
 pub struct Archive {
     objects: Arc<dyn ObjectStore>,
-    /// What all names in it begin with: nothing, or names that each end with a slash.
+    /// Prefix of all names in it: nothing, or names that each end with a slash.
     prefix: String,
     url: String,
 }

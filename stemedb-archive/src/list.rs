@@ -16,7 +16,7 @@ pub struct Listed {
     pub manifest: u64,
     /// When that was written, in seconds since 1970.
     pub time: u64,
-    /// What is there. The time of the last entry is not known: 0.
+    /// Head of the archived log. The time of the last entry is unknown: 0.
     pub head: Head,
     /// How many segments.
     pub segments: u64,
@@ -99,7 +99,7 @@ pub(super) fn listed_of(number: u64, manifest: &Manifest) -> Listed {
     }
 }
 
-/// What a manifest says that is there.
+/// Archived log as its manifest describes it.
 pub(super) fn head_of(manifest: &Manifest) -> Head {
     Head {
         count: manifest.count,

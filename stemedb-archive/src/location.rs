@@ -12,7 +12,7 @@ use stemedb_wal::disk::FileDisk;
 
 use super::{Archive, ArchiveError};
 
-/// What a request may take, body included: 16 MiB at 60 KB/s.
+/// Time limit of a request, body included: 16 MiB at 60 KB/s.
 const REQUEST_TIME_MAX: &str = "300 seconds";
 
 const CONNECT_TIME_MAX: &str = "10 seconds";

@@ -1,4 +1,4 @@
-//! What of a log is in the archive, as JSON.
+//! Manifest of an archived log, as JSON.
 
 use std::{collections::HashSet, fmt, str::FromStr};
 
@@ -12,9 +12,16 @@ use stemedb_wal::{
     sealed::{HEADER_LEN, SEGMENT_LEN_MAX},
 };
 
-use super::objects::PART_LEN;
+/// How long an object is at most: files are cut into parts of this length.
+///
+/// One is sent or held by a single request, so this bounds memory, and what a request that failed
+/// has to send again.
+pub(super) const PART_LEN: usize = 16 << 20;
 
-/// What the format is called.
+/// A dropped segment is read by the same parts.
+const _: () = assert!(PART_LEN as u64 == stemedb_wal::disk::PART_LEN);
+
+/// Name of the format.
 pub(super) const FORMAT: &str = "stemedb.dev/archive@v1";
 
 /// The longest manifest that is read, in bytes: some 200,000 segments, 12 TiB of log.
@@ -39,7 +46,7 @@ pub struct LogName {
     pub generation: u32,
 }
 
-/// What of a log is in the archive.
+/// Manifest of an archived log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Manifest {
@@ -100,7 +107,7 @@ pub(super) struct ArchivedFile {
     pub(super) parts: Vec<Hex32>,
 }
 
-/// Why a manifest can't be used.
+/// Fault of a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManifestFault {

@@ -10,15 +10,6 @@ use super::{
     },
 };
 
-/// How long an object is at most: files are cut into parts of this length.
-///
-/// One is sent or held by a single request, so this bounds memory, and what a request that failed
-/// has to send again.
-pub(super) const PART_LEN: usize = 16 << 20;
-
-/// What a dropped segment is read by.
-const _: () = assert!(PART_LEN as u64 == stemedb_wal::disk::PART_LEN);
-
 /// Whether a conditional put came first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Put {

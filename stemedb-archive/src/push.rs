@@ -14,8 +14,9 @@ use super::{
     fetch::ended,
     manifest::{
         ArchivedCheckpoint, ArchivedFile, ArchivedSegment, FORMAT, Hex32, LogName, Manifest,
+        PART_LEN,
     },
-    objects::{PART_LEN, Put},
+    objects::Put,
     scan::check_bodies,
 };
 use stemedb_store::store::{CheckpointFiles, Head, Store};
@@ -23,7 +24,7 @@ use stemedb_store::store::{CheckpointFiles, Head, Store};
 /// So often another writer may come first.
 const ATTEMPTS_MAX: usize = 8;
 
-/// What is to be sent.
+/// Options of sending.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PushOptions {
     /// Whether the open segment is sealed first, so that everything that was acknowledged is sent.
@@ -34,7 +35,7 @@ pub struct PushOptions {
     pub again: bool,
 }
 
-/// What sending came to.
+/// Result of sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pushed {
     /// How many segments were sent.
@@ -46,7 +47,7 @@ pub struct Pushed {
     pub manifest: u64,
     /// When that was written, in seconds since 1970.
     pub time: Option<u64>,
-    /// What is there now. The time of the last entry is not told: 0.
+    /// Head of the archived log now. The time of the last entry is unknown: 0.
     pub head: Head,
 }
 
@@ -222,7 +223,7 @@ impl Archive {
 const NOTHING: Head =
     Head { count: 0, set_root: [0; 32], log_size: 0, log_root: [0; 32], last_time: 0 };
 
-/// What is archived is the front of what is here.
+/// Checks that the archived log is the front of this one.
 pub(super) fn check_front(
     log: &LogName,
     archived: &[ArchivedSegment],

@@ -15,14 +15,14 @@ use stemedb_wal::{
 
 use self::site::Site;
 use super::{
-    Archive, ArchiveError, Progress, Selection, objects::PART_LEN, push::blocking, scan::Scan,
+    Archive, ArchiveError, Progress, Selection, manifest::PART_LEN, push::blocking, scan::Scan,
     verify::hashing,
 };
 #[cfg(doc)]
 use stemedb_store::Store;
 use stemedb_store::{options::Secret, store::Head};
 
-/// What is restored, and how.
+/// Options of a restore.
 #[derive(Clone, Debug, Default)]
 pub struct RestoreOptions {
     /// Which log. Default: the only one.
@@ -37,10 +37,10 @@ pub struct RestoreOptions {
     pub trust_checkpoint: bool,
 }
 
-/// What restoring came to.
+/// Result of a restore.
 #[derive(Clone, Debug)]
 pub struct Restored {
-    /// What the store holds.
+    /// Head of the store.
     pub head: Head,
     /// Its node id, which no other directory has.
     pub node_id: [u8; 16],
@@ -163,7 +163,7 @@ mod tests {
         store::{Store, WORLD},
     };
 
-    /// Whatever call fails, be it once or from then on, the next attempt finds nothing in its way,
+    /// Any call may fail, once or from then on: the next attempt finds nothing in its way,
     /// and until one succeeds there is nothing that opens.
     #[tokio::test]
     async fn a_restore_that_failed_late_can_be_repeated() {

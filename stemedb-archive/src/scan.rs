@@ -17,7 +17,7 @@ use super::{
 };
 use stemedb_store::options::Hashing;
 
-/// What of a log was seen so far. Of one segment at a time all bytes are in memory.
+/// State of a scan. Of one segment at a time all bytes are in memory.
 #[derive(Debug)]
 pub(super) struct Scan {
     /// How ids are made, if bodies are held against them.

@@ -12,7 +12,7 @@ use super::{
 };
 use stemedb_store::options::{Hashing, Secret};
 
-/// What reading an archived log came to.
+/// Result of reading an archived log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
     /// The log, as its manifest has it.
@@ -21,7 +21,7 @@ pub struct Verified {
     pub bytes: u64,
     /// Whether bodies were held against their ids and the set was built.
     pub deep: bool,
-    /// What is wrong; nothing for a log that is whole.
+    /// Errors; none for a log that is whole.
     pub faults: Vec<Fault>,
 }
 

@@ -1,12 +1,12 @@
-//! Where two sets part.
+//! Differences of two sets.
 //!
 //! Both trees are walked together from their roots: where the hashes agree so do the sets below,
-//! and nothing there is looked at. O(d log N) for d differences.
+//! which are skipped. O(d log N) for d differences.
 
 use core::cmp::Ordering;
 
 use crate::{
-    Hash,
+    id::Hash,
     set::{Entry, MerkleTree, Snapshot, cursor::Cursor, mapped::MappedSetError},
 };
 
@@ -50,7 +50,7 @@ impl Diff {
         diff
     }
 
-    /// How many pairs of subtrees have been compared so far.
+    /// Number of pairs of subtrees compared so far.
     pub fn visited(&self) -> u64 {
         self.visited
     }
@@ -147,7 +147,7 @@ pub struct DiffResult {
     pub missing_hashes: Vec<Hash>,
     /// Ids that only the local set has, sorted.
     pub surplus_hashes: Vec<Hash>,
-    /// How many pairs of subtrees were compared.
+    /// Number of pairs of subtrees compared.
     pub visited: u64,
 }
 

@@ -1,20 +1,17 @@
 //! Key derivation and the three hashes of the set tree.
 
-use crate::Hash;
+use alloc::format;
 
+use crate::id::Hash;
+#[cfg(feature = "std")]
+use crate::internal::internal_error;
+
+#[cfg(feature = "std")]
 mod lanes;
 mod row;
 
 /// The hash of a subtree without ids.
 pub(crate) const EMPTY: Hash = [0; 32];
-
-/// Ends the thread, because a tree lacks a part that it always has: a fault of this crate. A hash
-/// made up in its place would be in a root, or in a proof that somebody relies on.
-#[cold]
-#[inline(never)]
-pub(crate) fn missing(part: &str) -> ! {
-    unreachable!("the tree lacks {part}")
-}
 
 /// `derive("set leaf")`.
 const LEAF_KEY: Hash = [
@@ -48,22 +45,19 @@ pub(crate) fn leaf(id: &Hash) -> Hash {
 }
 
 /// The hash of a subtree of two ids or more, from those of its halves.
+#[cfg(feature = "std")]
 pub(crate) fn node(left: &Hash, right: &Hash) -> Hash {
     row::keyed_hash(&NODE_KEY, [left, right])
 }
 
-/// Folds a path upwards with [`node`], from the hash where it begins: each step has a sibling, and
-/// whether that is on the left. `each` is told of every hash made.
-pub(crate) fn path<'a>(
-    start: Hash,
-    steps: impl Iterator<Item = (bool, &'a Hash)>,
-    each: impl FnMut(Hash),
-) -> Hash {
-    row::fold(&NODE_KEY, start, steps, each)
+/// Folds a path upwards by the hash of two halves, from the hash where it begins: each step has a sibling, and
+/// whether that is on the left.
+pub(crate) fn path<'a>(start: Hash, steps: impl Iterator<Item = (bool, &'a Hash)>) -> Hash {
+    row::fold(&NODE_KEY, start, steps)
 }
 
 /// The root of a set of `count` ids whose uppermost subtree has the hash `top`.
-pub(crate) fn root(count: u64, top: &Hash) -> Hash {
+pub fn root(count: u64, top: &Hash) -> Hash {
     let mut input = [0; 40];
     let (front, back) = input.split_at_mut(8);
     front.copy_from_slice(&count.to_be_bytes());
@@ -72,12 +66,14 @@ pub(crate) fn root(count: u64, top: &Hash) -> Hash {
 }
 
 /// [`leaf`] of many ids, about eight times faster each where the processor has SIMD.
+#[cfg(feature = "std")]
 pub(crate) fn leaves(ids: &[Hash], hashes: &mut [Hash]) {
-    let id = |index: usize| [ids.get(index).unwrap_or_else(|| missing("an id"))];
+    let id = |index: usize| [ids.get(index).unwrap_or_else(|| internal_error("an id"))];
     lanes::keyed_hash_many(&LEAF_KEY, id, hashes);
 }
 
 /// [`node`] of many halves, about eight times faster each where the processor has SIMD.
+#[cfg(feature = "std")]
 pub(crate) fn nodes<'a>(halves: impl Fn(usize) -> [&'a Hash; 2], hashes: &mut [Hash]) {
     match hashes {
         [only] => {

@@ -1,6 +1,10 @@
-//! Assertion ids and how people write them.
+//! Assertion ids and their text form.
 
-use core::{fmt, str::FromStr};
+use alloc::string::String;
+use core::{
+    fmt::{self, Write},
+    str::FromStr,
+};
 
 /// A hash of 32 bytes: an id, a root, or an inner node of the set tree.
 pub type Hash = [u8; 32];
@@ -11,10 +15,17 @@ pub type Hash = [u8; 32];
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct AssertionId(pub [u8; 32]);
 
-/// Why a text is not an id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not 64 lowercase hex digits")]
+/// The error of a text that is not an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParseIdError;
+
+impl fmt::Display for ParseIdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not 64 lowercase hex digits")
+    }
+}
+
+impl core::error::Error for ParseIdError {}
 
 impl AssertionId {
     /// The 32 bytes.
@@ -37,7 +48,9 @@ impl From<AssertionId> for [u8; 32] {
 
 impl fmt::Display for AssertionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&to_hex(&self.0))
+        self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]).try_for_each(|nibble| {
+            f.write_char(char::from(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }))
+        })
     }
 }
 
@@ -55,8 +68,8 @@ impl FromStr for AssertionId {
     }
 }
 
-/// Writes 32 bytes as 64 lowercase hex digits.
-pub fn to_hex(bytes: &[u8; 32]) -> String {
+/// Writes bytes as lowercase hex digits, two each.
+pub fn to_hex(bytes: &[u8]) -> String {
     const DIGITS: [char; 16] =
         ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
     bytes

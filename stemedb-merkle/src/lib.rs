@@ -12,26 +12,44 @@
 //!          id   id                               0   1   2   3    4
 //! ```
 //!
-//! - [`MerkleTree`] is the set of ids that a store holds. Its root depends on the set alone, so
-//!   that two stores with equal roots hold the same. [`Snapshot`]s of it are cheap and hold still.
-//!   [`SetProof`] shows that an id is in the set or that it is not; [`DiffResult`] and [`Diff`]
-//!   find what only one of two sets has.
-//! - [`history`] is the tree of RFC 6962 over what one log recorded, with proofs that an entry is
+//! - `MerkleTree` is the set of ids that a store holds. Its root depends on the set alone, so that
+//!   two stores with equal roots hold the same. `Snapshot`s of it are cheap and never change.
+//!   [`SetProof`] shows that an id is in the set or that it is not; `DiffResult` and `Diff` find the
+//!   ids that only one of two sets has.
+//! - [`history`] is the tree of RFC 6962 over the entries of one log, with proofs that an entry is
 //!   in it and that it only grew.
 //!
-//! All verifiers work without a store. Nothing here reads, writes, waits, or asks for the time;
-//! what lies on a disk is asked for through traits ([`set::mapped`], [`history::NodeReader`]).
+//! Nothing here reads, writes, waits, or asks for the time; parts that lie on a disk are read
+//! through traits (`set::mapped`, `history::NodeReader`).
+//!
+//! # Features
+//!
+//! - `std` (default): the trees, with SIMD. Without it the crate is `no_std` with `alloc`, and has
+//!   what a verifier needs: [`AssertionId`], [`hash`], [`SetProof`] and [`ProofFile`], and the heads,
+//!   leaf hashes and proofs of [`history`].
 
+#![cfg_attr(not(any(feature = "std", test)), no_std)]
+
+extern crate alloc;
+
+mod bits;
+#[cfg(feature = "std")]
 pub mod diff;
 pub mod hash;
 pub mod history;
 pub mod id;
+mod internal;
 pub mod proof;
+#[cfg(feature = "std")]
 pub mod serialize;
+#[cfg(feature = "std")]
 pub mod set;
+#[cfg(feature = "std")]
 pub mod symbols;
 
+#[cfg(feature = "std")]
 pub use diff::{Diff, DiffResult, Difference, roots_equal};
 pub use id::{AssertionId, Hash};
 pub use proof::{Presence, ProofFile, SetProof, Terminal};
+#[cfg(feature = "std")]
 pub use set::{Entry, MerkleTree, Snapshot, mapped::MappedSetError};

@@ -8,33 +8,30 @@
 //!       +----------+----------+----------+------------------------+
 //! ```
 //!
-//! Reading computes the root anew and compares it, so that damage never passes.
+//! Reading computes the root and compares it, so that damage never passes.
 
-use crate::{
-    Hash,
-    set::{Entry, MerkleTree, mapped::MappedSetError},
-};
+use crate::set::{Entry, MerkleTree, mapped::MappedSetError};
 
 const MAGIC: &[u8; 8] = b"stemset1";
 const ENTRY_LEN: usize = 40;
 
-/// Why a tree can't be written or read.
+/// Reason why a tree cannot be written or read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SerializeError {
-    /// A part of the tree can't be had.
+    /// A part of the tree cannot be read.
     #[error(transparent)]
     MappedSet(#[from] MappedSetError),
-    /// Something else, or cut short, or longer than it says.
+    /// Bytes of another format, or of another length than they announce.
     #[error("these bytes are not a serialized set tree of the length they announce")]
     NotATree,
-    /// The ids are not sorted, or one is there twice.
+    /// The ids are not sorted, or one is repeated.
     #[error("the ids of this serialized set tree are out of order at entry {index}")]
     Order {
-        /// Which entry, from 0.
+        /// The entry, from 0.
         index: u64,
     },
-    /// The entries have another root than the one beside them.
+    /// The root of the entries is not the one beside them.
     #[error("this serialized set tree is damaged: its entries have another root than it says")]
     OtherRoot,
 }
@@ -92,7 +89,7 @@ pub fn deserialize_tree(bytes: &[u8]) -> Result<MerkleTree, SerializeError> {
 }
 
 fn entry(bytes: &[u8; ENTRY_LEN]) -> Entry {
-    let mut id: Hash = [0; 32];
+    let mut id = [0; 32];
     let mut position = [0; 8];
     let (front, back) = bytes.split_at(32);
     id.copy_from_slice(front);

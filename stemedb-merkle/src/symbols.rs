@@ -1,4 +1,4 @@
-//! Rateless coded symbols: what two sets differ in, for bytes in proportion to the difference.
+//! Rateless coded symbols: the differences of two sets, for bytes in proportion to these.
 //!
 //! After Lei Yang, Yossi Gilad and Mohammad Alizadeh, "Practical Rateless Set Reconciliation",
 //! SIGCOMM 2024. A set has an endless sequence of symbols. Each id is in the symbol at index 0 and
@@ -6,7 +6,7 @@
 //! two sets can be subtracted, index by index, and what is left are the symbols of their symmetric
 //! difference; a symbol left with one id gives that id away, which is then taken out of the others.
 //! About 1.36 symbols a difference are enough when there are thousands, 1.44 for a hundred and 1.6
-//! for ten, whatever the size of the sets, and nobody has to know beforehand how many there are.
+//! for ten, whatever the size of the sets, and without a number known beforehand.
 //!
 //! ```text
 //!   ids of a store ──insert──> Sketch ────symbols────┐
@@ -17,7 +17,7 @@
 //!                                                        ids of either side only <──┘
 //! ```
 //!
-//! # What a symbol is over
+//! # Input of a symbol
 //!
 //! Of an id only the [front](Front) counts, its first 16 bytes. The [`check`](Symbol::check) is the
 //! `SipHash` of *the front*, not of all 32 bytes: a peeler recovers nothing but the front, and it
@@ -26,7 +26,7 @@
 //! what was recovered only says at which indices to look, and the first indices are those of nearly
 //! every id. Ids are hashes, so 16 bytes name one among as many as anybody stores.
 //!
-//! # What is not promised
+//! # Limits
 //!
 //! Symbols are an accelerator and no authority. With the key known, 2^32 hashes find two ids of one
 //! check, and 2^64 find two of one front: held by one side, the two never part, and the peeler
@@ -41,6 +41,7 @@ mod extension;
 pub mod mapping;
 mod peel;
 mod sketch;
+mod symbol;
 
 pub use check::CheckKey;
 pub use codec::{DecodeError, ENCODED_LEN_MAX, ENCODED_LEN_MIN, decode, encode};
@@ -49,55 +50,11 @@ pub use extension::Extension;
 pub use mapping::{INDEX_END, Indices};
 pub use peel::{Item, Outcome, Peeler, Side};
 pub use sketch::{Sketch, SketchError};
+pub use symbol::{Front, Symbol};
 
-/// The first 16 bytes of an id.
-pub type Front = [u8; 16];
-
-/// How many symbols a store maintains: enough for about 12,000 differences, in 512 KiB.
+/// Number of symbols that a store maintains: enough for about 12,000 differences, in 512 KiB.
 pub const SKETCH_LEN: usize = 16_384;
 
-/// How many symbols come with the first answer of a peer: enough to find 30 differences nine times
+/// Number of symbols of the first answer of a peer: enough to find 30 differences nine times
 /// in ten, or to [`estimate()`] more to a fifth.
 pub const FIRST_FRAME: u32 = 64;
-
-/// A coded symbol: the sum of the ids that are mapped to its index.
-///
-/// 32 bytes. Everything wraps: no symbol that a peer can send makes arithmetic fail.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Symbol {
-    /// The xor of the fronts, read as little-endian integers.
-    pub sum: u128,
-    /// The xor of their [checks](CheckKey::check).
-    pub check: u64,
-    /// How many they are; after subtraction, how many more are local than remote.
-    pub count: i64,
-}
-
-impl Symbol {
-    /// Whether nothing is in it: no id, or ids that cancel.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// What this has and `other` has not, less what `other` has and this has not.
-    #[must_use]
-    pub fn minus(self, other: Self) -> Self {
-        Self {
-            sum: self.sum ^ other.sum,
-            check: self.check ^ other.check,
-            count: self.count.wrapping_sub(other.count),
-        }
-    }
-
-    /// Puts in an id, `times` over: 1 to add it, -1 to take it out.
-    fn add(&mut self, front: u128, check: u64, times: i64) {
-        self.sum ^= front;
-        self.check ^= check;
-        self.count = self.count.wrapping_add(times);
-    }
-}
-
-/// The front of an id as a little-endian integer.
-fn front_of(id: &[u8; 32]) -> u128 {
-    id.first_chunk().map_or(0, |front| u128::from_le_bytes(*front))
-}

@@ -116,7 +116,7 @@ fn describe(error: &ArchiveError) -> String {
     text
 }
 
-/// What the work gives, unless `stop` is ready first.
+/// Result of the work, unless `stop` is ready first.
 async fn before<T>(
     work: impl Future<Output = T>,
     mut stop: Pin<&mut impl Future<Output = ()>>,

@@ -1,4 +1,4 @@
-//! What a node is told from outside: a file, over it variables of the environment, over both the
+//! Configuration of a node: a file, over it variables of the environment, over both the
 //! flags of the command.
 //!
 //! Pure but for [`Config::options`], which asks its caller for the files that are named. One table,
@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | `interval = "30s"` in `[sync]` | `STEMEDB_SYNC__INTERVAL=30s` | `--sync-interval 30s` |
 //!
-//! What is not known is an error, and so is a wrong value that something else overrides.
+//! Unknown keys are errors, and so is a wrong value that something else overrides.
 
 mod change;
 mod error;
@@ -16,32 +16,35 @@ mod file;
 mod key;
 mod options;
 mod origin;
-mod quantity;
-mod raw;
 mod settings;
+mod takes;
 #[cfg(test)]
 mod tests;
 mod toml;
+pub mod units;
 
 use std::{
     ffi::OsString,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
-use serde_json::Value;
+use serde::Deserialize as _;
+use serde_json::{Map, Value};
+use stemedb_rpc::PeerAddress;
 
 pub use self::{
     change::{Change, Changes},
     error::{ConfigError, Problem},
-    key::{KEYS, Key, Kind},
+    key::{KEYS, Key},
     origin::Origin,
-    raw::Allowed,
     settings::{LogFormat, LogLevel},
+    takes::Takes,
 };
 use self::{
     key::{VARIABLE_PREFIX, nearest},
-    raw::{NONE, Raw},
     settings::Settings,
+    takes::NONE,
 };
 
 /// The name of the file that is read from the store's directory where no other is named.
@@ -56,7 +59,7 @@ pub const FILE_LEN_MAX: u64 = 1 << 20;
 /// Variables with the prefix that are no keys: the one above, and the token of client commands.
 const OTHER_VARIABLES: [&str; 2] = [FILE_VARIABLE, "STEMEDB_TOKEN_FILE"];
 
-/// Whatever a configuration is made of.
+/// Sources of a configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// The directory that relative paths in variables and flags start from; those in a file start
@@ -78,7 +81,7 @@ pub struct SourceFile {
     pub path: PathBuf,
     /// Whether nobody named it, but it was found in the store's directory.
     pub found: bool,
-    /// What it says.
+    /// The text itself.
     pub text: String,
 }
 
@@ -86,18 +89,19 @@ pub struct SourceFile {
 /// that it names.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// Values of all keys as they are shown, and where they come from, in the order of [`KEYS`].
+    values: Vec<(Value, Origin)>,
+    /// The same values, each of its type.
     settings: Settings,
-    /// Of each key, in the order of [`KEYS`].
-    origins: Vec<Origin>,
 }
 
-/// What a key is set to.
+/// Value of a key.
 #[derive(Clone, Debug)]
 pub struct Effective<'a> {
     /// The key.
     pub key: &'static Key,
     /// Its value, of a type that TOML has too. `"none"` stands for no value.
-    pub value: Value,
+    pub value: &'a Value,
     /// Where it comes from.
     pub origin: &'a Origin,
 }
@@ -109,18 +113,38 @@ impl Config {
     ///
     /// If anything in them is wrong; all of it is said.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
-        let mut loading = Loading::new(sources);
+        let mut loading = Loading { dir: &sources.dir, values: Vec::new(), problems: Vec::new() };
+        loading.defaults();
         if let Some(file) = &sources.file {
             loading.file(file);
         }
         loading.variables(&sources.variables);
         loading.flags(&sources.flags);
-        let Loading { config, mut problems, .. } = loading;
+        loading.advertise();
+        ConfigError::of(loading.problems)?;
+        let config = Self::of(loading.values)?;
         // What does not fit together is of no interest while parts of it are wrong.
-        if problems.is_empty() {
-            config.check(sources.file.as_ref(), &mut problems);
+        ConfigError::of(config.conflicts(sources.file.as_ref()))?;
+        Ok(config)
+    }
+
+    /// Gives values that were checked their types.
+    fn of(values: Vec<(Value, Origin)>) -> Result<Self, Problem> {
+        let mut sections = Map::new();
+        for (key, (value, _)) in KEYS.iter().zip(&values) {
+            let section = match key.section() {
+                "" => &mut sections,
+                name => match sections.entry(name).or_insert_with(|| Map::new().into()) {
+                    Value::Object(section) => section,
+                    _ => continue,
+                },
+            };
+            if key.word.is_none_or(|word| value.as_str() != Some(word)) {
+                section.insert(key.field().to_owned(), value.clone());
+            }
         }
-        ConfigError::of(problems).map(|()| config)
+        let settings = Settings::deserialize(Value::Object(sections))?;
+        Ok(Self { values, settings })
     }
 
     /// The directory of the store.
@@ -135,60 +159,47 @@ impl Config {
 
     /// How lines of the log look.
     pub fn log_format(&self) -> LogFormat {
-        self.settings.log_format
+        self.settings.log.format
     }
 
-    /// What is logged.
+    /// Level of the log.
     pub fn log_level(&self) -> LogLevel {
-        self.settings.log_level
+        self.settings.log.level
     }
 
     /// All keys with their values and where those come from, in the order of [`KEYS`].
     pub fn effective(&self) -> impl Iterator<Item = Effective<'_>> {
-        KEYS.iter().zip(&self.origins).map(|(key, origin)| Effective {
-            key,
-            value: (key.show)(&self.settings),
-            origin,
-        })
+        KEYS.iter().zip(&self.values).map(|(key, (value, origin))| Effective { key, value, origin })
     }
 
     fn origin(&self, name: &str) -> Origin {
-        let found = KEYS.iter().zip(&self.origins).find(|(key, _)| key.name == name);
-        found.map_or(Origin::Default, |(_, origin)| origin.clone())
+        let found = self.effective().find(|effective| effective.key.name == name);
+        found.map_or(Origin::Default, |effective| effective.origin.clone())
     }
 
-    /// What does not fit together.
-    fn check(&self, file: Option<&SourceFile>, problems: &mut Vec<Problem>) {
+    /// Settings that do not fit together.
+    fn conflicts(&self, file: Option<&SourceFile>) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let Settings { tls, auth, .. } = &self.settings;
         let settings = &self.settings;
-        let has = [
-            ("tls.cert", settings.tls_cert.is_some()),
-            ("tls.key", settings.tls_key.is_some()),
-            ("tls.client_ca", settings.tls_client_ca.is_some()),
-            ("tls.ca", settings.tls_ca.is_some()),
-            ("tls.server_name", settings.tls_server_name.is_some()),
-        ];
-        let is_set = |name| has.contains(&(name, true));
-        for (name, needs) in [
-            ("tls.cert", "tls.key"),
-            ("tls.key", "tls.cert"),
-            ("tls.client_ca", "tls.cert"),
-            ("tls.server_name", "tls.ca"),
+        for (name, is_set, needs, is_there) in [
+            ("tls.cert", tls.cert.is_some(), "tls.key", tls.key.is_some()),
+            ("tls.key", tls.key.is_some(), "tls.cert", tls.cert.is_some()),
+            ("tls.client_ca", tls.client_ca.is_some(), "tls.cert", tls.cert.is_some()),
+            ("tls.server_name", tls.server_name.is_some(), "tls.ca", tls.ca.is_some()),
         ] {
-            if is_set(name)
-                && !is_set(needs)
-                && let Some(key) = KEYS.iter().find(|key| key.name == name)
+            if is_set
+                && !is_there
+                && let Some(key) = Key::find(name)
             {
                 problems.push(Problem::Needs { origin: self.origin(name), key, needs });
             }
         }
         let address = settings.listen;
         let origin = self.origin("listen");
-        if settings.clear_to_others && settings.tls_cert.is_some() {
-            problems.push(Problem::ClearAndTls { origin: self.origin("auth.clear_to_others") });
-        } else if settings.tls_cert.is_none()
-            && !settings.clear_to_others
-            && !address.ip().is_loopback()
-        {
+        if auth.allow_plaintext && tls.cert.is_some() {
+            problems.push(Problem::ClearAndTls { origin: self.origin("auth.allow_plaintext") });
+        } else if tls.cert.is_none() && !auth.allow_plaintext && !address.ip().is_loopback() {
             problems.push(Problem::Clear { origin: origin.clone(), address });
         }
         if settings.http == Some(address) && address.port() != 0 {
@@ -196,15 +207,13 @@ impl Config {
         }
         if !address.ip().is_loopback()
             && settings.secret_file.is_none()
-            && settings.tls_client_ca.is_none()
-            && !settings.open_membership
+            && tls.client_ca.is_none()
+            && !settings.cluster.open_membership
         {
             problems.push(Problem::OpenMembership { origin: origin.clone(), address });
         }
-        if settings.advertised().is_some_and(|address| address.is_err()) {
-            problems.push(Problem::NoPort { origin: self.origin("advertise") });
-        }
-        if settings.gossip && settings.advertise.is_none() && address.ip().is_unspecified() {
+        if settings.cluster.gossip && settings.advertise.is_none() && address.ip().is_unspecified()
+        {
             problems.push(Problem::NoAddress { origin, address });
         }
         let from_found_file = file
@@ -216,22 +225,23 @@ impl Config {
             let store = settings.store.clone();
             problems.push(Problem::OtherStore { origin: self.origin("store"), store });
         }
+        problems
     }
 }
 
 /// A configuration while it is put together.
 struct Loading<'a> {
     dir: &'a Path,
-    config: Config,
+    values: Vec<(Value, Origin)>,
     problems: Vec<Problem>,
 }
 
-impl<'a> Loading<'a> {
-    fn new(sources: &'a Sources) -> Self {
-        let mut settings = Settings::default();
-        settings.store = whole(&sources.dir, &settings.store);
-        let origins = KEYS.iter().map(|_| Origin::Default).collect();
-        Self { dir: &sources.dir, config: Config { settings, origins }, problems: Vec::new() }
+impl Loading<'_> {
+    fn defaults(&mut self) {
+        for key in &KEYS {
+            self.values.push((Value::Null, Origin::Default));
+            self.set(key.name, key.default.into(), Origin::Default, self.dir);
+        }
     }
 
     fn file(&mut self, file: &SourceFile) {
@@ -242,9 +252,9 @@ impl<'a> Loading<'a> {
         self.problems.extend(parsed.problems);
         let path = whole(self.dir, &file.path);
         let dir = path.parent().unwrap_or(self.dir);
-        for (origin, name, raw) in parsed.values {
-            if let Some(at) = KEYS.iter().position(|key| key.name == name) {
-                self.set(at, raw, origin, dir);
+        for (origin, name, value) in parsed.values {
+            if Key::find(&name).is_some() {
+                self.set(&name, value, origin, dir);
             } else {
                 let nearest = nearest(&name);
                 self.problems.push(Problem::Unknown { origin, name, nearest });
@@ -264,46 +274,62 @@ impl<'a> Loading<'a> {
         variables.sort();
         for (name, value) in variables {
             let origin = Origin::Variable { name: name.clone() };
-            let Some(at) = KEYS.iter().position(|key| key.variable() == name) else {
+            let Some(key) = KEYS.iter().find(|key| key.variable() == name) else {
                 let meant = name.trim_start_matches(VARIABLE_PREFIX).to_ascii_lowercase();
                 let nearest = nearest(&meant.replace("__", "."));
                 self.problems.push(Problem::UnknownVariable { origin, nearest });
                 continue;
             };
             match value.to_str() {
-                // As whoever starts a process with `NAME=` means it.
+                // As `NAME=` before a command means it.
                 Some("") => {}
-                Some(text) => self.set(at, Raw::Text(text.to_owned()), origin, self.dir),
+                Some(text) => self.set(key.name, text.into(), origin, self.dir),
                 None => self.problems.push(Problem::NotText { origin }),
             }
         }
     }
 
     fn flags(&mut self, flags: &[(&'static Key, String)]) {
-        for (at, key) in KEYS.iter().enumerate() {
-            let mut given = flags.iter().filter(|(flag, _)| flag.name == key.name);
-            let Some((_, first)) = given.next() else { continue };
-            let text = given.fold(first.clone(), |all, (_, next)| format!("{all},{next}"));
-            self.set(at, Raw::Text(text), Origin::Flag { name: key.flag }, self.dir);
+        for key in &KEYS {
+            let given = flags.iter().filter(|(flag, _)| flag.name == key.name);
+            let texts: Vec<&str> = given.map(|(_, text)| text.as_str()).collect();
+            if !texts.is_empty() {
+                let origin = Origin::Flag { name: key.flag };
+                self.set(key.name, texts.join(",").into(), origin, self.dir);
+            }
         }
     }
 
-    /// Sets the key at this place of [`KEYS`]; relative paths start from `dir`.
-    fn set(&mut self, at: usize, raw: Raw, origin: Origin, dir: &Path) {
-        let (Some(key), Some(place)) = (KEYS.get(at), self.config.origins.get_mut(at)) else {
-            return;
-        };
-        let given = raw.to_string();
-        let raw = match raw {
-            Raw::Text(text) if key.kind == Kind::Path && !text.is_empty() && text != NONE => {
-                Raw::Text(whole(dir, Path::new(&text)).to_string_lossy().into_owned())
+    /// Sets the key of this name; a relative path starts from `dir`.
+    fn set(&mut self, name: &str, given: Value, origin: Origin, dir: &Path) {
+        let (Some(key), Some(place)) = (Key::find(name), self.value(name)) else { return };
+        match key.read(&given) {
+            Some(Value::String(text)) if matches!(key.takes, Takes::Path) && text != NONE => {
+                let path = whole(dir, Path::new(&text));
+                *place = (path.to_string_lossy().into(), origin);
             }
-            raw => raw,
-        };
-        match (key.set)(&mut self.config.settings, &raw) {
-            Ok(()) => *place = origin,
-            Err(allowed) => self.problems.push(Problem::Value { origin, key, given, allowed }),
+            Some(value) => *place = (value, origin),
+            None => self.problems.push(Problem::Value { origin, key, given }),
         }
+    }
+
+    /// Gives an advertised address without a port that of `listen`: nothing else answers there.
+    fn advertise(&mut self) {
+        let listen = self.value("listen").and_then(|(value, _)| value.as_str()?.parse().ok());
+        let port = listen.map(|listen: SocketAddr| listen.port());
+        let (Some(port), Some((value, origin))) = (port, self.value("advertise")) else { return };
+        let Some(text) = value.as_str().filter(|text| *text != NONE) else { return };
+        if let Ok(address) = PeerAddress::with_default_port(text, port) {
+            *value = address.to_string().into();
+        } else {
+            let origin = origin.clone();
+            self.problems.push(Problem::NoPort { origin });
+        }
+    }
+
+    fn value(&mut self, name: &str) -> Option<&mut (Value, Origin)> {
+        let mut values = KEYS.iter().zip(&mut self.values);
+        values.find(|(key, _)| key.name == name).map(|(_, value)| value)
     }
 }
 

@@ -13,14 +13,14 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::{NodeError, Shared, session::Twin};
+use super::{NodeError, Shared, session::DuplicateNodeId};
 use stemedb_store::store::lock;
 
 /// How often it looks at what nobody tells it: the disk, the writer, the clock.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// A node that has run for longer does not end because of another one with its id: that one is told
 /// of, and ends by itself when it learns of this one.
-const TWIN_TIME_MAX: Duration = Duration::from_secs(300);
+const DUPLICATE_TIME_MAX: Duration = Duration::from_secs(300);
 /// The least time between two looks at what the store holds, while it grows.
 const HEAD_EVERY: Duration = Duration::from_millis(50);
 
@@ -59,11 +59,11 @@ pub(super) async fn drive(shared: &Arc<Shared>) -> NodeError {
             shared.carry_out(output);
         }
         if let Some(address) = lock(&shared.sessions).refused_by.take() {
-            if now.saturating_sub(shared.began) < TWIN_TIME_MAX {
-                return NodeError::Twin { address };
+            if now.saturating_sub(shared.began) < DUPLICATE_TIME_MAX {
+                return NodeError::DuplicateNodeId { address };
             }
             error!(peer = address, "another process has this node's id: one of the two is a copy");
-            lock(&shared.sessions).twin = Some(Twin { address, told: now });
+            lock(&shared.sessions).duplicate = Some(DuplicateNodeId { address, told: now });
         }
         let due = lock(&shared.cluster).due();
         let wait = due.map_or(LOOK_EVERY, |due| due.saturating_sub(now)).min(LOOK_EVERY);
@@ -87,7 +87,7 @@ pub(super) async fn drive(shared: &Arc<Shared>) -> NodeError {
 /// Looks at disk, writer and clock. May wait for the writer.
 fn look(shared: &Arc<Shared>) {
     let options = shared.options();
-    shared.room.look(options.disk_reserve);
+    shared.disk_space.look(options.disk_reserve);
     if let Some(failure) = shared.store.failure()
         && !shared.writer_failed.swap(true, Ordering::Relaxed)
     {
@@ -123,14 +123,14 @@ fn look(shared: &Arc<Shared>) {
     let mut pauses = lock(&shared.pauses);
     let before = pauses.reason();
     pauses.set_window(&options.sync.windows, seconds);
-    pauses.set_disk(shared.room.is_low());
+    pauses.set_disk(shared.disk_space.is_low());
     pauses.set_latency(shared.metered.append_p99(), options.sync.pause_above);
     let after = pauses.reason();
     shared.limiter.hold(pauses.is_for_clients());
     drop(pauses);
     if before != after {
         if let Some(reason) = after {
-            info!(reason, "sync pauses");
+            info!(%reason, "sync pauses");
         } else {
             info!("sync goes on");
         }

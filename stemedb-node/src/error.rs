@@ -1,4 +1,4 @@
-//! Why a node does not run.
+//! Errors of a node.
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
@@ -7,7 +7,7 @@ use stemedb_rpc::{client::ParseAddressError, server::ServeError};
 use super::http::HttpError;
 use stemedb_rpc::SyncError;
 
-/// Why a node does not run.
+/// Error of a node that does not run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NodeError {
@@ -24,11 +24,11 @@ pub enum NodeError {
     #[error(transparent)]
     Http(#[from] HttpError),
     /// The address by which others are to reach it is none.
-    #[error("{address} is no address by which others can reach this node: {source}")]
+    #[error("advertise: invalid address {address}: {source}")]
     Advertise {
-        /// What was given, or follows from where it listens.
+        /// The address that was given, or follows from where it listens.
         address: String,
-        /// Why not.
+        /// The reason.
         source: ParseAddressError,
     },
     /// Anybody could become a member.
@@ -46,7 +46,7 @@ pub enum NodeError {
     NodeKey {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         source: io::Error,
     },
     /// Another process has this node's id, and was there first.
@@ -55,7 +55,7 @@ pub enum NodeError {
          copy of that one's. Stop one of the two; a copy that `stemedb backup` made and `stemedb \
          restore` brought back has an id of its own"
     )]
-    Twin {
+    DuplicateNodeId {
         /// Where the other one is.
         address: String,
     },

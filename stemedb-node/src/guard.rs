@@ -88,7 +88,7 @@ impl Site for Guard {
     }
 
     fn append(&self, bodies: Vec<Vec<u8>>) -> Result<Vec<(Hash, bool)>, Failure> {
-        if self.shared.room.is_low() {
+        if self.shared.disk_space.is_low() {
             return Err(Reason::Failed.into());
         }
         let began = self.now();
@@ -110,7 +110,7 @@ impl Site for Guard {
     }
 
     fn takes_bodies(&self) -> bool {
-        !self.shared.room.is_low()
+        !self.shared.disk_space.is_low()
     }
 
     fn hold(&self) -> Option<Duration> {

@@ -10,7 +10,7 @@
 
 use std::{
     error::Error,
-    future::{Future, IntoFuture},
+    future::Future,
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
@@ -21,12 +21,13 @@ use axum::{Router, middleware, routing::get};
 use stemedb_merkle::Hash;
 use tokio::{
     net::TcpListener,
-    sync::{Semaphore, watch},
+    sync::Semaphore,
     task::spawn_blocking,
-    time::{Instant, interval, sleep, timeout},
+    time::{Instant, interval, timeout},
 };
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{growth::Growth, listener::Gate, places::Caller, refusal::Refusal};
+use self::{growth::Growth, listener::Gate, refusal::Refusal};
 use super::{Metrics, Status, status::Problem};
 use stemedb_store::{Store, error::ReadError};
 
@@ -45,12 +46,12 @@ mod refusal;
 
 pub use self::cells::{DEPTHS, cells};
 
-/// What the HTTP server shows. A node is one.
+/// Source of the answers of the HTTP server. A node is one.
 pub trait View: Send + Sync + 'static {
     /// The node at this moment. Called where blocking is allowed.
     fn status(&self) -> Status;
 
-    /// Why clients are not served as they should be; empty if they are. Called where blocking is
+    /// Problems because of which clients are not served well. Called where blocking is
     /// allowed.
     fn problems(&self) -> Vec<Problem>;
 
@@ -70,7 +71,7 @@ pub trait View: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Hash>, CompareError>> + Send;
 }
 
-/// Why a peer's subtrees are not known.
+/// Error of a comparison with a peer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CompareError {
@@ -82,7 +83,7 @@ pub enum CompareError {
     Failed(Box<dyn Error + Send + Sync>),
 }
 
-/// What the HTTP server is told.
+/// Options of the HTTP server.
 #[derive(Clone, Debug)]
 pub struct HttpOptions {
     /// Host names beside IP addresses and `localhost` by which it may be asked for. Default: none.
@@ -112,7 +113,7 @@ impl Default for HttpOptions {
     }
 }
 
-/// Why nothing is served over HTTP.
+/// Error of a server that does not begin.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpError {
@@ -124,12 +125,9 @@ pub enum HttpError {
     Bind {
         /// Where.
         address: SocketAddr,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
-    /// The listening socket failed.
-    #[error("serving HTTP failed: {0}")]
-    Serve(io::Error),
 }
 
 /// A server that listens, and does not answer yet.
@@ -166,51 +164,41 @@ impl Http {
     }
 
     /// Answers until `stop` is ready, and for at most two seconds after that.
-    ///
-    /// # Errors
-    ///
-    /// See [`HttpError`].
-    pub async fn serve<V: View>(
-        self,
-        view: Arc<V>,
-        stop: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<(), HttpError> {
+    pub async fn serve<V: View>(self, view: Arc<V>, stop: impl Future<Output = ()>) {
         let Self { listener, options, .. } = self;
-        let (stopped, stopping) = watch::channel(false);
+        let stopping = CancellationToken::new();
+        let _dropped = stopping.clone().drop_guard();
         let (connections_max, idle_max) = (options.connections_max, options.idle_max);
         let site = Arc::new(Site::new(view, options, stopping.clone()));
         let router = router(Arc::clone(&site));
-        let gate = Gate::new(listener, connections_max, idle_max, stopping, router.clone());
-        let sampling = Arc::clone(&site);
-        let mut sampler = tokio::task::JoinSet::new();
-        sampler.spawn(async move {
+        let tasks = TaskTracker::new();
+        tasks.spawn(async move {
             let mut ticks = interval(growth::SAMPLE_EVERY);
-            loop {
-                ticks.tick().await;
-                sampling.sample();
+            while site.stopping.run_until_cancelled(ticks.tick()).await.is_some() {
+                site.sample();
             }
         });
-        let mut ending = site.stopping.clone();
-        let stop = async move {
-            stop.await;
-            stopped.send_replace(true);
-        };
-        let late = async move {
-            // Whoever could say so may have gone.
-            let _ = ending.wait_for(|stopping| *stopping).await;
-            sleep(CLOSE_AFTER).await;
-        };
-        let service = router.into_make_service_with_connect_info::<Caller>();
-        tokio::select! {
-            served = axum::serve(gate, service).with_graceful_shutdown(stop).into_future() => {
-                served.map_err(HttpError::Serve)
+        let gate = Gate::new(listener, connections_max);
+        let accepting = async {
+            loop {
+                let (stream, place) = gate.accept().await;
+                let (stopping, router) = (stopping.clone(), router.clone());
+                tasks.spawn(connection::serve(stream, place, idle_max, stopping, router));
             }
-            () = late => Ok(()),
+        };
+        tokio::select! {
+            () = accepting => {}
+            () = stop => {}
         }
+        drop(gate);
+        stopping.cancel();
+        tasks.close();
+        // Soon: connections that last for longer cut themselves.
+        tasks.wait().await;
     }
 }
 
-/// What all requests share.
+/// State that all requests share.
 #[derive(Debug)]
 struct Site<V> {
     view: Arc<V>,
@@ -225,11 +213,9 @@ struct Site<V> {
     growth: Mutex<Growth>,
     /// Memory of the set tree, and when it was counted.
     memory: Mutex<Option<(Instant, u64)>>,
-    stopping: watch::Receiver<bool>,
+    stopping: CancellationToken,
 }
 
-/// How long answers may take after the server was told to stop.
-const CLOSE_AFTER: Duration = Duration::from_secs(2);
 /// Requests that read at the same time; more wait for a while.
 const WORK_MAX: usize = 8;
 /// Probes that look at the node at the same time.
@@ -240,7 +226,7 @@ const WORK_WAIT_MAX: Duration = Duration::from_secs(2);
 const MEMORY_FOR: Duration = Duration::from_secs(60);
 
 impl<V: View> Site<V> {
-    fn new(view: Arc<V>, options: HttpOptions, stopping: watch::Receiver<bool>) -> Self {
+    fn new(view: Arc<V>, options: HttpOptions, stopping: CancellationToken) -> Self {
         let listeners = Arc::new(Semaphore::new(options.listeners_max));
         Self {
             view,
@@ -320,8 +306,8 @@ fn now() -> Instant {
 fn router<V: View>(site: Arc<Site<V>>) -> Router {
     let guarded = middleware::from_fn_with_state(Arc::clone(&site), guard::guard::<V>);
     Router::new()
-        .route(health::LIVE, get(health::live::<V>))
-        .route(health::READY, get(health::ready::<V>))
+        .route(guard::LIVE, get(health::live::<V>))
+        .route(guard::READY, get(health::ready::<V>))
         .route("/metrics", get(health::metrics::<V>))
         .route("/status.json", get(health::status::<V>))
         .route("/api/head", get(api::head::<V>))

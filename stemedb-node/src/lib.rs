@@ -11,11 +11,14 @@
 //! disk and chance for it.
 
 pub mod archiver;
+mod byte_rate;
 pub mod config;
+mod disk_space;
 mod donor;
 mod drive;
 mod error;
 mod guard;
+
 pub mod http;
 mod limiter;
 mod links;
@@ -27,7 +30,7 @@ mod nodekey;
 mod operator;
 pub mod options;
 mod pauses;
-mod room;
+
 pub mod scrub;
 mod session;
 mod slices;
@@ -47,6 +50,7 @@ use std::{
     time::Duration,
 };
 
+use stemedb_merkle::id::to_hex;
 use stemedb_rpc::store::{fitting, peer_identity};
 use stemedb_rpc::{PeerAddress, Responding, Server, node::FRAMES_PER_CALL_MAX, serve_control};
 use stemedb_store::store::uptime;
@@ -59,9 +63,11 @@ use tokio::{
     task::{AbortHandle, JoinSet, spawn_blocking},
     time::timeout,
 };
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
 use self::{
+    disk_space::DiskSpace,
     drive::drive,
     guard::Guard,
     http::{Http, HttpOptions},
@@ -80,7 +86,7 @@ pub use self::{error::NodeError, metrics::Metrics, options::Options, status::Sta
 pub use self::{members::rewrite as rewrite_members, nodekey::rewrite as rewrite_node_key};
 use stemedb_store::{Store, Upkeep, store::lock};
 
-/// What is left of the time for a stop when the server has to be done.
+/// Time that is left for a stop once the server has to be done.
 const STOP_REST: Duration = Duration::from_secs(3);
 
 /// How a node ended.
@@ -97,7 +103,7 @@ pub struct Node {
     parts: Arc<Mutex<Option<(Server, Option<Http>)>>>,
 }
 
-/// What the parts of a node share.
+/// State that the parts of a node share.
 #[derive(Debug)]
 struct Shared {
     store: Arc<Store>,
@@ -121,12 +127,12 @@ struct Shared {
     limiter: Arc<Limiter>,
     slices: Mutex<Slices>,
     sessions: Mutex<session::Sessions>,
-    room: room::Room,
+    disk_space: DiskSpace,
     scrub_policy: watch::Sender<Option<ScrubPolicy>>,
     scrub: scrub::View,
     archive: Mutex<Option<ArchiveStatus>>,
     writer_failed: AtomicBool,
-    /// What of the store's upkeep was told to have failed.
+    /// Failures of the store's upkeep that were logged.
     upkeep: Mutex<Upkeep>,
     /// Whether the last reading of the clock was one that the log does not take.
     clock_wrong: AtomicBool,
@@ -134,11 +140,13 @@ struct Shared {
     /// Frames that were refused.
     strangers: AtomicU64,
     began: Duration,
-    stop: watch::Sender<bool>,
+    stop: CancellationToken,
     /// Sessions and links.
-    tasks: Mutex<JoinSet<()>>,
-    /// Whether none of these is begun any more.
-    ended: watch::Sender<bool>,
+    tasks: TaskTracker,
+    /// Cancelled once none of these is begun any more.
+    ended: CancellationToken,
+    /// Cuts those that are left.
+    cut: CancellationToken,
     reload: Mutex<Option<Reload>>,
     control: Mutex<Option<UnixListener>>,
 }
@@ -196,7 +204,7 @@ impl Node {
         let shared = Shared {
             links: Links::new(&options),
             limiter: Arc::new(Limiter::new(&options.sync)),
-            room: room::Room::new(store.dir()),
+            disk_space: DiskSpace::new(store.dir()),
             pauses: Pauses::default().into(),
             scrub_policy: watch::Sender::new(options.scrub),
             scrub: scrub::View::default(),
@@ -221,9 +229,10 @@ impl Node {
             stopping: false.into(),
             strangers: 0.into(),
             began: now,
-            stop: watch::Sender::new(false),
-            tasks: Mutex::default(),
-            ended: watch::Sender::new(false),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            ended: CancellationToken::new(),
+            cut: CancellationToken::new(),
             store,
         };
         Ok(Self { shared: Arc::new(shared), parts: Arc::new(Mutex::new(Some((server, http)))) })
@@ -244,7 +253,7 @@ impl Node {
         &self.shared.store
     }
 
-    /// What it shows of itself.
+    /// Status at this moment.
     pub fn status(&self) -> Status {
         view::status(&self.shared)
     }
@@ -289,11 +298,7 @@ impl Node {
         let mut tasks = JoinSet::new();
         if let Some(http) = http {
             let (view, stopped) = (Arc::new(self.clone()), shared.stopped());
-            tasks.spawn(async move {
-                if let Err(error) = http.serve(view, stopped).await {
-                    error!(%error, "console, metrics and health are not served any more");
-                }
-            });
+            tasks.spawn(async move { http.serve(view, stopped).await });
         }
         if let Some(listener) = lock(&shared.control).take() {
             let (node, stopped) = (Arc::new(self.clone()), shared.stopped());
@@ -316,7 +321,7 @@ impl Node {
         tokio::pin!(serving, driving, stop);
         let fatal = tokio::select! {
             ended = &mut serving => {
-                shared.stop.send_replace(true);
+                shared.stop.cancel();
                 shared.end_tasks(STOP_REST).await;
                 return Ok(Ended { cut: ended?.cut });
             }
@@ -328,7 +333,7 @@ impl Node {
         if fatal.is_none() {
             self.leave().await;
         }
-        shared.stop.send_replace(true);
+        shared.stop.cancel();
         let ended = timeout(shared.options().stop_time_max, serving).await;
         while tasks.join_next().await.is_some() {}
         shared.end_tasks(STOP_REST).await;
@@ -359,28 +364,30 @@ impl Node {
 impl Shared {
     /// Runs a session, a link or the like, which ends before the node does.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> Option<AbortHandle> {
-        let mut tasks = lock(&self.tasks);
-        while tasks.try_join_next().is_some() {}
         // Once the node is at its end nothing begins any more.
-        let ended = *self.ended.borrow();
-        (!ended).then(|| tasks.spawn(task))
+        if self.ended.is_cancelled() {
+            return None;
+        }
+        let task = self.cut.clone().run_until_cancelled_owned(task);
+        let tracked = self.tasks.spawn(async {
+            let _: Option<()> = task.await;
+        });
+        Some(tracked.abort_handle())
     }
 
     /// Ends sessions and links: they have some time for it, and are cut then.
     async fn end_tasks(&self, time_max: Duration) {
-        self.ended.send_replace(true);
-        let mut tasks = std::mem::take(&mut *lock(&self.tasks));
-        let _ = timeout(time_max, async { while tasks.join_next().await.is_some() {} }).await;
-        tasks.shutdown().await;
+        self.ended.cancel();
+        self.tasks.close();
+        if timeout(time_max, self.tasks.wait()).await.is_err() {
+            self.cut.cancel();
+            self.tasks.wait().await;
+        }
     }
 
     /// Ready when the node stops serving.
     fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut stop = self.stop.subscribe();
-        async move {
-            // A sender that is gone means the same.
-            let _ = stop.wait_for(|stop| *stop).await;
-        }
+        self.stop.clone().cancelled_owned()
     }
 
     fn options(&self) -> Options {
@@ -418,7 +425,7 @@ impl Shared {
     }
 
     fn refuse(&self, error: FrameError) {
-        // Once is enough: whoever is outside may come often.
+        // Once is enough: strangers may come often.
         if self.strangers.fetch_add(1, Ordering::Relaxed) == 0 {
             warn!(%error, "gossip was refused; more of it is only counted");
         }
@@ -436,10 +443,10 @@ impl Shared {
                 self.spawn(session::begin(shared, peer));
             }
             Output::Note(Note::Up(member)) => {
-                info!(peer = member.address, node = hex(&member.node), "a member is there");
+                info!(peer = member.address, node = to_hex(&member.node), "a member is there");
             }
             Output::Note(Note::Down(member)) => {
-                warn!(peer = member.address, node = hex(&member.node), "a member is gone");
+                warn!(peer = member.address, node = to_hex(&member.node), "a member is gone");
             }
             Output::Note(Note::NoAnswer { address }) => {
                 let error = self.links.failure(&address).unwrap_or_else(|| {
@@ -453,14 +460,15 @@ impl Shared {
                 let own = node == peer_identity(&self.store).node;
                 error!(
                     peer = address,
-                    node = hex(&node),
+                    node = to_hex(&node),
                     own,
                     "two nodes have one node id, with different keys: the second one is not taken \
                      for a member; give it an id of its own with `stemedb restore`"
                 );
                 if own {
                     let told = uptime();
-                    lock(&self.sessions).twin = Some(session::Twin { address, told });
+                    lock(&self.sessions).duplicate =
+                        Some(session::DuplicateNodeId { address, told });
                 }
             }
             Output::Note(Note::Twin { address, refused: false }) => {
@@ -470,7 +478,7 @@ impl Shared {
                      store: it is refused"
                 );
                 let told = uptime();
-                lock(&self.sessions).twin = Some(session::Twin { address, told });
+                lock(&self.sessions).duplicate = Some(session::DuplicateNodeId { address, told });
             }
             Output::Note(Note::Twin { address, refused: true }) => {
                 lock(&self.sessions).refused_by = Some(address);
@@ -493,13 +501,4 @@ impl Shared {
         // It ends early only with the runtime.
         let _ = spawn_blocking(tell).await;
     }
-}
-
-/// Bytes as lowercase hex.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(digit).collect()
-}
-
-fn digit(nibble: u8) -> char {
-    char::from_digit(nibble.into(), 16).unwrap_or('?')
 }

@@ -1,7 +1,6 @@
-//! What sessions may take: bytes a second, and a share of a processor.
+//! Limits of sessions: bytes a second, and a share of a processor.
 
 use std::{
-    num::NonZeroU32,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -9,18 +8,12 @@ use std::{
     time::Duration,
 };
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use stemedb_rpc::sync::{Pace, Waiting};
 use tokio::time::sleep;
 
-use super::options::SyncPolicy;
+use super::{byte_rate::ByteRate, options::SyncPolicy};
 use stemedb_store::store::lock;
 
-/// The limiter counts in units of so many bytes: it counts to 2^32.
-const UNIT: u64 = 64;
-/// How long sessions may be idle and then move at once what they could have moved meanwhile, in
-/// parts of a second.
-const BURST_SHARE: u64 = 4;
 /// The longest single wait, so that a session stays in touch with its peer.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
@@ -39,7 +32,7 @@ pub(super) struct Limiter {
 
 #[derive(Debug)]
 struct Limits {
-    bytes: Option<(DefaultDirectRateLimiter, NonZeroU32)>,
+    bytes: Option<ByteRate>,
     cpu_share: f64,
 }
 
@@ -64,14 +57,7 @@ impl Limiter {
 }
 
 fn limits(policy: &SyncPolicy) -> Limits {
-    let bytes = policy.bytes_per_second.map(|bytes| {
-        let units = |bytes: u64| {
-            let units = u32::try_from(bytes / UNIT).unwrap_or(u32::MAX);
-            NonZeroU32::new(units).unwrap_or(NonZeroU32::MIN)
-        };
-        let (rate, burst) = (units(bytes), units(bytes / BURST_SHARE));
-        (RateLimiter::direct(Quota::per_second(rate).allow_burst(burst)), burst)
-    });
+    let bytes = policy.bytes_per_second.map(ByteRate::new);
     Limits { bytes, cpu_share: policy.cpu_share.clamp(0.01, 1.0) }
 }
 
@@ -88,12 +74,8 @@ impl Pace for Limiter {
                 let rest = busy.mul_f64(1.0 / limits.cpu_share - 1.0);
                 sleep(rest.min(WAIT_MAX)).await;
             }
-            let Some((limiter, burst)) = &limits.bytes else { return };
-            let mut units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
-            while let Some(now) = NonZeroU32::new(units.min(burst.get())) {
-                // It is never more than the limiter gives at once.
-                let _ = limiter.until_n_ready(now).await;
-                units -= now.get();
+            if let Some(limit) = &limits.bytes {
+                limit.spend(bytes).await;
             }
         })
     }

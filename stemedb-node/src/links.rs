@@ -45,7 +45,7 @@ pub(super) struct Links {
     withheld: Mutex<HashSet<String>>,
 }
 
-/// Why the last call of gossip to an address failed.
+/// Errors of the last call of gossip to an address.
 #[derive(Debug, Default)]
 struct Failures {
     reasons: HashMap<String, Failure>,
@@ -76,7 +76,7 @@ impl Failures {
     }
 }
 
-/// What connections are made with.
+/// Options of connections.
 #[derive(Clone, Debug)]
 struct LinkOptions {
     client: ClientOptions,
@@ -116,13 +116,13 @@ impl Links {
         }
     }
 
-    /// What new connections are made with.
+    /// Sets the options of new connections.
     pub(super) fn set_options(&self, options: &Options) {
         *lock(&self.options) = LinkOptions::of(options);
         lock(&self.clients).clear();
     }
 
-    /// A client of the node at an address. The connection is made anew by itself when it breaks.
+    /// A client of the node at an address. The connection is made again when it breaks.
     pub(super) async fn client(&self, address: &str) -> Result<Client, CallError> {
         let cell = Arc::clone(lock(&self.clients).entry(address.to_owned()).or_default());
         let connect = || async {
@@ -151,7 +151,7 @@ impl Links {
         }
     }
 
-    /// Why the last call of gossip to an address failed; `None` if it did not.
+    /// Error of the last call of gossip to an address; `None` if it did not fail.
     pub(super) fn failure(&self, address: &str) -> Option<String> {
         lock(&self.failures).reasons.get(address).map(|failure| failure.reason.clone())
     }
@@ -161,7 +161,7 @@ impl Links {
         lock(&self.failures).note(address, with_causes(error), is_named);
     }
 
-    /// Forgets a connection, so that the next one asks for the address anew.
+    /// Forgets a connection, so that the next one resolves the address again.
     pub(super) fn forget(&self, address: &str) {
         lock(&self.clients).remove(address);
     }
@@ -250,7 +250,7 @@ async fn call(
     timeout(FRAME_TIME_MAX, client.gossip(frames)).await.unwrap_or(Err(CallError::Stalled))
 }
 
-/// What an error says, and what its causes say that it does not.
+/// Text of an error and of its causes, as far as those say more.
 fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,4 +1,4 @@
-//! What a node is to its cluster.
+//! A node as a member of its cluster.
 
 use std::{sync::Arc, time::Duration};
 

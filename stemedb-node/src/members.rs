@@ -42,7 +42,7 @@ const SECONDS_MAX: u64 = u32::MAX as u64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Members {
     known: BTreeMap<NodeId, KnownMember>,
-    /// What [`note`](Self::note) was told last: the revision, and when.
+    /// Revision and time of the last [`note`](Self::note).
     noted: (u64, Duration),
 }
 

@@ -17,7 +17,7 @@ use super::metrics::{Metrics, Origin, Outcome};
 
 pub mod window;
 
-/// What clients' appends took is kept for so long.
+/// Append latencies are kept for so long.
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// A backend, and a note of how long each append and each read takes.
@@ -87,10 +87,10 @@ impl<B: Backend> Metered<B> {
         &self.inner
     }
 
-    /// What clients' appends took in the last ten seconds, 99th percentile, at most one sixteenth
-    /// too much; `None` if there were none. Failed ones don't count.
+    /// Client-observed append latency of the last 5 to 10 seconds, 99th percentile; `None` if there
+    /// were no appends. Failed ones don't count.
     pub fn append_p99(&self) -> Option<Duration> {
-        let appends = self.meter.appends.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut appends = self.meter.appends.lock().unwrap_or_else(PoisonError::into_inner);
         appends.quantile(now() - self.meter.origin, 0.99)
     }
 }

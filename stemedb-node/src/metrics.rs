@@ -24,14 +24,16 @@ use stemedb_sync::{
     message::{Kind, Refusal},
     report::{Ending, Layer, Limited, Report},
 };
+use strum::VariantArray as _;
 
 use self::{
+    gauges::GaugeCollector,
     labels::{
         AppendLabels, BodyLabels, DirectionLabels, KindLabel, LayerLabel, OriginLabels,
         OutcomeLabels, PeerSessionLabels, PeerTrafficLabels, ReasonLabel, RefusalLabels,
         RequestLabels, SessionLabels, SessionOutcome, TrafficLabels,
     },
-    shown::Shown,
+    process::ProcessCollector,
 };
 use super::Status;
 use stemedb_store::{
@@ -39,9 +41,10 @@ use stemedb_store::{
     store::{CheckpointGauges, Gauges},
 };
 
+mod gauges;
 mod labels;
 mod process;
-mod shown;
+mod writer;
 
 pub use self::labels::{Direction, Origin, Outcome};
 
@@ -58,32 +61,83 @@ const OTHER: &str = "other";
 #[derive(Clone)]
 pub struct Metrics(Arc<Inner>);
 
-struct Inner {
-    registry: Registry,
-    appends: Family<AppendLabels, Counter>,
-    append_time: Family<OriginLabels, Histogram, fn() -> Histogram>,
-    gets: Family<OutcomeLabels, Counter>,
-    get_time: Histogram,
-    sessions: Family<SessionLabels, Counter>,
-    session_time: Histogram,
-    session_bytes: Family<TrafficLabels, Counter>,
-    bodies: Family<BodyLabels, Counter>,
-    rounds: Counter,
-    repeats: Counter,
-    restarts: Counter,
-    retries: Counter,
-    refusals: Family<RefusalLabels, Counter>,
-    timeouts: Counter,
-    blames: Counter,
-    peer_sessions: Family<PeerSessionLabels, Counter>,
-    peer_bytes: Family<PeerTrafficLabels, Counter>,
-    gossip_messages: Family<DirectionLabels, Counter>,
-    gossip_bytes: Family<DirectionLabels, Counter>,
-    requests: Family<RequestLabels, Counter>,
-    /// Peers that have series of their own.
-    peers: Mutex<BTreeSet<String>>,
-    /// The last that was seen, for while it is being replaced.
-    checkpoint: Mutex<CheckpointGauges>,
+/// Defines the metrics that count: fields, and their names and meanings for Prometheus.
+macro_rules! metrics {
+    ($($field:ident: $kind:ty = $new:expr, $name:literal $(in $unit:ident)?, $help:literal;)*) => {
+        struct Inner {
+            registry: Registry,
+            /// Peers that have series of their own.
+            peers: Mutex<BTreeSet<String>>,
+            /// The last that was seen, for while it is being replaced.
+            checkpoint: Mutex<CheckpointGauges>,
+            $($field: $kind,)*
+        }
+
+        impl Inner {
+            fn new() -> Self {
+                let mut registry = Registry::with_prefix("stemedb");
+                $(
+                    let $field: $kind = $new;
+                    let unit: &[Unit] = &[$(Unit::$unit)?];
+                    match unit.first().cloned() {
+                        Some(unit) => {
+                            registry.register_with_unit($name, $help, unit, $field.clone());
+                        }
+                        None => registry.register($name, $help, $field.clone()),
+                    }
+                )*
+                let (peers, checkpoint) = Default::default();
+                Self { registry, peers, checkpoint, $($field,)* }
+            }
+        }
+    };
+}
+
+metrics! {
+    appends: Family<AppendLabels, Counter> = <_>::default(),
+        "appends", "Bodies appended, by who brought them and what came of it";
+    append_time: Family<OriginLabels, Histogram, fn() -> Histogram> =
+        Family::new_with_constructor(latencies as fn() -> Histogram),
+        "append" in Seconds, "Client-observed append latency";
+    gets: Family<OutcomeLabels, Counter> = <_>::default(),
+        "gets", "Assertions that clients asked for, by what came of it";
+    get_time: Histogram = latencies(),
+        "get" in Seconds, "Time that getting an assertion took";
+    sessions: Family<SessionLabels, Counter> = <_>::default(),
+        "sync_sessions",
+        "Sessions that this node began and that ended, by outcome and the layer that settled them";
+    session_time: Histogram = session_times(),
+        "sync_session" in Seconds, "Time that sessions took";
+    session_bytes: Family<TrafficLabels, Counter> = <_>::default(),
+        "sync" in Bytes, "Bytes of messages of sessions, by kind and direction";
+    bodies: Family<BodyLabels, Counter> = <_>::default(),
+        "sync_bodies",
+        "Bodies that sessions moved, by direction and whether the receiver held them already";
+    rounds: Counter = <_>::default(),
+        "sync_rounds", "Requests of sessions to find out what differs";
+    repeats: Counter = <_>::default(),
+        "sync_repeats", "Requests of sessions that were sent again";
+    restarts: Counter = <_>::default(),
+        "sync_restarts",
+        "How often sessions began again because the peer no longer had their snapshot";
+    retries: Counter = <_>::default(),
+        "sync_retries", "How often a peer was tried again after a failure";
+    refusals: Family<RefusalLabels, Counter> = <_>::default(),
+        "sync_refusals", "Requests that a peer refused, by reason";
+    timeouts: Counter = <_>::default(),
+        "sync_timeouts", "Sessions that ended because the peer gave no answer or time was over";
+    violations: Counter = <_>::default(),
+        "sync_protocol_violations", "Sessions that ended because the peer broke the protocol";
+    peer_sessions: Family<PeerSessionLabels, Counter> = <_>::default(),
+        "peer_sync_sessions", "Sessions that this node began and that ended, by peer and outcome";
+    peer_bytes: Family<PeerTrafficLabels, Counter> = <_>::default(),
+        "peer_sync" in Bytes, "Bytes of messages of sessions, by peer and direction";
+    gossip_messages: Family<DirectionLabels, Counter> = <_>::default(),
+        "gossip_messages", "Gossip messages, by direction";
+    gossip_bytes: Family<DirectionLabels, Counter> = <_>::default(),
+        "gossip" in Bytes, "Bytes of gossip messages, by direction";
+    requests: Family<RequestLabels, Counter> = <_>::default(),
+        "http_requests", "HTTP requests answered, by status code";
 }
 
 /// Appends and reads take from 50 µs to 13 s: each bucket goes twice as far as the one before.
@@ -105,33 +159,7 @@ impl Default for Metrics {
 impl Metrics {
     /// Metrics that have seen nothing yet.
     pub fn new() -> Self {
-        let append_time = Family::new_with_constructor(latencies as fn() -> Histogram);
-        let mut inner = Inner {
-            registry: Registry::with_prefix("stemedb"),
-            append_time,
-            get_time: latencies(),
-            session_time: session_times(),
-            appends: Family::default(),
-            gets: Family::default(),
-            sessions: Family::default(),
-            session_bytes: Family::default(),
-            bodies: Family::default(),
-            rounds: Counter::default(),
-            repeats: Counter::default(),
-            restarts: Counter::default(),
-            retries: Counter::default(),
-            refusals: Family::default(),
-            timeouts: Counter::default(),
-            blames: Counter::default(),
-            peer_sessions: Family::default(),
-            peer_bytes: Family::default(),
-            gossip_messages: Family::default(),
-            gossip_bytes: Family::default(),
-            requests: Family::default(),
-            peers: Mutex::default(),
-            checkpoint: Mutex::default(),
-        };
-        inner.register();
+        let inner = Inner::new();
         inner.begin_at_zero();
         Self(Arc::new(inner))
     }
@@ -186,7 +214,7 @@ impl Metrics {
         inner.restarts.inc_by(report.restarts.into());
         match report.ending {
             Ending::Blamed(_) => {
-                inner.blames.inc();
+                inner.violations.inc();
             }
             Ending::Refused(refusal) => self.refused(refusal),
             Ending::Silent | Ending::Limit(Limited::Time) => {
@@ -249,18 +277,23 @@ impl Metrics {
     }
 
     fn text_of(&self, status: &Status, gauges: Gauges, memory_bytes: u64) -> String {
-        let mut shown = Registry::with_prefix("stemedb");
-        let process = process::Process::now();
+        let mut node = Registry::with_prefix("stemedb");
         let status = status.clone();
-        shown.register_collector(Box::new(Shown { status, gauges, memory_bytes, process }));
+        let disk_read_bytes = process::disk_read_bytes();
+        let collector = GaugeCollector { status, gauges, memory_bytes, disk_read_bytes };
+        node.register_collector(Box::new(collector));
+        let mut process = Registry::default();
+        process.register_collector(Box::new(ProcessCollector));
         let mut text = String::with_capacity(32 << 10);
         self.events_into(&mut text);
         // Writing to a string does not fail.
-        let _ = encode_registry(&mut text, &shown).and_then(|()| encode_eof(&mut text));
+        let _ = encode_registry(&mut text, &node)
+            .and_then(|()| encode_registry(&mut text, &process))
+            .and_then(|()| encode_eof(&mut text));
         text
     }
 
-    /// What was counted.
+    /// Writes the counters.
     pub(super) fn events_into(&self, text: &mut String) {
         // Writing to a string does not fail.
         let _ = encode_registry(text, &self.0.registry);
@@ -280,136 +313,6 @@ impl Metrics {
 }
 
 impl Inner {
-    fn register(&mut self) {
-        self.register_clients();
-        self.register_sessions();
-        self.register_troubles();
-        self.register_peers();
-    }
-
-    fn register_clients(&mut self) {
-        let Self { registry, .. } = self;
-        registry.register(
-            "appends",
-            "Bodies appended, by who brought them and what came of it",
-            self.appends.clone(),
-        );
-        registry.register_with_unit(
-            "append",
-            "Time that appending took, as the one who waits sees it",
-            Unit::Seconds,
-            self.append_time.clone(),
-        );
-        registry.register(
-            "gets",
-            "Assertions that clients asked for, by what came of it",
-            self.gets.clone(),
-        );
-        registry.register_with_unit(
-            "get",
-            "Time that getting an assertion took",
-            Unit::Seconds,
-            self.get_time.clone(),
-        );
-    }
-
-    fn register_sessions(&mut self) {
-        let Self { registry, .. } = self;
-        registry.register(
-            "sync_sessions",
-            "Sessions that this node began and that ended, by outcome and the layer that settled \
-             them",
-            self.sessions.clone(),
-        );
-        registry.register_with_unit(
-            "sync_session",
-            "Time that sessions took",
-            Unit::Seconds,
-            self.session_time.clone(),
-        );
-        registry.register_with_unit(
-            "sync",
-            "Bytes of messages of sessions, by kind and direction",
-            Unit::Bytes,
-            self.session_bytes.clone(),
-        );
-        registry.register(
-            "sync_bodies",
-            "Bodies that sessions moved, by direction and whether the receiver held them already",
-            self.bodies.clone(),
-        );
-        registry.register(
-            "sync_rounds",
-            "Requests of sessions to find out what differs",
-            self.rounds.clone(),
-        );
-    }
-
-    fn register_troubles(&mut self) {
-        let Self { registry, .. } = self;
-        registry.register(
-            "sync_repeats",
-            "Requests of sessions that were sent again",
-            self.repeats.clone(),
-        );
-        registry.register(
-            "sync_restarts",
-            "How often sessions began anew because the peer no longer had their snapshot",
-            self.restarts.clone(),
-        );
-        registry.register(
-            "sync_retries",
-            "How often a peer was tried again after a failure",
-            self.retries.clone(),
-        );
-        registry.register(
-            "sync_refusals",
-            "Requests that a peer refused, by reason",
-            self.refusals.clone(),
-        );
-        registry.register(
-            "sync_timeouts",
-            "Sessions that ended because the peer gave no answer or time was over",
-            self.timeouts.clone(),
-        );
-        registry.register(
-            "sync_blames",
-            "Sessions that ended because the peer broke the protocol",
-            self.blames.clone(),
-        );
-    }
-
-    fn register_peers(&mut self) {
-        let Self { registry, .. } = self;
-        registry.register(
-            "peer_sync_sessions",
-            "Sessions that this node began and that ended, by peer and outcome",
-            self.peer_sessions.clone(),
-        );
-        registry.register_with_unit(
-            "peer_sync",
-            "Bytes of messages of sessions, by peer and direction",
-            Unit::Bytes,
-            self.peer_bytes.clone(),
-        );
-        registry.register(
-            "gossip_messages",
-            "Gossip messages, by direction",
-            self.gossip_messages.clone(),
-        );
-        registry.register_with_unit(
-            "gossip",
-            "Bytes of gossip messages, by direction",
-            Unit::Bytes,
-            self.gossip_bytes.clone(),
-        );
-        registry.register(
-            "http_requests",
-            "HTTP requests answered, by status code",
-            self.requests.clone(),
-        );
-    }
-
     /// Makes the series whose labels are known, so that their first increase is seen as one.
     fn begin_at_zero(&self) {
         for origin in [Origin::Client, Origin::Peer] {
@@ -421,12 +324,12 @@ impl Inner {
         for outcome in [Outcome::Done, Outcome::Missing, Outcome::Failed] {
             drop(self.gets.get_or_create(&OutcomeLabels { outcome }));
         }
-        let [complete, ..] = SessionOutcome::ALL;
+        let complete = SessionOutcome::Complete;
         for layer in [Layer::Root, Layer::Cursor, Layer::Symbols, Layer::Descent, Layer::Bulk] {
             let labels = SessionLabels { outcome: complete, layer: LayerLabel(Some(layer)) };
             drop(self.sessions.get_or_create(&labels));
         }
-        for outcome in SessionOutcome::ALL {
+        for outcome in SessionOutcome::VARIANTS.iter().copied() {
             let labels = SessionLabels { outcome, layer: LayerLabel(None) };
             drop(self.sessions.get_or_create(&labels));
         }

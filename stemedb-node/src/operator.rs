@@ -1,9 +1,10 @@
-//! What others ask of a node: peers over gRPC, operators over gRPC, and the console.
+//! Requests to a node: of peers and operators over gRPC, and of the console.
 
 use std::{error::Error, os::unix::net::UnixListener, sync::Arc};
 
 use stemedb_merkle::Hash;
 use stemedb_rpc::{Control, Reason, backend::Failure};
+use tokio::task::spawn_blocking;
 use tracing::info;
 
 use super::{
@@ -61,11 +62,17 @@ impl stemedb_rpc::Node for Node {
                 }
             }
             Control::Reload => {
-                let reload = lock(&shared.reload);
-                let Some(reload) = reload.as_ref() else {
-                    return Err(Failure::new(Reason::Malformed, "this node has no configuration"));
-                };
-                (reload.0)().map_err(|error| Failure::new(Reason::Malformed, error))?
+                let shared = Arc::clone(shared);
+                // It reads files.
+                let reloaded = spawn_blocking(move || {
+                    let reload = lock(&shared.reload);
+                    let Some(reload) = reload.as_ref() else {
+                        return Err("this node has no configuration".into());
+                    };
+                    (reload.0)()
+                });
+                let reloaded = reloaded.await.map_err(Into::into).flatten();
+                reloaded.map_err(|error| Failure::new(Reason::Malformed, error))?
             }
         };
         info!(said, "an operator asked for something");

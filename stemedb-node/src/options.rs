@@ -1,10 +1,10 @@
-//! What a node is told.
+//! Options of a node.
 
 use std::{net::SocketAddr, time::Duration};
 
 use stemedb_rpc::{ClientOptions, PeerAddress, ServerOptions};
 
-/// What a node is told. The defaults suit a node that is alone on its machine.
+/// Options of a node. The defaults suit a node that is alone on its machine.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Where it serves. Default 127.0.0.1:7845.
@@ -31,11 +31,11 @@ pub struct Options {
     /// Whether a node that other machines reach may run with neither a secret nor client
     /// certificates, so that anybody who reaches it can become a member. Default: no.
     pub open_membership: bool,
-    /// What sync may do.
+    /// Limits of sync.
     pub sync: SyncPolicy,
     /// How bodies are checked in the background; `None` for not at all.
     pub scrub: Option<ScrubPolicy>,
-    /// What the archive is told; `None` for none.
+    /// Policy of the archive; `None` for none.
     pub archive: Option<ArchivePolicy>,
     /// Free bytes of the disk below which the node is not ready, and takes no bodies from peers.
     /// Default 1 GiB, or 5 % of the disk if that is less.
@@ -44,7 +44,7 @@ pub struct Options {
     pub stop_time_max: Duration,
 }
 
-/// What sync may do.
+/// Limits of sync.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SyncPolicy {
     /// In each such time a few peers are met even if nothing says that they differ; up to a quarter
@@ -56,7 +56,7 @@ pub struct SyncPolicy {
     pub bytes_per_second: Option<u64>,
     /// The share of one core that sessions may take, 0 to 1. Default 1: no limit.
     pub cpu_share: f64,
-    /// Sync pauses while the 99th percentile of what clients' appends take is above this. Default:
+    /// Sync pauses while the 99th percentile of append latency is above this. Default:
     /// never.
     pub pause_above: Option<Duration>,
     /// When sync may run, UTC; empty for always. Default: always.
@@ -64,7 +64,8 @@ pub struct SyncPolicy {
 }
 
 /// A part of each day, in seconds from midnight UTC. It goes over midnight if `from` is after `to`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
 pub struct Window {
     /// It begins here.
     pub from: u32,
@@ -81,7 +82,7 @@ pub struct ScrubPolicy {
     pub interval: Duration,
 }
 
-/// What the archive is told.
+/// Policy of the archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArchivePolicy {
     /// Where: `s3://BUCKET/PREFIX` or `file:///DIRECTORY`.

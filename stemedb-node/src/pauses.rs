@@ -1,14 +1,14 @@
-//! Why no session begins.
+//! Reasons for which no session begins.
 
 use std::time::Duration;
 
-use super::options::Window;
+use super::{options::Window, status::PauseReason};
 
 /// After a pause for clients' sake it goes on once appends take less than this share of the bound,
 /// so that it does not flicker.
 const RESUME_SHARE: f64 = 0.8;
 
-/// Why no session begins, if there is a reason.
+/// Reasons for which no session begins.
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a reason of its own")]
 pub(super) struct Pauses {
@@ -20,12 +20,12 @@ pub(super) struct Pauses {
 
 impl Pauses {
     /// The reason that an operator is told: the first of several.
-    pub(super) fn reason(&self) -> Option<&'static str> {
+    pub(super) fn reason(&self) -> Option<PauseReason> {
         let reasons = [
-            (self.asked, "asked"),
-            (self.disk, "disk"),
-            (self.window, "window"),
-            (self.latency, "latency"),
+            (self.asked, PauseReason::Asked),
+            (self.disk, PauseReason::Disk),
+            (self.window, PauseReason::Window),
+            (self.latency, PauseReason::Latency),
         ];
         reasons.into_iter().find(|(holds, _)| *holds).map(|(_, reason)| reason)
     }
@@ -53,7 +53,7 @@ impl Pauses {
         self.window = !windows.is_empty() && !windows.iter().any(inside);
     }
 
-    /// Notes what clients' appends take, 99th percentile; `None` if there were none lately.
+    /// Notes append latency, 99th percentile; `None` if there were no appends lately.
     pub(super) fn set_latency(&mut self, taken: Option<Duration>, bound: Option<Duration>) {
         self.latency = match (taken, bound) {
             (Some(taken), Some(bound)) if self.latency => taken > bound.mul_f64(RESUME_SHARE),

@@ -14,14 +14,13 @@ use std::{fmt, path::PathBuf};
 use stemedb_merkle::AssertionId;
 use stemedb_wal::check::{ScrubDamage, Scrubber};
 
-pub use self::{
-    driver::{Donor, View, pass, run},
-    rate::Rate,
-};
-
+pub use self::driver::{Donor, View, pass, run};
 #[doc(hidden)]
 pub use self::state::rewrite;
-use self::state::{State, UNKNOWN};
+use self::{
+    rate::Rate,
+    state::{State, UNKNOWN},
+};
 use stemedb_store::{
     error::ReadError,
     store::{Healed, Store},
@@ -30,7 +29,7 @@ use stemedb_store::{
 /// How much of a tile file is read for so many bytes of budget.
 const TILE_LEN: u64 = 8192;
 
-/// What is kept as the segment that is being read once all were.
+/// Marker in place of the segment that is being read once all were.
 const LOG_DONE: u64 = u64::MAX;
 
 /// A check of a whole store, under way.
@@ -42,12 +41,12 @@ pub struct Scrub {
     state: State,
 }
 
-/// What one step did.
+/// Result of one step.
 #[derive(Debug, Default)]
 pub struct Step {
     /// How many bytes were read.
     pub read: u64,
-    /// What is damaged, records first.
+    /// Damage that was found, records first.
     pub faults: Vec<Found>,
     /// Whether this ended a pass: the next step begins another.
     pub pass_ended: bool,
@@ -63,15 +62,15 @@ pub struct Found {
     pub index: u64,
     /// Where it is in the log; in a file beside the log, where in that.
     pub position: u64,
-    /// What is wrong, with file and offset.
+    /// The error, with file and offset.
     pub error: String,
     /// Whether it is in the log.
     in_log: bool,
-    /// What came of it.
+    /// The result.
     pub outcome: Outcome,
 }
 
-/// What came of something damaged.
+/// Result of healing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -86,7 +85,7 @@ pub enum Outcome {
     NoDonor,
     /// It could not be healed.
     Failed {
-        /// Why not.
+        /// The reason.
         reason: String,
     },
 }
@@ -160,7 +159,7 @@ impl Scrub {
         Self { scrubber: Scrubber::new(segment), tile, state }
     }
 
-    /// Begins anew at the front, whatever was under way.
+    /// Begins again at the front.
     pub fn restart(store: &Store) -> Self {
         let mut state = State::load(store);
         (state.segment, state.began) = (0, 0);

@@ -10,7 +10,11 @@ use stemedb_sync::{Ending, cluster::Outcome, message::Refusal, report::Limited};
 use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
 
-use super::{Shared, guard::Guard, status::SessionStatus, view};
+use super::{
+    Shared,
+    guard::Guard,
+    status::{SessionStatus, unix_seconds},
+};
 use stemedb_store::store::lock;
 
 /// Sessions that ended, and what else there is to tell of peers.
@@ -19,14 +23,14 @@ pub(super) struct Sessions {
     /// The last one with each peer, by address.
     pub(super) last: BTreeMap<String, SessionStatus>,
     /// A process with this node's id that was refused.
-    pub(super) twin: Option<Twin>,
+    pub(super) duplicate: Option<DuplicateNodeId>,
     /// A process with this node's id that was there first.
     pub(super) refused_by: Option<String>,
 }
 
 /// Another process with this node's id.
 #[derive(Debug)]
-pub(super) struct Twin {
+pub(super) struct DuplicateNodeId {
     pub(super) address: String,
     /// When it was told of.
     pub(super) told: Duration,
@@ -65,7 +69,7 @@ async fn run(shared: &Arc<Shared>, peer: String) {
                 shared,
                 &peer,
                 SessionStatus {
-                    time: view::unix(shared.store.clock_time()),
+                    time: unix_seconds(shared.store.clock_time()),
                     outcome: text,
                     layer: None,
                     fetched: 0,
@@ -106,7 +110,7 @@ fn ended(shared: &Shared, peer: &str, synced: &Synced, time: Duration) -> Outcom
     };
     match outcome {
         Outcome::Lied(blame) => {
-            error!(peer, %blame, "a peer broke the protocol and is set aside for an hour");
+            error!(peer, %blame, "a peer broke the protocol and is quarantined for an hour");
         }
         Outcome::Failed => warn!(peer, outcome = text, "a session failed"),
         _ if fetched + pushed > 0 => {
@@ -117,7 +121,7 @@ fn ended(shared: &Shared, peer: &str, synced: &Synced, time: Duration) -> Outcom
     if let Some(ahead) = report.clock_ahead {
         warn!(peer, seconds = ahead.as_secs(), "the clock of a peer is ahead of this one's");
     }
-    let now = view::unix(shared.store.clock_time());
+    let now = unix_seconds(shared.store.clock_time());
     lock(&shared.slices).take_in(report, repaired, now);
     note(
         shared,
@@ -125,7 +129,7 @@ fn ended(shared: &Shared, peer: &str, synced: &Synced, time: Duration) -> Outcom
         SessionStatus {
             time: now,
             outcome: if repaired { "complete".to_owned() } else { text },
-            layer: report.layers.last().map(|step| step.layer.name()),
+            layer: report.layers.last().map(|step| step.layer.name().to_owned()),
             fetched,
             pushed,
             bytes_sent: report.bytes_sent(),
@@ -136,7 +140,7 @@ fn ended(shared: &Shared, peer: &str, synced: &Synced, time: Duration) -> Outcom
     outcome
 }
 
-/// What a session means for the next.
+/// Meaning of a session for the next.
 fn outcome(synced: &Synced) -> Outcome {
     let report = &synced.report;
     let moved = report.fetched + report.pushed > 0;

@@ -1,4 +1,4 @@
-//! What sessions compared and moved, by parts of the ids.
+//! Work of sessions by parts of the ids: compared, and moved.
 
 use stemedb_sync::report::{Report, SLICES};
 

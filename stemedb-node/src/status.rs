@@ -1,15 +1,96 @@
-//! What a node shows of itself: to `stemedb status`, to the console, and to its metrics.
+//! Status of a node, for `stemedb status`, the console, and metrics.
 //!
 //! The names here are those of the JSON, which only grows. Ids and roots are lowercase hex; times
 //! are seconds since 1970 UTC.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+/// Defines an enum of words that JSON and metrics have, and one for those of later versions.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident,)* }) => {
+        $(#[$doc])*
+        #[derive(
+            Clone,
+            Copy,
+            Debug,
+            Default,
+            PartialEq,
+            Eq,
+            Serialize,
+            Deserialize,
+            strum::Display,
+            strum::IntoStaticStr,
+        )]
+        #[serde(rename_all = "kebab-case")]
+        #[strum(serialize_all = "kebab-case")]
+        #[non_exhaustive]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)*
+            /// A word of another version.
+            #[default]
+            #[serde(other)]
+            Unknown,
+        }
+
+        impl $name {
+            /// All words that this version has.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+        }
+    };
+}
+
+words! {
+    /// Topic of a problem.
+    ProblemCode {
+        /// Nothing can be appended.
+        Writer,
+        /// Something that is held can't be read.
+        Damage,
+        /// The disk is nearly full.
+        Disk,
+        /// The node is about to stop.
+        Stopping,
+    }
+}
+
+words! {
+    /// Reason for which no session begins.
+    PauseReason {
+        /// An operator asked for it.
+        Asked,
+        /// Appends are slow.
+        Latency,
+        /// It is not the time of the day.
+        Window,
+        /// The disk is nearly full.
+        Disk,
+    }
+}
+
+words! {
+    /// State of a peer.
+    PeerState {
+        /// It answers.
+        Alive,
+        /// It did not answer lately.
+        Suspect,
+        /// It is gone.
+        Down,
+        /// It was named, and does not gossip.
+        Named,
+        /// It broke the protocol, and is left alone for a while.
+        Quarantined,
+        /// It has this node's id.
+        DuplicateId,
+    }
+}
 
 /// A node at one moment.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Status {
     /// The version of the program.
-    pub version: &'static str,
+    pub version: String,
     /// The node's id, which a copy of its directory does not share.
     pub node: String,
     /// The store's id.
@@ -22,26 +103,27 @@ pub struct Status {
     pub time: f64,
     /// How long it has been running.
     pub uptime_seconds: u64,
-    /// What the store holds; absent while its trees can't be read, which `not_ready` explains.
+    /// Head of the store; absent while its trees can't be read, which `not_ready` explains.
     pub head: Option<HeadStatus>,
-    /// Why it is not ready to serve clients; empty if it is.
+    /// Problems because of which it is not ready to serve clients; empty if it is.
     pub not_ready: Vec<Problem>,
-    /// What sync does.
+    /// State of sync.
     pub sync: SyncStatus,
     /// The other members, and peers that were named, by address.
     pub peers: Vec<PeerStatus>,
-    /// What was compared, by the first four bits of ids: 16 slices.
+    /// Work of sessions by the first four bits of ids: 16 slices.
     pub slices: Vec<SliceStatus>,
     /// The disk that the store lies on.
     pub disk: DiskStatus,
     /// The check of all bodies in the background; absent if it is off.
     pub scrub: Option<ScrubStatus>,
-    /// What is archived; absent if nothing is.
+    /// State of the archive; absent if there is none.
     pub archive: Option<ArchiveStatus>,
 }
 
-/// What a store holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// Head of a store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct HeadStatus {
     /// How many assertions.
     pub count: u64,
@@ -54,27 +136,30 @@ pub struct HeadStatus {
 }
 
 /// Something that an operator must look at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Problem {
-    /// A word for programs: `writer`, `damage`, `disk`, `stopping`.
-    pub code: &'static str,
-    /// What it is and what to do.
+    /// Topic.
+    pub code: ProblemCode,
+    /// The problem, and what to do.
     pub text: String,
 }
 
-/// What sync does.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// State of sync.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SyncStatus {
-    /// Why none begins: `asked`, `latency`, `window`, `disk`; absent if they do.
-    pub paused: Option<&'static str>,
+    /// Reason for which no session begins; absent if sessions begin.
+    pub paused: Option<PauseReason>,
     /// Sessions that run.
     pub running: u64,
-    /// What clients' appends took lately, 99th percentile, in seconds.
+    /// Client-observed append latency of late, 99th percentile, in seconds.
     pub append_p99_seconds: Option<f64>,
 }
 
 /// Another node.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PeerStatus {
     /// Where it is reached.
     pub address: String,
@@ -82,9 +167,8 @@ pub struct PeerStatus {
     pub node: Option<String>,
     /// The version of its program.
     pub version: Option<String>,
-    /// `alive`, `suspect`, `down`, `named` (a peer that does not gossip), `aside` (it lied),
-    /// `conflict` (it has this node's id).
-    pub state: &'static str,
+    /// How it is seen.
+    pub state: PeerState,
     /// How many assertions it said it holds.
     pub count: Option<u64>,
     /// The root that it said it has.
@@ -101,19 +185,20 @@ pub struct PeerStatus {
     pub retry_at: Option<f64>,
     /// The last session.
     pub last_session: Option<SessionStatus>,
-    /// Why it is set aside or in conflict.
+    /// Reason of a quarantine, or of a duplicate id.
     pub remark: Option<String>,
 }
 
 /// A session that ended.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SessionStatus {
     /// When it ended.
     pub time: f64,
     /// `complete`, or why it ended otherwise.
     pub outcome: String,
     /// The layer that settled it.
-    pub layer: Option<&'static str>,
+    pub layer: Option<String>,
     /// Bodies that came.
     pub fetched: u64,
     /// Bodies that went.
@@ -127,7 +212,8 @@ pub struct SessionStatus {
 }
 
 /// A part of all ids: those that begin with some bits.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SliceStatus {
     /// The bits, as hex digits.
     pub prefix: String,
@@ -144,7 +230,8 @@ pub struct SliceStatus {
 }
 
 /// A disk.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct DiskStatus {
     /// Bytes that are free.
     pub free: u64,
@@ -155,7 +242,8 @@ pub struct DiskStatus {
 }
 
 /// The check of all bodies in the background.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ScrubStatus {
     /// How far the present pass is, in entries of the log.
     pub position: u64,
@@ -169,8 +257,9 @@ pub struct ScrubStatus {
     pub healed: u64,
 }
 
-/// What is archived.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// State of the archive.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ArchiveStatus {
     /// Where.
     pub url: String,
@@ -180,6 +269,12 @@ pub struct ArchiveStatus {
     pub last_sent: Option<f64>,
     /// Segments that are only there.
     pub dropped_segments: u64,
-    /// What went wrong last, if nothing went well since.
+    /// The last error, if nothing went well since.
     pub error: Option<String>,
+}
+
+/// Seconds since 1970 of an NTP64 time.
+#[expect(clippy::cast_precision_loss, reason = "a time to show: microseconds are enough")]
+pub(super) fn unix_seconds(ntp64: u64) -> f64 {
+    ntp64 as f64 / 4_294_967_296.0
 }

@@ -1,7 +1,8 @@
-//! What a node shows of itself.
+//! Status of a node.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use stemedb_merkle::id::to_hex;
 use stemedb_rpc::store::peer_identity;
 use stemedb_store::store::uptime;
 use stemedb_sync::{
@@ -10,25 +11,21 @@ use stemedb_sync::{
 };
 
 use super::{
-    Shared, hex,
+    Shared,
     session::Sessions,
-    status::{HeadStatus, PeerStatus, Problem, Status, SyncStatus},
+    status::{
+        HeadStatus, PeerState, PeerStatus, Problem, ProblemCode, Status, SyncStatus, unix_seconds,
+    },
 };
 use stemedb_store::store::lock;
 
 /// For so long it is shown that another process had this node's id.
-const TWIN_TIME: Duration = Duration::from_secs(300);
+const DUPLICATE_TIME: Duration = Duration::from_secs(300);
 
-/// Seconds since 1970 of an NTP64 time.
-#[expect(clippy::cast_precision_loss, reason = "a time to show: microseconds are enough")]
-pub(super) fn unix(ntp64: u64) -> f64 {
-    ntp64 as f64 / 2f64.powi(32)
-}
-
-/// Everything that a node shows.
+/// Status of a node at this moment.
 pub(super) fn status(shared: &Shared) -> Status {
     let store = &shared.store;
-    let (now, time) = (uptime(), unix(store.clock_time()));
+    let (now, time) = (uptime(), unix_seconds(store.clock_time()));
     let identity = peer_identity(store);
     // Where the trees fail, the reason is among the problems below.
     let head = store.head().ok();
@@ -43,23 +40,26 @@ pub(super) fn status(shared: &Shared) -> Status {
             .collect();
         (peers, cluster.peers().filter(|(_, peer)| peer.running).count())
     };
-    let twin = sessions.twin.as_ref().filter(|twin| now.saturating_sub(twin.told) < TWIN_TIME);
-    peers.extend(twin.map(|twin| twin_status(&twin.address)));
+    let duplicate = sessions
+        .duplicate
+        .as_ref()
+        .filter(|duplicate| now.saturating_sub(duplicate.told) < DUPLICATE_TIME);
+    peers.extend(duplicate.map(|duplicate| duplicate_status(&duplicate.address)));
     drop(sessions);
     let not_ready = problems(shared);
     Status {
-        version: env!("CARGO_PKG_VERSION"),
-        node: hex(&identity.node),
-        store: hex(&store.store_id()),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        node: to_hex(&identity.node),
+        store: to_hex(&store.store_id()),
         epoch: identity.epoch,
         address: shared.address.clone(),
         time,
         uptime_seconds: now.saturating_sub(shared.began).as_secs(),
         head: head.map(|head| HeadStatus {
             count: head.count,
-            set_root: hex(&head.set_root),
+            set_root: to_hex(&head.set_root),
             log_size: head.log_size,
-            log_root: hex(&head.log_root),
+            log_root: to_hex(&head.log_root),
         }),
         not_ready,
         sync: SyncStatus {
@@ -69,28 +69,28 @@ pub(super) fn status(shared: &Shared) -> Status {
         },
         peers,
         slices: lock(&shared.slices).status(),
-        disk: shared.room.status(),
+        disk: shared.disk_space.status(),
         scrub: shared.options().scrub.map(|_| shared.scrub.status()),
         archive: lock(&shared.archive).clone(),
     }
 }
 
-/// What an operator must look at before clients are served well.
+/// Problems that an operator must solve before clients are served well.
 fn problems(shared: &Shared) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut add = |code, text: String| problems.push(Problem { code, text });
     if shared.stopping.load(Ordering::Relaxed) {
-        add("stopping", "the node is about to stop".to_owned());
+        add(ProblemCode::Stopping, "the node is about to stop".to_owned());
     }
     if let Some(failure) = shared.store.failure() {
         add(
-            "writer",
+            ProblemCode::Writer,
             format!("nothing can be appended: {failure}; see to that, then restart the node"),
         );
     }
     if shared.store.is_read_only() {
         add(
-            "writer",
+            ProblemCode::Writer,
             "the store is open for reading only, because there was no room to put in order what a \
              crash left: make room, then restart the node"
                 .to_owned(),
@@ -98,24 +98,24 @@ fn problems(shared: &Shared) -> Vec<Problem> {
     }
     if let Some(failure) = shared.store.tree_failure() {
         add(
-            "damage",
+            ProblemCode::Damage,
             format!("the set tree can't be read: {failure}; restart the node, which rebuilds it"),
         );
     }
     let unhealed = shared.scrub.unhealed();
     if unhealed > 0 {
         add(
-            "damage",
+            ProblemCode::Damage,
             format!(
                 "{unhealed} place(s) in the log are damaged, and no peer had what belongs there: \
                  `stemedb check` lists them"
             ),
         );
     }
-    if shared.room.is_low() {
-        let disk = shared.room.status();
+    if shared.disk_space.is_low() {
+        let disk = shared.disk_space.status();
         add(
-            "disk",
+            ProblemCode::Disk,
             format!(
                 "the disk has {} bytes free, less than the reserve of {}: make room",
                 disk.free, disk.reserve
@@ -126,7 +126,7 @@ fn problems(shared: &Shared) -> Vec<Problem> {
 }
 
 impl Shared {
-    /// What an operator must look at before clients are served well.
+    /// Problems that an operator must solve before clients are served well.
     pub(super) fn problems(&self) -> Vec<Problem> {
         problems(self)
     }
@@ -138,14 +138,14 @@ impl Shared {
 }
 
 /// A process with this node's id.
-fn twin_status(address: &str) -> PeerStatus {
+fn duplicate_status(address: &str) -> PeerStatus {
     let remark = "a copy of this store was started there with this node's id, and refused: give it \
                   one of its own with `stemedb restore`";
     PeerStatus {
         address: address.to_owned(),
         node: None,
         version: None,
-        state: "conflict",
+        state: PeerState::DuplicateId,
         count: None,
         set_root: None,
         in_step: None,
@@ -168,19 +168,19 @@ fn peer_status(
 ) -> PeerStatus {
     let set = peer.set();
     let state = match peer.standing {
-        _ if peer.aside.is_some() && peer.not_before > now => "aside",
-        Standing::Alive => "alive",
-        Standing::Suspect => "suspect",
-        Standing::Down => "down",
-        Standing::Named => "named",
+        _ if peer.aside.is_some() && peer.not_before > now => PeerState::Quarantined,
+        Standing::Alive => PeerState::Alive,
+        Standing::Suspect => PeerState::Suspect,
+        Standing::Down => PeerState::Down,
+        Standing::Named => PeerState::Named,
     };
     PeerStatus {
         address: address.to_owned(),
-        node: peer.node.map(|node| hex(&node)),
+        node: peer.node.map(|node| to_hex(&node)),
         version: peer.head.as_ref().map(|head| head.version.clone()),
         state,
         count: set.map(|set| set.count),
-        set_root: set.map(|set| hex(&set.root)),
+        set_root: set.map(|set| to_hex(&set.root)),
         in_step: set.zip(own).map(|(set, own)| set == own),
         lag_seconds: set.map(|_| {
             peer.differs_since.map_or(0.0, |since| now.saturating_sub(since).as_secs_f64())
@@ -218,7 +218,10 @@ mod tests {
         assert!(store.get(&id).is_err());
         let after = status(&node.shared);
         assert_eq!(after.head, None);
-        assert!(after.not_ready.iter().any(|problem| problem.code == "damage"), "{after:?}");
+        assert!(
+            after.not_ready.iter().any(|problem| problem.code == ProblemCode::Damage),
+            "{after:?}"
+        );
         let text = node.shared.metrics.text(&after, &store, 0);
         assert!(text.contains("\nstemedb_ready 0.0\n"), "{text}");
     }

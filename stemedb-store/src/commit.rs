@@ -10,7 +10,7 @@
 //! The writer takes all that waits, so that the more there is to do, the less a sync costs each. A
 //! lone appender that is going to wait anyway does the writer's work by itself. An
 //! acknowledgement means: durable, in the index, and visible to readers. A body that is held
-//! already is acknowledged with its first receipt, after it was [read back](VerifyHeld): outside of
+//! already is acknowledged with its first receipt, after it was [read back](Verify): outside of
 //! the writer's lock, so that nobody else waits for that.
 //!
 //! Whatever is queued by one thread, and what it appends after that, is committed in that order.
@@ -38,11 +38,11 @@ use std::{
 
 use stemedb_merkle::Hash;
 
-pub use self::{
+pub(crate) use self::{
     future::AppendFuture,
-    queue::Submission,
+    queue::{Priority, Submission},
     slot::Pending,
-    verify::{Held, ReadHeld, Verified, VerifyHeld},
+    verify::{Held, Verified, Verify},
 };
 
 use self::{
@@ -52,81 +52,21 @@ use self::{
     slot::{Receipts, Ticket},
     verify::Unverified,
 };
+use crate::{index::Index, store::Receipt};
 use stemedb_wal::{
-    error::{AppendError, ReadError},
-    log::{HoleEntry, Log, Placed, Watermark},
+    error::AppendError,
+    log::{Log, Watermark},
 };
-
-/// What knows where ids are: the writer asks it, and tells it what was appended.
-pub trait Index: Send {
-    /// The position of a body that is held, published or not.
-    ///
-    /// # Errors
-    ///
-    /// If that cannot be told. The append then fails, and only that.
-    fn position_of(&self, id: &Hash) -> Result<Option<u64>, ReadError>;
-
-    /// The positions of bodies, as [`position_of`](Self::position_of) has them. Many at once may
-    /// cost less each.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be told of any one of them.
-    fn positions_of(&self, ids: &[Hash]) -> Result<Vec<Option<u64>>, ReadError> {
-        ids.iter().map(|id| self.position_of(id)).collect()
-    }
-
-    /// The entry of a body that was lost, if this is one.
-    fn hole_of(&self, id: &Hash) -> Option<HoleEntry> {
-        let _ = id;
-        None
-    }
-
-    /// Takes in what was written. Not durable yet, and not to be shown to anyone.
-    fn apply(&mut self, placed: &[Placed]);
-
-    /// All that was taken in is durable, and log readers see it.
-    fn publish(&mut self, durable: Watermark);
-
-    /// Nothing has come for a while.
-    fn idle(&mut self) {}
-}
-
-/// What an append came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The body was new.
-    Appended,
-    /// The body was held already: index, time and position are from when it was appended first.
-    Duplicate,
-    /// The body had been lost and is back: index and time are from when it was appended first.
-    Healed,
-}
-
-/// The acknowledgement of an append.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Receipt {
-    /// The assertion id.
-    pub id: Hash,
-    /// The index of the entry.
-    pub index: u64,
-    /// The time of the entry, NTP64.
-    pub time: u64,
-    /// Where the body is.
-    pub position: u64,
-    /// New, held already, or back.
-    pub outcome: Outcome,
-}
 
 /// What can be chosen about the queue and the writer.
 #[derive(Clone, Copy, Debug)]
-pub struct CommitOptions {
+pub(crate) struct CommitOptions {
     /// How many records may wait. Appenders beyond that wait for room. Default 65,536.
-    pub queue_records_max: usize,
+    pub(crate) queue_records_max: usize,
     /// How many bytes of bodies may wait. Default 64 MiB.
-    pub queue_bytes_max: usize,
+    pub(crate) queue_bytes_max: usize,
     /// After so long without work, a durable mark is written. Default 100 ms.
-    pub idle_after: Duration,
+    pub(crate) idle_after: Duration,
 }
 
 impl Default for CommitOptions {
@@ -145,53 +85,53 @@ impl Default for CommitOptions {
 /// itself: it takes two changes of threads less, which is half of a sync. Dropping it is like
 /// [`close`](Self::close), with nobody to hear of a failure.
 #[derive(Debug)]
-pub struct Committer<I: Index + 'static> {
-    shared: Arc<Shared<I>>,
+pub(crate) struct Committer {
+    shared: Arc<Shared>,
     /// The writer, and the thread that verifies what it hands over; in the order in which they end.
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-struct Shared<I> {
-    queue: Queue<I>,
+struct Shared {
+    queue: Queue,
     /// `None` once it is closed.
-    core: Mutex<Option<Core<I>>>,
+    core: Mutex<Option<Core>>,
     /// `None` once it is closed: a future that outlives the store keeps no file of it open.
-    verifier: Mutex<Option<Arc<dyn VerifyHeld>>>,
+    verify: Mutex<Option<Arc<Verify>>>,
     /// How many requests the writer took last.
-    crowd: AtomicUsize,
+    last_batch_len: AtomicUsize,
     /// Whether there is a writer at all.
     threads: bool,
 }
 
-impl<I: Index + 'static> Committer<I> {
+impl Committer {
     /// Starts the writer. `clock` tells the time, NTP64, once for each commit.
     ///
     /// # Errors
     ///
     /// If the system has no thread for it.
-    pub fn start(
+    pub(crate) fn start(
         log: Log,
-        index: I,
-        verifier: impl VerifyHeld + 'static,
+        index: Index,
+        verify: Arc<Verify>,
         clock: impl FnMut() -> u64 + Send + 'static,
         options: &CommitOptions,
     ) -> std::io::Result<Self> {
         let core = Core::new(log, index, clock);
-        let shared = Arc::new(Shared::new(core, verifier, options, true));
+        let shared = Arc::new(Shared::new(core, verify, options, true));
         let threads = writer::start(&shared, options.idle_after)?;
         Ok(Self { shared, threads: Vec::from(threads).into() })
     }
 
     /// Without a thread: every append is a commit of its own, in the thread of its caller.
-    pub fn inline(
+    pub(crate) fn inline(
         log: Log,
-        index: I,
-        verifier: impl VerifyHeld + 'static,
+        index: Index,
+        verify: Arc<Verify>,
         clock: impl FnMut() -> u64 + Send + 'static,
     ) -> Self {
         let options = CommitOptions::default();
         let core = Core::new(log, index, clock);
-        let shared = Arc::new(Shared::new(core, verifier, &options, false));
+        let shared = Arc::new(Shared::new(core, verify, &options, false));
         Self { shared, threads: Vec::new().into() }
     }
 
@@ -200,7 +140,7 @@ impl<I: Index + 'static> Committer<I> {
     /// # Errors
     ///
     /// See [`AppendError`].
-    pub fn append(&self, id: Hash, body: Vec<u8>) -> Result<Receipt, AppendError> {
+    pub(crate) fn append(&self, id: Hash, body: Vec<u8>) -> Result<Receipt, AppendError> {
         self.settle(Submission::one(id, body)).and_then(Receipts::into_one)
     }
 
@@ -210,7 +150,7 @@ impl<I: Index + 'static> Committer<I> {
     /// # Errors
     ///
     /// See [`AppendError`].
-    pub fn append_batch(&self, bodies: Submission) -> Result<Vec<Receipt>, AppendError> {
+    pub(crate) fn append_batch(&self, bodies: Submission) -> Result<Vec<Receipt>, AppendError> {
         self.settle(bodies).map(Receipts::into_vec)
     }
 
@@ -225,7 +165,7 @@ impl<I: Index + 'static> Committer<I> {
     ///
     /// They are written as one batch if they fit the limit of one, and then a crash keeps all of
     /// them or none.
-    pub fn submit(&self, bodies: Submission) -> Pending {
+    pub(crate) fn submit(&self, bodies: Submission) -> Pending {
         if self.shared.threads {
             return self.shared.enqueue(bodies);
         }
@@ -238,7 +178,7 @@ impl<I: Index + 'static> Committer<I> {
 
     /// Appends one body. It is queued at the first poll; a future dropped after that does not undo
     /// it.
-    pub fn append_async(&self, id: Hash, body: Vec<u8>) -> AppendFuture<I> {
+    pub(crate) fn append_async(&self, id: Hash, body: Vec<u8>) -> AppendFuture {
         AppendFuture::new(Arc::clone(&self.shared), Submission::one(id, body))
     }
 
@@ -248,9 +188,9 @@ impl<I: Index + 'static> Committer<I> {
     /// # Errors
     ///
     /// [`AppendError::Closed`] if the writer is gone.
-    pub fn call<R: Send + 'static>(
+    pub(crate) fn call<R: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Log, &mut I) -> R + Send + 'static,
+        work: impl FnOnce(&mut Log, &mut Index) -> R + Send + 'static,
     ) -> Result<R, AppendError> {
         if !self.shared.threads {
             let mut core = self.shared.core.lock().unwrap_or_else(PoisonError::into_inner);
@@ -266,40 +206,34 @@ impl<I: Index + 'static> Committer<I> {
     }
 
     /// Works off the queue, writes the durable mark, and ends. The result is for the store's
-    /// identity. The index comes back unless the writer died; `None` if it was closed before.
+    /// identity.
     ///
     /// # Errors
     ///
     /// If a write or a sync fails, now or earlier. All that was acknowledged is intact.
-    pub fn close(&self) -> (Result<Watermark, AppendError>, Option<I>) {
+    pub(crate) fn close(&self) -> Result<Watermark, AppendError> {
         self.shared.queue.close();
         let threads = std::mem::take(&mut *lock(&self.threads));
         let mut died = false;
         for thread in threads {
             died |= thread.join().is_err();
         }
-        lock(&self.shared.verifier).take();
+        lock(&self.shared.verify).take();
         let core = self.shared.core.lock().unwrap_or_else(PoisonError::into_inner).take();
         match core.filter(|_| !died) {
-            Some(core) => (core.log.close(), Some(core.index)),
-            None => (Err(AppendError::Closed), None),
+            Some(core) => core.log.close(),
+            None => Err(AppendError::Closed),
         }
     }
 }
 
-impl<I: Index> Shared<I> {
-    fn new(
-        core: Core<I>,
-        verifier: impl VerifyHeld + 'static,
-        options: &CommitOptions,
-        threads: bool,
-    ) -> Self {
-        let verifier: Arc<dyn VerifyHeld> = Arc::new(verifier);
+impl Shared {
+    fn new(core: Core, verify: Arc<Verify>, options: &CommitOptions, threads: bool) -> Self {
         Self {
             queue: Queue::new(options),
             core: Some(core).into(),
-            verifier: Some(verifier).into(),
-            crowd: AtomicUsize::new(0),
+            verify: Some(verify).into(),
+            last_batch_len: AtomicUsize::new(0),
             threads,
         }
     }
@@ -317,7 +251,7 @@ impl<I: Index> Shared<I> {
     ) -> Result<Result<Receipts, AppendError>, Submission> {
         let core = if self.threads {
             // With others about it is better to go with them: one sync serves all.
-            if self.crowd.load(Ordering::Relaxed) > 1 {
+            if self.last_batch_len.load(Ordering::Relaxed) > 1 {
                 return Err(bodies);
             }
             // Held, or left behind by a panic, which has closed the queue.
@@ -327,7 +261,7 @@ impl<I: Index> Shared<I> {
         };
         let Some(mut guard) = core else { return Err(bodies) };
         let Some(core) = guard.as_mut() else { return Ok(Err(AppendError::Closed)) };
-        if self.threads && !self.queue.is_empty() {
+        if self.threads && !self.queue.admits_alone(bodies.priority()) {
             return Err(bodies);
         }
         let (staged, synced) = core.commit(std::slice::from_ref(&bodies));
@@ -335,7 +269,7 @@ impl<I: Index> Shared<I> {
         core.recycle(staged);
         drop(guard);
         if self.threads {
-            self.queue.kick();
+            self.queue.reset_timer();
         }
         Ok(match settled {
             Some(Settled::Done(result)) => result,
@@ -346,8 +280,8 @@ impl<I: Index> Shared<I> {
 
     /// Reads back what of a submission is held. Without the core's lock.
     fn verify(&self, unverified: &Unverified) -> Result<Receipts, AppendError> {
-        let verifier = lock(&self.verifier).clone().ok_or(AppendError::Closed)?;
-        unverified.verify(&*verifier, &|| {
+        let verify = lock(&self.verify).clone().ok_or(AppendError::Closed)?;
+        unverified.verify(&*verify, &|| {
             let mut core = self.core.lock().map_err(|_| AppendError::Closed)?;
             core.as_mut().ok_or(AppendError::Closed)?.log.seal_open()
         })
@@ -358,15 +292,18 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<I: Index + 'static> Drop for Committer<I> {
+impl Drop for Committer {
     fn drop(&mut self) {
         // Nobody is left to be told; what was acknowledged is durable.
         let _ = self.close();
     }
 }
 
-impl<I> fmt::Debug for Shared<I> {
+impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").field("threads", &self.threads).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

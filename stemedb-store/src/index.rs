@@ -17,7 +17,6 @@ mod trees;
 
 use std::{collections::HashMap, io, sync::Arc};
 
-use crate::commit::Index;
 use stemedb_merkle::Hash;
 use stemedb_wal::{
     error::ReadError,
@@ -34,7 +33,7 @@ pub(crate) use self::{
 
 /// What the writer asks and tells.
 #[derive(Debug)]
-pub(crate) struct Engine {
+pub(crate) struct Index {
     trees: Arc<Trees>,
     /// Bodies that are lost and not back yet, those written meanwhile left out.
     holes: HashMap<Hash, HoleEntry>,
@@ -54,7 +53,7 @@ const FOLD_LEN_MAX: usize = 1 << 16;
 /// With so many records that are not in the trees the writer waits until they are.
 const RECENT_LEN_MAX: usize = 1 << 18;
 
-impl Engine {
+impl Index {
     /// Over these trees, with all holes there are. With `threads`, one of its own folds beside the
     /// writer's.
     pub(crate) fn new(
@@ -65,23 +64,34 @@ impl Engine {
         let folder = threads.then(|| Folder::start(Arc::clone(&trees))).transpose()?;
         Ok(Self { trees, holes, folder })
     }
-}
 
-impl Index for Engine {
-    fn position_of(&self, id: &Hash) -> Result<Option<u64>, ReadError> {
+    /// Position of a body that is held, published or not.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read. The append then fails, and only that.
+    pub(crate) fn position_of(&self, id: &Hash) -> Result<Option<u64>, ReadError> {
         let positions = self.positions_of(std::slice::from_ref(id))?;
         Ok(positions.into_iter().next().flatten())
     }
 
-    fn positions_of(&self, ids: &[Hash]) -> Result<Vec<Option<u64>>, ReadError> {
+    /// Positions of bodies, as [`position_of`](Self::position_of) has them: many at once cost less
+    /// each.
+    ///
+    /// # Errors
+    ///
+    /// If any one of them cannot be read.
+    pub(crate) fn positions_of(&self, ids: &[Hash]) -> Result<Vec<Option<u64>>, ReadError> {
         self.trees.written_positions(ids).map_err(|error| ReadError::Index(Box::new(error)))
     }
 
-    fn hole_of(&self, id: &Hash) -> Option<HoleEntry> {
+    /// Entry of a body that was lost, if this is one.
+    pub(crate) fn hole_of(&self, id: &Hash) -> Option<HoleEntry> {
         if self.holes.is_empty() { None } else { self.holes.get(id).copied() }
     }
 
-    fn apply(&mut self, placed: &[Placed]) {
+    /// Takes in what was written. Not durable yet, and not shown to anyone.
+    pub(crate) fn apply(&mut self, placed: &[Placed]) {
         if !self.holes.is_empty() {
             note_holes(&mut self.holes, placed);
         }
@@ -98,11 +108,13 @@ impl Index for Engine {
         }
     }
 
-    fn publish(&mut self, durable: Watermark) {
+    /// All that was taken in is durable, and log readers see it.
+    pub(crate) fn publish(&mut self, durable: Watermark) {
         self.trees.publish(durable);
     }
 
-    fn idle(&mut self) {
+    /// Nothing has come for a while.
+    pub(crate) fn idle(&mut self) {
         if let Some(folder) = &self.folder {
             folder.wake();
         }

@@ -16,7 +16,7 @@
 
 pub mod checkpoint;
 pub mod clock;
-pub mod commit;
+mod commit;
 pub mod error;
 pub mod id_hash;
 mod index;

@@ -9,20 +9,19 @@ use std::{
 use crate::{
     checkpoint::Checkpoint,
     clock::World,
-    commit::{Committer, Outcome, Pending as LogPending, Receipt as LogReceipt, Submission},
+    commit::{Committer, Pending as PartPending, Submission},
     tiles::TileFile,
 };
 use stemedb_merkle::{AssertionId, Hash};
 use stemedb_wal::{
     disk::{DirLock, Disk, RemoteDisk},
     identity::Identity,
-    log::LogReader,
+    log::{LogReader, Placed},
 };
 
-use self::lane::Lane;
 use crate::{
     error::{AppendError, CheckpointError, CloseError, OpenError},
-    index::{Engine, Trees},
+    index::Trees,
     options::{Hashing, Options},
 };
 
@@ -35,7 +34,6 @@ mod comparison;
 mod entries;
 mod heal;
 mod history;
-mod lane;
 mod mark;
 mod occupied;
 mod open;
@@ -95,7 +93,7 @@ pub use self::{
 /// ```
 #[derive(Debug)]
 pub struct Store {
-    writer: Committer<Engine>,
+    writer: Committer,
     reader: LogReader,
     hashing: Hashing,
     healer: heal::Healer,
@@ -131,7 +129,6 @@ struct Shared {
     checkpointed: Mutex<u64>,
     /// Held by whoever makes the first coded symbols.
     waking: Mutex<()>,
-    lane: Lane,
     /// Held while a small file beside the log is read and replaced.
     caches: Mutex<()>,
     world: World,
@@ -172,8 +169,8 @@ pub struct Head {
 #[derive(Debug)]
 #[must_use = "waiting tells whether they are durable"]
 pub struct Pending {
-    parts: Vec<LogPending>,
-    last: Result<LogPending, AppendError>,
+    parts: Vec<PartPending>,
+    last: Result<PartPending, AppendError>,
 }
 
 /// How many bytes of bodies are handed to the writer at once, and written all or none: while it
@@ -189,22 +186,17 @@ impl Pending {
     pub fn wait(self) -> Result<Vec<Receipt>, AppendError> {
         let mut receipts = Vec::new();
         for part in self.parts {
-            receipts.extend(part.wait()?.into_iter().map(Receipt::from));
+            receipts.extend(part.wait()?);
         }
-        receipts.extend(self.last?.wait()?.into_iter().map(Receipt::from));
+        receipts.extend(self.last?.wait()?);
         Ok(receipts)
     }
 }
 
-impl From<LogReceipt> for Receipt {
-    fn from(receipt: LogReceipt) -> Self {
-        Self {
-            id: AssertionId(receipt.id),
-            index: receipt.index,
-            time: receipt.time,
-            position: receipt.position,
-            duplicate: receipt.outcome == Outcome::Duplicate,
-        }
+impl Receipt {
+    pub(crate) fn of(placed: &Placed, duplicate: bool) -> Self {
+        let Placed { id, index, time, position, .. } = *placed;
+        Self { id: AssertionId(id), index, time, position, duplicate }
     }
 }
 
@@ -270,8 +262,7 @@ impl Store {
     /// See [`AppendError`]. Nothing was acknowledged; after a failing disk only reopening tells
     /// whether it is there.
     pub fn append(&self, body: &[u8]) -> Result<Receipt, AppendError> {
-        self.shared.lane.note_own();
-        Ok(self.writer.append(self.id(body)?, body.to_vec())?.into())
+        Ok(self.writer.append(self.id(body)?, body.to_vec())?)
     }
 
     /// Appends assertions together and waits until all are durable. A crash keeps all of them or
@@ -284,27 +275,15 @@ impl Store {
         &self,
         bodies: impl IntoIterator<Item = impl AsRef<[u8]>>,
     ) -> Result<Vec<Receipt>, AppendError> {
-        self.shared.lane.note_own();
-        self.append_together(bodies)
-    }
-
-    fn append_together(
-        &self,
-        bodies: impl IntoIterator<Item = impl AsRef<[u8]>>,
-    ) -> Result<Vec<Receipt>, AppendError> {
         let (parts, last) = self.submit_all_but_the_last(bodies);
         match last {
-            Ok(last) if parts.is_empty() => {
-                let receipts = self.writer.append_batch(last)?;
-                Ok(receipts.into_iter().map(Receipt::from).collect())
-            }
+            Ok(last) if parts.is_empty() => Ok(self.writer.append_batch(last)?),
             last => self.pending(parts, last).wait(),
         }
     }
 
     /// Queues assertions to be appended together, and returns at once unless the queue is full.
     pub fn submit(&self, bodies: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Pending {
-        self.shared.lane.note_own();
         let (parts, last) = self.submit_all_but_the_last(bodies);
         self.pending(parts, last)
     }
@@ -313,7 +292,7 @@ impl Store {
     fn submit_all_but_the_last(
         &self,
         bodies: impl IntoIterator<Item = impl AsRef<[u8]>>,
-    ) -> (Vec<LogPending>, Result<Submission, AppendError>) {
+    ) -> (Vec<PartPending>, Result<Submission, AppendError>) {
         let mut parts = Vec::new();
         let mut submission = Submission::new();
         for body in bodies {
@@ -329,7 +308,7 @@ impl Store {
         (parts, Ok(submission))
     }
 
-    fn pending(&self, parts: Vec<LogPending>, last: Result<Submission, AppendError>) -> Pending {
+    fn pending(&self, parts: Vec<PartPending>, last: Result<Submission, AppendError>) -> Pending {
         let last = last.map(|last| self.writer.submit(last));
         Pending { parts, last }
     }
@@ -344,10 +323,9 @@ impl Store {
         &self,
         body: Vec<u8>,
     ) -> impl Future<Output = Result<Receipt, AppendError>> + Send + 'static + use<> {
-        self.shared.lane.note_own();
         let id = self.id(&body);
         let append = id.map(|id| self.writer.append_async(id, body));
-        async move { Ok(append?.await?.into()) }
+        async move { Ok(append?.await?) }
     }
 
     /// The id of a body that is to be appended.
@@ -430,7 +408,7 @@ impl Store {
             let _ = self.checkpoint();
         }
         self.followed.end();
-        let mark = self.writer.close().0?;
+        let mark = self.writer.close()?;
         self.shared.save_mark(open::clean_mark(mark))?;
         Ok(())
     }

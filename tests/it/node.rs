@@ -13,6 +13,7 @@ use std::{
     thread,
     time::Duration,
 };
+use stemedb::node::status::{PauseReason, PeerState, ProblemCode};
 
 use stemedb::{
     Options as StoreOptions, Secret, Store,
@@ -119,7 +120,7 @@ fn in_step(nodes: &[&Running]) -> bool {
 }
 
 fn alive(node: &Running) -> usize {
-    node.node.status().peers.iter().filter(|peer| peer.state == "alive").count()
+    node.node.status().peers.iter().filter(|peer| peer.state == PeerState::Alive).count()
 }
 
 fn dirs<const N: usize>() -> [TempDir; N] {
@@ -167,7 +168,7 @@ async fn named_peers_without_gossip_come_into_step() {
     until("one root", || in_step(&[&served, &node])).await;
     served.store().append(b"later").unwrap();
     until("one root again", || in_step(&[&served, &node])).await;
-    assert_eq!(node.node.status().peers[0].state, "named");
+    assert_eq!(node.node.status().peers[0].state, PeerState::Named);
     for node in [served, node] {
         node.end().await;
     }
@@ -215,7 +216,7 @@ async fn an_operator_pauses_resumes_and_triggers() {
     first.store().append(b"held back").unwrap();
     sleep(Duration::from_secs(3)).await;
     assert_eq!(second.store().len(), 0);
-    assert_eq!(second.node.status().sync.paused, Some("asked"));
+    assert_eq!(second.node.status().sync.paused, Some(PauseReason::Asked));
     let unknown = Control::Trigger(Some("nobody:1".to_owned()));
     assert!(two.control(unknown).await.is_err());
     for client in [&one, &two] {
@@ -299,8 +300,8 @@ async fn without_room_a_node_takes_nothing_and_says_so_until_there_is_some() {
     let full = || Options { join: vec![first.peer()], disk_reserve: Some(u64::MAX), ..options() };
     let second = Running::start(dirs[1].path(), full()).await;
     let status = || second.node.status();
-    until("it says that it is full", || status().sync.paused == Some("disk")).await;
-    assert_eq!(status().not_ready[0].code, "disk");
+    until("it says that it is full", || status().sync.paused == Some(PauseReason::Disk)).await;
+    assert_eq!(status().not_ready[0].code, ProblemCode::Disk);
     until("the first one has tried", || {
         first.node.status().peers.iter().any(|peer| peer.failures > 0)
     })
@@ -557,7 +558,8 @@ async fn a_session_that_runs_takes_nothing_once_the_disk_is_nearly_full() {
     let dirs = dirs::<2>();
     let (served, node, slow) = reading(&dirs).await;
     node.node.reload(Options { disk_reserve: Some(u64::MAX), ..slow.clone() });
-    until("it says that it is full", || node.node.status().sync.paused == Some("disk")).await;
+    until("it says that it is full", || node.node.status().sync.paused == Some(PauseReason::Disk))
+        .await;
     // What was being appended then is durable by now.
     sleep(Duration::from_millis(500)).await;
     let held = node.store().len();

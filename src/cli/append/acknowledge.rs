@@ -10,7 +10,7 @@ use super::{Event, Submitted};
 use crate::cli::failure::{Failure, OutputError};
 use crate::cli::output;
 
-/// What is durable so far.
+/// Counts of what is durable so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tally {
     pub(super) appended: u64,
@@ -68,7 +68,7 @@ impl Acknowledger {
             return Ok(());
         }
         match self.bar.suspend(|| print(&receipts)) {
-            // Whoever read the acknowledgements has gone; what was to be appended still is.
+            // The reader of acknowledgements has gone; what was to be appended still is.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.print = false,
             printed => printed.map_err(OutputError)?,
         }

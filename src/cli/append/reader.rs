@@ -9,7 +9,7 @@ use super::lines::{Lines, TooLong};
 use super::{Batch, Event};
 use crate::cli::failure::{Failure, Origin};
 
-/// What is read at once, and so the most lines that make a batch. A pipe gives what it has.
+/// Bytes that are read at once, and so the most lines of a batch. A pipe gives what it has.
 const READ_LEN: usize = 256 * 1024;
 
 /// How inputs become bodies.
@@ -29,7 +29,7 @@ pub(super) struct Input {
     len: Option<u64>,
 }
 
-/// Why reading ends early.
+/// Reason for which reading ends early.
 enum Stop {
     /// The input is to blame.
     Failed(Failure),

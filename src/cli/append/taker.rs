@@ -1,4 +1,4 @@
-//! Who takes the bodies: the store at hand, or a server.
+//! Destination of the bodies: the store at hand, or a server.
 
 use std::collections::VecDeque;
 

@@ -40,7 +40,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         // Only what opening does not read is dropped.
         store.checkpoint()?;
         let dropped = runtime.block_on(archive.drop_archived(store, args.keep));
-        // Waits for whoever still reads.
+        // Waits for reads that still run.
         drop(runtime);
         Ok((dropped?, store.remote_segments()))
     })?;

@@ -2,11 +2,11 @@
 
 use std::io::Write as _;
 
-use serde_json::Value;
 use stemedb::archive::Archive;
 
 use super::super::failure::{Failure, OutputError};
 use super::super::{Globals, output, peer};
+use super::ListedFields;
 
 /// List the logs that are in an archive
 ///
@@ -34,7 +34,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     }
     for (number, listed) in listed.iter().enumerate() {
         if globals.json {
-            writeln!(out, "{}", Value::Object(super::fields(listed))).map_err(OutputError)?;
+            output::json_line(&mut out, &ListedFields::from(listed))?;
             continue;
         }
         let rows = [

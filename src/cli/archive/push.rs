@@ -1,10 +1,11 @@
 //! `stemedb archive push`: sends what is not there yet.
 
-use serde_json::Value;
+use serde::Serialize;
 use stemedb::archive::{Archive, PushOptions};
 
 use super::super::failure::Failure;
-use super::super::{Globals, open, output, peer, root};
+use super::super::input::to_hex;
+use super::super::{Globals, open, output, peer};
 
 /// Send sealed segments, and the restart checkpoint, as far as they are not there yet
 ///
@@ -33,6 +34,17 @@ pub(super) struct Args {
     again: bool,
 }
 
+#[derive(Serialize)]
+struct Sent {
+    segments: u64,
+    bytes: u64,
+    manifest: u64,
+    count: u64,
+    set_root: Option<String>,
+    log_size: u64,
+    log_root: Option<String>,
+}
+
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let archive = Archive::create(&args.url)?;
     let runtime = peer::runtime()?;
@@ -41,23 +53,23 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         let bar = super::bar();
         let pushed = runtime.block_on(archive.push(store, options, super::show(&bar)));
         bar.finish_and_clear();
-        // Waits for whoever still reads.
+        // Waits for reads that still run.
         drop(runtime);
         Ok(pushed?)
     })?;
     let head = &pushed.head;
     if globals.json {
-        let mut fields = serde_json::Map::new();
-        fields.insert("segments".into(), pushed.segments.into());
-        fields.insert("bytes".into(), pushed.bytes.into());
-        fields.insert("manifest".into(), pushed.manifest.into());
-        fields.extend(root::fields(head));
-        if pushed.manifest == 0 {
-            // Not even an empty set.
-            fields.insert("set_root".into(), Value::Null);
-            fields.insert("log_root".into(), Value::Null);
-        }
-        return output::json(&Value::Object(fields));
+        // Without a manifest there is not even an empty set.
+        let root = |root| (pushed.manifest > 0).then(|| to_hex(root));
+        return output::json(&Sent {
+            segments: pushed.segments,
+            bytes: pushed.bytes,
+            manifest: pushed.manifest,
+            count: head.count,
+            set_root: root(&head.set_root),
+            log_size: head.log_size,
+            log_root: root(&head.log_root),
+        });
     }
     if pushed.manifest == 0 {
         output::note("nothing is sealed yet, so nothing was sent; --all seals what there is");

@@ -1,11 +1,12 @@
 //! `stemedb archive restore`: makes a store from an archived log.
 
-use serde_json::Value;
+use serde::Serialize;
 use stemedb::Hash;
 use stemedb::archive::{Archive, RestoreOptions};
 
 use super::super::failure::Failure;
-use super::super::{Globals, input, output, peer, root, secret};
+use super::super::root::HeadFields;
+use super::super::{Globals, input, output, peer, secret};
 
 /// Make a store from an archived log, in a directory that is not there yet
 ///
@@ -36,6 +37,15 @@ pub(super) struct Args {
     which: super::Which,
 }
 
+#[derive(Serialize)]
+struct Made {
+    #[serde(flatten)]
+    head: HeadFields,
+    epoch: u64,
+    segments: u64,
+    bytes: u64,
+}
+
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let archive = Archive::open(&args.url)?;
     let options = RestoreOptions {
@@ -51,11 +61,12 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let restored = restored?;
     let head = &restored.head;
     if globals.json {
-        let mut fields = root::fields(head);
-        fields.insert("epoch".into(), restored.epoch.into());
-        fields.insert("segments".into(), restored.segments.into());
-        fields.insert("bytes".into(), restored.bytes.into());
-        return output::json(&Value::Object(fields));
+        return output::json(&Made {
+            head: HeadFields::from(head),
+            epoch: restored.epoch,
+            segments: restored.segments,
+            bytes: restored.bytes,
+        });
     }
     if args.root.is_none() {
         output::note("no --root was given: nothing but the archive itself says that this is it");

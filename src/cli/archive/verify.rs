@@ -1,10 +1,11 @@
 //! `stemedb archive verify`: whether what is there is whole.
 
-use serde_json::{Value, json};
+use serde::Serialize;
 use stemedb::archive::{Archive, Verified};
 
 use super::super::failure::Failure;
 use super::super::{Globals, output, peer, secret};
+use super::ListedFields;
 
 /// Read an archived log where it is, and check it
 ///
@@ -47,6 +48,16 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     }
 }
 
+#[derive(Serialize)]
+struct Checked {
+    whole: bool,
+    deep: bool,
+    read: u64,
+    faults: Vec<String>,
+    #[serde(flatten)]
+    listed: ListedFields,
+}
+
 fn print(verified: &Verified, as_json: bool) -> Result<(), Failure> {
     let faults: Vec<String> = verified.faults.iter().map(ToString::to_string).collect();
     for fault in &faults {
@@ -54,18 +65,13 @@ fn print(verified: &Verified, as_json: bool) -> Result<(), Failure> {
     }
     let listed = &verified.listed;
     if as_json {
-        let mut fields = serde_json::Map::new();
-        let front = json!({
-            "whole": faults.is_empty(),
-            "deep": verified.deep,
-            "read": verified.bytes,
-            "faults": faults,
+        return output::json(&Checked {
+            whole: faults.is_empty(),
+            deep: verified.deep,
+            read: verified.bytes,
+            faults,
+            listed: ListedFields::from(listed),
         });
-        if let Value::Object(front) = front {
-            fields.extend(front);
-        }
-        fields.extend(super::fields(listed));
-        return output::json(&Value::Object(fields));
     }
     let rows = [
         ("archive", if faults.is_empty() { "whole" } else { "not whole" }.to_owned()),

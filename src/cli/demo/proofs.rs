@@ -79,7 +79,7 @@ fn write(path: &Path, file: &ProofFile) -> Result<u64, Failure> {
     Ok(text.len() as u64)
 }
 
-/// What the file proves, or none if it proves nothing.
+/// Presence that the file proves, or none if it proves nothing.
 fn verify(path: &Path, root: &Hash) -> Result<Option<Presence>, Failure> {
     let (_, file) = proof_file::read(path)?;
     Ok(proof_file::verify(&file, root).ok())

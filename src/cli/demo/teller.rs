@@ -53,7 +53,7 @@ impl Teller {
 
     /// Prints the JSON object, if one is asked for.
     pub(super) fn finish(self) -> Result<(), Failure> {
-        self.facts.map_or(Ok(()), |facts| output::json(&Value::Object(facts)))
+        self.facts.map_or(Ok(()), |facts| output::json(&facts))
     }
 
     fn write(&self, line: &str) -> Result<(), Failure> {

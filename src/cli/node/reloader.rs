@@ -19,7 +19,7 @@ pub(super) struct Reloader {
     flags: Flags,
     globals: Globals,
     logging: Logging,
-    /// What is in force.
+    /// The configuration in force.
     config: Config,
     fingerprints: Fingerprints,
     /// Takes what the node is told then. Not the node itself: that keeps the reloader.
@@ -55,7 +55,7 @@ impl Reloader {
     fn take_on(&mut self) -> Result<String, Failure> {
         let newer = Loaded::load(&self.flags, &self.globals)?.config;
         let changes = self.config.changed(&newer);
-        let reloaded = self.config.reloaded(&newer);
+        let reloaded = self.config.reloaded(&newer)?;
         let options = reloaded.options(|path| std::fs::read(path))?;
         let fingerprints = fingerprints(&reloaded);
 
@@ -101,7 +101,7 @@ impl Reloader {
     }
 }
 
-/// What was done, for whoever asked.
+/// Result of a reload in words.
 fn said(now: &[&str], later: &[&str]) -> String {
     match (now, later) {
         ([], []) => "nothing has changed".to_owned(),
@@ -122,7 +122,9 @@ fn refused(failure: &Failure) {
     } else {
         tracing::error!("{}", output::with_causes(failure));
     }
-    tracing::error!("the new configuration is wrong, as told above: the one before stays in force");
+    tracing::error!(
+        "the new configuration is wrong, see above: keeping the previous configuration"
+    );
 }
 
 /// Whether a running node takes on changes of this key.

@@ -1,15 +1,27 @@
 //! `stemedb sync --plan`: what a session would do.
 
-use serde_json::json;
+use serde::Serialize;
 use stemedb::sync::report::{Layer, Report};
 use stemedb::{AssertionId, Store};
 
-use super::report::{begin, layers, rounded};
+use super::report::{Begin, layers, rounded};
 use crate::cli::failure::Failure;
 use crate::cli::output;
 
 /// Bytes that a body takes on the wire beyond its own, about.
 const FRAMING_LEN: u64 = 3;
+
+#[derive(Serialize)]
+struct Fields<'a> {
+    #[serde(flatten)]
+    begin: Begin<'a>,
+    reconcile_bytes: u64,
+    only_here: Option<u64>,
+    only_there: u64,
+    push_bytes: Option<u64>,
+    fetch_bytes_estimate: Option<u64>,
+    millis: f64,
+}
 
 /// Prints it.
 pub(super) fn print(
@@ -20,15 +32,15 @@ pub(super) fn print(
 ) -> Result<(), Failure> {
     let plan = Plan::new(store, report)?;
     if as_json {
-        let mut fields = begin(report);
-        let mut put = |name: &str, value| fields.insert(name.to_owned(), value);
-        put("reconcile_bytes", json!(report.reconcile_bytes()));
-        put("only_here", json!(plan.only_here));
-        put("only_there", json!(report.only_theirs));
-        put("push_bytes", json!(plan.push_bytes));
-        put("fetch_bytes_estimate", json!(plan.fetch_bytes));
-        put("millis", json!(rounded(millis)));
-        return output::json(&fields.into());
+        return output::json(&Fields {
+            begin: Begin::from(report),
+            reconcile_bytes: report.reconcile_bytes(),
+            only_here: plan.only_here,
+            only_there: report.only_theirs,
+            push_bytes: plan.push_bytes,
+            fetch_bytes_estimate: plan.fetch_bytes,
+            millis: rounded(millis),
+        });
     }
     let bytes = |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), output::bytes);
     let mut rows = layers(report);

@@ -1,6 +1,6 @@
-//! What a session did, for people and programs.
+//! Report of a session, for people and programs.
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 use stemedb::Head;
 use stemedb::rpc::CallError;
 use stemedb::sync::report::{Report, Step};
@@ -19,12 +19,12 @@ pub(super) fn print(
 ) -> Result<(), Failure> {
     remarks(report);
     if as_json {
-        return output::json(&as_json_of(report, here, error, millis).into());
+        return output::json(&fields(report, here, error, millis));
     }
     output::raw(output::table(&rows(report, here, millis)).as_bytes())
 }
 
-/// What a person should know beside the result.
+/// Notes for a person beside the result.
 fn remarks(report: &Report) {
     if let Some(ahead) = report.clock_ahead {
         output::note(format_args!(
@@ -36,7 +36,7 @@ fn remarks(report: &Report) {
     if report.peer_rewritten {
         output::note(
             "the peer's log is not the one that was read before: it was restored from a backup, \
-             or written anew by a repair",
+             or rewritten by a repair",
         );
     }
     if report.peer_moved {
@@ -44,55 +44,82 @@ fn remarks(report: &Report) {
     }
 }
 
-fn as_json_of(
-    report: &Report,
+/// Fields that a report and a plan begin with.
+#[derive(Serialize)]
+pub(super) struct Begin<'a> {
+    equal: bool,
+    layers: Vec<&'a str>,
+    rounds: u64,
+}
+
+impl<'a> From<&'a Report> for Begin<'a> {
+    fn from(report: &'a Report) -> Self {
+        let layers = report.layers.iter().map(|step| step.layer.name()).collect();
+        Begin { equal: report.equal, layers, rounds: report.rounds }
+    }
+}
+
+#[derive(Serialize)]
+struct Fields<'a> {
+    #[serde(flatten)]
+    begin: Begin<'a>,
+    bytes_sent: u64,
+    bytes_received: u64,
+    reconcile_bytes: u64,
+    fetched: u64,
+    pushed: u64,
+    compared: u64,
+    restarts: u32,
+    millis: f64,
+    set_root: String,
+    only_here: u64,
+    only_there: u64,
+    ending: String,
+    #[serde(skip_serializing_if = "is_default")]
+    withheld: u64,
+    #[serde(skip_serializing_if = "is_default")]
+    unreadable: u64,
+    #[serde(skip_serializing_if = "is_default")]
+    peer_moved: bool,
+    #[serde(skip_serializing_if = "is_default")]
+    peer_rewritten: bool,
+    #[serde(skip_serializing_if = "is_default")]
+    clock_ahead_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "is_default")]
+    error: Option<String>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn fields<'a>(
+    report: &'a Report,
     here: &Head,
     error: Option<&CallError>,
     millis: f64,
-) -> Map<String, Value> {
-    let mut fields = begin(report);
-    let mut put = |name: &str, value: Value| fields.insert(name.to_owned(), value);
-    put("bytes_sent", json!(report.bytes_sent()));
-    put("bytes_received", json!(report.bytes_received()));
-    put("reconcile_bytes", json!(report.reconcile_bytes()));
-    put("fetched", json!(report.fetched));
-    put("pushed", json!(report.pushed));
-    put("compared", json!(report.compared));
-    put("restarts", json!(report.restarts));
-    put("millis", json!(rounded(millis)));
-    put("set_root", json!(to_hex(&here.set_root)));
-    put("only_here", json!(report.only_mine));
-    put("only_there", json!(report.only_theirs));
-    put("ending", json!(report.ending.to_string()));
-    for (name, count) in [("withheld", report.withheld), ("unreadable", report.unreadable)] {
-        if count > 0 {
-            put(name, json!(count));
-        }
+) -> Fields<'a> {
+    Fields {
+        begin: Begin::from(report),
+        bytes_sent: report.bytes_sent(),
+        bytes_received: report.bytes_received(),
+        reconcile_bytes: report.reconcile_bytes(),
+        fetched: report.fetched,
+        pushed: report.pushed,
+        compared: report.compared,
+        restarts: report.restarts,
+        millis: rounded(millis),
+        set_root: to_hex(&here.set_root),
+        only_here: report.only_mine,
+        only_there: report.only_theirs,
+        ending: report.ending.to_string(),
+        withheld: report.withheld,
+        unreadable: report.unreadable,
+        peer_moved: report.peer_moved,
+        peer_rewritten: report.peer_rewritten,
+        clock_ahead_seconds: report.clock_ahead.map(|ahead| ahead.as_secs()),
+        error: error.map(ToString::to_string),
     }
-    for (name, holds) in
-        [("peer_moved", report.peer_moved), ("peer_rewritten", report.peer_rewritten)]
-    {
-        if holds {
-            put(name, json!(true));
-        }
-    }
-    if let Some(ahead) = report.clock_ahead {
-        put("clock_ahead_seconds", json!(ahead.as_secs()));
-    }
-    if let Some(error) = error {
-        put("error", json!(error.to_string()));
-    }
-    fields
-}
-
-/// What a report and a plan begin with.
-pub(super) fn begin(report: &Report) -> Map<String, Value> {
-    let layers: Vec<&str> = report.layers.iter().map(|step| step.layer.name()).collect();
-    let mut fields = Map::new();
-    fields.insert("equal".to_owned(), json!(report.equal));
-    fields.insert("layers".to_owned(), json!(layers));
-    fields.insert("rounds".to_owned(), json!(report.rounds));
-    fields
 }
 
 fn rows(report: &Report, here: &Head, millis: f64) -> Vec<(&'static str, String)> {

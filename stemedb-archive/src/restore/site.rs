@@ -25,8 +25,7 @@ use stemedb_wal::{
 use super::Restored;
 use crate::{
     ArchiveError, Fault,
-    manifest::{ArchivedSegment, Hex32, Manifest, is_checkpoint_name},
-    objects::PART_LEN,
+    manifest::{ArchivedSegment, Hex32, Manifest, PART_LEN, is_checkpoint_name},
     scan::Scan,
 };
 use stemedb_store::{
@@ -79,7 +78,7 @@ impl Site {
                 disk.remove(name).map_err(|source| failed(Action::Remove, source))?;
             }
         }
-        // Those that an interrupted restore has written are written anew.
+        // Those that an interrupted restore has written are written again.
         let tiles = TileFile::open(&disk, manifest.store_id, 0)?;
         let tiles = tiles.ok_or_else(|| failed(Action::Create, io::ErrorKind::NotFound.into()))?;
         tiles.cut()?;

@@ -6,9 +6,9 @@
 //! bytes needs its own. Where the processor has neither AVX-512 nor AVX2 the hashes are made one
 //! at a time by `blake3::keyed_hash`, which all of this is tested against bit for bit.
 
-use crate::Hash;
+use crate::id::Hash;
 
-/// What the chunk of a keyed hash that is a root, its own start and its own end is flagged with:
+/// Flags of the chunk of a keyed hash that is a root, its own start and its own end:
 /// `CHUNK_START | CHUNK_END | ROOT | KEYED_HASH` of the BLAKE3 paper, section 2.2.
 #[cfg(target_arch = "x86_64")]
 pub(super) const FLAGS: u32 = 1 | 2 | 8 | 16;
@@ -84,7 +84,7 @@ mod simd {
 
     use super::{FLAGS, Hash, IV, SCHEDULE, one_at_a_time};
 
-    /// Four bytes of each of `4 * C` inputs, and what a compression does with them.
+    /// Operations of a compression on four bytes of each of `4 * C` inputs.
     trait Lanes<const C: usize>: Copy {
         type Word: Copy;
         fn splat(self, word: u32) -> Self::Word;
@@ -310,7 +310,7 @@ mod simd {
         }
     }
 
-    /// Hashes as many inputs as there are lanes, or fewer: those left over hash zeros for nobody.
+    /// Hashes as many inputs as there are lanes, or fewer: lanes left over hash zeros.
     #[inline(always)]
     fn compress_some<'a, L: Lanes<C>, const C: usize, const W: usize, const H: usize>(
         l: L,
@@ -318,7 +318,7 @@ mod simd {
         input: impl Fn(usize) -> [&'a Hash; H],
         outputs: &mut [Hash],
     ) {
-        let mut inputs = [[&crate::hash::EMPTY; H]; W];
+        let mut inputs = [[&[0; 32]; H]; W];
         for (index, lane) in inputs.iter_mut().enumerate().take(outputs.len()) {
             *lane = input(index);
         }
@@ -410,11 +410,11 @@ mod simd {
 mod tests {
     use super::*;
 
-    /// Bit for bit what the `blake3` crate says, for every count that fills lanes differently.
+    /// Compares with the `blake3` crate bit for bit, for every count that fills lanes differently.
     #[test]
     fn many_hashes_are_the_hashes() {
         fn check<const H: usize>() {
-            let key = crate::hash::derive("set leaf", b"");
+            let key = [7; 32];
             let inputs: Vec<[Hash; H]> = (0..70_u64)
                 .map(|n| {
                     let mut input = [[0; 32]; H];

@@ -5,34 +5,33 @@
 //! paper's section 5.3, and the block of a path's next hash never leaves the registers. Without
 //! AVX-512 it is `blake3::keyed_hash`, which this is tested against.
 
-use crate::Hash;
+use crate::id::Hash;
 
 /// Folds a chain of hashes upwards: each step joins what there is so far with a sibling, which is
-/// on the left if the step says so. `each` is told of every hash made.
+/// on the left if the step says so.
 pub(super) fn fold<'a>(
     key: &Hash,
     start: Hash,
     steps: impl Iterator<Item = (bool, &'a Hash)>,
-    each: impl FnMut(Hash),
 ) -> Hash {
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
     if let pulp::Arch::V4(v4) = pulp::Arch::new() {
-        return pulp::Simd::vectorize(v4, simd::Fold { v4, key, start, steps, each });
+        return pulp::Simd::vectorize(v4, simd::Fold { v4, key, start, steps });
     }
-    one_at_a_time(key, start, steps, each)
+    one_at_a_time(key, start, steps)
 }
 
 /// The keyed hash of one block of two halves.
+#[cfg(feature = "std")]
 pub(super) fn keyed_hash(key: &Hash, halves: [&Hash; 2]) -> Hash {
     let [left, right] = halves;
-    fold(key, *left, core::iter::once((false, right)), |_| {})
+    fold(key, *left, core::iter::once((false, right)))
 }
 
 fn one_at_a_time<'a>(
     key: &Hash,
     start: Hash,
     steps: impl Iterator<Item = (bool, &'a Hash)>,
-    mut each: impl FnMut(Hash),
 ) -> Hash {
     steps.fold(start, |so_far, (sibling_left, sibling)| {
         let (left, right) = if sibling_left { (sibling, &so_far) } else { (&so_far, sibling) };
@@ -40,13 +39,11 @@ fn one_at_a_time<'a>(
         let (front, back) = block.split_at_mut(32);
         front.copy_from_slice(left);
         back.copy_from_slice(right);
-        let made = *blake3::keyed_hash(key, &block).as_bytes();
-        each(made);
-        made
+        *blake3::keyed_hash(key, &block).as_bytes()
     })
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
 #[expect(
     clippy::inline_always,
     reason = "only what is inlined into `vectorize` is compiled for the wider instructions"
@@ -57,17 +54,14 @@ mod simd {
 
     use pulp::{Simd, WithSimd, cast, x86::V4};
 
-    use crate::{
-        Hash,
-        hash::lanes::{FLAGS, IV, SCHEDULE},
-    };
+    use super::super::lanes::{FLAGS, IV, SCHEDULE};
+    use crate::id::Hash;
 
-    pub(super) struct Fold<'a, S, E> {
+    pub(super) struct Fold<'a, S> {
         pub(super) v4: V4,
         pub(super) key: &'a Hash,
         pub(super) start: Hash,
         pub(super) steps: S,
-        pub(super) each: E,
     }
 
     /// For each round but the first, the words of the message in the order in which the two halves
@@ -176,11 +170,11 @@ mod simd {
         [s._mm_xor_si128(a, c), s._mm_xor_si128(b, d)]
     }
 
-    impl<'s, S: Iterator<Item = (bool, &'s Hash)>, E: FnMut(Hash)> WithSimd for Fold<'_, S, E> {
+    impl<'s, S: Iterator<Item = (bool, &'s Hash)>> WithSimd for Fold<'_, S> {
         type Output = Hash;
         #[inline(always)]
         fn with_simd<W: Simd>(self, _: W) -> Hash {
-            let Self { v4, key, start, steps, mut each } = self;
+            let Self { v4, key, start, steps } = self;
             let key: Half = cast(*key);
             let mut so_far: Half = cast(start);
             for (sibling_left, sibling) in steps {
@@ -190,28 +184,27 @@ mod simd {
                 } else {
                     compress(v4, key, so_far, sibling)
                 };
-                each(cast(so_far));
             }
             cast(so_far)
         }
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "std"))]
 mod tests {
     use super::*;
 
     #[test]
     fn a_chain_is_made_of_the_hashes() {
-        let key = crate::hash::derive("set node", b"");
+        let key = [7; 32];
         let some = |n: u32| *blake3::hash(&n.to_le_bytes()).as_bytes();
         let siblings: Vec<Hash> = (0..100).map(some).collect();
         let steps = || siblings.iter().map(|sibling| (sibling[0] & 1 == 1, sibling));
-        let (mut made, mut expected) = (Vec::new(), Vec::new());
-        let top = fold(&key, some(1000), steps(), |hash| made.push(hash));
-        assert_eq!(top, one_at_a_time(&key, some(1000), steps(), |hash| expected.push(hash)));
-        assert_eq!(made, expected);
-        assert_eq!(fold(&key, some(7), core::iter::empty(), |_| {}), some(7));
+        for len in 0..=siblings.len() {
+            let expected = one_at_a_time(&key, some(1000), steps().take(len));
+            assert_eq!(fold(&key, some(1000), steps().take(len)), expected, "{len}");
+        }
+        assert_eq!(fold(&key, some(7), core::iter::empty()), some(7));
         let block = [some(1), some(2)];
         let expected = blake3::keyed_hash(&key, block.as_flattened());
         assert_eq!(&keyed_hash(&key, [&block[0], &block[1]]), expected.as_bytes());

@@ -1,15 +1,13 @@
 //! Consistency proofs: RFC 9162, section 2.1.4.
 
-use crate::{
-    Hash,
-    history::{
-        HistoryProofError, NodeReader, TreeHead, TreeSize,
-        digest::{EMPTY_ROOT, node_hash},
-        path::Path,
-        reader::{ProveError, within},
-        tile::Node,
-    },
+use alloc::vec::Vec;
+
+use super::{
+    digest::{EMPTY_ROOT, node_hash},
+    head::TreeHead,
+    proof_error::HistoryProofError,
 };
+use crate::id::Hash;
 
 /// Proves that a log only grew from one size to another: that its first entries are still those.
 ///
@@ -18,35 +16,6 @@ use crate::{
 pub struct ConsistencyProof(pub Vec<Hash>);
 
 impl ConsistencyProof {
-    /// Proves that the tree of the first `new` leaves begins with that of the first `old`. One
-    /// batch of reads.
-    ///
-    /// Equal sizes, and an old size of 0, take no hashes: the heads say it all.
-    ///
-    /// # Errors
-    ///
-    /// If `old` is above `new`, the tree is smaller than `new`, or a node cannot be read.
-    pub fn prove<R: NodeReader>(
-        reader: &R,
-        old: TreeSize,
-        new: TreeSize,
-    ) -> Result<Self, ProveError<R::Error>> {
-        if old > new {
-            return Err(ProveError::SizesOutOfOrder { old, new });
-        }
-        within(reader, new)?;
-        if old == new || old.0 == 0 {
-            return Ok(Self(Vec::new()));
-        }
-        // The proof starts from the last perfect subtree of the old tree and goes up from there. If
-        // that subtree is the whole old tree, its hash is the old root, which the verifier has.
-        let level = old.0.trailing_zeros();
-        let start = (old.0 >> level) - 1;
-        let node = u8::try_from(level).ok().and_then(|level| Node::new(level, start));
-        let first = node.filter(|_| !old.0.is_power_of_two());
-        Ok(Self(Path::new(level, start, new).read(first, reader)?))
-    }
-
     /// Checks that the log of `new` begins with the log of `old`: RFC 9162, section 2.1.4.2. At
     /// most two node hashes for each hash of the proof.
     ///

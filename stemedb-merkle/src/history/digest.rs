@@ -6,7 +6,7 @@
 
 use sha2::block_api::compress256;
 
-use crate::Hash;
+use crate::id::Hash;
 
 /// Bytes of a log entry as the history tree hashes it: 8 of time, 32 of assertion id.
 pub const ENTRY_LEN: usize = 40;

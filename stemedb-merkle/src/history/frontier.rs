@@ -1,12 +1,10 @@
 //! The right edge of the tree.
 
-use crate::{
-    Hash,
-    history::{
-        LeafIndex, TreeHead, TreeSize,
-        digest::{EMPTY_ROOT, node_hash},
-    },
+use super::{
+    digest::{EMPTY_ROOT, node_hash},
+    head::{LeafIndex, TreeHead, TreeSize},
 };
+use crate::{id::Hash, internal::internal_error};
 
 /// The right edge of the tree: all that appending and the root need.
 ///
@@ -17,15 +15,15 @@ pub struct Frontier {
     peaks: Vec<Hash>,
 }
 
-/// Why peaks are no frontier.
+/// The error of peaks that are not those of a tree of the size given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a tree of {size} leaves has {expected} perfect subtrees, not {found}")]
 pub struct FrontierError {
     /// The size given.
     pub size: TreeSize,
-    /// How many subtrees it has.
+    /// Number of its perfect subtrees.
     pub expected: u32,
-    /// How many hashes were given.
+    /// Number of hashes given.
     pub found: usize,
 }
 
@@ -70,9 +68,8 @@ impl Frontier {
         // Each trailing one bit of the old size is a perfect subtree that this leaf doubles.
         let mut subtrees = index;
         while subtrees & 1 == 1 {
-            if let Some(left) = self.peaks.pop() {
-                peak = node_hash(&left, &peak);
-            }
+            let Some(left) = self.peaks.pop() else { internal_error("a peak") };
+            peak = node_hash(&left, &peak);
             level += 1;
             subtrees >>= 1;
             completed(level, subtrees, &peak);
@@ -83,7 +80,7 @@ impl Frontier {
         LeafIndex(index)
     }
 
-    /// How many leaves there are.
+    /// Number of leaves.
     pub const fn size(&self) -> TreeSize {
         self.size
     }

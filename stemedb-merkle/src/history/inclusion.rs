@@ -1,14 +1,13 @@
 //! Inclusion proofs: RFC 9162, section 2.1.3.
 
-use crate::{
-    Hash,
-    history::{
-        HistoryProofError, LeafIndex, NodeReader, TreeHead, TreeSize,
-        digest::node_hash,
-        path::Path,
-        reader::{ProveError, within},
-    },
+use alloc::vec::Vec;
+
+use super::{
+    digest::node_hash,
+    head::{LeafIndex, TreeHead},
+    proof_error::HistoryProofError,
 };
+use crate::id::Hash;
 
 /// Proves that an entry is at an index of a log: the sibling hashes from the leaf up to the root.
 ///
@@ -17,24 +16,6 @@ use crate::{
 pub struct InclusionProof(pub Vec<Hash>);
 
 impl InclusionProof {
-    /// Proves the entry at `index` in the tree of the first `size`: one batch of reads, and as many
-    /// node hashes as there are perfect subtrees right of the entry's.
-    ///
-    /// # Errors
-    ///
-    /// If the tree is smaller than `size`, the index is not below it, or a node cannot be read.
-    pub fn prove<R: NodeReader>(
-        reader: &R,
-        index: LeafIndex,
-        size: TreeSize,
-    ) -> Result<Self, ProveError<R::Error>> {
-        within(reader, size)?;
-        if index.0 >= size.0 {
-            return Err(ProveError::IndexOutOfRange { index, size });
-        }
-        Ok(Self(Path::new(0, index.0, size).read(None, reader)?))
-    }
-
     /// Checks that `leaf` is at `index` in the log that `head` commits to: RFC 9162, section
     /// 2.1.3.2. A node hash for each hash of the proof.
     ///

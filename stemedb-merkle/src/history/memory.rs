@@ -1,15 +1,13 @@
 //! A history tree with all its nodes in memory.
 
-use crate::{
-    Hash,
-    hash::missing,
-    history::{
-        LeafIndex, NodeReader, TileSource, TreeHead, TreeSize,
-        digest::node_hash,
-        reader::{ProveError, root_at},
-        tile::{Node, TileId},
-    },
+use super::{
+    digest::node_hash,
+    head::{LeafIndex, TreeHead, TreeSize},
+    prove::{ProveError, root_at},
+    reader::{NodeReader, TileSource},
+    tile::{Node, TileId},
 };
+use crate::{id::Hash, internal::internal_error};
 
 /// A history tree with all its nodes in memory: 64 bytes a leaf.
 ///
@@ -20,7 +18,7 @@ pub struct MemoryHistory {
     levels: Vec<Vec<Hash>>,
 }
 
-/// The node is not in the tree.
+/// The error of a node that is not in the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a tree of {size} leaves has no complete node at level {level}, index {index}")]
 pub struct NodeMissing {
@@ -46,7 +44,7 @@ impl MemoryHistory {
             if self.levels.len() == level {
                 self.levels.push(Vec::new());
             }
-            let Some(nodes) = self.levels.get_mut(level) else { break };
+            let Some(nodes) = self.levels.get_mut(level) else { internal_error("a level") };
             nodes.push(node);
             // Two nodes make a parent when the second of a pair has come.
             let (pairs, []) = nodes.as_chunks::<2>() else { break };
@@ -59,7 +57,7 @@ impl MemoryHistory {
     /// The root over all leaves.
     pub fn root(&self) -> Hash {
         // The size is our own, and so are all nodes below it.
-        root_at(self, self.size()).unwrap_or_else(|_| missing("a node of its own"))
+        root_at(self, self.size()).unwrap_or_else(|_| internal_error("a node of the tree"))
     }
 
     /// Size and root, as proofs are checked against them.

@@ -1,25 +1,20 @@
-//! Reading nodes: what proofs and past roots ask of whoever holds the tree.
+//! Reading nodes: the sources of proofs and past roots.
 
-use crate::{
-    Hash,
-    history::{
-        LeafIndex, TreeSize,
-        digest::EMPTY_ROOT,
-        frontier::fold_peaks,
-        path::peaks,
-        tile::{Node, TileId},
-    },
+use super::{
+    head::{LeafIndex, TreeSize},
+    tile::{Node, TileId},
 };
+use crate::id::Hash;
 
-/// Holds the nodes of a tree.
+/// Source of the nodes of a tree.
 ///
 /// Each operation first lists the nodes that it needs and then reads them in one call of
 /// [`Self::nodes`], at most 64 of them and at most one of them a leaf.
 pub trait NodeReader {
-    /// Why a node cannot be read.
+    /// Reason why a node cannot be read.
     type Error;
 
-    /// How many leaves the tree has. Proofs of larger sizes are refused without reading.
+    /// Number of leaves of the tree. Proofs of larger sizes are refused without reading.
     fn size(&self) -> TreeSize;
 
     /// The hash of a node that is complete at [`Self::size`].
@@ -55,9 +50,10 @@ impl<R: NodeReader + ?Sized> NodeReader for &R {
     }
 }
 
-/// Holds complete tiles and the log's entries: what [`History`](super::History) has let go of.
+/// Source of complete tiles and of the log's entries, which [`History`](super::History) does not
+/// keep.
 pub trait TileSource {
-    /// Why a node or an entry cannot be read.
+    /// Reason why a node or an entry cannot be read.
     type Error;
 
     /// The hash in a slot of a complete tile. `tile.number()` is the tile's place in a file of
@@ -84,59 +80,4 @@ pub trait TileSource {
     ///
     /// If it cannot be read.
     fn leaf(&self, index: LeafIndex) -> Result<Hash, Self::Error>;
-}
-
-/// Why a root or a proof could not be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ProveError<E> {
-    /// The log is not that long.
-    #[error("the log has {size} entries, so there is no root or proof at size {wanted}")]
-    SizeOutOfRange {
-        /// The size asked about.
-        wanted: TreeSize,
-        /// The log's size.
-        size: TreeSize,
-    },
-    /// The entry is not among the first `size`.
-    #[error("entry {index} is not among the first {size} entries; ask for a larger size")]
-    IndexOutOfRange {
-        /// The index asked about.
-        index: LeafIndex,
-        /// The size asked about.
-        size: TreeSize,
-    },
-    /// The sizes are in the wrong order.
-    #[error("the older size {old} is above the newer size {new}; swap them")]
-    SizesOutOfOrder {
-        /// The size said to be older.
-        old: TreeSize,
-        /// The size said to be newer.
-        new: TreeSize,
-    },
-    /// A node could not be read.
-    #[error("cannot read a node of the history tree")]
-    Read(#[from] E),
-}
-
-/// The root of the first `size` leaves: at most 64 reads, in one batch.
-///
-/// # Errors
-///
-/// If the tree is smaller than that, or a node cannot be read.
-pub fn root_at<R: NodeReader>(reader: &R, size: TreeSize) -> Result<Hash, ProveError<R::Error>> {
-    within(reader, size)?;
-    let peaks = reader.nodes(&peaks(size))?;
-    Ok(fold_peaks(&peaks).unwrap_or(EMPTY_ROOT))
-}
-
-pub(super) fn within<R: NodeReader>(
-    reader: &R,
-    wanted: TreeSize,
-) -> Result<(), ProveError<R::Error>> {
-    let size = reader.size();
-    if wanted > size {
-        return Err(ProveError::SizeOutOfRange { wanted, size });
-    }
-    Ok(())
 }

@@ -1,4 +1,4 @@
-//! Where the nodes of the tree lie: coordinates, tiles, and their order in a file.
+//! Places of the nodes of the tree: coordinates, tiles, and their order in a file.
 //!
 //! Pure arithmetic. A node is named by its level (0 for leaves) and its index within the level, and
 //! covers the leaves `index << level` up to `(index + 1) << level`. Only complete nodes are named
@@ -23,10 +23,8 @@
 //! it. Appending to the log then only ever appends to the file, and the tiles complete at any past
 //! size are a prefix of it.
 
-use crate::{
-    Hash,
-    history::{TreeSize, digest::node_hash},
-};
+use super::{digest::node_hash, head::TreeSize};
+use crate::id::Hash;
 
 /// Nodes of one level under a tile.
 pub const TILE_WIDTH: usize = 256;
@@ -154,7 +152,7 @@ impl TileId {
         self.index
     }
 
-    /// The tile's place in a file of tiles, counted from 0: how many are completed before it.
+    /// The tile's place in a file of tiles, counted from 0: the number of tiles completed before it.
     pub const fn number(self) -> u64 {
         let mut before = 0;
         let mut height = 0;
@@ -173,7 +171,7 @@ impl TileId {
 
     /// Level and index of the node in a slot: the inverse of [`Node::place`]. Slots beyond the last
     /// count as the last.
-    pub fn coordinates(self, slot: usize) -> (u8, u64) {
+    pub(super) fn coordinates(self, slot: usize) -> (u8, u64) {
         let mut level = TILE_LEVELS * self.height;
         let mut start = 0;
         let mut len = TILE_WIDTH;
@@ -208,7 +206,7 @@ const fn run_len(digit: u8) -> u64 {
     len
 }
 
-/// How many tiles of all heights are complete at a size: the length of a file of tiles.
+/// Number of tiles of all heights that are complete at a size: the length of a file of tiles.
 pub const fn complete_tiles(size: TreeSize) -> u64 {
     let mut tiles = 0;
     let mut rest = size.0 >> TILE_LEVELS;
@@ -222,7 +220,7 @@ pub const fn complete_tiles(size: TreeSize) -> u64 {
 /// The nodes of a complete tile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tile {
-    /// Which tile this is.
+    /// The name of the tile.
     pub id: TileId,
     /// Its nodes, slot by slot; `nodes.as_flattened()` are the bytes to store.
     pub nodes: Box<[Hash; TILE_NODES]>,
@@ -244,7 +242,8 @@ impl Tile {
 
     /// The highest node of the tile.
     pub fn root(&self) -> &Hash {
-        self.nodes.last().unwrap_or(&[0; 32])
+        let [.., root] = &*self.nodes;
+        root
     }
 }
 

@@ -1,19 +1,18 @@
-//! The writer's side: the frontier, and the tiles that are not complete yet.
+//! The history tree of the writer: the frontier, and the tiles that are not complete yet.
 
 use std::sync::Arc;
 
-use crate::{
-    Hash,
-    hash::missing,
-    history::{
-        LeafIndex, NodeReader, TileSource, TreeHead, TreeSize,
-        digest::node_hash,
-        frontier::Frontier,
-        tile::{Node, TILE_HEIGHTS, TILE_LEVELS, TILE_NODES, TILE_WIDTH, Tile, TileId},
-    },
+use super::{
+    digest::node_hash,
+    frontier::Frontier,
+    head::{LeafIndex, TreeHead, TreeSize},
+    path::node,
+    reader::{NodeReader, TileSource},
+    tile::{Node, TILE_HEIGHTS, TILE_LEVELS, TILE_NODES, TILE_WIDTH, Tile, TileId},
 };
+use crate::{id::Hash, internal::internal_error};
 
-/// Leaves beyond which no history is taken up again: far above any log, and so far below 2^64 that
+/// Largest size of a history that can be resumed: far above any log, and so far below 2^64 that
 /// appending never reaches that.
 pub const PENDING_SIZE_MAX: TreeSize = TreeSize(1 << 56);
 
@@ -21,7 +20,7 @@ pub const PENDING_SIZE_MAX: TreeSize = TreeSize(1 << 56);
 ///
 /// Appending costs one node hash amortised and gives out each tile as it completes; in memory stay
 /// only the frontier and, for each height, the tile at the right edge: 8 KiB for each factor of 256
-/// in the size. What was given out is read back through a [`TileSource`].
+/// in the size. Complete tiles are read back through a [`TileSource`].
 ///
 /// A clone is a snapshot and costs next to nothing: the tiles are shared and copied when the writer
 /// next changes them (8 KiB once after each clone, mostly).
@@ -32,11 +31,11 @@ pub struct History {
     edge: Vec<Arc<[Hash; TILE_NODES]>>,
 }
 
-/// Why saved nodes are no history.
+/// The error of saved nodes that are not those of a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PendingError {
-    /// No log is that long.
+    /// A size above the limit.
     #[error("a history of {size} leaves is beyond the limit of {PENDING_SIZE_MAX}; rebuild it")]
     TooLarge {
         /// The size given.
@@ -47,9 +46,9 @@ pub enum PendingError {
     Length {
         /// The size given.
         size: TreeSize,
-        /// How many nodes it has pending.
+        /// Number of nodes that it has pending.
         expected: usize,
-        /// How many were given.
+        /// Number of nodes given.
         found: usize,
     },
     /// A node is not the hash of the two below it.
@@ -71,11 +70,10 @@ impl History {
         Self { frontier: Frontier::new(), edge: Vec::new() }
     }
 
-    /// Takes up a history again where [`Self::pending`] left it.
+    /// Resumes a history from [`Self::pending`].
     ///
-    /// Checks what can be checked without the log: every pending node whose children are pending
-    /// too. What is left, compare by [`Self::root`]. Some 250 hashes for each factor of 256 in the
-    /// size.
+    /// Checks every pending node whose children are pending too. The others take the log to check:
+    /// compare [`Self::root`]. Some 250 hashes for each factor of 256 in the size.
     ///
     /// # Errors
     ///
@@ -97,8 +95,9 @@ impl History {
         for (node, hash) in layout.nodes.into_iter().zip(&pending) {
             if let Some((tile, slot)) = node.place()
                 && node.level() % TILE_LEVELS != 0
-                && let Some(nodes) = edge.get_mut(usize::from(tile.height()))
             {
+                let nodes = edge.get_mut(usize::from(tile.height()));
+                let nodes = nodes.unwrap_or_else(|| internal_error("a tile of the right edge"));
                 check_node(nodes, node, hash)?;
                 put(nodes, slot, hash);
             }
@@ -138,12 +137,16 @@ impl History {
     fn append_to(&mut self, leaf: Hash, completed: &mut impl FnMut(Tile)) -> LeafIndex {
         let edge = &mut self.edge;
         self.frontier.append_observed(leaf, |level, index, hash| {
-            let Some((id, slot)) = Node::new(level, index).and_then(Node::place) else { return };
+            let Some((id, slot)) = node(u32::from(level), index).place() else {
+                internal_error("the tile of a node above the leaves")
+            };
             let height = usize::from(id.height());
             if edge.len() == height {
                 edge.push(Arc::new([[0; 32]; TILE_NODES]));
             }
-            let Some(tile) = edge.get_mut(height) else { return };
+            let Some(tile) = edge.get_mut(height) else {
+                internal_error("the tile one height below")
+            };
             put(tile, slot, hash);
             if slot == TILE_NODES - 1 {
                 completed(Tile { id, nodes: Box::new(**tile) });
@@ -151,7 +154,7 @@ impl History {
         })
     }
 
-    /// How many leaves there are.
+    /// Number of leaves.
     pub const fn size(&self) -> TreeSize {
         self.frontier.size()
     }
@@ -171,27 +174,19 @@ impl History {
         &self.frontier
     }
 
-    /// All that must be saved beside the size, the complete tiles and the log to take the history
-    /// up again: for each height from 0, the last node that it stands on if that is a left child,
+    /// The nodes to save beside the size, the complete tiles and the log to resume the history:
+    /// for each height from 0, the last node that it stands on if that is a left child,
     /// then the nodes of the incomplete tile, the lowest level first.
     pub fn pending(&self) -> Vec<Hash> {
-        let size = self.size();
-        let nodes = Layout::of(size).nodes;
-        let held =
-            |node| self.pending_node(node).unwrap_or_else(|| missing("a node of its right edge"));
-        nodes.into_iter().map(held).collect()
+        let held = |node: Node| {
+            let held = self.held(node, node.place());
+            held.unwrap_or_else(|| internal_error("a node of the right edge"))
+        };
+        Layout::of(self.size()).nodes.into_iter().map(held).collect()
     }
 
-    /// The hash of a node if it is complete and held here: in the tile at the right edge, or one
-    /// of the perfect subtrees.
-    pub fn pending_node(&self, node: Node) -> Option<Hash> {
-        if !node.is_complete_at(self.size()) {
-            return None;
-        }
-        self.held(node, node.place())
-    }
-
-    /// As [`Self::pending_node`], for a node that is complete and has this place.
+    /// The hash of a complete node with this place if it is held here: in the tile at the right
+    /// edge, or one of the perfect subtrees.
     fn held(&self, node: Node, place: Option<(TileId, usize)>) -> Option<Hash> {
         let size = self.size();
         if let Some((tile, slot)) = place
@@ -204,8 +199,8 @@ impl History {
         if node.index() & 1 == 1 || node.index() + 1 != complete {
             return None;
         }
-        let taller = usize::try_from(complete.count_ones() - 1).ok()?;
-        self.frontier.peaks().get(taller).copied()
+        let taller = complete.count_ones() - 1;
+        self.frontier.peaks().get(taller as usize).copied()
     }
 
     /// Reads all nodes of this history: those at the right edge from here, the others from
@@ -222,7 +217,7 @@ pub struct HistoryReader<'a, S> {
     source: &'a S,
 }
 
-/// Why a node of a history could not be read.
+/// Reason why a node of a history could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadNodeError<E> {
     /// The tree has no such node yet.
@@ -240,7 +235,7 @@ pub enum ReadNodeError<E> {
     Source(#[from] E),
 }
 
-/// Where a node of a history is.
+/// Location of a node of a history.
 enum NodeLocation {
     Memory(Hash),
     Leaf(LeafIndex),
@@ -248,7 +243,7 @@ enum NodeLocation {
 }
 
 impl<S: TileSource> HistoryReader<'_, S> {
-    fn find(&self, node: Node) -> Result<NodeLocation, ReadNodeError<S::Error>> {
+    fn locate(&self, node: Node) -> Result<NodeLocation, ReadNodeError<S::Error>> {
         let size = self.history.size();
         let (level, index) = (node.level(), node.index());
         if !node.is_complete_at(size) {
@@ -271,7 +266,7 @@ impl<S: TileSource> NodeReader for HistoryReader<'_, S> {
     }
 
     fn node(&self, node: Node) -> Result<Hash, Self::Error> {
-        Ok(match self.find(node)? {
+        Ok(match self.locate(node)? {
             NodeLocation::Memory(hash) => hash,
             NodeLocation::Leaf(index) => self.source.leaf(index)?,
             NodeLocation::Tile(tile, slot) => self.source.tile_node(tile, slot)?,
@@ -283,7 +278,7 @@ impl<S: TileSource> NodeReader for HistoryReader<'_, S> {
         let mut gaps = Vec::with_capacity(nodes.len());
         let mut places = Vec::with_capacity(nodes.len());
         for node in nodes {
-            hashes.push(match self.find(*node)? {
+            hashes.push(match self.locate(*node)? {
                 NodeLocation::Memory(hash) => hash,
                 NodeLocation::Leaf(index) => self.source.leaf(index)?,
                 NodeLocation::Tile(tile, slot) => {
@@ -294,18 +289,17 @@ impl<S: TileSource> NodeReader for HistoryReader<'_, S> {
             });
         }
         for (gap, hash) in gaps.into_iter().zip(self.source.tile_nodes(&places)?) {
-            if let Some(place) = hashes.get_mut(gap) {
-                *place = hash;
-            }
+            let Some(place) = hashes.get_mut(gap) else { internal_error("the place of a node") };
+            *place = hash;
         }
         Ok(hashes)
     }
 }
 
-/// Which nodes are pending at a size, in the order of [`History::pending`].
+/// The nodes pending at a size, in the order of [`History::pending`].
 struct Layout {
     nodes: Vec<Node>,
-    /// How many heights have had a node.
+    /// Number of heights that have a node.
     heights: usize,
 }
 
@@ -316,7 +310,7 @@ impl Layout {
             let base = TILE_LEVELS * height;
             let complete = size.0 >> base;
             if complete & 1 == 1 {
-                layout.nodes.extend(Node::new(base, complete - 1));
+                layout.nodes.push(node(u32::from(base), complete - 1));
             }
             if complete >= 2 {
                 layout.heights = usize::from(height) + 1;
@@ -326,7 +320,7 @@ impl Layout {
                 let in_tile = (TILE_WIDTH as u64).trailing_zeros() - u32::from(level - base);
                 let end = size.0 >> level;
                 let start = end >> in_tile << in_tile;
-                layout.nodes.extend((start..end).filter_map(|index| Node::new(level, index)));
+                layout.nodes.extend((start..end).map(|index| node(u32::from(level), index)));
             }
         }
         layout
@@ -350,7 +344,6 @@ fn check_node(nodes: &[Hash; TILE_NODES], node: Node, hash: &Hash) -> Result<(),
 }
 
 fn put(tile: &mut Arc<[Hash; TILE_NODES]>, slot: usize, hash: &Hash) {
-    if let Some(place) = Arc::make_mut(tile).get_mut(slot) {
-        *place = *hash;
-    }
+    let Some(place) = Arc::make_mut(tile).get_mut(slot) else { internal_error("a slot of a tile") };
+    *place = *hash;
 }

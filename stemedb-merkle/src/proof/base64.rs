@@ -2,15 +2,10 @@
 //!
 //! 32 bytes are 43 characters, the last of which carries 4 bits and two zero bits, and one `=`.
 
-/// Characters that 32 bytes take.
-pub(super) const TEXT_LEN: usize = 44;
+use alloc::string::String;
 
-const ALPHABET: [char; 64] = [
-    'A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'I', 'J', 'K', 'L', 'M', 'N', 'O', 'P', 'Q', 'R', 'S',
-    'T', 'U', 'V', 'W', 'X', 'Y', 'Z', 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l',
-    'm', 'n', 'o', 'p', 'q', 'r', 's', 't', 'u', 'v', 'w', 'x', 'y', 'z', '0', '1', '2', '3', '4',
-    '5', '6', '7', '8', '9', '+', '/',
-];
+/// Length of the text of 32 bytes.
+pub(super) const TEXT_LEN: usize = 44;
 
 /// Writes 32 bytes as 44 characters.
 pub(super) fn encode(bytes: &[u8; 32], text: &mut String) {
@@ -22,14 +17,15 @@ pub(super) fn encode(bytes: &[u8; 32], text: &mut String) {
         bits += 8;
         while bits >= 6 {
             bits -= 6;
-            text.extend(ALPHABET.get((buffer >> bits & 63) as usize));
+            let [_, _, _, low] = (buffer >> bits).to_be_bytes();
+            text.push(character(low & 63));
         }
     }
     text.pop();
     text.push('=');
 }
 
-/// Reads what [`encode`] writes, and nothing else.
+/// Reads the text that [`encode`] writes, and no other.
 pub(super) fn decode(text: &[u8]) -> Option<[u8; 32]> {
     let (b'=', digits) = text.split_last()? else { return None };
     if digits.len() != TEXT_LEN - 1 {
@@ -51,6 +47,16 @@ pub(super) fn decode(text: &[u8]) -> Option<[u8; 32]> {
     }
     // The bits left over belong to no byte.
     (buffer & ((1 << bits) - 1) == 0).then_some(bytes)
+}
+
+const fn character(sextet: u8) -> char {
+    (match sextet {
+        0..26 => b'A' + sextet,
+        26..52 => b'a' + sextet - 26,
+        52..62 => b'0' + sextet - 52,
+        62 => b'+',
+        _ => b'/',
+    }) as char
 }
 
 const fn sextet(character: u8) -> Option<u8> {

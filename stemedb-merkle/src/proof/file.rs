@@ -11,17 +11,21 @@
 //! terminal empty | terminal <64 lowercase hex digits>
 //! ```
 //!
-//! Each proof has one text: what parses is what [`ProofFile::write`] writes, byte for byte.
+//! Each proof has one text: [`ProofFile::parse`] reads only what [`ProofFile::write`] makes.
 
-use core::fmt::Write;
+use alloc::{string::String, vec::Vec};
+use core::fmt::{self, Write};
 
+use super::{
+    base64,
+    set_proof::{SetProof, Terminal},
+};
 use crate::{
-    Hash,
-    id::{from_hex, to_hex},
-    proof::{SetProof, Terminal, base64},
+    id::{AssertionId, Hash, from_hex},
+    internal::internal_error,
 };
 
-/// Bytes above which no proof file is read: five times the longest that can verify.
+/// Largest size of a proof file that is read, in bytes: five times the longest that can verify.
 pub const PROOF_FILE_LEN_MAX: usize = 64 * 1024;
 
 const MAGIC: &str = "stemedb.dev/set-proof@v1";
@@ -31,45 +35,40 @@ const MAGIC: &str = "stemedb.dev/set-proof@v1";
 pub struct ProofFile {
     /// The proof.
     pub proof: SetProof,
-    /// The set root that it is for, says the file. Compare it with one that you trust, and verify
-    /// against that: never against this one.
+    /// The set root that the file names. Compare it with one that you trust, and verify against
+    /// that: never against this one.
     pub root: Hash,
 }
 
-/// Why bytes are no proof file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// Reason why bytes are not a proof file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ParseProofError {
     /// Longer than any proof.
-    #[error("the file has {len} bytes, and a proof file never more than {PROOF_FILE_LEN_MAX}")]
     TooLong {
         /// The length in bytes.
         len: usize,
     },
     /// A line is missing.
-    #[error("line {line} is missing: expected {expected}")]
     Missing {
         /// The line, counted from 1.
         line: usize,
-        /// What belongs there.
+        /// The line expected.
         expected: Line,
     },
     /// A line is not ended.
-    #[error("line {line} does not end in a newline; the file may have been cut short")]
     Unended {
         /// The line, counted from 1.
         line: usize,
     },
-    /// A line is not what belongs there.
-    #[error("line {line} is not {expected}")]
+    /// A line of another form.
     Malformed {
         /// The line, counted from 1.
         line: usize,
-        /// What belongs there.
+        /// The line expected.
         expected: Line,
     },
     /// Something follows the last line.
-    #[error("line {line} follows the terminal, which must be the last line")]
     Surplus {
         /// The line, counted from 1.
         line: usize,
@@ -80,7 +79,7 @@ pub enum ParseProofError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Line {
-    /// What the file is, and which version of it.
+    /// Name and version of the format.
     Magic,
     /// The id.
     Id,
@@ -92,8 +91,31 @@ pub enum Line {
     SiblingOrTerminal,
 }
 
-impl core::fmt::Display for Line {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Display for ParseProofError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { len } => write!(
+                f,
+                "the file has {len} bytes, and a proof file never more than {PROOF_FILE_LEN_MAX}"
+            ),
+            Self::Missing { line, expected } => {
+                write!(f, "line {line} is missing: expected {expected}")
+            }
+            Self::Unended { line } => {
+                write!(f, "line {line} does not end in a newline; the file may have been cut short")
+            }
+            Self::Malformed { line, expected } => write!(f, "line {line} is not {expected}"),
+            Self::Surplus { line } => {
+                write!(f, "line {line} follows the terminal, which must be the last line")
+            }
+        }
+    }
+}
+
+impl core::error::Error for ParseProofError {}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Magic => "`stemedb.dev/set-proof@v1`",
             Self::Id => "`id` and 64 lowercase hex digits",
@@ -112,29 +134,28 @@ impl ProofFile {
     pub fn write(&self) -> String {
         let Self { proof: SetProof { id, count, siblings, terminal }, root } = self;
         let mut text = String::with_capacity(300 + (base64::TEXT_LEN + 1) * siblings.len());
+        let (id, root) = (AssertionId(*id), AssertionId(*root));
         // Writing to a string does not fail.
-        let _ = write!(text, "{MAGIC}\nid {}\nroot {}\ncount {count}\n", to_hex(id), to_hex(root));
+        let _ = write!(text, "{MAGIC}\nid {id}\nroot {root}\ncount {count}\n");
         for sibling in siblings {
             base64::encode(sibling, &mut text);
             text.push('\n');
         }
-        text.push_str("terminal ");
-        match terminal {
-            Terminal::Empty => text.push_str("empty"),
-            Terminal::Id(id) => text.push_str(&to_hex(id)),
-        }
-        text.push('\n');
+        let _ = match terminal {
+            Terminal::Empty => writeln!(text, "terminal empty"),
+            Terminal::Id(id) => writeln!(text, "terminal {}", AssertionId(*id)),
+        };
         text
     }
 
-    /// Reads what [`Self::write`] writes, and nothing else.
+    /// Reads the text that [`Self::write`] makes, and no other.
     ///
     /// A file that parses says nothing yet: more siblings than verify, or a terminal that belongs
     /// elsewhere, are for [`SetProof::verify`] to refuse.
     ///
     /// # Errors
     ///
-    /// If the bytes are no proof file: which line, and what belongs there.
+    /// If the bytes are not a proof file: the line, and its form.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseProofError> {
         if bytes.len() > PROOF_FILE_LEN_MAX {
             return Err(ParseProofError::TooLong { len: bytes.len() });
@@ -147,8 +168,8 @@ impl ProofFile {
         let mut siblings = Vec::new();
         let terminal = loop {
             match lines.next(Line::SiblingOrTerminal, sibling_or_terminal)? {
-                Rung::Sibling(sibling) => siblings.push(sibling),
-                Rung::Terminal(terminal) => break terminal,
+                PathLine::Sibling(sibling) => siblings.push(sibling),
+                PathLine::Terminal(terminal) => break terminal,
             }
         };
         if !lines.rest.is_empty() {
@@ -158,6 +179,7 @@ impl ProofFile {
     }
 }
 
+/// The lines not read yet.
 struct Lines<'a> {
     rest: &'a [u8],
     /// The last line read, counted from 1.
@@ -176,24 +198,25 @@ impl<'a> Lines<'a> {
             return Err(ParseProofError::Missing { line, expected });
         }
         let end = self.rest.iter().position(|byte| *byte == b'\n');
-        let (text, rest) = end
-            .and_then(|end| self.rest.split_at_checked(end))
-            .ok_or(ParseProofError::Unended { line })?;
-        self.rest = rest.strip_prefix(b"\n").unwrap_or(rest);
+        let end = end.ok_or(ParseProofError::Unended { line })?;
+        let (ended, rest) = self.rest.split_at(end + 1);
+        self.rest = rest;
+        let text = ended.strip_suffix(b"\n").unwrap_or_else(|| internal_error("a newline"));
         read(text).ok_or(ParseProofError::Malformed { line, expected })
     }
 }
 
-enum Rung {
+/// A line of the path.
+enum PathLine {
     Sibling(Hash),
     Terminal(Terminal),
 }
 
-fn sibling_or_terminal(line: &[u8]) -> Option<Rung> {
+fn sibling_or_terminal(line: &[u8]) -> Option<PathLine> {
     Some(match line.strip_prefix(b"terminal ") {
-        None => Rung::Sibling(base64::decode(line)?),
-        Some(b"empty") => Rung::Terminal(Terminal::Empty),
-        Some(digits) => Rung::Terminal(Terminal::Id(hex(digits)?)),
+        None => PathLine::Sibling(base64::decode(line)?),
+        Some(b"empty") => PathLine::Terminal(Terminal::Empty),
+        Some(digits) => PathLine::Terminal(Terminal::Id(hex(digits)?)),
     })
 }
 

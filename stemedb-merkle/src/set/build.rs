@@ -1,16 +1,19 @@
-//! Making the flat arrays of a base from sorted ids, a page at a time.
+//! Building of the flat arrays of a base from sorted ids, a page at a time.
 
 use super::{
-    mapped::{block_bits, page_bits, prefix},
-    node::{Entry, NODE_BITS_MAX, State},
+    bits::prefix,
+    entry::Entry,
+    mapped::layout::{NODE_BITS_MAX, block_bits, page_bits},
+    node::State,
     plan::Plan,
 };
 use crate::{
-    Hash,
-    hash::{self, EMPTY, missing},
+    hash::{self, EMPTY},
+    id::Hash,
+    internal::internal_error,
 };
 
-/// About how many ids are hashed at once.
+/// Approximate number of ids that are hashed at once.
 const IDS_AT_ONCE: usize = 1024;
 
 /// Takes in all entries of a set, sorted, and makes the page starts and hashes of their base.
@@ -34,24 +37,24 @@ pub struct BaseBuilder {
 /// The page starts and hashes of a base.
 #[derive(Debug)]
 pub struct BaseHashes {
-    /// How many bits of an id name its page.
+    /// Number of bits of an id that name its page.
     pub page_bits: usize,
     /// The place of the first id of each page, and one more: the number of ids.
     pub starts: Vec<u32>,
     /// The hash of the uppermost subtree.
     pub top_hash: Hash,
-    /// The hashes below it, by how many bits they are of.
+    /// The hashes below it, by the number of their bits.
     levels: Vec<Vec<Hash>>,
 }
 
-/// Why entries don't make a base.
+/// Reason why entries do not make a base.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// An id is not above the one before.
     #[error("the ids for a checkpoint are not in order, which is a fault of this program")]
     Order,
-    /// 2^32 or more.
+    /// 2^32 ids or more.
     #[error(
         "the set has 4,294,967,296 ids or more, which is more than the base of a restart \
          checkpoint holds; opening replays what the last checkpoint does not cover"
@@ -60,7 +63,7 @@ pub enum BuildError {
     /// More or fewer than announced.
     #[error("{len} ids were announced for a checkpoint and others came")]
     Len {
-        /// How many were announced.
+        /// Number of ids announced.
         len: u64,
     },
 }
@@ -156,7 +159,7 @@ impl BaseBuilder {
             states = above;
         }
         let top_hash = levels.pop().and_then(|top| top.first().copied());
-        let top_hash = top_hash.unwrap_or_else(|| missing("the uppermost subtree"));
+        let top_hash = top_hash.unwrap_or_else(|| internal_error("the uppermost subtree"));
         levels.reverse();
         Ok(BaseHashes { page_bits: self.page_bits, starts: self.starts, top_hash, levels })
     }
@@ -170,8 +173,11 @@ fn fold(below: &[Hash], states: &[State]) -> (Vec<Hash>, Vec<State>) {
         let pairs = hashes.as_chunks::<2>().0;
         let start = level.len();
         level.resize(start + pairs.len(), EMPTY);
-        let Some(made) = level.get_mut(start..) else { missing("room for its hashes") };
-        hash::nodes(|at| pairs.get(at).unwrap_or_else(|| missing("two halves")).each_ref(), made);
+        let Some(made) = level.get_mut(start..) else { internal_error("room for its hashes") };
+        hash::nodes(
+            |at| pairs.get(at).unwrap_or_else(|| internal_error("two halves")).each_ref(),
+            made,
+        );
         let halves = hashes.as_chunks::<2>().0.iter().zip(states.as_chunks::<2>().0);
         for (hash, ([left, right], [left_state, right_state])) in made.iter_mut().zip(halves) {
             match (left_state, right_state) {
@@ -197,7 +203,7 @@ impl BaseHashes {
                     self.levels
                         .get(depth + level - 1)
                         .and_then(|hashes| hashes.get(prefix * width..(prefix + 1) * width))
-                        .unwrap_or_else(|| missing("a block of hashes"))
+                        .unwrap_or_else(|| internal_error("a block of hashes"))
                 })
             })
         })

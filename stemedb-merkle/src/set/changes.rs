@@ -1,12 +1,13 @@
-//! What a tree has that the older parts of its mapped set lack: the contents of the next delta.
+//! Changes of a tree since the older parts of its mapped set: the contents of the next delta.
 
 use super::{
-    Snapshot,
-    mapped::{BlockKey, MappedSetError, block_bits},
-    node::{Child, Entry, State},
+    entry::Entry,
+    mapped::{BlockKey, MappedSet, MappedSetError, layout::block_bits},
+    node::{Child, State},
     plan::Plan,
+    snapshot::Snapshot,
 };
-use crate::Hash;
+use crate::{id::Hash, internal::internal_error};
 
 /// Entries and hash blocks that came or changed since a position in the log.
 #[derive(Debug, Default)]
@@ -20,18 +21,18 @@ pub struct Changes {
 /// A block of hashes with a change in it.
 #[derive(Debug)]
 pub struct ChangedBlock {
-    /// Which block.
+    /// The name of the block.
     pub key: BlockKey,
-    /// Which of its subtrees hold an id.
+    /// Mask of its subtrees that hold an id.
     pub occupied: u32,
-    /// Which hold two ids or more.
+    /// Mask of those that hold two ids or more.
     pub many: u32,
     /// The hashes.
     pub hashes: Vec<Hash>,
 }
 
 impl Snapshot {
-    /// What came since the log was `since` bytes long, given that the first `deltas_kept` deltas of
+    /// Changes since the log was `since` bytes long, given that the first `deltas_kept` deltas of
     /// the mapped set and its base have all that came before. O(changes), and O(N) without a mapped set.
     ///
     /// # Errors
@@ -45,7 +46,7 @@ impl Snapshot {
             }
             return Ok(changes);
         };
-        let walk = Walk { snapshot: self, page_bits: mapped.page_bits(), since, deltas_kept };
+        let walk = Walk { mapped, page_bits: mapped.page_bits(), since, deltas_kept };
         walk.subtree(&self.top, 0, 0, &mut changes)?;
         changes.blocks.sort_unstable_by_key(|block| block.key);
         Ok(changes)
@@ -62,7 +63,7 @@ fn fits_blocks(child: &Child, depth: usize, page_bits: usize) -> bool {
 }
 
 struct Walk<'a> {
-    snapshot: &'a Snapshot,
+    mapped: &'a MappedSet,
     page_bits: usize,
     since: u64,
     deltas_kept: usize,
@@ -76,9 +77,8 @@ impl Walk<'_> {
         prefix: u64,
         changes: &mut Changes,
     ) -> Result<(), MappedSetError> {
-        let Some(mapped) = &self.snapshot.mapped else { return Ok(()) };
         if depth < self.page_bits && !fits_blocks(child, depth, self.page_bits) {
-            // It came where the mapped set has no id at all, and is made of whatever suited it.
+            // It came where the mapped set has no id, so that its nodes are of any width.
             let aligned = self.aligned(child, depth)?;
             return self.node(&aligned, depth, prefix, changes);
         }
@@ -89,16 +89,16 @@ impl Walk<'_> {
                 Ok(())
             }
             Child::Mapped => {
-                if !mapped.changed_since(self.deltas_kept, depth, prefix)? {
+                if !self.mapped.changed_since(self.deltas_kept, depth, prefix)? {
                     return Ok(());
                 }
                 if depth == self.page_bits {
                     let mut entries = Vec::new();
-                    mapped.entries(depth, prefix, &mut entries)?;
+                    self.mapped.entries(depth, prefix, &mut entries)?;
                     changes.entries.extend(entries.iter().filter(|entry| self.is_new(entry)));
                     return Ok(());
                 }
-                self.node(&mapped.load(depth, prefix)?, depth, prefix, changes)
+                self.node(&self.mapped.load(depth, prefix)?, depth, prefix, changes)
             }
             _ => self.node(child, depth, prefix, changes),
         }
@@ -124,7 +124,7 @@ impl Walk<'_> {
         prefix: u64,
         changes: &mut Changes,
     ) -> Result<(), MappedSetError> {
-        let Some(node) = child.node() else { return Ok(()) };
+        let Some(node) = child.node() else { internal_error("an inner node") };
         let count = node.bits();
         let before = changes.entries.len();
         for index in 0..1_usize << count {

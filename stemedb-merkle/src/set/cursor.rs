@@ -1,14 +1,15 @@
-//! A place in a tree, a bit at a time, whatever the tree is made of there.
+//! A place in a tree, a bit at a time, in nodes, pages and mapped sets alike.
 
 use std::sync::Arc;
 
 use super::{
-    Snapshot,
-    mapped::{MappedSet, MappedSetError},
-    node::{Child, Entry, State, level_start},
-    plan::split_bit,
+    bits::split_bit,
+    entry::Entry,
+    mapped::{MappedSet, MappedSetError, layout::level_start},
+    node::{Child, State},
+    snapshot::Snapshot,
 };
-use crate::{Hash, hash};
+use crate::{hash, id::Hash, internal::internal_error};
 
 /// The subtree of one prefix.
 #[derive(Clone, Debug)]
@@ -48,7 +49,8 @@ impl Cursor {
                 let node = mapped.load(depth, prefix)?;
                 Ok(Self::Inner { node, depth, prefix, level: 0, index: 0, hash })
             }
-            (Child::Empty | Child::Mapped, _) => Ok(Self::Empty),
+            (Child::Mapped, None) => internal_error("the mapped set"),
+            (Child::Empty, _) => Ok(Self::Empty),
             (node, _) => Ok(Self::Inner { node, depth, prefix, level: 0, index: 0, hash }),
         }
     }
@@ -68,7 +70,7 @@ impl Cursor {
             Self::Empty => State::Empty,
             Self::Page { from, to, .. } => State::of(to - from),
             Self::Inner { node, level, index, .. } => {
-                let Some(node) = node.node() else { return State::Empty };
+                let Some(node) = node.node() else { internal_error("an inner node") };
                 match level {
                     0 => node.state(0).join(node.state(1)),
                     _ => node.state(level_start(*level) + index),
@@ -104,7 +106,7 @@ impl Cursor {
         match self {
             Self::Empty => Ok([Self::Empty, Self::Empty]),
             Self::Page { entries, from, to, depth } => {
-                let Some(here) = self.entries() else { hash::missing("the ids of a page") };
+                let Some(here) = self.entries() else { internal_error("the ids of a page") };
                 let (zeros, _) = split_bit(here, *depth);
                 let middle = from + zeros.len();
                 let half = |from, to| Self::Page {
@@ -116,7 +118,7 @@ impl Cursor {
                 Ok([half(*from, middle), half(middle, *to)])
             }
             Self::Inner { node, depth, prefix, level, index, .. } => {
-                let Some(inner) = node.node() else { return Ok([Self::Empty, Self::Empty]) };
+                let Some(inner) = node.node() else { internal_error("an inner node") };
                 let bits = inner.bits();
                 let level = level + 1;
                 let half = |side: usize| {

@@ -1,12 +1,14 @@
 //! Looking up ids by their first bytes.
 
 use super::{
-    Snapshot,
-    mapped::{MappedSetError, prefix},
-    node::{Child, Entry, bits},
+    bits::{bits, prefix},
+    entry::Entry,
+    mapped::MappedSetError,
+    node::Child,
     prefetch::{PATHS_AT_ONCE, PrefetchDepth, prefetch},
+    snapshot::Snapshot,
 };
-use crate::Hash;
+use crate::{id::Hash, internal::internal_error};
 
 impl Snapshot {
     /// Finds for each of these prefixes the id that begins with it; `None` where there is none, or
@@ -52,10 +54,11 @@ impl Snapshot {
                     mapped.entries(bits, prefix(first, bits), &mut entries)?;
                     return Ok(only::<N>(&entries, first));
                 }
-                (Child::Empty | Child::Mapped, _) => return Ok(None),
+                (Child::Mapped, None) => internal_error("the mapped set"),
+                (Child::Empty, _) => return Ok(None),
                 _ => {}
             }
-            let Some(node) = child.node() else { return Ok(None) };
+            let Some(node) = child.node() else { internal_error("an inner node") };
             let count = node.bits();
             if depth + count > 8 * N {
                 // Ids that share more bits than are known.

@@ -6,16 +6,22 @@
 use core::cmp::Ordering;
 
 use super::{
-    Snapshot,
-    mapped::{MappedSet, MappedSetError},
-    node::{Child, Entry, NodeRef, State, bit, level_start},
-    plan::{Part, Plan, split_bit},
+    bits::split_bit,
+    entry::Entry,
+    mapped::{MappedSet, MappedSetError, layout::level_start},
+    node::{Child, NodeRef, State},
+    plan::{Part, Plan},
     prefetch::{PrefetchDepth, prefetch},
+    snapshot::Snapshot,
 };
-use crate::{Hash, hash};
+use crate::{
+    bits::{ID_BITS, bit},
+    hash,
+    id::Hash,
+    internal::internal_error,
+};
 
-/// About how many changes are hashed at once: what is in the making for them fits a second-level
-/// cache.
+/// Approximate number of changes that are hashed at once: their hashes fit a second-level cache.
 const CHANGES_AT_ONCE: usize = 256;
 
 /// As many ids where there is nothing else beside them.
@@ -70,7 +76,7 @@ impl Snapshot {
     /// The root that this set would have with these ids added and those removed; of an id that is
     /// both, with it. O(d log N).
     ///
-    /// It is how a peer's word about a difference is checked: nothing is added or removed.
+    /// Checks a peer's word about a difference: nothing is added or removed.
     ///
     /// # Errors
     ///
@@ -153,7 +159,7 @@ impl Hypothesis<'_> {
         self.plan.clear();
         let mut hashed = hashed.into_iter();
         let part = self.below(node, 0, 0, change, place.depth, &mut |this, _, _| {
-            let Some((hash, state)) = hashed.next() else { hash::missing("a hashed child") };
+            let Some((hash, state)) = hashed.next() else { internal_error("a hashed child") };
             Ok(if state == State::Empty { Part::EMPTY } else { this.plan.known(hash, state) })
         })?;
         Ok(self.made(part))
@@ -183,7 +189,7 @@ impl Hypothesis<'_> {
 
     /// Hash and state of sorted entries that share their first `depth` bits.
     fn hash_entries(&mut self, entries: &[Entry], depth: usize) -> (Hash, State) {
-        if entries.len() <= IDS_AT_ONCE || depth >= 256 {
+        if entries.len() <= IDS_AT_ONCE || depth >= ID_BITS {
             self.plan.clear();
             let part = self.plan.page(entries, depth);
             return self.made(part);
@@ -246,7 +252,7 @@ impl Hypothesis<'_> {
         Ok(self.plan.join(left, right))
     }
 
-    /// The node at a place that lies in the mapped set, if it is none of the mapped set's pages.
+    /// Loads the node at a place of the mapped set; `None` for a page or a place in memory.
     fn load(&self, child: &Child, place: Place) -> Result<Option<Child>, MappedSetError> {
         match (child, self.mapped) {
             (Child::Mapped, Some(mapped)) if place.depth < mapped.page_bits() => {
@@ -270,6 +276,7 @@ impl Hypothesis<'_> {
                 mapped.entries(place.depth, place.prefix, &mut loaded)?;
                 &loaded[..]
             }
+            (Child::Mapped, None) => internal_error("the mapped set"),
             _ => &[],
         };
         let Change { mut added, mut removed } = change;

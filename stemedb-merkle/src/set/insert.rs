@@ -1,17 +1,19 @@
-//! Inserting into the tree.
+//! Inserting ids into the tree.
 
 use super::{
-    MerkleTree,
+    bits::{bits, key, split_prefix},
+    entry::Entry,
     load_path::{LoadedPage, load_path},
-    mapped::{MappedSetError, key},
-    node::{Child, Entry, NODE_BITS_MAX, NodeMut, PAGE_LEN_MAX, State, bits, split_prefix},
+    mapped::{MappedSetError, layout::NODE_BITS_MAX},
+    node::{Child, NodeMut, PAGE_LEN_MAX, State},
     plan::{Part, Plan},
     prefetch::{PrefetchDepth, prefetch},
+    tree::MerkleTree,
 };
-use crate::{Hash, hash::missing};
+use crate::{bits::ID_BITS, id::Hash, internal::internal_error};
 
 /// The entries sorted by id, the first of each id only.
-pub(super) fn sorted(entries: &[Entry]) -> Vec<Entry> {
+fn sorted(entries: &[Entry]) -> Vec<Entry> {
     // Numbers are moved and compared faster than entries are; of equal ones the first stays first.
     let mut order: Vec<(u64, usize)> =
         entries.iter().enumerate().map(|(place, entry)| (key(&entry.id), place)).collect();
@@ -27,10 +29,39 @@ pub(super) fn sorted(entries: &[Entry]) -> Vec<Entry> {
 }
 
 impl MerkleTree {
-    pub(super) fn insert_sorted(&mut self, entries: &[Entry]) -> Result<usize, MappedSetError> {
+    /// Inserts an id, with the number of ids before it as its position. Returns whether it is new.
+    ///
+    /// O(log N): one page and one path are changed, and the root is current when this returns.
+    ///
+    /// # Errors
+    ///
+    /// If the part of a mapped set that it belongs to is damaged; the tree is as it was then.
+    pub fn insert(&mut self, id: Hash) -> Result<bool, MappedSetError> {
+        Ok(self.insert_batch(&[Entry { id, position: self.now.count }])? == 1)
+    }
+
+    /// Inserts ids, in any order, and returns the number of new ones. Of two entries with one id,
+    /// and of one that is there already and one that is not, the first holds.
+    ///
+    /// Each changed node is hashed once, many at a time.
+    ///
+    /// # Errors
+    ///
+    /// If the part of a mapped set that one of them belongs to is damaged; none is inserted then.
+    pub fn insert_batch(&mut self, entries: &[Entry]) -> Result<usize, MappedSetError> {
+        let sorted;
+        let mut entries = entries;
+        if !entries.is_sorted_by(|a, b| a.id < b.id) {
+            sorted = self::sorted(entries);
+            entries = &sorted;
+        }
+        self.insert_sorted(entries)
+    }
+
+    fn insert_sorted(&mut self, entries: &[Entry]) -> Result<usize, MappedSetError> {
         let mut pages = Vec::new();
         if let Some(mapped) = self.now.mapped.clone() {
-            // All that can fail comes first and changes nothing but where the tree lies.
+            // All that can fail comes first and only moves parts of the tree into memory.
             let (plan, merged) = (&mut self.plan, &mut self.scratch);
             pages = load_path(&mut self.now.top, entries, &mapped, plan, merged)?;
         }
@@ -56,8 +87,8 @@ impl MerkleTree {
     }
 }
 
-/// About how many entries are inserted and hashed at once: what is in the making for them, and what
-/// it is made of, fits a second-level cache.
+/// Approximate number of entries that are inserted and hashed at once: their hashes, and the parts
+/// that these are made of, fit a second-level cache.
 const ENTRIES_AT_ONCE: usize = 256;
 
 /// As many where there is nothing yet: no other entries are hashed with them.
@@ -68,7 +99,7 @@ struct Insertion<'a> {
     scratch: &'a mut Vec<Entry>,
     /// The mapped pages of the entries, in order.
     pages: std::vec::IntoIter<LoadedPage>,
-    /// How many entries were new.
+    /// Number of new entries.
     count: usize,
 }
 
@@ -85,7 +116,7 @@ impl Insertion<'_> {
         if new.len() <= at_once || child.node().is_none() {
             if new.len() > at_once && matches!(child, Child::Empty) {
                 // Wide from the start, so that its parts are made one after the other.
-                *child = Child::with_bits(NODE_BITS_MAX.min(256 - depth));
+                *child = Child::with_bits(NODE_BITS_MAX.min(ID_BITS - depth));
                 return self.insert_and_hash(child, depth, new);
             }
             if new.len() > 1 {
@@ -95,7 +126,7 @@ impl Insertion<'_> {
             let part = self.insert(child, depth, new)?;
             return Some(self.plan.hash_into(child, part));
         }
-        let mut node = child.node_mut()?;
+        let Some(mut node) = child.node_mut() else { internal_error("an inner node") };
         let count = node.bits();
         let mut all_made = [None; 1 << NODE_BITS_MAX];
         let mut rest = new;
@@ -105,7 +136,7 @@ impl Insertion<'_> {
             rest = behind;
             let (Some(below), Some(made)) = (node.children.get_mut(index), all_made.get_mut(index))
             else {
-                missing("a child")
+                internal_error("a child")
             };
             *made = self.insert_and_hash(below, depth + count, here);
         }
@@ -141,7 +172,7 @@ impl Insertion<'_> {
             }
             Child::Mapped => {
                 // Each mapped page of the entries was loaded.
-                let Some(page) = self.pages.next() else { missing("a loaded page") };
+                let Some(page) = self.pages.next() else { internal_error("a loaded page") };
                 if page.inserted == 0 {
                     return None;
                 }
@@ -157,7 +188,7 @@ impl Insertion<'_> {
             let inserted = self.scratch.len() - entries.len();
             return self.rebuild(child, depth, inserted);
         }
-        let mut node = child.node_mut()?;
+        let Some(mut node) = child.node_mut() else { internal_error("an inner node") };
         if let [only] = new {
             return self.insert_one(&mut node, depth, only);
         }
@@ -170,7 +201,7 @@ impl Insertion<'_> {
             rest = behind;
             let (Some(below), Some(part)) = (node.children.get_mut(index), parts.get_mut(index))
             else {
-                missing("a child")
+                internal_error("a child")
             };
             if let Some(changed) = self.insert(below, depth + count, here) {
                 *node.dirty |= 1 << index;
@@ -187,13 +218,13 @@ impl Insertion<'_> {
         // The siblings before the child: these reads miss the caches, and like that none of them
         // waits for another.
         let siblings = self.plan.siblings(node, index);
-        let Some(below) = node.children.get_mut(index) else { missing("a child") };
+        let Some(below) = node.children.get_mut(index) else { internal_error("a child") };
         let changed = self.insert(below, depth + count, core::slice::from_ref(entry))?;
         *node.dirty |= 1 << index;
         Some(self.plan.ascend(node, index, changed, siblings))
     }
 
-    /// Makes a subtree anew of the entries in the scratch buffer, `inserted` of which are new.
+    /// Rebuilds a subtree from the entries in the scratch buffer, `inserted` of which are new.
     fn rebuild(&mut self, child: &mut Child, depth: usize, inserted: usize) -> Option<Part> {
         if inserted == 0 {
             return None;
@@ -204,7 +235,7 @@ impl Insertion<'_> {
     }
 }
 
-/// All entries of a narrow node over pages alone, if with so many more it had better be wider.
+/// All entries of a narrow node over pages alone, if `more` entries take a wider one.
 fn outgrown(child: &Child, more: usize) -> Option<Vec<Entry>> {
     let node = child.node()?;
     let mut count = 0;

@@ -1,4 +1,4 @@
-//! Walking the tree in the order of the ids.
+//! Iterating over the tree in the order of the ids.
 
 use std::{
     ops::{Bound, RangeBounds},
@@ -6,16 +6,18 @@ use std::{
 };
 
 use super::{
-    MerkleTree, Snapshot,
-    mapped::{MappedSet, MappedSetError, prefix},
-    node::{Child, Entry, bits},
+    bits::{bits, prefix},
+    entry::Entry,
+    mapped::{MappedSet, MappedSetError},
+    node::Child,
+    snapshot::Snapshot,
 };
-use crate::Hash;
+use crate::{id::Hash, internal::internal_error};
 
-/// A mapped subtree of at most so many bits of pages is read at once.
+/// Largest number of bits of pages of a mapped subtree that is read at once.
 const READ_BITS_MAX: usize = 6;
 
-/// The entries of a set tree in the order of their ids. Ends at the first that can't be had.
+/// The entries of a set tree in the order of their ids. Ends at the first that cannot be read.
 #[derive(Debug)]
 pub struct Iter {
     mapped: Option<Arc<MappedSet>>,
@@ -34,8 +36,34 @@ struct Subtree {
     prefix: u64,
 }
 
+impl Snapshot {
+    /// All entries in the order of their ids, each of them or its error.
+    pub fn iter(&self) -> Iter {
+        self.range(..)
+    }
+
+    /// The entries whose ids are in a range, in order, each of them or its error.
+    pub fn range(&self, ids: impl RangeBounds<Hash>) -> Iter {
+        Iter::new(self, ids)
+    }
+
+    /// Number of ids that begin with each byte: the sizes of the 256 uppermost subtrees.
+    ///
+    /// # Errors
+    ///
+    /// If a part of a mapped set is damaged.
+    pub fn counts_by_first_byte(&self) -> Result<[u64; 256], MappedSetError> {
+        let mut counts = [0; 256];
+        for entry in self {
+            let count = counts.get_mut(usize::from(entry?.id[0]));
+            *count.unwrap_or_else(|| internal_error("the count of a byte")) += 1;
+        }
+        Ok(counts)
+    }
+}
+
 impl Iter {
-    pub(super) fn new(snapshot: &Snapshot, ids: impl RangeBounds<Hash>) -> Self {
+    fn new(snapshot: &Snapshot, ids: impl RangeBounds<Hash>) -> Self {
         let start = match ids.start_bound() {
             Bound::Unbounded => None,
             Bound::Included(start) => Some(*start),
@@ -125,15 +153,6 @@ fn successor(id: &Hash) -> Option<Hash> {
 }
 
 impl IntoIterator for &Snapshot {
-    type Item = Result<Entry, MappedSetError>;
-    type IntoIter = Iter;
-
-    fn into_iter(self) -> Iter {
-        self.iter()
-    }
-}
-
-impl IntoIterator for &MerkleTree {
     type Item = Result<Entry, MappedSetError>;
     type IntoIter = Iter;
 

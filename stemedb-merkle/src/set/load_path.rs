@@ -1,21 +1,23 @@
-//! Bringing into memory what inserts will change, before they change anything.
+//! Loading of the nodes and pages that an insert will change, before it changes any.
 //!
-//! Whatever can fail is done here. Nodes are put where they belong as they are, hashes and all, so
-//! that the tree stays the same tree. Pages are not: they are merged with what is new and kept
-//! aside, hashed already, until every one of them has been had.
+//! Every step that can fail is here. Nodes take their places in the tree as they are, hashes
+//! included, so that the tree stays the same tree. Pages do not: they are merged with the new
+//! entries, hashed, and kept apart until all of them are loaded.
 
 use super::{
-    mapped::{MappedSet, MappedSetError, prefix},
-    node::{Child, Entry, State, bits, split_prefix},
+    bits::{bits, prefix, split_prefix},
+    entry::Entry,
+    mapped::{MappedSet, MappedSetError},
+    node::{Child, State},
     plan::{Part, Plan},
     prefetch::{PATHS_AT_ONCE, PrefetchDepth, prefetch},
 };
-use crate::Hash;
+use crate::{hash::EMPTY, id::Hash, internal::internal_error};
 
-/// About how many ids of pages are hashed at once: what is in the making fits a second-level cache.
+/// Approximate number of ids of pages that are hashed at once: they fit a second-level cache.
 const IDS_AT_ONCE: usize = 1024;
 
-/// So many pages are asked for at once.
+/// Number of pages that are prefetched together.
 const PAGES_AT_ONCE: usize = 16;
 
 /// A mapped page with new entries in it.
@@ -24,12 +26,12 @@ pub(super) struct LoadedPage {
     pub(super) child: Child,
     pub(super) hash: Hash,
     pub(super) state: State,
-    /// How many entries are new; if none is, there is no child.
+    /// Number of new entries; if there are none, there is no child.
     pub(super) inserted: usize,
 }
 
-/// Brings all nodes on the paths to sorted entries into memory, and merges each of their mapped
-/// pages with them, in order. The tree's hashes stay what they are.
+/// Loads all nodes on the paths to sorted entries, and merges each of their mapped pages with them,
+/// in order. The tree's hashes stay what they are.
 pub(super) fn load_path(
     top: &mut Child,
     new: &[Entry],
@@ -50,12 +52,8 @@ pub(super) fn load_path(
         }
         for run in runs {
             let inserted = pages.merge(run, merged)?;
-            let mut page = LoadedPage {
-                child: Child::Empty,
-                hash: crate::hash::EMPTY,
-                state: State::Empty,
-                inserted,
-            };
+            let mut page =
+                LoadedPage { child: Child::Empty, hash: EMPTY, state: State::Empty, inserted };
             if inserted > 0 {
                 page.child = Child::build(merged, mapped.page_bits());
                 parts.push(plan.child(&mut page.child, mapped.page_bits()));
@@ -87,12 +85,12 @@ fn hash_pages(plan: &mut Plan, loaded: &mut [LoadedPage], parts: &mut Vec<Part>)
     plan.clear();
 }
 
-/// Brings nodes into memory, and notes the entries of each mapped page.
+/// Loads nodes, and notes the entries of each mapped page.
 fn load_nodes<'a>(
     child: &mut Child,
     depth: usize,
     new: &'a [Entry],
-    mut asked: bool,
+    mut prefetched: bool,
     mapped: &MappedSet,
     runs: &mut Vec<&'a [Entry]>,
 ) -> Result<(), MappedSetError> {
@@ -107,9 +105,9 @@ fn load_nodes<'a>(
     if depth >= mapped.page_bits() {
         return Ok(());
     }
-    if !asked && new.len() <= PATHS_AT_ONCE {
+    if !prefetched && new.len() <= PATHS_AT_ONCE {
         prefetch(child, depth, new, |entry| &entry.id, PrefetchDepth::Nodes(mapped.page_bits()));
-        asked = true;
+        prefetched = true;
     }
     let Some(node) = child.node_mut() else { return Ok(()) };
     let count = node.bits();
@@ -118,9 +116,8 @@ fn load_nodes<'a>(
         let index = bits(&first.id, depth, count);
         let (here, behind) = split_prefix(rest, depth, count, index);
         rest = behind;
-        if let Some(below) = node.children.get_mut(index) {
-            load_nodes(below, depth + count, here, asked, mapped, runs)?;
-        }
+        let Some(below) = node.children.get_mut(index) else { internal_error("a child") };
+        load_nodes(below, depth + count, here, prefetched, mapped, runs)?;
     }
     Ok(())
 }

@@ -1,43 +1,21 @@
-//! What the set tree is made of in memory: pages of ids, and inner nodes over several bits of them.
+//! The parts of the set tree in memory: pages of ids, and inner nodes over several bits of them.
 
 use std::sync::Arc;
 
-use crate::{
-    Hash,
-    hash::{EMPTY, missing},
+use super::{
+    bits::split_prefix,
+    entry::Entry,
+    mapped::layout::{NODE_BITS_MAX, block_bits},
 };
+use crate::{bits::ID_BITS, hash::EMPTY, id::Hash, internal::internal_error};
 
 /// A page holds at most this many ids; one more makes it an inner node.
 pub(crate) const PAGE_LEN_MAX: usize = 16;
 
-/// A node made or made anew gets so many children that each has at most this many ids on average.
+/// Largest average number of ids of the children of a new node.
 const CHILD_LEN_AIM: usize = 11;
 
-/// An inner node spans at most this many bits of the ids.
-pub(crate) const NODE_BITS_MAX: usize = 4;
-
-/// An id and the position kept beside it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The id.
-    pub id: Hash,
-    /// Where the log has its body, in bytes from the start of the whole log.
-    pub position: u64,
-}
-
-/// The bit of an id at `depth`, most significant bit of the first byte first.
-pub(crate) fn bit(id: &Hash, depth: usize) -> bool {
-    id.get(depth / 8).is_some_and(|byte| byte >> (7 - depth % 8) & 1 == 1)
-}
-
-/// `count` bits of an id from `depth` on, at most 8; bits behind the last read as zeros.
-pub(crate) fn bits(id: &Hash, depth: usize, count: usize) -> usize {
-    let byte = |at: usize| id.get(at).map_or(0, |byte| usize::from(*byte));
-    let two = byte(depth / 8) << 8 | byte(depth / 8 + 1);
-    (two >> (16 - depth % 8 - count)) & ((1 << count) - 1)
-}
-
-/// How many ids a subtree holds, as far as its hash cares.
+/// Number of ids of a subtree, as far as its hash depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Empty,
@@ -81,7 +59,7 @@ pub(crate) enum Child {
 /// An inner node of `R` children with the hashes of all the `H = 2 * R - 2` subtrees below it,
 /// those of one bit first: the two halves, the four quarters, and so on to the children.
 ///
-/// In this order what every visit needs lies in the cache line of the `Arc`'s counts.
+/// In this order the fields that every visit reads lie in the cache line of the `Arc`'s counts.
 #[derive(Clone, Debug)]
 #[repr(C)]
 pub(crate) struct Node<const R: usize, const H: usize> {
@@ -124,20 +102,15 @@ pub(crate) struct NodeRef<'a> {
 pub(crate) struct NodeMut<'a> {
     pub(crate) hashes: &'a mut [Hash],
     pub(crate) children: &'a mut [Child],
-    /// Which subtrees hold an id, bit `i` for `hashes[i]`.
+    /// Mask of the subtrees that hold an id, bit `i` for `hashes[i]`.
     pub(crate) occupied: &'a mut u32,
-    /// Which subtrees hold two ids or more.
+    /// Mask of the subtrees that hold two ids or more.
     pub(crate) many: &'a mut u32,
-    /// Whose hashes, of the children, are out of date.
+    /// Mask of the children whose hashes are out of date.
     pub(crate) dirty: &'a mut u16,
 }
 
-/// Where the hashes of the subtrees of `level` bits begin in a node.
-pub(crate) fn level_start(level: usize) -> usize {
-    (1 << level) - 2
-}
-
-/// What the masks of a node say of its subtree `slot`.
+/// State of the subtree `slot` by the masks of a node.
 pub(crate) fn state(occupied: u32, many: u32, slot: usize) -> State {
     match (occupied >> slot & 1, many >> slot & 1) {
         (0, _) => State::Empty,
@@ -147,13 +120,13 @@ pub(crate) fn state(occupied: u32, many: u32, slot: usize) -> State {
 }
 
 impl<'a> NodeRef<'a> {
-    /// How many bits the node spans.
+    /// Number of bits that the node spans.
     pub(crate) fn bits(&self) -> usize {
         self.children.len().trailing_zeros() as usize
     }
 
     pub(crate) fn hash(&self, slot: usize) -> Hash {
-        *self.hashes.get(slot).unwrap_or_else(|| missing("the hash of a subtree"))
+        *self.hashes.get(slot).unwrap_or_else(|| internal_error("the hash of a subtree"))
     }
 
     pub(crate) fn state(&self, slot: usize) -> State {
@@ -161,7 +134,7 @@ impl<'a> NodeRef<'a> {
     }
 
     pub(crate) fn child(&self, index: usize) -> &'a Child {
-        self.children.get(index).unwrap_or_else(|| missing("a child"))
+        self.children.get(index).unwrap_or_else(|| internal_error("a child"))
     }
 }
 
@@ -177,7 +150,7 @@ impl NodeMut<'_> {
     }
 }
 
-/// Gives the fields of whichever width a node has to one expression.
+/// Evaluates one expression for a node of any width.
 macro_rules! with_node {
     ($child:expr, $node:ident => $value:expr) => {
         match $child {
@@ -215,7 +188,7 @@ impl Child {
         })
     }
 
-    /// How many trees and snapshots have it.
+    /// Number of trees and snapshots that have it.
     pub(crate) fn count(&self) -> usize {
         match self {
             Self::Empty | Self::Mapped => 0,
@@ -227,7 +200,7 @@ impl Child {
         }
     }
 
-    /// How many bytes of memory the subtree takes, each piece with the two counts of its `Arc`.
+    /// Memory of the subtree in bytes, each piece with the two counts of its `Arc`.
     pub(crate) fn memory_len(&self) -> usize {
         const COUNTS_LEN: usize = 16;
         let own = match self {
@@ -265,12 +238,12 @@ impl Child {
         }
         let width = entries.len().div_ceil(CHILD_LEN_AIM).next_power_of_two();
         let count = (width.trailing_zeros() as usize).clamp(1, NODE_BITS_MAX);
-        Self::build_node(entries, depth, count.min(256 - depth), Self::build)
+        Self::build_node(entries, depth, count.min(ID_BITS - depth), Self::build)
     }
 
     /// The same in nodes that span what a mapped set's blocks span, above pages of `page_bits`.
     pub(crate) fn build_blocks(entries: &[Entry], depth: usize, page_bits: usize) -> Self {
-        match super::mapped::block_bits(depth, page_bits) {
+        match block_bits(depth, page_bits) {
             0 => Self::build(entries, depth),
             _ if entries.is_empty() => Self::Empty,
             count => Self::build_node(entries, depth, count, |entries, depth| {
@@ -286,36 +259,19 @@ impl Child {
         below: impl Fn(&[Entry], usize) -> Self,
     ) -> Self {
         let mut child = Self::with_bits(count);
-        if let Some(node) = child.node_mut() {
-            let mut rest = entries;
-            for (index, child) in node.children.iter_mut().enumerate() {
-                let (here, behind) = split_prefix(rest, depth, count, index);
-                rest = behind;
-                *child = below(here, depth + count);
-                *node.dirty |= u16::from(!here.is_empty()) << index;
-            }
+        let Some(node) = child.node_mut() else { internal_error("the node just made") };
+        let mut rest = entries;
+        for (index, child) in node.children.iter_mut().enumerate() {
+            let (here, behind) = split_prefix(rest, depth, count, index);
+            rest = behind;
+            *child = below(here, depth + count);
+            *node.dirty |= u16::from(!here.is_empty()) << index;
         }
         child
     }
 
-    /// Whether a node of `width` children and `count` ids had better be built anew, wider.
+    /// Whether a node of `width` children and `count` ids is to be rebuilt wider.
     pub(crate) fn outgrown(width: usize, count: usize) -> bool {
         width < 1 << NODE_BITS_MAX && count > width * CHILD_LEN_AIM
     }
-}
-
-/// Splits sorted entries into those whose `count` bits from `depth` on are `index`, and the rest
-/// behind; entries before them must be gone already.
-pub(crate) fn split_prefix(
-    entries: &[Entry],
-    depth: usize,
-    count: usize,
-    index: usize,
-) -> (&[Entry], &[Entry]) {
-    let here = if entries.len() <= PAGE_LEN_MAX {
-        entries.iter().take_while(|entry| bits(&entry.id, depth, count) <= index).count()
-    } else {
-        entries.partition_point(|entry| bits(&entry.id, depth, count) <= index)
-    };
-    entries.split_at(here)
 }

@@ -1,18 +1,22 @@
-//! Which hashes of a changed tree have to be made, and making them many at a time.
+//! Plan of the hashes of a changed tree, and its execution, many hashes at a time.
 //!
-//! A pass over what changed only notes what is to be joined with what; the joins are then made in
+//! A pass over the changed nodes only notes the pairs to be joined; the joins are then made in
 //! rounds by their height above the leaves, so that all of one round are independent and share the
 //! SIMD lanes; a second pass in the same order fetches the results.
 
-use super::node::{
-    Child, Entry, NODE_BITS_MAX, NodeMut, PAGE_LEN_MAX, State, bit, level_start, state,
+use super::{
+    bits::{bits_at, split_bit},
+    entry::Entry,
+    mapped::layout::{NODE_BITS_MAX, level_start},
+    node::{Child, NodeMut, PAGE_LEN_MAX, State, state},
 };
 use crate::{
-    Hash,
-    hash::{self, EMPTY, missing},
+    hash::{self, EMPTY},
+    id::Hash,
+    internal::internal_error,
 };
 
-/// The hash of a subtree, which may not have been made yet, and the subtree's state.
+/// The hash of a subtree, made or planned, and the subtree's state.
 ///
 /// All in one number, since it is passed around a lot: the index in 32 bits, the round in 16, and
 /// the state above them. Round 0 is the leaves, round 1 what is known.
@@ -27,12 +31,13 @@ impl Part {
     pub(crate) const EMPTY: Self = Self(1 << 32);
 
     fn new(round: usize, index: usize, state: State) -> Self {
-        let index = u32::try_from(index).unwrap_or_else(|_| missing("room for as many hashes"));
+        let index =
+            u32::try_from(index).unwrap_or_else(|_| internal_error("room for as many hashes"));
         Self((state as u64) << 48 | (round as u64) << 32 | u64::from(index))
     }
 
     fn round(self) -> usize {
-        usize::try_from(self.0 >> 32 & 0xffff).unwrap_or(0)
+        (self.0 >> 32 & 0xffff) as usize
     }
 
     fn index(self) -> usize {
@@ -61,17 +66,17 @@ pub(crate) struct Plan {
     /// them, once they are made, the leaves' and those of one round of joins after the other, so
     /// that each round goes straight where it belongs.
     values: Vec<Hash>,
-    /// Where the values of each round begin.
+    /// Starts of the values of each round.
     starts: Vec<usize>,
     leaf_ids: Vec<Hash>,
     /// Joins by height, lowest first.
     rounds: Vec<Vec<Join>>,
-    /// Where the results go, in the order of the pass that notes them.
+    /// Parts whose hashes the nodes get, in the order of the pass that notes them.
     results: Vec<Part>,
 }
 
 impl Plan {
-    /// Forgets all but the memory.
+    /// Clears the plan and keeps its memory.
     pub(crate) fn clear(&mut self) {
         self.values.clear();
         self.values.push(EMPTY);
@@ -105,7 +110,7 @@ impl Plan {
         if self.rounds.len() <= place {
             self.rounds.resize_with(place + 1, Vec::new);
         }
-        let Some(joins) = self.rounds.get_mut(place) else { missing("a round of joins") };
+        let Some(joins) = self.rounds.get_mut(place) else { internal_error("a round of joins") };
         let part = Part::new(round, joins.len(), State::Many);
         joins.push(Join { left, right });
         part
@@ -142,11 +147,12 @@ impl Plan {
 
     /// The same with the 64 bits of each id from `depth` on.
     ///
-    /// How many bits two neighbours share says how deep they part, and a subtree is complete as
-    /// soon as the next id parts from it above: one pass, with the open subtrees on a stack.
+    /// The number of bits that two neighbours share is the depth at which they part, and a subtree is
+    /// complete as soon as the next id parts from it above: one pass, with the open subtrees on a
+    /// stack.
     fn keyed_page(&mut self, entries: &[Entry], keys: &[u64], depth: usize) -> Part {
         let shared = |pair: (&u64, &u64)| (pair.0 ^ pair.1).leading_zeros();
-        let following = keys.get(1..).unwrap_or_default();
+        let Some((_, following)) = keys.split_first() else { internal_error("a key") };
         if keys.iter().zip(following).any(|pair| shared(pair) == 64) {
             return self.halve_page(entries, depth);
         }
@@ -163,7 +169,7 @@ impl Plan {
         for (place, key) in keys.iter().enumerate() {
             part = Part::new(0, first + place, State::One);
             let mut level = 64;
-            // How many bits are shared with the next one; with nobody behind the last.
+            // Number of bits shared with the next one; none behind the last.
             let parts_at = next.next().map(|next| shared((key, next)));
             while let Some((left_level, above)) =
                 len.checked_sub(1).and_then(|top| levels.get(top)).copied()
@@ -171,7 +177,7 @@ impl Plan {
             {
                 len -= 1;
                 let (Some(left), Some(left_key)) = (parts.get(len), prefixes.get(len)) else {
-                    missing("an open subtree")
+                    internal_error("an open subtree")
                 };
                 let (left, left_key) = (*left, *left_key);
                 let left = self.lift(left, left_key, left_level, above + 1);
@@ -185,7 +191,7 @@ impl Plan {
             let (Some(open), Some(levels), Some(prefix)) =
                 (parts.get_mut(len), levels.get_mut(len), prefixes.get_mut(len))
             else {
-                missing("room for an open subtree")
+                internal_error("room for an open subtree")
             };
             (*open, *levels, *prefix) = (part, (level, parts_at), *key);
             len += 1;
@@ -207,14 +213,14 @@ impl Plan {
         part
     }
 
-    /// Makes all hashes of a changed subtree anew and says what its own is.
+    /// Makes all hashes of a changed subtree and returns its own.
     pub(crate) fn rehash(&mut self, child: &mut Child, depth: usize) -> (Hash, State) {
         self.clear();
         let part = self.child(child, depth);
         self.hash_into(child, part)
     }
 
-    /// Makes all hashes that were noted for a subtree and says what its own is.
+    /// Makes all hashes noted for a subtree, stores them in its nodes, and returns its own.
     pub(crate) fn hash_into(&mut self, child: &mut Child, part: Part) -> (Hash, State) {
         self.run();
         self.fetch(child, &mut 0);
@@ -227,8 +233,8 @@ impl Plan {
             return self.page(entries, depth);
         }
         if matches!(child, Child::Mapped) {
-            // It is loaded before it is noted as changed.
-            missing("what is in the mapped set");
+            // Loaded before it is noted as changed.
+            internal_error("what is in the mapped set");
         }
         let Some(mut node) = child.node_mut() else { return Part::EMPTY };
         let mut parts = [Part::EMPTY; 1 << NODE_BITS_MAX];
@@ -237,10 +243,11 @@ impl Plan {
         while dirty != 0 {
             let index = dirty.trailing_zeros() as usize;
             dirty &= dirty - 1;
-            if let (Some(part), Some(child)) = (parts.get_mut(index), node.children.get_mut(index))
-            {
-                *part = self.child(child, below);
-            }
+            let (Some(part), Some(child)) = (parts.get_mut(index), node.children.get_mut(index))
+            else {
+                internal_error("a changed child")
+            };
+            *part = self.child(child, below);
         }
         self.fold(&mut node, parts)
     }
@@ -251,10 +258,9 @@ impl Plan {
         let bits = node.bits();
         let mut dirty = u32::from(*node.dirty);
         for index in ones(dirty) {
-            if let Some(part) = parts.get(index) {
-                self.results.push(*part);
-                node.set_state(level_start(bits) + index, part.state());
-            }
+            let Some(part) = parts.get(index) else { internal_error("a changed child") };
+            self.results.push(*part);
+            node.set_state(level_start(bits) + index, part.state());
         }
         for level in (1..=bits).rev() {
             let start = level_start(level);
@@ -273,16 +279,15 @@ impl Plan {
                     self.results.push(joined);
                     node.set_state(level_start(level - 1) + index, joined.state());
                 }
-                if let Some(part) = parts.get_mut(index) {
-                    *part = joined;
-                }
+                let Some(part) = parts.get_mut(index) else { internal_error("a changed half") };
+                *part = joined;
             }
             dirty = above;
         }
         parts[0]
     }
 
-    /// What the path to a child of a node joins with, the halves first.
+    /// The siblings of the path to a child of a node, the halves first.
     pub(crate) fn siblings(&mut self, node: &NodeMut<'_>, index: usize) -> [Part; NODE_BITS_MAX] {
         let bits = node.bits();
         let mut siblings = [Part::EMPTY; NODE_BITS_MAX];
@@ -316,7 +321,9 @@ impl Plan {
         match state(*node.occupied, *node.many, slot) {
             State::Empty => Part::EMPTY,
             state => {
-                let Some(hash) = node.hashes.get(slot) else { missing("the hash of a subtree") };
+                let Some(hash) = node.hashes.get(slot) else {
+                    internal_error("the hash of a subtree")
+                };
                 self.known(*hash, state)
             }
         }
@@ -334,18 +341,21 @@ impl Plan {
         }
         let leaves = self.values.len();
         self.values.resize(end, EMPTY);
-        if let Some(values) = self.values.get_mut(leaves..leaves + self.leaf_ids.len()) {
-            hash::leaves(&self.leaf_ids, values);
-        }
+        let Some(values) = self.values.get_mut(leaves..leaves + self.leaf_ids.len()) else {
+            internal_error("room for the hashes of leaves")
+        };
+        hash::leaves(&self.leaf_ids, values);
         for (round, start) in self.rounds.iter().zip(self.starts.iter().skip(JOINS)) {
             if round.is_empty() {
                 break;
             }
             let (below, rest) = self.values.split_at_mut(*start);
-            let Some(made) = rest.get_mut(..round.len()) else { missing("room for its hashes") };
+            let Some(made) = rest.get_mut(..round.len()) else {
+                internal_error("room for its hashes")
+            };
             let value = |part| place(&self.starts, below, part);
             let halves = |at: usize| {
-                let Some(join) = round.get(at) else { missing("a join") };
+                let Some(join) = round.get(at) else { internal_error("a join") };
                 [value(join.left), value(join.right)]
             };
             hash::nodes(halves, made);
@@ -364,9 +374,8 @@ impl Plan {
         let mut dirty = u32::from(*node.dirty);
         *node.dirty = 0;
         for index in ones(dirty) {
-            if let Some(child) = node.children.get_mut(index) {
-                self.fetch(child, next);
-            }
+            let Some(child) = node.children.get_mut(index) else { internal_error("a child") };
+            self.fetch(child, next);
         }
         for level in (1..=bits).rev() {
             for index in ones(dirty) {
@@ -378,7 +387,7 @@ impl Plan {
 
     fn take(&self, slot: Option<&mut Hash>, next: &mut usize) {
         let (Some(slot), Some(part)) = (slot, self.results.get(*next)) else {
-            missing("the result of a changed node")
+            internal_error("the result of a changed node")
         };
         *slot = *place(&self.starts, &self.values, *part);
         *next += 1;
@@ -387,7 +396,9 @@ impl Plan {
 
 fn place<'a>(starts: &[usize], values: &'a [Hash], part: Part) -> &'a Hash {
     let place = starts.get(part.round()).map(|start| start + part.index());
-    place.and_then(|place| values.get(place)).unwrap_or_else(|| missing("a hash that was noted"))
+    place
+        .and_then(|place| values.get(place))
+        .unwrap_or_else(|| internal_error("a hash that was noted"))
 }
 
 /// The places of the ones in a mask, lowest first.
@@ -405,32 +416,4 @@ fn halved(mask: u32) -> u32 {
     pairs = (pairs | pairs >> 1) & 0x3333;
     pairs = (pairs | pairs >> 2) & 0x0f0f;
     (pairs | pairs >> 4) & 0x00ff
-}
-
-/// The 64 bits of an id from `depth` on; bits behind the last read as zeros.
-fn bits_at(id: &Hash, depth: usize) -> u64 {
-    let byte = depth / 8;
-    let mut bytes = [0; 9];
-    let from = id.get(byte..).unwrap_or_default();
-    match from.first_chunk::<9>() {
-        Some(chunk) => bytes = *chunk,
-        None => {
-            for (to, from) in bytes.iter_mut().zip(from) {
-                *to = *from;
-            }
-        }
-    }
-    let [front @ .., last] = bytes;
-    let shift = depth % 8;
-    u64::from_be_bytes(front) << shift | u64::from(last) << shift >> 8
-}
-
-/// Splits sorted ids by their bit at `depth`.
-pub(crate) fn split_bit(entries: &[Entry], depth: usize) -> (&[Entry], &[Entry]) {
-    let zeros = if entries.len() <= PAGE_LEN_MAX {
-        entries.iter().take_while(|entry| !bit(&entry.id, depth)).count()
-    } else {
-        entries.partition_point(|entry| !bit(&entry.id, depth))
-    };
-    entries.split_at(zeros)
 }

@@ -1,18 +1,19 @@
-//! Looking up many ids at once.
+//! Looking up positions, of one id or of many at once.
 
 use super::{
-    Snapshot,
-    mapped::{MappedSet, MappedSetError, key},
-    node::{Child, bits},
+    bits::{bits, key},
+    mapped::{MappedSet, MappedSetError},
+    node::Child,
     prefetch::{PATHS_AT_ONCE, PrefetchDepth, prefetch},
+    snapshot::Snapshot,
 };
-use crate::Hash;
+use crate::{id::Hash, internal::internal_error};
 
-/// What memory knows of an id.
-pub(super) enum Lookup {
+/// Result of a lookup in memory.
+enum Lookup {
     /// The position, if the id is there.
     Known(Option<u64>),
-    /// The mapped set knows.
+    /// The id belongs to the mapped set.
     Mapped,
 }
 
@@ -24,6 +25,11 @@ fn sorted(ids: &[Hash]) -> Vec<(u64, &Hash, usize)> {
         order.sort_unstable();
     }
     order
+}
+
+/// The result of an id by its place.
+fn at(found: &mut [Option<u64>], place: usize) -> &mut Option<u64> {
+    found.get_mut(place).unwrap_or_else(|| internal_error("the place of an id"))
 }
 
 impl MappedSet {
@@ -39,9 +45,7 @@ impl MappedSet {
         for order in sorted(ids).chunks(PATHS_AT_ONCE) {
             pages.prefetch_places(order.iter().map(|(_, id, _)| *id));
             for (_, id, place) in order {
-                if let Some(found) = found.get_mut(*place) {
-                    *found = pages.find(id)?;
-                }
+                *at(&mut found, *place) = pages.find(id)?;
             }
         }
         Ok(found)
@@ -49,9 +53,31 @@ impl MappedSet {
 }
 
 impl Snapshot {
-    /// The positions kept beside ids, in the order of the ids, which may be any. It is what
-    /// [`position`](Self::position) says of each, several times sooner for thousands of them:
-    /// they are looked up from the lowest to the highest, many side by side.
+    /// Whether the id is there. O(log N), O(1) in a mapped set.
+    ///
+    /// # Errors
+    ///
+    /// If the part of a mapped set that it belongs to is damaged.
+    pub fn contains(&self, id: &Hash) -> Result<bool, MappedSetError> {
+        Ok(self.position(id)?.is_some())
+    }
+
+    /// The position kept beside the id, if it is there. O(log N), O(1) in a mapped set.
+    ///
+    /// # Errors
+    ///
+    /// If the part of a mapped set that it belongs to is damaged.
+    pub fn position(&self, id: &Hash) -> Result<Option<u64>, MappedSetError> {
+        match (self.find_in_memory(id), &self.mapped) {
+            (Lookup::Known(known), _) => Ok(known),
+            (Lookup::Mapped, Some(mapped)) => mapped.find(id),
+            (Lookup::Mapped, None) => internal_error("the mapped set"),
+        }
+    }
+
+    /// The positions kept beside ids, in the order of the ids, which may be any. Several times
+    /// faster for thousands of ids than [`position`](Self::position) of each: they are looked up
+    /// from the lowest to the highest, many side by side.
     ///
     /// # Errors
     ///
@@ -67,9 +93,7 @@ impl Snapshot {
             for item in order {
                 match self.find_in_memory(item.1) {
                     Lookup::Known(known) => {
-                        if let Some(found) = found.get_mut(item.2) {
-                            *found = known;
-                        }
+                        *at(&mut found, item.2) = known;
                     }
                     Lookup::Mapped => in_mapped_set.push(*item),
                 }
@@ -77,16 +101,14 @@ impl Snapshot {
             let Some(pages) = &mut pages else { continue };
             pages.prefetch_places(in_mapped_set.iter().map(|(_, id, _)| *id));
             for item in &in_mapped_set {
-                if let Some(found) = found.get_mut(item.2) {
-                    *found = pages.find(item.1)?;
-                }
+                *at(&mut found, item.2) = pages.find(item.1)?;
             }
         }
         Ok(found)
     }
 
-    /// The position beside an id, as far as it can be said without the mapped set.
-    pub(super) fn find_in_memory(&self, id: &Hash) -> Lookup {
+    /// The position beside an id, unless it belongs to the mapped set.
+    fn find_in_memory(&self, id: &Hash) -> Lookup {
         let mut child = &self.top;
         let mut depth = 0;
         loop {
@@ -102,7 +124,7 @@ impl Snapshot {
                     return Lookup::Known(found.map(|entry| entry.position));
                 }
                 _ => {
-                    let Some(node) = child.node() else { return Lookup::Known(None) };
+                    let Some(node) = child.node() else { internal_error("an inner node") };
                     let count = node.bits();
                     child = node.child(bits(id, depth, count));
                     depth += count;

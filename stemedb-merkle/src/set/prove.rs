@@ -1,26 +1,37 @@
-//! Proving that an id is in the tree, or is not.
+//! Proofs that an id is in the tree, or is not.
 
 use super::{
-    Snapshot,
-    mapped::{MappedSetError, prefix},
-    node::{Child, Entry, State, bits, level_start},
-    plan::{Part, Plan, split_bit},
+    bits::{bits, prefix, set_bits, split_bit},
+    entry::Entry,
+    mapped::{MappedSetError, layout::level_start},
+    node::{Child, State},
+    plan::{Part, Plan},
+    snapshot::Snapshot,
 };
 use crate::{
-    Hash,
-    hash::{EMPTY, missing},
+    bits::{ID_BITS, bit},
+    hash::EMPTY,
+    id::Hash,
+    internal::internal_error,
     proof::{SetProof, Terminal},
 };
 
-pub(super) fn prove(snapshot: &Snapshot, id: &Hash) -> Result<SetProof, MappedSetError> {
-    let mut siblings = Vec::with_capacity(40);
-    let terminal = descend(snapshot, id, &mut siblings)?;
-    let proof = SetProof { id: *id, count: snapshot.count, siblings, terminal };
-    // A file whose checksums hold can still be wrong: no proof leaves that does not prove anything.
-    match (proof.verify(&snapshot.root), &snapshot.mapped) {
-        (Ok(_), _) => Ok(proof),
-        (Err(_), Some(mapped)) => Err(mapped.inconsistent()),
-        (Err(_), None) => missing("the hashes of a proof"),
+impl Snapshot {
+    /// Proves that the id is there or that it is not. O(log N).
+    ///
+    /// # Errors
+    ///
+    /// If the part of a mapped set that it belongs to is damaged.
+    pub fn prove(&self, id: &Hash) -> Result<SetProof, MappedSetError> {
+        let mut siblings = Vec::with_capacity(40);
+        let terminal = descend(self, id, &mut siblings)?;
+        let proof = SetProof { id: *id, count: self.count, siblings, terminal };
+        // A file whose checksums hold can still be wrong: every proof is verified before it leaves.
+        match (proof.verify(&self.root), &self.mapped) {
+            (Ok(_), _) => Ok(proof),
+            (Err(_), Some(mapped)) => Err(mapped.inconsistent()),
+            (Err(_), None) => internal_error("a hash of a proof"),
+        }
     }
 }
 
@@ -32,7 +43,7 @@ fn descend(
 ) -> Result<Terminal, MappedSetError> {
     let mut child = snapshot.top.clone();
     let mut depth = 0;
-    if snapshot.top_state() != State::Many {
+    if snapshot.count < 2 {
         return only(snapshot, child, 0, id);
     }
     loop {
@@ -108,30 +119,18 @@ fn descend_page(entries: &[Entry], depth: usize, id: &Hash, siblings: &mut Vec<H
     plan.clear();
     let mut parts: Vec<Part> = Vec::with_capacity(16);
     let mut here = entries;
-    for depth in depth..256 {
+    for depth in depth..ID_BITS {
         if here.len() < 2 {
             break;
         }
         let (zeros, ones) = split_bit(here, depth);
-        let (ours, other) = if super::node::bit(id, depth) { (ones, zeros) } else { (zeros, ones) };
+        let (ours, other) = if bit(id, depth) { (ones, zeros) } else { (zeros, ones) };
         parts.push(plan.page(other, depth + 1));
         here = ours;
     }
     plan.run();
     siblings.extend(parts.into_iter().map(|part| plan.hash(part)));
     here.first().map_or(Terminal::Empty, |entry| Terminal::Id(entry.id))
-}
-
-/// Replaces `count` bits of an id from `depth` on.
-fn set_bits(id: &mut Hash, depth: usize, count: usize, value: usize) {
-    for place in 0..count {
-        let depth = depth + place;
-        let mask = 0x80 >> (depth % 8);
-        if let Some(byte) = id.get_mut(depth / 8) {
-            let one = value >> (count - 1 - place) & 1 == 1;
-            *byte = *byte & !mask | if one { mask } else { 0 };
-        }
-    }
 }
 
 const _: () = assert!(EMPTY[0] == 0, "the sibling of a full half is written as zeros");

@@ -1,17 +1,19 @@
-//! The part of a set below one prefix, to be looked at from outside: what the descent of a sync
-//! session asks and answers about.
+//! The part of a set below one prefix: the subject of the questions and answers of a sync session's
+//! descent.
 
 use std::sync::Arc;
 
 use super::{
-    Snapshot,
     cursor::Cursor,
     mapped::{MappedSet, MappedSetError},
-    node::{State, bit},
+    node::State,
+    snapshot::Snapshot,
 };
 use crate::{
-    Hash,
-    hash::{self, EMPTY, missing},
+    bits::{ID_BITS, bit},
+    hash::{self, EMPTY},
+    id::Hash,
+    internal::internal_error,
 };
 
 /// The ids of a snapshot that begin with a prefix.
@@ -21,7 +23,7 @@ pub struct Subtree {
     mapped: Option<Arc<MappedSet>>,
 }
 
-/// What the hashes above a subtree depend on: its hash, and whether it holds none, one or more ids.
+/// Hash of a subtree, and whether it holds none, one or more ids: the hashes above depend on both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Summary {
     /// No ids.
@@ -41,10 +43,10 @@ impl Summary {
             [] => Self::Empty,
             [id] => Self::One(hash::leaf(id)),
             // Below the last bit only equal ids are left.
-            _ if depth >= 256 => Self::Many(EMPTY),
+            _ if depth >= ID_BITS => Self::Many(EMPTY),
             _ => {
                 let zeros = ids.partition_point(|id| !bit(id, depth));
-                let (zeros, ones) = ids.split_at_checked(zeros).unwrap_or((ids, &[]));
+                let (zeros, ones) = ids.split_at(zeros);
                 Self::join(Self::of(zeros, depth + 1), Self::of(ones, depth + 1))
             }
         }
@@ -111,7 +113,9 @@ impl Subtree {
             (State::One, Cursor::Inner { hash, .. }) => Summary::One(*hash),
             (State::Many, Cursor::Inner { hash, .. }) => Summary::Many(*hash),
             (_, Cursor::Page { depth, .. }) => {
-                let Some(entries) = self.cursor.entries() else { missing("the ids of a page") };
+                let Some(entries) = self.cursor.entries() else {
+                    internal_error("the ids of a page")
+                };
                 let ids: Vec<Hash> = entries.iter().map(|entry| entry.id).collect();
                 Summary::of(&ids, *depth)
             }

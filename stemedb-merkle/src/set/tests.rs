@@ -2,15 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{
-    MerkleTree,
-    mapped::MappedSet,
-    node::{Entry, bit},
-};
+use super::{Entry, MerkleTree, mapped::MappedSet};
 use crate::{
-    Hash,
+    bits::bit,
     diff::{Diff, DiffResult, Difference},
     hash,
+    id::Hash,
     proof::Presence,
 };
 

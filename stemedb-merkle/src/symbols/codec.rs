@@ -14,19 +14,19 @@
 //! `floor((4n + i + 2) / (2i + 4))` is to be expected, in integers, `n` up to 2^61: that is
 //! `n / (1 + i / 2)`, rounded. Both sides know `n` and the first index: neither is written.
 
-use super::Symbol;
+use super::symbol::Symbol;
 
-/// The fewest bytes that a symbol takes.
+/// Least number of bytes of a symbol.
 pub const ENCODED_LEN_MIN: usize = 25;
 
-/// The most bytes that a symbol takes.
+/// Largest number of bytes of a symbol.
 pub const ENCODED_LEN_MAX: usize = 34;
 
-/// Why bytes are no coded symbols.
+/// Reason why bytes are not coded symbols.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// More than were asked for.
+    /// More symbols than requested.
     #[error("more than the {0} coded symbols that were asked for")]
     TooMany(usize),
     /// They end within a symbol.
@@ -50,11 +50,12 @@ pub fn encode(symbols: &[Symbol], from: u32, n: u64) -> Vec<u8> {
     bytes
 }
 
-/// Reads what [`encode`] wrote with the same `from` and `n`: at most `max` symbols, and any counts.
+/// Reads the bytes that [`encode`] wrote with the same `from` and `n`: at most `max` symbols, of any
+/// counts.
 ///
 /// # Errors
 ///
-/// If there are more, or the bytes are not what [`encode`] writes for some symbols.
+/// If there are more, or the bytes are not those that [`encode`] writes for some symbols.
 pub fn decode(bytes: &[u8], from: u32, n: u64, max: usize) -> Result<Vec<Symbol>, DecodeError> {
     let mut symbols = Vec::with_capacity(max.min(bytes.len() / ENCODED_LEN_MIN));
     let mut rest = bytes;
@@ -77,7 +78,7 @@ pub fn decode(bytes: &[u8], from: u32, n: u64, max: usize) -> Result<Vec<Symbol>
     Ok(symbols)
 }
 
-/// The count to expect at an index over `n` ids.
+/// The count expected at an index over `n` ids.
 fn expected(index: u64, n: u64) -> i64 {
     let count = n.saturating_mul(4).saturating_add(index + 2) / (2 * index + 4);
     // At most 2^62, as it is a quarter of a `u64` or less.
@@ -111,7 +112,7 @@ fn read_varint(bytes: &[u8]) -> Result<(u64, &[u8]), DecodeError> {
         }
         value |= bits << (7 * position);
         if byte & 0x80 == 0 {
-            let rest = bytes.get(position + 1..).unwrap_or_default();
+            let (_, rest) = bytes.split_at(position + 1);
             return Ok((value, rest));
         }
     }

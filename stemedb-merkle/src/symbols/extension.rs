@@ -2,16 +2,21 @@
 
 use core::ops::Range;
 
-use super::{CheckKey, INDEX_END, Symbol, front_of, mapping::Walk};
+use super::{
+    check::CheckKey,
+    mapping::{INDEX_END, Walk},
+    symbol::{Symbol, front_of},
+};
+use crate::internal::internal_error;
 
-/// How many changes are gathered before they are made.
+/// Number of changes that are gathered before they are made.
 ///
-/// Symbols are all over the caches. Where an id's walk ends can't be foreseen by the processor, and
-/// a change of a symbol far away would delay what it does instead; in a batch of changes, by
-/// contrast, nothing depends on anything. That halves the time.
+/// The changes of a batch do not depend on each other, so that their cache misses overlap; the end
+/// of an id's walk, by contrast, is a branch that the processor cannot predict. That halves the
+/// time.
 const PENDING_LEN: usize = 256;
 
-/// The symbols of some range of indices, over the ids that it is shown.
+/// The symbols of a range of indices, over the ids inserted.
 ///
 /// Costs 32 bytes a symbol, and for each id one hash of 16 bytes and about `2 ln(to / from)`
 /// changed symbols if it begins at 16,384 (where a stage of the [mapping](super::mapping) does), or
@@ -21,7 +26,7 @@ pub struct Extension {
     key: CheckKey,
     range: Range<u32>,
     symbols: Vec<Symbol>,
-    /// What is to be added yet: to which symbol, front, check.
+    /// Changes gathered: the place of the symbol, front, and check.
     pending: Vec<(u32, u128, u64)>,
 }
 
@@ -48,22 +53,21 @@ impl Extension {
             index = walk.advance(end);
         }
         if self.pending.len() >= PENDING_LEN {
-            self.settle();
+            self.make_changes();
         }
     }
 
     /// Makes the changes that were gathered.
-    fn settle(&mut self) {
+    fn make_changes(&mut self) {
         for (at, front, check) in self.pending.drain(..) {
-            if let Some(symbol) = self.symbols.get_mut(at as usize) {
-                symbol.add(front, check, 1);
-            }
+            let symbol = self.symbols.get_mut(at as usize);
+            symbol.unwrap_or_else(|| internal_error("a symbol")).add(front, check, 1);
         }
     }
 
     /// The symbols, over all ids added.
     pub fn into_symbols(mut self) -> Vec<Symbol> {
-        self.settle();
+        self.make_changes();
         self.symbols
     }
 }

@@ -3,9 +3,15 @@
 use core::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::{CheckKey, Estimate, Estimator, Front, INDEX_END, Symbol, mapping::Walk};
+use super::{
+    check::CheckKey,
+    estimate::{Estimate, Estimator},
+    mapping::{INDEX_END, Walk},
+    symbol::{Front, Symbol},
+};
+use crate::internal::internal_error;
 
-/// Which of the two sets has an id.
+/// The one of two sets that has an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Side {
     /// Only the local one.
@@ -21,14 +27,14 @@ pub struct Item {
     pub front: Front,
     /// Their [check](CheckKey::check).
     pub check: u64,
-    /// Who has it.
+    /// The set that has it.
     pub side: Side,
 }
 
-/// How far a [`Peeler`] got.
+/// Result of a [`Peeler`] so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing is left in any symbol: the items are the difference, unless somebody cheats or ids
+    /// All symbols are empty: the items are the difference, unless somebody cheats or ids
     /// share fronts. Only the roots can say.
     Complete,
     /// More symbols are needed, or ids were crafted such that no number of them is enough.
@@ -55,7 +61,7 @@ pub struct Peeler {
     key: CheckKey,
     /// Of the differences, less the items recovered.
     symbols: Vec<Symbol>,
-    /// How many of them are not empty.
+    /// Number of symbols that are not empty.
     open: usize,
     /// The indices of symbols that held one id when last changed.
     pure: Vec<u32>,
@@ -107,7 +113,7 @@ impl Peeler {
             }
             let at = place as usize;
             let (Some(item), Some(walk)) = (self.items.get(at), self.walks.get_mut(at)) else {
-                break;
+                internal_error("a recovered item")
             };
             self.suspicious |= !take_out(item, &mut symbol);
             walk.advance_or_end();
@@ -120,7 +126,7 @@ impl Peeler {
         self.symbols.push(symbol);
     }
 
-    /// Recovers what can be recovered.
+    /// Recovers ids until no symbol holds one alone.
     ///
     /// For each new item as many steps as it has indices.
     pub fn run(&mut self) -> Outcome {
@@ -141,7 +147,9 @@ impl Peeler {
     /// Takes the id that a symbol holds out of all symbols that it is in.
     fn peel(&mut self, index: u32) {
         // It may have been emptied since it was noted.
-        let Some(symbol) = self.symbols.get(index as usize).copied() else { return };
+        let Some(symbol) = self.symbols.get(index as usize).copied() else {
+            internal_error("a symbol")
+        };
         if !self.holds_one(&symbol) {
             return;
         }
@@ -154,12 +162,14 @@ impl Peeler {
             return;
         }
         for index in &path {
-            let Some(symbol) = self.symbols.get_mut(*index as usize) else { continue };
+            let Some(symbol) = self.symbols.get_mut(*index as usize) else {
+                internal_error("a symbol")
+            };
             self.suspicious |= !take_out(&item, symbol);
             if self.suspicious {
                 return;
             }
-            self.open = self.open.saturating_sub(usize::from(symbol.is_empty()));
+            self.open -= usize::from(symbol.is_empty());
             let symbol = *symbol;
             if self.holds_one(&symbol) {
                 self.pure.push(*index);
@@ -167,7 +177,7 @@ impl Peeler {
         }
         self.path = path;
         // There are no more items than symbols, and no more symbols than indices.
-        let Ok(place) = u32::try_from(self.items.len()) else { return };
+        let Ok(place) = u32::try_from(self.items.len()) else { internal_error("room for an item") };
         self.awaited.push(Reverse((walk.index(), place)));
         self.walks.push(walk);
         self.items.push(item);
@@ -190,7 +200,7 @@ impl Peeler {
         matches!(symbol.count, 1 | -1) && self.key.check(symbol.sum) == symbol.check
     }
 
-    /// What was recovered, in no order.
+    /// The recovered ids, in no order.
     pub fn items(&self) -> &[Item] {
         &self.items
     }
@@ -209,12 +219,12 @@ impl Peeler {
         self.items.iter().filter(move |item| item.side == side).map(|item| item.front)
     }
 
-    /// How many symbols came; also the index of the next.
+    /// Number of symbols taken; also the index of the next.
     pub fn symbols_taken(&self) -> usize {
         self.symbols.len()
     }
 
-    /// How much the sets differ, recovered or not. `None` before the second symbol.
+    /// Estimate of the whole difference. `None` before the second symbol.
     pub fn estimate(&self) -> Option<Estimate> {
         self.estimator.estimate()
     }

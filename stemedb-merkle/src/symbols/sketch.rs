@@ -1,8 +1,13 @@
 //! The first symbols of a set, kept up to date as ids come and go.
 
-use super::{CheckKey, INDEX_END, Symbol, front_of, mapping::Walk};
+use super::{
+    check::CheckKey,
+    mapping::{INDEX_END, Walk},
+    symbol::{Symbol, front_of},
+};
+use crate::internal::internal_error;
 
-/// The front of a serialized sketch: what it is, and the version of mapping and layout.
+/// Start of a serialized sketch: the format, and the version of mapping and layout.
 const MAGIC: [u8; 8] = *b"SYMBOLS\x01";
 
 /// The first symbols of a set.
@@ -15,18 +20,18 @@ pub struct Sketch {
     symbols: Vec<Symbol>,
 }
 
-/// Why elements are no sketch of this store. A sketch can always be made anew from the ids.
+/// Reason why elements are not a sketch of this store. A sketch can always be rebuilt from the ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SketchError {
-    /// Something else, or another version.
-    #[error("these are not coded symbols of a version that is known here; make them anew")]
+    /// Bytes of another format or version.
+    #[error("these are not coded symbols of a version that is known here; rebuild them")]
     Unknown,
     /// Made with another cluster secret.
-    #[error("these coded symbols were made with another cluster secret; make them anew")]
+    #[error("these coded symbols were made with another cluster secret; rebuild them")]
     Key,
     /// No symbols at all, or more than there are indices.
-    #[error("a sketch of {0} coded symbols is none; make it anew")]
+    #[error("a sketch of {0} coded symbols is none; rebuild it")]
     Length(usize),
 }
 
@@ -35,7 +40,7 @@ impl Sketch {
     ///
     /// The key is the first 16 bytes of `derive("symbol check", secret)`.
     pub fn new(key: [u8; 16], len: usize) -> Self {
-        let end = usize::try_from(INDEX_END).unwrap_or(usize::MAX);
+        let end = INDEX_END as usize;
         Self { key: CheckKey::new(key), symbols: vec![Symbol::default(); len.clamp(1, end)] }
     }
 
@@ -61,13 +66,14 @@ impl Sketch {
         }
     }
 
-    /// How many ids the set has.
+    /// Number of ids of the set.
     pub fn count(&self) -> u64 {
-        // Every id is in the first symbol.
-        self.symbols.first().map_or(0, |first| u64::try_from(first.count).unwrap_or(0))
+        let Some(first) = self.symbols.first() else { internal_error("the first symbol") };
+        // Every id is in the first symbol. Elements from a damaged checkpoint may hold any count.
+        u64::try_from(first.count).unwrap_or(0)
     }
 
-    /// How many symbols there are.
+    /// Number of symbols.
     #[expect(clippy::len_without_is_empty, reason = "a sketch has at least one symbol")]
     pub fn len(&self) -> usize {
         self.symbols.len()
@@ -79,7 +85,8 @@ impl Sketch {
     }
 
     fn end(&self) -> u32 {
-        u32::try_from(self.symbols.len()).unwrap_or(INDEX_END)
+        let len = u32::try_from(self.symbols.len());
+        len.unwrap_or_else(|_| internal_error("the index of a symbol"))
     }
 
     /// The sketch as elements of 32 bytes, for the restart checkpoint: a header and the symbols.
@@ -106,11 +113,11 @@ impl Sketch {
         elements
     }
 
-    /// Reads what [`to_elements`](Self::to_elements) wrote.
+    /// Reads the elements of [`to_elements`](Self::to_elements).
     ///
     /// # Errors
     ///
-    /// If it is something else, or was made with another key.
+    /// If they are of another format, or were made with another key.
     pub fn from_elements(key: [u8; 16], elements: &[[u8; 32]]) -> Result<Self, SketchError> {
         let key = CheckKey::new(key);
         let Some((header, symbols)) = elements.split_first() else {

@@ -1,70 +1,53 @@
-//! What differs between two configurations, and what of it a running node takes on.
+//! Differences of two configurations, and which of them a running node applies.
 
 use serde_json::Value;
 
-use super::{
-    Config,
-    key::{KEYS, Key},
-    raw::Raw,
-};
+use super::{Config, ConfigError, key::KEYS};
 
 /// A key that has another value than before.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
     /// The key's name.
     pub key: &'static str,
-    /// What it was.
+    /// The old value.
     pub from: Value,
-    /// What it is now.
+    /// The new value.
     pub to: Value,
 }
 
-/// What differs between two configurations.
+/// Differences of two configurations.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Changes {
-    /// What a running node takes on.
+    /// Those that a running node applies.
     pub reloaded: Vec<Change>,
-    /// What it takes on when it is started again.
+    /// Those that it applies when it is started again.
     pub restart: Vec<Change>,
 }
 
 impl Config {
-    /// What is different in `newer`.
+    /// Differences from this configuration to `newer`.
     pub fn changed(&self, newer: &Self) -> Changes {
         let mut changes = Changes::default();
-        for key in &KEYS {
-            let (from, to) = ((key.show)(&self.settings), (key.show)(&newer.settings));
-            if from != to {
-                let change = Change { key: key.name, from, to };
-                if key.reload {
-                    changes.reloaded.push(change);
-                } else {
-                    changes.restart.push(change);
-                }
+        for (old, newer) in self.effective().zip(newer.effective()) {
+            if old.value != newer.value {
+                let (from, to) = (old.value.clone(), newer.value.clone());
+                let change = Change { key: old.key.name, from, to };
+                let list =
+                    if old.key.reload { &mut changes.reloaded } else { &mut changes.restart };
+                list.push(change);
             }
         }
         changes
     }
 
     /// This one with whatever a running node takes on of `newer`: what is in force after a reload.
-    #[must_use]
-    pub fn reloaded(&self, newer: &Self) -> Self {
-        let mut reloaded = self.clone();
-        let origins = reloaded.origins.iter_mut().zip(&newer.origins);
-        for (key, (origin, newer_origin)) in KEYS.iter().zip(origins) {
-            // A value is taken as it is shown.
-            let raw = Raw::of_shown((key.show)(&newer.settings));
-            if key.reload && (key.set)(&mut reloaded.settings, &raw).is_ok() {
-                origin.clone_from(newer_origin);
-            }
-        }
-        reloaded
-    }
-}
-
-impl Key {
-    /// The key of this name.
-    pub fn find(name: &str) -> Option<&'static Self> {
-        KEYS.iter().find(|key| key.name == name)
+    ///
+    /// # Errors
+    ///
+    /// None, but for a fault of this program.
+    pub fn reloaded(&self, newer: &Self) -> Result<Self, ConfigError> {
+        let both = KEYS.iter().zip(self.values.iter().zip(&newer.values));
+        let values = both.map(|(key, (old, newer))| if key.reload { newer } else { old }.clone());
+        Self::of(values.collect()).map_err(Into::into)
     }
 }

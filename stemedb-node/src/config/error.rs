@@ -1,16 +1,17 @@
-//! Why a configuration can't be used.
+//! Errors of a configuration.
 
 use std::{error::Error, fmt, io, net::SocketAddr, path::PathBuf};
 
+use serde_json::Value;
 use stemedb_rpc::token::TokenError;
 
 use super::{
-    Allowed, Origin,
+    Origin,
     key::Key,
     origin::{plain, plain_path},
 };
 
-/// Why a configuration can't be used: all that is wrong with it, at least one thing.
+/// Error of a configuration: all that is wrong with it, at least one thing.
 #[derive(Debug)]
 pub struct ConfigError {
     problems: Vec<Problem>,
@@ -25,25 +26,25 @@ pub enum Problem {
     File {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         source: io::Error,
     },
-    /// A file is no TOML.
-    #[error("{}: this is no TOML: {}", plain_path(path), source.to_string().trim_end())]
+    /// A file is not valid TOML.
+    #[error("{origin}: not valid TOML: {}", plain(message.trim_end()))]
     Syntax {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: Box<dyn Error + Send + Sync>,
+        /// Where it is not.
+        origin: Origin,
+        /// The reason.
+        message: String,
     },
     /// A key that is none.
     #[error("{origin}: there is no key {}{}", plain(name), Suggestion(*nearest))]
     Unknown {
         /// Where it stands.
         origin: Origin,
-        /// What it is called.
+        /// Its name.
         name: String,
-        /// What was probably meant.
+        /// The key that was probably meant.
         nearest: Option<&'static Key>,
     },
     /// A variable that is none.
@@ -51,7 +52,7 @@ pub enum Problem {
     UnknownVariable {
         /// The variable.
         origin: Origin,
-        /// What was probably meant.
+        /// The key that was probably meant.
         nearest: Option<&'static Key>,
     },
     /// A section that has a value.
@@ -59,20 +60,25 @@ pub enum Problem {
     Section {
         /// Where it stands.
         origin: Origin,
-        /// What it is called.
+        /// Its name.
         name: &'static str,
     },
     /// A value that the key does not take.
-    #[error("{origin}: {} can't be {given}: it takes {allowed}", key.name)]
+    #[error("{origin}: {} can't be {}: it takes {}", key.name, Given(given), key.allowed())]
     Value {
         /// Where it stands.
         origin: Origin,
         /// The key.
         key: &'static Key,
-        /// What was given, quoted.
-        given: String,
-        /// What it takes.
-        allowed: Allowed,
+        /// The value.
+        given: Value,
+    },
+    /// Settings that were checked and can't be used all the same: a fault of this program.
+    #[error("internal error at {}:{}: {source}; please report it", file!(), line!())]
+    Internal {
+        /// The reason.
+        #[from]
+        source: serde_json::Error,
     },
     /// A variable that is no text.
     #[error("{origin}: its value is not UTF-8")]
@@ -105,7 +111,7 @@ pub enum Problem {
     /// Others could read along.
     #[error(
         "{origin}: listening on {address} without TLS would let others read along: give tls.cert \
-         and tls.key, listen on 127.0.0.1, or say with auth.clear_to_others that clear text is \
+         and tls.key, listen on 127.0.0.1, or say with auth.allow_plaintext that clear text is \
          meant"
     )]
     Clear {
@@ -170,7 +176,7 @@ pub enum Problem {
         key: &'static Key,
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         source: io::Error,
     },
     /// A file that is named holds no tokens.
@@ -182,7 +188,7 @@ pub enum Problem {
         key: &'static Key,
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         source: TokenError,
     },
 }
@@ -218,6 +224,34 @@ impl fmt::Display for ConfigError {
             write!(f, "\n  {problem}")?;
         }
         Ok(())
+    }
+}
+
+/// A value as an error repeats it.
+struct Given<'a>(&'a Value);
+
+impl fmt::Display for Given<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            // Whoever writes a password into an address does not want to read it in a log.
+            Value::String(text) if text.contains("://") && text.contains('@') => {
+                f.write_str("an address with a user or password in it")
+            }
+            Value::String(text) => write!(f, "{text:?}"),
+            Value::Array(items) => {
+                let texts: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
+                match texts {
+                    None => f.write_str("a list of something else than texts"),
+                    Some(texts) if texts.iter().any(|text| text.contains('@')) => {
+                        f.write_str("a list with a user or password in it")
+                    }
+                    Some(texts) => write!(f, "{texts:?}"),
+                }
+            }
+            Value::Object(_) => f.write_str("a table"),
+            Value::Null => f.write_str("no number"),
+            value => value.fmt(f),
+        }
     }
 }
 

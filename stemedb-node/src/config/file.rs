@@ -1,20 +1,25 @@
-//! What a TOML file says, and on which lines.
-//!
-//! The `config` crate reads the TOML. It is not asked to put sources together: of a value it knows
-//! the file, but neither the line nor the name of a variable, and it passes over variables that
-//! are misspelt, where an operator wants to be told.
+//! Values of a TOML file, with the lines that they stand on.
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
-use ::config::{FileFormat, Format as _, Map, Value, ValueKind};
+use serde::Deserialize as _;
+use serde_json::Value;
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue, ValueDeserializer},
+};
 
-use super::{Origin, error::Problem, key::KEYS, raw::Raw};
+use super::{
+    Origin,
+    error::Problem,
+    key::{KEYS, Key},
+};
 
-/// A file that was read.
-#[derive(Debug)]
+/// Content of a file.
+#[derive(Debug, Default)]
 pub(super) struct Parsed {
-    /// Names with their sections before them, and what stands there, in the order of lines.
-    pub(super) values: Vec<(Origin, String, Raw)>,
+    /// Names with their sections before them, and their values, in the order of lines.
+    pub(super) values: Vec<(Origin, String, Value)>,
     /// Sections that are given a value.
     pub(super) problems: Vec<Problem>,
 }
@@ -23,97 +28,65 @@ pub(super) struct Parsed {
 pub(super) fn parse(path: &Path, text: &str) -> Result<Parsed, Problem> {
     // Editors of some systems put a mark before the text.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let table = FileFormat::Toml
-        .parse(None, text)
-        .map_err(|source| Problem::Syntax { path: path.to_path_buf(), source })?;
-    let mut found = Found { lines: Lines::of(text), path, parsed: Parsed::new() };
-    found.table("", table);
-    let mut parsed = found.parsed;
-    parsed.values.sort_by_key(|(origin, name, _)| match origin {
-        Origin::File { line, .. } => (*line, name.clone()),
-        _ => (None, name.clone()),
-    });
+    let file = File { path, text };
+    let table = DeTable::parse(text).map_err(|source| file.syntax(&source))?;
+    let (mut found, mut parsed) = (Vec::new(), Parsed::default());
+    leaves("", table.into_inner(), &mut found);
+    found.sort_by_key(|(at, ..)| *at);
+    for (at, name, value) in found {
+        let origin = file.origin(at);
+        if let Some(name) = section(&name) {
+            parsed.problems.push(Problem::Section { origin, name });
+        } else {
+            let value = Value::deserialize(ValueDeserializer::from(value));
+            parsed.values.push((origin, name, value.map_err(|source| file.syntax(&source))?));
+        }
+    }
     Ok(parsed)
 }
 
-impl Parsed {
-    fn new() -> Self {
-        Self { values: Vec::new(), problems: Vec::new() }
-    }
-}
-
-struct Found<'a> {
-    lines: Lines,
+struct File<'a> {
     path: &'a Path,
-    parsed: Parsed,
+    text: &'a str,
 }
 
-impl Found<'_> {
-    fn table(&mut self, within: &str, table: Map<String, Value>) {
-        for (name, value) in table {
-            let name = if within.is_empty() { name } else { format!("{within}.{name}") };
-            let section = KEYS.iter().map(super::Key::section).find(|section| *section == name);
-            let origin = Origin::File { path: self.path.into(), line: self.lines.of_name(&name) };
-            match (value.kind, section) {
-                (ValueKind::Table(table), known) if known.is_some() || !table.is_empty() => {
-                    self.table(&name, table);
-                }
-                (_, Some(name)) => self.parsed.problems.push(Problem::Section { origin, name }),
-                (kind, None) => self.parsed.values.push((origin, name, Raw::of_file(kind))),
-            }
-        }
+impl File<'_> {
+    fn origin(&self, at: usize) -> Origin {
+        let before = self.text.bytes().take(at);
+        let line = before.filter(|byte| *byte == b'\n').count() + 1;
+        Origin::File { path: self.path.into(), line: Some(line) }
+    }
+
+    fn syntax(&self, error: &toml::de::Error) -> Problem {
+        let origin = match error.span() {
+            Some(span) => self.origin(span.start),
+            None => Origin::File { path: self.path.into(), line: None },
+        };
+        Problem::Syntax { origin, message: error.message().to_owned() }
     }
 }
 
-/// The lines on which keys stand.
-///
-/// Found by their looks, as the parser does not tell: right for files as people write them. A text
-/// of several lines that itself looks like TOML can lead astray, and then a message names the
-/// wrong line of the right file.
-#[derive(Debug)]
-struct Lines(BTreeMap<String, usize>);
-
-impl Lines {
-    fn of(text: &str) -> Self {
-        let mut lines = BTreeMap::new();
-        let mut section = String::new();
-        for (number, line) in (1..).zip(text.lines()) {
-            let line = line.trim_start();
-            if let Some(rest) = line.strip_prefix('[') {
-                let rest = rest.strip_prefix('[').unwrap_or(rest);
-                if let Some(name) = rest.split_once(']').and_then(|(name, _)| dotted(name)) {
-                    lines.entry(name.clone()).or_insert(number);
-                    section = name;
-                }
-            } else if let Some(name) = line.split_once('=').and_then(|(name, _)| dotted(name)) {
-                let whole = if section.is_empty() { name } else { format!("{section}.{name}") };
-                lines.entry(whole).or_insert(number);
-            }
-        }
-        Self(lines)
-    }
-
-    /// The line of a key, or else of the table around it.
-    fn of_name(&self, name: &str) -> Option<usize> {
-        let mut name = name;
-        loop {
-            if let Some(line) = self.0.get(name) {
-                return Some(*line);
-            }
-            (name, _) = name.rsplit_once('.')?;
-        }
-    }
+/// The section of this name.
+fn section(name: &str) -> Option<&'static str> {
+    KEYS.iter().map(Key::section).find(|section| !section.is_empty() && *section == name)
 }
 
-/// A key as it is written, without quotes and spaces.
-fn dotted(text: &str) -> Option<String> {
-    let parts = text.split('.').map(|part| {
-        let part = part.trim();
-        let bare = part.trim_matches(['"', '\'']);
-        let fits = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
-        (!bare.is_empty() && bare.chars().all(fits)).then(|| bare.to_owned())
-    });
-    Some(parts.collect::<Option<Vec<_>>>()?.join("."))
+type Leaf<'a> = (usize, String, Spanned<DeValue<'a>>);
+
+/// Finds all that is no section, with the place of its name.
+fn leaves<'a>(within: &str, table: DeTable<'a>, found: &mut Vec<Leaf<'a>>) {
+    for (name, value) in table {
+        let at = name.span().start;
+        let name = name.into_inner();
+        let name = if within.is_empty() { name.into_owned() } else { format!("{within}.{name}") };
+        let span = value.span();
+        match value.into_inner() {
+            DeValue::Table(table) if section(&name).is_some() || !table.is_empty() => {
+                leaves(&name, table, found);
+            }
+            value => found.push((at, name, Spanned::new(span, value))),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -124,7 +97,7 @@ mod tests {
     fn values_are_found_with_their_lines() {
         let text = "\u{feff}# A comment = none\nlisten = \"a\"\n\n[sync] # so\n  interval = '30s'\n\
                     windows = [\n  \"a = b\",\n]\n[\"scrub\"]\n'enabled' = true\n\
-                    log = { level = 1 }\n";
+                    log = { level = 1 }\nx = \"\"\"\nb = 1\n\"\"\"\nb = 2\n";
         let parsed = parse(Path::new("f"), text).unwrap();
         let found: Vec<(Option<usize>, &str)> = parsed
             .values
@@ -140,19 +113,27 @@ mod tests {
             (Some(6), "sync.windows"),
             (Some(10), "scrub.enabled"),
             (Some(11), "scrub.log.level"),
+            (Some(12), "scrub.x"),
+            (Some(15), "scrub.b"),
         ];
         assert_eq!(found, expected);
         assert!(parsed.problems.is_empty());
     }
 
     #[test]
-    fn what_is_no_toml_is_said_with_its_line() {
-        for bad in ["a = ", "a = 1\na = 2", "= 1", "[a\n", "a = 99999999999999999999", "\0"] {
+    fn a_syntax_error_is_told_with_its_line() {
+        for (bad, line) in [
+            ("a = ", 1),
+            ("a = 1\na = 2", 2),
+            ("\n= 1", 2),
+            ("[a\n", 1),
+            ("\n\na = 99999999999999999999", 3),
+            ("\0", 1),
+        ] {
             let Err(problem) = parse(Path::new("a.toml"), bad) else { panic!("{bad:?}") };
-            assert!(problem.to_string().starts_with("a.toml: this is no TOML: "), "{problem}");
+            let said = format!("a.toml:{line}: not valid TOML: ");
+            assert!(problem.to_string().starts_with(&said), "{problem}");
         }
-        let twice = parse(Path::new("a.toml"), "a = 1\na = 2").unwrap_err();
-        assert!(twice.to_string().contains("line 2"), "{twice}");
     }
 
     #[test]

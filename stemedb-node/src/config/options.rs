@@ -1,4 +1,4 @@
-//! From a configuration to what a node is told: reading the files that it names.
+//! From a configuration to the options of a node: reading the files that it names.
 
 use std::{io, path::Path};
 
@@ -7,11 +7,11 @@ use stemedb_rpc::{
     Tokens, token::TokenError,
 };
 
-use super::{Config, ConfigError, Problem, key::Key};
-use crate::options::{ArchivePolicy, Options};
+use super::{Config, ConfigError, Problem, key::Key, settings::Settings};
+use crate::options::{ArchivePolicy, Options, ScrubPolicy, SyncPolicy};
 
 impl Config {
-    /// What a node is told. `read` reads a file.
+    /// Options of the node. `read` reads a file.
     ///
     /// # Errors
     ///
@@ -22,85 +22,91 @@ impl Config {
         read: impl FnMut(&Path) -> io::Result<Vec<u8>>,
     ) -> Result<Options, ConfigError> {
         let mut files = Files { config: self, read, problems: Vec::new() };
-        let settings = &self.settings;
-        let certificate = files.read("tls.cert", settings.tls_cert.as_deref());
-        let key = files.read("tls.key", settings.tls_key.as_deref());
-        let client_ca = files.read("tls.client_ca", settings.tls_client_ca.as_deref());
-        let ca = files.read("tls.ca", settings.tls_ca.as_deref());
-        let tokens = files.tokens("auth.token_file", settings.token_file.as_deref(), Tokens::parse);
+        let Settings { tls, auth, server, cluster, sync, scrub, archive, .. } = &self.settings;
+        let certificate = files.read("tls.cert", tls.cert.as_deref());
+        let key = files.read("tls.key", tls.key.as_deref());
+        let client_ca = files.read("tls.client_ca", tls.client_ca.as_deref());
+        let ca = files.read("tls.ca", tls.ca.as_deref());
         let scoped = [
-            ("auth.client_tokens", &settings.client_tokens),
-            ("auth.peer_tokens", &settings.peer_tokens),
-            ("auth.admin_tokens", &settings.admin_tokens),
+            ("auth.token_file", &auth.token_file),
+            ("auth.client_tokens", &auth.client_tokens),
+            ("auth.peer_tokens", &auth.peer_tokens),
+            ("auth.admin_tokens", &auth.admin_tokens),
         ];
-        let [client_tokens, peer_tokens, admin_tokens] =
+        let [tokens, client_tokens, peer_tokens, admin_tokens] =
             scoped.map(|(name, path)| files.tokens(name, path.as_deref(), Tokens::parse));
         let token =
-            files.tokens("auth.peer_token_file", settings.peer_token_file.as_deref(), Token::parse);
+            files.tokens("auth.peer_token_file", auth.peer_token_file.as_deref(), Token::parse);
         ConfigError::of(files.problems)?;
 
-        let server_tls = certificate.clone().zip(key.clone());
-        let server_tls =
-            server_tls.map(|(certificate, key)| ServerTls { certificate, key, client_ca });
-        let identity =
-            certificate.zip(key).map(|(certificate, key)| ClientIdentity { certificate, key });
-        let server_name = settings.tls_server_name.clone();
+        let pair = certificate.zip(key);
+        let identity = pair.clone().map(|(certificate, key)| ClientIdentity { certificate, key });
+        let server_name = tls.server_name.clone();
         Ok(Options {
-            listen: settings.listen,
-            advertise: settings.advertised().and_then(Result::ok),
-            http: settings.http,
-            http_hosts: settings.http_hosts.clone(),
+            listen: self.settings.listen,
+            advertise: self.settings.advertise.clone(),
+            http: self.settings.http,
+            http_hosts: self.settings.http_hosts.clone(),
             server: ServerOptions {
-                tls: server_tls,
-                clear_to_others: settings.clear_to_others,
+                tls: pair.map(|(certificate, key)| ServerTls { certificate, key, client_ca }),
+                clear_to_others: auth.allow_plaintext,
                 tokens,
                 client_tokens,
                 peer_tokens,
                 admin_tokens,
-                reflection: settings.reflection,
+                reflection: self.settings.reflection,
                 limits: ServerLimits {
-                    connections_max: settings.connections_max,
-                    connections_per_address_max: settings.connections_per_address_max,
-                    sessions_memory_max: usize::try_from(settings.sync_memory)
-                        .unwrap_or(usize::MAX),
+                    connections_max: server.connections_max,
+                    connections_per_address_max: server.connections_per_address_max,
+                    sessions_memory_max: usize::try_from(sync.memory.0).unwrap_or(usize::MAX),
                     ..ServerLimits::default()
                 },
             },
             client: ClientOptions {
                 tls: ca.map(|ca| ClientTls { ca, identity, server_name }),
                 token,
-                clear_to_others: settings.token_in_clear,
+                clear_to_others: auth.send_token_in_plaintext,
                 ..ClientOptions::default()
             },
-            join: settings.join.clone(),
-            peers: settings.peers.clone(),
-            gossip: settings.gossip,
-            open_membership: settings.open_membership,
-            sync: settings.sync.clone(),
-            scrub: settings.scrub_enabled.then_some(settings.scrub),
-            archive: settings.archive_url.clone().map(|url| ArchivePolicy {
-                url,
-                interval: settings.archive_interval,
-                keep_segments: settings.archive_keep_segments,
+            join: cluster.join.clone(),
+            peers: cluster.peers.clone(),
+            gossip: cluster.gossip,
+            open_membership: cluster.open_membership,
+            sync: SyncPolicy {
+                interval: sync.interval.0,
+                sessions_max: sync.sessions_max,
+                bytes_per_second: sync.bytes_per_second.map(|size| size.0),
+                cpu_share: sync.cpu_share,
+                pause_above: sync.pause_above.map(|time| time.0),
+                windows: sync.windows.clone(),
+            },
+            scrub: scrub.enabled.then_some(ScrubPolicy {
+                bytes_per_second: scrub.bytes_per_second.0,
+                interval: scrub.interval.0,
             }),
-            disk_reserve: settings.disk_reserve,
-            stop_time_max: settings.stop_time_max,
+            archive: archive.url.clone().map(|url| ArchivePolicy {
+                url,
+                interval: archive.interval.0,
+                keep_segments: archive.keep_segments,
+            }),
+            disk_reserve: self.settings.disk.reserve.map(|size| size.0),
+            stop_time_max: self.settings.stop_time_max.0,
         })
     }
 
     /// The files with certificates, keys and tokens that are named, by the names of their keys.
     pub fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
-        let settings = &self.settings;
+        let Settings { tls, auth, .. } = &self.settings;
         [
-            ("tls.cert", &settings.tls_cert),
-            ("tls.key", &settings.tls_key),
-            ("tls.client_ca", &settings.tls_client_ca),
-            ("tls.ca", &settings.tls_ca),
-            ("auth.token_file", &settings.token_file),
-            ("auth.client_tokens", &settings.client_tokens),
-            ("auth.peer_tokens", &settings.peer_tokens),
-            ("auth.admin_tokens", &settings.admin_tokens),
-            ("auth.peer_token_file", &settings.peer_token_file),
+            ("tls.cert", &tls.cert),
+            ("tls.key", &tls.key),
+            ("tls.client_ca", &tls.client_ca),
+            ("tls.ca", &tls.ca),
+            ("auth.token_file", &auth.token_file),
+            ("auth.client_tokens", &auth.client_tokens),
+            ("auth.peer_tokens", &auth.peer_tokens),
+            ("auth.admin_tokens", &auth.admin_tokens),
+            ("auth.peer_token_file", &auth.peer_token_file),
         ]
         .into_iter()
         .filter_map(|(name, path)| path.as_deref().map(|path| (name, path)))

@@ -26,7 +26,7 @@ fn error(text: &str) -> String {
 }
 
 fn value(config: &Config, name: &str) -> Value {
-    config.effective().find(|effective| effective.key.name == name).unwrap().value
+    config.effective().find(|effective| effective.key.name == name).unwrap().value.clone()
 }
 
 fn origin(config: &Config, name: &str) -> String {
@@ -171,8 +171,8 @@ fn what_is_wrong_is_said_with_what_is_right() {
         ("[sync]\ncpu_share = 1.5", "it takes a number above 0 and up to 1, such as 0.25"),
         ("[sync]\ncpu_share = nan", "it takes a number above 0 and up to 1, such as 0.25"),
         (
-            "[sync]\nbytes_per_second = \"10MB\"",
-            "can't be \"10MB\": it takes a number of bytes, such as 512K, 10M or 2G (powers of \
+            "[sync]\nbytes_per_second = \"10MBit\"",
+            "can't be \"10MBit\": it takes a number of bytes, such as 512K, 10M or 2G (powers of \
              1024), 16K or more; or none",
         ),
         (
@@ -238,6 +238,12 @@ fn what_is_not_known_is_said_with_what_was_meant() {
         ("[sync]\nlisten = \"a\"", "did you mean listen, which stands above all sections?"),
         ("colour = 1", "there is no key colour; `stemedb config` lists all there are"),
         ("[colour]", "/d/f.toml:1: there is no key colour; `stemedb config` lists all there are"),
+        (
+            "auth.clear_to_others = true",
+            "no key auth.clear_to_others; did you mean allow_plaintext in [auth]?",
+        ),
+        ("auth.token_in_clear = true", "did you mean send_token_in_plaintext in [auth]?"),
+        ("\"\" = 1", "there is no key ;"),
         ("\"a\\nb\" = 1", "there is no key a\\nb;"),
     ] {
         assert!(error(text).contains(said), "{text}: {}", error(text));
@@ -290,15 +296,15 @@ fn what_does_not_fit_together_is_said() {
         ("listen = \"0.0.0.0:1\"", "/d/f.toml:1: listening on 0.0.0.0:1 without TLS would let"),
         ("http = \"127.0.0.1:7845\"", "http can't be 127.0.0.1:7845, which listen is already"),
         (
-            "[auth]\nclear_to_others = true\n[tls]\ncert = \"c\"\nkey = \"k\"",
+            "[auth]\nallow_plaintext = true\n[tls]\ncert = \"c\"\nkey = \"k\"",
             "/d/f.toml:2: clear text is asked for, and tls.cert turns TLS on",
         ),
         (
-            "listen = \"0.0.0.0:1\"\ncluster.join = \"a\"\nauth.clear_to_others = true",
+            "listen = \"0.0.0.0:1\"\ncluster.join = \"a\"\nauth.allow_plaintext = true",
             "/d/f.toml:1: other members can't reach this node at 0.0.0.0:1",
         ),
         (
-            "listen = \"0.0.0.0:1\"\nadvertise = \"a\"\nauth.clear_to_others = true",
+            "listen = \"0.0.0.0:1\"\nadvertise = \"a\"\nauth.allow_plaintext = true",
             "/d/f.toml:1: listening on 0.0.0.0:1 with neither a secret nor client certificates",
         ),
         (
@@ -313,9 +319,9 @@ fn what_does_not_fit_together_is_said() {
         assert!(error(text).contains(said), "{text}: {}", error(text));
     }
     for fine in [
-        "listen = \"0.0.0.0:1\"\nadvertise = \"a\"\nauth.clear_to_others = true\n\
+        "listen = \"0.0.0.0:1\"\nadvertise = \"a\"\nauth.allow_plaintext = true\n\
          cluster.open_membership = true",
-        "listen = \"0.0.0.0:1\"\nadvertise = \"a\"\nauth.clear_to_others = true\n\
+        "listen = \"0.0.0.0:1\"\nadvertise = \"a\"\nauth.allow_plaintext = true\n\
          secret_file = \"s\"",
         "listen = \"0.0.0.0:1\"\nadvertise = \"a\"\n\
          [tls]\ncert = \"c\"\nkey = \"k\"\nclient_ca = \"a\"",
@@ -348,7 +354,7 @@ fn what_is_printed_gives_the_same_again() {
         advertise = \"https://a\"\nhttp_hosts = \"a,b\"\nreflection = true\n\
         stop_time_max = \"1m\"\n\
         [tls]\ncert = \"c\"\nkey = \"k\"\nclient_ca = \"a\"\nca = \"b\"\nserver_name = \"n\"\n\
-        [auth]\ntoken_file = \"t\"\npeer_token_file = \"u\"\ntoken_in_clear = true\n\
+        [auth]\ntoken_file = \"t\"\npeer_token_file = \"u\"\nsend_token_in_plaintext = true\n\
         client_tokens = \"v\"\npeer_tokens = \"w\"\nadmin_tokens = \"x\"\n\
         [server]\nconnections_max = 9\nconnections_per_address_max = 8\n\
         [cluster]\njoin = \"a\"\npeers = \"b,c\"\ngossip = false\n\
@@ -360,13 +366,14 @@ fn what_is_printed_gives_the_same_again() {
         [archive]\nurl = \"file:///x\"\ninterval = \"2m\"\nkeep_segments = 3\n\
         [disk]\nreserve = \"2G\"\n[log]\nformat = \"json\"\nlevel = \"debug\"\n";
     let all = config(everything);
-    let default_too = ["auth.clear_to_others"];
+    let default = config("");
+    let default_too = ["auth.allow_plaintext"];
     for effective in all.effective() {
         let key = effective.key;
-        let is_default = effective.value == key.default_value();
+        let is_default = *effective.value == value(&default, key.name);
         assert_eq!(is_default, default_too.contains(&key.name), "{}", key.name);
     }
-    for first in [all, config(""), config("auth.clear_to_others = true")] {
+    for first in [all, config(""), config("auth.allow_plaintext = true")] {
         let printed = first.to_toml();
         let again = config(&printed);
         assert_eq!(first.changed(&again), Changes::default(), "{printed}");
@@ -395,7 +402,7 @@ fn a_running_node_takes_on_what_can_change() {
     assert_eq!(changes.reloaded[1].from, json!("30s"));
     assert_eq!(changes.reloaded[1].to, json!("1m"));
 
-    let reloaded = old.reloaded(&newer);
+    let reloaded = old.reloaded(&newer).unwrap();
     let left = reloaded.changed(&newer);
     assert_eq!(left, Changes { reloaded: Vec::new(), restart: changes.restart });
     assert_eq!(old.changed(&reloaded).restart, []);

@@ -15,7 +15,7 @@ impl Config {
         let lines: Vec<(&str, String, &Origin)> = self
             .effective()
             .map(|Effective { key, value, origin }| {
-                (key.section(), format!("{} = {}", key.field(), literal(&value)), origin)
+                (key.section(), format!("{} = {}", key.field(), literal(value)), origin)
             })
             .collect();
         let widths = lines.iter().map(|(_, line, _)| line.chars().count());

@@ -9,8 +9,8 @@ const STATES = {
   suspect: "suspect",
   down: "down",
   named: "named",
-  aside: "set aside",
-  conflict: "same id as this node",
+  quarantined: "quarantined",
+  "duplicate-id": "same id as this node",
 };
 
 function create(peer) {

@@ -1,4 +1,4 @@
-//! What the console asks: reading, as JSON.
+//! Reading for the console, as JSON.
 
 use std::sync::{Arc, PoisonError};
 
@@ -25,6 +25,7 @@ use super::{
     growth::SAMPLE_EVERY,
     refusal::Refusal,
 };
+use crate::status::unix_seconds;
 use stemedb_store::{Store, error::ReadError};
 
 /// Entries in one answer.
@@ -98,7 +99,7 @@ pub(super) async fn log<V: View>(
 pub(super) struct LogPart {
     /// How many entries the log has.
     size: u64,
-    /// What was asked for.
+    /// The value that was asked for.
     entries: Vec<EntryShown>,
     /// Whether one of them could not be read; those behind it are left out.
     damaged: bool,
@@ -179,7 +180,7 @@ pub(super) async fn assertion<V: View>(
     let (entry, body) = found.await??;
     let text = shown_text(&body, BODY_LEN_MAX);
     let shown = text.map_or_else(|| body.len().min(BODY_LEN_MAX), |(text, _)| text.len());
-    let hex = text.is_none().then(|| hex(body.get(..shown).unwrap_or_default()));
+    let hex = text.is_none().then(|| to_hex(body.get(..shown).unwrap_or_default()));
     Ok(Json(json!({
         "id": entry.id.to_string(),
         "index": entry.index,
@@ -189,16 +190,6 @@ pub(super) async fn assertion<V: View>(
         "hex": hex,
         "shown": shown,
     })))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// A proof that an assertion is held, or is not: the text of a proof file.
@@ -257,7 +248,7 @@ pub(super) async fn cells<V: View>(
         .await?
         .map_err(read_failed)?;
     let hashes: Vec<String> =
-        hashes.iter().map(|hash| hex(hash.get(..4).unwrap_or_default())).collect();
+        hashes.iter().map(|hash| to_hex(hash.get(..4).unwrap_or_default())).collect();
     Ok(Json(json!({
         "depth": depth,
         "count": snapshot.len(),
@@ -347,10 +338,4 @@ pub(super) async fn compare<V: View>(
         "only_here": only(true),
         "only_there": only(false),
     })))
-}
-
-/// An NTP64 time in seconds since 1970.
-#[expect(clippy::cast_precision_loss, reason = "microseconds are enough")]
-fn unix_seconds(ntp64: u64) -> f64 {
-    ntp64 as f64 / 4_294_967_296.0
 }

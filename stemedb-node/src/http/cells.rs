@@ -11,7 +11,7 @@ pub const DEPTHS: [u8; 2] = [8, 12];
 /// The hashes of the subtrees of all prefixes of `depth` bits, in order: 2^`depth` of them, all
 /// zeros where there are no ids. O(2^`depth`), and a hash for each id where there are few.
 ///
-/// What another store says of its subtrees is compared with this.
+/// They are compared with those of another store.
 ///
 /// # Errors
 ///

@@ -9,17 +9,19 @@ use std::io::{self, Write as _};
 use axum::{
     Router,
     body::Body,
-    extract::{ConnectInfo, Request},
+    extract::Request,
     http::{HeaderName, HeaderValue, Method, StatusCode, request},
     response::Response,
 };
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_stream::StreamExt as _;
 use tower_service::Service as _;
 
-use super::connection::Connection;
+use super::places::Caller;
 use stemedb_store::store::WORLD;
 
+/// Bytes of the head of a request.
+const HEAD_LEN_MAX: usize = 64 << 10;
 /// Header fields of a request.
 const FIELDS_MAX: usize = 64;
 
@@ -28,27 +30,28 @@ pub(super) fn is_early() -> bool {
     (WORLD.clock)().0 == 0
 }
 
-/// Answers one request, and closes the connection. It ends early where the client asks nothing or
-/// takes nothing, as any connection does.
-pub(super) async fn answer(mut connection: Connection, router: Router) -> io::Result<()> {
-    let Some(request) = read(&mut connection).await? else {
-        return connection.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\n").await;
+/// Answers one request, and closes the stream.
+pub(super) async fn answer(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    caller: Caller,
+    mut router: Router,
+) -> io::Result<()> {
+    let Some(request) = read(&mut stream).await? else {
+        return stream.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\n").await;
     };
     let mut request = Request::from_parts(request, Body::empty());
     let only_head = request.method() == Method::HEAD;
-    request.extensions_mut().insert(ConnectInfo(connection.caller().clone()));
-    let mut router = router;
+    request.extensions_mut().insert(caller);
     let Ok(response) = router.call(request).await;
-    write(&mut connection, response, only_head).await?;
-    connection.shutdown().await
+    write(&mut stream, response, only_head).await?;
+    stream.shutdown().await
 }
 
 /// The head of the request; `None` if it is none.
-async fn read(connection: &mut Connection) -> io::Result<Option<request::Parts>> {
+async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<request::Parts>> {
     let mut bytes = Vec::with_capacity(1024);
     loop {
-        // The connection ends where a client sends too much.
-        if connection.read_buf(&mut bytes).await? == 0 {
+        if stream.read_buf(&mut bytes).await? == 0 || bytes.len() > HEAD_LEN_MAX {
             return Ok(None);
         }
         match parse(&bytes) {
@@ -77,12 +80,16 @@ fn parse(bytes: &[u8]) -> Result<Option<request::Parts>, Malformed> {
     Ok(Some(head))
 }
 
-async fn write(connection: &mut Connection, response: Response, only_head: bool) -> io::Result<()> {
+async fn write(
+    stream: &mut (impl AsyncWrite + Unpin),
+    response: Response,
+    only_head: bool,
+) -> io::Result<()> {
     let (head, body) = response.into_parts();
-    connection.write_all(&head_bytes(head.status, head.headers.iter())?).await?;
+    stream.write_all(&head_bytes(head.status, head.headers.iter())?).await?;
     let mut parts = body.into_data_stream();
     while !only_head && let Some(part) = parts.next().await {
-        connection.write_all(&part.map_err(io::Error::other)?).await?;
+        stream.write_all(&part.map_err(io::Error::other)?).await?;
     }
     Ok(())
 }

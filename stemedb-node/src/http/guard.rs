@@ -1,9 +1,10 @@
-//! What every request passes, and what every answer carries.
+//! Checks of every request, and header fields of every answer.
 
 use std::{net::IpAddr, sync::Arc};
 
 use axum::{
-    extract::{ConnectInfo, Request, State},
+    Extension,
+    extract::{Request, State},
     http::{
         HeaderMap, HeaderValue, Method, StatusCode, Uri,
         header::{self, HeaderName},
@@ -13,7 +14,11 @@ use axum::{
 };
 use tokio::time::timeout;
 
-use super::{Site, View, health, places::Caller, refusal::Refusal};
+use super::{Site, View, places::Caller, refusal::Refusal};
+
+/// The paths of the probes, which are answered whatever host they name.
+pub(super) const LIVE: &str = "/livez";
+pub(super) const READY: &str = "/readyz";
 
 /// Bytes of a request's header fields, names included.
 const HEADERS_LEN_MAX: usize = 16 << 10;
@@ -37,7 +42,7 @@ const ALWAYS: [(HeaderName, &str); 6] = [
 /// Lets a request through if it is one, for so long as it may take.
 pub(super) async fn guard<V: View>(
     State(site): State<Arc<Site<V>>>,
-    ConnectInfo(caller): ConnectInfo<Caller>,
+    Extension(caller): Extension<Caller>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -102,7 +107,7 @@ impl Head<'_> {
         }
         let host = match self.check_host(hosts) {
             Ok(()) => Host::Known,
-            Err(_) if [health::LIVE, health::READY].contains(&self.uri.path()) => Host::Unknown,
+            Err(_) if [LIVE, READY].contains(&self.uri.path()) => Host::Unknown,
             Err(refusal) => return Err(refusal),
         };
         if self.method != Method::GET && self.method != Method::HEAD {

@@ -12,10 +12,6 @@ use axum::{
 use super::{Site, View, guard::Host, refusal::Refusal};
 use crate::{Status, metrics::CONTENT_TYPE, status::Problem};
 
-/// The paths of the probes, which are answered whatever host they name.
-pub(super) const LIVE: &str = "/livez";
-pub(super) const READY: &str = "/readyz";
-
 /// 200 as long as the process answers and could append: a restart would help if it could not.
 ///
 /// Waits for nothing, so that a disk that hangs is not taken for a process that does.

@@ -3,7 +3,8 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
-    extract::{ConnectInfo, Query, State},
+    Extension,
+    extract::{Query, State},
     response::{
         IntoResponse, Response,
         sse::{Event, KeepAlive, Sse},
@@ -35,7 +36,7 @@ pub(super) struct Asked {
 /// Follows the log. Each event has the newest entries since the last one, and how long the log is.
 pub(super) async fn live<V: View>(
     State(site): State<Arc<Site<V>>>,
-    ConnectInfo(caller): ConnectInfo<Caller>,
+    Extension(caller): Extension<Caller>,
     asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Refusal> {
     let Query(Asked { from }) = asked.map_err(|error| Refusal::malformed(error.body_text()))?;
@@ -52,11 +53,10 @@ pub(super) async fn live<V: View>(
     let running = caller.begin();
     tokio::spawn(async move {
         let _held = (permit, running);
-        let mut stopping = site.stopping.clone();
         tokio::select! {
             () = feed(&site, from, &sender) => {}
             () = sender.closed() => {}
-            _ = stopping.wait_for(|stopping| *stopping) => {}
+            () = site.stopping.cancelled() => {}
         }
     });
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);

@@ -49,11 +49,9 @@ struct Shared {
     cut: Notify,
 }
 
-/// What a connection does.
+/// Activity of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Activity {
-    /// Requests that have begun.
-    pub(super) begun: u64,
     /// Requests that are being answered.
     pub(super) running: u64,
     /// Whether an answer waits for the client to take it.
@@ -134,14 +132,13 @@ impl Drop for Place {
 
 impl Caller {
     fn new(single: bool, since: Instant) -> Self {
-        let activity = Activity { begun: 0, running: 0, stalled: false, since, cut: false };
+        let activity = Activity { running: 0, stalled: false, since, cut: false };
         Self(Arc::new(Shared { single, activity: activity.into(), cut: Notify::new() }))
     }
 
     /// A request begins.
     pub(super) fn begin(&self) -> Running {
         self.update(|activity| {
-            activity.begun += 1;
             activity.running += 1;
             activity.since = Instant::now();
         });

@@ -1,4 +1,4 @@
-//! Answers that say no.
+//! Answers that refuse a request.
 
 use axum::{
     Json,
@@ -8,7 +8,7 @@ use axum::{
 use serde_json::json;
 use stemedb_rpc::{Reason, backend::Failure};
 
-/// Why a request is not answered otherwise: a status code, and a sentence for people.
+/// Refusal of a request: a status code, and a sentence for people.
 #[derive(Debug)]
 pub(super) struct Refusal {
     code: StatusCode,

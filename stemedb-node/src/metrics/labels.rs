@@ -8,8 +8,9 @@ use stemedb_sync::{
     report::{Ending, Layer},
 };
 
-/// Who brought a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Origin of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Origin {
     /// A client.
     Client,
@@ -17,8 +18,9 @@ pub enum Origin {
     Peer,
 }
 
-/// What came of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Result of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Outcome {
     /// It was done.
     Done,
@@ -31,7 +33,8 @@ pub enum Outcome {
 }
 
 /// Which way something went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Direction {
     /// To others.
     Sent,
@@ -40,7 +43,8 @@ pub enum Direction {
 }
 
 /// How a session ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub(super) enum SessionOutcome {
     Complete,
     Incomplete,
@@ -53,17 +57,6 @@ pub(super) enum SessionOutcome {
 }
 
 impl SessionOutcome {
-    pub(super) const ALL: [Self; 8] = [
-        Self::Complete,
-        Self::Incomplete,
-        Self::Blamed,
-        Self::Refused,
-        Self::Limit,
-        Self::Silent,
-        Self::Unreadable,
-        Self::Cancelled,
-    ];
-
     pub(super) fn of(ending: &Ending) -> Self {
         match ending {
             Ending::Complete => Self::Complete,
@@ -101,30 +94,10 @@ macro_rules! words {
 }
 
 words! {
-    Origin: origin => match origin {
-        Origin::Client => "client",
-        Origin::Peer => "peer",
-    };
-    Outcome: outcome => match outcome {
-        Outcome::Done => "done",
-        Outcome::Held => "held",
-        Outcome::Missing => "missing",
-        Outcome::Failed => "failed",
-    };
-    Direction: direction => match direction {
-        Direction::Sent => "sent",
-        Direction::Received => "received",
-    };
-    SessionOutcome: outcome => match outcome {
-        SessionOutcome::Complete => "complete",
-        SessionOutcome::Incomplete => "incomplete",
-        SessionOutcome::Blamed => "blamed",
-        SessionOutcome::Refused => "refused",
-        SessionOutcome::Limit => "limit",
-        SessionOutcome::Silent => "silent",
-        SessionOutcome::Unreadable => "unreadable",
-        SessionOutcome::Cancelled => "cancelled",
-    };
+    Origin: origin => origin.into();
+    Outcome: outcome => outcome.into();
+    Direction: direction => direction.into();
+    SessionOutcome: outcome => outcome.into();
     LayerLabel: label => label.0.map_or("none", Layer::name);
     KindLabel: label => label.0.name();
     ReasonLabel: label => match label.0 {

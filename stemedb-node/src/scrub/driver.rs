@@ -23,7 +23,7 @@ use stemedb_store::{
     store::{Store, lock},
 };
 
-/// So many findings are kept for whoever asks.
+/// Findings that are kept.
 const FINDINGS_MAX: usize = 256;
 
 /// The longest pause without a look at the clock, which may be set meanwhile.
@@ -35,13 +35,13 @@ const RETRY_AFTER: Duration = Duration::from_secs(30);
 /// After a disk that failed.
 const RETRY_PAUSE: Duration = Duration::from_secs(10);
 
-/// Whoever may have the body of an assertion: the peers of a node, say.
+/// Source of bodies that are damaged here: the peers of a node, say.
 pub trait Donor: Send + Sync {
     /// The body of an assertion, if anybody has it. It need not be checked: the store does.
     fn body(&self, id: &AssertionId) -> impl Future<Output = Option<Vec<u8>>> + Send;
 }
 
-/// What there is to see of the check of a store. Clones show the same.
+/// Status of the check of a store. Clones show the same.
 #[derive(Clone, Debug, Default)]
 pub struct View(Arc<Mutex<Seen>>);
 
@@ -124,7 +124,7 @@ fn seconds(time: u64) -> f64 {
 /// Checks a store for as long as a node runs, pass after pass, at the rate and in the rhythm of
 /// `policy`; not at all while that is `None`. Ends with `stop`.
 ///
-/// What is damaged is logged as an error, healed with what `donor` has, and logged again.
+/// Damage is logged as an error, healed with what `donor` has, and logged again.
 pub async fn run<D: Donor>(
     store: Arc<Store>,
     mut policy: watch::Receiver<Option<ScrubPolicy>>,
@@ -167,19 +167,18 @@ pub async fn run<D: Donor>(
             match turn(scrub, &store, rate.budget(), &donor, &view).await {
                 Ok((next, outcome)) => {
                     scrub = next;
-                    let wait = match outcome {
+                    match outcome {
                         Ok(done) => {
                             if done.pass_ended {
                                 passed = uptime();
                             }
-                            rate.wait(uptime(), done.read)
+                            rate.wait(done.read).await;
                         }
                         Err(error) => {
                             tracing::error!(%error, "cannot read the store to check it");
-                            RETRY_PAUSE
+                            sleep(RETRY_PAUSE).await;
                         }
-                    };
-                    sleep(wait).await;
+                    }
                 }
                 Err(error) => {
                     tracing::error!(%error, "the check of the store ended");
@@ -230,7 +229,7 @@ pub async fn pass<D: Donor>(
 ) -> Result<Vec<Found>, ReadError> {
     let mut stop = pin!(stop);
     let mut scrub = Scrub::restart(store);
-    let mut rate = Rate::new(bytes_per_second);
+    let rate = Rate::new(bytes_per_second);
     let mut all = Vec::new();
     loop {
         let turned = tokio::select! {
@@ -240,14 +239,14 @@ pub async fn pass<D: Donor>(
         let (next, outcome) = turned.map_err(|_| stopped())?;
         scrub = next;
         let done = outcome?;
-        let wait = rate.wait(uptime(), done.read);
+        let read = done.read;
         let ended = done.pass_ended;
         all.extend(done.faults);
         if ended {
             return Ok(all);
         }
         tokio::select! {
-            () = sleep(wait) => {}
+            () = rate.wait(read) => {}
             () = &mut stop => return Ok(all),
         }
     }

@@ -3,23 +3,24 @@
 use std::fmt;
 
 use super::{
-    Index, Submission,
+    Submission,
     group::{Group, Staged},
 };
+use crate::index::Index;
 use stemedb_wal::{error::AppendError, log::Log};
 
 /// Log and index, and what it takes to commit to them.
-pub(super) struct Core<I> {
+pub(super) struct Core {
     pub(super) log: Log,
-    pub(super) index: I,
+    pub(super) index: Index,
     clock: Box<dyn FnMut() -> u64 + Send>,
     group: Group,
     /// How many commits there were.
     pub(super) commits: u64,
 }
 
-impl<I: Index> Core<I> {
-    pub(super) fn new(log: Log, index: I, clock: impl FnMut() -> u64 + Send + 'static) -> Self {
+impl Core {
+    pub(super) fn new(log: Log, index: Index, clock: impl FnMut() -> u64 + Send + 'static) -> Self {
         Self { log, index, clock: Box::new(clock), group: Group::default(), commits: 0 }
     }
 
@@ -50,7 +51,7 @@ impl<I: Index> Core<I> {
     }
 }
 
-impl<I> fmt::Debug for Core<I> {
+impl fmt::Debug for Core {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Core").field("commits", &self.commits).finish_non_exhaustive()
     }

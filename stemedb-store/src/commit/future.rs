@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Index, Pending, Receipt, Shared, Submission,
+    Pending, Receipt, Shared, Submission,
     queue::{Admission, Request},
     slot::{self, Receipts},
 };
@@ -17,11 +17,11 @@ use stemedb_wal::error::AppendError;
 /// An append under way; see [`Committer::append_async`](super::Committer::append_async).
 #[derive(Debug)]
 #[must_use = "nothing is appended before it is polled"]
-pub struct AppendFuture<I: Index + 'static> {
+pub(crate) struct AppendFuture {
     state: FutureState,
     /// Its number among those who wait for room in the queue.
     waiting: Option<u64>,
-    shared: Arc<Shared<I>>,
+    shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
@@ -31,13 +31,13 @@ enum FutureState {
     Done,
 }
 
-impl<I: Index + 'static> AppendFuture<I> {
-    pub(super) fn new(shared: Arc<Shared<I>>, bodies: Submission) -> Self {
+impl AppendFuture {
+    pub(super) fn new(shared: Arc<Shared>, bodies: Submission) -> Self {
         Self { state: FutureState::Unqueued(bodies), waiting: None, shared }
     }
 }
 
-impl<I: Index + 'static> Drop for AppendFuture<I> {
+impl Drop for AppendFuture {
     fn drop(&mut self) {
         if let Some(number) = self.waiting {
             self.shared.queue.forget(number);
@@ -46,9 +46,9 @@ impl<I: Index + 'static> Drop for AppendFuture<I> {
 }
 
 // Nothing in it is ever pinned.
-impl<I: Index + 'static> Unpin for AppendFuture<I> {}
+impl Unpin for AppendFuture {}
 
-impl<I: Index + 'static> Future for AppendFuture<I> {
+impl Future for AppendFuture {
     type Output = Result<Receipt, AppendError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {

@@ -8,10 +8,10 @@ use std::{
 use stemedb_merkle::Hash;
 
 use super::{
-    Index, Outcome, Receipt, Receipts, Submission,
+    Receipt, Receipts, Submission,
     verify::{Answer, Unverified},
 };
-use crate::id_hash::IdHashBuilder;
+use crate::{id_hash::IdHashBuilder, index::Index};
 use stemedb_wal::{
     error::{AppendError, ReadError},
     log::{Log, NewRecord, Placed},
@@ -35,7 +35,7 @@ pub(crate) struct Staged {
 #[derive(Clone, Copy, Debug)]
 enum Plan {
     /// It is the n-th of the records written now.
-    Write { number: usize, outcome: Outcome },
+    Write { number: usize, duplicate: bool },
     /// It is held at this position.
     Held(u64),
 }
@@ -52,10 +52,10 @@ impl Group {
     /// Looks up all bodies and writes those that are new.
     ///
     /// What was staged before has to be applied to the index.
-    pub(crate) fn stage<I: Index>(
+    pub(crate) fn stage(
         &mut self,
         log: &mut Log,
-        index: &I,
+        index: &Index,
         now: u64,
         submissions: &[Submission],
     ) -> Staged {
@@ -98,10 +98,10 @@ impl Group {
     }
 
     /// What to do with each body of a submission; new ones are added to `records`.
-    fn plan<'a, I: Index>(
+    fn plan<'a>(
         &mut self,
         log: &Log,
-        index: &I,
+        index: &Index,
         submission: &'a Submission,
         held: &mut Option<std::vec::IntoIter<Option<u64>>>,
         alone: bool,
@@ -128,10 +128,10 @@ impl Group {
         Err(error)
     }
 
-    fn plan_body<'a, I: Index>(
+    fn plan_body<'a>(
         &mut self,
         log: &Log,
-        index: &I,
+        index: &Index,
         (id, body): (Hash, &'a [u8]),
         position: Result<Option<u64>, ReadError>,
         alone: bool,
@@ -143,12 +143,11 @@ impl Group {
             return Ok(Plan::Held(position));
         }
         let heals = index.hole_of(&id);
-        let outcome = if heals.is_some() { Outcome::Healed } else { Outcome::Appended };
         let number = records.len();
         if !alone {
             match self.seen.entry(id) {
                 Entry::Occupied(same) => {
-                    return Ok(Plan::Write { number: *same.get(), outcome: Outcome::Duplicate });
+                    return Ok(Plan::Write { number: *same.get(), duplicate: true });
                 }
                 Entry::Vacant(new) => {
                     new.insert(number);
@@ -156,7 +155,7 @@ impl Group {
             }
         }
         records.push(NewRecord { id, body, heals });
-        Ok(Plan::Write { number, outcome })
+        Ok(Plan::Write { number, duplicate: false })
     }
 }
 
@@ -185,8 +184,8 @@ impl Staged {
         if plans.iter().any(|plan| matches!(plan, Plan::Held(_))) {
             let answers = plans.iter().map(|plan| match *plan {
                 Plan::Held(position) => Ok(Answer::Held(position)),
-                Plan::Write { number, outcome } => {
-                    self.receipt(number, outcome).map(Answer::Receipt)
+                Plan::Write { number, duplicate } => {
+                    self.receipt(number, duplicate).map(Answer::Receipt)
                 }
             });
             return match answers.collect() {
@@ -195,7 +194,7 @@ impl Staged {
             };
         }
         let receipt = |plan: &Plan| match *plan {
-            Plan::Write { number, outcome } => self.receipt(number, outcome),
+            Plan::Write { number, duplicate } => self.receipt(number, duplicate),
             Plan::Held(_) => Err(AppendError::Closed),
         };
         Settled::Done(match plans {
@@ -204,11 +203,10 @@ impl Staged {
         })
     }
 
-    fn receipt(&self, number: usize, outcome: Outcome) -> Result<Receipt, AppendError> {
+    fn receipt(&self, number: usize, duplicate: bool) -> Result<Receipt, AppendError> {
         // Each record that was written has its place.
         let placed = self.placed.get(number).ok_or(AppendError::Closed)?;
-        let Placed { id, index, time, position, .. } = *placed;
-        Ok(Receipt { id, index, time, position, outcome })
+        Ok(Receipt::of(placed, duplicate))
     }
 }
 

@@ -11,43 +11,63 @@ use std::{
 
 use stemedb_merkle::Hash;
 
-use super::{CommitOptions, Index, Ticket};
+use super::{CommitOptions, Ticket};
+use crate::index::Index;
 use stemedb_wal::log::Log;
+
+/// Priority class of what is queued.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Priority {
+    /// Appends of the program itself.
+    #[default]
+    Own,
+    /// Bodies that come from peers, by the thousand. They give way: while the program appends,
+    /// each commit takes one submission of them and no more.
+    Peer,
+}
 
 /// Bodies that are appended together.
 #[derive(Clone, Debug, Default)]
-pub struct Submission {
+pub(crate) struct Submission {
     ids: Vec<Hash>,
     /// One body's own vector, or several bodies behind one another.
     bytes: Vec<u8>,
     /// Where each body but the last ends.
     ends: Vec<usize>,
     single: Option<Hash>,
+    priority: Priority,
 }
 
 impl Submission {
     /// No bodies yet.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
-    /// No bodies yet, and room for so many with so many bytes together.
-    pub fn with_capacity(records: usize, bytes: usize) -> Self {
+    /// One body, taken over as it is.
+    pub(crate) fn one(id: Hash, body: Vec<u8>) -> Self {
         Self {
-            ids: Vec::with_capacity(records),
-            bytes: Vec::with_capacity(bytes),
-            ends: Vec::with_capacity(records),
-            single: None,
+            ids: Vec::new(),
+            bytes: body,
+            ends: Vec::new(),
+            single: Some(id),
+            priority: Priority::Own,
         }
     }
 
-    /// One body, taken over as it is.
-    pub fn one(id: Hash, body: Vec<u8>) -> Self {
-        Self { ids: Vec::new(), bytes: body, ends: Vec::new(), single: Some(id) }
+    /// The same bodies in another class.
+    #[must_use]
+    pub(crate) fn with_priority(self, priority: Priority) -> Self {
+        Self { priority, ..self }
+    }
+
+    /// Class in which the bodies wait.
+    pub(crate) fn priority(&self) -> Priority {
+        self.priority
     }
 
     /// Adds a body.
-    pub fn push(&mut self, id: Hash, body: &[u8]) {
+    pub(crate) fn push(&mut self, id: Hash, body: &[u8]) {
         if let Some(first) = self.single.take() {
             self.ids.push(first);
             self.ends.push(self.bytes.len());
@@ -58,22 +78,22 @@ impl Submission {
     }
 
     /// How many bodies.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         if self.single.is_some() { 1 } else { self.ids.len() }
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// How many bytes all bodies have together.
-    pub fn bytes_len(&self) -> usize {
+    pub(crate) fn bytes_len(&self) -> usize {
         self.bytes.len()
     }
 
     /// The bodies and their ids, in order.
-    pub fn bodies(&self) -> impl Iterator<Item = (Hash, &[u8])> {
+    pub(crate) fn bodies(&self) -> impl Iterator<Item = (Hash, &[u8])> {
         let single = self.single.map(|id| (id, self.bytes.as_slice()));
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         let spans = starts.zip(self.ends.iter().copied());
@@ -86,15 +106,15 @@ impl Submission {
     }
 }
 
-type Call<I> = Box<dyn FnOnce(&mut Log, &mut I) + Send>;
+type Call = Box<dyn FnOnce(&mut Log, &mut Index) + Send>;
 
 /// Something for the writer to do.
-pub(crate) enum Request<I> {
+pub(crate) enum Request {
     Append(Submission, Ticket),
-    Call(Call<I>),
+    Call(Call),
 }
 
-impl<I> fmt::Debug for Request<I> {
+impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Append(bodies, _) => f.debug_tuple("Append").field(&bodies.len()).finish(),
@@ -104,21 +124,63 @@ impl<I> fmt::Debug for Request<I> {
 }
 
 /// Whether a request got in.
-pub(crate) enum Admission<I> {
+pub(crate) enum Admission {
     /// It did, or the queue is closed and it has been told.
     Queued,
     /// There is no room. The task will be woken; under this number it waits until then.
-    Full(Request<I>, u64),
+    Full(Request, u64),
 }
 
-#[derive(Debug)]
-struct State<I> {
-    requests: VecDeque<Request<I>>,
+/// What waits in one class.
+#[derive(Debug, Default)]
+struct Class {
+    requests: VecDeque<Request>,
     records: usize,
     bytes: usize,
     /// Records that left the queue, and still count towards its limits.
     kept_records: usize,
     kept_bytes: usize,
+    records_max: usize,
+    bytes_max: usize,
+}
+
+impl Class {
+    fn new(records_max: usize, bytes_max: usize) -> Self {
+        Self { records_max, bytes_max, ..Self::default() }
+    }
+
+    fn has_room(&self, bodies: &Submission) -> bool {
+        let (records, held) = (self.records + self.kept_records, self.bytes + self.kept_bytes);
+        // What is over the limits by itself gets in when it is alone.
+        records == 0
+            || records + bodies.len() <= self.records_max
+                && held + bodies.bytes_len() <= self.bytes_max
+    }
+
+    fn push(&mut self, request: Request) {
+        if let Request::Append(bodies, _) = &request {
+            self.records += bodies.len();
+            self.bytes += bodies.bytes_len();
+        }
+        self.requests.push_back(request);
+    }
+
+    fn pop(&mut self) -> Option<Request> {
+        let request = self.requests.pop_front()?;
+        if let Request::Append(bodies, _) = &request {
+            self.records -= bodies.len();
+            self.bytes -= bodies.bytes_len();
+        }
+        Some(request)
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    own: Class,
+    peer: Class,
+    /// Commits for which the program is still taken to be appending.
+    own_active: u32,
     closed: bool,
     writer_waits: bool,
     /// It waits for work and for nothing else.
@@ -129,19 +191,49 @@ struct State<I> {
     next_task: u64,
 }
 
+impl State {
+    fn class(&mut self, priority: Priority) -> &mut Class {
+        match priority {
+            Priority::Own => &mut self.own,
+            Priority::Peer => &mut self.peer,
+        }
+    }
+
+    fn has_room(&self, request: &Request) -> bool {
+        match request {
+            Request::Call(_) => true,
+            Request::Append(bodies, _) => match bodies.priority() {
+                Priority::Own => self.own.has_room(bodies),
+                Priority::Peer => self.peer.has_room(bodies),
+            },
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.own.requests.is_empty() && self.peer.requests.is_empty()
+    }
+}
+
+/// The most bytes of peers' bodies that one commit takes while the program appends nothing itself.
+pub(super) const PEER_COMMIT_LEN_MAX: usize = 1 << 20;
+
+/// The most bytes of peers' bodies that wait: two commits' worth.
+pub(super) const PEER_BYTES_MAX: usize = 2 * PEER_COMMIT_LEN_MAX;
+
+/// For so many commits after its last append the program is taken to be appending.
+pub(super) const OWN_ACTIVE_COMMITS: u32 = 64;
+
 /// The queue between appenders and the writer.
 #[derive(Debug)]
-pub(crate) struct Queue<I> {
-    state: Mutex<State<I>>,
+pub(crate) struct Queue {
+    state: Mutex<State>,
     work: Condvar,
     room: Condvar,
-    records_max: usize,
-    bytes_max: usize,
 }
 
 /// How often the writer looks for new requests before it sleeps, after it has acknowledged several:
 /// waking it up again costs more than their appenders take to come back.
-const LOOKS_BEFORE_SLEEP: u32 = 100;
+const SPIN_LIMIT: u32 = 100;
 
 /// What ended the wait of the writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,22 +241,20 @@ pub(crate) enum Waited {
     /// Requests.
     Work,
     /// Somebody committed on their own.
-    Kicked,
+    TimerReset,
     /// Nothing came for the time that was given.
     Idle,
     /// The queue is empty and closed.
     Closed,
 }
 
-impl<I: Index> Queue<I> {
+impl Queue {
     pub(crate) fn new(options: &CommitOptions) -> Self {
         Self {
             state: Mutex::new(State {
-                requests: VecDeque::new(),
-                records: 0,
-                bytes: 0,
-                kept_records: 0,
-                kept_bytes: 0,
+                own: Class::new(options.queue_records_max, options.queue_bytes_max),
+                peer: Class::new(options.queue_records_max, PEER_BYTES_MAX),
+                own_active: 0,
                 closed: false,
                 writer_waits: false,
                 without_timer: false,
@@ -174,15 +264,13 @@ impl<I: Index> Queue<I> {
             }),
             work: Condvar::new(),
             room: Condvar::new(),
-            records_max: options.queue_records_max,
-            bytes_max: options.queue_bytes_max,
         }
     }
 
     /// Queues an append, once there is room.
-    pub(crate) fn push_waiting(&self, request: Request<I>) {
+    pub(crate) fn push_waiting(&self, request: Request) {
         let mut state = self.state();
-        while !state.closed && self.is_full(&state, &request) {
+        while !state.closed && !state.has_room(&request) {
             state.threads_waiting += 1;
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.threads_waiting -= 1;
@@ -194,12 +282,12 @@ impl<I: Index> Queue<I> {
     /// again.
     pub(crate) fn try_push(
         &self,
-        request: Request<I>,
+        request: Request,
         waiting: Option<u64>,
         waker: &Waker,
-    ) -> Admission<I> {
+    ) -> Admission {
         let mut state = self.state();
-        if !state.closed && self.is_full(&state, &request) {
+        if !state.closed && !state.has_room(&request) {
             let number = waiting.unwrap_or(state.next_task);
             state.next_task = state.next_task.max(number + 1);
             state.tasks_waiting.insert(number, waker.clone());
@@ -219,22 +307,24 @@ impl<I: Index> Queue<I> {
     }
 
     /// Counts records that leave the queue towards its limits, until they are given back.
-    pub(crate) fn keep(&self, records: usize, bytes: usize) {
+    pub(crate) fn keep(&self, priority: Priority, records: usize, bytes: usize) {
         let mut state = self.state();
-        state.kept_records += records;
-        state.kept_bytes += bytes;
+        let class = state.class(priority);
+        class.kept_records += records;
+        class.kept_bytes += bytes;
     }
 
     /// Counts kept records no more.
-    pub(crate) fn give_back(&self, records: usize, bytes: usize) {
+    pub(crate) fn give_back(&self, priority: Priority, records: usize, bytes: usize) {
         let mut state = self.state();
-        state.kept_records = state.kept_records.saturating_sub(records);
-        state.kept_bytes = state.kept_bytes.saturating_sub(bytes);
+        let class = state.class(priority);
+        class.kept_records -= records;
+        class.kept_bytes -= bytes;
         self.tell_of_room(state);
     }
 
     /// Queues a call, which takes no room.
-    pub(crate) fn push_call(&self, call: Call<I>) {
+    pub(crate) fn push_call(&self, call: Call) {
         self.push(self.state(), Request::Call(call));
     }
 
@@ -256,8 +346,8 @@ impl<I: Index> Queue<I> {
     /// that, a few early ones would get a sync of their own, and all others wait for two.
     pub(crate) fn wait(&self, expected: usize, idle_after: Option<Duration>) -> Waited {
         let mut state = self.state();
-        let mut looks = if expected > 1 { LOOKS_BEFORE_SLEEP } else { 0 };
-        while state.requests.is_empty() {
+        let mut looks = if expected > 1 { SPIN_LIMIT } else { 0 };
+        while state.is_empty() {
             if state.closed {
                 return Waited::Closed;
             }
@@ -282,13 +372,13 @@ impl<I: Index> Queue<I> {
                 }
             };
             state.writer_waits = false;
-            let kicked = idle_after.is_none() && !mem::take(&mut state.without_timer);
-            if state.requests.is_empty() && !state.closed {
+            let reset = idle_after.is_none() && !mem::take(&mut state.without_timer);
+            if state.is_empty() && !state.closed {
                 if timed_out {
                     return Waited::Idle;
                 }
-                if kicked {
-                    return Waited::Kicked;
+                if reset {
+                    return Waited::TimerReset;
                 }
             }
         }
@@ -296,18 +386,43 @@ impl<I: Index> Queue<I> {
         Waited::Work
     }
 
-    /// Takes all that waits now, in order.
-    pub(crate) fn take(&self, requests: &mut VecDeque<Request<I>>) {
-        self.empty(self.state(), requests);
+    /// Takes all appends and calls of the program that wait now, in order, and behind them what is
+    /// peers' turn. Returns how many are the program's.
+    pub(crate) fn take(&self, requests: &mut VecDeque<Request>) -> usize {
+        let mut state = self.state();
+        mem::swap(&mut state.own.requests, requests);
+        state.own.records = 0;
+        state.own.bytes = 0;
+        let own = requests.len();
+        state.own_active =
+            if own > 0 { OWN_ACTIVE_COMMITS } else { state.own_active.saturating_sub(1) };
+        let mut len = 0;
+        while let Some(request) = state.peer.pop() {
+            if let Request::Append(bodies, _) = &request {
+                len += bodies.bytes_len();
+            }
+            requests.push_back(request);
+            if state.own_active > 0 || len >= PEER_COMMIT_LEN_MAX {
+                break;
+            }
+        }
+        self.tell_of_room(state);
+        own
     }
 
-    /// Whether nothing waits.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.state().requests.is_empty()
+    /// Whether somebody may commit bodies of this class without waiting in it: nobody is before
+    /// them.
+    pub(crate) fn admits_alone(&self, priority: Priority) -> bool {
+        let mut state = self.state();
+        if priority == Priority::Own {
+            state.own_active = OWN_ACTIVE_COMMITS;
+        }
+        state.own.requests.is_empty()
+            && (priority == Priority::Own || state.peer.requests.is_empty())
     }
 
-    /// Lets the writer look anew how long to wait, if it waits for work alone.
-    pub(crate) fn kick(&self) {
+    /// Lets the writer compute again how long to wait, if it waits for work alone.
+    pub(crate) fn reset_timer(&self) {
         let mut state = self.state();
         if mem::take(&mut state.without_timer) {
             drop(state);
@@ -315,14 +430,7 @@ impl<I: Index> Queue<I> {
         }
     }
 
-    fn empty(&self, mut state: MutexGuard<'_, State<I>>, requests: &mut VecDeque<Request<I>>) {
-        mem::swap(&mut state.requests, requests);
-        state.records = 0;
-        state.bytes = 0;
-        self.tell_of_room(state);
-    }
-
-    fn tell_of_room(&self, mut state: MutexGuard<'_, State<I>>) {
+    fn tell_of_room(&self, mut state: MutexGuard<'_, State>) {
         let tasks = mem::take(&mut state.tasks_waiting);
         let threads = state.threads_waiting;
         drop(state);
@@ -334,42 +442,34 @@ impl<I: Index> Queue<I> {
 
     fn gather<'a>(
         &'a self,
-        mut state: MutexGuard<'a, State<I>>,
+        mut state: MutexGuard<'a, State>,
         expected: usize,
-    ) -> MutexGuard<'a, State<I>> {
+    ) -> MutexGuard<'a, State> {
         const LOOKS_WITHOUT_NEWS_MAX: u32 = 100;
         let mut looks = 0;
-        while state.requests.len() < expected && looks < LOOKS_WITHOUT_NEWS_MAX && !state.closed {
-            let before = state.requests.len();
+        while state.own.requests.len() < expected && looks < LOOKS_WITHOUT_NEWS_MAX && !state.closed
+        {
+            let before = state.own.requests.len();
             drop(state);
             thread::yield_now();
             state = self.state();
-            looks = if state.requests.len() > before { 0 } else { looks + 1 };
+            looks = if state.own.requests.len() > before { 0 } else { looks + 1 };
         }
         state
     }
 
-    fn is_full(&self, state: &State<I>, request: &Request<I>) -> bool {
-        let Request::Append(bodies, _) = request else { return false };
-        let (records, held) = (state.records + state.kept_records, state.bytes + state.kept_bytes);
-        // What is over the limits by itself gets in when it is alone.
-        records > 0
-            && (records + bodies.len() > self.records_max
-                || held + bodies.bytes_len() > self.bytes_max)
-    }
-
-    fn push(&self, mut state: MutexGuard<'_, State<I>>, request: Request<I>) {
+    fn push(&self, mut state: MutexGuard<'_, State>, request: Request) {
         if state.closed {
             // Dropping the request tells whoever waits for it.
             drop(state);
             drop(request);
             return;
         }
-        if let Request::Append(bodies, _) = &request {
-            state.records += bodies.len();
-            state.bytes += bodies.bytes_len();
-        }
-        state.requests.push_back(request);
+        let priority = match &request {
+            Request::Append(bodies, _) => bodies.priority(),
+            Request::Call(_) => Priority::Own,
+        };
+        state.class(priority).push(request);
         let wake = mem::take(&mut state.writer_waits);
         drop(state);
         if wake {
@@ -377,18 +477,20 @@ impl<I: Index> Queue<I> {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State<I>> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Closes the queue and drops what is in it when the writer goes, however it goes.
-pub(crate) struct CloseOnDrop<'a, I: Index>(pub(crate) &'a Queue<I>);
+pub(crate) struct CloseOnDrop<'a>(pub(crate) &'a Queue);
 
-impl<I: Index> Drop for CloseOnDrop<'_, I> {
+impl Drop for CloseOnDrop<'_> {
     fn drop(&mut self) {
         self.0.close();
-        let abandoned = mem::take(&mut self.0.state().requests);
+        let mut state = self.0.state();
+        let abandoned = (mem::take(&mut state.own.requests), mem::take(&mut state.peer.requests));
+        drop(state);
         drop(abandoned);
     }
 }

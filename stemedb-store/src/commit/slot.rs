@@ -65,7 +65,7 @@ pub(crate) struct Ticket {
 ///
 /// Dropping it does not take the bodies back.
 #[must_use = "without waiting there is no telling whether the bodies are durable"]
-pub struct Pending {
+pub(crate) struct Pending {
     slot: Arc<Slot>,
 }
 
@@ -110,7 +110,7 @@ impl Pending {
     /// # Errors
     ///
     /// See [`AppendError`].
-    pub fn wait(self) -> Result<Vec<Receipt>, AppendError> {
+    pub(crate) fn wait(self) -> Result<Vec<Receipt>, AppendError> {
         self.wait_receipts().map(Receipts::into_vec)
     }
 

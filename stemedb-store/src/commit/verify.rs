@@ -16,29 +16,24 @@ use std::{
 
 use stemedb_merkle::Hash;
 
-use super::{Index, Outcome, Receipt, Receipts, Shared, Submission, Ticket};
-use stemedb_wal::{
-    error::{AppendError, DamageKind},
-    log::{LogReader, Placed},
-};
+use super::{Priority, Receipt, Receipts, Shared, Submission, Ticket};
+use stemedb_wal::{error::AppendError, log::Placed};
 
-/// Reads bodies that are held, before an append of the same body counts as a duplicate.
-pub trait VerifyHeld: Send + Sync {
-    /// Compares the held body with the one that is appended. An implementation may put a damaged
-    /// one right.
-    ///
-    /// Called outside of the writer's lock, from any thread.
-    ///
-    /// # Errors
-    ///
-    /// If the held body cannot be read, or is damaged and stays so. The append then fails, and
-    /// only that.
-    fn verify(&self, held: &Held<'_>) -> Result<Verified, AppendError>;
+/// Entry of a held body, after it was read back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Verified {
+    pub(crate) entry: Placed,
+    /// Whether it was damaged, and is right now: it counts as appended.
+    pub(crate) healed: bool,
 }
+
+/// Compares a held body with the one that is appended. It may put a damaged one right. Called outside of the writer's lock, from any thread. Where the held body cannot be
+/// read, or is damaged and stays so, the append fails, and only that.
+pub(crate) type Verify = dyn Fn(&Held<'_>) -> Result<Verified, AppendError> + Send + Sync;
 
 /// A body that is appended and held already.
 #[derive(Clone, Copy)]
-pub struct Held<'a> {
+pub(crate) struct Held<'a> {
     /// The assertion id.
     pub id: Hash,
     /// Where the log has it.
@@ -49,33 +44,9 @@ pub struct Held<'a> {
     pub seal: &'a dyn Fn() -> Result<bool, AppendError>,
 }
 
-/// What the log holds of a body, after it was read back.
-#[derive(Clone, Copy, Debug)]
-pub struct Verified {
-    /// The entry.
-    pub entry: Placed,
-    /// Whether it was damaged, and is right now.
-    pub healed: bool,
-}
-
 impl fmt::Debug for Held<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Held").field("position", &self.position).finish_non_exhaustive()
-    }
-}
-
-/// Reads held bodies back, and refuses the append where one is damaged.
-#[derive(Debug)]
-pub struct ReadHeld(pub LogReader);
-
-impl VerifyHeld for ReadHeld {
-    fn verify(&self, held: &Held<'_>) -> Result<Verified, AppendError> {
-        let failed = |error| AppendError::Lookup(Arc::new(error));
-        let record = self.0.read(held.position).map_err(failed)?;
-        if record.entry.id == held.id && record.body == held.body {
-            return Ok(Verified { entry: record.entry, healed: false });
-        }
-        Err(failed(self.0.damage_at(held.position, record.entry.index, DamageKind::Id)))
     }
 }
 
@@ -103,16 +74,14 @@ impl Unverified {
     /// Reads the held bodies, and makes the receipts.
     pub(super) fn verify(
         &self,
-        verifier: &dyn VerifyHeld,
+        verify: &Verify,
         seal: &dyn Fn() -> Result<bool, AppendError>,
     ) -> Result<Receipts, AppendError> {
         let receipt = |((id, body), answer): ((Hash, &[u8]), &Answer)| match *answer {
             Answer::Receipt(receipt) => Ok(receipt),
             Answer::Held(position) => {
-                let Verified { entry, healed } =
-                    verifier.verify(&Held { id, position, body, seal })?;
-                let outcome = if healed { Outcome::Healed } else { Outcome::Duplicate };
-                Ok(Receipt { id, index: entry.index, time: entry.time, position, outcome })
+                let Verified { entry, healed } = verify(&Held { id, position, body, seal })?;
+                Ok(Receipt::of(&Placed { position, ..entry }, !healed))
             }
         };
         let receipts = self.bodies.bodies().zip(&self.answers).map(receipt);
@@ -122,45 +91,45 @@ impl Unverified {
 
 /// What the verifying thread is handed: a submission, and who waits for it. Its bodies count
 /// towards the limits of the queue until it is dropped.
-struct Job<I: Index> {
+struct Job {
     unverified: Unverified,
     ticket: Ticket,
-    _room: Room<I>,
+    _room: Room,
 }
 
 /// Room in the queue that is taken by bodies which left it.
-struct Room<I: Index> {
-    shared: Arc<Shared<I>>,
+struct Room {
+    shared: Arc<Shared>,
+    priority: Priority,
     records: usize,
     bytes: usize,
 }
 
-impl<I: Index> Drop for Room<I> {
+impl Drop for Room {
     fn drop(&mut self) {
-        self.shared.queue.give_back(self.records, self.bytes);
+        self.shared.queue.give_back(self.priority, self.records, self.bytes);
     }
 }
 
 /// Hands submissions to the verifying thread, which ends when this is dropped.
-pub(super) struct Handover<I: Index> {
-    jobs: Sender<Job<I>>,
-    shared: Arc<Shared<I>>,
+pub(super) struct Handover {
+    jobs: Sender<Job>,
+    shared: Arc<Shared>,
 }
 
-impl<I: Index> Handover<I> {
+impl Handover {
     pub(super) fn send(&self, unverified: Unverified, ticket: Ticket) {
         let (records, bytes) = (unverified.bodies.len(), unverified.bodies.bytes_len());
-        self.shared.queue.keep(records, bytes);
-        let room = Room { shared: Arc::clone(&self.shared), records, bytes };
+        let priority = unverified.bodies.priority();
+        self.shared.queue.keep(priority, records, bytes);
+        let room = Room { shared: Arc::clone(&self.shared), priority, records, bytes };
         // Dropping the ticket tells the one who waits that the store is closed.
         let _ = self.jobs.send(Job { unverified, ticket, _room: room });
     }
 }
 
 /// Starts the verifying thread.
-pub(super) fn start<I: Index + 'static>(
-    shared: &Arc<Shared<I>>,
-) -> io::Result<(Handover<I>, JoinHandle<()>)> {
+pub(super) fn start(shared: &Arc<Shared>) -> io::Result<(Handover, JoinHandle<()>)> {
     let (jobs, inbox) = channel();
     let verifying = Arc::clone(shared);
     let work = move || run(&verifying, &inbox);
@@ -168,7 +137,7 @@ pub(super) fn start<I: Index + 'static>(
     Ok((Handover { jobs, shared: Arc::clone(shared) }, thread))
 }
 
-fn run<I: Index>(shared: &Arc<Shared<I>>, inbox: &Receiver<Job<I>>) {
+fn run(shared: &Arc<Shared>, inbox: &Receiver<Job>) {
     for Job { unverified, ticket, _room } in inbox {
         ticket.complete(shared.verify(&unverified));
     }

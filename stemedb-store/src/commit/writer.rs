@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Index, Shared, Submission, Ticket,
+    Shared, Submission, Ticket,
     core::Core,
     group::Settled,
     queue::{CloseOnDrop, Request, Waited},
@@ -17,10 +17,7 @@ use super::{
 };
 
 /// Starts the writer, and the thread that verifies what it hands over.
-pub(super) fn start<I: Index + 'static>(
-    shared: &Arc<Shared<I>>,
-    idle_after: Duration,
-) -> io::Result<[JoinHandle<()>; 2]> {
+pub(super) fn start(shared: &Arc<Shared>, idle_after: Duration) -> io::Result<[JoinHandle<()>; 2]> {
     let (verifying, verifier) = verify::start(shared)?;
     let shared = Arc::clone(shared);
     let mut writer =
@@ -31,25 +28,25 @@ pub(super) fn start<I: Index + 'static>(
     Ok([writer, verifier])
 }
 
-struct Writer<I: Index> {
-    shared: Arc<Shared<I>>,
-    verifying: Handover<I>,
+struct Writer {
+    shared: Arc<Shared>,
+    verifying: Handover,
     idle_after: Duration,
     /// Taken from the queue, and not begun.
-    requests: VecDeque<Request<I>>,
+    requests: VecDeque<Request>,
     /// How many commits there were at the last look.
     commits: u64,
 }
 
-impl<I: Index> Writer<I> {
+impl Writer {
     fn run(&mut self) {
         let shared = Arc::clone(&self.shared);
         let _close = CloseOnDrop(&shared.queue);
         loop {
-            let expected = shared.crowd.load(Ordering::Relaxed);
+            let expected = shared.last_batch_len.load(Ordering::Relaxed);
             match shared.queue.wait(expected, self.timer()) {
                 Waited::Closed => return,
-                Waited::Kicked => {}
+                Waited::TimerReset => {}
                 Waited::Idle => self.idle(),
                 Waited::Work => self.work(&shared),
             }
@@ -66,7 +63,7 @@ impl<I: Index> Writer<I> {
 
     /// Writes a durable mark, unless somebody has committed in the meantime.
     fn idle(&mut self) {
-        self.shared.crowd.store(0, Ordering::Relaxed);
+        self.shared.last_batch_len.store(0, Ordering::Relaxed);
         let mut core = self.shared.core.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(core) = core.as_mut().filter(|core| core.commits == self.commits) {
             // A failure is kept by the log, and the next append is told.
@@ -77,10 +74,10 @@ impl<I: Index> Writer<I> {
 
     /// Takes all that waits, and does it. Until the last of it is done nobody can commit on their
     /// own, and so get ahead of what they queued before.
-    fn work(&mut self, shared: &Shared<I>) {
+    fn work(&mut self, shared: &Shared) {
         let mut guard = shared.core.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.queue.take(&mut self.requests);
-        shared.crowd.store(self.requests.len(), Ordering::Relaxed);
+        let own = shared.queue.take(&mut self.requests);
+        shared.last_batch_len.store(own, Ordering::Relaxed);
         let Some(core) = guard.as_mut() else { return self.requests.clear() };
         loop {
             let settled = self.commit(core);
@@ -95,7 +92,7 @@ impl<I: Index> Writer<I> {
     }
 
     /// Commits the appends at the front, up to the next call.
-    fn commit(&mut self, core: &mut Core<I>) -> Vec<(Ticket, Settled)> {
+    fn commit(&mut self, core: &mut Core) -> Vec<(Ticket, Settled)> {
         let mut submissions: Vec<Submission> = Vec::new();
         let mut tickets: Vec<Ticket> = Vec::new();
         while let Some(Request::Append(..)) = self.requests.front() {

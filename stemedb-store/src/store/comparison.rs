@@ -6,7 +6,19 @@ use stemedb_merkle::{Hash, Snapshot, history::TreeHead, symbols::Sketch};
 use stemedb_wal::error::ReadError as LogReadError;
 
 use super::{LogId, Store, lock, sketch};
-use crate::{Secret, error::ReadError, index::View};
+use crate::{
+    Secret,
+    commit::{Pending, Priority, Submission},
+    error::ReadError,
+    index::View,
+};
+
+/// The most bodies of peers that are queued as one: while the program appends, a commit takes one
+/// such piece, which takes about as long as a sync.
+const PEER_PIECE_RECORDS: usize = 32;
+
+/// The most bytes of such a piece, unless it is one body.
+const PEER_PIECE_LEN: usize = 1 << 20;
 
 /// Set, log and first coded symbols of one moment.
 #[derive(Clone, Debug)]
@@ -101,17 +113,25 @@ impl Store {
         &self,
         bodies: &[Vec<u8>],
     ) -> Result<Vec<(Hash, bool)>, crate::AppendError> {
+        let mut pending = Vec::new();
+        let mut piece = Submission::new();
+        for body in bodies {
+            let len = piece.bytes_len() + body.len();
+            if piece.len() == PEER_PIECE_RECORDS || !piece.is_empty() && len > PEER_PIECE_LEN {
+                pending.push(self.submit_from_peer(std::mem::take(&mut piece)));
+            }
+            piece.push(self.id(body)?, body);
+        }
+        pending.push(self.submit_from_peer(piece));
         let mut taken = Vec::with_capacity(bodies.len());
-        let mut rest = bodies;
-        while !rest.is_empty() {
-            let turn = self.shared.lane.turn();
-            let (now, later) = rest.split_at(turn.share(rest));
-            // Kept while others append, so that one share waits in their way and no more.
-            let _turn = turn.is_small().then_some(turn);
-            let receipts = self.append_together(now)?;
+        for pending in pending {
+            let receipts = pending.wait()?;
             taken.extend(receipts.iter().map(|receipt| (receipt.id.0, !receipt.duplicate)));
-            rest = later;
         }
         Ok(taken)
+    }
+
+    fn submit_from_peer(&self, bodies: Submission) -> Pending {
+        self.writer.submit(bodies.with_priority(Priority::Peer))
     }
 }

@@ -6,7 +6,7 @@
 use std::{cell::OnceCell, path::PathBuf, sync::Arc};
 
 use crate::{
-    commit::{Held, Verified, VerifyHeld},
+    commit::{Held, Verified},
     tiles::TileFile,
 };
 use stemedb_merkle::{
@@ -226,8 +226,8 @@ impl Healer {
 }
 
 /// An append of a body that is held reads it back, and puts it right where it is damaged.
-impl VerifyHeld for Healer {
-    fn verify(&self, held: &Held<'_>) -> Result<Verified, LogAppendError> {
+impl Healer {
+    pub(super) fn verify(&self, held: &Held<'_>) -> Result<Verified, LogAppendError> {
         let Held { id, position, body, seal } = *held;
         let failed = |error| LogAppendError::Lookup(Arc::new(error));
         if self.reader.is_remote_at(position) {

@@ -10,7 +10,7 @@ use std::{
 use crate::{
     checkpoint::{self, Checkpoint, CheckpointFault, SetAside},
     clock::{ClockReport, LogClock, World},
-    commit::{CommitOptions, Committer},
+    commit::{CommitOptions, Committer, Held, Verify},
     tiles::TileFile,
 };
 use stemedb_merkle::{
@@ -26,12 +26,12 @@ use stemedb_wal::{
 };
 
 use super::{
-    Shared, Store, background::Background, heal::Healer, lane::Lane, mark::Marker,
-    occupied::occupants, overlay::Overlay, system::WORLD, watch::Followed,
+    Shared, Store, background::Background, heal::Healer, mark::Marker, occupied::occupants,
+    overlay::Overlay, system::WORLD, watch::Followed,
 };
 use crate::{
     error::{OpenError, dir_of},
-    index::{Engine, Filter, Folded, Recent, Trees, note_holes, set_entry},
+    index::{Filter, Folded, Index, Recent, Trees, note_holes, set_entry},
     options::{Hashing, Options},
 };
 
@@ -246,8 +246,8 @@ pub(super) fn open_on(
     note_holes(&mut holes, &tail);
     let recent = Recent::new(&tail, log.durable(), tree.len());
     let trees = Arc::new(Trees::new(tree, filter, folded, recent, log.reader()));
-    let engine = Engine::new(Arc::clone(&trees), holes, options.threads);
-    let engine = engine.map_err(OpenError::Thread)?;
+    let index = Index::new(Arc::clone(&trees), holes, options.threads);
+    let index = index.map_err(OpenError::Thread)?;
     let checkpointed = checkpoint.as_ref().map_or(0, |found| found.covered().next_index);
     let dir = dir_of(&disk.path(LOCK_NAME));
     let healer = Healer {
@@ -258,7 +258,7 @@ pub(super) fn open_on(
         hashing,
         segment_len: options.segment_len,
     };
-    let writer = start(log, engine, healer.clone(), clock, &options)?;
+    let writer = start(log, index, healer.clone(), clock, &options)?;
     let shared = Arc::new(Shared {
         disk,
         reader: reader.clone(),
@@ -272,7 +272,6 @@ pub(super) fn open_on(
         checkpointed: checkpointed.into(),
         waking: ().into(),
         caches: ().into(),
-        lane: Lane::default(),
         world,
         _lock: lock,
         options,
@@ -324,21 +323,22 @@ fn has_segments(disk: &dyn Disk) -> Result<bool, OpenError> {
 
 fn start(
     log: Log,
-    engine: Engine,
+    index: Index,
     healer: Healer,
     mut clock: LogClock,
     options: &Options,
-) -> Result<Committer<Engine>, OpenError> {
+) -> Result<Committer, OpenError> {
     let clock = move || reserve(&mut clock);
+    let verify: Arc<Verify> = Arc::new(move |held: &Held<'_>| healer.verify(held));
     if options.threads {
         let commit = CommitOptions {
             queue_records_max: options.queue_records_max,
             queue_bytes_max: options.queue_bytes_max,
             ..CommitOptions::default()
         };
-        Committer::start(log, engine, healer, clock, &commit).map_err(OpenError::Thread)
+        Committer::start(log, index, verify, clock, &commit).map_err(OpenError::Thread)
     } else {
-        Ok(Committer::inline(log, engine, healer, clock))
+        Ok(Committer::inline(log, index, verify, clock))
     }
 }
 

@@ -10,7 +10,6 @@
 
 mod backup;
 mod checkpoints;
-mod commit;
 mod damage_campaign;
 mod directory;
 mod every_bit;

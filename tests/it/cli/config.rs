@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
-use stemedb::node::config::{Config, KEYS, Origin, SourceFile, Sources};
+use stemedb::node::config::{Config, Effective, Origin, SourceFile, Sources};
 
 use super::binary::{Outcome, Place, finish};
 
@@ -129,7 +129,7 @@ fn what_is_wrong_is_said_with_what_is_right() {
              trace\n",
         );
     place.write("b.toml", "listen = \n");
-    place.run(&["config", "--config", "b.toml"]).fails(2, "b.toml: this is no TOML: ");
+    place.run(&["config", "--config", "b.toml"]).fails(2, "b.toml:1: not valid TOML: ");
     place
         .run(&["config", "--config", "no.toml"])
         .fails(2, "no.toml: cannot read this configuration");
@@ -190,7 +190,7 @@ fn help_says_how_each_key_is_written() {
             assert!(help.text().contains(text), "{command} --help lacks {text}");
         }
     }
-    for command in ["status", "peers", "pause", "resume", "trigger", "reload"] {
+    for command in ["status", "peers", "pause", "resume", "sync-now", "reload"] {
         let help = place.run(&[command, "--help"]).ok();
         let example = format!("Examples:\n  stemedb {command}");
         assert!(help.text().contains(&example) && help.text().contains("JSON: "), "{command}");
@@ -219,9 +219,9 @@ fn every_key_is_documented_with_its_default() {
         .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("operations"))
         .map(|path| fs::read_to_string(path).unwrap())
         .collect();
-    for key in &KEYS {
-        let default = match key.default_value() {
-            Value::String(text) => text,
+    for Effective { key, value, .. } in Config::load(&Sources::default()).unwrap().effective() {
+        let default = match value {
+            Value::String(text) => text.clone(),
             value => value.to_string(),
         };
         let change = if key.reload { "reload" } else { "restart" };

@@ -11,7 +11,7 @@ fn node(place: &Place, more: &[&str]) -> Served {
     Served::ready(place.command(&[&flags[..], more].concat()).spawn().unwrap())
 }
 
-const CONTROLS: [&str; 4] = ["pause", "resume", "trigger", "reload"];
+const CONTROLS: [&str; 4] = ["pause", "resume", "sync-now", "reload"];
 
 #[test]
 fn next_to_its_store_a_node_is_controlled_without_a_token() {
@@ -29,9 +29,9 @@ fn next_to_its_store_a_node_is_controlled_without_a_token() {
         assert!(status.text().contains("\"paused\":\"asked\""), "{status:?}");
         let said = place.run(&["resume", "--store", "n", "--json"]).ok();
         assert_eq!(said.json(&["node", "said"])["node"], "unix:n/CONTROL");
-        let said = place.run(&["trigger", "--store", "n"]).ok();
+        let said = place.run(&["sync-now", "--store", "n"]).ok();
         assert!(said.text().contains("no peer to meet"), "{said:?}");
-        place.run(&["trigger", "10.0.0.2", "--store", "n"]).fails(1, "no such peer");
+        place.run(&["sync-now", "10.0.0.2", "--store", "n"]).fails(1, "no such peer");
         let said = place.run(&["reload", "--store", "n"]).ok();
         assert!(said.text().contains("nothing has changed"), "{said:?}");
         place.run(&["peers", "--store", "n"]).ok().says("unix:n/CONTROL knows of no other node");

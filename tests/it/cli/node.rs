@@ -120,7 +120,7 @@ fn what_is_wrong_is_said_before_there_is_a_store() {
     place.write("node.toml", "[sync]\nintervall = \"1m\"\n");
     place.run(&["node", "--config", "node.toml"]).fails(2, "did you mean interval in [sync]?");
     place.run(&["node", "--listen", "0.0.0.0:0"]).fails(2, "without TLS");
-    let open = ["node", "--listen", "0.0.0.0:0", "--advertise", "a:1", "--clear-to-others"];
+    let open = ["node", "--listen", "0.0.0.0:0", "--advertise", "a:1", "--allow-plaintext"];
     place.run(&open).fails(2, "with neither a secret nor client certificates");
     place.run(&["node", "--token-file", "gone"]).fails(2, "flag --token-file: auth.token_file");
     assert!(!place.path(".stemedb").exists());
@@ -153,7 +153,7 @@ fn sighup_takes_on_what_can_change_and_names_the_rest() {
     place.write("node.toml", "[sync]\ninterval = \"1\"\n");
     node.signal("-HUP");
     assert!(node.says("node.toml:2: sync.interval can't be \"1\"").contains("ERROR"));
-    node.says("the one before stays in force");
+    node.says("keeping the previous configuration");
     // It goes on, and what was told of is told of again until it is started anew.
     place.write("node.toml", changed);
     node.signal("-HUP");
@@ -193,8 +193,8 @@ fn where_no_node_is_the_commands_for_one_say_so() {
         &["peers", nobody],
         &["pause", "--node", nobody],
         &["resume", "--node", nobody],
-        &["trigger", "--node", nobody],
-        &["trigger", "10.0.0.2", "--node", nobody],
+        &["sync-now", "--node", nobody],
+        &["sync-now", "10.0.0.2", "--node", nobody],
         &["reload", "--node", nobody],
     ] {
         place.run(arguments).fails(1, "cannot connect to 127.0.0.1:9");

@@ -74,7 +74,7 @@ fn a_partition_that_heals_costs_time_and_nothing_else() {
         return;
     };
     let place = two();
-    let serve = ["serve", "--store", "a", "--listen", ADDRESS, "--clear-to-others"];
+    let serve = ["serve", "--store", "a", "--listen", ADDRESS, "--allow-plaintext"];
     let served = Served::ready(network.spawn(&place, 0, &serve));
     let sync = ["sync", "--store", "b", "--json", ADDRESS];
 

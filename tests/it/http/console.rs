@@ -4,7 +4,10 @@ use std::{fmt::Write, fs};
 
 use stemedb::{
     AssertionId,
-    node::{http::HttpOptions, status::Problem},
+    node::{
+        http::HttpOptions,
+        status::{Problem, ProblemCode},
+    },
 };
 
 use super::{
@@ -182,7 +185,8 @@ fn problems_are_shown() {
     let Some(browser) = Browser::find() else { return };
     let serving = Serving::with(["one"], options());
     let text = "the disk is nearly full: <b>free</b> some";
-    *serving.node.problems.lock().unwrap() = vec![Problem { code: "disk", text: text.into() }];
+    *serving.node.problems.lock().unwrap() =
+        vec![Problem { code: ProblemCode::Disk, text: text.into() }];
     let dom = browser.dom(&format!("http://{}/", serving.address));
     assert_eq!(text_of(&dom, "ready"), "Not ready");
     assert!(dom.contains("nearly full: &lt;b&gt;free&lt;/b&gt; some"), "{dom}");

@@ -9,7 +9,10 @@ use std::{
 
 use stemedb::{
     Options, Store, World,
-    node::{http::HttpOptions, status::Problem},
+    node::{
+        http::HttpOptions,
+        status::{Problem, ProblemCode},
+    },
 };
 use stemedb_simdisk::{Fault, FaultKind, FaultyDisk, Operation, Target};
 use stemedb_store::clock::NTP64;
@@ -47,8 +50,8 @@ fn a_node_that_is_well_says_so() {
 fn a_node_with_problems_lives_but_is_not_ready() {
     let serving = Serving::start(["one"]);
     *serving.node.problems.lock().unwrap() = vec![
-        Problem { code: "disk", text: "nearly full: free some".into() },
-        Problem { code: "damage", text: "3 bodies are lost".into() },
+        Problem { code: ProblemCode::Disk, text: "nearly full: free some".into() },
+        Problem { code: ProblemCode::Damage, text: "3 bodies are lost".into() },
     ];
     let answer = get(serving.address, "/readyz");
     assert_eq!(answer.code, 503);
@@ -85,7 +88,7 @@ fn probes_are_answered_whatever_host_they_name() {
 #[test]
 fn an_unknown_host_is_not_told_the_particulars_of_a_problem() {
     let serving = Serving::start(["one"]);
-    let problem = Problem { code: "disk", text: "nearly full: free some".into() };
+    let problem = Problem { code: ProblemCode::Disk, text: "nearly full: free some".into() };
     *serving.node.problems.lock().unwrap() = vec![problem];
     let answer = probe(serving.address, "/readyz");
     assert_eq!((answer.code, answer.body.as_str()), (503, "disk\n"));

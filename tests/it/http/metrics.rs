@@ -260,7 +260,7 @@ fn what_happened_is_counted() {
     same("stemedb_sync_restarts_total", &[], 10.0);
     same("stemedb_sync_refusals_total", &[("reason", "busy")], 1.0);
     same("stemedb_sync_timeouts_total", &[], 2.0);
-    same("stemedb_sync_blames_total", &[], 1.0);
+    same("stemedb_sync_protocol_violations_total", &[], 1.0);
     same("stemedb_sync_retries_total", &[], 1.0);
     let peer = [("peer", "10.0.0.3:7845"), ("outcome", "refused")];
     same("stemedb_peer_sync_sessions_total", &peer, 1.0);
@@ -278,7 +278,7 @@ fn what_happened_is_counted() {
     same("stemedb_slice_mismatches_total", &[("slice", "b")], 2.0);
     same("stemedb_uptime_seconds", &[], 86_400.0);
     assert!(value("stemedb_store_log_bytes", &[]) > 0.0);
-    assert!(value("stemedb_process_resident_memory_bytes", &[]) > 1e6);
+    assert!(value("process_resident_memory_bytes", &[]) > 1e6);
 }
 
 #[test]

@@ -12,8 +12,8 @@ use stemedb::{
         Metrics, Status,
         http::{CompareError, Http, HttpOptions, View, cells},
         status::{
-            ArchiveStatus, DiskStatus, HeadStatus, PeerStatus, Problem, ScrubStatus, SessionStatus,
-            SliceStatus, SyncStatus,
+            ArchiveStatus, DiskStatus, HeadStatus, PeerState, PeerStatus, Problem, ScrubStatus,
+            SessionStatus, SliceStatus, SyncStatus,
         },
     },
 };
@@ -46,7 +46,7 @@ impl View for FakeNode {
         let session = SessionStatus {
             time: NOW - 40.0,
             outcome: "complete".into(),
-            layer: Some("symbols"),
+            layer: Some("symbols".into()),
             fetched: 17,
             pushed: 3,
             bytes_sent: 5_300,
@@ -57,7 +57,7 @@ impl View for FakeNode {
             address: PEER.into(),
             node: Some("52".repeat(16)),
             version: Some("0.1.0".into()),
-            state: "alive",
+            state: PeerState::Alive,
             count: Some(peer.count),
             set_root: Some(hex(&peer.set_root)),
             in_step: Some(in_step),
@@ -72,7 +72,7 @@ impl View for FakeNode {
             address: AWAY.into(),
             node: None,
             version: None,
-            state: "down",
+            state: PeerState::Down,
             count: None,
             set_root: None,
             in_step: None,
@@ -84,7 +84,7 @@ impl View for FakeNode {
             remark: None,
         };
         Status {
-            version: "0.1.0",
+            version: "0.1.0".into(),
             node: "51".repeat(16),
             store: "50".repeat(16),
             epoch: 1,
@@ -203,7 +203,7 @@ impl Serving {
             let stopped = async {
                 let _ = stopped.await;
             };
-            http.serve(view, stopped).await.unwrap();
+            http.serve(view, stopped).await;
         });
         Self {
             node,

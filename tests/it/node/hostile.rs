@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
+use stemedb::node::status::PeerState;
 use stemedb::rpc::store::peer_identity;
 
 use ed25519_dalek::SigningKey;
@@ -72,7 +73,11 @@ async fn frames_of_a_stranger_neither_end_nor_mute_a_node() {
     assert!(alive(&second) == 1 && alive(&first) == 1);
     // The node has told of the second key of its id.
     let status = first.node.status();
-    assert!(status.peers.iter().any(|peer| peer.state == "conflict"), "{:?}", status.peers);
+    assert!(
+        status.peers.iter().any(|peer| peer.state == PeerState::DuplicateId),
+        "{:?}",
+        status.peers
+    );
     for node in [first, second] {
         node.end().await;
     }

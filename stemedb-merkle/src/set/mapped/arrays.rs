@@ -1,17 +1,21 @@
-//! The arrays of a mapped set, wherever they lie.
+//! The arrays of a mapped set, on whatever medium they lie.
 
 use std::{fmt, ops::Range};
 
-use super::{BlockKey, MappedSetError, PackedPosition, unpack_position};
-use crate::{Hash, set::node::Entry};
+use super::{
+    error::MappedSetError,
+    layout::BlockKey,
+    position::{PackedPosition, unpack_position},
+};
+use crate::{id::Hash, set::entry::Entry};
 
-/// How many entries are copied at a time.
+/// Number of entries that are copied at a time.
 const ENTRIES_AT_ONCE: usize = 32;
 
 /// Sorted ids and the positions beside them.
 #[expect(clippy::len_without_is_empty, reason = "a mapped set is asked, not its arrays")]
 pub trait IdArrays: fmt::Debug + Send + Sync {
-    /// How many ids there are.
+    /// Number of ids.
     fn len(&self) -> usize;
 
     /// Copies the ids from the place `first` on, as many as there is room for.
@@ -28,8 +32,7 @@ pub trait IdArrays: fmt::Debug + Send + Sync {
     /// If they are damaged, or there are fewer.
     fn positions(&self, first: usize, into: &mut [PackedPosition]) -> Result<(), MappedSetError>;
 
-    /// Asks for the memory in which the ids of these places lie, without waiting for it. What it
-    /// returns means nothing.
+    /// Prefetches the ids of these places, without waiting for them. The result has no meaning.
     fn prefetch_ids(&self, places: Range<usize>) -> u64 {
         let _ = places;
         0
@@ -69,8 +72,8 @@ pub trait IdArrays: fmt::Debug + Send + Sync {
         let mut positions = [[0; 6]; ENTRIES_AT_ONCE];
         for first in places.clone().step_by(ENTRIES_AT_ONCE) {
             let count = ENTRIES_AT_ONCE.min(places.end - first);
-            let ids = ids.get_mut(..count).unwrap_or_default();
-            let positions = positions.get_mut(..count).unwrap_or_default();
+            let (ids, _) = ids.split_at_mut(count);
+            let (positions, _) = positions.split_at_mut(count);
             self.ids(first, ids)?;
             self.positions(first, positions)?;
             let entries = ids.iter().zip(&*positions);
@@ -85,7 +88,7 @@ pub trait IdArrays: fmt::Debug + Send + Sync {
 
 /// The arrays of a base, of fewer than 2^32 ids.
 pub trait BaseArrays: IdArrays {
-    /// Where a page begins and ends: the places of the first ids of this page and the next one, or
+    /// Start and end of a page: the places of the first ids of this page and the next one, or
     /// of later pages where they are empty; [`len`](IdArrays::len) behind the last.
     ///
     /// # Errors
@@ -101,7 +104,7 @@ pub trait BaseArrays: IdArrays {
     /// If they are damaged, or there are fewer.
     fn hashes(&self, first: usize, into: &mut [Hash]) -> Result<(), MappedSetError>;
 
-    /// The error that says that the parts contradict each other.
+    /// The error of parts that contradict each other.
     fn inconsistent(&self) -> MappedSetError;
 }
 
@@ -117,11 +120,11 @@ pub trait DeltaArrays: IdArrays {
     -> Result<Option<BlockState>, MappedSetError>;
 }
 
-/// What the subtrees of a changed block hold.
+/// States of the subtrees of a changed block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockState {
-    /// Which of its subtrees hold an id, bit `i` for the hash `i`.
+    /// Mask of the subtrees that hold an id, bit `i` for the hash `i`.
     pub occupied: u32,
-    /// Which hold two ids or more.
+    /// Mask of those that hold two ids or more.
     pub many: u32,
 }

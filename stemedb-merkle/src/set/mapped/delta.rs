@@ -1,12 +1,16 @@
 //! Finding ids in a delta, whose only order is that of the ids themselves.
 
-use super::{DeltaArrays, MappedSetError, first_id, key};
-use crate::Hash;
+use super::{arrays::DeltaArrays, error::MappedSetError};
+use crate::{
+    id::Hash,
+    internal::internal_error,
+    set::bits::{first_id, key},
+};
 
-/// So many ids are looked through one after the other.
+/// Number of ids that are compared one after the other.
 const SCAN_LEN_MAX: usize = 8;
 
-/// A place in a delta up to which all ids are known to be lower than those asked for next.
+/// A place in a delta below which all ids are lower than those looked up next.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct DeltaCursor {
     place: usize,
@@ -15,10 +19,10 @@ pub(crate) struct DeltaCursor {
 }
 
 impl DeltaCursor {
-    /// Goes on to the first id that is not below `id`, or to the end, and says its place.
+    /// Advances to the first id that is not below `id`, or to the end, and returns its place.
     ///
-    /// It looks where the id ought to be if all are spread evenly, and a standard deviation to
-    /// either side: O(log log d) for the hashes that ids are, d being how far it goes, and O(log d)
+    /// Probes a standard deviation to either side of the place where the id is expected if all are
+    /// spread evenly: O(log log d) for the hashes that ids are, d being how far it goes, and O(log d)
     /// for any others.
     pub(crate) fn seek(
         &mut self,
@@ -43,7 +47,7 @@ impl DeltaCursor {
             probe(at, &mut low, &mut high)?;
         }
         loop {
-            let len = high.place.saturating_sub(low.place);
+            let len = high.place - low.place;
             if len <= SCAN_LEN_MAX {
                 break;
             }
@@ -55,7 +59,7 @@ impl DeltaCursor {
             if far < high.place && far >= low.place {
                 probe(far, &mut low, &mut high)?;
             }
-            if high.place.saturating_sub(low.place) > len / 2 {
+            if high.place - low.place > len / 2 {
                 // They are not spread evenly, or not here.
                 let middle = low.place + (high.place - low.place) / 2;
                 probe(middle, &mut low, &mut high)?;
@@ -63,7 +67,7 @@ impl DeltaCursor {
         }
         if low.place < high.place {
             let mut ids = [[0; 32]; SCAN_LEN_MAX];
-            let ids = ids.get_mut(..high.place - low.place).unwrap_or_default();
+            let (ids, _) = ids.split_at_mut(high.place - low.place);
             delta.ids(low.place, ids)?;
             for found in ids.iter().take_while(|found| *found < id) {
                 low = Self { place: low.place + 1, key: key(found) };
@@ -73,8 +77,8 @@ impl DeltaCursor {
         Ok(low.place)
     }
 
-    /// Goes on to the first id that begins with `prefix` of `depth` bits, and says how many places
-    /// from there on do.
+    /// Advances to the first id that begins with `prefix` of `depth` bits, and returns the places of
+    /// all that do.
     pub(crate) fn seek_prefix(
         &mut self,
         delta: &dyn DeltaArrays,
@@ -91,10 +95,12 @@ impl DeltaCursor {
     }
 }
 
-/// How many of `len` ids between two keys are to be expected below a third; fewer than `len`.
+/// Expected number of ids, of `len` between two keys, that are below a third; less than `len`.
 fn expected_below(wanted: u64, low: u64, high: u64, len: usize) -> usize {
+    // The ids of a damaged file may be out of order.
     let span = high.saturating_sub(low);
     let before = wanted.clamp(low, high.max(low)) - low;
     let share = u128::from(before) * len as u128 / (u128::from(span) + 1);
-    usize::try_from(share).unwrap_or(0).min(len - 1)
+    let share = usize::try_from(share).unwrap_or_else(|_| internal_error("a share of the length"));
+    share.min(len - 1)
 }

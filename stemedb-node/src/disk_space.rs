@@ -1,4 +1,4 @@
-//! How much room the disk has.
+//! Free space of the disk.
 
 use std::{
     path::{Path, PathBuf},
@@ -10,21 +10,21 @@ use super::status::DiskStatus;
 /// The reserve is this, unless told otherwise, or a twentieth of the disk if that is less.
 const RESERVE: u64 = 1 << 30;
 
-/// The room on the disk of a store, as of the last look.
+/// Space of the disk that a store lies on, as of the last look.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct DiskSpace {
     dir: PathBuf,
     free: AtomicU64,
     total: AtomicU64,
     reserve: AtomicU64,
 }
 
-impl Room {
+impl DiskSpace {
     pub(super) fn new(dir: &Path) -> Self {
         let dir = dir.to_path_buf();
-        let room = Self { dir, free: u64::MAX.into(), total: 0.into(), reserve: 0.into() };
-        room.look(None);
-        room
+        let space = Self { dir, free: u64::MAX.into(), total: 0.into(), reserve: 0.into() };
+        space.look(None);
+        space
     }
 
     /// Looks. What can't be found out stays as it was.

@@ -1,14 +1,5 @@
-//! Group commit: many threads and tasks, one log.
-
-#![expect(clippy::unwrap_used, reason = "tests")]
-
-#[path = "../../../stemedb-wal/tests/it/history.rs"]
-#[allow(dead_code, reason = "the tests of the log use the rest")]
-mod history;
-
-use history::{ORIGIN, body_of, id_of, open};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     future::Future,
     io,
     sync::{
@@ -19,57 +10,83 @@ use std::{
     thread,
     time::Duration,
 };
+
+use stemedb_merkle::{MerkleTree, history::History};
 use stemedb_simdisk::{Fault, FaultKind, FaultyDisk, Operation, Target};
-use stemedb_store::commit::{
-    CommitOptions, Committer, Held, Index, Outcome, ReadHeld, Submission, Verified, VerifyHeld,
-};
 use stemedb_wal::{
     disk::{Disk, MemoryDisk},
-    error::{AppendError, ReadError},
-    log::{HoleEntry, LogOptions, Placed, Spares, Watermark},
+    error::{AppendError, DamageKind, ReadError},
+    log::{HoleEntry, Log, LogOptions, LogReader, Origin, Placed, Spares},
 };
 
-#[derive(Default)]
-struct MapIndex {
-    positions: HashMap<[u8; 32], u64>,
-    holes: HashMap<[u8; 32], HoleEntry>,
-    published: Arc<AtomicU64>,
+use super::{
+    CommitOptions, Committer, Held, Pending, Priority, Submission, Verified, Verify,
+    queue::{Admission, OWN_ACTIVE_COMMITS, PEER_BYTES_MAX, PEER_COMMIT_LEN_MAX, Queue, Request},
+    slot,
+};
+use crate::{
+    index::{Filter, Folded, Index, Recent, Trees},
+    store::Receipt,
+    tiles::TileFile,
+};
+
+fn id_of(body: &[u8]) -> [u8; 32] {
+    *blake3::hash(body).as_bytes()
 }
 
-impl Index for MapIndex {
-    fn position_of(&self, id: &[u8; 32]) -> Result<Option<u64>, ReadError> {
-        Ok(self.positions.get(id).copied())
-    }
+/// A body that is told from all others with other numbers.
+fn body_of(number: u64, len: usize) -> Vec<u8> {
+    let mut body = vec![0; len];
+    blake3::Hasher::new().update(&number.to_le_bytes()).finalize_xof().fill(&mut body);
+    body
+}
 
-    fn hole_of(&self, id: &[u8; 32]) -> Option<HoleEntry> {
-        self.holes.get(id).copied()
-    }
+const ORIGIN: Origin =
+    Origin { store_id: [0xab; 16], generation: 0, salt_seed: [0xcd; 16], clean: None };
 
-    fn apply(&mut self, placed: &[Placed]) {
-        for placed in placed {
-            self.positions.insert(placed.id, placed.position);
-            self.holes.remove(&placed.id);
+fn open(disk: &Arc<dyn Disk>, options: &LogOptions) -> (Log, Vec<Placed>) {
+    let mut replayed = Vec::new();
+    let mut keep = |records: stemedb_wal::recovery::Replayed<'_>| {
+        replayed.extend_from_slice(records.placed);
+    };
+    let (log, _) = Log::open(Arc::clone(disk), &ORIGIN, options, None, &mut keep).unwrap();
+    (log, replayed)
+}
+
+/// The index of an empty log.
+fn index(disk: &Arc<dyn Disk>, log: &Log, holes: HashMap<[u8; 32], HoleEntry>) -> Index {
+    let tiles = TileFile::open(disk, ORIGIN.store_id, 0).unwrap().unwrap();
+    let folded = Folded::new(History::new(), tiles, holes.clone(), 0);
+    let (filter, recent) = (Filter::default(), Recent::new(&[], log.durable(), 0));
+    let trees = Trees::new(MerkleTree::new(), filter, folded, recent, log.reader());
+    Index::new(Arc::new(trees), holes, false).unwrap()
+}
+
+/// Reads held bodies back, and refuses the append where one is damaged.
+fn read_held(reader: LogReader) -> Arc<Verify> {
+    Arc::new(move |held: &Held<'_>| {
+        let failed = |error| AppendError::Lookup(Arc::new(error));
+        let record = reader.read(held.position).map_err(failed)?;
+        if record.entry.id == held.id && record.body == held.body {
+            return Ok(Verified { entry: record.entry, healed: false });
         }
-    }
-
-    fn publish(&mut self, durable: Watermark) {
-        self.published.store(durable.next_index, Ordering::SeqCst);
-    }
+        Err(failed(reader.damage_at(held.position, record.entry.index, DamageKind::Id)))
+    })
 }
 
 fn options() -> LogOptions {
     LogOptions { segment_len: 64 << 10, spares: Spares::None, ..LogOptions::default() }
 }
 
-fn start(disk: &Arc<dyn Disk>) -> Committer<MapIndex> {
-    let (log, _, _) = open(disk, &ORIGIN, &options(), None).unwrap();
+fn start(disk: &Arc<dyn Disk>) -> Committer {
+    let (log, _) = open(disk, &options());
     let mut now = 0;
     let clock = move || {
         now += 10;
         now
     };
-    let verifier = ReadHeld(log.reader());
-    Committer::start(log, MapIndex::default(), verifier, clock, &CommitOptions::default()).unwrap()
+    let (index, verify) = (index(disk, &log, HashMap::new()), read_held(log.reader()));
+    Committer::start(log, index, verify, clock, &CommitOptions::default()).unwrap()
 }
 
 #[test]
@@ -97,8 +114,7 @@ fn threads_and_tasks_get_receipts_that_hold() {
         })
         .collect();
     let receipts: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
-    let appended =
-        receipts.iter().filter(|(receipt, _)| receipt.outcome == Outcome::Appended).count();
+    let appended = receipts.iter().filter(|(receipt, _)| !receipt.duplicate).count();
     assert_eq!((appended, receipts.len()), (200, 400), "each body once");
     let reader = committer.call(|log, _| log.reader()).unwrap();
     assert_eq!(reader.next_index(), 200);
@@ -108,13 +124,9 @@ fn threads_and_tasks_get_receipts_that_hold() {
         assert_eq!((record.entry.index, record.entry.time), (receipt.index, receipt.time));
     }
     let committer = Arc::into_inner(committer).unwrap();
-    let (closed, index) = committer.close();
-    let clean = closed.unwrap();
-    assert_eq!(index.unwrap().published.load(Ordering::SeqCst), 200);
-
-    let origin = stemedb_wal::log::Origin { clean: Some(clean), ..ORIGIN };
-    let (_, report, replayed) = open(&disk, &origin, &options(), None).unwrap();
-    assert_eq!(report.warnings, []);
+    assert_eq!(committer.call(|log, _| log.durable().next_index).unwrap(), 200);
+    committer.close().unwrap();
+    let (_, replayed) = open(&disk, &options());
     assert_eq!(replayed.len(), 200);
 }
 
@@ -130,8 +142,7 @@ fn a_submission_is_acknowledged_as_a_whole_and_in_order() {
     let receipts = committer.submit(submission).wait().unwrap();
     for (n, receipt) in receipts.iter().enumerate() {
         assert_eq!(receipt.index, n as u64 % 60);
-        let expected = if n < 60 { Outcome::Appended } else { Outcome::Duplicate };
-        assert_eq!(receipt.outcome, expected);
+        assert_eq!(receipt.duplicate, n >= 60);
     }
     assert_eq!(committer.submit(Submission::new()).wait().unwrap(), []);
 }
@@ -140,9 +151,10 @@ fn a_submission_is_acknowledged_as_a_whole_and_in_order() {
 fn one_body_over_the_limit_fails_its_submission_alone() {
     let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
     let options = LogOptions { body_len_max: 50, ..options() };
-    let (log, _, _) = open(&disk, &ORIGIN, &options, None).unwrap();
-    let (verifier, queue) = (ReadHeld(log.reader()), CommitOptions::default());
-    let committer = Committer::start(log, MapIndex::default(), verifier, || 1, &queue).unwrap();
+    let (log, _) = open(&disk, &options);
+    let (index, verify) = (index(&disk, &log, HashMap::new()), read_held(log.reader()));
+    let queue = CommitOptions::default();
+    let committer = Committer::start(log, index, verify, || 1, &queue).unwrap();
     let mut bad = Submission::new();
     let mut good = Submission::new();
     for (n, len) in [(1, 10), (2, 51), (3, 10)] {
@@ -157,33 +169,23 @@ fn one_body_over_the_limit_fails_its_submission_alone() {
     assert!(matches!(bad.wait(), Err(AppendError::TooLong { len: 51, max: 50 })));
     let receipts = good.wait().unwrap();
     assert_eq!(receipts.iter().map(|receipt| receipt.index).collect::<Vec<_>>(), [0, 1]);
-    assert!(receipts.iter().all(|receipt| receipt.outcome == Outcome::Appended));
+    assert!(receipts.iter().all(|receipt| !receipt.duplicate));
 }
 
 #[test]
 fn a_lost_body_that_comes_back_heals_its_entry() {
     let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
-    let (log, _, _) = open(&disk, &ORIGIN, &options(), None).unwrap();
-    let mut now = 5;
-    let clock = move || {
-        now += 2;
-        now
-    };
-    let verifier = ReadHeld(log.reader());
-    let committer = Committer::inline(log, MapIndex::default(), verifier, clock);
-    let receipt = committer.append(id_of(b"a"), b"a".to_vec()).unwrap();
-    let lost = move |_: &mut _, index: &mut MapIndex| {
-        index.positions.clear();
-        index.holes.insert(receipt.id, HoleEntry { index: receipt.index, time: receipt.time });
-    };
-    committer.call(lost).unwrap();
+    let (log, _) = open(&disk, &options());
+    // As if the log had entries, of which the first lost its body.
+    let hole = HoleEntry { index: 0, time: 3 };
+    let index = index(&disk, &log, HashMap::from([(id_of(b"a"), hole)]));
+    let verify = read_held(log.reader());
+    let committer = Committer::inline(log, index, verify, || 5);
     let healed = committer.append(id_of(b"a"), b"a".to_vec()).unwrap();
-    assert_eq!(healed.outcome, Outcome::Healed);
-    assert_eq!((healed.index, healed.time), (receipt.index, receipt.time));
-    assert_ne!(healed.position, receipt.position);
+    assert_eq!((healed.duplicate, healed.index, healed.time), (false, 0, 3));
     let (reader, next_index) = committer.call(|log, _| (log.reader(), log.next_index())).unwrap();
     assert_eq!(reader.read(healed.position).unwrap().body, b"a");
-    assert_eq!(next_index, 1);
+    assert_eq!(next_index, 0, "it is no entry of its own");
 }
 
 #[test]
@@ -218,7 +220,7 @@ fn the_first_failed_sync_is_the_last_and_everyone_is_told() {
         let reader = committer.call(|log, _| log.reader()).unwrap();
         assert_eq!(reader.next_index(), 1);
         assert_eq!(reader.read(first.position).unwrap().body, body_of(1, 30));
-        let (closed, _) = Arc::into_inner(committer).unwrap().close();
+        let closed = Arc::into_inner(committer).unwrap().close();
         assert!(matches!(closed, Err(AppendError::Poisoned(_))));
     }
 }
@@ -226,10 +228,10 @@ fn the_first_failed_sync_is_the_last_and_everyone_is_told() {
 #[test]
 fn appenders_wait_while_the_queue_is_full() {
     let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
-    let (log, _, _) = open(&disk, &ORIGIN, &options(), None).unwrap();
+    let (log, _) = open(&disk, &options());
     let options = CommitOptions { queue_records_max: 4, ..CommitOptions::default() };
-    let verifier = ReadHeld(log.reader());
-    let committer = Committer::start(log, MapIndex::default(), verifier, || 0, &options).unwrap();
+    let (index, verify) = (index(&disk, &log, HashMap::new()), read_held(log.reader()));
+    let committer = Committer::start(log, index, verify, || 0, &options).unwrap();
     // The writer is held up, so that the queue fills.
     let gate = Arc::new((Mutex::new(false), Condvar::new()));
     let held = Arc::clone(&gate);
@@ -272,11 +274,11 @@ fn appenders_wait_while_the_queue_is_full() {
 #[test]
 fn an_idle_log_gets_its_durable_mark() {
     let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
-    let (log, _, _) = open(&disk, &ORIGIN, &options(), None).unwrap();
+    let (log, _) = open(&disk, &options());
     let idle_after = Duration::from_millis(1);
     let options = CommitOptions { idle_after, ..CommitOptions::default() };
-    let verifier = ReadHeld(log.reader());
-    let committer = Committer::start(log, MapIndex::default(), verifier, || 0, &options).unwrap();
+    let (index, verify) = (index(&disk, &log, HashMap::new()), read_held(log.reader()));
+    let committer = Committer::start(log, index, verify, || 0, &options).unwrap();
     committer.append(id_of(b"x"), b"x".to_vec()).unwrap();
     while !committer.call(|log, _| log.is_marked()).unwrap() {
         thread::sleep(Duration::from_millis(2));
@@ -291,7 +293,7 @@ fn a_writer_that_dies_leaves_nobody_waiting() {
     assert!(matches!(died, Err(AppendError::Closed)));
     let refused = committer.append(id_of(b"x"), b"x".to_vec());
     assert!(matches!(refused, Err(AppendError::Closed)));
-    assert!(committer.close().1.is_none());
+    assert!(matches!(committer.close(), Err(AppendError::Closed)));
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -319,7 +321,7 @@ fn bulk_submissions_overlap_and_stay_in_order() {
     let committer = start(&disk);
     let mut pending = Vec::new();
     for n in 0..20_u64 {
-        let mut submission = Submission::with_capacity(1500, 1500 * 30);
+        let mut submission = Submission::new();
         // A tenth of each is in the one before.
         for k in 0..1500 {
             let body = body_of(n * 1350 + k, 30);
@@ -336,7 +338,7 @@ fn bulk_submissions_overlap_and_stay_in_order() {
                 (first.index, first.time, first.position),
                 (receipt.index, receipt.time, receipt.position)
             );
-            appended += u64::from(receipt.outcome == Outcome::Appended);
+            appended += u64::from(!receipt.duplicate);
         }
     }
     assert_eq!((appended, seen.len()), (27_150, 27_150));
@@ -364,13 +366,13 @@ fn what_a_thread_queues_comes_before_what_it_appends_then() {
 
 /// A committer whose verifier is held up until its gate opens.
 struct HeldUp {
-    committer: Arc<Committer<MapIndex>>,
+    committer: Arc<Committer>,
     gate: Arc<Gate>,
 }
 
 /// Verifies once it is open, and counts.
 struct Gate {
-    inner: ReadHeld,
+    inner: Arc<Verify>,
     open: Mutex<bool>,
     opened: Condvar,
     waiting: AtomicU64,
@@ -389,42 +391,42 @@ impl Gate {
     }
 }
 
-struct Shared(Arc<Gate>);
-
-impl VerifyHeld for Shared {
+impl Gate {
     fn verify(&self, held: &Held<'_>) -> Result<Verified, AppendError> {
-        self.0.waiting.fetch_add(1, Ordering::SeqCst);
-        let mut open = self.0.open.lock().unwrap();
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let mut open = self.open.lock().unwrap();
         while !*open {
-            open = self.0.opened.wait(open).unwrap();
+            open = self.opened.wait(open).unwrap();
         }
         drop(open);
-        self.0.inner.verify(held)
+        (self.inner)(held)
     }
 }
 
 impl HeldUp {
     fn start(queue_records_max: usize) -> Self {
         let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
-        let (log, _, _) = open(&disk, &ORIGIN, &options(), None).unwrap();
+        let (log, _) = open(&disk, &options());
         let options = CommitOptions { queue_records_max, ..CommitOptions::default() };
         let gate = Arc::new(Gate {
-            inner: ReadHeld(log.reader()),
+            inner: read_held(log.reader()),
             open: false.into(),
             opened: Condvar::new(),
             waiting: 0.into(),
         });
-        let verifier = Shared(Arc::clone(&gate));
-        let committer = Committer::start(log, MapIndex::default(), verifier, || 0, &options);
+        let held_up = Arc::clone(&gate);
+        let verify: Arc<Verify> = Arc::new(move |held: &Held<'_>| held_up.verify(held));
+        let index = index(&disk, &log, HashMap::new());
+        let committer = Committer::start(log, index, verify, || 0, &options);
         Self { committer: Arc::new(committer.unwrap()), gate }
     }
 
-    fn append(&self, n: u64) -> Result<stemedb_store::commit::Receipt, AppendError> {
+    fn append(&self, n: u64) -> Result<Receipt, AppendError> {
         let body = body_of(n, 10);
         self.committer.append(id_of(&body), body)
     }
 
-    fn submit(&self, n: u64) -> stemedb_store::commit::Pending {
+    fn submit(&self, n: u64) -> Pending {
         let body = body_of(n, 10);
         self.committer.submit(Submission::one(id_of(&body), body))
     }
@@ -443,15 +445,15 @@ fn duplicates_are_read_back_outside_of_the_writers_lock() {
         held_up.gate.wait_for(2);
         for n in 1..50 {
             let (one, two) = (held_up.append(n).unwrap(), held_up.submit(n + 100));
-            assert_eq!(one.outcome, Outcome::Appended);
-            assert_eq!(two.wait().unwrap()[0].outcome, Outcome::Appended);
+            assert!(!one.duplicate);
+            assert!(!two.wait().unwrap()[0].duplicate);
         }
         assert!(!alone.is_finished());
         held_up.gate.open();
         let alone = alone.join().unwrap();
         let queued = queued.wait().unwrap()[0];
         for again in [alone, queued] {
-            assert_eq!(again.outcome, Outcome::Duplicate);
+            assert!(again.duplicate);
             assert_eq!(
                 (again.index, again.time, again.position),
                 (first.index, first.time, first.position)
@@ -476,7 +478,7 @@ fn what_is_read_back_is_bounded() {
     assert_eq!(held_up.committer.call(|log, _| log.next_index()).unwrap(), 1);
     held_up.gate.open();
     for duplicate in duplicates {
-        assert_eq!(duplicate.wait().unwrap()[0].outcome, Outcome::Duplicate);
+        assert!(duplicate.wait().unwrap()[0].duplicate);
     }
     assert_eq!(block_on(more).unwrap().index, 1);
 }
@@ -529,9 +531,9 @@ fn a_damaged_body_is_no_duplicate() {
         let committer = if threads {
             start(&disk)
         } else {
-            let (log, _, _) = open(&disk, &ORIGIN, &options(), None).unwrap();
-            let verifier = ReadHeld(log.reader());
-            Committer::inline(log, MapIndex::default(), verifier, || 1)
+            let (log, _) = open(&disk, &options());
+            let (index, verify) = (index(&disk, &log, HashMap::new()), read_held(log.reader()));
+            Committer::inline(log, index, verify, || 1)
         };
         let body = body_of(1, 300);
         let receipt = committer.append(id_of(&body), body.clone()).unwrap();
@@ -549,6 +551,53 @@ fn a_damaged_body_is_no_duplicate() {
         both.push(id_of(&other), &other);
         damaged(committer.append_batch(both).unwrap_err());
         let other = committer.append(id_of(&other), other.clone()).unwrap();
-        assert_eq!(other.outcome, Outcome::Duplicate, "the batch's new body was appended");
+        assert!(other.duplicate, "the batch's new body was appended");
     }
+}
+
+/// While the program appends, each commit takes one piece of what peers brought, and without that
+/// as much as is worth a sync.
+#[test]
+fn bodies_of_peers_give_way() {
+    let queue = Queue::new(&CommitOptions::default());
+    let body = vec![0; 256];
+    let push = |priority| {
+        let (ticket, _) = slot::pair();
+        let bodies = Submission::one([0; 32], body.clone()).with_priority(priority);
+        queue.push_waiting(Request::Append(bodies, ticket));
+    };
+    let take = || {
+        let mut requests = VecDeque::new();
+        let own = queue.take(&mut requests);
+        (own, requests.len() - own)
+    };
+    for _ in 0..100 {
+        push(Priority::Peer);
+    }
+    push(Priority::Own);
+    push(Priority::Own);
+    assert_eq!(take(), (2, 1));
+    // For a while it is taken to go on appending.
+    for _ in 1..OWN_ACTIVE_COMMITS {
+        assert_eq!(take(), (0, 1));
+    }
+    assert_eq!(take(), (0, 100 - OWN_ACTIVE_COMMITS as usize), "all that is left");
+    // A lone append is before those that wait, and is one of the program's too.
+    push(Priority::Peer);
+    push(Priority::Peer);
+    assert!(!queue.admits_alone(Priority::Peer) && queue.admits_alone(Priority::Own));
+    assert_eq!(take(), (0, 1));
+    // What one commit takes is bounded, and so is what waits.
+    let large =
+        || Submission::one([0; 32], vec![0; PEER_COMMIT_LEN_MAX]).with_priority(Priority::Peer);
+    assert_eq!(take(), (0, 1));
+    for _ in 0..PEER_BYTES_MAX / PEER_COMMIT_LEN_MAX {
+        let request = Request::Append(large(), slot::pair().0);
+        assert!(matches!(queue.try_push(request, None, Waker::noop()), Admission::Queued));
+    }
+    let request = Request::Append(large(), slot::pair().0);
+    let refused = queue.try_push(request, None, Waker::noop());
+    assert!(matches!(refused, Admission::Full(..)));
+    push(Priority::Own);
+    assert_eq!(take(), (1, 1));
 }

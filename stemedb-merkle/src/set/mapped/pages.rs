@@ -1,0 +1,113 @@
+//! Reading pages in the order in which they lie, with new entries merged in.
+
+use std::ops::Range;
+
+use super::{
+    delta::DeltaCursor,
+    error::MappedSetError,
+    layout::index,
+    mapped_set::MappedSet,
+    page::{compare, delta_position, in_order, near},
+};
+use crate::{
+    id::Hash,
+    set::{bits::prefix, entry::Entry},
+};
+
+/// The pages of a mapped set, visited from the first to the last: in a delta the search for the ids
+/// of a page begins where those of the one before end.
+#[derive(Debug)]
+pub(crate) struct Pages<'a> {
+    mapped: &'a MappedSet,
+    cursors: Vec<DeltaCursor>,
+}
+
+impl MappedSet {
+    /// All pages, to be visited from the first to the last.
+    pub(crate) fn pages(&self) -> Pages<'_> {
+        Pages { mapped: self, cursors: vec![DeltaCursor::default(); self.deltas.len()] }
+    }
+}
+
+impl Pages<'_> {
+    /// Prefetches the pages of these ids, without waiting for any of them.
+    ///
+    /// The lines of a page are read one after the other; those of many pages that are prefetched
+    /// together come side by side. Damage is found on reading.
+    pub(crate) fn prefetch<'b>(&self, ids: impl Iterator<Item = &'b Hash> + Clone) {
+        self.prefetch_ranges(ids, |_, places| places);
+    }
+
+    /// Prefetches only the expected places of the ids in their pages.
+    pub(crate) fn prefetch_places<'b>(&self, ids: impl Iterator<Item = &'b Hash> + Clone) {
+        let page_bits = self.mapped.page_bits;
+        self.prefetch_ranges(ids, |id, places| near(places, id, page_bits));
+    }
+
+    fn prefetch_ranges<'b>(
+        &self,
+        ids: impl Iterator<Item = &'b Hash> + Clone,
+        wanted: impl Fn(&Hash, Range<usize>) -> Range<usize>,
+    ) {
+        let mapped = self.mapped;
+        let page = |id| index(prefix(id, mapped.page_bits));
+        let mut sum: u64 = 0;
+        for id in ids.clone() {
+            let starts = mapped.base.page_starts(page(id));
+            sum = sum.wrapping_add(starts.map_or(0, |[start, _]| start as u64));
+        }
+        for id in ids {
+            let Ok(places) = mapped.base_page(page(id)) else { continue };
+            sum = sum.wrapping_add(mapped.base.prefetch_ids(wanted(id, places)));
+        }
+        core::hint::black_box(sum);
+    }
+
+    /// As [`MappedSet::find`], for ids in order.
+    pub(crate) fn find(&mut self, id: &Hash) -> Result<Option<u64>, MappedSetError> {
+        for (delta, cursor) in self.mapped.deltas.iter().zip(&mut self.cursors) {
+            let place = cursor.seek(delta.as_ref(), id)?;
+            if let Some(position) = delta_position(delta.as_ref(), place, id)? {
+                return Ok(Some(position));
+            }
+        }
+        self.mapped.find_in_base(id)
+    }
+
+    /// Makes `merged` all entries of one page, sorted: those of the mapped set and those of `new`,
+    /// all of this page and sorted, that it lacks. Returns the number of the latter.
+    pub(crate) fn merge(
+        &mut self,
+        new: &[Entry],
+        merged: &mut Vec<Entry>,
+    ) -> Result<usize, MappedSetError> {
+        merged.clear();
+        let Some(first) = new.first() else { return Ok(0) };
+        let mapped = self.mapped;
+        let (depth, page) = (mapped.page_bits, prefix(&first.id, mapped.page_bits));
+        let places = mapped.base_page(index(page))?;
+        mapped.base.entries(places, merged)?;
+        for (delta, cursor) in mapped.deltas.iter().zip(&mut self.cursors) {
+            let places = cursor.seek_prefix(delta.as_ref(), depth, page)?;
+            if !places.is_empty() {
+                delta.entries(places, merged)?;
+                merged.sort_unstable_by(compare);
+            }
+        }
+        if !in_order(merged, depth, page) {
+            return Err(mapped.base.inconsistent());
+        }
+        let held = merged.len();
+        if let [only] = new {
+            if let Err(place) = merged.binary_search_by(|entry| compare(entry, only)) {
+                merged.insert(place, *only);
+            }
+        } else {
+            merged.extend_from_slice(new);
+            // Stable: of equals the one that was there comes first.
+            merged.sort_by(compare);
+            merged.dedup_by(|later, first| later.id == first.id);
+        }
+        Ok(merged.len() - held)
+    }
+}
