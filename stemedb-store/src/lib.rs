@@ -38,7 +38,7 @@ pub use stemedb_merkle::{
 };
 pub use store::{
     BackupReport, CheckReport, CheckpointReport, Comparison, Depth, Entries, Entry, Fault, Head,
-    Healed, Ids, LogId, OpenReport, Pending, Progress, Receipt, Remark, RepairOptions,
-    RepairReport, ResumePoint, Snapshot, SnapshotDiff, Stats, Store, Upkeep, Watch, backup_of,
-    repair, repair_with, restore,
+    Healed, Ids, LogId, OpenReport, Pending, Progress, Receipt, RepairOptions, RepairReport,
+    ResumePoint, Snapshot, SnapshotDiff, Stats, Store, Upkeep, Warning, Watch, backup_of, repair,
+    repair_with, restore,
 };

@@ -1,8 +1,8 @@
 //! Checks of a log in use: every byte is read, and nothing is changed.
 //!
 //! [`LogReader::check`] reads all of it; a [`Scrubber`] a little at a time. A segment is read in
-//! chunks, in bounded memory. Only where something is wrong is it read again as a whole, to tell all
-//! that is damaged.
+//! chunks, in bounded memory. Only where something is wrong is it read again as a whole, to tell
+//! all that is damaged.
 
 mod scrub;
 
@@ -37,9 +37,9 @@ use crate::{
 const CHUNK_LEN_MIN: u64 = 64 << 10;
 
 impl LogReader {
-    /// Reads all published bytes and checks each: headers, batches, records, offsets, trailers; with
-    /// `hash` also each body against its id. Segments that hold only entries before `from_index` are
-    /// left out.
+    /// Reads all published bytes and checks each: headers, batches, records, offsets, trailers;
+    /// with `hash` also each body against its id. Segments that hold only entries before
+    /// `from_index` are left out.
     ///
     /// `progress` hears after each segment how many bytes were read so far. Holes are no damage:
     /// they are known. Of segments that are in an archive, what is kept here is checked; see
@@ -278,7 +278,7 @@ impl<'a> SegmentCheck<'a> {
     fn diagnose(&self, sectors: &Sectors, first: Option<Gap>) -> Vec<Damage> {
         let header = &self.segment.header;
         let bytes = sectors.bytes.as_slice();
-        let mut found: Vec<Damage> = sectors.damage(self.file, header).collect();
+        let mut found: Vec<Damage> = self.file.unreadable(sectors, header).collect();
         let mut damaged = |offset, index, what| found.push(self.file.damage(offset, index, what));
         if SegmentHeader::parse(bytes).as_ref() != Ok(header) {
             damaged(0, header.first_index, DamageKind::SegmentHeader);

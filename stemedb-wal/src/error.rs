@@ -4,10 +4,7 @@ use std::{fmt, io, path::PathBuf, sync::Arc};
 
 use stemedb_merkle::{Hash, id::to_hex};
 
-use crate::{
-    disk::{Displaced, RemoteError},
-    repair::HealError,
-};
+use crate::disk::{Displaced, RemoteError};
 
 /// What the disk was asked to do when it failed.
 ///
@@ -417,4 +414,59 @@ pub enum ReadError {
     /// What maps ids to positions failed.
     #[error(transparent)]
     Index(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Why a segment was not healed. The log is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HealError {
+    /// The log has no such position.
+    #[error("position {position}: behind the end of the log")]
+    NotFound {
+        /// The position.
+        position: u64,
+    },
+    /// The last segment is still written to.
+    #[error(
+        "{}: damage in the segment that is written to: it can be healed once the log goes on in \
+         the next one",
+        path.display()
+    )]
+    Open {
+        /// The segment.
+        path: PathBuf,
+    },
+    /// The segment is in the archive.
+    #[error(
+        "{}: the segment is in the archive, and cannot be healed here; check it there by \
+         `stemedb archive verify`",
+        path.display()
+    )]
+    Remote {
+        /// The segment.
+        path: PathBuf,
+    },
+    /// The body is not the one of the record.
+    #[error("record at position {position}: another id or length than the body of {}", to_hex(id))]
+    Other {
+        /// The position of the record.
+        position: u64,
+        /// The id that the body has.
+        id: Hash,
+    },
+    /// What the record was is unknown.
+    #[error(
+        "{}: offset {offset}: what was written there is unknown: close the store and run \
+         `stemedb repair`",
+        path.display()
+    )]
+    Unknown {
+        /// The segment.
+        path: PathBuf,
+        /// Where in it.
+        offset: u64,
+    },
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
 }

@@ -5,8 +5,13 @@ use std::io;
 use crate::{
     disk::{Disk, DiskFile, Quarantine, quarantined},
     error::{Action, DiskError},
-    log::{SPARE_NAME, write_all},
 };
+
+/// The name of a segment's file before it is one.
+pub const SPARE_NAME: &str = "spare.tmp";
+
+/// How much is written with one call.
+pub(crate) const WRITE_LEN_MAX: usize = 8 << 20;
 
 /// The next free name for what is quarantined of a file.
 pub(crate) fn quarantine_name(
@@ -109,4 +114,12 @@ pub(crate) fn remove(disk: &dyn Disk, name: &str) -> Result<(), DiskError> {
 /// The error of an operation on a file.
 pub fn failed(disk: &dyn Disk, action: Action, name: &str, source: io::Error) -> DiskError {
     DiskError::new(action, disk.path(name), source)
+}
+
+pub(crate) fn write_all(file: &dyn DiskFile, bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    for chunk in bytes.chunks(WRITE_LEN_MAX) {
+        file.write_at(chunk, offset)?;
+        offset += chunk.len() as u64;
+    }
+    Ok(())
 }

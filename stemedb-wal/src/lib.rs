@@ -12,7 +12,7 @@
 //! - [`disk`] is the seam to storage: what a power cut leaves is said there, and all else here
 //!   relies on that alone. Files and memory are its implementations.
 //! - `scan` reads segments: one scanner, and one judge of what is not what was written.
-//! - [`log`] writes and reads the segments as one sequence; [`recovery`] opens what a crash left;
+//! - [`log`] writes and reads the segments as one sequence, and opens what a crash left;
 //!   [`check`] reads all of it; [`repair`] changes damaged files when asked.
 //! - [`sealed`] hands out whole segments, for copies of the log that are kept elsewhere.
 //!
@@ -21,8 +21,8 @@
 //! - What was acknowledged survives power cuts, and so do its index, time and position.
 //! - A record is there whole or not at all. What was not acknowledged may be there after a crash.
 //! - The first write or sync that fails is the last one, until the log is opened again.
-//! - A torn tail is cut, a copy of it kept, and reported. Damage to what was durable is never cut: it stops
-//!   the opening, or fails the read that meets it.
+//! - A torn tail is cut, a copy of it kept, and reported. Damage to what was durable is never cut:
+//!   it stops the opening, or fails the read that meets it.
 
 pub mod check;
 pub mod disk;
@@ -33,7 +33,6 @@ pub mod identity;
 pub mod log;
 #[doc(hidden)]
 pub mod raw;
-pub mod recovery;
 pub mod repair;
 mod scan;
 pub mod sealed;

@@ -26,8 +26,10 @@ use std::{fmt, path::PathBuf, sync::Arc};
 
 use stemedb_merkle::{Hash, id::to_hex};
 
+pub use crate::error::HealError;
+
 pub use self::{
-    heal::{Heal, HealError, Rewritten},
+    heal::{Heal, Rewritten},
     identity::{FindIdentity, FoundIdentity, IdentityChange, find_identity},
 };
 
@@ -350,7 +352,7 @@ impl RepairPlan {
         if plan.lost {
             generation::begin(disk, identity, options, plan, &mut report)?;
         } else {
-            for (from, to) in candidates::put_names_right(&**disk, &mut plan.segments)? {
+            for (from, to) in replace::put_names_right(&**disk, &mut plan.segments)? {
                 let (from, to) = (disk.path(&from), disk.path(&to));
                 report.actions.push(RepairAction::Renamed { from, to });
             }

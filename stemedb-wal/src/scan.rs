@@ -16,8 +16,7 @@ use crate::{
     batch::{self, BatchHeader},
     checksum::Salt,
     error::{Damage, DamageKind},
-    log::Placed,
-    record::{HEAD_LEN, Head},
+    record::{HEAD_LEN, Head, Placed},
     segment::{SegmentHeader, encode_footer},
 };
 
@@ -287,7 +286,7 @@ impl Scanner {
                             return Err(bad(DamageKind::Body));
                         }
                         self.take(&head, &mut open).ok_or_else(|| bad(DamageKind::Sequence))?;
-                        placed.push(crate::log::place(&head, position));
+                        placed.push(Placed::new(&head, position));
                         at += whole;
                         continue;
                     }

@@ -46,7 +46,7 @@ const ORIGIN: Origin =
 
 fn open(disk: &Arc<dyn Disk>, options: &LogOptions) -> (Log, Vec<Placed>) {
     let mut replayed = Vec::new();
-    let mut keep = |records: stemedb_wal::recovery::Replayed<'_>| {
+    let mut keep = |records: stemedb_wal::log::Replayed<'_>| {
         replayed.extend_from_slice(records.placed);
     };
     let (log, _) = Log::open(Arc::clone(disk), &ORIGIN, options, None, &mut keep).unwrap();

@@ -2,7 +2,7 @@
 //! else's.
 
 use super::{LOCK_NAME, RemoteDisk};
-use crate::{identity::IDENTITY_NAME, log::SPARE_NAME, segment::parse_segment_name};
+use crate::{files::SPARE_NAME, identity::IDENTITY_NAME, segment::parse_segment_name};
 
 /// Files that have one name only, but for those of the log. The peers, the state of the scrub, the
 /// node's key, the members, and what marks a restore under way are of the crates above.

@@ -2,11 +2,10 @@
 
 use std::sync::{OnceLock, PoisonError, RwLock};
 
-use super::segments::Segment;
 use crate::{
-    disk::Disk,
     error::{DamageKind, ReadError},
-    scan::{Gap, Scanner, offsets_of},
+    scan::{Gap, Scanner, file::SegmentFile, offsets_of},
+    segment::SegmentHeader,
 };
 
 /// Offsets in memory. Locked for moments only, never while the disk works.
@@ -48,8 +47,8 @@ impl MemoryOffsets {
     /// Copies the offsets of the entries from `from` on into `out`, as many as lie together.
     pub(crate) fn copy_to(
         &self,
-        disk: &dyn Disk,
-        segment: &Segment,
+        file: SegmentFile<'_>,
+        header: &SegmentHeader,
         from: u64,
         out: &mut [u32],
     ) -> Result<usize, ReadError> {
@@ -63,26 +62,28 @@ impl MemoryOffsets {
                 let later = self.later.read().unwrap_or_else(PoisonError::into_inner);
                 Ok(copy(&later, from, out))
             }
-            None => Ok(copy(self.earlier(disk, segment)?, from, out)),
+            None => Ok(copy(self.earlier(file, header)?, from, out)),
         }
     }
 
     /// All offsets.
-    pub(crate) fn all(&self, disk: &dyn Disk, segment: &Segment) -> Result<Vec<u32>, ReadError> {
-        let mut all = self.earlier(disk, segment)?.to_vec();
+    pub(crate) fn all(
+        &self,
+        file: SegmentFile<'_>,
+        header: &SegmentHeader,
+    ) -> Result<Vec<u32>, ReadError> {
+        let mut all = self.earlier(file, header)?.to_vec();
         all.extend_from_slice(&self.later.read().unwrap_or_else(PoisonError::into_inner));
         Ok(all)
     }
 
-    fn earlier(&self, disk: &dyn Disk, segment: &Segment) -> Result<&[u32], ReadError> {
+    fn earlier(&self, file: SegmentFile<'_>, header: &SegmentHeader) -> Result<&[u32], ReadError> {
         if self.earlier_entries == 0 {
             return Ok(&[]);
         }
         if let Some(earlier) = self.earlier.get() {
             return Ok(earlier);
         }
-        let header = &segment.header;
-        let file = segment.on(disk);
         let bytes = file.read_all(self.earlier_end)?;
         let mut scanned = Scanner::new(header).check_bodies_from(u64::MAX).all(&bytes);
         let reached = scanned.reached;

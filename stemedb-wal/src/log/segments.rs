@@ -55,7 +55,7 @@ impl Segment {
         out: &mut [u32],
     ) -> Result<usize, ReadError> {
         match &self.offsets {
-            Offsets::Memory(offsets) => offsets.copy_to(disk, self, from, out),
+            Offsets::Memory(offsets) => offsets.copy_to(self.on(disk), &self.header, from, out),
             Offsets::File { at, entries } => {
                 let left = u64::from(*entries).saturating_sub(from);
                 let count = usize::try_from(left).unwrap_or(usize::MAX).min(out.len());

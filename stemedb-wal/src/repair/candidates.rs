@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{RepairError, plan::SegmentPlan};
+use super::RepairError;
 use crate::{
     disk::{Disk, is_quarantined},
     error::{Action, DiskError},
@@ -12,12 +12,8 @@ use crate::{
         file::{SegmentFile, stub_damage},
         sectors::is_unreadable,
     },
-    segment::{HEADER_LEN, HeaderError, SegmentHeader, parse_segment_name, segment_name},
+    segment::{HEADER_LEN, HeaderError, SegmentHeader, parse_segment_name},
 };
-
-/// While segments whose names were exchanged get their own again, a segment has a name with this
-/// added to its first index: no log opens then, whatever happens, and the next repair goes on.
-const PARKED: u64 = 1 << 63;
 
 /// A file that seems to be a segment.
 pub(crate) struct Candidate {
@@ -91,38 +87,4 @@ pub(crate) fn read_candidate(disk: &dyn Disk, name: String) -> Result<Candidate,
         }
     };
     Ok(Candidate { name, len, header, remote: opened.is_remote() })
-}
-
-/// Gives each segment the name that it should have. Returns the former names of those renamed.
-///
-/// Names may have been exchanged, so none is used before all files that have a wrong one are out
-/// of the way.
-pub(crate) fn put_names_right(
-    disk: &dyn Disk,
-    segments: &mut [SegmentPlan],
-) -> Result<Vec<(String, String)>, DiskError> {
-    let mut renamed = Vec::new();
-    let misnamed = || segments.iter().filter(|segment| segment.name != segment.proper_name());
-    for segment in misnamed() {
-        let parked = parked_name(segment);
-        if segment.name != parked {
-            files::rename(disk, &segment.name, &parked)?;
-        }
-        renamed.push((segment.name.clone(), segment.proper_name()));
-    }
-    if renamed.is_empty() {
-        return Ok(renamed);
-    }
-    files::sync_dir(disk)?;
-    for segment in segments.iter_mut().filter(|segment| segment.name != segment.proper_name()) {
-        let name = segment.proper_name();
-        files::rename(disk, &parked_name(segment), &name)?;
-        segment.name = name;
-    }
-    files::sync_dir(disk)?;
-    Ok(renamed)
-}
-
-fn parked_name(segment: &SegmentPlan) -> String {
-    segment_name(segment.header.generation, segment.header.first_index | PARKED)
 }

@@ -15,10 +15,10 @@ use super::{
 use crate::{
     disk::Disk,
     error::Action,
-    files,
+    files::{self, SPARE_NAME},
     identity::Identity,
     log::{
-        Log, LogOptions, Origin, Recovered, SPARE_NAME, Spares, Watermark, create_first,
+        Log, LogOptions, Origin, Recovered, Spares, Watermark, create_first,
         encode::{As, ToRecord},
     },
     record::{HEAD_LEN, Head, Kind},

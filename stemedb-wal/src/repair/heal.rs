@@ -5,12 +5,12 @@
 //! follows from the rest (headers and ends of batches, offsets, trailer) is written with it.
 //!
 //! Nothing is ever written into the damaged file: a backup may share it. Its successor is written
-//! beside it, synced, and renamed over it, after a copy of what was there was made. After a crash at
-//! any point one of the two is there, whole, and the log opens with either.
+//! beside it, synced, and renamed over it, after a copy of what was there was made. After a crash
+//! at any point one of the two is there, whole, and the log opens with either.
 
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
-use stemedb_merkle::{Hash, id::to_hex};
+use stemedb_merkle::Hash;
 
 use super::{
     HashBody,
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     batch::{self, BatchHeader},
     disk::{Disk, Quarantine},
-    error::{Action, DiskError},
+    error::{Action, DiskError, HealError},
     files,
     log::{
         LogReader,
@@ -66,61 +66,6 @@ pub struct Rewritten {
     pub len: u64,
     /// Where what these bytes were is kept.
     pub kept: PathBuf,
-}
-
-/// Why nothing was put right. The log is as it was.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum HealError {
-    /// The log has no such position.
-    #[error("position {position}: behind the end of the log")]
-    NotFound {
-        /// The position.
-        position: u64,
-    },
-    /// The last segment is still written to.
-    #[error(
-        "{}: damage in the segment that is written to: it can be healed once the log goes on in \
-         the next one",
-        path.display()
-    )]
-    Open {
-        /// The segment.
-        path: PathBuf,
-    },
-    /// The segment is in the archive.
-    #[error(
-        "{}: the segment is in the archive, and cannot be healed here; check it there by \
-         `stemedb archive verify`",
-        path.display()
-    )]
-    Remote {
-        /// The segment.
-        path: PathBuf,
-    },
-    /// The body is not the one of the record.
-    #[error("record at position {position}: another id or length than the body of {}", to_hex(id))]
-    Other {
-        /// The position of the record.
-        position: u64,
-        /// The id that the body has.
-        id: Hash,
-    },
-    /// What the record was is unknown.
-    #[error(
-        "{}: offset {offset}: what was written there is unknown: close the store and run \
-         `stemedb repair`",
-        path.display()
-    )]
-    Unknown {
-        /// The segment.
-        path: PathBuf,
-        /// Where in it.
-        offset: u64,
-    },
-    /// The disk failed.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
 }
 
 impl LogReader {
@@ -355,8 +300,8 @@ fn difference(before: &[u8], after: &[u8]) -> Option<(usize, usize)> {
     Some((same, common - behind - same))
 }
 
-/// Keeps a copy of what was there, and puts a new file in the place of the segment. Returns where the
-/// former bytes are. If it fails, only the segment is left as it was.
+/// Keeps a copy of what was there, and puts a new file in the place of the segment. Returns where
+/// the former bytes are. If it fails, only the segment is left as it was.
 fn replace(
     disk: &dyn Disk,
     name: &str,

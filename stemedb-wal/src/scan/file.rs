@@ -6,7 +6,7 @@ use super::sectors::Sectors;
 use crate::{
     disk::{Disk, DiskFile, StubDamaged, stub_name},
     error::{Action, Damage, DamageKind, DiskError},
-    segment::{SEGMENT_LEN_MAX, parse_segment_name},
+    segment::{SEGMENT_LEN_MAX, SegmentHeader, parse_segment_name},
 };
 
 /// The file of a segment.
@@ -53,8 +53,20 @@ impl SegmentFile<'_> {
         read.map_err(|source| self.failed(Action::Read { len, offset: 0 }, source))
     }
 
-    /// As [`read_all`](Self::read_all), of a segment in an archive, with zeros for bodies. Damage of
-    /// what is kept here is the inner error.
+    /// What of a segment cannot be read, as damage: where, and in or before which entry.
+    pub(crate) fn unreadable(
+        self,
+        sectors: &Sectors,
+        header: &SegmentHeader,
+    ) -> impl Iterator<Item = Damage> {
+        sectors.unreadable.iter().map(move |range| {
+            let what = DamageKind::Unreadable { len: range.end - range.start };
+            self.damage(range.start, sectors.index_at(header, range.start), what)
+        })
+    }
+
+    /// As [`read_all`](Self::read_all), of a segment in an archive, with zeros for bodies. Damage
+    /// of what is kept here is the inner error.
     pub(crate) fn read_kept(self, len: u64) -> Result<Result<Vec<u8>, Damage>, DiskError> {
         let mut bytes = self.room(len.min(SEGMENT_LEN_MAX))?;
         match self.file.read_local_at(&mut bytes, 0) {

@@ -71,7 +71,8 @@ impl Judge<'_> {
         }
     }
 
-    /// Whether the batch at an offset, which is not whole, can be what a crash left, past all marks.
+    /// Whether the batch at an offset, which is not whole, can be what a crash left, past all
+    /// marks.
     pub(crate) fn is_torn(&self, at: usize) -> bool {
         TornBatch::new(self.bytes, at, self.header).is_torn()
     }

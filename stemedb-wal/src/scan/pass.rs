@@ -1,7 +1,7 @@
 //! A scan of a segment in chunks, as they come from the disk.
 
 use super::{Gap, Reached, Scanner, Stop};
-use crate::log::Placed;
+use crate::record::Placed;
 
 /// The most that is read with one call: it stays in the processor's cache until it is checked.
 pub(crate) const CHUNK_LEN: usize = 1 << 20;

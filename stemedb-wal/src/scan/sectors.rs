@@ -6,10 +6,9 @@
 
 use std::{io, ops::Range};
 
-use super::{Scanner, file::SegmentFile, offsets_of};
+use super::{Scanner, offsets_of};
 use crate::{
     disk::{DiskFile, SECTOR_LEN},
-    error::{Damage, DamageKind},
     segment::{HEADER_LEN, SegmentHeader},
 };
 
@@ -43,20 +42,8 @@ impl Sectors {
         Ok(sectors)
     }
 
-    /// What cannot be read, as damage of a segment: where, and in or before which entry.
-    pub(crate) fn damage<'a>(
-        &'a self,
-        file: SegmentFile<'a>,
-        header: &'a SegmentHeader,
-    ) -> impl Iterator<Item = Damage> + 'a {
-        self.unreadable.iter().map(move |range| {
-            let what = DamageKind::Unreadable { len: range.end - range.start };
-            file.damage(range.start, self.index_at(header, range.start), what)
-        })
-    }
-
     /// The entry that an offset is in, or the next one.
-    fn index_at(&self, header: &SegmentHeader, offset: u64) -> u64 {
+    pub(crate) fn index_at(&self, header: &SegmentHeader, offset: u64) -> u64 {
         let until = usize::try_from(offset).unwrap_or(usize::MAX).min(self.bytes.len());
         let before = self.bytes.get(..until).unwrap_or_default();
         let mut placed = Vec::new();

@@ -30,7 +30,7 @@ pub(crate) fn options() -> Options {
 
 /// What a crash explains; everything else that opening reports is wrong.
 pub(crate) fn check_report(store: &Store) -> Result<(), String> {
-    use stemedb_store::Remark;
+    use stemedb_store::Warning;
     use stemedb_wal::log::Warning as LogWarning;
     let report = store.open_report();
     if report.checkpoint_set_aside {
@@ -38,7 +38,7 @@ pub(crate) fn check_report(store: &Store) -> Result<(), String> {
     }
     for remark in &report.remarks {
         match remark {
-            Remark::Log(
+            Warning::Log(
                 LogWarning::TornTail { .. }
                 | LogWarning::UnfinishedSeal { .. }
                 | LogWarning::Leftover { .. },

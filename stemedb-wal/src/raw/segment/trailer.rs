@@ -55,8 +55,8 @@ impl Trailer {
         })
     }
 
-    /// Reads the trailer of a segment with this header and length: its last bytes are `bytes`, which
-    /// may be more than the trailer.
+    /// Reads the trailer of a segment with this header and length: its last bytes are `bytes`,
+    /// which may be more than the trailer.
     pub(crate) fn at_end(bytes: &[u8], header: &SegmentHeader, len: u64) -> Option<Self> {
         let (_, bytes) = bytes.split_last_chunk::<TRAILER_LEN>()?;
         let position = header.first_position.saturating_add(len.checked_sub(TRAILER_LEN as u64)?);

@@ -1,5 +1,5 @@
-//! A reader of the segment format as `docs/format.md` has it: slow, obvious, and with nothing of the
-//! code that it is held against.
+//! A reader of the segment format as `docs/format.md` has it: slow, obvious, and with nothing of
+//! the code that it is held against.
 
 use std::ops::Range;
 

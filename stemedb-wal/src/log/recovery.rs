@@ -127,8 +127,8 @@ impl fmt::Display for Warning {
             ),
             Self::FooterRebuilt { path } => write!(
                 f,
-                "{}: the offsets at its end are damaged and were rebuilt in memory; `stemedb repair` \
-                 writes them",
+                "{}: the offsets at its end are damaged and were rebuilt in memory; \
+                 `stemedb repair` writes them",
                 path.display()
             ),
             Self::Leftover { path } => {

@@ -4,8 +4,7 @@ use super::{Warning, last::Tail, survey::Found};
 use crate::{
     disk::{Disk, Quarantine},
     error::{Action, DiskError},
-    files,
-    log::{SPARE_NAME, write_all},
+    files::{self, SPARE_NAME},
     scan::judge::{Verdict, all_zero},
 };
 
@@ -40,7 +39,7 @@ pub(crate) fn finish_last(
     let len = usize::try_from(end - unproven).unwrap_or(usize::MAX);
     let accepted = tail.bytes_from(unproven).get(..len).unwrap_or_default();
     let file = last.file(disk);
-    write_all(file.file, accepted, unproven).map_err(|source| {
+    files::write_all(file.file, accepted, unproven).map_err(|source| {
         file.failed(Action::Write { len: accepted.len() as u64, offset: unproven }, source)
     })?;
     let mut len = last.len;

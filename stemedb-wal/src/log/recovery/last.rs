@@ -93,7 +93,7 @@ pub(crate) fn read_last(
             return Err(error.into());
         }
         let sectors = file.read_sectors(last.len)?;
-        let damage = sectors.damage(file, &last.header).next();
+        let damage = file.unreadable(&sectors, &last.header).next();
         return Err(damage.map_or_else(|| error.into(), OpenError::Damaged));
     }
     let Reading { mut tail, gap, .. } = reading;

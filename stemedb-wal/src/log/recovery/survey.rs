@@ -222,7 +222,7 @@ fn rebuild_footer(
     let offsets: Vec<u32> = offsets_of(&found.header, &scanned.placed).collect();
     let (footer, sum) = reached.footer(&found.header, &offsets);
     if sum != next.header.previous_sum || reached.offset + footer.len() as u64 != found.len {
-        let damage = sectors.damage(file, &found.header).next();
+        let damage = file.unreadable(&sectors, &found.header).next();
         return Err(OpenError::Damaged(damage.unwrap_or_else(|| scanned.damage(file))));
     }
     warnings.push(Warning::FooterRebuilt { path: disk.path(&found.name) });

@@ -129,7 +129,7 @@ impl Reading {
     fn unreadable(&self, disk: &dyn Disk, error: DiskError) -> OpenError {
         let file = self.segment.on(disk);
         match file.read_sectors(self.range.end) {
-            Ok(sectors) => match sectors.damage(file, &self.segment.header).next() {
+            Ok(sectors) => match file.unreadable(&sectors, &self.segment.header).next() {
                 Some(damage) => OpenError::Damaged(damage),
                 None => error.into(),
             },
