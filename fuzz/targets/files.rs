@@ -17,13 +17,13 @@ use stemedb_store::{
     tiles::{SLOT_LEN, TILES_NAME, TileFile},
 };
 use stemedb_wal::{
-    batch::{self, BatchHeader},
-    checksum::Salt,
     disk::Disk,
     identity::{IDENTITY_NAME, Identity},
     log::{Log, LogOptions, Origin, Spares},
-    record::{HEAD_LEN, Head},
-    segment::{HEADER_LEN, SegmentHeader, Trailer, segment_name, segment_salt},
+    raw::{
+        BatchHeader, HEAD_LEN, Head, Salt, SegmentHeader, Trailer, batch, segment::HEADER_LEN,
+        segment_name, segment_salt,
+    },
 };
 
 pub(crate) const STORE_ID: [u8; 16] = [0xab; 16];
@@ -97,7 +97,7 @@ fn mend_segment(bytes: &mut [u8], salt: Salt) {
         at += batch::HEADER_LEN;
         for _ in 0..records.min(64) {
             let Some(kind_len) = number(bytes, at + 8) else { return };
-            let len = (kind_len & stemedb_wal::record::BODY_LEN_MAX) as usize;
+            let len = (kind_len & stemedb_wal::raw::record::BODY_LEN_MAX) as usize;
             let position = at as u64;
             let Some(body) = bytes.get(at + HEAD_LEN..at + HEAD_LEN + len) else { return };
             let sum = salt.checksum(position, body);

@@ -11,7 +11,7 @@ use super::{Globals, open, output, progress};
 /// Never renumbers: a lost body becomes a hole that keeps index, time and id, and heals when the
 /// identical bytes are appended again. Where even entries are lost, nothing is changed: put back
 /// the files from a copy, or give --accept-loss, and what can be read becomes a new epoch of the
-/// log. Whatever is replaced is kept in the directory in files named aside-*. A store that is
+/// log. Whatever is replaced is kept in the directory in files named *.damaged. A store that is
 /// whole is left as it is. IDENTITY is made again from the segments where it is lost.
 ///
 /// Exit code 0 if all that was appended is there; 3 if it is done and bodies are lost, which are

@@ -20,7 +20,7 @@ use super::{Globals, open, output, progress};
 /// Reads the whole log and the tiles of its history, at a bounded rate if asked to. What follows
 /// from the rest is written again at once; bodies come from the served store that --from names. A
 /// damaged file is never written to: its successor takes its place, and what was there is kept in a
-/// file named aside-*. Exit code 3 if damage remains. A node does the same by itself, all the time.
+/// file named *.damaged. Exit code 3 if damage remains. A node does the same by itself, always.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

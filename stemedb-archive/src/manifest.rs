@@ -9,7 +9,7 @@ use stemedb_merkle::{
 };
 use stemedb_wal::{
     identity::Identity,
-    segment::{HEADER_LEN, SEGMENT_LEN_MAX},
+    sealed::{HEADER_LEN, SEGMENT_LEN_MAX},
 };
 
 /// How long an object is at most: files are cut into parts of this length.

@@ -4,9 +4,8 @@ use std::{collections::HashSet, sync::Arc};
 
 use stemedb_merkle::Hash;
 use stemedb_wal::{
-    record::Kind,
-    sealed::{SealedSegment, examine},
-    segment::HEADER_LEN,
+    log::Kind,
+    sealed::{HEADER_LEN, SealedSegment, check_segment},
 };
 use tokio::task::spawn_blocking;
 
@@ -259,8 +258,8 @@ async fn read(
     blocking(move || {
         let bytes = store.read_sealed(&segment)?;
         let name = || segment.name.clone();
-        let found =
-            examine(&bytes).map_err(|fault| ArchiveError::LocalDamage { name: name(), fault })?;
+        let found = check_segment(&bytes)
+            .map_err(|fault| ArchiveError::LocalDamage { name: name(), fault })?;
         check_bodies(store.hashing(), &found, &bytes)
             .map_err(|index| ArchiveError::LocalBody { name: name(), index })?;
         let ids = |kind| {

@@ -154,7 +154,7 @@ impl Archive {
 
 #[cfg(test)]
 mod tests {
-    use stemedb_simdisk::{Fault, FaultyDisk, Flavour, Target};
+    use stemedb_simdisk::{Fault, FaultKind, FaultyDisk, Target};
 
     use super::*;
     use crate::PushOptions;
@@ -180,17 +180,17 @@ mod tests {
             let options = RestoreOptions { trust_checkpoint, ..RestoreOptions::default() };
             archive.restore_on(move || Ok(target), options, |_| {})
         };
-        for (target, flavour, from_then_on) in [
-            (Target::Any, Flavour::Failed, false),
-            (Target::Any, Flavour::Failed, true),
-            (Target::Mutating, Flavour::Persisted, false),
-            (Target::Mutating, Flavour::Persisted, true),
+        for (target, kind, from_then_on) in [
+            (Target::Any, FaultKind::Failed, false),
+            (Target::Any, FaultKind::Failed, true),
+            (Target::Mutating, FaultKind::Persisted, false),
+            (Target::Mutating, FaultKind::Persisted, true),
         ] {
             let mut failed = 0;
             for after in 0.. {
                 let disk = FaultyDisk::new(after);
                 let error = std::io::ErrorKind::Other;
-                disk.inject(Fault { target, after, from_then_on, error, flavour });
+                disk.inject(Fault { target, after, from_then_on, error, kind });
                 let first = attempt(&disk, after % 2 == 0).await;
                 let hit = disk.faults_hit() > 0;
                 disk.clear_faults();
@@ -201,11 +201,11 @@ mod tests {
                 // Whole, if need be but for the last sync.
                 if !matches!(first, Ok(_) | Err(ArchiveError::NotSynced { .. })) {
                     failed += 1;
-                    assert!(open().is_err(), "{flavour:?} {after}");
+                    assert!(open().is_err(), "{kind:?} {after}");
                     let again = attempt(&disk, false).await;
-                    assert_eq!(again.unwrap().head.set_root, root, "{flavour:?} {after}");
+                    assert_eq!(again.unwrap().head.set_root, root, "{kind:?} {after}");
                 }
-                assert_eq!(open().unwrap().root().unwrap(), root, "{flavour:?} {after}");
+                assert_eq!(open().unwrap().root().unwrap(), root, "{kind:?} {after}");
                 if !hit {
                     break;
                 }

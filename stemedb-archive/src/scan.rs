@@ -7,10 +7,8 @@ use stemedb_merkle::{
     history::{History, leaf_hash, tile::Tile},
 };
 use stemedb_wal::{
-    log::{HoleEntry, Placed},
-    record::Kind,
-    sealed::{Examined, examine},
-    segment::SegmentHeader,
+    log::{HoleEntry, Kind, Placed},
+    sealed::{CheckedSegment, SegmentHeader, check_segment},
 };
 
 use super::{
@@ -29,7 +27,7 @@ pub(super) struct Scan {
     pub(super) set: Option<MerkleTree>,
     pub(super) holes: HashMap<Hash, HoleEntry>,
     /// The segment before, without its records.
-    pub(super) before: Option<Examined>,
+    pub(super) before: Option<CheckedSegment>,
     pub(super) last: Option<Placed>,
 }
 
@@ -56,7 +54,8 @@ impl Scan {
         tiles: &mut dyn FnMut(Tile),
     ) -> Result<(), Fault> {
         let first_index = archived.first_index;
-        let mut found = examine(bytes).map_err(|fault| Fault::Segment { first_index, fault })?;
+        let mut found =
+            check_segment(bytes).map_err(|fault| Fault::Segment { first_index, fault })?;
         let header = &found.header;
         let in_place = (header.store_id, header.generation)
             == (manifest.store_id, manifest.generation)
@@ -121,7 +120,11 @@ impl Scan {
 }
 
 /// Holds the bodies of a segment against their ids; the index of the first that is another.
-pub(super) fn check_bodies(hashing: Hashing, found: &Examined, bytes: &[u8]) -> Result<(), u64> {
+pub(super) fn check_bodies(
+    hashing: Hashing,
+    found: &CheckedSegment,
+    bytes: &[u8],
+) -> Result<(), u64> {
     let wrong =
         found.placed.iter().filter(|placed| placed.kind.has_body()).find(|placed| {
             hashing.id(found.body(bytes, placed)).is_some_and(|id| id.0 != placed.id)

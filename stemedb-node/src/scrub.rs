@@ -12,7 +12,7 @@ mod state;
 use std::{fmt, path::PathBuf};
 
 use stemedb_merkle::AssertionId;
-use stemedb_wal::repair::{ScrubDamage, Scrubber};
+use stemedb_wal::check::{ScrubDamage, Scrubber};
 
 pub use self::driver::{Donor, View, pass, run};
 #[doc(hidden)]
@@ -241,10 +241,10 @@ impl Scrub {
                 return;
             }
             (Some(id), Some(body)) => store.heal(&id, body),
-            (None, _) => store.rewrite_framing(found.position),
+            (None, _) => store.heal_at(found.position),
         };
         found.outcome = match healed {
-            Ok(Healed::Rewritten { aside, .. }) => Outcome::Healed { aside: Some(aside) },
+            Ok(Healed::Rewritten { kept, .. }) => Outcome::Healed { aside: Some(kept) },
             Ok(_) => Outcome::Healed { aside: None },
             Err(error) => Outcome::Failed { reason: error.to_string() },
         };

@@ -82,7 +82,7 @@ impl Target {
 
 /// What an operation that reports an error did all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flavour {
+pub enum FaultKind {
     /// Nothing. A failed sync leaves what it was to sync unknown for good, as the trait says.
     Failed,
     /// All that was asked: only the answer was lost.
@@ -104,7 +104,7 @@ pub struct Fault {
     /// The error reported.
     pub error: io::ErrorKind,
     /// What is done in spite of it.
-    pub flavour: Flavour,
+    pub kind: FaultKind,
 }
 
 /// A fault with what it has seen so far.

@@ -24,7 +24,7 @@ mod survival;
 mod volume;
 
 pub use self::{
-    fault::{Fault, Flavour, Operation, Target},
+    fault::{Fault, FaultKind, Operation, Target},
     survival::Survival,
 };
 
@@ -53,7 +53,7 @@ pub struct FaultyDisk {
 
 /// A moment in the life of a [`FaultyDisk`]: right before an operation.
 #[derive(Clone, Debug)]
-pub struct Moment {
+pub struct Step {
     /// How many [mutating](Operation::mutates) operations came before.
     pub number: u64,
     /// What comes next.
@@ -67,7 +67,7 @@ pub struct Moment {
 /// What a read of a bad sector returns.
 const EIO: i32 = 5;
 
-type Observer = Box<dyn FnMut(Moment) + Send>;
+type Observer = Box<dyn FnMut(Step) + Send>;
 
 #[derive(Default)]
 struct State {
@@ -159,7 +159,7 @@ impl FaultyDisk {
     ///
     /// There is no need to look into the middle of one: [`Survival`] tears what is not synced.
     /// The observer may do what it likes with the fork that it gets, and nothing with this disk.
-    pub fn observe(&self, observer: impl FnMut(Moment) + Send + 'static) {
+    pub fn observe(&self, observer: impl FnMut(Step) + Send + 'static) {
         self.state().observer = Some(Box::new(observer));
     }
 
@@ -271,7 +271,7 @@ impl FaultyDisk {
         match state.begin(operation, subject) {
             None => action(&mut state),
             Some(fault) => {
-                if fault.flavour == Flavour::Persisted {
+                if fault.kind == FaultKind::Persisted {
                     action(&mut state)?;
                 }
                 Err(fault.error.into())
@@ -302,7 +302,7 @@ impl State {
         {
             let mutating = self.counts.iter().filter(|(operation, _)| operation.mutates());
             let number = mutating.map(|(_, count)| count).sum();
-            observer(Moment { number, operation, name: self.name_of(subject), disk: self.fork() });
+            observer(Step { number, operation, name: self.name_of(subject), disk: self.fork() });
             self.observer = Some(observer);
         }
         *self.counts.entry(operation).or_default() += 1;
@@ -338,10 +338,10 @@ impl State {
         match self.begin(Operation::Write, Subject::File(inode)) {
             None => self.volume.write(inode, bytes, offset),
             Some(fault) => {
-                let written = match fault.flavour {
-                    Flavour::Failed => &[],
-                    Flavour::Persisted => bytes,
-                    Flavour::Partial => {
+                let written = match fault.kind {
+                    FaultKind::Failed => &[],
+                    FaultKind::Persisted => bytes,
+                    FaultKind::Partial => {
                         let cut = Random(self.seed ^ self.volume.changes).up_to(bytes.len() as u64);
                         usize::try_from(cut).ok().and_then(|cut| bytes.get(..cut)).unwrap_or(bytes)
                     }
@@ -357,7 +357,7 @@ impl State {
         let file = self.volume.file_mut(inode)?;
         match fault {
             None => file.sync(),
-            Some(Fault { flavour: Flavour::Persisted, error, .. }) => {
+            Some(Fault { kind: FaultKind::Persisted, error, .. }) => {
                 file.sync()?;
                 Err(error.into())
             }
@@ -427,7 +427,7 @@ impl Disk for FaultyDisk {
     fn lock(&self) -> io::Result<Box<dyn DirLock>> {
         let mut state = self.state();
         if let Some(fault) = state.begin(Operation::Lock, Subject::Directory) {
-            // Whatever its flavour: a lock that nobody knows of would never be let go.
+            // Whatever its kind: a lock that nobody knows of would never be let go.
             return Err(fault.error.into());
         }
         if state.locked {

@@ -30,8 +30,8 @@ use self::{
 use stemedb_wal::{
     disk::Disk,
     error::{Action, DiskError},
+    files::{failed, quarantine, sync_dir},
     log::{Watermark, further},
-    recovery::{aside_name, failed, sync_dir},
 };
 
 mod base;
@@ -314,8 +314,7 @@ fn newest_chain(base: (u32, u64), deltas: &[BlockFile]) -> Vec<DeltaId> {
 /// Renames files that are of no use, durably.
 fn rename_aside(disk: &dyn Disk, files: &[SetAside]) -> Result<(), DiskError> {
     for SetAside { file, .. } in files {
-        let aside = aside_name(disk, file)?;
-        disk.rename(file, &aside).map_err(|source| failed(disk, Action::Rename, file, source))?;
+        quarantine(disk, file)?;
     }
     if files.is_empty() { Ok(()) } else { sync_dir(disk) }
 }

@@ -26,10 +26,7 @@ use std::{
 };
 
 use stemedb_merkle::{Entry, Hash, MappedSetError, MerkleTree, Snapshot, history::History};
-use stemedb_wal::{
-    log::{LogReader, Placed, Watermark},
-    record::Kind,
-};
+use stemedb_wal::log::{Kind, LogReader, Placed, Watermark};
 use tokio::sync::watch;
 
 use self::lookup::LookupFilter;

@@ -44,6 +44,7 @@ pub use stemedb_merkle::{
 };
 pub use store::{
     BackupReport, CheckReport, CheckpointReport, Comparison, Depth, Entries, Entry, Healed, Ids,
-    LogId, OpenReport, Pending, Progress, Proven, Remark, RepairOptions, RepairReport, ResumePoint,
-    Snapshot, SnapshotDiff, Stats, Store, Upkeep, Watch, backup_of, repair, repair_with, restore,
+    LogId, OpenReport, Pending, Progress, Proven, RepairOptions, RepairReport, ResumePoint,
+    Snapshot, SnapshotDiff, Stats, Store, Upkeep, Warning, Watch, backup_of, repair, repair_with,
+    restore,
 };

@@ -65,7 +65,7 @@ pub use self::{
     comparison::Comparison,
     entries::{Entries, Entry},
     heal::Healed,
-    open::{OpenReport, Remark},
+    open::{OpenReport, Warning},
     proven::Proven,
     repair::{RepairOptions, RepairReport, repair, repair_on, repair_with},
     snapshot::{Ids, Snapshot, SnapshotDiff},

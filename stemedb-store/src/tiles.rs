@@ -292,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_sync_after_one_that_failed_writes_anew() {
-        use stemedb_simdisk::{Fault, Flavour, Operation, Survival, Target};
+        use stemedb_simdisk::{Fault, FaultKind, Operation, Survival, Target};
         let (disk, file, tiles) = filled();
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         let file = {
@@ -305,7 +305,7 @@ mod tests {
             after: 0,
             from_then_on: false,
             error: io::ErrorKind::Other,
-            flavour: Flavour::Failed,
+            kind: FaultKind::Failed,
         });
         file.sync().unwrap_err();
         file.sync().unwrap();

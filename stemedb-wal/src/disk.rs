@@ -30,11 +30,14 @@ mod remote;
 pub use self::{
     file::{Displaced, FileDisk, NotAFile},
     memory::MemoryDisk,
-    names::{is_log_file, is_store_file, is_temporary},
+    names::{is_log_file, is_quarantined, is_store_file, is_temporary},
     remote::{PART_LEN, RemoteDisk, RemoteError, SegmentSource},
 };
 
-pub(crate) use self::remote::{StubDamaged, stub_name};
+pub(crate) use self::{
+    names::{Quarantine, quarantined},
+    remote::{StubDamaged, stub_name},
+};
 
 use std::{ffi::OsString, fmt, io, path::PathBuf, sync::Arc};
 
@@ -247,7 +250,7 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
 
     /// Takes note that bytes from an archive are not what was sent there: they are asked for again
     /// when they are read next. The error to report; none if nothing is in an archive.
-    fn doubt(&self) -> Option<RemoteError> {
+    fn invalidate(&self) -> Option<RemoteError> {
         None
     }
 }

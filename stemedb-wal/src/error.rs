@@ -4,10 +4,7 @@ use std::{fmt, io, path::PathBuf, sync::Arc};
 
 use stemedb_merkle::{Hash, id::to_hex};
 
-use crate::{
-    disk::{Displaced, RemoteError},
-    repair::HealError,
-};
+use crate::disk::{Displaced, RemoteError};
 
 /// What the disk was asked to do when it failed.
 ///
@@ -144,7 +141,7 @@ impl fmt::Display for Action {
 
 /// Bytes that are not what was written, and were durable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}: at byte {offset} (entry {index}): {what}", path.display())]
+#[error("{}: entry {index} at offset {offset}: {what}", path.display())]
 pub struct Damage {
     /// The file.
     pub path: PathBuf,
@@ -161,40 +158,40 @@ pub struct Damage {
 #[non_exhaustive]
 pub enum DamageKind {
     /// A segment's header.
-    #[error("the segment's header is not what was written")]
+    #[error("segment header: checksum mismatch")]
     SegmentHeader,
     /// A batch's header or end.
-    #[error("a batch of records is not what was written")]
+    #[error("header or end of a batch: checksum mismatch")]
     Batch,
     /// The head of a record.
-    #[error("the head of a record is not what was written")]
+    #[error("record head: checksum mismatch")]
     Head,
     /// The body of a record.
-    #[error("the body of a record is not what was written")]
+    #[error("record body: checksum mismatch")]
     Body,
     /// Checksums hold, and yet the parts do not follow from one another.
-    #[error("whole records, but not those that belong here")]
+    #[error("valid records, but not those that follow here")]
     Sequence,
     /// The offsets or the trailer at the end of a sealed segment.
-    #[error("the list of offsets at the end of the segment is not what was written")]
+    #[error("offsets or trailer at the end of the segment: checksum mismatch")]
     Footer,
     /// The file is shorter than the next segment or the last durable mark says.
-    #[error("the file ends here, and should go on")]
+    #[error("unexpected end of the file")]
     Short,
     /// The file goes on behind its end.
-    #[error("the segment ends here, and the file goes on")]
+    #[error("unexpected bytes behind the end of the segment")]
     Long,
     /// A body whose checksum holds and that is not what its id says.
-    #[error("the body of a record does not hash to its id")]
+    #[error("record body: its hash is not its id")]
     Id,
     /// What is kept here of a segment that is in the archive.
     #[error(
-        "the stub that is in the place of an archived segment is not what was written: put it \
-         back from a copy, or restore the store from its archive"
+        "stub of an archived segment: checksum mismatch; put it back from a copy, or restore \
+         the store from its archive"
     )]
     Stub,
     /// The disk returns an error instead of bytes.
-    #[error("the disk cannot read {len} bytes here")]
+    #[error("I/O error on reading {len} bytes")]
     Unreadable {
         /// How many bytes.
         len: u64,
@@ -358,9 +355,10 @@ pub enum AppendError {
     #[error("the log has no times or indexes left")]
     Exhausted,
 
-    /// Gigabytes of lost bodies came back, and not one new one.
-    #[error("the segment is full of bodies that came back; append a new one first")]
-    NothingButHeals,
+    /// Gigabytes of holes were filled, and no new body was appended: the segment has no entry, so
+    /// that none can follow it.
+    #[error("the open segment is full of bodies that fill holes: append a new body first")]
+    SegmentFull,
 
     /// What the append needs to know of what is there already could not be read.
     #[error("cannot append, for the log or what is beside it cannot be read: {0}")]
@@ -405,7 +403,7 @@ pub enum ReadError {
     #[error("{0}. Put back the file from a copy, or run `stemedb repair`")]
     Damaged(Damage),
 
-    /// The body is only in an archive, and can't be had from there. The store is whole.
+    /// The body is only in an archive, and cannot be read from there. The store is whole.
     #[error(transparent)]
     Remote(#[from] RemoteError),
 
@@ -416,4 +414,59 @@ pub enum ReadError {
     /// What maps ids to positions failed.
     #[error(transparent)]
     Index(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Why a segment was not healed. The log is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HealError {
+    /// The log has no such position.
+    #[error("position {position}: behind the end of the log")]
+    NotFound {
+        /// The position.
+        position: u64,
+    },
+    /// The last segment is still written to.
+    #[error(
+        "{}: damage in the segment that is written to: it can be healed once the log goes on in \
+         the next one",
+        path.display()
+    )]
+    Open {
+        /// The segment.
+        path: PathBuf,
+    },
+    /// The segment is in the archive.
+    #[error(
+        "{}: the segment is in the archive, and cannot be healed here; check it there by \
+         `stemedb archive verify`",
+        path.display()
+    )]
+    Remote {
+        /// The segment.
+        path: PathBuf,
+    },
+    /// The body is not the one of the record.
+    #[error("record at position {position}: another id or length than the body of {}", to_hex(id))]
+    Other {
+        /// The position of the record.
+        position: u64,
+        /// The id that the body has.
+        id: Hash,
+    },
+    /// What the record was is unknown.
+    #[error(
+        "{}: offset {offset}: what was written there is unknown: close the store and run \
+         `stemedb repair`",
+        path.display()
+    )]
+    Unknown {
+        /// The segment.
+        path: PathBuf,
+        /// Where in it.
+        offset: u64,
+    },
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
 }

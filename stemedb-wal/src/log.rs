@@ -14,7 +14,7 @@
 //! # Failure
 //!
 //! The first write or sync that fails is the last one: all later calls report it. What the disk
-//! holds is then found out by opening the log again (see [`recovery`]).
+//! holds is then found out by opening the log again (see [`Log::open`]).
 
 mod append;
 pub(crate) mod encode;
@@ -25,6 +25,7 @@ pub(crate) mod offsets;
 mod options;
 mod placed;
 mod reader;
+mod recovery;
 mod roll;
 pub(crate) mod segments;
 mod spare;
@@ -36,14 +37,17 @@ pub use self::{
     entries::Entries,
     extent::durable_extent,
     options::{LogOptions, Origin, Spares, Watermark},
-    placed::{HoleEntry, NewRecord, Placed},
+    placed::{HoleEntry, NewRecord},
     reader::{LogReader, Record},
-    spare::SPARE_NAME,
+    recovery::{OpenReport, Replayed, Warning, is_in_use},
 };
-pub use crate::recovery::{OpenReport, Remark, Replayed};
+pub use crate::{
+    files::SPARE_NAME,
+    record::{Kind, Placed},
+};
 
 pub use self::options::further;
-pub(crate) use self::{append::write_all, reader::place, roll::create_first};
+pub(crate) use self::roll::{create_first, first_header};
 
 use self::{
     handles::Handles,
@@ -56,7 +60,6 @@ use crate::{
     error::{Action, AppendError, DiskError, OpenError},
     identity::CleanMark,
     record::BODY_LEN_MAX,
-    recovery,
     segment::SEGMENT_LEN_MAX,
 };
 
@@ -97,7 +100,7 @@ pub struct LogStats {
     pub reserved: u64,
 }
 
-/// What [`recovery`] found, for the writing half to start from.
+/// What [`Log::open`] found, for the writing half to start from.
 #[derive(Debug)]
 pub(crate) struct Recovered {
     pub(crate) handles: Arc<Handles>,

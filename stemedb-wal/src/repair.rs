@@ -8,12 +8,11 @@
 //! too, so it is refused until asked for.
 //!
 //! Nothing is lost to the repair itself. The successor of a segment is written beside it and
-//! synced, the segment is copied aside, and the successor renamed over it; a new generation is
+//! synced, a copy of the segment is made, and the successor renamed over it; a new generation is
 //! complete and synced before the store's identity names it, and only then are the old segments
-//! renamed aside. After a crash at any point, the log opens as before or as repaired, or asks to be
+//! quarantined. After a crash at any point, the log opens as before or as repaired, or asks to be
 //! repaired again.
 
-mod autopsy;
 mod candidates;
 mod generation;
 mod head;
@@ -21,31 +20,27 @@ mod heal;
 mod identity;
 mod plan;
 mod replace;
-mod scrub;
-mod verify;
+pub(crate) mod salvage;
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
 use stemedb_merkle::{Hash, id::to_hex};
 
+pub use crate::error::HealError;
+
 pub use self::{
-    heal::{Heal, HealError, Rewritten},
+    heal::{Heal, Rewritten},
     identity::{FindIdentity, FoundIdentity, IdentityChange, find_identity},
-    scrub::{ScrubDamage, ScrubStep, Scrubber},
-    verify::Verify,
 };
 
 use self::plan::{Plan, SegmentPlan, make_plan};
 use crate::{
     disk::Disk,
-    error::{Action, AppendError, Damage, DiskError},
+    error::{AppendError, Damage, DiskError},
+    files,
     identity::{Identity, IdentityError},
     log::{LogOptions, Watermark},
     record::Kind,
-    recovery::{
-        mend::{aside_name, sync_dir},
-        survey::failed,
-    },
 };
 
 /// Computes the id of a body.
@@ -83,7 +78,7 @@ pub enum RepairError {
     /// Entries are lost, so all others have to be copied; and the archive, where the bodies of this
     /// segment are, has others than were sent there.
     #[error(
-        "{}: it is in the archive, and damaged there: nothing is copied until that is put right; \
+        "{}: damaged in the archive, and the entries of the log cannot be copied without it: \
          `stemedb archive verify` lists what is damaged",
         path.display()
     )]
@@ -105,8 +100,8 @@ pub enum RepairError {
 
     /// Entries would be lost, and nobody said that they may. Nothing was changed.
     #[error(
-        "entries of the log are lost{}: put back the files from a copy and repair then, or repair \
-         with `--accept-loss` to go on without these entries",
+        "entries are lost{}: put the files back from a copy and run `stemedb repair` again, or go \
+         on without these entries by `stemedb repair --accept-loss`",
         at_least_entries(*at_least)
     )]
     Loss {
@@ -155,11 +150,11 @@ pub struct RepairReport {
 #[non_exhaustive]
 pub enum RepairAction {
     /// A segment was written again with what follows from the rest, and with holes.
-    Mended {
+    Rewritten {
         /// The segment.
         path: PathBuf,
         /// Where a copy of what it was is.
-        aside: PathBuf,
+        kept: PathBuf,
     },
     /// A body is lost. Its entry keeps index, time and id.
     Hole {
@@ -171,11 +166,11 @@ pub enum RepairAction {
         id: Hash,
     },
     /// Something that does not belong here, or was replaced, was renamed.
-    SetAside {
+    Quarantined {
         /// What it was.
         path: PathBuf,
         /// What it is.
-        aside: PathBuf,
+        kept: PathBuf,
     },
     /// A segment has its own name again.
     Renamed {
@@ -197,20 +192,16 @@ pub enum RepairAction {
 impl fmt::Display for RepairAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Mended { path, aside } => write!(
-                f,
-                "{}: written again; what it was is in {}",
-                path.display(),
-                aside.display()
-            ),
+            Self::Rewritten { path, kept } => {
+                write!(f, "{}: written again; what it was is in {}", path.display(), kept.display())
+            }
             Self::Hole { index, id, .. } => write!(
                 f,
-                "entry {index}: the body of {} is lost; it heals when the same bytes are appended \
-                 again",
+                "entry {index}: the body of {} is lost; append the same bytes to fill the hole",
                 to_hex(id)
             ),
-            Self::SetAside { path, aside } => {
-                write!(f, "{}: is now {}", path.display(), aside.display())
+            Self::Quarantined { path, kept } => {
+                write!(f, "{}: is now {}", path.display(), kept.display())
             }
             Self::Renamed { from, to } => {
                 write!(f, "{}: is {}, and has that name again", from.display(), to.display())
@@ -221,7 +212,7 @@ impl fmt::Display for RepairAction {
                  new generation, and a new epoch begins"
             ),
             Self::MarkLowered => f.write_str(
-                "the end of the last segment is lost, but no entry; the mark of where it was was \
+                "the end of the last segment is lost, but no entry; the mark of the log's end was \
                  lowered",
             ),
         }
@@ -289,15 +280,7 @@ impl RepairPlan {
         options: &RepairOptions<'_>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Self, RepairError> {
-        let mut plan = make_plan(disk, identity, options, progress)?;
-        if !plan.lost {
-            for segment in plan.segments.iter().filter(|segment| segment.is_broken()) {
-                if segment.mended(disk, options.hash)?.is_none() {
-                    plan.lost = true;
-                    break;
-                }
-            }
-        }
+        let plan = make_plan(disk, identity, options, progress)?;
         let found = plan.found(disk);
         Ok(Self { plan, found })
     }
@@ -363,38 +346,24 @@ impl RepairPlan {
         // First, so that none of them is in the way of a segment of this log.
         let plan = &mut self.plan;
         for name in std::mem::take(&mut plan.strays) {
-            set_aside(&**disk, &name, &mut report)?;
-            sync_dir(&**disk)?;
+            quarantine(&**disk, &name, &mut report)?;
+            files::sync_dir(&**disk)?;
         }
         if plan.lost {
             generation::begin(disk, identity, options, plan, &mut report)?;
         } else {
-            for (from, to) in candidates::put_names_right(&**disk, &mut plan.segments)? {
+            for (from, to) in replace::put_names_right(&**disk, &mut plan.segments)? {
                 let (from, to) = (disk.path(&from), disk.path(&to));
                 report.actions.push(RepairAction::Renamed { from, to });
             }
-            mend_in_place(&**disk, identity, plan, options, &mut report)?;
+            repair_in_place(&**disk, identity, plan, options, &mut report)?;
         }
         Ok(report)
     }
 }
 
-/// Makes a [plan](RepairPlan) and carries it out.
-///
-/// # Errors
-///
-/// See [`RepairError`].
-pub fn repair(
-    disk: &Arc<dyn Disk>,
-    identity: &mut Identity,
-    options: &RepairOptions<'_>,
-    progress: &mut dyn FnMut(u64),
-) -> Result<RepairReport, RepairError> {
-    RepairPlan::new(&**disk, identity, options, progress)?.apply(disk, identity, options)
-}
-
-/// Mends each segment that needs it.
-fn mend_in_place(
+/// Repairs each segment that needs it.
+fn repair_in_place(
     disk: &dyn Disk,
     identity: &mut Identity,
     plan: &Plan,
@@ -403,12 +372,12 @@ fn mend_in_place(
 ) -> Result<(), RepairError> {
     for segment in plan.segments.iter().filter(|segment| segment.is_broken()) {
         let path = disk.path(&segment.name);
-        // It could be mended when the plan was made.
-        let mended = segment.mended(disk, options.hash)?;
-        let mended = mended.ok_or_else(|| RepairError::Changed { path: path.clone() })?;
-        let aside = replace::replace(disk, &segment.name, &mended)?;
-        report.actions.push(RepairAction::Mended { path, aside: disk.path(&aside) });
-        report.actions.extend(mended.holes.into_iter().map(|head| RepairAction::Hole {
+        // It could be repaired when the plan was made.
+        let repaired = segment.repaired(disk, options.hash)?;
+        let repaired = repaired.ok_or_else(|| RepairError::Changed { path: path.clone() })?;
+        let kept = disk.path(&replace::replace(disk, &segment.name, &repaired)?);
+        report.actions.push(RepairAction::Rewritten { path, kept });
+        report.actions.extend(repaired.holes.into_iter().map(|head| RepairAction::Hole {
             index: head.index,
             time: head.time,
             id: head.id,
@@ -420,16 +389,15 @@ fn mend_in_place(
         identity.save(disk)?;
         report.actions.push(RepairAction::MarkLowered);
     } else if plan.marked.position > plan.end.position {
-        // That of a restart checkpoint, which the caller sets aside.
+        // That of a restart checkpoint, which the caller quarantines.
         report.actions.push(RepairAction::MarkLowered);
     }
     Ok(())
 }
 
-fn set_aside(disk: &dyn Disk, name: &str, report: &mut RepairReport) -> Result<(), DiskError> {
-    let aside = aside_name(disk, name)?;
-    disk.rename(name, &aside).map_err(|source| failed(disk, Action::Rename, name, source))?;
-    report.actions.push(RepairAction::SetAside { path: disk.path(name), aside: disk.path(&aside) });
+fn quarantine(disk: &dyn Disk, name: &str, report: &mut RepairReport) -> Result<(), DiskError> {
+    let kept = disk.path(&files::quarantine(disk, name)?);
+    report.actions.push(RepairAction::Quarantined { path: disk.path(name), kept });
     Ok(())
 }
 

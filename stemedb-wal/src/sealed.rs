@@ -8,16 +8,17 @@ use std::io;
 
 use stemedb_merkle::Hash;
 
+pub use crate::segment::{
+    HEADER_LEN, SEGMENT_LEN_MAX, SegmentHeader, parse_segment_name, segment_name,
+};
+
 use crate::{
     disk::{Disk, RemoteDisk},
     error::{Action, DamageKind, DiskError},
     log::{LogReader, Placed},
     record::HEAD_LEN,
-    recovery::{
-        survey::read_whole,
-        walk::{Stop, Walker, offsets_of},
-    },
-    segment::{HEADER_LEN, HeaderError, SegmentHeader, segment_name, segment_salt},
+    scan::{Gap, Scanner, offsets_of},
+    segment::{HeaderError, segment_salt},
 };
 
 /// A sealed segment of a log.
@@ -35,9 +36,9 @@ pub struct SealedSegment {
     pub len: u64,
 }
 
-/// What a segment file holds that was found to be whole.
+/// What a segment file holds that is whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Examined {
+pub struct CheckedSegment {
     /// What stands at its front.
     pub header: SegmentHeader,
     /// The checksum of its trailer, which the next header repeats.
@@ -54,7 +55,7 @@ pub struct Examined {
 
 /// Where the bytes of a segment are not what was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("at byte {offset}, entry {index}: {what}")]
+#[error("entry {index} at offset {offset}: {what}")]
 pub struct SegmentFault {
     /// The offset in the file.
     pub offset: u64,
@@ -73,7 +74,17 @@ pub struct SegmentFault {
 ///
 /// At the first byte that is not what was written. A segment of another format version is damage
 /// of its header.
-pub fn examine(bytes: &[u8]) -> Result<Examined, SegmentFault> {
+pub fn check_segment(bytes: &[u8]) -> Result<CheckedSegment, SegmentFault> {
+    check_bodies_from(bytes, 0)
+}
+
+/// Checks what is kept of a segment in an archive: as [`check_segment`] but for the bodies. `None`
+/// if it is not what was written, or begins with another header.
+pub(crate) fn check_kept(header: &SegmentHeader, bytes: &[u8]) -> Option<CheckedSegment> {
+    check_bodies_from(bytes, u64::MAX).ok().filter(|found| found.header == *header)
+}
+
+fn check_bodies_from(bytes: &[u8], position: u64) -> Result<CheckedSegment, SegmentFault> {
     let fault = |offset, index, what| SegmentFault { offset, index, what };
     let header = SegmentHeader::parse(bytes).map_err(|error| {
         let offset = if error == HeaderError::Damaged { 0 } else { 8 };
@@ -83,35 +94,32 @@ pub fn examine(bytes: &[u8]) -> Result<Examined, SegmentFault> {
     if header.first_position.checked_add(bytes.len() as u64).is_none() {
         return Err(fault(48, header.first_index, DamageKind::SegmentHeader));
     }
-    let mut walker = Walker::new(&header);
-    let mut placed = Vec::new();
-    let batches = bytes.get(HEADER_LEN..).unwrap_or_default();
-    let (_, stop) = walker.walk(batches, HEADER_LEN as u64, &mut placed);
-    placed.truncate(walker.take_whole());
-    let reached = walker.reached();
-    let (footer, trailer_sum) = reached.footer(&header, &offsets_of(&header, &placed));
+    let scanned = Scanner::new(&header).check_bodies_from(position).all(bytes);
+    let (reached, Gap { offset, what }) = (scanned.reached, scanned.gap);
+    let offsets: Vec<u32> = offsets_of(&header, &scanned.placed).collect();
+    let (footer, trailer_sum) = reached.footer(&header, &offsets);
     let at = usize::try_from(reached.offset).unwrap_or(usize::MAX);
     if bytes.get(at..) != Some(footer.as_slice()) {
         // Either the footer is not the one of these batches, or the batches go on and are damaged.
-        let (offset, what) = match stop {
-            Stop::Bad { offset, what } if offset != reached.offset => (offset, what),
-            Stop::Bad { offset, .. } => (offset, DamageKind::Footer),
-            Stop::More { .. } => (reached.offset, DamageKind::Short),
+        let (offset, what) = match what {
+            DamageKind::Short => (reached.offset, what),
+            _ if offset == reached.offset => (offset, DamageKind::Footer),
+            _ => (offset, what),
         };
         return Err(fault(offset, reached.next_index, what));
     }
-    Ok(Examined {
+    Ok(CheckedSegment {
         header,
         trailer_sum,
         len: bytes.len() as u64,
         next_index: reached.next_index,
         last_time: reached.last_time,
-        placed,
+        placed: scanned.placed,
     })
 }
 
-impl Examined {
-    /// The body of one of its records, in the bytes that were examined.
+impl CheckedSegment {
+    /// The body of one of its records, in the bytes that were checked.
     pub fn body<'a>(&self, bytes: &'a [u8], placed: &Placed) -> &'a [u8] {
         let offset = placed.position.saturating_sub(self.header.first_position);
         let start = usize::try_from(offset).unwrap_or(usize::MAX).saturating_add(HEAD_LEN);
@@ -199,7 +207,7 @@ impl LogReader {
             let (path, gone) = (disk.path(&segment.name), io::ErrorKind::NotFound);
             return Err(DiskError::new(Action::Open, path, gone.into()));
         };
-        read_whole(disk, &segment.name, &*found.file, segment.len)
+        found.on(disk).read_all(segment.len)
     }
 }
 
@@ -209,7 +217,7 @@ impl LogReader {
 ///
 /// If the disk fails.
 pub fn write_unfinished(disk: &dyn Disk, name: &str, bytes: &[u8]) -> Result<(), DiskError> {
-    crate::recovery::mend::write_durably(disk, &unfinished_name(name), bytes)
+    crate::files::write_durably(disk, &unfinished_name(name), bytes)
 }
 
 /// The name of a file until its log is complete.

@@ -16,8 +16,10 @@ use stemedb_wal::{
     error::{Action, DiskError},
     identity::{CleanMark, IDENTITY_NAME, Identity, IdentityError},
     log::HoleEntry,
-    sealed::{name_of, unfinished_name, write_unfinished},
-    segment::{HEADER_LEN, SegmentHeader, parse_segment_name, segment_name},
+    sealed::{
+        HEADER_LEN, SegmentHeader, name_of, parse_segment_name, segment_name, unfinished_name,
+        write_unfinished,
+    },
 };
 
 use super::Restored;

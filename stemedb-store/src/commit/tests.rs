@@ -12,7 +12,7 @@ use std::{
 };
 
 use stemedb_merkle::{MerkleTree, history::History};
-use stemedb_simdisk::{Fault, FaultyDisk, Flavour, Operation, Target};
+use stemedb_simdisk::{Fault, FaultKind, FaultyDisk, Operation, Target};
 use stemedb_wal::{
     disk::{Disk, MemoryDisk},
     error::{AppendError, DamageKind, ReadError},
@@ -46,7 +46,7 @@ const ORIGIN: Origin =
 
 fn open(disk: &Arc<dyn Disk>, options: &LogOptions) -> (Log, Vec<Placed>) {
     let mut replayed = Vec::new();
-    let mut keep = |records: stemedb_wal::recovery::Replayed<'_>| {
+    let mut keep = |records: stemedb_wal::log::Replayed<'_>| {
         replayed.extend_from_slice(records.placed);
     };
     let (log, _) = Log::open(Arc::clone(disk), &ORIGIN, options, None, &mut keep).unwrap();
@@ -202,7 +202,7 @@ fn the_first_failed_sync_is_the_last_and_everyone_is_told() {
             after: 0,
             from_then_on: false,
             error: io::ErrorKind::Other,
-            flavour: Flavour::Failed,
+            kind: FaultKind::Failed,
         });
         let threads: Vec<_> = (10..30)
             .map(|n| {

@@ -10,8 +10,7 @@ use stemedb_merkle::{
 };
 use stemedb_wal::{
     error::DiskError,
-    log::{HoleEntry, Placed, Watermark},
-    record::Kind,
+    log::{HoleEntry, Kind, Placed, Watermark},
 };
 
 /// What is folded but for the set tree.

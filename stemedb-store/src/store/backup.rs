@@ -18,7 +18,7 @@ use stemedb_wal::{
     disk::{Disk, DiskFile, FileDisk, Fingerprint, RemoteDisk, is_temporary},
     identity::{CleanMark, IDENTITY_NAME, Identity},
     log::Watermark,
-    segment::{HEADER_LEN, SegmentHeader, parse_segment_name},
+    sealed::{HEADER_LEN, SegmentHeader, parse_segment_name},
 };
 
 pub use self::{outside::backup_of, restore::restore};

@@ -10,8 +10,7 @@ use stemedb_merkle::{
 };
 use stemedb_wal::{
     error::{DiskError, ReadError as LogReadError},
-    record::Kind,
-    repair::Verify,
+    log::Kind,
 };
 
 use super::{Store, lock};
@@ -90,8 +89,7 @@ impl Store {
         let total = log.bytes + file_bytes + tiles * SLOT_LEN as u64;
         let mut done = 0;
         let hash = hash.as_ref().map(|hash| hash as &dyn Fn(&[u8]) -> Hash);
-        let verify = Verify { deep: hash.filter(|_| deep), from_index: 0 };
-        let damage = self.reader.verify(&verify, &mut |read| {
+        let damage = self.reader.check(hash.filter(|_| deep), 0, &mut |read| {
             done = read;
             progress(Progress { done, total });
         });

@@ -65,7 +65,7 @@ pub enum Healed {
         /// How many bytes there are from there to the last that is another one.
         len: u64,
         /// Where what these bytes were is kept.
-        aside: PathBuf,
+        kept: PathBuf,
     },
     /// Repair had made a hole of it; the body was appended, and fills it.
     HoleFilled(Receipt),
@@ -75,8 +75,8 @@ impl From<Option<Rewritten>> for Healed {
     fn from(rewritten: Option<Rewritten>) -> Self {
         match rewritten {
             None => Self::Intact,
-            Some(Rewritten { path, offset, len, aside }) => {
-                Self::Rewritten { path, offset, len, aside }
+            Some(Rewritten { path, offset, len, kept }) => {
+                Self::Rewritten { path, offset, len, kept }
             }
         }
     }
@@ -127,7 +127,7 @@ impl Store {
     /// # Errors
     ///
     /// See [`HealError`]. The store is as it was.
-    pub fn rewrite_framing(&self, position: u64) -> Result<Healed, HealError> {
+    pub fn heal_at(&self, position: u64) -> Result<Healed, HealError> {
         if self.shared.options.read_only {
             return Err(AppendError::ReadOnly.into());
         }

@@ -21,8 +21,10 @@ use stemedb_wal::{
     disk::{DirLock, Disk, FileDisk, LOCK_NAME, RemoteDisk, is_store_file},
     error::{Action, DiskError, OpenError as LogOpenError, ReadError as LogReadError},
     identity::{Copied, IDENTITY_NAME, Identity, IdentityError},
-    log::{Log, LogOptions, Origin, Placed, Remark as LogRemark, Replayed, Spares, Watermark},
-    recovery::is_in_use,
+    log::{
+        Log, LogOptions, Origin, Placed, Replayed, Spares, Warning as LogWarning, Watermark,
+        is_in_use,
+    },
 };
 
 use super::{
@@ -45,7 +47,7 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct OpenReport {
     /// What was found.
-    pub remarks: Vec<Remark>,
+    pub remarks: Vec<Warning>,
     /// How many records of the log were replayed.
     pub replayed: u64,
     /// Whether a restart checkpoint was of no use and set aside.
@@ -55,9 +57,9 @@ pub struct OpenReport {
 /// Something that opening found worth telling.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum Remark {
+pub enum Warning {
     /// About the log: a torn tail, say.
-    Log(stemedb_wal::log::Remark),
+    Log(stemedb_wal::log::Warning),
     /// A restart checkpoint was of no use.
     Checkpoint(SetAside),
     /// The directory is a copy, or was restored from one.
@@ -77,7 +79,7 @@ pub enum Remark {
     CheckpointUnused(SetAside),
 }
 
-impl fmt::Display for Remark {
+impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Log(remark) => remark.fmt(f),
@@ -224,7 +226,7 @@ pub(super) fn open_on(
         }
         opened => opened,
     }?;
-    report.remarks.extend(opened.copied.map(Remark::Copied));
+    report.remarks.extend(opened.copied.map(Warning::Copied));
     let mut identity = opened.identity;
     let hashing = Hashing::new(options.secret.as_ref(), opened.secret_missing);
 
@@ -237,7 +239,7 @@ pub(super) fn open_on(
     let last = (log.next_index() > 0).then(|| log.last_time());
     let (clock, clock_report) = LogClock::new(world.clock, identity.node_id, last);
     if clock_report != ClockReport::InStep {
-        report.remarks.push(Remark::Clock(clock_report));
+        report.remarks.push(Warning::Clock(clock_report));
     }
 
     log.hold_lock(Arc::clone(&lock));
@@ -306,13 +308,13 @@ pub(super) fn open_on(
 }
 
 /// What a remark means where nothing was written; none where there is nothing to tell.
-fn read_only_remark(remark: Remark) -> Option<Remark> {
+fn read_only_remark(remark: Warning) -> Option<Warning> {
     match remark {
-        Remark::Log(LogRemark::TornTail { path, offset, len, .. }) => {
-            Some(Remark::TornTail { path, offset, len })
+        Warning::Log(LogWarning::TornTail { path, offset, len, .. }) => {
+            Some(Warning::TornTail { path, offset, len })
         }
-        Remark::Log(LogRemark::Leftover { .. } | LogRemark::SetAside { .. }) => None,
-        Remark::Checkpoint(aside) => Some(Remark::CheckpointUnused(aside)),
+        Warning::Log(LogWarning::Leftover { .. } | LogWarning::Superseded { .. }) => None,
+        Warning::Checkpoint(aside) => Some(Warning::CheckpointUnused(aside)),
         remark => Some(remark),
     }
 }
@@ -400,7 +402,7 @@ fn restore(
     // And the checkpoints vouch for these: they are of use as long as the checkpoints are there.
     parts.trees.folded.tiles().cut()?;
     report.checkpoint_set_aside = !loaded.set_aside.is_empty();
-    report.remarks.extend(loaded.set_aside.into_iter().map(Remark::Checkpoint));
+    report.remarks.extend(loaded.set_aside.into_iter().map(Warning::Checkpoint));
     Ok(parts)
 }
 
@@ -540,7 +542,7 @@ fn replay(
         return Err(OpenError::WrongId { index, id });
     }
     let failure = failure.or_else(|| take_in_batch(&mut tree, &mut filter, &pending).err());
-    report.remarks.extend(opened.remarks.into_iter().map(Remark::Log));
+    report.remarks.extend(opened.warnings.into_iter().map(Warning::Log));
     report.replayed = opened.replayed;
     Ok((log, Rebuilt { tree, filter, folded, tail, failure }))
 }

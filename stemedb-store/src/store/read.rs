@@ -1,7 +1,10 @@
 //! Reading assertions.
 
 use stemedb_merkle::{AssertionId, Hash, Presence, SetProof, id::from_hex};
-use stemedb_wal::{error::ReadError as LogReadError, log::Placed, record::Kind};
+use stemedb_wal::{
+    error::ReadError as LogReadError,
+    log::{Kind, Placed},
+};
 
 use super::{Entries, Entry, Ids, Proven, Snapshot, Store};
 use crate::Head;
@@ -49,7 +52,7 @@ impl Store {
         if self.remote.was_used()
             && self.reader.is_remote_at(placed.position)
             && self.hashing.id(body).is_some_and(|found| found.0 != placed.id)
-            && let Some(error) = self.reader.doubt(placed.position)
+            && let Some(error) = self.reader.invalidate(placed.position)
         {
             return Err(LogReadError::Remote(error).into());
         }

@@ -21,7 +21,7 @@ use stemedb_wal::{
     disk::{DirLock, Disk, FileDisk, LOCK_NAME, RemoteDisk},
     error::{Action, DiskError},
     identity::{IDENTITY_NAME, Identity, IdentityError, SecretError},
-    record::Kind,
+    log::Kind,
     repair::{
         FindIdentity, GapRecord, RepairAction, RepairOptions as LogRepairOptions, RepairPlan,
         find_identity,
@@ -193,8 +193,10 @@ fn repair_locked(
     report.new_log = repaired.new_generation.is_some();
     report.note_losses(repaired.lost_entries, &repaired.lost_bodies);
     for action in &repaired.actions {
-        if let RepairAction::Mended { aside, .. } | RepairAction::SetAside { aside, .. } = action {
-            report.aside.push(aside.clone());
+        if let RepairAction::Rewritten { kept, .. } | RepairAction::Quarantined { kept, .. } =
+            action
+        {
+            report.aside.push(kept.clone());
         }
         report.remarks.push(action.to_string());
     }

@@ -2,9 +2,9 @@
 
 use crate::clock::READING_LIMIT;
 use stemedb_wal::{
+    check::{ScrubStep, Scrubber},
     disk::Disk,
     log::LogReader,
-    repair::{ScrubStep, Scrubber},
 };
 
 use stemedb_merkle::history::tile::TileId;

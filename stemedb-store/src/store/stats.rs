@@ -4,7 +4,7 @@ use std::io;
 
 use crate::{checkpoint::Checkpoint, clock::ClockReport, tiles::SLOT_LEN};
 use stemedb_wal::{
-    disk::Disk,
+    disk::{Disk, is_quarantined},
     error::{Action, DiskError},
 };
 
@@ -41,7 +41,7 @@ pub struct Stats {
     pub checkpoint_bytes: u64,
     /// How many entries the restart checkpoint covers; opening replays the others.
     pub checkpoint_log_size: u64,
-    /// How many bytes recovery and repair have set aside.
+    /// How many bytes recovery and repair have quarantined.
     pub aside_bytes: u64,
     /// How many bytes of memory the set tree takes, beside the restart checkpoint.
     pub memory_bytes: u64,
@@ -137,7 +137,7 @@ impl Store {
             |name: &str, source| disk_error(DiskError::new(Action::List, disk.path(name), source));
         for name in disk.list().map_err(|source| failed("", source))? {
             let len = file_len(disk, &name).map_err(|source| failed(&name, source))?;
-            if name.starts_with("aside-") {
+            if is_quarantined(&name) {
                 aside_bytes += len;
             } else if name == stemedb_wal::log::SPARE_NAME {
                 spare_bytes += len;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use stemedb_merkle::AssertionId;
-use stemedb_wal::{log::LogReader, record::Kind};
+use stemedb_wal::log::{Kind, LogReader};
 use tokio::sync::watch;
 
 use super::{Entry, Store};

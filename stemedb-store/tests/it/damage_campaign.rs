@@ -20,7 +20,7 @@ use stemedb_simdisk::FaultyDisk;
 use stemedb_store::{
     AssertionId, Depth, Options, RepairError, RepairOptions, RepairReport, Store, store::repair_on,
 };
-use stemedb_wal::disk::Disk;
+use stemedb_wal::disk::{Disk, is_quarantined};
 use world::WORLD;
 
 const TRIALS: u64 = 400;
@@ -107,7 +107,7 @@ fn files(disk: &FaultyDisk) -> BTreeMap<String, Vec<u8>> {
 fn damage(disk: &FaultyDisk, sample: &Sample, random: &mut Random) -> (String, Vec<String>) {
     let names: Vec<String> = files(disk).into_keys().collect();
     let log: Vec<&String> =
-        names.iter().filter(|name| !name.starts_with("aside-") && *name != "SCRUB").collect();
+        names.iter().filter(|name| !is_quarantined(name) && *name != "SCRUB").collect();
     let name = log[random.index(log.len())].clone();
     let len = disk.contents(&name).unwrap().len() as u64;
     let at = random.below(len.max(1));

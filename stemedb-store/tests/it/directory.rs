@@ -9,8 +9,8 @@ use std::{
 };
 
 use stemedb_store::{
-    AppendError, BackupError, CheckpointError, Depth, HealError, OpenError, Options, Remark,
-    RepairError, RepairOptions, Store, repair, repair_with,
+    AppendError, BackupError, CheckpointError, Depth, HealError, OpenError, Options, RepairError,
+    RepairOptions, Store, Warning, repair, repair_with,
 };
 use stemedb_wal::{
     disk::{Displaced, FileDisk},
@@ -241,7 +241,7 @@ fn a_copy_that_is_only_read_keeps_its_identity() {
     let was = Identity::load(&FileDisk::open(&copy).unwrap()).unwrap();
     let store = open(&copy).unwrap();
     let remarks = &store.open_report().remarks;
-    assert!(remarks.iter().any(|remark| matches!(remark, Remark::Copied(_))), "{remarks:?}");
+    assert!(remarks.iter().any(|remark| matches!(remark, Warning::Copied(_))), "{remarks:?}");
     drop(store);
     let is = Identity::load(&FileDisk::open(&copy).unwrap()).unwrap();
     assert_eq!(is.epoch, was.epoch + 1);

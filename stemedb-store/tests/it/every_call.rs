@@ -23,7 +23,7 @@ use std::{
 
 use ledger::Ledger;
 use random::{Random, noise};
-use stemedb_simdisk::{Fault, FaultyDisk, Flavour, Operation, Survival, Target};
+use stemedb_simdisk::{Fault, FaultKind, FaultyDisk, Operation, Survival, Target};
 use stemedb_store::{AppendError, Options, Receipt, Store};
 use stemedb_wal::error::AppendError as LogAppendError;
 use world::WORLD;
@@ -179,11 +179,11 @@ impl Script {
     }
 }
 
-fn flavours(operation: Operation) -> &'static [Flavour] {
+fn kinds(operation: Operation) -> &'static [FaultKind] {
     match operation {
-        Operation::Write => &[Flavour::Failed, Flavour::Persisted, Flavour::Partial],
-        _ if operation.mutates() => &[Flavour::Failed, Flavour::Persisted],
-        _ => &[Flavour::Failed],
+        Operation::Write => &[FaultKind::Failed, FaultKind::Persisted, FaultKind::Partial],
+        _ if operation.mutates() => &[FaultKind::Failed, FaultKind::Persisted],
+        _ => &[FaultKind::Failed],
     }
 }
 
@@ -191,7 +191,7 @@ fn flavours(operation: Operation) -> &'static [Flavour] {
 fn fail_each(operation: Operation) {
     let mut runs = 0;
     for from_then_on in [false, true] {
-        for flavour in flavours(operation) {
+        for kind in kinds(operation) {
             // There are thousands of reads, and few ways to go on after one.
             let step = if operation == Operation::Read { 7 } else { 1 };
             for after in (0..).step_by(step) {
@@ -201,7 +201,7 @@ fn fail_each(operation: Operation) {
                     after,
                     from_then_on,
                     error: io::ErrorKind::Other,
-                    flavour: *flavour,
+                    kind: *kind,
                 });
                 let mut script = Script::new(&disk);
                 script.run();
@@ -211,7 +211,7 @@ fn fail_each(operation: Operation) {
                 }
                 runs += 1;
                 script.check(&format!(
-                    "{operation:?} {after} ({flavour:?}, from then on: {from_then_on}) failed"
+                    "{operation:?} {after} ({kind:?}, from then on: {from_then_on}) failed"
                 ));
             }
         }
@@ -352,9 +352,9 @@ fn threads_that_wait_are_told_of_a_failure() {
         for from_then_on in [false, true] {
             for after in [0, 3, 6, 11, 20] {
                 let disk = FaultyDisk::new(after);
-                let (flavour, error) = (Flavour::Failed, io::ErrorKind::Other);
+                let (kind, error) = (FaultKind::Failed, io::ErrorKind::Other);
                 let target = Target::Only(operation);
-                disk.inject(Fault { target, after, from_then_on, error, flavour });
+                disk.inject(Fault { target, after, from_then_on, error, kind });
                 let (sender, receiver) = mpsc::channel();
                 let running = disk.clone();
                 std::thread::spawn(move || sender.send(threads_run(&running)));

@@ -143,13 +143,13 @@ fn freeze() {
         .map(|file| file.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
         .filter_map(|path| {
-            let header = stemedb_wal::segment::SegmentHeader::parse(&fs::read(&path).unwrap());
+            let header = stemedb_wal::raw::segment::SegmentHeader::parse(&fs::read(&path).unwrap());
             Some((path, position.checked_sub(header.unwrap().first_position)?))
         })
         .min_by_key(|(_, offset)| *offset)
         .unwrap();
     let mut bytes = fs::read(&path).unwrap();
-    bytes[usize::try_from(offset).unwrap() + stemedb_wal::record::HEAD_LEN + 3] ^= 1;
+    bytes[usize::try_from(offset).unwrap() + stemedb_wal::raw::record::HEAD_LEN + 3] ^= 1;
     fs::write(&path, bytes).unwrap();
     let report = repair(dir, &options()).unwrap();
     assert_eq!(report.holes, 1);

@@ -5,7 +5,7 @@ use crate::reference::world;
 use std::{io, ops::Range, sync::Arc};
 
 use random::noise;
-use stemedb_simdisk::{Fault, FaultyDisk, Flavour, Operation, Survival, Target};
+use stemedb_simdisk::{Fault, FaultKind, FaultyDisk, Operation, Survival, Target};
 use stemedb_store::{AssertionId, Depth, HealError, Healed, Options, RepairOptions, Store};
 use stemedb_wal::disk::Disk as _;
 use world::WORLD;
@@ -100,10 +100,11 @@ fn every_byte_of_a_record_is_put_back() {
             assert!(error.is_damage(), "{context}: {error}");
             match store.heal(&id(n), &body(n)).unwrap_or_else(|error| panic!("{context}: {error}"))
             {
-                Healed::Rewritten { path, offset, len, aside } => {
+                Healed::Rewritten { path, offset, len, kept } => {
                     assert!(path.to_string_lossy().ends_with(&name), "{context}: {path:?}");
                     assert_eq!((offset, len), ((at + byte) as u64, 1), "{context}");
-                    assert!(aside.to_string_lossy().contains("aside-0001-bytes-from-"));
+                    let kept = kept.to_string_lossy().into_owned();
+                    assert!(kept.contains(".log.at-") && kept.ends_with(".0001.damaged"));
                 }
                 other => panic!("{context}: {other:?}"),
             }
@@ -187,7 +188,7 @@ fn headers_and_footers_are_mended() {
         file.write_at(&bytes[at..=at], at as u64).unwrap();
         assert!(!store.check(Depth::Deep, &mut |_| {}).unwrap().faults.is_empty(), "{at}");
         let position = store.append(b"one more").unwrap().position.min(whole[0].len() as u64 + 99);
-        let done = store.rewrite_framing(position).unwrap_or_else(|error| panic!("{at}: {error}"));
+        let done = store.heal_at(position).unwrap_or_else(|error| panic!("{at}: {error}"));
         assert!(matches!(done, Healed::Rewritten { .. }), "{at}: {done:?}");
         check(&store, &format!("byte {at}"));
         mended += 1;
@@ -292,9 +293,9 @@ fn a_heal_can_fail_and_die_anywhere() {
             for n in 0.. {
                 let hurt = disk.fork();
                 let store = open(&hurt);
-                let (flavour, error) = (Flavour::Failed, io::ErrorKind::Other);
+                let (kind, error) = (FaultKind::Failed, io::ErrorKind::Other);
                 let target = Target::Only(operation);
-                hurt.inject(Fault { target, after: n, from_then_on, error, flavour });
+                hurt.inject(Fault { target, after: n, from_then_on, error, kind });
                 let healed = store.heal(&id(4), &body(4));
                 let hit = hurt.faults_hit() > 0;
                 hurt.clear_faults();

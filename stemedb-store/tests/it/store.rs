@@ -242,7 +242,9 @@ fn a_checkpoint_is_only_a_cache() {
         let names = std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().path());
         let mut names: Vec<_> = names
             .filter(|path| path.extension().is_some_and(|extension| extension == "ckpt"))
-            .filter(|path| !path.file_name().unwrap().to_string_lossy().starts_with("aside"))
+            .filter(|path| {
+                !stemedb_wal::disk::is_quarantined(&path.file_name().unwrap().to_string_lossy())
+            })
             .collect();
         names.sort();
         names

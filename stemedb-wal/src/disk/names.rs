@@ -2,7 +2,7 @@
 //! else's.
 
 use super::{LOCK_NAME, RemoteDisk};
-use crate::{identity::IDENTITY_NAME, log::SPARE_NAME, segment::parse_segment_name};
+use crate::{files::SPARE_NAME, identity::IDENTITY_NAME, segment::parse_segment_name};
 
 /// Files that have one name only, but for those of the log. The peers, the state of the scrub, the
 /// node's key, the members, and what marks a restore under way are of the crates above.
@@ -37,11 +37,15 @@ pub fn is_temporary(name: &str) -> bool {
 /// Whether a file of this name is one, finished, that is made of the log or by opening it. All
 /// others are made once for a store, and are not made again from what the log has.
 pub fn is_log_file(name: &str) -> bool {
+    is_live(name) || is_quarantined(name)
+}
+
+/// Whether a file of this name is one that the log is made of, or a cache of it.
+fn is_live(name: &str) -> bool {
     name == TILES_NAME
         || parse_segment_name(name).is_some()
         || RemoteDisk::is_stub(name)
         || is_checkpoint(name)
-        || is_aside(name)
 }
 
 fn is_finished(name: &str) -> bool {
@@ -55,10 +59,52 @@ fn is_checkpoint(name: &str) -> bool {
         .is_some_and(|digits| digits.len() == 20 && is_number(digits))
 }
 
-/// `aside-<number>-<what it was>`.
-fn is_aside(name: &str) -> bool {
-    let rest = name.strip_prefix("aside-").and_then(|rest| rest.split_once('-'));
-    rest.is_some_and(|(number, what)| number.len() >= 4 && is_number(number) && !what.is_empty())
+/// Why something was quarantined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Quarantine {
+    /// It is damaged, or does not belong where it was.
+    Damaged,
+    /// A crash left it of an append that was never acknowledged.
+    Torn,
+}
+
+impl Quarantine {
+    pub(crate) const fn extension(self) -> &'static str {
+        match self {
+            Self::Damaged => "damaged",
+            Self::Torn => "torn",
+        }
+    }
+}
+
+/// The name of a quarantined file, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Quarantined<'a> {
+    /// The name of the file that it was, or what of it it was.
+    pub(crate) of: &'a str,
+    pub(crate) number: u32,
+}
+
+/// Takes the name of a quarantined file apart: `<file>.<number>.damaged`, `<file>.<number>.torn`,
+/// or, of earlier builds, `aside-<number>-<file>`. `None` for any other name.
+pub(crate) fn quarantined(name: &str) -> Option<Quarantined<'_>> {
+    let (of, number) = if let Some(rest) = name.strip_prefix("aside-") {
+        let (number, of) = rest.split_once('-')?;
+        (of, number)
+    } else {
+        let rest = name.strip_suffix(".damaged").or_else(|| name.strip_suffix(".torn"))?;
+        let (of, number) = rest.rsplit_once('.')?;
+        let file = of.rsplit_once(".at-").filter(|(_, at)| is_number(at)).map_or(of, |(of, _)| of);
+        (is_live(file).then_some(of)?, number)
+    };
+    let number = Some(number).filter(|number| number.len() >= 4 && is_number(number));
+    let number = number?.parse().ok()?;
+    (!of.is_empty()).then_some(Quarantined { of, number })
+}
+
+/// Whether a file of this name was taken out of use, and is kept for a person to look at.
+pub fn is_quarantined(name: &str) -> bool {
+    quarantined(name).is_some()
 }
 
 fn is_number(digits: &str) -> bool {
@@ -82,6 +128,9 @@ mod tests {
             "delta-00000000000071002310.ckpt",
             "aside-0001-tail-of-segment-0000-00000000000000000000.log",
             "aside-12345-base-00000000000066817021.ckpt",
+            "segment-0000-00000000000000000000.log.0001.torn",
+            "segment-0000-00000000000000000000.log.at-8120.0002.damaged",
+            "base-00000000000066817021.ckpt.12345.damaged",
         ] {
             assert!(is_store_file(name) && !is_temporary(name), "{name}");
             let temporary = format!("{name}.tmp");
@@ -100,6 +149,10 @@ mod tests {
             "aside-1-x",
             "aside-0001-",
             "aside-of-mine.tmp",
+            "thesis.0001.damaged",
+            "segment-0000-00000000000000000000.log.damaged",
+            "segment-0000-00000000000000000000.log.01.torn",
+            "segment-0000-00000000000000000000.log.at-x.0001.damaged",
             "identity.tmp",
             "LOCK.tmp.tmp",
         ] {

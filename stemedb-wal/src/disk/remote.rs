@@ -46,7 +46,7 @@ use self::stub::RemoteFile;
 use super::{Bytes, DirLock, Disk, DiskFile};
 use crate::{
     record::HEAD_LEN,
-    sealed::examine,
+    sealed::check_segment,
     segment::{SEGMENT_LEN_MAX, parse_segment_name},
 };
 
@@ -217,8 +217,8 @@ impl RemoteDisk {
         if !bytes.chunks(part_len).map(hash).eq(parts.iter().copied()) {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        let found =
-            examine(&bytes).map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))?;
+        let found = check_segment(&bytes)
+            .map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))?;
         let records = found.placed.iter().filter(|placed| placed.len > 0);
         let gaps: Vec<Range<u64>> = records
             .map(|placed| {

@@ -9,13 +9,10 @@ use super::{
 };
 use crate::{
     batch,
-    disk::DiskFile,
     error::{Action, AppendError},
+    files,
     segment::{SEGMENT_LEN_MAX, footer_len},
 };
-
-/// How much is written with one call.
-const WRITE_LEN_MAX: usize = 8 << 20;
 
 impl Log {
     /// Writes records at the end. They are neither durable nor published yet.
@@ -108,7 +105,7 @@ impl Log {
         }
         let footer_len = footer_len(records.len() as u64);
         if self.offset + batch_len + footer_len > SEGMENT_LEN_MAX {
-            return Err(AppendError::NothingButHeals);
+            return Err(AppendError::SegmentFull);
         }
         self.reserve(batch_len)?;
 
@@ -128,10 +125,10 @@ impl Log {
             },
             placed,
         );
-        let written = write_all(&*self.open.file, &buffer, self.offset);
+        let written = files::write_all(&*self.open.file, &buffer, self.offset);
         let len = buffer.len() as u64;
         self.buffer = buffer;
-        if self.buffer.capacity() > WRITE_LEN_MAX * 4 {
+        if self.buffer.capacity() > files::WRITE_LEN_MAX * 4 {
             self.buffer = Vec::new();
         }
         if let Err(source) = written {
@@ -203,12 +200,4 @@ impl Log {
         held == 0
             || self.offset + batch_len + footer_len(held + entries) <= self.options.segment_len
     }
-}
-
-pub(crate) fn write_all(file: &dyn DiskFile, bytes: &[u8], mut offset: u64) -> io::Result<()> {
-    for chunk in bytes.chunks(WRITE_LEN_MAX) {
-        file.write_at(chunk, offset)?;
-        offset += chunk.len() as u64;
-    }
-    Ok(())
 }

@@ -101,7 +101,7 @@ pub(crate) fn encode_batch<R: ToRecord>(
         };
         buffer.extend_from_slice(&head.encode(place.salt, position));
         buffer.extend_from_slice(body);
-        placed.push(super::place(&head, position));
+        placed.push(Placed::new(&head, position));
         if kind.takes_index() {
             if header.entries == 0 {
                 header.first_time = time;

@@ -2,10 +2,7 @@
 
 use std::{collections::VecDeque, ops::Range};
 
-use super::{
-    LogReader, Placed,
-    reader::{place, segment_of},
-};
+use super::{LogReader, Placed, reader::segment_of};
 use crate::{
     error::{DamageKind, ReadError},
     record::{HEAD_LEN, Head},
@@ -82,7 +79,7 @@ impl Entries {
                     let offset = u64::from(offset);
                     return Err(reader.damaged(segment, offset, index, DamageKind::Head));
                 };
-                entries.push_back(place(&head, position));
+                entries.push_back(Placed::new(&head, position));
             }
             rest = later;
         }

@@ -146,8 +146,8 @@ impl DiskFile for SealedFile {
         self.file()?.read_local_at(buffer, offset)
     }
 
-    fn doubt(&self) -> Option<RemoteError> {
-        self.file().ok()?.doubt()
+    fn invalidate(&self) -> Option<RemoteError> {
+        self.file().ok()?.invalidate()
     }
 
     fn release(&self) {

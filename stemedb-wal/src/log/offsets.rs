@@ -2,15 +2,10 @@
 
 use std::sync::{OnceLock, PoisonError, RwLock};
 
-use super::segments::Segment;
 use crate::{
-    disk::Disk,
-    error::{Damage, DamageKind, ReadError},
-    recovery::{
-        survey::read_whole,
-        walk::{Stop, Walker},
-    },
-    segment::HEADER_LEN,
+    error::{DamageKind, ReadError},
+    scan::{Gap, Scanner, file::SegmentFile, offsets_of},
+    segment::SegmentHeader,
 };
 
 /// Offsets in memory. Locked for moments only, never while the disk works.
@@ -52,8 +47,8 @@ impl MemoryOffsets {
     /// Copies the offsets of the entries from `from` on into `out`, as many as lie together.
     pub(crate) fn copy_to(
         &self,
-        disk: &dyn Disk,
-        segment: &Segment,
+        file: SegmentFile<'_>,
+        header: &SegmentHeader,
         from: u64,
         out: &mut [u32],
     ) -> Result<usize, ReadError> {
@@ -67,45 +62,39 @@ impl MemoryOffsets {
                 let later = self.later.read().unwrap_or_else(PoisonError::into_inner);
                 Ok(copy(&later, from, out))
             }
-            None => Ok(copy(self.earlier(disk, segment)?, from, out)),
+            None => Ok(copy(self.earlier(file, header)?, from, out)),
         }
     }
 
     /// All offsets.
-    pub(crate) fn all(&self, disk: &dyn Disk, segment: &Segment) -> Result<Vec<u32>, ReadError> {
-        let mut all = self.earlier(disk, segment)?.to_vec();
+    pub(crate) fn all(
+        &self,
+        file: SegmentFile<'_>,
+        header: &SegmentHeader,
+    ) -> Result<Vec<u32>, ReadError> {
+        let mut all = self.earlier(file, header)?.to_vec();
         all.extend_from_slice(&self.later.read().unwrap_or_else(PoisonError::into_inner));
         Ok(all)
     }
 
-    fn earlier(&self, disk: &dyn Disk, segment: &Segment) -> Result<&[u32], ReadError> {
+    fn earlier(&self, file: SegmentFile<'_>, header: &SegmentHeader) -> Result<&[u32], ReadError> {
         if self.earlier_entries == 0 {
             return Ok(&[]);
         }
         if let Some(earlier) = self.earlier.get() {
             return Ok(earlier);
         }
-        let header = &segment.header;
-        let bytes = read_whole(disk, &segment.name, &*segment.file, self.earlier_end)?;
-        let mut walker = Walker::new(header).check_bodies_from(u64::MAX);
-        let mut placed = Vec::new();
-        let batches = bytes.get(HEADER_LEN..).unwrap_or_default();
-        let (_, stop) = walker.walk(batches, HEADER_LEN as u64, &mut placed);
-        let reached = walker.reached();
+        let bytes = file.read_all(self.earlier_end)?;
+        let mut scanned = Scanner::new(header).check_bodies_from(u64::MAX).all(&bytes);
+        let reached = scanned.reached;
         let entries = reached.next_index.saturating_sub(header.first_index);
         if (reached.offset, entries) != (self.earlier_end, self.earlier_entries) {
-            let (offset, what) = match stop {
-                Stop::Bad { offset, what } => (offset, what),
-                Stop::More { .. } => (reached.offset, DamageKind::Sequence),
-            };
-            let (path, index) = (disk.path(&segment.name), reached.next_index);
-            return Err(ReadError::Damaged(Damage { path, offset, index, what }));
+            if scanned.gap.what == DamageKind::Short {
+                scanned.gap = Gap { offset: reached.offset, what: DamageKind::Sequence };
+            }
+            return Err(ReadError::Damaged(scanned.damage(file)));
         }
-        let entries = placed.iter().filter(|placed| placed.kind.takes_index());
-        let offsets = entries.map(|placed| {
-            u32::try_from(placed.position - header.first_position).unwrap_or(u32::MAX)
-        });
-        Ok(self.earlier.get_or_init(|| offsets.collect()))
+        Ok(self.earlier.get_or_init(|| offsets_of(header, &scanned.placed).collect()))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use stemedb_merkle::Hash;
 
-use crate::record::{HEAD_LEN, Kind};
+use crate::record::HEAD_LEN;
 
 /// What is to be appended.
 #[derive(Clone, Copy, Debug)]
@@ -29,21 +29,4 @@ pub struct HoleEntry {
     pub index: u64,
     /// The time that it keeps.
     pub time: u64,
-}
-
-/// One record and its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Placed {
-    /// The assertion id.
-    pub id: Hash,
-    /// The position of the record.
-    pub position: u64,
-    /// The index of the entry; of a heal, that of the hole.
-    pub index: u64,
-    /// The time of the entry; of a heal, that of the hole.
-    pub time: u64,
-    /// The length of the body in bytes.
-    pub len: u32,
-    /// Entry, hole or heal.
-    pub kind: Kind,
 }

@@ -127,7 +127,7 @@ impl LogReader {
         let mut buffer = [0; HEAD_LEN];
         let read = self.pread(segment, &mut buffer, position - segment.header.first_position)?;
         self.parse(segment, buffer.get(..read).unwrap_or_default(), position)
-            .map(|head| place(&head, position))
+            .map(|head| Placed::new(&head, position))
     }
 
     /// The entry with an index, body included. O(log segments) and two reads.
@@ -156,7 +156,7 @@ impl LogReader {
         let mut buffer = [0; HEAD_LEN];
         let read = self.pread(segment, &mut buffer, position - segment.header.first_position)?;
         let head = self.parse(segment, buffer.get(..read).unwrap_or_default(), position)?;
-        let entry = place(&head, position);
+        let entry = Placed::new(&head, position);
         self.expect_index(segment, &entry, index)?;
         Ok(entry)
     }
@@ -274,12 +274,12 @@ impl LogReader {
             }
         }
         if !head.covers(body, segment.salt(), position) {
-            if let Some(error) = segment.file.doubt() {
+            if let Some(error) = segment.file.invalidate() {
                 return Err(error.into());
             }
             return Err(self.damaged(segment, offset, head.index, DamageKind::Body));
         }
-        Ok(place(&head, position))
+        Ok(Placed::new(&head, position))
     }
 
     /// Follows longer records at once, and shorter ones slowly.
@@ -337,9 +337,9 @@ impl LogReader {
 
     /// Takes note that a body from an archive is not what was sent there. The error to report;
     /// none if the body at this position is in no archive.
-    pub fn doubt(&self, position: u64) -> Option<RemoteError> {
+    pub fn invalidate(&self, position: u64) -> Option<RemoteError> {
         let segments = self.shared.segments();
-        segment_at(&segments, position).ok()?.file.doubt()
+        segment_at(&segments, position).ok()?.file.invalidate()
     }
 
     /// The error for a record at a position, of the entry with an index, that is not what was
@@ -376,15 +376,4 @@ pub(super) fn segment_of(segments: &[Arc<Segment>], index: u64) -> Option<&Segme
     let after = segments.partition_point(|segment| segment.header.first_index <= index);
     // Of several that begin with the same index, all but the last have no entries.
     after.checked_sub(1).and_then(|last| segments.get(last)).map(|segment| &**segment)
-}
-
-pub(crate) fn place(head: &Head, position: u64) -> Placed {
-    Placed {
-        id: head.id,
-        position,
-        index: head.index,
-        time: head.time,
-        len: head.len,
-        kind: head.kind,
-    }
 }

@@ -11,11 +11,12 @@ use super::{
     handles::SealedFile,
     offsets::MemoryOffsets,
     segments::{Offsets, Segment, Shared},
-    spare::{SPARE_NAME, SpareFile},
+    spare::SpareFile,
 };
 use crate::{
     disk::Disk,
     error::{Action, AppendError, DiskError},
+    files::SPARE_NAME,
     log::Origin,
     segment::{HEADER_LEN, SegmentHeader, encode_footer, segment_name, segment_salt},
 };
@@ -83,7 +84,7 @@ impl Log {
     fn seal(&mut self) -> Result<(Arc<Segment>, u32), AppendError> {
         let header = self.open.header;
         let offsets = match &self.open.offsets {
-            Offsets::Memory(offsets) => offsets.all(&*self.shared.disk, &self.open),
+            Offsets::Memory(offsets) => offsets.all(self.open.on(&*self.shared.disk), &header),
             // The open segment has no footer.
             Offsets::File { .. } => Ok(Vec::new()),
         };

@@ -14,6 +14,7 @@ use crate::{
     checksum::Salt,
     disk::{DirLock, Disk, DiskFile, RemoteError, StubDamaged, stub_name},
     error::{Action, Damage, DamageKind, DiskError, ReadError},
+    scan::file::SegmentFile,
     segment::SegmentHeader,
 };
 
@@ -40,6 +41,11 @@ impl Segment {
         self.header.salt
     }
 
+    /// The file, with its name on the disk.
+    pub(crate) fn on<'a>(&'a self, disk: &'a dyn Disk) -> SegmentFile<'a> {
+        SegmentFile { disk, name: &self.name, file: &*self.file }
+    }
+
     /// Copies the offsets of the entries from `from` on, counted within the segment, into `out`;
     /// how many were copied, which is none only if there are none.
     pub(crate) fn offsets_into(
@@ -49,7 +55,7 @@ impl Segment {
         out: &mut [u32],
     ) -> Result<usize, ReadError> {
         match &self.offsets {
-            Offsets::Memory(offsets) => offsets.copy_to(disk, self, from, out),
+            Offsets::Memory(offsets) => offsets.copy_to(self.on(disk), &self.header, from, out),
             Offsets::File { at, entries } => {
                 let left = u64::from(*entries).saturating_sub(from);
                 let count = usize::try_from(left).unwrap_or(usize::MAX).min(out.len());

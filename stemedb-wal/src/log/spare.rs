@@ -18,11 +18,9 @@ use std::{
 
 use crate::{
     disk::{Disk, DiskFile},
+    files::SPARE_NAME,
     log::Spares,
 };
-
-/// The name of a segment's file before it is one.
-pub const SPARE_NAME: &str = "spare.tmp";
 
 const FILL_LEN: usize = 1 << 20;
 

@@ -2,22 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::{RepairError, plan::SegmentPlan};
+use super::RepairError;
 use crate::{
-    disk::Disk,
+    disk::{Disk, is_quarantined},
     error::{Action, DiskError},
+    files,
     identity::Identity,
-    recovery::{
-        mend::sync_dir,
+    scan::{
+        file::{SegmentFile, stub_damage},
         sectors::is_unreadable,
-        survey::{failed, stub_damage},
     },
-    segment::{HEADER_LEN, HeaderError, SegmentHeader, parse_segment_name, segment_name},
+    segment::{HEADER_LEN, HeaderError, SegmentHeader, parse_segment_name},
 };
-
-/// While segments whose names were exchanged get their own again, a segment has a name with this
-/// added to its first index: no log opens then, whatever happens, and the next repair goes on.
-const PARKED: u64 = 1 << 63;
 
 /// A file that seems to be a segment.
 pub(crate) struct Candidate {
@@ -35,7 +31,7 @@ pub(crate) fn find(
     identity: &Identity,
     strays: &mut Vec<String>,
 ) -> Result<BTreeMap<u64, Vec<Candidate>>, RepairError> {
-    let names = disk.list().map_err(|source| failed(disk, Action::List, "", source))?;
+    let names = files::list(disk)?;
     let mut groups: BTreeMap<u64, Vec<Candidate>> = BTreeMap::new();
     for name in names {
         let Some((generation, named_index)) = parse_segment_name(&name) else { continue };
@@ -61,11 +57,10 @@ pub(crate) fn find(
 
 /// Removes what repairs and heals that were cut short have left of files in the making.
 pub(crate) fn remove_leftovers(disk: &dyn Disk) -> Result<(), DiskError> {
-    let names = disk.list().map_err(|source| failed(disk, Action::List, "", source))?;
-    for name in names {
-        let made_here = |of: &str| parse_segment_name(of).is_some() || of.starts_with("aside-");
+    for name in files::list(disk)? {
+        let made_here = |of: &str| parse_segment_name(of).is_some() || is_quarantined(of);
         if name.strip_suffix(".tmp").is_some_and(made_here) {
-            disk.remove(&name).map_err(|source| failed(disk, Action::Remove, &name, source))?;
+            files::remove(disk, &name)?;
         }
     }
     Ok(())
@@ -73,19 +68,16 @@ pub(crate) fn remove_leftovers(disk: &dyn Disk) -> Result<(), DiskError> {
 
 /// Reads the header of a file that is named like a segment.
 pub(crate) fn read_candidate(disk: &dyn Disk, name: String) -> Result<Candidate, RepairError> {
-    let file = disk.open(&name).map_err(|source| match stub_damage(disk, &name, &source) {
+    let opened = disk.open(&name).map_err(|source| match stub_damage(disk, &name, &source) {
         Some(damage) => RepairError::Stub(damage),
-        None => failed(disk, Action::Open, &name, source).into(),
+        None => files::failed(disk, Action::Open, &name, source).into(),
     })?;
-    let len = file.len().map_err(|source| failed(disk, Action::Measure, &name, source))?;
+    let file = SegmentFile { disk, name: &name, file: &*opened };
+    let len = file.len()?;
     let mut bytes = [0; HEADER_LEN];
     let read = match file.read_at(&mut bytes, 0) {
-        Ok(read) => read,
-        Err(error) if is_unreadable(&error) => 0,
-        Err(source) => {
-            let action = Action::Read { len: HEADER_LEN as u64, offset: 0 };
-            return Err(failed(disk, action, &name, source).into());
-        }
+        Err(error) if is_unreadable(&error.cause) => 0,
+        read => read?,
     };
     let header = match SegmentHeader::parse(bytes.get(..read).unwrap_or_default()) {
         Ok(header) => Some(header),
@@ -94,43 +86,5 @@ pub(crate) fn read_candidate(disk: &dyn Disk, name: String) -> Result<Candidate,
             return Err(RepairError::Version { path: disk.path(&name), version });
         }
     };
-    Ok(Candidate { name, len, header, remote: file.is_remote() })
-}
-
-/// Gives each segment the name that it should have. Returns the former names of those renamed.
-///
-/// Names may have been exchanged, so none is used before all files that have a wrong one are out
-/// of the way.
-pub(crate) fn put_names_right(
-    disk: &dyn Disk,
-    segments: &mut [SegmentPlan],
-) -> Result<Vec<(String, String)>, DiskError> {
-    let mut renamed = Vec::new();
-    let misnamed = || segments.iter().filter(|segment| segment.name != segment.proper_name());
-    for segment in misnamed() {
-        let parked = parked_name(segment);
-        if segment.name != parked {
-            rename(disk, &segment.name, &parked)?;
-        }
-        renamed.push((segment.name.clone(), segment.proper_name()));
-    }
-    if renamed.is_empty() {
-        return Ok(renamed);
-    }
-    sync_dir(disk)?;
-    for segment in segments.iter_mut().filter(|segment| segment.name != segment.proper_name()) {
-        let name = segment.proper_name();
-        rename(disk, &parked_name(segment), &name)?;
-        segment.name = name;
-    }
-    sync_dir(disk)?;
-    Ok(renamed)
-}
-
-fn parked_name(segment: &SegmentPlan) -> String {
-    segment_name(segment.header.generation, segment.header.first_index | PARKED)
-}
-
-fn rename(disk: &dyn Disk, from: &str, to: &str) -> Result<(), DiskError> {
-    disk.rename(from, to).map_err(|source| failed(disk, Action::Rename, from, source))
+    Ok(Candidate { name, len, header, remote: opened.is_remote() })
 }

@@ -8,21 +8,21 @@ use std::{
 use stemedb_merkle::Hash;
 
 use super::{
-    HashBody, RepairAction, RepairError, RepairOptions, RepairReport, plan::Plan, set_aside,
+    HashBody, RepairAction, RepairError, RepairOptions, RepairReport,
+    plan::{Gap, Plan},
+    quarantine,
 };
 use crate::{
     disk::Disk,
     error::Action,
+    files::{self, SPARE_NAME},
     identity::Identity,
     log::{
-        Log, LogOptions, Origin, Recovered, SPARE_NAME, Spares, Watermark, create_first,
+        Log, LogOptions, Origin, Recovered, Spares, Watermark, create_first,
         encode::{As, ToRecord},
     },
     record::{HEAD_LEN, Head, Kind},
-    recovery::{
-        mend::sync_dir,
-        survey::{failed, read_at},
-    },
+    scan::file::SegmentFile,
     segment::{HEADER_LEN, parse_segment_name},
 };
 
@@ -51,15 +51,7 @@ impl ToRecord for Restored {
     }
 }
 
-/// Where the heal of a lost entry is.
-struct Healed {
-    segment: usize,
-    /// The offset of its head.
-    offset: u64,
-    head: Head,
-}
-
-/// Copies what can be read, switches the identity to it, and sets the old segments aside. Where
+/// Copies what can be read, switches the identity to it, and quarantines the old segments. Where
 /// the copy fails, nothing of it is left.
 pub(super) fn begin(
     disk: &Arc<dyn Disk>,
@@ -83,9 +75,9 @@ pub(super) fn begin(
     report.new_generation = Some(identity.generation);
     report.actions.push(RepairAction::Copied { entries: end.next_index });
     for segment in &plan.segments {
-        set_aside(&**disk, &segment.name, report)?;
+        quarantine(&**disk, &segment.name, report)?;
     }
-    sync_dir(&**disk)?;
+    files::sync_dir(&**disk)?;
     Ok(())
 }
 
@@ -99,7 +91,7 @@ fn copy(
 ) -> Result<Watermark, RepairError> {
     let hash = options.hash;
     let mut log = create(disk, &Origin::from(next), options.log)?;
-    let healed = find_healed(&**disk, plan, hash)?;
+    let healed = find_healed(plan);
     let mut waiting = Vec::new();
     let mut waiting_len = 0;
     let mut last_time = 0;
@@ -116,7 +108,7 @@ fn copy(
             let body = bytes.get(at..at.saturating_add(head.len as usize)).filter(|_| known.body);
             let body = match (body, healed.get(&head.id)) {
                 (Some(body), _) => Some(body.to_vec()),
-                (None, Some(healed)) => read_healed(&**disk, plan, healed)?,
+                (None, Some(healed)) => read_healed(&**disk, plan, healed, hash)?,
                 (None, None) => None,
             };
             let kind = if body.is_some() { Kind::Entry } else { Kind::Hole };
@@ -161,51 +153,44 @@ fn create(disk: &Arc<dyn Disk>, origin: &Origin, options: &LogOptions) -> Result
 }
 
 fn remove_generation(disk: &dyn Disk, generation: u32) -> Result<(), RepairError> {
-    let names = disk.list().map_err(|source| failed(disk, Action::List, "", source))?;
     let of_it = |name: &String| parse_segment_name(name).is_some_and(|(of, _)| of == generation);
     let mut removed = false;
-    for name in names.into_iter().filter(of_it) {
-        disk.remove(&name).map_err(|source| failed(disk, Action::Remove, &name, source))?;
+    for name in files::list(disk)?.into_iter().filter(of_it) {
+        files::remove(disk, &name)?;
         removed = true;
     }
-    if removed { Ok(sync_dir(disk)?) } else { Ok(()) }
+    if removed { Ok(files::sync_dir(disk)?) } else { Ok(()) }
 }
 
-/// The last whole body that came back for each entry that lost its own.
-fn find_healed(
-    disk: &dyn Disk,
-    plan: &Plan,
-    hash: Option<HashBody<'_>>,
-) -> Result<HashMap<Hash, Healed>, RepairError> {
-    let mut lost = HashSet::new();
-    let mut healed = HashMap::new();
-    for (n, segment) in plan.segments.iter().enumerate() {
-        let (_, found) = segment.read(disk, hash)?;
-        for known in found.records {
-            let head = known.head;
-            if head.kind.takes_index() && !known.body {
-                lost.insert(head.id);
-            } else if head.kind == Kind::Heal && known.body {
-                healed.insert(head.id, Healed { segment: n, offset: known.offset as u64, head });
-            }
-        }
-    }
-    healed.retain(|id, _| lost.contains(id));
-    Ok(healed)
+/// The last whole body that was appended for each entry that had lost its own.
+fn find_healed(plan: &Plan) -> HashMap<Hash, Gap> {
+    let of_kind = |kind| plan.gaps.iter().filter(move |gap| gap.kind == kind);
+    let lost: HashSet<Hash> = of_kind(Kind::Hole).map(|gap| gap.head.id).collect();
+    let healed = of_kind(Kind::Heal).filter(|gap| lost.contains(&gap.head.id));
+    healed.map(|gap| (gap.head.id, *gap)).collect()
 }
 
-/// The body again, if the disk still gives what it gave before: the caller makes a hole otherwise.
+/// The body of a heal, if the disk still gives what it gave before: the caller makes a hole
+/// otherwise.
 fn read_healed(
     disk: &dyn Disk,
     plan: &Plan,
-    healed: &Healed,
+    healed: &Gap,
+    hash: Option<HashBody<'_>>,
 ) -> Result<Option<Vec<u8>>, RepairError> {
-    let Some(segment) = plan.segments.get(healed.segment) else { return Ok(None) };
-    let name = &segment.name;
-    let file = disk.open(name).map_err(|source| failed(disk, Action::Open, name, source))?;
-    let mut body = vec![0; healed.head.len as usize];
-    let read = read_at(disk, name, &*file, &mut body, healed.offset + HEAD_LEN as u64)?;
-    body.truncate(read);
-    let (salt, position) = (segment.header.salt, segment.header.first_position + healed.offset);
-    Ok(healed.head.covers(&body, salt, position).then_some(body))
+    let Gap { segment, position, head, .. } = *healed;
+    let Some(segment) = plan.segments.get(segment) else { return Ok(None) };
+    let (name, salt) = (&segment.name, segment.header.salt);
+    let file = disk.open(name).map_err(|source| files::failed(disk, Action::Open, name, source))?;
+    let file = SegmentFile { disk, name, file: &*file };
+    let mut record = vec![0; HEAD_LEN + head.len as usize];
+    let read = file.read_at(&mut record, position - segment.header.first_position)?;
+    record.truncate(read);
+    // A head that was put together again is not on the disk.
+    let head = Head::parse(&record, salt, position).unwrap_or(head);
+    let body = record.split_off(HEAD_LEN.min(read));
+    let whole = head.id == healed.head.id
+        && head.covers(&body, salt, position)
+        && hash.is_none_or(|hash| hash(&body) == head.id);
+    Ok(whole.then_some(body))
 }

@@ -5,32 +5,28 @@
 //! follows from the rest (headers and ends of batches, offsets, trailer) is written with it.
 //!
 //! Nothing is ever written into the damaged file: a backup may share it. Its successor is written
-//! beside it, synced, and renamed over it, after what was there was copied aside. After a crash at
-//! any point one of the two is there, whole, and the log opens with either.
+//! beside it, synced, and renamed over it, after a copy of what was there was made. After a crash
+//! at any point one of the two is there, whole, and the log opens with either.
 
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
-use stemedb_merkle::{Hash, id::to_hex};
+use stemedb_merkle::Hash;
 
 use super::{
     HashBody,
-    autopsy::{self, Autopsy, Context},
+    salvage::{Context, Salvaged, salvage},
 };
 use crate::{
     batch::{self, BatchHeader},
-    disk::Disk,
-    error::{Action, DiskError},
+    disk::{Disk, Quarantine},
+    error::{Action, DiskError, HealError},
+    files,
     log::{
         LogReader,
         handles::SealedFile,
         segments::{Offsets, Segment},
     },
     record::{HEAD_LEN, Head, Kind},
-    recovery::{
-        mend::{aside_name, sync_dir, write_durably},
-        sectors::read_sectors,
-        survey::failed,
-    },
     segment::SegmentHeader,
 };
 
@@ -69,62 +65,7 @@ pub struct Rewritten {
     /// From there to the last one.
     pub len: u64,
     /// Where what these bytes were is kept.
-    pub aside: PathBuf,
-}
-
-/// Why nothing was put right. The log is as it was.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum HealError {
-    /// There is no such place.
-    #[error("there is nothing at {position}")]
-    NotFound {
-        /// The position.
-        position: u64,
-    },
-    /// The last segment is still written to.
-    #[error(
-        "{}: the damage is in the segment that appends go to: it heals once the log goes on in \
-         the next one",
-        path.display()
-    )]
-    Open {
-        /// The segment.
-        path: PathBuf,
-    },
-    /// The segment is in the archive.
-    #[error(
-        "{}: the segment is only in the archive, and is not written to: \
-         `stemedb archive verify` checks it there",
-        path.display()
-    )]
-    Remote {
-        /// The segment.
-        path: PathBuf,
-    },
-    /// The body is not the one of the record.
-    #[error("the record at {position} is not that of {}, or has another length", to_hex(id))]
-    Other {
-        /// The position of the record.
-        position: u64,
-        /// The id that the body has.
-        id: Hash,
-    },
-    /// What the record was can't be told.
-    #[error(
-        "{}: at byte {offset}: what was written there can't be told from the rest: close the \
-         store and run `stemedb repair`",
-        path.display()
-    )]
-    Unknown {
-        /// The segment.
-        path: PathBuf,
-        /// Where in it.
-        offset: u64,
-    },
-    /// The disk failed.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
+    pub kept: PathBuf,
 }
 
 impl LogReader {
@@ -155,26 +96,21 @@ impl LogReader {
             return Err(HealError::Remote { path: shared.path(segment) });
         }
         let sealed_len = next.first_position.saturating_sub(segment.header.first_position);
-        let held = segment
-            .file
-            .len()
-            .map_err(|source| DiskError::new(Action::Measure, disk.path(&segment.name), source))?;
+        let file = segment.on(disk);
         // What the disk cannot read is put right as any damage is.
-        let before = read_sectors(disk, &segment.name, &*segment.file, held.max(sealed_len))?.bytes;
+        let before = file.read_sectors(file.len()?.max(sealed_len))?.bytes;
         let mut after = before.clone();
         after.resize(usize::try_from(sealed_len).unwrap_or(usize::MAX), 0);
-        let patient = Patient { reader: self, segment, next: &next, heal };
-        patient.put_record(&mut after)?;
-        let offsets = patient.put_rest(&mut after);
+        let repair = SegmentRepair { reader: self, segment, next: &next, heal };
+        repair.put_record(&mut after)?;
+        let offsets = repair.put_rest(&mut after);
         let Some((offset, len)) = difference(&before, &after) else { return Ok(None) };
 
         let part = before.get(offset..(offset + len).min(before.len())).unwrap_or_default();
-        let aside = replace(disk, &segment.name, offset, part, &after)?;
+        let kept = replace(disk, &segment.name, offset, part, &after)?;
         // From here on it is in place, durable or not.
-        let synced = sync_dir(disk);
-        let file = disk
-            .open(&segment.name)
-            .map_err(|source| failed(disk, Action::Open, &segment.name, source))?;
+        let synced = files::sync_dir(disk);
+        let file = disk.open(&segment.name).map_err(|source| file.failed(Action::Open, source))?;
         shared.handles.close_all();
         let renewed = Segment {
             name: segment.name.clone(),
@@ -182,7 +118,7 @@ impl LogReader {
             header: segment.header,
             offsets: match offsets {
                 Some(offsets) => offsets,
-                None => patient.offsets_as_before(),
+                None => repair.offsets_as_before(),
             },
         };
         shared.replace(segment, Arc::new(renewed));
@@ -191,20 +127,20 @@ impl LogReader {
             path: disk.path(&segment.name),
             offset: offset as u64,
             len: len as u64,
-            aside: disk.path(&aside),
+            kept: disk.path(&kept),
         }))
     }
 }
 
 /// A segment and what is to be put right in it.
-struct Patient<'a> {
+struct SegmentRepair<'a> {
     reader: &'a LogReader,
     segment: &'a Arc<Segment>,
     next: &'a SegmentHeader,
     heal: &'a Heal<'a>,
 }
 
-impl Patient<'_> {
+impl SegmentRepair<'_> {
     /// Puts the record into the bytes of the segment.
     fn put_record(&self, bytes: &mut [u8]) -> Result<(), HealError> {
         let Some((id, body)) = self.heal.record else { return Ok(()) };
@@ -297,20 +233,16 @@ impl Patient<'_> {
         let header = &self.segment.header;
         put(bytes, 0, &header.encode())?;
         let context = Context {
-            header,
             batches_end: match self.segment.offsets {
                 Offsets::File { at, .. } => Some(at),
                 Offsets::Memory(_) => None,
             },
             sealed_len: Some(bytes.len() as u64),
-            marked: u64::MAX,
-            closed: None,
-            needless: &[],
-            unreadable: &[],
             hash: Some(self.heal.hash),
+            ..Context::new(header)
         };
-        let found = autopsy::examine(bytes, &context);
-        if !found.is_mendable() || found.next_index != self.next.first_index {
+        let found = salvage(bytes, &context);
+        if !found.is_repairable() || found.next_index != self.next.first_index {
             return None;
         }
         let (footer, sum) = found.footer(header);
@@ -342,7 +274,7 @@ impl Patient<'_> {
 }
 
 /// The head of the record at an offset, if its body is lost.
-fn lost(found: &Autopsy, at: usize) -> Option<Head> {
+fn lost(found: &Salvaged, at: usize) -> Option<Head> {
     let known = found.records.binary_search_by_key(&at, |known| known.offset).ok()?;
     let known = found.records.get(known)?;
     (!known.body && known.head.kind.has_body()).then_some(known.head)
@@ -368,8 +300,8 @@ fn difference(before: &[u8], after: &[u8]) -> Option<(usize, usize)> {
     Some((same, common - behind - same))
 }
 
-/// Keeps what was there aside, and puts a new file in the place of the segment. Returns where the
-/// former bytes are. If it fails, only the segment is left as it was.
+/// Keeps a copy of what was there, and puts a new file in the place of the segment. Returns where
+/// the former bytes are. If it fails, only the segment is left as it was.
 fn replace(
     disk: &dyn Disk,
     name: &str,
@@ -377,20 +309,19 @@ fn replace(
     part: &[u8],
     after: &[u8],
 ) -> Result<String, DiskError> {
-    let aside = aside_name(disk, &format!("bytes-from-{offset}-of-{name}"))?;
-    let (aside_temporary, temporary) = (format!("{aside}.tmp"), format!("{name}.tmp"));
+    let kept = files::quarantine_name(disk, &format!("{name}.at-{offset}"), Quarantine::Damaged)?;
+    let (kept_temporary, temporary) = (format!("{kept}.tmp"), format!("{name}.tmp"));
     let write = || {
-        write_durably(disk, &aside_temporary, part)?;
-        disk.rename(&aside_temporary, &aside)
-            .map_err(|source| failed(disk, Action::Rename, &aside_temporary, source))?;
-        sync_dir(disk)?;
-        write_durably(disk, &temporary, after)?;
-        disk.rename(&temporary, name)
-            .map_err(|source| failed(disk, Action::Rename, &temporary, source))
+        // The spare is not given up: appends go on.
+        files::write_durably(disk, &kept_temporary, part)?;
+        files::rename(disk, &kept_temporary, &kept)?;
+        files::sync_dir(disk)?;
+        files::write_durably(disk, &temporary, after)?;
+        files::rename(disk, &temporary, name)
     };
-    write().map(|()| aside.clone()).inspect_err(|_| {
-        // What can't be removed now is removed at the next opening, or harmless.
-        for name in [&aside_temporary, &aside, &temporary] {
+    write().map(|()| kept.clone()).inspect_err(|_| {
+        // What cannot be removed now is removed at the next opening, or harmless.
+        for name in [&kept_temporary, &kept, &temporary] {
             let _ = disk.remove(name);
         }
     })

@@ -18,10 +18,11 @@ use super::{
 };
 use crate::{
     disk::{Disk, Fingerprint},
+    files,
     identity::{IDENTITY_LEN, IDENTITY_NAME, Identity, IdentityError, SecretError},
     log::Placed,
     record::HEAD_LEN,
-    recovery::{sectors::is_unreadable, walk::Walker},
+    scan::{Scanner, sectors::is_unreadable},
     segment::{HEADER_LEN, SegmentHeader, parse_segment_name, segment_salt},
 };
 
@@ -170,9 +171,7 @@ struct LiveSegment {
 
 impl LiveSegments {
     fn read(disk: &dyn Disk) -> Result<Self, RepairError> {
-        let names = disk.list().map_err(|source| {
-            crate::recovery::survey::failed(disk, crate::error::Action::List, "", source)
-        })?;
+        let names = files::list(disk)?;
         let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
         let mut generations = BTreeSet::new();
         for name in names {
@@ -263,7 +262,7 @@ fn secret_check(
         let bytes = read_segment(disk, name)?.bytes;
         let mut placed = Vec::new();
         let batches = bytes.get(HEADER_LEN..).unwrap_or_default();
-        Walker::new(header).walk(batches, HEADER_LEN as u64, &mut placed);
+        Scanner::new(header).scan(batches, HEADER_LEN as u64, &mut placed);
         for record in placed.iter().filter(|record| record.kind.has_body()) {
             let body = body_of(&bytes, header, record);
             asked += 1;

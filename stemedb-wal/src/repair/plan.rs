@@ -1,27 +1,29 @@
-//! What is there, what is wrong with it, and whether it can be mended in its place.
+//! What is there, what is wrong with it, and whether it can be repaired in its place.
 
 use std::{collections::HashSet, ops::Range};
 
 use super::{
     HashBody, RepairError, RepairOptions,
-    autopsy::{self, Autopsy, Context, Remedy, Wrong},
     candidates::{self, Candidate},
-    verify::{Kept, trailer_of, walk_kept},
+    salvage::{Context, Known, Remedy, Salvaged, Wrong, salvage},
 };
 use crate::{
     batch::BatchHeader,
     checksum::Salt,
     disk::{Disk, stub_name},
     error::{Action, Damage, DamageKind},
+    files,
     identity::Identity,
-    log::{Watermark, further},
+    log::{Origin, Watermark, first_header, further},
     record::{Head, Kind},
-    recovery::{
-        sectors::{Sectors, read_sectors},
-        survey::{failed, read_kept},
-        tail::{self, marked_behind},
-        walk::Walker,
+    scan::{
+        Scanner,
+        file::SegmentFile,
+        judge::{Judge, Verdict},
+        offsets_of,
+        sectors::Sectors,
     },
+    sealed::check_kept,
     segment::{
         HEADER_LEN, SEGMENT_LEN_MAX, SegmentHeader, TRAILER_LEN, Trailer, segment_name,
         segment_salt,
@@ -44,7 +46,7 @@ pub(crate) struct Plan {
     pub(crate) marked: Watermark,
     /// How many entries are known.
     pub(crate) kept: u64,
-    /// Holes, heals and voids, as they are once all is mended.
+    /// Holes, heals and voids, as they are once all is repaired.
     pub(crate) gaps: Vec<Gap>,
     /// Bodies that are lost, and not yet known to be.
     pub(crate) lost_bodies: Vec<Head>,
@@ -53,12 +55,14 @@ pub(crate) struct Plan {
 /// A record that is a body lost, or found again.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Gap {
+    /// The number of the segment that it is in.
+    pub(crate) segment: usize,
     pub(crate) position: u64,
     pub(crate) kind: Kind,
     pub(crate) head: Head,
 }
 
-/// One segment: what it is, and what is wrong with it. Its bytes are read again when needed.
+/// One segment: what it is, and what is wrong with it. Its bytes are read again to be repaired.
 #[derive(Debug)]
 pub(crate) struct SegmentPlan {
     pub(crate) name: String,
@@ -75,12 +79,14 @@ pub(crate) struct SegmentPlan {
     /// Offsets of heals of entries whose bodies are there.
     needless: Vec<u64>,
     /// Whether its bodies are only in an archive.
-    remote: bool,
+    pub(crate) remote: bool,
+    /// Whether what is wrong can be put right in its place.
+    repairable: bool,
 }
 
 /// A segment as it was and as it should be.
 #[derive(Debug)]
-pub(crate) struct Mended {
+pub(crate) struct RepairedSegment {
     pub(crate) before: Vec<u8>,
     pub(crate) after: Vec<u8>,
     pub(crate) holes: Vec<Head>,
@@ -101,7 +107,7 @@ pub(crate) fn make_plan(
         groups.values().map(|group| group.iter().find_map(|candidate| candidate.header)).collect();
     let count = groups.len();
     let mut last_time = 0;
-    let mut expected = Expected::first();
+    let mut expected = first_header(&Origin::from(identity));
     let mut read = 0;
     for (n, (first_index, group)) in groups.into_iter().enumerate() {
         let around = Around {
@@ -115,16 +121,16 @@ pub(crate) fn make_plan(
         };
         let found = around.choose(disk, group, options.hash, &mut plan.strays, &mut read)?;
         if let Some(what) = found.mismatch {
-            let name = segment_name(identity.generation, expected.next_index);
+            let name = segment_name(identity.generation, expected.first_index);
             let path = match what {
                 DamageKind::Missing => disk.path(&name),
                 _ => disk.path(&found.segment.name),
             };
-            plan.missing.push(Damage { path, offset: 0, index: expected.next_index, what });
+            plan.missing.push(Damage { path, offset: 0, index: expected.first_index, what });
             plan.lost = true;
         }
         let mut segment = found.segment;
-        for known in &found.autopsy.records {
+        for known in &found.salvaged.records {
             let Head { kind, index, time, .. } = known.head;
             if kind.takes_index() && time <= last_time {
                 // Two segments that cannot both be right; the log's order is by time.
@@ -145,7 +151,7 @@ pub(crate) fn make_plan(
             }
             if kind != Kind::Entry {
                 let position = segment.header.first_position + known.offset as u64;
-                plan.gaps.push(Gap { position, kind, head });
+                plan.gaps.push(Gap { segment: n, position, kind, head });
             }
         }
         plan.lost |= found.lost || segment.is_lost();
@@ -159,6 +165,7 @@ pub(crate) fn make_plan(
     let healed = plan.gaps.iter().filter(|gap| gap.kind == Kind::Heal);
     let healed: HashSet<_> = healed.map(|gap| gap.head.id).collect();
     plan.lost_bodies.retain(|head| !healed.contains(&head.id));
+    plan.lost |= plan.segments.iter().any(|segment| segment.is_broken() && !segment.repairable);
     Ok(plan)
 }
 
@@ -193,10 +200,7 @@ impl Plan {
             if gap.kind != Kind::Heal || holes.remove(&head.id) {
                 continue;
             }
-            let behind = self
-                .segments
-                .partition_point(|segment| segment.header.first_position <= gap.position);
-            let segment = behind.checked_sub(1).and_then(|at| self.segments.get_mut(at));
+            let segment = self.segments.get_mut(gap.segment);
             let Some(segment) = segment.filter(|segment| !segment.remote) else { continue };
             let offset = gap.position - segment.header.first_position;
             let (index, what) = (head.index, DamageKind::Sequence);
@@ -214,39 +218,12 @@ impl Plan {
     }
 }
 
-/// What the header of the next segment should say.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Expected {
-    next_index: u64,
-    position: u64,
-    previous_sum: u32,
-    last_time: u64,
-}
-
-impl Expected {
-    fn first() -> Self {
-        Self { next_index: 0, position: 0, previous_sum: 0, last_time: 0 }
-    }
-
-    /// The header that a segment should have, but for the salt.
-    fn header(&self, identity: &Identity, first_index: u64, salt: Salt) -> SegmentHeader {
-        SegmentHeader {
-            store_id: identity.store_id,
-            generation: identity.generation,
-            previous_sum: self.previous_sum,
-            first_index,
-            first_position: self.position,
-            salt,
-            time_before: self.last_time,
-        }
-    }
-}
-
 /// What is known about a segment from those around it.
 struct Around<'a> {
     identity: &'a Identity,
     first_index: u64,
-    expected: Expected,
+    /// What its header should say, but for the salt.
+    expected: SegmentHeader,
     next: Option<SegmentHeader>,
     is_last: bool,
     marked: Watermark,
@@ -257,8 +234,9 @@ struct Around<'a> {
 /// A file, and what it is as a segment.
 struct Examined {
     segment: SegmentPlan,
-    autopsy: Autopsy,
-    expected: Expected,
+    salvaged: Salvaged,
+    /// What the header of the next segment should say, but for the salt.
+    expected: SegmentHeader,
     end: Watermark,
     /// How it does not follow from the segment before.
     mismatch: Option<DamageKind>,
@@ -285,7 +263,7 @@ impl Around<'_> {
             };
             *read += found.segment.len;
             let value = |found: &Examined| {
-                let records = &found.autopsy.records;
+                let records = &found.salvaged.records;
                 let bodies = records.iter().filter(|known| known.body).count();
                 let fits = self.fits(found);
                 // Two that are whole and sealed hold the same entries. Of the last segment the
@@ -318,11 +296,15 @@ impl Around<'_> {
 
     /// How a header does not follow from the segment before.
     fn mismatch(&self, header: &SegmentHeader) -> Option<DamageKind> {
-        if self.first_index > self.expected.next_index {
+        if self.first_index > self.expected.first_index {
             return Some(DamageKind::Missing);
         }
-        let follows = self.expected.header(self.identity, self.first_index, header.salt);
-        (*header != follows).then_some(DamageKind::Sequence)
+        (*header != self.header(header.salt)).then_some(DamageKind::Sequence)
+    }
+
+    /// The header that it should have.
+    fn header(&self, salt: Salt) -> SegmentHeader {
+        SegmentHeader { first_index: self.first_index, salt, ..self.expected }
     }
 
     fn examine(
@@ -332,30 +314,16 @@ impl Around<'_> {
         hash: Option<HashBody<'_>>,
     ) -> Result<Examined, RepairError> {
         let Sectors { mut bytes, unreadable } = read_segment(disk, &candidate.name)?;
-        let header = candidate.header.unwrap_or_else(|| {
-            let salt = self.salt_of(&bytes);
-            self.expected.header(self.identity, self.first_index, salt)
-        });
+        let header = candidate.header.unwrap_or_else(|| self.header(self.salt_of(&bytes)));
         let next = self.next.as_ref();
-        let mut segment = SegmentPlan {
-            header,
-            wrong: Vec::new(),
-            len: candidate.len,
-            batches_end: trailer_of(&bytes, &header).map(|trailer| trailer.batches_end),
-            sealed_len: match next {
-                Some(next) => next.first_position.checked_sub(header.first_position),
-                None if !self.is_last => Some(candidate.len),
-                None => None,
-            },
-            marked: u64::MAX,
-            closed: None,
-            marked_len: 0,
-            next_sum: next.map(|next| next.previous_sum),
-            needless: Vec::new(),
-            name: candidate.name,
-            remote: false,
+        let is_headless = candidate.header.is_none();
+        let mut segment = SegmentPlan::new(candidate, header, &bytes);
+        segment.next_sum = next.map(|next| next.previous_sum);
+        segment.sealed_len = match next {
+            Some(next) => next.first_position.checked_sub(header.first_position),
+            None => segment.sealed_len.filter(|_| !self.is_last),
         };
-        if candidate.header.is_none() {
+        if is_headless {
             let (offset, index, remedy) = (0, self.first_index, Remedy::Rewrite);
             let what = DamageKind::SegmentHeader;
             segment.wrong.push(Wrong { offset, index, what, remedy });
@@ -364,14 +332,18 @@ impl Around<'_> {
             segment.last(&bytes, self.identity, self.marked);
         }
         segment.pad(&mut bytes);
-        let found = segment.examine(&bytes, &unreadable, hash);
+        let found = segment.salvage(&bytes, &unreadable, hash);
         segment.wrong.extend(&found.wrong);
         let mismatch = self.mismatch(&header);
         let lost = self.lost || mismatch.is_some();
         let expected = segment.check_end(&bytes, &found, next, lost);
         let position = segment.header.first_position + found.end as u64;
         let end = Watermark { position, next_index: found.next_index };
-        Ok(Examined { segment, autopsy: found, expected, end, mismatch, lost })
+        if segment.is_broken() {
+            let after = (!segment.is_lost()).then(|| segment.edited(bytes, &found));
+            segment.repairable = after.flatten().is_some();
+        }
+        Ok(Examined { segment, salvaged: found, expected, end, mismatch, lost })
     }
 
     /// The salt of a segment whose header is damaged: the one that its checksums are made with.
@@ -379,7 +351,7 @@ impl Around<'_> {
         let Identity { salt_seed, generation, .. } = self.identity;
         let derived = segment_salt(salt_seed, *generation, self.first_index);
         let stored = bytes.get(56..64).and_then(|bytes| bytes.first_chunk::<8>());
-        let position = self.expected.position;
+        let position = self.expected.first_position;
         let fits = |salt: &Salt| {
             let batch = bytes.get(HEADER_LEN..).unwrap_or_default();
             let trailer_at = bytes.len().saturating_sub(TRAILER_LEN);
@@ -394,61 +366,74 @@ impl Around<'_> {
     /// A segment that is in an archive, by what is kept of it here: that is whole, or somebody has
     /// to put it back.
     fn kept(&self, disk: &dyn Disk, candidate: Candidate) -> Result<Examined, RepairError> {
-        let Candidate { name, len, header, .. } = candidate;
-        let salt =
-            segment_salt(&self.identity.salt_seed, self.identity.generation, self.first_index);
-        let header =
-            header.unwrap_or_else(|| self.expected.header(self.identity, self.first_index, salt));
-        let file = disk.open(&name).map_err(|source| failed(disk, Action::Open, &name, source))?;
-        let stub = stub_name(&name).unwrap_or_else(|| name.clone());
+        let Identity { salt_seed, generation, .. } = self.identity;
+        let salt = segment_salt(salt_seed, *generation, self.first_index);
+        let header = candidate.header.unwrap_or_else(|| self.header(salt));
+        let name = candidate.name.as_str();
+        let file =
+            disk.open(name).map_err(|source| files::failed(disk, Action::Open, name, source))?;
+        let stub = stub_name(name).unwrap_or_else(|| name.to_owned());
         let (path, index) = (disk.path(&stub), header.first_index);
         let damage = Damage { path, offset: 0, index, what: DamageKind::Stub };
-        let bytes = read_kept(disk, &name, &*file, len)?.map_err(RepairError::Stub)?;
+        let kept = SegmentFile { disk, name, file: &*file }.read_kept(candidate.len)?;
+        let bytes = kept.map_err(RepairError::Stub)?;
         let proper = segment_name(header.generation, header.first_index) == name;
-        let kept = walk_kept(&header, &bytes).filter(|_| proper);
-        let Kept { next_index, last_time, trailer_sum } = kept.ok_or(RepairError::Stub(damage))?;
+        let kept = check_kept(&header, &bytes).filter(|_| proper);
+        let kept = kept.ok_or(RepairError::Stub(damage))?;
         if self.is_last {
-            let path = disk.path(&segment_name(header.generation, next_index));
+            let path = disk.path(&segment_name(header.generation, kept.next_index));
             return Err(RepairError::Behind { path });
         }
-        let follows = self
-            .next
-            .is_none_or(|next| (next.first_index, next.previous_sum) == (next_index, trailer_sum));
-        let segment = SegmentPlan {
-            header,
-            wrong: Vec::new(),
-            len,
-            batches_end: trailer_of(&bytes, &header).map(|trailer| trailer.batches_end),
-            sealed_len: Some(len),
-            marked: u64::MAX,
-            closed: None,
-            marked_len: 0,
-            next_sum: Some(trailer_sum),
-            needless: Vec::new(),
-            name,
-            remote: true,
+        let follows = self.next.is_none_or(|next| {
+            (next.first_index, next.previous_sum) == (kept.next_index, kept.trailer_sum)
+        });
+        let mut segment = SegmentPlan::new(candidate, header, &bytes);
+        segment.next_sum = Some(kept.trailer_sum);
+        let records = kept.placed.iter().map(|placed| {
+            let offset = usize::try_from(placed.position - header.first_position);
+            let (offset, head) = (offset.unwrap_or(usize::MAX), placed.head(0));
+            Known { offset, head, body: placed.len == 0 && placed.kind.has_body() }
+        });
+        let salvaged = Salvaged { records: records.collect(), ..Salvaged::default() };
+        let expected = SegmentHeader {
+            first_position: header.first_position + segment.len,
+            ..kept.next_header(salt_seed)
         };
-        let autopsy = segment.examine(&bytes, &[], None);
-        let position = header.first_position + len;
-        Ok(Examined {
-            segment,
-            autopsy,
-            expected: Expected { next_index, position, previous_sum: trailer_sum, last_time },
-            end: Watermark { position, next_index },
-            mismatch: self.mismatch(&header),
-            lost: !follows,
-        })
+        let end = Watermark { position: expected.first_position, next_index: kept.next_index };
+        let (mismatch, lost) = (self.mismatch(&header), !follows);
+        Ok(Examined { segment, salvaged, expected, end, mismatch, lost })
     }
 }
 
 /// All bytes of a segment, with what cannot be read filled in.
 pub(crate) fn read_segment(disk: &dyn Disk, name: &str) -> Result<Sectors, RepairError> {
-    let file = disk.open(name).map_err(|source| failed(disk, Action::Open, name, source))?;
-    let len = file.len().map_err(|source| failed(disk, Action::Measure, name, source))?;
-    Ok(read_sectors(disk, name, &*file, len)?)
+    let file = disk.open(name).map_err(|source| files::failed(disk, Action::Open, name, source))?;
+    let file = SegmentFile { disk, name, file: &*file };
+    Ok(file.read_sectors(file.len()?)?)
 }
 
 impl SegmentPlan {
+    /// Of a sealed segment with nothing wrong, whose file is `bytes`.
+    fn new(candidate: Candidate, header: SegmentHeader, bytes: &[u8]) -> Self {
+        let Candidate { name, len, remote, .. } = candidate;
+        let trailer = Trailer::at_end(bytes, &header, bytes.len() as u64);
+        Self {
+            name,
+            header,
+            wrong: Vec::new(),
+            len,
+            batches_end: trailer.map(|trailer| trailer.batches_end),
+            sealed_len: Some(len),
+            marked: u64::MAX,
+            closed: None,
+            marked_len: 0,
+            next_sum: None,
+            needless: Vec::new(),
+            remote,
+            repairable: true,
+        }
+    }
+
     /// The name that the segment should have.
     pub(crate) fn proper_name(&self) -> String {
         segment_name(self.header.generation, self.header.first_index)
@@ -468,20 +453,24 @@ impl SegmentPlan {
     fn last(&mut self, bytes: &[u8], identity: &Identity, marked: Watermark) {
         self.closed = identity.clean.map(Watermark::from);
         self.marked_len = marked.position.saturating_sub(self.header.first_position);
-        self.marked = marked.position.max(marked_behind(bytes, HEADER_LEN, &self.header));
-        let tail = tail::examine(bytes, &self.header, marked.position, None);
-        self.batches_end = tail.ok().map(|tail| tail.reached.offset);
+        let header = self.header;
+        let judge = Judge { bytes, header: &header, marked: marked.position };
+        self.marked = marked.position.max(judge.marked_behind(HEADER_LEN));
+        let scanned = Scanner::new(&header).all(bytes);
+        let offsets: Vec<u32> = offsets_of(&header, &scanned.placed).collect();
+        let verdict = judge.judge(&scanned.reached, &offsets);
+        self.batches_end = (verdict != Verdict::Damaged).then_some(scanned.reached.offset);
     }
 
-    /// The bytes of the segment, and what can be told of them.
+    /// The bytes of the segment, and what is known of them.
     pub(crate) fn read(
         &self,
         disk: &dyn Disk,
         hash: Option<HashBody<'_>>,
-    ) -> Result<(Vec<u8>, Autopsy), RepairError> {
+    ) -> Result<(Vec<u8>, Salvaged), RepairError> {
         let Sectors { mut bytes, unreadable } = read_segment(disk, &self.name)?;
         self.pad(&mut bytes);
-        let found = self.examine(&bytes, &unreadable, hash);
+        let found = self.salvage(&bytes, &unreadable, hash);
         if self.remote && !found.wrong.is_empty() {
             return Err(RepairError::Archive { path: disk.path(&self.name) });
         }
@@ -497,12 +486,12 @@ impl SegmentPlan {
         }
     }
 
-    fn examine(
+    fn salvage(
         &self,
         bytes: &[u8],
         unreadable: &[Range<u64>],
         hash: Option<HashBody<'_>>,
-    ) -> Autopsy {
+    ) -> Salvaged {
         let context = Context {
             header: &self.header,
             batches_end: self.batches_end,
@@ -513,27 +502,28 @@ impl SegmentPlan {
             unreadable,
             hash,
         };
-        autopsy::examine(bytes, &context)
+        salvage(bytes, &context)
     }
 
     /// Checks the footer, and that the next segment follows.
     fn check_end(
         &mut self,
         bytes: &[u8],
-        found: &Autopsy,
+        found: &Salvaged,
         next: Option<&SegmentHeader>,
         lost: bool,
-    ) -> Expected {
-        let mut expected = Expected {
-            next_index: found.next_index,
-            position: self.header.first_position + self.len,
+    ) -> SegmentHeader {
+        let mut expected = SegmentHeader {
+            first_index: found.next_index,
+            first_position: self.header.first_position + self.len,
             previous_sum: 0,
-            last_time: found.last_time,
+            time_before: found.last_time,
+            ..self.header
         };
         let Some(sealed_len) = self.sealed_len else { return expected };
         let (footer, sum) = found.footer(&self.header);
         expected.previous_sum = sum;
-        expected.position = self.header.first_position + sealed_len;
+        expected.first_position = self.header.first_position + sealed_len;
         let mut wrong = |remedy| {
             let (offset, index) = (found.end as u64, self.header.first_index);
             self.wrong.push(Wrong { offset, index, what: DamageKind::Footer, remedy });
@@ -550,46 +540,50 @@ impl SegmentPlan {
         expected
     }
 
-    /// The segment as it should be; `None` if that cannot be told after all.
-    pub(crate) fn mended(
+    /// The segment as it should be; `None` if the disk gives other bytes than for the plan.
+    pub(crate) fn repaired(
         &self,
         disk: &dyn Disk,
         hash: Option<HashBody<'_>>,
-    ) -> Result<Option<Mended>, RepairError> {
-        let before = read_segment(disk, &self.name)?.bytes;
-        let (mut after, found) = self.read(disk, hash)?;
-        let header = self.header.encode();
-        if after.len() < header.len() {
-            return Ok(None);
-        }
-        for (at, bytes) in std::iter::once((0, header.to_vec())).chain(found.edits.iter().cloned())
-        {
-            let Some(place) = after.get_mut(at..at + bytes.len()) else { return Ok(None) };
-            place.copy_from_slice(&bytes);
-        }
-        after.truncate(found.end);
-        if self.sealed_len.is_some() {
-            after.extend_from_slice(&found.footer(&self.header).0);
-        }
+    ) -> Result<Option<RepairedSegment>, RepairError> {
+        let Sectors { bytes: before, unreadable } = read_segment(disk, &self.name)?;
+        let mut after = before.clone();
+        self.pad(&mut after);
+        let found = self.salvage(&after, &unreadable, hash);
         let lost = found.records.iter().filter(|known| {
             let needless = self.needless.contains(&(known.offset as u64));
             !known.body && known.head.kind.has_body() && !needless
         });
         let holes = lost.map(|known| known.head).collect();
-        Ok(self.holds(&after).then_some(Mended { before, after, holes }))
+        let after = self.edited(after, &found);
+        Ok(after.map(|after| RepairedSegment { before, after, holes }))
     }
 
-    /// Whether mended bytes stand up to what opening them checks.
-    fn holds(&self, bytes: &[u8]) -> bool {
-        if self.sealed_len.is_none() {
-            return tail::examine(bytes, &self.header, 0, None).is_ok();
+    /// The bytes with all that has to be written; `None` if they do not stand up to what opening
+    /// them checks.
+    fn edited(&self, mut bytes: Vec<u8>, found: &Salvaged) -> Option<Vec<u8>> {
+        bytes.get_mut(..HEADER_LEN)?.copy_from_slice(&self.header.encode());
+        for (at, edit) in &found.edits {
+            bytes.get_mut(*at..at + edit.len())?.copy_from_slice(edit);
         }
-        let Some(trailer) = trailer_of(bytes, &self.header) else { return false };
-        let until = usize::try_from(trailer.batches_end).unwrap_or(usize::MAX);
-        let batches = bytes.get(HEADER_LEN..until).unwrap_or_default();
-        let mut walker = Walker::new(&self.header);
-        walker.walk(batches, HEADER_LEN as u64, &mut Vec::new());
-        walker.reached().offset == trailer.batches_end
-            && self.next_sum.is_none_or(|sum| sum == trailer.sum)
+        bytes.truncate(found.end);
+        if self.sealed_len.is_some() {
+            bytes.extend_from_slice(&found.footer(&self.header).0);
+        }
+        self.holds(&bytes).then_some(bytes)
+    }
+
+    /// Whether repaired bytes stand up to what opening them checks.
+    fn holds(&self, bytes: &[u8]) -> bool {
+        let scanned = Scanner::new(&self.header).all(bytes);
+        if self.sealed_len.is_none() {
+            let offsets: Vec<u32> = offsets_of(&self.header, &scanned.placed).collect();
+            let judge = Judge { bytes, header: &self.header, marked: 0 };
+            return judge.judge(&scanned.reached, &offsets) != Verdict::Damaged;
+        }
+        Trailer::at_end(bytes, &self.header, bytes.len() as u64).is_some_and(|trailer| {
+            scanned.reached.offset == trailer.batches_end
+                && self.next_sum.is_none_or(|sum| sum == trailer.sum)
+        })
     }
 }

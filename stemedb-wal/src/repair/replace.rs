@@ -1,47 +1,45 @@
-//! Puts a mended segment in the place of a damaged one.
+//! Puts a repaired segment in the place of a damaged one, and segments under their names.
 
-use super::plan::Mended;
+use super::plan::{RepairedSegment, SegmentPlan};
 use crate::{
-    disk::Disk,
-    error::{Action, DiskError},
-    log::SPARE_NAME,
-    recovery::{
-        mend::{set_aside_bytes, sync_dir, write_durably},
-        survey::failed,
-    },
+    disk::{Disk, Quarantine, quarantined},
+    error::DiskError,
+    files,
+    segment::segment_name,
 };
+
+/// While segments whose names were exchanged get their own again, a segment has a name with this
+/// added to its first index: no log opens then, whatever happens, and the next repair goes on.
+const PARKED: u64 = 1 << 63;
 
 /// Writes the successor of a segment beside it, keeps a copy of what was there, and renames the
 /// successor over it. Returns the name of the copy. A failure leaves neither file behind.
-pub(super) fn replace(disk: &dyn Disk, name: &str, mended: &Mended) -> Result<String, DiskError> {
+pub(super) fn replace(
+    disk: &dyn Disk,
+    name: &str,
+    repaired: &RepairedSegment,
+) -> Result<String, DiskError> {
     let temporary = format!("{name}.tmp");
-    let written = match write_durably(disk, &temporary, &mended.after) {
-        // This is what the spare is kept for.
-        Err(error) if error.is_full() && disk.remove(SPARE_NAME).is_ok() => {
-            write_durably(disk, &temporary, &mended.after)
-        }
-        written => written,
-    };
-    let aside = written.and_then(|()| match copy_of(disk, name, &mended.before) {
-        Some(aside) => Ok(aside),
-        None => set_aside_bytes(disk, name, &mended.before),
+    let RepairedSegment { before, after, .. } = repaired;
+    let written = files::write_at_any_cost(disk, &temporary, after);
+    let kept = written.and_then(|()| match copy_of(disk, name, before) {
+        Some(kept) => Ok(kept),
+        None => files::quarantine_bytes(disk, name, Quarantine::Damaged, before),
     });
-    let aside = aside.inspect_err(|_| {
+    let kept = kept.inspect_err(|_| {
         // What cannot be removed now is removed by the next repair that succeeds.
         let _ = disk.remove(&temporary);
     })?;
-    disk.rename(&temporary, name)
-        .map_err(|source| failed(disk, Action::Rename, &temporary, source))?;
-    sync_dir(disk)?;
-    Ok(aside)
+    files::rename(disk, &temporary, name)?;
+    files::sync_dir(disk)?;
+    Ok(kept)
 }
 
 /// The copy that a repair before has kept of the same bytes.
 fn copy_of(disk: &dyn Disk, name: &str, bytes: &[u8]) -> Option<String> {
     let names = disk.list().ok()?;
-    names.into_iter().find(|aside| {
-        let rest = aside.strip_prefix("aside-").and_then(|rest| rest.split_once('-'));
-        rest.is_some_and(|(_, of)| of == name) && holds(disk, aside, bytes)
+    names.into_iter().find(|kept| {
+        quarantined(kept).is_some_and(|found| found.of == name) && holds(disk, kept, bytes)
     })
 }
 
@@ -52,4 +50,38 @@ fn holds(disk: &dyn Disk, name: &str, bytes: &[u8]) -> bool {
     }
     let mut held = vec![0; bytes.len()];
     file.read_at(&mut held, 0).is_ok_and(|read| read == bytes.len()) && held == bytes
+}
+
+/// Gives each segment the name that it should have. Returns the former names of those renamed.
+///
+/// Names may have been exchanged, so none is used before all files that have a wrong one are out
+/// of the way.
+pub(crate) fn put_names_right(
+    disk: &dyn Disk,
+    segments: &mut [SegmentPlan],
+) -> Result<Vec<(String, String)>, DiskError> {
+    let mut renamed = Vec::new();
+    let misnamed = || segments.iter().filter(|segment| segment.name != segment.proper_name());
+    for segment in misnamed() {
+        let parked = parked_name(segment);
+        if segment.name != parked {
+            files::rename(disk, &segment.name, &parked)?;
+        }
+        renamed.push((segment.name.clone(), segment.proper_name()));
+    }
+    if renamed.is_empty() {
+        return Ok(renamed);
+    }
+    files::sync_dir(disk)?;
+    for segment in segments.iter_mut().filter(|segment| segment.name != segment.proper_name()) {
+        let name = segment.proper_name();
+        files::rename(disk, &parked_name(segment), &name)?;
+        segment.name = name;
+    }
+    files::sync_dir(disk)?;
+    Ok(renamed)
+}
+
+fn parked_name(segment: &SegmentPlan) -> String {
+    segment_name(segment.header.generation, segment.header.first_index | PARKED)
 }

@@ -4,11 +4,13 @@ use crate::history::{LogHarness, ModelEntry, ORIGIN, id_of, open};
 use std::{collections::BTreeMap, sync::Arc};
 use stemedb_simdisk::FaultyDisk;
 use stemedb_wal::{
-    batch::{self, BatchHeader},
     disk::{Disk, MemoryDisk},
     error::{DamageKind, OpenError, ReadError},
-    log::{LogOptions, NewRecord, Origin, Remark, Spares, Watermark},
-    segment::{self, SegmentHeader, TRAILER_LEN, Trailer, parse_segment_name, segment_name},
+    log::{LogOptions, NewRecord, Origin, Spares, Warning, Watermark},
+    raw::{
+        BatchHeader, SegmentHeader, TRAILER_LEN, Trailer, batch, parse_segment_name, segment,
+        segment_name,
+    },
 };
 
 fn options() -> LogOptions {
@@ -51,7 +53,7 @@ impl Sample {
             }
             Ok((log, report, replayed)) => {
                 let whole = replayed.len() == self.model.len();
-                assert_eq!(replayed, self.model[..replayed.len()], "{:?}", report.remarks);
+                assert_eq!(replayed, self.model[..replayed.len()], "{:?}", report.warnings);
                 let reader = log.reader();
                 for entry in &replayed {
                     assert_eq!(reader.read(entry.position).unwrap().body, entry.body);
@@ -61,7 +63,7 @@ impl Sample {
                         Err(error) => panic!("{error}"),
                     }
                 }
-                if whole { Outcome::Whole(report.remarks) } else { Outcome::Short }
+                if whole { Outcome::Whole(report.warnings) } else { Outcome::Short }
             }
         }
     }
@@ -72,7 +74,7 @@ enum Outcome {
     Refused(OpenError),
     /// The log opens and replays, and reads by index find the damage.
     ReadFails,
-    Whole(Vec<Remark>),
+    Whole(Vec<Warning>),
     /// Entries at the end are missing, and it was not noticed that they should be there.
     Short,
 }
@@ -95,10 +97,10 @@ fn every_flipped_bit_is_found_or_harmless() {
                     Outcome::Refused(error) => panic!("{name} bit {bit}: {error}"),
                     Outcome::Short => panic!("{name} bit {bit}: entries lost in silence"),
                     Outcome::ReadFails => "an offset, found by the read",
-                    Outcome::Whole(remarks) => match remarks.as_slice() {
-                        [Remark::FooterRebuilt { .. }] => "a trailer, made again",
-                        [Remark::TornTail { .. }] => "behind the end, cut",
-                        _ => panic!("{name} bit {bit}: {remarks:?}"),
+                    Outcome::Whole(warnings) => match warnings.as_slice() {
+                        [Warning::FooterRebuilt { .. }] => "a trailer, made again",
+                        [Warning::TornTail { .. }] => "behind the end, cut",
+                        _ => panic!("{name} bit {bit}: {warnings:?}"),
                     },
                 };
                 *counts.entry(kind).or_default() += 1;
@@ -195,12 +197,12 @@ fn every_zeroed_or_garbled_sector_is_found() {
                 match sample.outcome(&disk) {
                     Outcome::Refused(_) => {}
                     Outcome::Short => assert!(untold, "{name} at {start}"),
-                    Outcome::Whole(remarks) => assert!(
+                    Outcome::Whole(warnings) => assert!(
                         matches!(
-                            remarks.as_slice(),
-                            [Remark::FooterRebuilt { .. } | Remark::TornTail { .. }]
+                            warnings.as_slice(),
+                            [Warning::FooterRebuilt { .. } | Warning::TornTail { .. }]
                         ),
-                        "{name} at {start}: {remarks:?}"
+                        "{name} at {start}: {warnings:?}"
                     ),
                     Outcome::ReadFails => panic!("{name} at {start}"),
                 }
@@ -401,7 +403,7 @@ fn log_bytes_inside_a_body_never_pass_for_a_batch() {
     log.sync().unwrap();
     drop(log);
     let (_, report, replayed) = open(&disk, &ORIGIN, &options(), None).unwrap();
-    assert_eq!((replayed.len(), report.remarks.len()), (1, 0));
+    assert_eq!((replayed.len(), report.warnings.len()), (1, 0));
 }
 
 #[test]

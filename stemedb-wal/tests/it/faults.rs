@@ -5,7 +5,7 @@ use std::{
     io,
     sync::{Arc, Mutex},
 };
-use stemedb_simdisk::{Fault, FaultyDisk, Flavour, Operation, Survival, Target};
+use stemedb_simdisk::{Fault, FaultKind, FaultyDisk, Operation, Survival, Target};
 use stemedb_wal::{
     disk::Disk,
     error::{AppendError, OpenError},
@@ -96,7 +96,7 @@ fn check(disk: &FaultyDisk, life: &Life) -> Result<(), String> {
             "{} acknowledged, {} found: {:?}",
             life.acknowledged,
             replayed.len(),
-            report.remarks
+            report.warnings
         ));
     }
     let bodies: Vec<&[u8]> = replayed.iter().map(|entry| &*entry.body).collect();
@@ -111,11 +111,11 @@ fn check(disk: &FaultyDisk, life: &Life) -> Result<(), String> {
 fn any_operation_can_fail() {
     let mut failures = 0;
     for from_then_on in [false, true] {
-        for flavour in [Flavour::Failed, Flavour::Persisted, Flavour::Partial] {
+        for kind in [FaultKind::Failed, FaultKind::Persisted, FaultKind::Partial] {
             for after in 0.. {
                 let disk = FaultyDisk::new(after);
                 let error = io::ErrorKind::Other;
-                disk.inject(Fault { target: Target::Any, after, from_then_on, error, flavour });
+                disk.inject(Fault { target: Target::Any, after, from_then_on, error, kind });
                 let mut life = Life::default();
                 life.error = live(&disk, &mut life).err();
                 if disk.faults_hit() == 0 {
@@ -124,7 +124,7 @@ fn any_operation_can_fail() {
                 }
                 failures += 1;
                 disk.clear_faults();
-                let context = format!("{flavour:?} at {after}, from then on {from_then_on}");
+                let context = format!("{kind:?} at {after}, from then on {from_then_on}");
                 // Opened again by another process, and after a power cut of each kind.
                 check(&disk.fork(), &life)
                     .unwrap_or_else(|error| panic!("{context}: {error}\nafter {:?}", life.error));
@@ -157,11 +157,11 @@ fn recovery_can_fail_at_any_operation_and_be_tried_again() {
         let cut = disk.power_cut(Survival::Sectors, seed);
         cut.put("IDENTITY.tmp", b"left over").unwrap();
         for from_then_on in [false, true] {
-            for flavour in [Flavour::Failed, Flavour::Persisted, Flavour::Partial] {
+            for kind in [FaultKind::Failed, FaultKind::Persisted, FaultKind::Partial] {
                 for after in 0.. {
                     let disk = cut.fork();
                     let error = io::ErrorKind::Other;
-                    disk.inject(Fault { target: Target::Any, after, from_then_on, error, flavour });
+                    disk.inject(Fault { target: Target::Any, after, from_then_on, error, kind });
                     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
                     let result = open(&shared, &ORIGIN, &options(), None);
                     if let Err(error) = &result {
@@ -169,7 +169,7 @@ fn recovery_can_fail_at_any_operation_and_be_tried_again() {
                     }
                     if disk.faults_hit() == 0 {
                         let (_, report, replayed) = result.unwrap();
-                        torn += u64::from(report.remarks.len() > 1);
+                        torn += u64::from(report.warnings.len() > 1);
                         assert!(replayed.len() >= model.len());
                         break;
                     }
@@ -178,7 +178,7 @@ fn recovery_can_fail_at_any_operation_and_be_tried_again() {
                     for survival in Survival::ALL {
                         let shared: Arc<dyn Disk> = Arc::new(disk.power_cut(survival, seed));
                         let (_, _, replayed) = open(&shared, &ORIGIN, &options(), None)
-                            .unwrap_or_else(|error| panic!("{flavour:?} {after}: {error}"));
+                            .unwrap_or_else(|error| panic!("{kind:?} {after}: {error}"));
                         assert_eq!(replayed[..model.len()], model);
                     }
                 }
@@ -240,7 +240,7 @@ fn a_failed_sync_is_not_retried() {
         after: 0,
         from_then_on: false,
         error: io::ErrorKind::Other,
-        flavour: Flavour::Failed,
+        kind: FaultKind::Failed,
     });
     harness.log_mut().sync().unwrap_err();
     let before = disk.operations(Target::Any);

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use stemedb_wal::{
     disk::Disk,
-    log::{Log, LogOptions, NewRecord, OpenReport, Origin, Placed, Watermark},
-    record::Kind,
+    identity::Identity,
+    log::{Kind, Log, LogOptions, NewRecord, OpenReport, Origin, Placed, Watermark},
+    repair::{RepairError, RepairOptions, RepairPlan, RepairReport},
 };
 
 pub(crate) const ORIGIN: Origin =
@@ -191,4 +192,13 @@ pub(crate) fn open(
         }
     })?;
     Ok((log, report, replayed))
+}
+
+/// Plans a repair and carries it out.
+pub(crate) fn repair(
+    disk: &Arc<dyn Disk>,
+    identity: &mut Identity,
+    options: &RepairOptions<'_>,
+) -> Result<RepairReport, RepairError> {
+    RepairPlan::new(&**disk, identity, options, &mut |_| {})?.apply(disk, identity, options)
 }

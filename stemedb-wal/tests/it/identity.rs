@@ -6,7 +6,7 @@ use std::{
     io,
     sync::{Arc, Mutex},
 };
-use stemedb_simdisk::{Fault, FaultyDisk, Flavour, Moment, Operation, Survival, Target};
+use stemedb_simdisk::{Fault, FaultKind, FaultyDisk, Operation, Step, Survival, Target};
 use stemedb_wal::{
     disk::{Disk, Fingerprint},
     identity::*,
@@ -212,7 +212,7 @@ fn a_cut_while_saving_leaves_the_old_or_the_new() {
     let disk = FaultyDisk::new(1);
     let old = Identity::create(&disk, LOCK, None, entropy).unwrap();
     let new = Identity { epoch: 7, ..old.clone() };
-    let moments: Arc<Mutex<Vec<Moment>>> = Arc::default();
+    let moments: Arc<Mutex<Vec<Step>>> = Arc::default();
     let recorder = Arc::clone(&moments);
     disk.observe(move |moment| recorder.lock().unwrap().push(moment));
     new.save(&disk).unwrap();
@@ -235,18 +235,18 @@ fn a_cut_while_saving_leaves_the_old_or_the_new() {
 
 #[test]
 fn every_failing_operation_leaves_the_old_or_the_new() {
-    for flavour in [Flavour::Failed, Flavour::Persisted, Flavour::Partial] {
+    for kind in [FaultKind::Failed, FaultKind::Persisted, FaultKind::Partial] {
         for after in 0..5 {
             let disk = FaultyDisk::new(1);
             let old = Identity::create(&disk, LOCK, None, entropy).unwrap();
             let new = Identity { epoch: 7, ..old.clone() };
             let (target, error) = (Target::Mutating, io::ErrorKind::Other);
-            disk.inject(Fault { target, after, from_then_on: true, error, flavour });
+            disk.inject(Fault { target, after, from_then_on: true, error, kind });
             let failure = new.save(&disk).unwrap_err();
             assert!(matches!(failure, IdentityError::Io { .. }), "{failure}");
             for mode in Survival::ALL {
                 let found = Identity::load(&disk.power_cut(mode, after)).unwrap();
-                assert!(found == old || found == new, "{after} {flavour:?} {mode:?}");
+                assert!(found == old || found == new, "{after} {kind:?} {mode:?}");
             }
         }
     }
@@ -259,7 +259,7 @@ fn every_failing_operation_leaves_the_old_or_the_new() {
             after: 0,
             from_then_on: false,
             error,
-            flavour: Flavour::Failed,
+            kind: FaultKind::Failed,
         });
         assert!(matches!(Identity::load(&disk), Err(IdentityError::Io { .. })));
     }

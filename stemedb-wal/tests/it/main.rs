@@ -15,6 +15,7 @@ mod history;
 mod identity;
 mod log;
 mod power_cuts;
+mod reference;
 mod remote;
 mod repair;
 mod sealed;

@@ -10,12 +10,12 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
-use stemedb_simdisk::{FaultyDisk, Moment, Survival};
+use stemedb_simdisk::{FaultyDisk, Step, Survival};
 use stemedb_wal::{
     disk::{Bytes, DirLock, Disk, DiskFile},
     error::OpenError,
     log::{Log, LogOptions, NewRecord, Origin, Placed, Spares, Watermark},
-    segment::{SegmentHeader, parse_segment_name},
+    raw::{SegmentHeader, parse_segment_name},
 };
 
 /// xorshift64*: the histories follow from their seeds alone.
@@ -147,7 +147,7 @@ fn verify(
     if count < known.acknowledged {
         return Err(format!(
             "{} acknowledged, {count} found, {:?}",
-            known.acknowledged, report.remarks
+            known.acknowledged, report.warnings
         ));
     }
     let mut written = known.written.clone();
@@ -180,7 +180,7 @@ fn verify(
 fn simulate(seed: u64, steps: u64, wrap: fn(FaultyDisk) -> Arc<dyn Disk>) -> Result<u64, String> {
     let disk = FaultyDisk::new(seed);
     let known = Arc::new(Mutex::new(Known::default()));
-    let moments: Arc<Mutex<Vec<(Moment, Known)>>> = Arc::default();
+    let moments: Arc<Mutex<Vec<(Step, Known)>>> = Arc::default();
     {
         let (known, moments) = (Arc::clone(&known), Arc::clone(&moments));
         disk.observe(move |moment| {
@@ -221,7 +221,7 @@ fn verify_with_cuts(
     seed: u64,
     wrap: fn(FaultyDisk) -> Arc<dyn Disk>,
 ) -> Result<u64, String> {
-    let moments: Arc<Mutex<Vec<Moment>>> = Arc::default();
+    let moments: Arc<Mutex<Vec<Step>>> = Arc::default();
     let observed = disk.fork();
     {
         let moments = Arc::clone(&moments);
@@ -302,7 +302,7 @@ fn damage_is_found(disk: &FaultyDisk, known: &Known, seed: u64) -> Result<(), St
         Err(OpenError::Damaged(_)) => Ok(()),
         Err(error) => Err(format!("damage reported as: {error}")),
         Ok((_, report, _)) => {
-            Err(format!("damage to entry {} not found: {:?}", entry.index, report.remarks))
+            Err(format!("damage to entry {} not found: {:?}", entry.index, report.warnings))
         }
     }
 }

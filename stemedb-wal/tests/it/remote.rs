@@ -9,14 +9,16 @@ use std::{
 
 use stemedb_merkle::Hash;
 
+use crate::history::repair;
 use stemedb_simdisk::{FaultyDisk, Survival};
 use stemedb_wal::{
+    check::Scrubber,
     disk::{Disk, MemoryDisk, PART_LEN, RemoteDisk, RemoteError, SegmentSource},
     error::{DamageKind, OpenError, ReadError},
     identity::Identity,
     log::{Log, LogOptions, NewRecord, Origin, Replayed, Spares},
-    repair::{Heal, HealError, RepairError, RepairOptions, Scrubber, Verify, repair},
-    segment::parse_segment_name,
+    raw::parse_segment_name,
+    repair::{Heal, HealError, RepairError, RepairOptions},
 };
 
 #[derive(Debug, Default)]
@@ -172,8 +174,7 @@ fn without_the_archive_all_but_bodies_is_there() {
     assert!(error.to_string().contains(PLACE), "{error}");
     assert_eq!(reader.read(positions[7]).unwrap().body, b"", "nothing of it is elsewhere");
 
-    let verify = Verify { deep: Some(&hash), from_index: 0 };
-    assert_eq!(reader.verify(&verify, &mut |_| {}).unwrap(), []);
+    assert_eq!(reader.check(Some(&hash), 0, &mut |_| {}).unwrap(), []);
     assert_eq!(reader.remote_segments(), segments(&without).len() as u64 - 1);
     let step = Scrubber::new(0).step(&reader, u64::MAX, Some(&hash)).unwrap();
     assert!(step.ended && step.damage.is_empty() && step.remote == reader.remote_segments());
@@ -291,8 +292,7 @@ fn every_bit_of_a_stub_counts() {
             Err(error) => panic!("bit {bit}: {error}"),
             Ok(log) => {
                 // Not reached by the opening.
-                let verify = Verify { deep: None, from_index: 0 };
-                let found = log.reader().verify(&verify, &mut |_| {}).unwrap();
+                let found = log.reader().check(None, 0, &mut |_| {}).unwrap();
                 found.iter().any(|damage| damage.what == DamageKind::Stub)
             }
         };
@@ -324,7 +324,7 @@ fn repair_leaves_what_is_archived_alone() {
     let remote = |source| Arc::new(RemoteDisk::new(Arc::clone(&inner), source)) as Arc<dyn Disk>;
     let log = options();
     let options = RepairOptions { log: &log, hash: Some(&hash), marks: &[], accept_loss: true };
-    let mut run = |disk: &Arc<dyn Disk>| repair(disk, &mut identity, &options, &mut |_| {});
+    let mut run = |disk: &Arc<dyn Disk>| repair(disk, &mut identity, &options);
     let report = run(&remote(None)).unwrap();
     assert!(report.found.is_empty() && report.actions.is_empty(), "{report:?}");
     assert_eq!((inner.list().unwrap(), parts.reads()), (before.clone(), 0));
@@ -345,6 +345,6 @@ fn repair_leaves_what_is_archived_alone() {
     inner.open(FIRST_STUB).unwrap().write_at(b"x", 500).unwrap();
     let mut identity = Identity { generation: 0, ..identity };
     let disk: Arc<dyn Disk> = Arc::new(RemoteDisk::new(inner, None));
-    let refused = repair(&disk, &mut identity, &options, &mut |_| {}).unwrap_err();
+    let refused = repair(&disk, &mut identity, &options).unwrap_err();
     assert!(matches!(refused, RepairError::Stub(_)), "{refused}");
 }

@@ -2,24 +2,20 @@
 
 mod losses;
 
-use crate::history::{LogHarness, ModelEntry, ORIGIN, body_of, id_of, open};
+use crate::history::{LogHarness, ModelEntry, ORIGIN, body_of, id_of, open, repair};
 use std::{
     collections::BTreeMap,
     io,
     sync::{Arc, Mutex},
 };
-use stemedb_simdisk::{Fault, FaultyDisk, Flavour, Moment, Survival, Target};
+use stemedb_simdisk::{Fault, FaultKind, FaultyDisk, Step, Survival, Target};
 use stemedb_wal::{
-    disk::{Disk, Fingerprint},
+    disk::{Disk, Fingerprint, is_quarantined},
     error::{DamageKind, OpenError, ReadError},
     identity::Identity,
-    log::{HoleEntry, Log, LogOptions, NewRecord, Origin, Remark, Spares, Watermark},
-    record::{HEAD_LEN, Kind},
-    repair::{
-        GapRecord, RepairAction, RepairError, RepairOptions, RepairPlan, RepairReport, Verify,
-        repair,
-    },
-    segment::{self, parse_segment_name, segment_name},
+    log::{HoleEntry, Kind, Log, LogOptions, NewRecord, Origin, Spares, Warning, Watermark},
+    raw::{HEAD_LEN, parse_segment_name, segment, segment_name},
+    repair::{GapRecord, RepairAction, RepairError, RepairOptions, RepairPlan, RepairReport},
 };
 
 type HashFn = dyn Fn(&[u8]) -> [u8; 32];
@@ -81,7 +77,7 @@ fn run_with(
     let mut identity = Identity::load(&*shared)?;
     let log = options();
     let options = RepairOptions { log: &log, hash, marks, accept_loss };
-    repair(&shared, &mut identity, &options, &mut |_| {})
+    repair(&shared, &mut identity, &options)
 }
 
 /// As a repair does that may not lose entries.
@@ -145,7 +141,7 @@ fn files(disk: &FaultyDisk) -> BTreeMap<String, Vec<u8>> {
 struct Reopened {
     log: Log,
     replayed: Vec<ModelEntry>,
-    remarks: Vec<Remark>,
+    warnings: Vec<Warning>,
     identity: Identity,
 }
 
@@ -153,7 +149,7 @@ fn reopen(disk: &FaultyDisk) -> Result<Reopened, OpenError> {
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let identity = Identity::load(&*shared).unwrap();
     let (log, report, replayed) = open(&shared, &Origin::from(&identity), &options(), None)?;
-    Ok(Reopened { log, replayed, remarks: report.remarks, identity })
+    Ok(Reopened { log, replayed, warnings: report.warnings, identity })
 }
 
 /// All entries are what they were; those in the result have lost their bodies.
@@ -202,11 +198,7 @@ fn every_flipped_bit_is_repaired_in_its_place() {
                 } else {
                     assert_eq!(kinds, [DamageKind::Body], "{}", context());
                 }
-                let verified = reopened
-                    .log
-                    .reader()
-                    .verify(&Verify { deep: Some(&hash), from_index: 0 }, &mut |_| {})
-                    .unwrap();
+                let verified = reopened.log.reader().check(Some(&hash), 0, &mut |_| {}).unwrap();
                 assert_eq!(verified, [], "{}", context());
                 *counts.entry(format!("{kinds:?}")).or_default() += 1;
             }
@@ -272,10 +264,10 @@ fn a_missing_segment_begins_a_new_generation() {
         let reopened = reopen(&disk).unwrap();
         assert_eq!((reopened.identity.generation, reopened.identity.epoch), (1, 2));
         assert_subset(&sample.model, &reopened, usize::try_from(end - first).unwrap());
-        assert_eq!(reopened.remarks, []);
+        assert_eq!(reopened.warnings, []);
         // All that was replaced is there under another name.
-        let aside = disk.list().unwrap().iter().filter(|name| name.starts_with("aside-")).count();
-        assert_eq!(aside, names.len() - 1);
+        let kept = disk.list().unwrap().iter().filter(|name| is_quarantined(name)).count();
+        assert_eq!(kept, names.len() - 1);
         // And a second repair finds nothing to do.
         drop(reopened);
         let again = run_repair(&disk, Some(&hash)).unwrap();
@@ -370,7 +362,7 @@ fn a_hole_heals_and_stays_healed() {
     let report = run_repair(&disk, Some(&hash)).unwrap();
     assert!(matches!(
         report.actions.as_slice(),
-        [RepairAction::Mended { .. }, RepairAction::Hole { index: 2, .. }]
+        [RepairAction::Rewritten { .. }, RepairAction::Hole { index: 2, .. }]
     ));
     let mut reopened = reopen(&disk).unwrap();
     assert_eq!(holes_of(&sample.model, &reopened), [2]);
@@ -449,7 +441,7 @@ fn a_crash_at_any_point_of_a_repair_is_survived() {
             reopen(&disk).unwrap().replayed
         };
         let disk = damaged.fork();
-        let moments: Arc<Mutex<Vec<Moment>>> = Arc::default();
+        let moments: Arc<Mutex<Vec<Step>>> = Arc::default();
         {
             let moments = Arc::clone(&moments);
             disk.observe(move |moment| moments.lock().unwrap().push(moment));
@@ -459,7 +451,7 @@ fn a_crash_at_any_point_of_a_repair_is_survived() {
         let mut moments = std::mem::take(&mut *moments.lock().unwrap());
         // And after all of it.
         let last = moments.last().unwrap();
-        moments.push(Moment { disk: disk.fork(), number: last.number + 1, ..last.clone() });
+        moments.push(Step { disk: disk.fork(), number: last.number + 1, ..last.clone() });
         assert!(moments.len() > 6);
         for moment in moments {
             for survival in Survival::ALL {
@@ -484,11 +476,11 @@ fn any_operation_can_fail_during_a_repair() {
             reopen(&disk).unwrap().replayed
         };
         for from_then_on in [false, true] {
-            for flavour in [Flavour::Failed, Flavour::Persisted, Flavour::Partial] {
+            for kind in [FaultKind::Failed, FaultKind::Persisted, FaultKind::Partial] {
                 for after in 0.. {
                     let disk = damaged.fork();
                     let error = io::ErrorKind::Other;
-                    disk.inject(Fault { target: Target::Any, after, from_then_on, error, flavour });
+                    disk.inject(Fault { target: Target::Any, after, from_then_on, error, kind });
                     let result = run_repair(&disk, Some(&hash));
                     if disk.faults_hit() == 0 {
                         result.unwrap();
@@ -496,7 +488,7 @@ fn any_operation_can_fail_during_a_repair() {
                     }
                     disk.clear_faults();
                     settled(what, &disk, &expected)
-                        .unwrap_or_else(|error| panic!("{flavour:?} {after}: {error}"));
+                        .unwrap_or_else(|error| panic!("{kind:?} {after}: {error}"));
                 }
             }
         }

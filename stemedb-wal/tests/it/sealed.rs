@@ -6,8 +6,8 @@ use crate::history::{LogHarness, id_of};
 use stemedb_wal::{
     disk::MemoryDisk,
     log::{LogOptions, Spares},
-    sealed::{examine, name_of},
-    segment::SegmentHeader,
+    raw::SegmentHeader,
+    sealed::{check_segment, name_of},
 };
 
 fn harness() -> LogHarness {
@@ -33,7 +33,7 @@ fn whole_segments_follow_from_one_another() {
     let mut index = 0;
     for segment in &sealed {
         let bytes = reader.read_sealed(segment).unwrap();
-        let found = examine(&bytes).unwrap();
+        let found = check_segment(&bytes).unwrap();
         assert_eq!(name_of(&found.header), segment.name);
         assert_eq!((found.header.first_index, found.next_index), (index, segment.next_index));
         assert_eq!(found.len, segment.len);
@@ -63,10 +63,10 @@ fn every_flipped_bit_and_every_cut_is_noticed() {
     for bit in 0..bytes.len() * 8 {
         let mut flipped = bytes.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
-        assert!(examine(&flipped).is_err(), "bit {bit}");
+        assert!(check_segment(&flipped).is_err(), "bit {bit}");
     }
     for cut in 0..bytes.len() {
-        assert!(examine(&bytes[..cut]).is_err(), "cut to {cut}");
+        assert!(check_segment(&bytes[..cut]).is_err(), "cut to {cut}");
     }
-    assert!(examine(&[&bytes[..], &[0]].concat()).is_err());
+    assert!(check_segment(&[&bytes[..], &[0]].concat()).is_err());
 }

@@ -6,7 +6,7 @@ use std::{
     io::ErrorKind,
     sync::{Arc, Mutex},
 };
-use stemedb_simdisk::{Fault, FaultyDisk, Flavour, Moment, Operation, Survival, Target};
+use stemedb_simdisk::{Fault, FaultKind, FaultyDisk, Operation, Step, Survival, Target};
 use stemedb_wal::disk::{Disk, SECTOR_LEN};
 
 const SECTOR: u64 = SECTOR_LEN as u64;
@@ -22,9 +22,9 @@ fn disk_with_ones() -> FaultyDisk {
     disk
 }
 
-fn fault(operation: Operation, flavour: Flavour) -> Fault {
+fn fault(operation: Operation, kind: FaultKind) -> Fault {
     let target = Target::Only(operation);
-    Fault { target, after: 0, from_then_on: false, error: ErrorKind::Other, flavour }
+    Fault { target, after: 0, from_then_on: false, error: ErrorKind::Other, kind }
 }
 
 /// The first byte of each sector of `a`, after a check that sectors are whole.
@@ -163,7 +163,7 @@ fn a_failed_sync_is_not_made_good_by_the_next() {
     let disk = disk_with_ones();
     let file = disk.open("a").unwrap();
     file.write_at(&[2; SECTOR_LEN * 2], 0).unwrap();
-    disk.inject(fault(Operation::Sync, Flavour::Failed));
+    disk.inject(fault(Operation::Sync, FaultKind::Failed));
     assert_eq!(file.sync().unwrap_err().kind(), ErrorKind::Other);
     file.sync().unwrap();
     assert_eq!(disk.faults_hit(), 1);
@@ -184,15 +184,15 @@ fn a_failed_sync_is_not_made_good_by_the_next() {
 fn an_error_may_hide_a_success() {
     let disk = disk_with_ones();
     let file = disk.open("a").unwrap();
-    disk.inject(fault(Operation::Write, Flavour::Persisted));
+    disk.inject(fault(Operation::Write, FaultKind::Persisted));
     assert!(file.write_at(&[2; SECTOR_LEN], 0).is_err());
-    disk.inject(fault(Operation::Sync, Flavour::Persisted));
+    disk.inject(fault(Operation::Sync, FaultKind::Persisted));
     assert!(file.sync().is_err());
     assert_eq!(outcomes(&disk, Survival::Nothing), BTreeSet::from([vec![2, 1, 1, 1]]));
-    disk.inject(fault(Operation::Rename, Flavour::Persisted));
+    disk.inject(fault(Operation::Rename, FaultKind::Persisted));
     assert!(disk.rename("a", "b").is_err());
     assert_eq!(disk.list().unwrap(), ["b"]);
-    disk.inject(fault(Operation::Rename, Flavour::Failed));
+    disk.inject(fault(Operation::Rename, FaultKind::Failed));
     assert!(disk.rename("b", "a").is_err());
     assert_eq!(disk.list().unwrap(), ["b"]);
 }
@@ -203,7 +203,7 @@ fn a_partial_write_is_cut_somewhere() {
         .map(|seed| {
             let disk = FaultyDisk::new(seed);
             let file = disk.create("a").unwrap();
-            disk.inject(fault(Operation::Write, Flavour::Partial));
+            disk.inject(fault(Operation::Write, FaultKind::Partial));
             assert!(file.write_at(&[2; 1000], 0).is_err());
             length(&disk)
         })
@@ -216,8 +216,8 @@ fn faults_hit_the_operation_they_were_planned_for() {
     let disk = disk_with_ones();
     let file = disk.open("a").unwrap();
     let target = Target::Mutating;
-    let (error, flavour) = (ErrorKind::TimedOut, Flavour::Failed);
-    disk.inject(Fault { target, after: 2, from_then_on: true, error, flavour });
+    let (error, kind) = (ErrorKind::TimedOut, FaultKind::Failed);
+    disk.inject(Fault { target, after: 2, from_then_on: true, error, kind });
     let before = disk.operations(target);
     file.write_at(b"x", 0).unwrap();
     file.read_at(&mut [0], 0).unwrap();
@@ -234,7 +234,7 @@ fn faults_hit_the_operation_they_were_planned_for() {
     for operation in Operation::ALL {
         let disk = disk_with_ones();
         let file = disk.open("a").unwrap();
-        disk.inject(fault(operation, Flavour::Failed));
+        disk.inject(fault(operation, FaultKind::Failed));
         let failed = match operation {
             Operation::Open => disk.open("a").is_err(),
             Operation::Create => disk.create("b").is_err(),
@@ -316,7 +316,7 @@ fn damage_is_on_the_medium() {
 #[test]
 fn a_history_can_be_cut_at_every_operation() {
     let disk = disk_with_ones();
-    let moments: Arc<Mutex<Vec<Moment>>> = Arc::default();
+    let moments: Arc<Mutex<Vec<Step>>> = Arc::default();
     let recorder = Arc::clone(&moments);
     disk.observe(move |moment| recorder.lock().unwrap().push(moment));
     for generation in 2..100 {

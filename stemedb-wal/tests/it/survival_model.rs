@@ -2,7 +2,7 @@
 //! every sector that a cut leaves is one that the rules allow.
 
 use std::{collections::BTreeSet, io::ErrorKind};
-use stemedb_simdisk::{Fault, FaultyDisk, Flavour, Operation, Survival, Target};
+use stemedb_simdisk::{Fault, FaultKind, FaultyDisk, Operation, Survival, Target};
 use stemedb_wal::disk::{Disk, DiskFile, SECTOR_LEN};
 
 const HISTORIES: u64 = 300;
@@ -118,8 +118,8 @@ fn step(disk: &FaultyDisk, file: &dyn DiskFile, model: &mut Model, random: &mut 
         }
         _ => {
             let target = Target::Only(Operation::Sync);
-            let (error, flavour) = (ErrorKind::Other, Flavour::Failed);
-            disk.inject(Fault { target, after: 0, from_then_on: false, error, flavour });
+            let (error, kind) = (ErrorKind::Other, FaultKind::Failed);
+            disk.inject(Fault { target, after: 0, from_then_on: false, error, kind });
             file.sync().unwrap_err();
             disk.clear_faults();
             model.sync(false);

@@ -31,12 +31,10 @@ use stemedb_sync::{
     symbols::{self, Extension, Sketch},
 };
 use stemedb_wal::{
-    batch,
     disk::{Disk, Fingerprint, RemoteDisk},
     identity::{IDENTITY_NAME, Identity},
-    log::{HoleEntry, Log, NewRecord},
-    record::{Head as RecordHead, Kind},
-    segment::{HEADER_LEN, SegmentHeader, segment_name},
+    log::{HoleEntry, Kind, Log, NewRecord},
+    raw::{Head as RecordHead, SegmentHeader, batch, segment::HEADER_LEN, segment_name},
 };
 
 use super::{

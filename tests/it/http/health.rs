@@ -14,7 +14,7 @@ use stemedb::{
         status::{Problem, ProblemCode},
     },
 };
-use stemedb_simdisk::{Fault, FaultyDisk, Flavour, Operation, Target};
+use stemedb_simdisk::{Fault, FaultKind, FaultyDisk, Operation, Target};
 use stemedb_store::clock::NTP64;
 use tokio::time::Instant;
 
@@ -201,7 +201,7 @@ fn a_node_that_can_append_no_more_does_not_live() {
         after: 0,
         from_then_on: false,
         error: ErrorKind::Other,
-        flavour: Flavour::Failed,
+        kind: FaultKind::Failed,
     });
     assert!(serving.node.store.append(b"after").is_err());
     let answer = get(serving.address, "/livez");

@@ -11,7 +11,7 @@ use stemedb_wal::{
     error::{Action, DiskError},
     identity::{Identity, IdentityError},
     log::{Watermark, durable_extent},
-    segment::parse_segment_name,
+    sealed::parse_segment_name,
 };
 
 use super::{BackupReport, Progress, make, remove_all};

@@ -195,7 +195,7 @@ fn remove_all(target: &dyn Disk) {
 
 #[cfg(test)]
 mod tests {
-    use stemedb_simdisk::{Fault, FaultyDisk, Flavour, Target};
+    use stemedb_simdisk::{Fault, FaultKind, FaultyDisk, Target};
 
     use super::*;
 
@@ -213,7 +213,7 @@ mod tests {
             let found = find(&from).unwrap();
             restore_on((&from, found), to, &root, options.clone(), &mut |_| {})
         };
-        for flavour in [Flavour::Failed, Flavour::Persisted] {
+        for kind in [FaultKind::Failed, FaultKind::Persisted] {
             for from_then_on in [false, true] {
                 let mut failed = 0;
                 for after in 0.. {
@@ -224,7 +224,7 @@ mod tests {
                         after,
                         from_then_on,
                         error,
-                        flavour,
+                        kind,
                     });
                     let first = attempt(&disk);
                     let hit = disk.faults_hit() > 0;
@@ -235,13 +235,13 @@ mod tests {
                         Err(_) => {
                             failed += 1;
                             let head = attempt(&disk).unwrap();
-                            assert_eq!(head.set_root, root, "{flavour:?} {after}");
+                            assert_eq!(head.set_root, root, "{kind:?} {after}");
                         }
                     }
                     let disk = Arc::new(disk.clone());
                     let options = Options { create: false, ..options.clone() };
                     let store = Store::open_on(disk, WORLD, options).unwrap();
-                    assert_eq!(store.root().unwrap(), root, "{flavour:?} {after}");
+                    assert_eq!(store.root().unwrap(), root, "{kind:?} {after}");
                     if !hit {
                         break;
                     }

@@ -11,10 +11,11 @@ use std::{
 
 use stemedb_simdisk::FaultyDisk;
 use stemedb_wal::{
-    batch::{self, BatchHeader},
     disk::{Bytes, DirLock, Disk, DiskFile},
-    record::{HEAD_LEN, Head},
-    segment::{self, SegmentHeader, TRAILER_LEN, Trailer, parse_segment_name},
+    raw::{
+        BatchHeader, HEAD_LEN, Head, SegmentHeader, TRAILER_LEN, Trailer, batch,
+        parse_segment_name, segment,
+    },
 };
 
 use super::plain;

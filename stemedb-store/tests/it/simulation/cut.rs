@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use stemedb_simdisk::{FaultyDisk, Moment as DiskMoment, Survival};
+use stemedb_simdisk::{FaultyDisk, Step as DiskStep, Survival};
 use stemedb_store::Store;
 
 use super::{
@@ -87,7 +87,7 @@ impl Cutter {
         self.counts.cuts_of_recoveries += u64::from(depth > 0);
         self.counts.deepest = self.counts.deepest.max(depth);
         let observed = disk.fork();
-        let moments: Arc<Mutex<Vec<DiskMoment>>> = Arc::default();
+        let moments: Arc<Mutex<Vec<DiskStep>>> = Arc::default();
         {
             let moments = Arc::clone(&moments);
             observed.observe(move |moment| moments.lock().unwrap().push(moment));

@@ -1,12 +1,11 @@
 //! Damage on top of a power cut: found, and never taken for what the cut tore.
 
 use stemedb_simdisk::FaultyDisk;
-use stemedb_store::{ReadError, Remark, Store};
+use stemedb_store::{ReadError, Store, Warning};
 use stemedb_wal::{
     disk::Disk as _,
-    log::Remark as LogRemark,
-    record::HEAD_LEN,
-    segment::{SegmentHeader, parse_segment_name},
+    log::Warning as LogWarning,
+    raw::{HEAD_LEN, SegmentHeader, parse_segment_name},
 };
 
 use super::life::{Wrap, options};
@@ -68,7 +67,7 @@ pub(crate) fn damage_after(
     };
     counts.unreadable += 1;
     for remark in &store.open_report().remarks {
-        if let Remark::Log(LogRemark::TornTail { index, .. }) = remark
+        if let Warning::Log(LogWarning::TornTail { index, .. }) = remark
             && *index < ledger.entries.len() as u64
         {
             return Err(context("taken for torn"));

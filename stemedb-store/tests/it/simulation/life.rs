@@ -30,18 +30,18 @@ pub(crate) fn options() -> Options {
 
 /// What a crash explains; everything else that opening reports is wrong.
 pub(crate) fn check_report(store: &Store) -> Result<(), String> {
-    use stemedb_store::Remark;
-    use stemedb_wal::log::Remark as LogRemark;
+    use stemedb_store::Warning;
+    use stemedb_wal::log::Warning as LogWarning;
     let report = store.open_report();
     if report.checkpoint_set_aside {
         return Err(format!("a restart checkpoint was set aside: {report}"));
     }
     for remark in &report.remarks {
         match remark {
-            Remark::Log(
-                LogRemark::TornTail { .. }
-                | LogRemark::UnfinishedSeal { .. }
-                | LogRemark::Leftover { .. },
+            Warning::Log(
+                LogWarning::TornTail { .. }
+                | LogWarning::UnfinishedSeal { .. }
+                | LogWarning::Leftover { .. },
             ) => {}
             _ => return Err(format!("a crash does not explain: {remark}")),
         }
@@ -114,7 +114,7 @@ impl Life {
         let (ledger, moments) = (Arc::clone(&self.ledger), Arc::clone(&self.moments));
         self.disk.observe(move |moment| {
             let ledger = ledger.lock().unwrap().clone();
-            let stemedb_simdisk::Moment { operation, name, disk, .. } = moment;
+            let stemedb_simdisk::Step { operation, name, disk, .. } = moment;
             moments.lock().unwrap().push(Moment { operation, name, disk, ledger });
         });
     }

@@ -4,7 +4,7 @@ use std::{cell::Cell, sync::Arc};
 
 use stemedb_simdisk::FaultyDisk;
 use stemedb_store::clock::NTP64;
-use stemedb_store::{AppendError, ClockReport, Depth, Options, Remark, Store, World};
+use stemedb_store::{AppendError, ClockReport, Depth, Options, Store, Warning, World};
 use stemedb_wal::{
     disk::Disk,
     error::AppendError as LogAppendError,
@@ -37,8 +37,8 @@ fn open(disk: &FaultyDisk) -> Store {
 
 fn clock_remarks(store: &Store) -> Vec<ClockReport> {
     let remarks = store.open_report().remarks.iter();
-    let clock = |remark: &Remark| match remark {
-        Remark::Clock(report) => Some(*report),
+    let clock = |remark: &Warning| match remark {
+        Warning::Clock(report) => Some(*report),
         _ => None,
     };
     remarks.filter_map(clock).collect()

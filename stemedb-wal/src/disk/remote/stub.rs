@@ -299,7 +299,7 @@ impl DiskFile for RemoteFile {
         true
     }
 
-    fn doubt(&self) -> Option<RemoteError> {
+    fn invalidate(&self) -> Option<RemoteError> {
         self.shared.forget(&self.parts);
         Some(RemoteError::Damaged { place: self.place.clone() })
     }

@@ -59,8 +59,7 @@ fn a_healed_body_that_is_lost_again_is_a_hole_again() {
             );
             let reader = reopened.log.reader();
             assert!(matches!(reader.read(position), Err(ReadError::Hole { .. })));
-            let verify = Verify { deep: Some(&super::hash), from_index: 0 };
-            assert_eq!(reader.verify(&verify, &mut |_| {}).unwrap(), []);
+            assert_eq!(reader.check(Some(&super::hash), 0, &mut |_| {}).unwrap(), []);
             drop(reopened);
             // A second repair has nothing to do, and loses nothing.
             assert_eq!(run_repair(&disk, hash).unwrap(), RepairReport::default());
@@ -122,7 +121,7 @@ fn exchanged_names_are_put_right_and_lose_nothing() {
                 disk.put(name, &sample.disk.contents(&names[*from]).unwrap()).unwrap();
             }
             assert!(reopen(&disk).is_err(), "{order:?}");
-            let moments: Arc<Mutex<Vec<Moment>>> = Arc::default();
+            let moments: Arc<Mutex<Vec<Step>>> = Arc::default();
             {
                 let moments = Arc::clone(&moments);
                 disk.observe(move |moment| moments.lock().unwrap().push(moment));
@@ -147,7 +146,7 @@ fn exchanged_names_are_put_right_and_lose_nothing() {
     }
 }
 
-/// A good copy of a damaged segment is taken under whatever name, and the damaged one set aside.
+/// A good copy of a damaged segment is taken under whatever name, and the damaged one quarantined.
 #[test]
 fn a_good_copy_under_another_name_is_taken() {
     let sample = sample(true);
@@ -170,9 +169,9 @@ fn a_good_copy_under_another_name_is_taken() {
     }
 }
 
-/// A segment of another store under a name of this one's is set aside before that name is used.
+/// A segment of another store under a name of this one's is quarantined before that name is used.
 #[test]
-fn a_strange_segment_in_the_way_is_set_aside() {
+fn a_strange_segment_in_the_way_is_quarantined() {
     let sample = sample(true);
     let names = segments(&sample.disk);
     let disk = sample.disk.fork();
@@ -184,10 +183,9 @@ fn a_strange_segment_in_the_way_is_set_aside() {
     disk.put(&segment_name(0, 555), &mine).unwrap();
     run_cautiously(&disk).unwrap();
     assert!(holes_of(&sample.model, &reopen(&disk).unwrap()).is_empty());
-    let aside = files(&disk)
-        .into_iter()
-        .filter(|(name, bytes)| name.starts_with("aside-") && *bytes == strange);
-    assert_eq!(aside.count(), 1);
+    let kept =
+        files(&disk).into_iter().filter(|(name, bytes)| is_quarantined(name) && *bytes == strange);
+    assert_eq!(kept.count(), 1);
 }
 
 /// One sector that the disk returns an error for, anywhere: what lies in it is lost, and nothing

@@ -2,43 +2,35 @@
 //!
 //! 1. The headers of all segments and the trailers of all but the last are read, and must follow
 //!    from one another.
-//! 2. The last segment is read whole. What lies behind its last whole batch is the end of the log,
-//!    or torn, or damage: see `tail`.
+//! 2. The last segment is read to the end of its batches. What lies there is the end of the log, or
+//!    torn, or damage: see [`judge`](crate::scan::judge).
 //! 3. What lies behind the watermark is checked and replayed.
-//! 4. Only then is anything changed: what a crash left is put in order, see `mend`.
+//! 4. Only then is anything changed: what a crash left is put in order, see `finish`.
 //!
 //! Crashing again at any point of it is normal.
 
-pub(crate) mod mend;
-pub(crate) mod replay;
-mod resume;
-pub(crate) mod sectors;
-pub(crate) mod survey;
-pub(crate) mod tail;
-pub(crate) mod walk;
-
-#[doc(hidden)]
-pub use self::{
-    mend::{aside_name, sync_dir},
-    survey::failed,
-};
+mod finish;
+mod last;
+mod replay;
+mod survey;
 
 use std::{fmt, io, path::PathBuf, sync::Arc};
 
 use self::{
-    resume::Resumed,
+    last::Tail,
     survey::{Found, Survey},
-    tail::{Bad, Tail},
 };
 use crate::{
     disk::{Disk, NotAFile},
-    error::{Action, Damage, DiskError, OpenError},
+    error::{Action, DiskError, OpenError},
+    files,
     log::{
         Log, LogOptions, Origin, Placed, Recovered, Spares, Watermark, create_first,
         offsets::MemoryOffsets,
         segments::{Offsets, Segment},
     },
     record::HEAD_LEN,
+    scan::judge::Verdict,
     segment::{HEADER_LEN, parse_segment_name},
 };
 
@@ -72,17 +64,15 @@ impl<'a> Replayed<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenReport {
     /// What a person should know, in the order in which it was found.
-    pub remarks: Vec<Remark>,
+    pub warnings: Vec<Warning>,
     /// How many records were replayed.
     pub replayed: u64,
-    /// How many bytes were read and checked.
-    pub checked: u64,
 }
 
 /// Something that a person should know about an opening.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Remark {
+pub enum Warning {
     /// What a crash left of batches that were never durable was cut.
     TornTail {
         /// The segment.
@@ -94,7 +84,7 @@ pub enum Remark {
         /// How many entries the log has now.
         index: u64,
         /// Where a copy of them is.
-        aside: PathBuf,
+        kept: PathBuf,
     },
     /// A crash came between two segments.
     UnfinishedSeal {
@@ -111,24 +101,24 @@ pub enum Remark {
         /// The file.
         path: PathBuf,
     },
-    /// A segment that a repair has replaced was set aside.
-    SetAside {
+    /// A segment that a repair has replaced was quarantined.
+    Superseded {
         /// What it was.
         path: PathBuf,
         /// Where it is.
-        aside: PathBuf,
+        kept: PathBuf,
     },
 }
 
-impl fmt::Display for Remark {
+impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TornTail { path, offset, len, index, aside } => write!(
+            Self::TornTail { path, offset, len, index, kept } => write!(
                 f,
                 "{}: cut {len} bytes at byte {offset} that a crash left of an append that was \
                  never acknowledged; the log has {index} entries, and a copy is in {}",
                 path.display(),
-                aside.display()
+                kept.display()
             ),
             Self::UnfinishedSeal { path } => write!(
                 f,
@@ -137,19 +127,16 @@ impl fmt::Display for Remark {
             ),
             Self::FooterRebuilt { path } => write!(
                 f,
-                "{}: the list of offsets at its end is damaged and was made again in memory; \
-                 `stemedb repair` writes it down",
+                "{}: the offsets at its end are damaged and were rebuilt in memory; \
+                 `stemedb repair` writes them",
                 path.display()
             ),
             Self::Leftover { path } => {
                 write!(f, "{}: removed; it was never finished", path.display())
             }
-            Self::SetAside { path, aside } => write!(
-                f,
-                "{}: a repair has replaced it, and it is now {}",
-                path.display(),
-                aside.display()
-            ),
+            Self::Superseded { path, kept } => {
+                write!(f, "{}: replaced by a repair; renamed to {}", path.display(), kept.display())
+            }
         }
     }
 }
@@ -164,7 +151,7 @@ pub(crate) fn open(
 ) -> Result<(Log, OpenReport), OpenError> {
     let mut survey = survey::survey(&disk, origin)?;
     let mut report =
-        OpenReport { remarks: std::mem::take(&mut survey.remarks), ..OpenReport::default() };
+        OpenReport { warnings: std::mem::take(&mut survey.warnings), ..OpenReport::default() };
     let Some(last) = survey.last.take() else {
         return create(disk, origin, options, watermark, &survey, report);
     };
@@ -174,7 +161,7 @@ pub(crate) fn open(
     // A restart checkpoint is written of what is durable.
     let origin = &origin.marked(watermark);
     let marked = origin.clean.map_or(0, |mark| mark.position);
-    let Resumed { mut tail, bytes, base } = read_last(&*disk, &last, marked, watermark)?;
+    let mut tail = last::read_last(&*disk, &last, marked, watermark)?;
     check_end(&*disk, origin, watermark, &last, &tail)?;
 
     let mut replayed = 0;
@@ -183,19 +170,18 @@ pub(crate) fn open(
         replay(records);
     };
     let parallel = options.spares == Spares::Background;
-    report.checked = bytes.len() as u64;
-    report.checked +=
-        replay::replay_sealed(&*disk, &survey.sealed, watermark, parallel, &mut counting)?;
+    replay::replay_sealed(&*disk, &survey.sealed, watermark, parallel, &mut counting)?;
     let placed = std::mem::take(&mut tail.placed);
     if !placed.is_empty() {
-        let first_position = last.header.first_position + base;
-        counting(Replayed { placed: &placed, bytes: &bytes, first_position, remote: false });
+        let first_position = last.header.first_position + tail.base;
+        let bytes = tail.bytes.as_slice();
+        counting(Replayed { placed: &placed, bytes, first_position, remote: false });
     }
     report.replayed = replayed;
 
     let offsets = std::mem::take(&mut tail.offsets);
     let earlier = tail.reached.next_index - last.header.first_index - offsets.len() as u64;
-    let offsets = MemoryOffsets::from_middle(earlier, base, offsets);
+    let offsets = MemoryOffsets::from_middle(earlier, tail.base, offsets);
     let mut recovered = Recovered {
         handles: Arc::clone(&survey.handles),
         segments: Vec::new(),
@@ -216,12 +202,12 @@ pub(crate) fn open(
         position: last.header.first_position + last.len,
         next_index: tail.reached.next_index,
     };
-    if origin.clean != Some(clean_end) || tail.rest != tail::Rest::Clean {
-        let remarks = &mut report.remarks;
+    let warnings = &mut report.warnings;
+    if origin.clean != Some(clean_end) || tail.rest != Verdict::End {
         recovered.allocated =
-            mend::mend(&*disk, &last, (&bytes, base), &tail, recovered.marked, remarks)?;
+            finish::finish_last(&*disk, &last, &tail, recovered.marked, warnings)?;
     }
-    mend::tidy(&*disk, &survey.temporary, &survey.superseded, &mut report.remarks)?;
+    finish::tidy(&*disk, &survey.temporary, &survey.superseded, warnings)?;
     recovered.segments = survey.sealed.into_iter().map(|sealed| sealed.segment).collect();
     recovered.segments.push(Arc::clone(&recovered.open));
     let mut log = Log::from_recovered(disk, origin, options, recovered);
@@ -239,10 +225,10 @@ fn lock_last(disk: &dyn Disk, last: &Found) -> Result<(), OpenError> {
     let in_use = || OpenError::InUse { path: disk.path(&last.name) };
     last.file.lock().map_err(|source| match source.kind() {
         io::ErrorKind::WouldBlock => in_use(),
-        _ => failed(disk, Action::Lock, &last.name, source).into(),
+        _ => last.file(disk).failed(Action::Lock, source).into(),
     })?;
     // It is not the last one any more if somebody went on in the meantime.
-    let names = disk.list().map_err(|source| failed(disk, Action::List, "", source))?;
+    let names = files::list(disk)?;
     let later = |name: &String| {
         parse_segment_name(name).is_some_and(|(generation, first_index)| {
             generation == last.header.generation && first_index > last.header.first_index
@@ -260,16 +246,16 @@ fn lock_last(disk: &dyn Disk, last: &Found) -> Result<(), OpenError> {
 ///
 /// If that cannot be found out.
 pub fn is_in_use(disk: &dyn Disk) -> Result<bool, DiskError> {
-    let names = disk.list().map_err(|source| failed(disk, Action::List, "", source))?;
+    let names = files::list(disk)?;
     for name in names.iter().rev().filter(|name| parse_segment_name(name).is_some()) {
         let file = match disk.open(name) {
             Ok(file) => file,
             // Nobody writes to what is gone, or is no file; opening the log tells.
             Err(error) if error.kind() == io::ErrorKind::NotFound || is_no_file(&error) => continue,
-            Err(source) => return Err(failed(disk, Action::Open, name, source)),
+            Err(source) => return Err(files::failed(disk, Action::Open, name, source)),
         };
         let locked = file.is_locked();
-        if locked.map_err(|source| failed(disk, Action::Lock, name, source))? {
+        if locked.map_err(|source| files::failed(disk, Action::Lock, name, source))? {
             return Ok(true);
         }
     }
@@ -278,28 +264,6 @@ pub fn is_in_use(disk: &dyn Disk) -> Result<bool, DiskError> {
 
 fn is_no_file(error: &io::Error) -> bool {
     matches!(error.get_ref(), Some(cause) if cause.is::<NotAFile>())
-}
-
-/// Reads the last segment: from the watermark on if that is enough, else whole.
-fn read_last(
-    disk: &dyn Disk,
-    last: &Found,
-    marked: u64,
-    watermark: Option<Watermark>,
-) -> Result<Resumed, OpenError> {
-    if let Some(watermark) = watermark
-        && let Some(resumed) = resume::resume(disk, last, watermark)?
-    {
-        return Ok(resumed);
-    }
-    let sectors = sectors::read_sectors(disk, &last.name, &*last.file, last.len)?;
-    if let Some(damage) = sectors.damage(disk, &last.name, &last.header).next() {
-        return Err(OpenError::Damaged(damage));
-    }
-    let bytes = sectors.bytes;
-    let tail = tail::examine(&bytes, &last.header, marked, watermark)
-        .map_err(|bad| damaged(disk, &last.name, bad))?;
-    Ok(Resumed { tail, bytes, base: 0 })
 }
 
 /// The log is not shorter than it was.
@@ -320,7 +284,8 @@ fn check_end(
         return Err(OpenError::Shortened { path, end, next_index, marked, marked_index });
     }
     match watermark {
-        Some(Watermark { position, next_index: index }) if !tail.at_watermark => {
+        Some(watermark) if !tail.has_boundary(last, watermark) => {
+            let Watermark { position, next_index: index } = watermark;
             Err(OpenError::Watermark { position, index, end })
         }
         _ => Ok(()),
@@ -345,7 +310,7 @@ fn create(
             marked_index: clean.next_index,
         });
     }
-    mend::tidy(&*disk, &survey.temporary, &[], &mut report.remarks)?;
+    finish::tidy(&*disk, &survey.temporary, &[], &mut report.warnings)?;
     let (segment, allocated) = create_first(&*disk, origin)?;
     let open = Arc::new(segment);
     let recovered = Recovered {
@@ -360,9 +325,4 @@ fn create(
         records_end: HEADER_LEN as u64,
     };
     Ok((Log::from_recovered(disk, origin, options, recovered), report))
-}
-
-fn damaged(disk: &dyn Disk, name: &str, bad: Bad) -> OpenError {
-    let Bad { offset, index, what } = bad;
-    OpenError::Damaged(Damage { path: disk.path(name), offset, index, what })
 }

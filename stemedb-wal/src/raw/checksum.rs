@@ -12,8 +12,9 @@ pub struct Salt(pub u64);
 impl Salt {
     /// The checksum of `bytes`, which lie at `position` of the log.
     ///
-    /// CRC-32 (IEEE) continued from a register of the upper 32 bits of
-    /// `(salt + position) * 0x9E37_79B9_7F4A_7C15`, modulo 2^64.
+    /// CRC-32 (IEEE) continued from the upper 32 bits of
+    /// `(salt + position) * 0x9E37_79B9_7F4A_7C15`, modulo 2^64, as if they were that of bytes
+    /// before.
     #[inline]
     pub fn checksum(self, position: u64, bytes: &[u8]) -> u32 {
         let mixed = self.0.wrapping_add(position).wrapping_mul(0x9E37_79B9_7F4A_7C15);

@@ -1,4 +1,7 @@
-//! Finds out what of a damaged segment can still be told.
+//! Salvage: what of a damaged segment is still known.
+//!
+//! The scanner reads what is whole. At each gap, what lies there is told from the bytes around it,
+//! written again or counted as lost, and the scanner goes on behind it.
 
 use std::ops::Range;
 
@@ -13,8 +16,11 @@ use crate::{
     error::DamageKind,
     log::Watermark,
     record::{HEAD_LEN, Head, Kind, VOID_ID},
-    recovery::tail::{all_zero, is_torn},
-    segment::{SegmentHeader, encode_footer, footer_len},
+    scan::{
+        Scanner,
+        judge::{Judge, all_zero},
+    },
+    segment::{HEADER_LEN, SegmentHeader, encode_footer, footer_len},
 };
 
 /// The length of a batch without records, in bytes.
@@ -38,6 +44,22 @@ pub(crate) struct Context<'a> {
     pub(crate) unreadable: &'a [Range<u64>],
     /// Computes ids, if that is possible.
     pub(crate) hash: Option<HashBody<'a>>,
+}
+
+impl<'a> Context<'a> {
+    /// Of a segment of which only the header is known.
+    pub(crate) fn new(header: &'a SegmentHeader) -> Self {
+        Self {
+            header,
+            batches_end: None,
+            sealed_len: None,
+            marked: u64::MAX,
+            closed: None,
+            needless: &[],
+            unreadable: &[],
+            hash: None,
+        }
+    }
 }
 
 /// A record whose entry is known.
@@ -71,7 +93,7 @@ pub(crate) enum Remedy {
 
 /// What was found out about a segment.
 #[derive(Debug, Default)]
-pub(crate) struct Autopsy {
+pub(crate) struct Salvaged {
     /// All records whose entries are known, in order.
     pub(crate) records: Vec<Known>,
     pub(crate) wrong: Vec<Wrong>,
@@ -83,9 +105,9 @@ pub(crate) struct Autopsy {
     pub(crate) last_time: u64,
 }
 
-impl Autopsy {
-    /// Whether all entries are known, so that all can be put right in its place.
-    pub(crate) fn is_mendable(&self) -> bool {
+impl Salvaged {
+    /// Whether all entries are known, so that the segment can be repaired in its place.
+    pub(crate) fn is_repairable(&self) -> bool {
         self.wrong.iter().all(|wrong| wrong.remedy != Remedy::NewGeneration)
     }
 
@@ -109,35 +131,50 @@ impl Autopsy {
 }
 
 /// Reads all that can be read of a segment whose whole file is `bytes`.
-pub(crate) fn examine(bytes: &[u8], context: &Context<'_>) -> Autopsy {
+pub(crate) fn salvage(bytes: &[u8], context: &Context<'_>) -> Salvaged {
     let limit = context.batches_end.and_then(|end| usize::try_from(end).ok());
-    let mut examiner = Examiner {
+    let mut salvage = Salvage {
         bytes,
         context,
         limit: limit.unwrap_or(bytes.len()).min(bytes.len()),
-        found: Autopsy {
-            end: crate::segment::HEADER_LEN,
+        found: Salvaged {
+            end: HEADER_LEN,
             next_index: context.header.first_index,
             last_time: context.header.time_before,
-            ..Autopsy::default()
+            ..Salvaged::default()
         },
     };
-    examiner.run();
-    examiner.found
+    salvage.run();
+    salvage.found
 }
 
-struct Examiner<'a> {
+/// How the head of a record is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Record {
+    /// It was read with all of its batch, the body included.
+    Whole,
+    /// It was read.
+    Read,
+    /// It was put together again.
+    Rebuilt,
+}
+
+struct Salvage<'a> {
     bytes: &'a [u8],
     context: &'a Context<'a>,
     limit: usize,
-    found: Autopsy,
+    found: Salvaged,
 }
 
-impl Examiner<'_> {
+impl Salvage<'_> {
     fn run(&mut self) {
-        let mut at = self.found.end;
-        while at < self.limit && !self.ends_at(at) {
-            at = match self.parse_batch(at) {
+        loop {
+            let at = self.whole_batches(self.found.end);
+            self.found.end = at;
+            if at >= self.limit || self.ends_at(at) {
+                break;
+            }
+            self.found.end = match self.parse_batch(at) {
                 Some(header) => self.batch(at, &header),
                 None => match self.headless(at) {
                     Some(end) => end,
@@ -150,7 +187,6 @@ impl Examiner<'_> {
                     None => self.skip(at),
                 },
             };
-            self.found.end = at;
         }
         let expected = self.context.batches_end.and_then(|end| usize::try_from(end).ok());
         if expected.is_some_and(|expected| self.found.end < expected) {
@@ -165,6 +201,23 @@ impl Examiner<'_> {
             let offset = range.start;
             self.found.wrong.push(Wrong { offset, index, what, remedy: Remedy::Rewrite });
         }
+    }
+
+    /// Takes all batches that are whole from an offset on; returns where the gap behind them is.
+    fn whole_batches(&mut self, start: usize) -> usize {
+        let header = self.context.header;
+        let bytes = self.bytes.get(..self.limit).unwrap_or_default();
+        let Salvaged { next_index, last_time, .. } = self.found;
+        let scanned = Scanner::resumed(header, start as u64, next_index, last_time).all(bytes);
+        for placed in &scanned.placed {
+            let at = usize::try_from(placed.position - header.first_position);
+            let at = at.unwrap_or(usize::MAX);
+            let record = bytes.get(at..).unwrap_or_default();
+            if let Some(head) = Head::parse(record, header.salt, placed.position) {
+                self.take(at, head, Record::Whole);
+            }
+        }
+        usize::try_from(scanned.reached.offset).unwrap_or(usize::MAX)
     }
 
     /// Whether the batches can end here: nothing, zeros, or just the footer follows.
@@ -184,10 +237,15 @@ impl Examiner<'_> {
         }
     }
 
+    fn judge(&self) -> Judge<'_> {
+        let Context { header, marked, .. } = *self.context;
+        Judge { bytes: self.bytes, header, marked }
+    }
+
     fn is_torn(&self, at: usize) -> bool {
         self.position(at) >= self.context.marked
             && !self.has_batch_behind(at)
-            && is_torn(self.bytes, at, self.context.header)
+            && self.judge().is_torn(at)
     }
 
     /// Whether behind all marks there is something that is no batch, not even a damaged one.
@@ -254,7 +312,7 @@ impl Examiner<'_> {
             self.found.edits.push((records_end, batch::END.to_vec()));
         }
         let expected = header.first_index.saturating_add(u64::from(header.entries));
-        if self.found.next_index != expected && self.found.is_mendable() {
+        if self.found.next_index != expected && self.found.is_repairable() {
             self.wrong(start, DamageKind::Sequence, Remedy::NewGeneration);
         }
         self.found.next_index = expected.max(self.found.next_index);
@@ -269,7 +327,7 @@ impl Examiner<'_> {
         if let Some(head) = Head::parse(rest, salt, position) {
             let end = at.saturating_add(usize::try_from(head.record_len()).unwrap_or(usize::MAX));
             if end <= records_end {
-                self.take(at, head, false);
+                self.take(at, head, Record::Read);
                 return end;
             }
         }
@@ -291,7 +349,7 @@ impl Examiner<'_> {
             Some(head) => {
                 self.wrong(at, DamageKind::Head, Remedy::Rewrite);
                 self.found.edits.push((at, head.encode(salt, position).to_vec()));
-                self.take(at, head, true);
+                self.take(at, head, Record::Rebuilt);
             }
             None => self.wrong(at, DamageKind::Head, Remedy::NewGeneration),
         }
@@ -305,7 +363,7 @@ impl Examiner<'_> {
     }
 
     /// Takes note of a record whose head is known, and of what its body is like.
-    fn take(&mut self, at: usize, head: Head, rebuilt: bool) {
+    fn take(&mut self, at: usize, head: Head, record: Record) {
         let salt = self.context.header.salt;
         let position = self.position(at);
         if head.kind.takes_index() {
@@ -318,13 +376,13 @@ impl Examiner<'_> {
         let body_at = at + HEAD_LEN;
         let body = self.bytes.get(body_at..body_at.saturating_add(head.len as usize));
         let body = body.unwrap_or_default();
-        let whole = head.covers(body, salt, position);
+        let whole = record == Record::Whole || head.covers(body, salt, position);
         let hash = self.context.hash.filter(|_| head.kind.has_body());
         let right = whole && hash.is_none_or(|hash| hash(body) == head.id);
         if head.kind == Kind::Heal && self.context.needless.contains(&(at as u64)) {
             self.found.records.push(Known { offset: at, head, body: false });
             self.wrong(at, DamageKind::Sequence, Remedy::Rewrite);
-            if rebuilt {
+            if record == Record::Rebuilt {
                 self.found.edits.pop();
             }
             self.found.edits.push((at, hole(&head, salt, position)));
@@ -337,7 +395,7 @@ impl Examiner<'_> {
             let index = head.index;
             let offset = body_at as u64;
             self.found.wrong.push(Wrong { offset, index, what, remedy: Remedy::Hole });
-            if rebuilt {
+            if record == Record::Rebuilt {
                 self.found.edits.pop();
             }
             self.found.edits.push((at, hole(&head, salt, position)));
@@ -376,7 +434,7 @@ impl Examiner<'_> {
         self.wrong(start, DamageKind::Batch, Remedy::Rewrite);
         self.found.edits.push((start, header.encode(salt, self.position(start)).to_vec()));
         for (at, head) in heads {
-            self.take(at, head, false);
+            self.take(at, head, Record::Read);
         }
         Some(at + batch::END.len())
     }
@@ -401,7 +459,7 @@ impl Examiner<'_> {
             match self.parse_head(at, end) {
                 Some(head) if head.index >= self.found.next_index || !head.kind.takes_index() => {
                     self.found.next_index = head.index.max(self.found.next_index);
-                    self.take(at, head, false);
+                    self.take(at, head, Record::Read);
                     at += usize::try_from(head.record_len()).unwrap_or(usize::MAX);
                 }
                 _ => at += 1,

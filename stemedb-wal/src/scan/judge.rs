@@ -1,4 +1,4 @@
-//! The end of the log: what of it is whole, what a crash left, and what is damage.
+//! The judge of a gap: the end of the log, a footer, what a crash left, or damage.
 //!
 //! A batch that is not whole is *torn* if a crash can have made it so, else it is *damaged*. It is
 //! damage wherever it begins below a *mark*: a position up to which the log is known to have been
@@ -21,166 +21,86 @@ use std::ops::Range;
 
 use memchr::memmem;
 
-use super::walk::{Reached, Stop, Walker};
+use super::Reached;
 use crate::{
     batch::{self, BatchHeader},
     disk::SECTOR_LEN,
-    error::DamageKind,
-    log::{Placed, Watermark},
     record::{HEAD_LEN, Head},
-    segment::{SegmentHeader, TRAILER_LEN, Trailer, encode_footer},
+    segment::{SegmentHeader, TRAILER_LEN, TRAILER_MAGIC, Trailer},
 };
 
-/// How much is walked before the records found are taken over.
-const STEP_LEN: usize = 1 << 20;
-
-/// What lies behind the last whole batch.
+/// What a gap is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rest {
-    /// Nothing, or zeros.
-    Clean,
+pub(crate) enum Verdict {
+    /// The end of the log: nothing, or zeros.
+    End,
     /// The beginning of a footer, or all of it: the log was about to go on in a new segment.
     Footer,
     /// What a crash left of batches that were never durable.
     Torn,
+    /// Bytes that were durable are not what was written.
+    Damaged,
 }
 
-/// What the last segment holds.
-#[derive(Debug)]
-pub(crate) struct Tail {
-    pub(crate) reached: Reached,
-    pub(crate) rest: Rest,
-    /// The offsets of all its entries.
-    pub(crate) offsets: Vec<u32>,
-    /// Its records from where the replay begins.
-    pub(crate) placed: Vec<Placed>,
-    /// Whether a batch begins or ends where the watermark says, with its index.
-    pub(crate) at_watermark: bool,
+/// The judge of the gaps in the last segment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Judge<'a> {
+    /// The whole file.
+    pub(crate) bytes: &'a [u8],
+    pub(crate) header: &'a SegmentHeader,
+    /// The highest mark that is known from elsewhere, as a position.
+    pub(crate) marked: u64,
 }
 
-/// What is not what was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Bad {
-    pub(crate) offset: u64,
-    pub(crate) index: u64,
-    pub(crate) what: DamageKind,
-}
-
-/// Reads the last segment, whose whole file is `bytes`.
-///
-/// `marked` is the highest mark that is known from elsewhere, as a position.
-pub(crate) fn examine(
-    bytes: &[u8],
-    header: &SegmentHeader,
-    marked: u64,
-    watermark: Option<Watermark>,
-) -> Result<Tail, Bad> {
-    let replay_from = watermark.map_or(0, |watermark| watermark.position);
-    let mut walker = Walker::new(header).check_bodies_from(replay_from);
-    let mut tail = Tail {
-        reached: walker.reached(),
-        rest: Rest::Clean,
-        offsets: Vec::new(),
-        placed: Vec::new(),
-        at_watermark: false,
-    };
-    let mut placed = Vec::new();
-    let mut at = crate::segment::HEADER_LEN;
-    let mut window_len = STEP_LEN;
-    let (bad_at, what) = loop {
-        let window = bytes.get(at..).unwrap_or_default();
-        let window = window.get(..window_len).unwrap_or(window);
-        let (read, stop) = walker.walk(window, at as u64, &mut placed);
-        at += read;
-        let whole = walker.take_whole();
-        for placed in placed.drain(..whole.min(placed.len())) {
-            if placed.kind.takes_index() {
-                let offset = placed.position - header.first_position;
-                tail.offsets.push(u32::try_from(offset).unwrap_or(u32::MAX));
-            }
-            if placed.position >= replay_from {
-                tail.placed.push(placed);
-            }
+impl Judge<'_> {
+    /// Says what lies behind the last whole batch, and the entries at these offsets.
+    pub(crate) fn judge(&self, reached: &Reached, offsets: &[u32]) -> Verdict {
+        let at = usize::try_from(reached.offset).unwrap_or(usize::MAX);
+        let rest = self.bytes.get(at..).unwrap_or_default();
+        if all_zero(rest) {
+            return Verdict::End;
         }
-        match stop {
-            Stop::More { needed } if bytes.len().saturating_sub(at) < needed => {
-                break (at as u64, DamageKind::Short);
-            }
-            Stop::More { needed } => window_len = needed.max(STEP_LEN),
-            Stop::Bad { offset, what } => break (offset, what),
+        if begins_footer(rest, reached.offset, &reached.footer(self.header, offsets).0) {
+            return Verdict::Footer;
         }
-    };
-
-    tail.reached = walker.reached();
-    tail.at_watermark = watermark.is_none_or(|watermark| crosses(bytes, header, &tail, watermark));
-    tail.rest = judge(bytes, header, marked, &tail).ok_or(Bad {
-        offset: bad_at,
-        index: tail.reached.next_index,
-        what,
-    })?;
-    Ok(tail)
-}
-
-/// Whether the watermark lies between two of the batches that were read.
-fn crosses(bytes: &[u8], header: &SegmentHeader, tail: &Tail, watermark: Watermark) -> bool {
-    let Some(offset) = watermark.position.checked_sub(header.first_position) else {
-        return true;
-    };
-    let reached = tail.reached;
-    if offset == reached.offset {
-        return watermark.next_index == reached.next_index;
+        let marked = self.marked.max(reached.durable_upto).max(self.marked_behind(at));
+        if self.header.first_position + reached.offset >= marked && self.is_torn(at) {
+            Verdict::Torn
+        } else {
+            Verdict::Damaged
+        }
     }
-    let at = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..));
-    offset < reached.offset
-        && at
-            .and_then(|at| BatchHeader::parse(at, header.salt, watermark.position))
-            .is_some_and(|batch| batch.first_index == watermark.next_index)
-}
 
-/// What lies behind the last whole batch; `None` if that is damage.
-fn judge(bytes: &[u8], header: &SegmentHeader, marked: u64, tail: &Tail) -> Option<Rest> {
-    let end = tail.reached.offset;
-    let at = usize::try_from(end).ok()?;
-    let rest = bytes.get(at..).unwrap_or_default();
-    if all_zero(rest) {
-        return Some(Rest::Clean);
+    /// Whether the batch at an offset, which is not whole, can be what a crash left, past all
+    /// marks.
+    pub(crate) fn is_torn(&self, at: usize) -> bool {
+        TornBatch::new(self.bytes, at, self.header).is_torn()
     }
-    if begins_footer(rest, end, header, tail) {
-        return Some(Rest::Footer);
+
+    /// The highest mark in what follows an offset.
+    pub(crate) fn marked_behind(&self, from: usize) -> u64 {
+        let Self { bytes, header, .. } = *self;
+        let rest = bytes.get(from..).unwrap_or_default();
+        let found = |magic: &'static [u8; 8]| {
+            memmem::find_iter(rest, magic).filter_map(move |hit| {
+                let at = rest.get(hit..)?;
+                Some((at, header.first_position + (from + hit) as u64))
+            })
+        };
+        let batches = found(&batch::MAGIC).filter_map(|(at, position)| {
+            BatchHeader::parse(at, header.salt, position).map(|batch| batch.durable_upto)
+        });
+        let trailers = found(&TRAILER_MAGIC).filter_map(|(at, position)| {
+            Trailer::parse(at, header.salt, position)
+                .map(|trailer| header.first_position + trailer.batches_end)
+        });
+        batches.chain(trailers).max().unwrap_or(0)
     }
-    let marked = marked.max(tail.reached.durable_upto).max(marked_behind(bytes, at, header));
-    (header.first_position + end >= marked && is_torn(bytes, at, header)).then_some(Rest::Torn)
 }
 
-/// The highest mark in what follows `from`.
-pub(crate) fn marked_behind(bytes: &[u8], from: usize, header: &SegmentHeader) -> u64 {
-    let rest = bytes.get(from..).unwrap_or_default();
-    let found = |magic: &'static [u8; 8]| {
-        memmem::find_iter(rest, magic).filter_map(move |hit| {
-            let at = rest.get(hit..)?;
-            Some((at, header.first_position + (from + hit) as u64))
-        })
-    };
-    let batches = found(&batch::MAGIC).filter_map(|(at, position)| {
-        BatchHeader::parse(at, header.salt, position).map(|batch| batch.durable_upto)
-    });
-    let trailers = found(&crate::segment::TRAILER_MAGIC).filter_map(|(at, position)| {
-        Trailer::parse(at, header.salt, position)
-            .map(|trailer| header.first_position + trailer.batches_end)
-    });
-    batches.chain(trailers).max().unwrap_or(0)
-}
-
-/// Whether what follows the last batch is what a crash leaves of the footer that belongs there.
-fn begins_footer(rest: &[u8], end: u64, header: &SegmentHeader, tail: &Tail) -> bool {
-    let (footer, _) = encode_footer(
-        header.salt,
-        header.first_position,
-        end,
-        header.first_index,
-        tail.reached.last_time,
-        &tail.offsets,
-    );
+/// Whether what follows the last batch, from offset `end` on, is what a crash leaves of the footer
+/// that belongs there.
+fn begins_footer(rest: &[u8], end: u64, footer: &[u8]) -> bool {
     let written = rest.len() - trailing_zeros(rest);
     let mut at = 0;
     while at < rest.len() {
@@ -201,13 +121,8 @@ fn begins_footer(rest: &[u8], end: u64, header: &SegmentHeader, tail: &Tail) -> 
     true
 }
 
-/// Whether the batch at `start`, which is not whole, can be what a crash left, past all marks.
-pub(crate) fn is_torn(bytes: &[u8], start: usize, header: &SegmentHeader) -> bool {
-    Judged::new(bytes, start, header).is_torn()
-}
-
 /// A batch that is not whole, past all marks.
-struct Judged<'a> {
+struct TornBatch<'a> {
     bytes: &'a [u8],
     header: &'a SegmentHeader,
     batch: Option<BatchHeader>,
@@ -216,7 +131,7 @@ struct Judged<'a> {
     zeros_from: usize,
 }
 
-impl<'a> Judged<'a> {
+impl<'a> TornBatch<'a> {
     fn new(bytes: &'a [u8], start: usize, header: &'a SegmentHeader) -> Self {
         let at = bytes.get(start..).unwrap_or_default();
         let position = header.first_position + start as u64;

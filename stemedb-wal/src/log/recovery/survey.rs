@@ -1,23 +1,26 @@
 //! Which segments there are, and whether they follow from one another.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
-use super::{
-    Remark,
-    sectors::{is_unreadable, read_sectors},
-    walk::{Stop, Walker, offsets_of},
-};
+use super::Warning;
 use crate::{
-    disk::{Disk, DiskFile, StubDamaged, is_temporary, stub_name},
-    error::{Action, Damage, DamageKind, DiskError, OpenError},
+    disk::{Disk, DiskFile, is_temporary},
+    error::{Action, DamageKind, OpenError},
+    files,
     log::{
         Origin,
         handles::{Handles, SealedFile},
         segments::{Offsets, Segment},
     },
+    scan::{
+        Scanner,
+        file::{SegmentFile, stub_damage},
+        offsets_of,
+        sectors::is_unreadable,
+    },
     segment::{
-        HEADER_LEN, HeaderError, SegmentHeader, TRAILER_LEN, Trailer, footer_len,
-        parse_segment_name, segment_name,
+        HEADER_LEN, HeaderError, SegmentHeader, TRAILER_LEN, Trailer, parse_segment_name,
+        segment_name,
     },
 };
 
@@ -28,6 +31,12 @@ pub(crate) struct Found {
     pub(crate) file: Arc<dyn DiskFile>,
     pub(crate) len: u64,
     pub(crate) header: SegmentHeader,
+}
+
+impl Found {
+    pub(crate) fn file<'a>(&'a self, disk: &'a dyn Disk) -> SegmentFile<'a> {
+        SegmentFile { disk, name: &self.name, file: &*self.file }
+    }
 }
 
 /// What lies in the directory.
@@ -41,7 +50,7 @@ pub(crate) struct Survey {
     pub(crate) superseded: Vec<String>,
     /// Temporary files that nobody will finish.
     pub(crate) temporary: Vec<String>,
-    pub(crate) remarks: Vec<Remark>,
+    pub(crate) warnings: Vec<Warning>,
     pub(crate) handles: Arc<Handles>,
 }
 
@@ -56,7 +65,7 @@ pub(crate) struct Sealed {
 /// Lists the directory, reads the header of each segment and the trailer of each but the last, and
 /// checks that each follows from the one before. O(segments).
 pub(crate) fn survey(disk: &Arc<dyn Disk>, origin: &Origin) -> Result<Survey, OpenError> {
-    let names = disk.list().map_err(|source| failed(&**disk, Action::List, "", source))?;
+    let names = files::list(&**disk)?;
     let mut survey = Survey::default();
     let mut live = Vec::new();
     for name in names {
@@ -85,7 +94,7 @@ pub(crate) fn survey(disk: &Arc<dyn Disk>, origin: &Origin) -> Result<Survey, Op
             Some(before) => {
                 let file = SealedFile::new(disk, &before.name, before.file, &survey.handles);
                 let before = Found { file, ..before };
-                let sealed = follow(&**disk, origin, before, &found, &mut survey.remarks)?;
+                let sealed = follow(&**disk, origin, before, &found, &mut survey.warnings)?;
                 survey.sealed.push(sealed);
             }
         }
@@ -108,17 +117,18 @@ fn read_header(
     name: String,
     first_index: u64,
 ) -> Result<Found, OpenError> {
-    let file = disk.open(&name).map_err(|source| match stub_damage(disk, &name, &source) {
+    let opened = disk.open(&name).map_err(|source| match stub_damage(disk, &name, &source) {
         Some(damage) => OpenError::Damaged(damage),
-        None => failed(disk, Action::Open, &name, source).into(),
+        None => files::failed(disk, Action::Open, &name, source).into(),
     })?;
-    let len = file.len().map_err(|source| failed(disk, Action::Measure, &name, source))?;
+    let file = SegmentFile { disk, name: &name, file: &*opened };
+    let len = file.len()?;
     let mut bytes = [0; HEADER_LEN];
     let path = disk.path(&name);
-    let read = match read_at(disk, &name, &*file, &mut bytes, 0) {
+    let read = match file.read_at(&mut bytes, 0) {
         Err(error) if is_unreadable(&error.cause) => {
             let what = DamageKind::Unreadable { len: HEADER_LEN as u64 };
-            return Err(OpenError::Damaged(Damage { path, offset: 0, index: first_index, what }));
+            return Err(OpenError::Damaged(file.damage(0, first_index, what)));
         }
         read => read?,
     };
@@ -127,7 +137,7 @@ fn read_header(
         Err(HeaderError::Version(version)) => return Err(OpenError::Version { path, version }),
         Err(HeaderError::Damaged) => {
             let what = DamageKind::SegmentHeader;
-            return Err(OpenError::Damaged(Damage { path, offset: 0, index: first_index, what }));
+            return Err(OpenError::Damaged(file.damage(0, first_index, what)));
         }
     };
     if header.store_id != origin.store_id {
@@ -137,7 +147,7 @@ fn read_header(
         let SegmentHeader { generation, first_index, .. } = header;
         return Err(OpenError::Misnamed { path, generation, first_index });
     }
-    Ok(Found { name, file, len, header })
+    Ok(Found { name, file: opened, len, header })
 }
 
 fn check_first(disk: &dyn Disk, origin: &Origin, first: &SegmentHeader) -> Result<(), OpenError> {
@@ -154,11 +164,11 @@ fn follow(
     origin: &Origin,
     before: Found,
     next: &Found,
-    remarks: &mut Vec<Remark>,
+    warnings: &mut Vec<Warning>,
 ) -> Result<Sealed, OpenError> {
     let damaged = |offset, what| {
-        let (path, index) = (disk.path(&before.name), before.header.first_index);
-        Err(OpenError::Damaged(Damage { path, offset, index, what }))
+        let index = before.header.first_index;
+        Err(OpenError::Damaged(before.file(disk).damage(offset, index, what)))
     };
     let trailer = read_trailer(disk, &before)?;
     if let Some(trailer) = trailer {
@@ -179,7 +189,7 @@ fn follow(
         return damaged(expected_len, DamageKind::Long);
     }
     let Some(trailer) = trailer.filter(|trailer| trailer.sum == next.header.previous_sum) else {
-        return rebuild_footer(disk, before, next, remarks);
+        return rebuild_footer(disk, before, next, warnings);
     };
     let offsets = Offsets::File { at: trailer.batches_end, entries: trailer.entries };
     let Found { name, file, header, .. } = before;
@@ -190,19 +200,12 @@ fn follow(
 fn read_trailer(disk: &dyn Disk, found: &Found) -> Result<Option<Trailer>, OpenError> {
     let Some(at) = found.len.checked_sub(TRAILER_LEN as u64) else { return Ok(None) };
     let mut bytes = [0; TRAILER_LEN];
-    let read = match read_at(disk, &found.name, &*found.file, &mut bytes, at) {
+    let read = match found.file(disk).read_at(&mut bytes, at) {
         // It is made again from the rest.
         Err(error) if is_unreadable(&error.cause) => return Ok(None),
         read => read?,
     };
-    let position = found.header.first_position.saturating_add(at);
-    let trailer =
-        Trailer::parse(bytes.get(..read).unwrap_or_default(), found.header.salt, position);
-    Ok(trailer.filter(|trailer| {
-        trailer.first_index == found.header.first_index
-            && trailer.batches_end.checked_add(footer_len(u64::from(trailer.entries)))
-                == Some(found.len)
-    }))
+    Ok(Trailer::at_end(bytes.get(..read).unwrap_or_default(), &found.header, found.len))
 }
 
 /// Makes a lost footer again, in memory, from all batches of the segment.
@@ -210,102 +213,21 @@ fn rebuild_footer(
     disk: &dyn Disk,
     found: Found,
     next: &Found,
-    remarks: &mut Vec<Remark>,
+    warnings: &mut Vec<Warning>,
 ) -> Result<Sealed, OpenError> {
-    let sectors = read_sectors(disk, &found.name, &*found.file, found.len)?;
-    let bytes = &sectors.bytes;
-    let mut walker = Walker::new(&found.header);
-    let mut placed = Vec::new();
-    let start = bytes.get(HEADER_LEN..).unwrap_or_default();
-    let (_, stop) = walker.walk(start, HEADER_LEN as u64, &mut placed);
-    placed.truncate(walker.take_whole());
-    let reached = walker.reached();
-    let offsets = offsets_of(&found.header, &placed);
+    let file = found.file(disk);
+    let sectors = file.read_sectors(found.len)?;
+    let scanned = Scanner::new(&found.header).all(&sectors.bytes);
+    let reached = scanned.reached;
+    let offsets: Vec<u32> = offsets_of(&found.header, &scanned.placed).collect();
     let (footer, sum) = reached.footer(&found.header, &offsets);
     if sum != next.header.previous_sum || reached.offset + footer.len() as u64 != found.len {
-        if let Some(damage) = sectors.damage(disk, &found.name, &found.header).next() {
-            return Err(OpenError::Damaged(damage));
-        }
-        let (offset, what) = match stop {
-            Stop::Bad { offset, what } => (offset, what),
-            Stop::More { .. } => (reached.offset, DamageKind::Short),
-        };
-        let (path, index) = (disk.path(&found.name), reached.next_index);
-        return Err(OpenError::Damaged(Damage { path, offset, index, what }));
+        let damage = file.unreadable(&sectors, &found.header).next();
+        return Err(OpenError::Damaged(damage.unwrap_or_else(|| scanned.damage(file))));
     }
-    remarks.push(Remark::FooterRebuilt { path: disk.path(&found.name) });
+    warnings.push(Warning::FooterRebuilt { path: disk.path(&found.name) });
     let offsets = Offsets::Memory(offsets.into());
     let Found { name, file, header, .. } = found;
     let segment = Arc::new(Segment { name, file, header, offsets });
     Ok(Sealed { segment, batches_end: reached.offset })
-}
-
-/// The damage that an error is about, if it is that of a stub in the place of a segment.
-pub(crate) fn stub_damage(disk: &dyn Disk, name: &str, error: &io::Error) -> Option<Damage> {
-    error.get_ref()?.downcast_ref::<StubDamaged>()?;
-    let (_, index) = parse_segment_name(name)?;
-    let path = disk.path(&stub_name(name)?);
-    Some(Damage { path, offset: 0, index, what: DamageKind::Stub })
-}
-
-/// All bytes of a segment in an archive, with zeros for bodies. Damage of what is kept here is the
-/// inner error.
-pub(crate) fn read_kept(
-    disk: &dyn Disk,
-    name: &str,
-    file: &dyn DiskFile,
-    len: u64,
-) -> Result<Result<Vec<u8>, Damage>, DiskError> {
-    let len = len.min(crate::segment::SEGMENT_LEN_MAX);
-    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-    match file.read_local_at(&mut bytes, 0) {
-        Ok(read) => {
-            bytes.truncate(read);
-            Ok(Ok(bytes))
-        }
-        Err(source) => match stub_damage(disk, name, &source) {
-            Some(damage) => Ok(Err(damage)),
-            None => Err(failed(disk, Action::Read { len, offset: 0 }, name, source)),
-        },
-    }
-}
-
-/// All bytes of a file.
-pub(crate) fn read_whole(
-    disk: &dyn Disk,
-    name: &str,
-    file: &dyn DiskFile,
-    len: u64,
-) -> Result<Vec<u8>, DiskError> {
-    let too_long = || {
-        DiskError::new(
-            Action::Read { len, offset: 0 },
-            disk.path(name),
-            io::ErrorKind::FileTooLarge.into(),
-        )
-    };
-    if len > crate::segment::SEGMENT_LEN_MAX {
-        return Err(too_long());
-    }
-    let mut bytes = vec![0; usize::try_from(len).map_err(|_| too_long())?];
-    let read = read_at(disk, name, file, &mut bytes, 0)?;
-    bytes.truncate(read);
-    Ok(bytes)
-}
-
-pub(crate) fn read_at(
-    disk: &dyn Disk,
-    name: &str,
-    file: &dyn DiskFile,
-    bytes: &mut [u8],
-    offset: u64,
-) -> Result<usize, DiskError> {
-    let len = bytes.len() as u64;
-    file.read_at(bytes, offset)
-        .map_err(|source| failed(disk, Action::Read { len, offset }, name, source))
-}
-
-/// Failure of an action on a file of the directory.
-pub fn failed(disk: &dyn Disk, action: Action, name: &str, source: io::Error) -> DiskError {
-    DiskError::new(action, disk.path(name), source)
 }

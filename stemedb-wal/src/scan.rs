@@ -1,21 +1,41 @@
-//! Goes through the batches of a segment and checks that each byte is what was written.
+//! The scanner: the one reader of what lies between a segment's header and its end.
+//!
+//! [`Scanner`] is a state machine that is fed with bytes. It puts out records as they come, checks
+//! that each byte is what was written, and stops at the first *gap*: where something else lies, or
+//! the bytes end. [`judge`] says what a gap is: the end of the log, a footer, a torn write, or
+//! damage. [`Pass`](pass::Pass) feeds it chunk by chunk, in bounded memory; [`Scanner::all`] with a
+//! whole file at once.
 
+pub(crate) mod file;
+pub(crate) mod judge;
+pub(crate) mod pass;
+pub(crate) mod sectors;
+
+use self::file::SegmentFile;
 use crate::{
     batch::{self, BatchHeader},
     checksum::Salt,
-    error::DamageKind,
-    log::Placed,
-    record::{HEAD_LEN, Head},
+    error::{Damage, DamageKind},
+    record::{HEAD_LEN, Head, Placed},
     segment::{SegmentHeader, encode_footer},
 };
 
-/// Why a walk stopped.
+/// Why the scanner stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
     /// The bytes end before the next piece does: from where it stopped it needs so many.
     More { needed: usize },
-    /// What lies at this offset in the file is not what was written.
-    Bad { offset: u64, what: DamageKind },
+    /// What lies there is not what was written.
+    Gap(Gap),
+}
+
+/// Where the batches stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gap {
+    /// The offset in the file of what is not what was written.
+    pub(crate) offset: u64,
+    /// What it is not; [`DamageKind::Short`] where the bytes end.
+    pub(crate) what: DamageKind,
 }
 
 /// How far whole batches were read.
@@ -47,20 +67,40 @@ impl Reached {
 }
 
 /// The offsets of the entries among records, as the footer lists them.
-pub(crate) fn offsets_of(header: &SegmentHeader, placed: &[Placed]) -> Vec<u32> {
+pub(crate) fn offsets_of(header: &SegmentHeader, placed: &[Placed]) -> impl Iterator<Item = u32> {
+    let first_position = header.first_position;
     let entries = placed.iter().filter(|placed| placed.kind.takes_index());
-    let offsets = entries.map(|placed| u32::try_from(placed.position - header.first_position));
-    offsets.map(|offset| offset.unwrap_or(u32::MAX)).collect()
+    // A segment is never longer than SEGMENT_LEN_MAX.
+    entries.map(move |placed| u32::try_from(placed.position - first_position).unwrap_or(u32::MAX))
 }
 
-/// Reads one segment from the front to the back, window by window.
+/// What a scan of all batches in a part of a segment found.
 #[derive(Debug)]
-pub(crate) struct Walker {
+pub(crate) struct Scanned {
+    /// The records of whole batches.
+    pub(crate) placed: Vec<Placed>,
+    pub(crate) reached: Reached,
+    pub(crate) gap: Gap,
+}
+
+impl Scanned {
+    /// The gap as damage of the file.
+    pub(crate) fn damage(&self, file: SegmentFile<'_>) -> Damage {
+        let Gap { offset, what } = self.gap;
+        // A batch that is cut off is missing as a whole.
+        let offset = if what == DamageKind::Short { self.reached.offset } else { offset };
+        file.damage(offset, self.reached.next_index, what)
+    }
+}
+
+/// Reads the batches of one segment, window by window.
+#[derive(Debug)]
+pub(crate) struct Scanner {
     salt: Salt,
     first_position: u64,
     next_index: u64,
     last_time: u64,
-    /// False when the walk began in the middle and has not seen a batch.
+    /// Whether the time of the entry before is known: from the middle on, only behind a batch.
     time_known: bool,
     /// Bodies before this position are not checked.
     bodies_from: u64,
@@ -80,7 +120,7 @@ struct OpenBatch {
     payload_left: u64,
 }
 
-impl Walker {
+impl Scanner {
     /// From the segment's first batch on.
     pub(crate) fn new(header: &SegmentHeader) -> Self {
         let offset = crate::segment::HEADER_LEN as u64;
@@ -90,6 +130,18 @@ impl Walker {
     /// From a batch in the middle on.
     pub(crate) fn from_middle(header: &SegmentHeader, offset: u64, next_index: u64) -> Self {
         Self::starting(header, offset, next_index, false)
+    }
+
+    /// From behind a gap on, with what is known of the entries before it.
+    pub(crate) fn resumed(
+        header: &SegmentHeader,
+        offset: u64,
+        next_index: u64,
+        last_time: u64,
+    ) -> Self {
+        let mut scanner = Self::starting(header, offset, next_index, true);
+        (scanner.last_time, scanner.reached.last_time) = (last_time, last_time);
+        scanner
     }
 
     fn starting(header: &SegmentHeader, offset: u64, next_index: u64, time_known: bool) -> Self {
@@ -118,22 +170,36 @@ impl Walker {
         self
     }
 
+    /// Reads all batches of a segment whose file begins with `bytes`, up to the first gap.
+    pub(crate) fn all(mut self, bytes: &[u8]) -> Scanned {
+        let mut placed = Vec::new();
+        let offset = self.reached.offset;
+        let at = usize::try_from(offset).unwrap_or(usize::MAX);
+        let (read, stop) = self.scan(bytes.get(at..).unwrap_or_default(), offset, &mut placed);
+        placed.truncate(self.take_whole());
+        let gap = match stop {
+            Stop::Gap(gap) => gap,
+            Stop::More { .. } => Gap { offset: offset + read as u64, what: DamageKind::Short },
+        };
+        Scanned { placed, reached: self.reached, gap }
+    }
+
     /// How far whole batches were read.
     pub(crate) fn reached(&self) -> Reached {
         self.reached
     }
 
-    /// How many of the records in the vector that [`walk`](Self::walk) fills are of whole batches.
+    /// How many of the records in the vector that [`scan`](Self::scan) fills are of whole batches.
     /// Counts anew from there: the caller takes them out.
     pub(crate) fn take_whole(&mut self) -> usize {
         std::mem::take(&mut self.whole)
     }
 
-    /// Reads on in `bytes`, which lie at `offset` of the file and begin where the last walk
+    /// Reads on in `bytes`, which lie at `offset` of the file and begin where the last scan
     /// stopped. Returns how many bytes it read, and why it stopped.
     ///
     /// Records are put out as they are read; a batch may turn out to be bad after some of them.
-    pub(crate) fn walk(
+    pub(crate) fn scan(
         &mut self,
         bytes: &[u8],
         offset: u64,
@@ -150,8 +216,7 @@ impl Walker {
             };
             match advanced {
                 Ok(len) => at += len,
-                Err(stop @ Stop::More { .. }) => return (at, stop),
-                Err(bad @ Stop::Bad { .. }) => return (at, bad),
+                Err(stop) => return (at, stop),
             }
         }
     }
@@ -161,7 +226,7 @@ impl Walker {
             return Err(Stop::More { needed: batch::HEADER_LEN });
         }
         let position = self.first_position + offset;
-        let bad = |what| Stop::Bad { offset, what };
+        let bad = |what| Stop::Gap(Gap { offset, what });
         let header =
             BatchHeader::parse(bytes, self.salt, position).ok_or_else(|| bad(DamageKind::Batch))?;
         if !self.time_known {
@@ -206,7 +271,7 @@ impl Walker {
         while open.records_left > 0 {
             let rest = bytes.get(at..).unwrap_or_default();
             let position = self.first_position + offset + at as u64;
-            let bad = |what| Stop::Bad { offset: offset + at as u64, what };
+            let bad = |what| Stop::Gap(Gap { offset: offset + at as u64, what });
             let needed = match Head::parse(rest, self.salt, position) {
                 None if rest.len() < HEAD_LEN => HEAD_LEN,
                 None => return Err(bad(DamageKind::Head)),
@@ -221,7 +286,7 @@ impl Walker {
                             return Err(bad(DamageKind::Body));
                         }
                         self.take(&head, &mut open).ok_or_else(|| bad(DamageKind::Sequence))?;
-                        placed.push(crate::log::place(&head, position));
+                        placed.push(Placed::new(&head, position));
                         at += whole;
                         continue;
                     }
@@ -269,11 +334,12 @@ impl Walker {
             return Err(Stop::More { needed: batch::END.len() });
         };
         if *end != batch::END {
-            return Err(Stop::Bad { offset, what: DamageKind::Batch });
+            return Err(Stop::Gap(Gap { offset, what: DamageKind::Batch }));
         }
         if open.entries_left > 0 || open.payload_left > 0 || self.last_time != open.header.last_time
         {
-            return Err(Stop::Bad { offset: open.start, what: DamageKind::Sequence });
+            let (offset, what) = (open.start, DamageKind::Sequence);
+            return Err(Stop::Gap(Gap { offset, what }));
         }
         self.open = None;
         self.reached.offset = offset + end.len() as u64;

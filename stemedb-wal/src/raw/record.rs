@@ -145,6 +145,36 @@ impl Head {
     }
 }
 
+/// One record and its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// The assertion id.
+    pub id: Hash,
+    /// The position of the record.
+    pub position: u64,
+    /// The index of the entry; of a heal, that of the hole.
+    pub index: u64,
+    /// The time of the entry; of a heal, that of the hole.
+    pub time: u64,
+    /// The length of the body in bytes.
+    pub len: u32,
+    /// Entry, hole or heal.
+    pub kind: Kind,
+}
+
+impl Placed {
+    pub(crate) fn new(head: &Head, position: u64) -> Self {
+        let Head { kind, len, index, time, id, .. } = *head;
+        Self { id, position, index, time, len, kind }
+    }
+
+    /// The head of the record, with the checksum of its body.
+    pub(crate) fn head(&self, body_sum: u32) -> Head {
+        let Self { id, index, time, len, kind, .. } = *self;
+        Head { kind, len, index, time, id, body_sum }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

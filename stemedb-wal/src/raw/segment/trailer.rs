@@ -1,5 +1,6 @@
 //! What a sealed segment ends with: the offsets of its entries, and a trailer.
 
+use super::SegmentHeader;
 use crate::checksum::Salt;
 
 /// The length of the trailer in bytes.
@@ -51,6 +52,18 @@ impl Trailer {
             first_index: u64::from_le_bytes(*first_index),
             last_time: u64::from_le_bytes(*last_time),
             batches_end: u64::from_le_bytes(*batches_end),
+        })
+    }
+
+    /// Reads the trailer of a segment with this header and length: its last bytes are `bytes`,
+    /// which may be more than the trailer.
+    pub(crate) fn at_end(bytes: &[u8], header: &SegmentHeader, len: u64) -> Option<Self> {
+        let (_, bytes) = bytes.split_last_chunk::<TRAILER_LEN>()?;
+        let position = header.first_position.saturating_add(len.checked_sub(TRAILER_LEN as u64)?);
+        Self::parse(bytes, header.salt, position).filter(|trailer| {
+            trailer.first_index == header.first_index
+                && trailer.batches_end.checked_add(footer_len(u64::from(trailer.entries)))
+                    == Some(len)
         })
     }
 }

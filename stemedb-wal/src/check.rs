@@ -1,0 +1,318 @@
+//! Checks of a log in use: every byte is read, and nothing is changed.
+//!
+//! [`LogReader::check`] reads all of it; a [`Scrubber`] a little at a time. A segment is read in
+//! chunks, in bounded memory. Only where something is wrong is it read again as a whole, to tell
+//! all that is damaged.
+
+mod scrub;
+
+use std::sync::Arc;
+
+pub use self::scrub::{ScrubDamage, ScrubStep, Scrubber};
+
+use crate::{
+    disk::{Disk, SECTOR_LEN},
+    error::{Damage, DamageKind, DiskError},
+    log::{
+        LogReader,
+        segments::{Offsets, Segment},
+    },
+    record::HEAD_LEN,
+    repair::{
+        HashBody,
+        salvage::{Context, salvage},
+    },
+    scan::{
+        Gap, Scanner,
+        file::SegmentFile,
+        offsets_of,
+        pass::{CHUNK_LEN, Fed, HEADROOM_LEN, Pass},
+        sectors::{Sectors, is_unreadable},
+    },
+    sealed::check_kept,
+    segment::{HEADER_LEN, SegmentHeader, TRAILER_LEN, Trailer},
+};
+
+/// The least that is read with one call where there is so much: smaller reads cost as much.
+const CHUNK_LEN_MIN: u64 = 64 << 10;
+
+impl LogReader {
+    /// Reads all published bytes and checks each: headers, batches, records, offsets, trailers;
+    /// with `hash` also each body against its id. Segments that hold only entries before
+    /// `from_index` are left out.
+    ///
+    /// `progress` hears after each segment how many bytes were read so far. Holes are no damage:
+    /// they are known. Of segments that are in an archive, what is kept here is checked; see
+    /// [`remote_segments`](Self::remote_segments).
+    ///
+    /// # Errors
+    ///
+    /// If the disk fails as a whole. Sectors that it cannot read are part of the result.
+    pub fn check(
+        &self,
+        hash: Option<HashBody<'_>>,
+        from_index: u64,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Vec<Damage>, DiskError> {
+        let shared = self.shared();
+        // In this order: all that is published lies in segments of the list.
+        let end = self.end();
+        let segments = shared.segments();
+        let mut found = Vec::new();
+        let mut read = 0;
+        for (n, segment) in segments.iter().enumerate() {
+            let next = segments.get(n + 1).map(|next| next.header);
+            if next.is_some_and(|next| next.first_index < from_index) {
+                continue;
+            }
+            let check = SegmentCheck::new(&*shared.disk, segment, next, hash, end);
+            if segment.file.is_remote() {
+                found.extend(check.kept(&mut read)?);
+            } else {
+                check.all(&mut read, &mut found)?;
+            }
+            progress(read);
+        }
+        Ok(found)
+    }
+
+    /// How many segments have their bodies in an archive only.
+    pub fn remote_segments(&self) -> u64 {
+        let segments = self.shared().segments();
+        segments.iter().filter(|segment| segment.file.is_remote()).count() as u64
+    }
+}
+
+/// The state of a check of one segment.
+#[derive(Debug)]
+struct Progress {
+    first_position: u64,
+    pass: Pass,
+    offsets: Vec<u32>,
+    buffer: Vec<u8>,
+    /// Whether the header was read.
+    begun: bool,
+}
+
+impl Progress {
+    fn new(header: &SegmentHeader) -> Self {
+        Self {
+            first_position: header.first_position,
+            pass: Pass::new(Scanner::new(header)),
+            offsets: Vec::new(),
+            buffer: Vec::new(),
+            begun: false,
+        }
+    }
+}
+
+/// What reading a part of a segment has shown.
+enum Outcome {
+    More,
+    Whole,
+    /// Something is wrong, and what was met first. Nothing was met where opening the log has found
+    /// the offsets at the end damaged.
+    Damaged(Option<Gap>),
+}
+
+/// A segment as it is now, to be checked.
+struct SegmentCheck<'a> {
+    file: SegmentFile<'a>,
+    segment: &'a Segment,
+    next: Option<SegmentHeader>,
+    hash: Option<HashBody<'a>>,
+    /// How much of it is published.
+    published: u64,
+}
+
+impl<'a> SegmentCheck<'a> {
+    fn new(
+        disk: &'a dyn Disk,
+        segment: &'a Arc<Segment>,
+        next: Option<SegmentHeader>,
+        hash: Option<HashBody<'a>>,
+        end: u64,
+    ) -> Self {
+        let first_position = segment.header.first_position;
+        let published = match next {
+            Some(next) => next.first_position.saturating_sub(first_position),
+            // One that was begun a moment ago has its header, and is not published yet.
+            None => end.saturating_sub(first_position).max(HEADER_LEN as u64),
+        };
+        Self { file: segment.on(disk), segment, next, hash, published }
+    }
+
+    /// The offset at which the batches end; `None` where only reading them tells.
+    fn batches_end(&self) -> Option<u64> {
+        match (&self.segment.offsets, self.next) {
+            (_, None) => Some(self.published),
+            (Offsets::File { at, .. }, _) => Some(*at),
+            (Offsets::Memory(_), _) => None,
+        }
+    }
+
+    /// Reads all of it, and tells what is wrong.
+    fn all(&self, total: &mut u64, found: &mut Vec<Damage>) -> Result<(), DiskError> {
+        let before = *total;
+        let mut progress = Progress::new(&self.segment.header);
+        let first = loop {
+            match self.read_on(&mut progress, CHUNK_LEN as u64, total)? {
+                Outcome::More => {}
+                Outcome::Whole => return Ok(()),
+                Outcome::Damaged(first) => break first,
+            }
+        };
+        let sectors = self.read_sectors()?;
+        *total = before + sectors.bytes.len() as u64;
+        found.extend(self.diagnose(&sectors, first));
+        Ok(())
+    }
+
+    /// What is wrong with what is kept here of a segment in an archive.
+    fn kept(&self, total: &mut u64) -> Result<Option<Damage>, DiskError> {
+        let damage = || self.segment.stub_damaged(self.file.disk);
+        let Some(next) = self.next else { return Ok(Some(damage())) };
+        let bytes = match self.file.read_kept(self.published)? {
+            Ok(bytes) => bytes,
+            Err(damage) => return Ok(Some(damage)),
+        };
+        *total += bytes.len() as u64;
+        let whole = check_kept(&self.segment.header, &bytes).is_some_and(|kept| {
+            (kept.next_index, kept.trailer_sum, kept.len)
+                == (next.first_index, next.previous_sum, self.published)
+        });
+        Ok((!whole).then(damage))
+    }
+
+    /// Reads about `budget` bytes.
+    fn read_on(
+        &self,
+        progress: &mut Progress,
+        budget: u64,
+        total: &mut u64,
+    ) -> Result<Outcome, DiskError> {
+        match self.read_chunk(progress, budget, total) {
+            Err(error) if is_unreadable(&error.cause) => {
+                let what = DamageKind::Unreadable { len: SECTOR_LEN as u64 };
+                Ok(Outcome::Damaged(Some(Gap { offset: progress.pass.next(), what })))
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn read_chunk(
+        &self,
+        progress: &mut Progress,
+        budget: u64,
+        total: &mut u64,
+    ) -> Result<Outcome, DiskError> {
+        let header = &self.segment.header;
+        let damaged = |offset, what| Ok(Outcome::Damaged(Some(Gap { offset, what })));
+        if !progress.begun {
+            let mut bytes = [0; HEADER_LEN];
+            *total += self.file.read_at(&mut bytes, 0)? as u64;
+            progress.begun = true;
+            if SegmentHeader::parse(&bytes).as_ref() != Ok(header) {
+                return damaged(0, DamageKind::SegmentHeader);
+            }
+        }
+        let Some(batches_end) = self.batches_end() else { return Ok(Outcome::Damaged(None)) };
+        let Progress { pass, offsets, buffer, .. } = progress;
+        let at = pass.next();
+        let len = budget.clamp(CHUNK_LEN_MIN, CHUNK_LEN as u64).min(batches_end.saturating_sub(at));
+        buffer.resize(HEADROOM_LEN + usize::try_from(len).unwrap_or(0), 0);
+        let read = self.file.read_at(buffer.get_mut(HEADROOM_LEN..).unwrap_or_default(), at)?;
+        *total += read as u64;
+        if (read as u64) < len {
+            return damaged(at + read as u64, DamageKind::Short);
+        }
+        let fed = pass.feed(buffer, &mut |fed| {
+            offsets.extend(offsets_of(header, fed.placed));
+            self.check_ids(fed)
+        });
+        if let Err(gap) = fed {
+            return Ok(Outcome::Damaged(Some(gap)));
+        }
+        if pass.next() < batches_end {
+            return Ok(Outcome::More);
+        }
+        let reached = pass.reached();
+        if reached.offset != batches_end {
+            return damaged(reached.offset, DamageKind::Short);
+        }
+        let Some(next) = self.next else { return Ok(Outcome::Whole) };
+        // One byte more, to notice a file that goes on.
+        let len = usize::try_from(self.published.saturating_sub(batches_end)).unwrap_or(0);
+        let mut bytes = vec![0; len + 1];
+        let read = self.file.read_at(&mut bytes, batches_end)?;
+        *total += read as u64;
+        let footer = reached.footer(header, offsets);
+        let found = (bytes.get(..read).unwrap_or_default(), next.previous_sum);
+        if found == (footer.0.as_slice(), footer.1) {
+            return Ok(Outcome::Whole);
+        }
+        damaged(batches_end, DamageKind::Footer)
+    }
+
+    /// Holds bodies against their ids.
+    fn check_ids(&self, fed: Fed<'_>) -> Result<(), Gap> {
+        let Some(hash) = self.hash else { return Ok(()) };
+        let base = self.segment.header.first_position + fed.offset;
+        for placed in fed.placed.iter().filter(|placed| placed.kind.has_body()) {
+            let at = usize::try_from(placed.position - base).unwrap_or(usize::MAX) + HEAD_LEN;
+            let body = fed.bytes.get(at..at + placed.len as usize).unwrap_or_default();
+            if hash(body) != placed.id {
+                return Err(Gap { offset: fed.offset + at as u64, what: DamageKind::Id });
+            }
+        }
+        Ok(())
+    }
+
+    /// All that there is of the file, to tell what is damaged.
+    fn read_sectors(&self) -> Result<Sectors, DiskError> {
+        let len = if self.next.is_some() { self.file.len()? } else { 0 };
+        self.file.read_sectors(len.max(self.published))
+    }
+
+    /// All that is wrong with the segment, of which `first` is what was met first.
+    fn diagnose(&self, sectors: &Sectors, first: Option<Gap>) -> Vec<Damage> {
+        let header = &self.segment.header;
+        let bytes = sectors.bytes.as_slice();
+        let mut found: Vec<Damage> = self.file.unreadable(sectors, header).collect();
+        let mut damaged = |offset, index, what| found.push(self.file.damage(offset, index, what));
+        if SegmentHeader::parse(bytes).as_ref() != Ok(header) {
+            damaged(0, header.first_index, DamageKind::SegmentHeader);
+        }
+        let batches_end = self.batches_end();
+        let context = Context {
+            batches_end,
+            sealed_len: self.next.map(|_| self.published),
+            hash: self.hash,
+            ..Context::new(header)
+        };
+        let salvaged = salvage(bytes, &context);
+        for wrong in &salvaged.wrong {
+            damaged(wrong.offset, wrong.index, wrong.what);
+        }
+        let whole = salvaged.wrong.iter().all(|wrong| wrong.what == DamageKind::Id);
+        if let Some(next) = self.next {
+            let (footer, sum) = salvaged.footer(header);
+            if whole && (batches_end.is_some() || salvaged.next_index == next.first_index) {
+                let rest = bytes.get(salvaged.end..);
+                if rest != Some(footer.as_slice()) || sum != next.previous_sum {
+                    damaged(salvaged.end as u64, header.first_index, DamageKind::Footer);
+                }
+            } else if Trailer::at_end(bytes, header, bytes.len() as u64).is_none() {
+                let len = self.published.max(bytes.len() as u64);
+                let offset = len.saturating_sub(TRAILER_LEN as u64);
+                damaged(offset, header.first_index, DamageKind::Footer);
+            }
+        }
+        if found.is_empty() {
+            // It has gone by itself, which nobody should rely on.
+            let first = first.map(|gap| self.file.damage(gap.offset, header.first_index, gap.what));
+            found.extend(first);
+        }
+        found
+    }
+}

@@ -1,0 +1,195 @@
+//! The last segment: read to the end of its batches, and what lies behind them judged.
+
+use super::survey::Found;
+use crate::{
+    batch::BatchHeader,
+    disk::Disk,
+    error::{DamageKind, DiskError, OpenError},
+    log::{Placed, Watermark},
+    scan::{
+        Gap, Reached, Scanner, Stop,
+        file::SegmentFile,
+        judge::{Judge, Verdict, all_zero},
+        offsets_of,
+        sectors::is_unreadable,
+    },
+    segment::HEADER_LEN,
+};
+
+/// How much is read at a time.
+const STEP_LEN: usize = 1 << 20;
+
+/// What the last segment holds.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    pub(crate) reached: Reached,
+    /// What lies behind the last whole batch; never damage.
+    pub(crate) rest: Verdict,
+    /// The bytes of the file from `base` on, to the end of the batches or behind it.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) base: u64,
+    /// The offsets of the entries from `base` on.
+    pub(crate) offsets: Vec<u32>,
+    /// The records from where the replay begins.
+    pub(crate) placed: Vec<Placed>,
+}
+
+impl Tail {
+    /// Whether a watermark lies between two of the batches that were read.
+    pub(crate) fn has_boundary(&self, last: &Found, watermark: Watermark) -> bool {
+        let header = &last.header;
+        let Some(offset) = watermark.position.checked_sub(header.first_position) else {
+            return true;
+        };
+        if offset == self.reached.offset {
+            return watermark.next_index == self.reached.next_index;
+        }
+        offset < self.reached.offset
+            && BatchHeader::parse(self.bytes_from(offset), header.salt, watermark.position)
+                .is_some_and(|batch| batch.first_index == watermark.next_index)
+    }
+
+    /// The bytes from an offset of the file on.
+    pub(crate) fn bytes_from(&self, offset: u64) -> &[u8] {
+        let at = usize::try_from(offset.saturating_sub(self.base)).unwrap_or(usize::MAX);
+        self.bytes.get(at..).unwrap_or_default()
+    }
+}
+
+/// Reads the last segment: from the watermark on if all is well there, else whole. `marked` is the
+/// highest mark that is known, as a position.
+pub(crate) fn read_last(
+    disk: &dyn Disk,
+    last: &Found,
+    marked: u64,
+    watermark: Option<Watermark>,
+) -> Result<Tail, OpenError> {
+    let file = last.file(disk);
+    let base = watermark.map_or(0, |mark| mark.position.saturating_sub(last.header.first_position));
+    if let Some(watermark) = watermark
+        && (HEADER_LEN as u64 + 1..last.len).contains(&base)
+    {
+        let scanner = Scanner::from_middle(&last.header, base, watermark.next_index);
+        let mut reading = Reading::new(last, base, scanner, 0);
+        match reading.run(file) {
+            Ok(true) if reading.len == last.len && reading.tail.reached.offset > base => {
+                return Ok(reading.tail);
+            }
+            // Anything out of the ordinary is found out from the whole segment.
+            Ok(_) => {}
+            Err(error) if is_unreadable(&error.cause) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let replay_from = watermark.map_or(0, |watermark| watermark.position);
+    let scanner = Scanner::new(&last.header).check_bodies_from(replay_from);
+    let mut reading = Reading::new(last, 0, scanner, replay_from);
+    reading.tail.bytes = file.capacity(last.len)?;
+    let read = reading
+        .run(file)
+        .and_then(|clean| if clean { Ok(()) } else { reading.read_to(file, last.len) });
+    if let Err(error) = read {
+        if !is_unreadable(&error.cause) {
+            return Err(error.into());
+        }
+        let sectors = file.read_sectors(last.len)?;
+        let damage = file.unreadable(&sectors, &last.header).next();
+        return Err(damage.map_or_else(|| error.into(), OpenError::Damaged));
+    }
+    let Reading { mut tail, gap, .. } = reading;
+    let judge = Judge { bytes: &tail.bytes, header: &last.header, marked };
+    tail.rest = judge.judge(&tail.reached, &tail.offsets);
+    if tail.rest == Verdict::Damaged {
+        let damage = file.damage(gap.offset, tail.reached.next_index, gap.what);
+        return Err(OpenError::Damaged(damage));
+    }
+    Ok(tail)
+}
+
+/// The reading of the last segment, and where it stopped.
+struct Reading<'a> {
+    last: &'a Found,
+    scanner: Scanner,
+    replay_from: u64,
+    /// The length of the file, as far as is known.
+    len: u64,
+    tail: Tail,
+    gap: Gap,
+}
+
+impl<'a> Reading<'a> {
+    fn new(last: &'a Found, base: u64, scanner: Scanner, replay_from: u64) -> Self {
+        let tail = Tail {
+            reached: scanner.reached(),
+            rest: Verdict::End,
+            bytes: Vec::new(),
+            base,
+            offsets: Vec::new(),
+            placed: Vec::new(),
+        };
+        let gap = Gap { offset: base, what: DamageKind::Short };
+        Self { last, scanner, replay_from, len: last.len, tail, gap }
+    }
+
+    /// Reads to the first gap, and says whether nothing but zeros follows. These are not kept.
+    fn run(&mut self, file: SegmentFile<'_>) -> Result<bool, DiskError> {
+        let mut at = self.scanner.reached().offset;
+        let mut wanted = STEP_LEN as u64;
+        let mut placed = Vec::new();
+        self.gap = loop {
+            self.read_to(file, at.saturating_add(wanted))?;
+            let (read, stop) = self.scanner.scan(self.tail.bytes_from(at), at, &mut placed);
+            at += read as u64;
+            let whole = self.scanner.take_whole();
+            let taken = placed.get(..whole).unwrap_or_default();
+            self.tail.offsets.extend(offsets_of(&self.last.header, taken));
+            let from = taken.partition_point(|placed| placed.position < self.replay_from);
+            self.tail.placed.extend_from_slice(taken.get(from..).unwrap_or_default());
+            placed.drain(..whole);
+            match stop {
+                Stop::More { needed } if at.saturating_add(needed as u64) <= self.len => {
+                    wanted = needed.max(STEP_LEN) as u64;
+                }
+                Stop::More { .. } => break Gap { offset: at, what: DamageKind::Short },
+                Stop::Gap(gap) => break gap,
+            }
+        };
+        self.tail.reached = self.scanner.reached();
+        Ok(all_zero(self.tail.bytes_from(self.tail.reached.offset)) && self.is_zero_behind(file)?)
+    }
+
+    /// The offset in the file up to which it was read.
+    fn end(&self) -> u64 {
+        self.tail.base + self.tail.bytes.len() as u64
+    }
+
+    /// Reads on to an offset, or to the end of the file.
+    fn read_to(&mut self, file: SegmentFile<'_>, offset: u64) -> Result<(), DiskError> {
+        let (end, to) = (self.end(), offset.min(self.len));
+        let Some(len) = to.checked_sub(end).filter(|len| *len > 0) else { return Ok(()) };
+        let start = self.tail.bytes.len();
+        self.tail.bytes.resize(start + usize::try_from(len).unwrap_or(usize::MAX), 0);
+        let read = file.read_at(self.tail.bytes.get_mut(start..).unwrap_or_default(), end)?;
+        self.tail.bytes.truncate(start + read);
+        if (read as u64) < len {
+            self.len = self.end();
+        }
+        Ok(())
+    }
+
+    fn is_zero_behind(&mut self, file: SegmentFile<'_>) -> Result<bool, DiskError> {
+        let mut buffer = vec![0; STEP_LEN / 4];
+        let mut offset = self.end();
+        while offset < self.len {
+            let read = file.read_at(&mut buffer, offset)?;
+            if read == 0 {
+                self.len = offset;
+            }
+            if !all_zero(buffer.get(..read).unwrap_or_default()) {
+                return Ok(false);
+            }
+            offset += read as u64;
+        }
+        Ok(true)
+    }
+}

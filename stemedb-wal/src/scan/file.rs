@@ -1,0 +1,108 @@
+//! A file on a disk with its name, which errors and damage say.
+
+use std::io;
+
+use super::sectors::Sectors;
+use crate::{
+    disk::{Disk, DiskFile, StubDamaged, stub_name},
+    error::{Action, Damage, DamageKind, DiskError},
+    segment::{SEGMENT_LEN_MAX, SegmentHeader, parse_segment_name},
+};
+
+/// The file of a segment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SegmentFile<'a> {
+    pub(crate) disk: &'a dyn Disk,
+    pub(crate) name: &'a str,
+    pub(crate) file: &'a dyn DiskFile,
+}
+
+impl SegmentFile<'_> {
+    /// The error of an operation on the file.
+    pub(crate) fn failed(self, action: Action, source: io::Error) -> DiskError {
+        DiskError::new(action, self.disk.path(self.name), source)
+    }
+
+    /// Damage of the file.
+    pub(crate) fn damage(self, offset: u64, index: u64, what: DamageKind) -> Damage {
+        Damage { path: self.disk.path(self.name), offset, index, what }
+    }
+
+    pub(crate) fn len(self) -> Result<u64, DiskError> {
+        self.file.len().map_err(|source| self.failed(Action::Measure, source))
+    }
+
+    /// Reads at `offset` until the buffer is full or the file ends.
+    pub(crate) fn read_at(self, bytes: &mut [u8], offset: u64) -> Result<usize, DiskError> {
+        let len = bytes.len() as u64;
+        let read = self.file.read_at(bytes, offset);
+        read.map_err(|source| self.failed(Action::Read { len, offset }, source))
+    }
+
+    /// The first `len` bytes, as far as the file reaches.
+    pub(crate) fn read_all(self, len: u64) -> Result<Vec<u8>, DiskError> {
+        let mut bytes = self.room(len)?;
+        let read = self.read_at(&mut bytes, 0)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
+    /// As [`read_all`](Self::read_all), with what cannot be read filled in.
+    pub(crate) fn read_sectors(self, len: u64) -> Result<Sectors, DiskError> {
+        let read = Sectors::read(self.file, self.room(len)?);
+        read.map_err(|source| self.failed(Action::Read { len, offset: 0 }, source))
+    }
+
+    /// What of a segment cannot be read, as damage: where, and in or before which entry.
+    pub(crate) fn unreadable(
+        self,
+        sectors: &Sectors,
+        header: &SegmentHeader,
+    ) -> impl Iterator<Item = Damage> {
+        sectors.unreadable.iter().map(move |range| {
+            let what = DamageKind::Unreadable { len: range.end - range.start };
+            self.damage(range.start, sectors.index_at(header, range.start), what)
+        })
+    }
+
+    /// As [`read_all`](Self::read_all), of a segment in an archive, with zeros for bodies. Damage
+    /// of what is kept here is the inner error.
+    pub(crate) fn read_kept(self, len: u64) -> Result<Result<Vec<u8>, Damage>, DiskError> {
+        let mut bytes = self.room(len.min(SEGMENT_LEN_MAX))?;
+        match self.file.read_local_at(&mut bytes, 0) {
+            Ok(read) => {
+                bytes.truncate(read);
+                Ok(Ok(bytes))
+            }
+            Err(source) => match stub_damage(self.disk, self.name, &source) {
+                Some(damage) => Ok(Err(damage)),
+                None => Err(self.failed(Action::Read { len, offset: 0 }, source)),
+            },
+        }
+    }
+
+    /// Room for so many bytes, all zeros.
+    fn room(self, len: u64) -> Result<Vec<u8>, DiskError> {
+        self.checked_len(len).map(|len| vec![0; len])
+    }
+
+    /// A vector with room for so many bytes.
+    pub(crate) fn capacity(self, len: u64) -> Result<Vec<u8>, DiskError> {
+        self.checked_len(len).map(Vec::with_capacity)
+    }
+
+    fn checked_len(self, len: u64) -> Result<usize, DiskError> {
+        let checked = usize::try_from(len).ok().filter(|_| len <= SEGMENT_LEN_MAX);
+        checked.ok_or_else(|| {
+            self.failed(Action::Read { len, offset: 0 }, io::ErrorKind::FileTooLarge.into())
+        })
+    }
+}
+
+/// The damage that an error is about, if it is that of a stub in the place of a segment.
+pub(crate) fn stub_damage(disk: &dyn Disk, name: &str, error: &io::Error) -> Option<Damage> {
+    error.get_ref()?.downcast_ref::<StubDamaged>()?;
+    let (_, index) = parse_segment_name(name)?;
+    let path = disk.path(&stub_name(name)?);
+    Some(Damage { path, offset: 0, index, what: DamageKind::Stub })
+}

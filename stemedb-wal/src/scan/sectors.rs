@@ -1,0 +1,109 @@
+//! Reads files of which the disk cannot read every sector.
+//!
+//! A read that touches a bad sector fails as a whole, whatever else it covers. So a read that fails
+//! is split until only single sectors fail. Their bytes are unknown: they are filled with a value
+//! that no check takes for bytes that were never written, and the caller gets the ranges.
+
+use std::{io, ops::Range};
+
+use super::{Scanner, offsets_of};
+use crate::{
+    disk::{DiskFile, SECTOR_LEN},
+    segment::{HEADER_LEN, SegmentHeader},
+};
+
+/// What stands for a byte that cannot be read: not zero, which would pass for a write that was cut
+/// short.
+pub(crate) const UNREADABLE: u8 = 0xdb;
+
+/// The steps in which a read that fails is split, in bytes.
+const STEPS: [u64; 3] = [1 << 20, 64 << 10, 4 << 10];
+
+/// The bytes of a file, and where they are unknown.
+#[derive(Debug, Default)]
+pub(crate) struct Sectors {
+    pub(crate) bytes: Vec<u8>,
+    /// In order, and not adjacent.
+    pub(crate) unreadable: Vec<Range<u64>>,
+}
+
+impl Sectors {
+    /// Reads a file from its front, as many bytes as there is room, as far as it reaches.
+    ///
+    /// # Errors
+    ///
+    /// If the disk fails in another way than for want of a sector.
+    pub(crate) fn read(file: &dyn DiskFile, room: Vec<u8>) -> io::Result<Self> {
+        let len = room.len();
+        let mut sectors = Self { bytes: room, unreadable: Vec::new() };
+        let mut end = 0;
+        sectors.fill(file, 0..len as u64, &STEPS, &mut end)?;
+        sectors.bytes.truncate(usize::try_from(end).unwrap_or(len));
+        Ok(sectors)
+    }
+
+    /// The entry that an offset is in, or the next one.
+    pub(crate) fn index_at(&self, header: &SegmentHeader, offset: u64) -> u64 {
+        let until = usize::try_from(offset).unwrap_or(usize::MAX).min(self.bytes.len());
+        let before = self.bytes.get(..until).unwrap_or_default();
+        let mut placed = Vec::new();
+        let batches = before.get(HEADER_LEN..).unwrap_or_default();
+        Scanner::new(header).scan(batches, HEADER_LEN as u64, &mut placed);
+        header.first_index + offsets_of(header, &placed).count() as u64
+    }
+
+    /// Reads a range, split where it fails. `end` follows the end of what the file has.
+    fn fill(
+        &mut self,
+        file: &dyn DiskFile,
+        range: Range<u64>,
+        steps: &[u64],
+        end: &mut u64,
+    ) -> io::Result<()> {
+        let Range { start, end: stop } = range;
+        let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
+        let place = self.bytes.get_mut(at(start)..at(stop)).unwrap_or_default();
+        match file.read_at(place, start) {
+            Ok(read) => {
+                if read > 0 {
+                    *end = (*end).max(start + read as u64);
+                }
+                return Ok(());
+            }
+            Err(error) if !is_unreadable(&error) => return Err(error),
+            Err(_) => {}
+        }
+        let (unit, finer) = match steps.split_first() {
+            Some((unit, finer)) => (*unit, finer),
+            None => (SECTOR_LEN as u64, steps),
+        };
+        if steps.is_empty() && stop - start <= unit {
+            place.fill(UNREADABLE);
+            *end = (*end).max(stop);
+            match self.unreadable.last_mut().filter(|last| last.end == start) {
+                Some(last) => last.end = stop,
+                None => self.unreadable.push(start..stop),
+            }
+            return Ok(());
+        }
+        let mut from = start;
+        while from < stop {
+            let to = ((from / unit + 1) * unit).min(stop);
+            self.fill(file, from..to, finer, end)?;
+            from = to;
+        }
+        Ok(())
+    }
+}
+
+/// Whether an error is about the medium: the same read may succeed for fewer bytes.
+pub(crate) fn is_unreadable(error: &io::Error) -> bool {
+    /// `EIO`; `ENODATA` and `EREMOTEIO` of block devices; `EBADMSG` and `EUCLEAN` of file systems
+    /// that check what they read.
+    #[cfg(target_os = "linux")]
+    const CODES: [i32; 5] = [5, 61, 121, 74, 117];
+    /// `EIO`.
+    #[cfg(not(target_os = "linux"))]
+    const CODES: [i32; 1] = [5];
+    error.raw_os_error().is_some_and(|code| CODES.contains(&code))
+}
