@@ -148,13 +148,11 @@ fn tree<'a>(path: &mut Vec<&'a str>, text: &'a str, found: &mut Vec<Vec<&'a str>
     let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
     let (name, rest) = text.split_at(end);
     path.push(name);
-    match rest.strip_prefix("::") {
-        Some(rest) => tree(path, rest, found),
-        None => {
-            found.push(path.clone());
-            rest
-        }
+    if let Some(rest) = rest.strip_prefix("::") {
+        return tree(path, rest, found);
     }
+    found.push(path.clone());
+    rest
 }
 
 /// The file that a path leads to.
