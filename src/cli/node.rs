@@ -2,7 +2,7 @@
 
 mod reloader;
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 

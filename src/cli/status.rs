@@ -288,7 +288,7 @@ c.example:7845  down   ?       ?        ?    never     none; 4 failed in a row, 
 
     #[test]
     fn nodes_of_other_versions_are_shown_as_far_as_they_go() {
-        assert!(render_json(&json!({})).contains("node      ?, ?, version ?"));
+        assert!(render_json(&json!({})).contains("  ?, ?, version ?"));
         let mut newer = healthy();
         newer["later"] = json!(1);
         newer["peers"][0]["state"] = json!("later");

@@ -119,8 +119,8 @@ impl Reading {
 }
 
 /// Where a store reads the bodies of segments that were dropped: for
-/// [`Options::segment_source`](stemedb_store::Options::segment_source). Nothing is asked of the archive
-/// before a body is read that is only there; it need not even be there before.
+/// [`Options::segment_source`](stemedb_store::Options::segment_source). Nothing is asked of the
+/// archive before a body is read that is only there; it need not even be there before.
 ///
 /// Reads wait for the network, each for half a minute at most: a program that uses an asynchronous
 /// runtime reads in a thread that may wait, as it does for the disk.

@@ -50,8 +50,8 @@ pub(crate) fn node(left: &Hash, right: &Hash) -> Hash {
     row::keyed_hash(&NODE_KEY, [left, right])
 }
 
-/// Folds a path upwards by the hash of two halves, from the hash where it begins: each step has a sibling, and
-/// whether that is on the left.
+/// Folds a path upwards by the hash of two halves, from the hash where it begins: each step has a
+/// sibling, and whether that is on the left.
 pub(crate) fn path<'a>(start: Hash, steps: impl Iterator<Item = (bool, &'a Hash)>) -> Hash {
     row::fold(&NODE_KEY, start, steps)
 }

@@ -136,7 +136,7 @@ keys! {
     "advertise", "advertise", Takes::Peer, NONE, [or_none]
         "The address by which other nodes reach it, where that is not the one it listens on; \
          without a port, with that of listen";
-    "http", "http", Takes::Socket, "127.0.0.1:7846", []
+    "http", "http", Takes::Socket, "127.0.0.1:7846", [or_none]
         "Where console, metrics and health are served over HTTP; none for nowhere";
     "http_hosts", "http-hosts", Takes::Hosts, NONE, []
         "Host names by which the console may be asked for, beside IP addresses and localhost";
