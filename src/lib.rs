@@ -15,7 +15,7 @@ pub use stemedb_store::{
     CheckpointReport, ClockReport, CloseError, ConsistencyProof, Depth, Entries, Entry, Fault,
     Hash, Head, HealError, Healed, HistoryError, Ids, InclusionProof, LeafIndex, OpenError,
     OpenReport, Options, ParseProofError, Pending, Presence, Progress, ProofError, ProofFile,
-    ReadError, Receipt, Remark, RepairError, RepairOptions, RepairReport, ResolveError,
+    Proven, ReadError, Receipt, Remark, RepairError, RepairOptions, RepairReport, ResolveError,
     RestoreError, ResumePoint, Secret, SecretTooShort, SetProof, Snapshot, SnapshotDiff, Stats,
     Store, Terminal, TreeHead, TreeSize, Upkeep, Watch, WatchError, World, backup_of, error,
     leaf_hash, options, repair, repair_with, restore, store,

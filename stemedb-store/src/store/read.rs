@@ -3,9 +3,11 @@
 use stemedb_merkle::{AssertionId, Hash, Presence, SetProof, id::from_hex};
 use stemedb_wal::{error::ReadError as LogReadError, log::Placed, record::Kind};
 
-use super::{Entries, Entry, Head, Ids, Snapshot, Store};
+use super::{Entries, Entry, Ids, Proven, Snapshot, Store};
+use crate::Head;
 use crate::{
     error::{ReadError, ResolveError},
+    index::View,
     options::Hashing,
 };
 
@@ -16,7 +18,7 @@ impl Store {
     ///
     /// If it is damaged, or the disk fails; never with other bytes than those appended.
     pub fn get(&self, id: &AssertionId) -> Result<Option<Vec<u8>>, ReadError> {
-        let Some(position) = self.shared.trees.position(&id.0)? else { return Ok(None) };
+        let Some(position) = self.shared.index.position(&id.0)? else { return Ok(None) };
         self.get_at(position).map(Some)
     }
 
@@ -103,7 +105,7 @@ impl Store {
     ///
     /// If it is damaged or the disk fails.
     pub fn find(&self, id: &AssertionId) -> Result<Option<Entry>, ReadError> {
-        let Some(position) = self.shared.trees.position(&id.0)? else { return Ok(None) };
+        let Some(position) = self.shared.index.position(&id.0)? else { return Ok(None) };
         let placed = self.reader.entry(position)?;
         self.entry_of(&placed).map(Some)
     }
@@ -119,12 +121,12 @@ impl Store {
     ///
     /// If the restart checkpoint is damaged, and the log can't rebuild it.
     pub fn contains(&self, id: &AssertionId) -> Result<bool, ReadError> {
-        Ok(self.shared.trees.position(&id.0)?.is_some())
+        Ok(self.shared.index.position(&id.0)?.is_some())
     }
 
     /// How many assertions are held.
     pub fn len(&self) -> u64 {
-        self.shared.trees.count()
+        self.shared.index.count()
     }
 
     /// Whether none is.
@@ -134,7 +136,7 @@ impl Store {
 
     /// How many entries the log has.
     pub fn log_size(&self) -> u64 {
-        self.shared.trees.reached().next_index
+        self.shared.index.reached().next_index
     }
 
     /// The root over the assertions that are held. O(1), once what was appended last has been taken
@@ -144,7 +146,7 @@ impl Store {
     ///
     /// If the tree does not have everything: see [`ReadError::Behind`].
     pub fn root(&self) -> Result<Hash, ReadError> {
-        Ok(self.shared.trees.root()?)
+        Ok(self.shared.index.root()?)
     }
 
     /// All counts and roots, of one moment.
@@ -153,7 +155,7 @@ impl Store {
     ///
     /// As [`root`](Self::root).
     pub fn head(&self) -> Result<Head, ReadError> {
-        Ok(self.shared.trees.head()?)
+        Ok(self.shared.index.head()?)
     }
 
     /// The store at this moment: cheap to take and to keep, never disturbed by appends.
@@ -162,16 +164,18 @@ impl Store {
     ///
     /// As [`root`](Self::root).
     pub fn snapshot(&self) -> Result<Snapshot, ReadError> {
-        Ok(Snapshot::new(self.shared.trees.view()?))
+        Ok(Snapshot::new(self.shared.index.view()?))
     }
 
-    /// Proves that an assertion is held or that it is not, against [`root`](Self::root).
+    /// Proves that an assertion is held or that it is not. The proof comes with the head whose root
+    /// it verifies against.
     ///
     /// # Errors
     ///
     /// As [`root`](Self::root).
-    pub fn prove(&self, id: &AssertionId) -> Result<SetProof, ReadError> {
-        Ok(self.shared.trees.find(|tree| tree.prove(&id.0))?)
+    pub fn prove(&self, id: &AssertionId) -> Result<Proven<SetProof>, ReadError> {
+        let prove = |view: &View| Ok(Proven { proof: view.tree.prove(&id.0)?, head: view.head() });
+        Ok(self.shared.index.find(prove)?)
     }
 
     /// Proves that an assertion is not held; `None` if it is.
@@ -179,9 +183,9 @@ impl Store {
     /// # Errors
     ///
     /// As [`root`](Self::root).
-    pub fn prove_absence(&self, id: &AssertionId) -> Result<Option<SetProof>, ReadError> {
-        let proof = self.prove(id)?;
-        Ok((proof.presence() == Presence::Absent).then_some(proof))
+    pub fn prove_absence(&self, id: &AssertionId) -> Result<Option<Proven<SetProof>>, ReadError> {
+        let proven = self.prove(id)?;
+        Ok((proven.proof.presence() == Presence::Absent).then_some(proven))
     }
 
     /// All entries of the log, in order and from both ends.
@@ -191,7 +195,7 @@ impl Store {
 
     /// The ids that are held, sorted.
     pub fn ids(&self) -> Ids {
-        Ids::new(self.shared.trees.view())
+        Ids::new(self.shared.index.view())
     }
 
     /// The index of the first entry that the log took in at `time` (NTP64) or later; the log's size
@@ -222,7 +226,7 @@ impl Store {
         else {
             return Err(malformed());
         };
-        let two = self.shared.trees.find(|tree| {
+        let two = self.shared.index.find(|View { tree, .. }| {
             let mut found = tree.range(first..=last);
             Ok((found.next().transpose()?, found.next().transpose()?))
         });
@@ -261,7 +265,7 @@ mod tests {
             let store = Store::open_on(disk.clone(), WORLD, options()).unwrap();
             let id = store.append(b"held").unwrap().id;
             let root = store.root().unwrap();
-            let trees = &store.shared.trees;
+            let trees = &store.shared.index;
             let died = thread::scope(|scope| scope.spawn(|| trees.panic_in_a_change()).join());
             assert!(died.is_err());
             let panicked = |error: &ReadError| {

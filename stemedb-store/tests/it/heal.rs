@@ -109,7 +109,7 @@ fn every_byte_of_a_record_is_put_back() {
             }
             healed += 1;
             assert_eq!(store.get(&id(n)).unwrap(), Some(body(n)), "{context}");
-            assert_eq!(store.heal(&id(n), &body(n)).unwrap(), Healed::Sound, "{context}");
+            assert_eq!(store.heal(&id(n), &body(n)).unwrap(), Healed::Intact, "{context}");
             assert_eq!(store.stats().unwrap().aside_bytes, 1, "{context}");
             assert_eq!(segments(&hurt, &names), whole, "{context}: to the byte");
             if byte % 16 == 0 {
@@ -187,7 +187,7 @@ fn headers_and_footers_are_mended() {
         file.write_at(&bytes[at..=at], at as u64).unwrap();
         assert!(!store.check(Depth::Deep, &mut |_| {}).unwrap().faults.is_empty(), "{at}");
         let position = store.append(b"one more").unwrap().position.min(whole[0].len() as u64 + 99);
-        let done = store.mend(position).unwrap_or_else(|error| panic!("{at}: {error}"));
+        let done = store.rewrite_framing(position).unwrap_or_else(|error| panic!("{at}: {error}"));
         assert!(matches!(done, Healed::Rewritten { .. }), "{at}: {done:?}");
         check(&store, &format!("byte {at}"));
         mended += 1;
@@ -251,7 +251,7 @@ fn what_repair_gave_up_comes_back() {
     let store = open(&disk);
     assert_eq!(store.get(&id(4)).unwrap(), None);
     let healed = store.heal(&id(4), &body(4)).unwrap();
-    assert!(matches!(healed, Healed::CameBack(receipt) if receipt.index == 4), "{healed:?}");
+    assert!(matches!(healed, Healed::HoleFilled(receipt) if receipt.index == 4), "{healed:?}");
     assert_eq!(store.stats().unwrap().holes, 0);
     check(&store, "a hole");
 }
