@@ -25,7 +25,7 @@
 //! # Features
 //!
 //! - `std` (default): the trees, with SIMD. Without it the crate is `no_std` with `alloc`, and has
-//!   what a verifier needs: [`AssertionId`], [`hash`], [`SetProof`] and [`ProofFile`], and the heads,
+//!   the parts of a verifier: [`AssertionId`], [`hash`], [`SetProof`] and [`ProofFile`], and the heads,
 //!   leaf hashes and proofs of [`history`].
 
 #![cfg_attr(not(any(feature = "std", test)), no_std)]

@@ -3,7 +3,7 @@
 //! After Lei Yang, Yossi Gilad and Mohammad Alizadeh, "Practical Rateless Set Reconciliation",
 //! SIGCOMM 2024. A set has an endless sequence of symbols. Each id is in the symbol at index 0 and
 //! in ever fewer behind it, at [indices](mapping) that follow from the id alone. So the symbols of
-//! two sets can be subtracted, index by index, and what is left are the symbols of their symmetric
+//! two sets can be subtracted, index by index, which leaves the symbols of their symmetric
 //! difference; a symbol left with one id gives that id away, which is then taken out of the others.
 //! About 1.36 symbols a difference are enough when there are thousands, 1.44 for a hundred and 1.6
 //! for ten, whatever the size of the sets, and without a number known beforehand.
@@ -22,9 +22,9 @@
 //! Of an id only the [front](Front) counts, its first 16 bytes. The [`check`](Symbol::check) is the
 //! `SipHash` of *the front*, not of all 32 bytes: a peeler recovers nothing but the front, and it
 //! must be able to tell a symbol with one id from one with three that happen to add up to a count
-//! of one. At index 0, where every id is, nothing else could: a check that can't be computed from
-//! what was recovered only says at which indices to look, and the first indices are those of nearly
-//! every id. Ids are hashes, so 16 bytes name one among as many as anybody stores.
+//! of one. At index 0, where every id is, nothing else could: a check of more than the
+//! recovered bytes gives the indices alone, and the first indices are those of nearly every id. Ids
+//! are hashes, so 16 bytes name one of any number that is ever stored.
 //!
 //! # Limits
 //!
@@ -35,8 +35,8 @@
 //! say whether two sets are equal.
 
 mod check;
-pub mod codec;
-pub mod estimate;
+mod codec;
+mod estimate;
 mod extension;
 pub mod mapping;
 mod peel;
@@ -45,7 +45,7 @@ mod symbol;
 
 pub use check::CheckKey;
 pub use codec::{DecodeError, ENCODED_LEN_MAX, ENCODED_LEN_MIN, decode, encode};
-pub use estimate::{Estimate, Estimator, estimate, symbols_for};
+pub use estimate::{Estimate, estimate, symbols_for};
 pub use extension::Extension;
 pub use mapping::{INDEX_END, Indices};
 pub use peel::{Item, Outcome, Peeler, Side};

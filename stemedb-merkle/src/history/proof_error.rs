@@ -17,9 +17,9 @@ pub enum HistoryProofError {
     },
     /// The log would have shrunk.
     SizesOutOfOrder {
-        /// The size said to be older.
+        /// The size given as the older.
         old: TreeSize,
-        /// The size said to be newer.
+        /// The size given as the newer.
         new: TreeSize,
     },
     /// The proof is too short for these sizes.

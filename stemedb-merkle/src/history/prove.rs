@@ -34,9 +34,9 @@ pub enum ProveError<E> {
     /// The sizes are in the wrong order.
     #[error("the older size {old} is above the newer size {new}; swap them")]
     SizesOutOfOrder {
-        /// The size said to be older.
+        /// The size given as the older.
         old: TreeSize,
-        /// The size said to be newer.
+        /// The size given as the newer.
         new: TreeSize,
     },
     /// A node could not be read.

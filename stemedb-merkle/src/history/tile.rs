@@ -23,11 +23,11 @@
 //! it. Appending to the log then only ever appends to the file, and the tiles complete at any past
 //! size are a prefix of it.
 
-use super::{digest::node_hash, head::TreeSize};
+use super::head::TreeSize;
 use crate::id::Hash;
 
 /// Nodes of one level under a tile.
-pub const TILE_WIDTH: usize = 256;
+pub(super) const TILE_WIDTH: usize = 256;
 
 /// Nodes in a tile.
 pub const TILE_NODES: usize = TILE_WIDTH - 1;
@@ -36,10 +36,10 @@ pub const TILE_NODES: usize = TILE_WIDTH - 1;
 pub const TILE_LEN: usize = 32 * TILE_NODES;
 
 /// Levels of nodes in a tile.
-pub const TILE_LEVELS: u8 = 8;
+pub(super) const TILE_LEVELS: u8 = 8;
 
 /// Heights of tiles, up to the tree of 2^64 - 1 leaves.
-pub const TILE_HEIGHTS: u8 = 8;
+pub(super) const TILE_HEIGHTS: u8 = 8;
 
 const _: () = assert!(1 << TILE_LEVELS == TILE_WIDTH);
 const _: () = assert!(TILE_LEVELS * TILE_HEIGHTS == 64);
@@ -72,7 +72,7 @@ impl Node {
     }
 
     /// Whether a tree of this size has the node, so that it never changes again.
-    pub const fn is_complete_at(self, size: TreeSize) -> bool {
+    pub(super) const fn is_complete_at(self, size: TreeSize) -> bool {
         self.index < size.0 >> self.level
     }
 
@@ -187,7 +187,7 @@ impl TileId {
     }
 
     /// Whether all of the tile's nodes are complete in a tree of this size.
-    pub const fn is_complete_at(self, size: TreeSize) -> bool {
+    pub(super) const fn is_complete_at(self, size: TreeSize) -> bool {
         match size.0.checked_shr(TILE_LEVELS as u32 * (self.height as u32 + 1)) {
             Some(tiles) => self.index < tiles,
             None => false,
@@ -224,27 +224,6 @@ pub struct Tile {
     pub id: TileId,
     /// Its nodes, slot by slot; `nodes.as_flattened()` are the bytes to store.
     pub nodes: Box<[Hash; TILE_NODES]>,
-}
-
-impl Tile {
-    /// Computes a tile from the hashes of the 256 nodes that it stands over: 255 hashes.
-    pub fn over(id: TileId, children: &[Hash; TILE_WIDTH]) -> Self {
-        let mut nodes = Box::new([[0; 32]; TILE_NODES]);
-        let mut slots = nodes.iter_mut();
-        let mut below = children.to_vec();
-        while below.len() > 1 {
-            let pairs = below.as_chunks::<2>().0;
-            below = pairs.iter().map(|[left, right]| node_hash(left, right)).collect();
-            below.iter().zip(&mut slots).for_each(|(node, slot)| *slot = *node);
-        }
-        Self { id, nodes }
-    }
-
-    /// The highest node of the tile.
-    pub fn root(&self) -> &Hash {
-        let [.., root] = &*self.nodes;
-        root
-    }
 }
 
 #[cfg(test)]

@@ -121,7 +121,7 @@ impl BaseBuilder {
         let mut parts = Vec::with_capacity(IDS_AT_ONCE / 8);
         let mut rest = self.pending.as_slice();
         let ends = self.starts.iter().skip(first + 1).copied().chain([self.taken]);
-        let mut start = self.starts.get(first).copied().unwrap_or(self.taken);
+        let Some(mut start) = self.starts.get(first).copied() else { internal_error("a page") };
         for end in ends.take(self.starts.len() - first) {
             let (page, behind) = rest.split_at((end - start) as usize);
             parts.push(self.plan.page(page, self.page_bits));

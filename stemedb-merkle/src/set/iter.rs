@@ -91,7 +91,7 @@ impl Iter {
         }
     }
 
-    /// Opens the next subtree. What lies before the start is left out on the way down to it.
+    /// Opens the next subtree, without the parts before the start.
     fn open(&mut self, subtree: &Subtree) -> Result<(), MappedSetError> {
         let Subtree { child, depth, prefix: here } = subtree;
         let loaded;

@@ -31,7 +31,7 @@ pub(super) struct LoadedPage {
 }
 
 /// Loads all nodes on the paths to sorted entries, and merges each of their mapped pages with them,
-/// in order. The tree's hashes stay what they are.
+/// in order. The tree's hashes do not change.
 pub(super) fn load_path(
     top: &mut Child,
     new: &[Entry],

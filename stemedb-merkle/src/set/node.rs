@@ -241,7 +241,7 @@ impl Child {
         Self::build_node(entries, depth, count.min(ID_BITS - depth), Self::build)
     }
 
-    /// The same in nodes that span what a mapped set's blocks span, above pages of `page_bits`.
+    /// The same in nodes as wide as a mapped set's blocks, above pages of `page_bits`.
     pub(crate) fn build_blocks(entries: &[Entry], depth: usize, page_bits: usize) -> Self {
         match block_bits(depth, page_bits) {
             0 => Self::build(entries, depth),

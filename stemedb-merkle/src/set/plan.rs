@@ -19,7 +19,7 @@ use crate::{
 /// The hash of a subtree, made or planned, and the subtree's state.
 ///
 /// All in one number, since it is passed around a lot: the index in 32 bits, the round in 16, and
-/// the state above them. Round 0 is the leaves, round 1 what is known.
+/// the state above them. Round 0 is the leaves, round 1 the known hashes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Part(u64);
 

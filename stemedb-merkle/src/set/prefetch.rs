@@ -71,7 +71,7 @@ pub(super) fn prefetch<'a, T>(
     }
 }
 
-/// One node or page of a path, and what is below it.
+/// Visits one node or page of a path, and returns the rest of the path.
 fn step<'a>(path: Path<'a>, wanted: PrefetchDepth, sum: &mut usize) -> Option<Path<'a>> {
     match path.child {
         Child::Empty | Child::Mapped => None,

@@ -310,7 +310,7 @@ fn differences_are_those_of_the_sets() {
             })
             .collect();
         assert_eq!(found, expected);
-        // And what a session makes of it: each side's root from the other's set.
+        // As a session computes it: each side's root from the other's set.
         let of = |wanted| {
             expected.iter().filter(move |(_, left)| *left == wanted).map(|(id, _)| *id).collect()
         };

@@ -1,7 +1,7 @@
 //! The check of an id front: `SipHash`-2-4 under the key that the peers share.
 //!
-//! Written out here for inputs of 16 bytes, which are two words and a last one that says nothing
-//! but the length: a general hasher would spend more on its buffer than on its rounds.
+//! Written out here for inputs of 16 bytes, which are two words and a last one with nothing but
+//! the length: a general hasher would spend more on its buffer than on its rounds.
 
 /// The key of the checks, ready for use: the first 16 bytes of `derive("symbol check", secret)`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,7 @@ impl CheckKey {
 
     /// `SipHash`-2-4 of the 16 bytes of a front, which is given as a little-endian integer.
     ///
-    /// It is what a symbol holds of the id beside the front itself, and the seed of its
+    /// A symbol holds it beside the front, and it is the seed of the id's
     /// [indices](super::mapping).
     pub fn check(&self, front: u128) -> u64 {
         let (first, second) = halves(front);
@@ -29,7 +29,7 @@ impl CheckKey {
             self.low ^ 0x6c79_6765_6e65_7261,
             self.high ^ 0x7465_6462_7974_6573,
         ];
-        // The last word has the length in its uppermost byte and what is left of the input below.
+        // The last word has the length in its uppermost byte and the rest of the input below.
         for word in [first, second, 16 << 56] {
             let [a, b, c, d] = state;
             let [a, b, c, d] = round(round([a, b, c, d ^ word]));

@@ -20,7 +20,7 @@ pub struct Estimate {
 
 /// Takes in the counts of subtracted symbols, from index 0 on, and estimates the difference.
 #[derive(Clone, Debug, Default)]
-pub struct Estimator {
+pub(super) struct Estimator {
     /// The index of the next symbol.
     next: u32,
     /// The count at index 0.
@@ -35,7 +35,7 @@ pub struct Estimator {
 
 impl Estimator {
     /// Takes in the next symbol: that of the one set less that of the other.
-    pub fn push(&mut self, symbol: &Symbol) {
+    pub(super) fn push(&mut self, symbol: &Symbol) {
         self.differs |= !symbol.is_empty();
         if self.next == 0 {
             self.surplus = symbol.count;
@@ -55,7 +55,7 @@ impl Estimator {
         clippy::cast_sign_loss,
         reason = "a positive number, and the limit of the integer is as good as what exceeds it"
     )]
-    pub fn estimate(&self) -> Option<Estimate> {
+    pub(super) fn estimate(&self) -> Option<Estimate> {
         let samples = f64::from(self.next.checked_sub(1).filter(|samples| *samples > 0)?);
         let least = self.surplus.unsigned_abs().max(u64::from(self.differs));
         let mean = self.sum / samples;

@@ -16,7 +16,7 @@
 //!   stage: from the index before the first of that, with the draws from `k = s * 2^32` on.
 //! - **End.** Indices are below [`INDEX_END`].
 //!
-//! # Why
+//! # Reasons
 //!
 //! The paper draws a uniform number `u` and adds `ceil((i + 1.5) * (1 / sqrt(u) - 1))` to the index
 //! `i`: that is, it divides `i + 1.5` by `sqrt(u)` and rounds up. The larger of two uniform numbers
@@ -27,8 +27,8 @@
 //! product of `((2k + 1) / (2k + 3))^2` over all `k` from `i + 1` to `j`. So each index `k` is
 //! taken with the chance `1 - ((2k + 1) / (2k + 3))^2`, about `1 / (1 + k / 2)`, whatever came
 //! before it. That is the paper's density. It also means that a walk may start afresh anywhere:
-//! hence the stages. Who wants the symbols from 2^14 on need not step through the 19 indices that
-//! an id has below, to find the 4 or 5 that it has from there to 150,000.
+//! hence the stages. A pass over the symbols from 2^14 on skips the 19 indices that an id has
+//! below, to find the 4 or 5 that it has from there to 150,000.
 
 /// Indices are below this: 2^30.
 pub const INDEX_END: u32 = 1 << 30;
@@ -47,7 +47,7 @@ const STAGE_BITS_MORE: u32 = 3;
 pub(super) struct Walk {
     /// The check, which seeds the draws.
     seed: u64,
-    /// What the last draw was mixed from.
+    /// The input of the last draw.
     state: u64,
     /// `2i + 3` for the index `i` reached.
     weight: u32,
@@ -106,10 +106,10 @@ impl Walk {
         }
     }
 
-    /// Goes to the index before the first of a stage.
+    /// Goes to the index before the first of a stage other than 0.
     fn set_stage(&mut self, stage: u32) {
         self.stage = stage;
-        self.weight = weight_of(stage_end(stage.saturating_sub(1)).saturating_sub(1));
+        self.weight = weight_of(stage_end(stage - 1) - 1);
         self.state = self.seed.wrapping_add(INCREMENT.wrapping_mul(u64::from(stage) << 32));
     }
 }
@@ -153,7 +153,7 @@ fn mix(mut z: u64) -> u64 {
     z ^ z >> 31
 }
 
-/// Where a stage ends.
+/// End of a stage.
 #[inline]
 fn stage_end(stage: u32) -> u32 {
     let bits = STAGE_BITS + STAGE_BITS_MORE * stage;

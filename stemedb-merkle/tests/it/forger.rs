@@ -1,4 +1,4 @@
-//! A forger at work: honest proofs, edited at random and with intent, never prove what is not so.
+//! Honest proofs, edited at random and with intent: none proves a false statement.
 //!
 //! Each campaign runs over many seeds; a finding names its seed, and `STEMEDB_SEED=<n>` runs that
 //! one alone. What keeps the campaigns honest are the flawed verifiers at the end of each part: the
@@ -9,7 +9,7 @@ mod set_proofs;
 
 use stemedb_merkle::Hash;
 
-/// What a campaign came to that found no false statement.
+/// Result of a campaign that found no false statement.
 #[derive(Debug, Default)]
 struct Tally {
     /// Forgeries that did not verify.
@@ -20,11 +20,11 @@ struct Tally {
     second_proof: Option<String>,
 }
 
-/// A forgery that verified, and what it says is false.
+/// A forgery of a false statement that verified.
 #[derive(Debug)]
 struct FalseStatement(String);
 
-/// How many seeds a campaign has.
+/// Number of seeds of a campaign.
 const SEEDS: u64 = 150;
 
 fn seeds() -> Vec<u64> {

@@ -133,7 +133,7 @@ fn check_wrong_consistency(proof: &ConsistencyProof, old: &TreeHead, new: &TreeH
     }
 }
 
-/// Why [`TreeHead`] exists: this root, paired with a size that is not its own, takes a proof.
+/// The reason for [`TreeHead`]: this root, paired with a size that is not its own, takes a proof.
 #[test]
 fn the_root_alone_does_not_commit_to_the_size() {
     let leaves = leaves(3);
@@ -268,7 +268,7 @@ fn proofs_read_from_tiles_are_those_of_the_tree() {
     }
 }
 
-/// A snapshot stays what it was while the writer goes on, across tiles that complete meanwhile.
+/// A snapshot does not change while the writer goes on, across tiles that complete meanwhile.
 #[test]
 fn a_clone_is_a_snapshot() {
     let leaves = leaves(70_000);
@@ -377,7 +377,7 @@ proptest! {
         let proof = InclusionProof::prove(&ours, LeafIndex(index), all).unwrap();
         let their_proof = theirs.prove_inclusion(here);
         prop_assert_eq!(proof.0.as_flattened(), their_proof.as_bytes());
-        // Theirs is asked how many entries came since, and takes no old size of 0.
+        // Theirs takes the number of later entries, and no old size of 0.
         let (old, added) = (TreeSize(index + 1), size - here - 1);
         let proof = ConsistencyProof::prove(&ours, old, all).unwrap();
         let their_proof = theirs.prove_consistency(added);

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::history::{MemoryHistory, leaf_hash};
+use crate::history::{History, MemoryHistory, TileSource, leaf_hash};
 
 /// The tiles in the order in which a log that grows leaf by leaf completes them, lower ones first.
 fn completed_one_by_one(tiles_of_height_0: u64) -> Vec<TileId> {
@@ -102,17 +102,19 @@ fn the_ends_of_the_range_hold() {
 }
 
 #[test]
-fn a_tile_over_its_children_has_the_nodes_of_the_tree() {
-    let leaves: Vec<_> = (0..512).map(|n| leaf_hash(n, &[5; 32])).collect();
+fn completed_tiles_have_the_nodes_of_the_tree() {
+    let leaves: Vec<_> = (0..256 * 257).map(|n| leaf_hash(n, &[5; 32])).collect();
     let tree: MemoryHistory = leaves.iter().copied().collect();
-    let id = TileId::new(0, 1).unwrap();
-    let tile = Tile::over(id, leaves[256..].try_into().unwrap());
-    for (slot, hash) in tile.nodes.iter().enumerate() {
-        use crate::history::TileSource;
-        assert_eq!(tree.tile_node(id, slot).as_ref(), Ok(hash), "{slot}");
+    let mut tiles = Vec::new();
+    History::new().extend(leaves, |tile| tiles.push(tile));
+    assert_eq!(tiles.iter().filter(|tile| tile.id.height() == 1).count(), 1);
+    for (number, tile) in (0..).zip(&tiles) {
+        assert_eq!(tile.id.number(), number);
+        for (slot, hash) in tile.nodes.iter().enumerate() {
+            assert_eq!(tree.tile_node(tile.id, slot).as_ref(), Ok(hash), "{:?} {slot}", tile.id);
+        }
+        assert_eq!(tile.nodes.as_flattened().len(), TILE_LEN);
     }
-    assert_eq!(tile.root(), &tile.nodes[254]);
-    assert_eq!(tile.nodes.as_flattened().len(), TILE_LEN);
 }
 
 proptest! {

@@ -15,7 +15,7 @@ use super::{
     *,
 };
 
-/// Says no to whoever wants a part that is damaged, as long as the damage lasts.
+/// Parts that cannot be read as long as the damage lasts.
 #[derive(Clone, Debug)]
 struct Damage {
     lasts: Arc<AtomicBool>,
@@ -189,7 +189,7 @@ fn a_batch_that_meets_damage_changes_nothing() {
             } else {
                 assert_eq!((tree.root(), tree.len()), (root, before.len() as u64));
                 refused += 1;
-                // What lies elsewhere can still be inserted.
+                // Entries of other parts can still be inserted.
                 for entry in more.iter().take(5) {
                     if let Ok(inserted) = tree.insert_batch(&[*entry]) {
                         assert_eq!(inserted, usize::from(!before.contains_key(&entry.id)));

@@ -45,7 +45,7 @@ fn the_forger_catches_flawed_verifiers() {
     }
 }
 
-/// What the check of the terminal's first bits is for: a root made over misplaced ids.
+/// The case for the check of the terminal's first bits: a root made over misplaced ids.
 #[test]
 fn an_id_in_the_wrong_place_is_no_terminal() {
     let (low, high) = ([0x00; 32], [0xff; 32]);
