@@ -72,7 +72,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// The keeper's part: an entry and the proof that it is in the log of `head`.
 fn show(store: &Store, index: u64, head: &TreeHead) -> Result<Evidence, Box<dyn Error>> {
     let (entry, body) = store.get_index(index)?.ok_or("the log is not that long")?;
-    let proof = store.prove_inclusion(index, head.size.0)?;
+    let proof = store.prove_inclusion_at(index, head.size.0)?;
     Ok(Evidence { index, time: entry.time, body, proof })
 }
 

@@ -6,7 +6,7 @@
 
 use std::{error::Error, fs};
 
-use stemedb::{AssertionId, Hash, Options, Presence, ProofFile, Store};
+use stemedb::{AssertionId, Hash, Options, Presence, ProofFile, Proven, Store};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let dir = tempfile::tempdir()?;
@@ -20,9 +20,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("set root  {}, over {} assertions", AssertionId(root), store.len());
 
     for (id, presence) in [(held, Presence::Present), (absent, Presence::Absent)] {
-        let proof = store.prove(&id)?;
+        let proven = store.prove(&id)?;
         let path = dir.path().join(format!("{id}.stemedb-proof"));
-        fs::write(&path, ProofFile { proof, root }.write())?;
+        fs::write(&path, ProofFile::from(proven).write())?;
 
         let bytes = fs::read(&path)?;
         assert_eq!(check(&bytes, &id, &root)?, presence);
@@ -43,8 +43,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     assert!(store.prove_absence(&held)?.is_none(), "nobody can prove that it is not held");
     store.append(b"certificate 10000")?;
-    assert_eq!(store.prove(&absent)?.verify(&store.root()?)?, Presence::Present);
-    assert!(store.prove(&absent)?.verify(&root).is_err());
+    let Proven { proof, head } = store.prove(&absent)?;
+    assert_eq!(proof.verify(&head.set_root)?, Presence::Present);
+    assert!(proof.verify(&root).is_err());
     println!("appended  the absent one: present under the new root, and no proof for the old one");
     store.close()?;
     Ok(())

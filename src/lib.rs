@@ -15,10 +15,10 @@ pub use stemedb_store::{
     CheckpointReport, ClockReport, CloseError, ConsistencyProof, Depth, Entries, Entry, Fault,
     Hash, Head, HealError, Healed, HistoryError, Ids, InclusionProof, LeafIndex, OpenError,
     OpenReport, Options, ParseProofError, Pending, Presence, Progress, ProofError, ProofFile,
-    ReadError, Receipt, RepairError, RepairOptions, RepairReport, ResolveError, RestoreError,
-    ResumePoint, Secret, SecretTooShort, SetProof, Snapshot, SnapshotDiff, Stats, Store, Terminal,
-    TreeHead, TreeSize, Upkeep, Warning, Watch, WatchError, World, backup_of, error, leaf_hash,
-    options, repair, repair_with, restore, store,
+    Proven, ReadError, Receipt, RepairError, RepairOptions, RepairReport, ResolveError,
+    RestoreError, ResumePoint, Secret, SecretTooShort, SetProof, Snapshot, SnapshotDiff, Stats,
+    Store, Terminal, TreeHead, TreeSize, Upkeep, Warning, Watch, WatchError, World, backup_of,
+    error, leaf_hash, options, repair, repair_with, restore, store,
 };
 #[cfg(feature = "sync")]
 pub use stemedb_sync as sync;

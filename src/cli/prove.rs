@@ -63,6 +63,5 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
 
 fn prove(store: &Store, args: &Args) -> Result<ProofFile, Failure> {
     let id = args.id.resolve(store)?;
-    // Nobody can append meanwhile: the store is locked.
-    Ok(ProofFile { proof: store.prove(&id)?, root: store.root()? })
+    Ok(store.prove(&id)?.into())
 }

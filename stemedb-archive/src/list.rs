@@ -5,7 +5,7 @@ use super::{
     manifest::{LogName, Manifest},
     objects::parse,
 };
-use stemedb_store::store::Head;
+use stemedb_store::Head;
 
 /// A log in the archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

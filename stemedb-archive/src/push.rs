@@ -19,7 +19,7 @@ use super::{
     objects::Put,
     scan::check_bodies,
 };
-use stemedb_store::store::{CheckpointFiles, Head, Store};
+use stemedb_store::{Head, Store, store::CheckpointFiles};
 
 /// So often another writer may come first.
 const ATTEMPTS_MAX: usize = 8;

@@ -20,7 +20,7 @@ use super::{
 };
 #[cfg(doc)]
 use stemedb_store::Store;
-use stemedb_store::{options::Secret, store::Head};
+use stemedb_store::{Head, options::Secret};
 
 /// Options of a restore.
 #[derive(Clone, Debug, Default)]

@@ -251,7 +251,7 @@ async fn call(
 }
 
 /// Text of an error and of its causes, as far as those say more.
-fn with_causes(error: &dyn Error) -> String {
+pub(super) fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -52,7 +52,7 @@ use self::{
     slot::{Receipts, Ticket},
     verify::Unverified,
 };
-use crate::{index::Index, store::Receipt};
+use crate::{index::IndexWriter, receipt::Receipt};
 use stemedb_wal::{
     error::AppendError,
     log::{Log, Watermark},
@@ -111,7 +111,7 @@ impl Committer {
     /// If the system has no thread for it.
     pub(crate) fn start(
         log: Log,
-        index: Index,
+        index: IndexWriter,
         verify: Arc<Verify>,
         clock: impl FnMut() -> u64 + Send + 'static,
         options: &CommitOptions,
@@ -125,7 +125,7 @@ impl Committer {
     /// Without a thread: every append is a commit of its own, in the thread of its caller.
     pub(crate) fn inline(
         log: Log,
-        index: Index,
+        index: IndexWriter,
         verify: Arc<Verify>,
         clock: impl FnMut() -> u64 + Send + 'static,
     ) -> Self {
@@ -190,7 +190,7 @@ impl Committer {
     /// [`AppendError::Closed`] if the writer is gone.
     pub(crate) fn call<R: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Log, &mut Index) -> R + Send + 'static,
+        work: impl FnOnce(&mut Log, &mut IndexWriter) -> R + Send + 'static,
     ) -> Result<R, AppendError> {
         if !self.shared.threads {
             let mut core = self.shared.core.lock().unwrap_or_else(PoisonError::into_inner);

@@ -245,7 +245,7 @@ pub enum NodeError {
     Entry(#[from] LogReadError),
     /// The trees do not have everything that was appended.
     #[error(transparent)]
-    Trees(#[from] TreeFailure),
+    Index(#[from] TreeFailure),
     /// A tile was asked for a slot that tiles do not have.
     #[error("tile {tile} has no slot {slot}, which is a fault of this program")]
     NoSuchSlot {
@@ -477,7 +477,7 @@ pub enum RestoreError {
         /// Where the backup is.
         from: PathBuf,
         /// What was met first.
-        fault: Box<crate::store::Fault>,
+        fault: Box<crate::fault::Fault>,
     },
     /// What was copied can't be read.
     #[error(transparent)]

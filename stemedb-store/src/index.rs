@@ -10,113 +10,450 @@
 //! all that was acknowledged.
 
 mod filter;
-mod fold;
 mod folder;
+mod lookup;
 mod recent;
-mod trees;
+mod state;
+mod view;
+mod writer;
 
-use std::{collections::HashMap, io, sync::Arc};
-
-use stemedb_merkle::Hash;
-use stemedb_wal::{
-    error::ReadError,
-    log::{HoleEntry, Placed, Watermark},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
 };
 
-use self::folder::Folder;
+use stemedb_merkle::{Entry, Hash, MappedSetError, MerkleTree, Snapshot, history::History};
+use stemedb_wal::log::{Kind, LogReader, Placed, Watermark};
+use tokio::sync::watch;
+
+use self::lookup::LookupFilter;
 pub(crate) use self::{
     filter::Filter,
-    fold::{Folded, note_holes, set_entry},
     recent::Recent,
-    trees::{Trees, View},
+    state::{IndexState, note_holes, set_entry},
+    view::View,
+    writer::IndexWriter,
 };
+use crate::{error::TreeFailure, head::Head};
 
-/// What the writer asks and tells.
+/// Both trees and the recent records, for the writer and any number of readers.
+///
+/// Locks are taken in the order of the fields, none is held for longer than it takes to look
+/// something up, or to take in [`SLICE_LEN`] ids; only `folded` is held for a whole fold.
+///
+/// A fold is all or nothing. Where the restart checkpoint turns out to be damaged in its midst, the
+/// set tree is rebuilt from the log; where that fails as well, or a thread panics with a lock in
+/// its hands, there is a [failure](Self::failure) from then on, and nothing is answered from trees
+/// that have a part.
 #[derive(Debug)]
 pub(crate) struct Index {
-    trees: Arc<Trees>,
-    /// Bodies that are lost and not back yet, those written meanwhile left out.
-    holes: HashMap<Hash, HoleEntry>,
-    folder: Option<Folder>,
+    folded: Mutex<IndexState>,
+    recent: RwLock<Recent>,
+    known: RwLock<LookupFilter>,
+    set: RwLock<MerkleTree>,
+    /// How many wait to look something up in the set tree.
+    waiting: AtomicUsize,
+    /// Whether a thread panicked while it had one of the locks.
+    panicked: AtomicBool,
+    /// What was wrong with the restart checkpoint that the set tree has left.
+    damage: Mutex<Option<MappedSetError>>,
+    /// How many entries the log has, for those who watch it.
+    entries: watch::Sender<u64>,
+    log: LogReader,
 }
 
-/// Records are folded when they are one for so many ids in the set tree: then several share each
-/// node that they change, which makes them three times as cheap as one by one.
-const FOLD_SHARE: u64 = 8;
-
-/// Fewer are not worth it, whatever the tree.
-const FOLD_LEN_MIN: usize = 1024;
-
-/// More are not left waiting: whoever asks for the root waits for them, some 50 ms.
-const FOLD_LEN_MAX: usize = 1 << 16;
-
-/// With so many records that are not in the trees the writer waits until they are.
-const RECENT_LEN_MAX: usize = 1 << 18;
+/// So many ids are taken into the set tree at a time: lookups wait no longer than that takes. They
+/// are neighbours in the tree, so that many more together would hardly cost less each.
+const SLICE_LEN: usize = 128;
 
 impl Index {
-    /// Over these trees, with all holes there are. With `threads`, one of its own folds beside the
-    /// writer's.
+    /// The trees of a log that has these records beyond them. The filter knows all ids of the tree
+    /// that are not in its mapped set.
     pub(crate) fn new(
-        trees: Arc<Trees>,
-        holes: HashMap<Hash, HoleEntry>,
-        threads: bool,
-    ) -> io::Result<Self> {
-        let folder = threads.then(|| Folder::start(Arc::clone(&trees))).transpose()?;
-        Ok(Self { trees, holes, folder })
-    }
-
-    /// Position of a body that is held, published or not.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be read. The append then fails, and only that.
-    pub(crate) fn position_of(&self, id: &Hash) -> Result<Option<u64>, ReadError> {
-        let positions = self.positions_of(std::slice::from_ref(id))?;
-        Ok(positions.into_iter().next().flatten())
-    }
-
-    /// Positions of bodies, as [`position_of`](Self::position_of) has them: many at once cost less
-    /// each.
-    ///
-    /// # Errors
-    ///
-    /// If any one of them cannot be read.
-    pub(crate) fn positions_of(&self, ids: &[Hash]) -> Result<Vec<Option<u64>>, ReadError> {
-        self.trees.written_positions(ids).map_err(|error| ReadError::Index(Box::new(error)))
-    }
-
-    /// Entry of a body that was lost, if this is one.
-    pub(crate) fn hole_of(&self, id: &Hash) -> Option<HoleEntry> {
-        if self.holes.is_empty() { None } else { self.holes.get(id).copied() }
-    }
-
-    /// Takes in what was written. Not durable yet, and not shown to anyone.
-    pub(crate) fn apply(&mut self, placed: &[Placed]) {
-        if !self.holes.is_empty() {
-            note_holes(&mut self.holes, placed);
+        tree: MerkleTree,
+        filter: Filter,
+        mut folded: IndexState,
+        recent: Recent,
+        log: LogReader,
+    ) -> Self {
+        if recent.is_folded() {
+            folded.reached = recent.reached;
         }
-        let (unfolded, count) = self.trees.note(placed);
-        let worth_while = usize::try_from(count / FOLD_SHARE).unwrap_or(usize::MAX);
-        if unfolded >= RECENT_LEN_MAX {
-            drop(self.trees.folded());
-        } else if unfolded >= worth_while.clamp(FOLD_LEN_MIN, FOLD_LEN_MAX) {
-            match &self.folder {
-                // What is written now is synced next: the folder has the time for what was before.
-                Some(folder) => folder.wake(),
-                None => drop(self.trees.folded()),
+        Self {
+            folded: folded.into(),
+            known: LookupFilter::new(filter, &tree).into(),
+            set: tree.into(),
+            waiting: AtomicUsize::new(0),
+            panicked: AtomicBool::new(false),
+            damage: Mutex::default(),
+            entries: watch::Sender::new(recent.reached.next_index),
+            recent: recent.into(),
+            log,
+        }
+    }
+
+    /// The positions of bodies, published or not.
+    pub(super) fn written_positions(&self, ids: &[Hash]) -> Result<Vec<Option<u64>>, TreeFailure> {
+        self.check()?;
+        self.ask(|| {
+            let mut positions: Vec<Option<u64>> = {
+                let recent = self.recent();
+                ids.iter().map(|id| recent.written_position(id)).collect()
+            };
+            self.folded_positions(ids, &mut positions)?;
+            Ok(positions)
+        })
+    }
+
+    /// The position of a body that is published.
+    pub(crate) fn position(&self, id: &Hash) -> Result<Option<u64>, TreeFailure> {
+        self.ask(|| self.position_by_mapped_set(id))
+    }
+
+    /// As [`position`](Self::position), from the restart checkpoint as it is.
+    fn position_by_mapped_set(&self, id: &Hash) -> Result<Option<u64>, MappedSetError> {
+        // In this order: a record is forgotten only after it is in the tree.
+        if let Some(position) = self.recent().position(id) {
+            return Ok(Some(position));
+        }
+        let mapped = {
+            let known = self.known();
+            if known.filter.may_have(id) { None } else { Some(known.mapped.clone()) }
+        };
+        match mapped {
+            None => self.set().view().position(id),
+            // A disk may be read: not under a lock.
+            Some(Some(mapped)) => mapped.position(id),
+            Some(None) => Ok(None),
+        }
+    }
+
+    /// What `find` finds in the trees of this moment; once more where the restart checkpoint that the
+    /// set tree lies in turns out to be damaged, and the tree was rebuilt from the log.
+    pub(crate) fn find<T>(
+        &self,
+        find: impl Fn(&View) -> Result<T, MappedSetError>,
+    ) -> Result<T, TreeFailure> {
+        loop {
+            match find(&self.view()?) {
+                Ok(found) => return Ok(found),
+                Err(damage) => self.leave_mapped_set(&damage)?,
             }
         }
     }
 
-    /// All that was taken in is durable, and log readers see it.
-    pub(crate) fn publish(&mut self, durable: Watermark) {
-        self.trees.publish(durable);
+    /// Asks, and asks again once the set tree was rebuilt from the log, if the restart checkpoint
+    /// that it lies in turns out to be damaged.
+    fn ask<T>(&self, ask: impl Fn() -> Result<T, MappedSetError>) -> Result<T, TreeFailure> {
+        loop {
+            match ask() {
+                Ok(_) if self.panicked.load(Ordering::Acquire) => {
+                    return Err(TreeFailure::Panicked);
+                }
+                Ok(found) => return Ok(found),
+                // After that there is no mapped set to be damaged.
+                Err(damage) => self.leave_mapped_set(&damage)?,
+            }
+        }
     }
 
-    /// Nothing has come for a while.
-    pub(crate) fn idle(&mut self) {
-        if let Some(folder) = &self.folder {
-            folder.wake();
+    /// Looks up in the tree what is not known yet.
+    fn folded_positions(
+        &self,
+        ids: &[Hash],
+        positions: &mut [Option<u64>],
+    ) -> Result<(), MappedSetError> {
+        let (mut in_tree, mut in_mapped_set) = (Vec::new(), Vec::new());
+        let mapped = {
+            let known = self.known();
+            for (number, (id, _)) in
+                ids.iter().zip(&*positions).enumerate().filter(|(_, (_, known))| known.is_none())
+            {
+                if known.filter.may_have(id) {
+                    in_tree.push((number, *id));
+                } else if known.mapped.is_some() {
+                    in_mapped_set.push((number, *id));
+                }
+            }
+            known.mapped.clone()
+        };
+        let mut settle = |asked: &[(usize, Hash)], found: Vec<Option<u64>>| {
+            for ((number, _), found) in asked.iter().zip(found) {
+                if let Some(position) = positions.get_mut(*number) {
+                    *position = found;
+                }
+            }
+        };
+        let ids_of = |asked: &[(usize, Hash)]| asked.iter().map(|(_, id)| *id).collect::<Vec<_>>();
+        for asked in in_tree.chunks(SLICE_LEN) {
+            settle(asked, self.set().view().positions(&ids_of(asked))?);
         }
+        if let Some(mapped) = mapped.filter(|_| !in_mapped_set.is_empty()) {
+            settle(&in_mapped_set, mapped.positions(&ids_of(&in_mapped_set))?);
+        }
+        Ok(())
+    }
+
+    /// Takes note of what was written; says how many published records wait to be folded, and how
+    /// many assertions there are.
+    pub(super) fn note(&self, placed: &[Placed]) -> (usize, u64) {
+        let mut recent = self.recent_mut();
+        (recent.note(placed), recent.count)
+    }
+
+    /// All that was noted is durable.
+    pub(super) fn publish(&self, durable: Watermark) {
+        self.recent_mut().publish(durable);
+        self.entries.send_replace(durable.next_index);
+    }
+
+    /// Tells of new entries.
+    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
+        self.entries.subscribe()
+    }
+
+    /// How many assertions are published.
+    pub(crate) fn count(&self) -> u64 {
+        self.recent().count
+    }
+
+    /// How many assertions are published, and how far the log is, of one moment.
+    pub(crate) fn sizes(&self) -> (u64, Watermark) {
+        let recent = self.recent();
+        (recent.count, recent.reached)
+    }
+
+    /// How far the log is published.
+    pub(crate) fn reached(&self) -> Watermark {
+        self.recent().reached
+    }
+
+    /// Folds all that is published. While the result is held, the trees stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// If the trees do not have everything, and can't.
+    pub(crate) fn folded(&self) -> Result<MutexGuard<'_, IndexState>, TreeFailure> {
+        let mut folded = self.lock_folded();
+        self.check()?;
+        if !self.recent().is_folded() {
+            self.fold(&mut folded)?;
+        }
+        self.check()?;
+        Ok(folded)
+    }
+
+    fn lock_folded(&self) -> MutexGuard<'_, IndexState> {
+        self.folded.lock().unwrap_or_else(|poisoned| self.after_panic(poisoned))
+    }
+
+    fn fold(&self, folded: &mut IndexState) -> Result<(), TreeFailure> {
+        let (placed, reached) = self.recent_mut().take();
+        let mut entries: Vec<Entry> = placed.iter().filter_map(set_entry).collect();
+        entries.sort_unstable_by_key(|entry| entry.id);
+        let inserted = entries.chunks(SLICE_LEN).try_for_each(|slice| {
+            {
+                self.known_mut().filter.extend(slice);
+            }
+            self.set_mut().insert_batch(slice)?;
+            self.give_way();
+            Ok(())
+        });
+        if let Err(damage) = inserted {
+            // The tree has a part of them. If it can't be rebuilt, nothing of the fold counts, and
+            // the records stay where lookups find them.
+            self.rebuild(folded, reached.next_index, &damage)?;
+        }
+        folded.note(&entries);
+        folded.apply(&placed);
+        folded.reached = reached;
+        let forgotten = self.recent_mut().forget();
+        drop(forgotten);
+        Ok(())
+    }
+
+    /// Lets the set tree leave the restart checkpoint that it lies in, which is damaged.
+    pub(crate) fn leave_mapped_set(&self, damage: &MappedSetError) -> Result<(), TreeFailure> {
+        let mut folded = self.lock_folded();
+        self.check()?;
+        // Somebody else may have done it while this one waited.
+        if self.known().mapped.is_none() {
+            return Ok(());
+        }
+        let size = folded.history.size().0;
+        self.rebuild(&mut folded, size, damage)
+    }
+
+    /// Rebuilds the set tree from the first `size` entries of the log: the restart checkpoint that
+    /// it lies in is damaged. O(N log N); the log has everything.
+    fn rebuild(
+        &self,
+        folded: &mut IndexState,
+        size: u64,
+        damage: &MappedSetError,
+    ) -> Result<(), TreeFailure> {
+        *self.damage.lock().unwrap_or_else(PoisonError::into_inner) = Some(damage.clone());
+        let failed = |log| {
+            let failure = TreeFailure::NotRebuilt { checkpoint: damage.clone(), log };
+            self.known_mut().failure = Some(failure.clone());
+            failure
+        };
+        let mut entries = Vec::new();
+        for entry in self.log.entries(0..size) {
+            let entry = entry.map_err(|error| failed(Some(Arc::new(error))))?;
+            let position = match entry.kind {
+                // A body that came back lies elsewhere, which only the tree tells.
+                Kind::Hole => self.position_by_mapped_set(&entry.id).map_err(|_| failed(None))?,
+                _ => Some(entry.position),
+            };
+            entries.extend(position.map(|position| Entry { id: entry.id, position }));
+        }
+        let mut tree = MerkleTree::new();
+        tree.insert_batch(&entries).map_err(|_| failed(None))?;
+        let mut filter = Filter::default();
+        filter.extend(&entries);
+        drop(self.replace_tree(folded, tree, filter));
+        Ok(())
+    }
+
+    /// What was wrong with a restart checkpoint that the set tree has left, or would have to leave.
+    pub(crate) fn take_damage(&self) -> Option<MappedSetError> {
+        self.damage.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Lets those go first who wait for the set tree: a lock that is taken again at once would keep
+    /// them waiting for a whole fold.
+    fn give_way(&self) {
+        const LOOKS_MAX: usize = 200;
+        let mut looks = 0;
+        // Also when nobody does: the writer may be waiting for the processor.
+        thread::yield_now();
+        while self.waiting.load(Ordering::Relaxed) > 0 && looks < LOOKS_MAX {
+            thread::yield_now();
+            looks += 1;
+        }
+    }
+
+    /// The root over all assertions that are published.
+    pub(crate) fn root(&self) -> Result<Hash, TreeFailure> {
+        let _folded = self.folded()?;
+        Ok(self.set().root())
+    }
+
+    /// All counts and roots, of one moment.
+    pub(crate) fn head(&self) -> Result<Head, TreeFailure> {
+        let folded = self.folded()?;
+        let (count, set_root) = {
+            let set = self.set();
+            (set.len(), set.root())
+        };
+        let log = folded.history.head();
+        Ok(Head {
+            count,
+            set_root,
+            log_size: log.size.0,
+            log_root: log.root,
+            last_time: folded.last_time,
+        })
+    }
+
+    /// Both trees at this moment.
+    pub(crate) fn view(&self) -> Result<View, TreeFailure> {
+        let folded = self.folded()?;
+        Ok(self.view_of(&folded))
+    }
+
+    /// Both trees at the moment of the fold.
+    pub(crate) fn view_of(&self, folded: &IndexState) -> View {
+        View {
+            tree: self.set().snapshot(),
+            history: folded.history.clone(),
+            last_time: folded.last_time,
+        }
+    }
+
+    /// The history tree at this moment.
+    pub(crate) fn history(&self) -> Result<History, TreeFailure> {
+        Ok(self.folded()?.history.clone())
+    }
+
+    /// The set tree at this moment.
+    pub(crate) fn set_snapshot(&self) -> Result<Snapshot, TreeFailure> {
+        let _folded = self.folded()?;
+        Ok(self.set().snapshot())
+    }
+
+    /// Why the trees do not have everything, if so.
+    pub(crate) fn failure(&self) -> Option<TreeFailure> {
+        let failure = self.known().failure.clone();
+        let panicked = self.panicked.load(Ordering::Acquire);
+        failure.or_else(|| panicked.then_some(TreeFailure::Panicked))
+    }
+
+    fn check(&self) -> Result<(), TreeFailure> {
+        self.failure().map_or(Ok(()), Err)
+    }
+
+    /// A fault of the program, in the midst of a change of the set tree.
+    #[expect(clippy::panic, reason = "it is what is asked for")]
+    pub(crate) fn panic_in_a_change(&self) {
+        let _set = self.set_mut();
+        panic!("on purpose");
+    }
+
+    /// What a lock guards that a panic has left as it was in the midst of a change: it is not used
+    /// for answers any more.
+    fn after_panic<T>(&self, poisoned: PoisonError<T>) -> T {
+        self.panicked.store(true, Ordering::Release);
+        poisoned.into_inner()
+    }
+
+    /// Puts a tree of the same ids in the place of the set tree, which is returned. The filter
+    /// knows all ids of the tree that are not in its mapped set.
+    pub(crate) fn replace_tree(
+        &self,
+        _folded: &IndexState,
+        tree: MerkleTree,
+        filter: Filter,
+    ) -> MerkleTree {
+        let known = LookupFilter::new(filter, &tree);
+        let former = std::mem::replace(&mut *self.set_mut(), tree);
+        // After the tree: until then the old ones are as right.
+        *self.known_mut() = known;
+        former
+    }
+
+    fn recent(&self) -> RwLockReadGuard<'_, Recent> {
+        self.recent.read().unwrap_or_else(|poisoned| self.after_panic(poisoned))
+    }
+
+    fn recent_mut(&self) -> RwLockWriteGuard<'_, Recent> {
+        self.recent.write().unwrap_or_else(|poisoned| self.after_panic(poisoned))
+    }
+
+    fn known(&self) -> RwLockReadGuard<'_, LookupFilter> {
+        self.known.read().unwrap_or_else(|poisoned| self.after_panic(poisoned))
+    }
+
+    fn known_mut(&self) -> RwLockWriteGuard<'_, LookupFilter> {
+        self.known.write().unwrap_or_else(|poisoned| self.after_panic(poisoned))
+    }
+
+    /// The set tree, between two slices of a fold that may be under way.
+    fn set(&self) -> RwLockReadGuard<'_, MerkleTree> {
+        if let Ok(set) = self.set.try_read() {
+            return set;
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let set = self.set.read().unwrap_or_else(|poisoned| self.after_panic(poisoned));
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        set
+    }
+
+    fn set_mut(&self) -> RwLockWriteGuard<'_, MerkleTree> {
+        self.set.write().unwrap_or_else(|poisoned| self.after_panic(poisoned))
     }
 }

@@ -18,9 +18,12 @@ pub mod checkpoint;
 pub mod clock;
 mod commit;
 pub mod error;
+mod fault;
+mod head;
 pub mod id_hash;
 mod index;
 pub mod options;
+mod receipt;
 pub mod small_file;
 pub mod store;
 pub mod tiles;
@@ -30,15 +33,18 @@ pub use error::{
     AppendError, BackupError, CheckpointError, CloseError, HealError, HistoryError, OpenError,
     ReadError, RepairError, ResolveError, RestoreError, WatchError,
 };
+pub use fault::Fault;
+pub use head::Head;
 pub use options::{Options, Secret, SecretTooShort};
+pub use receipt::Receipt;
 pub use stemedb_merkle::{
     AssertionId, Hash, Presence, ProofFile, SetProof, Terminal,
     history::{ConsistencyProof, InclusionProof, LeafIndex, TreeHead, TreeSize, leaf_hash},
     proof::{ParseProofError, ProofError},
 };
 pub use store::{
-    BackupReport, CheckReport, CheckpointReport, Comparison, Depth, Entries, Entry, Fault, Head,
-    Healed, Ids, LogId, OpenReport, Pending, Progress, Receipt, RepairOptions, RepairReport,
-    ResumePoint, Snapshot, SnapshotDiff, Stats, Store, Upkeep, Warning, Watch, backup_of, repair,
-    repair_with, restore,
+    BackupReport, CheckReport, CheckpointReport, Comparison, Depth, Entries, Entry, Healed, Ids,
+    LogId, OpenReport, Pending, Progress, Proven, RepairOptions, RepairReport, ResumePoint,
+    Snapshot, SnapshotDiff, Stats, Store, Upkeep, Warning, Watch, backup_of, repair, repair_with,
+    restore,
 };

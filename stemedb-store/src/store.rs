@@ -7,21 +7,22 @@ use std::{
 };
 
 use crate::{
+    Receipt,
     checkpoint::Checkpoint,
     clock::World,
     commit::{Committer, Pending as PartPending, Submission},
     tiles::TileFile,
 };
-use stemedb_merkle::{AssertionId, Hash};
+use stemedb_merkle::Hash;
 use stemedb_wal::{
     disk::{DirLock, Disk, RemoteDisk},
     identity::Identity,
-    log::{LogReader, Placed},
+    log::LogReader,
 };
 
 use crate::{
     error::{AppendError, CheckpointError, CloseError, OpenError},
-    index::Trees,
+    index::Index,
     options::{Hashing, Options},
 };
 
@@ -38,6 +39,7 @@ mod mark;
 mod occupied;
 mod open;
 mod overlay;
+mod proven;
 mod read;
 mod repair;
 mod scrub;
@@ -58,12 +60,13 @@ pub use self::{
 };
 pub use self::{
     backup::{BackupReport, backup_of, restore},
-    check::{CheckReport, Depth, Fault, Progress},
+    check::{CheckReport, Depth, Progress},
     checkpoint::CheckpointReport,
     comparison::Comparison,
     entries::{Entries, Entry},
     heal::Healed,
     open::{OpenReport, Warning},
+    proven::Proven,
     repair::{RepairOptions, RepairReport, repair, repair_on, repair_with},
     snapshot::{Ids, Snapshot, SnapshotDiff},
     stats::Stats,
@@ -79,15 +82,14 @@ pub use self::{
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
-/// use stemedb::{Options, Store};
+/// use stemedb_store::{Options, Presence, Proven, Store};
 ///
 /// let store = Store::open(dir.path(), Options::default())?;
 /// let receipt = store.append(b"the sky is blue")?;
 /// assert_eq!(store.get(&receipt.id)?.as_deref(), Some(&b"the sky is blue"[..]));
 ///
-/// let root = store.root()?;
-/// let proof = store.prove(&receipt.id)?;
-/// assert_eq!(proof.verify(&root)?, stemedb::Presence::Present);
+/// let Proven { proof, head } = store.prove(&receipt.id)?;
+/// assert_eq!(proof.verify(&head.set_root)?, Presence::Present);
 /// store.close()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -113,7 +115,7 @@ pub struct Store {
 struct Shared {
     disk: Arc<dyn Disk>,
     reader: LogReader,
-    trees: Arc<Trees>,
+    index: Arc<Index>,
     tiles: TileFile,
     options: Options,
     identity: Mutex<Identity>,
@@ -133,36 +135,6 @@ struct Shared {
     caches: Mutex<()>,
     world: World,
     _lock: Arc<dyn DirLock>,
-}
-
-/// The acknowledgement of an append.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Receipt {
-    /// The assertion's id.
-    pub id: AssertionId,
-    /// Its index in the log.
-    pub index: u64,
-    /// The time at which the log took it in, NTP64.
-    pub time: u64,
-    /// Where its body is, in bytes from the start of the log.
-    pub position: u64,
-    /// Whether it was held already: index, time and position are then those of the first time.
-    pub duplicate: bool,
-}
-
-/// What a store holds, at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Head {
-    /// How many assertions.
-    pub count: u64,
-    /// The root over them.
-    pub set_root: Hash,
-    /// How many entries the log has: more than `count` only if bodies were lost to damage.
-    pub log_size: u64,
-    /// The root over its history.
-    pub log_root: Hash,
-    /// The time of the last entry, NTP64; 0 if there is none.
-    pub last_time: u64,
 }
 
 /// Appends under way; see [`Store::submit`].
@@ -190,13 +162,6 @@ impl Pending {
         }
         receipts.extend(self.last?.wait()?);
         Ok(receipts)
-    }
-}
-
-impl Receipt {
-    pub(crate) fn of(placed: &Placed, duplicate: bool) -> Self {
-        let Placed { id, index, time, position, .. } = *placed;
-        Self { id: AssertionId(id), index, time, position, duplicate }
     }
 }
 
@@ -353,17 +318,17 @@ impl Store {
     /// Always.
     #[doc(hidden)]
     pub fn break_trees(&self) {
-        self.shared.trees.panic_in_a_change();
+        self.shared.index.panic_in_a_change();
     }
 
     /// Told whenever the log has grown: how many entries it has.
     pub fn growth(&self) -> tokio::sync::watch::Receiver<u64> {
-        self.shared.trees.watch()
+        self.shared.index.watch()
     }
 
     /// Why the set tree can't be read, if that is so.
     pub fn tree_failure(&self) -> Option<crate::error::TreeFailure> {
-        self.shared.trees.failure()
+        self.shared.index.failure()
     }
 
     /// Writes a restart checkpoint now, so that the next opening is fast. Appends go on meanwhile.
@@ -409,7 +374,7 @@ impl Store {
         }
         self.followed.end();
         let mark = self.writer.close()?;
-        self.shared.save_mark(open::clean_mark(mark))?;
+        self.shared.save_mark(mark::clean_mark(mark))?;
         Ok(())
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn show(
     let id = store.append(line)?.id;
 
     teller.step("Prove", "a small file shows anybody who trusts the root what the store holds")?;
-    let file = ProofFile { proof: store.prove(&id)?, root };
+    let file = ProofFile::from(store.prove(&id)?);
     let bytes = write(&path(dir), &file)?;
     let siblings = file.proof.siblings.len();
     teller.row("line", &printable(line.trim_ascii()))?;
@@ -46,7 +46,7 @@ pub(super) fn show(
     expect(verify(&path(dir), &root)? == Some(Presence::Present), "a proof does not verify")?;
     teller.row("held", &format!("present {id}"))?;
     let absent = dir.join("absent.stemedb-proof");
-    write(&absent, &ProofFile { proof: store.prove(&NEVER_APPENDED)?, root })?;
+    write(&absent, &store.prove(&NEVER_APPENDED)?.into())?;
     expect(verify(&absent, &root)? == Some(Presence::Absent), "an absence does not verify")?;
     teller.row("not held", &format!("absent  {NEVER_APPENDED}"))?;
 

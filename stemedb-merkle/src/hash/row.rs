@@ -54,8 +54,10 @@ mod simd {
 
     use pulp::{Simd, WithSimd, cast, x86::V4};
 
-    use super::super::lanes::{FLAGS, IV, SCHEDULE};
-    use crate::id::Hash;
+    use crate::{
+        hash::lanes::{FLAGS, IV, SCHEDULE},
+        id::Hash,
+    };
 
     pub(super) struct Fold<'a, S> {
         pub(super) v4: V4,

@@ -33,6 +33,15 @@ fn at(found: &mut [Option<u64>], place: usize) -> &mut Option<u64> {
 }
 
 impl MappedSet {
+    /// The position kept beside the id, if it is there. O(1).
+    ///
+    /// # Errors
+    ///
+    /// If the part that it belongs to is damaged.
+    pub fn position(&self, id: &Hash) -> Result<Option<u64>, MappedSetError> {
+        self.find(id)
+    }
+
     /// The positions kept beside ids, in the order of the ids, which may be any; as
     /// [`Snapshot::positions`].
     ///

@@ -48,8 +48,8 @@ impl Backend for Store {
     }
 
     fn prove(&self, id: &AssertionId) -> Result<(SetProof, Hash), Failure> {
-        let snapshot = self.snapshot()?;
-        Ok((snapshot.prove(id)?, snapshot.root()))
+        let proven = Self::prove(self, id)?;
+        Ok((proven.proof, proven.head.set_root))
     }
 
     fn log_id(&self) -> LogId {

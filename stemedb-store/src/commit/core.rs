@@ -6,13 +6,13 @@ use super::{
     Submission,
     group::{Group, Staged},
 };
-use crate::index::Index;
+use crate::index::IndexWriter;
 use stemedb_wal::{error::AppendError, log::Log};
 
 /// Log and index, and what it takes to commit to them.
 pub(super) struct Core {
     pub(super) log: Log,
-    pub(super) index: Index,
+    pub(super) index: IndexWriter,
     clock: Box<dyn FnMut() -> u64 + Send>,
     group: Group,
     /// How many commits there were.
@@ -20,7 +20,11 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(log: Log, index: Index, clock: impl FnMut() -> u64 + Send + 'static) -> Self {
+    pub(super) fn new(
+        log: Log,
+        index: IndexWriter,
+        clock: impl FnMut() -> u64 + Send + 'static,
+    ) -> Self {
         Self { log, index, clock: Box::new(clock), group: Group::default(), commits: 0 }
     }
 

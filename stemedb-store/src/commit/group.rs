@@ -11,7 +11,7 @@ use super::{
     Receipt, Receipts, Submission,
     verify::{Answer, Unverified},
 };
-use crate::{id_hash::IdHashBuilder, index::Index};
+use crate::{id_hash::IdHashBuilder, index::IndexWriter};
 use stemedb_wal::{
     error::{AppendError, ReadError},
     log::{Log, NewRecord, Placed},
@@ -55,7 +55,7 @@ impl Group {
     pub(crate) fn stage(
         &mut self,
         log: &mut Log,
-        index: &Index,
+        index: &IndexWriter,
         now: u64,
         submissions: &[Submission],
     ) -> Staged {
@@ -101,7 +101,7 @@ impl Group {
     fn plan<'a>(
         &mut self,
         log: &Log,
-        index: &Index,
+        index: &IndexWriter,
         submission: &'a Submission,
         held: &mut Option<std::vec::IntoIter<Option<u64>>>,
         alone: bool,
@@ -131,7 +131,7 @@ impl Group {
     fn plan_body<'a>(
         &mut self,
         log: &Log,
-        index: &Index,
+        index: &IndexWriter,
         (id, body): (Hash, &'a [u8]),
         position: Result<Option<u64>, ReadError>,
         alone: bool,

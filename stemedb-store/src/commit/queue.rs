@@ -12,7 +12,7 @@ use std::{
 use stemedb_merkle::Hash;
 
 use super::{CommitOptions, Ticket};
-use crate::index::Index;
+use crate::index::IndexWriter;
 use stemedb_wal::log::Log;
 
 /// Priority class of what is queued.
@@ -106,7 +106,7 @@ impl Submission {
     }
 }
 
-type Call = Box<dyn FnOnce(&mut Log, &mut Index) + Send>;
+type Call = Box<dyn FnOnce(&mut Log, &mut IndexWriter) + Send>;
 
 /// Something for the writer to do.
 pub(crate) enum Request {

@@ -25,8 +25,8 @@ use super::{
     slot,
 };
 use crate::{
-    index::{Filter, Folded, Index, Recent, Trees},
-    store::Receipt,
+    index::{Filter, Index, IndexState, IndexWriter, Recent},
+    receipt::Receipt,
     tiles::TileFile,
 };
 
@@ -54,12 +54,12 @@ fn open(disk: &Arc<dyn Disk>, options: &LogOptions) -> (Log, Vec<Placed>) {
 }
 
 /// The index of an empty log.
-fn index(disk: &Arc<dyn Disk>, log: &Log, holes: HashMap<[u8; 32], HoleEntry>) -> Index {
+fn index(disk: &Arc<dyn Disk>, log: &Log, holes: HashMap<[u8; 32], HoleEntry>) -> IndexWriter {
     let tiles = TileFile::open(disk, ORIGIN.store_id, 0).unwrap().unwrap();
-    let folded = Folded::new(History::new(), tiles, holes.clone(), 0);
+    let folded = IndexState::new(History::new(), tiles, holes.clone(), 0);
     let (filter, recent) = (Filter::default(), Recent::new(&[], log.durable(), 0));
-    let trees = Trees::new(MerkleTree::new(), filter, folded, recent, log.reader());
-    Index::new(Arc::new(trees), holes, false).unwrap()
+    let trees = Index::new(MerkleTree::new(), filter, folded, recent, log.reader());
+    IndexWriter::new(Arc::new(trees), holes, false).unwrap()
 }
 
 /// Reads held bodies back, and refuses the append where one is damaged.

@@ -9,7 +9,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use super::Trees;
+use super::Index;
 
 /// Folds when it is woken. Ends when it is dropped.
 #[derive(Debug)]
@@ -19,9 +19,9 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    pub(super) fn start(trees: Arc<Trees>) -> io::Result<Self> {
+    pub(super) fn start(index: Arc<Index>) -> io::Result<Self> {
         let (work, inbox) = sync_channel(1);
-        let fold = move || inbox.iter().for_each(|()| drop(trees.folded()));
+        let fold = move || inbox.iter().for_each(|()| drop(index.folded()));
         let thread = thread::Builder::new().name("stemedb-fold".into()).spawn(fold)?;
         Ok(Self { work: Some(work), thread: Some(thread) })
     }

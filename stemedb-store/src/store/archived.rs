@@ -157,8 +157,8 @@ impl Store {
         missing: &HashSet<Hash>,
     ) -> Result<FrontHead, FrontError> {
         let (view, holes) = {
-            let folded = self.shared.trees.folded().map_err(ReadError::from)?;
-            (self.shared.trees.view_of(&folded), folded.sorted_holes())
+            let folded = self.shared.index.folded().map_err(ReadError::from)?;
+            (self.shared.index.view_of(&folded), folded.sorted_holes())
         };
         let lost_here = holes.iter().filter(|(_, hole)| hole.index < log_size);
         let added: Vec<Hash> =

@@ -79,7 +79,7 @@ impl Background {
             move || {
                 check_present(&shared, &stop);
                 // What opening has left for later. If it fails, whoever asks is told.
-                drop(shared.trees.folded());
+                drop(shared.index.folded());
                 write_when_due(&shared, &stop);
             }
         };
@@ -112,7 +112,7 @@ fn check_present(shared: &Shared, stop: &Stop) {
     };
     // Before somebody meets it. What can't be done now is done when it is met, or when the store is
     // closed.
-    let _ = shared.trees.leave_mapped_set(&damage);
+    let _ = shared.index.leave_mapped_set(&damage);
     let _ = leave_damaged(shared);
 }
 

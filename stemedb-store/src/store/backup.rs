@@ -23,7 +23,8 @@ use stemedb_wal::{
 
 pub use self::{outside::backup_of, restore::restore};
 
-use super::{Head, Progress, Snapshot, Store, lock, occupied::occupants};
+use super::{Progress, Snapshot, Store, lock, occupied::occupants};
+use crate::Head;
 use crate::error::{BackupError, OpenError, ReadError};
 
 /// Bytes that are copied at once.
@@ -70,8 +71,8 @@ impl Store {
             return Err(OpenError::Disk(failure).into());
         }
         let (view, reached) = {
-            let folded = self.shared.trees.folded().map_err(ReadError::from)?;
-            (self.shared.trees.view_of(&folded), folded.reached)
+            let folded = self.shared.index.folded().map_err(ReadError::from)?;
+            (self.shared.index.view_of(&folded), folded.reached)
         };
         let head = Snapshot::new(view).head();
         let identity = lock(&self.shared.identity).clone();

@@ -1,25 +1,20 @@
 //! Checking a whole store.
 
-use std::fmt;
-
-use crate::{
-    checkpoint::{Checkpoint, CheckpointFault},
-    tiles::{SLOT_LEN, TileError},
-};
+use crate::{checkpoint::Checkpoint, tiles::SLOT_LEN};
 use stemedb_merkle::{
-    AssertionId, Entry as SetEntry, Hash, MappedSetError, MerkleTree,
+    AssertionId, Entry as SetEntry, Hash, MerkleTree,
     history::{
         History, leaf_hash,
         tile::{TileId, complete_tiles},
     },
 };
 use stemedb_wal::{
-    error::{Damage, DiskError, ReadError as LogReadError},
+    error::{DiskError, ReadError as LogReadError},
     log::Kind,
 };
 
 use super::{Store, lock};
-use crate::{error::ReadError, index::View};
+use crate::{Fault, error::ReadError, index::View};
 
 /// How much [`Store::check`] looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,72 +53,6 @@ pub struct CheckReport {
     pub faults: Vec<Fault>,
 }
 
-/// Something that is not as it should be.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Fault {
-    /// Bytes of the log are not what was written.
-    Log(Damage),
-    /// The set tree in the restart checkpoint is damaged.
-    Checkpoint(MappedSetError),
-    /// A file of the restart checkpoint is damaged.
-    CheckpointFile(CheckpointFault),
-    /// A tile of the history is damaged.
-    Tile(TileError),
-    /// A tile is whole, but not what the log's entries give.
-    OtherTile {
-        /// Its number.
-        number: u64,
-    },
-    /// An entry can't be read.
-    Entry(LogReadError),
-    /// The set tree has an id at a position where the log has another.
-    Position {
-        /// The id.
-        id: AssertionId,
-    },
-    /// The log's entries give another set root.
-    SetRoot {
-        /// The root that they give.
-        rebuilt: Hash,
-    },
-    /// The log's entries give another history root.
-    HistoryRoot {
-        /// The root that they give.
-        rebuilt: Hash,
-    },
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Log(damage) => damage.fmt(f),
-            Self::Checkpoint(error) | Self::CheckpointFile(CheckpointFault::MappedSet(error)) => {
-                error.fmt(f)
-            }
-            Self::CheckpointFile(fault) => write!(
-                f,
-                "the restart checkpoint {fault}; it is only a cache: reopen the store to rebuild \
-                 it from the log"
-            ),
-            Self::Tile(error) => error.fmt(f),
-            Self::OtherTile { number } => {
-                write!(f, "history.tiles: tile {number} is not what the log's entries give")
-            }
-            Self::Entry(error) => error.fmt(f),
-            Self::Position { id } => {
-                write!(f, "the set tree has {id} where the log has another assertion")
-            }
-            Self::SetRoot { rebuilt } => {
-                write!(f, "the log's entries give the set root {}", AssertionId(*rebuilt))
-            }
-            Self::HistoryRoot { rebuilt } => {
-                write!(f, "the log's entries give the history root {}", AssertionId(*rebuilt))
-            }
-        }
-    }
-}
-
 impl Store {
     /// Checks the store while it is in use: what was appended when the check began. `progress` is
     /// told now and then.
@@ -143,7 +72,7 @@ impl Store {
         if deep && hash.is_none() {
             return Err(ReadError::SecretMissing);
         }
-        let view = self.shared.trees.view()?;
+        let view = self.shared.index.view()?;
         let checkpoint = lock(&self.shared.checkpoint).clone();
         let files = checkpoint.as_ref().map(Checkpoint::file_sizes).unwrap_or_default();
         let log = self.writer.call(|log, _| log.stats()).map_err(|_| ReadError::Closed)?;

@@ -9,7 +9,7 @@ use stemedb_wal::log::{HoleEntry, Watermark};
 use super::{Shared, lock, sketch};
 use crate::{
     error::{CheckpointError, ReadError},
-    index::{Filter, Folded, Trees, View},
+    index::{Filter, Index, IndexState, View},
 };
 
 /// What writing a checkpoint came to.
@@ -54,9 +54,9 @@ fn write_alone(shared: &Shared) -> Result<CheckpointReport, CheckpointError> {
         // What is saved once stays saved. Without, the next comparison takes a while to begin.
         let _ = sketch::wake(shared, present.as_ref());
     }
-    let moment = moment(&shared.trees)?;
+    let moment = moment(&shared.index)?;
     let written = write_and_rebase(shared, &moment, present.as_ref());
-    if let Ok(mut folded) = shared.trees.folded() {
+    if let Ok(mut folded) = shared.index.folded() {
         folded.end_journal();
     }
     written
@@ -73,7 +73,7 @@ pub(super) fn leave_damaged(shared: &Shared) -> Result<(), CheckpointError> {
 }
 
 fn set_damaged_aside(shared: &Shared) -> Result<(), CheckpointError> {
-    if let Some(damage) = shared.trees.take_damage() {
+    if let Some(damage) = shared.index.take_damage() {
         give_up(shared, &CheckpointFault::MappedSet(damage))?;
     }
     Ok(())
@@ -88,7 +88,7 @@ fn give_up(shared: &Shared, fault: &CheckpointFault) -> Result<(), CheckpointErr
     Ok(())
 }
 
-fn moment(trees: &Trees) -> Result<Moment, CheckpointError> {
+fn moment(trees: &Index) -> Result<Moment, CheckpointError> {
     let mut folded = trees.folded().map_err(ReadError::from)?;
     if let Some(error) = &folded.tiles_failure {
         return Err(CheckpointError::Tiles(error.clone()));
@@ -115,8 +115,8 @@ fn write_and_rebase(
         Err(WriteError::MappedSet(damage)) => {
             // What it stands on is damaged: the log has all that is in it, and the next checkpoint
             // stands on nothing.
-            shared.trees.leave_mapped_set(&damage).map_err(ReadError::from)?;
-            shared.trees.take_damage();
+            shared.index.leave_mapped_set(&damage).map_err(ReadError::from)?;
+            shared.index.take_damage();
             give_up(shared, &CheckpointFault::MappedSet(damage.clone()))?;
             return Err(WriteError::MappedSet(damage).into());
         }
@@ -125,7 +125,7 @@ fn write_and_rebase(
     let report = report(&written, shared);
     *lock(&shared.checkpointed) = moment.reached.next_index;
     *lock(&shared.checkpoint) = Some(written.clone());
-    rebase(&shared.trees, moment, &written)?;
+    rebase(&shared.index, moment, &written)?;
     Ok(report)
 }
 
@@ -189,7 +189,7 @@ fn covered(moment: &Moment, shared: &Shared) -> Result<Covered, WriteError> {
 /// What was appended meanwhile is caught up with while more is appended, for as long as that
 /// leaves less to do each time. The rest is done with folding held up, so that it ends however
 /// fast appends come.
-fn rebase(trees: &Trees, moment: &Moment, written: &Checkpoint) -> Result<(), CheckpointError> {
+fn rebase(trees: &Index, moment: &Moment, written: &Checkpoint) -> Result<(), CheckpointError> {
     let mut tree = MerkleTree::from_mapped_set(written.mapped_set(), moment.tree.top_hash());
     let mut filter = Filter::default();
     let mut before = usize::MAX;
@@ -212,8 +212,8 @@ fn rebase(trees: &Trees, moment: &Moment, written: &Checkpoint) -> Result<(), Ch
 
 /// Between two folds: the new tree takes in the last entries and takes the old one's place.
 fn change_trees(
-    trees: &Trees,
-    folded: &mut Folded,
+    trees: &Index,
+    folded: &mut IndexState,
     mut tree: MerkleTree,
     mut filter: Filter,
 ) -> Result<MerkleTree, CheckpointError> {
@@ -228,5 +228,5 @@ fn change_trees(
 
 /// How many entries the last checkpoint lacks.
 pub(super) fn tail_len(shared: &Shared) -> u64 {
-    shared.trees.reached().next_index.saturating_sub(*lock(&shared.checkpointed))
+    shared.index.reached().next_index.saturating_sub(*lock(&shared.checkpointed))
 }

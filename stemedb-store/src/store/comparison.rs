@@ -42,7 +42,7 @@ impl Store {
         let checkpoint = lock(&self.shared.checkpoint).clone();
         // Without symbols two stores compare in other ways.
         let _ = sketch::wake(&self.shared, checkpoint.as_ref());
-        let trees = &self.shared.trees;
+        let trees = &self.shared.index;
         let folded = trees.folded()?;
         let View { tree, history, .. } = trees.view_of(&folded);
         let sketch = folded.sketch.clone().filter(|sketch| sketch.count() == tree.len());

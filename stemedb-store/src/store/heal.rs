@@ -20,10 +20,11 @@ use stemedb_wal::{
     repair::{Heal, HealError as LogHealError, Rewritten},
 };
 
-use super::{Receipt, Store, history::Source};
+use super::{Store, history::Source};
+use crate::Receipt;
 use crate::{
     error::{AppendError, HealError, ReadError},
-    index::Trees,
+    index::Index,
     options::Hashing,
 };
 
@@ -31,7 +32,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct Healer {
     pub(super) reader: LogReader,
-    pub(super) trees: Arc<Trees>,
+    pub(super) index: Arc<Index>,
     pub(super) tiles: TileFile,
     pub(super) disk: Arc<dyn Disk>,
     pub(super) hashing: Hashing,
@@ -44,6 +45,7 @@ type Seal<'a> = &'a dyn Fn() -> Result<bool, LogAppendError>;
 /// Why a record was not put right.
 #[derive(Debug)]
 enum Failure {
+    SecretMissing,
     Heal(LogHealError),
     Seal(LogAppendError),
 }
@@ -99,10 +101,10 @@ impl Store {
             Some(found) if found != *id => return Err(HealError::OtherBody { id: *id, found }),
             Some(_) => {}
         }
-        let position = self.shared.trees.position(&id.0).map_err(ReadError::from)?;
+        let position = self.shared.index.position(&id.0).map_err(ReadError::from)?;
         let Some(position) = position else {
             let is_hole = {
-                let folded = self.shared.trees.folded().map_err(ReadError::from)?;
+                let folded = self.shared.index.folded().map_err(ReadError::from)?;
                 folded.holes.contains_key(&id.0)
             };
             if is_hole {
@@ -110,7 +112,7 @@ impl Store {
             }
             return Err(HealError::NotHeld { id: *id });
         };
-        let healed = self.put_right(position, Some((id.0, body)))?.into();
+        let healed = self.rewrite(position, Some((id.0, body)))?.into();
         // Through the same file that all others read.
         match self.reader.read(position) {
             Ok(record) if record.body == body && record.entry.id == id.0 => Ok(healed),
@@ -125,23 +127,24 @@ impl Store {
     /// # Errors
     ///
     /// See [`HealError`]. The store is as it was.
-    pub fn heal_at(&self, position: u64) -> Result<Healed, HealError> {
+    pub fn rewrite_framing(&self, position: u64) -> Result<Healed, HealError> {
         if self.shared.options.read_only {
             return Err(AppendError::ReadOnly.into());
         }
         if self.lacks_secret() {
             return Err(HealError::SecretMissing);
         }
-        Ok(self.put_right(position, None)?.into())
+        Ok(self.rewrite(position, None)?.into())
     }
 
-    fn put_right(
+    fn rewrite(
         &self,
         position: u64,
         record: Option<(Hash, &[u8])>,
     ) -> Result<Option<Rewritten>, HealError> {
         let seal: Seal<'_> = &|| self.writer.call(|log, _| log.seal_open())?;
-        self.healer.put_right(position, record, seal).map_err(|failure| match failure {
+        self.healer.rewrite(position, record, seal).map_err(|failure| match failure {
+            Failure::SecretMissing => HealError::SecretMissing,
             Failure::Heal(error) => error.into(),
             Failure::Seal(error) => error.into(),
         })
@@ -149,18 +152,18 @@ impl Store {
 
     /// The id of the assertion whose record is at a position, by the set tree. O(N).
     pub fn id_at(&self, position: u64) -> Option<Hash> {
-        id_at(&self.shared.trees, position)
+        id_at(&self.shared.index, position)
     }
 }
 
 impl Healer {
-    fn put_right(
+    fn rewrite(
         &self,
         position: u64,
         record: Option<(Hash, &[u8])>,
         seal: Seal<'_>,
     ) -> Result<Option<Rewritten>, Failure> {
-        let hash = |body: &[u8]| self.hashing.id(body).unwrap_or_default().0;
+        let hash = self.hashing.hasher().ok_or(Failure::SecretMissing)?;
         let sibling = OnceCell::new();
         let is_entry =
             |index, time, id: &Hash| self.is_entry(index, time, id, &sibling).unwrap_or(false);
@@ -193,7 +196,7 @@ impl Healer {
         id: &Hash,
         sibling: &OnceCell<Option<Sibling>>,
     ) -> Option<bool> {
-        let history = self.trees.history().ok()?;
+        let history = self.index.history().ok()?;
         let source = Source::new(&self.tiles, &self.reader);
         let node = |node| history.reader(&source).node(node).ok();
         let leaf = leaf_hash(time, id);
@@ -221,7 +224,7 @@ impl Healer {
             return Some(Sibling::Read { time: entry.time, id: entry.id });
         }
         let position = self.reader.position_of(index).ok()?;
-        id_at(&self.trees, position).map(|id| Sibling::Damaged { id })
+        id_at(&self.index, position).map(|id| Sibling::Damaged { id })
     }
 }
 
@@ -242,8 +245,10 @@ impl Healer {
             Ok(_) | Err(LogReadError::Damaged(_)) => {}
             Err(error) => return Err(failed(error)),
         }
-        let rewritten = self.put_right(position, Some((id, body)), seal);
+        let rewritten = self.rewrite(position, Some((id, body)), seal);
         let rewritten = rewritten.map_err(|failure| match failure {
+            // Without it there is no id to append the body under.
+            Failure::SecretMissing => LogAppendError::Closed,
             Failure::Heal(error) => LogAppendError::Unhealed(Arc::new(error)),
             Failure::Seal(error) => error,
         })?;
@@ -259,7 +264,7 @@ impl Healer {
 }
 
 /// The id of the assertion whose record is at a position, by the set tree. O(N).
-fn id_at(trees: &Trees, position: u64) -> Option<Hash> {
+fn id_at(trees: &Index, position: u64) -> Option<Hash> {
     let tree = trees.set_snapshot().ok()?;
     let mut entries = tree.iter().filter_map(Result::ok);
     entries.find(|entry| entry.position == position).map(|entry| entry.id)

@@ -11,7 +11,7 @@ use stemedb_merkle::{
 };
 use stemedb_wal::log::LogReader;
 
-use super::Store;
+use super::{Proven, Store};
 use crate::error::{HistoryError, NodeError, ReadError};
 
 /// Complete tiles from their file, leaves from the log.
@@ -70,7 +70,7 @@ impl Store {
     ///
     /// As [`Store::root`].
     pub fn history_root(&self) -> Result<Hash, ReadError> {
-        Ok(self.shared.trees.history()?.root())
+        Ok(self.shared.index.history()?.root())
     }
 
     /// Size and root of the history, of one moment.
@@ -79,11 +79,11 @@ impl Store {
     ///
     /// As [`Store::root`].
     pub fn history_head(&self) -> Result<TreeHead, ReadError> {
-        Ok(self.shared.trees.history()?.head())
+        Ok(self.shared.index.history()?.head())
     }
 
     fn history(&self) -> Result<History, HistoryError> {
-        self.shared.trees.history().map_err(|failure| ReadNodeError::Source(failure.into()).into())
+        self.shared.index.history().map_err(|failure| ReadNodeError::Source(failure.into()).into())
     }
 
     /// The root over the first `size` entries of the log. O(log N) reads.
@@ -96,12 +96,29 @@ impl Store {
         root_at(&history.reader(&self.source()), TreeSize(size))
     }
 
-    /// Proves that entry `index` is among the first `size` of the log (RFC 9162, 2.1.3).
+    /// Proves that entry `index` is in the log (RFC 9162, 2.1.3). The proof comes with the head whose
+    /// root it verifies against.
     ///
     /// # Errors
     ///
     /// If the log is not that long, or a node can't be read.
-    pub fn prove_inclusion(&self, index: u64, size: u64) -> Result<InclusionProof, HistoryError> {
+    pub fn prove_inclusion(&self, index: u64) -> Result<Proven<InclusionProof>, HistoryError> {
+        let head = self.shared.index.head();
+        let head = head.map_err(|failure| ReadNodeError::Source(failure.into()))?;
+        let proof = self.prove_inclusion_at(index, head.log_size)?;
+        Ok(Proven { proof, head })
+    }
+
+    /// Proves that entry `index` is among the first `size` of the log.
+    ///
+    /// # Errors
+    ///
+    /// As [`prove_inclusion`](Self::prove_inclusion).
+    pub fn prove_inclusion_at(
+        &self,
+        index: u64,
+        size: u64,
+    ) -> Result<InclusionProof, HistoryError> {
         let history = self.history()?;
         let source = self.source();
         InclusionProof::prove(&history.reader(&source), LeafIndex(index), TreeSize(size))

@@ -13,8 +13,9 @@ use std::{
 };
 
 use stemedb_wal::identity::{CleanMark, IdentityError};
+use stemedb_wal::log::Watermark;
 
-use super::{Shared, background::Stop, lock, open::clean_mark};
+use super::{Shared, background::Stop, lock};
 
 /// How much time there is between two marks at least.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -64,7 +65,7 @@ fn mark(shared: &Shared, stop: &Stop) {
         }
         waited = Duration::ZERO;
         // Without the mark the store is as it was; that it fails is in `Store::upkeep`.
-        pause = match shared.save_mark(clean_mark(shared.trees.reached())) {
+        pause = match shared.save_mark(clean_mark(shared.index.reached())) {
             Ok(()) => INTERVAL,
             Err(_) => (2 * pause).min(RETRY_INTERVAL_MAX),
         };
@@ -88,4 +89,8 @@ impl Shared {
         *lock(&self.identity) = identity;
         Ok(())
     }
+}
+
+pub(super) fn clean_mark(mark: Watermark) -> CleanMark {
+    CleanMark { position: mark.position, next_index: mark.next_index }
 }

@@ -20,7 +20,7 @@ use stemedb_merkle::{
 use stemedb_wal::{
     disk::{DirLock, Disk, FileDisk, LOCK_NAME, RemoteDisk, is_store_file},
     error::{Action, DiskError, OpenError as LogOpenError, ReadError as LogReadError},
-    identity::{CleanMark, Copied, IDENTITY_NAME, Identity, IdentityError},
+    identity::{Copied, IDENTITY_NAME, Identity, IdentityError},
     log::{
         Log, LogOptions, Origin, Placed, Replayed, Spares, Warning as LogWarning, Watermark,
         is_in_use,
@@ -28,12 +28,18 @@ use stemedb_wal::{
 };
 
 use super::{
-    Shared, Store, background::Background, heal::Healer, mark::Marker, occupied::occupants,
-    overlay::Overlay, system::WORLD, watch::Followed,
+    Shared, Store,
+    background::Background,
+    heal::Healer,
+    mark::{Marker, clean_mark},
+    occupied::occupants,
+    overlay::Overlay,
+    system::WORLD,
+    watch::Followed,
 };
 use crate::{
     error::{OpenError, dir_of},
-    index::{Filter, Folded, Index, Recent, Trees, note_holes, set_entry},
+    index::{Filter, Index, IndexState, IndexWriter, Recent, note_holes, set_entry},
     options::{Hashing, Options},
 };
 
@@ -149,10 +155,6 @@ fn io_error(action: Action, path: &Path, source: io::Error) -> OpenError {
     DiskError::new(action, path.to_path_buf(), source).into()
 }
 
-pub(super) fn clean_mark(mark: Watermark) -> CleanMark {
-    CleanMark { position: mark.position, next_index: mark.next_index }
-}
-
 /// The time for a commit; past the end of time the log refuses what it gets.
 pub(super) fn reserve(clock: &mut LogClock) -> u64 {
     clock.reserve(1).unwrap_or(u64::MAX)
@@ -247,24 +249,24 @@ pub(super) fn open_on(
     let mut holes = folded.holes.clone();
     note_holes(&mut holes, &tail);
     let recent = Recent::new(&tail, log.durable(), tree.len());
-    let trees = Arc::new(Trees::new(tree, filter, folded, recent, log.reader()));
-    let index = Index::new(Arc::clone(&trees), holes, options.threads);
-    let index = index.map_err(OpenError::Thread)?;
+    let index = Arc::new(Index::new(tree, filter, folded, recent, log.reader()));
+    let index_writer = IndexWriter::new(Arc::clone(&index), holes, options.threads);
+    let index_writer = index_writer.map_err(OpenError::Thread)?;
     let checkpointed = checkpoint.as_ref().map_or(0, |found| found.covered().next_index);
     let dir = dir_of(&disk.path(LOCK_NAME));
     let healer = Healer {
         reader: reader.clone(),
-        trees: Arc::clone(&trees),
+        index: Arc::clone(&index),
         tiles: tiles.clone(),
         disk: Arc::clone(&disk),
         hashing,
         segment_len: options.segment_len,
     };
-    let writer = start(log, index, healer.clone(), clock, &options)?;
+    let writer = start(log, index_writer, healer.clone(), clock, &options)?;
     let shared = Arc::new(Shared {
         disk,
         reader: reader.clone(),
-        trees,
+        index,
         tiles,
         identity: identity.into(),
         saving_identity: ().into(),
@@ -281,7 +283,7 @@ pub(super) fn open_on(
     if shared.options.read_only {
         report.remarks = report.remarks.into_iter().filter_map(read_only_remark).collect();
     }
-    let followed = Arc::new(Followed::new(reader.clone(), Arc::clone(&shared.trees)));
+    let followed = Arc::new(Followed::new(reader.clone(), Arc::clone(&shared.index)));
     let mut store = Store {
         writer,
         reader,
@@ -325,7 +327,7 @@ fn has_segments(disk: &dyn Disk) -> Result<bool, OpenError> {
 
 fn start(
     log: Log,
-    index: Index,
+    index: IndexWriter,
     healer: Healer,
     mut clock: LogClock,
     options: &Options,
@@ -354,7 +356,7 @@ struct Parts {
 struct Rebuilt {
     tree: MerkleTree,
     filter: Filter,
-    folded: Folded,
+    folded: IndexState,
     /// The last records, which are not in the trees.
     tail: Vec<Placed>,
     /// Why the set tree does not have everything.
@@ -410,7 +412,7 @@ fn empty(disk: &Arc<dyn Disk>, identity: &Identity) -> Result<Rebuilt, OpenError
     let tiles = tiles.ok_or_else(|| {
         io_error(Action::Create, &disk.path("history.tiles"), io::ErrorKind::NotFound.into())
     })?;
-    let folded = Folded::new(History::new(), tiles, HashMap::new(), 0);
+    let folded = IndexState::new(History::new(), tiles, HashMap::new(), 0);
     Ok(Rebuilt {
         tree: MerkleTree::new(),
         filter: Filter::default(),
@@ -420,7 +422,7 @@ fn empty(disk: &Arc<dyn Disk>, identity: &Identity) -> Result<Rebuilt, OpenError
     })
 }
 
-/// Trees from a checkpoint, or why that can't be.
+/// Index from a checkpoint, or why that can't be.
 fn from_checkpoint(
     disk: &Arc<dyn Disk>,
     identity: &Identity,
@@ -441,7 +443,7 @@ fn from_checkpoint(
     };
     let tree = MerkleTree::from_mapped_set(checkpoint.mapped_set(), covered.top_hash);
     let holes = beside.holes.into_iter().collect();
-    let folded = Folded::new(history, tiles, holes, covered.last_time);
+    let folded = IndexState::new(history, tiles, holes, covered.last_time);
     Ok(Ok(Rebuilt { tree, filter: Filter::default(), folded, tail: Vec::new(), failure: None }))
 }
 

@@ -6,9 +6,11 @@ use stemedb_wal::{
     log::{Kind, Placed},
 };
 
-use super::{Entries, Entry, Head, Ids, Snapshot, Store};
+use super::{Entries, Entry, Ids, Proven, Snapshot, Store};
+use crate::Head;
 use crate::{
     error::{ReadError, ResolveError},
+    index::View,
     options::Hashing,
 };
 
@@ -19,7 +21,7 @@ impl Store {
     ///
     /// If it is damaged, or the disk fails; never with other bytes than those appended.
     pub fn get(&self, id: &AssertionId) -> Result<Option<Vec<u8>>, ReadError> {
-        let Some(position) = self.shared.trees.position(&id.0)? else { return Ok(None) };
+        let Some(position) = self.shared.index.position(&id.0)? else { return Ok(None) };
         self.get_at(position).map(Some)
     }
 
@@ -106,7 +108,7 @@ impl Store {
     ///
     /// If it is damaged or the disk fails.
     pub fn find(&self, id: &AssertionId) -> Result<Option<Entry>, ReadError> {
-        let Some(position) = self.shared.trees.position(&id.0)? else { return Ok(None) };
+        let Some(position) = self.shared.index.position(&id.0)? else { return Ok(None) };
         let placed = self.reader.entry(position)?;
         self.entry_of(&placed).map(Some)
     }
@@ -122,12 +124,12 @@ impl Store {
     ///
     /// If the restart checkpoint is damaged, and the log can't rebuild it.
     pub fn contains(&self, id: &AssertionId) -> Result<bool, ReadError> {
-        Ok(self.shared.trees.position(&id.0)?.is_some())
+        Ok(self.shared.index.position(&id.0)?.is_some())
     }
 
     /// How many assertions are held.
     pub fn len(&self) -> u64 {
-        self.shared.trees.count()
+        self.shared.index.count()
     }
 
     /// Whether none is.
@@ -137,7 +139,7 @@ impl Store {
 
     /// How many entries the log has.
     pub fn log_size(&self) -> u64 {
-        self.shared.trees.reached().next_index
+        self.shared.index.reached().next_index
     }
 
     /// The root over the assertions that are held. O(1), once what was appended last has been taken
@@ -147,7 +149,7 @@ impl Store {
     ///
     /// If the tree does not have everything: see [`ReadError::Behind`].
     pub fn root(&self) -> Result<Hash, ReadError> {
-        Ok(self.shared.trees.root()?)
+        Ok(self.shared.index.root()?)
     }
 
     /// All counts and roots, of one moment.
@@ -156,7 +158,7 @@ impl Store {
     ///
     /// As [`root`](Self::root).
     pub fn head(&self) -> Result<Head, ReadError> {
-        Ok(self.shared.trees.head()?)
+        Ok(self.shared.index.head()?)
     }
 
     /// The store at this moment: cheap to take and to keep, never disturbed by appends.
@@ -165,16 +167,18 @@ impl Store {
     ///
     /// As [`root`](Self::root).
     pub fn snapshot(&self) -> Result<Snapshot, ReadError> {
-        Ok(Snapshot::new(self.shared.trees.view()?))
+        Ok(Snapshot::new(self.shared.index.view()?))
     }
 
-    /// Proves that an assertion is held or that it is not, against [`root`](Self::root).
+    /// Proves that an assertion is held or that it is not. The proof comes with the head whose root
+    /// it verifies against.
     ///
     /// # Errors
     ///
     /// As [`root`](Self::root).
-    pub fn prove(&self, id: &AssertionId) -> Result<SetProof, ReadError> {
-        Ok(self.shared.trees.find(|tree| tree.prove(&id.0))?)
+    pub fn prove(&self, id: &AssertionId) -> Result<Proven<SetProof>, ReadError> {
+        let prove = |view: &View| Ok(Proven { proof: view.tree.prove(&id.0)?, head: view.head() });
+        Ok(self.shared.index.find(prove)?)
     }
 
     /// Proves that an assertion is not held; `None` if it is.
@@ -182,9 +186,9 @@ impl Store {
     /// # Errors
     ///
     /// As [`root`](Self::root).
-    pub fn prove_absence(&self, id: &AssertionId) -> Result<Option<SetProof>, ReadError> {
-        let proof = self.prove(id)?;
-        Ok((proof.presence() == Presence::Absent).then_some(proof))
+    pub fn prove_absence(&self, id: &AssertionId) -> Result<Option<Proven<SetProof>>, ReadError> {
+        let proven = self.prove(id)?;
+        Ok((proven.proof.presence() == Presence::Absent).then_some(proven))
     }
 
     /// All entries of the log, in order and from both ends.
@@ -194,7 +198,7 @@ impl Store {
 
     /// The ids that are held, sorted.
     pub fn ids(&self) -> Ids {
-        Ids::new(self.shared.trees.view())
+        Ids::new(self.shared.index.view())
     }
 
     /// The index of the first entry that the log took in at `time` (NTP64) or later; the log's size
@@ -225,7 +229,7 @@ impl Store {
         else {
             return Err(malformed());
         };
-        let two = self.shared.trees.find(|tree| {
+        let two = self.shared.index.find(|View { tree, .. }| {
             let mut found = tree.range(first..=last);
             Ok((found.next().transpose()?, found.next().transpose()?))
         });
@@ -264,7 +268,7 @@ mod tests {
             let store = Store::open_on(disk.clone(), WORLD, options()).unwrap();
             let id = store.append(b"held").unwrap().id;
             let root = store.root().unwrap();
-            let trees = &store.shared.trees;
+            let trees = &store.shared.index;
             let died = thread::scope(|scope| scope.spawn(|| trees.panic_in_a_change()).join());
             assert!(died.is_err());
             let panicked = |error: &ReadError| {

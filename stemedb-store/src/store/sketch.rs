@@ -15,7 +15,7 @@ use super::{Shared, lock};
 use crate::Secret;
 use crate::{
     error::ReadError,
-    index::{Folded, set_entry},
+    index::{IndexState, set_entry},
 };
 
 /// Of smaller sets they are made in a few milliseconds, which is not worth the 512 KiB.
@@ -30,7 +30,7 @@ pub(super) fn is_in(checkpoint: &Checkpoint) -> bool {
 }
 
 /// What a checkpoint of this moment saves of them.
-pub(super) fn to_save(folded: &Folded, tree: &Snapshot) -> Vec<[u8; 32]> {
+pub(super) fn to_save(folded: &IndexState, tree: &Snapshot) -> Vec<[u8; 32]> {
     match &folded.sketch {
         Some(sketch) if tree.len() >= SAVED_COUNT_MIN && sketch.count() == tree.len() => {
             sketch.to_elements()
@@ -41,9 +41,9 @@ pub(super) fn to_save(folded: &Folded, tree: &Snapshot) -> Vec<[u8; 32]> {
 
 /// Whether there are coded symbols that the present checkpoint has not and the next would have.
 pub(super) fn is_new(shared: &Shared) -> bool {
-    let lives = shared.trees.folded().is_ok_and(|folded| folded.sketch.is_some());
+    let lives = shared.index.folded().is_ok_and(|folded| folded.sketch.is_some());
     lives
-        && shared.trees.count() >= SAVED_COUNT_MIN
+        && shared.index.count() >= SAVED_COUNT_MIN
         && !lock(&shared.checkpoint).as_ref().is_some_and(is_in)
 }
 
@@ -54,7 +54,7 @@ pub(super) fn is_new(shared: &Shared) -> bool {
 /// If the ids can't be read.
 pub(super) fn wake(shared: &Shared, checkpoint: Option<&Checkpoint>) -> Result<(), ReadError> {
     let _one = lock(&shared.waking);
-    if shared.trees.folded()?.sketch.is_some() {
+    if shared.index.folded()?.sketch.is_some() {
         return Ok(());
     }
     if let Some((sketch, entries)) = checkpoint.and_then(|checkpoint| saved(shared, checkpoint))
@@ -62,14 +62,14 @@ pub(super) fn wake(shared: &Shared, checkpoint: Option<&Checkpoint>) -> Result<(
     {
         return Ok(());
     }
-    let view = shared.trees.view()?;
+    let view = shared.index.view()?;
     let mut sketch = Sketch::new(key(shared), SKETCH_LEN);
     for entry in &view.tree {
         match entry {
             Ok(entry) => sketch.insert(&entry.id),
             Err(damage) => {
                 // For the next one who asks.
-                shared.trees.leave_mapped_set(&damage)?;
+                shared.index.leave_mapped_set(&damage)?;
                 return Err(damage.into());
             }
         }
@@ -89,15 +89,15 @@ fn saved(shared: &Shared, checkpoint: &Checkpoint) -> Option<(Sketch, u64)> {
 /// set, because lost bodies came back meanwhile.
 fn catch_up(shared: &Shared, mut sketch: Sketch, mut entries: u64) -> Result<bool, ReadError> {
     loop {
-        let size = shared.trees.reached().next_index;
+        let size = shared.index.reached().next_index;
         if size - entries <= CATCH_UP_LEN_MAX {
             break;
         }
         take_in(shared, &mut sketch, entries..size)?;
         entries = size;
     }
-    let mut folded = shared.trees.folded()?;
-    let view = shared.trees.view_of(&folded);
+    let mut folded = shared.index.folded()?;
+    let view = shared.index.view_of(&folded);
     take_in(shared, &mut sketch, entries..view.history.size().0)?;
     if sketch.count() != view.tree.len() {
         return Ok(false);

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use stemedb_merkle::{AssertionId, DiffResult, Hash, SetProof, set};
 
-use super::Head;
+use super::Proven;
+use crate::Head;
 use crate::{
     error::{ReadError, TreeFailure},
     index::View,
@@ -47,14 +48,7 @@ impl Snapshot {
 
     /// All counts and roots.
     pub fn head(&self) -> Head {
-        let log = self.0.log_head();
-        Head {
-            count: self.len(),
-            set_root: self.root(),
-            log_size: log.size.0,
-            log_root: log.root,
-            last_time: self.0.last_time,
-        }
+        self.0.head()
     }
 
     /// Whether an assertion was held.
@@ -66,13 +60,13 @@ impl Snapshot {
         Ok(self.0.tree.contains(&id.0)?)
     }
 
-    /// Proves that an assertion was held or that it was not, against [`root`](Self::root).
+    /// Proves that an assertion was held or that it was not.
     ///
     /// # Errors
     ///
     /// If the part of the restart checkpoint that it belongs to is damaged.
-    pub fn prove(&self, id: &AssertionId) -> Result<SetProof, ReadError> {
-        Ok(self.0.tree.prove(&id.0)?)
+    pub fn prove(&self, id: &AssertionId) -> Result<Proven<SetProof>, ReadError> {
+        Ok(Proven { proof: self.0.tree.prove(&id.0)?, head: self.0.head() })
     }
 
     /// The ids that were held, sorted.

@@ -8,7 +8,8 @@ use stemedb_wal::{
     error::{Action, DiskError},
 };
 
-use super::{Head, Store, check::disk_error, lock};
+use super::{Store, check::disk_error, lock};
+use crate::Head;
 use crate::error::ReadError;
 
 /// Sizes and times of a store.
@@ -107,7 +108,7 @@ impl Store {
                 last_time: covered.last_time,
             })
         });
-        let (count, reached) = self.shared.trees.sizes();
+        let (count, reached) = self.shared.index.sizes();
         Gauges {
             count,
             log_size: reached.next_index,

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::{Entry, Store};
 use crate::{
     error::{ReadError, WatchError},
-    index::Trees,
+    index::Index,
 };
 
 /// The log's entries from an index on, and each new one as soon as it is durable.
@@ -59,11 +59,11 @@ pub struct ResumePoint {
 
 /// What watches read, until the store is closed.
 #[derive(Debug)]
-pub(super) struct Followed(RwLock<Option<(LogReader, Arc<Trees>)>>);
+pub(super) struct Followed(RwLock<Option<(LogReader, Arc<Index>)>>);
 
 impl Followed {
-    pub(super) fn new(reader: LogReader, trees: Arc<Trees>) -> Self {
-        Self(Some((reader, trees)).into())
+    pub(super) fn new(reader: LogReader, index: Arc<Index>) -> Self {
+        Self(Some((reader, index)).into())
     }
 
     /// Reads an entry; `None` once the store is closed.
@@ -90,7 +90,7 @@ impl Store {
     pub fn watch(&self, from: u64) -> Watch {
         Watch {
             followed: Arc::clone(&self.followed),
-            entries: self.shared.trees.watch(),
+            entries: self.shared.index.watch(),
             log: self.log_id(),
             last: None,
             next: from,

@@ -107,7 +107,7 @@ fn nothing_is_answered_from_trees_that_have_a_part() {
         assert!(behind(&store.prove_absence(&absent).unwrap_err()));
         assert!(behind(&store.history_root().unwrap_err()));
         assert!(behind(&store.history_head().unwrap_err()));
-        assert!(store.history_root_at(10).is_err() && store.prove_inclusion(1, 2).is_err());
+        assert!(store.history_root_at(10).is_err() && store.prove_inclusion_at(1, 2).is_err());
         assert!(behind(&store.ids().next().unwrap().unwrap_err()));
         assert!(behind(&store.stats().unwrap_err()));
         assert!(behind(&store.comparison().unwrap_err()));
@@ -135,7 +135,7 @@ fn a_mapped_checkpoint_that_is_cut_is_left_for_the_log() {
         |store| assert_eq!(store.get(&id_of(9_999)).unwrap(), None),
         |store| assert!(store.append(&body(78)).unwrap().duplicate),
         |store| {
-            let proof = store.prove(&id_of(79)).unwrap();
+            let proof = store.prove(&id_of(79)).unwrap().proof;
             assert_eq!(proof.verify(&store.root().unwrap()), Ok(Presence::Present));
         },
         |store| assert!(store.prove_absence(&id_of(9_999)).unwrap().is_some()),

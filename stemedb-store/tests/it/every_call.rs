@@ -122,7 +122,8 @@ impl Script {
                 Ok(body) => assert_eq!(body.as_deref(), Some(&*entry.body)),
                 Err(error) => self.note(&error),
             }
-            if let Err(error) = store.prove_inclusion(entry.receipt.index, entries.len() as u64) {
+            if let Err(error) = store.prove_inclusion_at(entry.receipt.index, entries.len() as u64)
+            {
                 self.note(&error);
             }
         }

@@ -93,9 +93,9 @@ fn the_frozen_store_opens_and_holds_what_it_held() {
             continue;
         }
         assert_eq!(store.get(&entry.id).unwrap().unwrap(), body);
-        let proof = store.prove(&entry.id).unwrap();
+        let proof = store.prove(&entry.id).unwrap().proof;
         assert_eq!(proof.verify(&head.set_root), Ok(Presence::Present));
-        let proof = store.prove_inclusion(index, ENTRIES).unwrap();
+        let proof = store.prove_inclusion_at(index, ENTRIES).unwrap();
         let log = TreeHead { size: TreeSize(ENTRIES), root: head.log_root };
         proof.verify(&leaf_hash(entry.time, &entry.id.0), LeafIndex(index), &log).unwrap();
     }

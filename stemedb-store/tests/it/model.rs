@@ -266,13 +266,13 @@ impl Model {
     fn set_proof(&self, number: u64) -> Result<(), TestCaseError> {
         let (store, root) = (self.store(), self.store().root().unwrap());
         let absent = AssertionId(*blake3::hash(&number.to_be_bytes()).as_bytes());
-        let proof = store.prove_absence(&absent).unwrap().unwrap();
+        let proof = store.prove_absence(&absent).unwrap().unwrap().proof;
         prop_assert_eq!(proof.verify(&root), Ok(Presence::Absent));
         let Some(index) = self.pick(number) else { return Ok(()) };
         let id = self.entries[index].0.id;
-        prop_assert_eq!(store.prove(&id).unwrap().verify(&root), Ok(Presence::Present));
+        prop_assert_eq!(store.prove(&id).unwrap().proof.verify(&root), Ok(Presence::Present));
         prop_assert!(store.prove_absence(&id).unwrap().is_none());
-        prop_assert!(store.prove(&id).unwrap().verify(&absent.0).is_err());
+        prop_assert!(store.prove(&id).unwrap().proof.verify(&absent.0).is_err());
         Ok(())
     }
 
@@ -280,7 +280,7 @@ impl Model {
         let store = self.store();
         let len = self.entries.len() as u64;
         prop_assert!(store.history_root_at(len + 1).is_err());
-        prop_assert!(store.prove_inclusion(index % (len + 1), index % (len + 1)).is_err());
+        prop_assert!(store.prove_inclusion_at(index % (len + 1), index % (len + 1)).is_err());
         let Some(index) = self.pick(index) else { return Ok(()) };
         let history = self.history();
         let head = |size: u64| history.head_at(TreeSize(size)).unwrap();
@@ -289,7 +289,7 @@ impl Model {
         prop_assert_eq!(store.history_root_at(old).unwrap(), head(old).root);
         let receipt = self.entries[index].0;
         let leaf = leaf_hash(receipt.time, &receipt.id.0);
-        let proof = store.prove_inclusion(receipt.index, new).unwrap();
+        let proof = store.prove_inclusion_at(receipt.index, new).unwrap();
         prop_assert!(proof.verify(&leaf, LeafIndex(receipt.index), &head(new)).is_ok());
         let wrong = TreeHead { root: leaf, ..head(new) };
         prop_assert!(new == 1 || proof.verify(&leaf, LeafIndex(receipt.index), &wrong).is_err());

@@ -9,8 +9,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use stemedb_merkle::{MerkleTree, history::MemoryHistory, history::leaf_hash};
 use stemedb_store::{
-    AssertionId, LeafIndex, OpenError, Options, Presence, ResolveError, Secret, Store, TreeHead,
-    TreeSize,
+    AssertionId, LeafIndex, OpenError, Options, Presence, Proven, ResolveError, Secret, Store,
+    TreeHead, TreeSize,
 };
 
 fn options() -> Options {
@@ -86,11 +86,11 @@ fn proofs_verify_and_absence_is_proven() {
     }] {
         let root = store.root().unwrap();
         for receipt in receipts.iter().step_by(37) {
-            let proof = store.prove(&receipt.id).unwrap();
+            let proof = store.prove(&receipt.id).unwrap().proof;
             assert_eq!(proof.verify(&root), Ok(Presence::Present));
             assert!(store.prove_absence(&receipt.id).unwrap().is_none());
             let size = 1234;
-            let proof = store.prove_inclusion(receipt.index, size).unwrap();
+            let proof = store.prove_inclusion_at(receipt.index, size).unwrap();
             let root = store.history_root_at(size).unwrap();
             let head = TreeHead { size: TreeSize(size), root };
             let entry = store.entry(receipt.index).unwrap().unwrap();
@@ -98,7 +98,7 @@ fn proofs_verify_and_absence_is_proven() {
             proof.verify(&leaf, LeafIndex(receipt.index), &head).unwrap();
         }
         let absent = AssertionId([7; 32]);
-        let proof = store.prove_absence(&absent).unwrap().unwrap();
+        let proof = store.prove_absence(&absent).unwrap().unwrap().proof;
         assert_eq!(proof.verify(&root), Ok(Presence::Absent));
         assert!(store.history_root_at(1501).is_err());
     }
@@ -422,7 +422,7 @@ fn what_is_acknowledged_is_in_the_root_at_once() {
             assert!(snapshot.len() >= before.len() as u64);
             for id in before.iter().skip(round % 7).step_by(101) {
                 assert!(store.contains(id).unwrap());
-                let proof = snapshot.prove(id).unwrap();
+                let proof = snapshot.prove(id).unwrap().proof;
                 assert_eq!(proof.verify(&snapshot.root()).unwrap(), Presence::Present);
             }
             if round % 50 == 20 {
@@ -432,4 +432,32 @@ fn what_is_acknowledged_is_in_the_root_at_once() {
     });
     assert_eq!(store.len(), 3 * 60 * 97);
     check_roots(&store);
+}
+
+/// While others append, a proof verifies against the head that came with it.
+#[test]
+fn a_proof_comes_with_its_head() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    let first = store.append(b"first").unwrap();
+    std::thread::scope(|scope| {
+        let appending = scope.spawn(|| {
+            for n in 0..400 {
+                store.append(&body(n)).unwrap();
+            }
+        });
+        let mut heads = std::collections::BTreeSet::new();
+        while !appending.is_finished() {
+            let Proven { proof, head } = store.prove(&first.id).unwrap();
+            assert_eq!(proof.verify(&head.set_root), Ok(Presence::Present));
+            let absent = store.prove_absence(&AssertionId([7; 32])).unwrap().unwrap();
+            assert_eq!(absent.proof.verify(&absent.head.set_root), Ok(Presence::Absent));
+            let Proven { proof, head } = store.prove_inclusion(0).unwrap();
+            let leaf = leaf_hash(first.time, &first.id.0);
+            let log = TreeHead { size: TreeSize(head.log_size), root: head.log_root };
+            proof.verify(&leaf, LeafIndex(0), &log).unwrap();
+            heads.insert(head.log_size);
+        }
+        assert!(heads.len() > 1, "the log grew meanwhile");
+    });
 }

@@ -30,7 +30,7 @@ fn answers(dir: &Path, ids: &[AssertionId]) -> Result<(Answers, bool), String> {
     let snapshot = store.snapshot().map_err(|error| text(&error))?;
     for id in ids {
         bodies.push(store.get(id).map_err(|error| text(&error))?);
-        let proof = snapshot.prove(id).map_err(|error| text(&error))?;
+        let proof = snapshot.prove(id).map_err(|error| text(&error))?.proof;
         let present = proof.verify(&head.set_root).map_err(|error| text(&error))?;
         proofs.push(present == Presence::Present);
     }
@@ -152,7 +152,7 @@ fn no_forged_proof_proves_anything_false() {
     let ids: Vec<AssertionId> = receipts.iter().map(|receipt| receipt.id).chain(absent).collect();
     let texts: Vec<Vec<u8>> = ids
         .iter()
-        .map(|id| ProofFile { proof: snapshot.prove(id).unwrap(), root }.write().into_bytes())
+        .map(|id| ProofFile::from(snapshot.prove(id).unwrap()).write().into_bytes())
         .collect();
     let (mut parsed, mut verified) = (0, 0);
     for trial in 0..trials {

@@ -14,7 +14,8 @@ use stemedb_wal::{
     sealed::parse_segment_name,
 };
 
-use super::{BackupReport, Head, Progress, make, remove_all};
+use super::{BackupReport, Progress, make, remove_all};
+use crate::Head;
 use crate::{
     error::{BackupError, OpenError},
     options::Options,

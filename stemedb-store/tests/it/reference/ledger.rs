@@ -166,7 +166,7 @@ impl Ledger {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let absent = AssertionId(*blake3::hash(&random.next().to_le_bytes()).as_bytes());
         let root = store.root().unwrap();
-        let proof = store.prove(&absent).map_err(|error| text(&error))?;
+        let proof = store.prove(&absent).map_err(|error| text(&error))?.proof;
         if proof.verify(&root) != Ok(Presence::Absent) {
             return Err("an absence is not proven".into());
         }
@@ -185,7 +185,7 @@ impl Ledger {
             if by_index.is_none_or(|(_, body)| body != *expected.body) {
                 return Err(format!("entry {index} is not found by its index"));
             }
-            let proof = store.prove(&receipt.id).map_err(|error| text(&error))?;
+            let proof = store.prove(&receipt.id).map_err(|error| text(&error))?.proof;
             if proof.verify(&root) != Ok(Presence::Present) {
                 return Err(format!("the presence of entry {index} is not proven"));
             }
@@ -201,7 +201,7 @@ impl Ledger {
                 return Err(format!("the root over the first {old} entries is another"));
             }
             let leaf = leaf_hash(receipt.time, &receipt.id.0);
-            let proof = store.prove_inclusion(index, old).map_err(|error| text(&error))?;
+            let proof = store.prove_inclusion_at(index, old).map_err(|error| text(&error))?;
             proof.verify(&leaf, LeafIndex(index), &old_head).map_err(|error| text(&error))?;
             let proof = store.prove_consistency(old, size).map_err(|error| text(&error))?;
             let new_head = TreeHead { size: TreeSize(size), root: history.root() };

@@ -15,7 +15,7 @@ use stemedb_wal::{
 
 /// What is folded but for the set tree.
 #[derive(Debug)]
-pub(crate) struct Folded {
+pub(crate) struct IndexState {
     pub(crate) history: History,
     tiles: TileFile,
     /// Tiles that the disk did not take yet, and why.
@@ -33,7 +33,7 @@ pub(crate) struct Folded {
     pub(crate) sketch: Option<Arc<Sketch>>,
 }
 
-impl Folded {
+impl IndexState {
     /// A history that comes to here.
     pub(crate) fn new(
         history: History,

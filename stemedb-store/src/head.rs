@@ -1,0 +1,18 @@
+//! Counts and roots of a store.
+
+use stemedb_merkle::Hash;
+
+/// Counts and roots of a store at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// How many assertions.
+    pub count: u64,
+    /// The root over them.
+    pub set_root: Hash,
+    /// How many entries the log has: more than `count` only if bodies were lost to damage.
+    pub log_size: u64,
+    /// The root over its history.
+    pub log_root: Hash,
+    /// The time of the last entry, NTP64; 0 if there is none.
+    pub last_time: u64,
+}
