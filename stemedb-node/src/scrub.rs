@@ -241,7 +241,7 @@ impl Scrub {
                 return;
             }
             (Some(id), Some(body)) => store.heal(&id, body),
-            (None, _) => store.heal_at(found.position),
+            (None, _) => store.rewrite_framing(found.position),
         };
         found.outcome = match healed {
             Ok(Healed::Rewritten { kept, .. }) => Outcome::Healed { aside: Some(kept) },

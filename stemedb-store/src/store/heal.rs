@@ -127,7 +127,7 @@ impl Store {
     /// # Errors
     ///
     /// See [`HealError`]. The store is as it was.
-    pub fn heal_at(&self, position: u64) -> Result<Healed, HealError> {
+    pub fn rewrite_framing(&self, position: u64) -> Result<Healed, HealError> {
         if self.shared.options.read_only {
             return Err(AppendError::ReadOnly.into());
         }

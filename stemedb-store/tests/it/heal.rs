@@ -188,7 +188,7 @@ fn headers_and_footers_are_mended() {
         file.write_at(&bytes[at..=at], at as u64).unwrap();
         assert!(!store.check(Depth::Deep, &mut |_| {}).unwrap().faults.is_empty(), "{at}");
         let position = store.append(b"one more").unwrap().position.min(whole[0].len() as u64 + 99);
-        let done = store.heal_at(position).unwrap_or_else(|error| panic!("{at}: {error}"));
+        let done = store.rewrite_framing(position).unwrap_or_else(|error| panic!("{at}: {error}"));
         assert!(matches!(done, Healed::Rewritten { .. }), "{at}: {done:?}");
         check(&store, &format!("byte {at}"));
         mended += 1;
