@@ -17,7 +17,7 @@ pub(crate) mod http;
 mod http_node;
 #[path = "targets/initiator.rs"]
 pub(crate) mod initiator;
-#[path = "../stemedb-sync/tests/model/mod.rs"]
+#[path = "../stemedb-sync/tests/it/model.rs"]
 pub(crate) mod model;
 #[path = "targets/peeling.rs"]
 pub(crate) mod peeling;

@@ -6,7 +6,7 @@ use stemedb_merkle::Hash;
 use stemedb_merkle::symbols;
 use stemedb_sync::codec::{
     CodecError,
-    bodies::{self, BodyReader},
+    bodies::{self, Item, ItemReader},
     ids,
     prefixes::{self, Prefix},
     subtrees::Below,
@@ -37,17 +37,17 @@ pub(crate) fn prefixes(bytes: &[u8]) {
     }
 }
 
-/// What lies below a prefix: `depth, levels, few`, the bits, then the answer.
+/// What lies below a prefix: `depth, levels, leaf_ids`, the bits, then the answer.
 pub(crate) fn subtrees(bytes: &[u8]) {
     let mut script = Script(bytes);
     let depth = u16::from_le_bytes(script.array()) % (Prefix::DEPTH_MAX + 1);
-    let (levels, few) = (script.below(10), usize::from(script.byte()));
+    let (levels, leaf_ids) = (script.below(10), usize::from(script.byte()));
     let id: Hash = script.array();
     let prefix = Prefix::of(&id, depth);
     let mut rest = script.0;
     while !rest.is_empty() {
         let before = rest;
-        let Ok(below) = Below::read(&mut rest, &prefix, levels, few) else { return };
+        let Ok(below) = Below::read(&mut rest, &prefix, levels, leaf_ids) else { return };
         let mut written = Vec::new();
         below.write(&prefix, &mut written);
         assert_eq!(written, before[..before.len() - rest.len()]);
@@ -55,39 +55,39 @@ pub(crate) fn subtrees(bytes: &[u8]) {
             Below::Ids(ids) => ids.len(),
             Below::Places(places) => places.len(),
         };
-        assert!(ids <= few.max(256));
+        assert!(ids <= leaf_ids.max(256));
         below.summary(&prefix);
     }
 }
 
-/// Lists of ids, of their fronts, and of the backs that belong to those: `limit, fronts`, then the
-/// bytes.
+/// Lists of ids, of their prefixes, and of the suffixes that belong to those: `limit, prefixes`,
+/// then the bytes.
 pub(crate) fn ids(bytes: &[u8]) {
     let mut script = Script(bytes);
-    let (max, fronts) = (usize::from(script.byte()), usize::from(script.byte()));
+    let (max, prefixes) = (usize::from(script.byte()), usize::from(script.byte()));
     let bytes = script.0;
     if let Ok(read) = ids::read_ids(bytes, max) {
         assert!(read.len() <= max);
         assert_eq!(ids::write_ids(read), bytes);
     }
-    let (fronts, backs) = bytes.split_at((16 * fronts).min(bytes.len()));
-    let Ok(fronts) = ids::read_fronts(fronts, max) else { return };
-    assert!(fronts.windows(2).all(|pair| pair[0] < pair[1]));
-    if let Ok(joined) = ids::join(fronts, backs) {
-        assert_eq!(joined.len(), fronts.len());
-        assert_eq!(ids::write_backs(&joined), backs);
+    let (prefixes, suffixes) = bytes.split_at((ids::PREFIX_LEN * prefixes).min(bytes.len()));
+    let Ok(prefixes) = ids::read_prefixes(prefixes, max) else { return };
+    assert!(prefixes.windows(2).all(|pair| pair[0] < pair[1]));
+    if let Ok(joined) = ids::join(prefixes, suffixes) {
+        assert_eq!(joined.len(), prefixes.len());
+        assert_eq!(ids::write_suffixes(&joined), suffixes);
     }
 }
 
-/// A string of bodies: `limit, parts`, then the bytes, whole and cut into parts.
+/// A string of items: `limit, parts`, then the bytes, whole and cut into parts.
 pub(crate) fn bodies(bytes: &[u8]) {
     let mut script = Script(bytes);
     let len_max = usize::from(u16::from_le_bytes(script.array()));
     let part_len = usize::from(script.byte()) + 1;
     let bytes = script.0;
-    let mut whole = BodyReader::default();
+    let mut whole = ItemReader::default();
     let found = whole.push(bytes, len_max);
-    let mut reader = BodyReader::default();
+    let mut reader = ItemReader::default();
     let mut pieces = Vec::new();
     for part in bytes.chunks(part_len) {
         match reader.push(part, len_max) {
@@ -101,12 +101,22 @@ pub(crate) fn bodies(bytes: &[u8]) {
     assert_eq!(found.as_ref(), Ok(&pieces));
     assert_eq!(whole.is_inside(), reader.is_inside());
     let mut written = Vec::new();
-    for body in &pieces {
-        bodies::write(body, &mut written);
+    let mut absent = false;
+    for item in &pieces {
+        match item {
+            Item::Body(body) => {
+                assert!(body.len() <= len_max);
+                bodies::write(body, &mut written);
+            }
+            Item::Absent { id, reason } => {
+                absent = true;
+                bodies::write_absent(id, *reason, &mut written);
+            }
+        }
     }
-    assert!(bytes.starts_with(&written));
-    assert_eq!(reader.is_inside(), written.len() < bytes.len());
-    assert!(pieces.iter().all(|body| body.len() <= len_max));
+    // What a later version says of an absent body is skipped.
+    assert!(absent || bytes.starts_with(&written));
+    assert!(absent || reader.is_inside() == (written.len() < bytes.len()));
 }
 
 /// Coded symbols: `from, n, max`, then the bytes.

@@ -83,9 +83,8 @@ impl Liar {
 
 fn list_of(answer: &mut Answer) -> Option<&mut Vec<u8>> {
     match answer {
-        Answer::Welcome(welcome) => Some(&mut welcome.symbols),
         Answer::Symbols(symbols) => Some(&mut symbols.symbols),
-        Answer::Ids(ids) => Some(&mut ids.backs),
+        Answer::Ids(ids) => Some(&mut ids.suffixes),
         Answer::Subtrees(subtrees) => Some(&mut subtrees.subtrees),
         Answer::Bodies(bodies) => Some(&mut bodies.bytes),
         _ => None,
@@ -100,17 +99,22 @@ fn change_list(script: &mut Script<'_>, said: &mut Response) {
 
 fn change_fields(script: &mut Script<'_>, said: &mut Response) {
     match &mut said.answer {
-        Answer::Welcome(welcome) => match script.below(6) {
+        Answer::Welcome(welcome) => match script.below(7) {
             0 => welcome.set = None,
             1 => welcome.set.iter_mut().for_each(|set| set.count = script.number()),
             2 => welcome.set.iter_mut().for_each(|set| set.root = script.array()),
             3 => welcome.log.size = script.number(),
             4 => welcome.time = script.number(),
+            5 => welcome.symbols = script.number32(),
             _ => said.echo.snapshot = script.number(),
+        },
+        Answer::Symbols(symbols) => match script.below(2) {
+            0 => symbols.from = script.number32(),
+            _ => symbols.last = !symbols.last,
         },
         Answer::Bodies(bodies) => match script.below(3) {
             0 => bodies.part = script.number32(),
-            1 => bodies.end = Some(BodiesEnd { dealt: script.number() }),
+            1 => bodies.end = Some(BodiesEnd { processed: script.number() }),
             _ => bodies.end = None,
         },
         Answer::Pushed(pushed) => {
@@ -126,13 +130,16 @@ fn change_fields(script: &mut Script<'_>, said: &mut Response) {
 fn other_answer(script: &mut Script<'_>) -> Answer {
     let bytes = script.bytes().to_vec();
     match script.below(6) {
-        0 => Answer::Symbols(Symbols { symbols: bytes }),
-        1 => Answer::Ids(Ids { backs: bytes }),
+        0 => {
+            let last = script.below(2) == 0;
+            Answer::Symbols(Symbols { from: script.number32(), symbols: bytes, last })
+        }
+        1 => Answer::Ids(Ids { suffixes: bytes }),
         2 => Answer::Subtrees(Subtrees { subtrees: bytes }),
         3 => Answer::Pushed(Pushed { appended: script.number(), duplicates: 0 }),
         4 => Answer::Left,
         _ => {
-            let end = Some(BodiesEnd { dealt: script.number() });
+            let end = Some(BodiesEnd { processed: script.number() });
             Answer::Bodies(Bodies { part: script.number32(), bytes, end })
         }
     }
@@ -151,11 +158,11 @@ fn check_request(request: &Request) {
     let limits = limits();
     match &request.ask {
         Ask::Symbols(ask) => {
-            assert!(ask.count <= limits.symbols_per_message_max);
+            assert!(ask.count <= limits.symbols_per_request_max);
             assert!(ask.from + ask.count <= limits.symbols_max);
         }
         Ask::Ids(ask) => {
-            ids::read_fronts(&ask.fronts, limits.ids_per_message_max).unwrap();
+            ids::read_prefixes(&ask.prefixes, limits.ids_per_message_max).unwrap();
         }
         Ask::Descend(ask) => {
             assert!((1..=8).contains(&ask.levels));
@@ -167,7 +174,10 @@ fn check_request(request: &Request) {
                 let ids = ids::read_ids(ids, limits.ids_per_message_max).unwrap();
                 assert!(!ids.is_empty());
             }
-            Wanted::Listed { count, .. } => assert!(*count as usize <= limits.ids_per_message_max),
+            Wanted::Prefixes(prefixes) => {
+                let max = limits.ids_per_message_max;
+                assert!(!ids::read_prefixes(prefixes, max).unwrap().is_empty());
+            }
         },
         Ask::Tail(tail) => assert!((1..=limits.entries_per_message_max).contains(&tail.count)),
         Ask::Push(push) => assert!(push.bytes.len() <= limits.part_len_max),
@@ -280,7 +290,7 @@ pub(crate) fn initiator(bytes: &[u8]) {
         }
     }
     if !liar.lied {
-        let blamed = matches!(report.ending, Ending::Blamed(_));
+        let blamed = matches!(report.ending, Ending::ProtocolViolation(_));
         assert!(!blamed, "an honest peer is blamed: {report:?}");
     }
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 use stemedb_merkle::{Hash, MerkleTree, set::Entry};
 use stemedb_sync::{
     Keys, Limits, Source as _,
-    codec::prefixes::{self, Prefix},
+    codec::{
+        ids::PREFIX_LEN,
+        prefixes::{self, Prefix},
+    },
     keys::SessionKey,
     message::{
         Answer, Ask, AskIds, AskSymbols, Cursor, Descend, Envelope, Fetch, Finish, Hello, Push,
@@ -25,12 +28,12 @@ pub(crate) fn limits() -> Limits {
         part_len_max: 256,
         answer_len_aim: 2 << 10,
         body_len_max: 4 << 10,
-        symbols_per_message_max: 200,
+        symbols_per_request_max: 200,
         symbols_max: 1 << 10,
         symbols_first: 40,
         ids_per_message_max: 64,
         nodes_per_message_max: 64,
-        few_max: 64,
+        leaf_ids_max: 64,
         entries_per_message_max: 16,
         rounds_max: 200,
         reconcile_bytes_max: 4 << 20,
@@ -137,7 +140,7 @@ pub(crate) fn check_replies(peer: &mut Peer, request: Request) -> Vec<Result<Res
             assert_eq!(bodies.part as usize, place);
             assert_eq!(bodies.end.is_some(), place + 1 == replies.len());
             assert!(!bodies.bytes.is_empty() || bodies.end.is_some());
-            assert!(bodies.end.is_none_or(|end| end.dealt > 0));
+            assert!(bodies.end.is_none_or(|end| end.processed > 0));
         }
     }
     let made: usize = replies.iter().flatten().map(|reply| reply.answer.list_len()).sum();
@@ -183,14 +186,7 @@ impl Asking {
                 return None;
             }
             2 => Ask::Symbols(AskSymbols { from: script.number32(), count: script.number32() }),
-            3 => {
-                let mut fronts: Vec<u8> = ids(script, peer)
-                    .iter()
-                    .flat_map(|id| *id.first_chunk::<16>().unwrap())
-                    .collect();
-                maybe_change(script, &mut fronts);
-                Ask::Ids(AskIds { fronts })
-            }
+            3 => Ask::Ids(AskIds { prefixes: prefixes_of_ids(script, peer) }),
             4 => {
                 let depth = u16::from(script.byte()) + u16::from(script.below(2));
                 let mut found: Vec<Prefix> =
@@ -198,12 +194,15 @@ impl Asking {
                 found.dedup();
                 let mut nodes = prefixes::write(&found);
                 maybe_change(script, &mut nodes);
-                Ask::Descend(Descend { nodes, levels: script.below(10), few: script.number32() })
+                Ask::Descend(Descend {
+                    nodes,
+                    levels: script.below(10),
+                    leaf_ids: script.number32(),
+                })
             }
             5 => {
-                let (request, from) = (u64::from(script.below(8)), script.number32());
-                let count = script.number32();
-                Ask::Fetch(Fetch { wanted: Wanted::Listed { request, from, count } })
+                let wanted = Wanted::Prefixes(prefixes_of_ids(script, peer));
+                Ask::Fetch(Fetch { wanted })
             }
             6 => {
                 let mut wanted = ids(script, peer).concat();
@@ -259,6 +258,15 @@ fn ids(script: &mut Script<'_>, peer: &Peer) -> Vec<Hash> {
     let count = usize::from(script.byte());
     let all = peer.store.tree.iter().map(|entry| entry.unwrap().id);
     all.skip(from % 64).step_by(step).take(count).collect()
+}
+
+/// What some ids of the store begin with, perhaps changed.
+fn prefixes_of_ids(script: &mut Script<'_>, peer: &Peer) -> Vec<u8> {
+    let ids = ids(script, peer);
+    let mut prefixes: Vec<u8> =
+        ids.iter().flat_map(|id| *id.first_chunk::<PREFIX_LEN>().unwrap()).collect();
+    maybe_change(script, &mut prefixes);
+    prefixes
 }
 
 fn maybe_change(script: &mut Script<'_>, list: &mut Vec<u8>) {

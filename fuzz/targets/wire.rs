@@ -72,7 +72,7 @@ pub(crate) fn requests(bytes: &[u8]) {
 pub(crate) fn response(bytes: &[u8]) -> Option<Response> {
     let (call, bytes) = bytes.split_first()?;
     match call % 8 {
-        0 => message::<v1::HelloResponse>(bytes)?.try_into(),
+        0 => message::<v1::Welcome>(bytes)?.try_into(),
         1 => message::<v1::SymbolsResponse>(bytes)?.try_into(),
         2 => message::<v1::IdsResponse>(bytes)?.try_into(),
         3 => message::<v1::DescendResponse>(bytes)?.try_into(),
@@ -87,14 +87,14 @@ pub(crate) fn response(bytes: &[u8]) -> Option<Response> {
 /// The other way.
 pub(crate) fn response_bytes(Response { echo, answer }: Response) -> Vec<u8> {
     let (call, message) = match answer {
-        Answer::Welcome(answer) => (0, v1::HelloResponse::from((echo, answer)).encode_to_vec()),
+        Answer::Welcome(answer) => (0, v1::Welcome::from((echo, answer)).encode_to_vec()),
         Answer::Symbols(answer) => (1, v1::SymbolsResponse::from((echo, answer)).encode_to_vec()),
         Answer::Ids(answer) => (2, v1::IdsResponse::from((echo, answer)).encode_to_vec()),
         Answer::Subtrees(answer) => (3, v1::DescendResponse::from((echo, answer)).encode_to_vec()),
         Answer::Bodies(answer) => {
             let (echo, len) = (Some(echo.into()), 0);
             let (part, bytes) = (answer.part, answer.bytes);
-            let end = answer.end.map(|end| v1::BodiesEnd { dealt: end.dealt });
+            let end = answer.end.map(|end| v1::BodiesEnd { processed: end.processed });
             (4, v1::BodiesResponse { echo, part, bytes, len, end }.encode_to_vec())
         }
         Answer::Pushed(answer) => (5, v1::PushResponse::from((echo, answer)).encode_to_vec()),

@@ -152,7 +152,7 @@ pub(super) fn resume(args: &Resume, globals: &Globals) -> Result<(), Failure> {
 }
 
 pub(super) fn sync_now(args: &SyncNow, globals: &Globals) -> Result<(), Failure> {
-    ask(&args.node, Control::Trigger(args.peer.as_ref().map(ToString::to_string)), globals)
+    ask(&args.node, Control::SyncNow(args.peer.as_ref().map(ToString::to_string)), globals)
 }
 
 pub(super) fn reload(args: &Reload, globals: &Globals) -> Result<(), Failure> {

@@ -277,7 +277,10 @@ impl Failure {
             | Self::EntriesLost { .. }
             | Self::WrongBody { .. }
             | Self::Sync {
-                ending: Ending::Unreadable | Ending::Blamed(_) | Ending::Refused(Refusal::Damaged),
+                ending:
+                    Ending::Unreadable
+                    | Ending::ProtocolViolation(_)
+                    | Ending::Refused(Refusal::Damaged),
             }
             | Self::Backup(BackupError::Damaged { .. } | BackupError::Incomplete { .. })
             | Self::Restore(

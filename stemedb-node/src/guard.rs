@@ -3,7 +3,7 @@
 use std::{ops::Range, sync::Arc, time::Duration};
 
 use stemedb_merkle::Hash;
-use stemedb_rpc::{PeerStore, Reason, Site, backend::Failure};
+use stemedb_rpc::{PeerStore, Reason, SessionHost, backend::Failure};
 use stemedb_sync::{
     Pin, Source, Unreadable,
     message::{LogHead, SetHead},
@@ -74,7 +74,7 @@ impl Source for Guard {
     }
 }
 
-impl Site for Guard {
+impl SessionHost for Guard {
     fn now(&self) -> Duration {
         self.store.now()
     }
@@ -93,7 +93,7 @@ impl Site for Guard {
         }
         let began = self.now();
         let count = bodies.len() as u64;
-        let taken = Site::append(&self.store, bodies);
+        let taken = SessionHost::append(&self.store, bodies);
         let time = self.now().saturating_sub(began);
         let metrics = &self.shared.metrics;
         match &taken {

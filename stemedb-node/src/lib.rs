@@ -52,11 +52,14 @@ use std::{
 
 use stemedb_merkle::id::to_hex;
 use stemedb_rpc::store::{fitting, peer_identity};
-use stemedb_rpc::{PeerAddress, Responding, Server, node::FRAMES_PER_CALL_MAX, serve_control};
+use stemedb_rpc::{
+    PeerAddress, ResponderService, Server, node::FRAMES_PER_CALL_MAX, serve_control,
+};
 use stemedb_store::store::uptime;
 use stemedb_sync::{
     Cluster, Limits, Responder,
     cluster::{FrameError, Note, Output, Way},
+    responder::Outgoing,
 };
 use tokio::{
     sync::{Notify, watch},
@@ -125,6 +128,8 @@ struct Shared {
     links: Links,
     pauses: Mutex<Pauses>,
     limiter: Arc<Limiter>,
+    /// Sessions that it has begun.
+    outgoing: Outgoing,
     slices: Mutex<Slices>,
     sessions: Mutex<session::Sessions>,
     disk_space: DiskSpace,
@@ -204,6 +209,7 @@ impl Node {
         let shared = Shared {
             links: Links::new(&options),
             limiter: Arc::new(Limiter::new(&options.sync)),
+            outgoing: Outgoing::default(),
             disk_space: DiskSpace::new(store.dir()),
             pauses: Pauses::default().into(),
             scrub_policy: watch::Sender::new(options.scrub),
@@ -290,8 +296,9 @@ impl Node {
         let site = Arc::new(Guard::for_peers(Arc::clone(shared)));
         let limits = fitting(&shared.store, Limits::default());
         let responder =
-            Responder::with_memory(peer_identity(&shared.store), limits, server.memory());
-        let replica = Arc::new(Responding::new(responder, site));
+            Responder::with_memory(peer_identity(&shared.store), limits, server.memory())
+                .with_outgoing(shared.outgoing.clone());
+        let replica = Arc::new(ResponderService::new(responder, site));
         let node = Arc::new(self.clone());
         let backend = Arc::clone(&shared.metered);
         let serving = server.serve_node(backend, replica, Some(node), shared.stopped());
@@ -471,7 +478,7 @@ impl Shared {
                         Some(session::DuplicateNodeId { address, told });
                 }
             }
-            Output::Note(Note::Twin { address, refused: false }) => {
+            Output::Note(Note::DuplicateNodeId { address, refused: false }) => {
                 error!(
                     peer = address,
                     "a process with this node's id has been started there, from a copy of this \
@@ -480,7 +487,7 @@ impl Shared {
                 let told = uptime();
                 lock(&self.sessions).duplicate = Some(session::DuplicateNodeId { address, told });
             }
-            Output::Note(Note::Twin { address, refused: true }) => {
+            Output::Note(Note::DuplicateNodeId { address, refused: true }) => {
                 lock(&self.sessions).refused_by = Some(address);
             }
         }

@@ -213,7 +213,7 @@ impl Metrics {
         inner.repeats.inc_by(report.repeats);
         inner.restarts.inc_by(report.restarts.into());
         match report.ending {
-            Ending::Blamed(_) => {
+            Ending::ProtocolViolation(_) => {
                 inner.violations.inc();
             }
             Ending::Refused(refusal) => self.refused(refusal),

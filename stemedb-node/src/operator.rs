@@ -49,7 +49,7 @@ impl stemedb_rpc::Node for Node {
                     Some(reason) => format!("sync is still paused: {reason}"),
                 }
             }
-            Control::Trigger(peer) => {
+            Control::SyncNow(peer) => {
                 let known = lock(&shared.cluster).trigger(peer.as_deref(), uptime());
                 match (known, peer) {
                     (true, None) => "every peer is met as soon as it can be".to_owned(),

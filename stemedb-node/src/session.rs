@@ -90,6 +90,8 @@ async fn run(shared: &Arc<Shared>, peer: String) {
 
 async fn sync(shared: &Arc<Shared>, peer: &str) -> Result<Synced, String> {
     let client = shared.links.client(peer).await.map_err(|error| error.to_string())?;
+    let node = lock(&shared.cluster).peer(peer).and_then(|peer| peer.node);
+    let _under_way = node.map(|node| shared.outgoing.begin(node));
     let options = SyncOptions { pace: Some(shared.limiter.clone()), ..SyncOptions::default() };
     let site = Arc::new(Guard::for_own(Arc::clone(shared)));
     let stopped = shared.stopped();
@@ -109,8 +111,8 @@ fn ended(shared: &Shared, peer: &str, synced: &Synced, time: Duration) -> Outcom
         None => report.ending.to_string(),
     };
     match outcome {
-        Outcome::Lied(blame) => {
-            error!(peer, %blame, "a peer broke the protocol and is quarantined for an hour");
+        Outcome::ProtocolViolation(violation) => {
+            error!(peer, %violation, "a peer broke the protocol and is quarantined for an hour");
         }
         Outcome::Failed => warn!(peer, outcome = text, "a session failed"),
         _ if fetched + pushed > 0 => {
@@ -145,7 +147,7 @@ fn outcome(synced: &Synced) -> Outcome {
     let report = &synced.report;
     let moved = report.fetched + report.pushed > 0;
     match report.ending {
-        Ending::Blamed(blame) => Outcome::Lied(blame),
+        Ending::ProtocolViolation(blame) => Outcome::ProtocolViolation(blame),
         Ending::Complete if report.equal => report.set.map_or(Outcome::Partial, Outcome::Repaired),
         Ending::Complete => Outcome::Partial,
         Ending::Limit(Limited::BodyBytes | Limited::Time | Limited::Disk)
@@ -156,7 +158,8 @@ fn outcome(synced: &Synced) -> Outcome {
         }
         // Called off because the peer can't be talked to at all: a wrong token, say.
         Ending::Cancelled if synced.error.is_some() => Outcome::Failed,
-        Ending::Cancelled => Outcome::Cancelled,
+        // The peer's own session does what this one would have.
+        Ending::Cancelled | Ending::Refused(Refusal::BusyWithYou) => Outcome::Cancelled,
         _ => Outcome::Failed,
     }
 }

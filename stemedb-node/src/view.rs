@@ -168,7 +168,7 @@ fn peer_status(
 ) -> PeerStatus {
     let set = peer.set();
     let state = match peer.standing {
-        _ if peer.aside.is_some() && peer.not_before > now => PeerState::Quarantined,
+        _ if peer.quarantined.is_some() && peer.not_before > now => PeerState::Quarantined,
         Standing::Alive => PeerState::Alive,
         Standing::Suspect => PeerState::Suspect,
         Standing::Down => PeerState::Down,
@@ -189,7 +189,7 @@ fn peer_status(
         failures: peer.failures.into(),
         retry_at: (peer.not_before > now).then(|| at(peer.not_before)),
         last_session: sessions.last.get(address).cloned(),
-        remark: peer.aside.map(|blame| blame.to_string()),
+        remark: peer.quarantined.map(|blame| blame.to_string()),
     }
 }
 

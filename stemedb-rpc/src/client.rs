@@ -27,7 +27,7 @@ pub use self::{
     address::{DEFAULT_PORT, ParseAddressError, PeerAddress},
     batch::{BatchReceipts, BatchSender},
     error::{CallError, PeerText},
-    replication::{BodiesAnswer, Traffic},
+    replication::{AnswerParts, Traffic},
     watch::{Watch, Watched},
 };
 use crate::{
@@ -36,8 +36,9 @@ use crate::{
     convert::Malformed,
     limits::{MESSAGE_LEN_MAX, PART_LEN_MAX},
     proto::v1::{
-        self, node_client::NodeClient, replication_client::ReplicationClient,
-        store_client::StoreClient,
+        self, node_service_client::NodeServiceClient,
+        replication_service_client::ReplicationServiceClient,
+        store_service_client::StoreServiceClient,
     },
     tls::ClientTls,
     token::Token,
@@ -115,13 +116,16 @@ impl Interceptor for Bearer {
     }
 }
 
-/// A connection to a server, which is made anew whenever it breaks. Clones share it.
+/// A connection to a server, which is made again whenever it breaks, and one for gossip. Clones share
+/// them.
 #[derive(Clone, Debug)]
 pub struct Client {
     peer: PeerAddress,
-    store: StoreClient<Wire>,
-    replication: ReplicationClient<Wire>,
-    node: NodeClient<Wire>,
+    store: StoreServiceClient<Wire>,
+    replication: ReplicationServiceClient<Wire>,
+    node: NodeServiceClient<Wire>,
+    /// Over a connection of its own, so that bodies do not delay it.
+    gossip: NodeServiceClient<Wire>,
     options: ClientOptions,
 }
 
@@ -153,17 +157,21 @@ impl Client {
         };
         let channel = connect.retry(pauses(&options)).when(CallError::may_pass).await?;
         let bearer = Bearer(options.token.as_ref().map(Token::header));
+        let gossip = InterceptedService::new(endpoint.connect_lazy(), bearer.clone());
         let wire = InterceptedService::new(channel, bearer);
-        let store = StoreClient::new(wire.clone())
+        let store = StoreServiceClient::new(wire.clone())
             .max_decoding_message_size(MESSAGE_LEN_MAX)
             .max_encoding_message_size(MESSAGE_LEN_MAX);
-        let node = NodeClient::new(wire.clone())
+        let node = NodeServiceClient::new(wire.clone())
             .max_decoding_message_size(MESSAGE_LEN_MAX)
             .max_encoding_message_size(MESSAGE_LEN_MAX);
-        let replication = ReplicationClient::new(wire)
+        let gossip = NodeServiceClient::new(gossip)
             .max_decoding_message_size(MESSAGE_LEN_MAX)
             .max_encoding_message_size(MESSAGE_LEN_MAX);
-        Ok(Self { peer: peer.clone(), store, replication, node, options })
+        let replication = ReplicationServiceClient::new(wire)
+            .max_decoding_message_size(MESSAGE_LEN_MAX)
+            .max_encoding_message_size(MESSAGE_LEN_MAX);
+        Ok(Self { peer: peer.clone(), store, replication, node, gossip, options })
     }
 
     /// Where the server is.

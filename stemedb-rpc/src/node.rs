@@ -48,7 +48,7 @@ pub enum Control {
     /// Begin sessions again.
     Resume,
     /// Meet a peer now, or all.
-    Trigger(Option<String>),
+    SyncNow(Option<String>),
     /// Read the configuration again.
     Reload,
 }

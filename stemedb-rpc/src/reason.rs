@@ -1,17 +1,21 @@
 //! Why a call did not do what was asked: the one place that knows status codes.
 //!
 //! On the server an error becomes a [`Status`] here, on the client a [`Status`] becomes an error
-//! again. The code says what to do; two words in the trailing metadata say what it was:
-//! `stemedb-reason` for the store service and whatever concerns all calls, and `stemedb-refusal`
-//! with the number of a [`Refusal`] for the replication service.
+//! again. The code says what to do; the details (`google.rpc.Status` in `grpc-status-details-bin`) have
+//! an `ErrorInfo` of the domain `stemedb.dev` that says what it was: its reason is the word of a
+//! [`Reason`], or the name of a [`Refusal`], whose number is in the metadata under `refusal`.
+
+use std::collections::HashMap;
 
 use stemedb_sync::message::Refusal;
-use tonic::{Code, Status, metadata::MetadataValue};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, ErrorInfo, StatusExt as _};
 
-/// The metadata key of a [`Reason`].
-pub const REASON_KEY: &str = "stemedb-reason";
-/// The metadata key of a [`Refusal`].
-pub const REFUSAL_KEY: &str = "stemedb-refusal";
+/// Who says what reasons mean.
+pub const DOMAIN: &str = "stemedb.dev";
+
+/// Where the number of a refusal is in the metadata of an error.
+const REFUSAL: &str = "refusal";
 
 /// Why a server does not do what a call asks. The words are part of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -86,23 +90,23 @@ impl Reason {
         Self::Failed,
     ];
 
-    /// Its word in the metadata.
+    /// Its word in the details of an error.
     pub const fn word(self) -> &'static str {
         match self {
-            Self::Malformed => "malformed",
-            Self::SecretMissing => "secret-missing",
-            Self::Token => "token",
-            Self::Forbidden => "forbidden",
-            Self::NotFound => "not-found",
-            Self::Ambiguous => "ambiguous",
-            Self::OtherLog => "other-log",
-            Self::TooLarge => "too-large",
-            Self::Busy => "busy",
-            Self::Stopping => "stopping",
-            Self::Stalled => "stalled",
-            Self::Garbled => "garbled",
-            Self::Damaged => "damaged",
-            Self::Failed => "failed",
+            Self::Malformed => "MALFORMED",
+            Self::SecretMissing => "SECRET_MISSING",
+            Self::Token => "TOKEN",
+            Self::Forbidden => "FORBIDDEN",
+            Self::NotFound => "NOT_FOUND",
+            Self::Ambiguous => "AMBIGUOUS",
+            Self::OtherLog => "OTHER_LOG",
+            Self::TooLarge => "TOO_LARGE",
+            Self::Busy => "BUSY",
+            Self::Stopping => "STOPPING",
+            Self::Stalled => "STALLED",
+            Self::Garbled => "GARBLED",
+            Self::Damaged => "DAMAGED",
+            Self::Failed => "FAILED",
         }
     }
 
@@ -130,9 +134,8 @@ impl Reason {
 
     /// A status with a message of its own, which must not tell more than the peer may know.
     pub fn status(self, message: impl Into<String>) -> Status {
-        let mut status = Status::new(self.code(), message);
-        status.metadata_mut().insert(REASON_KEY, MetadataValue::from_static(self.word()));
-        status
+        let details = ErrorDetails::with_error_info(self.word(), DOMAIN, HashMap::new());
+        Status::with_error_details(self.code(), message, details)
     }
 }
 
@@ -148,7 +151,7 @@ pub const fn refusal_code(refusal: Refusal) -> Code {
         Refusal::Version | Refusal::Itself => Code::FailedPrecondition,
         Refusal::Secret | Refusal::Token => Code::Unauthenticated,
         Refusal::SnapshotGone => Code::Aborted,
-        Refusal::Busy | Refusal::Closing => Code::Unavailable,
+        Refusal::Busy | Refusal::Closing | Refusal::BusyWithYou => Code::Unavailable,
         Refusal::TooLarge | Refusal::OverLimit | Refusal::Memory => Code::ResourceExhausted,
         Refusal::Malformed => Code::InvalidArgument,
         Refusal::Unknown => Code::NotFound,
@@ -160,25 +163,34 @@ pub const fn refusal_code(refusal: Refusal) -> Code {
 
 /// The status that tells a refusal.
 pub fn refusal_status(refusal: Refusal) -> Status {
-    let mut status = Status::new(refusal_code(refusal), refusal.to_string());
-    status.metadata_mut().insert(REFUSAL_KEY, MetadataValue::from(refusal.code()));
-    status
+    refusal_status_with(refusal, refusal.to_string())
+}
+
+/// The same, with a message of its own.
+pub(crate) fn refusal_status_with(refusal: Refusal, message: String) -> Status {
+    let metadata = HashMap::from([(REFUSAL.to_owned(), refusal.code().to_string())]);
+    let details = ErrorDetails::with_error_info(refusal.name(), DOMAIN, metadata);
+    Status::with_error_details(refusal_code(refusal), message, details)
+}
+
+/// What the details of a status say, if they are ours.
+fn info(status: &Status) -> Option<ErrorInfo> {
+    status.get_details_error_info().filter(|info| info.domain == DOMAIN)
 }
 
 /// The refusal that a status tells, if it tells one.
 pub fn refusal_of(status: &Status) -> Option<Refusal> {
-    let number = status.metadata().get(REFUSAL_KEY)?.to_str().ok()?;
-    Refusal::from_code(number.parse().ok()?)
+    Refusal::from_code(info(status)?.metadata.get(REFUSAL)?.parse().ok()?)
 }
 
-/// The word of the reason that a status tells.
-pub(crate) fn reason_word(status: &Status) -> Option<&str> {
-    status.metadata().get(REASON_KEY)?.to_str().ok()
+/// Whether a status has details of ours.
+pub(crate) fn is_explained(status: &Status) -> bool {
+    info(status).is_some()
 }
 
-/// The reason that a status tells, in its metadata or, from a server that sends none, by its code.
+/// The reason that a status tells, in its details or, from a server that sends none, by its code.
 pub fn reason_of(status: &Status) -> Option<Reason> {
-    reason_word(status).and_then(Reason::from_word).or_else(|| match status.code() {
+    info(status).and_then(|info| Reason::from_word(&info.reason)).or_else(|| match status.code() {
         Code::Unauthenticated => Some(Reason::Token),
         Code::OutOfRange | Code::ResourceExhausted => Some(Reason::TooLarge),
         Code::NotFound => Some(Reason::NotFound),
@@ -208,10 +220,16 @@ mod tests {
 
     #[test]
     fn words_that_nobody_knows_are_not_taken_for_a_reason() {
-        let mut status = Status::new(Code::Internal, "");
-        status.metadata_mut().insert(REASON_KEY, MetadataValue::from_static("something-new"));
-        status.metadata_mut().insert(REFUSAL_KEY, MetadataValue::from_static("99"));
-        assert_eq!(reason_of(&status), None);
-        assert_eq!(refusal_of(&status), None);
+        let unknown = |reason: &str, domain: &str, refusal: &str| {
+            let metadata = HashMap::from([(REFUSAL.to_owned(), refusal.to_owned())]);
+            let details = ErrorDetails::with_error_info(reason, domain, metadata);
+            Status::with_error_details(Code::Internal, "", details)
+        };
+        for status in [unknown("SOMETHING_NEW", DOMAIN, "99"), unknown("BUSY", "else.where", "1")] {
+            assert_eq!(reason_of(&status), None);
+            assert_eq!(refusal_of(&status), None);
+        }
+        let garbled = Status::with_details(Code::Internal, "", vec![0xff; 40].into());
+        assert_eq!((reason_of(&garbled), refusal_of(&garbled)), (None, None));
     }
 }

@@ -4,18 +4,17 @@ use std::{fmt, net::IpAddr, time::Duration};
 
 use stemedb_sync::message::{Refusal, Request, Response};
 
-/// The parts of an answer of bodies, of which each is made when it is asked for.
-pub type BodyParts = Box<dyn Iterator<Item = Result<Response, Refusal>> + Send>;
+/// The parts of an answer, of which each is made when it is asked for.
+pub type AnswerParts = Box<dyn Iterator<Item = Result<Response, Refusal>> + Send>;
 
 /// What is said to a request.
-#[expect(clippy::large_enum_variant, reason = "there is one a call, and nearly all are answers")]
 pub enum Said {
     /// Nothing: it was a part of a push, and not its end.
     Nothing,
     /// One answer.
     Answer(Response),
-    /// Bodies.
-    Bodies(BodyParts),
+    /// Several, one after the other.
+    Parts(AnswerParts),
 }
 
 /// The responding side of sessions.
@@ -23,7 +22,7 @@ pub trait Replica: Send + Sync + 'static {
     /// Answers a request from an address, which may be one part of a push.
     ///
     /// It is called where reading a disk is allowed, from many threads at once, and so are the
-    /// parts of bodies asked for; nobody asks for a part until the initiator has room for it.
+    /// parts of an answer; nobody asks for a part until the initiator has room for it.
     ///
     /// # Errors
     ///
@@ -31,7 +30,7 @@ pub trait Replica: Send + Sync + 'static {
     fn answer(&self, request: Request, from: IpAddr) -> Result<Said, Refusal>;
 
     /// Takes in some parts of a push, in order, and gives the answer to it if that was all of it.
-    /// Returns once they are dealt with; the parts behind them come with the next call.
+    /// Returns once they are processed; the parts behind them come with the next call.
     ///
     /// # Errors
     ///
@@ -42,7 +41,7 @@ pub trait Replica: Send + Sync + 'static {
             match self.answer(part, from)? {
                 Said::Nothing => {}
                 Said::Answer(response) => answer = Some(response),
-                Said::Bodies(_) => return Err(Refusal::Malformed),
+                Said::Parts(_) => return Err(Refusal::Malformed),
             }
         }
         Ok(answer)
@@ -63,7 +62,7 @@ impl fmt::Debug for Said {
         match self {
             Self::Nothing => f.write_str("Nothing"),
             Self::Answer(response) => f.debug_tuple("Answer").field(response).finish(),
-            Self::Bodies(_) => f.debug_tuple("Bodies").finish_non_exhaustive(),
+            Self::Parts(_) => f.debug_tuple("Parts").finish_non_exhaustive(),
         }
     }
 }

@@ -55,8 +55,9 @@ use crate::{
     limits::ServerLimits,
     node::{NoNode, Node},
     proto::{
-        DESCRIPTORS, v1::node_server::NodeServer, v1::replication_server::ReplicationServer,
-        v1::store_server::StoreServer,
+        DESCRIPTORS, v1::node_service_server::NodeServiceServer,
+        v1::replication_service_server::ReplicationServiceServer,
+        v1::store_service_server::StoreServiceServer,
     },
     replica::Replica,
     tls::ServerTls,
@@ -66,7 +67,7 @@ use crate::{
 /// How often it is looked whether all calls have ended.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(10);
 /// The name by which the health service knows the node service.
-const NODE_SERVICE: &str = "stemedb.v1.Node";
+const NODE_SERVICE: &str = "stemedb.v1.NodeService";
 /// How often the health service looks whether the node is ready.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(500);
 /// How often sessions that were idle for too long are let go of.
@@ -236,8 +237,8 @@ impl Server {
         };
         let service = node.clone().map(|node| NodeService { node });
         let (health, router) = router(&options, &rules, store, replication, service)?;
-        health.set_serving::<StoreServer<StoreService<B>>>().await;
-        health.set_serving::<ReplicationServer<ReplicationService<R>>>().await;
+        health.set_serving::<StoreServiceServer<StoreService<B>>>().await;
+        health.set_serving::<ReplicationServiceServer<ReplicationService<R>>>().await;
         let (connections, mut tasks) = listener::connections(listener, &limits, phases.clone());
         let tidied = Arc::clone(&replica);
         tasks.spawn(async move {
@@ -274,8 +275,8 @@ impl Server {
         }
         // A receiver is held here, so nothing that is sent gets lost.
         phase.send_replace(Phase::Draining);
-        health.set_not_serving::<StoreServer<StoreService<B>>>().await;
-        health.set_not_serving::<ReplicationServer<ReplicationService<R>>>().await;
+        health.set_not_serving::<StoreServiceServer<StoreService<B>>>().await;
+        health.set_not_serving::<ReplicationServiceServer<ReplicationService<R>>>().await;
         for service in ["", NODE_SERVICE] {
             health.set_service_status(service, tonic_health::ServingStatus::NotServing).await;
         }
@@ -320,14 +321,14 @@ fn router<B: Backend, R: Replica, N: Node>(
 ) -> Result<(HealthReporter, Router), ServeError> {
     let limits = &options.limits;
     let len_max = limits.message_len_max;
-    let store = StoreServer::new(store)
+    let store = StoreServiceServer::new(store)
         .max_decoding_message_size(len_max)
         .max_encoding_message_size(len_max);
-    let replication = ReplicationServer::new(replication)
+    let replication = ReplicationServiceServer::new(replication)
         .max_decoding_message_size(len_max)
         .max_encoding_message_size(len_max);
     let node = node.map(|node| {
-        let server = NodeServer::new(node)
+        let server = NodeServiceServer::new(node)
             .max_decoding_message_size(len_max)
             .max_encoding_message_size(len_max);
         Gate::new(server, rules)

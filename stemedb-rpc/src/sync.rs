@@ -1,4 +1,4 @@
-//! Driving a session: what it wants is done over a [`Client`] and on a [`Site`].
+//! Driving a session: what it wants is done over a [`Client`] and on a [`SessionHost`].
 //!
 //! ```text
 //!  session --next--> requests, reads, appends --tasks--> events --told--> session
@@ -11,21 +11,21 @@
 use std::{fmt, future::Future, iter::from_fn, pin, sync::Arc, time::Duration};
 
 use stemedb_sync::{
-    Blame, Config, Pin, Session,
+    Config, Pin, ProtocolViolation, Session,
     message::{Ask, Envelope, Kind, Push, Refusal, Request, Response},
     report::Report,
     session::{Append, Output, Read},
 };
 use tokio::{
     sync::mpsc::{self, Sender},
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
     time::sleep,
 };
 use tokio_stream::StreamExt as _;
 
 use crate::{
-    CallError, Client, Reason, backend::Failure, beside::beside, client::Traffic, responding::Site,
-    shrink::NO_FRAME,
+    CallError, Client, Reason, backend::Failure, blocking::run_blocking, client::Traffic,
+    compress::NO_FRAME, responder_service::SessionHost,
 };
 
 /// Ready when a session may go on.
@@ -91,33 +91,33 @@ enum Event {
 }
 
 /// Runs a session to its end, or until `cancel` is ready; what has arrived is durable then, and the
-/// site is no longer used.
+/// host is no longer used.
 ///
 /// `pace` holds it back; what it has asked for comes in meanwhile, as far as windows allow.
 ///
 /// `progress` is shown the report whenever there is something new in it. The session's id follows
-/// from the seed and from [`Site::nonce`]. A session that is called off tells its peer so, which
+/// from the seed and from [`SessionHost::nonce`]. A session that is called off tells its peer so, which
 /// takes [`leave_time_max`](stemedb_sync::Limits::leave_time_max) at most; a task that is dropped
 /// does not, and the peer holds the session until it was idle for too long.
 ///
 /// # Errors
 ///
 /// If the store can't be read to begin with, or there are no random numbers.
-pub async fn run<S: Site>(
+pub async fn run<S: SessionHost>(
     client: &Client,
     config: Config,
-    site: Arc<S>,
+    host: Arc<S>,
     pace: Option<&dyn Pace>,
     cancel: impl Future<Output = ()>,
     mut progress: impl FnMut(&Report),
 ) -> Result<Synced, NoSession> {
     let begin = {
-        let site = Arc::clone(&site);
-        beside(move || begin(&*site, config))
+        let host = Arc::clone(&host);
+        run_blocking(move || begin(&*host, config))
     };
     let mut session = begin.await?;
     let (sender, mut events) = mpsc::channel(EVENTS_MAX);
-    let mut driver = Driver::new(client, Arc::clone(&site), sender);
+    let mut driver = Driver::new(client, Arc::clone(&host), sender);
     let mut error = None;
     let mut cancelled = false;
     let mut news = Vec::new();
@@ -126,13 +126,14 @@ pub async fn run<S: Site>(
     let at_once = if pace.is_some() { 1 } else { EVENTS_MAX };
     tokio::pin!(cancel);
     loop {
-        let site = Arc::clone(&site);
-        let step = beside(move || Step::take(session, news, &*site)).await;
+        let host = Arc::clone(&host);
+        let step = run_blocking(move || Step::take(session, news, &*host)).await;
         error = error.or(step.error);
         (session, news) = (step.session, step.news);
         if session.is_ending() {
             driver.stop_bodies();
         }
+        driver.cut(&session);
         for output in step.outputs {
             if let Output::Done(report) = output {
                 drop(events);
@@ -173,11 +174,11 @@ pub async fn run<S: Site>(
 }
 
 /// A session of a pin of the store. Its id is none that was there before, whatever the seed.
-fn begin<S: Site>(site: &S, mut config: Config) -> Result<Box<Session>, NoSession> {
-    let pin = site.pin().map_err(|_| NoSession::Store)?;
-    let nonce = site.nonce().map_err(NoSession::Nonce)?;
+fn begin<S: SessionHost>(host: &S, mut config: Config) -> Result<Box<Session>, NoSession> {
+    let pin = host.pin().map_err(|_| NoSession::Store)?;
+    let nonce = host.nonce().map_err(NoSession::Nonce)?;
     config.seed = blake3::keyed_hash(&config.seed, &nonce).into();
-    Ok(Box::new(Session::new(config, pin, site.time(), site.now())))
+    Ok(Box::new(Session::new(config, pin, host.time(), host.now())))
 }
 
 /// What a session makes of the news.
@@ -195,24 +196,24 @@ struct Step {
 }
 
 impl Step {
-    fn take<S: Site>(mut session: Box<Session>, mut news: Vec<Event>, site: &S) -> Self {
+    fn take<S: SessionHost>(mut session: Box<Session>, mut news: Vec<Event>, host: &S) -> Self {
         let mut error = None;
-        let began = site.now();
+        let began = host.now();
         for event in news.drain(..) {
-            if let Err(fatal) = tell(&mut session, event, site) {
+            if let Err(fatal) = tell(&mut session, event, host) {
                 error.get_or_insert(fatal);
             }
         }
-        let outputs = from_fn(|| session.next(site.now())).collect();
-        let wait = session.due().map(|due| due.saturating_sub(site.now()));
-        let busy = site.now().saturating_sub(began);
+        let outputs = from_fn(|| session.next(host.now())).collect();
+        let wait = session.due().map(|due| due.saturating_sub(host.now()));
+        let busy = host.now().saturating_sub(began);
         Self { session, news, outputs, wait, error, busy }
     }
 }
 
 /// Tells a session what has happened.
-fn tell<S: Site>(session: &mut Session, event: Event, site: &S) -> Result<(), CallError> {
-    let now = site.now();
+fn tell<S: SessionHost>(session: &mut Session, event: Event, host: &S) -> Result<(), CallError> {
+    let now = host.now();
     match event {
         Event::Sent(kind, bytes) => session.sent(kind, bytes),
         Event::GoesOn(request) => session.goes_on(&request, now),
@@ -220,7 +221,7 @@ fn tell<S: Site>(session: &mut Session, event: Event, site: &S) -> Result<(), Ca
         Event::Appended(number, duplicates) => session.appended(number, duplicates),
         Event::Declined(number) => session.declined(number, now),
         Event::Read(number, bodies) => session.read(number, &bodies, now),
-        Event::Pinned(pin) => session.pinned(*pin, site.time(), now),
+        Event::Pinned(pin) => session.pinned(*pin, host.time(), now),
         Event::Broken => session.failed(now),
         Event::Due => session.tick(now),
         Event::Cancelled => session.cancel(now),
@@ -229,8 +230,8 @@ fn tell<S: Site>(session: &mut Session, event: Event, site: &S) -> Result<(), Ca
             // Nothing hangs on a call that says that a session is over.
             _ if session.is_ending() => session.lost(&request, now),
             Now::Again => session.lost(&request, now),
-            Now::Blame(blame) => {
-                session.blame(blame, now);
+            Now::Violation(violation) => {
+                session.violation(violation, now);
                 return Err(error);
             }
             Now::End => {
@@ -244,7 +245,7 @@ fn tell<S: Site>(session: &mut Session, event: Event, site: &S) -> Result<(), Ca
 
 struct Driver<'a, S> {
     client: &'a Client,
-    site: Arc<S>,
+    host: Arc<S>,
     sender: Sender<Event>,
     /// Calls with one short answer. Ended when the session is done.
     tasks: JoinSet<()>,
@@ -252,19 +253,33 @@ struct Driver<'a, S> {
     works: JoinSet<Option<Event>>,
     /// Calls that move bodies. Ended as soon as the session comes to its end.
     bodies: JoinSet<()>,
+    /// Calls with an answer of several parts, by their requests.
+    parts: Vec<(Envelope, AbortHandle)>,
     /// The parts of a push so far, each with the envelope that has its MAC.
     push: Vec<(Envelope, Push)>,
 }
 
-impl<'a, S: Site> Driver<'a, S> {
-    fn new(client: &'a Client, site: Arc<S>, sender: Sender<Event>) -> Self {
+impl<'a, S: SessionHost> Driver<'a, S> {
+    fn new(client: &'a Client, host: Arc<S>, sender: Sender<Event>) -> Self {
         let (tasks, works, bodies) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
-        Self { client, site, sender, tasks, works, bodies, push: Vec::new() }
+        let (parts, push) = (Vec::new(), Vec::new());
+        Self { client, host, sender, tasks, works, bodies, parts, push }
     }
 
     /// Ends the calls that move bodies.
     fn stop_bodies(&mut self) {
         self.bodies.abort_all();
+    }
+
+    /// Ends the calls of whose answers the session needs no more.
+    fn cut(&mut self, session: &Session) {
+        self.parts.retain(|(request, call)| {
+            let waiting = session.is_waiting(request);
+            if !waiting {
+                call.abort();
+            }
+            waiting
+        });
     }
 
     /// Forgets tasks that have ended.
@@ -281,19 +296,19 @@ impl<'a, S: Site> Driver<'a, S> {
     fn begin(&mut self, output: Output) {
         match output {
             Output::Send(request) => self.send(request),
-            Output::Append(Append { number, bodies }) => self.work(move |site| {
-                let taken = if site.takes_bodies() { site.append(bodies).ok() } else { None };
+            Output::Append(Append { number, bodies }) => self.work(move |host| {
+                let taken = if host.takes_bodies() { host.append(bodies).ok() } else { None };
                 let Some(taken) = taken else {
-                    return (!site.takes_bodies()).then_some(Event::Declined(number));
+                    return (!host.takes_bodies()).then_some(Event::Declined(number));
                 };
                 let held = taken.iter().filter(|(_, new)| !new).count();
                 Some(Event::Appended(number, held as u64))
             }),
             Output::Read(Read { number, ids, bytes_aim }) => {
-                self.work(move |site| Some(Event::Read(number, site.bodies(&ids, bytes_aim))));
+                self.work(move |host| Some(Event::Read(number, host.bodies(&ids, bytes_aim))));
             }
             Output::Pin => {
-                self.work(|site| site.pin().ok().map(|pin| Event::Pinned(Box::new(pin))));
+                self.work(|host| host.pin().ok().map(|pin| Event::Pinned(Box::new(pin))));
             }
             Output::Done(_) => {}
         }
@@ -301,10 +316,10 @@ impl<'a, S: Site> Driver<'a, S> {
 
     /// Does something that may wait for a disk.
     fn work(&mut self, work: impl FnOnce(&S) -> Option<Event> + Send + 'static) {
-        let site = Arc::clone(&self.site);
+        let host = Arc::clone(&self.host);
         // It hands its news in by ending: a thread that waited for the session to take them in
         // could be the one that the session waits for.
-        self.works.spawn_blocking(move || work(&site));
+        self.works.spawn_blocking(move || work(&host));
     }
 
     fn send(&mut self, request: Request) {
@@ -332,12 +347,16 @@ impl<'a, S: Site> Driver<'a, S> {
                     });
                 }
             }
-            Ask::Fetch(_) | Ask::Tail(_) => {
-                self.bodies.spawn(async move {
-                    if let Err(error) = bodies(&client, request, &sender).await {
-                        hand_in(&sender, Event::Failed(envelope, error)).await;
+            Ask::Hello(_) | Ask::Symbols(_) | Ask::Fetch(_) | Ask::Tail(_) => {
+                // What opens a session late is still waited for, to leave it.
+                let moves_bodies = matches!(request.ask, Ask::Fetch(_) | Ask::Tail(_));
+                let tasks = if moves_bodies { &mut self.bodies } else { &mut self.tasks };
+                let call = tasks.spawn(async move {
+                    if let Err(error) = parts(&client, request, &sender).await {
+                        send_event(&sender, Event::Failed(envelope, error)).await;
                     }
                 });
+                self.parts.push((envelope, call));
             }
             _ => {
                 self.tasks.spawn(async move {
@@ -358,7 +377,7 @@ enum Now {
     /// The call may do better another time.
     Again,
     /// The responder broke the protocol.
-    Blame(Blame),
+    Violation(ProtocolViolation),
     /// It never will.
     End,
 }
@@ -368,7 +387,7 @@ fn what_now(error: &CallError) -> Now {
         CallError::Refusal(refusal) => Now::Refused(*refusal),
         // As likely as not it was changed on its way: the peer is asked again, a few times.
         CallError::Malformed(error) if *error == NO_FRAME => Now::Again,
-        CallError::Malformed(_) => Now::Blame(Blame::Message),
+        CallError::Malformed(_) => Now::Violation(ProtocolViolation::Message),
         CallError::Refused { reason: Reason::Stopping, .. } => Now::Refused(Refusal::Closing),
         CallError::Refused { reason: Reason::Busy | Reason::Stalled, .. }
         | CallError::Stalled
@@ -379,7 +398,7 @@ fn what_now(error: &CallError) -> Now {
     }
 }
 
-async fn hand_in(sender: &Sender<Event>, event: Event) {
+async fn send_event(sender: &Sender<Event>, event: Event) {
     // A session that is over needs no news.
     let _told = sender.send(event).await;
 }
@@ -392,8 +411,8 @@ async fn answered(
     traffic: Traffic,
     answer: Result<Response, CallError>,
 ) {
-    hand_in(sender, Event::Sent(kind, traffic.sent)).await;
-    hand_in(
+    send_event(sender, Event::Sent(kind, traffic.sent)).await;
+    send_event(
         sender,
         match answer {
             Ok(response) => Event::Received(response, traffic.received),
@@ -403,19 +422,15 @@ async fn answered(
     .await;
 }
 
-/// Asks for bodies, and tells of each part.
-async fn bodies(
-    client: &Client,
-    request: Request,
-    sender: &Sender<Event>,
-) -> Result<(), CallError> {
+/// Asks for what has an answer of several parts, and tells of each.
+async fn parts(client: &Client, request: Request, sender: &Sender<Event>) -> Result<(), CallError> {
     let kind = request.ask.kind();
     let mut traffic = Traffic::default();
-    let answer = client.ask_bodies(request, &mut traffic).await;
-    hand_in(sender, Event::Sent(kind, traffic.sent)).await;
+    let answer = client.ask_parts(request, &mut traffic).await;
+    send_event(sender, Event::Sent(kind, traffic.sent)).await;
     let mut answer = answer?;
     while let Some((response, bytes)) = answer.next().await? {
-        hand_in(sender, Event::Received(response, bytes)).await;
+        send_event(sender, Event::Received(response, bytes)).await;
     }
     Ok(())
 }

@@ -4,9 +4,9 @@ use stemedb_sync::message::{Answer, Ask, Push, Request, Response};
 
 use crate::{
     client::replication::wire_len,
+    compress::Part,
     convert::replication::{answers::bodies_message, asks::push_message},
     proto::v1,
-    shrink::Part,
 };
 
 /// Bytes of a request as gRPC carries it: encoded, with the five bytes that stand before it and
@@ -33,6 +33,7 @@ pub fn response_len(response: &Response) -> u64 {
     let Response { echo, answer } = response.clone();
     match answer {
         Answer::Welcome(answer) => wire_len(&v1::HelloResponse::from((echo, answer))),
+        // Those behind a welcome take some bytes more.
         Answer::Symbols(answer) => wire_len(&v1::SymbolsResponse::from((echo, answer))),
         Answer::Ids(answer) => wire_len(&v1::IdsResponse::from((echo, answer))),
         Answer::Subtrees(answer) => wire_len(&v1::DescendResponse::from((echo, answer))),

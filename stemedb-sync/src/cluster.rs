@@ -140,7 +140,7 @@ pub enum Note {
     Down(Member),
     /// Another process has this node's id. If `refused`, it was there first, and this one must not
     /// go on.
-    Twin {
+    DuplicateNodeId {
         /// Where it is.
         address: String,
         /// Whether it is this process that has to go.
@@ -401,8 +401,9 @@ impl Cluster {
                     let note = Note::DuplicateKey { node, address };
                     self.outputs.push_back(Output::Note(note));
                 }
-                Event::Twin { address, refused } => {
-                    self.outputs.push_back(Output::Note(Note::Twin { address, refused }));
+                Event::DuplicateNodeId { address, refused } => {
+                    self.outputs
+                        .push_back(Output::Note(Note::DuplicateNodeId { address, refused }));
                 }
             }
         }

@@ -7,7 +7,7 @@ use stemedb_merkle::{Hash, hash::derive};
 pub use self::seal::SessionKey;
 use crate::message::{Cursor, Echo, Hello, SessionId, SetHead, Welcome};
 
-/// The keys that follow from the cluster secret, or from having none (SPEC section 1).
+/// The keys that follow from the cluster secret, or from having none (docs/spec.md, section 1).
 #[derive(Clone)]
 pub struct Keys {
     id: Option<Hash>,
@@ -65,8 +65,8 @@ impl Keys {
     }
 
     /// What a [`Welcome`] shows: 16 bytes of the keyed hash of `"responder"`, the session, the
-    /// initiator's proof, the snapshot, and all fields but the proof and the symbols, in order. The
-    /// state of the cursor is its number, as a byte.
+    /// initiator's proof, the snapshot, and all fields but the proof, in order. The state of the
+    /// cursor is its number, as a byte.
     pub fn responder_proof(&self, echo: &Echo, hello: &Hello, welcome: &Welcome) -> [u8; 16] {
         let mut hasher = blake3::Hasher::new_keyed(&self.peer);
         hasher.update(b"responder").update(&echo.session).update(&hello.proof);
@@ -84,7 +84,7 @@ impl Keys {
         }
         hasher.update(&welcome.log.size.to_le_bytes()).update(&welcome.log.root);
         hasher.update(&welcome.time.to_le_bytes());
-        hasher.update(&[welcome.cursor.number()]);
+        hasher.update(&[welcome.cursor.number()]).update(&welcome.symbols.to_le_bytes());
         front(&hasher)
     }
 

@@ -5,12 +5,12 @@
 //!   snapshot ─> Session ── Hello, AskSymbols, ... ──> Responder <─ snapshot, one a session
 //!                 ^  │  <─ Welcome, Symbols, ... ───     │  ^
 //!    bodies read ─┘  └─> bodies to append                │  └─ bodies read: Source
-//!                                                        └─> bodies to append: Taking
+//!                                                        └─> bodies to append: PendingPush
 //! ```
 //!
 //! - [`Session`] asks. It tries the cheapest way to find out what differs and falls through to the
 //!   next: roots, the tail of the peer's log, coded [`symbols`], descent of the set tree. What it
-//!   finds is checked against the peer's root before bodies move, and each body against its id.
+//!   finds is checked against the peer's root before it is called complete, and each body against its id.
 //! - [`Responder`] answers from the snapshot that it pins for each session.
 //! - [`Cluster`] says whom to sync with: it keeps the members, what they hold, and the schedule.
 //! - [`message`] is what the two say, [`codec`] the lists in it, [`Limits`] what each allows.
@@ -18,7 +18,6 @@
 //! Nothing here reads, writes, waits, asks for the time or draws random numbers: messages, results
 //! of reads, and time go in; messages, reads and appends wanted come out.
 
-pub mod blame;
 pub mod cluster;
 pub mod codec;
 pub mod keys;
@@ -30,8 +29,8 @@ pub mod replica;
 pub mod report;
 pub mod responder;
 pub mod session;
+pub mod violation;
 
-pub use blame::Blame;
 pub use cluster::Cluster;
 pub use keys::Keys;
 pub use limits::Limits;
@@ -41,3 +40,4 @@ pub use report::{Ending, Report};
 pub use responder::Responder;
 pub use session::{Config, Direction, Output, Session};
 pub use stemedb_merkle::symbols;
+pub use violation::ProtocolViolation;

@@ -23,12 +23,12 @@ pub struct Limits {
     /// Symbols asked for with `Hello`: 56, such that a difference of two is found in 2,000 bytes.
     /// They find about 35 differences, or tell more to a fifth.
     pub symbols_first: u32,
-    /// Symbols in one message: 131,072.
-    pub symbols_per_message_max: u32,
+    /// Symbols of one request: 131,072.
+    pub symbols_per_request_max: u32,
     /// Symbols in a session, before it falls back to descent: 160,000, for some 114,000
     /// differences. Peeling them takes up to 200 bytes each.
     pub symbols_max: u32,
-    /// Ids or fronts in one message: 65,536.
+    /// Ids or prefixes of ids in one message: 65,536.
     pub ids_per_message_max: usize,
     /// Subtrees asked about in one message: 65,536.
     pub nodes_per_message_max: usize,
@@ -36,9 +36,9 @@ pub struct Limits {
     /// bytes; 3 takes a third fewer rounds and a third more bytes.
     pub levels: u8,
     /// A subtree of at most so many ids is answered with them: 8.
-    pub few: u32,
-    /// The most that a responder grants of [`few`](Self::few): 4,096.
-    pub few_max: u32,
+    pub leaf_ids: u32,
+    /// The most that a responder grants of [`leaf_ids`](Self::leaf_ids): 4,096.
+    pub leaf_ids_max: u32,
     /// Entries of the log asked for at once: 65,536.
     pub entries_per_message_max: u64,
     /// Rounds of finding out what differs: 10,000. A descent takes some ten, times the number of
@@ -74,7 +74,7 @@ pub struct Limits {
     pub idle_time_max: Duration,
     /// Ids that a responder remembers of a session, asked for or given: 1,048,576, of 32 bytes
     /// each.
-    /// Beyond that it refuses lists, and can't check the end.
+    /// Beyond that it cannot check the end.
     pub ids_kept_max: usize,
 }
 
@@ -87,13 +87,13 @@ impl Default for Limits {
             body_len_max: 16 << 20,
             count_max: 1 << 40,
             symbols_first: 56,
-            symbols_per_message_max: 1 << 17,
+            symbols_per_request_max: 1 << 17,
             symbols_max: 160_000,
             ids_per_message_max: 1 << 16,
             nodes_per_message_max: 1 << 16,
             levels: 2,
-            few: 8,
-            few_max: 1 << 12,
+            leaf_ids: 8,
+            leaf_ids_max: 1 << 12,
             entries_per_message_max: 1 << 16,
             rounds_max: 10_000,
             reconcile_bytes_max: 4 << 30,

@@ -6,9 +6,9 @@
 //!
 //! | request | answer | moves |
 //! |---|---|---|
-//! | [`Hello`] | [`Welcome`] | roots, proofs of the secret, the first symbols |
-//! | [`AskSymbols`] | [`Symbols`] | coded symbols |
-//! | [`AskIds`] | [`Ids`] | the other halves of ids known by their fronts |
+//! | [`Hello`] | [`Welcome`], then [`Symbols`] | roots, proofs of the secret, the first symbols |
+//! | [`AskSymbols`] | [`Symbols`], one or more | coded symbols |
+//! | [`AskIds`] | [`Ids`] | whole ids, of known prefixes |
 //! | [`Descend`] | [`Subtrees`] | hashes below subtrees, or their ids |
 //! | [`Fetch`] | [`Bodies`], one or more | bodies asked for by id |
 //! | [`Tail`] | [`Bodies`], one or more | bodies in the order of the log |
@@ -96,7 +96,7 @@ pub enum Ask {
     Hello(Hello),
     /// Coded symbols.
     Symbols(AskSymbols),
-    /// The other halves of ids.
+    /// Whole ids, of known prefixes.
     Ids(AskIds),
     /// What lies below subtrees.
     Descend(Descend),
@@ -115,9 +115,9 @@ pub enum Ask {
 /// What a responder answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// To [`Ask::Hello`].
+    /// To [`Ask::Hello`], the first part.
     Welcome(Welcome),
-    /// To [`Ask::Symbols`].
+    /// To [`Ask::Symbols`], and to [`Ask::Hello`] behind the [`Welcome`]: one part of several.
     Symbols(Symbols),
     /// To [`Ask::Ids`].
     Ids(Ids),
@@ -242,13 +242,11 @@ impl Answer {
     /// The length of its list, 0 where it has none.
     pub const fn list_len(&self) -> usize {
         match self {
-            Self::Welcome(Welcome { symbols, .. }) | Self::Symbols(Symbols { symbols }) => {
-                symbols.len()
-            }
-            Self::Ids(ids) => ids.backs.len(),
+            Self::Symbols(symbols) => symbols.symbols.len(),
+            Self::Ids(ids) => ids.suffixes.len(),
             Self::Subtrees(subtrees) => subtrees.subtrees.len(),
             Self::Bodies(bodies) => bodies.bytes.len(),
-            Self::Pushed(_) | Self::Finished(_) | Self::Left => 0,
+            Self::Welcome(_) | Self::Pushed(_) | Self::Finished(_) | Self::Left => 0,
         }
     }
 }

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    blame::Blame,
-    codec::{CodecError, bodies::BodyReader},
+    codec::{
+        CodecError,
+        bodies::{Item, ItemReader},
+    },
+    violation::ProtocolViolation,
 };
 
 /// Parts that came early are kept up to so many and so many bytes; the rest come again.
@@ -20,7 +23,7 @@ pub(crate) struct Parts {
     next: u32,
     ahead: BTreeMap<u32, Part>,
     ahead_bytes: usize,
-    reader: BodyReader,
+    reader: ItemReader,
     ended: bool,
 }
 
@@ -31,28 +34,28 @@ struct Part {
 }
 
 impl Parts {
-    /// Takes in a part; gives the bodies that are whole now. A part that came before is ignored.
+    /// Takes in a part; gives the items that are whole now. A part that came before is ignored.
     pub(crate) fn take(
         &mut self,
         place: u32,
         bytes: Vec<u8>,
         last: bool,
         body_len_max: usize,
-    ) -> Result<Vec<Vec<u8>>, Blame> {
+    ) -> Result<Vec<Item>, ProtocolViolation> {
         let room = place == self.next
             || self.ahead.len() < AHEAD_MAX && self.ahead_bytes + bytes.len() <= AHEAD_BYTES_MAX;
         if place >= self.next && !self.ended && room && !self.ahead.contains_key(&place) {
             self.ahead_bytes += bytes.len();
             self.ahead.insert(place, Part { bytes, last });
         }
-        let mut bodies = Vec::new();
+        let mut items = Vec::new();
         while let Some(part) = self.ahead.remove(&self.next) {
             self.next = self.next.saturating_add(1);
             self.ahead_bytes -= part.bytes.len();
             if part.bytes.is_empty() && !part.last {
-                return Err(Blame::Empty);
+                return Err(ProtocolViolation::Empty);
             }
-            bodies.extend(self.reader.push(&part.bytes, body_len_max)?);
+            items.extend(self.reader.push(&part.bytes, body_len_max)?);
             if part.last {
                 self.ended = true;
                 if self.reader.is_inside() || !self.ahead.is_empty() {
@@ -60,7 +63,7 @@ impl Parts {
                 }
             }
         }
-        Ok(bodies)
+        Ok(items)
     }
 
     /// Bytes of memory that are held back for later parts.

@@ -168,11 +168,13 @@ impl SymbolsAhead {
         self.passes
     }
 
-    /// The symbols of a range of indices, of `most` that may be asked for at all.
+    /// The symbols of a range of indices. Those up to `until` are likely to be asked for next, and
+    /// `most` may be asked for at all.
     pub(crate) fn symbols(
         &mut self,
         pin: &Pin,
         range: Range<u32>,
+        until: u32,
         most: u32,
         key: [u8; 16],
     ) -> Result<Vec<Symbol>, Refusal> {
@@ -188,8 +190,9 @@ impl SymbolsAhead {
         if self.slice(start..range.end).is_none() {
             // An estimate from few symbols is off by a fifth. Of so many, all that there may be
             // cost little more than some, and a second pass as much as the first.
-            let some = range.end.saturating_add(range.end / 2);
-            let ahead = if range.end > most / 3 { most } else { some.min(most) };
+            let until = until.max(range.end);
+            let some = until.saturating_add(until / 2);
+            let ahead = if until > most / 3 { most } else { some.min(most) };
             let end = ahead.max(range.end);
             self.made = Vec::new();
             let len = usize::try_from(end - start).unwrap_or(usize::MAX);

@@ -5,8 +5,8 @@ use core::{fmt, time::Duration};
 use stemedb_merkle::Hash;
 
 use crate::{
-    blame::Blame,
     message::{Kind, NodeId, Refusal, SetHead},
+    violation::ProtocolViolation,
 };
 
 /// The ways to find out what differs, cheapest first.
@@ -93,7 +93,7 @@ pub enum Ending {
     /// here. How many is in the report.
     Incomplete,
     /// The peer broke the protocol.
-    Blamed(Blame),
+    ProtocolViolation(ProtocolViolation),
     /// The peer does not want to.
     Refused(Refusal),
     /// A limit was reached.
@@ -330,7 +330,7 @@ impl fmt::Display for Ending {
                 "incomplete: some bodies could not be read on one of the two sides; check the \
                  stores, repair the one that lacks them, and sync again",
             ),
-            Self::Blamed(blame) => write!(f, "the peer broke the protocol: {blame}"),
+            Self::ProtocolViolation(blame) => write!(f, "the peer broke the protocol: {blame}"),
             Self::Refused(refusal) => write!(f, "{refusal}"),
             Self::Limit(limited) => write!(f, "{limited}"),
             Self::Silent => f.write_str("the peer does not answer; sync again to go on"),

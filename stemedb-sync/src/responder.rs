@@ -5,18 +5,23 @@
 
 mod answers;
 mod open;
+mod outgoing;
 mod push;
 mod stream;
 mod table;
 
-use core::{net::IpAddr, time::Duration};
+use core::{net::IpAddr, ops::Range, time::Duration};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::{
     open::Open,
     table::{Slot, Table},
 };
-pub use self::{push::Taking, stream::BodyStream};
+pub use self::{
+    outgoing::{Outgoing, OutgoingSession},
+    push::PendingPush,
+    stream::{AnswerStream, BodyStream, SymbolStream},
+};
 use crate::{
     keys::same,
     limits::Limits,
@@ -26,7 +31,6 @@ use crate::{
         VERSION, Welcome,
     },
     replica::{Identity, Source},
-    symbols,
 };
 
 /// Answers sessions for one store.
@@ -35,12 +39,13 @@ pub struct Responder {
     identity: Identity,
     limits: Limits,
     memory: MemoryBudget,
+    outgoing: Outgoing,
     table: Mutex<Table>,
 }
 
 /// What comes with a request from outside.
 #[derive(Clone, Copy, Debug)]
-pub struct Arrival {
+pub struct RequestContext {
     /// The time since any fixed moment.
     pub now: Duration,
     /// The wall clock, NTP64.
@@ -58,9 +63,9 @@ pub enum Reply {
     /// Send this.
     Answer(Response),
     /// Send each part that this gives.
-    Bodies(BodyStream),
-    /// Append the bodies, and tell [`Taking::done`] when they are durable.
-    Take(Taking),
+    Stream(AnswerStream),
+    /// Append the bodies, and tell [`PendingPush::done`] when they are durable.
+    Take(PendingPush),
     /// Nothing: more parts of a push are to come, or its answer is under way.
     Nothing,
 }
@@ -73,7 +78,14 @@ impl Responder {
 
     /// A responder without sessions, whose sessions share a memory budget with others.
     pub fn with_memory(identity: Identity, limits: Limits, memory: MemoryBudget) -> Self {
-        Self { identity, limits, memory, table: Mutex::default() }
+        let (outgoing, table) = (Outgoing::default(), Mutex::default());
+        Self { identity, limits, memory, outgoing, table }
+    }
+
+    /// The same, of a node that begins sessions itself.
+    #[must_use]
+    pub fn with_outgoing(self, outgoing: Outgoing) -> Self {
+        Self { outgoing, ..self }
     }
 
     /// What its sessions, and the calls for them, may hold together.
@@ -110,16 +122,15 @@ impl Responder {
         &self,
         request: Request,
         source: &impl Source,
-        arrival: Arrival,
+        context: RequestContext,
     ) -> Result<Reply, Refusal> {
         let envelope = request.envelope;
         if let Ask::Hello(hello) = request.ask {
-            let welcome = self.hello(&envelope.echo(), &envelope.mac, hello, source, arrival)?;
-            return Ok(Reply::Answer(welcome));
+            return self.hello(&envelope.echo(), &envelope.mac, hello, source, context);
         }
         let open = {
             let mut table = self.table();
-            let slot = table.touch(&envelope.session, arrival.now);
+            let slot = table.touch(&envelope.session, context.now);
             let left = Response { echo: envelope.echo(), answer: Answer::Left };
             let Some(slot) = slot else {
                 // Who leaves a session that is not there has what he wants.
@@ -152,18 +163,21 @@ impl Responder {
         let echo = envelope.echo();
         let answer = match request.ask {
             Ask::Hello(_) => return Err(Refusal::Malformed),
-            Ask::Symbols(ask) => Answer::Symbols(open.symbols(ask, &self.limits)?),
-            Ask::Ids(ask) => Answer::Ids(open.ids(envelope.request, &ask, &self.limits)?),
+            Ask::Symbols(ask) => {
+                let asked = answers::symbols_asked(ask, &self.limits)?;
+                return self.symbols(None, &open, echo, asked);
+            }
+            Ask::Ids(ask) => Answer::Ids(open.ids(&ask, &self.limits)?),
             Ask::Descend(ask) => Answer::Subtrees(open.descend(&ask, &self.limits)?),
             Ask::Fetch(ask) => {
                 let ids = open.fetch(&ask, &self.limits)?;
                 let stream = BodyStream::of_ids(&open, echo, ids, &self.limits)?;
-                return Ok(Reply::Bodies(stream));
+                return Ok(Reply::Stream(AnswerStream::Bodies(stream)));
             }
             Ask::Tail(ask) => {
                 let entries = open.tail(&ask, &self.limits)?;
                 let stream = BodyStream::of_entries(&open, echo, entries, &self.limits)?;
-                return Ok(Reply::Bodies(stream));
+                return Ok(Reply::Stream(AnswerStream::Bodies(stream)));
             }
             Ask::Push(part) => return push::take(&open, echo, part, &self.limits),
             Ask::Finish(ask) => {
@@ -187,8 +201,8 @@ impl Responder {
         mac: &[u8; 16],
         hello: Hello,
         source: &impl Source,
-        arrival: Arrival,
-    ) -> Result<Response, Refusal> {
+        context: RequestContext,
+    ) -> Result<Reply, Refusal> {
         let keys = &self.identity.keys;
         if hello.version != VERSION {
             return Err(Refusal::Version);
@@ -208,8 +222,9 @@ impl Responder {
         if !hello.set.is_possible() {
             return Err(Refusal::Malformed);
         }
-        if let Some(before) = self.table().welcome(echo, &hello, arrival.now) {
-            return before;
+        let before = self.table().welcome(echo, &hello, context.now);
+        if let Some(before) = before {
+            return self.welcome(&before?);
         }
         let (set, log) = source.head().map_err(|_| Refusal::Damaged)?;
         if set == hello.set {
@@ -222,43 +237,72 @@ impl Responder {
                 proof: [0; 16],
                 set: None,
                 log,
-                time: arrival.time,
+                time: context.time,
                 cursor,
-                symbols: Vec::new(),
+                symbols: 0,
             };
             welcome.proof = keys.responder_proof(echo, &hello, &welcome);
-            return Ok(Response { echo: *echo, answer: Answer::Welcome(welcome) });
+            let answer = Answer::Welcome(welcome);
+            return Ok(Reply::Answer(Response { echo: *echo, answer }));
+        }
+        if self.identity.node < hello.node && self.outgoing.is_under_way(&hello.node) {
+            return Err(Refusal::BusyWithYou);
         }
         let pin = source.pin().map_err(|_| Refusal::Damaged)?;
         let cursor = cursor_state(hello.cursor.as_ref(), self.identity.epoch, &pin.log, source);
-        let count = hello.symbols.min(self.limits.symbols_per_message_max);
-        let first = pin.sketch.as_ref().map(|sketch| sketch.symbols(0, count));
-        let first = first.map(|first| symbols::encode(&first, 0, pin.snapshot.len()));
+        // Those that it keeps: for others it is asked once it is known how many are needed.
+        let kept = pin.sketch.as_ref().map_or(0, |sketch| sketch.len());
+        let kept = u32::try_from(kept).unwrap_or(u32::MAX);
+        let symbols = hello.symbols.min(self.limits.symbols_per_request_max).min(kept);
         let mut welcome = Welcome {
             version: VERSION,
             node: self.identity.node,
             epoch: self.identity.epoch,
-            nonce: arrival.nonce,
+            nonce: context.nonce,
             proof: [0; 16],
             set: Some(pin.set()),
             log: pin.log,
-            time: arrival.time,
+            time: context.time,
             cursor,
-            symbols: first.unwrap_or_default(),
+            symbols,
         };
         let mut table = self.table();
         // The same request may have come twice, and the other one been faster.
-        if let Some(before) = table.welcome(echo, &hello, arrival.now) {
-            return before;
+        if let Some(before) = table.welcome(echo, &hello, context.now) {
+            drop(table);
+            return self.welcome(&before?);
         }
-        table.make_room(arrival.from, &hello.node, arrival.now, &self.limits)?;
-        let echo = Echo { snapshot: table.next_snapshot(&arrival.nonce), ..*echo };
+        table.make_room(context.from, &hello.node, context.now, &self.limits)?;
+        let echo = Echo { snapshot: table.next_snapshot(&context.nonce), ..*echo };
         welcome.proof = keys.responder_proof(&echo, &hello, &welcome);
-        let key = keys.session_key(&echo.session, &arrival.nonce);
+        let key = keys.session_key(&echo.session, &context.nonce);
         let response = Response { echo, answer: Answer::Welcome(welcome) };
-        let open = Open::new(hello, response.clone(), key, pin, keys.symbol_key(), &self.memory)?;
-        table.open(open, arrival.from, arrival.now);
-        Ok(response)
+        let open = Open::new(hello, response, key, pin, keys.symbol_key(), &self.memory)?;
+        let open = Arc::new(open);
+        table.open(Arc::clone(&open), context.from, context.now);
+        drop(table);
+        self.welcome(&open)
+    }
+
+    /// The answer to the first request of a session.
+    fn welcome(&self, open: &Arc<Open>) -> Result<Reply, Refusal> {
+        let welcome = open.welcome.clone();
+        let echo = welcome.echo;
+        let Answer::Welcome(Welcome { symbols, .. }) = welcome.answer else {
+            return Ok(Reply::Answer(welcome));
+        };
+        self.symbols(Some(welcome), open, echo, 0..symbols)
+    }
+
+    fn symbols(
+        &self,
+        welcome: Option<Response>,
+        open: &Arc<Open>,
+        echo: Echo,
+        asked: Range<u32>,
+    ) -> Result<Reply, Refusal> {
+        let stream = SymbolStream::new(welcome, Arc::clone(open), echo, asked, &self.limits)?;
+        Ok(Reply::Stream(AnswerStream::Symbols(Box::new(stream))))
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

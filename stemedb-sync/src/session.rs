@@ -19,10 +19,10 @@ mod descent;
 mod finish;
 mod flight;
 mod hello;
-mod ids;
 mod incoming;
 mod output;
 mod peel;
+mod suffixes;
 mod tail;
 mod transfer;
 
@@ -36,17 +36,17 @@ use self::{
     core::{Core, Stop, Turn},
     descent::Descent,
     finish::Finishing,
-    ids::Halves,
     peel::Peeling,
+    suffixes::Suffixes,
     tail::Tailing,
     transfer::Transfer,
 };
 use crate::{
-    blame::Blame,
     keys::SessionKey,
     message::{Answer, Envelope, Kind, Refusal, Response},
     replica::Pin,
     report::{Ending, Layer, Limited, Report, Step, Why},
+    violation::ProtocolViolation,
 };
 
 /// A session, from the side that asks.
@@ -66,13 +66,15 @@ pub struct Session {
 enum Phase {
     Hello,
     Tail(Tailing),
-    /// Waits for the appends of a tail, then for a new snapshot.
-    Settle,
+    /// Waits for appends, then for a new snapshot.
+    Settle {
+        restart: bool,
+    },
     Pinning {
         restart: bool,
     },
     Symbols(Box<Peeling>),
-    Ids(Halves),
+    Suffixes(Suffixes),
     Descent(Box<Descent>),
     Transfer(Box<Transfer>),
     Finish(Finishing),
@@ -235,11 +237,19 @@ impl Session {
             // A MAC is wrong where the peer forgot the session and took a repeated Hello for a new
             // one, or the request was changed on its way. The next session has an id of its own.
             Refusal::SnapshotGone | Refusal::Token | Refusal::Taken => Stop::Restart,
-            // The symbols gave a front that the peer has no id for, or more than one: they are no
-            // authority, and descent is.
-            Refusal::Unknown if matches!(self.phase, Phase::Ids(_)) => {
+            // The symbols gave what the peer has no id for, or more than one: they are no authority,
+            // and descent is.
+            Refusal::Unknown if matches!(&self.phase, Phase::Transfer(it) if it.is_claimed()) => {
+                Stop::WithoutSymbols
+            }
+            Refusal::Unknown if matches!(self.phase, Phase::Suffixes(_)) => {
                 self.core.drop_requests();
                 return self.go(Ok(Turn::Descent(Why::OtherRoot)), now);
+            }
+            // So many parts were lost, and given again, that the peer gives no more.
+            Refusal::OverLimit if matches!(self.phase, Phase::Symbols(_)) => {
+                self.core.drop_requests();
+                return self.go(Ok(Turn::Descent(Why::Stalled)), now);
             }
             refusal => Stop::End(Ending::Refused(refusal)),
         };
@@ -266,7 +276,7 @@ impl Session {
         self.core.declined = true;
         match &mut self.phase {
             Phase::Transfer(transfer) => transfer.stop_pulling(&mut self.core),
-            Phase::Tail(_) | Phase::Settle => self.end(Ending::Limit(Limited::Disk), now),
+            Phase::Tail(_) | Phase::Settle { .. } => self.end(Ending::Limit(Limited::Disk), now),
             _ => {}
         }
     }
@@ -295,8 +305,8 @@ impl Session {
     }
 
     /// The peer broke the protocol in a way that shows before a message is one.
-    pub fn blame(&mut self, blame: Blame, now: Duration) {
-        self.end(Ending::Blamed(blame), now);
+    pub fn violation(&mut self, violation: ProtocolViolation, now: Duration) {
+        self.end(Ending::ProtocolViolation(violation), now);
     }
 
     /// Calls it off. What has arrived is still appended, and the peer is told.
@@ -312,6 +322,13 @@ impl Session {
     /// What it did so far.
     pub fn report(&self) -> &Report {
         &self.core.report
+    }
+
+    /// Whether more is expected of the answer to a request. What comes of one that is not waited for
+    /// is not needed.
+    pub fn is_waiting(&self, request: &Envelope) -> bool {
+        let flight = &self.core.flight;
+        request.session == flight.session && flight.is_waiting(request.request)
     }
 
     /// The key of the session, once its peer has answered.
@@ -351,17 +368,17 @@ impl Session {
         let Some(kind) = flight.kind(request) else {
             // A late answer, perhaps to a request that was given up: what it says is not needed.
             let never = request == 0 || request >= flight.next_request();
-            return if never { Err(Blame::Unasked.into()) } else { Ok(None) };
+            return if never { Err(ProtocolViolation::Unasked.into()) } else { Ok(None) };
         };
         if let Some(traffic) = self.core.report.traffic_mut(kind) {
             traffic.received += bytes;
         }
         if kind != Kind::Hello && response.echo.snapshot != self.core.flight.snapshot {
-            return Err(Blame::Snapshot.into());
+            return Err(ProtocolViolation::Snapshot.into());
         }
         let limits = &self.core.config.limits;
         if response.answer.list_len() > limits.message_len_max {
-            return Err(Blame::TooLarge.into());
+            return Err(ProtocolViolation::TooLarge.into());
         }
         if self.core.report.reconcile_bytes() > limits.reconcile_bytes_max {
             return Err(Stop::End(Ending::Limit(Limited::ReconcileBytes)));
@@ -379,6 +396,9 @@ impl Session {
         }
         if let Some(traffic) = self.core.report.traffic_mut(kind) {
             traffic.received += bytes;
+        }
+        if kind == Kind::Hello && !matches!(response.answer, Answer::Welcome(_)) {
+            return;
         }
         self.core.flight.answered(echo.request);
         if let Answer::Welcome(welcome) = &response.answer
@@ -398,13 +418,16 @@ impl Session {
             (Phase::Tail(tail), Kind::Tail, Answer::Bodies(bodies)) => {
                 tail.receive(core, echo.request, bodies, now)
             }
-            (Phase::Symbols(peeling), Kind::Symbols, Answer::Symbols(symbols)) => {
-                core.flight.answered(echo.request);
-                peeling.receive(core, &symbols.symbols, now)
+            // Symbols that overtook the first part of the answer are asked for again, and that part
+            // comes twice where the request did.
+            (Phase::Hello, Kind::Hello, Answer::Symbols(_))
+            | (Phase::Symbols(_), Kind::Hello, Answer::Welcome(_)) => Ok(Turn::Stay),
+            (Phase::Symbols(peeling), Kind::Hello | Kind::Symbols, Answer::Symbols(symbols)) => {
+                peeling.receive(core, echo.request, symbols, now)
             }
-            (Phase::Ids(halves), Kind::Ids, Answer::Ids(ids)) => {
+            (Phase::Suffixes(suffixes), Kind::Ids, Answer::Ids(ids)) => {
                 core.flight.answered(echo.request);
-                halves.receive(core, echo.request, &ids.backs, now)
+                suffixes.receive(core, echo.request, &ids.suffixes, now)
             }
             (Phase::Descent(descent), Kind::Descend, Answer::Subtrees(subtrees)) => {
                 core.flight.answered(echo.request);
@@ -421,7 +444,7 @@ impl Session {
                 core.flight.answered(echo.request);
                 finishing.receive(core, &finished)
             }
-            _ => Err(Blame::Kind.into()),
+            _ => Err(ProtocolViolation::Kind.into()),
         }
     }
 
@@ -429,7 +452,8 @@ impl Session {
         match &mut self.phase {
             Phase::Tail(tail) => tail.pump(&mut self.core, now),
             Phase::Transfer(transfer) => transfer.pump(&mut self.core, now),
-            Phase::Settle if self.core.appends.is_empty() => Ok(Turn::Pin),
+            Phase::Symbols(peeling) => peeling.pump(&mut self.core, now),
+            Phase::Settle { .. } if self.core.appends.is_empty() => Ok(Turn::Pin),
             _ => Ok(Turn::Stay),
         }
     }
@@ -438,6 +462,7 @@ impl Session {
     fn again(&mut self, request: u64, now: Duration) {
         let given_up = match &mut self.phase {
             Phase::Tail(tail) => tail.give_up(request),
+            Phase::Symbols(peeling) => peeling.give_up(request),
             Phase::Transfer(transfer) => transfer.give_up(&mut self.core, request),
             _ => false,
         };
@@ -467,25 +492,25 @@ impl Session {
                     break;
                 }
                 Ok(Turn::Settle) => {
-                    self.phase = Phase::Settle;
+                    self.phase = Phase::Settle { restart: false };
                     break;
                 }
                 Ok(Turn::Pin) => {
                     self.core.clock_phase(now);
                     self.core.phase_clock = core::Clock::Finding;
-                    self.phase = Phase::Pinning { restart: false };
+                    let restart = matches!(self.phase, Phase::Settle { restart: true });
+                    self.phase = Phase::Pinning { restart };
                     self.core.outputs.push_back(Output::Pin);
                     break;
                 }
                 Ok(Turn::Symbols) => {
                     self.core.step(Layer::Symbols, Why::Cheapest);
-                    let (peeling, turn) = Peeling::begin(&mut self.core, now);
-                    self.phase = Phase::Symbols(Box::new(peeling));
-                    turn
+                    self.phase = Phase::Symbols(Box::new(Peeling::new(&self.core)));
+                    break;
                 }
-                Ok(Turn::Ids { mine, theirs }) => {
-                    let (halves, turn) = Halves::begin(&mut self.core, mine, theirs, now);
-                    self.phase = Phase::Ids(halves);
+                Ok(Turn::Suffixes { mine, theirs }) => {
+                    let (suffixes, turn) = Suffixes::begin(&mut self.core, mine, theirs, now);
+                    self.phase = Phase::Suffixes(suffixes);
                     turn
                 }
                 Ok(Turn::Descent(why)) => {
@@ -524,6 +549,19 @@ impl Session {
                     break;
                 }
                 Err(Stop::Restart) => {
+                    if self.core.report.restarts >= self.core.config.limits.restarts_max {
+                        turn = Ok(Turn::End(Ending::Limit(Limited::Restarts)));
+                        continue;
+                    }
+                    self.core.report.restarts += 1;
+                    self.core.drop_requests();
+                    self.restart(now);
+                    break;
+                }
+                Err(Stop::WithoutSymbols) => {
+                    self.core.misled = true;
+                    self.core.config.without.push(Layer::Symbols);
+                    self.core.let_go(now);
                     self.restart(now);
                     break;
                 }
@@ -531,11 +569,8 @@ impl Session {
         }
     }
 
+    /// Goes on with a new session, once what came in this one is durable.
     fn restart(&mut self, now: Duration) {
-        if self.core.report.restarts >= self.core.config.limits.restarts_max {
-            return self.end(Ending::Limit(Limited::Restarts), now);
-        }
-        self.core.report.restarts += 1;
         // All that is found and moved from here on counts anew.
         let report = &mut self.core.report;
         (report.withheld, report.unreadable) = (0, 0);
@@ -545,10 +580,8 @@ impl Session {
         (self.core.push_refused, self.core.declined) = (None, false);
         self.core.clock_phase(now);
         self.core.phase_clock = core::Clock::Finding;
-        self.core.drop_requests();
         self.core.flight.close();
-        self.phase = Phase::Pinning { restart: true };
-        self.core.outputs.push_back(Output::Pin);
+        self.phase = Phase::Settle { restart: true };
     }
 
     fn end(&mut self, ending: Ending, now: Duration) {

@@ -185,7 +185,7 @@ fn a_hostile_member_harms_nobody_for_long() {
 fn a_hostile_member_that_can_do_more_is_noticed() {
     let (seeds, nodes) = (number_from_env("CLUSTER_SEEDS").unwrap_or(2), 5);
     let controls = [
-        (Malice::Identity, Sabotage::None, "has a twin"),
+        (Malice::Identity, Sabotage::None, "has a duplicate"),
         (Malice::Generation, Sabotage::None, "for Some((Down"),
         (Malice::Heads, Sabotage::None, "for Some((Alive, Some(SetHead { count: 999999"),
         (Malice::Members, Sabotage::None, "made-up"),

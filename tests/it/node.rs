@@ -217,12 +217,12 @@ async fn an_operator_pauses_resumes_and_triggers() {
     sleep(Duration::from_secs(3)).await;
     assert_eq!(second.store().len(), 0);
     assert_eq!(second.node.status().sync.paused, Some(PauseReason::Asked));
-    let unknown = Control::Trigger(Some("nobody:1".to_owned()));
+    let unknown = Control::SyncNow(Some("nobody:1".to_owned()));
     assert!(two.control(unknown).await.is_err());
     for client in [&one, &two] {
         client.control(Control::Resume).await.unwrap();
     }
-    two.control(Control::Trigger(None)).await.unwrap();
+    two.control(Control::SyncNow(None)).await.unwrap();
     until("one root", || in_step(&[&first, &second])).await;
     let status: serde_json::Value = serde_json::from_str(&one.status().await.unwrap()).unwrap();
     assert_eq!(status["head"]["count"], 1);

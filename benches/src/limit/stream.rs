@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use stemedb_rpc::proto::v1::replication_client::ReplicationClient;
-use stemedb_rpc::proto::v1::replication_server::{Replication, ReplicationServer};
+use stemedb_rpc::proto::v1::replication_service_client::ReplicationServiceClient;
+use stemedb_rpc::proto::v1::replication_service_server::{
+    ReplicationService, ReplicationServiceServer,
+};
 use stemedb_rpc::proto::v1::{
     BodiesEnd, BodiesResponse, DescendRequest, DescendResponse, Echo, Envelope, FetchRequest,
     FinishRequest, FinishResponse, HelloRequest, HelloResponse, IdsRequest, IdsResponse,
@@ -30,17 +32,20 @@ struct Bare {
     frame: Arc<[u8]>,
 }
 
-type Frames = tokio_stream::Iter<Box<dyn Iterator<Item = Result<BodiesResponse, Status>> + Send>>;
+type Parts<M> = tokio_stream::Iter<Box<dyn Iterator<Item = Result<M, Status>> + Send>>;
+type Frames = Parts<BodiesResponse>;
 
 #[async_trait]
-impl Replication for Bare {
+impl ReplicationService for Bare {
+    type HelloStream = Parts<HelloResponse>;
+    type SymbolsStream = Parts<SymbolsResponse>;
     type FetchStream = Frames;
     type TailStream = Frames;
 
     async fn tail(&self, asked: Request<TailRequest>) -> Result<Response<Frames>, Status> {
         let (frame, count) = (Arc::clone(&self.frame), asked.get_ref().count);
         let frames = (0..count).map(move |place| {
-            let end = (place + 1 == count).then_some(BodiesEnd { dealt: count });
+            let end = (place + 1 == count).then_some(BodiesEnd { processed: count });
             let (session, mac) = (vec![7; 16], vec![7; 16]);
             let echo = Some(Echo { session, snapshot: 1 << 20, request: 9, mac });
             let part = place as u32;
@@ -62,14 +67,14 @@ impl Replication for Bare {
         Ok(Response::new(PushResponse { echo: None, appended, duplicates: 0 }))
     }
 
-    async fn hello(&self, _: Request<HelloRequest>) -> Result<Response<HelloResponse>, Status> {
+    async fn hello(&self, _: Request<HelloRequest>) -> Result<Response<Self::HelloStream>, Status> {
         Err(Status::unimplemented(""))
     }
 
     async fn symbols(
         &self,
         _: Request<SymbolsRequest>,
-    ) -> Result<Response<SymbolsResponse>, Status> {
+    ) -> Result<Response<Self::SymbolsStream>, Status> {
         Err(Status::unimplemented(""))
     }
 
@@ -113,7 +118,7 @@ pub(crate) fn frames(bodies: u64, len: usize, way: Way) -> Result<Sample, Failur
     let (serving, asking) = (runtime()?, runtime()?);
     let listener = serving.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
     let address: SocketAddr = listener.local_addr()?;
-    let service = ReplicationServer::new(Bare { frame: Arc::clone(&frame) })
+    let service = ReplicationServiceServer::new(Bare { frame: Arc::clone(&frame) })
         .max_decoding_message_size(MESSAGE_LEN_MAX);
     serving.spawn(
         tonic::transport::Server::builder()
@@ -128,7 +133,7 @@ pub(crate) fn frames(bodies: u64, len: usize, way: Way) -> Result<Sample, Failur
             .initial_stream_window_size(2 << 20)
             .initial_connection_window_size(4 << 20)
             .tcp_nodelay(true);
-        let mut client = ReplicationClient::new(endpoint.connect().await?)
+        let mut client = ReplicationServiceClient::new(endpoint.connect().await?)
             .max_decoding_message_size(MESSAGE_LEN_MAX);
         let started = Instant::now();
         let mut bytes = 0;

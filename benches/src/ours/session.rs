@@ -6,7 +6,7 @@ use stemedb_merkle::Hash;
 use stemedb_rpc::wire_len::{request_len, response_len};
 use stemedb_sync::message::{Request, Response};
 use stemedb_sync::report::{PeerCursor, Report};
-use stemedb_sync::responder::{Arrival, Reply};
+use stemedb_sync::responder::{RequestContext, Reply};
 use stemedb_sync::{Config, Direction, Ending, Limits, Output, Responder, Session, report::Layer};
 
 use crate::Failure;
@@ -181,23 +181,23 @@ fn answer<G: Gauge>(
     hand_on: &mut impl FnMut(Response, &mut G),
 ) -> Result<(), Failure> {
     let from = Ipv4Addr::LOCALHOST.into();
-    let arrival = Arrival { now: Duration::ZERO, time: NOW, nonce: [9; 16], from };
-    let reply = gauge.on(Who::Responder, || responder.answer(request, &*other, arrival));
+    let context = RequestContext { now: Duration::ZERO, time: NOW, nonce: [9; 16], from };
+    let reply = gauge.on(Who::Responder, || responder.answer(request, &*other, context));
     match reply? {
         Reply::Nothing => {}
         Reply::Answer(response) => hand_on(response, gauge),
-        Reply::Bodies(mut parts) => {
+        Reply::Stream(mut parts) => {
             while let Some(part) = gauge.on(Who::Responder, || parts.next(&*other)) {
                 let part = part?;
                 hand_on(part, gauge);
             }
         }
-        Reply::Take(mut taking) => {
-            let bodies = taking.bodies();
+        Reply::Take(mut pending) => {
+            let bodies = pending.bodies();
             let taken: Vec<_> = other.take(&bodies).into_iter().map(|id| (id, true)).collect();
             let response = gauge.on(Who::Responder, || {
                 drop(bodies);
-                taking.done(&taken)
+                pending.done(&taken)
             });
             if let Some(response) = response {
                 hand_on(response, gauge);

@@ -61,7 +61,7 @@ impl SessionOutcome {
         match ending {
             Ending::Complete => Self::Complete,
             Ending::Incomplete => Self::Incomplete,
-            Ending::Blamed(_) => Self::Blamed,
+            Ending::ProtocolViolation(_) => Self::Blamed,
             Ending::Refused(_) => Self::Refused,
             Ending::Limit(_) => Self::Limit,
             Ending::Silent => Self::Silent,

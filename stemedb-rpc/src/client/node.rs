@@ -10,13 +10,14 @@ use crate::{
 };
 
 impl Client {
-    /// Hands over frames of gossip, once, and gives those that answer them.
+    /// Hands over frames of gossip, once, and gives those that answer them. Goes over a connection of
+    /// its own, which is made when it is first needed.
     ///
     /// # Errors
     ///
     /// If the node does not answer.
     pub async fn gossip(&self, frames: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, CallError> {
-        let mut node = self.node.clone();
+        let mut node = self.gossip.clone();
         let call = node.gossip(v1::GossipRequest { frames });
         let answer = tokio::time::timeout(self.options.call_time_max, call).await;
         Ok(self.answered(answer)?.frames)
@@ -64,11 +65,11 @@ impl Client {
         let what = Some(match what {
             Control::Pause => What::Pause(v1::Pause {}),
             Control::Resume => What::Resume(v1::Resume {}),
-            Control::Trigger(peer) => What::Trigger(v1::Trigger { peer: peer.unwrap_or_default() }),
+            Control::SyncNow(peer) => What::SyncNow(v1::SyncNow { peer: peer.unwrap_or_default() }),
             Control::Reload => What::Reload(v1::Reload {}),
         });
         let mut node = self.node.clone();
         let answer = node.control(v1::ControlRequest { what }).await;
-        Ok(self.answered(Ok(answer))?.said)
+        Ok(self.answered(Ok(answer))?.message)
     }
 }

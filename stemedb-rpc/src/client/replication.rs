@@ -13,11 +13,11 @@ use tonic::{Code, Status, Streaming};
 
 use super::{CallError, Client};
 use crate::{
-    beside::beside,
+    blocking::run_blocking,
+    compress::{Part, PartCompressor},
     convert::{Malformed, replication::asks::push_message},
     proto::v1,
-    reason::reason_word,
-    shrink::{Part, Shrinker},
+    reason::is_explained,
 };
 
 /// What gRPC puts before each message: whether it is compressed, and its length.
@@ -37,37 +37,79 @@ pub struct Traffic {
     pub received: u64,
 }
 
-/// An answer that comes in parts.
+/// An answer that comes in parts. One that is dropped is cut.
 #[derive(Debug)]
-pub struct BodiesAnswer {
-    parts: Streaming<v1::BodiesResponse>,
+pub struct AnswerParts {
+    parts: Parts,
     time_max: core::time::Duration,
 }
 
-impl BodiesAnswer {
-    /// The next part, and how many bytes it took; `None` at the end.
+#[derive(Debug)]
+enum Parts {
+    Hello(Streaming<v1::HelloResponse>),
+    Symbols(Streaming<v1::SymbolsResponse>),
+    Bodies(Streaming<v1::BodiesResponse>),
+}
+
+impl AnswerParts {
+    /// The next part, and how many bytes it took; `None` at the end. Parts of a kind that this
+    /// version does not know are skipped.
     ///
     /// # Errors
     ///
     /// If the responder does not go on, or breaks the protocol.
     pub async fn next(&mut self) -> Result<Option<(Response, u64)>, CallError> {
-        let message = timeout(self.time_max, self.parts.message()).await;
-        let message = message.map_err(|_| CallError::Stalled)?.map_err(failed)?;
-        let Some(message) = message else { return Ok(None) };
-        let received = wire_len(&message);
-        let response = if message.len == 0 {
-            Response::try_from(message)
-        } else {
-            beside(move || Response::try_from(message)).await
-        };
-        Ok(Some((response?, received)))
+        let mut skipped = 0;
+        loop {
+            let next = timeout(self.time_max, self.parts.next()).await;
+            let Some((response, received)) = next.map_err(|_| CallError::Stalled)?? else {
+                return Ok(None);
+            };
+            skipped += received;
+            if let Some(response) = response {
+                return Ok(Some((response, skipped)));
+            }
+        }
+    }
+}
+
+impl Parts {
+    async fn next(&mut self) -> Result<Option<(Option<Response>, u64)>, CallError> {
+        Ok(match self {
+            Self::Hello(parts) => match parts.message().await.map_err(failed)? {
+                Some(message) => {
+                    let received = wire_len(&message);
+                    Some((message.known()?, received))
+                }
+                None => None,
+            },
+            Self::Symbols(parts) => match parts.message().await.map_err(failed)? {
+                Some(message) => {
+                    let received = wire_len(&message);
+                    Some((Some(message.try_into()?), received))
+                }
+                None => None,
+            },
+            Self::Bodies(parts) => match parts.message().await.map_err(failed)? {
+                Some(message) => {
+                    let received = wire_len(&message);
+                    let response = if message.len == 0 {
+                        Response::try_from(message)
+                    } else {
+                        run_blocking(move || Response::try_from(message)).await
+                    };
+                    Some((Some(response?), received))
+                }
+                None => None,
+            },
+        })
     }
 }
 
 /// The fault of an answer that is too long. Requests are within all limits, so if anything is too
 /// long, it is that.
 fn too_long(status: &Status) -> Option<CallError> {
-    let is_so = status.code() == Code::OutOfRange && reason_word(status).is_none();
+    let is_so = status.code() == Code::OutOfRange && !is_explained(status);
     is_so.then(|| Malformed::new("message", "must be at most 4 MiB").into())
 }
 
@@ -94,18 +136,18 @@ macro_rules! unary {
 }
 
 /// Compresses a part if that may help.
-async fn shrink(shrinker: &Arc<Mutex<Shrinker>>, bytes: Vec<u8>) -> Part {
-    let tries = lock(shrinker).would_try(bytes.len());
+async fn compress(compressor: &Arc<Mutex<PartCompressor>>, bytes: Vec<u8>) -> Part {
+    let tries = lock(compressor).would_try(bytes.len());
     if !tries {
-        return lock(shrinker).shrink(bytes);
+        return lock(compressor).compress(bytes);
     }
-    let shrinker = Arc::clone(shrinker);
-    beside(move || lock(&shrinker).shrink(bytes)).await
+    let compressor = Arc::clone(compressor);
+    run_blocking(move || lock(&compressor).compress(bytes)).await
 }
 
-fn lock(shrinker: &Mutex<Shrinker>) -> MutexGuard<'_, Shrinker> {
+fn lock(compressor: &Mutex<PartCompressor>) -> MutexGuard<'_, PartCompressor> {
     // It may be used after a panic: at worst it tries once more, or not.
-    shrinker.lock().unwrap_or_else(PoisonError::into_inner)
+    compressor.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Client {
@@ -113,7 +155,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// If the responder refuses or does not answer, and for requests for bodies and pushes.
+    /// If the responder refuses or does not answer, and for requests that have another answer.
     pub async fn ask(
         &self,
         request: Request,
@@ -121,12 +163,6 @@ impl Client {
     ) -> Result<Response, CallError> {
         let Request { envelope, ask } = request;
         match ask {
-            Ask::Hello(ask) => {
-                unary!(self, traffic, hello, v1::HelloRequest::from((envelope, ask)))
-            }
-            Ask::Symbols(ask) => {
-                unary!(self, traffic, symbols, v1::SymbolsRequest::from((envelope, ask)))
-            }
             Ask::Ids(ask) => unary!(self, traffic, ids, v1::IdsRequest::from((envelope, ask))),
             Ask::Descend(ask) => {
                 unary!(self, traffic, descend, v1::DescendRequest::from((envelope, ask)))
@@ -135,40 +171,46 @@ impl Client {
                 unary!(self, traffic, finish, v1::FinishRequest::from((envelope, ask)))
             }
             Ask::Leave => unary!(self, traffic, leave, v1::LeaveRequest::from(envelope)),
-            Ask::Fetch(_) | Ask::Tail(_) | Ask::Push(_) => {
+            Ask::Hello(_) | Ask::Symbols(_) | Ask::Fetch(_) | Ask::Tail(_) | Ask::Push(_) => {
                 Err(Malformed::new("ask", "must be one that has one answer").into())
             }
         }
     }
 
-    /// Asks for bodies.
+    /// Asks for what has an answer of several parts.
     ///
     /// # Errors
     ///
     /// If the responder refuses or does not answer, and for other requests.
-    pub async fn ask_bodies(
+    pub async fn ask_parts(
         &self,
         request: Request,
         traffic: &mut Traffic,
-    ) -> Result<BodiesAnswer, CallError> {
+    ) -> Result<AnswerParts, CallError> {
+        /// Makes a call, and counts it.
+        macro_rules! parts {
+            ($kind:ident, $call:ident, $message:expr) => {{
+                let message = $message;
+                traffic.sent += wire_len(&message);
+                let mut replication = self.replication.clone();
+                let parts = timeout(self.options.call_time_max, replication.$call(message)).await;
+                Parts::$kind(self.answered(parts)?)
+            }};
+        }
         let Request { envelope, ask } = request;
-        let mut replication = self.replication.clone();
-        let time_max = self.options.call_time_max;
         let parts = match ask {
-            Ask::Fetch(ask) => {
-                let message = v1::FetchRequest::from((envelope, ask));
-                traffic.sent += wire_len(&message);
-                timeout(time_max, replication.fetch(message)).await
+            Ask::Hello(ask) => parts!(Hello, hello, v1::HelloRequest::from((envelope, ask))),
+            Ask::Symbols(ask) => {
+                parts!(Symbols, symbols, v1::SymbolsRequest::from((envelope, ask)))
             }
-            Ask::Tail(ask) => {
-                let message = v1::TailRequest::from((envelope, ask));
-                traffic.sent += wire_len(&message);
-                timeout(time_max, replication.tail(message)).await
+            Ask::Fetch(ask) => parts!(Bodies, fetch, v1::FetchRequest::from((envelope, ask))),
+            Ask::Tail(ask) => parts!(Bodies, tail, v1::TailRequest::from((envelope, ask))),
+            _ => {
+                let rule = "must be one that has an answer of several parts";
+                return Err(Malformed::new("ask", rule).into());
             }
-            _ => return Err(Malformed::new("ask", "must be one for bodies").into()),
         };
-        let parts = self.answered(parts)?;
-        Ok(BodiesAnswer { parts, time_max: self.options.idle_time_max })
+        Ok(AnswerParts { parts, time_max: self.options.idle_time_max })
     }
 
     /// Sends the parts of one push, the last of which says so, and waits for the answer.
@@ -183,11 +225,11 @@ impl Client {
     ) -> Result<Response, CallError> {
         let sent = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&sent);
-        let shrinker = Arc::new(Mutex::new(Shrinker::default()));
+        let compressor = Arc::new(Mutex::new(PartCompressor::default()));
         let messages = parts.then(move |(envelope, Push { part, bytes, last })| {
-            let (shrinker, counter) = (Arc::clone(&shrinker), Arc::clone(&counter));
+            let (compressor, counter) = (Arc::clone(&compressor), Arc::clone(&counter));
             async move {
-                let bytes = shrink(&shrinker, bytes).await;
+                let bytes = compress(&compressor, bytes).await;
                 let message = push_message(envelope, part, bytes, last);
                 counter.fetch_add(wire_len(&message), Ordering::Relaxed);
                 message

@@ -40,7 +40,7 @@ pub mod control_request {
         #[prost(message, tag = "2")]
         Resume(super::Resume),
         #[prost(message, tag = "3")]
-        Trigger(super::Trigger),
+        SyncNow(super::SyncNow),
         #[prost(message, tag = "4")]
         Reload(super::Reload),
     }
@@ -50,7 +50,7 @@ pub struct Pause {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Resume {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Trigger {
+pub struct SyncNow {
     #[prost(string, tag = "1")]
     pub peer: ::prost::alloc::string::String,
 }
@@ -59,10 +59,10 @@ pub struct Reload {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ControlResponse {
     #[prost(string, tag = "1")]
-    pub said: ::prost::alloc::string::String,
+    pub message: ::prost::alloc::string::String,
 }
 /// Generated client implementations.
-pub mod node_client {
+pub mod node_service_client {
     #![allow(
         unused_variables,
         dead_code,
@@ -73,10 +73,10 @@ pub mod node_client {
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
     #[derive(Debug, Clone)]
-    pub struct NodeClient<T> {
+    pub struct NodeServiceClient<T> {
         inner: tonic::client::Grpc<T>,
     }
-    impl<T> NodeClient<T>
+    impl<T> NodeServiceClient<T>
     where
         T: tonic::client::GrpcService<tonic::body::Body>,
         T::Error: Into<StdError>,
@@ -94,7 +94,7 @@ pub mod node_client {
         pub fn with_interceptor<F>(
             inner: T,
             interceptor: F,
-        ) -> NodeClient<InterceptedService<T, F>>
+        ) -> NodeServiceClient<InterceptedService<T, F>>
         where
             F: tonic::service::Interceptor,
             T::ResponseBody: Default,
@@ -108,7 +108,7 @@ pub mod node_client {
                 http::Request<tonic::body::Body>,
             >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
         {
-            NodeClient::new(InterceptedService::new(inner, interceptor))
+            NodeServiceClient::new(InterceptedService::new(inner, interceptor))
         }
         /// Compress requests with the given encoding.
         ///
@@ -154,9 +154,12 @@ pub mod node_client {
                     )
                 })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/stemedb.v1.Node/Gossip");
+            let path = http::uri::PathAndQuery::from_static(
+                "/stemedb.v1.NodeService/Gossip",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("stemedb.v1.Node", "Gossip"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("stemedb.v1.NodeService", "Gossip"));
             self.inner.unary(req, path, codec).await
         }
         pub async fn status(
@@ -172,9 +175,12 @@ pub mod node_client {
                     )
                 })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/stemedb.v1.Node/Status");
+            let path = http::uri::PathAndQuery::from_static(
+                "/stemedb.v1.NodeService/Status",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("stemedb.v1.Node", "Status"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("stemedb.v1.NodeService", "Status"));
             self.inner.unary(req, path, codec).await
         }
         pub async fn cells(
@@ -190,9 +196,12 @@ pub mod node_client {
                     )
                 })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/stemedb.v1.Node/Cells");
+            let path = http::uri::PathAndQuery::from_static(
+                "/stemedb.v1.NodeService/Cells",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("stemedb.v1.Node", "Cells"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("stemedb.v1.NodeService", "Cells"));
             self.inner.unary(req, path, codec).await
         }
         pub async fn control(
@@ -211,15 +220,18 @@ pub mod node_client {
                     )
                 })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/stemedb.v1.Node/Control");
+            let path = http::uri::PathAndQuery::from_static(
+                "/stemedb.v1.NodeService/Control",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("stemedb.v1.Node", "Control"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("stemedb.v1.NodeService", "Control"));
             self.inner.unary(req, path, codec).await
         }
     }
 }
 /// Generated server implementations.
-pub mod node_server {
+pub mod node_service_server {
     #![allow(
         unused_variables,
         dead_code,
@@ -228,9 +240,9 @@ pub mod node_server {
         clippy::let_unit_value,
     )]
     use tonic::codegen::*;
-    /// Generated trait containing gRPC methods that should be implemented for use with NodeServer.
+    /// Generated trait containing gRPC methods that should be implemented for use with NodeServiceServer.
     #[async_trait]
-    pub trait Node: std::marker::Send + std::marker::Sync + 'static {
+    pub trait NodeService: std::marker::Send + std::marker::Sync + 'static {
         async fn gossip(
             &self,
             request: tonic::Request<super::GossipRequest>,
@@ -249,14 +261,14 @@ pub mod node_server {
         ) -> std::result::Result<tonic::Response<super::ControlResponse>, tonic::Status>;
     }
     #[derive(Debug)]
-    pub struct NodeServer<T> {
+    pub struct NodeServiceServer<T> {
         inner: Arc<T>,
         accept_compression_encodings: EnabledCompressionEncodings,
         send_compression_encodings: EnabledCompressionEncodings,
         max_decoding_message_size: Option<usize>,
         max_encoding_message_size: Option<usize>,
     }
-    impl<T> NodeServer<T> {
+    impl<T> NodeServiceServer<T> {
         pub fn new(inner: T) -> Self {
             Self::from_arc(Arc::new(inner))
         }
@@ -307,9 +319,9 @@ pub mod node_server {
             self
         }
     }
-    impl<T, B> tonic::codegen::Service<http::Request<B>> for NodeServer<T>
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for NodeServiceServer<T>
     where
-        T: Node,
+        T: NodeService,
         B: Body + std::marker::Send + 'static,
         B::Error: Into<StdError> + std::marker::Send + 'static,
     {
@@ -324,10 +336,12 @@ pub mod node_server {
         }
         fn call(&mut self, req: http::Request<B>) -> Self::Future {
             match req.uri().path() {
-                "/stemedb.v1.Node/Gossip" => {
+                "/stemedb.v1.NodeService/Gossip" => {
                     #[allow(non_camel_case_types)]
-                    struct GossipSvc<T: Node>(pub Arc<T>);
-                    impl<T: Node> tonic::server::UnaryService<super::GossipRequest>
+                    struct GossipSvc<T: NodeService>(pub Arc<T>);
+                    impl<
+                        T: NodeService,
+                    > tonic::server::UnaryService<super::GossipRequest>
                     for GossipSvc<T> {
                         type Response = super::GossipResponse;
                         type Future = BoxFuture<
@@ -340,7 +354,7 @@ pub mod node_server {
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
-                                <T as Node>::gossip(&inner, request).await
+                                <T as NodeService>::gossip(&inner, request).await
                             };
                             Box::pin(fut)
                         }
@@ -367,10 +381,12 @@ pub mod node_server {
                     };
                     Box::pin(fut)
                 }
-                "/stemedb.v1.Node/Status" => {
+                "/stemedb.v1.NodeService/Status" => {
                     #[allow(non_camel_case_types)]
-                    struct StatusSvc<T: Node>(pub Arc<T>);
-                    impl<T: Node> tonic::server::UnaryService<super::StatusRequest>
+                    struct StatusSvc<T: NodeService>(pub Arc<T>);
+                    impl<
+                        T: NodeService,
+                    > tonic::server::UnaryService<super::StatusRequest>
                     for StatusSvc<T> {
                         type Response = super::StatusResponse;
                         type Future = BoxFuture<
@@ -383,7 +399,7 @@ pub mod node_server {
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
-                                <T as Node>::status(&inner, request).await
+                                <T as NodeService>::status(&inner, request).await
                             };
                             Box::pin(fut)
                         }
@@ -410,10 +426,10 @@ pub mod node_server {
                     };
                     Box::pin(fut)
                 }
-                "/stemedb.v1.Node/Cells" => {
+                "/stemedb.v1.NodeService/Cells" => {
                     #[allow(non_camel_case_types)]
-                    struct CellsSvc<T: Node>(pub Arc<T>);
-                    impl<T: Node> tonic::server::UnaryService<super::CellsRequest>
+                    struct CellsSvc<T: NodeService>(pub Arc<T>);
+                    impl<T: NodeService> tonic::server::UnaryService<super::CellsRequest>
                     for CellsSvc<T> {
                         type Response = super::CellsResponse;
                         type Future = BoxFuture<
@@ -426,7 +442,7 @@ pub mod node_server {
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
-                                <T as Node>::cells(&inner, request).await
+                                <T as NodeService>::cells(&inner, request).await
                             };
                             Box::pin(fut)
                         }
@@ -453,10 +469,12 @@ pub mod node_server {
                     };
                     Box::pin(fut)
                 }
-                "/stemedb.v1.Node/Control" => {
+                "/stemedb.v1.NodeService/Control" => {
                     #[allow(non_camel_case_types)]
-                    struct ControlSvc<T: Node>(pub Arc<T>);
-                    impl<T: Node> tonic::server::UnaryService<super::ControlRequest>
+                    struct ControlSvc<T: NodeService>(pub Arc<T>);
+                    impl<
+                        T: NodeService,
+                    > tonic::server::UnaryService<super::ControlRequest>
                     for ControlSvc<T> {
                         type Response = super::ControlResponse;
                         type Future = BoxFuture<
@@ -469,7 +487,7 @@ pub mod node_server {
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
-                                <T as Node>::control(&inner, request).await
+                                <T as NodeService>::control(&inner, request).await
                             };
                             Box::pin(fut)
                         }
@@ -518,7 +536,7 @@ pub mod node_server {
             }
         }
     }
-    impl<T> Clone for NodeServer<T> {
+    impl<T> Clone for NodeServiceServer<T> {
         fn clone(&self) -> Self {
             let inner = self.inner.clone();
             Self {
@@ -531,8 +549,8 @@ pub mod node_server {
         }
     }
     /// Generated gRPC service name
-    pub const SERVICE_NAME: &str = "stemedb.v1.Node";
-    impl<T> tonic::server::NamedService for NodeServer<T> {
+    pub const SERVICE_NAME: &str = "stemedb.v1.NodeService";
+    impl<T> tonic::server::NamedService for NodeServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
@@ -604,6 +622,21 @@ pub struct HelloRequest {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HelloResponse {
+    #[prost(oneof = "hello_response::Part", tags = "1, 2")]
+    pub part: ::core::option::Option<hello_response::Part>,
+}
+/// Nested message and enum types in `HelloResponse`.
+pub mod hello_response {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Part {
+        #[prost(message, tag = "1")]
+        Welcome(super::Welcome),
+        #[prost(message, tag = "2")]
+        Symbols(super::SymbolsResponse),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Welcome {
     #[prost(message, optional, tag = "1")]
     pub echo: ::core::option::Option<Echo>,
     #[prost(uint32, tag = "2")]
@@ -624,8 +657,8 @@ pub struct HelloResponse {
     pub time: u64,
     #[prost(enumeration = "CursorState", tag = "10")]
     pub cursor: i32,
-    #[prost(bytes = "vec", tag = "11")]
-    pub symbols: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, tag = "11")]
+    pub symbols: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SymbolsRequest {
@@ -642,20 +675,24 @@ pub struct SymbolsResponse {
     pub echo: ::core::option::Option<Echo>,
     #[prost(bytes = "vec", tag = "2")]
     pub symbols: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, tag = "3")]
+    pub from: u32,
+    #[prost(bool, tag = "4")]
+    pub last: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct IdsRequest {
     #[prost(message, optional, tag = "1")]
     pub envelope: ::core::option::Option<Envelope>,
     #[prost(bytes = "vec", tag = "2")]
-    pub fronts: ::prost::alloc::vec::Vec<u8>,
+    pub prefixes: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct IdsResponse {
     #[prost(message, optional, tag = "1")]
     pub echo: ::core::option::Option<Echo>,
     #[prost(bytes = "vec", tag = "2")]
-    pub backs: ::prost::alloc::vec::Vec<u8>,
+    pub suffixes: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DescendRequest {
@@ -666,7 +703,7 @@ pub struct DescendRequest {
     #[prost(uint32, tag = "3")]
     pub levels: u32,
     #[prost(uint32, tag = "4")]
-    pub few: u32,
+    pub leaf_ids: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DescendResponse {
@@ -688,20 +725,11 @@ pub struct FetchRequest {
 pub mod fetch_request {
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Wanted {
-        #[prost(message, tag = "2")]
-        Listed(super::Listed),
+        #[prost(bytes, tag = "2")]
+        Prefixes(::prost::alloc::vec::Vec<u8>),
         #[prost(bytes, tag = "3")]
         Ids(::prost::alloc::vec::Vec<u8>),
     }
-}
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Listed {
-    #[prost(uint64, tag = "1")]
-    pub request: u64,
-    #[prost(uint32, tag = "2")]
-    pub from: u32,
-    #[prost(uint32, tag = "3")]
-    pub count: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TailRequest {
@@ -730,7 +758,7 @@ pub struct BodiesResponse {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BodiesEnd {
     #[prost(uint64, tag = "1")]
-    pub dealt: u64,
+    pub processed: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PushRequest {
@@ -812,7 +840,7 @@ impl CursorState {
     }
 }
 /// Generated client implementations.
-pub mod replication_client {
+pub mod replication_service_client {
     #![allow(
         unused_variables,
         dead_code,
@@ -823,10 +851,10 @@ pub mod replication_client {
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
     #[derive(Debug, Clone)]
-    pub struct ReplicationClient<T> {
+    pub struct ReplicationServiceClient<T> {
         inner: tonic::client::Grpc<T>,
     }
-    impl<T> ReplicationClient<T>
+    impl<T> ReplicationServiceClient<T>
     where
         T: tonic::client::GrpcService<tonic::body::Body>,
         T::Error: Into<StdError>,
@@ -844,7 +872,7 @@ pub mod replication_client {
         pub fn with_interceptor<F>(
             inner: T,
             interceptor: F,
-        ) -> ReplicationClient<InterceptedService<T, F>>
+        ) -> ReplicationServiceClient<InterceptedService<T, F>>
         where
             F: tonic::service::Interceptor,
             T::ResponseBody: Default,
@@ -858,7 +886,7 @@ pub mod replication_client {
                 http::Request<tonic::body::Body>,
             >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
         {
-            ReplicationClient::new(InterceptedService::new(inner, interceptor))
+            ReplicationServiceClient::new(InterceptedService::new(inner, interceptor))
         }
         /// Compress requests with the given encoding.
         ///
@@ -894,29 +922,8 @@ pub mod replication_client {
         pub async fn hello(
             &mut self,
             request: impl tonic::IntoRequest<super::HelloRequest>,
-        ) -> std::result::Result<tonic::Response<super::HelloResponse>, tonic::Status> {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/stemedb.v1.Replication/Hello",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("stemedb.v1.Replication", "Hello"));
-            self.inner.unary(req, path, codec).await
-        }
-        pub async fn symbols(
-            &mut self,
-            request: impl tonic::IntoRequest<super::SymbolsRequest>,
         ) -> std::result::Result<
-            tonic::Response<super::SymbolsResponse>,
+            tonic::Response<tonic::codec::Streaming<super::HelloResponse>>,
             tonic::Status,
         > {
             self.inner
@@ -929,12 +936,36 @@ pub mod replication_client {
                 })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
-                "/stemedb.v1.Replication/Symbols",
+                "/stemedb.v1.ReplicationService/Hello",
             );
             let mut req = request.into_request();
             req.extensions_mut()
-                .insert(GrpcMethod::new("stemedb.v1.Replication", "Symbols"));
-            self.inner.unary(req, path, codec).await
+                .insert(GrpcMethod::new("stemedb.v1.ReplicationService", "Hello"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        pub async fn symbols(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SymbolsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::SymbolsResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/stemedb.v1.ReplicationService/Symbols",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("stemedb.v1.ReplicationService", "Symbols"));
+            self.inner.server_streaming(req, path, codec).await
         }
         pub async fn ids(
             &mut self,
@@ -950,11 +981,11 @@ pub mod replication_client {
                 })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
-                "/stemedb.v1.Replication/Ids",
+                "/stemedb.v1.ReplicationService/Ids",
             );
             let mut req = request.into_request();
             req.extensions_mut()
-                .insert(GrpcMethod::new("stemedb.v1.Replication", "Ids"));
+                .insert(GrpcMethod::new("stemedb.v1.ReplicationService", "Ids"));
             self.inner.unary(req, path, codec).await
         }
         pub async fn descend(
@@ -974,11 +1005,11 @@ pub mod replication_client {
                 })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
-                "/stemedb.v1.Replication/Descend",
+                "/stemedb.v1.ReplicationService/Descend",
             );
             let mut req = request.into_request();
             req.extensions_mut()
-                .insert(GrpcMethod::new("stemedb.v1.Replication", "Descend"));
+                .insert(GrpcMethod::new("stemedb.v1.ReplicationService", "Descend"));
             self.inner.unary(req, path, codec).await
         }
         pub async fn fetch(
@@ -998,11 +1029,11 @@ pub mod replication_client {
                 })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
-                "/stemedb.v1.Replication/Fetch",
+                "/stemedb.v1.ReplicationService/Fetch",
             );
             let mut req = request.into_request();
             req.extensions_mut()
-                .insert(GrpcMethod::new("stemedb.v1.Replication", "Fetch"));
+                .insert(GrpcMethod::new("stemedb.v1.ReplicationService", "Fetch"));
             self.inner.server_streaming(req, path, codec).await
         }
         pub async fn tail(
@@ -1022,11 +1053,11 @@ pub mod replication_client {
                 })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
-                "/stemedb.v1.Replication/Tail",
+                "/stemedb.v1.ReplicationService/Tail",
             );
             let mut req = request.into_request();
             req.extensions_mut()
-                .insert(GrpcMethod::new("stemedb.v1.Replication", "Tail"));
+                .insert(GrpcMethod::new("stemedb.v1.ReplicationService", "Tail"));
             self.inner.server_streaming(req, path, codec).await
         }
         pub async fn push(
@@ -1043,11 +1074,11 @@ pub mod replication_client {
                 })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
-                "/stemedb.v1.Replication/Push",
+                "/stemedb.v1.ReplicationService/Push",
             );
             let mut req = request.into_streaming_request();
             req.extensions_mut()
-                .insert(GrpcMethod::new("stemedb.v1.Replication", "Push"));
+                .insert(GrpcMethod::new("stemedb.v1.ReplicationService", "Push"));
             self.inner.client_streaming(req, path, codec).await
         }
         pub async fn finish(
@@ -1064,11 +1095,11 @@ pub mod replication_client {
                 })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
-                "/stemedb.v1.Replication/Finish",
+                "/stemedb.v1.ReplicationService/Finish",
             );
             let mut req = request.into_request();
             req.extensions_mut()
-                .insert(GrpcMethod::new("stemedb.v1.Replication", "Finish"));
+                .insert(GrpcMethod::new("stemedb.v1.ReplicationService", "Finish"));
             self.inner.unary(req, path, codec).await
         }
         pub async fn leave(
@@ -1085,17 +1116,17 @@ pub mod replication_client {
                 })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
-                "/stemedb.v1.Replication/Leave",
+                "/stemedb.v1.ReplicationService/Leave",
             );
             let mut req = request.into_request();
             req.extensions_mut()
-                .insert(GrpcMethod::new("stemedb.v1.Replication", "Leave"));
+                .insert(GrpcMethod::new("stemedb.v1.ReplicationService", "Leave"));
             self.inner.unary(req, path, codec).await
         }
     }
 }
 /// Generated server implementations.
-pub mod replication_server {
+pub mod replication_service_server {
     #![allow(
         unused_variables,
         dead_code,
@@ -1104,17 +1135,29 @@ pub mod replication_server {
         clippy::let_unit_value,
     )]
     use tonic::codegen::*;
-    /// Generated trait containing gRPC methods that should be implemented for use with ReplicationServer.
+    /// Generated trait containing gRPC methods that should be implemented for use with ReplicationServiceServer.
     #[async_trait]
-    pub trait Replication: std::marker::Send + std::marker::Sync + 'static {
+    pub trait ReplicationService: std::marker::Send + std::marker::Sync + 'static {
+        /// Server streaming response type for the Hello method.
+        type HelloStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::HelloResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
         async fn hello(
             &self,
             request: tonic::Request<super::HelloRequest>,
-        ) -> std::result::Result<tonic::Response<super::HelloResponse>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<Self::HelloStream>, tonic::Status>;
+        /// Server streaming response type for the Symbols method.
+        type SymbolsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::SymbolsResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
         async fn symbols(
             &self,
             request: tonic::Request<super::SymbolsRequest>,
-        ) -> std::result::Result<tonic::Response<super::SymbolsResponse>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<Self::SymbolsStream>, tonic::Status>;
         async fn ids(
             &self,
             request: tonic::Request<super::IdsRequest>,
@@ -1157,14 +1200,14 @@ pub mod replication_server {
         ) -> std::result::Result<tonic::Response<super::LeaveResponse>, tonic::Status>;
     }
     #[derive(Debug)]
-    pub struct ReplicationServer<T> {
+    pub struct ReplicationServiceServer<T> {
         inner: Arc<T>,
         accept_compression_encodings: EnabledCompressionEncodings,
         send_compression_encodings: EnabledCompressionEncodings,
         max_decoding_message_size: Option<usize>,
         max_encoding_message_size: Option<usize>,
     }
-    impl<T> ReplicationServer<T> {
+    impl<T> ReplicationServiceServer<T> {
         pub fn new(inner: T) -> Self {
             Self::from_arc(Arc::new(inner))
         }
@@ -1215,9 +1258,9 @@ pub mod replication_server {
             self
         }
     }
-    impl<T, B> tonic::codegen::Service<http::Request<B>> for ReplicationServer<T>
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for ReplicationServiceServer<T>
     where
-        T: Replication,
+        T: ReplicationService,
         B: Body + std::marker::Send + 'static,
         B::Error: Into<StdError> + std::marker::Send + 'static,
     {
@@ -1232,14 +1275,17 @@ pub mod replication_server {
         }
         fn call(&mut self, req: http::Request<B>) -> Self::Future {
             match req.uri().path() {
-                "/stemedb.v1.Replication/Hello" => {
+                "/stemedb.v1.ReplicationService/Hello" => {
                     #[allow(non_camel_case_types)]
-                    struct HelloSvc<T: Replication>(pub Arc<T>);
-                    impl<T: Replication> tonic::server::UnaryService<super::HelloRequest>
+                    struct HelloSvc<T: ReplicationService>(pub Arc<T>);
+                    impl<
+                        T: ReplicationService,
+                    > tonic::server::ServerStreamingService<super::HelloRequest>
                     for HelloSvc<T> {
                         type Response = super::HelloResponse;
+                        type ResponseStream = T::HelloStream;
                         type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
+                            tonic::Response<Self::ResponseStream>,
                             tonic::Status,
                         >;
                         fn call(
@@ -1248,7 +1294,7 @@ pub mod replication_server {
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
-                                <T as Replication>::hello(&inner, request).await
+                                <T as ReplicationService>::hello(&inner, request).await
                             };
                             Box::pin(fut)
                         }
@@ -1270,21 +1316,22 @@ pub mod replication_server {
                                 max_decoding_message_size,
                                 max_encoding_message_size,
                             );
-                        let res = grpc.unary(method, req).await;
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
                 }
-                "/stemedb.v1.Replication/Symbols" => {
+                "/stemedb.v1.ReplicationService/Symbols" => {
                     #[allow(non_camel_case_types)]
-                    struct SymbolsSvc<T: Replication>(pub Arc<T>);
+                    struct SymbolsSvc<T: ReplicationService>(pub Arc<T>);
                     impl<
-                        T: Replication,
-                    > tonic::server::UnaryService<super::SymbolsRequest>
+                        T: ReplicationService,
+                    > tonic::server::ServerStreamingService<super::SymbolsRequest>
                     for SymbolsSvc<T> {
                         type Response = super::SymbolsResponse;
+                        type ResponseStream = T::SymbolsStream;
                         type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
+                            tonic::Response<Self::ResponseStream>,
                             tonic::Status,
                         >;
                         fn call(
@@ -1293,7 +1340,7 @@ pub mod replication_server {
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
-                                <T as Replication>::symbols(&inner, request).await
+                                <T as ReplicationService>::symbols(&inner, request).await
                             };
                             Box::pin(fut)
                         }
@@ -1315,16 +1362,17 @@ pub mod replication_server {
                                 max_decoding_message_size,
                                 max_encoding_message_size,
                             );
-                        let res = grpc.unary(method, req).await;
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
                 }
-                "/stemedb.v1.Replication/Ids" => {
+                "/stemedb.v1.ReplicationService/Ids" => {
                     #[allow(non_camel_case_types)]
-                    struct IdsSvc<T: Replication>(pub Arc<T>);
-                    impl<T: Replication> tonic::server::UnaryService<super::IdsRequest>
-                    for IdsSvc<T> {
+                    struct IdsSvc<T: ReplicationService>(pub Arc<T>);
+                    impl<
+                        T: ReplicationService,
+                    > tonic::server::UnaryService<super::IdsRequest> for IdsSvc<T> {
                         type Response = super::IdsResponse;
                         type Future = BoxFuture<
                             tonic::Response<Self::Response>,
@@ -1336,7 +1384,7 @@ pub mod replication_server {
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
-                                <T as Replication>::ids(&inner, request).await
+                                <T as ReplicationService>::ids(&inner, request).await
                             };
                             Box::pin(fut)
                         }
@@ -1363,11 +1411,11 @@ pub mod replication_server {
                     };
                     Box::pin(fut)
                 }
-                "/stemedb.v1.Replication/Descend" => {
+                "/stemedb.v1.ReplicationService/Descend" => {
                     #[allow(non_camel_case_types)]
-                    struct DescendSvc<T: Replication>(pub Arc<T>);
+                    struct DescendSvc<T: ReplicationService>(pub Arc<T>);
                     impl<
-                        T: Replication,
+                        T: ReplicationService,
                     > tonic::server::UnaryService<super::DescendRequest>
                     for DescendSvc<T> {
                         type Response = super::DescendResponse;
@@ -1381,7 +1429,7 @@ pub mod replication_server {
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
-                                <T as Replication>::descend(&inner, request).await
+                                <T as ReplicationService>::descend(&inner, request).await
                             };
                             Box::pin(fut)
                         }
@@ -1408,11 +1456,11 @@ pub mod replication_server {
                     };
                     Box::pin(fut)
                 }
-                "/stemedb.v1.Replication/Fetch" => {
+                "/stemedb.v1.ReplicationService/Fetch" => {
                     #[allow(non_camel_case_types)]
-                    struct FetchSvc<T: Replication>(pub Arc<T>);
+                    struct FetchSvc<T: ReplicationService>(pub Arc<T>);
                     impl<
-                        T: Replication,
+                        T: ReplicationService,
                     > tonic::server::ServerStreamingService<super::FetchRequest>
                     for FetchSvc<T> {
                         type Response = super::BodiesResponse;
@@ -1427,7 +1475,7 @@ pub mod replication_server {
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
-                                <T as Replication>::fetch(&inner, request).await
+                                <T as ReplicationService>::fetch(&inner, request).await
                             };
                             Box::pin(fut)
                         }
@@ -1454,11 +1502,11 @@ pub mod replication_server {
                     };
                     Box::pin(fut)
                 }
-                "/stemedb.v1.Replication/Tail" => {
+                "/stemedb.v1.ReplicationService/Tail" => {
                     #[allow(non_camel_case_types)]
-                    struct TailSvc<T: Replication>(pub Arc<T>);
+                    struct TailSvc<T: ReplicationService>(pub Arc<T>);
                     impl<
-                        T: Replication,
+                        T: ReplicationService,
                     > tonic::server::ServerStreamingService<super::TailRequest>
                     for TailSvc<T> {
                         type Response = super::BodiesResponse;
@@ -1473,7 +1521,7 @@ pub mod replication_server {
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
-                                <T as Replication>::tail(&inner, request).await
+                                <T as ReplicationService>::tail(&inner, request).await
                             };
                             Box::pin(fut)
                         }
@@ -1500,11 +1548,11 @@ pub mod replication_server {
                     };
                     Box::pin(fut)
                 }
-                "/stemedb.v1.Replication/Push" => {
+                "/stemedb.v1.ReplicationService/Push" => {
                     #[allow(non_camel_case_types)]
-                    struct PushSvc<T: Replication>(pub Arc<T>);
+                    struct PushSvc<T: ReplicationService>(pub Arc<T>);
                     impl<
-                        T: Replication,
+                        T: ReplicationService,
                     > tonic::server::ClientStreamingService<super::PushRequest>
                     for PushSvc<T> {
                         type Response = super::PushResponse;
@@ -1518,7 +1566,7 @@ pub mod replication_server {
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
-                                <T as Replication>::push(&inner, request).await
+                                <T as ReplicationService>::push(&inner, request).await
                             };
                             Box::pin(fut)
                         }
@@ -1545,11 +1593,11 @@ pub mod replication_server {
                     };
                     Box::pin(fut)
                 }
-                "/stemedb.v1.Replication/Finish" => {
+                "/stemedb.v1.ReplicationService/Finish" => {
                     #[allow(non_camel_case_types)]
-                    struct FinishSvc<T: Replication>(pub Arc<T>);
+                    struct FinishSvc<T: ReplicationService>(pub Arc<T>);
                     impl<
-                        T: Replication,
+                        T: ReplicationService,
                     > tonic::server::UnaryService<super::FinishRequest>
                     for FinishSvc<T> {
                         type Response = super::FinishResponse;
@@ -1563,7 +1611,7 @@ pub mod replication_server {
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
-                                <T as Replication>::finish(&inner, request).await
+                                <T as ReplicationService>::finish(&inner, request).await
                             };
                             Box::pin(fut)
                         }
@@ -1590,11 +1638,12 @@ pub mod replication_server {
                     };
                     Box::pin(fut)
                 }
-                "/stemedb.v1.Replication/Leave" => {
+                "/stemedb.v1.ReplicationService/Leave" => {
                     #[allow(non_camel_case_types)]
-                    struct LeaveSvc<T: Replication>(pub Arc<T>);
-                    impl<T: Replication> tonic::server::UnaryService<super::LeaveRequest>
-                    for LeaveSvc<T> {
+                    struct LeaveSvc<T: ReplicationService>(pub Arc<T>);
+                    impl<
+                        T: ReplicationService,
+                    > tonic::server::UnaryService<super::LeaveRequest> for LeaveSvc<T> {
                         type Response = super::LeaveResponse;
                         type Future = BoxFuture<
                             tonic::Response<Self::Response>,
@@ -1606,7 +1655,7 @@ pub mod replication_server {
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
-                                <T as Replication>::leave(&inner, request).await
+                                <T as ReplicationService>::leave(&inner, request).await
                             };
                             Box::pin(fut)
                         }
@@ -1655,7 +1704,7 @@ pub mod replication_server {
             }
         }
     }
-    impl<T> Clone for ReplicationServer<T> {
+    impl<T> Clone for ReplicationServiceServer<T> {
         fn clone(&self) -> Self {
             let inner = self.inner.clone();
             Self {
@@ -1668,8 +1717,8 @@ pub mod replication_server {
         }
     }
     /// Generated gRPC service name
-    pub const SERVICE_NAME: &str = "stemedb.v1.Replication";
-    impl<T> tonic::server::NamedService for ReplicationServer<T> {
+    pub const SERVICE_NAME: &str = "stemedb.v1.ReplicationService";
+    impl<T> tonic::server::NamedService for ReplicationServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
@@ -1817,7 +1866,7 @@ pub struct WatchResponse {
     pub log: ::core::option::Option<LogId>,
 }
 /// Generated client implementations.
-pub mod store_client {
+pub mod store_service_client {
     #![allow(
         unused_variables,
         dead_code,
@@ -1828,10 +1877,10 @@ pub mod store_client {
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
     #[derive(Debug, Clone)]
-    pub struct StoreClient<T> {
+    pub struct StoreServiceClient<T> {
         inner: tonic::client::Grpc<T>,
     }
-    impl<T> StoreClient<T>
+    impl<T> StoreServiceClient<T>
     where
         T: tonic::client::GrpcService<tonic::body::Body>,
         T::Error: Into<StdError>,
@@ -1849,7 +1898,7 @@ pub mod store_client {
         pub fn with_interceptor<F>(
             inner: T,
             interceptor: F,
-        ) -> StoreClient<InterceptedService<T, F>>
+        ) -> StoreServiceClient<InterceptedService<T, F>>
         where
             F: tonic::service::Interceptor,
             T::ResponseBody: Default,
@@ -1863,7 +1912,7 @@ pub mod store_client {
                 http::Request<tonic::body::Body>,
             >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
         {
-            StoreClient::new(InterceptedService::new(inner, interceptor))
+            StoreServiceClient::new(InterceptedService::new(inner, interceptor))
         }
         /// Compress requests with the given encoding.
         ///
@@ -1909,9 +1958,12 @@ pub mod store_client {
                     )
                 })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/stemedb.v1.Store/Append");
+            let path = http::uri::PathAndQuery::from_static(
+                "/stemedb.v1.StoreService/Append",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("stemedb.v1.Store", "Append"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("stemedb.v1.StoreService", "Append"));
             self.inner.unary(req, path, codec).await
         }
         pub async fn append_batch(
@@ -1933,11 +1985,11 @@ pub mod store_client {
                 })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
-                "/stemedb.v1.Store/AppendBatch",
+                "/stemedb.v1.StoreService/AppendBatch",
             );
             let mut req = request.into_streaming_request();
             req.extensions_mut()
-                .insert(GrpcMethod::new("stemedb.v1.Store", "AppendBatch"));
+                .insert(GrpcMethod::new("stemedb.v1.StoreService", "AppendBatch"));
             self.inner.streaming(req, path, codec).await
         }
         pub async fn get(
@@ -1956,9 +2008,12 @@ pub mod store_client {
                     )
                 })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/stemedb.v1.Store/Get");
+            let path = http::uri::PathAndQuery::from_static(
+                "/stemedb.v1.StoreService/Get",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("stemedb.v1.Store", "Get"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("stemedb.v1.StoreService", "Get"));
             self.inner.server_streaming(req, path, codec).await
         }
         pub async fn head(
@@ -1974,9 +2029,12 @@ pub mod store_client {
                     )
                 })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/stemedb.v1.Store/Head");
+            let path = http::uri::PathAndQuery::from_static(
+                "/stemedb.v1.StoreService/Head",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("stemedb.v1.Store", "Head"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("stemedb.v1.StoreService", "Head"));
             self.inner.unary(req, path, codec).await
         }
         pub async fn prove(
@@ -1992,9 +2050,12 @@ pub mod store_client {
                     )
                 })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/stemedb.v1.Store/Prove");
+            let path = http::uri::PathAndQuery::from_static(
+                "/stemedb.v1.StoreService/Prove",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("stemedb.v1.Store", "Prove"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("stemedb.v1.StoreService", "Prove"));
             self.inner.unary(req, path, codec).await
         }
         pub async fn watch(
@@ -2013,15 +2074,18 @@ pub mod store_client {
                     )
                 })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/stemedb.v1.Store/Watch");
+            let path = http::uri::PathAndQuery::from_static(
+                "/stemedb.v1.StoreService/Watch",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("stemedb.v1.Store", "Watch"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("stemedb.v1.StoreService", "Watch"));
             self.inner.server_streaming(req, path, codec).await
         }
     }
 }
 /// Generated server implementations.
-pub mod store_server {
+pub mod store_service_server {
     #![allow(
         unused_variables,
         dead_code,
@@ -2030,9 +2094,9 @@ pub mod store_server {
         clippy::let_unit_value,
     )]
     use tonic::codegen::*;
-    /// Generated trait containing gRPC methods that should be implemented for use with StoreServer.
+    /// Generated trait containing gRPC methods that should be implemented for use with StoreServiceServer.
     #[async_trait]
-    pub trait Store: std::marker::Send + std::marker::Sync + 'static {
+    pub trait StoreService: std::marker::Send + std::marker::Sync + 'static {
         async fn append(
             &self,
             request: tonic::Request<super::AppendRequest>,
@@ -2080,14 +2144,14 @@ pub mod store_server {
         ) -> std::result::Result<tonic::Response<Self::WatchStream>, tonic::Status>;
     }
     #[derive(Debug)]
-    pub struct StoreServer<T> {
+    pub struct StoreServiceServer<T> {
         inner: Arc<T>,
         accept_compression_encodings: EnabledCompressionEncodings,
         send_compression_encodings: EnabledCompressionEncodings,
         max_decoding_message_size: Option<usize>,
         max_encoding_message_size: Option<usize>,
     }
-    impl<T> StoreServer<T> {
+    impl<T> StoreServiceServer<T> {
         pub fn new(inner: T) -> Self {
             Self::from_arc(Arc::new(inner))
         }
@@ -2138,9 +2202,9 @@ pub mod store_server {
             self
         }
     }
-    impl<T, B> tonic::codegen::Service<http::Request<B>> for StoreServer<T>
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for StoreServiceServer<T>
     where
-        T: Store,
+        T: StoreService,
         B: Body + std::marker::Send + 'static,
         B::Error: Into<StdError> + std::marker::Send + 'static,
     {
@@ -2155,10 +2219,12 @@ pub mod store_server {
         }
         fn call(&mut self, req: http::Request<B>) -> Self::Future {
             match req.uri().path() {
-                "/stemedb.v1.Store/Append" => {
+                "/stemedb.v1.StoreService/Append" => {
                     #[allow(non_camel_case_types)]
-                    struct AppendSvc<T: Store>(pub Arc<T>);
-                    impl<T: Store> tonic::server::UnaryService<super::AppendRequest>
+                    struct AppendSvc<T: StoreService>(pub Arc<T>);
+                    impl<
+                        T: StoreService,
+                    > tonic::server::UnaryService<super::AppendRequest>
                     for AppendSvc<T> {
                         type Response = super::AppendResponse;
                         type Future = BoxFuture<
@@ -2171,7 +2237,7 @@ pub mod store_server {
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
-                                <T as Store>::append(&inner, request).await
+                                <T as StoreService>::append(&inner, request).await
                             };
                             Box::pin(fut)
                         }
@@ -2198,11 +2264,11 @@ pub mod store_server {
                     };
                     Box::pin(fut)
                 }
-                "/stemedb.v1.Store/AppendBatch" => {
+                "/stemedb.v1.StoreService/AppendBatch" => {
                     #[allow(non_camel_case_types)]
-                    struct AppendBatchSvc<T: Store>(pub Arc<T>);
+                    struct AppendBatchSvc<T: StoreService>(pub Arc<T>);
                     impl<
-                        T: Store,
+                        T: StoreService,
                     > tonic::server::StreamingService<super::AppendBatchRequest>
                     for AppendBatchSvc<T> {
                         type Response = super::AppendBatchResponse;
@@ -2219,7 +2285,7 @@ pub mod store_server {
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
-                                <T as Store>::append_batch(&inner, request).await
+                                <T as StoreService>::append_batch(&inner, request).await
                             };
                             Box::pin(fut)
                         }
@@ -2246,11 +2312,11 @@ pub mod store_server {
                     };
                     Box::pin(fut)
                 }
-                "/stemedb.v1.Store/Get" => {
+                "/stemedb.v1.StoreService/Get" => {
                     #[allow(non_camel_case_types)]
-                    struct GetSvc<T: Store>(pub Arc<T>);
+                    struct GetSvc<T: StoreService>(pub Arc<T>);
                     impl<
-                        T: Store,
+                        T: StoreService,
                     > tonic::server::ServerStreamingService<super::GetRequest>
                     for GetSvc<T> {
                         type Response = super::GetResponse;
@@ -2265,7 +2331,7 @@ pub mod store_server {
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
-                                <T as Store>::get(&inner, request).await
+                                <T as StoreService>::get(&inner, request).await
                             };
                             Box::pin(fut)
                         }
@@ -2292,10 +2358,10 @@ pub mod store_server {
                     };
                     Box::pin(fut)
                 }
-                "/stemedb.v1.Store/Head" => {
+                "/stemedb.v1.StoreService/Head" => {
                     #[allow(non_camel_case_types)]
-                    struct HeadSvc<T: Store>(pub Arc<T>);
-                    impl<T: Store> tonic::server::UnaryService<super::HeadRequest>
+                    struct HeadSvc<T: StoreService>(pub Arc<T>);
+                    impl<T: StoreService> tonic::server::UnaryService<super::HeadRequest>
                     for HeadSvc<T> {
                         type Response = super::HeadResponse;
                         type Future = BoxFuture<
@@ -2308,7 +2374,7 @@ pub mod store_server {
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
-                                <T as Store>::head(&inner, request).await
+                                <T as StoreService>::head(&inner, request).await
                             };
                             Box::pin(fut)
                         }
@@ -2335,11 +2401,12 @@ pub mod store_server {
                     };
                     Box::pin(fut)
                 }
-                "/stemedb.v1.Store/Prove" => {
+                "/stemedb.v1.StoreService/Prove" => {
                     #[allow(non_camel_case_types)]
-                    struct ProveSvc<T: Store>(pub Arc<T>);
-                    impl<T: Store> tonic::server::UnaryService<super::ProveRequest>
-                    for ProveSvc<T> {
+                    struct ProveSvc<T: StoreService>(pub Arc<T>);
+                    impl<
+                        T: StoreService,
+                    > tonic::server::UnaryService<super::ProveRequest> for ProveSvc<T> {
                         type Response = super::ProveResponse;
                         type Future = BoxFuture<
                             tonic::Response<Self::Response>,
@@ -2351,7 +2418,7 @@ pub mod store_server {
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
-                                <T as Store>::prove(&inner, request).await
+                                <T as StoreService>::prove(&inner, request).await
                             };
                             Box::pin(fut)
                         }
@@ -2378,11 +2445,11 @@ pub mod store_server {
                     };
                     Box::pin(fut)
                 }
-                "/stemedb.v1.Store/Watch" => {
+                "/stemedb.v1.StoreService/Watch" => {
                     #[allow(non_camel_case_types)]
-                    struct WatchSvc<T: Store>(pub Arc<T>);
+                    struct WatchSvc<T: StoreService>(pub Arc<T>);
                     impl<
-                        T: Store,
+                        T: StoreService,
                     > tonic::server::ServerStreamingService<super::WatchRequest>
                     for WatchSvc<T> {
                         type Response = super::WatchResponse;
@@ -2397,7 +2464,7 @@ pub mod store_server {
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
-                                <T as Store>::watch(&inner, request).await
+                                <T as StoreService>::watch(&inner, request).await
                             };
                             Box::pin(fut)
                         }
@@ -2446,7 +2513,7 @@ pub mod store_server {
             }
         }
     }
-    impl<T> Clone for StoreServer<T> {
+    impl<T> Clone for StoreServiceServer<T> {
         fn clone(&self) -> Self {
             let inner = self.inner.clone();
             Self {
@@ -2459,8 +2526,8 @@ pub mod store_server {
         }
     }
     /// Generated gRPC service name
-    pub const SERVICE_NAME: &str = "stemedb.v1.Store";
-    impl<T> tonic::server::NamedService for StoreServer<T> {
+    pub const SERVICE_NAME: &str = "stemedb.v1.StoreService";
+    impl<T> tonic::server::NamedService for StoreServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

@@ -31,9 +31,11 @@ impl Right {
     pub(crate) fn of(path: &str) -> Self {
         let (service, call) = path.trim_start_matches('/').split_once('/').unwrap_or((path, ""));
         match (service, call) {
-            ("stemedb.v1.Store", _) => Self::Client,
-            ("stemedb.v1.Replication", _) | ("stemedb.v1.Node", "Gossip") => Self::Peer,
-            ("stemedb.v1.Node", "Status" | "Cells")
+            ("stemedb.v1.StoreService", _) => Self::Client,
+            ("stemedb.v1.ReplicationService", _) | ("stemedb.v1.NodeService", "Gossip") => {
+                Self::Peer
+            }
+            ("stemedb.v1.NodeService", "Status" | "Cells")
             | ("grpc.reflection.v1.ServerReflection", _) => Self::Any,
             _ => Self::Admin,
         }
@@ -142,17 +144,17 @@ mod tests {
     #[test]
     fn every_call_has_its_right_and_an_unknown_one_needs_the_most() {
         for (path, right) in [
-            ("/stemedb.v1.Store/Append", Right::Client),
-            ("/stemedb.v1.Store/Watch", Right::Client),
-            ("/stemedb.v1.Replication/Hello", Right::Peer),
-            ("/stemedb.v1.Replication/Push", Right::Peer),
-            ("/stemedb.v1.Node/Gossip", Right::Peer),
-            ("/stemedb.v1.Node/Status", Right::Any),
-            ("/stemedb.v1.Node/Cells", Right::Any),
-            ("/stemedb.v1.Node/Control", Right::Admin),
-            ("/stemedb.v1.Node/Another", Right::Admin),
+            ("/stemedb.v1.StoreService/Append", Right::Client),
+            ("/stemedb.v1.StoreService/Watch", Right::Client),
+            ("/stemedb.v1.ReplicationService/Hello", Right::Peer),
+            ("/stemedb.v1.ReplicationService/Push", Right::Peer),
+            ("/stemedb.v1.NodeService/Gossip", Right::Peer),
+            ("/stemedb.v1.NodeService/Status", Right::Any),
+            ("/stemedb.v1.NodeService/Cells", Right::Any),
+            ("/stemedb.v1.NodeService/Control", Right::Admin),
+            ("/stemedb.v1.NodeService/Another", Right::Admin),
             ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Right::Any),
-            ("/stemedb.v1.Storehouse/Append", Right::Admin),
+            ("/stemedb.v1.StoreServiceHouse/Append", Right::Admin),
             ("/", Right::Admin),
             ("", Right::Admin),
         ] {

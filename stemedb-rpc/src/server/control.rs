@@ -21,7 +21,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
 use super::{CLOSE_TIME_MAX, ServeError, node::NodeService};
-use crate::{limits::MESSAGE_LEN_MAX, node::Node, proto::v1::node_server::NodeServer};
+use crate::{
+    limits::MESSAGE_LEN_MAX, node::Node, proto::v1::node_service_server::NodeServiceServer,
+};
 
 /// Connections at the same time; more wait.
 const CONNECTIONS_MAX: usize = 16;
@@ -65,7 +67,7 @@ pub async fn serve_control<N: Node>(
             }
         }
     });
-    let service = NodeServer::new(NodeService { node })
+    let service = NodeServiceServer::new(NodeService { node })
         .max_decoding_message_size(MESSAGE_LEN_MAX)
         .max_encoding_message_size(MESSAGE_LEN_MAX);
     let (ending, ended) = oneshot::channel::<()>();

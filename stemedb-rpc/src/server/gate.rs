@@ -38,11 +38,12 @@ use crate::Reason;
 
 /// Calls whose answers come at the end of what they do: their handlers see to it that they don't
 /// stall.
-const WITHOUT_DEADLINE: [&str; 2] = ["/stemedb.v1.Replication/Push", "/stemedb.v1.Node/Control"];
+const WITHOUT_DEADLINE: [&str; 2] =
+    ["/stemedb.v1.ReplicationService/Push", "/stemedb.v1.NodeService/Control"];
 
 /// What opens a session; the other calls of the service belong to one.
-const OPENING: &str = "/stemedb.v1.Replication/Hello";
-const SESSION: &str = "/stemedb.v1.Replication/";
+const OPENING: &str = "/stemedb.v1.ReplicationService/Hello";
+const SESSION: &str = "/stemedb.v1.ReplicationService/";
 
 /// What the gates of all services share.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use super::store::blocking;
 use crate::{
     Reason,
     node::{CELL_BITS_MAX, Control, Node, check_frames},
-    proto::v1::{self, control_request::What, node_server},
+    proto::v1::{self, control_request::What, node_service_server},
 };
 
 /// The node service over a node.
@@ -18,7 +18,7 @@ pub(crate) struct NodeService<N> {
 }
 
 #[tonic::async_trait]
-impl<N: Node> node_server::Node for NodeService<N> {
+impl<N: Node> node_service_server::NodeService for NodeService<N> {
     async fn gossip(
         &self,
         request: Request<v1::GossipRequest>,
@@ -56,12 +56,12 @@ impl<N: Node> node_server::Node for NodeService<N> {
         let what = match request.into_inner().what.ok_or(Reason::Malformed)? {
             What::Pause(_) => Control::Pause,
             What::Resume(_) => Control::Resume,
-            What::Trigger(trigger) => {
-                Control::Trigger(Some(trigger.peer).filter(|peer| !peer.is_empty()))
+            What::SyncNow(trigger) => {
+                Control::SyncNow(Some(trigger.peer).filter(|peer| !peer.is_empty()))
             }
             What::Reload(_) => Control::Reload,
         };
-        let said = self.node.control(what).await?;
-        Ok(Response::new(v1::ControlResponse { said }))
+        let message = self.node.control(what).await?;
+        Ok(Response::new(v1::ControlResponse { message }))
     }
 }

@@ -1,6 +1,7 @@
 //! The replication service: messages in, messages out. What they mean is decided elsewhere.
 
 use std::{
+    iter,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -22,12 +23,12 @@ use super::{
 };
 use crate::{
     Reason,
+    compress::PartCompressor,
     convert::{Malformed, replication::answers::bodies_message},
     limits::ServerLimits,
-    proto::v1::{self, replication_server},
-    reason::refusal_status,
-    replica::{BodyParts, Replica, Said},
-    shrink::Shrinker,
+    proto::v1::{self, replication_service_server},
+    reason::{refusal_status, refusal_status_with},
+    replica::{Replica, Said},
 };
 
 /// The replication service over a replica.
@@ -47,7 +48,7 @@ impl<R: Replica> ReplicationService<R> {
         match off_thread(move || replica.answer(request, from)).await?.map_err(refusal_status)? {
             Said::Nothing => Ok(None),
             Said::Answer(response) => Ok(Some(response)),
-            Said::Bodies(_) => Err(Reason::Failed.into()),
+            Said::Parts(_) => Err(Reason::Failed.into()),
         }
     }
 
@@ -78,13 +79,14 @@ impl<R: Replica> ReplicationService<R> {
     }
 
     /// Answers a call that has one request and many answers.
-    fn bodies<M>(
+    fn parts<M, N>(
         &self,
         mut call: Call<M>,
-        zstd: bool,
-    ) -> Result<Reply<Answers<v1::BodiesResponse>>, Status>
+        mut message: impl FnMut(Response) -> Option<N> + Send + 'static,
+    ) -> Result<Reply<Answers<N>>, Status>
     where
         Request: TryFrom<M, Error = Malformed>,
+        N: Send + 'static,
     {
         let permit = call.extensions_mut().remove::<CallPermit>();
         let from = address_of(&call)?;
@@ -94,10 +96,16 @@ impl<R: Replica> ReplicationService<R> {
         Ok(answers(permit, time_max, move |answering| async move {
             let answered = async {
                 let said = off_thread(move || replica.answer(request, from)).await?;
-                let Said::Bodies(parts) = said.map_err(refusal_status)? else {
-                    return Err(Reason::Failed.into());
+                let parts = match said.map_err(refusal_status)? {
+                    Said::Parts(parts) => parts,
+                    Said::Answer(answer) => Box::new(iter::once(Ok(answer))),
+                    Said::Nothing => return Err(Reason::Failed.into()),
                 };
-                hand_on(parts, zstd, &answering).await
+                let messages = parts.map(move |part| {
+                    let answer = part.map_err(refusal_status)?;
+                    message(answer).ok_or_else(|| Reason::Failed.into())
+                });
+                send(messages, &answering).await
             };
             if let Err(status) = answered.await {
                 answering.send(Err(status)).await;
@@ -106,30 +114,18 @@ impl<R: Replica> ReplicationService<R> {
     }
 }
 
-/// Hands parts on. Each is made once there is room for it: waiting for the initiator takes no
+/// Sends messages. Each is made once there is room for it: waiting for the initiator takes no
 /// thread.
-async fn hand_on(
-    parts: BodyParts,
-    zstd: bool,
-    answering: &Answering<v1::BodiesResponse>,
+async fn send<N: Send + 'static>(
+    messages: impl Iterator<Item = Result<N, Status>> + Send + 'static,
+    answering: &Answering<N>,
 ) -> Result<(), Status> {
-    let shrinker = zstd.then(Shrinker::default);
     // What they hold is held until the last of them is taken.
-    let making = Arc::new(Mutex::new((parts, shrinker)));
+    let making = Arc::new(Mutex::new(messages));
     while let Some(room) = answering.room().await {
         let maker = Arc::clone(&making);
-        let made = off_thread(move || {
-            // Nobody else has it now, and one that gave up left no part behind.
-            let (parts, shrinker) = &mut *maker.lock().unwrap_or_else(PoisonError::into_inner);
-            let Response { echo, answer } = match parts.next()? {
-                Ok(response) => response,
-                Err(refusal) => return Some(Err(refusal_status(refusal))),
-            };
-            Some(match answer {
-                Answer::Bodies(bodies) => Ok(bodies_message(echo, bodies, shrinker.as_mut())),
-                _ => Err(Reason::Failed.into()),
-            })
-        });
+        // Nobody else has it now, and one that gave up left no part behind.
+        let made = off_thread(move || maker.lock().unwrap_or_else(PoisonError::into_inner).next());
         match made.await? {
             Some(Ok(message)) => room.send(Ok(message), Some(making.clone())),
             Some(Err(status)) => {
@@ -140,6 +136,31 @@ async fn hand_on(
         }
     }
     Ok(())
+}
+
+/// Makes messages of bodies, compressed if the initiator takes that.
+fn bodies_messages(zstd: bool) -> impl FnMut(Response) -> Option<v1::BodiesResponse> + Send {
+    let mut compressor = zstd.then(PartCompressor::default);
+    move |Response { echo, answer }| match answer {
+        Answer::Bodies(bodies) => Some(bodies_message(echo, bodies, compressor.as_mut())),
+        _ => None,
+    }
+}
+
+/// Makes a message of a part of the first answer of a session.
+fn hello_message(Response { echo, answer }: Response) -> Option<v1::HelloResponse> {
+    match answer {
+        Answer::Welcome(welcome) => Some((echo, welcome).into()),
+        Answer::Symbols(symbols) => Some((echo, symbols).into()),
+        _ => None,
+    }
+}
+
+fn symbols_message(Response { echo, answer }: Response) -> Option<v1::SymbolsResponse> {
+    match answer {
+        Answer::Symbols(symbols) => Some((echo, symbols).into()),
+        _ => None,
+    }
 }
 
 /// Does what may read from a disk.
@@ -160,9 +181,7 @@ fn exhausted(exhausted: Exhausted) -> Status {
 }
 
 pub(super) fn malformed(error: Malformed) -> Status {
-    let mut status = refusal_status(Refusal::Malformed);
-    status = Status::with_metadata(status.code(), error.to_string(), status.metadata().clone());
-    status
+    refusal_status_with(Refusal::Malformed, error.to_string())
 }
 
 /// An answer of the kind that a call has.
@@ -186,22 +205,24 @@ macro_rules! only {
 }
 
 #[tonic::async_trait]
-impl<R: Replica> replication_server::Replication for ReplicationService<R> {
+impl<R: Replica> replication_service_server::ReplicationService for ReplicationService<R> {
+    type HelloStream = Answers<v1::HelloResponse>;
+    type SymbolsStream = Answers<v1::SymbolsResponse>;
     type FetchStream = Answers<v1::BodiesResponse>;
     type TailStream = Answers<v1::BodiesResponse>;
 
     async fn hello(
         &self,
         call: Call<v1::HelloRequest>,
-    ) -> Result<Reply<v1::HelloResponse>, Status> {
-        self.unary(call, only!(Welcome)).await
+    ) -> Result<Reply<Self::HelloStream>, Status> {
+        self.parts(call, hello_message)
     }
 
     async fn symbols(
         &self,
         call: Call<v1::SymbolsRequest>,
-    ) -> Result<Reply<v1::SymbolsResponse>, Status> {
-        self.unary(call, only!(Symbols)).await
+    ) -> Result<Reply<Self::SymbolsStream>, Status> {
+        self.parts(call, symbols_message)
     }
 
     async fn ids(&self, call: Call<v1::IdsRequest>) -> Result<Reply<v1::IdsResponse>, Status> {
@@ -220,12 +241,12 @@ impl<R: Replica> replication_server::Replication for ReplicationService<R> {
         call: Call<v1::FetchRequest>,
     ) -> Result<Reply<Self::FetchStream>, Status> {
         let zstd = call.get_ref().zstd;
-        self.bodies(call, zstd)
+        self.parts(call, bodies_messages(zstd))
     }
 
     async fn tail(&self, call: Call<v1::TailRequest>) -> Result<Reply<Self::TailStream>, Status> {
         let zstd = call.get_ref().zstd;
-        self.bodies(call, zstd)
+        self.parts(call, bodies_messages(zstd))
     }
 
     async fn push(

@@ -19,7 +19,7 @@ use crate::{
     check,
     convert::store::{id, proof_message},
     limits::{PART_LEN_MAX, ServerLimits},
-    proto::v1::{self, store_server},
+    proto::v1::{self, store_service_server},
 };
 
 /// How much of the log goes into one message.
@@ -59,7 +59,7 @@ fn share<T>(budget: &Budget, request: &Request<T>) -> Result<Share, Status> {
 }
 
 #[tonic::async_trait]
-impl<B: Backend> store_server::Store for StoreService<B> {
+impl<B: Backend> store_service_server::StoreService for StoreService<B> {
     type AppendBatchStream = Answers<v1::AppendBatchResponse>;
     type GetStream = Answers<v1::GetResponse>;
     type WatchStream = Answers<v1::WatchResponse>;

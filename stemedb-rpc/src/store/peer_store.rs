@@ -10,7 +10,7 @@ use stemedb_sync::{
 };
 
 use super::SyncError;
-use crate::{Reason, Site, backend::Failure};
+use crate::{Reason, SessionHost, backend::Failure};
 
 /// Store as sessions with peers see it.
 #[derive(Clone, Debug)]
@@ -60,7 +60,7 @@ impl Source for PeerStore {
     }
 }
 
-impl Site for PeerStore {
+impl SessionHost for PeerStore {
     fn now(&self) -> Duration {
         uptime()
     }

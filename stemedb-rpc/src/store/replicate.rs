@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc};
 
 use crate::{
-    Client, Responding, Server, Site,
+    Client, ResponderService, Server, SessionHost,
     server::{ServeError, Stopped},
     sync::{NoSession, Pace, Synced, run},
 };
@@ -100,7 +100,8 @@ impl Replicate for Store {
     ) -> Result<Stopped, ServeError> {
         let (identity, limits) = (peer_identity(self), fitting(self, limits));
         let responder = Responder::with_memory(identity, limits, server.memory());
-        let replica = Arc::new(Responding::new(responder, Arc::new(PeerStore(Arc::clone(self)))));
+        let replica =
+            Arc::new(ResponderService::new(responder, Arc::new(PeerStore(Arc::clone(self)))));
         server.serve(Arc::clone(self), replica, stop).await
     }
 
@@ -121,7 +122,7 @@ impl Replicate for Store {
 /// # Errors
 ///
 /// As there.
-pub async fn sync_through<S: Site>(
+pub async fn sync_through<S: SessionHost>(
     store: &Arc<Store>,
     site: Arc<S>,
     client: &Client,

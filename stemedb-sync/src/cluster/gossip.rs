@@ -67,9 +67,9 @@ const ASK_PERIOD: Duration = Duration::from_secs(10);
 /// and so many of them each second.
 const ASKED_MAX: usize = 4;
 /// How long it is left alone, after a join, who else has this node's id.
-const TWIN_PERIOD: Duration = Duration::from_secs(5);
+const DUPLICATE_PERIOD: Duration = Duration::from_secs(5);
 /// At so many addresses at once, whatever anybody says.
-const TWINS_MAX: usize = 16;
+const DUPLICATES_MAX: usize = 16;
 
 /// Numbers of heads that there are for each size of the log.
 const HEADS_PER_SIZE: u64 = 1 << 20;
@@ -90,7 +90,7 @@ pub(super) enum Event {
     /// A node has told what it holds.
     Told(NodeId),
     /// Another process has this node's id.
-    Twin { address: String, refused: bool },
+    DuplicateNodeId { address: String, refused: bool },
     /// Who is at an address has answered.
     Answered(String),
     /// A node has an id that belongs to another key.
@@ -121,7 +121,7 @@ pub(super) struct Gossip {
     /// For how many members the library is set up.
     sized_for: u32,
     /// When it was last asked who else has this node's id, by address.
-    twins: BTreeMap<String, Duration>,
+    duplicates: BTreeMap<String, Duration>,
     /// Members that are suspected: by generation and incarnation, and since when.
     suspected: BTreeMap<NodeId, ((u64, u16), Duration)>,
     /// When that was last looked at.
@@ -192,7 +192,7 @@ impl Gossip {
             published: 0,
             head: Vec::new(),
             sized_for: 1,
-            twins: BTreeMap::new(),
+            duplicates: BTreeMap::new(),
             suspected: BTreeMap::new(),
             looked: Duration::ZERO,
             events: VecDeque::new(),

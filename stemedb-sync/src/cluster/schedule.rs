@@ -16,8 +16,8 @@ use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 
 use super::head::Head;
 use crate::{
-    blame::Blame,
     message::{NodeId, SetHead},
+    violation::ProtocolViolation,
 };
 
 /// After this time at most a peer that changed is met, in a cluster of one or two.
@@ -62,7 +62,7 @@ pub enum Outcome {
     /// It was called off by this node.
     Cancelled,
     /// The peer broke the protocol.
-    Lied(Blame),
+    ProtocolViolation(ProtocolViolation),
 }
 
 /// What is known of a peer.
@@ -87,7 +87,7 @@ pub struct Peer {
     /// It is not met before this.
     pub not_before: Duration,
     /// What it was set aside for, until then.
-    pub aside: Option<Blame>,
+    pub quarantined: Option<ProtocolViolation>,
     /// When it is to be met.
     wanted: Option<Duration>,
     /// Whether a session with it runs.
@@ -110,7 +110,7 @@ impl Peer {
             met: None,
             failures: 0,
             not_before: Duration::ZERO,
-            aside: None,
+            quarantined: None,
             wanted: None,
             running: false,
             told: false,
@@ -196,11 +196,11 @@ impl Schedule {
         let peer = peer.or_insert_with(|| Peer::new(standing, false));
         if peer.node != Some(node) {
             // One that lied is not believed sooner under another id.
-            let aside = peer.aside;
-            let not_before = aside.map_or(Duration::ZERO, |_| peer.not_before);
+            let quarantined = peer.quarantined;
+            let not_before = quarantined.map_or(Duration::ZERO, |_| peer.not_before);
             let (named, running) = (peer.named, peer.running);
             let new = Peer::new(standing, named);
-            *peer = Peer { node: Some(node), running, aside, not_before, ..new };
+            *peer = Peer { node: Some(node), running, quarantined, not_before, ..new };
         }
         let back = peer.standing == Standing::Down && standing != Standing::Down;
         peer.standing = standing;
@@ -274,7 +274,7 @@ impl Schedule {
                     // Until it says otherwise.
                     head.set = set;
                 }
-                (peer.failures, peer.aside) = (0, None);
+                (peer.failures, peer.quarantined) = (0, None);
                 compare(peer, own, now);
                 if peer.differs_since.is_some() {
                     let after = if peer.told { Duration::ZERO } else { AFTER_OWN };
@@ -282,7 +282,7 @@ impl Schedule {
                 }
             }
             Outcome::Partial => {
-                (peer.failures, peer.aside) = (0, None);
+                (peer.failures, peer.quarantined) = (0, None);
                 peer.wanted.get_or_insert(now + soon);
             }
             Outcome::Failed => {
@@ -292,9 +292,9 @@ impl Schedule {
                 peer.wanted = Some(peer.not_before);
             }
             Outcome::Cancelled => peer.wanted = Some(now + soon),
-            Outcome::Lied(blame) => {
+            Outcome::ProtocolViolation(violation) => {
                 peer.failures = peer.failures.saturating_add(1);
-                peer.aside = Some(blame);
+                peer.quarantined = Some(violation);
                 peer.not_before = now + ASIDE;
                 peer.wanted = Some(peer.not_before);
             }
@@ -306,7 +306,8 @@ impl Schedule {
         let mut any = false;
         for (known, peer) in &mut self.peers {
             if address.is_none_or(|address| address == known) {
-                (peer.wanted, peer.not_before, peer.aside) = (Some(now), Duration::ZERO, None);
+                (peer.wanted, peer.not_before, peer.quarantined) =
+                    (Some(now), Duration::ZERO, None);
                 any = true;
             }
         }

@@ -1,12 +1,73 @@
-//! Bodies on the way: each its length as a [`varint`] and its bytes, one after the other. The
-//! string of them is cut into parts anywhere.
+//! Bodies on the way, one item after the other. The string of them is cut into parts anywhere.
+//!
+//! ```text
+//!   body      varint length + 1, the bytes
+//!   absent    00, varint length of the rest, id 32, reason u8, more that is skipped
+//! ```
+
+use stemedb_merkle::Hash;
 
 use super::{CodecError, varint};
 
+/// Bytes of an absent body's id and reason.
+const ABSENT_LEN: usize = 33;
+
+/// Bytes that an absent body may take, with what later versions may say of it.
+const ABSENT_LEN_MAX: usize = 1_024;
+
+/// One item of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// A body.
+    Body(Vec<u8>),
+    /// An id whose body is not given.
+    Absent {
+        /// The whole id.
+        id: Hash,
+        /// Why.
+        reason: AbsentReason,
+    },
+}
+
+/// Why a body is not given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AbsentReason {
+    /// 1: it was lost to damage there, or cannot be read.
+    Missing,
+    /// Something that this version does not know; it is taken for [`Missing`](Self::Missing).
+    Unknown(u8),
+}
+
+impl AbsentReason {
+    /// Its number in the protocol.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Missing => 1,
+            Self::Unknown(number) => number,
+        }
+    }
+
+    /// The reason of a number.
+    pub const fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::Missing,
+            number => Self::Unknown(number),
+        }
+    }
+}
+
 /// Appends a body.
 pub fn write(body: &[u8], bytes: &mut Vec<u8>) {
-    varint::write(body.len() as u64, bytes);
+    varint::write((body.len() as u64).saturating_add(1), bytes);
     bytes.extend_from_slice(body);
+}
+
+/// Appends an id whose body is not given.
+pub fn write_absent(id: &Hash, reason: AbsentReason, bytes: &mut Vec<u8>) {
+    bytes.push(0);
+    varint::write(ABSENT_LEN as u64, bytes);
+    bytes.extend_from_slice(id);
+    bytes.push(reason.number());
 }
 
 /// Cuts a string of bodies into parts.
@@ -26,7 +87,7 @@ impl PartWriter {
     /// Appends a body.
     pub fn push(&mut self, body: &[u8]) {
         let mut len = Vec::with_capacity(varint::LEN_MAX);
-        varint::write(body.len() as u64, &mut len);
+        varint::write((body.len() as u64).saturating_add(1), &mut len);
         self.extend(&len);
         self.extend(body);
     }
@@ -55,79 +116,97 @@ impl PartWriter {
     }
 }
 
-/// Puts bodies together from the parts that they come in.
+/// Puts items together from the parts that they come in.
 #[derive(Debug, Default)]
-pub struct BodyReader {
+pub struct ItemReader {
     /// The beginning of a length.
     head: Vec<u8>,
-    /// The beginning of a body and how long it will be.
+    /// Whether that is the length of an absent body.
+    absent: bool,
+    /// The beginning of an item and how long it will be.
     open: Option<(usize, Vec<u8>)>,
 }
 
-impl BodyReader {
-    /// Takes in the next part and gives out the bodies that end in it.
+impl ItemReader {
+    /// Takes in the next part and gives out the items that end in it.
     ///
-    /// Holds back at most one body, and never more bytes than came.
+    /// Holds back at most one item, and never more bytes than came.
     ///
     /// # Errors
     ///
-    /// If a body would be longer than `len_max`. The reader is of no use then.
-    pub fn push(&mut self, mut bytes: &[u8], len_max: usize) -> Result<Vec<Vec<u8>>, CodecError> {
-        let mut bodies = Vec::new();
+    /// If a body would be longer than `len_max`, or an absent one is none. The reader is of no use
+    /// then.
+    pub fn push(&mut self, mut bytes: &[u8], len_max: usize) -> Result<Vec<Item>, CodecError> {
+        let mut items = Vec::new();
         loop {
-            if self.head.is_empty() && self.open.is_none() {
+            if self.head.is_empty() && !self.absent && self.open.is_none() {
                 // Most bodies are short, and whole in the part.
                 while let Some((body, behind)) = whole(bytes, len_max)? {
-                    bodies.push(body.to_vec());
+                    items.push(Item::Body(body.to_vec()));
                     bytes = behind;
                 }
             }
-            let (len, mut body) = match self.open.take() {
+            let (len, mut item) = match self.open.take() {
                 Some(open) => open,
                 None => match self.length(&mut bytes, len_max)? {
                     Some(len) => (len, Vec::with_capacity(len.min(bytes.len()))),
-                    None => return Ok(bodies),
+                    None => return Ok(items),
                 },
             };
-            let (here, behind) = bytes.split_at_checked(len - body.len()).unwrap_or((bytes, &[]));
-            body.extend_from_slice(here);
+            let (here, behind) = bytes.split_at_checked(len - item.len()).unwrap_or((bytes, &[]));
+            item.extend_from_slice(here);
             bytes = behind;
-            if body.len() == len {
-                bodies.push(body);
-            } else {
-                self.open = Some((len, body));
-                return Ok(bodies);
+            if item.len() < len {
+                self.open = Some((len, item));
+                return Ok(items);
             }
+            let absent = core::mem::take(&mut self.absent);
+            items.push(if absent { absent_item(&item)? } else { Item::Body(item) });
         }
     }
 
-    /// Bytes of memory that the body takes which has begun.
+    /// Bytes of memory that the item takes which has begun.
     pub fn held(&self) -> usize {
-        self.open.as_ref().map_or(0, |(_, body)| body.capacity())
+        self.open.as_ref().map_or(0, |(_, item)| item.capacity())
     }
 
-    /// Whether a body or its length has begun and not ended.
+    /// Whether an item or its length has begun and not ended.
     pub fn is_inside(&self) -> bool {
-        !self.head.is_empty() || self.open.is_some()
+        !self.head.is_empty() || self.absent || self.open.is_some()
     }
 
+    /// How many bytes are to come of the next item.
     fn length(&mut self, bytes: &mut &[u8], max: usize) -> Result<Option<usize>, CodecError> {
         while let Some((byte, rest)) = bytes.split_first() {
             *bytes = rest;
             self.head.push(*byte);
-            if let Some(len) = varint::read(&mut self.head.as_slice())? {
-                self.head.clear();
-                return checked(len, max).map(Some);
+            let Some(len) = varint::read(&mut self.head.as_slice())? else { continue };
+            self.head.clear();
+            if self.absent {
+                let len = usize::try_from(len).ok();
+                let len = len.filter(|len| (ABSENT_LEN..=ABSENT_LEN_MAX).contains(len));
+                return len.ok_or(CodecError::Length).map(Some);
+            }
+            match len.checked_sub(1) {
+                Some(len) => return checked(len, max).map(Some),
+                None => self.absent = true,
             }
         }
         Ok(None)
     }
 }
 
-/// The body at the front, and what is behind it; `None` if it is not all there.
+/// The body at the beginning, and what is behind it; `None` if it is not all there, or none.
 fn whole(mut bytes: &[u8], max: usize) -> Result<Option<(&[u8], &[u8])>, CodecError> {
-    let Some(len) = varint::read(&mut bytes)? else { return Ok(None) };
+    let len = varint::read(&mut bytes)?.and_then(|len| len.checked_sub(1));
+    let Some(len) = len else { return Ok(None) };
     Ok(bytes.split_at_checked(checked(len, max)?))
+}
+
+fn absent_item(bytes: &[u8]) -> Result<Item, CodecError> {
+    let (id, rest) = bytes.split_first_chunk::<32>().ok_or(CodecError::Length)?;
+    let reason = AbsentReason::from_number(*rest.first().ok_or(CodecError::Length)?);
+    Ok(Item::Absent { id: *id, reason })
 }
 
 fn checked(len: u64, max: usize) -> Result<usize, CodecError> {

@@ -1,12 +1,24 @@
-//! Lists of ids, and of their halves: the plain bytes one after the other.
+//! Lists of ids, and of their prefixes and suffixes: the plain bytes one after the other.
 
 use stemedb_merkle::Hash;
 
 use super::CodecError;
-use crate::keys::halves;
 
-/// The first 16 bytes of an id.
-pub type Front = [u8; 16];
+/// Bytes of an id by which it is asked for. Two ids of a set that share them are hardly ever there
+/// by chance; a responder refuses to choose between them.
+pub const PREFIX_LEN: usize = 8;
+
+/// Bytes of an id behind its prefix.
+pub const SUFFIX_LEN: usize = 32 - PREFIX_LEN;
+
+/// The first 8 bytes of an id.
+pub type IdPrefix = [u8; PREFIX_LEN];
+
+/// The prefix of an id, or of more of its bytes.
+pub fn prefix<const N: usize>(id: &[u8; N]) -> IdPrefix {
+    const { assert!(N >= PREFIX_LEN) };
+    core::array::from_fn(|place| id.get(place).copied().unwrap_or(0))
+}
 
 /// Writes ids.
 pub fn write_ids(ids: &[Hash]) -> Vec<u8> {
@@ -22,44 +34,44 @@ pub fn read_ids(bytes: &[u8], max: usize) -> Result<&[Hash], CodecError> {
     read(bytes, max)
 }
 
-/// Writes the fronts of ids.
-pub fn write_fronts(fronts: &[Front]) -> Vec<u8> {
-    fronts.as_flattened().to_vec()
+/// Writes prefixes of ids.
+pub fn write_prefixes(prefixes: &[IdPrefix]) -> Vec<u8> {
+    prefixes.as_flattened().to_vec()
 }
 
-/// Reads ascending fronts.
+/// Reads ascending prefixes of ids.
 ///
 /// # Errors
 ///
 /// If there are more than `max`, a piece of one, or they are not in ascending order.
-pub fn read_fronts(bytes: &[u8], max: usize) -> Result<&[Front], CodecError> {
-    let fronts: &[Front] = read(bytes, max)?;
-    if !fronts.is_sorted_by(|one, next| one < next) {
+pub fn read_prefixes(bytes: &[u8], max: usize) -> Result<&[IdPrefix], CodecError> {
+    let prefixes: &[IdPrefix] = read(bytes, max)?;
+    if !prefixes.is_sorted_by(|one, next| one < next) {
         return Err(CodecError::Order);
     }
-    Ok(fronts)
+    Ok(prefixes)
 }
 
-/// Writes the last 16 bytes of ids.
-pub fn write_backs(ids: &[Hash]) -> Vec<u8> {
-    ids.iter().flat_map(|id| halves(id)[1]).collect()
+/// Writes the last 24 bytes of ids.
+pub fn write_suffixes(ids: &[Hash]) -> Vec<u8> {
+    ids.iter().flat_map(|id| id.iter().skip(PREFIX_LEN)).copied().collect()
 }
 
-/// Joins fronts with the backs that a peer gave for them.
+/// Joins prefixes with the suffixes that a peer gave for them.
 ///
 /// # Errors
 ///
-/// If there are not as many backs as fronts.
-pub fn join(fronts: &[Front], backs: &[u8]) -> Result<Vec<Hash>, CodecError> {
-    let backs: &[[u8; 16]] = read(backs, fronts.len())?;
-    if backs.len() != fronts.len() {
+/// If there are not as many suffixes as prefixes.
+pub fn join(prefixes: &[IdPrefix], suffixes: &[u8]) -> Result<Vec<Hash>, CodecError> {
+    let suffixes: &[[u8; SUFFIX_LEN]] = read(suffixes, prefixes.len())?;
+    if suffixes.len() != prefixes.len() {
         return Err(CodecError::Length);
     }
-    let joined = fronts.iter().zip(backs).map(|(front, back)| {
+    let joined = prefixes.iter().zip(suffixes).map(|(prefix, suffix)| {
         let mut id = [0; 32];
-        let (left, right) = id.split_at_mut(16);
-        left.copy_from_slice(front);
-        right.copy_from_slice(back);
+        let (left, right) = id.split_at_mut(PREFIX_LEN);
+        left.copy_from_slice(prefix);
+        right.copy_from_slice(suffix);
         id
     });
     Ok(joined.collect())

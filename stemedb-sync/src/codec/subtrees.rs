@@ -106,24 +106,24 @@ impl Below {
         }
     }
 
-    /// Takes the answer for a prefix off the front. Ids are at most `few`, or at most two more than
+    /// Takes the answer for a prefix off the front. Ids are at most `leaf_ids`, or at most two more than
     /// the bytes could hold are reserved for.
     ///
     /// # Errors
     ///
-    /// If the bytes end early, there are more ids than `few`, they do not ascend, or one does not
+    /// If the bytes end early, there are more ids than `leaf_ids`, they do not ascend, or one does not
     /// begin with the prefix.
     pub fn read(
         bytes: &mut &[u8],
         prefix: &Prefix,
         levels: u8,
-        few: usize,
+        leaf_ids: usize,
     ) -> Result<Self, CodecError> {
         let (kind, rest) = bytes.split_first().ok_or(CodecError::Length)?;
         *bytes = rest;
         match kind {
             0 => read_places(bytes, prefix, levels_below(prefix, levels)).map(Self::Places),
-            1 => read_ids(bytes, prefix, few).map(Self::Ids),
+            1 => read_ids(bytes, prefix, leaf_ids).map(Self::Ids),
             _ => Err(CodecError::Kind),
         }
     }
@@ -154,13 +154,13 @@ fn read_places(bytes: &mut &[u8], prefix: &Prefix, levels: u16) -> Result<Vec<Pl
     Ok(places)
 }
 
-fn read_ids(bytes: &mut &[u8], prefix: &Prefix, few: usize) -> Result<Vec<Hash>, CodecError> {
+fn read_ids(bytes: &mut &[u8], prefix: &Prefix, leaf_ids: usize) -> Result<Vec<Hash>, CodecError> {
     let count = varint::read(bytes)?.ok_or(CodecError::Length)?;
-    let count = usize::try_from(count).ok().filter(|count| *count <= few);
-    let count = count.ok_or(CodecError::TooMany { max: few })?;
+    let count = usize::try_from(count).ok().filter(|count| *count <= leaf_ids);
+    let count = count.ok_or(CodecError::TooMany { max: leaf_ids })?;
     // A whole id that is the prefix itself takes no bytes, but then there is only one.
     let each = 32 - prefix.whole_bytes();
-    if bytes.len() / each.max(1) < count.min(few).saturating_sub(1) {
+    if bytes.len() / each.max(1) < count.min(leaf_ids).saturating_sub(1) {
         return Err(CodecError::Length);
     }
     let mut ids: Vec<Hash> = Vec::with_capacity(count);

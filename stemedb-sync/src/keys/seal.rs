@@ -34,14 +34,14 @@ impl SessionKey {
             Ask::Symbols(AskSymbols { from, count }) => {
                 hasher.update(&from.to_le_bytes()).update(&count.to_le_bytes());
             }
-            Ask::Ids(AskIds { fronts }) => list(&mut hasher, fronts),
-            Ask::Descend(Descend { nodes, levels, few }) => {
+            Ask::Ids(AskIds { prefixes }) => list(&mut hasher, prefixes),
+            Ask::Descend(Descend { nodes, levels, leaf_ids }) => {
                 list(&mut hasher, nodes);
-                hasher.update(&[*levels]).update(&few.to_le_bytes());
+                hasher.update(&[*levels]).update(&leaf_ids.to_le_bytes());
             }
-            Ask::Fetch(Fetch { wanted: Wanted::Listed { request, from, count } }) => {
-                hasher.update(&[0]).update(&request.to_le_bytes());
-                hasher.update(&from.to_le_bytes()).update(&count.to_le_bytes());
+            Ask::Fetch(Fetch { wanted: Wanted::Prefixes(prefixes) }) => {
+                hasher.update(&[0]);
+                list(&mut hasher, prefixes);
             }
             Ask::Fetch(Fetch { wanted: Wanted::Ids(ids) }) => {
                 hasher.update(&[1]);
@@ -74,15 +74,21 @@ impl SessionKey {
         match answer {
             // It has a proof.
             Answer::Welcome(_) | Answer::Left => {}
-            Answer::Symbols(Symbols { symbols }) => list(&mut hasher, symbols),
-            Answer::Ids(Ids { backs }) => list(&mut hasher, backs),
+            Answer::Symbols(Symbols { from, symbols, last }) => {
+                hasher.update(&from.to_le_bytes());
+                list(&mut hasher, symbols);
+                hasher.update(&[u8::from(*last)]);
+            }
+            Answer::Ids(Ids { suffixes }) => list(&mut hasher, suffixes),
             Answer::Subtrees(Subtrees { subtrees }) => list(&mut hasher, subtrees),
             Answer::Bodies(Bodies { part, bytes, end }) => {
                 hasher.update(&part.to_le_bytes());
                 list(&mut hasher, bytes);
                 match end {
                     None => hasher.update(&[0]),
-                    Some(BodiesEnd { dealt }) => hasher.update(&[1]).update(&dealt.to_le_bytes()),
+                    Some(BodiesEnd { processed }) => {
+                        hasher.update(&[1]).update(&processed.to_le_bytes())
+                    }
                 };
             }
             Answer::Pushed(Pushed { appended, duplicates }) => {

@@ -2,7 +2,8 @@
 
 use super::{LogHead, SetHead};
 
-/// Asks for bodies by id.
+/// Asks for bodies by id. The answer has an item for each ([`codec::bodies`](crate::codec::bodies)):
+/// its body, or its whole id and why there is no body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetch {
     /// Which.
@@ -12,15 +13,8 @@ pub struct Fetch {
 /// Which bodies are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// Those whose fronts were in an earlier [`AskIds`](super::AskIds), in its order.
-    Listed {
-        /// The number of that request.
-        request: u64,
-        /// The place of the first of them.
-        from: u32,
-        /// How many.
-        count: u32,
-    },
+    /// The ids that begin with these, 8 bytes each, ascending. The bodies show what the ids are.
+    Prefixes(Vec<u8>),
     /// These ids, 32 bytes each.
     Ids(Vec<u8>),
 }
@@ -50,10 +44,10 @@ pub struct Bodies {
 /// The end of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodiesEnd {
-    /// How many of the ids or entries asked for are dealt with: at least one, fewer than asked for
-    /// where a limit cuts the answer. What is dealt with and has no body in the answer can't be
-    /// had.
-    pub dealt: u64,
+    /// How many of the ids or entries asked for are processed: at least one, fewer than asked for
+    /// where a limit cuts the answer. As many items are in the answer to [`Fetch`]; in that to
+    /// [`Tail`], entries whose body was lost are left out, as their ids are not in the set.
+    pub processed: u64,
 }
 
 /// One part of bodies for the responder. All parts of one push have the same request number.

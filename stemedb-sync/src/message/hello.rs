@@ -4,7 +4,7 @@ use stemedb_merkle::{Hash, set};
 
 use super::NodeId;
 
-/// How many ids a store holds and the root over them (SPEC section 2).
+/// How many ids a store holds and the root over them (docs/spec.md, section 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SetHead {
     /// How many ids.
@@ -20,7 +20,7 @@ impl SetHead {
     }
 }
 
-/// How many entries a log has and the history root over them (SPEC section 3).
+/// How many entries a log has and the history root over them (docs/spec.md, section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogHead {
     /// How many entries.
@@ -110,8 +110,7 @@ pub struct Welcome {
     /// The responder's random share of the session's key; zeros if no session was opened.
     pub nonce: [u8; 16],
     /// Shows that the responder has the secret, or has none:
-    /// [`Keys::responder_proof`](crate::Keys::responder_proof). It covers all fields but itself and
-    /// the symbols.
+    /// [`Keys::responder_proof`](crate::Keys::responder_proof). It covers all fields but itself.
     pub proof: [u8; 16],
     /// What the responder holds; `None` if it is what the initiator holds.
     pub set: Option<SetHead>,
@@ -121,7 +120,8 @@ pub struct Welcome {
     pub time: u64,
     /// Whether the initiator's cursor still holds.
     pub cursor: CursorState,
-    /// The first coded symbols of the responder's set, at most as many as asked for
-    /// ([`symbols`](crate::symbols)); empty if the roots agree.
-    pub symbols: Vec<u8>,
+    /// How many coded symbols of the responder's set follow, in parts
+    /// ([`Symbols`](super::Symbols)), at most as many as asked for; 0 if the roots agree, or if it
+    /// keeps none.
+    pub symbols: u32,
 }

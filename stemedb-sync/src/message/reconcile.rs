@@ -1,36 +1,39 @@
-//! Finding out what differs: symbols, the other halves of ids, and subtrees.
+//! Finding out what differs: symbols, ids of known prefixes, and subtrees.
 
 /// Asks for coded symbols.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AskSymbols {
     /// The index of the first.
     pub from: u32,
-    /// How many.
+    /// How many at most: the initiator stops taking them once it has peeled.
     pub count: u32,
 }
 
-/// Coded symbols of the responder's set.
+/// One part of the coded symbols of the responder's set: those that follow a
+/// [`Welcome`](super::Welcome), or that [`AskSymbols`] asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Symbols {
-    /// Symbols from the index asked for on, as [`symbols`](crate::symbols) encodes them: at least
-    /// one, fewer than asked for where a limit cuts them.
+    /// The index of the first symbol of this part.
+    pub from: u32,
+    /// Symbols from there on, as [`symbols`](crate::symbols) encodes them, at least one.
     pub symbols: Vec<u8>,
+    /// Whether it is the last part, with fewer symbols in all than asked for where a limit cuts
+    /// them.
+    pub last: bool,
 }
 
-/// Asks for the other halves of ids. The responder keeps the list, for [`Wanted::Listed`].
-///
-/// [`Wanted::Listed`]: super::Wanted::Listed
+/// Asks for the ids of known prefixes, by a caller that wants no bodies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AskIds {
-    /// The first 16 bytes of each id, ascending.
-    pub fronts: Vec<u8>,
+    /// The first 8 bytes of each id, ascending ([`codec::ids`](crate::codec::ids)).
+    pub prefixes: Vec<u8>,
 }
 
-/// The other halves.
+/// What the ids go on with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ids {
-    /// The last 16 bytes of each id, in the order of the fronts.
-    pub backs: Vec<u8>,
+    /// The last 24 bytes of each id, in the order of the prefixes.
+    pub suffixes: Vec<u8>,
 }
 
 /// Asks what lies below subtrees.
@@ -42,7 +45,7 @@ pub struct Descend {
     /// How many levels below each to answer for, 1 to 8.
     pub levels: u8,
     /// A subtree of at most so many ids is answered with those.
-    pub few: u32,
+    pub leaf_ids: u32,
 }
 
 /// What lies below the subtrees asked about.

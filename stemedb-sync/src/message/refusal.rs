@@ -53,11 +53,14 @@ pub enum Refusal {
     /// 15: all sessions of the responder together hold as much memory as they may.
     #[error("the sessions of the peer hold as much memory as it allows; try again later")]
     Memory,
+    /// 16: the responder has begun a session with the initiator, and that one goes on.
+    #[error("the peer is busy with a session of its own with this store")]
+    BusyWithYou,
 }
 
 impl Refusal {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Version,
         Self::Secret,
         Self::Itself,
@@ -73,6 +76,7 @@ impl Refusal {
         Self::Closing,
         Self::Taken,
         Self::Memory,
+        Self::BusyWithYou,
     ];
 
     /// Its number.
@@ -93,6 +97,29 @@ impl Refusal {
             Self::Closing => 13,
             Self::Taken => 14,
             Self::Memory => 15,
+            Self::BusyWithYou => 16,
+        }
+    }
+
+    /// Its name in the protocol.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Version => "VERSION",
+            Self::Secret => "SECRET",
+            Self::Itself => "ITSELF",
+            Self::Token => "MAC",
+            Self::SnapshotGone => "SNAPSHOT_GONE",
+            Self::Busy => "SESSIONS",
+            Self::TooLarge => "MESSAGE_TOO_LARGE",
+            Self::Malformed => "MESSAGE_MALFORMED",
+            Self::OverLimit => "OVER_LIMIT",
+            Self::Unknown => "NOT_IN_SNAPSHOT",
+            Self::Damaged => "STORE_DAMAGED",
+            Self::ReadOnly => "READ_ONLY",
+            Self::Closing => "CLOSING",
+            Self::Taken => "SESSION_TAKEN",
+            Self::Memory => "MEMORY",
+            Self::BusyWithYou => "BUSY_WITH_YOU",
         }
     }
 
@@ -118,6 +145,6 @@ mod tests {
             assert_eq!(Refusal::from_code(refusal.code()), Some(refusal));
         }
         assert_eq!(Refusal::from_code(0), None);
-        assert_eq!(Refusal::from_code(16), None);
+        assert_eq!(Refusal::from_code(17), None);
     }
 }

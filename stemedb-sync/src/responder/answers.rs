@@ -1,8 +1,6 @@
 //! The answers that come from the snapshot alone, and what is noted for the end.
 
 use core::ops::Range;
-use std::sync::Arc;
-
 use stemedb_merkle::{
     Hash, MappedSetError,
     set::{Subtree, Summary},
@@ -19,8 +17,7 @@ use crate::{
     },
     limits::Limits,
     message::{
-        AskIds, AskSymbols, Descend, Fetch, Finish, Finished, Ids, Refusal, Subtrees, Symbols,
-        Tail, Wanted,
+        AskIds, AskSymbols, Descend, Fetch, Finish, Finished, Ids, Refusal, Subtrees, Tail, Wanted,
     },
     replica::Source,
     symbols,
@@ -35,44 +32,40 @@ const SYMBOL_REPEATS_MAX: u64 = 4;
 const SYMBOL_PASSES_MAX: u32 = 64;
 
 impl Open {
-    pub(super) fn symbols(&self, ask: AskSymbols, limits: &Limits) -> Result<Symbols, Refusal> {
-        let fit = u32::try_from(limits.message_len_max / symbols::ENCODED_LEN_MAX).unwrap_or(1);
-        let count = ask.count.min(limits.symbols_per_message_max).min(fit);
-        let end = ask.from.checked_add(count).filter(|end| *end <= limits.symbols_max);
-        let end = end.ok_or(Refusal::OverLimit)?;
-        if count == 0 {
-            return Err(Refusal::Malformed);
-        }
+    /// Symbols of some indices, encoded; those up to `until` come next.
+    pub(super) fn symbols(
+        &self,
+        range: Range<u32>,
+        until: u32,
+        symbols_max: u32,
+    ) -> Result<Vec<u8>, Refusal> {
         let mut state = self.state();
-        state.symbols += u64::from(count);
-        if state.symbols > SYMBOL_REPEATS_MAX * u64::from(limits.symbols_max)
+        state.symbols += range.len() as u64;
+        if state.symbols > SYMBOL_REPEATS_MAX * u64::from(symbols_max)
             || state.ahead.passes() >= SYMBOL_PASSES_MAX
         {
             return Err(Refusal::OverLimit);
         }
-        let found =
-            state.ahead.symbols(&self.pin, ask.from..end, limits.symbols_max, self.symbol_key);
-        let found = found?;
+        let from = range.start;
+        let found = state.ahead.symbols(&self.pin, range, until, symbols_max, self.symbol_key)?;
         drop(state);
-        let symbols = symbols::encode(&found, ask.from, self.pin.snapshot.len());
-        Ok(Symbols { symbols })
+        Ok(symbols::encode(&found, from, self.pin.snapshot.len()))
     }
 
-    pub(super) fn ids(&self, request: u64, ask: &AskIds, limits: &Limits) -> Result<Ids, Refusal> {
-        if let Some(ids) = self.state().listed.get(&request) {
-            return Ok(Ids { backs: ids::write_backs(ids) });
-        }
-        let fronts = ids::read_fronts(&ask.fronts, limits.ids_per_message_max)
-            .map_err(|_| Refusal::Malformed)?;
-        if fronts.is_empty() {
+    pub(super) fn ids(&self, ask: &AskIds, limits: &Limits) -> Result<Ids, Refusal> {
+        let fit = limits.message_len_max / ids::SUFFIX_LEN;
+        let ids = self.ids_of(&ask.prefixes, limits.ids_per_message_max.min(fit))?;
+        Ok(Ids { suffixes: ids::write_suffixes(&ids) })
+    }
+
+    /// The ids of the snapshot that begin with these: one for each, or none is given.
+    fn ids_of(&self, prefixes: &[u8], max: usize) -> Result<Vec<Hash>, Refusal> {
+        let prefixes = ids::read_prefixes(prefixes, max).map_err(|_| Refusal::Malformed)?;
+        if prefixes.is_empty() {
             return Err(Refusal::Malformed);
         }
-        let found = self.pin.snapshot.find_by_prefix(fronts).map_err(damaged)?;
-        let ids: Option<Arc<[Hash]>> = found.into_iter().collect();
-        let ids = ids.ok_or(Refusal::Unknown)?;
-        let backs = ids::write_backs(&ids);
-        self.state().list(request, ids, limits)?;
-        Ok(Ids { backs })
+        let found = self.pin.snapshot.find_by_prefix(prefixes).map_err(damaged)?;
+        found.into_iter().collect::<Option<_>>().ok_or(Refusal::Unknown)
     }
 
     pub(super) fn descend(&self, ask: &Descend, limits: &Limits) -> Result<Subtrees, Refusal> {
@@ -81,14 +74,14 @@ impl Open {
         if !(1..=LEVELS_MAX).contains(&ask.levels) || nodes.is_empty() {
             return Err(Refusal::Malformed);
         }
-        let few = usize::try_from(ask.few.min(limits.few_max)).unwrap_or(0);
+        let leaf_ids = usize::try_from(ask.leaf_ids.min(limits.leaf_ids_max)).unwrap_or(0);
         let mut subtrees = Vec::new();
         for prefix in nodes {
             let before = subtrees.len();
             let depth = usize::from(prefix.depth());
             let subtree = self.pin.snapshot.subtree(prefix.bits(), depth).map_err(damaged)?;
             let levels = levels_below(&prefix, ask.levels);
-            below(&subtree, levels, few).map_err(damaged)?.write(&prefix, &mut subtrees);
+            below(&subtree, levels, leaf_ids).map_err(damaged)?.write(&prefix, &mut subtrees);
             if subtrees.len() > limits.message_len_max {
                 subtrees.truncate(before);
                 break;
@@ -101,18 +94,17 @@ impl Open {
     }
 
     pub(super) fn fetch(&self, ask: &Fetch, limits: &Limits) -> Result<WantedIds, Refusal> {
+        let max = limits.ids_per_message_max;
         let ids = match &ask.wanted {
-            Wanted::Listed { request, from, count } => {
-                let state = self.state();
-                let listed = state.listed.get(request).ok_or(Refusal::Unknown)?;
-                let range = usize::try_from(*from).ok().zip(usize::try_from(*count).ok());
-                let end = range.and_then(|(from, count)| Some(from..from.checked_add(count)?));
-                let range = end.filter(|range| range.end <= listed.len());
-                WantedIds::listed(Arc::clone(listed), range.ok_or(Refusal::Unknown)?)
+            Wanted::Prefixes(prefixes) => {
+                // What is read of a request takes at most four times as much as it does.
+                let held = self.memory.reserve(prefixes.len().saturating_mul(4))?;
+                WantedIds::new(self.ids_of(prefixes, max)?.into(), held)
             }
             Wanted::Ids(bytes) => {
-                let ids = ids::read_ids(bytes, limits.ids_per_message_max);
-                WantedIds::named(ids.map_err(|_| Refusal::Malformed)?, &self.memory)?
+                let ids = ids::read_ids(bytes, max).map_err(|_| Refusal::Malformed)?;
+                let held = self.memory.reserve(bytes.len())?;
+                WantedIds::new(ids.into(), held)
             }
         };
         if ids.as_slice().is_empty() {
@@ -153,9 +145,17 @@ impl Open {
     }
 }
 
+/// The indices of the symbols that a request asks for, as far as a limit does not cut them.
+pub(super) fn symbols_asked(ask: AskSymbols, limits: &Limits) -> Result<Range<u32>, Refusal> {
+    let count = ask.count.min(limits.symbols_per_request_max);
+    let end = ask.from.checked_add(count).filter(|end| *end <= limits.symbols_max);
+    let end = end.ok_or(Refusal::OverLimit)?;
+    if count == 0 { Err(Refusal::Malformed) } else { Ok(ask.from..end) }
+}
+
 /// What is some levels below a subtree, or its ids if they are few.
-fn below(subtree: &Subtree, levels: u16, few: usize) -> Result<Below, MappedSetError> {
-    if let Some(ids) = subtree.ids(few)? {
+fn below(subtree: &Subtree, levels: u16, leaf_ids: usize) -> Result<Below, MappedSetError> {
+    if let Some(ids) = subtree.ids(leaf_ids)? {
         return Ok(Below::Ids(ids));
     }
     let mut places = Vec::with_capacity(1 << levels);

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use stemedb_merkle::Hash;
@@ -12,7 +12,7 @@ use crate::{
     keys::SessionKey,
     limits::Limits,
     memory::{Exhausted, MemoryBudget, Reservation},
-    message::{Hello, Refusal, Response},
+    message::{Hello, Response},
     replica::{Pin, SymbolsAhead},
 };
 
@@ -29,18 +29,13 @@ pub(super) struct Open {
     state: Mutex<State>,
 }
 
-/// Bytes that a session takes beside its snapshot, its lists and its symbols, about.
+/// Bytes that a session takes beside its snapshot, its ids and its symbols, about.
 const SESSION_LEN: usize = 4 << 10;
-
-/// Bytes that a list takes beside its ids, about.
-const LIST_LEN: usize = 128;
 
 #[derive(Debug)]
 pub(super) struct State {
-    /// The memory of the session and of its lists of ids.
+    /// The memory of the session and of the ids below.
     held: Reservation,
-    /// The ids of each request for the other halves of ids.
-    pub(super) listed: BTreeMap<u64, Arc<[Hash]>>,
     /// Ids asked for by id, some of them perhaps more than once.
     pub(super) fetched: Vec<Hash>,
     /// Ids given.
@@ -68,8 +63,7 @@ impl Open {
     ) -> Result<Self, Exhausted> {
         let snapshot_id = welcome.echo.snapshot;
         let state = State {
-            held: memory.reserve(SESSION_LEN + welcome.answer.list_len())?,
-            listed: BTreeMap::new(),
+            held: memory.reserve(SESSION_LEN)?,
             fetched: Vec::new(),
             pushed: Vec::new(),
             forgot: false,
@@ -90,23 +84,7 @@ impl Open {
 
 impl State {
     fn kept(&self) -> usize {
-        let listed: usize = self.listed.values().map(|ids| ids.len()).sum();
-        listed + self.fetched.len() + self.pushed.len()
-    }
-
-    /// Keeps the ids of a list.
-    pub(super) fn list(
-        &mut self,
-        request: u64,
-        ids: Arc<[Hash]>,
-        limits: &Limits,
-    ) -> Result<(), Refusal> {
-        if self.kept() + ids.len() > limits.ids_kept_max {
-            return Err(Refusal::OverLimit);
-        }
-        self.held.grow(LIST_LEN + size_of_val(&*ids))?;
-        self.listed.insert(request, ids);
-        Ok(())
+        self.fetched.len() + self.pushed.len()
     }
 
     pub(super) fn keep_fetched(&mut self, ids: &[Hash], limits: &Limits) {

@@ -6,6 +6,7 @@ use stemedb_merkle::Hash;
 
 use super::{Reply, open::Open};
 use crate::{
+    codec::bodies::Item,
     limits::Limits,
     memory::Reservation,
     message::{Answer, Echo, Push, Pushed, Refusal, Response},
@@ -36,7 +37,7 @@ pub(super) struct Receiving {
 /// If it is dropped before it is said what came of it, they count as not appended: the push may
 /// come again, from its beginning.
 #[derive(Debug)]
-pub struct Taking {
+pub struct PendingPush {
     open: Arc<Open>,
     echo: Echo,
     attempt: u64,
@@ -97,7 +98,14 @@ pub(super) fn take(
         return Ok(Reply::Nothing);
     }
     let taken = push.parts.take(part.part, part.bytes, part.last, limits.body_len_max);
-    let Ok(bodies) = taken else {
+    let bodies: Option<Vec<Vec<u8>>> = taken.ok().and_then(|items| {
+        let body = |item| match item {
+            Item::Body(body) => Some(body),
+            Item::Absent { .. } => None,
+        };
+        items.into_iter().map(body).collect()
+    });
+    let Some(bodies) = bodies else {
         pushes.remove(&echo.request);
         return Err(Refusal::Malformed);
     };
@@ -115,11 +123,11 @@ pub(super) fn take(
     }
     push.appending += 1;
     let (open, attempt, limits) = (Arc::clone(open), push.attempt, limits.clone());
-    let taking = Taking { open, echo, attempt, limits, bodies, _held: held, settled: false };
-    Ok(Reply::Take(taking))
+    let pending = PendingPush { open, echo, attempt, limits, bodies, _held: held, settled: false };
+    Ok(Reply::Take(pending))
 }
 
-impl Taking {
+impl PendingPush {
     /// The bodies. They may be appended as they are: their ids follow from them.
     pub fn bodies(&mut self) -> Vec<Vec<u8>> {
         core::mem::take(&mut self.bodies)
@@ -152,7 +160,7 @@ impl Taking {
     }
 }
 
-impl Drop for Taking {
+impl Drop for PendingPush {
     fn drop(&mut self) {
         if self.settled {
             return;

@@ -1,4 +1,4 @@
-//! An answer of bodies, made part by part.
+//! Answers of several parts, each made when it is asked for.
 
 use core::ops::Range;
 use std::sync::Arc;
@@ -7,13 +7,97 @@ use stemedb_merkle::Hash;
 
 use super::open::Open;
 use crate::{
-    codec::bodies,
+    codec::bodies::{self, AbsentReason},
     keys::SessionKey,
     limits::Limits,
-    memory::{Exhausted, MemoryBudget, Reservation},
-    message::{Answer, Bodies, BodiesEnd, Echo, Refusal, Response},
+    memory::{Exhausted, Reservation},
+    message::{Answer, Bodies, BodiesEnd, Echo, Refusal, Response, Symbols},
     replica::Source,
+    symbols,
 };
+
+/// The parts of an answer.
+#[derive(Debug)]
+pub enum AnswerStream {
+    /// Bodies.
+    Bodies(BodyStream),
+    /// Coded symbols, behind a welcome or not.
+    Symbols(Box<SymbolStream>),
+}
+
+impl AnswerStream {
+    /// The next part; `None` behind the last, or behind a refusal.
+    pub fn next(&mut self, source: &impl Source) -> Option<Result<Response, Refusal>> {
+        match self {
+            Self::Bodies(bodies) => bodies.next(source),
+            Self::Symbols(symbols) => symbols.next(),
+        }
+    }
+}
+
+/// Symbols of a part at least and at most: an eighth of those before it, so that an initiator that
+/// has peeled has hardly more under way in vain.
+const PART_SYMBOLS_MIN: u32 = 64;
+const PART_SYMBOLS_MAX: u32 = 8_192;
+
+/// The parts of an answer of coded symbols. Those beyond the ones that a store keeps are made when
+/// they are asked for.
+#[derive(Debug)]
+pub struct SymbolStream {
+    welcome: Option<Response>,
+    open: Arc<Open>,
+    echo: Echo,
+    rest: Range<u32>,
+    symbols_max: u32,
+    part_max: u32,
+    /// Whether the initiator asked for something else, and did not count on symbols.
+    unasked: bool,
+    ended: bool,
+    _held: Reservation,
+}
+
+impl SymbolStream {
+    pub(super) fn new(
+        welcome: Option<Response>,
+        open: Arc<Open>,
+        echo: Echo,
+        rest: Range<u32>,
+        limits: &Limits,
+    ) -> Result<Self, Exhausted> {
+        let fit = u32::try_from(limits.message_len_max / symbols::ENCODED_LEN_MAX);
+        let part_max = fit.unwrap_or(u32::MAX).clamp(1, PART_SYMBOLS_MAX);
+        let part_len = u64::from(part_max.min(rest.end.saturating_sub(rest.start)));
+        let part_len = usize::try_from(part_len).unwrap_or(usize::MAX);
+        let ahead = part_len.saturating_mul(symbols::ENCODED_LEN_MAX * PARTS_AHEAD);
+        let held = open.memory.reserve(ahead)?;
+        let symbols_max = limits.symbols_max;
+        let unasked = welcome.is_some();
+        let ended = false;
+        Ok(Self { welcome, open, echo, rest, symbols_max, part_max, unasked, ended, _held: held })
+    }
+
+    fn next(&mut self) -> Option<Result<Response, Refusal>> {
+        if let Some(welcome) = self.welcome.take() {
+            return Some(Ok(welcome));
+        }
+        if self.ended || self.rest.is_empty() {
+            return None;
+        }
+        let from = self.rest.start;
+        let count = (from / 8).max(PART_SYMBOLS_MIN).min(self.part_max);
+        let end = from.saturating_add(count).min(self.rest.end);
+        let symbols = match self.open.symbols(from..end, self.rest.end, self.symbols_max) {
+            Ok(symbols) => symbols,
+            Err(refusal) => {
+                self.ended = true;
+                return Some(Err(refusal)).filter(|_| !self.unasked);
+            }
+        };
+        self.rest.start = end;
+        let answer = Answer::Symbols(Symbols { from, symbols, last: self.rest.is_empty() });
+        Some(Ok(self.open.key.seal_response(Response { echo: self.echo, answer })))
+    }
+}
 
 /// The parts of an answer of bodies. Each is read from the store when it is asked for.
 #[derive(Debug)]
@@ -23,8 +107,8 @@ pub struct BodyStream {
     wanted: Wanted,
     part_len_max: usize,
     answer_len_aim: usize,
-    /// How many are dealt with.
-    dealt: u64,
+    /// How many are processed.
+    processed: u64,
     /// Bytes made, those given out included.
     made: usize,
     /// Bytes made, of which the first `given` are given out.
@@ -46,26 +130,17 @@ enum Wanted {
 /// Ids that a request names.
 #[derive(Debug)]
 pub(super) struct WantedIds {
-    ids: Arc<[Hash]>,
-    range: Range<usize>,
-    /// Of ids that are in no list of the session.
-    _held: Option<Reservation>,
+    ids: Box<[Hash]>,
+    _held: Reservation,
 }
 
 impl WantedIds {
-    /// A stretch of a list that the session keeps.
-    pub(super) fn listed(ids: Arc<[Hash]>, range: Range<usize>) -> Self {
-        Self { ids, range, _held: None }
-    }
-
-    /// Ids that the request itself has.
-    pub(super) fn named(ids: &[Hash], memory: &MemoryBudget) -> Result<Self, Exhausted> {
-        let held = memory.reserve(size_of_val(ids))?;
-        Ok(Self { ids: ids.into(), range: 0..ids.len(), _held: Some(held) })
+    pub(super) fn new(ids: Box<[Hash]>, held: Reservation) -> Self {
+        Self { ids, _held: held }
     }
 
     pub(super) fn as_slice(&self) -> &[Hash] {
-        self.ids.get(self.range.clone()).unwrap_or_default()
+        &self.ids
     }
 }
 
@@ -102,7 +177,7 @@ impl BodyStream {
             wanted,
             part_len_max,
             answer_len_aim: limits.answer_len_aim,
-            dealt: 0,
+            processed: 0,
             made: 0,
             ready: Vec::new(),
             given: 0,
@@ -114,13 +189,13 @@ impl BodyStream {
     /// The next part, of [`Limits::part_len_max`] bytes or fewer; `None` behind the last, or behind
     /// a refusal, which is that the sessions of the responder hold as much memory as they may.
     ///
-    /// Bodies that can't be read are left out: the other side finds that they are missing. Holds at
+    /// In place of a body that can't be read is its id; of an entry of the log nothing. Holds at
     /// most one body beside the part.
     pub fn next(&mut self, source: &impl Source) -> Option<Result<Response, Refusal>> {
         if self.ended {
             return None;
         }
-        while self.rest() < self.part_len_max && !self.is_dealt() {
+        while self.rest() < self.part_len_max && !self.is_processed() {
             self.read(source);
             let held = self.parts_len.saturating_add(self.ready.capacity());
             if let Err(exhausted) = self.held.resize(held) {
@@ -129,8 +204,8 @@ impl BodyStream {
             }
         }
         let bytes = self.cut();
-        self.ended = self.rest() == 0 && self.is_dealt();
-        let end = self.ended.then_some(BodiesEnd { dealt: self.dealt });
+        self.ended = self.rest() == 0 && self.is_processed();
+        let end = self.ended.then_some(BodiesEnd { processed: self.processed });
         let part = self.part;
         self.part = part.saturating_add(1);
         let answer = Answer::Bodies(Bodies { part, bytes, end });
@@ -156,13 +231,13 @@ impl BodyStream {
         bytes
     }
 
-    /// Whether nothing more is read: all are dealt with, or enough for one answer.
-    fn is_dealt(&self) -> bool {
+    /// Whether nothing more is read: all are processed, or enough for one answer.
+    fn is_processed(&self) -> bool {
         let all = match &self.wanted {
             Wanted::Ids(ids) => ids.as_slice().len() as u64,
             Wanted::Entries(entries) => entries.end.saturating_sub(entries.start),
         };
-        self.dealt >= all || self.made >= self.answer_len_aim
+        self.processed >= all || self.made >= self.answer_len_aim
     }
 
     /// Reads as many bodies as make up a part with what is left over, or at least one.
@@ -172,22 +247,33 @@ impl BodyStream {
         // What an answer may have in it yet, as far as that is less than a part.
         let left = self.answer_len_aim.saturating_sub(self.made);
         let aim = left.min(self.part_len_max - self.ready.len());
-        let read = match &self.wanted {
-            Wanted::Ids(ids) => {
-                let from = usize::try_from(self.dealt).unwrap_or(usize::MAX);
-                source.bodies(ids.as_slice().get(from..).unwrap_or_default(), aim)
-            }
-            Wanted::Entries(entries) => {
-                source.entries(entries.start.saturating_add(self.dealt)..entries.end, aim)
-            }
-        };
-        // A source that reads nothing would be asked for ever.
-        self.dealt += read.len().max(1) as u64;
         let before = self.ready.len();
         self.ready.reserve(self.part_len_max);
-        for body in read.iter().flatten() {
-            bodies::write(body, &mut self.ready);
-        }
+        // A source that reads nothing would be asked for ever.
+        let processed = match &self.wanted {
+            Wanted::Ids(ids) => {
+                let from = usize::try_from(self.processed).unwrap_or(usize::MAX);
+                let ids = ids.as_slice().get(from..).unwrap_or_default();
+                let mut read = source.bodies(ids, aim);
+                read.resize(read.len().max(1), None);
+                for (id, body) in ids.iter().zip(&read) {
+                    match body {
+                        Some(body) => bodies::write(body, &mut self.ready),
+                        None => bodies::write_absent(id, AbsentReason::Missing, &mut self.ready),
+                    }
+                }
+                read.len()
+            }
+            Wanted::Entries(entries) => {
+                let entries = entries.start.saturating_add(self.processed)..entries.end;
+                let read = source.entries(entries, aim);
+                for body in read.iter().flatten() {
+                    bodies::write(body, &mut self.ready);
+                }
+                read.len().max(1)
+            }
+        };
+        self.processed += processed as u64;
         self.made += self.ready.len() - before;
     }
 }

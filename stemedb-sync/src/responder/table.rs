@@ -49,15 +49,15 @@ impl Table {
         Some(&entry.slot)
     }
 
-    /// What a session that is there says to a `Hello` of its id; `None` if there is none.
+    /// The session that is there for a `Hello` of its id; `None` if there is none.
     pub(super) fn welcome(
         &mut self,
         echo: &Echo,
         hello: &Hello,
         now: Duration,
-    ) -> Option<Result<Response, Refusal>> {
+    ) -> Option<Result<Arc<Open>, Refusal>> {
         Some(match self.touch(&echo.session, now)? {
-            Slot::Open(open) if open.hello == *hello => Ok(open.welcome.clone()),
+            Slot::Open(open) if open.hello == *hello => Ok(Arc::clone(open)),
             Slot::Open(_) => Err(Refusal::Taken),
             Slot::Finished(_) => Err(Refusal::SnapshotGone),
         })
@@ -128,9 +128,9 @@ impl Table {
         self.last_snapshot
     }
 
-    pub(super) fn open(&mut self, open: Open, from: IpAddr, now: Duration) {
+    pub(super) fn open(&mut self, open: Arc<Open>, from: IpAddr, now: Duration) {
         let session = open.welcome.echo.session;
-        let slot = Slot::Open(Arc::new(open));
+        let slot = Slot::Open(open);
         self.sessions.insert(session, Entry { slot, from, used: now });
     }
 

@@ -7,12 +7,12 @@ use stemedb_merkle::{Hash, MappedSetError};
 
 use super::{Append, Config, Output, flight::Flight, transfer::Difference};
 use crate::{
-    blame::Blame,
-    codec::{CodecError, ids::Front},
+    codec::CodecError,
     message::{Ask, Hello, LogHead, NodeId, Refusal, Request, SetHead},
     replica::Pin,
     report::{Ending, Layer, Limited, Report, Why},
-    symbols::Symbol,
+    symbols::Front,
+    violation::ProtocolViolation,
 };
 
 #[derive(Debug)]
@@ -41,6 +41,10 @@ pub(super) struct Core {
     pub(super) reads: u64,
     /// How many sessions were opened.
     attempts: u32,
+    /// How many answers of several parts went on.
+    pub(super) parts: u64,
+    /// Whether what symbols gave was found to be wrong.
+    pub(super) misled: bool,
 }
 
 /// What is known of the peer.
@@ -52,8 +56,8 @@ pub(super) struct Peer {
     pub(super) log: LogHead,
     /// How many entries of its log were read before.
     pub(super) read: Option<u64>,
-    /// Its first coded symbols.
-    pub(super) symbols: Vec<Symbol>,
+    /// How many coded symbols came with its answer, or are still to come.
+    pub(super) symbols: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +80,7 @@ pub(super) enum Turn {
     Settle,
     Pin,
     Symbols,
-    Ids {
+    Suffixes {
         mine: Vec<Hash>,
         theirs: Vec<Front>,
     },
@@ -94,6 +98,8 @@ pub(super) const BODY_LIMIT: Stop = Stop::End(Ending::Limit(Limited::BodyBytes))
 pub(super) enum Stop {
     End(Ending),
     Restart,
+    /// The symbols gave what the peer does not hold: a new session, without them.
+    WithoutSymbols,
 }
 
 /// What a transfer leaves behind.
@@ -140,6 +146,8 @@ impl Core {
             declined: false,
             reads: 0,
             attempts: 0,
+            parts: 0,
+            misled: false,
         }
     }
 
@@ -185,8 +193,8 @@ impl Core {
         let due = now.saturating_add(self.config.limits.leave_time_max);
         let unsent = self.outputs.iter().any(|output| matches!(output, Output::Send(_)));
         self.outputs.retain(|output| matches!(output, Output::Append(_)));
-        // What was not sent has no answer.
-        if unsent {
+        // What was not sent has no answer, and that of an open session brings nothing new.
+        if unsent || self.flight.is_open() {
             self.flight.clear();
         } else {
             self.flight.keep_hello(due);
@@ -195,6 +203,15 @@ impl Core {
             let (_, requests) = self.flight.send(vec![Ask::Leave], due);
             self.outputs.extend(requests.into_iter().map(Output::Send));
         }
+    }
+
+    /// Gives all requests up and tells the peer that the session is over, for another one to begin.
+    /// Nobody waits for the answer.
+    pub(super) fn let_go(&mut self, now: Duration) {
+        self.drop_requests();
+        let (number, requests) = self.flight.send(vec![Ask::Leave], now);
+        self.outputs.extend(requests.into_iter().map(Output::Send));
+        self.flight.answered(number);
     }
 
     /// Forgets all requests under way, and those that were not sent yet.
@@ -229,10 +246,10 @@ impl Core {
         moved < self.config.limits.body_bytes_max
     }
 
-    /// A number that grows whenever the peer brings the session on: with a whole answer, or a whole
-    /// body. A part of a body alone does not.
+    /// A number that grows whenever the peer brings the session on: with a whole answer, symbols, or
+    /// a whole body. A part of a body alone does not.
     pub(super) fn progress(&self) -> u64 {
-        self.flight.answered_count() + self.appends.next
+        self.flight.answered_count() + self.appends.next + self.parts
     }
 
     /// Counts bytes of bodies, whichever way.
@@ -314,15 +331,15 @@ impl Appends {
     }
 }
 
-impl From<Blame> for Stop {
-    fn from(blame: Blame) -> Self {
-        Self::End(Ending::Blamed(blame))
+impl From<ProtocolViolation> for Stop {
+    fn from(blame: ProtocolViolation) -> Self {
+        Self::End(Ending::ProtocolViolation(blame))
     }
 }
 
 impl From<CodecError> for Stop {
     fn from(error: CodecError) -> Self {
-        Blame::from(error).into()
+        ProtocolViolation::from(error).into()
     }
 }
 

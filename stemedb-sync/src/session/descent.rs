@@ -19,12 +19,12 @@ use super::{
     transfer::{Difference, Want},
 };
 use crate::{
-    blame::Blame,
     codec::{
         prefixes::{self, Prefix},
         subtrees::{Below, LEVELS_MAX, Place, levels_below},
     },
     message::{Ask, Descend},
+    violation::ProtocolViolation,
 };
 
 /// Levels of the first round, 4 KiB of hashes.
@@ -46,7 +46,7 @@ pub(super) struct Descent {
     /// Places of this round looked at, and how many of them differed.
     places: (u64, u64),
     levels: u8,
-    few: u32,
+    leaf_ids: u32,
     mine: Vec<Hash>,
     theirs: Vec<Want>,
 }
@@ -65,7 +65,7 @@ struct Node {
 struct Asked {
     nodes: Vec<Node>,
     levels: u8,
-    few: u32,
+    leaf_ids: u32,
 }
 
 impl Descent {
@@ -77,7 +77,7 @@ impl Descent {
             next: Vec::new(),
             places: (0, 0),
             levels: LEVELS_FIRST,
-            few: core.config.limits.few,
+            leaf_ids: core.config.limits.leaf_ids,
             mine: Vec::new(),
             theirs: Vec::new(),
         };
@@ -94,7 +94,7 @@ impl Descent {
     ) -> Result<Turn, Stop> {
         let Some(asked) = self.under_way.remove(&request) else { return Ok(Turn::Stay) };
         if bytes.is_empty() {
-            return Err(Blame::Empty.into());
+            return Err(ProtocolViolation::Empty.into());
         }
         let mut rest = bytes;
         let mut answered = 0;
@@ -102,14 +102,14 @@ impl Descent {
             if rest.is_empty() {
                 break;
             }
-            let few = usize::try_from(asked.few).unwrap_or(0);
-            let below = Below::read(&mut rest, &node.prefix, asked.levels, few)?;
+            let leaf_ids = usize::try_from(asked.leaf_ids).unwrap_or(0);
+            let below = Below::read(&mut rest, &node.prefix, asked.levels, leaf_ids)?;
             node.check(core, &below)?;
             self.compare(core, node, below, asked.levels)?;
             answered += 1;
         }
         if !rest.is_empty() {
-            return Err(Blame::Surplus.into());
+            return Err(ProtocolViolation::Surplus.into());
         }
         for node in asked.nodes.iter().skip(answered).rev() {
             self.ahead.push_front(*node);
@@ -117,7 +117,7 @@ impl Descent {
         // Each subtree that differs and is no id has two ids of the peer in it, or more.
         let named = self.theirs.len().saturating_add(self.next.len().saturating_mul(2));
         if named as u64 > core.peer_set().count {
-            return Err(Blame::TooManyIds.into());
+            return Err(ProtocolViolation::TooManyIds.into());
         }
         self.go_on(core, now)
     }
@@ -190,7 +190,9 @@ impl Descent {
                 core.report.compared += 1;
                 self.compare_ids(subtree, &[*id])
             }
-            Place::Many(_) if prefix.depth() >= Prefix::DEPTH_MAX => Err(Blame::Depth.into()),
+            Place::Many(_) if prefix.depth() >= Prefix::DEPTH_MAX => {
+                Err(ProtocolViolation::Depth.into())
+            }
             Place::Many(hash) => {
                 let bare = subtree.is_empty();
                 self.next.push(Node { prefix, hash: Some(*hash), bare });
@@ -203,7 +205,7 @@ impl Descent {
     fn compare_ids(&mut self, subtree: &Subtree, theirs: &[Hash]) -> Result<(), Stop> {
         let mine = subtree.ids(usize::MAX)?.unwrap_or_default();
         let only_theirs = theirs.iter().filter(|id| mine.binary_search(id).is_err());
-        self.theirs.extend(only_theirs.map(|id| Want { id: *id, listed: None }));
+        self.theirs.extend(only_theirs.copied().map(Want::Id));
         self.mine.extend(mine.iter().filter(|id| theirs.binary_search(id).is_err()));
         Ok(())
     }
@@ -221,7 +223,7 @@ impl Descent {
         {
             let prefixes: Vec<Prefix> = asked.nodes.iter().map(|node| node.prefix).collect();
             let nodes = prefixes::write(&prefixes);
-            let ask = Descend { nodes, levels: asked.levels, few: asked.few };
+            let ask = Descend { nodes, levels: asked.levels, leaf_ids: asked.leaf_ids };
             let request = core.ask(Ask::Descend(ask), now)?;
             self.under_way.insert(request, asked);
         }
@@ -242,7 +244,8 @@ impl Descent {
         };
         self.levels = self.levels.clamp(1, LEVELS_MAX);
         let average = core.peer_set().count.checked_shr(depth.into()).unwrap_or(0);
-        self.few = if average <= FEW_AVERAGE_MAX { limits.few.max(1) * 3 } else { limits.few };
+        self.leaf_ids =
+            if average <= FEW_AVERAGE_MAX { limits.leaf_ids.max(1) * 3 } else { limits.leaf_ids };
         self.places = (0, 0);
         self.ahead.extend(self.next.drain(..));
     }
@@ -252,8 +255,8 @@ impl Descent {
     fn batch(&mut self, core: &Core) -> Option<Asked> {
         let limits = &core.config.limits;
         let bare = self.ahead.front()?.bare;
-        let (levels, few) =
-            if bare { (LEVELS_DENSE, limits.few_max) } else { (self.levels, self.few) };
+        let (levels, leaf_ids) =
+            if bare { (LEVELS_DENSE, limits.leaf_ids_max) } else { (self.levels, self.leaf_ids) };
         // What the answer takes at most, or for ids most likely.
         let each = (32_usize << levels) + 8;
         let most = (limits.message_len_max / each).clamp(1, limits.nodes_per_message_max.max(1));
@@ -271,7 +274,7 @@ impl Descent {
         others.append(&mut self.ahead);
         self.ahead = others;
         nodes.sort_unstable_by_key(|node| node.prefix);
-        Some(Asked { nodes, levels, few })
+        Some(Asked { nodes, levels, leaf_ids })
     }
 
     fn found(&mut self, core: &mut Core) -> Result<Turn, Stop> {
@@ -280,7 +283,7 @@ impl Descent {
         let difference = Difference::Found { mine, theirs };
         // All hashes fitted, so that only the count can be wrong.
         if !difference.fits(core)? {
-            return Err(Blame::Root.into());
+            return Err(ProtocolViolation::Root.into());
         }
         difference.turn(core)
     }
@@ -296,7 +299,7 @@ impl Node {
             let set = core.peer_set();
             set::root(set.count, &hash) == set.root
         };
-        if fits { Ok(()) } else { Err(Blame::Hash.into()) }
+        if fits { Ok(()) } else { Err(ProtocolViolation::Hash.into()) }
     }
 }
 

@@ -4,9 +4,9 @@ use core::time::Duration;
 
 use super::core::{Core, Moved, Stop, Turn};
 use crate::{
-    blame::Blame,
     message::{Ask, Finish, Finished, SetHead},
     report::{Ending, Limited},
+    violation::ProtocolViolation,
 };
 
 /// Whether all bodies that were to be moved have moved.
@@ -45,7 +45,7 @@ impl Finishing {
         let pulls = core.config.direction.pulls();
         let shorter = core.peer.as_ref().is_some_and(|peer| finished.log.size < peer.log.size);
         if shorter || finished.set.count < core.peer_set().count {
-            return Err(Blame::Shrunk.into());
+            return Err(ProtocolViolation::Shrunk.into());
         }
         if self.asked && core.report.checked {
             let root = core.pin.snapshot.hypothetical_root(&self.moved.theirs, &[])?;
@@ -54,7 +54,7 @@ impl Finishing {
             let same = finished.set == set;
             // It has all of that by now, or more.
             if !same && finished.set.count <= count {
-                return Err(Blame::Shrunk.into());
+                return Err(ProtocolViolation::Shrunk.into());
             }
             // A peer that was given more ids than it remembers can't check, but say what it holds.
             core.report.confirmed = finished.checked || same;

@@ -7,12 +7,11 @@ use super::{
     core::{Core, Peer, Stop, Turn},
 };
 use crate::{
-    blame::Blame,
     keys::same,
     message::{Ask, Cursor, CursorState, Echo, Hello, VERSION, Welcome},
     report::{Ending, Layer, PeerCursor, Why},
     session::transfer::Difference,
-    symbols,
+    violation::ProtocolViolation,
 };
 
 /// A peer whose set is so many times ours is taken in whole.
@@ -50,15 +49,18 @@ pub(super) fn begin(core: &mut Core, now: Duration) {
 
 /// Checks that a welcome comes from a peer that has the secret, and takes note of the session that
 /// it opens. Gives what it answers.
-pub(super) fn admit(core: &mut Core, echo: Echo, welcome: &Welcome) -> Result<Hello, Blame> {
-    core.flight.answered(echo.request);
-    let hello = core.hello.clone().ok_or(Blame::Unasked)?;
+pub(super) fn admit(
+    core: &mut Core,
+    echo: Echo,
+    welcome: &Welcome,
+) -> Result<Hello, ProtocolViolation> {
+    let hello = core.hello.clone().ok_or(ProtocolViolation::Unasked)?;
     let keys = &core.config.identity.keys;
     if welcome.version != VERSION {
-        return Err(Blame::Version);
+        return Err(ProtocolViolation::Version);
     }
     if !same(&keys.responder_proof(&echo, &hello, welcome), &welcome.proof) {
-        return Err(Blame::Secret);
+        return Err(ProtocolViolation::Secret);
     }
     core.flight.snapshot = echo.snapshot;
     core.flight.key = Some(keys.session_key(&echo.session, &welcome.nonce));
@@ -66,6 +68,16 @@ pub(super) fn admit(core: &mut Core, echo: Echo, welcome: &Welcome) -> Result<He
 }
 
 pub(super) fn welcome(core: &mut Core, echo: Echo, welcome: &Welcome) -> Result<Turn, Stop> {
+    core.parts += 1;
+    let turn = choose(core, echo, welcome);
+    // The answer goes on with symbols, which the other ways have no use for.
+    if !matches!(turn, Ok(Turn::Symbols)) {
+        core.flight.answered(echo.request);
+    }
+    turn
+}
+
+fn choose(core: &mut Core, echo: Echo, welcome: &Welcome) -> Result<Turn, Stop> {
     let hello = admit(core, echo, welcome)?;
     if welcome.node == core.config.identity.node {
         return Ok(Turn::End(Ending::Refused(crate::message::Refusal::Itself)));
@@ -73,20 +85,20 @@ pub(super) fn welcome(core: &mut Core, echo: Echo, welcome: &Welcome) -> Result<
     let limits = &core.config.limits;
     let set = welcome.set.unwrap_or(hello.set);
     if !set.is_possible() {
-        return Err(Blame::Root.into());
+        return Err(ProtocolViolation::Root.into());
     }
     for count in [set.count, welcome.log.size] {
         if count > limits.count_max {
-            return Err(Blame::Count(count).into());
+            return Err(ProtocolViolation::Count(count).into());
         }
     }
     core.report.peer = Some(welcome.node);
     let ahead = ntp64_since(hello.time, welcome.time);
     core.report.clock_ahead = ahead.filter(|ahead| *ahead > limits.clock_ahead_max);
-    let first = usize::try_from(hello.symbols).unwrap_or(0);
-    let symbols = symbols::decode(&welcome.symbols, 0, set.count, first);
-    // A welcome without readable symbols is one without symbols: they decide nothing.
-    let symbols = symbols.unwrap_or_default();
+    let symbols = welcome.symbols;
+    if symbols > hello.symbols {
+        return Err(ProtocolViolation::Surplus.into());
+    }
     let read = core.config.cursor.filter(|cursor| {
         welcome.cursor == CursorState::Good
             && cursor.node == welcome.node
@@ -107,7 +119,7 @@ pub(super) fn welcome(core: &mut Core, echo: Echo, welcome: &Welcome) -> Result<
         return Ok(Turn::End(Ending::Complete));
     }
     if echo.snapshot == 0 {
-        return Err(Blame::Snapshot.into());
+        return Err(ProtocolViolation::Snapshot.into());
     }
     Ok(first_layer(core).unwrap_or_else(|| next_layer(core)))
 }
@@ -151,7 +163,10 @@ fn next_layer(core: &mut Core) -> Turn {
         }
         return Turn::Transfer(Box::new(Difference::AllMine));
     }
-    let symbols = core.peer.as_ref().is_some_and(|peer| !peer.symbols.is_empty());
+    if core.misled {
+        return Turn::Descent(Why::OtherRoot);
+    }
+    let symbols = core.peer.as_ref().is_some_and(|peer| peer.symbols > 0);
     if symbols && core.pin.sketch.is_some() { Turn::Symbols } else { Turn::Descent(Why::NoSymbols) }
 }
 

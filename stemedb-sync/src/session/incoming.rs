@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use super::core::{BODY_LIMIT, Core, Stop};
 use crate::{
+    codec::bodies::Item,
     message::{Bodies, BodiesEnd},
     parts::Parts,
 };
@@ -15,14 +16,14 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    /// Takes in a part; gives the bodies that are whole now.
+    /// Takes in a part; gives the items that are whole now.
     pub(super) fn take(
         &mut self,
         core: &mut Core,
         request: u64,
         part: Bodies,
         now: Duration,
-    ) -> Result<Vec<Vec<u8>>, Stop> {
+    ) -> Result<Vec<Item>, Stop> {
         core.flight.postpone(request, now.saturating_add(core.config.limits.answer_time_max));
         core.count_bodies(part.bytes.len(), 0);
         self.end = self.end.or(part.end);

@@ -1,18 +1,27 @@
 //! The layer of coded symbols: as many as it takes, within limits.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
-use super::core::{Core, Stop, Turn};
+use super::{
+    core::{Core, Stop, Turn},
+    transfer::{Difference, Want},
+};
 use crate::{
+    codec::ids,
     memory::MemoryBudget,
-    message::{Ask, AskSymbols},
+    message::{Ask, AskSymbols, Symbols},
     replica::SymbolsAhead,
     report::{Ending, Why},
-    symbols::{self, Outcome, Peeler, Symbol},
+    symbols::{self, Outcome, Peeler, Symbol, symbols_for},
+    violation::ProtocolViolation,
 };
 
 /// Up to so many differences one request more is dearer than the symbols that it may save.
 const FEW: u64 = 1_000;
+
+/// The number of the first request of a session.
+const HELLO: u64 = 1;
 
 /// So many more symbols are asked for at least: a request of its own is dearer than they are.
 const MORE_MIN: u64 = 64;
@@ -23,70 +32,153 @@ pub(super) struct Peeling {
     ahead: SymbolsAhead,
     /// How many symbols have been taken in.
     taken: u32,
-    /// How many were asked for in the request under way.
-    asked: u32,
+    /// The request under way.
+    request: Option<u64>,
+    /// The index behind the last symbol that it asks for.
+    end: u32,
+    /// Parts that came before those in front of them.
+    early: BTreeMap<u32, Symbols>,
     requests: u32,
 }
 
 impl Peeling {
-    pub(super) fn begin(core: &mut Core, now: Duration) -> (Self, Result<Turn, Stop>) {
+    /// Begins with the symbols that come with the answer to the first request, if that goes on.
+    pub(super) fn new(core: &Core) -> Self {
         let key = core.config.identity.keys.symbol_key();
-        let mut peeling = Self {
+        Self {
             peeler: Peeler::new(key),
             // What a session makes itself is bounded by its own limits.
             ahead: SymbolsAhead::new(&MemoryBudget::new(usize::MAX)),
             taken: 0,
-            asked: 0,
+            request: core.flight.is_waiting(HELLO).then_some(HELLO),
+            end: core.peer.as_ref().map_or(0, |peer| peer.symbols),
+            early: BTreeMap::new(),
             requests: 0,
-        };
-        let first =
-            core.peer.as_mut().map(|peer| core::mem::take(&mut peer.symbols)).unwrap_or_default();
-        let turn = peeling.feed(core, &first, now);
-        (peeling, turn)
+        }
     }
 
     pub(super) fn receive(
         &mut self,
         core: &mut Core,
-        bytes: &[u8],
+        request: u64,
+        part: Symbols,
         now: Duration,
     ) -> Result<Turn, Stop> {
-        let most = usize::try_from(self.asked).unwrap_or(0);
-        match symbols::decode(bytes, self.taken, core.peer_set().count, most) {
-            Ok(remote) if !remote.is_empty() => self.feed(core, &remote, now),
-            // Symbols that can't be read are as good as none: the next layer checks every hash.
-            _ => Ok(Turn::Descent(Why::Stalled)),
+        if self.request != Some(request) {
+            return Ok(Turn::Stay);
         }
+        core.parts += 1;
+        core.flight.postpone(request, now.saturating_add(core.config.limits.answer_time_max));
+        if part.symbols.is_empty() {
+            return Err(ProtocolViolation::Empty.into());
+        }
+        if (self.taken..self.end).contains(&part.from) {
+            // There are never more of them than symbols that were asked for.
+            self.early.insert(part.from, part);
+        }
+        while let Some(part) = self.early.remove(&self.taken) {
+            let most = usize::try_from(self.end - self.taken).unwrap_or(usize::MAX);
+            let count = core.peer_set().count;
+            let Ok(remote) = symbols::decode(&part.symbols, self.taken, count, most) else {
+                // Symbols that cannot be read are as good as none: the next layer checks every
+                // hash.
+                return Ok(self.descent(core, Why::Stalled));
+            };
+            self.push(core, &remote)?;
+            match self.peeler.run() {
+                Outcome::Complete => return self.found(core),
+                Outcome::Suspicious => return Ok(self.descent(core, Why::Stalled)),
+                Outcome::Stalled => {}
+            }
+            if part.last || self.taken >= self.end {
+                self.done(core);
+                return self.more(core, now);
+            }
+        }
+        Ok(Turn::Stay)
     }
 
-    fn feed(&mut self, core: &mut Core, remote: &[Symbol], now: Duration) -> Result<Turn, Stop> {
+    /// Gives a request up: what has not come is asked for again.
+    pub(super) fn give_up(&mut self, request: u64) -> bool {
+        let given_up = self.request == Some(request);
+        if given_up {
+            self.request = None;
+        }
+        given_up
+    }
+
+    pub(super) fn pump(&mut self, core: &mut Core, now: Duration) -> Result<Turn, Stop> {
+        if self.request.is_some() {
+            return Ok(Turn::Stay);
+        }
+        // What was given up is asked for once more, from where it was cut.
+        let count = self.end.saturating_sub(self.taken);
+        self.ask(core, count.max(1), now)
+    }
+
+    fn ask(&mut self, core: &mut Core, count: u32, now: Duration) -> Result<Turn, Stop> {
+        let limits = &core.config.limits;
+        let left = limits.symbols_max.saturating_sub(self.taken);
+        let count = count.min(limits.symbols_per_request_max).min(left);
+        if count == 0 {
+            return Ok(Turn::Descent(Why::Stalled));
+        }
+        self.end = self.taken.saturating_add(count);
+        let ask = Ask::Symbols(AskSymbols { from: self.taken, count });
+        self.request = Some(core.ask(ask, now)?);
+        Ok(Turn::Stay)
+    }
+
+    /// Nothing more is waited for; what comes all the same is not needed.
+    fn done(&mut self, core: &mut Core) {
+        if let Some(request) = self.request.take() {
+            core.flight.answered(request);
+        }
+        self.early.clear();
+    }
+
+    fn descent(&mut self, core: &mut Core, why: Why) -> Turn {
+        self.done(core);
+        Turn::Descent(why)
+    }
+
+    fn push(&mut self, core: &Core, remote: &[Symbol]) -> Result<(), Stop> {
         let count = u32::try_from(remote.len()).unwrap_or(0);
         let range = self.taken..self.taken.saturating_add(count);
         let key = core.config.identity.keys.symbol_key();
         let most = core.config.limits.symbols_max;
-        let local = self.ahead.symbols(&core.pin, range, most, key);
+        let local = self.ahead.symbols(&core.pin, range, self.end, most, key);
         let local = local.map_err(|_| Stop::End(Ending::Unreadable))?;
         for (local, remote) in local.iter().zip(remote) {
             self.peeler.push(*local, *remote);
         }
         self.taken += count;
-        match self.peeler.run() {
-            Outcome::Complete => self.found(core),
-            Outcome::Suspicious => Ok(Turn::Descent(Why::Stalled)),
-            Outcome::Stalled => self.more(core, now),
-        }
+        Ok(())
     }
 
-    fn found(&self, core: &Core) -> Result<Turn, Stop> {
+    fn found(&mut self, core: &mut Core) -> Result<Turn, Stop> {
+        self.done(core);
         let mut mine: Vec<_> = self.peeler.only_local().collect();
         mine.sort_unstable();
         let mine: Option<Vec<_>> = core.pin.snapshot.find_by_prefix(&mine)?.into_iter().collect();
-        // A front that is not ours was made up of others.
+        // What no id of ours begins with was made up of others.
         let Some(mine) = mine else { return Ok(Turn::Descent(Why::OtherRoot)) };
         let mut theirs: Vec<_> = self.peeler.only_remote().collect();
         theirs.sort_unstable();
-        theirs.dedup();
-        Ok(Turn::Ids { mine, theirs })
+        // Two that begin alike cannot both be asked for.
+        if !theirs.is_sorted_by(|one, next| ids::prefix(one) < ids::prefix(next)) {
+            return Ok(Turn::Descent(Why::OtherRoot));
+        }
+        if theirs.is_empty() {
+            let difference = Difference::Found { mine, theirs: Vec::new() };
+            let fits = difference.fits(core)?;
+            return if fits { difference.turn(core) } else { Ok(Turn::Descent(Why::OtherRoot)) };
+        }
+        if !core.config.direction.pulls() {
+            return Ok(Turn::Suffixes { mine, theirs });
+        }
+        let theirs = theirs.iter().map(|known| Want::Prefix(ids::prefix(known))).collect();
+        Difference::Claimed { mine, theirs }.turn(core)
     }
 
     fn more(&mut self, core: &mut Core, now: Duration) -> Result<Turn, Stop> {
@@ -110,22 +202,15 @@ impl Peeling {
             return Ok(Turn::Descent(Why::Stalled));
         }
         self.requests += 1;
-        let target = if differ <= FEW && self.requests == 1 {
-            let most = differ.saturating_add(error);
-            most + most / 2 + 16
-        } else if self.requests == 1 {
-            // So many tell the difference to a few in a hundred; the next request is exact then.
-            differ
-        } else {
-            enough.saturating_add(error * 2)
+        // The initiator stops taking symbols once it has peeled; so the request caps only what is
+        // under way in vain then. An estimate from few symbols is off by a fifth: many are asked
+        // for as it says, and then as one from those says.
+        let target = match () {
+            () if self.requests > 1 => symbols_for(differ.saturating_add(error * 2)),
+            () if differ <= FEW => symbols_for(differ.saturating_add(error)),
+            () => symbols_for(differ),
         };
-        let target = target.max(taken + (taken / 16).max(MORE_MIN)).min(limits.symbols_max.into());
-        let count = u32::try_from(target.saturating_sub(taken)).unwrap_or(0);
-        if count == 0 {
-            return Ok(Turn::Descent(Why::Stalled));
-        }
-        self.asked = count.min(limits.symbols_per_message_max);
-        core.ask(Ask::Symbols(AskSymbols { from: self.taken, count: self.asked }), now)?;
-        Ok(Turn::Stay)
+        let target = target.max(taken + (taken / 16).max(MORE_MIN));
+        self.ask(core, u32::try_from(target.saturating_sub(taken)).unwrap_or(u32::MAX), now)
     }
 }

@@ -8,8 +8,9 @@ use super::{
     incoming::Incoming,
 };
 use crate::{
-    blame::Blame,
+    codec::bodies::Item,
     message::{Ask, Bodies, Tail},
+    violation::ProtocolViolation,
 };
 
 /// So many entries are asked for at first; then as many as one answer holds.
@@ -26,7 +27,7 @@ pub(super) struct Tailing {
 #[derive(Debug)]
 struct Reading {
     entries: Range<u64>,
-    bodies: u64,
+    items: u64,
     incoming: Incoming,
 }
 
@@ -55,7 +56,7 @@ impl Tailing {
             let entries = range.start..end;
             let tail = Tail { from: entries.start, count: end - entries.start };
             let request = core.ask(Ask::Tail(tail), now)?;
-            let reading = Reading { entries, bodies: 0, incoming: Incoming::default() };
+            let reading = Reading { entries, items: 0, incoming: Incoming::default() };
             self.under_way.insert(request, reading);
         }
         let over = self.ahead.is_empty() && self.under_way.is_empty();
@@ -73,10 +74,15 @@ impl Tailing {
         now: Duration,
     ) -> Result<Turn, Stop> {
         let Some(reading) = self.under_way.get_mut(&request) else { return Ok(Turn::Stay) };
-        let bodies = reading.incoming.take(core, request, part, now)?;
-        reading.bodies += bodies.len() as u64;
-        if reading.bodies > reading.entries.end - reading.entries.start {
-            return Err(Blame::Body.into());
+        let items = reading.incoming.take(core, request, part, now)?;
+        reading.items += items.len() as u64;
+        let body = |item| match item {
+            Item::Body(body) => Some(body),
+            Item::Absent { .. } => None,
+        };
+        let bodies: Vec<Vec<u8>> = items.into_iter().filter_map(body).collect();
+        if reading.items > reading.entries.end - reading.entries.start {
+            return Err(ProtocolViolation::Body.into());
         }
         for body in &bodies {
             let id = core.config.identity.keys.id(body);
@@ -88,17 +94,17 @@ impl Tailing {
         core.append(bodies);
         let Some(end) = reading.incoming.end(core)? else { return Ok(Turn::Stay) };
         let asked = reading.entries.end - reading.entries.start;
-        if end.dealt == 0 {
-            return Err(Blame::Empty.into());
+        if end.processed == 0 {
+            return Err(ProtocolViolation::Empty.into());
         }
-        if end.dealt > asked || reading.bodies > end.dealt {
-            return Err(Blame::Surplus.into());
+        if end.processed > asked || reading.items > end.processed {
+            return Err(ProtocolViolation::Surplus.into());
         }
-        let rest = reading.entries.start + end.dealt..reading.entries.end;
+        let rest = reading.entries.start + end.processed..reading.entries.end;
         self.under_way.remove(&request);
         core.flight.answered(request);
         self.at_once = match () {
-            () if !rest.is_empty() => end.dealt,
+            () if !rest.is_empty() => end.processed,
             () => self.at_once.max(asked.saturating_mul(2)),
         };
         if !rest.is_empty() {

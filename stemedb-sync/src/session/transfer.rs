@@ -11,10 +11,13 @@ use super::{
     incoming::Incoming,
 };
 use crate::{
-    blame::Blame,
-    codec::{bodies::PartWriter, ids},
+    codec::{
+        bodies::{Item, PartWriter},
+        ids::{self, IdPrefix},
+    },
     message::{Ask, Bodies, Fetch, Push, Pushed, Wanted},
     report::Found,
+    violation::ProtocolViolation,
 };
 
 /// So many bodies are asked for at first; then as many as one answer holds.
@@ -26,21 +29,21 @@ const PUSH_IDS_MAX: usize = 16_384;
 /// Bytes of bodies in one push, about.
 const PUSH_LEN_AIM: usize = 2 << 20;
 
-/// An id that only the peer has, and where the responder has it in a list.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Want {
-    pub(super) id: Hash,
-    /// The request that listed it, and the place there.
-    pub(super) listed: Option<(u64, u32)>,
+/// An id that only the peer has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Want {
+    Id(Hash),
+    /// What it begins with: its body will show the rest.
+    Prefix(IdPrefix),
 }
 
 /// In what the two sets differ.
 #[derive(Debug)]
 pub(super) enum Difference {
-    Found {
-        mine: Vec<Hash>,
-        theirs: Vec<Want>,
-    },
+    /// It was checked against the root that the peer announced.
+    Found { mine: Vec<Hash>, theirs: Vec<Want> },
+    /// As symbols have it. It is checked once the bodies are here, which show the ids.
+    Claimed { mine: Vec<Hash>, theirs: Vec<Want> },
     /// The peer holds nothing.
     AllMine,
 }
@@ -48,7 +51,10 @@ pub(super) enum Difference {
 #[derive(Debug)]
 pub(super) struct Transfer {
     wanted: VecDeque<Want>,
+    /// Ids of bodies that came, or that the peer says it cannot give.
     theirs: Vec<Hash>,
+    /// What only we have, as long as that is not checked.
+    claimed: Option<Vec<Hash>>,
     at_once: usize,
     fetches: BTreeMap<u64, Fetching>,
     to_push: ToPush,
@@ -70,8 +76,9 @@ enum ToPush {
 #[derive(Debug)]
 struct Fetching {
     wants: Vec<Want>,
-    /// How many of them have come or been passed over.
+    /// For how many of them an item has come.
     at: usize,
+    /// How many bodies are among those.
     got: usize,
     incoming: Incoming,
 }
@@ -85,15 +92,14 @@ impl Difference {
     /// that the peer announced.
     pub(super) fn fits(&self, core: &Core) -> Result<bool, Stop> {
         let Self::Found { mine, theirs } = self else { return Ok(true) };
-        let added: Vec<Hash> = theirs.iter().map(|want| want.id).collect();
-        Ok(core.pin.snapshot.hypothetical_root(&added, mine)? == core.peer_set().root)
+        fits(core, mine, &ids_of(theirs))
     }
 
     /// The ids on both sides, sorted.
     pub(super) fn found(&self, core: &Core) -> Result<Found, Stop> {
         let (mut only_mine, mut only_theirs) = match self {
-            Self::Found { mine, theirs } => {
-                (mine.clone(), theirs.iter().map(|want| want.id).collect())
+            Self::Found { mine, theirs } | Self::Claimed { mine, theirs } => {
+                (mine.clone(), ids_of(theirs))
             }
             Self::AllMine => {
                 let ids: Result<_, _> =
@@ -108,16 +114,14 @@ impl Difference {
 
     /// Goes on with what has been found to fit.
     pub(super) fn turn(self, core: &mut Core) -> Result<Turn, Stop> {
-        if let Self::Found { mine, theirs } = &self {
-            // What came with the peer's log can't be ours alone.
-            core.tailed.sort_unstable();
-            if mine.iter().any(|id| core.tailed.binary_search(&prefix(id)).is_ok()) {
-                return Err(Blame::Body.into());
-            }
+        if let Self::Found { mine, .. } = &self {
+            not_in_log(core, mine)?;
+        }
+        if let Self::Found { mine, theirs } | Self::Claimed { mine, theirs } = &self {
             core.report.only_mine = mine.len() as u64;
             core.report.only_theirs = core.new_in_log() + theirs.len() as u64;
         }
-        core.report.checked = true;
+        core.report.checked = !matches!(self, Self::Claimed { .. });
         Ok(Turn::Transfer(Box::new(self)))
     }
 }
@@ -125,15 +129,21 @@ impl Difference {
 impl Transfer {
     pub(super) fn new(core: &Core, difference: Difference) -> Self {
         let direction = core.config.direction;
+        let mut claimed = None;
         let (mut to_push, theirs) = match difference {
             Difference::Found { mine, theirs } => (ToPush::These(mine.into()), theirs),
+            Difference::Claimed { mine, theirs } => {
+                claimed = Some(mine.clone());
+                (ToPush::These(mine.into()), theirs)
+            }
             Difference::AllMine => (ToPush::All(Box::new(core.pin.snapshot.iter())), Vec::new()),
         };
         if !direction.pushes() {
             to_push = ToPush::These(VecDeque::new());
         }
         Self {
-            theirs: theirs.iter().map(|want| want.id).collect(),
+            theirs: Vec::with_capacity(theirs.len()),
+            claimed,
             wanted: if direction.pulls() && !core.declined {
                 theirs.into()
             } else {
@@ -183,13 +193,20 @@ impl Transfer {
         if !over {
             return Ok(Turn::Stay);
         }
+        if let Some(mine) = self.claimed.take().filter(|_| !core.declined) {
+            if !fits(core, &mine, &self.theirs)? {
+                return Err(Stop::WithoutSymbols);
+            }
+            not_in_log(core, &mine)?;
+            core.report.checked = true;
+        }
         Ok(Turn::Finish(Box::new(Moved {
             theirs: core::mem::take(&mut self.theirs),
             appended: self.appended,
         })))
     }
 
-    /// The next ids to ask for: neighbours in one list, or ids that are in none.
+    /// The next ids to ask for. Prefixes are asked for in ascending order.
     fn next_wants(&mut self, core: &Core) -> Option<Vec<Want>> {
         let first = self.wanted.pop_front()?;
         let most = self.at_once.min(core.config.limits.ids_per_message_max);
@@ -197,11 +214,8 @@ impl Transfer {
         while wants.len() < most
             && let Some(next) = self.wanted.front()
         {
-            let follows = match (wants.last().and_then(|last| last.listed), next.listed) {
-                (Some((request, place)), Some(next)) => next == (request, place + 1),
-                (None, None) => true,
-                _ => false,
-            };
+            let follows =
+                matches!(next, Want::Id(_)) || wants.last().is_none_or(|last| last < next);
             if !follows {
                 break;
             }
@@ -232,28 +246,40 @@ impl Transfer {
         now: Duration,
     ) -> Result<Turn, Stop> {
         let Some(fetching) = self.fetches.get_mut(&request) else { return Ok(Turn::Stay) };
-        let bodies = fetching.incoming.take(core, request, part, now)?;
-        for body in &bodies {
-            let id = core.config.identity.keys.id(body);
+        let mut bodies = Vec::new();
+        for item in fetching.incoming.take(core, request, part, now)? {
+            let id = match item {
+                Item::Body(body) => {
+                    let id = core.config.identity.keys.id(&body);
+                    core.count_slice(&id, body.len());
+                    bodies.push(body);
+                    fetching.got += 1;
+                    id
+                }
+                Item::Absent { id, .. } => id,
+            };
             fetching.accept(&id)?;
-            core.count_slice(&id, body.len());
+            self.theirs.push(id);
         }
         core.append(bodies);
         let Some(end) = fetching.incoming.end(core)? else { return Ok(Turn::Stay) };
         let asked = fetching.wants.len();
-        let dealt = usize::try_from(end.dealt).unwrap_or(usize::MAX);
-        if dealt == 0 {
-            return Err(Blame::Empty.into());
+        let processed = usize::try_from(end.processed).unwrap_or(usize::MAX);
+        if processed == 0 {
+            return Err(ProtocolViolation::Empty.into());
         }
-        if dealt > asked || fetching.at > dealt {
-            return Err(Blame::Surplus.into());
+        if processed > asked {
+            return Err(ProtocolViolation::Surplus.into());
         }
-        core.report.withheld += (dealt - fetching.got) as u64;
-        for want in fetching.wants.iter().skip(dealt).rev() {
+        if fetching.at != processed {
+            return Err(ProtocolViolation::ItemCount.into());
+        }
+        core.report.withheld += fetching.withheld();
+        for want in fetching.wants.iter().skip(processed).rev() {
             self.wanted.push_front(*want);
         }
         self.at_once =
-            if dealt == asked { self.at_once.max(asked.saturating_mul(2)) } else { dealt };
+            if processed == asked { self.at_once.max(asked.saturating_mul(2)) } else { processed };
         self.fetches.remove(&request);
         core.flight.answered(request);
         Ok(Turn::Stay)
@@ -315,12 +341,17 @@ impl Transfer {
     ) -> Result<Turn, Stop> {
         let Some(count) = self.pushes.remove(&request) else { return Ok(Turn::Stay) };
         if pushed.appended.checked_add(pushed.duplicates) != Some(count) {
-            return Err(Blame::Pushed.into());
+            return Err(ProtocolViolation::Pushed.into());
         }
         core.report.pushed += count;
         core.report.pushed_duplicates += pushed.duplicates;
         self.appended += pushed.appended;
         Ok(Turn::Stay)
+    }
+
+    /// Whether what differs is as symbols have it, and not checked yet.
+    pub(super) fn is_claimed(&self) -> bool {
+        self.claimed.is_some()
     }
 
     /// Gives no more bodies, if this request is a push. Those under way go on.
@@ -345,8 +376,7 @@ impl Transfer {
     /// Gives a request for bodies up: what has not come is asked for again. A push is not given up.
     pub(super) fn give_up(&mut self, core: &mut Core, request: u64) -> bool {
         let Some(fetching) = self.fetches.remove(&request) else { return false };
-        // Those passed over were left out.
-        core.report.withheld += (fetching.at - fetching.got) as u64;
+        core.report.withheld += fetching.withheld();
         for want in fetching.wants.iter().skip(fetching.at).rev() {
             self.wanted.push_front(*want);
         }
@@ -355,28 +385,57 @@ impl Transfer {
 }
 
 impl Fetching {
-    /// Takes note of a body. Bodies come in the order asked for, but some may be left out.
+    /// Takes note of an item. Items come in the order asked for.
     fn accept(&mut self, id: &Hash) -> Result<(), Stop> {
-        let ahead = self.wants.get(self.at..).unwrap_or_default();
-        match ahead.iter().position(|want| want.id == *id) {
-            Some(passed) => {
-                self.at += passed + 1;
-                self.got += 1;
-                Ok(())
-            }
-            None if self.wants.iter().take(self.at).any(|want| want.id == *id) => {
-                Err(Blame::BodyTwice.into())
-            }
-            None => Err(Blame::Body.into()),
+        let is_it = |want: &Want| match want {
+            Want::Id(wanted) => wanted == id,
+            Want::Prefix(prefix) => id.starts_with(prefix),
+        };
+        if self.wants.get(self.at).is_some_and(is_it) {
+            self.at += 1;
+            return Ok(());
         }
+        let twice = self.wants.iter().take(self.at).any(is_it);
+        let violation = if twice { ProtocolViolation::BodyTwice } else { ProtocolViolation::Body };
+        Err(violation.into())
+    }
+
+    /// How many bodies the peer said it cannot give.
+    fn withheld(&self) -> u64 {
+        (self.at - self.got) as u64
     }
 }
 
-fn wanted(wants: &[Want]) -> Wanted {
-    if let Some((request, from)) = wants.first().and_then(|first| first.listed) {
-        let count = u32::try_from(wants.len()).unwrap_or(u32::MAX);
-        return Wanted::Listed { request, from, count };
+/// Whether our set without what only we have, and with what only the peer has, has the root that
+/// the peer announced.
+fn fits(core: &Core, mine: &[Hash], theirs: &[Hash]) -> Result<bool, Stop> {
+    Ok(core.pin.snapshot.hypothetical_root(theirs, mine)? == core.peer_set().root)
+}
+
+/// Checks that nothing that came with the peer's log is ours alone.
+fn not_in_log(core: &mut Core, mine: &[Hash]) -> Result<(), Stop> {
+    core.tailed.sort_unstable();
+    if mine.iter().any(|id| core.tailed.binary_search(&prefix(id)).is_ok()) {
+        return Err(ProtocolViolation::Body.into());
     }
-    let ids: Vec<Hash> = wants.iter().map(|want| want.id).collect();
-    Wanted::Ids(ids::write_ids(&ids))
+    Ok(())
+}
+
+fn ids_of(wants: &[Want]) -> Vec<Hash> {
+    let id = |want: &Want| match want {
+        Want::Id(id) => Some(*id),
+        Want::Prefix(_) => None,
+    };
+    wants.iter().filter_map(id).collect()
+}
+
+fn wanted(wants: &[Want]) -> Wanted {
+    let prefix = |want: &Want| match want {
+        Want::Prefix(prefix) => Some(*prefix),
+        Want::Id(_) => None,
+    };
+    match wants.iter().map(prefix).collect::<Option<Vec<_>>>() {
+        Some(prefixes) => Wanted::Prefixes(ids::write_prefixes(&prefixes)),
+        None => Wanted::Ids(ids::write_ids(&ids_of(wants))),
+    }
 }

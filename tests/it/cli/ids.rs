@@ -39,15 +39,15 @@ fn what_is_no_id_is_wrong_usage() {
 fn a_prefix_of_two_is_ambiguous() {
     // Two bodies whose ids share 8 digits, found by search: birthday over 32 bits.
     let mut seen = std::collections::HashMap::new();
-    let twins = (0_u32..).find_map(|n| {
+    let duplicates = (0_u32..).find_map(|n| {
         let id = id_of(n.to_string());
-        seen.insert(id[..8].to_owned(), n).map(|twin| (twin, n))
+        seen.insert(id[..8].to_owned(), n).map(|duplicate| (duplicate, n))
     });
-    let (one, other) = twins.unwrap();
+    let (one, other) = duplicates.unwrap();
     let place = Place::with(&format!("{one}\n{other}\n"));
-    let (id, twin) = (id_of(one.to_string()), id_of(other.to_string()));
+    let (id, duplicate) = (id_of(one.to_string()), id_of(other.to_string()));
     place.run(&["get", &id[..8]]).fails(2, &id[..8]);
-    let shared = id.bytes().zip(twin.bytes()).take_while(|(one, other)| one == other).count();
+    let shared = id.bytes().zip(duplicate.bytes()).take_while(|(one, other)| one == other).count();
     assert_eq!(place.run(&["get", &id[..=shared]]).ok().text(), one.to_string());
-    assert_eq!(place.run(&["get", &twin[..=shared]]).ok().text(), other.to_string());
+    assert_eq!(place.run(&["get", &duplicate[..=shared]]).ok().text(), other.to_string());
 }

@@ -158,7 +158,7 @@ impl Network {
         for node in &self.nodes {
             let Some(process) = &node.process else { continue };
             for (address, peer) in process.cluster.peers() {
-                assert!(peer.aside.is_none(), "{} set {address} aside", node.address);
+                assert!(peer.quarantined.is_none(), "{} set {address} aside", node.address);
             }
         }
     }

@@ -66,11 +66,11 @@ impl Links {
             leaves = *busy;
         }
         let times = 1 + usize::from(random.below(100) < self.twice);
-        let mut arrival = || {
+        let mut context = || {
             let more = if random.below(100) < self.late { 3_000 } else { self.way.1 };
             let micros = self.way.0 * 1_000 + random.below(more * 1_000 + 1);
             leaves + Duration::from_micros(micros)
         };
-        (0..times).map(|_| arrival()).collect()
+        (0..times).map(|_| context()).collect()
     }
 }

@@ -428,8 +428,8 @@ impl Network {
                         to.unwrap_or_else(|| panic!("a session with {peer}, which is made up"));
                     self.begin(place, to);
                 }
-                Output::Note(Note::Twin { address, .. }) => {
-                    panic!("{} has a twin at {address}", self.nodes[place].address)
+                Output::Note(Note::DuplicateNodeId { address, .. }) => {
+                    panic!("{} has a duplicate at {address}", self.nodes[place].address)
                 }
                 Output::Note(Note::DuplicateKey { node, address }) => {
                     assert!(self.attacker.is_some(), "{node:?} at {address} has a second key");

@@ -6,14 +6,14 @@ use stemedb::rpc::store::{PeerStore, peer_identity};
 
 use stemedb::{
     rpc::{
-        Site as _,
+        SessionHost as _,
         wire_len::{request_len, response_len},
     },
     sync::{
         Config, Direction, Ending, Output, Report, Session, Source as _,
         cluster::Outcome,
         message::{Answer, Envelope, Refusal, Request, Response},
-        responder::{Arrival, Reply},
+        responder::{Reply, RequestContext},
     },
 };
 
@@ -204,20 +204,20 @@ impl Network {
         let store = &PeerStore(Arc::clone(&process.store));
         let nonce = store.nonce().unwrap();
         let from = Ipv4Addr::LOCALHOST.into();
-        let arrival = Arrival { now, time: store.time(), nonce, from };
+        let context = RequestContext { now, time: store.time(), nonce, from };
         let mut responses = Vec::new();
         let mut refused = None;
-        match process.responder.answer(request, store, arrival) {
+        match process.responder.answer(request, store, context) {
             Err(refusal) => refused = Some(refusal),
             Ok(Reply::Nothing) => {}
             Ok(Reply::Answer(response)) => responses.push(response),
-            Ok(Reply::Bodies(mut stream)) => {
+            Ok(Reply::Stream(mut stream)) => {
                 let parts = std::iter::from_fn(|| stream.next(store));
                 responses.extend(parts.map(Result::unwrap));
             }
-            Ok(Reply::Take(mut taking)) => match self.append(to, &taking.bodies()) {
-                Appended::Durable(taken) => responses.extend(taking.done(&taken)),
-                Appended::Failed => refused = Some(taking.failed()),
+            Ok(Reply::Take(mut pending)) => match self.append(to, &pending.bodies()) {
+                Appended::Durable(taken) => responses.extend(pending.done(&taken)),
+                Appended::Failed => refused = Some(pending.failed()),
                 // The connection breaks.
                 Appended::Crashed(_) => return self.lose(who, asked),
             },
@@ -239,7 +239,6 @@ impl Network {
     fn respond(&mut self, who: (usize, u64, u64), from: usize, mut response: Response) {
         if self.shape.sabotage == Sabotage::Lies {
             let byte = match &mut response.answer {
-                Answer::Ids(ids) => ids.backs.last_mut(),
                 Answer::Subtrees(subtrees) => subtrees.subtrees.last_mut(),
                 Answer::Bodies(bodies) => bodies.bytes.last_mut(),
                 _ => None,
@@ -275,7 +274,7 @@ impl Network {
             node.cursors.insert(running.peer, cursor);
         }
         let outcome = match report.ending {
-            Ending::Blamed(blame) => panic!(
+            Ending::ProtocolViolation(blame) => panic!(
                 "an honest peer is blamed: {blame}, {} by {}: {report:?}",
                 address(running.peer),
                 node.address

@@ -319,8 +319,9 @@ fn write_lists() {
     write("subtrees", "2", &bytes);
 
     write("ids", "0", &[&[40, 20][..], sorted.as_flattened()].concat());
-    let fronts: Vec<u8> = sorted.iter().flat_map(|id| id[..16].to_vec()).collect();
-    write("ids", "1", &[&[40, 20][..], &fronts, &fronts].concat());
+    let prefixes: Vec<u8> = sorted.iter().flat_map(|id| id[..8].to_vec()).collect();
+    let suffixes: Vec<u8> = sorted.iter().flat_map(|id| id[8..].to_vec()).collect();
+    write("ids", "1", &[&[40, 20][..], &prefixes, &suffixes].concat());
 
     let mut bytes = vec![0, 4, 20];
     for n in 0..8 {
@@ -399,7 +400,7 @@ fn write_messages() {
     // A zstd frame of a hundred times the same byte (RFC 8878: one RLE block).
     let frame = b"\x28\xb5\x2f\xfd\x20\x64\x23\x03\x00x".to_vec();
     let echo = Some(v1::Echo { session: vec![1; 16], snapshot: 2, request: 3, mac: vec![4; 16] });
-    let end = Some(v1::BodiesEnd { dealt: 1 });
+    let end = Some(v1::BodiesEnd { processed: 1 });
     let (bytes, len) = (frame.clone(), 100);
     let bodies = v1::BodiesResponse { echo, part: 0, bytes, len, end }.encode_to_vec();
     write("responses", "zstd", &[&[4], &bodies[..]].concat());

@@ -9,9 +9,9 @@ use stemedb::{
     node::metrics::{Direction, Metrics, Origin, Outcome, PEERS_MAX},
     sync::{
         Ending,
-        blame::Blame,
         message::{Kind, Refusal},
         report::{Layer, Limited, Report, Step, Times, Traffic, Why},
+        violation::ProtocolViolation,
     },
 };
 
@@ -153,7 +153,7 @@ fn busy(metrics: &Metrics) {
     metrics.got(Outcome::Done, time);
     metrics.session_ended("10.0.0.2:7845", &report(), Duration::from_millis(80));
     for ending in [
-        Ending::Blamed(Blame::Root),
+        Ending::ProtocolViolation(ProtocolViolation::Root),
         Ending::Refused(Refusal::Busy),
         Ending::Silent,
         Ending::Limit(Limited::Time),

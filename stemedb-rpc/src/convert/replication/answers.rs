@@ -7,11 +7,11 @@ use stemedb_sync::message::{
 
 use super::{Malformed, array, array_or_zeros, echo, required, unless_zeros};
 use crate::{
-    proto::v1,
-    shrink::{Part, Shrinker},
+    compress::{Part, PartCompressor},
+    proto::v1::{self, hello_response},
 };
 
-impl From<(Echo, Welcome)> for v1::HelloResponse {
+impl From<(Echo, Welcome)> for v1::Welcome {
     fn from((echo, welcome): (Echo, Welcome)) -> Self {
         let Welcome { version, node, epoch, nonce, proof, set, log, time, cursor, symbols } =
             welcome;
@@ -31,11 +31,11 @@ impl From<(Echo, Welcome)> for v1::HelloResponse {
     }
 }
 
-impl TryFrom<v1::HelloResponse> for Response {
+impl TryFrom<v1::Welcome> for Response {
     type Error = Malformed;
 
-    fn try_from(message: v1::HelloResponse) -> Result<Self, Malformed> {
-        // A value that a later version has is none to blame it for.
+    fn try_from(message: v1::Welcome) -> Result<Self, Malformed> {
+        // A value that a later version has is skipped.
         let cursor = CursorState::from_number(u8::try_from(message.cursor).unwrap_or(u8::MAX));
         let welcome = Welcome {
             version: message.version,
@@ -54,8 +54,8 @@ impl TryFrom<v1::HelloResponse> for Response {
 }
 
 impl From<(Echo, Symbols)> for v1::SymbolsResponse {
-    fn from((echo, Symbols { symbols }): (Echo, Symbols)) -> Self {
-        Self { echo: Some(echo.into()), symbols }
+    fn from((echo, Symbols { from, symbols, last }): (Echo, Symbols)) -> Self {
+        Self { echo: Some(echo.into()), symbols, from, last }
     }
 }
 
@@ -63,14 +63,38 @@ impl TryFrom<v1::SymbolsResponse> for Response {
     type Error = Malformed;
 
     fn try_from(message: v1::SymbolsResponse) -> Result<Self, Malformed> {
-        let v1::SymbolsResponse { echo, symbols } = message;
-        Ok(Self { echo: super::echo(echo)?, answer: Answer::Symbols(Symbols { symbols }) })
+        let v1::SymbolsResponse { echo, symbols, from, last } = message;
+        let answer = Answer::Symbols(Symbols { from, symbols, last });
+        Ok(Self { echo: super::echo(echo)?, answer })
+    }
+}
+
+impl From<(Echo, Welcome)> for v1::HelloResponse {
+    fn from(welcome: (Echo, Welcome)) -> Self {
+        Self { part: Some(hello_response::Part::Welcome(welcome.into())) }
+    }
+}
+
+impl From<(Echo, Symbols)> for v1::HelloResponse {
+    fn from(symbols: (Echo, Symbols)) -> Self {
+        Self { part: Some(hello_response::Part::Symbols(symbols.into())) }
+    }
+}
+
+impl v1::HelloResponse {
+    /// What it says; `None` if that is something that this version does not know, which is skipped.
+    pub(crate) fn known(self) -> Result<Option<Response>, Malformed> {
+        match self.part {
+            Some(hello_response::Part::Welcome(welcome)) => welcome.try_into().map(Some),
+            Some(hello_response::Part::Symbols(symbols)) => symbols.try_into().map(Some),
+            None => Ok(None),
+        }
     }
 }
 
 impl From<(Echo, Ids)> for v1::IdsResponse {
-    fn from((echo, Ids { backs }): (Echo, Ids)) -> Self {
-        Self { echo: Some(echo.into()), backs }
+    fn from((echo, Ids { suffixes }): (Echo, Ids)) -> Self {
+        Self { echo: Some(echo.into()), suffixes }
     }
 }
 
@@ -78,8 +102,8 @@ impl TryFrom<v1::IdsResponse> for Response {
     type Error = Malformed;
 
     fn try_from(message: v1::IdsResponse) -> Result<Self, Malformed> {
-        let v1::IdsResponse { echo, backs } = message;
-        Ok(Self { echo: super::echo(echo)?, answer: Answer::Ids(Ids { backs }) })
+        let v1::IdsResponse { echo, suffixes } = message;
+        Ok(Self { echo: super::echo(echo)?, answer: Answer::Ids(Ids { suffixes }) })
     }
 }
 
@@ -102,14 +126,14 @@ impl TryFrom<v1::DescendResponse> for Response {
 pub(crate) fn bodies_message(
     echo: Echo,
     bodies: Bodies,
-    shrinker: Option<&mut Shrinker>,
+    compressor: Option<&mut PartCompressor>,
 ) -> v1::BodiesResponse {
     let Bodies { part, bytes, end } = bodies;
-    let Part { bytes, len } = match shrinker {
-        Some(shrinker) => shrinker.shrink(bytes),
+    let Part { bytes, len } = match compressor {
+        Some(compressor) => compressor.compress(bytes),
         None => Part { bytes, len: 0 },
     };
-    let end = end.map(|BodiesEnd { dealt }| v1::BodiesEnd { dealt });
+    let end = end.map(|BodiesEnd { processed }| v1::BodiesEnd { processed });
     v1::BodiesResponse { echo: Some(echo.into()), part, bytes, len, end }
 }
 
@@ -119,7 +143,7 @@ impl TryFrom<v1::BodiesResponse> for Response {
     fn try_from(message: v1::BodiesResponse) -> Result<Self, Malformed> {
         let v1::BodiesResponse { echo, part, bytes, len, end } = message;
         let bytes = Part { bytes, len }.expand()?;
-        let end = end.map(|v1::BodiesEnd { dealt }| BodiesEnd { dealt });
+        let end = end.map(|v1::BodiesEnd { processed }| BodiesEnd { processed });
         let answer = Answer::Bodies(Bodies { part, bytes, end });
         Ok(Self { echo: super::echo(echo)?, answer })
     }

@@ -6,8 +6,8 @@ use stemedb_sync::message::{
 
 use super::{Malformed, array, envelope, required};
 use crate::{
+    compress::Part,
     proto::v1::{self, fetch_request},
-    shrink::Part,
 };
 
 impl From<(Envelope, Hello)> for v1::HelloRequest {
@@ -63,8 +63,8 @@ impl TryFrom<v1::SymbolsRequest> for Request {
 }
 
 impl From<(Envelope, AskIds)> for v1::IdsRequest {
-    fn from((envelope, AskIds { fronts }): (Envelope, AskIds)) -> Self {
-        Self { envelope: Some(envelope.into()), fronts }
+    fn from((envelope, AskIds { prefixes }): (Envelope, AskIds)) -> Self {
+        Self { envelope: Some(envelope.into()), prefixes }
     }
 }
 
@@ -72,14 +72,14 @@ impl TryFrom<v1::IdsRequest> for Request {
     type Error = Malformed;
 
     fn try_from(message: v1::IdsRequest) -> Result<Self, Malformed> {
-        let v1::IdsRequest { envelope, fronts } = message;
-        Ok(Self { envelope: super::envelope(envelope)?, ask: Ask::Ids(AskIds { fronts }) })
+        let v1::IdsRequest { envelope, prefixes } = message;
+        Ok(Self { envelope: super::envelope(envelope)?, ask: Ask::Ids(AskIds { prefixes }) })
     }
 }
 
 impl From<(Envelope, Descend)> for v1::DescendRequest {
-    fn from((envelope, Descend { nodes, levels, few }): (Envelope, Descend)) -> Self {
-        Self { envelope: Some(envelope.into()), nodes, levels: levels.into(), few }
+    fn from((envelope, Descend { nodes, levels, leaf_ids }): (Envelope, Descend)) -> Self {
+        Self { envelope: Some(envelope.into()), nodes, levels: levels.into(), leaf_ids }
     }
 }
 
@@ -87,10 +87,10 @@ impl TryFrom<v1::DescendRequest> for Request {
     type Error = Malformed;
 
     fn try_from(message: v1::DescendRequest) -> Result<Self, Malformed> {
-        let v1::DescendRequest { envelope, nodes, levels, few } = message;
+        let v1::DescendRequest { envelope, nodes, levels, leaf_ids } = message;
         let levels =
             u8::try_from(levels).map_err(|_| Malformed::new("levels", "must be 1 to 8"))?;
-        let ask = Ask::Descend(Descend { nodes, levels, few });
+        let ask = Ask::Descend(Descend { nodes, levels, leaf_ids });
         Ok(Self { envelope: super::envelope(envelope)?, ask })
     }
 }
@@ -99,9 +99,7 @@ impl From<(Envelope, Fetch)> for v1::FetchRequest {
     fn from((envelope, Fetch { wanted }): (Envelope, Fetch)) -> Self {
         let wanted = match wanted {
             Wanted::Ids(ids) => fetch_request::Wanted::Ids(ids),
-            Wanted::Listed { request, from, count } => {
-                fetch_request::Wanted::Listed(v1::Listed { request, from, count })
-            }
+            Wanted::Prefixes(prefixes) => fetch_request::Wanted::Prefixes(prefixes),
         };
         Self { envelope: Some(envelope.into()), wanted: Some(wanted), zstd: true }
     }
@@ -113,9 +111,7 @@ impl TryFrom<v1::FetchRequest> for Request {
     fn try_from(message: v1::FetchRequest) -> Result<Self, Malformed> {
         let wanted = match message.wanted.ok_or(Malformed::missing("wanted"))? {
             fetch_request::Wanted::Ids(ids) => Wanted::Ids(ids),
-            fetch_request::Wanted::Listed(v1::Listed { request, from, count }) => {
-                Wanted::Listed { request, from, count }
-            }
+            fetch_request::Wanted::Prefixes(prefixes) => Wanted::Prefixes(prefixes),
         };
         Ok(Self { envelope: envelope(message.envelope)?, ask: Ask::Fetch(Fetch { wanted }) })
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use foca::{Member as Update, State, Timer};
 
-use super::{Event, Gossip, TWIN_PERIOD, TWINS_MAX};
+use super::{DUPLICATE_PERIOD, DUPLICATES_MAX, Event, Gossip};
 use crate::{
     cluster::{
         Way,
@@ -60,7 +60,7 @@ impl Gossip {
             } else if who.run != self.who.run {
                 // Both sides come to the same answer, whoever asked.
                 let refused = (who.began, who.run) < (self.who.began, self.who.run);
-                self.events.push_back(Event::Twin { address, refused });
+                self.events.push_back(Event::DuplicateNodeId { address, refused });
             }
             return;
         }
@@ -211,10 +211,13 @@ impl Gossip {
     /// Asks who is at the address of a node with this one's id and key, unless that was done just
     /// now.
     pub(super) fn ask_twin(&mut self, address: &str, now: Duration) {
-        self.twins.retain(|_, asked| now.saturating_sub(*asked) < TWIN_PERIOD);
-        let asked = self.twins.contains_key(address);
-        if address != self.who.record.member.address && !asked && self.twins.len() < TWINS_MAX {
-            self.twins.insert(address.to_owned(), now);
+        self.duplicates.retain(|_, asked| now.saturating_sub(*asked) < DUPLICATE_PERIOD);
+        let asked = self.duplicates.contains_key(address);
+        if address != self.who.record.member.address
+            && !asked
+            && self.duplicates.len() < DUPLICATES_MAX
+        {
+            self.duplicates.insert(address.to_owned(), now);
             self.join(address, now);
         }
     }

@@ -1,0 +1,290 @@
+//! Who is let in: TLS, mutual TLS, tokens, and nobody in clear from elsewhere.
+
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use stemedb_rpc::{
+    CallError, Client, ClientIdentity, ClientOptions, ClientTls, PeerAddress, Reason, Server,
+    ServerOptions, ServerTls, Token, Tokens, proto::v1, server::ServeError,
+};
+use tonic::{Code, transport::Channel};
+
+use super::world::{World, run};
+
+/// An authority that makes certificates.
+struct Authority(Issuer<'static, KeyPair>, String);
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        Self(Issuer::new(params, key), certificate)
+    }
+
+    fn pem(&self) -> Vec<u8> {
+        self.1.clone().into_bytes()
+    }
+
+    /// A certificate and its key.
+    fn sign(&self, name: &str) -> (Vec<u8>, Vec<u8>) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        (certificate.pem().into_bytes(), key.serialize_pem().into_bytes())
+    }
+
+    fn server(&self, client_ca: Option<&Self>) -> ServerOptions {
+        let (certificate, key) = self.sign("127.0.0.1");
+        let client_ca = client_ca.map(Self::pem);
+        let tls = Some(ServerTls { certificate, key, client_ca });
+        ServerOptions { tls, ..ServerOptions::default() }
+    }
+
+    fn client(&self, identity: Option<(Vec<u8>, Vec<u8>)>) -> ClientOptions {
+        let identity = identity.map(|(certificate, key)| ClientIdentity { certificate, key });
+        let tls = Some(ClientTls { ca: self.pem(), identity, server_name: None });
+        ClientOptions { tls, ..hasty() }
+    }
+}
+
+/// A client that does not try for long.
+fn hasty() -> ClientOptions {
+    ClientOptions {
+        retries_max: 1,
+        retry_pause: Duration::from_millis(1),
+        connect_time_max: Duration::from_secs(2),
+        call_time_max: Duration::from_secs(2),
+        ..ClientOptions::default()
+    }
+}
+
+/// Connects and asks something; a refusal of a certificate may come with either.
+async fn head(world: &World, options: ClientOptions) -> Result<(), CallError> {
+    world.client_with(options).await?.head().await.map(|_| ())
+}
+
+#[test]
+fn a_server_with_tls_is_trusted_for_its_authority_only() {
+    run(async {
+        let (ours, theirs) = (Authority::new(), Authority::new());
+        let world = World::new(ours.server(None)).await;
+        head(&world, ours.client(None)).await.unwrap();
+        head(&world, ours.client(Some(theirs.sign("client")))).await.unwrap();
+        head(&world, theirs.client(None)).await.unwrap_err();
+        head(&world, hasty()).await.unwrap_err();
+        let mut other_name = ours.client(None);
+        if let Some(tls) = &mut other_name.tls {
+            tls.server_name = Some("elsewhere.example".into());
+        }
+        head(&world, other_name).await.unwrap_err();
+        world.end().await;
+    });
+}
+
+#[test]
+fn mutual_tls_lets_in_who_has_a_certificate_of_the_authority() {
+    run(async {
+        let (ours, theirs) = (Authority::new(), Authority::new());
+        let world = World::new(ours.server(Some(&ours))).await;
+        head(&world, ours.client(Some(ours.sign("client")))).await.unwrap();
+        head(&world, ours.client(None)).await.unwrap_err();
+        head(&world, ours.client(Some(theirs.sign("client")))).await.unwrap_err();
+        world.end().await;
+    });
+}
+
+#[test]
+fn certificates_that_are_no_good_are_said_so_at_once() {
+    run(async {
+        let ours = Authority::new();
+        let address = ([127, 0, 0, 1], 0).into();
+        let (certificate, key) = (ours.sign("127.0.0.1").0, ours.sign("127.0.0.1").1);
+        for (certificate, key) in [(certificate, key), (Vec::new(), Vec::new())] {
+            let tls = Some(ServerTls { certificate, key, client_ca: None });
+            let options = ServerOptions { tls, ..ServerOptions::default() };
+            let error = Server::bind(address, options).await.unwrap_err();
+            assert!(matches!(error, ServeError::Tls(_)), "{error}");
+        }
+        let world = World::new(ours.server(None)).await;
+        let mut options = ours.client(None);
+        options.tls.as_mut().unwrap().ca = b"no certificate".to_vec();
+        head(&world, options).await.unwrap_err();
+        world.end().await;
+    });
+}
+
+#[test]
+fn nothing_is_told_in_clear_to_others_unless_that_is_meant() {
+    run(async {
+        let address = ([0, 0, 0, 0], 0).into();
+        let error = Server::bind(address, ServerOptions::default()).await.unwrap_err();
+        assert!(matches!(error, ServeError::Clear { .. }), "{error}");
+        let options = ServerOptions { clear_to_others: true, ..ServerOptions::default() };
+        Server::bind(address, options).await.unwrap();
+
+        let token = Some(Token::parse(RIGHT.as_bytes()).unwrap());
+        let there: PeerAddress = "192.0.2.1:1".parse().unwrap();
+        let options = ClientOptions { token, ..hasty() };
+        let error = Client::connect(&there, options).await.unwrap_err();
+        assert!(matches!(error, CallError::TokenInClear { .. }), "{error}");
+        let there: PeerAddress = "https://127.0.0.1:1".parse().unwrap();
+        let error = Client::connect(&there, hasty()).await.unwrap_err();
+        assert!(matches!(error, CallError::AuthorityMissing { .. }), "{error}");
+        let there: PeerAddress = "http://127.0.0.1:1".parse().unwrap();
+        let error = Client::connect(&there, Authority::new().client(None)).await.unwrap_err();
+        assert!(matches!(error, CallError::TlsUnwanted { .. }), "{error}");
+    });
+}
+
+const RIGHT: &str = "0123456789abcdef0123456789abcdef";
+const OTHER: &str = "fedcba9876543210fedcba9876543210";
+
+fn tokens() -> ServerOptions {
+    let tokens = Some(Tokens::parse(format!("{RIGHT}\n{OTHER}\n").as_bytes()).unwrap());
+    ServerOptions { tokens, reflection: true, ..ServerOptions::default() }
+}
+
+#[test]
+fn a_token_opens_everything_and_without_one_nothing_is_open() {
+    run(async {
+        let world = World::new(tokens()).await;
+        for token in [RIGHT, OTHER] {
+            let token = Some(Token::parse(token.as_bytes()).unwrap());
+            head(&world, ClientOptions { token, ..hasty() }).await.unwrap();
+        }
+        let nearly = format!("{}0", &RIGHT[..RIGHT.len() - 1]);
+        for token in [None, Some(Token::parse(nearly.as_bytes()).unwrap())] {
+            let client = world.client_with(ClientOptions { token, ..hasty() }).await.unwrap();
+            let refused = client.head().await.unwrap_err();
+            assert_eq!(refused.reason(), Some(Reason::Token), "{refused}");
+            let refused = client.append(b"body".to_vec()).await.unwrap_err();
+            assert_eq!(refused.reason(), Some(Reason::Token), "{refused}");
+            let refused = client.append_batch().await.unwrap_err();
+            assert_eq!(refused.reason(), Some(Reason::Token), "{refused}");
+            let mut traffic = stemedb_rpc::client::Traffic::default();
+            let hello = super::sessions::request(1, super::sessions::hello(0));
+            let refused = super::sessions::ask(&client, hello, &mut traffic).await.unwrap_err();
+            assert_eq!(refused.reason(), Some(Reason::Token), "{refused}");
+        }
+        assert_eq!(world.memory.len(), 0);
+        assert!(world.echoes.asked.lock().unwrap().is_empty());
+        world.end().await;
+    });
+}
+
+const CLIENT: &str = "a-token-that-clients-have";
+const PEER: &str = "a-token-that-peers-have";
+const ADMIN: &str = "a-token-of-administrators";
+
+#[test]
+fn a_token_permits_the_calls_of_its_scope_and_no_others() {
+    run(async {
+        let tokens = |text: &str| Some(Tokens::parse(text.as_bytes()).unwrap());
+        let world = World::new(ServerOptions {
+            client_tokens: tokens(CLIENT),
+            peer_tokens: tokens(PEER),
+            admin_tokens: tokens(ADMIN),
+            ..ServerOptions::default()
+        })
+        .await;
+        for (token, store, replication) in [
+            (CLIENT, None, Some(Reason::Forbidden)),
+            (PEER, Some(Reason::Forbidden), None),
+            (ADMIN, None, None),
+            ("a-token-of-nobody-at-all", Some(Reason::Token), Some(Reason::Token)),
+        ] {
+            let token = Some(Token::parse(token.as_bytes()).unwrap());
+            let client = world.client_with(ClientOptions { token, ..hasty() }).await.unwrap();
+            let refused = |answer: Option<CallError>| answer.and_then(|error| error.reason());
+            assert_eq!(refused(client.head().await.err()), store);
+            assert_eq!(refused(client.append(b"body".to_vec()).await.err()), store);
+            let mut traffic = stemedb_rpc::client::Traffic::default();
+            let hello = super::sessions::request(1, super::sessions::hello(0));
+            assert_eq!(
+                refused(super::sessions::ask(&client, hello, &mut traffic).await.err()),
+                replication
+            );
+        }
+        assert_eq!(world.memory.len(), 1);
+        assert_eq!(world.echoes.asked.lock().unwrap().len(), 2);
+        world.end().await;
+    });
+}
+
+async fn channel(world: &World) -> Channel {
+    Channel::from_shared(format!("http://{}", world.address)).unwrap().connect().await.unwrap()
+}
+
+#[test]
+fn health_is_open_and_tells_of_both_services() {
+    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+    run(async {
+        let world = World::new(tokens()).await;
+        let mut health = HealthClient::new(channel(&world).await);
+        for service in ["", "stemedb.v1.StoreService", "stemedb.v1.ReplicationService"] {
+            let request = HealthCheckRequest { service: service.into() };
+            assert_eq!(health.check(request).await.unwrap().into_inner().status, 1, "{service}");
+        }
+        let request = HealthCheckRequest { service: "another".into() };
+        assert_eq!(health.check(request).await.unwrap_err().code(), Code::NotFound);
+        drop(health);
+        world.end().await;
+    });
+}
+
+#[test]
+fn reflection_is_off_unless_asked_for_and_behind_the_token() {
+    use tonic_reflection::pb::v1::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest,
+    };
+    run(async {
+        let list = ServerReflectionRequest {
+            host: String::new(),
+            message_request: Some(MessageRequest::ListServices(String::new())),
+        };
+        let on = ServerOptions { reflection: true, ..ServerOptions::default() };
+        for (options, code) in [
+            (ServerOptions::default(), Code::Unimplemented),
+            (tokens(), Code::Unauthenticated),
+            (on, Code::Ok),
+        ] {
+            let world = World::new(options).await;
+            let mut reflection = ServerReflectionClient::new(channel(&world).await);
+            let answer =
+                reflection.server_reflection_info(tokio_stream::iter([list.clone()])).await;
+            match answer {
+                Err(status) => assert_eq!(status.code(), code),
+                Ok(answer) => {
+                    let answer = answer.into_inner().message().await.unwrap().unwrap();
+                    let told = format!("{answer:?}");
+                    assert_eq!(code, Code::Ok);
+                    assert!(told.contains("stemedb.v1.StoreService"), "{told}");
+                    assert!(told.contains("stemedb.v1.ReplicationService"), "{told}");
+                }
+            }
+            drop(reflection);
+            world.end().await;
+        }
+    });
+}
+
+/// A client of another make, with limits of its own.
+#[test]
+fn a_message_over_the_limit_is_refused_and_nothing_else_suffers() {
+    run(async {
+        let world = World::new(ServerOptions::default()).await;
+        let mut store = v1::store_service_client::StoreServiceClient::new(channel(&world).await);
+        let body = vec![0; stemedb_rpc::limits::MESSAGE_LEN_MAX];
+        let status =
+            store.append(v1::AppendRequest { body, ..Default::default() }).await.unwrap_err();
+        assert_eq!(status.code(), Code::OutOfRange, "{status}");
+        let body = vec![0; 2 << 20];
+        store.append(v1::AppendRequest { body, ..Default::default() }).await.unwrap();
+        assert_eq!(world.memory.len(), 1);
+        drop(store);
+        world.end().await;
+    });
+}
