@@ -62,7 +62,7 @@ pub async fn run(
                     pause = backoff.next().unwrap_or(PAUSE_MAX);
                     let text = with_causes(&error);
                     let seconds = pause.as_secs();
-                    tracing::warn!(error = %text, seconds, "cannot archive; retrying after a pause");
+                    tracing::warn!(error = %text, seconds, "cannot archive; retrying");
                     status.error = Some(text);
                 }
             }

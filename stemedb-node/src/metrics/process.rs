@@ -43,7 +43,11 @@ impl Collector for ProcessCollector {
                 "How many of them may be open",
                 field(&limits, "Max open files").map(whole),
             ),
-            (("process_threads", None), "Threads", field(&status, "Threads:").map(whole)),
+            (
+                ("process_threads", None),
+                "Threads of the process",
+                field(&status, "Threads:").map(whole),
+            ),
         ] {
             writer.family(name, help, value.map(|value| (NO_LABELS, value)))?;
         }
