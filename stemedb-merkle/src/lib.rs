@@ -14,8 +14,8 @@
 //!
 //! - `MerkleTree` is the set of ids that a store holds. Its root depends on the set alone, so that
 //!   two stores with equal roots hold the same. `Snapshot`s of it are cheap and never change.
-//!   [`SetProof`] shows that an id is in the set or that it is not; `DiffResult` and `Diff` find the
-//!   ids that only one of two sets has.
+//!   [`SetProof`] shows that an id is in the set or that it is not; `DiffResult` and `Diff` find
+//!   the ids that only one of two sets has.
 //! - [`history`] is the tree of RFC 6962 over the entries of one log, with proofs that an entry is
 //!   in it and that it only grew.
 //!
@@ -25,8 +25,8 @@
 //! # Features
 //!
 //! - `std` (default): the trees, with SIMD. Without it the crate is `no_std` with `alloc`, and has
-//!   the parts of a verifier: [`AssertionId`], [`hash`], [`SetProof`] and [`ProofFile`], and the heads,
-//!   leaf hashes and proofs of [`history`].
+//!   the parts of a verifier: [`AssertionId`], [`hash`], [`SetProof`] and [`ProofFile`], and the
+//!   heads, leaf hashes and proofs of [`history`].
 
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 

@@ -116,8 +116,8 @@ impl Interceptor for Bearer {
     }
 }
 
-/// A connection to a server, which is made again whenever it breaks, and one for gossip. Clones share
-/// them.
+/// A connection to a server, which is made again whenever it breaks, and one for gossip. Clones
+/// share them.
 #[derive(Clone, Debug)]
 pub struct Client {
     peer: PeerAddress,

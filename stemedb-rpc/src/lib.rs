@@ -2,8 +2,8 @@
 //!
 //! `proto/stemedb/v1/` has three services: *store*, which appends, gets, proves and watches from
 //! afar, *replication*, the messages of [`stemedb_sync`] one to one, and *node*, for gossip and for
-//! operators. Here are their [`server`], which works on whatever implements [`Backend`], [`SessionHost`]
-//! and [`Node`], and their [`client`]. Decisions
+//! operators. Here are their [`server`], which works on whatever implements [`Backend`],
+//! [`SessionHost`] and [`Node`], and their [`client`]. Decisions
 //! are made elsewhere; limits are kept here.
 
 pub mod backend;

@@ -1,9 +1,9 @@
 //! Why a call did not do what was asked: the one place that knows status codes.
 //!
 //! On the server an error becomes a [`Status`] here, on the client a [`Status`] becomes an error
-//! again. The code says what to do; the details (`google.rpc.Status` in `grpc-status-details-bin`) have
-//! an `ErrorInfo` of the domain `stemedb.dev` that says what it was: its reason is the word of a
-//! [`Reason`], or the name of a [`Refusal`], whose number is in the metadata under `refusal`.
+//! again. The code says what to do; the details (`google.rpc.Status` in `grpc-status-details-bin`)
+//! have an `ErrorInfo` of the domain `stemedb.dev` that says what it was: its reason is the word of
+//! a [`Reason`], or the name of a [`Refusal`], whose number is in the metadata under `refusal`.
 
 use std::collections::HashMap;
 

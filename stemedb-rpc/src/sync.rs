@@ -96,9 +96,9 @@ enum Event {
 /// `pace` holds it back; what it has asked for comes in meanwhile, as far as windows allow.
 ///
 /// `progress` is shown the report whenever there is something new in it. The session's id follows
-/// from the seed and from [`SessionHost::nonce`]. A session that is called off tells its peer so, which
-/// takes [`leave_time_max`](stemedb_sync::Limits::leave_time_max) at most; a task that is dropped
-/// does not, and the peer holds the session until it was idle for too long.
+/// from the seed and from [`SessionHost::nonce`]. A session that is called off tells its peer so,
+/// which takes [`leave_time_max`](stemedb_sync::Limits::leave_time_max) at most; a task that is
+/// dropped does not, and the peer holds the session until it was idle for too long.
 ///
 /// # Errors
 ///

@@ -1,9 +1,9 @@
 //! A disk in memory that fails the way disks do, from a seed.
 //!
 //! Beside what reads show it keeps what a power cut would leave, by the rules of the
-//! [seam](stemedb_wal::disk), and it cuts the power in each way that they allow ([`Survival`]). It fails
-//! chosen operations ([`Fault`]), fills up, and takes damage. Given the same calls and seeds it
-//! does the same.
+//! [seam](stemedb_wal::disk), and it cuts the power in each way that they allow ([`Survival`]). It
+//! fails chosen operations ([`Fault`]), fills up, and takes damage. Given the same calls and seeds
+//! it does the same.
 //!
 //! ```text
 //!               write, set_len            sync               power_cut

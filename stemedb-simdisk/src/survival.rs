@@ -13,8 +13,8 @@ use stemedb_wal::disk::{SECTOR_LEN, pages::Pages};
 
 /// What a power cut leaves of what was not synced.
 ///
-/// Every mode leaves a state that the [module](stemedb_wal::disk) allows; with many seeds, `Sectors`
-/// reaches most of them, and the others the ones that recoveries tend to get wrong.
+/// Every mode leaves a state that the [module](stemedb_wal::disk) allows; with many seeds,
+/// `Sectors` reaches most of them, and the others the ones that recoveries tend to get wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Survival {
     /// Nothing: only what was synced is there.

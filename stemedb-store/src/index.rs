@@ -131,8 +131,8 @@ impl Index {
         }
     }
 
-    /// What `find` finds in the trees of this moment; once more where the restart checkpoint that the
-    /// set tree lies in turns out to be damaged, and the tree was rebuilt from the log.
+    /// What `find` finds in the trees of this moment; once more where the restart checkpoint that
+    /// the set tree lies in turns out to be damaged, and the tree was rebuilt from the log.
     pub(crate) fn find<T>(
         &self,
         find: impl Fn(&View) -> Result<T, MappedSetError>,

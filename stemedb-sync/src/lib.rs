@@ -10,7 +10,8 @@
 //!
 //! - [`Session`] asks. It tries the cheapest way to find out what differs and falls through to the
 //!   next: roots, the tail of the peer's log, coded [`symbols`], descent of the set tree. What it
-//!   finds is checked against the peer's root before it is called complete, and each body against its id.
+//!   finds is checked against the peer's root before it is called complete, and each body against
+//!   its id.
 //! - [`Responder`] answers from the snapshot that it pins for each session.
 //! - [`Cluster`] says whom to sync with: it keeps the members, what they hold, and the schedule.
 //! - [`message`] is what the two say, [`codec`] the lists in it, [`Limits`] what each allows.

@@ -237,8 +237,8 @@ impl Session {
             // A MAC is wrong where the peer forgot the session and took a repeated Hello for a new
             // one, or the request was changed on its way. The next session has an id of its own.
             Refusal::SnapshotGone | Refusal::Token | Refusal::Taken => Stop::Restart,
-            // The symbols gave what the peer has no id for, or more than one: they are no authority,
-            // and descent is.
+            // The symbols gave what the peer has no id for, or more than one: they are no
+            // authority, and descent is.
             Refusal::Unknown if matches!(&self.phase, Phase::Transfer(it) if it.is_claimed()) => {
                 Stop::WithoutSymbols
             }
@@ -324,8 +324,8 @@ impl Session {
         &self.core.report
     }
 
-    /// Whether more is expected of the answer to a request. What comes of one that is not waited for
-    /// is not needed.
+    /// Whether more is expected of the answer to a request. What comes of one that is not waited
+    /// for is not needed.
     pub fn is_waiting(&self, request: &Envelope) -> bool {
         let flight = &self.core.flight;
         request.session == flight.session && flight.is_waiting(request.request)

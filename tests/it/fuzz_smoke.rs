@@ -1,8 +1,9 @@
 //! The fuzz targets on their corpora and on seeded changes of them, without a fuzzer.
 //!
 //! `cargo fuzz run -s none TARGET` goes on from the same corpora, guided by coverage, and
-//! `STEMEDB_FUZZ=1000000 cargo test --release --test it -- fuzz_smoke::` runs more changes of each. With
-//! `STEMEDB_WRITE_CORPUS=1`, `cargo test --test it -- --ignored fuzz_smoke::` writes the first corpora.
+//! `STEMEDB_FUZZ=1000000 cargo test --release --test it -- fuzz_smoke::` runs more changes of each.
+//! With `STEMEDB_WRITE_CORPUS=1`, `cargo test --test it -- --ignored fuzz_smoke::` writes the first
+//! corpora.
 //!
 //! An input is bad if the target panics on it, or takes memory out of proportion.
 

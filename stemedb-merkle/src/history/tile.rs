@@ -152,7 +152,8 @@ impl TileId {
         self.index
     }
 
-    /// The tile's place in a file of tiles, counted from 0: the number of tiles completed before it.
+    /// The tile's place in a file of tiles, counted from 0: the number of tiles completed before
+    /// it.
     pub const fn number(self) -> u64 {
         let mut before = 0;
         let mut height = 0;

@@ -33,7 +33,8 @@ pub struct ChangedBlock {
 
 impl Snapshot {
     /// Changes since the log was `since` bytes long, given that the first `deltas_kept` deltas of
-    /// the mapped set and its base have all that came before. O(changes), and O(N) without a mapped set.
+    /// the mapped set and its base have all that came before. O(changes), and O(N) without a mapped
+    /// set.
     ///
     /// # Errors
     ///

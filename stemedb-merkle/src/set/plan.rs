@@ -147,9 +147,9 @@ impl Plan {
 
     /// The same with the 64 bits of each id from `depth` on.
     ///
-    /// The number of bits that two neighbours share is the depth at which they part, and a subtree is
-    /// complete as soon as the next id parts from it above: one pass, with the open subtrees on a
-    /// stack.
+    /// The number of bits that two neighbours share is the depth at which they part, and a subtree
+    /// is complete as soon as the next id parts from it above: one pass, with the open subtrees on
+    /// a stack.
     fn keyed_page(&mut self, entries: &[Entry], keys: &[u64], depth: usize) -> Part {
         let shared = |pair: (&u64, &u64)| (pair.0 ^ pair.1).leading_zeros();
         let Some((_, following)) = keys.split_first() else { internal_error("a key") };

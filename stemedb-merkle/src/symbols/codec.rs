@@ -50,8 +50,8 @@ pub fn encode(symbols: &[Symbol], from: u32, n: u64) -> Vec<u8> {
     bytes
 }
 
-/// Reads the bytes that [`encode`] wrote with the same `from` and `n`: at most `max` symbols, of any
-/// counts.
+/// Reads the bytes that [`encode`] wrote with the same `from` and `n`: at most `max` symbols, of
+/// any counts.
 ///
 /// # Errors
 ///

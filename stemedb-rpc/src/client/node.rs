@@ -10,8 +10,8 @@ use crate::{
 };
 
 impl Client {
-    /// Hands over frames of gossip, once, and gives those that answer them. Goes over a connection of
-    /// its own, which is made when it is first needed.
+    /// Hands over frames of gossip, once, and gives those that answer them. Goes over a connection
+    /// of its own, which is made when it is first needed.
     ///
     /// # Errors
     ///

@@ -27,8 +27,9 @@ pub(crate) struct Verified {
     pub(crate) healed: bool,
 }
 
-/// Compares a held body with the one that is appended. It may put a damaged one right. Called outside of the writer's lock, from any thread. Where the held body cannot be
-/// read, or is damaged and stays so, the append fails, and only that.
+/// Compares a held body with the one that is appended. It may put a damaged one right. Called
+/// outside of the writer's lock, from any thread. Where the held body cannot be read, or is damaged
+/// and stays so, the append fails, and only that.
 pub(crate) type Verify = dyn Fn(&Held<'_>) -> Result<Verified, AppendError> + Send + Sync;
 
 /// A body that is appended and held already.

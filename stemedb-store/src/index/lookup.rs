@@ -7,7 +7,8 @@ use stemedb_merkle::{MerkleTree, set::mapped::MappedSet};
 use super::filter::Filter;
 use crate::error::TreeFailure;
 
-/// Filter that answers for most ids which are not in the set tree, without it: a fold may hold that.
+/// Filter that answers for most ids which are not in the set tree, without it: a fold may hold
+/// that.
 #[derive(Debug)]
 pub(super) struct LookupFilter {
     /// Of the ids that came after the mapped set.

@@ -49,8 +49,8 @@ impl Store {
         Ok(Comparison { set: tree, log: history.head(), sketch })
     }
 
-    /// Body of the entry at an index; of a hole that was filled, from where it is now. `None` behind
-    /// the end of the log, or if the body is lost.
+    /// Body of the entry at an index; of a hole that was filled, from where it is now. `None`
+    /// behind the end of the log, or if the body is lost.
     ///
     /// # Errors
     ///

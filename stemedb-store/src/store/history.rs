@@ -96,8 +96,8 @@ impl Store {
         root_at(&history.reader(&self.source()), TreeSize(size))
     }
 
-    /// Proves that entry `index` is in the log (RFC 9162, 2.1.3). The proof comes with the head whose
-    /// root it verifies against.
+    /// Proves that entry `index` is in the log (RFC 9162, 2.1.3). The proof comes with the head
+    /// whose root it verifies against.
     ///
     /// # Errors
     ///

@@ -7,7 +7,8 @@
 //! counts them by kind of file, and the assertions say which kinds may have harmless bits.
 //!
 //! By default each 31st bit and each 41st length are tried, and all bits of the first and last 64
-//! bytes of each file; `STEMEDB_EVERY_BIT=1 cargo test --release --test it -- every_bit::` tries all.
+//! bytes of each file; `STEMEDB_EVERY_BIT=1 cargo test --release --test it -- every_bit::` tries
+//! all.
 
 use crate::reference::ledger;
 use crate::reference::random;

@@ -7,7 +7,8 @@
 //!
 //! | fails | what the caller sees | the store afterwards |
 //! |---|---|---|
-//! | write, sync, create, rename, directory sync of the log | that append and all later ones fail | open for reads; whole when reopened |
+//! | write, sync, create, rename, directory sync of the log | that append and all later ones fail |
+//! open for reads; whole when reopened |
 //! | any call of a checkpoint | the checkpoint fails | appends go on |
 //! | any call of an opening | the opening fails | whole when opened again |
 //! | a read | that read fails | goes on |

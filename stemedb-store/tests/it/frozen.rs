@@ -4,7 +4,8 @@
 //! restart checkpoint, tiles, and a hole that repair made. If this test fails, stores that people
 //! have no longer open: raise the format's version and read both. A new format gets a frozen store
 //! of its own, beside this one:
-//! `STEMEDB_FREEZE=DIR cargo test --test it -- --ignored frozen::` writes one and prints what it holds.
+//! `STEMEDB_FREEZE=DIR cargo test --test it -- --ignored frozen::` writes one and prints what it
+//! holds.
 
 use crate::reference::random;
 use crate::reference::world;

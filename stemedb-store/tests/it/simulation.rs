@@ -13,8 +13,8 @@
 //! - the store takes more, and that survives as well;
 //! - and damage to what was durable is never taken for a torn write and never read as data.
 //!
-//! A failure prints its seed: `STEMEDB_SEED=… STEMEDB_HISTORIES=1 cargo test --test it -- simulation::`
-//! replays it. `STEMEDB_HISTORIES` sets how many histories there are.
+//! A failure prints its seed: `STEMEDB_SEED=… STEMEDB_HISTORIES=1 cargo test --test it --
+//! simulation::` replays it. `STEMEDB_HISTORIES` sets how many histories there are.
 
 pub(crate) mod controls;
 pub(crate) mod cut;

@@ -106,13 +106,13 @@ impl Below {
         }
     }
 
-    /// Takes the answer for a prefix off the front. Ids are at most `leaf_ids`, or at most two more than
-    /// the bytes could hold are reserved for.
+    /// Takes the answer for a prefix off the front. Ids are at most `leaf_ids`, or at most two more
+    /// than the bytes could hold are reserved for.
     ///
     /// # Errors
     ///
-    /// If the bytes end early, there are more ids than `leaf_ids`, they do not ascend, or one does not
-    /// begin with the prefix.
+    /// If the bytes end early, there are more ids than `leaf_ids`, they do not ascend, or one does
+    /// not begin with the prefix.
     pub fn read(
         bytes: &mut &[u8],
         prefix: &Prefix,

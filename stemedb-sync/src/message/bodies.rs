@@ -2,8 +2,8 @@
 
 use super::{LogHead, SetHead};
 
-/// Asks for bodies by id. The answer has an item for each ([`codec::bodies`](crate::codec::bodies)):
-/// its body, or its whole id and why there is no body.
+/// Asks for bodies by id. The answer has an item for each
+/// ([`codec::bodies`](crate::codec::bodies)): its body, or its whole id and why there is no body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetch {
     /// Which.

@@ -246,8 +246,8 @@ impl Core {
         moved < self.config.limits.body_bytes_max
     }
 
-    /// A number that grows whenever the peer brings the session on: with a whole answer, symbols, or
-    /// a whole body. A part of a body alone does not.
+    /// A number that grows whenever the peer brings the session on: with a whole answer, symbols,
+    /// or a whole body. A part of a body alone does not.
     pub(super) fn progress(&self) -> u64 {
         self.flight.answered_count() + self.appends.next + self.parts
     }

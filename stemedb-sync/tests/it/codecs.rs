@@ -111,7 +111,8 @@ proptest! {
 
     #[test]
     fn subtrees_round_trip_and_fold(
-        ids in set(), path: [u8; 32], depth in 0..20_u16, levels in 1..=8_u8, leaf_ids in 0..10_usize,
+        ids in set(), path: [u8; 32], depth in 0..20_u16, levels in 1..=8_u8,
+        leaf_ids in 0..10_usize,
     ) {
         let near = ids.first().copied().unwrap_or(path);
         let mut tree = MerkleTree::new();

@@ -16,8 +16,8 @@ fn craft(store: &mut Store, id: Hash) {
 }
 
 /// Both stores hold one of two ids that share a prefix, and the peer both. (To find such a pair
-/// takes 2^64 hashes, so these are made up.) The symbols give that prefix away, but the peer does not
-/// choose between the two.
+/// takes 2^64 hashes, so these are made up.) The symbols give that prefix away, but the peer does
+/// not choose between the two.
 #[test]
 fn ids_that_share_a_prefix_cost_a_session() {
     let (mut one, mut other) = (Store::new(1, None, 256), Store::new(2, None, 256));

@@ -22,8 +22,8 @@ impl DeltaCursor {
     /// Advances to the first id that is not below `id`, or to the end, and returns its place.
     ///
     /// Probes a standard deviation to either side of the place where the id is expected if all are
-    /// spread evenly: O(log log d) for the hashes that ids are, d being how far it goes, and O(log d)
-    /// for any others.
+    /// spread evenly: O(log log d) for the hashes that ids are, d being how far it goes, and O(log
+    /// d) for any others.
     pub(crate) fn seek(
         &mut self,
         delta: &dyn DeltaArrays,
@@ -77,8 +77,8 @@ impl DeltaCursor {
         Ok(low.place)
     }
 
-    /// Advances to the first id that begins with `prefix` of `depth` bits, and returns the places of
-    /// all that do.
+    /// Advances to the first id that begins with `prefix` of `depth` bits, and returns the places
+    /// of all that do.
     pub(crate) fn seek_prefix(
         &mut self,
         delta: &dyn DeltaArrays,
