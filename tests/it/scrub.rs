@@ -46,7 +46,7 @@ fn filled() -> (FaultyDisk, Vec<String>) {
     store.checkpoint().unwrap();
     store.close().unwrap();
     let mut names = disk.list().unwrap();
-    names.retain(|name| name.starts_with("segment-"));
+    names.retain(|name| stemedb_wal::sealed::parse_segment_name(name).is_some());
     assert!(names.len() >= 5, "{names:?}");
     (disk, names)
 }

@@ -18,7 +18,7 @@ use stemedb_merkle::{
     history::{History, TreeSize, tile::complete_tiles},
 };
 use stemedb_wal::{
-    disk::{DirLock, Disk, FileDisk, LOCK_NAME, RemoteDisk, is_store_file},
+    disk::{DirLock, Disk, FileDisk, LOCK_NAME, RemoteDisk, is_quarantined, is_store_file},
     error::{Action, DiskError, OpenError as LogOpenError, ReadError as LogReadError},
     identity::{Copied, IDENTITY_NAME, Identity, IdentityError},
     log::{
@@ -322,7 +322,7 @@ fn read_only_remark(remark: Warning) -> Option<Warning> {
 fn has_segments(disk: &dyn Disk) -> Result<bool, OpenError> {
     let names =
         disk.list().map_err(|source| io_error(Action::List, &disk.path(LOCK_NAME), source))?;
-    Ok(names.iter().any(|name| name.starts_with("segment-")))
+    Ok(names.iter().any(|name| name.starts_with("segment-") && !is_quarantined(name)))
 }
 
 fn start(

@@ -216,7 +216,10 @@ fn run_trial(sample: &Sample, seed: u64, counts: &mut Counts) {
     }
     let context = format!("STEMEDB_SEED={seed}: {}", told.join("; "));
     let is_hurt = |of: &str| hurt.iter().any(|name| name.starts_with(of));
-    let tail = files(&sample.disk).into_keys().rfind(|name| name.starts_with("segment-")).unwrap();
+    let tail = files(&sample.disk)
+        .into_keys()
+        .rfind(|name| stemedb_wal::sealed::parse_segment_name(name).is_some())
+        .unwrap();
     // Where both files that say where the log ends are old, lost or exchanged, nothing tells.
     let end_unknown = is_hurt("IDENTITY") && is_hurt(&tail);
 
@@ -401,7 +404,11 @@ fn an_older_identity_is_brought_up_to_its_segments() {
     let disk = sample.disk.fork();
     let identity = disk.contents("IDENTITY").unwrap();
     let names = disk.list().unwrap();
-    let second = names.iter().filter(|name| name.starts_with("segment-")).nth(1).unwrap();
+    let second = names
+        .iter()
+        .filter(|name| stemedb_wal::sealed::parse_segment_name(name).is_some())
+        .nth(1)
+        .unwrap();
     disk.remove(second).unwrap();
     disk.sync_dir().unwrap();
     assert!(repair(&disk, true).unwrap().new_log);

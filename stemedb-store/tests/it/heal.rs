@@ -40,7 +40,7 @@ fn filled() -> (FaultyDisk, Vec<String>) {
     store.checkpoint().unwrap();
     store.close().unwrap();
     let mut names = disk.list().unwrap();
-    names.retain(|name| name.starts_with("segment-"));
+    names.retain(|name| stemedb_wal::sealed::parse_segment_name(name).is_some());
     assert!(names.len() >= 3, "{names:?}");
     (disk, names)
 }
