@@ -9,7 +9,7 @@ use super::{Globals, open, output};
 /// Make a store
 ///
 /// `append` makes one too where there is none. A store made with --secret-file names its
-/// assertions by keyed hashes, so that ids tell nothing about bodies to whoever lacks the secret;
+/// assertions by keyed hashes, so that ids tell nothing about bodies to those who lack the secret;
 /// the store remembers that a secret is needed, never the secret: keep the file.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

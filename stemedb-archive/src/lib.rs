@@ -11,7 +11,7 @@
 //!
 //! Nothing that comes back is trusted. Each object is held against its name, each record against
 //! its checksums and its id, the segments against one another, and all together against the roots
-//! in the manifest; and that against the root that whoever restores expects.
+//! in the manifest; and that against the root that the caller of a restore expects.
 
 mod dropping;
 mod error;

@@ -1,12 +1,12 @@
 //! Health, metrics and the console over HTTP: what a node shows to people and to programs that
 //! watch it. Nothing can be changed through it.
 //!
-//! Whoever reaches the address can read everything in the store, so it is the loopback unless an
-//! operator says otherwise. A web page from elsewhere can't: the `Host` of a request must be a name
-//! that is known (a page can rebind its own name to this machine, not an address or another name),
-//! answers forbid to be read or framed by other origins, and the console runs no script but its
-//! own. The two probes are answered whatever `Host` they have, as load balancers send any or none;
-//! they tell nothing but whether the node is well.
+//! Anybody who reaches the address can read everything in the store, so it is the loopback unless
+//! an operator says otherwise. A web page from elsewhere can't: the `Host` of a request must be a
+//! name that is known (a page can rebind its own name to this machine, not an address or another
+//! name), answers forbid to be read or framed by other origins, and the console runs no script but
+//! its own. The two probes are answered whatever `Host` they have, as load balancers send any or
+//! none; they tell nothing but whether the node is well.
 
 use std::{
     error::Error,
@@ -151,8 +151,8 @@ impl Http {
         if !address.ip().is_loopback() {
             tracing::warn!(
                 %address,
-                "the console is served beyond this machine: whoever reaches the address can read \
-                 the whole store"
+                "the console is served beyond this machine: anybody who reaches the address can \
+                 read the whole store"
             );
         }
         Ok(Self { listener, address, options })

@@ -164,7 +164,7 @@ impl Metrics {
         Self(Arc::new(inner))
     }
 
-    /// Bodies were appended, or were to be: how many, and how long whoever appended them waited.
+    /// Bodies were appended, or were to be: how many, and the latency that the client observed.
     /// Several that were handed over together are one wait.
     pub fn appended(&self, origin: Origin, outcome: Outcome, count: u64, time: Option<Duration>) {
         let inner = &self.0;

@@ -150,7 +150,7 @@ impl Scrub {
     pub fn open(store: &Store) -> Self {
         let mut state = State::load(store);
         if state.damaged > state.healed {
-            // What is still damaged is only known to whoever found it.
+            // What is still damaged is known only to the one who found it.
             (state.segment, state.began) = (0, 0);
             state.last_ended = 0;
         }

@@ -135,7 +135,7 @@ impl Client {
     /// # Errors
     ///
     /// If it can't be reached, its certificate is not one to trust, or the token would be shown to
-    /// whoever reads along.
+    /// anybody who reads along.
     pub async fn connect(peer: &PeerAddress, options: ClientOptions) -> Result<Self, CallError> {
         if options.tls.is_none() {
             if peer.wants_tls() {

@@ -65,7 +65,7 @@ pub struct ServerLimits {
     pub keepalive_interval: Duration,
     /// Time for that sign: 10 seconds.
     pub keepalive_time_max: Duration,
-    /// Age at which a connection is asked to end, so that its certificate is looked at anew: 1
+    /// Age at which a connection is asked to end, so that its certificate is looked at again: 1
     /// hour.
     pub connection_age_max: Duration,
     /// Time that the calls of such a connection have to end: 30 seconds.

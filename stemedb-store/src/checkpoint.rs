@@ -125,7 +125,7 @@ impl core::fmt::Display for SetAside {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
-    /// The disk says no.
+    /// I/O error.
     #[error("cannot write a restart checkpoint; appends are not affected")]
     Io(#[from] io::Error),
     /// A part of the checkpoint before is damaged.
@@ -423,8 +423,8 @@ impl Checkpoint {
             .collect()
     }
 
-    /// Sets all its files aside: the next opening rebuilds them from the log. Whoever uses them can
-    /// go on doing so.
+    /// Sets all its files aside: the next opening rebuilds them from the log. Readers that use them
+    /// can go on doing so.
     ///
     /// # Errors
     ///
@@ -468,7 +468,7 @@ impl Checkpoint {
 ///
 /// # Errors
 ///
-/// If the disk says no or the entries don't have the root that they are said to have; nothing is
+/// If the disk fails or the entries don't have the root that they are said to have; nothing is
 /// changed then.
 pub fn write_base(
     disk: &dyn Disk,
@@ -495,7 +495,7 @@ pub fn write_base(
 ///
 /// # Errors
 ///
-/// If the disk says no; nothing is changed then.
+/// If the disk fails; nothing is changed then.
 pub fn write_delta(
     disk: &dyn Disk,
     below: &Checkpoint,

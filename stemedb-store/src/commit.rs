@@ -199,7 +199,7 @@ impl Committer {
         }
         let (done, result) = std::sync::mpsc::sync_channel(1);
         self.shared.queue.push_call(Box::new(move |log, index| {
-            // Whoever asked may have gone.
+            // The caller may have gone.
             let _ = done.send(work(log, index));
         }));
         result.recv().map_err(|_| AppendError::Closed)

@@ -59,7 +59,7 @@ pub enum OpenError {
     /// The identity can't be read, or the secret is another.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// The disk says no.
+    /// I/O error.
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// Bytes that were durable are not what was written. Never repaired without being asked.
@@ -511,7 +511,7 @@ pub enum HealError {
     /// Ids can't be checked without the secret.
     #[error("this store has a secret, and without it no body can be checked: give its file")]
     SecretMissing,
-    /// The segment could not be written anew.
+    /// The segment could not be rewritten.
     #[error(transparent)]
     Log(#[from] stemedb_wal::repair::HealError),
     /// The store could not be read, before or after.

@@ -6,8 +6,8 @@
 //!
 //! A commit only notes what it wrote: nobody waits for a tree. Lookups ask the recent ids first and
 //! then the set tree. Folding takes recent records into both trees, sorted and many at a time;
-//! whoever asks for a root, a proof or a snapshot folds what is left first, so that both trees hold
-//! all that was acknowledged.
+//! a caller that asks for a root, a proof or a snapshot folds what is left first, so that both
+//! trees hold all that was acknowledged.
 
 mod filter;
 mod folder;

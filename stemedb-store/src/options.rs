@@ -8,7 +8,7 @@ use stemedb_wal::disk::SegmentSource;
 /// The least length of a cluster secret, in bytes.
 pub const SECRET_LEN_MIN: usize = 16;
 
-/// The secret of a cluster: ids tell nothing about bodies to whoever lacks it.
+/// The secret of a cluster: ids tell nothing about bodies to those who lack it.
 ///
 /// Never printed and never stored; wiped from the identity file but for a check value.
 #[derive(Clone)]

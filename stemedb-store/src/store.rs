@@ -119,17 +119,17 @@ struct Shared {
     tiles: TileFile,
     options: Options,
     identity: Mutex<Identity>,
-    /// Held by whoever saves the identity.
+    /// Held while somebody saves the identity.
     saving_identity: Mutex<()>,
     /// What could not be done in the background.
     upkeep: Mutex<Upkeep>,
     /// The restart checkpoint that the set tree lies in. Held for a moment only.
     checkpoint: Mutex<Option<Checkpoint>>,
-    /// Held by whoever writes a restart checkpoint, for as long as that takes.
+    /// Held while a restart checkpoint is written.
     checkpointing: Mutex<()>,
     /// The log's fill when the last checkpoint was written.
     checkpointed: Mutex<u64>,
-    /// Held by whoever makes the first coded symbols.
+    /// Held while the first coded symbols are made.
     waking: Mutex<()>,
     /// Held while a small file beside the log is read and replaced.
     caches: Mutex<()>,

@@ -12,7 +12,7 @@
 //! Tile `n` is at byte `8192 * n`. A tile is written once, when its last entry comes, and not
 //! synced before the next restart checkpoint: like that, the file is a cache of the log, and
 //! opening a store cuts it to the tiles that the checkpoint vouches for. After a sync that failed,
-//! the next one writes the tiles since the last that succeeded anew: the disk may have dropped
+//! the next one writes the tiles since the last that succeeded again: the disk may have dropped
 //! them.
 
 use std::{
@@ -55,11 +55,11 @@ pub struct TileFile {
     doubtful: Arc<AtomicBool>,
 }
 
-/// Why a tile can't be had.
+/// Why a tile cannot be read.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TileError {
-    /// The disk says no.
+    /// I/O error.
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// The tile is damaged.
@@ -91,7 +91,7 @@ impl TileFile {
     ///
     /// # Errors
     ///
-    /// If the disk says no.
+    /// If the disk fails.
     pub fn open(
         disk: &Arc<dyn Disk>,
         store_id: [u8; 16],
@@ -147,7 +147,7 @@ impl TileFile {
     ///
     /// # Errors
     ///
-    /// If the disk says no.
+    /// If the disk fails.
     pub fn append(&self, tiles: &[Tile]) -> Result<(), DiskError> {
         let Some(first) = tiles.first() else { return Ok(()) };
         let mut bytes = Vec::with_capacity(tiles.len() * SLOT_LEN);
@@ -181,7 +181,7 @@ impl TileFile {
     ///
     /// # Errors
     ///
-    /// If it is damaged or not there, or the disk says no.
+    /// If it is damaged or not there, or the disk fails.
     pub fn read(&self, id: TileId) -> Result<Box<[Hash; TILE_NODES]>, TileError> {
         let number = id.number();
         if number >= self.len() {
@@ -208,7 +208,7 @@ impl TileFile {
     ///
     /// # Errors
     ///
-    /// If the disk says no, or does not hold what is to be written anew after a sync that failed.
+    /// If the disk fails, or does not hold what is to be written again after a sync that failed.
     pub fn sync(&self) -> Result<(), TileError> {
         let len = self.len();
         let synced = self.synced.load(Ordering::Acquire);

@@ -127,7 +127,7 @@ pub enum Output {
         /// Where it is.
         peer: String,
     },
-    /// Tell whoever watches.
+    /// Tell those who watch.
     Note(Note),
 }
 
@@ -417,7 +417,7 @@ impl Cluster {
         self.stood = Some(now);
         let Some(gossip) = &mut self.gossip else { return };
         let mut places: BTreeMap<&str, (bool, &Member, State)> = BTreeMap::new();
-        // Whoever was here before this node is not met.
+        // Members that were here before this node are not met.
         for (member, state) in gossip.members().filter(|(member, _)| member.address != self.address)
         {
             // Where there was another node before, the one that is there now counts.

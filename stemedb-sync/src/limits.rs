@@ -56,7 +56,7 @@ pub struct Limits {
     pub tries_max: u32,
     /// Time that a session which ends early waits for the peer to take note of that: 1 second.
     pub leave_time_max: Duration,
-    /// How often a session starts anew because the peer lost its snapshot: 3.
+    /// How often a session starts again because the peer lost its snapshot: 3.
     pub restarts_max: u32,
     /// Requests for bodies, and pushes, under way at the same time: 4 each.
     pub in_flight_max: usize,

@@ -32,7 +32,7 @@ pub struct Reservation {
 pub struct Exhausted;
 
 impl MemoryBudget {
-    /// The budget of a process that says nothing else: 256 MiB.
+    /// The budget of a process without another setting: 256 MiB.
     pub const DEFAULT: usize = 256 << 20;
 
     /// A budget of so many bytes.

@@ -86,8 +86,8 @@ pub trait Source {
     /// If it can't be read.
     fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, Unreadable>;
 
-    /// The bodies of the first of these ids, in order, `None` for those that can't be had. No more
-    /// are read once they come to `bytes_aim`; at least one is, if there are ids at all.
+    /// The bodies of the first of these ids, in order, `None` for those that cannot be read. No
+    /// more are read once they come to `bytes_aim`; at least one is, if there are ids at all.
     ///
     /// A store that reads several at once faster than one by one does so here.
     fn bodies(&self, ids: &[Hash], bytes_aim: usize) -> Vec<Option<Vec<u8>>> {

@@ -167,7 +167,7 @@ pub struct Report {
     pub repeats: u64,
     /// Responses that were changed on their way.
     pub garbled: u64,
-    /// How often it started anew.
+    /// How often it started again.
     pub restarts: u32,
     /// Messages and bytes by kind, in the order of [`Kind::ALL`].
     pub traffic: [Traffic; Kind::ALL.len()],
@@ -207,7 +207,7 @@ pub struct Report {
     pub peer_moved: bool,
     /// How far the peer's log has been read, to be kept for the next session.
     pub cursor: Option<PeerCursor>,
-    /// Whether the peer's log is not what was read of it before: it was restored or written anew.
+    /// Whether the peer's log is not what was read of it before: it was restored or rewritten.
     pub peer_rewritten: bool,
     /// How far the peer's clock is ahead, where that is more than the limit. Its bodies are taken,
     /// and our clock stays as it is.

@@ -256,7 +256,7 @@ impl Session {
         self.go(Err(stop), now);
     }
 
-    /// Bodies have been read: one for each id, in order, `None` for those that can't be had. They
+    /// Bodies have been read: one for each id, in order, `None` for those that cannot be read. They
     /// may be fewer than asked for, but for none at all.
     pub fn read(&mut self, number: u64, bodies: &[Option<Vec<u8>>], now: Duration) {
         if let Phase::Transfer(transfer) = &mut self.phase {
@@ -281,7 +281,7 @@ impl Session {
         }
     }
 
-    /// The store has been pinned anew.
+    /// The store has been pinned again.
     pub fn pinned(&mut self, pin: Pin, time: u64, now: Duration) {
         let Phase::Pinning { restart } = self.phase else { return };
         if self.ending.is_some() {
@@ -571,7 +571,7 @@ impl Session {
 
     /// Goes on with a new session, once what came in this one is durable.
     fn restart(&mut self, now: Duration) {
-        // All that is found and moved from here on counts anew.
+        // All that is found and moved from here on counts from zero.
         let report = &mut self.core.report;
         (report.withheld, report.unreadable) = (0, 0);
         (report.only_mine, report.only_theirs) = (0, 0);

@@ -58,7 +58,7 @@ pub struct Identity {
     pub node_id: [u8; 16],
     /// Counts, from 1, the directories and repairs that this log went through.
     pub epoch: u64,
-    /// Which segment files are live; counts, from 0, the repairs that wrote the log anew.
+    /// Which segment files are live; counts, from 0, the repairs that rewrote the log.
     pub generation: u32,
     /// What the segments' salts are derived from.
     pub salt_seed: [u8; 16],
@@ -342,7 +342,7 @@ impl Identity {
         Ok(())
     }
 
-    /// The identity for a log that was written anew: next generation, next epoch, no clean mark.
+    /// The identity for a log that was rewritten: next generation, next epoch, no clean mark.
     /// Not saved. `None` when either has run out.
     pub fn next_generation(&self) -> Option<Self> {
         let (generation, epoch) = (self.generation.checked_add(1)?, self.epoch.checked_add(1)?);

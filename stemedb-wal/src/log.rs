@@ -119,7 +119,7 @@ pub(crate) struct Recovered {
 impl Log {
     /// Opens a log, or makes one where `origin` knows of none.
     ///
-    /// Whoever calls this holds the lock of the directory. Records from `watermark` on (all of
+    /// The caller holds the lock of the directory. Records from `watermark` on (all of
     /// them without one) are checked and handed to `replay`, in the order of the log; before it
     /// only the segments' headers and trailers are read. What a crash left behind is
     /// put in order and reported; the disk is changed only after all has been replayed.
@@ -211,7 +211,7 @@ impl Log {
     }
 
     /// Up to where the log is durable, with the number of entries there. A mark at the end does not
-    /// count: whoever opens the log from here on finds it, and knows that this is a place between
+    /// count: an opening from here on finds it, and knows that this is a place between
     /// two batches.
     pub fn durable(&self) -> Watermark {
         let Watermark { position, next_index } = self.durable.mark;

@@ -190,7 +190,7 @@ impl Scanner {
     }
 
     /// How many of the records in the vector that [`scan`](Self::scan) fills are of whole batches.
-    /// Counts anew from there: the caller takes them out.
+    /// Counts from zero there: the caller takes them out.
     pub(crate) fn take_whole(&mut self) -> usize {
         std::mem::take(&mut self.whole)
     }

@@ -40,7 +40,7 @@ impl Acknowledger {
     }
 
     /// Runs until the last batch is acknowledged or the first fails; in that case it wakes
-    /// whoever submits.
+    /// the submitter.
     pub(super) fn run(
         mut self,
         waiting: &Receiver<Submitted>,

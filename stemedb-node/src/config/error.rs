@@ -233,7 +233,7 @@ struct Given<'a>(&'a Value);
 impl fmt::Display for Given<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            // Whoever writes a password into an address does not want to read it in a log.
+            // A password in an address is not for a log.
             Value::String(text) if text.contains("://") && text.contains('@') => {
                 f.write_str("an address with a user or password in it")
             }

@@ -45,7 +45,7 @@ pub enum CallError {
         /// The address.
         peer: PeerAddress,
     },
-    /// The server says no, and why.
+    /// The server refuses, and why.
     #[error("{reason} (the server says: {said})")]
     Refused {
         /// Why.
@@ -53,7 +53,7 @@ pub enum CallError {
         /// In its own words.
         said: PeerText,
     },
-    /// The responder of a session says no, and why.
+    /// The responder of a session refuses, and why.
     #[error(transparent)]
     Refusal(Refusal),
     /// There is a server, and it does not know the call.

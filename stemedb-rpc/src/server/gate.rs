@@ -138,7 +138,7 @@ impl<S> Gate<S> {
         Self { inner, rules: Arc::clone(rules), open: false }
     }
 
-    /// A gate that lets in whoever comes, also when the server has as many calls as it allows: for
+    /// A gate that lets in every caller, also when the server has as many calls as it allows: for
     /// what must be answered then, and costs little.
     pub(crate) fn open(inner: S, rules: &Arc<Rules>) -> Self {
         Self { inner, rules: Arc::clone(rules), open: true }

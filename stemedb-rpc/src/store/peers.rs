@@ -17,7 +17,7 @@ use tracing::warn;
 
 use stemedb_store::small_file::{SmallFile, SmallFileError, take};
 
-/// Peers that are remembered; whoever was not met for longest is forgotten first.
+/// Peers that are remembered; the one not met for longest is forgotten first.
 const PEERS_MAX: usize = 256;
 /// Longer addresses are not remembered.
 const ADDRESS_LEN_MAX: usize = 300;

@@ -468,7 +468,7 @@ impl Queue {
 
     fn push(&self, mut state: MutexGuard<'_, State>, request: Request) {
         if state.closed {
-            // Dropping the request tells whoever waits for it.
+            // Dropping the request tells the one who waits for it.
             drop(state);
             drop(request);
             return;

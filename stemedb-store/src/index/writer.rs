@@ -26,7 +26,7 @@ const FOLD_SHARE: u64 = 8;
 /// Fewer are not worth it, whatever the tree.
 const FOLD_LEN_MIN: usize = 1024;
 
-/// More are not left waiting: whoever asks for the root waits for them, some 50 ms.
+/// More are not left waiting: a caller that asks for the root waits for them, some 50 ms.
 const FOLD_LEN_MAX: usize = 1 << 16;
 
 /// With so many records that are not in the trees the writer waits until they are.

@@ -78,7 +78,7 @@ impl Background {
             let (shared, stop) = (Arc::clone(shared), Arc::clone(&stop));
             move || {
                 check_present(&shared, &stop);
-                // What opening has left for later. If it fails, whoever asks is told.
+                // What opening has left for later. If it fails, callers are told.
                 drop(shared.index.folded());
                 write_when_due(&shared, &stop);
             }
@@ -102,7 +102,7 @@ fn check_present(shared: &Shared, stop: &Stop) {
     // When it has to stop, the rest is checked when it is touched, and at the next opening.
     let checked = present.check_on(shared.disk.as_ref(), &mut |_| !stop.is_asked());
     let damage = match checked {
-        // That a file can't be opened now says nothing about what is in use.
+        // A file that can't be opened now does not concern what is in use.
         Ok(()) | Err(CheckpointFault::Io(_)) => return,
         Err(CheckpointFault::MappedSet(damage)) => damage,
         Err(_) => {

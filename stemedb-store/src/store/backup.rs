@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A directory without `IDENTITY` is a backup that was not finished. Restart checkpoints and tiles
-//! are left out: restoring reads every body, and builds both anew.
+//! are left out: restoring reads every body, and rebuilds both.
 
 mod outside;
 mod restore;

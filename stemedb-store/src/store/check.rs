@@ -117,7 +117,7 @@ impl Store {
         Ok(report)
     }
 
-    /// Makes both trees anew from the log's entries and compares.
+    /// Rebuilds both trees from the log's entries and compares.
     fn rebuild(&self, view: &View, report: &mut CheckReport) {
         let mut history = History::new();
         let mut tiles = Vec::new();

@@ -30,7 +30,7 @@ impl Entry {
     }
 }
 
-/// Entries of the log from both ends. Ends at the first that can't be had.
+/// Entries of the log from both ends. Ends at the first that cannot be read.
 #[derive(Debug)]
 pub struct Entries<'a> {
     store: &'a Store,

@@ -274,7 +274,7 @@ mod tests {
             let panicked = |error: &ReadError| {
                 matches!(error, ReadError::Behind(TreeFailure::Panicked)) && !error.is_damage()
             };
-            // Whoever comes first meets the lock, all others are told.
+            // The first caller meets the lock, all others are told.
             assert!(store.get(&id).is_err_and(|error| panicked(&error)));
             assert!(store.root().is_err_and(|error| panicked(&error)));
             assert!(store.head().is_err_and(|error| panicked(&error)));

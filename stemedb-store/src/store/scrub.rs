@@ -23,7 +23,7 @@ impl Store {
         scrubber.step(&self.reader, budget, Some(&hash)).map_err(disk_error)
     }
 
-    /// For whoever reads a part of the log.
+    /// Reader of the log.
     pub fn reader(&self) -> &LogReader {
         &self.reader
     }

@@ -297,7 +297,7 @@ impl Gossip {
         }
     }
 
-    /// Calls members down that have been suspected for too long: whoever is there takes that back,
+    /// Calls members down that have been suspected for too long: a live one takes that back,
     /// and news that got lost is no longer missing.
     fn end_suspicions(&mut self, now: Duration) {
         let before = std::mem::take(&mut self.suspected);

@@ -16,7 +16,7 @@ pub struct Member {
     pub node: NodeId,
     /// The key by which it proves that the id is its own.
     pub key: PublicKey,
-    /// Raised whenever it begins anew or is called dead without being so: the highest one counts.
+    /// Raised whenever it begins again or is called dead without being so: the highest one counts.
     pub generation: u64,
     /// Where others reach it: `HOST:PORT`.
     pub address: String,

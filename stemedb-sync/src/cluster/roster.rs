@@ -300,7 +300,7 @@ impl Roster {
         next.map(|next| if full { next.max(self.second + PAUSE) } else { next })
     }
 
-    /// A challenge for whoever is at an address, which only its answer can name.
+    /// A challenge for the node at an address, which only its answer can name.
     pub(super) fn challenge(&mut self, address: &str, now: Duration) -> Option<[u8; 16]> {
         if self.challenges.len() >= CHALLENGES_MAX {
             self.challenges.retain(|_, (_, at)| now.saturating_sub(*at) < CHALLENGE_TIME_MAX);
@@ -321,7 +321,7 @@ impl Roster {
         (now.saturating_sub(at) < CHALLENGE_TIME_MAX).then_some(address)
     }
 
-    /// Who is at an address has answered, whoever it is: it need not be asked any more.
+    /// The node at an address has answered: it need not be asked any more.
     pub(super) fn answered(&mut self, address: &str) {
         self.candidates.remove(address);
     }

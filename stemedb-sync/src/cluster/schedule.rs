@@ -5,7 +5,7 @@
 //!   was this node, as the peer then comes by itself.
 //! - Whatever anybody says, some peers are met in each interval: with gossip lost this alone makes
 //!   all hold the same.
-//! - Among those that are to be met, whoever was last repaired longest ago comes first, but for one
+//! - Among those that are to be met, the one last repaired longest ago comes first, but for one
 //!   time in four, when chance decides.
 //! - A peer with which a session failed is left alone for a time that doubles; one that lied, for
 //!   an hour.
@@ -368,7 +368,7 @@ impl Schedule {
     /// Those that a session may begin with at some time.
     fn open(&self, now: Duration) -> impl Iterator<Item = (&String, &Peer)> {
         let running = self.peers.values().filter(|peer| peer.running).filter_map(Peer::set);
-        // Whoever holds the same has the same to give: once is enough.
+        // Peers that hold the same have the same to give: once is enough.
         let met: Vec<_> = running.filter(|met| *met != self.set).collect();
         let fits = move |peer: &Peer| {
             peer.is_open(now) && peer.set().is_none_or(|set| !met.contains(&set))
@@ -381,7 +381,7 @@ impl Schedule {
     }
 }
 
-/// Whoever waits longest, or, one time in four, anybody.
+/// The peer that waits longest, or, one time in four, anybody.
 fn choose(
     random: &mut SmallRng,
     mut candidates: Vec<(Option<Duration>, String)>,

@@ -15,7 +15,7 @@ pub enum FrameError {
     /// It is of another version.
     #[error("gossip of version {0} is not known here, only 2: the programs are too far apart")]
     Version(u8),
-    /// Whoever made it does not have the secret.
+    /// Its maker does not have the secret.
     #[error("gossip from somebody with another cluster secret, or only one of the two has any")]
     Secret,
     /// Its sender is not who it says it is.

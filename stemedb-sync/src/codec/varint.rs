@@ -28,7 +28,7 @@ pub fn len(value: u64) -> usize {
 ///
 /// # Errors
 ///
-/// If it does not fit 64 bits, or ends with a byte that says nothing.
+/// If it does not fit 64 bits, or ends with a byte of zero.
 pub fn read(bytes: &mut &[u8]) -> Result<Option<u64>, CodecError> {
     let mut value = 0_u64;
     let mut rest = *bytes;

@@ -170,7 +170,7 @@ fn next_layer(core: &mut Core) -> Turn {
     if symbols && core.pin.sketch.is_some() { Turn::Symbols } else { Turn::Descent(Why::NoSymbols) }
 }
 
-/// The way on when a log was read and the store pinned anew.
+/// The way on when a log was read and the store pinned again.
 pub(super) fn after_tail(core: &mut Core) -> Turn {
     if core.pin.set() == core.peer_set() {
         core.report.checked = true;

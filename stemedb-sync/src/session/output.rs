@@ -14,7 +14,7 @@ pub enum Output {
     Append(Append),
     /// Read these bodies, and tell [`Session::read`](super::Session::read).
     Read(Read),
-    /// Pin the store anew, and tell [`Session::pinned`](super::Session::pinned).
+    /// Pin the store again, and tell [`Session::pinned`](super::Session::pinned).
     Pin,
     /// It is over.
     Done(Box<Report>),

@@ -32,7 +32,7 @@ pub(super) struct Mapped {
 impl Mapped {
     /// Maps the whole of `file`. `None` if the system or the file system does not map it, or no
     /// more maps can be guarded: it can be read with calls all the same.
-    #[expect(unsafe_code, reason = "mapping a file is unsafe whoever does it: see SAFETY")]
+    #[expect(unsafe_code, reason = "mapping a file is unsafe in any case: see SAFETY")]
     pub(super) fn new(file: &File) -> Option<Arc<Self>> {
         // SAFETY: A map is dangerous because its bytes may change, or be gone, while safe code has
         // a reference to them. No such reference is made: see `copy`.

@@ -65,7 +65,7 @@ pub trait SegmentSource: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// If they can't be had: then the read that needs them fails, and is no damage.
+    /// If they cannot be read: then the read that needs them fails, and is no damage.
     fn read(&self, part: &Hash, range: Range<u64>) -> io::Result<Vec<u8>>;
 }
 
@@ -84,7 +84,7 @@ pub enum RemoteError {
     },
 
     /// The archive can't be reached, or does not have it.
-    #[error("this body is only in the archive at {place}, and can't be had from there")]
+    #[error("this body is only in the archive at {place}, and cannot be read from there")]
     Unreachable {
         /// The URL of the archive.
         place: String,
@@ -187,7 +187,7 @@ impl RemoteDisk {
     }
 
     /// Puts a stub in the place of a segment that is sealed and in the archive at `place`, as these
-    /// parts; whoever calls this knows that they are there. Returns how many bytes are freed once
+    /// parts; the caller knows that they are there. Returns how many bytes are freed once
     /// nobody has the file open.
     ///
     /// After a crash at any point of it the segment is here, or the stub, or both; then the segment

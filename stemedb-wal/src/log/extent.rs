@@ -23,7 +23,7 @@ pub fn durable_extent(file: &dyn DiskFile) -> io::Result<Option<Watermark>> {
     bytes.truncate(read);
     let Ok(header) = SegmentHeader::parse(&bytes) else { return Ok(None) };
     let start = header.first_position + HEADER_LEN as u64;
-    // Whoever begins a segment has made its header durable, and all before it.
+    // The writer of a segment has made its header durable, and all before it.
     let mut durable = Watermark { position: start, next_index: header.first_index };
     let mut ends = Vec::new();
     let mut upto = start;

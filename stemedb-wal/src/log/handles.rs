@@ -25,7 +25,7 @@ pub(crate) struct Handles {
     open_max: usize,
 }
 
-/// A file that is opened when it is needed. Whoever reads it while another one closes it goes on
+/// A file that is opened when it is needed. A reader goes on while another one closes it
 /// reading.
 #[derive(Debug)]
 pub(crate) struct SealedFile {
@@ -138,7 +138,7 @@ impl DiskFile for SealedFile {
     }
 
     fn is_remote(&self) -> bool {
-        // What can't be opened can't be read either, which whoever reads it is told.
+        // What can't be opened can't be read either, which its reader is told.
         self.file().is_ok_and(|file| file.is_remote())
     }
 

@@ -134,8 +134,8 @@ impl LogReader {
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read). A hole may have healed since: whoever knows where ids are finds
-    /// out.
+    /// As [`read`](Self::read). A hole may have healed since: a caller that knows where ids are
+    /// finds out.
     pub fn read_index(&self, index: u64) -> Result<Record, ReadError> {
         let segments = self.shared.segments();
         let (segment, position) = self.locate(&segments, index)?;

@@ -130,7 +130,7 @@ pub(crate) struct Shared {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) handles: Arc<Handles>,
     segments: RwLock<Arc<Vec<Arc<Segment>>>>,
-    /// Held by whoever writes a sealed segment anew.
+    /// Held while a sealed segment is rewritten.
     healing: Mutex<()>,
     end: AtomicU64,
     next_index: AtomicU64,
@@ -174,7 +174,7 @@ impl Shared {
         list.push(next);
     }
 
-    /// Puts a segment that was written anew in the place of what it was.
+    /// Puts a rewritten segment in the place of what it was.
     pub(crate) fn replace(&self, former: &Arc<Segment>, renewed: Arc<Segment>) {
         let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
         let list = Arc::make_mut(&mut segments);
@@ -183,7 +183,7 @@ impl Shared {
         }
     }
 
-    /// Waits until nobody else writes a sealed segment anew.
+    /// Waits until nobody else rewrites a sealed segment.
     pub(crate) fn healing(&self) -> MutexGuard<'_, ()> {
         self.healing.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -191,7 +191,7 @@ impl Shared {
     pub(crate) fn publish(&self, end: u64, next_index: u64, last_time: u64) {
         self.end.store(end, Ordering::Release);
         self.last_time.store(last_time, Ordering::Release);
-        // Last, so that whoever sees the index sees the end too.
+        // Last, so that a reader that sees the index sees the end too.
         self.next_index.store(next_index, Ordering::Release);
     }
 
@@ -218,7 +218,7 @@ impl Shared {
 
     /// Has the place of the log checked by the lock of its directory from now on.
     pub(crate) fn hold_lock(&self, lock: Arc<dyn DirLock>) {
-        // Whoever has it already holds the same one.
+        // A reader that has it already holds the same one.
         let _ = self.lock.set(lock);
     }
 

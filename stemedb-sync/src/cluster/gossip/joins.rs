@@ -58,7 +58,7 @@ impl Gossip {
             if member.key != self.own_key() {
                 self.tell_duplicate(&who.record, now);
             } else if who.run != self.who.run {
-                // Both sides come to the same answer, whoever asked.
+                // Both sides come to the same answer, whichever asked.
                 let refused = (who.began, who.run) < (self.who.began, self.who.run);
                 self.events.push_back(Event::DuplicateNodeId { address, refused });
             }

@@ -49,7 +49,7 @@ impl Gossip {
             return Ok(None);
         }
         for record in &frame.records {
-            // Whoever passes one on has verified it.
+            // A member that passes one on has verified it.
             if !self.take_record(record, node, now) {
                 return Err(FrameError::Signature);
             }
