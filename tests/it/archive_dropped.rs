@@ -221,7 +221,7 @@ async fn an_archive_that_is_gone_or_damaged_harms_nothing_but_reads() {
         assert!(error.to_string().contains("not what was sent"), "{error}");
     }
     let healed = store.heal(&id(1), &body(1)).unwrap_err();
-    assert!(healed.to_string().contains("only in the archive"), "{healed}");
+    assert!(healed.to_string().contains("the segment is in the archive"), "{healed}");
     // What the archive no longer has is not dropped.
     let refused = archive.drop_archived(&store, 0).await;
     assert!(matches!(refused, Err(ArchiveError::Damaged(_))), "{refused:?}");

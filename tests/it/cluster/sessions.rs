@@ -212,8 +212,13 @@ impl Network {
             Ok(Reply::Nothing) => {}
             Ok(Reply::Answer(response)) => responses.push(response),
             Ok(Reply::Stream(mut stream)) => {
-                let parts = std::iter::from_fn(|| stream.next(store));
-                responses.extend(parts.map(Result::unwrap));
+                // A refusal ends the call behind the parts that came.
+                for part in std::iter::from_fn(|| stream.next(store)) {
+                    match part {
+                        Ok(response) => responses.push(response),
+                        Err(refusal) => refused = Some(refusal),
+                    }
+                }
             }
             Ok(Reply::Take(mut pending)) => match self.append(to, &pending.bodies()) {
                 Appended::Durable(taken) => responses.extend(pending.done(&taken)),
@@ -221,6 +226,9 @@ impl Network {
                 // The connection breaks.
                 Appended::Crashed(_) => return self.lose(who, asked),
             },
+        }
+        for response in responses {
+            self.respond(who, to, response);
         }
         if let Some(refusal) = refused {
             let times = self.links.send(&mut self.random, (to, who.0), 50, now);
@@ -230,9 +238,6 @@ impl Network {
             for time in times {
                 self.tell_at(time, who, News::Refused(asked, refusal));
             }
-        }
-        for response in responses {
-            self.respond(who, to, response);
         }
     }
 
