@@ -6,7 +6,7 @@ use stemedb_merkle::Hash;
 use stemedb_rpc::wire_len::{request_len, response_len};
 use stemedb_sync::message::{Request, Response};
 use stemedb_sync::report::{PeerCursor, Report};
-use stemedb_sync::responder::{RequestContext, Reply};
+use stemedb_sync::responder::{Reply, RequestContext};
 use stemedb_sync::{Config, Direction, Ending, Limits, Output, Responder, Session, report::Layer};
 
 use crate::Failure;

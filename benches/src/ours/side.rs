@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use stemedb_merkle::history::{History, leaf_hash};
+use stemedb_merkle::symbols::{SKETCH_LEN, Sketch};
 use stemedb_merkle::{Entry, Hash, MerkleTree};
 use stemedb_sync::message::{LogHead, SetHead};
-use stemedb_merkle::symbols::{SKETCH_LEN, Sketch};
 use stemedb_sync::{Identity, Keys, Pin, Source, Unreadable};
 
 use crate::Failure;
