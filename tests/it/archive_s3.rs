@@ -1,7 +1,6 @@
 //! Archives on a server that speaks S3: `moto_server` (`pip install 'moto[server]'`).
 //!
-//! It is looked for in `STEMEDB_MOTO` and on the `PATH`. Where there is none, these tests say so
-//! and check nothing.
+//! It is looked for in `STEMEDB_MOTO` and on the `PATH`; `.ci/run` installs it and runs these tests.
 
 use std::{
     env,
@@ -28,13 +27,13 @@ struct Moto {
 }
 
 impl Moto {
-    /// Starts a server with a bucket in it; `None` if there is no such program.
-    fn start() -> Option<Self> {
+    /// Starts a server with a bucket in it.
+    fn start() -> Self {
         Self::start_with(None)
     }
 
     /// As [`start`](Self::start); after so many requests it looks at who asks.
-    fn start_with(free_requests: Option<u32>) -> Option<Self> {
+    fn start_with(free_requests: Option<u32>) -> Self {
         let program = env::var_os("STEMEDB_MOTO").unwrap_or_else(|| "moto_server".into());
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let started = Command::new(&program)
@@ -43,10 +42,9 @@ impl Moto {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
-        let Ok(process) = started else {
-            eprintln!("skipped: there is no {}; see STEMEDB_MOTO", program.display());
-            return None;
-        };
+        let process = started.unwrap_or_else(|error| {
+            panic!("cannot start {}, which STEMEDB_MOTO names: {error}", program.display())
+        });
         let mut moto = Self { process, port };
         for _ in 0..600 {
             if moto.process.try_wait().unwrap().is_some() {
@@ -54,7 +52,7 @@ impl Moto {
             }
             if let Ok(answer) = moto.request("PUT /archive HTTP/1.1") {
                 assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-                return Some(moto);
+                return moto;
             }
             thread::sleep(Duration::from_millis(100));
         }
@@ -108,8 +106,9 @@ fn append(store: &Store, range: std::ops::Range<u32>) {
 const ALL: PushOptions = PushOptions { seal: true, again: false };
 
 #[tokio::test]
+#[ignore = "needs moto_server: .ci/run"]
 async fn a_log_goes_to_s3_and_comes_back() {
-    let Some(moto) = Moto::start() else { return };
+    let moto = Moto::start();
     let dir = tempfile::tempdir().unwrap();
     let archive = moto.archive("s3://archive/some/prefix");
     let one = store(&dir.path().join("one"));
@@ -154,8 +153,9 @@ async fn a_log_goes_to_s3_and_comes_back() {
 
 /// What all of it stands on, of the server and the library together.
 #[tokio::test]
+#[ignore = "needs moto_server: .ci/run"]
 async fn conditional_puts_and_ranges_work() {
-    let Some(moto) = Moto::start() else { return };
+    let moto = Moto::start();
     let raw = raw(&moto);
     let path = Path::parse("prefix/object").unwrap();
     let create = || PutOptions::from(PutMode::Create);
@@ -168,8 +168,9 @@ async fn conditional_puts_and_ranges_work() {
 }
 
 #[tokio::test]
+#[ignore = "needs moto_server: .ci/run"]
 async fn two_nodes_at_once_and_one_twice() {
-    let Some(moto) = Moto::start() else { return };
+    let moto = Moto::start();
     let dir = tempfile::tempdir().unwrap();
     let archive = moto.archive("s3://archive");
     let stores = ["one", "two"].map(|name| store(&dir.path().join(name)));
@@ -194,8 +195,9 @@ async fn two_nodes_at_once_and_one_twice() {
 }
 
 #[tokio::test]
+#[ignore = "needs moto_server: .ci/run"]
 async fn what_is_wrong_is_told_with_what_to_do() {
-    let Some(moto) = Moto::start() else { return };
+    let moto = Moto::start();
     let dir = tempfile::tempdir().unwrap();
     let one = store(&dir.path().join("one"));
     append(&one, 0..1000);
@@ -206,7 +208,7 @@ async fn what_is_wrong_is_told_with_what_to_do() {
     let error = nowhere.list().await.map(drop).map_err(told).unwrap_err();
     assert!(error.contains("there is no such bucket"), "{error}");
 
-    let strict = Moto::start_with(Some(1)).unwrap();
+    let strict = Moto::start_with(Some(1));
     let denied = strict.archive("s3://archive/x");
     let error = denied.push(&one, ALL, |_| {}).await.map(drop).map_err(told).unwrap_err();
     assert!(error.contains("the key id is not known there"), "{error}");

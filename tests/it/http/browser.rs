@@ -1,4 +1,4 @@
-//! A headless browser, where there is one.
+//! A headless browser.
 
 use std::{
     env, fs,
@@ -15,16 +15,15 @@ pub(super) struct Browser {
 }
 
 impl Browser {
-    /// The first that is there; says so if none is.
-    pub(super) fn find() -> Option<Self> {
+    /// The first that is there.
+    pub(super) fn find() -> Self {
         let path = env::var_os("PATH").unwrap_or_default();
         let found = NAMES.iter().find_map(|name| {
             env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
         });
-        if found.is_none() {
-            println!("SKIPPED: no Chromium on PATH, so that the console is not tried in a browser");
-        }
-        found.map(|program| Self { program, profile: tempfile::tempdir().unwrap() })
+        let program =
+            found.unwrap_or_else(|| panic!("there is no Chromium on PATH: .ci/run installs it"));
+        Self { program, profile: tempfile::tempdir().unwrap() }
     }
 
     fn command(&self, arguments: &[&str], url: &str) -> Command {

@@ -86,8 +86,9 @@ fn all_files_of_the_page_are_served() {
 }
 
 #[test]
+#[ignore = "needs Chromium: .ci/run"]
 fn the_page_shows_the_node_and_what_is_in_bodies_stays_text() {
-    let Some(browser) = Browser::find() else { return };
+    let browser = Browser::find();
     let serving = serving();
     serving.fill_peer(|index| index % 700 == 5);
     let head = serving.node.store.head().unwrap();
@@ -117,8 +118,9 @@ fn the_page_shows_the_node_and_what_is_in_bodies_stays_text() {
 }
 
 #[test]
+#[ignore = "needs Chromium: .ci/run"]
 fn a_proof_that_was_changed_proves_nothing_in_the_browser() {
-    let Some(browser) = Browser::find() else { return };
+    let browser = Browser::find();
     let serving = serving();
     let id = id_of(SCRIPT);
     let proof = get(serving.address, &format!("/api/proof/{id}")).json();
@@ -155,8 +157,9 @@ fn a_proof_that_was_changed_proves_nothing_in_the_browser() {
 }
 
 #[test]
+#[ignore = "needs Chromium: .ci/run"]
 fn the_page_s_hash_is_blake3() {
-    let Some(browser) = Browser::find() else { return };
+    let browser = Browser::find();
     let dir = tempfile::tempdir().unwrap();
     let script = include_str!("../../../stemedb-node/src/console/blake3.js").replace("export ", "");
     // Around each length at which blocks, chunks and trees of chunks change.
@@ -181,8 +184,9 @@ fn the_page_s_hash_is_blake3() {
 }
 
 #[test]
+#[ignore = "needs Chromium: .ci/run"]
 fn problems_are_shown() {
-    let Some(browser) = Browser::find() else { return };
+    let browser = Browser::find();
     let serving = Serving::with(["one"], options());
     let text = "the disk is nearly full: <b>free</b> some";
     *serving.node.problems.lock().unwrap() =
@@ -194,11 +198,12 @@ fn problems_are_shown() {
 }
 
 #[test]
+#[ignore = "needs Chromium: .ci/run"]
 fn pictures() {
     if std::env::var_os("STEMEDB_SCREENSHOTS").is_none() {
         return;
     }
-    let Some(browser) = Browser::find() else { return };
+    let browser = Browser::find();
     let serving = serving();
     serving.fill_peer(|index| index % 700 == 5 || (1900..1910).contains(&index));
     let url = format!("http://{}/#id={}", serving.address, id_of(IMAGE));
