@@ -13,7 +13,7 @@ use stemedb_merkle::{
 };
 use stemedb_simdisk::FaultyDisk;
 use stemedb_store::{
-    checkpoint::{self, Beside, Checkpoint, Covered},
+    checkpoint::{self, Checkpoint, CheckpointState, Covered},
     tiles::{SLOT_LEN, TILES_NAME, TileFile},
 };
 use stemedb_wal::{
@@ -203,7 +203,7 @@ pub(crate) fn checkpoint(bytes: &[u8]) {
 /// What contradicts itself may be found late, but as an error.
 fn read_checkpoint(found: &Checkpoint) {
     drop(found.check(&mut |_| true));
-    drop(found.beside());
+    drop(found.state());
     if let Ok(elements) = found.symbols() {
         drop(Sketch::from_elements([1; 16], &elements));
     }
@@ -243,8 +243,8 @@ pub(crate) fn base(disk: &FaultyDisk) -> Checkpoint {
     let mut tree = MerkleTree::new();
     tree.insert_batch(&(0..600).map(entry).collect::<Vec<_>>()).unwrap();
     let covered = covered(&tree, 10_000);
-    let (entries, beside) = (tree.iter(), Beside::default());
-    checkpoint::write_base(disk, &covered, entries, &beside, true, &mut |_| {}).unwrap()
+    let (entries, state) = (tree.iter(), CheckpointState::default());
+    checkpoint::write_base(disk, &covered, entries, &state, true, &mut |_| {}).unwrap()
 }
 
 /// A delta of a restart checkpoint, on a base that is sound.

@@ -160,7 +160,7 @@ mod tests {
     use crate::PushOptions;
     use stemedb_store::{
         options::Options,
-        store::{Store, WORLD},
+        store::{ENVIRONMENT, Store},
     };
 
     /// Any call may fail, once or from then on: the next attempt finds nothing in its way,
@@ -196,7 +196,7 @@ mod tests {
                 disk.clear_faults();
                 let open = || {
                     let options = Options { create: false, ..options.clone() };
-                    Store::open_on(Arc::new(disk.clone()), WORLD, options)
+                    Store::open_on(Arc::new(disk.clone()), ENVIRONMENT, options)
                 };
                 // Whole, if need be but for the last sync.
                 if !matches!(first, Ok(_) | Err(ArchiveError::NotSynced { .. })) {

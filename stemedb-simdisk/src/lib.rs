@@ -11,7 +11,7 @@
 //!                      |                    ^                      ^
 //!                      | failed sync        | sync, if             | in part, as
 //!                      v                    | written again        | Survival says
-//!                   doubtful sectors -------+----------------------+
+//!                   rewrite_needed sectors -------+----------------------+
 //! ```
 //!
 //! A [`fork`](FaultyDisk::fork) shares all contents until they change: it costs about a microsecond

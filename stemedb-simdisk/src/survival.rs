@@ -77,7 +77,7 @@ impl Volume {
         after.sync_dir();
         after.collect(|_| false);
         for file in after.files.values_mut() {
-            if file.pending.is_empty() && file.doubtful.is_empty() && file.is_settled() {
+            if file.pending.is_empty() && file.rewrite_needed.is_empty() && file.is_settled() {
                 continue;
             }
             let contents = match mode {
@@ -120,10 +120,10 @@ impl File {
         }
 
         let mut pages = self.durable.clone();
-        if !self.doubtful.is_empty() {
+        if !self.rewrite_needed.is_empty() {
             pages.set_len(self.durable.len().max(self.live.len()))?;
             let written: BTreeSet<u64> = changes.iter().flat_map(ChangeKind::sectors).collect();
-            self.add_doubtful(&mut pages, random, |sector| written.contains(&sector))?;
+            self.add_rewrite_needed(&mut pages, random, |sector| written.contains(&sector))?;
         }
         for change in &changes {
             match change {
@@ -135,7 +135,7 @@ impl File {
                 ChangeKind::Write { offset, bytes } => pages.write_at(bytes, *offset)?,
             }
         }
-        if !self.doubtful.is_empty() {
+        if !self.rewrite_needed.is_empty() {
             // The length went with the failed sync: any will do.
             pages.set_len(self.any_len(random))?;
         }
@@ -156,7 +156,7 @@ impl File {
             change.kind.sectors().contains(&sector)
                 && kept.get(&sector).is_some_and(|kept| place < *kept)
         };
-        self.add_doubtful(&mut pages, random, |sector| {
+        self.add_rewrite_needed(&mut pages, random, |sector| {
             self.pending.iter().enumerate().any(|(place, change)| is_written(place, change, sector))
         })?;
         for (place, change) in self.pending.iter().enumerate() {
@@ -192,13 +192,13 @@ impl File {
 
     /// Adds the sectors that a failed sync left unknown: those that were written again on top of
     /// what they held, and any of the others.
-    fn add_doubtful(
+    fn add_rewrite_needed(
         &self,
         pages: &mut Pages,
         random: &mut Random,
         is_written: impl Fn(u64) -> bool,
     ) -> io::Result<()> {
-        for (sector, bytes) in &self.doubtful {
+        for (sector, bytes) in &self.rewrite_needed {
             if is_written(*sector) || random.coin() {
                 write_within(pages, bytes, sector * SECTOR)?;
             }

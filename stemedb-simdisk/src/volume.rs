@@ -40,7 +40,7 @@ pub(super) struct File {
     /// What was done since the last sync, successful or not, in order.
     pub(super) pending: Vec<Change>,
     /// Sectors that a failed sync left unknown, as they were then: later syncs take them for clean.
-    pub(super) doubtful: BTreeMap<u64, Arc<[u8]>>,
+    pub(super) rewrite_needed: BTreeMap<u64, Arc<[u8]>>,
     /// How far room is taken, in bytes.
     reserved: u64,
 }
@@ -237,11 +237,11 @@ impl File {
                     from.min(to) / SECTOR..from.max(to).div_ceil(SECTOR)
                 }
             };
-            self.doubtful.retain(|sector, _| !written.contains(sector));
+            self.rewrite_needed.retain(|sector, _| !written.contains(sector));
         }
         self.pending.clear();
         let mut durable = self.live.clone();
-        for sector in self.doubtful.keys() {
+        for sector in self.rewrite_needed.keys() {
             copy_sector(&self.durable, &mut durable, *sector)?;
         }
         self.durable = durable;
@@ -258,7 +258,7 @@ impl File {
             let mut bytes = [0; SECTOR_LEN];
             // Behind the end there is nothing to read: what is cut off becomes zeros.
             self.live.read_at(&mut bytes, sector * SECTOR)?;
-            self.doubtful.insert(sector, bytes.into());
+            self.rewrite_needed.insert(sector, bytes.into());
         }
         self.pending.clear();
         Ok(())
@@ -270,7 +270,7 @@ impl File {
         self.durable = contents.clone();
         self.live = contents;
         self.pending.clear();
-        self.doubtful.clear();
+        self.rewrite_needed.clear();
     }
 
     /// Changes bytes on the medium itself: both what is read and what is durable.

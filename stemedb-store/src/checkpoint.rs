@@ -35,15 +35,15 @@ use stemedb_wal::{
 };
 
 mod base;
-mod beside;
 mod blocks;
 mod delta;
 mod header;
 mod payload;
+mod state;
 #[cfg(test)]
 mod tests;
 
-pub use self::{beside::Beside, header::Covered};
+pub use self::{header::Covered, state::CheckpointState};
 
 /// How the names of all checkpoint files end.
 const EXTENSION: &str = ".ckpt";
@@ -355,8 +355,8 @@ impl Checkpoint {
     /// # Errors
     ///
     /// If that is damaged.
-    pub fn beside(&self) -> Result<Beside, MappedSetError> {
-        self.deltas.last().map_or_else(|| self.base.beside(), |delta| delta.beside())
+    pub fn state(&self) -> Result<CheckpointState, MappedSetError> {
+        self.deltas.last().map_or_else(|| self.base.state(), |delta| delta.state())
     }
 
     /// The coded symbols of the set that were saved with it; none if there were none.
@@ -474,13 +474,13 @@ pub fn write_base(
     disk: &dyn Disk,
     covered: &Covered,
     entries: impl Iterator<Item = Result<Entry, MappedSetError>>,
-    beside: &Beside,
+    state: &CheckpointState,
     in_place: bool,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Checkpoint, WriteError> {
     let name = format!("base-{:020}{EXTENSION}", covered.position);
     write_file(disk, &name, covered, None, |writer| {
-        let top_hash = base::write(writer, covered.count, entries, beside, progress)?;
+        let top_hash = base::write(writer, covered.count, entries, state, progress)?;
         if top_hash == covered.top_hash { Ok(()) } else { Err(WriteError::OtherRoot) }
     })?;
     let file = reopen(disk, &name, in_place)?;
@@ -502,14 +502,14 @@ pub fn write_delta(
     kept: usize,
     covered: &Covered,
     changes: &Changes,
-    beside: &Beside,
+    state: &CheckpointState,
     in_place: bool,
 ) -> Result<Checkpoint, WriteError> {
     let mut checkpoint = below.clone();
     checkpoint.deltas.truncate(kept);
     let name = format!("delta-{:020}{EXTENSION}", covered.position);
     write_file(disk, &name, covered, Some(checkpoint.top_id()), |writer| {
-        delta::write(writer, changes, beside)
+        delta::write(writer, changes, state)
     })?;
     let file = reopen(disk, &name, in_place)?;
     let bits = page_bits(checkpoint.base.len() as u64);

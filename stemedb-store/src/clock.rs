@@ -28,7 +28,7 @@ const NANOS_PER_SEC: u64 = 1_000_000_000;
 
 /// What the log cannot compute, passed in: the wall clock and randomness.
 #[derive(Clone, Copy)]
-pub struct World {
+pub struct Environment {
     /// The wall clock. It must return whatever it is set to: 0 before 1970, the largest time
     /// after 2106. It may stand still, go back, and be wrong: see [`READING_LIMIT`].
     pub clock: fn() -> NTP64,
@@ -165,9 +165,9 @@ fn is_taken(reading: NTP64) -> bool {
     reading.0 < READING_LIMIT
 }
 
-impl fmt::Debug for World {
+impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("World").finish_non_exhaustive()
+        f.debug_struct("Environment").finish_non_exhaustive()
     }
 }
 

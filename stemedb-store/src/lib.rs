@@ -28,7 +28,7 @@ pub mod small_file;
 pub mod store;
 pub mod tiles;
 
-pub use clock::{ClockReport, World};
+pub use clock::{ClockReport, Environment};
 pub use error::{
     AppendError, BackupError, CheckpointError, CloseError, HealError, HistoryError, OpenError,
     ReadError, RepairError, ResolveError, RestoreError, WatchError,

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     Receipt,
     checkpoint::Checkpoint,
-    clock::World,
+    clock::Environment,
     commit::{Committer, Pending as PartPending, Submission},
     tiles::TileFile,
 };
@@ -56,7 +56,7 @@ pub use self::{
     occupied::occupants,
     staged::{RevealError, Staged},
     stats::{CheckpointGauges, Gauges},
-    system::WORLD,
+    system::ENVIRONMENT,
 };
 pub use self::{
     backup::{BackupReport, backup_of, restore},
@@ -130,10 +130,10 @@ struct Shared {
     /// The log's fill when the last checkpoint was written.
     checkpointed: Mutex<u64>,
     /// Held while the first coded symbols are made.
-    waking: Mutex<()>,
+    initializing: Mutex<()>,
     /// Held while a small file beside the log is read and replaced.
     caches: Mutex<()>,
-    world: World,
+    world: Environment,
     _lock: Arc<dyn DirLock>,
 }
 
@@ -192,7 +192,11 @@ impl Store {
     /// # Errors
     ///
     /// See [`OpenError`].
-    pub fn open_on(disk: Arc<dyn Disk>, world: World, options: Options) -> Result<Self, OpenError> {
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        world: Environment,
+        options: Options,
+    ) -> Result<Self, OpenError> {
         open::open_on(disk, world, options)
     }
 

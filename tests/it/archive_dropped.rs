@@ -16,7 +16,7 @@ use stemedb::{
 };
 use stemedb_simdisk::{FaultyDisk, Survival};
 use tempfile::TempDir;
-use world::WORLD;
+use world::ENVIRONMENT;
 
 fn options() -> Options {
     Options { segment_len: 16 << 10, ..Options::default() }
@@ -329,7 +329,7 @@ async fn a_crash_at_any_call_while_segments_are_dropped() {
     let opened = |disk: FaultyDisk, source: bool| {
         let options = Options { threads: false, load_checkpoints: true, ..with(&archive) };
         let segment_source = options.segment_source.clone().filter(|_| source);
-        Store::open_on(Arc::new(disk), WORLD, Options { segment_source, ..options })
+        Store::open_on(Arc::new(disk), ENVIRONMENT, Options { segment_source, ..options })
     };
     let store = Arc::new(opened(disk.clone(), true).unwrap());
     append(&store, 0..500);

@@ -1,6 +1,7 @@
 //! Archives on a server that speaks S3: `moto_server` (`pip install 'moto[server]'`).
 //!
-//! It is looked for in `STEMEDB_MOTO` and on the `PATH`; `.ci/run` installs it and runs these tests.
+//! It is looked for in `STEMEDB_MOTO` and on the `PATH`; `.ci/run` installs it and runs these
+//! tests.
 
 use std::{
     env,

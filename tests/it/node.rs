@@ -31,7 +31,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use world::WORLD;
+use world::ENVIRONMENT;
 
 /// Long enough for a slow machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -411,7 +411,7 @@ fn trees_are_not_made_by_the_workers_of_the_runtime() {
         }
     });
     let opened = StoreOptions { load_checkpoints: true, ..StoreOptions::default() };
-    let store = Store::open_on(Arc::new(disk.clone()), WORLD, opened);
+    let store = Store::open_on(Arc::new(disk.clone()), ENVIRONMENT, opened);
     let store = Arc::new(store.unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

@@ -15,7 +15,7 @@ use stemedb::{
 use stemedb_simdisk::FaultyDisk;
 use stemedb_wal::disk::Disk as _;
 use tokio::sync::watch;
-use world::WORLD;
+use world::ENVIRONMENT;
 
 const ENTRIES: u64 = 600;
 
@@ -25,7 +25,7 @@ fn options() -> Options {
 }
 
 fn open(disk: &FaultyDisk) -> Store {
-    let opened = Store::open_on(Arc::new(disk.clone()), WORLD, options());
+    let opened = Store::open_on(Arc::new(disk.clone()), ENVIRONMENT, options());
     opened.unwrap_or_else(|error| panic!("{error}"))
 }
 

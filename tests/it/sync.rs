@@ -12,7 +12,7 @@ use std::{
 };
 
 use stemedb::{
-    Options, Replicate as _, Store, SyncOptions, World,
+    Environment, Options, Replicate as _, Store, SyncOptions,
     rpc::{Client, ClientOptions, Server, ServerOptions},
     sync::{
         Direction, Ending, Limits,
@@ -245,7 +245,7 @@ async fn a_restored_peer_is_noticed_and_nothing_is_lost() {
     let south = open(&dir.path().join("south"));
     let disk = FaultyDisk::new(1);
     let north_on = |disk: &FaultyDisk| {
-        let store = Store::open_on(Arc::new(disk.clone()), WORLD, Options::default());
+        let store = Store::open_on(Arc::new(disk.clone()), ENVIRONMENT, Options::default());
         Arc::new(store.unwrap())
     };
     let north = north_on(&disk);
@@ -288,16 +288,17 @@ async fn a_restored_peer_is_noticed_and_nothing_is_lost() {
 
 const NOW: u64 = 1_790_000_000 << 32;
 
-const WORLD: World = World { clock: || NTP64(NOW), entropy: stemedb_store::store::WORLD.entropy };
+const ENVIRONMENT: Environment =
+    Environment { clock: || NTP64(NOW), entropy: stemedb_store::store::ENVIRONMENT.entropy };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_from_the_future_is_reported_and_moves_no_clock() {
-    let future = World { clock: || NTP64(NOW + (3_600 << 32)), entropy: WORLD.entropy };
+    let future = Environment { clock: || NTP64(NOW + (3_600 << 32)), entropy: ENVIRONMENT.entropy };
     let open = |world| {
         let disk = Arc::new(FaultyDisk::new(1));
         Arc::new(Store::open_on(disk, world, Options::default()).unwrap())
     };
-    let (north, south) = (open(future), open(WORLD));
+    let (north, south) = (open(future), open(ENVIRONMENT));
     north.append_batch(bodies("north", 100)).unwrap();
     south.append_batch(bodies("south", 100)).unwrap();
     let peer = serve(&north).await;
@@ -320,7 +321,7 @@ async fn a_full_disk_ends_the_session_and_what_arrived_stays() {
     let disk = FaultyDisk::new(1);
     let options = || Options { segment_len: 1 << 20, ..Options::default() };
     let open = |disk: &FaultyDisk| {
-        Arc::new(Store::open_on(Arc::new(disk.clone()), WORLD, options()).unwrap())
+        Arc::new(Store::open_on(Arc::new(disk.clone()), ENVIRONMENT, options()).unwrap())
     };
     let south = open(&disk);
     disk.set_capacity(Some(3 << 20));

@@ -8,7 +8,7 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use stemedb_merkle::{Hash, MerkleTree, hash::derive, history::tile::Tile};
 use stemedb_store::{
-    checkpoint::{self, Beside, Covered},
+    checkpoint::{self, CheckpointState, Covered},
     tiles::TileFile,
 };
 use stemedb_wal::{
@@ -30,7 +30,7 @@ use crate::{
 };
 use stemedb_store::{
     options::{Options, Secret},
-    store::{RevealError, Staged, Store, WORLD, occupants},
+    store::{ENVIRONMENT, RevealError, Staged, Store, occupants},
 };
 
 /// There while a restore is under way; at its end, with the identity of the store that is made.
@@ -211,8 +211,8 @@ impl Site {
             self.scan.holes.iter().map(|(id, hole)| (*id, *hole)).collect();
         holes.sort_unstable_by_key(|(id, _)| *id);
         let history = self.scan.history.pending();
-        let beside = Beside { history, holes, symbols: Vec::new() };
-        checkpoint::write_base(&*self.disk, &covered, set.iter(), &beside, false, &mut |_| {})?;
+        let state = CheckpointState { history, holes, symbols: Vec::new() };
+        checkpoint::write_base(&*self.disk, &covered, set.iter(), &state, false, &mut |_| {})?;
         Ok(())
     }
 
@@ -238,7 +238,7 @@ impl Site {
         secret: Option<&Secret>,
     ) -> Result<Identity, ArchiveError> {
         let mut node_id = [0; 16];
-        (WORLD.entropy)(&mut node_id).map_err(ArchiveError::System)?;
+        (ENVIRONMENT.entropy)(&mut node_id).map_err(ArchiveError::System)?;
         let path = self.disk.path(IDENTITY_NAME);
         let epoch = manifest.epoch.checked_add(1);
         let epoch = epoch.ok_or(IdentityError::EpochsExhausted { path })?;
@@ -270,7 +270,7 @@ fn open_store(
     secret: Option<Secret>,
 ) -> Result<stemedb_store::Head, ArchiveError> {
     let options = Options { create: false, threads: false, secret, ..Options::default() };
-    let store = Store::open_on(Arc::clone(disk) as Arc<dyn Disk>, WORLD, options)?;
+    let store = Store::open_on(Arc::clone(disk) as Arc<dyn Disk>, ENVIRONMENT, options)?;
     let head = store.head()?;
     if (head.log_size, head.log_root) != (manifest.log_size, manifest.log_root.0) {
         return Err(Fault::LogRoot.into());

@@ -18,7 +18,7 @@ use tokio_stream::StreamExt as _;
 use tower_service::Service as _;
 
 use super::places::Caller;
-use stemedb_store::store::WORLD;
+use stemedb_store::store::ENVIRONMENT;
 
 /// Bytes of the head of a request.
 const HEAD_LEN_MAX: usize = 64 << 10;
@@ -27,7 +27,7 @@ const FIELDS_MAX: usize = 64;
 
 /// Whether the clock stands before 1970.
 pub(super) fn is_early() -> bool {
-    (WORLD.clock)().0 == 0
+    (ENVIRONMENT.clock)().0 == 0
 }
 
 /// Answers one request, and closes the stream.

@@ -345,7 +345,7 @@ mod tests {
     use stemedb_wal::disk::MemoryDisk;
 
     use super::*;
-    use stemedb_store::{Options, World, store::WORLD};
+    use stemedb_store::{Environment, Options, store::ENVIRONMENT};
 
     static CLOCK: AtomicU64 = AtomicU64::new(0);
 
@@ -355,7 +355,7 @@ mod tests {
         let clock = || NTP64(CLOCK.load(Ordering::Relaxed));
         let options = Options { threads: false, ..Options::default() };
         let disk = Arc::new(MemoryDisk::new());
-        let store = Store::open_on(disk, World { clock, ..WORLD }, options).unwrap();
+        let store = Store::open_on(disk, Environment { clock, ..ENVIRONMENT }, options).unwrap();
         store.append(b"first").unwrap();
         let hour = Duration::from_secs(3600);
         let policy = ScrubPolicy { interval: hour, bytes_per_second: 1 << 20 };

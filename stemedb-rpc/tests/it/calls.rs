@@ -10,7 +10,7 @@ use stemedb_sync::Keys;
 
 use super::{
     memory::{BODY_LEN_MAX, Memory, TIME, UNWELCOME, id},
-    world::{World, run},
+    world::{Environment, run},
 };
 
 fn body(n: u64, len: usize) -> Vec<u8> {
@@ -22,7 +22,7 @@ fn body(n: u64, len: usize) -> Vec<u8> {
 #[test]
 fn append_and_get_and_head() {
     run(async {
-        let world = World::new(ServerOptions::default()).await;
+        let world = Environment::new(ServerOptions::default()).await;
         let client = world.client().await;
         let keys = Keys::new(None);
         assert_eq!(client.head().await.unwrap(), world.memory.head().unwrap());
@@ -60,7 +60,7 @@ fn append_and_get_and_head() {
 #[test]
 fn what_breaks_the_rules_is_refused_with_a_reason() {
     run(async {
-        let world = World::new(ServerOptions::default()).await;
+        let world = Environment::new(ServerOptions::default()).await;
         let client = world.client().await;
         let refused = |error: CallError| error.reason().unwrap_or_else(|| panic!("{error:?}"));
         let long = client.append(vec![0; BODY_LEN_MAX + 1]).await.unwrap_err();
@@ -82,7 +82,7 @@ fn what_breaks_the_rules_is_refused_with_a_reason() {
 fn failures_are_told_without_particulars() {
     run(async {
         let memory = Memory::broken(Reason::Damaged);
-        let world = World::with(ServerOptions::default(), memory).await;
+        let world = Environment::with(ServerOptions::default(), memory).await;
         let client = world.client().await;
         let error = client.get(&Which::Index(0), None).await.unwrap_err();
         assert_eq!(error.reason(), Some(Reason::Damaged));
@@ -95,7 +95,7 @@ fn failures_are_told_without_particulars() {
 fn batches_are_acknowledged_in_order() {
     run(async {
         let memory = Memory::slow(Duration::from_millis(2));
-        let world = World::with(ServerOptions::default(), memory).await;
+        let world = Environment::with(ServerOptions::default(), memory).await;
         let client = world.client().await;
         let bodies: Vec<_> =
             (0..20_000).map(|n| body(n, if n % 5000 == 77 { 3 << 20 } else { 20 })).collect();
@@ -126,7 +126,7 @@ fn batches_are_acknowledged_in_order() {
 #[test]
 fn a_batch_that_fails_says_why_and_keeps_what_came_before() {
     run(async {
-        let world = World::new(ServerOptions::default()).await;
+        let world = Environment::new(ServerOptions::default()).await;
         let client = world.client().await;
         let (mut sender, mut receipts) = client.append_batch().await.unwrap();
         sender.send(vec![b"one".to_vec(), b"two".to_vec()]).await.unwrap();
@@ -143,7 +143,7 @@ fn a_batch_that_fails_says_why_and_keeps_what_came_before() {
 #[test]
 fn proofs_verify_and_say_what_is_so() {
     run(async {
-        let world = World::new(ServerOptions::default()).await;
+        let world = Environment::new(ServerOptions::default()).await;
         let client = world.client().await;
         for n in 0..100 {
             world.memory.take(vec![body(n, 10)]);
@@ -162,7 +162,7 @@ fn proofs_verify_and_say_what_is_so() {
 #[test]
 fn watching_gives_what_is_there_and_what_comes() {
     run(async {
-        let world = World::new(ServerOptions::default()).await;
+        let world = Environment::new(ServerOptions::default()).await;
         let client = world.client().await;
         for n in 0..3000 {
             world.memory.take(vec![body(n, 500)]);
@@ -198,7 +198,7 @@ fn watching_gives_what_is_there_and_what_comes() {
 #[test]
 fn a_long_body_is_read_once() {
     run(async {
-        let world = World::new(ServerOptions::default()).await;
+        let world = Environment::new(ServerOptions::default()).await;
         let client = world.client().await;
         for len in [0, 1, PART_LEN, PART_LEN + 1, 2 * PART_LEN, BODY_LEN_MAX] {
             let long = body(len as u64, len);

@@ -9,7 +9,7 @@ use stemedb_rpc::{
 };
 use tonic::{Code, transport::Channel};
 
-use super::world::{World, run};
+use super::world::{Environment, run};
 
 /// An authority that makes certificates.
 struct Authority(Issuer<'static, KeyPair>, String);
@@ -61,7 +61,7 @@ fn hasty() -> ClientOptions {
 }
 
 /// Connects and asks something; a refusal of a certificate may come with either.
-async fn head(world: &World, options: ClientOptions) -> Result<(), CallError> {
+async fn head(world: &Environment, options: ClientOptions) -> Result<(), CallError> {
     world.client_with(options).await?.head().await.map(|_| ())
 }
 
@@ -69,7 +69,7 @@ async fn head(world: &World, options: ClientOptions) -> Result<(), CallError> {
 fn a_server_with_tls_is_trusted_for_its_authority_only() {
     run(async {
         let (ours, theirs) = (Authority::new(), Authority::new());
-        let world = World::new(ours.server(None)).await;
+        let world = Environment::new(ours.server(None)).await;
         head(&world, ours.client(None)).await.unwrap();
         head(&world, ours.client(Some(theirs.sign("client")))).await.unwrap();
         head(&world, theirs.client(None)).await.unwrap_err();
@@ -87,7 +87,7 @@ fn a_server_with_tls_is_trusted_for_its_authority_only() {
 fn mutual_tls_lets_in_who_has_a_certificate_of_the_authority() {
     run(async {
         let (ours, theirs) = (Authority::new(), Authority::new());
-        let world = World::new(ours.server(Some(&ours))).await;
+        let world = Environment::new(ours.server(Some(&ours))).await;
         head(&world, ours.client(Some(ours.sign("client")))).await.unwrap();
         head(&world, ours.client(None)).await.unwrap_err();
         head(&world, ours.client(Some(theirs.sign("client")))).await.unwrap_err();
@@ -107,7 +107,7 @@ fn certificates_that_are_no_good_are_said_so_at_once() {
             let error = Server::bind(address, options).await.unwrap_err();
             assert!(matches!(error, ServeError::Tls(_)), "{error}");
         }
-        let world = World::new(ours.server(None)).await;
+        let world = Environment::new(ours.server(None)).await;
         let mut options = ours.client(None);
         options.tls.as_mut().unwrap().ca = b"no certificate".to_vec();
         head(&world, options).await.unwrap_err();
@@ -149,7 +149,7 @@ fn tokens() -> ServerOptions {
 #[test]
 fn a_token_opens_everything_and_without_one_nothing_is_open() {
     run(async {
-        let world = World::new(tokens()).await;
+        let world = Environment::new(tokens()).await;
         for token in [RIGHT, OTHER] {
             let token = Some(Token::parse(token.as_bytes()).unwrap());
             head(&world, ClientOptions { token, ..hasty() }).await.unwrap();
@@ -182,7 +182,7 @@ const ADMIN: &str = "a-token-of-administrators";
 fn a_token_permits_the_calls_of_its_scope_and_no_others() {
     run(async {
         let tokens = |text: &str| Some(Tokens::parse(text.as_bytes()).unwrap());
-        let world = World::new(ServerOptions {
+        let world = Environment::new(ServerOptions {
             client_tokens: tokens(CLIENT),
             peer_tokens: tokens(PEER),
             admin_tokens: tokens(ADMIN),
@@ -213,7 +213,7 @@ fn a_token_permits_the_calls_of_its_scope_and_no_others() {
     });
 }
 
-async fn channel(world: &World) -> Channel {
+async fn channel(world: &Environment) -> Channel {
     Channel::from_shared(format!("http://{}", world.address)).unwrap().connect().await.unwrap()
 }
 
@@ -221,7 +221,7 @@ async fn channel(world: &World) -> Channel {
 fn health_is_open_and_tells_of_both_services() {
     use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
     run(async {
-        let world = World::new(tokens()).await;
+        let world = Environment::new(tokens()).await;
         let mut health = HealthClient::new(channel(&world).await);
         for service in ["", "stemedb.v1.StoreService", "stemedb.v1.ReplicationService"] {
             let request = HealthCheckRequest { service: service.into() };
@@ -251,7 +251,7 @@ fn reflection_is_off_unless_asked_for_and_behind_the_token() {
             (tokens(), Code::Unauthenticated),
             (on, Code::Ok),
         ] {
-            let world = World::new(options).await;
+            let world = Environment::new(options).await;
             let mut reflection = ServerReflectionClient::new(channel(&world).await);
             let answer =
                 reflection.server_reflection_info(tokio_stream::iter([list.clone()])).await;
@@ -275,7 +275,7 @@ fn reflection_is_off_unless_asked_for_and_behind_the_token() {
 #[test]
 fn a_message_over_the_limit_is_refused_and_nothing_else_suffers() {
     run(async {
-        let world = World::new(ServerOptions::default()).await;
+        let world = Environment::new(ServerOptions::default()).await;
         let mut store = v1::store_service_client::StoreServiceClient::new(channel(&world).await);
         let body = vec![0; stemedb_rpc::limits::MESSAGE_LEN_MAX];
         let status =

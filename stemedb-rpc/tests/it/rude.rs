@@ -19,7 +19,7 @@ use tonic::{Code, Streaming, transport::Channel};
 
 use super::{
     memory::Memory,
-    world::{World, run, until},
+    world::{Environment, run, until},
 };
 
 fn limits(limits: ServerLimits) -> ServerOptions {
@@ -72,7 +72,7 @@ async fn ended(stream: &mut TcpStream) {
 #[test]
 fn garbage_on_the_port_ends_that_connection_only() {
     run(async {
-        let world = World::new(ServerOptions::default()).await;
+        let world = Environment::new(ServerOptions::default()).await;
         let mut noise = vec![0; 10_000];
         blake3::Hasher::new().finalize_xof().fill(&mut noise);
         let inputs = [
@@ -103,7 +103,7 @@ fn a_connection_on_which_nothing_is_asked_is_cut() {
         let keepalive_interval = Duration::from_secs(1);
         let options =
             limits(ServerLimits { first_call_time_max, keepalive_interval, ..Default::default() });
-        let world = World::new(options).await;
+        let world = Environment::new(options).await;
         let client = world.client().await;
         client.head().await.unwrap();
         for greeting in [&[][..], PREFACE, &PREFACE[..10]] {
@@ -132,7 +132,7 @@ fn a_message_that_never_comes_is_not_waited_for() {
             calls_max: 2,
             ..Default::default()
         });
-        let world = World::new(options).await;
+        let world = Environment::new(options).await;
         let mut streams = Vec::new();
         for path in [
             "/stemedb.v1.StoreService/Append",
@@ -166,7 +166,7 @@ fn a_message_that_never_comes_is_not_waited_for() {
 #[test]
 fn lengths_over_the_limit_are_refused_before_anything_is_read() {
     run(async {
-        let world = World::new(ServerOptions::default()).await;
+        let world = Environment::new(ServerOptions::default()).await;
         for path in ["Store/Append", "Replication/Hello", "Replication/Fetch", "Replication/Push"] {
             for len in [u32::MAX, (4 << 20) + 1] {
                 let announced = [&[0][..], &len.to_be_bytes(), b"the beginning"].concat();
@@ -185,7 +185,7 @@ fn lengths_over_the_limit_are_refused_before_anything_is_read() {
 #[test]
 fn compressed_bombs_are_not_expanded() {
     run(async {
-        let world = World::new(ServerOptions::default()).await;
+        let world = Environment::new(ServerOptions::default()).await;
         let bomb = zstd::bulk::compress(&vec![0; 256 << 20], 1).unwrap();
         let len = u32::try_from(bomb.len()).unwrap();
         let announced = [&[1][..], &len.to_be_bytes(), &bomb].concat();
@@ -215,7 +215,7 @@ fn more_calls_than_allowed_are_refused_as_busy() {
     run(async {
         let memory = Memory::slow(Duration::from_millis(500));
         let options = limits(ServerLimits { calls_max: 4, ..Default::default() });
-        let world = World::with(options, memory).await;
+        let world = Environment::with(options, memory).await;
         let options = ClientOptions { retries_max: 0, ..ClientOptions::default() };
         let client = world.client_with(options).await.unwrap();
         let calls: Vec<_> = (0..10_u8)
@@ -244,7 +244,7 @@ fn more_calls_than_allowed_are_refused_as_busy() {
 fn batches_wait_for_the_bodies_of_the_same_client_only() {
     run(async {
         let options = limits(ServerLimits { batches_pending_max: 1 << 20, ..Default::default() });
-        let world = World::new(options).await;
+        let world = Environment::new(options).await;
         let channel = Channel::from_shared(format!("http://{}", world.address)).unwrap();
         let mut store = StoreServiceClient::new(channel.connect().await.unwrap());
         let (messages, receiver) = tokio::sync::mpsc::channel(1);
@@ -287,7 +287,7 @@ fn batches_wait_for_the_bodies_of_the_same_client_only() {
 fn long_bodies_beside_each_other_are_all_finished() {
     run(async {
         let options = limits(ServerLimits { batches_pending_max: 6 << 20, ..Default::default() });
-        let world = World::new(options).await;
+        let world = Environment::new(options).await;
         let mut appends = Vec::new();
         for n in 0..8_u8 {
             let client = world.client().await;
@@ -316,7 +316,7 @@ fn one_address_does_not_get_all_calls() {
     run(async {
         let options =
             limits(ServerLimits { calls_max: 4, calls_per_address_max: 2, ..Default::default() });
-        let world = World::new(options).await;
+        let world = Environment::new(options).await;
         let endpoint = Channel::from_shared(format!("http://{}", world.address)).unwrap();
         let here = endpoint.connect().await.unwrap();
         let running = watches(&here, 2).await;
@@ -341,7 +341,8 @@ fn one_address_does_not_get_all_calls() {
 fn health_is_told_by_a_server_without_room_for_calls() {
     use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
     run(async {
-        let world = World::new(limits(ServerLimits { calls_max: 1, ..Default::default() })).await;
+        let world =
+            Environment::new(limits(ServerLimits { calls_max: 1, ..Default::default() })).await;
         let endpoint = Channel::from_shared(format!("http://{}", world.address)).unwrap();
         let channel = endpoint.connect().await.unwrap();
         let running = watches(&channel, 1).await;
@@ -361,7 +362,7 @@ fn streams_over_the_limit_wait_their_turn() {
     run(async {
         let memory = Memory::slow(Duration::from_millis(100));
         let options = limits(ServerLimits { streams_per_connection_max: 2, ..Default::default() });
-        let world = World::with(options, memory).await;
+        let world = Environment::with(options, memory).await;
         let client = world.client().await;
         client.head().await.unwrap();
         let calls: Vec<_> = (0..8_u8)
@@ -385,7 +386,7 @@ fn streams_over_the_limit_wait_their_turn() {
 fn streams_beyond_the_limit_are_refused() {
     run(async {
         let options = limits(ServerLimits { streams_per_connection_max: 2, ..Default::default() });
-        let world = World::new(options).await;
+        let world = Environment::new(options).await;
         let mut stream = TcpStream::connect(world.address).await.unwrap();
         let first = call("/stemedb.v1.StoreService/AppendBatch");
         stream.write_all(&first).await.unwrap();
@@ -413,7 +414,7 @@ fn streams_beyond_the_limit_are_refused() {
 fn connections_over_the_limit_wait_and_those_of_one_address_are_closed() {
     run(async {
         let options = limits(ServerLimits { connections_per_address_max: 3, ..Default::default() });
-        let world = World::new(options).await;
+        let world = Environment::new(options).await;
         let mut kept = Vec::new();
         for _ in 0..3 {
             kept.push(world.client().await);
@@ -451,7 +452,7 @@ fn connections_over_the_limit_wait_and_those_of_one_address_are_closed() {
         world.end().await;
 
         let options = limits(ServerLimits { connections_max: 1, ..Default::default() });
-        let world = World::new(options).await;
+        let world = Environment::new(options).await;
         let first = world.client().await;
         first.head().await.unwrap();
         let address = world.address;
@@ -475,7 +476,7 @@ fn connections_over_the_limit_wait_and_those_of_one_address_are_closed() {
 #[test]
 fn headers_over_the_limit_are_refused() {
     run(async {
-        let world = World::new(ServerOptions::default()).await;
+        let world = Environment::new(ServerOptions::default()).await;
         let channel = Channel::from_shared(format!("http://{}", world.address))
             .unwrap()
             .connect()

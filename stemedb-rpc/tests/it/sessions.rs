@@ -18,7 +18,7 @@ use stemedb_sync::message::{
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::world::{World, run, until};
+use super::world::{Environment, run, until};
 
 /// Answers everything with something of the right kind, and remembers what it was asked.
 #[derive(Debug, Default)]
@@ -146,7 +146,7 @@ pub(crate) async fn ask(
 #[test]
 fn every_request_arrives_and_so_does_its_answer() {
     run(async {
-        let world = World::new(ServerOptions::default()).await;
+        let world = Environment::new(ServerOptions::default()).await;
         let client = world.client().await;
         let asks = [
             hello(0),
@@ -190,7 +190,7 @@ fn every_request_arrives_and_so_does_its_answer() {
 #[test]
 fn bodies_come_in_parts_and_compressed_where_that_helps() {
     run(async {
-        let world = World::new(ServerOptions::default()).await;
+        let world = Environment::new(ServerOptions::default()).await;
         let client = world.client().await;
         let fetch = Ask::Fetch(Fetch { wanted: Wanted::Ids(vec![1; 32]) });
         let tail = Ask::Tail(Tail { from: 0, count: 100 });
@@ -218,7 +218,7 @@ fn bodies_come_in_parts_and_compressed_where_that_helps() {
 #[test]
 fn a_push_is_answered_once_it_is_whole() {
     run(async {
-        let world = World::new(ServerOptions::default()).await;
+        let world = Environment::new(ServerOptions::default()).await;
         let client = world.client().await;
         let (parts, receiver) = mpsc::channel(1);
         let mut traffic = Traffic::default();
@@ -250,7 +250,7 @@ fn a_push_is_answered_once_it_is_whole() {
 #[test]
 fn refusals_arrive_whatever_was_asked() {
     run(async {
-        let world = World::new(ServerOptions::default()).await;
+        let world = Environment::new(ServerOptions::default()).await;
         let client = world.client().await;
         let gone = |error: CallError| matches!(error, CallError::Refusal(Refusal::SnapshotGone));
         let stranger = |ask| {
@@ -281,7 +281,7 @@ fn an_initiator_that_does_not_read_is_left() {
         options.limits.idle_time_max = Duration::from_millis(200);
         options.limits.stream_window = 64 << 10;
         options.limits.connection_window = 64 << 10;
-        let world = World::new(options).await;
+        let world = Environment::new(options).await;
         let lazy = world.client().await;
         let tail = request(1, Ask::Tail(Tail { from: 0, count: 1 }));
         let mut traffic = Traffic::default();

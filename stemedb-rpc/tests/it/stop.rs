@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{
     memory::Memory,
     sessions::{ask, hello, request},
-    world::{World, run, until},
+    world::{Environment, run, until},
 };
 
 /// A client that does not try again.
@@ -24,7 +24,7 @@ fn once() -> ClientOptions {
 fn calls_that_run_are_finished() {
     run(async {
         let memory = Memory::slow(Duration::from_millis(500));
-        let world = World::with(ServerOptions::default(), memory).await;
+        let world = Environment::with(ServerOptions::default(), memory).await;
         let client = world.client_with(once()).await.unwrap();
         let running = client.clone();
         let append = tokio::spawn(async move { running.append(b"body".to_vec()).await });
@@ -39,7 +39,7 @@ fn calls_that_run_are_finished() {
 #[test]
 fn a_session_that_runs_is_finished_and_no_new_one_begins() {
     run(async {
-        let world = World::new(ServerOptions::default()).await;
+        let world = Environment::new(ServerOptions::default()).await;
         let client = world.client_with(once()).await.unwrap();
         let mut traffic = Traffic::default();
         ask(&client, request(1, hello(0)), &mut traffic).await.unwrap();
@@ -71,7 +71,7 @@ fn what_does_not_end_is_cut() {
         let mut options = ServerOptions::default();
         options.limits.stop_time_max = Duration::from_millis(300);
         let memory = Memory::slow(Duration::from_secs(30));
-        let world = World::with(options, memory).await;
+        let world = Environment::with(options, memory).await;
         let client = world.client_with(once()).await.unwrap();
         let running = client.clone();
         let append = tokio::spawn(async move { running.append(b"body".to_vec()).await });
@@ -87,7 +87,7 @@ fn what_does_not_end_is_cut() {
 #[test]
 fn those_who_watch_are_told() {
     run(async {
-        let world = World::new(ServerOptions::default()).await;
+        let world = Environment::new(ServerOptions::default()).await;
         world.memory.take(vec![b"body".to_vec()]);
         let client = world.client().await;
         let mut watch = client.watch(Watched::default());

@@ -19,7 +19,7 @@ use super::{
     memory::Memory,
     rude::{PREFACE, call, frame},
     sessions::{ask, hello, request},
-    world::{World, run, until},
+    world::{Environment, run, until},
 };
 
 /// The least that an address has of the budget for answers, and half of it a connection.
@@ -81,14 +81,14 @@ async fn get_here(client: &Client, index: u64) -> usize {
 }
 
 /// A client at another address.
-async fn elsewhere(world: &World) -> StoreServiceClient<Channel> {
+async fn elsewhere(world: &Environment) -> StoreServiceClient<Channel> {
     let endpoint = Channel::from_shared(format!("http://{}", world.address)).unwrap();
     let endpoint = endpoint.local_address(Some([127, 0, 0, 2].into()));
     StoreServiceClient::new(endpoint.connect().await.unwrap()).max_decoding_message_size(4 << 20)
 }
 
 /// Gets a body from another address, and gives its length; `None` if that takes long.
-async fn get_elsewhere(world: &World, index: u64) -> Option<usize> {
+async fn get_elsewhere(world: &Environment, index: u64) -> Option<usize> {
     let get = async {
         let mut parts = elsewhere(world).await.get(get(index)).await.unwrap().into_inner();
         let mut len = 0;
@@ -101,7 +101,7 @@ async fn get_elsewhere(world: &World, index: u64) -> Option<usize> {
 }
 
 /// Waits until nothing more is read, and gives how many bytes were.
-async fn settled(world: &World) -> usize {
+async fn settled(world: &Environment) -> usize {
     let mut before = 0;
     loop {
         sleep(Duration::from_millis(300)).await;
@@ -116,7 +116,7 @@ async fn settled(world: &World) -> usize {
 #[test]
 fn bodies_that_nobody_takes_stay_within_a_budget() {
     run(async {
-        let world = World::with(options(Duration::from_secs(30)), bodies(2, 2 << 20)).await;
+        let world = Environment::with(options(Duration::from_secs(30)), bodies(2, 2 << 20)).await;
         let lazy = unread(world.address, 1, "/stemedb.v1.StoreService/Get", &get(0), 4, 31).await;
         let given = settled(&world).await;
         assert!(given <= ADDRESS, "{given} bytes are held for one address");
@@ -133,7 +133,8 @@ fn bodies_that_nobody_takes_stay_within_a_budget() {
 #[test]
 fn what_nobody_takes_for_long_is_given_up() {
     run(async {
-        let world = World::with(options(Duration::from_millis(200)), bodies(1, 4 << 20)).await;
+        let world =
+            Environment::with(options(Duration::from_millis(200)), bodies(1, 4 << 20)).await;
         let lazy = unread(world.address, 1, "/stemedb.v1.StoreService/Get", &get(0), 4, 8).await;
         // More bodies than are held at once.
         until(|| world.memory.gets.load(Ordering::Relaxed) == 32).await;
@@ -147,7 +148,7 @@ fn a_body_that_is_longer_than_a_share_is_given() {
     run(async {
         let mut options = options(Duration::from_secs(30));
         options.limits.reads_pending_max = 4 << 20;
-        let world = World::with(options, bodies(2, 7 << 20)).await;
+        let world = Environment::with(options, bodies(2, 7 << 20)).await;
         let client = world.client().await;
         for index in [0, 1, 0] {
             assert_eq!(get_here(&client, index).await, 7 << 20);
@@ -161,7 +162,8 @@ fn a_body_that_is_longer_than_a_share_is_given() {
 #[test]
 fn entries_that_nobody_takes_stay_within_a_budget() {
     run(async {
-        let world = World::with(options(Duration::from_secs(30)), bodies(40, 250 << 10)).await;
+        let world =
+            Environment::with(options(Duration::from_secs(30)), bodies(40, 250 << 10)).await;
         let watch = v1::WatchRequest { bodies: true, ..Default::default() };
         let lazy = unread(world.address, 1, "/stemedb.v1.StoreService/Watch", &watch, 4, 20).await;
         let given = settled(&world).await;
@@ -189,7 +191,7 @@ fn slow_peers_take_no_calls_and_no_threads_from_clients() {
         options.limits.calls_max = 4;
         options.limits.peer_calls_max = 8;
         options.limits.peer_calls_per_address_max = 4;
-        let world = World::new(options).await;
+        let world = Environment::new(options).await;
         let envelope = Some(v1::Envelope { session: vec![1; 16], ..Default::default() });
         let tail = v1::TailRequest { envelope, from: 0, count: 1, zstd: false };
         let mut lazy = Vec::new();

@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{
     memory::Memory,
-    world::{World, run},
+    world::{Environment, run},
 };
 
 /// A client that is out of retries after some 100 milliseconds.
@@ -30,7 +30,7 @@ fn hasty() -> ClientOptions {
     }
 }
 
-async fn expect(watch: &mut Watch, world: &World, index: u64) {
+async fn expect(watch: &mut Watch, world: &Environment, index: u64) {
     let next = timeout(Duration::from_secs(10), watch.next()).await;
     let entry = next.expect("the watch goes on").unwrap().unwrap();
     assert_eq!(entry.index, index);
@@ -39,7 +39,7 @@ async fn expect(watch: &mut Watch, world: &World, index: u64) {
     assert!(index < world.memory.len());
 }
 
-fn append(world: &World, indexes: std::ops::Range<u64>) {
+fn append(world: &Environment, indexes: std::ops::Range<u64>) {
     for index in indexes {
         world.memory.take(vec![index.to_le_bytes().to_vec()]);
     }
@@ -48,7 +48,7 @@ fn append(world: &World, indexes: std::ops::Range<u64>) {
 #[test]
 fn a_watch_goes_on_when_the_server_was_away() {
     run(async {
-        let world = World::new(ServerOptions::default()).await;
+        let world = Environment::new(ServerOptions::default()).await;
         append(&world, 0..3);
         let client = world.client_with(hasty()).await.unwrap();
         let mut watch = client.watch(Watched { bodies: true, ..Watched::default() });
@@ -74,7 +74,7 @@ fn a_watch_goes_on_when_the_server_was_away() {
         drop((taken, listener));
         client.head().await.unwrap_err();
 
-        let world = World::at(address, ServerOptions::default(), memory).await;
+        let world = Environment::at(address, ServerOptions::default(), memory).await;
         append(&world, 3..6);
         for index in 3..6 {
             expect(&mut watch, &world, index).await;
@@ -90,7 +90,7 @@ fn a_watch_goes_on_when_the_server_was_away() {
 #[test]
 fn a_pause_goes_on_when_nobody_waits() {
     run(async {
-        let world = World::new(ServerOptions::default()).await;
+        let world = Environment::new(ServerOptions::default()).await;
         append(&world, 0..1);
         let pause = Duration::from_millis(400);
         let options = ClientOptions { retry_pause: pause, watch_pause_max: pause * 2, ..hasty() };
@@ -99,7 +99,7 @@ fn a_pause_goes_on_when_nobody_waits() {
         expect(&mut watch, &world, 0).await;
         let (address, memory) = (world.address, Arc::clone(&world.memory));
         world.end().await;
-        let world = World::at(address, ServerOptions::default(), memory).await;
+        let world = Environment::at(address, ServerOptions::default(), memory).await;
         append(&world, 1..2);
         let began = Instant::now();
         let entry = loop {
@@ -117,7 +117,7 @@ fn a_pause_goes_on_when_nobody_waits() {
 #[test]
 fn a_watch_that_never_began_fails() {
     run(async {
-        let world = World::new(ServerOptions::default()).await;
+        let world = Environment::new(ServerOptions::default()).await;
         let client = world.client_with(hasty()).await.unwrap();
         world.end().await;
         let mut watch = client.watch(Watched::default());
@@ -137,7 +137,7 @@ fn a_watch_outlives_its_connection() {
             connection_grace: Duration::from_millis(100),
             ..ServerLimits::default()
         };
-        let world = World::new(ServerOptions { limits, ..ServerOptions::default() }).await;
+        let world = Environment::new(ServerOptions { limits, ..ServerOptions::default() }).await;
         let client = world.client_with(hasty()).await.unwrap();
         let mut watch = client.watch(Watched { bodies: true, ..Watched::default() });
         for index in 0..15 {
@@ -155,7 +155,7 @@ fn a_watch_outlives_its_connection() {
 #[test]
 fn a_watch_ends_where_the_log_is_another_one() {
     run(async {
-        let world = World::new(ServerOptions::default()).await;
+        let world = Environment::new(ServerOptions::default()).await;
         append(&world, 0..5);
         let client = world.client_with(hasty()).await.unwrap();
         let mut watch = client.watch(Watched { bodies: true, ..Watched::default() });
@@ -176,7 +176,7 @@ fn a_watch_ends_where_the_log_is_another_one() {
         other.take((100..110_u64).map(|n| n.to_le_bytes().to_vec()).collect());
         let mut watch = Some(watch);
         for (n, memory) in [memory, Arc::new(shorter), Arc::new(other)].into_iter().enumerate() {
-            let world = World::at(address, ServerOptions::default(), memory).await;
+            let world = Environment::at(address, ServerOptions::default(), memory).await;
             let resumed = || {
                 let after = Some(seen);
                 client.watch(Watched { from: next, after, ..Watched::default() })
@@ -196,7 +196,7 @@ fn a_watch_ends_where_the_log_is_another_one() {
 #[test]
 fn a_watch_goes_on_in_the_same_log() {
     run(async {
-        let world = World::new(ServerOptions::default()).await;
+        let world = Environment::new(ServerOptions::default()).await;
         let client = world.client_with(hasty()).await.unwrap();
         append(&world, 0..3);
         let mut watch = client.watch(Watched { bodies: true, ..Watched::default() });

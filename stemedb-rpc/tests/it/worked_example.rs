@@ -42,7 +42,7 @@ const TIME_OF_B: u64 = TIME + (1 << 31);
 type Said = (&'static str, Vec<u8>);
 
 /// The two stores, and what they say.
-struct World {
+struct Environment {
     a: Store,
     b: Store,
     /// Names of bodies, to explain ids.
@@ -50,7 +50,7 @@ struct World {
     sessions: u8,
 }
 
-impl World {
+impl Environment {
     fn new() -> Self {
         let (a, b) = (Store::new(0xaa, None, 64), Store::new(0xbb, None, 64));
         let mut world = Self { a, b, names: Vec::new(), sessions: 0 };
@@ -303,7 +303,7 @@ fn response_message(asked: &Ask, Response { echo, answer }: Response) -> Said {
 type Figure = (String, String);
 
 /// All messages of a session as figures.
-fn figures_of(world: &World, session: &str, said: &[Said]) -> Vec<Figure> {
+fn figures_of(world: &Environment, session: &str, said: &[Said]) -> Vec<Figure> {
     let protocol = Protocol::parse(include_str!("../../proto/stemedb/v1/replication.proto"));
     let count_of_b = world.b.tree.len();
     // Of the requests under way, which are one at a time here.
@@ -325,7 +325,7 @@ fn figures_of(world: &World, session: &str, said: &[Said]) -> Vec<Figure> {
             _ => {}
         }
         let split = |message: &str, field: &str, bytes: &[u8]| match (message, field) {
-            ("SymbolsResponse", "symbols") => Some(World::split_symbols(from, count, bytes)),
+            ("SymbolsResponse", "symbols") => Some(Environment::split_symbols(from, count, bytes)),
             ("DescendResponse", "subtrees") => Some(world.split_subtrees(&descend, bytes)),
             _ => world.split(field, bytes),
         };
@@ -336,7 +336,7 @@ fn figures_of(world: &World, session: &str, said: &[Said]) -> Vec<Figure> {
     figures
 }
 
-fn holdings(world: &World) -> String {
+fn holdings(world: &Environment) -> String {
     let mut lines = Vec::new();
     for (id, name) in &world.names {
         let held = |store: &Store, name| if store.holds(id) { name } else { " " };
@@ -381,7 +381,7 @@ fn proof_figure(said: &[Said]) -> String {
 
 /// All figures, and what holds of the sessions besides.
 fn figures() -> Vec<Figure> {
-    let mut world = World::new();
+    let mut world = Environment::new();
     let mut figures = vec![("holdings".to_owned(), holdings(&world))];
     let complete = |report: &Report, layers: &[Layer]| {
         assert_eq!(report.ending, Ending::Complete, "{report:?}");

@@ -13,7 +13,7 @@ use super::{memory::Memory, sessions::Echoes};
 /// Nothing here takes longer.
 pub(crate) const TIME_MAX: Duration = Duration::from_secs(60);
 
-pub(crate) struct World {
+pub(crate) struct Environment {
     pub address: SocketAddr,
     pub memory: Arc<Memory>,
     pub echoes: Arc<Echoes>,
@@ -21,7 +21,7 @@ pub(crate) struct World {
     served: JoinHandle<Result<Stopped, ServeError>>,
 }
 
-impl World {
+impl Environment {
     pub(crate) async fn new(options: ServerOptions) -> Self {
         Self::with(options, Memory::default()).await
     }

@@ -13,9 +13,9 @@ use stemedb_merkle::{
 
 use super::{
     CheckpointFault, WriteError,
-    beside::{Beside, BesideArrays},
     blocks::{BlockFile, BlockWriter},
     payload::{self, Array, BasePayload},
+    state::{CheckpointState, StateArrays},
 };
 
 /// An open base.
@@ -50,8 +50,8 @@ impl BaseFile {
     }
 
     /// What the tree does not say.
-    pub(super) fn beside(&self) -> Result<Beside, MappedSetError> {
-        Beside::read(&self.file, &self.history, &self.holes)
+    pub(super) fn state(&self) -> Result<CheckpointState, MappedSetError> {
+        CheckpointState::read(&self.file, &self.history, &self.holes)
     }
 
     /// The coded symbols of the set.
@@ -130,7 +130,7 @@ pub(super) fn write(
     writer: &mut BlockWriter<'_>,
     count: u64,
     entries: impl Iterator<Item = Result<Entry, MappedSetError>>,
-    beside: &Beside,
+    state: &CheckpointState,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Hash, WriteError> {
     let mut builder = BaseBuilder::new(count)?;
@@ -158,7 +158,7 @@ pub(super) fn write(
         writer.write(hashes.as_flattened())?;
     }
     let hashes_len = (writer.len() - hashes_start) / 32;
-    let BesideArrays { history, holes, symbols } = beside.write(writer)?;
+    let StateArrays { history, holes, symbols } = state.write(writer)?;
     let root = BasePayload {
         ids: Array::new(ids_start, len),
         positions: Array::new(positions_start, len),

@@ -15,9 +15,9 @@ use stemedb_merkle::{
 use super::{
     CheckpointFault, WriteError,
     base::{elements, prefetch_ids, write_numbers},
-    beside::{Beside, BesideArrays},
     blocks::{BlockFile, BlockWriter},
     payload::{self, Array, DeltaPayload},
+    state::{CheckpointState, StateArrays},
 };
 
 /// Depths at which blocks of hashes can begin: 0, 4, up to 28.
@@ -105,8 +105,8 @@ impl DeltaFile {
     }
 
     /// What the tree does not say.
-    pub(super) fn beside(&self) -> Result<Beside, MappedSetError> {
-        Beside::read(&self.file, &self.history, &self.holes)
+    pub(super) fn state(&self) -> Result<CheckpointState, MappedSetError> {
+        CheckpointState::read(&self.file, &self.history, &self.holes)
     }
 
     /// The coded symbols of the set.
@@ -192,7 +192,7 @@ impl DeltaArrays for DeltaFile {
 pub(super) fn write(
     writer: &mut BlockWriter<'_>,
     changes: &Changes,
-    beside: &Beside,
+    state: &CheckpointState,
 ) -> Result<(), WriteError> {
     let Changes { entries, blocks } = changes;
     let ids_start = writer.len();
@@ -222,7 +222,7 @@ pub(super) fn write(
         writer.write(block.hashes.as_flattened())?;
     }
     let hashes_len = (writer.len() - hashes_start) / 32;
-    let BesideArrays { history, holes, symbols } = beside.write(writer)?;
+    let StateArrays { history, holes, symbols } = state.write(writer)?;
     let root = DeltaPayload {
         ids: Array::new(ids_start, entries.len()),
         positions: Array::new(positions_start, entries.len()),

@@ -29,14 +29,14 @@ fn covered(snapshot: &Snapshot, position: u64) -> Covered {
     }
 }
 
-fn beside() -> Beside {
+fn state() -> CheckpointState {
     let holes = vec![([3; 32], HoleEntry { index: 7, time: 8 })];
-    Beside { history: vec![[8; 32]; 3], holes, symbols: Vec::new() }
+    CheckpointState { history: vec![[8; 32]; 3], holes, symbols: Vec::new() }
 }
 
 fn base(disk: &FaultyDisk, tree: &MerkleTree, position: u64) -> Checkpoint {
     let snapshot = tree.snapshot();
-    write_base(disk, &covered(&snapshot, position), snapshot.iter(), &beside(), true, &mut |_| {})
+    write_base(disk, &covered(&snapshot, position), snapshot.iter(), &state(), true, &mut |_| {})
         .unwrap()
 }
 
@@ -63,7 +63,7 @@ pub(super) fn chain(disk: &FaultyDisk) -> (Checkpoint, MerkleTree) {
         let changes = snapshot.changes(checkpoint.position_of(kept), kept).unwrap();
         let covered = covered(&snapshot, 100 * to);
         checkpoint =
-            write_delta(disk, &checkpoint, kept, &covered, &changes, &beside(), true).unwrap();
+            write_delta(disk, &checkpoint, kept, &covered, &changes, &state(), true).unwrap();
     }
     assert_eq!(checkpoint.deltas.len(), 2);
     (checkpoint, tree)
@@ -77,8 +77,8 @@ fn a_chain_comes_back_as_the_tree_that_it_is_of() {
     assert!(loaded.set_aside.is_empty());
     let checkpoint = loaded.checkpoint.unwrap();
     checkpoint.check(&mut |_| true).unwrap();
-    assert_eq!(checkpoint.beside().unwrap(), beside());
-    assert_eq!(checkpoint.symbols().unwrap(), beside().symbols);
+    assert_eq!(checkpoint.state().unwrap(), state());
+    assert_eq!(checkpoint.symbols().unwrap(), state().symbols);
     let again = tree_of(&checkpoint);
     assert_eq!(again.root(), tree.root());
     let all = |tree: &MerkleTree| tree.iter().map(Result::unwrap).collect::<Vec<_>>();
@@ -90,20 +90,20 @@ fn symbols_come_back_from_the_file_that_is_on_top() {
     let disk = FaultyDisk::new(1);
     let mut tree = MerkleTree::new();
     tree.insert_batch(&entries(0, 3000)).unwrap();
-    let with = |symbols: Vec<[u8; 32]>| Beside { symbols, ..beside() };
+    let with = |symbols: Vec<[u8; 32]>| CheckpointState { symbols, ..state() };
     let snapshot = tree.snapshot();
     let (first, second) = (vec![[4; 32]; 5], vec![[5; 32]; 6]);
     let covered_by = covered(&snapshot, 300_000);
-    let beside = with(first.clone());
+    let state = with(first.clone());
     let checkpoint =
-        write_base(&disk, &covered_by, snapshot.iter(), &beside, true, &mut |_| {}).unwrap();
+        write_base(&disk, &covered_by, snapshot.iter(), &state, true, &mut |_| {}).unwrap();
     assert_eq!(reload(&disk).checkpoint.unwrap().symbols().unwrap(), first);
     tree = tree_of(&checkpoint);
     tree.insert_batch(&entries(3000, 3100)).unwrap();
     let snapshot = tree.snapshot();
     let changes = snapshot.changes(300_000, 0).unwrap();
-    let (covered, beside) = (covered(&snapshot, 310_000), with(second.clone()));
-    write_delta(&disk, &checkpoint, 0, &covered, &changes, &beside, true).unwrap();
+    let (covered, state) = (covered(&snapshot, 310_000), with(second.clone()));
+    write_delta(&disk, &checkpoint, 0, &covered, &changes, &state, true).unwrap();
     let loaded = reload(&disk).checkpoint.unwrap();
     assert_eq!(loaded.symbols().unwrap(), second);
     loaded.check(&mut |_| true).unwrap();
@@ -174,7 +174,7 @@ fn a_delta_that_was_replaced_and_is_still_there_is_no_fault() {
     let before = disk.fork();
     let changes = snapshot.changes(checkpoint.position_of(0), 0).unwrap();
     let covered = covered(&snapshot, 340_000);
-    write_delta(&disk, &checkpoint, 0, &covered, &changes, &beside(), true).unwrap();
+    write_delta(&disk, &checkpoint, 0, &covered, &changes, &state(), true).unwrap();
     for (name, _) in &checkpoint.file_sizes()[1..] {
         disk.put(name, &before.contents(name).unwrap()).unwrap();
     }

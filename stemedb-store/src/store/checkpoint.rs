@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::checkpoint::{self, Beside, Checkpoint, CheckpointFault, Covered, WriteError};
+use crate::checkpoint::{self, Checkpoint, CheckpointFault, CheckpointState, Covered, WriteError};
 use stemedb_merkle::{Hash, MerkleTree, Snapshot, history::History};
 use stemedb_wal::log::{HoleEntry, Watermark};
 
@@ -147,7 +147,7 @@ fn write_files(
     let disk = shared.disk.as_ref();
     let in_place = !shared.options.load_checkpoints;
     let covered = covered(moment, shared)?;
-    let beside = Beside {
+    let state = CheckpointState {
         history: moment.history.pending(),
         holes: moment.holes.clone(),
         symbols: moment.symbols.clone(),
@@ -156,10 +156,10 @@ fn write_files(
         && let Some(kept) = present.deltas_to_keep(covered.count)
     {
         let changes = moment.tree.changes(present.position_of(kept), kept)?;
-        checkpoint::write_delta(disk, present, kept, &covered, &changes, &beside, in_place)
+        checkpoint::write_delta(disk, present, kept, &covered, &changes, &state, in_place)
     } else {
         let entries = moment.tree.iter();
-        checkpoint::write_base(disk, &covered, entries, &beside, in_place, &mut |_| {})
+        checkpoint::write_base(disk, &covered, entries, &state, in_place, &mut |_| {})
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     checkpoint::{self, Checkpoint, CheckpointFault, SetAside},
-    clock::{ClockReport, LogClock, World},
+    clock::{ClockReport, Environment, LogClock},
     commit::{CommitOptions, Committer, Held, Verify},
     tiles::TileFile,
 };
@@ -34,7 +34,7 @@ use super::{
     mark::{Marker, clean_mark},
     occupied::occupants,
     overlay::Overlay,
-    system::WORLD,
+    system::ENVIRONMENT,
     watch::Followed,
 };
 use crate::{
@@ -136,7 +136,7 @@ pub(super) fn open_dir(dir: &Path, options: Options) -> Result<Store, OpenError>
             return Err(OpenError::OtherFiles { dir: dir.to_path_buf(), file });
         }
     }
-    open_on(Arc::new(disk), WORLD, options)
+    open_on(Arc::new(disk), ENVIRONMENT, options)
 }
 
 /// Opens a store that is not changed: whatever opening it writes stays in memory.
@@ -146,7 +146,7 @@ pub(super) fn open_read_only(disk: Arc<dyn Disk>, options: Options) -> Result<St
     let lock = take_lock(disk.as_ref())?;
     let overlay = Overlay::new(disk).map_err(|source| io_error(Action::List, &path, source))?;
     let options = Options { create: false, read_only: true, ..options };
-    let opened = open_on(Arc::new(overlay), WORLD, options);
+    let opened = open_on(Arc::new(overlay), ENVIRONMENT, options);
     drop(lock);
     opened
 }
@@ -204,7 +204,7 @@ fn locked(path: &Path) -> OpenError {
 
 pub(super) fn open_on(
     disk: Arc<dyn Disk>,
-    world: World,
+    world: Environment,
     options: Options,
 ) -> Result<Store, OpenError> {
     // Before dropped segments seem to be there: nobody has those locked.
@@ -274,7 +274,7 @@ pub(super) fn open_on(
         checkpoint: checkpoint.into(),
         checkpointing: ().into(),
         checkpointed: checkpointed.into(),
-        waking: ().into(),
+        initializing: ().into(),
         caches: ().into(),
         world,
         _lock: lock,
@@ -429,12 +429,12 @@ fn from_checkpoint(
     checkpoint: &Checkpoint,
 ) -> Result<Result<Rebuilt, CheckpointFault>, OpenError> {
     let covered = checkpoint.covered();
-    let beside = match checkpoint.beside() {
-        Ok(beside) => beside,
+    let state = match checkpoint.state() {
+        Ok(state) => state,
         Err(error) => return Ok(Err(CheckpointFault::MappedSet(error))),
     };
     let size = TreeSize(covered.next_index);
-    let history = match History::from_pending(size, beside.history) {
+    let history = match History::from_pending(size, state.history) {
         Ok(history) if history.root() == covered.history_root => history,
         _ => return Ok(Err(CheckpointFault::Payload)),
     };
@@ -442,7 +442,7 @@ fn from_checkpoint(
         return Ok(Err(CheckpointFault::Tiles));
     };
     let tree = MerkleTree::from_mapped_set(checkpoint.mapped_set(), covered.top_hash);
-    let holes = beside.holes.into_iter().collect();
+    let holes = state.holes.into_iter().collect();
     let folded = IndexState::new(history, tiles, holes, covered.last_time);
     Ok(Ok(Rebuilt { tree, filter: Filter::default(), folded, tail: Vec::new(), failure: None }))
 }

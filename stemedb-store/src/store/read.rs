@@ -256,7 +256,7 @@ mod tests {
 
     use stemedb_wal::disk::MemoryDisk;
 
-    use crate::{Options, ReadError, Store, error::TreeFailure, store::system::WORLD};
+    use crate::{Options, ReadError, Store, error::TreeFailure, store::system::ENVIRONMENT};
 
     /// What a thread left half done when it panicked is not shown to anybody, and a reopened store
     /// has everything.
@@ -265,7 +265,7 @@ mod tests {
         let disk = Arc::new(MemoryDisk::new());
         for threads in [false, true] {
             let options = || Options { threads, ..Options::default() };
-            let store = Store::open_on(disk.clone(), WORLD, options()).unwrap();
+            let store = Store::open_on(disk.clone(), ENVIRONMENT, options()).unwrap();
             let id = store.append(b"held").unwrap().id;
             let root = store.root().unwrap();
             let trees = &store.shared.index;
@@ -284,7 +284,7 @@ mod tests {
             assert!(store.comparison().is_err_and(|error| panicked(&error)));
             assert!(store.append(b"new").is_err());
             drop(store);
-            let store = Store::open_on(disk.clone(), WORLD, options()).unwrap();
+            let store = Store::open_on(disk.clone(), ENVIRONMENT, options()).unwrap();
             assert_eq!((store.root().unwrap(), store.len()), (root, 1));
             assert_eq!(store.get(&id).unwrap().as_deref(), Some(&b"held"[..]));
         }

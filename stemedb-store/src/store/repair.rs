@@ -99,7 +99,7 @@ pub fn repair_with(
     let disk = open(dir).map_err(|source| {
         OpenError::Disk(DiskError::new(Action::Open, dir.to_path_buf(), source))
     })?;
-    repair_on(&(Arc::new(disk) as Arc<dyn Disk>), super::system::WORLD, options, how)
+    repair_on(&(Arc::new(disk) as Arc<dyn Disk>), super::system::ENVIRONMENT, options, how)
 }
 
 /// Repairs the store on a disk of any kind. A dry run does not change one that is only read.
@@ -109,7 +109,7 @@ pub fn repair_with(
 /// See [`RepairError`].
 pub fn repair_on(
     disk: &Arc<dyn Disk>,
-    world: crate::World,
+    world: crate::Environment,
     options: &Options,
     how: RepairOptions,
 ) -> Result<RepairReport, RepairError> {
@@ -130,7 +130,7 @@ pub fn repair_on(
 fn repair_locked(
     disk: &Arc<dyn Disk>,
     lock: &dyn DirLock,
-    world: crate::World,
+    world: crate::Environment,
     options: &Options,
     how: RepairOptions,
     changing: &mut bool,
@@ -295,8 +295,8 @@ fn has_gaps(checkpoint: &Checkpoint, gaps: &[GapRecord]) -> bool {
             holes.remove(&gap.id);
         }
     }
-    checkpoint.beside().is_ok_and(|beside| {
-        beside.holes.len() == holes.len() && beside.holes.iter().all(|(id, _)| holes.contains(id))
+    checkpoint.state().is_ok_and(|state| {
+        state.holes.len() == holes.len() && state.holes.iter().all(|(id, _)| holes.contains(id))
     })
 }
 

@@ -53,7 +53,7 @@ pub(super) fn is_new(shared: &Shared) -> bool {
 ///
 /// If the ids can't be read.
 pub(super) fn wake(shared: &Shared, checkpoint: Option<&Checkpoint>) -> Result<(), ReadError> {
-    let _one = lock(&shared.waking);
+    let _one = lock(&shared.initializing);
     if shared.index.folded()?.sketch.is_some() {
         return Ok(());
     }

@@ -6,10 +6,10 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use crate::clock::{NTP64, World, from_unix};
+use crate::clock::{Environment, NTP64, from_unix};
 
 /// The system's clock and randomness.
-pub const WORLD: World = World { clock, entropy };
+pub const ENVIRONMENT: Environment = Environment { clock, entropy };
 
 /// The wall clock; 0 before 1970, and the last moment there is after 2106.
 #[expect(clippy::disallowed_methods, reason = "here is where the clock comes from")]

@@ -6,7 +6,7 @@ use std::{path::Path, sync::Arc, thread, time::Duration};
 
 use stemedb_store::clock::NTP64;
 use stemedb_store::{
-    AssertionId, Head, Options, Presence, ReadError, Store, Upkeep, World,
+    AssertionId, Environment, Head, Options, Presence, ReadError, Store, Upkeep,
     error::{CheckpointError, TreeFailure},
 };
 
@@ -14,7 +14,7 @@ pub(crate) mod disk;
 
 use disk::FailingDisk;
 
-const WORLD: World = World {
+const ENVIRONMENT: Environment = Environment {
     clock: || NTP64(7 << 32),
     entropy: |bytes| {
         bytes.fill(3);
@@ -27,7 +27,7 @@ fn without_threads() -> Options {
 }
 
 fn open(disk: &FailingDisk, options: Options) -> Store {
-    Store::open_on(Arc::new(disk.clone()), WORLD, options).unwrap()
+    Store::open_on(Arc::new(disk.clone()), ENVIRONMENT, options).unwrap()
 }
 
 fn body(n: u64) -> Vec<u8> {

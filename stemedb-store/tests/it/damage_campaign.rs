@@ -21,7 +21,7 @@ use stemedb_store::{
     AssertionId, Depth, Options, RepairError, RepairOptions, RepairReport, Store, store::repair_on,
 };
 use stemedb_wal::disk::{Disk, is_quarantined};
-use world::WORLD;
+use world::ENVIRONMENT;
 
 const TRIALS: u64 = 400;
 
@@ -43,13 +43,13 @@ struct Sample {
 }
 
 fn open(disk: &FaultyDisk) -> Result<Store, stemedb_store::OpenError> {
-    Store::open_on(Arc::new(disk.clone()), WORLD, options())
+    Store::open_on(Arc::new(disk.clone()), ENVIRONMENT, options())
 }
 
 fn repair(disk: &FaultyDisk, accept_loss: bool) -> Result<RepairReport, RepairError> {
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let how = RepairOptions { accept_loss, dry_run: false };
-    repair_on(&shared, WORLD, &options(), how)
+    repair_on(&shared, ENVIRONMENT, &options(), how)
 }
 
 /// Some segments, checkpoints, tiles, and a body that was lost and came back; closed.
@@ -351,11 +351,11 @@ fn a_lost_identity_takes_the_right_secret_only() {
     let with = |byte: u8| Options { secret: secret(byte), ..options() };
     let repair = |disk: &FaultyDisk, options: &Options| {
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-        repair_on(&shared, WORLD, options, RepairOptions::default())
+        repair_on(&shared, ENVIRONMENT, options, RepairOptions::default())
     };
     world::reset();
     let disk = FaultyDisk::new(3);
-    let store = Store::open_on(Arc::new(disk.clone()), WORLD, with(1)).unwrap();
+    let store = Store::open_on(Arc::new(disk.clone()), ENVIRONMENT, with(1)).unwrap();
     let id = store.append(b"keyed").unwrap().id;
     store.close().unwrap();
     disk.remove("IDENTITY").unwrap();
@@ -365,8 +365,8 @@ fn a_lost_identity_takes_the_right_secret_only() {
         assert!(disk.contents("IDENTITY").is_err());
     }
     repair(&disk, &with(1)).unwrap();
-    assert!(Store::open_on(Arc::new(disk.clone()), WORLD, with(2)).is_err());
-    let store = Store::open_on(Arc::new(disk.clone()), WORLD, with(1)).unwrap();
+    assert!(Store::open_on(Arc::new(disk.clone()), ENVIRONMENT, with(2)).is_err());
+    let store = Store::open_on(Arc::new(disk.clone()), ENVIRONMENT, with(1)).unwrap();
     assert_eq!(store.get(&id).unwrap().as_deref(), Some(&b"keyed"[..]));
     drop(store);
 
@@ -436,7 +436,7 @@ fn a_dry_run_changes_nothing_and_tells_the_same() {
         let before = files(&disk);
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         let how = RepairOptions { accept_loss: false, dry_run: true };
-        let dry = repair_on(&shared, WORLD, &options(), how);
+        let dry = repair_on(&shared, ENVIRONMENT, &options(), how);
         assert_eq!(files(&disk), before, "{what}");
         match (dry, repair(&disk, false)) {
             (Ok(dry), Ok(done)) => {

@@ -20,7 +20,7 @@ use random::noise;
 use stemedb_simdisk::FaultyDisk;
 use stemedb_store::{Depth, Head, Options, Store};
 use stemedb_wal::disk::Disk;
-use world::WORLD;
+use world::ENVIRONMENT;
 
 fn options() -> Options {
     Options { segment_len: 4096, threads: false, load_checkpoints: true, ..Options::default() }
@@ -36,7 +36,7 @@ struct Sample {
 fn sample(closed: bool) -> Sample {
     world::reset();
     let disk = FaultyDisk::new(1);
-    let store = Store::open_on(Arc::new(disk.clone()), WORLD, options()).unwrap();
+    let store = Store::open_on(Arc::new(disk.clone()), ENVIRONMENT, options()).unwrap();
     let mut ledger = Ledger::default();
     let mut append = |store: &Store, lens: &[usize]| {
         let first = ledger.entries.len();
@@ -82,7 +82,7 @@ enum Shown {
 impl Sample {
     /// Opens a damaged copy and reads everything in it. Panics if anything wrong comes back.
     fn look_at(&self, disk: &FaultyDisk, context: &str) -> Shown {
-        let store = match Store::open_on(Arc::new(disk.clone()), WORLD, options()) {
+        let store = match Store::open_on(Arc::new(disk.clone()), ENVIRONMENT, options()) {
             Ok(store) => store,
             Err(error) => {
                 assert!(error.to_string().len() > 10, "{context}: {error}");

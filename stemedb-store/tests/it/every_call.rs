@@ -27,7 +27,7 @@ use random::{Random, noise};
 use stemedb_simdisk::{Fault, FaultKind, FaultyDisk, Operation, Survival, Target};
 use stemedb_store::{AppendError, Options, Receipt, Store};
 use stemedb_wal::error::AppendError as LogAppendError;
-use world::WORLD;
+use world::ENVIRONMENT;
 
 fn options(threads: bool) -> Options {
     Options { segment_len: 4096, threads, load_checkpoints: true, ..Options::default() }
@@ -61,7 +61,7 @@ impl Script {
     fn open(&mut self) -> Option<Store> {
         // A fault that hits once hits the first; the store is then as it was.
         for _ in 0..2 {
-            match Store::open_on(Arc::new(self.disk.clone()), WORLD, options(false)) {
+            match Store::open_on(Arc::new(self.disk.clone()), ENVIRONMENT, options(false)) {
                 Ok(store) => {
                     self.ledger.resolve(&store).unwrap_or_else(|error| {
                         // Looking it up may be what fails.
@@ -163,7 +163,7 @@ impl Script {
         }
         for (what, disk) in disks {
             let fail = |error: String| -> () { panic!("{context}, then {what}: {error}") };
-            let store = Store::open_on(Arc::new(disk), WORLD, options(false))
+            let store = Store::open_on(Arc::new(disk), ENVIRONMENT, options(false))
                 .unwrap_or_else(|error| panic!("{context}, then {what}: {error}"));
             if store.open_report().checkpoint_set_aside {
                 fail(store.open_report().to_string());
@@ -296,7 +296,7 @@ fn a_full_disk_says_so_and_appends_go_on_when_there_is_room() {
 /// Four threads append to a store with threads of its own while the disk fails. All of them are
 /// told, in time.
 fn threads_run(disk: &FaultyDisk) -> Vec<(Vec<u8>, Receipt)> {
-    let Ok(store) = Store::open_on(Arc::new(disk.clone()), WORLD, options(true)) else {
+    let Ok(store) = Store::open_on(Arc::new(disk.clone()), ENVIRONMENT, options(true)) else {
         return Vec::new();
     };
     let mut acknowledged = Vec::new();
@@ -366,7 +366,7 @@ fn threads_that_wait_are_told_of_a_failure() {
                 hit += u64::from(disk.faults_hit() > 0);
                 disk.clear_faults();
                 let disk = disk.power_cut(Survival::Sectors, after);
-                let store = Store::open_on(Arc::new(disk), WORLD, options(false)).unwrap();
+                let store = Store::open_on(Arc::new(disk), ENVIRONMENT, options(false)).unwrap();
                 for (body, receipt) in acknowledged {
                     assert_eq!(store.get(&receipt.id).unwrap(), Some(body));
                     assert_eq!(store.entry(receipt.index).unwrap().unwrap().time, receipt.time);

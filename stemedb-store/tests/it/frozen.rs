@@ -16,7 +16,7 @@ use stemedb_store::{
     AssertionId, Depth, LeafIndex, Options, Presence, Store, TreeHead, TreeSize, leaf_hash, repair,
 };
 use stemedb_wal::disk::FileDisk;
-use world::WORLD;
+use world::ENVIRONMENT;
 
 const DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/v1");
 
@@ -130,7 +130,7 @@ fn freeze() {
     let dir = Path::new(&dir);
     world::reset();
     let disk = || Arc::new(FileDisk::create(dir).unwrap());
-    let store = Store::open_on(disk(), WORLD, options()).unwrap();
+    let store = Store::open_on(disk(), ENVIRONMENT, options()).unwrap();
     assert!(store.is_empty());
     store.append_batch((0..270).map(body)).unwrap();
     store.append_batch((270..290).map(body)).unwrap();
@@ -155,7 +155,7 @@ fn freeze() {
     let report = repair(dir, &options()).unwrap();
     assert_eq!(report.holes, 1);
 
-    let store = Store::open_on(disk(), WORLD, options()).unwrap();
+    let store = Store::open_on(disk(), ENVIRONMENT, options()).unwrap();
     store.checkpoint().unwrap();
     store.append_batch((296..300).map(body)).unwrap();
     store.checkpoint().unwrap();

@@ -8,7 +8,7 @@ use random::noise;
 use stemedb_simdisk::{Fault, FaultKind, FaultyDisk, Operation, Survival, Target};
 use stemedb_store::{AssertionId, Depth, HealError, Healed, Options, RepairOptions, Store};
 use stemedb_wal::disk::Disk as _;
-use world::WORLD;
+use world::ENVIRONMENT;
 
 const ENTRIES: u64 = 60;
 
@@ -18,7 +18,7 @@ fn options() -> Options {
 }
 
 fn open(disk: &FaultyDisk) -> Store {
-    let opened = Store::open_on(Arc::new(disk.clone()), WORLD, options());
+    let opened = Store::open_on(Arc::new(disk.clone()), ENVIRONMENT, options());
     opened.unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -246,7 +246,7 @@ fn what_repair_gave_up_comes_back() {
     flip(&disk, &name, at + 70..at + 71);
     let shared: Arc<dyn stemedb_wal::disk::Disk> = Arc::new(disk.clone());
     let report =
-        stemedb_store::store::repair_on(&shared, WORLD, &options(), RepairOptions::default())
+        stemedb_store::store::repair_on(&shared, ENVIRONMENT, &options(), RepairOptions::default())
             .unwrap();
     assert_eq!(report.holes, 1);
     let store = open(&disk);
@@ -376,7 +376,8 @@ fn a_peers_body_fills_what_repair_gave_up() {
     let (name, at) = place(&disk, &names, 4);
     flip(&disk, &name, at + 70..at + 71);
     let shared: Arc<dyn stemedb_wal::disk::Disk> = Arc::new(disk.clone());
-    stemedb_store::store::repair_on(&shared, WORLD, &options(), RepairOptions::default()).unwrap();
+    stemedb_store::store::repair_on(&shared, ENVIRONMENT, &options(), RepairOptions::default())
+        .unwrap();
     let store = open(&disk);
     assert_eq!(store.stats().unwrap().holes, 1);
     let lacks: Vec<Vec<u8>> = peer

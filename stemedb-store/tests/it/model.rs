@@ -19,7 +19,7 @@ use stemedb_store::{
     AssertionId, Entry, LeafIndex, Options, Presence, Receipt, ResolveError, Snapshot, Store,
     TreeHead, TreeSize,
 };
-use world::WORLD;
+use world::ENVIRONMENT;
 
 /// Something done to a store. Numbers are taken modulo what there is.
 #[derive(Clone, Debug)]
@@ -75,7 +75,7 @@ fn options() -> Options {
 }
 
 fn open(disk: &FaultyDisk) -> Store {
-    Store::open_on(Arc::new(disk.clone()), WORLD, options()).unwrap()
+    Store::open_on(Arc::new(disk.clone()), ENVIRONMENT, options()).unwrap()
 }
 
 struct Model {

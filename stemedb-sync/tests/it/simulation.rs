@@ -80,7 +80,7 @@ enum Event {
     Tick { to: usize, number: u64 },
 }
 
-struct World {
+struct Environment {
     random: Random,
     nodes: Vec<Node>,
     events: BinaryHeap<Reverse<(Duration, u64)>>,
@@ -96,7 +96,7 @@ struct World {
     log: Vec<String>,
 }
 
-impl World {
+impl Environment {
     fn new(seed: u64, sabotage: Sabotage) -> Self {
         let mut random = Random(seed.wrapping_mul(0x1234_5678_9abc_def1));
         let count = 2 + random.below(7) as usize;
@@ -519,7 +519,7 @@ impl World {
 
 /// Runs one seed and gives how many sessions ended, and how many of them complete.
 fn simulate(seed: u64, sabotage: Sabotage) -> (u64, u64) {
-    let mut world = World::new(seed, sabotage);
+    let mut world = Environment::new(seed, sabotage);
     let count = world.nodes.len() as u64;
     for _ in 0..3 {
         // Several sessions at the same time, some of them with each other.

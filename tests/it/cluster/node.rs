@@ -21,7 +21,7 @@ use stemedb_wal::disk::Disk;
 
 use super::{
     sabotage::{Sabotage, Unsynced},
-    world::{self, WORLD},
+    world::{self, ENVIRONMENT},
 };
 
 /// 2025-01-01, in NTP64.
@@ -183,7 +183,7 @@ impl Node {
             Sabotage::Unsynced => Arc::new(Unsynced(self.disk.clone())),
             _ => Arc::new(self.disk.clone()),
         };
-        let store = match Store::open_on(disk, WORLD, options) {
+        let store = match Store::open_on(disk, ENVIRONMENT, options) {
             Ok(store) => Arc::new(store),
             Err(error) => {
                 let room = self.disk.available().unwrap();

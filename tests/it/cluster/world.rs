@@ -2,13 +2,13 @@
 
 use std::cell::Cell;
 
-use stemedb::World;
+use stemedb::Environment;
 use stemedb_store::clock::NTP64;
 
 use crate::reference::random::noise;
 
 /// Of all nodes of this thread: [`turn`] says whose clock it is.
-pub(crate) const WORLD: World = World { clock, entropy };
+pub(crate) const ENVIRONMENT: Environment = Environment { clock, entropy };
 
 thread_local! {
     static NOW: Cell<u64> = const { Cell::new(0) };

@@ -16,7 +16,7 @@ use stemedb_rpc::{
 };
 use stemedb_simdisk::FaultyDisk;
 use stemedb_store::{
-    checkpoint::{self, Beside, Covered},
+    checkpoint::{self, CheckpointState, Covered},
     tiles::{SLOT_LEN, TILES_NAME, TileFile},
 };
 use stemedb_sync::{
@@ -198,13 +198,13 @@ fn write_trees() {
         tree.insert_batch(&(0..count).map(entry).collect::<Vec<_>>()).unwrap();
         let covered = Covered { next_index: count, ..files::covered(&tree, 10_000) };
         let holes = vec![([3; 32], HoleEntry { index: 7, time: 8 })];
-        let beside = Beside { history: vec![[8; 32]; 3], holes, symbols: vec![[4; 32]; 3] };
+        let state = CheckpointState { history: vec![[8; 32]; 3], holes, symbols: vec![[4; 32]; 3] };
         let disk = FaultyDisk::new(1);
         let found = checkpoint::write_base(
             &disk,
             &covered,
             tree.snapshot().iter(),
-            &beside,
+            &state,
             true,
             &mut |_| {},
         );
@@ -222,9 +222,9 @@ fn write_trees() {
         let covered = files::covered(&tree, 20_000);
         let changes = tree.snapshot().changes(10_000, 0).unwrap();
         let holes = vec![([3; 32], HoleEntry { index: 7, time: 8 })];
-        let beside = Beside { history: vec![[8; 32]; 3], holes, symbols: vec![[4; 32]; 3] };
+        let state = CheckpointState { history: vec![[8; 32]; 3], holes, symbols: vec![[4; 32]; 3] };
         let found =
-            checkpoint::write_delta(&disk, &base, 0, &covered, &changes, &beside, true).unwrap();
+            checkpoint::write_delta(&disk, &base, 0, &covered, &changes, &state, true).unwrap();
         let (name, _) = found.file_sizes().remove(1);
         write("delta", &format!("{n}"), &disk.contents(&name).unwrap());
     }

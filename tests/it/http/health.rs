@@ -8,7 +8,7 @@ use std::{
 };
 
 use stemedb::{
-    Options, Store, World,
+    Environment, Options, Store,
     node::{
         http::HttpOptions,
         status::{Problem, ProblemCode},
@@ -188,9 +188,9 @@ fn stopping_ends_what_is_open() {
 #[test]
 fn a_node_that_can_append_no_more_does_not_live() {
     let disk = FaultyDisk::new(1);
-    let world = World {
+    let world = Environment {
         clock: || NTP64(1_763_750_000 << 32),
-        entropy: stemedb_store::store::WORLD.entropy,
+        entropy: stemedb_store::store::ENVIRONMENT.entropy,
     };
     let store = Store::open_on(Arc::new(disk.clone()), world, Options::default()).unwrap();
     store.append(b"before").unwrap();

@@ -16,7 +16,7 @@ use super::{
     },
     Head, Progress, Store, copy, is_segment,
 };
-use crate::{error::RestoreError, options::Options, store::system::WORLD};
+use crate::{error::RestoreError, options::Options, store::system::ENVIRONMENT};
 
 /// There, with the identity of the store to be made, while a restore is under way.
 const STAGED_NAME: &str = "RESTORING";
@@ -156,7 +156,7 @@ fn check(
     options: Options,
 ) -> Result<Head, RestoreError> {
     let options = Options { create: false, verify_on_open: true, ..options };
-    let opened = Store::open_on(Arc::new(target.clone()), WORLD, options);
+    let opened = Store::open_on(Arc::new(target.clone()), ENVIRONMENT, options);
     let store = opened.map_err(|source| {
         if source.is_damage() {
             RestoreError::Damaged { from: from.into(), source }
@@ -240,7 +240,7 @@ mod tests {
                     }
                     let disk = Arc::new(disk.clone());
                     let options = Options { create: false, ..options.clone() };
-                    let store = Store::open_on(disk, WORLD, options).unwrap();
+                    let store = Store::open_on(disk, ENVIRONMENT, options).unwrap();
                     assert_eq!(store.root().unwrap(), root, "{kind:?} {after}");
                     if !hit {
                         break;

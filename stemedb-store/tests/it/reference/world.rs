@@ -4,13 +4,13 @@
 
 use std::cell::Cell;
 
-use stemedb_store::World;
+use stemedb_store::Environment;
 use stemedb_store::clock::NTP64;
 
 use super::random::noise;
 
 /// Two calls for the same test give the same things in the same order.
-pub(crate) const WORLD: World = World { clock, entropy };
+pub(crate) const ENVIRONMENT: Environment = Environment { clock, entropy };
 
 /// 2025-01-01, in NTP64.
 const START: u64 = 1_735_689_600 << 32;

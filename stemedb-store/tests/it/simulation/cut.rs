@@ -12,7 +12,7 @@ use super::{
     damage,
     life::{self, Moment, Wrap, check_report, options},
 };
-use crate::reference::{ledger::Ledger, random::Random, world::WORLD};
+use crate::reference::{ledger::Ledger, random::Random, world::ENVIRONMENT};
 
 /// So many more cuts may come during the recoveries from a cut.
 const DEPTH_MAX: u32 = 3;
@@ -92,7 +92,7 @@ impl Cutter {
             let moments = Arc::clone(&moments);
             observed.observe(move |moment| moments.lock().unwrap().push(moment));
         }
-        let store = Store::open_on((self.wrap)(observed.clone()), WORLD, options())
+        let store = Store::open_on((self.wrap)(observed.clone()), ENVIRONMENT, options())
             .map_err(|error| error.to_string())?;
         observed.stop_observing();
         check_report(&store)?;
@@ -145,7 +145,7 @@ impl Cutter {
         } else {
             disk.power_cut(survival, random.next())
         };
-        let store = Store::open_on((self.wrap)(cut), WORLD, options())
+        let store = Store::open_on((self.wrap)(cut), ENVIRONMENT, options())
             .map_err(|error| error.to_string())?;
         check_report(&store)?;
         ledger.resolve(&store)?;

@@ -9,7 +9,7 @@ use stemedb_wal::{
 };
 
 use super::life::{Wrap, options};
-use crate::reference::{ledger::Ledger, random::Random, world::WORLD};
+use crate::reference::{ledger::Ledger, random::Random, world::ENVIRONMENT};
 
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
@@ -57,7 +57,7 @@ pub(crate) fn damage_after(
         return Ok(());
     }
     let context = |what: &str| format!("entry {damaged} damaged in {name} at {offset}: {what}");
-    let store = match Store::open_on(wrap(disk), WORLD, options()) {
+    let store = match Store::open_on(wrap(disk), ENVIRONMENT, options()) {
         Err(error) if error.is_damage() => {
             counts.refused += 1;
             return Ok(());

@@ -9,7 +9,7 @@ use stemedb_wal::disk::Disk;
 use crate::reference::{
     ledger::Ledger,
     random::{Random, noise},
-    world::{self, WORLD},
+    world::{self, ENVIRONMENT},
 };
 
 /// What is between the store and the disk: nothing, but in the controls.
@@ -121,7 +121,7 @@ impl Life {
 
     fn open(&mut self) -> Result<(), String> {
         self.observe();
-        let store = Store::open_on((self.wrap)(self.disk.clone()), WORLD, options())
+        let store = Store::open_on((self.wrap)(self.disk.clone()), ENVIRONMENT, options())
             .map_err(|error| error.to_string())?;
         check_report(&store)?;
         let mut ledger = self.ledger.lock().unwrap().clone();

@@ -4,7 +4,7 @@ use std::{cell::Cell, sync::Arc};
 
 use stemedb_simdisk::FaultyDisk;
 use stemedb_store::clock::NTP64;
-use stemedb_store::{AppendError, ClockReport, Depth, Options, Store, Warning, World};
+use stemedb_store::{AppendError, ClockReport, Depth, Environment, Options, Store, Warning};
 use stemedb_wal::{
     disk::Disk,
     error::AppendError as LogAppendError,
@@ -28,11 +28,11 @@ fn entropy(bytes: &mut [u8]) -> std::io::Result<()> {
     Ok(())
 }
 
-const WORLD: World = World { clock: || NTP64(TIME.get()), entropy };
+const ENVIRONMENT: Environment = Environment { clock: || NTP64(TIME.get()), entropy };
 
 fn open(disk: &FaultyDisk) -> Store {
     let options = Options { threads: false, load_checkpoints: true, ..Options::default() };
-    Store::open_on(Arc::new(disk.clone()), WORLD, options).unwrap()
+    Store::open_on(Arc::new(disk.clone()), ENVIRONMENT, options).unwrap()
 }
 
 fn clock_remarks(store: &Store) -> Vec<ClockReport> {

@@ -6,7 +6,7 @@ use stemedb_simdisk::FaultyDisk;
 use stemedb_store::{AppendError, Depth, Options, Receipt, Store};
 use stemedb_wal::{disk::Disk as _, error::AppendError as LogAppendError};
 
-use super::world::WORLD;
+use super::world::ENVIRONMENT;
 
 const BODIES: u64 = 60;
 
@@ -17,7 +17,7 @@ fn body(n: u64) -> Vec<u8> {
 fn open(disk: &FaultyDisk, threads: bool) -> Store {
     let options =
         Options { segment_len: 4096, threads, load_checkpoints: true, ..Options::default() };
-    Store::open_on(Arc::new(disk.clone()), WORLD, options).unwrap()
+    Store::open_on(Arc::new(disk.clone()), ENVIRONMENT, options).unwrap()
 }
 
 /// Damages a body under a store that is open.

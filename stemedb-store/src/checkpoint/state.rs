@@ -1,4 +1,4 @@
-//! What a checkpoint holds beside the set tree.
+//! State that a checkpoint has beside the set tree.
 
 use core::ops::Range;
 
@@ -11,9 +11,9 @@ use super::{
 };
 use stemedb_wal::log::HoleEntry;
 
-/// What a checkpoint holds beside the set tree.
+/// State that a checkpoint has beside the set tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Beside {
+pub struct CheckpointState {
     /// The nodes of the history tree's incomplete tiles.
     pub history: Vec<Hash>,
     /// The entries whose bodies are lost, sorted by id.
@@ -27,13 +27,13 @@ pub struct Beside {
 
 /// Where it was written.
 #[derive(Debug)]
-pub(super) struct BesideArrays {
+pub(super) struct StateArrays {
     pub(super) history: Array<[u8; 32]>,
     pub(super) holes: Array<[u8; 48]>,
     pub(super) symbols: Array<[u8; 32]>,
 }
 
-impl Beside {
+impl CheckpointState {
     pub(super) fn read(
         file: &BlockFile,
         history: &Range<usize>,
@@ -44,7 +44,7 @@ impl Beside {
         Ok(Self { history, holes, symbols: Vec::new() })
     }
 
-    pub(super) fn write(&self, writer: &mut BlockWriter<'_>) -> Result<BesideArrays, WriteError> {
+    pub(super) fn write(&self, writer: &mut BlockWriter<'_>) -> Result<StateArrays, WriteError> {
         let history = Array::new(writer.len(), self.history.len());
         writer.write(self.history.as_flattened())?;
         let holes = Array::new(writer.len(), self.holes.len());
@@ -55,7 +55,7 @@ impl Beside {
         }
         let symbols = Array::new(writer.len(), self.symbols.len());
         writer.write(self.symbols.as_flattened())?;
-        Ok(BesideArrays { history, holes, symbols })
+        Ok(StateArrays { history, holes, symbols })
     }
 }
 
