@@ -54,7 +54,7 @@ pub struct Restored {
 
 impl Archive {
     /// Makes a store in a new directory from an archived log: a node of its own, with an id and an
-    /// epoch of its own. What the others have beyond that, [`Store::sync`] brings.
+    /// epoch of its own. What the others have beyond that, a session brings.
     ///
     /// Everything is checked on the way: objects against their names, records against checksums and
     /// ids, and all together against the roots in the manifest and the one that is expected. Only

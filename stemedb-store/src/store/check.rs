@@ -45,7 +45,7 @@ pub struct CheckReport {
     /// How many segments.
     pub segments: u64,
     /// Of how many of them the bodies are only in an archive. Of these, all else was checked:
-    /// bodies are checked where they are, by [`Archive::verify`](crate::archive::Archive::verify).
+    /// bodies are checked where they are, by `Archive::verify` of `stemedb-archive`.
     pub remote_segments: u64,
     /// How many files of the restart checkpoint.
     pub checkpoints: u64,
