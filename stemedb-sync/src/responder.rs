@@ -108,7 +108,7 @@ impl Responder {
         self.table().expire(now, self.limits.idle_time_max);
     }
 
-    /// Lets go of all sessions: each starts again or ends.
+    /// Ends all sessions; an initiator that is under way starts again.
     pub fn forget(&self) {
         *self.table() = Table::default();
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
+    ops::Range,
     sync::Arc,
 };
 
@@ -221,12 +222,11 @@ fn write(
 ) -> Result<(), AppendError> {
     let (mut start, mut end, mut len) = (0, 0, 0);
     let mut write = |log: &mut Log, from: usize, to: usize| {
-        let batch = records.get(from..to).unwrap_or_default();
+        let batch = part(records, from..to);
         if batch.is_empty() { Ok(()) } else { log.write(batch, now, placed) }
     };
     for &next in ends {
-        let added: u64 =
-            records.get(end..next).unwrap_or_default().iter().map(NewRecord::record_len).sum();
+        let added: u64 = part(records, end..next).iter().map(NewRecord::record_len).sum();
         if len + added > log.batch_len_max() {
             write(log, start, end)?;
             (start, len) = (end, 0);
@@ -235,4 +235,13 @@ fn write(
         end = next;
     }
     write(log, start, end)
+}
+
+/// Some of the records. A record that is left out would shift the receipts of all behind it.
+fn part<'a, 'b>(records: &'a [NewRecord<'b>], of: Range<usize>) -> &'a [NewRecord<'b>] {
+    let (start, end) = (of.start, of.end);
+    let Some(part) = records.get(of) else {
+        unreachable!("internal error: {start} to {end} of {} records", records.len())
+    };
+    part
 }

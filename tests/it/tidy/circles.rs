@@ -22,7 +22,7 @@ const ALLOWED: [&[&str]; 5] = [
     &["stemedb-rpc::server::push", "stemedb-rpc::server::replication"],
 ];
 
-/// A module as the names on the way to it.
+/// Path of a module, a name an element.
 type Module = Vec<String>;
 type Sources = BTreeMap<Module, String>;
 type Arrows = BTreeMap<Module, BTreeSet<Module>>;

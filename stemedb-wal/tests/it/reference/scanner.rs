@@ -111,7 +111,7 @@ impl<'a> Segment<'a> {
         whole.then_some(head)
     }
 
-    /// The pieces of the batch at an offset that fail their checks, as far as they can be told.
+    /// Pieces of the batch at an offset that fail their checks; none behind an unknown length.
     fn failed(&self, start: usize) -> Vec<Failed> {
         let header_only: Failed = start..start + 64;
         let Some(header) = self.header(start) else { return vec![header_only] };
