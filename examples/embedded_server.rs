@@ -9,7 +9,7 @@ use std::{error::Error, sync::Arc};
 
 use stemedb::{
     Options, Replicate as _, Store,
-    rpc::{Client, ClientOptions, Server, ServerOptions, backend::Which, client::Watched},
+    rpc::{Client, ClientOptions, Server, ServerOptions, Which, client::Watched},
     sync::{Keys, Limits},
 };
 use tokio::sync::oneshot;

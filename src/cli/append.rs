@@ -132,17 +132,12 @@ fn append_to(
     let taker = Taker::There { sender, runtime: handle.clone() };
     let (tally, outcome) = append(taker, Receipts::there(receipts, handle), inputs, args)?;
     match runtime.block_on(client.head()) {
-        Ok(head) => report(&head_of(head), &tally, &outcome, args, globals)?,
+        Ok(head) => report(&head, &tally, &outcome, args, globals)?,
         // Why appending failed is the better reason.
         Err(error) if outcome.is_ok() => return Err(error.into()),
         Err(_) => {}
     }
     outcome
-}
-
-fn head_of(head: stemedb::rpc::backend::Head) -> Head {
-    let stemedb::rpc::backend::Head { count, set_root, log_size, log_root, last_time } = head;
-    Head { count, set_root, log_size, log_root, last_time }
 }
 
 /// Appends all there is. The tally counts what is durable, however it ended.

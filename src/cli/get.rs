@@ -1,8 +1,7 @@
 //! `stemedb get`: the body of an assertion.
 
 use serde_json::json;
-use stemedb::rpc::backend::Which;
-use stemedb::rpc::{CallError, PeerAddress};
+use stemedb::rpc::{CallError, PeerAddress, Which};
 use stemedb::sync::Keys;
 use stemedb::{AssertionId, Store};
 

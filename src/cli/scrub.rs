@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use stemedb::node::scrub::{self, Donor, Found, View};
-use stemedb::rpc::backend::Which;
+use stemedb::rpc::Which;
 use stemedb::rpc::{Client, PeerAddress};
 use stemedb::{AssertionId, Store};
 use tokio::time::{Duration, interval};

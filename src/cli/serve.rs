@@ -141,7 +141,7 @@ fn options(args: &Args) -> Result<ServerOptions, Failure> {
         peer_tokens: tokens(args.peer_tokens.as_deref())?,
         // There is no node to control.
         admin_tokens: None,
-        clear_to_others: args.allow_plaintext,
+        allow_plaintext: args.allow_plaintext,
         reflection: args.reflection,
         limits,
     })

@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use serde_json::json;
+use stemedb::Entry;
 use stemedb::rpc::PeerAddress;
-use stemedb::rpc::backend::Entry;
 use stemedb::rpc::client::Watched;
 
 use super::failure::{Failure, OutputError};
@@ -56,7 +56,8 @@ async fn watch(args: &Args, as_json: bool) -> Result<(), Failure> {
     };
     let mut watch = client.watch(Watched { from, stop_at_end: args.end, ..Watched::default() });
     while let Some(entry) = watch.next().await {
-        let line = line(&entry?, as_json);
+        let (entry, _) = entry?;
+        let line = line(&entry, as_json);
         let mut out = output::stdout();
         writeln!(out, "{line}").map_err(OutputError)?;
         output::finish(out)?;

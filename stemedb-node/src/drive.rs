@@ -124,7 +124,8 @@ fn look(shared: &Arc<Shared>) {
     let before = pauses.reason();
     pauses.set_window(&options.sync.windows, seconds);
     pauses.set_disk(shared.disk_space.is_low());
-    pauses.set_latency(shared.metered.append_p99(), options.sync.pause_above);
+    shared.limiter.decline_bodies(shared.disk_space.is_low());
+    pauses.set_latency(shared.meter.append_p99(), options.sync.pause_above);
     let after = pauses.reason();
     shared.limiter.hold(pauses.is_for_clients());
     drop(pauses);

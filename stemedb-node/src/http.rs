@@ -292,7 +292,7 @@ impl<V: View> Site<V> {
             let snapshot = view.store().snapshot()?;
             Ok::<_, ReadError>(snapshot.tree().memory_len())
         });
-        let bytes = counted.await?.map_err(stemedb_rpc::backend::Failure::from)?;
+        let bytes = counted.await?.map_err(stemedb_rpc::Failure::from)?;
         *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = Some((now(), bytes));
         Ok(bytes)
     }

@@ -11,20 +11,16 @@
 //! disk and chance for it.
 
 pub mod archiver;
-mod byte_rate;
 pub mod config;
 mod disk_space;
 mod donor;
 mod drive;
 mod error;
-mod guard;
-
 pub mod http;
-mod limiter;
 mod links;
 mod member;
 mod members;
-pub mod metered;
+mod meter;
 pub mod metrics;
 mod nodekey;
 mod operator;
@@ -53,7 +49,8 @@ use std::{
 use stemedb_merkle::id::to_hex;
 use stemedb_rpc::store::{fitting, peer_identity};
 use stemedb_rpc::{
-    PeerAddress, ResponderService, Server, node::FRAMES_PER_CALL_MAX, serve_control,
+    Limiter, PeerAddress, PeerStore, ResponderService, Server, node::FRAMES_PER_CALL_MAX,
+    serve_control,
 };
 use stemedb_store::store::uptime;
 use stemedb_sync::{
@@ -72,13 +69,11 @@ use tracing::{error, info, warn};
 use self::{
     disk_space::DiskSpace,
     drive::drive,
-    guard::Guard,
     http::{Http, HttpOptions},
-    limiter::Limiter,
     links::Links,
     member::{cluster, head_of, policy},
     members::Members,
-    metered::Metered,
+    meter::Meter,
     options::ScrubPolicy,
     pauses::Pauses,
     slices::Slices,
@@ -111,8 +106,8 @@ pub struct Node {
 struct Shared {
     store: Arc<Store>,
     metrics: Metrics,
-    /// The store as clients see it.
-    metered: Arc<Metered<Store>>,
+    /// Latency of appends of clients.
+    meter: Meter,
     options: RwLock<Options>,
     /// By which others know this node.
     address: String,
@@ -208,7 +203,7 @@ impl Node {
         let metrics = Metrics::new();
         let shared = Shared {
             links: Links::new(&options),
-            limiter: Arc::new(Limiter::new(&options.sync)),
+            limiter: Arc::new(Limiter::default()),
             outgoing: Outgoing::default(),
             disk_space: DiskSpace::new(store.dir()),
             pauses: Pauses::default().into(),
@@ -219,7 +214,7 @@ impl Node {
             address,
             listens,
             listens_http: http.as_ref().map(Http::address),
-            metered: Arc::new(Metered::new(Arc::clone(&store), metrics.clone())),
+            meter: Meter::new(metrics.clone()),
             metrics,
             reload: Mutex::default(),
             control: Mutex::default(),
@@ -241,6 +236,7 @@ impl Node {
             cut: CancellationToken::new(),
             store,
         };
+        shared.limit_sessions();
         Ok(Self { shared: Arc::new(shared), parts: Arc::new(Mutex::new(Some((server, http)))) })
     }
 
@@ -271,7 +267,6 @@ impl Node {
         let now = uptime();
         let peers: Vec<_> = options.peers.iter().map(ToString::to_string).collect();
         lock(&shared.cluster).reload(policy(&options), &peers, now);
-        shared.limiter.set(&options.sync);
         let mut kept = shared.options.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         shared.scrub_policy.send_replace(options.scrub);
         kept.scrub = options.scrub;
@@ -281,6 +276,7 @@ impl Node {
         kept.disk_reserve = options.disk_reserve;
         shared.links.set_options(&kept);
         drop(kept);
+        shared.limit_sessions();
         shared.wake.notify_one();
     }
 
@@ -293,15 +289,14 @@ impl Node {
     pub async fn run(&self, stop: impl Future<Output = ()>) -> Result<Ended, NodeError> {
         let Some((server, http)) = lock(&self.parts).take() else { return Ok(Ended { cut: 0 }) };
         let shared = &self.shared;
-        let site = Arc::new(Guard::for_peers(Arc::clone(shared)));
         let limits = fitting(&shared.store, Limits::default());
         let responder =
             Responder::with_memory(peer_identity(&shared.store), limits, server.memory())
                 .with_outgoing(shared.outgoing.clone());
-        let replica = Arc::new(ResponderService::new(responder, site));
+        let store = shared.peer_store().with_observer(shared.meter.observer());
+        let responder = Arc::new(ResponderService::new(responder, store));
         let node = Arc::new(self.clone());
-        let backend = Arc::clone(&shared.metered);
-        let serving = server.serve_node(backend, replica, Some(node), shared.stopped());
+        let serving = server.serve_node(responder, Some(node), shared.stopped());
         let mut tasks = JoinSet::new();
         if let Some(http) = http {
             let (view, stopped) = (Arc::new(self.clone()), shared.stopped());
@@ -395,6 +390,18 @@ impl Shared {
     /// Ready when the node stops serving.
     fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
         self.stop.clone().cancelled_owned()
+    }
+
+    /// The store as sessions see it.
+    fn peer_store(&self) -> PeerStore {
+        PeerStore::new(Arc::clone(&self.store)).with_limiter(Arc::clone(&self.limiter))
+    }
+
+    /// Limits sessions as the options say.
+    fn limit_sessions(&self) {
+        let sync = self.options().sync;
+        self.limiter.set(sync.bytes_per_second, sync.cpu_share);
+        self.limiter.decline_bodies(self.disk_space.is_low());
     }
 
     fn options(&self) -> Options {

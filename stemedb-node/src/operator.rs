@@ -3,7 +3,7 @@
 use std::{error::Error, os::unix::net::UnixListener, sync::Arc};
 
 use stemedb_merkle::Hash;
-use stemedb_rpc::{Control, Reason, backend::Failure};
+use stemedb_rpc::{Control, Failure, Reason};
 use tokio::task::spawn_blocking;
 use tracing::info;
 

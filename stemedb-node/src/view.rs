@@ -65,7 +65,7 @@ pub(super) fn status(shared: &Shared) -> Status {
         sync: SyncStatus {
             paused: lock(&shared.pauses).reason(),
             running: running as u64,
-            append_p99_seconds: shared.metered.append_p99().map(|p99| p99.as_secs_f64()),
+            append_p99_seconds: shared.meter.append_p99().map(|p99| p99.as_secs_f64()),
         },
         peers,
         slices: lock(&shared.slices).status(),
@@ -189,7 +189,7 @@ fn peer_status(
         failures: peer.failures.into(),
         retry_at: (peer.not_before > now).then(|| at(peer.not_before)),
         last_session: sessions.last.get(address).cloned(),
-        remark: peer.quarantined.map(|blame| blame.to_string()),
+        remark: peer.quarantined.map(|violation| violation.to_string()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::future::Future;
 use stemedb_merkle::Hash;
 use stemedb_sync::cluster::FRAME_LEN_MAX;
 
-use crate::{Reason, backend::Failure};
+use crate::{Failure, Reason};
 
 /// Frames in one call.
 pub const FRAMES_PER_CALL_MAX: usize = 64;

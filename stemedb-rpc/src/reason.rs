@@ -11,6 +11,8 @@ use stemedb_sync::message::Refusal;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, ErrorInfo, StatusExt as _};
 
+use crate::Malformed;
+
 /// Who says what reasons mean.
 pub const DOMAIN: &str = "stemedb.dev";
 
@@ -167,10 +169,15 @@ pub fn refusal_status(refusal: Refusal) -> Status {
 }
 
 /// The same, with a message of its own.
-pub(crate) fn refusal_status_with(refusal: Refusal, message: String) -> Status {
+fn refusal_status_with(refusal: Refusal, message: String) -> Status {
     let metadata = HashMap::from([(REFUSAL.to_owned(), refusal.code().to_string())]);
     let details = ErrorDetails::with_error_info(refusal.name(), DOMAIN, metadata);
     Status::with_error_details(refusal_code(refusal), message, details)
+}
+
+/// The refusal of a message that does not parse.
+pub(crate) fn malformed(error: Malformed) -> Status {
+    refusal_status_with(Refusal::Malformed, error.to_string())
 }
 
 /// What the details of a status say, if they are ours.

@@ -1,6 +1,5 @@
 //! Store on the wire: as clients see it, as peers see it, and its sessions with others.
 
-mod backend;
 mod peer_store;
 mod peers;
 mod replicate;
@@ -9,5 +8,5 @@ mod replicate;
 pub use self::peers::rewrite as rewrite_peers;
 pub use self::{
     peer_store::{PeerStore, peer_identity, session_seed},
-    replicate::{Replicate, SyncError, SyncOptions, fitting, sync_through},
+    replicate::{Replicate, SyncError, SyncOptions, fitting, sync},
 };

@@ -78,6 +78,7 @@ struct State {
     counts: BTreeMap<Operation, u64>,
     faults: Vec<Armed>,
     faults_hit: u64,
+    bytes_read: u64,
     /// Parts of files that reads fail on.
     unreadable: Vec<(Inode, Range<u64>)>,
     observer: Option<Observer>,
@@ -138,6 +139,11 @@ impl FaultyDisk {
     /// How many operations have failed by plan.
     pub fn faults_hit(&self) -> u64 {
         self.state().faults_hit
+    }
+
+    /// How many bytes have been read.
+    pub fn bytes_read(&self) -> u64 {
+        self.state().bytes_read
     }
 
     /// How many operations of these have been asked for.
@@ -484,7 +490,9 @@ impl DiskFile for FaultyFile {
             if state.unreadable.iter().any(touches) {
                 return Err(io::Error::from_raw_os_error(EIO));
             }
-            state.volume.file(self.inode)?.live.read_at(buffer, offset)
+            let read = state.volume.file(self.inode)?.live.read_at(buffer, offset)?;
+            state.bytes_read += read as u64;
+            Ok(read)
         })
     }
 

@@ -246,7 +246,7 @@ impl Cluster {
         self.schedule.pause(paused);
     }
 
-    /// Wants a peer to be met now, or all of them, also if it was set aside. False if it is not
+    /// Wants a peer to be met now, or all of them, also if it is quarantined. False if it is not
     /// known.
     pub fn trigger(&mut self, peer: Option<&str>, now: Duration) -> bool {
         self.schedule.trigger(peer, now)

@@ -117,36 +117,6 @@ fn up_to(bodies: impl Iterator<Item = Option<Vec<u8>>>, bytes_aim: usize) -> Vec
     taken
 }
 
-impl<S: Source + ?Sized> Source for &S {
-    fn pin(&self) -> Result<Pin, Unreadable> {
-        (**self).pin()
-    }
-
-    fn head(&self) -> Result<(SetHead, LogHead), Unreadable> {
-        (**self).head()
-    }
-
-    fn log_root_at(&self, size: u64) -> Result<Option<Hash>, Unreadable> {
-        (**self).log_root_at(size)
-    }
-
-    fn body(&self, id: &Hash) -> Result<Option<Vec<u8>>, Unreadable> {
-        (**self).body(id)
-    }
-
-    fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, Unreadable> {
-        (**self).entry(index)
-    }
-
-    fn bodies(&self, ids: &[Hash], bytes_aim: usize) -> Vec<Option<Vec<u8>>> {
-        (**self).bodies(ids, bytes_aim)
-    }
-
-    fn entries(&self, entries: Range<u64>, bytes_aim: usize) -> Vec<Option<Vec<u8>>> {
-        (**self).entries(entries, bytes_aim)
-    }
-}
-
 /// Coded symbols of a snapshot, made some way ahead of what is asked for: those beyond the sketch
 /// take a pass over all ids, whether they are few or many.
 #[derive(Debug)]

@@ -330,7 +330,9 @@ impl fmt::Display for Ending {
                 "incomplete: some bodies could not be read on one of the two sides; check the \
                  stores, repair the one that lacks them, and sync again",
             ),
-            Self::ProtocolViolation(blame) => write!(f, "the peer broke the protocol: {blame}"),
+            Self::ProtocolViolation(violation) => {
+                write!(f, "the peer broke the protocol: {violation}")
+            }
             Self::Refused(refusal) => write!(f, "{refusal}"),
             Self::Limit(limited) => write!(f, "{limited}"),
             Self::Silent => f.write_str("the peer does not answer; sync again to go on"),

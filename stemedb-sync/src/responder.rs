@@ -7,6 +7,7 @@ mod answers;
 mod open;
 mod outgoing;
 mod push;
+mod receiving;
 mod stream;
 mod table;
 

@@ -521,7 +521,7 @@ async fn open_membership_has_to_be_meant() {
     let dirs = dirs::<1>();
     let any: SocketAddr = "0.0.0.0:0".parse().unwrap();
     let mut open = Options { listen: any, advertise: Some("a:1".parse().unwrap()), ..options() };
-    open.server.clear_to_others = true;
+    open.server.allow_plaintext = true;
     let store = Arc::new(Store::open(dirs[0].path(), StoreOptions::default()).unwrap());
     let refused = Node::start(Arc::clone(&store), open).await;
     assert!(matches!(refused, Err(NodeError::OpenMembership { address }) if address == any));

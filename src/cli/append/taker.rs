@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use stemedb::rpc::CallError;
 use stemedb::rpc::client::{BatchReceipts, BatchSender};
-use stemedb::{AssertionId, Store};
+use stemedb::{Receipt, Store};
 use tokio::runtime::Handle;
 
 use crate::cli::failure::Failure;
@@ -35,14 +35,6 @@ pub(super) struct Answers {
     runtime: Handle,
 }
 
-/// An acknowledgement: the body is durable.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Receipt {
-    pub(super) index: u64,
-    pub(super) id: AssertionId,
-    pub(super) duplicate: bool,
-}
-
 impl Taker<'_> {
     /// Hands on bodies. Whether they were taken, the acknowledgements say.
     pub(super) fn submit(&mut self, bodies: Vec<Vec<u8>>) -> Pending {
@@ -67,16 +59,7 @@ impl Receipts {
     /// Waits until bodies are durable.
     pub(super) fn of(&mut self, pending: Pending) -> Result<Vec<Receipt>, Failure> {
         let count = match pending {
-            Pending::Here(pending) => {
-                let receipts = pending.wait()?.into_iter();
-                return Ok(receipts
-                    .map(|stemedb::Receipt { id, index, duplicate, .. }| Receipt {
-                        index,
-                        id,
-                        duplicate,
-                    })
-                    .collect());
-            }
+            Pending::Here(pending) => return Ok(pending.wait()?),
             Pending::There(count) => count,
         };
         let Self::There(answers) = self else { return Ok(Vec::new()) };
@@ -88,11 +71,7 @@ impl Answers {
     fn next(&mut self, count: usize) -> Result<Vec<Receipt>, Failure> {
         while self.ready.len() < count {
             let more = self.runtime.block_on(self.receipts.next()).ok_or(CallError::Stalled)??;
-            self.ready.extend(more.iter().map(|receipt| Receipt {
-                index: receipt.index,
-                id: receipt.id,
-                duplicate: receipt.duplicate,
-            }));
+            self.ready.extend(more);
         }
         Ok(self.ready.drain(..count).collect())
     }

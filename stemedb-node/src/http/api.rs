@@ -13,10 +13,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use stemedb_merkle::{AssertionId, Presence, ProofFile, id::to_hex};
-use stemedb_rpc::{
-    Backend,
-    backend::{Failure, Which},
-};
+use stemedb_rpc::{Failure, Which};
 use tokio::time::timeout;
 
 use super::{
@@ -26,7 +23,7 @@ use super::{
     refusal::Refusal,
 };
 use crate::status::unix_seconds;
-use stemedb_store::{Store, error::ReadError};
+use stemedb_store::{Proven, Store, error::ReadError};
 
 /// Entries in one answer.
 const ENTRIES_MAX: u64 = 200;
@@ -174,8 +171,8 @@ pub(super) async fn assertion<V: View>(
     let id = in_path(id)?;
     let found = site.read(move |view| {
         let store = view.store();
-        let entry = Backend::find(&**store, &Which::Id(resolve(store, &id)?))?;
-        Backend::body(&**store, &entry).map(|body| (entry, body))
+        let entry = Which::Id(resolve(store, &id)?).find(store)?;
+        Ok::<_, Failure>((entry, store.body_of(entry.index, entry.time, &entry.id)?))
     });
     let (entry, body) = found.await??;
     let text = shown_text(&body, BODY_LEN_MAX);
@@ -201,7 +198,8 @@ pub(super) async fn proof<V: View>(
     let proven = site.read(move |view| {
         let store = view.store();
         let id = resolve(store, &id)?;
-        Backend::prove(&**store, &id).map(|(proof, root)| ProofFile { proof, root })
+        let Proven { proof, head } = store.prove(&id)?;
+        Ok::<_, Failure>(ProofFile { proof, root: head.set_root })
     });
     let file = proven.await??;
     Ok(Json(json!({

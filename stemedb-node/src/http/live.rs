@@ -11,7 +11,6 @@ use axum::{
     },
 };
 use serde::Deserialize;
-use stemedb_rpc::Backend;
 use tokio::{sync::mpsc, time::sleep};
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -68,7 +67,8 @@ async fn feed<V: View>(
     mut next: u64,
     sender: &mpsc::Sender<Result<Event, Infallible>>,
 ) {
-    while site.view.store().grown(next).await {
+    let mut growth = site.view.store().growth();
+    while growth.wait_for(|size| *size > next).await.is_ok() {
         let read = site.read(move |view| {
             let store = view.store();
             let end = store.log_size();

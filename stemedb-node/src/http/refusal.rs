@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::json;
-use stemedb_rpc::{Reason, backend::Failure};
+use stemedb_rpc::{Failure, Reason};
 
 /// Refusal of a request: a status code, and a sentence for people.
 #[derive(Debug)]

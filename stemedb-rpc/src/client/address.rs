@@ -7,7 +7,7 @@ use tonic::codegen::http::{Uri, uri::Authority};
 /// The port of a server whose address names none.
 pub const DEFAULT_PORT: u16 = 7845;
 
-/// The address of a server: `HOST`, `HOST:PORT`, or the same after `http://` (in clear) or
+/// The address of a server: `HOST`, `HOST:PORT`, or the same after `http://` (plaintext) or
 /// `https://` (with TLS).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerAddress {

@@ -4,10 +4,11 @@ use stemedb_merkle::{
     AssertionId, Hash,
     proof::{SIBLINGS_MAX, SetProof, Terminal},
 };
+use stemedb_store::{Entry, Head, LogId, Receipt, ResumePoint};
 
 use super::{Malformed, array};
 use crate::{
-    backend::{Entry, Head, LogId, Receipt, WatchedLog, Which},
+    Which,
     proto::v1::{self, get_request},
 };
 
@@ -21,8 +22,8 @@ pub(crate) fn id(field: &'static str, bytes: &[u8]) -> Result<AssertionId, Malfo
 
 impl From<Receipt> for v1::Receipt {
     fn from(receipt: Receipt) -> Self {
-        let Receipt { id, index, time, duplicate } = receipt;
-        Self { id: id.0.to_vec(), index, time, duplicate }
+        let Receipt { id, index, time, position, duplicate } = receipt;
+        Self { id: id.0.to_vec(), index, time, position, duplicate }
     }
 }
 
@@ -30,28 +31,29 @@ impl TryFrom<v1::Receipt> for Receipt {
     type Error = Malformed;
 
     fn try_from(receipt: v1::Receipt) -> Result<Self, Malformed> {
-        let v1::Receipt { id, index, time, duplicate } = receipt;
-        Ok(Self { id: self::id("receipt.id", &id)?, index, time, duplicate })
+        let v1::Receipt { id, index, time, position, duplicate } = receipt;
+        Ok(Self { id: self::id("receipt.id", &id)?, index, time, position, duplicate })
     }
 }
 
-impl From<Entry> for v1::Entry {
-    fn from(entry: Entry) -> Self {
-        let Entry { id, index, time, len, body } = entry;
-        Self { id: id.0.to_vec(), index, time, len, body }
+/// An entry, and its body where that is given.
+impl From<(Entry, Option<Vec<u8>>)> for v1::Entry {
+    fn from((entry, body): (Entry, Option<Vec<u8>>)) -> Self {
+        let Entry { id, index, time, len, hole } = entry;
+        Self { id: id.0.to_vec(), index, time, len, body, hole }
     }
 }
 
-impl TryFrom<v1::Entry> for Entry {
+impl TryFrom<v1::Entry> for (Entry, Option<Vec<u8>>) {
     type Error = Malformed;
 
     fn try_from(entry: v1::Entry) -> Result<Self, Malformed> {
-        let v1::Entry { id, index, time, len, body } = entry;
+        let v1::Entry { id, index, time, len, body, hole } = entry;
         let fits = body.as_ref().is_none_or(|body| u64::try_from(body.len()) == Ok(len));
         if !fits {
             return Err(Malformed::new("entry.len", "must be the length of the body"));
         }
-        Ok(Self { id: self::id("entry.id", &id)?, index, time, len, body })
+        Ok((Entry { id: self::id("entry.id", &id)?, index, time, len, hole }, body))
     }
 }
 
@@ -69,24 +71,22 @@ impl TryFrom<v1::LogId> for LogId {
     }
 }
 
-impl From<WatchedLog> for v1::WatchedLog {
-    fn from(watched: WatchedLog) -> Self {
-        let (last_time, last_id) =
-            watched.last.map_or_else(Default::default, |(time, id)| (time, id.0.to_vec()));
-        Self { log: Some(watched.log.into()), last_time, last_id }
+impl From<ResumePoint> for v1::WatchedLog {
+    fn from(point: ResumePoint) -> Self {
+        let ResumePoint { node, epoch, last, .. } = point;
+        // No id says that no entry was seen.
+        let (last_time, last_id) = last.map_or((0, Vec::new()), |(time, id)| (time, id.0.to_vec()));
+        Self { log: Some(LogId { node, epoch }.into()), last_time, last_id }
     }
 }
 
-impl TryFrom<v1::WatchedLog> for WatchedLog {
-    type Error = Malformed;
-
-    fn try_from(watched: v1::WatchedLog) -> Result<Self, Malformed> {
-        let v1::WatchedLog { log, last_time, last_id } = watched;
-        let log = log.ok_or(Malformed::missing("after.log"))?.try_into()?;
-        let seen = !last_id.is_empty();
-        let last = seen.then(|| id("after.last_id", &last_id).map(|id| (last_time, id)));
-        Ok(Self { log, last: last.transpose()? })
-    }
+/// The other way, of a watch that goes on with the entry `next`.
+pub(crate) fn resume_point(watched: v1::WatchedLog, next: u64) -> Result<ResumePoint, Malformed> {
+    let v1::WatchedLog { log, last_time, last_id } = watched;
+    let LogId { node, epoch } = log.ok_or(Malformed::missing("after.log"))?.try_into()?;
+    let seen = !last_id.is_empty();
+    let last = seen.then(|| id("after.last_id", &last_id).map(|id| (last_time, id)));
+    Ok(ResumePoint { node, epoch, next, last: last.transpose()? })
 }
 
 impl From<Head> for v1::HeadResponse {

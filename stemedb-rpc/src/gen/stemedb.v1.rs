@@ -1744,6 +1744,8 @@ pub struct Receipt {
     pub time: u64,
     #[prost(bool, tag = "4")]
     pub duplicate: bool,
+    #[prost(uint64, tag = "5")]
+    pub position: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AppendBatchRequest {
@@ -1797,6 +1799,8 @@ pub struct Entry {
     pub len: u64,
     #[prost(bytes = "vec", optional, tag = "5")]
     pub body: ::core::option::Option<::prost::alloc::vec::Vec<u8>>,
+    #[prost(bool, tag = "6")]
+    pub hole: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HeadRequest {}

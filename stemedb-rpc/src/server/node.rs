@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::store::blocking;
+use super::blocking::blocking;
 use crate::{
     Reason,
     node::{CELL_BITS_MAX, Control, Node, check_frames},

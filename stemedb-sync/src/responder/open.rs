@@ -7,7 +7,7 @@ use std::{
 
 use stemedb_merkle::Hash;
 
-use super::push::Receiving;
+use super::receiving::Receiving;
 use crate::{
     keys::SessionKey,
     limits::Limits,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use stemedb_merkle::{Hash, MappedSetError};
 
-use super::{Append, Config, Output, flight::Flight, transfer::Difference};
+use super::{Append, Config, Output, difference::Difference, flight::Flight};
 use crate::{
     codec::CodecError,
     message::{Ask, Hello, LogHead, NodeId, Refusal, Request, SetHead},
@@ -67,9 +67,9 @@ pub(super) enum Clock {
     Finishing,
 }
 
-/// Where a session goes on.
+/// Next state of a session.
 #[derive(Debug)]
-pub(super) enum Turn {
+pub(super) enum Transition {
     Stay,
     Tail {
         entries: Range<u64>,
@@ -93,7 +93,7 @@ pub(super) enum Turn {
 /// As many bytes of bodies have moved as may.
 pub(super) const BODY_LIMIT: Stop = Stop::End(Ending::Limit(Limited::BodyBytes));
 
-/// Where a session stops.
+/// Reason for which a session stops.
 #[derive(Debug)]
 pub(super) enum Stop {
     End(Ending),
@@ -285,8 +285,8 @@ impl Core {
     }
 }
 
-/// The prefix by which an id is remembered where a peer is blamed by it: 16 bytes, as two bodies
-/// that share fewer can be made, and would have an honest peer blamed for both.
+/// Prefix of an id by which a violation of the protocol is found: 16 bytes, as two bodies that
+/// share fewer can be made, and both would then count as a violation by an honest peer.
 pub(super) fn prefix(id: &Hash) -> Front {
     let [prefix, _] = crate::keys::halves(id);
     prefix
@@ -332,8 +332,8 @@ impl Appends {
 }
 
 impl From<ProtocolViolation> for Stop {
-    fn from(blame: ProtocolViolation) -> Self {
-        Self::End(Ending::ProtocolViolation(blame))
+    fn from(violation: ProtocolViolation) -> Self {
+        Self::End(Ending::ProtocolViolation(violation))
     }
 }
 

@@ -15,8 +15,8 @@ use stemedb_merkle::{
 };
 
 use super::{
-    core::{Core, Stop, Turn},
-    transfer::{Difference, Want},
+    core::{Core, Stop, Transition},
+    difference::{Difference, Want},
 };
 use crate::{
     codec::{
@@ -69,7 +69,7 @@ struct Asked {
 }
 
 impl Descent {
-    pub(super) fn begin(core: &mut Core, now: Duration) -> (Self, Result<Turn, Stop>) {
+    pub(super) fn begin(core: &mut Core, now: Duration) -> (Self, Result<Transition, Stop>) {
         let top = Node { prefix: Prefix::TOP, hash: None, bare: core.pin.snapshot.is_empty() };
         let mut descent = Self {
             ahead: VecDeque::from([top]),
@@ -81,8 +81,8 @@ impl Descent {
             mine: Vec::new(),
             theirs: Vec::new(),
         };
-        let turn = descent.go_on(core, now);
-        (descent, turn)
+        let transition = descent.go_on(core, now);
+        (descent, transition)
     }
 
     pub(super) fn receive(
@@ -91,8 +91,8 @@ impl Descent {
         request: u64,
         bytes: &[u8],
         now: Duration,
-    ) -> Result<Turn, Stop> {
-        let Some(asked) = self.under_way.remove(&request) else { return Ok(Turn::Stay) };
+    ) -> Result<Transition, Stop> {
+        let Some(asked) = self.under_way.remove(&request) else { return Ok(Transition::Stay) };
         if bytes.is_empty() {
             return Err(ProtocolViolation::Empty.into());
         }
@@ -210,7 +210,7 @@ impl Descent {
         Ok(())
     }
 
-    fn go_on(&mut self, core: &mut Core, now: Duration) -> Result<Turn, Stop> {
+    fn go_on(&mut self, core: &mut Core, now: Duration) -> Result<Transition, Stop> {
         if self.ahead.is_empty() && self.under_way.is_empty() {
             if self.next.is_empty() {
                 return self.found(core);
@@ -227,7 +227,7 @@ impl Descent {
             let request = core.ask(Ask::Descend(ask), now)?;
             self.under_way.insert(request, asked);
         }
-        Ok(Turn::Stay)
+        Ok(Transition::Stay)
     }
 
     fn next_round(&mut self, core: &Core) {
@@ -277,7 +277,7 @@ impl Descent {
         Some(Asked { nodes, levels, leaf_ids })
     }
 
-    fn found(&mut self, core: &mut Core) -> Result<Turn, Stop> {
+    fn found(&mut self, core: &mut Core) -> Result<Transition, Stop> {
         let mine = core::mem::take(&mut self.mine);
         let theirs = core::mem::take(&mut self.theirs);
         let difference = Difference::Found { mine, theirs };
@@ -285,7 +285,7 @@ impl Descent {
         if !difference.fits(core)? {
             return Err(ProtocolViolation::Root.into());
         }
-        difference.turn(core)
+        difference.transition(core)
     }
 }
 

@@ -4,8 +4,8 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use super::{
-    core::{Core, Stop, Turn},
-    transfer::{Difference, Want},
+    core::{Core, Stop, Transition},
+    difference::{Difference, Want},
 };
 use crate::{
     codec::ids,
@@ -63,9 +63,9 @@ impl Peeling {
         request: u64,
         part: Symbols,
         now: Duration,
-    ) -> Result<Turn, Stop> {
+    ) -> Result<Transition, Stop> {
         if self.request != Some(request) {
-            return Ok(Turn::Stay);
+            return Ok(Transition::Stay);
         }
         core.parts += 1;
         core.flight.postpone(request, now.saturating_add(core.config.limits.answer_time_max));
@@ -95,7 +95,7 @@ impl Peeling {
                 return self.more(core, now);
             }
         }
-        Ok(Turn::Stay)
+        Ok(Transition::Stay)
     }
 
     /// Gives a request up: what has not come is asked for again.
@@ -107,26 +107,26 @@ impl Peeling {
         given_up
     }
 
-    pub(super) fn pump(&mut self, core: &mut Core, now: Duration) -> Result<Turn, Stop> {
+    pub(super) fn pump(&mut self, core: &mut Core, now: Duration) -> Result<Transition, Stop> {
         if self.request.is_some() {
-            return Ok(Turn::Stay);
+            return Ok(Transition::Stay);
         }
         // What was given up is asked for once more, from where it was cut.
         let count = self.end.saturating_sub(self.taken);
         self.ask(core, count.max(1), now)
     }
 
-    fn ask(&mut self, core: &mut Core, count: u32, now: Duration) -> Result<Turn, Stop> {
+    fn ask(&mut self, core: &mut Core, count: u32, now: Duration) -> Result<Transition, Stop> {
         let limits = &core.config.limits;
         let left = limits.symbols_max.saturating_sub(self.taken);
         let count = count.min(limits.symbols_per_request_max).min(left);
         if count == 0 {
-            return Ok(Turn::Descent(Why::Stalled));
+            return Ok(Transition::Descent(Why::Stalled));
         }
         self.end = self.taken.saturating_add(count);
         let ask = Ask::Symbols(AskSymbols { from: self.taken, count });
         self.request = Some(core.ask(ask, now)?);
-        Ok(Turn::Stay)
+        Ok(Transition::Stay)
     }
 
     /// Nothing more is waited for; what comes all the same is not needed.
@@ -137,9 +137,9 @@ impl Peeling {
         self.early.clear();
     }
 
-    fn descent(&mut self, core: &mut Core, why: Why) -> Turn {
+    fn descent(&mut self, core: &mut Core, why: Why) -> Transition {
         self.done(core);
-        Turn::Descent(why)
+        Transition::Descent(why)
     }
 
     fn push(&mut self, core: &Core, remote: &[Symbol]) -> Result<(), Stop> {
@@ -156,35 +156,39 @@ impl Peeling {
         Ok(())
     }
 
-    fn found(&mut self, core: &mut Core) -> Result<Turn, Stop> {
+    fn found(&mut self, core: &mut Core) -> Result<Transition, Stop> {
         self.done(core);
         let mut mine: Vec<_> = self.peeler.only_local().collect();
         mine.sort_unstable();
         let mine: Option<Vec<_>> = core.pin.snapshot.find_by_prefix(&mine)?.into_iter().collect();
         // What no id of ours begins with was made up of others.
-        let Some(mine) = mine else { return Ok(Turn::Descent(Why::OtherRoot)) };
+        let Some(mine) = mine else { return Ok(Transition::Descent(Why::OtherRoot)) };
         let mut theirs: Vec<_> = self.peeler.only_remote().collect();
         theirs.sort_unstable();
         // Two that begin alike cannot both be asked for.
         if !theirs.is_sorted_by(|one, next| ids::prefix(one) < ids::prefix(next)) {
-            return Ok(Turn::Descent(Why::OtherRoot));
+            return Ok(Transition::Descent(Why::OtherRoot));
         }
         if theirs.is_empty() {
             let difference = Difference::Found { mine, theirs: Vec::new() };
             let fits = difference.fits(core)?;
-            return if fits { difference.turn(core) } else { Ok(Turn::Descent(Why::OtherRoot)) };
+            return if fits {
+                difference.transition(core)
+            } else {
+                Ok(Transition::Descent(Why::OtherRoot))
+            };
         }
         if !core.config.direction.pulls() {
-            return Ok(Turn::Suffixes { mine, theirs });
+            return Ok(Transition::Suffixes { mine, theirs });
         }
         let theirs = theirs.iter().map(|known| Want::Prefix(ids::prefix(known))).collect();
-        Difference::Claimed { mine, theirs }.turn(core)
+        Difference::Claimed { mine, theirs }.transition(core)
     }
 
-    fn more(&mut self, core: &mut Core, now: Duration) -> Result<Turn, Stop> {
+    fn more(&mut self, core: &mut Core, now: Duration) -> Result<Transition, Stop> {
         let limits = &core.config.limits;
         let Some(estimate) = self.peeler.estimate() else {
-            return Ok(Turn::Descent(Why::Stalled));
+            return Ok(Transition::Descent(Why::Stalled));
         };
         let differ = estimate.difference;
         let taken = u64::from(self.taken);
@@ -196,10 +200,10 @@ impl Peeling {
         // An estimate that may well be too high is no reason to give up.
         let least = enough_for(differ.saturating_sub(error));
         if least > u64::from(limits.symbols_max) || enough > both.max(256) {
-            return Ok(Turn::Descent(Why::TooManyDiffer));
+            return Ok(Transition::Descent(Why::TooManyDiffer));
         }
         if taken > enough.saturating_mul(2).saturating_add(256) {
-            return Ok(Turn::Descent(Why::Stalled));
+            return Ok(Transition::Descent(Why::Stalled));
         }
         self.requests += 1;
         // The initiator stops taking symbols once it has peeled; so the request caps only what is

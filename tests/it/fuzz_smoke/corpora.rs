@@ -9,13 +9,10 @@ use stemedb_merkle::{
     history::{History, leaf_hash},
     serialize::{deserialize_tree, serialize_tree},
 };
-use stemedb_rpc::{
-    PeerAddress, Tokens,
-    backend::{Entry, Head, Receipt, Which},
-    proto::v1,
-};
+use stemedb_rpc::{PeerAddress, Tokens, Which, proto::v1};
 use stemedb_simdisk::FaultyDisk;
 use stemedb_store::{
+    Entry, Head, Receipt,
     checkpoint::{self, CheckpointState, Covered},
     tiles::{SLOT_LEN, TILES_NAME, TileFile},
 };
@@ -410,9 +407,9 @@ fn write_messages() {
     write("requests", "zstd", &[&[6], &push.encode_to_vec()[..]].concat());
 
     let id = stemedb::AssertionId([7; 32]);
-    let receipt = Receipt { id, index: 300, time: 1 << 40, duplicate: true };
-    let entry = Entry { id, index: 1, time: 1 << 40, len: 3, body: Some(vec![1, 2, 3]) };
-    let entry = v1::Entry::from(entry);
+    let receipt = Receipt { id, index: 300, time: 1 << 40, position: 7, duplicate: true };
+    let entry = Entry { id, index: 1, time: 1 << 40, len: 3, hole: true };
+    let entry = v1::Entry::from((entry, Some(vec![1, 2, 3])));
     let head =
         Head { count: 1, set_root: [1; 32], log_size: 2, log_root: [3; 32], last_time: 1 << 40 };
     let mut tree = MerkleTree::new();

@@ -11,13 +11,14 @@ const BURST_SHARE: u64 = 4;
 
 /// Bytes a second, kept over any longer time.
 #[derive(Debug)]
-pub(super) struct ByteRate {
+pub struct ByteRate {
     limiter: DefaultDirectRateLimiter,
     burst: NonZeroU32,
 }
 
 impl ByteRate {
-    pub(super) fn new(bytes_per_second: u64) -> Self {
+    /// A bound of so many bytes a second.
+    pub fn new(bytes_per_second: u64) -> Self {
         let units = |bytes: u64| {
             let units = u32::try_from(bytes / UNIT).unwrap_or(u32::MAX);
             NonZeroU32::new(units).unwrap_or(NonZeroU32::MIN)
@@ -27,8 +28,8 @@ impl ByteRate {
         Self { limiter: RateLimiter::direct(quota), burst }
     }
 
-    /// Waits until so many bytes are within the bound.
-    pub(super) async fn spend(&self, bytes: u64) {
+    /// Notes bytes, and waits until they are within the bound.
+    pub async fn spend(&self, bytes: u64) {
         let mut units = bytes.div_ceil(UNIT);
         while units > 0 {
             let now = u32::try_from(units).map_or(self.burst, |units| {

@@ -11,7 +11,7 @@ const MICROS_MAX: u64 = 1 << 36;
 
 /// Durations of the last while, in two histograms that take turns.
 #[derive(Clone, Debug)]
-pub struct LatencyWindow {
+pub(super) struct LatencyWindow {
     /// Half of the window.
     half: Duration,
     /// The number of the half that `present` counts.
@@ -22,22 +22,22 @@ pub struct LatencyWindow {
 
 impl LatencyWindow {
     /// Keeps durations for `span`, or down to half of it. Takes 30 KB.
-    #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "the bounds are constants")]
-    pub fn new(span: Duration) -> Self {
+    #[expect(clippy::expect_used, reason = "the bounds are constants")]
+    pub(super) fn new(span: Duration) -> Self {
         let empty = Histogram::new_with_bounds(1, MICROS_MAX, DIGITS).expect("bounds that fit");
         let half = (span / 2).max(Duration::from_millis(1));
         Self { half, number: 0, present: empty.clone(), previous: empty }
     }
 
     /// Notes at time `now` that something took so long. O(1).
-    pub fn note(&mut self, now: Duration, took: Duration) {
+    pub(super) fn note(&mut self, now: Duration, took: Duration) {
         self.forget(now);
         self.present.saturating_record(u64::try_from(took.as_micros()).unwrap_or(MICROS_MAX));
     }
 
     /// The duration that the share `q` of those noted lately does not exceed, at most a hundredth
     /// too much, and a microsecond; `None` if there are none. O(1).
-    pub fn quantile(&mut self, now: Duration, q: f64) -> Option<Duration> {
+    pub(super) fn quantile(&mut self, now: Duration, q: f64) -> Option<Duration> {
         self.forget(now);
         let mut all = self.present.clone();
         // Histograms of the same bounds always add.
