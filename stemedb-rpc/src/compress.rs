@@ -71,7 +71,7 @@ impl Part {
     /// The bytes of a part. Sets no more memory aside than the part may have.
     pub(crate) fn expand(self) -> Result<Vec<u8>, Malformed> {
         let Self { bytes, len } = self;
-        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        let len = len as usize;
         if len == 0 {
             return Ok(bytes);
         }

@@ -141,7 +141,7 @@ pub async fn run(
                 // A panic is told like any failure.
                 news.push(done.ok().flatten().unwrap_or(Event::Broken));
             }
-            () = sleep(step.wait.unwrap_or_default()), if step.wait.is_some() => {
+            () = wait(step.wait) => {
                 news.push(Event::Due);
             }
             () = &mut cancel, if !cancelled => {
@@ -149,6 +149,14 @@ pub async fn run(
                 news.push(Event::Cancelled);
             }
         }
+    }
+}
+
+/// Ready after a time, or never without one.
+async fn wait(time: Option<Duration>) {
+    match time {
+        Some(time) => sleep(time).await,
+        None => std::future::pending().await,
     }
 }
 

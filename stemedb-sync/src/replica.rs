@@ -6,6 +6,7 @@ use std::sync::Arc;
 use stemedb_merkle::{Hash, Snapshot};
 
 use crate::{
+    internal::internal_error,
     keys::Keys,
     memory::{MemoryBudget, Reservation},
     message::{LogHead, NodeId, Refusal, SetHead},
@@ -148,12 +149,13 @@ impl SymbolsAhead {
         most: u32,
         key: [u8; 16],
     ) -> Result<Vec<Symbol>, Refusal> {
-        let count = range.end.saturating_sub(range.start);
+        let count = range.end - range.start;
         let mut found = match &pin.sketch {
             Some(sketch) => sketch.symbols(range.start, count),
             None => Vec::new(),
         };
-        let start = range.start.saturating_add(u32::try_from(found.len()).unwrap_or(count));
+        let made = u32::try_from(found.len()).ok().filter(|made| *made <= count);
+        let start = range.start + made.unwrap_or_else(|| internal_error("a symbol asked for"));
         if start >= range.end {
             return Ok(found);
         }
@@ -165,16 +167,16 @@ impl SymbolsAhead {
             let ahead = if until > most / 3 { most } else { some.min(most) };
             let end = ahead.max(range.end);
             self.made = Vec::new();
-            let len = usize::try_from(end - start).unwrap_or(usize::MAX);
-            self.held.resize(len.saturating_mul(size_of::<Symbol>()))?;
+            self.held.resize((end - start) as usize * size_of::<Symbol>())?;
             let mut extension = Extension::new(key, start..end);
             for entry in &pin.snapshot {
                 extension.insert(&entry.map_err(|_| Refusal::Damaged)?.id);
             }
-            self.passes = self.passes.saturating_add(1);
+            self.passes += 1;
             (self.from, self.made) = (start, extension.into_symbols());
         }
-        found.extend_from_slice(self.slice(start..range.end).unwrap_or_default());
+        let made = self.slice(start..range.end);
+        found.extend_from_slice(made.unwrap_or_else(|| internal_error("a symbol")));
         Ok(found)
     }
 

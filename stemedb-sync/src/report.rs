@@ -5,6 +5,7 @@ use core::{fmt, time::Duration};
 use stemedb_merkle::Hash;
 
 use crate::{
+    internal::internal_error,
     message::{Kind, NodeId, Refusal, SetHead},
     violation::ProtocolViolation,
 };
@@ -277,14 +278,19 @@ impl Report {
 
     /// What one kind cost.
     pub fn traffic_of(&self, kind: Kind) -> Traffic {
-        let place = Kind::ALL.iter().position(|other| *other == kind);
-        place.and_then(|place| self.traffic.get(place)).copied().unwrap_or_default()
+        let traffic = self.traffic.get(place_of(kind)).copied();
+        traffic.unwrap_or_else(|| internal_error("a kind of message"))
     }
 
-    pub(crate) fn traffic_mut(&mut self, kind: Kind) -> Option<&mut Traffic> {
-        let place = Kind::ALL.iter().position(|other| *other == kind)?;
-        self.traffic.get_mut(place)
+    pub(crate) fn traffic_mut(&mut self, kind: Kind) -> &mut Traffic {
+        let traffic = self.traffic.get_mut(place_of(kind));
+        traffic.unwrap_or_else(|| internal_error("a kind of message"))
     }
+}
+
+fn place_of(kind: Kind) -> usize {
+    let place = Kind::ALL.iter().position(|other| *other == kind);
+    place.unwrap_or_else(|| internal_error("a kind of message"))
 }
 
 impl Layer {

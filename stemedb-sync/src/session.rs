@@ -179,10 +179,9 @@ impl Session {
 
     /// How many bytes a message took.
     pub fn sent(&mut self, kind: Kind, bytes: u64) {
-        if let Some(traffic) = self.core.report.traffic_mut(kind) {
-            traffic.requests += 1;
-            traffic.sent += bytes;
-        }
+        let traffic = self.core.report.traffic_mut(kind);
+        traffic.requests += 1;
+        traffic.sent += bytes;
     }
 
     /// An answer has come, of so many bytes.
@@ -371,9 +370,7 @@ impl Session {
             let never = request == 0 || request >= flight.next_request();
             return if never { Err(ProtocolViolation::Unasked.into()) } else { Ok(None) };
         };
-        if let Some(traffic) = self.core.report.traffic_mut(kind) {
-            traffic.received += bytes;
-        }
+        self.core.report.traffic_mut(kind).received += bytes;
         if kind != Kind::Hello && response.echo.snapshot != self.core.flight.snapshot {
             return Err(ProtocolViolation::Snapshot.into());
         }
@@ -395,9 +392,7 @@ impl Session {
         if echo.session != self.core.flight.session {
             return;
         }
-        if let Some(traffic) = self.core.report.traffic_mut(kind) {
-            traffic.received += bytes;
-        }
+        self.core.report.traffic_mut(kind).received += bytes;
         if kind == Kind::Hello && !matches!(response.answer, Answer::Welcome(_)) {
             return;
         }

@@ -76,7 +76,7 @@ impl Calls {
     }
 
     fn running(&self) -> usize {
-        self.max.saturating_sub(self.room.available_permits())
+        self.max - self.room.available_permits()
     }
 
     fn permit(&self, caller: &Caller) -> Result<CallPermit, Reason> {

@@ -127,8 +127,8 @@ impl Push {
     /// Takes in a part; it counts with its length after decompression.
     fn read(&mut self, part: PushRequest) -> Result<(), Status> {
         // One that says more is refused before it is expanded.
-        let expanded = usize::try_from(part.len).unwrap_or(usize::MAX).min(PART_LEN_MAX);
-        let len = part.bytes.len().saturating_add(expanded).saturating_add(PART_LEN);
+        let expanded = (part.len as usize).min(PART_LEN_MAX);
+        let len = part.bytes.len() + expanded + PART_LEN;
         let held = self.pushes.memory.reserve(len);
         let held = held.map_err(|exhausted| refusal_status(exhausted.into()))?;
         self.waiting.len += len;

@@ -74,7 +74,7 @@ impl Open {
         if !(1..=LEVELS_MAX).contains(&ask.levels) || nodes.is_empty() {
             return Err(Refusal::Malformed);
         }
-        let leaf_ids = usize::try_from(ask.leaf_ids.min(limits.leaf_ids_max)).unwrap_or(0);
+        let leaf_ids = ask.leaf_ids.min(limits.leaf_ids_max) as usize;
         let mut subtrees = Vec::new();
         for prefix in nodes {
             let before = subtrees.len();

@@ -237,7 +237,7 @@ impl Core {
 
     /// How many bodies came with the peer's log that were not here before.
     pub(super) fn new_in_log(&self) -> u64 {
-        self.report.fetched.saturating_sub(self.report.fetched_duplicates)
+        self.report.fetched - self.report.fetched_duplicates
     }
 
     /// Whether more bodies may be moved.
@@ -309,15 +309,15 @@ impl Appends {
         if let Some((bodies, bytes)) = self.pending.remove(&number) {
             self.bytes -= bytes;
             report.fetched += bodies;
-            report.fetched_duplicates += duplicates;
+            report.fetched_duplicates += duplicates.min(bodies);
         }
     }
 
     /// Forgets bodies that the store did not take, and those that wait behind them.
     pub(super) fn decline(&mut self, number: u64) {
-        let (_, bytes) = self.pending.remove(&number).unwrap_or_default();
+        let declined = self.pending.remove(&number).map_or(0, |(_, bytes)| bytes);
         let waiting: usize = self.waiting.drain(..).map(|body| body.len()).sum();
-        self.bytes = self.bytes.saturating_sub(bytes + waiting);
+        self.bytes -= declined + waiting;
     }
 
     pub(super) fn is_empty(&self) -> bool {

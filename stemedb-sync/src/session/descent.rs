@@ -23,6 +23,7 @@ use crate::{
         prefixes::{self, Prefix},
         subtrees::{Below, LEVELS_MAX, Place, levels_below},
     },
+    internal::internal_error,
     message::{Ask, Descend},
     violation::ProtocolViolation,
 };
@@ -102,7 +103,7 @@ impl Descent {
             if rest.is_empty() {
                 break;
             }
-            let leaf_ids = usize::try_from(asked.leaf_ids).unwrap_or(0);
+            let leaf_ids = asked.leaf_ids as usize;
             let below = Below::read(&mut rest, &node.prefix, asked.levels, leaf_ids)?;
             node.check(core, &below)?;
             self.compare(core, node, below, asked.levels)?;
@@ -115,7 +116,7 @@ impl Descent {
             self.ahead.push_front(*node);
         }
         // Each subtree that differs and is no id has two ids of the peer in it, or more.
-        let named = self.theirs.len().saturating_add(self.next.len().saturating_mul(2));
+        let named = self.theirs.len() + 2 * self.next.len();
         if named as u64 > core.peer_set().count {
             return Err(ProtocolViolation::TooManyIds.into());
         }
@@ -160,7 +161,7 @@ impl Descent {
         if level >= walk.levels {
             return Ok(());
         }
-        let (left, right) = places.split_at_checked(places.len() / 2).unwrap_or((places, &[]));
+        let (left, right) = places.split_at(places.len() / 2);
         let [zeros, ones] = subtree.halves()?;
         self.walk(core, walk, &zeros, level + 1, 2 * index, left)?;
         self.walk(core, walk, &ones, level + 1, 2 * index + 1, right)
@@ -203,7 +204,8 @@ impl Descent {
 
     /// Compares ids, ascending, with all of ours in a subtree.
     fn compare_ids(&mut self, subtree: &Subtree, theirs: &[Hash]) -> Result<(), Stop> {
-        let mine = subtree.ids(usize::MAX)?.unwrap_or_default();
+        let mine = subtree.ids(usize::MAX)?;
+        let mine = mine.unwrap_or_else(|| internal_error("an id of a subtree"));
         let only_theirs = theirs.iter().filter(|id| mine.binary_search(id).is_err());
         self.theirs.extend(only_theirs.copied().map(Want::Id));
         self.mine.extend(mine.iter().filter(|id| theirs.binary_search(id).is_err()));

@@ -188,7 +188,7 @@ pub(super) fn after_tail(core: &mut Core) -> Transition {
 fn ntp64_since(earlier: u64, later: u64) -> Option<Duration> {
     let ahead = later.checked_sub(earlier)?;
     let nanos = ((ahead & u64::from(u32::MAX)) * 1_000_000_000) >> 32;
-    Some(Duration::new(ahead >> 32, u32::try_from(nanos).unwrap_or(0)))
+    Some(Duration::from_secs(ahead >> 32) + Duration::from_nanos(nanos))
 }
 
 impl Core {

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     codec::ids,
+    internal::internal_error,
     memory::MemoryBudget,
     message::{Ask, AskSymbols, Symbols},
     replica::SymbolsAhead,
@@ -77,7 +78,7 @@ impl Peeling {
             self.early.insert(part.from, part);
         }
         while let Some(part) = self.early.remove(&self.taken) {
-            let most = usize::try_from(self.end - self.taken).unwrap_or(usize::MAX);
+            let most = (self.end - self.taken) as usize;
             let count = core.peer_set().count;
             let Ok(remote) = symbols::decode(&part.symbols, self.taken, count, most) else {
                 // Symbols that cannot be read are as good as none: the next layer checks every
@@ -112,8 +113,7 @@ impl Peeling {
             return Ok(Transition::Stay);
         }
         // What was given up is asked for once more, from where it was cut.
-        let count = self.end.saturating_sub(self.taken);
-        self.ask(core, count.max(1), now)
+        self.ask(core, (self.end - self.taken).max(1), now)
     }
 
     fn ask(&mut self, core: &mut Core, count: u32, now: Duration) -> Result<Transition, Stop> {
@@ -123,7 +123,7 @@ impl Peeling {
         if count == 0 {
             return Ok(Transition::Descent(Why::Stalled));
         }
-        self.end = self.taken.saturating_add(count);
+        self.end = self.taken + count;
         let ask = Ask::Symbols(AskSymbols { from: self.taken, count });
         self.request = Some(core.ask(ask, now)?);
         Ok(Transition::Stay)
@@ -143,8 +143,9 @@ impl Peeling {
     }
 
     fn push(&mut self, core: &Core, remote: &[Symbol]) -> Result<(), Stop> {
-        let count = u32::try_from(remote.len()).unwrap_or(0);
-        let range = self.taken..self.taken.saturating_add(count);
+        let count = u32::try_from(remote.len());
+        let count = count.unwrap_or_else(|_| internal_error("a limit of symbols"));
+        let range = self.taken..self.taken + count;
         let key = core.config.identity.keys.symbol_key();
         let most = core.config.limits.symbols_max;
         let local = self.ahead.symbols(&core.pin, range, self.end, most, key);
