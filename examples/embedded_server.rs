@@ -51,7 +51,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut watch = client.watch(Watched { bodies: true, ..Watched::default() });
     store.append(b"one more, while somebody watches")?;
     for _ in 0..3 {
-        let entry = watch.next().await.ok_or("the watch ended")??;
+        let (entry, _) = watch.next().await.ok_or("the watch ended")??;
         println!("watched   entry {}, {} bytes", entry.index, entry.len);
     }
 

@@ -7,8 +7,7 @@ use std::process::ExitCode;
 use stemedb::archive::ArchiveError;
 use stemedb::node::{NodeError, config::ConfigError};
 use stemedb::rpc::{
-    CallError, PeerAddress, Reason, client::ParseAddressError, server::ServeError,
-    token::TokenError,
+    CallError, Reason, client::ParseAddressError, server::ServeError, token::TokenError,
 };
 use stemedb::sync::{Ending, message::Refusal};
 use stemedb::{
@@ -78,9 +77,6 @@ pub(super) enum Failure {
         dir.display()
     )]
     NoControl { dir: PathBuf },
-    /// The status of a node can't be read.
-    #[error("what {peer} answers is no status of a node; is it a stemedb that is much newer?")]
-    NoStatus { peer: PeerAddress, source: serde_json::Error },
 
     /// A session ended otherwise than well.
     #[error("not synced: {ending}")]

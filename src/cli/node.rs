@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 use stemedb::Store;
 use stemedb::node::{Node, Options};
+use stemedb::rpc::Reloaded;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::spawn_blocking;
 
@@ -150,7 +151,7 @@ fn control_socket(node: &Node, dir: &Path) -> Option<ControlSocket> {
     }
 }
 
-fn reload(reloader: &Mutex<Reloader>) -> Result<String, Failure> {
+fn reload(reloader: &Mutex<Reloader>) -> Result<Reloaded, Failure> {
     // Each step of a reload leaves it whole.
     reloader.lock().unwrap_or_else(PoisonError::into_inner).reload()
 }

@@ -49,7 +49,7 @@ use std::{
 use stemedb_merkle::id::to_hex;
 use stemedb_rpc::store::{fitting, peer_identity};
 use stemedb_rpc::{
-    Limiter, PeerAddress, PeerStore, ResponderService, Server, node::FRAMES_PER_CALL_MAX,
+    Limiter, PeerAddress, PeerStore, Reloaded, ResponderService, Server, node::FRAMES_PER_CALL_MAX,
     serve_control,
 };
 use stemedb_store::store::uptime;
@@ -152,7 +152,7 @@ struct Shared {
 }
 
 /// Reads the configuration again, and says what was changed.
-struct Reload(Box<dyn Fn() -> Result<String, Box<dyn Error + Send + Sync>> + Send>);
+struct Reload(Box<dyn Fn() -> Result<Reloaded, Box<dyn Error + Send + Sync>> + Send>);
 
 impl fmt::Debug for Reload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

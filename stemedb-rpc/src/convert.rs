@@ -1,6 +1,7 @@
 //! Between the messages on the wire and the types of this project.
 
 pub(crate) mod replication;
+mod status;
 pub(crate) mod store;
 
 /// A message that breaks a rule of the protocol files.

@@ -51,15 +51,8 @@ impl Observer {
     }
 
     /// Tells of appends of clients that began at a time.
-    pub(crate) fn appended<E>(
-        &self,
-        began: Duration,
-        count: usize,
-        ended: &Result<Vec<Receipt>, E>,
-    ) {
-        let held = ended
-            .as_ref()
-            .map(|receipts| receipts.iter().filter(|receipt| receipt.duplicate).count());
+    pub(crate) fn appended<E>(&self, began: Duration, count: usize, ended: Result<&[Receipt], E>) {
+        let held = ended.map(|receipts| receipts.iter().filter(|one| one.duplicate).count());
         self.append(Origin::Client, began, count, held.ok());
     }
 

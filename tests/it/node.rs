@@ -224,8 +224,7 @@ async fn an_operator_pauses_resumes_and_triggers() {
     }
     two.control(Control::SyncNow(None)).await.unwrap();
     until("one root", || in_step(&[&first, &second])).await;
-    let status: serde_json::Value = serde_json::from_str(&one.status().await.unwrap()).unwrap();
-    assert_eq!(status["head"]["count"], 1);
+    assert_eq!(one.status().await.unwrap().head.unwrap().count, 1);
     assert_eq!(one.cells(8).await.unwrap(), two.cells(8).await.unwrap());
     assert_eq!(one.cells(12).await.unwrap().len(), 4096);
     for node in [first, second] {

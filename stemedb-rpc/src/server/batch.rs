@@ -123,7 +123,7 @@ async fn acknowledge(
         let observer = observer.clone();
         let wait = move || {
             let ended = pending.wait();
-            observer.appended(began, count, &ended);
+            observer.appended(began, count, ended.as_deref());
             ended.map_err(Failure::from)
         };
         let answer = blocking(wait).await;

@@ -70,10 +70,9 @@ impl store_service_server::StoreService for StoreService {
         check::compare(&check, || check::of_body(&body))?;
         let began = uptime();
         let receipt = self.store.append_async(body).await;
-        let receipts = receipt.map(|receipt| vec![receipt]);
-        self.observer.appended(began, 1, &receipts);
-        let receipt = receipts.map_err(Failure::from)?.pop().map(Into::into);
-        Ok(Response::new(v1::AppendResponse { receipt }))
+        self.observer.appended(began, 1, receipt.as_ref().map(std::slice::from_ref));
+        let receipt = receipt.map_err(Failure::from)?;
+        Ok(Response::new(v1::AppendResponse { receipt: Some(receipt.into()) }))
     }
 
     async fn append_batch(

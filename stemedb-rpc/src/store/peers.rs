@@ -76,7 +76,9 @@ impl Peers {
     fn content(&self) -> Vec<u8> {
         let mut rest = Vec::new();
         for (address, PeerCursor { node, epoch, size, root }) in &self.0 {
-            rest.extend(u16::try_from(address.len()).unwrap_or(0).to_le_bytes());
+            // None that is longer was noted or read.
+            let Ok(len) = u16::try_from(address.len()) else { continue };
+            rest.extend(len.to_le_bytes());
             rest.extend(address.as_bytes());
             rest.extend(node);
             rest.extend(epoch.to_le_bytes());

@@ -18,7 +18,7 @@ use stemedb_rpc::{
     reason::refusal_of,
 };
 use stemedb_simdisk::FaultyDisk;
-use stemedb_store::{Environment as World, store::ENVIRONMENT};
+use stemedb_store::{Environment as StoreEnvironment, store::ENVIRONMENT};
 use stemedb_sync::{
     codec::{
         bodies,
@@ -50,8 +50,8 @@ fn counted_entropy<const TEST: usize>(bytes: &mut [u8]) -> io::Result<()> {
 }
 
 async fn serve<const TEST: usize>(limits: ServerLimits) -> Environment {
-    let world = World { entropy: counted_entropy::<TEST>, ..ENVIRONMENT };
-    let store = TestStore::within(world, FaultyDisk::new(1), None);
+    let environment = StoreEnvironment { entropy: counted_entropy::<TEST>, ..ENVIRONMENT };
+    let store = TestStore::within(environment, FaultyDisk::new(1), None);
     store.slow_down(Duration::from_millis(5));
     Environment::with(options(limits), store).await
 }
