@@ -51,8 +51,8 @@ pub struct ClientOptions {
     pub tls: Option<ClientTls>,
     /// The token to show.
     pub token: Option<Token>,
-    /// Whether to send the token in plaintext to other machines, where others can read along. Default:
-    /// no.
+    /// Whether to send the token in plaintext to other machines, where others can read along.
+    /// Default: no.
     pub send_token_in_plaintext: bool,
     /// Time to connect, for a TLS handshake too: 5 seconds.
     pub connect_time_max: Duration,
@@ -174,7 +174,7 @@ impl Client {
         Ok(Self { peer: peer.clone(), store, replication, node, gossip, options })
     }
 
-    /// Where the server is.
+    /// Address of the server.
     pub fn peer(&self) -> &PeerAddress {
         &self.peer
     }
@@ -216,7 +216,7 @@ impl Client {
         append.retry(pauses(&self.options)).when(CallError::may_pass).await
     }
 
-    /// What the store there holds at this moment, by its own account.
+    /// Head of the store there, by its own account.
     ///
     /// # Errors
     ///
@@ -258,7 +258,7 @@ impl Client {
         once.retry(pauses(&self.options)).when(CallError::may_pass).await
     }
 
-    /// What a server answered to a call, if it did in time.
+    /// Answer of a server to a call, if it came in time.
     fn answered<T>(
         &self,
         answer: Result<Result<Response<T>, Status>, Elapsed>,

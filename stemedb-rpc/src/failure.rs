@@ -7,12 +7,12 @@ use stemedb_wal::error::AppendError as LogAppendError;
 
 use crate::Reason;
 
-/// Why a store did not do what was asked.
+/// Failure of a store or a node to do what was asked.
 #[derive(Debug)]
 pub struct Failure {
     reason: Reason,
     source: Box<dyn Error + Send + Sync>,
-    /// What the peer may know of a failure of the store itself.
+    /// Text for the peer about a failure of the store itself.
     detail: Option<String>,
 }
 
@@ -25,7 +25,7 @@ impl Failure {
         Self { reason, source: source.into(), detail: None }
     }
 
-    /// What kind of failure it is.
+    /// The kind of failure.
     pub fn reason(&self) -> Reason {
         self.reason
     }

@@ -1,4 +1,4 @@
-//! What the node service needs of a node.
+//! Node as the node service sees it.
 
 use std::{fmt, future::Future};
 

@@ -11,7 +11,7 @@ use crate::{Failure, Reason};
 pub enum StoreEvent {
     /// Appends that were made together have ended.
     Append {
-        /// Where the bodies came from.
+        /// Origin of the bodies.
         origin: Origin,
         /// How many were new.
         new: u64,

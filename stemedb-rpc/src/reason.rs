@@ -1,4 +1,4 @@
-//! Why a call did not do what was asked: the one place that knows status codes.
+//! Reasons of failed calls: the one place that knows status codes.
 //!
 //! On the server an error becomes a [`Status`] here, on the client a [`Status`] becomes an error
 //! again. The code says what to do; the details (`google.rpc.Status` in `grpc-status-details-bin`)
@@ -13,13 +13,13 @@ use tonic_types::{ErrorDetails, ErrorInfo, StatusExt as _};
 
 use crate::Malformed;
 
-/// Who says what reasons mean.
+/// Domain of the reasons in an `ErrorInfo`.
 pub const DOMAIN: &str = "stemedb.dev";
 
-/// Where the number of a refusal is in the metadata of an error.
+/// Key of the number of a refusal in the metadata of an error.
 const REFUSAL: &str = "refusal";
 
-/// Why a server does not do what a call asks. The words are part of the protocol.
+/// Reason for which a server does not do what a call asks. The words are part of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Reason {
@@ -180,7 +180,7 @@ pub(crate) fn malformed(error: Malformed) -> Status {
     refusal_status_with(Refusal::Malformed, error.to_string())
 }
 
-/// What the details of a status say, if they are ours.
+/// Details of a status, if they are ours.
 fn info(status: &Status) -> Option<ErrorInfo> {
     status.get_details_error_info().filter(|info| info.domain == DOMAIN)
 }

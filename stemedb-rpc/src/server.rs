@@ -95,11 +95,11 @@ pub struct ServerOptions {
     /// Whether the reflection service is on, which tells clients what services there are. Default:
     /// no.
     pub reflection: bool,
-    /// What is limited.
+    /// Limits.
     pub limits: ServerLimits,
 }
 
-/// Why a store can't be served.
+/// Error of serving a store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
@@ -108,7 +108,7 @@ pub enum ServeError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// Why not.
+        /// The system's error.
         source: io::Error,
     },
     /// Other machines could listen in.
@@ -177,7 +177,7 @@ impl Server {
         self.memory.clone()
     }
 
-    /// Where it listens.
+    /// Address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

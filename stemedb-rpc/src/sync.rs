@@ -35,10 +35,10 @@ const EVENTS_MAX: usize = 16;
 /// How a session went.
 #[derive(Debug)]
 pub struct Synced {
-    /// What it did, and how it ended.
+    /// Report of what it did, and how it ended.
     pub report: Report,
-    /// Why it was called off, if the server can't be talked to at all, or how exactly it broke the
-    /// protocol, if that shows before a message is one.
+    /// Reason for which it was called off, if the server can't be talked to at all, or how exactly
+    /// it broke the protocol, if that shows before a message is one.
     pub error: Option<CallError>,
 }
 
@@ -168,7 +168,7 @@ fn begin(host: &PeerStore, mut config: Config) -> Result<Box<Session>, SyncError
     Ok(Box::new(Session::new(config, pin, host.store().clock_time(), uptime())))
 }
 
-/// What a session makes of the news.
+/// Step of a session: it is told events, and gives what it wants.
 struct Step {
     session: Box<Session>,
     /// Empty, for its memory.
@@ -356,7 +356,7 @@ impl<'a> Driver<'a> {
     }
 }
 
-/// What a failed call means for the session.
+/// Meaning of a failed call for the session.
 enum Now {
     /// The responder does not want to.
     Refused(Refusal),

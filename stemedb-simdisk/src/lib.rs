@@ -78,7 +78,8 @@ struct State {
     counts: BTreeMap<Operation, u64>,
     faults: Vec<Armed>,
     faults_hit: u64,
-    bytes_read: u64,
+    /// How many reads there were, by how much they asked for.
+    reads: BTreeMap<usize, u64>,
     /// Parts of files that reads fail on.
     unreadable: Vec<(Inode, Range<u64>)>,
     observer: Option<Observer>,
@@ -141,9 +142,9 @@ impl FaultyDisk {
         self.state().faults_hit
     }
 
-    /// How many bytes have been read.
-    pub fn bytes_read(&self) -> u64 {
-        self.state().bytes_read
+    /// How many reads asked for so many bytes.
+    pub fn reads_of(&self, lens: Range<usize>) -> u64 {
+        self.state().reads.range(lens).map(|(_, count)| count).sum()
     }
 
     /// How many operations of these have been asked for.
@@ -490,9 +491,8 @@ impl DiskFile for FaultyFile {
             if state.unreadable.iter().any(touches) {
                 return Err(io::Error::from_raw_os_error(EIO));
             }
-            let read = state.volume.file(self.inode)?.live.read_at(buffer, offset)?;
-            state.bytes_read += read as u64;
-            Ok(read)
+            *state.reads.entry(buffer.len()).or_default() += 1;
+            state.volume.file(self.inode)?.live.read_at(buffer, offset)
         })
     }
 

@@ -1,4 +1,4 @@
-//! What the cluster secret is used for between two peers.
+//! Keys that two peers derive from the cluster secret.
 
 mod seal;
 
@@ -42,7 +42,7 @@ impl Keys {
         self.symbol
     }
 
-    /// What a [`Hello`] of this session shows: 16 bytes of the keyed hash of `"initiator"`, the
+    /// Proof in a [`Hello`] of this session: 16 bytes of the keyed hash of `"initiator"`, the
     /// session, and all fields but the proof, in order, integers little-endian. An option is a byte
     /// 0, or a byte 1 and its fields.
     pub fn initiator_proof(&self, session: &SessionId, hello: &Hello) -> [u8; 16] {
@@ -64,7 +64,7 @@ impl Keys {
         front(&hasher)
     }
 
-    /// What a [`Welcome`] shows: 16 bytes of the keyed hash of `"responder"`, the session, the
+    /// Proof in a [`Welcome`]: 16 bytes of the keyed hash of `"responder"`, the session, the
     /// initiator's proof, the snapshot, and all fields but the proof, in order. The state of the
     /// cursor is its number, as a byte.
     pub fn responder_proof(&self, echo: &Echo, hello: &Hello, welcome: &Welcome) -> [u8; 16] {
@@ -96,7 +96,7 @@ impl Keys {
         SessionKey::new(hasher.finalize().into())
     }
 
-    /// What shows that a frame of gossip comes from somebody with the secret: 16 bytes of the keyed
+    /// Proof that a frame of gossip comes from somebody with the secret: 16 bytes of the keyed
     /// hash of its front and its payload.
     pub(crate) fn gossip_mac(&self, front: [u8; 2], payload: &[u8]) -> [u8; 16] {
         let mut hasher = blake3::Hasher::new_keyed(&self.gossip);
@@ -104,7 +104,7 @@ impl Keys {
         self::front(&hasher)
     }
 
-    /// What stands for the cluster in what its nodes sign, so that a signature counts in one
+    /// Bytes that stand for the cluster in what its nodes sign, so that a signature counts in one
     /// cluster only: 16 bytes of the keyed hash of `"signatures"`.
     pub(crate) fn gossip_context(&self) -> [u8; 16] {
         let mut hasher = blake3::Hasher::new_keyed(&self.gossip);

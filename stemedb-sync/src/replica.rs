@@ -1,4 +1,4 @@
-//! What a session needs of a store.
+//! Store as sessions see it.
 
 use core::ops::Range;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use crate::{
     symbols::{Extension, Sketch, Symbol},
 };
 
-/// Who a store is among its peers.
+/// Identity of a store among its peers.
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// Its node id.
     pub node: NodeId,
     /// The epoch of its log.
     pub epoch: u64,
-    /// What follows from the cluster secret.
+    /// Keys that follow from the cluster secret.
     pub keys: Keys,
 }
 
@@ -43,12 +43,12 @@ impl Pin {
     }
 }
 
-/// What could not be read of the store at hand; its own messages say more.
+/// Failure to read the store at hand; its own messages say more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a part of the store could not be read; check the store")]
 pub struct Unreadable;
 
-/// What a [`Responder`](crate::Responder) asks of its store. All calls may read from the disk.
+/// Source of what a [`Responder`](crate::Responder) answers. All calls may read from the disk.
 pub trait Source {
     /// The store now.
     ///

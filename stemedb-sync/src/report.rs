@@ -1,4 +1,4 @@
-//! What a session did, and how it ended.
+//! Report of a session: what it did, and how it ended.
 
 use core::{fmt, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
 pub enum Layer {
     /// Roots and counts say it.
     Root,
-    /// What the peer's log took in since it was last read.
+    /// The part of the peer's log since it was last read.
     Cursor,
     /// Coded symbols.
     Symbols,
@@ -25,7 +25,7 @@ pub enum Layer {
     Bulk,
 }
 
-/// Why a layer was used.
+/// Reason for which a layer was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
     /// Each session begins with it.
@@ -44,7 +44,7 @@ pub enum Why {
     TooManyDiffer,
     /// The symbols gave no more ids away.
     Stalled,
-    /// What the symbols gave is not what the peer's root says.
+    /// The result of the symbols does not have the peer's root.
     OtherRoot,
 }
 
@@ -53,7 +53,7 @@ pub enum Why {
 pub struct Step {
     /// Which.
     pub layer: Layer,
-    /// Why.
+    /// The reason.
     pub why: Why,
 }
 
@@ -134,7 +134,7 @@ pub struct Times {
 /// Parts of the ids by their first four bits.
 pub const SLICES: usize = 16;
 
-/// What a session moved of a part of the ids.
+/// Bodies that a session moved of a part of the ids.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Slice {
     /// Bodies, both ways.
@@ -152,11 +152,11 @@ pub struct Found {
     pub only_theirs: Vec<Hash>,
 }
 
-/// What a session did.
+/// Report of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is the answer to a question of its own")]
 pub struct Report {
-    /// How it ended.
+    /// Its ending.
     pub ending: Ending,
     /// With whom, once that is known.
     pub peer: Option<NodeId>,
@@ -213,7 +213,7 @@ pub struct Report {
     /// How far the peer's clock is ahead, where that is more than the limit. Its bodies are taken,
     /// and our clock stays as it is.
     pub clock_ahead: Option<Duration>,
-    /// What was moved, by the first four bits of the ids.
+    /// Bodies that were moved, by the first four bits of the ids.
     pub slices: [Slice; SLICES],
     /// Time by phase.
     pub times: Times,
@@ -276,7 +276,7 @@ impl Report {
         bytes.sum()
     }
 
-    /// What one kind cost.
+    /// Traffic of one kind.
     pub fn traffic_of(&self, kind: Kind) -> Traffic {
         let traffic = self.traffic.get(place_of(kind)).copied();
         traffic.unwrap_or_else(|| internal_error("a kind of message"))

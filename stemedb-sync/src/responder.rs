@@ -44,7 +44,7 @@ pub struct Responder {
     table: Mutex<Table>,
 }
 
-/// What comes with a request from outside.
+/// Circumstances of a request, given by the transport.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestContext {
     /// The time since any fixed moment.
@@ -58,7 +58,7 @@ pub struct RequestContext {
     pub from: IpAddr,
 }
 
-/// What to do about a request.
+/// Reaction to a request.
 #[derive(Debug)]
 pub enum Reply {
     /// Send this.
@@ -89,7 +89,7 @@ impl Responder {
         Self { outgoing, ..self }
     }
 
-    /// What its sessions, and the calls for them, may hold together.
+    /// Memory that its sessions, and the calls for them, may hold together.
     pub fn memory(&self) -> &MemoryBudget {
         &self.memory
     }

@@ -99,7 +99,7 @@ impl Session {
         session
     }
 
-    /// What is wanted next; `None` until there is something to tell the session.
+    /// Gives the next output; `None` until there is something to tell the session.
     pub fn next(&mut self, now: Duration) -> Option<Output> {
         if self.done {
             return None;
@@ -319,7 +319,7 @@ impl Session {
         self.ending.is_some()
     }
 
-    /// What it did so far.
+    /// Report of what it did so far.
     pub fn report(&self) -> &Report {
         &self.core.report
     }

@@ -1,4 +1,4 @@
-//! Where a server is.
+//! Address of a server.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
@@ -43,7 +43,7 @@ impl FromStr for Scheme {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Host(String);
 
-/// Why a text is no address of a server.
+/// Error of parsing the address of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a peer is HOST, HOST:PORT, http://HOST:PORT or https://HOST:PORT, and an IPv6 address stands \

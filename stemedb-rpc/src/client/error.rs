@@ -1,4 +1,4 @@
-//! Why a call failed, as the client sees it.
+//! Errors of calls, as the client sees them.
 
 use std::{fmt, ops::RangeInclusive};
 
@@ -12,16 +12,16 @@ use crate::{
     reason::{reason_of, refusal_of},
 };
 
-/// Why a call failed.
+/// Error of a call.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
     /// The server can't be reached.
     #[error("cannot connect to {peer}: is it running, and is TLS on or off on both sides?")]
     Connect {
-        /// Where it should be.
+        /// Its address.
         peer: PeerAddress,
-        /// Why not.
+        /// The system's error.
         source: tonic::transport::Error,
     },
     /// The certificates given can't be used.
@@ -48,7 +48,7 @@ pub enum CallError {
     /// The server refuses, and why.
     #[error("{reason} (the server says: {message})")]
     Refused {
-        /// Why.
+        /// The reason.
         reason: Reason,
         /// In its own words.
         message: PeerText,
@@ -62,7 +62,7 @@ pub enum CallError {
          {message})"
     )]
     Unimplemented {
-        /// Where it is.
+        /// Its address.
         peer: PeerAddress,
         /// In its own words, or what is made of them.
         message: PeerText,
@@ -111,7 +111,7 @@ impl CallError {
         }
     }
 
-    /// Why a server did not take a call.
+    /// Error of a server that did not take a call.
     pub(super) fn answered(peer: &PeerAddress, status: Status) -> Self {
         // Also what a web server gives that knows no such page: 404.
         if status.code() == Code::Unimplemented {
@@ -121,7 +121,7 @@ impl CallError {
         status.into()
     }
 
-    /// Why the server refused, if it did and said so.
+    /// Reason of a refusal by the server, if it is one.
     pub fn reason(&self) -> Option<Reason> {
         match self {
             Self::Refused { reason, .. } => Some(*reason),

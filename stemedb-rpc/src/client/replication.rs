@@ -20,7 +20,7 @@ use crate::{
     reason::is_explained,
 };
 
-/// What gRPC puts before each message: whether it is compressed, and its length.
+/// Bytes that gRPC puts before each message: whether it is compressed, and its length.
 const PREFIX_LEN: usize = 5;
 
 /// Bytes that a message takes on the wire, without what HTTP/2 adds.

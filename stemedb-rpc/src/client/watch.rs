@@ -13,7 +13,7 @@ use crate::{
     proto::v1::{WatchRequest, WatchResponse},
 };
 
-/// What of a log is wanted.
+/// Part of a log that is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Watched {
     /// The index of the first entry, where no earlier watch goes on.
@@ -78,13 +78,15 @@ impl Watch {
         self.wanted.from - self.ready.len() as u64
     }
 
-    /// Where the watch is, for another one to go on from here; `None` until the server has answered.
+    /// Place of the watch, for another one to go on from here; `None` until the server has
+    /// answered.
     pub fn resume_point(&self) -> Option<ResumePoint> {
         let (next, last) = (self.position(), self.given);
         self.wanted.after.map(|after| ResumePoint { next, last, ..after })
     }
 
-    /// The next entry, and its body where that is wanted and not too long; waits until there is one. `None` at the end, or after an error.
+    /// The next entry, and its body where that is wanted and not too long; waits until there is
+    /// one. `None` at the end, or after an error.
     ///
     /// # Errors
     ///

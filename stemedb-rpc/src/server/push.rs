@@ -40,7 +40,7 @@ const PARTS_MAX: usize = 1_024;
 /// Bytes that a part takes beside its own, about.
 const PART_LEN: usize = 256;
 
-/// What all pushes of a server share, and where one comes from.
+/// State that all pushes of a server share, and the address of one.
 #[derive(Debug)]
 pub(super) struct Pushes {
     pub(super) responder: Arc<ResponderService>,

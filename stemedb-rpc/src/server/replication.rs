@@ -167,7 +167,7 @@ fn symbols_message(Response { echo, answer }: Response) -> Option<v1::SymbolsRes
     }
 }
 
-/// Where a call comes from.
+/// Address that a call comes from.
 fn address_of<M>(call: &Call<M>) -> Result<IpAddr, Status> {
     // Every connection of the listener has a caller.
     Ok(call.extensions().get::<Caller>().ok_or(Reason::Failed)?.address())

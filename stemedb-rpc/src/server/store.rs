@@ -38,9 +38,9 @@ const ENTRY_LEN: usize = 256;
 pub(crate) struct StoreService {
     pub(crate) store: Arc<Store>,
     pub(crate) observer: Observer,
-    /// What batches hold.
+    /// Budget of batches.
     pub(crate) batches: Budget,
-    /// What answers hold.
+    /// Budget of answers.
     pub(crate) reads: Budget,
     pub(crate) limits: Arc<ServerLimits>,
     pub(crate) phases: Phases,

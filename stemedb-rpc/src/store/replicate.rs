@@ -20,7 +20,7 @@ use super::{
     peers::Peers,
 };
 
-/// What a session is to do, and within which limits.
+/// Options of a session.
 #[derive(Clone, Debug, Default)]
 pub struct SyncOptions {
     /// Which way bodies go. Default: both.
@@ -31,7 +31,7 @@ pub struct SyncOptions {
     pub without: Vec<Layer>,
 }
 
-/// Why no session began.
+/// Reason for which no session began.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SyncError {

@@ -137,8 +137,10 @@ impl TestStore {
         self.seen.gets.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn bytes_read(&self) -> usize {
-        usize::try_from(self.disk.bytes_read()).unwrap()
+    /// How many bodies of a length, of some hundred KiB, were read.
+    pub(crate) fn reads_of(&self, len: usize) -> usize {
+        // Some of a body comes with the head; heads alone are read by 256 KiB.
+        usize::try_from(self.disk.reads_of(len - (16 << 10)..256 << 10)).unwrap()
     }
 
     pub(crate) fn syncs(&self) -> usize {

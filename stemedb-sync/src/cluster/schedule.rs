@@ -7,8 +7,8 @@
 //!   all hold the same.
 //! - Among those that are to be met, the one last repaired longest ago comes first, but for one
 //!   time in four, when chance decides.
-//! - A peer with which a session failed is left alone for a time that doubles; one that broke the protocol, for
-//!   an hour.
+//! - A peer with which a session failed is left alone for a time that doubles; one that broke the
+//!   protocol, for an hour.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -37,7 +37,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(120);
 /// How long a peer that broke the protocol is quarantined.
 const QUARANTINE_TIME: Duration = Duration::from_secs(60 * 60);
 
-/// Where a peer stands in the cluster.
+/// Standing of a peer in the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// A member that answers.
@@ -65,14 +65,14 @@ pub enum Outcome {
     ProtocolViolation(ProtocolViolation),
 }
 
-/// What is known of a peer.
+/// Peer as the schedule knows it.
 #[derive(Clone, Debug)]
 pub struct Peer {
     /// Its node id, once known.
     pub node: Option<NodeId>,
-    /// Where it stands.
+    /// Its standing.
     pub standing: Standing,
-    /// What it holds, as it last said.
+    /// Its last head.
     pub head: Option<Head>,
     /// The set that both held at the end of the last session.
     pub agreed: Option<SetHead>,
@@ -118,7 +118,7 @@ impl Peer {
         }
     }
 
-    /// What it holds, as far as is known.
+    /// Its set, as far as is known.
     pub fn set(&self) -> Option<SetHead> {
         self.head.as_ref().map(|head| head.set).or(self.agreed)
     }
@@ -129,7 +129,7 @@ impl Peer {
     }
 }
 
-/// What the schedule is told.
+/// Policy of the schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// In each such time some peers are met, whatever they say; up to a quarter more or less.

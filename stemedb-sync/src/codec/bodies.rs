@@ -24,12 +24,12 @@ pub enum Item {
     Absent {
         /// The whole id.
         id: Hash,
-        /// Why.
+        /// The reason.
         reason: AbsentReason,
     },
 }
 
-/// Why a body is not given.
+/// Reason for which a body is not given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AbsentReason {
     /// 1: it was lost to damage there, or cannot be read.

@@ -1,4 +1,4 @@
-//! What lies below prefixes: the ids where they are few, else the hashes some levels down.
+//! Contents of subtrees: the ids where they are few, else the hashes some levels down.
 //!
 //! For each subtree asked about, one after the other:
 //!
@@ -21,10 +21,10 @@ use super::{CodecError, prefixes::Prefix, varint};
 /// The most levels that can be asked for at once.
 pub const LEVELS_MAX: u8 = 8;
 
-/// What lies below a prefix.
+/// Contents of a subtree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Below {
-    /// What is some levels down, from left to right.
+    /// The subtrees some levels down, from left to right.
     Places(Vec<Place>),
     /// All ids, ascending.
     Ids(Vec<Hash>),

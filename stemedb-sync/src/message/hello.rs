@@ -40,7 +40,7 @@ pub struct Cursor {
     pub root: [u8; 16],
 }
 
-/// What the responder says of a [`Cursor`].
+/// Judgement of the responder on a [`Cursor`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum CursorState {
     /// There was none, or it can't be checked at present.
@@ -81,14 +81,14 @@ impl CursorState {
 pub struct Hello {
     /// The protocol's version: [`VERSION`](super::VERSION).
     pub version: u32,
-    /// Who asks.
+    /// Node id of the initiator.
     pub node: NodeId,
     /// The epoch of the initiator's log.
     pub epoch: u64,
     /// Shows that the initiator has the secret, or has none:
     /// [`Keys::initiator_proof`](crate::Keys::initiator_proof).
     pub proof: [u8; 16],
-    /// What the initiator holds.
+    /// Set of the initiator.
     pub set: SetHead,
     /// The initiator's time, NTP64.
     pub time: u64,
@@ -103,7 +103,7 @@ pub struct Hello {
 pub struct Welcome {
     /// The protocol's version.
     pub version: u32,
-    /// Who answers.
+    /// Node id of the responder.
     pub node: NodeId,
     /// The epoch of the responder's log.
     pub epoch: u64,
@@ -112,7 +112,7 @@ pub struct Welcome {
     /// Shows that the responder has the secret, or has none:
     /// [`Keys::responder_proof`](crate::Keys::responder_proof). It covers all fields but itself.
     pub proof: [u8; 16],
-    /// What the responder holds; `None` if it is what the initiator holds.
+    /// Set of the responder; `None` if it is that of the initiator.
     pub set: Option<SetHead>,
     /// The responder's log.
     pub log: LogHead,

@@ -153,7 +153,7 @@ pub(super) fn symbols_asked(ask: AskSymbols, limits: &Limits) -> Result<Range<u3
     if count == 0 { Err(Refusal::Malformed) } else { Ok(ask.from..end) }
 }
 
-/// What is some levels below a subtree, or its ids if they are few.
+/// Contents of a subtree some levels below, or its ids if they are few.
 fn below(subtree: &Subtree, levels: u16, leaf_ids: usize) -> Result<Below, MappedSetError> {
     if let Some(ids) = subtree.ids(leaf_ids)? {
         return Ok(Below::Ids(ids));

@@ -1,4 +1,4 @@
-//! What all phases of a session share.
+//! State that all phases of a session share.
 
 use core::{ops::Range, time::Duration};
 use std::collections::{BTreeMap, VecDeque};
@@ -27,13 +27,13 @@ pub(super) struct Core {
     pub(super) appends: Appends,
     pub(super) report: Report,
     pub(super) started: Duration,
-    /// What the time since `phase_started` counts for.
+    /// Phase that the time since `phase_started` counts for.
     pub(super) phase_clock: Clock,
     phase_started: Duration,
     pub(super) hello: Option<Hello>,
     /// The prefixes of the ids of bodies that came with the peer's log, up to a limit.
     pub(super) tailed: Vec<Front>,
-    /// Why the peer takes no more bodies, if it does not.
+    /// Reason for which the peer takes no more bodies, if it does not.
     pub(super) push_refused: Option<Refusal>,
     /// Whether this store takes no more bodies.
     pub(super) declined: bool,
@@ -47,7 +47,7 @@ pub(super) struct Core {
     pub(super) misled: bool,
 }
 
-/// What is known of the peer.
+/// Peer of a session, as far as it is known.
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) node: NodeId,
@@ -102,7 +102,7 @@ pub(super) enum Stop {
     WithoutSymbols,
 }
 
-/// What a transfer leaves behind.
+/// Result of a transfer.
 #[derive(Debug, Default)]
 pub(super) struct Moved {
     /// Ids that only the peer had.
@@ -279,7 +279,7 @@ impl Core {
         self.phase_started = now;
     }
 
-    /// What the peer said it holds; nothing before it said anything.
+    /// Set that the peer announced; an empty one before it did.
     pub(super) fn peer_set(&self) -> SetHead {
         self.peer.as_ref().map_or(SetHead { count: 0, root: [0; 32] }, |peer| peer.set)
     }

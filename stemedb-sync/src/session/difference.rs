@@ -8,7 +8,7 @@ use crate::codec::ids::IdPrefix;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Want {
     Id(Hash),
-    /// What it begins with: its body will show the rest.
+    /// Prefix of the id: its body will show the rest.
     Prefix(IdPrefix),
 }
 

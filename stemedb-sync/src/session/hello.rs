@@ -153,7 +153,7 @@ fn first_layer(core: &Core) -> Option<Transition> {
     None
 }
 
-/// What settles any difference.
+/// Choice of a layer that settles any difference.
 fn next_layer(core: &mut Core) -> Transition {
     if core.peer_set().count == 0 {
         core.report.checked = true;

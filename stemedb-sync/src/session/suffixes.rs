@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Suffixes {
     mine: Vec<Hash>,
-    /// What is known of ids that were not asked for yet.
+    /// Prefixes of ids that were not asked for yet.
     ahead: Vec<Front>,
     under_way: BTreeMap<u64, Vec<Front>>,
     found: Vec<Want>,

@@ -35,12 +35,12 @@ pub(super) struct Transfer {
     wanted: VecDeque<Want>,
     /// Ids of bodies that came, or that the peer says it cannot give.
     theirs: Vec<Hash>,
-    /// What only we have, as long as that is not checked.
+    /// Ids that only we have, as long as that is not checked.
     claimed: Option<Vec<Hash>>,
     at_once: usize,
     fetches: BTreeMap<u64, Fetching>,
     to_push: ToPush,
-    /// What is being read for the next push.
+    /// Ids of bodies that are being read for the next push.
     reading: Vec<Hash>,
     /// Whether it is not read, as no more may be moved.
     held_back: bool,

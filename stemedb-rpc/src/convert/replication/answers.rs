@@ -82,7 +82,7 @@ impl From<(Echo, Symbols)> for v1::HelloResponse {
 }
 
 impl v1::HelloResponse {
-    /// What it says; `None` if that is something that this version does not know, which is skipped.
+    /// Its meaning; `None` if that is something that this version does not know, which is skipped.
     pub(crate) fn known(self) -> Result<Option<Response>, Malformed> {
         match self.part {
             Some(hello_response::Part::Welcome(welcome)) => welcome.try_into().map(Some),
