@@ -82,7 +82,7 @@ impl Keys {
                 set(&mut hasher, head);
             }
         }
-        hasher.update(&welcome.log.size.to_le_bytes()).update(&welcome.log.root);
+        hasher.update(&welcome.log.size.0.to_le_bytes()).update(&welcome.log.root);
         hasher.update(&welcome.time.to_le_bytes());
         hasher.update(&[welcome.cursor.number()]).update(&welcome.symbols.to_le_bytes());
         front(&hasher)

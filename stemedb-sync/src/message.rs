@@ -26,7 +26,7 @@ mod refusal;
 
 pub use self::{
     bodies::{Bodies, BodiesEnd, Fetch, Finish, Finished, Push, Pushed, Tail, Wanted},
-    hello::{Cursor, CursorState, Hello, LogHead, SetHead, Welcome},
+    hello::{Cursor, CursorState, Hello, SetHead, Welcome},
     reconcile::{AskIds, AskSymbols, Descend, Ids, Subtrees, Symbols},
     refusal::Refusal,
 };

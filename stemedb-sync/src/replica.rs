@@ -3,13 +3,13 @@
 use core::ops::Range;
 use std::sync::Arc;
 
-use stemedb_merkle::{Hash, Snapshot};
+use stemedb_merkle::{Hash, Snapshot, history::TreeHead};
 
 use crate::{
     internal::internal_error,
     keys::Keys,
     memory::{MemoryBudget, Reservation},
-    message::{LogHead, NodeId, Refusal, SetHead},
+    message::{NodeId, Refusal, SetHead},
     symbols::{Extension, Sketch, Symbol},
 };
 
@@ -30,7 +30,7 @@ pub struct Pin {
     /// The set.
     pub snapshot: Snapshot,
     /// The log.
-    pub log: LogHead,
+    pub log: TreeHead,
     /// The first coded symbols of the set, shared until the set changes. Without them the other
     /// layers do.
     pub sketch: Option<Arc<Sketch>>,
@@ -62,7 +62,7 @@ pub trait Source {
     /// # Errors
     ///
     /// If it can't be read.
-    fn head(&self) -> Result<(SetHead, LogHead), Unreadable> {
+    fn head(&self) -> Result<(SetHead, TreeHead), Unreadable> {
         self.pin().map(|pin| (pin.set(), pin.log))
     }
 

@@ -14,6 +14,8 @@ mod table;
 use core::{net::IpAddr, ops::Range, time::Duration};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use stemedb_merkle::history::TreeHead;
+
 use self::{
     open::Open,
     table::{Slot, Table},
@@ -28,8 +30,7 @@ use crate::{
     limits::Limits,
     memory::MemoryBudget,
     message::{
-        Answer, Ask, Cursor, CursorState, Echo, Hello, LogHead, Refusal, Request, Response,
-        VERSION, Welcome,
+        Answer, Ask, Cursor, CursorState, Echo, Hello, Refusal, Request, Response, VERSION, Welcome,
     },
     replica::{Identity, Source},
 };
@@ -315,11 +316,11 @@ impl Responder {
 fn cursor_state(
     cursor: Option<&Cursor>,
     epoch: u64,
-    log: &LogHead,
+    log: &TreeHead,
     source: &impl Source,
 ) -> CursorState {
     let Some(cursor) = cursor else { return CursorState::None };
-    if cursor.epoch != epoch || cursor.size > log.size {
+    if cursor.epoch != epoch || cursor.size > log.size.0 {
         return CursorState::Rewritten;
     }
     // Where the disk is full the history may lack nodes on it: what differs is found without it.

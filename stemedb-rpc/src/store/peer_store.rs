@@ -3,11 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use stemedb_merkle::{AssertionId, Hash};
-use stemedb_store::{Comparison, Head, Secret, Store, store::uptime};
-use stemedb_sync::{
-    Identity, Keys, Pin, Source, Unreadable,
-    message::{LogHead, SetHead},
-};
+use stemedb_store::{Comparison, Head, Secret, Store, TreeHead, TreeSize, store::uptime};
+use stemedb_sync::{Identity, Keys, Pin, Source, Unreadable, message::SetHead};
 
 use super::SyncError;
 use crate::{
@@ -97,13 +94,16 @@ pub fn session_seed<const LEN: usize>(store: &Store) -> Result<[u8; LEN], SyncEr
 impl Source for PeerStore {
     fn pin(&self) -> Result<Pin, Unreadable> {
         let Comparison { set, log, sketch } = self.store.comparison().map_err(|_| Unreadable)?;
-        Ok(Pin { snapshot: set, log: LogHead { size: log.size.0, root: log.root }, sketch })
+        Ok(Pin { snapshot: set, log, sketch })
     }
 
-    fn head(&self) -> Result<(SetHead, LogHead), Unreadable> {
+    fn head(&self) -> Result<(SetHead, TreeHead), Unreadable> {
         let Head { count, set_root, log_size, log_root, .. } =
             self.store.head().map_err(|_| Unreadable)?;
-        Ok((SetHead { count, root: set_root }, LogHead { size: log_size, root: log_root }))
+        Ok((
+            SetHead { count, root: set_root },
+            TreeHead { size: TreeSize(log_size), root: log_root },
+        ))
     }
 
     fn log_root_at(&self, size: u64) -> Result<Option<Hash>, Unreadable> {

@@ -1,6 +1,8 @@
 //! Moving bodies, and the end of a session.
 
-use super::{LogHead, SetHead};
+use stemedb_merkle::history::TreeHead;
+
+use super::SetHead;
 
 /// Asks for bodies by id. The answer has an item for each
 /// ([`codec::bodies`](crate::codec::bodies)): its body, or its whole id and why there is no body.
@@ -88,5 +90,5 @@ pub struct Finished {
     /// Set of the responder now.
     pub set: SetHead,
     /// The responder's log now.
-    pub log: LogHead,
+    pub log: TreeHead,
 }

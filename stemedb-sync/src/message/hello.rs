@@ -1,6 +1,6 @@
 //! The first exchange: who the two are, what they hold, and that they share the secret.
 
-use stemedb_merkle::{Hash, set};
+use stemedb_merkle::{Hash, history::TreeHead, set};
 
 use super::NodeId;
 
@@ -18,15 +18,6 @@ impl SetHead {
     pub fn is_possible(&self) -> bool {
         (self.count == 0) == (self.root == set::root(0, &[0; 32]))
     }
-}
-
-/// How many entries a log has and the history root over them (docs/spec.md, section 3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogHead {
-    /// How many entries.
-    pub size: u64,
-    /// The history root.
-    pub root: Hash,
 }
 
 /// How far the initiator has read the responder's log in earlier sessions.
@@ -115,7 +106,7 @@ pub struct Welcome {
     /// Set of the responder; `None` if it is that of the initiator.
     pub set: Option<SetHead>,
     /// The responder's log.
-    pub log: LogHead,
+    pub log: TreeHead,
     /// The responder's time, NTP64.
     pub time: u64,
     /// Whether the initiator's cursor still holds.

@@ -115,7 +115,7 @@ impl Open {
     }
 
     pub(super) fn tail(&self, ask: &Tail, limits: &Limits) -> Result<Range<u64>, Refusal> {
-        let end = ask.from.checked_add(ask.count).filter(|end| *end <= self.pin.log.size);
+        let end = ask.from.checked_add(ask.count).filter(|end| *end <= self.pin.log.size.0);
         match end {
             None => Err(Refusal::Unknown),
             Some(_) if ask.count == 0 => Err(Refusal::Malformed),

@@ -3,12 +3,12 @@
 use core::{ops::Range, time::Duration};
 use std::collections::{BTreeMap, VecDeque};
 
-use stemedb_merkle::{Hash, MappedSetError};
+use stemedb_merkle::{Hash, MappedSetError, history::TreeHead};
 
 use super::{Append, Config, Output, difference::Difference, flight::Flight};
 use crate::{
     codec::CodecError,
-    message::{Ask, Hello, LogHead, NodeId, Refusal, Request, SetHead},
+    message::{Ask, Hello, NodeId, Refusal, Request, SetHead},
     replica::Pin,
     report::{Ending, Layer, Limited, Report, Why},
     symbols::Front,
@@ -53,7 +53,7 @@ pub(super) struct Peer {
     pub(super) node: NodeId,
     pub(super) epoch: u64,
     pub(super) set: SetHead,
-    pub(super) log: LogHead,
+    pub(super) log: TreeHead,
     /// How many entries of its log were read before.
     pub(super) read: Option<u64>,
     /// How many coded symbols came with its answer, or are still to come.

@@ -70,9 +70,9 @@ impl Finishing {
             core.report.cursor = core.peer_cursor();
             // What its log took in since is known as well, if all of it came from here.
             if let Some(cursor) = &mut core.report.cursor
-                && cursor.size.checked_add(self.moved.appended) == Some(finished.log.size)
+                && cursor.size.checked_add(self.moved.appended) == Some(finished.log.size.0)
             {
-                (cursor.size, cursor.root) = (finished.log.size, finished.log.root);
+                (cursor.size, cursor.root) = (finished.log.size.0, finished.log.root);
             }
         }
         Ok(Transition::End(match core.push_refused {

@@ -87,7 +87,7 @@ fn choose(core: &mut Core, echo: Echo, welcome: &Welcome) -> Result<Transition, 
     if !set.is_possible() {
         return Err(ProtocolViolation::Root.into());
     }
-    for count in [set.count, welcome.log.size] {
+    for count in [set.count, welcome.log.size.0] {
         if count > limits.count_max {
             return Err(ProtocolViolation::Count(count).into());
         }
@@ -102,7 +102,7 @@ fn choose(core: &mut Core, echo: Echo, welcome: &Welcome) -> Result<Transition, 
     let read = core.config.cursor.filter(|cursor| {
         welcome.cursor == CursorState::Good
             && cursor.node == welcome.node
-            && cursor.size <= welcome.log.size
+            && cursor.size <= welcome.log.size.0
     });
     core.report.peer_rewritten = welcome.cursor == CursorState::Rewritten
         && core.config.cursor.is_some_and(|cursor| cursor.node == welcome.node);
@@ -133,7 +133,7 @@ fn first_layer(core: &Core) -> Option<Transition> {
         return None;
     }
     let behind = theirs.saturating_sub(mine);
-    let size = peer.log.size;
+    let size = peer.log.size.0;
     // A log is longer than its set only by what was lost.
     let plain = size <= theirs.saturating_mul(2);
     let much = mine == 0 || behind > BULK_MIN && theirs / MUCH_LARGER >= mine;
@@ -195,7 +195,7 @@ impl Core {
     /// The whole log of the peer as it was when the session began.
     pub(super) fn peer_cursor(&self) -> Option<PeerCursor> {
         let peer = self.peer.as_ref()?;
-        let (size, root) = (peer.log.size, peer.log.root);
+        let (size, root) = (peer.log.size.0, peer.log.root);
         Some(PeerCursor { node: peer.node, epoch: peer.epoch, size, root })
     }
 }
