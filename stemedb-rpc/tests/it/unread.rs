@@ -208,17 +208,11 @@ fn slow_peers_take_no_calls_and_no_threads_from_clients() {
             let path = "/stemedb.v1.ReplicationService/Tail";
             lazy.push(unread(world.address, from, path, &tail, 2, 2).await);
         }
+        // Each has a body read and no more: what comes first is sent and queued.
+        until(|| world.store.reads_of(1 << 20) >= 8).await;
         let hasty = ClientOptions { retries_max: 0, ..ClientOptions::default() };
         let peer = world.client_with(hasty).await.unwrap();
-        let mut names = 2..;
-        let busy = loop {
-            let hello = hello(&keys, names.next().unwrap(), 0);
-            match ask(&peer, hello, &mut Traffic::default()).await {
-                // Not all of their calls have come.
-                Ok(_) => sleep(Duration::from_millis(50)).await,
-                Err(error) => break error,
-            }
-        };
+        let busy = ask(&peer, hello(&keys, 2, 0), &mut Traffic::default()).await.unwrap_err();
         assert_eq!(busy.reason(), Some(Reason::Busy), "{busy}");
         for _ in 0..10 {
             timeout(Duration::from_secs(2), client.head()).await.unwrap().unwrap();
