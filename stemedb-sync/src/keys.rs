@@ -3,6 +3,7 @@
 mod seal;
 
 use stemedb_merkle::{Hash, hash::derive};
+use subtle::ConstantTimeEq as _;
 
 pub use self::seal::SessionKey;
 use crate::message::{Cursor, Echo, Hello, SessionId, SetHead, Welcome};
@@ -121,9 +122,7 @@ impl core::fmt::Debug for Keys {
 
 /// Whether two proofs or tokens are the same, in a time that does not depend on where they differ.
 pub fn same(one: &[u8; 16], other: &[u8; 16]) -> bool {
-    let differing =
-        one.iter().zip(other).fold(0, |differing, (one, other)| differing | (one ^ other));
-    core::hint::black_box(differing) == 0
+    one.ct_eq(other).into()
 }
 
 fn set(hasher: &mut blake3::Hasher, head: &SetHead) {

@@ -27,6 +27,8 @@
 //! The file is replaced, never changed: written beside, synced, renamed, and the directory synced.
 //! At every moment the old or the new one is there, whole.
 
+use subtle::ConstantTimeEq as _;
+
 use crate::disk::{Disk, Fingerprint};
 use std::{fmt, io, path::PathBuf};
 
@@ -357,7 +359,7 @@ impl Identity {
     pub fn check_secret(&self, secret: Option<&[u8]>) -> Result<(), SecretError> {
         match (self.secret_check, secret) {
             (None, None) => Ok(()),
-            (Some(check), Some(secret)) if check == check_of(secret) => Ok(()),
+            (Some(check), Some(secret)) if check.ct_eq(&check_of(secret)).into() => Ok(()),
             (Some(_), Some(_)) => Err(SecretError::Wrong),
             (Some(_), None) => Err(SecretError::Missing),
             (None, Some(_)) => Err(SecretError::Unexpected),
