@@ -1,6 +1,7 @@
 //! Why an operation on a store failed: one type for each operation.
 
 use std::{
+    error::Error,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -600,4 +601,19 @@ impl RepairError {
 
 fn at_least_entries(count: u64) -> String {
     if count == 0 { String::new() } else { format!(", {count} at least") }
+}
+
+/// Text of an error and of its causes, as far as those say more, on one line.
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        // Some name their cause themselves.
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
 }

@@ -22,6 +22,7 @@ mod fault;
 mod head;
 pub mod id_hash;
 mod index;
+mod internal;
 pub mod options;
 mod receipt;
 pub mod small_file;
@@ -35,6 +36,7 @@ pub use error::{
 };
 pub use fault::Fault;
 pub use head::Head;
+pub use internal::InternalError;
 pub use options::{Options, Secret, SecretTooShort};
 pub use receipt::Receipt;
 pub use stemedb_merkle::{

@@ -25,7 +25,9 @@ impl<N: Node> node_service_server::NodeService for NodeService<N> {
     ) -> Result<Response<v1::GossipResponse>, Status> {
         let frames = request.into_inner().frames;
         check_frames(&frames)?;
-        let frames = self.node.gossip(frames);
+        let node = Arc::clone(&self.node);
+        // Their signatures are many.
+        let frames = blocking(move || Ok(node.gossip(frames))).await?;
         Ok(Response::new(v1::GossipResponse { frames }))
     }
 
