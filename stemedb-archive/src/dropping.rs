@@ -20,11 +20,8 @@ use tokio::{
 };
 
 use super::{
-    Archive, ArchiveError,
-    fetch::part_len,
-    manifest::LogName,
-    objects::parse,
-    push::{blocking, check_front},
+    Archive, ArchiveError, blocking::blocking, fetch::part_len, manifest::LogName, objects::parse,
+    push::check_front,
 };
 use stemedb_store::store::Store;
 

@@ -7,6 +7,7 @@ use stemedb_wal::{error::DiskError, identity::IdentityError, sealed::SegmentFaul
 
 use super::manifest::ManifestFault;
 use stemedb_store::{
+    InternalError,
     error::{AppendError, CheckpointError, HistoryError, OpenError, ReadError},
     store::FrontError,
 };
@@ -16,7 +17,7 @@ use stemedb_store::{
 #[non_exhaustive]
 pub enum ArchiveError {
     /// The URL names no archive.
-    #[error("`{url}` is no archive: write s3://BUCKET/PREFIX or file:///DIRECTORY")]
+    #[error("archive: invalid URL `{url}`: write s3://BUCKET/PREFIX or file:///DIRECTORY")]
     Url {
         /// The URL.
         url: String,
@@ -54,6 +55,9 @@ pub enum ArchiveError {
         /// The fault.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// A fault of the program.
+    #[error(transparent)]
+    Internal(#[from] InternalError),
     /// The storage did not do what it was asked.
     #[error("cannot {action} {path}{hint}", hint = source.hint())]
     Remote {

@@ -112,7 +112,7 @@ pub(super) struct ArchivedFile {
 #[non_exhaustive]
 pub enum ManifestFault {
     /// It is no JSON, or has other fields.
-    #[error("is no manifest, or cut short")]
+    #[error("not a manifest, or cut short")]
     Syntax,
     /// It is of another format.
     #[error("is of a format that this version does not read; use a newer stemedb")]

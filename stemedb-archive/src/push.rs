@@ -7,11 +7,10 @@ use stemedb_wal::{
     log::Kind,
     sealed::{HEADER_LEN, SealedSegment, check_segment},
 };
-use tokio::task::spawn_blocking;
 
 use super::{
     Archive, ArchiveError, Progress,
-    fetch::ended,
+    blocking::blocking,
     manifest::{
         ArchivedCheckpoint, ArchivedFile, ArchivedSegment, FORMAT, Hex32, LogName, Manifest,
         PART_LEN,
@@ -19,9 +18,9 @@ use super::{
     objects::Put,
     scan::check_bodies,
 };
-use stemedb_store::{Head, Store, store::CheckpointFiles};
+use stemedb_store::{Head, InternalError, Store, store::CheckpointFiles};
 
-/// So often another writer may come first.
+/// Attempts, each of which another writer may come before.
 const ATTEMPTS_MAX: usize = 8;
 
 /// Options of sending.
@@ -121,13 +120,13 @@ impl Archive {
         let mut segments = kept.to_vec();
         let known = before.filter(|_| !options.again);
         let mut holes = known.map(Manifest::hole_ids).unwrap_or_default();
-        let new = local.get(kept.len()..).unwrap_or_default();
+        let new = local.get(kept.len()..).ok_or_else(|| InternalError::new("a segment"))?;
         let total: u64 = new.iter().map(|segment| segment.len).sum();
         let mut done = 0;
         for segment in new {
             progress(Progress { done, total });
             let (bytes, lost, healed) = read(store, segment).await?;
-            let sent = self.put_file(&bytes).await?;
+            let sent = self.put_file(bytes).await?;
             holes.extend(lost);
             holes.retain(|id| !healed.contains(id));
             segments.push(ArchivedSegment {
@@ -197,22 +196,23 @@ impl Archive {
             let mut parts = Vec::new();
             let mut offset = 0;
             while offset < len {
-                let wanted = (len - offset).min(PART_LEN as u64);
+                let wanted =
+                    usize::try_from(len - offset).map_or(PART_LEN, |rest| rest.min(PART_LEN));
                 let (file, from) = (Arc::clone(&file), offset);
                 let part = blocking(move || {
-                    let mut part = vec![0; usize::try_from(wanted).unwrap_or(0)];
+                    let mut part = vec![0; wanted];
                     let read = file.read_at(&mut part, from).map_err(ArchiveError::System)?;
                     part.truncate(read);
                     Ok(part)
                 });
                 let part = part.await?;
-                if part.len() as u64 != wanted {
+                if part.len() != wanted {
                     return Err(ArchiveError::System(std::io::ErrorKind::UnexpectedEof.into()));
                 }
-                let sent = self.put_file(&part).await?;
+                let sent = self.put_file(part).await?;
                 parts.extend(sent.parts);
                 pushed.bytes += sent.bytes;
-                offset += wanted;
+                offset += wanted as u64;
             }
             archived.push(ArchivedFile { name, len, parts });
         }
@@ -270,11 +270,4 @@ async fn read(
         Ok((bytes, lost, healed))
     })
     .await
-}
-
-/// Does what waits for the disk or the processor where nobody else waits for it.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ArchiveError> + Send + 'static,
-) -> Result<T, ArchiveError> {
-    spawn_blocking(work).await.map_err(ended)?
 }

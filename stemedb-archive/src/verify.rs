@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::{
     Archive, ArchiveError, Fault, Progress, Selection,
+    blocking::blocking,
     fetch::part_len,
     list::{Listed, listed_of},
     manifest::Manifest,
-    push::blocking,
     scan::Scan,
 };
 use stemedb_store::options::{Hashing, Secret};

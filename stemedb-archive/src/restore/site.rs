@@ -8,6 +8,7 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use stemedb_merkle::{Hash, MerkleTree, hash::derive, history::tile::Tile};
 use stemedb_store::{
+    InternalError,
     checkpoint::{self, CheckpointState, Covered},
     tiles::TileFile,
 };
@@ -99,7 +100,8 @@ impl Site {
             return Ok(None);
         }
         // The manifest bounds the length of a segment.
-        let mut bytes = vec![0; usize::try_from(archived.len).unwrap_or(0)];
+        let Ok(len) = usize::try_from(archived.len) else { return Ok(None) };
+        let mut bytes = vec![0; len];
         file.read_at(&mut bytes, 0).map_err(failed)?;
         let found = bytes.chunks(PART_LEN).map(|part| Hex32(*blake3::hash(part).as_bytes()));
         // The interruption may have come before its sync.
@@ -193,7 +195,8 @@ impl Site {
         open: &SegmentHeader,
         set: &MerkleTree,
     ) -> Result<(), ArchiveError> {
-        let last = self.scan.last.as_ref();
+        // Each segment of a manifest has an entry.
+        let last = self.scan.last.as_ref().ok_or_else(|| InternalError::new("the last entry"))?;
         let covered = Covered {
             store_id: manifest.store_id,
             generation: manifest.generation,
@@ -203,9 +206,9 @@ impl Site {
             set_root: set.root(),
             top_hash: set.view().top_hash(),
             history_root: self.scan.history.root(),
-            last_time: last.map_or(0, |last| last.time),
-            last_id: last.map(|last| last.id).unwrap_or_default(),
-            last_position: last.map_or(0, |last| last.position),
+            last_time: last.time,
+            last_id: last.id,
+            last_position: last.position,
         };
         let mut holes: Vec<(Hash, HoleEntry)> =
             self.scan.holes.iter().map(|(id, hole)| (*id, *hole)).collect();
