@@ -4,13 +4,12 @@ use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use stemedb_archive::{Archive, ArchiveError, Dropped, PushOptions, Pushed};
-use stemedb_store::Store;
+use stemedb_store::{Store, error::with_causes};
 use tokio::time::sleep;
 
-use super::{links::with_causes, options::ArchivePolicy, status::ArchiveStatus};
+use super::{options::ArchivePolicy, status::ArchiveStatus};
 
-/// However often sending fails, it is tried again after this long, or the interval if that is
-/// longer.
+/// Longest pause after failures, if the interval is not longer.
 const PAUSE_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// Sends what is sealed to the archive that a policy names, now and then at its interval, until

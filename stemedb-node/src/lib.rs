@@ -43,6 +43,7 @@ use std::{
     future::Future,
     net::SocketAddr,
     os::unix::net::UnixListener,
+    panic::resume_unwind,
     sync::{
         Arc, Mutex, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -203,14 +204,26 @@ impl Node {
             None => None,
         };
         let now = uptime();
-        let members = Members::load(store.disk(), now);
-        let cluster = cluster(&store, &options, &address, members.known(), now)?;
+        let (members, cluster, disk_space) = {
+            let (store, options, address) = (Arc::clone(&store), options.clone(), address.clone());
+            // It reads and writes files, and folds the trees.
+            let begin = move || {
+                let members = Members::load(store.disk(), now);
+                let cluster = cluster(&store, &options, &address, members.known(), now)?;
+                Ok::<_, NodeError>((
+                    members,
+                    cluster,
+                    DiskSpace::new(store.dir(), options.disk_reserve),
+                ))
+            };
+            spawn_blocking(begin).await.unwrap_or_else(|error| resume_unwind(error.into_panic()))?
+        };
         let metrics = Metrics::new();
         let shared = Shared {
             links: Links::new(&options),
             limiter: Arc::new(Limiter::new(&options.sync)),
             outgoing: Outgoing::default(),
-            disk_space: DiskSpace::new(store.dir()),
+            disk_space,
             pauses: Pauses::default().into(),
             scrub_policy: watch::Sender::new(options.scrub),
             scrub: scrub::View::default(),
@@ -259,6 +272,11 @@ impl Node {
         &self.shared.store
     }
 
+    /// Its metrics.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
     /// Status at this moment.
     pub fn status(&self) -> Status {
         view::status(&self.shared)
@@ -304,8 +322,7 @@ impl Node {
         let serving = server.serve_node(backend, replica, Some(node), shared.stopped());
         let mut tasks = JoinSet::new();
         if let Some(http) = http {
-            let (view, stopped) = (Arc::new(self.clone()), shared.stopped());
-            tasks.spawn(async move { http.serve(view, stopped).await });
+            tasks.spawn(http.serve(self.clone(), shared.stopped()));
         }
         if let Some(listener) = lock(&shared.control).take() {
             let (node, stopped) = (Arc::new(self.clone()), shared.stopped());
@@ -401,31 +418,31 @@ impl Shared {
         self.options.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    /// Takes in frames, and gives those that answer their senders.
+    /// Takes in frames, and gives those that answer their senders. Each has signatures to verify,
+    /// for which no worker of the runtime has the time.
     fn take_frames(self: &Arc<Self>, frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
         let now = uptime();
-        let (mut senders, mut answers, mut others) = (Vec::new(), Vec::new(), Vec::new());
-        let mut cluster = lock(&self.cluster);
+        let (mut senders, mut answers) = (Vec::new(), Vec::new());
         for frame in frames {
             self.metrics.gossip_received(frame.len() as u64);
+            // Workers wait for the lock: it is held for one frame at a time.
+            let mut cluster = lock(&self.cluster);
             match cluster.receive(&frame, now) {
                 Ok(from) => senders.extend(from),
                 Err(error) => self.refuse(error),
             }
-        }
-        while let Some(output) = cluster.output() {
-            match output {
-                Output::Send { to, frame, way: Way::Back | Way::Member }
-                    if senders.contains(&to) && answers.len() < FRAMES_PER_CALL_MAX =>
-                {
-                    answers.push(frame);
+            let outputs: Vec<_> = std::iter::from_fn(|| cluster.output()).collect();
+            drop(cluster);
+            for output in outputs {
+                match output {
+                    Output::Send { to, frame, way: Way::Back | Way::Member }
+                        if senders.contains(&to) && answers.len() < FRAMES_PER_CALL_MAX =>
+                    {
+                        answers.push(frame);
+                    }
+                    other => self.carry_out(other),
                 }
-                other => others.push(other),
             }
-        }
-        drop(cluster);
-        for output in others {
-            self.carry_out(output);
         }
         self.wake.notify_one();
         answers

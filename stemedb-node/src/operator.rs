@@ -7,13 +7,9 @@ use stemedb_rpc::{Control, Reason, backend::Failure};
 use tokio::task::spawn_blocking;
 use tracing::info;
 
-use super::{
-    Metrics, Node, Reload, Status,
-    http::{self, CompareError, cells},
-    status::Problem,
-};
+use super::{Node, Reload, http::cells};
 use stemedb_store::store::uptime;
-use stemedb_store::{Store, error::ReadError, store::lock};
+use stemedb_store::{error::ReadError, store::lock};
 
 impl stemedb_rpc::Node for Node {
     fn gossip(&self, frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
@@ -100,31 +96,5 @@ impl Node {
     /// replaces a socket that was given before.
     pub fn control_by(&self, listener: UnixListener) {
         *lock(&self.shared.control) = Some(listener);
-    }
-}
-
-impl http::View for Node {
-    fn status(&self) -> Status {
-        Self::status(self)
-    }
-
-    fn problems(&self) -> Vec<Problem> {
-        self.shared.problems()
-    }
-
-    fn store(&self) -> &Arc<Store> {
-        Self::store(self)
-    }
-
-    fn metrics(&self) -> &Metrics {
-        &self.shared.metrics
-    }
-
-    async fn compare(&self, peer: &str, depth: u8) -> Result<Vec<Hash>, CompareError> {
-        if lock(&self.shared.cluster).peer(peer).is_none() {
-            return Err(CompareError::UnknownPeer);
-        }
-        let cells = async { self.shared.links.client(peer).await?.cells(depth).await };
-        cells.await.map_err(|error| CompareError::Failed(Box::new(error)))
     }
 }

@@ -79,7 +79,7 @@ pub enum Outcome {
     /// It is as it was written.
     Healed {
         /// Where the damaged bytes are kept.
-        aside: Option<PathBuf>,
+        kept: Option<PathBuf>,
     },
     /// No peer has the body, or none can be reached.
     NoDonor,
@@ -135,9 +135,9 @@ impl fmt::Display for Found {
         }
         match &self.outcome {
             Outcome::Open => Ok(()),
-            Outcome::Healed { aside: None } => f.write_str("; healed"),
-            Outcome::Healed { aside: Some(aside) } => {
-                write!(f, "; healed, and what it was is in {}", aside.display())
+            Outcome::Healed { kept: None } => f.write_str("; healed"),
+            Outcome::Healed { kept: Some(kept) } => {
+                write!(f, "; healed, and what it was is in {}", kept.display())
             }
             Outcome::NoDonor => f.write_str("; no peer gave its body"),
             Outcome::Failed { reason } => write!(f, "; not healed: {reason}"),
@@ -244,12 +244,13 @@ impl Scrub {
             (None, _) => store.rewrite_framing(found.position),
         };
         found.outcome = match healed {
-            Ok(Healed::Rewritten { kept, .. }) => Outcome::Healed { aside: Some(kept) },
-            Ok(_) => Outcome::Healed { aside: None },
+            Ok(Healed::Rewritten { kept, .. }) => Outcome::Healed { kept: Some(kept) },
+            Ok(_) => Outcome::Healed { kept: None },
             Err(error) => Outcome::Failed { reason: error.to_string() },
         };
         if !found.needs_body() && found.is_healed() && !is_whole(store, found.position) {
-            let reason = "it can't be told from the rest: close the store and run `stemedb repair`";
+            let reason =
+                "it does not follow from the rest: close the store and run `stemedb repair`";
             found.outcome = Outcome::Failed { reason: reason.to_owned() };
         }
         if found.is_healed() {

@@ -147,7 +147,7 @@ fn outcome(synced: &Synced) -> Outcome {
     let report = &synced.report;
     let moved = report.fetched + report.pushed > 0;
     match report.ending {
-        Ending::ProtocolViolation(blame) => Outcome::ProtocolViolation(blame),
+        Ending::ProtocolViolation(what) => Outcome::ProtocolViolation(what),
         Ending::Complete if report.equal => report.set.map_or(Outcome::Partial, Outcome::Repaired),
         Ending::Complete => Outcome::Partial,
         Ending::Limit(Limited::BodyBytes | Limited::Time | Limited::Disk)

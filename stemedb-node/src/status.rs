@@ -4,6 +4,8 @@
 //! are seconds since 1970 UTC.
 
 use serde::{Deserialize, Serialize};
+use stemedb_merkle::id::to_hex;
+use stemedb_store::Head;
 
 /// Defines an enum of words that JSON and metrics have, and one for those of later versions.
 macro_rules! words {
@@ -133,6 +135,17 @@ pub struct HeadStatus {
     pub log_size: u64,
     /// The root over its history.
     pub log_root: String,
+}
+
+impl From<&Head> for HeadStatus {
+    fn from(head: &Head) -> Self {
+        Self {
+            count: head.count,
+            set_root: to_hex(&head.set_root),
+            log_size: head.log_size,
+            log_root: to_hex(&head.log_root),
+        }
+    }
 }
 
 /// Something that an operator must look at.

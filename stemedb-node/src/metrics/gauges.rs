@@ -12,14 +12,16 @@ use crate::status::{
     ArchiveStatus, PauseReason, PeerState, PeerStatus, ProblemCode, ScrubStatus, SliceStatus,
     Status, unix_seconds,
 };
-use stemedb_store::store::Gauges;
+use stemedb_store::store::{CheckpointGauges, Gauges};
 
 /// Collector of all values that are looked up at a scrape.
 #[derive(Debug)]
 pub(super) struct GaugeCollector {
     pub(super) status: Status,
     pub(super) gauges: Gauges,
-    pub(super) memory_bytes: u64,
+    /// Coverage of the restart checkpoint, as last seen.
+    pub(super) checkpoint: CheckpointGauges,
+    pub(super) memory_bytes: Option<u64>,
     pub(super) disk_read_bytes: Option<u64>,
 }
 
@@ -94,9 +96,8 @@ impl GaugeCollector {
     }
 
     fn store(&self, writer: &mut MetricWriter<'_>) -> Result<(), Error> {
-        let Gauges { count, log_size, log_bytes, segments, checkpoint, writer_failed } =
-            self.gauges;
-        let covered = checkpoint.unwrap_or_default();
+        let Gauges { count, log_size, log_bytes, segments, writer_failed, .. } = self.gauges;
+        let covered = self.checkpoint;
         let behind = log_size.saturating_sub(covered.log_size);
         let age = match behind {
             0 => 0.0,
@@ -124,14 +125,15 @@ impl GaugeCollector {
                 "Entries that the restart checkpoint does not cover: opening replays them",
                 behind,
             ),
-            (
-                ("store_memory", BYTES),
-                "Memory of the set tree beside the restart checkpoint, counted once a minute",
-                self.memory_bytes,
-            ),
         ] {
             writer.gauge(name, help, whole(value))?;
         }
+        writer.family(
+            ("store_memory", BYTES),
+            "Memory of the set tree beside the restart checkpoint, counted once a minute, absent \
+             while the tree can't be read",
+            self.memory_bytes.map(|bytes| (NO_LABELS, whole(bytes))),
+        )?;
         writer.family(
             ("store_checkpoint_age", SECONDS),
             "Age of the last entry that the restart checkpoint covers, 0 if it covers all",

@@ -17,7 +17,10 @@ use tokio::{
 };
 
 use super::{Found, Outcome, Rate, Scrub, Step};
-use crate::{options::ScrubPolicy, status::ScrubStatus};
+use crate::{
+    options::ScrubPolicy,
+    status::{ScrubStatus, unix_seconds},
+};
 use stemedb_store::{
     error::ReadError,
     store::{Store, lock},
@@ -64,8 +67,8 @@ impl View {
         let seen = lock(&self.0);
         ScrubStatus {
             position: seen.index,
-            began: seen.began.map(seconds),
-            last_pass: seen.last_pass.map(seconds),
+            began: seen.began.map(unix_seconds),
+            last_pass: seen.last_pass.map(unix_seconds),
             damaged: seen.damaged,
             healed: seen.healed,
         }
@@ -113,12 +116,6 @@ impl View {
             seen.findings.pop_front();
         }
     }
-}
-
-/// NTP64 as seconds since 1970.
-#[expect(clippy::cast_precision_loss, reason = "microseconds remain")]
-fn seconds(time: u64) -> f64 {
-    time as f64 / 4_294_967_296.0
 }
 
 /// Checks a store for as long as a node runs, pass after pass, at the rate and in the rhythm of
