@@ -14,11 +14,11 @@ pub use stemedb_store::{
     AppendError, AssertionId, BackupError, BackupReport, CheckReport, CheckpointError,
     CheckpointReport, ClockReport, CloseError, ConsistencyProof, Depth, Entries, Entry,
     Environment, Fault, Hash, Head, HealError, Healed, HistoryError, Ids, InclusionProof,
-    LeafIndex, OpenError, OpenReport, Options, ParseProofError, Pending, Presence, Progress,
-    ProofError, ProofFile, Proven, ReadError, Receipt, RepairError, RepairOptions, RepairReport,
-    ResolveError, RestoreError, ResumePoint, Secret, SecretTooShort, SetProof, Snapshot,
-    SnapshotDiff, Stats, Store, Terminal, TreeHead, TreeSize, Upkeep, Warning, Watch, WatchError,
-    backup_of, error, leaf_hash, options, repair, repair_with, restore, store,
+    InternalError, LeafIndex, OpenError, OpenReport, Options, ParseProofError, Pending, Presence,
+    Progress, ProofError, ProofFile, Proven, ReadError, Receipt, RepairError, RepairOptions,
+    RepairReport, ResolveError, RestoreError, ResumePoint, Secret, SecretTooShort, SetProof,
+    Snapshot, SnapshotDiff, Stats, Store, Terminal, TreeHead, TreeSize, Upkeep, Warning, Watch,
+    WatchError, backup_of, error, leaf_hash, options, repair, repair_with, restore, store,
 };
 #[cfg(feature = "sync")]
 pub use stemedb_sync as sync;

@@ -10,9 +10,9 @@ use clap::Subcommand;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use stemedb::archive::{Listed, Selection};
+use stemedb::node::status::HeadStatus;
 
 use super::failure::Failure;
-use super::root::HeadFields;
 use super::{Globals, progress, timestamp};
 
 /// Keep sealed segments on object storage, check them there, and make stores from them
@@ -84,7 +84,7 @@ fn show(bar: &ProgressBar) -> impl FnMut(stemedb::Progress) {
 struct ListedFields {
     log: String,
     #[serde(flatten)]
-    head: HeadFields,
+    head: HeadStatus,
     manifest: u64,
     time: String,
     segments: u64,
@@ -97,7 +97,7 @@ impl From<&Listed> for ListedFields {
     fn from(listed: &Listed) -> Self {
         Self {
             log: listed.log.to_string(),
-            head: HeadFields::from(&listed.head),
+            head: HeadStatus::from(&listed.head),
             manifest: listed.manifest,
             time: time(listed.time),
             segments: listed.segments,

@@ -1,6 +1,6 @@
 //! `stemedb get`: the body of an assertion.
 
-use serde_json::json;
+use serde::Serialize;
 use stemedb::rpc::backend::Which;
 use stemedb::rpc::{CallError, PeerAddress};
 use stemedb::sync::Keys;
@@ -73,12 +73,16 @@ async fn get_from(peer: &PeerAddress, args: &Args, globals: &Globals) -> Result<
     print_facts(entry.id, entry.index, entry.time, body.len())
 }
 
-fn print_facts(id: AssertionId, index: u64, time: u64, len: usize) -> Result<(), Failure> {
-    output::json(&json!({
-        "id": id.to_string(),
-        "index": index,
-        "time": timestamp::rfc3339(time),
-        "ntp64": time,
-        "len": len,
-    }))
+#[derive(Serialize)]
+struct Facts {
+    id: String,
+    index: u64,
+    time: String,
+    ntp64: u64,
+    len: usize,
+}
+
+fn print_facts(id: AssertionId, index: u64, ntp64: u64, len: usize) -> Result<(), Failure> {
+    let time = timestamp::rfc3339(ntp64);
+    output::json(&Facts { id: id.to_string(), index, time, ntp64, len })
 }

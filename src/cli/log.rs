@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use serde_json::json;
-use stemedb::{Entry, Store};
+use serde::Serialize;
+use stemedb::{AssertionId, Entry, Store};
 
 use super::failure::{Failure, OutputError};
 use super::timestamp::{self, TimeArg};
@@ -59,8 +59,15 @@ fn log(store: &Store, args: &Args, as_json: bool) -> Result<(), Failure> {
     let mut out = output::stdout();
     let width = size.saturating_sub(1).to_string().len();
     let mut print = |entry: Entry| {
-        let line = if as_json { json_line(&entry) } else { text_line(&entry, width) };
-        writeln!(out, "{line}").map_err(OutputError)
+        if as_json {
+            let Entry { index, time, id, len, hole } = entry;
+            return output::json_line(
+                &mut out,
+                &EntryFields { hole, ..EntryFields::new(index, time, id, len) },
+            );
+        }
+        writeln!(out, "{}", text_line(&entry, width)).map_err(OutputError)?;
+        Ok::<_, Failure>(())
     };
     let entries = store.range(from..to);
     if args.reverse {
@@ -82,18 +89,28 @@ fn first_index(store: &Store, time: Option<TimeArg>, size: u64) -> Result<Option
     Ok(Some(store.index_at_time(ntp64)?))
 }
 
-fn json_line(entry: &Entry) -> String {
-    let mut line = json!({
-        "index": entry.index,
-        "time": timestamp::rfc3339(entry.time),
-        "ntp64": entry.time,
-        "id": entry.id.to_string(),
-        "len": entry.len,
-    });
-    if let (true, Some(fields)) = (entry.hole, line.as_object_mut()) {
-        fields.insert("hole".to_owned(), true.into());
+/// An entry as fields of JSON.
+#[derive(Serialize)]
+pub(super) struct EntryFields {
+    index: u64,
+    time: String,
+    ntp64: u64,
+    id: String,
+    len: u64,
+    #[serde(skip_serializing_if = "is_false")]
+    hole: bool,
+}
+
+impl EntryFields {
+    pub(super) fn new(index: u64, ntp64: u64, id: AssertionId, len: u64) -> Self {
+        let time = timestamp::rfc3339(ntp64);
+        Self { index, time, ntp64, id: id.to_string(), len, hole: false }
     }
-    line.to_string()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 fn text_line(entry: &Entry, width: usize) -> String {

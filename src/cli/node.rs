@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 use stemedb::Store;
+use stemedb::node::status::HeadStatus;
 use stemedb::node::{Node, Options};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::spawn_blocking;
@@ -19,7 +20,6 @@ use super::failure::Failure;
 use super::flags::Flags;
 use super::input::to_hex;
 use super::logging::Logging;
-use super::root::HeadFields;
 use super::service::{self, State};
 use super::signals::Signals;
 use super::{Globals, open, output, peer};
@@ -81,7 +81,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     })
 }
 
-/// All that a node is started with, beside its store.
+/// Options of a node and its configuration, without its store.
 struct Start {
     options: Options,
     reloader: Arc<Mutex<Reloader>>,
@@ -160,7 +160,7 @@ struct Ready {
     address: SocketAddr,
     http: Option<SocketAddr>,
     #[serde(flatten)]
-    head: HeadFields,
+    head: HeadStatus,
 }
 
 fn ready(node: &Node, store: &Store, own: &Globals) -> Result<(), Failure> {
@@ -176,5 +176,5 @@ fn ready(node: &Node, store: &Store, own: &Globals) -> Result<(), Failure> {
         );
         return output::raw(line.as_bytes());
     }
-    output::json(&Ready { address, http, head: HeadFields::from(&head) })
+    output::json(&Ready { address, http, head: HeadStatus::from(&head) })
 }

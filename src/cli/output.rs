@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 use serde::Serialize;
+use stemedb::error::with_causes;
 
 use super::failure::{Failure, OutputError};
 use super::logging;
@@ -38,6 +39,15 @@ pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
     finish(out)
 }
 
+/// Prints the facts of a result: as one object, or as rows.
+pub(super) fn facts(
+    as_json: bool,
+    fields: &impl Serialize,
+    rows: &[(&str, String)],
+) -> Result<(), Failure> {
+    if as_json { json(fields) } else { raw(table(rows).as_bytes()) }
+}
+
 /// Writes one object as one line.
 pub(super) fn json_line(mut out: impl Write, value: &impl Serialize) -> Result<(), Failure> {
     serde_json::to_writer(&mut out, value).map_err(|error| OutputError(error.into()))?;
@@ -54,7 +64,7 @@ pub(super) fn table(rows: &[(&str, String)]) -> String {
 }
 
 /// Prints text to standard error as it is.
-pub(super) fn aside(text: &str) {
+pub(super) fn stderr(text: &str) {
     // Nobody is left to tell if standard error is closed.
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
@@ -67,21 +77,6 @@ pub(super) fn note(text: impl std::fmt::Display) {
 /// Says why the command failed, with all its causes.
 pub(super) fn error(error: &dyn Error) {
     say("error", RED, &with_causes(error));
-}
-
-/// An error with all its causes, as one text.
-pub(super) fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let reason = error.to_string();
-        // Some errors of the system repeat themselves as their own cause.
-        if !text.ends_with(&reason) {
-            text = format!("{text}: {reason}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// A heading, bold where a person sees it.

@@ -8,13 +8,13 @@ use stemedb::Replicate as _;
 use serde::Serialize;
 use stemedb::Store;
 use stemedb::node::config::{LogFormat, LogLevel};
+use stemedb::node::status::HeadStatus;
 use stemedb::rpc::{Server, ServerLimits, ServerOptions, ServerTls, Tokens};
 use stemedb::sync::Limits;
 
 use super::failure::Failure;
 use super::logging::Logging;
 use super::peer;
-use super::root::HeadFields;
 use super::signals::Signals;
 use super::{Globals, open, output};
 
@@ -109,7 +109,7 @@ async fn serve(
 struct Ready {
     address: SocketAddr,
     #[serde(flatten)]
-    head: HeadFields,
+    head: HeadStatus,
 }
 
 fn ready(address: SocketAddr, store: &Store, globals: &Globals) -> Result<(), Failure> {
@@ -118,7 +118,7 @@ fn ready(address: SocketAddr, store: &Store, globals: &Globals) -> Result<(), Fa
             format!("serving {} on {address}\n", globals.store.display()).as_bytes(),
         );
     }
-    output::json(&Ready { address, head: HeadFields::from(&store.head()?) })
+    output::json(&Ready { address, head: HeadStatus::from(&store.head()?) })
 }
 
 fn options(args: &Args) -> Result<ServerOptions, Failure> {

@@ -2,12 +2,12 @@
 
 use std::io::Write;
 
-use serde_json::json;
 use stemedb::rpc::PeerAddress;
 use stemedb::rpc::backend::Entry;
 use stemedb::rpc::client::Watched;
 
 use super::failure::{Failure, OutputError};
+use super::log::EntryFields;
 use super::peer;
 use super::signals::Signals;
 use super::{Globals, output, timestamp};
@@ -56,26 +56,15 @@ async fn watch(args: &Args, as_json: bool) -> Result<(), Failure> {
     };
     let mut watch = client.watch(Watched { from, stop_at_end: args.end, ..Watched::default() });
     while let Some(entry) = watch.next().await {
-        let line = line(&entry?, as_json);
+        let Entry { index, time, id, len, .. } = entry?;
         let mut out = output::stdout();
-        writeln!(out, "{line}").map_err(OutputError)?;
+        if as_json {
+            output::json_line(&mut out, &EntryFields::new(index, time, id, len))?;
+        } else {
+            let time = timestamp::rfc3339(time);
+            writeln!(out, "{index}  {time}  {id}  {len}").map_err(OutputError)?;
+        }
         output::finish(out)?;
     }
     Ok(())
-}
-
-fn line(entry: &Entry, as_json: bool) -> String {
-    let Entry { index, id, len, .. } = entry;
-    let time = timestamp::rfc3339(entry.time);
-    if !as_json {
-        return format!("{index}  {time}  {id}  {len}");
-    }
-    json!({
-        "index": index,
-        "time": time,
-        "ntp64": entry.time,
-        "id": id.to_string(),
-        "len": len,
-    })
-    .to_string()
 }

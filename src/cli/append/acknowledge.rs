@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender};
 
 use indicatif::ProgressBar;
 
-use super::taker::{Receipt, Receipts};
+use super::sink::{Receipt, Receipts};
 use super::{Event, Submitted};
 use crate::cli::failure::{Failure, OutputError};
 use crate::cli::output;

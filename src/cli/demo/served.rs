@@ -4,7 +4,7 @@ use std::future::pending;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::json;
+use serde::Serialize;
 use stemedb::rpc::{Client, ClientOptions, Server, ServerOptions};
 use stemedb::sync::report::Report;
 use stemedb::sync::{Ending, Limits};
@@ -22,7 +22,18 @@ const MISSED_EVERY: [usize; 2] = [101, 103];
 /// New lines at the end, which only one of the two takes in.
 const LATER: usize = 1_000;
 
-pub(super) fn show(dir: &Path, lines: &Lines, teller: &mut Teller) -> Result<(), Failure> {
+/// Facts of one session.
+#[derive(Serialize)]
+pub(super) struct Facts {
+    layers: Vec<&'static str>,
+    rounds: u64,
+    reconcile_bytes: u64,
+    fetched: u64,
+    pushed: u64,
+    equal: bool,
+}
+
+pub(super) fn show(dir: &Path, lines: &Lines, teller: &mut Teller) -> Result<[Facts; 2], Failure> {
     let [north, south] =
         ["north", "south"].map(|name| open::open(&dir.join(name), Options::default()));
     let (north, south) = (Arc::new(north?), Arc::new(south?));
@@ -39,7 +50,11 @@ pub(super) fn show(dir: &Path, lines: &Lines, teller: &mut Teller) -> Result<(),
     outcome
 }
 
-async fn meet(north: &Arc<Store>, south: &Arc<Store>, teller: &mut Teller) -> Result<(), Failure> {
+async fn meet(
+    north: &Arc<Store>,
+    south: &Arc<Store>,
+    teller: &mut Teller,
+) -> Result<[Facts; 2], Failure> {
     teller.step("Sync", "two served stores that took different lines meet over gRPC")?;
     let (to_north, to_south) = (serve(north).await?, serve(south).await?);
     teller.row("north", &format!("on {}", to_north.peer()))?;
@@ -54,11 +69,11 @@ async fn meet(north: &Arc<Store>, south: &Arc<Store>, teller: &mut Teller) -> Re
     north.append_batch((0..LATER).map(|n| format!("a line that came later: {n}")))?;
     let second = sync(south, &to_north, teller).await?;
     told(&second, teller)?;
-    teller.fact("sync", json!([fact(&first), fact(&second)]));
     if north.root()? != south.root()? || !first.equal || !second.equal {
         return Err(Failure::Demo { what: "two stores that were synced differ" });
     }
-    teller.say("One command does it: stemedb serve here, stemedb sync PEER there.")
+    teller.say("One command does it: stemedb serve here, stemedb sync PEER there.")?;
+    Ok([facts(&first), facts(&second)])
 }
 
 /// Serves a store on a port of its own until the runtime ends; returns a client of it.
@@ -91,14 +106,13 @@ fn told(report: &Report, teller: &mut Teller) -> Result<(), Failure> {
     teller.row("pushed", &teller::count(report.pushed))
 }
 
-fn fact(report: &Report) -> serde_json::Value {
-    let layers: Vec<&str> = report.layers.iter().map(|step| step.layer.name()).collect();
-    json!({
-        "layers": layers,
-        "rounds": report.rounds,
-        "reconcile_bytes": report.reconcile_bytes(),
-        "fetched": report.fetched,
-        "pushed": report.pushed,
-        "equal": report.equal,
-    })
+fn facts(report: &Report) -> Facts {
+    Facts {
+        layers: report.layers.iter().map(|step| step.layer.name()).collect(),
+        rounds: report.rounds,
+        reconcile_bytes: report.reconcile_bytes(),
+        fetched: report.fetched,
+        pushed: report.pushed,
+        equal: report.equal,
+    }
 }

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use stemedb::error::with_causes;
 use stemedb::node::Options;
 use stemedb::node::config::{Change, Config, Key};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::super::Globals;
 use super::super::config::Loaded;
 use super::super::failure::Failure;
 use super::super::flags::Flags;
 use super::super::logging::Logging;
-use super::super::{Globals, output};
 
 /// Reads the configuration of a node again whenever it is asked to.
 #[derive(Debug)]
@@ -120,7 +121,7 @@ fn refused(failure: &Failure) {
             tracing::error!("{problem}");
         }
     } else {
-        tracing::error!("{}", output::with_causes(failure));
+        tracing::error!("{}", with_causes(failure));
     }
     tracing::error!(
         "the new configuration is wrong, see above: keeping the previous configuration"

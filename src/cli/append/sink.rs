@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use crate::cli::failure::Failure;
 
 /// Takes bodies, in order.
-pub(super) enum Taker<'a> {
+pub(super) enum Sink<'a> {
     Here(&'a Store),
     There { sender: BatchSender, runtime: Handle },
 }
@@ -43,7 +43,7 @@ pub(super) struct Receipt {
     pub(super) duplicate: bool,
 }
 
-impl Taker<'_> {
+impl Sink<'_> {
     /// Hands on bodies. Whether they were taken, the acknowledgements say.
     pub(super) fn submit(&mut self, bodies: Vec<Vec<u8>>) -> Pending {
         match self {
@@ -59,7 +59,7 @@ impl Taker<'_> {
 }
 
 impl Receipts {
-    /// Those of a server.
+    /// Receipts of a server.
     pub(super) fn there(receipts: BatchReceipts, runtime: Handle) -> Self {
         Self::There(Box::new(Answers { receipts, ready: VecDeque::new(), runtime }))
     }
