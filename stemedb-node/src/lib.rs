@@ -421,13 +421,12 @@ impl Shared {
     /// Takes in frames, and gives those that answer their senders. Each has signatures to verify,
     /// for which no worker of the runtime has the time.
     fn take_frames(self: &Arc<Self>, frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-        let now = uptime();
         let (mut senders, mut answers) = (Vec::new(), Vec::new());
         for frame in frames {
             self.metrics.gossip_received(frame.len() as u64);
             // Workers wait for the lock: it is held for one frame at a time.
             let mut cluster = lock(&self.cluster);
-            match cluster.receive(&frame, now) {
+            match cluster.receive(&frame, uptime()) {
                 Ok(from) => senders.extend(from),
                 Err(error) => self.refuse(error),
             }
