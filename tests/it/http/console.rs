@@ -197,6 +197,20 @@ fn problems_are_shown() {
 
 #[test]
 #[ignore = "needs Chromium: .ci/run"]
+fn where_the_trees_fail_no_count_and_no_root_are_shown() {
+    let browser = Browser::find();
+    let serving = Serving::with(["one"], options());
+    serving.break_trees();
+    let dom = browser.dom(&format!("http://{}/", serving.address));
+    for part in ["count", "log-size", "set-root", "log-root"] {
+        assert_eq!(text_of(&dom, part), "not known", "{part}: {dom}");
+    }
+    assert_eq!(text_of(&dom, "ready"), "Not ready");
+    assert!(dom.contains("restart the node, which rebuilds it"), "{dom}");
+}
+
+#[test]
+#[ignore = "needs Chromium: .ci/run"]
 fn pictures() {
     if std::env::var_os("STEMEDB_SCREENSHOTS").is_none() {
         return;

@@ -116,6 +116,15 @@ impl Serving {
         self.peer.append_batch(bodies.map(|entry| store.get(&entry.id).unwrap().unwrap())).unwrap();
     }
 
+    /// Leaves the node with trees that can't be read.
+    pub(super) fn break_trees(&self) {
+        let store = self.node.store();
+        let died = std::thread::scope(|scope| scope.spawn(|| store.break_trees()).join());
+        assert!(died.is_err());
+        // The first to ask for an id meets the lock that the panic poisoned.
+        assert!(store.get(&store.entry(0).unwrap().unwrap().id).is_err());
+    }
+
     /// Stops, and waits until nothing is served any more.
     pub(super) fn stop(&mut self) {
         drop(self.stop.take());
