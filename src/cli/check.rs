@@ -29,8 +29,13 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     // Also on a disk that fails, every read is a call that can say so.
-    let options = Options { load_checkpoints: true, ..open::options(globals)? };
-    open::reading_with(globals, options, |store| check(store, args, globals))
+    let options = Options {
+        create: false,
+        read_only: true,
+        load_checkpoints: true,
+        ..open::options(globals)?
+    };
+    open::with(globals, options, |store| check(store, args, globals))
 }
 
 fn check(store: &Store, args: &Args, globals: &Globals) -> Result<(), Failure> {

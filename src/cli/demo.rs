@@ -17,6 +17,7 @@ use stemedb::{Options, Receipt, Store};
 use self::lines::Lines;
 use self::teller::Teller;
 use super::failure::{Exit, Failure};
+use super::format::grouped;
 use super::input::to_hex;
 use super::signals::Signals;
 use super::stopwatch::Stopwatch;
@@ -133,8 +134,8 @@ struct Batch {
 fn append(store: &Store, lines: &Lines, teller: &mut Teller) -> Result<(Input, Batch), Failure> {
     teller.step("The input", "each line becomes an assertion, named by its BLAKE3 hash")?;
     teller.row("from", &lines.source)?;
-    teller.row("files", &teller::count(lines.files as u64))?;
-    teller.row("lines", &teller::count(lines.bodies.len() as u64))?;
+    teller.row("files", &grouped(lines.files as u64))?;
+    teller.row("lines", &grouped(lines.bodies.len() as u64))?;
 
     teller.step("Append", "each is durable before it is acknowledged")?;
     let watch = Stopwatch::start();
@@ -144,11 +145,8 @@ fn append(store: &Store, lines: &Lines, teller: &mut Teller) -> Result<(Input, B
     let duplicates = receipts.iter().filter(is_duplicate).count();
     let appended = receipts.len() - duplicates;
     let head = store.head()?;
-    teller.row("appended", &teller::count(appended as u64))?;
-    teller.row(
-        "duplicates",
-        &format!("{} (a body is held once)", teller::count(duplicates as u64)),
-    )?;
+    teller.row("appended", &grouped(appended as u64))?;
+    teller.row("duplicates", &format!("{} (a body is held once)", grouped(duplicates as u64)))?;
     teller.row("took", &format!("{ms:.0} ms"))?;
     teller.row("set root", &to_hex(&head.set_root))?;
     teller.row("log root", &to_hex(&head.log_root))?;

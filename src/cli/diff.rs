@@ -67,7 +67,7 @@ fn diff_peer(args: &Args, globals: &Globals) -> Result<(), Failure> {
         .other
         .parse()
         .map_err(|source| Failure::NeitherDirNorPeer { argument: args.other.clone(), source })?;
-    open::reading_shared(globals, |store| {
+    open::reading(globals, |store| {
         open::require_secret(store, globals)?;
         let diff = peer::runtime()?.block_on(async {
             let signals = Signals::watch()?;

@@ -72,7 +72,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let (sender, reloads) = unbounded_channel();
     let reloader = Reloader::new(args.flags.clone(), globals.clone(), logging, config, sender);
     let start = Start { options, reloader: Arc::new(Mutex::new(reloader)), reloads, signals };
-    open::or_make_shared(&own, |store| {
+    open::or_make_or_read(&own, |store| {
         open::require_secret(store, &own)?;
         let outcome = runtime.block_on(start.run(store, &own));
         // Waits for reads and appends that still run.

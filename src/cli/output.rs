@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
+use bytesize::ByteSize;
 use serde::Serialize;
 use stemedb::error::with_causes;
 
@@ -104,21 +105,8 @@ fn say(label: &str, colour: &str, text: &str) {
 }
 
 /// A count of bytes as people read it.
-#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
 pub(super) fn bytes(count: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if count < 1024 {
-        return format!("{count} B");
-    }
-    let mut value = count as f64 / 1024.0;
-    let mut units = UNITS.iter();
-    let mut unit = units.next();
-    while value >= 1024.0 {
-        let Some(next) = units.next() else { break };
-        value /= 1024.0;
-        unit = Some(next);
-    }
-    format!("{value:.1} {}", unit.unwrap_or(&""))
+    ByteSize(count).display().iec().to_string()
 }
 
 #[cfg(test)]
@@ -131,7 +119,7 @@ mod tests {
         assert_eq!(bytes(1023), "1023 B");
         assert_eq!(bytes(1024), "1.0 KiB");
         assert_eq!(bytes(5 << 20), "5.0 MiB");
-        assert_eq!(bytes(u64::MAX), "16384.0 PiB");
+        assert_eq!(bytes(u64::MAX), "16.0 EiB");
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         Some(peer) => Some(runtime.block_on(args.connection.connect(peer))?),
         None => None,
     };
-    open::existing_shared(globals, |store| {
+    open::existing(globals, |store| {
         open::require_secret(store, globals)?;
         let outcome = runtime.block_on(scrub(args, &Peer(client), store, globals));
         // Waits for reads that still run.

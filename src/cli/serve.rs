@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let options = options(args)?;
     // What the server warns of: connections that it refuses.
     Logging::start(LogFormat::Human, LogLevel::Warn)?;
-    open::or_make_shared(globals, |store| {
+    open::or_make_or_read(globals, |store| {
         open::require_secret(store, globals)?;
         peer::runtime()?.block_on(serve(args, options, store, globals))
     })

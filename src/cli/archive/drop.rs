@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let runtime = peer::runtime()?;
     let source = Some(segment_source(&args.url));
     let options = Options { create: false, segment_source: source, ..open::options(globals)? };
-    let (dropped, remote) = open::shared_with(globals, options, |store| {
+    let (dropped, remote) = open::with(globals, options, |store| {
         // Only what opening does not read is dropped.
         store.checkpoint()?;
         let dropped = runtime.block_on(archive.drop_archived(store, args.keep));

@@ -49,7 +49,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let archive = Archive::create(&args.url)?;
     let runtime = peer::runtime()?;
     let options = PushOptions { seal: args.all, again: args.again };
-    let pushed = open::existing_shared(globals, |store| {
+    let pushed = open::existing(globals, |store| {
         let bar = super::bar();
         let pushed = runtime.block_on(archive.push(store, options, super::show(&bar)));
         bar.finish_and_clear();

@@ -9,8 +9,9 @@ use std::time::Duration;
 use serde::Serialize;
 use stemedb::{AssertionId, Options, Store};
 
-use super::teller::{self, Teller};
+use super::teller::Teller;
 use crate::cli::failure::Failure;
+use crate::cli::format::grouped;
 use crate::cli::stopwatch::Stopwatch;
 
 /// The child is killed once so many appends are acknowledged.
@@ -31,10 +32,8 @@ pub(super) fn show(dir: &Path, teller: &mut Teller) -> Result<Facts, Failure> {
     teller
         .step("Crash", "another process appends without end, and is killed in the midst of it")?;
     let acknowledged = append_and_kill(dir)?;
-    teller.row(
-        "killed after",
-        &format!("{} acknowledgements", teller::count(acknowledged.len() as u64)),
-    )?;
+    teller
+        .row("killed after", &format!("{} acknowledgements", grouped(acknowledged.len() as u64)))?;
 
     let watch = Stopwatch::start();
     let store = Store::open(dir, Options { create: false, ..Options::default() })?;
@@ -50,10 +49,10 @@ pub(super) fn show(dir: &Path, teller: &mut Teller) -> Result<Facts, Failure> {
     let head = store.head()?;
     store.close()?;
     let lost = acknowledged.len() - survived;
-    teller.row("survived", &format!("{}, {lost} lost", teller::count(survived as u64)))?;
+    teller.row("survived", &format!("{}, {lost} lost", grouped(survived as u64)))?;
     let miscounted = Failure::Demo { what: "a reopened store does not count what it holds" };
     let unacknowledged = head.count.checked_sub(survived as u64).ok_or(miscounted)?;
-    teller.row("besides", &format!("{} not acknowledged yet", teller::count(unacknowledged)))?;
+    teller.row("besides", &format!("{} not acknowledged yet", grouped(unacknowledged)))?;
     if lost > 0 || acknowledged.is_empty() {
         return Err(Failure::Demo { what: "an acknowledged append did not survive the kill" });
     }

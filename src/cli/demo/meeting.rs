@@ -6,8 +6,9 @@ use serde::Serialize;
 use stemedb::{AssertionId, Options, Store};
 
 use super::lines::Lines;
-use super::teller::{self, Teller};
+use super::teller::Teller;
 use crate::cli::failure::Failure;
+use crate::cli::format::grouped;
 use crate::cli::input::to_hex;
 use crate::cli::open;
 use crate::cli::stopwatch::Stopwatch;
@@ -42,19 +43,17 @@ pub(super) fn show(
     let diff = first.snapshot()?.diff(&second.snapshot()?)?;
     let ms = watch.millis();
     let (here, there) = (diff.only_here.len(), diff.only_there.len());
-    teller.row("only first", &teller::count(here as u64))?;
-    teller.row("only second", &teller::count(there as u64))?;
-    teller.row(
-        "compared in",
-        &format!("{ms:.1} ms, {} tree nodes visited", teller::count(diff.visited)),
-    )?;
+    teller.row("only first", &grouped(here as u64))?;
+    teller.row("only second", &grouped(there as u64))?;
+    teller
+        .row("compared in", &format!("{ms:.1} ms, {} tree nodes visited", grouped(diff.visited)))?;
 
     teller.step("Copy", "only what is missing, both ways")?;
     copy(&diff.only_here, first, &second)?;
     copy(&diff.only_there, &second, first)?;
     let roots = (first.root()?, second.root()?);
     second.close()?;
-    teller.row("copied", &teller::count((here + there) as u64))?;
+    teller.row("copied", &grouped((here + there) as u64))?;
     teller.row("first root", &to_hex(&roots.0))?;
     teller.row("second root", &to_hex(&roots.1))?;
     if roots.0 != roots.1 {

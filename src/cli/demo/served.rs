@@ -11,8 +11,9 @@ use stemedb::sync::{Ending, Limits};
 use stemedb::{Options, Replicate as _, Store, SyncOptions};
 
 use super::lines::Lines;
-use super::teller::{self, Teller};
+use super::teller::Teller;
 use crate::cli::failure::Failure;
+use crate::cli::format::grouped;
 use crate::cli::input::to_hex;
 use crate::cli::stopwatch::Stopwatch;
 use crate::cli::{open, output, peer};
@@ -102,8 +103,8 @@ fn told(report: &Report, teller: &mut Teller) -> Result<(), Failure> {
     let layers: Vec<&str> = report.layers.iter().map(|step| step.layer.name()).collect();
     teller.row("found by", &format!("{}, in {} rounds", layers.join(", "), report.rounds))?;
     teller.row("bytes for it", &output::bytes(report.reconcile_bytes()))?;
-    teller.row("fetched", &teller::count(report.fetched))?;
-    teller.row("pushed", &teller::count(report.pushed))
+    teller.row("fetched", &grouped(report.fetched))?;
+    teller.row("pushed", &grouped(report.pushed))
 }
 
 fn facts(report: &Report) -> Facts {

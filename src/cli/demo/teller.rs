@@ -2,7 +2,6 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use indicatif::HumanCount;
 use serde::Serialize;
 
 use crate::cli::failure::{Failure, OutputError};
@@ -60,9 +59,4 @@ impl Teller {
         out.flush().map_err(OutputError)?;
         Ok(())
     }
-}
-
-/// A count with its thousands apart.
-pub(super) fn count(count: u64) -> String {
-    HumanCount(count).to_string()
 }
