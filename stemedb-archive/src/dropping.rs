@@ -13,7 +13,7 @@ use std::{
 
 use object_store::ObjectStoreExt as _;
 use stemedb_merkle::Hash;
-use stemedb_wal::disk::SegmentSource;
+use stemedb_wal::remote::SegmentSource;
 use tokio::{
     runtime::{Builder, Runtime},
     time::{sleep, timeout},

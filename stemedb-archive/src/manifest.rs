@@ -19,7 +19,7 @@ use stemedb_wal::{
 pub(super) const PART_LEN: usize = 16 << 20;
 
 /// A dropped segment is read by the same parts.
-const _: () = assert!(PART_LEN as u64 == stemedb_wal::disk::PART_LEN);
+const _: () = assert!(PART_LEN == stemedb_wal::remote::PART_LEN);
 
 /// Name of the format.
 pub(super) const FORMAT: &str = "stemedb.dev/archive@v1";

@@ -15,7 +15,7 @@ use crate::{
 };
 use stemedb_merkle::Hash;
 use stemedb_wal::{
-    disk::{DirLock, Disk, RemoteDisk},
+    disk::{DirLock, Disk},
     identity::Identity,
     log::LogReader,
 };
@@ -105,7 +105,6 @@ pub struct Store {
     report: OpenReport,
     dir: PathBuf,
     /// The directory as one in which segments may have been dropped.
-    remote: RemoteDisk,
     followed: Arc<watch::Followed>,
     closed: bool,
 }

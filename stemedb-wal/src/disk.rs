@@ -25,19 +25,14 @@ mod memory;
 mod names;
 #[doc(hidden)]
 pub mod pages;
-mod remote;
 
 pub use self::{
     file::{Displaced, FileDisk, NotAFile},
     memory::MemoryDisk,
     names::{is_log_file, is_quarantined, is_store_file, is_temporary},
-    remote::{PART_LEN, RemoteDisk, RemoteError, SegmentSource},
 };
 
-pub(crate) use self::{
-    names::{Quarantine, quarantined},
-    remote::{StubDamaged, stub_name},
-};
+pub(crate) use self::names::{Quarantine, quarantined};
 
 use std::{ffi::OsString, fmt, io, path::PathBuf, sync::Arc};
 
@@ -228,30 +223,6 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     /// [`Displaced::FileGone`], as the inner error, and whatever the disk reports.
     fn check_named(&self) -> io::Result<()> {
         Ok(())
-    }
-
-    /// Lets go of what can be had again when it is needed: an open file, say.
-    fn release(&self) {}
-
-    /// Whether some of the bytes are only in an archive: of a segment, those of the bodies.
-    fn is_remote(&self) -> bool {
-        false
-    }
-
-    /// As [`read_at`](Self::read_at), but bytes that are only in an archive are zeros: needs no
-    /// network.
-    ///
-    /// # Errors
-    ///
-    /// Whatever the disk reports.
-    fn read_local_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.read_at(buffer, offset)
-    }
-
-    /// Takes note that bytes from an archive are not what was sent there: they are asked for again
-    /// when they are read next. The error to report; none if nothing is in an archive.
-    fn invalidate(&self) -> Option<RemoteError> {
-        None
     }
 }
 

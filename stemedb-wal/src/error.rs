@@ -4,7 +4,7 @@ use std::{fmt, io, path::PathBuf, sync::Arc};
 
 use stemedb_merkle::{Hash, id::to_hex};
 
-use crate::disk::{Displaced, RemoteError};
+use crate::{disk::Displaced, remote::RemoteError};
 
 /// What the disk was asked to do when it failed.
 ///

@@ -33,6 +33,7 @@ pub mod identity;
 pub mod log;
 #[doc(hidden)]
 pub mod raw;
+pub mod remote;
 pub mod repair;
 mod scan;
 pub mod sealed;

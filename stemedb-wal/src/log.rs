@@ -56,7 +56,7 @@ use self::{
     sync::Durable,
 };
 use crate::{
-    disk::{DirLock, Disk},
+    disk::{DirLock, Disk, DiskFile},
     error::{Action, AppendError, DiskError, OpenError},
     identity::CleanMark,
     record::BODY_LEN_MAX,
@@ -70,6 +70,8 @@ pub struct Log {
     origin: Origin,
     options: LogOptions,
     open: Arc<Segment>,
+    /// The file of the open segment.
+    file: Arc<dyn DiskFile>,
     /// Where the next batch goes in the open segment.
     offset: u64,
     /// How long the open segment's file is.
@@ -106,6 +108,7 @@ pub(crate) struct Recovered {
     pub(crate) handles: Arc<Handles>,
     pub(crate) segments: Vec<Arc<Segment>>,
     pub(crate) open: Arc<Segment>,
+    pub(crate) file: Arc<dyn DiskFile>,
     pub(crate) offset: u64,
     pub(crate) allocated: u64,
     pub(crate) next_index: u64,
@@ -142,17 +145,12 @@ impl Log {
         recovery::open(disk, origin, options, watermark, replay)
     }
 
-    pub(crate) fn from_recovered(
-        disk: Arc<dyn Disk>,
-        origin: &Origin,
-        options: &LogOptions,
-        found: Recovered,
-    ) -> Self {
+    pub(crate) fn from_recovered(origin: &Origin, options: &LogOptions, found: Recovered) -> Self {
         let position = found.open.header.first_position + found.offset;
         let mark = Watermark { position, next_index: found.next_index };
         let log = Self {
-            spare: Spare::new(Arc::clone(&disk), options.spares),
-            shared: Arc::new(Shared::new(disk, found.handles, found.segments)),
+            spare: Spare::new(Arc::clone(found.handles.dir().disk()), options.spares),
+            shared: Arc::new(Shared::new(found.handles, found.segments)),
             origin: *origin,
             options: LogOptions {
                 segment_len: options.segment_len.min(SEGMENT_LEN_MAX),
@@ -160,6 +158,7 @@ impl Log {
                 ..options.clone()
             },
             open: found.open,
+            file: found.file,
             offset: found.offset,
             allocated: found.allocated,
             filled: false,
@@ -186,7 +185,7 @@ impl Log {
         self.spare.discard();
         self.mark()?;
         if self.allocated > self.offset {
-            let file = Arc::clone(&self.open.file);
+            let file = Arc::clone(&self.file);
             let len = self.offset;
             file.set_len(len).map_err(|source| self.poison(Action::Cut { len }, source))?;
             file.sync().map_err(|source| self.poison(Action::Sync, source))?;

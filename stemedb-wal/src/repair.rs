@@ -41,6 +41,7 @@ use crate::{
     identity::{Identity, IdentityError},
     log::{LogOptions, Watermark},
     record::Kind,
+    remote::LogDir,
 };
 
 /// Computes the id of a body.
@@ -234,6 +235,12 @@ pub struct RepairOptions<'a> {
     pub accept_loss: bool,
 }
 
+impl RepairOptions<'_> {
+    fn dir(&self, disk: &Arc<dyn Disk>) -> LogDir {
+        LogDir::new(Arc::clone(disk), self.log.source.clone())
+    }
+}
+
 impl fmt::Debug for RepairOptions<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RepairOptions")
@@ -275,13 +282,14 @@ impl RepairPlan {
     ///
     /// See [`RepairError`].
     pub fn new(
-        disk: &dyn Disk,
+        disk: &Arc<dyn Disk>,
         identity: &Identity,
         options: &RepairOptions<'_>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Self, RepairError> {
+        let disk = &options.dir(disk);
         let plan = make_plan(disk, identity, options, progress)?;
-        let found = plan.found(disk);
+        let found = plan.found(&**disk);
         Ok(Self { plan, found })
     }
 
@@ -333,6 +341,7 @@ impl RepairPlan {
         if let Some(at_least) = self.lost_entries().filter(|_| !options.accept_loss) {
             return Err(RepairError::Loss { at_least, found: self.found });
         }
+        let disk = &options.dir(disk);
         let plan_changes = self.changes();
         let mut report = RepairReport {
             lost_entries: self.lost_entries(),
@@ -341,22 +350,22 @@ impl RepairPlan {
             ..RepairReport::default()
         };
         if plan_changes {
-            candidates::remove_leftovers(&**disk)?;
+            candidates::remove_leftovers(disk)?;
         }
         // First, so that none of them is in the way of a segment of this log.
         let plan = &mut self.plan;
         for name in std::mem::take(&mut plan.strays) {
-            quarantine(&**disk, &name, &mut report)?;
+            quarantine(disk, &name, &mut report)?;
             files::sync_dir(&**disk)?;
         }
         if plan.lost {
             generation::begin(disk, identity, options, plan, &mut report)?;
         } else {
-            for (from, to) in replace::put_names_right(&**disk, &mut plan.segments)? {
+            for (from, to) in replace::put_names_right(disk, &mut plan.segments)? {
                 let (from, to) = (disk.path(&from), disk.path(&to));
                 report.actions.push(RepairAction::Renamed { from, to });
             }
-            repair_in_place(&**disk, identity, plan, options, &mut report)?;
+            repair_in_place(disk, identity, plan, options, &mut report)?;
         }
         Ok(report)
     }
@@ -364,7 +373,7 @@ impl RepairPlan {
 
 /// Repairs each segment that needs it.
 fn repair_in_place(
-    disk: &dyn Disk,
+    disk: &LogDir,
     identity: &mut Identity,
     plan: &Plan,
     options: &RepairOptions<'_>,
@@ -375,7 +384,7 @@ fn repair_in_place(
         // It could be repaired when the plan was made.
         let repaired = segment.repaired(disk, options.hash)?;
         let repaired = repaired.ok_or_else(|| RepairError::Changed { path: path.clone() })?;
-        let kept = disk.path(&replace::replace(disk, &segment.name, &repaired)?);
+        let kept = disk.path(&replace::replace(&**disk, &segment.name, &repaired)?);
         report.actions.push(RepairAction::Rewritten { path, kept });
         report.actions.extend(repaired.holes.into_iter().map(|head| RepairAction::Hole {
             index: head.index,
@@ -386,7 +395,7 @@ fn repair_in_place(
     let clean = identity.clean.map(Watermark::from);
     if clean.is_some_and(|clean| clean.position > plan.end.position) {
         identity.clean = Some(plan.end.into());
-        identity.save(disk)?;
+        identity.save(&**disk)?;
         report.actions.push(RepairAction::MarkLowered);
     } else if plan.marked.position > plan.end.position {
         // That of a restart checkpoint, which the caller quarantines.
@@ -395,8 +404,8 @@ fn repair_in_place(
     Ok(())
 }
 
-fn quarantine(disk: &dyn Disk, name: &str, report: &mut RepairReport) -> Result<(), DiskError> {
-    let kept = disk.path(&files::quarantine(disk, name)?);
+fn quarantine(disk: &LogDir, name: &str, report: &mut RepairReport) -> Result<(), DiskError> {
+    let kept = disk.path(&files::quarantine_segment(disk, name)?);
     report.actions.push(RepairAction::Quarantined { path: disk.path(name), kept });
     Ok(())
 }

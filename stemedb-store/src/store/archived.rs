@@ -84,7 +84,7 @@ impl Store {
     ///
     /// If the directory cannot be listed.
     pub fn dropped_segments(&self) -> io::Result<Vec<String>> {
-        self.remote.dropped()
+        self.reader.dropped_segments()
     }
 
     /// How many segments have their bodies in an archive only.
@@ -94,7 +94,7 @@ impl Store {
 
     /// Whether segments can be read that are only in the archive.
     pub fn reads_dropped(&self) -> bool {
-        self.remote.has_source()
+        self.reader.has_source()
     }
 
     /// How many entries the restart checkpoint covers, which opening does not replay.
@@ -110,7 +110,7 @@ impl Store {
     /// If the segment is not what was archived, or the disk fails.
     pub fn drop_segment(&self, name: &str, place: &str, parts: &[Hash]) -> Result<u64, DiskError> {
         let hash = |part: &[u8]| *blake3::hash(part).as_bytes();
-        self.reader.drop_sealed(&self.remote, name, place, parts, &hash)
+        self.reader.drop_sealed(name, place, parts, &hash)
     }
 
     /// Seals the open segment, unless nothing is in it. Whether it did.

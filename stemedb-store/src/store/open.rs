@@ -18,13 +18,14 @@ use stemedb_merkle::{
     history::{History, TreeSize, tile::complete_tiles},
 };
 use stemedb_wal::{
-    disk::{DirLock, Disk, FileDisk, LOCK_NAME, RemoteDisk, is_quarantined, is_store_file},
+    disk::{DirLock, Disk, FileDisk, LOCK_NAME, is_quarantined, is_store_file},
     error::{Action, DiskError, OpenError as LogOpenError, ReadError as LogReadError},
     identity::{Copied, IDENTITY_NAME, Identity, IdentityError},
     log::{
         Log, LogOptions, Origin, Placed, Replayed, Spares, Warning as LogWarning, Watermark,
         is_in_use,
     },
+    remote::segment_of_stub,
 };
 
 use super::{
@@ -176,6 +177,7 @@ pub(super) fn log_options(options: &Options) -> LogOptions {
         segment_len: options.segment_len,
         body_len_max: options.body_len_max,
         spares: if options.threads { Spares::Background } else { Spares::None },
+        source: options.segment_source.clone(),
         ..LogOptions::default()
     }
 }
@@ -207,10 +209,7 @@ pub(super) fn open_on(
     world: Environment,
     options: Options,
 ) -> Result<Store, OpenError> {
-    // Before dropped segments seem to be there: nobody has those locked.
     let lock = take_lock(disk.as_ref())?;
-    let remote = RemoteDisk::new(disk, options.segment_source.clone());
-    let disk: Arc<dyn Disk> = Arc::new(remote.clone());
     let mut report = OpenReport::default();
     let secret = options.secret.as_ref().map(crate::Secret::expose);
     // Who only reads a copy of a directory makes no other node of it.
@@ -294,7 +293,6 @@ pub(super) fn open_on(
         shared,
         report,
         dir,
-        remote,
         followed,
         closed: false,
     };
@@ -322,7 +320,8 @@ fn read_only_remark(remark: Warning) -> Option<Warning> {
 fn has_segments(disk: &dyn Disk) -> Result<bool, OpenError> {
     let names =
         disk.list().map_err(|source| io_error(Action::List, &disk.path(LOCK_NAME), source))?;
-    Ok(names.iter().any(|name| name.starts_with("segment-") && !is_quarantined(name)))
+    let is_segment = |name: &str| name.starts_with("segment-") || segment_of_stub(name).is_some();
+    Ok(names.iter().any(|name| is_segment(name) && !is_quarantined(name)))
 }
 
 fn start(

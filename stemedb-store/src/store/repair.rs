@@ -18,7 +18,7 @@ use stemedb_merkle::{
     },
 };
 use stemedb_wal::{
-    disk::{DirLock, Disk, FileDisk, LOCK_NAME, RemoteDisk},
+    disk::{DirLock, Disk, FileDisk, LOCK_NAME},
     error::{Action, DiskError},
     identity::{IDENTITY_NAME, Identity, IdentityError, SecretError},
     log::Kind,
@@ -135,15 +135,12 @@ fn repair_locked(
     how: RepairOptions,
     changing: &mut bool,
 ) -> Result<RepairReport, RepairError> {
-    // A segment that was dropped is not lost.
-    let remote = RemoteDisk::new(Arc::clone(disk), options.segment_source.clone());
-    let disk: &Arc<dyn Disk> = &(Arc::new(remote) as Arc<dyn Disk>);
     let secret = options.secret.as_ref().map(Secret::expose);
     // Which of them is right, the identity says.
     let keyed = hasher_with(options.secret.as_ref().map(Secret::key));
     let unkeyed = hasher_with(None);
     let found = find_identity(
-        disk.as_ref(),
+        disk,
         &FindIdentity {
             fingerprint: lock.fingerprint(),
             plain: &unkeyed,
@@ -164,7 +161,7 @@ fn repair_locked(
     let accept_loss = how.accept_loss;
     let mark = load_checkpoint(disk, &identity)?.mark;
     let log_repair = LogRepairOptions { log: &log, hash, marks: mark.as_slice(), accept_loss };
-    let plan = RepairPlan::new(disk.as_ref(), &identity, &log_repair, &mut |_| {})?;
+    let plan = RepairPlan::new(disk, &identity, &log_repair, &mut |_| {})?;
 
     let mut report = RepairReport::default();
     report.remarks.extend(found.change.as_ref().map(ToString::to_string));

@@ -125,7 +125,7 @@ impl Log {
             },
             placed,
         );
-        let written = files::write_all(&*self.open.file, &buffer, self.offset);
+        let written = files::write_all(&*self.file, &buffer, self.offset);
         let len = buffer.len() as u64;
         self.buffer = buffer;
         if self.buffer.capacity() > files::WRITE_LEN_MAX * 4 {
@@ -170,7 +170,7 @@ impl Log {
         if needed <= self.allocated {
             return Ok(());
         }
-        let file = Arc::clone(&self.open.file);
+        let file = Arc::clone(&self.file);
         let wanted = needed.max(self.options.segment_len);
         let allocated = file.allocate(wanted).map(|()| wanted).or_else(|error| {
             // Where there is no room for a whole segment there may be for this batch.

@@ -1,8 +1,13 @@
 //! What a log is opened with.
 
-use crate::identity::{CleanMark, Identity};
+use std::sync::Arc;
+
 #[cfg(doc)]
 use crate::record::BODY_LEN_MAX;
+use crate::{
+    identity::{CleanMark, Identity},
+    remote::SegmentSource,
+};
 
 /// What the log must know about the store that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +92,8 @@ pub struct LogOptions {
     pub batch_len_max: u32,
     /// Who prepares the next segment.
     pub spares: Spares,
+    /// Where the bodies of segments are read that were dropped.
+    pub source: Option<Arc<dyn SegmentSource>>,
 }
 
 impl Default for LogOptions {
@@ -96,6 +103,7 @@ impl Default for LogOptions {
             body_len_max: 16 << 20,
             batch_len_max: 64 << 20,
             spares: Spares::Background,
+            source: None,
         }
     }
 }

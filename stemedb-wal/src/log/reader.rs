@@ -15,9 +15,9 @@ use super::{
     segments::{Segment, Shared},
 };
 use crate::{
-    disk::RemoteError,
     error::{Damage, DamageKind, DiskError, ReadError},
     record::{HEAD_LEN, Head},
+    remote::RemoteError,
 };
 
 /// The first read of a record takes in as much as the last ones had, up to this: most bodies are
@@ -327,6 +327,11 @@ impl LogReader {
     ) -> Result<usize, ReadError> {
         let read = segment.file.read_local_at(buffer, offset);
         self.told(segment, buffer.len(), offset, read)
+    }
+
+    /// Whether any segment was met whose bodies are only in an archive.
+    pub fn reads_remote(&self) -> bool {
+        self.shared.handles.dir().was_used()
     }
 
     /// Whether the body at a position is only in an archive.

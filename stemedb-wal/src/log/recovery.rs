@@ -21,7 +21,7 @@ use self::{
     survey::{Found, Survey},
 };
 use crate::{
-    disk::{Disk, NotAFile},
+    disk::{Disk, DiskFile, NotAFile},
     error::{Action, DiskError, OpenError},
     files,
     log::{
@@ -30,8 +30,9 @@ use crate::{
         segments::{Offsets, Segment},
     },
     record::HEAD_LEN,
+    remote::LogDir,
     scan::judge::Verdict,
-    segment::{HEADER_LEN, parse_segment_name},
+    segment::parse_segment_name,
 };
 
 /// Records that are replayed, in the order of the log.
@@ -149,20 +150,22 @@ pub(crate) fn open(
     watermark: Option<Watermark>,
     replay: &mut dyn FnMut(Replayed<'_>),
 ) -> Result<(Log, OpenReport), OpenError> {
-    let mut survey = survey::survey(&disk, origin)?;
+    let dir = LogDir::new(disk, options.source.clone());
+    let disk: &dyn Disk = &*dir;
+    let mut survey = survey::survey(&dir, origin)?;
     let mut report =
         OpenReport { warnings: std::mem::take(&mut survey.warnings), ..OpenReport::default() };
-    let Some(last) = survey.last.take() else {
-        return create(disk, origin, options, watermark, &survey, report);
+    let Some((last, file)) = survey.last.take() else {
+        return create(&dir, origin, options, watermark, survey, report);
     };
 
-    lock_last(&*disk, &last)?;
+    lock_last(disk, &last, &*file)?;
 
     // A restart checkpoint is written of what is durable.
     let origin = &origin.marked(watermark);
     let marked = origin.clean.map_or(0, |mark| mark.position);
-    let mut tail = last::read_last(&*disk, &last, marked, watermark)?;
-    check_end(&*disk, origin, watermark, &last, &tail)?;
+    let mut tail = last::read_last(disk, &last, marked, watermark)?;
+    check_end(disk, origin, watermark, &last, &tail)?;
 
     let mut replayed = 0;
     let mut counting = |records: Replayed<'_>| {
@@ -170,7 +173,7 @@ pub(crate) fn open(
         replay(records);
     };
     let parallel = options.spares == Spares::Background;
-    replay::replay_sealed(&*disk, &survey.sealed, watermark, parallel, &mut counting)?;
+    replay::replay_sealed(disk, &survey.sealed, watermark, parallel, &mut counting)?;
     let placed = std::mem::take(&mut tail.placed);
     if !placed.is_empty() {
         let first_position = last.header.first_position + tail.base;
@@ -187,10 +190,11 @@ pub(crate) fn open(
         segments: Vec::new(),
         open: Arc::new(Segment {
             name: last.name.clone(),
-            file: Arc::clone(&last.file),
+            file: Arc::clone(&file).into(),
             header: last.header,
             offsets: Offsets::Memory(offsets),
         }),
+        file,
         offset: tail.reached.offset,
         allocated: last.len,
         next_index: tail.reached.next_index,
@@ -205,12 +209,12 @@ pub(crate) fn open(
     let warnings = &mut report.warnings;
     if origin.clean != Some(clean_end) || tail.rest != Verdict::End {
         recovered.allocated =
-            finish::finish_last(&*disk, &last, &tail, recovered.marked, warnings)?;
+            finish::finish_last(disk, &last, &*recovered.file, &tail, recovered.marked, warnings)?;
     }
-    finish::tidy(&*disk, &survey.temporary, &survey.superseded, warnings)?;
+    finish::tidy(&dir, &survey.temporary, &survey.superseded, warnings)?;
     recovered.segments = survey.sealed.into_iter().map(|sealed| sealed.segment).collect();
     recovered.segments.push(Arc::clone(&recovered.open));
-    let mut log = Log::from_recovered(disk, origin, options, recovered);
+    let mut log = Log::from_recovered(origin, options, recovered);
     // Nothing is appended, so nothing else can fail.
     if let Err(crate::error::AppendError::Poisoned(error)) = log.mark() {
         return Err(error.into());
@@ -221,9 +225,9 @@ pub(crate) fn open(
 
 /// Locks the segment that is going to be written to, whatever the lock of the directory is worth:
 /// it may have been removed.
-fn lock_last(disk: &dyn Disk, last: &Found) -> Result<(), OpenError> {
+fn lock_last(disk: &dyn Disk, last: &Found, file: &dyn DiskFile) -> Result<(), OpenError> {
     let in_use = || OpenError::InUse { path: disk.path(&last.name) };
-    last.file.lock().map_err(|source| match source.kind() {
+    file.lock().map_err(|source| match source.kind() {
         io::ErrorKind::WouldBlock => in_use(),
         _ => last.file(disk).failed(Action::Lock, source).into(),
     })?;
@@ -294,35 +298,23 @@ fn check_end(
 
 /// There is no segment: makes the first one, if there should be none.
 fn create(
-    disk: Arc<dyn Disk>,
+    dir: &LogDir,
     origin: &Origin,
     options: &LogOptions,
     watermark: Option<Watermark>,
-    survey: &Survey,
+    survey: Survey,
     mut report: OpenReport,
 ) -> Result<(Log, OpenReport), OpenError> {
     if let Some(clean) = origin.marked(watermark).clean {
         return Err(OpenError::Shortened {
-            path: disk.path(""),
+            path: dir.path(""),
             end: 0,
             next_index: 0,
             marked: clean.position,
             marked_index: clean.next_index,
         });
     }
-    finish::tidy(&*disk, &survey.temporary, &[], &mut report.warnings)?;
-    let (segment, allocated) = create_first(&*disk, origin)?;
-    let open = Arc::new(segment);
-    let recovered = Recovered {
-        handles: Arc::default(),
-        segments: vec![Arc::clone(&open)],
-        open,
-        offset: HEADER_LEN as u64,
-        allocated,
-        next_index: 0,
-        last_time: 0,
-        marked: HEADER_LEN as u64,
-        records_end: HEADER_LEN as u64,
-    };
-    Ok((Log::from_recovered(disk, origin, options, recovered), report))
+    finish::tidy(&dir, &survey.temporary, &[], &mut report.warnings)?;
+    let recovered = create_first(survey.handles, origin)?;
+    Ok((Log::from_recovered(origin, options, recovered), report))
 }

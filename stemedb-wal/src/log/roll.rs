@@ -7,17 +7,18 @@
 use std::sync::Arc;
 
 use super::{
-    Log, Watermark,
-    handles::SealedFile,
+    Log, Recovered, Watermark,
+    handles::{Handles, SealedFile},
     offsets::MemoryOffsets,
-    segments::{Offsets, Segment, Shared},
+    segments::{Offsets, Segment},
     spare::SpareFile,
 };
 use crate::{
-    disk::Disk,
+    disk::{Disk, DiskFile},
     error::{Action, AppendError, DiskError},
     files::SPARE_NAME,
     log::Origin,
+    remote::Opened,
     segment::{HEADER_LEN, SegmentHeader, encode_footer, segment_name, segment_salt},
 };
 
@@ -45,15 +46,15 @@ impl Log {
                 self.filled = spare.filled;
                 install(&*disk, &header, spare)
             });
-        let (next, allocated) = made.map_err(|failure| self.poison_with(failure))?;
-        let next = Arc::new(next);
+        let Installed { segment: next, file, len } =
+            made.map_err(|failure| self.poison_with(failure))?;
         // The next one is locked. This one never changes again, and may be linked into a backup,
         // which would seem to be in use. If it stays locked, that is all that happens.
-        let _ = self.open.file.unlock();
+        let _ = self.file.unlock();
         self.shared.replace_last(sealed, Arc::clone(&next));
-        self.open = next;
+        (self.open, self.file) = (next, file);
         self.offset = HEADER_LEN as u64;
-        self.allocated = allocated;
+        self.allocated = len;
         self.syncs = 0;
         // The header is durable as well, and nothing else lies between.
         self.durable.mark = Watermark { position: self.end(), next_index: self.next_index };
@@ -98,7 +99,7 @@ impl Log {
             self.last_time,
             &offsets,
         );
-        let file = Arc::clone(&self.open.file);
+        let file = Arc::clone(&self.file);
         let (offset, len) = (self.offset, footer.len() as u64);
         file.write_at(&footer, offset)
             .map_err(|source| self.poison(Action::Write { len, offset }, source))?;
@@ -106,10 +107,9 @@ impl Log {
         file.set_len(len).map_err(|source| self.poison(Action::Cut { len }, source))?;
         file.sync().map_err(|source| self.poison(Action::Sync, source))?;
         self.offset = len;
-        let Shared { disk, handles, .. } = &*self.shared;
         let sealed = Segment {
             name: self.open.name.clone(),
-            file: SealedFile::new(disk, &self.open.name, file, handles),
+            file: SealedFile::opened(&self.open.name, Opened::Local(file), &self.shared.handles),
             header,
             offsets: Offsets::File { at: offset, entries },
         };
@@ -117,12 +117,20 @@ impl Log {
     }
 }
 
-/// Makes a file a segment, durably, under its final name. Returns it with the file's length.
-pub(crate) fn install(
+/// A segment that was made, to be written to.
+struct Installed {
+    segment: Arc<Segment>,
+    file: Arc<dyn DiskFile>,
+    /// The length of the file.
+    len: u64,
+}
+
+/// Makes a file a segment, durably, under its final name.
+fn install(
     disk: &dyn Disk,
     header: &SegmentHeader,
     spare: SpareFile,
-) -> Result<(Segment, u64), DiskError> {
+) -> Result<Installed, DiskError> {
     let name = segment_name(header.generation, header.first_index);
     let failed = |action, source| DiskError::new(action, disk.path(SPARE_NAME), source);
     let SpareFile { file, len, .. } = spare;
@@ -136,8 +144,8 @@ pub(crate) fn install(
     disk.sync_dir()
         .map_err(|source| DiskError::new(Action::SyncDirectory, disk.path(""), source))?;
     let offsets = Offsets::Memory(MemoryOffsets::default());
-    let segment = Segment { name, file, header: *header, offsets };
-    Ok((segment, len.max(bytes.len() as u64)))
+    let segment = Segment { name, file: Arc::clone(&file).into(), header: *header, offsets };
+    Ok(Installed { segment: Arc::new(segment), file, len: len.max(bytes.len() as u64) })
 }
 
 /// The header of the first segment of a log.
@@ -154,8 +162,22 @@ pub(crate) fn first_header(origin: &Origin) -> SegmentHeader {
 }
 
 /// Makes the first segment of a log.
-pub(crate) fn create_first(disk: &dyn Disk, origin: &Origin) -> Result<(Segment, u64), DiskError> {
+pub(crate) fn create_first(handles: Arc<Handles>, origin: &Origin) -> Result<Recovered, DiskError> {
+    let disk = handles.dir().disk();
     let failed = |source| DiskError::new(Action::Create, disk.path(SPARE_NAME), source);
-    let file = super::spare::fresh(disk).map_err(failed)?;
-    install(disk, &first_header(origin), SpareFile::new(file))
+    let file = super::spare::fresh(&**disk).map_err(failed)?;
+    let Installed { segment: open, file, len: allocated } =
+        install(&**disk, &first_header(origin), SpareFile::new(file))?;
+    Ok(Recovered {
+        segments: vec![Arc::clone(&open)],
+        handles,
+        open,
+        file,
+        offset: HEADER_LEN as u64,
+        allocated,
+        next_index: 0,
+        last_time: 0,
+        marked: HEADER_LEN as u64,
+        records_end: HEADER_LEN as u64,
+    })
 }

@@ -9,20 +9,24 @@ use std::{
     },
 };
 
-use super::{handles::Handles, offsets::MemoryOffsets};
+use super::{
+    handles::{Handles, SegmentBytes},
+    offsets::MemoryOffsets,
+};
 use crate::{
     checksum::Salt,
-    disk::{DirLock, Disk, DiskFile, RemoteError, StubDamaged, stub_name},
+    disk::{DirLock, Disk},
     error::{Action, Damage, DamageKind, DiskError, ReadError},
+    remote::{RemoteError, StubDamaged},
     scan::file::SegmentFile,
-    segment::SegmentHeader,
+    segment::{SegmentHeader, stub_name},
 };
 
 /// One segment as it can be read.
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) name: String,
-    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) file: SegmentBytes,
     pub(crate) header: SegmentHeader,
     pub(crate) offsets: Offsets,
 }
@@ -43,7 +47,7 @@ impl Segment {
 
     /// The file, with its name on the disk.
     pub(crate) fn on<'a>(&'a self, disk: &'a dyn Disk) -> SegmentFile<'a> {
-        SegmentFile { disk, name: &self.name, file: &*self.file }
+        SegmentFile { disk, name: &self.name, file: &self.file }
     }
 
     /// Copies the offsets of the entries from `from` on, counted within the segment, into `out`;
@@ -142,13 +146,9 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(
-        disk: Arc<dyn Disk>,
-        handles: Arc<Handles>,
-        segments: Vec<Arc<Segment>>,
-    ) -> Self {
+    pub(crate) fn new(handles: Arc<Handles>, segments: Vec<Arc<Segment>>) -> Self {
         Self {
-            disk,
+            disk: Arc::clone(handles.dir().disk()),
             handles,
             segments: RwLock::new(Arc::new(segments)),
             healing: Mutex::new(()),

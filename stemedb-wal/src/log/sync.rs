@@ -26,7 +26,7 @@ impl Log {
         if self.durable.mark.position == self.end() {
             return Ok(());
         }
-        if let Err(source) = self.open.file.sync() {
+        if let Err(source) = self.file.sync() {
             return Err(self.poison(Action::Sync, source));
         }
         // What is in a file that nobody finds again is not durable, whatever the sync has done.
@@ -66,7 +66,7 @@ impl Log {
         if needed <= self.allocated {
             return true;
         }
-        match self.open.file.allocate(needed) {
+        match self.file.allocate(needed) {
             Ok(()) => {
                 self.allocated = needed;
                 true

@@ -110,11 +110,12 @@ impl LogReader {
         let kept = replace(disk, &segment.name, offset, part, &after)?;
         // From here on it is in place, durable or not.
         let synced = files::sync_dir(disk);
-        let file = disk.open(&segment.name).map_err(|source| file.failed(Action::Open, source))?;
+        let opened = shared.handles.dir().open_segment(&segment.name);
+        let opened = opened.map_err(|source| file.failed(Action::Open, source))?;
         shared.handles.close_all();
         let renewed = Segment {
             name: segment.name.clone(),
-            file: SealedFile::new(&shared.disk, &segment.name, file, &shared.handles),
+            file: SealedFile::opened(&segment.name, opened, &shared.handles),
             header: segment.header,
             offsets: match offsets {
                 Some(offsets) => offsets,

@@ -10,12 +10,12 @@ use super::{
 use crate::{
     batch::BatchHeader,
     checksum::Salt,
-    disk::{Disk, stub_name},
     error::{Action, Damage, DamageKind},
     files,
     identity::Identity,
-    log::{Origin, Watermark, first_header, further},
+    log::{Origin, Watermark, first_header, further, handles::SegmentBytes},
     record::{Head, Kind},
+    remote::LogDir,
     scan::{
         Scanner,
         file::SegmentFile,
@@ -26,7 +26,7 @@ use crate::{
     sealed::check_kept,
     segment::{
         HEADER_LEN, SEGMENT_LEN_MAX, SegmentHeader, TRAILER_LEN, Trailer, segment_name,
-        segment_salt,
+        segment_salt, stub_name,
     },
 };
 
@@ -94,7 +94,7 @@ pub(crate) struct RepairedSegment {
 
 /// Reads the whole log and makes the plan.
 pub(crate) fn make_plan(
-    disk: &dyn Disk,
+    disk: &LogDir,
     identity: &Identity,
     options: &RepairOptions<'_>,
     progress: &mut dyn FnMut(u64),
@@ -171,7 +171,7 @@ pub(crate) fn make_plan(
 
 impl Plan {
     /// The log is not shorter than it was.
-    fn check_marks(&mut self, disk: &dyn Disk, identity: &Identity) {
+    fn check_marks(&mut self, disk: &LogDir, identity: &Identity) {
         let (end, marked) = (self.end, self.marked);
         let short = marked.next_index > end.next_index;
         let gone = self.segments.is_empty() && marked.position > 0;
@@ -247,7 +247,7 @@ impl Around<'_> {
     /// The best of the files that say that they are this segment; the others are strays.
     fn choose(
         &self,
-        disk: &dyn Disk,
+        disk: &LogDir,
         group: Vec<Candidate>,
         hash: Option<HashBody<'_>>,
         strays: &mut Vec<String>,
@@ -309,7 +309,7 @@ impl Around<'_> {
 
     fn examine(
         &self,
-        disk: &dyn Disk,
+        disk: &LogDir,
         candidate: Candidate,
         hash: Option<HashBody<'_>>,
     ) -> Result<Examined, RepairError> {
@@ -365,17 +365,16 @@ impl Around<'_> {
 
     /// A segment that is in an archive, by what is kept of it here: that is whole, or somebody has
     /// to put it back.
-    fn kept(&self, disk: &dyn Disk, candidate: Candidate) -> Result<Examined, RepairError> {
+    fn kept(&self, disk: &LogDir, candidate: Candidate) -> Result<Examined, RepairError> {
         let Identity { salt_seed, generation, .. } = self.identity;
         let salt = segment_salt(salt_seed, *generation, self.first_index);
         let header = candidate.header.unwrap_or_else(|| self.header(salt));
         let name = candidate.name.as_str();
-        let file =
-            disk.open(name).map_err(|source| files::failed(disk, Action::Open, name, source))?;
+        let file = open_segment(disk, name)?;
         let stub = stub_name(name).unwrap_or_else(|| name.to_owned());
         let (path, index) = (disk.path(&stub), header.first_index);
         let damage = Damage { path, offset: 0, index, what: DamageKind::Stub };
-        let kept = SegmentFile { disk, name, file: &*file }.read_kept(candidate.len)?;
+        let kept = SegmentFile { disk: &**disk, name, file: &file }.read_kept(candidate.len)?;
         let bytes = kept.map_err(RepairError::Stub)?;
         let proper = segment_name(header.generation, header.first_index) == name;
         let kept = check_kept(&header, &bytes).filter(|_| proper);
@@ -405,10 +404,17 @@ impl Around<'_> {
     }
 }
 
+/// Opens a segment.
+pub(super) fn open_segment(disk: &LogDir, name: &str) -> Result<SegmentBytes, RepairError> {
+    let opened = disk.open_segment(name);
+    let opened = opened.map_err(|source| files::failed(&**disk, Action::Open, name, source))?;
+    Ok(SegmentBytes::Open(opened))
+}
+
 /// All bytes of a segment, with what cannot be read filled in.
-pub(crate) fn read_segment(disk: &dyn Disk, name: &str) -> Result<Sectors, RepairError> {
-    let file = disk.open(name).map_err(|source| files::failed(disk, Action::Open, name, source))?;
-    let file = SegmentFile { disk, name, file: &*file };
+pub(crate) fn read_segment(disk: &LogDir, name: &str) -> Result<Sectors, RepairError> {
+    let file = open_segment(disk, name)?;
+    let file = SegmentFile { disk: &**disk, name, file: &file };
     Ok(file.read_sectors(file.len()?)?)
 }
 
@@ -465,7 +471,7 @@ impl SegmentPlan {
     /// The bytes of the segment, and what is known of them.
     pub(crate) fn read(
         &self,
-        disk: &dyn Disk,
+        disk: &LogDir,
         hash: Option<HashBody<'_>>,
     ) -> Result<(Vec<u8>, Salvaged), RepairError> {
         let Sectors { mut bytes, unreadable } = read_segment(disk, &self.name)?;
@@ -543,7 +549,7 @@ impl SegmentPlan {
     /// The segment as it should be; `None` if the disk gives other bytes than for the plan.
     pub(crate) fn repaired(
         &self,
-        disk: &dyn Disk,
+        disk: &LogDir,
         hash: Option<HashBody<'_>>,
     ) -> Result<Option<RepairedSegment>, RepairError> {
         let Sectors { bytes: before, unreadable } = read_segment(disk, &self.name)?;

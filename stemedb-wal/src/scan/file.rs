@@ -4,9 +4,11 @@ use std::io;
 
 use super::sectors::Sectors;
 use crate::{
-    disk::{Disk, DiskFile, StubDamaged, stub_name},
+    disk::Disk,
     error::{Action, Damage, DamageKind, DiskError},
-    segment::{SEGMENT_LEN_MAX, SegmentHeader, parse_segment_name},
+    log::handles::SegmentBytes,
+    remote::StubDamaged,
+    segment::{SEGMENT_LEN_MAX, SegmentHeader, parse_segment_name, stub_name},
 };
 
 /// The file of a segment.
@@ -14,7 +16,7 @@ use crate::{
 pub(crate) struct SegmentFile<'a> {
     pub(crate) disk: &'a dyn Disk,
     pub(crate) name: &'a str,
-    pub(crate) file: &'a dyn DiskFile,
+    pub(crate) file: &'a SegmentBytes,
 }
 
 impl SegmentFile<'_> {

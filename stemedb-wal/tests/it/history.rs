@@ -200,5 +200,5 @@ pub(crate) fn repair(
     identity: &mut Identity,
     options: &RepairOptions<'_>,
 ) -> Result<RepairReport, RepairError> {
-    RepairPlan::new(&**disk, identity, options, &mut |_| {})?.apply(disk, identity, options)
+    RepairPlan::new(disk, identity, options, &mut |_| {})?.apply(disk, identity, options)
 }

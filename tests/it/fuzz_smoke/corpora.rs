@@ -31,7 +31,7 @@ use stemedb_sync::{
     symbols::{self, Extension, Sketch},
 };
 use stemedb_wal::{
-    disk::{Disk, Fingerprint, RemoteDisk},
+    disk::{Disk, Fingerprint},
     identity::{IDENTITY_NAME, Identity},
     log::{HoleEntry, Kind, Log, NewRecord},
     raw::{Head as RecordHead, SegmentHeader, batch, segment::HEADER_LEN, segment_name},
@@ -174,9 +174,8 @@ fn write_log() {
         for name in disk.list().unwrap() {
             dropping.put(&name, &disk.contents(&name).unwrap()).unwrap();
         }
-        let remote = RemoteDisk::new(Arc::new(dropping.clone()), None);
         let (log, _) = Log::open(
-            Arc::new(remote.clone()),
+            Arc::new(dropping.clone()),
             &files::origin(),
             &files::log_options(),
             None,
@@ -184,7 +183,7 @@ fn write_log() {
         )
         .unwrap();
         let hash = |bytes: &[u8]| *blake3::hash(bytes).as_bytes();
-        log.reader().drop_sealed(&remote, &first, place, &[hash(&sealed)], &hash).unwrap();
+        log.reader().drop_sealed(&first, place, &[hash(&sealed)], &hash).unwrap();
         write("stub", &format!("{n}"), &dropping.contents(stub::STUB).unwrap());
     }
 }

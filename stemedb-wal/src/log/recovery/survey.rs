@@ -9,9 +9,10 @@ use crate::{
     files,
     log::{
         Origin,
-        handles::{Handles, SealedFile},
+        handles::{Handles, SealedFile, SegmentBytes},
         segments::{Offsets, Segment},
     },
+    remote::{LogDir, Opened},
     scan::{
         Scanner,
         file::{SegmentFile, stub_damage},
@@ -28,24 +29,34 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) name: String,
-    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) file: SegmentBytes,
     pub(crate) len: u64,
     pub(crate) header: SegmentHeader,
 }
 
 impl Found {
     pub(crate) fn file<'a>(&'a self, disk: &'a dyn Disk) -> SegmentFile<'a> {
-        SegmentFile { disk, name: &self.name, file: &*self.file }
+        SegmentFile { disk, name: &self.name, file: &self.file }
+    }
+
+    /// The same one, of which the file can be closed.
+    fn sealed(self, handles: &Arc<Handles>) -> Self {
+        match self.file {
+            SegmentBytes::Open(file) => {
+                Self { file: SealedFile::opened(&self.name, file, handles), ..self }
+            }
+            SegmentBytes::Sealed(_) => self,
+        }
     }
 }
 
 /// What lies in the directory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Survey {
     /// The live segments, in order: sealed ones, ready to be read.
     pub(crate) sealed: Vec<Sealed>,
-    /// The last one.
-    pub(crate) last: Option<Found>,
+    /// The last one, and its file.
+    pub(crate) last: Option<(Found, Arc<dyn DiskFile>)>,
     /// Segments of other generations, left over from a repair.
     pub(crate) superseded: Vec<String>,
     /// Temporary files that nobody will finish.
@@ -64,9 +75,16 @@ pub(crate) struct Sealed {
 
 /// Lists the directory, reads the header of each segment and the trailer of each but the last, and
 /// checks that each follows from the one before. O(segments).
-pub(crate) fn survey(disk: &Arc<dyn Disk>, origin: &Origin) -> Result<Survey, OpenError> {
-    let names = files::list(&**disk)?;
-    let mut survey = Survey::default();
+pub(crate) fn survey(disk: &LogDir, origin: &Origin) -> Result<Survey, OpenError> {
+    let names = files::list_segments(disk)?;
+    let mut survey = Survey {
+        sealed: Vec::new(),
+        last: None,
+        superseded: Vec::new(),
+        temporary: Vec::new(),
+        warnings: Vec::new(),
+        handles: Arc::new(Handles::new(disk.clone())),
+    };
     let mut live = Vec::new();
     for name in names {
         match parse_segment_name(&name) {
@@ -88,40 +106,47 @@ pub(crate) fn survey(disk: &Arc<dyn Disk>, origin: &Origin) -> Result<Survey, Op
     live.sort_unstable();
     let mut before: Option<Found> = None;
     for (first_index, name) in live {
-        let found = read_header(&**disk, origin, name, first_index)?;
+        let found = read_header(disk, origin, name, first_index)?;
         match before.take() {
             None => check_first(&**disk, origin, &found.header)?,
             Some(before) => {
-                let file = SealedFile::new(disk, &before.name, before.file, &survey.handles);
-                let before = Found { file, ..before };
+                let before = before.sealed(&survey.handles);
                 let sealed = follow(&**disk, origin, before, &found, &mut survey.warnings)?;
                 survey.sealed.push(sealed);
             }
         }
         before = Some(found);
     }
-    if let Some(last) = before.as_ref().filter(|last| last.file.is_remote()) {
+    survey.last = match before {
+        None => None,
+        Some(Found { file: SegmentBytes::Open(Opened::Local(file)), name, len, header }) => {
+            let found = Found { file: Arc::clone(&file).into(), name, len, header };
+            Some((found, file))
+        }
         // Only sealed segments are dropped: those behind it are gone.
-        let entries = read_trailer(&**disk, last)?.map_or(0, |trailer| trailer.entries);
-        let first_index = last.header.first_index.saturating_add(u64::from(entries));
-        let path = disk.path(&segment_name(origin.generation, first_index));
-        return Err(OpenError::Missing { path, first_index });
-    }
-    survey.last = before;
+        Some(last) => {
+            let entries = read_trailer(&**disk, &last)?.map_or(0, |trailer| trailer.entries);
+            let first_index = last.header.first_index.saturating_add(u64::from(entries));
+            let path = disk.path(&segment_name(origin.generation, first_index));
+            return Err(OpenError::Missing { path, first_index });
+        }
+    };
     Ok(survey)
 }
 
 fn read_header(
-    disk: &dyn Disk,
+    disk: &LogDir,
     origin: &Origin,
     name: String,
     first_index: u64,
 ) -> Result<Found, OpenError> {
-    let opened = disk.open(&name).map_err(|source| match stub_damage(disk, &name, &source) {
-        Some(damage) => OpenError::Damaged(damage),
-        None => files::failed(disk, Action::Open, &name, source).into(),
-    })?;
-    let file = SegmentFile { disk, name: &name, file: &*opened };
+    let opened =
+        disk.open_segment(&name).map_err(|source| match stub_damage(&**disk, &name, &source) {
+            Some(damage) => OpenError::Damaged(damage),
+            None => files::failed(&**disk, Action::Open, &name, source).into(),
+        })?;
+    let opened = SegmentBytes::Open(opened);
+    let file = SegmentFile { disk: &**disk, name: &name, file: &opened };
     let len = file.len()?;
     let mut bytes = [0; HEADER_LEN];
     let path = disk.path(&name);

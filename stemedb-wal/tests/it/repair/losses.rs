@@ -301,7 +301,13 @@ fn a_log_that_ends_before_a_mark_is_damaged() {
         let identity = Identity::load(disk).unwrap();
         let log = options();
         let options = RepairOptions { log: &log, hash: Some(&hash), marks, accept_loss: false };
-        RepairPlan::new(disk, &identity, &options, &mut |_| {}).unwrap()
+        RepairPlan::new(
+            &(Arc::new(disk.clone()) as Arc<dyn Disk>),
+            &identity,
+            &options,
+            &mut |_| {},
+        )
+        .unwrap()
     };
     for cut in 96..offset {
         let disk = sample.disk.fork();
@@ -340,7 +346,14 @@ fn gaps_are_those_of_the_repaired_log() {
         let log = options();
         let options =
             RepairOptions { log: &log, hash: Some(&hash), marks: &[], accept_loss: false };
-        RepairPlan::new(disk, &identity, &options, &mut |_| {}).unwrap().gaps()
+        RepairPlan::new(
+            &(Arc::new(disk.clone()) as Arc<dyn Disk>),
+            &identity,
+            &options,
+            &mut |_| {},
+        )
+        .unwrap()
+        .gaps()
     };
     let hole = GapRecord { position: entry.position, kind: Kind::Hole, id: entry.id };
     assert_eq!(gaps(&disk), [hole, GapRecord { position, kind: Kind::Heal, id: entry.id }]);

@@ -1,14 +1,21 @@
 //! The file that takes the place of a dropped segment.
 
-use std::{io, ops::Range, sync::Arc};
+use std::{
+    io,
+    ops::Range,
+    sync::{Arc, atomic::Ordering},
+};
 
 use stemedb_merkle::Hash;
 
-use super::{PART_LEN, PLACE_LEN_MAX, RemoteError, Shared, StubDamaged};
+use super::{Bodies, PLACE_LEN_MAX, RemoteError, StubDamaged};
 use crate::{
     disk::DiskFile,
     segment::{HEADER_LEN, SEGMENT_LEN_MAX, TRAILER_LEN},
 };
+
+/// How long parts are.
+const PART_LEN: u64 = super::PART_LEN as u64;
 
 const MAGIC: [u8; 8] = *b"STEMERMT";
 const VERSION: u32 = 1;
@@ -25,7 +32,7 @@ const FETCH_LEN: u64 = 256 << 10;
 /// The stub of a segment. The gaps are in order and within it.
 pub(super) fn encode(
     segment: &[u8],
-    gaps: &[Range<u64>],
+    gaps: &[Range<usize>],
     place: &str,
     parts: &[Hash],
 ) -> io::Result<Vec<u8>> {
@@ -34,11 +41,10 @@ pub(super) fn encode(
     let mut kept = Vec::new();
     let mut at = 0;
     for gap in gaps {
-        let (start, end) = (index(gap.start)?, index(gap.end)?);
-        kept.extend_from_slice(segment.get(at..start).ok_or(StubDamaged)?);
-        rows.extend_from_slice(&number(start)?.to_le_bytes());
+        kept.extend_from_slice(segment.get(at..gap.start).ok_or(StubDamaged)?);
+        rows.extend_from_slice(&number(gap.start)?.to_le_bytes());
         rows.extend_from_slice(&number(kept.len())?.to_le_bytes());
-        at = end;
+        at = gap.end;
     }
     kept.extend_from_slice(segment.get(at..).ok_or(StubDamaged)?);
     rows.extend_from_slice(&number(segment.len())?.to_le_bytes());
@@ -125,9 +131,9 @@ impl<'a> Blocks<'a> {
 
 /// A dropped segment. Nothing can be written to it.
 #[derive(Debug)]
-pub(super) struct RemoteFile {
+pub struct Stub {
     stub: Arc<dyn DiskFile>,
-    shared: Arc<Shared>,
+    bodies: Arc<Bodies>,
     place: String,
     parts: Vec<Hash>,
     len: u64,
@@ -137,9 +143,9 @@ pub(super) struct RemoteFile {
     kept_at: u64,
 }
 
-impl RemoteFile {
+impl Stub {
     /// Total: any bytes may be in the file.
-    pub(super) fn open(stub: Arc<dyn DiskFile>, shared: &Arc<Shared>) -> io::Result<Self> {
+    pub(super) fn open(stub: Arc<dyn DiskFile>, bodies: &Arc<Bodies>) -> io::Result<Self> {
         let mut blocks = Blocks::new(&*stub);
         let mut front = [0; FRONT_LEN];
         blocks.read(&mut front, 0)?;
@@ -180,8 +186,33 @@ impl RemoteFile {
         if end != len || stub_len != stub.len()? {
             return Err(StubDamaged.into());
         }
-        let shared = Arc::clone(shared);
-        Ok(Self { stub, shared, place, parts, len, gaps, rows_at, kept_at })
+        let bodies = Arc::clone(bodies);
+        bodies.used.store(true, Ordering::Relaxed);
+        Ok(Self { stub, bodies, place, parts, len, gaps, rows_at, kept_at })
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Reads at an offset until the buffer is full or the segment ends.
+    pub(super) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.read_with(buffer, offset, &|out, offset| self.fetch(out, offset))
+    }
+
+    /// As [`read_at`](Self::read_at), with zeros for bodies: needs no network.
+    pub(super) fn read_local_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.read_with(buffer, offset, &|out, _| {
+            out.fill(0);
+            Ok(())
+        })
+    }
+
+    /// Takes note that bodies are not what was sent to the archive: they are asked for again when
+    /// they are read next. The error to report.
+    pub(super) fn invalidate(&self) -> RemoteError {
+        self.bodies.forget(&self.parts);
+        RemoteError::Damaged { place: self.place.clone() }
     }
 
     /// Gap `number`: its offset, and how many bytes are kept before it. Behind the last one: the
@@ -254,7 +285,7 @@ impl RemoteFile {
             let part_len = (self.len - part_at).min(PART_LEN);
             let start = (here - part_at) / FETCH_LEN * FETCH_LEN;
             let range = start..(start + FETCH_LEN).min(part_len);
-            let block = self.shared.block(&self.place, part, range)?;
+            let block = self.bodies.block(&self.place, part, range)?;
             let found = block.get(index(here - part_at - start)?..).unwrap_or_default();
             let count = found.len().min(rest.len());
             if count == 0 {
@@ -277,46 +308,4 @@ fn take(bytes: &[u8]) -> Result<(u32, &[u8]), StubDamaged> {
 fn row_of(row: [u8; 8]) -> (u64, u64) {
     let both = u64::from_le_bytes(row);
     (both & u64::from(u32::MAX), both >> 32)
-}
-
-impl DiskFile for RemoteFile {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.len)
-    }
-
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.read_with(buffer, offset, &|out, offset| self.fetch(out, offset))
-    }
-
-    fn read_local_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.read_with(buffer, offset, &|out, _| {
-            out.fill(0);
-            Ok(())
-        })
-    }
-
-    fn is_remote(&self) -> bool {
-        true
-    }
-
-    fn invalidate(&self) -> Option<RemoteError> {
-        self.shared.forget(&self.parts);
-        Some(RemoteError::Damaged { place: self.place.clone() })
-    }
-
-    fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
-    }
-
-    fn allocate(&self, _: u64) -> io::Result<()> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
-    }
-
-    fn set_len(&self, _: u64) -> io::Result<()> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        Ok(())
-    }
 }
