@@ -4,8 +4,8 @@ use std::io;
 
 use super::Watermark;
 use crate::{
-    batch::BatchHeader,
     disk::DiskFile,
+    scan::{Scanner, judge::Judge},
     segment::{HEADER_LEN, SegmentHeader},
 };
 
@@ -22,23 +22,13 @@ pub fn durable_extent(file: &dyn DiskFile) -> io::Result<Option<Watermark>> {
     let read = file.read_at(&mut bytes, 0)?;
     bytes.truncate(read);
     let Ok(header) = SegmentHeader::parse(&bytes) else { return Ok(None) };
-    let start = header.first_position + HEADER_LEN as u64;
-    // The writer of a segment has made its header durable, and all before it.
-    let mut durable = Watermark { position: start, next_index: header.first_index };
-    let mut ends = Vec::new();
-    let mut upto = start;
-    let mut at = HEADER_LEN;
-    while let Some(rest) = bytes.get(at..) {
-        let position = header.first_position + at as u64;
-        let Some(batch) = BatchHeader::parse(rest, header.salt, position) else { break };
-        upto = upto.max(batch.durable_upto);
-        let next_index = batch.first_index.saturating_add(u64::from(batch.entries));
-        let len = batch.batch_len();
-        ends.push(Watermark { position: position.saturating_add(len), next_index });
-        at = at.saturating_add(usize::try_from(len).unwrap_or(usize::MAX));
-    }
-    for end in ends.into_iter().take_while(|end| end.position <= upto) {
-        durable = end;
-    }
-    Ok(Some(durable))
+    let judge = Judge { bytes: &bytes, header: &header, marked: 0 };
+    let durable_len = judge.marked_behind(HEADER_LEN).saturating_sub(header.first_position);
+    // The writer of a segment has made its header durable, and all before it. Where a mark lies
+    // behind what was read, all that was read counts.
+    let durable_len = usize::try_from(durable_len).unwrap_or(len).clamp(HEADER_LEN, read);
+    bytes.truncate(durable_len);
+    let reached = Scanner::new(&header).check_bodies_from(u64::MAX).all(&bytes).reached;
+    let position = header.first_position + reached.offset;
+    Ok(Some(Watermark { position, next_index: reached.next_index }))
 }
