@@ -113,8 +113,9 @@ impl FaultyDisk {
     pub fn power_cut(&self, survival: Survival, seed: u64) -> Self {
         let state = self.state();
         let mut random = Random(seed);
-        // Lengths and offsets were checked when they were first used.
-        let volume = state.volume.after_power_cut(survival, &mut random).unwrap_or_default();
+        let volume = state.volume.after_power_cut(survival, &mut random).unwrap_or_else(|error| {
+            unreachable!("lengths and offsets were checked when they were first used: {error}")
+        });
         Self::with(State { volume, seed: state.seed, ..State::default() })
     }
 
@@ -445,6 +446,13 @@ impl Disk for FaultyDisk {
 
     fn map(&self, name: &str, _in_place: bool) -> io::Result<Arc<dyn Bytes>> {
         Ok(Loaded::read(&*self.open(name)?)?)
+    }
+
+    fn file_len(&self, name: &str) -> io::Result<u64> {
+        check_name(name)?;
+        self.run(Operation::Len, Subject::Name(name), |state| {
+            Ok(state.volume.file(state.volume.inode(name)?)?.live.len())
+        })
     }
 
     fn available(&self) -> io::Result<u64> {

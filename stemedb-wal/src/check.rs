@@ -13,6 +13,7 @@ pub use self::scrub::{ScrubDamage, ScrubStep, Scrubber};
 use crate::{
     disk::{Disk, SECTOR_LEN},
     error::{Damage, DamageKind, DiskError},
+    internal::filled,
     log::{
         LogReader,
         segments::{Offsets, Segment},
@@ -247,7 +248,7 @@ impl<'a> SegmentCheck<'a> {
         let read = self.file.read_at(&mut bytes, batches_end)?;
         *total += read as u64;
         let footer = reached.footer(header, offsets);
-        let found = (bytes.get(..read).unwrap_or_default(), next.previous_sum);
+        let found = (filled(&bytes, read), next.previous_sum);
         if found == (footer.0.as_slice(), footer.1) {
             return Ok(Outcome::Whole);
         }

@@ -34,7 +34,13 @@ pub use self::{
 
 pub(crate) use self::names::{Quarantine, quarantined};
 
-use std::{ffi::OsString, fmt, io, path::PathBuf, sync::Arc};
+use std::{
+    ffi::OsString,
+    fmt,
+    io::{self, IoSlice},
+    path::PathBuf,
+    sync::Arc,
+};
 
 /// The unit in which unsynced writes survive a power cut or don't, in bytes.
 pub const SECTOR_LEN: usize = 512;
@@ -128,6 +134,15 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// [`io::ErrorKind::NotFound`], and whatever the disk reports.
     fn map(&self, name: &str, in_place: bool) -> io::Result<Arc<dyn Bytes>>;
 
+    /// The length in bytes of a file, which need not be opened for that.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::NotFound`], and whatever the disk reports.
+    fn file_len(&self, name: &str) -> io::Result<u64> {
+        self.open(name)?.len()
+    }
+
     /// How many bytes can still be written, as far as the disk knows.
     ///
     /// # Errors
@@ -163,6 +178,20 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     /// [`io::ErrorKind::StorageFull`], and whatever else the disk reports. Any part of the bytes
     /// may have been written.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// As [`write_at`](Self::write_at), of parts that lie behind one another in the file. The
+    /// slices are of no use then.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_at`](Self::write_at).
+    fn write_parts_at(&self, parts: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+        let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
+        for part in parts {
+            bytes.extend_from_slice(part);
+        }
+        self.write_at(&bytes, offset)
+    }
 
     /// Makes the file at least `len` bytes long, the new ones zeros, and reserves room for them.
     ///

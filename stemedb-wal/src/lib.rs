@@ -30,6 +30,7 @@ pub mod error;
 #[doc(hidden)]
 pub mod files;
 pub mod identity;
+mod internal;
 pub mod log;
 #[doc(hidden)]
 pub mod raw;

@@ -21,6 +21,7 @@ pub(crate) mod encode;
 mod entries;
 mod extent;
 pub(crate) mod handles;
+mod known;
 pub(crate) mod offsets;
 mod options;
 mod placed;
@@ -36,6 +37,7 @@ use std::{io, sync::Arc};
 pub use self::{
     entries::Entries,
     extent::durable_extent,
+    known::KnownSegment,
     options::{LogOptions, Origin, Spares, Watermark},
     placed::{HoleEntry, NewRecord},
     reader::{LogReader, Record},
@@ -142,7 +144,25 @@ impl Log {
         watermark: Option<Watermark>,
         replay: &mut dyn FnMut(Replayed<'_>),
     ) -> Result<(Self, OpenReport), OpenError> {
-        recovery::open(disk, origin, options, watermark, replay)
+        recovery::open(disk, origin, options, watermark, &[], replay)
+    }
+
+    /// As [`open`](Self::open), from a restart checkpoint that [knows](LogReader::known_segments)
+    /// the segments before it: those that are there as it says are not opened. Where anything of it
+    /// does not fit the directory, all are.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_known(
+        disk: Arc<dyn Disk>,
+        origin: &Origin,
+        options: &LogOptions,
+        watermark: Option<Watermark>,
+        known: &[KnownSegment],
+        replay: &mut dyn FnMut(Replayed<'_>),
+    ) -> Result<(Self, OpenReport), OpenError> {
+        recovery::open(disk, origin, options, watermark, known, replay)
     }
 
     pub(crate) fn from_recovered(origin: &Origin, options: &LogOptions, found: Recovered) -> Self {

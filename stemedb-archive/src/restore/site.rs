@@ -8,7 +8,7 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use stemedb_merkle::{Hash, MerkleTree, hash::derive, history::tile::Tile};
 use stemedb_store::{
-    checkpoint::{self, CheckpointState, Covered},
+    checkpoint::{self, CheckpointFault, CheckpointState, Covered, SetAside},
     tiles::TileFile,
 };
 use stemedb_wal::{
@@ -211,7 +211,7 @@ impl Site {
             self.scan.holes.iter().map(|(id, hole)| (*id, *hole)).collect();
         holes.sort_unstable_by_key(|(id, _)| *id);
         let history = self.scan.history.pending();
-        let state = CheckpointState { history, holes, symbols: Vec::new() };
+        let state = CheckpointState { history, holes, ..CheckpointState::default() };
         checkpoint::write_base(&*self.disk, &covered, set.iter(), &state, false, &mut |_| {})?;
         Ok(())
     }
@@ -222,6 +222,11 @@ impl Site {
         let (store_id, generation) = (manifest.store_id, manifest.generation);
         let loaded = checkpoint::load(&*self.disk, store_id, generation, false)?;
         let expected = manifest.checkpoint.as_ref();
+        let is_old = |aside: &SetAside| matches!(aside.fault, CheckpointFault::Version { .. });
+        if loaded.set_aside.iter().any(is_old) {
+            // Opening rebuilds it from the log, and its root is held against the manifest's.
+            return Ok(());
+        }
         let whole = loaded.checkpoint.is_some_and(|found| {
             let covered = found.covered();
             expected.is_some_and(|expected| {

@@ -239,7 +239,11 @@ impl<'a> BlockWriter<'a> {
     /// Fills up with zeros to a multiple of `align`.
     pub(super) fn align(&mut self, align: usize) -> io::Result<()> {
         let padding = self.len().next_multiple_of(align) - self.len();
-        self.write([0; 16].get(..padding).unwrap_or_default())
+        let zeros = &[0; 16];
+        let Some(zeros) = zeros.get(..padding) else {
+            unreachable!("internal error: aligned to {align}")
+        };
+        self.write(zeros)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -24,7 +24,7 @@ use super::CheckpointFault;
 use stemedb_wal::log::Watermark;
 
 pub(super) const MAGIC: &[u8; 8] = b"STEMECKP";
-pub(super) const FORMAT_VERSION: u32 = 1;
+pub(super) const FORMAT_VERSION: u32 = 2;
 
 /// How long the header is, in bytes: the payload behind it is aligned to 16.
 pub(super) const HEADER_LEN: usize = 256;
@@ -156,10 +156,10 @@ impl Header {
 }
 
 /// Takes fields off the front; what is not there reads as zeros.
-struct Fields<'a>(&'a [u8]);
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl Fields<'_> {
-    fn take<const N: usize>(&mut self) -> [u8; N] {
+    pub(super) fn take<const N: usize>(&mut self) -> [u8; N] {
         match self.0.split_first_chunk() {
             Some((field, rest)) => {
                 self.0 = rest;
@@ -169,11 +169,11 @@ impl Fields<'_> {
         }
     }
 
-    fn u32(&mut self) -> u32 {
+    pub(super) fn u32(&mut self) -> u32 {
         u32::from_le_bytes(self.take())
     }
 
-    fn u64(&mut self) -> u64 {
+    pub(super) fn u64(&mut self) -> u64 {
         u64::from_le_bytes(self.take())
     }
 }
@@ -226,8 +226,8 @@ mod tests {
         let mut header = header();
         header.covered.last_position = 0;
         let (bytes, crc) = header.encode();
-        assert_eq!(crc, 2_303_294_202);
-        let front = b"STEMECKP\x01\0\0\0\x01\0\0\0\x01\x01\x01\x01\x01\x01\x01\x01";
+        assert_eq!(crc, 3_778_655_934);
+        let front = b"STEMECKP\x02\0\0\0\x01\0\0\0\x01\x01\x01\x01\x01\x01\x01\x01";
         assert_eq!(&bytes[..24], front);
         assert_eq!(&bytes[32..48], b"\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0");
     }

@@ -130,7 +130,9 @@ fn write_and_rebase(
 }
 
 fn report(checkpoint: &Checkpoint, shared: &Shared) -> CheckpointReport {
-    let (name, bytes) = checkpoint.file_sizes().pop().unwrap_or_default();
+    let Some((name, bytes)) = checkpoint.file_sizes().pop() else {
+        unreachable!("internal error: a restart checkpoint without files")
+    };
     CheckpointReport {
         path: shared.disk.path(&name),
         bytes,
@@ -151,6 +153,7 @@ fn write_files(
         history: moment.history.pending(),
         holes: moment.holes.clone(),
         symbols: moment.symbols.clone(),
+        segments: shared.reader.known_segments(covered.position),
     };
     if let Some(present) = present
         && let Some(kept) = present.deltas_to_keep(covered.count)

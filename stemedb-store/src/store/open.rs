@@ -22,8 +22,8 @@ use stemedb_wal::{
     error::{Action, DiskError, OpenError as LogOpenError, ReadError as LogReadError},
     identity::{Copied, IDENTITY_NAME, Identity, IdentityError},
     log::{
-        Log, LogOptions, Origin, Placed, Replayed, Spares, Warning as LogWarning, Watermark,
-        is_in_use,
+        KnownSegment, Log, LogOptions, Origin, Placed, Replayed, Spares, Warning as LogWarning,
+        Watermark, is_in_use,
     },
     remote::segment_of_stub,
 };
@@ -196,7 +196,12 @@ pub(super) fn take_lock(disk: &dyn Disk) -> Result<Arc<dyn DirLock>, OpenError> 
         io::ErrorKind::WouldBlock => locked(&path),
         _ => io_error(Action::Open, &path, source),
     })?;
-    check_free()?;
+    // A writer whose `LOCK` this is would have it locked. If it is another one than the store was
+    // last opened with, somebody may have removed the one that a writer has.
+    let is_same = |identity: Identity| identity.fingerprint.matches(lock.fingerprint());
+    if !Identity::load(disk).is_ok_and(is_same) {
+        check_free()?;
+    }
     Ok(lock.into())
 }
 
@@ -356,6 +361,8 @@ struct Rebuilt {
     tree: MerkleTree,
     filter: Filter,
     folded: IndexState,
+    /// What the restart checkpoint knows of the segments.
+    segments: Vec<KnownSegment>,
     /// The last records, which are not in the trees.
     tail: Vec<Placed>,
     /// Why the set tree does not have everything.
@@ -416,6 +423,7 @@ fn empty(disk: &Arc<dyn Disk>, identity: &Identity) -> Result<Rebuilt, OpenError
         tree: MerkleTree::new(),
         filter: Filter::default(),
         folded,
+        segments: Vec::new(),
         tail: Vec::new(),
         failure: None,
     })
@@ -443,7 +451,9 @@ fn from_checkpoint(
     let tree = MerkleTree::from_mapped_set(checkpoint.mapped_set(), covered.top_hash);
     let holes = state.holes.into_iter().collect();
     let folded = IndexState::new(history, tiles, holes, covered.last_time);
-    Ok(Ok(Rebuilt { tree, filter: Filter::default(), folded, tail: Vec::new(), failure: None }))
+    let segments = state.segments;
+    let filter = Filter::default();
+    Ok(Ok(Rebuilt { tree, filter, folded, segments, tail: Vec::new(), failure: None }))
 }
 
 /// Whether the checkpoint could take in the log's tail and ends with an entry that the log has.
@@ -495,7 +505,7 @@ fn replay(
     let watermark = checkpoint.map(|checkpoint| checkpoint.covered().mark());
     let mut wrong = None;
     let (mut tail, mut pending) = (Vec::new(), Vec::new());
-    let Rebuilt { mut tree, mut filter, mut folded, .. } = trees;
+    let Rebuilt { mut tree, mut filter, mut folded, segments, .. } = trees;
     let mut spawned = Ok(());
     let (opened, failure) = std::thread::scope(|scope| {
         let (batches, inbox) = std::sync::mpsc::sync_channel::<Vec<_>>(0);
@@ -525,8 +535,8 @@ fn replay(
                 let _ = batches.send(std::mem::take(&mut pending));
             }
         };
-        let opened =
-            Log::open(Arc::clone(disk), origin, &log_options(options), watermark, &mut take_in);
+        let (disk, log) = (Arc::clone(disk), log_options(options));
+        let opened = Log::open_known(disk, origin, &log, watermark, &segments, &mut take_in);
         drop(batches);
         let failure = match (running, inserter) {
             (Some(running), _) => running.join().ok().and_then(Result::err),
@@ -543,7 +553,7 @@ fn replay(
     let failure = failure.or_else(|| take_in_batch(&mut tree, &mut filter, &pending).err());
     report.remarks.extend(opened.warnings.into_iter().map(Warning::Log));
     report.replayed = opened.replayed;
-    Ok((log, Rebuilt { tree, filter, folded, tail, failure }))
+    Ok((log, Rebuilt { tree, filter, folded, segments, tail, failure }))
 }
 
 fn take_in_batch(

@@ -4,13 +4,14 @@ use std::{io, sync::Arc};
 
 use super::{
     Log, NewRecord, Placed,
-    encode::{self, ToRecord},
+    encode::{self, Bodies, ToRecord},
     segments::Offsets,
 };
 use crate::{
     batch,
     error::{Action, AppendError},
     files,
+    internal::{in_segment, internal_error},
     segment::{SEGMENT_LEN_MAX, footer_len},
 };
 
@@ -31,6 +32,31 @@ impl Log {
         now: u64,
         placed: &mut Vec<Placed>,
     ) -> Result<(), AppendError> {
+        self.write_from(records, Bodies::Copied, now, placed)
+    }
+
+    /// As [`write`](Self::write), without a copy of the bodies: for those that the caller has
+    /// copied before. Of many short ones a copy costs less.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub fn write_in_place(
+        &mut self,
+        records: &[NewRecord<'_>],
+        now: u64,
+        placed: &mut Vec<Placed>,
+    ) -> Result<(), AppendError> {
+        self.write_from(records, Bodies::InPlace, now, placed)
+    }
+
+    fn write_from(
+        &mut self,
+        records: &[NewRecord<'_>],
+        bodies: Bodies,
+        now: u64,
+        placed: &mut Vec<Placed>,
+    ) -> Result<(), AppendError> {
         self.check_poison()?;
         for record in records {
             self.check_len(record.body.len() as u64)?;
@@ -41,7 +67,7 @@ impl Log {
         let mut now = now;
         while !rest.is_empty() {
             let (batch, later) = self.split_batch(rest);
-            if let Err(error) = self.write_batch(batch, now, placed) {
+            if let Err(error) = self.write_batch(batch, bodies, now, placed) {
                 let partly = rest.len() < records.len();
                 return Err(if partly { self.give_up(error) } else { error });
             }
@@ -54,7 +80,7 @@ impl Log {
     /// Writes one batch of what repair has read, unsynced. The caller keeps to the limits.
     pub(crate) fn restore<R: ToRecord>(&mut self, records: &[R]) -> Result<(), AppendError> {
         self.check_poison()?;
-        self.write_batch(records, 0, &mut Vec::new())
+        self.write_batch(records, Bodies::Copied, 0, &mut Vec::new())
     }
 
     /// Refuses bodies that are over the limit.
@@ -93,6 +119,7 @@ impl Log {
     pub(super) fn write_batch<R: ToRecord>(
         &mut self,
         records: &[R],
+        bodies: Bodies,
         now: u64,
         placed: &mut Vec<Placed>,
     ) -> Result<(), AppendError> {
@@ -115,6 +142,7 @@ impl Log {
         let header = encode::encode_batch(
             &mut buffer,
             records,
+            bodies,
             &encode::Place {
                 salt: self.open.salt(),
                 position,
@@ -125,8 +153,13 @@ impl Log {
             },
             placed,
         );
-        let written = files::write_all(&*self.file, &buffer, self.offset);
-        let len = buffer.len() as u64;
+        let written = match bodies {
+            Bodies::Copied => files::write_all(&*self.file, &buffer, self.offset),
+            Bodies::InPlace => {
+                self.file.write_parts_at(&mut encode::parts(&buffer, records), self.offset)
+            }
+        };
+        let len = header.batch_len();
         self.buffer = buffer;
         if self.buffer.capacity() > files::WRITE_LEN_MAX * 4 {
             self.buffer = Vec::new();
@@ -136,7 +169,8 @@ impl Log {
             return Err(self.poison(Action::Write { len, offset }, source));
         }
 
-        self.note_offsets(placed.get(first_placed..).unwrap_or_default());
+        let new = placed.get(first_placed..);
+        self.note_offsets(new.unwrap_or_else(|| internal_error("places of records are gone")));
         self.offset += len;
         self.next_index += u64::from(header.entries);
         self.last_time = header.last_time;
@@ -152,10 +186,7 @@ impl Log {
         if let Offsets::Memory(offsets) = &self.open.offsets {
             let first_position = self.open.header.first_position;
             let entries = placed.iter().filter(|placed| placed.kind.takes_index());
-            // Offsets fit: a segment is never longer than SEGMENT_LEN_MAX.
-            let new = entries
-                .map(|placed| u32::try_from(placed.position - first_position).unwrap_or(u32::MAX));
-            offsets.extend(new);
+            offsets.extend(entries.map(|placed| in_segment(placed.position - first_position)));
         }
     }
 

@@ -47,6 +47,12 @@ pub(crate) struct SealedFile {
 }
 
 impl SealedFile {
+    /// A file that is opened by the first read.
+    pub(crate) fn closed(name: &str, handles: &Arc<Handles>) -> SegmentBytes {
+        let (slot, handles) = (Arc::default(), Arc::clone(handles));
+        SegmentBytes::Sealed(Self { name: name.to_owned(), slot, handles })
+    }
+
     /// A file that is open by now.
     pub(crate) fn opened(name: &str, file: Opened, handles: &Arc<Handles>) -> SegmentBytes {
         let slot = Arc::new(RwLock::new(Some(file)));

@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -11,11 +10,11 @@ use std::{
 
 use super::{
     Placed,
-    entries::Entries,
     segments::{Segment, Shared},
 };
 use crate::{
     error::{Damage, DamageKind, DiskError, ReadError},
+    internal::filled,
     record::{HEAD_LEN, Head},
     remote::RemoteError,
 };
@@ -126,7 +125,7 @@ impl LogReader {
         let segment = segment_at(&segments, position)?;
         let mut buffer = [0; HEAD_LEN];
         let read = self.pread(segment, &mut buffer, position - segment.header.first_position)?;
-        self.parse(segment, buffer.get(..read).unwrap_or_default(), position)
+        self.parse(segment, filled(&buffer, read), position)
             .map(|head| Placed::new(&head, position))
     }
 
@@ -155,7 +154,7 @@ impl LogReader {
         let (segment, position) = self.locate(&segments, index)?;
         let mut buffer = [0; HEAD_LEN];
         let read = self.pread(segment, &mut buffer, position - segment.header.first_position)?;
-        let head = self.parse(segment, buffer.get(..read).unwrap_or_default(), position)?;
+        let head = self.parse(segment, filled(&buffer, read), position)?;
         let entry = Placed::new(&head, position);
         self.expect_index(segment, &entry, index)?;
         Ok(entry)
@@ -170,12 +169,6 @@ impl LogReader {
     pub fn position_of(&self, index: u64) -> Result<u64, ReadError> {
         let segments = self.shared.segments();
         self.locate(&segments, index).map(|(_, position)| position)
-    }
-
-    /// The entries with these indexes, as far as they are published now, in either direction.
-    pub fn entries(&self, indexes: Range<u64>) -> Entries {
-        let end = indexes.end.min(self.next_index());
-        Entries::new(self.clone(), indexes.start.min(end)..end)
     }
 
     /// The first index whose time is `time` or later; the next index if there is none.
@@ -253,7 +246,7 @@ impl LogReader {
         // What is behind the head may be further away.
         let wanted = buffer.get_mut(..if remote { HEAD_LEN } else { guess }).unwrap_or_default();
         let read = self.pread(segment, wanted, offset)?;
-        let bytes = buffer.get(..read).unwrap_or_default();
+        let bytes = filled(&buffer, read);
         let head = self.parse(segment, bytes, position)?;
         if !head.kind.has_body() {
             return Err(ReadError::Hole { index: head.index, time: head.time, id: head.id });

@@ -1,7 +1,7 @@
 //! Opening a log: after a clean close, after a crash, or on a damaged disk.
 //!
 //! 1. The headers of all segments and the trailers of all but the last are read, and must follow
-//!    from one another.
+//!    from one another; but for those that the restart checkpoint knows.
 //! 2. The last segment is read to the end of its batches. What lies there is the end of the log, or
 //!    torn, or damage: see [`judge`](crate::scan::judge).
 //! 3. What lies behind the watermark is checked and replayed.
@@ -25,7 +25,7 @@ use crate::{
     error::{Action, DiskError, OpenError},
     files,
     log::{
-        Log, LogOptions, Origin, Placed, Recovered, Spares, Watermark, create_first,
+        KnownSegment, Log, LogOptions, Origin, Placed, Recovered, Spares, Watermark, create_first,
         offsets::MemoryOffsets,
         segments::{Offsets, Segment},
     },
@@ -148,11 +148,12 @@ pub(crate) fn open(
     origin: &Origin,
     options: &LogOptions,
     watermark: Option<Watermark>,
+    known: &[KnownSegment],
     replay: &mut dyn FnMut(Replayed<'_>),
 ) -> Result<(Log, OpenReport), OpenError> {
     let dir = LogDir::new(disk, options.source.clone());
     let disk: &dyn Disk = &*dir;
-    let mut survey = survey::survey(&dir, origin)?;
+    let mut survey = survey::survey(&dir, origin, known)?;
     let mut report =
         OpenReport { warnings: std::mem::take(&mut survey.warnings), ..OpenReport::default() };
     let Some((last, file)) = survey.last.take() else {
@@ -314,7 +315,7 @@ fn create(
             marked_index: clean.next_index,
         });
     }
-    finish::tidy(&dir, &survey.temporary, &[], &mut report.warnings)?;
+    finish::tidy(dir, &survey.temporary, &[], &mut report.warnings)?;
     let recovered = create_first(survey.handles, origin)?;
     Ok((Log::from_recovered(origin, options, recovered), report))
 }

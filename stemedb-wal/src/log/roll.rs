@@ -17,6 +17,7 @@ use crate::{
     disk::{Disk, DiskFile},
     error::{Action, AppendError, DiskError},
     files::SPARE_NAME,
+    internal::{in_segment, internal_error},
     log::Origin,
     remote::Opened,
     segment::{HEADER_LEN, SegmentHeader, encode_footer, segment_name, segment_salt},
@@ -86,11 +87,10 @@ impl Log {
         let header = self.open.header;
         let offsets = match &self.open.offsets {
             Offsets::Memory(offsets) => offsets.all(self.open.on(&*self.shared.disk), &header),
-            // The open segment has no footer.
-            Offsets::File { .. } => Ok(Vec::new()),
+            Offsets::File { .. } => internal_error("the open segment has a footer"),
         };
         let offsets = offsets.map_err(|error| AppendError::Lookup(Arc::new(error)))?;
-        let entries = u32::try_from(offsets.len()).unwrap_or(u32::MAX);
+        let entries = in_segment(offsets.len());
         let (footer, sum) = encode_footer(
             header.salt,
             header.first_position,

@@ -191,8 +191,8 @@ pub fn parse_segment_name(name: &str) -> Option<(u32, u64)> {
     (segment_name(parsed.0, parsed.1) == name).then_some(parsed)
 }
 
-/// The name of a segment's stub, which stands for one that is only in an archive; `None` for what is
-/// no segment.
+/// The name of a segment's stub, which stands for one that is only in an archive; `None` for what
+/// is no segment.
 pub fn stub_name(segment: &str) -> Option<String> {
     let (generation, first_index) = parse_segment_name(segment)?;
     Some(format!("remote-{generation:04x}-{first_index:020}.seg"))

@@ -68,6 +68,16 @@ impl LogDir {
         }
     }
 
+    /// Whether a segment of this length is there, or the stub of one.
+    pub(crate) fn has_segment(&self, name: &str, len: u64) -> io::Result<bool> {
+        match (self.disk.file_len(name), stub_name(name)) {
+            (Err(error), Some(stub)) if error.kind() == io::ErrorKind::NotFound => {
+                self.disk.file_len(&stub).map(|_| true)
+            }
+            (found, _) => Ok(found? == len),
+        }
+    }
+
     /// The names of all files, sorted; those of dropped segments beside those of their stubs.
     ///
     /// # Errors
@@ -172,6 +182,7 @@ impl Deref for LogDir {
     }
 }
 
+#[expect(clippy::len_without_is_empty, reason = "asking costs a call that can fail")]
 impl Opened {
     /// The length of the segment in bytes.
     ///

@@ -132,7 +132,7 @@ impl<'a> Blocks<'a> {
 /// A dropped segment. Nothing can be written to it.
 #[derive(Debug)]
 pub struct Stub {
-    stub: Arc<dyn DiskFile>,
+    file: Arc<dyn DiskFile>,
     bodies: Arc<Bodies>,
     place: String,
     parts: Vec<Hash>,
@@ -145,8 +145,8 @@ pub struct Stub {
 
 impl Stub {
     /// Total: any bytes may be in the file.
-    pub(super) fn open(stub: Arc<dyn DiskFile>, bodies: &Arc<Bodies>) -> io::Result<Self> {
-        let mut blocks = Blocks::new(&*stub);
+    pub(super) fn open(file: Arc<dyn DiskFile>, bodies: &Arc<Bodies>) -> io::Result<Self> {
+        let mut blocks = Blocks::new(&*file);
         let mut front = [0; FRONT_LEN];
         blocks.read(&mut front, 0)?;
         let (magic, rest) = front.split_first_chunk::<8>().ok_or(StubDamaged)?;
@@ -183,12 +183,12 @@ impl Stub {
         let (end, kept) = row_of(last);
         let payload = kept_at + kept;
         let stub_len = payload + 4 * payload.div_ceil(BLOCK_LEN as u64);
-        if end != len || stub_len != stub.len()? {
+        if end != len || stub_len != file.len()? {
             return Err(StubDamaged.into());
         }
         let bodies = Arc::clone(bodies);
         bodies.used.store(true, Ordering::Relaxed);
-        Ok(Self { stub, bodies, place, parts, len, gaps, rows_at, kept_at })
+        Ok(Self { file, bodies, place, parts, len, gaps, rows_at, kept_at })
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -235,7 +235,7 @@ impl Stub {
         if buffer.is_empty() {
             return Ok(0);
         }
-        let (mut rows, mut kept) = (Blocks::new(&*self.stub), Blocks::new(&*self.stub));
+        let (mut rows, mut kept) = (Blocks::new(&*self.file), Blocks::new(&*self.file));
         // How many gaps begin at the offset or before it.
         let (mut low, mut high) = (0, self.gaps);
         while low < high {

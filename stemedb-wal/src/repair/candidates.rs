@@ -8,6 +8,7 @@ use crate::{
     error::{Action, DiskError},
     files,
     identity::Identity,
+    internal::filled,
     log::handles::SegmentBytes,
     remote::LogDir,
     scan::{
@@ -83,7 +84,7 @@ pub(crate) fn read_candidate(disk: &LogDir, name: String) -> Result<Candidate, R
         Err(error) if is_unreadable(&error.cause) => 0,
         read => read?,
     };
-    let header = match SegmentHeader::parse(bytes.get(..read).unwrap_or_default()) {
+    let header = match SegmentHeader::parse(filled(&bytes, read)) {
         Ok(header) => Some(header),
         Err(HeaderError::Damaged) => None,
         Err(HeaderError::Version(version)) => {

@@ -4,9 +4,9 @@ use crate::history::{LogHarness, body_of, id_of};
 use std::sync::Arc;
 use stemedb_simdisk::FaultyDisk;
 use stemedb_wal::{
-    disk::MemoryDisk,
+    disk::{Disk, FileDisk, MemoryDisk},
     error::{AppendError, ReadError},
-    log::{Log, LogOptions, NewRecord, Spares},
+    log::{Log, LogOptions, NewRecord, Origin, Spares},
 };
 
 fn tiny() -> LogOptions {
@@ -100,7 +100,7 @@ fn batches_over_the_limit_are_split_and_keep_their_order() {
 fn a_background_thread_prepares_spares() {
     let options = LogOptions { segment_len: 1 << 20, ..LogOptions::default() };
     let dir = tempfile::tempdir().unwrap();
-    let disk = stemedb_wal::disk::FileDisk::create(dir.path()).unwrap();
+    let disk = FileDisk::create(dir.path()).unwrap();
     let mut harness = LogHarness::new(Arc::new(disk), options);
     for _ in 0..300 {
         harness.append(&[1000; 20], 0);
@@ -111,4 +111,36 @@ fn a_background_thread_prepares_spares() {
     harness.open();
     harness.check_reads();
     let _: &Log = harness.log();
+}
+
+/// Bodies that stay where they are come to the same bytes, however many parts that makes.
+#[test]
+fn bodies_written_in_place_are_written_the_same() {
+    let bodies: Vec<Vec<u8>> = (0..1500).map(|n| body_of(n, (n % 70) as usize)).collect();
+    let records: Vec<NewRecord<'_>> =
+        bodies.iter().map(|body| NewRecord { id: id_of(body), body, heals: None }).collect();
+    let origin = Origin { store_id: [1; 16], generation: 0, salt_seed: [2; 16], clean: None };
+    let options = LogOptions { spares: Spares::None, ..LogOptions::default() };
+    let written = |disk: Arc<dyn Disk>, in_place: bool| {
+        let (mut log, _) =
+            Log::open(Arc::clone(&disk), &origin, &options, None, &mut |_| {}).unwrap();
+        let mut placed = Vec::new();
+        for records in [records.as_slice(), &records[..1], &[]] {
+            if in_place {
+                log.write_in_place(records, 7, &mut placed).unwrap();
+            } else {
+                log.write(records, 7, &mut placed).unwrap();
+            }
+        }
+        log.close().unwrap();
+        let file = disk.open("segment-0000-00000000000000000000.log").unwrap();
+        let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
+        file.read_at(&mut bytes, 0).unwrap();
+        (bytes, placed)
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let on_disk: Arc<dyn Disk> = Arc::new(FileDisk::create(dir.path()).unwrap());
+    let expected = written(Arc::new(MemoryDisk::new()), false);
+    assert_eq!(written(on_disk, true), expected);
+    assert_eq!(written(Arc::new(MemoryDisk::new()), true), expected);
 }

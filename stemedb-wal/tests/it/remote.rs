@@ -51,13 +51,13 @@ impl Parts {
 }
 
 /// A directory, and where the bodies of its dropped segments are read.
-struct Dir {
+struct Site {
     disk: Arc<dyn Disk>,
     source: Option<Arc<dyn SegmentSource>>,
     dir: LogDir,
 }
 
-impl Dir {
+impl Site {
     fn new(disk: Arc<dyn Disk>, source: Option<Arc<dyn SegmentSource>>) -> Self {
         let dir = LogDir::new(Arc::clone(&disk), source.clone());
         Self { disk, source, dir }
@@ -74,7 +74,7 @@ fn options() -> LogOptions {
     LogOptions { segment_len: 4096, spares: Spares::None, ..LogOptions::default() }
 }
 
-fn open(disk: &Dir, replay: &mut dyn FnMut(Replayed<'_>)) -> Result<Log, OpenError> {
+fn open(disk: &Site, replay: &mut dyn FnMut(Replayed<'_>)) -> Result<Log, OpenError> {
     let options = LogOptions { source: disk.source.clone(), ..options() };
     Log::open(Arc::clone(&disk.disk), &ORIGIN, &options, None, replay).map(|(log, _)| log)
 }
@@ -90,7 +90,7 @@ fn body(n: u64) -> Vec<u8> {
 }
 
 /// A log of some segments; its positions.
-fn write(disk: &Dir) -> Vec<u64> {
+fn write(disk: &Site) -> Vec<u64> {
     let mut log = open(disk, &mut |_| {}).unwrap();
     let mut placed = Vec::new();
     for n in 0..ENTRIES {
@@ -116,13 +116,13 @@ fn read(disk: &dyn Disk, name: &str) -> Vec<u8> {
     bytes
 }
 
-fn segments(disk: &Dir) -> Vec<String> {
+fn segments(disk: &Site) -> Vec<String> {
     let names = disk.dir.list_segments().unwrap();
     names.into_iter().filter(|name| parse_segment_name(name).is_some()).collect()
 }
 
 /// Drops all sealed segments.
-fn drop_all(disk: &Dir, parts: &Parts) -> Vec<String> {
+fn drop_all(disk: &Site, parts: &Parts) -> Vec<String> {
     let segments = segments(disk);
     let (_, sealed) = segments.split_last().unwrap();
     for name in sealed {
@@ -135,7 +135,7 @@ fn drop_all(disk: &Dir, parts: &Parts) -> Vec<String> {
 fn dropped_log() -> (Arc<dyn Disk>, Arc<Parts>, Vec<u64>) {
     let inner: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
     let parts = Arc::new(Parts::default());
-    let disk = Dir::new(Arc::clone(&inner), None);
+    let disk = Site::new(Arc::clone(&inner), None);
     let positions = write(&disk);
     drop_all(&disk, &parts);
     (inner, parts, positions)
@@ -145,7 +145,7 @@ fn dropped_log() -> (Arc<dyn Disk>, Arc<Parts>, Vec<u64>) {
 fn a_log_reads_as_before() {
     let inner: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
     let parts = Arc::new(Parts::default());
-    let disk = Dir::new(inner, Some(Arc::clone(&parts) as _));
+    let disk = Site::new(inner, Some(Arc::clone(&parts) as _));
     let positions = write(&disk);
     let before: Vec<_> = segments(&disk).iter().map(|name| contents(&disk.dir, name)).collect();
     let dropped = drop_all(&disk, &parts);
@@ -179,7 +179,7 @@ fn a_log_reads_as_before() {
 #[test]
 fn without_the_archive_all_but_bodies_is_there() {
     let (inner, parts, positions) = dropped_log();
-    let without = Dir::new(Arc::clone(&inner), None);
+    let without = Site::new(Arc::clone(&inner), None);
     let mut replayed = Vec::new();
     let mut log =
         open(&without, &mut |records| replayed.extend_from_slice(records.placed)).unwrap();
@@ -210,7 +210,7 @@ fn without_the_archive_all_but_bodies_is_there() {
     log.close().unwrap();
     assert_eq!(parts.reads(), 0);
     // One that can't be reached, or has lost it.
-    let lost = Dir::new(inner, Some(Arc::new(Parts::default())));
+    let lost = Site::new(inner, Some(Arc::new(Parts::default())));
     let log = open(&lost, &mut |_| {}).unwrap();
     let error = log.reader().read(positions[0]).unwrap_err();
     assert!(matches!(error, ReadError::Remote(RemoteError::Unreachable { .. })), "{error:?}");
@@ -220,7 +220,7 @@ fn without_the_archive_all_but_bodies_is_there() {
 #[test]
 fn other_bytes_than_were_archived_are_noticed_and_asked_for_again() {
     let (inner, parts, positions) = dropped_log();
-    let disk = Dir::new(inner, Some(Arc::clone(&parts) as _));
+    let disk = Site::new(inner, Some(Arc::clone(&parts) as _));
     let log = open(&disk, &mut |_| {}).unwrap();
     let flip = || {
         let parts = &mut parts.0.lock().unwrap().0;
@@ -240,7 +240,7 @@ fn other_bytes_than_were_archived_are_noticed_and_asked_for_again() {
 #[test]
 fn what_is_not_whole_or_not_what_was_archived_is_not_dropped() {
     let inner: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
-    let disk = Dir::new(Arc::clone(&inner), None);
+    let disk = Site::new(Arc::clone(&inner), None);
     write(&disk);
     for parts in [&[][..], &[[7; 32]], &[[7; 32], [8; 32]]] {
         let refused = drop_segment(&disk.dir, FIRST, PLACE, parts, &hash).unwrap_err();
@@ -263,7 +263,7 @@ fn what_is_not_whole_or_not_what_was_archived_is_not_dropped() {
 #[test]
 fn a_crash_leaves_the_segment_or_the_stub() {
     let faulty = FaultyDisk::new(1);
-    let disk = Dir::new(Arc::new(faulty.clone()), None);
+    let disk = Site::new(Arc::new(faulty.clone()), None);
     write(&disk);
     let bytes = faulty.contents(FIRST).unwrap();
     let parts = Arc::new(Parts::default());
@@ -281,7 +281,7 @@ fn a_crash_leaves_the_segment_or_the_stub() {
         for seed in 0..8 {
             for survival in Survival::ALL {
                 let cut: Arc<dyn Disk> = Arc::new(moment.power_cut(survival, seed));
-                let after = Dir::new(Arc::clone(&cut), Some(Arc::clone(&parts) as _));
+                let after = Site::new(Arc::clone(&cut), Some(Arc::clone(&parts) as _));
                 let again = contents(&after.dir, FIRST);
                 assert_eq!(again, bytes, "operation {number}, {survival:?}, seed {seed}");
                 dropped += after.dir.dropped().unwrap().len();
@@ -305,7 +305,7 @@ fn a_crash_leaves_the_segment_or_the_stub() {
 fn every_bit_of_a_stub_counts() {
     let (inner, parts, positions) = dropped_log();
     let whole = read(&*inner, FIRST_STUB);
-    let disk = Dir::new(Arc::clone(&inner), Some(Arc::clone(&parts) as _));
+    let disk = Site::new(Arc::clone(&inner), Some(Arc::clone(&parts) as _));
     let file = inner.open(FIRST_STUB).unwrap();
     for bit in (0..whole.len() * 8).step_by(13) {
         let byte = whole[bit / 8] ^ (1 << (bit % 8));

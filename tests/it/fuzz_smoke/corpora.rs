@@ -197,7 +197,12 @@ fn write_trees() {
         tree.insert_batch(&(0..count).map(entry).collect::<Vec<_>>()).unwrap();
         let covered = Covered { next_index: count, ..files::covered(&tree, 10_000) };
         let holes = vec![([3; 32], HoleEntry { index: 7, time: 8 })];
-        let state = CheckpointState { history: vec![[8; 32]; 3], holes, symbols: vec![[4; 32]; 3] };
+        let state = CheckpointState {
+            history: vec![[8; 32]; 3],
+            holes,
+            symbols: vec![[4; 32]; 3],
+            segments: Vec::new(),
+        };
         let disk = FaultyDisk::new(1);
         let found = checkpoint::write_base(
             &disk,
@@ -221,7 +226,12 @@ fn write_trees() {
         let covered = files::covered(&tree, 20_000);
         let changes = tree.snapshot().changes(10_000, 0).unwrap();
         let holes = vec![([3; 32], HoleEntry { index: 7, time: 8 })];
-        let state = CheckpointState { history: vec![[8; 32]; 3], holes, symbols: vec![[4; 32]; 3] };
+        let state = CheckpointState {
+            history: vec![[8; 32]; 3],
+            holes,
+            symbols: vec![[4; 32]; 3],
+            segments: Vec::new(),
+        };
         let found =
             checkpoint::write_delta(&disk, &base, 0, &covered, &changes, &state, true).unwrap();
         let (name, _) = found.file_sizes().remove(1);

@@ -5,6 +5,7 @@ use crate::{
     batch::BatchHeader,
     disk::Disk,
     error::{DamageKind, DiskError, OpenError},
+    internal::filled,
     log::{Placed, Watermark},
     scan::{
         Gap, Reached, Scanner, Stop,
@@ -141,7 +142,7 @@ impl<'a> Reading<'a> {
             let (read, stop) = self.scanner.scan(self.tail.bytes_from(at), at, &mut placed);
             at += read as u64;
             let whole = self.scanner.take_whole();
-            let taken = placed.get(..whole).unwrap_or_default();
+            let taken = filled(&placed, whole);
             self.tail.offsets.extend(offsets_of(&self.last.header, taken));
             let from = taken.partition_point(|placed| placed.position < self.replay_from);
             self.tail.placed.extend_from_slice(taken.get(from..).unwrap_or_default());
@@ -185,7 +186,7 @@ impl<'a> Reading<'a> {
             if read == 0 {
                 self.len = offset;
             }
-            if !all_zero(buffer.get(..read).unwrap_or_default()) {
+            if !all_zero(filled(&buffer, read)) {
                 return Ok(false);
             }
             offset += read as u64;

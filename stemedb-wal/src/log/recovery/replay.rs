@@ -14,6 +14,7 @@ use crate::{
     batch::{self, BatchHeader},
     disk::Disk,
     error::{Action, DamageKind, DiskError, OpenError},
+    internal::filled,
     log::{Watermark, segments::Segment},
     scan::{
         Gap, Scanner,
@@ -154,7 +155,7 @@ fn check_boundary(
     let file = segment.on(disk);
     let mut bytes = [0; batch::HEADER_LEN];
     let read = file.read_at(&mut bytes, start)?;
-    let bytes = bytes.get(..read).unwrap_or_default();
+    let bytes = filled(&bytes, read);
     let header = BatchHeader::parse(bytes, segment.salt(), watermark.position);
     if header.is_some_and(|header| header.first_index == watermark.next_index) {
         return Ok(());

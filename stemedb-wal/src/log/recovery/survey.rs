@@ -7,8 +7,9 @@ use crate::{
     disk::{Disk, DiskFile, is_temporary},
     error::{Action, DamageKind, OpenError},
     files,
+    internal::filled,
     log::{
-        Origin,
+        KnownSegment, Origin,
         handles::{Handles, SealedFile, SegmentBytes},
         segments::{Offsets, Segment},
     },
@@ -20,8 +21,8 @@ use crate::{
         sectors::is_unreadable,
     },
     segment::{
-        HEADER_LEN, HeaderError, SegmentHeader, TRAILER_LEN, Trailer, parse_segment_name,
-        segment_name,
+        HEADER_LEN, HeaderError, SegmentHeader, TRAILER_LEN, Trailer, footer_len,
+        parse_segment_name, segment_name,
     },
 };
 
@@ -74,8 +75,13 @@ pub(crate) struct Sealed {
 }
 
 /// Lists the directory, reads the header of each segment and the trailer of each but the last, and
-/// checks that each follows from the one before. O(segments).
-pub(crate) fn survey(disk: &LogDir, origin: &Origin) -> Result<Survey, OpenError> {
+/// checks that each follows from the one before; but for those that a restart checkpoint knows.
+/// O(segments).
+pub(crate) fn survey(
+    disk: &LogDir,
+    origin: &Origin,
+    known: &[KnownSegment],
+) -> Result<Survey, OpenError> {
     let names = files::list_segments(disk)?;
     let mut survey = Survey {
         sealed: Vec::new(),
@@ -104,11 +110,14 @@ pub(crate) fn survey(disk: &LogDir, origin: &Origin) -> Result<Survey, OpenError
         return Err(OpenError::Generation { path, found, expected: origin.generation });
     }
     live.sort_unstable();
+    survey.sealed = known_sealed(disk, origin, known, &live, &survey.handles).unwrap_or_default();
     let mut before: Option<Found> = None;
-    for (first_index, name) in live {
+    for (first_index, name) in live.into_iter().skip(survey.sealed.len()) {
         let found = read_header(disk, origin, name, first_index)?;
         match before.take() {
-            None => check_first(&**disk, origin, &found.header)?,
+            None if survey.sealed.is_empty() => check_first(&**disk, origin, &found.header)?,
+            // It is the one that the restart checkpoint knows as the next.
+            None => {}
             Some(before) => {
                 let before = before.sealed(&survey.handles);
                 let sealed = follow(&**disk, origin, before, &found, &mut survey.warnings)?;
@@ -134,6 +143,40 @@ pub(crate) fn survey(disk: &LogDir, origin: &Origin) -> Result<Survey, OpenError
     Ok(survey)
 }
 
+/// The sealed segments that a restart checkpoint knows, if all that it knows fits what lies in the
+/// directory: the names, the lengths of those that are sealed, and the header of the last one.
+fn known_sealed(
+    disk: &LogDir,
+    origin: &Origin,
+    known: &[KnownSegment],
+    live: &[(u64, String)],
+    handles: &Arc<Handles>,
+) -> Option<Vec<Sealed>> {
+    check_first(&**disk, origin, &known.first()?.header).ok()?;
+    let (last, sealed) = known.split_last()?;
+    let (first_index, name) = live.get(sealed.len())?;
+    let found = read_header(disk, origin, name.clone(), *first_index).ok()?;
+    if found.header != last.header {
+        return None;
+    }
+    let next = known.iter().skip(1).map(|next| &next.header);
+    let all = sealed.iter().zip(next).zip(live);
+    all.map(|((known, next), (_, name))| {
+        let KnownSegment { header, batches_end } = *known;
+        let batches_end = u64::from(batches_end);
+        let entries = u32::try_from(next.first_index.checked_sub(header.first_index)?).ok()?;
+        let len = next.first_position.checked_sub(header.first_position)?;
+        let fits = segment_name(origin.generation, header.first_index) == *name
+            && batches_end + footer_len(u64::from(entries)) == len
+            && disk.has_segment(name, len).ok()?;
+        let file = SealedFile::closed(name, handles);
+        let offsets = Offsets::File { at: batches_end, entries };
+        let segment = Arc::new(Segment { name: name.clone(), file, header, offsets });
+        fits.then_some(Sealed { segment, batches_end })
+    })
+    .collect()
+}
+
 fn read_header(
     disk: &LogDir,
     origin: &Origin,
@@ -157,7 +200,7 @@ fn read_header(
         }
         read => read?,
     };
-    let header = match SegmentHeader::parse(bytes.get(..read).unwrap_or_default()) {
+    let header = match SegmentHeader::parse(filled(&bytes, read)) {
         Ok(header) => header,
         Err(HeaderError::Version(version)) => return Err(OpenError::Version { path, version }),
         Err(HeaderError::Damaged) => {
@@ -230,7 +273,7 @@ fn read_trailer(disk: &dyn Disk, found: &Found) -> Result<Option<Trailer>, OpenE
         Err(error) if is_unreadable(&error.cause) => return Ok(None),
         read => read?,
     };
-    Ok(Trailer::at_end(bytes.get(..read).unwrap_or_default(), &found.header, found.len))
+    Ok(Trailer::at_end(filled(&bytes, read), &found.header, found.len))
 }
 
 /// Makes a lost footer again, in memory, from all batches of the segment.

@@ -1,7 +1,7 @@
 //! What a sealed segment ends with: the offsets of its entries, and a trailer.
 
 use super::SegmentHeader;
-use crate::checksum::Salt;
+use crate::{checksum::Salt, internal::in_segment};
 
 /// The length of the trailer in bytes.
 pub const TRAILER_LEN: usize = 64;
@@ -93,7 +93,7 @@ pub fn encode_footer(
     footer.extend(offsets.iter().flat_map(|offset| offset.to_le_bytes()));
     let position = first_position.wrapping_add(batches_end);
     let offsets_sum = offsets_sum(salt, position, &footer);
-    let entries = u32::try_from(offsets.len()).unwrap_or(u32::MAX);
+    let entries = in_segment(offsets.len());
 
     let mut trailer = [0; TRAILER_LEN];
     trailer[..8].copy_from_slice(&TRAILER_MAGIC);
