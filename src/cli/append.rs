@@ -24,7 +24,7 @@ use std::thread;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use stemedb::rpc::PeerAddress;
-use stemedb::{Head, Options};
+use stemedb::{Head, LogSize, Options, Timestamp};
 
 use self::acknowledge::{Acknowledger, Tally};
 use self::reader::{Input, Split};
@@ -142,7 +142,13 @@ fn append_to(
 
 fn head_of(head: stemedb::rpc::backend::Head) -> Head {
     let stemedb::rpc::backend::Head { count, set_root, log_size, log_root, last_time } = head;
-    Head { count, set_root, log_size, log_root, last_time }
+    Head {
+        count,
+        set_root,
+        log_size: LogSize(log_size),
+        log_root,
+        last_time: Timestamp::from_ntp64(last_time),
+    }
 }
 
 /// Appends all there is. The tally counts what is durable, however it ended.

@@ -9,11 +9,14 @@ mod verify;
 use clap::Subcommand;
 use indicatif::ProgressBar;
 use serde::Serialize;
-use stemedb::archive::{Listed, Selection};
+use stemedb::{
+    LogSize, Timestamp,
+    archive::{Listed, Selection},
+};
 
 use super::failure::Failure;
 use super::root::HeadFields;
-use super::{Globals, progress, timestamp};
+use super::{Globals, progress};
 
 /// Keep sealed segments on object storage, check them there, and make stores from them
 ///
@@ -102,7 +105,7 @@ impl From<&Listed> for ListedFields {
             time: time(listed.time),
             segments: listed.segments,
             bytes: listed.bytes,
-            checkpoint_log_size: listed.checkpoint_log_size,
+            checkpoint_log_size: listed.checkpoint_log_size.map(LogSize::get),
             secret: listed.secret,
         }
     }
@@ -110,5 +113,5 @@ impl From<&Listed> for ListedFields {
 
 /// Seconds since 1970 as people write them.
 fn time(seconds: u64) -> String {
-    timestamp::rfc3339(seconds.min(u64::from(u32::MAX)) << 32)
+    Timestamp::from_unix(seconds, 0).unwrap_or(Timestamp::MAX).to_string()
 }

@@ -26,7 +26,7 @@ pub(super) fn run(_: &Args, globals: &Globals) -> Result<(), Failure> {
             "file": report.path.to_string_lossy(),
             "bytes": report.bytes,
             "count": report.count,
-            "log_size": report.log_size,
+            "log_size": report.log_size.get(),
         }));
     }
     let rows = [

@@ -131,7 +131,7 @@ fn append(store: &Store, lines: &Lines, teller: &mut Teller) -> Result<(), Failu
             "ms": ms,
             "count": head.count,
             "set_root": to_hex(&head.set_root),
-            "log_size": head.log_size,
+            "log_size": head.log_size.get(),
             "log_root": to_hex(&head.log_root),
         }),
     );

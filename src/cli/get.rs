@@ -4,11 +4,11 @@ use serde_json::json;
 use stemedb::rpc::backend::Which;
 use stemedb::rpc::{CallError, PeerAddress};
 use stemedb::sync::Keys;
-use stemedb::{AssertionId, Store};
+use stemedb::{AssertionId, LogIndex, Store, Timestamp};
 
 use super::failure::Failure;
 use super::input::IdArg;
-use super::{Globals, open, output, peer, secret, timestamp};
+use super::{Globals, open, output, peer, secret};
 
 /// Print the body of an assertion, verified against its id
 ///
@@ -70,15 +70,21 @@ async fn get_from(peer: &PeerAddress, args: &Args, globals: &Globals) -> Result<
     if !globals.json {
         return output::raw(&body);
     }
-    print_facts(entry.id, entry.index, entry.time, body.len())
+    let (index, time) = (LogIndex(entry.index), Timestamp::from_ntp64(entry.time));
+    print_facts(entry.id, index, time, body.len())
 }
 
-fn print_facts(id: AssertionId, index: u64, time: u64, len: usize) -> Result<(), Failure> {
+fn print_facts(
+    id: AssertionId,
+    index: LogIndex,
+    time: Timestamp,
+    len: usize,
+) -> Result<(), Failure> {
     output::json(&json!({
         "id": id.to_string(),
-        "index": index,
-        "time": timestamp::rfc3339(time),
-        "ntp64": time,
+        "index": index.get(),
+        "time": time.to_string(),
+        "ntp64": time.as_ntp64(),
         "len": len,
     }))
 }

@@ -42,7 +42,7 @@ impl From<&Head> for HeadFields {
         Self {
             count: head.count,
             set_root: to_hex(&head.set_root),
-            log_size: head.log_size,
+            log_size: head.log_size.get(),
             log_root: to_hex(&head.log_root),
         }
     }

@@ -121,8 +121,8 @@ fn print(
             .map(|found| {
                 json!({
                     "id": found.id.map(|id| id.to_string()),
-                    "entry": found.index,
-                    "position": found.position,
+                    "entry": found.index.get(),
+                    "position": found.position.get(),
                     "error": found.error,
                     "outcome": found.outcome.name(),
                 })
@@ -130,7 +130,7 @@ fn print(
             .collect();
         return output::json(&json!({
             "whole": healed == found.len(),
-            "entries": store.log_size(),
+            "entries": store.log_size().get(),
             "bytes": view.bytes_read(),
             "damaged": found.len(),
             "healed": healed,

@@ -1,12 +1,12 @@
 //! `stemedb stats`: how big everything is.
 
 use serde::Serialize;
-use stemedb::Stats;
+use stemedb::{Stats, Timestamp};
 
 use super::failure::Failure;
 use super::input::to_hex;
 use super::root::HeadFields;
-use super::{Globals, open, output, picture, timestamp};
+use super::{Globals, open, output, picture};
 
 /// Show sizes, bytes an assertion in each structure, segments, checkpoints, times, and a picture
 ///
@@ -71,7 +71,7 @@ struct BytesEach {
 
 fn fields(stats: &Stats) -> Fields<'_> {
     let each = |bytes| each(bytes, stats.head.count);
-    let time = |time: Option<u64>| time.map(timestamp::rfc3339);
+    let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
     Fields {
         head: HeadFields::from(&stats.head),
         holes: stats.holes,
@@ -107,7 +107,8 @@ fn as_text(stats: &Stats) -> String {
         Some(each) => format!("{:>10}  {each:>8.1} B an assertion", output::bytes(bytes)),
         None => format!("{:>10}", output::bytes(bytes)),
     };
-    let time = |time: Option<u64>| time.map_or_else(|| "none".to_owned(), timestamp::rfc3339);
+    let time =
+        |time: Option<Timestamp>| time.map_or_else(|| "none".to_owned(), |time| time.to_string());
     let mut rows = vec![
         ("store id", to_hex(&stats.store_id)),
         ("epoch", stats.epoch.to_string()),

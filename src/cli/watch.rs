@@ -3,14 +3,14 @@
 use std::io::Write;
 
 use serde_json::json;
-use stemedb::rpc::PeerAddress;
 use stemedb::rpc::backend::Entry;
 use stemedb::rpc::client::Watched;
+use stemedb::{Timestamp, rpc::PeerAddress};
 
 use super::failure::{Failure, OutputError};
 use super::peer;
 use super::signals::Signals;
-use super::{Globals, output, timestamp};
+use super::{Globals, output};
 
 /// Follow the log of a served store: one line an entry, as soon as it is durable there
 ///
@@ -66,7 +66,7 @@ async fn watch(args: &Args, as_json: bool) -> Result<(), Failure> {
 
 fn line(entry: &Entry, as_json: bool) -> String {
     let Entry { index, id, len, .. } = entry;
-    let time = timestamp::rfc3339(entry.time);
+    let time = Timestamp::from_ntp64(entry.time).to_string();
     if !as_json {
         return format!("{index}  {time}  {id}  {len}");
     }

@@ -171,7 +171,7 @@ impl Archive {
         check_front(&log, &manifest.segments, &local)?;
         let old = local.len().saturating_sub(usize::try_from(keep).unwrap_or(usize::MAX));
         for (segment, archived) in local.iter().take(old).zip(&manifest.segments) {
-            if segment.next_index > covered || gone.contains(&segment.name) {
+            if segment.next_index > covered.next_index() || gone.contains(&segment.name) {
                 continue;
             }
             for (number, part) in archived.parts.iter().enumerate() {

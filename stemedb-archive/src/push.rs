@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use stemedb_merkle::Hash;
+use stemedb_merkle::{Hash, LogIndex, LogSize, Timestamp};
 use stemedb_wal::{
     log::Kind,
     sealed::{HEADER_LEN, SealedSegment, check_segment},
@@ -131,9 +131,9 @@ impl Archive {
             holes.extend(lost);
             holes.retain(|id| !healed.contains(id));
             segments.push(ArchivedSegment {
-                first_index: segment.first_index,
-                next_index: segment.next_index,
-                first_position: segment.first_position,
+                first_index: segment.first_index.get(),
+                next_index: segment.next_index.get(),
+                first_position: segment.first_position.get(),
                 len: segment.len,
                 parts: sent.parts,
             });
@@ -152,7 +152,7 @@ impl Archive {
             return Ok(None);
         }
         let (shared, missing) = (Arc::clone(store), holes.clone());
-        let head = blocking(move || Ok(shared.front_head(log_size, &missing)?)).await?;
+        let head = blocking(move || Ok(shared.front_head(LogSize(log_size), &missing)?)).await?;
         let mut holes: Vec<Hex32> = holes.into_iter().map(Hex32).collect();
         holes.sort_unstable();
         Ok(Some(Manifest {
@@ -163,7 +163,7 @@ impl Archive {
             generation: identity.generation,
             salt_seed: identity.salt_seed,
             secret: identity.secret_check.is_some(),
-            time: store.seconds_now(),
+            time: store.clock_time().unix().0.into(),
             log_size,
             log_root: Hex32(head.log_root),
             count: head.count,
@@ -220,8 +220,13 @@ impl Archive {
     }
 }
 
-const NOTHING: Head =
-    Head { count: 0, set_root: [0; 32], log_size: 0, log_root: [0; 32], last_time: 0 };
+const NOTHING: Head = Head {
+    count: 0,
+    set_root: [0; 32],
+    log_size: LogSize(0),
+    log_root: [0; 32],
+    last_time: Timestamp::MIN,
+};
 
 /// Checks that the archived log is the front of this one.
 pub(super) fn check_front(
@@ -232,7 +237,12 @@ pub(super) fn check_front(
     let mut local = local.iter();
     for archived in archived {
         let same = local.next().is_some_and(|local| {
-            let here = (local.first_index, local.next_index, local.first_position, local.len);
+            let here = (
+                local.first_index.get(),
+                local.next_index.get(),
+                local.first_position.get(),
+                local.len,
+            );
             here == (
                 archived.first_index,
                 archived.next_index,
@@ -241,7 +251,7 @@ pub(super) fn check_front(
             )
         });
         if !same {
-            let index = archived.first_index;
+            let index = LogIndex(archived.first_index);
             return Err(ArchiveError::OtherLog { log: log.to_string(), index });
         }
     }

@@ -78,11 +78,11 @@ pub async fn run(
 
 fn note(status: &mut ArchiveStatus, pushed: &Pushed) {
     let Pushed { segments, bytes, head, .. } = *pushed;
-    status.log_size = head.log_size;
+    status.log_size = head.log_size.get();
     status.last_sent = pushed.time.map(seconds);
     status.error = None;
     if bytes > 0 {
-        tracing::info!(segments, bytes, log_size = head.log_size, "archived");
+        tracing::info!(segments, bytes, log_size = head.log_size.get(), "archived");
     }
 }
 

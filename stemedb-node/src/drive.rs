@@ -118,7 +118,7 @@ fn look(shared: &Arc<Shared>) {
             info!("the clock's readings are taken again");
         }
     }
-    let seconds = shared.store.clock_time() >> 32;
+    let seconds = u64::from(shared.store.clock_time().unix().0);
     remember_members(shared);
     let mut pauses = lock(&shared.pauses);
     let before = pauses.reason();

@@ -35,7 +35,7 @@ pub(super) fn cluster(
         remembered,
         run: nonce,
         // Never before what the log has, whatever the clock says.
-        began: store.clock_time().max(head.last_time.saturating_add(1)),
+        began: store.clock_time().as_ntp64().max(head.last_time.saturating_add(1)),
         address: address.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         keys: identity.keys,
@@ -56,8 +56,8 @@ pub(super) fn head_of(store: &Store) -> Result<Head, ReadError> {
     let head = store.head()?;
     Ok(Head {
         set: SetHead { count: head.count, root: head.set_root },
-        log_size: head.log_size,
-        last_time: head.last_time,
+        log_size: head.log_size.get(),
+        last_time: head.last_time.as_ntp64(),
         epoch: peer_identity(store).epoch,
         store: store.store_id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -4,6 +4,7 @@
 //! are seconds since 1970 UTC.
 
 use serde::{Deserialize, Serialize};
+use stemedb_store::Timestamp;
 
 /// Defines an enum of words that JSON and metrics have, and one for those of later versions.
 macro_rules! words {
@@ -273,8 +274,8 @@ pub struct ArchiveStatus {
     pub error: Option<String>,
 }
 
-/// Seconds since 1970 of an NTP64 time.
+/// Seconds since 1970.
 #[expect(clippy::cast_precision_loss, reason = "a time to show: microseconds are enough")]
-pub(super) fn unix_seconds(ntp64: u64) -> f64 {
-    ntp64 as f64 / 4_294_967_296.0
+pub(super) fn unix_seconds(time: Timestamp) -> f64 {
+    time.as_ntp64() as f64 / 4_294_967_296.0
 }

@@ -58,7 +58,7 @@ pub(super) fn status(shared: &Shared) -> Status {
         head: head.map(|head| HeadStatus {
             count: head.count,
             set_root: to_hex(&head.set_root),
-            log_size: head.log_size,
+            log_size: head.log_size.get(),
             log_root: to_hex(&head.log_root),
         }),
         not_ready,

@@ -7,10 +7,11 @@ use std::{
 
 use crate::{checkpoint::WriteError, tiles::TileError};
 use stemedb_merkle::{
-    AssertionId, MappedSetError,
+    AssertionId, LogIndex, MappedSetError,
     history::{ProveError, ReadNodeError},
 };
 use stemedb_wal::{
+    Position,
     error::{Damage, DiskError, OpenError as LogOpenError, ReadError as LogReadError},
     identity::IdentityError,
 };
@@ -78,7 +79,7 @@ pub enum OpenError {
     )]
     WrongId {
         /// The entry.
-        index: u64,
+        index: LogIndex,
         /// The id that it says.
         id: AssertionId,
     },
@@ -163,7 +164,7 @@ pub enum ReadError {
     )]
     WrongId {
         /// The entry.
-        index: u64,
+        index: LogIndex,
         /// The id that it says.
         id: AssertionId,
     },
@@ -371,7 +372,7 @@ pub enum BackupError {
         /// The store.
         dir: PathBuf,
         /// Where the gap begins.
-        position: u64,
+        position: Position,
     },
     /// The trees are not current.
     #[error(transparent)]

@@ -38,10 +38,12 @@ pub use head::Head;
 pub use options::{Options, Secret, SecretTooShort};
 pub use receipt::Receipt;
 pub use stemedb_merkle::{
-    AssertionId, Hash, Presence, ProofFile, SetProof, Terminal,
-    history::{ConsistencyProof, InclusionProof, LeafIndex, TreeHead, TreeSize, leaf_hash},
+    AssertionId, Hash, LogIndex, LogSize, Presence, ProofFile, SetProof, Terminal, Timestamp,
+    TimestampRangeError,
+    history::{ConsistencyProof, InclusionProof, TreeHead, leaf_hash},
     proof::{ParseProofError, ProofError},
 };
+pub use stemedb_wal::Position;
 pub use store::{
     BackupReport, CheckReport, CheckpointReport, Comparison, Depth, Entries, Entry, Healed, Ids,
     LogId, OpenReport, Pending, Progress, Proven, RepairOptions, RepairReport, ResumePoint,

@@ -13,7 +13,7 @@ use crate::{
     commit::{Committer, Pending as PartPending, Submission},
     tiles::TileFile,
 };
-use stemedb_merkle::Hash;
+use stemedb_merkle::{Hash, LogSize};
 use stemedb_wal::{
     disk::{DirLock, Disk, RemoteDisk},
     identity::Identity,
@@ -330,7 +330,7 @@ impl Store {
     }
 
     /// Told whenever the log has grown: how many entries it has.
-    pub fn growth(&self) -> tokio::sync::watch::Receiver<u64> {
+    pub fn growth(&self) -> tokio::sync::watch::Receiver<LogSize> {
         self.shared.index.watch()
     }
 
@@ -382,7 +382,7 @@ impl Store {
         }
         self.followed.end();
         let mark = self.writer.close()?;
-        self.shared.save_mark(mark::clean_mark(mark))?;
+        self.shared.save_mark(mark)?;
         Ok(())
     }
 }

@@ -31,10 +31,14 @@ pub mod error;
 pub mod files;
 pub mod identity;
 pub mod log;
+mod position;
 #[doc(hidden)]
 pub mod raw;
 pub mod repair;
 mod scan;
 pub mod sealed;
+mod watermark;
+
+pub use position::Position;
 
 use raw::{batch, checksum, record, segment};

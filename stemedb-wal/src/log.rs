@@ -33,10 +33,12 @@ mod sync;
 
 use std::{io, sync::Arc};
 
+use stemedb_merkle::{LogIndex, Timestamp};
+
 pub use self::{
     entries::Entries,
     extent::durable_extent,
-    options::{LogOptions, Origin, Spares, Watermark},
+    options::{LogOptions, Origin, Spares},
     placed::{HoleEntry, NewRecord},
     reader::{LogReader, Record},
     recovery::{OpenReport, Replayed, Warning, is_in_use},
@@ -44,6 +46,7 @@ pub use self::{
 pub use crate::{
     files::SPARE_NAME,
     record::{Kind, Placed},
+    watermark::Watermark,
 };
 
 pub use self::options::further;
@@ -58,7 +61,7 @@ use self::{
 use crate::{
     disk::{DirLock, Disk},
     error::{Action, AppendError, DiskError, OpenError},
-    identity::CleanMark,
+    position::Position,
     record::BODY_LEN_MAX,
     segment::SEGMENT_LEN_MAX,
 };
@@ -148,8 +151,8 @@ impl Log {
         options: &LogOptions,
         found: Recovered,
     ) -> Self {
-        let position = found.open.header.first_position + found.offset;
-        let mark = Watermark { position, next_index: found.next_index };
+        let position = Position(found.open.header.first_position + found.offset);
+        let mark = Watermark { position, next_index: LogIndex(found.next_index) };
         let log = Self {
             spare: Spare::new(Arc::clone(&disk), options.spares),
             shared: Arc::new(Shared::new(disk, found.handles, found.segments)),
@@ -215,27 +218,27 @@ impl Log {
     /// two batches.
     pub fn durable(&self) -> Watermark {
         let Watermark { position, next_index } = self.durable.mark;
-        Watermark { position: position.min(self.records_end), next_index }
+        Watermark { position: position.min(Position(self.records_end)), next_index }
     }
 
     /// Up to where the log is durable, marks included: for the store's identity.
-    pub fn clean_mark(&self) -> CleanMark {
-        self.durable.mark.into()
+    pub fn clean_mark(&self) -> Watermark {
+        self.durable.mark
     }
 
     /// The position behind all that was written.
-    pub fn end(&self) -> u64 {
-        self.open.header.first_position + self.offset
+    pub fn end(&self) -> Position {
+        Position(self.open.header.first_position + self.offset)
     }
 
     /// The index of the next entry.
-    pub fn next_index(&self) -> u64 {
-        self.next_index
+    pub fn next_index(&self) -> LogIndex {
+        LogIndex(self.next_index)
     }
 
-    /// The time of the last entry that was written, 0 if there is none.
-    pub fn last_time(&self) -> u64 {
-        self.last_time
+    /// The time of the last entry that was written, [`Timestamp::MIN`] if there is none.
+    pub fn last_time(&self) -> Timestamp {
+        Timestamp::from_ntp64(self.last_time)
     }
 
     /// Why nothing can be written any more, if so.
@@ -253,7 +256,7 @@ impl Log {
     pub fn stats(&self) -> LogStats {
         LogStats {
             segments: self.shared.segments().len() as u64,
-            bytes: self.end(),
+            bytes: self.end().get(),
             reserved: self.allocated.saturating_sub(self.offset),
         }
     }

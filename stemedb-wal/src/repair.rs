@@ -24,7 +24,7 @@ pub(crate) mod salvage;
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
-use stemedb_merkle::{Hash, id::to_hex};
+use stemedb_merkle::{Hash, LogIndex, Timestamp, id::to_hex};
 
 pub use crate::error::HealError;
 
@@ -40,6 +40,7 @@ use crate::{
     files,
     identity::{Identity, IdentityError},
     log::{LogOptions, Watermark},
+    position::Position,
     record::Kind,
 };
 
@@ -132,6 +133,7 @@ fn at_least_entries(count: u64) -> String {
 
 /// What a repair found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RepairReport {
     /// What was wrong, in the order of the log.
     pub found: Vec<Damage>,
@@ -159,9 +161,9 @@ pub enum RepairAction {
     /// A body is lost. Its entry keeps index, time and id.
     Hole {
         /// The index of the entry, now.
-        index: u64,
+        index: LogIndex,
         /// Its time.
-        time: u64,
+        time: Timestamp,
         /// Its id.
         id: Hash,
     },
@@ -257,7 +259,7 @@ pub struct RepairPlan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GapRecord {
     /// Where it is.
-    pub position: u64,
+    pub position: Position,
     /// [`Kind::Hole`] or [`Kind::Heal`].
     pub kind: Kind,
     /// The id of the body.
@@ -303,8 +305,12 @@ impl RepairPlan {
     /// All holes and heals of the log, in its order, as they are after the repair.
     pub fn gaps(&self) -> Vec<GapRecord> {
         let gaps = self.plan.gaps.iter().filter(|gap| gap.kind != Kind::Void);
-        gaps.map(|gap| GapRecord { position: gap.position, kind: gap.kind, id: gap.head.id })
-            .collect()
+        gaps.map(|gap| GapRecord {
+            position: Position(gap.position),
+            kind: gap.kind,
+            id: gap.head.id,
+        })
+        .collect()
     }
 
     /// Whether there is something to do.
@@ -378,14 +384,14 @@ fn repair_in_place(
         let kept = disk.path(&replace::replace(disk, &segment.name, &repaired)?);
         report.actions.push(RepairAction::Rewritten { path, kept });
         report.actions.extend(repaired.holes.into_iter().map(|head| RepairAction::Hole {
-            index: head.index,
-            time: head.time,
+            index: LogIndex(head.index),
+            time: Timestamp::from_ntp64(head.time),
             id: head.id,
         }));
     }
-    let clean = identity.clean.map(Watermark::from);
+    let clean = identity.clean;
     if clean.is_some_and(|clean| clean.position > plan.end.position) {
-        identity.clean = Some(plan.end.into());
+        identity.clean = Some(plan.end);
         identity.save(disk)?;
         report.actions.push(RepairAction::MarkLowered);
     } else if plan.marked.position > plan.end.position {
@@ -407,7 +413,7 @@ impl Plan {
             segment.wrong.iter().map(|wrong| Damage {
                 path: disk.path(&segment.name),
                 offset: wrong.offset,
-                index: wrong.index,
+                index: LogIndex(wrong.index),
                 what: wrong.what,
             })
         });

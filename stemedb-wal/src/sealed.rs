@@ -6,7 +6,7 @@
 
 use std::io;
 
-use stemedb_merkle::Hash;
+use stemedb_merkle::{Hash, LogIndex, Timestamp};
 
 pub use crate::segment::{
     HEADER_LEN, SEGMENT_LEN_MAX, SegmentHeader, parse_segment_name, segment_name,
@@ -16,6 +16,7 @@ use crate::{
     disk::{Disk, RemoteDisk},
     error::{Action, DamageKind, DiskError},
     log::{LogReader, Placed},
+    position::Position,
     record::HEAD_LEN,
     scan::{Gap, Scanner, offsets_of},
     segment::{HeaderError, segment_salt},
@@ -27,11 +28,11 @@ pub struct SealedSegment {
     /// The name of its file.
     pub name: String,
     /// The index of its first entry.
-    pub first_index: u64,
+    pub first_index: LogIndex,
     /// The index of the first entry behind it.
-    pub next_index: u64,
+    pub next_index: LogIndex,
     /// The position of its first byte.
-    pub first_position: u64,
+    pub first_position: Position,
     /// How many bytes it has.
     pub len: u64,
 }
@@ -46,9 +47,9 @@ pub struct CheckedSegment {
     /// How many bytes it has.
     pub len: u64,
     /// The index of the first entry behind it.
-    pub next_index: u64,
+    pub next_index: LogIndex,
     /// The time of the last entry up to its end.
-    pub last_time: u64,
+    pub last_time: Timestamp,
     /// Its records, in order.
     pub placed: Vec<Placed>,
 }
@@ -60,7 +61,7 @@ pub struct SegmentFault {
     /// The offset in the file.
     pub offset: u64,
     /// The entry that it is about, or the next one.
-    pub index: u64,
+    pub index: LogIndex,
     /// What is wrong.
     pub what: DamageKind,
 }
@@ -85,7 +86,7 @@ pub(crate) fn check_kept(header: &SegmentHeader, bytes: &[u8]) -> Option<Checked
 }
 
 fn check_bodies_from(bytes: &[u8], position: u64) -> Result<CheckedSegment, SegmentFault> {
-    let fault = |offset, index, what| SegmentFault { offset, index, what };
+    let fault = |offset, index, what| SegmentFault { offset, index: LogIndex(index), what };
     let header = SegmentHeader::parse(bytes).map_err(|error| {
         let offset = if error == HeaderError::Damaged { 0 } else { 8 };
         fault(offset, 0, DamageKind::SegmentHeader)
@@ -112,8 +113,8 @@ fn check_bodies_from(bytes: &[u8], position: u64) -> Result<CheckedSegment, Segm
         header,
         trailer_sum,
         len: bytes.len() as u64,
-        next_index: reached.next_index,
-        last_time: reached.last_time,
+        next_index: LogIndex(reached.next_index),
+        last_time: Timestamp::from_ntp64(reached.last_time),
         placed: scanned.placed,
     })
 }
@@ -121,7 +122,7 @@ fn check_bodies_from(bytes: &[u8], position: u64) -> Result<CheckedSegment, Segm
 impl CheckedSegment {
     /// The body of one of its records, in the bytes that were checked.
     pub fn body<'a>(&self, bytes: &'a [u8], placed: &Placed) -> &'a [u8] {
-        let offset = placed.position.saturating_sub(self.header.first_position);
+        let offset = placed.position.get().saturating_sub(self.header.first_position);
         let start = usize::try_from(offset).unwrap_or(usize::MAX).saturating_add(HEAD_LEN);
         let end = start.saturating_add(placed.len as usize);
         bytes.get(start..end).unwrap_or_default()
@@ -133,10 +134,10 @@ impl CheckedSegment {
             store_id: self.header.store_id,
             generation: self.header.generation,
             previous_sum: self.trailer_sum,
-            first_index: self.next_index,
+            first_index: self.next_index.get(),
             first_position: self.header.first_position.saturating_add(self.len),
-            salt: segment_salt(salt_seed, self.header.generation, self.next_index),
-            time_before: self.last_time,
+            salt: segment_salt(salt_seed, self.header.generation, self.next_index.get()),
+            time_before: self.last_time.as_ntp64(),
         }
     }
 
@@ -156,9 +157,9 @@ impl LogReader {
             let header = segment.header;
             Some(SealedSegment {
                 name: segment.name.clone(),
-                first_index: header.first_index,
-                next_index: next.header.first_index,
-                first_position: header.first_position,
+                first_index: LogIndex(header.first_index),
+                next_index: LogIndex(next.header.first_index),
+                first_position: Position(header.first_position),
                 len: next.header.first_position - header.first_position,
             })
         });

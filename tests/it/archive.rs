@@ -8,7 +8,8 @@ use std::{
 };
 
 use stemedb::{
-    AssertionId, Head, Options, Replicate as _, Secret, Store, SyncOptions,
+    AssertionId, Head, LogIndex, LogSize, Options, Replicate as _, Secret, Store, SyncOptions,
+    Timestamp,
     archive::{Archive, ArchiveError, Fault, PushOptions, RestoreOptions, Selection},
     rpc::{Client, ClientOptions, Server, ServerOptions},
     sync::Limits,
@@ -30,7 +31,7 @@ fn append(store: &Store, range: std::ops::Range<u64>) {
 }
 
 fn roots(head: Head) -> Head {
-    Head { last_time: 0, ..head }
+    Head { last_time: Timestamp::MIN, ..head }
 }
 
 struct Place {
@@ -88,7 +89,7 @@ async fn what_is_new_is_sent_and_comes_back_elsewhere() {
     append(&store, 0..500);
     let first = push(&archive, &store).await;
     assert!(first.segments > 1 && first.manifest == 1, "{first:?}");
-    assert!(first.head.log_size < 500);
+    assert!(first.head.log_size < LogSize(500));
     assert_eq!(first.head.log_root, store.history_root_at(first.head.log_size).unwrap());
     let again = push(&archive, &store).await;
     assert_eq!((again.segments, again.bytes, again.manifest), (0, 0, 1));
@@ -104,7 +105,7 @@ async fn what_is_new_is_sent_and_comes_back_elsewhere() {
     let listed = archive.list().await.unwrap();
     assert_eq!(listed.len(), 1);
     assert_eq!((listed[0].head, listed[0].manifest), (all.head, all.manifest));
-    assert_eq!(listed[0].checkpoint_log_size, Some(1000));
+    assert_eq!(listed[0].checkpoint_log_size, Some(LogSize(1000)));
     let verified = archive.verify(&Selection::default(), true, None, |_| {}).await.unwrap();
     assert_eq!(verified.faults, []);
     assert_eq!(verified.bytes, listed[0].bytes);
@@ -375,7 +376,7 @@ async fn bodies_that_are_lost_are_told() {
     assert_eq!(stemedb::repair(place.join("one"), &options()).unwrap().holes, 1);
     let store = place.store("one");
     let pushed = archive.push(&store, ALL, |_| {}).await.unwrap();
-    assert_eq!((pushed.head.log_size, pushed.head.count), (600, 599));
+    assert_eq!((pushed.head.log_size, pushed.head.count), (LogSize(600), 599));
     assert_eq!(pushed.head, roots(store.head().unwrap()));
     assert_eq!(faults(&archive).await, []);
     // It heals here, and what is archived does not have it yet.
@@ -389,7 +390,7 @@ async fn bodies_that_are_lost_are_told() {
     drop(two);
     let healed = archive.push(&store, ALL, |_| {}).await.unwrap();
     assert_eq!(healed.head, roots(store.head().unwrap()));
-    assert_eq!((healed.head.log_size, healed.head.count), (700, 700));
+    assert_eq!((healed.head.log_size, healed.head.count), (LogSize(700), 700));
     assert_eq!(faults(&archive).await, []);
 }
 
@@ -408,7 +409,7 @@ async fn a_store_with_a_secret_needs_it_to_come_back() {
     let wrong = Secret::new(b"sixteen other bytes, or more").unwrap();
     let wrong = RestoreOptions { secret: Some(wrong), ..RestoreOptions::default() };
     let wrong = archive.restore(&dir, wrong, |_| {}).await.unwrap_err();
-    assert!(matches!(wrong, ArchiveError::Damaged(Fault::Body { index: 0 })), "{wrong}");
+    assert!(matches!(wrong, ArchiveError::Damaged(Fault::Body { index: LogIndex(0) })), "{wrong}");
     let right = RestoreOptions { secret: Some(secret), ..RestoreOptions::default() };
     let restored = archive.restore(&dir, right, |_| {}).await.unwrap();
     assert_eq!(roots(restored.head), pushed.head);

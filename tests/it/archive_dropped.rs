@@ -9,7 +9,7 @@ use std::{
 };
 
 use stemedb::{
-    AssertionId, Head, Options, Replicate as _, Store, SyncOptions,
+    AssertionId, Head, LogIndex, Options, Replicate as _, Store, SyncOptions, Timestamp,
     archive::{Archive, ArchiveError, Fault, PushOptions, Selection, segment_source},
     rpc::{Client, ClientOptions, Server, ServerOptions},
     sync::Limits,
@@ -33,7 +33,7 @@ fn append(store: &Store, range: std::ops::Range<u64>) {
 }
 
 fn roots(head: Head) -> Head {
-    Head { last_time: 0, ..head }
+    Head { last_time: Timestamp::MIN, ..head }
 }
 
 struct Place {
@@ -117,7 +117,7 @@ fn check_held(store: &Store, range: std::ops::Range<u64>) {
 fn check_bodies(store: &Store, range: std::ops::Range<u64>) {
     check_held(store, range.clone());
     for n in range {
-        assert_eq!(store.get_index(n).unwrap().unwrap().1, body(n));
+        assert_eq!(store.get_index(LogIndex(n)).unwrap().unwrap().1, body(n));
     }
 }
 
@@ -126,7 +126,7 @@ fn check_all_else(store: &Store, head: Head) {
     assert_eq!(store.head().unwrap(), head);
     assert!(store.open_report().remarks.is_empty(), "{}", store.open_report());
     let ids: Vec<AssertionId> = store.iter().map(|entry| entry.unwrap().id).collect();
-    assert!(ids.len() as u64 == head.log_size && ids[1] == id(1));
+    assert!(head.log_size == ids.len() as u64 && ids[1] == id(1));
     assert!(store.find(&id(1)).unwrap().is_some_and(|entry| entry.index == 1));
     assert!(store.append(&body(1)).unwrap().duplicate);
     store.prove(&id(1)).unwrap();
@@ -352,7 +352,7 @@ async fn a_crash_at_any_call_while_segments_are_dropped() {
             counts.insert(store.remote_segments());
             assert!(store.append(&body(1)).unwrap().duplicate);
             assert!(!store.append(b"new").unwrap().duplicate);
-            assert_eq!(store.iter().flatten().count() as u64, head.log_size + 1);
+            assert_eq!(head.log_size + 1, store.iter().flatten().count() as u64);
             if number % 2 == 0 && number % 6 == 0 {
                 check_bodies(&store, 0..500);
             }

@@ -18,7 +18,7 @@ use object_store::{
     ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions, aws::AmazonS3Builder, path::Path,
 };
 use stemedb::{
-    Head, Options, Store,
+    Head, Options, Store, Timestamp,
     archive::{Archive, ArchiveError, Fault, PushOptions, RestoreOptions, Selection},
 };
 
@@ -118,7 +118,7 @@ async fn a_log_goes_to_s3_and_comes_back() {
     assert!(first.segments > 2 && first.manifest == 1, "{first:?}");
     append(&one, 2000..3000);
     let all = archive.push(&one, ALL, |_| {}).await.unwrap();
-    let head = Head { last_time: 0, ..one.head().unwrap() };
+    let head = Head { last_time: Timestamp::MIN, ..one.head().unwrap() };
     assert_eq!((all.head, all.manifest), (head, 2));
     let again = archive.push(&one, PushOptions { again: true, ..ALL }, |_| {}).await.unwrap();
     assert_eq!((again.segments, again.bytes, again.manifest), (0, 0, 2));

@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use stemedb_merkle::history::{History, leaf_hash};
+use stemedb_merkle::{
+    Timestamp,
+    history::{History, leaf_hash},
+};
 use stemedb_merkle::symbols::{SKETCH_LEN, Sketch};
 use stemedb_merkle::{Entry, Hash, MerkleTree};
 use stemedb_sync::message::{LogHead, SetHead};
@@ -66,7 +69,10 @@ impl Side {
     pub(crate) fn append(&mut self, order: &[Hash], numbers: &[u64]) -> Result<(), Failure> {
         let mut history = History::default();
         let leaves = |ids: &[Hash], first| {
-            ids.iter().zip(first..).map(|(id, time)| leaf_hash(time, id)).collect::<Vec<_>>()
+            ids.iter()
+                .zip(first..)
+                .map(|(id, time)| leaf_hash(Timestamp::from_ntp64(time), id))
+                .collect::<Vec<_>>()
         };
         history.extend(leaves(order, 0), |_| {});
         self.log_before = Some(LogHead { size: order.len() as u64, root: history.root() });

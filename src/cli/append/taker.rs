@@ -71,7 +71,7 @@ impl Receipts {
                 let receipts = pending.wait()?.into_iter();
                 return Ok(receipts
                     .map(|stemedb::Receipt { id, index, duplicate, .. }| Receipt {
-                        index,
+                        index: index.get(),
                         id,
                         duplicate,
                     })

@@ -67,7 +67,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
             manifest: pushed.manifest,
             count: head.count,
             set_root: root(&head.set_root),
-            log_size: head.log_size,
+            log_size: head.log_size.get(),
             log_root: root(&head.log_root),
         });
     }

@@ -6,16 +6,17 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
-use stemedb_merkle::{Hash, MerkleTree, hash::derive, history::tile::Tile};
+use stemedb_merkle::{Hash, LogIndex, MerkleTree, hash::derive, history::tile::Tile};
 use stemedb_store::{
     checkpoint::{self, CheckpointState, Covered},
     tiles::TileFile,
 };
 use stemedb_wal::{
+    Position,
     disk::{DirLock, Disk, LOCK_NAME, is_log_file, is_temporary},
     error::{Action, DiskError},
-    identity::{CleanMark, IDENTITY_NAME, Identity, IdentityError},
-    log::HoleEntry,
+    identity::{IDENTITY_NAME, Identity, IdentityError},
+    log::{HoleEntry, Watermark},
     sealed::{
         HEADER_LEN, SegmentHeader, name_of, parse_segment_name, segment_name, unfinished_name,
         write_unfinished,
@@ -203,9 +204,9 @@ impl Site {
             set_root: set.root(),
             top_hash: set.view().top_hash(),
             history_root: self.scan.history.root(),
-            last_time: last.map_or(0, |last| last.time),
+            last_time: last.map_or(0, |last| last.time.as_ntp64()),
             last_id: last.map(|last| last.id).unwrap_or_default(),
-            last_position: last.map_or(0, |last| last.position),
+            last_position: last.map_or(0, |last| last.position.get()),
         };
         let mut holes: Vec<(Hash, HoleEntry)> =
             self.scan.holes.iter().map(|(id, hole)| (*id, *hole)).collect();
@@ -250,9 +251,9 @@ impl Site {
             salt_seed: manifest.salt_seed,
             secret_check: secret.map(|secret| derive("store check", secret.expose())),
             fingerprint: self.lock.fingerprint(),
-            clean: Some(CleanMark {
-                position: open.first_position + HEADER_LEN as u64,
-                next_index: open.first_index,
+            clean: Some(Watermark {
+                position: Position(open.first_position + HEADER_LEN as u64),
+                next_index: LogIndex(open.first_index),
             }),
         })
     }
@@ -272,7 +273,7 @@ fn open_store(
     let options = Options { create: false, threads: false, secret, ..Options::default() };
     let store = Store::open_on(Arc::clone(disk) as Arc<dyn Disk>, ENVIRONMENT, options)?;
     let head = store.head()?;
-    if (head.log_size, head.log_root) != (manifest.log_size, manifest.log_root.0) {
+    if (head.log_size.get(), head.log_root) != (manifest.log_size, manifest.log_root.0) {
         return Err(Fault::LogRoot.into());
     }
     if (head.count, head.set_root) != (manifest.count, manifest.set_root.0) {

@@ -26,7 +26,7 @@ use super::{
     refusal::Refusal,
 };
 use crate::status::unix_seconds;
-use stemedb_store::{Store, error::ReadError};
+use stemedb_store::{LogIndex, Store, Timestamp, error::ReadError};
 
 /// Entries in one answer.
 const ENTRIES_MAX: u64 = 200;
@@ -58,7 +58,7 @@ pub(super) async fn head<V: View>(State(site): State<Arc<Site<V>>>) -> Answer {
     Ok(Json(json!({
         "count": head.count,
         "set_root": to_hex(&head.set_root),
-        "log_size": head.log_size,
+        "log_size": head.log_size.get(),
         "log_root": to_hex(&head.log_root),
         "last_time": unix_seconds(head.last_time),
     })))
@@ -87,7 +87,7 @@ pub(super) async fn log<V: View>(
     let LogAsked { from, limit } = in_query(asked)?;
     let limit = limit.unwrap_or(ENTRIES).min(ENTRIES_MAX);
     let read = site.read(move |view| {
-        let end = view.store().log_size();
+        let end = view.store().log_size().get();
         let from = from.unwrap_or_else(|| end.saturating_sub(limit)).min(end);
         entries(view.store(), from, from.saturating_add(limit))
     });
@@ -121,7 +121,7 @@ struct EntryShown {
 pub(super) fn entries(store: &Store, from: u64, to: u64) -> LogPart {
     let mut shown = Vec::new();
     let mut damaged = false;
-    for entry in store.range(from..to) {
+    for entry in store.range(LogIndex(from)..LogIndex(to)) {
         let Ok(entry) = entry else {
             damaged = true;
             break;
@@ -129,7 +129,7 @@ pub(super) fn entries(store: &Store, from: u64, to: u64) -> LogPart {
         let readable = !entry.hole && entry.len <= PREVIEWED_LEN_MAX;
         let body = readable.then(|| store.get(&entry.id).ok().flatten()).flatten();
         shown.push(EntryShown {
-            index: entry.index,
+            index: entry.index.get(),
             time: unix_seconds(entry.time),
             id: entry.id.to_string(),
             len: entry.len,
@@ -137,7 +137,7 @@ pub(super) fn entries(store: &Store, from: u64, to: u64) -> LogPart {
             preview: body.and_then(|body| preview(&body)),
         });
     }
-    LogPart { size: store.log_size(), entries: shown, damaged }
+    LogPart { size: store.log_size().get(), entries: shown, damaged }
 }
 
 /// How a body begins, if it is text.
@@ -184,7 +184,7 @@ pub(super) async fn assertion<V: View>(
     Ok(Json(json!({
         "id": entry.id.to_string(),
         "index": entry.index,
-        "time": unix_seconds(entry.time),
+        "time": unix_seconds(Timestamp::from_ntp64(entry.time)),
         "len": entry.len,
         "text": text.map(|(text, _)| text),
         "hex": hex,

@@ -48,7 +48,7 @@ pub(super) async fn live<V: View>(
     let (sender, receiver) = mpsc::channel(1);
     // A page that was open while the store was put back to an earlier state asks for what there is
     // no longer.
-    let end = site.view.store().log_size();
+    let end = site.view.store().log_size().get();
     let from = from.map_or(end, |from| from.min(end));
     let running = caller.begin();
     tokio::spawn(async move {
@@ -71,7 +71,7 @@ async fn feed<V: View>(
     while site.view.store().grown(next).await {
         let read = site.read(move |view| {
             let store = view.store();
-            let end = store.log_size();
+            let end = store.log_size().get();
             let from = next.max(end.saturating_sub(ENTRIES_MAX));
             (end, api::entries(store, from, end))
         });

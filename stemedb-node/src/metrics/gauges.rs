@@ -97,7 +97,7 @@ impl GaugeCollector {
         let Gauges { count, log_size, log_bytes, segments, checkpoint, writer_failed } =
             self.gauges;
         let covered = checkpoint.unwrap_or_default();
-        let behind = log_size.saturating_sub(covered.log_size);
+        let behind = log_size.get().saturating_sub(covered.log_size.get());
         let age = match behind {
             0 => 0.0,
             _ => (self.status.time - unix_seconds(covered.last_time)).max(0.0),
@@ -108,16 +108,16 @@ impl GaugeCollector {
             self.disk_read_bytes.map(|bytes| (NO_LABELS, bytes)),
         )?;
         // Without a checkpoint there is no time to count from.
-        let age = (covered.log_size > 0 || behind == 0).then_some(age);
+        let age = (covered.log_size != 0 || behind == 0).then_some(age);
         for (name, help, value) in [
             (("store_assertions", None), "Assertions held", count),
-            (("store_log_entries", None), "Entries of the log", log_size),
+            (("store_log_entries", None), "Entries of the log", log_size.get()),
             (("store_log", BYTES), "Bytes of the log", log_bytes),
             (("store_segments", None), "Segments of the log", segments),
             (
                 ("store_holes", None),
                 "Bodies lost to damage that are not healed",
-                log_size.saturating_sub(count),
+                log_size.get().saturating_sub(count),
             ),
             (
                 ("store_checkpoint_behind_entries", None),

@@ -7,7 +7,7 @@ use crate::{
         Receipt as RpcReceipt, Which,
     },
 };
-use stemedb_merkle::{AssertionId, Hash, SetProof};
+use stemedb_merkle::{AssertionId, Hash, LogIndex, SetProof, Timestamp};
 use stemedb_wal::error::AppendError as LogAppendError;
 
 use stemedb_store::{
@@ -31,12 +31,13 @@ impl Backend for Store {
 
     fn head(&self) -> Result<RpcHead, Failure> {
         let Head { count, set_root, log_size, log_root, last_time } = Self::head(self)?;
+        let (log_size, last_time) = (log_size.get(), last_time.as_ntp64());
         Ok(RpcHead { count, set_root, log_size, log_root, last_time })
     }
 
     fn find(&self, which: &Which) -> Result<RpcEntry, Failure> {
         let entry = match which {
-            Which::Index(index) => self.entry(*index)?,
+            Which::Index(index) => self.entry(LogIndex(*index))?,
             Which::Id(id) => Self::find(self, id)?,
             Which::Prefix(prefix) => Self::find(self, &self.resolve(prefix)?)?,
         };
@@ -44,7 +45,8 @@ impl Backend for Store {
     }
 
     fn body(&self, entry: &RpcEntry) -> Result<Vec<u8>, Failure> {
-        self.body_of(entry.index, entry.time, &entry.id).map_err(Failure::from)
+        self.body_of(LogIndex(entry.index), Timestamp::from_ntp64(entry.time), &entry.id)
+            .map_err(Failure::from)
     }
 
     fn prove(&self, id: &AssertionId) -> Result<(SetProof, Hash), Failure> {
@@ -59,7 +61,7 @@ impl Backend for Store {
     fn entries(&self, from: u64, wanted: &EntriesWanted) -> Result<Vec<RpcEntry>, Failure> {
         let mut entries = Vec::new();
         let mut bytes = 0;
-        for entry in self.range(from..).take(wanted.entries_max) {
+        for entry in self.range(LogIndex(from)..).take(wanted.entries_max) {
             let entry = entry?;
             let short = wanted.body_len_max.is_some_and(|max| entry.len <= max as u64);
             let body = if short && !entry.hole { Self::get(self, &entry.id)? } else { None };
@@ -73,7 +75,7 @@ impl Backend for Store {
     }
 
     async fn grown(&self, entries: u64) -> bool {
-        self.growth().wait_for(|size| *size > entries).await.is_ok()
+        self.growth().wait_for(|size| size.get() > entries).await.is_ok()
     }
 }
 
@@ -86,13 +88,13 @@ impl RpcPending for Pending {
 impl From<Receipt> for RpcReceipt {
     fn from(receipt: Receipt) -> Self {
         let Receipt { id, index, time, duplicate, .. } = receipt;
-        Self { id, index, time, duplicate }
+        Self { id, index: index.get(), time: time.as_ntp64(), duplicate }
     }
 }
 
 fn entry_of(entry: &Entry) -> RpcEntry {
     let Entry { id, index, time, len, .. } = *entry;
-    RpcEntry { id, index, time, len, body: None }
+    RpcEntry { id, index: index.get(), time: time.as_ntp64(), len, body: None }
 }
 
 impl From<AppendError> for Failure {

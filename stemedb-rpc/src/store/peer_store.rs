@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use stemedb_merkle::{AssertionId, Hash};
-use stemedb_store::{Comparison, Head, Secret, Store, store::uptime};
+use stemedb_store::{Comparison, Head, LogIndex, LogSize, Secret, Store, store::uptime};
 use stemedb_sync::{
     Identity, Keys, Pin, Source, Unreadable,
     message::{LogHead, SetHead},
@@ -41,14 +41,14 @@ impl Source for PeerStore {
     fn head(&self) -> Result<(SetHead, LogHead), Unreadable> {
         let Head { count, set_root, log_size, log_root, .. } =
             self.0.head().map_err(|_| Unreadable)?;
-        Ok((SetHead { count, root: set_root }, LogHead { size: log_size, root: log_root }))
+        Ok((SetHead { count, root: set_root }, LogHead { size: log_size.get(), root: log_root }))
     }
 
     fn log_root_at(&self, size: u64) -> Result<Option<Hash>, Unreadable> {
-        if size > self.0.log_size() {
+        if size > self.0.log_size().get() {
             return Ok(None);
         }
-        self.0.history_root_at(size).map(Some).map_err(|_| Unreadable)
+        self.0.history_root_at(LogSize(size)).map(Some).map_err(|_| Unreadable)
     }
 
     fn body(&self, id: &Hash) -> Result<Option<Vec<u8>>, Unreadable> {
@@ -56,7 +56,7 @@ impl Source for PeerStore {
     }
 
     fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, Unreadable> {
-        self.0.body_at(index).map_err(|_| Unreadable)
+        self.0.body_at(LogIndex(index)).map_err(|_| Unreadable)
     }
 }
 
@@ -66,7 +66,7 @@ impl SessionHost for PeerStore {
     }
 
     fn time(&self) -> u64 {
-        self.0.clock_time()
+        self.0.clock_time().as_ntp64()
     }
 
     fn nonce(&self) -> Result<[u8; 16], Failure> {

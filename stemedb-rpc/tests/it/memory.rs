@@ -9,9 +9,11 @@ use std::{
     time::Duration,
 };
 
+use stemedb_store::Timestamp;
+
 use stemedb_merkle::{
     AssertionId, Hash,
-    history::{MemoryHistory, TreeSize, leaf_hash},
+    history::{LogSize, MemoryHistory, leaf_hash},
     proof::SetProof,
     set::{Entry as Leaf, MerkleTree, Snapshot},
 };
@@ -87,7 +89,7 @@ impl Memory {
 
     pub(crate) fn log_root_at(&self, size: u64) -> Option<Hash> {
         let inner = self.inner.lock().unwrap();
-        inner.history.head_at(TreeSize(size)).ok().map(|head| head.root)
+        inner.history.head_at(LogSize(size)).ok().map(|head| head.root)
     }
 
     pub(crate) fn slow(append_time: Duration) -> Self {
@@ -108,7 +110,7 @@ impl Memory {
             let index = *inner.indexes.entry(id).or_insert(next);
             if index == next {
                 leaves.push(Leaf { id: id.0, position: index });
-                inner.history.append(leaf_hash(TIME + index, &id.0));
+                inner.history.append(leaf_hash(Timestamp::from_ntp64(TIME + index), &id.0));
                 inner.log.push((id, body));
             }
             receipts.push(Receipt { id, index, time: TIME + index, duplicate: index < next });

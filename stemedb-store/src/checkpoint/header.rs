@@ -18,10 +18,10 @@
 //! Integers are little-endian. A base has nothing below it; a delta names the file that it stands
 //! on by the checksum of that file's header, so that a chain is of one piece or none.
 
-use stemedb_merkle::Hash;
+use stemedb_merkle::{Hash, LogIndex};
 
 use super::CheckpointFault;
-use stemedb_wal::log::Watermark;
+use stemedb_wal::{Position, log::Watermark};
 
 pub(super) const MAGIC: &[u8; 8] = b"STEMECKP";
 pub(super) const FORMAT_VERSION: u32 = 1;
@@ -59,7 +59,7 @@ pub struct Covered {
 impl Covered {
     /// How far the log was durable when the checkpoint was written: all in it was synced before.
     pub fn mark(&self) -> Watermark {
-        Watermark { position: self.position, next_index: self.next_index }
+        Watermark { position: Position(self.position), next_index: LogIndex(self.next_index) }
     }
 }
 

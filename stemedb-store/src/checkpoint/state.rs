@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use stemedb_merkle::{Hash, MappedSetError};
+use stemedb_merkle::{Hash, LogIndex, MappedSetError, Timestamp};
 
 use super::{
     WriteError,
@@ -50,8 +50,8 @@ impl CheckpointState {
         let holes = Array::new(writer.len(), self.holes.len());
         for (id, HoleEntry { index, time }) in &self.holes {
             writer.write(id)?;
-            writer.write(&index.to_le_bytes())?;
-            writer.write(&time.to_le_bytes())?;
+            writer.write(&index.get().to_le_bytes())?;
+            writer.write(&time.as_ntp64().to_le_bytes())?;
         }
         let symbols = Array::new(writer.len(), self.symbols.len());
         writer.write(self.symbols.as_flattened())?;
@@ -66,5 +66,5 @@ fn hole(bytes: &[u8; 48]) -> (Hash, HoleEntry) {
         *field = *byte;
     }
     let (index, time) = (u64::from_le_bytes(index), u64::from_le_bytes(time));
-    (id, HoleEntry { index, time })
+    (id, HoleEntry { index: LogIndex(index), time: Timestamp::from_ntp64(time) })
 }

@@ -1,10 +1,10 @@
 //! Checkpoints against the trees that they are of.
 
-use stemedb_merkle::{MerkleTree, Snapshot};
+use stemedb_merkle::{LogIndex, MerkleTree, Snapshot, Timestamp};
 
 use super::{header::HEADER_LEN, *};
 use stemedb_simdisk::FaultyDisk;
-use stemedb_wal::log::HoleEntry;
+use stemedb_wal::{Position, log::HoleEntry};
 
 const STORE: [u8; 16] = [1; 16];
 
@@ -30,7 +30,7 @@ fn covered(snapshot: &Snapshot, position: u64) -> Covered {
 }
 
 fn state() -> CheckpointState {
-    let holes = vec![([3; 32], HoleEntry { index: 7, time: 8 })];
+    let holes = vec![([3; 32], HoleEntry { index: LogIndex(7), time: Timestamp::from_ntp64(8) })];
     CheckpointState { history: vec![[8; 32]; 3], holes, symbols: Vec::new() }
 }
 
@@ -202,7 +202,10 @@ fn checkpoints_of_others_are_set_aside() {
 fn the_mark_outlives_the_rest_of_the_file() {
     let disk = FaultyDisk::new(1);
     let (checkpoint, _) = chain(&disk);
-    let mark = |position| Some(Watermark { position, next_index: position / 100 });
+    let mark = |position| {
+        let next_index = LogIndex(position / 100);
+        Some(Watermark { position: Position(position), next_index })
+    };
     for (file, len) in checkpoint.file_sizes() {
         for cut in [HEADER_LEN as u64, 1000, len - 1] {
             let damaged = disk.fork();

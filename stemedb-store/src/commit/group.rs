@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use stemedb_merkle::Hash;
+use stemedb_merkle::{Hash, Timestamp};
 
 use super::{
     Receipt, Receipts, Submission,
@@ -57,7 +57,7 @@ impl Group {
         &mut self,
         log: &mut Log,
         index: &IndexWriter,
-        now: u64,
+        now: Timestamp,
         submissions: &[Submission<'_>],
     ) -> Staged {
         let mut placed = std::mem::take(&mut self.placed);
@@ -215,7 +215,7 @@ impl Staged {
 /// into one. `ends` says where each submission's end.
 fn write(
     log: &mut Log,
-    now: u64,
+    now: Timestamp,
     records: &[NewRecord<'_>],
     ends: &[usize],
     placed: &mut Vec<Placed>,

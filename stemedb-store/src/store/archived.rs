@@ -3,7 +3,7 @@
 use std::{collections::HashSet, io, sync::Arc};
 
 use crate::checkpoint::{Checkpoint, Covered};
-use stemedb_merkle::Hash;
+use stemedb_merkle::{Hash, LogSize};
 use stemedb_wal::{
     disk::DiskFile,
     error::{AppendError as LogAppendError, DiskError},
@@ -59,11 +59,6 @@ impl Store {
         self.hashing
     }
 
-    /// Seconds since 1970, by the store's clock.
-    pub fn seconds_now(&self) -> u64 {
-        (self.shared.world.clock)().0 >> 32
-    }
-
     /// The sealed segments, in order.
     pub fn sealed_segments(&self) -> Vec<SealedSegment> {
         self.reader.sealed_segments()
@@ -98,9 +93,9 @@ impl Store {
     }
 
     /// How many entries the restart checkpoint covers, which opening does not replay.
-    pub fn checkpoint_log_size(&self) -> u64 {
+    pub fn checkpoint_log_size(&self) -> LogSize {
         let checkpoint = lock(&self.shared.checkpoint);
-        checkpoint.as_ref().map_or(0, |found| found.covered().next_index)
+        LogSize(checkpoint.as_ref().map_or(0, |found| found.covered().next_index))
     }
 
     /// Drops a segment that is in the archive at `place` as these parts. How many bytes that frees.
@@ -153,19 +148,19 @@ impl Store {
     /// See [`FrontError`].
     pub fn front_head(
         &self,
-        log_size: u64,
+        log_size: LogSize,
         missing: &HashSet<Hash>,
     ) -> Result<FrontHead, FrontError> {
         let (view, holes) = {
             let folded = self.shared.index.folded().map_err(ReadError::from)?;
             (self.shared.index.view_of(&folded), folded.sorted_holes())
         };
-        let lost_here = holes.iter().filter(|(_, hole)| hole.index < log_size);
+        let lost_here = holes.iter().filter(|(_, hole)| log_size.has(hole.index));
         let added: Vec<Hash> =
             lost_here.map(|(id, _)| *id).filter(|id| !missing.contains(id)).collect();
         let mut removed = Vec::new();
         let held = |id: &Hash| view.tree.contains(id).map_err(ReadError::from);
-        for entry in self.reader.entries(log_size..view.history.size().0) {
+        for entry in self.reader.entries(log_size.next_index()..view.history.size().next_index()) {
             let entry = entry.map_err(ReadError::from)?;
             if held(&entry.id)? {
                 removed.push(entry.id);
@@ -178,7 +173,7 @@ impl Store {
         }
         let set_root = view.tree.hypothetical_root(&added, &removed).map_err(ReadError::from)?;
         Ok(FrontHead {
-            count: log_size - missing.len() as u64,
+            count: log_size.get() - missing.len() as u64,
             set_root,
             log_root: self.history_root_at(log_size)?,
         })

@@ -15,8 +15,9 @@ mod restore;
 use std::{io, path::Path, sync::Arc};
 
 use stemedb_wal::{
+    Position,
     disk::{Disk, DiskFile, FileDisk, Fingerprint, RemoteDisk, is_temporary},
-    identity::{CleanMark, IDENTITY_NAME, Identity},
+    identity::{IDENTITY_NAME, Identity},
     log::Watermark,
     sealed::{HEADER_LEN, SegmentHeader, parse_segment_name},
 };
@@ -119,10 +120,9 @@ fn make(
     check_empty(&target)?;
     let mut copier = Copier { source, target, copied: Amount::default(), progress, reached };
     let made = copier.segments(identity).and_then(|()| {
-        let mark = CleanMark { position: reached.position, next_index: reached.next_index };
         // No directory has this fingerprint: whatever is made of it is another node.
         let fingerprint = Fingerprint::default();
-        let marked = Identity { clean: Some(mark), fingerprint, ..identity.clone() };
+        let marked = Identity { clean: Some(reached), fingerprint, ..identity.clone() };
         marked.save(&copier.target).map_err(|error| failed(io::Error::other(error)))
     });
     if let Err(error) = made {
@@ -188,7 +188,7 @@ impl Copier<'_> {
         // Sorted by name is sorted by position.
         let mut expected = 0;
         for name in names {
-            if expected >= self.reached.position && expected > 0 {
+            if expected >= self.reached.position.get() && expected > 0 {
                 break;
             }
             let file = source.open(&name).map_err(|source| self.failed(source))?;
@@ -205,17 +205,17 @@ impl Copier<'_> {
                 let len = file.len().map_err(|source| self.failed(source))?;
                 self.share(&*file, &stub, len)?;
                 self.copied.segments_remote += 1;
-            } else if expected < self.reached.position {
+            } else if expected < self.reached.position.get() {
                 self.share(&*file, &name, len)?;
             } else {
-                let len = self.reached.position.saturating_sub(first);
+                let len = self.reached.position.get().saturating_sub(first);
                 self.copy(&*file, &name, len)?;
             }
         }
-        if expected < self.reached.position {
+        if expected < self.reached.position.get() {
             return Err(BackupError::Incomplete {
                 dir: self.source.dir().to_path_buf(),
-                position: expected,
+                position: Position(expected),
             });
         }
         self.target.sync_dir().map_err(|source| self.failed(source))
@@ -247,7 +247,7 @@ impl Copier<'_> {
         let told = &mut |done: u64| {
             copied.bytes_copied = before + done;
             let done = copied.bytes_linked + copied.bytes_copied;
-            progress(Progress { done, total: reached.position });
+            progress(Progress { done, total: reached.position.get() });
         };
         copy(file, target, name, len, told).map_err(|source| self.failed(source))?;
         self.copied.files_copied += 1;
@@ -256,7 +256,7 @@ impl Copier<'_> {
 
     fn tell(&mut self) {
         let done = self.copied.bytes_linked + self.copied.bytes_copied;
-        (self.progress)(Progress { done, total: self.reached.position });
+        (self.progress)(Progress { done, total: self.reached.position.get() });
     }
 
     fn failed(&self, source: io::Error) -> BackupError {

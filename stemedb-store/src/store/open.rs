@@ -14,28 +14,20 @@ use crate::{
     tiles::TileFile,
 };
 use stemedb_merkle::{
-    AssertionId, Entry, Hash, MappedSetError, MerkleTree,
-    history::{History, TreeSize, tile::complete_tiles},
+    AssertionId, Entry, Hash, LogIndex, MappedSetError, MerkleTree, Timestamp,
+    history::{History, LogSize, tile::complete_tiles},
 };
 use stemedb_wal::{
+    Position,
     disk::{DirLock, Disk, FileDisk, LOCK_NAME, RemoteDisk, is_quarantined, is_store_file},
     error::{Action, DiskError, OpenError as LogOpenError, ReadError as LogReadError},
     identity::{Copied, IDENTITY_NAME, Identity, IdentityError},
-    log::{
-        Log, LogOptions, Origin, Placed, Replayed, Spares, Warning as LogWarning, Watermark,
-        is_in_use,
-    },
+    log::{Log, LogOptions, Origin, Placed, Replayed, Spares, Warning as LogWarning, is_in_use},
 };
 
 use super::{
-    Shared, Store,
-    background::Background,
-    heal::Healer,
-    mark::{Marker, clean_mark},
-    occupied::occupants,
-    overlay::Overlay,
-    system::ENVIRONMENT,
-    watch::Followed,
+    Shared, Store, background::Background, heal::Healer, mark::Marker, occupied::occupants,
+    overlay::Overlay, system::ENVIRONMENT, watch::Followed,
 };
 use crate::{
     error::{OpenError, dir_of},
@@ -156,8 +148,8 @@ fn io_error(action: Action, path: &Path, source: io::Error) -> OpenError {
 }
 
 /// The time for a commit; past the end of time the log refuses what it gets.
-pub(super) fn reserve(clock: &mut LogClock) -> u64 {
-    clock.reserve(1).unwrap_or(u64::MAX)
+pub(super) fn reserve(clock: &mut LogClock) -> Timestamp {
+    clock.reserve(1).unwrap_or(Timestamp::MAX)
 }
 
 pub(crate) fn origin(identity: &Identity) -> Origin {
@@ -165,9 +157,7 @@ pub(crate) fn origin(identity: &Identity) -> Origin {
         store_id: identity.store_id,
         generation: identity.generation,
         salt_seed: identity.salt_seed,
-        clean: identity
-            .clean
-            .map(|mark| Watermark { position: mark.position, next_index: mark.next_index }),
+        clean: identity.clean,
     }
 }
 
@@ -234,9 +224,9 @@ pub(super) fn open_on(
         restore(&disk, &identity, &options, hashing, &mut report)?;
     if identity.clean.is_none() {
         // From now on a log whose files are all gone is noticed.
-        identity.save_clean(disk.as_ref(), clean_mark(log.durable()))?;
+        identity.save_clean(disk.as_ref(), log.durable())?;
     }
-    let last = (log.next_index() > 0).then(|| log.last_time());
+    let last = (log.next_index() != 0).then(|| log.last_time());
     let (clock, clock_report) = LogClock::new(world.clock, identity.node_id, last);
     if clock_report != ClockReport::InStep {
         report.remarks.push(Warning::Clock(clock_report));
@@ -412,7 +402,7 @@ fn empty(disk: &Arc<dyn Disk>, identity: &Identity) -> Result<Rebuilt, OpenError
     let tiles = tiles.ok_or_else(|| {
         io_error(Action::Create, &disk.path("history.tiles"), io::ErrorKind::NotFound.into())
     })?;
-    let folded = IndexState::new(History::new(), tiles, HashMap::new(), 0);
+    let folded = IndexState::new(History::new(), tiles, HashMap::new(), Timestamp::from_ntp64(0));
     Ok(Rebuilt {
         tree: MerkleTree::new(),
         filter: Filter::default(),
@@ -433,7 +423,7 @@ fn from_checkpoint(
         Ok(state) => state,
         Err(error) => return Ok(Err(CheckpointFault::MappedSet(error))),
     };
-    let size = TreeSize(covered.next_index);
+    let size = LogSize(covered.next_index);
     let history = match History::from_pending(size, state.history) {
         Ok(history) if history.root() == covered.history_root => history,
         _ => return Ok(Err(CheckpointFault::Payload)),
@@ -443,7 +433,7 @@ fn from_checkpoint(
     };
     let tree = MerkleTree::from_mapped_set(checkpoint.mapped_set(), covered.top_hash);
     let holes = state.holes.into_iter().collect();
-    let folded = IndexState::new(history, tiles, holes, covered.last_time);
+    let folded = IndexState::new(history, tiles, holes, Timestamp::from_ntp64(covered.last_time));
     Ok(Ok(Rebuilt { tree, filter: Filter::default(), folded, tail: Vec::new(), failure: None }))
 }
 
@@ -461,12 +451,12 @@ fn check_tie(
     let reader = log.reader();
     // An index is found by way of all entries before it in its segment.
     let entry = match covered.last_position {
-        0 => reader.entry_at(last),
-        position => reader.entry(position),
+        0 => reader.entry_at(LogIndex(last)),
+        position => reader.entry(Position(position)),
     };
     match entry {
         Ok(entry)
-            if (entry.index, entry.time, entry.id)
+            if (entry.index.get(), entry.time.as_ntp64(), entry.id)
                 == (last, covered.last_time, covered.last_id) =>
         {
             Ok(None)
@@ -556,7 +546,7 @@ fn take_in_batch(
     tree.insert_batch(entries).map(drop)
 }
 
-fn first_wrong_id(hashing: Hashing, records: Replayed<'_>) -> Option<(u64, AssertionId)> {
+fn first_wrong_id(hashing: Hashing, records: Replayed<'_>) -> Option<(LogIndex, AssertionId)> {
     let wrong = |(n, record): (usize, &Placed)| {
         let id: Hash = record.id;
         let matches = !record.kind.has_body()

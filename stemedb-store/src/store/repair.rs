@@ -13,11 +13,12 @@ use crate::{
 use stemedb_merkle::{
     AssertionId, Hash,
     history::{
-        TreeSize,
+        LogSize,
         tile::{TileId, complete_tiles},
     },
 };
 use stemedb_wal::{
+    Position,
     disk::{DirLock, Disk, FileDisk, LOCK_NAME, RemoteDisk},
     error::{Action, DiskError},
     identity::{IDENTITY_NAME, Identity, IdentityError, SecretError},
@@ -257,7 +258,7 @@ fn repair_caches(
     let mut loaded = load_checkpoint(disk, identity)?;
     let tiles_whole = tiles_are_whole(disk, identity)?;
     let covered = loaded.checkpoint.as_ref().map_or(0, |found| found.covered().next_index);
-    let tiles_enough = tiles_reach(disk, complete_tiles(TreeSize(covered)))?;
+    let tiles_enough = tiles_reach(disk, complete_tiles(LogSize(covered)))?;
     if let Some(found) = &loaded.checkpoint {
         let fault = match found.check(&mut |_| true) {
             Err(error) => Some(CheckpointFault::MappedSet(error)),
@@ -287,7 +288,7 @@ fn repair_caches(
 /// repair does not, nor does one after which a segment was replaced by a better copy.
 fn has_gaps(checkpoint: &Checkpoint, gaps: &[GapRecord]) -> bool {
     let mut holes = HashSet::new();
-    let covered = checkpoint.covered().position;
+    let covered = Position(checkpoint.covered().position);
     for gap in gaps.iter().filter(|gap| gap.position < covered) {
         if gap.kind == Kind::Hole {
             holes.insert(gap.id);

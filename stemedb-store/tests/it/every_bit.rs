@@ -18,7 +18,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use ledger::Ledger;
 use random::noise;
 use stemedb_simdisk::FaultyDisk;
-use stemedb_store::{Depth, Head, Options, Store};
+use stemedb_store::{Depth, Head, LogIndex, LogSize, Options, Store};
 use stemedb_wal::disk::Disk;
 use world::ENVIRONMENT;
 
@@ -99,7 +99,7 @@ impl Sample {
         let mut failures = 0;
         for (expected, entry) in self.ledger.entries.iter().zip(0..) {
             let receipt = expected.receipt;
-            match store.get_index(entry) {
+            match store.get_index(LogIndex(entry)) {
                 Ok(found) => {
                     let (entry, body) = found.unwrap();
                     assert_eq!((entry.id, entry.time), (receipt.id, receipt.time), "{context}");
@@ -115,11 +115,10 @@ impl Sample {
                 Err(error) => assert!(error.is_damage(), "{context}: {error}"),
             }
         }
-        for size in [1, 256, 260, self.head.log_size] {
+        for size in [LogSize(1), LogSize(256), LogSize(260), self.head.log_size] {
             let reference = self.ledger.history();
             match store.history_root_at(size) {
                 Ok(root) => {
-                    let size = stemedb_store::TreeSize(size);
                     assert_eq!(root, reference.head_at(size).unwrap().root, "{context}");
                 }
                 Err(_) => failures += 1,

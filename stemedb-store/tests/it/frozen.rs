@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use random::noise;
 use stemedb_store::{
-    AssertionId, Depth, LeafIndex, Options, Presence, Store, TreeHead, TreeSize, leaf_hash, repair,
+    AssertionId, Depth, LogIndex, LogSize, Options, Presence, Store, TreeHead, leaf_hash, repair,
 };
 use stemedb_wal::disk::FileDisk;
 use world::ENVIRONMENT;
@@ -80,25 +80,25 @@ fn the_frozen_store_opens_and_holds_what_it_held() {
     assert!(report.replayed < 30, "{} replayed", report.replayed);
 
     let head = store.head().unwrap();
-    assert_eq!((head.count, head.log_size), (ENTRIES - 1, ENTRIES));
+    assert_eq!((head.count, head.log_size), (ENTRIES - 1, LogSize(ENTRIES)));
     assert_eq!(head.set_root, hash(SET_ROOT));
     assert_eq!(head.log_root, hash(HISTORY_ROOT));
-    assert_eq!(store.history_root_at(256).unwrap(), hash(HISTORY_ROOT_256));
+    assert_eq!(store.history_root_at(LogSize(256)).unwrap(), hash(HISTORY_ROOT_256));
     for index in 0..ENTRIES {
-        let entry = store.entry(index).unwrap().unwrap();
+        let entry = store.entry(LogIndex(index)).unwrap().unwrap();
         let body = body(index);
         assert_eq!(entry.id.0, *blake3::hash(&body).as_bytes());
         assert_eq!(entry.hole, index == HOLE);
         if entry.hole {
-            assert!(store.get_index(index).unwrap_err().is_damage());
+            assert!(store.get_index(LogIndex(index)).unwrap_err().is_damage());
             continue;
         }
         assert_eq!(store.get(&entry.id).unwrap().unwrap(), body);
         let proof = store.prove(&entry.id).unwrap().proof;
         assert_eq!(proof.verify(&head.set_root), Ok(Presence::Present));
-        let proof = store.prove_inclusion_at(index, ENTRIES).unwrap();
-        let log = TreeHead { size: TreeSize(ENTRIES), root: head.log_root };
-        proof.verify(&leaf_hash(entry.time, &entry.id.0), LeafIndex(index), &log).unwrap();
+        let proof = store.prove_inclusion_at(LogIndex(index), LogSize(ENTRIES)).unwrap();
+        let log = TreeHead { size: LogSize(ENTRIES), root: head.log_root };
+        proof.verify(&leaf_hash(entry.time, &entry.id.0), LogIndex(index), &log).unwrap();
     }
     let check = store.check(Depth::Deep, &mut |_| {}).unwrap();
     assert!(check.faults.is_empty(), "{:?}", check.faults);
@@ -119,7 +119,7 @@ fn the_frozen_store_goes_on() {
     store.checkpoint().unwrap();
     store.close().unwrap();
     let store = Store::open(dir.path(), options()).unwrap();
-    assert_eq!(store.get_index(HOLE).unwrap().unwrap().1, body(HOLE));
+    assert_eq!(store.get_index(LogIndex(HOLE)).unwrap().unwrap().1, body(HOLE));
     assert_eq!(store.len(), ENTRIES + 1);
 }
 
@@ -145,7 +145,7 @@ fn freeze() {
         .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
         .filter_map(|path| {
             let header = stemedb_wal::raw::segment::SegmentHeader::parse(&fs::read(&path).unwrap());
-            Some((path, position.checked_sub(header.unwrap().first_position)?))
+            Some((path, position.get().checked_sub(header.unwrap().first_position)?))
         })
         .min_by_key(|(_, offset)| *offset)
         .unwrap();
@@ -163,7 +163,7 @@ fn freeze() {
     let head = store.head().unwrap();
     println!("const SET_ROOT: &str = \"{}\";", AssertionId(head.set_root));
     println!("const HISTORY_ROOT: &str = \"{}\";", AssertionId(head.log_root));
-    let at_256 = store.history_root_at(256).unwrap();
+    let at_256 = store.history_root_at(LogSize(256)).unwrap();
     println!("const HISTORY_ROOT_256: &str = \"{}\";", AssertionId(at_256));
     store.close().unwrap();
 }

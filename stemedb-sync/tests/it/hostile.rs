@@ -256,7 +256,7 @@ fn bodies_of_the_log_that_are_not_in_its_set() {
         node: other.identity.node,
         epoch: 1,
         size: 980,
-        root: other.history.head_at(stemedb_merkle::history::TreeSize(980)).unwrap().root,
+        root: other.history.head_at(stemedb_merkle::history::LogSize(980)).unwrap().root,
     };
     let mut peer = Peer::new(other, limits.clone());
     let config = Config { cursor: Some(cursor), ..config(&one, &limits) };

@@ -10,8 +10,8 @@ use std::{
 };
 
 use stemedb_merkle::{
-    Hash, MerkleTree,
-    history::{MemoryHistory, TreeSize, leaf_hash},
+    Hash, MerkleTree, Timestamp,
+    history::{LogSize, MemoryHistory, leaf_hash},
     set::Entry,
 };
 use stemedb_sync::{
@@ -93,7 +93,7 @@ impl Store {
             if new {
                 self.places.insert(id, place);
                 self.bodies.push(body);
-                self.history.append(leaf_hash(place as u64, &id));
+                self.history.append(leaf_hash(Timestamp::from_ntp64(place as u64), &id));
                 entries.push(Entry { id, position: place as u64 });
                 if let Some(sketch) = &mut self.sketch {
                     sketch.insert(&id);
@@ -131,7 +131,7 @@ impl Source for Store {
         if self.forgetful {
             return Err(Unreadable);
         }
-        Ok(self.history.head_at(TreeSize(size)).ok().map(|head| head.root))
+        Ok(self.history.head_at(LogSize(size)).ok().map(|head| head.root))
     }
 
     fn body(&self, id: &Hash) -> Result<Option<Vec<u8>>, Unreadable> {

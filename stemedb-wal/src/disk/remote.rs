@@ -222,7 +222,7 @@ impl RemoteDisk {
         let records = found.placed.iter().filter(|placed| placed.len > 0);
         let gaps: Vec<Range<u64>> = records
             .map(|placed| {
-                let start = placed.position - found.header.first_position + HEAD_LEN as u64;
+                let start = placed.position.get() - found.header.first_position + HEAD_LEN as u64;
                 start..start + u64::from(placed.len)
             })
             .collect();

@@ -2,6 +2,8 @@
 
 use std::{io, sync::Arc};
 
+use stemedb_merkle::Timestamp;
+
 use super::{
     Log, NewRecord, Placed,
     encode::{self, ToRecord},
@@ -28,7 +30,7 @@ impl Log {
     pub fn write(
         &mut self,
         records: &[NewRecord<'_>],
-        now: u64,
+        now: Timestamp,
         placed: &mut Vec<Placed>,
     ) -> Result<(), AppendError> {
         self.check_poison()?;
@@ -36,9 +38,9 @@ impl Log {
             self.check_len(record.body.len() as u64)?;
         }
         let entries = records.iter().filter(|record| record.heals.is_none());
-        self.check_numbers(entries.count() as u64, now)?;
+        self.check_numbers(entries.count() as u64, now.as_ntp64())?;
         let mut rest = records;
-        let mut now = now;
+        let mut now = now.as_ntp64();
         while !rest.is_empty() {
             let (batch, later) = self.split_batch(rest);
             if let Err(error) = self.write_batch(batch, now, placed) {
@@ -109,7 +111,7 @@ impl Log {
         }
         self.reserve(batch_len)?;
 
-        let position = self.end();
+        let position = self.end().get();
         let first_placed = placed.len();
         let mut buffer = std::mem::take(&mut self.buffer);
         let header = encode::encode_batch(
@@ -120,7 +122,7 @@ impl Log {
                 position,
                 next_index: self.next_index,
                 last_time: self.last_time,
-                durable_upto: self.durable.mark.position,
+                durable_upto: self.durable.mark.position.get(),
                 now,
             },
             placed,
@@ -142,7 +144,7 @@ impl Log {
         self.last_time = header.last_time;
         self.marked = self.marked.max(header.durable_upto);
         if !records.is_empty() {
-            self.records_end = self.end();
+            self.records_end = self.end().get();
         }
         self.spare.expect_use(self.offset, self.options.segment_len, self.syncs);
         Ok(())
@@ -153,8 +155,9 @@ impl Log {
             let first_position = self.open.header.first_position;
             let entries = placed.iter().filter(|placed| placed.kind.takes_index());
             // Offsets fit: a segment is never longer than SEGMENT_LEN_MAX.
-            let new = entries
-                .map(|placed| u32::try_from(placed.position - first_position).unwrap_or(u32::MAX));
+            let new = entries.map(|placed| {
+                u32::try_from(placed.position.get() - first_position).unwrap_or(u32::MAX)
+            });
             offsets.extend(new);
         }
     }

@@ -87,7 +87,7 @@ pub(crate) fn encode_batch<R: ToRecord>(
         let next_time = || place.now.max(header.last_time.wrapping_add(1));
         let (kind, index, time) = match record.to_be() {
             As::Entry => (Kind::Entry, next_index, next_time()),
-            As::Heal(hole) => (Kind::Heal, hole.index, hole.time),
+            As::Heal(hole) => (Kind::Heal, hole.index.get(), hole.time.as_ntp64()),
             As::Restored { kind, time } => (kind, next_index, time),
         };
         let body = record.body();

@@ -2,6 +2,8 @@
 
 use std::{collections::VecDeque, ops::Range};
 
+use stemedb_merkle::LogIndex;
+
 use super::{LogReader, Placed, reader::segment_of};
 use crate::{
     error::{DamageKind, ReadError},
@@ -77,7 +79,7 @@ impl Entries {
                     .filter(|head| head.index == index && head.kind.takes_index());
                 let Some(head) = head else {
                     let offset = u64::from(offset);
-                    return Err(reader.damaged(segment, offset, index, DamageKind::Head));
+                    return Err(reader.damaged(segment, offset, LogIndex(index), DamageKind::Head));
                 };
                 entries.push_back(Placed::new(&head, position));
             }

@@ -2,10 +2,13 @@
 
 use std::io;
 
+use stemedb_merkle::LogIndex;
+
 use super::Watermark;
 use crate::{
     batch::BatchHeader,
     disk::DiskFile,
+    position::Position,
     segment::{HEADER_LEN, SegmentHeader},
 };
 
@@ -24,7 +27,8 @@ pub fn durable_extent(file: &dyn DiskFile) -> io::Result<Option<Watermark>> {
     let Ok(header) = SegmentHeader::parse(&bytes) else { return Ok(None) };
     let start = header.first_position + HEADER_LEN as u64;
     // The writer of a segment has made its header durable, and all before it.
-    let mut durable = Watermark { position: start, next_index: header.first_index };
+    let mut durable =
+        Watermark { position: Position(start), next_index: LogIndex(header.first_index) };
     let mut ends = Vec::new();
     let mut upto = start;
     let mut at = HEADER_LEN;
@@ -34,10 +38,13 @@ pub fn durable_extent(file: &dyn DiskFile) -> io::Result<Option<Watermark>> {
         upto = upto.max(batch.durable_upto);
         let next_index = batch.first_index.saturating_add(u64::from(batch.entries));
         let len = batch.batch_len();
-        ends.push(Watermark { position: position.saturating_add(len), next_index });
+        ends.push(Watermark {
+            position: Position(position.saturating_add(len)),
+            next_index: LogIndex(next_index),
+        });
         at = at.saturating_add(usize::try_from(len).unwrap_or(usize::MAX));
     }
-    for end in ends.into_iter().take_while(|end| end.position <= upto) {
+    for end in ends.into_iter().take_while(|end| end.position <= Position(upto)) {
         durable = end;
     }
     Ok(Some(durable))

@@ -16,6 +16,8 @@ mod survey;
 
 use std::{fmt, io, path::PathBuf, sync::Arc};
 
+use stemedb_merkle::LogIndex;
+
 use self::{
     last::Tail,
     survey::{Found, Survey},
@@ -29,6 +31,7 @@ use crate::{
         offsets::MemoryOffsets,
         segments::{Offsets, Segment},
     },
+    position::Position,
     record::HEAD_LEN,
     scan::judge::Verdict,
     segment::{HEADER_LEN, parse_segment_name},
@@ -53,7 +56,7 @@ impl<'a> Replayed<'a> {
     /// The body of the record `placed[n]`; of a hole, zeros. Nothing for an `n` that is not there.
     pub fn body(&self, n: usize) -> &'a [u8] {
         let Some(placed) = self.placed.get(n) else { return &[] };
-        let at = usize::try_from(placed.position.saturating_sub(self.first_position));
+        let at = usize::try_from(placed.position.get().saturating_sub(self.first_position));
         at.ok()
             .and_then(|at| self.bytes.get(at.checked_add(HEAD_LEN)?..)?.get(..placed.len as usize))
             .unwrap_or_default()
@@ -160,7 +163,7 @@ pub(crate) fn open(
 
     // A restart checkpoint is written of what is durable.
     let origin = &origin.marked(watermark);
-    let marked = origin.clean.map_or(0, |mark| mark.position);
+    let marked = origin.clean.map_or(0, |mark| mark.position.get());
     let mut tail = last::read_last(&*disk, &last, marked, watermark)?;
     check_end(&*disk, origin, watermark, &last, &tail)?;
 
@@ -199,8 +202,8 @@ pub(crate) fn open(
         records_end: tail.reached.records_end,
     };
     let clean_end = Watermark {
-        position: last.header.first_position + last.len,
-        next_index: tail.reached.next_index,
+        position: Position(last.header.first_position + last.len),
+        next_index: LogIndex(tail.reached.next_index),
     };
     let warnings = &mut report.warnings;
     if origin.clean != Some(clean_end) || tail.rest != Verdict::End {
@@ -274,8 +277,8 @@ fn check_end(
     last: &Found,
     tail: &Tail,
 ) -> Result<(), OpenError> {
-    let end = last.header.first_position + tail.reached.offset;
-    let next_index = tail.reached.next_index;
+    let end = Position(last.header.first_position + tail.reached.offset);
+    let next_index = LogIndex(tail.reached.next_index);
     if let Some(clean) = origin.clean
         && (clean.position > end || clean.next_index > next_index)
     {
@@ -304,8 +307,8 @@ fn create(
     if let Some(clean) = origin.marked(watermark).clean {
         return Err(OpenError::Shortened {
             path: disk.path(""),
-            end: 0,
-            next_index: 0,
+            end: Position(0),
+            next_index: LogIndex(0),
             marked: clean.position,
             marked_index: clean.next_index,
         });

@@ -32,7 +32,7 @@ impl Log {
             generation: self.origin.generation,
             previous_sum,
             first_index: self.next_index,
-            first_position: self.end(),
+            first_position: self.end().get(),
             salt: segment_salt(&self.origin.salt_seed, self.origin.generation, self.next_index),
             time_before: self.last_time,
         };
@@ -56,10 +56,10 @@ impl Log {
         self.allocated = allocated;
         self.syncs = 0;
         // The header is durable as well, and nothing else lies between.
-        self.durable.mark = Watermark { position: self.end(), next_index: self.next_index };
+        self.durable.mark = Watermark { position: self.end(), next_index: self.next_index() };
         // A segment that follows says as much as a mark.
-        self.marked = self.end();
-        self.records_end = self.end();
+        self.marked = self.end().get();
+        self.records_end = self.end().get();
         Ok(())
     }
 

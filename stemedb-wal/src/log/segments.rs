@@ -9,6 +9,8 @@ use std::{
     },
 };
 
+use stemedb_merkle::LogIndex;
+
 use super::{handles::Handles, offsets::MemoryOffsets};
 use crate::{
     checksum::Salt,
@@ -100,7 +102,7 @@ impl Segment {
     pub(crate) fn stub_damaged(&self, disk: &dyn Disk) -> Damage {
         let name = stub_name(&self.name).unwrap_or_else(|| self.name.clone());
         let (path, index) = (disk.path(&name), self.header.first_index);
-        Damage { path, offset: 0, index, what: DamageKind::Stub }
+        Damage { path, offset: 0, index: LogIndex(index), what: DamageKind::Stub }
     }
 
     fn read_offsets(
@@ -116,7 +118,7 @@ impl Segment {
             return Err(ReadError::Damaged(Damage {
                 path: disk.path(&self.name),
                 offset,
-                index: self.header.first_index,
+                index: LogIndex(self.header.first_index),
                 what: DamageKind::Footer,
             }));
         }

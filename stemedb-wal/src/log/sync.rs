@@ -32,7 +32,7 @@ impl Log {
         // What is in a file that nobody finds again is not durable, whatever the sync has done.
         self.shared.check_place().map_err(AppendError::Poisoned)?;
         self.syncs = self.syncs.saturating_add(1);
-        let mark = Watermark { position: self.end(), next_index: self.next_index };
+        let mark = Watermark { position: self.end(), next_index: self.next_index() };
         self.durable = Durable { mark, last_time: self.last_time };
         Ok(())
     }
@@ -40,7 +40,7 @@ impl Log {
     /// Lets readers see all that is durable.
     pub fn publish(&self) {
         let Durable { mark, last_time } = self.durable;
-        self.shared.publish(mark.position, mark.next_index, last_time);
+        self.shared.publish(mark.position.get(), mark.next_index.get(), last_time);
     }
 
     /// Syncs, and writes down how far the log is durable, unless that has been done.

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use stemedb_merkle::Hash;
+use stemedb_merkle::{Hash, Timestamp};
 
 use super::{
     HashBody, RepairAction, RepairError, RepairOptions, RepairReport,
@@ -69,11 +69,11 @@ pub(super) fn begin(
         let _ = disk.remove(SPARE_NAME);
         let _ = remove_generation(&**disk, next.generation);
     })?;
-    next.clean = Some(end.into());
+    next.clean = Some(end);
     next.save(&**disk)?;
     *identity = next;
     report.new_generation = Some(identity.generation);
-    report.actions.push(RepairAction::Copied { entries: end.next_index });
+    report.actions.push(RepairAction::Copied { entries: end.next_index.get() });
     for segment in &plan.segments {
         quarantine(&**disk, &segment.name, report)?;
     }
@@ -115,7 +115,11 @@ fn copy(
             if kind == Kind::Hole {
                 let index = log.next_index() + waiting.len() as u64;
                 let (time, id) = (head.time, head.id);
-                report.actions.push(RepairAction::Hole { index, time, id });
+                report.actions.push(RepairAction::Hole {
+                    index,
+                    time: Timestamp::from_ntp64(time),
+                    id,
+                });
             }
             let body = body.unwrap_or_else(|| vec![0; head.len as usize]);
             let restored = Restored { id: head.id, time: head.time, kind, body };

@@ -21,6 +21,7 @@ use crate::{
     files,
     identity::{IDENTITY_LEN, IDENTITY_NAME, Identity, IdentityError, SecretError},
     log::Placed,
+    position::Position,
     record::HEAD_LEN,
     scan::{Scanner, sectors::is_unreadable},
     segment::{HEADER_LEN, SegmentHeader, parse_segment_name, segment_salt},
@@ -295,7 +296,8 @@ fn secret_check(
 }
 
 fn body_of<'a>(bytes: &'a [u8], header: &SegmentHeader, record: &Placed) -> &'a [u8] {
-    let at = usize::try_from(record.position - header.first_position).unwrap_or(usize::MAX);
+    let at =
+        usize::try_from(record.position - Position(header.first_position)).unwrap_or(usize::MAX);
     let at = at.saturating_add(HEAD_LEN);
     bytes.get(at..at.saturating_add(record.len as usize)).unwrap_or_default()
 }

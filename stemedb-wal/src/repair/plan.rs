@@ -2,6 +2,8 @@
 
 use std::{collections::HashSet, ops::Range};
 
+use stemedb_merkle::LogIndex;
+
 use super::{
     HashBody, RepairError, RepairOptions,
     candidates::{self, Candidate},
@@ -15,6 +17,7 @@ use crate::{
     files,
     identity::Identity,
     log::{Origin, Watermark, first_header, further},
+    position::Position,
     record::{Head, Kind},
     scan::{
         Scanner,
@@ -99,7 +102,7 @@ pub(crate) fn make_plan(
     options: &RepairOptions<'_>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Plan, RepairError> {
-    let clean = identity.clean.map(Watermark::from);
+    let clean = identity.clean;
     let marked = options.marks.iter().fold(clean, |marked, mark| further(marked, Some(*mark)));
     let mut plan = Plan { marked: marked.unwrap_or_default(), ..Plan::default() };
     let groups = candidates::find(disk, identity, &mut plan.strays)?;
@@ -126,7 +129,12 @@ pub(crate) fn make_plan(
                 DamageKind::Missing => disk.path(&name),
                 _ => disk.path(&found.segment.name),
             };
-            plan.missing.push(Damage { path, offset: 0, index: expected.first_index, what });
+            plan.missing.push(Damage {
+                path,
+                offset: 0,
+                index: LogIndex(expected.first_index),
+                what,
+            });
             plan.lost = true;
         }
         let mut segment = found.segment;
@@ -174,7 +182,7 @@ impl Plan {
     fn check_marks(&mut self, disk: &dyn Disk, identity: &Identity) {
         let (end, marked) = (self.end, self.marked);
         let short = marked.next_index > end.next_index;
-        let gone = self.segments.is_empty() && marked.position > 0;
+        let gone = self.segments.is_empty() && marked.position > Position(0);
         if !(short || gone) {
             return;
         }
@@ -184,7 +192,7 @@ impl Plan {
             Some(last) => (&last.name, last.header.first_position, DamageKind::Short),
             None => (&name, 0, DamageKind::Missing),
         };
-        let (path, offset) = (disk.path(name), end.position.saturating_sub(from));
+        let (path, offset) = (disk.path(name), end.position.get().saturating_sub(from));
         self.missing.push(Damage { path, offset, index: end.next_index, what });
     }
 
@@ -213,8 +221,8 @@ impl Plan {
     /// How many entries are lost at least.
     pub(crate) fn lost_entries(&self) -> u64 {
         let last = self.segments.last().map_or(0, |last| last.header.first_index);
-        let known = self.end.next_index.max(self.marked.next_index).max(last);
-        known.saturating_sub(self.kept)
+        let known = self.end.next_index.max(self.marked.next_index).max(LogIndex(last));
+        known.get().saturating_sub(self.kept)
     }
 }
 
@@ -338,7 +346,8 @@ impl Around<'_> {
         let lost = self.lost || mismatch.is_some();
         let expected = segment.check_end(&bytes, &found, next, lost);
         let position = segment.header.first_position + found.end as u64;
-        let end = Watermark { position, next_index: found.next_index };
+        let end =
+            Watermark { position: Position(position), next_index: LogIndex(found.next_index) };
         if segment.is_broken() {
             let after = (!segment.is_lost()).then(|| segment.edited(bytes, &found));
             segment.repairable = after.flatten().is_some();
@@ -374,23 +383,23 @@ impl Around<'_> {
             disk.open(name).map_err(|source| files::failed(disk, Action::Open, name, source))?;
         let stub = stub_name(name).unwrap_or_else(|| name.to_owned());
         let (path, index) = (disk.path(&stub), header.first_index);
-        let damage = Damage { path, offset: 0, index, what: DamageKind::Stub };
+        let damage = Damage { path, offset: 0, index: LogIndex(index), what: DamageKind::Stub };
         let kept = SegmentFile { disk, name, file: &*file }.read_kept(candidate.len)?;
         let bytes = kept.map_err(RepairError::Stub)?;
         let proper = segment_name(header.generation, header.first_index) == name;
         let kept = check_kept(&header, &bytes).filter(|_| proper);
         let kept = kept.ok_or(RepairError::Stub(damage))?;
         if self.is_last {
-            let path = disk.path(&segment_name(header.generation, kept.next_index));
+            let path = disk.path(&segment_name(header.generation, kept.next_index.get()));
             return Err(RepairError::Behind { path });
         }
         let follows = self.next.is_none_or(|next| {
-            (next.first_index, next.previous_sum) == (kept.next_index, kept.trailer_sum)
+            (next.first_index, next.previous_sum) == (kept.next_index.get(), kept.trailer_sum)
         });
         let mut segment = SegmentPlan::new(candidate, header, &bytes);
         segment.next_sum = Some(kept.trailer_sum);
         let records = kept.placed.iter().map(|placed| {
-            let offset = usize::try_from(placed.position - header.first_position);
+            let offset = usize::try_from(placed.position.get() - header.first_position);
             let (offset, head) = (offset.unwrap_or(usize::MAX), placed.head(0));
             Known { offset, head, body: placed.len == 0 && placed.kind.has_body() }
         });
@@ -399,7 +408,8 @@ impl Around<'_> {
             first_position: header.first_position + segment.len,
             ..kept.next_header(salt_seed)
         };
-        let end = Watermark { position: expected.first_position, next_index: kept.next_index };
+        let end =
+            Watermark { position: Position(expected.first_position), next_index: kept.next_index };
         let (mismatch, lost) = (self.mismatch(&header), !follows);
         Ok(Examined { segment, salvaged, expected, end, mismatch, lost })
     }
@@ -451,11 +461,11 @@ impl SegmentPlan {
 
     /// What is known about the last segment.
     fn last(&mut self, bytes: &[u8], identity: &Identity, marked: Watermark) {
-        self.closed = identity.clean.map(Watermark::from);
-        self.marked_len = marked.position.saturating_sub(self.header.first_position);
+        self.closed = identity.clean;
+        self.marked_len = marked.position.get().saturating_sub(self.header.first_position);
         let header = self.header;
-        let judge = Judge { bytes, header: &header, marked: marked.position };
-        self.marked = marked.position.max(judge.marked_behind(HEADER_LEN));
+        let judge = Judge { bytes, header: &header, marked: marked.position.get() };
+        self.marked = marked.position.get().max(judge.marked_behind(HEADER_LEN));
         let scanned = Scanner::new(&header).all(bytes);
         let offsets: Vec<u32> = offsets_of(&header, &scanned.placed).collect();
         let verdict = judge.judge(&scanned.reached, &offsets);

@@ -2,6 +2,9 @@
 
 use crate::history::{LogHarness, body_of, id_of};
 use std::sync::Arc;
+
+use stemedb_merkle::Timestamp;
+
 use stemedb_simdisk::FaultyDisk;
 use stemedb_wal::{
     disk::MemoryDisk,
@@ -34,7 +37,7 @@ fn nothing_is_seen_before_it_is_published() {
     let mut placed = Vec::new();
     let record = NewRecord { id: id_of(b"x"), body: b"x", heals: None };
     let log = harness.log_mut();
-    log.write(&[record], 5, &mut placed).unwrap();
+    log.write(&[record], Timestamp::from_ntp64(5), &mut placed).unwrap();
     let position = placed[0].position;
     assert!(matches!(reader.read(position), Err(ReadError::NotFound { .. })));
     log.publish();
@@ -54,7 +57,7 @@ fn a_body_over_the_limit_is_refused_and_the_log_goes_on() {
     harness.append(&[100], 0);
     let body = body_of(7, 101);
     let record = NewRecord { id: id_of(&body), body: &body, heals: None };
-    let error = harness.log_mut().write(&[record], 0, &mut Vec::new()).unwrap_err();
+    let error = harness.log_mut().write(&[record], Timestamp::MIN, &mut Vec::new()).unwrap_err();
     assert!(matches!(error, AppendError::TooLong { len: 101, max: 100 }), "{error}");
     harness.append(&[100], 0);
     harness.check_reads();
@@ -81,7 +84,10 @@ fn times_strictly_increase_whatever_the_clock_says() {
     assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "{times:?}");
     harness.check_reads();
     let record = NewRecord { id: id_of(b"x"), body: b"x", heals: None };
-    let error = harness.log_mut().write(&[record; 2], u64::MAX, &mut Vec::new()).unwrap_err();
+    let error = harness
+        .log_mut()
+        .write(&[record; 2], Timestamp::from_ntp64(u64::MAX), &mut Vec::new())
+        .unwrap_err();
     assert!(matches!(error, AppendError::Exhausted), "{error}");
     harness.check_reads();
 }

@@ -10,6 +10,9 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
+
+use stemedb_merkle::{LogIndex, Timestamp};
+
 use stemedb_simdisk::{FaultyDisk, Step, Survival};
 use stemedb_wal::{
     disk::{Bytes, DirLock, Disk, DiskFile},
@@ -104,11 +107,11 @@ fn append(log: &mut Log, known: &Mutex<Known>, random: &mut Random, numbers: &mu
     let time = log.last_time();
     {
         let mut known = known.lock().unwrap();
-        known.written.truncate(usize::try_from(first).unwrap());
+        known.written.truncate(usize::try_from(first.get()).unwrap());
         for (n, body) in bodies.iter().enumerate() {
             known.written.push(ModelEntry {
-                index: first + n as u64,
-                time: time + 1 + n as u64,
+                index: (first + n as u64).get(),
+                time: time.as_ntp64() + 1 + n as u64,
                 id: id_of(body),
                 position: 0,
                 body: body.clone(),
@@ -116,10 +119,11 @@ fn append(log: &mut Log, known: &Mutex<Known>, random: &mut Random, numbers: &mu
         }
     }
     let mut placed: Vec<Placed> = Vec::new();
-    log.write(&records, 0, &mut placed).unwrap();
+    log.write(&records, Timestamp::MIN, &mut placed).unwrap();
     let mut known = known.lock().unwrap();
     for placed in placed {
-        known.written[usize::try_from(placed.index).unwrap()].position = placed.position;
+        known.written[usize::try_from(placed.index.get()).unwrap()].position =
+            placed.position.get();
     }
 }
 
@@ -142,7 +146,8 @@ fn verify(
     let origin = Origin { clean: known.clean, ..ORIGIN };
     let (log, report, replayed) =
         open(disk, &origin, &options(), watermark).map_err(|error| error.to_string())?;
-    let from = usize::try_from(watermark.map_or(0, |watermark| watermark.next_index)).unwrap();
+    let from =
+        usize::try_from(watermark.map_or(0, |watermark| watermark.next_index.get())).unwrap();
     let count = from + replayed.len();
     if count < known.acknowledged {
         return Err(format!(
@@ -168,8 +173,8 @@ fn verify(
     }
     let reader = log.reader();
     for entry in &written {
-        let record = reader.read_index(entry.index).map_err(|error| error.to_string())?;
-        if record.body != entry.body || record.entry.time != entry.time {
+        let record = reader.read_index(LogIndex(entry.index)).map_err(|error| error.to_string())?;
+        if record.body != entry.body || record.entry.time != Timestamp::from_ntp64(entry.time) {
             return Err(format!("entry {} reads as something else", entry.index));
         }
     }
@@ -261,7 +266,7 @@ fn verify_with_cuts(
         Known { acknowledged: found.len(), written: found, clean: known.clean, watermark: None };
     let body = body_of(seed, 50);
     let record = NewRecord { id: id_of(&body), body: &body, heals: None };
-    log.write(&[record], 0, &mut Vec::new()).map_err(|error| error.to_string())?;
+    log.write(&[record], Timestamp::MIN, &mut Vec::new()).map_err(|error| error.to_string())?;
     let cut = observed.power_cut(Survival::Nothing, seed);
     let (_, after) = verify(&wrap(cut), &served, None)?;
     if after.len() == served.written.len() { Ok(count * 2) } else { Err("grew".into()) }

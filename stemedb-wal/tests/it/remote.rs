@@ -7,11 +7,12 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use stemedb_merkle::Hash;
+use stemedb_merkle::{Hash, LogIndex, Timestamp};
 
 use crate::history::repair;
 use stemedb_simdisk::{FaultyDisk, Survival};
 use stemedb_wal::{
+    Position,
     check::Scrubber,
     disk::{Disk, MemoryDisk, PART_LEN, RemoteDisk, RemoteError, SegmentSource},
     error::{DamageKind, OpenError, ReadError},
@@ -79,11 +80,15 @@ fn write(disk: &RemoteDisk) -> Vec<u64> {
     let mut placed = Vec::new();
     for n in 0..ENTRIES {
         let body = body(n);
-        log.write(&[NewRecord { id: hash(&body), body: &body, heals: None }], n, &mut placed)
-            .unwrap();
+        log.write(
+            &[NewRecord { id: hash(&body), body: &body, heals: None }],
+            Timestamp::from_ntp64(n),
+            &mut placed,
+        )
+        .unwrap();
     }
     log.close().unwrap();
-    placed.iter().map(|placed| placed.position).collect()
+    placed.iter().map(|placed| placed.position.get()).collect()
 }
 
 fn contents(disk: &dyn Disk, name: &str) -> Vec<u8> {
@@ -145,10 +150,10 @@ fn a_log_reads_as_before() {
     assert_eq!(replayed, ENTRIES);
     let reader = log.reader();
     for (n, position) in (0..).zip(&positions) {
-        assert_eq!(reader.read(*position).unwrap().body, body(n));
-        assert_eq!(reader.read_index(n).unwrap().body, body(n));
+        assert_eq!(reader.read(Position(*position)).unwrap().body, body(n));
+        assert_eq!(reader.read_index(LogIndex(n)).unwrap().body, body(n));
     }
-    assert_eq!(reader.entries(0..ENTRIES).flatten().count() as u64, ENTRIES);
+    assert_eq!(reader.entries(LogIndex(0)..LogIndex(ENTRIES)).flatten().count() as u64, ENTRIES);
     log.close().unwrap();
 }
 
@@ -159,38 +164,46 @@ fn without_the_archive_all_but_bodies_is_there() {
     let mut replayed = Vec::new();
     let mut log =
         open(&without, &mut |records| replayed.extend_from_slice(records.placed)).unwrap();
-    assert!(replayed.iter().map(|placed| placed.position).eq(positions.iter().copied()));
+    assert!(replayed.iter().map(|placed| placed.position.get()).eq(positions.iter().copied()));
     let reader = log.reader();
     for (n, position) in (0..ENTRIES).zip(&positions) {
-        let entry = reader.entry(*position).unwrap();
-        assert_eq!((entry.index, entry.id), (n, hash(&body(n))));
-        assert_eq!(reader.entry_at(n).unwrap(), entry);
+        let entry = reader.entry(Position(*position)).unwrap();
+        assert_eq!((entry.index.get(), entry.id), (n, hash(&body(n))));
+        assert_eq!(reader.entry_at(LogIndex(n)).unwrap(), entry);
     }
-    assert_eq!(reader.entries(0..ENTRIES).rev().flatten().count() as u64, ENTRIES);
-    let time = reader.entry_at(150).unwrap().time;
+    assert_eq!(
+        reader.entries(LogIndex(0)..LogIndex(ENTRIES)).rev().flatten().count() as u64,
+        ENTRIES
+    );
+    let time = reader.entry_at(LogIndex(150)).unwrap().time;
     assert_eq!(reader.index_at_time(time).unwrap(), 150);
-    let error = reader.read(positions[0]).unwrap_err();
+    let error = reader.read(Position(positions[0])).unwrap_err();
     assert!(matches!(error, ReadError::Remote(RemoteError::NoSource { .. })), "{error:?}");
     assert!(error.to_string().contains(PLACE), "{error}");
-    assert_eq!(reader.read(positions[7]).unwrap().body, b"", "nothing of it is elsewhere");
+    assert_eq!(
+        reader.read(Position(positions[7])).unwrap().body,
+        b"",
+        "nothing of it is elsewhere"
+    );
 
-    assert_eq!(reader.check(Some(&hash), 0, &mut |_| {}).unwrap(), []);
+    assert_eq!(reader.check(Some(&hash), LogIndex(0), &mut |_| {}).unwrap(), []);
     assert_eq!(reader.remote_segments(), segments(&without).len() as u64 - 1);
-    let step = Scrubber::new(0).step(&reader, u64::MAX, Some(&hash)).unwrap();
+    let step = Scrubber::new(Position(0)).step(&reader, u64::MAX, Some(&hash)).unwrap();
     assert!(step.ended && step.damage.is_empty() && step.remote == reader.remote_segments());
-    let heal = Heal { position: 0, record: None, hash: &hash, is_entry: &|_, _, _| false };
+    let heal =
+        Heal { position: Position(0), record: None, hash: &hash, is_entry: &|_, _, _| false };
     assert!(matches!(reader.heal(&heal), Err(HealError::Remote { .. })));
 
     let more = [NewRecord { id: hash(b"more"), body: b"more", heals: None }];
-    log.write(&more, ENTRIES, &mut Vec::new()).unwrap();
+    log.write(&more, Timestamp::from_ntp64(ENTRIES), &mut Vec::new()).unwrap();
     log.close().unwrap();
     assert_eq!(parts.reads(), 0);
     // One that can't be reached, or has lost it.
     let lost = RemoteDisk::new(inner, Some(Arc::new(Parts::default())));
     let log = open(&lost, &mut |_| {}).unwrap();
-    let error = log.reader().read(positions[0]).unwrap_err();
+    let error = log.reader().read(Position(positions[0])).unwrap_err();
     assert!(matches!(error, ReadError::Remote(RemoteError::Unreachable { .. })), "{error:?}");
-    assert_eq!(log.reader().read_index(ENTRIES).unwrap().body, b"more");
+    assert_eq!(log.reader().read_index(LogIndex(ENTRIES)).unwrap().body, b"more");
 }
 
 #[test]
@@ -204,13 +217,13 @@ fn other_bytes_than_were_archived_are_noticed_and_asked_for_again() {
     };
     flip();
     for (n, position) in positions.iter().take(20).enumerate().filter(|(n, _)| *n != 7) {
-        let error = log.reader().read(*position).unwrap_err();
+        let error = log.reader().read(Position(*position)).unwrap_err();
         assert!(matches!(error, ReadError::Remote(RemoteError::Damaged { .. })), "{n}: {error:?}");
     }
     flip();
-    assert_eq!(log.reader().read(positions[1]).unwrap().body, body(1));
+    assert_eq!(log.reader().read(Position(positions[1])).unwrap().body, body(1));
     parts.0.lock().unwrap().0.values_mut().for_each(|part| part.truncate(10));
-    assert_eq!(log.reader().read(positions[1]).unwrap().body, body(1), "kept in memory");
+    assert_eq!(log.reader().read(Position(positions[1])).unwrap().body, body(1), "kept in memory");
 }
 
 #[test]
@@ -292,7 +305,7 @@ fn every_bit_of_a_stub_counts() {
             Err(error) => panic!("bit {bit}: {error}"),
             Ok(log) => {
                 // Not reached by the opening.
-                let found = log.reader().check(None, 0, &mut |_| {}).unwrap();
+                let found = log.reader().check(None, LogIndex(0), &mut |_| {}).unwrap();
                 found.iter().any(|damage| damage.what == DamageKind::Stub)
             }
         };
@@ -305,7 +318,7 @@ fn every_bit_of_a_stub_counts() {
         file.write_at(&whole[cut..], cut as u64).unwrap();
     }
     let log = open(&disk, &mut |_| {}).unwrap();
-    assert_eq!(log.reader().read(positions[0]).unwrap().body, body(0));
+    assert_eq!(log.reader().read(Position(positions[0])).unwrap().body, body(0));
 }
 
 #[test]

@@ -58,7 +58,7 @@ impl Network {
             without: Vec::new(),
             seed: world::drawn(32).try_into().unwrap(),
         };
-        let session = Session::new(config, pin, process.store.clock_time(), now);
+        let session = Session::new(config, pin, process.store.clock_time().as_ntp64(), now);
         process.sessions.insert(number, Running { session, peer, begun: now, tick: None });
         self.counts.sessions += 1;
         self.drive(place, number);

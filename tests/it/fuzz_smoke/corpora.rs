@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf, sync::Arc};
 
 use prost::Message;
-use stemedb::{ProofFile, SetProof, Terminal, fuzzing};
+use stemedb::{LogIndex, ProofFile, SetProof, Terminal, Timestamp, fuzzing};
 use stemedb_merkle::{
     MerkleTree,
     history::{History, leaf_hash},
@@ -159,7 +159,7 @@ fn write_log() {
             .iter()
             .map(|body| NewRecord { id: *blake3::hash(body).as_bytes(), body, heals: None })
             .collect();
-        log.write(&records, 1 << 60, &mut placed).unwrap();
+        log.write(&records, Timestamp::from_ntp64(1 << 60), &mut placed).unwrap();
         log.sync().unwrap();
         if n == 1 {
             write("segment", "0", &disk.contents(&first).unwrap()[HEADER_LEN..1400]);
@@ -197,7 +197,8 @@ fn write_trees() {
         tree = MerkleTree::new();
         tree.insert_batch(&(0..count).map(entry).collect::<Vec<_>>()).unwrap();
         let covered = Covered { next_index: count, ..files::covered(&tree, 10_000) };
-        let holes = vec![([3; 32], HoleEntry { index: 7, time: 8 })];
+        let holes =
+            vec![([3; 32], HoleEntry { index: LogIndex(7), time: Timestamp::from_ntp64(8) })];
         let state = CheckpointState { history: vec![[8; 32]; 3], holes, symbols: vec![[4; 32]; 3] };
         let disk = FaultyDisk::new(1);
         let found = checkpoint::write_base(
@@ -221,7 +222,8 @@ fn write_trees() {
         tree.insert_batch(&more.collect::<Vec<_>>()).unwrap();
         let covered = files::covered(&tree, 20_000);
         let changes = tree.snapshot().changes(10_000, 0).unwrap();
-        let holes = vec![([3; 32], HoleEntry { index: 7, time: 8 })];
+        let holes =
+            vec![([3; 32], HoleEntry { index: LogIndex(7), time: Timestamp::from_ntp64(8) })];
         let state = CheckpointState { history: vec![[8; 32]; 3], holes, symbols: vec![[4; 32]; 3] };
         let found =
             checkpoint::write_delta(&disk, &base, 0, &covered, &changes, &state, true).unwrap();
@@ -233,7 +235,9 @@ fn write_trees() {
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let file = TileFile::open(&shared, files::STORE_ID, 0).unwrap().unwrap();
     let (mut history, mut tiles) = (History::new(), Vec::new());
-    history.extend((0..600).map(|time| leaf_hash(time, &[7; 32])), |tile| tiles.push(tile));
+    history.extend((0..600).map(|time| leaf_hash(Timestamp::from_ntp64(time), &[7; 32])), |tile| {
+        tiles.push(tile);
+    });
     file.append(&tiles).unwrap();
     let tiles = disk.contents(TILES_NAME).unwrap();
     write("tiles", "0", &tiles);
@@ -244,7 +248,7 @@ fn write_trees() {
     write("history", "pending", &nodes(&history.pending()));
     let mut peaks = stemedb_merkle::history::Frontier::new();
     for time in 0..600 {
-        peaks.append(leaf_hash(time, &[7; 32]));
+        peaks.append(leaf_hash(Timestamp::from_ntp64(time), &[7; 32]));
     }
     write("history", "peaks", &nodes(peaks.peaks()));
     write("history", "empty", &[0; 8]);

@@ -94,7 +94,7 @@ impl View for FakeNode {
             head: Some(HeadStatus {
                 count: head.count,
                 set_root: hex(&head.set_root),
-                log_size: head.log_size,
+                log_size: head.log_size.get(),
                 log_root: hex(&head.log_root),
             }),
             not_ready: self.problems.lock().unwrap().clone(),
@@ -112,7 +112,7 @@ impl View for FakeNode {
                 .collect(),
             disk: DiskStatus { free: 180 << 30, total: 240 << 30, reserve: 1 << 30 },
             scrub: Some(ScrubStatus {
-                position: head.log_size / 3,
+                position: head.log_size.get() / 3,
                 began: Some(NOW - 900.0),
                 last_pass: Some(NOW - 600_000.0),
                 damaged: 2,
@@ -120,7 +120,7 @@ impl View for FakeNode {
             }),
             archive: Some(ArchiveStatus {
                 url: "s3://bucket/stemedb".into(),
-                log_size: head.log_size / 2,
+                log_size: head.log_size.get() / 2,
                 last_sent: Some(NOW - 50.0),
                 dropped_segments: 0,
                 error: None,
@@ -218,7 +218,7 @@ impl Serving {
     /// The peer is given everything that the node has, but for entries on which `but` says so.
     pub(super) fn fill_peer(&self, but: impl Fn(u64) -> bool) {
         let store = &self.node.store;
-        let bodies = store.iter().map(Result::unwrap).filter(|entry| !but(entry.index));
+        let bodies = store.iter().map(Result::unwrap).filter(|entry| !but(entry.index.get()));
         self.node
             .peer
             .append_batch(bodies.map(|entry| store.get(&entry.id).unwrap().unwrap()))

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use stemedb::{AssertionId, Presence, ProofFile};
+use stemedb::{AssertionId, LogIndex, Presence, ProofFile};
 
 use super::{
     node::{PEER, Serving},
@@ -86,7 +86,7 @@ fn assertions_are_found_by_id_and_by_prefix() {
 fn proofs_are_files_that_verify() {
     let serving = Serving::start(bodies(100));
     let store = &serving.node.store;
-    let held = store.entry(5).unwrap().unwrap().id;
+    let held = store.entry(LogIndex(5)).unwrap().unwrap().id;
     for (id, presence) in [(held, Presence::Present), (AssertionId([7; 32]), Presence::Absent)] {
         let answer = get(serving.address, &format!("/api/proof/{id}")).json();
         let file = ProofFile::parse(answer["file"].as_str().unwrap().as_bytes()).unwrap();
@@ -104,7 +104,7 @@ fn cells_that_differ_are_told() {
     let store = &serving.node.store;
     let only_there = serving.node.peer.append(b"only there").unwrap().id;
     let mut missing: Vec<AssertionId> =
-        [3, 503, 1003, 1503].map(|index| store.entry(index).unwrap().unwrap().id).into();
+        [3, 503, 1003, 1503].map(|index| store.entry(LogIndex(index)).unwrap().unwrap().id).into();
     missing.push(only_there);
     for (depth, shift) in [(8, 8), (12, 4)] {
         let path = format!("/api/compare?peer={PEER}&depth={depth}");

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use stemedb_merkle::LogIndex;
+
 use super::Warning;
 use crate::{
     disk::{Disk, DiskFile, is_temporary},
@@ -105,7 +107,7 @@ pub(crate) fn survey(disk: &Arc<dyn Disk>, origin: &Origin) -> Result<Survey, Op
         let entries = read_trailer(&**disk, last)?.map_or(0, |trailer| trailer.entries);
         let first_index = last.header.first_index.saturating_add(u64::from(entries));
         let path = disk.path(&segment_name(origin.generation, first_index));
-        return Err(OpenError::Missing { path, first_index });
+        return Err(OpenError::Missing { path, first_index: LogIndex(first_index) });
     }
     survey.last = before;
     Ok(survey)
@@ -145,7 +147,7 @@ fn read_header(
     }
     if (header.generation, header.first_index) != (origin.generation, first_index) {
         let SegmentHeader { generation, first_index, .. } = header;
-        return Err(OpenError::Misnamed { path, generation, first_index });
+        return Err(OpenError::Misnamed { path, generation, first_index: LogIndex(first_index) });
     }
     Ok(Found { name, file: opened, len, header })
 }
@@ -155,7 +157,7 @@ fn check_first(disk: &dyn Disk, origin: &Origin, first: &SegmentHeader) -> Resul
         return Ok(());
     }
     let path = disk.path(&segment_name(origin.generation, 0));
-    Err(OpenError::Missing { path, first_index: 0 })
+    Err(OpenError::Missing { path, first_index: LogIndex(0) })
 }
 
 /// Checks that `next` follows from `before`.
@@ -175,7 +177,7 @@ fn follow(
         let next_index = before.header.first_index.saturating_add(u64::from(trailer.entries));
         if next.header.first_index != next_index {
             let path = disk.path(&segment_name(origin.generation, next_index));
-            return Err(OpenError::Missing { path, first_index: next_index });
+            return Err(OpenError::Missing { path, first_index: LogIndex(next_index) });
         }
     }
     let expected_len = next.header.first_position.checked_sub(before.header.first_position);
