@@ -40,7 +40,7 @@ use stemedb_merkle::LogIndex;
 pub const IDENTITY_NAME: &str = "IDENTITY";
 
 /// Where its successor is written.
-pub const IDENTITY_TEMP_NAME: &str = "IDENTITY.tmp";
+const IDENTITY_TEMP_NAME: &str = "IDENTITY.tmp";
 
 /// The file's length in bytes.
 pub const IDENTITY_LEN: usize = 144;

@@ -63,7 +63,8 @@
 mod trailer;
 
 pub(crate) use trailer::TRAILER_MAGIC;
-pub use trailer::{TRAILER_LEN, Trailer, encode_footer, footer_len, offsets_sum};
+pub use trailer::{TRAILER_LEN, Trailer};
+pub(crate) use trailer::{encode_footer, footer_len, offsets_sum};
 
 use stemedb_merkle::hash::derive;
 
