@@ -143,7 +143,7 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<Store, Failure> {
 
 /// Reports what the store's threads could not do beside the work.
 fn tell_upkeep(store: &Store) {
-    let Upkeep { checkpoint, mark } = store.upkeep();
+    let Upkeep { checkpoint, mark, .. } = store.upkeep();
     checkpoint.into_iter().chain(mark).for_each(output::note);
 }
 

@@ -130,6 +130,7 @@ pub fn segment_source(url: &str) -> Arc<dyn SegmentSource> {
 
 /// Result of dropping.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Dropped {
     /// How many segments were dropped.
     pub segments: u64,

@@ -10,6 +10,7 @@ use stemedb_store::Head;
 
 /// A log in the archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Listed {
     /// Whose log it is.
     pub log: LogName,

@@ -37,6 +37,7 @@ pub struct PushOptions {
 
 /// Result of sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Pushed {
     /// How many segments were sent.
     pub segments: u64,

@@ -39,6 +39,7 @@ pub struct RestoreOptions {
 
 /// Result of a restore.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Restored {
     /// Head of the store.
     pub head: Head,

@@ -14,6 +14,7 @@ use stemedb_store::options::{Hashing, Secret};
 
 /// Result of reading an archived log.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Verified {
     /// The log, as its manifest has it.
     pub listed: Listed,

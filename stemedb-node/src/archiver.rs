@@ -90,7 +90,7 @@ async fn push(store: &Arc<Store>, policy: &ArchivePolicy) -> Result<Pushed, Arch
     let archive = Archive::create(&policy.url)?;
     let pushed = archive.push(store, PushOptions::default(), |_| {}).await?;
     if let Some(keep) = policy.keep_segments.filter(|_| store.reads_dropped()) {
-        let Dropped { segments, bytes } = archive.drop_archived(store, keep).await?;
+        let Dropped { segments, bytes, .. } = archive.drop_archived(store, keep).await?;
         if segments > 0 {
             tracing::info!(segments, bytes, "dropped what is archived");
         }

@@ -28,10 +28,13 @@ pub mod small_file;
 pub mod store;
 pub mod tiles;
 
-pub use clock::{ClockReport, Environment};
+pub use clock::{ClockReport, Environment, NTP64};
 pub use error::{
-    AppendError, BackupError, CheckpointError, CloseError, HealError, HistoryError, OpenError,
-    ReadError, RepairError, ResolveError, RestoreError, WatchError,
+    Action, AppendError, BackupError, BuildError, CheckpointError, CheckpointFault, CloseError,
+    Damage, DamageKind, DiskError, HealError, HistoryError, IdentityError, LogAppendError,
+    LogHealError, LogOpenError, LogReadError, LogRepairError, MappedSetError, NodeError, OpenError,
+    ProveError, ReadError, ReadNodeError, RemoteError, RepairError, ResolveError, RestoreError,
+    SecretError, SetAside, TileError, TreeFailure, WatchError, WriteError,
 };
 pub use fault::Fault;
 pub use head::Head;
@@ -40,10 +43,12 @@ pub use receipt::Receipt;
 pub use stemedb_merkle::{
     AssertionId, Hash, LogIndex, LogSize, Presence, ProofFile, SetProof, Terminal, Timestamp,
     TimestampRangeError,
-    history::{ConsistencyProof, InclusionProof, TreeHead, leaf_hash},
+    history::{ConsistencyProof, HistoryProofError, InclusionProof, TreeHead, leaf_hash},
     proof::{ParseProofError, ProofError},
 };
-pub use stemedb_wal::Position;
+pub use stemedb_wal::{
+    Position, disk::SegmentSource, identity::Copied, log::Warning as LogWarning,
+};
 pub use store::{
     BackupReport, CheckReport, CheckpointReport, Comparison, Depth, Entries, Entry, Healed, Ids,
     LogId, OpenReport, Pending, Progress, Proven, RepairOptions, RepairReport, ResumePoint,

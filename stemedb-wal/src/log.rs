@@ -38,7 +38,7 @@ use stemedb_merkle::{LogIndex, Timestamp};
 pub use self::{
     entries::Entries,
     extent::durable_extent,
-    options::{LogOptions, Origin, Spares},
+    options::{LogOptions, Origin, Spares, further},
     placed::{HoleEntry, NewRecord},
     reader::{LogReader, Record},
     recovery::{OpenReport, Replayed, Warning, is_in_use},
@@ -49,7 +49,6 @@ pub use crate::{
     watermark::Watermark,
 };
 
-pub use self::options::further;
 pub(crate) use self::roll::{create_first, first_header};
 
 use self::{
@@ -94,6 +93,7 @@ pub struct Log {
 
 /// Sizes of a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LogStats {
     /// How many segments, the open one included.
     pub segments: u64,
@@ -128,7 +128,7 @@ impl Log {
     /// put in order and reported; the disk is changed only after all has been replayed.
     ///
     /// After the first opening and after [`close`](Self::close), the caller writes
-    /// where it [ends](Self::clean_mark) into the store's identity, so that a log that lost its end
+    /// where it [ends](Self::durable) into the store's identity, so that a log that lost its end
     /// is noticed.
     ///
     /// # Errors
@@ -219,11 +219,6 @@ impl Log {
     pub fn durable(&self) -> Watermark {
         let Watermark { position, next_index } = self.durable.mark;
         Watermark { position: position.min(Position(self.records_end)), next_index }
-    }
-
-    /// Up to where the log is durable, marks included: for the store's identity.
-    pub fn clean_mark(&self) -> Watermark {
-        self.durable.mark
     }
 
     /// The position behind all that was written.

@@ -18,6 +18,7 @@ mod environment;
 mod fuzz_smoke;
 mod http;
 mod long;
+mod names;
 mod node;
 mod reference;
 mod scrub;

@@ -94,7 +94,7 @@ impl GaugeCollector {
     }
 
     fn store(&self, writer: &mut MetricWriter<'_>) -> Result<(), Error> {
-        let Gauges { count, log_size, log_bytes, segments, checkpoint, writer_failed } =
+        let Gauges { count, log_size, log_bytes, segments, checkpoint, writer_failed, .. } =
             self.gauges;
         let covered = checkpoint.unwrap_or_default();
         let behind = log_size.get().saturating_sub(covered.log_size.get());

@@ -19,6 +19,7 @@ use crate::{
 
 /// Roots over the front of a log.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct FrontHead {
     /// Number of assertions held.
     pub count: u64,

@@ -33,6 +33,7 @@ const COPY_LEN: usize = 1 << 20;
 
 /// What a backup came to.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct BackupReport {
     /// What the backup holds: with its set root it is restored.
     pub head: Head,

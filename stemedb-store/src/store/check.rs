@@ -37,6 +37,7 @@ pub struct Progress {
 
 /// What [`Store::check`] found.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct CheckReport {
     /// How many entries the log has.
     pub entries: u64,

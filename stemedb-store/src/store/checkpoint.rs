@@ -14,6 +14,7 @@ use crate::{
 
 /// What writing a checkpoint came to.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct CheckpointReport {
     /// The file written; an earlier one if nothing was appended since.
     pub path: PathBuf,

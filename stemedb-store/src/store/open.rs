@@ -37,6 +37,7 @@ use crate::{
 
 /// What opening found worth telling. Prints as one line for each remark.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct OpenReport {
     /// What was found.
     pub remarks: Vec<Warning>,

@@ -16,6 +16,7 @@ use crate::error::ReadError;
 
 /// Sizes and times of a store.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Stats {
     /// Counts and roots.
     pub head: Head,
@@ -59,6 +60,7 @@ pub struct Stats {
 
 /// What of a store's sizes is at hand: nobody waits for it, and nothing is read.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Gauges {
     /// How many assertions are held.
     pub count: u64,
@@ -76,6 +78,7 @@ pub struct Gauges {
 
 /// Up to where the restart checkpoint goes.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct CheckpointGauges {
     /// How many entries it covers.
     pub log_size: LogSize,

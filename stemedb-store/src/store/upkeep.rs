@@ -7,6 +7,7 @@ use super::{Store, lock};
 /// What the threads of a store could not do when they last tried: nothing, if all is well. Appends
 /// and reads are not affected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Upkeep {
     /// Why no restart checkpoint was written. Until one is, opening takes longer.
     pub checkpoint: Option<String>,

@@ -23,6 +23,7 @@ pub struct Scrubber {
 
 /// What one step found.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct ScrubStep {
     /// How many bytes were read.
     pub read: u64,
