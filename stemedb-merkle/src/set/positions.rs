@@ -124,6 +124,13 @@ impl Snapshot {
             match child {
                 Child::Empty => return Lookup::Known(None),
                 Child::Mapped => return Lookup::Mapped,
+                Child::Over(slots) => {
+                    let found = slots.binary_search_by(|slot| slot.id.cmp(id)).ok();
+                    return match found.and_then(|place| slots.get(place)) {
+                        Some(slot) => Lookup::Known(Some(slot.entry().position)),
+                        None => Lookup::Mapped,
+                    };
+                }
                 Child::Page(entries) => {
                     let wanted = key(id);
                     let found = entries

@@ -13,6 +13,7 @@ use crate::{
 
 mod arrays;
 mod damage;
+mod overlay;
 
 use arrays::{base_of, delta_of};
 

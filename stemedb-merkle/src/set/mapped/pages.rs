@@ -1,4 +1,4 @@
-//! Reading pages in the order in which they lie, with new entries merged in.
+//! Reading pages in the order in which they lie.
 
 use std::ops::Range;
 
@@ -74,40 +74,27 @@ impl Pages<'_> {
         self.mapped.find_in_base(id)
     }
 
-    /// Makes `merged` all entries of one page, sorted: those of the mapped set and those of `new`,
-    /// all of this page and sorted, that it lacks. Returns the number of the latter.
-    pub(crate) fn merge(
+    /// Adds all entries of one page, sorted. Pages in order, as the ids of [`find`](Self::find).
+    pub(crate) fn entries(
         &mut self,
-        new: &[Entry],
-        merged: &mut Vec<Entry>,
-    ) -> Result<usize, MappedSetError> {
-        merged.clear();
-        let Some(first) = new.first() else { return Ok(0) };
-        let mapped = self.mapped;
-        let (depth, page) = (mapped.page_bits, prefix(&first.id, mapped.page_bits));
+        page: u64,
+        into: &mut Vec<Entry>,
+    ) -> Result<(), MappedSetError> {
+        let (mapped, from) = (self.mapped, into.len());
         let places = mapped.base_page(index(page))?;
-        mapped.base.entries(places, merged)?;
+        mapped.base.entries(places, into)?;
+        let base_end = into.len();
         for (delta, cursor) in mapped.deltas.iter().zip(&mut self.cursors) {
-            let places = cursor.seek_prefix(delta.as_ref(), depth, page)?;
-            if !places.is_empty() {
-                delta.entries(places, merged)?;
-                merged.sort_unstable_by(compare);
-            }
+            let places = cursor.seek_prefix(delta.as_ref(), mapped.page_bits, page)?;
+            delta.entries(places, into)?;
         }
-        if !in_order(merged, depth, page) {
+        let (_, added) = into.split_at_mut(from);
+        if base_end < from + added.len() {
+            added.sort_unstable_by(compare);
+        }
+        if !in_order(added, mapped.page_bits, page) {
             return Err(mapped.base.inconsistent());
         }
-        let held = merged.len();
-        if let [only] = new {
-            if let Err(place) = merged.binary_search_by(|entry| compare(entry, only)) {
-                merged.insert(place, *only);
-            }
-        } else {
-            merged.extend_from_slice(new);
-            // Stable: of equals the one that was there comes first.
-            merged.sort_by(compare);
-            merged.dedup_by(|later, first| later.id == first.id);
-        }
-        Ok(merged.len() - held)
+        Ok(())
     }
 }

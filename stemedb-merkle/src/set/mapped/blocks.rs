@@ -1,0 +1,52 @@
+//! Reading single hashes where they lie.
+
+use super::{
+    error::MappedSetError,
+    layout::{BlockKey, NODE_BITS_MAX, block_start, place_in_block},
+    mapped_set::MappedSet,
+};
+use crate::{hash::EMPTY, id::Hash};
+
+/// Largest number of hashes of a block.
+const BLOCK_LEN_MAX: usize = (2 << NODE_BITS_MAX) - 2;
+
+/// The hashes of a mapped set, read one by one. Of deltas the last block is kept, since finding it
+/// is a search.
+#[derive(Debug)]
+pub(crate) struct Blocks<'a> {
+    mapped: &'a MappedSet,
+    key: Option<BlockKey>,
+    /// Whether a delta has that block.
+    changed: bool,
+    hashes: [Hash; BLOCK_LEN_MAX],
+}
+
+impl MappedSet {
+    /// Its hashes, to be read one by one.
+    pub(crate) fn blocks(&self) -> Blocks<'_> {
+        Blocks { mapped: self, key: None, changed: false, hashes: [EMPTY; BLOCK_LEN_MAX] }
+    }
+}
+
+impl Blocks<'_> {
+    /// The hash of the subtree at `depth` with this prefix; zeros if it has no ids. Not the
+    /// uppermost one, and none below the pages.
+    pub(crate) fn hash(&mut self, depth: usize, prefix: u64) -> Result<Hash, MappedSetError> {
+        let (key, place) = place_in_block(depth, prefix);
+        if self.key != Some(key) && !self.mapped.deltas.is_empty() {
+            self.key = None;
+            self.changed = self.mapped.changed_block(key, &mut self.hashes)?.is_some();
+            self.key = Some(key);
+        }
+        if self.changed
+            && let Some(hash) = self.hashes.get(place)
+        {
+            return Ok(*hash);
+        }
+        let mut hash = [EMPTY];
+        let start = block_start(key.depth, key.prefix, self.mapped.page_bits);
+        self.mapped.base.hashes(start + place, &mut hash)?;
+        let [hash] = hash;
+        Ok(hash)
+    }
+}

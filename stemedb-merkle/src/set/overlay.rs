@@ -1,0 +1,492 @@
+//! Ids that came after the mapped set, over it: the mapped set is never brought into memory.
+//!
+//! ```text
+//!   in memory                                     mapped, read where it lies
+//!
+//!   node: hashes of both together                 block of hashes
+//!     | \ \                                          |
+//!     |  \  -  nothing new below: stays mapped       |
+//!     |   overlay page: up to 16 new ids             |
+//!     |     [id, position, hash] ...                block of hashes
+//!     |                                              |
+//!   below a page of the mapped set:                 page of ids
+//!   an ordinary tree once 17 new ids are there
+//! ```
+//!
+//! Above the pages of the mapped set there are nodes and **overlay pages**. A node has the hashes
+//! of the union at its subtrees: where nothing is new they are copies of the mapped ones. An overlay
+//! page has the new ids of one prefix alone, at whatever depth, and beside each the hash of the
+//! largest subtree in which it is the only new one (the new ids of one mapped page count as one).
+//! That hash covers the mapped page, the new id in it, and the path up to where another new id
+//! parts from it; it is what would be dear to make again. When an id comes into an overlay page,
+//! one mapped page is read and hashed together with it; one other, where the new id parts from a
+//! neighbour lower than any did before; all else is joins of hashes beside ids and of mapped hashes
+//! beside the paths, read one by one where they lie.
+//!
+//! With more than 16 new ids an overlay page becomes a node over overlay pages, as narrow as that
+//! takes. A node never spans more than one block of the mapped set, from which it has its hashes.
+//! Only a page of the mapped set with more than 16 new ids is loaded: it has about as many itself.
+//!
+//! **Memory**, an id: 74 bytes in an overlay page; 16 bytes an `Arc`, 8 the allocation, and about 90
+//! its share of a node, over 6 to 16 ids. That is 80 to 95 bytes, whatever the number of ids in the
+//! mapped set, and no more than the ids since the last checkpoint times that.
+//!
+//! **Errors**: all that reads the mapped set comes before the first change of the tree
+//! ([`load_path`](super::load_path)).
+//!
+//! **Checkpoints** read the union in order ([`iter`](super::iter)), or the blocks that differ from
+//! the mapped ones ([`changes`](super::changes)): made for one overlay page after the other.
+
+use core::cmp::Ordering;
+
+use super::{
+    bits::{bits, key, prefix},
+    entry::Entry,
+    mapped::{
+        MappedSet, MappedSetError,
+        blocks::Blocks,
+        layout::{NODE_BITS_MAX, rest_of_block},
+        pages::Pages,
+    },
+    node::{CHILD_LEN_AIM, Child, PAGE_LEN_MAX, State},
+    plan::{Part, Plan},
+    slot::Slot,
+};
+use crate::{hash::EMPTY, id::Hash, internal::internal_error};
+
+/// Approximate number of new ids that are inserted at once: with their pages, and the hashes of
+/// these, they fit a second-level cache.
+pub(super) const NEW_AT_ONCE: usize = 64;
+
+/// A slot, and the planned hash of its page, if that has changed.
+struct Item {
+    slot: Slot,
+    page: Option<Part>,
+}
+
+/// A subtree with new ids in it.
+#[derive(Debug)]
+pub(super) struct Grown {
+    pub(super) child: Child,
+    pub(super) hash: Hash,
+    pub(super) state: State,
+    /// Number of new ids.
+    pub(super) inserted: usize,
+}
+
+/// Parts of a tree over a mapped set, in the making. Changes no tree.
+pub(super) struct Overlay<'a> {
+    mapped: &'a MappedSet,
+    pages: Pages<'a>,
+    blocks: Blocks<'a>,
+    pub(super) plan: &'a mut Plan,
+    merged: &'a mut Vec<Entry>,
+    /// Largest number of ids of an overlay page above the pages of the mapped set.
+    page_len_max: usize,
+}
+
+/// Whether a subtree lies in the mapped set, with or without new ids over it.
+pub(super) fn is_over(child: &Child) -> bool {
+    matches!(child, Child::Mapped | Child::Over(_))
+}
+
+/// The new ids of a subtree that lies in the mapped set.
+pub(super) fn slots(child: &Child) -> &[Slot] {
+    match child {
+        Child::Over(slots) => slots,
+        _ => &[],
+    }
+}
+
+/// Adds all entries of a subtree that lies in the mapped set, sorted.
+pub(super) fn entries(
+    mapped: &MappedSet,
+    child: &Child,
+    depth: usize,
+    prefix: u64,
+    into: &mut Vec<Entry>,
+) -> Result<(), MappedSetError> {
+    let from = into.len();
+    mapped.entries(depth, prefix, into)?;
+    if let Child::Over(slots) = child {
+        into.extend(slots.iter().map(Slot::entry));
+        // Two runs, which the sort merges.
+        if let Some(added) = into.get_mut(from..) {
+            added.sort_by_key(|entry| entry.id);
+        }
+    }
+    Ok(())
+}
+
+/// The part of a subtree that lies in the mapped set whose next `count` bits are `index`.
+pub(super) fn part(child: &Child, depth: usize, count: usize, index: usize) -> Child {
+    let (_, from) = split(slots(child), |slot| bits(&slot.id, depth, count) < index);
+    match split(from, |slot| bits(&slot.id, depth, count) == index) {
+        ([], _) => Child::Mapped,
+        (here, _) => Child::Over(here.into()),
+    }
+}
+
+/// The node of a subtree that lies in the mapped set, above its pages: down to the next block.
+pub(super) fn load(
+    mapped: &MappedSet,
+    child: &Child,
+    depth: usize,
+    prefix: u64,
+) -> Result<Child, MappedSetError> {
+    load_with(mapped, child, depth, prefix, PAGE_LEN_MAX)
+}
+
+/// As [`load`], with all nodes down to the pages of the mapped set on the paths to new ids.
+pub(super) fn load_all(
+    mapped: &MappedSet,
+    child: &Child,
+    depth: usize,
+    prefix: u64,
+) -> Result<Child, MappedSetError> {
+    load_with(mapped, child, depth, prefix, 0)
+}
+
+fn load_with(
+    mapped: &MappedSet,
+    child: &Child,
+    depth: usize,
+    prefix: u64,
+    page_len_max: usize,
+) -> Result<Child, MappedSetError> {
+    let slots = slots(child);
+    let bits = rest_of_block(depth, mapped.page_bits());
+    if slots.is_empty() {
+        return mapped.load(depth, prefix, bits);
+    }
+    let (mut plan, mut merged) = (Plan::default(), Vec::new());
+    let mut overlay = Overlay { page_len_max, ..Overlay::new(mapped, &mut plan, &mut merged) };
+    overlay.plan.clear();
+    let mut items: Vec<Item> = slots.iter().map(Item::of).collect();
+    let (mut node, part) = overlay.node(&mut items, depth, bits)?;
+    plan.hash_into(&mut node, part);
+    Ok(node)
+}
+
+impl Item {
+    fn of(slot: &Slot) -> Self {
+        Self { slot: *slot, page: None }
+    }
+}
+
+impl<'a> Overlay<'a> {
+    pub(super) fn new(
+        mapped: &'a MappedSet,
+        plan: &'a mut Plan,
+        merged: &'a mut Vec<Entry>,
+    ) -> Self {
+        let (pages, blocks) = (mapped.pages(), mapped.blocks());
+        Self { mapped, pages, blocks, plan, merged, page_len_max: PAGE_LEN_MAX }
+    }
+
+    /// Number of bits of an id that name its mapped page.
+    pub(super) fn page_bits(&self) -> usize {
+        self.mapped.page_bits()
+    }
+
+    /// Prefetches the mapped pages of ids.
+    pub(super) fn prefetch<'b>(&self, ids: impl Iterator<Item = &'b Hash> + Clone) {
+        self.pages.prefetch(ids);
+    }
+
+    /// Inserts sorted entries, all of one prefix of `depth` bits, over the new ones that are there,
+    /// and makes all hashes. To be called for the lowest ids first.
+    pub(super) fn insert(
+        &mut self,
+        old: &[Slot],
+        new: &[Entry],
+        depth: usize,
+    ) -> Result<Grown, MappedSetError> {
+        if new.len() > NEW_AT_ONCE && depth < self.mapped.page_bits() {
+            return self.insert_many(old, new, depth);
+        }
+        self.plan.clear();
+        if new.len() > 1 {
+            self.prefetch(new.iter().map(|entry| &entry.id));
+        }
+        let (child, part, inserted) = self.plan_insert(old, new, depth)?;
+        Ok(self.grown(child, part, inserted))
+    }
+
+    /// Inserts as [`insert`](Self::insert) does, and leaves the hashes to be made to the plan.
+    /// Without new entries there is no child.
+    pub(super) fn plan_insert(
+        &mut self,
+        old: &[Slot],
+        new: &[Entry],
+        depth: usize,
+    ) -> Result<(Child, Part, usize), MappedSetError> {
+        let (mut items, inserted) = self.items(old, new)?;
+        if inserted == 0 {
+            return Ok((Child::Empty, Part::EMPTY, 0));
+        }
+        let (child, part) = self.subtree(&mut items, depth)?;
+        Ok((child, part, inserted))
+    }
+
+    /// Makes the hashes of a planned subtree.
+    fn grown(&mut self, mut child: Child, part: Part, inserted: usize) -> Grown {
+        let (hash, state) = self.plan.hash_into(&mut child, part);
+        Grown { child, hash, state, inserted }
+    }
+
+    fn insert_many(
+        &mut self,
+        mut old: &[Slot],
+        mut new: &[Entry],
+        depth: usize,
+    ) -> Result<Grown, MappedSetError> {
+        let Some(first) = new.first() else { internal_error("a new entry") };
+        let count = self.node_bits(depth, old.len() + new.len());
+        let mut child = self.mapped.load(depth, prefix(&first.id, depth), count)?;
+        let Some(mut node) = child.node_mut() else { internal_error("the node just made") };
+        let mut made = [None; 1 << NODE_BITS_MAX];
+        let mut inserted = 0;
+        for (index, (below, made)) in node.children.iter_mut().zip(&mut made).enumerate() {
+            let here = |id: &Hash| bits(id, depth, count) <= index;
+            let (old_here, new_here);
+            (old_here, old) = old.split_at(old.partition_point(|slot| here(&slot.id)));
+            (new_here, new) = new.split_at(new.partition_point(|entry| here(&entry.id)));
+            let mut grown = self.insert(old_here, new_here, depth + count)?;
+            inserted += grown.inserted;
+            if grown.inserted == 0 {
+                if old_here.is_empty() {
+                    continue;
+                }
+                self.plan.clear();
+                let mut items: Vec<Item> = old_here.iter().map(Item::of).collect();
+                let (child, part) = self.subtree(&mut items, depth + count)?;
+                grown = self.grown(child, part, 0);
+            }
+            *below = grown.child;
+            *made = Some((grown.hash, grown.state));
+            *node.dirty |= 1 << index;
+        }
+        self.plan.clear();
+        if inserted == 0 {
+            return Ok(self.grown(Child::Empty, Part::EMPTY, 0));
+        }
+        let parts =
+            made.map(|made| made.map_or(Part::EMPTY, |(hash, state)| self.plan.known(hash, state)));
+        let part = self.plan.fold(&mut node, parts);
+        Ok(self.grown(child, part, inserted))
+    }
+
+    /// Replaces a node over overlay pages by a wider one, if `more` ids take that. Its set of ids
+    /// and its hash stay as they are.
+    pub(super) fn widen(
+        &mut self,
+        child: &mut Child,
+        depth: usize,
+        more: usize,
+    ) -> Result<(), MappedSetError> {
+        let Some(node) = child.node() else { return Ok(()) };
+        let pages = |child: &Child| is_over(child) || matches!(child, Child::Empty);
+        let len: usize = node.children.iter().map(|child| slots(child).len()).sum();
+        let count = self.node_bits(depth, len + more);
+        if count <= node.bits() || len == 0 || !node.children.iter().all(pages) {
+            return Ok(());
+        }
+        let mut items: Vec<Item> = node.children.iter().flat_map(slots).map(Item::of).collect();
+        self.plan.clear();
+        let (mut wide, part) = self.node(&mut items, depth, count)?;
+        self.plan.hash_into(&mut wide, part);
+        *child = wide;
+        Ok(())
+    }
+
+    /// Number of bits that a new node for so many ids spans.
+    fn node_bits(&self, depth: usize, len: usize) -> usize {
+        let width = len.div_ceil(CHILD_LEN_AIM).next_power_of_two();
+        let count = width.trailing_zeros() as usize;
+        count.clamp(1, rest_of_block(depth, self.mapped.page_bits()))
+    }
+
+    /// The slots that are there and those of entries that neither they nor the mapped set have,
+    /// sorted, and the number of the latter. The hashes of their pages are planned.
+    fn items(
+        &mut self,
+        mut old: &[Slot],
+        mut new: &[Entry],
+    ) -> Result<(Vec<Item>, usize), MappedSetError> {
+        let page_bits = self.mapped.page_bits();
+        let mut items = Vec::with_capacity(old.len() + new.len());
+        let mut inserted = 0;
+        while let Some(first) = new.first() {
+            let page = prefix(&first.id, page_bits);
+            let (before, there, here);
+            (here, new) = split(new, |entry| prefix(&entry.id, page_bits) <= page);
+            (before, old) = split(old, |slot| prefix(&slot.id, page_bits) < page);
+            (there, old) = split(old, |slot| prefix(&slot.id, page_bits) <= page);
+            items.extend(before.iter().map(Item::of));
+            let start = items.len();
+            items.extend(there.iter().map(Item::of));
+            self.merged.clear();
+            self.pages.entries(page, self.merged)?;
+            self.merged.extend(there.iter().map(Slot::entry));
+            self.merged.sort_by(compare);
+            let held = self.merged.len();
+            for entry in here {
+                let (held, _) = self.merged.split_at(held);
+                if held.binary_search_by(|held| compare(held, entry)).is_err() {
+                    items.push(Item { slot: Slot::new(entry), page: None });
+                    self.merged.push(*entry);
+                }
+            }
+            if self.merged.len() == held {
+                continue;
+            }
+            inserted += self.merged.len() - held;
+            self.merged.sort_by(compare);
+            let Some(items) = items.get_mut(start..) else { internal_error("the items added") };
+            items.sort_by_key(|item| item.slot.id);
+            for item in &mut *items {
+                item.slot.forget();
+            }
+            if let Some(first) = items.first_mut() {
+                first.page = Some(self.plan.page(self.merged, page_bits));
+            }
+        }
+        items.extend(old.iter().map(Item::of));
+        Ok((items, inserted))
+    }
+
+    /// Makes `merged` the entries of a mapped page and those over it, sorted. In any order of pages.
+    fn read_page(&mut self, page: u64, items: &[Item]) -> Result<(), MappedSetError> {
+        self.merged.clear();
+        self.mapped.entries(self.mapped.page_bits(), page, self.merged)?;
+        self.merged.extend(items.iter().map(|item| item.slot.entry()));
+        self.merged.sort_by(compare);
+        Ok(())
+    }
+
+    /// The subtree of sorted items, in place or as a node.
+    fn subtree(
+        &mut self,
+        items: &mut [Item],
+        depth: usize,
+    ) -> Result<(Child, Part), MappedSetError> {
+        let page_bits = self.mapped.page_bits();
+        if depth == page_bits && items.len() > PAGE_LEN_MAX {
+            let Some(first) = items.first() else { internal_error("a new id") };
+            let page = prefix(&first.slot.id, depth);
+            self.read_page(page, items)?;
+            let mut child = Child::build(self.merged, depth);
+            let part = self.plan.child(&mut child, depth);
+            return Ok((child, part));
+        }
+        if depth == page_bits || items.len() <= self.page_len_max {
+            let part = self.hash(items, depth)?;
+            return Ok((Child::Over(items.iter().map(|item| item.slot).collect()), part));
+        }
+        let count = match self.page_len_max {
+            0 => rest_of_block(depth, page_bits),
+            _ => self.node_bits(depth, items.len()),
+        };
+        self.node(items, depth, count)
+    }
+
+    /// The subtree of sorted items, as a node of `count` bits.
+    fn node(
+        &mut self,
+        items: &mut [Item],
+        depth: usize,
+        count: usize,
+    ) -> Result<(Child, Part), MappedSetError> {
+        let Some(first) = items.first() else { internal_error("a new id") };
+        let mut child = self.mapped.load(depth, prefix(&first.slot.id, depth), count)?;
+        let Some(mut node) = child.node_mut() else { internal_error("the node just made") };
+        let mut parts = [Part::EMPTY; 1 << NODE_BITS_MAX];
+        let mut rest = items;
+        for (index, (below, part)) in node.children.iter_mut().zip(&mut parts).enumerate() {
+            let len = rest.partition_point(|item| bits(&item.slot.id, depth, count) <= index);
+            let (here, behind) = rest.split_at_mut(len);
+            rest = behind;
+            if !here.is_empty() {
+                (*below, *part) = self.subtree(here, depth + count)?;
+                *node.dirty |= 1 << index;
+            }
+        }
+        let part = self.plan.fold(&mut node, parts);
+        Ok((child, part))
+    }
+
+    /// The hash of the subtree of sorted items at `depth`.
+    fn hash(&mut self, items: &mut [Item], depth: usize) -> Result<Part, MappedSetError> {
+        let page_bits = self.mapped.page_bits();
+        let (Some(first), Some(last)) = (items.first(), items.last()) else {
+            internal_error("a new id")
+        };
+        let (id, page) = (first.slot.id, prefix(&first.slot.id, page_bits));
+        if prefix(&last.slot.id, page_bits) == page {
+            return self.hash_page(items, page, depth);
+        }
+        let below = depth + 1;
+        let zeros = items.partition_point(|item| bits(&item.slot.id, depth, 1) == 0);
+        let (zeros, ones) = items.split_at_mut(zeros);
+        let mut half = |items: &mut [Item]| match items {
+            [] => self.beside(below, prefix(&id, below) ^ 1),
+            items => self.hash(items, below),
+        };
+        let (left, right) = (half(zeros)?, half(ones)?);
+        Ok(self.plan.join(left, right))
+    }
+
+    /// The hash of the subtree at `depth` in which the items, all of one mapped page, are the only
+    /// new ids.
+    fn hash_page(
+        &mut self,
+        items: &mut [Item],
+        page: u64,
+        depth: usize,
+    ) -> Result<Part, MappedSetError> {
+        let page_bits = self.mapped.page_bits();
+        let Some(first) = items.first() else { internal_error("a new id") };
+        let (mut part, mut level) = match (first.page, first.slot.hash()) {
+            (Some(page), _) => (page, page_bits),
+            (None, Some((level, many, hash))) if level >= depth => {
+                let state = if many { State::Many } else { State::One };
+                (self.plan.known(*hash, state), level)
+            }
+            _ => {
+                // A new id parts from these lower than any did before.
+                self.read_page(page, items)?;
+                (self.plan.page(self.merged, page_bits), page_bits)
+            }
+        };
+        let made = first.slot.hash().is_none_or(|(level, ..)| level != depth);
+        while level > depth {
+            let here = page >> (page_bits - level);
+            let beside = self.beside(level, here ^ 1)?;
+            let (left, right) = if here & 1 == 0 { (part, beside) } else { (beside, part) };
+            part = self.plan.join(left, right);
+            level -= 1;
+        }
+        if made && let Some(first) = items.first_mut() {
+            first.slot.plan(depth, part.state() == State::Many);
+            self.plan.result(part);
+        }
+        Ok(part)
+    }
+
+    /// The hash of a subtree of the mapped set alone, beside new ids: whether it has one id or many
+    /// does not matter then.
+    fn beside(&mut self, depth: usize, prefix: u64) -> Result<Part, MappedSetError> {
+        let hash = self.blocks.hash(depth, prefix)?;
+        Ok(if hash == EMPTY { Part::EMPTY } else { self.plan.known(hash, State::Many) })
+    }
+}
+
+fn compare(one: &Entry, other: &Entry) -> Ordering {
+    key(&one.id).cmp(&key(&other.id)).then_with(|| one.id.cmp(&other.id))
+}
+
+/// Splits sorted items behind those at the front that satisfy the condition.
+fn split<T>(items: &[T], front: impl Fn(&T) -> bool) -> (&[T], &[T]) {
+    items.split_at(items.partition_point(front))
+}
