@@ -53,7 +53,7 @@ pub(super) fn load_path(
     for runs in runs.chunks(RUNS_AT_ONCE) {
         if runs.len() > 1 {
             let small = runs.iter().filter(|run| run.new.len() <= NEW_AT_ONCE);
-            overlay.prefetch(small.flat_map(|run| run.new).map(|entry| &entry.id));
+            overlay.prefetch(small.map(|run| (slots(&run.child), run.new)));
         }
         for run in runs {
             if run.new.len() > NEW_AT_ONCE || runs.len() == 1 {

@@ -52,11 +52,14 @@ use super::{
     plan::{Part, Plan},
     slot::Slot,
 };
-use crate::{hash::EMPTY, id::Hash, internal::internal_error};
+use crate::{bits::shared_bits, hash::EMPTY, id::Hash, internal::internal_error};
 
 /// Approximate number of new ids that are inserted at once: with their pages, and the hashes of
 /// these, they fit a second-level cache.
 pub(super) const NEW_AT_ONCE: usize = 64;
+
+/// Number of entries that are inserted into others one by one, and not by sorting.
+const ENTRIES_ONE_BY_ONE_MAX: usize = 4;
 
 /// A slot, and the planned hash of its page, if that has changed.
 struct Item {
@@ -81,6 +84,8 @@ pub(super) struct Overlay<'a> {
     blocks: Blocks<'a>,
     pub(super) plan: &'a mut Plan,
     merged: &'a mut Vec<Entry>,
+    /// Kept to reuse its memory.
+    items: Vec<Item>,
     /// Largest number of ids of an overlay page above the pages of the mapped set.
     page_len_max: usize,
 }
@@ -181,7 +186,8 @@ impl<'a> Overlay<'a> {
         merged: &'a mut Vec<Entry>,
     ) -> Self {
         let (pages, blocks) = (mapped.pages(), mapped.blocks());
-        Self { mapped, pages, blocks, plan, merged, page_len_max: PAGE_LEN_MAX }
+        let (items, page_len_max) = (Vec::new(), PAGE_LEN_MAX);
+        Self { mapped, pages, blocks, plan, merged, items, page_len_max }
     }
 
     /// Number of bits of an id that name its mapped page.
@@ -189,9 +195,20 @@ impl<'a> Overlay<'a> {
         self.mapped.page_bits()
     }
 
-    /// Prefetches the mapped pages of ids.
-    pub(super) fn prefetch<'b>(&self, ids: impl Iterator<Item = &'b Hash> + Clone) {
-        self.pages.prefetch(ids);
+    /// Prefetches the mapped parts that inserts into these subtrees read.
+    pub(super) fn prefetch<'b>(
+        &self,
+        inserts: impl Iterator<Item = (&'b [Slot], &'b [Entry])> + Clone,
+    ) {
+        let page_bits = self.mapped.page_bits();
+        let wanted = inserts.flat_map(|(old, new)| {
+            let parted = move |entry: &'b Entry| parted(old, &entry.id);
+            new.iter().flat_map(move |entry| parted(entry).into_iter().chain([&entry.id]))
+        });
+        self.pages.prefetch(wanted.clone());
+        for id in wanted {
+            self.blocks.prefetch(prefix(id, page_bits));
+        }
     }
 
     /// Inserts sorted entries, all of one prefix of `depth` bits, over the new ones that are there,
@@ -206,9 +223,7 @@ impl<'a> Overlay<'a> {
             return self.insert_many(old, new, depth);
         }
         self.plan.clear();
-        if new.len() > 1 {
-            self.prefetch(new.iter().map(|entry| &entry.id));
-        }
+        self.prefetch([(old, new)].into_iter());
         let (child, part, inserted) = self.plan_insert(old, new, depth)?;
         Ok(self.grown(child, part, inserted))
     }
@@ -221,11 +236,14 @@ impl<'a> Overlay<'a> {
         new: &[Entry],
         depth: usize,
     ) -> Result<(Child, Part, usize), MappedSetError> {
-        let (mut items, inserted) = self.items(old, new)?;
-        if inserted == 0 {
-            return Ok((Child::Empty, Part::EMPTY, 0));
+        let mut items = core::mem::take(&mut self.items);
+        items.clear();
+        let inserted = self.fill(&mut items, old, new)?;
+        let (mut child, mut part) = (Child::Empty, Part::EMPTY);
+        if inserted > 0 {
+            (child, part) = self.subtree(&mut items, depth)?;
         }
-        let (child, part) = self.subtree(&mut items, depth)?;
+        self.items = items;
         Ok((child, part, inserted))
     }
 
@@ -307,15 +325,15 @@ impl<'a> Overlay<'a> {
         count.clamp(1, rest_of_block(depth, self.mapped.page_bits()))
     }
 
-    /// The slots that are there and those of entries that neither they nor the mapped set have,
-    /// sorted, and the number of the latter. The hashes of their pages are planned.
-    fn items(
+    /// Adds the slots that are there and those of entries that neither they nor the mapped set
+    /// have, sorted. Returns the number of the latter, the hashes of whose pages are planned.
+    fn fill(
         &mut self,
+        items: &mut Vec<Item>,
         mut old: &[Slot],
         mut new: &[Entry],
-    ) -> Result<(Vec<Item>, usize), MappedSetError> {
+    ) -> Result<usize, MappedSetError> {
         let page_bits = self.mapped.page_bits();
-        let mut items = Vec::with_capacity(old.len() + new.len());
         let mut inserted = 0;
         while let Some(first) = new.first() {
             let page = prefix(&first.id, page_bits);
@@ -327,24 +345,22 @@ impl<'a> Overlay<'a> {
             let start = items.len();
             items.extend(there.iter().map(Item::of));
             self.merged.clear();
-            self.pages.entries(page, self.merged)?;
-            self.merged.extend(there.iter().map(Slot::entry));
-            self.merged.sort_by(compare);
-            let held = self.merged.len();
-            for entry in here {
-                let (held, _) = self.merged.split_at(held);
-                if held.binary_search_by(|held| compare(held, entry)).is_err() {
-                    items.push(Item { slot: Slot::new(entry), page: None });
-                    self.merged.push(*entry);
-                }
-            }
-            if self.merged.len() == held {
+            self.pages.ids(page, self.merged)?;
+            add(self.merged, there.iter().map(Slot::entry));
+            let held = self.merged.as_slice();
+            let fresh =
+                |entry: &&Entry| held.binary_search_by(|held| compare(held, entry)).is_err();
+            let fresh = here.iter().filter(fresh);
+            items.extend(fresh.map(|entry| Item { slot: Slot::new(entry), page: None }));
+            let count = items.len() - start - there.len();
+            if count == 0 {
                 continue;
             }
-            inserted += self.merged.len() - held;
-            self.merged.sort_by(compare);
+            inserted += count;
+            let fresh = items.iter().skip(start + there.len());
+            add(self.merged, fresh.map(|item| item.slot.entry()));
             let Some(items) = items.get_mut(start..) else { internal_error("the items added") };
-            items.sort_by_key(|item| item.slot.id);
+            items.sort_by(|one, other| compare_ids(&one.slot.id, &other.slot.id));
             for item in &mut *items {
                 item.slot.forget();
             }
@@ -353,16 +369,7 @@ impl<'a> Overlay<'a> {
             }
         }
         items.extend(old.iter().map(Item::of));
-        Ok((items, inserted))
-    }
-
-    /// Makes `merged` the entries of a mapped page and those over it, sorted. In any order of pages.
-    fn read_page(&mut self, page: u64, items: &[Item]) -> Result<(), MappedSetError> {
-        self.merged.clear();
-        self.mapped.entries(self.mapped.page_bits(), page, self.merged)?;
-        self.merged.extend(items.iter().map(|item| item.slot.entry()));
-        self.merged.sort_by(compare);
-        Ok(())
+        Ok(inserted)
     }
 
     /// The subtree of sorted items, in place or as a node.
@@ -375,7 +382,9 @@ impl<'a> Overlay<'a> {
         if depth == page_bits && items.len() > PAGE_LEN_MAX {
             let Some(first) = items.first() else { internal_error("a new id") };
             let page = prefix(&first.slot.id, depth);
-            self.read_page(page, items)?;
+            self.merged.clear();
+            self.mapped.entries(depth, page, self.merged)?;
+            add(self.merged, items.iter().map(|item| item.slot.entry()));
             let mut child = Child::build(self.merged, depth);
             let part = self.plan.child(&mut child, depth);
             return Ok((child, part));
@@ -455,7 +464,9 @@ impl<'a> Overlay<'a> {
             }
             _ => {
                 // A new id parts from these lower than any did before.
-                self.read_page(page, items)?;
+                self.merged.clear();
+                self.mapped.pages().ids(page, self.merged)?;
+                add(self.merged, items.iter().map(|item| item.slot.entry()));
                 (self.plan.page(self.merged, page_bits), page_bits)
             }
         };
@@ -483,7 +494,35 @@ impl<'a> Overlay<'a> {
 }
 
 fn compare(one: &Entry, other: &Entry) -> Ordering {
-    key(&one.id).cmp(&key(&other.id)).then_with(|| one.id.cmp(&other.id))
+    compare_ids(&one.id, &other.id)
+}
+
+fn compare_ids(one: &Hash, other: &Hash) -> Ordering {
+    key(one).cmp(&key(other)).then_with(|| one.cmp(other))
+}
+
+/// Adds entries to sorted others, which have none of them.
+fn add(into: &mut Vec<Entry>, entries: impl ExactSizeIterator<Item = Entry>) {
+    if entries.len() > ENTRIES_ONE_BY_ONE_MAX {
+        into.extend(entries);
+        // Two runs, which the sort merges.
+        into.sort_by(compare);
+        return;
+    }
+    for entry in entries {
+        let place = into.partition_point(|other| compare(other, &entry).is_lt());
+        into.insert(place, entry);
+    }
+}
+
+/// The id that is no longer alone where its hash is, once this one is there.
+fn parted<'a>(old: &'a [Slot], id: &Hash) -> Option<&'a Hash> {
+    let place = old.partition_point(|slot| key(&slot.id) < key(id));
+    let below = place.checked_sub(1).and_then(|below| old.get(below));
+    [below, old.get(place)].into_iter().flatten().find_map(|slot| {
+        let (depth, ..) = slot.hash()?;
+        (shared_bits(&slot.id, id) >= depth).then_some(&slot.id)
+    })
 }
 
 /// Splits sorted items behind those at the front that satisfy the condition.

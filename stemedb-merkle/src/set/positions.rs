@@ -5,6 +5,7 @@ use super::{
     mapped::{MappedSet, MappedSetError},
     node::Child,
     prefetch::{PATHS_AT_ONCE, PrefetchDepth, prefetch},
+    slot::Slot,
     snapshot::Snapshot,
 };
 use crate::{id::Hash, internal::internal_error};
@@ -125,7 +126,10 @@ impl Snapshot {
                 Child::Empty => return Lookup::Known(None),
                 Child::Mapped => return Lookup::Mapped,
                 Child::Over(slots) => {
-                    let found = slots.binary_search_by(|slot| slot.id.cmp(id)).ok();
+                    let wanted = key(id);
+                    let order =
+                        |slot: &Slot| key(&slot.id).cmp(&wanted).then_with(|| slot.id.cmp(id));
+                    let found = slots.binary_search_by(order).ok();
                     return match found.and_then(|place| slots.get(place)) {
                         Some(slot) => Lookup::Known(Some(slot.entry().position)),
                         None => Lookup::Mapped,

@@ -10,6 +10,9 @@ use crate::{hash::EMPTY, id::Hash};
 /// Largest number of hashes of a block.
 const BLOCK_LEN_MAX: usize = (2 << NODE_BITS_MAX) - 2;
 
+/// Number of hashes beside a path that are prefetched: those above are shared by many paths.
+const PREFETCHED_LEVELS: usize = 3;
+
 /// The hashes of a mapped set, read one by one. Of deltas the last block is kept, since finding it
 /// is a search.
 #[derive(Debug)]
@@ -29,6 +32,21 @@ impl MappedSet {
 }
 
 impl Blocks<'_> {
+    /// Prefetches the hashes beside the lower end of the path to a page of the base.
+    pub(crate) fn prefetch(&self, page: u64) {
+        let page_bits = self.mapped.page_bits;
+        let mut sum = 0;
+        for level in page_bits.saturating_sub(PREFETCHED_LEVELS) + 1..=page_bits {
+            let (key, place) = place_in_block(level, page >> (page_bits - level) ^ 1);
+            let start = block_start(key.depth, key.prefix, page_bits);
+            let mut hash = [EMPTY];
+            // Damage is found on reading.
+            let read = self.mapped.base.hashes(start + place, &mut hash);
+            sum += usize::from(read.is_ok()) + usize::from(hash[0][0]);
+        }
+        core::hint::black_box(sum);
+    }
+
     /// The hash of the subtree at `depth` with this prefix; zeros if it has no ids. Not the
     /// uppermost one, and none below the pages.
     pub(crate) fn hash(&mut self, depth: usize, prefix: u64) -> Result<Hash, MappedSetError> {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::{
+    arrays::IdArrays,
     delta::DeltaCursor,
     error::MappedSetError,
     layout::index,
@@ -13,6 +14,9 @@ use crate::{
     id::Hash,
     set::{bits::prefix, entry::Entry},
 };
+
+/// Number of ids that are copied at a time: those of most pages.
+const IDS_AT_ONCE: usize = 24;
 
 /// The pages of a mapped set, visited from the first to the last: in a delta the search for the ids
 /// of a page begins where those of the one before end.
@@ -74,22 +78,19 @@ impl Pages<'_> {
         self.mapped.find_in_base(id)
     }
 
-    /// Adds all entries of one page, sorted. Pages in order, as the ids of [`find`](Self::find).
-    pub(crate) fn entries(
-        &mut self,
-        page: u64,
-        into: &mut Vec<Entry>,
-    ) -> Result<(), MappedSetError> {
+    /// Adds all ids of one page, sorted, without their positions. Pages in order, as the ids of
+    /// [`find`](Self::find).
+    pub(crate) fn ids(&mut self, page: u64, into: &mut Vec<Entry>) -> Result<(), MappedSetError> {
         let (mapped, from) = (self.mapped, into.len());
-        let places = mapped.base_page(index(page))?;
-        mapped.base.entries(places, into)?;
-        let base_end = into.len();
+        add_ids(mapped.base.as_ref(), mapped.base_page(index(page))?, into)?;
+        let mut sorted = true;
         for (delta, cursor) in mapped.deltas.iter().zip(&mut self.cursors) {
             let places = cursor.seek_prefix(delta.as_ref(), mapped.page_bits, page)?;
-            delta.entries(places, into)?;
+            sorted &= places.is_empty();
+            add_ids(delta.as_ref(), places, into)?;
         }
         let (_, added) = into.split_at_mut(from);
-        if base_end < from + added.len() {
+        if !sorted {
             added.sort_unstable_by(compare);
         }
         if !in_order(added, mapped.page_bits, page) {
@@ -97,4 +98,19 @@ impl Pages<'_> {
         }
         Ok(())
     }
+}
+
+/// Adds the ids of these places.
+fn add_ids<A: IdArrays + ?Sized>(
+    arrays: &A,
+    places: Range<usize>,
+    into: &mut Vec<Entry>,
+) -> Result<(), MappedSetError> {
+    let mut ids = [[0; 32]; IDS_AT_ONCE];
+    for first in places.clone().step_by(IDS_AT_ONCE) {
+        let (ids, _) = ids.split_at_mut(IDS_AT_ONCE.min(places.end - first));
+        arrays.ids(first, ids)?;
+        into.extend(ids.iter().map(|id| Entry { id: *id, position: 0 }));
+    }
+    Ok(())
 }
