@@ -58,6 +58,10 @@ use crate::{bits::shared_bits, hash::EMPTY, id::Hash, internal::internal_error};
 /// these, they fit a second-level cache.
 pub(super) const NEW_AT_ONCE: usize = 64;
 
+/// So near above a mapped page its own hash is kept, and what it is joined with read again each
+/// time: that is cheaper than to hash the page once more when another new id comes so near.
+const LIFTED_LEVELS: usize = 2;
+
 /// Number of entries that are inserted into others one by one, and not by sorting.
 const ENTRIES_ONE_BY_ONE_MAX: usize = 4;
 
@@ -456,9 +460,12 @@ impl<'a> Overlay<'a> {
     ) -> Result<Part, MappedSetError> {
         let page_bits = self.mapped.page_bits();
         let Some(first) = items.first() else { internal_error("a new id") };
+        // Depth of the hash that is still to be kept, if it is made here.
+        let mut kept = Some(if page_bits - depth <= LIFTED_LEVELS { page_bits } else { depth });
         let (mut part, mut level) = match (first.page, first.slot.hash()) {
             (Some(page), _) => (page, page_bits),
             (None, Some((level, many, hash))) if level >= depth => {
+                kept = None;
                 let state = if many { State::Many } else { State::One };
                 (self.plan.known(*hash, state), level)
             }
@@ -470,17 +477,21 @@ impl<'a> Overlay<'a> {
                 (self.plan.page(self.merged, page_bits), page_bits)
             }
         };
-        let made = first.slot.hash().is_none_or(|(level, ..)| level != depth);
-        while level > depth {
+        loop {
+            if kept == Some(level)
+                && let Some(first) = items.first_mut()
+            {
+                first.slot.plan(level, part.state() == State::Many);
+                self.plan.result(part);
+            }
+            if level == depth {
+                break;
+            }
             let here = page >> (page_bits - level);
             let beside = self.beside(level, here ^ 1)?;
             let (left, right) = if here & 1 == 0 { (part, beside) } else { (beside, part) };
             part = self.plan.join(left, right);
             level -= 1;
-        }
-        if made && let Some(first) = items.first_mut() {
-            first.slot.plan(depth, part.state() == State::Many);
-            self.plan.result(part);
         }
         Ok(part)
     }

@@ -26,6 +26,9 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Part(u64);
 
+/// Largest number of ids that are hashed as one page: a page of a mapped set, with some over it.
+const KEYS_MAX: usize = 2 * PAGE_LEN_MAX;
+
 /// The first round of joins.
 const JOINS: usize = 2;
 
@@ -127,7 +130,7 @@ impl Plan {
             _ => {
                 // The 64 bits from `depth` on nearly always tell all of a page's ids apart, and
                 // numbers are split faster than ids are.
-                let mut keys = [0; PAGE_LEN_MAX];
+                let mut keys = [0; KEYS_MAX];
                 match keys.get_mut(..entries.len()) {
                     Some(keys) => {
                         for (key, entry) in keys.iter_mut().zip(entries) {
@@ -163,9 +166,9 @@ impl Plan {
         self.leaf_ids.extend(entries.iter().map(|entry| entry.id));
         // Of each open subtree its part, how many bits its ids share, how many of them the next id
         // shares, and the bits of one of its ids.
-        let mut parts = [Part::EMPTY; PAGE_LEN_MAX];
-        let mut levels = [(0_u32, 0_u32); PAGE_LEN_MAX];
-        let mut prefixes = [0_u64; PAGE_LEN_MAX];
+        let mut parts = [Part::EMPTY; KEYS_MAX];
+        let mut levels = [(0_u32, 0_u32); KEYS_MAX];
+        let mut prefixes = [0_u64; KEYS_MAX];
         let mut len = 0_usize;
         let mut part = Part::EMPTY;
         let mut next = following.iter();

@@ -19,7 +19,9 @@ const PREFETCHED_LEVELS: usize = 3;
 pub(crate) struct Blocks<'a> {
     mapped: &'a MappedSet,
     key: Option<BlockKey>,
-    /// Whether a delta has that block.
+    /// Place of that block in the base.
+    start: usize,
+    /// Whether a delta has it.
     changed: bool,
     hashes: [Hash; BLOCK_LEN_MAX],
 }
@@ -27,7 +29,8 @@ pub(crate) struct Blocks<'a> {
 impl MappedSet {
     /// Its hashes, to be read one by one.
     pub(crate) fn blocks(&self) -> Blocks<'_> {
-        Blocks { mapped: self, key: None, changed: false, hashes: [EMPTY; BLOCK_LEN_MAX] }
+        let hashes = [EMPTY; BLOCK_LEN_MAX];
+        Blocks { mapped: self, key: None, start: 0, changed: false, hashes }
     }
 }
 
@@ -51,9 +54,10 @@ impl Blocks<'_> {
     /// uppermost one, and none below the pages.
     pub(crate) fn hash(&mut self, depth: usize, prefix: u64) -> Result<Hash, MappedSetError> {
         let (key, place) = place_in_block(depth, prefix);
-        if self.key != Some(key) && !self.mapped.deltas.is_empty() {
+        if self.key != Some(key) {
             self.key = None;
             self.changed = self.mapped.changed_block(key, &mut self.hashes)?.is_some();
+            self.start = block_start(key.depth, key.prefix, self.mapped.page_bits);
             self.key = Some(key);
         }
         if self.changed
@@ -62,8 +66,7 @@ impl Blocks<'_> {
             return Ok(*hash);
         }
         let mut hash = [EMPTY];
-        let start = block_start(key.depth, key.prefix, self.mapped.page_bits);
-        self.mapped.base.hashes(start + place, &mut hash)?;
+        self.mapped.base.hashes(self.start + place, &mut hash)?;
         let [hash] = hash;
         Ok(hash)
     }
