@@ -14,28 +14,28 @@
 //! ```
 //!
 //! Above the pages of the mapped set there are nodes and **overlay pages**. A node has the hashes
-//! of the union at its subtrees: where nothing is new they are copies of the mapped ones. An overlay
-//! page has the new ids of one prefix alone, at whatever depth, and beside each the hash of the
-//! largest subtree in which it is the only new one (the new ids of one mapped page count as one).
-//! That hash covers the mapped page, the new id in it, and the path up to where another new id
-//! parts from it; it is what would be dear to make again. When an id comes into an overlay page,
-//! one mapped page is read and hashed together with it; one other, where the new id parts from a
-//! neighbour lower than any did before; all else is joins of hashes beside ids and of mapped hashes
-//! beside the paths, read one by one where they lie.
+//! of the union at its subtrees: where nothing is new they are copies of the mapped ones. An
+//! overlay page has the new ids of one prefix alone, at whatever depth, and beside each the hash of
+//! the largest subtree in which it is the only new one (the new ids of one mapped page count as
+//! one), or of its mapped page where that is near. That hash covers what would be dear to make
+//! again: the mapped page with the new id in it. When an id comes into an overlay page, one mapped
+//! page is read and hashed together with it, and one other if the new id parts from a neighbour
+//! lower than any did before. All else is joins of hashes beside ids with mapped hashes beside the
+//! paths, read one by one where they lie.
 //!
 //! With more than 16 new ids an overlay page becomes a node over overlay pages, as narrow as that
 //! takes. A node never spans more than one block of the mapped set, from which it has its hashes.
 //! Only a page of the mapped set with more than 16 new ids is loaded: it has about as many itself.
 //!
-//! **Memory**, an id: 74 bytes in an overlay page; 16 bytes an `Arc`, 8 the allocation, and about 90
-//! its share of a node, over 6 to 16 ids. That is 80 to 95 bytes, whatever the number of ids in the
-//! mapped set, and no more than the ids since the last checkpoint times that.
+//! **Memory**, an id: 74 bytes in an overlay page, and its share of an `Arc` and of a place in a
+//! node, 110 bytes over 6 to 16 ids. That is 87 to 96 bytes, whatever the number of ids in the
+//! mapped set; a checkpoint ends it.
 //!
-//! **Errors**: all that reads the mapped set comes before the first change of the tree
-//! ([`load_path`](super::load_path)).
+//! **Errors**: all that reads the mapped set comes before the first change of the tree (file
+//! `load_path`).
 //!
-//! **Checkpoints** read the union in order ([`iter`](super::iter)), or the blocks that differ from
-//! the mapped ones ([`changes`](super::changes)): made for one overlay page after the other.
+//! **Checkpoints** read the union in order (file `iter`), or the blocks that differ from the mapped
+//! ones (file `changes`): made for one overlay page after the other.
 
 use core::cmp::Ordering;
 

@@ -19,7 +19,7 @@ static HEAP: heap::Counting = heap::Counting;
 const BYTES_AN_ID_MAX: usize = 100;
 
 /// What a tree may take besides: buffers that are kept.
-const BUFFERS_LEN_MAX: usize = 1 << 20;
+const BUFFERS_LEN_MAX: usize = 1 << 19;
 
 #[derive(Debug)]
 struct Base {
