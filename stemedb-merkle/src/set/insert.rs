@@ -52,7 +52,7 @@ impl MerkleTree {
     pub fn insert_batch(&mut self, entries: &[Entry]) -> Result<usize, MappedSetError> {
         let sorted;
         let mut entries = entries;
-        if !entries.is_sorted_by(|a, b| a.id < b.id) {
+        if !entries.is_sorted_by(|a, b| (key(&a.id), &a.id) < (key(&b.id), &b.id)) {
             sorted = self::sorted(entries);
             entries = &sorted;
         }
