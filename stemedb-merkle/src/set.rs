@@ -9,6 +9,7 @@
 mod bits;
 pub mod build;
 mod changes;
+mod counts;
 pub(crate) mod cursor;
 mod entry;
 mod find_by_prefix;

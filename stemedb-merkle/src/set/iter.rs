@@ -13,7 +13,7 @@ use super::{
     overlay,
     snapshot::Snapshot,
 };
-use crate::{id::Hash, internal::internal_error};
+use crate::id::Hash;
 
 /// Largest number of bits of pages of a mapped subtree that is read at once.
 const READ_BITS_MAX: usize = 6;
@@ -46,20 +46,6 @@ impl Snapshot {
     /// The entries whose ids are in a range, in order, each of them or its error.
     pub fn range(&self, ids: impl RangeBounds<Hash>) -> Iter {
         Iter::new(self, ids)
-    }
-
-    /// Number of ids that begin with each byte: the sizes of the 256 uppermost subtrees.
-    ///
-    /// # Errors
-    ///
-    /// If a part of a mapped set is damaged.
-    pub fn counts_by_first_byte(&self) -> Result<[u64; 256], MappedSetError> {
-        let mut counts = [0; 256];
-        for entry in self {
-            let count = counts.get_mut(usize::from(entry?.id[0]));
-            *count.unwrap_or_else(|| internal_error("the count of a byte")) += 1;
-        }
-        Ok(counts)
     }
 }
 

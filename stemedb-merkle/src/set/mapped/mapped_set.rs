@@ -118,6 +118,20 @@ impl MappedSet {
         }
     }
 
+    /// Number of ids that begin with `prefix` of `depth` bits. `depth` is at most that of the pages.
+    pub(crate) fn count(&self, depth: usize, prefix: u64) -> Result<u64, MappedSetError> {
+        let below = self.page_bits - depth;
+        let first = index(prefix << below);
+        let [start, _] = self.base.page_starts(first)?;
+        let [_, end] = self.base.page_starts(first + (1 << below) - 1)?;
+        let mut count = end.checked_sub(start).ok_or_else(|| self.base.inconsistent())?;
+        for delta in &self.deltas {
+            let places = DeltaCursor::default().seek_prefix(delta.as_ref(), depth, prefix)?;
+            count += places.len();
+        }
+        Ok(count as u64)
+    }
+
     /// Whether a delta behind the first `kept` has an id with this prefix.
     pub(crate) fn changed_since(
         &self,
