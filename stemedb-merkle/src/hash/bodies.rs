@@ -78,8 +78,9 @@ mod lanes {
         mut bodies: impl Iterator<Item = &'a [u8]>,
         hashes: &mut Vec<Hash>,
     ) {
-        let mut window: Vec<&[u8]> = Vec::with_capacity(BODIES_AT_ONCE);
-        let mut order = Vec::with_capacity(BODIES_AT_ONCE);
+        let most = bodies.size_hint().1.map_or(BODIES_AT_ONCE, |most| most.min(BODIES_AT_ONCE));
+        let mut window: Vec<&[u8]> = Vec::with_capacity(most);
+        let mut order = Vec::with_capacity(most);
         let (words, flags) = key.map_or((KEY, 0), |key| (key_words(key), KEYED_HASH));
         loop {
             window.clear();
