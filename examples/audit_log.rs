@@ -9,12 +9,14 @@
 
 use std::error::Error;
 
-use stemedb::{ConsistencyProof, InclusionProof, LeafIndex, Options, Store, TreeHead, leaf_hash};
+use stemedb::{
+    ConsistencyProof, InclusionProof, LogIndex, Options, Store, Timestamp, TreeHead, leaf_hash,
+};
 
 /// One entry, as the keeper shows it to the auditor.
 struct Evidence {
-    index: u64,
-    time: u64,
+    index: LogIndex,
+    time: Timestamp,
     body: Vec<u8>,
     proof: InclusionProof,
 }
@@ -32,12 +34,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("tuesday   the log has {} entries", tuesday.size);
 
     // The log of Tuesday begins with all of Monday's, in the same order.
-    let consistency = store.prove_consistency(monday.size.0, tuesday.size.0)?;
+    let consistency = store.prove_consistency(monday.size, tuesday.size)?;
     audit_growth(&consistency, &monday, &tuesday)?;
     println!("proved    that monday is a part of it, with {} hashes", consistency.0.len());
 
     // One entry of Monday, shown under the head of Tuesday.
-    let evidence = show(&store, 42, &tuesday)?;
+    let evidence = show(&store, LogIndex(42), &tuesday)?;
     audit_entry(&evidence, &tuesday)?;
     println!(
         "proved    that entry {} is {:?}, with {} hashes",
@@ -47,7 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
 
     // Old roots can be computed again at any time.
-    assert_eq!(store.history_root_at(monday.size.0)?, monday.root);
+    assert_eq!(store.history_root_at(monday.size)?, monday.root);
 
     // Evidence that was touched proves nothing.
     let touched = Evidence { body: b"monday: invoice 42 waived".to_vec(), ..evidence };
@@ -60,7 +62,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     forged.append_batch((0..100).map(forge))?;
     forged.append_batch((0..150).map(|n| format!("tuesday: invoice {n} paid")))?;
     let rewritten = forged.history_head()?;
-    let proof = forged.prove_consistency(monday.size.0, rewritten.size.0)?;
+    let proof = forged.prove_consistency(monday.size, rewritten.size)?;
     assert!(audit_growth(&proof, &monday, &rewritten).is_err());
     println!("refused   a log with another monday");
 
@@ -70,9 +72,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// The keeper's part: an entry and the proof that it is in the log of `head`.
-fn show(store: &Store, index: u64, head: &TreeHead) -> Result<Evidence, Box<dyn Error>> {
+fn show(store: &Store, index: LogIndex, head: &TreeHead) -> Result<Evidence, Box<dyn Error>> {
     let (entry, body) = store.get_index(index)?.ok_or("the log is not that long")?;
-    let proof = store.prove_inclusion_at(index, head.size.0)?;
+    let proof = store.prove_inclusion_at(index, head.size)?;
     Ok(Evidence { index, time: entry.time, body, proof })
 }
 
@@ -89,5 +91,5 @@ fn audit_growth(
 fn audit_entry(evidence: &Evidence, head: &TreeHead) -> Result<(), Box<dyn Error>> {
     let id = blake3::hash(&evidence.body);
     let leaf = leaf_hash(evidence.time, id.as_bytes());
-    Ok(evidence.proof.verify(&leaf, LeafIndex(evidence.index), head)?)
+    Ok(evidence.proof.verify(&leaf, evidence.index, head)?)
 }

@@ -20,7 +20,7 @@ use stemedb::{
         options::ScrubPolicy,
         scrub::{self, Donor, View},
     },
-    rpc::{Client, ClientOptions, Server, ServerOptions, backend::Which},
+    rpc::{Client, ClientOptions, Server, ServerOptions, Which},
     sync::Limits,
 };
 use tokio::sync::{oneshot, watch};

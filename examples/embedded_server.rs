@@ -9,7 +9,7 @@ use std::{error::Error, sync::Arc};
 
 use stemedb::{
     Options, Replicate as _, Store,
-    rpc::{Client, ClientOptions, Server, ServerOptions, backend::Which, client::Watched},
+    rpc::{Client, ClientOptions, Server, ServerOptions, Which, client::Watched},
     sync::{Keys, Limits},
 };
 use tokio::sync::oneshot;
@@ -51,7 +51,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut watch = client.watch(Watched { bodies: true, ..Watched::default() });
     store.append(b"one more, while somebody watches")?;
     for _ in 0..3 {
-        let entry = watch.next().await.ok_or("the watch ended")??;
+        let (entry, _) = watch.next().await.ok_or("the watch ended")??;
         println!("watched   entry {}, {} bytes", entry.index, entry.len);
     }
 

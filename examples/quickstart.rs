@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     let head = store.head()?;
-    assert_eq!((head.count, head.log_size), (1_001, 1_001));
+    assert_eq!((head.count, head.log_size.get()), (1_001, 1_001));
     println!("set root  {}, over {} ids", AssertionId(head.set_root), head.count);
     println!("log root  {}, over {} entries", AssertionId(head.log_root), head.log_size);
 

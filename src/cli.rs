@@ -84,6 +84,7 @@ Examples:
 
 Exit codes:
   0 done   1 failed   2 wrong usage   3 damaged or not verified   4 not found
+  70 a fault of the program
 
 Results go to standard output, all else to standard error. With --json a result is one line of \
 JSON (of `log`: one line an entry).";
@@ -153,6 +154,9 @@ enum Command {
     Demo(demo::Args),
     Completions(completions::Args),
 }
+
+/// Exit code after a fault of the program.
+pub(crate) const INTERNAL: u8 = Exit::Internal as u8;
 
 /// Parses the arguments of this process and does what they say.
 pub(crate) fn run() -> ExitCode {

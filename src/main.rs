@@ -2,8 +2,9 @@
 
 mod cli;
 
-use std::process::ExitCode;
+use std::{panic::catch_unwind, process::ExitCode};
 
 fn main() -> ExitCode {
-    cli::run()
+    // The message was printed. It is a fault of the program, and its own code says so.
+    catch_unwind(cli::run).unwrap_or_else(|_| cli::INTERNAL.into())
 }

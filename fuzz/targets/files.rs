@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 
 use stemedb_merkle::symbols::{self, Sketch};
 use stemedb_merkle::{
-    Entry, Hash, MerkleTree, ProofFile,
-    history::{Frontier, History, TreeSize, tile::TileId},
+    Entry, Hash, LogIndex, LogSize, MerkleTree, ProofFile, Timestamp,
+    history::{Frontier, History, tile::TileId},
     serialize::{deserialize_tree, serialize_tree},
 };
 use stemedb_simdisk::FaultyDisk;
@@ -142,7 +142,7 @@ pub(crate) fn segment(bytes: &[u8]) {
             Ok((mut log, report)) => {
                 assert_eq!(report.replayed, replayed);
                 let reader = log.reader();
-                for entry in reader.entries(0..u64::MAX) {
+                for entry in reader.entries(LogIndex(0)..LogIndex(u64::MAX)) {
                     let entry = entry.unwrap();
                     let record = reader.read(entry.position).map(|record| record.entry.index);
                     assert!(record.is_err() || record.is_ok_and(|index| index == entry.index));
@@ -151,7 +151,7 @@ pub(crate) fn segment(bytes: &[u8]) {
                 let next = log.next_index();
                 let body = &b"more"[..];
                 let new = stemedb_wal::log::NewRecord { id: [9; 32], body, heals: None };
-                if log.write(&[new], 0, &mut Vec::new()).is_ok() {
+                if log.write(&[new], Timestamp::MIN, &mut Vec::new()).is_ok() {
                     log.sync().unwrap();
                     drop(log);
                     let (log, _) =
@@ -327,7 +327,7 @@ pub(crate) fn tiles(bytes: &[u8]) {
 /// What a checkpoint holds of the history tree: the size, then nodes.
 pub(crate) fn history(bytes: &[u8]) {
     let Some((size, nodes)) = bytes.split_first_chunk() else { return };
-    let size = TreeSize(u64::from_le_bytes(*size));
+    let size = LogSize(u64::from_le_bytes(*size));
     let nodes: Vec<Hash> = nodes.as_chunks::<32>().0.to_vec();
     if let Ok(mut frontier) = Frontier::from_peaks(size, nodes.clone()) {
         assert_eq!((frontier.head().size, frontier.peaks()), (size, &nodes[..]));

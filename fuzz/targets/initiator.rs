@@ -103,7 +103,7 @@ fn change_fields(script: &mut Script<'_>, said: &mut Response) {
             0 => welcome.set = None,
             1 => welcome.set.iter_mut().for_each(|set| set.count = script.number()),
             2 => welcome.set.iter_mut().for_each(|set| set.root = script.array()),
-            3 => welcome.log.size = script.number(),
+            3 => welcome.log.size.0 = script.number(),
             4 => welcome.time = script.number(),
             5 => welcome.symbols = script.number32(),
             _ => said.echo.snapshot = script.number(),
@@ -121,7 +121,7 @@ fn change_fields(script: &mut Script<'_>, said: &mut Response) {
             *pushed = Pushed { appended: script.number(), duplicates: script.number() };
         }
         Answer::Finished(Finished { checked, set, log }) => {
-            (*checked, set.count, log.size) = (!*checked, script.number(), script.number());
+            (*checked, set.count, log.size.0) = (!*checked, script.number(), script.number());
         }
         _ => {}
     }
@@ -262,7 +262,7 @@ pub(crate) fn initiator(bytes: &[u8]) {
     };
     let log = other.now().log;
     let cursor = (kind >> 7 == 1).then(|| {
-        let size = log.size.saturating_sub(u64::from(script.below(50)));
+        let size = log.size.0.saturating_sub(u64::from(script.below(50)));
         let root = stemedb_sync::Source::log_root_at(&other, size).unwrap().unwrap_or([0; 32]);
         PeerCursor { node: [2; 16], epoch: 1, size, root }
     });

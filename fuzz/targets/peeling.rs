@@ -53,14 +53,14 @@ pub(crate) fn peeler(bytes: &[u8]) {
         peeler.estimate();
         assert!(peeler.items().len() <= peeler.symbols_taken());
     }
-    let fronts: BTreeSet<_> = peeler.items().iter().map(|item| item.front).collect();
+    let prefixes: BTreeSet<_> = peeler.items().iter().map(|item| item.prefix).collect();
     if outcome != Outcome::Suspicious {
-        assert_eq!(fronts.len(), peeler.items().len(), "an id comes twice");
+        assert_eq!(prefixes.len(), peeler.items().len(), "an id comes twice");
     }
     if honest {
         assert_ne!(outcome, Outcome::Suspicious);
-        let front = |id: &[u8; 32]| *id.first_chunk::<16>().unwrap();
-        let [mine, theirs] = [mine, theirs].map(|ids| ids.iter().map(front).collect());
+        let prefix = |id: &[u8; 32]| *id.first_chunk::<16>().unwrap();
+        let [mine, theirs] = [mine, theirs].map(|ids| ids.iter().map(prefix).collect());
         let found: [BTreeSet<_>; 2] =
             [peeler.only_local().collect(), peeler.only_remote().collect()];
         let expected: [BTreeSet<[u8; 16]>; 2] = [mine, theirs];

@@ -4,7 +4,7 @@ use std::{io, ops::Range, sync::Arc};
 
 use stemedb_merkle::Hash;
 use stemedb_simdisk::FaultyDisk;
-use stemedb_wal::disk::{Disk, DiskFile, RemoteDisk, SegmentSource};
+use stemedb_wal::remote::{LogDir, Opened, SegmentSource};
 
 pub(crate) const SEGMENT: &str = "segment-0000-00000000000000000000.log";
 pub(crate) const STUB: &str = "remote-0000-00000000000000000000.seg";
@@ -23,10 +23,10 @@ impl SegmentSource for Anything {
 }
 
 /// The segment that a stub stands for.
-pub(crate) fn open(bytes: &[u8]) -> io::Result<Arc<dyn DiskFile>> {
+pub(crate) fn open(bytes: &[u8]) -> io::Result<Opened> {
     let disk = FaultyDisk::new(1);
     disk.put(STUB, bytes).unwrap();
-    RemoteDisk::new(Arc::new(disk), Some(Arc::new(Anything))).open(SEGMENT)
+    LogDir::new(Arc::new(disk), Some(Arc::new(Anything))).open_segment(SEGMENT)
 }
 
 /// A stub: what is read of one that was written, with and without its archive, is the same however
@@ -44,14 +44,14 @@ pub(crate) fn stub(bytes: &[u8]) {
         let Ok(file) = open(&bytes) else { continue };
         let len = file.len().unwrap();
         for at in [0, 100, len / 2, len.saturating_sub(300)] {
-            let reads: [fn(&dyn DiskFile, &mut [u8], u64) -> io::Result<usize>; 2] =
+            let reads: [fn(&Opened, &mut [u8], u64) -> io::Result<usize>; 2] =
                 [|file, to, at| file.read_local_at(to, at), |file, to, at| file.read_at(to, at)];
             for read in reads {
                 let (mut whole, mut cut) = ([1; 300], [2; 300]);
-                let Ok(count) = read(&*file, &mut whole, at) else { continue };
+                let Ok(count) = read(&file, &mut whole, at) else { continue };
                 assert_eq!(count as u64, len.saturating_sub(at).min(300));
                 let (front, back) = cut.split_at_mut(77);
-                let both = [read(&*file, front, at), read(&*file, back, at + 77)];
+                let both = [read(&file, front, at), read(&file, back, at + 77)];
                 // One that was made up may say the same bytes twice.
                 if !mended {
                     assert_eq!(both.map(Result::unwrap).iter().sum::<usize>(), count);

@@ -1,12 +1,9 @@
 //! Messages of both services as protobuf: decoded, and made into what the project works with.
 
 use prost::Message;
+use stemedb::{Entry, Head, Receipt};
 use stemedb_merkle::{Hash, SetProof};
-use stemedb_rpc::{
-    backend::{Entry, Head, Receipt, Which},
-    limits::PART_LEN_MAX,
-    proto::v1,
-};
+use stemedb_rpc::{Which, limits::PART_LEN_MAX, proto::v1};
 use stemedb_sync::message::{Answer, Ask, Request, Response};
 
 use super::responder::{Opened, check_replies};
@@ -155,8 +152,8 @@ pub(crate) fn store_messages(bytes: &[u8]) {
 }
 
 fn entry(entry: &v1::Entry) {
-    if let Ok(read) = Entry::try_from(entry.clone()) {
-        assert!(read.body.as_ref().is_none_or(|body| body.len() as u64 == read.len));
-        assert_eq!(v1::Entry::from(read), *entry);
+    if let Ok((read, body)) = <(Entry, Option<Vec<u8>>)>::try_from(entry.clone()) {
+        assert!(body.as_ref().is_none_or(|body| body.len() as u64 == read.len));
+        assert_eq!(v1::Entry::from((read, body)), *entry);
     }
 }

@@ -15,7 +15,7 @@
 mod acknowledge;
 mod lines;
 mod reader;
-mod taker;
+mod sink;
 
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, SyncSender};
@@ -23,14 +23,14 @@ use std::thread;
 
 use indicatif::ProgressBar;
 use serde::Serialize;
+use stemedb::node::status::HeadStatus;
 use stemedb::rpc::PeerAddress;
 use stemedb::{Head, Options};
 
 use self::acknowledge::{Acknowledger, Tally};
 use self::reader::{Input, Split};
-use self::taker::{Pending, Receipts, Taker};
+use self::sink::{Pending, Receipts, Sink};
 use super::failure::Failure;
-use super::root::HeadFields;
 use super::signals::Signals;
 use super::{Globals, open, output, peer, progress};
 
@@ -112,7 +112,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     }
     open::or_make(globals, |store| {
         open::require_secret(store, globals)?;
-        let (tally, outcome) = append(Taker::Here(store), Receipts::Here, inputs, args)?;
+        let (tally, outcome) = append(Sink::Here(store), Receipts::Here, inputs, args)?;
         report(&store.head()?, &tally, &outcome, args, globals)?;
         outcome
     })
@@ -129,10 +129,10 @@ fn append_to(
     let client = runtime.block_on(args.connection.connect(peer))?;
     let (sender, receipts) = runtime.block_on(client.append_batch())?;
     let handle = runtime.handle().clone();
-    let taker = Taker::There { sender, runtime: handle.clone() };
-    let (tally, outcome) = append(taker, Receipts::there(receipts, handle), inputs, args)?;
+    let sink = Sink::There { sender, runtime: handle.clone() };
+    let (tally, outcome) = append(sink, Receipts::there(receipts, handle), inputs, args)?;
     match runtime.block_on(client.head()) {
-        Ok(head) => report(&head_of(head), &tally, &outcome, args, globals)?,
+        Ok(head) => report(&head, &tally, &outcome, args, globals)?,
         // Why appending failed is the better reason.
         Err(error) if outcome.is_ok() => return Err(error.into()),
         Err(_) => {}
@@ -140,14 +140,9 @@ fn append_to(
     outcome
 }
 
-fn head_of(head: stemedb::rpc::backend::Head) -> Head {
-    let stemedb::rpc::backend::Head { count, set_root, log_size, log_root, last_time } = head;
-    Head { count, set_root, log_size, log_root, last_time }
-}
-
 /// Appends all there is. The tally counts what is durable, however it ended.
 fn append(
-    taker: Taker<'_>,
+    sink: Sink<'_>,
     receipts: Receipts,
     inputs: Vec<Input>,
     args: &Args,
@@ -179,7 +174,7 @@ fn append(
         let acknowledge = move || waiter.run(&waiting, &refused);
         let acknowledging =
             thread::Builder::new().spawn_scoped(scope, acknowledge).map_err(no_thread)?;
-        let ended = submit(taker, &events, &submitted, &signals);
+        let ended = submit(sink, &events, &submitted, &signals);
         drop(submitted);
         let (tally, acknowledged) = match acknowledging.join() {
             Ok(outcome) => outcome,
@@ -191,7 +186,7 @@ fn append(
 
 /// Hands batches to the store, in order, until there are no more or something stops it.
 fn submit(
-    mut taker: Taker<'_>,
+    mut sink: Sink<'_>,
     events: &Receiver<Event>,
     submitted: &SyncSender<Submitted>,
     signals: &Signals,
@@ -202,7 +197,7 @@ fn submit(
         }
         match event {
             Event::Batch(Batch { bodies, skipped, bytes }) => {
-                let pending = taker.submit(bodies);
+                let pending = sink.submit(bodies);
                 if submitted.send(Submitted { pending, skipped, bytes }).is_err() {
                     // The acknowledging thread stopped, and has the reason.
                     return Ok(());
@@ -222,7 +217,7 @@ struct Appended {
     duplicates: u64,
     skipped: u64,
     #[serde(flatten)]
-    head: HeadFields,
+    head: HeadStatus,
     interrupted: bool,
 }
 
@@ -247,7 +242,7 @@ fn report(
             appended: tally.appended,
             duplicates: tally.duplicates,
             skipped: tally.skipped,
-            head: HeadFields::from(head),
+            head: HeadStatus::from(head),
             interrupted,
         });
     }
@@ -260,7 +255,7 @@ fn report(
     let table = output::table(&rows);
     if args.acks {
         // Standard output belongs to the acknowledgements.
-        output::aside(&table);
+        output::stderr(&table);
         return Ok(());
     }
     output::raw(table.as_bytes())

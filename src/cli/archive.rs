@@ -10,10 +10,11 @@ use clap::Subcommand;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use stemedb::archive::{Listed, Selection};
+use stemedb::node::status::HeadStatus;
+use stemedb::{LogSize, Timestamp};
 
 use super::failure::Failure;
-use super::root::HeadFields;
-use super::{Globals, progress, timestamp};
+use super::{Globals, progress};
 
 /// Keep sealed segments on object storage, check them there, and make stores from them
 ///
@@ -84,7 +85,7 @@ fn show(bar: &ProgressBar) -> impl FnMut(stemedb::Progress) {
 struct ListedFields {
     log: String,
     #[serde(flatten)]
-    head: HeadFields,
+    head: HeadStatus,
     manifest: u64,
     time: String,
     segments: u64,
@@ -97,12 +98,12 @@ impl From<&Listed> for ListedFields {
     fn from(listed: &Listed) -> Self {
         Self {
             log: listed.log.to_string(),
-            head: HeadFields::from(&listed.head),
+            head: HeadStatus::from(&listed.head),
             manifest: listed.manifest,
             time: time(listed.time),
             segments: listed.segments,
             bytes: listed.bytes,
-            checkpoint_log_size: listed.checkpoint_log_size,
+            checkpoint_log_size: listed.checkpoint_log_size.map(LogSize::get),
             secret: listed.secret,
         }
     }
@@ -110,5 +111,5 @@ impl From<&Listed> for ListedFields {
 
 /// Seconds since 1970 as people write them.
 fn time(seconds: u64) -> String {
-    timestamp::rfc3339(seconds.min(u64::from(u32::MAX)) << 32)
+    Timestamp::from_unix(seconds, 0).unwrap_or(Timestamp::MAX).to_string()
 }

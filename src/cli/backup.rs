@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
+use stemedb::node::status::HeadStatus;
 use stemedb::{BackupReport, OpenError};
 
 use super::failure::Failure;
-use super::root::HeadFields;
 use super::{Globals, open, output, progress};
 
 /// Make a backup of the store in an empty directory, whether it is in use or not
@@ -52,7 +52,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
 #[derive(Serialize)]
 struct Made {
     #[serde(flatten)]
-    head: HeadFields,
+    head: HeadStatus,
     files_linked: u64,
     bytes_linked: u64,
     files_copied: u64,
@@ -62,17 +62,15 @@ struct Made {
 }
 
 fn print(report: &BackupReport, outside: bool, as_json: bool) -> Result<(), Failure> {
-    if as_json {
-        return output::json(&Made {
-            head: HeadFields::from(&report.head),
-            files_linked: report.files_linked,
-            bytes_linked: report.bytes_linked,
-            files_copied: report.files_copied,
-            bytes_copied: report.bytes_copied,
-            segments_remote: report.segments_remote,
-            outside,
-        });
-    }
+    let fields = Made {
+        head: HeadStatus::from(&report.head),
+        files_linked: report.files_linked,
+        bytes_linked: report.bytes_linked,
+        files_copied: report.files_copied,
+        bytes_copied: report.bytes_copied,
+        segments_remote: report.segments_remote,
+        outside,
+    };
     let part = |files, bytes| format!("{}, {files} file(s)", output::bytes(bytes));
     let mut rows = Vec::from(super::root::rows(&report.head));
     rows.push(("linked", part(report.files_linked, report.bytes_linked)));
@@ -81,5 +79,5 @@ fn print(report: &BackupReport, outside: bool, as_json: bool) -> Result<(), Fail
         let remote = format!("{} segments: the backup needs the archive", report.segments_remote);
         rows.push(("archive only", remote));
     }
-    output::raw(output::table(&rows).as_bytes())
+    output::facts(as_json, &fields, &rows)
 }

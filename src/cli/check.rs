@@ -1,6 +1,6 @@
 //! `stemedb check`: whether the store is whole.
 
-use serde_json::json;
+use serde::Serialize;
 use stemedb::{CheckReport, Depth, Options, Store};
 
 use super::failure::Failure;
@@ -29,8 +29,13 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     // Also on a disk that fails, every read is a call that can say so.
-    let options = Options { load_checkpoints: true, ..open::options(globals)? };
-    open::reading_with(globals, options, |store| check(store, args, globals))
+    let options = Options {
+        create: false,
+        read_only: true,
+        load_checkpoints: true,
+        ..open::options(globals)?
+    };
+    open::with(globals, options, |store| check(store, args, globals))
 }
 
 fn check(store: &Store, args: &Args, globals: &Globals) -> Result<(), Failure> {
@@ -56,6 +61,19 @@ fn check(store: &Store, args: &Args, globals: &Globals) -> Result<(), Failure> {
     Err(Failure::NotWhole { dir: globals.store.clone(), faults })
 }
 
+#[derive(Serialize)]
+struct Fields<'a> {
+    whole: bool,
+    deep: bool,
+    entries: u64,
+    bytes: u64,
+    segments: u64,
+    remote_segments: u64,
+    checkpoints: u64,
+    faults: Vec<String>,
+    remarks: Vec<&'a str>,
+}
+
 fn print(
     report: &CheckReport,
     store: &Store,
@@ -67,22 +85,20 @@ fn print(
     for fault in &faults {
         output::note(fault);
     }
-    if as_json {
-        let remarks = store.open_report().to_string();
-        return output::json(&json!({
-            "whole": whole,
-            "deep": deep,
-            "entries": report.entries,
-            "bytes": report.bytes,
-            "segments": report.segments,
-            "remote_segments": report.remote_segments,
-            "checkpoints": report.checkpoints,
-            "faults": faults,
-            "remarks": remarks.lines().collect::<Vec<_>>(),
-        }));
-    }
+    let remarks = store.open_report().to_string();
+    let fields = Fields {
+        whole,
+        deep,
+        entries: report.entries,
+        bytes: report.bytes,
+        segments: report.segments,
+        remote_segments: report.remote_segments,
+        checkpoints: report.checkpoints,
+        faults,
+        remarks: remarks.lines().collect(),
+    };
     let mut rows = vec![
-        ("store", if whole { "whole" } else { "not whole" }.to_owned()),
+        ("store", if whole { "whole" } else { "damaged" }.to_owned()),
         ("checked", if deep { "everything" } else { "checksums" }.to_owned()),
         ("entries", report.entries.to_string()),
         ("read", output::bytes(report.bytes)),
@@ -93,5 +109,5 @@ fn print(
         let remote = format!("{} segments: their bodies were not read", report.remote_segments);
         rows.push(("archive only", remote));
     }
-    output::raw(output::table(&rows).as_bytes())
+    output::facts(as_json, &fields, &rows)
 }

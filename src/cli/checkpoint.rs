@@ -1,6 +1,8 @@
 //! `stemedb checkpoint`: writes a restart checkpoint now.
 
-use serde_json::json;
+use std::borrow::Cow;
+
+use serde::Serialize;
 
 use super::failure::Failure;
 use super::{Globals, open, output, progress};
@@ -17,23 +19,29 @@ Examples:
 JSON: {file, bytes, count, log_size}")]
 pub(super) struct Args {}
 
+#[derive(Serialize)]
+struct Fields<'a> {
+    file: Cow<'a, str>,
+    bytes: u64,
+    count: u64,
+    log_size: u64,
+}
+
 pub(super) fn run(_: &Args, globals: &Globals) -> Result<(), Failure> {
     let report = open::existing(globals, |store| {
         Ok(progress::spin("writing a restart checkpoint", || store.checkpoint())?)
     })?;
-    if globals.json {
-        return output::json(&json!({
-            "file": report.path.to_string_lossy(),
-            "bytes": report.bytes,
-            "count": report.count,
-            "log_size": report.log_size,
-        }));
-    }
+    let fields = Fields {
+        file: report.path.to_string_lossy(),
+        bytes: report.bytes,
+        count: report.count,
+        log_size: report.log_size.get(),
+    };
     let rows = [
         ("file", report.path.display().to_string()),
         ("size", output::bytes(report.bytes)),
         ("count", report.count.to_string()),
         ("log size", report.log_size.to_string()),
     ];
-    output::raw(output::table(&rows).as_bytes())
+    output::facts(globals.json, &fields, &rows)
 }

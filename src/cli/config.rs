@@ -5,7 +5,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
-use serde_json::{Value, json};
+use serde_json::Value;
 use stemedb::node::Options;
 use stemedb::node::config::{
     Config, ConfigError, Effective, FILE_LEN_MAX, FILE_NAME, Problem, SourceFile, Sources,
@@ -134,13 +134,19 @@ fn setting(Effective { key, value, origin }: Effective<'_>) -> (&'static str, Se
     (key.name, Setting { value, origin: origin.to_string(), reload: key.reload })
 }
 
+#[derive(Serialize)]
+struct Checked {
+    file: Option<String>,
+    valid: bool,
+}
+
 fn check(loaded: &Loaded, as_json: bool) -> Result<(), Failure> {
     let options = loaded.options()?;
     loaded.config.secret_file().map(secret::read).transpose()?;
     // Certificates are looked into when a server is made; on a port of its own nobody calls it.
     peer::runtime()?.block_on(Server::bind(([127, 0, 0, 1], 0).into(), options.server))?;
     if as_json {
-        return output::json(&json!({ "file": file(loaded), "valid": true }));
+        return output::json(&Checked { file: file(loaded), valid: true });
     }
     let what = match &loaded.file {
         Some(path) => format!("{} is right\n", plain(&path.to_string_lossy())),

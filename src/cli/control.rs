@@ -57,18 +57,12 @@ impl Reached {
         Ok(Self { name: address.to_string(), address, socket: None })
     }
 
-    /// Status of the node: as it came, with a line end, and parsed.
-    pub(super) fn status(
-        &self,
-        connection: &peer::Connection,
-    ) -> Result<(String, Status), Failure> {
-        let text = peer::runtime()?.block_on(async {
+    /// Status of the node.
+    pub(super) fn status(&self, connection: &peer::Connection) -> Result<Status, Failure> {
+        peer::runtime()?.block_on(async {
             let client = connection.connect(&self.address).await?;
             Ok::<_, Failure>(client.status().await?)
-        })?;
-        let status = serde_json::from_str(&text)
-            .map_err(|source| Failure::NoStatus { peer: self.address.clone(), source })?;
-        Ok((format!("{}\n", text.trim_end()), status))
+        })
     }
 
     /// Whether it is reached by its control socket, where no token is needed.
@@ -166,10 +160,11 @@ fn ask(node: &Node, control: Control, globals: &Globals) -> Result<(), Failure> 
     if node.node.is_none() && !reached.is_by_socket() && !node.connection.has_token() {
         return Err(Failure::NoControl { dir: globals.store.clone() });
     }
-    let said = peer::runtime()?.block_on(async {
+    let done = peer::runtime()?.block_on(async {
         let client = node.connection.connect(&reached.address).await?;
         Ok::<_, Failure>(client.control(control).await?)
     })?;
+    let said = done.to_string();
     if globals.json {
         return output::json(&json!({ "node": reached.name, "said": said }));
     }

@@ -10,12 +10,14 @@ mod teller;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde::Serialize;
+use stemedb::node::status::HeadStatus;
 use stemedb::{Options, Receipt, Store};
 
 use self::lines::Lines;
 use self::teller::Teller;
 use super::failure::{Exit, Failure};
+use super::format::grouped;
 use super::input::to_hex;
 use super::signals::Signals;
 use super::stopwatch::Stopwatch;
@@ -78,11 +80,11 @@ fn tour(dir: &Path, keep: bool, as_json: bool) -> Result<(), Failure> {
     let lines = lines::gather();
     let first = dir.join("first");
     let store = open::open(&first, Options::default())?;
-    append(&store, &lines, &mut teller)?;
-    proofs::show(&store, &lines, dir, &mut teller)?;
-    crash::show(&dir.join("killed"), &mut teller)?;
-    meeting::show(&store, &dir.join("second"), &lines, &mut teller)?;
-    served::show(dir, &lines, &mut teller)?;
+    let (input, append) = append(&store, &lines, &mut teller)?;
+    let proofs = proofs::show(&store, &lines, dir, &mut teller)?;
+    let crash = crash::show(&dir.join("killed"), &mut teller)?;
+    let meeting = meeting::show(&store, &dir.join("second"), &lines, &mut teller)?;
+    let sync = served::show(dir, &lines, &mut teller)?;
     store.close()?;
 
     teller.step("Done", "")?;
@@ -98,16 +100,42 @@ fn tour(dir: &Path, keep: bool, as_json: bool) -> Result<(), Failure> {
     }
     let seconds = watch.elapsed().as_secs_f64();
     teller.say(&format!("That took {seconds:.1} s."))?;
-    teller.fact("seconds", json!((seconds * 1e3).round() / 1e3));
-    teller.finish()
+    let seconds = (seconds * 1e3).round() / 1e3;
+    teller.finish(&Facts { input, append, proofs, crash, meeting, sync, seconds })
 }
 
-fn append(store: &Store, lines: &Lines, teller: &mut Teller) -> Result<(), Failure> {
+/// Facts of all steps.
+#[derive(Serialize)]
+struct Facts {
+    input: Input,
+    append: Batch,
+    proofs: proofs::Facts,
+    crash: crash::Facts,
+    meeting: meeting::Facts,
+    sync: [served::Facts; 2],
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+struct Input {
+    files: usize,
+    lines: usize,
+}
+
+#[derive(Serialize)]
+struct Batch {
+    appended: usize,
+    duplicates: usize,
+    ms: f64,
+    #[serde(flatten)]
+    head: HeadStatus,
+}
+
+fn append(store: &Store, lines: &Lines, teller: &mut Teller) -> Result<(Input, Batch), Failure> {
     teller.step("The input", "each line becomes an assertion, named by its BLAKE3 hash")?;
     teller.row("from", &lines.source)?;
-    teller.row("files", &teller::count(lines.files))?;
-    teller.row("lines", &teller::count(lines.bodies.len()))?;
-    teller.fact("input", json!({ "files": lines.files, "lines": lines.bodies.len() }));
+    teller.row("files", &grouped(lines.files as u64))?;
+    teller.row("lines", &grouped(lines.bodies.len() as u64))?;
 
     teller.step("Append", "each is durable before it is acknowledged")?;
     let watch = Stopwatch::start();
@@ -117,26 +145,15 @@ fn append(store: &Store, lines: &Lines, teller: &mut Teller) -> Result<(), Failu
     let duplicates = receipts.iter().filter(is_duplicate).count();
     let appended = receipts.len() - duplicates;
     let head = store.head()?;
-    teller.row("appended", &teller::count(appended))?;
-    teller.row("duplicates", &format!("{} (a body is held once)", teller::count(duplicates)))?;
+    teller.row("appended", &grouped(appended as u64))?;
+    teller.row("duplicates", &format!("{} (a body is held once)", grouped(duplicates as u64)))?;
     teller.row("took", &format!("{ms:.0} ms"))?;
     teller.row("set root", &to_hex(&head.set_root))?;
     teller.row("log root", &to_hex(&head.log_root))?;
     teller.say("The set root depends on what is held, not on the order it came in.")?;
-    teller.fact(
-        "append",
-        json!({
-            "appended": appended,
-            "duplicates": duplicates,
-            "ms": ms,
-            "count": head.count,
-            "set_root": to_hex(&head.set_root),
-            "log_size": head.log_size,
-            "log_root": to_hex(&head.log_root),
-        }),
-    );
     if u64::try_from(appended) != Ok(head.count) {
         return Err(Failure::Demo { what: "the store does not count what was appended" });
     }
-    Ok(())
+    let input = Input { files: lines.files, lines: lines.bodies.len() };
+    Ok((input, Batch { appended, duplicates, ms, head: HeadStatus::from(&head) }))
 }

@@ -4,11 +4,13 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 use stemedb::rpc::Client;
-use stemedb::sync::report::Layer;
+use stemedb::sync::report::{Found, Layer};
 use stemedb::sync::{Direction, Ending};
-use stemedb::{AssertionId, Hash, Options, Replicate as _, SnapshotDiff, Store, SyncOptions};
+use stemedb::{
+    AssertionId, Hash, InternalError, Options, Replicate as _, SnapshotDiff, Store, SyncOptions,
+};
 
 use super::failure::{Failure, OutputError};
 use super::peer;
@@ -65,7 +67,7 @@ fn diff_peer(args: &Args, globals: &Globals) -> Result<(), Failure> {
         .other
         .parse()
         .map_err(|source| Failure::NeitherDirNorPeer { argument: args.other.clone(), source })?;
-    open::reading_shared(globals, |store| {
+    open::reading(globals, |store| {
         open::require_secret(store, globals)?;
         let diff = peer::runtime()?.block_on(async {
             let signals = Signals::watch()?;
@@ -94,7 +96,12 @@ async fn found(
         (_, Some(error)) => Err(error.into()),
         (Ending::Complete, None) => {
             let ids = |hashes: Vec<Hash>| hashes.into_iter().map(AssertionId).collect();
-            let found = report.found.unwrap_or_default();
+            let found = match report.found {
+                Some(found) => found,
+                // The roots were the same: there was nothing to look for.
+                None if report.equal => Found::default(),
+                None => return Err(InternalError::new("the difference").into()),
+            };
             Ok(SnapshotDiff {
                 only_here: ids(found.only_mine),
                 only_there: ids(found.only_theirs),
@@ -109,13 +116,20 @@ fn compare(here: &Store, there: &Store, as_json: bool) -> Result<(), Failure> {
     print(&here.snapshot()?.diff(&there.snapshot()?)?, as_json)
 }
 
+#[derive(Serialize)]
+struct Fields {
+    only_here: Vec<String>,
+    only_there: Vec<String>,
+    visited: u64,
+}
+
 fn print(diff: &SnapshotDiff, as_json: bool) -> Result<(), Failure> {
     if as_json {
-        return output::json(&json!({
-            "only_here": texts(&diff.only_here),
-            "only_there": texts(&diff.only_there),
-            "visited": diff.visited,
-        }));
+        return output::json(&Fields {
+            only_here: texts(&diff.only_here),
+            only_there: texts(&diff.only_there),
+            visited: diff.visited,
+        });
     }
     let mut out = output::stdout();
     for id in &diff.only_here {
@@ -134,8 +148,8 @@ fn print(diff: &SnapshotDiff, as_json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn texts(ids: &[AssertionId]) -> Vec<Value> {
-    ids.iter().map(|id| Value::String(id.to_string())).collect()
+fn texts(ids: &[AssertionId]) -> Vec<String> {
+    ids.iter().map(ToString::to_string).collect()
 }
 
 fn is_same(one: &Path, other: &Path) -> bool {

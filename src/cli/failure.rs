@@ -7,13 +7,13 @@ use std::process::ExitCode;
 use stemedb::archive::ArchiveError;
 use stemedb::node::{NodeError, config::ConfigError};
 use stemedb::rpc::{
-    CallError, PeerAddress, Reason, client::ParseAddressError, server::ServeError,
-    token::TokenError,
+    CallError, Reason, client::ParseAddressError, server::ServeError, token::TokenError,
 };
 use stemedb::sync::{Ending, message::Refusal};
 use stemedb::{
-    AppendError, AssertionId, BackupError, CheckpointError, CloseError, OpenError, ParseProofError,
-    ProofError, ReadError, RepairError, ResolveError, RestoreError, SecretTooShort, SyncError,
+    AppendError, AssertionId, BackupError, CheckpointError, CloseError, InternalError, OpenError,
+    ParseProofError, ProofError, ReadError, RepairError, ResolveError, RestoreError,
+    SecretTooShort, SyncError,
 };
 use tracing_subscriber::util::TryInitError;
 
@@ -28,6 +28,8 @@ pub(super) enum Exit {
     Damaged = 3,
     /// There is no such assertion or store.
     NotFound = 4,
+    /// A fault of this program: `EX_SOFTWARE` of sysexits.h.
+    Internal = 70,
 }
 
 impl From<Exit> for ExitCode {
@@ -69,6 +71,8 @@ pub(super) enum Failure {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Node(#[from] NodeError),
+    #[error(transparent)]
+    Internal(#[from] InternalError),
 
     /// There is no node to control.
     #[error(
@@ -78,9 +82,6 @@ pub(super) enum Failure {
         dir.display()
     )]
     NoControl { dir: PathBuf },
-    /// The status of a node can't be read.
-    #[error("what {peer} answers is no status of a node; is it a stemedb that is much newer?")]
-    NoStatus { peer: PeerAddress, source: serde_json::Error },
 
     /// A session ended otherwise than well.
     #[error("not synced: {ending}")]
@@ -98,7 +99,7 @@ pub(super) enum Failure {
     #[error("the store at {peer} does not hold {what}")]
     NotThere { what: String, peer: String },
     /// An argument names neither a directory nor a server.
-    #[error("{argument} is no directory, and no address either")]
+    #[error("{argument}: neither a directory nor an address")]
     NeitherDirNorPeer { argument: String, source: ParseAddressError },
 
     /// `init` where there is a store.
@@ -138,7 +139,7 @@ pub(super) enum Failure {
     #[error("interrupted; what is acknowledged stays, run the command again for the rest")]
     Interrupted,
     /// The file is not of the form of a proof file.
-    #[error("{origin}: is no proof file; `stemedb prove ID -o FILE` makes one")]
+    #[error("{origin}: not a proof file; `stemedb prove ID -o FILE` makes one")]
     NoProofFile { origin: Origin, source: ParseProofError },
     /// The proof does not lead to the root that is trusted.
     #[error(
@@ -295,7 +296,9 @@ impl Failure {
             | Self::NotWhole { .. }
             | Self::StillDamaged { .. }
             | Self::ArchiveNotWhole { .. } => Exit::Damaged,
+            Self::Internal(_) => Exit::Internal,
             Self::Archive(error) => match error {
+                ArchiveError::Internal(_) => Exit::Internal,
                 ArchiveError::NoLog { .. } => Exit::NotFound,
                 ArchiveError::Url { .. } | ArchiveError::SeveralLogs { .. } => Exit::Usage,
                 error if error.is_damage() => Exit::Damaged,

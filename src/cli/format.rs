@@ -1,5 +1,7 @@
 //! Times and numbers as people read them.
 
+use indicatif::HumanCount;
+
 /// How long ago a time was.
 pub(super) fn ago(time: f64, now: f64) -> String {
     format!("{} ago", span((now - time).max(0.0)))
@@ -30,15 +32,7 @@ pub(super) fn span(seconds: f64) -> String {
 
 /// A number with its thousands apart.
 pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    HumanCount(number).to_string()
 }
 
 #[cfg(test)]

@@ -1,14 +1,13 @@
 //! `stemedb get`: the body of an assertion.
 
-use serde_json::json;
-use stemedb::rpc::backend::Which;
-use stemedb::rpc::{CallError, PeerAddress};
+use serde::Serialize;
+use stemedb::rpc::{CallError, PeerAddress, Which};
 use stemedb::sync::Keys;
-use stemedb::{AssertionId, Store};
+use stemedb::{AssertionId, LogIndex, Store, Timestamp};
 
 use super::failure::Failure;
 use super::input::IdArg;
-use super::{Globals, open, output, peer, secret, timestamp};
+use super::{Globals, open, output, peer, secret};
 
 /// Print the body of an assertion, verified against its id
 ///
@@ -73,12 +72,26 @@ async fn get_from(peer: &PeerAddress, args: &Args, globals: &Globals) -> Result<
     print_facts(entry.id, entry.index, entry.time, body.len())
 }
 
-fn print_facts(id: AssertionId, index: u64, time: u64, len: usize) -> Result<(), Failure> {
-    output::json(&json!({
-        "id": id.to_string(),
-        "index": index,
-        "time": timestamp::rfc3339(time),
-        "ntp64": time,
-        "len": len,
-    }))
+#[derive(Serialize)]
+struct Facts {
+    id: String,
+    index: u64,
+    time: String,
+    ntp64: u64,
+    len: usize,
+}
+
+fn print_facts(
+    id: AssertionId,
+    index: LogIndex,
+    time: Timestamp,
+    len: usize,
+) -> Result<(), Failure> {
+    output::json(&Facts {
+        id: id.to_string(),
+        index: index.get(),
+        time: time.to_string(),
+        ntp64: time.as_ntp64(),
+        len,
+    })
 }

@@ -1,6 +1,8 @@
 //! `stemedb init`: makes a store.
 
-use serde_json::json;
+use std::borrow::Cow;
+
+use serde::Serialize;
 use stemedb::{Options, Store};
 
 use super::failure::Failure;
@@ -25,6 +27,12 @@ pub(super) struct Args {
     force: bool,
 }
 
+#[derive(Serialize)]
+struct Made<'a> {
+    store: Cow<'a, str>,
+    secret: bool,
+}
+
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let options =
         Options { create: true, create_among_files: args.force, ..open::options(globals)? };
@@ -34,9 +42,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let secret = options.secret.is_some();
     open::open(&globals.store, options)?.close()?;
     if globals.json {
-        return output::json(
-            &json!({ "store": globals.store.to_string_lossy(), "secret": secret }),
-        );
+        return output::json(&Made { store: globals.store.to_string_lossy(), secret });
     }
     let remark = if secret { ", which its secret is needed to use" } else { "" };
     output::raw(format!("made a store at {}{remark}\n", globals.store.display()).as_bytes())

@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use serde_json::json;
-use stemedb::{Entry, Store};
+use serde::Serialize;
+use stemedb::{Entry, LogIndex, Store};
 
 use super::failure::{Failure, OutputError};
 use super::timestamp::{self, TimeArg};
@@ -50,17 +50,21 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
 }
 
 fn log(store: &Store, args: &Args, as_json: bool) -> Result<(), Failure> {
-    let size = store.head()?.log_size;
-    let from = args.from.max(first_index(store, args.since, size)?.unwrap_or(0));
-    let until = first_index(store, args.until, size)?.unwrap_or(size);
-    let to = args.to.unwrap_or(size).min(until).max(from);
+    let end = store.head()?.log_size.next_index();
+    let since = first_index(store, args.since, end)?.unwrap_or_default();
+    let from = LogIndex(args.from).max(since);
+    let until = first_index(store, args.until, end)?.unwrap_or(end);
+    let to = args.to.map_or(end, LogIndex).min(until).max(from);
     let limit = usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
 
     let mut out = output::stdout();
-    let width = size.saturating_sub(1).to_string().len();
+    let width = end.get().saturating_sub(1).to_string().len();
     let mut print = |entry: Entry| {
-        let line = if as_json { json_line(&entry) } else { text_line(&entry, width) };
-        writeln!(out, "{line}").map_err(OutputError)
+        if as_json {
+            return output::json_line(&mut out, &EntryFields::from(&entry));
+        }
+        writeln!(out, "{}", text_line(&entry, width)).map_err(OutputError)?;
+        Ok::<_, Failure>(())
     };
     let entries = store.range(from..to);
     if args.reverse {
@@ -76,29 +80,49 @@ fn log(store: &Store, args: &Args, as_json: bool) -> Result<(), Failure> {
 }
 
 /// The index of the first entry at or after a time.
-fn first_index(store: &Store, time: Option<TimeArg>, size: u64) -> Result<Option<u64>, Failure> {
+fn first_index(
+    store: &Store,
+    time: Option<TimeArg>,
+    end: LogIndex,
+) -> Result<Option<LogIndex>, Failure> {
     let Some(time) = time else { return Ok(None) };
-    let Some(ntp64) = time.ntp64 else { return Ok(Some(size)) };
-    Ok(Some(store.index_at_time(ntp64)?))
+    let Some(time) = time.time else { return Ok(Some(end)) };
+    Ok(Some(store.index_at_time(time)?))
 }
 
-fn json_line(entry: &Entry) -> String {
-    let mut line = json!({
-        "index": entry.index,
-        "time": timestamp::rfc3339(entry.time),
-        "ntp64": entry.time,
-        "id": entry.id.to_string(),
-        "len": entry.len,
-    });
-    if let (true, Some(fields)) = (entry.hole, line.as_object_mut()) {
-        fields.insert("hole".to_owned(), true.into());
+/// An entry as fields of JSON.
+#[derive(Serialize)]
+pub(super) struct EntryFields {
+    index: u64,
+    time: String,
+    ntp64: u64,
+    id: String,
+    len: u64,
+    #[serde(skip_serializing_if = "is_false")]
+    hole: bool,
+}
+
+impl From<&Entry> for EntryFields {
+    fn from(entry: &Entry) -> Self {
+        Self {
+            index: entry.index.get(),
+            time: entry.time.to_string(),
+            ntp64: entry.time.as_ntp64(),
+            id: entry.id.to_string(),
+            len: entry.len,
+            hole: entry.hole,
+        }
     }
-    line.to_string()
 }
 
-fn text_line(entry: &Entry, width: usize) -> String {
-    let Entry { index, id, len, .. } = entry;
-    let time = timestamp::rfc3339(entry.time);
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// An entry as a line, its index right-aligned.
+pub(super) fn text_line(entry: &Entry, width: usize) -> String {
+    let Entry { index, time, id, len, .. } = entry;
     let lost = if entry.hole { "  (body lost)" } else { "" };
     format!("{index:>width$}  {time}  {id}  {len}{lost}")
 }

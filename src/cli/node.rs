@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 use stemedb::Store;
+use stemedb::node::status::HeadStatus;
 use stemedb::node::{Node, Options};
+use stemedb::rpc::Reloaded;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::spawn_blocking;
 
@@ -19,7 +21,6 @@ use super::failure::Failure;
 use super::flags::Flags;
 use super::input::to_hex;
 use super::logging::Logging;
-use super::root::HeadFields;
 use super::service::{self, State};
 use super::signals::Signals;
 use super::{Globals, open, output, peer};
@@ -72,7 +73,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let (sender, reloads) = unbounded_channel();
     let reloader = Reloader::new(args.flags.clone(), globals.clone(), logging, config, sender);
     let start = Start { options, reloader: Arc::new(Mutex::new(reloader)), reloads, signals };
-    open::or_make_shared(&own, |store| {
+    open::or_make_or_read(&own, |store| {
         open::require_secret(store, &own)?;
         let outcome = runtime.block_on(start.run(store, &own));
         // Waits for reads and appends that still run.
@@ -81,7 +82,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     })
 }
 
-/// All that a node is started with, beside its store.
+/// Options of a node and its configuration, without its store.
 struct Start {
     options: Options,
     reloader: Arc<Mutex<Reloader>>,
@@ -150,7 +151,7 @@ fn control_socket(node: &Node, dir: &Path) -> Option<ControlSocket> {
     }
 }
 
-fn reload(reloader: &Mutex<Reloader>) -> Result<String, Failure> {
+fn reload(reloader: &Mutex<Reloader>) -> Result<Reloaded, Failure> {
     // Each step of a reload leaves it whole.
     reloader.lock().unwrap_or_else(PoisonError::into_inner).reload()
 }
@@ -160,7 +161,7 @@ struct Ready {
     address: SocketAddr,
     http: Option<SocketAddr>,
     #[serde(flatten)]
-    head: HeadFields,
+    head: HeadStatus,
 }
 
 fn ready(node: &Node, store: &Store, own: &Globals) -> Result<(), Failure> {
@@ -176,5 +177,5 @@ fn ready(node: &Node, store: &Store, own: &Globals) -> Result<(), Failure> {
         );
         return output::raw(line.as_bytes());
     }
-    output::json(&Ready { address, http, head: HeadFields::from(&head) })
+    output::json(&Ready { address, http, head: HeadStatus::from(&head) })
 }

@@ -9,87 +9,50 @@ use stemedb::{OpenError, Options, Store, Upkeep};
 use super::failure::Failure;
 use super::{Globals, output, progress, secret};
 
-/// Opens an existing store for `work` and closes it after.
+/// Opens an existing store for `work` and closes it after. Threads of the work, which share the
+/// store, have ended when it returns; that holds for all functions here.
 pub(super) fn existing<T>(
     globals: &Globals,
-    work: impl FnOnce(&Store) -> Result<T, Failure>,
+    work: impl FnOnce(&Arc<Store>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    existing_with(globals, Options { create: false, ..options(globals)? }, work)
-}
-
-/// As [`existing`], with these options.
-pub(super) fn existing_with<T>(
-    globals: &Globals,
-    options: Options,
-    work: impl FnOnce(&Store) -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    finish(open(&globals.store, options)?, work)
+    with(globals, Options { create: false, ..options(globals)? }, work)
 }
 
 /// Opens an existing store for `work` that only reads it: nothing in its directory is changed.
 pub(super) fn reading<T>(
     globals: &Globals,
-    work: impl FnOnce(&Store) -> Result<T, Failure>,
+    work: impl FnOnce(&Arc<Store>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    reading_with(globals, options(globals)?, work)
+    with(globals, Options { create: false, read_only: true, ..options(globals)? }, work)
 }
 
-/// As [`reading`], with these options.
-pub(super) fn reading_with<T>(
+/// Opens a store with these options for `work` and closes it after.
+pub(super) fn with<T>(
     globals: &Globals,
     options: Options,
-    work: impl FnOnce(&Store) -> Result<T, Failure>,
+    work: impl FnOnce(&Arc<Store>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let options = Options { create: false, read_only: true, ..options };
     finish(open(&globals.store, options)?, work)
 }
 
 /// Opens a store for `work`, made now if there is none, and closes it after.
 pub(super) fn or_make<T>(
     globals: &Globals,
-    work: impl FnOnce(&Store) -> Result<T, Failure>,
+    work: impl FnOnce(&Arc<Store>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     finish(make(globals)?, work)
 }
 
-/// As [`existing`], for work that shares the store with threads of its own, which have ended when
-/// it returns.
-pub(super) fn existing_shared<T>(
+/// Opens a store as [`or_make`] does, for `work` that can do without appending.
+pub(super) fn or_make_or_read<T>(
     globals: &Globals,
     work: impl FnOnce(&Arc<Store>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    finish_shared(open(&globals.store, Options { create: false, ..options(globals)? })?, work)
+    finish(make_or_read(globals)?, work)
 }
 
-/// As [`reading`], for work that shares the store with threads of its own, which have ended when it
-/// returns.
-pub(super) fn reading_shared<T>(
-    globals: &Globals,
-    work: impl FnOnce(&Arc<Store>) -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    shared_with(globals, Options { create: false, read_only: true, ..options(globals)? }, work)
-}
-
-/// As [`existing_shared`], with these options.
-pub(super) fn shared_with<T>(
-    globals: &Globals,
-    options: Options,
-    work: impl FnOnce(&Arc<Store>) -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    finish_shared(open(&globals.store, options)?, work)
-}
-
-/// As [`or_make`], for work that shares the store with threads of its own, which have ended when it
-/// returns.
-pub(super) fn or_make_shared<T>(
-    globals: &Globals,
-    work: impl FnOnce(&Arc<Store>) -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    finish_shared(make_or_read(globals)?, work)
-}
-
-/// As [`make`]. Where there is no room to put in order what a crash left, what is there can still
-/// be read: then the store is opened for that alone.
+/// Makes or opens a store. Where there is no room to put in order what a crash left, what is there
+/// can still be read: then the store is opened for that alone.
 fn make_or_read(globals: &Globals) -> Result<Store, Failure> {
     match make(globals) {
         Err(Failure::Open(OpenError::Disk(failure))) if failure.is_full() => {
@@ -101,7 +64,8 @@ fn make_or_read(globals: &Globals) -> Result<Store, Failure> {
     }
 }
 
-fn finish_shared<T>(
+/// Does the work, and closes the store whatever its result, so that the next opening is quick.
+fn finish<T>(
     store: Store,
     work: impl FnOnce(&Arc<Store>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
@@ -143,7 +107,7 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<Store, Failure> {
 
 /// Reports what the store's threads could not do beside the work.
 fn tell_upkeep(store: &Store) {
-    let Upkeep { checkpoint, mark } = store.upkeep();
+    let Upkeep { checkpoint, mark, .. } = store.upkeep();
     checkpoint.into_iter().chain(mark).for_each(output::note);
 }
 
@@ -153,14 +117,4 @@ pub(super) fn require_secret(store: &Store, globals: &Globals) -> Result<(), Fai
         return Err(Failure::SecretMissing { dir: globals.store.clone() });
     }
     Ok(())
-}
-
-/// Closes the store whatever came of the work, so that the next opening is quick.
-fn finish<T>(store: Store, work: impl FnOnce(&Store) -> Result<T, Failure>) -> Result<T, Failure> {
-    let outcome = work(&store);
-    tell_upkeep(&store);
-    let closed = store.close();
-    let value = outcome?;
-    closed?;
-    Ok(value)
 }

@@ -3,7 +3,9 @@
 use std::error::Error;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
+use bytesize::ByteSize;
 use serde::Serialize;
+use stemedb::error::with_causes;
 
 use super::failure::{Failure, OutputError};
 use super::logging;
@@ -38,6 +40,15 @@ pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
     finish(out)
 }
 
+/// Prints the facts of a result: as one object, or as rows.
+pub(super) fn facts(
+    as_json: bool,
+    fields: &impl Serialize,
+    rows: &[(&str, String)],
+) -> Result<(), Failure> {
+    if as_json { json(fields) } else { raw(table(rows).as_bytes()) }
+}
+
 /// Writes one object as one line.
 pub(super) fn json_line(mut out: impl Write, value: &impl Serialize) -> Result<(), Failure> {
     serde_json::to_writer(&mut out, value).map_err(|error| OutputError(error.into()))?;
@@ -54,7 +65,7 @@ pub(super) fn table(rows: &[(&str, String)]) -> String {
 }
 
 /// Prints text to standard error as it is.
-pub(super) fn aside(text: &str) {
+pub(super) fn stderr(text: &str) {
     // Nobody is left to tell if standard error is closed.
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
@@ -67,21 +78,6 @@ pub(super) fn note(text: impl std::fmt::Display) {
 /// Says why the command failed, with all its causes.
 pub(super) fn error(error: &dyn Error) {
     say("error", RED, &with_causes(error));
-}
-
-/// An error with all its causes, as one text.
-pub(super) fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let reason = error.to_string();
-        // Some errors of the system repeat themselves as their own cause.
-        if !text.ends_with(&reason) {
-            text = format!("{text}: {reason}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// A heading, bold where a person sees it.
@@ -109,21 +105,8 @@ fn say(label: &str, colour: &str, text: &str) {
 }
 
 /// A count of bytes as people read it.
-#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
 pub(super) fn bytes(count: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if count < 1024 {
-        return format!("{count} B");
-    }
-    let mut value = count as f64 / 1024.0;
-    let mut units = UNITS.iter();
-    let mut unit = units.next();
-    while value >= 1024.0 {
-        let Some(next) = units.next() else { break };
-        value /= 1024.0;
-        unit = Some(next);
-    }
-    format!("{value:.1} {}", unit.unwrap_or(&""))
+    ByteSize(count).display().iec().to_string()
 }
 
 #[cfg(test)]
@@ -136,7 +119,7 @@ mod tests {
         assert_eq!(bytes(1023), "1023 B");
         assert_eq!(bytes(1024), "1.0 KiB");
         assert_eq!(bytes(5 << 20), "5.0 MiB");
-        assert_eq!(bytes(u64::MAX), "16384.0 PiB");
+        assert_eq!(bytes(u64::MAX), "16.0 EiB");
     }
 
     #[test]

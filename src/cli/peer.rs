@@ -40,7 +40,7 @@ impl Connection {
         Ok(ClientOptions {
             tls: self.tls()?,
             token,
-            clear_to_others: self.send_token_in_plaintext,
+            send_token_in_plaintext: self.send_token_in_plaintext,
             ..ClientOptions::default()
         })
     }

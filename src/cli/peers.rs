@@ -22,7 +22,7 @@ Examples:
   stemedb peers db.example.org --ca authority.pem --token-file token
   stemedb peers --json | jq -r '.peers[] | select(.in_step == false) | .address'
 
-JSON: what the node shows of itself, as `stemedb status --json` prints it: the peers are in peers")]
+JSON: the status of the node, as `stemedb status --json` prints it: the peers are in peers")]
 pub(super) struct Args {
     /// The node: HOST or HOST:PORT, with https:// before it for TLS. Without it the one that has
     /// the store open on this machine, by its control socket, else 127.0.0.1:7845
@@ -34,9 +34,9 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let node = Reached::of(args.node.as_ref(), globals)?;
-    let (text, status) = node.status(&args.connection)?;
+    let status = node.status(&args.connection)?;
     if globals.json {
-        return output::raw(text.as_bytes());
+        return output::json(&status);
     }
     let lines = table(&status);
     if lines.is_empty() {

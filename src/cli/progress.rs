@@ -8,7 +8,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Work that ends sooner shows nothing: a bar that flashes by tells nobody anything.
-const PATIENCE: Duration = Duration::from_secs(1);
+const SHOWN_AFTER: Duration = Duration::from_secs(1);
 const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A bar over `len` bytes, or an hourglass where the length is unknown.
@@ -39,7 +39,7 @@ pub(super) fn spin<T>(what: &'static str, work: impl FnOnce() -> T) -> T {
     let (done, waiting) = mpsc::channel::<()>();
     thread::scope(|scope| {
         let show = move || {
-            if waiting.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            if waiting.recv_timeout(SHOWN_AFTER) == Err(RecvTimeoutError::Timeout) {
                 let spinner = ProgressBar::new_spinner()
                     .with_style(style("{spinner} {msg}, {elapsed}"))
                     .with_message(what);

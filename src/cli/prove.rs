@@ -1,9 +1,10 @@
 //! `stemedb prove`: a proof that an assertion is held, or is not.
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::PathBuf;
 
-use serde_json::json;
+use serde::Serialize;
 use stemedb::{ProofFile, Store};
 
 use super::failure::Failure;
@@ -32,6 +33,17 @@ pub(super) struct Args {
     output: Option<PathBuf>,
 }
 
+#[derive(Serialize)]
+struct Fields<'a> {
+    id: String,
+    present: bool,
+    count: u64,
+    set_root: String,
+    siblings: usize,
+    file: Option<Cow<'a, str>>,
+    proof: String,
+}
+
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let file = open::reading(globals, |store| prove(store, args))?;
     let (text, present) = (file.write(), proof_file::claims_presence(&file));
@@ -43,17 +55,17 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
             source,
         })?;
     }
-    output::aside(&format!("{} {id}\n", if present { "present" } else { "absent" }));
+    output::stderr(&format!("{} {id}\n", if present { "present" } else { "absent" }));
     if globals.json {
-        return output::json(&json!({
-            "id": id,
-            "present": present,
-            "count": file.proof.count,
-            "set_root": to_hex(&file.root),
-            "siblings": file.proof.siblings.len(),
-            "file": args.output.as_ref().map(|path| path.to_string_lossy()),
-            "proof": text,
-        }));
+        return output::json(&Fields {
+            id,
+            present,
+            count: file.proof.count,
+            set_root: to_hex(&file.root),
+            siblings: file.proof.siblings.len(),
+            file: args.output.as_ref().map(|path| path.to_string_lossy()),
+            proof: text,
+        });
     }
     if args.output.is_none() {
         return output::raw(text.as_bytes());

@@ -1,12 +1,14 @@
 //! `stemedb repair`: repairs a damaged store, because somebody asked.
 
-use serde_json::json;
+use std::borrow::Cow;
+
+use serde::Serialize;
 use stemedb::{RepairError, RepairOptions, RepairReport};
 
 use super::failure::Failure;
 use super::{Globals, open, output, progress};
 
-/// Mend a damaged store; nothing else ever does so unasked
+/// Repair a damaged store; nothing else changes it unasked
 ///
 /// Never renumbers: a lost body becomes a hole that keeps index, time and id, and heals when the
 /// identical bytes are appended again. Where even entries are lost, nothing is changed: put back
@@ -49,7 +51,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         output::note(remark);
     }
     if globals.json {
-        output::json(&as_json(&report, false, how))?;
+        output::json(&Fields::new(&report, false, how))?;
     } else {
         print(&report, how)?;
     }
@@ -71,7 +73,7 @@ fn refuse(error: RepairError, how: RepairOptions, globals: &Globals) -> Result<(
             let lost_entries = Some(*at_least);
             let report =
                 RepairReport { lost_entries, remarks: found.clone(), ..RepairReport::default() };
-            output::json(&as_json(&report, true, how))?;
+            output::json(&Fields::new(&report, true, how))?;
         }
     }
     Err(error.into())
@@ -82,20 +84,34 @@ fn is_changed(report: &RepairReport, how: RepairOptions) -> bool {
     is_found && !how.dry_run
 }
 
-fn as_json(report: &RepairReport, refused: bool, how: RepairOptions) -> serde_json::Value {
-    let aside: Vec<_> = report.aside.iter().map(|path| path.to_string_lossy()).collect();
-    let lost_bodies: Vec<_> = report.lost_bodies.iter().map(ToString::to_string).collect();
-    json!({
-        "changed": !refused && is_changed(report, how),
-        "holes": report.holes,
-        "lost_bodies": lost_bodies,
-        "lost_entries": report.lost_entries,
-        "new_log": report.new_log,
-        "refused": refused,
-        "dry_run": how.dry_run,
-        "aside": aside,
-        "remarks": report.remarks,
-    })
+#[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "the fields are those of the JSON")]
+struct Fields<'a> {
+    changed: bool,
+    holes: u64,
+    lost_bodies: Vec<String>,
+    lost_entries: Option<u64>,
+    new_log: bool,
+    refused: bool,
+    dry_run: bool,
+    aside: Vec<Cow<'a, str>>,
+    remarks: &'a [String],
+}
+
+impl<'a> Fields<'a> {
+    fn new(report: &'a RepairReport, refused: bool, how: RepairOptions) -> Self {
+        Self {
+            changed: !refused && is_changed(report, how),
+            holes: report.holes,
+            lost_bodies: report.lost_bodies.iter().map(ToString::to_string).collect(),
+            lost_entries: report.lost_entries,
+            new_log: report.new_log,
+            refused,
+            dry_run: how.dry_run,
+            aside: report.aside.iter().map(|path| path.to_string_lossy()).collect(),
+            remarks: &report.remarks,
+        }
+    }
 }
 
 fn print(report: &RepairReport, how: RepairOptions) -> Result<(), Failure> {
@@ -109,7 +125,7 @@ fn print(report: &RepairReport, how: RepairOptions) -> Result<(), Failure> {
     };
     let mut rows = vec![("bodies lost", report.holes.to_string()), ("entries lost", entries_lost)];
     rows.extend(report.lost_bodies.iter().map(|id| ("lost body", id.to_string())));
-    rows.extend(report.aside.iter().map(|path| ("kept aside", path.display().to_string())));
+    rows.extend(report.aside.iter().map(|path| ("kept", path.display().to_string())));
     if how.dry_run {
         rows.push(("changed", "nothing: this was a dry run".to_owned()));
     }

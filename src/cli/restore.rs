@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use stemedb::Hash;
+use stemedb::node::status::HeadStatus;
 
 use super::failure::Failure;
 use super::{Globals, input, open, output, progress};
@@ -38,8 +39,5 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     });
     bar.finish_and_clear();
     let head = head?;
-    if globals.json {
-        return output::json(&super::root::HeadFields::from(&head));
-    }
-    output::raw(output::table(&super::root::rows(&head)).as_bytes())
+    output::facts(globals.json, &HeadStatus::from(&head), &super::root::rows(&head))
 }

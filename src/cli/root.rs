@@ -1,7 +1,7 @@
 //! `stemedb root`: what the store commits to.
 
-use serde::Serialize;
 use stemedb::Head;
+use stemedb::node::status::HeadStatus;
 
 use super::failure::Failure;
 use super::input::to_hex;
@@ -22,30 +22,7 @@ pub(super) struct Args {}
 
 pub(super) fn run(_: &Args, globals: &Globals) -> Result<(), Failure> {
     let head = open::reading(globals, |store| Ok(store.head()?))?;
-    if globals.json {
-        return output::json(&HeadFields::from(&head));
-    }
-    output::raw(output::table(&rows(&head)).as_bytes())
-}
-
-/// A head as fields of JSON.
-#[derive(Debug, Serialize)]
-pub(super) struct HeadFields {
-    count: u64,
-    set_root: String,
-    log_size: u64,
-    log_root: String,
-}
-
-impl From<&Head> for HeadFields {
-    fn from(head: &Head) -> Self {
-        Self {
-            count: head.count,
-            set_root: to_hex(&head.set_root),
-            log_size: head.log_size,
-            log_root: to_hex(&head.log_root),
-        }
-    }
+    output::facts(globals.json, &HeadStatus::from(&head), &rows(&head))
 }
 
 /// A head as rows of a table.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
+use serde::Serialize;
 use stemedb::node::scrub::{self, Donor, Found, View};
-use stemedb::rpc::backend::Which;
+use stemedb::rpc::Which;
 use stemedb::rpc::{Client, PeerAddress};
 use stemedb::{AssertionId, Store};
 use tokio::time::{Duration, interval};
@@ -62,7 +62,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         Some(peer) => Some(runtime.block_on(args.connection.connect(peer))?),
         None => None,
     };
-    open::existing_shared(globals, |store| {
+    open::existing(globals, |store| {
         open::require_secret(store, globals)?;
         let outcome = runtime.block_on(scrub(args, &Peer(client), store, globals));
         // Waits for reads that still run.
@@ -104,8 +104,28 @@ async fn scrub(
     Err(Failure::StillDamaged { dir: globals.store.clone(), faults })
 }
 
-fn print(
-    found: &[Found],
+#[derive(Serialize)]
+struct Fields<'a> {
+    whole: bool,
+    entries: u64,
+    bytes: u64,
+    damaged: usize,
+    healed: usize,
+    faults: Vec<Fault<'a>>,
+    millis: f64,
+}
+
+#[derive(Serialize)]
+struct Fault<'a> {
+    id: Option<String>,
+    entry: u64,
+    position: u64,
+    error: &'a str,
+    outcome: &'static str,
+}
+
+fn print<'a>(
+    found: &'a [Found],
     view: &View,
     store: &Store,
     millis: f64,
@@ -115,35 +135,28 @@ fn print(
         output::note(found);
     }
     let healed = found.iter().filter(|found| found.is_healed()).count();
-    if as_json {
-        let faults: Vec<_> = found
-            .iter()
-            .map(|found| {
-                json!({
-                    "id": found.id.map(|id| id.to_string()),
-                    "entry": found.index,
-                    "position": found.position,
-                    "error": found.error,
-                    "outcome": found.outcome.name(),
-                })
-            })
-            .collect();
-        return output::json(&json!({
-            "whole": healed == found.len(),
-            "entries": store.log_size(),
-            "bytes": view.bytes_read(),
-            "damaged": found.len(),
-            "healed": healed,
-            "faults": faults,
-            "millis": millis,
-        }));
-    }
+    let fault = |found: &'a Found| Fault {
+        id: found.id.map(|id| id.to_string()),
+        entry: found.index.get(),
+        position: found.position.get(),
+        error: &found.error,
+        outcome: found.outcome.name(),
+    };
+    let fields = Fields {
+        whole: healed == found.len(),
+        entries: store.log_size().get(),
+        bytes: view.bytes_read(),
+        damaged: found.len(),
+        healed,
+        faults: found.iter().map(fault).collect(),
+        millis,
+    };
     let rows = [
-        ("store", if healed == found.len() { "whole" } else { "not whole" }.to_owned()),
+        ("store", if healed == found.len() { "whole" } else { "damaged" }.to_owned()),
         ("entries", store.log_size().to_string()),
         ("read", output::bytes(view.bytes_read())),
         ("damaged", found.len().to_string()),
         ("healed", healed.to_string()),
     ];
-    output::raw(output::table(&rows).as_bytes())
+    output::facts(as_json, &fields, &rows)
 }

@@ -8,13 +8,13 @@ use stemedb::Replicate as _;
 use serde::Serialize;
 use stemedb::Store;
 use stemedb::node::config::{LogFormat, LogLevel};
+use stemedb::node::status::HeadStatus;
 use stemedb::rpc::{Server, ServerLimits, ServerOptions, ServerTls, Tokens};
 use stemedb::sync::Limits;
 
 use super::failure::Failure;
 use super::logging::Logging;
 use super::peer;
-use super::root::HeadFields;
 use super::signals::Signals;
 use super::{Globals, open, output};
 
@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let options = options(args)?;
     // What the server warns of: connections that it refuses.
     Logging::start(LogFormat::Human, LogLevel::Warn)?;
-    open::or_make_shared(globals, |store| {
+    open::or_make_or_read(globals, |store| {
         open::require_secret(store, globals)?;
         peer::runtime()?.block_on(serve(args, options, store, globals))
     })
@@ -109,7 +109,7 @@ async fn serve(
 struct Ready {
     address: SocketAddr,
     #[serde(flatten)]
-    head: HeadFields,
+    head: HeadStatus,
 }
 
 fn ready(address: SocketAddr, store: &Store, globals: &Globals) -> Result<(), Failure> {
@@ -118,7 +118,7 @@ fn ready(address: SocketAddr, store: &Store, globals: &Globals) -> Result<(), Fa
             format!("serving {} on {address}\n", globals.store.display()).as_bytes(),
         );
     }
-    output::json(&Ready { address, head: HeadFields::from(&store.head()?) })
+    output::json(&Ready { address, head: HeadStatus::from(&store.head()?) })
 }
 
 fn options(args: &Args) -> Result<ServerOptions, Failure> {
@@ -141,7 +141,7 @@ fn options(args: &Args) -> Result<ServerOptions, Failure> {
         peer_tokens: tokens(args.peer_tokens.as_deref())?,
         // There is no node to control.
         admin_tokens: None,
-        clear_to_others: args.allow_plaintext,
+        allow_plaintext: args.allow_plaintext,
         reflection: args.reflection,
         limits,
     })

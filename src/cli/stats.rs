@@ -1,12 +1,12 @@
 //! `stemedb stats`: how big everything is.
 
 use serde::Serialize;
-use stemedb::Stats;
+use stemedb::node::status::HeadStatus;
+use stemedb::{Stats, Timestamp};
 
 use super::failure::Failure;
 use super::input::to_hex;
-use super::root::HeadFields;
-use super::{Globals, open, output, picture, timestamp};
+use super::{Globals, open, output, picture};
 
 /// Show sizes, bytes an assertion in each structure, segments, checkpoints, times, and a picture
 ///
@@ -35,7 +35,7 @@ pub(super) fn run(_: &Args, globals: &Globals) -> Result<(), Failure> {
 #[derive(Serialize)]
 struct Fields<'a> {
     #[serde(flatten)]
-    head: HeadFields,
+    head: HeadStatus,
     holes: u64,
     store_id: String,
     epoch: u64,
@@ -71,9 +71,9 @@ struct BytesEach {
 
 fn fields(stats: &Stats) -> Fields<'_> {
     let each = |bytes| each(bytes, stats.head.count);
-    let time = |time: Option<u64>| time.map(timestamp::rfc3339);
+    let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
     Fields {
-        head: HeadFields::from(&stats.head),
+        head: HeadStatus::from(&stats.head),
         holes: stats.holes,
         store_id: to_hex(&stats.store_id),
         epoch: stats.epoch,
@@ -107,7 +107,8 @@ fn as_text(stats: &Stats) -> String {
         Some(each) => format!("{:>10}  {each:>8.1} B an assertion", output::bytes(bytes)),
         None => format!("{:>10}", output::bytes(bytes)),
     };
-    let time = |time: Option<u64>| time.map_or_else(|| "none".to_owned(), timestamp::rfc3339);
+    let time =
+        |time: Option<Timestamp>| time.map_or_else(|| "none".to_owned(), |time| time.to_string());
     let mut rows = vec![
         ("store id", to_hex(&stats.store_id)),
         ("epoch", stats.epoch.to_string()),
@@ -123,7 +124,7 @@ fn as_text(stats: &Stats) -> String {
         ("history", size(stats.history_bytes)),
         ("checkpoints", format!("{}, {} file(s)", size(stats.checkpoint_bytes), stats.checkpoints)),
         ("checkpointed", time(stats.checkpoint_time)),
-        ("kept aside", format!("{:>10}", output::bytes(stats.aside_bytes))),
+        ("kept files", format!("{:>10}", output::bytes(stats.aside_bytes))),
         ("memory", size(stats.memory_bytes)),
     ]);
     let picture = picture::draw(&stats.subtrees);

@@ -23,7 +23,7 @@ Examples:
   stemedb status db.example.org --ca authority.pem --token-file token
   stemedb status --json | jq -e '.not_ready == []'
 
-JSON: what the node shows of itself, unchanged: {version, node, store, epoch, address, time, \
+JSON: the status of the node: {version, node, store, epoch, address, time, \
 uptime_seconds, head, not_ready, sync, peers, slices, disk, scrub, archive}; times are seconds \
 since 1970 UTC; later versions add fields and remove none")]
 pub(super) struct Args {
@@ -36,9 +36,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
-    let (text, status) = Reached::of(args.node.as_ref(), globals)?.status(&args.connection)?;
+    let status = Reached::of(args.node.as_ref(), globals)?.status(&args.connection)?;
     if globals.json {
-        return output::raw(text.as_bytes());
+        return output::json(&status);
     }
     output::raw(render(&status).as_bytes())
 }

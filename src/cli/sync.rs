@@ -80,11 +80,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         drop(runtime);
         outcome
     };
-    if args.plan {
-        open::reading_shared(globals, work)
-    } else {
-        open::or_make_shared(globals, work)
-    }
+    if args.plan { open::reading(globals, work) } else { open::or_make_or_read(globals, work) }
 }
 
 async fn sync(

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use serde_json::json;
+use serde::Serialize;
 use stemedb::{AssertionId, Hash, Presence};
 
 use super::failure::Failure;
@@ -41,6 +41,15 @@ pub(super) struct Args {
     absent: bool,
 }
 
+#[derive(Serialize)]
+struct Fields {
+    verified: bool,
+    id: String,
+    present: bool,
+    count: u64,
+    set_root: String,
+}
+
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let (origin, file) = proof_file::read(&args.file)?;
     let verdict = proof_file::verify(&file, &args.root);
@@ -48,13 +57,13 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let claimed = if present { "present" } else { "absent" };
     let id = AssertionId(file.proof.id);
     if globals.json {
-        output::json(&json!({
-            "verified": verdict.is_ok(),
-            "id": id.to_string(),
-            "present": present,
-            "count": file.proof.count,
-            "set_root": to_hex(&args.root),
-        }))?;
+        output::json(&Fields {
+            verified: verdict.is_ok(),
+            id: id.to_string(),
+            present,
+            count: file.proof.count,
+            set_root: to_hex(&args.root),
+        })?;
     } else if verdict.is_ok() {
         output::raw(format!("{claimed} {id}\n").as_bytes())?;
     }

@@ -2,15 +2,15 @@
 
 use std::io::Write;
 
-use serde_json::json;
+use stemedb::LogIndex;
 use stemedb::rpc::PeerAddress;
-use stemedb::rpc::backend::Entry;
 use stemedb::rpc::client::Watched;
 
 use super::failure::{Failure, OutputError};
+use super::log::{EntryFields, text_line};
 use super::peer;
 use super::signals::Signals;
-use super::{Globals, output, timestamp};
+use super::{Globals, output};
 
 /// Follow the log of a served store: one line an entry, as soon as it is durable there
 ///
@@ -23,7 +23,8 @@ Examples:
   stemedb watch 127.0.0.1:7845
   stemedb watch 127.0.0.1:7845 --from 0 --end  What is there now, and no more
 
-JSON, one line an entry: {index, time, ntp64, id, len}")]
+JSON, one line an entry: {index, time, ntp64, id, len}; an entry whose body was lost to damage \
+has \"hole\": true besides.")]
 pub(super) struct Args {
     /// The served store: HOST or HOST:PORT, with https:// before it for TLS
     #[arg(value_name = "PEER")]
@@ -51,31 +52,19 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
 async fn watch(args: &Args, as_json: bool) -> Result<(), Failure> {
     let client = args.connection.connect(&args.peer).await?;
     let from = match args.from {
-        Some(from) => from,
-        None => client.head().await?.log_size,
+        Some(from) => LogIndex(from),
+        None => client.head().await?.log_size.next_index(),
     };
     let mut watch = client.watch(Watched { from, stop_at_end: args.end, ..Watched::default() });
     while let Some(entry) = watch.next().await {
-        let line = line(&entry?, as_json);
+        let (entry, _) = entry?;
         let mut out = output::stdout();
-        writeln!(out, "{line}").map_err(OutputError)?;
+        if as_json {
+            output::json_line(&mut out, &EntryFields::from(&entry))?;
+        } else {
+            writeln!(out, "{}", text_line(&entry, 0)).map_err(OutputError)?;
+        }
         output::finish(out)?;
     }
     Ok(())
-}
-
-fn line(entry: &Entry, as_json: bool) -> String {
-    let Entry { index, id, len, .. } = entry;
-    let time = timestamp::rfc3339(entry.time);
-    if !as_json {
-        return format!("{index}  {time}  {id}  {len}");
-    }
-    json!({
-        "index": index,
-        "time": time,
-        "ntp64": entry.time,
-        "id": id.to_string(),
-        "len": len,
-    })
-    .to_string()
 }

@@ -13,18 +13,15 @@ use std::{
 
 use object_store::ObjectStoreExt as _;
 use stemedb_merkle::Hash;
-use stemedb_wal::disk::SegmentSource;
+use stemedb_wal::remote::SegmentSource;
 use tokio::{
     runtime::{Builder, Runtime},
     time::{sleep, timeout},
 };
 
 use super::{
-    Archive, ArchiveError,
-    fetch::part_len,
-    manifest::LogName,
-    objects::parse,
-    push::{blocking, check_front},
+    Archive, ArchiveError, blocking::blocking, fetch::part_len, manifest::LogName, objects::parse,
+    push::check_front,
 };
 use stemedb_store::store::Store;
 
@@ -130,6 +127,7 @@ pub fn segment_source(url: &str) -> Arc<dyn SegmentSource> {
 
 /// Result of dropping.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Dropped {
     /// How many segments were dropped.
     pub segments: u64,
@@ -171,7 +169,7 @@ impl Archive {
         check_front(&log, &manifest.segments, &local)?;
         let old = local.len().saturating_sub(usize::try_from(keep).unwrap_or(usize::MAX));
         for (segment, archived) in local.iter().take(old).zip(&manifest.segments) {
-            if segment.next_index > covered || gone.contains(&segment.name) {
+            if segment.next_index > covered.next_index() || gone.contains(&segment.name) {
                 continue;
             }
             for (number, part) in archived.parts.iter().enumerate() {

@@ -2,11 +2,14 @@
 
 use std::{error::Error, fmt, io, path::PathBuf};
 
+use stemedb_merkle::LogIndex;
+
 use stemedb_store::checkpoint::WriteError;
 use stemedb_wal::{error::DiskError, identity::IdentityError, sealed::SegmentFault};
 
 use super::manifest::ManifestFault;
 use stemedb_store::{
+    InternalError,
     error::{AppendError, CheckpointError, HistoryError, OpenError, ReadError},
     store::FrontError,
 };
@@ -16,7 +19,7 @@ use stemedb_store::{
 #[non_exhaustive]
 pub enum ArchiveError {
     /// The URL names no archive.
-    #[error("`{url}` is no archive: write s3://BUCKET/PREFIX or file:///DIRECTORY")]
+    #[error("archive: invalid URL `{url}`: write s3://BUCKET/PREFIX or file:///DIRECTORY")]
     Url {
         /// The URL.
         url: String,
@@ -54,6 +57,9 @@ pub enum ArchiveError {
         /// The fault.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// A fault of the program.
+    #[error(transparent)]
+    Internal(#[from] InternalError),
     /// The storage did not do what it was asked.
     #[error("cannot {action} {path}{hint}", hint = source.hint())]
     Remote {
@@ -95,7 +101,7 @@ pub enum ArchiveError {
         /// The name of the log.
         log: String,
         /// Where it differs.
-        index: u64,
+        index: LogIndex,
     },
     /// A local segment is damaged; it is not sent.
     #[error("{name} is damaged {fault}; it is not archived. Run `stemedb repair`")]
@@ -114,7 +120,7 @@ pub enum ArchiveError {
         /// The segment.
         name: String,
         /// The entry.
-        index: u64,
+        index: LogIndex,
     },
     /// Others write to the same log of the archive all the time.
     #[error("others keep writing the manifest of {log}: is one node running twice?")]
@@ -237,7 +243,7 @@ pub enum Fault {
     #[error("the segment of entry {first_index} on: {fault}")]
     Segment {
         /// Its first entry.
-        first_index: u64,
+        first_index: LogIndex,
         /// Where.
         fault: SegmentFault,
     },
@@ -245,13 +251,13 @@ pub enum Fault {
     #[error("the segment of entry {first_index} on does not follow from the one before")]
     Sequence {
         /// Its first entry.
-        first_index: u64,
+        first_index: LogIndex,
     },
     /// A body is not the one of its id.
     #[error("the body of entry {index} does not hash to its id")]
     Body {
         /// The entry.
-        index: u64,
+        index: LogIndex,
     },
     /// The entries have another history root.
     #[error("the entries have another history root than the manifest says")]

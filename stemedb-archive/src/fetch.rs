@@ -1,9 +1,13 @@
 //! Whole files from their parts, and back.
 
+use std::sync::Arc;
+
+use stemedb_store::InternalError;
 use tokio::task::JoinSet;
 
 use super::{
     Archive, ArchiveError, Fault,
+    blocking::{blocking, ended},
     manifest::{Hex32, PART_LEN},
 };
 
@@ -38,33 +42,38 @@ impl Archive {
             }
             let Some(done) = running.join_next().await else { break };
             let (number, bytes) = done.map_err(ended)?;
-            if let Some(slot) = got.get_mut(number) {
-                *slot = bytes?;
-            }
+            *got.get_mut(number).ok_or_else(|| InternalError::new("the place of a part"))? = bytes?;
         }
         match <[Vec<u8>; 1]>::try_from(got) {
             Ok([only]) => Ok(only),
-            Err(parts) => Ok(parts.concat()),
+            Err(parts) => blocking(move || Ok(parts.concat())).await,
         }
     }
 
     /// Sends the bytes of a file, cut into parts, as far as they are not there yet.
-    pub(super) async fn put_file(&self, bytes: &[u8]) -> Result<Sent, ArchiveError> {
+    pub(super) async fn put_file(&self, bytes: Vec<u8>) -> Result<Sent, ArchiveError> {
         let mut running = JoinSet::new();
         let mut sent = Sent::default();
         let note = |done: Result<Result<u64, ArchiveError>, _>, sent: &mut Sent| {
             sent.bytes += done.map_err(ended)??;
             Ok::<(), ArchiveError>(())
         };
-        for part in bytes.chunks(PART_LEN) {
+        let bytes = Arc::new(bytes);
+        for number in 0..bytes.len().div_ceil(PART_LEN) {
             if running.len() >= REQUESTS_MAX
                 && let Some(done) = running.join_next().await
             {
                 note(done, &mut sent)?;
             }
-            let hash = *blake3::hash(part).as_bytes();
+            let whole = Arc::clone(&bytes);
+            let cut = move || {
+                let part = whole.chunks(PART_LEN).nth(number);
+                let part = part.ok_or_else(|| InternalError::new("a part of a file"))?;
+                Ok((*blake3::hash(part).as_bytes(), part.to_vec()))
+            };
+            let (hash, part) = blocking(cut).await?;
             sent.parts.push(Hex32(hash));
-            let (archive, part) = (self.clone(), part.to_vec());
+            let archive = self.clone();
             running.spawn(async move {
                 let len = part.len() as u64;
                 Ok(if archive.put_part(hash, part).await? { len } else { 0 })
@@ -81,11 +90,6 @@ impl Archive {
 pub(super) fn part_len(len: u64, number: usize) -> u64 {
     let part_len = PART_LEN as u64;
     len.saturating_sub(part_len.saturating_mul(number as u64)).min(part_len)
-}
-
-/// A task that did not end by itself: the runtime is being shut down.
-pub(super) fn ended(error: tokio::task::JoinError) -> ArchiveError {
-    ArchiveError::System(std::io::Error::other(error))
 }
 
 impl ArchiveError {

@@ -13,6 +13,7 @@
 //! its checksums and its id, the segments against one another, and all together against the roots
 //! in the manifest; and that against the root that the caller of a restore expects.
 
+mod blocking;
 mod dropping;
 mod error;
 mod fetch;

@@ -5,10 +5,12 @@ use super::{
     manifest::{LogName, Manifest},
     objects::parse,
 };
+use stemedb_merkle::{LogSize, Timestamp};
 use stemedb_store::Head;
 
 /// A log in the archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Listed {
     /// Whose log it is.
     pub log: LogName,
@@ -23,7 +25,7 @@ pub struct Listed {
     /// How many bytes they and the restart checkpoint have.
     pub bytes: u64,
     /// How many entries the restart checkpoint covers, if there is one.
-    pub checkpoint_log_size: Option<u64>,
+    pub checkpoint_log_size: Option<LogSize>,
     /// Whether the store has a secret.
     pub secret: bool,
 }
@@ -94,7 +96,10 @@ pub(super) fn listed_of(number: u64, manifest: &Manifest) -> Listed {
         head: head_of(manifest),
         segments: manifest.segments.len() as u64,
         bytes: manifest.bytes(),
-        checkpoint_log_size: manifest.checkpoint.as_ref().map(|checkpoint| checkpoint.log_size),
+        checkpoint_log_size: manifest
+            .checkpoint
+            .as_ref()
+            .map(|checkpoint| LogSize(checkpoint.log_size)),
         secret: manifest.secret,
     }
 }
@@ -104,8 +109,8 @@ pub(super) fn head_of(manifest: &Manifest) -> Head {
     Head {
         count: manifest.count,
         set_root: manifest.set_root.0,
-        log_size: manifest.log_size,
+        log_size: LogSize(manifest.log_size),
         log_root: manifest.log_root.0,
-        last_time: 0,
+        last_time: Timestamp::MIN,
     }
 }

@@ -114,9 +114,11 @@ fn bucket_of(
     let setting = |key| builder.get_config_value(&key);
     let endpoint =
         setting(AmazonS3ConfigKey::S3Endpoint).or_else(|| setting(AmazonS3ConfigKey::Endpoint));
-    let allow_http = setting(client(ClientConfigKey::AllowHttp)).unwrap_or_default();
+    let allow_http = setting(client(ClientConfigKey::AllowHttp)).is_some_and(|allowed| {
+        ["true", "1", "yes", "on"].contains(&allowed.to_lowercase().as_str())
+    });
     if let Some(endpoint) = endpoint.filter(|endpoint| endpoint.starts_with("http://"))
-        && !["true", "1", "yes", "on"].contains(&allow_http.to_lowercase().as_str())
+        && !allow_http
     {
         return Err(ArchiveError::PlainHttp { endpoint });
     }

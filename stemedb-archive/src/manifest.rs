@@ -19,7 +19,7 @@ use stemedb_wal::{
 pub(super) const PART_LEN: usize = 16 << 20;
 
 /// A dropped segment is read by the same parts.
-const _: () = assert!(PART_LEN as u64 == stemedb_wal::disk::PART_LEN);
+const _: () = assert!(PART_LEN == stemedb_wal::remote::PART_LEN);
 
 /// Name of the format.
 pub(super) const FORMAT: &str = "stemedb.dev/archive@v1";
@@ -112,7 +112,7 @@ pub(super) struct ArchivedFile {
 #[non_exhaustive]
 pub enum ManifestFault {
     /// It is no JSON, or has other fields.
-    #[error("is no manifest, or cut short")]
+    #[error("not a manifest, or cut short")]
     Syntax,
     /// It is of another format.
     #[error("is of a format that this version does not read; use a newer stemedb")]

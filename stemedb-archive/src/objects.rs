@@ -5,6 +5,7 @@ use stemedb_merkle::{Hash, id::to_hex};
 
 use super::{
     Archive, ArchiveError, Fault,
+    blocking::blocking,
     manifest::{
         LogName, MANIFEST_LEN_MAX, Manifest, ManifestFault, manifest_name, parse_manifest_name,
     },
@@ -20,9 +21,8 @@ pub(super) enum Put {
 
 impl Archive {
     pub(super) fn object_path(&self, hash: &Hash) -> String {
-        let hex = to_hex(hash);
-        let (front, _) = hex.split_at_checked(2).unwrap_or_default();
-        format!("{}objects/{front}/{hex}", self.prefix)
+        let [first, ..] = hash;
+        format!("{}objects/{first:02x}/{}", self.prefix, to_hex(hash))
     }
 
     pub(super) fn logs_path(&self) -> String {
@@ -94,10 +94,14 @@ impl Archive {
             return Err(Fault::Len { path, found: found.meta.size, expected }.into());
         }
         let bytes = found.bytes().await.map_err(failed)?;
-        if *blake3::hash(&bytes).as_bytes() != *hash {
-            return Err(Fault::Content { path }.into());
-        }
-        Ok(bytes.into())
+        let hash = *hash;
+        blocking(move || {
+            if *blake3::hash(&bytes).as_bytes() != hash {
+                return Err(Fault::Content { path }.into());
+            }
+            Ok(bytes.into())
+        })
+        .await
     }
 
     /// Puts a manifest under a number, if that is free.
@@ -135,8 +139,11 @@ impl Archive {
         if found.meta.size > MANIFEST_LEN_MAX {
             return Err(Fault::Manifest { path, fault: ManifestFault::Length }.into());
         }
-        let bytes = found.bytes().await.map_err(failed)?;
-        Manifest::parse(&bytes, log).map_err(|fault| Fault::Manifest { path, fault }.into())
+        let (bytes, log) = (found.bytes().await.map_err(failed)?, *log);
+        blocking(move || {
+            Manifest::parse(&bytes, &log).map_err(|fault| Fault::Manifest { path, fault }.into())
+        })
+        .await
     }
 }
 

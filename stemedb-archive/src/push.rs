@@ -2,16 +2,15 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use stemedb_merkle::Hash;
+use stemedb_merkle::{Hash, LogIndex, LogSize, Timestamp};
 use stemedb_wal::{
     log::Kind,
     sealed::{HEADER_LEN, SealedSegment, check_segment},
 };
-use tokio::task::spawn_blocking;
 
 use super::{
     Archive, ArchiveError, Progress,
-    fetch::ended,
+    blocking::blocking,
     manifest::{
         ArchivedCheckpoint, ArchivedFile, ArchivedSegment, FORMAT, Hex32, LogName, Manifest,
         PART_LEN,
@@ -19,9 +18,9 @@ use super::{
     objects::Put,
     scan::check_bodies,
 };
-use stemedb_store::{Head, Store, store::CheckpointFiles};
+use stemedb_store::{Head, InternalError, Store, store::CheckpointFiles};
 
-/// So often another writer may come first.
+/// Attempts, each of which another writer may come before.
 const ATTEMPTS_MAX: usize = 8;
 
 /// Options of sending.
@@ -37,6 +36,7 @@ pub struct PushOptions {
 
 /// Result of sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Pushed {
     /// How many segments were sent.
     pub segments: u64,
@@ -121,19 +121,19 @@ impl Archive {
         let mut segments = kept.to_vec();
         let known = before.filter(|_| !options.again);
         let mut holes = known.map(Manifest::hole_ids).unwrap_or_default();
-        let new = local.get(kept.len()..).unwrap_or_default();
+        let new = local.get(kept.len()..).ok_or_else(|| InternalError::new("a segment"))?;
         let total: u64 = new.iter().map(|segment| segment.len).sum();
         let mut done = 0;
         for segment in new {
             progress(Progress { done, total });
             let (bytes, lost, healed) = read(store, segment).await?;
-            let sent = self.put_file(&bytes).await?;
+            let sent = self.put_file(bytes).await?;
             holes.extend(lost);
             holes.retain(|id| !healed.contains(id));
             segments.push(ArchivedSegment {
-                first_index: segment.first_index,
-                next_index: segment.next_index,
-                first_position: segment.first_position,
+                first_index: segment.first_index.get(),
+                next_index: segment.next_index.get(),
+                first_position: segment.first_position.get(),
                 len: segment.len,
                 parts: sent.parts,
             });
@@ -152,7 +152,7 @@ impl Archive {
             return Ok(None);
         }
         let (shared, missing) = (Arc::clone(store), holes.clone());
-        let head = blocking(move || Ok(shared.front_head(log_size, &missing)?)).await?;
+        let head = blocking(move || Ok(shared.front_head(LogSize(log_size), &missing)?)).await?;
         let mut holes: Vec<Hex32> = holes.into_iter().map(Hex32).collect();
         holes.sort_unstable();
         Ok(Some(Manifest {
@@ -163,7 +163,7 @@ impl Archive {
             generation: identity.generation,
             salt_seed: identity.salt_seed,
             secret: identity.secret_check.is_some(),
-            time: store.seconds_now(),
+            time: store.clock_time().unix().0.into(),
             log_size,
             log_root: Hex32(head.log_root),
             count: head.count,
@@ -197,22 +197,23 @@ impl Archive {
             let mut parts = Vec::new();
             let mut offset = 0;
             while offset < len {
-                let wanted = (len - offset).min(PART_LEN as u64);
+                let wanted =
+                    usize::try_from(len - offset).map_or(PART_LEN, |rest| rest.min(PART_LEN));
                 let (file, from) = (Arc::clone(&file), offset);
                 let part = blocking(move || {
-                    let mut part = vec![0; usize::try_from(wanted).unwrap_or(0)];
+                    let mut part = vec![0; wanted];
                     let read = file.read_at(&mut part, from).map_err(ArchiveError::System)?;
                     part.truncate(read);
                     Ok(part)
                 });
                 let part = part.await?;
-                if part.len() as u64 != wanted {
+                if part.len() != wanted {
                     return Err(ArchiveError::System(std::io::ErrorKind::UnexpectedEof.into()));
                 }
-                let sent = self.put_file(&part).await?;
+                let sent = self.put_file(part).await?;
                 parts.extend(sent.parts);
                 pushed.bytes += sent.bytes;
-                offset += wanted;
+                offset += wanted as u64;
             }
             archived.push(ArchivedFile { name, len, parts });
         }
@@ -220,8 +221,13 @@ impl Archive {
     }
 }
 
-const NOTHING: Head =
-    Head { count: 0, set_root: [0; 32], log_size: 0, log_root: [0; 32], last_time: 0 };
+const NOTHING: Head = Head {
+    count: 0,
+    set_root: [0; 32],
+    log_size: LogSize(0),
+    log_root: [0; 32],
+    last_time: Timestamp::MIN,
+};
 
 /// Checks that the archived log is the front of this one.
 pub(super) fn check_front(
@@ -232,7 +238,12 @@ pub(super) fn check_front(
     let mut local = local.iter();
     for archived in archived {
         let same = local.next().is_some_and(|local| {
-            let here = (local.first_index, local.next_index, local.first_position, local.len);
+            let here = (
+                local.first_index.get(),
+                local.next_index.get(),
+                local.first_position.get(),
+                local.len,
+            );
             here == (
                 archived.first_index,
                 archived.next_index,
@@ -241,7 +252,7 @@ pub(super) fn check_front(
             )
         });
         if !same {
-            let index = archived.first_index;
+            let index = LogIndex(archived.first_index);
             return Err(ArchiveError::OtherLog { log: log.to_string(), index });
         }
     }
@@ -270,11 +281,4 @@ async fn read(
         Ok((bytes, lost, healed))
     })
     .await
-}
-
-/// Does what waits for the disk or the processor where nobody else waits for it.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ArchiveError> + Send + 'static,
-) -> Result<T, ArchiveError> {
-    spawn_blocking(work).await.map_err(ended)?
 }

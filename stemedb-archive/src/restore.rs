@@ -15,7 +15,7 @@ use stemedb_wal::{
 
 use self::site::Site;
 use super::{
-    Archive, ArchiveError, Progress, Selection, manifest::PART_LEN, push::blocking, scan::Scan,
+    Archive, ArchiveError, Progress, Selection, blocking::blocking, manifest::PART_LEN, scan::Scan,
     verify::hashing,
 };
 #[cfg(doc)]
@@ -39,6 +39,7 @@ pub struct RestoreOptions {
 
 /// Result of a restore.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Restored {
     /// Head of the store.
     pub head: Head,

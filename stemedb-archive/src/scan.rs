@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use stemedb_merkle::{
-    Entry, Hash, MerkleTree,
+    Entry, Hash, LogIndex, MerkleTree,
     history::{History, leaf_hash, tile::Tile},
 };
 use stemedb_wal::{
@@ -53,15 +53,15 @@ impl Scan {
         bytes: &[u8],
         tiles: &mut dyn FnMut(Tile),
     ) -> Result<(), Fault> {
-        let first_index = archived.first_index;
+        let first_index = LogIndex(archived.first_index);
         let mut found =
             check_segment(bytes).map_err(|fault| Fault::Segment { first_index, fault })?;
         let header = &found.header;
         let in_place = (header.store_id, header.generation)
             == (manifest.store_id, manifest.generation)
             && (header.first_index, header.first_position)
-                == (first_index, archived.first_position)
-            && found.next_index == archived.next_index;
+                == (archived.first_index, archived.first_position)
+            && found.next_index == LogIndex(archived.next_index);
         if !in_place || !self.is_next(header) {
             return Err(Fault::Sequence { first_index });
         }
@@ -81,7 +81,7 @@ impl Scan {
                 }
                 Kind::Entry | Kind::Heal => {
                     self.holes.remove(&placed.id);
-                    held.push(Entry { id: placed.id, position: placed.position });
+                    held.push(Entry { id: placed.id, position: placed.position.get() });
                 }
                 Kind::Void => {}
             }
@@ -105,7 +105,7 @@ impl Scan {
     /// Holds what all segments together give against the manifest.
     pub(super) fn finish(&self, manifest: &Manifest) -> Result<(), Fault> {
         let log = self.history.head();
-        if (log.size.0, log.root) != (manifest.log_size, manifest.log_root.0) {
+        if (log.size.get(), log.root) != (manifest.log_size, manifest.log_root.0) {
             return Err(Fault::LogRoot);
         }
         let mut holes: Vec<Hash> = self.holes.keys().copied().collect();
@@ -124,7 +124,7 @@ pub(super) fn check_bodies(
     hashing: Hashing,
     found: &CheckedSegment,
     bytes: &[u8],
-) -> Result<(), u64> {
+) -> Result<(), LogIndex> {
     let wrong =
         found.placed.iter().filter(|placed| placed.kind.has_body()).find(|placed| {
             hashing.id(found.body(bytes, placed)).is_some_and(|id| id.0 != placed.id)

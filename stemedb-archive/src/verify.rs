@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use super::{
     Archive, ArchiveError, Fault, Progress, Selection,
+    blocking::blocking,
     fetch::part_len,
     list::{Listed, listed_of},
     manifest::Manifest,
-    push::blocking,
     scan::Scan,
 };
 use stemedb_store::options::{Hashing, Secret};
 
 /// Result of reading an archived log.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Verified {
     /// The log, as its manifest has it.
     pub listed: Listed,

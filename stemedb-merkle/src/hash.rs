@@ -1,4 +1,4 @@
-//! Key derivation and the three hashes of the set tree.
+//! Key derivation, the three hashes of the set tree, and ids of many bodies.
 
 use alloc::format;
 
@@ -6,9 +6,16 @@ use crate::id::Hash;
 #[cfg(feature = "std")]
 use crate::internal::internal_error;
 
+mod bodies;
 #[cfg(feature = "std")]
 mod lanes;
 mod row;
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+mod simd;
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+mod words;
+
+pub use self::bodies::hash_bodies;
 
 /// The hash of a subtree without ids.
 pub(crate) const EMPTY: Hash = [0; 32];

@@ -11,7 +11,7 @@
 //!        /   \     \
 //!     h01     h23   \
 //!     / \     / \    \
-//!    0   1   2   3    4      <- LeafIndex
+//!    0   1   2   3    4      <- LogIndex
 //! ```
 //!
 //! `History` is the writer's side: it appends, knows the root, and gives out tiles of nodes to be
@@ -23,18 +23,21 @@
 //!
 #![cfg_attr(feature = "std", doc = "```")]
 #![cfg_attr(not(feature = "std"), doc = "```ignore")]
-//! use stemedb_merkle::history::{
-//!     ConsistencyProof, InclusionProof, LeafIndex, MemoryHistory, TreeSize, leaf_hash,
+//! use stemedb_merkle::{
+//!     LogIndex, LogSize, Timestamp,
+//!     history::{ConsistencyProof, InclusionProof, MemoryHistory, leaf_hash},
 //! };
 //!
-//! let mut log: MemoryHistory = (0..5).map(|time| leaf_hash(time, &[7; 32])).collect();
+//! let time = Timestamp::from_unix(1_763_729_445, 0).ok_or("too late")?;
+//! let mut log: MemoryHistory = (0..5).map(|body| leaf_hash(time, &[body; 32])).collect();
 //! let old = log.head();
-//! log.append(leaf_hash(9, &[8; 32]));
+//! let leaf = leaf_hash(time, &[8; 32]);
+//! log.append(leaf);
 //! let new = log.head();
 //!
-//! let proof = InclusionProof::prove(&log, LeafIndex(5), new.size)?;
-//! assert_eq!(proof.verify(&leaf_hash(9, &[8; 32]), LeafIndex(5), &new), Ok(()));
-//! let proof = ConsistencyProof::prove(&log, old.size, TreeSize(6))?;
+//! let proof = InclusionProof::prove(&log, LogIndex(5), new.size)?;
+//! assert_eq!(proof.verify(&leaf, LogIndex(5), &new), Ok(()));
+//! let proof = ConsistencyProof::prove(&log, old.size, LogSize(6))?;
 //! assert_eq!(proof.verify(&old, &new), Ok(()));
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
@@ -59,11 +62,12 @@ pub mod tile;
 #[cfg(feature = "std")]
 mod writer;
 
+pub use crate::log::{LogIndex, LogSize};
 pub use consistency::ConsistencyProof;
 pub use digest::{EMPTY_ROOT, ENTRY_LEN, leaf_hash, node_hash};
 #[cfg(feature = "std")]
 pub use frontier::{Frontier, FrontierError};
-pub use head::{LeafIndex, TreeHead, TreeSize};
+pub use head::TreeHead;
 pub use inclusion::InclusionProof;
 #[cfg(feature = "std")]
 pub use memory::{MemoryHistory, NodeMissing};

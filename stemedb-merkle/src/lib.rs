@@ -25,8 +25,8 @@
 //! # Features
 //!
 //! - `std` (default): the trees, with SIMD. Without it the crate is `no_std` with `alloc`, and has
-//!   the parts of a verifier: [`AssertionId`], [`hash`], [`SetProof`] and [`ProofFile`], and the
-//!   heads, leaf hashes and proofs of [`history`].
+//!   the parts of a verifier: [`AssertionId`], [`hash`], [`SetProof`] and [`ProofFile`],
+//!   [`Timestamp`], and the heads, leaf hashes and proofs of [`history`].
 
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 
@@ -39,6 +39,7 @@ pub mod hash;
 pub mod history;
 pub mod id;
 mod internal;
+mod log;
 pub mod proof;
 #[cfg(feature = "std")]
 pub mod serialize;
@@ -46,10 +47,13 @@ pub mod serialize;
 pub mod set;
 #[cfg(feature = "std")]
 pub mod symbols;
+mod timestamp;
 
 #[cfg(feature = "std")]
 pub use diff::{Diff, DiffResult, Difference, roots_equal};
 pub use id::{AssertionId, Hash};
+pub use log::{LogIndex, LogSize};
 pub use proof::{Presence, ProofFile, SetProof, Terminal};
 #[cfg(feature = "std")]
 pub use set::{Entry, MerkleTree, Snapshot, mapped::MappedSetError};
+pub use timestamp::{Timestamp, TimestampRangeError};

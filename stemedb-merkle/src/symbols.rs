@@ -19,18 +19,18 @@
 //!
 //! # Input of a symbol
 //!
-//! Of an id only the [front](Front) counts, its first 16 bytes. The [`check`](Symbol::check) is the
-//! `SipHash` of *the front*, not of all 32 bytes: a peeler recovers nothing but the front, and it
-//! must be able to tell a symbol with one id from one with three that happen to add up to a count
-//! of one. At index 0, where every id is, nothing else could: a check of more than the
+//! Of an id only the [prefix](Prefix) counts, its first 16 bytes. The [`check`](Symbol::check) is
+//! the `SipHash` of *the prefix*, not of all 32 bytes: a peeler recovers nothing but the prefix,
+//! and it must be able to tell a symbol with one id from one with three that happen to add up to a
+//! count of one. At index 0, where every id is, nothing else could: a check of more than the
 //! recovered bytes gives the indices alone, and the first indices are those of nearly every id. Ids
 //! are hashes, so 16 bytes name one of any number that is ever stored.
 //!
 //! # Limits
 //!
 //! Symbols are an accelerator and no authority. With the key known, 2^32 hashes find two ids of one
-//! check, and 2^64 find two of one front: held by one side, the two never part, and the peeler
-//! stalls; held one by each side, two of one front do not show at all. Neither makes a peeler
+//! check, and 2^64 find two of one prefix: held by one side, the two never part, and the peeler
+//! stalls; held one by each side, two of one prefix do not show at all. Neither makes a peeler
 //! report an id that a symbol did not contain, loop, or panic; but only the roots of the set tree
 //! say whether two sets are equal.
 
@@ -50,7 +50,7 @@ pub use extension::Extension;
 pub use mapping::{INDEX_END, Indices};
 pub use peel::{Item, Outcome, Peeler, Side};
 pub use sketch::{Sketch, SketchError};
-pub use symbol::{Front, Symbol};
+pub use symbol::{Prefix, Symbol};
 
 /// Number of symbols that a store maintains: enough for about 12,000 differences, in 512 KiB.
 pub const SKETCH_LEN: usize = 16_384;

@@ -4,13 +4,12 @@ use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use stemedb_archive::{Archive, ArchiveError, Dropped, PushOptions, Pushed};
-use stemedb_store::Store;
+use stemedb_store::{Store, error::with_causes};
 use tokio::time::sleep;
 
-use super::{links::with_causes, options::ArchivePolicy, status::ArchiveStatus};
+use super::{options::ArchivePolicy, status::ArchiveStatus};
 
-/// However often sending fails, it is tried again after this long, or the interval if that is
-/// longer.
+/// Longest pause after failures, if the interval is not longer.
 const PAUSE_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// Sends what is sealed to the archive that a policy names, now and then at its interval, until
@@ -78,11 +77,11 @@ pub async fn run(
 
 fn note(status: &mut ArchiveStatus, pushed: &Pushed) {
     let Pushed { segments, bytes, head, .. } = *pushed;
-    status.log_size = head.log_size;
+    status.log_size = head.log_size.get();
     status.last_sent = pushed.time.map(seconds);
     status.error = None;
     if bytes > 0 {
-        tracing::info!(segments, bytes, log_size = head.log_size, "archived");
+        tracing::info!(segments, bytes, log_size = head.log_size.get(), "archived");
     }
 }
 
@@ -90,7 +89,7 @@ async fn push(store: &Arc<Store>, policy: &ArchivePolicy) -> Result<Pushed, Arch
     let archive = Archive::create(&policy.url)?;
     let pushed = archive.push(store, PushOptions::default(), |_| {}).await?;
     if let Some(keep) = policy.keep_segments.filter(|_| store.reads_dropped()) {
-        let Dropped { segments, bytes } = archive.drop_archived(store, keep).await?;
+        let Dropped { segments, bytes, .. } = archive.drop_archived(store, keep).await?;
         if segments > 0 {
             tracing::info!(segments, bytes, "dropped what is archived");
         }

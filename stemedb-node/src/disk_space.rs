@@ -20,10 +20,10 @@ pub(super) struct DiskSpace {
 }
 
 impl DiskSpace {
-    pub(super) fn new(dir: &Path) -> Self {
+    pub(super) fn new(dir: &Path, reserve: Option<u64>) -> Self {
         let dir = dir.to_path_buf();
         let space = Self { dir, free: u64::MAX.into(), total: 0.into(), reserve: 0.into() };
-        space.look(None);
+        space.look(reserve);
         space
     }
 

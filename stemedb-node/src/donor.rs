@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, future::Future, sync::Arc, time::Duration};
 
 use stemedb_merkle::AssertionId;
-use stemedb_rpc::backend::Which;
+use stemedb_rpc::Which;
 use stemedb_rpc::store::peer_identity;
 use stemedb_sync::cluster::{Peer, Standing};
 use tokio::{

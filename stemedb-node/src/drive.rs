@@ -88,6 +88,8 @@ pub(super) async fn drive(shared: &Arc<Shared>) -> NodeError {
 fn look(shared: &Arc<Shared>) {
     let options = shared.options();
     shared.disk_space.look(options.disk_reserve);
+    // At once: what comes below may wait for the disk.
+    shared.limiter.decline_bodies(shared.disk_space.is_low());
     if let Some(failure) = shared.store.failure()
         && !shared.writer_failed.swap(true, Ordering::Relaxed)
     {
@@ -118,13 +120,13 @@ fn look(shared: &Arc<Shared>) {
             info!("the clock's readings are taken again");
         }
     }
-    let seconds = shared.store.clock_time() >> 32;
+    let seconds = u64::from(shared.store.clock_time().unix().0);
     remember_members(shared);
     let mut pauses = lock(&shared.pauses);
     let before = pauses.reason();
     pauses.set_window(&options.sync.windows, seconds);
     pauses.set_disk(shared.disk_space.is_low());
-    pauses.set_latency(shared.metered.append_p99(), options.sync.pause_above);
+    pauses.set_latency(shared.meter.append_p99(), options.sync.pause_above);
     let after = pauses.reason();
     shared.limiter.hold(pauses.is_for_clients());
     drop(pauses);

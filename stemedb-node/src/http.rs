@@ -9,7 +9,6 @@
 //! none; they tell nothing but whether the node is well.
 
 use std::{
-    error::Error,
     future::Future,
     io,
     net::SocketAddr,
@@ -18,7 +17,6 @@ use std::{
 };
 
 use axum::{Router, middleware, routing::get};
-use stemedb_merkle::Hash;
 use tokio::{
     net::TcpListener,
     sync::Semaphore,
@@ -28,8 +26,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{growth::Growth, listener::Gate, refusal::Refusal};
-use super::{Metrics, Status, status::Problem};
-use stemedb_store::{Store, error::ReadError};
+use super::Node;
 
 mod api;
 mod assets;
@@ -44,44 +41,7 @@ mod live;
 mod places;
 mod refusal;
 
-pub use self::cells::{DEPTHS, cells};
-
-/// Source of the answers of the HTTP server. A node is one.
-pub trait View: Send + Sync + 'static {
-    /// The node at this moment. Called where blocking is allowed.
-    fn status(&self) -> Status;
-
-    /// Problems because of which clients are not served well. Called where blocking is
-    /// allowed.
-    fn problems(&self) -> Vec<Problem>;
-
-    /// Its store.
-    fn store(&self) -> &Arc<Store>;
-
-    /// Its metrics.
-    fn metrics(&self) -> &Metrics;
-
-    /// The hashes of a peer's subtrees: of all prefixes of `depth` bits, in order, as [`cells`]
-    /// gives them for a set at hand. `depth` is one of [`DEPTHS`], and `peer` the address of one of
-    /// the status's peers.
-    fn compare(
-        &self,
-        peer: &str,
-        depth: u8,
-    ) -> impl Future<Output = Result<Vec<Hash>, CompareError>> + Send;
-}
-
-/// Error of a comparison with a peer.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CompareError {
-    /// There is no such peer.
-    #[error("this node has no such peer")]
-    UnknownPeer,
-    /// It can't be reached, or refuses.
-    #[error("the peer could not be asked: {0}")]
-    Failed(Box<dyn Error + Send + Sync>),
-}
+pub(crate) use self::cells::cells;
 
 /// Options of the HTTP server.
 #[derive(Clone, Debug)]
@@ -92,7 +52,7 @@ pub struct HttpOptions {
     /// longest gives way to a new one. If none is idle, up to 64 more are accepted for one request
     /// each.
     pub connections_max: usize,
-    /// Those who follow the log at the same time; more are refused. Default 16.
+    /// Clients that follow the log at the same time; more are refused. Default 16.
     pub listeners_max: usize,
     /// How long an answer may take to begin. Default 10 seconds.
     pub answer_time_max: Duration,
@@ -163,19 +123,19 @@ impl Http {
         self.address
     }
 
-    /// Answers until `stop` is ready, and for at most two seconds after that.
-    pub async fn serve<V: View>(self, view: Arc<V>, stop: impl Future<Output = ()>) {
+    /// Answers for a node until `stop` is ready, and for at most two seconds after that.
+    pub async fn serve(self, node: Node, stop: impl Future<Output = ()>) {
         let Self { listener, options, .. } = self;
         let stopping = CancellationToken::new();
         let _dropped = stopping.clone().drop_guard();
         let (connections_max, idle_max) = (options.connections_max, options.idle_max);
-        let site = Arc::new(Site::new(view, options, stopping.clone()));
-        let router = router(Arc::clone(&site));
+        let state = Arc::new(HttpState::new(node, options, stopping.clone()));
+        let router = router(Arc::clone(&state));
         let tasks = TaskTracker::new();
         tasks.spawn(async move {
             let mut ticks = interval(growth::SAMPLE_EVERY);
-            while site.stopping.run_until_cancelled(ticks.tick()).await.is_some() {
-                site.sample();
+            while state.stopping.run_until_cancelled(ticks.tick()).await.is_some() {
+                state.sample();
             }
         });
         let gate = Gate::new(listener, connections_max);
@@ -200,8 +160,8 @@ impl Http {
 
 /// State that all requests share.
 #[derive(Debug)]
-struct Site<V> {
-    view: Arc<V>,
+struct HttpState {
+    node: Node,
     options: HttpOptions,
     /// Requests that read from the store or ask the node.
     work: Arc<Semaphore>,
@@ -225,11 +185,11 @@ const WORK_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How long the size of the set tree is taken for what it was: counting it is O(N).
 const MEMORY_FOR: Duration = Duration::from_secs(60);
 
-impl<V: View> Site<V> {
-    fn new(view: Arc<V>, options: HttpOptions, stopping: CancellationToken) -> Self {
+impl HttpState {
+    fn new(node: Node, options: HttpOptions, stopping: CancellationToken) -> Self {
         let listeners = Arc::new(Semaphore::new(options.listeners_max));
         Self {
-            view,
+            node,
             options,
             work: Arc::new(Semaphore::new(WORK_MAX)),
             probes: Arc::new(Semaphore::new(PROBES_MAX)),
@@ -244,7 +204,7 @@ impl<V: View> Site<V> {
     /// Does what may block where that is allowed.
     async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&V) -> T + Send + 'static,
+        work: impl FnOnce(&Node) -> T + Send + 'static,
     ) -> Result<T, Refusal> {
         self.run(Arc::clone(&self.work), work).await
     }
@@ -252,7 +212,7 @@ impl<V: View> Site<V> {
     /// [`read`](Self::read) for probes.
     async fn probe<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&V) -> T + Send + 'static,
+        work: impl FnOnce(&Node) -> T + Send + 'static,
     ) -> Result<T, Refusal> {
         self.run(Arc::clone(&self.probes), work).await
     }
@@ -260,40 +220,39 @@ impl<V: View> Site<V> {
     async fn run<T: Send + 'static>(
         &self,
         permits: Arc<Semaphore>,
-        work: impl FnOnce(&V) -> T + Send + 'static,
+        work: impl FnOnce(&Node) -> T + Send + 'static,
     ) -> Result<T, Refusal> {
         let permit = timeout(WORK_WAIT_MAX, permits.acquire_owned()).await;
         let Ok(Ok(permit)) = permit else { return Err(Refusal::busy()) };
-        let view = Arc::clone(&self.view);
+        let node = self.node.clone();
         let done = spawn_blocking(move || {
             // Kept by the work itself: a client that goes away does not end it.
             let _permit = permit;
-            work(&view)
+            work(&node)
         });
         done.await.map_err(|_| Refusal::failed())
     }
 
     /// Notes how large the store is.
     fn sample(&self) {
-        let gauges = self.view.store().gauges();
+        let gauges = self.node.store().gauges();
         let mut growth = self.growth.lock().unwrap_or_else(PoisonError::into_inner);
         growth.note(gauges.count, gauges.log_bytes);
     }
 
-    /// Memory of the set tree, as of some time in the last minute.
-    async fn memory(&self) -> Result<u64, Refusal> {
+    /// Memory of the set tree, as of some time in the last minute; `None` where it can't be read.
+    async fn memory(&self) -> Result<Option<u64>, Refusal> {
         let known = *self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((counted, bytes)) = known
             && counted.elapsed() < MEMORY_FOR
         {
-            return Ok(bytes);
+            return Ok(Some(bytes));
         }
-        let counted = self.read(|view| {
-            let snapshot = view.store().snapshot()?;
-            Ok::<_, ReadError>(snapshot.tree().memory_len())
-        });
-        let bytes = counted.await?.map_err(stemedb_rpc::backend::Failure::from)?;
-        *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = Some((now(), bytes));
+        // Where the trees fail, the metrics still say so.
+        let counted = self.read(|node| Some(node.store().snapshot().ok()?.tree().memory_len()));
+        let bytes = counted.await?;
+        *self.memory.lock().unwrap_or_else(PoisonError::into_inner) =
+            bytes.map(|bytes| (now(), bytes));
         Ok(bytes)
     }
 }
@@ -303,25 +262,25 @@ fn now() -> Instant {
     Instant::now()
 }
 
-fn router<V: View>(site: Arc<Site<V>>) -> Router {
-    let guarded = middleware::from_fn_with_state(Arc::clone(&site), guard::guard::<V>);
+fn router(state: Arc<HttpState>) -> Router {
+    let guarded = middleware::from_fn_with_state(Arc::clone(&state), guard::guard);
     Router::new()
-        .route(guard::LIVE, get(health::live::<V>))
-        .route(guard::READY, get(health::ready::<V>))
-        .route("/metrics", get(health::metrics::<V>))
-        .route("/status.json", get(health::status::<V>))
-        .route("/api/head", get(api::head::<V>))
-        .route("/api/growth", get(api::growth::<V>))
-        .route("/api/log", get(api::log::<V>))
-        .route("/api/log/live", get(live::live::<V>))
-        .route("/api/assertion/{id}", get(api::assertion::<V>))
-        .route("/api/proof/{id}", get(api::proof::<V>))
-        .route("/api/cells", get(api::cells::<V>))
-        .route("/api/cells/{cell}", get(api::cell::<V>))
-        .route("/api/compare", get(api::compare::<V>))
+        .route(guard::LIVE, get(health::live))
+        .route(guard::READY, get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .route("/status.json", get(health::status))
+        .route("/api/head", get(api::head))
+        .route("/api/growth", get(api::growth))
+        .route("/api/log", get(api::log))
+        .route("/api/log/live", get(live::live))
+        .route("/api/assertion/{id}", get(api::assertion))
+        .route("/api/proof/{id}", get(api::proof))
+        .route("/api/cells", get(api::cells))
+        .route("/api/cells/{cell}", get(api::cell))
+        .route("/api/compare", get(api::compare))
         .route("/", get(assets::page))
         .route("/console/{name}", get(assets::file))
         .fallback(refusal::not_found)
         .layer(guarded)
-        .with_state(site)
+        .with_state(state)
 }

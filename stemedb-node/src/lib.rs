@@ -11,20 +11,16 @@
 //! disk and chance for it.
 
 pub mod archiver;
-mod byte_rate;
 pub mod config;
 mod disk_space;
 mod donor;
 mod drive;
 mod error;
-mod guard;
-
 pub mod http;
-mod limiter;
 mod links;
 mod member;
 mod members;
-pub mod metered;
+mod meter;
 pub mod metrics;
 mod nodekey;
 mod operator;
@@ -43,6 +39,7 @@ use std::{
     future::Future,
     net::SocketAddr,
     os::unix::net::UnixListener,
+    panic::resume_unwind,
     sync::{
         Arc, Mutex, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -53,7 +50,8 @@ use std::{
 use stemedb_merkle::id::to_hex;
 use stemedb_rpc::store::{fitting, peer_identity};
 use stemedb_rpc::{
-    PeerAddress, ResponderService, Server, node::FRAMES_PER_CALL_MAX, serve_control,
+    Limiter, PeerAddress, PeerStore, Reloaded, ResponderService, Server, node::FRAMES_PER_CALL_MAX,
+    serve_control,
 };
 use stemedb_store::store::uptime;
 use stemedb_sync::{
@@ -72,13 +70,11 @@ use tracing::{error, info, warn};
 use self::{
     disk_space::DiskSpace,
     drive::drive,
-    guard::Guard,
     http::{Http, HttpOptions},
-    limiter::Limiter,
     links::Links,
     member::{cluster, head_of, policy},
     members::Members,
-    metered::Metered,
+    meter::Meter,
     options::ScrubPolicy,
     pauses::Pauses,
     slices::Slices,
@@ -111,8 +107,8 @@ pub struct Node {
 struct Shared {
     store: Arc<Store>,
     metrics: Metrics,
-    /// The store as clients see it.
-    metered: Arc<Metered<Store>>,
+    /// Latency of appends of clients.
+    meter: Meter,
     options: RwLock<Options>,
     /// By which others know this node.
     address: String,
@@ -157,7 +153,7 @@ struct Shared {
 }
 
 /// Reads the configuration again, and says what was changed.
-struct Reload(Box<dyn Fn() -> Result<String, Box<dyn Error + Send + Sync>> + Send>);
+struct Reload(Box<dyn Fn() -> Result<Reloaded, Box<dyn Error + Send + Sync>> + Send>);
 
 impl fmt::Debug for Reload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -203,14 +199,26 @@ impl Node {
             None => None,
         };
         let now = uptime();
-        let members = Members::load(store.disk(), now);
-        let cluster = cluster(&store, &options, &address, members.known(), now)?;
+        let (members, cluster, disk_space) = {
+            let (store, options, address) = (Arc::clone(&store), options.clone(), address.clone());
+            // It reads and writes files, and folds the trees.
+            let begin = move || {
+                let members = Members::load(store.disk(), now);
+                let cluster = cluster(&store, &options, &address, members.known(), now)?;
+                Ok::<_, NodeError>((
+                    members,
+                    cluster,
+                    DiskSpace::new(store.dir(), options.disk_reserve),
+                ))
+            };
+            spawn_blocking(begin).await.unwrap_or_else(|error| resume_unwind(error.into_panic()))?
+        };
         let metrics = Metrics::new();
         let shared = Shared {
             links: Links::new(&options),
-            limiter: Arc::new(Limiter::new(&options.sync)),
+            limiter: Arc::new(Limiter::default()),
             outgoing: Outgoing::default(),
-            disk_space: DiskSpace::new(store.dir()),
+            disk_space,
             pauses: Pauses::default().into(),
             scrub_policy: watch::Sender::new(options.scrub),
             scrub: scrub::View::default(),
@@ -219,7 +227,7 @@ impl Node {
             address,
             listens,
             listens_http: http.as_ref().map(Http::address),
-            metered: Arc::new(Metered::new(Arc::clone(&store), metrics.clone())),
+            meter: Meter::new(metrics.clone()),
             metrics,
             reload: Mutex::default(),
             control: Mutex::default(),
@@ -241,6 +249,7 @@ impl Node {
             cut: CancellationToken::new(),
             store,
         };
+        shared.limit_sessions();
         Ok(Self { shared: Arc::new(shared), parts: Arc::new(Mutex::new(Some((server, http)))) })
     }
 
@@ -259,6 +268,11 @@ impl Node {
         &self.shared.store
     }
 
+    /// Its metrics.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
     /// Status at this moment.
     pub fn status(&self) -> Status {
         view::status(&self.shared)
@@ -271,7 +285,6 @@ impl Node {
         let now = uptime();
         let peers: Vec<_> = options.peers.iter().map(ToString::to_string).collect();
         lock(&shared.cluster).reload(policy(&options), &peers, now);
-        shared.limiter.set(&options.sync);
         let mut kept = shared.options.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         shared.scrub_policy.send_replace(options.scrub);
         kept.scrub = options.scrub;
@@ -281,6 +294,7 @@ impl Node {
         kept.disk_reserve = options.disk_reserve;
         shared.links.set_options(&kept);
         drop(kept);
+        shared.limit_sessions();
         shared.wake.notify_one();
     }
 
@@ -293,19 +307,17 @@ impl Node {
     pub async fn run(&self, stop: impl Future<Output = ()>) -> Result<Ended, NodeError> {
         let Some((server, http)) = lock(&self.parts).take() else { return Ok(Ended { cut: 0 }) };
         let shared = &self.shared;
-        let site = Arc::new(Guard::for_peers(Arc::clone(shared)));
         let limits = fitting(&shared.store, Limits::default());
         let responder =
             Responder::with_memory(peer_identity(&shared.store), limits, server.memory())
                 .with_outgoing(shared.outgoing.clone());
-        let replica = Arc::new(ResponderService::new(responder, site));
+        let store = shared.peer_store().with_observer(shared.meter.observer());
+        let responder = Arc::new(ResponderService::new(responder, store));
         let node = Arc::new(self.clone());
-        let backend = Arc::clone(&shared.metered);
-        let serving = server.serve_node(backend, replica, Some(node), shared.stopped());
+        let serving = server.serve_node(responder, Some(node), shared.stopped());
         let mut tasks = JoinSet::new();
         if let Some(http) = http {
-            let (view, stopped) = (Arc::new(self.clone()), shared.stopped());
-            tasks.spawn(async move { http.serve(view, stopped).await });
+            tasks.spawn(http.serve(self.clone(), shared.stopped()));
         }
         if let Some(listener) = lock(&shared.control).take() {
             let (node, stopped) = (Arc::new(self.clone()), shared.stopped());
@@ -397,35 +409,46 @@ impl Shared {
         self.stop.clone().cancelled_owned()
     }
 
+    /// The store as sessions see it.
+    fn peer_store(&self) -> PeerStore {
+        PeerStore::new(Arc::clone(&self.store)).with_limiter(Arc::clone(&self.limiter))
+    }
+
+    /// Limits sessions as the options say.
+    fn limit_sessions(&self) {
+        let sync = self.options().sync;
+        self.limiter.set(sync.bytes_per_second, sync.cpu_share);
+        self.limiter.decline_bodies(self.disk_space.is_low());
+    }
+
     fn options(&self) -> Options {
         self.options.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    /// Takes in frames, and gives those that answer their senders.
+    /// Takes in frames, and gives those that answer their senders. Each has signatures to verify,
+    /// for which no worker of the runtime has the time.
     fn take_frames(self: &Arc<Self>, frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-        let now = uptime();
-        let (mut senders, mut answers, mut others) = (Vec::new(), Vec::new(), Vec::new());
-        let mut cluster = lock(&self.cluster);
+        let (mut senders, mut answers) = (Vec::new(), Vec::new());
         for frame in frames {
             self.metrics.gossip_received(frame.len() as u64);
-            match cluster.receive(&frame, now) {
+            // Workers wait for the lock: it is held for one frame at a time.
+            let mut cluster = lock(&self.cluster);
+            match cluster.receive(&frame, uptime()) {
                 Ok(from) => senders.extend(from),
                 Err(error) => self.refuse(error),
             }
-        }
-        while let Some(output) = cluster.output() {
-            match output {
-                Output::Send { to, frame, way: Way::Back | Way::Member }
-                    if senders.contains(&to) && answers.len() < FRAMES_PER_CALL_MAX =>
-                {
-                    answers.push(frame);
+            let outputs: Vec<_> = std::iter::from_fn(|| cluster.output()).collect();
+            drop(cluster);
+            for output in outputs {
+                match output {
+                    Output::Send { to, frame, way: Way::Back | Way::Member }
+                        if senders.contains(&to) && answers.len() < FRAMES_PER_CALL_MAX =>
+                    {
+                        answers.push(frame);
+                    }
+                    other => self.carry_out(other),
                 }
-                other => others.push(other),
             }
-        }
-        drop(cluster);
-        for output in others {
-            self.carry_out(output);
         }
         self.wake.notify_one();
         answers

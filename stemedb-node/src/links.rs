@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    error::Error,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -14,12 +13,13 @@ use stemedb_rpc::{CallError, Client, ClientOptions, PeerAddress, node::FRAMES_PE
 use stemedb_sync::cluster::MEMBERS_MAX;
 use tokio::{
     sync::{OnceCell, mpsc},
+    task::spawn_blocking,
     time::{Instant, sleep, timeout},
 };
 use tracing::warn;
 
 use super::{Shared, options::Options};
-use stemedb_store::store::lock;
+use stemedb_store::{error::with_causes, store::lock};
 
 /// Frames that wait for a node that does not take them; others are lost, as gossip may be.
 const FRAMES_MAX: usize = 256;
@@ -94,7 +94,7 @@ impl LinkOptions {
         self.named.iter().any(|named| named.is_same_place(peer))
     }
 
-    /// What a connection to an address is made with. Any member can tell of any address: one that
+    /// Options of a connection to an address. Any member can tell of any address: one that
     /// the operator has not named gets the token only if it shows a certificate.
     fn to(&self, peer: &PeerAddress) -> ClientOptions {
         let is_named = self.names(peer);
@@ -218,7 +218,10 @@ async fn carry(shared: Arc<Shared>, address: String, mut frames: mpsc::Receiver<
             Ok(answers) => {
                 lock(&links.failures).reasons.remove(&address);
                 if !answers.is_empty() {
-                    for frame in shared.take_frames(answers) {
+                    let taking = Arc::clone(&shared);
+                    // A panic has told of itself.
+                    let taken = spawn_blocking(move || taking.take_frames(answers)).await;
+                    for frame in taken.into_iter().flatten() {
                         // What answers the answer goes the same way.
                         links.send(&shared, address.clone(), frame);
                     }
@@ -248,20 +251,6 @@ async fn call(
         shared.metrics.gossip_sent(frame.len() as u64);
     }
     timeout(FRAME_TIME_MAX, client.gossip(frames)).await.unwrap_or(Err(CallError::Stalled))
-}
-
-/// Text of an error and of its causes, as far as those say more.
-pub(super) fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -26,7 +26,6 @@ pub(super) fn cluster(
     let advertise = |source| NodeError::Advertise { address: address.to_owned(), source };
     let _: PeerAddress = address.parse().map_err(advertise)?;
     let seed: [u8; 32] = session_seed(store).map_err(NodeError::Begin)?;
-    let (front, _) = seed.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
     let nonce = session_seed(store).map_err(NodeError::Begin)?;
     let head = head_of(store).map_err(|_| NodeError::Begin(SyncError::Unreadable))?;
     let config = Config {
@@ -35,7 +34,7 @@ pub(super) fn cluster(
         remembered,
         run: nonce,
         // Never before what the log has, whatever the clock says.
-        began: store.clock_time().max(head.last_time.saturating_add(1)),
+        began: store.clock_time().as_ntp64().max(head.last_time.saturating_add(1)),
         address: address.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         keys: identity.keys,
@@ -43,7 +42,8 @@ pub(super) fn cluster(
         join: options.join.iter().map(ToString::to_string).collect(),
         peers: options.peers.iter().map(ToString::to_string).collect(),
         policy: policy(options),
-        seed: u64::from_le_bytes(*front),
+        // The first eight bytes, little-endian.
+        seed: seed.iter().take(8).rev().fold(0, |seed, byte| (seed << 8) | u64::from(*byte)),
     };
     Ok(Cluster::new(config, head, now))
 }
@@ -56,8 +56,8 @@ pub(super) fn head_of(store: &Store) -> Result<Head, ReadError> {
     let head = store.head()?;
     Ok(Head {
         set: SetHead { count: head.count, root: head.set_root },
-        log_size: head.log_size,
-        last_time: head.last_time,
+        log_size: head.log_size.get(),
+        last_time: head.last_time.as_ntp64(),
         epoch: peer_identity(store).epoch,
         store: store.store_id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -21,7 +21,10 @@ use stemedb_sync::{
 use stemedb_wal::disk::Disk;
 use tracing::warn;
 
-use stemedb_store::small_file::{SmallFile, SmallFileError, take};
+use stemedb_store::{
+    InternalError,
+    small_file::{SmallFile, take},
+};
 
 const FILE: SmallFile = SmallFile {
     name: "MEMBERS",
@@ -32,7 +35,7 @@ const FILE: SmallFile = SmallFile {
     private: false,
 };
 
-/// That a member is still there is noted so often.
+/// Time after which it is noted again that a member is still there.
 const NOTED_PERIOD: Duration = Duration::from_secs(60 * 60);
 
 /// The longest time that is read, in seconds: some hundred years.
@@ -47,22 +50,18 @@ pub(super) struct Members {
 }
 
 impl Members {
-    /// Those that are remembered; none if the file is missing. One that can't be used is reported.
+    /// Reads the members of earlier; none if the file is missing. A file that can't be used is
+    /// reported.
     pub(super) fn load(disk: &dyn Disk, now: Duration) -> Self {
-        let known = match FILE.load(disk) {
-            Ok(None) => Ok(BTreeMap::new()),
-            Ok(Some(content)) => parse(&content).ok_or(SmallFileError::Damaged),
-            Err(error) => Err(error),
-        };
-        let known = known.unwrap_or_else(|error| {
+        let known = FILE.load(disk, parse).unwrap_or_else(|error| {
             warn!(
                 %error,
                 path = %disk.path(FILE.name).display(),
                 "the members of earlier are not known: this node joins as the first time"
             );
-            BTreeMap::new()
+            None
         });
-        Self { known, noted: (0, now) }
+        Self { known: known.unwrap_or_default(), noted: (0, now) }
     }
 
     /// All of them.
@@ -104,15 +103,16 @@ impl Members {
 
     /// Replaces the file.
     pub(super) fn save(&self, disk: &dyn Disk) -> io::Result<()> {
-        FILE.save(disk, &content(&self.known))
+        FILE.save(disk, &content(&self.known).map_err(io::Error::other)?)
     }
 }
 
-fn content(members: &BTreeMap<NodeId, KnownMember>) -> Vec<u8> {
+fn content(members: &BTreeMap<NodeId, KnownMember>) -> Result<Vec<u8>, InternalError> {
     let mut rest = Vec::new();
     for member in members.values() {
-        // Addresses are no longer than this allows.
-        let Ok(len) = u8::try_from(member.address.len()) else { continue };
+        // Frames of gossip have no room for longer addresses either.
+        let len = u8::try_from(member.address.len());
+        let len = len.map_err(|_| InternalError::new("room for an address"))?;
         rest.extend(member.node);
         rest.extend(member.key);
         rest.extend(member.known.as_secs().to_le_bytes());
@@ -121,7 +121,7 @@ fn content(members: &BTreeMap<NodeId, KnownMember>) -> Vec<u8> {
         rest.push(len);
         rest.extend(member.address.as_bytes());
     }
-    rest
+    Ok(rest)
 }
 
 /// Total: any bytes may come.
@@ -154,7 +154,7 @@ fn seconds(rest: &mut &[u8]) -> Option<Duration> {
 
 /// The bytes of a file, read and written again; `None` if they are not one.
 pub fn rewrite(bytes: &[u8]) -> Option<Vec<u8>> {
-    parse(FILE.decode(bytes)?).map(|members| FILE.encode(&content(&members)))
+    Some(FILE.encode(&content(&parse(FILE.decode(bytes)?)?).ok()?))
 }
 
 #[cfg(test)]
@@ -226,7 +226,7 @@ mod tests {
     fn a_content_that_is_cut_is_none() {
         let mut members = Members { known: BTreeMap::new(), noted: (0, SECOND) };
         members.note(vec![member(1, "a:1"), member(2, "b:1")], 1, 7 * SECOND);
-        let bytes = content(&members.known);
+        let bytes = content(&members.known).unwrap();
         assert_eq!(parse(&bytes).as_ref(), Some(&members.known));
         let one = bytes.len() / 2;
         for len in 1..bytes.len() {
@@ -248,7 +248,7 @@ mod tests {
             disk.open(FILE.name).unwrap().write_at(&[1], place).unwrap();
             assert_eq!(Members::load(&disk, SECOND).known(), [], "{place}");
         }
-        SmallFile { version: 1, ..FILE }.save(&disk, &content(&members.known)).unwrap();
+        SmallFile { version: 1, ..FILE }.save(&disk, &content(&members.known).unwrap()).unwrap();
         assert_eq!(Members::load(&disk, SECOND).known(), []);
         members.save(&disk).unwrap();
         assert_eq!(Members::load(&disk, SECOND).known(), members.known());

@@ -1,6 +1,6 @@
 //! Metrics of a node, in the text that Prometheus reads.
 //!
-//! What happens is counted as it happens, by the methods that take what happened. What is, is
+//! Events are counted as they happen, by a method for each. What is, is
 //! looked up when somebody asks: [`Metrics::text`] takes the node's [`Status`] and its store. The
 //! registry is a value, so that several nodes of one process don't mix.
 
@@ -36,10 +36,7 @@ use self::{
     process::ProcessCollector,
 };
 use super::Status;
-use stemedb_store::{
-    Store,
-    store::{CheckpointGauges, Gauges},
-};
+use stemedb_store::{Store, store::CheckpointGauges};
 
 mod gauges;
 mod labels;
@@ -267,21 +264,20 @@ impl Metrics {
     /// All metrics, together with what node and store are at this moment.
     ///
     /// O(peers), and reads a few files of the system's about this process.
-    pub fn text(&self, status: &Status, store: &Store, memory_bytes: u64) -> String {
-        let mut gauges = store.gauges();
+    pub fn text(&self, status: &Status, store: &Store, memory_bytes: Option<u64>) -> String {
+        let gauges = store.gauges();
         let mut known = self.0.checkpoint.lock().unwrap_or_else(PoisonError::into_inner);
         *known = gauges.checkpoint.unwrap_or(*known);
-        gauges.checkpoint = Some(*known);
+        let checkpoint = *known;
         drop(known);
-        self.text_of(status, gauges, memory_bytes)
-    }
-
-    fn text_of(&self, status: &Status, gauges: Gauges, memory_bytes: u64) -> String {
         let mut node = Registry::with_prefix("stemedb");
-        let status = status.clone();
-        let disk_read_bytes = process::disk_read_bytes();
-        let collector = GaugeCollector { status, gauges, memory_bytes, disk_read_bytes };
-        node.register_collector(Box::new(collector));
+        node.register_collector(Box::new(GaugeCollector {
+            status: status.clone(),
+            gauges,
+            checkpoint,
+            memory_bytes,
+            disk_read_bytes: process::disk_read_bytes(),
+        }));
         let mut process = Registry::default();
         process.register_collector(Box::new(ProcessCollector));
         let mut text = String::with_capacity(32 << 10);

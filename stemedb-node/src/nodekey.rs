@@ -31,8 +31,8 @@ pub(super) fn load_or_make(store: &Store) -> Result<NodeKey, NodeError> {
     let path = || store.disk().path(FILE.name);
     let failed = |source| NodeError::NodeKey { path: path(), source };
     let node = peer_identity(store).node;
-    let found = match FILE.load(store.disk()) {
-        Ok(content) => content.map(|content| parse(&content)),
+    let found = match FILE.load(store.disk(), parse) {
+        Ok(found) => found.map(Some),
         Err(SmallFileError::Damaged) => Some(None),
         Err(SmallFileError::Io(source)) => return Err(failed(source)),
     };

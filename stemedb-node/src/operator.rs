@@ -3,17 +3,13 @@
 use std::{error::Error, os::unix::net::UnixListener, sync::Arc};
 
 use stemedb_merkle::Hash;
-use stemedb_rpc::{Control, Reason, backend::Failure};
+use stemedb_rpc::{Control, Controlled, Failure, Reason, Reloaded};
 use tokio::task::spawn_blocking;
 use tracing::info;
 
-use super::{
-    Metrics, Node, Reload, Status,
-    http::{self, CompareError, cells},
-    status::Problem,
-};
+use super::{Node, Reload, http::cells};
 use stemedb_store::store::uptime;
-use stemedb_store::{Store, error::ReadError, store::lock};
+use stemedb_store::{error::ReadError, store::lock};
 
 impl stemedb_rpc::Node for Node {
     fn gossip(&self, frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
@@ -24,9 +20,8 @@ impl stemedb_rpc::Node for Node {
         answers
     }
 
-    fn status(&self) -> String {
-        // It has nothing that JSON can't say.
-        serde_json::to_string(&Self::status(self)).unwrap_or_default()
+    fn status(&self) -> super::status::Status {
+        Self::status(self)
     }
 
     fn cells(&self, bits: u8) -> Result<Vec<Hash>, Failure> {
@@ -34,27 +29,22 @@ impl stemedb_rpc::Node for Node {
         cells(snapshot.tree(), bits).map_err(|error| ReadError::from(error).into())
     }
 
-    async fn control(&self, what: Control) -> Result<String, Failure> {
+    async fn control(&self, what: Control) -> Result<Controlled, Failure> {
         let shared = &self.shared;
-        let said = match what {
+        let done = match what {
             Control::Pause => {
                 lock(&shared.pauses).set_asked(true);
-                "no session begins until sync is resumed; those that run end by themselves"
-                    .to_owned()
+                Controlled::Paused
             }
             Control::Resume => {
                 lock(&shared.pauses).set_asked(false);
-                match lock(&shared.pauses).reason() {
-                    None => "sessions begin again".to_owned(),
-                    Some(reason) => format!("sync is still paused: {reason}"),
-                }
+                Controlled::Resumed { still_paused: lock(&shared.pauses).reason() }
             }
             Control::SyncNow(peer) => {
                 let known = lock(&shared.cluster).trigger(peer.as_deref(), uptime());
                 match (known, peer) {
-                    (true, None) => "every peer is met as soon as it can be".to_owned(),
-                    (true, Some(peer)) => format!("{peer} is met as soon as it can be"),
-                    (false, None) => "this node knows of no peer to meet".to_owned(),
+                    (true, peer) => Controlled::Meeting { peer },
+                    (false, None) => Controlled::NobodyToMeet,
                     (false, Some(_)) => {
                         let error = "this node has no such peer; `stemedb peers` lists them";
                         return Err(Failure::new(Reason::NotFound, error));
@@ -72,12 +62,13 @@ impl stemedb_rpc::Node for Node {
                     (reload.0)()
                 });
                 let reloaded = reloaded.await.map_err(Into::into).flatten();
-                reloaded.map_err(|error| Failure::new(Reason::Malformed, error))?
+                let reloaded = reloaded.map_err(|error| Failure::new(Reason::Malformed, error));
+                Controlled::Reloaded(reloaded?)
             }
         };
-        info!(said, "an operator asked for something");
+        info!(said = %done, "an operator asked for something");
         shared.wake.notify_one();
-        Ok(said)
+        Ok(done)
     }
 
     fn is_ready(&self) -> bool {
@@ -90,7 +81,7 @@ impl Node {
     /// by [`reload`](Self::reload).
     pub fn on_reload(
         &self,
-        reload: impl Fn() -> Result<String, Box<dyn Error + Send + Sync>> + Send + 'static,
+        reload: impl Fn() -> Result<Reloaded, Box<dyn Error + Send + Sync>> + Send + 'static,
     ) {
         *lock(&self.shared.reload) = Some(Reload(Box::new(reload)));
     }
@@ -100,31 +91,5 @@ impl Node {
     /// replaces a socket that was given before.
     pub fn control_by(&self, listener: UnixListener) {
         *lock(&self.shared.control) = Some(listener);
-    }
-}
-
-impl http::View for Node {
-    fn status(&self) -> Status {
-        Self::status(self)
-    }
-
-    fn problems(&self) -> Vec<Problem> {
-        self.shared.problems()
-    }
-
-    fn store(&self) -> &Arc<Store> {
-        Self::store(self)
-    }
-
-    fn metrics(&self) -> &Metrics {
-        &self.shared.metrics
-    }
-
-    async fn compare(&self, peer: &str, depth: u8) -> Result<Vec<Hash>, CompareError> {
-        if lock(&self.shared.cluster).peer(peer).is_none() {
-            return Err(CompareError::UnknownPeer);
-        }
-        let cells = async { self.shared.links.client(peer).await?.cells(depth).await };
-        cells.await.map_err(|error| CompareError::Failed(Box::new(error)))
     }
 }

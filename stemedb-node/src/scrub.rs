@@ -22,6 +22,7 @@ use self::{
     state::{State, UNKNOWN},
 };
 use stemedb_store::{
+    LogIndex, Position, Timestamp,
     error::ReadError,
     store::{Healed, Store},
 };
@@ -59,9 +60,9 @@ pub struct Found {
     /// be told.
     pub id: Option<AssertionId>,
     /// The entry that it concerns, or the first of several.
-    pub index: u64,
+    pub index: LogIndex,
     /// Where it is in the log; in a file beside the log, where in that.
-    pub position: u64,
+    pub position: Position,
     /// The error, with file and offset.
     pub error: String,
     /// Whether it is in the log.
@@ -79,7 +80,7 @@ pub enum Outcome {
     /// It is as it was written.
     Healed {
         /// Where the damaged bytes are kept.
-        aside: Option<PathBuf>,
+        kept: Option<PathBuf>,
     },
     /// No peer has the body, or none can be reached.
     NoDonor,
@@ -135,9 +136,9 @@ impl fmt::Display for Found {
         }
         match &self.outcome {
             Outcome::Open => Ok(()),
-            Outcome::Healed { aside: None } => f.write_str("; healed"),
-            Outcome::Healed { aside: Some(aside) } => {
-                write!(f, "; healed, and what it was is in {}", aside.display())
+            Outcome::Healed { kept: None } => f.write_str("; healed"),
+            Outcome::Healed { kept: Some(kept) } => {
+                write!(f, "; healed, and what it was is in {}", kept.display())
             }
             Outcome::NoDonor => f.write_str("; no peer gave its body"),
             Outcome::Failed { reason } => write!(f, "; not healed: {reason}"),
@@ -156,14 +157,14 @@ impl Scrub {
         }
         let tile = (state.segment == LOG_DONE).then_some(0);
         let segment = if tile.is_some() { 0 } else { state.segment };
-        Self { scrubber: Scrubber::new(segment), tile, state }
+        Self { scrubber: Scrubber::new(Position(segment)), tile, state }
     }
 
     /// Begins again at the front.
     pub fn restart(store: &Store) -> Self {
         let mut state = State::load(store);
         (state.segment, state.began) = (0, 0);
-        Self { scrubber: Scrubber::new(0), tile: None, state }
+        Self { scrubber: Scrubber::new(Position(0)), tile: None, state }
     }
 
     /// Reads on for about `budget` bytes and says what is damaged. Nothing is healed.
@@ -176,7 +177,7 @@ impl Scrub {
     /// again. If the secret for the ids is missing.
     pub fn step(&mut self, store: &Store, budget: u64) -> Result<Step, ReadError> {
         if self.state.began == 0 {
-            self.state.began = store.wall_clock().unwrap_or(UNKNOWN);
+            self.state.began = store.wall_clock().map_or(UNKNOWN, Timestamp::as_ntp64);
             // What is not healed yet is found again.
             self.state.damaged = self.state.healed;
         }
@@ -193,7 +194,7 @@ impl Scrub {
                 self.state.segment = LOG_DONE;
                 self.save(store);
             } else if self.scrubber.segment() != segment {
-                self.state.segment = self.scrubber.segment();
+                self.state.segment = self.scrubber.segment().get();
                 self.save(store);
             }
         }
@@ -201,7 +202,7 @@ impl Scrub {
         self.state.damaged += step.faults.len() as u64;
         if step.pass_ended {
             self.tile = None;
-            self.state.end_pass(store.wall_clock().unwrap_or(UNKNOWN));
+            self.state.end_pass(store.wall_clock().map_or(UNKNOWN, Timestamp::as_ntp64));
             self.save(store);
         }
         Ok(step)
@@ -213,8 +214,8 @@ impl Scrub {
             if let Some(error) = store.tile_fault(tile) {
                 step.faults.push(Found {
                     id: None,
-                    index: 0,
-                    position: tile * TILE_LEN,
+                    index: LogIndex(0),
+                    position: Position(tile * TILE_LEN),
                     error: error.to_string(),
                     in_log: false,
                     outcome: Outcome::Open,
@@ -244,12 +245,13 @@ impl Scrub {
             (None, _) => store.rewrite_framing(found.position),
         };
         found.outcome = match healed {
-            Ok(Healed::Rewritten { kept, .. }) => Outcome::Healed { aside: Some(kept) },
-            Ok(_) => Outcome::Healed { aside: None },
+            Ok(Healed::Rewritten { kept, .. }) => Outcome::Healed { kept: Some(kept) },
+            Ok(_) => Outcome::Healed { kept: None },
             Err(error) => Outcome::Failed { reason: error.to_string() },
         };
         if !found.needs_body() && found.is_healed() && !is_whole(store, found.position) {
-            let reason = "it can't be told from the rest: close the store and run `stemedb repair`";
+            let reason =
+                "it does not follow from the rest: close the store and run `stemedb repair`";
             found.outcome = Outcome::Failed { reason: reason.to_owned() };
         }
         if found.is_healed() {
@@ -261,14 +263,14 @@ impl Scrub {
     /// How far this pass is, in entries of the log.
     pub fn index(&self, store: &Store) -> u64 {
         match self.tile {
-            Some(_) => store.log_size(),
-            None => self.scrubber.index().unwrap_or(0),
+            Some(_) => store.log_size().get(),
+            None => self.scrubber.index().map_or(0, LogIndex::get),
         }
     }
 
     /// How far this pass is, in bytes of the log.
     pub fn position(&self) -> u64 {
-        self.scrubber.position()
+        self.scrubber.position().get()
     }
 
     /// When this pass began, NTP64; `None` between two. The least time if the clock was wrong.
@@ -295,7 +297,7 @@ impl Scrub {
 }
 
 /// Whether what holds the records together is as it was written, in the segment of a position.
-fn is_whole(store: &Store, position: u64) -> bool {
+fn is_whole(store: &Store, position: Position) -> bool {
     let segment_of = |position| Scrubber::around(store.reader(), position).segment();
     let mut scrubber = Scrubber::around(store.reader(), position);
     let segment = scrubber.segment();

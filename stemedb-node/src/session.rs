@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use stemedb_rpc::SyncOptions;
-use stemedb_rpc::store::sync_through;
 use stemedb_rpc::sync::Synced;
 use stemedb_store::store::uptime;
 use stemedb_sync::{Ending, cluster::Outcome, message::Refusal, report::Limited};
@@ -12,7 +11,6 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     Shared,
-    guard::Guard,
     status::{SessionStatus, unix_seconds},
 };
 use stemedb_store::store::lock;
@@ -92,10 +90,10 @@ async fn sync(shared: &Arc<Shared>, peer: &str) -> Result<Synced, String> {
     let client = shared.links.client(peer).await.map_err(|error| error.to_string())?;
     let node = lock(&shared.cluster).peer(peer).and_then(|peer| peer.node);
     let _under_way = node.map(|node| shared.outgoing.begin(node));
-    let options = SyncOptions { pace: Some(shared.limiter.clone()), ..SyncOptions::default() };
-    let site = Arc::new(Guard::for_own(Arc::clone(shared)));
-    let stopped = shared.stopped();
-    let synced = sync_through(&shared.store, site, &client, options, stopped, |_| {}).await;
+    let (options, stopped) = (SyncOptions::default(), shared.stopped());
+    // What comes with it is counted when it ends, not as it comes.
+    let store = shared.peer_store();
+    let synced = stemedb_rpc::store::sync(store, &client, options, stopped, |_| {}).await;
     synced.map_err(|error| error.to_string())
 }
 
@@ -147,7 +145,7 @@ fn outcome(synced: &Synced) -> Outcome {
     let report = &synced.report;
     let moved = report.fetched + report.pushed > 0;
     match report.ending {
-        Ending::ProtocolViolation(blame) => Outcome::ProtocolViolation(blame),
+        Ending::ProtocolViolation(what) => Outcome::ProtocolViolation(what),
         Ending::Complete if report.equal => report.set.map_or(Outcome::Partial, Outcome::Repaired),
         Ending::Complete => Outcome::Partial,
         Ending::Limit(Limited::BodyBytes | Limited::Time | Limited::Disk)

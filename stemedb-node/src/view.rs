@@ -19,7 +19,7 @@ use super::{
 };
 use stemedb_store::store::lock;
 
-/// For so long it is shown that another process had this node's id.
+/// Time for which the status shows that another process had this node's id.
 const DUPLICATE_TIME: Duration = Duration::from_secs(300);
 
 /// Status of a node at this moment.
@@ -55,17 +55,12 @@ pub(super) fn status(shared: &Shared) -> Status {
         address: shared.address.clone(),
         time,
         uptime_seconds: now.saturating_sub(shared.began).as_secs(),
-        head: head.map(|head| HeadStatus {
-            count: head.count,
-            set_root: to_hex(&head.set_root),
-            log_size: head.log_size,
-            log_root: to_hex(&head.log_root),
-        }),
+        head: head.as_ref().map(HeadStatus::from),
         not_ready,
         sync: SyncStatus {
             paused: lock(&shared.pauses).reason(),
             running: running as u64,
-            append_p99_seconds: shared.metered.append_p99().map(|p99| p99.as_secs_f64()),
+            append_p99_seconds: shared.meter.append_p99().map(|p99| p99.as_secs_f64()),
         },
         peers,
         slices: lock(&shared.slices).status(),
@@ -189,7 +184,7 @@ fn peer_status(
         failures: peer.failures.into(),
         retry_at: (peer.not_before > now).then(|| at(peer.not_before)),
         last_session: sessions.last.get(address).cloned(),
-        remark: peer.quarantined.map(|blame| blame.to_string()),
+        remark: peer.quarantined.map(|violation| violation.to_string()),
     }
 }
 
@@ -222,7 +217,7 @@ mod tests {
             after.not_ready.iter().any(|problem| problem.code == ProblemCode::Damage),
             "{after:?}"
         );
-        let text = node.shared.metrics.text(&after, &store, 0);
+        let text = node.shared.metrics.text(&after, &store, None);
         assert!(text.contains("\nstemedb_ready 0.0\n"), "{text}");
     }
 }

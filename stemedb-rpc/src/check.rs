@@ -8,7 +8,7 @@ const LEN: usize = 16;
 
 /// The check of one body.
 pub(crate) fn of_body(body: &[u8]) -> Vec<u8> {
-    front(&blake3::hash(body))
+    truncated(&blake3::hash(body))
 }
 
 /// The check of the bodies in a message.
@@ -18,7 +18,7 @@ pub(crate) fn of_message(message: &AppendBatchRequest) -> Vec<u8> {
         hasher.update(&(body.len() as u64).to_le_bytes()).update(body);
     }
     hasher.update(&[u8::from(message.continues)]);
-    front(&hasher.finalize())
+    truncated(&hasher.finalize())
 }
 
 /// Compares a check with what it must be; one that is absent is not asked for.
@@ -30,7 +30,7 @@ pub(crate) fn compare(check: &[u8], right: impl FnOnce() -> Vec<u8>) -> Result<(
     if check.is_empty() || check == right() { Ok(()) } else { Err(Reason::Garbled) }
 }
 
-fn front(hash: &blake3::Hash) -> Vec<u8> {
+fn truncated(hash: &blake3::Hash) -> Vec<u8> {
     hash.as_bytes().iter().copied().take(LEN).collect()
 }
 

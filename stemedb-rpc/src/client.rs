@@ -15,6 +15,7 @@ use std::{future::Future, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable as _};
 use stemedb_merkle::{AssertionId, Hash, proof::SetProof};
+use stemedb_store::{Head, Receipt};
 use tokio::time::{error::Elapsed, timeout};
 use tonic::{
     Request, Response, Status,
@@ -31,9 +32,7 @@ pub use self::{
     watch::{Watch, Watched},
 };
 use crate::{
-    backend::{Head, Receipt},
-    check,
-    convert::Malformed,
+    Malformed, check,
     limits::{MESSAGE_LEN_MAX, PART_LEN_MAX},
     proto::v1::{
         self, node_service_client::NodeServiceClient,
@@ -47,13 +46,13 @@ use crate::{
 /// How a client behaves. The default is without TLS and token.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
-    /// TLS; `None` talks in clear.
+    /// TLS; `None` talks in plaintext.
     pub tls: Option<ClientTls>,
     /// The token to show.
     pub token: Option<Token>,
-    /// Whether to show the token in clear to other machines, where others can read along. Default:
-    /// no.
-    pub clear_to_others: bool,
+    /// Whether to send the token in plaintext to other machines, where others can read along.
+    /// Default: no.
+    pub send_token_in_plaintext: bool,
     /// Time to connect, for a TLS handshake too: 5 seconds.
     pub connect_time_max: Duration,
     /// Time for a call to be answered: 15 seconds.
@@ -81,7 +80,7 @@ impl Default for ClientOptions {
         Self {
             tls: None,
             token: None,
-            clear_to_others: false,
+            send_token_in_plaintext: false,
             connect_time_max: Duration::from_secs(5),
             call_time_max: Duration::from_secs(15),
             idle_time_max: Duration::from_secs(30),
@@ -141,8 +140,8 @@ impl Client {
             if peer.wants_tls() {
                 return Err(CallError::AuthorityMissing { peer: peer.clone() });
             }
-            if options.token.is_some() && !peer.is_here() && !options.clear_to_others {
-                return Err(CallError::TokenInClear { peer: peer.clone() });
+            if options.token.is_some() && !peer.is_here() && !options.send_token_in_plaintext {
+                return Err(CallError::TokenInPlaintext { peer: peer.clone() });
             }
         } else if peer.refuses_tls() {
             return Err(CallError::TlsUnwanted { peer: peer.clone() });
@@ -174,7 +173,7 @@ impl Client {
         Ok(Self { peer: peer.clone(), store, replication, node, gossip, options })
     }
 
-    /// Where the server is.
+    /// Address of the server.
     pub fn peer(&self) -> &PeerAddress {
         &self.peer
     }
@@ -216,7 +215,7 @@ impl Client {
         append.retry(pauses(&self.options)).when(CallError::may_pass).await
     }
 
-    /// What the store there holds at this moment, by its own account.
+    /// Head of the store there, by its own account.
     ///
     /// # Errors
     ///
@@ -258,7 +257,7 @@ impl Client {
         once.retry(pauses(&self.options)).when(CallError::may_pass).await
     }
 
-    /// What a server answered to a call, if it did in time.
+    /// Answer of a server to a call, if it came in time.
     fn answered<T>(
         &self,
         answer: Result<Result<Response<T>, Status>, Elapsed>,

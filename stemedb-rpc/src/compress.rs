@@ -2,7 +2,7 @@
 
 use zstd::bulk::{Compressor, Decompressor};
 
-use crate::{convert::Malformed, limits::PART_LEN_MAX};
+use crate::{Malformed, limits::PART_LEN_MAX};
 
 /// The level of zstd: the fastest ordinary one, as parts go out as fast as a network takes them.
 const LEVEL: i32 = 1;
@@ -71,7 +71,7 @@ impl Part {
     /// The bytes of a part. Sets no more memory aside than the part may have.
     pub(crate) fn expand(self) -> Result<Vec<u8>, Malformed> {
         let Self { bytes, len } = self;
-        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        let len = len as usize;
         if len == 0 {
             return Ok(bytes);
         }

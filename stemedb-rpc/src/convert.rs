@@ -1,33 +1,10 @@
 //! Between the messages on the wire and the types of this project.
 
 pub(crate) mod replication;
+mod status;
 pub(crate) mod store;
 
-/// A message that breaks a rule of the protocol files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {rule}")]
-pub struct Malformed {
-    /// The field at fault.
-    pub field: &'static str,
-    /// What it must be.
-    pub rule: &'static str,
-}
-
-impl Malformed {
-    pub(crate) const fn new(field: &'static str, rule: &'static str) -> Self {
-        Self { field, rule }
-    }
-
-    pub(crate) const fn missing(field: &'static str) -> Self {
-        Self { field, rule: "must be there" }
-    }
-}
-
-impl From<Malformed> for tonic::Status {
-    fn from(error: Malformed) -> Self {
-        crate::Reason::Malformed.status(error.to_string())
-    }
-}
+use crate::Malformed;
 
 /// Bytes of a fixed length.
 pub(crate) fn array<const N: usize>(

@@ -2,38 +2,46 @@
 //!
 //! `proto/stemedb/v1/` has three services: *store*, which appends, gets, proves and watches from
 //! afar, *replication*, the messages of [`stemedb_sync`] one to one, and *node*, for gossip and for
-//! operators. Here are their [`server`], which works on whatever implements [`Backend`],
-//! [`SessionHost`] and [`Node`], and their [`client`]. Decisions
-//! are made elsewhere; limits are kept here.
+//! operators. Here are their [`server`], which serves a
+//! [`Store`](stemedb_store::Store) and a [`Node`], and their [`client`]. Decisions are made
+//! elsewhere; limits are kept here.
 
-pub mod backend;
 mod blocking;
 mod check;
 pub mod client;
 mod compress;
 mod convert;
+mod failure;
+pub mod limiter;
 pub mod limits;
+mod malformed;
 pub mod node;
+pub mod observer;
 pub mod proto;
 pub mod reason;
-pub mod replica;
 pub mod responder_service;
 pub mod server;
+pub mod status;
 pub mod store;
 pub mod sync;
 pub mod tls;
 pub mod token;
+mod which;
 pub mod wire_len;
 
-pub use backend::Backend;
 pub use client::{CallError, Client, ClientOptions, PeerAddress};
-pub use convert::Malformed;
+
+pub use failure::Failure;
+pub use limiter::Limiter;
 pub use limits::ServerLimits;
-pub use node::{Control, Node};
+pub use malformed::Malformed;
+pub use node::{Control, Controlled, Node, Reloaded};
+pub use observer::{Observer, StoreEvent};
 pub use reason::Reason;
-pub use replica::Replica;
-pub use responder_service::{ResponderService, SessionHost};
+pub use responder_service::ResponderService;
 pub use server::{Server, ServerOptions, serve_control};
+pub use status::Status;
 pub use store::{PeerStore, Replicate, SyncError, SyncOptions};
 pub use tls::{ClientIdentity, ClientTls, ServerTls};
 pub use token::{Token, Tokens};
+pub use which::Which;

@@ -15,7 +15,7 @@ pub const PART_LEN_MAX: usize = 2 << 20;
 /// Bodies in one message of a batch.
 pub const BODIES_PER_MESSAGE_MAX: usize = 4096;
 
-/// What a server allows its clients, all together and each.
+/// Limits of a server for its clients, all together and each.
 ///
 /// Memory that clients can make it set aside: [`calls_max`](Self::calls_max) and
 /// [`peer_calls_max`](Self::peer_calls_max) messages, which is 2 GiB of address space with the

@@ -1,11 +1,14 @@
-//! What the node service needs of a node.
+//! Node as the node service sees it.
 
-use std::future::Future;
+use std::{fmt, future::Future};
 
 use stemedb_merkle::Hash;
 use stemedb_sync::cluster::FRAME_LEN_MAX;
 
-use crate::{Reason, backend::Failure};
+use crate::{
+    Failure, Reason,
+    status::{PauseReason, Status},
+};
 
 /// Frames in one call.
 pub const FRAMES_PER_CALL_MAX: usize = 64;
@@ -18,8 +21,8 @@ pub trait Node: Send + Sync + 'static {
     /// Takes in frames of gossip, and gives those that answer them.
     fn gossip(&self, frames: Vec<Vec<u8>>) -> Vec<Vec<u8>>;
 
-    /// What it shows of itself, as one JSON object. May wait for a disk.
-    fn status(&self) -> String;
+    /// Its status at this moment. May wait for a disk.
+    fn status(&self) -> Status;
 
     /// The hash of each subtree at a depth of at most [`CELL_BITS_MAX`], zeros for an empty one.
     /// May wait for a disk.
@@ -29,18 +32,18 @@ pub trait Node: Send + Sync + 'static {
     /// If the set tree can't be read.
     fn cells(&self, bits: u8) -> Result<Vec<Hash>, Failure>;
 
-    /// Does something, and says what was done.
+    /// Does what an operator asks for.
     ///
     /// # Errors
     ///
     /// If it can't be done.
-    fn control(&self, what: Control) -> impl Future<Output = Result<String, Failure>> + Send;
+    fn control(&self, what: Control) -> impl Future<Output = Result<Controlled, Failure>> + Send;
 
     /// Whether it serves clients as it should: what the health service says.
     fn is_ready(&self) -> bool;
 }
 
-/// Something to do.
+/// Request of an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Control {
     /// Begin no sessions.
@@ -51,6 +54,69 @@ pub enum Control {
     SyncNow(Option<String>),
     /// Read the configuration again.
     Reload,
+}
+
+/// Result of a [`Control`] request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Controlled {
+    /// No session begins until sync is resumed.
+    Paused,
+    /// Sessions begin again, unless something else keeps them from it.
+    Resumed {
+        /// The reason for which none begins.
+        still_paused: Option<PauseReason>,
+    },
+    /// A peer, or all of them, is met as soon as it can be.
+    Meeting {
+        /// The peer's address; `None` for all.
+        peer: Option<String>,
+    },
+    /// No peer is known.
+    NobodyToMeet,
+    /// The configuration was read again.
+    Reloaded(Reloaded),
+    /// It was done, in a word of another version.
+    Unknown,
+}
+
+/// Keys of the configuration that have changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Those that are in force.
+    pub changed: Vec<String>,
+    /// Those that take effect when the node is started again.
+    pub at_restart: Vec<String>,
+}
+
+impl fmt::Display for Controlled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Paused => f.write_str(
+                "no session begins until sync is resumed; those that run end by themselves",
+            ),
+            Self::Resumed { still_paused: None } => f.write_str("sessions begin again"),
+            Self::Resumed { still_paused: Some(reason) } => {
+                write!(f, "sync is still paused: {reason}")
+            }
+            Self::Meeting { peer: None } => f.write_str("every peer is met as soon as it can be"),
+            Self::Meeting { peer: Some(peer) } => write!(f, "{peer} is met as soon as it can be"),
+            Self::NobodyToMeet => f.write_str("this node knows of no peer to meet"),
+            Self::Reloaded(reloaded) => reloaded.fmt(f),
+            Self::Unknown => f.write_str("done, as a later version of the node says"),
+        }
+    }
+}
+
+impl fmt::Display for Reloaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [changed, later] = [&self.changed, &self.at_restart].map(|keys| keys.join(", "));
+        match (changed.as_str(), later.as_str()) {
+            ("", "") => f.write_str("nothing has changed"),
+            (now, "") => write!(f, "changed: {now}"),
+            ("", later) => write!(f, "nothing changes before the next start, then: {later}"),
+            (now, later) => write!(f, "changed: {now}; at the next start: {later}"),
+        }
+    }
 }
 
 /// Checks what a call brings, so that its work is bounded.
@@ -69,7 +135,7 @@ impl Node for NoNode {
         match *self {}
     }
 
-    fn status(&self) -> String {
+    fn status(&self) -> Status {
         match *self {}
     }
 
@@ -77,7 +143,7 @@ impl Node for NoNode {
         match *self {}
     }
 
-    async fn control(&self, _what: Control) -> Result<String, Failure> {
+    async fn control(&self, _what: Control) -> Result<Controlled, Failure> {
         match *self {}
     }
 

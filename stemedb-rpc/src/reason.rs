@@ -1,4 +1,4 @@
-//! Why a call did not do what was asked: the one place that knows status codes.
+//! Reasons of failed calls: the one place that knows status codes.
 //!
 //! On the server an error becomes a [`Status`] here, on the client a [`Status`] becomes an error
 //! again. The code says what to do; the details (`google.rpc.Status` in `grpc-status-details-bin`)
@@ -11,13 +11,15 @@ use stemedb_sync::message::Refusal;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, ErrorInfo, StatusExt as _};
 
-/// Who says what reasons mean.
+use crate::Malformed;
+
+/// Domain of the reasons in an `ErrorInfo`.
 pub const DOMAIN: &str = "stemedb.dev";
 
-/// Where the number of a refusal is in the metadata of an error.
+/// Key of the number of a refusal in the metadata of an error.
 const REFUSAL: &str = "refusal";
 
-/// Why a server does not do what a call asks. The words are part of the protocol.
+/// Reason for which a server does not do what a call asks. The words are part of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Reason {
@@ -167,13 +169,24 @@ pub fn refusal_status(refusal: Refusal) -> Status {
 }
 
 /// The same, with a message of its own.
-pub(crate) fn refusal_status_with(refusal: Refusal, message: String) -> Status {
+fn refusal_status_with(refusal: Refusal, message: String) -> Status {
     let metadata = HashMap::from([(REFUSAL.to_owned(), refusal.code().to_string())]);
     let details = ErrorDetails::with_error_info(refusal.name(), DOMAIN, metadata);
     Status::with_error_details(refusal_code(refusal), message, details)
 }
 
-/// What the details of a status say, if they are ours.
+impl From<Malformed> for Status {
+    fn from(error: Malformed) -> Self {
+        Reason::Malformed.status(error.to_string())
+    }
+}
+
+/// The refusal of a message that does not parse.
+pub(crate) fn malformed(error: Malformed) -> Status {
+    refusal_status_with(Refusal::Malformed, error.to_string())
+}
+
+/// Details of a status, if they are ours.
 fn info(status: &Status) -> Option<ErrorInfo> {
     status.get_details_error_info().filter(|info| info.domain == DOMAIN)
 }

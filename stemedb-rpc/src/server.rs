@@ -1,7 +1,7 @@
 //! A server: the store service and the replication service of one store, on one address.
 //!
 //! ```text
-//!  listener -> connections -> TLS -> HTTP/2 -> gate -> services -> Backend, Replica
+//!  listener -> connections -> TLS -> HTTP/2 -> gate -> services -> Store, Responder
 //!  (how many)  (first call)   (5 s)  (frames)  (token, calls, deadline)
 //! ```
 //!
@@ -11,6 +11,7 @@ mod access;
 mod addresses;
 mod answers;
 mod batch;
+mod blocking;
 mod budget;
 mod connection;
 mod control;
@@ -51,7 +52,7 @@ use self::{
     store::StoreService,
 };
 use crate::{
-    backend::Backend,
+    ResponderService,
     limits::ServerLimits,
     node::{NoNode, Node},
     proto::{
@@ -59,7 +60,6 @@ use crate::{
         v1::replication_service_server::ReplicationServiceServer,
         v1::store_service_server::StoreServiceServer,
     },
-    replica::Replica,
     tls::ServerTls,
     token::Tokens,
 };
@@ -78,10 +78,10 @@ const CLOSE_TIME_MAX: Duration = Duration::from_millis(500);
 /// How a server serves. The default is without TLS and tokens, for the machine itself only.
 #[derive(Clone, Debug, Default)]
 pub struct ServerOptions {
-    /// TLS; `None` serves in clear.
+    /// TLS; `None` serves in plaintext.
     pub tls: Option<ServerTls>,
-    /// Whether to serve in clear where other machines can reach it. Default: no.
-    pub clear_to_others: bool,
+    /// Whether to serve in plaintext where other machines can reach it. Default: no.
+    pub allow_plaintext: bool,
     /// Tokens of clients and peers alike. Where neither these nor the next two are given, both are
     /// let in without a token.
     pub tokens: Option<Tokens>,
@@ -95,11 +95,11 @@ pub struct ServerOptions {
     /// Whether the reflection service is on, which tells clients what services there are. Default:
     /// no.
     pub reflection: bool,
-    /// What is limited.
+    /// Limits.
     pub limits: ServerLimits,
 }
 
-/// Why a store can't be served.
+/// Error of serving a store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
@@ -108,15 +108,15 @@ pub enum ServeError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// Why not.
+        /// The system's error.
         source: io::Error,
     },
     /// Other machines could listen in.
     #[error(
         "serving on {address} without TLS would let others read along: give a certificate and its \
-         key, listen on 127.0.0.1, or say that clear text is meant"
+         key, listen on 127.0.0.1, or allow plaintext"
     )]
-    Clear {
+    Plaintext {
         /// The address.
         address: SocketAddr,
     },
@@ -157,8 +157,8 @@ impl Server {
     ///
     /// If that is not possible or not safe, or the certificates are not good.
     pub async fn bind(address: SocketAddr, options: ServerOptions) -> Result<Self, ServeError> {
-        if options.tls.is_none() && !address.ip().is_loopback() && !options.clear_to_others {
-            return Err(ServeError::Clear { address });
+        if options.tls.is_none() && !address.ip().is_loopback() && !options.allow_plaintext {
+            return Err(ServeError::Plaintext { address });
         }
         if let Some(tls) = &options.tls {
             // Asked for again when serving begins; a bad certificate is better known now.
@@ -177,7 +177,7 @@ impl Server {
         self.memory.clone()
     }
 
-    /// Where it listens.
+    /// Address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -188,13 +188,12 @@ impl Server {
     /// # Errors
     ///
     /// If it can't begin, or fails.
-    pub async fn serve<B: Backend, R: Replica>(
+    pub async fn serve(
         self,
-        backend: Arc<B>,
-        replica: Arc<R>,
+        responder: Arc<ResponderService>,
         stop: impl Future<Output = ()>,
     ) -> Result<Stopped, ServeError> {
-        self.serve_node(backend, replica, None::<Arc<NoNode>>, stop).await
+        self.serve_node(responder, None::<Arc<NoNode>>, stop).await
     }
 
     /// [`serve`](Self::serve) with the node service; the health service says whether the node is
@@ -203,10 +202,9 @@ impl Server {
     /// # Errors
     ///
     /// If it can't begin, or fails.
-    pub async fn serve_node<B: Backend, R: Replica, N: Node>(
+    pub async fn serve_node<N: Node>(
         self,
-        backend: Arc<B>,
-        replica: Arc<R>,
+        responder: Arc<ResponderService>,
         node: Option<Arc<N>>,
         stop: impl Future<Output = ()>,
     ) -> Result<Stopped, ServeError> {
@@ -223,24 +221,25 @@ impl Server {
             phases: phases.clone(),
         });
         let store = StoreService {
-            backend,
+            store: Arc::clone(responder.store().store()),
+            observer: responder.store().observer().clone(),
             batches: Budget::new(limits.batches_pending_max),
             reads: Budget::new(limits.reads_pending_max),
             limits: Arc::clone(&limits),
             phases: phases.clone(),
         };
         let replication = ReplicationService {
-            replica: Arc::clone(&replica),
+            responder: Arc::clone(&responder),
             limits: Arc::clone(&limits),
             memory,
             pushes: Arc::new(Semaphore::new(limits.push_threads_max.max(1))),
         };
         let service = node.clone().map(|node| NodeService { node });
         let (health, router) = router(&options, &rules, store, replication, service)?;
-        health.set_serving::<StoreServiceServer<StoreService<B>>>().await;
-        health.set_serving::<ReplicationServiceServer<ReplicationService<R>>>().await;
+        health.set_serving::<StoreServiceServer<StoreService>>().await;
+        health.set_serving::<ReplicationServiceServer<ReplicationService>>().await;
         let (connections, mut tasks) = listener::connections(listener, &limits, phases.clone());
-        let tidied = Arc::clone(&replica);
+        let tidied = Arc::clone(&responder);
         tasks.spawn(async move {
             loop {
                 sleep(TIDY_INTERVAL).await;
@@ -275,19 +274,19 @@ impl Server {
         }
         // A receiver is held here, so nothing that is sent gets lost.
         phase.send_replace(Phase::Draining);
-        health.set_not_serving::<StoreServiceServer<StoreService<B>>>().await;
-        health.set_not_serving::<ReplicationServiceServer<ReplicationService<R>>>().await;
+        health.set_not_serving::<StoreServiceServer<StoreService>>().await;
+        health.set_not_serving::<ReplicationServiceServer<ReplicationService>>().await;
         for service in ["", NODE_SERVICE] {
             health.set_service_status(service, tonic_health::ServingStatus::NotServing).await;
         }
-        let drained = drained(&rules, &*replica, limits.stop_quiet_max);
+        let drained = drained(&rules, &responder, limits.stop_quiet_max);
         tokio::select! {
             ended = &mut serving => {
                 return ended.map(|()| Stopped { cut: 0 }).map_err(ServeError::Transport);
             }
             _in_time = timeout(limits.stop_time_max, drained) => {}
         }
-        let cut = rules.running() + replica.sessions();
+        let cut = rules.running() + responder.sessions();
         phase.send_replace(Phase::Closing);
         // What they hold is given back before this returns.
         tasks.shutdown().await;
@@ -300,10 +299,10 @@ impl Server {
 }
 
 /// Ready once no call runs and no session is open, or none that still asks for something.
-async fn drained(rules: &Rules, replica: &impl Replica, quiet_max: Duration) {
+async fn drained(rules: &Rules, responder: &ResponderService, quiet_max: Duration) {
     let mut quiet = Duration::ZERO;
     let mut admitted = rules.admitted();
-    while rules.running() > 0 || replica.sessions() > 0 && quiet < quiet_max {
+    while rules.running() > 0 || responder.sessions() > 0 && quiet < quiet_max {
         sleep(DRAIN_INTERVAL).await;
         let still = rules.running() == 0 && rules.admitted() == admitted;
         quiet = if still { quiet + DRAIN_INTERVAL } else { Duration::ZERO };
@@ -312,11 +311,11 @@ async fn drained(rules: &Rules, replica: &impl Replica, quiet_max: Duration) {
 }
 
 /// All services, behind their gates.
-fn router<B: Backend, R: Replica, N: Node>(
+fn router<N: Node>(
     options: &ServerOptions,
     rules: &Arc<Rules>,
-    store: StoreService<B>,
-    replication: ReplicationService<R>,
+    store: StoreService,
+    replication: ReplicationService,
     node: Option<NodeService<N>>,
 ) -> Result<(HealthReporter, Router), ServeError> {
     let limits = &options.limits;

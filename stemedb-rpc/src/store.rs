@@ -1,13 +1,14 @@
 //! Store on the wire: as clients see it, as peers see it, and its sessions with others.
 
-mod backend;
 mod peer_store;
 mod peers;
 mod replicate;
+mod sync_error;
 
 #[doc(hidden)]
 pub use self::peers::rewrite as rewrite_peers;
 pub use self::{
     peer_store::{PeerStore, peer_identity, session_seed},
-    replicate::{Replicate, SyncError, SyncOptions, fitting, sync_through},
+    replicate::{Replicate, SyncOptions, fitting, sync},
+    sync_error::SyncError,
 };

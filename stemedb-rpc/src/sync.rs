@@ -1,4 +1,4 @@
-//! Driving a session: what it wants is done over a [`Client`] and on a [`SessionHost`].
+//! Driving a session: what it wants is done over a [`Client`] and on a [`PeerStore`].
 //!
 //! ```text
 //!  session --next--> requests, reads, appends --tasks--> events --told--> session
@@ -8,10 +8,11 @@
 //! itself never waits but computes, for moments at a time and more where much differs: it does so
 //! where blocking is allowed, so that a runtime that serves as well goes on serving.
 
-use std::{fmt, future::Future, iter::from_fn, pin, sync::Arc, time::Duration};
+use std::{future::Future, iter::from_fn, time::Duration};
 
+use stemedb_store::store::uptime;
 use stemedb_sync::{
-    Config, Pin, ProtocolViolation, Session,
+    Config, Pin, ProtocolViolation, Session, Source as _,
     message::{Ask, Envelope, Kind, Push, Refusal, Request, Response},
     report::Report,
     session::{Append, Output, Read},
@@ -24,19 +25,9 @@ use tokio::{
 use tokio_stream::StreamExt as _;
 
 use crate::{
-    CallError, Client, Reason, backend::Failure, blocking::run_blocking, client::Traffic,
-    compress::NO_FRAME, responder_service::SessionHost,
+    CallError, Client, PeerStore, Reason, SyncError, blocking::run_blocking, client::Traffic,
+    compress::NO_FRAME, store::session_seed,
 };
-
-/// Ready when a session may go on.
-pub type Waiting<'a> = pin::Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
-
-/// Holds sessions back, so that they leave something to others.
-pub trait Pace: fmt::Debug + Send + Sync {
-    /// Notes what a session has just spent: bytes, both ways, and time of a processor. Ready when
-    /// it may go on.
-    fn spend(&self, bytes: u64, busy: Duration) -> Waiting<'_>;
-}
 
 /// Events that wait for the session. Parts of bodies are among them, so this bounds memory.
 const EVENTS_MAX: usize = 16;
@@ -44,23 +35,11 @@ const EVENTS_MAX: usize = 16;
 /// How a session went.
 #[derive(Debug)]
 pub struct Synced {
-    /// What it did, and how it ended.
+    /// Report of what it did, and how it ended.
     pub report: Report,
-    /// Why it was called off, if the server can't be talked to at all, or what exactly it is blamed
-    /// for, if that shows before a message is one.
+    /// Reason for which it was called off, if the server can't be talked to at all, or how exactly
+    /// it broke the protocol, if that shows before a message is one.
     pub error: Option<CallError>,
-}
-
-/// Why no session began.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum NoSession {
-    /// The store can't be read.
-    #[error("the store at hand could not be read, so no session began; check it")]
-    Store,
-    /// A session is named by a random number.
-    #[error("the system has no random numbers to give, so no session began")]
-    Nonce(#[source] Failure),
 }
 
 /// Something to tell the session.
@@ -93,41 +72,41 @@ enum Event {
 /// Runs a session to its end, or until `cancel` is ready; what has arrived is durable then, and the
 /// host is no longer used.
 ///
-/// `pace` holds it back; what it has asked for comes in meanwhile, as far as windows allow.
+/// The store's limiter holds it back; what it has asked for comes in meanwhile, as far as windows
+/// allow.
 ///
 /// `progress` is shown the report whenever there is something new in it. The session's id follows
-/// from the seed and from [`SessionHost::nonce`]. A session that is called off tells its peer so,
+/// from the seed and a number that the store draws. A session that is called off tells its peer so,
 /// which takes [`leave_time_max`](stemedb_sync::Limits::leave_time_max) at most; a task that is
 /// dropped does not, and the peer holds the session until it was idle for too long.
 ///
 /// # Errors
 ///
 /// If the store can't be read to begin with, or there are no random numbers.
-pub async fn run<S: SessionHost>(
+pub async fn run(
     client: &Client,
     config: Config,
-    host: Arc<S>,
-    pace: Option<&dyn Pace>,
+    host: PeerStore,
     cancel: impl Future<Output = ()>,
     mut progress: impl FnMut(&Report),
-) -> Result<Synced, NoSession> {
+) -> Result<Synced, SyncError> {
     let begin = {
-        let host = Arc::clone(&host);
-        run_blocking(move || begin(&*host, config))
+        let host = host.clone();
+        run_blocking(move || begin(&host, config))
     };
     let mut session = begin.await?;
     let (sender, mut events) = mpsc::channel(EVENTS_MAX);
-    let mut driver = Driver::new(client, Arc::clone(&host), sender);
+    let mut driver = Driver::new(client, host.clone(), sender);
     let mut error = None;
     let mut cancelled = false;
     let mut news = Vec::new();
     let mut spent = 0;
     // One that is held back is so part by part, and stays in touch with its peer.
-    let at_once = if pace.is_some() { 1 } else { EVENTS_MAX };
+    let at_once = if host.limiter().is_some() { 1 } else { EVENTS_MAX };
     tokio::pin!(cancel);
     loop {
-        let host = Arc::clone(&host);
-        let step = run_blocking(move || Step::take(session, news, &*host)).await;
+        let stepping = host.clone();
+        let step = run_blocking(move || Step::take(session, news, &stepping)).await;
         error = error.or(step.error);
         (session, news) = (step.session, step.news);
         if session.is_ending() {
@@ -145,10 +124,10 @@ pub async fn run<S: SessionHost>(
         driver.tidy();
         let report = session.report();
         progress(report);
-        if let Some(pace) = pace.filter(|_| !cancelled) {
+        if let Some(limiter) = host.limiter().filter(|_| !cancelled) {
             let moved = report.bytes_sent() + report.bytes_received();
             tokio::select! {
-                () = pace.spend(moved.saturating_sub(spent), step.busy) => spent = moved,
+                () = limiter.spend(moved.saturating_sub(spent), step.busy) => spent = moved,
                 () = &mut cancel => {
                     cancelled = true;
                     news.push(Event::Cancelled);
@@ -162,7 +141,7 @@ pub async fn run<S: SessionHost>(
                 // A panic is told like any failure.
                 news.push(done.ok().flatten().unwrap_or(Event::Broken));
             }
-            () = sleep(step.wait.unwrap_or_default()), if step.wait.is_some() => {
+            () = wait(step.wait) => {
                 news.push(Event::Due);
             }
             () = &mut cancel, if !cancelled => {
@@ -173,15 +152,23 @@ pub async fn run<S: SessionHost>(
     }
 }
 
-/// A session of a pin of the store. Its id is none that was there before, whatever the seed.
-fn begin<S: SessionHost>(host: &S, mut config: Config) -> Result<Box<Session>, NoSession> {
-    let pin = host.pin().map_err(|_| NoSession::Store)?;
-    let nonce = host.nonce().map_err(NoSession::Nonce)?;
-    config.seed = blake3::keyed_hash(&config.seed, &nonce).into();
-    Ok(Box::new(Session::new(config, pin, host.time(), host.now())))
+/// Ready after a time, or never without one.
+async fn wait(time: Option<Duration>) {
+    match time {
+        Some(time) => sleep(time).await,
+        None => std::future::pending().await,
+    }
 }
 
-/// What a session makes of the news.
+/// A session of a pin of the store. Its id is none that was there before, whatever the seed.
+fn begin(host: &PeerStore, mut config: Config) -> Result<Box<Session>, SyncError> {
+    let pin = host.pin().map_err(|_| SyncError::Unreadable)?;
+    let nonce: [u8; 16] = session_seed(host.store())?;
+    config.seed = blake3::keyed_hash(&config.seed, &nonce).into();
+    Ok(Box::new(Session::new(config, pin, host.store().clock_time().as_ntp64(), uptime())))
+}
+
+/// Step of a session: it is told events, and gives what it wants.
 struct Step {
     session: Box<Session>,
     /// Empty, for its memory.
@@ -196,24 +183,24 @@ struct Step {
 }
 
 impl Step {
-    fn take<S: SessionHost>(mut session: Box<Session>, mut news: Vec<Event>, host: &S) -> Self {
+    fn take(mut session: Box<Session>, mut news: Vec<Event>, host: &PeerStore) -> Self {
         let mut error = None;
-        let began = host.now();
+        let began = uptime();
         for event in news.drain(..) {
             if let Err(fatal) = tell(&mut session, event, host) {
                 error.get_or_insert(fatal);
             }
         }
-        let outputs = from_fn(|| session.next(host.now())).collect();
-        let wait = session.due().map(|due| due.saturating_sub(host.now()));
-        let busy = host.now().saturating_sub(began);
+        let outputs = from_fn(|| session.next(uptime())).collect();
+        let wait = session.due().map(|due| due.saturating_sub(uptime()));
+        let busy = uptime().saturating_sub(began);
         Self { session, news, outputs, wait, error, busy }
     }
 }
 
 /// Tells a session what has happened.
-fn tell<S: SessionHost>(session: &mut Session, event: Event, host: &S) -> Result<(), CallError> {
-    let now = host.now();
+fn tell(session: &mut Session, event: Event, host: &PeerStore) -> Result<(), CallError> {
+    let now = uptime();
     match event {
         Event::Sent(kind, bytes) => session.sent(kind, bytes),
         Event::GoesOn(request) => session.goes_on(&request, now),
@@ -221,7 +208,7 @@ fn tell<S: SessionHost>(session: &mut Session, event: Event, host: &S) -> Result
         Event::Appended(number, duplicates) => session.appended(number, duplicates),
         Event::Declined(number) => session.declined(number, now),
         Event::Read(number, bodies) => session.read(number, &bodies, now),
-        Event::Pinned(pin) => session.pinned(*pin, host.time(), now),
+        Event::Pinned(pin) => session.pinned(*pin, host.store().clock_time().as_ntp64(), now),
         Event::Broken => session.failed(now),
         Event::Due => session.tick(now),
         Event::Cancelled => session.cancel(now),
@@ -243,9 +230,9 @@ fn tell<S: SessionHost>(session: &mut Session, event: Event, host: &S) -> Result
     Ok(())
 }
 
-struct Driver<'a, S> {
+struct Driver<'a> {
     client: &'a Client,
-    host: Arc<S>,
+    host: PeerStore,
     sender: Sender<Event>,
     /// Calls with one short answer. Ended when the session is done.
     tasks: JoinSet<()>,
@@ -259,8 +246,8 @@ struct Driver<'a, S> {
     push: Vec<(Envelope, Push)>,
 }
 
-impl<'a, S: SessionHost> Driver<'a, S> {
-    fn new(client: &'a Client, host: Arc<S>, sender: Sender<Event>) -> Self {
+impl<'a> Driver<'a> {
+    fn new(client: &'a Client, host: PeerStore, sender: Sender<Event>) -> Self {
         let (tasks, works, bodies) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
         let (parts, push) = (Vec::new(), Vec::new());
         Self { client, host, sender, tasks, works, bodies, parts, push }
@@ -297,8 +284,7 @@ impl<'a, S: SessionHost> Driver<'a, S> {
         match output {
             Output::Send(request) => self.send(request),
             Output::Append(Append { number, bodies }) => self.work(move |host| {
-                let taken = if host.takes_bodies() { host.append(bodies).ok() } else { None };
-                let Some(taken) = taken else {
+                let Ok(taken) = host.append(&bodies) else {
                     return (!host.takes_bodies()).then_some(Event::Declined(number));
                 };
                 let held = taken.iter().filter(|(_, new)| !new).count();
@@ -315,8 +301,8 @@ impl<'a, S: SessionHost> Driver<'a, S> {
     }
 
     /// Does something that may wait for a disk.
-    fn work(&mut self, work: impl FnOnce(&S) -> Option<Event> + Send + 'static) {
-        let host = Arc::clone(&self.host);
+    fn work(&mut self, work: impl FnOnce(&PeerStore) -> Option<Event> + Send + 'static) {
+        let host = self.host.clone();
         // It hands its news in by ending: a thread that waited for the session to take them in
         // could be the one that the session waits for.
         self.works.spawn_blocking(move || work(&host));
@@ -370,7 +356,7 @@ impl<'a, S: SessionHost> Driver<'a, S> {
     }
 }
 
-/// What a failed call means for the session.
+/// Meaning of a failed call for the session.
 enum Now {
     /// The responder does not want to.
     Refused(Refusal),

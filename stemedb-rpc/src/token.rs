@@ -12,17 +12,17 @@ pub const TOKEN_LEN_MAX: usize = 1024;
 /// Tokens that a server takes at most.
 pub const TOKENS_MAX: usize = 64;
 
-/// What a client shows. Never printed.
+/// Token that a client shows. Never printed.
 #[derive(Clone)]
 pub struct Token(MetadataValue<Ascii>);
 
-/// What a server takes: any of some tokens, so that one can replace another without a break.
+/// Tokens that a server takes: any of them, so that one can replace another without a break.
 ///
 /// Only their hashes are kept.
 #[derive(Clone, Default)]
 pub struct Tokens(Vec<blake3::Hash>);
 
-/// Why a text is no token, or a file no list of them.
+/// Error of parsing a token, or a file of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {

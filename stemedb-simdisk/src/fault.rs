@@ -19,7 +19,8 @@ pub enum Operation {
     SyncDir,
     /// [`Disk::lock`](stemedb_wal::disk::Disk::lock).
     Lock,
-    /// [`DiskFile::len`](stemedb_wal::disk::DiskFile::len).
+    /// [`DiskFile::len`](stemedb_wal::disk::DiskFile::len) and
+    /// [`Disk::file_len`](stemedb_wal::disk::Disk::file_len).
     Len,
     /// [`DiskFile::read_at`](stemedb_wal::disk::DiskFile::read_at), and each read of
     /// [`Disk::map`](stemedb_wal::disk::Disk::map).

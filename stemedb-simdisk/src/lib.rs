@@ -21,11 +21,13 @@
 mod fault;
 mod random;
 mod survival;
+mod unsynced;
 mod volume;
 
 pub use self::{
     fault::{Fault, FaultKind, Operation, Target},
     survival::Survival,
+    unsynced::UnsyncedDisk,
 };
 
 use self::{
@@ -78,6 +80,8 @@ struct State {
     counts: BTreeMap<Operation, u64>,
     faults: Vec<Armed>,
     faults_hit: u64,
+    /// How many reads there were, by how much they asked for.
+    reads: BTreeMap<usize, u64>,
     /// Parts of files that reads fail on.
     unreadable: Vec<(Inode, Range<u64>)>,
     observer: Option<Observer>,
@@ -113,8 +117,9 @@ impl FaultyDisk {
     pub fn power_cut(&self, survival: Survival, seed: u64) -> Self {
         let state = self.state();
         let mut random = Random(seed);
-        // Lengths and offsets were checked when they were first used.
-        let volume = state.volume.after_power_cut(survival, &mut random).unwrap_or_default();
+        let volume = state.volume.after_power_cut(survival, &mut random).unwrap_or_else(|error| {
+            unreachable!("lengths and offsets were checked when they were first used: {error}")
+        });
         Self::with(State { volume, seed: state.seed, ..State::default() })
     }
 
@@ -138,6 +143,11 @@ impl FaultyDisk {
     /// How many operations have failed by plan.
     pub fn faults_hit(&self) -> u64 {
         self.state().faults_hit
+    }
+
+    /// How many reads asked for so many bytes.
+    pub fn reads_of(&self, lens: Range<usize>) -> u64 {
+        self.state().reads.range(lens).map(|(_, count)| count).sum()
     }
 
     /// How many operations of these have been asked for.
@@ -447,6 +457,13 @@ impl Disk for FaultyDisk {
         Ok(Loaded::read(&*self.open(name)?)?)
     }
 
+    fn file_len(&self, name: &str) -> io::Result<u64> {
+        check_name(name)?;
+        self.run(Operation::Len, Subject::Name(name), |state| {
+            Ok(state.volume.file(state.volume.inode(name)?)?.live.len())
+        })
+    }
+
     fn available(&self) -> io::Result<u64> {
         Ok(self.state().volume.available())
     }
@@ -484,6 +501,7 @@ impl DiskFile for FaultyFile {
             if state.unreadable.iter().any(touches) {
                 return Err(io::Error::from_raw_os_error(EIO));
             }
+            *state.reads.entry(buffer.len()).or_default() += 1;
             state.volume.file(self.inode)?.live.read_at(buffer, offset)
         })
     }

@@ -26,6 +26,7 @@ use self::{
     blocks::{BlockFile, BlockWriter, Opening},
     delta::DeltaFile,
     header::Header,
+    state::StateRanges,
 };
 use stemedb_wal::{
     disk::Disk,
@@ -326,7 +327,7 @@ impl Checkpoint {
     }
 
     fn top(&self) -> &BlockFile {
-        self.deltas.last().map_or(&self.base.file, |delta| &delta.file)
+        self.top_state().0
     }
 
     fn top_id(&self) -> (u32, u64) {
@@ -350,13 +351,21 @@ impl Checkpoint {
         MappedSet::new(base, deltas.collect())
     }
 
+    fn top_state(&self) -> (&BlockFile, &StateRanges) {
+        match self.deltas.last() {
+            Some(delta) => (&delta.file, &delta.state),
+            None => (&self.base.file, &self.base.state),
+        }
+    }
+
     /// What it holds beside the set tree.
     ///
     /// # Errors
     ///
     /// If that is damaged.
     pub fn state(&self) -> Result<CheckpointState, MappedSetError> {
-        self.deltas.last().map_or_else(|| self.base.state(), |delta| delta.state())
+        let (file, state) = self.top_state();
+        state.read(file)
     }
 
     /// The coded symbols of the set that were saved with it; none if there were none.
@@ -365,12 +374,13 @@ impl Checkpoint {
     ///
     /// If they are damaged.
     pub fn symbols(&self) -> Result<Vec<[u8; 32]>, MappedSetError> {
-        self.deltas.last().map_or_else(|| self.base.symbols(), |delta| delta.symbols())
+        let (file, state) = self.top_state();
+        state.symbols(file)
     }
 
     /// Whether coded symbols were saved with it.
     pub fn has_symbols(&self) -> bool {
-        self.deltas.last().map_or_else(|| self.base.has_symbols(), |delta| delta.has_symbols())
+        !self.top_state().1.symbols.is_empty()
     }
 
     fn check_top(&self) -> Result<(), CheckpointFault> {
@@ -532,7 +542,9 @@ fn write_file(
     let mut writer = BlockWriter::new(file.as_ref());
     let written = payload(&mut writer).and_then(|()| {
         let (payload_len, blocks_crc) = writer.finish()?;
-        let header = Header { covered: covered.clone(), below, payload_len, blocks_crc };
+        let covered = covered.clone();
+        let version = header::FORMAT_VERSION;
+        let header = Header { version, covered, below, payload_len, blocks_crc };
         file.write_at(&header.encode().0, 0)?;
         file.sync()?;
         disk.rename(&temporary, name)?;

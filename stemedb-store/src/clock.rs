@@ -1,11 +1,13 @@
 //! The one clock of a log: hybrid logical time that strictly increases along the log.
 //!
-//! Times are NTP64: the upper 32 bits are seconds since 1970-01-01 UTC, the lower 32 the fraction.
 //! The clock is a `uhlc` hybrid logical clock (Kulkarni et al., "Logical Physical Clocks", 2014);
 //! it cuts what the physical clock says down to multiples of 16 units, 3.7 ns.
 
 use std::{fmt, io, time::Duration};
-use uhlc::{HLC, HLCBuilder, ID, Timestamp};
+
+use stemedb_merkle::Timestamp;
+
+use uhlc::{HLC, HLCBuilder, ID};
 
 pub use uhlc::NTP64;
 
@@ -22,9 +24,7 @@ pub const AHEAD_REPORTED_SECS: u64 = 90 * 24 * 60 * 60;
 ///
 /// One entry with the largest time would leave none for those that follow. Counting on from the
 /// last entry instead keeps the times that are left for the log.
-pub const READING_LIMIT: u64 = 0xff00_0000_0000_0000;
-
-const NANOS_PER_SEC: u64 = 1_000_000_000;
+pub const READING_LIMIT: Timestamp = Timestamp::from_ntp64(0xff00_0000_0000_0000);
 
 /// What the log cannot compute, passed in: the wall clock and randomness.
 #[derive(Clone, Copy)]
@@ -40,7 +40,7 @@ pub struct Environment {
 pub struct LogClock {
     hlc: HLC,
     physical: fn() -> NTP64,
-    last: Option<u64>,
+    last: Option<Timestamp>,
 }
 
 /// How the physical clock stood to the last time in the log when that was opened.
@@ -62,12 +62,12 @@ pub enum ClockReport {
 /// Why there are no times left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the log's last time, {last} in NTP64, leaves no room for {count} more that increase; \
+    "the log's last time, {last}, leaves no room for {count} more that increase; \
      new entries need a new store, made under a clock that is right"
 )]
 pub struct TimesExhausted {
     /// The last time given.
-    pub last: u64,
+    pub last: Timestamp,
     /// How many were asked for.
     pub count: u64,
 }
@@ -79,7 +79,7 @@ impl LogClock {
     pub fn new(
         physical: fn() -> NTP64,
         node_id: [u8; 16],
-        last: Option<u64>,
+        last: Option<Timestamp>,
     ) -> (Self, ClockReport) {
         let id = ID::try_from(&node_id).unwrap_or_else(|_| core::num::NonZeroU8::MIN.into());
         let clock = Self { hlc: hybrid(physical, id), physical, last };
@@ -88,7 +88,7 @@ impl LogClock {
     }
 
     /// The last time given, or that of the log before this clock gave any.
-    pub fn last(&self) -> Option<u64> {
+    pub fn last(&self) -> Option<Timestamp> {
         self.last
     }
 
@@ -99,10 +99,10 @@ impl LogClock {
     /// # Errors
     ///
     /// If they would not fit 64 bits. Nothing is taken then; fewer may still fit.
-    pub fn reserve(&mut self, count: u64) -> Result<u64, TimesExhausted> {
+    pub fn reserve(&mut self, count: u64) -> Result<Timestamp, TimesExhausted> {
         let before = self.last;
-        let exhausted = || TimesExhausted { last: before.unwrap_or(0), count };
-        let next = before.map_or(Some(0), |last| last.checked_add(1)).ok_or_else(exhausted)?;
+        let exhausted = || TimesExhausted { last: before.unwrap_or(Timestamp::MIN), count };
+        let next = before.map_or(Some(Timestamp::MIN), Timestamp::next).ok_or_else(exhausted)?;
         if count == 0 {
             return Ok(next.max(self.physical_now()));
         }
@@ -117,27 +117,29 @@ impl LogClock {
         Ok(first)
     }
 
-    /// The reading of the hybrid clock; 0 for one that is not taken.
-    fn now(&mut self) -> u64 {
+    /// The reading of the hybrid clock; the earliest time for one that is not taken.
+    fn now(&mut self) -> Timestamp {
         // The hybrid clock keeps what it reads, so it is not asked while the reading is wrong. At a
         // last time beyond the limit it has nothing to add.
         if self.last.is_some_and(|last| last >= READING_LIMIT) || !is_taken((self.physical)()) {
-            return 0;
+            return Timestamp::MIN;
         }
         let time = *self.hlc.new_timestamp().get_time();
         if is_taken(time) {
-            return time.0;
+            return Timestamp::from_ntp64(time.0);
         }
         // The clock was set between the two readings.
         self.hlc = hybrid(self.physical, *self.hlc.get_id());
         self.advance();
-        0
+        Timestamp::MIN
     }
 
-    /// The physical clock, cut down as the hybrid clock does it; 0 for a reading that is not taken.
-    fn physical_now(&self) -> u64 {
+    /// The physical clock, cut down as the hybrid clock does it; the earliest time for a reading
+    /// that is not taken.
+    fn physical_now(&self) -> Timestamp {
         let reading = (self.physical)();
-        if is_taken(reading) { reading.0 >> uhlc::CSIZE << uhlc::CSIZE } else { 0 }
+        let cut_down = reading.0 >> uhlc::CSIZE << uhlc::CSIZE;
+        Timestamp::from_ntp64(if is_taken(reading) { cut_down } else { 0 })
     }
 
     /// Sets the hybrid clock, which ends one above what it is given, to the last time given.
@@ -148,7 +150,7 @@ impl LogClock {
         {
             // It refuses only what is over 136 years ahead of the physical clock, and then this
             // clock's own `last` keeps the times increasing.
-            let time = Timestamp::new(NTP64(before), *self.hlc.get_id());
+            let time = uhlc::Timestamp::new(NTP64(before.as_ntp64()), *self.hlc.get_id());
             self.hlc.update_with_timestamp(&time).ok();
         }
     }
@@ -162,7 +164,7 @@ fn hybrid(physical: fn() -> NTP64, id: ID) -> HLC {
 
 /// Whether a reading of the clock may become the time of an entry.
 fn is_taken(reading: NTP64) -> bool {
-    reading.0 < READING_LIMIT
+    reading.0 < READING_LIMIT.as_ntp64()
 }
 
 impl fmt::Debug for Environment {
@@ -179,14 +181,14 @@ impl fmt::Debug for LogClock {
 
 impl ClockReport {
     /// How a reading stands to the last time in a log; `None` for a log without entries.
-    pub fn of(reading: NTP64, last: Option<u64>) -> Self {
+    pub fn of(reading: NTP64, last: Option<Timestamp>) -> Self {
         let Some(last) = last else {
             return if is_taken(reading) { Self::InStep } else { Self::NotTaken };
         };
-        let behind = last.saturating_sub(reading.0) >> 32;
-        let ahead = reading.0.saturating_sub(last) >> 32;
+        let now = Timestamp::from_ntp64(reading.0);
+        let (behind, ahead) = (last.seconds_since(now), now.seconds_since(last));
         if last >= READING_LIMIT {
-            Self::NearEnd(u64::MAX - last)
+            Self::NearEnd(u64::MAX - last.as_ntp64())
         } else if !is_taken(reading) {
             Self::NotTaken
         } else if behind >= BEHIND_REPORTED_SECS {
@@ -225,24 +227,6 @@ impl fmt::Display for ClockReport {
             ),
         }
     }
-}
-
-/// The seconds and nanoseconds since 1970 of a time, rounded down to the nanosecond.
-pub fn to_unix(time: u64) -> (u32, u32) {
-    let (secs, fraction) = (time >> 32, time & u64::from(u32::MAX));
-    // Neither is cut: the fraction is below 2^32, so that the nanoseconds are below 10^9.
-    let nanos = (fraction * NANOS_PER_SEC) >> 32;
-    (u32::try_from(secs).unwrap_or(u32::MAX), u32::try_from(nanos).unwrap_or(u32::MAX))
-}
-
-/// The first time that is not before so many seconds and nanoseconds since 1970: rounded up.
-///
-/// [`to_unix`] gives back exactly these. `None` from 2106-02-07T06:28:16 on, and for 10^9
-/// nanoseconds or more.
-pub fn from_unix(secs: u64, nanos: u32) -> Option<u64> {
-    let secs = u32::try_from(secs).ok()?;
-    let nanos = u64::from(nanos);
-    (nanos < NANOS_PER_SEC).then(|| (u64::from(secs) << 32) + (nanos << 32).div_ceil(NANOS_PER_SEC))
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ use std::{
     time::Duration,
 };
 
-use stemedb_merkle::Hash;
+use stemedb_merkle::{Hash, Timestamp};
 
 pub(crate) use self::{
     future::AppendFuture,
@@ -113,7 +113,7 @@ impl Committer {
         log: Log,
         index: IndexWriter,
         verify: Arc<Verify>,
-        clock: impl FnMut() -> u64 + Send + 'static,
+        clock: impl FnMut() -> Timestamp + Send + 'static,
         options: &CommitOptions,
     ) -> std::io::Result<Self> {
         let core = Core::new(log, index, clock);
@@ -127,7 +127,7 @@ impl Committer {
         log: Log,
         index: IndexWriter,
         verify: Arc<Verify>,
-        clock: impl FnMut() -> u64 + Send + 'static,
+        clock: impl FnMut() -> Timestamp + Send + 'static,
     ) -> Self {
         let options = CommitOptions::default();
         let core = Core::new(log, index, clock);

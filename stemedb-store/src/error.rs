@@ -1,19 +1,33 @@
 //! Why an operation on a store failed: one type for each operation.
 
 use std::{
+    error::Error,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use crate::{checkpoint::WriteError, tiles::TileError};
-use stemedb_merkle::{
-    AssertionId, MappedSetError,
+pub use stemedb_merkle::{
+    MappedSetError,
     history::{ProveError, ReadNodeError},
+    set::build::BuildError,
 };
-use stemedb_wal::{
-    error::{Damage, DiskError, OpenError as LogOpenError, ReadError as LogReadError},
-    identity::IdentityError,
+pub use stemedb_wal::{
+    error::{
+        Action, AppendError as LogAppendError, Damage, DamageKind, DiskError,
+        HealError as LogHealError, OpenError as LogOpenError, ReadError as LogReadError,
+    },
+    identity::{IdentityError, SecretError},
+    remote::RemoteError,
+    repair::RepairError as LogRepairError,
 };
+
+pub use crate::{
+    checkpoint::{CheckpointFault, SetAside, WriteError},
+    tiles::TileError,
+};
+
+use stemedb_merkle::{AssertionId, LogIndex};
+use stemedb_wal::Position;
 
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +92,7 @@ pub enum OpenError {
     )]
     WrongId {
         /// The entry.
-        index: u64,
+        index: LogIndex,
         /// The id that it says.
         id: AssertionId,
     },
@@ -123,7 +137,7 @@ pub(crate) fn dir_of(file: &Path) -> PathBuf {
 pub enum AppendError {
     /// The log refused it.
     #[error(transparent)]
-    Log(#[from] stemedb_wal::error::AppendError),
+    Log(#[from] LogAppendError),
     /// Ids can't be made without the secret.
     #[error("this store has a secret, and without it no body can be appended: give its file")]
     SecretMissing,
@@ -135,7 +149,6 @@ pub enum AppendError {
 impl AppendError {
     /// Whether the store holds the body and it is damaged, or what tells where it is.
     pub fn is_damage(&self) -> bool {
-        use stemedb_wal::error::AppendError as LogAppendError;
         match self {
             Self::Log(LogAppendError::Unhealed(_)) => true,
             Self::Log(LogAppendError::Lookup(error)) => {
@@ -163,7 +176,7 @@ pub enum ReadError {
     )]
     WrongId {
         /// The entry.
-        index: u64,
+        index: LogIndex,
         /// The id that it says.
         id: AssertionId,
     },
@@ -311,7 +324,7 @@ pub enum CheckpointError {
     Read(#[from] ReadError),
     /// The store is closed or its writer failed.
     #[error(transparent)]
-    Log(#[from] stemedb_wal::error::AppendError),
+    Log(#[from] LogAppendError),
     /// Some tiles of the history could not be written yet.
     #[error("the tiles of the history could not be written: {0}")]
     Tiles(DiskError),
@@ -323,7 +336,7 @@ pub enum CheckpointError {
 pub enum CloseError {
     /// The log could not be closed.
     #[error(transparent)]
-    Log(#[from] stemedb_wal::error::AppendError),
+    Log(#[from] LogAppendError),
     /// The mark of the clean close could not be written.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -371,7 +384,7 @@ pub enum BackupError {
         /// The store.
         dir: PathBuf,
         /// Where the gap begins.
-        position: u64,
+        position: Position,
     },
     /// The trees are not current.
     #[error(transparent)]
@@ -513,7 +526,7 @@ pub enum HealError {
     SecretMissing,
     /// The segment could not be rewritten.
     #[error(transparent)]
-    Log(#[from] stemedb_wal::repair::HealError),
+    Log(#[from] LogHealError),
     /// The store could not be read, before or after.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -528,8 +541,8 @@ pub enum HealError {
     },
 }
 
-impl From<stemedb_wal::error::AppendError> for HealError {
-    fn from(error: stemedb_wal::error::AppendError) -> Self {
+impl From<LogAppendError> for HealError {
+    fn from(error: LogAppendError) -> Self {
         Self::Append(error.into())
     }
 }
@@ -544,7 +557,7 @@ pub enum RepairError {
     Open(#[from] OpenError),
     /// The log can't be repaired.
     #[error(transparent)]
-    Log(#[from] stemedb_wal::repair::RepairError),
+    Log(#[from] LogRepairError),
     /// Entries would be lost, and nobody said that they may. Nothing was changed.
     #[error(
         "entries of the log are lost{}: put back the files from a copy and repair then, or run \
@@ -579,7 +592,7 @@ pub enum RepairError {
 impl RepairError {
     /// Whether it is the store that is damaged, beyond what may be repaired unasked.
     pub fn is_damage(&self) -> bool {
-        use stemedb_wal::repair::RepairError as Log;
+        use LogRepairError as Log;
         match self {
             Self::Open(error) => error.is_damage(),
             Self::EntriesLost { .. } | Self::Restoring { .. } | Self::Unfinished { .. } => true,
@@ -600,4 +613,19 @@ impl RepairError {
 
 fn at_least_entries(count: u64) -> String {
     if count == 0 { String::new() } else { format!(", {count} at least") }
+}
+
+/// Text of an error and of its causes, as far as those say more, on one line.
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        // Some name their cause themselves.
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
 }

@@ -1,6 +1,6 @@
 //! Counts and roots of a store.
 
-use stemedb_merkle::Hash;
+use stemedb_merkle::{Hash, LogSize, Timestamp};
 
 /// Counts and roots of a store at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -10,9 +10,9 @@ pub struct Head {
     /// The root over them.
     pub set_root: Hash,
     /// How many entries the log has: more than `count` only if bodies were lost to damage.
-    pub log_size: u64,
+    pub log_size: LogSize,
     /// The root over its history.
     pub log_root: Hash,
-    /// The time of the last entry, NTP64; 0 if there is none.
-    pub last_time: u64,
+    /// The time of the last entry; [`Timestamp::MIN`] if there is none.
+    pub last_time: Timestamp,
 }

@@ -25,8 +25,13 @@ use std::{
     thread,
 };
 
-use stemedb_merkle::{Entry, Hash, MappedSetError, MerkleTree, Snapshot, history::History};
-use stemedb_wal::log::{Kind, LogReader, Placed, Watermark};
+use stemedb_merkle::{
+    Entry, Hash, LogIndex, LogSize, MappedSetError, MerkleTree, Snapshot, history::History,
+};
+use stemedb_wal::{
+    Position,
+    log::{Kind, LogReader, Placed, Watermark},
+};
 use tokio::sync::watch;
 
 use self::lookup::LookupFilter;
@@ -61,7 +66,7 @@ pub(crate) struct Index {
     /// What was wrong with the restart checkpoint that the set tree has left.
     damage: Mutex<Option<MappedSetError>>,
     /// How many entries the log has, for those who watch it.
-    entries: watch::Sender<u64>,
+    entries: watch::Sender<LogSize>,
     log: LogReader,
 }
 
@@ -89,7 +94,7 @@ impl Index {
             waiting: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
             damage: Mutex::default(),
-            entries: watch::Sender::new(recent.reached.next_index),
+            entries: watch::Sender::new(recent.reached.next_index.entries_before()),
             recent: recent.into(),
             log,
         }
@@ -109,8 +114,8 @@ impl Index {
     }
 
     /// The position of a body that is published.
-    pub(crate) fn position(&self, id: &Hash) -> Result<Option<u64>, TreeFailure> {
-        self.ask(|| self.position_by_mapped_set(id))
+    pub(crate) fn position(&self, id: &Hash) -> Result<Option<Position>, TreeFailure> {
+        Ok(self.ask(|| self.position_by_mapped_set(id))?.map(Position))
     }
 
     /// As [`position`](Self::position), from the restart checkpoint as it is.
@@ -207,11 +212,11 @@ impl Index {
     /// All that was noted is durable.
     pub(super) fn publish(&self, durable: Watermark) {
         self.recent_mut().publish(durable);
-        self.entries.send_replace(durable.next_index);
+        self.entries.send_replace(durable.next_index.entries_before());
     }
 
     /// Tells of new entries.
-    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
+    pub(crate) fn watch(&self) -> watch::Receiver<LogSize> {
         self.entries.subscribe()
     }
 
@@ -265,7 +270,7 @@ impl Index {
         if let Err(damage) = inserted {
             // The tree has a part of them. If it can't be rebuilt, nothing of the fold counts, and
             // the records stay where lookups find them.
-            self.rebuild(folded, reached.next_index, &damage)?;
+            self.rebuild(folded, reached.next_index.entries_before(), &damage)?;
         }
         folded.note(&entries);
         folded.apply(&placed);
@@ -283,7 +288,7 @@ impl Index {
         if self.known().mapped.is_none() {
             return Ok(());
         }
-        let size = folded.history.size().0;
+        let size = folded.history.size();
         self.rebuild(&mut folded, size, damage)
     }
 
@@ -292,7 +297,7 @@ impl Index {
     fn rebuild(
         &self,
         folded: &mut IndexState,
-        size: u64,
+        size: LogSize,
         damage: &MappedSetError,
     ) -> Result<(), TreeFailure> {
         *self.damage.lock().unwrap_or_else(PoisonError::into_inner) = Some(damage.clone());
@@ -302,12 +307,12 @@ impl Index {
             failure
         };
         let mut entries = Vec::new();
-        for entry in self.log.entries(0..size) {
+        for entry in self.log.entries(LogIndex(0)..size.next_index()) {
             let entry = entry.map_err(|error| failed(Some(Arc::new(error))))?;
             let position = match entry.kind {
                 // A body that came back lies elsewhere, which only the tree tells.
                 Kind::Hole => self.position_by_mapped_set(&entry.id).map_err(|_| failed(None))?,
-                _ => Some(entry.position),
+                _ => Some(entry.position.get()),
             };
             entries.extend(position.map(|position| Entry { id: entry.id, position }));
         }
@@ -354,7 +359,7 @@ impl Index {
         Ok(Head {
             count,
             set_root,
-            log_size: log.size.0,
+            log_size: LogSize(log.size.0),
             log_root: log.root,
             last_time: folded.last_time,
         })

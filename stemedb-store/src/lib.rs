@@ -22,25 +22,34 @@ mod fault;
 mod head;
 pub mod id_hash;
 mod index;
+mod internal;
 pub mod options;
 mod receipt;
 pub mod small_file;
 pub mod store;
 pub mod tiles;
 
-pub use clock::{ClockReport, Environment};
+pub use clock::{ClockReport, Environment, NTP64};
 pub use error::{
-    AppendError, BackupError, CheckpointError, CloseError, HealError, HistoryError, OpenError,
-    ReadError, RepairError, ResolveError, RestoreError, WatchError,
+    Action, AppendError, BackupError, BuildError, CheckpointError, CheckpointFault, CloseError,
+    Damage, DamageKind, DiskError, HealError, HistoryError, IdentityError, LogAppendError,
+    LogHealError, LogOpenError, LogReadError, LogRepairError, MappedSetError, NodeError, OpenError,
+    ProveError, ReadError, ReadNodeError, RemoteError, RepairError, ResolveError, RestoreError,
+    SecretError, SetAside, TileError, TreeFailure, WatchError, WriteError,
 };
 pub use fault::Fault;
 pub use head::Head;
+pub use internal::InternalError;
 pub use options::{Options, Secret, SecretTooShort};
 pub use receipt::Receipt;
 pub use stemedb_merkle::{
-    AssertionId, Hash, Presence, ProofFile, SetProof, Terminal,
-    history::{ConsistencyProof, InclusionProof, LeafIndex, TreeHead, TreeSize, leaf_hash},
+    AssertionId, Hash, LogIndex, LogSize, Presence, ProofFile, SetProof, Terminal, Timestamp,
+    TimestampRangeError,
+    history::{ConsistencyProof, HistoryProofError, InclusionProof, TreeHead, leaf_hash},
     proof::{ParseProofError, ProofError},
+};
+pub use stemedb_wal::{
+    Position, identity::Copied, log::Warning as LogWarning, remote::SegmentSource,
 };
 pub use store::{
     BackupReport, CheckReport, CheckpointReport, Comparison, Depth, Entries, Entry, Healed, Ids,

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use stemedb_merkle::{AssertionId, Hash, hash::derive};
-use stemedb_wal::disk::SegmentSource;
+use stemedb_wal::remote::SegmentSource;
 
 /// The least length of a cluster secret, in bytes.
 pub const SECRET_LEN_MIN: usize = 16;

@@ -1,7 +1,7 @@
 //! Acknowledgement of an append.
 
-use stemedb_merkle::AssertionId;
-use stemedb_wal::log::Placed;
+use stemedb_merkle::{AssertionId, LogIndex, Timestamp};
+use stemedb_wal::{Position, log::Placed};
 
 /// Acknowledgement of an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,11 +9,11 @@ pub struct Receipt {
     /// The assertion's id.
     pub id: AssertionId,
     /// Its index in the log.
-    pub index: u64,
-    /// The time at which the log took it in, NTP64.
-    pub time: u64,
-    /// Where its body is, in bytes from the start of the log.
-    pub position: u64,
+    pub index: LogIndex,
+    /// The time at which the log took it in.
+    pub time: Timestamp,
+    /// Where its record is.
+    pub position: Position,
     /// Whether it was held already: index, time and position are then those of the first time.
     pub duplicate: bool,
 }

@@ -45,12 +45,16 @@ pub enum SmallFileError {
 }
 
 impl SmallFile {
-    /// The content; `None` if there is no such file.
+    /// What `parse` makes of the content; `None` if there is no such file.
     ///
     /// # Errors
     ///
     /// See [`SmallFileError`].
-    pub fn load(&self, disk: &dyn Disk) -> Result<Option<Vec<u8>>, SmallFileError> {
+    pub fn load<T>(
+        &self,
+        disk: &dyn Disk,
+        parse: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>, SmallFileError> {
         let file = match disk.open(self.name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
@@ -61,8 +65,8 @@ impl SmallFile {
         let mut bytes = vec![0; len];
         let read = file.read_at(&mut bytes, 0)?;
         bytes.truncate(read);
-        let content = self.decode(&bytes).ok_or(SmallFileError::Damaged)?;
-        Ok(Some(content.to_vec()))
+        let content = self.decode(&bytes).and_then(parse);
+        content.map(Some).ok_or(SmallFileError::Damaged)
     }
 
     /// Replaces the file.
@@ -132,6 +136,10 @@ mod tests {
         private: false,
     };
 
+    fn load(disk: &MemoryDisk) -> Result<Option<Vec<u8>>, SmallFileError> {
+        FILE.load(disk, |content| Some(content.to_vec()))
+    }
+
     fn put(disk: &MemoryDisk, bytes: &[u8]) {
         let file = disk.create(FILE.name).unwrap();
         file.set_len(0).unwrap();
@@ -141,20 +149,20 @@ mod tests {
     #[test]
     fn what_is_saved_is_loaded_and_no_damage_passes() {
         let disk = MemoryDisk::new();
-        assert_eq!(FILE.load(&disk).unwrap(), None);
+        assert_eq!(load(&disk).unwrap(), None);
         for content in [&b""[..], b"some content"] {
             FILE.save(&disk, content).unwrap();
-            assert_eq!(FILE.load(&disk).unwrap().as_deref(), Some(content));
+            assert_eq!(load(&disk).unwrap().as_deref(), Some(content));
             let bytes = FILE.encode(content);
             for bit in 0..bytes.len() * 8 {
                 let mut flipped = bytes.clone();
                 flipped[bit / 8] ^= 1 << (bit % 8);
                 put(&disk, &flipped);
-                assert!(matches!(FILE.load(&disk), Err(SmallFileError::Damaged)), "bit {bit}");
+                assert!(matches!(load(&disk), Err(SmallFileError::Damaged)), "bit {bit}");
             }
             for len in 0..bytes.len() {
                 put(&disk, &bytes[..len]);
-                assert!(matches!(FILE.load(&disk), Err(SmallFileError::Damaged)), "cut to {len}");
+                assert!(matches!(load(&disk), Err(SmallFileError::Damaged)), "cut to {len}");
             }
         }
     }
@@ -163,10 +171,10 @@ mod tests {
     fn a_file_that_is_too_long_is_not_read() {
         let disk = MemoryDisk::new();
         put(&disk, &FILE.encode(&[1; 20]));
-        assert_eq!(FILE.load(&disk).unwrap(), Some(vec![1; 20]));
+        assert_eq!(load(&disk).unwrap(), Some(vec![1; 20]));
         put(&disk, &FILE.encode(&[1; 21]));
-        assert!(matches!(FILE.load(&disk), Err(SmallFileError::Damaged)));
+        assert!(matches!(load(&disk), Err(SmallFileError::Damaged)));
         put(&disk, &FILE.encode(&[1; 1000]));
-        assert!(matches!(FILE.load(&disk), Err(SmallFileError::Damaged)));
+        assert!(matches!(load(&disk), Err(SmallFileError::Damaged)));
     }
 }

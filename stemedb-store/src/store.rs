@@ -13,9 +13,9 @@ use crate::{
     commit::{Committer, Pending as PartPending, Submission},
     tiles::TileFile,
 };
-use stemedb_merkle::Hash;
+use stemedb_merkle::{Hash, LogSize};
 use stemedb_wal::{
-    disk::{DirLock, Disk, RemoteDisk},
+    disk::{DirLock, Disk},
     identity::Identity,
     log::LogReader,
 };
@@ -105,7 +105,6 @@ pub struct Store {
     report: OpenReport,
     dir: PathBuf,
     /// The directory as one in which segments may have been dropped.
-    remote: RemoteDisk,
     followed: Arc<watch::Followed>,
     closed: bool,
 }
@@ -330,7 +329,7 @@ impl Store {
     }
 
     /// Told whenever the log has grown: how many entries it has.
-    pub fn growth(&self) -> tokio::sync::watch::Receiver<u64> {
+    pub fn growth(&self) -> tokio::sync::watch::Receiver<LogSize> {
         self.shared.index.watch()
     }
 
@@ -382,7 +381,7 @@ impl Store {
         }
         self.followed.end();
         let mark = self.writer.close()?;
-        self.shared.save_mark(mark::clean_mark(mark))?;
+        self.shared.save_mark(mark)?;
         Ok(())
     }
 }

@@ -238,7 +238,10 @@ fn checksum(covered: &[u8], number: u64, store_id: &[u8; 16]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use stemedb_merkle::history::{History, leaf_hash, tile::complete_tiles};
+    use stemedb_merkle::{
+        Timestamp,
+        history::{History, leaf_hash, tile::complete_tiles},
+    };
 
     use super::*;
     use stemedb_simdisk::FaultyDisk;
@@ -249,7 +252,7 @@ mod tests {
         let file = TileFile::open(&shared, [3; 16], 0).unwrap().unwrap();
         let mut tiles = Vec::new();
         let mut history = History::new();
-        let leaves = (0..1000).map(|time| leaf_hash(time, &[7; 32]));
+        let leaves = (0..1000).map(|time| leaf_hash(Timestamp::from_ntp64(time), &[7; 32]));
         history.extend(leaves, |tile| tiles.push(tile));
         file.append(&tiles).unwrap();
         file.sync().unwrap();

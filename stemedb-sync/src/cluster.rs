@@ -67,7 +67,7 @@ const STAND_PERIOD: Duration = Duration::from_secs(1);
 /// What a node holds is told at most so often, times a tenth of the members.
 const TELL_PERIOD: Duration = Duration::from_millis(100);
 
-/// What a node is to its cluster.
+/// Identity and address of a node in its cluster.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Its node id.
@@ -84,7 +84,7 @@ pub struct Config {
     pub address: String,
     /// The version of its program, at most [`VERSION_LEN_MAX`] bytes.
     pub version: String,
-    /// What follows from the cluster secret.
+    /// Keys that follow from the cluster secret.
     pub keys: Keys,
     /// Whether it takes part in gossip.
     pub gossip: bool,
@@ -110,12 +110,12 @@ pub enum Way {
     Back,
 }
 
-/// What is to be done.
+/// Something to do for the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Send a frame to an address. It may get lost.
     Send {
-        /// Where to.
+        /// Address of the receiver.
         to: String,
         /// The frame.
         frame: Vec<u8>,
@@ -124,7 +124,7 @@ pub enum Output {
     },
     /// Begin a session with a peer, and tell [`Cluster::ended`] how it went.
     Sync {
-        /// Where it is.
+        /// Its address.
         peer: String,
     },
     /// Tell those who watch.
@@ -141,7 +141,7 @@ pub enum Note {
     /// Another process has this node's id. If `refused`, it was there first, and this one must not
     /// go on.
     DuplicateNodeId {
-        /// Where it is.
+        /// Its address.
         address: String,
         /// Whether it is this process that has to go.
         refused: bool,
@@ -150,7 +150,7 @@ pub enum Note {
     DuplicateKey {
         /// The id.
         node: NodeId,
-        /// Where it says that it is.
+        /// The address that it names.
         address: String,
     },
     /// An address to join by does not answer.
@@ -246,7 +246,7 @@ impl Cluster {
         self.schedule.pause(paused);
     }
 
-    /// Wants a peer to be met now, or all of them, also if it was set aside. False if it is not
+    /// Wants a peer to be met now, or all of them, also if it is quarantined. False if it is not
     /// known.
     pub fn trigger(&mut self, peer: Option<&str>, now: Duration) -> bool {
         self.schedule.trigger(peer, now)
@@ -268,7 +268,7 @@ impl Cluster {
         self.left = true;
     }
 
-    /// What is due by now.
+    /// Does what is due by now.
     pub fn tick(&mut self, now: Duration) {
         if self.left {
             return;
@@ -316,7 +316,7 @@ impl Cluster {
         [knock, tell, timers, self.schedule.due()].into_iter().flatten().min()
     }
 
-    /// What is to be done next.
+    /// Gives the next thing to do.
     pub fn output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
@@ -331,7 +331,7 @@ impl Cluster {
         self.schedule.peer(address)
     }
 
-    /// What this node holds, as it last was told.
+    /// Head of this node, as it last was told.
     pub fn head(&self) -> &Head {
         &self.head
     }

@@ -9,7 +9,7 @@ pub mod prefixes;
 pub mod subtrees;
 pub mod varint;
 
-/// Why bytes of a peer are not what they should be.
+/// Error of decoding bytes of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CodecError {

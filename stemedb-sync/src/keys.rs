@@ -1,8 +1,9 @@
-//! What the cluster secret is used for between two peers.
+//! Keys that two peers derive from the cluster secret.
 
 mod seal;
 
 use stemedb_merkle::{Hash, hash::derive};
+use subtle::ConstantTimeEq as _;
 
 pub use self::seal::SessionKey;
 use crate::message::{Cursor, Echo, Hello, SessionId, SetHead, Welcome};
@@ -42,7 +43,7 @@ impl Keys {
         self.symbol
     }
 
-    /// What a [`Hello`] of this session shows: 16 bytes of the keyed hash of `"initiator"`, the
+    /// Proof in a [`Hello`] of this session: 16 bytes of the keyed hash of `"initiator"`, the
     /// session, and all fields but the proof, in order, integers little-endian. An option is a byte
     /// 0, or a byte 1 and its fields.
     pub fn initiator_proof(&self, session: &SessionId, hello: &Hello) -> [u8; 16] {
@@ -64,7 +65,7 @@ impl Keys {
         front(&hasher)
     }
 
-    /// What a [`Welcome`] shows: 16 bytes of the keyed hash of `"responder"`, the session, the
+    /// Proof in a [`Welcome`]: 16 bytes of the keyed hash of `"responder"`, the session, the
     /// initiator's proof, the snapshot, and all fields but the proof, in order. The state of the
     /// cursor is its number, as a byte.
     pub fn responder_proof(&self, echo: &Echo, hello: &Hello, welcome: &Welcome) -> [u8; 16] {
@@ -82,7 +83,7 @@ impl Keys {
                 set(&mut hasher, head);
             }
         }
-        hasher.update(&welcome.log.size.to_le_bytes()).update(&welcome.log.root);
+        hasher.update(&welcome.log.size.0.to_le_bytes()).update(&welcome.log.root);
         hasher.update(&welcome.time.to_le_bytes());
         hasher.update(&[welcome.cursor.number()]).update(&welcome.symbols.to_le_bytes());
         front(&hasher)
@@ -96,7 +97,7 @@ impl Keys {
         SessionKey::new(hasher.finalize().into())
     }
 
-    /// What shows that a frame of gossip comes from somebody with the secret: 16 bytes of the keyed
+    /// Proof that a frame of gossip comes from somebody with the secret: 16 bytes of the keyed
     /// hash of its front and its payload.
     pub(crate) fn gossip_mac(&self, front: [u8; 2], payload: &[u8]) -> [u8; 16] {
         let mut hasher = blake3::Hasher::new_keyed(&self.gossip);
@@ -104,7 +105,7 @@ impl Keys {
         self::front(&hasher)
     }
 
-    /// What stands for the cluster in what its nodes sign, so that a signature counts in one
+    /// Bytes that stand for the cluster in what its nodes sign, so that a signature counts in one
     /// cluster only: 16 bytes of the keyed hash of `"signatures"`.
     pub(crate) fn gossip_context(&self) -> [u8; 16] {
         let mut hasher = blake3::Hasher::new_keyed(&self.gossip);
@@ -121,9 +122,7 @@ impl core::fmt::Debug for Keys {
 
 /// Whether two proofs or tokens are the same, in a time that does not depend on where they differ.
 pub fn same(one: &[u8; 16], other: &[u8; 16]) -> bool {
-    let differing =
-        one.iter().zip(other).fold(0, |differing, (one, other)| differing | (one ^ other));
-    core::hint::black_box(differing) == 0
+    one.ct_eq(other).into()
 }
 
 fn set(hasher: &mut blake3::Hasher, head: &SetHead) {

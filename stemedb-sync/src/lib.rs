@@ -21,6 +21,7 @@
 
 pub mod cluster;
 pub mod codec;
+mod internal;
 pub mod keys;
 pub mod limits;
 pub mod memory;

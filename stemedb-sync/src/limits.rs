@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-/// What a session and a responder allow themselves and the other side.
+/// Limits of a session and a responder, for themselves and the other side.
 ///
 /// The two sides need not have the same limits, as long as each answers within the other's
 /// [`message_len_max`](Self::message_len_max).

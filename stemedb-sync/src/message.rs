@@ -26,7 +26,7 @@ mod refusal;
 
 pub use self::{
     bodies::{Bodies, BodiesEnd, Fetch, Finish, Finished, Push, Pushed, Tail, Wanted},
-    hello::{Cursor, CursorState, Hello, LogHead, SetHead, Welcome},
+    hello::{Cursor, CursorState, Hello, SetHead, Welcome},
     reconcile::{AskIds, AskSymbols, Descend, Ids, Subtrees, Symbols},
     refusal::Refusal,
 };
@@ -40,7 +40,7 @@ pub type SessionId = [u8; 16];
 /// The identity of a node: 16 bytes, never all zeros.
 pub type NodeId = [u8; 16];
 
-/// What every request carries.
+/// Fields of every request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Envelope {
     /// Which session. It is the initiator's nonce as well.
@@ -56,7 +56,7 @@ pub struct Envelope {
     pub mac: [u8; 16],
 }
 
-/// What every answer carries: the same numbers as its request, and in [`Welcome`] the snapshot that
+/// Fields of every answer: the same numbers as its request, and in [`Welcome`] the snapshot that
 /// the responder pinned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Echo {
@@ -76,20 +76,20 @@ pub struct Echo {
 pub struct Request {
     /// Session, snapshot, number, MAC.
     pub envelope: Envelope,
-    /// What is asked.
+    /// The question.
     pub ask: Ask,
 }
 
 /// A message from the responder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// What it answers.
+    /// The answer.
     pub echo: Echo,
     /// The answer.
     pub answer: Answer,
 }
 
-/// What an initiator asks.
+/// Question of an initiator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
     /// Opens a session.
@@ -98,7 +98,7 @@ pub enum Ask {
     Symbols(AskSymbols),
     /// Whole ids, of known prefixes.
     Ids(AskIds),
-    /// What lies below subtrees.
+    /// Contents of subtrees.
     Descend(Descend),
     /// Bodies by id.
     Fetch(Fetch),
@@ -112,7 +112,7 @@ pub enum Ask {
     Leave,
 }
 
-/// What a responder answers.
+/// Answer of a responder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// To [`Ask::Hello`], the first part.
@@ -252,7 +252,7 @@ impl Answer {
 }
 
 impl Envelope {
-    /// What the answer to it carries.
+    /// Kind of the answer to it.
     pub const fn echo(&self) -> Echo {
         let Self { session, snapshot, request, .. } = *self;
         Echo { session, snapshot, request, mac: [0; 16] }

@@ -1,25 +1,26 @@
-//! What a session needs of a store.
+//! Store as sessions see it.
 
 use core::ops::Range;
 use std::sync::Arc;
 
-use stemedb_merkle::{Hash, Snapshot};
+use stemedb_merkle::{Hash, Snapshot, history::TreeHead};
 
 use crate::{
+    internal::internal_error,
     keys::Keys,
     memory::{MemoryBudget, Reservation},
-    message::{LogHead, NodeId, Refusal, SetHead},
+    message::{NodeId, Refusal, SetHead},
     symbols::{Extension, Sketch, Symbol},
 };
 
-/// Who a store is among its peers.
+/// Identity of a store among its peers.
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// Its node id.
     pub node: NodeId,
     /// The epoch of its log.
     pub epoch: u64,
-    /// What follows from the cluster secret.
+    /// Keys that follow from the cluster secret.
     pub keys: Keys,
 }
 
@@ -29,7 +30,7 @@ pub struct Pin {
     /// The set.
     pub snapshot: Snapshot,
     /// The log.
-    pub log: LogHead,
+    pub log: TreeHead,
     /// The first coded symbols of the set, shared until the set changes. Without them the other
     /// layers do.
     pub sketch: Option<Arc<Sketch>>,
@@ -42,12 +43,12 @@ impl Pin {
     }
 }
 
-/// What could not be read of the store at hand; its own messages say more.
+/// Failure to read the store at hand; its own messages say more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a part of the store could not be read; check the store")]
 pub struct Unreadable;
 
-/// What a [`Responder`](crate::Responder) asks of its store. All calls may read from the disk.
+/// Source of what a [`Responder`](crate::Responder) answers. All calls may read from the disk.
 pub trait Source {
     /// The store now.
     ///
@@ -61,7 +62,7 @@ pub trait Source {
     /// # Errors
     ///
     /// If it can't be read.
-    fn head(&self) -> Result<(SetHead, LogHead), Unreadable> {
+    fn head(&self) -> Result<(SetHead, TreeHead), Unreadable> {
         self.pin().map(|pin| (pin.set(), pin.log))
     }
 
@@ -117,36 +118,6 @@ fn up_to(bodies: impl Iterator<Item = Option<Vec<u8>>>, bytes_aim: usize) -> Vec
     taken
 }
 
-impl<S: Source + ?Sized> Source for &S {
-    fn pin(&self) -> Result<Pin, Unreadable> {
-        (**self).pin()
-    }
-
-    fn head(&self) -> Result<(SetHead, LogHead), Unreadable> {
-        (**self).head()
-    }
-
-    fn log_root_at(&self, size: u64) -> Result<Option<Hash>, Unreadable> {
-        (**self).log_root_at(size)
-    }
-
-    fn body(&self, id: &Hash) -> Result<Option<Vec<u8>>, Unreadable> {
-        (**self).body(id)
-    }
-
-    fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, Unreadable> {
-        (**self).entry(index)
-    }
-
-    fn bodies(&self, ids: &[Hash], bytes_aim: usize) -> Vec<Option<Vec<u8>>> {
-        (**self).bodies(ids, bytes_aim)
-    }
-
-    fn entries(&self, entries: Range<u64>, bytes_aim: usize) -> Vec<Option<Vec<u8>>> {
-        (**self).entries(entries, bytes_aim)
-    }
-}
-
 /// Coded symbols of a snapshot, made some way ahead of what is asked for: those beyond the sketch
 /// take a pass over all ids, whether they are few or many.
 #[derive(Debug)]
@@ -178,12 +149,13 @@ impl SymbolsAhead {
         most: u32,
         key: [u8; 16],
     ) -> Result<Vec<Symbol>, Refusal> {
-        let count = range.end.saturating_sub(range.start);
+        let count = range.end - range.start;
         let mut found = match &pin.sketch {
             Some(sketch) => sketch.symbols(range.start, count),
             None => Vec::new(),
         };
-        let start = range.start.saturating_add(u32::try_from(found.len()).unwrap_or(count));
+        let made = u32::try_from(found.len()).ok().filter(|made| *made <= count);
+        let start = range.start + made.unwrap_or_else(|| internal_error("a symbol asked for"));
         if start >= range.end {
             return Ok(found);
         }
@@ -195,16 +167,16 @@ impl SymbolsAhead {
             let ahead = if until > most / 3 { most } else { some.min(most) };
             let end = ahead.max(range.end);
             self.made = Vec::new();
-            let len = usize::try_from(end - start).unwrap_or(usize::MAX);
-            self.held.resize(len.saturating_mul(size_of::<Symbol>()))?;
+            self.held.resize((end - start) as usize * size_of::<Symbol>())?;
             let mut extension = Extension::new(key, start..end);
             for entry in &pin.snapshot {
                 extension.insert(&entry.map_err(|_| Refusal::Damaged)?.id);
             }
-            self.passes = self.passes.saturating_add(1);
+            self.passes += 1;
             (self.from, self.made) = (start, extension.into_symbols());
         }
-        found.extend_from_slice(self.slice(start..range.end).unwrap_or_default());
+        let made = self.slice(start..range.end);
+        found.extend_from_slice(made.unwrap_or_else(|| internal_error("a symbol")));
         Ok(found)
     }
 

@@ -1,10 +1,11 @@
-//! What a session did, and how it ended.
+//! Report of a session: what it did, and how it ended.
 
 use core::{fmt, time::Duration};
 
 use stemedb_merkle::Hash;
 
 use crate::{
+    internal::internal_error,
     message::{Kind, NodeId, Refusal, SetHead},
     violation::ProtocolViolation,
 };
@@ -14,7 +15,7 @@ use crate::{
 pub enum Layer {
     /// Roots and counts say it.
     Root,
-    /// What the peer's log took in since it was last read.
+    /// The part of the peer's log since it was last read.
     Cursor,
     /// Coded symbols.
     Symbols,
@@ -24,7 +25,7 @@ pub enum Layer {
     Bulk,
 }
 
-/// Why a layer was used.
+/// Reason for which a layer was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
     /// Each session begins with it.
@@ -43,7 +44,7 @@ pub enum Why {
     TooManyDiffer,
     /// The symbols gave no more ids away.
     Stalled,
-    /// What the symbols gave is not what the peer's root says.
+    /// The result of the symbols does not have the peer's root.
     OtherRoot,
 }
 
@@ -52,7 +53,7 @@ pub enum Why {
 pub struct Step {
     /// Which.
     pub layer: Layer,
-    /// Why.
+    /// The reason.
     pub why: Why,
 }
 
@@ -133,7 +134,7 @@ pub struct Times {
 /// Parts of the ids by their first four bits.
 pub const SLICES: usize = 16;
 
-/// What a session moved of a part of the ids.
+/// Bodies that a session moved of a part of the ids.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Slice {
     /// Bodies, both ways.
@@ -151,11 +152,11 @@ pub struct Found {
     pub only_theirs: Vec<Hash>,
 }
 
-/// What a session did.
+/// Report of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is the answer to a question of its own")]
 pub struct Report {
-    /// How it ended.
+    /// Its ending.
     pub ending: Ending,
     /// With whom, once that is known.
     pub peer: Option<NodeId>,
@@ -212,7 +213,7 @@ pub struct Report {
     /// How far the peer's clock is ahead, where that is more than the limit. Its bodies are taken,
     /// and our clock stays as it is.
     pub clock_ahead: Option<Duration>,
-    /// What was moved, by the first four bits of the ids.
+    /// Bodies that were moved, by the first four bits of the ids.
     pub slices: [Slice; SLICES],
     /// Time by phase.
     pub times: Times,
@@ -275,16 +276,21 @@ impl Report {
         bytes.sum()
     }
 
-    /// What one kind cost.
+    /// Traffic of one kind.
     pub fn traffic_of(&self, kind: Kind) -> Traffic {
-        let place = Kind::ALL.iter().position(|other| *other == kind);
-        place.and_then(|place| self.traffic.get(place)).copied().unwrap_or_default()
+        let traffic = self.traffic.get(place_of(kind)).copied();
+        traffic.unwrap_or_else(|| internal_error("a kind of message"))
     }
 
-    pub(crate) fn traffic_mut(&mut self, kind: Kind) -> Option<&mut Traffic> {
-        let place = Kind::ALL.iter().position(|other| *other == kind)?;
-        self.traffic.get_mut(place)
+    pub(crate) fn traffic_mut(&mut self, kind: Kind) -> &mut Traffic {
+        let traffic = self.traffic.get_mut(place_of(kind));
+        traffic.unwrap_or_else(|| internal_error("a kind of message"))
     }
+}
+
+fn place_of(kind: Kind) -> usize {
+    let place = Kind::ALL.iter().position(|other| *other == kind);
+    place.unwrap_or_else(|| internal_error("a kind of message"))
 }
 
 impl Layer {
@@ -330,7 +336,9 @@ impl fmt::Display for Ending {
                 "incomplete: some bodies could not be read on one of the two sides; check the \
                  stores, repair the one that lacks them, and sync again",
             ),
-            Self::ProtocolViolation(blame) => write!(f, "the peer broke the protocol: {blame}"),
+            Self::ProtocolViolation(violation) => {
+                write!(f, "the peer broke the protocol: {violation}")
+            }
             Self::Refused(refusal) => write!(f, "{refusal}"),
             Self::Limit(limited) => write!(f, "{limited}"),
             Self::Silent => f.write_str("the peer does not answer; sync again to go on"),

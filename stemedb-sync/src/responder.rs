@@ -7,11 +7,14 @@ mod answers;
 mod open;
 mod outgoing;
 mod push;
+mod receiving;
 mod stream;
 mod table;
 
 use core::{net::IpAddr, ops::Range, time::Duration};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use stemedb_merkle::history::TreeHead;
 
 use self::{
     open::Open,
@@ -27,8 +30,7 @@ use crate::{
     limits::Limits,
     memory::MemoryBudget,
     message::{
-        Answer, Ask, Cursor, CursorState, Echo, Hello, LogHead, Refusal, Request, Response,
-        VERSION, Welcome,
+        Answer, Ask, Cursor, CursorState, Echo, Hello, Refusal, Request, Response, VERSION, Welcome,
     },
     replica::{Identity, Source},
 };
@@ -43,7 +45,7 @@ pub struct Responder {
     table: Mutex<Table>,
 }
 
-/// What comes with a request from outside.
+/// Circumstances of a request, given by the transport.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestContext {
     /// The time since any fixed moment.
@@ -57,7 +59,7 @@ pub struct RequestContext {
     pub from: IpAddr,
 }
 
-/// What to do about a request.
+/// Reaction to a request.
 #[derive(Debug)]
 pub enum Reply {
     /// Send this.
@@ -88,7 +90,7 @@ impl Responder {
         Self { outgoing, ..self }
     }
 
-    /// What its sessions, and the calls for them, may hold together.
+    /// Memory that its sessions, and the calls for them, may hold together.
     pub fn memory(&self) -> &MemoryBudget {
         &self.memory
     }
@@ -314,11 +316,11 @@ impl Responder {
 fn cursor_state(
     cursor: Option<&Cursor>,
     epoch: u64,
-    log: &LogHead,
+    log: &TreeHead,
     source: &impl Source,
 ) -> CursorState {
     let Some(cursor) = cursor else { return CursorState::None };
-    if cursor.epoch != epoch || cursor.size > log.size {
+    if cursor.epoch != epoch || cursor.size > log.size.0 {
         return CursorState::Rewritten;
     }
     // Where the disk is full the history may lack nodes on it: what differs is found without it.

@@ -16,6 +16,7 @@
 mod config;
 mod core;
 mod descent;
+mod difference;
 mod finish;
 mod flight;
 mod hello;
@@ -33,7 +34,7 @@ pub use self::{
     output::{Append, Output, Read},
 };
 use self::{
-    core::{Core, Stop, Turn},
+    core::{Core, Stop, Transition},
     descent::Descent,
     finish::Finishing,
     peel::Peeling,
@@ -98,14 +99,14 @@ impl Session {
         session
     }
 
-    /// What is wanted next; `None` until there is something to tell the session.
+    /// Gives the next output; `None` until there is something to tell the session.
     pub fn next(&mut self, now: Duration) -> Option<Output> {
         if self.done {
             return None;
         }
         if self.ending.is_none() {
-            let turn = self.pump(now);
-            self.go(turn, now);
+            let transition = self.pump(now);
+            self.go(transition, now);
         }
         if let Some(output) = self.core.outputs.pop_front() {
             return Some(output);
@@ -178,10 +179,9 @@ impl Session {
 
     /// How many bytes a message took.
     pub fn sent(&mut self, kind: Kind, bytes: u64) {
-        if let Some(traffic) = self.core.report.traffic_mut(kind) {
-            traffic.requests += 1;
-            traffic.sent += bytes;
-        }
+        let traffic = self.core.report.traffic_mut(kind);
+        traffic.requests += 1;
+        traffic.sent += bytes;
     }
 
     /// An answer has come, of so many bytes.
@@ -194,7 +194,7 @@ impl Session {
         }
         let before = self.core.progress();
         let received = self.check(&response, bytes);
-        let turn = match received {
+        let transition = match received {
             Ok(None) => return,
             Ok(Some(kind)) => self.dispatch(kind, response, now),
             Err(stop) => Err(stop),
@@ -202,7 +202,7 @@ impl Session {
         if self.core.progress() > before {
             (self.silent, self.starved) = (0, false);
         }
-        self.go(turn, now);
+        self.go(transition, now);
     }
 
     /// The peer refuses a request.
@@ -244,12 +244,12 @@ impl Session {
             }
             Refusal::Unknown if matches!(self.phase, Phase::Suffixes(_)) => {
                 self.core.drop_requests();
-                return self.go(Ok(Turn::Descent(Why::OtherRoot)), now);
+                return self.go(Ok(Transition::Descent(Why::OtherRoot)), now);
             }
             // So many parts were lost, and given again, that the peer gives no more.
             Refusal::OverLimit if matches!(self.phase, Phase::Symbols(_)) => {
                 self.core.drop_requests();
-                return self.go(Ok(Turn::Descent(Why::Stalled)), now);
+                return self.go(Ok(Transition::Descent(Why::Stalled)), now);
             }
             refusal => Stop::End(Ending::Refused(refusal)),
         };
@@ -293,8 +293,8 @@ impl Session {
             self.phase = Phase::Hello;
             hello::begin(&mut self.core, now);
         } else {
-            let turn = hello::after_tail(&mut self.core);
-            self.go(Ok(turn), now);
+            let transition = hello::after_tail(&mut self.core);
+            self.go(Ok(transition), now);
         }
     }
 
@@ -319,7 +319,7 @@ impl Session {
         self.ending.is_some()
     }
 
-    /// What it did so far.
+    /// Report of what it did so far.
     pub fn report(&self) -> &Report {
         &self.core.report
     }
@@ -344,8 +344,8 @@ impl Session {
         strange || welcome || self.key().is_none_or(|key| key.admits_response(response))
     }
 
-    /// A response was changed on its way, by accident or not: the peer is not to blame for that,
-    /// and it is asked again, a few times.
+    /// A response was changed on its way, by accident or not: which is no violation by
+    /// the peer: it is asked again, a few times.
     fn garbled(&mut self, request: u64, now: Duration) {
         self.core.report.garbled += 1;
         if !self.core.flight.is_waiting(request) {
@@ -370,9 +370,7 @@ impl Session {
             let never = request == 0 || request >= flight.next_request();
             return if never { Err(ProtocolViolation::Unasked.into()) } else { Ok(None) };
         };
-        if let Some(traffic) = self.core.report.traffic_mut(kind) {
-            traffic.received += bytes;
-        }
+        self.core.report.traffic_mut(kind).received += bytes;
         if kind != Kind::Hello && response.echo.snapshot != self.core.flight.snapshot {
             return Err(ProtocolViolation::Snapshot.into());
         }
@@ -394,9 +392,7 @@ impl Session {
         if echo.session != self.core.flight.session {
             return;
         }
-        if let Some(traffic) = self.core.report.traffic_mut(kind) {
-            traffic.received += bytes;
-        }
+        self.core.report.traffic_mut(kind).received += bytes;
         if kind == Kind::Hello && !matches!(response.answer, Answer::Welcome(_)) {
             return;
         }
@@ -409,7 +405,12 @@ impl Session {
         }
     }
 
-    fn dispatch(&mut self, kind: Kind, response: Response, now: Duration) -> Result<Turn, Stop> {
+    fn dispatch(
+        &mut self,
+        kind: Kind,
+        response: Response,
+        now: Duration,
+    ) -> Result<Transition, Stop> {
         let (core, echo) = (&mut self.core, response.echo);
         match (&mut self.phase, kind, response.answer) {
             (Phase::Hello, Kind::Hello, Answer::Welcome(welcome)) => {
@@ -421,7 +422,7 @@ impl Session {
             // Symbols that overtook the first part of the answer are asked for again, and that part
             // comes twice where the request did.
             (Phase::Hello, Kind::Hello, Answer::Symbols(_))
-            | (Phase::Symbols(_), Kind::Hello, Answer::Welcome(_)) => Ok(Turn::Stay),
+            | (Phase::Symbols(_), Kind::Hello, Answer::Welcome(_)) => Ok(Transition::Stay),
             (Phase::Symbols(peeling), Kind::Hello | Kind::Symbols, Answer::Symbols(symbols)) => {
                 peeling.receive(core, echo.request, symbols, now)
             }
@@ -448,13 +449,13 @@ impl Session {
         }
     }
 
-    fn pump(&mut self, now: Duration) -> Result<Turn, Stop> {
+    fn pump(&mut self, now: Duration) -> Result<Transition, Stop> {
         match &mut self.phase {
             Phase::Tail(tail) => tail.pump(&mut self.core, now),
             Phase::Transfer(transfer) => transfer.pump(&mut self.core, now),
             Phase::Symbols(peeling) => peeling.pump(&mut self.core, now),
-            Phase::Settle { .. } if self.core.appends.is_empty() => Ok(Turn::Pin),
-            _ => Ok(Turn::Stay),
+            Phase::Settle { .. } if self.core.appends.is_empty() => Ok(Transition::Pin),
+            _ => Ok(Transition::Stay),
         }
     }
 
@@ -474,16 +475,16 @@ impl Session {
         }
     }
 
-    fn go(&mut self, turn: Result<Turn, Stop>, now: Duration) {
-        let mut turn = turn;
+    fn go(&mut self, transition: Result<Transition, Stop>, now: Duration) {
+        let mut transition = transition;
         loop {
-            turn = match turn {
-                Ok(Turn::Stay) => break,
-                Ok(Turn::Tail { entries, layer, why }) => {
+            transition = match transition {
+                Ok(Transition::Stay) => break,
+                Ok(Transition::Tail { entries, layer, why }) => {
                     self.core.step(layer, why);
                     if self.core.config.direction == Direction::Neither {
                         self.core.report.only_theirs = entries.end - entries.start;
-                        turn = Ok(Turn::Finish(Box::default()));
+                        transition = Ok(Transition::Finish(Box::default()));
                         continue;
                     }
                     self.core.clock_phase(now);
@@ -491,11 +492,11 @@ impl Session {
                     self.phase = Phase::Tail(Tailing::new(entries));
                     break;
                 }
-                Ok(Turn::Settle) => {
+                Ok(Transition::Settle) => {
                     self.phase = Phase::Settle { restart: false };
                     break;
                 }
-                Ok(Turn::Pin) => {
+                Ok(Transition::Pin) => {
                     self.core.clock_phase(now);
                     self.core.phase_clock = core::Clock::Finding;
                     let restart = matches!(self.phase, Phase::Settle { restart: true });
@@ -503,54 +504,54 @@ impl Session {
                     self.core.outputs.push_back(Output::Pin);
                     break;
                 }
-                Ok(Turn::Symbols) => {
+                Ok(Transition::Symbols) => {
                     self.core.step(Layer::Symbols, Why::Cheapest);
                     self.phase = Phase::Symbols(Box::new(Peeling::new(&self.core)));
                     break;
                 }
-                Ok(Turn::Suffixes { mine, theirs }) => {
-                    let (suffixes, turn) = Suffixes::begin(&mut self.core, mine, theirs, now);
+                Ok(Transition::Suffixes { mine, theirs }) => {
+                    let (suffixes, transition) = Suffixes::begin(&mut self.core, mine, theirs, now);
                     self.phase = Phase::Suffixes(suffixes);
-                    turn
+                    transition
                 }
-                Ok(Turn::Descent(why)) => {
+                Ok(Transition::Descent(why)) => {
                     self.core.step(Layer::Descent, why);
-                    let (descent, turn) = Descent::begin(&mut self.core, now);
+                    let (descent, transition) = Descent::begin(&mut self.core, now);
                     self.phase = Phase::Descent(Box::new(descent));
-                    turn
+                    transition
                 }
-                Ok(Turn::Transfer(difference))
+                Ok(Transition::Transfer(difference))
                     if self.core.config.direction == Direction::Neither =>
                 {
                     match difference.found(&self.core) {
                         Ok(found) => self.core.report.found = Some(found),
                         Err(stop) => {
-                            turn = Err(stop);
+                            transition = Err(stop);
                             continue;
                         }
                     }
-                    Ok(Turn::Finish(Box::default()))
+                    Ok(Transition::Finish(Box::default()))
                 }
-                Ok(Turn::Transfer(difference)) => {
+                Ok(Transition::Transfer(difference)) => {
                     self.core.clock_phase(now);
                     self.core.phase_clock = core::Clock::Moving;
                     self.phase = Phase::Transfer(Box::new(Transfer::new(&self.core, *difference)));
                     break;
                 }
-                Ok(Turn::Finish(moved)) => {
+                Ok(Transition::Finish(moved)) => {
                     self.core.clock_phase(now);
                     self.core.phase_clock = core::Clock::Finishing;
-                    let (finishing, turn) = Finishing::begin(&mut self.core, *moved, now);
+                    let (finishing, transition) = Finishing::begin(&mut self.core, *moved, now);
                     self.phase = Phase::Finish(finishing);
-                    turn
+                    transition
                 }
-                Ok(Turn::End(ending)) | Err(Stop::End(ending)) => {
+                Ok(Transition::End(ending)) | Err(Stop::End(ending)) => {
                     self.end(ending, now);
                     break;
                 }
                 Err(Stop::Restart) => {
                     if self.core.report.restarts >= self.core.config.limits.restarts_max {
-                        turn = Ok(Turn::End(Ending::Limit(Limited::Restarts)));
+                        transition = Ok(Transition::End(Ending::Limit(Limited::Restarts)));
                         continue;
                     }
                     self.core.report.restarts += 1;

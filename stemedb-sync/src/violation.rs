@@ -1,4 +1,4 @@
-//! What a peer can be blamed for.
+//! Violations of the protocol by a peer.
 
 use crate::codec::CodecError;
 

@@ -8,11 +8,14 @@ mod scrub;
 
 use std::sync::Arc;
 
+use stemedb_merkle::LogIndex;
+
 pub use self::scrub::{ScrubDamage, ScrubStep, Scrubber};
 
 use crate::{
     disk::{Disk, SECTOR_LEN},
     error::{Damage, DamageKind, DiskError},
+    internal::filled,
     log::{
         LogReader,
         segments::{Offsets, Segment},
@@ -51,18 +54,18 @@ impl LogReader {
     pub fn check(
         &self,
         hash: Option<HashBody<'_>>,
-        from_index: u64,
+        from_index: LogIndex,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Vec<Damage>, DiskError> {
         let shared = self.shared();
         // In this order: all that is published lies in segments of the list.
-        let end = self.end();
+        let end = self.end().get();
         let segments = shared.segments();
         let mut found = Vec::new();
         let mut read = 0;
         for (n, segment) in segments.iter().enumerate() {
             let next = segments.get(n + 1).map(|next| next.header);
-            if next.is_some_and(|next| next.first_index < from_index) {
+            if next.is_some_and(|next| next.first_index < from_index.get()) {
                 continue;
             }
             let check = SegmentCheck::new(&*shared.disk, segment, next, hash, end);
@@ -178,7 +181,7 @@ impl<'a> SegmentCheck<'a> {
         };
         *total += bytes.len() as u64;
         let whole = check_kept(&self.segment.header, &bytes).is_some_and(|kept| {
-            (kept.next_index, kept.trailer_sum, kept.len)
+            (kept.next_index.get(), kept.trailer_sum, kept.len)
                 == (next.first_index, next.previous_sum, self.published)
         });
         Ok((!whole).then(damage))
@@ -247,7 +250,7 @@ impl<'a> SegmentCheck<'a> {
         let read = self.file.read_at(&mut bytes, batches_end)?;
         *total += read as u64;
         let footer = reached.footer(header, offsets);
-        let found = (bytes.get(..read).unwrap_or_default(), next.previous_sum);
+        let found = (filled(&bytes, read), next.previous_sum);
         if found == (footer.0.as_slice(), footer.1) {
             return Ok(Outcome::Whole);
         }
@@ -259,7 +262,7 @@ impl<'a> SegmentCheck<'a> {
         let Some(hash) = self.hash else { return Ok(()) };
         let base = self.segment.header.first_position + fed.offset;
         for placed in fed.placed.iter().filter(|placed| placed.kind.has_body()) {
-            let at = usize::try_from(placed.position - base).unwrap_or(usize::MAX) + HEAD_LEN;
+            let at = usize::try_from(placed.position.get() - base).unwrap_or(usize::MAX) + HEAD_LEN;
             let body = fed.bytes.get(at..at + placed.len as usize).unwrap_or_default();
             if hash(body) != placed.id {
                 return Err(Gap { offset: fed.offset + at as u64, what: DamageKind::Id });

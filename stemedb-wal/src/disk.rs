@@ -25,21 +25,22 @@ mod memory;
 mod names;
 #[doc(hidden)]
 pub mod pages;
-mod remote;
 
 pub use self::{
     file::{Displaced, FileDisk, NotAFile},
     memory::MemoryDisk,
-    names::{is_log_file, is_quarantined, is_store_file, is_temporary},
-    remote::{PART_LEN, RemoteDisk, RemoteError, SegmentSource},
+    names::{SPARE_NAME, is_log_file, is_quarantined, is_store_file, is_temporary},
 };
 
-pub(crate) use self::{
-    names::{Quarantine, quarantined},
-    remote::{StubDamaged, stub_name},
-};
+pub(crate) use self::names::{Quarantine, quarantined};
 
-use std::{ffi::OsString, fmt, io, path::PathBuf, sync::Arc};
+use std::{
+    ffi::OsString,
+    fmt,
+    io::{self, IoSlice},
+    path::PathBuf,
+    sync::Arc,
+};
 
 /// The unit in which unsynced writes survive a power cut or don't, in bytes.
 pub const SECTOR_LEN: usize = 512;
@@ -133,6 +134,15 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// [`io::ErrorKind::NotFound`], and whatever the disk reports.
     fn map(&self, name: &str, in_place: bool) -> io::Result<Arc<dyn Bytes>>;
 
+    /// The length in bytes of a file, which need not be opened for that.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::NotFound`], and whatever the disk reports.
+    fn file_len(&self, name: &str) -> io::Result<u64> {
+        self.open(name)?.len()
+    }
+
     /// How many bytes can still be written, as far as the disk knows.
     ///
     /// # Errors
@@ -168,6 +178,20 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     /// [`io::ErrorKind::StorageFull`], and whatever else the disk reports. Any part of the bytes
     /// may have been written.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// As [`write_at`](Self::write_at), of parts that lie behind one another in the file. The
+    /// slices are of no use then.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_at`](Self::write_at).
+    fn write_parts_at(&self, parts: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+        let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
+        for part in parts {
+            bytes.extend_from_slice(part);
+        }
+        self.write_at(&bytes, offset)
+    }
 
     /// Makes the file at least `len` bytes long, the new ones zeros, and reserves room for them.
     ///
@@ -228,30 +252,6 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     /// [`Displaced::FileGone`], as the inner error, and whatever the disk reports.
     fn check_named(&self) -> io::Result<()> {
         Ok(())
-    }
-
-    /// Lets go of what can be had again when it is needed: an open file, say.
-    fn release(&self) {}
-
-    /// Whether some of the bytes are only in an archive: of a segment, those of the bodies.
-    fn is_remote(&self) -> bool {
-        false
-    }
-
-    /// As [`read_at`](Self::read_at), but bytes that are only in an archive are zeros: needs no
-    /// network.
-    ///
-    /// # Errors
-    ///
-    /// Whatever the disk reports.
-    fn read_local_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.read_at(buffer, offset)
-    }
-
-    /// Takes note that bytes from an archive are not what was sent there: they are asked for again
-    /// when they are read next. The error to report; none if nothing is in an archive.
-    fn invalidate(&self) -> Option<RemoteError> {
-        None
     }
 }
 

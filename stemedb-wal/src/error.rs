@@ -2,9 +2,9 @@
 
 use std::{fmt, io, path::PathBuf, sync::Arc};
 
-use stemedb_merkle::{Hash, id::to_hex};
+use stemedb_merkle::{Hash, LogIndex, Timestamp, id::to_hex};
 
-use crate::disk::{Displaced, RemoteError};
+use crate::{disk::Displaced, position::Position, remote::RemoteError};
 
 /// What the disk was asked to do when it failed.
 ///
@@ -148,7 +148,7 @@ pub struct Damage {
     /// Where in it.
     pub offset: u64,
     /// The first entry that it concerns; entries before it are not touched.
-    pub index: u64,
+    pub index: LogIndex,
     /// What is wrong.
     pub what: DamageKind,
 }
@@ -261,7 +261,7 @@ pub enum OpenError {
         /// The generation that the header says.
         generation: u32,
         /// The first index that the header says.
-        first_index: u64,
+        first_index: LogIndex,
     },
 
     /// A segment between others, or the first one, is not there.
@@ -274,7 +274,7 @@ pub enum OpenError {
         /// Where it should be.
         path: PathBuf,
         /// The first entry in it.
-        first_index: u64,
+        first_index: LogIndex,
     },
 
     /// Only segments of another generation are there.
@@ -305,13 +305,13 @@ pub enum OpenError {
         /// The last segment, or the directory if there is none.
         path: PathBuf,
         /// Where the log ends.
-        end: u64,
+        end: Position,
         /// The next index there.
-        next_index: u64,
+        next_index: LogIndex,
         /// Up to where it was durable.
-        marked: u64,
+        marked: Position,
         /// The next index there.
-        marked_index: u64,
+        marked_index: LogIndex,
     },
 
     /// The log holds no batch boundary with this index at the position that a restart checkpoint
@@ -322,11 +322,11 @@ pub enum OpenError {
     )]
     Watermark {
         /// The position.
-        position: u64,
+        position: Position,
         /// The next index there, as the checkpoint has it.
-        index: u64,
+        index: LogIndex,
         /// Where the log ends, as far as it was read.
-        end: u64,
+        end: Position,
     },
 }
 
@@ -392,9 +392,9 @@ pub enum ReadError {
     )]
     Hole {
         /// The index of the entry.
-        index: u64,
+        index: LogIndex,
         /// Its time.
-        time: u64,
+        time: Timestamp,
         /// Its id.
         id: Hash,
     },
@@ -424,7 +424,7 @@ pub enum HealError {
     #[error("position {position}: behind the end of the log")]
     NotFound {
         /// The position.
-        position: u64,
+        position: Position,
     },
     /// The last segment is still written to.
     #[error(
@@ -450,7 +450,7 @@ pub enum HealError {
     #[error("record at position {position}: another id or length than the body of {}", to_hex(id))]
     Other {
         /// The position of the record.
-        position: u64,
+        position: Position,
         /// The id that the body has.
         id: Hash,
     },

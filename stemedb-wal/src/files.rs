@@ -3,12 +3,10 @@
 use std::io;
 
 use crate::{
-    disk::{Disk, DiskFile, Quarantine, quarantined},
+    disk::{Disk, DiskFile, Quarantine, SPARE_NAME, quarantined},
     error::{Action, DiskError},
+    remote::LogDir,
 };
-
-/// The name of a segment's file before it is one.
-pub const SPARE_NAME: &str = "spare.tmp";
 
 /// How much is written with one call.
 pub(crate) const WRITE_LEN_MAX: usize = 8 << 20;
@@ -25,6 +23,13 @@ pub(crate) fn quarantine_name(
     let numbers = finished.filter_map(|name| quarantined(name).map(|found| found.number));
     let number = numbers.max().map_or(1, |last| last.saturating_add(1));
     Ok(format!("{file}.{number:04}.{}", why.extension()))
+}
+
+/// Renames a segment, or its stub, to a name under which nothing uses it. Returns that name.
+pub(crate) fn quarantine_segment(dir: &LogDir, name: &str) -> Result<String, DiskError> {
+    let to = quarantine_name(&**dir, name, Quarantine::Damaged)?;
+    rename_segment(dir, name, &to)?;
+    Ok(to)
 }
 
 /// Renames a file to a name under which nothing uses it. Returns that name.
@@ -101,6 +106,21 @@ pub fn sync_dir(disk: &dyn Disk) -> Result<(), DiskError> {
 
 pub(crate) fn list(disk: &dyn Disk) -> Result<Vec<String>, DiskError> {
     disk.list().map_err(|source| failed(disk, Action::List, "", source))
+}
+
+/// As [`list`], with dropped segments as well.
+pub(crate) fn list_segments(dir: &LogDir) -> Result<Vec<String>, DiskError> {
+    dir.list_segments().map_err(|source| failed(&**dir, Action::List, "", source))
+}
+
+/// Renames a segment, or its stub.
+pub(crate) fn rename_segment(dir: &LogDir, from: &str, to: &str) -> Result<(), DiskError> {
+    dir.rename_segment(from, to).map_err(|source| failed(&**dir, Action::Rename, from, source))
+}
+
+/// Removes a segment, or its stub.
+pub(crate) fn remove_segment(dir: &LogDir, name: &str) -> Result<(), DiskError> {
+    dir.remove_segment(name).map_err(|source| failed(&**dir, Action::Remove, name, source))
 }
 
 pub(crate) fn rename(disk: &dyn Disk, from: &str, to: &str) -> Result<(), DiskError> {

@@ -27,14 +27,22 @@
 //! The file is replaced, never changed: written beside, synced, renamed, and the directory synced.
 //! At every moment the old or the new one is there, whole.
 
-use crate::disk::{Disk, Fingerprint};
+use subtle::ConstantTimeEq as _;
+
+use crate::{
+    disk::{Disk, Fingerprint},
+    position::Position,
+    watermark::Watermark,
+};
 use std::{fmt, io, path::PathBuf};
+
+use stemedb_merkle::LogIndex;
 
 /// The file's name.
 pub const IDENTITY_NAME: &str = "IDENTITY";
 
 /// Where its successor is written.
-pub const IDENTITY_TEMP_NAME: &str = "IDENTITY.tmp";
+const IDENTITY_TEMP_NAME: &str = "IDENTITY.tmp";
 
 /// The file's length in bytes.
 pub const IDENTITY_LEN: usize = 144;
@@ -67,17 +75,8 @@ pub struct Identity {
     /// Which very directory this is.
     pub fingerprint: Fingerprint,
     /// Up to where the log of this generation was durable when that was last written down: at a
-    /// clean close, its end.
-    pub clean: Option<CleanMark>,
-}
-
-/// Up to where a log was durable: a log shorter than this is damaged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct CleanMark {
-    /// Its length in bytes: the position of the next record.
-    pub position: u64,
-    /// The index of its next entry.
-    pub next_index: u64,
+    /// clean close, its end. A log shorter than this is damaged.
+    pub clean: Option<Watermark>,
 }
 
 /// An identity that was read, and what there is to say about it.
@@ -333,7 +332,7 @@ impl Identity {
     /// # Errors
     ///
     /// As [`save`](Self::save). The log is whole all the same: it was synced before.
-    pub fn save_clean(&mut self, disk: &dyn Disk, mark: CleanMark) -> Result<(), IdentityError> {
+    pub fn save_clean(&mut self, disk: &dyn Disk, mark: Watermark) -> Result<(), IdentityError> {
         if self.clean.is_none_or(|clean| clean.position < mark.position) {
             let marked = Self { clean: Some(mark), ..self.clone() };
             marked.save(disk)?;
@@ -357,7 +356,7 @@ impl Identity {
     pub fn check_secret(&self, secret: Option<&[u8]>) -> Result<(), SecretError> {
         match (self.secret_check, secret) {
             (None, None) => Ok(()),
-            (Some(check), Some(secret)) if check == check_of(secret) => Ok(()),
+            (Some(check), Some(secret)) if check.ct_eq(&check_of(secret)).into() => Ok(()),
             (Some(_), Some(_)) => Err(SecretError::Wrong),
             (Some(_), None) => Err(SecretError::Missing),
             (None, Some(_)) => Err(SecretError::Unexpected),
@@ -369,7 +368,7 @@ impl Identity {
     pub fn encode(&self) -> [u8; IDENTITY_LEN] {
         let secret = if self.secret_check.is_some() { FLAG_SECRET } else { 0 };
         let clean = if self.clean.is_some() { FLAG_CLEAN } else { 0 };
-        let mark = self.clean.unwrap_or(CleanMark { position: 0, next_index: 0 });
+        let mark = self.clean.unwrap_or_default();
         let fields: [&[u8]; 11] = [
             &self.store_id,
             &self.node_id,
@@ -378,8 +377,8 @@ impl Identity {
             &self.epoch.to_le_bytes(),
             &self.fingerprint.inode.to_le_bytes(),
             &self.fingerprint.birth_nanos.to_le_bytes(),
-            &mark.position.to_le_bytes(),
-            &mark.next_index.to_le_bytes(),
+            &mark.position.get().to_le_bytes(),
+            &mark.next_index.get().to_le_bytes(),
             &self.generation.to_le_bytes(),
             &(secret | clean).to_le_bytes(),
         ];
@@ -426,9 +425,13 @@ impl Identity {
                 inode: take(&mut rest).map(u64::from_le_bytes).ok_or(damaged)?,
                 birth_nanos: take(&mut rest).map(u64::from_le_bytes).ok_or(damaged)?,
             },
-            clean: Some(CleanMark {
-                position: take(&mut rest).map(u64::from_le_bytes).ok_or(damaged)?,
-                next_index: take(&mut rest).map(u64::from_le_bytes).ok_or(damaged)?,
+            clean: Some(Watermark {
+                position: take(&mut rest)
+                    .map(|bytes| Position(u64::from_le_bytes(bytes)))
+                    .ok_or(damaged)?,
+                next_index: take(&mut rest)
+                    .map(|bytes| LogIndex(u64::from_le_bytes(bytes)))
+                    .ok_or(damaged)?,
             }),
             generation: take(&mut rest).map(u32::from_le_bytes).ok_or(damaged)?,
         };

@@ -30,11 +30,17 @@ pub mod error;
 #[doc(hidden)]
 pub mod files;
 pub mod identity;
+mod internal;
 pub mod log;
+mod position;
 #[doc(hidden)]
 pub mod raw;
+pub mod remote;
 pub mod repair;
 mod scan;
 pub mod sealed;
+mod watermark;
+
+pub use position::Position;
 
 use raw::{batch, checksum, record, segment};

@@ -21,6 +21,7 @@ pub(crate) mod encode;
 mod entries;
 mod extent;
 pub(crate) mod handles;
+mod known;
 pub(crate) mod offsets;
 mod options;
 mod placed;
@@ -33,20 +34,22 @@ mod sync;
 
 use std::{io, sync::Arc};
 
+use stemedb_merkle::{LogIndex, Timestamp};
+
 pub use self::{
     entries::Entries,
     extent::durable_extent,
-    options::{LogOptions, Origin, Spares, Watermark},
+    known::KnownSegment,
+    options::{LogOptions, Origin, Spares, further},
     placed::{HoleEntry, NewRecord},
     reader::{LogReader, Record},
     recovery::{OpenReport, Replayed, Warning, is_in_use},
 };
 pub use crate::{
-    files::SPARE_NAME,
     record::{Kind, Placed},
+    watermark::Watermark,
 };
 
-pub use self::options::further;
 pub(crate) use self::roll::{create_first, first_header};
 
 use self::{
@@ -56,9 +59,9 @@ use self::{
     sync::Durable,
 };
 use crate::{
-    disk::{DirLock, Disk},
+    disk::{DirLock, Disk, DiskFile},
     error::{Action, AppendError, DiskError, OpenError},
-    identity::CleanMark,
+    position::Position,
     record::BODY_LEN_MAX,
     segment::SEGMENT_LEN_MAX,
 };
@@ -70,6 +73,8 @@ pub struct Log {
     origin: Origin,
     options: LogOptions,
     open: Arc<Segment>,
+    /// The file of the open segment.
+    file: Arc<dyn DiskFile>,
     /// Where the next batch goes in the open segment.
     offset: u64,
     /// How long the open segment's file is.
@@ -91,6 +96,7 @@ pub struct Log {
 
 /// Sizes of a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LogStats {
     /// How many segments, the open one included.
     pub segments: u64,
@@ -106,6 +112,7 @@ pub(crate) struct Recovered {
     pub(crate) handles: Arc<Handles>,
     pub(crate) segments: Vec<Arc<Segment>>,
     pub(crate) open: Arc<Segment>,
+    pub(crate) file: Arc<dyn DiskFile>,
     pub(crate) offset: u64,
     pub(crate) allocated: u64,
     pub(crate) next_index: u64,
@@ -125,7 +132,7 @@ impl Log {
     /// put in order and reported; the disk is changed only after all has been replayed.
     ///
     /// After the first opening and after [`close`](Self::close), the caller writes
-    /// where it [ends](Self::clean_mark) into the store's identity, so that a log that lost its end
+    /// where it [ends](Self::durable) into the store's identity, so that a log that lost its end
     /// is noticed.
     ///
     /// # Errors
@@ -139,20 +146,33 @@ impl Log {
         watermark: Option<Watermark>,
         replay: &mut dyn FnMut(Replayed<'_>),
     ) -> Result<(Self, OpenReport), OpenError> {
-        recovery::open(disk, origin, options, watermark, replay)
+        recovery::open(disk, origin, options, watermark, &[], replay)
     }
 
-    pub(crate) fn from_recovered(
+    /// As [`open`](Self::open), from a restart checkpoint that [knows](LogReader::known_segments)
+    /// the segments before it: those that are there as it says are not opened. Where anything of it
+    /// does not fit the directory, all are.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_known(
         disk: Arc<dyn Disk>,
         origin: &Origin,
         options: &LogOptions,
-        found: Recovered,
-    ) -> Self {
-        let position = found.open.header.first_position + found.offset;
-        let mark = Watermark { position, next_index: found.next_index };
+        watermark: Option<Watermark>,
+        known: &[KnownSegment],
+        replay: &mut dyn FnMut(Replayed<'_>),
+    ) -> Result<(Self, OpenReport), OpenError> {
+        recovery::open(disk, origin, options, watermark, known, replay)
+    }
+
+    pub(crate) fn from_recovered(origin: &Origin, options: &LogOptions, found: Recovered) -> Self {
+        let position = Position(found.open.header.first_position + found.offset);
+        let mark = Watermark { position, next_index: LogIndex(found.next_index) };
         let log = Self {
-            spare: Spare::new(Arc::clone(&disk), options.spares),
-            shared: Arc::new(Shared::new(disk, found.handles, found.segments)),
+            spare: Spare::new(Arc::clone(found.handles.dir().disk()), options.spares),
+            shared: Arc::new(Shared::new(found.handles, found.segments)),
             origin: *origin,
             options: LogOptions {
                 segment_len: options.segment_len.min(SEGMENT_LEN_MAX),
@@ -160,6 +180,7 @@ impl Log {
                 ..options.clone()
             },
             open: found.open,
+            file: found.file,
             offset: found.offset,
             allocated: found.allocated,
             filled: false,
@@ -186,7 +207,7 @@ impl Log {
         self.spare.discard();
         self.mark()?;
         if self.allocated > self.offset {
-            let file = Arc::clone(&self.open.file);
+            let file = Arc::clone(&self.file);
             let len = self.offset;
             file.set_len(len).map_err(|source| self.poison(Action::Cut { len }, source))?;
             file.sync().map_err(|source| self.poison(Action::Sync, source))?;
@@ -215,27 +236,22 @@ impl Log {
     /// two batches.
     pub fn durable(&self) -> Watermark {
         let Watermark { position, next_index } = self.durable.mark;
-        Watermark { position: position.min(self.records_end), next_index }
-    }
-
-    /// Up to where the log is durable, marks included: for the store's identity.
-    pub fn clean_mark(&self) -> CleanMark {
-        self.durable.mark.into()
+        Watermark { position: position.min(Position(self.records_end)), next_index }
     }
 
     /// The position behind all that was written.
-    pub fn end(&self) -> u64 {
-        self.open.header.first_position + self.offset
+    pub fn end(&self) -> Position {
+        Position(self.open.header.first_position + self.offset)
     }
 
     /// The index of the next entry.
-    pub fn next_index(&self) -> u64 {
-        self.next_index
+    pub fn next_index(&self) -> LogIndex {
+        LogIndex(self.next_index)
     }
 
-    /// The time of the last entry that was written, 0 if there is none.
-    pub fn last_time(&self) -> u64 {
-        self.last_time
+    /// The time of the last entry that was written, [`Timestamp::MIN`] if there is none.
+    pub fn last_time(&self) -> Timestamp {
+        Timestamp::from_ntp64(self.last_time)
     }
 
     /// Why nothing can be written any more, if so.
@@ -253,7 +269,7 @@ impl Log {
     pub fn stats(&self) -> LogStats {
         LogStats {
             segments: self.shared.segments().len() as u64,
-            bytes: self.end(),
+            bytes: self.end().get(),
             reserved: self.allocated.saturating_sub(self.offset),
         }
     }

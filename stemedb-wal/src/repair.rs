@@ -24,7 +24,7 @@ pub(crate) mod salvage;
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
-use stemedb_merkle::{Hash, id::to_hex};
+use stemedb_merkle::{Hash, LogIndex, Timestamp, id::to_hex};
 
 pub use crate::error::HealError;
 
@@ -40,7 +40,9 @@ use crate::{
     files,
     identity::{Identity, IdentityError},
     log::{LogOptions, Watermark},
+    position::Position,
     record::Kind,
+    remote::LogDir,
 };
 
 /// Computes the id of a body.
@@ -159,9 +161,9 @@ pub enum RepairAction {
     /// A body is lost. Its entry keeps index, time and id.
     Hole {
         /// The index of the entry, now.
-        index: u64,
+        index: LogIndex,
         /// Its time.
-        time: u64,
+        time: Timestamp,
         /// Its id.
         id: Hash,
     },
@@ -234,6 +236,12 @@ pub struct RepairOptions<'a> {
     pub accept_loss: bool,
 }
 
+impl RepairOptions<'_> {
+    fn dir(&self, disk: &Arc<dyn Disk>) -> LogDir {
+        LogDir::new(Arc::clone(disk), self.log.source.clone())
+    }
+}
+
 impl fmt::Debug for RepairOptions<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RepairOptions")
@@ -257,7 +265,7 @@ pub struct RepairPlan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GapRecord {
     /// Where it is.
-    pub position: u64,
+    pub position: Position,
     /// [`Kind::Hole`] or [`Kind::Heal`].
     pub kind: Kind,
     /// The id of the body.
@@ -275,13 +283,14 @@ impl RepairPlan {
     ///
     /// See [`RepairError`].
     pub fn new(
-        disk: &dyn Disk,
+        disk: &Arc<dyn Disk>,
         identity: &Identity,
         options: &RepairOptions<'_>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Self, RepairError> {
+        let disk = &options.dir(disk);
         let plan = make_plan(disk, identity, options, progress)?;
-        let found = plan.found(disk);
+        let found = plan.found(&**disk);
         Ok(Self { plan, found })
     }
 
@@ -303,8 +312,12 @@ impl RepairPlan {
     /// All holes and heals of the log, in its order, as they are after the repair.
     pub fn gaps(&self) -> Vec<GapRecord> {
         let gaps = self.plan.gaps.iter().filter(|gap| gap.kind != Kind::Void);
-        gaps.map(|gap| GapRecord { position: gap.position, kind: gap.kind, id: gap.head.id })
-            .collect()
+        gaps.map(|gap| GapRecord {
+            position: Position(gap.position),
+            kind: gap.kind,
+            id: gap.head.id,
+        })
+        .collect()
     }
 
     /// Whether there is something to do.
@@ -333,6 +346,7 @@ impl RepairPlan {
         if let Some(at_least) = self.lost_entries().filter(|_| !options.accept_loss) {
             return Err(RepairError::Loss { at_least, found: self.found });
         }
+        let disk = &options.dir(disk);
         let plan_changes = self.changes();
         let mut report = RepairReport {
             lost_entries: self.lost_entries(),
@@ -341,22 +355,22 @@ impl RepairPlan {
             ..RepairReport::default()
         };
         if plan_changes {
-            candidates::remove_leftovers(&**disk)?;
+            candidates::remove_leftovers(disk)?;
         }
         // First, so that none of them is in the way of a segment of this log.
         let plan = &mut self.plan;
         for name in std::mem::take(&mut plan.strays) {
-            quarantine(&**disk, &name, &mut report)?;
+            quarantine(disk, &name, &mut report)?;
             files::sync_dir(&**disk)?;
         }
         if plan.lost {
             generation::begin(disk, identity, options, plan, &mut report)?;
         } else {
-            for (from, to) in replace::put_names_right(&**disk, &mut plan.segments)? {
+            for (from, to) in replace::put_names_right(disk, &mut plan.segments)? {
                 let (from, to) = (disk.path(&from), disk.path(&to));
                 report.actions.push(RepairAction::Renamed { from, to });
             }
-            repair_in_place(&**disk, identity, plan, options, &mut report)?;
+            repair_in_place(disk, identity, plan, options, &mut report)?;
         }
         Ok(report)
     }
@@ -364,7 +378,7 @@ impl RepairPlan {
 
 /// Repairs each segment that needs it.
 fn repair_in_place(
-    disk: &dyn Disk,
+    disk: &LogDir,
     identity: &mut Identity,
     plan: &Plan,
     options: &RepairOptions<'_>,
@@ -375,18 +389,18 @@ fn repair_in_place(
         // It could be repaired when the plan was made.
         let repaired = segment.repaired(disk, options.hash)?;
         let repaired = repaired.ok_or_else(|| RepairError::Changed { path: path.clone() })?;
-        let kept = disk.path(&replace::replace(disk, &segment.name, &repaired)?);
+        let kept = disk.path(&replace::replace(&**disk, &segment.name, &repaired)?);
         report.actions.push(RepairAction::Rewritten { path, kept });
         report.actions.extend(repaired.holes.into_iter().map(|head| RepairAction::Hole {
-            index: head.index,
-            time: head.time,
+            index: LogIndex(head.index),
+            time: Timestamp::from_ntp64(head.time),
             id: head.id,
         }));
     }
-    let clean = identity.clean.map(Watermark::from);
+    let clean = identity.clean;
     if clean.is_some_and(|clean| clean.position > plan.end.position) {
-        identity.clean = Some(plan.end.into());
-        identity.save(disk)?;
+        identity.clean = Some(plan.end);
+        identity.save(&**disk)?;
         report.actions.push(RepairAction::MarkLowered);
     } else if plan.marked.position > plan.end.position {
         // That of a restart checkpoint, which the caller quarantines.
@@ -395,8 +409,8 @@ fn repair_in_place(
     Ok(())
 }
 
-fn quarantine(disk: &dyn Disk, name: &str, report: &mut RepairReport) -> Result<(), DiskError> {
-    let kept = disk.path(&files::quarantine(disk, name)?);
+fn quarantine(disk: &LogDir, name: &str, report: &mut RepairReport) -> Result<(), DiskError> {
+    let kept = disk.path(&files::quarantine_segment(disk, name)?);
     report.actions.push(RepairAction::Quarantined { path: disk.path(name), kept });
     Ok(())
 }
@@ -407,7 +421,7 @@ impl Plan {
             segment.wrong.iter().map(|wrong| Damage {
                 path: disk.path(&segment.name),
                 offset: wrong.offset,
-                index: wrong.index,
+                index: LogIndex(wrong.index),
                 what: wrong.what,
             })
         });

@@ -71,7 +71,9 @@ pub(crate) fn offsets_of(header: &SegmentHeader, placed: &[Placed]) -> impl Iter
     let first_position = header.first_position;
     let entries = placed.iter().filter(|placed| placed.kind.takes_index());
     // A segment is never longer than SEGMENT_LEN_MAX.
-    entries.map(move |placed| u32::try_from(placed.position - first_position).unwrap_or(u32::MAX))
+    entries.map(move |placed| {
+        u32::try_from(placed.position.get() - first_position).unwrap_or(u32::MAX)
+    })
 }
 
 /// What a scan of all batches in a part of a segment found.

@@ -4,19 +4,21 @@
 //! tie it to the segment before and the one behind. So a copy of it, wherever it was kept, can be
 //! held against the log without the log.
 
-use std::io;
+use std::{io, ops::Range};
 
-use stemedb_merkle::Hash;
+use stemedb_merkle::{Hash, LogIndex, Timestamp};
 
 pub use crate::segment::{
     HEADER_LEN, SEGMENT_LEN_MAX, SegmentHeader, parse_segment_name, segment_name,
 };
 
 use crate::{
-    disk::{Disk, RemoteDisk},
+    disk::Disk,
     error::{Action, DamageKind, DiskError},
     log::{LogReader, Placed},
+    position::Position,
     record::HEAD_LEN,
+    remote::{LogDir, PART_LEN},
     scan::{Gap, Scanner, offsets_of},
     segment::{HeaderError, segment_salt},
 };
@@ -27,11 +29,11 @@ pub struct SealedSegment {
     /// The name of its file.
     pub name: String,
     /// The index of its first entry.
-    pub first_index: u64,
+    pub first_index: LogIndex,
     /// The index of the first entry behind it.
-    pub next_index: u64,
+    pub next_index: LogIndex,
     /// The position of its first byte.
-    pub first_position: u64,
+    pub first_position: Position,
     /// How many bytes it has.
     pub len: u64,
 }
@@ -46,9 +48,9 @@ pub struct CheckedSegment {
     /// How many bytes it has.
     pub len: u64,
     /// The index of the first entry behind it.
-    pub next_index: u64,
+    pub next_index: LogIndex,
     /// The time of the last entry up to its end.
-    pub last_time: u64,
+    pub last_time: Timestamp,
     /// Its records, in order.
     pub placed: Vec<Placed>,
 }
@@ -60,7 +62,7 @@ pub struct SegmentFault {
     /// The offset in the file.
     pub offset: u64,
     /// The entry that it is about, or the next one.
-    pub index: u64,
+    pub index: LogIndex,
     /// What is wrong.
     pub what: DamageKind,
 }
@@ -85,7 +87,7 @@ pub(crate) fn check_kept(header: &SegmentHeader, bytes: &[u8]) -> Option<Checked
 }
 
 fn check_bodies_from(bytes: &[u8], position: u64) -> Result<CheckedSegment, SegmentFault> {
-    let fault = |offset, index, what| SegmentFault { offset, index, what };
+    let fault = |offset, index, what| SegmentFault { offset, index: LogIndex(index), what };
     let header = SegmentHeader::parse(bytes).map_err(|error| {
         let offset = if error == HeaderError::Damaged { 0 } else { 8 };
         fault(offset, 0, DamageKind::SegmentHeader)
@@ -112,8 +114,8 @@ fn check_bodies_from(bytes: &[u8], position: u64) -> Result<CheckedSegment, Segm
         header,
         trailer_sum,
         len: bytes.len() as u64,
-        next_index: reached.next_index,
-        last_time: reached.last_time,
+        next_index: LogIndex(reached.next_index),
+        last_time: Timestamp::from_ntp64(reached.last_time),
         placed: scanned.placed,
     })
 }
@@ -121,10 +123,14 @@ fn check_bodies_from(bytes: &[u8], position: u64) -> Result<CheckedSegment, Segm
 impl CheckedSegment {
     /// The body of one of its records, in the bytes that were checked.
     pub fn body<'a>(&self, bytes: &'a [u8], placed: &Placed) -> &'a [u8] {
-        let offset = placed.position.saturating_sub(self.header.first_position);
+        bytes.get(self.body_range(placed)).unwrap_or_default()
+    }
+
+    /// Where that body is in the bytes.
+    fn body_range(&self, placed: &Placed) -> Range<usize> {
+        let offset = placed.position.get().saturating_sub(self.header.first_position);
         let start = usize::try_from(offset).unwrap_or(usize::MAX).saturating_add(HEAD_LEN);
-        let end = start.saturating_add(placed.len as usize);
-        bytes.get(start..end).unwrap_or_default()
+        start..start.saturating_add(placed.len as usize)
     }
 
     /// The header of the segment that follows, in a store with this salt seed.
@@ -133,10 +139,10 @@ impl CheckedSegment {
             store_id: self.header.store_id,
             generation: self.header.generation,
             previous_sum: self.trailer_sum,
-            first_index: self.next_index,
+            first_index: self.next_index.get(),
             first_position: self.header.first_position.saturating_add(self.len),
-            salt: segment_salt(salt_seed, self.header.generation, self.next_index),
-            time_before: self.last_time,
+            salt: segment_salt(salt_seed, self.header.generation, self.next_index.get()),
+            time_before: self.last_time.as_ntp64(),
         }
     }
 
@@ -156,17 +162,16 @@ impl LogReader {
             let header = segment.header;
             Some(SealedSegment {
                 name: segment.name.clone(),
-                first_index: header.first_index,
-                next_index: next.header.first_index,
-                first_position: header.first_position,
+                first_index: LogIndex(header.first_index),
+                next_index: LogIndex(next.header.first_index),
+                first_position: Position(header.first_position),
                 len: next.header.first_position - header.first_position,
             })
         });
         sealed.collect()
     }
 
-    /// Drops a sealed segment that is in an archive: see [`RemoteDisk`]. `disk` is what the log is
-    /// on, and `hash` names parts. Returns how many bytes that frees.
+    /// Drops a sealed segment: see [`drop_segment`]. Returns how many bytes that frees.
     ///
     /// Reads go on meanwhile. A segment is not dropped while it is healed.
     ///
@@ -175,7 +180,6 @@ impl LogReader {
     /// If the segment is not whole or is not what the parts are, or the disk fails.
     pub fn drop_sealed(
         &self,
-        disk: &RemoteDisk,
         name: &str,
         place: &str,
         parts: &[Hash],
@@ -189,10 +193,24 @@ impl LogReader {
         let Some(segment) = sealed.iter().find(|segment| segment.name == name) else {
             return Err(failed(io::ErrorKind::NotFound.into()));
         };
-        let freed = disk.drop_segment(name, place, parts, hash);
+        let freed = drop_segment(shared.handles.dir(), name, place, parts, hash);
         // Also after a failure: it may have been the last sync.
         segment.file.release();
         freed.map_err(failed)
+    }
+
+    /// The names of the segments whose bodies are only in an archive.
+    ///
+    /// # Errors
+    ///
+    /// If the directory can't be listed.
+    pub fn dropped_segments(&self) -> io::Result<Vec<String>> {
+        self.shared().handles.dir().dropped()
+    }
+
+    /// Whether bodies can be read that are only in an archive.
+    pub fn has_source(&self) -> bool {
+        self.shared().handles.dir().has_source()
     }
 
     /// All bytes of a sealed segment, unchecked.
@@ -209,6 +227,41 @@ impl LogReader {
         };
         found.on(disk).read_all(segment.len)
     }
+}
+
+/// Puts a stub in the place of a segment that is sealed and in the archive at `place`, as these
+/// parts, which `hash` names; the caller knows that they are there. Returns how many bytes are
+/// freed once nobody has the file open.
+///
+/// After a crash at any point of it the segment is here, or the stub, or both; then the segment
+/// counts.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::InvalidData`] if the file is not whole, or not what the parts are; whatever the
+/// disk reports. The segment is then still here, or its stub if only the last sync failed.
+pub fn drop_segment(
+    dir: &LogDir,
+    name: &str,
+    place: &str,
+    parts: &[Hash],
+    hash: &dyn Fn(&[u8]) -> Hash,
+) -> io::Result<u64> {
+    let file = dir.open(name)?;
+    let len = file.len()?;
+    let room = usize::try_from(len).ok().filter(|_| len <= SEGMENT_LEN_MAX);
+    let mut bytes = vec![0; room.ok_or(io::ErrorKind::InvalidInput)?];
+    let read = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    if !bytes.chunks(PART_LEN).map(hash).eq(parts.iter().copied()) {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let found =
+        check_segment(&bytes).map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))?;
+    let records = found.placed.iter().filter(|placed| placed.len > 0);
+    let gaps: Vec<Range<usize>> = records.map(|placed| found.body_range(placed)).collect();
+    dir.put_stub(name, bytes, &gaps, place, parts)?;
+    Ok(len)
 }
 
 /// Writes a file of a log in the making under a name that no log opens, and syncs it.

@@ -86,7 +86,7 @@ fn clusters_come_together_whatever_happens() {
         return seeds(seed..=seed, nodes);
     }
     let first = number_from_env("CLUSTER_FIRST").unwrap_or(0);
-    let end = first + number_from_env("CLUSTER_SEEDS").unwrap_or(100);
+    let end = first + number_from_env("CLUSTER_SEEDS").unwrap_or(24);
     std::thread::scope(|scope| {
         for thread in 0..2 {
             let mine = (first..end).filter(move |seed| seed % 2 == thread);
@@ -129,7 +129,7 @@ fn failure_of(live: impl FnOnce() -> Life + std::panic::UnwindSafe) -> String {
 /// longer than it goes on.
 #[test]
 fn a_hostile_member_harms_nobody_for_long() {
-    let (seeds, nodes) = (number_from_env("CLUSTER_SEEDS").unwrap_or(6), 8);
+    let (seeds, nodes) = (number_from_env("CLUSTER_SEEDS").unwrap_or(2), 8);
     for malice in Malice::ALL {
         let mut sum = Counts::default();
         for seed in 0..seeds {

@@ -96,7 +96,7 @@ fn control_a_lost_acknowledgement_is_noticed() {
     while !run_and_kill(dir.path(), 0, Duration::from_millis(200), &mut acknowledged) {}
     let store = Store::open(dir.path(), options()).unwrap();
     check(&store, &acknowledged, 0).unwrap();
-    acknowledged.insert(store.log_size(), AssertionId([1; 32]));
+    acknowledged.insert(store.log_size().get(), AssertionId([1; 32]));
     assert!(check(&store, &acknowledged, 0).unwrap_err().contains("gone"));
     acknowledged.pop_last();
     acknowledged.insert(0, AssertionId([1; 32]));

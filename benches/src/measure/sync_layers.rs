@@ -42,7 +42,7 @@ fn fell_behind(ids: &[[u8; 32]], numbers: &[u64]) -> Result<Sample, Failure> {
     let cursor = PeerCursor {
         node: other.identity.node,
         epoch: other.identity.epoch,
-        size: before.size,
+        size: before.size.0,
         root: before.root,
     };
     let plan = Plan { cursor: Some(cursor), moves: true, ..Plan::default() };

@@ -2,10 +2,8 @@
 
 use std::time::Instant;
 
-use stemedb_merkle::Hash;
-use stemedb_merkle::history::{
-    History, InclusionProof, LeafIndex, MemoryHistory, TreeSize, leaf_hash,
-};
+use stemedb_merkle::history::{History, InclusionProof, MemoryHistory, leaf_hash};
+use stemedb_merkle::{Hash, LogIndex, LogSize, Timestamp};
 
 use crate::Failure;
 use crate::body::ids;
@@ -13,22 +11,24 @@ use crate::contest::Sample;
 use crate::latency;
 use crate::peer::ct::APPENDS_A_READING;
 
+const TIME: Timestamp = Timestamp::from_ntp64(7);
+
 /// Appends to a history of `of`, as the store does it; proves and verifies with all in memory.
 pub(crate) fn run(of: &[Hash], picks: &[u64]) -> Result<Sample, Failure> {
     let mut history = History::default();
-    let leaves = || of.iter().zip(0..).map(|(id, time)| leaf_hash(time, id));
+    let leaves = || of.iter().zip(0..).map(|(id, time)| leaf_hash(Timestamp::from_ntp64(time), id));
     history.extend(leaves(), |_| {});
     let more = ids(1 << 60, 100_000);
     let mut appends = latency::each(more.chunks_exact(APPENDS_A_READING), |ids| {
         for id in ids {
-            history.append(leaf_hash(7, id), |tile| {
+            history.append(leaf_hash(TIME, id), |tile| {
                 std::hint::black_box(tile);
             });
         }
     });
     let mut with_root = latency::each(more.chunks_exact(APPENDS_A_READING), |ids| {
         for id in ids {
-            history.append(leaf_hash(7, id), |tile| {
+            history.append(leaf_hash(TIME, id), |tile| {
                 std::hint::black_box(tile);
             });
             std::hint::black_box(history.root());
@@ -36,17 +36,18 @@ pub(crate) fn run(of: &[Hash], picks: &[u64]) -> Result<Sample, Failure> {
     });
 
     let memory: MemoryHistory = leaves().collect();
-    let size = TreeSize(of.len() as u64);
+    let size = LogSize(of.len() as u64);
     let started = Instant::now();
     let mut proofs = Vec::with_capacity(picks.len());
     for &pick in picks {
-        proofs.push(InclusionProof::prove(&memory, LeafIndex(pick), size)?);
+        proofs.push(InclusionProof::prove(&memory, LogIndex(pick), size)?);
     }
     let prove = started.elapsed().as_secs_f64() * 1e9 / picks.len() as f64;
     let head = memory.head();
     let started = Instant::now();
     for (proof, &pick) in proofs.iter().zip(picks) {
-        proof.verify(&leaf_hash(pick, &of[pick as usize]), LeafIndex(pick), &head)?;
+        let leaf = leaf_hash(Timestamp::from_ntp64(pick), &of[pick as usize]);
+        proof.verify(&leaf, LogIndex(pick), &head)?;
     }
     let verify = started.elapsed().as_secs_f64() * 1e9 / picks.len() as f64;
 

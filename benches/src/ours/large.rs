@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use stemedb::{AssertionId, Options, Store};
+use stemedb::{AssertionId, Options, Position, Store};
 use stemedb_wal::disk::{Disk, FileDisk};
 use stemedb_wal::identity::Identity;
 use stemedb_wal::log::{Log, LogOptions, Origin, Replayed};
@@ -32,7 +32,7 @@ fn fill(dir: &Path, records: u64) -> Result<Store, Failure> {
     for first in (0..records).step_by(PIECE as usize) {
         let arena = body::arena(first, PIECE.min(records - first));
         for receipt in store.append_batch(arena.chunks_exact(BODY_LEN))? {
-            positions.extend_from_slice(&receipt.position.to_le_bytes());
+            positions.extend_from_slice(&receipt.position.get().to_le_bytes());
         }
     }
     fs::write(positions_file(dir), positions)?;
@@ -176,7 +176,7 @@ impl Reads {
     pub(crate) fn run(&self, picks: &[u64], verify: bool) -> Result<Sample, Failure> {
         let store = Store::open(&self.dir, Options { verify_reads: verify, ..Options::default() })?;
         let read = |pick: u64| -> Result<(), Failure> {
-            let body = store.get_at(self.positions[pick as usize])?;
+            let body = store.get_at(Position(self.positions[pick as usize]))?;
             std::hint::black_box(body);
             Ok(())
         };

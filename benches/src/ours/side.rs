@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use stemedb_merkle::history::{History, leaf_hash};
 use stemedb_merkle::symbols::{SKETCH_LEN, Sketch};
 use stemedb_merkle::{Entry, Hash, MerkleTree};
-use stemedb_sync::message::{LogHead, SetHead};
+use stemedb_merkle::{
+    Timestamp,
+    history::{History, LogSize, TreeHead, leaf_hash},
+};
+use stemedb_sync::message::SetHead;
 use stemedb_sync::{Identity, Keys, Pin, Source, Unreadable};
 
 use crate::Failure;
@@ -17,9 +20,9 @@ pub(crate) struct Side {
     pub(crate) identity: Identity,
     tree: MerkleTree,
     sketch: Arc<Sketch>,
-    log: LogHead,
+    log: TreeHead,
     /// The size of the log before the last bodies were appended, and its root then.
-    log_before: Option<LogHead>,
+    log_before: Option<TreeHead>,
     /// The numbers of the bodies whose ids are known, for those that have any.
     bodies: HashMap<Hash, u64>,
     /// The last entries of the log, by number of body.
@@ -36,7 +39,7 @@ impl Side {
             tree: MerkleTree::new(),
             sketch,
             // Nobody looks at the log but for a cursor.
-            log: LogHead { size: ids.len() as u64, root: [node; 32] },
+            log: TreeHead { size: LogSize(ids.len() as u64), root: [node; 32] },
             log_before: None,
             bodies: HashMap::new(),
             tail: Vec::new(),
@@ -58,7 +61,7 @@ impl Side {
                 Arc::make_mut(&mut self.sketch).insert(id);
             }
         }
-        self.log.size = self.tree.len();
+        self.log.size = LogSize(self.tree.len());
         Ok(())
     }
 
@@ -66,10 +69,14 @@ impl Side {
     pub(crate) fn append(&mut self, order: &[Hash], numbers: &[u64]) -> Result<(), Failure> {
         let mut history = History::default();
         let leaves = |ids: &[Hash], first| {
-            ids.iter().zip(first..).map(|(id, time)| leaf_hash(time, id)).collect::<Vec<_>>()
+            ids.iter()
+                .zip(first..)
+                .map(|(id, time)| leaf_hash(Timestamp::from_ntp64(time), id))
+                .collect::<Vec<_>>()
         };
         history.extend(leaves(order, 0), |_| {});
-        self.log_before = Some(LogHead { size: order.len() as u64, root: history.root() });
+        self.log_before =
+            Some(TreeHead { size: LogSize(order.len() as u64), root: history.root() });
         let ids: Vec<Hash> = numbers.iter().map(|number| self.know(*number)).collect();
         history.extend(leaves(&ids, order.len() as u64), |_| {});
         self.insert(&ids)?;
@@ -86,7 +93,7 @@ impl Side {
     }
 
     /// The log as it was before the last [`append`](Self::append).
-    pub(crate) fn log_before(&self) -> Option<LogHead> {
+    pub(crate) fn log_before(&self) -> Option<TreeHead> {
         self.log_before
     }
 
@@ -106,13 +113,13 @@ impl Source for Side {
         Ok(self.now())
     }
 
-    fn head(&self) -> Result<(SetHead, LogHead), Unreadable> {
+    fn head(&self) -> Result<(SetHead, TreeHead), Unreadable> {
         Ok((SetHead { count: self.tree.len(), root: self.tree.root() }, self.log))
     }
 
     fn log_root_at(&self, size: u64) -> Result<Option<Hash>, Unreadable> {
         let heads = [Some(self.log), self.log_before];
-        Ok(heads.into_iter().flatten().find(|head| head.size == size).map(|head| head.root))
+        Ok(heads.into_iter().flatten().find(|head| head.size.0 == size).map(|head| head.root))
     }
 
     fn body(&self, id: &Hash) -> Result<Option<Vec<u8>>, Unreadable> {
@@ -121,7 +128,7 @@ impl Source for Side {
 
     fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, Unreadable> {
         let Some(before) = self.log_before else { return Ok(None) };
-        let place = index.checked_sub(before.size).map(|place| place as usize);
+        let place = index.checked_sub(before.size.0).map(|place| place as usize);
         let number = place.and_then(|place| self.tail.get(place));
         Ok(number.map(|number| body::body(*number).to_vec()))
     }

@@ -4,8 +4,9 @@ use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use indicatif::ProgressBar;
+use stemedb::Receipt;
 
-use super::taker::{Receipt, Receipts};
+use super::sink::Receipts;
 use super::{Event, Submitted};
 use crate::cli::failure::{Failure, OutputError};
 use crate::cli::output;

@@ -33,7 +33,7 @@ pub(super) struct Input {
 enum Stop {
     /// The input is to blame.
     Failed(Failure),
-    /// Nobody takes more.
+    /// The receiver is gone.
     Unwanted,
 }
 

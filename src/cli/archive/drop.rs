@@ -1,6 +1,6 @@
 //! `stemedb archive drop`: bodies that are archived leave this machine.
 
-use serde_json::json;
+use serde::Serialize;
 use stemedb::Options;
 use stemedb::archive::{Archive, segment_source};
 
@@ -31,12 +31,19 @@ pub(super) struct Args {
     keep: u64,
 }
 
+#[derive(Serialize)]
+struct Fields {
+    segments: u64,
+    bytes: u64,
+    remote_segments: u64,
+}
+
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let archive = Archive::open(&args.url)?;
     let runtime = peer::runtime()?;
     let source = Some(segment_source(&args.url));
     let options = Options { create: false, segment_source: source, ..open::options(globals)? };
-    let (dropped, remote) = open::shared_with(globals, options, |store| {
+    let (dropped, remote) = open::with(globals, options, |store| {
         // Only what opening does not read is dropped.
         store.checkpoint()?;
         let dropped = runtime.block_on(archive.drop_archived(store, args.keep));
@@ -44,16 +51,11 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         drop(runtime);
         Ok((dropped?, store.remote_segments()))
     })?;
-    if globals.json {
-        return output::json(&json!({
-            "segments": dropped.segments,
-            "bytes": dropped.bytes,
-            "remote_segments": remote,
-        }));
-    }
+    let fields =
+        Fields { segments: dropped.segments, bytes: dropped.bytes, remote_segments: remote };
     let rows = [
         ("dropped", format!("{} segments, {}", dropped.segments, output::bytes(dropped.bytes))),
         ("archive only", format!("{remote} segments")),
     ];
-    output::raw(output::table(&rows).as_bytes())
+    output::facts(globals.json, &fields, &rows)
 }

@@ -49,7 +49,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let archive = Archive::create(&args.url)?;
     let runtime = peer::runtime()?;
     let options = PushOptions { seal: args.all, again: args.again };
-    let pushed = open::existing_shared(globals, |store| {
+    let pushed = open::existing(globals, |store| {
         let bar = super::bar();
         let pushed = runtime.block_on(archive.push(store, options, super::show(&bar)));
         bar.finish_and_clear();
@@ -58,20 +58,18 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         Ok(pushed?)
     })?;
     let head = &pushed.head;
-    if globals.json {
-        // Without a manifest there is not even an empty set.
-        let root = |root| (pushed.manifest > 0).then(|| to_hex(root));
-        return output::json(&Sent {
-            segments: pushed.segments,
-            bytes: pushed.bytes,
-            manifest: pushed.manifest,
-            count: head.count,
-            set_root: root(&head.set_root),
-            log_size: head.log_size,
-            log_root: root(&head.log_root),
-        });
-    }
-    if pushed.manifest == 0 {
+    // Without a manifest there is not even an empty set.
+    let root = |root| (pushed.manifest > 0).then(|| to_hex(root));
+    let fields = Sent {
+        segments: pushed.segments,
+        bytes: pushed.bytes,
+        manifest: pushed.manifest,
+        count: head.count,
+        set_root: root(&head.set_root),
+        log_size: head.log_size.get(),
+        log_root: root(&head.log_root),
+    };
+    if pushed.manifest == 0 && !globals.json {
         output::note("nothing is sealed yet, so nothing was sent; --all seals what there is");
         return Ok(());
     }
@@ -80,5 +78,5 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         ("archived", format!("{} entries", head.log_size)),
         ("set root", stemedb::AssertionId(head.set_root).to_string()),
     ];
-    output::raw(output::table(&rows).as_bytes())
+    output::facts(globals.json, &fields, &rows)
 }

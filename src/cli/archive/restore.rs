@@ -3,9 +3,9 @@
 use serde::Serialize;
 use stemedb::Hash;
 use stemedb::archive::{Archive, RestoreOptions};
+use stemedb::node::status::HeadStatus;
 
 use super::super::failure::Failure;
-use super::super::root::HeadFields;
 use super::super::{Globals, input, output, peer, secret};
 
 /// Make a store from an archived log, in a directory that is not there yet
@@ -40,7 +40,7 @@ pub(super) struct Args {
 #[derive(Serialize)]
 struct Made {
     #[serde(flatten)]
-    head: HeadFields,
+    head: HeadStatus,
     epoch: u64,
     segments: u64,
     bytes: u64,
@@ -60,15 +60,13 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     bar.finish_and_clear();
     let restored = restored?;
     let head = &restored.head;
-    if globals.json {
-        return output::json(&Made {
-            head: HeadFields::from(head),
-            epoch: restored.epoch,
-            segments: restored.segments,
-            bytes: restored.bytes,
-        });
-    }
-    if args.root.is_none() {
+    let fields = Made {
+        head: HeadStatus::from(head),
+        epoch: restored.epoch,
+        segments: restored.segments,
+        bytes: restored.bytes,
+    };
+    if args.root.is_none() && !globals.json {
         output::note("no --root was given: nothing but the archive itself says that this is it");
     }
     let rows = [
@@ -79,5 +77,5 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         ("epoch", restored.epoch.to_string()),
         ("fetched", output::bytes(restored.bytes)),
     ];
-    output::raw(output::table(&rows).as_bytes())
+    output::facts(globals.json, &fields, &rows)
 }

@@ -64,22 +64,20 @@ fn print(verified: &Verified, as_json: bool) -> Result<(), Failure> {
         output::note(fault);
     }
     let listed = &verified.listed;
-    if as_json {
-        return output::json(&Checked {
-            whole: faults.is_empty(),
-            deep: verified.deep,
-            read: verified.bytes,
-            faults,
-            listed: ListedFields::from(listed),
-        });
-    }
+    let fields = Checked {
+        whole: faults.is_empty(),
+        deep: verified.deep,
+        read: verified.bytes,
+        faults,
+        listed: ListedFields::from(listed),
+    };
     let rows = [
-        ("archive", if faults.is_empty() { "whole" } else { "not whole" }.to_owned()),
+        ("archive", if fields.whole { "whole" } else { "damaged" }.to_owned()),
         ("checked", if verified.deep { "everything" } else { "hashes and checksums" }.to_owned()),
         ("log", listed.log.to_string()),
         ("entries", listed.head.log_size.to_string()),
         ("set root", stemedb::AssertionId(listed.head.set_root).to_string()),
         ("read", output::bytes(verified.bytes)),
     ];
-    output::raw(output::table(&rows).as_bytes())
+    output::facts(as_json, &fields, &rows)
 }

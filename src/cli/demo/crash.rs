@@ -6,11 +6,12 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use serde_json::json;
+use serde::Serialize;
 use stemedb::{AssertionId, Options, Store};
 
-use super::teller::{self, Teller};
+use super::teller::Teller;
 use crate::cli::failure::Failure;
+use crate::cli::format::grouped;
 use crate::cli::stopwatch::Stopwatch;
 
 /// The child is killed once so many appends are acknowledged.
@@ -18,12 +19,21 @@ const ACKNOWLEDGED_ENOUGH: usize = 50_000;
 /// ... or once it ran so long, on a slow disk.
 const LIFE_MAX: Duration = Duration::from_secs(2);
 
-pub(super) fn show(dir: &Path, teller: &mut Teller) -> Result<(), Failure> {
+#[derive(Serialize)]
+pub(super) struct Facts {
+    acknowledged: usize,
+    survived: usize,
+    lost: usize,
+    unacknowledged: u64,
+    reopened_ms: f64,
+}
+
+pub(super) fn show(dir: &Path, teller: &mut Teller) -> Result<Facts, Failure> {
     teller
         .step("Crash", "another process appends without end, and is killed in the midst of it")?;
     let acknowledged = append_and_kill(dir)?;
     teller
-        .row("killed after", &format!("{} acknowledgements", teller::count(acknowledged.len())))?;
+        .row("killed after", &format!("{} acknowledgements", grouped(acknowledged.len() as u64)))?;
 
     let watch = Stopwatch::start();
     let store = Store::open(dir, Options { create: false, ..Options::default() })?;
@@ -39,23 +49,15 @@ pub(super) fn show(dir: &Path, teller: &mut Teller) -> Result<(), Failure> {
     let head = store.head()?;
     store.close()?;
     let lost = acknowledged.len() - survived;
-    teller.row("survived", &format!("{}, {lost} lost", teller::count(survived)))?;
-    let more = usize::try_from(head.count).unwrap_or(usize::MAX).saturating_sub(survived);
-    teller.row("besides", &format!("{} not acknowledged yet", teller::count(more)))?;
-    teller.fact(
-        "crash",
-        json!({
-            "acknowledged": acknowledged.len(),
-            "survived": survived,
-            "lost": lost,
-            "unacknowledged": more,
-            "reopened_ms": reopened_ms,
-        }),
-    );
+    teller.row("survived", &format!("{}, {lost} lost", grouped(survived as u64)))?;
+    let miscounted = Failure::Demo { what: "a reopened store does not count what it holds" };
+    let unacknowledged = head.count.checked_sub(survived as u64).ok_or(miscounted)?;
+    teller.row("besides", &format!("{} not acknowledged yet", grouped(unacknowledged)))?;
     if lost > 0 || acknowledged.is_empty() {
         return Err(Failure::Demo { what: "an acknowledged append did not survive the kill" });
     }
-    Ok(())
+    let acknowledged = acknowledged.len();
+    Ok(Facts { acknowledged, survived, lost, unacknowledged, reopened_ms })
 }
 
 /// Starts this very program as `append --acks`, feeds it, and kills it. Returns what it

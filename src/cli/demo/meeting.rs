@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use serde_json::json;
+use serde::Serialize;
 use stemedb::{AssertionId, Options, Store};
 
 use super::lines::Lines;
-use super::teller::{self, Teller};
+use super::teller::Teller;
 use crate::cli::failure::Failure;
+use crate::cli::format::grouped;
 use crate::cli::input::to_hex;
 use crate::cli::open;
 use crate::cli::stopwatch::Stopwatch;
@@ -15,12 +16,22 @@ use crate::cli::stopwatch::Stopwatch;
 /// The second store misses one line in so many.
 const MISSED_EVERY: usize = 97;
 
+#[derive(Serialize)]
+pub(super) struct Facts {
+    only_first: usize,
+    only_second: usize,
+    visited: u64,
+    compared_ms: f64,
+    copied: usize,
+    roots_equal: bool,
+}
+
 pub(super) fn show(
     first: &Store,
     dir: &Path,
     lines: &Lines,
     teller: &mut Teller,
-) -> Result<(), Failure> {
+) -> Result<Facts, Failure> {
     let second = open::open(dir, Options::default())?;
     // In the other order, to show that order does not matter.
     let kept = lines.bodies.iter().enumerate().rev().filter(|(n, _)| n % MISSED_EVERY != 0);
@@ -32,36 +43,31 @@ pub(super) fn show(
     let diff = first.snapshot()?.diff(&second.snapshot()?)?;
     let ms = watch.millis();
     let (here, there) = (diff.only_here.len(), diff.only_there.len());
-    teller.row("only first", &teller::count(here))?;
-    teller.row("only second", &teller::count(there))?;
-    teller.row(
-        "compared in",
-        &format!("{ms:.1} ms, {} tree nodes visited", teller::count(diff.visited)),
-    )?;
+    teller.row("only first", &grouped(here as u64))?;
+    teller.row("only second", &grouped(there as u64))?;
+    teller
+        .row("compared in", &format!("{ms:.1} ms, {} tree nodes visited", grouped(diff.visited)))?;
 
     teller.step("Copy", "only what is missing, both ways")?;
     copy(&diff.only_here, first, &second)?;
     copy(&diff.only_there, &second, first)?;
     let roots = (first.root()?, second.root()?);
     second.close()?;
-    teller.row("copied", &teller::count(here + there))?;
+    teller.row("copied", &grouped((here + there) as u64))?;
     teller.row("first root", &to_hex(&roots.0))?;
     teller.row("second root", &to_hex(&roots.1))?;
-    teller.fact(
-        "meeting",
-        json!({
-            "only_first": here,
-            "only_second": there,
-            "visited": diff.visited,
-            "compared_ms": ms,
-            "copied": here + there,
-            "roots_equal": roots.0 == roots.1,
-        }),
-    );
     if roots.0 != roots.1 {
         return Err(Failure::Demo { what: "the roots of two equal stores differ" });
     }
-    teller.say("Equal roots: the two hold the same, and either can prove it.")
+    teller.say("Equal roots: the two hold the same, and either can prove it.")?;
+    Ok(Facts {
+        only_first: here,
+        only_second: there,
+        visited: diff.visited,
+        compared_ms: ms,
+        copied: here + there,
+        roots_equal: roots.0 == roots.1,
+    })
 }
 
 fn copy(ids: &[AssertionId], from: &Store, to: &Store) -> Result<(), Failure> {

@@ -4,15 +4,16 @@ use std::future::pending;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::json;
+use serde::Serialize;
 use stemedb::rpc::{Client, ClientOptions, Server, ServerOptions};
 use stemedb::sync::report::Report;
 use stemedb::sync::{Ending, Limits};
 use stemedb::{Options, Replicate as _, Store, SyncOptions};
 
 use super::lines::Lines;
-use super::teller::{self, Teller};
+use super::teller::Teller;
 use crate::cli::failure::Failure;
+use crate::cli::format::grouped;
 use crate::cli::input::to_hex;
 use crate::cli::stopwatch::Stopwatch;
 use crate::cli::{open, output, peer};
@@ -22,7 +23,18 @@ const MISSED_EVERY: [usize; 2] = [101, 103];
 /// New lines at the end, which only one of the two takes in.
 const LATER: usize = 1_000;
 
-pub(super) fn show(dir: &Path, lines: &Lines, teller: &mut Teller) -> Result<(), Failure> {
+/// Facts of one session.
+#[derive(Serialize)]
+pub(super) struct Facts {
+    layers: Vec<&'static str>,
+    rounds: u64,
+    reconcile_bytes: u64,
+    fetched: u64,
+    pushed: u64,
+    equal: bool,
+}
+
+pub(super) fn show(dir: &Path, lines: &Lines, teller: &mut Teller) -> Result<[Facts; 2], Failure> {
     let [north, south] =
         ["north", "south"].map(|name| open::open(&dir.join(name), Options::default()));
     let (north, south) = (Arc::new(north?), Arc::new(south?));
@@ -39,7 +51,11 @@ pub(super) fn show(dir: &Path, lines: &Lines, teller: &mut Teller) -> Result<(),
     outcome
 }
 
-async fn meet(north: &Arc<Store>, south: &Arc<Store>, teller: &mut Teller) -> Result<(), Failure> {
+async fn meet(
+    north: &Arc<Store>,
+    south: &Arc<Store>,
+    teller: &mut Teller,
+) -> Result<[Facts; 2], Failure> {
     teller.step("Sync", "two served stores that took different lines meet over gRPC")?;
     let (to_north, to_south) = (serve(north).await?, serve(south).await?);
     teller.row("north", &format!("on {}", to_north.peer()))?;
@@ -54,11 +70,11 @@ async fn meet(north: &Arc<Store>, south: &Arc<Store>, teller: &mut Teller) -> Re
     north.append_batch((0..LATER).map(|n| format!("a line that came later: {n}")))?;
     let second = sync(south, &to_north, teller).await?;
     told(&second, teller)?;
-    teller.fact("sync", json!([fact(&first), fact(&second)]));
     if north.root()? != south.root()? || !first.equal || !second.equal {
         return Err(Failure::Demo { what: "two stores that were synced differ" });
     }
-    teller.say("One command does it: stemedb serve here, stemedb sync PEER there.")
+    teller.say("One command does it: stemedb serve here, stemedb sync PEER there.")?;
+    Ok([facts(&first), facts(&second)])
 }
 
 /// Serves a store on a port of its own until the runtime ends; returns a client of it.
@@ -87,18 +103,17 @@ fn told(report: &Report, teller: &mut Teller) -> Result<(), Failure> {
     let layers: Vec<&str> = report.layers.iter().map(|step| step.layer.name()).collect();
     teller.row("found by", &format!("{}, in {} rounds", layers.join(", "), report.rounds))?;
     teller.row("bytes for it", &output::bytes(report.reconcile_bytes()))?;
-    teller.row("fetched", &teller::count(report.fetched))?;
-    teller.row("pushed", &teller::count(report.pushed))
+    teller.row("fetched", &grouped(report.fetched))?;
+    teller.row("pushed", &grouped(report.pushed))
 }
 
-fn fact(report: &Report) -> serde_json::Value {
-    let layers: Vec<&str> = report.layers.iter().map(|step| step.layer.name()).collect();
-    json!({
-        "layers": layers,
-        "rounds": report.rounds,
-        "reconcile_bytes": report.reconcile_bytes(),
-        "fetched": report.fetched,
-        "pushed": report.pushed,
-        "equal": report.equal,
-    })
+fn facts(report: &Report) -> Facts {
+    Facts {
+        layers: report.layers.iter().map(|step| step.layer.name()).collect(),
+        rounds: report.rounds,
+        reconcile_bytes: report.reconcile_bytes(),
+        fetched: report.fetched,
+        pushed: report.pushed,
+        equal: report.equal,
+    }
 }

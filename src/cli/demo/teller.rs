@@ -1,9 +1,8 @@
-//! The story on the terminal, and the facts of it for JSON.
+//! The story on the terminal, and its facts as JSON.
 
 use std::io::{self, IsTerminal, Write};
 
-use indicatif::HumanCount;
-use serde_json::{Map, Value};
+use serde::Serialize;
 
 use crate::cli::failure::{Failure, OutputError};
 use crate::cli::output;
@@ -13,7 +12,7 @@ const NAME_WIDTH: usize = 14;
 
 /// Tells the story on standard output, or beside it where JSON is asked for.
 pub(super) struct Teller {
-    facts: Option<Map<String, Value>>,
+    as_json: bool,
     terminal: bool,
     steps: u32,
 }
@@ -22,7 +21,7 @@ impl Teller {
     pub(super) fn new(as_json: bool) -> Self {
         let terminal =
             if as_json { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
-        Self { facts: as_json.then(Map::new), terminal, steps: 0 }
+        Self { as_json, terminal, steps: 0 }
     }
 
     /// Begins the next step.
@@ -44,21 +43,14 @@ impl Teller {
         self.write(&format!("   {sentence}"))
     }
 
-    /// Something for the JSON object.
-    pub(super) fn fact(&mut self, name: &str, value: Value) {
-        if let Some(facts) = &mut self.facts {
-            facts.insert(name.to_owned(), value);
-        }
-    }
-
-    /// Prints the JSON object, if one is asked for.
-    pub(super) fn finish(self) -> Result<(), Failure> {
-        self.facts.map_or(Ok(()), |facts| output::json(&facts))
+    /// Prints the facts, if JSON is asked for.
+    pub(super) fn finish(self, facts: &impl Serialize) -> Result<(), Failure> {
+        if self.as_json { output::json(facts) } else { Ok(()) }
     }
 
     fn write(&self, line: &str) -> Result<(), Failure> {
-        if self.facts.is_some() {
-            output::aside(&format!("{line}\n"));
+        if self.as_json {
+            output::stderr(&format!("{line}\n"));
             return Ok(());
         }
         // Line by line: the story is to be read while it happens.
@@ -67,9 +59,4 @@ impl Teller {
         out.flush().map_err(OutputError)?;
         Ok(())
     }
-}
-
-/// A count with its thousands apart.
-pub(super) fn count(count: impl TryInto<u64>) -> String {
-    HumanCount(count.try_into().unwrap_or(u64::MAX)).to_string()
 }

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use stemedb::error::with_causes;
 use stemedb::node::Options;
 use stemedb::node::config::{Change, Config, Key};
+use stemedb::rpc::Reloaded;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::super::Globals;
 use super::super::config::Loaded;
 use super::super::failure::Failure;
 use super::super::flags::Flags;
 use super::super::logging::Logging;
-use super::super::{Globals, output};
 
 /// Reads the configuration of a node again whenever it is asked to.
 #[derive(Debug)]
@@ -43,43 +45,43 @@ impl Reloader {
 
     /// Reads it again, takes on what can change, and says what that is. If anything is wrong, all
     /// stays as it was.
-    pub(super) fn reload(&mut self) -> Result<String, Failure> {
+    pub(super) fn reload(&mut self) -> Result<Reloaded, Failure> {
         let outcome = self.take_on();
         match &outcome {
-            Ok(said) => tracing::info!("the configuration is read again: {said}"),
+            Ok(reloaded) => tracing::info!("the configuration is read again: {reloaded}"),
             Err(failure) => refused(failure),
         }
         outcome
     }
 
-    fn take_on(&mut self) -> Result<String, Failure> {
+    fn take_on(&mut self) -> Result<Reloaded, Failure> {
         let newer = Loaded::load(&self.flags, &self.globals)?.config;
         let changes = self.config.changed(&newer);
         let reloaded = self.config.reloaded(&newer)?;
         let options = reloaded.options(|path| std::fs::read(path))?;
         let fingerprints = fingerprints(&reloaded);
 
-        let (mut now, mut later) = (Vec::new(), Vec::new());
+        let Reloaded { changed: mut now, at_restart: mut later } = Reloaded::default();
         for Change { key, from, to } in &changes.reloaded {
             tracing::info!(key, %from, %to, "changed");
-            now.push(*key);
+            now.push((*key).to_owned());
         }
         for Change { key, from, to } in &changes.restart {
             tracing::warn!(key, %from, %to, "has changed, and takes effect at the next start");
-            later.push(*key);
+            later.push((*key).to_owned());
         }
         for (key, path) in self.other_contents(&fingerprints) {
             let file = path.display();
             if is_taken_on(key) {
                 tracing::info!(key, %file, "the file has changed");
-                now.push(key);
+                now.push(key.to_owned());
             } else {
                 tracing::warn!(
                     key,
                     %file,
                     "the file has changed, and takes effect at the next start"
                 );
-                later.push(key);
+                later.push(key.to_owned());
             }
         }
         self.fingerprints.extend(fingerprints.into_iter().filter(|(key, _)| is_taken_on(key)));
@@ -87,7 +89,7 @@ impl Reloader {
         self.config = reloaded;
         // Nobody takes them any more while the node ends.
         let _ = self.options.send(options);
-        Ok(said(&now, &later))
+        Ok(Reloaded { changed: now, at_restart: later })
     }
 
     /// Keys whose files have the names they had, and other contents.
@@ -101,18 +103,6 @@ impl Reloader {
     }
 }
 
-/// Result of a reload in words.
-fn said(now: &[&str], later: &[&str]) -> String {
-    match (now, later) {
-        ([], []) => "nothing has changed".to_owned(),
-        (now, []) => format!("changed: {}", now.join(", ")),
-        ([], later) => format!("nothing changes before the next start, then: {}", later.join(", ")),
-        (now, later) => {
-            format!("changed: {}; at the next start: {}", now.join(", "), later.join(", "))
-        }
-    }
-}
-
 /// Tells that a configuration is not taken, each reason on a line of its own.
 fn refused(failure: &Failure) {
     if let Failure::Config(error) = failure {
@@ -120,7 +110,7 @@ fn refused(failure: &Failure) {
             tracing::error!("{problem}");
         }
     } else {
-        tracing::error!("{}", output::with_causes(failure));
+        tracing::error!("{}", with_causes(failure));
     }
     tracing::error!(
         "the new configuration is wrong, see above: keeping the previous configuration"

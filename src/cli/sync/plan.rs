@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use stemedb::sync::report::{Layer, Report};
-use stemedb::{AssertionId, Store};
+use stemedb::{AssertionId, LogIndex, Store};
 
 use super::report::{Begin, layers, rounded};
 use crate::cli::failure::Failure;
@@ -97,11 +97,11 @@ impl Plan {
 /// The average length of some bodies of the store, from all over its log, in bytes, rounded up.
 fn average_len(store: &Store) -> Result<Option<u64>, Failure> {
     const SAMPLE: u64 = 1_000;
-    let size = store.log_size();
+    let size = store.log_size().get();
     let (mut count, mut len) = (0, 0);
     for n in 0..SAMPLE.min(size) {
         let index = n * size.div_ceil(SAMPLE) % size;
-        len += store.entry(index)?.map_or(0, |entry| entry.len);
+        len += store.entry(LogIndex(index))?.map_or(0, |entry| entry.len);
         count += 1;
     }
     Ok((count > 0).then(|| len.div_ceil(count)))

@@ -18,10 +18,7 @@ pub(super) fn print(
     as_json: bool,
 ) -> Result<(), Failure> {
     remarks(report);
-    if as_json {
-        return output::json(&fields(report, here, error, millis));
-    }
-    output::raw(output::table(&rows(report, here, millis)).as_bytes())
+    output::facts(as_json, &fields(report, here, error, millis), &rows(report, here, millis))
 }
 
 /// Notes for a person beside the result.

@@ -6,16 +6,18 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
-use stemedb_merkle::{Hash, MerkleTree, hash::derive, history::tile::Tile};
+use stemedb_merkle::{Hash, LogIndex, MerkleTree, hash::derive, history::tile::Tile};
 use stemedb_store::{
-    checkpoint::{self, CheckpointState, Covered},
+    InternalError,
+    checkpoint::{self, CheckpointFault, CheckpointState, Covered, SetAside},
     tiles::TileFile,
 };
 use stemedb_wal::{
+    Position,
     disk::{DirLock, Disk, LOCK_NAME, is_log_file, is_temporary},
     error::{Action, DiskError},
-    identity::{CleanMark, IDENTITY_NAME, Identity, IdentityError},
-    log::HoleEntry,
+    identity::{IDENTITY_NAME, Identity, IdentityError},
+    log::{HoleEntry, Watermark},
     sealed::{
         HEADER_LEN, SegmentHeader, name_of, parse_segment_name, segment_name, unfinished_name,
         write_unfinished,
@@ -99,7 +101,8 @@ impl Site {
             return Ok(None);
         }
         // The manifest bounds the length of a segment.
-        let mut bytes = vec![0; usize::try_from(archived.len).unwrap_or(0)];
+        let Ok(len) = usize::try_from(archived.len) else { return Ok(None) };
+        let mut bytes = vec![0; len];
         file.read_at(&mut bytes, 0).map_err(failed)?;
         let found = bytes.chunks(PART_LEN).map(|part| Hex32(*blake3::hash(part).as_bytes()));
         // The interruption may have come before its sync.
@@ -193,7 +196,8 @@ impl Site {
         open: &SegmentHeader,
         set: &MerkleTree,
     ) -> Result<(), ArchiveError> {
-        let last = self.scan.last.as_ref();
+        // Each segment of a manifest has an entry.
+        let last = self.scan.last.as_ref().ok_or_else(|| InternalError::new("the last entry"))?;
         let covered = Covered {
             store_id: manifest.store_id,
             generation: manifest.generation,
@@ -203,15 +207,15 @@ impl Site {
             set_root: set.root(),
             top_hash: set.view().top_hash(),
             history_root: self.scan.history.root(),
-            last_time: last.map_or(0, |last| last.time),
-            last_id: last.map(|last| last.id).unwrap_or_default(),
-            last_position: last.map_or(0, |last| last.position),
+            last_time: last.time.as_ntp64(),
+            last_id: last.id,
+            last_position: last.position.get(),
         };
         let mut holes: Vec<(Hash, HoleEntry)> =
             self.scan.holes.iter().map(|(id, hole)| (*id, *hole)).collect();
         holes.sort_unstable_by_key(|(id, _)| *id);
         let history = self.scan.history.pending();
-        let state = CheckpointState { history, holes, symbols: Vec::new() };
+        let state = CheckpointState { history, holes, ..CheckpointState::default() };
         checkpoint::write_base(&*self.disk, &covered, set.iter(), &state, false, &mut |_| {})?;
         Ok(())
     }
@@ -222,6 +226,11 @@ impl Site {
         let (store_id, generation) = (manifest.store_id, manifest.generation);
         let loaded = checkpoint::load(&*self.disk, store_id, generation, false)?;
         let expected = manifest.checkpoint.as_ref();
+        let is_old = |aside: &SetAside| matches!(aside.fault, CheckpointFault::Version { .. });
+        if loaded.set_aside.iter().any(is_old) {
+            // Opening rebuilds it from the log, and its root is held against the manifest's.
+            return Ok(());
+        }
         let whole = loaded.checkpoint.is_some_and(|found| {
             let covered = found.covered();
             expected.is_some_and(|expected| {
@@ -250,9 +259,9 @@ impl Site {
             salt_seed: manifest.salt_seed,
             secret_check: secret.map(|secret| derive("store check", secret.expose())),
             fingerprint: self.lock.fingerprint(),
-            clean: Some(CleanMark {
-                position: open.first_position + HEADER_LEN as u64,
-                next_index: open.first_index,
+            clean: Some(Watermark {
+                position: Position(open.first_position + HEADER_LEN as u64),
+                next_index: LogIndex(open.first_index),
             }),
         })
     }
@@ -272,7 +281,7 @@ fn open_store(
     let options = Options { create: false, threads: false, secret, ..Options::default() };
     let store = Store::open_on(Arc::clone(disk) as Arc<dyn Disk>, ENVIRONMENT, options)?;
     let head = store.head()?;
-    if (head.log_size, head.log_root) != (manifest.log_size, manifest.log_root.0) {
+    if (head.log_size.get(), head.log_root) != (manifest.log_size, manifest.log_root.0) {
         return Err(Fault::LogRoot.into());
     }
     if (head.count, head.set_root) != (manifest.count, manifest.set_root.0) {

@@ -55,7 +55,7 @@ mod simd {
     use pulp::{Simd, WithSimd, cast, x86::V4};
 
     use crate::{
-        hash::lanes::{FLAGS, IV, SCHEDULE},
+        hash::words::{FLAGS, IV, SCHEDULE},
         id::Hash,
     };
 

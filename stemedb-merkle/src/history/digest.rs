@@ -6,7 +6,7 @@
 
 use sha2::block_api::compress256;
 
-use crate::id::Hash;
+use crate::{id::Hash, timestamp::Timestamp};
 
 /// Bytes of a log entry as the history tree hashes it: 8 of time, 32 of assertion id.
 pub const ENTRY_LEN: usize = 40;
@@ -36,9 +36,9 @@ const NODE_BITS: u64 = 8 * (1 + 2 * 32);
 const _: () = assert!(1 + ENTRY_LEN + 1 + 8 <= BLOCK_LEN);
 
 /// The hash of a leaf: SHA-256 of 0x00, the time as big-endian NTP64, and the assertion id.
-pub fn leaf_hash(time: u64, id: &[u8; 32]) -> Hash {
+pub fn leaf_hash(time: Timestamp, id: &[u8; 32]) -> Hash {
     let mut block = [0; BLOCK_LEN];
-    block[1..9].copy_from_slice(&time.to_be_bytes());
+    block[1..9].copy_from_slice(&time.as_ntp64().to_be_bytes());
     block[9..41].copy_from_slice(id);
     block[41] = 0x80;
     block[56..].copy_from_slice(&LEAF_BITS.to_be_bytes());
@@ -101,7 +101,7 @@ mod tests {
         let (left, right) = (input[..32].try_into().unwrap(), input[32..].try_into().unwrap());
         let node = Sha256::new().chain_update([1]).chain_update(input).finalize();
         assert_eq!(node_hash(left, right), <Hash>::from(node));
-        let time = u64::from_be_bytes(input[..8].try_into().unwrap());
+        let time = Timestamp::from_ntp64(u64::from_be_bytes(input[..8].try_into().unwrap()));
         let leaf = Sha256::new().chain_update([0]).chain_update(&input[..40]).finalize();
         assert_eq!(leaf_hash(time, input[8..40].try_into().unwrap()), <Hash>::from(leaf));
     }

@@ -2,16 +2,20 @@
 
 use super::{
     digest::{EMPTY_ROOT, node_hash},
-    head::{LeafIndex, TreeHead, TreeSize},
+    head::TreeHead,
 };
-use crate::{id::Hash, internal::internal_error};
+use crate::{
+    id::Hash,
+    internal::internal_error,
+    log::{LogIndex, LogSize},
+};
 
 /// The right edge of the tree: all that appending and the root need.
 ///
 /// Holds one hash for each perfect subtree, so at most 64, tallest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frontier {
-    size: TreeSize,
+    size: LogSize,
     peaks: Vec<Hash>,
 }
 
@@ -20,7 +24,7 @@ pub struct Frontier {
 #[error("a tree of {size} leaves has {expected} perfect subtrees, not {found}")]
 pub struct FrontierError {
     /// The size given.
-    pub size: TreeSize,
+    pub size: LogSize,
     /// Number of its perfect subtrees.
     pub expected: u32,
     /// Number of hashes given.
@@ -30,7 +34,7 @@ pub struct FrontierError {
 impl Frontier {
     /// The frontier of the tree without leaves.
     pub const fn new() -> Self {
-        Self { size: TreeSize(0), peaks: Vec::new() }
+        Self { size: LogSize(0), peaks: Vec::new() }
     }
 
     /// The frontier of a tree of `size` leaves from the hashes of its perfect subtrees, tallest
@@ -41,7 +45,7 @@ impl Frontier {
     /// # Errors
     ///
     /// If there are more or fewer hashes than subtrees.
-    pub fn from_peaks(size: TreeSize, peaks: Vec<Hash>) -> Result<Self, FrontierError> {
+    pub fn from_peaks(size: LogSize, peaks: Vec<Hash>) -> Result<Self, FrontierError> {
         let (expected, found) = (size.0.count_ones(), peaks.len());
         if usize::try_from(expected) != Ok(found) {
             return Err(FrontierError { size, expected, found });
@@ -50,7 +54,7 @@ impl Frontier {
     }
 
     /// Appends a leaf and returns the index it took. One node hash amortised.
-    pub fn append(&mut self, leaf: Hash) -> LeafIndex {
+    pub fn append(&mut self, leaf: Hash) -> LogIndex {
         self.append_observed(leaf, |_, _, _| ())
     }
 
@@ -61,7 +65,7 @@ impl Frontier {
         &mut self,
         leaf: Hash,
         mut completed: impl FnMut(u8, u64, &Hash),
-    ) -> LeafIndex {
+    ) -> LogIndex {
         let index = self.size.0;
         let mut peak = leaf;
         let mut level = 0;
@@ -76,12 +80,12 @@ impl Frontier {
         }
         self.peaks.push(peak);
         // At a leaf each nanosecond, 2^64 of them take 584 years.
-        self.size = TreeSize(index.wrapping_add(1));
-        LeafIndex(index)
+        self.size = LogSize(index.wrapping_add(1));
+        LogIndex(index)
     }
 
     /// Number of leaves.
-    pub const fn size(&self) -> TreeSize {
+    pub const fn size(&self) -> LogSize {
         self.size
     }
 

@@ -1,16 +1,6 @@
-//! Index, size and head of a log.
+//! Head of a log.
 
-use core::fmt;
-
-use crate::id::Hash;
-
-/// Index of an entry in a log, from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LeafIndex(pub u64);
-
-/// Number of entries of a log or a part of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TreeSize(pub u64);
+use crate::{id::Hash, log::LogSize};
 
 /// A size and the root at that size.
 ///
@@ -19,47 +9,7 @@ pub struct TreeSize(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TreeHead {
     /// Number of leaves.
-    pub size: TreeSize,
+    pub size: LogSize,
     /// The root over them.
     pub root: Hash,
-}
-
-impl LeafIndex {
-    /// The index `leaves` further on; `None` if it would not fit.
-    pub const fn checked_add(self, leaves: u64) -> Option<Self> {
-        match self.0.checked_add(leaves) {
-            Some(index) => Some(Self(index)),
-            None => None,
-        }
-    }
-}
-
-impl TreeSize {
-    /// The size with `leaves` more; `None` if it would not fit.
-    pub const fn checked_add(self, leaves: u64) -> Option<Self> {
-        match self.0.checked_add(leaves) {
-            Some(size) => Some(Self(size)),
-            None => None,
-        }
-    }
-
-    /// The size with `leaves` fewer; `None` below 0.
-    pub const fn checked_sub(self, leaves: u64) -> Option<Self> {
-        match self.0.checked_sub(leaves) {
-            Some(size) => Some(Self(size)),
-            None => None,
-        }
-    }
-}
-
-impl fmt::Display for LeafIndex {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Display for TreeSize {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
 }

@@ -2,12 +2,8 @@
 
 use alloc::vec::Vec;
 
-use super::{
-    digest::node_hash,
-    head::{LeafIndex, TreeHead},
-    proof_error::HistoryProofError,
-};
-use crate::id::Hash;
+use super::{digest::node_hash, head::TreeHead, proof_error::HistoryProofError};
+use crate::{id::Hash, log::LogIndex};
 
 /// Proves that an entry is at an index of a log: the sibling hashes from the leaf up to the root.
 ///
@@ -27,7 +23,7 @@ impl InclusionProof {
     pub fn verify(
         &self,
         leaf: &Hash,
-        index: LeafIndex,
+        index: LogIndex,
         head: &TreeHead,
     ) -> Result<(), HistoryProofError> {
         if index.0 >= head.size.0 {

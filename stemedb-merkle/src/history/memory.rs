@@ -2,12 +2,16 @@
 
 use super::{
     digest::node_hash,
-    head::{LeafIndex, TreeHead, TreeSize},
+    head::TreeHead,
     prove::{ProveError, root_at},
     reader::{NodeReader, TileSource},
     tile::{Node, TileId},
 };
-use crate::{id::Hash, internal::internal_error};
+use crate::{
+    id::Hash,
+    internal::internal_error,
+    log::{LogIndex, LogSize},
+};
 
 /// A history tree with all its nodes in memory: 64 bytes a leaf.
 ///
@@ -27,7 +31,7 @@ pub struct NodeMissing {
     /// The node's index within the level.
     pub index: u64,
     /// The tree's size.
-    pub size: TreeSize,
+    pub size: LogSize,
 }
 
 impl MemoryHistory {
@@ -37,7 +41,7 @@ impl MemoryHistory {
     }
 
     /// Appends a leaf and returns the index it took: one node hash amortised.
-    pub fn append(&mut self, leaf: Hash) -> LeafIndex {
+    pub fn append(&mut self, leaf: Hash) -> LogIndex {
         let index = self.size().0;
         let mut node = leaf;
         for level in 0.. {
@@ -51,7 +55,7 @@ impl MemoryHistory {
             let Some([left, right]) = pairs.last() else { break };
             node = node_hash(left, right);
         }
-        LeafIndex(index)
+        LogIndex(index)
     }
 
     /// The root over all leaves.
@@ -70,7 +74,7 @@ impl MemoryHistory {
     /// # Errors
     ///
     /// If there are fewer.
-    pub fn head_at(&self, size: TreeSize) -> Result<TreeHead, ProveError<NodeMissing>> {
+    pub fn head_at(&self, size: LogSize) -> Result<TreeHead, ProveError<NodeMissing>> {
         Ok(TreeHead { size, root: root_at(self, size)? })
     }
 
@@ -100,8 +104,8 @@ impl FromIterator<Hash> for MemoryHistory {
 impl NodeReader for MemoryHistory {
     type Error = NodeMissing;
 
-    fn size(&self) -> TreeSize {
-        TreeSize(self.levels.first().map_or(0, |leaves| leaves.len() as u64))
+    fn size(&self) -> LogSize {
+        LogSize(self.levels.first().map_or(0, |leaves| leaves.len() as u64))
     }
 
     fn node(&self, node: Node) -> Result<Hash, NodeMissing> {
@@ -117,7 +121,7 @@ impl TileSource for MemoryHistory {
         self.get(level, index)
     }
 
-    fn leaf(&self, index: LeafIndex) -> Result<Hash, NodeMissing> {
+    fn leaf(&self, index: LogIndex) -> Result<Hash, NodeMissing> {
         self.get(0, index.0)
     }
 }

@@ -3,11 +3,11 @@
 //! A tree of `n` leaves is a row of perfect subtrees, one for each one bit of `n`, tallest first;
 //! the root folds them from the right. Everything below follows from that.
 
-use super::{frontier::fold_peaks, head::TreeSize, reader::NodeReader, tile::Node};
-use crate::{id::Hash, internal::internal_error};
+use super::{frontier::fold_peaks, reader::NodeReader, tile::Node};
+use crate::{id::Hash, internal::internal_error, log::LogSize};
 
 /// The perfect subtrees of a tree, tallest first.
-pub(super) fn peaks(size: TreeSize) -> Vec<Node> {
+pub(super) fn peaks(size: LogSize) -> Vec<Node> {
     let mut peaks = Vec::with_capacity(64);
     let mut rest = size.0;
     while rest > 0 {
@@ -33,7 +33,7 @@ pub(super) struct Path {
 impl Path {
     /// The path from the node over `start << level .. (start + 1) << level`, which must be complete
     /// at `size`.
-    pub(super) fn new(level: u32, start: u64, size: TreeSize) -> Self {
+    pub(super) fn new(level: u32, start: u64, size: LogSize) -> Self {
         let mut nodes = Vec::with_capacity(64);
         let leaf = start << level;
         // The highest bit in which the first leaf and the size differ is the level of the perfect

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::head::{LeafIndex, TreeSize};
+use crate::log::{LogIndex, LogSize};
 
 /// Reason why a proof of the history tree does not verify.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,16 +11,16 @@ pub enum HistoryProofError {
     /// There is no such entry.
     IndexOutOfRange {
         /// The index of the proof.
-        index: LeafIndex,
+        index: LogIndex,
         /// The log's size.
-        size: TreeSize,
+        size: LogSize,
     },
     /// The log would have shrunk.
     SizesOutOfOrder {
         /// The size given as the older.
-        old: TreeSize,
+        old: LogSize,
         /// The size given as the newer.
-        new: TreeSize,
+        new: LogSize,
     },
     /// The proof is too short for these sizes.
     MissingNodes,

@@ -4,12 +4,14 @@ use super::{
     consistency::ConsistencyProof,
     digest::EMPTY_ROOT,
     frontier::fold_peaks,
-    head::{LeafIndex, TreeSize},
     inclusion::InclusionProof,
     path::{Path, node, peaks},
     reader::NodeReader,
 };
-use crate::id::Hash;
+use crate::{
+    id::Hash,
+    log::{LogIndex, LogSize},
+};
 
 /// Reason why a root or a proof could not be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,25 +21,25 @@ pub enum ProveError<E> {
     #[error("the log has {size} entries, so there is no root or proof at size {wanted}")]
     SizeOutOfRange {
         /// The size requested.
-        wanted: TreeSize,
+        wanted: LogSize,
         /// The log's size.
-        size: TreeSize,
+        size: LogSize,
     },
     /// The entry is not among the first `size`.
     #[error("entry {index} is not among the first {size} entries; ask for a larger size")]
     IndexOutOfRange {
         /// The index requested.
-        index: LeafIndex,
+        index: LogIndex,
         /// The size requested.
-        size: TreeSize,
+        size: LogSize,
     },
     /// The sizes are in the wrong order.
     #[error("the older size {old} is above the newer size {new}; swap them")]
     SizesOutOfOrder {
         /// The size given as the older.
-        old: TreeSize,
+        old: LogSize,
         /// The size given as the newer.
-        new: TreeSize,
+        new: LogSize,
     },
     /// A node could not be read.
     #[error("cannot read a node of the history tree")]
@@ -49,13 +51,13 @@ pub enum ProveError<E> {
 /// # Errors
 ///
 /// If the tree is smaller than that, or a node cannot be read.
-pub fn root_at<R: NodeReader>(reader: &R, size: TreeSize) -> Result<Hash, ProveError<R::Error>> {
+pub fn root_at<R: NodeReader>(reader: &R, size: LogSize) -> Result<Hash, ProveError<R::Error>> {
     within(reader, size)?;
     let peaks = reader.nodes(&peaks(size))?;
     Ok(fold_peaks(&peaks).unwrap_or(EMPTY_ROOT))
 }
 
-fn within<R: NodeReader>(reader: &R, wanted: TreeSize) -> Result<(), ProveError<R::Error>> {
+fn within<R: NodeReader>(reader: &R, wanted: LogSize) -> Result<(), ProveError<R::Error>> {
     let size = reader.size();
     if wanted > size {
         return Err(ProveError::SizeOutOfRange { wanted, size });
@@ -72,8 +74,8 @@ impl InclusionProof {
     /// If the tree is smaller than `size`, the index is not below it, or a node cannot be read.
     pub fn prove<R: NodeReader>(
         reader: &R,
-        index: LeafIndex,
-        size: TreeSize,
+        index: LogIndex,
+        size: LogSize,
     ) -> Result<Self, ProveError<R::Error>> {
         within(reader, size)?;
         if index.0 >= size.0 {
@@ -94,8 +96,8 @@ impl ConsistencyProof {
     /// If `old` is above `new`, the tree is smaller than `new`, or a node cannot be read.
     pub fn prove<R: NodeReader>(
         reader: &R,
-        old: TreeSize,
-        new: TreeSize,
+        old: LogSize,
+        new: LogSize,
     ) -> Result<Self, ProveError<R::Error>> {
         if old > new {
             return Err(ProveError::SizesOutOfOrder { old, new });

@@ -1,10 +1,10 @@
 //! Reading nodes: the sources of proofs and past roots.
 
-use super::{
-    head::{LeafIndex, TreeSize},
-    tile::{Node, TileId},
+use super::tile::{Node, TileId};
+use crate::{
+    id::Hash,
+    log::{LogIndex, LogSize},
 };
-use crate::id::Hash;
 
 /// Source of the nodes of a tree.
 ///
@@ -15,7 +15,7 @@ pub trait NodeReader {
     type Error;
 
     /// Number of leaves of the tree. Proofs of larger sizes are refused without reading.
-    fn size(&self) -> TreeSize;
+    fn size(&self) -> LogSize;
 
     /// The hash of a node that is complete at [`Self::size`].
     ///
@@ -37,7 +37,7 @@ pub trait NodeReader {
 impl<R: NodeReader + ?Sized> NodeReader for &R {
     type Error = R::Error;
 
-    fn size(&self) -> TreeSize {
+    fn size(&self) -> LogSize {
         (**self).size()
     }
 
@@ -79,5 +79,5 @@ pub trait TileSource {
     /// # Errors
     ///
     /// If it cannot be read.
-    fn leaf(&self, index: LeafIndex) -> Result<Hash, Self::Error>;
+    fn leaf(&self, index: LogIndex) -> Result<Hash, Self::Error>;
 }

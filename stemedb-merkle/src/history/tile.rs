@@ -23,8 +23,7 @@
 //! it. Appending to the log then only ever appends to the file, and the tiles complete at any past
 //! size are a prefix of it.
 
-use super::head::TreeSize;
-use crate::id::Hash;
+use crate::{id::Hash, log::LogSize};
 
 /// Nodes of one level under a tile.
 pub(super) const TILE_WIDTH: usize = 256;
@@ -72,7 +71,7 @@ impl Node {
     }
 
     /// Whether a tree of this size has the node, so that it never changes again.
-    pub(super) const fn is_complete_at(self, size: TreeSize) -> bool {
+    pub(super) const fn is_complete_at(self, size: LogSize) -> bool {
         self.index < size.0 >> self.level
     }
 
@@ -188,7 +187,7 @@ impl TileId {
     }
 
     /// Whether all of the tile's nodes are complete in a tree of this size.
-    pub(super) const fn is_complete_at(self, size: TreeSize) -> bool {
+    pub(super) const fn is_complete_at(self, size: LogSize) -> bool {
         match size.0.checked_shr(TILE_LEVELS as u32 * (self.height as u32 + 1)) {
             Some(tiles) => self.index < tiles,
             None => false,
@@ -208,7 +207,7 @@ const fn run_len(digit: u8) -> u64 {
 }
 
 /// Number of tiles of all heights that are complete at a size: the length of a file of tiles.
-pub const fn complete_tiles(size: TreeSize) -> u64 {
+pub const fn complete_tiles(size: LogSize) -> u64 {
     let mut tiles = 0;
     let mut rest = size.0 >> TILE_LEVELS;
     while rest > 0 {

@@ -5,16 +5,20 @@ use std::sync::Arc;
 use super::{
     digest::node_hash,
     frontier::Frontier,
-    head::{LeafIndex, TreeHead, TreeSize},
+    head::TreeHead,
     path::node,
     reader::{NodeReader, TileSource},
     tile::{Node, TILE_HEIGHTS, TILE_LEVELS, TILE_NODES, TILE_WIDTH, Tile, TileId},
 };
-use crate::{id::Hash, internal::internal_error};
+use crate::{
+    id::Hash,
+    internal::internal_error,
+    log::{LogIndex, LogSize},
+};
 
 /// Largest size of a history that can be resumed: far above any log, and so far below 2^64 that
 /// appending never reaches that.
-pub const PENDING_SIZE_MAX: TreeSize = TreeSize(1 << 56);
+pub const PENDING_SIZE_MAX: LogSize = LogSize(1 << 56);
 
 /// The history tree of a log as its writer holds it.
 ///
@@ -39,13 +43,13 @@ pub enum PendingError {
     #[error("a history of {size} leaves is beyond the limit of {PENDING_SIZE_MAX}; rebuild it")]
     TooLarge {
         /// The size given.
-        size: TreeSize,
+        size: LogSize,
     },
     /// Nodes are missing or left over.
     #[error("a history of {size} leaves has {expected} pending nodes, not {found}; rebuild it")]
     Length {
         /// The size given.
-        size: TreeSize,
+        size: LogSize,
         /// Number of nodes that it has pending.
         expected: usize,
         /// Number of nodes given.
@@ -80,7 +84,7 @@ impl History {
     /// If the size is above [`PENDING_SIZE_MAX`], the number of nodes is another one, or a node is
     /// not the hash of its children.
     #[expect(clippy::needless_pass_by_value, reason = "the caller has no further use for them")]
-    pub fn from_pending(size: TreeSize, pending: Vec<Hash>) -> Result<Self, PendingError> {
+    pub fn from_pending(size: LogSize, pending: Vec<Hash>) -> Result<Self, PendingError> {
         if size > PENDING_SIZE_MAX {
             return Err(PendingError::TooLarge { size });
         }
@@ -117,7 +121,7 @@ impl History {
 
     /// Appends a leaf and returns the index it took. Gives each tile that it completes to
     /// `completed`, in the order of a file of tiles: a node hash amortised.
-    pub fn append(&mut self, leaf: Hash, mut completed: impl FnMut(Tile)) -> LeafIndex {
+    pub fn append(&mut self, leaf: Hash, mut completed: impl FnMut(Tile)) -> LogIndex {
         self.append_to(leaf, &mut completed)
     }
 
@@ -126,7 +130,7 @@ impl History {
         &mut self,
         leaves: impl IntoIterator<Item = Hash>,
         mut completed: impl FnMut(Tile),
-    ) -> TreeSize {
+    ) -> LogSize {
         for leaf in leaves {
             self.append_to(leaf, &mut completed);
         }
@@ -134,7 +138,7 @@ impl History {
     }
 
     #[inline]
-    fn append_to(&mut self, leaf: Hash, completed: &mut impl FnMut(Tile)) -> LeafIndex {
+    fn append_to(&mut self, leaf: Hash, completed: &mut impl FnMut(Tile)) -> LogIndex {
         let edge = &mut self.edge;
         self.frontier.append_observed(leaf, |level, index, hash| {
             let Some((id, slot)) = node(u32::from(level), index).place() else {
@@ -155,7 +159,7 @@ impl History {
     }
 
     /// Number of leaves.
-    pub const fn size(&self) -> TreeSize {
+    pub const fn size(&self) -> LogSize {
         self.frontier.size()
     }
 
@@ -228,7 +232,7 @@ pub enum ReadNodeError<E> {
         /// The node's index within the level.
         index: u64,
         /// The tree's size.
-        size: TreeSize,
+        size: LogSize,
     },
     /// The tiles or the log could not be read.
     #[error("cannot read the tiles or the log")]
@@ -238,7 +242,7 @@ pub enum ReadNodeError<E> {
 /// Location of a node of a history.
 enum NodeLocation {
     Memory(Hash),
-    Leaf(LeafIndex),
+    Leaf(LogIndex),
     Tile(TileId, usize),
 }
 
@@ -252,7 +256,7 @@ impl<S: TileSource> HistoryReader<'_, S> {
         let place = node.place();
         Ok(match (self.history.held(node, place), place) {
             (Some(hash), _) => NodeLocation::Memory(hash),
-            (None, None) => NodeLocation::Leaf(LeafIndex(index)),
+            (None, None) => NodeLocation::Leaf(LogIndex(index)),
             (None, Some((tile, slot))) => NodeLocation::Tile(tile, slot),
         })
     }
@@ -261,7 +265,7 @@ impl<S: TileSource> HistoryReader<'_, S> {
 impl<S: TileSource> NodeReader for HistoryReader<'_, S> {
     type Error = ReadNodeError<S::Error>;
 
-    fn size(&self) -> TreeSize {
+    fn size(&self) -> LogSize {
         self.history.size()
     }
 
@@ -304,7 +308,7 @@ struct Layout {
 }
 
 impl Layout {
-    fn of(size: TreeSize) -> Self {
+    fn of(size: LogSize) -> Self {
         let mut layout = Self { nodes: Vec::new(), heights: 0 };
         for height in 0..TILE_HEIGHTS {
             let base = TILE_LEVELS * height;

@@ -78,12 +78,20 @@ pub(crate) fn split_prefix(
 }
 
 /// Splits entries behind those at the front that satisfy the condition.
+///
+/// Searches from the front: the entries come one child after the other, and probes far ahead would
+/// each wait for memory that the next children find gone from the caches again.
 #[inline]
 fn split_where(entries: &[Entry], front: impl Fn(&Entry) -> bool) -> (&[Entry], &[Entry]) {
-    let len = if entries.len() <= SCAN_LEN_MAX {
-        entries.iter().take_while(|entry| front(entry)).count()
+    let (mut from, mut to) = (0, SCAN_LEN_MAX);
+    while entries.get(to - 1).is_some_and(&front) {
+        (from, to) = (to, 2 * to);
+    }
+    let rest = entries.get(from..to.min(entries.len())).unwrap_or(&[]);
+    let len = if rest.len() <= SCAN_LEN_MAX {
+        rest.iter().take_while(|entry| front(entry)).count()
     } else {
-        entries.partition_point(front)
+        rest.partition_point(front)
     };
-    entries.split_at(len)
+    entries.split_at(from + len)
 }

@@ -2,9 +2,9 @@
 
 use super::{
     entry::Entry,
-    mapped::{BlockKey, MappedSet, MappedSetError, layout::block_bits},
+    mapped::{BlockKey, MappedSet, MappedSetError, layout::rest_of_block},
     node::{Child, State},
-    plan::Plan,
+    overlay::{self, is_over},
     snapshot::Snapshot,
 };
 use crate::{id::Hash, internal::internal_error};
@@ -54,15 +54,6 @@ impl Snapshot {
     }
 }
 
-/// Whether a subtree above the pages is made of nodes as wide as the mapped set's blocks.
-fn fits_blocks(child: &Child, depth: usize, page_bits: usize) -> bool {
-    match child {
-        Child::Empty | Child::Mapped => true,
-        Child::Page(_) => false,
-        _ => child.node().is_some_and(|node| node.bits() == block_bits(depth, page_bits)),
-    }
-}
-
 struct Walk<'a> {
     mapped: &'a MappedSet,
     page_bits: usize,
@@ -78,40 +69,51 @@ impl Walk<'_> {
         prefix: u64,
         changes: &mut Changes,
     ) -> Result<(), MappedSetError> {
-        if depth < self.page_bits && !fits_blocks(child, depth, self.page_bits) {
-            // It came where the mapped set has no id, so that its nodes are of any width.
-            let aligned = self.aligned(child, depth)?;
-            return self.node(&aligned, depth, prefix, changes);
+        let walk = match child {
+            Child::Empty => false,
+            Child::Mapped => self.mapped.changed_since(self.deltas_kept, depth, prefix)?,
+            _ => true,
+        };
+        if !walk {
+            return Ok(());
         }
-        match child {
-            Child::Empty => Ok(()),
-            Child::Page(entries) => {
-                changes.entries.extend(entries.iter().filter(|entry| self.is_new(entry)));
-                Ok(())
-            }
-            Child::Mapped => {
-                if !self.mapped.changed_since(self.deltas_kept, depth, prefix)? {
-                    return Ok(());
-                }
-                if depth == self.page_bits {
-                    let mut entries = Vec::new();
-                    self.mapped.entries(depth, prefix, &mut entries)?;
-                    changes.entries.extend(entries.iter().filter(|entry| self.is_new(entry)));
-                    return Ok(());
-                }
-                self.node(&self.mapped.load(depth, prefix)?, depth, prefix, changes)
-            }
-            _ => self.node(child, depth, prefix, changes),
+        if depth < self.page_bits {
+            return self.node(&self.block(child, depth, prefix)?, depth, prefix, changes);
         }
+        if is_over(child) {
+            let mut entries = Vec::new();
+            overlay::entries(self.mapped, child, depth, prefix, &mut entries)?;
+            changes.entries.extend(entries.iter().filter(|entry| self.is_new(entry)));
+        } else if let Child::Page(entries) = child {
+            changes.entries.extend(entries.iter().filter(|entry| self.is_new(entry)));
+        } else {
+            self.node(child, depth, prefix, changes)?;
+        }
+        Ok(())
     }
 
-    /// The same subtree, in nodes as wide as the mapped set's blocks.
-    fn aligned(&self, child: &Child, depth: usize) -> Result<Child, MappedSetError> {
-        let part = Snapshot { top: child.clone(), ..Snapshot::default() };
-        let entries = part.iter().collect::<Result<Vec<_>, _>>()?;
-        let mut aligned = Child::build_blocks(&entries, depth, self.page_bits);
-        Plan::default().rehash(&mut aligned, depth);
-        Ok(aligned)
+    /// The same subtree above the pages in a node that goes down to the next block.
+    fn block(&self, child: &Child, depth: usize, prefix: u64) -> Result<Child, MappedSetError> {
+        if is_over(child) {
+            return overlay::load_all(self.mapped, child, depth, prefix);
+        }
+        let Some(node) = child.node() else { internal_error("an inner node") };
+        let (bits, rest) = (node.bits(), rest_of_block(depth, self.page_bits));
+        if bits == rest {
+            return Ok(child.clone());
+        }
+        let mut block = Child::with_bits(rest);
+        let Some(mut wide) = block.node_mut() else { internal_error("the node just made") };
+        wide.copy(node, 0, 0);
+        for index in 0..1 << bits {
+            let child = node.child(index);
+            if !matches!(child, Child::Empty) {
+                let child = self.block(child, depth + bits, prefix << bits | index as u64)?;
+                let Some(below) = child.node() else { internal_error("an inner node") };
+                wide.copy(below, bits, index);
+            }
+        }
+        Ok(block)
     }
 
     fn is_new(&self, entry: &Entry) -> bool {

@@ -7,6 +7,7 @@ use super::{
     entry::Entry,
     mapped::{MappedSet, MappedSetError, layout::level_start},
     node::{Child, State},
+    overlay,
     snapshot::Snapshot,
 };
 use crate::{hash, id::Hash, internal::internal_error};
@@ -40,16 +41,17 @@ impl Cursor {
             (Child::Page(entries), _) => {
                 Ok(Self::Page { from: 0, to: entries.len(), entries, depth })
             }
-            (Child::Mapped, Some(mapped)) if depth == mapped.page_bits() => {
-                let mut entries = Vec::new();
-                mapped.entries(depth, prefix, &mut entries)?;
-                Ok(Self::Page { from: 0, to: entries.len(), entries: entries.into(), depth })
-            }
-            (Child::Mapped, Some(mapped)) => {
-                let node = mapped.load(depth, prefix)?;
+            (child @ (Child::Mapped | Child::Over(_)), Some(mapped)) => {
+                if depth == mapped.page_bits() {
+                    let mut entries = Vec::new();
+                    overlay::entries(mapped, &child, depth, prefix, &mut entries)?;
+                    let (from, to) = (0, entries.len());
+                    return Ok(Self::Page { from, to, entries: entries.into(), depth });
+                }
+                let node = overlay::load(mapped, &child, depth, prefix)?;
                 Ok(Self::Inner { node, depth, prefix, level: 0, index: 0, hash })
             }
-            (Child::Mapped, None) => internal_error("the mapped set"),
+            (Child::Mapped | Child::Over(_), None) => internal_error("the mapped set"),
             (Child::Empty, _) => Ok(Self::Empty),
             (node, _) => Ok(Self::Inner { node, depth, prefix, level: 0, index: 0, hash }),
         }

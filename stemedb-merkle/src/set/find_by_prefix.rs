@@ -5,7 +5,9 @@ use super::{
     entry::Entry,
     mapped::MappedSetError,
     node::Child,
+    overlay::slots,
     prefetch::{PATHS_AT_ONCE, PrefetchDepth, prefetch},
+    slot::Slot,
     snapshot::Snapshot,
 };
 use crate::{id::Hash, internal::internal_error};
@@ -48,13 +50,17 @@ impl Snapshot {
         loop {
             match (child, &self.mapped) {
                 (Child::Page(entries), _) => return Ok(only::<N>(entries, first)),
-                (Child::Mapped, Some(mapped)) => {
+                (Child::Mapped | Child::Over(_), Some(mapped)) => {
+                    let page_bits = mapped.page_bits();
+                    if page_bits > 8 * N {
+                        return self.find_in_range::<N>(first);
+                    }
                     let mut entries = Vec::new();
-                    let bits = mapped.page_bits();
-                    mapped.entries(bits, prefix(first, bits), &mut entries)?;
+                    mapped.entries(page_bits, prefix(first, page_bits), &mut entries)?;
+                    entries.extend(slots(child).iter().map(Slot::entry));
                     return Ok(only::<N>(&entries, first));
                 }
-                (Child::Mapped, None) => internal_error("the mapped set"),
+                (Child::Mapped | Child::Over(_), None) => internal_error("the mapped set"),
                 (Child::Empty, _) => return Ok(None),
                 _ => {}
             }

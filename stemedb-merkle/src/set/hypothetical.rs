@@ -10,6 +10,7 @@ use super::{
     entry::Entry,
     mapped::{MappedSet, MappedSetError, layout::level_start},
     node::{Child, NodeRef, State},
+    overlay,
     plan::{Part, Plan},
     prefetch::{PrefetchDepth, prefetch},
     snapshot::Snapshot,
@@ -255,8 +256,8 @@ impl Hypothesis<'_> {
     /// Loads the node at a place of the mapped set; `None` for a page or a place in memory.
     fn load(&self, child: &Child, place: Place) -> Result<Option<Child>, MappedSetError> {
         match (child, self.mapped) {
-            (Child::Mapped, Some(mapped)) if place.depth < mapped.page_bits() => {
-                mapped.load(place.depth, place.prefix).map(Some)
+            (Child::Mapped | Child::Over(_), Some(mapped)) if place.depth < mapped.page_bits() => {
+                overlay::load(mapped, child, place.depth, place.prefix).map(Some)
             }
             _ => Ok(None),
         }
@@ -272,11 +273,11 @@ impl Hypothesis<'_> {
         let mut loaded = Vec::new();
         let entries = match (child, self.mapped) {
             (Child::Page(entries), _) => entries,
-            (Child::Mapped, Some(mapped)) => {
-                mapped.entries(place.depth, place.prefix, &mut loaded)?;
+            (Child::Mapped | Child::Over(_), Some(mapped)) => {
+                overlay::entries(mapped, child, place.depth, place.prefix, &mut loaded)?;
                 &loaded[..]
             }
-            (Child::Mapped, None) => internal_error("the mapped set"),
+            (Child::Mapped | Child::Over(_), None) => internal_error("the mapped set"),
             _ => &[],
         };
         let Change { mut added, mut removed } = change;

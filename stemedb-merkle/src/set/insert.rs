@@ -3,9 +3,10 @@
 use super::{
     bits::{bits, key, split_prefix},
     entry::Entry,
-    load_path::{LoadedPage, load_path},
+    load_path::{is_grown, load_path},
     mapped::{MappedSetError, layout::NODE_BITS_MAX},
     node::{Child, NodeMut, PAGE_LEN_MAX, State},
+    overlay::Grown,
     plan::{Part, Plan},
     prefetch::{PrefetchDepth, prefetch},
     tree::MerkleTree,
@@ -51,7 +52,7 @@ impl MerkleTree {
     pub fn insert_batch(&mut self, entries: &[Entry]) -> Result<usize, MappedSetError> {
         let sorted;
         let mut entries = entries;
-        if !entries.is_sorted_by(|a, b| a.id < b.id) {
+        if !entries.is_sorted_by(|a, b| (key(&a.id), &a.id) < (key(&b.id), &b.id)) {
             sorted = self::sorted(entries);
             entries = &sorted;
         }
@@ -59,23 +60,21 @@ impl MerkleTree {
     }
 
     fn insert_sorted(&mut self, entries: &[Entry]) -> Result<usize, MappedSetError> {
-        let mut pages = Vec::new();
-        if let Some(mapped) = self.now.mapped.clone() {
-            // All that can fail comes first and only moves parts of the tree into memory.
-            let (plan, merged) = (&mut self.plan, &mut self.scratch);
-            pages = load_path(&mut self.now.top, entries, &mapped, plan, merged)?;
-        }
         if entries.is_empty() {
             return Ok(0);
         }
-        Ok(self.insert_loaded(entries, pages))
-    }
-
-    fn insert_loaded(&mut self, entries: &[Entry], pages: Vec<LoadedPage>) -> usize {
+        let (mut page_bits, mut grown) = (0, Vec::new());
+        if let Some(mapped) = self.now.mapped.clone() {
+            // All that can fail comes first and changes neither the set nor a hash.
+            let (plan, merged) = (&mut self.plan, &mut self.scratch);
+            grown = load_path(&mut self.now.top, entries, &mapped, plan, merged)?;
+            page_bits = mapped.page_bits();
+        }
         let mut insertion = Insertion {
             plan: &mut self.plan,
             scratch: &mut self.scratch,
-            pages: pages.into_iter(),
+            page_bits,
+            grown: grown.into_iter(),
             count: 0,
         };
         let top = insertion.insert_and_hash(&mut self.now.top, 0, entries);
@@ -83,7 +82,7 @@ impl MerkleTree {
         if let Some((top_hash, _)) = top {
             self.now.set_top(top_hash, self.now.count + inserted as u64);
         }
-        inserted
+        Ok(inserted)
     }
 }
 
@@ -97,8 +96,10 @@ const FIRST_AT_ONCE: usize = 2048;
 struct Insertion<'a> {
     plan: &'a mut Plan,
     scratch: &'a mut Vec<Entry>,
-    /// The mapped pages of the entries, in order.
-    pages: std::vec::IntoIter<LoadedPage>,
+    /// Number of bits of an id that name its mapped page; 0 without a mapped set.
+    page_bits: usize,
+    /// The subtrees of the mapped set with the entries in them, in order.
+    grown: std::vec::IntoIter<Grown>,
     /// Number of new entries.
     count: usize,
 }
@@ -112,6 +113,9 @@ impl Insertion<'_> {
         depth: usize,
         new: &[Entry],
     ) -> Option<(Hash, State)> {
+        if is_grown(child, depth, self.page_bits) {
+            return self.take_grown(child);
+        }
         let at_once = if matches!(child, Child::Empty) { FIRST_AT_ONCE } else { ENTRIES_AT_ONCE };
         if new.len() <= at_once || child.node().is_none() {
             if new.len() > at_once && matches!(child, Child::Empty) {
@@ -158,6 +162,10 @@ impl Insertion<'_> {
     /// Inserts sorted entries that share their first `depth` bits and notes the hashes to be made.
     /// `None` if none was new.
     fn insert(&mut self, child: &mut Child, depth: usize, new: &[Entry]) -> Option<Part> {
+        if is_grown(child, depth, self.page_bits) {
+            let (hash, state) = self.take_grown(child)?;
+            return Some(self.plan.known(hash, state));
+        }
         match child {
             Child::Empty => {
                 self.count += new.len();
@@ -170,19 +178,12 @@ impl Insertion<'_> {
                 let inserted = self.scratch.len() - entries.len();
                 return self.rebuild(child, depth, inserted);
             }
-            Child::Mapped => {
-                // Each mapped page of the entries was loaded.
-                let Some(page) = self.pages.next() else { internal_error("a loaded page") };
-                if page.inserted == 0 {
-                    return None;
-                }
-                self.count += page.inserted;
-                *child = page.child;
-                return Some(self.plan.known(page.hash, page.state));
-            }
             _ => {}
         }
-        if let Some(entries) = outgrown(child, new.len()) {
+        // Above mapped pages no node spans more than a block, and some are widened before.
+        if depth >= self.page_bits
+            && let Some(entries) = outgrown(child, new.len())
+        {
             self.scratch.clear();
             merge(&entries, new, self.scratch);
             let inserted = self.scratch.len() - entries.len();
@@ -209,6 +210,17 @@ impl Insertion<'_> {
             }
         }
         (*node.dirty != 0).then(|| self.plan.fold(&mut node, parts))
+    }
+
+    /// Replaces a subtree of the mapped set by the same with entries in it.
+    fn take_grown(&mut self, child: &mut Child) -> Option<(Hash, State)> {
+        let Some(grown) = self.grown.next() else { internal_error("a subtree of the mapped set") };
+        if grown.inserted == 0 {
+            return None;
+        }
+        self.count += grown.inserted;
+        *child = grown.child;
+        Some((grown.hash, grown.state))
     }
 
     /// Inserts one entry below a node.

@@ -8,11 +8,12 @@ use std::{
 use super::{
     bits::{bits, prefix},
     entry::Entry,
-    mapped::{MappedSet, MappedSetError},
+    mapped::{MappedSet, MappedSetError, layout::NODE_BITS_MAX},
     node::Child,
+    overlay,
     snapshot::Snapshot,
 };
-use crate::{id::Hash, internal::internal_error};
+use crate::id::Hash;
 
 /// Largest number of bits of pages of a mapped subtree that is read at once.
 const READ_BITS_MAX: usize = 6;
@@ -45,20 +46,6 @@ impl Snapshot {
     /// The entries whose ids are in a range, in order, each of them or its error.
     pub fn range(&self, ids: impl RangeBounds<Hash>) -> Iter {
         Iter::new(self, ids)
-    }
-
-    /// Number of ids that begin with each byte: the sizes of the 256 uppermost subtrees.
-    ///
-    /// # Errors
-    ///
-    /// If a part of a mapped set is damaged.
-    pub fn counts_by_first_byte(&self) -> Result<[u64; 256], MappedSetError> {
-        let mut counts = [0; 256];
-        for entry in self {
-            let count = counts.get_mut(usize::from(entry?.id[0]));
-            *count.unwrap_or_else(|| internal_error("the count of a byte")) += 1;
-        }
-        Ok(counts)
     }
 }
 
@@ -94,37 +81,37 @@ impl Iter {
     /// Opens the next subtree, without the parts before the start.
     fn open(&mut self, subtree: &Subtree) -> Result<(), MappedSetError> {
         let Subtree { child, depth, prefix: here } = subtree;
-        let loaded;
-        let mut child = child;
-        if let (Child::Mapped, Some(mapped)) = (child, &self.mapped) {
+        if let (Child::Mapped | Child::Over(_), Some(mapped)) = (child, &self.mapped) {
             if mapped.page_bits() - depth <= READ_BITS_MAX {
-                mapped.entries(*depth, *here, &mut self.page)?;
+                overlay::entries(mapped, child, *depth, *here, &mut self.page)?;
                 self.turn_page();
-                return Ok(());
+            } else {
+                let part = |index| overlay::part(child, *depth, NODE_BITS_MAX, index);
+                self.push_parts(subtree, NODE_BITS_MAX, part);
             }
-            loaded = mapped.load(*depth, *here)?;
-            child = &loaded;
-        }
-        if let Child::Page(entries) = child {
+        } else if let Child::Page(entries) = child {
             self.page.extend_from_slice(entries);
             self.turn_page();
         } else if let Some(node) = child.node() {
-            let count = node.bits();
-            let first = match &self.start {
-                Some(start) if prefix_agrees(start, *depth, *here) => bits(start, *depth, count),
-                _ => 0,
-            };
-            for index in (first..1 << count).rev() {
-                if !matches!(node.child(index), Child::Empty) {
-                    self.ahead.push(Subtree {
-                        child: node.child(index).clone(),
-                        depth: depth + count,
-                        prefix: here << count | index as u64,
-                    });
-                }
-            }
+            self.push_parts(subtree, node.bits(), |index| node.child(index).clone());
         }
         Ok(())
+    }
+
+    /// Puts the parts of a subtree ahead, `count` bits below it, without those before the start.
+    fn push_parts(&mut self, subtree: &Subtree, count: usize, part: impl Fn(usize) -> Child) {
+        let Subtree { depth, prefix: here, .. } = *subtree;
+        let first = match &self.start {
+            Some(start) if prefix_agrees(start, depth, here) => bits(start, depth, count),
+            _ => 0,
+        };
+        for index in (first..1 << count).rev() {
+            let child = part(index);
+            if !matches!(child, Child::Empty) {
+                let prefix = here << count | index as u64;
+                self.ahead.push(Subtree { child, depth: depth + count, prefix });
+            }
+        }
     }
 
     fn turn_page(&mut self) {

@@ -1,115 +1,118 @@
-//! Loading of the nodes and pages that an insert will change, before it changes any.
+//! Growing of the subtrees that lie in the mapped set, before an insert changes any node.
 //!
-//! Every step that can fail is here. Nodes take their places in the tree as they are, hashes
-//! included, so that the tree stays the same tree. Pages do not: they are merged with the new
-//! entries, hashed, and kept apart until all of them are loaded.
+//! Every step that can fail is here. Nodes over overlay pages may be widened in their places, which
+//! changes neither the set nor a hash. Subtrees with new ids in them are made, hashed, and kept
+//! apart until all of them are there.
 
 use super::{
-    bits::{bits, prefix, split_prefix},
+    bits::{bits, split_prefix},
     entry::Entry,
     mapped::{MappedSet, MappedSetError},
     node::{Child, State},
+    overlay::{Grown, NEW_AT_ONCE, Overlay, is_over, slots},
     plan::{Part, Plan},
     prefetch::{PATHS_AT_ONCE, PrefetchDepth, prefetch},
 };
-use crate::{hash::EMPTY, id::Hash, internal::internal_error};
+use crate::{hash::EMPTY, internal::internal_error};
 
-/// Approximate number of ids of pages that are hashed at once: they fit a second-level cache.
-const IDS_AT_ONCE: usize = 1024;
+/// Approximate number of new ids that are hashed at once, with their pages: they fit a second-level
+/// cache.
+const HASHED_AT_ONCE: usize = 64;
 
-/// Number of pages that are prefetched together.
-const PAGES_AT_ONCE: usize = 16;
+/// Number of subtrees whose pages are prefetched together.
+const RUNS_AT_ONCE: usize = 16;
 
-/// A mapped page with new entries in it.
-#[derive(Debug)]
-pub(super) struct LoadedPage {
-    pub(super) child: Child,
-    pub(super) hash: Hash,
-    pub(super) state: State,
-    /// Number of new entries; if there are none, there is no child.
-    pub(super) inserted: usize,
+/// New entries of a subtree that lies in the mapped set.
+struct Run<'a> {
+    child: Child,
+    depth: usize,
+    new: &'a [Entry],
 }
 
-/// Loads all nodes on the paths to sorted entries, and merges each of their mapped pages with them,
-/// in order. The tree's hashes do not change.
+/// Whether an insert finds a subtree's place taken by one that was grown.
+pub(super) fn is_grown(child: &Child, depth: usize, page_bits: usize) -> bool {
+    is_over(child) || depth < page_bits && matches!(child, Child::Empty)
+}
+
+/// Grows all subtrees of the mapped set that sorted entries belong to, in order. The set and its
+/// hashes do not change.
 pub(super) fn load_path(
     top: &mut Child,
     new: &[Entry],
     mapped: &MappedSet,
     plan: &mut Plan,
     merged: &mut Vec<Entry>,
-) -> Result<Vec<LoadedPage>, MappedSetError> {
+) -> Result<Vec<Grown>, MappedSetError> {
     let mut runs = Vec::new();
-    load_nodes(top, 0, new, new.len() == 1, mapped, &mut runs)?;
-    let mut pages = mapped.pages();
-    let mut loaded: Vec<LoadedPage> = Vec::with_capacity(runs.len());
+    let mut overlay = Overlay::new(mapped, plan, merged);
+    find_runs(top, 0, new, new.len() == 1, &mut overlay, &mut runs)?;
+    let mut grown: Vec<Grown> = Vec::with_capacity(runs.len());
     let mut parts = Vec::new();
-    let mut ids = 0;
-    plan.clear();
-    for runs in runs.chunks(PAGES_AT_ONCE) {
+    let mut planned = 0;
+    overlay.plan.clear();
+    for runs in runs.chunks(RUNS_AT_ONCE) {
         if runs.len() > 1 {
-            pages.prefetch(runs.iter().filter_map(|run| run.first()).map(|entry| &entry.id));
+            let small = runs.iter().filter(|run| run.new.len() <= NEW_AT_ONCE);
+            overlay.prefetch(small.map(|run| (slots(&run.child), run.new)));
         }
         for run in runs {
-            let inserted = pages.merge(run, merged)?;
-            let mut page =
-                LoadedPage { child: Child::Empty, hash: EMPTY, state: State::Empty, inserted };
-            if inserted > 0 {
-                page.child = Child::build(merged, mapped.page_bits());
-                parts.push(plan.child(&mut page.child, mapped.page_bits()));
-                ids += merged.len();
-            } else {
-                parts.push(Part::EMPTY);
+            if run.new.len() > NEW_AT_ONCE || runs.len() == 1 {
+                hash_planned(overlay.plan, &mut grown, &mut parts);
+                grown.push(overlay.insert(slots(&run.child), run.new, run.depth)?);
+                overlay.plan.clear();
+                continue;
             }
-            loaded.push(page);
-        }
-        if ids >= IDS_AT_ONCE {
-            hash_pages(plan, &mut loaded, &mut parts);
-            ids = 0;
+            let (child, part, inserted) =
+                overlay.plan_insert(slots(&run.child), run.new, run.depth)?;
+            grown.push(Grown { child, hash: EMPTY, state: State::Empty, inserted });
+            parts.push(part);
+            planned += run.new.len();
+            if planned >= HASHED_AT_ONCE {
+                hash_planned(overlay.plan, &mut grown, &mut parts);
+                planned = 0;
+            }
         }
     }
-    hash_pages(plan, &mut loaded, &mut parts);
-    Ok(loaded)
+    hash_planned(overlay.plan, &mut grown, &mut parts);
+    Ok(grown)
 }
 
-/// Makes the hashes of the last pages, as many as there are parts.
-fn hash_pages(plan: &mut Plan, loaded: &mut [LoadedPage], parts: &mut Vec<Part>) {
+/// Makes the hashes of the last subtrees, as many as there are parts.
+fn hash_planned(plan: &mut Plan, grown: &mut [Grown], parts: &mut Vec<Part>) {
     plan.run();
-    let from = loaded.len() - parts.len();
+    let from = grown.len() - parts.len();
     let mut next = 0;
-    for (page, part) in loaded.iter_mut().skip(from).zip(parts.drain(..)) {
-        plan.fetch(&mut page.child, &mut next);
-        page.hash = plan.hash(part);
-        page.state = part.state();
+    for (grown, part) in grown.iter_mut().skip(from).zip(parts.drain(..)) {
+        plan.fetch(&mut grown.child, &mut next);
+        grown.hash = plan.hash(part);
+        grown.state = part.state();
     }
     plan.clear();
 }
 
-/// Loads nodes, and notes the entries of each mapped page.
-fn load_nodes<'a>(
+/// Finds the entries of each subtree that lies in the mapped set, and widens nodes over too many.
+fn find_runs<'a>(
     child: &mut Child,
     depth: usize,
     new: &'a [Entry],
     mut prefetched: bool,
-    mapped: &MappedSet,
-    runs: &mut Vec<&'a [Entry]>,
+    overlay: &mut Overlay<'_>,
+    runs: &mut Vec<Run<'a>>,
 ) -> Result<(), MappedSetError> {
-    let Some(first) = new.first() else { return Ok(()) };
-    if let Child::Mapped = child {
-        if depth == mapped.page_bits() {
-            runs.push(new);
-            return Ok(());
-        }
-        *child = mapped.load(depth, prefix(&first.id, depth))?;
+    let page_bits = overlay.page_bits();
+    if is_grown(child, depth, page_bits) {
+        runs.push(Run { child: child.clone(), depth, new });
+        return Ok(());
     }
-    if depth >= mapped.page_bits() {
+    if depth >= page_bits {
         return Ok(());
     }
     if !prefetched && new.len() <= PATHS_AT_ONCE {
-        prefetch(child, depth, new, |entry| &entry.id, PrefetchDepth::Nodes(mapped.page_bits()));
+        prefetch(child, depth, new, |entry| &entry.id, PrefetchDepth::Ids);
         prefetched = true;
     }
-    let Some(node) = child.node_mut() else { return Ok(()) };
+    overlay.widen(child, depth, new.len())?;
+    let Some(node) = child.node_mut() else { internal_error("an inner node") };
     let count = node.bits();
     let mut rest = new;
     while let Some(first) = rest.first() {
@@ -117,7 +120,7 @@ fn load_nodes<'a>(
         let (here, behind) = split_prefix(rest, depth, count, index);
         rest = behind;
         let Some(below) = node.children.get_mut(index) else { internal_error("a child") };
-        load_nodes(below, depth + count, here, prefetched, mapped, runs)?;
+        find_runs(below, depth + count, here, prefetched, overlay, runs)?;
     }
     Ok(())
 }

@@ -10,6 +10,7 @@
 //! more: they are known to be those of the file only after they were read.
 
 mod arrays;
+pub(crate) mod blocks;
 mod delta;
 mod error;
 pub(crate) mod layout;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::{
     bits::split_prefix,
     entry::Entry,
-    mapped::layout::{NODE_BITS_MAX, block_bits},
+    mapped::layout::{NODE_BITS_MAX, level_start},
+    slot::Slot,
 };
 use crate::{bits::ID_BITS, hash::EMPTY, id::Hash, internal::internal_error};
 
@@ -13,7 +14,7 @@ use crate::{bits::ID_BITS, hash::EMPTY, id::Hash, internal::internal_error};
 pub(crate) const PAGE_LEN_MAX: usize = 16;
 
 /// Largest average number of ids of the children of a new node.
-const CHILD_LEN_AIM: usize = 11;
+pub(crate) const CHILD_LEN_AIM: usize = 11;
 
 /// Number of ids of a subtree, as far as its hash depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub(crate) enum Child {
     Node16(Arc<Node<16, 30>>),
     /// All ids of this prefix that the mapped set has, and no others.
     Mapped,
+    /// These, and a few more, sorted.
+    Over(Arc<[Slot]>),
 }
 
 /// An inner node of `R` children with the hashes of all the `H = 2 * R - 2` subtrees below it,
@@ -148,6 +151,26 @@ impl NodeMut<'_> {
         *self.occupied = *self.occupied & !mask | if state == State::Empty { 0 } else { mask };
         *self.many = *self.many & !mask | if state == State::Many { mask } else { 0 };
     }
+
+    /// Takes over what a narrower node has of a subtree in this one, `level` bits below the top.
+    pub(crate) fn copy(&mut self, from: NodeRef<'_>, level: usize, index: usize) {
+        for below in 1..=from.bits() {
+            for place in 0..1 << below {
+                let slot = level_start(below) + place;
+                let place = index << below | place;
+                let to = level_start(level + below) + place;
+                let Some(hash) = self.hashes.get_mut(to) else { internal_error("a hash") };
+                *hash = from.hash(slot);
+                self.set_state(to, from.state(slot));
+                if level + below == self.bits() {
+                    let Some(child) = self.children.get_mut(place) else {
+                        internal_error("a child")
+                    };
+                    *child = from.child(slot - level_start(below)).clone();
+                }
+            }
+        }
+    }
 }
 
 /// Evaluates one expression for a node of any width.
@@ -158,7 +181,7 @@ macro_rules! with_node {
             Child::Node4($node) => Some($value),
             Child::Node8($node) => Some($value),
             Child::Node16($node) => Some($value),
-            Child::Empty | Child::Page(_) | Child::Mapped => None,
+            Child::Empty | Child::Page(_) | Child::Mapped | Child::Over(_) => None,
         }
     };
 }
@@ -193,6 +216,7 @@ impl Child {
         match self {
             Self::Empty | Self::Mapped => 0,
             Self::Page(entries) => Arc::strong_count(entries),
+            Self::Over(slots) => Arc::strong_count(slots),
             Self::Node2(node) => Arc::strong_count(node),
             Self::Node4(node) => Arc::strong_count(node),
             Self::Node8(node) => Arc::strong_count(node),
@@ -206,6 +230,7 @@ impl Child {
         let own = match self {
             Self::Empty | Self::Mapped => return 0,
             Self::Page(entries) => return COUNTS_LEN + size_of_val(&**entries),
+            Self::Over(slots) => return COUNTS_LEN + size_of_val(&**slots),
             Self::Node2(node) => size_of_val(&**node),
             Self::Node4(node) => size_of_val(&**node),
             Self::Node8(node) => size_of_val(&**node),
@@ -238,33 +263,14 @@ impl Child {
         }
         let width = entries.len().div_ceil(CHILD_LEN_AIM).next_power_of_two();
         let count = (width.trailing_zeros() as usize).clamp(1, NODE_BITS_MAX);
-        Self::build_node(entries, depth, count.min(ID_BITS - depth), Self::build)
-    }
-
-    /// The same in nodes as wide as a mapped set's blocks, above pages of `page_bits`.
-    pub(crate) fn build_blocks(entries: &[Entry], depth: usize, page_bits: usize) -> Self {
-        match block_bits(depth, page_bits) {
-            0 => Self::build(entries, depth),
-            _ if entries.is_empty() => Self::Empty,
-            count => Self::build_node(entries, depth, count, |entries, depth| {
-                Self::build_blocks(entries, depth, page_bits)
-            }),
-        }
-    }
-
-    fn build_node(
-        entries: &[Entry],
-        depth: usize,
-        count: usize,
-        below: impl Fn(&[Entry], usize) -> Self,
-    ) -> Self {
+        let count = count.min(ID_BITS - depth);
         let mut child = Self::with_bits(count);
         let Some(node) = child.node_mut() else { internal_error("the node just made") };
         let mut rest = entries;
         for (index, child) in node.children.iter_mut().enumerate() {
             let (here, behind) = split_prefix(rest, depth, count, index);
             rest = behind;
-            *child = below(here, depth + count);
+            *child = Self::build(here, depth + count);
             *node.dirty |= u16::from(!here.is_empty()) << index;
         }
         child

@@ -4,11 +4,14 @@
 //! rounds by their height above the leaves, so that all of one round are independent and share the
 //! SIMD lanes; a second pass in the same order fetches the results.
 
+use std::sync::Arc;
+
 use super::{
     bits::{bits_at, split_bit},
     entry::Entry,
     mapped::layout::{NODE_BITS_MAX, level_start},
     node::{Child, NodeMut, PAGE_LEN_MAX, State, state},
+    slot::Slot,
 };
 use crate::{
     hash::{self, EMPTY},
@@ -22,6 +25,9 @@ use crate::{
 /// the state above them. Round 0 is the leaves, round 1 the known hashes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Part(u64);
+
+/// Largest number of ids that are hashed as one page: a page of a mapped set, with some over it.
+const KEYS_MAX: usize = 2 * PAGE_LEN_MAX;
 
 /// The first round of joins.
 const JOINS: usize = 2;
@@ -124,7 +130,7 @@ impl Plan {
             _ => {
                 // The 64 bits from `depth` on nearly always tell all of a page's ids apart, and
                 // numbers are split faster than ids are.
-                let mut keys = [0; PAGE_LEN_MAX];
+                let mut keys = [0; KEYS_MAX];
                 match keys.get_mut(..entries.len()) {
                     Some(keys) => {
                         for (key, entry) in keys.iter_mut().zip(entries) {
@@ -160,9 +166,9 @@ impl Plan {
         self.leaf_ids.extend(entries.iter().map(|entry| entry.id));
         // Of each open subtree its part, how many bits its ids share, how many of them the next id
         // shares, and the bits of one of its ids.
-        let mut parts = [Part::EMPTY; PAGE_LEN_MAX];
-        let mut levels = [(0_u32, 0_u32); PAGE_LEN_MAX];
-        let mut prefixes = [0_u64; PAGE_LEN_MAX];
+        let mut parts = [Part::EMPTY; KEYS_MAX];
+        let mut levels = [(0_u32, 0_u32); KEYS_MAX];
+        let mut prefixes = [0_u64; KEYS_MAX];
         let mut len = 0_usize;
         let mut part = Part::EMPTY;
         let mut next = following.iter();
@@ -232,8 +238,8 @@ impl Plan {
         if let Child::Page(entries) = child {
             return self.page(entries, depth);
         }
-        if matches!(child, Child::Mapped) {
-            // Loaded before it is noted as changed.
+        if matches!(child, Child::Mapped | Child::Over(_)) {
+            // Hashed before it is noted as changed.
             internal_error("what is in the mapped set");
         }
         let Some(mut node) = child.node_mut() else { return Part::EMPTY };
@@ -285,6 +291,11 @@ impl Plan {
             dirty = above;
         }
         parts[0]
+    }
+
+    /// Notes a part whose hash is wanted where the next result is fetched.
+    pub(crate) fn result(&mut self, part: Part) {
+        self.results.push(part);
     }
 
     /// The siblings of the path to a child of a node, the halves first.
@@ -369,6 +380,9 @@ impl Plan {
 
     /// Fetches the results into a changed child, in the order in which they were noted.
     pub(crate) fn fetch(&self, child: &mut Child, next: &mut usize) {
+        if let Child::Over(slots) = child {
+            return self.fetch_slots(slots, next);
+        }
         let Some(node) = child.node_mut() else { return };
         let bits = node.bits();
         let mut dirty = u32::from(*node.dirty);
@@ -385,12 +399,26 @@ impl Plan {
         }
     }
 
+    /// Fetches the results into an overlay page that was just made; one that was there has none to
+    /// come.
+    fn fetch_slots(&self, slots: &mut Arc<[Slot]>, next: &mut usize) {
+        if slots.iter().any(Slot::is_planned) {
+            let Some(slots) = Arc::get_mut(slots) else { internal_error("a new overlay page") };
+            for slot in slots.iter_mut().filter(|slot| slot.is_planned()) {
+                slot.fetch(self.next(next));
+            }
+        }
+    }
+
     fn take(&self, slot: Option<&mut Hash>, next: &mut usize) {
-        let (Some(slot), Some(part)) = (slot, self.results.get(*next)) else {
-            internal_error("the result of a changed node")
-        };
-        *slot = *place(&self.starts, &self.values, *part);
+        let Some(slot) = slot else { internal_error("the place of a result") };
+        *slot = *self.next(next);
+    }
+
+    fn next(&self, next: &mut usize) -> &Hash {
+        let Some(part) = self.results.get(*next) else { internal_error("a result") };
         *next += 1;
+        place(&self.starts, &self.values, *part)
     }
 }
 

@@ -5,6 +5,7 @@ use super::{
     mapped::{MappedSet, MappedSetError},
     node::Child,
     prefetch::{PATHS_AT_ONCE, PrefetchDepth, prefetch},
+    slot::Slot,
     snapshot::Snapshot,
 };
 use crate::{id::Hash, internal::internal_error};
@@ -124,6 +125,16 @@ impl Snapshot {
             match child {
                 Child::Empty => return Lookup::Known(None),
                 Child::Mapped => return Lookup::Mapped,
+                Child::Over(slots) => {
+                    let wanted = key(id);
+                    let order =
+                        |slot: &Slot| key(&slot.id).cmp(&wanted).then_with(|| slot.id.cmp(id));
+                    let found = slots.binary_search_by(order).ok();
+                    return match found.and_then(|place| slots.get(place)) {
+                        Some(slot) => Lookup::Known(Some(slot.entry().position)),
+                        None => Lookup::Mapped,
+                    };
+                }
                 Child::Page(entries) => {
                     let wanted = key(id);
                     let found = entries

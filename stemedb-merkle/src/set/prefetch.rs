@@ -20,8 +20,6 @@ pub(super) const PATHS_AT_ONCE: usize = 64;
 /// Parts of a path that are prefetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PrefetchDepth {
-    /// The nodes above this depth.
-    Nodes(usize),
     /// Nodes and pages.
     Ids,
     /// Nodes, the hashes beside the path, and pages.
@@ -76,24 +74,27 @@ fn step<'a>(path: Path<'a>, wanted: PrefetchDepth, sum: &mut usize) -> Option<Pa
     match path.child {
         Child::Empty | Child::Mapped => None,
         Child::Page(entries) => {
-            if !matches!(wanted, PrefetchDepth::Nodes(_)) {
-                *sum += entries.iter().map(|entry| usize::from(entry.id[0])).sum::<usize>();
-            }
+            *sum += entries.iter().map(|entry| usize::from(entry.id[0])).sum::<usize>();
             None
         }
-        Child::Node2(node) => node_step(node, path, wanted, sum),
-        Child::Node4(node) => node_step(node, path, wanted, sum),
-        Child::Node8(node) => node_step(node, path, wanted, sum),
-        Child::Node16(node) => node_step(node, path, wanted, sum),
+        Child::Over(slots) => {
+            *sum += slots.iter().map(|slot| usize::from(slot.id[0])).sum::<usize>();
+            None
+        }
+        Child::Node2(node) => Some(node_step(node, path, wanted, sum)),
+        Child::Node4(node) => Some(node_step(node, path, wanted, sum)),
+        Child::Node8(node) => Some(node_step(node, path, wanted, sum)),
+        Child::Node16(node) => Some(node_step(node, path, wanted, sum)),
     }
 }
 
+/// Visits one node of a path, and returns the rest of the path.
 fn node_step<'a, const R: usize, const H: usize>(
     node: &'a Arc<Node<R, H>>,
     path: Path<'a>,
     wanted: PrefetchDepth,
     sum: &mut usize,
-) -> Option<Path<'a>> {
+) -> Path<'a> {
     let shared = path.shared || Arc::strong_count(node) > 1;
     let (children, hashes) = node.parts();
     let count = R.trailing_zeros() as usize;
@@ -110,11 +111,5 @@ fn node_step<'a, const R: usize, const H: usize>(
         *sum += children.iter().map(Child::count).sum::<usize>();
     }
     let Some(child) = children.get(index) else { internal_error("a child") };
-    if let PrefetchDepth::Nodes(until) = wanted
-        && depth >= until
-    {
-        *sum += usize::from(matches!(child, Child::Empty));
-        return None;
-    }
-    Some(Path { child, depth, id: path.id, shared })
+    Path { child, depth, id: path.id, shared }
 }

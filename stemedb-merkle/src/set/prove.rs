@@ -5,6 +5,7 @@ use super::{
     entry::Entry,
     mapped::{MappedSetError, layout::level_start},
     node::{Child, State},
+    overlay,
     plan::{Part, Plan},
     snapshot::Snapshot,
 };
@@ -47,13 +48,13 @@ fn descend(
         return only(snapshot, child, 0, id);
     }
     loop {
-        if let (Child::Mapped, Some(mapped)) = (&child, &snapshot.mapped) {
+        if let (Child::Mapped | Child::Over(_), Some(mapped)) = (&child, &snapshot.mapped) {
             if depth == mapped.page_bits() {
                 let mut entries = Vec::new();
-                mapped.entries(depth, prefix(id, depth), &mut entries)?;
+                overlay::entries(mapped, &child, depth, prefix(id, depth), &mut entries)?;
                 return Ok(descend_page(&entries, depth, id, siblings));
             }
-            child = mapped.load(depth, prefix(id, depth))?;
+            child = overlay::load(mapped, &child, depth, prefix(id, depth))?;
         }
         let Some(node) = child.node() else {
             let Child::Page(entries) = &child else { return Ok(Terminal::Empty) };
@@ -94,9 +95,9 @@ fn only(
 ) -> Result<Terminal, MappedSetError> {
     let mut path = *path;
     loop {
-        if let (Child::Mapped, Some(mapped)) = (&child, &snapshot.mapped) {
+        if let (Child::Mapped | Child::Over(_), Some(mapped)) = (&child, &snapshot.mapped) {
             let mut entries = Vec::new();
-            mapped.entries(depth, prefix(&path, depth), &mut entries)?;
+            overlay::entries(mapped, &child, depth, prefix(&path, depth), &mut entries)?;
             child = Child::page(&entries);
         }
         if let Child::Page(entries) = &child {

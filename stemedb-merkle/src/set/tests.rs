@@ -13,6 +13,7 @@ use crate::{
 
 mod arrays;
 mod damage;
+mod overlay;
 
 use arrays::{base_of, delta_of};
 
@@ -91,6 +92,11 @@ fn check(tree: &MerkleTree, model: &BTreeMap<Hash, u64>, random: &mut Random, ki
     let held: Vec<(Hash, u64)> =
         tree.iter().map(Result::unwrap).map(|entry| (entry.id, entry.position)).collect();
     assert_eq!(held, model.iter().map(|(id, at)| (*id, *at)).collect::<Vec<_>>());
+    let mut counts = [0; 256];
+    for id in &ids {
+        counts[usize::from(id[0])] += 1;
+    }
+    assert_eq!(tree.view().counts_by_first_byte().unwrap(), counts);
     for _ in 0..8 {
         let any = random.id(kind);
         let known = if ids.is_empty() { any } else { ids[random.below(ids.len())] };

@@ -1,4 +1,4 @@
-//! The check of an id front: `SipHash`-2-4 under the key that the peers share.
+//! The check of an id prefix: `SipHash`-2-4 under the key that the peers share.
 //!
 //! Written out here for inputs of 16 bytes, which are two words and a last one with nothing but
 //! the length: a general hasher would spend more on its buffer than on its rounds.
@@ -17,12 +17,12 @@ impl CheckKey {
         Self { low, high }
     }
 
-    /// `SipHash`-2-4 of the 16 bytes of a front, which is given as a little-endian integer.
+    /// `SipHash`-2-4 of the 16 bytes of a prefix, which is given as a little-endian integer.
     ///
-    /// A symbol holds it beside the front, and it is the seed of the id's
+    /// A symbol holds it beside the prefix, and it is the seed of the id's
     /// [indices](super::mapping).
-    pub fn check(&self, front: u128) -> u64 {
-        let (first, second) = halves(front);
+    pub fn check(&self, prefix: u128) -> u64 {
+        let (first, second) = halves(prefix);
         let mut state = [
             self.low ^ 0x736f_6d65_7073_6575,
             self.high ^ 0x646f_7261_6e64_6f6d,

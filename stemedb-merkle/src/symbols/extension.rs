@@ -5,7 +5,7 @@ use core::ops::Range;
 use super::{
     check::CheckKey,
     mapping::{INDEX_END, Walk},
-    symbol::{Symbol, front_of},
+    symbol::{Symbol, prefix_of},
 };
 use crate::internal::internal_error;
 
@@ -26,7 +26,7 @@ pub struct Extension {
     key: CheckKey,
     range: Range<u32>,
     symbols: Vec<Symbol>,
-    /// Changes gathered: the place of the symbol, front, and check.
+    /// Changes gathered: the place of the symbol, prefix, and check.
     pending: Vec<(u32, u128, u64)>,
 }
 
@@ -43,13 +43,13 @@ impl Extension {
 
     /// Adds an id, which must not have been added yet.
     pub fn insert(&mut self, id: &[u8; 32]) {
-        let front = front_of(id);
-        let check = self.key.check(front);
+        let prefix = prefix_of(id);
+        let check = self.key.check(prefix);
         let Range { start, end } = self.range;
         let Some(mut walk) = Walk::enter(check, start, end) else { return };
         let mut index = Some(walk.index());
         while let Some(at) = index {
-            self.pending.push((at - start, front, check));
+            self.pending.push((at - start, prefix, check));
             index = walk.advance(end);
         }
         if self.pending.len() >= PENDING_LEN {
@@ -59,9 +59,9 @@ impl Extension {
 
     /// Makes the changes that were gathered.
     fn make_changes(&mut self) {
-        for (at, front, check) in self.pending.drain(..) {
+        for (at, prefix, check) in self.pending.drain(..) {
             let symbol = self.symbols.get_mut(at as usize);
-            symbol.unwrap_or_else(|| internal_error("a symbol")).add(front, check, 1);
+            symbol.unwrap_or_else(|| internal_error("a symbol")).add(prefix, check, 1);
         }
     }
 

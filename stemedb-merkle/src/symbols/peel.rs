@@ -7,7 +7,7 @@ use super::{
     check::CheckKey,
     estimate::{Estimate, Estimator},
     mapping::{INDEX_END, Walk},
-    symbol::{Front, Symbol},
+    symbol::{Prefix, Symbol},
 };
 use crate::internal::internal_error;
 
@@ -24,7 +24,7 @@ pub enum Side {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Item {
     /// The first 16 bytes of the id.
-    pub front: Front,
+    pub prefix: Prefix,
     /// Their [check](CheckKey::check).
     pub check: u64,
     /// The set that has it.
@@ -35,7 +35,7 @@ pub struct Item {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// All symbols are empty: the items are the difference, unless somebody cheats or ids
-    /// share fronts. Only the roots can say.
+    /// share prefixes. Only the roots can say.
     Complete,
     /// More symbols are needed, or ids were crafted such that no number of them is enough.
     Stalled,
@@ -154,7 +154,7 @@ impl Peeler {
             return;
         }
         let side = if symbol.count > 0 { Side::Local } else { Side::Remote };
-        let item = Item { front: symbol.sum.to_le_bytes(), check: symbol.check, side };
+        let item = Item { prefix: symbol.sum.to_le_bytes(), check: symbol.check, side };
         let walk = self.trace(item.check);
         let path = core::mem::take(&mut self.path);
         self.suspicious |= path.binary_search(&index).is_err();
@@ -205,18 +205,18 @@ impl Peeler {
         &self.items
     }
 
-    /// The fronts of the recovered ids that only the local set has.
-    pub fn only_local(&self) -> impl Iterator<Item = Front> {
+    /// The prefixes of the recovered ids that only the local set has.
+    pub fn only_local(&self) -> impl Iterator<Item = Prefix> {
         self.only(Side::Local)
     }
 
-    /// The fronts of the recovered ids that only the remote set has.
-    pub fn only_remote(&self) -> impl Iterator<Item = Front> {
+    /// The prefixes of the recovered ids that only the remote set has.
+    pub fn only_remote(&self) -> impl Iterator<Item = Prefix> {
         self.only(Side::Remote)
     }
 
-    fn only(&self, side: Side) -> impl Iterator<Item = Front> {
-        self.items.iter().filter(move |item| item.side == side).map(|item| item.front)
+    fn only(&self, side: Side) -> impl Iterator<Item = Prefix> {
+        self.items.iter().filter(move |item| item.side == side).map(|item| item.prefix)
     }
 
     /// Number of symbols taken; also the index of the next.
@@ -237,6 +237,6 @@ fn take_out(item: &Item, symbol: &mut Symbol) -> bool {
         Side::Local => -1,
         Side::Remote => 1,
     };
-    symbol.add(u128::from_le_bytes(item.front), item.check, times);
+    symbol.add(u128::from_le_bytes(item.prefix), item.check, times);
     held
 }

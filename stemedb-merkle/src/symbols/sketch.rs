@@ -3,7 +3,7 @@
 use super::{
     check::CheckKey,
     mapping::{INDEX_END, Walk},
-    symbol::{Symbol, front_of},
+    symbol::{Symbol, prefix_of},
 };
 use crate::internal::internal_error;
 
@@ -55,13 +55,13 @@ impl Sketch {
     }
 
     fn add(&mut self, id: &[u8; 32], times: i64) {
-        let front = front_of(id);
-        let check = self.key.check(front);
+        let prefix = prefix_of(id);
+        let check = self.key.check(prefix);
         let end = self.end();
         let mut walk = Walk::new(check);
         let mut index = Some(walk.index());
         while let Some(symbol) = index.and_then(|index| self.symbols.get_mut(index as usize)) {
-            symbol.add(front, check, times);
+            symbol.add(prefix, check, times);
             index = walk.advance(end);
         }
     }

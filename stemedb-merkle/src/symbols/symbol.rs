@@ -3,14 +3,14 @@
 use crate::internal::internal_error;
 
 /// The first 16 bytes of an id.
-pub type Front = [u8; 16];
+pub type Prefix = [u8; 16];
 
 /// A coded symbol: the sum of the ids that are mapped to its index.
 ///
 /// 32 bytes. Everything wraps: no symbol that a peer can send makes arithmetic fail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Symbol {
-    /// The xor of the fronts, read as little-endian integers.
+    /// The xor of the prefixes, read as little-endian integers.
     pub sum: u128,
     /// The xor of their [checks](super::CheckKey::check).
     pub check: u64,
@@ -35,15 +35,15 @@ impl Symbol {
     }
 
     /// Adds an id `times` over: -1 takes it out.
-    pub(super) fn add(&mut self, front: u128, check: u64, times: i64) {
-        self.sum ^= front;
+    pub(super) fn add(&mut self, prefix: u128, check: u64, times: i64) {
+        self.sum ^= prefix;
         self.check ^= check;
         self.count = self.count.wrapping_add(times);
     }
 }
 
-/// The front of an id as a little-endian integer.
-pub(super) fn front_of(id: &[u8; 32]) -> u128 {
-    let Some(front) = id.first_chunk() else { internal_error("the front of an id") };
-    u128::from_le_bytes(*front)
+/// The prefix of an id as a little-endian integer.
+pub(super) fn prefix_of(id: &[u8; 32]) -> u128 {
+    let Some(prefix) = id.first_chunk() else { internal_error("the prefix of an id") };
+    u128::from_le_bytes(*prefix)
 }

@@ -4,11 +4,11 @@ use ct_merkle::mem_backed_tree::MemoryBackedTree;
 use proptest::prelude::*;
 use sha2::Sha256;
 use stemedb_merkle::{
-    Hash,
+    Hash, Timestamp,
     history::{
         ConsistencyProof, EMPTY_ROOT, Frontier, History, HistoryProofError, InclusionProof,
-        LeafIndex, MemoryHistory, NodeReader, PENDING_SIZE_MAX, PendingError, ProveError,
-        ReadNodeError, TileSource, TreeHead, TreeSize, leaf_hash, root_at,
+        LogIndex, LogSize, MemoryHistory, NodeReader, PENDING_SIZE_MAX, PendingError, ProveError,
+        ReadNodeError, TileSource, TreeHead, leaf_hash, root_at,
         tile::{Node, Tile, TileId, complete_tiles},
     },
 };
@@ -18,11 +18,13 @@ use crate::history_tree as reference;
 const SIZE_MAX: usize = 70;
 
 fn leaves(count: usize) -> Vec<Hash> {
-    (0..count as u64).map(|n| leaf_hash(n, blake3::hash(&n.to_le_bytes()).as_bytes())).collect()
+    (0..count as u64)
+        .map(|n| leaf_hash(Timestamp::from_ntp64(n), blake3::hash(&n.to_le_bytes()).as_bytes()))
+        .collect()
 }
 
 fn head(leaves: &[Hash]) -> TreeHead {
-    TreeHead { size: TreeSize(leaves.len() as u64), root: reference::root(leaves) }
+    TreeHead { size: LogSize(leaves.len() as u64), root: reference::root(leaves) }
 }
 
 fn flipped(hash: &Hash) -> Hash {
@@ -63,7 +65,7 @@ fn roots_and_inclusion_proofs_are_those_of_the_definition() {
         assert_eq!(root_at(&tree, head.size), Ok(head.root), "{size}");
         assert_eq!(tree.head_at(head.size), Ok(head), "{size}");
         for index in 0..size {
-            let at = LeafIndex(index as u64);
+            let at = LogIndex(index as u64);
             let proof = InclusionProof::prove(&tree, at, head.size).unwrap();
             assert_eq!(proof.0, reference::inclusion(index, part), "{index} of {size}");
             assert_eq!(proof.verify(&part[index], at, &head), Ok(()), "{index} of {size}");
@@ -73,13 +75,13 @@ fn roots_and_inclusion_proofs_are_those_of_the_definition() {
 }
 
 fn check_wrong_inclusion(proof: &InclusionProof, index: usize, leaves: &[Hash], head: &TreeHead) {
-    let at = LeafIndex(index as u64);
+    let at = LogIndex(index as u64);
     let leaf = leaves[index];
     for wrong in 0..leaves.len() + 3 {
-        let wrong_at = LeafIndex(wrong as u64);
+        let wrong_at = LogIndex(wrong as u64);
         assert_eq!(proof.verify(&leaf, wrong_at, head).is_ok(), wrong == index);
     }
-    assert!(proof.verify(&leaf, LeafIndex(u64::MAX), head).is_err());
+    assert!(proof.verify(&leaf, LogIndex(u64::MAX), head).is_err());
     assert_eq!(proof.verify(&flipped(&leaf), at, head), Err(HistoryProofError::OtherRoot));
     let other = TreeHead { root: flipped(&head.root), ..*head };
     assert_eq!(proof.verify(&leaf, at, &other), Err(HistoryProofError::OtherRoot));
@@ -138,23 +140,23 @@ fn check_wrong_consistency(proof: &ConsistencyProof, old: &TreeHead, new: &TreeH
 fn the_root_alone_does_not_commit_to_the_size() {
     let leaves = leaves(3);
     let proof = InclusionProof(reference::inclusion(0, &leaves));
-    let mixed = TreeHead { size: TreeSize(4), root: reference::root(&leaves) };
-    assert_eq!(proof.verify(&leaves[0], LeafIndex(0), &mixed), Ok(()));
+    let mixed = TreeHead { size: LogSize(4), root: reference::root(&leaves) };
+    assert_eq!(proof.verify(&leaves[0], LogIndex(0), &mixed), Ok(()));
 }
 
 #[test]
 fn what_is_out_of_range_is_refused() {
     let tree: MemoryHistory = leaves(5).into_iter().collect();
-    let (index, size) = (LeafIndex(3), TreeSize(3));
+    let (index, size) = (LogIndex(3), LogSize(3));
     assert_eq!(
         InclusionProof::prove(&tree, index, size),
         Err(ProveError::IndexOutOfRange { index, size })
     );
-    let beyond = ProveError::SizeOutOfRange { wanted: TreeSize(6), size: TreeSize(5) };
-    assert_eq!(InclusionProof::prove(&tree, index, TreeSize(6)), Err(beyond));
-    assert_eq!(ConsistencyProof::prove(&tree, TreeSize(2), TreeSize(6)), Err(beyond));
-    assert_eq!(root_at(&tree, TreeSize(6)), Err(beyond));
-    let (old, new) = (TreeSize(4), TreeSize(3));
+    let beyond = ProveError::SizeOutOfRange { wanted: LogSize(6), size: LogSize(5) };
+    assert_eq!(InclusionProof::prove(&tree, index, LogSize(6)), Err(beyond));
+    assert_eq!(ConsistencyProof::prove(&tree, LogSize(2), LogSize(6)), Err(beyond));
+    assert_eq!(root_at(&tree, LogSize(6)), Err(beyond));
+    let (old, new) = (LogSize(4), LogSize(3));
     assert_eq!(
         ConsistencyProof::prove(&tree, old, new),
         Err(ProveError::SizesOutOfOrder { old, new })
@@ -168,7 +170,7 @@ fn the_frontier_has_the_root_of_the_definition_at_each_size() {
     let mut frontier = Frontier::new();
     assert_eq!(frontier.root(), EMPTY_ROOT);
     for (index, leaf) in leaves.iter().enumerate() {
-        assert_eq!(frontier.append(*leaf), LeafIndex(index as u64));
+        assert_eq!(frontier.append(*leaf), LogIndex(index as u64));
         assert_eq!(frontier.head(), head(&leaves[..=index]));
         let again = Frontier::from_peaks(frontier.size(), frontier.peaks().to_vec());
         assert_eq!(again.as_ref(), Ok(&frontier));
@@ -196,7 +198,7 @@ impl TileSource for Disk {
         Ok(stored.nodes[slot])
     }
 
-    fn leaf(&self, index: LeafIndex) -> Result<Hash, Self::Error> {
+    fn leaf(&self, index: LogIndex) -> Result<Hash, Self::Error> {
         Ok(self.leaves[usize::try_from(index.0).unwrap()])
     }
 }
@@ -209,7 +211,7 @@ fn long_log() -> (History, Disk, MemoryHistory) {
     let (mut history, mut disk) = (History::new(), Disk::default());
     assert_eq!(
         history.extend(leaves.iter().copied(), |tile| disk.tiles.push(tile)),
-        TreeSize(LONG as u64)
+        LogSize(LONG as u64)
     );
     disk.leaves.clone_from(&leaves);
     (history, disk, leaves.into_iter().collect())
@@ -253,14 +255,14 @@ fn proofs_read_from_tiles_are_those_of_the_tree() {
     let (history, disk, tree) = long_log();
     let reader = history.reader(&disk);
     let sizes = [1, 255, 256, 257, 65_536, 65_537, 70_000, 131_072, 131_500, LONG - 1, LONG];
-    for size in sizes.map(|size| TreeSize(size as u64)) {
+    for size in sizes.map(|size| LogSize(size as u64)) {
         assert_eq!(root_at(&reader, size).unwrap(), root_at(&tree, size).unwrap());
         for index in [0, 1, 254, 255, 256, 65_535, 65_536, 131_072, size.0 - 1] {
             if index < size.0 {
-                let at = LeafIndex(index);
+                let at = LogIndex(index);
                 let proof = InclusionProof::prove(&reader, at, size).unwrap();
                 assert_eq!(InclusionProof::prove(&tree, at, size), Ok(proof), "{index} of {size}");
-                let old = TreeSize(index);
+                let old = LogSize(index);
                 let proof = ConsistencyProof::prove(&reader, old, size).unwrap();
                 assert_eq!(ConsistencyProof::prove(&tree, old, size), Ok(proof), "{old} {size}");
             }
@@ -287,7 +289,7 @@ fn a_clone_is_a_snapshot() {
         assert_eq!(snapshot.pending(), pending);
         assert_eq!(snapshot.head(), head);
         assert_eq!(tree.head_at(head.size), Ok(head));
-        let index = LeafIndex(head.size.0 - 1);
+        let index = LogIndex(head.size.0 - 1);
         let proof = InclusionProof::prove(&snapshot.reader(&disk), index, head.size).unwrap();
         assert_eq!(InclusionProof::prove(&tree, index, head.size), Ok(proof));
     }
@@ -350,7 +352,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_taken_up_or_refused(size in any::<u64>(), seed in any::<[u8; 32]>()) {
-        let size = TreeSize(size >> (size % 60));
+        let size = LogSize(size >> (size % 60));
         let error = History::from_pending(size, vec![seed; 3]).err();
         prop_assert!(error.is_some() || size.0.count_ones() <= 3);
         if let Some(PendingError::Length { expected, .. }) = error {
@@ -367,18 +369,19 @@ proptest! {
         for entry in &entries {
             theirs.push(entry.clone());
             let (time, id) = entry.split_first_chunk().unwrap();
-            ours.append(leaf_hash(u64::from_be_bytes(*time), id.try_into().unwrap()));
+            let time = Timestamp::from_ntp64(u64::from_be_bytes(*time));
+            ours.append(leaf_hash(time, id.try_into().unwrap()));
         }
-        let all = TreeSize(size as u64);
+        let all = LogSize(size as u64);
         let their_root: Hash = (*theirs.root().as_bytes()).into();
         prop_assert_eq!(ours.root(), their_root);
         let index = at % all.0;
         let here = usize::try_from(index).unwrap();
-        let proof = InclusionProof::prove(&ours, LeafIndex(index), all).unwrap();
+        let proof = InclusionProof::prove(&ours, LogIndex(index), all).unwrap();
         let their_proof = theirs.prove_inclusion(here);
         prop_assert_eq!(proof.0.as_flattened(), their_proof.as_bytes());
         // Theirs takes the number of later entries, and no old size of 0.
-        let (old, added) = (TreeSize(index + 1), size - here - 1);
+        let (old, added) = (LogSize(index + 1), size - here - 1);
         let proof = ConsistencyProof::prove(&ours, old, all).unwrap();
         let their_proof = theirs.prove_consistency(added);
         prop_assert_eq!(proof.0.as_flattened(), their_proof.as_bytes());

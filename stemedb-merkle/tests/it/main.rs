@@ -7,9 +7,13 @@
 #[cfg(feature = "std")]
 mod forger;
 #[cfg(feature = "std")]
+mod heap;
+#[cfg(feature = "std")]
 mod history;
 #[path = "../reference/history_tree.rs"]
 mod history_tree;
+#[cfg(feature = "std")]
+mod overlay;
 #[path = "../reference/set_tree.rs"]
 mod set_tree;
 mod vectors;

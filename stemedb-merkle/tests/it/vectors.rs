@@ -3,10 +3,10 @@
 
 use serde_json::{Map, Value};
 use stemedb_merkle::{
-    Hash,
+    Hash, Timestamp,
     hash::derive,
     history::{
-        ConsistencyProof, EMPTY_ROOT, InclusionProof, LeafIndex, TreeHead, TreeSize, leaf_hash,
+        ConsistencyProof, EMPTY_ROOT, InclusionProof, LogIndex, LogSize, TreeHead, leaf_hash,
     },
     id::from_hex,
     proof::{Presence, ProofFile, SetProof, Terminal},
@@ -166,8 +166,10 @@ fn check_log(case: &Map<String, Value>, ids: &[Hash]) {
     let times = case["log_times"].as_array().unwrap();
     assert_eq!(times.len(), ids.len());
     let entries = times.iter().zip(ids);
-    let leaves: Vec<_> = entries.map(|(time, id)| leaf_hash(time.as_u64().unwrap(), id)).collect();
-    let head = TreeHead { size: TreeSize(ids.len() as u64), root: hash(&case["log_root"]) };
+    let leaves: Vec<_> = entries
+        .map(|(time, id)| leaf_hash(Timestamp::from_ntp64(time.as_u64().unwrap()), id))
+        .collect();
+    let head = TreeHead { size: LogSize(ids.len() as u64), root: hash(&case["log_root"]) };
     assert_eq!(history_tree::root(&leaves), head.root);
     #[cfg(feature = "std")]
     check_trees(case, &leaves, &head);
@@ -178,7 +180,7 @@ fn check_log(case: &Map<String, Value>, ids: &[Hash]) {
 
     let inclusion = object(&case["inclusion"], "index leaf proof size");
     assert_eq!(inclusion["size"].as_u64(), Some(head.size.0));
-    let index = LeafIndex(inclusion["index"].as_u64().unwrap());
+    let index = LogIndex(inclusion["index"].as_u64().unwrap());
     let leaf = hash(&inclusion["leaf"]);
     let at = usize::try_from(index.0).unwrap();
     assert_eq!(leaves[at], leaf);
@@ -188,7 +190,7 @@ fn check_log(case: &Map<String, Value>, ids: &[Hash]) {
 
     let consistency = object(&case["consistency"], "new old old_root proof");
     assert_eq!(consistency["new"].as_u64(), Some(head.size.0));
-    let old_size = TreeSize(consistency["old"].as_u64().unwrap());
+    let old_size = LogSize(consistency["old"].as_u64().unwrap());
     let old = TreeHead { size: old_size, root: hash(&consistency["old_root"]) };
     let proof = ConsistencyProof(hashes(&consistency["proof"]));
     let at = usize::try_from(old_size.0).unwrap();
@@ -210,10 +212,10 @@ fn check_trees(case: &Map<String, Value>, leaves: &[Hash], head: &TreeHead) {
         return;
     }
     let proof = InclusionProof(hashes(&case["inclusion"]["proof"]));
-    let index = LeafIndex(case["inclusion"]["index"].as_u64().unwrap());
+    let index = LogIndex(case["inclusion"]["index"].as_u64().unwrap());
     assert_eq!(InclusionProof::prove(&tree, index, head.size), Ok(proof));
     let proof = ConsistencyProof(hashes(&case["consistency"]["proof"]));
-    let old_size = TreeSize(case["consistency"]["old"].as_u64().unwrap());
+    let old_size = LogSize(case["consistency"]["old"].as_u64().unwrap());
     assert_eq!(root_at(&tree, old_size), Ok(hash(&case["consistency"]["old_root"])));
     assert_eq!(ConsistencyProof::prove(&tree, old_size, head.size), Ok(proof));
 }

@@ -18,9 +18,9 @@ pub struct Change {
 /// Differences of two configurations.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Changes {
-    /// Those that a running node applies.
+    /// Keys that a running node applies.
     pub reloaded: Vec<Change>,
-    /// Those that it applies when it is started again.
+    /// Keys that it applies when it is started again.
     pub restart: Vec<Change>,
 }
 

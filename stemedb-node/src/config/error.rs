@@ -199,7 +199,7 @@ impl ConfigError {
         if problems.is_empty() { Ok(()) } else { Err(Self { problems }) }
     }
 
-    /// All that is wrong.
+    /// Problems, all of them.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }

@@ -49,7 +49,7 @@ impl Config {
             http_hosts: self.settings.http_hosts.clone(),
             server: ServerOptions {
                 tls: pair.map(|(certificate, key)| ServerTls { certificate, key, client_ca }),
-                clear_to_others: auth.allow_plaintext,
+                allow_plaintext: auth.allow_plaintext,
                 tokens,
                 client_tokens,
                 peer_tokens,
@@ -65,7 +65,7 @@ impl Config {
             client: ClientOptions {
                 tls: ca.map(|ca| ClientTls { ca, identity, server_name }),
                 token,
-                clear_to_others: auth.send_token_in_plaintext,
+                send_token_in_plaintext: auth.send_token_in_plaintext,
                 ..ClientOptions::default()
             },
             join: cluster.join.clone(),

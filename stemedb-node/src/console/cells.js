@@ -42,7 +42,7 @@ function forget() {
   shown.onlyThere = new Set();
 }
 
-/** What the status says: the picture is asked for anew if a root has changed. */
+/** What the status says: the picture is asked for again if a root has changed. */
 export function noteStatus(setRoot, chosen) {
   const step = chosen ? chosen.in_step : null;
   const changed = setRoot !== root || step !== inStep;
@@ -190,7 +190,7 @@ function select(cell) {
   counting += 1;
   const mine = counting;
   const depth = shown.depth;
-  // Whoever only passes over a cell does not want to know.
+  // A pointer that only passes over a cell asks nothing.
   setTimeout(async () => {
     if (mine !== counting) return;
     try {

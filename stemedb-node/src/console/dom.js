@@ -2,7 +2,7 @@
 
 export const byId = (id) => document.getElementById(id);
 
-/** Sets a text if it is another one, so that nothing is drawn anew that stays the same. */
+/** Sets a text if it is another one, so that nothing is drawn again that stays the same. */
 export function setText(node, text) {
   const wanted = text === null || text === undefined ? "–" : String(text);
   if (node.textContent !== wanted) node.textContent = wanted;
@@ -44,7 +44,7 @@ export function list(parent, items, keyOf, create, update) {
   for (const gone of known.values()) gone.remove();
 }
 
-/** Asks the node; throws what it says if it says no. */
+/** Asks the node; throws its error if it refuses. */
 export async function ask(path) {
   const response = await fetch(path, { headers: { accept: "application/json" } });
   let answer = null;

@@ -85,7 +85,7 @@ export function showPeers(peers, now) {
   const gone = chosenPeer() !== null && !peers.some((peer) => peer.address === chosenPeer());
   if (gone) choosePeer(null);
   if (chosenPeer() === null && peers.length > 0) {
-    // Whoever differs is of more interest.
+    // A peer that differs is of more interest.
     choosePeer((peers.find((peer) => peer.in_step === false) ?? peers[0]).address);
   }
   list(byId("peers"), peers, (peer) => peer.address, create, (row, peer) => update(row, peer, now));

@@ -11,22 +11,18 @@ use axum::{
     http::StatusCode,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use stemedb_merkle::{AssertionId, Presence, ProofFile, id::to_hex};
-use stemedb_rpc::{
-    Backend,
-    backend::{Failure, Which},
-};
+use stemedb_merkle::{AssertionId, Hash, Presence, ProofFile, id::to_hex};
+use stemedb_rpc::{Failure, Which};
 use tokio::time::timeout;
 
 use super::{
-    Site, View,
+    HttpState,
     cells::{self, DEPTHS},
     growth::SAMPLE_EVERY,
     refusal::Refusal,
 };
-use crate::status::unix_seconds;
-use stemedb_store::{Store, error::ReadError};
+use crate::status::{HeadStatus, unix_seconds};
+use stemedb_store::{LogIndex, Proven, Store, error::ReadError, store::lock};
 
 /// Entries in one answer.
 const ENTRIES_MAX: u64 = 200;
@@ -41,7 +37,7 @@ const BODY_LEN_MAX: usize = 64 << 10;
 /// Ids of a cell that are counted.
 const COUNTED_MAX: usize = 1 << 20;
 
-type Answer = Result<Json<Value>, Refusal>;
+type Answer<T> = Result<Json<T>, Refusal>;
 
 /// A number or a name in the path.
 fn in_path<T>(asked: Result<Path<T>, PathRejection>) -> Result<T, Refusal> {
@@ -52,24 +48,31 @@ fn in_query<T>(asked: Result<Query<T>, QueryRejection>) -> Result<T, Refusal> {
     asked.map(|Query(asked)| asked).map_err(|error| Refusal::malformed(error.body_text()))
 }
 
-/// The counts and roots of one moment.
-pub(super) async fn head<V: View>(State(site): State<Arc<Site<V>>>) -> Answer {
-    let head = site.read(|view| view.store().head()).await?.map_err(Failure::from)?;
-    Ok(Json(json!({
-        "count": head.count,
-        "set_root": to_hex(&head.set_root),
-        "log_size": head.log_size,
-        "log_root": to_hex(&head.log_root),
-        "last_time": unix_seconds(head.last_time),
-    })))
+#[derive(Debug, Serialize)]
+pub(super) struct HeadShown {
+    #[serde(flatten)]
+    head: HeadStatus,
+    last_time: f64,
 }
 
-/// How the store grew in the last hour.
-pub(super) async fn growth<V: View>(State(site): State<Arc<Site<V>>>) -> Answer {
-    let growth = site.growth.lock().unwrap_or_else(PoisonError::into_inner).clone();
+/// The counts and roots of one moment.
+pub(super) async fn head(State(state): State<Arc<HttpState>>) -> Answer<HeadShown> {
+    let head = state.read(|node| node.store().head()).await?.map_err(Failure::from)?;
+    Ok(Json(HeadShown { head: HeadStatus::from(&head), last_time: unix_seconds(head.last_time) }))
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct GrowthShown {
+    every_seconds: u64,
+    counts: Vec<u64>,
+    log_bytes: Vec<u64>,
+}
+
+/// Growth of the store in the last hour.
+pub(super) async fn growth(State(state): State<Arc<HttpState>>) -> Answer<GrowthShown> {
+    let growth = state.growth.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let (counts, log_bytes) = growth.samples();
-    let every = SAMPLE_EVERY.as_secs();
-    Ok(Json(json!({ "every_seconds": every, "counts": counts, "log_bytes": log_bytes })))
+    Ok(Json(GrowthShown { every_seconds: SAMPLE_EVERY.as_secs(), counts, log_bytes }))
 }
 
 #[derive(Debug, Deserialize)]
@@ -80,16 +83,16 @@ pub(super) struct LogAsked {
 }
 
 /// A part of the log: from an entry on, or its end.
-pub(super) async fn log<V: View>(
-    State(site): State<Arc<Site<V>>>,
+pub(super) async fn log(
+    State(state): State<Arc<HttpState>>,
     asked: Result<Query<LogAsked>, QueryRejection>,
-) -> Result<Json<LogPart>, Refusal> {
+) -> Answer<LogPart> {
     let LogAsked { from, limit } = in_query(asked)?;
     let limit = limit.unwrap_or(ENTRIES).min(ENTRIES_MAX);
-    let read = site.read(move |view| {
-        let end = view.store().log_size();
+    let read = state.read(move |node| {
+        let end = node.store().log_size().get();
         let from = from.unwrap_or_else(|| end.saturating_sub(limit)).min(end);
-        entries(view.store(), from, from.saturating_add(limit))
+        entries(node.store(), from, from.saturating_add(limit))
     });
     Ok(Json(read.await?))
 }
@@ -121,7 +124,7 @@ struct EntryShown {
 pub(super) fn entries(store: &Store, from: u64, to: u64) -> LogPart {
     let mut shown = Vec::new();
     let mut damaged = false;
-    for entry in store.range(from..to) {
+    for entry in store.range(LogIndex(from)..LogIndex(to)) {
         let Ok(entry) = entry else {
             damaged = true;
             break;
@@ -129,7 +132,7 @@ pub(super) fn entries(store: &Store, from: u64, to: u64) -> LogPart {
         let readable = !entry.hole && entry.len <= PREVIEWED_LEN_MAX;
         let body = readable.then(|| store.get(&entry.id).ok().flatten()).flatten();
         shown.push(EntryShown {
-            index: entry.index,
+            index: entry.index.get(),
             time: unix_seconds(entry.time),
             id: entry.id.to_string(),
             len: entry.len,
@@ -137,7 +140,7 @@ pub(super) fn entries(store: &Store, from: u64, to: u64) -> LogPart {
             preview: body.and_then(|body| preview(&body)),
         });
     }
-    LogPart { size: store.log_size(), entries: shown, damaged }
+    LogPart { size: store.log_size().get(), entries: shown, damaged }
 }
 
 /// How a body begins, if it is text.
@@ -166,51 +169,75 @@ fn resolve(store: &Store, text: &str) -> Result<AssertionId, Failure> {
     Ok(store.resolve(text)?)
 }
 
+#[derive(Debug, Serialize)]
+pub(super) struct Found {
+    id: String,
+    index: u64,
+    time: f64,
+    len: u64,
+    text: Option<String>,
+    hex: Option<String>,
+    shown: usize,
+}
+
 /// An assertion, by its id or how that begins.
-pub(super) async fn assertion<V: View>(
-    State(site): State<Arc<Site<V>>>,
+pub(super) async fn assertion(
+    State(state): State<Arc<HttpState>>,
     id: Result<Path<String>, PathRejection>,
-) -> Answer {
+) -> Answer<Found> {
     let id = in_path(id)?;
-    let found = site.read(move |view| {
-        let store = view.store();
-        let entry = Backend::find(&**store, &Which::Id(resolve(store, &id)?))?;
-        Backend::body(&**store, &entry).map(|body| (entry, body))
+    let found = state.read(move |node| {
+        let store = node.store();
+        let entry = Which::Id(resolve(store, &id)?).find(store)?;
+        Ok::<_, Failure>((entry, store.body_of(entry.index, entry.time, &entry.id)?))
     });
     let (entry, body) = found.await??;
-    let text = shown_text(&body, BODY_LEN_MAX);
-    let shown = text.map_or_else(|| body.len().min(BODY_LEN_MAX), |(text, _)| text.len());
-    let hex = text.is_none().then(|| to_hex(body.get(..shown).unwrap_or_default()));
-    Ok(Json(json!({
-        "id": entry.id.to_string(),
-        "index": entry.index,
-        "time": unix_seconds(entry.time),
-        "len": entry.len,
-        "text": text.map(|(text, _)| text),
-        "hex": hex,
-        "shown": shown,
-    })))
+    let (text, hex, shown) = if let Some((text, _)) = shown_text(&body, BODY_LEN_MAX) {
+        (Some(text.to_owned()), None, text.len())
+    } else {
+        let start = body.get(..BODY_LEN_MAX).unwrap_or(&body);
+        (None, Some(to_hex(start)), start.len())
+    };
+    Ok(Json(Found {
+        id: entry.id.to_string(),
+        index: entry.index.get(),
+        time: unix_seconds(entry.time),
+        len: entry.len,
+        text,
+        hex,
+        shown,
+    }))
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Proof {
+    id: String,
+    root: String,
+    count: u64,
+    present: bool,
+    file: String,
 }
 
 /// A proof that an assertion is held, or is not: the text of a proof file.
-pub(super) async fn proof<V: View>(
-    State(site): State<Arc<Site<V>>>,
+pub(super) async fn proof(
+    State(state): State<Arc<HttpState>>,
     id: Result<Path<String>, PathRejection>,
-) -> Answer {
+) -> Answer<Proof> {
     let id = in_path(id)?;
-    let proven = site.read(move |view| {
-        let store = view.store();
+    let proven = state.read(move |node| {
+        let store = node.store();
         let id = resolve(store, &id)?;
-        Backend::prove(&**store, &id).map(|(proof, root)| ProofFile { proof, root })
+        let Proven { proof, head } = store.prove(&id)?;
+        Ok::<_, Failure>(ProofFile { proof, root: head.set_root })
     });
     let file = proven.await??;
-    Ok(Json(json!({
-        "id": to_hex(&file.proof.id),
-        "root": to_hex(&file.root),
-        "count": file.proof.count,
-        "present": file.proof.presence() == Presence::Present,
-        "file": file.write(),
-    })))
+    Ok(Json(Proof {
+        id: to_hex(&file.proof.id),
+        root: to_hex(&file.root),
+        count: file.proof.count,
+        present: file.proof.presence() == Presence::Present,
+        file: file.write(),
+    }))
 }
 
 #[derive(Debug, Deserialize)]
@@ -233,46 +260,60 @@ fn read_failed(error: impl Into<ReadError>) -> Refusal {
     Failure::from(error.into()).into()
 }
 
+#[derive(Debug, Serialize)]
+pub(super) struct Cells {
+    depth: u8,
+    count: u64,
+    set_root: String,
+    hashes: Vec<String>,
+}
+
 /// The subtrees of this store: the first four bytes of each hash, zeros where there are no ids.
-pub(super) async fn cells<V: View>(
-    State(site): State<Arc<Site<V>>>,
+pub(super) async fn cells(
+    State(state): State<Arc<HttpState>>,
     asked: Result<Query<CellsAsked>, QueryRejection>,
-) -> Answer {
+) -> Answer<Cells> {
     let depth = depth(in_query(asked)?.depth)?;
-    let (snapshot, hashes) = site
-        .read(move |view| {
-            let snapshot = view.store().snapshot()?;
+    let (snapshot, hashes) = state
+        .read(move |node| {
+            let snapshot = node.store().snapshot()?;
             let hashes = cells::cells(snapshot.tree(), depth)?;
             Ok::<_, ReadError>((snapshot, hashes))
         })
         .await?
         .map_err(read_failed)?;
-    let hashes: Vec<String> =
-        hashes.iter().map(|hash| to_hex(hash.get(..4).unwrap_or_default())).collect();
-    Ok(Json(json!({
-        "depth": depth,
-        "count": snapshot.len(),
-        "set_root": to_hex(&snapshot.root()),
-        "hashes": hashes,
-    })))
+    let first_bytes = |[a, b, c, d, ..]: &Hash| to_hex(&[*a, *b, *c, *d]);
+    Ok(Json(Cells {
+        depth,
+        count: snapshot.len(),
+        set_root: to_hex(&snapshot.root()),
+        hashes: hashes.iter().map(first_bytes).collect(),
+    }))
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Counted {
+    cell: u16,
+    count: usize,
+    more: bool,
 }
 
 /// How many assertions one cell has.
-pub(super) async fn cell<V: View>(
-    State(site): State<Arc<Site<V>>>,
+pub(super) async fn cell(
+    State(state): State<Arc<HttpState>>,
     cell: Result<Path<u16>, PathRejection>,
     asked: Result<Query<CellsAsked>, QueryRejection>,
-) -> Answer {
+) -> Answer<Counted> {
     let (cell, depth) = (in_path(cell)?, depth(in_query(asked)?.depth)?);
     if u32::from(cell) >= 1 << depth {
         return Err(Refusal::malformed("there is no such cell"));
     }
-    let counted = site.read(move |view| {
-        let snapshot = view.store().snapshot()?;
+    let counted = state.read(move |node| {
+        let snapshot = node.store().snapshot()?;
         Ok::<_, ReadError>(cells::count(snapshot.tree(), depth, cell, COUNTED_MAX)?)
     });
     let count = counted.await?.map_err(read_failed)?;
-    Ok(Json(json!({ "cell": cell, "count": count, "more": count == COUNTED_MAX })))
+    Ok(Json(Counted { cell, count, more: count == COUNTED_MAX }))
 }
 
 #[derive(Debug, Deserialize)]
@@ -282,31 +323,38 @@ pub(super) struct CompareAsked {
     depth: Option<u8>,
 }
 
+#[derive(Debug, Serialize)]
+pub(super) struct Compared {
+    peer: String,
+    depth: u8,
+    differing: Vec<usize>,
+    only_here: Vec<usize>,
+    only_there: Vec<usize>,
+}
+
 /// In which cells this store and a peer differ.
-pub(super) async fn compare<V: View>(
-    State(site): State<Arc<Site<V>>>,
+pub(super) async fn compare(
+    State(state): State<Arc<HttpState>>,
     asked: Result<Query<CompareAsked>, QueryRejection>,
-) -> Answer {
+) -> Answer<Compared> {
     let CompareAsked { peer, depth } = in_query(asked)?;
     let depth = self::depth(depth)?;
-    let unknown = || Refusal::new(StatusCode::NOT_FOUND, "this node has no such peer");
-    let status = site.read(V::status).await?;
-    if !status.peers.iter().any(|known| known.address == peer) {
-        return Err(unknown());
+    if lock(&state.node.shared.cluster).peer(&peer).is_none() {
+        return Err(Refusal::new(StatusCode::NOT_FOUND, "this node has no such peer"));
     }
     // One at a time: each costs the peer something.
-    let wait = site.options.answer_time_max / 2;
-    let permit = timeout(wait, Arc::clone(&site.compares).acquire_owned()).await;
+    let wait = state.options.answer_time_max / 2;
+    let permit = timeout(wait, Arc::clone(&state.compares).acquire_owned()).await;
     let Ok(Ok(_permit)) = permit else { return Err(Refusal::busy()) };
-    let theirs = site.view.compare(&peer, depth).await.map_err(|error| match error {
-        super::CompareError::UnknownPeer => unknown(),
-        error @ super::CompareError::Failed(_) => {
-            Refusal::new(StatusCode::BAD_GATEWAY, error.to_string())
-        }
+    let links = &state.node.shared.links;
+    let theirs = async { links.client(&peer).await?.cells(depth).await }.await;
+    let theirs = theirs.map_err(|error| {
+        let text = format!("the peer could not be asked: {error}");
+        Refusal::new(StatusCode::BAD_GATEWAY, text)
     })?;
-    let mine = site
-        .read(move |view| {
-            let snapshot = view.store().snapshot()?;
+    let mine = state
+        .read(move |node| {
+            let snapshot = node.store().snapshot()?;
             Ok::<_, ReadError>(cells::cells(snapshot.tree(), depth)?)
         })
         .await?
@@ -331,11 +379,11 @@ pub(super) async fn compare<V: View>(
             .map(|(cell, _)| cell)
             .collect::<Vec<usize>>()
     };
-    Ok(Json(json!({
-        "peer": peer,
-        "depth": depth,
-        "differing": differing.map(|(cell, _)| cell).collect::<Vec<usize>>(),
-        "only_here": only(true),
-        "only_there": only(false),
-    })))
+    Ok(Json(Compared {
+        peer,
+        depth,
+        differing: differing.map(|(cell, _)| cell).collect(),
+        only_here: only(true),
+        only_there: only(false),
+    }))
 }

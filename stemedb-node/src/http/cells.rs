@@ -6,7 +6,7 @@ use stemedb_merkle::{
 };
 
 /// The picture in 256 cells, and in 4,096.
-pub const DEPTHS: [u8; 2] = [8, 12];
+pub(super) const DEPTHS: [u8; 2] = [8, 12];
 
 /// The hashes of the subtrees of all prefixes of `depth` bits, in order: 2^`depth` of them, all
 /// zeros where there are no ids. O(2^`depth`), and a hash for each id where there are few.
@@ -16,7 +16,7 @@ pub const DEPTHS: [u8; 2] = [8, 12];
 /// # Errors
 ///
 /// If a part of a restart checkpoint is damaged.
-pub fn cells(tree: &set::Snapshot, depth: u8) -> Result<Vec<Hash>, MappedSetError> {
+pub(crate) fn cells(tree: &set::Snapshot, depth: u8) -> Result<Vec<Hash>, MappedSetError> {
     let mut level = vec![tree.subtree(&[0; 32], 0)?];
     for _ in 0..depth.min(16) {
         let mut next = Vec::with_capacity(level.len() * 2);
@@ -45,10 +45,8 @@ pub(super) fn count(
     let last_bits = first_bits | ((1 << shift) - 1);
     let edge = |bits: u32, fill: u8| {
         let mut id = [fill; 32];
-        let bits = u16::try_from(bits).unwrap_or(u16::MAX).to_be_bytes();
-        for (byte, bits) in id.iter_mut().zip(bits) {
-            *byte = bits;
-        }
+        let [_, _, high, low] = bits.to_be_bytes();
+        [id[0], id[1]] = [high, low];
         id
     };
     let mut ids = 0;

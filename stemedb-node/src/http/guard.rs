@@ -14,7 +14,7 @@ use axum::{
 };
 use tokio::time::timeout;
 
-use super::{Site, View, places::Caller, refusal::Refusal};
+use super::{HttpState, places::Caller, refusal::Refusal};
 
 /// The paths of the probes, which are answered whatever host they name.
 pub(super) const LIVE: &str = "/livez";
@@ -40,25 +40,25 @@ const ALWAYS: [(HeaderName, &str); 6] = [
 ];
 
 /// Lets a request through if it is one, for so long as it may take.
-pub(super) async fn guard<V: View>(
-    State(site): State<Arc<Site<V>>>,
+pub(super) async fn guard(
+    State(state): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let _running = caller.begin();
     let head = Head { method: request.method(), uri: request.uri(), headers: request.headers() };
-    let mut response = match head.check(&site.options.hosts) {
+    let mut response = match head.check(&state.options.hosts) {
         Err(refusal) => refusal.into_response(),
         Ok(host) => {
             request.extensions_mut().insert(host);
-            match timeout(site.options.answer_time_max, next.run(request)).await {
+            match timeout(state.options.answer_time_max, next.run(request)).await {
                 Ok(response) => response,
                 Err(_) => Refusal::slow().into_response(),
             }
         }
     };
-    site.view.metrics().answered(response.status().as_u16());
+    state.node.shared.metrics.answered(response.status().as_u16());
     let headers = response.headers_mut();
     for (name, value) in ALWAYS {
         headers.insert(name, HeaderValue::from_static(value));

@@ -9,15 +9,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{Site, View, guard::Host, refusal::Refusal};
-use crate::{Status, metrics::CONTENT_TYPE, status::Problem};
+use super::{HttpState, guard::Host, refusal::Refusal};
+use crate::{Node, Status, metrics::CONTENT_TYPE, status::Problem};
 
 /// 200 as long as the process answers and could append: a restart would help if it could not.
 ///
 /// Waits for nothing, so that a disk that hangs is not taken for a process that does.
-pub(super) async fn live<V: View>(State(site): State<Arc<Site<V>>>) -> Response {
+pub(super) async fn live(State(state): State<Arc<HttpState>>) -> Response {
     // Where the directory is gone a restart makes it worse: what it held is still to be put back.
-    let failure = site.view.store().failure();
+    let failure = state.node.store().failure();
     if failure.is_some_and(|failure| failure.displaced().is_none()) {
         let text = "a write failed, and nothing is appended until the node is started again\n";
         return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
@@ -29,11 +29,11 @@ pub(super) async fn live<V: View>(State(site): State<Arc<Site<V>>>) -> Response 
 ///
 /// Where the host is unknown, which may be that of a page from elsewhere, a problem is its code
 /// only.
-pub(super) async fn ready<V: View>(
-    State(site): State<Arc<Site<V>>>,
+pub(super) async fn ready(
+    State(state): State<Arc<HttpState>>,
     Extension(host): Extension<Host>,
 ) -> Result<Response, Refusal> {
-    let problems = site.probe(V::problems).await?;
+    let problems = state.probe(|node| node.shared.problems()).await?;
     if problems.is_empty() {
         return Ok("ok\n".into_response());
     }
@@ -46,17 +46,14 @@ pub(super) async fn ready<V: View>(
 }
 
 /// The metrics.
-pub(super) async fn metrics<V: View>(
-    State(site): State<Arc<Site<V>>>,
-) -> Result<Response, Refusal> {
-    let memory = site.memory().await?;
-    let text = site.read(move |view| view.metrics().text(&view.status(), view.store(), memory));
+pub(super) async fn metrics(State(state): State<Arc<HttpState>>) -> Result<Response, Refusal> {
+    let memory = state.memory().await?;
+    let text =
+        state.read(move |node| node.shared.metrics.text(&node.status(), node.store(), memory));
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text.await?).into_response())
 }
 
 /// Everything that the node shows of itself.
-pub(super) async fn status<V: View>(
-    State(site): State<Arc<Site<V>>>,
-) -> Result<Json<Status>, Refusal> {
-    site.read(V::status).await.map(Json)
+pub(super) async fn status(State(state): State<Arc<HttpState>>) -> Result<Json<Status>, Refusal> {
+    state.read(Node::status).await.map(Json)
 }

@@ -11,11 +11,10 @@ use axum::{
     },
 };
 use serde::Deserialize;
-use stemedb_rpc::Backend;
 use tokio::{sync::mpsc, time::sleep};
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{Site, View, api, places::Caller, refusal::Refusal};
+use super::{HttpState, api, places::Caller, refusal::Refusal};
 
 /// Events are no closer together: what comes in between is in the next.
 const REST: Duration = Duration::from_millis(250);
@@ -34,8 +33,8 @@ pub(super) struct Asked {
 }
 
 /// Follows the log. Each event has the newest entries since the last one, and how long the log is.
-pub(super) async fn live<V: View>(
-    State(site): State<Arc<Site<V>>>,
+pub(super) async fn live(
+    State(state): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Refusal> {
@@ -44,34 +43,31 @@ pub(super) async fn live<V: View>(
         // There are too many connections to keep this one.
         return Err(Refusal::busy());
     }
-    let permit = Arc::clone(&site.listeners).try_acquire_owned().map_err(|_| Refusal::busy())?;
+    let permit = Arc::clone(&state.listeners).try_acquire_owned().map_err(|_| Refusal::busy())?;
     let (sender, receiver) = mpsc::channel(1);
     // A page that was open while the store was put back to an earlier state asks for what there is
     // no longer.
-    let end = site.view.store().log_size();
+    let end = state.node.store().log_size().get();
     let from = from.map_or(end, |from| from.min(end));
     let running = caller.begin();
     tokio::spawn(async move {
         let _held = (permit, running);
         tokio::select! {
-            () = feed(&site, from, &sender) => {}
+            () = feed(&state, from, &sender) => {}
             () = sender.closed() => {}
-            () = site.stopping.cancelled() => {}
+            () = state.stopping.cancelled() => {}
         }
     });
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     Ok(Sse::new(ReceiverStream::new(receiver)).keep_alive(keep_alive).into_response())
 }
 
-async fn feed<V: View>(
-    site: &Site<V>,
-    mut next: u64,
-    sender: &mpsc::Sender<Result<Event, Infallible>>,
-) {
-    while site.view.store().grown(next).await {
-        let read = site.read(move |view| {
-            let store = view.store();
-            let end = store.log_size();
+async fn feed(state: &HttpState, mut next: u64, sender: &mpsc::Sender<Result<Event, Infallible>>) {
+    let mut growth = state.node.store().growth();
+    while growth.wait_for(|size| size.get() > next).await.is_ok() {
+        let read = state.read(move |node| {
+            let store = node.store();
+            let end = store.log_size().get();
             let from = next.max(end.saturating_sub(ENTRIES_MAX));
             (end, api::entries(store, from, end))
         });

@@ -5,8 +5,8 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde_json::json;
-use stemedb_rpc::{Reason, backend::Failure};
+use serde::Serialize;
+use stemedb_rpc::{Failure, Reason};
 
 /// Refusal of a request: a status code, and a sentence for people.
 #[derive(Debug)]
@@ -41,6 +41,11 @@ impl Refusal {
     }
 }
 
+#[derive(Serialize)]
+struct Fields {
+    error: String,
+}
+
 /// There is nothing at this path.
 pub(super) async fn not_found() -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, "there is nothing here")
@@ -69,7 +74,7 @@ impl From<Failure> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let Self { code, text } = self;
-        let mut response = (code, Json(json!({ "error": text }))).into_response();
+        let mut response = (code, Json(Fields { error: text })).into_response();
         let headers = response.headers_mut();
         if code == StatusCode::METHOD_NOT_ALLOWED {
             headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));

@@ -12,14 +12,16 @@ use crate::status::{
     ArchiveStatus, PauseReason, PeerState, PeerStatus, ProblemCode, ScrubStatus, SliceStatus,
     Status, unix_seconds,
 };
-use stemedb_store::store::Gauges;
+use stemedb_store::store::{CheckpointGauges, Gauges};
 
 /// Collector of all values that are looked up at a scrape.
 #[derive(Debug)]
 pub(super) struct GaugeCollector {
     pub(super) status: Status,
     pub(super) gauges: Gauges,
-    pub(super) memory_bytes: u64,
+    /// Coverage of the restart checkpoint, as last seen.
+    pub(super) checkpoint: CheckpointGauges,
+    pub(super) memory_bytes: Option<u64>,
     pub(super) disk_read_bytes: Option<u64>,
 }
 
@@ -94,10 +96,9 @@ impl GaugeCollector {
     }
 
     fn store(&self, writer: &mut MetricWriter<'_>) -> Result<(), Error> {
-        let Gauges { count, log_size, log_bytes, segments, checkpoint, writer_failed } =
-            self.gauges;
-        let covered = checkpoint.unwrap_or_default();
-        let behind = log_size.saturating_sub(covered.log_size);
+        let Gauges { count, log_size, log_bytes, segments, writer_failed, .. } = self.gauges;
+        let covered = self.checkpoint;
+        let behind = log_size.get().saturating_sub(covered.log_size.get());
         let age = match behind {
             0 => 0.0,
             _ => (self.status.time - unix_seconds(covered.last_time)).max(0.0),
@@ -108,30 +109,31 @@ impl GaugeCollector {
             self.disk_read_bytes.map(|bytes| (NO_LABELS, bytes)),
         )?;
         // Without a checkpoint there is no time to count from.
-        let age = (covered.log_size > 0 || behind == 0).then_some(age);
+        let age = (covered.log_size.get() != 0 || behind == 0).then_some(age);
         for (name, help, value) in [
             (("store_assertions", None), "Assertions held", count),
-            (("store_log_entries", None), "Entries of the log", log_size),
+            (("store_log_entries", None), "Entries of the log", log_size.get()),
             (("store_log", BYTES), "Bytes of the log", log_bytes),
             (("store_segments", None), "Segments of the log", segments),
             (
                 ("store_holes", None),
                 "Bodies lost to damage that are not healed",
-                log_size.saturating_sub(count),
+                log_size.get().saturating_sub(count),
             ),
             (
                 ("store_checkpoint_behind_entries", None),
                 "Entries that the restart checkpoint does not cover: opening replays them",
                 behind,
             ),
-            (
-                ("store_memory", BYTES),
-                "Memory of the set tree beside the restart checkpoint, counted once a minute",
-                self.memory_bytes,
-            ),
         ] {
             writer.gauge(name, help, whole(value))?;
         }
+        writer.family(
+            ("store_memory", BYTES),
+            "Memory of the set tree beside the restart checkpoint, counted once a minute, absent \
+             while the tree can't be read",
+            self.memory_bytes.map(|bytes| (NO_LABELS, whole(bytes))),
+        )?;
         writer.family(
             ("store_checkpoint_age", SECONDS),
             "Age of the last entry that the restart checkpoint covers, 0 if it covers all",

@@ -48,7 +48,7 @@ pub enum Direction {
 pub(super) enum SessionOutcome {
     Complete,
     Incomplete,
-    Blamed,
+    ProtocolViolation,
     Refused,
     Limit,
     Silent,
@@ -61,7 +61,7 @@ impl SessionOutcome {
         match ending {
             Ending::Complete => Self::Complete,
             Ending::Incomplete => Self::Incomplete,
-            Ending::ProtocolViolation(_) => Self::Blamed,
+            Ending::ProtocolViolation(_) => Self::ProtocolViolation,
             Ending::Refused(_) => Self::Refused,
             Ending::Limit(_) => Self::Limit,
             Ending::Silent => Self::Silent,

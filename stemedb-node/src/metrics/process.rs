@@ -17,9 +17,9 @@ impl Collector for ProcessCollector {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         let read = |name: &str| fs::read_to_string(format!("/proc/{name}")).unwrap_or_default();
         let (stat, status, limits) = (read("self/stat"), read("self/status"), read("self/limits"));
-        // One is open to list them.
         let files = fs::read_dir("/proc/self/fd").ok();
-        let files = files.map(|files| (files.count() as u64).saturating_sub(1));
+        // One is open to list them.
+        let files = files.map(|files| files.skip(1).count() as u64);
         let kib = |name| field(&status, name).map(|kib| whole(kib) * 1024.0);
         let started = ticks(&stat, STARTED).zip(field(&read("stat"), "btime "));
         let mut writer = MetricWriter::new(encoder);

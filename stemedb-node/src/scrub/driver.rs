@@ -17,8 +17,12 @@ use tokio::{
 };
 
 use super::{Found, Outcome, Rate, Scrub, Step};
-use crate::{options::ScrubPolicy, status::ScrubStatus};
+use crate::{
+    options::ScrubPolicy,
+    status::{ScrubStatus, unix_seconds},
+};
 use stemedb_store::{
+    Timestamp,
     error::ReadError,
     store::{Store, lock},
 };
@@ -62,10 +66,11 @@ impl View {
     /// For the status of a node.
     pub fn status(&self) -> ScrubStatus {
         let seen = lock(&self.0);
+        let shown = |ntp64| unix_seconds(Timestamp::from_ntp64(ntp64));
         ScrubStatus {
             position: seen.index,
-            began: seen.began.map(seconds),
-            last_pass: seen.last_pass.map(seconds),
+            began: seen.began.map(shown),
+            last_pass: seen.last_pass.map(shown),
             damaged: seen.damaged,
             healed: seen.healed,
         }
@@ -94,7 +99,7 @@ impl View {
     fn note(&self, scrub: &Scrub, store: &Store, step: &Step) {
         let mut seen = lock(&self.0);
         seen.index = scrub.index(store);
-        seen.position = if step.pass_ended { store.log_end() } else { scrub.position() };
+        seen.position = if step.pass_ended { store.log_end().get() } else { scrub.position() };
         seen.began = scrub.began();
         seen.last_pass = scrub.last_pass().map(|(_, ended)| ended);
         seen.bytes += step.read;
@@ -113,12 +118,6 @@ impl View {
             seen.findings.pop_front();
         }
     }
-}
-
-/// NTP64 as seconds since 1970.
-#[expect(clippy::cast_precision_loss, reason = "microseconds remain")]
-fn seconds(time: u64) -> f64 {
-    time as f64 / 4_294_967_296.0
 }
 
 /// Checks a store for as long as a node runs, pass after pass, at the rate and in the rhythm of
@@ -198,13 +197,13 @@ pub async fn run<D: Donor>(
 fn until_next_pass(
     scrub: &Scrub,
     policy: &ScrubPolicy,
-    now: Option<u64>,
+    now: Option<Timestamp>,
     since: Duration,
 ) -> Duration {
     let Some((began, _)) = scrub.last_pass().filter(|_| scrub.began().is_none()) else {
         return Duration::ZERO;
     };
-    let since = match now.map(|now| now.checked_sub(began)) {
+    let since = match now.map(|now| now.as_ntp64().checked_sub(began)) {
         Some(Some(since)) => Duration::from_secs(since >> 32),
         // By a clock that was set back the last one is still to come, and when it was is not known.
         Some(None) => return Duration::ZERO,
@@ -277,7 +276,7 @@ async fn retry<D: Donor>(
             (scrub, found)
         })
         .await?;
-        tracing::warn!(entry = found.index, "{found}");
+        tracing::warn!(entry = found.index.get(), "{found}");
         view.keep(&found);
     }
     Ok(scrub)
@@ -306,7 +305,7 @@ async fn turn<D: Donor>(
     for found in &step.faults {
         tracing::error!(
             id = found.id.as_ref().map(tracing::field::display),
-            entry = found.index,
+            entry = found.index.get(),
             "damaged on the disk: {}",
             found.error
         );
@@ -327,9 +326,9 @@ async fn turn<D: Donor>(
         scrub = next;
         *found = settled;
         if found.is_healed() {
-            tracing::warn!(entry = found.index, "{found}");
+            tracing::warn!(entry = found.index.get(), "{found}");
         } else {
-            tracing::error!(entry = found.index, "still damaged: {found}");
+            tracing::error!(entry = found.index.get(), "still damaged: {found}");
         }
         view.keep(found);
     }
@@ -373,7 +372,7 @@ mod tests {
             CLOCK.store(now, Ordering::Relaxed);
             for scrub in [&scrub, &Scrub::open(&store)] {
                 assert_eq!(wait(scrub, Duration::ZERO), Duration::ZERO, "{wrong}: due at once");
-                assert!(scrub.last_pass().unwrap().0 < READING_LIMIT);
+                assert!(scrub.last_pass().unwrap().0 < READING_LIMIT.as_ntp64());
             }
             while !scrub.step(&store, 1 << 20).unwrap().pass_ended {}
             assert_eq!(wait(&scrub, Duration::ZERO), hour, "{wrong}");

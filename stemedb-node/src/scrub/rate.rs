@@ -1,6 +1,6 @@
 //! How fast the check in the background reads.
 
-use crate::byte_rate::ByteRate;
+use stemedb_rpc::limiter::ByteRate;
 
 /// The most that is read at once, in bytes.
 const STEP_LEN_MAX: u64 = 1 << 20;

@@ -25,7 +25,7 @@ use tracing::warn;
 
 use stemedb_store::{
     Store,
-    small_file::{SmallFile, SmallFileError, take},
+    small_file::{SmallFile, take},
 };
 
 /// Length of the content, in bytes.
@@ -61,19 +61,14 @@ pub(super) struct State {
 }
 
 impl State {
-    /// What the file says, if it is about the store's present log. One that can't be used is
-    /// reported.
+    /// Reads the file, if it is about the store's present log. One that can't be used is reported.
     pub(super) fn load(store: &Store) -> Self {
         let (store_id, generation) = store.generation();
-        let state = match FILE.load(store.disk()) {
-            Ok(None) => None,
-            Ok(Some(content)) => Some(Self::parse(&content).ok_or(SmallFileError::Damaged)),
-            Err(error) => Some(Err(error)),
-        };
-        let state = state.and_then(|state| {
+        let state = FILE.load(store.disk(), Self::parse).unwrap_or_else(|error| {
             let path = store.disk().path(FILE.name);
             let again = "how far the store was scrubbed is not known: the pass begins again";
-            state.inspect_err(|error| warn!(%error, path = %path.display(), "{again}")).ok()
+            warn!(%error, path = %path.display(), "{again}");
+            None
         });
         state
             .filter(|state| (state.store_id, state.generation) == (store_id, generation))

@@ -1,4 +1,4 @@
-//! Where a server is.
+//! Address of a server.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
@@ -7,7 +7,7 @@ use tonic::codegen::http::{Uri, uri::Authority};
 /// The port of a server whose address names none.
 pub const DEFAULT_PORT: u16 = 7845;
 
-/// The address of a server: `HOST`, `HOST:PORT`, or the same after `http://` (in clear) or
+/// The address of a server: `HOST`, `HOST:PORT`, or the same after `http://` (plaintext) or
 /// `https://` (with TLS).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerAddress {
@@ -43,7 +43,7 @@ impl FromStr for Scheme {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Host(String);
 
-/// Why a text is no address of a server.
+/// Error of parsing the address of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a peer is HOST, HOST:PORT, http://HOST:PORT or https://HOST:PORT, and an IPv6 address stands \

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use stemedb_store::Receipt;
 use tokio::{
     sync::mpsc::{self, Receiver, Sender},
     time::timeout,
@@ -11,7 +12,6 @@ use tonic::Streaming;
 
 use super::{CallError, Client};
 use crate::{
-    backend::Receipt,
     check,
     limits::BODIES_PER_MESSAGE_MAX,
     proto::v1::{AppendBatchRequest, AppendBatchResponse},
@@ -93,7 +93,7 @@ impl BatchReceipts {
     }
 }
 
-/// Hands messages on, and an empty one where there was none for a while: the server's patience is
+/// Hands messages on, and an empty one where there was none for a while: the server's timeout is
 /// for programs that hang, not for those that have nothing to append.
 async fn keep_alive(
     mut messages: Receiver<AppendBatchRequest>,

@@ -1,4 +1,4 @@
-//! Why a call failed, as the client sees it.
+//! Errors of calls, as the client sees them.
 
 use std::{fmt, ops::RangeInclusive};
 
@@ -12,16 +12,16 @@ use crate::{
     reason::{reason_of, refusal_of},
 };
 
-/// Why a call failed.
+/// Error of a call.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
     /// The server can't be reached.
     #[error("cannot connect to {peer}: is it running, and is TLS on or off on both sides?")]
     Connect {
-        /// Where it should be.
+        /// Its address.
         peer: PeerAddress,
-        /// Why not.
+        /// The system's error.
         source: tonic::transport::Error,
     },
     /// The certificates given can't be used.
@@ -40,18 +40,18 @@ pub enum CallError {
         peer: PeerAddress,
     },
     /// Others could read the token.
-    #[error("the token would go to {peer} in clear, where others can read along: use TLS")]
-    TokenInClear {
+    #[error("the token would go to {peer} in plaintext, where others can read along: use TLS")]
+    TokenInPlaintext {
         /// The address.
         peer: PeerAddress,
     },
     /// The server refuses, and why.
-    #[error("{reason} (the server says: {said})")]
+    #[error("{reason} (the server says: {message})")]
     Refused {
-        /// Why.
+        /// The reason.
         reason: Reason,
         /// In its own words.
-        said: PeerText,
+        message: PeerText,
     },
     /// The responder of a session refuses, and why.
     #[error(transparent)]
@@ -59,21 +59,21 @@ pub enum CallError {
     /// There is a server, and it does not know the call.
     #[error(
         "there is a server at {peer}, but it is no stemedb, or one too old for this call (it says: \
-         {said})"
+         {message})"
     )]
     Unimplemented {
-        /// Where it is.
+        /// Its address.
         peer: PeerAddress,
         /// In its own words, or what is made of them.
-        said: PeerText,
+        message: PeerText,
     },
     /// The call failed otherwise, on the server or on the way.
-    #[error("the call failed: {code} (the server says: {said})")]
+    #[error("the call failed: {code} (the server says: {message})")]
     Status {
         /// The status code.
         code: Code,
-        /// What is said to it.
-        said: PeerText,
+        /// In the server's words.
+        message: PeerText,
     },
     /// No answer in time.
     #[error("the server did not answer in time")]
@@ -111,17 +111,17 @@ impl CallError {
         }
     }
 
-    /// Why a server did not take a call.
+    /// Error of a server that did not take a call.
     pub(super) fn answered(peer: &PeerAddress, status: Status) -> Self {
         // Also what a web server gives that knows no such page: 404.
         if status.code() == Code::Unimplemented {
-            let said = PeerText::new(status.message());
-            return Self::Unimplemented { peer: peer.clone(), said };
+            let message = PeerText::new(status.message());
+            return Self::Unimplemented { peer: peer.clone(), message };
         }
         status.into()
     }
 
-    /// Why the server refused, if it did and said so.
+    /// Reason of a refusal by the server, if it is one.
     pub fn reason(&self) -> Option<Reason> {
         match self {
             Self::Refused { reason, .. } => Some(*reason),
@@ -135,15 +135,15 @@ impl From<Status> for CallError {
         if let Some(refusal) = refusal_of(&status) {
             return Self::Refusal(refusal);
         }
-        let said = PeerText::new(status.message());
+        let message = PeerText::new(status.message());
         match reason_of(&status) {
-            Some(reason) => Self::Refused { reason, said },
-            None => Self::Status { code: status.code(), said },
+            Some(reason) => Self::Refused { reason, message },
+            None => Self::Status { code: status.code(), message },
         }
     }
 }
 
-/// What a peer says, fit to be shown on a terminal: one line, not long, no control characters.
+/// Text from a peer, fit to be shown on a terminal: one line, not long, no control characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerText(Box<str>);
 

@@ -3,17 +3,13 @@
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, Retryable as _};
-use stemedb_merkle::AssertionId;
+use stemedb_store::{AssertionId, Entry};
 use stemedb_sync::Keys;
 use tokio::time::{sleep, timeout};
 use tonic::Streaming;
 
 use super::{CallError, Client, pauses};
-use crate::{
-    Malformed, Reason,
-    backend::{Entry, Which},
-    proto::v1,
-};
+use crate::{Malformed, Reason, Which, proto::v1};
 
 impl Client {
     /// The entry and the body of an assertion; `None` if the server says that its store does not
@@ -78,7 +74,7 @@ impl Client {
             Err(CallError::Refused { reason: Reason::NotFound, .. }) => return Ok(None),
             answer => answer?,
         };
-        let entry = entry.ok_or(Malformed::missing("entry"))?.try_into()?;
+        let (entry, _) = entry.ok_or(Malformed::missing("entry"))?.try_into()?;
         Ok(Some((entry, Parts { first: Some(part), answers })))
     }
 

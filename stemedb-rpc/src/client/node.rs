@@ -4,9 +4,10 @@ use stemedb_merkle::Hash;
 
 use super::{CallError, Client};
 use crate::{
-    convert::Malformed,
-    node::Control,
-    proto::v1::{self, control_request::What},
+    Malformed,
+    node::{Control, Controlled},
+    proto::v1,
+    status::Status,
 };
 
 impl Client {
@@ -23,17 +24,17 @@ impl Client {
         Ok(self.answered(answer)?.frames)
     }
 
-    /// What the node shows of itself: one JSON object, by its own account.
+    /// Status of the node, by its own account.
     ///
     /// # Errors
     ///
     /// If the node does not answer.
-    pub async fn status(&self) -> Result<String, CallError> {
+    pub async fn status(&self) -> Result<Status, CallError> {
         let answer = self.call(|| {
             let mut node = self.node.clone();
             async move { node.status(v1::StatusRequest {}).await }
         });
-        Ok(answer.await?.json)
+        Ok(answer.await?.into())
     }
 
     /// The hash of each of the 2^`bits` subtrees at a depth, by the node's own account; zeros for
@@ -55,21 +56,14 @@ impl Client {
         Ok(cells.to_vec())
     }
 
-    /// Tells the node to do something; ready when it is done, however long that takes. Says what
-    /// was done.
+    /// Tells the node to do something; ready when it is done, however long that takes.
     ///
     /// # Errors
     ///
     /// If it was not done, or nobody knows.
-    pub async fn control(&self, what: Control) -> Result<String, CallError> {
-        let what = Some(match what {
-            Control::Pause => What::Pause(v1::Pause {}),
-            Control::Resume => What::Resume(v1::Resume {}),
-            Control::SyncNow(peer) => What::SyncNow(v1::SyncNow { peer: peer.unwrap_or_default() }),
-            Control::Reload => What::Reload(v1::Reload {}),
-        });
+    pub async fn control(&self, what: Control) -> Result<Controlled, CallError> {
         let mut node = self.node.clone();
-        let answer = node.control(v1::ControlRequest { what }).await;
-        Ok(self.answered(Ok(answer))?.message)
+        let answer = node.control(v1::ControlRequest::from(what)).await;
+        Ok(self.answered(Ok(answer))?.into())
     }
 }

@@ -13,14 +13,15 @@ use tonic::{Code, Status, Streaming};
 
 use super::{CallError, Client};
 use crate::{
+    Malformed,
     blocking::run_blocking,
     compress::{Part, PartCompressor},
-    convert::{Malformed, replication::asks::push_message},
+    convert::replication::asks::push_message,
     proto::v1,
     reason::is_explained,
 };
 
-/// What gRPC puts before each message: whether it is compressed, and its length.
+/// Bytes that gRPC puts before each message: whether it is compressed, and its length.
 const PREFIX_LEN: usize = 5;
 
 /// Bytes that a message takes on the wire, without what HTTP/2 adds.

@@ -3,30 +3,29 @@
 use std::{collections::VecDeque, pin::Pin};
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, Retryable as _};
-use stemedb_merkle::AssertionId;
+use stemedb_store::{AssertionId, Entry, LogId, LogIndex, ResumePoint, Timestamp};
 use tokio::time::{Sleep, sleep, timeout};
 use tonic::Streaming;
 
 use super::{CallError, Client, ClientOptions, pauses};
 use crate::{
     Malformed, Reason,
-    backend::{Entry, LogId, WatchedLog},
     proto::v1::{WatchRequest, WatchResponse},
 };
 
-/// What of a log is wanted.
+/// Part of a log that is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Watched {
-    /// The index of the first entry.
-    pub from: u64,
+    /// The index of the first entry, where no earlier watch goes on.
+    pub from: LogIndex,
     /// Whether bodies are wanted, but for long ones: those are asked for with [`Client::get`], and
     /// none is checked here.
     pub bodies: bool,
     /// Whether to end where the log ends now.
     pub stop_at_end: bool,
-    /// What an earlier watch [came to](Watch::log), to go on where it ended: of another log the
+    /// The [end](Watch::resume_point) of an earlier watch, to go on from there: of another log the
     /// watch ends with [`Reason::OtherLog`]. `None` to take the log that is there.
-    pub after: Option<WatchedLog>,
+    pub after: Option<ResumePoint>,
 }
 
 /// The entries of a log far away, and each new one once it is durable there.
@@ -49,18 +48,19 @@ pub struct Watch {
     /// The pause before the next call. Kept here, so that it goes on when who waits for an entry
     /// gives up and waits again.
     pause: Option<Pin<Box<Sleep>>>,
-    ready: VecDeque<Entry>,
+    ready: VecDeque<(Entry, Option<Vec<u8>>)>,
     /// Time and id of the entry that was given last, by this watch or the one that it goes on from.
-    given: Option<(u64, AssertionId)>,
+    given: Option<(Timestamp, AssertionId)>,
     ended: bool,
 }
 
 impl Client {
     /// Follows the log of the store there.
     pub fn watch(&self, wanted: Watched) -> Watch {
+        let from = wanted.after.map_or(wanted.from, |after| after.next);
         Watch {
             client: self.clone(),
-            wanted,
+            wanted: Watched { from, ..wanted },
             answers: None,
             begun: false,
             pauses: endless_pauses(&self.options),
@@ -74,23 +74,25 @@ impl Client {
 
 impl Watch {
     /// The index of the entry that comes next.
-    pub fn position(&self) -> u64 {
-        self.wanted.from - self.ready.len() as u64
+    pub fn position(&self) -> LogIndex {
+        LogIndex(self.wanted.from.get() - self.ready.len() as u64)
     }
 
-    /// Which log it is and the last entry that was given; `None` until the server has answered.
-    /// With it and [`position`](Self::position) another watch goes on from here.
-    pub fn log(&self) -> Option<WatchedLog> {
-        self.wanted.after.map(|after| WatchedLog { last: self.given, ..after })
+    /// Place of the watch, for another one to go on from here; `None` until the server has
+    /// answered.
+    pub fn resume_point(&self) -> Option<ResumePoint> {
+        let (next, last) = (self.position(), self.given);
+        self.wanted.after.map(|after| ResumePoint { next, last, ..after })
     }
 
-    /// The next entry; waits until there is one. `None` at the end, or after an error.
+    /// The next entry, and its body where that is wanted and not too long; waits until there is
+    /// one. `None` at the end, or after an error.
     ///
     /// # Errors
     ///
     /// If the server can't be reached to begin with, refuses for good, has another log than
     /// before ([`Reason::OtherLog`]), or breaks the protocol.
-    pub async fn next(&mut self) -> Option<Result<Entry, CallError>> {
+    pub async fn next(&mut self) -> Option<Result<(Entry, Option<Vec<u8>>), CallError>> {
         while self.ready.is_empty() && !self.ended {
             match self.more().await {
                 Ok(true) if self.ready.is_empty() => {}
@@ -105,9 +107,9 @@ impl Watch {
                 }
             }
         }
-        let entry = self.ready.pop_front()?;
+        let (entry, body) = self.ready.pop_front()?;
         self.given = Some((entry.time, entry.id));
-        Some(Ok(entry))
+        Some(Ok((entry, body)))
     }
 
     /// Waits for the next message; false if there is none.
@@ -131,27 +133,30 @@ impl Watch {
         };
         let Some(message) = answers.message().await? else { return Ok(false) };
         if let Some(log) = message.log {
-            let log = LogId::try_from(log)?;
+            let LogId { node, epoch } = log.try_into()?;
             match self.wanted.after {
-                Some(after) if after.log != log => {
+                Some(after) if (after.node, after.epoch) != (node, epoch) => {
                     return Err(Malformed::new("log", "must be the one that was asked for").into());
                 }
                 Some(_) => {}
-                None => self.wanted.after = Some(WatchedLog { log, last: None }),
+                None => {
+                    let next = self.wanted.from;
+                    self.wanted.after = Some(ResumePoint { node, epoch, next, last: None });
+                }
             }
         }
         let Some(after) = &mut self.wanted.after else {
             return Err(Malformed::missing("log").into());
         };
         for entry in message.entries {
-            let entry = Entry::try_from(entry)?;
+            let (entry, body) = entry.try_into()?;
             if entry.index != self.wanted.from {
                 return Err(Malformed::new("entries", "must be in order and without gaps").into());
             }
             let next = self.wanted.from.checked_add(1);
             self.wanted.from = next.ok_or(Malformed::new("entries", "must have an index"))?;
             after.last = Some((entry.time, entry.id));
-            self.ready.push_back(entry);
+            self.ready.push_back((entry, body));
         }
         Ok(true)
     }
@@ -166,8 +171,12 @@ impl Watch {
 async fn call(client: &Client, wanted: Watched) -> Result<Streaming<WatchResponse>, CallError> {
     let Watched { from, bodies, stop_at_end, after } = wanted;
     let mut store = client.store.clone();
-    let call =
-        store.watch(WatchRequest { from, bodies, stop_at_end, after: after.map(Into::into) });
+    let call = store.watch(WatchRequest {
+        from: from.get(),
+        bodies,
+        stop_at_end,
+        after: after.map(Into::into),
+    });
     client.answered(timeout(client.options.call_time_max, call).await)
 }
 

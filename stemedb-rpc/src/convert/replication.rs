@@ -3,9 +3,11 @@
 pub(crate) mod answers;
 pub(crate) mod asks;
 
-use stemedb_sync::message::{Cursor, Echo, Envelope, LogHead, SetHead};
+use stemedb_merkle::history::{LogSize, TreeHead};
+use stemedb_sync::message::{Cursor, Echo, Envelope, SetHead};
 
-use super::{Malformed, array, array_or_zeros, unless_zeros};
+use super::{array, array_or_zeros, unless_zeros};
+use crate::Malformed;
 use crate::proto::v1;
 
 impl From<Envelope> for v1::Envelope {
@@ -50,17 +52,17 @@ impl TryFrom<v1::SetHead> for SetHead {
     }
 }
 
-impl From<LogHead> for v1::LogHead {
-    fn from(head: LogHead) -> Self {
-        Self { size: head.size, root: head.root.to_vec() }
+impl From<TreeHead> for v1::LogHead {
+    fn from(head: TreeHead) -> Self {
+        Self { size: head.size.0, root: head.root.to_vec() }
     }
 }
 
-impl TryFrom<v1::LogHead> for LogHead {
+impl TryFrom<v1::LogHead> for TreeHead {
     type Error = Malformed;
 
     fn try_from(message: v1::LogHead) -> Result<Self, Malformed> {
-        Ok(Self { size: message.size, root: array("log.root", &message.root)? })
+        Ok(Self { size: LogSize(message.size), root: array("log.root", &message.root)? })
     }
 }
 

@@ -4,10 +4,14 @@ use stemedb_merkle::{
     AssertionId, Hash,
     proof::{SIBLINGS_MAX, SetProof, Terminal},
 };
+use stemedb_store::{
+    Entry, Head, LogId, LogIndex, LogSize, Position, Receipt, ResumePoint, Timestamp,
+};
 
-use super::{Malformed, array};
+use super::array;
+use crate::Malformed;
 use crate::{
-    backend::{Entry, Head, LogId, Receipt, WatchedLog, Which},
+    Which,
     proto::v1::{self, get_request},
 };
 
@@ -21,8 +25,9 @@ pub(crate) fn id(field: &'static str, bytes: &[u8]) -> Result<AssertionId, Malfo
 
 impl From<Receipt> for v1::Receipt {
     fn from(receipt: Receipt) -> Self {
-        let Receipt { id, index, time, duplicate } = receipt;
-        Self { id: id.0.to_vec(), index, time, duplicate }
+        let Receipt { id, index, time, position, duplicate } = receipt;
+        let (index, time, position) = (index.get(), time.as_ntp64(), position.get());
+        Self { id: id.0.to_vec(), index, time, position, duplicate }
     }
 }
 
@@ -30,28 +35,34 @@ impl TryFrom<v1::Receipt> for Receipt {
     type Error = Malformed;
 
     fn try_from(receipt: v1::Receipt) -> Result<Self, Malformed> {
-        let v1::Receipt { id, index, time, duplicate } = receipt;
-        Ok(Self { id: self::id("receipt.id", &id)?, index, time, duplicate })
+        let v1::Receipt { id, index, time, position, duplicate } = receipt;
+        let id = self::id("receipt.id", &id)?;
+        let (index, position) = (LogIndex(index), Position(position));
+        Ok(Self { id, index, time: Timestamp::from_ntp64(time), position, duplicate })
     }
 }
 
-impl From<Entry> for v1::Entry {
-    fn from(entry: Entry) -> Self {
-        let Entry { id, index, time, len, body } = entry;
-        Self { id: id.0.to_vec(), index, time, len, body }
+/// An entry, and its body where that is given.
+impl From<(Entry, Option<Vec<u8>>)> for v1::Entry {
+    fn from((entry, body): (Entry, Option<Vec<u8>>)) -> Self {
+        let Entry { id, index, time, len, hole } = entry;
+        let (index, time) = (index.get(), time.as_ntp64());
+        Self { id: id.0.to_vec(), index, time, len, body, hole }
     }
 }
 
-impl TryFrom<v1::Entry> for Entry {
+impl TryFrom<v1::Entry> for (Entry, Option<Vec<u8>>) {
     type Error = Malformed;
 
     fn try_from(entry: v1::Entry) -> Result<Self, Malformed> {
-        let v1::Entry { id, index, time, len, body } = entry;
+        let v1::Entry { id, index, time, len, body, hole } = entry;
         let fits = body.as_ref().is_none_or(|body| u64::try_from(body.len()) == Ok(len));
         if !fits {
             return Err(Malformed::new("entry.len", "must be the length of the body"));
         }
-        Ok(Self { id: self::id("entry.id", &id)?, index, time, len, body })
+        let id = self::id("entry.id", &id)?;
+        let (index, time) = (LogIndex(index), Timestamp::from_ntp64(time));
+        Ok((Entry { id, index, time, len, hole }, body))
     }
 }
 
@@ -69,30 +80,34 @@ impl TryFrom<v1::LogId> for LogId {
     }
 }
 
-impl From<WatchedLog> for v1::WatchedLog {
-    fn from(watched: WatchedLog) -> Self {
+impl From<ResumePoint> for v1::WatchedLog {
+    fn from(point: ResumePoint) -> Self {
+        let ResumePoint { node, epoch, last, .. } = point;
+        // No id says that no entry was seen.
         let (last_time, last_id) =
-            watched.last.map_or_else(Default::default, |(time, id)| (time, id.0.to_vec()));
-        Self { log: Some(watched.log.into()), last_time, last_id }
+            last.map_or((0, Vec::new()), |(time, id)| (time.as_ntp64(), id.0.to_vec()));
+        Self { log: Some(LogId { node, epoch }.into()), last_time, last_id }
     }
 }
 
-impl TryFrom<v1::WatchedLog> for WatchedLog {
-    type Error = Malformed;
-
-    fn try_from(watched: v1::WatchedLog) -> Result<Self, Malformed> {
-        let v1::WatchedLog { log, last_time, last_id } = watched;
-        let log = log.ok_or(Malformed::missing("after.log"))?.try_into()?;
-        let seen = !last_id.is_empty();
-        let last = seen.then(|| id("after.last_id", &last_id).map(|id| (last_time, id)));
-        Ok(Self { log, last: last.transpose()? })
-    }
+/// The other way, of a watch that goes on with the entry `next`.
+pub(crate) fn resume_point(
+    watched: v1::WatchedLog,
+    next: LogIndex,
+) -> Result<ResumePoint, Malformed> {
+    let v1::WatchedLog { log, last_time, last_id } = watched;
+    let LogId { node, epoch } = log.ok_or(Malformed::missing("after.log"))?.try_into()?;
+    let seen = !last_id.is_empty();
+    let last_time = Timestamp::from_ntp64(last_time);
+    let last = seen.then(|| id("after.last_id", &last_id).map(|id| (last_time, id)));
+    Ok(ResumePoint { node, epoch, next, last: last.transpose()? })
 }
 
 impl From<Head> for v1::HeadResponse {
     fn from(head: Head) -> Self {
         let Head { count, set_root, log_size, log_root, last_time } = head;
         let (set_root, log_root) = (set_root.to_vec(), log_root.to_vec());
+        let (log_size, last_time) = (log_size.get(), last_time.as_ntp64());
         Self { count, set_root, log_size, log_root, last_time }
     }
 }
@@ -104,6 +119,7 @@ impl TryFrom<v1::HeadResponse> for Head {
         let v1::HeadResponse { count, set_root, log_size, log_root, last_time } = head;
         let set_root = array("set_root", &set_root)?;
         let log_root = array("log_root", &log_root)?;
+        let (log_size, last_time) = (LogSize(log_size), Timestamp::from_ntp64(last_time));
         Ok(Self { count, set_root, log_size, log_root, last_time })
     }
 }
@@ -113,7 +129,7 @@ impl From<&Which> for get_request::Which {
         match which {
             Which::Id(id) => Self::Id(id.0.to_vec()),
             Which::Prefix(prefix) => Self::Prefix(prefix.clone()),
-            Which::Index(index) => Self::Index(*index),
+            Which::Index(index) => Self::Index(index.get()),
         }
     }
 }
@@ -124,7 +140,7 @@ impl TryFrom<Option<get_request::Which>> for Which {
     fn try_from(which: Option<get_request::Which>) -> Result<Self, Malformed> {
         Ok(match which.ok_or(Malformed::missing("which"))? {
             get_request::Which::Id(id) => Self::Id(self::id("id", &id)?),
-            get_request::Which::Index(index) => Self::Index(index),
+            get_request::Which::Index(index) => Self::Index(LogIndex(index)),
             get_request::Which::Prefix(prefix) => {
                 let digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
                 let fits = (PREFIX_LEN_MIN..=PREFIX_LEN_MAX).contains(&prefix.len());

@@ -11,10 +11,163 @@ pub struct GossipResponse {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StatusRequest {}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StatusResponse {
     #[prost(string, tag = "1")]
-    pub json: ::prost::alloc::string::String,
+    pub version: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub node: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub store: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "4")]
+    pub epoch: u64,
+    #[prost(string, tag = "5")]
+    pub address: ::prost::alloc::string::String,
+    #[prost(double, tag = "6")]
+    pub time: f64,
+    #[prost(uint64, tag = "7")]
+    pub uptime_seconds: u64,
+    #[prost(message, optional, tag = "8")]
+    pub head: ::core::option::Option<HeadStatus>,
+    #[prost(message, repeated, tag = "9")]
+    pub not_ready: ::prost::alloc::vec::Vec<Problem>,
+    #[prost(message, optional, tag = "10")]
+    pub sync: ::core::option::Option<SyncStatus>,
+    #[prost(message, repeated, tag = "11")]
+    pub peers: ::prost::alloc::vec::Vec<PeerStatus>,
+    #[prost(message, repeated, tag = "12")]
+    pub slices: ::prost::alloc::vec::Vec<SliceStatus>,
+    #[prost(message, optional, tag = "13")]
+    pub disk: ::core::option::Option<DiskStatus>,
+    #[prost(message, optional, tag = "14")]
+    pub scrub: ::core::option::Option<ScrubStatus>,
+    #[prost(message, optional, tag = "15")]
+    pub archive: ::core::option::Option<ArchiveStatus>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HeadStatus {
+    #[prost(uint64, tag = "1")]
+    pub count: u64,
+    #[prost(string, tag = "2")]
+    pub set_root: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "3")]
+    pub log_size: u64,
+    #[prost(string, tag = "4")]
+    pub log_root: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Problem {
+    #[prost(enumeration = "ProblemCode", tag = "1")]
+    pub code: i32,
+    #[prost(string, tag = "2")]
+    pub text: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct SyncStatus {
+    #[prost(enumeration = "PauseReason", optional, tag = "1")]
+    pub paused: ::core::option::Option<i32>,
+    #[prost(uint64, tag = "2")]
+    pub running: u64,
+    #[prost(double, optional, tag = "3")]
+    pub append_p99_seconds: ::core::option::Option<f64>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PeerStatus {
+    #[prost(string, tag = "1")]
+    pub address: ::prost::alloc::string::String,
+    #[prost(string, optional, tag = "2")]
+    pub node: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "3")]
+    pub version: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(enumeration = "PeerState", tag = "4")]
+    pub state: i32,
+    #[prost(uint64, optional, tag = "5")]
+    pub count: ::core::option::Option<u64>,
+    #[prost(string, optional, tag = "6")]
+    pub set_root: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(bool, optional, tag = "7")]
+    pub in_step: ::core::option::Option<bool>,
+    #[prost(double, optional, tag = "8")]
+    pub lag_seconds: ::core::option::Option<f64>,
+    #[prost(double, optional, tag = "9")]
+    pub last_repaired: ::core::option::Option<f64>,
+    #[prost(uint64, tag = "10")]
+    pub failures: u64,
+    #[prost(double, optional, tag = "11")]
+    pub retry_at: ::core::option::Option<f64>,
+    #[prost(message, optional, tag = "12")]
+    pub last_session: ::core::option::Option<SessionStatus>,
+    #[prost(string, optional, tag = "13")]
+    pub remark: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SessionStatus {
+    #[prost(double, tag = "1")]
+    pub time: f64,
+    #[prost(string, tag = "2")]
+    pub outcome: ::prost::alloc::string::String,
+    #[prost(string, optional, tag = "3")]
+    pub layer: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(uint64, tag = "4")]
+    pub fetched: u64,
+    #[prost(uint64, tag = "5")]
+    pub pushed: u64,
+    #[prost(uint64, tag = "6")]
+    pub bytes_sent: u64,
+    #[prost(uint64, tag = "7")]
+    pub bytes_received: u64,
+    #[prost(uint64, tag = "8")]
+    pub millis: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SliceStatus {
+    #[prost(string, tag = "1")]
+    pub prefix: ::prost::alloc::string::String,
+    #[prost(double, optional, tag = "2")]
+    pub last_repaired: ::core::option::Option<f64>,
+    #[prost(uint64, tag = "3")]
+    pub bytes_compared: u64,
+    #[prost(uint64, tag = "4")]
+    pub bytes_transferred: u64,
+    #[prost(uint64, tag = "5")]
+    pub sessions: u64,
+    #[prost(uint64, tag = "6")]
+    pub mismatches: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DiskStatus {
+    #[prost(uint64, tag = "1")]
+    pub free: u64,
+    #[prost(uint64, tag = "2")]
+    pub total: u64,
+    #[prost(uint64, tag = "3")]
+    pub reserve: u64,
+}
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct ScrubStatus {
+    #[prost(uint64, tag = "1")]
+    pub position: u64,
+    #[prost(double, optional, tag = "2")]
+    pub began: ::core::option::Option<f64>,
+    #[prost(double, optional, tag = "3")]
+    pub last_pass: ::core::option::Option<f64>,
+    #[prost(uint64, tag = "4")]
+    pub damaged: u64,
+    #[prost(uint64, tag = "5")]
+    pub healed: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ArchiveStatus {
+    #[prost(string, tag = "1")]
+    pub url: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub log_size: u64,
+    #[prost(double, optional, tag = "3")]
+    pub last_sent: ::core::option::Option<f64>,
+    #[prost(uint64, tag = "4")]
+    pub dropped_segments: u64,
+    #[prost(string, optional, tag = "5")]
+    pub error: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CellsRequest {
@@ -51,15 +204,163 @@ pub struct Pause {}
 pub struct Resume {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SyncNow {
-    #[prost(string, tag = "1")]
-    pub peer: ::prost::alloc::string::String,
+    #[prost(string, optional, tag = "1")]
+    pub peer: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Reload {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ControlResponse {
-    #[prost(string, tag = "1")]
-    pub message: ::prost::alloc::string::String,
+    #[prost(oneof = "control_response::Done", tags = "1, 2, 3, 4, 5")]
+    pub done: ::core::option::Option<control_response::Done>,
+}
+/// Nested message and enum types in `ControlResponse`.
+pub mod control_response {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Done {
+        #[prost(message, tag = "1")]
+        Paused(super::Paused),
+        #[prost(message, tag = "2")]
+        Resumed(super::Resumed),
+        #[prost(message, tag = "3")]
+        Meeting(super::Meeting),
+        #[prost(message, tag = "4")]
+        NobodyToMeet(super::NobodyToMeet),
+        #[prost(message, tag = "5")]
+        Reloaded(super::Reloaded),
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Paused {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Resumed {
+    #[prost(enumeration = "PauseReason", optional, tag = "1")]
+    pub still_paused: ::core::option::Option<i32>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Meeting {
+    #[prost(string, optional, tag = "1")]
+    pub peer: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NobodyToMeet {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Reloaded {
+    #[prost(string, repeated, tag = "1")]
+    pub changed: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "2")]
+    pub at_restart: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ProblemCode {
+    Unknown = 0,
+    Writer = 1,
+    Damage = 2,
+    Disk = 3,
+    Stopping = 4,
+}
+impl ProblemCode {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unknown => "PROBLEM_CODE_UNKNOWN",
+            Self::Writer => "PROBLEM_CODE_WRITER",
+            Self::Damage => "PROBLEM_CODE_DAMAGE",
+            Self::Disk => "PROBLEM_CODE_DISK",
+            Self::Stopping => "PROBLEM_CODE_STOPPING",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PROBLEM_CODE_UNKNOWN" => Some(Self::Unknown),
+            "PROBLEM_CODE_WRITER" => Some(Self::Writer),
+            "PROBLEM_CODE_DAMAGE" => Some(Self::Damage),
+            "PROBLEM_CODE_DISK" => Some(Self::Disk),
+            "PROBLEM_CODE_STOPPING" => Some(Self::Stopping),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PauseReason {
+    Unknown = 0,
+    Asked = 1,
+    Latency = 2,
+    Window = 3,
+    Disk = 4,
+}
+impl PauseReason {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unknown => "PAUSE_REASON_UNKNOWN",
+            Self::Asked => "PAUSE_REASON_ASKED",
+            Self::Latency => "PAUSE_REASON_LATENCY",
+            Self::Window => "PAUSE_REASON_WINDOW",
+            Self::Disk => "PAUSE_REASON_DISK",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PAUSE_REASON_UNKNOWN" => Some(Self::Unknown),
+            "PAUSE_REASON_ASKED" => Some(Self::Asked),
+            "PAUSE_REASON_LATENCY" => Some(Self::Latency),
+            "PAUSE_REASON_WINDOW" => Some(Self::Window),
+            "PAUSE_REASON_DISK" => Some(Self::Disk),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PeerState {
+    Unknown = 0,
+    Alive = 1,
+    Suspect = 2,
+    Down = 3,
+    Named = 4,
+    Quarantined = 5,
+    DuplicateId = 6,
+}
+impl PeerState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unknown => "PEER_STATE_UNKNOWN",
+            Self::Alive => "PEER_STATE_ALIVE",
+            Self::Suspect => "PEER_STATE_SUSPECT",
+            Self::Down => "PEER_STATE_DOWN",
+            Self::Named => "PEER_STATE_NAMED",
+            Self::Quarantined => "PEER_STATE_QUARANTINED",
+            Self::DuplicateId => "PEER_STATE_DUPLICATE_ID",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PEER_STATE_UNKNOWN" => Some(Self::Unknown),
+            "PEER_STATE_ALIVE" => Some(Self::Alive),
+            "PEER_STATE_SUSPECT" => Some(Self::Suspect),
+            "PEER_STATE_DOWN" => Some(Self::Down),
+            "PEER_STATE_NAMED" => Some(Self::Named),
+            "PEER_STATE_QUARANTINED" => Some(Self::Quarantined),
+            "PEER_STATE_DUPLICATE_ID" => Some(Self::DuplicateId),
+            _ => None,
+        }
+    }
 }
 /// Generated client implementations.
 pub mod node_service_client {
@@ -1744,6 +2045,8 @@ pub struct Receipt {
     pub time: u64,
     #[prost(bool, tag = "4")]
     pub duplicate: bool,
+    #[prost(uint64, tag = "5")]
+    pub position: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AppendBatchRequest {
@@ -1797,6 +2100,8 @@ pub struct Entry {
     pub len: u64,
     #[prost(bytes = "vec", optional, tag = "5")]
     pub body: ::core::option::Option<::prost::alloc::vec::Vec<u8>>,
+    #[prost(bool, tag = "6")]
+    pub hole: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HeadRequest {}

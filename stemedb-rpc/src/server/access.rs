@@ -3,7 +3,7 @@
 use super::ServerOptions;
 use crate::{Reason, token::Tokens};
 
-/// What a call needs.
+/// Right that a call needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Right {
     /// Any token.
@@ -27,7 +27,7 @@ pub(crate) struct Access {
 }
 
 impl Right {
-    /// What a call needs, by its path. A call that is not named here needs the most.
+    /// Right that a call needs, by its path. A call that is not named here needs the most.
     pub(crate) fn of(path: &str) -> Self {
         let (service, call) = path.trim_start_matches('/').split_once('/').unwrap_or((path, ""));
         match (service, call) {

@@ -24,7 +24,7 @@ const AHEAD: usize = 2;
 /// Messages that were made and are not taken yet: one is on its way besides.
 pub(super) const UNTAKEN_MAX: usize = AHEAD + 1;
 
-/// What is held for a message until the client has taken it.
+/// Memory that is held for a message until the client has taken it.
 pub(super) type Kept = Option<Arc<dyn Any + Send + Sync>>;
 
 struct Message<T> {
@@ -39,7 +39,7 @@ pub(crate) struct Answers<T> {
     kept: Kept,
 }
 
-/// Where a task puts its answers.
+/// Sink of a task for its answers.
 pub(super) struct Answering<T> {
     messages: Sender<Message<T>>,
     /// How long the client may take for one.

@@ -11,6 +11,7 @@
 
 use std::{mem, sync::Arc, time::Duration};
 
+use stemedb_store::{Pending, Store, store::uptime};
 use tokio::{
     sync::mpsc::{self, Receiver, Sender},
     time::timeout,
@@ -19,15 +20,13 @@ use tonic::{Status, Streaming};
 
 use super::{
     answers::Answering,
+    blocking::blocking,
     budget::{Held, Share},
-    store::blocking,
 };
 use crate::{
-    Reason,
-    backend::{Backend, Pending},
-    check,
-    convert::Malformed,
+    Failure, Malformed, Reason, check,
     limits::BODIES_PER_MESSAGE_MAX,
+    observer::Observer,
     proto::v1::{AppendBatchRequest, AppendBatchResponse},
 };
 
@@ -38,8 +37,9 @@ const PENDING_MAX: usize = 4;
 const RECEIPT_LEN: usize = 128;
 
 /// Reads messages, appends their bodies, and answers each once that is durable.
-pub(super) async fn run<B: Backend>(
-    backend: Arc<B>,
+pub(super) async fn run(
+    store: Arc<Store>,
+    observer: Observer,
     messages: Streaming<AppendBatchRequest>,
     answering: Answering<AppendBatchResponse>,
     budget: Share,
@@ -47,21 +47,29 @@ pub(super) async fn run<B: Backend>(
 ) {
     let (sender, pending) = mpsc::channel(PENDING_MAX);
     let read = async {
-        let result = read(backend, messages, &sender, &budget, time_max).await;
+        let result = read(store, messages, &sender, &budget, time_max).await;
         drop(sender);
         result
     };
-    let (read, acknowledged) = tokio::join!(read, acknowledge(pending, &answering));
+    let (read, acknowledged) = tokio::join!(read, acknowledge(pending, &observer, &answering));
     // What came before the fault is acknowledged first.
     if let (Err(status), true) = (read, acknowledged) {
         answering.send(Err(status)).await;
     }
 }
 
-async fn read<B: Backend>(
-    backend: Arc<B>,
+/// Appends under way.
+struct Submitted {
+    pending: Pending,
+    count: usize,
+    began: Duration,
+    held: Held,
+}
+
+async fn read(
+    store: Arc<Store>,
     mut messages: Streaming<AppendBatchRequest>,
-    pending: &Sender<(B::Pending, Held)>,
+    pending: &Sender<Submitted>,
     budget: &Share,
     time_max: Duration,
 ) -> Result<(), Status> {
@@ -70,7 +78,7 @@ async fn read<B: Backend>(
     };
     // Of the unfinished body.
     let mut held = Held::default();
-    let mut parts = Parts { body_len_max: backend.body_len_max(), unfinished: None };
+    let mut parts = Parts { body_len_max: store.body_len_max(), unfinished: None };
     loop {
         let message = tokio::select! {
             // The other half told the client why.
@@ -92,9 +100,10 @@ async fn read<B: Backend>(
             wait(&mut ending, len - last + bodies.len() * RECEIPT_LEN).await?;
             ending
         };
-        let backend = Arc::clone(&backend);
-        let submitted = blocking(move || Ok(backend.submit(bodies))).await?;
-        if pending.send((submitted, ending)).await.is_err() {
+        let (store, count, began) = (Arc::clone(&store), bodies.len(), uptime());
+        let submitted = blocking(move || Ok(store.submit(bodies))).await?;
+        let submitted = Submitted { pending: submitted, count, began, held: ending };
+        if pending.send(submitted).await.is_err() {
             return Ok(());
         }
         if last > 0 {
@@ -104,12 +113,19 @@ async fn read<B: Backend>(
 }
 
 /// Answers in order; false if there is nobody left to answer.
-async fn acknowledge<P: Pending>(
-    mut pending: Receiver<(P, Held)>,
+async fn acknowledge(
+    mut submitted: Receiver<Submitted>,
+    observer: &Observer,
     answering: &Answering<AppendBatchResponse>,
 ) -> bool {
-    while let Some((pending, mut held)) = pending.recv().await {
-        let answer = blocking(|| pending.wait()).await;
+    while let Some(Submitted { pending, count, began, mut held }) = submitted.recv().await {
+        let observer = observer.clone();
+        let wait = move || {
+            let ended = pending.wait();
+            observer.appended(began, count, ended.as_deref());
+            ended.map_err(Failure::from)
+        };
+        let answer = blocking(wait).await;
         held.keep(answer.as_ref().map_or(0, |receipts| receipts.len() * RECEIPT_LEN));
         let answer = answer.map(|receipts| AppendBatchResponse {
             receipts: receipts.into_iter().map(Into::into).collect(),

@@ -28,7 +28,7 @@ pub(crate) struct Budget {
     parts: Arc<Mutex<HashMap<Holder, Weak<Level>>>>,
 }
 
-/// What has a part of the budget of its own.
+/// Owner of a part of the budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Holder {
     Address(IpAddr),

@@ -42,7 +42,7 @@ pub(crate) struct Connection {
     _permits: Permits,
 }
 
-/// What a connection counts as until it is dropped.
+/// Place of a connection in the limits until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Permits {
     /// One of all connections.
@@ -52,7 +52,7 @@ pub(crate) struct Permits {
     pub(crate) address: Result<Place, OwnedSemaphorePermit>,
 }
 
-/// Who calls: this goes along with every call of a connection.
+/// Caller: this goes along with every call of a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     address: IpAddr,

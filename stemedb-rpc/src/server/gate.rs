@@ -1,5 +1,5 @@
-//! What every call passes before any of its message is read: what its token permits, the number of
-//! calls, and whether the server still takes any.
+//! Gate that every call passes before any of its message is read: what its token permits, the
+//! number of calls, and whether the server still takes any.
 
 use std::{
     convert::Infallible,
@@ -41,11 +41,11 @@ use crate::Reason;
 const WITHOUT_DEADLINE: [&str; 2] =
     ["/stemedb.v1.ReplicationService/Push", "/stemedb.v1.NodeService/Control"];
 
-/// What opens a session; the other calls of the service belong to one.
+/// Call that opens a session; the other calls of the service belong to one.
 const OPENING: &str = "/stemedb.v1.ReplicationService/Hello";
 const SESSION: &str = "/stemedb.v1.ReplicationService/";
 
-/// What the gates of all services share.
+/// State that the gates of all services share.
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) access: Access,
@@ -76,7 +76,7 @@ impl Calls {
     }
 
     fn running(&self) -> usize {
-        self.max.saturating_sub(self.room.available_permits())
+        self.max - self.room.available_permits()
     }
 
     fn permit(&self, caller: &Caller) -> Result<CallPermit, Reason> {

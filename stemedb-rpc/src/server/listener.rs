@@ -88,7 +88,7 @@ async fn accept(listener: &TcpListener) -> io::Result<(tokio::net::TcpStream, So
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Refusals {
     count: u64,
-    /// Where the last one came from.
+    /// Address of the last one.
     address: IpAddr,
 }
 

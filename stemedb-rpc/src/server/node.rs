@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::store::blocking;
+use super::blocking::blocking;
 use crate::{
     Reason,
-    node::{CELL_BITS_MAX, Control, Node, check_frames},
-    proto::v1::{self, control_request::What, node_service_server},
+    node::{CELL_BITS_MAX, Node, check_frames},
+    proto::v1::{self, node_service_server},
 };
 
 /// The node service over a node.
@@ -25,7 +25,9 @@ impl<N: Node> node_service_server::NodeService for NodeService<N> {
     ) -> Result<Response<v1::GossipResponse>, Status> {
         let frames = request.into_inner().frames;
         check_frames(&frames)?;
-        let frames = self.node.gossip(frames);
+        let node = Arc::clone(&self.node);
+        // Their signatures are many.
+        let frames = blocking(move || Ok(node.gossip(frames))).await?;
         Ok(Response::new(v1::GossipResponse { frames }))
     }
 
@@ -34,8 +36,8 @@ impl<N: Node> node_service_server::NodeService for NodeService<N> {
         _request: Request<v1::StatusRequest>,
     ) -> Result<Response<v1::StatusResponse>, Status> {
         let node = Arc::clone(&self.node);
-        let json = blocking(move || Ok(node.status())).await?;
-        Ok(Response::new(v1::StatusResponse { json }))
+        let status = blocking(move || Ok(node.status())).await?;
+        Ok(Response::new(status.into()))
     }
 
     async fn cells(
@@ -53,15 +55,7 @@ impl<N: Node> node_service_server::NodeService for NodeService<N> {
         &self,
         request: Request<v1::ControlRequest>,
     ) -> Result<Response<v1::ControlResponse>, Status> {
-        let what = match request.into_inner().what.ok_or(Reason::Malformed)? {
-            What::Pause(_) => Control::Pause,
-            What::Resume(_) => Control::Resume,
-            What::SyncNow(trigger) => {
-                Control::SyncNow(Some(trigger.peer).filter(|peer| !peer.is_empty()))
-            }
-            What::Reload(_) => Control::Reload,
-        };
-        let message = self.node.control(what).await?;
-        Ok(Response::new(v1::ControlResponse { message }))
+        let done = self.node.control(request.into_inner().try_into()?).await?;
+        Ok(Response::new(done.into()))
     }
 }

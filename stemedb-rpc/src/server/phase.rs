@@ -1,4 +1,4 @@
-//! What a server is doing: it serves, it drains, it is closed.
+//! Phases of a server: it serves, it drains, it is closed.
 
 use tokio::sync::watch;
 
@@ -7,7 +7,7 @@ use tokio::sync::watch;
 pub(crate) enum Phase {
     /// Everything is answered.
     Serving,
-    /// What runs is finished, what is new is refused.
+    /// Running calls are finished, new ones refused.
     Draining,
     /// Connections are asked to end.
     Closing,

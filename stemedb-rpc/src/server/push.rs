@@ -14,7 +14,7 @@ use std::{mem, net::IpAddr, sync::Arc, time::Duration};
 use stemedb_sync::{
     MemoryBudget,
     memory::Reservation,
-    message::{Refusal, Request, Response},
+    message::{Request, Response},
 };
 use tokio::{
     sync::Semaphore,
@@ -23,14 +23,11 @@ use tokio::{
 };
 use tonic::{Status, Streaming};
 
-use super::replication::malformed;
 use crate::{
-    Reason,
-    convert::Malformed,
+    Malformed, Reason, ResponderService,
     limits::{PART_LEN_MAX, ServerLimits},
     proto::v1::PushRequest,
-    reason::refusal_status,
-    replica::Replica,
+    reason::{malformed, refusal_status},
 };
 
 /// How often it is looked whether the same push, that came before, has been answered.
@@ -42,10 +39,10 @@ const PARTS_MAX: usize = 1_024;
 /// Bytes that a part takes beside its own, about.
 const PART_LEN: usize = 256;
 
-/// What all pushes of a server share, and where one comes from.
+/// State that all pushes of a server share, and the address of one.
 #[derive(Debug)]
-pub(super) struct Pushes<R> {
-    pub(super) replica: Arc<R>,
+pub(super) struct Pushes {
+    pub(super) responder: Arc<ResponderService>,
     pub(super) memory: MemoryBudget,
     pub(super) threads: Arc<Semaphore>,
     pub(super) limits: Arc<ServerLimits>,
@@ -53,8 +50,8 @@ pub(super) struct Pushes<R> {
 }
 
 /// Takes in a push, and answers it once all of it is durable.
-pub(super) async fn run<R: Replica>(
-    pushes: Pushes<R>,
+pub(super) async fn run(
+    pushes: Pushes,
     mut messages: Streaming<PushRequest>,
 ) -> Result<Response, Status> {
     let limits = Arc::clone(&pushes.limits);
@@ -81,7 +78,7 @@ pub(super) async fn run<R: Replica>(
                     return Ok(answer);
                 }
             }
-            // The initiator lost its patience and sent the push again while it is being appended.
+            // The initiator waited for too long and sent the push again while it is being appended.
             () = sleep(LOOK_INTERVAL), if last.is_some() && push.is_idle() => {
                 waited += LOOK_INTERVAL;
                 if waited >= limits.idle_time_max {
@@ -98,8 +95,8 @@ pub(super) async fn run<R: Replica>(
 type Appending = JoinHandle<Result<Option<Response>, Status>>;
 
 /// One push.
-struct Push<R> {
-    pushes: Pushes<R>,
+struct Push {
+    pushes: Pushes,
     waiting: Waiting,
     running: Option<Appending>,
     /// Bytes of the parts that are being appended.
@@ -114,7 +111,7 @@ struct Waiting {
     held: Vec<Reservation>,
 }
 
-impl<R: Replica> Push<R> {
+impl Push {
     fn is_idle(&self) -> bool {
         self.running.is_none() && self.waiting.parts.is_empty()
     }
@@ -129,8 +126,8 @@ impl<R: Replica> Push<R> {
     /// Takes in a part; it counts with its length after decompression.
     fn read(&mut self, part: PushRequest) -> Result<(), Status> {
         // One that says more is refused before it is expanded.
-        let expanded = usize::try_from(part.len).unwrap_or(usize::MAX).min(PART_LEN_MAX);
-        let len = part.bytes.len().saturating_add(expanded).saturating_add(PART_LEN);
+        let expanded = (part.len as usize).min(PART_LEN_MAX);
+        let len = part.bytes.len() + expanded + PART_LEN;
         let held = self.pushes.memory.reserve(len);
         let held = held.map_err(|exhausted| refusal_status(exhausted.into()))?;
         self.waiting.len += len;
@@ -142,12 +139,12 @@ impl<R: Replica> Push<R> {
     /// Begins to append what was read.
     fn begin(&mut self) {
         let Waiting { parts, len, held } = mem::take(&mut self.waiting);
-        let (replica, threads) =
-            (Arc::clone(&self.pushes.replica), Arc::clone(&self.pushes.threads));
+        let (responder, threads) =
+            (Arc::clone(&self.pushes.responder), Arc::clone(&self.pushes.threads));
         let from = self.pushes.from;
         self.running_len = len;
         self.running = Some(tokio::spawn(async move {
-            if let Some(time) = replica.hold() {
+            if let Some(time) = responder.push_hold() {
                 sleep(time).await;
             }
             let thread = threads.acquire_owned().await.map_err(|_| Reason::Failed)?;
@@ -155,14 +152,14 @@ impl<R: Replica> Push<R> {
                 let (_thread, _held) = (thread, held);
                 let parts = parts.into_iter().map(Request::try_from);
                 let parts = parts.collect::<Result<_, _>>().map_err(malformed)?;
-                replica.push(parts, from).map_err(|refusal: Refusal| refusal_status(refusal))
+                responder.push(parts, from).map_err(refusal_status)
             });
             taken.await.map_err(|_| Reason::Failed)?
         }));
     }
 }
 
-impl<R> Drop for Push<R> {
+impl Drop for Push {
     fn drop(&mut self) {
         // What waits for a thread need not get one.
         if let Some(running) = &self.running {

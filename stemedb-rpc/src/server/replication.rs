@@ -10,45 +10,45 @@ use prost::Message;
 use stemedb_sync::{
     MemoryBudget,
     memory::Exhausted,
-    message::{Answer, Echo, Refusal, Request, Response},
+    message::{Answer, Echo, Request, Response},
+    responder::Reply as Answered,
 };
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::sync::Semaphore;
 use tonic::{Request as Call, Response as Reply, Status, Streaming};
 
 use super::{
     answers::{Answering, Answers, answers},
+    blocking::off_thread,
     connection::Caller,
     gate::CallPermit,
     push::{self, Pushes},
 };
 use crate::{
-    Reason,
+    Malformed, Reason, ResponderService,
     compress::PartCompressor,
-    convert::{Malformed, replication::answers::bodies_message},
+    convert::replication::answers::bodies_message,
     limits::ServerLimits,
     proto::v1::{self, replication_service_server},
-    reason::{refusal_status, refusal_status_with},
-    replica::{Replica, Said},
+    reason::{malformed, refusal_status},
 };
 
-/// The replication service over a replica.
+/// The replication service over a responder.
 #[derive(Debug)]
-pub(crate) struct ReplicationService<R> {
-    pub(crate) replica: Arc<R>,
+pub(crate) struct ReplicationService {
+    pub(crate) responder: Arc<ResponderService>,
     pub(crate) limits: Arc<ServerLimits>,
     pub(crate) memory: MemoryBudget,
     /// The threads that take in pushes.
     pub(crate) pushes: Arc<Semaphore>,
 }
 
-impl<R: Replica> ReplicationService<R> {
+impl ReplicationService {
     /// Answers a request that has at most one answer.
     async fn answer(&self, request: Request, from: IpAddr) -> Result<Option<Response>, Status> {
-        let replica = Arc::clone(&self.replica);
-        match off_thread(move || replica.answer(request, from)).await?.map_err(refusal_status)? {
-            Said::Nothing => Ok(None),
-            Said::Answer(response) => Ok(Some(response)),
-            Said::Parts(_) => Err(Reason::Failed.into()),
+        let responder = Arc::clone(&self.responder);
+        match off_thread(move || responder.answer(request, from)).await?.map_err(refusal_status)? {
+            Answered::Answer(response) => Ok(Some(response)),
+            _ => Err(Reason::Failed.into()),
         }
     }
 
@@ -91,16 +91,20 @@ impl<R: Replica> ReplicationService<R> {
         let permit = call.extensions_mut().remove::<CallPermit>();
         let from = address_of(&call)?;
         let request = Request::try_from(call.into_inner()).map_err(malformed)?;
-        let replica = Arc::clone(&self.replica);
+        let responder = Arc::clone(&self.responder);
         let time_max = self.limits.idle_time_max;
         Ok(answers(permit, time_max, move |answering| async move {
             let answered = async {
-                let said = off_thread(move || replica.answer(request, from)).await?;
-                let parts = match said.map_err(refusal_status)? {
-                    Said::Parts(parts) => parts,
-                    Said::Answer(answer) => Box::new(iter::once(Ok(answer))),
-                    Said::Nothing => return Err(Reason::Failed.into()),
+                let asked = Arc::clone(&responder);
+                let answered = off_thread(move || asked.answer(request, from)).await?;
+                let (mut one, mut stream) = match answered.map_err(refusal_status)? {
+                    Answered::Answer(answer) => (Some(Ok(answer)), None),
+                    Answered::Stream(stream) => (None, Some(stream)),
+                    _ => return Err(Reason::Failed.into()),
                 };
+                let parts = iter::from_fn(move || {
+                    one.take().or_else(|| stream.as_mut()?.next(responder.store()))
+                });
                 let messages = parts.map(move |part| {
                     let answer = part.map_err(refusal_status)?;
                     message(answer).ok_or_else(|| Reason::Failed.into())
@@ -163,14 +167,7 @@ fn symbols_message(Response { echo, answer }: Response) -> Option<v1::SymbolsRes
     }
 }
 
-/// Does what may read from a disk.
-async fn off_thread<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Status> {
-    spawn_blocking(work).await.map_err(|_| Reason::Failed.into())
-}
-
-/// Where a call comes from.
+/// Address that a call comes from.
 fn address_of<M>(call: &Call<M>) -> Result<IpAddr, Status> {
     // Every connection of the listener has a caller.
     Ok(call.extensions().get::<Caller>().ok_or(Reason::Failed)?.address())
@@ -178,10 +175,6 @@ fn address_of<M>(call: &Call<M>) -> Result<IpAddr, Status> {
 
 fn exhausted(exhausted: Exhausted) -> Status {
     refusal_status(exhausted.into())
-}
-
-pub(super) fn malformed(error: Malformed) -> Status {
-    refusal_status_with(Refusal::Malformed, error.to_string())
 }
 
 /// An answer of the kind that a call has.
@@ -205,7 +198,7 @@ macro_rules! only {
 }
 
 #[tonic::async_trait]
-impl<R: Replica> replication_service_server::ReplicationService for ReplicationService<R> {
+impl replication_service_server::ReplicationService for ReplicationService {
     type HelloStream = Answers<v1::HelloResponse>;
     type SymbolsStream = Answers<v1::SymbolsResponse>;
     type FetchStream = Answers<v1::BodiesResponse>;
@@ -254,7 +247,7 @@ impl<R: Replica> replication_service_server::ReplicationService for ReplicationS
         call: Call<Streaming<v1::PushRequest>>,
     ) -> Result<Reply<v1::PushResponse>, Status> {
         let pushes = Pushes {
-            replica: Arc::clone(&self.replica),
+            responder: Arc::clone(&self.responder),
             memory: self.memory.clone(),
             threads: Arc::clone(&self.pushes),
             limits: Arc::clone(&self.limits),

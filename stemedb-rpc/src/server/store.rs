@@ -2,53 +2,48 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{task::spawn_blocking, time::timeout};
+use stemedb_store::{Entry, LogIndex, Proven, Store, store::uptime};
+use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     answers::{Answering, Answers, UNTAKEN_MAX, answers},
     batch,
+    blocking::blocking,
     budget::{Budget, Share},
     connection::Caller,
     gate::CallPermit,
     phase::{Phase, Phases},
 };
 use crate::{
-    Reason,
-    backend::{Backend, EntriesWanted, Entry, Failure, WatchedLog, Which},
-    check,
-    convert::store::{id, proof_message},
+    Failure, Reason, Which, check,
+    convert::store::{id, proof_message, resume_point},
     limits::{PART_LEN_MAX, ServerLimits},
+    observer::Observer,
     proto::v1::{self, store_service_server},
 };
 
-/// How much of the log goes into one message.
-const WATCHED: EntriesWanted =
-    EntriesWanted { entries_max: 1024, body_len_max: Some(256 << 10), bytes_aim: 512 << 10 };
+/// Entries in one message of a watch.
+const ENTRIES_MAX: usize = 1024;
+/// The longest body that a watch gives.
+const WATCHED_LEN_MAX: usize = 256 << 10;
+/// No more entries go into a message once their bodies come to so many bytes.
+const BYTES_AIM: usize = 512 << 10;
 
 /// Bytes that an entry takes beside its body, about.
 const ENTRY_LEN: usize = 256;
 
 /// The store service over a store.
 #[derive(Debug)]
-pub(crate) struct StoreService<B> {
-    pub(crate) backend: Arc<B>,
-    /// What batches hold.
+pub(crate) struct StoreService {
+    pub(crate) store: Arc<Store>,
+    pub(crate) observer: Observer,
+    /// Budget of batches.
     pub(crate) batches: Budget,
-    /// What answers hold.
+    /// Budget of answers.
     pub(crate) reads: Budget,
     pub(crate) limits: Arc<ServerLimits>,
     pub(crate) phases: Phases,
-}
-
-/// Does what may read from a disk.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Status> {
-    match spawn_blocking(work).await {
-        Ok(result) => result.map_err(Status::from),
-        Err(_) => Err(Reason::Failed.into()),
-    }
 }
 
 /// A budget as the one who calls sees it.
@@ -59,7 +54,7 @@ fn share<T>(budget: &Budget, request: &Request<T>) -> Result<Share, Status> {
 }
 
 #[tonic::async_trait]
-impl<B: Backend> store_service_server::StoreService for StoreService<B> {
+impl store_service_server::StoreService for StoreService {
     type AppendBatchStream = Answers<v1::AppendBatchResponse>;
     type GetStream = Answers<v1::GetResponse>;
     type WatchStream = Answers<v1::WatchResponse>;
@@ -69,11 +64,14 @@ impl<B: Backend> store_service_server::StoreService for StoreService<B> {
         request: Request<v1::AppendRequest>,
     ) -> Result<Response<v1::AppendResponse>, Status> {
         let v1::AppendRequest { body, check } = request.into_inner();
-        if body.len() > self.backend.body_len_max() {
+        if body.len() > self.store.body_len_max() {
             return Err(Reason::TooLarge.into());
         }
         check::compare(&check, || check::of_body(&body))?;
-        let receipt = self.backend.append(body).await?;
+        let began = uptime();
+        let receipt = self.store.append_async(body).await;
+        self.observer.appended(began, 1, receipt.as_ref().map(std::slice::from_ref));
+        let receipt = receipt.map_err(Failure::from)?;
         Ok(Response::new(v1::AppendResponse { receipt: Some(receipt.into()) }))
     }
 
@@ -82,12 +80,12 @@ impl<B: Backend> store_service_server::StoreService for StoreService<B> {
         mut request: Request<Streaming<v1::AppendBatchRequest>>,
     ) -> Result<Response<Self::AppendBatchStream>, Status> {
         let permit = request.extensions_mut().remove::<CallPermit>();
-        let backend = Arc::clone(&self.backend);
+        let (store, observer) = (Arc::clone(&self.store), self.observer.clone());
         let budget = share(&self.batches, &request)?;
         let time_max = self.limits.idle_time_max;
         let messages = request.into_inner();
         Ok(answers(permit, time_max, move |answering| async move {
-            batch::run(backend, messages, answering, budget, time_max).await;
+            batch::run(store, observer, messages, answering, budget, time_max).await;
         }))
     }
 
@@ -99,23 +97,37 @@ impl<B: Backend> store_service_server::StoreService for StoreService<B> {
         let share = share(&self.reads, &request)?;
         let v1::GetRequest { which, offset } = request.into_inner();
         let which = Which::try_from(which)?;
-        let backend = Arc::clone(&self.backend);
-        let entry = blocking(move || backend.find(&which)).await?;
+        let (store, observer) = (Arc::clone(&self.store), self.observer.clone());
+        let find = move || {
+            let began = uptime();
+            let found = which.find(&store);
+            // One that is found is told of once its body is read.
+            if found.is_err() {
+                observer.got(began, &found);
+            }
+            found
+        };
+        let entry = blocking(find).await?;
         // The whole body, and copies of parts of it that are not taken yet.
         let len = usize::try_from(entry.len).unwrap_or(usize::MAX);
         let copied = len.min(UNTAKEN_MAX * PART_LEN_MAX);
         let held = share.reserve(len.saturating_add(copied)).await;
-        let backend = Arc::clone(&self.backend);
+        let (store, observer) = (Arc::clone(&self.store), self.observer.clone());
         // What is held goes along: the body is read to its end although nobody may wait any more.
-        let (entry, body, held) =
-            blocking(move || backend.body(&entry).map(|body| (entry, body, held))).await?;
+        let read = move || {
+            let began = uptime();
+            let body = store.body_of(entry.index, entry.time, &entry.id).map_err(Failure::from);
+            observer.got(began, &body);
+            Ok((body?, held))
+        };
+        let (body, held) = blocking(read).await?;
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
         let time_max = self.limits.idle_time_max;
         Ok(answers(permit, time_max, move |answering| async move {
             let held = Arc::new(held);
             let rest = body.get(offset..).unwrap_or_default();
             let (first, later) = rest.split_at_checked(PART_LEN_MAX).unwrap_or((rest, &[]));
-            let mut entry = Some(entry.into());
+            let mut entry = Some((entry, None).into());
             for part in std::iter::once(first).chain(later.chunks(PART_LEN_MAX)) {
                 let Some(room) = answering.room().await else { return };
                 let answer = v1::GetResponse { entry: entry.take(), part: part.to_vec() };
@@ -128,8 +140,8 @@ impl<B: Backend> store_service_server::StoreService for StoreService<B> {
         &self,
         _request: Request<v1::HeadRequest>,
     ) -> Result<Response<v1::HeadResponse>, Status> {
-        let backend = Arc::clone(&self.backend);
-        let head = blocking(move || backend.head()).await?;
+        let store = Arc::clone(&self.store);
+        let head = blocking(move || Ok(store.head()?)).await?;
         Ok(Response::new(head.into()))
     }
 
@@ -138,9 +150,9 @@ impl<B: Backend> store_service_server::StoreService for StoreService<B> {
         request: Request<v1::ProveRequest>,
     ) -> Result<Response<v1::ProveResponse>, Status> {
         let id = id("id", &request.into_inner().id)?;
-        let backend = Arc::clone(&self.backend);
-        let (proof, set_root) = blocking(move || backend.prove(&id)).await?;
-        Ok(Response::new(proof_message(&proof, &set_root)))
+        let store = Arc::clone(&self.store);
+        let Proven { proof, head } = blocking(move || Ok(store.prove(&id)?)).await?;
+        Ok(Response::new(proof_message(&proof, &head.set_root)))
     }
 
     async fn watch(
@@ -150,7 +162,7 @@ impl<B: Backend> store_service_server::StoreService for StoreService<B> {
         let permit = request.extensions_mut().remove::<CallPermit>();
         let share = share(&self.reads, &request)?;
         let request = request.into_inner();
-        let backend = Arc::clone(&self.backend);
+        let store = Arc::clone(&self.store);
         let phases = self.phases.clone();
         let time_max = self.limits.idle_time_max;
         Ok(answers(permit, time_max, move |answering| async move {
@@ -160,7 +172,7 @@ impl<B: Backend> store_service_server::StoreService for StoreService<B> {
                 () = phases.reached(Phase::Draining) => {
                     answering.send(Err(Reason::Stopping.into())).await;
                 }
-                ended = follow(backend, request, &answering, &share, time_max) => {
+                ended = follow(store, request, &answering, &share, time_max) => {
                     if let Err(status) = ended {
                         answering.send(Err(status)).await;
                     }
@@ -171,37 +183,36 @@ impl<B: Backend> store_service_server::StoreService for StoreService<B> {
 }
 
 /// Sends the log's entries from an index on. Ends when they are wanted no more.
-async fn follow<B: Backend>(
-    backend: Arc<B>,
+async fn follow(
+    store: Arc<Store>,
     request: v1::WatchRequest,
     answering: &Answering<v1::WatchResponse>,
     share: &Share,
     time_max: Duration,
 ) -> Result<(), Status> {
-    let body_len_max = WATCHED.body_len_max.filter(|_| request.bodies);
-    let wanted = EntriesWanted { body_len_max, ..WATCHED };
+    let bodies = request.bodies;
     // The last body may begin where the aim is reached all but for a byte.
-    let bodies_len_max = body_len_max.map_or(0, |last| WATCHED.bytes_aim + last);
-    let len_max = bodies_len_max + WATCHED.entries_max * ENTRY_LEN;
-    let mut next = request.from;
-    let log = backend.log_id();
-    if let Some(after) = request.after.map(WatchedLog::try_from).transpose()? {
-        let reader = Arc::clone(&backend);
-        if !blocking(move || after.is_of(&*reader, next)).await? {
-            return Err(Reason::OtherLog.into());
-        }
+    let bodies_len_max = if bodies { BYTES_AIM + WATCHED_LEN_MAX } else { 0 };
+    let len_max = bodies_len_max + ENTRIES_MAX * ENTRY_LEN;
+    let mut next = LogIndex(request.from);
+    let log = store.log_id();
+    if let Some(after) = request.after {
+        let point = resume_point(after, next)?;
+        let reader = Arc::clone(&store);
+        blocking(move || Ok(reader.resume_watch(&point).map(drop)?)).await?;
     }
+    let mut growth = store.growth();
     let hello = v1::WatchResponse { entries: Vec::new(), log: Some(log.into()) };
     if !answering.send(Ok(hello)).await {
         return Ok(());
     }
     loop {
         let held = timeout(time_max, share.reserve(len_max)).await.map_err(|_| Reason::Stalled)?;
-        let reader = Arc::clone(&backend);
-        let read = move || reader.entries(next, &wanted).map(|entries| (entries, held));
+        let reader = Arc::clone(&store);
+        let read = move || entries(&reader, next, bodies).map(|entries| (entries, held));
         let (entries, mut held) = blocking(read).await?;
-        if let Some(last) = entries.last() {
-            next = last.index.saturating_add(1);
+        if !entries.is_empty() {
+            next += entries.len() as u64;
             held.keep(entries.iter().map(len_of).sum());
             let entries = entries.into_iter().map(v1::Entry::from).collect();
             let answer = v1::WatchResponse { entries, log: None };
@@ -214,13 +225,34 @@ async fn follow<B: Backend>(
         if request.stop_at_end {
             return Ok(());
         }
-        if !backend.grown(next).await {
+        if growth.wait_for(|size| size.has(next)).await.is_err() {
             return Err(Reason::Stopping.into());
         }
     }
 }
 
+/// Entries for one message, in order and without gaps, with those bodies that are not too long.
+fn entries(
+    store: &Store,
+    from: LogIndex,
+    bodies: bool,
+) -> Result<Vec<(Entry, Option<Vec<u8>>)>, Failure> {
+    let mut entries = Vec::new();
+    let mut bytes = 0;
+    for entry in store.range(from..).take(ENTRIES_MAX) {
+        let entry = entry?;
+        let wanted = bodies && !entry.hole && entry.len <= WATCHED_LEN_MAX as u64;
+        let body = if wanted { store.get(&entry.id)? } else { None };
+        bytes += body.as_ref().map_or(0, Vec::len);
+        entries.push((entry, body));
+        if bytes >= BYTES_AIM {
+            break;
+        }
+    }
+    Ok(entries)
+}
+
 /// Bytes that an entry takes, about.
-fn len_of(entry: &Entry) -> usize {
-    ENTRY_LEN + entry.body.as_ref().map_or(0, Vec::len)
+fn len_of((_, body): &(Entry, Option<Vec<u8>>)) -> usize {
+    ENTRY_LEN + body.as_ref().map_or(0, Vec::len)
 }

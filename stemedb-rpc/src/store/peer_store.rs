@@ -3,18 +3,77 @@
 use std::{sync::Arc, time::Duration};
 
 use stemedb_merkle::{AssertionId, Hash};
-use stemedb_store::{Comparison, Head, Secret, Store, store::uptime};
-use stemedb_sync::{
-    Identity, Keys, Pin, Source, Unreadable,
-    message::{LogHead, SetHead},
+use stemedb_store::{Comparison, Head, LogIndex, LogSize, Secret, Store, TreeHead, store::uptime};
+use stemedb_sync::{Identity, Keys, Pin, Source, Unreadable, message::SetHead};
+
+use super::sync_error::SyncError;
+use crate::{
+    Failure, Limiter, Reason,
+    observer::{Observer, Origin},
 };
 
-use super::SyncError;
-use crate::{Reason, SessionHost, backend::Failure};
-
-/// Store as sessions with peers see it.
+/// Store as sessions with peers see it. Clones are the same one.
 #[derive(Clone, Debug)]
-pub struct PeerStore(pub Arc<Store>);
+pub struct PeerStore {
+    store: Arc<Store>,
+    limiter: Option<Arc<Limiter>>,
+    observer: Observer,
+}
+
+impl PeerStore {
+    /// A store that no limiter holds back and nobody observes.
+    pub fn new(store: Arc<Store>) -> Self {
+        Self { store, limiter: None, observer: Observer::default() }
+    }
+
+    /// The same, held back by a limiter.
+    #[must_use]
+    pub fn with_limiter(self, limiter: Arc<Limiter>) -> Self {
+        Self { limiter: Some(limiter), ..self }
+    }
+
+    /// The same, whose events are told.
+    #[must_use]
+    pub fn with_observer(self, observer: Observer) -> Self {
+        Self { observer, ..self }
+    }
+
+    /// The store itself.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    pub(crate) fn observer(&self) -> &Observer {
+        &self.observer
+    }
+
+    pub(crate) fn limiter(&self) -> Option<&Limiter> {
+        self.limiter.as_deref()
+    }
+
+    /// Whether it takes bodies of peers at all.
+    pub(crate) fn takes_bodies(&self) -> bool {
+        self.limiter().is_none_or(Limiter::takes_bodies)
+    }
+
+    /// How long the next bodies that a peer pushes are to wait, so that others go first.
+    pub(crate) fn push_hold(&self) -> Option<Duration> {
+        self.limiter()?.push_hold()
+    }
+
+    /// Appends bodies of a peer. Returns once they are durable: for each its id, and whether it was
+    /// new. Called from several threads at once, of which each waits for its own.
+    pub(crate) fn append(&self, bodies: &[Vec<u8>]) -> Result<Vec<(Hash, bool)>, Failure> {
+        if !self.takes_bodies() {
+            return Err(Reason::Failed.into());
+        }
+        let began = uptime();
+        let taken = self.store.append_from_peer(bodies);
+        let held = taken.as_ref().map(|taken| taken.iter().filter(|(_, new)| !new).count());
+        self.observer.append(Origin::Peer, began, bodies.len(), held.ok());
+        Ok(taken?)
+    }
+}
 
 /// Identity of a store to its peers.
 pub fn peer_identity(store: &Store) -> Identity {
@@ -29,51 +88,34 @@ pub fn peer_identity(store: &Store) -> Identity {
 ///
 /// If the system has no random bytes to give.
 pub fn session_seed<const LEN: usize>(store: &Store) -> Result<[u8; LEN], SyncError> {
-    store.random().map_err(|source| SyncError::Entropy(Failure::new(Reason::Failed, source)))
+    store.random().map_err(SyncError::Entropy)
 }
 
 impl Source for PeerStore {
     fn pin(&self) -> Result<Pin, Unreadable> {
-        let Comparison { set, log, sketch } = self.0.comparison().map_err(|_| Unreadable)?;
-        Ok(Pin { snapshot: set, log: LogHead { size: log.size.0, root: log.root }, sketch })
+        let Comparison { set, log, sketch } = self.store.comparison().map_err(|_| Unreadable)?;
+        Ok(Pin { snapshot: set, log, sketch })
     }
 
-    fn head(&self) -> Result<(SetHead, LogHead), Unreadable> {
+    fn head(&self) -> Result<(SetHead, TreeHead), Unreadable> {
         let Head { count, set_root, log_size, log_root, .. } =
-            self.0.head().map_err(|_| Unreadable)?;
-        Ok((SetHead { count, root: set_root }, LogHead { size: log_size, root: log_root }))
+            self.store.head().map_err(|_| Unreadable)?;
+        Ok((SetHead { count, root: set_root }, TreeHead { size: log_size, root: log_root }))
     }
 
     fn log_root_at(&self, size: u64) -> Result<Option<Hash>, Unreadable> {
-        if size > self.0.log_size() {
+        let size = LogSize(size);
+        if size > self.store.log_size() {
             return Ok(None);
         }
-        self.0.history_root_at(size).map(Some).map_err(|_| Unreadable)
+        self.store.history_root_at(size).map(Some).map_err(|_| Unreadable)
     }
 
     fn body(&self, id: &Hash) -> Result<Option<Vec<u8>>, Unreadable> {
-        self.0.get(&AssertionId(*id)).map_err(|_| Unreadable)
+        self.store.get(&AssertionId(*id)).map_err(|_| Unreadable)
     }
 
     fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, Unreadable> {
-        self.0.body_at(index).map_err(|_| Unreadable)
-    }
-}
-
-impl SessionHost for PeerStore {
-    fn now(&self) -> Duration {
-        uptime()
-    }
-
-    fn time(&self) -> u64 {
-        self.0.clock_time()
-    }
-
-    fn nonce(&self) -> Result<[u8; 16], Failure> {
-        self.0.random().map_err(|source| Failure::new(Reason::Failed, source))
-    }
-
-    fn append(&self, bodies: Vec<Vec<u8>>) -> Result<Vec<(Hash, bool)>, Failure> {
-        Ok(self.0.append_from_peer(&bodies)?)
+        self.store.body_at(LogIndex(index)).map_err(|_| Unreadable)
     }
 }

@@ -15,7 +15,7 @@ use stemedb_sync::report::PeerCursor;
 use stemedb_wal::disk::Disk;
 use tracing::warn;
 
-use stemedb_store::small_file::{SmallFile, SmallFileError, take};
+use stemedb_store::small_file::{SmallFile, take};
 
 /// Peers that are remembered; the one not met for longest is forgotten first.
 const PEERS_MAX: usize = 256;
@@ -38,19 +38,15 @@ pub(super) struct Peers(Vec<(String, PeerCursor)>);
 impl Peers {
     /// Those that are remembered; none if the file is missing. One that can't be used is reported.
     pub(super) fn load(disk: &dyn Disk) -> Self {
-        let peers = match FILE.load(disk) {
-            Ok(None) => return Self::default(),
-            Ok(Some(content)) => Self::parse(&content).ok_or(SmallFileError::Damaged),
-            Err(error) => Err(error),
-        };
-        peers.unwrap_or_else(|error| {
+        let peers = FILE.load(disk, Self::parse).unwrap_or_else(|error| {
             warn!(
                 %error,
                 path = %disk.path(FILE.name).display(),
                 "how far the logs of peers were read is not known: the next session compares sets"
             );
-            Self::default()
-        })
+            None
+        });
+        peers.unwrap_or_default()
     }
 
     /// How far the log at an address has been read.
@@ -76,7 +72,9 @@ impl Peers {
     fn content(&self) -> Vec<u8> {
         let mut rest = Vec::new();
         for (address, PeerCursor { node, epoch, size, root }) in &self.0 {
-            rest.extend(u16::try_from(address.len()).unwrap_or(0).to_le_bytes());
+            // None that is longer was noted or read.
+            let Ok(len) = u16::try_from(address.len()) else { continue };
+            rest.extend(len.to_le_bytes());
             rest.extend(address.as_bytes());
             rest.extend(node);
             rest.extend(epoch.to_le_bytes());

@@ -3,9 +3,9 @@
 use std::{future::Future, sync::Arc};
 
 use crate::{
-    Client, ResponderService, Server, SessionHost,
+    Client, ResponderService, Server,
     server::{ServeError, Stopped},
-    sync::{NoSession, Pace, Synced, run},
+    sync::{Synced, run},
 };
 use stemedb_sync::{
     Config, Direction, Limits, Responder,
@@ -18,9 +18,10 @@ use stemedb_store::Store;
 use super::{
     peer_store::{PeerStore, peer_identity, session_seed},
     peers::Peers,
+    sync_error::SyncError,
 };
 
-/// What a session is to do, and within which limits.
+/// Options of a session.
 #[derive(Clone, Debug, Default)]
 pub struct SyncOptions {
     /// Which way bodies go. Default: both.
@@ -29,32 +30,6 @@ pub struct SyncOptions {
     pub limits: Limits,
     /// Layers that are left out. Default: none.
     pub without: Vec<Layer>,
-    /// What holds the session back. Default: nothing.
-    pub pace: Option<Arc<dyn Pace>>,
-}
-
-/// Why no session began.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SyncError {
-    /// Bodies can't be checked without the secret.
-    #[error("this store has a secret, and without it nothing can be synced: give its file")]
-    SecretMissing,
-    /// The set tree or the log can't be read.
-    #[error("this store could not be read, so no session began: see what `stemedb check` says")]
-    Unreadable,
-    /// The system has no random numbers to give.
-    #[error("the system gives no random numbers: {0}")]
-    Entropy(crate::backend::Failure),
-}
-
-impl From<NoSession> for SyncError {
-    fn from(error: NoSession) -> Self {
-        match error {
-            NoSession::Nonce(failure) => Self::Entropy(failure),
-            _ => Self::Unreadable,
-        }
-    }
 }
 
 /// Comparing a store with others, and bringing them into step.
@@ -100,9 +75,8 @@ impl Replicate for Store {
     ) -> Result<Stopped, ServeError> {
         let (identity, limits) = (peer_identity(self), fitting(self, limits));
         let responder = Responder::with_memory(identity, limits, server.memory());
-        let replica =
-            Arc::new(ResponderService::new(responder, Arc::new(PeerStore(Arc::clone(self)))));
-        server.serve(Arc::clone(self), replica, stop).await
+        let store = PeerStore::new(Arc::clone(self));
+        server.serve(Arc::new(ResponderService::new(responder, store)), stop).await
     }
 
     async fn sync(
@@ -112,41 +86,39 @@ impl Replicate for Store {
         cancel: impl Future<Output = ()> + Send,
         progress: impl FnMut(&Report) + Send,
     ) -> Result<Synced, SyncError> {
-        let site = Arc::new(PeerStore(Arc::clone(self)));
-        sync_through(self, site, client, options, cancel, progress).await
+        sync(PeerStore::new(Arc::clone(self)), client, options, cancel, progress).await
     }
 }
 
-/// [`Replicate::sync`], with what reads the store and appends to it.
+/// [`Replicate::sync`] of a store as peers see it.
 ///
 /// # Errors
 ///
 /// As there.
-pub async fn sync_through<S: SessionHost>(
-    store: &Arc<Store>,
-    site: Arc<S>,
+pub async fn sync(
+    host: PeerStore,
     client: &Client,
     options: SyncOptions,
     cancel: impl Future<Output = ()>,
     progress: impl FnMut(&Report),
 ) -> Result<Synced, SyncError> {
+    let store = Arc::clone(host.store());
     if store.lacks_secret() {
         return Err(SyncError::SecretMissing);
     }
     let address = client.peer().to_string();
-    let cursor = peer_cursor(store, &address).await;
+    let cursor = peer_cursor(&store, &address).await;
     let config = Config {
-        identity: peer_identity(store),
-        limits: fitting(store, options.limits),
+        identity: peer_identity(&store),
+        limits: fitting(&store, options.limits),
         direction: options.direction,
         cursor,
         without: options.without,
-        seed: session_seed(store)?,
+        seed: session_seed(&store)?,
     };
-    let pace = options.pace.as_deref();
-    let synced = run(client, config, site, pace, cancel, progress).await?;
+    let synced = run(client, config, host, cancel, progress).await?;
     if let Some(read) = synced.report.cursor.filter(|read| cursor != Some(*read)) {
-        keep_cursor(store, address, read).await;
+        keep_cursor(&store, address, read).await;
     }
     Ok(synced)
 }

@@ -1,4 +1,4 @@
-//! Who is let in: TLS, mutual TLS, tokens, and nobody in clear from elsewhere.
+//! Who is let in: TLS, mutual TLS, tokens, and nobody in plaintext from elsewhere.
 
 use std::time::Duration;
 
@@ -116,19 +116,19 @@ fn certificates_that_are_no_good_are_said_so_at_once() {
 }
 
 #[test]
-fn nothing_is_told_in_clear_to_others_unless_that_is_meant() {
+fn nothing_is_told_in_plaintext_to_others_unless_that_is_allowed() {
     run(async {
         let address = ([0, 0, 0, 0], 0).into();
         let error = Server::bind(address, ServerOptions::default()).await.unwrap_err();
-        assert!(matches!(error, ServeError::Clear { .. }), "{error}");
-        let options = ServerOptions { clear_to_others: true, ..ServerOptions::default() };
+        assert!(matches!(error, ServeError::Plaintext { .. }), "{error}");
+        let options = ServerOptions { allow_plaintext: true, ..ServerOptions::default() };
         Server::bind(address, options).await.unwrap();
 
         let token = Some(Token::parse(RIGHT.as_bytes()).unwrap());
         let there: PeerAddress = "192.0.2.1:1".parse().unwrap();
         let options = ClientOptions { token, ..hasty() };
         let error = Client::connect(&there, options).await.unwrap_err();
-        assert!(matches!(error, CallError::TokenInClear { .. }), "{error}");
+        assert!(matches!(error, CallError::TokenInPlaintext { .. }), "{error}");
         let there: PeerAddress = "https://127.0.0.1:1".parse().unwrap();
         let error = Client::connect(&there, hasty()).await.unwrap_err();
         assert!(matches!(error, CallError::AuthorityMissing { .. }), "{error}");
@@ -164,12 +164,11 @@ fn a_token_opens_everything_and_without_one_nothing_is_open() {
             let refused = client.append_batch().await.unwrap_err();
             assert_eq!(refused.reason(), Some(Reason::Token), "{refused}");
             let mut traffic = stemedb_rpc::client::Traffic::default();
-            let hello = super::sessions::request(1, super::sessions::hello(0));
+            let hello = super::sessions::hello(&world.store.keys(), 1, 0);
             let refused = super::sessions::ask(&client, hello, &mut traffic).await.unwrap_err();
             assert_eq!(refused.reason(), Some(Reason::Token), "{refused}");
         }
-        assert_eq!(world.memory.len(), 0);
-        assert!(world.echoes.asked.lock().unwrap().is_empty());
+        assert_eq!((world.store.len(), world.sessions()), (0, 0));
         world.end().await;
     });
 }
@@ -189,26 +188,25 @@ fn a_token_permits_the_calls_of_its_scope_and_no_others() {
             ..ServerOptions::default()
         })
         .await;
-        for (token, store, replication) in [
+        for (name, (token, store, replication)) in (1..).zip([
             (CLIENT, None, Some(Reason::Forbidden)),
             (PEER, Some(Reason::Forbidden), None),
             (ADMIN, None, None),
             ("a-token-of-nobody-at-all", Some(Reason::Token), Some(Reason::Token)),
-        ] {
+        ]) {
             let token = Some(Token::parse(token.as_bytes()).unwrap());
             let client = world.client_with(ClientOptions { token, ..hasty() }).await.unwrap();
             let refused = |answer: Option<CallError>| answer.and_then(|error| error.reason());
             assert_eq!(refused(client.head().await.err()), store);
             assert_eq!(refused(client.append(b"body".to_vec()).await.err()), store);
             let mut traffic = stemedb_rpc::client::Traffic::default();
-            let hello = super::sessions::request(1, super::sessions::hello(0));
+            let hello = super::sessions::hello(&world.store.keys(), name, 0);
             assert_eq!(
                 refused(super::sessions::ask(&client, hello, &mut traffic).await.err()),
                 replication
             );
         }
-        assert_eq!(world.memory.len(), 1);
-        assert_eq!(world.echoes.asked.lock().unwrap().len(), 2);
+        assert_eq!((world.store.len(), world.sessions()), (1, 2));
         world.end().await;
     });
 }
@@ -283,7 +281,7 @@ fn a_message_over_the_limit_is_refused_and_nothing_else_suffers() {
         assert_eq!(status.code(), Code::OutOfRange, "{status}");
         let body = vec![0; 2 << 20];
         store.append(v1::AppendRequest { body, ..Default::default() }).await.unwrap();
-        assert_eq!(world.memory.len(), 1);
+        assert_eq!(world.store.len(), 1);
         drop(store);
         world.end().await;
     });

@@ -9,17 +9,17 @@ use std::{
 };
 
 use stemedb_rpc::{
-    Client, ClientOptions, Replica as _, ResponderService,
+    Client, ClientOptions, PeerStore, ResponderService,
     proto::v1::{self, replication_service_server},
     reason::refusal_status,
-    replica::Said,
     sync::Synced,
 };
 use stemedb_sync::{
-    Config, Ending, Keys, Limits, ProtocolViolation, Responder,
+    Config, Ending, Keys, Limits, MemoryBudget, ProtocolViolation,
     keys::SessionKey,
-    message::{Answer, Bodies, BodiesEnd, Echo, Request, Response},
+    message::{Answer, Ask, Bodies, BodiesEnd, Echo, Request, Response},
     report::{Layer, Limited},
+    responder::Reply as Answered,
 };
 use tokio::{
     task::JoinHandle,
@@ -32,7 +32,8 @@ use tonic::{
 };
 
 use super::{
-    meeting::{Node, config, sync},
+    meeting::{config, sync},
+    stores::TestStore,
     world::run,
 };
 
@@ -62,7 +63,8 @@ static BOMB: LazyLock<Vec<u8>> =
     LazyLock::new(|| zstd::bulk::compress(&vec![0; 256 << 20], 1).unwrap());
 
 struct Hostile {
-    replica: ResponderService<Node>,
+    responder: Arc<ResponderService>,
+    store: PeerStore,
     keys: Keys,
     /// Of the last session.
     key: Mutex<Option<SessionKey>>,
@@ -71,11 +73,17 @@ struct Hostile {
 
 impl Hostile {
     fn answers(&self, request: Request) -> Result<Vec<Response>, Status> {
-        let said = self.replica.answer(request, Ipv4Addr::LOCALHOST.into());
-        let answers = match said.map_err(refusal_status)? {
-            Said::Nothing => Vec::new(),
-            Said::Answer(answer) => vec![answer],
-            Said::Parts(parts) => parts.collect::<Result<_, _>>().map_err(refusal_status)?,
+        let from = Ipv4Addr::LOCALHOST.into();
+        if let Ask::Push(_) = request.ask {
+            let answer = self.responder.push(vec![request], from).map_err(refusal_status)?;
+            return Ok(answer.into_iter().collect());
+        }
+        let answers = match self.responder.answer(request, from).map_err(refusal_status)? {
+            Answered::Answer(answer) => vec![answer],
+            Answered::Stream(mut parts) => std::iter::from_fn(|| parts.next(&self.store))
+                .collect::<Result<_, _>>()
+                .map_err(refusal_status)?,
+            _ => Vec::new(),
         };
         for Response { echo, answer } in &answers {
             if let Answer::Welcome(welcome) = answer {
@@ -250,12 +258,11 @@ impl replication_service_server::ReplicationService for Hostile {
     }
 }
 
-fn serve(theirs: &Arc<Node>, how: How) -> (SocketAddr, JoinHandle<()>) {
-    let responder = Responder::new(theirs.identity.clone(), Limits::default());
-    let replica = ResponderService::new(responder, Arc::clone(theirs));
+fn serve(theirs: &TestStore, how: How) -> (SocketAddr, JoinHandle<()>) {
     let service = replication_service_server::ReplicationServiceServer::new(Hostile {
-        replica,
-        keys: theirs.identity.keys.clone(),
+        responder: theirs.responder(Limits::default(), MemoryBudget::default()),
+        store: theirs.peer_store(),
+        keys: theirs.keys(),
         key: Mutex::default(),
         how,
     });
@@ -267,10 +274,10 @@ fn serve(theirs: &Arc<Node>, how: How) -> (SocketAddr, JoinHandle<()>) {
 
 /// A session with such a server, by id or by its log.
 async fn meet(how: How, by_id: bool) -> Synced {
-    let mine = Node::new(1, None, if by_id { 0..100 } else { 0..0 });
-    let theirs = Node::new(2, None, 50..200);
+    let mine = TestStore::of(None, if by_id { 0..100 } else { 0..0 });
+    let theirs = TestStore::of(None, 50..200);
     LazyLock::force(&BOMB);
-    let before = (mine.memory.len(), mine.memory.root());
+    let before = (mine.len(), mine.root());
     let (address, server) = serve(&theirs, how);
     let options = ClientOptions {
         idle_time_max: Duration::from_millis(300),
@@ -290,12 +297,12 @@ async fn meet(how: How, by_id: bool) -> Synced {
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     server.abort();
     if how == How::Honest {
-        assert_eq!(mine.memory.root(), theirs.memory.root());
+        assert_eq!(mine.root(), theirs.root());
     } else if how == How::Surplus {
         // What came before the fault was right, and stays.
-        assert_eq!(mine.memory.len(), 200);
+        assert_eq!(mine.len(), 200);
     } else {
-        assert_eq!((mine.memory.len(), mine.memory.root()), before, "{how:?}: {synced:?}");
+        assert_eq!((mine.len(), mine.root()), before, "{how:?}: {synced:?}");
     }
     synced
 }

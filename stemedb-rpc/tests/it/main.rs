@@ -14,7 +14,6 @@ mod doors;
 mod generated;
 mod hostile;
 mod meeting;
-mod memory;
 #[path = "../../../stemedb-sync/tests/it/model.rs"]
 mod model;
 mod pushes;
@@ -22,6 +21,7 @@ mod python;
 mod rude;
 mod sessions;
 mod stop;
+mod stores;
 mod strangers;
 mod unread;
 mod watching;

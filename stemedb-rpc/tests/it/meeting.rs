@@ -1,111 +1,31 @@
 //! Whole sessions between two stores.
 
 use std::{
-    collections::HashSet,
     net::SocketAddr,
-    sync::{Arc, Mutex},
-    thread::{self, ThreadId},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     time::Duration,
 };
 
-use stemedb_merkle::{AssertionId, Hash};
 use stemedb_rpc::{
-    Backend as _, Client, ClientOptions, ResponderService, Server, ServerOptions, SessionHost,
-    backend::{Failure, Which},
+    Client, ClientOptions, Server, ServerOptions,
+    store::{peer_identity, session_seed},
     sync::{Synced, run as run_session},
 };
 use stemedb_sync::{
-    Config, Direction, Ending, Identity, Keys, Limits, Pin, Responder, Source, Unreadable,
-    message::{Kind, LogHead, Refusal},
+    Config, Direction, Ending, Limits,
+    message::{Kind, Refusal},
     report::Layer,
-    symbols::Sketch,
 };
-use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
+use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{
-    memory::{Memory, TIME},
+    stores::{TestStore, body},
     world::run,
 };
-
-/// A store among others.
-#[derive(Debug)]
-pub(crate) struct Node {
-    pub memory: Arc<Memory>,
-    pub identity: Identity,
-    began: Instant,
-    sketched: bool,
-    nonces: Mutex<u64>,
-    /// Who asked for the time.
-    threads: Mutex<HashSet<ThreadId>>,
-}
-
-impl Node {
-    pub(crate) fn new(
-        name: u8,
-        secret: Option<&[u8]>,
-        bodies: impl IntoIterator<Item = u64>,
-    ) -> Arc<Self> {
-        let identity = Identity { node: [name; 16], epoch: 1, keys: Keys::new(secret) };
-        let memory = Memory::with_keys(identity.keys.clone());
-        memory.take(bodies.into_iter().map(body).collect());
-        let (began, nonces) = (Instant::now(), Mutex::new(0));
-        let (memory, threads) = (Arc::new(memory), Mutex::default());
-        Arc::new(Self { memory, identity, began, sketched: true, nonces, threads })
-    }
-}
-
-pub(crate) fn body(n: u64) -> Vec<u8> {
-    format!("assertion {n}").into_bytes()
-}
-
-impl Source for Node {
-    fn pin(&self) -> Result<Pin, Unreadable> {
-        let snapshot = self.memory.snapshot();
-        let log = LogHead { size: self.memory.len(), root: self.memory.head().unwrap().log_root };
-        let sketch = self.sketched.then(|| {
-            let mut sketch = Sketch::new(self.identity.keys.symbol_key(), 1024);
-            for entry in &snapshot {
-                sketch.insert(&entry.unwrap().id);
-            }
-            Arc::new(sketch)
-        });
-        Ok(Pin { snapshot, log, sketch })
-    }
-
-    fn log_root_at(&self, size: u64) -> Result<Option<Hash>, Unreadable> {
-        Ok(self.memory.log_root_at(size))
-    }
-
-    fn body(&self, id: &Hash) -> Result<Option<Vec<u8>>, Unreadable> {
-        Ok(self.memory.body_of(&Which::Id(AssertionId(*id))))
-    }
-
-    fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, Unreadable> {
-        Ok(self.memory.body_of(&Which::Index(index)))
-    }
-}
-
-impl SessionHost for Node {
-    fn now(&self) -> Duration {
-        self.threads.lock().unwrap().insert(thread::current().id());
-        self.began.elapsed()
-    }
-
-    fn time(&self) -> u64 {
-        TIME
-    }
-
-    fn nonce(&self) -> Result<[u8; 16], Failure> {
-        let mut nonces = self.nonces.lock().unwrap();
-        *nonces += 1;
-        Ok((u128::from(*nonces) << 64).to_le_bytes())
-    }
-
-    fn append(&self, bodies: Vec<Vec<u8>>) -> Result<Vec<(Hash, bool)>, Failure> {
-        let receipts = self.memory.take(bodies);
-        Ok(receipts.iter().map(|receipt| (receipt.id.0, !receipt.duplicate)).collect())
-    }
-}
 
 /// A node that serves.
 pub(crate) struct Served {
@@ -116,19 +36,17 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    pub(crate) async fn new(node: &Arc<Node>, limits: Limits) -> Self {
+    pub(crate) async fn new(store: &TestStore, limits: Limits) -> Self {
         let options = ServerOptions::default();
         let server = Server::bind(([127, 0, 0, 1], 0).into(), options).await.unwrap();
         let address = server.address();
-        let responder = Responder::new(node.identity.clone(), limits);
-        let responding = Arc::new(ResponderService::new(responder, Arc::clone(node)));
-        let memory = Arc::clone(&node.memory);
+        let responder = store.responder(limits, server.memory());
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(async move {
             let stopped = async {
                 let _stopped = stopped.await;
             };
-            server.serve(memory, responding, stopped).await.unwrap().cut
+            server.serve(responder, stopped).await.unwrap().cut
         });
         let client = Client::connect(&address.into(), ClientOptions::default()).await.unwrap();
         Self { address, client, stop, serving }
@@ -145,25 +63,24 @@ impl Served {
     }
 }
 
-pub(crate) fn config(node: &Node) -> Config {
+pub(crate) fn config(store: &TestStore) -> Config {
     let limits = Limits {
         answer_time_max: Duration::from_secs(4),
         leave_time_max: Duration::from_secs(20),
         ..Limits::default()
     };
-    let (identity, direction) = (node.identity.clone(), Direction::Both);
-    let nonce = node.nonce().unwrap();
-    let seed = *blake3::hash(&nonce).as_bytes();
+    let (identity, direction) = (peer_identity(&store.store), Direction::Both);
+    let seed = session_seed(&store.store).unwrap();
     Config { identity, limits, direction, cursor: None, without: Vec::new(), seed }
 }
 
-pub(crate) async fn sync(client: &Client, node: &Arc<Node>, config: Config) -> Synced {
+pub(crate) async fn sync(client: &Client, store: &TestStore, config: Config) -> Synced {
     let never = std::future::pending();
-    run_session(client, config, Arc::clone(node), None, never, |_| {}).await.unwrap()
+    run_session(client, config, store.peer_store(), never, |_| {}).await.unwrap()
 }
 
 /// Two stores meet, and hold the same then.
-async fn meet(mine: Arc<Node>, theirs: Arc<Node>, without: Vec<Layer>) -> Synced {
+async fn meet(mine: Arc<TestStore>, theirs: Arc<TestStore>, without: Vec<Layer>) -> Synced {
     let served = Served::new(&theirs, Limits::default()).await;
     let synced = sync(&served.client, &mine, Config { without, ..config(&mine) }).await;
     served.end().await;
@@ -171,7 +88,7 @@ async fn meet(mine: Arc<Node>, theirs: Arc<Node>, without: Vec<Layer>) -> Synced
     let report = &synced.report;
     assert_eq!(report.ending, Ending::Complete, "{report:?}");
     assert!(report.equal && report.checked, "{report:?}");
-    assert_eq!(mine.memory.root(), theirs.memory.root());
+    assert_eq!(mine.root(), theirs.root());
     synced
 }
 
@@ -179,7 +96,7 @@ async fn meet(mine: Arc<Node>, theirs: Arc<Node>, without: Vec<Layer>) -> Synced
 fn equal_stores_need_one_small_exchange() {
     run(async {
         let synced =
-            meet(Node::new(1, None, 0..1000), Node::new(2, None, (0..1000).rev()), vec![]).await;
+            meet(TestStore::of(None, 0..1000), TestStore::of(None, (0..1000).rev()), vec![]).await;
         let report = synced.report;
         assert_eq!((report.rounds, report.fetched, report.pushed), (1, 0, 0));
         let bytes = report.bytes_sent() + report.bytes_received();
@@ -192,7 +109,7 @@ fn stores_that_differ_hold_the_same_afterwards_whatever_layer_is_used() {
     run(async {
         let descent = vec![Layer::Cursor, Layer::Symbols, Layer::Bulk];
         for without in [vec![], descent] {
-            let (mine, theirs) = (Node::new(1, None, 0..3000), Node::new(2, None, 100..3200));
+            let (mine, theirs) = (TestStore::of(None, 0..3000), TestStore::of(None, 100..3200));
             let synced = meet(mine, theirs, without).await;
             let report = synced.report;
             assert_eq!((report.fetched, report.pushed), (200, 100), "{report:?}");
@@ -204,9 +121,9 @@ fn stores_that_differ_hold_the_same_afterwards_whatever_layer_is_used() {
 #[test]
 fn an_empty_store_takes_everything_and_a_full_one_gives_it() {
     run(async {
-        let synced = meet(Node::new(1, None, []), Node::new(2, None, 0..20_000), vec![]).await;
+        let synced = meet(TestStore::of(None, []), TestStore::of(None, 0..20_000), vec![]).await;
         assert_eq!(synced.report.fetched, 20_000);
-        let synced = meet(Node::new(1, None, 0..20_000), Node::new(2, None, []), vec![]).await;
+        let synced = meet(TestStore::of(None, 0..20_000), TestStore::of(None, []), vec![]).await;
         assert_eq!(synced.report.pushed, 20_000);
     });
 }
@@ -214,10 +131,10 @@ fn an_empty_store_takes_everything_and_a_full_one_gives_it() {
 #[test]
 fn a_peer_that_went_on_is_followed() {
     run(async {
-        let (mine, theirs) = (Node::new(1, None, []), Node::new(2, None, 0..500));
+        let (mine, theirs) = (TestStore::of(None, []), TestStore::of(None, 0..500));
         let first = meet(Arc::clone(&mine), Arc::clone(&theirs), vec![]).await;
         for n in 500..600 {
-            theirs.memory.take(vec![body(n)]);
+            theirs.take(vec![body(n)]);
         }
         let served = Served::new(&theirs, Limits::default()).await;
         let config = Config { cursor: first.report.cursor, ..config(&mine) };
@@ -227,7 +144,7 @@ fn a_peer_that_went_on_is_followed() {
         assert_eq!(report.ending, Ending::Complete, "{report:?}");
         assert!(report.layers.iter().any(|step| step.layer == Layer::Cursor), "{report:?}");
         assert_eq!((report.rounds, report.fetched), (1, 100), "{report:?}");
-        assert_eq!(mine.memory.root(), theirs.memory.root());
+        assert_eq!(mine.root(), theirs.root());
     });
 }
 
@@ -236,20 +153,22 @@ fn strangers_are_refused_before_anything_is_told() {
     run(async {
         let secret = Some(&b"0123456789abcdef"[..]);
         let other = Some(&b"0123456789abcdeF"[..]);
-        let served = Node::new(2, secret, 0..10);
+        let served = TestStore::of(secret, 0..10);
+        let same = TestStore::on(served.disk.fork(), secret);
         let host = Served::new(&served, Limits::default()).await;
-        for (name, secret, refusal) in
-            [(1, None, Refusal::Secret), (1, other, Refusal::Secret), (2, secret, Refusal::Itself)]
-        {
-            let mine = Node::new(name, secret, 5..15);
+        for (mine, refusal) in [
+            (TestStore::of(None, 5..15), Refusal::Secret),
+            (TestStore::of(other, 5..15), Refusal::Secret),
+            (same, Refusal::Itself),
+        ] {
             let synced = sync(&host.client, &mine, config(&mine)).await;
             assert_eq!(synced.report.ending, Ending::Refused(refusal), "{synced:?}");
-            assert_eq!((mine.memory.len(), served.memory.len()), (10, 10));
+            assert_eq!((mine.len(), served.len()), (10, 10));
         }
-        let mine = Node::new(1, secret, 5..15);
+        let mine = TestStore::of(secret, 5..15);
         let synced = sync(&host.client, &mine, config(&mine)).await;
         assert_eq!(synced.report.ending, Ending::Complete);
-        assert_eq!(mine.memory.root(), served.memory.root());
+        assert_eq!(mine.root(), served.root());
         host.end().await;
     });
 }
@@ -257,7 +176,7 @@ fn strangers_are_refused_before_anything_is_told() {
 #[test]
 fn a_session_can_be_called_off_and_what_has_arrived_stays() {
     run(async {
-        let (mine, theirs) = (Node::new(1, None, []), Node::new(2, None, 0..50_000));
+        let (mine, theirs) = (TestStore::of(None, []), TestStore::of(None, 0..50_000));
         let served = Served::new(&theirs, Limits::default()).await;
         let (stop, stopped) = oneshot::channel();
         let mut stop = Some(stop);
@@ -272,14 +191,13 @@ fn a_session_can_be_called_off_and_what_has_arrived_stays() {
             }
         };
         let synced =
-            run_session(&served.client, config(&mine), Arc::clone(&mine), None, cancel, progress)
-                .await;
+            run_session(&served.client, config(&mine), mine.peer_store(), cancel, progress).await;
         let report = synced.unwrap().report;
         assert!(matches!(report.ending, Ending::Cancelled | Ending::Complete), "{report:?}");
-        assert!(mine.memory.len() > 0 && mine.memory.len() >= report.fetched);
+        assert!(mine.len() > 0 && mine.len() >= report.fetched);
         let again = sync(&served.client, &mine, config(&mine)).await;
         assert_eq!(again.report.ending, Ending::Complete, "{again:?}");
-        assert_eq!(mine.memory.root(), theirs.memory.root());
+        assert_eq!(mine.root(), theirs.root());
         served.end().await;
     });
 }
@@ -289,8 +207,8 @@ fn a_session_can_be_called_off_and_what_has_arrived_stays() {
 fn a_large_difference_is_found_in_three_rounds() {
     run(async {
         let common = 0..30_000;
-        let mine = Node::new(1, None, common.clone().chain(100_000..145_000));
-        let theirs = Node::new(2, None, common.chain(200_000..245_000));
+        let mine = TestStore::of(None, common.clone().chain(100_000..145_000));
+        let theirs = TestStore::of(None, common.chain(200_000..245_000));
         let report = meet(mine, theirs, vec![]).await.report;
         assert_eq!((report.fetched, report.pushed), (45_000, 45_000), "{report:?}");
         let layers: Vec<_> = report.layers.iter().map(|step| step.layer).collect();
@@ -301,26 +219,57 @@ fn a_large_difference_is_found_in_three_rounds() {
     });
 }
 
-/// Whoever else is served by the runtime of a session is not kept waiting by what it computes.
+/// What else the runtime of a session serves is not kept waiting by what it computes: where no
+/// thread may block, the session stands still.
 #[test]
 fn a_session_computes_beside_its_runtime() {
-    let (mine, theirs) = (Node::new(1, None, 0..3000), Node::new(2, None, 100..3200));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let synced = runtime.block_on(meet(Arc::clone(&mine), theirs, vec![]));
-    assert_eq!(synced.report.fetched, 200);
-    let threads = mine.threads.lock().unwrap();
-    assert!(!threads.is_empty() && !threads.contains(&thread::current().id()));
+    let (mine, theirs) = (TestStore::of(None, 0..3000), TestStore::of(None, 100..3200));
+    let host = tokio::runtime::Runtime::new().unwrap();
+    let served = host.block_on(Served::new(&theirs, Limits::default()));
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.max_blocking_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let peer = served.address.into();
+        let client = Client::connect(&peer, ClientOptions::default()).await.unwrap();
+        let is_blocked = AtomicBool::new(false);
+        let (release, released) = mpsc::channel::<()>();
+        let (mut released, mut steps) = (Some(released), 0);
+        let (blocking, blocked) = oneshot::channel();
+        let mut blocking = Some(blocking);
+        let progress = |_: &stemedb_sync::Report| {
+            steps += 1;
+            assert!(!is_blocked.load(Ordering::Relaxed), "it computes on the runtime's own thread");
+            if let Some(released) = released.take() {
+                is_blocked.store(true, Ordering::Relaxed);
+                tokio::task::spawn_blocking(move || released.recv());
+                blocking.take().unwrap().send(()).unwrap();
+            }
+        };
+        let releasing = async {
+            blocked.await.unwrap();
+            // Answers come meanwhile.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            is_blocked.store(false, Ordering::Relaxed);
+            release.send(()).unwrap();
+        };
+        let (config, never) = (config(&mine), std::future::pending());
+        let session = run_session(&client, config, mine.peer_store(), never, progress);
+        let (synced, ()) = tokio::join!(session, releasing);
+        assert_eq!(synced.unwrap().report.fetched, 200);
+        assert!(steps > 1, "{steps}");
+    });
+    host.block_on(served.end());
 }
 
 /// A configuration can be used again: no two sessions have the same id all the same.
 #[test]
 fn the_seed_alone_does_not_name_a_session() {
     run(async {
-        let (mine, theirs) = (Node::new(1, None, 0..10), Node::new(2, None, 5..20));
+        let (mine, theirs) = (TestStore::of(None, 0..10), TestStore::of(None, 5..20));
         let served = Served::new(&theirs, Limits::default()).await;
         let config = config(&mine);
         for n in 20..23 {
-            theirs.memory.take(vec![body(n)]);
+            theirs.take(vec![body(n)]);
             let synced = sync(&served.client, &mine, config.clone()).await;
             assert_eq!((synced.report.ending, synced.report.restarts), (Ending::Complete, 0));
         }
@@ -332,7 +281,7 @@ fn the_seed_alone_does_not_name_a_session() {
 #[test]
 fn a_session_with_nobody_ends() {
     run(async {
-        let (mine, theirs) = (Node::new(1, None, 0..10), Node::new(2, None, 5..20));
+        let (mine, theirs) = (TestStore::of(None, 0..10), TestStore::of(None, 5..20));
         let served = Served::new(&theirs, Limits::default()).await;
         let client = served.client.clone();
         served.end().await;

@@ -1,7 +1,7 @@
 //! What pushes and sessions may take of a server: threads and memory.
 
 use std::{
-    net::IpAddr,
+    io,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -12,110 +12,80 @@ use std::{
 
 use prost::Message as _;
 use stemedb_rpc::{
-    CallError, Client, ClientOptions, Replica, Server, ServerLimits, ServerOptions,
+    CallError, ClientOptions, ServerLimits, ServerOptions,
     client::Traffic,
     proto::v1::{self, replication_service_client::ReplicationServiceClient},
     reason::refusal_of,
-    replica::Said,
 };
+use stemedb_simdisk::FaultyDisk;
+use stemedb_store::{Environment as StoreEnvironment, store::ENVIRONMENT};
 use stemedb_sync::{
-    MemoryBudget,
-    message::{Answer, Ask, Descend, Push, Pushed, Refusal, Request, Response, Subtrees},
+    codec::{
+        bodies,
+        prefixes::{self, Prefix},
+    },
+    message::{Answer, Ask, Descend, Pushed, Refusal, Response},
 };
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, sync::oneshot};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 use tonic::{Code, transport::Channel};
 
 use super::{
     rude::{call, frame},
-    sessions::request,
-    world::{run, until},
+    sessions::Opened,
+    stores::{TestStore, body},
+    world::{Environment, run, until},
 };
 
-/// Takes its time for each call, and counts.
-#[derive(Debug, Default)]
-struct Slow {
-    /// Calls that take in parts, and how many there were of them at most at the same time.
-    calls: AtomicUsize,
-    running: AtomicUsize,
-    running_max: AtomicUsize,
-    parts: AtomicUsize,
+/// Threads that take in parts, and how many there were of them at most at the same time. Each part
+/// is given a random number, which is where they are counted.
+static RUNNING: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
+static RUNNING_MAX: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
+
+fn counted_entropy<const TEST: usize>(bytes: &mut [u8]) -> io::Result<()> {
+    let running = RUNNING[TEST].fetch_add(1, Ordering::Relaxed) + 1;
+    RUNNING_MAX[TEST].fetch_max(running, Ordering::Relaxed);
+    thread::sleep(Duration::from_micros(50));
+    RUNNING[TEST].fetch_sub(1, Ordering::Relaxed);
+    (ENVIRONMENT.entropy)(bytes)
 }
 
-impl Replica for Slow {
-    fn answer(&self, request: Request, _from: IpAddr) -> Result<Said, Refusal> {
-        let echo = request.envelope.echo();
-        let Ask::Descend(ask) = request.ask else { return Err(Refusal::Malformed) };
-        let subtrees = vec![2; ask.leaf_ids as usize * 25];
-        Ok(Said::Answer(Response { echo, answer: Answer::Subtrees(Subtrees { subtrees }) }))
-    }
-
-    fn push(&self, parts: Vec<Request>, _from: IpAddr) -> Result<Option<Response>, Refusal> {
-        let running = self.running.fetch_add(1, Ordering::Relaxed) + 1;
-        self.running_max.fetch_max(running, Ordering::Relaxed);
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        let before = self.parts.fetch_add(parts.len(), Ordering::Relaxed);
-        thread::sleep(Duration::from_millis(5));
-        self.running.fetch_sub(1, Ordering::Relaxed);
-        let appended = (before + parts.len()) as u64;
-        let last = parts.last().filter(|last| matches!(&last.ask, Ask::Push(push) if push.last));
-        Ok(last.map(|last| {
-            let answer = Answer::Pushed(Pushed { appended, duplicates: 0 });
-            Response { echo: last.envelope.echo(), answer }
-        }))
-    }
-
-    fn sessions(&self) -> usize {
-        0
-    }
+async fn serve<const TEST: usize>(limits: ServerLimits) -> Environment {
+    let environment = StoreEnvironment { entropy: counted_entropy::<TEST>, ..ENVIRONMENT };
+    let store = TestStore::within(environment, FaultyDisk::new(1), None);
+    store.slow_down(Duration::from_millis(5));
+    Environment::with(options(limits), store).await
 }
 
-struct Served {
-    slow: Arc<Slow>,
-    memory: MemoryBudget,
-    address: std::net::SocketAddr,
-    stop: oneshot::Sender<()>,
+fn options(limits: ServerLimits) -> ServerOptions {
+    ServerOptions { limits, ..ServerOptions::default() }
 }
 
-async fn serve(limits: ServerLimits) -> Served {
-    let options = ServerOptions { limits, ..ServerOptions::default() };
-    let server = Server::bind(([127, 0, 0, 1], 0).into(), options).await.unwrap();
-    let (address, memory) = (server.address(), server.memory());
-    let slow = Arc::new(Slow::default());
-    let (stop, stopped) = oneshot::channel::<()>();
-    let backend = Arc::new(super::memory::Memory::default());
-    let serving = server.serve(backend, Arc::clone(&slow), async {
-        let _stopped = stopped.await;
+/// Pushes bodies, a part each, in a session with a number for a name.
+async fn push(world: &Environment, name: u8, count: u64) -> Result<Response, CallError> {
+    let hasty = ClientOptions { retries_max: 0, ..ClientOptions::default() };
+    let client = world.client_with(hasty).await?;
+    let mut session = Opened::new(&client, &world.store.keys(), name).await;
+    let parts = (0..count).map(|n| {
+        let mut part = Vec::new();
+        bodies::write(&body((u64::from(name) << 32) + n), &mut part);
+        part
     });
-    tokio::spawn(serving);
-    Served { slow, memory, address, stop }
-}
-
-impl Served {
-    async fn client(&self) -> Client {
-        let options = ClientOptions { retries_max: 0, ..ClientOptions::default() };
-        Client::connect(&self.address.into(), options).await.unwrap()
-    }
-
-    async fn push(&self, number: u64, parts: u32) -> Result<Response, CallError> {
-        let envelope = request(number, Ask::Leave).envelope;
-        let parts = (0..parts)
-            .map(move |part| (envelope, Push { part, bytes: vec![0; 9], last: part + 1 == parts }));
-        self.client().await.push(tokio_stream::iter(parts), &mut Traffic::default()).await
-    }
+    let parts = session.push(parts.collect());
+    client.push(tokio_stream::iter(parts), &mut Traffic::default()).await
 }
 
 #[test]
 fn a_push_has_one_thread_however_many_parts_it_has() {
     run(async {
-        let served = serve(ServerLimits::default()).await;
-        let response = served.push(1, 5_000).await.unwrap();
+        let world = serve::<0>(ServerLimits::default()).await;
+        RUNNING_MAX[0].store(0, Ordering::Relaxed);
+        let response = push(&world, 1, 5_000).await.unwrap();
         let answer = Answer::Pushed(Pushed { appended: 5_000, duplicates: 0 });
         assert_eq!(response.answer, answer);
-        assert_eq!(served.slow.running_max.load(Ordering::Relaxed), 1);
-        let calls = served.slow.calls.load(Ordering::Relaxed);
-        assert!(calls < 500, "what waits is taken in together: {calls} calls for 5,000 parts");
-        assert_eq!(served.memory.used(), 0);
-        drop(served.stop);
+        assert_eq!(RUNNING_MAX[0].load(Ordering::Relaxed), 1);
+        let appends = world.store.seen.peer_appends.load(Ordering::Relaxed);
+        assert!(appends < 500, "what waits is taken in together: {appends} for 5,000 parts");
+        world.end().await;
     });
 }
 
@@ -123,17 +93,21 @@ fn a_push_has_one_thread_however_many_parts_it_has() {
 fn all_pushes_have_a_few_threads() {
     run(async {
         let limits = ServerLimits { push_threads_max: 3, ..Default::default() };
-        let served = Arc::new(serve(limits).await);
-        let mut pushes = tokio::task::JoinSet::new();
-        for number in 0..20 {
-            let served = Arc::clone(&served);
-            pushes.spawn(async move { served.push(number, 50).await });
+        let world = Arc::new(serve::<1>(limits).await);
+        let mut sessions = tokio::task::JoinSet::new();
+        for name in 1..=20 {
+            let world = Arc::clone(&world);
+            sessions.spawn(async move { push(&world, name, 50).await });
         }
-        while let Some(pushed) = pushes.join_next().await {
+        // Sessions are opened on threads of their own.
+        until(|| world.sessions() == 20).await;
+        RUNNING_MAX[1].store(0, Ordering::Relaxed);
+        while let Some(pushed) = sessions.join_next().await {
             pushed.unwrap().unwrap();
         }
-        assert!(served.slow.running_max.load(Ordering::Relaxed) <= 3);
-        assert_eq!(served.slow.parts.load(Ordering::Relaxed), 20 * 50);
+        let running = RUNNING_MAX[1].load(Ordering::Relaxed);
+        assert!((1..=3).contains(&running), "{running}");
+        assert_eq!(world.store.len(), 20 * 50);
     });
 }
 
@@ -142,21 +116,29 @@ fn all_pushes_have_a_few_threads() {
 fn parts_count_with_their_length_after_decompression() {
     run(async {
         let limits = ServerLimits { sessions_memory_max: 1 << 20, ..Default::default() };
-        let served = serve(limits).await;
-        let channel = Channel::from_shared(format!("http://{}", served.address)).unwrap();
+        let world = Environment::new(options(limits)).await;
+        let opening = world.client().await;
+        let mut session = Opened::new(&opening, &world.store.keys(), 1).await;
+        let before = world.memory.used();
+        let channel = Channel::from_shared(format!("http://{}", world.address)).unwrap();
         let mut client = ReplicationServiceClient::new(channel.connect().await.unwrap());
-        let part = |len: u32| {
-            let envelope = Some(v1::Envelope { session: vec![1; 16], ..Default::default() });
-            let bytes = zstd::bulk::compress(&vec![0; len as usize], 1).unwrap();
-            v1::PushRequest { envelope, bytes, len, part: 0, last: true }
+        let mut part = |len: usize| {
+            let mut raw = Vec::new();
+            bodies::write(&vec![0; len], &mut raw);
+            let (envelope, push) = session.push(vec![raw]).remove(0);
+            let bytes = zstd::bulk::compress(&push.bytes, 1).unwrap();
+            let len = u32::try_from(push.bytes.len()).unwrap();
+            v1::PushRequest { envelope: Some(envelope.into()), bytes, len, part: 0, last: true }
         };
-        let refused = client.push(tokio_stream::iter([part(2 << 20)])).await.unwrap_err();
+        let refused = client.push(tokio_stream::iter([part(1 << 20)])).await.unwrap_err();
         assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
         assert_eq!(refusal_of(&refused), Some(Refusal::Memory), "{refused}");
         assert!(CallError::from(refused).may_pass(), "it is tried again later");
-        client.push(tokio_stream::iter([part(256 << 10)])).await.unwrap();
-        assert_eq!(served.memory.used(), 0);
-        drop(served.stop);
+        client.push(tokio_stream::iter([part(200 << 10)])).await.unwrap();
+        // The session keeps the id.
+        assert!(world.memory.used() - before < 100, "{} {before}", world.memory.used());
+        drop(client);
+        world.end().await;
     });
 }
 
@@ -164,33 +146,41 @@ fn parts_count_with_their_length_after_decompression() {
 #[test]
 fn an_answer_that_is_not_taken_in_counts() {
     run(async {
-        let limits = ServerLimits { sessions_memory_max: 8 << 20, ..Default::default() };
-        let served = serve(limits).await;
-        let count = 131_072;
-        let envelope = Some(v1::Envelope { session: vec![1; 16], ..Default::default() });
-        let asked = Descend { nodes: vec![0], levels: 1, leaf_ids: count };
-        let Descend { nodes, levels, leaf_ids } = asked.clone();
-        let message = v1::DescendRequest { envelope, nodes, levels: levels.into(), leaf_ids };
-        let message = message.encode_to_vec();
-        let len = u32::try_from(message.len()).unwrap().to_be_bytes();
-        let message = [&[0][..], &len, &message].concat();
+        let limits = ServerLimits { sessions_memory_max: 4 << 20, ..Default::default() };
+        let world = Environment::with(options(limits), TestStore::of(None, 0..50_000)).await;
+        let hasty = ClientOptions { retries_max: 0, ..ClientOptions::default() };
+        let other = world.client_with(hasty).await.unwrap();
+        let mut session = Opened::new(&other, &world.store.keys(), 1).await;
+        let before = world.memory.used();
+        // So many below each that all ids are listed.
+        let node = |first| Prefix::of(&[first; 32], 8);
+        let nodes = prefixes::write(&(0..=255).map(node).collect::<Vec<_>>());
+        let asked = Descend { nodes, levels: 8, leaf_ids: 4_096 };
+        let wanted = session.request(Ask::Descend(asked.clone()));
+        let answer = other.ask(wanted.clone(), &mut Traffic::default()).await.unwrap().answer;
+        let Answer::Subtrees(subtrees) = answer else { panic!() };
+        let len = subtrees.subtrees.len();
+        assert!(len > 1 << 20, "{len}");
+        until(|| world.memory.used() == before).await;
+
+        let message = v1::DescendRequest::from((wanted.envelope, asked)).encode_to_vec();
+        let message_len = u32::try_from(message.len()).unwrap().to_be_bytes();
+        let message = [&[0][..], &message_len, &message].concat();
         let mut lazy = Vec::new();
         for _ in 0..4 {
-            let mut stream = TcpStream::connect(served.address).await.unwrap();
+            let mut stream = TcpStream::connect(world.address).await.unwrap();
             stream.write_all(&call("/stemedb.v1.ReplicationService/Descend")).await.unwrap();
             stream.write_all(&frame(0, 1, 1, &message)).await.unwrap();
             lazy.push(stream);
         }
-        let len = count as usize * 25;
-        until(|| served.memory.max() - served.memory.used() < len).await;
-        let wanted = request(1, Ask::Descend(asked));
-        let other = served.client().await;
+        until(|| world.memory.max() - world.memory.used() < len).await;
         let refused = other.ask(wanted.clone(), &mut Traffic::default()).await.unwrap_err();
         assert!(matches!(refused, CallError::Refusal(Refusal::Memory)), "{refused:?}");
         // What belongs to a call ends with it.
         drop(lazy);
-        until(|| served.memory.used() == 0).await;
+        until(|| world.memory.used() == before).await;
         other.ask(wanted, &mut Traffic::default()).await.unwrap();
-        drop(served.stop);
+        drop(other);
+        world.end().await;
     });
 }

@@ -15,7 +15,8 @@ use stemedb_sync::Limits;
 use tokio::{process::Command, time::timeout};
 
 use super::{
-    meeting::{Node, Served},
+    meeting::Served,
+    stores::TestStore,
     world::{Environment, run_within},
 };
 
@@ -54,7 +55,7 @@ fn a_python_client_made_from_the_protocol_files_alone_gets_along() {
             let args: Vec<&str> = [address.as_str()].into_iter().chain(token).collect();
             let said = python("client.py", &args).await;
             assert!(said.contains("was not let into a session"), "{said}");
-            assert_eq!(world.memory.len(), 41);
+            assert_eq!(world.store.len(), 41);
             world.end().await;
         }
     });
@@ -72,8 +73,8 @@ fn a_python_peer_syncs_both_ways_to_equal_roots() {
             (0..40, "0", "0", None),
             (0..0, "0", "40", None),
         ] {
-            let node = Node::new(2, secret.map(str::as_bytes), theirs.clone());
-            let served = Served::new(&node, Limits::default()).await;
+            let store = TestStore::of(secret.map(str::as_bytes), theirs.clone());
+            let served = Served::new(&store, Limits::default()).await;
             let address = served.address.to_string();
             let mut args = vec![address.as_str(), "1", from, end];
             args.extend(secret);
@@ -81,9 +82,9 @@ fn a_python_peer_syncs_both_ways_to_equal_roots() {
             let mine = from.parse::<u64>().unwrap()..end.parse().unwrap();
             let only_mine = mine.filter(|n| !theirs.contains(n)).count() as u64;
             let count = theirs.end - theirs.start + only_mine;
-            let root = AssertionId(node.memory.root());
+            let root = AssertionId(store.root());
             assert!(said.ends_with(&format!("equal {count} {root}\n")), "{said}");
-            assert_eq!(node.memory.len(), count);
+            assert_eq!(store.len(), count);
             served.end().await;
         }
     });

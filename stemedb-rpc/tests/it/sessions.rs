@@ -1,128 +1,77 @@
-//! The replication calls, over a responder that makes things up.
+//! The replication calls, message by message.
 
-use std::{
-    net::IpAddr,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+use std::time::Duration;
+
+use stemedb_rpc::{CallError, Client, ServerOptions, client::Traffic};
+use stemedb_sync::{
+    Keys,
+    codec::{
+        bodies::{Item, ItemReader, PartWriter},
+        ids,
+        prefixes::{self, Prefix},
     },
-    time::Duration,
+    keys::SessionKey,
+    message::{
+        Answer, Ask, AskIds, AskSymbols, Bodies, BodiesEnd, Descend, Echo, Envelope, Fetch, Finish,
+        Hello, Push, Pushed, Refusal, Request, Response, SetHead, Tail, Wanted,
+    },
 };
 
-use stemedb_rpc::{CallError, Client, Replica, ServerOptions, client::Traffic, replica::Said};
-use stemedb_sync::message::{
-    Answer, Ask, AskIds, AskSymbols, Bodies, BodiesEnd, CursorState, Descend, Envelope, Fetch,
-    Finish, Finished, Hello, Ids, LogHead, Push, Pushed, Refusal, Request, Response, SetHead,
-    Subtrees, Symbols, Tail, Wanted, Welcome,
+use super::{
+    stores::{TestStore, body},
+    world::{Environment, run, until},
 };
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 
-use super::world::{Environment, run, until};
-
-/// Answers everything with something of the right kind, and remembers what it was asked.
-#[derive(Debug, Default)]
-pub(crate) struct Echoes {
-    pub asked: Mutex<Vec<Request>>,
-    pub sessions: AtomicUsize,
-    /// Answers to requests for bodies that have ended.
-    pub ended: Arc<AtomicUsize>,
+/// The first request of a session with a number for a name, of a node of the same name.
+pub(crate) fn hello(keys: &Keys, name: u8, symbols: u32) -> Request {
+    let (session, node) = ([name; 16], [name; 16]);
+    let envelope = Envelope { session, snapshot: 0, request: 1, mac: [0; 16] };
+    let set = SetHead { count: 1, root: [2; 32] };
+    let (version, epoch, proof, time, cursor) = (1, 2, [0; 16], 4, None);
+    let mut hello = Hello { version, node, epoch, proof, set, time, cursor, symbols };
+    hello.proof = keys.initiator_proof(&session, &hello);
+    Request { envelope, ask: Ask::Hello(hello) }
 }
 
-/// Counts once it is dropped.
-struct Given(Arc<AtomicUsize>);
-
-impl Drop for Given {
-    fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
+/// A session that is open.
+pub(crate) struct Opened {
+    key: SessionKey,
+    envelope: Envelope,
 }
 
-const SET: SetHead = SetHead { count: 1, root: [2; 32] };
-const LOG: LogHead = LogHead { size: 3, root: [4; 32] };
-/// A session that is refused.
-const STRANGER: [u8; 16] = [0xbb; 16];
-/// The only proof that is taken.
-const PROOF: [u8; 16] = [3; 16];
-const PARTS: u32 = 20;
-const PART_SYMBOLS: u32 = 8_192;
-const PART_LEN: usize = 256 << 10;
-
-impl Replica for Echoes {
-    fn answer(&self, request: Request, _from: IpAddr) -> Result<Said, Refusal> {
-        self.asked.lock().unwrap().push(request.clone());
-        let Request { envelope, ask } = request;
-        if envelope.session == STRANGER {
-            return Err(Refusal::SnapshotGone);
-        }
-        if matches!(&ask, Ask::Hello(hello) if hello.proof != PROOF) {
-            return Err(Refusal::Secret);
-        }
-        let echo = envelope.echo();
-        let answer = match ask {
-            Ask::Hello(hello) => Answer::Welcome(Welcome {
-                version: 1,
-                node: [5; 16],
-                epoch: 6,
-                nonce: [7; 16],
-                proof: [8; 16],
-                set: (hello.symbols > 0).then_some(SET),
-                log: LOG,
-                time: 9,
-                cursor: CursorState::None,
-                symbols: hello.symbols,
-            }),
-            Ask::Symbols(AskSymbols { from, count }) => {
-                let parts = (0..count).step_by(PART_SYMBOLS as usize).map(move |at| {
-                    let len = PART_SYMBOLS.min(count - at);
-                    let symbols = vec![2; len as usize * 25];
-                    let part = Symbols { from: from + at, symbols, last: at + len == count };
-                    Ok(Response { echo, answer: Answer::Symbols(part) })
-                });
-                return Ok(Said::Parts(Box::new(parts)));
-            }
-            Ask::Ids(ask) => Answer::Ids(Ids { suffixes: ask.prefixes }),
-            Ask::Descend(ask) => Answer::Subtrees(Subtrees { subtrees: ask.nodes }),
-            Ask::Fetch(_) | Ask::Tail(_) => {
-                let noisy = matches!(ask, Ask::Tail(_));
-                let given = Given(Arc::clone(&self.ended));
-                let parts = (0..PARTS).map(move |part| {
-                    let _given = &given;
-                    let end = (part + 1 == PARTS).then_some(BodiesEnd { processed: 1 });
-                    let bodies = Bodies { part, bytes: bytes(noisy), end };
-                    Ok(Response { echo, answer: Answer::Bodies(bodies) })
-                });
-                return Ok(Said::Parts(Box::new(parts)));
-            }
-            Ask::Push(Push { last: false, .. }) => return Ok(Said::Nothing),
-            Ask::Push(push) => Answer::Pushed(Pushed { appended: push.part.into(), duplicates: 0 }),
-            Ask::Finish(_) => Answer::Finished(Finished { checked: true, set: SET, log: LOG }),
-            Ask::Leave => Answer::Left,
-        };
-        Ok(Said::Answer(Response { echo, answer }))
+impl Opened {
+    pub(crate) async fn new(client: &Client, keys: &Keys, name: u8) -> Self {
+        let parts = ask(client, hello(keys, name, 0), &mut Traffic::default()).await.unwrap();
+        Self::by(keys, &parts[0])
     }
 
-    fn sessions(&self) -> usize {
-        self.sessions.load(Ordering::Relaxed)
+    fn by(keys: &Keys, Response { echo, answer }: &Response) -> Self {
+        let Answer::Welcome(welcome) = answer else { panic!("{answer:?}") };
+        let key = keys.session_key(&echo.session, &welcome.nonce);
+        let (session, snapshot) = (echo.session, echo.snapshot);
+        Self { key, envelope: Envelope { session, snapshot, request: 1, mac: [0; 16] } }
     }
-}
 
-fn bytes(noisy: bool) -> Vec<u8> {
-    let mut bytes = vec![0; PART_LEN];
-    if noisy {
-        blake3::Hasher::new().finalize_xof().fill(&mut bytes);
+    /// The next request.
+    pub(crate) fn request(&mut self, ask: Ask) -> Request {
+        self.envelope.request += 1;
+        self.seal(ask)
     }
-    bytes
-}
 
-pub(crate) fn request(number: u64, ask: Ask) -> Request {
-    let envelope = Envelope { session: [1; 16], snapshot: 2, request: number, mac: [3; 16] };
-    Request { envelope, ask }
-}
+    /// The next push, in parts.
+    pub(crate) fn push(&mut self, parts: Vec<Vec<u8>>) -> Vec<(Envelope, Push)> {
+        self.envelope.request += 1;
+        let count = parts.len();
+        let parts = (0..).zip(parts).map(|(part, bytes)| {
+            let push = Push { part, bytes, last: part as usize + 1 == count };
+            (self.seal(Ask::Push(push.clone())).envelope, push)
+        });
+        parts.collect()
+    }
 
-pub(crate) fn hello(symbols: u32) -> Ask {
-    let (version, node, epoch, proof) = (1, [1; 16], 2, PROOF);
-    Ask::Hello(Hello { version, node, epoch, proof, set: SET, time: 4, cursor: None, symbols })
+    fn seal(&self, ask: Ask) -> Request {
+        self.key.seal_request(Request { envelope: self.envelope, ask })
+    }
 }
 
 /// Asks, and takes in all parts of the answer.
@@ -131,7 +80,9 @@ pub(crate) async fn ask(
     request: Request,
     traffic: &mut Traffic,
 ) -> Result<Vec<Response>, CallError> {
-    if !matches!(request.ask, Ask::Hello(_) | Ask::Symbols(_)) {
+    let in_parts =
+        matches!(request.ask, Ask::Hello(_) | Ask::Symbols(_) | Ask::Fetch(_) | Ask::Tail(_));
+    if !in_parts {
         return Ok(vec![client.ask(request, traffic).await?]);
     }
     let mut answer = client.ask_parts(request, traffic).await?;
@@ -143,46 +94,78 @@ pub(crate) async fn ask(
     Ok(parts)
 }
 
+const COUNT: usize = 20_000;
+const LONG: usize = 256 << 10;
+
+/// A long body, which can be compressed or not.
+fn long_body(n: u8, noisy: bool) -> Vec<u8> {
+    let mut body = vec![n; LONG];
+    if noisy {
+        blake3::Hasher::new().update(&[n]).finalize_xof().fill(&mut body);
+    }
+    body
+}
+
 #[test]
 fn every_request_arrives_and_so_does_its_answer() {
     run(async {
-        let world = Environment::new(ServerOptions::default()).await;
+        let store = TestStore::of(None, 0..COUNT as u64);
+        let keys = store.keys();
+        let world = Environment::with(ServerOptions::default(), store).await;
         let client = world.client().await;
-        let asks = [
-            hello(0),
-            hello(64),
+        let mut traffic = Traffic::default();
+        let request = hello(&keys, 1, 0);
+        let envelope = request.envelope;
+        let responses = ask(&client, request, &mut traffic).await.unwrap();
+        assert!(traffic.sent + traffic.received < 300, "{traffic:?}");
+        assert_eq!((responses.len(), responses[0].echo.request), (1, envelope.request));
+
+        let responses = ask(&client, hello(&keys, 2, 64), &mut traffic).await.unwrap();
+        let Answer::Welcome(welcome) = &responses[0].answer else { panic!() };
+        let Answer::Symbols(symbols) = &responses[1].answer else { panic!() };
+        assert_eq!((welcome.symbols, symbols.from, symbols.last), (64, 0, true));
+        let mut session = Opened::by(&keys, &responses[0]);
+
+        let mut ids: Vec<_> = (0..COUNT as u64).map(|n| world.store.id(&body(n)).0).collect();
+        ids.sort_unstable();
+        let prefixes: Vec<_> = ids.iter().map(ids::prefix).collect();
+        let prefixes = ids::write_prefixes(&prefixes);
+        let nodes = (0..1_u16 << 12).map(|n| {
+            let mut bits = [0; 32];
+            bits[..2].copy_from_slice(&(n << 4).to_be_bytes());
+            Prefix::of(&bits, 12)
+        });
+        let nodes = prefixes::write(&nodes.collect::<Vec<_>>());
+        for wanted in [
             Ask::Symbols(AskSymbols { from: 64, count: 65_536 }),
-            Ask::Ids(AskIds { prefixes: vec![1; 65_536 * 8] }),
-            Ask::Descend(Descend { nodes: vec![1; 2 << 20], levels: 8, leaf_ids: 1 }),
-            Ask::Finish(Finish { set: Some(SET) }),
+            Ask::Ids(AskIds { prefixes }),
+            Ask::Descend(Descend { nodes, levels: 8, leaf_ids: 1 }),
+            Ask::Finish(Finish { set: None }),
             Ask::Leave,
-        ];
-        let mut numbers = 1..;
-        let mut requests = Vec::new();
-        for wanted in asks {
-            let request = request(numbers.next().unwrap(), wanted);
-            let mut traffic = Traffic::default();
+        ] {
+            let request = session.request(wanted);
             let responses = ask(&client, request.clone(), &mut traffic).await.unwrap();
             let response = &responses[0];
-            assert_eq!(response.echo, request.envelope.echo());
+            assert_eq!(Echo { mac: [0; 16], ..response.echo }, request.envelope.echo());
+            assert!(session.key.admits_response(response), "{:?}", request.ask.kind());
             let same = match (&request.ask, &response.answer) {
-                (Ask::Hello(ask), Answer::Welcome(answer)) => answer.symbols == ask.symbols,
                 (Ask::Symbols(_), Answer::Symbols(answer)) => {
-                    (answer.from, answer.last) == (64, false) && responses.len() == 8
+                    (answer.from, answer.last) == (64, false) && responses.len() > 8
                 }
-                (Ask::Ids(ask), Answer::Ids(answer)) => answer.suffixes == ask.prefixes,
-                (Ask::Descend(ask), Answer::Subtrees(answer)) => answer.subtrees == ask.nodes,
-                (Ask::Finish(_), Answer::Finished(answer)) => answer.checked,
+                (Ask::Ids(ask), Answer::Ids(answer)) => {
+                    let (prefixes, rest) = ask.prefixes.as_chunks();
+                    assert!(rest.is_empty());
+                    ids::join(prefixes, &answer.suffixes).unwrap() == ids
+                }
+                (Ask::Descend(_), Answer::Subtrees(answer)) => answer.subtrees.len() > 24 * COUNT,
+                (Ask::Finish(_), Answer::Finished(answer)) => {
+                    answer.set.root == world.store.root() && !answer.checked
+                }
                 (Ask::Leave, Answer::Left) => true,
                 _ => false,
             };
             assert!(same, "{:?}", request.ask.kind());
-            if request.ask == hello(0) {
-                assert!(traffic.sent + traffic.received < 300, "{traffic:?}");
-            }
-            requests.push(request);
         }
-        assert_eq!(*world.echoes.asked.lock().unwrap(), requests);
         world.end().await;
     });
 }
@@ -190,26 +173,37 @@ fn every_request_arrives_and_so_does_its_answer() {
 #[test]
 fn bodies_come_in_parts_and_compressed_where_that_helps() {
     run(async {
-        let world = Environment::new(ServerOptions::default()).await;
+        let store = TestStore::new();
+        let bodies = |noisy| (0..12).map(move |n| long_body(n, noisy));
+        store.take(bodies(false).chain(bodies(true)).collect());
+        let keys = store.keys();
+        let world = Environment::with(ServerOptions::default(), store).await;
         let client = world.client().await;
-        let fetch = Ask::Fetch(Fetch { wanted: Wanted::Ids(vec![1; 32]) });
-        let tail = Ask::Tail(Tail { from: 0, count: 100 });
-        for (ask, noisy) in [(fetch, false), (tail, true)] {
+        let mut session = Opened::new(&client, &keys, 1).await;
+        let ids = bodies(false).flat_map(|body| world.store.id(&body).0).collect();
+        let fetch = Ask::Fetch(Fetch { wanted: Wanted::Ids(ids) });
+        let tail = Ask::Tail(Tail { from: 12, count: 12 });
+        for (wanted, noisy) in [(fetch, false), (tail, true)] {
             let mut traffic = Traffic::default();
-            let mut answer = client.ask_parts(request(1, ask), &mut traffic).await.unwrap();
-            let mut parts = 0;
-            let mut ended = false;
-            while let Some((response, received)) = answer.next().await.unwrap() {
-                let Answer::Bodies(bodies) = response.answer else { panic!() };
-                assert_eq!((bodies.part, ended), (parts, false));
-                assert!(bodies.bytes == bytes(noisy));
-                parts += 1;
-                ended = bodies.end.is_some();
-                traffic.received += received;
+            let request = session.request(wanted);
+            let responses = ask(&client, request, &mut traffic).await.unwrap();
+            assert!(responses.len() >= 12, "{}", responses.len());
+            let (mut reader, mut items) = (ItemReader::default(), Vec::new());
+            for (place, response) in (0..).zip(&responses) {
+                assert!(session.key.admits_response(response));
+                let Answer::Bodies(Bodies { part, bytes, end }) = &response.answer else {
+                    panic!()
+                };
+                let is_last = place as usize + 1 == responses.len();
+                assert_eq!((*part, end.is_some()), (place, is_last));
+                assert!(end.is_none_or(|BodiesEnd { processed }| processed == 12));
+                items.extend(reader.push(bytes, LONG).unwrap());
             }
-            assert_eq!((parts, ended), (PARTS, true));
-            let raw = u64::from(PARTS) * PART_LEN as u64;
+            let right: Vec<_> = bodies(noisy).map(Item::Body).collect();
+            assert!(items == right);
+            let raw = 12 * LONG as u64;
             assert_eq!(traffic.received > raw, noisy, "{traffic:?}");
+            assert!(noisy || traffic.received < raw / 10, "{traffic:?}");
         }
         world.end().await;
     });
@@ -220,28 +214,24 @@ fn a_push_is_answered_once_it_is_whole() {
     run(async {
         let world = Environment::new(ServerOptions::default()).await;
         let client = world.client().await;
-        let (parts, receiver) = mpsc::channel(1);
+        // A store that holds nothing opens a session with one that holds something.
+        let mut session = Opened::new(&client, &world.store.keys(), 1).await;
+        let mut parts = PartWriter::new(LONG);
+        (0..20).for_each(|n| parts.push(&long_body(n, true)));
+        let parts = session.push(parts.finish());
+        let envelope = parts[0].0;
         let mut traffic = Traffic::default();
-        let envelope = request(7, hello(0)).envelope;
-        let pushing = client.push(ReceiverStream::new(receiver), &mut traffic);
-        let sending = async {
-            for part in 0..PARTS {
-                let last = part + 1 == PARTS;
-                let push = Push { part, bytes: bytes(true), last };
-                parts.send((envelope, push)).await.unwrap();
-            }
-        };
-        let (response, ()) = tokio::join!(pushing, sending);
-        let answer = Answer::Pushed(Pushed { appended: u64::from(PARTS) - 1, duplicates: 0 });
-        assert_eq!(response.unwrap(), Response { echo: envelope.echo(), answer });
-        assert!(traffic.sent > u64::from(PARTS) * PART_LEN as u64);
-        assert_eq!(world.echoes.asked.lock().unwrap().len(), PARTS as usize);
+        let response = client.push(tokio_stream::iter(parts), &mut traffic).await.unwrap();
+        assert_eq!(Echo { mac: [0; 16], ..response.echo }, envelope.echo());
+        assert_eq!(response.answer, Answer::Pushed(Pushed { appended: 20, duplicates: 0 }));
+        assert!(session.key.admits_response(&response));
+        assert!(traffic.sent > 20 * LONG as u64);
+        assert_eq!(world.store.len(), 20);
 
         // A push that ends before its last part.
-        let (parts, receiver) = mpsc::channel(1);
-        parts.send((envelope, Push { part: 0, bytes: Vec::new(), last: false })).await.unwrap();
-        drop(parts);
-        let refused = client.push(ReceiverStream::new(receiver), &mut traffic).await.unwrap_err();
+        let mut parts = session.push(vec![Vec::new(), Vec::new()]);
+        parts.pop();
+        let refused = client.push(tokio_stream::iter(parts), &mut traffic).await.unwrap_err();
         assert!(matches!(refused, CallError::Refusal(Refusal::Malformed)), "{refused:?}");
         world.end().await;
     });
@@ -252,22 +242,27 @@ fn refusals_arrive_whatever_was_asked() {
     run(async {
         let world = Environment::new(ServerOptions::default()).await;
         let client = world.client().await;
-        let gone = |error: CallError| matches!(error, CallError::Refusal(Refusal::SnapshotGone));
-        let stranger = |ask| {
-            let mut request = request(1, ask);
-            request.envelope.session = STRANGER;
-            request
+        let keys = world.store.keys();
+        let refusal = |error: CallError| match error {
+            CallError::Refusal(refusal) => refusal,
+            error => panic!("{error:?}"),
         };
         let mut traffic = Traffic::default();
-        assert!(gone(ask(&client, stranger(hello(0)), &mut traffic).await.unwrap_err()));
-        let tail = stranger(Ask::Tail(Tail { from: 0, count: 1 }));
+        let mut unproven = hello(&keys, 1, 0);
+        unproven.envelope.session[0] ^= 1;
+        let refused = ask(&client, unproven, &mut traffic).await.unwrap_err();
+        assert_eq!(refusal(refused), Refusal::Secret);
+        let mut session = Opened::new(&client, &keys, 1).await;
+        session.envelope.session[0] ^= 1;
+        let tail = session.request(Ask::Tail(Tail { from: 0, count: 1 }));
         let mut answer = client.ask_parts(tail, &mut traffic).await.unwrap();
-        assert!(gone(answer.next().await.unwrap_err()));
-        let (parts, receiver) = mpsc::channel(1);
-        let envelope = stranger(hello(0)).envelope;
-        let push = Push { part: 0, bytes: Vec::new(), last: true };
-        parts.send((envelope, push)).await.unwrap();
-        assert!(gone(client.push(ReceiverStream::new(receiver), &mut traffic).await.unwrap_err()));
+        assert_eq!(refusal(answer.next().await.unwrap_err()), Refusal::SnapshotGone);
+        let descend = Descend { nodes: vec![0], levels: 1, leaf_ids: 1 };
+        let refused = client.ask(session.request(Ask::Descend(descend)), &mut traffic).await;
+        assert_eq!(refusal(refused.unwrap_err()), Refusal::SnapshotGone);
+        let parts = tokio_stream::iter(session.push(vec![Vec::new()]));
+        let refused = client.push(parts, &mut traffic).await.unwrap_err();
+        assert_eq!(refusal(refused), Refusal::SnapshotGone);
         world.end().await;
     });
 }
@@ -281,17 +276,22 @@ fn an_initiator_that_does_not_read_is_left() {
         options.limits.idle_time_max = Duration::from_millis(200);
         options.limits.stream_window = 64 << 10;
         options.limits.connection_window = 64 << 10;
-        let world = Environment::new(options).await;
+        let store = TestStore::new();
+        store.take((0..16).map(|n| long_body(n, true)).collect());
+        let world = Environment::with(options, store).await;
         let lazy = world.client().await;
-        let tail = request(1, Ask::Tail(Tail { from: 0, count: 1 }));
+        let mut session = Opened::new(&lazy, &world.store.keys(), 1).await;
+        let before = world.memory.used();
         let mut traffic = Traffic::default();
         let mut answers = Vec::new();
         for _ in 0..4 {
-            answers.push(lazy.ask_parts(tail.clone(), &mut traffic).await.unwrap());
+            let tail = session.request(Ask::Tail(Tail { from: 0, count: 16 }));
+            answers.push(lazy.ask_parts(tail, &mut traffic).await.unwrap());
         }
         let other = world.client().await;
         other.head().await.unwrap();
-        until(|| world.echoes.ended.load(Ordering::Relaxed) == 4).await;
+        until(|| world.memory.used() > before).await;
+        until(|| world.memory.used() == before).await;
         drop(answers);
         world.end().await;
     });

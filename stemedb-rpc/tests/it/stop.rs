@@ -1,6 +1,6 @@
 //! How a server stops.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use stemedb_rpc::{
     ClientOptions, Reason, ServerOptions,
@@ -10,8 +10,8 @@ use stemedb_sync::message::{Ask, Finish};
 use tokio::time::Instant;
 
 use super::{
-    memory::Memory,
-    sessions::{ask, hello, request},
+    sessions::{Opened, ask, hello},
+    stores::TestStore,
     world::{Environment, run, until},
 };
 
@@ -23,12 +23,12 @@ fn once() -> ClientOptions {
 #[test]
 fn calls_that_run_are_finished() {
     run(async {
-        let memory = Memory::slow(Duration::from_millis(500));
-        let world = Environment::with(ServerOptions::default(), memory).await;
+        let store = TestStore::slow(Duration::from_millis(500));
+        let world = Environment::with(ServerOptions::default(), store).await;
         let client = world.client_with(once()).await.unwrap();
         let running = client.clone();
         let append = tokio::spawn(async move { running.append(b"body".to_vec()).await });
-        until(|| world.memory.appends.load(Ordering::Relaxed) == 1).await;
+        until(|| world.store.syncs() > 0).await;
         let stopped = world.stop();
         append.await.unwrap().unwrap();
         assert_eq!(stopped.await.unwrap().unwrap().cut, 0);
@@ -42,9 +42,9 @@ fn a_session_that_runs_is_finished_and_no_new_one_begins() {
         let world = Environment::new(ServerOptions::default()).await;
         let client = world.client_with(once()).await.unwrap();
         let mut traffic = Traffic::default();
-        ask(&client, request(1, hello(0)), &mut traffic).await.unwrap();
-        let echoes = std::sync::Arc::clone(&world.echoes);
-        echoes.sessions.store(1, Ordering::Relaxed);
+        let keys = world.store.keys();
+        let mut session = Opened::new(&client, &keys, 1).await;
+        assert_eq!(world.sessions(), 1);
         let stopped = world.stop();
         loop {
             match client.head().await {
@@ -55,12 +55,11 @@ fn a_session_that_runs_is_finished_and_no_new_one_begins() {
                 }
             }
         }
-        let refused = ask(&client, request(1, hello(0)), &mut traffic).await.unwrap_err();
+        let refused = ask(&client, hello(&keys, 2, 0), &mut traffic).await.unwrap_err();
         assert_eq!(refused.reason(), Some(Reason::Stopping), "{refused}");
-        let finish = Ask::Finish(Finish { set: None });
-        client.ask(request(2, finish), &mut traffic).await.unwrap();
         assert!(!stopped.is_finished());
-        echoes.sessions.store(0, Ordering::Relaxed);
+        let finish = session.request(Ask::Finish(Finish { set: None }));
+        client.ask(finish, &mut traffic).await.unwrap();
         assert_eq!(stopped.await.unwrap().unwrap().cut, 0);
     });
 }
@@ -70,16 +69,17 @@ fn what_does_not_end_is_cut() {
     run(async {
         let mut options = ServerOptions::default();
         options.limits.stop_time_max = Duration::from_millis(300);
-        let memory = Memory::slow(Duration::from_secs(30));
-        let world = Environment::with(options, memory).await;
+        let store = TestStore::slow(Duration::from_secs(30));
+        let world = Environment::with(options, Arc::clone(&store)).await;
         let client = world.client_with(once()).await.unwrap();
         let running = client.clone();
         let append = tokio::spawn(async move { running.append(b"body".to_vec()).await });
-        until(|| world.memory.appends.load(Ordering::Relaxed) == 1).await;
+        until(|| world.store.syncs() > 0).await;
         let began = Instant::now();
         assert_eq!(world.stop().await.unwrap().unwrap().cut, 1);
         append.await.unwrap().unwrap_err();
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        store.release();
     });
 }
 
@@ -88,7 +88,7 @@ fn what_does_not_end_is_cut() {
 fn those_who_watch_are_told() {
     run(async {
         let world = Environment::new(ServerOptions::default()).await;
-        world.memory.take(vec![b"body".to_vec()]);
+        world.store.take(vec![b"body".to_vec()]);
         let client = world.client().await;
         let mut watch = client.watch(Watched::default());
         watch.next().await.unwrap().unwrap();

@@ -6,6 +6,7 @@ use stemedb_rpc::{
     CallError, Client, ClientOptions, PeerAddress,
     client::{Traffic, Watched},
 };
+use stemedb_sync::Keys;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
@@ -14,7 +15,7 @@ use tonic::transport::server::{Server, TcpIncoming};
 
 use super::{
     rude::frame,
-    sessions::{ask, hello, request},
+    sessions::{ask, hello},
     world::run,
 };
 
@@ -38,7 +39,7 @@ fn a_server_of_something_else_is_told_from_a_call_that_failed() {
         let mut watch = client.watch(Watched::default());
         says_so(&watch.next().await.unwrap().unwrap_err(), address);
         says_so(&client.append_batch().await.unwrap_err(), address);
-        let asked = ask(&client, request(1, hello(0)), &mut Traffic::default()).await;
+        let asked = ask(&client, hello(&Keys::new(None), 1, 0), &mut Traffic::default()).await;
         says_so(&asked.unwrap_err(), address);
         server.abort();
     });

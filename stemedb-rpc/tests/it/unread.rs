@@ -1,13 +1,15 @@
 //! Clients that ask for much and take none of it.
 
-use std::{net::SocketAddr, sync::atomic::Ordering, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use prost::Message;
 use stemedb_rpc::{
-    Client, ClientOptions, Reason, ServerLimits, ServerOptions, backend,
+    Client, ClientOptions, Reason, ServerLimits, ServerOptions, Which as Named,
     client::Traffic,
     proto::v1::{self, get_request::Which, store_service_client::StoreServiceClient},
 };
+use stemedb_store::LogIndex;
+use stemedb_sync::message::{Ask, Tail};
 use tokio::{
     io::AsyncWriteExt as _,
     net::{TcpSocket, TcpStream},
@@ -16,9 +18,9 @@ use tokio::{
 use tonic::transport::Channel;
 
 use super::{
-    memory::Memory,
     rude::{PREFACE, call, frame},
-    sessions::{ask, hello, request},
+    sessions::{Opened, ask, hello},
+    stores::TestStore,
     world::{Environment, run, until},
 };
 
@@ -32,10 +34,10 @@ fn options(idle_time_max: Duration) -> ServerOptions {
 }
 
 /// A store with some bodies of one length.
-fn bodies(count: u8, len: usize) -> Memory {
-    let memory = Memory::default();
-    memory.take((0..count).map(|n| vec![n; len]).collect());
-    memory
+fn bodies(count: u8, len: usize) -> Arc<TestStore> {
+    let store = TestStore::new();
+    store.take((0..count).map(|n| vec![n; len]).collect());
+    store
 }
 
 fn get(index: u64) -> v1::GetRequest {
@@ -77,7 +79,7 @@ async fn unread(
 }
 
 async fn get_here(client: &Client, index: u64) -> usize {
-    client.get(&backend::Which::Index(index), None).await.unwrap().unwrap().1.len()
+    client.get(&Named::Index(LogIndex(index)), None).await.unwrap().unwrap().1.len()
 }
 
 /// A client at another address.
@@ -85,6 +87,17 @@ async fn elsewhere(world: &Environment) -> StoreServiceClient<Channel> {
     let endpoint = Channel::from_shared(format!("http://{}", world.address)).unwrap();
     let endpoint = endpoint.local_address(Some([127, 0, 0, 2].into()));
     StoreServiceClient::new(endpoint.connect().await.unwrap()).max_decoding_message_size(4 << 20)
+}
+
+/// Watches from another address to the end, and gives how many entries came.
+async fn watched_elsewhere(world: &Environment, watch: v1::WatchRequest) -> usize {
+    let watch = v1::WatchRequest { stop_at_end: true, ..watch };
+    let mut entries = elsewhere(world).await.watch(watch).await.unwrap().into_inner();
+    let mut count = 0;
+    while let Some(some) = entries.message().await.unwrap() {
+        count += some.entries.len();
+    }
+    count
 }
 
 /// Gets a body from another address, and gives its length; `None` if that takes long.
@@ -100,16 +113,16 @@ async fn get_elsewhere(world: &Environment, index: u64) -> Option<usize> {
     timeout(Duration::from_secs(2), get).await.ok()
 }
 
-/// Waits until nothing more is read, and gives how many bytes were.
-async fn settled(world: &Environment) -> usize {
+/// Waits until a number that grows from 0 grows no more, and gives it.
+async fn settled(number: impl Fn() -> usize) -> usize {
     let mut before = 0;
     loop {
         sleep(Duration::from_millis(300)).await;
-        let given = world.memory.given.load(Ordering::Relaxed);
-        if given == before && given > 0 {
-            return given;
+        let now = number();
+        if now == before && now > 0 {
+            return now;
         }
-        before = given;
+        before = now;
     }
 }
 
@@ -118,7 +131,7 @@ fn bodies_that_nobody_takes_stay_within_a_budget() {
     run(async {
         let world = Environment::with(options(Duration::from_secs(30)), bodies(2, 2 << 20)).await;
         let lazy = unread(world.address, 1, "/stemedb.v1.StoreService/Get", &get(0), 4, 31).await;
-        let given = settled(&world).await;
+        let given = settled(|| world.store.gets()).await * (2 << 20);
         assert!(given <= ADDRESS, "{given} bytes are held for one address");
         assert_eq!(get_elsewhere(&world, 1).await, Some(2 << 20));
         // What belongs to a call ends with it.
@@ -137,7 +150,7 @@ fn what_nobody_takes_for_long_is_given_up() {
             Environment::with(options(Duration::from_millis(200)), bodies(1, 4 << 20)).await;
         let lazy = unread(world.address, 1, "/stemedb.v1.StoreService/Get", &get(0), 4, 8).await;
         // More bodies than are held at once.
-        until(|| world.memory.gets.load(Ordering::Relaxed) == 32).await;
+        until(|| world.store.gets() == 32).await;
         drop(lazy);
         world.end().await;
     });
@@ -166,16 +179,10 @@ fn entries_that_nobody_takes_stay_within_a_budget() {
             Environment::with(options(Duration::from_secs(30)), bodies(40, 250 << 10)).await;
         let watch = v1::WatchRequest { bodies: true, ..Default::default() };
         let lazy = unread(world.address, 1, "/stemedb.v1.StoreService/Watch", &watch, 4, 20).await;
-        let given = settled(&world).await;
+        let given = settled(|| world.store.reads_of(250 << 10)).await * (250 << 10);
         assert!(given <= ADDRESS, "{given} bytes are held for one address");
         assert_eq!(get_elsewhere(&world, 1).await, Some(250 << 10));
-        let watch = v1::WatchRequest { stop_at_end: true, ..watch };
-        let mut entries = elsewhere(&world).await.watch(watch).await.unwrap().into_inner();
-        let mut count = 0;
-        while let Some(some) = entries.message().await.unwrap() {
-            count += some.entries.len();
-        }
-        assert_eq!(count, 40);
+        assert_eq!(watched_elsewhere(&world, watch).await, 40);
         drop(lazy);
         world.end().await;
     });
@@ -191,26 +198,27 @@ fn slow_peers_take_no_calls_and_no_threads_from_clients() {
         options.limits.calls_max = 4;
         options.limits.peer_calls_max = 8;
         options.limits.peer_calls_per_address_max = 4;
-        let world = Environment::new(options).await;
-        let envelope = Some(v1::Envelope { session: vec![1; 16], ..Default::default() });
-        let tail = v1::TailRequest { envelope, from: 0, count: 1, zstd: false };
+        let world = Environment::with(options, bodies(5, 1 << 20)).await;
+        let client = world.client().await;
+        let keys = world.store.keys();
+        let tail = Tail { from: 0, count: 5 };
+        let request = Opened::new(&client, &keys, 1).await.request(Ask::Tail(tail));
+        let tail = v1::TailRequest::from((request.envelope, tail));
         let mut lazy = Vec::new();
         for from in [2, 3] {
             let path = "/stemedb.v1.ReplicationService/Tail";
             lazy.push(unread(world.address, from, path, &tail, 2, 2).await);
         }
-        until(|| world.echoes.asked.lock().unwrap().len() == 8).await;
-        // What comes first is sent and queued.
-        sleep(Duration::from_millis(300)).await;
-        let client = world.client().await;
+        // Each has a body read and no more: what comes first is sent and queued.
+        until(|| world.store.reads_of(1 << 20) >= 8).await;
+        let hasty = ClientOptions { retries_max: 0, ..ClientOptions::default() };
+        let peer = world.client_with(hasty).await.unwrap();
+        let busy = ask(&peer, hello(&keys, 2, 0), &mut Traffic::default()).await.unwrap_err();
+        assert_eq!(busy.reason(), Some(Reason::Busy), "{busy}");
         for _ in 0..10 {
             timeout(Duration::from_secs(2), client.head()).await.unwrap().unwrap();
         }
-        let hasty = ClientOptions { retries_max: 0, ..ClientOptions::default() };
-        let client = world.client_with(hasty).await.unwrap();
-        let busy = ask(&client, request(1, hello(0)), &mut Traffic::default()).await.unwrap_err();
-        assert_eq!(busy.reason(), Some(Reason::Busy), "{busy}");
-        drop((lazy, client));
+        drop((lazy, client, peer));
         world.end().await;
     });
     runtime.shutdown_background();

@@ -1,21 +1,19 @@
 //! Watching a server that comes and goes.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use stemedb_rpc::{
     ClientOptions, Reason, ServerLimits, ServerOptions,
     client::{Watch, Watched},
 };
+use stemedb_store::LogIndex;
 use tokio::{
     net::TcpListener,
     time::{Instant, sleep, timeout},
 };
 
 use super::{
-    memory::Memory,
+    stores::TestStore,
     world::{Environment, run},
 };
 
@@ -32,16 +30,15 @@ fn hasty() -> ClientOptions {
 
 async fn expect(watch: &mut Watch, world: &Environment, index: u64) {
     let next = timeout(Duration::from_secs(10), watch.next()).await;
-    let entry = next.expect("the watch goes on").unwrap().unwrap();
+    let (entry, body) = next.expect("the watch goes on").unwrap().unwrap();
     assert_eq!(entry.index, index);
-    let body = entry.body.unwrap();
-    assert_eq!(body, index.to_le_bytes());
-    assert!(index < world.memory.len());
+    assert_eq!(body.unwrap(), index.to_le_bytes());
+    assert!(index < world.store.len());
 }
 
 fn append(world: &Environment, indexes: std::ops::Range<u64>) {
     for index in indexes {
-        world.memory.take(vec![index.to_le_bytes().to_vec()]);
+        world.store.take(vec![index.to_le_bytes().to_vec()]);
     }
 }
 
@@ -55,7 +52,7 @@ fn a_watch_goes_on_when_the_server_was_away() {
         for index in 0..3 {
             expect(&mut watch, &world, index).await;
         }
-        let (address, memory) = (world.address, Arc::clone(&world.memory));
+        let (address, store) = (world.address, Arc::clone(&world.store));
         world.end().await;
 
         // Nobody is there, then something that answers nothing.
@@ -74,7 +71,7 @@ fn a_watch_goes_on_when_the_server_was_away() {
         drop((taken, listener));
         client.head().await.unwrap_err();
 
-        let world = Environment::at(address, ServerOptions::default(), memory).await;
+        let world = Environment::at(address, ServerOptions::default(), store).await;
         append(&world, 3..6);
         for index in 3..6 {
             expect(&mut watch, &world, index).await;
@@ -97,12 +94,12 @@ fn a_pause_goes_on_when_nobody_waits() {
         let client = world.client_with(options).await.unwrap();
         let mut watch = client.watch(Watched { bodies: true, ..Watched::default() });
         expect(&mut watch, &world, 0).await;
-        let (address, memory) = (world.address, Arc::clone(&world.memory));
+        let (address, store) = (world.address, Arc::clone(&world.store));
         world.end().await;
-        let world = Environment::at(address, ServerOptions::default(), memory).await;
+        let world = Environment::at(address, ServerOptions::default(), store).await;
         append(&world, 1..2);
         let began = Instant::now();
-        let entry = loop {
+        let (entry, _) = loop {
             assert!(began.elapsed() < Duration::from_secs(10), "the watch does not go on");
             if let Ok(entry) = timeout(Duration::from_millis(50), watch.next()).await {
                 break entry.unwrap().unwrap();
@@ -156,31 +153,31 @@ fn a_watch_outlives_its_connection() {
 fn a_watch_ends_where_the_log_is_another_one() {
     run(async {
         let world = Environment::new(ServerOptions::default()).await;
-        append(&world, 0..5);
+        append(&world, 0..1);
+        let [shorter, other] = [(), ()].map(|()| TestStore::on(world.store.disk.fork(), None));
+        append(&world, 1..5);
         let client = world.client_with(hasty()).await.unwrap();
         let mut watch = client.watch(Watched { bodies: true, ..Watched::default() });
-        assert!(watch.log().is_none());
+        assert!(watch.resume_point().is_none());
         for index in 0..5 {
             expect(&mut watch, &world, index).await;
         }
-        let (seen, next) = (watch.log().unwrap(), watch.position());
-        assert_eq!((seen.log.node, seen.log.epoch, next), ([7; 16], 1, 5));
-        let (address, memory) = (world.address, Arc::clone(&world.memory));
+        let seen = watch.resume_point().unwrap();
+        let log = world.store.store.log_id();
+        assert_eq!((seen.node, seen.epoch, seen.next), (log.node, log.epoch, LogIndex(5)));
+        let (address, store) = (world.address, Arc::clone(&world.store));
         world.end().await;
 
-        // Restored: another epoch, with the same entries. Put back as a whole: the same epoch, with
-        // fewer entries, or with others.
-        memory.epoch.store(2, Ordering::Relaxed);
-        let (shorter, other) = (Memory::default(), Memory::default());
-        shorter.take(vec![0_u64.to_le_bytes().to_vec()]);
+        // Copied: another log, with the same entries. Put back as a whole: the same log, with fewer
+        // entries, or with others.
+        let copied = TestStore::on(store.disk.copied(), None);
+        assert_ne!(copied.store.log_id(), log);
+        assert_eq!((shorter.store.log_id(), other.store.log_id()), (log, log));
         other.take((100..110_u64).map(|n| n.to_le_bytes().to_vec()).collect());
         let mut watch = Some(watch);
-        for (n, memory) in [memory, Arc::new(shorter), Arc::new(other)].into_iter().enumerate() {
-            let world = Environment::at(address, ServerOptions::default(), memory).await;
-            let resumed = || {
-                let after = Some(seen);
-                client.watch(Watched { from: next, after, ..Watched::default() })
-            };
+        for (n, store) in [copied, shorter, other].into_iter().enumerate() {
+            let world = Environment::at(address, ServerOptions::default(), store).await;
+            let resumed = || client.watch(Watched { after: Some(seen), ..Watched::default() });
             for mut watch in watch.take().into_iter().chain([resumed()]) {
                 let answer = timeout(Duration::from_secs(10), watch.next()).await;
                 let error = answer.expect("it is told").unwrap().unwrap_err();
@@ -201,18 +198,19 @@ fn a_watch_goes_on_in_the_same_log() {
         append(&world, 0..3);
         let mut watch = client.watch(Watched { bodies: true, ..Watched::default() });
         for index in 0..3 {
-            let (from, after) = (watch.position(), watch.log());
-            watch = client.watch(Watched { from, after, bodies: true, stop_at_end: false });
+            let after = watch.resume_point();
+            watch = client.watch(Watched { after, bodies: true, ..Watched::default() });
             expect(&mut watch, &world, index).await;
         }
         // Beyond the end, and nothing seen.
-        let mut ahead = client.watch(Watched { from: 5, bodies: true, ..Watched::default() });
+        let mut ahead =
+            client.watch(Watched { from: LogIndex(5), bodies: true, ..Watched::default() });
         assert!(timeout(Duration::from_millis(200), ahead.next()).await.is_err());
-        assert!(ahead.log().is_some_and(|log| log.last.is_none()));
-        let mut ahead = client.watch(Watched { from: 5, after: ahead.log(), ..Watched::default() });
+        assert!(ahead.resume_point().is_some_and(|point| point.last.is_none()));
+        let mut ahead = client.watch(Watched { after: ahead.resume_point(), ..Watched::default() });
         append(&world, 3..6);
         let entry = timeout(Duration::from_secs(10), ahead.next()).await.unwrap().unwrap();
-        assert_eq!(entry.unwrap().index, 5);
+        assert_eq!(entry.unwrap().0.index, 5);
         drop((watch, ahead));
         world.end().await;
     });

@@ -3,47 +3,55 @@
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use stemedb_rpc::{
-    CallError, Client, ClientOptions, Server, ServerOptions,
+    CallError, Client, ClientOptions, ResponderService, Server, ServerOptions,
     server::{ServeError, Stopped},
 };
+use stemedb_sync::{Limits, MemoryBudget};
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 
-use super::{memory::Memory, sessions::Echoes};
+use super::stores::TestStore;
 
 /// Nothing here takes longer.
 pub(crate) const TIME_MAX: Duration = Duration::from_secs(60);
 
 pub(crate) struct Environment {
     pub address: SocketAddr,
-    pub memory: Arc<Memory>,
-    pub echoes: Arc<Echoes>,
+    pub store: Arc<TestStore>,
+    pub responder: Arc<ResponderService>,
+    /// What sessions hold.
+    pub memory: MemoryBudget,
     stop: oneshot::Sender<()>,
     served: JoinHandle<Result<Stopped, ServeError>>,
 }
 
 impl Environment {
     pub(crate) async fn new(options: ServerOptions) -> Self {
-        Self::with(options, Memory::default()).await
+        Self::with(options, TestStore::new()).await
     }
 
-    pub(crate) async fn with(options: ServerOptions, memory: Memory) -> Self {
-        Self::at(([127, 0, 0, 1], 0).into(), options, Arc::new(memory)).await
+    pub(crate) async fn with(options: ServerOptions, store: Arc<TestStore>) -> Self {
+        Self::at(([127, 0, 0, 1], 0).into(), options, store).await
     }
 
-    /// A server on an address for a store that there is already.
+    /// A server on an address.
     pub(crate) async fn at(
         address: SocketAddr,
         options: ServerOptions,
-        memory: Arc<Memory>,
+        store: Arc<TestStore>,
     ) -> Self {
         let server = Server::bind(address, options).await.unwrap();
         let address = server.address();
-        let echoes = Arc::new(Echoes::default());
+        let memory = server.memory();
+        let responder = store.responder(Limits::default(), memory.clone());
         let (stop, stopped) = oneshot::channel();
-        let serving = server.serve(Arc::clone(&memory), Arc::clone(&echoes), async {
+        let serving = server.serve(Arc::clone(&responder), async {
             let _stopped = stopped.await;
         });
-        Self { address, memory, echoes, stop, served: tokio::spawn(serving) }
+        Self { address, store, responder, memory, stop, served: tokio::spawn(serving) }
+    }
+
+    pub(crate) fn sessions(&self) -> usize {
+        self.responder.responder().sessions()
     }
 
     pub(crate) async fn client(&self) -> Client {

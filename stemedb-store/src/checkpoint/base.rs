@@ -15,7 +15,7 @@ use super::{
     CheckpointFault, WriteError,
     blocks::{BlockFile, BlockWriter},
     payload::{self, Array, BasePayload},
-    state::{CheckpointState, StateArrays},
+    state::{CheckpointState, StateArrays, StateRanges},
 };
 
 /// An open base.
@@ -27,15 +27,14 @@ pub(super) struct BaseFile {
     positions: Range<usize>,
     starts: Range<usize>,
     hashes: Range<usize>,
-    history: Range<usize>,
-    holes: Range<usize>,
-    symbols: Range<usize>,
+    /// What the tree does not say.
+    pub(super) state: StateRanges,
 }
 
 impl BaseFile {
     pub(super) fn open(file: BlockFile) -> Result<Self, CheckpointFault> {
-        let [ids, positions, starts, hashes, history, holes, symbols] =
-            payload::arrays(&file, [32, 6, 4, 32, 32, 48, 32])?;
+        let [ids, positions, starts, hashes, history, holes, symbols, segments] =
+            payload::arrays(&file, [32, 6, 4, 32, 32, 48, 32, 40])?;
         let len = ids.len() / 32;
         let bits = page_bits(len as u64);
         let whole = positions.len() == 6 * len
@@ -46,22 +45,8 @@ impl BaseFile {
         if !whole {
             return Err(CheckpointFault::Payload);
         }
-        Ok(Self { file, len, ids, positions, starts, hashes, history, holes, symbols })
-    }
-
-    /// What the tree does not say.
-    pub(super) fn state(&self) -> Result<CheckpointState, MappedSetError> {
-        CheckpointState::read(&self.file, &self.history, &self.holes)
-    }
-
-    /// The coded symbols of the set.
-    pub(super) fn symbols(&self) -> Result<Vec<[u8; 32]>, MappedSetError> {
-        Ok(self.file.read_all(&self.symbols)?.as_chunks().0.to_vec())
-    }
-
-    /// Whether there are any.
-    pub(super) fn has_symbols(&self) -> bool {
-        !self.symbols.is_empty()
+        let state = StateRanges { history, holes, symbols, segments };
+        Ok(Self { file, len, ids, positions, starts, hashes, state })
     }
 }
 
@@ -158,7 +143,7 @@ pub(super) fn write(
         writer.write(hashes.as_flattened())?;
     }
     let hashes_len = (writer.len() - hashes_start) / 32;
-    let StateArrays { history, holes, symbols } = state.write(writer)?;
+    let StateArrays { history, holes, symbols, segments } = state.write(writer)?;
     let root = BasePayload {
         ids: Array::new(ids_start, len),
         positions: Array::new(positions_start, len),
@@ -167,6 +152,7 @@ pub(super) fn write(
         history,
         holes,
         symbols,
+        segments,
     };
     writer.align(16)?;
     let root = payload::root(&root, writer.len()).map_err(|_| WriteError::Payload)?;

@@ -14,7 +14,7 @@ use stemedb_merkle::MappedSetError;
 
 use super::{
     CheckpointFault,
-    header::{Covered, HEADER_LEN, Header},
+    header::{Covered, FORMAT_VERSION, HEADER_LEN, Header},
 };
 use stemedb_wal::disk::{Bytes, Disk, DiskFile};
 
@@ -69,6 +69,9 @@ impl Opening {
     /// Checks the list of checksums; the payload not yet.
     pub(super) fn finish(self) -> Result<BlockFile, CheckpointFault> {
         let Self { name, bytes, header, header_crc } = self;
+        if header.version != FORMAT_VERSION {
+            return Err(CheckpointFault::Version { version: header.version });
+        }
         let len = usize::try_from(header.payload_len).map_err(|_| CheckpointFault::Length)?;
         let table_at = HEADER_LEN.checked_add(len).ok_or(CheckpointFault::Length)?;
         let blocks = len.div_ceil(BLOCK_LEN);
@@ -239,7 +242,11 @@ impl<'a> BlockWriter<'a> {
     /// Fills up with zeros to a multiple of `align`.
     pub(super) fn align(&mut self, align: usize) -> io::Result<()> {
         let padding = self.len().next_multiple_of(align) - self.len();
-        self.write([0; 16].get(..padding).unwrap_or_default())
+        let zeros = &[0; 16];
+        let Some(zeros) = zeros.get(..padding) else {
+            unreachable!("internal error: aligned to {align}")
+        };
+        self.write(zeros)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -17,7 +17,7 @@ use super::{
     base::{elements, prefetch_ids, write_numbers},
     blocks::{BlockFile, BlockWriter},
     payload::{self, Array, DeltaPayload},
-    state::{CheckpointState, StateArrays},
+    state::{CheckpointState, StateArrays, StateRanges},
 };
 
 /// Depths at which blocks of hashes can begin: 0, 4, up to 28.
@@ -37,9 +37,8 @@ pub(super) struct DeltaFile {
     occupied: Range<usize>,
     many: Range<usize>,
     hashes: Range<usize>,
-    history: Range<usize>,
-    holes: Range<usize>,
-    symbols: Range<usize>,
+    /// What the tree does not say.
+    pub(super) state: StateRanges,
 }
 
 /// How many hashes a block at `depth` has.
@@ -61,7 +60,8 @@ impl DeltaFile {
             history,
             holes,
             symbols,
-        ] = payload::arrays(&file, [32, 6, 4, 4, 4, 4, 32, 32, 48, 32])?;
+            segments,
+        ] = payload::arrays(&file, [32, 6, 4, 4, 4, 4, 32, 32, 48, 32, 40])?;
         if level_starts.len() != 4 * (LEVELS + 1) {
             return Err(CheckpointFault::Payload);
         }
@@ -98,25 +98,8 @@ impl DeltaFile {
             occupied,
             many,
             hashes,
-            history,
-            holes,
-            symbols,
+            state: StateRanges { history, holes, symbols, segments },
         })
-    }
-
-    /// What the tree does not say.
-    pub(super) fn state(&self) -> Result<CheckpointState, MappedSetError> {
-        CheckpointState::read(&self.file, &self.history, &self.holes)
-    }
-
-    /// The coded symbols of the set.
-    pub(super) fn symbols(&self) -> Result<Vec<[u8; 32]>, MappedSetError> {
-        Ok(self.file.read_all(&self.symbols)?.as_chunks().0.to_vec())
-    }
-
-    /// Whether there are any.
-    pub(super) fn has_symbols(&self) -> bool {
-        !self.symbols.is_empty()
     }
 
     fn number(&self, array: &Range<usize>, place: usize) -> Result<u32, MappedSetError> {
@@ -222,7 +205,7 @@ pub(super) fn write(
         writer.write(block.hashes.as_flattened())?;
     }
     let hashes_len = (writer.len() - hashes_start) / 32;
-    let StateArrays { history, holes, symbols } = state.write(writer)?;
+    let StateArrays { history, holes, symbols, segments } = state.write(writer)?;
     let root = DeltaPayload {
         ids: Array::new(ids_start, entries.len()),
         positions: Array::new(positions_start, entries.len()),
@@ -234,6 +217,7 @@ pub(super) fn write(
         history,
         holes,
         symbols,
+        segments,
     };
     writer.align(16)?;
     let root = payload::root(&root, writer.len()).map_err(|_| WriteError::Payload)?;

@@ -18,13 +18,13 @@
 //! Integers are little-endian. A base has nothing below it; a delta names the file that it stands
 //! on by the checksum of that file's header, so that a chain is of one piece or none.
 
-use stemedb_merkle::Hash;
+use stemedb_merkle::{Hash, LogIndex};
 
 use super::CheckpointFault;
-use stemedb_wal::log::Watermark;
+use stemedb_wal::{Position, log::Watermark};
 
 pub(super) const MAGIC: &[u8; 8] = b"STEMECKP";
-pub(super) const FORMAT_VERSION: u32 = 1;
+pub(super) const FORMAT_VERSION: u32 = 2;
 
 /// How long the header is, in bytes: the payload behind it is aligned to 16.
 pub(super) const HEADER_LEN: usize = 256;
@@ -59,13 +59,15 @@ pub struct Covered {
 impl Covered {
     /// How far the log was durable when the checkpoint was written: all in it was synced before.
     pub fn mark(&self) -> Watermark {
-        Watermark { position: self.position, next_index: self.next_index }
+        Watermark { position: Position(self.position), next_index: LogIndex(self.next_index) }
     }
 }
 
 /// The header of a checkpoint file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Header {
+    /// Version of the payload. Headers have been the same since the first.
+    pub(super) version: u32,
     pub(super) covered: Covered,
     /// For a delta, the checksum of the header of the file below, and the position it reaches to.
     pub(super) below: Option<(u32, u64)>,
@@ -80,7 +82,7 @@ impl Header {
         let (below_crc, below_position) = self.below.unwrap_or_default();
         let mut bytes = Vec::with_capacity(HEADER_LEN);
         bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes.extend_from_slice(&self.version.to_le_bytes());
         bytes.extend_from_slice(&u32::from(self.below.is_some()).to_le_bytes());
         bytes.extend_from_slice(&covered.store_id);
         bytes.extend_from_slice(&covered.generation.to_le_bytes());
@@ -115,7 +117,7 @@ impl Header {
             return Err(CheckpointFault::NotACheckpoint);
         }
         let version = fields.u32();
-        if version != FORMAT_VERSION {
+        if !(1..=FORMAT_VERSION).contains(&version) {
             return Err(CheckpointFault::Version { version });
         }
         let (covered_bytes, crc) = header.split_last_chunk::<4>().ok_or(CheckpointFault::Short)?;
@@ -151,15 +153,15 @@ impl Header {
             last_position,
         };
         let below = (kind == 1).then_some((below_crc, below_position));
-        Ok((Self { covered, below, payload_len, blocks_crc }, crc))
+        Ok((Self { version, covered, below, payload_len, blocks_crc }, crc))
     }
 }
 
 /// Takes fields off the front; what is not there reads as zeros.
-struct Fields<'a>(&'a [u8]);
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl Fields<'_> {
-    fn take<const N: usize>(&mut self) -> [u8; N] {
+    pub(super) fn take<const N: usize>(&mut self) -> [u8; N] {
         match self.0.split_first_chunk() {
             Some((field, rest)) => {
                 self.0 = rest;
@@ -169,11 +171,11 @@ impl Fields<'_> {
         }
     }
 
-    fn u32(&mut self) -> u32 {
+    pub(super) fn u32(&mut self) -> u32 {
         u32::from_le_bytes(self.take())
     }
 
-    fn u64(&mut self) -> u64 {
+    pub(super) fn u64(&mut self) -> u64 {
         u64::from_le_bytes(self.take())
     }
 }
@@ -184,6 +186,7 @@ mod tests {
 
     fn header() -> Header {
         Header {
+            version: FORMAT_VERSION,
             covered: Covered {
                 store_id: [1; 16],
                 generation: 2,
@@ -226,8 +229,8 @@ mod tests {
         let mut header = header();
         header.covered.last_position = 0;
         let (bytes, crc) = header.encode();
-        assert_eq!(crc, 2_303_294_202);
-        let front = b"STEMECKP\x01\0\0\0\x01\0\0\0\x01\x01\x01\x01\x01\x01\x01\x01";
+        assert_eq!(crc, 3_778_655_934);
+        let front = b"STEMECKP\x02\0\0\0\x01\0\0\0\x01\x01\x01\x01\x01\x01\x01\x01";
         assert_eq!(&bytes[..24], front);
         assert_eq!(&bytes[32..48], b"\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0");
     }

@@ -64,6 +64,9 @@ pub(super) struct BasePayload {
     pub(super) holes: Array<[u8; 48]>,
     /// The coded symbols of the set, if it was compared with another, as its sketch writes them.
     pub(super) symbols: Array<[u8; 32]>,
+    /// The segments that begin before its end: first index, first position, salt, time before,
+    /// each a u64, checksum of the trailer before and end of the batches, each a u32.
+    pub(super) segments: Array<[u8; 40]>,
 }
 
 /// What a delta holds.
@@ -89,6 +92,9 @@ pub(super) struct DeltaPayload {
     pub(super) holes: Array<[u8; 48]>,
     /// The coded symbols of the set, if it was compared with another, as its sketch writes them.
     pub(super) symbols: Array<[u8; 32]>,
+    /// The segments that begin before its end: first index, first position, salt, time before,
+    /// each a u64, checksum of the trailer before and end of the batches, each a u32.
+    pub(super) segments: Array<[u8; 40]>,
 }
 
 /// The root of a payload, which goes behind its arrays; `written` is how long these are.
@@ -189,7 +195,7 @@ mod tests {
             bytes.read_at(&mut payload, crate::checkpoint::header::HEADER_LEN).unwrap();
             if name.starts_with("base") {
                 let root = rkyv::access::<ArchivedBasePayload, Error>(&payload).unwrap();
-                let arrays = arrays(&file, [32, 6, 4, 32, 32, 48, 32]).unwrap();
+                let arrays = arrays(&file, [32, 6, 4, 32, 32, 48, 32, 40]).unwrap();
                 assert_eq!(arrays[0], place_of(&payload, &root.ids));
                 assert_eq!(arrays[1], place_of(&payload, &root.positions));
                 assert_eq!(arrays[2], place_of(&payload, &root.starts));
@@ -197,9 +203,10 @@ mod tests {
                 assert_eq!(arrays[4], place_of(&payload, &root.history));
                 assert_eq!(arrays[5], place_of(&payload, &root.holes));
                 assert_eq!(arrays[6].len(), place_of(&payload, &root.symbols).len());
+                assert_eq!(arrays[7].len(), place_of(&payload, &root.segments).len());
             } else {
                 let root = rkyv::access::<ArchivedDeltaPayload, Error>(&payload).unwrap();
-                let arrays = arrays(&file, [32, 6, 4, 4, 4, 4, 32, 32, 48, 32]).unwrap();
+                let arrays = arrays(&file, [32, 6, 4, 4, 4, 4, 32, 32, 48, 32, 40]).unwrap();
                 assert_eq!(arrays[0], place_of(&payload, &root.ids));
                 assert_eq!(arrays[1], place_of(&payload, &root.positions));
                 assert_eq!(arrays[2], place_of(&payload, &root.levels));
@@ -210,6 +217,7 @@ mod tests {
                 assert_eq!(arrays[7], place_of(&payload, &root.history));
                 assert_eq!(arrays[8], place_of(&payload, &root.holes));
                 assert_eq!(arrays[9].len(), place_of(&payload, &root.symbols).len());
+                assert_eq!(arrays[10].len(), place_of(&payload, &root.segments).len());
             }
         }
     }

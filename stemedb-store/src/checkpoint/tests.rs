@@ -1,10 +1,15 @@
 //! Checkpoints against the trees that they are of.
 
-use stemedb_merkle::{MerkleTree, Snapshot};
+use stemedb_merkle::{LogIndex, MerkleTree, Snapshot, Timestamp};
 
 use super::{header::HEADER_LEN, *};
 use stemedb_simdisk::FaultyDisk;
-use stemedb_wal::log::HoleEntry;
+use stemedb_wal::{
+    Position,
+    log::{HoleEntry, KnownSegment},
+    raw::Salt,
+    sealed::SegmentHeader,
+};
 
 const STORE: [u8; 16] = [1; 16];
 
@@ -30,8 +35,18 @@ fn covered(snapshot: &Snapshot, position: u64) -> Covered {
 }
 
 fn state() -> CheckpointState {
-    let holes = vec![([3; 32], HoleEntry { index: 7, time: 8 })];
-    CheckpointState { history: vec![[8; 32]; 3], holes, symbols: Vec::new() }
+    let holes = vec![([3; 32], HoleEntry { index: LogIndex(7), time: Timestamp::from_ntp64(8) })];
+    let header = SegmentHeader {
+        store_id: STORE,
+        generation: 0,
+        previous_sum: 3,
+        first_index: 4,
+        first_position: 5,
+        salt: Salt(6),
+        time_before: 7,
+    };
+    let segments = vec![KnownSegment { header, batches_end: 8 }; 2];
+    CheckpointState { history: vec![[8; 32]; 3], holes, symbols: Vec::new(), segments }
 }
 
 fn base(disk: &FaultyDisk, tree: &MerkleTree, position: u64) -> Checkpoint {
@@ -202,7 +217,10 @@ fn checkpoints_of_others_are_set_aside() {
 fn the_mark_outlives_the_rest_of_the_file() {
     let disk = FaultyDisk::new(1);
     let (checkpoint, _) = chain(&disk);
-    let mark = |position| Some(Watermark { position, next_index: position / 100 });
+    let mark = |position| {
+        let next_index = LogIndex(position / 100);
+        Some(Watermark { position: Position(position), next_index })
+    };
     for (file, len) in checkpoint.file_sizes() {
         for cut in [HEADER_LEN as u64, 1000, len - 1] {
             let damaged = disk.fork();
@@ -234,11 +252,11 @@ fn golden_bytes() {
         hashes,
         [
             "base-00000000000000300000.ckpt \
-             dc012aa175e4205e80fce8b7f2eec87c151616269ac84d84bc25763d4642368b",
+             50568e84ac8bad54ce1884cc016f24a19d322197806b68ba69dd1baef77bea88",
             "delta-00000000000000320000.ckpt \
-             2caac4156f1396a6024162901f6dccc56fd9806ea5d364e610391042fdf06a60",
+             549251527ce0c7b52d13a88bb850cde6673488380209dd74cd9513e7a921b5b6",
             "delta-00000000000000323000.ckpt \
-             b0f457281ee308ca5873f274093cb3ebd99063d2e18477a9fa4cb86842a67264",
+             32372fb2291174a4748a92ecfa7c7bbe8be8f78774c63ddecf3cf95bb491232d",
         ]
     );
 }

@@ -1,9 +1,12 @@
 use super::*;
 use std::cell::Cell;
 
+use stemedb_merkle::Timestamp;
+
 const NODE: [u8; 16] = [7; 16];
 const YEAR: u64 = (365 * 24 * 60 * 60) << 32;
 const NOW: u64 = 0x6900_0000_1234_5670;
+const READING_LIMIT: u64 = super::READING_LIMIT.as_ntp64();
 
 thread_local! {
     static TIME: Cell<u64> = const { Cell::new(0) };
@@ -15,35 +18,43 @@ fn physical() -> NTP64 {
 
 fn clock_at(time: u64, last: Option<u64>) -> (LogClock, ClockReport) {
     TIME.set(time);
-    LogClock::new(physical, NODE, last)
+    LogClock::new(physical, NODE, last.map(Timestamp::from_ntp64))
+}
+
+fn reserve(clock: &mut LogClock, count: u64) -> Result<u64, TimesExhausted> {
+    clock.reserve(count).map(Timestamp::as_ntp64)
 }
 
 #[test]
 fn a_new_log_takes_the_clocks_time() {
     let (mut clock, report) = clock_at(NOW, None);
     assert_eq!(report, ClockReport::InStep);
-    assert_eq!((clock.last(), clock.reserve(1)), (None, Ok(NOW)));
-    assert_eq!(clock.last(), Some(NOW));
+    assert_eq!((clock.last().map(Timestamp::as_ntp64), reserve(&mut clock, 1)), (None, Ok(NOW)));
+    assert_eq!(clock.last().map(Timestamp::as_ntp64), Some(NOW));
     TIME.set(NOW + 0x105);
-    assert_eq!(clock.reserve(3), Ok(NOW + 0x100), "the hybrid clock drops the lowest four bits");
-    assert_eq!(clock.last(), Some(NOW + 0x102));
+    assert_eq!(
+        reserve(&mut clock, 3),
+        Ok(NOW + 0x100),
+        "the hybrid clock drops the lowest four bits"
+    );
+    assert_eq!(clock.last().map(Timestamp::as_ntp64), Some(NOW + 0x102));
 }
 
 #[test]
 fn a_clock_that_stands_still_or_goes_back_counts_on() {
     let (mut clock, _) = clock_at(NOW, None);
-    let mut next = clock.reserve(1).unwrap() + 1;
+    let mut next = reserve(&mut clock, 1).unwrap() + 1;
     for (step, time) in [NOW, NOW - 1, NOW - YEAR, 0, 0, NOW, NOW + 5].into_iter().enumerate() {
         TIME.set(time);
         for count in [1, 1, 2, 3, 0, 1000, 1] {
-            assert_eq!(clock.reserve(count), Ok(next), "step {step}");
+            assert_eq!(reserve(&mut clock, count), Ok(next), "step {step}");
             next += count;
         }
     }
     TIME.set(NOW + YEAR);
-    assert_eq!(clock.reserve(1), Ok(NOW + YEAR));
+    assert_eq!(reserve(&mut clock, 1), Ok(NOW + YEAR));
     TIME.set(NOW);
-    assert_eq!(clock.reserve(1), Ok(NOW + YEAR + 1));
+    assert_eq!(reserve(&mut clock, 1), Ok(NOW + YEAR + 1));
 }
 
 /// Times are `max(clock, last + 1)` whatever the clock does, over restarts too.
@@ -67,10 +78,10 @@ fn times_are_those_of_the_definition() {
         TIME.set(time);
         let count = 1 + random() % 5;
         let expected = (time & !15).max(last.map_or(0, |last| last + 1));
-        assert_eq!(clock.reserve(count), Ok(expected), "round {round} at {time}");
+        assert_eq!(reserve(&mut clock, count), Ok(expected), "round {round} at {time}");
         last = Some(expected + count - 1);
         if random() % 16 == 0 {
-            clock = LogClock::new(physical, NODE, last).0;
+            clock = LogClock::new(physical, NODE, last.map(Timestamp::from_ntp64)).0;
         }
     }
 }
@@ -81,23 +92,24 @@ fn a_log_goes_on_far_ahead_of_its_clock() {
         [1, 2, NOW, u64::MAX - 70, u64::MAX - 65, u64::MAX - 64, u64::MAX - 63, u64::MAX - 9]
     {
         let (mut clock, _) = clock_at(0, Some(last));
-        assert_eq!(clock.reserve(4), Ok(last + 1));
-        assert_eq!(clock.reserve(1), Ok(last + 5));
+        assert_eq!(reserve(&mut clock, 4), Ok(last + 1));
+        assert_eq!(reserve(&mut clock, 1), Ok(last + 5));
     }
 }
 
 #[test]
 fn times_run_out_with_an_error() {
+    let exhausted = |last, count| TimesExhausted { last: Timestamp::from_ntp64(last), count };
     let last = u64::MAX - 5;
     let (mut clock, _) = clock_at(NOW, Some(last));
-    assert_eq!(clock.reserve(6), Err(TimesExhausted { last, count: 6 }));
-    assert_eq!(clock.reserve(u64::MAX), Err(TimesExhausted { last, count: u64::MAX }));
-    assert_eq!(clock.reserve(5), Ok(last + 1));
-    let exhausted = TimesExhausted { last: u64::MAX, count: 1 };
-    assert_eq!(clock.reserve(1), Err(exhausted));
-    assert!(exhausted.to_string().contains("18446744073709551615"), "{exhausted}");
+    assert_eq!(reserve(&mut clock, 6), Err(exhausted(last, 6)));
+    assert_eq!(reserve(&mut clock, u64::MAX), Err(exhausted(last, u64::MAX)));
+    assert_eq!(reserve(&mut clock, 5), Ok(last + 1));
+    let none_left = exhausted(u64::MAX, 1);
+    assert_eq!(reserve(&mut clock, 1), Err(none_left));
+    assert!(none_left.to_string().contains("2106-02-07"), "{none_left}");
     let (mut clock, _) = clock_at(NOW, Some(u64::MAX));
-    assert!(clock.reserve(1).is_err());
+    assert!(reserve(&mut clock, 1).is_err());
 }
 
 /// A clock that was wrong once does not use up the times of the log.
@@ -108,20 +120,20 @@ fn readings_near_the_end_of_time_are_not_taken() {
             let (mut clock, report) = clock_at(reading, last);
             let next = last.map_or(0, |last| last + 1);
             assert_eq!(report, ClockReport::NotTaken, "{reading} after {last:?}");
-            assert_eq!(clock.reserve(0), Ok(next), "{reading} after {last:?}");
-            assert_eq!(clock.reserve(2), Ok(next), "{reading} after {last:?}");
-            assert_eq!(clock.reserve(1), Ok(next + 2), "{reading} after {last:?}");
+            assert_eq!(reserve(&mut clock, 0), Ok(next), "{reading} after {last:?}");
+            assert_eq!(reserve(&mut clock, 2), Ok(next), "{reading} after {last:?}");
+            assert_eq!(reserve(&mut clock, 1), Ok(next + 2), "{reading} after {last:?}");
             TIME.set(NOW + YEAR);
-            assert_eq!(clock.reserve(1), Ok(NOW + YEAR), "the clock is right again");
+            assert_eq!(reserve(&mut clock, 1), Ok(NOW + YEAR), "the clock is right again");
             TIME.set(reading);
-            assert_eq!(clock.reserve(1), Ok(NOW + YEAR + 1), "and wrong again");
+            assert_eq!(reserve(&mut clock, 1), Ok(NOW + YEAR + 1), "and wrong again");
             TIME.set(NOW + 2 * YEAR);
-            assert_eq!(clock.reserve(1), Ok(NOW + 2 * YEAR), "and right again");
+            assert_eq!(reserve(&mut clock, 1), Ok(NOW + 2 * YEAR), "and right again");
         }
     }
     let (mut clock, _) = clock_at(NOW, Some(NOW));
     TIME.set(READING_LIMIT - 16);
-    assert_eq!(clock.reserve(1), Ok(READING_LIMIT - 16), "the last reading that is taken");
+    assert_eq!(reserve(&mut clock, 1), Ok(READING_LIMIT - 16), "the last reading that is taken");
 }
 
 /// The clock is set to the end of time between two looks at it.
@@ -135,10 +147,10 @@ fn a_reading_that_the_hybrid_clock_took_is_given_up() {
         READINGS.set(n + 1);
         NTP64(if n.is_multiple_of(2) { NOW } else { u64::MAX })
     }
-    let (mut clock, _) = LogClock::new(flickering, NODE, Some(NOW));
+    let (mut clock, _) = LogClock::new(flickering, NODE, Some(Timestamp::from_ntp64(NOW)));
     let mut last = NOW;
     for _ in 0..100 {
-        let time = clock.reserve(1).unwrap();
+        let time = reserve(&mut clock, 1).unwrap();
         assert!(time > last && time < NOW + 10_000, "{time}");
         last = time;
     }
@@ -155,7 +167,7 @@ fn times_count_on_while_there_are_any() {
                 assert!(report.to_string().contains(&format!("{} are left", u64::MAX - last)));
             }
             for n in 1..=100 {
-                assert_eq!(clock.reserve(1), Ok(last + n), "at {reading}");
+                assert_eq!(reserve(&mut clock, 1), Ok(last + n), "at {reading}");
             }
         }
     }
@@ -164,13 +176,13 @@ fn times_count_on_while_there_are_any() {
 #[test]
 fn a_clock_at_zero_works() {
     let (mut clock, _) = clock_at(0, None);
-    let first = clock.reserve(2).unwrap();
+    let first = reserve(&mut clock, 2).unwrap();
     assert!(first <= 1);
-    assert_eq!(clock.reserve(1), Ok(first + 2));
+    assert_eq!(reserve(&mut clock, 1), Ok(first + 2));
     let (mut clock, _) = clock_at(0, Some(0));
-    assert_eq!(clock.reserve(1), Ok(1));
-    let (mut clock, _) = LogClock::new(physical, [0; 16], Some(3));
-    assert_eq!(clock.reserve(1), Ok(4));
+    assert_eq!(reserve(&mut clock, 1), Ok(1));
+    let (mut clock, _) = LogClock::new(physical, [0; 16], Some(Timestamp::from_ntp64(3)));
+    assert_eq!(reserve(&mut clock, 1), Ok(4));
 }
 
 #[test]
@@ -191,19 +203,4 @@ fn what_is_far_off_is_reported() {
     }
     assert_eq!(clock_at(0, None).1, ClockReport::InStep);
     assert!(ClockReport::Behind(12).to_string().contains("12 s behind"));
-}
-
-#[test]
-fn unix_times_round_as_they_say() {
-    assert_eq!(to_unix(0), (0, 0));
-    assert_eq!(to_unix(u64::MAX), (u32::MAX, 999_999_999));
-    assert_eq!(to_unix(5 << 32 | 1 << 31), (5, 500_000_000));
-    assert_eq!(from_unix(5, 500_000_000), Some(5 << 32 | 1 << 31));
-    assert_eq!(from_unix(u64::from(u32::MAX) + 1, 0), None);
-    assert_eq!(from_unix(0, 1_000_000_000), None);
-    for nanos in (0..1_000_000_000).step_by(99_991).chain([1, 2, 3, 999_999_998, 999_999_999]) {
-        let time = from_unix(17, nanos).unwrap();
-        assert_eq!(to_unix(time), (17, nanos));
-        assert!(time == 17 << 32 || to_unix(time - 1) < (17, nanos), "the first such time");
-    }
 }

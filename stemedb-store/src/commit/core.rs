@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use stemedb_merkle::Timestamp;
+
 use super::{
     Submission,
     group::{Group, Staged},
@@ -13,7 +15,7 @@ use stemedb_wal::{error::AppendError, log::Log};
 pub(super) struct Core {
     pub(super) log: Log,
     pub(super) index: IndexWriter,
-    clock: Box<dyn FnMut() -> u64 + Send>,
+    clock: Box<dyn FnMut() -> Timestamp + Send>,
     group: Group,
     /// How many commits there were.
     pub(super) commits: u64,
@@ -23,7 +25,7 @@ impl Core {
     pub(super) fn new(
         log: Log,
         index: IndexWriter,
-        clock: impl FnMut() -> u64 + Send + 'static,
+        clock: impl FnMut() -> Timestamp + Send + 'static,
     ) -> Self {
         Self { log, index, clock: Box::new(clock), group: Group::default(), commits: 0 }
     }

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use stemedb_merkle::Hash;
+use stemedb_merkle::{Hash, Timestamp};
 
 use super::{
     Receipt, Receipts, Submission,
@@ -57,7 +57,7 @@ impl Group {
         &mut self,
         log: &mut Log,
         index: &IndexWriter,
-        now: u64,
+        now: Timestamp,
         submissions: &[Submission<'_>],
     ) -> Staged {
         let mut placed = std::mem::take(&mut self.placed);
@@ -85,7 +85,9 @@ impl Group {
             plans.push(self.plan(log, index, submission, &mut held, alone, &mut records));
             ends.push(records.len());
         }
-        if let Err(error) = write(log, now, &records, &ends, &mut placed) {
+        // Those that wait in the queue were copied for that, and are not copied again.
+        let copied = submissions.iter().all(Submission::owns_bytes);
+        if let Err(error) = write(log, now, &records, &ends, copied, &mut placed) {
             let error = if placed.is_empty() { error } else { log.give_up(error) };
             placed.clear();
             plans = submissions.iter().map(|_| Err(error.clone())).collect();
@@ -215,15 +217,20 @@ impl Staged {
 /// into one. `ends` says where each submission's end.
 fn write(
     log: &mut Log,
-    now: u64,
+    now: Timestamp,
     records: &[NewRecord<'_>],
     ends: &[usize],
+    copied: bool,
     placed: &mut Vec<Placed>,
 ) -> Result<(), AppendError> {
     let (mut start, mut end, mut len) = (0, 0, 0);
     let mut write = |log: &mut Log, from: usize, to: usize| {
         let batch = part(records, from..to);
-        if batch.is_empty() { Ok(()) } else { log.write(batch, now, placed) }
+        match batch {
+            [] => Ok(()),
+            batch if copied => log.write_in_place(batch, now, placed),
+            batch => log.write(batch, now, placed),
+        }
     };
     for &next in ends {
         let added: u64 = part(records, end..next).iter().map(NewRecord::record_len).sum();

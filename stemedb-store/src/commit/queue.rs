@@ -4,6 +4,7 @@ use std::{
     borrow::Cow,
     collections::{BTreeMap, VecDeque},
     fmt, mem,
+    ops::Range,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     task::Waker,
     thread,
@@ -63,6 +64,11 @@ impl<'a> Submission<'a> {
         Submission { ids, bytes: bytes.into_owned().into(), ends, single, priority }
     }
 
+    /// Whether the bodies were copied, or taken over, and are not borrowed.
+    pub(crate) fn owns_bytes(&self) -> bool {
+        matches!(self.bytes, Cow::Owned(_))
+    }
+
     /// The same bodies in another class.
     #[must_use]
     pub(crate) fn with_priority(self, priority: Priority) -> Self {
@@ -100,16 +106,18 @@ impl<'a> Submission<'a> {
         self.bytes.len()
     }
 
+    /// Some of the bytes: a body that is not there must not be taken for an empty one.
+    fn part(&self, of: Range<usize>) -> &[u8] {
+        self.bytes.get(of).unwrap_or_else(|| unreachable!("internal error: a body is gone"))
+    }
+
     /// The bodies and their ids, in order.
     pub(crate) fn bodies(&self) -> impl Iterator<Item = (Hash, &[u8])> {
         let single = self.single.map(|id| (id, &*self.bytes));
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         let spans = starts.zip(self.ends.iter().copied());
-        let many = self
-            .ids
-            .iter()
-            .zip(spans)
-            .map(|(id, (start, end))| (*id, self.bytes.get(start..end).unwrap_or_default()));
+        let many =
+            self.ids.iter().zip(spans).map(|(id, (start, end))| (*id, self.part(start..end)));
         single.into_iter().chain(many)
     }
 }

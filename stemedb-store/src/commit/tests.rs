@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use stemedb_merkle::{MerkleTree, history::History};
+use stemedb_merkle::{LogIndex, MerkleTree, Timestamp, history::History};
 use stemedb_simdisk::{Fault, FaultKind, FaultyDisk, Operation, Target};
 use stemedb_wal::{
     disk::{Disk, MemoryDisk},
@@ -56,7 +56,7 @@ fn open(disk: &Arc<dyn Disk>, options: &LogOptions) -> (Log, Vec<Placed>) {
 /// The index of an empty log.
 fn index(disk: &Arc<dyn Disk>, log: &Log, holes: HashMap<[u8; 32], HoleEntry>) -> IndexWriter {
     let tiles = TileFile::open(disk, ORIGIN.store_id, 0).unwrap().unwrap();
-    let folded = IndexState::new(History::new(), tiles, holes.clone(), 0);
+    let folded = IndexState::new(History::new(), tiles, holes.clone(), Timestamp::from_ntp64(0));
     let (filter, recent) = (Filter::default(), Recent::new(&[], log.durable(), 0));
     let trees = Index::new(MerkleTree::new(), filter, folded, recent, log.reader());
     IndexWriter::new(Arc::new(trees), holes, false).unwrap()
@@ -83,7 +83,7 @@ fn start(disk: &Arc<dyn Disk>) -> Committer {
     let mut now = 0;
     let clock = move || {
         now += 10;
-        now
+        Timestamp::from_ntp64(now)
     };
     let (index, verify) = (index(disk, &log, HashMap::new()), read_held(log.reader()));
     Committer::start(log, index, verify, clock, &CommitOptions::default()).unwrap()
@@ -154,7 +154,8 @@ fn one_body_over_the_limit_fails_its_submission_alone() {
     let (log, _) = open(&disk, &options);
     let (index, verify) = (index(&disk, &log, HashMap::new()), read_held(log.reader()));
     let queue = CommitOptions::default();
-    let committer = Committer::start(log, index, verify, || 1, &queue).unwrap();
+    let committer =
+        Committer::start(log, index, verify, || Timestamp::from_ntp64(1), &queue).unwrap();
     let mut bad = Submission::new();
     let mut good = Submission::new();
     for (n, len) in [(1, 10), (2, 51), (3, 10)] {
@@ -177,12 +178,15 @@ fn a_lost_body_that_comes_back_heals_its_entry() {
     let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
     let (log, _) = open(&disk, &options());
     // As if the log had entries, of which the first lost its body.
-    let hole = HoleEntry { index: 0, time: 3 };
+    let hole = HoleEntry { index: LogIndex(0), time: Timestamp::from_ntp64(3) };
     let index = index(&disk, &log, HashMap::from([(id_of(b"a"), hole)]));
     let verify = read_held(log.reader());
-    let committer = Committer::inline(log, index, verify, || 5);
+    let committer = Committer::inline(log, index, verify, || Timestamp::from_ntp64(5));
     let healed = committer.append(id_of(b"a"), b"a").unwrap();
-    assert_eq!((healed.duplicate, healed.index, healed.time), (false, 0, 3));
+    assert_eq!(
+        (healed.duplicate, healed.index, healed.time),
+        (false, LogIndex(0), Timestamp::from_ntp64(3))
+    );
     let (reader, next_index) = committer.call(|log, _| (log.reader(), log.next_index())).unwrap();
     assert_eq!(reader.read(healed.position).unwrap().body, b"a");
     assert_eq!(next_index, 0, "it is no entry of its own");
@@ -231,7 +235,8 @@ fn appenders_wait_while_the_queue_is_full() {
     let (log, _) = open(&disk, &options());
     let options = CommitOptions { queue_records_max: 4, ..CommitOptions::default() };
     let (index, verify) = (index(&disk, &log, HashMap::new()), read_held(log.reader()));
-    let committer = Committer::start(log, index, verify, || 0, &options).unwrap();
+    let committer =
+        Committer::start(log, index, verify, || Timestamp::from_ntp64(0), &options).unwrap();
     // The writer is held up, so that the queue fills.
     let gate = Arc::new((Mutex::new(false), Condvar::new()));
     let held = Arc::clone(&gate);
@@ -278,7 +283,8 @@ fn an_idle_log_gets_its_durable_mark() {
     let idle_after = Duration::from_millis(1);
     let options = CommitOptions { idle_after, ..CommitOptions::default() };
     let (index, verify) = (index(&disk, &log, HashMap::new()), read_held(log.reader()));
-    let committer = Committer::start(log, index, verify, || 0, &options).unwrap();
+    let committer =
+        Committer::start(log, index, verify, || Timestamp::from_ntp64(0), &options).unwrap();
     committer.append(id_of(b"x"), b"x").unwrap();
     while !committer.call(|log, _| log.is_marked()).unwrap() {
         thread::sleep(Duration::from_millis(2));
@@ -360,7 +366,11 @@ fn what_a_thread_queues_comes_before_what_it_appends_then() {
         }
         let appended = committer.append(id_of(&second), &second).unwrap();
         let queued = queued.wait().unwrap();
-        assert_eq!((queued[0].index, appended.index), (2 * n, 2 * n + 1), "round {n}");
+        assert_eq!(
+            (queued[0].index, appended.index),
+            (LogIndex(2 * n), LogIndex(2 * n + 1)),
+            "round {n}"
+        );
     }
 }
 
@@ -417,7 +427,7 @@ impl HeldUp {
         let held_up = Arc::clone(&gate);
         let verify: Arc<Verify> = Arc::new(move |held: &Held<'_>| held_up.verify(held));
         let index = index(&disk, &log, HashMap::new());
-        let committer = Committer::start(log, index, verify, || 0, &options);
+        let committer = Committer::start(log, index, verify, || Timestamp::from_ntp64(0), &options);
         Self { committer: Arc::new(committer.unwrap()), gate }
     }
 
@@ -533,13 +543,13 @@ fn a_damaged_body_is_no_duplicate() {
         } else {
             let (log, _) = open(&disk, &options());
             let (index, verify) = (index(&disk, &log, HashMap::new()), read_held(log.reader()));
-            Committer::inline(log, index, verify, || 1)
+            Committer::inline(log, index, verify, || Timestamp::from_ntp64(1))
         };
         let body = body_of(1, 300);
         let receipt = committer.append(id_of(&body), &body).unwrap();
         let name = memory.list().unwrap().into_iter().find(|name| name.starts_with("segment-"));
         let file = memory.open(&name.unwrap()).unwrap();
-        file.write_at(b"?", receipt.position + 200).unwrap();
+        file.write_at(b"?", (receipt.position + 200).get()).unwrap();
         let damaged = |error: AppendError| {
             let AppendError::Lookup(source) = &error else { panic!("{error}") };
             assert!(matches!(**source, ReadError::Damaged(_)), "{error}");

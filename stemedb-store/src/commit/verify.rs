@@ -17,7 +17,7 @@ use std::{
 use stemedb_merkle::Hash;
 
 use super::{Priority, Receipt, Receipts, Shared, Submission, Ticket};
-use stemedb_wal::{error::AppendError, log::Placed};
+use stemedb_wal::{Position, error::AppendError, log::Placed};
 
 /// Entry of a held body, after it was read back.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,7 @@ pub(crate) struct Held<'a> {
     /// The assertion id.
     pub id: Hash,
     /// Where the log has it.
-    pub position: u64,
+    pub position: Position,
     /// The body that is appended.
     pub body: &'a [u8],
     /// Lets the log go on in another segment; false if it could not, for want of entries.
@@ -81,6 +81,7 @@ impl<'a> Unverified<'a> {
         let receipt = |((id, body), answer): ((Hash, &[u8]), &Answer)| match *answer {
             Answer::Receipt(receipt) => Ok(receipt),
             Answer::Held(position) => {
+                let position = Position(position);
                 let Verified { entry, healed } = verify(&Held { id, position, body, seal })?;
                 Ok(Receipt::of(&Placed { position, ..entry }, !healed))
             }

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use crate::id_hash::IdHashBuilder;
 use stemedb_merkle::Hash;
-use stemedb_wal::log::{Placed, Watermark};
+use stemedb_wal::{
+    Position,
+    log::{Placed, Watermark},
+};
 
 /// Records that are not in the trees yet.
 #[derive(Debug, Default)]
@@ -38,7 +41,7 @@ impl Recent {
     /// Takes in what was written; says how many published records wait to be folded.
     pub(super) fn note(&mut self, placed: &[Placed]) -> usize {
         let bodies = placed.iter().filter(|record| record.kind.has_body());
-        self.positions.extend(bodies.map(|record| (record.id, record.position)));
+        self.positions.extend(bodies.map(|record| (record.id, record.position.get())));
         self.written.extend_from_slice(placed);
         self.published.len()
     }
@@ -58,7 +61,7 @@ impl Recent {
 
     /// The position of a body that is published.
     pub(super) fn position(&self, id: &Hash) -> Option<u64> {
-        self.written_position(id).filter(|position| *position < self.reached.position)
+        self.written_position(id).filter(|position| Position(*position) < self.reached.position)
     }
 
     /// Whether all that is published is in the trees, or on the way.
@@ -73,7 +76,7 @@ impl Recent {
             Positions::with_capacity_and_hasher(self.positions.len(), IdHashBuilder::default());
         self.folding = std::mem::replace(&mut self.positions, room);
         let unpublished = self.written.iter().filter(|record| record.kind.has_body());
-        self.positions.extend(unpublished.map(|record| (record.id, record.position)));
+        self.positions.extend(unpublished.map(|record| (record.id, record.position.get())));
         (std::mem::take(&mut self.published), self.reached)
     }
 

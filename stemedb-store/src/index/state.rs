@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use crate::tiles::TileFile;
 use stemedb_merkle::symbols::Sketch;
 use stemedb_merkle::{
-    Entry, Hash,
+    Entry, Hash, Timestamp,
     history::{History, leaf_hash, tile::Tile},
 };
 use stemedb_wal::{
@@ -23,7 +23,7 @@ pub(crate) struct IndexState {
     pub(crate) tiles_failure: Option<DiskError>,
     pub(crate) holes: HashMap<Hash, HoleEntry>,
     /// The time of the last entry.
-    pub(crate) last_time: u64,
+    pub(crate) last_time: Timestamp,
     /// How far the log is in the trees.
     pub(crate) reached: Watermark,
     /// What was taken into the set tree since a restart checkpoint was begun.
@@ -39,7 +39,7 @@ impl IndexState {
         history: History,
         tiles: TileFile,
         holes: HashMap<Hash, HoleEntry>,
-        last_time: u64,
+        last_time: Timestamp,
     ) -> Self {
         Self {
             history,
@@ -137,5 +137,5 @@ pub(crate) fn note_holes(holes: &mut HashMap<Hash, HoleEntry>, placed: &[Placed]
 
 /// What the set tree takes in of a record.
 pub(crate) fn set_entry(record: &Placed) -> Option<Entry> {
-    record.kind.has_body().then_some(Entry { id: record.id, position: record.position })
+    record.kind.has_body().then_some(Entry { id: record.id, position: record.position.get() })
 }

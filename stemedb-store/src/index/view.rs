@@ -1,6 +1,6 @@
 //! View of the trees at one moment.
 
-use stemedb_merkle::{Snapshot, history::History};
+use stemedb_merkle::{Snapshot, Timestamp, history::History};
 
 use crate::head::Head;
 
@@ -9,7 +9,7 @@ use crate::head::Head;
 pub(crate) struct View {
     pub(crate) tree: Snapshot,
     pub(crate) history: History,
-    pub(crate) last_time: u64,
+    pub(crate) last_time: Timestamp,
 }
 
 impl View {
@@ -19,7 +19,7 @@ impl View {
         Head {
             count: self.tree.len(),
             set_root: self.tree.root(),
-            log_size: log.size.0,
+            log_size: log.size,
             log_root: log.root,
             last_time: self.last_time,
         }

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, io, sync::Arc};
 
 use crate::checkpoint::{Checkpoint, Covered};
-use stemedb_merkle::Hash;
+use stemedb_merkle::{Hash, LogSize};
 use stemedb_wal::{
     disk::DiskFile,
     error::{AppendError as LogAppendError, DiskError},
@@ -19,6 +19,7 @@ use crate::{
 
 /// Roots over the front of a log.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct FrontHead {
     /// Number of assertions held.
     pub count: u64,
@@ -59,11 +60,6 @@ impl Store {
         self.hashing
     }
 
-    /// Seconds since 1970, by the store's clock.
-    pub fn seconds_now(&self) -> u64 {
-        (self.shared.world.clock)().0 >> 32
-    }
-
     /// The sealed segments, in order.
     pub fn sealed_segments(&self) -> Vec<SealedSegment> {
         self.reader.sealed_segments()
@@ -84,7 +80,7 @@ impl Store {
     ///
     /// If the directory cannot be listed.
     pub fn dropped_segments(&self) -> io::Result<Vec<String>> {
-        self.remote.dropped()
+        self.reader.dropped_segments()
     }
 
     /// How many segments have their bodies in an archive only.
@@ -94,13 +90,13 @@ impl Store {
 
     /// Whether segments can be read that are only in the archive.
     pub fn reads_dropped(&self) -> bool {
-        self.remote.has_source()
+        self.reader.has_source()
     }
 
     /// How many entries the restart checkpoint covers, which opening does not replay.
-    pub fn checkpoint_log_size(&self) -> u64 {
+    pub fn checkpoint_log_size(&self) -> LogSize {
         let checkpoint = lock(&self.shared.checkpoint);
-        checkpoint.as_ref().map_or(0, |found| found.covered().next_index)
+        LogSize(checkpoint.as_ref().map_or(0, |found| found.covered().next_index))
     }
 
     /// Drops a segment that is in the archive at `place` as these parts. How many bytes that frees.
@@ -110,7 +106,7 @@ impl Store {
     /// If the segment is not what was archived, or the disk fails.
     pub fn drop_segment(&self, name: &str, place: &str, parts: &[Hash]) -> Result<u64, DiskError> {
         let hash = |part: &[u8]| *blake3::hash(part).as_bytes();
-        self.reader.drop_sealed(&self.remote, name, place, parts, &hash)
+        self.reader.drop_sealed(name, place, parts, &hash)
     }
 
     /// Seals the open segment, unless nothing is in it. Whether it did.
@@ -153,19 +149,19 @@ impl Store {
     /// See [`FrontError`].
     pub fn front_head(
         &self,
-        log_size: u64,
+        log_size: LogSize,
         missing: &HashSet<Hash>,
     ) -> Result<FrontHead, FrontError> {
         let (view, holes) = {
             let folded = self.shared.index.folded().map_err(ReadError::from)?;
             (self.shared.index.view_of(&folded), folded.sorted_holes())
         };
-        let lost_here = holes.iter().filter(|(_, hole)| hole.index < log_size);
+        let lost_here = holes.iter().filter(|(_, hole)| log_size.has(hole.index));
         let added: Vec<Hash> =
             lost_here.map(|(id, _)| *id).filter(|id| !missing.contains(id)).collect();
         let mut removed = Vec::new();
         let held = |id: &Hash| view.tree.contains(id).map_err(ReadError::from);
-        for entry in self.reader.entries(log_size..view.history.size().0) {
+        for entry in self.reader.entries(log_size.next_index()..view.history.size().next_index()) {
             let entry = entry.map_err(ReadError::from)?;
             if held(&entry.id)? {
                 removed.push(entry.id);
@@ -178,7 +174,7 @@ impl Store {
         }
         let set_root = view.tree.hypothetical_root(&added, &removed).map_err(ReadError::from)?;
         Ok(FrontHead {
-            count: log_size - missing.len() as u64,
+            count: log_size.get() - missing.len() as u64,
             set_root,
             log_root: self.history_root_at(log_size)?,
         })

@@ -15,9 +15,11 @@ mod restore;
 use std::{io, path::Path, sync::Arc};
 
 use stemedb_wal::{
-    disk::{Disk, DiskFile, FileDisk, Fingerprint, RemoteDisk, is_temporary},
-    identity::{CleanMark, IDENTITY_NAME, Identity},
+    Position,
+    disk::{Disk, DiskFile, FileDisk, Fingerprint, is_temporary},
+    identity::{IDENTITY_NAME, Identity},
     log::Watermark,
+    remote::{LogDir, Opened, segment_of_stub, stub_name},
     sealed::{HEADER_LEN, SegmentHeader, parse_segment_name},
 };
 
@@ -32,6 +34,7 @@ const COPY_LEN: usize = 1 << 20;
 
 /// What a backup came to.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct BackupReport {
     /// What the backup holds: with its set root it is restored.
     pub head: Head,
@@ -119,10 +122,9 @@ fn make(
     check_empty(&target)?;
     let mut copier = Copier { source, target, copied: Amount::default(), progress, reached };
     let made = copier.segments(identity).and_then(|()| {
-        let mark = CleanMark { position: reached.position, next_index: reached.next_index };
         // No directory has this fingerprint: whatever is made of it is another node.
         let fingerprint = Fingerprint::default();
-        let marked = Identity { clean: Some(mark), fingerprint, ..identity.clone() };
+        let marked = Identity { clean: Some(reached), fingerprint, ..identity.clone() };
         marked.save(&copier.target).map_err(|error| failed(io::Error::other(error)))
     });
     if let Err(error) = made {
@@ -152,7 +154,7 @@ fn is_made_here(name: &str) -> bool {
 
 /// Whether a file is a segment, or the stub of one.
 fn is_segment(name: &str) -> bool {
-    parse_segment_name(name).is_some() || RemoteDisk::is_stub(name)
+    parse_segment_name(name).is_some() || segment_of_stub(name).is_some()
 }
 
 /// Takes away what was made, the identity first: without it nothing counts as a backup.
@@ -179,8 +181,8 @@ struct Copier<'a> {
 impl Copier<'_> {
     fn segments(&mut self, identity: &Identity) -> Result<(), BackupError> {
         // Segments that were dropped, also in the meantime, are copied as what is kept of them.
-        let source = RemoteDisk::new(Arc::new(self.source.clone()), None);
-        let mut names = source.list().map_err(|source| self.failed(source))?;
+        let source = LogDir::new(Arc::new(self.source.clone()), None);
+        let mut names = source.list_segments().map_err(|source| self.failed(source))?;
         names.retain(|name| {
             let parsed = parse_segment_name(name);
             parsed.is_some_and(|(generation, _)| generation == identity.generation)
@@ -188,40 +190,45 @@ impl Copier<'_> {
         // Sorted by name is sorted by position.
         let mut expected = 0;
         for name in names {
-            if expected >= self.reached.position && expected > 0 {
+            if expected >= self.reached.position.get() && expected > 0 {
                 break;
             }
-            let file = source.open(&name).map_err(|source| self.failed(source))?;
+            let file = source.open_segment(&name).map_err(|source| self.failed(source))?;
             let len = file.len().map_err(|source| self.failed(source))?;
-            let first = self.header(&*file, &name)?.first_position;
+            let first = self.header(&file, &name)?.first_position;
             if first != expected {
                 break;
             }
             expected = first.saturating_add(len);
             // One that ends below what is durable is sealed. Only the last one does not.
-            if file.is_remote() {
-                let stub = RemoteDisk::file_name(&name, &*file);
-                let file = self.source.open(&stub).map_err(|source| self.failed(source))?;
-                let len = file.len().map_err(|source| self.failed(source))?;
-                self.share(&*file, &stub, len)?;
-                self.copied.segments_remote += 1;
-            } else if expected < self.reached.position {
-                self.share(&*file, &name, len)?;
-            } else {
-                let len = self.reached.position.saturating_sub(first);
-                self.copy(&*file, &name, len)?;
+            match (file, stub_name(&name)) {
+                (Opened::Remote(_), Some(stub)) => {
+                    let file = self.source.open(&stub).map_err(|source| self.failed(source))?;
+                    let len = file.len().map_err(|source| self.failed(source))?;
+                    self.share(&*file, &stub, len)?;
+                    self.copied.segments_remote += 1;
+                }
+                // Only segments have stubs.
+                (Opened::Remote(_), None) => {}
+                (Opened::Local(file), _) if expected < self.reached.position.get() => {
+                    self.share(&*file, &name, len)?;
+                }
+                (Opened::Local(file), _) => {
+                    let len = self.reached.position.get().saturating_sub(first);
+                    self.copy(&*file, &name, len)?;
+                }
             }
         }
-        if expected < self.reached.position {
+        if expected < self.reached.position.get() {
             return Err(BackupError::Incomplete {
                 dir: self.source.dir().to_path_buf(),
-                position: expected,
+                position: Position(expected),
             });
         }
         self.target.sync_dir().map_err(|source| self.failed(source))
     }
 
-    fn header(&self, file: &dyn DiskFile, name: &str) -> Result<SegmentHeader, BackupError> {
+    fn header(&self, file: &Opened, name: &str) -> Result<SegmentHeader, BackupError> {
         let mut bytes = [0; HEADER_LEN];
         let read = file.read_at(&mut bytes, 0).map_err(|source| self.failed(source))?;
         SegmentHeader::parse(bytes.get(..read).unwrap_or_default())
@@ -247,7 +254,7 @@ impl Copier<'_> {
         let told = &mut |done: u64| {
             copied.bytes_copied = before + done;
             let done = copied.bytes_linked + copied.bytes_copied;
-            progress(Progress { done, total: reached.position });
+            progress(Progress { done, total: reached.position.get() });
         };
         copy(file, target, name, len, told).map_err(|source| self.failed(source))?;
         self.copied.files_copied += 1;
@@ -256,7 +263,7 @@ impl Copier<'_> {
 
     fn tell(&mut self) {
         let done = self.copied.bytes_linked + self.copied.bytes_copied;
-        (self.progress)(Progress { done, total: self.reached.position });
+        (self.progress)(Progress { done, total: self.reached.position.get() });
     }
 
     fn failed(&self, source: io::Error) -> BackupError {

@@ -2,7 +2,7 @@
 
 use crate::{checkpoint::Checkpoint, tiles::SLOT_LEN};
 use stemedb_merkle::{
-    AssertionId, Entry as SetEntry, Hash, MerkleTree,
+    AssertionId, Entry as SetEntry, Hash, LogIndex, MerkleTree,
     history::{
         History, leaf_hash,
         tile::{TileId, complete_tiles},
@@ -37,6 +37,7 @@ pub struct Progress {
 
 /// What [`Store::check`] found.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct CheckReport {
     /// How many entries the log has.
     pub entries: u64,
@@ -89,7 +90,7 @@ impl Store {
         let total = log.bytes + file_bytes + tiles * SLOT_LEN as u64;
         let mut done = 0;
         let hash = hash.as_ref().map(|hash| hash as &dyn Fn(&[u8]) -> Hash);
-        let damage = self.reader.check(hash.filter(|_| deep), 0, &mut |read| {
+        let damage = self.reader.check(hash.filter(|_| deep), LogIndex(0), &mut |read| {
             done = read;
             progress(Progress { done, total });
         });
@@ -122,7 +123,7 @@ impl Store {
         let mut history = History::new();
         let mut tiles = Vec::new();
         let mut held = Vec::new();
-        for entry in self.reader.entries(0..view.history.size().0) {
+        for entry in self.reader.entries(LogIndex(0)..view.history.size().next_index()) {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) => return report.faults.push(Fault::Entry(error)),
@@ -135,7 +136,7 @@ impl Store {
                     Err(error) => return report.faults.push(Fault::Checkpoint(error)),
                 }
             } else {
-                entry.position
+                entry.position.get()
             };
             held.push(SetEntry { id: entry.id, position });
             for tile in tiles.drain(..) {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::checkpoint::{self, Checkpoint, CheckpointFault, CheckpointState, Covered, WriteError};
-use stemedb_merkle::{Hash, MerkleTree, Snapshot, history::History};
+use stemedb_merkle::{Hash, LogSize, MerkleTree, Snapshot, history::History};
 use stemedb_wal::log::{HoleEntry, Watermark};
 
 use super::{Shared, lock, sketch};
@@ -14,6 +14,7 @@ use crate::{
 
 /// What writing a checkpoint came to.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct CheckpointReport {
     /// The file written; an earlier one if nothing was appended since.
     pub path: PathBuf,
@@ -22,7 +23,7 @@ pub struct CheckpointReport {
     /// How many assertions all files of the checkpoint cover together.
     pub count: u64,
     /// How many entries of the log.
-    pub log_size: u64,
+    pub log_size: LogSize,
 }
 
 /// What a checkpoint is of: all of it from between two folds.
@@ -105,7 +106,7 @@ fn write_and_rebase(
     present: Option<&Checkpoint>,
 ) -> Result<CheckpointReport, CheckpointError> {
     if let Some(present) = present
-        && present.covered().next_index == moment.reached.next_index
+        && present.covered().next_index == moment.reached.next_index.get()
         && present.covered().set_root == moment.tree.root()
     {
         return Ok(report(present, shared));
@@ -123,19 +124,21 @@ fn write_and_rebase(
         written => written?,
     };
     let report = report(&written, shared);
-    *lock(&shared.checkpointed) = moment.reached.next_index;
+    *lock(&shared.checkpointed) = moment.reached.next_index.get();
     *lock(&shared.checkpoint) = Some(written.clone());
     rebase(&shared.index, moment, &written)?;
     Ok(report)
 }
 
 fn report(checkpoint: &Checkpoint, shared: &Shared) -> CheckpointReport {
-    let (name, bytes) = checkpoint.file_sizes().pop().unwrap_or_default();
+    let Some((name, bytes)) = checkpoint.file_sizes().pop() else {
+        unreachable!("internal error: a restart checkpoint without files")
+    };
     CheckpointReport {
         path: shared.disk.path(&name),
         bytes,
         count: checkpoint.covered().count,
-        log_size: checkpoint.covered().next_index,
+        log_size: LogSize(checkpoint.covered().next_index),
     }
 }
 
@@ -151,6 +154,7 @@ fn write_files(
         history: moment.history.pending(),
         holes: moment.holes.clone(),
         symbols: moment.symbols.clone(),
+        segments: shared.reader.known_segments(covered.position),
     };
     if let Some(present) = present
         && let Some(kept) = present.deltas_to_keep(covered.count)
@@ -165,22 +169,22 @@ fn write_files(
 
 fn covered(moment: &Moment, shared: &Shared) -> Result<Covered, WriteError> {
     let identity = lock(&shared.identity).clone();
-    let last = match moment.reached.next_index.checked_sub(1) {
+    let last = match moment.reached.next_index.entries_before().last_index() {
         Some(last) => Some(shared.reader.entry_at(last).map_err(std::io::Error::other)?),
         None => None,
     };
     Ok(Covered {
         store_id: identity.store_id,
         generation: identity.generation,
-        position: moment.reached.position,
-        next_index: moment.reached.next_index,
+        position: moment.reached.position.get(),
+        next_index: moment.reached.next_index.get(),
         count: moment.tree.len(),
         set_root: moment.tree.root(),
         top_hash: moment.tree.top_hash(),
         history_root: moment.history.root(),
-        last_time: last.map_or(0, |entry| entry.time),
+        last_time: last.map_or(0, |entry| entry.time.as_ntp64()),
         last_id: last.map(|entry| entry.id).unwrap_or_default(),
-        last_position: last.map_or(0, |entry| entry.position),
+        last_position: last.map_or(0, |entry| entry.position.get()),
     })
 }
 
@@ -228,5 +232,5 @@ fn change_trees(
 
 /// How many entries the last checkpoint lacks.
 pub(super) fn tail_len(shared: &Shared) -> u64 {
-    shared.index.reached().next_index.saturating_sub(*lock(&shared.checkpointed))
+    shared.index.reached().next_index.get().saturating_sub(*lock(&shared.checkpointed))
 }

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc};
 
-use stemedb_merkle::{Hash, Snapshot, history::TreeHead, symbols::Sketch};
+use stemedb_merkle::{Hash, LogIndex, Snapshot, Timestamp, history::TreeHead, symbols::Sketch};
 use stemedb_wal::error::ReadError as LogReadError;
 
 use super::{LogId, Store, lock, sketch};
@@ -55,7 +55,7 @@ impl Store {
     /// # Errors
     ///
     /// If it is damaged or the disk fails.
-    pub fn body_at(&self, index: u64) -> Result<Option<Vec<u8>>, ReadError> {
+    pub fn body_at(&self, index: LogIndex) -> Result<Option<Vec<u8>>, ReadError> {
         let read = || {
             let record = self.reader.read_index(index)?;
             self.check_body(&record.entry, &record.body)?;
@@ -98,9 +98,9 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Reading of the wall clock, NTP64; 0 before 1970.
-    pub fn clock_time(&self) -> u64 {
-        (self.shared.world.clock)().0
+    /// Reading of the wall clock.
+    pub fn clock_time(&self) -> Timestamp {
+        Timestamp::from_ntp64((self.shared.world.clock)().0)
     }
 
     /// Appends bodies that come from a peer, which give way to this program's own appends, and

@@ -1,8 +1,8 @@
 //! The log's entries, in order.
 
-use std::ops::{Bound, Range, RangeBounds};
+use std::ops::{Bound, RangeBounds};
 
-use stemedb_merkle::AssertionId;
+use stemedb_merkle::{AssertionId, LogIndex, Timestamp};
 use stemedb_wal::log::{Entries as LogEntries, Placed};
 
 use super::Store;
@@ -12,9 +12,9 @@ use crate::error::ReadError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Its index, from 0.
-    pub index: u64,
-    /// The time at which the log took it in, NTP64.
-    pub time: u64,
+    pub index: LogIndex,
+    /// The time at which the log took it in.
+    pub time: Timestamp,
     /// The assertion's id.
     pub id: AssertionId,
     /// The length of the body in bytes.
@@ -40,40 +40,44 @@ pub struct Entries<'a> {
 
 impl Store {
     /// The entries of a range of indexes, in order and from both ends.
-    pub fn range(&self, indexes: impl RangeBounds<u64>) -> Entries<'_> {
+    pub fn range(&self, indexes: impl RangeBounds<LogIndex>) -> Entries<'_> {
+        let size = self.log_size().next_index();
+        let behind = |index: &LogIndex| index.checked_add(1).unwrap_or(size);
         let start = match indexes.start_bound() {
-            Bound::Unbounded => 0,
+            Bound::Unbounded => LogIndex(0),
             Bound::Included(start) => *start,
-            Bound::Excluded(start) => start.saturating_add(1),
+            Bound::Excluded(start) => behind(start),
         };
-        let size = self.log_size();
         let end = match indexes.end_bound() {
             Bound::Unbounded => size,
-            Bound::Included(end) => end.saturating_add(1).min(size),
+            Bound::Included(end) => behind(end).min(size),
             Bound::Excluded(end) => (*end).min(size),
         };
-        let indexes: Range<u64> = start.min(end)..end;
+        let indexes = start.min(end)..end;
         Entries { store: self, inner: self.reader.entries(indexes), ended: false }
     }
 
-    /// The entries that the log took in within a range of times (NTP64), in order and from both
-    /// ends. O(log N) to find the first.
+    /// The entries that the log took in within a range of times, in order and from both ends.
+    /// O(log N) to find the first.
     ///
     /// # Errors
     ///
     /// If an entry that is looked at on the way is damaged, or the disk fails.
-    pub fn range_by_time(&self, times: impl RangeBounds<u64>) -> Result<Entries<'_>, ReadError> {
+    pub fn range_by_time(
+        &self,
+        times: impl RangeBounds<Timestamp>,
+    ) -> Result<Entries<'_>, ReadError> {
+        let size = self.log_size().next_index();
+        let behind =
+            |time: &Timestamp| time.next().map_or(Ok(size), |next| self.index_at_time(next));
         let from = match times.start_bound() {
-            Bound::Unbounded => 0,
+            Bound::Unbounded => LogIndex(0),
             Bound::Included(start) => self.index_at_time(*start)?,
-            Bound::Excluded(start) => self.index_at_time(start.saturating_add(1))?,
+            Bound::Excluded(start) => behind(start)?,
         };
         let to = match times.end_bound() {
-            Bound::Unbounded => self.log_size(),
-            Bound::Included(end) => match end.checked_add(1) {
-                Some(end) => self.index_at_time(end)?,
-                None => self.log_size(),
-            },
+            Bound::Unbounded => size,
+            Bound::Included(end) => behind(end)?,
             Bound::Excluded(end) => self.index_at_time(*end)?,
         };
         Ok(self.range(from..to))

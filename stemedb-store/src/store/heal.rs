@@ -10,10 +10,11 @@ use crate::{
     tiles::TileFile,
 };
 use stemedb_merkle::{
-    AssertionId, Hash,
+    AssertionId, Hash, LogIndex, Timestamp,
     history::{NodeReader, leaf_hash, node_hash, tile::Node},
 };
 use stemedb_wal::{
+    Position,
     disk::Disk,
     error::{AppendError as LogAppendError, DamageKind, ReadError as LogReadError},
     log::LogReader,
@@ -127,7 +128,7 @@ impl Store {
     /// # Errors
     ///
     /// See [`HealError`]. The store is as it was.
-    pub fn rewrite_framing(&self, position: u64) -> Result<Healed, HealError> {
+    pub fn rewrite_framing(&self, position: Position) -> Result<Healed, HealError> {
         if self.shared.options.read_only {
             return Err(AppendError::ReadOnly.into());
         }
@@ -139,7 +140,7 @@ impl Store {
 
     fn rewrite(
         &self,
-        position: u64,
+        position: Position,
         record: Option<(Hash, &[u8])>,
     ) -> Result<Option<Rewritten>, HealError> {
         let seal: Seal<'_> = &|| self.writer.call(|log, _| log.seal_open())?;
@@ -151,7 +152,7 @@ impl Store {
     }
 
     /// The id of the assertion whose record is at a position, by the set tree. O(N).
-    pub fn id_at(&self, position: u64) -> Option<Hash> {
+    pub fn id_at(&self, position: Position) -> Option<Hash> {
         id_at(&self.shared.index, position)
     }
 }
@@ -159,7 +160,7 @@ impl Store {
 impl Healer {
     fn rewrite(
         &self,
-        position: u64,
+        position: Position,
         record: Option<(Hash, &[u8])>,
         seal: Seal<'_>,
     ) -> Result<Option<Rewritten>, Failure> {
@@ -191,11 +192,12 @@ impl Healer {
     /// was found out about the leaf beside it.
     fn is_entry(
         &self,
-        index: u64,
-        time: u64,
+        index: LogIndex,
+        time: Timestamp,
         id: &Hash,
         sibling: &OnceCell<Option<Sibling>>,
     ) -> Option<bool> {
+        let index = index.get();
         let history = self.index.history().ok()?;
         let source = Source::new(&self.tiles, &self.reader);
         let node = |node| history.reader(&source).node(node).ok();
@@ -209,7 +211,7 @@ impl Healer {
             0 => node_hash(&leaf, other) == node,
             _ => node_hash(other, &leaf) == node,
         };
-        Some(match (*sibling.get_or_init(|| self.sibling(index ^ 1)))? {
+        Some(match (*sibling.get_or_init(|| self.sibling(LogIndex(index ^ 1))))? {
             Sibling::Read { time, id } => is_over(&leaf_hash(time, &id)),
             // Both are of one batch, or this is not to be told.
             Sibling::Damaged { id } => {
@@ -219,7 +221,7 @@ impl Healer {
         })
     }
 
-    fn sibling(&self, index: u64) -> Option<Sibling> {
+    fn sibling(&self, index: LogIndex) -> Option<Sibling> {
         if let Ok(entry) = self.reader.entry_at(index) {
             return Some(Sibling::Read { time: entry.time, id: entry.id });
         }
@@ -264,17 +266,17 @@ impl Healer {
 }
 
 /// The id of the assertion whose record is at a position, by the set tree. O(N).
-fn id_at(trees: &Index, position: u64) -> Option<Hash> {
+fn id_at(trees: &Index, position: Position) -> Option<Hash> {
     let tree = trees.set_snapshot().ok()?;
     let mut entries = tree.iter().filter_map(Result::ok);
-    entries.find(|entry| entry.position == position).map(|entry| entry.id)
+    entries.find(|entry| position == entry.position).map(|entry| entry.id)
 }
 
 /// What is known of the leaf beside another one.
 #[derive(Clone, Copy, Debug)]
 enum Sibling {
     Read {
-        time: u64,
+        time: Timestamp,
         id: Hash,
     },
     /// Its time can't be read.

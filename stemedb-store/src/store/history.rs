@@ -4,8 +4,8 @@ use crate::tiles::TileFile;
 use stemedb_merkle::{
     Hash,
     history::{
-        ConsistencyProof, History, InclusionProof, LeafIndex, ReadNodeError, TileSource, TreeHead,
-        TreeSize, leaf_hash, root_at,
+        ConsistencyProof, History, InclusionProof, LogIndex, LogSize, ReadNodeError, TileSource,
+        TreeHead, leaf_hash, root_at,
         tile::{TILE_NODES, TileId},
     },
 };
@@ -53,8 +53,8 @@ impl TileSource for Source<'_> {
         Ok(hashes)
     }
 
-    fn leaf(&self, index: LeafIndex) -> Result<Hash, NodeError> {
-        let entry = self.reader.entry_at(index.0)?;
+    fn leaf(&self, index: LogIndex) -> Result<Hash, NodeError> {
+        let entry = self.reader.entry_at(index)?;
         Ok(leaf_hash(entry.time, &entry.id))
     }
 }
@@ -91,9 +91,9 @@ impl Store {
     /// # Errors
     ///
     /// If the log is not that long, or a node can't be read.
-    pub fn history_root_at(&self, size: u64) -> Result<Hash, HistoryError> {
+    pub fn history_root_at(&self, size: LogSize) -> Result<Hash, HistoryError> {
         let history = self.history()?;
-        root_at(&history.reader(&self.source()), TreeSize(size))
+        root_at(&history.reader(&self.source()), size)
     }
 
     /// Proves that entry `index` is in the log (RFC 9162, 2.1.3). The proof comes with the head
@@ -102,7 +102,7 @@ impl Store {
     /// # Errors
     ///
     /// If the log is not that long, or a node can't be read.
-    pub fn prove_inclusion(&self, index: u64) -> Result<Proven<InclusionProof>, HistoryError> {
+    pub fn prove_inclusion(&self, index: LogIndex) -> Result<Proven<InclusionProof>, HistoryError> {
         let head = self.shared.index.head();
         let head = head.map_err(|failure| ReadNodeError::Source(failure.into()))?;
         let proof = self.prove_inclusion_at(index, head.log_size)?;
@@ -116,12 +116,12 @@ impl Store {
     /// As [`prove_inclusion`](Self::prove_inclusion).
     pub fn prove_inclusion_at(
         &self,
-        index: u64,
-        size: u64,
+        index: LogIndex,
+        size: LogSize,
     ) -> Result<InclusionProof, HistoryError> {
         let history = self.history()?;
         let source = self.source();
-        InclusionProof::prove(&history.reader(&source), LeafIndex(index), TreeSize(size))
+        InclusionProof::prove(&history.reader(&source), index, size)
     }
 
     /// Proves that the first `old` entries of the log are the beginning of its first `new` (RFC
@@ -130,9 +130,13 @@ impl Store {
     /// # Errors
     ///
     /// If the log is not that long, or a node can't be read.
-    pub fn prove_consistency(&self, old: u64, new: u64) -> Result<ConsistencyProof, HistoryError> {
+    pub fn prove_consistency(
+        &self,
+        old: LogSize,
+        new: LogSize,
+    ) -> Result<ConsistencyProof, HistoryError> {
         let history = self.history()?;
         let source = self.source();
-        ConsistencyProof::prove(&history.reader(&source), TreeSize(old), TreeSize(new))
+        ConsistencyProof::prove(&history.reader(&source), old, new)
     }
 }

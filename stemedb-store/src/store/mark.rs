@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use stemedb_wal::identity::{CleanMark, IdentityError};
+use stemedb_wal::identity::IdentityError;
 use stemedb_wal::log::Watermark;
 
 use super::{Shared, background::Stop, lock};
@@ -65,7 +65,7 @@ fn mark(shared: &Shared, stop: &Stop) {
         }
         waited = Duration::ZERO;
         // Without the mark the store is as it was; that it fails is in `Store::upkeep`.
-        pause = match shared.save_mark(clean_mark(shared.index.reached())) {
+        pause = match shared.save_mark(shared.index.reached()) {
             Ok(()) => INTERVAL,
             Err(_) => (2 * pause).min(RETRY_INTERVAL_MAX),
         };
@@ -80,7 +80,7 @@ impl Shared {
     /// # Errors
     ///
     /// If the disk fails. The former mark then holds.
-    pub(super) fn save_mark(&self, mark: CleanMark) -> Result<(), IdentityError> {
+    pub(super) fn save_mark(&self, mark: Watermark) -> Result<(), IdentityError> {
         let _one = lock(&self.saving_identity);
         let mut identity = lock(&self.identity).clone();
         let saved = identity.save_clean(self.disk.as_ref(), mark);
@@ -89,8 +89,4 @@ impl Shared {
         *lock(&self.identity) = identity;
         Ok(())
     }
-}
-
-pub(super) fn clean_mark(mark: Watermark) -> CleanMark {
-    CleanMark { position: mark.position, next_index: mark.next_index }
 }

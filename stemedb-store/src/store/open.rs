@@ -14,28 +14,24 @@ use crate::{
     tiles::TileFile,
 };
 use stemedb_merkle::{
-    AssertionId, Entry, Hash, MappedSetError, MerkleTree,
-    history::{History, TreeSize, tile::complete_tiles},
+    AssertionId, Entry, Hash, LogIndex, MappedSetError, MerkleTree, Timestamp,
+    history::{History, LogSize, tile::complete_tiles},
 };
 use stemedb_wal::{
-    disk::{DirLock, Disk, FileDisk, LOCK_NAME, RemoteDisk, is_quarantined, is_store_file},
+    Position,
+    disk::{DirLock, Disk, FileDisk, LOCK_NAME, is_quarantined, is_store_file},
     error::{Action, DiskError, OpenError as LogOpenError, ReadError as LogReadError},
     identity::{Copied, IDENTITY_NAME, Identity, IdentityError},
     log::{
-        Log, LogOptions, Origin, Placed, Replayed, Spares, Warning as LogWarning, Watermark,
+        KnownSegment, Log, LogOptions, Origin, Placed, Replayed, Spares, Warning as LogWarning,
         is_in_use,
     },
+    remote::segment_of_stub,
 };
 
 use super::{
-    Shared, Store,
-    background::Background,
-    heal::Healer,
-    mark::{Marker, clean_mark},
-    occupied::occupants,
-    overlay::Overlay,
-    system::ENVIRONMENT,
-    watch::Followed,
+    Shared, Store, background::Background, heal::Healer, mark::Marker, occupied::occupants,
+    overlay::Overlay, system::ENVIRONMENT, watch::Followed,
 };
 use crate::{
     error::{OpenError, dir_of},
@@ -45,6 +41,7 @@ use crate::{
 
 /// What opening found worth telling. Prints as one line for each remark.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct OpenReport {
     /// What was found.
     pub remarks: Vec<Warning>,
@@ -156,8 +153,8 @@ fn io_error(action: Action, path: &Path, source: io::Error) -> OpenError {
 }
 
 /// The time for a commit; past the end of time the log refuses what it gets.
-pub(super) fn reserve(clock: &mut LogClock) -> u64 {
-    clock.reserve(1).unwrap_or(u64::MAX)
+pub(super) fn reserve(clock: &mut LogClock) -> Timestamp {
+    clock.reserve(1).unwrap_or(Timestamp::MAX)
 }
 
 pub(crate) fn origin(identity: &Identity) -> Origin {
@@ -165,9 +162,7 @@ pub(crate) fn origin(identity: &Identity) -> Origin {
         store_id: identity.store_id,
         generation: identity.generation,
         salt_seed: identity.salt_seed,
-        clean: identity
-            .clean
-            .map(|mark| Watermark { position: mark.position, next_index: mark.next_index }),
+        clean: identity.clean,
     }
 }
 
@@ -176,6 +171,7 @@ pub(super) fn log_options(options: &Options) -> LogOptions {
         segment_len: options.segment_len,
         body_len_max: options.body_len_max,
         spares: if options.threads { Spares::Background } else { Spares::None },
+        source: options.segment_source.clone(),
         ..LogOptions::default()
     }
 }
@@ -194,7 +190,13 @@ pub(super) fn take_lock(disk: &dyn Disk) -> Result<Arc<dyn DirLock>, OpenError> 
         io::ErrorKind::WouldBlock => locked(&path),
         _ => io_error(Action::Open, &path, source),
     })?;
-    check_free()?;
+    // A writer whose `LOCK` this is would have it locked. If it may be another one than the store
+    // was last opened with, somebody may have removed the one that a writer has.
+    let found = lock.fingerprint();
+    let is_same = |identity: Identity| identity.fingerprint == found && found.birth_nanos != 0;
+    if !Identity::load(disk).is_ok_and(is_same) {
+        check_free()?;
+    }
     Ok(lock.into())
 }
 
@@ -207,10 +209,7 @@ pub(super) fn open_on(
     world: Environment,
     options: Options,
 ) -> Result<Store, OpenError> {
-    // Before dropped segments seem to be there: nobody has those locked.
     let lock = take_lock(disk.as_ref())?;
-    let remote = RemoteDisk::new(disk, options.segment_source.clone());
-    let disk: Arc<dyn Disk> = Arc::new(remote.clone());
     let mut report = OpenReport::default();
     let secret = options.secret.as_ref().map(crate::Secret::expose);
     // Who only reads a copy of a directory makes no other node of it.
@@ -234,9 +233,9 @@ pub(super) fn open_on(
         restore(&disk, &identity, &options, hashing, &mut report)?;
     if identity.clean.is_none() {
         // From now on a log whose files are all gone is noticed.
-        identity.save_clean(disk.as_ref(), clean_mark(log.durable()))?;
+        identity.save_clean(disk.as_ref(), log.durable())?;
     }
-    let last = (log.next_index() > 0).then(|| log.last_time());
+    let last = (log.next_index() != 0).then(|| log.last_time());
     let (clock, clock_report) = LogClock::new(world.clock, identity.node_id, last);
     if clock_report != ClockReport::InStep {
         report.remarks.push(Warning::Clock(clock_report));
@@ -294,7 +293,6 @@ pub(super) fn open_on(
         shared,
         report,
         dir,
-        remote,
         followed,
         closed: false,
     };
@@ -322,7 +320,8 @@ fn read_only_remark(remark: Warning) -> Option<Warning> {
 fn has_segments(disk: &dyn Disk) -> Result<bool, OpenError> {
     let names =
         disk.list().map_err(|source| io_error(Action::List, &disk.path(LOCK_NAME), source))?;
-    Ok(names.iter().any(|name| name.starts_with("segment-") && !is_quarantined(name)))
+    let is_segment = |name: &str| name.starts_with("segment-") || segment_of_stub(name).is_some();
+    Ok(names.iter().any(|name| is_segment(name) && !is_quarantined(name)))
 }
 
 fn start(
@@ -357,6 +356,8 @@ struct Rebuilt {
     tree: MerkleTree,
     filter: Filter,
     folded: IndexState,
+    /// What the restart checkpoint knows of the segments.
+    segments: Vec<KnownSegment>,
     /// The last records, which are not in the trees.
     tail: Vec<Placed>,
     /// Why the set tree does not have everything.
@@ -412,11 +413,12 @@ fn empty(disk: &Arc<dyn Disk>, identity: &Identity) -> Result<Rebuilt, OpenError
     let tiles = tiles.ok_or_else(|| {
         io_error(Action::Create, &disk.path("history.tiles"), io::ErrorKind::NotFound.into())
     })?;
-    let folded = IndexState::new(History::new(), tiles, HashMap::new(), 0);
+    let folded = IndexState::new(History::new(), tiles, HashMap::new(), Timestamp::from_ntp64(0));
     Ok(Rebuilt {
         tree: MerkleTree::new(),
         filter: Filter::default(),
         folded,
+        segments: Vec::new(),
         tail: Vec::new(),
         failure: None,
     })
@@ -433,7 +435,7 @@ fn from_checkpoint(
         Ok(state) => state,
         Err(error) => return Ok(Err(CheckpointFault::MappedSet(error))),
     };
-    let size = TreeSize(covered.next_index);
+    let size = LogSize(covered.next_index);
     let history = match History::from_pending(size, state.history) {
         Ok(history) if history.root() == covered.history_root => history,
         _ => return Ok(Err(CheckpointFault::Payload)),
@@ -443,8 +445,10 @@ fn from_checkpoint(
     };
     let tree = MerkleTree::from_mapped_set(checkpoint.mapped_set(), covered.top_hash);
     let holes = state.holes.into_iter().collect();
-    let folded = IndexState::new(history, tiles, holes, covered.last_time);
-    Ok(Ok(Rebuilt { tree, filter: Filter::default(), folded, tail: Vec::new(), failure: None }))
+    let folded = IndexState::new(history, tiles, holes, Timestamp::from_ntp64(covered.last_time));
+    let segments = state.segments;
+    let filter = Filter::default();
+    Ok(Ok(Rebuilt { tree, filter, folded, segments, tail: Vec::new(), failure: None }))
 }
 
 /// Whether the checkpoint could take in the log's tail and ends with an entry that the log has.
@@ -461,12 +465,12 @@ fn check_tie(
     let reader = log.reader();
     // An index is found by way of all entries before it in its segment.
     let entry = match covered.last_position {
-        0 => reader.entry_at(last),
-        position => reader.entry(position),
+        0 => reader.entry_at(LogIndex(last)),
+        position => reader.entry(Position(position)),
     };
     match entry {
         Ok(entry)
-            if (entry.index, entry.time, entry.id)
+            if (entry.index.get(), entry.time.as_ntp64(), entry.id)
                 == (last, covered.last_time, covered.last_id) =>
         {
             Ok(None)
@@ -496,7 +500,7 @@ fn replay(
     let watermark = checkpoint.map(|checkpoint| checkpoint.covered().mark());
     let mut wrong = None;
     let (mut tail, mut pending) = (Vec::new(), Vec::new());
-    let Rebuilt { mut tree, mut filter, mut folded, .. } = trees;
+    let Rebuilt { mut tree, mut filter, mut folded, segments, .. } = trees;
     let mut spawned = Ok(());
     let (opened, failure) = std::thread::scope(|scope| {
         let (batches, inbox) = std::sync::mpsc::sync_channel::<Vec<_>>(0);
@@ -526,8 +530,8 @@ fn replay(
                 let _ = batches.send(std::mem::take(&mut pending));
             }
         };
-        let opened =
-            Log::open(Arc::clone(disk), origin, &log_options(options), watermark, &mut take_in);
+        let (disk, log) = (Arc::clone(disk), log_options(options));
+        let opened = Log::open_known(disk, origin, &log, watermark, &segments, &mut take_in);
         drop(batches);
         let failure = match (running, inserter) {
             (Some(running), _) => running.join().ok().and_then(Result::err),
@@ -544,7 +548,7 @@ fn replay(
     let failure = failure.or_else(|| take_in_batch(&mut tree, &mut filter, &pending).err());
     report.remarks.extend(opened.warnings.into_iter().map(Warning::Log));
     report.replayed = opened.replayed;
-    Ok((log, Rebuilt { tree, filter, folded, tail, failure }))
+    Ok((log, Rebuilt { tree, filter, folded, segments, tail, failure }))
 }
 
 fn take_in_batch(
@@ -556,7 +560,7 @@ fn take_in_batch(
     tree.insert_batch(entries).map(drop)
 }
 
-fn first_wrong_id(hashing: Hashing, records: Replayed<'_>) -> Option<(u64, AssertionId)> {
+fn first_wrong_id(hashing: Hashing, records: Replayed<'_>) -> Option<(LogIndex, AssertionId)> {
     let wrong = |(n, record): (usize, &Placed)| {
         let id: Hash = record.id;
         let matches = !record.kind.has_body()

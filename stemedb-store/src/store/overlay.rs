@@ -140,6 +140,14 @@ impl Disk for Overlay {
         }
     }
 
+    fn file_len(&self, name: &str) -> io::Result<u64> {
+        let file = self.find(name)?;
+        match file.base.as_ref().filter(|_| file.is_unchanged()) {
+            Some(base) => self.base.file_len(base),
+            None => self.opened(file)?.len(),
+        }
+    }
+
     fn available(&self) -> io::Result<u64> {
         Ok(u64::MAX)
     }

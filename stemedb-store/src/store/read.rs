@@ -1,7 +1,10 @@
 //! Reading assertions.
 
-use stemedb_merkle::{AssertionId, Hash, Presence, SetProof, id::from_hex};
+use stemedb_merkle::{
+    AssertionId, Hash, LogIndex, LogSize, Presence, SetProof, Timestamp, id::from_hex,
+};
 use stemedb_wal::{
+    Position,
     error::ReadError as LogReadError,
     log::{Kind, Placed},
 };
@@ -22,7 +25,14 @@ impl Store {
     /// If it is damaged, or the disk fails; never with other bytes than those appended.
     pub fn get(&self, id: &AssertionId) -> Result<Option<Vec<u8>>, ReadError> {
         let Some(position) = self.shared.index.position(&id.0)? else { return Ok(None) };
-        self.get_at(position).map(Some)
+        let mut body = Vec::new();
+        let placed = self.reader.read_into(position, &mut body)?;
+        if placed.id != id.0 {
+            let (index, id) = (placed.index, AssertionId(placed.id));
+            return Err(ReadError::WrongId { index, id });
+        }
+        self.check_body(&placed, &body)?;
+        Ok(Some(body))
     }
 
     /// The body at a position that a receipt named.
@@ -30,7 +40,7 @@ impl Store {
     /// # Errors
     ///
     /// As [`get`](Self::get), and if there is nothing.
-    pub fn get_at(&self, position: u64) -> Result<Vec<u8>, ReadError> {
+    pub fn get_at(&self, position: Position) -> Result<Vec<u8>, ReadError> {
         let mut body = Vec::new();
         self.get_into(position, &mut body)?;
         Ok(body)
@@ -41,7 +51,7 @@ impl Store {
     /// # Errors
     ///
     /// As [`get_at`](Self::get_at).
-    pub fn get_into(&self, position: u64, body: &mut Vec<u8>) -> Result<(), ReadError> {
+    pub fn get_into(&self, position: Position, body: &mut Vec<u8>) -> Result<(), ReadError> {
         let placed = self.reader.read_into(position, body)?;
         self.check_body(&placed, body)
     }
@@ -49,7 +59,7 @@ impl Store {
     /// Whether a body that was read is the one of its id, if that is to be checked.
     pub(super) fn check_body(&self, placed: &Placed, body: &[u8]) -> Result<(), ReadError> {
         // What comes from elsewhere is always checked, as far as it can be.
-        if self.remote.was_used()
+        if self.reader.reads_remote()
             && self.reader.is_remote_at(placed.position)
             && self.hashing.id(body).is_some_and(|found| found.0 != placed.id)
             && let Some(error) = self.reader.invalidate(placed.position)
@@ -73,7 +83,7 @@ impl Store {
     /// # Errors
     ///
     /// As [`get`](Self::get). A body that was lost to damage is an error until it comes back.
-    pub fn get_index(&self, index: u64) -> Result<Option<(Entry, Vec<u8>)>, ReadError> {
+    pub fn get_index(&self, index: LogIndex) -> Result<Option<(Entry, Vec<u8>)>, ReadError> {
         let Some(entry) = self.entry(index)? else { return Ok(None) };
         let body = self.body_of(index, entry.time, &entry.id)?;
         Ok(Some((entry, body)))
@@ -84,7 +94,12 @@ impl Store {
     /// # Errors
     ///
     /// If it is lost or damaged, or the disk fails.
-    pub fn body_of(&self, index: u64, time: u64, id: &AssertionId) -> Result<Vec<u8>, ReadError> {
+    pub fn body_of(
+        &self,
+        index: LogIndex,
+        time: Timestamp,
+        id: &AssertionId,
+    ) -> Result<Vec<u8>, ReadError> {
         let lost = LogReadError::Hole { index, time, id: id.0 };
         self.get(id)?.ok_or_else(|| lost.into())
     }
@@ -94,8 +109,8 @@ impl Store {
     /// # Errors
     ///
     /// If it is damaged or the disk fails.
-    pub fn entry(&self, index: u64) -> Result<Option<Entry>, ReadError> {
-        if index >= self.log_size() {
+    pub fn entry(&self, index: LogIndex) -> Result<Option<Entry>, ReadError> {
+        if !self.log_size().has(index) {
             return Ok(None);
         }
         let placed = self.reader.entry_at(index)?;
@@ -138,8 +153,8 @@ impl Store {
     }
 
     /// How many entries the log has.
-    pub fn log_size(&self) -> u64 {
-        self.shared.index.reached().next_index
+    pub fn log_size(&self) -> LogSize {
+        self.shared.index.reached().next_index.entries_before()
     }
 
     /// The root over the assertions that are held. O(1), once what was appended last has been taken
@@ -201,13 +216,13 @@ impl Store {
         Ids::new(self.shared.index.view())
     }
 
-    /// The index of the first entry that the log took in at `time` (NTP64) or later; the log's size
-    /// if there is none. O(log N).
+    /// The index of the first entry that the log took in at `time` or later; that of the next
+    /// one if there is none. O(log N).
     ///
     /// # Errors
     ///
     /// If an entry is damaged or the disk fails.
-    pub fn index_at_time(&self, time: u64) -> Result<u64, ReadError> {
+    pub fn index_at_time(&self, time: Timestamp) -> Result<LogIndex, ReadError> {
         Ok(self.reader.index_at_time(time)?)
     }
 

@@ -13,12 +13,13 @@ use crate::{
 use stemedb_merkle::{
     AssertionId, Hash,
     history::{
-        TreeSize,
+        LogSize,
         tile::{TileId, complete_tiles},
     },
 };
 use stemedb_wal::{
-    disk::{DirLock, Disk, FileDisk, LOCK_NAME, RemoteDisk},
+    Position,
+    disk::{DirLock, Disk, FileDisk, LOCK_NAME},
     error::{Action, DiskError},
     identity::{IDENTITY_NAME, Identity, IdentityError, SecretError},
     log::Kind,
@@ -135,15 +136,12 @@ fn repair_locked(
     how: RepairOptions,
     changing: &mut bool,
 ) -> Result<RepairReport, RepairError> {
-    // A segment that was dropped is not lost.
-    let remote = RemoteDisk::new(Arc::clone(disk), options.segment_source.clone());
-    let disk: &Arc<dyn Disk> = &(Arc::new(remote) as Arc<dyn Disk>);
     let secret = options.secret.as_ref().map(Secret::expose);
     // Which of them is right, the identity says.
     let keyed = hasher_with(options.secret.as_ref().map(Secret::key));
     let unkeyed = hasher_with(None);
     let found = find_identity(
-        disk.as_ref(),
+        disk,
         &FindIdentity {
             fingerprint: lock.fingerprint(),
             plain: &unkeyed,
@@ -164,7 +162,7 @@ fn repair_locked(
     let accept_loss = how.accept_loss;
     let mark = load_checkpoint(disk, &identity)?.mark;
     let log_repair = LogRepairOptions { log: &log, hash, marks: mark.as_slice(), accept_loss };
-    let plan = RepairPlan::new(disk.as_ref(), &identity, &log_repair, &mut |_| {})?;
+    let plan = RepairPlan::new(disk, &identity, &log_repair, &mut |_| {})?;
 
     let mut report = RepairReport::default();
     report.remarks.extend(found.change.as_ref().map(ToString::to_string));
@@ -257,7 +255,7 @@ fn repair_caches(
     let mut loaded = load_checkpoint(disk, identity)?;
     let tiles_whole = tiles_are_whole(disk, identity)?;
     let covered = loaded.checkpoint.as_ref().map_or(0, |found| found.covered().next_index);
-    let tiles_enough = tiles_reach(disk, complete_tiles(TreeSize(covered)))?;
+    let tiles_enough = tiles_reach(disk, complete_tiles(LogSize(covered)))?;
     if let Some(found) = &loaded.checkpoint {
         let fault = match found.check(&mut |_| true) {
             Err(error) => Some(CheckpointFault::MappedSet(error)),
@@ -287,7 +285,7 @@ fn repair_caches(
 /// repair does not, nor does one after which a segment was replaced by a better copy.
 fn has_gaps(checkpoint: &Checkpoint, gaps: &[GapRecord]) -> bool {
     let mut holes = HashSet::new();
-    let covered = checkpoint.covered().position;
+    let covered = Position(checkpoint.covered().position);
     for gap in gaps.iter().filter(|gap| gap.position < covered) {
         if gap.kind == Kind::Hole {
             holes.insert(gap.id);

@@ -2,12 +2,13 @@
 
 use crate::clock::READING_LIMIT;
 use stemedb_wal::{
+    Position,
     check::{ScrubStep, Scrubber},
     disk::Disk,
     log::LogReader,
 };
 
-use stemedb_merkle::history::tile::TileId;
+use stemedb_merkle::{Timestamp, history::tile::TileId};
 
 use super::{Store, check::disk_error, lock};
 use crate::error::ReadError;
@@ -48,10 +49,10 @@ impl Store {
         lock(&self.shared.caches)
     }
 
-    /// The wall clock, NTP64; `None` before 1970, and for a reading that the log would not take.
-    pub fn wall_clock(&self) -> Option<u64> {
-        let reading = (self.shared.world.clock)().0;
-        (1..READING_LIMIT).contains(&reading).then_some(reading)
+    /// The wall clock; `None` before 1970, and for a reading that the log would not take.
+    pub fn wall_clock(&self) -> Option<Timestamp> {
+        let reading = self.clock_time();
+        (reading > Timestamp::MIN && reading < READING_LIMIT).then_some(reading)
     }
 
     /// Which store and which of its logs this is.
@@ -61,7 +62,7 @@ impl Store {
     }
 
     /// How many bytes of the log are published.
-    pub fn log_end(&self) -> u64 {
+    pub fn log_end(&self) -> Position {
         self.reader.end()
     }
 }

@@ -7,9 +7,9 @@
 use std::{ops::Range, sync::Arc};
 
 use crate::checkpoint::Checkpoint;
-use stemedb_merkle::Snapshot;
 use stemedb_merkle::hash::derive;
 use stemedb_merkle::symbols::{SKETCH_LEN, Sketch};
+use stemedb_merkle::{LogIndex, Snapshot};
 
 use super::{Shared, lock};
 use crate::Secret;
@@ -74,31 +74,31 @@ pub(super) fn wake(shared: &Shared, checkpoint: Option<&Checkpoint>) -> Result<(
             }
         }
     }
-    catch_up(shared, sketch, view.history.size().0).map(drop)
+    catch_up(shared, sketch, LogIndex(view.history.size().0)).map(drop)
 }
 
 /// Those saved with a checkpoint, and how many entries of the log they cover.
-fn saved(shared: &Shared, checkpoint: &Checkpoint) -> Option<(Sketch, u64)> {
+fn saved(shared: &Shared, checkpoint: &Checkpoint) -> Option<(Sketch, LogIndex)> {
     let covered = checkpoint.covered();
     let sketch = Sketch::from_elements(key(shared), &checkpoint.symbols().ok()?).ok()?;
     (sketch.count() == covered.count && sketch.len() == SKETCH_LEN)
-        .then_some((sketch, covered.next_index))
+        .then_some((sketch, LogIndex(covered.next_index)))
 }
 
 /// Takes in the entries of the log from an index on, and goes live; false if that does not give the
 /// set, because lost bodies came back meanwhile.
-fn catch_up(shared: &Shared, mut sketch: Sketch, mut entries: u64) -> Result<bool, ReadError> {
+fn catch_up(shared: &Shared, mut sketch: Sketch, mut next: LogIndex) -> Result<bool, ReadError> {
     loop {
-        let size = shared.index.reached().next_index;
-        if size - entries <= CATCH_UP_LEN_MAX {
+        let end = shared.index.reached().next_index;
+        if end - next <= CATCH_UP_LEN_MAX {
             break;
         }
-        take_in(shared, &mut sketch, entries..size)?;
-        entries = size;
+        take_in(shared, &mut sketch, next..end)?;
+        next = end;
     }
     let mut folded = shared.index.folded()?;
     let view = shared.index.view_of(&folded);
-    take_in(shared, &mut sketch, entries..view.history.size().0)?;
+    take_in(shared, &mut sketch, next..view.history.size().next_index())?;
     if sketch.count() != view.tree.len() {
         return Ok(false);
     }
@@ -106,7 +106,11 @@ fn catch_up(shared: &Shared, mut sketch: Sketch, mut entries: u64) -> Result<boo
     Ok(true)
 }
 
-fn take_in(shared: &Shared, sketch: &mut Sketch, entries: Range<u64>) -> Result<(), ReadError> {
+fn take_in(
+    shared: &Shared,
+    sketch: &mut Sketch,
+    entries: Range<LogIndex>,
+) -> Result<(), ReadError> {
     for entry in shared.reader.entries(entries) {
         if let Some(entry) = set_entry(&entry?) {
             sketch.insert(&entry.id);

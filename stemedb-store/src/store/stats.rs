@@ -2,6 +2,8 @@
 
 use std::io;
 
+use stemedb_merkle::{LogIndex, LogSize, Timestamp};
+
 use crate::{checkpoint::Checkpoint, clock::ClockReport, tiles::SLOT_LEN};
 use stemedb_wal::{
     disk::{Disk, is_quarantined},
@@ -14,6 +16,7 @@ use crate::error::ReadError;
 
 /// Sizes and times of a store.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Stats {
     /// Counts and roots.
     pub head: Head,
@@ -40,28 +43,29 @@ pub struct Stats {
     /// How many bytes they have.
     pub checkpoint_bytes: u64,
     /// How many entries the restart checkpoint covers; opening replays the others.
-    pub checkpoint_log_size: u64,
+    pub checkpoint_log_size: LogSize,
     /// How many bytes recovery and repair have quarantined.
     pub aside_bytes: u64,
     /// How many bytes of memory the set tree takes, beside the restart checkpoint.
     pub memory_bytes: u64,
-    /// The time of the first entry, NTP64.
-    pub first_time: Option<u64>,
-    /// The time of the last entry, NTP64.
-    pub last_time: Option<u64>,
-    /// The time of the last entry that the restart checkpoint covers, NTP64.
-    pub checkpoint_time: Option<u64>,
+    /// The time of the first entry.
+    pub first_time: Option<Timestamp>,
+    /// The time of the last entry.
+    pub last_time: Option<Timestamp>,
+    /// The time of the last entry that the restart checkpoint covers.
+    pub checkpoint_time: Option<Timestamp>,
     /// How many ids begin with each byte.
     pub subtrees: [u64; 256],
 }
 
 /// What of a store's sizes is at hand: nobody waits for it, and nothing is read.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Gauges {
     /// How many assertions are held.
     pub count: u64,
     /// How many entries the log has.
-    pub log_size: u64,
+    pub log_size: LogSize,
     /// How many bytes the log has.
     pub log_bytes: u64,
     /// How many segments the log has.
@@ -74,11 +78,12 @@ pub struct Gauges {
 
 /// Up to where the restart checkpoint goes.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct CheckpointGauges {
     /// How many entries it covers.
-    pub log_size: u64,
-    /// The time of the last of them, NTP64.
-    pub last_time: u64,
+    pub log_size: LogSize,
+    /// The time of the last of them.
+    pub last_time: Timestamp,
 }
 
 impl Store {
@@ -90,7 +95,7 @@ impl Store {
 
     /// How the system's clock stands to the log at this moment. O(1).
     pub fn clock_report(&self) -> ClockReport {
-        let last = (self.log_size() > 0).then(|| self.reader.last_time());
+        let last = (self.log_size() != 0).then(|| self.reader.last_time());
         ClockReport::of((self.shared.world.clock)(), last)
     }
 
@@ -104,15 +109,15 @@ impl Store {
         let checkpoint = self.shared.checkpoint.try_lock().ok().map(|checkpoint| {
             let covered = checkpoint.as_ref().map(Checkpoint::covered);
             covered.map_or_else(CheckpointGauges::default, |covered| CheckpointGauges {
-                log_size: covered.next_index,
-                last_time: covered.last_time,
+                log_size: LogSize(covered.next_index),
+                last_time: Timestamp::from_ntp64(covered.last_time),
             })
         });
         let (count, reached) = self.shared.index.sizes();
         Gauges {
             count,
-            log_size: reached.next_index,
-            log_bytes: self.reader.end(),
+            log_size: reached.next_index.entries_before(),
+            log_bytes: self.reader.end().get(),
             segments: self.reader.segments_len(),
             checkpoint,
             writer_failed: self.writer_failed(),
@@ -139,14 +144,14 @@ impl Store {
             let len = file_len(disk, &name).map_err(|source| failed(&name, source))?;
             if is_quarantined(&name) {
                 aside_bytes += len;
-            } else if name == stemedb_wal::log::SPARE_NAME {
+            } else if name == stemedb_wal::disk::SPARE_NAME {
                 spare_bytes += len;
             }
         }
-        let first_time = self.entry(0)?.map(|entry| entry.time);
+        let first_time = self.entry(LogIndex(0))?.map(|entry| entry.time);
         Ok(Stats {
             head,
-            holes: head.log_size - head.count,
+            holes: head.log_size.get() - head.count,
             store_id: identity.store_id,
             epoch: identity.epoch,
             generation: identity.generation,
@@ -157,12 +162,13 @@ impl Store {
             history_bytes: self.shared.tiles.len() * SLOT_LEN as u64,
             checkpoints: files.len() as u64,
             checkpoint_bytes: files.iter().map(|(_, len)| len).sum(),
-            checkpoint_log_size: checkpoint.as_ref().map_or(0, |found| found.covered().next_index),
+            checkpoint_log_size: self.checkpoint_log_size(),
             aside_bytes,
             memory_bytes: snapshot.tree().memory_len(),
             first_time,
             last_time: first_time.map(|_| head.last_time),
-            checkpoint_time: checkpoint.map(|found| found.covered().last_time),
+            checkpoint_time: checkpoint
+                .map(|found| Timestamp::from_ntp64(found.covered().last_time)),
             subtrees: snapshot.counts_by_first_byte()?,
         })
     }

@@ -3,10 +3,12 @@
 use std::{
     io,
     sync::LazyLock,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime},
 };
 
-use crate::clock::{Environment, NTP64, from_unix};
+use stemedb_merkle::{Timestamp, TimestampRangeError};
+
+use crate::clock::{Environment, NTP64};
 
 /// The system's clock and randomness.
 pub const ENVIRONMENT: Environment = Environment { clock, entropy };
@@ -14,8 +16,11 @@ pub const ENVIRONMENT: Environment = Environment { clock, entropy };
 /// The wall clock; 0 before 1970, and the last moment there is after 2106.
 #[expect(clippy::disallowed_methods, reason = "here is where the clock comes from")]
 fn clock() -> NTP64 {
-    let Ok(since) = SystemTime::now().duration_since(UNIX_EPOCH) else { return NTP64(0) };
-    NTP64(from_unix(since.as_secs(), since.subsec_nanos()).unwrap_or(u64::MAX))
+    let time = Timestamp::try_from(SystemTime::now()).unwrap_or_else(|error| match error {
+        TimestampRangeError::TooEarly => Timestamp::MIN,
+        TimestampRangeError::TooLate => Timestamp::MAX,
+    });
+    NTP64(time.as_ntp64())
 }
 
 /// The time since this process first asked for it; it never goes back.

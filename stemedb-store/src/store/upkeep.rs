@@ -3,10 +3,12 @@
 use std::error::Error;
 
 use super::{Store, lock};
+use crate::error::with_causes;
 
 /// What the threads of a store could not do when they last tried: nothing, if all is well. Appends
 /// and reads are not affected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Upkeep {
     /// Why no restart checkpoint was written. Until one is, opening takes longer.
     pub checkpoint: Option<String>,
@@ -30,20 +32,4 @@ impl Store {
     pub fn upkeep(&self) -> Upkeep {
         lock(&self.shared.upkeep).clone()
     }
-}
-
-/// An error and what caused it, on one line.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        // Some say their cause themselves.
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use stemedb_merkle::AssertionId;
+use stemedb_merkle::{AssertionId, LogIndex, LogSize, Timestamp};
 use stemedb_wal::log::{Kind, LogReader};
 use tokio::sync::watch;
 
@@ -27,10 +27,10 @@ use crate::{
 #[derive(Debug)]
 pub struct Watch {
     followed: Arc<Followed>,
-    entries: watch::Receiver<u64>,
+    entries: watch::Receiver<LogSize>,
     log: LogId,
-    last: Option<(u64, AssertionId)>,
-    next: u64,
+    last: Option<(Timestamp, AssertionId)>,
+    next: LogIndex,
     ended: bool,
 }
 
@@ -52,9 +52,9 @@ pub struct ResumePoint {
     /// The epoch of that log.
     pub epoch: u64,
     /// The index of the entry that comes next.
-    pub next: u64,
+    pub next: LogIndex,
     /// Time and id of the entry before that; `None` if the watch gave none.
-    pub last: Option<(u64, AssertionId)>,
+    pub last: Option<(Timestamp, AssertionId)>,
 }
 
 /// What watches read, until the store is closed.
@@ -67,7 +67,7 @@ impl Followed {
     }
 
     /// Reads an entry; `None` once the store is closed.
-    fn entry(&self, index: u64) -> Option<Result<Entry, ReadError>> {
+    fn entry(&self, index: LogIndex) -> Option<Result<Entry, ReadError>> {
         let open = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let (reader, trees) = open.as_ref()?;
         let read = || {
@@ -87,7 +87,7 @@ impl Followed {
 
 impl Store {
     /// Follows the log from entry `from` on.
-    pub fn watch(&self, from: u64) -> Watch {
+    pub fn watch(&self, from: LogIndex) -> Watch {
         Watch {
             followed: Arc::clone(&self.followed),
             entries: self.shared.index.watch(),
@@ -111,7 +111,7 @@ impl Store {
         }
         if last.is_some() {
             // A directory that was put back as a whole keeps its name.
-            let before = next.checked_sub(1).ok_or(WatchError::OtherLog)?;
+            let before = next.entries_before().last_index().ok_or(WatchError::OtherLog)?;
             let found = self.entry(before)?.map(|entry| (entry.time, entry.id));
             if found != last {
                 return Err(WatchError::OtherLog);
@@ -123,7 +123,7 @@ impl Store {
 
 impl Watch {
     /// The index of the entry that comes next.
-    pub fn position(&self) -> u64 {
+    pub fn next_index(&self) -> LogIndex {
         self.next
     }
 
@@ -144,7 +144,7 @@ impl Watch {
             return None;
         }
         let next = self.next;
-        if self.entries.wait_for(|entries| *entries > next).await.is_err() {
+        if self.entries.wait_for(|size| size.has(next)).await.is_err() {
             return None;
         }
         self.read()
@@ -158,7 +158,7 @@ impl Watch {
     pub fn next_within(&mut self, time: Duration) -> Option<Result<Entry, ReadError>> {
         let next = self.next;
         let mut entries = self.entries.clone();
-        let grown = pin!(async move { entries.wait_for(|entries| *entries > next).await.is_ok() });
+        let grown = pin!(async move { entries.wait_for(|size| size.has(next)).await.is_ok() });
         if self.ended || !block_on(grown, Some(time)).unwrap_or(false) {
             return None;
         }

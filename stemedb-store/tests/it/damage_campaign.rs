@@ -18,7 +18,8 @@ use std::{
 use random::{Random, noise};
 use stemedb_simdisk::FaultyDisk;
 use stemedb_store::{
-    AssertionId, Depth, Options, RepairError, RepairOptions, RepairReport, Store, store::repair_on,
+    AssertionId, Depth, LogIndex, Options, RepairError, RepairOptions, RepairReport, Store,
+    Timestamp, store::repair_on,
 };
 use stemedb_wal::disk::{Disk, is_quarantined};
 use world::ENVIRONMENT;
@@ -31,7 +32,7 @@ fn options() -> Options {
 
 struct Appended {
     id: AssertionId,
-    time: u64,
+    time: Timestamp,
     body: Vec<u8>,
 }
 
@@ -163,8 +164,8 @@ fn check_entries(
 ) -> BTreeSet<AssertionId> {
     let mut lost = BTreeSet::new();
     let mut expected = sample.entries.iter();
-    for index in 0..store.log_size() {
-        let found = store.get_index(index);
+    for index in 0..store.log_size().get() {
+        let found = store.get_index(LogIndex(index));
         let mut next = || {
             if all { expected.next() } else { None }
         };
@@ -293,7 +294,11 @@ fn whatever_is_damaged_nothing_is_lost_in_silence() {
 #[test]
 fn control_a_lost_entry_is_caught() {
     let mut sample = sample();
-    sample.entries.push(Appended { id: sample.entries[0].id, time: 1, body: vec![1] });
+    sample.entries.push(Appended {
+        id: sample.entries[0].id,
+        time: Timestamp::from_ntp64(1),
+        body: vec![1],
+    });
     let caught = std::panic::catch_unwind(|| {
         (1..20).for_each(|seed| run_trial(&sample, seed, &mut Counts::default()));
     });

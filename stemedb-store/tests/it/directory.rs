@@ -9,8 +9,8 @@ use std::{
 };
 
 use stemedb_store::{
-    AppendError, BackupError, CheckpointError, Depth, HealError, OpenError, Options, RepairError,
-    RepairOptions, Store, Warning, repair, repair_with,
+    AppendError, BackupError, CheckpointError, Depth, HealError, LogIndex, OpenError, Options,
+    RepairError, RepairOptions, Store, Warning, repair, repair_with,
 };
 use stemedb_wal::{
     disk::{Displaced, FileDisk},
@@ -54,7 +54,7 @@ fn without_its_lock_a_store_has_one_writer_still() {
     assert_eq!(identity, fs::read(dir.path().join("IDENTITY")).unwrap(), "nor is it a copy now");
     let error = store.append(b"second").unwrap_err();
     assert!(matches!(refused(&error), Some(Displaced::LockGone)), "{error}");
-    assert!(store.get_index(0).unwrap().is_some(), "reads go on");
+    assert!(store.get_index(LogIndex(0)).unwrap().is_some(), "reads go on");
     store.close().unwrap_err();
     let store = open(dir.path()).unwrap();
     assert_eq!(store.append(b"first").unwrap().index, 0);

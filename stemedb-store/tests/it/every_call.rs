@@ -25,7 +25,7 @@ use std::{
 use ledger::Ledger;
 use random::{Random, noise};
 use stemedb_simdisk::{Fault, FaultKind, FaultyDisk, Operation, Survival, Target};
-use stemedb_store::{AppendError, Options, Receipt, Store};
+use stemedb_store::{AppendError, LogSize, Options, Receipt, Store};
 use stemedb_wal::error::AppendError as LogAppendError;
 use world::ENVIRONMENT;
 
@@ -123,7 +123,8 @@ impl Script {
                 Ok(body) => assert_eq!(body.as_deref(), Some(&*entry.body)),
                 Err(error) => self.note(&error),
             }
-            if let Err(error) = store.prove_inclusion_at(entry.receipt.index, entries.len() as u64)
+            if let Err(error) =
+                store.prove_inclusion_at(entry.receipt.index, LogSize(entries.len() as u64))
             {
                 self.note(&error);
             }

@@ -6,7 +6,9 @@ use std::{io, ops::Range, sync::Arc};
 
 use random::noise;
 use stemedb_simdisk::{Fault, FaultKind, FaultyDisk, Operation, Survival, Target};
-use stemedb_store::{AssertionId, Depth, HealError, Healed, Options, RepairOptions, Store};
+use stemedb_store::{
+    AssertionId, Depth, HealError, Healed, LogIndex, Options, Position, RepairOptions, Store,
+};
 use stemedb_wal::disk::Disk as _;
 use world::ENVIRONMENT;
 
@@ -69,7 +71,7 @@ fn check(store: &Store, context: &str) {
     assert!(faults.is_empty(), "{context}: {faults:?}");
     for n in 0..ENTRIES {
         assert_eq!(store.get(&id(n)).unwrap(), Some(body(n)), "{context}: {n}");
-        assert_eq!(store.entry(n).unwrap().unwrap().id, id(n), "{context}: {n}");
+        assert_eq!(store.entry(LogIndex(n)).unwrap().unwrap().id, id(n), "{context}: {n}");
     }
 }
 
@@ -187,7 +189,8 @@ fn headers_and_footers_are_mended() {
         let file = hurt.open(name).unwrap();
         file.write_at(&bytes[at..=at], at as u64).unwrap();
         assert!(!store.check(Depth::Deep, &mut |_| {}).unwrap().faults.is_empty(), "{at}");
-        let position = store.append(b"one more").unwrap().position.min(whole[0].len() as u64 + 99);
+        let position =
+            store.append(b"one more").unwrap().position.min(Position(whole[0].len() as u64 + 99));
         let done = store.rewrite_framing(position).unwrap_or_else(|error| panic!("{at}: {error}"));
         assert!(matches!(done, Healed::Rewritten { .. }), "{at}: {done:?}");
         check(&store, &format!("byte {at}"));

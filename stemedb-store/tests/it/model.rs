@@ -16,8 +16,8 @@ use set_tree::{HASHES, SetTree};
 use stemedb_merkle::history::{MemoryHistory, leaf_hash};
 use stemedb_simdisk::FaultyDisk;
 use stemedb_store::{
-    AssertionId, Entry, LeafIndex, Options, Presence, Receipt, ResolveError, Snapshot, Store,
-    TreeHead, TreeSize,
+    AssertionId, Entry, LogIndex, LogSize, Options, Presence, Receipt, ResolveError, Snapshot,
+    Store, Timestamp, TreeHead,
 };
 use world::ENVIRONMENT;
 
@@ -138,6 +138,7 @@ impl Model {
                 let wanted =
                     (0..self.entries.len()).filter(|index| (from, to).contains(&(*index as u64)));
                 let wanted = self.entries_of(wanted);
+                let (from, to) = (from.map(LogIndex), to.map(LogIndex));
                 let found: Vec<Entry> =
                     self.store().range((from, to)).map(Result::unwrap).collect();
                 prop_assert_eq!(&found, &wanted);
@@ -156,7 +157,7 @@ impl Model {
             Step::HistoryProof(index, old, new) => self.history_proof(index, old, new)?,
             Step::Watch(number) => {
                 let from = self.pick(number).unwrap_or(0);
-                let mut watch = self.store().watch(from as u64);
+                let mut watch = self.store().watch(LogIndex(from as u64));
                 for index in from..self.entries.len() {
                     let entry = watch.next_within(Duration::ZERO).unwrap().unwrap();
                     prop_assert_eq!(entry, self.entry(index));
@@ -191,8 +192,8 @@ impl Model {
     fn get(&self, number: u64) -> Result<(), TestCaseError> {
         let store = self.store();
         let len = self.entries.len() as u64;
-        prop_assert!(store.entry(len).unwrap().is_none());
-        prop_assert!(store.get_index(len + number % 5).unwrap().is_none());
+        prop_assert!(store.entry(LogIndex(len)).unwrap().is_none());
+        prop_assert!(store.get_index(LogIndex(len + number % 5)).unwrap().is_none());
         let absent = AssertionId(*blake3::hash(&number.to_be_bytes()).as_bytes());
         prop_assert_eq!(store.get(&absent).unwrap(), None);
         prop_assert!(!store.contains(&absent).unwrap());
@@ -201,7 +202,7 @@ impl Model {
         prop_assert_eq!(store.get(&receipt.id).unwrap(), Some(body.clone()));
         prop_assert_eq!(&store.get_at(receipt.position).unwrap(), body);
         prop_assert_eq!(store.find(&receipt.id).unwrap(), Some(self.entry(index)));
-        let (entry, found) = store.get_index(index as u64).unwrap().unwrap();
+        let (entry, found) = store.get_index(LogIndex(index as u64)).unwrap().unwrap();
         prop_assert_eq!((entry, &found), (self.entry(index), body));
         Ok(())
     }
@@ -210,10 +211,10 @@ impl Model {
         // Times of entries, and right beside them.
         let time = |number: u64| {
             self.pick(number >> 8)
-                .map_or(number, |index| self.entries[index].0.time + number % 3 - 1)
+                .map_or(number, |index| self.entries[index].0.time.as_ntp64() + number % 3 - 1)
         };
-        let (from, to) = (time(from), time(to));
-        let indexes = |holds: &dyn Fn(u64) -> bool| {
+        let (from, to) = (Timestamp::from_ntp64(time(from)), Timestamp::from_ntp64(time(to)));
+        let indexes = |holds: &dyn Fn(Timestamp) -> bool| {
             let all = 0..self.entries.len();
             self.entries_of(all.filter(|index| holds(self.entries[*index].0.time)))
         };
@@ -279,21 +280,25 @@ impl Model {
     fn history_proof(&self, index: u64, old: u64, new: u64) -> Result<(), TestCaseError> {
         let store = self.store();
         let len = self.entries.len() as u64;
-        prop_assert!(store.history_root_at(len + 1).is_err());
-        prop_assert!(store.prove_inclusion_at(index % (len + 1), index % (len + 1)).is_err());
+        prop_assert!(store.history_root_at(LogSize(len + 1)).is_err());
+        prop_assert!(
+            store
+                .prove_inclusion_at(LogIndex(index % (len + 1)), LogSize(index % (len + 1)))
+                .is_err()
+        );
         let Some(index) = self.pick(index) else { return Ok(()) };
         let history = self.history();
-        let head = |size: u64| history.head_at(TreeSize(size)).unwrap();
+        let head = |size: u64| history.head_at(LogSize(size)).unwrap();
         let new = index as u64 + 1 + new % (len - index as u64);
         let old = 1 + old % new;
-        prop_assert_eq!(store.history_root_at(old).unwrap(), head(old).root);
+        prop_assert_eq!(store.history_root_at(LogSize(old)).unwrap(), head(old).root);
         let receipt = self.entries[index].0;
         let leaf = leaf_hash(receipt.time, &receipt.id.0);
-        let proof = store.prove_inclusion_at(receipt.index, new).unwrap();
-        prop_assert!(proof.verify(&leaf, LeafIndex(receipt.index), &head(new)).is_ok());
+        let proof = store.prove_inclusion_at(receipt.index, LogSize(new)).unwrap();
+        prop_assert!(proof.verify(&leaf, receipt.index, &head(new)).is_ok());
         let wrong = TreeHead { root: leaf, ..head(new) };
-        prop_assert!(new == 1 || proof.verify(&leaf, LeafIndex(receipt.index), &wrong).is_err());
-        let proof = store.prove_consistency(old, new).unwrap();
+        prop_assert!(new == 1 || proof.verify(&leaf, receipt.index, &wrong).is_err());
+        let proof = store.prove_consistency(LogSize(old), LogSize(new)).unwrap();
         prop_assert!(proof.verify(&head(old), &head(new)).is_ok());
         Ok(())
     }
@@ -305,7 +310,10 @@ impl Model {
         prop_assert_eq!((head.count, head.set_root), (self.by_id.len() as u64, set.root()));
         prop_assert_eq!(head.log_size, self.entries.len() as u64);
         prop_assert_eq!(head.log_root, self.history().root());
-        prop_assert_eq!(head.last_time, self.entries.last().map_or(0, |(last, _)| last.time));
+        prop_assert_eq!(
+            head.last_time,
+            self.entries.last().map_or(Timestamp::MIN, |(last, _)| last.time)
+        );
         prop_assert_eq!((store.len(), store.root().unwrap()), (head.count, head.set_root));
         prop_assert_eq!(
             (store.log_size(), store.history_root().unwrap()),

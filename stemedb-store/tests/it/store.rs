@@ -9,8 +9,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use stemedb_merkle::{MerkleTree, history::MemoryHistory, history::leaf_hash};
 use stemedb_store::{
-    AssertionId, LeafIndex, OpenError, Options, Presence, Proven, ResolveError, Secret, Store,
-    TreeHead, TreeSize,
+    AssertionId, LogIndex, LogSize, OpenError, Options, Presence, Proven, ResolveError, Secret,
+    Store, TreeHead,
 };
 
 fn options() -> Options {
@@ -34,7 +34,7 @@ fn check_roots(store: &Store) {
     }
     let head = store.head().unwrap();
     assert_eq!((head.count, head.set_root), (tree.len(), tree.root()));
-    assert_eq!((head.log_size, head.log_root), (history.head().size.0, history.root()));
+    assert_eq!((head.log_size, head.log_root), (history.head().size, history.root()));
 }
 
 #[test]
@@ -90,21 +90,21 @@ fn proofs_verify_and_absence_is_proven() {
             assert_eq!(proof.verify(&root), Ok(Presence::Present));
             assert!(store.prove_absence(&receipt.id).unwrap().is_none());
             let size = 1234;
-            let proof = store.prove_inclusion_at(receipt.index, size).unwrap();
-            let root = store.history_root_at(size).unwrap();
-            let head = TreeHead { size: TreeSize(size), root };
+            let proof = store.prove_inclusion_at(receipt.index, LogSize(size)).unwrap();
+            let root = store.history_root_at(LogSize(size)).unwrap();
+            let head = TreeHead { size: LogSize(size), root };
             let entry = store.entry(receipt.index).unwrap().unwrap();
             let leaf = leaf_hash(entry.time, &entry.id.0);
-            proof.verify(&leaf, LeafIndex(receipt.index), &head).unwrap();
+            proof.verify(&leaf, receipt.index, &head).unwrap();
         }
         let absent = AssertionId([7; 32]);
         let proof = store.prove_absence(&absent).unwrap().unwrap().proof;
         assert_eq!(proof.verify(&root), Ok(Presence::Absent));
-        assert!(store.history_root_at(1501).is_err());
+        assert!(store.history_root_at(LogSize(1501)).is_err());
     }
     let store = Store::open(dir.path(), options()).unwrap();
-    assert_eq!(store.history_root_at(1000).unwrap(), middle.root);
-    let proof = store.prove_consistency(1000, 1500).unwrap();
+    assert_eq!(store.history_root_at(LogSize(1000)).unwrap(), middle.root);
+    let proof = store.prove_consistency(LogSize(1000), LogSize(1500)).unwrap();
     proof.verify(&middle, &store.history_head().unwrap()).unwrap();
 }
 
@@ -141,14 +141,14 @@ fn a_watch_gets_every_entry_once() {
     store.append_batch((0..10).map(body)).unwrap();
     std::thread::scope(|scope| {
         let watcher = scope.spawn(|| {
-            store.watch(3).take(17).map(|entry| entry.unwrap().index).collect::<Vec<_>>()
+            store.watch(LogIndex(3)).take(17).map(|entry| entry.unwrap().index).collect::<Vec<_>>()
         });
         for n in 10..20 {
             store.append(&body(n)).unwrap();
         }
         assert_eq!(watcher.join().unwrap(), (3..20).collect::<Vec<_>>());
     });
-    let mut watch = store.watch(20);
+    let mut watch = store.watch(LogIndex(20));
     assert!(watch.next_within(Duration::from_millis(1)).is_none());
     store.append(&body(20)).unwrap();
     assert_eq!(watch.next_within(Duration::from_secs(5)).unwrap().unwrap().index, 20);
@@ -160,11 +160,12 @@ fn ranges_by_index_time_and_prefix() {
     let store = Store::open(dir.path(), options()).unwrap();
     let receipts = store.append_batch((0..2000).map(body)).unwrap();
     let indexes = |entries: stemedb_store::Entries<'_>| -> Vec<u64> {
-        entries.map(|entry| entry.unwrap().index).collect()
+        entries.map(|entry| entry.unwrap().index.get()).collect()
     };
-    assert_eq!(indexes(store.range(5..9)), [5, 6, 7, 8]);
-    assert_eq!(indexes(store.range(1998..)), [1998, 1999]);
-    let mut backward: Vec<u64> = store.range(..=3).rev().map(|e| e.unwrap().index).collect();
+    assert_eq!(indexes(store.range(LogIndex(5)..LogIndex(9))), [5, 6, 7, 8]);
+    assert_eq!(indexes(store.range(LogIndex(1998)..)), [1998, 1999]);
+    let backward = store.range(..=LogIndex(3)).rev();
+    let mut backward: Vec<u64> = backward.map(|entry| entry.unwrap().index.get()).collect();
     assert_eq!(backward, [3, 2, 1, 0]);
     backward.clear();
     let times = receipts[700].time..=receipts[703].time;
@@ -452,10 +453,10 @@ fn a_proof_comes_with_its_head() {
             assert_eq!(proof.verify(&head.set_root), Ok(Presence::Present));
             let absent = store.prove_absence(&AssertionId([7; 32])).unwrap().unwrap();
             assert_eq!(absent.proof.verify(&absent.head.set_root), Ok(Presence::Absent));
-            let Proven { proof, head } = store.prove_inclusion(0).unwrap();
+            let Proven { proof, head } = store.prove_inclusion(LogIndex(0)).unwrap();
             let leaf = leaf_hash(first.time, &first.id.0);
-            let log = TreeHead { size: TreeSize(head.log_size), root: head.log_root };
-            proof.verify(&leaf, LeafIndex(0), &log).unwrap();
+            let log = TreeHead { size: head.log_size, root: head.log_root };
+            proof.verify(&leaf, LogIndex(0), &log).unwrap();
             heads.insert(head.log_size);
         }
         assert!(heads.len() > 1, "the log grew meanwhile");

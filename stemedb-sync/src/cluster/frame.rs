@@ -49,7 +49,7 @@ pub(super) struct Who {
     pub(super) version: String,
 }
 
-/// What a frame says.
+/// Content of a frame.
 #[derive(Debug)]
 pub(super) enum Frame<'a> {
     /// Asks who is at the address that it is sent to.
@@ -70,7 +70,7 @@ pub(super) struct JoinAck<'a> {
     pub(super) challenge: [u8; 16],
     /// The latest record of the one who asked, if one is known here that is later than its own.
     pub(super) known: Option<Record>,
-    /// What the node holds; empty if it has told nobody yet.
+    /// Head of the node; empty if it has told nobody yet.
     pub(super) head: &'a [u8],
 }
 
@@ -110,7 +110,7 @@ impl Who {
     }
 }
 
-/// What a node seals its frames with.
+/// Seal of a node for its frames.
 #[derive(Clone, Debug)]
 pub(super) struct Seal {
     pub(super) keys: Keys,

@@ -91,7 +91,7 @@ pub(super) enum Event {
     Told(NodeId),
     /// Another process has this node's id.
     DuplicateNodeId { address: String, refused: bool },
-    /// Who is at an address has answered.
+    /// The node at an address has answered.
     Answered(String),
     /// A node has an id that belongs to another key.
     DuplicateKey { node: NodeId, address: String },
@@ -116,7 +116,7 @@ pub(super) struct Gossip {
     heads: SharedHeads,
     /// The number of the head that was told last.
     published: u64,
-    /// What it last told of itself.
+    /// Its last record.
     head: Vec<u8>,
     /// For how many members the library is set up.
     sized_for: u32,
@@ -129,7 +129,7 @@ pub(super) struct Gossip {
     events: VecDeque<Event>,
 }
 
-/// What a node is to gossip.
+/// Node as gossip sees it.
 #[derive(Debug)]
 pub(super) struct Own {
     pub(super) keys: Keys,
@@ -245,7 +245,7 @@ impl Gossip {
         Ok(from)
     }
 
-    /// What is due by now.
+    /// Does what is due by now.
     pub(super) fn tick(&mut self, now: Duration) {
         while self.timers.peek().is_some_and(|Reverse(due)| due.at <= now) {
             let Some(Reverse(due)) = self.timers.pop() else { break };

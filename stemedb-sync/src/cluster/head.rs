@@ -1,4 +1,4 @@
-//! What members tell each other of what they hold.
+//! Heads that members tell each other.
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +24,7 @@ pub const VERSION_LEN_MAX: usize = 32;
 /// Heads of so many nodes are kept; beyond that those of members that are gone give way.
 pub const HEADS_MAX: usize = 2 * super::MEMBERS_MAX;
 
-/// What a node holds, as it says.
+/// Head of a node, by its own account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     /// Count and root of its set.

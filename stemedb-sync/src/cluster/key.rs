@@ -44,7 +44,7 @@ impl core::fmt::Debug for NodeKey {
     }
 }
 
-/// What a signature is about. A signature of one kind is never one of another.
+/// Topic of a signature. A signature of one kind is never one of another.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Signed {
     Record,

@@ -18,7 +18,7 @@ pub struct Member {
     pub key: PublicKey,
     /// Raised whenever it begins again or is called dead without being so: the highest one counts.
     pub generation: u64,
-    /// Where others reach it: `HOST:PORT`.
+    /// Address at which others reach it: `HOST:PORT`.
     pub address: String,
 }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::keys::Keys;
 
-/// What a node says of itself.
+/// Record of a node, by its own account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) member: Member,

@@ -53,7 +53,7 @@ pub struct KnownMember {
     pub node: NodeId,
     /// Its key.
     pub key: PublicKey,
-    /// Where it was reached: printable ASCII of at most
+    /// Address at which it was reached: printable ASCII of at most
     /// [`ADDRESS_LEN_MAX`](super::ADDRESS_LEN_MAX) bytes.
     pub address: String,
     /// For how long it was there.
@@ -83,7 +83,7 @@ pub(super) struct Entry {
 /// An address that is to be asked.
 #[derive(Debug)]
 struct Candidate {
-    /// Who told of it; `None` if it was the one who is there.
+    /// Node that told of it; `None` if it was the one who is there.
     introducer: Option<NodeId>,
     /// It is asked until it answers.
     kept: bool,
@@ -92,7 +92,7 @@ struct Candidate {
     named: Duration,
 }
 
-/// What came of a proof.
+/// Result of a proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
     /// The node is a member that was none before, or another run of it.
@@ -109,13 +109,13 @@ pub(super) enum Admission {
 #[derive(Debug)]
 pub(super) struct Roster {
     own: NodeId,
-    /// What challenges follow from.
+    /// Seed of challenges.
     secret: [u8; 32],
     challenged: u64,
     entries: BTreeMap<NodeId, Entry>,
     claims: Claims,
     candidates: BTreeMap<String, Candidate>,
-    /// Where questions were sent to, and when.
+    /// Addresses that questions were sent to, and when.
     challenges: BTreeMap<[u8; 16], (String, Duration)>,
     duplicates: Duplicates,
     /// Members that had to give way.

@@ -7,8 +7,8 @@
 //!   all hold the same.
 //! - Among those that are to be met, the one last repaired longest ago comes first, but for one
 //!   time in four, when chance decides.
-//! - A peer with which a session failed is left alone for a time that doubles; one that lied, for
-//!   an hour.
+//! - A peer with which a session failed is left alone for a time that doubles; one that broke the
+//!   protocol, for an hour.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -34,10 +34,10 @@ const REST: Duration = Duration::from_millis(200);
 const PAUSE: Duration = Duration::from_secs(1);
 /// The longest.
 const PAUSE_MAX: Duration = Duration::from_secs(120);
-/// How long a peer that lied is left alone.
-const ASIDE: Duration = Duration::from_secs(60 * 60);
+/// How long a peer that broke the protocol is quarantined.
+const QUARANTINE_TIME: Duration = Duration::from_secs(60 * 60);
 
-/// Where a peer stands in the cluster.
+/// Standing of a peer in the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// A member that answers.
@@ -65,14 +65,14 @@ pub enum Outcome {
     ProtocolViolation(ProtocolViolation),
 }
 
-/// What is known of a peer.
+/// Peer as the schedule knows it.
 #[derive(Clone, Debug)]
 pub struct Peer {
     /// Its node id, once known.
     pub node: Option<NodeId>,
-    /// Where it stands.
+    /// Its standing.
     pub standing: Standing,
-    /// What it holds, as it last said.
+    /// Its last head.
     pub head: Option<Head>,
     /// The set that both held at the end of the last session.
     pub agreed: Option<SetHead>,
@@ -86,7 +86,7 @@ pub struct Peer {
     pub failures: u32,
     /// It is not met before this.
     pub not_before: Duration,
-    /// What it was set aside for, until then.
+    /// Reason of its quarantine, until then.
     pub quarantined: Option<ProtocolViolation>,
     /// When it is to be met.
     wanted: Option<Duration>,
@@ -118,7 +118,7 @@ impl Peer {
         }
     }
 
-    /// What it holds, as far as is known.
+    /// Its set, as far as is known.
     pub fn set(&self) -> Option<SetHead> {
         self.head.as_ref().map(|head| head.set).or(self.agreed)
     }
@@ -129,7 +129,7 @@ impl Peer {
     }
 }
 
-/// What the schedule is told.
+/// Policy of the schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// In each such time some peers are met, whatever they say; up to a quarter more or less.
@@ -195,7 +195,7 @@ impl Schedule {
         let peer = self.peers.entry(address.to_owned());
         let peer = peer.or_insert_with(|| Peer::new(standing, false));
         if peer.node != Some(node) {
-            // One that lied is not believed sooner under another id.
+            // One that is quarantined stays so under another id.
             let quarantined = peer.quarantined;
             let not_before = quarantined.map_or(Duration::ZERO, |_| peer.not_before);
             let (named, running) = (peer.named, peer.running);
@@ -295,7 +295,7 @@ impl Schedule {
             Outcome::ProtocolViolation(violation) => {
                 peer.failures = peer.failures.saturating_add(1);
                 peer.quarantined = Some(violation);
-                peer.not_before = now + ASIDE;
+                peer.not_before = now + QUARANTINE_TIME;
                 peer.wanted = Some(peer.not_before);
             }
         }

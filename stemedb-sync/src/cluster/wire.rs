@@ -5,7 +5,7 @@
 use super::member::{ADDRESS_LEN_MAX, GENERATION_MAX, Member};
 use crate::message::NodeId;
 
-/// Why bytes of gossip were not taken.
+/// Reason for which bytes of gossip were not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {

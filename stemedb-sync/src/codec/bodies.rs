@@ -24,12 +24,12 @@ pub enum Item {
     Absent {
         /// The whole id.
         id: Hash,
-        /// Why.
+        /// The reason.
         reason: AbsentReason,
     },
 }
 
-/// Why a body is not given.
+/// Reason for which a body is not given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AbsentReason {
     /// 1: it was lost to damage there, or cannot be read.
@@ -58,7 +58,7 @@ impl AbsentReason {
 
 /// Appends a body.
 pub fn write(body: &[u8], bytes: &mut Vec<u8>) {
-    varint::write((body.len() as u64).saturating_add(1), bytes);
+    varint::write(body.len() as u64 + 1, bytes);
     bytes.extend_from_slice(body);
 }
 
@@ -87,7 +87,7 @@ impl PartWriter {
     /// Appends a body.
     pub fn push(&mut self, body: &[u8]) {
         let mut len = Vec::with_capacity(varint::LEN_MAX);
-        varint::write((body.len() as u64).saturating_add(1), &mut len);
+        varint::write(body.len() as u64 + 1, &mut len);
         self.extend(&len);
         self.extend(body);
     }

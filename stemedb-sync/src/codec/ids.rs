@@ -2,6 +2,8 @@
 
 use stemedb_merkle::Hash;
 
+use crate::internal::internal_error;
+
 use super::CodecError;
 
 /// Bytes of an id by which it is asked for. Two ids of a set that share them are hardly ever there
@@ -17,7 +19,7 @@ pub type IdPrefix = [u8; PREFIX_LEN];
 /// The prefix of an id, or of more of its bytes.
 pub fn prefix<const N: usize>(id: &[u8; N]) -> IdPrefix {
     const { assert!(N >= PREFIX_LEN) };
-    core::array::from_fn(|place| id.get(place).copied().unwrap_or(0))
+    *id.first_chunk().unwrap_or_else(|| internal_error("a byte of an id"))
 }
 
 /// Writes ids.

@@ -6,6 +6,8 @@
 
 use stemedb_merkle::Hash;
 
+use crate::internal::internal_error;
+
 use super::{CodecError, varint};
 
 /// The first bits of an id.
@@ -92,7 +94,8 @@ pub fn write(prefixes: &[Prefix]) -> Vec<u8> {
     for prefix in prefixes {
         varint::write(prefix.depth.into(), &mut bytes);
         let len = usize::from(prefix.depth.div_ceil(8));
-        bytes.extend_from_slice(prefix.bits.get(..len).unwrap_or_default());
+        let bits = prefix.bits.get(..len).unwrap_or_else(|| internal_error("a bit of a prefix"));
+        bytes.extend_from_slice(bits);
     }
     bytes
 }

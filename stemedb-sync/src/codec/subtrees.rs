@@ -1,4 +1,4 @@
-//! What lies below prefixes: the ids where they are few, else the hashes some levels down.
+//! Contents of subtrees: the ids where they are few, else the hashes some levels down.
 //!
 //! For each subtree asked about, one after the other:
 //!
@@ -14,15 +14,17 @@
 
 use stemedb_merkle::{Hash, set::Summary};
 
+use crate::internal::internal_error;
+
 use super::{CodecError, prefixes::Prefix, varint};
 
 /// The most levels that can be asked for at once.
 pub const LEVELS_MAX: u8 = 8;
 
-/// What lies below a prefix.
+/// Contents of a subtree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Below {
-    /// What is some levels down, from left to right.
+    /// The subtrees some levels down, from left to right.
     Places(Vec<Place>),
     /// All ids, ascending.
     Ids(Vec<Hash>),
@@ -44,6 +46,11 @@ pub fn levels_below(prefix: &Prefix, levels: u8) -> u16 {
     u16::from(levels.min(LEVELS_MAX)).min(Prefix::DEPTH_MAX - prefix.depth())
 }
 
+/// The bytes of an id behind the first ones.
+fn behind(id: &Hash, first: usize) -> &[u8] {
+    id.get(first..).unwrap_or_else(|| internal_error("a byte of an id"))
+}
+
 impl Below {
     /// The summary of the whole subtree, to be compared with what is known of it.
     pub fn summary(&self, prefix: &Prefix) -> Summary {
@@ -63,7 +70,8 @@ impl Below {
                     parts =
                         pairs.iter().map(|[left, right]| Summary::join(*left, *right)).collect();
                 }
-                parts.first().copied().unwrap_or(Summary::Empty)
+                let [whole] = *parts else { internal_error("a place") };
+                whole
             }
         }
     }
@@ -84,13 +92,13 @@ impl Below {
                     });
                     bytes.push(states);
                 }
-                let levels = u16::try_from(places.len().trailing_zeros()).unwrap_or(0);
-                let whole = usize::from((prefix.depth() + levels) / 8);
+                let levels = places.len().trailing_zeros();
+                let whole = ((u32::from(prefix.depth()) + levels) / 8) as usize;
                 for place in places {
                     match place {
                         Place::Empty => {}
                         Place::One(id) => {
-                            bytes.extend_from_slice(id.get(whole..).unwrap_or_default());
+                            bytes.extend_from_slice(behind(id, whole));
                         }
                         Place::Many(hash) => bytes.extend_from_slice(hash),
                     }
@@ -100,7 +108,7 @@ impl Below {
                 bytes.push(1);
                 varint::write(ids.len() as u64, bytes);
                 for id in ids {
-                    bytes.extend_from_slice(id.get(prefix.whole_bytes()..).unwrap_or_default());
+                    bytes.extend_from_slice(behind(id, prefix.whole_bytes()));
                 }
             }
         }

@@ -1,9 +1,9 @@
 use super::*;
 use crate::message::{
     Answer, Ask, AskIds, AskSymbols, Bodies, BodiesEnd, CursorState, Descend, Envelope, Fetch,
-    Finish, Finished, Ids, LogHead, Push, Pushed, Request, Response, Subtrees, Symbols, Tail,
-    Wanted,
+    Finish, Finished, Ids, Push, Pushed, Request, Response, Subtrees, Symbols, Tail, Wanted,
 };
+use stemedb_merkle::history::{LogSize, TreeHead};
 
 fn hello() -> Hello {
     Hello {
@@ -26,7 +26,7 @@ fn welcome() -> Welcome {
         nonce: [3; 16],
         proof: [0; 16],
         set: Some(SetHead { count: 4, root: [5; 32] }),
-        log: LogHead { size: 6, root: [7; 32] },
+        log: TreeHead { size: LogSize(6), root: [7; 32] },
         time: 8,
         cursor: CursorState::Good,
         symbols: 9,
@@ -76,7 +76,7 @@ fn the_proof_of_welcome_covers_every_field() {
     changed[3].nonce[3] ^= 1;
     changed[4].set = None;
     changed[5].set.as_mut().unwrap().root[0] ^= 1;
-    changed[6].log.size += 1;
+    changed[6].log.size.0 += 1;
     changed[7].log.root[9] ^= 1;
     changed[8].time += 1;
     changed[9].cursor = CursorState::Rewritten;
@@ -124,7 +124,7 @@ fn requests() -> Vec<Request> {
 
 fn responses() -> Vec<Response> {
     let set = SetHead { count: 1, root: [2; 32] };
-    let log = LogHead { size: 3, root: [4; 32] };
+    let log = TreeHead { size: LogSize(3), root: [4; 32] };
     let finished = Finished { checked: true, set, log };
     let bodies = Bodies { part: 0, bytes: vec![1, 2, 3], end: None };
     let answers = [
@@ -142,7 +142,7 @@ fn responses() -> Vec<Response> {
         Answer::Pushed(Pushed { appended: 1, duplicates: 2 }),
         Answer::Pushed(Pushed { appended: 2, duplicates: 1 }),
         Answer::Finished(Finished { checked: false, ..finished }),
-        Answer::Finished(Finished { log: LogHead { size: 4, ..log }, ..finished }),
+        Answer::Finished(Finished { log: TreeHead { size: LogSize(4), ..log }, ..finished }),
         Answer::Finished(Finished { set: SetHead { count: 2, ..set }, ..finished }),
         Answer::Finished(finished),
         Answer::Left,

@@ -1,6 +1,8 @@
 //! Moving bodies, and the end of a session.
 
-use super::{LogHead, SetHead};
+use stemedb_merkle::history::TreeHead;
+
+use super::SetHead;
 
 /// Asks for bodies by id. The answer has an item for each
 /// ([`codec::bodies`](crate::codec::bodies)): its body, or its whole id and why there is no body.
@@ -37,7 +39,7 @@ pub struct Bodies {
     pub part: u32,
     /// The next bytes.
     pub bytes: Vec<u8>,
-    /// What the last part says.
+    /// The end of the answer, in the last part.
     pub end: Option<BodiesEnd>,
 }
 
@@ -73,7 +75,7 @@ pub struct Pushed {
 /// Ends a session that moved something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Finish {
-    /// What the initiator held before the session's [`Fetch`]es and after its [`Tail`]s, if the
+    /// Set that the initiator held before the session's [`Fetch`]es and after its [`Tail`]s, if the
     /// responder is to check that it has been given all of it; `None` after a session in one
     /// direction.
     pub set: Option<SetHead>,
@@ -85,8 +87,8 @@ pub struct Finished {
     /// Whether the responder's snapshot, without the ids that it was asked for by id and with those
     /// that it was given, is the set named in [`Finish`].
     pub checked: bool,
-    /// What the responder holds now.
+    /// Set of the responder now.
     pub set: SetHead,
     /// The responder's log now.
-    pub log: LogHead,
+    pub log: TreeHead,
 }

@@ -1,6 +1,6 @@
 //! The first exchange: who the two are, what they hold, and that they share the secret.
 
-use stemedb_merkle::{Hash, set};
+use stemedb_merkle::{Hash, history::TreeHead, set};
 
 use super::NodeId;
 
@@ -20,15 +20,6 @@ impl SetHead {
     }
 }
 
-/// How many entries a log has and the history root over them (docs/spec.md, section 3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogHead {
-    /// How many entries.
-    pub size: u64,
-    /// The history root.
-    pub root: Hash,
-}
-
 /// How far the initiator has read the responder's log in earlier sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
@@ -40,7 +31,7 @@ pub struct Cursor {
     pub root: [u8; 16],
 }
 
-/// What the responder says of a [`Cursor`].
+/// Judgement of the responder on a [`Cursor`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum CursorState {
     /// There was none, or it can't be checked at present.
@@ -81,14 +72,14 @@ impl CursorState {
 pub struct Hello {
     /// The protocol's version: [`VERSION`](super::VERSION).
     pub version: u32,
-    /// Who asks.
+    /// Node id of the initiator.
     pub node: NodeId,
     /// The epoch of the initiator's log.
     pub epoch: u64,
     /// Shows that the initiator has the secret, or has none:
     /// [`Keys::initiator_proof`](crate::Keys::initiator_proof).
     pub proof: [u8; 16],
-    /// What the initiator holds.
+    /// Set of the initiator.
     pub set: SetHead,
     /// The initiator's time, NTP64.
     pub time: u64,
@@ -103,7 +94,7 @@ pub struct Hello {
 pub struct Welcome {
     /// The protocol's version.
     pub version: u32,
-    /// Who answers.
+    /// Node id of the responder.
     pub node: NodeId,
     /// The epoch of the responder's log.
     pub epoch: u64,
@@ -112,10 +103,10 @@ pub struct Welcome {
     /// Shows that the responder has the secret, or has none:
     /// [`Keys::responder_proof`](crate::Keys::responder_proof). It covers all fields but itself.
     pub proof: [u8; 16],
-    /// What the responder holds; `None` if it is what the initiator holds.
+    /// Set of the responder; `None` if it is that of the initiator.
     pub set: Option<SetHead>,
     /// The responder's log.
-    pub log: LogHead,
+    pub log: TreeHead,
     /// The responder's time, NTP64.
     pub time: u64,
     /// Whether the initiator's cursor still holds.

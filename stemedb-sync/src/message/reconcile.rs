@@ -29,7 +29,7 @@ pub struct AskIds {
     pub prefixes: Vec<u8>,
 }
 
-/// What the ids go on with.
+/// Suffixes of ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ids {
     /// The last 24 bytes of each id, in the order of the prefixes.
@@ -48,10 +48,10 @@ pub struct Descend {
     pub leaf_ids: u32,
 }
 
-/// What lies below the subtrees asked about.
+/// Contents of the subtrees asked about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subtrees {
-    /// What is below each ([`codec::subtrees`](crate::codec::subtrees)), in the order of the
+    /// Contents of each ([`codec::subtrees`](crate::codec::subtrees)), in the order of the
     /// request: at least one, fewer than asked about where a limit cuts them.
     pub subtrees: Vec<u8>,
 }

@@ -1,8 +1,8 @@
-//! Why a responder does not answer.
+//! Refusals of a responder.
 
 use crate::memory::Exhausted;
 
-/// Why a responder does not answer a request. The numbers are part of the protocol.
+/// Reason for which a responder does not answer a request. The numbers are part of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {

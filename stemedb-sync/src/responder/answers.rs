@@ -74,7 +74,7 @@ impl Open {
         if !(1..=LEVELS_MAX).contains(&ask.levels) || nodes.is_empty() {
             return Err(Refusal::Malformed);
         }
-        let leaf_ids = usize::try_from(ask.leaf_ids.min(limits.leaf_ids_max)).unwrap_or(0);
+        let leaf_ids = ask.leaf_ids.min(limits.leaf_ids_max) as usize;
         let mut subtrees = Vec::new();
         for prefix in nodes {
             let before = subtrees.len();
@@ -115,7 +115,7 @@ impl Open {
     }
 
     pub(super) fn tail(&self, ask: &Tail, limits: &Limits) -> Result<Range<u64>, Refusal> {
-        let end = ask.from.checked_add(ask.count).filter(|end| *end <= self.pin.log.size);
+        let end = ask.from.checked_add(ask.count).filter(|end| *end <= self.pin.log.size.0);
         match end {
             None => Err(Refusal::Unknown),
             Some(_) if ask.count == 0 => Err(Refusal::Malformed),
@@ -153,7 +153,7 @@ pub(super) fn symbols_asked(ask: AskSymbols, limits: &Limits) -> Result<Range<u3
     if count == 0 { Err(Refusal::Malformed) } else { Ok(ask.from..end) }
 }
 
-/// What is some levels below a subtree, or its ids if they are few.
+/// Contents of a subtree some levels below, or its ids if they are few.
 fn below(subtree: &Subtree, levels: u16, leaf_ids: usize) -> Result<Below, MappedSetError> {
     if let Some(ids) = subtree.ids(leaf_ids)? {
         return Ok(Below::Ids(ids));

@@ -7,7 +7,7 @@ use std::{
 
 use stemedb_merkle::Hash;
 
-use super::push::Receiving;
+use super::receiving::Receiving;
 use crate::{
     keys::SessionKey,
     limits::Limits,
@@ -113,10 +113,10 @@ impl State {
 /// Makes room for more ids in a list, and counts it.
 fn make_room(ids: &mut Vec<Hash>, more: usize, held: &mut Reservation) -> Result<(), Exhausted> {
     let (len, capacity) = (ids.len(), ids.capacity());
-    let wanted = len.saturating_add(more);
+    let wanted = len + more;
     if wanted > capacity {
-        let wanted = wanted.max(capacity.saturating_mul(2));
-        held.grow((wanted - capacity).saturating_mul(size_of::<Hash>()))?;
+        let wanted = wanted.max(capacity * 2);
+        held.grow((wanted - capacity) * size_of::<Hash>())?;
         ids.reserve_exact(wanted - len);
     }
     Ok(())

@@ -4,33 +4,16 @@ use std::sync::Arc;
 
 use stemedb_merkle::Hash;
 
-use super::{Reply, open::Open};
+use super::{Reply, open::Open, receiving::Receiving};
 use crate::{
     codec::bodies::Item,
     limits::Limits,
     memory::Reservation,
     message::{Answer, Echo, Push, Pushed, Refusal, Response},
-    parts::Parts,
 };
 
 /// Answered pushes whose answers are kept for repeats.
 const ANSWERED_KEPT_MAX: usize = 64;
-
-/// What has come of one push.
-#[derive(Debug)]
-pub(super) struct Receiving {
-    /// Which attempt at this push it is, of all pushes of the session: the same bodies come again
-    /// if the first attempt failed.
-    attempt: u64,
-    parts: Parts,
-    /// Of the parts that came early and the body that has begun.
-    held: Reservation,
-    /// How many batches of bodies are being appended.
-    appending: usize,
-    appended: u64,
-    duplicates: u64,
-    answer: Option<Pushed>,
-}
 
 /// Bodies to append. Those of several parts may be appended at the same time and in any order.
 ///
@@ -79,15 +62,7 @@ pub(super) fn take(
         state.attempts += 1;
     }
     let attempt = state.attempts;
-    let new = || Receiving {
-        attempt,
-        parts: Parts::default(),
-        held: open.memory.empty(),
-        appending: 0,
-        appended: 0,
-        duplicates: 0,
-        answer: None,
-    };
+    let new = || Receiving::new(attempt, open.memory.empty());
     let push = pushes.entry(echo.request).or_insert_with(new);
     if let Some(pushed) = push.answer {
         let response = Response { echo, answer: Answer::Pushed(pushed) };

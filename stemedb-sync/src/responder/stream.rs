@@ -8,6 +8,7 @@ use stemedb_merkle::Hash;
 use super::open::Open;
 use crate::{
     codec::bodies::{self, AbsentReason},
+    internal::internal_error,
     keys::SessionKey,
     limits::Limits,
     memory::{Exhausted, Reservation},
@@ -66,10 +67,8 @@ impl SymbolStream {
     ) -> Result<Self, Exhausted> {
         let fit = u32::try_from(limits.message_len_max / symbols::ENCODED_LEN_MAX);
         let part_max = fit.unwrap_or(u32::MAX).clamp(1, PART_SYMBOLS_MAX);
-        let part_len = u64::from(part_max.min(rest.end.saturating_sub(rest.start)));
-        let part_len = usize::try_from(part_len).unwrap_or(usize::MAX);
-        let ahead = part_len.saturating_mul(symbols::ENCODED_LEN_MAX * PARTS_AHEAD);
-        let held = open.memory.reserve(ahead)?;
+        let part_len = rest.len().min(part_max as usize);
+        let held = open.memory.reserve(part_len * symbols::ENCODED_LEN_MAX * PARTS_AHEAD)?;
         let symbols_max = limits.symbols_max;
         let unasked = welcome.is_some();
         let ended = false;
@@ -197,7 +196,7 @@ impl BodyStream {
         }
         while self.rest() < self.part_len_max && !self.is_processed() {
             self.read(source);
-            let held = self.parts_len.saturating_add(self.ready.capacity());
+            let held = self.parts_len + self.ready.capacity();
             if let Err(exhausted) = self.held.resize(held) {
                 (self.ready, self.given, self.ended) = (Vec::new(), 0, true);
                 return Some(Err(exhausted.into()));
@@ -207,7 +206,7 @@ impl BodyStream {
         self.ended = self.rest() == 0 && self.is_processed();
         let end = self.ended.then_some(BodiesEnd { processed: self.processed });
         let part = self.part;
-        self.part = part.saturating_add(1);
+        self.part += 1;
         let answer = Answer::Bodies(Bodies { part, bytes, end });
         Some(Ok(self.key.seal_response(Response { echo: self.echo, answer })))
     }
@@ -226,7 +225,8 @@ impl BodyStream {
             return core::mem::replace(&mut self.ready, over);
         }
         let end = self.given + len;
-        let bytes = self.ready.get(self.given..end).unwrap_or_default().to_vec();
+        let bytes = self.ready.get(self.given..end);
+        let bytes = bytes.unwrap_or_else(|| internal_error("a byte of a part")).to_vec();
         self.given = end;
         bytes
     }
@@ -235,7 +235,7 @@ impl BodyStream {
     fn is_processed(&self) -> bool {
         let all = match &self.wanted {
             Wanted::Ids(ids) => ids.as_slice().len() as u64,
-            Wanted::Entries(entries) => entries.end.saturating_sub(entries.start),
+            Wanted::Entries(entries) => entries.end - entries.start,
         };
         self.processed >= all || self.made >= self.answer_len_aim
     }
@@ -252,8 +252,9 @@ impl BodyStream {
         // A source that reads nothing would be asked for ever.
         let processed = match &self.wanted {
             Wanted::Ids(ids) => {
-                let from = usize::try_from(self.processed).unwrap_or(usize::MAX);
-                let ids = ids.as_slice().get(from..).unwrap_or_default();
+                let from = usize::try_from(self.processed).ok();
+                let ids = from.and_then(|from| ids.as_slice().get(from..));
+                let ids = ids.unwrap_or_else(|| internal_error("an id asked for"));
                 let mut read = source.bodies(ids, aim);
                 read.resize(read.len().max(1), None);
                 for (id, body) in ids.iter().zip(&read) {
@@ -265,7 +266,7 @@ impl BodyStream {
                 read.len()
             }
             Wanted::Entries(entries) => {
-                let entries = entries.start.saturating_add(self.processed)..entries.end;
+                let entries = entries.start + self.processed..entries.end;
                 let read = source.entries(entries, aim);
                 for body in read.iter().flatten() {
                     bodies::write(body, &mut self.ready);

@@ -1,4 +1,4 @@
-//! What a session is to do.
+//! Configuration of a session.
 
 use crate::{
     limits::Limits,
@@ -22,10 +22,10 @@ pub enum Direction {
     Neither,
 }
 
-/// What a session is to do.
+/// Configuration of a session.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Who asks.
+    /// Identity of the initiator.
     pub identity: Identity,
     /// Everything that is limited.
     pub limits: Limits,

@@ -1,17 +1,17 @@
-//! What all phases of a session share.
+//! State that all phases of a session share.
 
 use core::{ops::Range, time::Duration};
 use std::collections::{BTreeMap, VecDeque};
 
-use stemedb_merkle::{Hash, MappedSetError};
+use stemedb_merkle::{Hash, MappedSetError, history::TreeHead};
 
-use super::{Append, Config, Output, flight::Flight, transfer::Difference};
+use super::{Append, Config, Output, difference::Difference, flight::Flight};
 use crate::{
     codec::CodecError,
-    message::{Ask, Hello, LogHead, NodeId, Refusal, Request, SetHead},
+    message::{Ask, Hello, NodeId, Refusal, Request, SetHead},
     replica::Pin,
     report::{Ending, Layer, Limited, Report, Why},
-    symbols::Front,
+    symbols::Prefix,
     violation::ProtocolViolation,
 };
 
@@ -27,13 +27,13 @@ pub(super) struct Core {
     pub(super) appends: Appends,
     pub(super) report: Report,
     pub(super) started: Duration,
-    /// What the time since `phase_started` counts for.
+    /// Phase that the time since `phase_started` counts for.
     pub(super) phase_clock: Clock,
     phase_started: Duration,
     pub(super) hello: Option<Hello>,
     /// The prefixes of the ids of bodies that came with the peer's log, up to a limit.
-    pub(super) tailed: Vec<Front>,
-    /// Why the peer takes no more bodies, if it does not.
+    pub(super) tailed: Vec<Prefix>,
+    /// Reason for which the peer takes no more bodies, if it does not.
     pub(super) push_refused: Option<Refusal>,
     /// Whether this store takes no more bodies.
     pub(super) declined: bool,
@@ -47,13 +47,13 @@ pub(super) struct Core {
     pub(super) misled: bool,
 }
 
-/// What is known of the peer.
+/// Peer of a session, as far as it is known.
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) node: NodeId,
     pub(super) epoch: u64,
     pub(super) set: SetHead,
-    pub(super) log: LogHead,
+    pub(super) log: TreeHead,
     /// How many entries of its log were read before.
     pub(super) read: Option<u64>,
     /// How many coded symbols came with its answer, or are still to come.
@@ -67,9 +67,9 @@ pub(super) enum Clock {
     Finishing,
 }
 
-/// Where a session goes on.
+/// Next state of a session.
 #[derive(Debug)]
-pub(super) enum Turn {
+pub(super) enum Transition {
     Stay,
     Tail {
         entries: Range<u64>,
@@ -82,7 +82,7 @@ pub(super) enum Turn {
     Symbols,
     Suffixes {
         mine: Vec<Hash>,
-        theirs: Vec<Front>,
+        theirs: Vec<Prefix>,
     },
     Descent(Why),
     Transfer(Box<Difference>),
@@ -93,7 +93,7 @@ pub(super) enum Turn {
 /// As many bytes of bodies have moved as may.
 pub(super) const BODY_LIMIT: Stop = Stop::End(Ending::Limit(Limited::BodyBytes));
 
-/// Where a session stops.
+/// Reason for which a session stops.
 #[derive(Debug)]
 pub(super) enum Stop {
     End(Ending),
@@ -102,7 +102,7 @@ pub(super) enum Stop {
     WithoutSymbols,
 }
 
-/// What a transfer leaves behind.
+/// Result of a transfer.
 #[derive(Debug, Default)]
 pub(super) struct Moved {
     /// Ids that only the peer had.
@@ -237,7 +237,7 @@ impl Core {
 
     /// How many bodies came with the peer's log that were not here before.
     pub(super) fn new_in_log(&self) -> u64 {
-        self.report.fetched.saturating_sub(self.report.fetched_duplicates)
+        self.report.fetched - self.report.fetched_duplicates
     }
 
     /// Whether more bodies may be moved.
@@ -279,15 +279,15 @@ impl Core {
         self.phase_started = now;
     }
 
-    /// What the peer said it holds; nothing before it said anything.
+    /// Set that the peer announced; an empty one before it did.
     pub(super) fn peer_set(&self) -> SetHead {
         self.peer.as_ref().map_or(SetHead { count: 0, root: [0; 32] }, |peer| peer.set)
     }
 }
 
-/// The prefix by which an id is remembered where a peer is blamed by it: 16 bytes, as two bodies
-/// that share fewer can be made, and would have an honest peer blamed for both.
-pub(super) fn prefix(id: &Hash) -> Front {
+/// Prefix of an id by which a violation of the protocol is found: 16 bytes, as two bodies that
+/// share fewer can be made, and both would then count as a violation by an honest peer.
+pub(super) fn prefix(id: &Hash) -> Prefix {
     let [prefix, _] = crate::keys::halves(id);
     prefix
 }
@@ -309,15 +309,15 @@ impl Appends {
         if let Some((bodies, bytes)) = self.pending.remove(&number) {
             self.bytes -= bytes;
             report.fetched += bodies;
-            report.fetched_duplicates += duplicates;
+            report.fetched_duplicates += duplicates.min(bodies);
         }
     }
 
     /// Forgets bodies that the store did not take, and those that wait behind them.
     pub(super) fn decline(&mut self, number: u64) {
-        let (_, bytes) = self.pending.remove(&number).unwrap_or_default();
+        let declined = self.pending.remove(&number).map_or(0, |(_, bytes)| bytes);
         let waiting: usize = self.waiting.drain(..).map(|body| body.len()).sum();
-        self.bytes = self.bytes.saturating_sub(bytes + waiting);
+        self.bytes -= declined + waiting;
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -332,8 +332,8 @@ impl Appends {
 }
 
 impl From<ProtocolViolation> for Stop {
-    fn from(blame: ProtocolViolation) -> Self {
-        Self::End(Ending::ProtocolViolation(blame))
+    fn from(violation: ProtocolViolation) -> Self {
+        Self::End(Ending::ProtocolViolation(violation))
     }
 }
 

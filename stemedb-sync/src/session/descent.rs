@@ -15,14 +15,15 @@ use stemedb_merkle::{
 };
 
 use super::{
-    core::{Core, Stop, Turn},
-    transfer::{Difference, Want},
+    core::{Core, Stop, Transition},
+    difference::{Difference, Want},
 };
 use crate::{
     codec::{
         prefixes::{self, Prefix},
         subtrees::{Below, LEVELS_MAX, Place, levels_below},
     },
+    internal::internal_error,
     message::{Ask, Descend},
     violation::ProtocolViolation,
 };
@@ -69,7 +70,7 @@ struct Asked {
 }
 
 impl Descent {
-    pub(super) fn begin(core: &mut Core, now: Duration) -> (Self, Result<Turn, Stop>) {
+    pub(super) fn begin(core: &mut Core, now: Duration) -> (Self, Result<Transition, Stop>) {
         let top = Node { prefix: Prefix::TOP, hash: None, bare: core.pin.snapshot.is_empty() };
         let mut descent = Self {
             ahead: VecDeque::from([top]),
@@ -81,8 +82,8 @@ impl Descent {
             mine: Vec::new(),
             theirs: Vec::new(),
         };
-        let turn = descent.go_on(core, now);
-        (descent, turn)
+        let transition = descent.go_on(core, now);
+        (descent, transition)
     }
 
     pub(super) fn receive(
@@ -91,8 +92,8 @@ impl Descent {
         request: u64,
         bytes: &[u8],
         now: Duration,
-    ) -> Result<Turn, Stop> {
-        let Some(asked) = self.under_way.remove(&request) else { return Ok(Turn::Stay) };
+    ) -> Result<Transition, Stop> {
+        let Some(asked) = self.under_way.remove(&request) else { return Ok(Transition::Stay) };
         if bytes.is_empty() {
             return Err(ProtocolViolation::Empty.into());
         }
@@ -102,7 +103,7 @@ impl Descent {
             if rest.is_empty() {
                 break;
             }
-            let leaf_ids = usize::try_from(asked.leaf_ids).unwrap_or(0);
+            let leaf_ids = asked.leaf_ids as usize;
             let below = Below::read(&mut rest, &node.prefix, asked.levels, leaf_ids)?;
             node.check(core, &below)?;
             self.compare(core, node, below, asked.levels)?;
@@ -115,7 +116,7 @@ impl Descent {
             self.ahead.push_front(*node);
         }
         // Each subtree that differs and is no id has two ids of the peer in it, or more.
-        let named = self.theirs.len().saturating_add(self.next.len().saturating_mul(2));
+        let named = self.theirs.len() + 2 * self.next.len();
         if named as u64 > core.peer_set().count {
             return Err(ProtocolViolation::TooManyIds.into());
         }
@@ -160,7 +161,7 @@ impl Descent {
         if level >= walk.levels {
             return Ok(());
         }
-        let (left, right) = places.split_at_checked(places.len() / 2).unwrap_or((places, &[]));
+        let (left, right) = places.split_at(places.len() / 2);
         let [zeros, ones] = subtree.halves()?;
         self.walk(core, walk, &zeros, level + 1, 2 * index, left)?;
         self.walk(core, walk, &ones, level + 1, 2 * index + 1, right)
@@ -203,14 +204,15 @@ impl Descent {
 
     /// Compares ids, ascending, with all of ours in a subtree.
     fn compare_ids(&mut self, subtree: &Subtree, theirs: &[Hash]) -> Result<(), Stop> {
-        let mine = subtree.ids(usize::MAX)?.unwrap_or_default();
+        let mine = subtree.ids(usize::MAX)?;
+        let mine = mine.unwrap_or_else(|| internal_error("an id of a subtree"));
         let only_theirs = theirs.iter().filter(|id| mine.binary_search(id).is_err());
         self.theirs.extend(only_theirs.copied().map(Want::Id));
         self.mine.extend(mine.iter().filter(|id| theirs.binary_search(id).is_err()));
         Ok(())
     }
 
-    fn go_on(&mut self, core: &mut Core, now: Duration) -> Result<Turn, Stop> {
+    fn go_on(&mut self, core: &mut Core, now: Duration) -> Result<Transition, Stop> {
         if self.ahead.is_empty() && self.under_way.is_empty() {
             if self.next.is_empty() {
                 return self.found(core);
@@ -227,7 +229,7 @@ impl Descent {
             let request = core.ask(Ask::Descend(ask), now)?;
             self.under_way.insert(request, asked);
         }
-        Ok(Turn::Stay)
+        Ok(Transition::Stay)
     }
 
     fn next_round(&mut self, core: &Core) {
@@ -277,7 +279,7 @@ impl Descent {
         Some(Asked { nodes, levels, leaf_ids })
     }
 
-    fn found(&mut self, core: &mut Core) -> Result<Turn, Stop> {
+    fn found(&mut self, core: &mut Core) -> Result<Transition, Stop> {
         let mine = core::mem::take(&mut self.mine);
         let theirs = core::mem::take(&mut self.theirs);
         let difference = Difference::Found { mine, theirs };
@@ -285,7 +287,7 @@ impl Descent {
         if !difference.fits(core)? {
             return Err(ProtocolViolation::Root.into());
         }
-        difference.turn(core)
+        difference.transition(core)
     }
 }
 

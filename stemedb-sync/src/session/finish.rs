@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::core::{Core, Moved, Stop, Turn};
+use super::core::{Core, Moved, Stop, Transition};
 use crate::{
     message::{Ask, Finish, Finished, SetHead},
     report::{Ending, Limited},
@@ -33,14 +33,18 @@ impl Finishing {
         core: &mut Core,
         moved: Moved,
         now: Duration,
-    ) -> (Self, Result<Turn, Stop>) {
+    ) -> (Self, Result<Transition, Stop>) {
         let asked = is_whole(core) && both_ways(core);
         let set = asked.then(|| core.pin.set());
-        let turn = core.ask(Ask::Finish(Finish { set }), now).map(|_| Turn::Stay);
-        (Self { moved, asked }, turn)
+        let transition = core.ask(Ask::Finish(Finish { set }), now).map(|_| Transition::Stay);
+        (Self { moved, asked }, transition)
     }
 
-    pub(super) fn receive(&mut self, core: &mut Core, finished: &Finished) -> Result<Turn, Stop> {
+    pub(super) fn receive(
+        &mut self,
+        core: &mut Core,
+        finished: &Finished,
+    ) -> Result<Transition, Stop> {
         core.flight.close();
         let pulls = core.config.direction.pulls();
         let shorter = core.peer.as_ref().is_some_and(|peer| finished.log.size < peer.log.size);
@@ -66,12 +70,12 @@ impl Finishing {
             core.report.cursor = core.peer_cursor();
             // What its log took in since is known as well, if all of it came from here.
             if let Some(cursor) = &mut core.report.cursor
-                && cursor.size.checked_add(self.moved.appended) == Some(finished.log.size)
+                && cursor.size.checked_add(self.moved.appended) == Some(finished.log.size.0)
             {
-                (cursor.size, cursor.root) = (finished.log.size, finished.log.root);
+                (cursor.size, cursor.root) = (finished.log.size.0, finished.log.root);
             }
         }
-        Ok(Turn::End(match core.push_refused {
+        Ok(Transition::End(match core.push_refused {
             _ if core.declined => Ending::Limit(Limited::Disk),
             Some(refusal) => Ending::Refused(refusal),
             None if is_whole(core) => Ending::Complete,

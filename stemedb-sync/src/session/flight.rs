@@ -52,6 +52,7 @@ impl Flight {
     fn requests(&self, number: u64) -> Vec<Request> {
         let Self { session, snapshot, .. } = *self;
         let envelope = Envelope { session, snapshot, request: number, mac: [0; 16] };
+        // What was answered meanwhile is not sent again.
         let parts = self.waiting.get(&number).map(|waiting| waiting.parts.as_slice());
         let seal = |ask: &Ask| {
             let request = Request { envelope, ask: ask.clone() };

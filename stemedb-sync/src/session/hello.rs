@@ -4,13 +4,13 @@ use core::time::Duration;
 
 use super::{
     Direction,
-    core::{Core, Peer, Stop, Turn},
+    core::{Core, Peer, Stop, Transition},
 };
 use crate::{
     keys::same,
     message::{Ask, Cursor, CursorState, Echo, Hello, VERSION, Welcome},
     report::{Ending, Layer, PeerCursor, Why},
-    session::transfer::Difference,
+    session::difference::Difference,
     violation::ProtocolViolation,
 };
 
@@ -67,27 +67,27 @@ pub(super) fn admit(
     Ok(hello)
 }
 
-pub(super) fn welcome(core: &mut Core, echo: Echo, welcome: &Welcome) -> Result<Turn, Stop> {
+pub(super) fn welcome(core: &mut Core, echo: Echo, welcome: &Welcome) -> Result<Transition, Stop> {
     core.parts += 1;
-    let turn = choose(core, echo, welcome);
+    let transition = choose(core, echo, welcome);
     // The answer goes on with symbols, which the other ways have no use for.
-    if !matches!(turn, Ok(Turn::Symbols)) {
+    if !matches!(transition, Ok(Transition::Symbols)) {
         core.flight.answered(echo.request);
     }
-    turn
+    transition
 }
 
-fn choose(core: &mut Core, echo: Echo, welcome: &Welcome) -> Result<Turn, Stop> {
+fn choose(core: &mut Core, echo: Echo, welcome: &Welcome) -> Result<Transition, Stop> {
     let hello = admit(core, echo, welcome)?;
     if welcome.node == core.config.identity.node {
-        return Ok(Turn::End(Ending::Refused(crate::message::Refusal::Itself)));
+        return Ok(Transition::End(Ending::Refused(crate::message::Refusal::Itself)));
     }
     let limits = &core.config.limits;
     let set = welcome.set.unwrap_or(hello.set);
     if !set.is_possible() {
         return Err(ProtocolViolation::Root.into());
     }
-    for count in [set.count, welcome.log.size] {
+    for count in [set.count, welcome.log.size.0] {
         if count > limits.count_max {
             return Err(ProtocolViolation::Count(count).into());
         }
@@ -102,7 +102,7 @@ fn choose(core: &mut Core, echo: Echo, welcome: &Welcome) -> Result<Turn, Stop> 
     let read = core.config.cursor.filter(|cursor| {
         welcome.cursor == CursorState::Good
             && cursor.node == welcome.node
-            && cursor.size <= welcome.log.size
+            && cursor.size <= welcome.log.size.0
     });
     core.report.peer_rewritten = welcome.cursor == CursorState::Rewritten
         && core.config.cursor.is_some_and(|cursor| cursor.node == welcome.node);
@@ -116,7 +116,7 @@ fn choose(core: &mut Core, echo: Echo, welcome: &Welcome) -> Result<Turn, Stop> 
         core.report.equal = true;
         core.report.set = Some(set);
         core.report.cursor = core.peer_cursor();
-        return Ok(Turn::End(Ending::Complete));
+        return Ok(Transition::End(Ending::Complete));
     }
     if echo.snapshot == 0 {
         return Err(ProtocolViolation::Snapshot.into());
@@ -125,7 +125,7 @@ fn choose(core: &mut Core, echo: Echo, welcome: &Welcome) -> Result<Turn, Stop> 
 }
 
 /// The log of the peer, where that is the cheapest.
-fn first_layer(core: &Core) -> Option<Turn> {
+fn first_layer(core: &Core) -> Option<Transition> {
     let peer = core.peer.as_ref()?;
     let (mine, theirs) = (core.pin.snapshot.len(), peer.set.count);
     let without = |layer| core.config.without.contains(&layer);
@@ -133,7 +133,7 @@ fn first_layer(core: &Core) -> Option<Turn> {
         return None;
     }
     let behind = theirs.saturating_sub(mine);
-    let size = peer.log.size;
+    let size = peer.log.size.0;
     // A log is longer than its set only by what was lost.
     let plain = size <= theirs.saturating_mul(2);
     let much = mine == 0 || behind > BULK_MIN && theirs / MUCH_LARGER >= mine;
@@ -141,41 +141,45 @@ fn first_layer(core: &Core) -> Option<Turn> {
         let grown = size - read;
         if grown > 0 && grown <= behind + behind / 4 + TAIL_SLACK {
             let (layer, why) = (Layer::Cursor, Why::FellBehind);
-            return Some(Turn::Tail { entries: read..size, layer, why });
+            return Some(Transition::Tail { entries: read..size, layer, why });
         }
     }
     if much && plain && size > 0 && !without(Layer::Bulk) {
         let (layer, why) = (Layer::Bulk, Why::MuchBehind);
         // What is here may well be the beginning of that log, from a session that was cut. If it is
         // not, the next layer finds what lies before.
-        return Some(Turn::Tail { entries: mine.min(size - 1)..size, layer, why });
+        return Some(Transition::Tail { entries: mine.min(size - 1)..size, layer, why });
     }
     None
 }
 
-/// What settles any difference.
-fn next_layer(core: &mut Core) -> Turn {
+/// Choice of a layer that settles any difference.
+fn next_layer(core: &mut Core) -> Transition {
     if core.peer_set().count == 0 {
         core.report.checked = true;
         core.report.only_mine = core.pin.snapshot.len();
         if let Some(root) = core.report.layers.last_mut() {
             root.why = Why::PeerEmpty;
         }
-        return Turn::Transfer(Box::new(Difference::AllMine));
+        return Transition::Transfer(Box::new(Difference::AllMine));
     }
     if core.misled {
-        return Turn::Descent(Why::OtherRoot);
+        return Transition::Descent(Why::OtherRoot);
     }
     let symbols = core.peer.as_ref().is_some_and(|peer| peer.symbols > 0);
-    if symbols && core.pin.sketch.is_some() { Turn::Symbols } else { Turn::Descent(Why::NoSymbols) }
+    if symbols && core.pin.sketch.is_some() {
+        Transition::Symbols
+    } else {
+        Transition::Descent(Why::NoSymbols)
+    }
 }
 
 /// The way on when a log was read and the store pinned again.
-pub(super) fn after_tail(core: &mut Core) -> Turn {
+pub(super) fn after_tail(core: &mut Core) -> Transition {
     if core.pin.set() == core.peer_set() {
         core.report.checked = true;
         (core.report.only_mine, core.report.only_theirs) = (0, core.new_in_log());
-        return Turn::Transfer(Box::new(Difference::none()));
+        return Transition::Transfer(Box::new(Difference::none()));
     }
     next_layer(core)
 }
@@ -184,14 +188,14 @@ pub(super) fn after_tail(core: &mut Core) -> Turn {
 fn ntp64_since(earlier: u64, later: u64) -> Option<Duration> {
     let ahead = later.checked_sub(earlier)?;
     let nanos = ((ahead & u64::from(u32::MAX)) * 1_000_000_000) >> 32;
-    Some(Duration::new(ahead >> 32, u32::try_from(nanos).unwrap_or(0)))
+    Some(Duration::from_secs(ahead >> 32) + Duration::from_nanos(nanos))
 }
 
 impl Core {
     /// The whole log of the peer as it was when the session began.
     pub(super) fn peer_cursor(&self) -> Option<PeerCursor> {
         let peer = self.peer.as_ref()?;
-        let (size, root) = (peer.log.size, peer.log.root);
+        let (size, root) = (peer.log.size.0, peer.log.root);
         Some(PeerCursor { node: peer.node, epoch: peer.epoch, size, root })
     }
 }

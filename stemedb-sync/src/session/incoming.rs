@@ -31,7 +31,7 @@ impl Incoming {
         Ok(self.parts.take(part.part, part.bytes, last, len_max)?)
     }
 
-    /// How it ended, once all of it has come; an error if before that no more may be moved.
+    /// Its end, once all of it has come; an error if before that no more may be moved.
     pub(super) fn end(&self, core: &Core) -> Result<Option<BodiesEnd>, Stop> {
         match self.end.filter(|_| self.parts.has_ended()) {
             None if !core.may_move() => Err(BODY_LIMIT),

@@ -1,10 +1,10 @@
-//! What a session wants done.
+//! Outputs of a session.
 
 use stemedb_merkle::Hash;
 
 use crate::{message::Request, report::Report};
 
-/// What a session wants.
+/// Output of a session: something to do for it.
 #[derive(Debug)]
 pub enum Output {
     /// Send this to the peer, then tell [`Session::sent`](super::Session::sent).

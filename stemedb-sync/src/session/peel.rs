@@ -4,11 +4,12 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use super::{
-    core::{Core, Stop, Turn},
-    transfer::{Difference, Want},
+    core::{Core, Stop, Transition},
+    difference::{Difference, Want},
 };
 use crate::{
     codec::ids,
+    internal::internal_error,
     memory::MemoryBudget,
     message::{Ask, AskSymbols, Symbols},
     replica::SymbolsAhead,
@@ -63,9 +64,9 @@ impl Peeling {
         request: u64,
         part: Symbols,
         now: Duration,
-    ) -> Result<Turn, Stop> {
+    ) -> Result<Transition, Stop> {
         if self.request != Some(request) {
-            return Ok(Turn::Stay);
+            return Ok(Transition::Stay);
         }
         core.parts += 1;
         core.flight.postpone(request, now.saturating_add(core.config.limits.answer_time_max));
@@ -77,7 +78,7 @@ impl Peeling {
             self.early.insert(part.from, part);
         }
         while let Some(part) = self.early.remove(&self.taken) {
-            let most = usize::try_from(self.end - self.taken).unwrap_or(usize::MAX);
+            let most = (self.end - self.taken) as usize;
             let count = core.peer_set().count;
             let Ok(remote) = symbols::decode(&part.symbols, self.taken, count, most) else {
                 // Symbols that cannot be read are as good as none: the next layer checks every
@@ -95,7 +96,7 @@ impl Peeling {
                 return self.more(core, now);
             }
         }
-        Ok(Turn::Stay)
+        Ok(Transition::Stay)
     }
 
     /// Gives a request up: what has not come is asked for again.
@@ -107,26 +108,25 @@ impl Peeling {
         given_up
     }
 
-    pub(super) fn pump(&mut self, core: &mut Core, now: Duration) -> Result<Turn, Stop> {
+    pub(super) fn pump(&mut self, core: &mut Core, now: Duration) -> Result<Transition, Stop> {
         if self.request.is_some() {
-            return Ok(Turn::Stay);
+            return Ok(Transition::Stay);
         }
         // What was given up is asked for once more, from where it was cut.
-        let count = self.end.saturating_sub(self.taken);
-        self.ask(core, count.max(1), now)
+        self.ask(core, (self.end - self.taken).max(1), now)
     }
 
-    fn ask(&mut self, core: &mut Core, count: u32, now: Duration) -> Result<Turn, Stop> {
+    fn ask(&mut self, core: &mut Core, count: u32, now: Duration) -> Result<Transition, Stop> {
         let limits = &core.config.limits;
         let left = limits.symbols_max.saturating_sub(self.taken);
         let count = count.min(limits.symbols_per_request_max).min(left);
         if count == 0 {
-            return Ok(Turn::Descent(Why::Stalled));
+            return Ok(Transition::Descent(Why::Stalled));
         }
-        self.end = self.taken.saturating_add(count);
+        self.end = self.taken + count;
         let ask = Ask::Symbols(AskSymbols { from: self.taken, count });
         self.request = Some(core.ask(ask, now)?);
-        Ok(Turn::Stay)
+        Ok(Transition::Stay)
     }
 
     /// Nothing more is waited for; what comes all the same is not needed.
@@ -137,14 +137,15 @@ impl Peeling {
         self.early.clear();
     }
 
-    fn descent(&mut self, core: &mut Core, why: Why) -> Turn {
+    fn descent(&mut self, core: &mut Core, why: Why) -> Transition {
         self.done(core);
-        Turn::Descent(why)
+        Transition::Descent(why)
     }
 
     fn push(&mut self, core: &Core, remote: &[Symbol]) -> Result<(), Stop> {
-        let count = u32::try_from(remote.len()).unwrap_or(0);
-        let range = self.taken..self.taken.saturating_add(count);
+        let count = u32::try_from(remote.len());
+        let count = count.unwrap_or_else(|_| internal_error("a limit of symbols"));
+        let range = self.taken..self.taken + count;
         let key = core.config.identity.keys.symbol_key();
         let most = core.config.limits.symbols_max;
         let local = self.ahead.symbols(&core.pin, range, self.end, most, key);
@@ -156,35 +157,39 @@ impl Peeling {
         Ok(())
     }
 
-    fn found(&mut self, core: &mut Core) -> Result<Turn, Stop> {
+    fn found(&mut self, core: &mut Core) -> Result<Transition, Stop> {
         self.done(core);
         let mut mine: Vec<_> = self.peeler.only_local().collect();
         mine.sort_unstable();
         let mine: Option<Vec<_>> = core.pin.snapshot.find_by_prefix(&mine)?.into_iter().collect();
         // What no id of ours begins with was made up of others.
-        let Some(mine) = mine else { return Ok(Turn::Descent(Why::OtherRoot)) };
+        let Some(mine) = mine else { return Ok(Transition::Descent(Why::OtherRoot)) };
         let mut theirs: Vec<_> = self.peeler.only_remote().collect();
         theirs.sort_unstable();
         // Two that begin alike cannot both be asked for.
         if !theirs.is_sorted_by(|one, next| ids::prefix(one) < ids::prefix(next)) {
-            return Ok(Turn::Descent(Why::OtherRoot));
+            return Ok(Transition::Descent(Why::OtherRoot));
         }
         if theirs.is_empty() {
             let difference = Difference::Found { mine, theirs: Vec::new() };
             let fits = difference.fits(core)?;
-            return if fits { difference.turn(core) } else { Ok(Turn::Descent(Why::OtherRoot)) };
+            return if fits {
+                difference.transition(core)
+            } else {
+                Ok(Transition::Descent(Why::OtherRoot))
+            };
         }
         if !core.config.direction.pulls() {
-            return Ok(Turn::Suffixes { mine, theirs });
+            return Ok(Transition::Suffixes { mine, theirs });
         }
         let theirs = theirs.iter().map(|known| Want::Prefix(ids::prefix(known))).collect();
-        Difference::Claimed { mine, theirs }.turn(core)
+        Difference::Claimed { mine, theirs }.transition(core)
     }
 
-    fn more(&mut self, core: &mut Core, now: Duration) -> Result<Turn, Stop> {
+    fn more(&mut self, core: &mut Core, now: Duration) -> Result<Transition, Stop> {
         let limits = &core.config.limits;
         let Some(estimate) = self.peeler.estimate() else {
-            return Ok(Turn::Descent(Why::Stalled));
+            return Ok(Transition::Descent(Why::Stalled));
         };
         let differ = estimate.difference;
         let taken = u64::from(self.taken);
@@ -196,10 +201,10 @@ impl Peeling {
         // An estimate that may well be too high is no reason to give up.
         let least = enough_for(differ.saturating_sub(error));
         if least > u64::from(limits.symbols_max) || enough > both.max(256) {
-            return Ok(Turn::Descent(Why::TooManyDiffer));
+            return Ok(Transition::Descent(Why::TooManyDiffer));
         }
         if taken > enough.saturating_mul(2).saturating_add(256) {
-            return Ok(Turn::Descent(Why::Stalled));
+            return Ok(Transition::Descent(Why::Stalled));
         }
         self.requests += 1;
         // The initiator stops taking symbols once it has peeled; so the request caps only what is

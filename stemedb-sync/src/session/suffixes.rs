@@ -7,22 +7,22 @@ use std::collections::BTreeMap;
 use stemedb_merkle::Hash;
 
 use super::{
-    core::{Core, Stop, Turn},
-    transfer::{Difference, Want},
+    core::{Core, Stop, Transition},
+    difference::{Difference, Want},
 };
 use crate::{
     codec::ids::{self, IdPrefix},
     message::{Ask, AskIds},
     report::Why,
-    symbols::Front,
+    symbols::Prefix,
 };
 
 #[derive(Debug)]
 pub(super) struct Suffixes {
     mine: Vec<Hash>,
-    /// What is known of ids that were not asked for yet.
-    ahead: Vec<Front>,
-    under_way: BTreeMap<u64, Vec<Front>>,
+    /// Prefixes of ids that were not asked for yet.
+    ahead: Vec<Prefix>,
+    under_way: BTreeMap<u64, Vec<Prefix>>,
     found: Vec<Want>,
 }
 
@@ -30,13 +30,13 @@ impl Suffixes {
     pub(super) fn begin(
         core: &mut Core,
         mine: Vec<Hash>,
-        theirs: Vec<Front>,
+        theirs: Vec<Prefix>,
         now: Duration,
-    ) -> (Self, Result<Turn, Stop>) {
+    ) -> (Self, Result<Transition, Stop>) {
         let mut suffixes =
             Self { mine, ahead: theirs, under_way: BTreeMap::new(), found: Vec::new() };
-        let turn = suffixes.go_on(core, now);
-        (suffixes, turn)
+        let transition = suffixes.go_on(core, now);
+        (suffixes, transition)
     }
 
     pub(super) fn receive(
@@ -45,20 +45,20 @@ impl Suffixes {
         request: u64,
         suffixes: &[u8],
         now: Duration,
-    ) -> Result<Turn, Stop> {
-        let Some(known) = self.under_way.remove(&request) else { return Ok(Turn::Stay) };
+    ) -> Result<Transition, Stop> {
+        let Some(known) = self.under_way.remove(&request) else { return Ok(Transition::Stay) };
         let found = ids::join(&prefixes(&known), suffixes)?;
         core.report.compared += found.len() as u64;
         if found.iter().zip(&known).any(|(id, known)| !id.starts_with(known)) {
             // The symbols gave what begins like an id of the peer and goes on in another way.
             core.drop_requests();
-            return Ok(Turn::Descent(Why::OtherRoot));
+            return Ok(Transition::Descent(Why::OtherRoot));
         }
         self.found.extend(found.into_iter().map(Want::Id));
         self.go_on(core, now)
     }
 
-    fn go_on(&mut self, core: &mut Core, now: Duration) -> Result<Turn, Stop> {
+    fn go_on(&mut self, core: &mut Core, now: Duration) -> Result<Transition, Stop> {
         let limits = &core.config.limits;
         let fit = limits.message_len_max / ids::SUFFIX_LEN;
         let at_once = limits.ids_per_message_max.min(fit).max(1);
@@ -71,18 +71,18 @@ impl Suffixes {
             self.under_way.insert(request, known);
         }
         if !self.under_way.is_empty() {
-            return Ok(Turn::Stay);
+            return Ok(Transition::Stay);
         }
         let mine = core::mem::take(&mut self.mine);
         let theirs = core::mem::take(&mut self.found);
         let difference = Difference::Found { mine, theirs };
         if !difference.fits(core)? {
-            return Ok(Turn::Descent(Why::OtherRoot));
+            return Ok(Transition::Descent(Why::OtherRoot));
         }
-        difference.turn(core)
+        difference.transition(core)
     }
 }
 
-fn prefixes(known: &[Front]) -> Vec<IdPrefix> {
+fn prefixes(known: &[Prefix]) -> Vec<IdPrefix> {
     known.iter().map(ids::prefix).collect()
 }

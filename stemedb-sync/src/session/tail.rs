@@ -4,7 +4,7 @@ use core::{ops::Range, time::Duration};
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{
-    core::{BODY_LIMIT, Core, Stop, Turn, prefix},
+    core::{BODY_LIMIT, Core, Stop, Transition, prefix},
     incoming::Incoming,
 };
 use crate::{
@@ -40,7 +40,7 @@ impl Tailing {
         }
     }
 
-    pub(super) fn pump(&mut self, core: &mut Core, now: Duration) -> Result<Turn, Stop> {
+    pub(super) fn pump(&mut self, core: &mut Core, now: Duration) -> Result<Transition, Stop> {
         let limits = &core.config.limits;
         let (most, bytes_max) = (limits.in_flight_max.max(1), limits.pending_bytes_max);
         let entries_max = limits.entries_per_message_max.max(1);
@@ -63,7 +63,7 @@ impl Tailing {
         if !over && !core.may_move() {
             return Err(BODY_LIMIT);
         }
-        Ok(if over { Turn::Settle } else { Turn::Stay })
+        Ok(if over { Transition::Settle } else { Transition::Stay })
     }
 
     pub(super) fn receive(
@@ -72,8 +72,8 @@ impl Tailing {
         request: u64,
         part: Bodies,
         now: Duration,
-    ) -> Result<Turn, Stop> {
-        let Some(reading) = self.under_way.get_mut(&request) else { return Ok(Turn::Stay) };
+    ) -> Result<Transition, Stop> {
+        let Some(reading) = self.under_way.get_mut(&request) else { return Ok(Transition::Stay) };
         let items = reading.incoming.take(core, request, part, now)?;
         reading.items += items.len() as u64;
         let body = |item| match item {
@@ -92,7 +92,7 @@ impl Tailing {
             }
         }
         core.append(bodies);
-        let Some(end) = reading.incoming.end(core)? else { return Ok(Turn::Stay) };
+        let Some(end) = reading.incoming.end(core)? else { return Ok(Transition::Stay) };
         let asked = reading.entries.end - reading.entries.start;
         if end.processed == 0 {
             return Err(ProtocolViolation::Empty.into());
@@ -110,7 +110,7 @@ impl Tailing {
         if !rest.is_empty() {
             self.ahead.push_front(rest);
         }
-        Ok(Turn::Stay)
+        Ok(Transition::Stay)
     }
 
     /// Gives a request up; its entries are asked for again.

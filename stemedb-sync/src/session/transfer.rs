@@ -7,13 +7,14 @@ use stemedb_merkle::{Hash, set::Iter};
 
 use super::{
     Output, Read,
-    core::{BODY_LIMIT, Core, Moved, Stop, Turn, prefix},
+    core::{BODY_LIMIT, Core, Moved, Stop, Transition, prefix},
+    difference::{Difference, Want},
     incoming::Incoming,
 };
 use crate::{
     codec::{
         bodies::{Item, PartWriter},
-        ids::{self, IdPrefix},
+        ids,
     },
     message::{Ask, Bodies, Fetch, Push, Pushed, Wanted},
     report::Found,
@@ -29,36 +30,17 @@ const PUSH_IDS_MAX: usize = 16_384;
 /// Bytes of bodies in one push, about.
 const PUSH_LEN_AIM: usize = 2 << 20;
 
-/// An id that only the peer has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Want {
-    Id(Hash),
-    /// What it begins with: its body will show the rest.
-    Prefix(IdPrefix),
-}
-
-/// In what the two sets differ.
-#[derive(Debug)]
-pub(super) enum Difference {
-    /// It was checked against the root that the peer announced.
-    Found { mine: Vec<Hash>, theirs: Vec<Want> },
-    /// As symbols have it. It is checked once the bodies are here, which show the ids.
-    Claimed { mine: Vec<Hash>, theirs: Vec<Want> },
-    /// The peer holds nothing.
-    AllMine,
-}
-
 #[derive(Debug)]
 pub(super) struct Transfer {
     wanted: VecDeque<Want>,
     /// Ids of bodies that came, or that the peer says it cannot give.
     theirs: Vec<Hash>,
-    /// What only we have, as long as that is not checked.
+    /// Ids that only we have, as long as that is not checked.
     claimed: Option<Vec<Hash>>,
     at_once: usize,
     fetches: BTreeMap<u64, Fetching>,
     to_push: ToPush,
-    /// What is being read for the next push.
+    /// Ids of bodies that are being read for the next push.
     reading: Vec<Hash>,
     /// Whether it is not read, as no more may be moved.
     held_back: bool,
@@ -113,7 +95,7 @@ impl Difference {
     }
 
     /// Goes on with what has been found to fit.
-    pub(super) fn turn(self, core: &mut Core) -> Result<Turn, Stop> {
+    pub(super) fn transition(self, core: &mut Core) -> Result<Transition, Stop> {
         if let Self::Found { mine, .. } = &self {
             not_in_log(core, mine)?;
         }
@@ -122,7 +104,7 @@ impl Difference {
             core.report.only_theirs = core.new_in_log() + theirs.len() as u64;
         }
         core.report.checked = !matches!(self, Self::Claimed { .. });
-        Ok(Turn::Transfer(Box::new(self)))
+        Ok(Transition::Transfer(Box::new(self)))
     }
 }
 
@@ -159,7 +141,7 @@ impl Transfer {
         }
     }
 
-    pub(super) fn pump(&mut self, core: &mut Core, now: Duration) -> Result<Turn, Stop> {
+    pub(super) fn pump(&mut self, core: &mut Core, now: Duration) -> Result<Transition, Stop> {
         let limits = &core.config.limits;
         let (most, bytes_max) = (limits.in_flight_max.max(1), limits.pending_bytes_max);
         while core.may_move()
@@ -191,7 +173,7 @@ impl Transfer {
             && self.pushes.is_empty()
             && core.appends.is_empty();
         if !over {
-            return Ok(Turn::Stay);
+            return Ok(Transition::Stay);
         }
         if let Some(mine) = self.claimed.take().filter(|_| !core.declined) {
             if !fits(core, &mine, &self.theirs)? {
@@ -200,7 +182,7 @@ impl Transfer {
             not_in_log(core, &mine)?;
             core.report.checked = true;
         }
-        Ok(Turn::Finish(Box::new(Moved {
+        Ok(Transition::Finish(Box::new(Moved {
             theirs: core::mem::take(&mut self.theirs),
             appended: self.appended,
         })))
@@ -244,8 +226,8 @@ impl Transfer {
         request: u64,
         part: Bodies,
         now: Duration,
-    ) -> Result<Turn, Stop> {
-        let Some(fetching) = self.fetches.get_mut(&request) else { return Ok(Turn::Stay) };
+    ) -> Result<Transition, Stop> {
+        let Some(fetching) = self.fetches.get_mut(&request) else { return Ok(Transition::Stay) };
         let mut bodies = Vec::new();
         for item in fetching.incoming.take(core, request, part, now)? {
             let id = match item {
@@ -262,7 +244,7 @@ impl Transfer {
             self.theirs.push(id);
         }
         core.append(bodies);
-        let Some(end) = fetching.incoming.end(core)? else { return Ok(Turn::Stay) };
+        let Some(end) = fetching.incoming.end(core)? else { return Ok(Transition::Stay) };
         let asked = fetching.wants.len();
         let processed = usize::try_from(end.processed).unwrap_or(usize::MAX);
         if processed == 0 {
@@ -282,7 +264,7 @@ impl Transfer {
             if processed == asked { self.at_once.max(asked.saturating_mul(2)) } else { processed };
         self.fetches.remove(&request);
         core.flight.answered(request);
-        Ok(Turn::Stay)
+        Ok(Transition::Stay)
     }
 
     /// Bodies to push have been read.
@@ -338,15 +320,15 @@ impl Transfer {
         core: &mut Core,
         request: u64,
         pushed: Pushed,
-    ) -> Result<Turn, Stop> {
-        let Some(count) = self.pushes.remove(&request) else { return Ok(Turn::Stay) };
+    ) -> Result<Transition, Stop> {
+        let Some(count) = self.pushes.remove(&request) else { return Ok(Transition::Stay) };
         if pushed.appended.checked_add(pushed.duplicates) != Some(count) {
             return Err(ProtocolViolation::Pushed.into());
         }
         core.report.pushed += count;
         core.report.pushed_duplicates += pushed.duplicates;
         self.appended += pushed.appended;
-        Ok(Turn::Stay)
+        Ok(Transition::Stay)
     }
 
     /// Whether what differs is as symbols have it, and not checked yet.

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::model::{Peer, Random, Store, config, run};
+use stemedb_merkle::history::{LogSize, TreeHead};
 use stemedb_sync::{
     Config, Direction, Ending, Limits, Output, ProtocolViolation, Report, Session, Source,
     codec::{
@@ -256,7 +257,7 @@ fn bodies_of_the_log_that_are_not_in_its_set() {
         node: other.identity.node,
         epoch: 1,
         size: 980,
-        root: other.history.head_at(stemedb_merkle::history::TreeSize(980)).unwrap().root,
+        root: other.history.head_at(LogSize(980)).unwrap().root,
     };
     let mut peer = Peer::new(other, limits.clone());
     let config = Config { cursor: Some(cursor), ..config(&one, &limits) };
@@ -288,7 +289,7 @@ fn counts_of_2_to_the_63() {
     let huge = 1 << 63;
     let report = welcome(|welcome| welcome.set.as_mut().unwrap().count = huge);
     assert_eq!(report.ending, Ending::ProtocolViolation(ProtocolViolation::Count(huge)));
-    let report = welcome(|welcome| welcome.log.size = huge);
+    let report = welcome(|welcome| welcome.log.size.0 = huge);
     assert_eq!(report.ending, Ending::ProtocolViolation(ProtocolViolation::Count(huge)));
     let ending = descent(|_, bytes| {
         *bytes = vec![1];
@@ -341,7 +342,7 @@ fn bodies_that_are_acknowledged_and_dropped() {
         finish(|finished| finished.set.count -= 1),
         finish(|finished| finished.set.root[0] ^= 1),
         finish(|finished| finished.set.count = 0),
-        finish(|finished| finished.log.size = 0),
+        finish(|finished| finished.log.size.0 = 0),
     ] {
         assert_eq!(dropped.ending, Ending::ProtocolViolation(ProtocolViolation::Shrunk));
         assert!(!dropped.equal);
@@ -482,7 +483,7 @@ fn reordered_replies() {
             return vec![response];
         }
         let set = SetHead { count: 0, root: [0; 32] };
-        let log = stemedb_sync::message::LogHead { size: 0, root: [0; 32] };
+        let log = TreeHead { size: LogSize(0), root: [0; 32] };
         let finished = Finished { checked: true, set, log };
         vec![Response { echo: response.echo, answer: Answer::Finished(finished) }]
     });

@@ -1,7 +1,7 @@
 //! Each layer: that it is used where it should be, that it ends in equal sets, and what it costs.
 
 use crate::model::{Peer, Random, Store, config, run};
-use stemedb_merkle::history::TreeSize;
+use stemedb_merkle::history::LogSize;
 use stemedb_sync::{
     Direction, Ending, Limits, Report,
     message::{Answer, Ask, Kind, Symbols},
@@ -151,7 +151,7 @@ fn a_peer_that_can_not_read_its_old_roots_is_synced_with_all_the_same() {
         node: other.identity.node,
         epoch: other.identity.epoch,
         size: 100,
-        root: other.history.head_at(TreeSize(100)).unwrap().root,
+        root: other.history.head_at(LogSize(100)).unwrap().root,
     };
     other.write(b"new");
     other.forgetful = true;

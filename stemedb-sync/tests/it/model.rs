@@ -10,15 +10,15 @@ use std::{
 };
 
 use stemedb_merkle::{
-    Hash, MerkleTree,
-    history::{MemoryHistory, TreeSize, leaf_hash},
+    Hash, MerkleTree, Timestamp,
+    history::{LogSize, MemoryHistory, leaf_hash},
     set::Entry,
 };
 use stemedb_sync::{
     Config, Direction, Identity, Keys, Limits, MemoryBudget, Output, Pin, Report, Responder,
     Session, Source, Unreadable,
     keys::SessionKey,
-    message::{Answer, Ask, Envelope, LogHead, Refusal, Request, Response, Wanted, Welcome},
+    message::{Answer, Ask, Envelope, Refusal, Request, Response, Wanted, Welcome},
     responder::{Reply, RequestContext},
     symbols::Sketch,
 };
@@ -93,7 +93,7 @@ impl Store {
             if new {
                 self.places.insert(id, place);
                 self.bodies.push(body);
-                self.history.append(leaf_hash(place as u64, &id));
+                self.history.append(leaf_hash(Timestamp::from_ntp64(place as u64), &id));
                 entries.push(Entry { id, position: place as u64 });
                 if let Some(sketch) = &mut self.sketch {
                     sketch.insert(&id);
@@ -116,7 +116,7 @@ impl Store {
         let head = self.history.head();
         Pin {
             snapshot: self.tree.snapshot(),
-            log: LogHead { size: head.size.0, root: head.root },
+            log: head,
             sketch: self.sketch.clone().map(std::sync::Arc::new),
         }
     }
@@ -131,7 +131,7 @@ impl Source for Store {
         if self.forgetful {
             return Err(Unreadable);
         }
-        Ok(self.history.head_at(TreeSize(size)).ok().map(|head| head.root))
+        Ok(self.history.head_at(LogSize(size)).ok().map(|head| head.root))
     }
 
     fn body(&self, id: &Hash) -> Result<Option<Vec<u8>>, Unreadable> {
@@ -389,7 +389,7 @@ pub(crate) fn response_len(response: &Response) -> u64 {
     len + match &response.answer {
         Answer::Welcome(welcome) => {
             let set = welcome.set.map_or(0, |set| 2 + varint(set.count) + field(32));
-            let log = 2 + varint(welcome.log.size) + field(32);
+            let log = 2 + varint(welcome.log.size.0) + field(32);
             let nonce = if welcome.nonce == [0; 16] { 0 } else { field(16) };
             2 + field(16)
                 + varint(welcome.epoch)
@@ -411,7 +411,7 @@ pub(crate) fn response_len(response: &Response) -> u64 {
         }
         Answer::Pushed(pushed) => varint(pushed.appended) + varint(pushed.duplicates),
         Answer::Finished(finished) => {
-            2 + 4 + varint(finished.set.count) + varint(finished.log.size) + 2 * field(32)
+            2 + 4 + varint(finished.set.count) + varint(finished.log.size.0) + 2 * field(32)
         }
     }
 }

@@ -32,7 +32,7 @@ fn extension_of(ids: &[Id], range: std::ops::Range<u32>) -> Vec<Symbol> {
     extension.into_symbols()
 }
 
-fn front(id: &Id) -> [u8; 16] {
+fn prefix(id: &Id) -> [u8; 16] {
     id[..16].try_into().unwrap()
 }
 
@@ -129,10 +129,10 @@ fn the_fixtures_of_an_independent_implementation() {
     let mapping = fixtures["mapping"].as_array().unwrap();
     assert_eq!(mapping.len(), 16);
     for case in mapping {
-        let front: [u8; 16] = bytes(&case["id"])[..16].try_into().unwrap();
-        let check = CheckKey::new(key(case)).check(u128::from_le_bytes(front));
+        let prefix: [u8; 16] = bytes(&case["id"])[..16].try_into().unwrap();
+        let check = CheckKey::new(key(case)).check(u128::from_le_bytes(prefix));
         assert_eq!(check, number(&case["check"]));
-        assert_eq!(coded_symbols::check(key(case), &front), check);
+        assert_eq!(coded_symbols::check(key(case), &prefix), check);
         let indices: Vec<u64> = Indices::new(check).map(u64::from).collect();
         assert_eq!(indices[..20], list(&case["indices"]));
         assert_eq!(indices.len() as u64, case["indices_in_all"].as_u64().unwrap());
@@ -167,7 +167,7 @@ fn the_fixtures_of_an_independent_implementation() {
 }
 
 /// Peels the symbols of two sets, of which so many more are shown until it is done, and returns the
-/// fronts on either side and how many symbols it took.
+/// prefixes on either side and how many symbols it took.
 fn peel(local: &[Id], remote: &[Id], step: usize) -> ([BTreeSet<[u8; 16]>; 2], usize) {
     let differences = local.len() + remote.len();
     let end = u32::try_from(3 * differences + 3_000).unwrap();
@@ -182,7 +182,7 @@ fn peel(local: &[Id], remote: &[Id], step: usize) -> ([BTreeSet<[u8; 16]>; 2], u
     assert_eq!(peeler.run(), Outcome::Complete);
     assert!(peeler.items().len() <= peeler.symbols_taken());
     for item in peeler.items() {
-        assert_eq!(item.check, coded_symbols::check(KEY, &item.front));
+        assert_eq!(item.check, coded_symbols::check(KEY, &item.prefix));
     }
     let found: [BTreeSet<_>; 2] = [peeler.only_local().collect(), peeler.only_remote().collect()];
     assert_eq!(found[0].len() + found[1].len(), peeler.items().len(), "an item came twice");
@@ -203,7 +203,7 @@ proptest! {
         let mut random = Random(seed);
         let [both, ours, theirs] = [common, only_local, only_remote].map(|n| random.ids(n));
         let (found, _) = peel(&[&*both, &*ours].concat(), &[&*theirs, &*both].concat(), step);
-        let expected = [&ours, &theirs].map(|ids| ids.iter().map(front).collect::<BTreeSet<_>>());
+        let expected = [&ours, &theirs].map(|ids| ids.iter().map(prefix).collect::<BTreeSet<_>>());
         prop_assert_eq!(&found, &expected);
         // However they came, one by one or all at once, the same was found.
         let (again, _) = peel(&[&*both, &*ours].concat(), &[&*theirs, &*both].concat(), 1_000);
@@ -372,7 +372,7 @@ fn a_peeler_says_who_has_what() {
     assert_eq!(peeler.run(), Outcome::Stalled, "nothing was shown yet");
     ours.iter().zip(theirs).for_each(|(ours, theirs)| peeler.push(*ours, theirs));
     assert_eq!(peeler.run(), Outcome::Complete);
-    let side = |id| peeler.items().iter().find(|item| item.front == front(id)).unwrap().side;
+    let side = |id| peeler.items().iter().find(|item| item.prefix == prefix(id)).unwrap().side;
     assert_eq!([0, 1, 2].map(|n| side(&ids[n])), [Side::Local, Side::Local, Side::Remote]);
     assert!((1..=9).contains(&peeler.estimate().unwrap().difference));
 }

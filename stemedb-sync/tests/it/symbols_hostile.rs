@@ -48,7 +48,7 @@ fn ids_that_share_a_front_never_part() {
     let more = random.ids(20);
     let (peeler, outcome) = peel(&symbols_of(&[&more[..], &[one, other]].concat(), 4_000));
     assert_eq!(outcome, Outcome::Stalled);
-    assert!(peeler.only_remote().all(|front| front != one[..16]));
+    assert!(peeler.only_remote().all(|prefix| prefix != one[..16]));
 
     let mut peeler = Peeler::new(KEY);
     for (ours, theirs) in symbols_of(&[one], 100).iter().zip(symbols_of(&[other], 100)) {
@@ -231,13 +231,13 @@ proptest! {
         }
         let items = peeler.items();
         prop_assert!(items.len() <= len);
-        let fronts: BTreeSet<_> = items.iter().map(|item| item.front).collect();
-        prop_assert_eq!(fronts.len(), items.len());
+        let prefixes: BTreeSet<_> = items.iter().map(|item| item.prefix).collect();
+        prop_assert_eq!(prefixes.len(), items.len());
         if outcome == Outcome::Complete {
             let mut explained = vec![Symbol::default(); len];
             for item in items {
                 let mut id = [0; 32];
-                id[..16].copy_from_slice(&item.front);
+                id[..16].copy_from_slice(&item.prefix);
                 for (sum, symbol) in explained.iter_mut().zip(symbols_of(&[id], len)) {
                     sum.sum ^= symbol.sum;
                     sum.check ^= symbol.check;

@@ -1,11 +1,12 @@
 //! A check of a log from front to back, a little at a time.
 
-use stemedb_merkle::Hash;
+use stemedb_merkle::{Hash, LogIndex};
 
 use super::{Outcome, Progress, SegmentCheck};
 use crate::{
     error::{Damage, DamageKind, DiskError},
     log::LogReader,
+    position::Position,
     record::{HEAD_LEN, Head},
     repair::HashBody,
     scan::Gap,
@@ -22,6 +23,7 @@ pub struct Scrubber {
 
 /// What one step found.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct ScrubStep {
     /// How many bytes were read.
     pub read: u64,
@@ -39,7 +41,7 @@ pub struct ScrubDamage {
     /// What and where.
     pub damage: Damage,
     /// The position of the record, or of the damage where it is in no record.
-    pub position: u64,
+    pub position: Position,
     /// The id that the head of the record says, where that is whole.
     pub id: Option<Hash>,
     /// Whether it is a record that is damaged, and not what holds the records together.
@@ -48,35 +50,36 @@ pub struct ScrubDamage {
 
 impl Scrubber {
     /// From the segment on that begins at a position or first behind it; 0 for the front.
-    pub fn new(segment: u64) -> Self {
-        Self { segment, progress: None }
+    pub fn new(segment: Position) -> Self {
+        Self { segment: segment.get(), progress: None }
     }
 
     /// At the front of the segment that a position is in.
-    pub fn around(reader: &LogReader, position: u64) -> Self {
+    pub fn around(reader: &LogReader, position: Position) -> Self {
+        let position = position.get();
         let segments = reader.shared().segments();
         let behind = segments.partition_point(|segment| segment.header.first_position <= position);
         let segment = behind.checked_sub(1).and_then(|at| segments.get(at));
-        Self::new(segment.map_or(0, |segment| segment.header.first_position))
+        Self::new(Position(segment.map_or(0, |segment| segment.header.first_position)))
     }
 
     /// The position at which the segment begins that is being read: [`new`](Self::new) goes on from
     /// there.
-    pub fn segment(&self) -> u64 {
-        self.segment
+    pub fn segment(&self) -> Position {
+        Position(self.segment)
     }
 
     /// How far it has come, as a position.
-    pub fn position(&self) -> u64 {
+    pub fn position(&self) -> Position {
         let progress = self.progress.as_ref();
-        progress.map_or(self.segment, |progress| {
+        Position(progress.map_or(self.segment, |progress| {
             progress.first_position + progress.pass.reached().offset
-        })
+        }))
     }
 
     /// How many entries of the log come before that, if a segment is being read.
-    pub fn index(&self) -> Option<u64> {
-        self.progress.as_ref().map(|progress| progress.pass.reached().next_index)
+    pub fn index(&self) -> Option<LogIndex> {
+        self.progress.as_ref().map(|progress| LogIndex(progress.pass.reached().next_index))
     }
 
     /// Reads on for about `budget` bytes, or to the end of the log if that comes first.
@@ -121,11 +124,14 @@ impl Scrubber {
         let header = &segment.header;
         let next = segments.get(at + 1).map(|next| next.header);
         self.segment = header.first_position;
+        let check = SegmentCheck::new(&*reader.shared().disk, segment, next, hash, end.get());
         if next.is_some() && segment.file.is_remote() {
-            // What is kept of it is read by opening the store and when it is used.
             step.remote += 1;
+            if let Some(damage) = check.kept(&mut step.read)? {
+                let position = Position(header.first_position);
+                step.damage.push(ScrubDamage { damage, position, id: None, record: false });
+            }
         } else {
-            let check = SegmentCheck::new(&*reader.shared().disk, segment, next, hash, end);
             let progress = self.progress.take();
             let progress = progress.filter(|at| at.first_position == header.first_position);
             let progress = self.progress.insert(progress.unwrap_or_else(|| Progress::new(header)));
@@ -180,7 +186,7 @@ impl SegmentCheck<'_> {
             let (what, id) = self.fault_of(bytes, offset)?;
             let damage = self.file.damage(u64::from(offset), index, what);
             let position = header.first_position + u64::from(offset);
-            Some(ScrubDamage { damage, position, id, record: true })
+            Some(ScrubDamage { damage, position: Position(position), id, record: true })
         });
         damaged.collect()
     }
@@ -215,6 +221,6 @@ impl SegmentCheck<'_> {
             .ok()
             .and_then(|at| bytes.get(at..))
             .and_then(|bytes| Head::parse(bytes, header.salt, position).filter(|_| record));
-        ScrubDamage { damage, position, id: head.map(|head| head.id), record }
+        ScrubDamage { damage, position: Position(position), id: head.map(|head| head.id), record }
     }
 }

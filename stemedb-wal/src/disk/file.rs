@@ -248,6 +248,15 @@ impl Disk for FileDisk {
         Ok(ReadWhenWanted::new(Arc::new(OpenFile::new(file)))?)
     }
 
+    fn file_len(&self, name: &str) -> io::Result<u64> {
+        check_name(name)?;
+        let stat = self.stat(name)?;
+        // Opening tells what else it is.
+        let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
+        let len = u64::try_from(stat.st_size).ok().filter(|_| is_file);
+        len.map_or_else(|| self.open(name)?.len(), Ok)
+    }
+
     fn available(&self) -> io::Result<u64> {
         let stat = retry_on_intr(|| rustix::fs::fstatvfs(&*self.handle))?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))

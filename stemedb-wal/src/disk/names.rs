@@ -1,8 +1,14 @@
 //! Names of the files that this project makes in a store's directory: all others are somebody
 //! else's.
 
-use super::{LOCK_NAME, RemoteDisk};
-use crate::{files::SPARE_NAME, identity::IDENTITY_NAME, segment::parse_segment_name};
+use super::LOCK_NAME;
+use crate::{
+    identity::IDENTITY_NAME,
+    segment::{parse_segment_name, segment_of_stub},
+};
+
+/// The name of a segment's file before it is one.
+pub const SPARE_NAME: &str = "spare.tmp";
 
 /// Files that have one name only, but for those of the log. The peers, the state of the scrub, the
 /// node's key, the members, and what marks a restore under way are of the crates above.
@@ -44,7 +50,7 @@ pub fn is_log_file(name: &str) -> bool {
 fn is_live(name: &str) -> bool {
     name == TILES_NAME
         || parse_segment_name(name).is_some()
-        || RemoteDisk::is_stub(name)
+        || segment_of_stub(name).is_some()
         || is_checkpoint(name)
 }
 

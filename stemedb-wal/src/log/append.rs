@@ -2,15 +2,18 @@
 
 use std::{io, sync::Arc};
 
+use stemedb_merkle::Timestamp;
+
 use super::{
     Log, NewRecord, Placed,
-    encode::{self, ToRecord},
+    encode::{self, Bodies, ToRecord},
     segments::Offsets,
 };
 use crate::{
     batch,
     error::{Action, AppendError},
     files,
+    internal::{in_segment, internal_error},
     segment::{SEGMENT_LEN_MAX, footer_len},
 };
 
@@ -28,7 +31,32 @@ impl Log {
     pub fn write(
         &mut self,
         records: &[NewRecord<'_>],
-        now: u64,
+        now: Timestamp,
+        placed: &mut Vec<Placed>,
+    ) -> Result<(), AppendError> {
+        self.write_from(records, Bodies::Copied, now, placed)
+    }
+
+    /// As [`write`](Self::write), without a copy of the bodies: for those that the caller has
+    /// copied before. Of many short ones a copy costs less.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub fn write_in_place(
+        &mut self,
+        records: &[NewRecord<'_>],
+        now: Timestamp,
+        placed: &mut Vec<Placed>,
+    ) -> Result<(), AppendError> {
+        self.write_from(records, Bodies::InPlace, now, placed)
+    }
+
+    fn write_from(
+        &mut self,
+        records: &[NewRecord<'_>],
+        bodies: Bodies,
+        now: Timestamp,
         placed: &mut Vec<Placed>,
     ) -> Result<(), AppendError> {
         self.check_poison()?;
@@ -36,12 +64,12 @@ impl Log {
             self.check_len(record.body.len() as u64)?;
         }
         let entries = records.iter().filter(|record| record.heals.is_none());
-        self.check_numbers(entries.count() as u64, now)?;
+        self.check_numbers(entries.count() as u64, now.as_ntp64())?;
         let mut rest = records;
-        let mut now = now;
+        let mut now = now.as_ntp64();
         while !rest.is_empty() {
             let (batch, later) = self.split_batch(rest);
-            if let Err(error) = self.write_batch(batch, now, placed) {
+            if let Err(error) = self.write_batch(batch, bodies, now, placed) {
                 let partly = rest.len() < records.len();
                 return Err(if partly { self.give_up(error) } else { error });
             }
@@ -54,7 +82,7 @@ impl Log {
     /// Writes one batch of what repair has read, unsynced. The caller keeps to the limits.
     pub(crate) fn restore<R: ToRecord>(&mut self, records: &[R]) -> Result<(), AppendError> {
         self.check_poison()?;
-        self.write_batch(records, 0, &mut Vec::new())
+        self.write_batch(records, Bodies::Copied, 0, &mut Vec::new())
     }
 
     /// Refuses bodies that are over the limit.
@@ -93,6 +121,7 @@ impl Log {
     pub(super) fn write_batch<R: ToRecord>(
         &mut self,
         records: &[R],
+        bodies: Bodies,
         now: u64,
         placed: &mut Vec<Placed>,
     ) -> Result<(), AppendError> {
@@ -109,24 +138,30 @@ impl Log {
         }
         self.reserve(batch_len)?;
 
-        let position = self.end();
+        let position = self.end().get();
         let first_placed = placed.len();
         let mut buffer = std::mem::take(&mut self.buffer);
         let header = encode::encode_batch(
             &mut buffer,
             records,
+            bodies,
             &encode::Place {
                 salt: self.open.salt(),
                 position,
                 next_index: self.next_index,
                 last_time: self.last_time,
-                durable_upto: self.durable.mark.position,
+                durable_upto: self.durable.mark.position.get(),
                 now,
             },
             placed,
         );
-        let written = files::write_all(&*self.open.file, &buffer, self.offset);
-        let len = buffer.len() as u64;
+        let written = match bodies {
+            Bodies::Copied => files::write_all(&*self.file, &buffer, self.offset),
+            Bodies::InPlace => {
+                self.file.write_parts_at(&mut encode::parts(&buffer, records), self.offset)
+            }
+        };
+        let len = header.batch_len();
         self.buffer = buffer;
         if self.buffer.capacity() > files::WRITE_LEN_MAX * 4 {
             self.buffer = Vec::new();
@@ -136,13 +171,14 @@ impl Log {
             return Err(self.poison(Action::Write { len, offset }, source));
         }
 
-        self.note_offsets(placed.get(first_placed..).unwrap_or_default());
+        let new = placed.get(first_placed..);
+        self.note_offsets(new.unwrap_or_else(|| internal_error("places of records are gone")));
         self.offset += len;
         self.next_index += u64::from(header.entries);
         self.last_time = header.last_time;
         self.marked = self.marked.max(header.durable_upto);
         if !records.is_empty() {
-            self.records_end = self.end();
+            self.records_end = self.end().get();
         }
         self.spare.expect_use(self.offset, self.options.segment_len, self.syncs);
         Ok(())
@@ -152,10 +188,8 @@ impl Log {
         if let Offsets::Memory(offsets) = &self.open.offsets {
             let first_position = self.open.header.first_position;
             let entries = placed.iter().filter(|placed| placed.kind.takes_index());
-            // Offsets fit: a segment is never longer than SEGMENT_LEN_MAX.
-            let new = entries
-                .map(|placed| u32::try_from(placed.position - first_position).unwrap_or(u32::MAX));
-            offsets.extend(new);
+            offsets
+                .extend(entries.map(|placed| in_segment(placed.position.get() - first_position)));
         }
     }
 
@@ -170,7 +204,7 @@ impl Log {
         if needed <= self.allocated {
             return Ok(());
         }
-        let file = Arc::clone(&self.open.file);
+        let file = Arc::clone(&self.file);
         let wanted = needed.max(self.options.segment_len);
         let allocated = file.allocate(wanted).map(|()| wanted).or_else(|error| {
             // Where there is no room for a whole segment there may be for this batch.

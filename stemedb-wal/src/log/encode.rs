@@ -1,10 +1,13 @@
 //! Makes the bytes of a batch.
 
+use std::io::IoSlice;
+
 use stemedb_merkle::Hash;
 
 use crate::{
     batch::{self, BatchHeader},
     checksum::Salt,
+    internal::in_segment,
     log::{HoleEntry, NewRecord, Placed},
     record::{HEAD_LEN, Head, Kind},
 };
@@ -57,20 +60,30 @@ impl ToRecord for NewRecord<'_> {
     }
 }
 
+/// Where the bodies of a batch are when it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bodies {
+    /// In the bytes of the batch, behind their heads.
+    Copied,
+    /// Where the records have them.
+    InPlace,
+}
+
 /// Makes `buffer` the bytes of a batch, appends a [`Placed`] for each record, and returns the
-/// header.
+/// header. Bodies that stay [in place](Bodies::InPlace) are left out: [`parts`] has them.
 ///
 /// The caller has checked that all lengths, indexes and times are within their limits.
 pub(crate) fn encode_batch<R: ToRecord>(
     buffer: &mut Vec<u8>,
     records: &[R],
+    bodies: Bodies,
     place: &Place,
     placed: &mut Vec<Placed>,
 ) -> BatchHeader {
     let payload_len: u64 = records.iter().map(R::record_len).sum();
     let mut header = BatchHeader {
-        payload_len: u32::try_from(payload_len).unwrap_or(u32::MAX),
-        records: u32::try_from(records.len()).unwrap_or(u32::MAX),
+        payload_len: in_segment(payload_len),
+        records: in_segment(records.len()),
         entries: 0,
         first_index: place.next_index,
         durable_upto: place.durable_upto,
@@ -78,29 +91,35 @@ pub(crate) fn encode_batch<R: ToRecord>(
         last_time: place.last_time,
     };
     buffer.clear();
-    buffer.reserve(usize::try_from(header.batch_len()).unwrap_or(0));
+    if bodies == Bodies::Copied {
+        buffer.reserve(usize::try_from(header.batch_len()).unwrap_or(0));
+    }
     placed.reserve(records.len());
     buffer.extend_from_slice(&[0; batch::HEADER_LEN]);
     let mut next_index = place.next_index;
+    let mut offset = batch::HEADER_LEN as u64;
     for record in records {
-        let position = place.position.wrapping_add(buffer.len() as u64);
+        let position = place.position.wrapping_add(offset);
+        offset += record.record_len();
         let next_time = || place.now.max(header.last_time.wrapping_add(1));
         let (kind, index, time) = match record.to_be() {
             As::Entry => (Kind::Entry, next_index, next_time()),
-            As::Heal(hole) => (Kind::Heal, hole.index, hole.time),
+            As::Heal(hole) => (Kind::Heal, hole.index.get(), hole.time.as_ntp64()),
             As::Restored { kind, time } => (kind, next_index, time),
         };
         let body = record.body();
         let head = Head {
             kind,
-            len: u32::try_from(body.len()).unwrap_or(u32::MAX),
+            len: in_segment(body.len()),
             index,
             time,
             id: record.id(),
             body_sum: place.salt.checksum(position, body),
         };
         buffer.extend_from_slice(&head.encode(place.salt, position));
-        buffer.extend_from_slice(body);
+        if bodies == Bodies::Copied {
+            buffer.extend_from_slice(body);
+        }
         placed.push(Placed::new(&head, position));
         if kind.takes_index() {
             if header.entries == 0 {
@@ -118,3 +137,20 @@ pub(crate) fn encode_batch<R: ToRecord>(
     }
     header
 }
+
+/// The parts of a batch whose bodies stay in place, in order; `buffer` is what [`encode_batch`] has
+/// made of it.
+pub(crate) fn parts<'a, R: ToRecord>(buffer: &'a [u8], records: &'a [R]) -> Vec<IoSlice<'a>> {
+    let mut parts = Vec::with_capacity(records.len() * 2 + 2);
+    let (header, rest) = buffer.split_at(batch::HEADER_LEN);
+    parts.push(IoSlice::new(header));
+    let heads = rest.chunks_exact(HEAD_LEN);
+    let end = heads.remainder();
+    for (head, record) in heads.zip(records) {
+        parts.extend([head, record.body()].map(IoSlice::new));
+    }
+    parts.push(IoSlice::new(end));
+    parts
+}
+
+const _: () = assert!(batch::END.len() < HEAD_LEN);

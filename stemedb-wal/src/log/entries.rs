@@ -2,9 +2,12 @@
 
 use std::{collections::VecDeque, ops::Range};
 
+use stemedb_merkle::LogIndex;
+
 use super::{LogReader, Placed, reader::segment_of};
 use crate::{
     error::{DamageKind, ReadError},
+    internal::filled,
     record::{HEAD_LEN, Head},
 };
 
@@ -28,18 +31,22 @@ pub struct Entries {
     buffer: Vec<u8>,
 }
 
-impl Entries {
-    pub(super) fn new(reader: LogReader, left: Range<u64>) -> Self {
-        Self {
-            reader,
-            left,
+impl LogReader {
+    /// The entries with these indexes, as far as they are published now, in either direction.
+    pub fn entries(&self, indexes: Range<LogIndex>) -> Entries {
+        let end = indexes.end.min(self.next_index());
+        Entries {
+            reader: self.clone(),
+            left: indexes.start.min(end).get()..end.get(),
             front: VecDeque::new(),
             back: VecDeque::new(),
             failed: false,
             buffer: Vec::new(),
         }
     }
+}
 
+impl Entries {
     /// The entries `indexes`, as many from the front as lie in one segment and one fetch.
     fn fetch(&mut self, indexes: Range<u64>) -> Result<VecDeque<Placed>, ReadError> {
         let reader = self.reader.clone();
@@ -68,7 +75,7 @@ impl Entries {
             let span = now.last().map_or(0, |last| last.saturating_sub(first) as usize) + HEAD_LEN;
             self.buffer.resize(span, 0);
             let read = reader.pread_local(segment, &mut self.buffer, u64::from(first))?;
-            let bytes = self.buffer.get(..read).unwrap_or_default();
+            let bytes = filled(&self.buffer, read);
             for &offset in now {
                 let index = indexes.start + entries.len() as u64;
                 let position = segment.header.first_position + u64::from(offset);
@@ -77,7 +84,7 @@ impl Entries {
                     .filter(|head| head.index == index && head.kind.takes_index());
                 let Some(head) = head else {
                     let offset = u64::from(offset);
-                    return Err(reader.damaged(segment, offset, index, DamageKind::Head));
+                    return Err(reader.damaged(segment, offset, LogIndex(index), DamageKind::Head));
                 };
                 entries.push_back(Placed::new(&head, position));
             }

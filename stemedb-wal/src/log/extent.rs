@@ -2,10 +2,13 @@
 
 use std::io;
 
+use stemedb_merkle::LogIndex;
+
 use super::Watermark;
 use crate::{
-    batch::BatchHeader,
     disk::DiskFile,
+    position::Position,
+    scan::{Scanner, judge::Judge},
     segment::{HEADER_LEN, SegmentHeader},
 };
 
@@ -15,30 +18,26 @@ use crate::{
 ///
 /// # Errors
 ///
-/// If the disk fails.
+/// If the disk fails, or, as [`io::ErrorKind::InvalidData`], if what is durable can't be read
+/// whole: less would be a log without entries that were acknowledged.
 pub fn durable_extent(file: &dyn DiskFile) -> io::Result<Option<Watermark>> {
     let len = usize::try_from(file.len()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
     let mut bytes = vec![0; len];
     let read = file.read_at(&mut bytes, 0)?;
     bytes.truncate(read);
     let Ok(header) = SegmentHeader::parse(&bytes) else { return Ok(None) };
-    let start = header.first_position + HEADER_LEN as u64;
-    // The writer of a segment has made its header durable, and all before it.
-    let mut durable = Watermark { position: start, next_index: header.first_index };
-    let mut ends = Vec::new();
-    let mut upto = start;
-    let mut at = HEADER_LEN;
-    while let Some(rest) = bytes.get(at..) {
-        let position = header.first_position + at as u64;
-        let Some(batch) = BatchHeader::parse(rest, header.salt, position) else { break };
-        upto = upto.max(batch.durable_upto);
-        let next_index = batch.first_index.saturating_add(u64::from(batch.entries));
-        let len = batch.batch_len();
-        ends.push(Watermark { position: position.saturating_add(len), next_index });
-        at = at.saturating_add(usize::try_from(len).unwrap_or(usize::MAX));
+    let judge = Judge { bytes: &bytes, header: &header, marked: 0 };
+    let marked = judge.marked_behind(HEADER_LEN).saturating_sub(header.first_position);
+    // The writer of a segment has made its header durable, and all before it. Where a mark lies
+    // behind what was read, all that was read counts.
+    let marked = usize::try_from(marked).unwrap_or(len).max(HEADER_LEN);
+    bytes.truncate(marked);
+    let reached = Scanner::new(&header).check_bodies_from(u64::MAX).all(&bytes).reached;
+    // Marks are where batches end.
+    if marked <= read && reached.offset != marked as u64 {
+        let what = "the segment is damaged before the end of what was durable";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
     }
-    for end in ends.into_iter().take_while(|end| end.position <= upto) {
-        durable = end;
-    }
-    Ok(Some(durable))
+    let position = Position(header.first_position + reached.offset);
+    Ok(Some(Watermark { position, next_index: LogIndex(reached.next_index) }))
 }

@@ -8,7 +8,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
-use crate::disk::{Disk, DiskFile, RemoteError};
+use crate::{
+    disk::DiskFile,
+    internal::filled,
+    remote::{LogDir, Opened, RemoteError},
+    segment::{SegmentHeader, TRAILER_LEN, Trailer},
+};
 
 /// How many files of sealed segments are open at a time, at most.
 const OPEN_MAX: usize = 256;
@@ -16,68 +21,99 @@ const OPEN_MAX: usize = 256;
 /// How many are in any case: those that are read at once.
 const OPEN_MIN: usize = 8;
 
-type Slot = RwLock<Option<Arc<dyn DiskFile>>>;
+type Slot = RwLock<Option<Opened>>;
+
+/// The bytes of a segment.
+#[derive(Debug)]
+pub(crate) enum SegmentBytes {
+    /// In a file that is open.
+    Open(Opened),
+    /// In a file that is opened when it is needed.
+    Sealed(SealedFile),
+}
 
 /// The open files, in the order in which they were opened.
 #[derive(Debug)]
 pub(crate) struct Handles {
+    dir: LogDir,
     open: Mutex<VecDeque<Arc<Slot>>>,
     open_max: usize,
 }
 
-/// A file that is opened when it is needed. A reader goes on while another one closes it
-/// reading.
+/// A file that is opened when it is needed. It is not closed while it is read.
 #[derive(Debug)]
 pub(crate) struct SealedFile {
-    disk: Arc<dyn Disk>,
     name: String,
     slot: Arc<Slot>,
     handles: Arc<Handles>,
+    /// What it must be where no one has looked yet.
+    known: Option<KnownEnd>,
+}
+
+/// End of a sealed segment by what the restart checkpoint knows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KnownEnd {
+    pub(crate) header: SegmentHeader,
+    pub(crate) len: u64,
+    /// The checksum of its trailer, which the segment behind it has in its header.
+    pub(crate) trailer_sum: u32,
+}
+
+impl KnownEnd {
+    /// Refuses the segment of another log that went on from the same beginning: its records pass
+    /// all of their checks. A trailer that is damaged tells nothing.
+    fn check(&self, file: &Opened) -> io::Result<()> {
+        let mut bytes = [0; TRAILER_LEN];
+        let Some(at) = self.len.checked_sub(TRAILER_LEN as u64) else { return Ok(()) };
+        let Ok(read) = file.read_local_at(&mut bytes, at) else { return Ok(()) };
+        let trailer = Trailer::at_end(filled(&bytes, read), &self.header, self.len);
+        if trailer.is_some_and(|trailer| trailer.sum != self.trailer_sum) {
+            let what = "the segment is not the one that the log goes on from";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        Ok(())
+    }
 }
 
 impl SealedFile {
-    /// A file that is open by now.
-    pub(crate) fn new(
-        disk: &Arc<dyn Disk>,
-        name: &str,
-        file: Arc<dyn DiskFile>,
-        handles: &Arc<Handles>,
-    ) -> Arc<Self> {
-        let slot = Arc::new(RwLock::new(Some(file)));
-        handles.note(Arc::clone(&slot));
-        let (disk, handles) = (Arc::clone(disk), Arc::clone(handles));
-        Arc::new(Self { disk, name: name.to_owned(), slot, handles })
+    /// A file that is opened, and held against what is known of it, by the first read.
+    pub(crate) fn closed(name: &str, handles: &Arc<Handles>, known: KnownEnd) -> SegmentBytes {
+        let (slot, handles) = (Arc::default(), Arc::clone(handles));
+        SegmentBytes::Sealed(Self { name: name.to_owned(), slot, handles, known: Some(known) })
     }
 
-    fn file(&self) -> io::Result<Arc<dyn DiskFile>> {
+    /// A file that is open by now.
+    pub(crate) fn opened(name: &str, file: Opened, handles: &Arc<Handles>) -> SegmentBytes {
+        let slot = Arc::new(RwLock::new(Some(file)));
+        handles.note(Arc::clone(&slot));
+        let handles = Arc::clone(handles);
+        SegmentBytes::Sealed(Self { name: name.to_owned(), slot, handles, known: None })
+    }
+
+    /// Reads the file, which no one closes meanwhile.
+    fn read<T>(&self, read: impl FnOnce(&Opened) -> io::Result<T>) -> io::Result<T> {
         if let Some(file) = &*self.slot.read().unwrap_or_else(PoisonError::into_inner) {
-            return Ok(Arc::clone(file));
+            return read(file);
         }
-        let file = match self.disk.open(&self.name) {
+        let file = match self.handles.dir.open_segment(&self.name) {
             Err(error) if is_out_of_files(&error) => {
                 // Others need files as well: these here are the ones that can be closed.
                 self.handles.close_all();
-                self.disk.open(&self.name)?
+                self.handles.dir.open_segment(&self.name)?
             }
             opened => opened?,
         };
+        if let Some(known) = &self.known {
+            known.check(&file)?;
+        }
+        let result = read(&file);
         let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
-        let was_closed = slot.replace(Arc::clone(&file)).is_none();
+        let was_closed = slot.replace(file).is_none();
         drop(slot);
         if was_closed {
             self.handles.note(Arc::clone(&self.slot));
         }
-        Ok(file)
-    }
-}
-
-/// A quarter of the files that the process may have open: connections need some, too.
-impl Default for Handles {
-    fn default() -> Self {
-        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        let quarter =
-            limit.map_or(OPEN_MAX, |limit| usize::try_from(limit / 4).unwrap_or(OPEN_MAX));
-        Self { open: Mutex::default(), open_max: quarter.clamp(OPEN_MIN, OPEN_MAX) }
+        result
     }
 }
 
@@ -89,6 +125,19 @@ fn is_out_of_files(error: &io::Error) -> bool {
 }
 
 impl Handles {
+    /// Of segments in this directory. A quarter of the files that the process may have open:
+    /// connections need some, too.
+    pub(crate) fn new(dir: LogDir) -> Self {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let quarter =
+            limit.map_or(OPEN_MAX, |limit| usize::try_from(limit / 4).unwrap_or(OPEN_MAX));
+        Self { dir, open: Mutex::default(), open_max: quarter.clamp(OPEN_MIN, OPEN_MAX) }
+    }
+
+    pub(crate) fn dir(&self) -> &LogDir {
+        &self.dir
+    }
+
     /// Closes all files: they are opened again by their names when they are needed.
     pub(crate) fn close_all(&self) {
         let open = std::mem::take(&mut *self.open.lock().unwrap_or_else(PoisonError::into_inner));
@@ -98,79 +147,100 @@ impl Handles {
         }
     }
 
-    /// Takes note of a file that was opened, and closes the one that was opened first if there are
-    /// too many.
+    /// Takes note of a file that was opened, and closes the first one that nobody reads if there
+    /// are too many.
     fn note(&self, slot: Arc<Slot>) {
+        let mut closed = None;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.push_back(slot);
-        let surplus = if open.len() > self.open_max { open.pop_front() } else { None };
+        if open.len() > self.open_max {
+            let idle = open
+                .iter()
+                .position(|slot| slot.try_write().map(|mut file| closed = file.take()).is_ok());
+            idle.and_then(|idle| open.remove(idle));
+        }
         drop(open);
-        if let Some(slot) = surplus {
-            let closed = slot.write().unwrap_or_else(PoisonError::into_inner).take();
+        drop(closed);
+    }
+}
+
+impl SegmentBytes {
+    /// Calls the file, which is opened if need be.
+    fn read<T>(&self, read: impl FnOnce(&Opened) -> io::Result<T>) -> io::Result<T> {
+        match self {
+            Self::Open(file) => read(file),
+            Self::Sealed(file) => file.read(read),
+        }
+    }
+
+    pub(crate) fn len(&self) -> io::Result<u64> {
+        self.read(Opened::len)
+    }
+
+    /// Reads at `offset` until the buffer is full or the segment ends; returns how much was read.
+    pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.read(|file| file.read_at(buffer, offset))
+    }
+
+    /// As [`read_at`](Self::read_at), with zeros for bodies that are only in an archive.
+    pub(crate) fn read_local_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.read(|file| file.read_local_at(buffer, offset))
+    }
+
+    /// Whether the bodies are only in an archive. What can't be opened can't be read either, which
+    /// its reader is told.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.read(|file| Ok(file.is_remote())).is_ok_and(|remote| remote)
+    }
+
+    /// See [`Opened::invalidate`].
+    pub(crate) fn invalidate(&self) -> Option<RemoteError> {
+        self.read(|file| Ok(file.invalidate())).ok()?
+    }
+
+    /// Checks that the file of the open segment still has a name.
+    pub(crate) fn check_named(&self) -> io::Result<()> {
+        match self {
+            Self::Open(Opened::Local(file)) => file.check_named(),
+            Self::Open(Opened::Remote(_)) | Self::Sealed(_) => Ok(()),
+        }
+    }
+
+    /// Closes the file of a sealed segment: another one may be in its place.
+    pub(crate) fn release(&self) {
+        if let Self::Sealed(file) = self {
+            let closed = file.slot.write().unwrap_or_else(PoisonError::into_inner).take();
             drop(closed);
         }
     }
 }
 
-impl DiskFile for SealedFile {
-    fn len(&self) -> io::Result<u64> {
-        self.file()?.len()
-    }
-
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.file()?.read_at(buffer, offset)
-    }
-
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.file()?.write_at(bytes, offset)
-    }
-
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        self.file()?.allocate(len)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file()?.set_len(len)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.file()?.sync()
-    }
-
-    fn is_remote(&self) -> bool {
-        // What can't be opened can't be read either, which its reader is told.
-        self.file().is_ok_and(|file| file.is_remote())
-    }
-
-    fn read_local_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.file()?.read_local_at(buffer, offset)
-    }
-
-    fn invalidate(&self) -> Option<RemoteError> {
-        self.file().ok()?.invalidate()
-    }
-
-    fn release(&self) {
-        let closed = self.slot.write().unwrap_or_else(PoisonError::into_inner).take();
-        drop(closed);
+impl From<Arc<dyn DiskFile>> for SegmentBytes {
+    fn from(file: Arc<dyn DiskFile>) -> Self {
+        Self::Open(Opened::Local(file))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::MemoryDisk;
+    use crate::disk::{Disk, MemoryDisk};
+
+    fn is_open(file: &SegmentBytes) -> bool {
+        matches!(file, SegmentBytes::Sealed(file) if file.slot.read().unwrap().is_some())
+    }
 
     #[test]
     fn only_so_many_are_open_and_all_can_be_read() {
         let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
-        let handles = Arc::new(Handles { open_max: OPEN_MAX, ..Handles::default() });
+        let dir = LogDir::new(Arc::clone(&disk), None);
+        let handles = Arc::new(Handles { open_max: OPEN_MAX, ..Handles::new(dir) });
         let files: Vec<_> = (0..OPEN_MAX + 50)
             .map(|n| {
                 let name = format!("file-{n}");
                 let file = disk.create(&name).unwrap();
                 file.write_at(name.as_bytes(), 0).unwrap();
-                SealedFile::new(&disk, &name, file, &handles)
+                SealedFile::opened(&name, Opened::Local(file), &handles)
             })
             .collect();
         for _ in 0..2 {
@@ -178,7 +248,7 @@ mod tests {
                 let mut bytes = [0; 16];
                 let read = file.read_at(&mut bytes, 0).unwrap();
                 assert_eq!(bytes[..read], *format!("file-{n}").as_bytes());
-                let open = files.iter().filter(|file| file.slot.read().unwrap().is_some()).count();
+                let open = files.iter().filter(|file| is_open(file)).count();
                 assert_eq!(open, OPEN_MAX);
             }
         }

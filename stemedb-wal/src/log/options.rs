@@ -1,8 +1,10 @@
 //! What a log is opened with.
 
-use crate::identity::{CleanMark, Identity};
+use std::sync::Arc;
+
 #[cfg(doc)]
 use crate::record::BODY_LEN_MAX;
+use crate::{identity::Identity, remote::SegmentSource, watermark::Watermark};
 
 /// What the log must know about the store that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,35 +34,14 @@ pub fn further(one: Option<Watermark>, other: Option<Watermark>) -> Option<Water
     one.into_iter().chain(other).max_by_key(|mark| mark.position)
 }
 
-/// A place between two batches, up to which the log is known to have been durable.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Watermark {
-    /// The position.
-    pub position: u64,
-    /// How many entries there are before it: the index of the next one.
-    pub next_index: u64,
-}
-
 impl From<&Identity> for Origin {
     fn from(identity: &Identity) -> Self {
         Self {
             store_id: identity.store_id,
             generation: identity.generation,
             salt_seed: identity.salt_seed,
-            clean: identity.clean.map(Watermark::from),
+            clean: identity.clean,
         }
-    }
-}
-
-impl From<CleanMark> for Watermark {
-    fn from(mark: CleanMark) -> Self {
-        Self { position: mark.position, next_index: mark.next_index }
-    }
-}
-
-impl From<Watermark> for CleanMark {
-    fn from(mark: Watermark) -> Self {
-        Self { position: mark.position, next_index: mark.next_index }
     }
 }
 
@@ -87,6 +68,8 @@ pub struct LogOptions {
     pub batch_len_max: u32,
     /// Who prepares the next segment.
     pub spares: Spares,
+    /// Where the bodies of segments are read that were dropped.
+    pub source: Option<Arc<dyn SegmentSource>>,
 }
 
 impl Default for LogOptions {
@@ -96,6 +79,7 @@ impl Default for LogOptions {
             body_len_max: 16 << 20,
             batch_len_max: 64 << 20,
             spares: Spares::Background,
+            source: None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What is appended, and where it is then.
 
-use stemedb_merkle::Hash;
+use stemedb_merkle::{Hash, LogIndex, Timestamp};
 
 use crate::record::HEAD_LEN;
 
@@ -26,7 +26,7 @@ impl NewRecord<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HoleEntry {
     /// The index that it keeps.
-    pub index: u64,
+    pub index: LogIndex,
     /// The time that it keeps.
-    pub time: u64,
+    pub time: Timestamp,
 }

@@ -2,22 +2,24 @@
 
 use std::{
     io,
-    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
+use stemedb_merkle::{LogIndex, Timestamp};
+
 use super::{
     Placed,
-    entries::Entries,
     segments::{Segment, Shared},
 };
 use crate::{
-    disk::RemoteError,
     error::{Damage, DamageKind, DiskError, ReadError},
+    internal::filled,
+    position::Position,
     record::{HEAD_LEN, Head},
+    remote::RemoteError,
 };
 
 /// The first read of a record takes in as much as the last ones had, up to this: most bodies are
@@ -49,18 +51,18 @@ impl LogReader {
     }
 
     /// How many entries are published.
-    pub fn next_index(&self) -> u64 {
-        self.shared.next_index()
+    pub fn next_index(&self) -> LogIndex {
+        LogIndex(self.shared.next_index())
     }
 
     /// The position up to which the log is published.
-    pub fn end(&self) -> u64 {
-        self.shared.end()
+    pub fn end(&self) -> Position {
+        Position(self.shared.end())
     }
 
-    /// The time of the last published entry, 0 if there is none.
-    pub fn last_time(&self) -> u64 {
-        self.shared.last_time()
+    /// The time of the last published entry, [`Timestamp::MIN`] if there is none.
+    pub fn last_time(&self) -> Timestamp {
+        Timestamp::from_ntp64(self.shared.last_time())
     }
 
     /// How many segments the log has, the open one included.
@@ -94,7 +96,7 @@ impl LogReader {
     ///
     /// [`ReadError::NotFound`] behind the published end, [`ReadError::Damaged`] if there is no
     /// record that was written there, [`ReadError::Hole`] if its body was lost.
-    pub fn read(&self, position: u64) -> Result<Record, ReadError> {
+    pub fn read(&self, position: Position) -> Result<Record, ReadError> {
         let mut body = Vec::new();
         let entry = self.read_into(position, &mut body)?;
         Ok(Record { entry, body })
@@ -105,7 +107,8 @@ impl LogReader {
     /// # Errors
     ///
     /// As [`read`](Self::read); `body` is then of no use.
-    pub fn read_into(&self, position: u64, body: &mut Vec<u8>) -> Result<Placed, ReadError> {
+    pub fn read_into(&self, position: Position, body: &mut Vec<u8>) -> Result<Placed, ReadError> {
+        let position = position.get();
         if position >= self.shared.end() {
             return Err(ReadError::NotFound { at: position });
         }
@@ -118,7 +121,8 @@ impl LogReader {
     /// # Errors
     ///
     /// As [`read`](Self::read), but a hole is no error.
-    pub fn entry(&self, position: u64) -> Result<Placed, ReadError> {
+    pub fn entry(&self, position: Position) -> Result<Placed, ReadError> {
+        let position = position.get();
         if position >= self.shared.end() {
             return Err(ReadError::NotFound { at: position });
         }
@@ -126,7 +130,7 @@ impl LogReader {
         let segment = segment_at(&segments, position)?;
         let mut buffer = [0; HEAD_LEN];
         let read = self.pread(segment, &mut buffer, position - segment.header.first_position)?;
-        self.parse(segment, buffer.get(..read).unwrap_or_default(), position)
+        self.parse(segment, filled(&buffer, read), position)
             .map(|head| Placed::new(&head, position))
     }
 
@@ -136,7 +140,7 @@ impl LogReader {
     ///
     /// As [`read`](Self::read). A hole may have healed since: a caller that knows where ids are
     /// finds out.
-    pub fn read_index(&self, index: u64) -> Result<Record, ReadError> {
+    pub fn read_index(&self, index: LogIndex) -> Result<Record, ReadError> {
         let segments = self.shared.segments();
         let (segment, position) = self.locate(&segments, index)?;
         let mut body = Vec::new();
@@ -150,12 +154,12 @@ impl LogReader {
     /// # Errors
     ///
     /// As [`read_index`](Self::read_index), but a hole is no error.
-    pub fn entry_at(&self, index: u64) -> Result<Placed, ReadError> {
+    pub fn entry_at(&self, index: LogIndex) -> Result<Placed, ReadError> {
         let segments = self.shared.segments();
         let (segment, position) = self.locate(&segments, index)?;
         let mut buffer = [0; HEAD_LEN];
         let read = self.pread(segment, &mut buffer, position - segment.header.first_position)?;
-        let head = self.parse(segment, buffer.get(..read).unwrap_or_default(), position)?;
+        let head = self.parse(segment, filled(&buffer, read), position)?;
         let entry = Placed::new(&head, position);
         self.expect_index(segment, &entry, index)?;
         Ok(entry)
@@ -167,15 +171,9 @@ impl LogReader {
     /// # Errors
     ///
     /// As [`entry_at`](Self::entry_at), but for the entry itself.
-    pub fn position_of(&self, index: u64) -> Result<u64, ReadError> {
+    pub fn position_of(&self, index: LogIndex) -> Result<Position, ReadError> {
         let segments = self.shared.segments();
-        self.locate(&segments, index).map(|(_, position)| position)
-    }
-
-    /// The entries with these indexes, as far as they are published now, in either direction.
-    pub fn entries(&self, indexes: Range<u64>) -> Entries {
-        let end = indexes.end.min(self.next_index());
-        Entries::new(self.clone(), indexes.start.min(end)..end)
+        self.locate(&segments, index).map(|(_, position)| Position(position))
     }
 
     /// The first index whose time is `time` or later; the next index if there is none.
@@ -185,26 +183,27 @@ impl LogReader {
     /// # Errors
     ///
     /// Of the reads on the way.
-    pub fn index_at_time(&self, time: u64) -> Result<u64, ReadError> {
-        let next_index = self.next_index();
+    pub fn index_at_time(&self, time: Timestamp) -> Result<LogIndex, ReadError> {
+        let next_index = self.shared.next_index();
         let segments = self.shared.segments();
         // Only segments whose entries are all later than `time_before < time` can hold the answer,
         // and only the last of those, or it is the first entry behind it.
-        let candidates = segments.partition_point(|segment| segment.header.time_before < time);
+        let candidates =
+            segments.partition_point(|segment| segment.header.time_before < time.as_ntp64());
         let Some(segment) = candidates.checked_sub(1).and_then(|last| segments.get(last)) else {
-            return Ok(0);
+            return Ok(LogIndex(0));
         };
         let end = segments.get(candidates).map_or(next_index, |next| next.header.first_index);
         let (mut low, mut high) = (segment.header.first_index, end.min(next_index));
         while low < high {
             let middle = low + (high - low) / 2;
-            if self.entry_at(middle)?.time < time {
+            if self.entry_at(LogIndex(middle))?.time < time {
                 low = middle + 1;
             } else {
                 high = middle;
             }
         }
-        Ok(low)
+        Ok(LogIndex(low))
     }
 
     pub(crate) fn shared(&self) -> &Shared {
@@ -215,8 +214,9 @@ impl LogReader {
     fn locate<'a>(
         &self,
         segments: &'a [Arc<Segment>],
-        index: u64,
+        index: LogIndex,
     ) -> Result<(&'a Segment, u64), ReadError> {
+        let index = index.get();
         if index >= self.shared.next_index() {
             return Err(ReadError::NotFound { at: index });
         }
@@ -227,16 +227,21 @@ impl LogReader {
         let [offset] = offset;
         if found == 0 {
             // It has fewer than the header of the next one says.
-            return Err(self.damaged(segment, 0, index, DamageKind::Footer));
+            return Err(self.damaged(segment, 0, LogIndex(index), DamageKind::Footer));
         }
         Ok((segment, segment.header.first_position + u64::from(offset)))
     }
 
-    fn expect_index(&self, segment: &Segment, entry: &Placed, index: u64) -> Result<(), ReadError> {
+    fn expect_index(
+        &self,
+        segment: &Segment,
+        entry: &Placed,
+        index: LogIndex,
+    ) -> Result<(), ReadError> {
         if entry.index == index && entry.kind.takes_index() {
             return Ok(());
         }
-        let offset = entry.position - segment.header.first_position;
+        let offset = entry.position.get() - segment.header.first_position;
         Err(self.damaged(segment, offset, index, DamageKind::Footer))
     }
 
@@ -253,10 +258,11 @@ impl LogReader {
         // What is behind the head may be further away.
         let wanted = buffer.get_mut(..if remote { HEAD_LEN } else { guess }).unwrap_or_default();
         let read = self.pread(segment, wanted, offset)?;
-        let bytes = buffer.get(..read).unwrap_or_default();
+        let bytes = filled(&buffer, read);
         let head = self.parse(segment, bytes, position)?;
         if !head.kind.has_body() {
-            return Err(ReadError::Hole { index: head.index, time: head.time, id: head.id });
+            let Placed { index, time, id, .. } = Placed::new(&head, position);
+            return Err(ReadError::Hole { index, time, id });
         }
         let len = head.len as usize;
         if !remote {
@@ -270,14 +276,14 @@ impl LogReader {
             // A head that checks out is what was written, so its length is within the limits.
             body.resize(len, 0);
             if self.pread(segment, body, offset + HEAD_LEN as u64)? < len {
-                return Err(self.damaged(segment, offset, head.index, DamageKind::Short));
+                return Err(self.damaged(segment, offset, LogIndex(head.index), DamageKind::Short));
             }
         }
         if !head.covers(body, segment.salt(), position) {
             if let Some(error) = segment.file.invalidate() {
                 return Err(error.into());
             }
-            return Err(self.damaged(segment, offset, head.index, DamageKind::Body));
+            return Err(self.damaged(segment, offset, LogIndex(head.index), DamageKind::Body));
         }
         Ok(Placed::new(&head, position))
     }
@@ -293,7 +299,7 @@ impl LogReader {
     fn parse(&self, segment: &Segment, bytes: &[u8], position: u64) -> Result<Head, ReadError> {
         Head::parse(bytes, segment.salt(), position).ok_or_else(|| {
             let offset = position - segment.header.first_position;
-            self.damaged(segment, offset, segment.header.first_index, DamageKind::Head)
+            self.damaged(segment, offset, LogIndex(segment.header.first_index), DamageKind::Head)
         })
     }
 
@@ -329,22 +335,28 @@ impl LogReader {
         self.told(segment, buffer.len(), offset, read)
     }
 
+    /// Whether any segment was met whose bodies are only in an archive.
+    pub fn reads_remote(&self) -> bool {
+        self.shared.handles.dir().was_used()
+    }
+
     /// Whether the body at a position is only in an archive.
-    pub fn is_remote_at(&self, position: u64) -> bool {
+    pub fn is_remote_at(&self, position: Position) -> bool {
         let segments = self.shared.segments();
-        segment_at(&segments, position).is_ok_and(|segment| segment.file.is_remote())
+        segment_at(&segments, position.get()).is_ok_and(|segment| segment.file.is_remote())
     }
 
     /// Takes note that a body from an archive is not what was sent there. The error to report;
     /// none if the body at this position is in no archive.
-    pub fn invalidate(&self, position: u64) -> Option<RemoteError> {
+    pub fn invalidate(&self, position: Position) -> Option<RemoteError> {
         let segments = self.shared.segments();
-        segment_at(&segments, position).ok()?.file.invalidate()
+        segment_at(&segments, position.get()).ok()?.file.invalidate()
     }
 
     /// The error for a record at a position, of the entry with an index, that is not what was
     /// written; [`ReadError::NotFound`] if the log does not have that position.
-    pub fn damage_at(&self, position: u64, index: u64, what: DamageKind) -> ReadError {
+    pub fn damage_at(&self, position: Position, index: LogIndex, what: DamageKind) -> ReadError {
+        let position = position.get();
         match segment_at(&self.shared.segments(), position) {
             Ok(segment) => {
                 self.damaged(segment, position - segment.header.first_position, index, what)
@@ -357,7 +369,7 @@ impl LogReader {
         &self,
         segment: &Segment,
         offset: u64,
-        index: u64,
+        index: LogIndex,
         what: DamageKind,
     ) -> ReadError {
         ReadError::Damaged(Damage { path: self.shared.path(segment), offset, index, what })

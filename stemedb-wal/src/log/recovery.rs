@@ -1,7 +1,7 @@
 //! Opening a log: after a clean close, after a crash, or on a damaged disk.
 //!
 //! 1. The headers of all segments and the trailers of all but the last are read, and must follow
-//!    from one another.
+//!    from one another; but for those that the restart checkpoint knows.
 //! 2. The last segment is read to the end of its batches. What lies there is the end of the log, or
 //!    torn, or damage: see [`judge`](crate::scan::judge).
 //! 3. What lies behind the watermark is checked and replayed.
@@ -16,22 +16,26 @@ mod survey;
 
 use std::{fmt, io, path::PathBuf, sync::Arc};
 
+use stemedb_merkle::LogIndex;
+
 use self::{
     last::Tail,
     survey::{Found, Survey},
 };
 use crate::{
-    disk::{Disk, NotAFile},
+    disk::{Disk, DiskFile, NotAFile},
     error::{Action, DiskError, OpenError},
     files,
     log::{
-        Log, LogOptions, Origin, Placed, Recovered, Spares, Watermark, create_first,
+        KnownSegment, Log, LogOptions, Origin, Placed, Recovered, Spares, Watermark, create_first,
         offsets::MemoryOffsets,
         segments::{Offsets, Segment},
     },
+    position::Position,
     record::HEAD_LEN,
+    remote::LogDir,
     scan::judge::Verdict,
-    segment::{HEADER_LEN, parse_segment_name},
+    segment::parse_segment_name,
 };
 
 /// Records that are replayed, in the order of the log.
@@ -53,7 +57,7 @@ impl<'a> Replayed<'a> {
     /// The body of the record `placed[n]`; of a hole, zeros. Nothing for an `n` that is not there.
     pub fn body(&self, n: usize) -> &'a [u8] {
         let Some(placed) = self.placed.get(n) else { return &[] };
-        let at = usize::try_from(placed.position.saturating_sub(self.first_position));
+        let at = usize::try_from(placed.position.get().saturating_sub(self.first_position));
         at.ok()
             .and_then(|at| self.bytes.get(at.checked_add(HEAD_LEN)?..)?.get(..placed.len as usize))
             .unwrap_or_default()
@@ -147,22 +151,25 @@ pub(crate) fn open(
     origin: &Origin,
     options: &LogOptions,
     watermark: Option<Watermark>,
+    known: &[KnownSegment],
     replay: &mut dyn FnMut(Replayed<'_>),
 ) -> Result<(Log, OpenReport), OpenError> {
-    let mut survey = survey::survey(&disk, origin)?;
+    let dir = LogDir::new(disk, options.source.clone());
+    let disk: &dyn Disk = &*dir;
+    let mut survey = survey::survey(&dir, origin, known)?;
     let mut report =
         OpenReport { warnings: std::mem::take(&mut survey.warnings), ..OpenReport::default() };
-    let Some(last) = survey.last.take() else {
-        return create(disk, origin, options, watermark, &survey, report);
+    let Some((last, file)) = survey.last.take() else {
+        return create(&dir, origin, options, watermark, survey, report);
     };
 
-    lock_last(&*disk, &last)?;
+    lock_last(disk, &last, &*file)?;
 
     // A restart checkpoint is written of what is durable.
     let origin = &origin.marked(watermark);
-    let marked = origin.clean.map_or(0, |mark| mark.position);
-    let mut tail = last::read_last(&*disk, &last, marked, watermark)?;
-    check_end(&*disk, origin, watermark, &last, &tail)?;
+    let marked = origin.clean.map_or(0, |mark| mark.position.get());
+    let mut tail = last::read_last(disk, &last, marked, watermark)?;
+    check_end(disk, origin, watermark, &last, &tail)?;
 
     let mut replayed = 0;
     let mut counting = |records: Replayed<'_>| {
@@ -170,7 +177,7 @@ pub(crate) fn open(
         replay(records);
     };
     let parallel = options.spares == Spares::Background;
-    replay::replay_sealed(&*disk, &survey.sealed, watermark, parallel, &mut counting)?;
+    replay::replay_sealed(disk, &survey.sealed, watermark, parallel, &mut counting)?;
     let placed = std::mem::take(&mut tail.placed);
     if !placed.is_empty() {
         let first_position = last.header.first_position + tail.base;
@@ -187,10 +194,11 @@ pub(crate) fn open(
         segments: Vec::new(),
         open: Arc::new(Segment {
             name: last.name.clone(),
-            file: Arc::clone(&last.file),
+            file: Arc::clone(&file).into(),
             header: last.header,
             offsets: Offsets::Memory(offsets),
         }),
+        file,
         offset: tail.reached.offset,
         allocated: last.len,
         next_index: tail.reached.next_index,
@@ -199,18 +207,18 @@ pub(crate) fn open(
         records_end: tail.reached.records_end,
     };
     let clean_end = Watermark {
-        position: last.header.first_position + last.len,
-        next_index: tail.reached.next_index,
+        position: Position(last.header.first_position + last.len),
+        next_index: LogIndex(tail.reached.next_index),
     };
     let warnings = &mut report.warnings;
     if origin.clean != Some(clean_end) || tail.rest != Verdict::End {
         recovered.allocated =
-            finish::finish_last(&*disk, &last, &tail, recovered.marked, warnings)?;
+            finish::finish_last(disk, &last, &*recovered.file, &tail, recovered.marked, warnings)?;
     }
-    finish::tidy(&*disk, &survey.temporary, &survey.superseded, warnings)?;
+    finish::tidy(&dir, &survey.temporary, &survey.superseded, warnings)?;
     recovered.segments = survey.sealed.into_iter().map(|sealed| sealed.segment).collect();
     recovered.segments.push(Arc::clone(&recovered.open));
-    let mut log = Log::from_recovered(disk, origin, options, recovered);
+    let mut log = Log::from_recovered(origin, options, recovered);
     // Nothing is appended, so nothing else can fail.
     if let Err(crate::error::AppendError::Poisoned(error)) = log.mark() {
         return Err(error.into());
@@ -221,9 +229,9 @@ pub(crate) fn open(
 
 /// Locks the segment that is going to be written to, whatever the lock of the directory is worth:
 /// it may have been removed.
-fn lock_last(disk: &dyn Disk, last: &Found) -> Result<(), OpenError> {
+fn lock_last(disk: &dyn Disk, last: &Found, file: &dyn DiskFile) -> Result<(), OpenError> {
     let in_use = || OpenError::InUse { path: disk.path(&last.name) };
-    last.file.lock().map_err(|source| match source.kind() {
+    file.lock().map_err(|source| match source.kind() {
         io::ErrorKind::WouldBlock => in_use(),
         _ => last.file(disk).failed(Action::Lock, source).into(),
     })?;
@@ -274,8 +282,8 @@ fn check_end(
     last: &Found,
     tail: &Tail,
 ) -> Result<(), OpenError> {
-    let end = last.header.first_position + tail.reached.offset;
-    let next_index = tail.reached.next_index;
+    let end = Position(last.header.first_position + tail.reached.offset);
+    let next_index = LogIndex(tail.reached.next_index);
     if let Some(clean) = origin.clean
         && (clean.position > end || clean.next_index > next_index)
     {
@@ -294,35 +302,23 @@ fn check_end(
 
 /// There is no segment: makes the first one, if there should be none.
 fn create(
-    disk: Arc<dyn Disk>,
+    dir: &LogDir,
     origin: &Origin,
     options: &LogOptions,
     watermark: Option<Watermark>,
-    survey: &Survey,
+    survey: Survey,
     mut report: OpenReport,
 ) -> Result<(Log, OpenReport), OpenError> {
     if let Some(clean) = origin.marked(watermark).clean {
         return Err(OpenError::Shortened {
-            path: disk.path(""),
-            end: 0,
-            next_index: 0,
+            path: dir.path(""),
+            end: Position(0),
+            next_index: LogIndex(0),
             marked: clean.position,
             marked_index: clean.next_index,
         });
     }
-    finish::tidy(&*disk, &survey.temporary, &[], &mut report.warnings)?;
-    let (segment, allocated) = create_first(&*disk, origin)?;
-    let open = Arc::new(segment);
-    let recovered = Recovered {
-        handles: Arc::default(),
-        segments: vec![Arc::clone(&open)],
-        open,
-        offset: HEADER_LEN as u64,
-        allocated,
-        next_index: 0,
-        last_time: 0,
-        marked: HEADER_LEN as u64,
-        records_end: HEADER_LEN as u64,
-    };
-    Ok((Log::from_recovered(disk, origin, options, recovered), report))
+    finish::tidy(dir, &survey.temporary, &[], &mut report.warnings)?;
+    let recovered = create_first(survey.handles, origin)?;
+    Ok((Log::from_recovered(origin, options, recovered), report))
 }

@@ -7,17 +7,18 @@
 use std::sync::Arc;
 
 use super::{
-    Log, Watermark,
-    handles::SealedFile,
+    Log, Recovered, Watermark,
+    handles::{Handles, SealedFile},
     offsets::MemoryOffsets,
-    segments::{Offsets, Segment, Shared},
+    segments::{Offsets, Segment},
     spare::SpareFile,
 };
 use crate::{
-    disk::Disk,
+    disk::{Disk, DiskFile, SPARE_NAME},
     error::{Action, AppendError, DiskError},
-    files::SPARE_NAME,
+    internal::{in_segment, internal_error},
     log::Origin,
+    remote::Opened,
     segment::{HEADER_LEN, SegmentHeader, encode_footer, segment_name, segment_salt},
 };
 
@@ -32,7 +33,7 @@ impl Log {
             generation: self.origin.generation,
             previous_sum,
             first_index: self.next_index,
-            first_position: self.end(),
+            first_position: self.end().get(),
             salt: segment_salt(&self.origin.salt_seed, self.origin.generation, self.next_index),
             time_before: self.last_time,
         };
@@ -45,21 +46,21 @@ impl Log {
                 self.filled = spare.filled;
                 install(&*disk, &header, spare)
             });
-        let (next, allocated) = made.map_err(|failure| self.poison_with(failure))?;
-        let next = Arc::new(next);
+        let Installed { segment: next, file, len } =
+            made.map_err(|failure| self.poison_with(failure))?;
         // The next one is locked. This one never changes again, and may be linked into a backup,
         // which would seem to be in use. If it stays locked, that is all that happens.
-        let _ = self.open.file.unlock();
+        let _ = self.file.unlock();
         self.shared.replace_last(sealed, Arc::clone(&next));
-        self.open = next;
+        (self.open, self.file) = (next, file);
         self.offset = HEADER_LEN as u64;
-        self.allocated = allocated;
+        self.allocated = len;
         self.syncs = 0;
         // The header is durable as well, and nothing else lies between.
-        self.durable.mark = Watermark { position: self.end(), next_index: self.next_index };
+        self.durable.mark = Watermark { position: self.end(), next_index: self.next_index() };
         // A segment that follows says as much as a mark.
-        self.marked = self.end();
-        self.records_end = self.end();
+        self.marked = self.end().get();
+        self.records_end = self.end().get();
         Ok(())
     }
 
@@ -85,11 +86,10 @@ impl Log {
         let header = self.open.header;
         let offsets = match &self.open.offsets {
             Offsets::Memory(offsets) => offsets.all(self.open.on(&*self.shared.disk), &header),
-            // The open segment has no footer.
-            Offsets::File { .. } => Ok(Vec::new()),
+            Offsets::File { .. } => internal_error("the open segment has a footer"),
         };
         let offsets = offsets.map_err(|error| AppendError::Lookup(Arc::new(error)))?;
-        let entries = u32::try_from(offsets.len()).unwrap_or(u32::MAX);
+        let entries = in_segment(offsets.len());
         let (footer, sum) = encode_footer(
             header.salt,
             header.first_position,
@@ -98,7 +98,7 @@ impl Log {
             self.last_time,
             &offsets,
         );
-        let file = Arc::clone(&self.open.file);
+        let file = Arc::clone(&self.file);
         let (offset, len) = (self.offset, footer.len() as u64);
         file.write_at(&footer, offset)
             .map_err(|source| self.poison(Action::Write { len, offset }, source))?;
@@ -106,10 +106,9 @@ impl Log {
         file.set_len(len).map_err(|source| self.poison(Action::Cut { len }, source))?;
         file.sync().map_err(|source| self.poison(Action::Sync, source))?;
         self.offset = len;
-        let Shared { disk, handles, .. } = &*self.shared;
         let sealed = Segment {
             name: self.open.name.clone(),
-            file: SealedFile::new(disk, &self.open.name, file, handles),
+            file: SealedFile::opened(&self.open.name, Opened::Local(file), &self.shared.handles),
             header,
             offsets: Offsets::File { at: offset, entries },
         };
@@ -117,12 +116,20 @@ impl Log {
     }
 }
 
-/// Makes a file a segment, durably, under its final name. Returns it with the file's length.
-pub(crate) fn install(
+/// A segment that was made, to be written to.
+struct Installed {
+    segment: Arc<Segment>,
+    file: Arc<dyn DiskFile>,
+    /// The length of the file.
+    len: u64,
+}
+
+/// Makes a file a segment, durably, under its final name.
+fn install(
     disk: &dyn Disk,
     header: &SegmentHeader,
     spare: SpareFile,
-) -> Result<(Segment, u64), DiskError> {
+) -> Result<Installed, DiskError> {
     let name = segment_name(header.generation, header.first_index);
     let failed = |action, source| DiskError::new(action, disk.path(SPARE_NAME), source);
     let SpareFile { file, len, .. } = spare;
@@ -136,8 +143,8 @@ pub(crate) fn install(
     disk.sync_dir()
         .map_err(|source| DiskError::new(Action::SyncDirectory, disk.path(""), source))?;
     let offsets = Offsets::Memory(MemoryOffsets::default());
-    let segment = Segment { name, file, header: *header, offsets };
-    Ok((segment, len.max(bytes.len() as u64)))
+    let segment = Segment { name, file: Arc::clone(&file).into(), header: *header, offsets };
+    Ok(Installed { segment: Arc::new(segment), file, len: len.max(bytes.len() as u64) })
 }
 
 /// The header of the first segment of a log.
@@ -154,8 +161,22 @@ pub(crate) fn first_header(origin: &Origin) -> SegmentHeader {
 }
 
 /// Makes the first segment of a log.
-pub(crate) fn create_first(disk: &dyn Disk, origin: &Origin) -> Result<(Segment, u64), DiskError> {
+pub(crate) fn create_first(handles: Arc<Handles>, origin: &Origin) -> Result<Recovered, DiskError> {
+    let disk = handles.dir().disk();
     let failed = |source| DiskError::new(Action::Create, disk.path(SPARE_NAME), source);
-    let file = super::spare::fresh(disk).map_err(failed)?;
-    install(disk, &first_header(origin), SpareFile::new(file))
+    let file = super::spare::fresh(&**disk).map_err(failed)?;
+    let Installed { segment: open, file, len: allocated } =
+        install(&**disk, &first_header(origin), SpareFile::new(file))?;
+    Ok(Recovered {
+        segments: vec![Arc::clone(&open)],
+        handles,
+        open,
+        file,
+        offset: HEADER_LEN as u64,
+        allocated,
+        next_index: 0,
+        last_time: 0,
+        marked: HEADER_LEN as u64,
+        records_end: HEADER_LEN as u64,
+    })
 }

@@ -9,20 +9,26 @@ use std::{
     },
 };
 
-use super::{handles::Handles, offsets::MemoryOffsets};
+use stemedb_merkle::LogIndex;
+
+use super::{
+    handles::{Handles, SegmentBytes},
+    offsets::MemoryOffsets,
+};
 use crate::{
     checksum::Salt,
-    disk::{DirLock, Disk, DiskFile, RemoteError, StubDamaged, stub_name},
+    disk::{DirLock, Disk},
     error::{Action, Damage, DamageKind, DiskError, ReadError},
+    remote::{RemoteError, StubDamaged},
     scan::file::SegmentFile,
-    segment::SegmentHeader,
+    segment::{SegmentHeader, stub_name},
 };
 
 /// One segment as it can be read.
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) name: String,
-    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) file: SegmentBytes,
     pub(crate) header: SegmentHeader,
     pub(crate) offsets: Offsets,
 }
@@ -43,7 +49,7 @@ impl Segment {
 
     /// The file, with its name on the disk.
     pub(crate) fn on<'a>(&'a self, disk: &'a dyn Disk) -> SegmentFile<'a> {
-        SegmentFile { disk, name: &self.name, file: &*self.file }
+        SegmentFile { disk, name: &self.name, file: &self.file }
     }
 
     /// Copies the offsets of the entries from `from` on, counted within the segment, into `out`;
@@ -100,7 +106,7 @@ impl Segment {
     pub(crate) fn stub_damaged(&self, disk: &dyn Disk) -> Damage {
         let name = stub_name(&self.name).unwrap_or_else(|| self.name.clone());
         let (path, index) = (disk.path(&name), self.header.first_index);
-        Damage { path, offset: 0, index, what: DamageKind::Stub }
+        Damage { path, offset: 0, index: LogIndex(index), what: DamageKind::Stub }
     }
 
     fn read_offsets(
@@ -116,7 +122,7 @@ impl Segment {
             return Err(ReadError::Damaged(Damage {
                 path: disk.path(&self.name),
                 offset,
-                index: self.header.first_index,
+                index: LogIndex(self.header.first_index),
                 what: DamageKind::Footer,
             }));
         }
@@ -142,13 +148,9 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(
-        disk: Arc<dyn Disk>,
-        handles: Arc<Handles>,
-        segments: Vec<Arc<Segment>>,
-    ) -> Self {
+    pub(crate) fn new(handles: Arc<Handles>, segments: Vec<Arc<Segment>>) -> Self {
         Self {
-            disk,
+            disk: Arc::clone(handles.dir().disk()),
             handles,
             segments: RwLock::new(Arc::new(segments)),
             healing: Mutex::new(()),

@@ -17,8 +17,7 @@ use std::{
 };
 
 use crate::{
-    disk::{Disk, DiskFile},
-    files::SPARE_NAME,
+    disk::{Disk, DiskFile, SPARE_NAME},
     log::Spares,
 };
 

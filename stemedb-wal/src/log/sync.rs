@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Log, NewRecord, Watermark};
+use super::{Log, NewRecord, Watermark, encode::Bodies};
 use crate::{
     batch,
     error::{Action, AppendError},
@@ -26,13 +26,13 @@ impl Log {
         if self.durable.mark.position == self.end() {
             return Ok(());
         }
-        if let Err(source) = self.open.file.sync() {
+        if let Err(source) = self.file.sync() {
             return Err(self.poison(Action::Sync, source));
         }
         // What is in a file that nobody finds again is not durable, whatever the sync has done.
         self.shared.check_place().map_err(AppendError::Poisoned)?;
         self.syncs = self.syncs.saturating_add(1);
-        let mark = Watermark { position: self.end(), next_index: self.next_index };
+        let mark = Watermark { position: self.end(), next_index: self.next_index() };
         self.durable = Durable { mark, last_time: self.last_time };
         Ok(())
     }
@@ -40,7 +40,7 @@ impl Log {
     /// Lets readers see all that is durable.
     pub fn publish(&self) {
         let Durable { mark, last_time } = self.durable;
-        self.shared.publish(mark.position, mark.next_index, last_time);
+        self.shared.publish(mark.position.get(), mark.next_index.get(), last_time);
     }
 
     /// Syncs, and writes down how far the log is durable, unless that has been done.
@@ -57,7 +57,7 @@ impl Log {
         if self.marked >= self.records_end || !self.has_room_for_mark() {
             return Ok(());
         }
-        self.write_batch::<NewRecord<'_>>(&[], 0, &mut Vec::new())?;
+        self.write_batch::<NewRecord<'_>>(&[], Bodies::Copied, 0, &mut Vec::new())?;
         self.sync()
     }
 
@@ -66,7 +66,7 @@ impl Log {
         if needed <= self.allocated {
             return true;
         }
-        match self.open.file.allocate(needed) {
+        match self.file.allocate(needed) {
             Ok(()) => {
                 self.allocated = needed;
                 true

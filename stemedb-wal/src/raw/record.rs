@@ -13,9 +13,9 @@
 //! the length of the body. Both checksums are bound to the segment and to the record's position
 //! ([`Salt::checksum`]). No kind is 0, so zeros are no record.
 
-use stemedb_merkle::Hash;
+use stemedb_merkle::{Hash, LogIndex, Timestamp};
 
-use crate::checksum::Salt;
+use crate::{checksum::Salt, position::Position};
 
 /// The bytes before the body.
 pub const HEAD_LEN: usize = 60;
@@ -151,11 +151,11 @@ pub struct Placed {
     /// The assertion id.
     pub id: Hash,
     /// The position of the record.
-    pub position: u64,
+    pub position: Position,
     /// The index of the entry; of a heal, that of the hole.
-    pub index: u64,
+    pub index: LogIndex,
     /// The time of the entry; of a heal, that of the hole.
-    pub time: u64,
+    pub time: Timestamp,
     /// The length of the body in bytes.
     pub len: u32,
     /// Entry, hole or heal.
@@ -165,13 +165,14 @@ pub struct Placed {
 impl Placed {
     pub(crate) fn new(head: &Head, position: u64) -> Self {
         let Head { kind, len, index, time, id, .. } = *head;
-        Self { id, position, index, time, len, kind }
+        let (index, time) = (LogIndex(index), Timestamp::from_ntp64(time));
+        Self { id, position: Position(position), index, time, len, kind }
     }
 
     /// The head of the record, with the checksum of its body.
     pub(crate) fn head(&self, body_sum: u32) -> Head {
         let Self { id, index, time, len, kind, .. } = *self;
-        Head { kind, len, index, time, id, body_sum }
+        Head { kind, len, index: index.get(), time: time.as_ntp64(), id, body_sum }
     }
 }
 

@@ -63,7 +63,8 @@
 mod trailer;
 
 pub(crate) use trailer::TRAILER_MAGIC;
-pub use trailer::{TRAILER_LEN, Trailer, encode_footer, footer_len, offsets_sum};
+pub use trailer::{TRAILER_LEN, Trailer};
+pub(crate) use trailer::{encode_footer, footer_len, offsets_sum};
 
 use stemedb_merkle::hash::derive;
 
@@ -191,6 +192,20 @@ pub fn parse_segment_name(name: &str) -> Option<(u32, u64)> {
     (segment_name(parsed.0, parsed.1) == name).then_some(parsed)
 }
 
+/// The name of a segment's stub, which stands for one that is only in an archive; `None` for what
+/// is no segment.
+pub fn stub_name(segment: &str) -> Option<String> {
+    let (generation, first_index) = parse_segment_name(segment)?;
+    Some(format!("remote-{generation:04x}-{first_index:020}.seg"))
+}
+
+/// The name of the segment whose stub this is; `None` for any other name.
+pub fn segment_of_stub(stub: &str) -> Option<String> {
+    let name = stub.strip_prefix("remote-")?.strip_suffix(".seg")?;
+    let segment = format!("segment-{name}.log");
+    (stub_name(&segment)? == stub).then_some(segment)
+}
+
 fn plain_sum(front: &[u8], covered: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(front);
@@ -275,6 +290,17 @@ mod tests {
             "",
         ] {
             assert_eq!(parse_segment_name(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_of_stubs_are_read_back_and_nothing_else_is_one() {
+        let (segment, stub) =
+            ("segment-001f-00000000000000012345.log", "remote-001f-00000000000000012345.seg");
+        assert_eq!(segment_of_stub(stub).as_deref(), Some(segment));
+        assert_eq!(stub_name(segment).as_deref(), Some(stub));
+        for bad in ["remote-1f-1.seg", "remote-001f-00000000000000012345.seg.tmp", "x"] {
+            assert_eq!(segment_of_stub(bad), None, "{bad}");
         }
     }
 

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use super::RepairError;
 use crate::{
-    disk::{Disk, is_quarantined},
+    disk::is_quarantined,
     error::{Action, DiskError},
     files,
     identity::Identity,
+    internal::filled,
+    log::handles::SegmentBytes,
+    remote::LogDir,
     scan::{
         file::{SegmentFile, stub_damage},
         sectors::is_unreadable,
@@ -27,11 +30,11 @@ pub(crate) struct Candidate {
 
 /// All files that can be segments of this generation, by first index. Never an empty group.
 pub(crate) fn find(
-    disk: &dyn Disk,
+    disk: &LogDir,
     identity: &Identity,
     strays: &mut Vec<String>,
 ) -> Result<BTreeMap<u64, Vec<Candidate>>, RepairError> {
-    let names = files::list(disk)?;
+    let names = files::list_segments(disk)?;
     let mut groups: BTreeMap<u64, Vec<Candidate>> = BTreeMap::new();
     for name in names {
         let Some((generation, named_index)) = parse_segment_name(&name) else { continue };
@@ -56,30 +59,32 @@ pub(crate) fn find(
 }
 
 /// Removes what repairs and heals that were cut short have left of files in the making.
-pub(crate) fn remove_leftovers(disk: &dyn Disk) -> Result<(), DiskError> {
-    for name in files::list(disk)? {
+pub(crate) fn remove_leftovers(disk: &LogDir) -> Result<(), DiskError> {
+    for name in files::list(&**disk)? {
         let made_here = |of: &str| parse_segment_name(of).is_some() || is_quarantined(of);
         if name.strip_suffix(".tmp").is_some_and(made_here) {
-            files::remove(disk, &name)?;
+            files::remove(&**disk, &name)?;
         }
     }
     Ok(())
 }
 
 /// Reads the header of a file that is named like a segment.
-pub(crate) fn read_candidate(disk: &dyn Disk, name: String) -> Result<Candidate, RepairError> {
-    let opened = disk.open(&name).map_err(|source| match stub_damage(disk, &name, &source) {
-        Some(damage) => RepairError::Stub(damage),
-        None => files::failed(disk, Action::Open, &name, source).into(),
-    })?;
-    let file = SegmentFile { disk, name: &name, file: &*opened };
+pub(crate) fn read_candidate(disk: &LogDir, name: String) -> Result<Candidate, RepairError> {
+    let opened =
+        disk.open_segment(&name).map_err(|source| match stub_damage(&**disk, &name, &source) {
+            Some(damage) => RepairError::Stub(damage),
+            None => files::failed(&**disk, Action::Open, &name, source).into(),
+        })?;
+    let opened = SegmentBytes::Open(opened);
+    let file = SegmentFile { disk: &**disk, name: &name, file: &opened };
     let len = file.len()?;
     let mut bytes = [0; HEADER_LEN];
     let read = match file.read_at(&mut bytes, 0) {
         Err(error) if is_unreadable(&error.cause) => 0,
         read => read?,
     };
-    let header = match SegmentHeader::parse(bytes.get(..read).unwrap_or_default()) {
+    let header = match SegmentHeader::parse(filled(&bytes, read)) {
         Ok(header) => Some(header),
         Err(HeaderError::Damaged) => None,
         Err(HeaderError::Version(version)) => {

@@ -5,25 +5,26 @@ use std::{
     sync::Arc,
 };
 
-use stemedb_merkle::Hash;
+use stemedb_merkle::{Hash, Timestamp};
 
 use super::{
     HashBody, RepairAction, RepairError, RepairOptions, RepairReport,
-    plan::{Gap, Plan},
+    plan::{Gap, Plan, open_segment},
     quarantine,
 };
 use crate::{
-    disk::Disk,
-    error::Action,
-    files::{self, SPARE_NAME},
+    disk::SPARE_NAME,
+    files,
     identity::Identity,
     log::{
-        Log, LogOptions, Origin, Recovered, Spares, Watermark, create_first,
+        Log, LogOptions, Origin, Spares, Watermark, create_first,
         encode::{As, ToRecord},
+        handles::Handles,
     },
     record::{HEAD_LEN, Head, Kind},
+    remote::LogDir,
     scan::file::SegmentFile,
-    segment::{HEADER_LEN, parse_segment_name},
+    segment::parse_segment_name,
 };
 
 /// How much is copied with one batch, in bytes.
@@ -54,7 +55,7 @@ impl ToRecord for Restored {
 /// Copies what can be read, switches the identity to it, and quarantines the old segments. Where
 /// the copy fails, nothing of it is left.
 pub(super) fn begin(
-    disk: &Arc<dyn Disk>,
+    disk: &LogDir,
     identity: &mut Identity,
     options: &RepairOptions<'_>,
     plan: &Plan,
@@ -62,20 +63,20 @@ pub(super) fn begin(
 ) -> Result<(), RepairError> {
     let mut next = identity.next_generation().ok_or(RepairError::Exhausted)?;
     // A repair that was cut short left these: the store has its own segments still.
-    remove_generation(&**disk, next.generation)?;
+    remove_generation(disk, next.generation)?;
     let end = copy(disk, &next, options, plan, report).inspect_err(|_| {
         // A full disk must not keep a copy of each try. What cannot be removed is removed by the
         // next repair.
         let _ = disk.remove(SPARE_NAME);
-        let _ = remove_generation(&**disk, next.generation);
+        let _ = remove_generation(disk, next.generation);
     })?;
-    next.clean = Some(end.into());
+    next.clean = Some(end);
     next.save(&**disk)?;
     *identity = next;
     report.new_generation = Some(identity.generation);
-    report.actions.push(RepairAction::Copied { entries: end.next_index });
+    report.actions.push(RepairAction::Copied { entries: end.next_index.get() });
     for segment in &plan.segments {
-        quarantine(&**disk, &segment.name, report)?;
+        quarantine(disk, &segment.name, report)?;
     }
     files::sync_dir(&**disk)?;
     Ok(())
@@ -83,7 +84,7 @@ pub(super) fn begin(
 
 /// Copies all known entries into a new log.
 fn copy(
-    disk: &Arc<dyn Disk>,
+    disk: &LogDir,
     next: &Identity,
     options: &RepairOptions<'_>,
     plan: &Plan,
@@ -96,7 +97,7 @@ fn copy(
     let mut waiting_len = 0;
     let mut last_time = 0;
     for segment in &plan.segments {
-        let (bytes, found) = segment.read(&**disk, hash)?;
+        let (bytes, found) = segment.read(disk, hash)?;
         for known in found.records.iter().filter(|known| known.head.kind.takes_index()) {
             let head = known.head;
             if head.time <= last_time {
@@ -108,14 +109,18 @@ fn copy(
             let body = bytes.get(at..at.saturating_add(head.len as usize)).filter(|_| known.body);
             let body = match (body, healed.get(&head.id)) {
                 (Some(body), _) => Some(body.to_vec()),
-                (None, Some(healed)) => read_healed(&**disk, plan, healed, hash)?,
+                (None, Some(healed)) => read_healed(disk, plan, healed, hash)?,
                 (None, None) => None,
             };
             let kind = if body.is_some() { Kind::Entry } else { Kind::Hole };
             if kind == Kind::Hole {
                 let index = log.next_index() + waiting.len() as u64;
                 let (time, id) = (head.time, head.id);
-                report.actions.push(RepairAction::Hole { index, time, id });
+                report.actions.push(RepairAction::Hole {
+                    index,
+                    time: Timestamp::from_ntp64(time),
+                    id,
+                });
             }
             let body = body.unwrap_or_else(|| vec![0; head.len as usize]);
             let restored = Restored { id: head.id, time: head.time, kind, body };
@@ -134,32 +139,20 @@ fn copy(
     Ok(log.close()?)
 }
 
-fn create(disk: &Arc<dyn Disk>, origin: &Origin, options: &LogOptions) -> Result<Log, RepairError> {
-    let (segment, allocated) = create_first(&**disk, origin)?;
-    let open = Arc::new(segment);
-    let recovered = Recovered {
-        handles: Arc::default(),
-        segments: vec![Arc::clone(&open)],
-        open,
-        offset: HEADER_LEN as u64,
-        allocated,
-        next_index: 0,
-        last_time: 0,
-        marked: HEADER_LEN as u64,
-        records_end: HEADER_LEN as u64,
-    };
+fn create(disk: &LogDir, origin: &Origin, options: &LogOptions) -> Result<Log, RepairError> {
+    let recovered = create_first(Arc::new(Handles::new(disk.clone())), origin)?;
     let options = LogOptions { spares: Spares::None, ..options.clone() };
-    Ok(Log::from_recovered(Arc::clone(disk), origin, &options, recovered))
+    Ok(Log::from_recovered(origin, &options, recovered))
 }
 
-fn remove_generation(disk: &dyn Disk, generation: u32) -> Result<(), RepairError> {
+fn remove_generation(disk: &LogDir, generation: u32) -> Result<(), RepairError> {
     let of_it = |name: &String| parse_segment_name(name).is_some_and(|(of, _)| of == generation);
     let mut removed = false;
-    for name in files::list(disk)?.into_iter().filter(of_it) {
-        files::remove(disk, &name)?;
+    for name in files::list_segments(disk)?.into_iter().filter(of_it) {
+        files::remove_segment(disk, &name)?;
         removed = true;
     }
-    if removed { Ok(files::sync_dir(disk)?) } else { Ok(()) }
+    if removed { Ok(files::sync_dir(&**disk)?) } else { Ok(()) }
 }
 
 /// The last whole body that was appended for each entry that had lost its own.
@@ -173,7 +166,7 @@ fn find_healed(plan: &Plan) -> HashMap<Hash, Gap> {
 /// The body of a heal, if the disk still gives what it gave before: the caller makes a hole
 /// otherwise.
 fn read_healed(
-    disk: &dyn Disk,
+    disk: &LogDir,
     plan: &Plan,
     healed: &Gap,
     hash: Option<HashBody<'_>>,
@@ -181,8 +174,8 @@ fn read_healed(
     let Gap { segment, position, head, .. } = *healed;
     let Some(segment) = plan.segments.get(segment) else { return Ok(None) };
     let (name, salt) = (&segment.name, segment.header.salt);
-    let file = disk.open(name).map_err(|source| files::failed(disk, Action::Open, name, source))?;
-    let file = SegmentFile { disk, name, file: &*file };
+    let file = open_segment(disk, name)?;
+    let file = SegmentFile { disk: &**disk, name, file: &file };
     let mut record = vec![0; HEAD_LEN + head.len as usize];
     let read = file.read_at(&mut record, position - segment.header.first_position)?;
     record.truncate(read);

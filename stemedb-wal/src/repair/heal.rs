@@ -10,7 +10,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
-use stemedb_merkle::Hash;
+use stemedb_merkle::{Hash, LogIndex, Timestamp};
 
 use super::{
     HashBody,
@@ -26,6 +26,7 @@ use crate::{
         handles::SealedFile,
         segments::{Offsets, Segment},
     },
+    position::Position,
     record::{HEAD_LEN, Head, Kind},
     segment::SegmentHeader,
 };
@@ -38,7 +39,7 @@ const NEIGHBOURS: u64 = 70;
 #[derive(Clone, Copy)]
 pub struct Heal<'a> {
     /// Where the record is; without one, any place in the segment.
-    pub position: u64,
+    pub position: Position,
     /// The id of the record, and the body that was lost. Without them only what follows from other
     /// bytes is written again.
     pub record: Option<(Hash, &'a [u8])>,
@@ -46,7 +47,7 @@ pub struct Heal<'a> {
     pub hash: HashBody<'a>,
     /// Whether the entry with an index is known to have this time and id. Asked where the head of
     /// the record is damaged too.
-    pub is_entry: &'a dyn Fn(u64, u64, &Hash) -> bool,
+    pub is_entry: &'a dyn Fn(LogIndex, Timestamp, &Hash) -> bool,
 }
 
 impl std::fmt::Debug for Heal<'_> {
@@ -85,7 +86,7 @@ impl LogReader {
         let segments = shared.segments();
         let behind = segments.partition_point(|segment| {
             let first_position = segment.header.first_position;
-            first_position <= heal.position
+            first_position <= heal.position.get()
         });
         let segment = behind.checked_sub(1).and_then(|at| segments.get(at));
         let segment = segment.ok_or(HealError::NotFound { position: heal.position })?;
@@ -110,11 +111,12 @@ impl LogReader {
         let kept = replace(disk, &segment.name, offset, part, &after)?;
         // From here on it is in place, durable or not.
         let synced = files::sync_dir(disk);
-        let file = disk.open(&segment.name).map_err(|source| file.failed(Action::Open, source))?;
+        let opened = shared.handles.dir().open_segment(&segment.name);
+        let opened = opened.map_err(|source| file.failed(Action::Open, source))?;
         shared.handles.close_all();
         let renewed = Segment {
             name: segment.name.clone(),
-            file: SealedFile::new(&shared.disk, &segment.name, file, &shared.handles),
+            file: SealedFile::opened(&segment.name, opened, &shared.handles),
             header: segment.header,
             offsets: match offsets {
                 Some(offsets) => offsets,
@@ -144,11 +146,11 @@ impl SegmentRepair<'_> {
     /// Puts the record into the bytes of the segment.
     fn put_record(&self, bytes: &mut [u8]) -> Result<(), HealError> {
         let Some((id, body)) = self.heal.record else { return Ok(()) };
-        let position = self.heal.position;
+        let position = self.heal.position.get();
         let at = usize::try_from(position - self.segment.header.first_position);
         let at = at.unwrap_or(usize::MAX);
         let salt = self.segment.salt();
-        let other = || HealError::Other { position, id };
+        let other = || HealError::Other { position: self.heal.position, id };
         let len = u32::try_from(body.len()).map_err(|_| other())?;
         let record = bytes.get(at..).unwrap_or_default();
         let head = match Head::parse(record, salt, position) {
@@ -180,7 +182,10 @@ impl SegmentRepair<'_> {
         let header = &self.segment.header;
         let number = self.number_of(u32::try_from(at).ok()?)?;
         let index = header.first_index + number;
-        let time_of = |index: u64| self.reader.entry_at(index).ok().map(|entry| entry.time);
+        let time_of = |index| {
+            let entry = self.reader.entry_at(LogIndex(index)).ok()?;
+            Some(entry.time.as_ntp64())
+        };
         let batch = at.checked_sub(batch::HEADER_LEN).and_then(|start| {
             let position = header.first_position + start as u64;
             let found = BatchHeader::parse(bytes.get(start..)?, header.salt, position)?;
@@ -203,7 +208,9 @@ impl SegmentRepair<'_> {
             .chain(around)
             .flatten()
             .filter(|time| tried.insert(*time));
-        times.find(|time| (self.heal.is_entry)(index, *time, id)).map(|time| (index, time))
+        let is_entry =
+            |time| (self.heal.is_entry)(LogIndex(index), Timestamp::from_ntp64(time), id);
+        times.find(|time| is_entry(*time)).map(|time| (index, time))
     }
 
     /// Which entry of the segment begins at an offset.

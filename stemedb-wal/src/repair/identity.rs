@@ -9,6 +9,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, io,
+    sync::Arc,
 };
 
 use super::{
@@ -21,7 +22,9 @@ use crate::{
     files,
     identity::{IDENTITY_LEN, IDENTITY_NAME, Identity, IdentityError, SecretError},
     log::Placed,
+    position::Position,
     record::HEAD_LEN,
+    remote::LogDir,
     scan::{Scanner, sectors::is_unreadable},
     segment::{HEADER_LEN, SegmentHeader, parse_segment_name, segment_salt},
 };
@@ -108,14 +111,15 @@ impl fmt::Display for IdentityChange {
 ///
 /// If the segments do not tell it, the secret is another one, or the disk fails.
 pub fn find_identity(
-    disk: &dyn Disk,
+    disk: &Arc<dyn Disk>,
     find: &FindIdentity<'_>,
 ) -> Result<FoundIdentity, RepairError> {
+    let disk = &LogDir::new(Arc::clone(disk), None);
     let segments = LiveSegments::read(disk)?;
-    let (identity, change) = match Identity::load(disk) {
+    let (identity, change) = match Identity::load(&**disk) {
         Ok(identity) => (identity, None),
         Err(error) if is_lost(&error) => {
-            let bytes = read_identity(disk);
+            let bytes = read_identity(&**disk);
             if let Some(identity) = bytes.as_deref().and_then(Identity::corrected) {
                 (identity, Some(IdentityChange::Corrected))
             } else {
@@ -170,8 +174,8 @@ struct LiveSegment {
 }
 
 impl LiveSegments {
-    fn read(disk: &dyn Disk) -> Result<Self, RepairError> {
-        let names = files::list(disk)?;
+    fn read(disk: &LogDir) -> Result<Self, RepairError> {
+        let names = files::list_segments(disk)?;
         let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
         let mut generations = BTreeSet::new();
         for name in names {
@@ -204,7 +208,7 @@ impl LiveSegments {
     /// Makes an identity from the headers, and from what of a damaged file agrees with them.
     fn rebuild(
         &self,
-        disk: &dyn Disk,
+        disk: &LogDir,
         find: &FindIdentity<'_>,
         file: Option<&[u8]>,
         error: IdentityError,
@@ -250,7 +254,7 @@ fn begins_at_0(segments: &[LiveSegment]) -> bool {
 /// What the identity says of the secret: made again from the secret that was given, if bodies hash
 /// to their ids with it; nothing if they do without one.
 fn secret_check(
-    disk: &dyn Disk,
+    disk: &LogDir,
     find: &FindIdentity<'_>,
     segments: &[LiveSegment],
 ) -> Result<Option<[u8; 32]>, RepairError> {
@@ -295,7 +299,8 @@ fn secret_check(
 }
 
 fn body_of<'a>(bytes: &'a [u8], header: &SegmentHeader, record: &Placed) -> &'a [u8] {
-    let at = usize::try_from(record.position - header.first_position).unwrap_or(usize::MAX);
+    let at =
+        usize::try_from(record.position - Position(header.first_position)).unwrap_or(usize::MAX);
     let at = at.saturating_add(HEAD_LEN);
     bytes.get(at..at.saturating_add(record.len as usize)).unwrap_or_default()
 }

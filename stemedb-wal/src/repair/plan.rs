@@ -2,6 +2,8 @@
 
 use std::{collections::HashSet, ops::Range};
 
+use stemedb_merkle::LogIndex;
+
 use super::{
     HashBody, RepairError, RepairOptions,
     candidates::{self, Candidate},
@@ -10,12 +12,13 @@ use super::{
 use crate::{
     batch::BatchHeader,
     checksum::Salt,
-    disk::{Disk, stub_name},
     error::{Action, Damage, DamageKind},
     files,
     identity::Identity,
-    log::{Origin, Watermark, first_header, further},
+    log::{Origin, Watermark, first_header, further, handles::SegmentBytes},
+    position::Position,
     record::{Head, Kind},
+    remote::LogDir,
     scan::{
         Scanner,
         file::SegmentFile,
@@ -26,7 +29,7 @@ use crate::{
     sealed::check_kept,
     segment::{
         HEADER_LEN, SEGMENT_LEN_MAX, SegmentHeader, TRAILER_LEN, Trailer, segment_name,
-        segment_salt,
+        segment_salt, stub_name,
     },
 };
 
@@ -94,12 +97,12 @@ pub(crate) struct RepairedSegment {
 
 /// Reads the whole log and makes the plan.
 pub(crate) fn make_plan(
-    disk: &dyn Disk,
+    disk: &LogDir,
     identity: &Identity,
     options: &RepairOptions<'_>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Plan, RepairError> {
-    let clean = identity.clean.map(Watermark::from);
+    let clean = identity.clean;
     let marked = options.marks.iter().fold(clean, |marked, mark| further(marked, Some(*mark)));
     let mut plan = Plan { marked: marked.unwrap_or_default(), ..Plan::default() };
     let groups = candidates::find(disk, identity, &mut plan.strays)?;
@@ -126,7 +129,12 @@ pub(crate) fn make_plan(
                 DamageKind::Missing => disk.path(&name),
                 _ => disk.path(&found.segment.name),
             };
-            plan.missing.push(Damage { path, offset: 0, index: expected.first_index, what });
+            plan.missing.push(Damage {
+                path,
+                offset: 0,
+                index: LogIndex(expected.first_index),
+                what,
+            });
             plan.lost = true;
         }
         let mut segment = found.segment;
@@ -171,10 +179,10 @@ pub(crate) fn make_plan(
 
 impl Plan {
     /// The log is not shorter than it was.
-    fn check_marks(&mut self, disk: &dyn Disk, identity: &Identity) {
+    fn check_marks(&mut self, disk: &LogDir, identity: &Identity) {
         let (end, marked) = (self.end, self.marked);
         let short = marked.next_index > end.next_index;
-        let gone = self.segments.is_empty() && marked.position > 0;
+        let gone = self.segments.is_empty() && marked.position > Position(0);
         if !(short || gone) {
             return;
         }
@@ -184,7 +192,7 @@ impl Plan {
             Some(last) => (&last.name, last.header.first_position, DamageKind::Short),
             None => (&name, 0, DamageKind::Missing),
         };
-        let (path, offset) = (disk.path(name), end.position.saturating_sub(from));
+        let (path, offset) = (disk.path(name), end.position.get().saturating_sub(from));
         self.missing.push(Damage { path, offset, index: end.next_index, what });
     }
 
@@ -213,8 +221,8 @@ impl Plan {
     /// How many entries are lost at least.
     pub(crate) fn lost_entries(&self) -> u64 {
         let last = self.segments.last().map_or(0, |last| last.header.first_index);
-        let known = self.end.next_index.max(self.marked.next_index).max(last);
-        known.saturating_sub(self.kept)
+        let known = self.end.next_index.max(self.marked.next_index).max(LogIndex(last));
+        known.get().saturating_sub(self.kept)
     }
 }
 
@@ -247,7 +255,7 @@ impl Around<'_> {
     /// The best of the files that say that they are this segment; the others are strays.
     fn choose(
         &self,
-        disk: &dyn Disk,
+        disk: &LogDir,
         group: Vec<Candidate>,
         hash: Option<HashBody<'_>>,
         strays: &mut Vec<String>,
@@ -309,7 +317,7 @@ impl Around<'_> {
 
     fn examine(
         &self,
-        disk: &dyn Disk,
+        disk: &LogDir,
         candidate: Candidate,
         hash: Option<HashBody<'_>>,
     ) -> Result<Examined, RepairError> {
@@ -338,7 +346,8 @@ impl Around<'_> {
         let lost = self.lost || mismatch.is_some();
         let expected = segment.check_end(&bytes, &found, next, lost);
         let position = segment.header.first_position + found.end as u64;
-        let end = Watermark { position, next_index: found.next_index };
+        let end =
+            Watermark { position: Position(position), next_index: LogIndex(found.next_index) };
         if segment.is_broken() {
             let after = (!segment.is_lost()).then(|| segment.edited(bytes, &found));
             segment.repairable = after.flatten().is_some();
@@ -365,32 +374,31 @@ impl Around<'_> {
 
     /// A segment that is in an archive, by what is kept of it here: that is whole, or somebody has
     /// to put it back.
-    fn kept(&self, disk: &dyn Disk, candidate: Candidate) -> Result<Examined, RepairError> {
+    fn kept(&self, disk: &LogDir, candidate: Candidate) -> Result<Examined, RepairError> {
         let Identity { salt_seed, generation, .. } = self.identity;
         let salt = segment_salt(salt_seed, *generation, self.first_index);
         let header = candidate.header.unwrap_or_else(|| self.header(salt));
         let name = candidate.name.as_str();
-        let file =
-            disk.open(name).map_err(|source| files::failed(disk, Action::Open, name, source))?;
+        let file = open_segment(disk, name)?;
         let stub = stub_name(name).unwrap_or_else(|| name.to_owned());
         let (path, index) = (disk.path(&stub), header.first_index);
-        let damage = Damage { path, offset: 0, index, what: DamageKind::Stub };
-        let kept = SegmentFile { disk, name, file: &*file }.read_kept(candidate.len)?;
+        let damage = Damage { path, offset: 0, index: LogIndex(index), what: DamageKind::Stub };
+        let kept = SegmentFile { disk: &**disk, name, file: &file }.read_kept(candidate.len)?;
         let bytes = kept.map_err(RepairError::Stub)?;
         let proper = segment_name(header.generation, header.first_index) == name;
         let kept = check_kept(&header, &bytes).filter(|_| proper);
         let kept = kept.ok_or(RepairError::Stub(damage))?;
         if self.is_last {
-            let path = disk.path(&segment_name(header.generation, kept.next_index));
+            let path = disk.path(&segment_name(header.generation, kept.next_index.get()));
             return Err(RepairError::Behind { path });
         }
         let follows = self.next.is_none_or(|next| {
-            (next.first_index, next.previous_sum) == (kept.next_index, kept.trailer_sum)
+            (next.first_index, next.previous_sum) == (kept.next_index.get(), kept.trailer_sum)
         });
         let mut segment = SegmentPlan::new(candidate, header, &bytes);
         segment.next_sum = Some(kept.trailer_sum);
         let records = kept.placed.iter().map(|placed| {
-            let offset = usize::try_from(placed.position - header.first_position);
+            let offset = usize::try_from(placed.position.get() - header.first_position);
             let (offset, head) = (offset.unwrap_or(usize::MAX), placed.head(0));
             Known { offset, head, body: placed.len == 0 && placed.kind.has_body() }
         });
@@ -399,16 +407,24 @@ impl Around<'_> {
             first_position: header.first_position + segment.len,
             ..kept.next_header(salt_seed)
         };
-        let end = Watermark { position: expected.first_position, next_index: kept.next_index };
+        let end =
+            Watermark { position: Position(expected.first_position), next_index: kept.next_index };
         let (mismatch, lost) = (self.mismatch(&header), !follows);
         Ok(Examined { segment, salvaged, expected, end, mismatch, lost })
     }
 }
 
+/// Opens a segment.
+pub(super) fn open_segment(disk: &LogDir, name: &str) -> Result<SegmentBytes, RepairError> {
+    let opened = disk.open_segment(name);
+    let opened = opened.map_err(|source| files::failed(&**disk, Action::Open, name, source))?;
+    Ok(SegmentBytes::Open(opened))
+}
+
 /// All bytes of a segment, with what cannot be read filled in.
-pub(crate) fn read_segment(disk: &dyn Disk, name: &str) -> Result<Sectors, RepairError> {
-    let file = disk.open(name).map_err(|source| files::failed(disk, Action::Open, name, source))?;
-    let file = SegmentFile { disk, name, file: &*file };
+pub(crate) fn read_segment(disk: &LogDir, name: &str) -> Result<Sectors, RepairError> {
+    let file = open_segment(disk, name)?;
+    let file = SegmentFile { disk: &**disk, name, file: &file };
     Ok(file.read_sectors(file.len()?)?)
 }
 
@@ -451,11 +467,11 @@ impl SegmentPlan {
 
     /// What is known about the last segment.
     fn last(&mut self, bytes: &[u8], identity: &Identity, marked: Watermark) {
-        self.closed = identity.clean.map(Watermark::from);
-        self.marked_len = marked.position.saturating_sub(self.header.first_position);
+        self.closed = identity.clean;
+        self.marked_len = marked.position.get().saturating_sub(self.header.first_position);
         let header = self.header;
-        let judge = Judge { bytes, header: &header, marked: marked.position };
-        self.marked = marked.position.max(judge.marked_behind(HEADER_LEN));
+        let judge = Judge { bytes, header: &header, marked: marked.position.get() };
+        self.marked = marked.position.get().max(judge.marked_behind(HEADER_LEN));
         let scanned = Scanner::new(&header).all(bytes);
         let offsets: Vec<u32> = offsets_of(&header, &scanned.placed).collect();
         let verdict = judge.judge(&scanned.reached, &offsets);
@@ -465,7 +481,7 @@ impl SegmentPlan {
     /// The bytes of the segment, and what is known of them.
     pub(crate) fn read(
         &self,
-        disk: &dyn Disk,
+        disk: &LogDir,
         hash: Option<HashBody<'_>>,
     ) -> Result<(Vec<u8>, Salvaged), RepairError> {
         let Sectors { mut bytes, unreadable } = read_segment(disk, &self.name)?;
@@ -543,7 +559,7 @@ impl SegmentPlan {
     /// The segment as it should be; `None` if the disk gives other bytes than for the plan.
     pub(crate) fn repaired(
         &self,
-        disk: &dyn Disk,
+        disk: &LogDir,
         hash: Option<HashBody<'_>>,
     ) -> Result<Option<RepairedSegment>, RepairError> {
         let Sectors { bytes: before, unreadable } = read_segment(disk, &self.name)?;

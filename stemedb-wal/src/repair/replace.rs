@@ -5,6 +5,7 @@ use crate::{
     disk::{Disk, Quarantine, quarantined},
     error::DiskError,
     files,
+    remote::LogDir,
     segment::segment_name,
 };
 
@@ -57,7 +58,7 @@ fn holds(disk: &dyn Disk, name: &str, bytes: &[u8]) -> bool {
 /// Names may have been exchanged, so none is used before all files that have a wrong one are out
 /// of the way.
 pub(crate) fn put_names_right(
-    disk: &dyn Disk,
+    disk: &LogDir,
     segments: &mut [SegmentPlan],
 ) -> Result<Vec<(String, String)>, DiskError> {
     let mut renamed = Vec::new();
@@ -65,20 +66,20 @@ pub(crate) fn put_names_right(
     for segment in misnamed() {
         let parked = parked_name(segment);
         if segment.name != parked {
-            files::rename(disk, &segment.name, &parked)?;
+            files::rename_segment(disk, &segment.name, &parked)?;
         }
         renamed.push((segment.name.clone(), segment.proper_name()));
     }
     if renamed.is_empty() {
         return Ok(renamed);
     }
-    files::sync_dir(disk)?;
+    files::sync_dir(&**disk)?;
     for segment in segments.iter_mut().filter(|segment| segment.name != segment.proper_name()) {
         let name = segment.proper_name();
-        files::rename(disk, &parked_name(segment), &name)?;
+        files::rename_segment(disk, &parked_name(segment), &name)?;
         segment.name = name;
     }
-    files::sync_dir(disk)?;
+    files::sync_dir(&**disk)?;
     Ok(renamed)
 }
 

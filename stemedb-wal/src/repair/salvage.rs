@@ -210,10 +210,10 @@ impl Salvage<'_> {
         let Salvaged { next_index, last_time, .. } = self.found;
         let scanned = Scanner::resumed(header, start as u64, next_index, last_time).all(bytes);
         for placed in &scanned.placed {
-            let at = usize::try_from(placed.position - header.first_position);
+            let at = usize::try_from(placed.position.get() - header.first_position);
             let at = at.unwrap_or(usize::MAX);
             let record = bytes.get(at..).unwrap_or_default();
-            if let Some(head) = Head::parse(record, header.salt, placed.position) {
+            if let Some(head) = Head::parse(record, header.salt, placed.position.get()) {
                 self.take(at, head, Record::Whole);
             }
         }

@@ -2,11 +2,15 @@
 
 use std::io;
 
+use stemedb_merkle::LogIndex;
+
 use super::sectors::Sectors;
 use crate::{
-    disk::{Disk, DiskFile, StubDamaged, stub_name},
+    disk::Disk,
     error::{Action, Damage, DamageKind, DiskError},
-    segment::{SEGMENT_LEN_MAX, SegmentHeader, parse_segment_name},
+    log::handles::SegmentBytes,
+    remote::StubDamaged,
+    segment::{SEGMENT_LEN_MAX, SegmentHeader, parse_segment_name, stub_name},
 };
 
 /// The file of a segment.
@@ -14,7 +18,7 @@ use crate::{
 pub(crate) struct SegmentFile<'a> {
     pub(crate) disk: &'a dyn Disk,
     pub(crate) name: &'a str,
-    pub(crate) file: &'a dyn DiskFile,
+    pub(crate) file: &'a SegmentBytes,
 }
 
 impl SegmentFile<'_> {
@@ -25,7 +29,7 @@ impl SegmentFile<'_> {
 
     /// Damage of the file.
     pub(crate) fn damage(self, offset: u64, index: u64, what: DamageKind) -> Damage {
-        Damage { path: self.disk.path(self.name), offset, index, what }
+        Damage { path: self.disk.path(self.name), offset, index: LogIndex(index), what }
     }
 
     pub(crate) fn len(self) -> Result<u64, DiskError> {
@@ -104,5 +108,5 @@ pub(crate) fn stub_damage(disk: &dyn Disk, name: &str, error: &io::Error) -> Opt
     error.get_ref()?.downcast_ref::<StubDamaged>()?;
     let (_, index) = parse_segment_name(name)?;
     let path = disk.path(&stub_name(name)?);
-    Some(Damage { path, offset: 0, index, what: DamageKind::Stub })
+    Some(Damage { path, offset: 0, index: LogIndex(index), what: DamageKind::Stub })
 }

@@ -8,7 +8,8 @@ use std::{io, ops::Range};
 
 use super::{Scanner, offsets_of};
 use crate::{
-    disk::{DiskFile, SECTOR_LEN},
+    disk::SECTOR_LEN,
+    log::handles::SegmentBytes,
     segment::{HEADER_LEN, SegmentHeader},
 };
 
@@ -33,7 +34,7 @@ impl Sectors {
     /// # Errors
     ///
     /// If the disk fails in another way than for want of a sector.
-    pub(crate) fn read(file: &dyn DiskFile, room: Vec<u8>) -> io::Result<Self> {
+    pub(crate) fn read(file: &SegmentBytes, room: Vec<u8>) -> io::Result<Self> {
         let len = room.len();
         let mut sectors = Self { bytes: room, unreadable: Vec::new() };
         let mut end = 0;
@@ -55,7 +56,7 @@ impl Sectors {
     /// Reads a range, split where it fails. `end` follows the end of what the file has.
     fn fill(
         &mut self,
-        file: &dyn DiskFile,
+        file: &SegmentBytes,
         range: Range<u64>,
         steps: &[u64],
         end: &mut u64,

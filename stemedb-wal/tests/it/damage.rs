@@ -2,8 +2,12 @@
 
 use crate::history::{LogHarness, ModelEntry, ORIGIN, id_of, open};
 use std::{collections::BTreeMap, sync::Arc};
+
+use stemedb_merkle::{LogIndex, Timestamp};
+
 use stemedb_simdisk::FaultyDisk;
 use stemedb_wal::{
+    Position,
     disk::{Disk, MemoryDisk},
     error::{DamageKind, OpenError, ReadError},
     log::{LogOptions, NewRecord, Origin, Spares, Warning, Watermark},
@@ -56,8 +60,8 @@ impl Sample {
                 assert_eq!(replayed, self.model[..replayed.len()], "{:?}", report.warnings);
                 let reader = log.reader();
                 for entry in &replayed {
-                    assert_eq!(reader.read(entry.position).unwrap().body, entry.body);
-                    match reader.read_index(entry.index) {
+                    assert_eq!(reader.read(Position(entry.position)).unwrap().body, entry.body);
+                    match reader.read_index(LogIndex(entry.index)) {
                         Ok(record) => assert_eq!(record.body, entry.body),
                         Err(ReadError::Damaged(_)) => return Outcome::ReadFails,
                         Err(error) => panic!("{error}"),
@@ -288,7 +292,7 @@ fn segments_that_are_not_what_they_should_be_are_named() {
             disk.sync_dir().unwrap();
         });
         let OpenError::Missing { path, first_index } = &error else { panic!("{error}") };
-        assert_eq!(segment_name(0, *first_index), *name);
+        assert_eq!(segment_name(0, first_index.get()), *name);
         assert!(path.ends_with(name) || path.to_string_lossy().ends_with(name.as_str()));
     }
     // Of another store.
@@ -382,7 +386,7 @@ fn records_moved_copied_or_swapped_are_found() {
     // A stale batch from before, behind the end: never accepted.
     let damaged = disk.fork();
     let end = harness.log().end();
-    damaged.overwrite(&name, &batch(5), end).unwrap();
+    damaged.overwrite(&name, &batch(5), end.get()).unwrap();
     let shared: Arc<dyn Disk> = Arc::new(damaged);
     let error = open(&shared, &ORIGIN, &options, None).map(|_| ()).unwrap_err();
     assert!(matches!(error, OpenError::Damaged(_)), "{error}");
@@ -399,7 +403,7 @@ fn log_bytes_inside_a_body_never_pass_for_a_batch() {
     let body = faulty.contents(&segment_name(0, 0)).unwrap();
     let (mut log, _, _) = open(&disk, &ORIGIN, &options(), None).unwrap();
     let record = NewRecord { id: id_of(&body), body: &body[..2000], heals: None };
-    log.write(&[record], 0, &mut Vec::new()).unwrap();
+    log.write(&[record], Timestamp::MIN, &mut Vec::new()).unwrap();
     log.sync().unwrap();
     drop(log);
     let (_, report, replayed) = open(&disk, &ORIGIN, &options(), None).unwrap();
@@ -414,15 +418,15 @@ fn a_watermark_that_does_not_fit_is_told_from_damage() {
     let count = sample.model.len() as u64;
     let inside = sample.model[3].position;
     // What a checkpoint covers was durable: a log that ends before it has lost its end.
-    let beyond = Watermark { position: end.position + 1000, next_index: count + 2 };
+    let beyond = Watermark { position: end.position + 1000, next_index: LogIndex(count + 2) };
     let opened = open(&shared, &sample.origin, &options(), Some(beyond));
     let error = opened.map(|_| ()).unwrap_err();
     assert!(matches!(error, OpenError::Shortened { .. }), "{error}");
     for watermark in [
-        Watermark { position: end.position, next_index: count - 1 },
-        Watermark { position: inside, next_index: 3 },
-        Watermark { position: inside + 1, next_index: 3 },
-        Watermark { position: sample.model[0].position, next_index: 0 },
+        Watermark { position: end.position, next_index: LogIndex(count - 1) },
+        Watermark { position: Position(inside), next_index: LogIndex(3) },
+        Watermark { position: Position(inside + 1), next_index: LogIndex(3) },
+        Watermark { position: Position(sample.model[0].position), next_index: LogIndex(0) },
     ] {
         let shared: Arc<dyn Disk> = Arc::new(sample.disk.fork());
         let error =
@@ -432,7 +436,10 @@ fn a_watermark_that_does_not_fit_is_told_from_damage() {
     // From each boundary on, exactly the rest is replayed.
     let mut opened = 0;
     for entry in &sample.model {
-        let watermark = Watermark { position: entry.position - 64, next_index: entry.index };
+        let watermark = Watermark {
+            position: Position(entry.position - 64),
+            next_index: LogIndex(entry.index),
+        };
         let shared: Arc<dyn Disk> = Arc::new(sample.disk.fork());
         let Ok((mut log, _, replayed)) = open(&shared, &sample.origin, &options(), Some(watermark))
         else {
@@ -447,9 +454,13 @@ fn a_watermark_that_does_not_fit_is_told_from_damage() {
         for rolled in [false, true] {
             let reader = log.reader();
             for entry in &sample.model {
-                assert_eq!(reader.read_index(entry.index).unwrap().body, entry.body, "{rolled}");
+                assert_eq!(
+                    reader.read_index(LogIndex(entry.index)).unwrap().body,
+                    entry.body,
+                    "{rolled}"
+                );
             }
-            log.write(&[record], 0, &mut Vec::new()).unwrap();
+            log.write(&[record], Timestamp::MIN, &mut Vec::new()).unwrap();
         }
     }
     assert_eq!(opened, 8, "as many batches");

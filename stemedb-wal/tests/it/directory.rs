@@ -7,6 +7,8 @@ use std::{
     sync::Arc,
 };
 
+use stemedb_merkle::{LogIndex, Timestamp};
+
 use stemedb_wal::{
     disk::{Disk, Displaced, FileDisk, LOCK_NAME, NotAFile},
     error::{AppendError, OpenError},
@@ -29,7 +31,7 @@ fn open(dir: &Path) -> Result<Log, OpenError> {
 
 fn append(log: &mut Log, body: &[u8]) -> Result<(), AppendError> {
     let id = *blake3::hash(body).as_bytes();
-    log.write(&[NewRecord { id, body, heals: None }], 1, &mut Vec::new())?;
+    log.write(&[NewRecord { id, body, heals: None }], Timestamp::from_ntp64(1), &mut Vec::new())?;
     log.sync()?;
     log.publish();
     Ok(())
@@ -126,7 +128,7 @@ fn a_renamed_directory_keeps_its_log() {
     fs::rename(&dir, &elsewhere).unwrap();
     // Sealed segments are opened by their names when they are needed.
     let reader = log.reader();
-    assert!(reader.entries(0..20).all(|entry| entry.is_ok()));
+    assert!(reader.entries(LogIndex(0)..LogIndex(20)).all(|entry| entry.is_ok()));
     assert!(reader.check_place().is_err(), "an idle log notices as well");
     assert_eq!(log.failure().unwrap().displaced(), Some(Displaced::Gone));
     drop((log, reader));

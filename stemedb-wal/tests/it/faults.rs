@@ -5,6 +5,9 @@ use std::{
     io,
     sync::{Arc, Mutex},
 };
+
+use stemedb_merkle::Timestamp;
+
 use stemedb_simdisk::{Fault, FaultKind, FaultyDisk, Operation, Survival, Target};
 use stemedb_wal::{
     disk::Disk,
@@ -42,7 +45,7 @@ fn live(disk: &FaultyDisk, life: &mut Life) -> Result<(), String> {
                 .collect();
             life.tried.extend(bodies.iter().cloned());
             let result = log
-                .write(&records, 0, &mut Vec::new())
+                .write(&records, Timestamp::MIN, &mut Vec::new())
                 .and_then(|()| if n == 3 { Ok(()) } else { log.sync() });
             if let Err(error) = result {
                 check_poisoned(&mut log, &error);
@@ -72,7 +75,7 @@ fn check_poisoned(log: &mut Log, error: &AppendError) {
     assert!(error.to_string().contains("until the store is reopened"), "{error}");
     let record = NewRecord { id: id_of(b"x"), body: b"x", heals: None };
     for again in [
-        log.write(&[record], 0, &mut Vec::new()).unwrap_err(),
+        log.write(&[record], Timestamp::MIN, &mut Vec::new()).unwrap_err(),
         log.sync().unwrap_err(),
         log.mark().unwrap_err(),
     ] {
@@ -151,7 +154,7 @@ fn recovery_can_fail_at_any_operation_and_be_tried_again() {
     let model: Vec<ModelEntry> = harness.model().to_vec();
     let body = body_of(9, 2000);
     let record = NewRecord { id: id_of(&body), body: &body, heals: None };
-    harness.log_mut().write(&[record], 0, &mut Vec::new()).unwrap();
+    harness.log_mut().write(&[record], Timestamp::MIN, &mut Vec::new()).unwrap();
     let mut torn = 0;
     for seed in 0..20 {
         let cut = disk.power_cut(Survival::Sectors, seed);
@@ -199,7 +202,7 @@ fn a_full_disk_fails_the_append_that_does_not_fit_and_no_other() {
         let error = loop {
             let body = body_of(acknowledged.len() as u64, 150);
             let record = NewRecord { id: id_of(&body), body: &body, heals: None };
-            match log.write(&[record], 0, &mut Vec::new()).and_then(|()| log.sync()) {
+            match log.write(&[record], Timestamp::MIN, &mut Vec::new()).and_then(|()| log.sync()) {
                 Ok(()) => acknowledged.push(body),
                 Err(error) => break error,
             }
@@ -220,7 +223,7 @@ fn a_full_disk_fails_the_append_that_does_not_fit_and_no_other() {
         let (mut log, _, replayed) = open(&shared, &ORIGIN, &options(), None).unwrap();
         let body = body_of(77, 1000);
         let record = NewRecord { id: id_of(&body), body: &body, heals: None };
-        log.write(&[record], 0, &mut Vec::new()).unwrap();
+        log.write(&[record], Timestamp::MIN, &mut Vec::new()).unwrap();
         log.close().unwrap();
         let (_, _, after) = open(&shared, &ORIGIN, &options(), None).unwrap();
         assert_eq!(after.len(), replayed.len() + 1);
@@ -234,7 +237,7 @@ fn a_failed_sync_is_not_retried() {
     harness.append(&[10], 0);
     let body = body_of(5, 30);
     let record = NewRecord { id: id_of(&body), body: &body, heals: None };
-    harness.log_mut().write(&[record], 0, &mut Vec::new()).unwrap();
+    harness.log_mut().write(&[record], Timestamp::MIN, &mut Vec::new()).unwrap();
     disk.inject(Fault {
         target: Target::Only(Operation::Sync),
         after: 0,

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use stemedb_merkle::{LogIndex, Timestamp};
+
 use stemedb_wal::{
+    Position,
     disk::Disk,
     identity::Identity,
     log::{Kind, Log, LogOptions, NewRecord, OpenReport, Origin, Placed, Watermark},
@@ -79,16 +82,16 @@ impl LogHarness {
             bodies.iter().map(|body| NewRecord { id: id_of(body), body, heals: None }).collect();
         let mut placed = Vec::new();
         let log = self.log.as_mut().unwrap();
-        log.write(&records, now, &mut placed).unwrap();
+        log.write(&records, Timestamp::from_ntp64(now), &mut placed).unwrap();
         log.sync().unwrap();
         log.publish();
         for (placed, body) in placed.iter().zip(bodies) {
             assert_eq!(placed.index, self.model.len() as u64);
             self.model.push(ModelEntry {
-                index: placed.index,
-                time: placed.time,
+                index: placed.index.get(),
+                time: placed.time.as_ntp64(),
                 id: placed.id,
-                position: placed.position,
+                position: placed.position.get(),
                 body,
             });
         }
@@ -105,7 +108,7 @@ impl LogHarness {
 
     /// Opens from a watermark, and checks that exactly what is behind it is replayed.
     pub(crate) fn open_from(&mut self, watermark: Option<Watermark>) -> OpenReport {
-        let from = watermark.map_or(0, |watermark| watermark.next_index);
+        let from = watermark.map_or(0, |watermark| watermark.next_index.get());
         let (log, report, replayed) =
             open(&self.disk, &self.origin, &self.options, watermark).unwrap();
         let expected = self.model.get(usize::try_from(from).unwrap()..).unwrap();
@@ -128,17 +131,18 @@ impl LogHarness {
         let reader = self.log().reader();
         assert_eq!(reader.next_index(), self.model.len() as u64);
         for entry in &self.model {
-            let record = reader.read(entry.position).unwrap();
+            let record = reader.read(Position(entry.position)).unwrap();
             assert_eq!(record.body, entry.body);
             assert_placed(&record.entry, entry);
-            assert_eq!(reader.read_index(entry.index).unwrap(), record);
-            assert_eq!(reader.entry(entry.position).unwrap(), record.entry);
-            assert_eq!(reader.entry_at(entry.index).unwrap(), record.entry);
+            assert_eq!(reader.read_index(LogIndex(entry.index)).unwrap(), record);
+            assert_eq!(reader.entry(Position(entry.position)).unwrap(), record.entry);
+            assert_eq!(reader.entry_at(LogIndex(entry.index)).unwrap(), record.entry);
         }
         let count = self.model.len() as u64;
-        let forward: Vec<Placed> = reader.entries(0..u64::MAX).map(Result::unwrap).collect();
+        let forward: Vec<Placed> =
+            reader.entries(LogIndex(0)..LogIndex(u64::MAX)).map(Result::unwrap).collect();
         let mut backward: Vec<Placed> =
-            reader.entries(0..u64::MAX).rev().map(Result::unwrap).collect();
+            reader.entries(LogIndex(0)..LogIndex(u64::MAX)).rev().map(Result::unwrap).collect();
         backward.reverse();
         assert_eq!(forward, backward);
         assert_eq!(forward.len(), self.model.len());
@@ -146,7 +150,7 @@ impl LogHarness {
             assert_placed(placed, entry);
         }
         let (from, to) = (count / 3, count * 2 / 3);
-        let mut both = reader.entries(from..to);
+        let mut both = reader.entries(LogIndex(from)..LogIndex(to));
         let mut seen = 0;
         while let Some(front) = both.next() {
             assert_eq!(front.unwrap().index, from + seen / 2);
@@ -159,7 +163,7 @@ impl LogHarness {
         for entry in &self.model {
             for time in [entry.time.saturating_sub(1), entry.time, entry.time + 1] {
                 let expected = self.model.partition_point(|entry| entry.time < time) as u64;
-                assert_eq!(reader.index_at_time(time).unwrap(), expected);
+                assert_eq!(reader.index_at_time(Timestamp::from_ntp64(time)).unwrap(), expected);
             }
         }
     }
@@ -168,7 +172,14 @@ impl LogHarness {
 fn assert_placed(placed: &Placed, entry: &ModelEntry) {
     assert_eq!(
         (placed.index, placed.time, placed.id, placed.position, placed.len as usize, placed.kind),
-        (entry.index, entry.time, entry.id, entry.position, entry.body.len(), Kind::Entry)
+        (
+            LogIndex(entry.index),
+            Timestamp::from_ntp64(entry.time),
+            entry.id,
+            Position(entry.position),
+            entry.body.len(),
+            Kind::Entry,
+        )
     );
 }
 
@@ -183,10 +194,10 @@ pub(crate) fn open(
     let (log, report) = Log::open(Arc::clone(disk), origin, options, watermark, &mut |records| {
         for (n, placed) in records.placed.iter().enumerate() {
             replayed.push(ModelEntry {
-                index: placed.index,
-                time: placed.time,
+                index: placed.index.get(),
+                time: placed.time.as_ntp64(),
                 id: placed.id,
-                position: placed.position,
+                position: placed.position.get(),
                 body: records.body(n).to_vec(),
             });
         }
@@ -200,5 +211,5 @@ pub(crate) fn repair(
     identity: &mut Identity,
     options: &RepairOptions<'_>,
 ) -> Result<RepairReport, RepairError> {
-    RepairPlan::new(&**disk, identity, options, &mut |_| {})?.apply(disk, identity, options)
+    RepairPlan::new(disk, identity, options, &mut |_| {})?.apply(disk, identity, options)
 }

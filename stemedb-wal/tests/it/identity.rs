@@ -6,10 +6,15 @@ use std::{
     io,
     sync::{Arc, Mutex},
 };
+
+use stemedb_merkle::LogIndex;
+
 use stemedb_simdisk::{Fault, FaultKind, FaultyDisk, Operation, Step, Survival, Target};
 use stemedb_wal::{
+    Position,
     disk::{Disk, Fingerprint},
     identity::*,
+    log::Watermark,
 };
 
 const LOCK: Fingerprint = Fingerprint { inode: 0x1122, birth_nanos: 0x3344 };
@@ -34,7 +39,10 @@ fn sample() -> Identity {
         salt_seed: [0xC3; 16],
         secret_check: Some([0xD4; 32]),
         fingerprint: LOCK,
-        clean: Some(CleanMark { position: 0x0102_0304_0506, next_index: 0x0708 }),
+        clean: Some(Watermark {
+            position: Position(0x0102_0304_0506),
+            next_index: LogIndex(0x0708),
+        }),
     }
 }
 
@@ -191,7 +199,8 @@ fn an_unknown_birth_time_does_not_make_a_copy() {
 fn the_clean_mark_only_grows_until_the_next_generation() {
     let disk = FaultyDisk::new(1);
     let mut identity = Identity::create(&disk, LOCK, None, entropy).unwrap();
-    let mark = |position| CleanMark { position, next_index: position / 10 };
+    let mark =
+        |position| Watermark { position: Position(position), next_index: LogIndex(position / 10) };
     for (given, expected) in [(100, 100), (90, 100), (100, 100), (200, 200)] {
         let before = disk.operations(Target::Mutating);
         identity.save_clean(&disk, mark(given)).unwrap();

@@ -2,11 +2,14 @@
 
 use crate::history::{LogHarness, body_of, id_of};
 use std::sync::Arc;
+
+use stemedb_merkle::{LogIndex, Timestamp};
+
 use stemedb_simdisk::FaultyDisk;
 use stemedb_wal::{
-    disk::MemoryDisk,
+    disk::{Disk, FileDisk, MemoryDisk},
     error::{AppendError, ReadError},
-    log::{Log, LogOptions, NewRecord, Spares},
+    log::{Log, LogOptions, NewRecord, Origin, Spares, durable_extent},
 };
 
 fn tiny() -> LogOptions {
@@ -34,7 +37,7 @@ fn nothing_is_seen_before_it_is_published() {
     let mut placed = Vec::new();
     let record = NewRecord { id: id_of(b"x"), body: b"x", heals: None };
     let log = harness.log_mut();
-    log.write(&[record], 5, &mut placed).unwrap();
+    log.write(&[record], Timestamp::from_ntp64(5), &mut placed).unwrap();
     let position = placed[0].position;
     assert!(matches!(reader.read(position), Err(ReadError::NotFound { .. })));
     log.publish();
@@ -54,7 +57,7 @@ fn a_body_over_the_limit_is_refused_and_the_log_goes_on() {
     harness.append(&[100], 0);
     let body = body_of(7, 101);
     let record = NewRecord { id: id_of(&body), body: &body, heals: None };
-    let error = harness.log_mut().write(&[record], 0, &mut Vec::new()).unwrap_err();
+    let error = harness.log_mut().write(&[record], Timestamp::MIN, &mut Vec::new()).unwrap_err();
     assert!(matches!(error, AppendError::TooLong { len: 101, max: 100 }), "{error}");
     harness.append(&[100], 0);
     harness.check_reads();
@@ -81,7 +84,10 @@ fn times_strictly_increase_whatever_the_clock_says() {
     assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "{times:?}");
     harness.check_reads();
     let record = NewRecord { id: id_of(b"x"), body: b"x", heals: None };
-    let error = harness.log_mut().write(&[record; 2], u64::MAX, &mut Vec::new()).unwrap_err();
+    let error = harness
+        .log_mut()
+        .write(&[record; 2], Timestamp::from_ntp64(u64::MAX), &mut Vec::new())
+        .unwrap_err();
     assert!(matches!(error, AppendError::Exhausted), "{error}");
     harness.check_reads();
 }
@@ -100,7 +106,7 @@ fn batches_over_the_limit_are_split_and_keep_their_order() {
 fn a_background_thread_prepares_spares() {
     let options = LogOptions { segment_len: 1 << 20, ..LogOptions::default() };
     let dir = tempfile::tempdir().unwrap();
-    let disk = stemedb_wal::disk::FileDisk::create(dir.path()).unwrap();
+    let disk = FileDisk::create(dir.path()).unwrap();
     let mut harness = LogHarness::new(Arc::new(disk), options);
     for _ in 0..300 {
         harness.append(&[1000; 20], 0);
@@ -111,4 +117,64 @@ fn a_background_thread_prepares_spares() {
     harness.open();
     harness.check_reads();
     let _: &Log = harness.log();
+}
+
+/// Bodies that stay where they are come to the same bytes, however many parts that makes.
+#[test]
+fn bodies_written_in_place_are_written_the_same() {
+    let bodies: Vec<Vec<u8>> = (0..1500).map(|n| body_of(n, (n % 70) as usize)).collect();
+    let records: Vec<NewRecord<'_>> =
+        bodies.iter().map(|body| NewRecord { id: id_of(body), body, heals: None }).collect();
+    let origin = Origin { store_id: [1; 16], generation: 0, salt_seed: [2; 16], clean: None };
+    let options = LogOptions { spares: Spares::None, ..LogOptions::default() };
+    let written = |disk: Arc<dyn Disk>, in_place: bool| {
+        let (mut log, _) =
+            Log::open(Arc::clone(&disk), &origin, &options, None, &mut |_| {}).unwrap();
+        let mut placed = Vec::new();
+        for records in [records.as_slice(), &records[..1], &[]] {
+            if in_place {
+                log.write_in_place(records, Timestamp::from_ntp64(7), &mut placed).unwrap();
+            } else {
+                log.write(records, Timestamp::from_ntp64(7), &mut placed).unwrap();
+            }
+        }
+        log.close().unwrap();
+        let file = disk.open("segment-0000-00000000000000000000.log").unwrap();
+        let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
+        file.read_at(&mut bytes, 0).unwrap();
+        (bytes, placed)
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let on_disk: Arc<dyn Disk> = Arc::new(FileDisk::create(dir.path()).unwrap());
+    let expected = written(Arc::new(MemoryDisk::new()), false);
+    assert_eq!(written(on_disk, true), expected);
+    assert_eq!(written(Arc::new(MemoryDisk::new()), true), expected);
+}
+
+/// Damage below what was durable is no end of it: a copy up to there would lack what follows.
+#[test]
+fn the_durable_extent_of_a_damaged_segment_is_none() {
+    let disk = FaultyDisk::new(1);
+    let origin = Origin { store_id: [1; 16], generation: 0, salt_seed: [2; 16], clean: None };
+    let options = LogOptions { spares: Spares::None, ..LogOptions::default() };
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let (mut log, _) = Log::open(shared, &origin, &options, None, &mut |_| {}).unwrap();
+    let mut placed = Vec::new();
+    for n in 0..5 {
+        let body = body_of(n, 100);
+        let record = NewRecord { id: id_of(&body), body: &body, heals: None };
+        log.write(&[record], Timestamp::from_ntp64(7), &mut placed).unwrap();
+        log.sync().unwrap();
+    }
+    let name = "segment-0000-00000000000000000000.log";
+    let extent = || durable_extent(&*Disk::open(&disk, name).unwrap());
+    // The last batch says of the one before that it was durable.
+    assert_eq!(extent().unwrap().unwrap().next_index, LogIndex(4));
+    let head = placed[1].position.get() + 8;
+    disk.flip_bit(name, head * 8).unwrap();
+    assert_eq!(extent().unwrap_err().kind(), std::io::ErrorKind::InvalidData);
+    // Behind the mark it is what may be torn.
+    disk.flip_bit(name, head * 8).unwrap();
+    disk.flip_bit(name, (placed[4].position.get() + 8) * 8).unwrap();
+    assert_eq!(extent().unwrap().unwrap().next_index, LogIndex(4));
 }

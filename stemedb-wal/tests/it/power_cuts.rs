@@ -2,17 +2,12 @@
 //! allows, also while recovering from the cut before.
 
 use crate::history::{ModelEntry, ORIGIN, body_of, id_of, open};
-use std::{
-    io,
-    path::PathBuf,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
-};
-use stemedb_simdisk::{FaultyDisk, Step, Survival};
+use std::sync::{Arc, Mutex};
+
+use stemedb_merkle::{LogIndex, Timestamp};
+use stemedb_simdisk::{FaultyDisk, Step, Survival, UnsyncedDisk};
 use stemedb_wal::{
-    disk::{Bytes, DirLock, Disk, DiskFile},
+    disk::Disk,
     error::OpenError,
     log::{Log, LogOptions, NewRecord, Origin, Placed, Spares, Watermark},
     raw::{SegmentHeader, parse_segment_name},
@@ -104,11 +99,11 @@ fn append(log: &mut Log, known: &Mutex<Known>, random: &mut Random, numbers: &mu
     let time = log.last_time();
     {
         let mut known = known.lock().unwrap();
-        known.written.truncate(usize::try_from(first).unwrap());
+        known.written.truncate(usize::try_from(first.get()).unwrap());
         for (n, body) in bodies.iter().enumerate() {
             known.written.push(ModelEntry {
-                index: first + n as u64,
-                time: time + 1 + n as u64,
+                index: (first + n as u64).get(),
+                time: time.as_ntp64() + 1 + n as u64,
                 id: id_of(body),
                 position: 0,
                 body: body.clone(),
@@ -116,10 +111,11 @@ fn append(log: &mut Log, known: &Mutex<Known>, random: &mut Random, numbers: &mu
         }
     }
     let mut placed: Vec<Placed> = Vec::new();
-    log.write(&records, 0, &mut placed).unwrap();
+    log.write(&records, Timestamp::MIN, &mut placed).unwrap();
     let mut known = known.lock().unwrap();
     for placed in placed {
-        known.written[usize::try_from(placed.index).unwrap()].position = placed.position;
+        known.written[usize::try_from(placed.index.get()).unwrap()].position =
+            placed.position.get();
     }
 }
 
@@ -142,7 +138,8 @@ fn verify(
     let origin = Origin { clean: known.clean, ..ORIGIN };
     let (log, report, replayed) =
         open(disk, &origin, &options(), watermark).map_err(|error| error.to_string())?;
-    let from = usize::try_from(watermark.map_or(0, |watermark| watermark.next_index)).unwrap();
+    let from =
+        usize::try_from(watermark.map_or(0, |watermark| watermark.next_index.get())).unwrap();
     let count = from + replayed.len();
     if count < known.acknowledged {
         return Err(format!(
@@ -168,8 +165,8 @@ fn verify(
     }
     let reader = log.reader();
     for entry in &written {
-        let record = reader.read_index(entry.index).map_err(|error| error.to_string())?;
-        if record.body != entry.body || record.entry.time != entry.time {
+        let record = reader.read_index(LogIndex(entry.index)).map_err(|error| error.to_string())?;
+        if record.body != entry.body || record.entry.time != Timestamp::from_ntp64(entry.time) {
             return Err(format!("entry {} reads as something else", entry.index));
         }
     }
@@ -261,7 +258,7 @@ fn verify_with_cuts(
         Known { acknowledged: found.len(), written: found, clean: known.clean, watermark: None };
     let body = body_of(seed, 50);
     let record = NewRecord { id: id_of(&body), body: &body, heals: None };
-    log.write(&[record], 0, &mut Vec::new()).map_err(|error| error.to_string())?;
+    log.write(&[record], Timestamp::MIN, &mut Vec::new()).map_err(|error| error.to_string())?;
     let cut = observed.power_cut(Survival::Nothing, seed);
     let (_, after) = verify(&wrap(cut), &served, None)?;
     if after.len() == served.written.len() { Ok(count * 2) } else { Err("grew".into()) }
@@ -307,72 +304,10 @@ fn damage_is_found(disk: &FaultyDisk, known: &Known, seed: u64) -> Result<(), St
     }
 }
 
-/// A disk that syncs only the headers of files, and says that it synced all.
-#[derive(Debug)]
-struct Unsynced(FaultyDisk);
-
-#[derive(Debug)]
-struct UnsyncedFile(Arc<dyn DiskFile>, AtomicU64);
-
-impl Disk for Unsynced {
-    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(UnsyncedFile(self.0.open(name)?, AtomicU64::new(1))))
-    }
-    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(UnsyncedFile(self.0.create(name)?, AtomicU64::new(0))))
-    }
-    fn list(&self) -> io::Result<Vec<String>> {
-        self.0.list()
-    }
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.0.rename(from, to)
-    }
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.0.remove(name)
-    }
-    fn sync_dir(&self) -> io::Result<()> {
-        self.0.sync_dir()
-    }
-    fn lock(&self) -> io::Result<Box<dyn DirLock>> {
-        self.0.lock()
-    }
-    fn map(&self, name: &str, in_place: bool) -> io::Result<Arc<dyn Bytes>> {
-        self.0.map(name, in_place)
-    }
-    fn available(&self) -> io::Result<u64> {
-        self.0.available()
-    }
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path(name)
-    }
-}
-
-impl DiskFile for UnsyncedFile {
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buffer, offset)
-    }
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.1.store(offset, Ordering::Relaxed);
-        self.0.write_at(bytes, offset)
-    }
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        self.0.allocate(len)
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-    fn sync(&self) -> io::Result<()> {
-        if self.1.load(Ordering::Relaxed) == 0 { self.0.sync() } else { Ok(()) }
-    }
-}
-
 #[test]
 fn control_a_writer_that_skips_the_sync_is_caught() {
     for seed in 1..4 {
-        let error = simulate(seed, 40, |disk| Arc::new(Unsynced(disk))).unwrap_err();
+        let error = simulate(seed, 40, |disk| Arc::new(UnsyncedDisk(disk))).unwrap_err();
         println!("caught: {error}");
     }
 }

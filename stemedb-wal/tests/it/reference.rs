@@ -5,6 +5,9 @@ mod scanner;
 use crate::history::{LogHarness, ORIGIN, body_of, id_of, open};
 use scanner::{Reading, read_log};
 use std::sync::{Arc, Mutex};
+
+use stemedb_merkle::Timestamp;
+
 use stemedb_simdisk::{FaultyDisk, Survival};
 use stemedb_wal::{
     disk::Disk,
@@ -104,7 +107,7 @@ fn every_power_cut() {
     let write = |log: &mut Log, number: u64, len: usize| {
         let body = body_of(number, len);
         let record = NewRecord { id: id_of(&body), body: &body, heals: None };
-        log.write(&[record], 50, &mut Vec::new()).unwrap();
+        log.write(&[record], Timestamp::from_ntp64(50), &mut Vec::new()).unwrap();
     };
     for (number, len) in (0..).zip([10, 300, 0, 700, 600, 700, 30, 2000, 5, 900, 20]) {
         write(&mut log, number, len);

@@ -8,8 +8,12 @@ use std::{
     io,
     sync::{Arc, Mutex},
 };
+
+use stemedb_merkle::{LogIndex, Timestamp};
+
 use stemedb_simdisk::{Fault, FaultKind, FaultyDisk, Step, Survival, Target};
 use stemedb_wal::{
+    Position,
     disk::{Disk, Fingerprint, is_quarantined},
     error::{DamageKind, OpenError, ReadError},
     identity::Identity,
@@ -53,7 +57,7 @@ fn sample(closed: bool) -> Sample {
     harness.log_mut().mark().unwrap();
     if closed {
         harness.close();
-        identity.save_clean(&disk, harness.origin.clean.unwrap().into()).unwrap();
+        identity.save_clean(&disk, harness.origin.clean.unwrap()).unwrap();
     }
     Sample { disk, model: harness.model().to_vec() }
 }
@@ -92,7 +96,7 @@ fn what_is_missing_below_a_mark_is_lost_and_not_torn() {
     let sample = sample(false);
     let last = segments(&sample.disk).pop().unwrap();
     let entry = sample.model.last().unwrap();
-    let mark = Watermark { position: entry.position, next_index: entry.index };
+    let mark = Watermark { position: Position(entry.position), next_index: LogIndex(entry.index) };
     let (mut cuts, mut refused) = (0, 0);
     for len in (100..sample.disk.contents(&last).unwrap().len() as u64).step_by(7) {
         let cut = sample.disk.fork();
@@ -116,9 +120,10 @@ fn what_is_missing_below_a_mark_is_lost_and_not_torn() {
                 let holes = report.unwrap().lost_bodies;
                 let found = reopen(&cut).unwrap().log;
                 assert!(found.next_index() >= mark.next_index, "cut to {len}");
-                let expected = sample.model.iter().filter(|entry| entry.index < mark.next_index);
+                let expected =
+                    sample.model.iter().filter(|entry| entry.index < mark.next_index.get());
                 for entry in expected {
-                    match found.reader().read_index(entry.index) {
+                    match found.reader().read_index(LogIndex(entry.index)) {
                         Ok(record) => assert_eq!(record.body, entry.body, "cut to {len}"),
                         Err(_) => assert!(holes.contains(&entry.id), "cut to {len}: {entry:?}"),
                     }
@@ -158,15 +163,15 @@ fn holes_of(model: &[ModelEntry], reopened: &Reopened) -> Vec<u64> {
     assert_eq!(reader.next_index(), model.len() as u64);
     let mut holes = Vec::new();
     for (entry, replayed) in model.iter().zip(&reopened.replayed) {
-        let placed = reader.entry_at(entry.index).unwrap();
-        assert_eq!((placed.id, placed.time), (entry.id, entry.time));
+        let placed = reader.entry_at(LogIndex(entry.index)).unwrap();
+        assert_eq!((placed.id, placed.time.as_ntp64()), (entry.id, entry.time));
         assert_eq!((replayed.id, replayed.time), (entry.id, entry.time));
-        match reader.read_index(entry.index) {
+        match reader.read_index(LogIndex(entry.index)) {
             Ok(record) => assert_eq!(record.body, entry.body),
             Err(ReadError::Hole { index, time, id }) => {
-                assert_eq!((index, time, id), (entry.index, entry.time, entry.id));
+                assert_eq!((index.get(), time.as_ntp64(), id), (entry.index, entry.time, entry.id));
                 assert_eq!(placed.kind, Kind::Hole);
-                holes.push(index);
+                holes.push(index.get());
             }
             Err(error) => panic!("{error}"),
         }
@@ -198,7 +203,8 @@ fn every_flipped_bit_is_repaired_in_its_place() {
                 } else {
                     assert_eq!(kinds, [DamageKind::Body], "{}", context());
                 }
-                let verified = reopened.log.reader().check(Some(&hash), 0, &mut |_| {}).unwrap();
+                let verified =
+                    reopened.log.reader().check(Some(&hash), LogIndex(0), &mut |_| {}).unwrap();
                 assert_eq!(verified, [], "{}", context());
                 *counts.entry(format!("{kinds:?}")).or_default() += 1;
             }
@@ -237,7 +243,7 @@ fn assert_subset(model: &[ModelEntry], reopened: &Reopened, missing: usize) {
     for (n, entry) in reopened.replayed.iter().enumerate() {
         let was = left.find(|was| was.id == entry.id && was.time == entry.time).unwrap();
         assert_eq!(entry.index, n as u64);
-        match reopened.log.reader().read_index(entry.index) {
+        match reopened.log.reader().read_index(LogIndex(entry.index)) {
             Ok(record) => assert_eq!(record.body, was.body),
             Err(ReadError::Hole { .. }) => {}
             Err(error) => panic!("{error}"),
@@ -294,7 +300,7 @@ fn bad_sectors_lose_what_was_in_them_and_nothing_else() {
                 let reader = reopened.log.reader();
                 for entry in &reopened.replayed {
                     let was = known[&entry.id];
-                    match reader.read_index(entry.index) {
+                    match reader.read_index(LogIndex(entry.index)) {
                         Ok(record) => assert_eq!(record.body, was.body),
                         Err(ReadError::Hole { .. }) => {}
                         Err(error) => panic!("{error}"),
@@ -362,14 +368,15 @@ fn a_hole_heals_and_stays_healed() {
     let report = run_repair(&disk, Some(&hash)).unwrap();
     assert!(matches!(
         report.actions.as_slice(),
-        [RepairAction::Rewritten { .. }, RepairAction::Hole { index: 2, .. }]
+        [RepairAction::Rewritten { .. }, RepairAction::Hole { index: LogIndex(2), .. }]
     ));
     let mut reopened = reopen(&disk).unwrap();
     assert_eq!(holes_of(&sample.model, &reopened), [2]);
-    let heals = Some(HoleEntry { index: entry.index, time: entry.time });
+    let heals =
+        Some(HoleEntry { index: LogIndex(entry.index), time: Timestamp::from_ntp64(entry.time) });
     let record = NewRecord { id: entry.id, body: &entry.body, heals };
     let mut placed = Vec::new();
-    reopened.log.write(&[record], 0, &mut placed).unwrap();
+    reopened.log.write(&[record], Timestamp::MIN, &mut placed).unwrap();
     reopened.log.sync().unwrap();
     reopened.log.publish();
     let position = placed[0].position;
@@ -511,7 +518,7 @@ fn a_log_without_damage_is_left_alone() {
     let mut reopened = reopen(&sample.disk).unwrap();
     let body = body_of(1, 900);
     let record = NewRecord { id: id_of(&body), body: &body, heals: None };
-    reopened.log.write(&[record], 0, &mut Vec::new()).unwrap();
+    reopened.log.write(&[record], Timestamp::MIN, &mut Vec::new()).unwrap();
     for seed in 0..50 {
         let cut = sample.disk.power_cut(Survival::Sectors, seed);
         let report = run_repair(&cut, Some(&hash)).unwrap();

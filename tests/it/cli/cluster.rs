@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use std::env;
 use std::time::Duration;
 
-use serde_json::Value;
 use stemedb::rpc::{Client, ClientOptions};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -75,8 +74,7 @@ async fn write(address: String, writer: u64, end: Instant) -> Vec<String> {
 
 async fn root_of(address: &str) -> Option<String> {
     let status = client(address).await?.status().await.ok()?;
-    let status: Value = serde_json::from_str(&status).ok()?;
-    Some(status["head"]["set_root"].as_str()?.to_owned())
+    Some(status.head?.set_root)
 }
 
 #[test]

@@ -178,7 +178,9 @@ fn a_difference_over_the_wire_is_the_one_between_directories() {
     let all = place.run(&["diff", "--store", "new", &served.address]).ok();
     assert_eq!(all.lines().len(), 2_030);
     assert_eq!(place.run(&["ids", "--store", "new"]).ok().lines().len(), 0);
-    place.run(&["diff", "--store", "b", "no:where"]).fails(2, "no:where is no directory");
+    place
+        .run(&["diff", "--store", "b", "no:where"])
+        .fails(2, "no:where: neither a directory nor an address");
 }
 
 #[test]

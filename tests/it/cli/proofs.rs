@@ -98,10 +98,10 @@ fn what_is_no_proof_file_is_wrong_usage() {
         &"x".repeat(1 << 20),
     ] {
         place.write("p", bad);
-        place.run(&["verify", "p", "--root", &root]).fails(2, "is no proof file");
+        place.run(&["verify", "p", "--root", &root]).fails(2, "not a proof file");
     }
     place.write("p", [0xff; 100]);
-    place.run(&["verify", "p", "--root", &root, "--json"]).fails(2, "is no proof file");
+    place.run(&["verify", "p", "--root", &root, "--json"]).fails(2, "not a proof file");
     place.run(&["verify", "missing", "--root", &root]).fails(1, "missing: cannot read it");
     place.run(&["verify", ".stemedb", "--root", &root]).fails(1, "cannot read it");
 }

@@ -129,7 +129,7 @@ fn a_client_without_a_token_gets_nothing() {
     let sync = ["sync", "--store", "b", &served.address, "--token-file", "second", "--json"];
     assert!(place.run(&sync).ok().text().contains("\"equal\":true"));
     let other = ["get", &id, "--from", "192.0.2.1", "--token-file", "second"];
-    place.run(&other).fails(1, "in clear");
+    place.run(&other).fails(1, "in plaintext");
 }
 
 #[test]

@@ -27,7 +27,7 @@ impl Network {
         let (store, address) = (&process.store, &node.address);
         let mut held = BTreeSet::new();
         let entries: Vec<_> = store.iter().map(Result::unwrap).collect();
-        check_times(address, entries.iter().map(|entry| entry.time));
+        check_times(address, entries.iter().map(|entry| entry.time.as_ntp64()));
         held.extend(entries.iter().map(|entry| entry.id.0));
         for id in &held {
             let body = store.get(&AssertionId(*id)).unwrap();

@@ -16,11 +16,11 @@ use stemedb::{
         report::PeerCursor,
     },
 };
-use stemedb_simdisk::{FaultyDisk, Survival};
+use stemedb_simdisk::{FaultyDisk, Survival, UnsyncedDisk};
 use stemedb_wal::disk::Disk;
 
 use super::{
-    sabotage::{Sabotage, Unsynced},
+    sabotage::Sabotage,
     world::{self, ENVIRONMENT},
 };
 
@@ -112,8 +112,8 @@ impl Process {
         let head = self.store.head().unwrap();
         Head {
             set: SetHead { count: head.count, root: head.set_root },
-            log_size: head.log_size,
-            last_time: head.last_time,
+            log_size: head.log_size.get(),
+            last_time: head.last_time.as_ntp64(),
             epoch: self.epoch,
             store: self.store_id,
             version: "sim".to_owned(),
@@ -180,7 +180,7 @@ impl Node {
             ..Options::default()
         };
         let disk: Arc<dyn Disk> = match shape.sabotage {
-            Sabotage::Unsynced => Arc::new(Unsynced(self.disk.clone())),
+            Sabotage::Unsynced => Arc::new(UnsyncedDisk(self.disk.clone())),
             _ => Arc::new(self.disk.clone()),
         };
         let store = match Store::open_on(disk, ENVIRONMENT, options) {
@@ -198,7 +198,7 @@ impl Node {
             key: NodeKey::from_seed(&key_of(&identity.node)),
             remembered: self.members.clone(),
             run: store.random().unwrap(),
-            began: (store.clock_time()).max(store.head().unwrap().last_time) + 1,
+            began: store.clock_time().max(store.head().unwrap().last_time).as_ntp64() + 1,
             address: self.address.clone(),
             version: "sim".to_owned(),
             keys: identity.keys.clone(),
@@ -211,8 +211,8 @@ impl Node {
         let (set_root, head) = (store.head().unwrap().set_root, store.head().unwrap());
         let head = Head {
             set: SetHead { count: head.count, root: set_root },
-            log_size: head.log_size,
-            last_time: head.last_time,
+            log_size: head.log_size.get(),
+            last_time: head.last_time.as_ntp64(),
             epoch: stats.epoch,
             store: stats.store_id,
             version: "sim".to_owned(),

@@ -5,10 +5,7 @@ use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 use stemedb::rpc::store::{PeerStore, peer_identity};
 
 use stemedb::{
-    rpc::{
-        SessionHost as _,
-        wire_len::{request_len, response_len},
-    },
+    rpc::wire_len::{request_len, response_len},
     sync::{
         Config, Direction, Ending, Output, Report, Session, Source as _,
         cluster::Outcome,
@@ -45,7 +42,7 @@ impl Network {
         node.turn(now);
         let cursor = node.cursors.get(&peer).copied();
         let Some(process) = &mut node.process else { return };
-        let pin = PeerStore(Arc::clone(&process.store)).pin();
+        let pin = PeerStore::new(Arc::clone(&process.store)).pin();
         let Some(pin) = pin.ok().filter(|_| !shunned) else {
             process.cluster.ended(&address(peer), Outcome::Failed, now);
             return;
@@ -58,7 +55,7 @@ impl Network {
             without: Vec::new(),
             seed: world::drawn(32).try_into().unwrap(),
         };
-        let session = Session::new(config, pin, process.store.clock_time(), now);
+        let session = Session::new(config, pin, process.store.clock_time().as_ntp64(), now);
         process.sessions.insert(number, Running { session, peer, begun: now, tick: None });
         self.counts.sessions += 1;
         self.drive(place, number);
@@ -143,7 +140,7 @@ impl Network {
         node.turn(now);
         let Some(process) = &mut node.process else { return };
         let Some(running) = process.sessions.get_mut(&number) else { return };
-        let (session, store) = (&mut running.session, PeerStore(Arc::clone(&process.store)));
+        let (session, store) = (&mut running.session, PeerStore::new(Arc::clone(&process.store)));
         match news {
             News::Append(..) => {}
             News::Received(response) => {
@@ -160,7 +157,7 @@ impl Network {
                 session.read(read.number, &bodies, now);
             }
             News::Pin => match store.pin() {
-                Ok(pin) => session.pinned(pin, store.time(), now),
+                Ok(pin) => session.pinned(pin, process.store.clock_time().as_ntp64(), now),
                 Err(_) => session.failed(now),
             },
             News::Due => {
@@ -201,10 +198,11 @@ impl Network {
             return self.tell_at(now + after, who, News::Lost(asked));
         };
         process.responder.expire(now);
-        let store = &PeerStore(Arc::clone(&process.store));
-        let nonce = store.nonce().unwrap();
+        let store = &PeerStore::new(Arc::clone(&process.store));
+        let nonce = process.store.random().unwrap();
         let from = Ipv4Addr::LOCALHOST.into();
-        let context = RequestContext { now, time: store.time(), nonce, from };
+        let context =
+            RequestContext { now, time: process.store.clock_time().as_ntp64(), nonce, from };
         let mut responses = Vec::new();
         let mut refused = None;
         match process.responder.answer(request, store, context) {

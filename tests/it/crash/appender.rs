@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use stemedb::{AssertionId, Depth, Options, Store};
+use stemedb::{AssertionId, Depth, LogIndex, Options, Store};
 use stemedb_merkle::history::{MemoryHistory, leaf_hash};
 
 use crate::reference::{
@@ -107,7 +107,7 @@ pub(crate) fn check(
     from: u64,
 ) -> Result<(), String> {
     for (index, id) in acknowledged.range(from..) {
-        let found = store.get_index(*index).map_err(|error| error.to_string())?;
+        let found = store.get_index(LogIndex(*index)).map_err(|error| error.to_string())?;
         let Some((entry, body)) = found else {
             return Err(format!("entry {index} was acknowledged and is gone"));
         };

@@ -3,19 +3,16 @@
 use std::{fs, path::PathBuf, sync::Arc};
 
 use prost::Message;
-use stemedb::{ProofFile, SetProof, Terminal, fuzzing};
+use stemedb::{LogIndex, LogSize, Position, ProofFile, SetProof, Terminal, Timestamp, fuzzing};
 use stemedb_merkle::{
     MerkleTree,
     history::{History, leaf_hash},
     serialize::{deserialize_tree, serialize_tree},
 };
-use stemedb_rpc::{
-    PeerAddress, Tokens,
-    backend::{Entry, Head, Receipt, Which},
-    proto::v1,
-};
+use stemedb_rpc::{PeerAddress, Tokens, Which, proto::v1};
 use stemedb_simdisk::FaultyDisk;
 use stemedb_store::{
+    Entry, Head, Receipt,
     checkpoint::{self, CheckpointState, Covered},
     tiles::{SLOT_LEN, TILES_NAME, TileFile},
 };
@@ -31,7 +28,7 @@ use stemedb_sync::{
     symbols::{self, Extension, Sketch},
 };
 use stemedb_wal::{
-    disk::{Disk, Fingerprint, RemoteDisk},
+    disk::{Disk, Fingerprint},
     identity::{IDENTITY_NAME, Identity},
     log::{HoleEntry, Kind, Log, NewRecord},
     raw::{Head as RecordHead, SegmentHeader, batch, segment::HEADER_LEN, segment_name},
@@ -159,7 +156,7 @@ fn write_log() {
             .iter()
             .map(|body| NewRecord { id: *blake3::hash(body).as_bytes(), body, heals: None })
             .collect();
-        log.write(&records, 1 << 60, &mut placed).unwrap();
+        log.write(&records, Timestamp::from_ntp64(1 << 60), &mut placed).unwrap();
         log.sync().unwrap();
         if n == 1 {
             write("segment", "0", &disk.contents(&first).unwrap()[HEADER_LEN..1400]);
@@ -174,9 +171,8 @@ fn write_log() {
         for name in disk.list().unwrap() {
             dropping.put(&name, &disk.contents(&name).unwrap()).unwrap();
         }
-        let remote = RemoteDisk::new(Arc::new(dropping.clone()), None);
         let (log, _) = Log::open(
-            Arc::new(remote.clone()),
+            Arc::new(dropping.clone()),
             &files::origin(),
             &files::log_options(),
             None,
@@ -184,7 +180,7 @@ fn write_log() {
         )
         .unwrap();
         let hash = |bytes: &[u8]| *blake3::hash(bytes).as_bytes();
-        log.reader().drop_sealed(&remote, &first, place, &[hash(&sealed)], &hash).unwrap();
+        log.reader().drop_sealed(&first, place, &[hash(&sealed)], &hash).unwrap();
         write("stub", &format!("{n}"), &dropping.contents(stub::STUB).unwrap());
     }
 }
@@ -197,8 +193,14 @@ fn write_trees() {
         tree = MerkleTree::new();
         tree.insert_batch(&(0..count).map(entry).collect::<Vec<_>>()).unwrap();
         let covered = Covered { next_index: count, ..files::covered(&tree, 10_000) };
-        let holes = vec![([3; 32], HoleEntry { index: 7, time: 8 })];
-        let state = CheckpointState { history: vec![[8; 32]; 3], holes, symbols: vec![[4; 32]; 3] };
+        let holes =
+            vec![([3; 32], HoleEntry { index: LogIndex(7), time: Timestamp::from_ntp64(8) })];
+        let state = CheckpointState {
+            history: vec![[8; 32]; 3],
+            holes,
+            symbols: vec![[4; 32]; 3],
+            segments: Vec::new(),
+        };
         let disk = FaultyDisk::new(1);
         let found = checkpoint::write_base(
             &disk,
@@ -221,8 +223,14 @@ fn write_trees() {
         tree.insert_batch(&more.collect::<Vec<_>>()).unwrap();
         let covered = files::covered(&tree, 20_000);
         let changes = tree.snapshot().changes(10_000, 0).unwrap();
-        let holes = vec![([3; 32], HoleEntry { index: 7, time: 8 })];
-        let state = CheckpointState { history: vec![[8; 32]; 3], holes, symbols: vec![[4; 32]; 3] };
+        let holes =
+            vec![([3; 32], HoleEntry { index: LogIndex(7), time: Timestamp::from_ntp64(8) })];
+        let state = CheckpointState {
+            history: vec![[8; 32]; 3],
+            holes,
+            symbols: vec![[4; 32]; 3],
+            segments: Vec::new(),
+        };
         let found =
             checkpoint::write_delta(&disk, &base, 0, &covered, &changes, &state, true).unwrap();
         let (name, _) = found.file_sizes().remove(1);
@@ -233,7 +241,9 @@ fn write_trees() {
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let file = TileFile::open(&shared, files::STORE_ID, 0).unwrap().unwrap();
     let (mut history, mut tiles) = (History::new(), Vec::new());
-    history.extend((0..600).map(|time| leaf_hash(time, &[7; 32])), |tile| tiles.push(tile));
+    history.extend((0..600).map(|time| leaf_hash(Timestamp::from_ntp64(time), &[7; 32])), |tile| {
+        tiles.push(tile);
+    });
     file.append(&tiles).unwrap();
     let tiles = disk.contents(TILES_NAME).unwrap();
     write("tiles", "0", &tiles);
@@ -244,7 +254,7 @@ fn write_trees() {
     write("history", "pending", &nodes(&history.pending()));
     let mut peaks = stemedb_merkle::history::Frontier::new();
     for time in 0..600 {
-        peaks.append(leaf_hash(time, &[7; 32]));
+        peaks.append(leaf_hash(Timestamp::from_ntp64(time), &[7; 32]));
     }
     write("history", "peaks", &nodes(peaks.peaks()));
     write("history", "empty", &[0; 8]);
@@ -410,11 +420,18 @@ fn write_messages() {
     write("requests", "zstd", &[&[6], &push.encode_to_vec()[..]].concat());
 
     let id = stemedb::AssertionId([7; 32]);
-    let receipt = Receipt { id, index: 300, time: 1 << 40, duplicate: true };
-    let entry = Entry { id, index: 1, time: 1 << 40, len: 3, body: Some(vec![1, 2, 3]) };
-    let entry = v1::Entry::from(entry);
-    let head =
-        Head { count: 1, set_root: [1; 32], log_size: 2, log_root: [3; 32], last_time: 1 << 40 };
+    let time = Timestamp::from_ntp64(1 << 40);
+    let receipt =
+        Receipt { id, index: LogIndex(300), time, position: Position(7), duplicate: true };
+    let entry = Entry { id, index: LogIndex(1), time, len: 3, hole: true };
+    let entry = v1::Entry::from((entry, Some(vec![1, 2, 3])));
+    let head = Head {
+        count: 1,
+        set_root: [1; 32],
+        log_size: LogSize(2),
+        log_root: [3; 32],
+        last_time: time,
+    };
     let mut tree = MerkleTree::new();
     tree.insert_batch(&(0..100).map(files::entry).collect::<Vec<_>>()).unwrap();
     let proof = tree.snapshot().prove(&files::entry(3).id).unwrap();
@@ -441,7 +458,7 @@ fn write_messages() {
         (2, v1::AppendBatchResponse { receipts: vec![receipt.into(); 3] }.encode_to_vec()),
         (3, get(Which::Id(id))),
         (3, get(Which::Prefix("01234567".to_owned()))),
-        (3, get(Which::Index(9))),
+        (3, get(Which::Index(LogIndex(9)))),
         (4, v1::GetResponse { entry: Some(entry.clone()), part: vec![5; 9] }.encode_to_vec()),
         (5, v1::HeadResponse::from(head).encode_to_vec()),
         (6, proof.encode_to_vec()),

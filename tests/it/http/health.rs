@@ -7,13 +7,7 @@ use std::{
     time::Duration,
 };
 
-use stemedb::{
-    Environment, Options, Store,
-    node::{
-        http::HttpOptions,
-        status::{Problem, ProblemCode},
-    },
-};
+use stemedb::{Environment, Options, Store, node::http::HttpOptions};
 use stemedb_simdisk::{Fault, FaultKind, FaultyDisk, Operation, Target};
 use stemedb_store::clock::NTP64;
 use tokio::time::Instant;
@@ -46,21 +40,45 @@ fn a_node_that_is_well_says_so() {
     }
 }
 
+/// A node whose disk is nearly full.
+fn short_of_room(dir: &tempfile::TempDir) -> Serving {
+    let store = Store::open(dir.path(), Options::default()).unwrap();
+    Serving::short_of_room(store, HttpOptions::default())
+}
+
 #[test]
 fn a_node_with_problems_lives_but_is_not_ready() {
-    let serving = Serving::start(["one"]);
-    *serving.node.problems.lock().unwrap() = vec![
-        Problem { code: ProblemCode::Disk, text: "nearly full: free some".into() },
-        Problem { code: ProblemCode::Damage, text: "3 bodies are lost".into() },
-    ];
+    let dir = tempfile::tempdir().unwrap();
+    let serving = short_of_room(&dir);
     let answer = get(serving.address, "/readyz");
     assert_eq!(answer.code, 503);
-    assert_eq!(answer.body, "disk: nearly full: free some\ndamage: 3 bodies are lost\n");
+    let text = &answer.body;
+    assert!(text.starts_with("disk: the disk has ") && text.ends_with(": make room\n"), "{text}");
     assert_eq!(get(serving.address, "/livez").code, 200);
     let text = get(serving.address, "/metrics").body;
     assert!(text.contains("\nstemedb_ready 0.0\n"), "{text}");
     assert!(text.contains("\nstemedb_problem{code=\"disk\"} 1.0\n"), "{text}");
     assert!(text.contains("\nstemedb_problem{code=\"writer\"} 0.0\n"), "{text}");
+}
+
+#[test]
+fn a_node_whose_trees_fail_shows_no_count_and_no_root() {
+    let dir = tempfile::tempdir().unwrap();
+    let serving = short_of_room(&dir);
+    serving.node.store().append(b"held").unwrap();
+    assert_eq!(get(serving.address, "/status.json").json()["head"]["count"], 1);
+    serving.break_trees();
+    let status = get(serving.address, "/status.json").json();
+    assert_eq!(status["head"], serde_json::Value::Null, "{status}");
+    assert_eq!(get(serving.address, "/api/head").code, 500);
+    let lines = get(serving.address, "/readyz").body;
+    let codes: Vec<_> = lines.lines().map(|line| line.split(':').next().unwrap()).collect();
+    assert_eq!(codes, ["damage", "disk"], "a problem a line: {lines}");
+    assert_eq!(get(serving.address, "/livez").code, 200);
+    let metrics = get(serving.address, "/metrics");
+    assert_eq!(metrics.code, 200, "it is the metrics that raise the alarm");
+    assert!(metrics.body.contains("\nstemedb_problem{code=\"damage\"} 1.0\n"), "{metrics:?}");
+    assert!(!metrics.body.contains("\nstemedb_store_memory_bytes "), "{metrics:?}");
 }
 
 #[test]
@@ -87,15 +105,14 @@ fn probes_are_answered_whatever_host_they_name() {
 
 #[test]
 fn an_unknown_host_is_not_told_the_particulars_of_a_problem() {
-    let serving = Serving::start(["one"]);
-    let problem = Problem { code: ProblemCode::Disk, text: "nearly full: free some".into() };
-    *serving.node.problems.lock().unwrap() = vec![problem];
+    let dir = tempfile::tempdir().unwrap();
+    let serving = short_of_room(&dir);
     let answer = probe(serving.address, "/readyz");
     assert_eq!((answer.code, answer.body.as_str()), (503, "disk\n"));
     let answer = ask(serving.address, "GET", "/readyz", "Host: evil.example\r\n");
     assert_eq!((answer.code, answer.body.as_str()), (503, "disk\n"));
     let known = get(serving.address, "/readyz");
-    assert_eq!(known.body, "disk: nearly full: free some\n");
+    assert!(known.body.starts_with("disk: the disk has "), "{}", known.body);
 }
 
 #[test]
@@ -162,7 +179,8 @@ fn the_status_is_that_of_the_node() {
     assert_eq!(answer.field("content-type"), Some("application/json"));
     let status = answer.json();
     assert_eq!(status["head"]["count"], 2);
-    assert_eq!(status["peers"][0]["state"], "alive");
+    assert_eq!(status["peers"][0]["state"], "named");
+    assert_eq!(status["peers"][0]["address"], serving.peer_address);
     assert_eq!(status["slices"].as_array().unwrap().len(), 16);
 }
 
@@ -203,7 +221,7 @@ fn a_node_that_can_append_no_more_does_not_live() {
         error: ErrorKind::Other,
         kind: FaultKind::Failed,
     });
-    assert!(serving.node.store.append(b"after").is_err());
+    assert!(serving.node.store().append(b"after").is_err());
     let answer = get(serving.address, "/livez");
     assert_eq!(answer.code, 503);
     assert!(answer.body.contains("until the node is started again"), "{}", answer.body);

@@ -6,7 +6,14 @@ use std::{
 };
 
 use stemedb::{
-    node::metrics::{Direction, Metrics, Origin, Outcome, PEERS_MAX},
+    node::{
+        Status,
+        metrics::{Direction, Metrics, Origin, Outcome, PEERS_MAX},
+        status::{
+            ArchiveStatus, DiskStatus, HeadStatus, PeerState, PeerStatus, ScrubStatus,
+            SessionStatus, SliceStatus, SyncStatus,
+        },
+    },
     sync::{
         Ending,
         message::{Kind, Refusal},
@@ -145,6 +152,91 @@ fn report() -> Report {
     }
 }
 
+/// Seconds since 1970 of everything that the node says happened.
+const NOW: f64 = 1_763_750_000.0;
+
+/// A node of which everything is shown that can be.
+fn status() -> Status {
+    let session = SessionStatus {
+        time: NOW - 40.0,
+        outcome: "complete".into(),
+        layer: Some("symbols".into()),
+        fetched: 17,
+        pushed: 3,
+        bytes_sent: 5_300,
+        bytes_received: 18_200,
+        millis: 84,
+    };
+    let met = PeerStatus {
+        address: "10.0.0.2:7845".into(),
+        node: Some("52".repeat(16)),
+        version: Some("0.1.0".into()),
+        state: PeerState::Alive,
+        count: Some(3),
+        set_root: Some("52".repeat(32)),
+        in_step: Some(false),
+        lag_seconds: Some(12.5),
+        last_repaired: Some(NOW - 40.0),
+        failures: 0,
+        retry_at: None,
+        last_session: Some(session),
+        remark: None,
+    };
+    let away = PeerStatus {
+        address: "node-3.example:7845".into(),
+        node: None,
+        version: None,
+        state: PeerState::Down,
+        count: None,
+        set_root: None,
+        in_step: None,
+        lag_seconds: None,
+        last_repaired: None,
+        failures: 4,
+        retry_at: Some(NOW + 60.0),
+        last_session: None,
+        remark: None,
+    };
+    Status {
+        version: "0.1.0".into(),
+        node: "51".repeat(16),
+        store: "50".repeat(16),
+        epoch: 1,
+        address: "10.0.0.1:7845".into(),
+        time: NOW,
+        uptime_seconds: 86_400,
+        head: Some(HeadStatus::default()),
+        not_ready: Vec::new(),
+        sync: SyncStatus { paused: None, running: 1, append_p99_seconds: Some(0.0042) },
+        peers: vec![met, away],
+        slices: (0..16)
+            .map(|slice| SliceStatus {
+                prefix: format!("{slice:x}"),
+                last_repaired: Some(NOW - 40.0),
+                bytes_compared: 5_000 + slice,
+                bytes_transferred: 900 * slice,
+                sessions: 12,
+                mismatches: slice % 3,
+            })
+            .collect(),
+        disk: DiskStatus { free: 180 << 30, total: 240 << 30, reserve: 1 << 30 },
+        scrub: Some(ScrubStatus {
+            position: 1,
+            began: Some(NOW - 900.0),
+            last_pass: Some(NOW - 600_000.0),
+            damaged: 2,
+            healed: 2,
+        }),
+        archive: Some(ArchiveStatus {
+            url: "s3://bucket/stemedb".into(),
+            log_size: 1,
+            last_sent: Some(NOW - 50.0),
+            dropped_segments: 0,
+            error: None,
+        }),
+    }
+}
+
 /// A node to which everything has happened that is counted.
 fn busy(metrics: &Metrics) {
     let time = Duration::from_millis(3);
@@ -170,13 +262,18 @@ fn busy(metrics: &Metrics) {
 #[test]
 fn each_metric_is_documented_and_each_documented_metric_is_there() {
     let serving = Serving::start(["one"]);
-    serving.node.store.checkpoint().unwrap();
-    busy(&serving.node.metrics);
+    let (store, metrics) = (serving.node.store(), serving.node.metrics());
+    store.checkpoint().unwrap();
+    busy(metrics);
+    let families = parse(&metrics.text(&status(), store, Some(0)));
     let answer = get(serving.address, "/metrics");
     assert_eq!(answer.code, 200);
     let kind = answer.field("content-type").unwrap();
     assert_eq!(kind, "application/openmetrics-text; version=1.0.0; charset=utf-8");
-    let families = parse(&answer.body);
+    let served = parse(&answer.body);
+    let unknown: Vec<_> = served.keys().filter(|name| !families.contains_key(*name)).collect();
+    assert!(served.contains_key("stemedb_store_memory_bytes"), "{:?}", served.keys());
+    assert!(served.len() > 50 && unknown.is_empty(), "{}: {unknown:?}", served.len());
     for (name, family) in &families {
         let fits = name.starts_with("stemedb_") || name.starts_with("process_");
         assert!(fits, "{name}");
@@ -225,8 +322,9 @@ fn each_metric_is_documented_and_each_documented_metric_is_there() {
 #[test]
 fn what_happened_is_counted() {
     let serving = Serving::start(["one", "two"]);
-    busy(&serving.node.metrics);
-    let families = parse(&get(serving.address, "/metrics").body);
+    let (store, metrics) = (serving.node.store(), serving.node.metrics());
+    busy(metrics);
+    let families = parse(&metrics.text(&status(), store, Some(0)));
     let value = |name: &str, labels: &[(&str, &str)]| -> f64 {
         let wanted: BTreeMap<String, String> =
             labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
@@ -287,10 +385,10 @@ fn what_happened_is_counted() {
 fn peers_beyond_the_limit_share_series() {
     let serving = Serving::start(["one"]);
     let hostile = "a\"b\\c\nd";
-    serving.node.metrics.session_ended(hostile, &report(), Duration::ZERO);
+    serving.node.metrics().session_ended(hostile, &report(), Duration::ZERO);
     for n in 0..PEERS_MAX + 50 {
         let peer = format!("10.1.{}.{}:7845", n / 256, n % 256);
-        serving.node.metrics.session_ended(&peer, &report(), Duration::ZERO);
+        serving.node.metrics().session_ended(&peer, &report(), Duration::ZERO);
     }
     let families = parse(&get(serving.address, "/metrics").body);
     let samples = &families["stemedb_peer_sync_sessions"].samples;
@@ -306,10 +404,7 @@ fn peers_beyond_the_limit_share_series() {
 fn metrics_of_two_nodes_do_not_mix() {
     let (one, other) = (Metrics::new(), Metrics::new());
     let serving = Serving::start(["one"]);
-    let text = |metrics: &Metrics| {
-        use stemedb::node::http::View;
-        metrics.text(&serving.node.status(), &serving.node.store, 0)
-    };
+    let text = |metrics: &Metrics| metrics.text(&status(), serving.node.store(), None);
     let same = one.clone();
     one.gossip_sent(5);
     same.gossip_sent(6);

@@ -1,164 +1,37 @@
-//! A node that is nothing but a store, a status and a peer's store.
+//! A node that serves over HTTP, and a peer of it.
 
 use std::{
-    error::Error,
-    net::SocketAddr,
-    sync::{Arc, Mutex},
+    future,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
 };
 
 use stemedb::{
-    Hash, Options, Store,
+    LogIndex, Options, Store,
     node::{
-        Metrics, Status,
-        http::{CompareError, Http, HttpOptions, View, cells},
-        status::{
-            ArchiveStatus, DiskStatus, HeadStatus, PeerState, PeerStatus, Problem, ScrubStatus,
-            SessionStatus, SliceStatus, SyncStatus,
-        },
+        self, Node,
+        http::{Http, HttpOptions},
     },
 };
 use tokio::{runtime::Runtime, sync::oneshot};
 
-/// The peer that is there.
-pub(super) const PEER: &str = "10.0.0.2:7845";
-/// A peer that is not.
-pub(super) const AWAY: &str = "node-3.example:7845";
+/// The address of a peer that is not there.
+pub(super) const AWAY: &str = "localhost:1";
 
-pub(super) struct FakeNode {
-    pub(super) store: Arc<Store>,
-    pub(super) peer: Store,
-    pub(super) metrics: Metrics,
-    pub(super) problems: Mutex<Vec<Problem>>,
-}
-
-/// Seconds since 1970 of everything that a test node says happened.
-pub(super) const NOW: f64 = 1_763_750_000.0;
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
-}
-
-impl View for FakeNode {
-    fn status(&self) -> Status {
-        let head = self.store.head().unwrap();
-        let peer = self.peer.head().unwrap();
-        let in_step = head.set_root == peer.set_root;
-        let session = SessionStatus {
-            time: NOW - 40.0,
-            outcome: "complete".into(),
-            layer: Some("symbols".into()),
-            fetched: 17,
-            pushed: 3,
-            bytes_sent: 5_300,
-            bytes_received: 18_200,
-            millis: 84,
-        };
-        let met = PeerStatus {
-            address: PEER.into(),
-            node: Some("52".repeat(16)),
-            version: Some("0.1.0".into()),
-            state: PeerState::Alive,
-            count: Some(peer.count),
-            set_root: Some(hex(&peer.set_root)),
-            in_step: Some(in_step),
-            lag_seconds: Some(if in_step { 0.0 } else { 12.5 }),
-            last_repaired: Some(NOW - 40.0),
-            failures: 0,
-            retry_at: None,
-            last_session: Some(session),
-            remark: None,
-        };
-        let away = PeerStatus {
-            address: AWAY.into(),
-            node: None,
-            version: None,
-            state: PeerState::Down,
-            count: None,
-            set_root: None,
-            in_step: None,
-            lag_seconds: None,
-            last_repaired: None,
-            failures: 4,
-            retry_at: Some(NOW + 60.0),
-            last_session: None,
-            remark: None,
-        };
-        Status {
-            version: "0.1.0".into(),
-            node: "51".repeat(16),
-            store: "50".repeat(16),
-            epoch: 1,
-            address: "10.0.0.1:7845".into(),
-            time: NOW,
-            uptime_seconds: 86_400,
-            head: Some(HeadStatus {
-                count: head.count,
-                set_root: hex(&head.set_root),
-                log_size: head.log_size,
-                log_root: hex(&head.log_root),
-            }),
-            not_ready: self.problems.lock().unwrap().clone(),
-            sync: SyncStatus { paused: None, running: 1, append_p99_seconds: Some(0.0042) },
-            peers: vec![met, away],
-            slices: (0..16)
-                .map(|slice| SliceStatus {
-                    prefix: format!("{slice:x}"),
-                    last_repaired: Some(NOW - 40.0),
-                    bytes_compared: 5_000 + slice,
-                    bytes_transferred: 900 * slice,
-                    sessions: 12,
-                    mismatches: slice % 3,
-                })
-                .collect(),
-            disk: DiskStatus { free: 180 << 30, total: 240 << 30, reserve: 1 << 30 },
-            scrub: Some(ScrubStatus {
-                position: head.log_size / 3,
-                began: Some(NOW - 900.0),
-                last_pass: Some(NOW - 600_000.0),
-                damaged: 2,
-                healed: 2,
-            }),
-            archive: Some(ArchiveStatus {
-                url: "s3://bucket/stemedb".into(),
-                log_size: head.log_size / 2,
-                last_sent: Some(NOW - 50.0),
-                dropped_segments: 0,
-                error: None,
-            }),
-        }
-    }
-
-    fn problems(&self) -> Vec<Problem> {
-        self.problems.lock().unwrap().clone()
-    }
-
-    fn store(&self) -> &Arc<Store> {
-        &self.store
-    }
-
-    fn metrics(&self) -> &Metrics {
-        &self.metrics
-    }
-
-    async fn compare(&self, peer: &str, depth: u8) -> Result<Vec<Hash>, CompareError> {
-        let failed = |error: Box<dyn Error + Send + Sync>| CompareError::Failed(error);
-        match peer {
-            PEER => cells(self.peer.snapshot().unwrap().tree(), depth)
-                .map_err(|error| failed(error.into())),
-            AWAY => Err(failed("connection refused".into())),
-            _ => Err(CompareError::UnknownPeer),
-        }
-    }
-}
+const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 fn open(dir: &tempfile::TempDir) -> Store {
     let options = Options { segment_len: 1 << 20, ..Options::default() };
     Store::open(dir.path(), options).unwrap()
 }
 
-/// A node that serves, until it is dropped.
+/// A node that serves, until it is dropped. It begins no sessions.
 pub(super) struct Serving {
-    pub(super) node: Arc<FakeNode>,
+    pub(super) node: Node,
+    /// The store of its peer.
+    pub(super) peer: Arc<Store>,
+    /// Where the peer is.
+    pub(super) peer_address: String,
     pub(super) address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     runtime: Option<Runtime>,
@@ -185,28 +58,49 @@ impl Serving {
 
     /// Serves a store of any kind.
     pub(super) fn over(store: Store, options: HttpOptions) -> Self {
+        Self::node(store, options, None)
+    }
+
+    /// Serves a store whose disk always counts as nearly full.
+    pub(super) fn short_of_room(store: Store, options: HttpOptions) -> Self {
+        Self::node(store, options, Some(u64::MAX))
+    }
+
+    fn node(store: Store, options: HttpOptions, disk_reserve: Option<u64>) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let peer = open(&dir);
-        let (store, metrics) = (Arc::new(store), Metrics::new());
-        let node = Arc::new(FakeNode { store, peer, metrics, problems: Mutex::default() });
+        let peer = Arc::new(open(&dir));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .unwrap();
-        let (stop, stopped) = oneshot::channel();
-        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        let http = runtime.block_on(Http::bind(loopback, options)).unwrap();
-        let address = http.address();
-        let view = Arc::clone(&node);
-        let served = runtime.spawn(async move {
-            let stopped = async {
-                let _ = stopped.await;
+        let start = |store, peers: &[&str]| {
+            let peers = peers.iter().map(|peer| peer.parse().unwrap()).collect();
+            let options = node::Options {
+                listen: LOOPBACK,
+                http: None,
+                peers,
+                scrub: None,
+                disk_reserve,
+                ..node::Options::default()
             };
-            http.serve(view, stopped).await;
-        });
+            runtime.block_on(Node::start(store, options)).unwrap()
+        };
+        let there = start(Arc::clone(&peer), &[]);
+        let peer_address = there.status().address;
+        runtime.spawn(async move { there.run(future::pending()).await });
+        let node = start(Arc::new(store), &[&peer_address, AWAY]);
+        let (stop, stopped) = oneshot::channel();
+        let http = runtime.block_on(Http::bind(LOOPBACK, options)).unwrap();
+        let address = http.address();
+        let stopped = async {
+            let _ = stopped.await;
+        };
+        let served = runtime.spawn(http.serve(node.clone(), stopped));
         Self {
             node,
+            peer,
+            peer_address,
             address,
             stop: Some(stop),
             runtime: Some(runtime),
@@ -217,12 +111,18 @@ impl Serving {
 
     /// The peer is given everything that the node has, but for entries on which `but` says so.
     pub(super) fn fill_peer(&self, but: impl Fn(u64) -> bool) {
-        let store = &self.node.store;
-        let bodies = store.iter().map(Result::unwrap).filter(|entry| !but(entry.index));
-        self.node
-            .peer
-            .append_batch(bodies.map(|entry| store.get(&entry.id).unwrap().unwrap()))
-            .unwrap();
+        let store = self.node.store();
+        let bodies = store.iter().map(Result::unwrap).filter(|entry| !but(entry.index.get()));
+        self.peer.append_batch(bodies.map(|entry| store.get(&entry.id).unwrap().unwrap())).unwrap();
+    }
+
+    /// Leaves the node with trees that can't be read.
+    pub(super) fn break_trees(&self) {
+        let store = self.node.store();
+        let died = std::thread::scope(|scope| scope.spawn(|| store.break_trees()).join());
+        assert!(died.is_err());
+        // The first to ask for an id meets the lock that the panic poisoned.
+        assert!(store.get(&store.entry(LogIndex(0)).unwrap().unwrap().id).is_err());
     }
 
     /// Stops, and waits until nothing is served any more.

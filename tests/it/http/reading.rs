@@ -5,10 +5,10 @@ use std::{
     time::Duration,
 };
 
-use stemedb::{AssertionId, Presence, ProofFile};
+use stemedb::{AssertionId, LogIndex, Presence, ProofFile};
 
 use super::{
-    node::{PEER, Serving},
+    node::Serving,
     request::{connect, get},
 };
 
@@ -19,7 +19,7 @@ fn bodies(count: u32) -> Vec<String> {
 #[test]
 fn head_and_growth_are_those_of_the_store() {
     let serving = Serving::start(bodies(30));
-    let head = serving.node.store.head().unwrap();
+    let head = serving.node.store().head().unwrap();
     let shown = get(serving.address, "/api/head").json();
     assert_eq!(shown["count"], 30);
     assert_eq!(shown["log_size"], 30);
@@ -85,8 +85,8 @@ fn assertions_are_found_by_id_and_by_prefix() {
 #[test]
 fn proofs_are_files_that_verify() {
     let serving = Serving::start(bodies(100));
-    let store = &serving.node.store;
-    let held = store.entry(5).unwrap().unwrap().id;
+    let store = serving.node.store();
+    let held = store.entry(LogIndex(5)).unwrap().unwrap().id;
     for (id, presence) in [(held, Presence::Present), (AssertionId([7; 32]), Presence::Absent)] {
         let answer = get(serving.address, &format!("/api/proof/{id}")).json();
         let file = ProofFile::parse(answer["file"].as_str().unwrap().as_bytes()).unwrap();
@@ -101,13 +101,13 @@ fn proofs_are_files_that_verify() {
 fn cells_that_differ_are_told() {
     let serving = Serving::start(bodies(2000));
     serving.fill_peer(|index| index % 500 == 3);
-    let store = &serving.node.store;
-    let only_there = serving.node.peer.append(b"only there").unwrap().id;
+    let store = serving.node.store();
+    let only_there = serving.peer.append(b"only there").unwrap().id;
     let mut missing: Vec<AssertionId> =
-        [3, 503, 1003, 1503].map(|index| store.entry(index).unwrap().unwrap().id).into();
+        [3, 503, 1003, 1503].map(|index| store.entry(LogIndex(index)).unwrap().unwrap().id).into();
     missing.push(only_there);
     for (depth, shift) in [(8, 8), (12, 4)] {
-        let path = format!("/api/compare?peer={PEER}&depth={depth}");
+        let path = format!("/api/compare?peer={}&depth={depth}", serving.peer_address);
         let answer = get(serving.address, &path).json();
         let cell_of = |id: &AssertionId| u16::from_be_bytes([id.0[0], id.0[1]]) >> shift;
         let mut differing: Vec<u16> = missing.iter().map(cell_of).collect();
@@ -123,7 +123,8 @@ fn cells_that_differ_are_told() {
     }
     serving.fill_peer(|_| false);
     store.append(b"only there").unwrap();
-    let answer = get(serving.address, &format!("/api/compare?peer={PEER}")).json();
+    let answer =
+        get(serving.address, &format!("/api/compare?peer={}", serving.peer_address)).json();
     assert_eq!(answer["differing"], serde_json::json!([]));
 }
 
@@ -143,11 +144,11 @@ fn the_log_is_followed_as_it_grows() {
     };
     assert_eq!(indexes(&next()), [1, 2]);
     std::thread::sleep(Duration::from_millis(20));
-    serving.node.store.append(b"<script>alert(1)</script>\n\ndata: forged").unwrap();
+    serving.node.store().append(b"<script>alert(1)</script>\n\ndata: forged").unwrap();
     let part = next();
     assert_eq!(indexes(&part), [3]);
     assert_eq!(part["entries"][0]["preview"], "<script>alert(1)</script>\n\ndata: forged");
-    serving.node.store.append_batch((0..500).map(|n| format!("more {n}"))).unwrap();
+    serving.node.store().append_batch((0..500).map(|n| format!("more {n}"))).unwrap();
     let mut last = next();
     while last["size"] != 504 {
         last = next();

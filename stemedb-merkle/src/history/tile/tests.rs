@@ -3,7 +3,10 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::history::{History, MemoryHistory, TileSource, leaf_hash};
+use crate::{
+    history::{History, MemoryHistory, TileSource, leaf_hash},
+    timestamp::Timestamp,
+};
 
 /// The tiles in the order in which a log that grows leaf by leaf completes them, lower ones first.
 fn completed_one_by_one(tiles_of_height_0: u64) -> Vec<TileId> {
@@ -37,7 +40,7 @@ fn numbers_are_places_in_the_order_of_completion() {
 fn as_many_tiles_are_complete_as_were_completed() {
     let order = completed_one_by_one(1030);
     for size in (0..1030 * 256).filter(|size| matches!(size % 256, 0..3 | 254..)) {
-        let size = TreeSize(size);
+        let size = LogSize(size);
         let complete = usize::try_from(complete_tiles(size)).unwrap();
         let (done, to_come) = order.split_at(complete);
         assert!(done.iter().all(|tile| tile.is_complete_at(size)), "{size}");
@@ -68,7 +71,7 @@ fn every_node_above_the_leaves_has_a_slot_of_its_own() {
 fn the_file_is_as_long_as_the_tree_has_nodes_in_complete_tiles() {
     // 32 bytes a leaf amortised: a tile of 256 slots to 256 leaves, and one in 256 of those above.
     let size = 10_000_000_u64;
-    let bytes = complete_tiles(TreeSize(size)) * 8192;
+    let bytes = complete_tiles(LogSize(size)) * 8192;
     assert!(bytes < size * 32 * 1005 / 1000, "{bytes}");
 }
 
@@ -80,7 +83,7 @@ fn the_ends_of_the_range_hold() {
         let last = nodes.checked_sub(1).and_then(|index| Node::new(level, index));
         assert_eq!(last.is_some(), nodes > 0);
         if let Some(last) = last {
-            assert!(last.is_complete_at(TreeSize(u64::MAX)), "{level}");
+            assert!(last.is_complete_at(LogSize(u64::MAX)), "{level}");
             assert!(last.place().is_none_or(|(tile, slot)| {
                 tile.coordinates(slot) == (level, last.index)
                     && TileId::new(tile.height, tile.index) == Some(tile)
@@ -93,17 +96,18 @@ fn the_ends_of_the_range_hold() {
     assert_eq!(TileId::new(7, 1), None);
     assert_eq!(TileId::new(0, 1 << 56), None);
     let last = TileId::new(7, 0).unwrap();
-    assert!(!last.is_complete_at(TreeSize(u64::MAX)));
+    assert!(!last.is_complete_at(LogSize(u64::MAX)));
     assert_eq!(TileId::at(last.number()), Some(last));
     assert_eq!(TileId::at(last.number() + 1), None);
     assert_eq!(TileId::at(u64::MAX), None);
     // All but the eight tiles that only the leaf 2^64 - 1 would complete.
-    assert_eq!(complete_tiles(TreeSize(u64::MAX)), last.number() + 1 - 8);
+    assert_eq!(complete_tiles(LogSize(u64::MAX)), last.number() + 1 - 8);
 }
 
 #[test]
 fn completed_tiles_have_the_nodes_of_the_tree() {
-    let leaves: Vec<_> = (0..256 * 257).map(|n| leaf_hash(n, &[5; 32])).collect();
+    let leaves: Vec<_> =
+        (0..256 * 257).map(|n| leaf_hash(Timestamp::from_ntp64(n), &[5; 32])).collect();
     let tree: MemoryHistory = leaves.iter().copied().collect();
     let mut tiles = Vec::new();
     History::new().extend(leaves, |tile| tiles.push(tile));

@@ -28,6 +28,19 @@ pub fn block_bits(depth: usize, page_bits: usize) -> usize {
     page_bits.saturating_sub(depth).min(NODE_BITS_MAX)
 }
 
+/// Number of bits from `depth` to the next block, or to the pages.
+pub(crate) fn rest_of_block(depth: usize, page_bits: usize) -> usize {
+    block_bits(depth, page_bits).min(NODE_BITS_MAX - depth % NODE_BITS_MAX)
+}
+
+/// The block that a subtree's hash is in, and the hash's place there.
+pub(crate) fn place_in_block(depth: usize, prefix: u64) -> (BlockKey, usize) {
+    let above = depth.saturating_sub(1) / NODE_BITS_MAX * NODE_BITS_MAX;
+    let level = depth - above;
+    let key = BlockKey { depth: above, prefix: prefix >> level };
+    (key, level_start(level) + index(prefix & ((1 << level) - 1)))
+}
+
 /// Number of hashes in all blocks of a base with pages of `page_bits`.
 pub fn hashes_len(page_bits: usize) -> usize {
     block_start(page_bits.next_multiple_of(NODE_BITS_MAX), 0, page_bits)
@@ -43,7 +56,7 @@ pub(crate) fn block_start(depth: usize, prefix: u64, page_bits: usize) -> usize 
 }
 
 /// Place of the hashes of the subtrees of `level` bits in a node or a block.
-pub(crate) fn level_start(level: usize) -> usize {
+pub(crate) const fn level_start(level: usize) -> usize {
     (1 << level) - 2
 }
 

@@ -6,12 +6,15 @@ use super::{
     arrays::{BaseArrays, BlockState, DeltaArrays},
     delta::DeltaCursor,
     error::MappedSetError,
-    layout::{BlockKey, NODE_BITS_MAX, block_bits, block_start, index, level_start, page_bits},
+    layout::{
+        BlockKey, NODE_BITS_MAX, block_bits, block_start, index, level_start, page_bits,
+        place_in_block,
+    },
     page::{delta_position, find_in_page, in_order},
     position::unpack_position,
 };
 use crate::{
-    hash,
+    hash::{self, EMPTY},
     id::Hash,
     internal::internal_error,
     set::{
@@ -115,6 +118,21 @@ impl MappedSet {
         }
     }
 
+    /// Number of ids that begin with `prefix` of `depth` bits. `depth` is at most that of the
+    /// pages.
+    pub(crate) fn count(&self, depth: usize, prefix: u64) -> Result<u64, MappedSetError> {
+        let below = self.page_bits - depth;
+        let first = index(prefix << below);
+        let [start, _] = self.base.page_starts(first)?;
+        let [_, end] = self.base.page_starts(first + (1 << below) - 1)?;
+        let mut count = end.checked_sub(start).ok_or_else(|| self.base.inconsistent())?;
+        for delta in &self.deltas {
+            let places = DeltaCursor::default().seek_prefix(delta.as_ref(), depth, prefix)?;
+            count += places.len();
+        }
+        Ok(count as u64)
+    }
+
     /// Whether a delta behind the first `kept` has an id with this prefix.
     pub(crate) fn changed_since(
         &self,
@@ -130,30 +148,39 @@ impl MappedSet {
         Ok(false)
     }
 
-    /// Loads the subtree at `depth` with this prefix: a node whose children stay mapped, or the ids
-    /// of one page. `depth` is a multiple of four, or that of the pages.
-    pub(crate) fn load(&self, depth: usize, prefix: u64) -> Result<Child, MappedSetError> {
-        let bits = block_bits(depth, self.page_bits);
-        if bits == 0 {
-            let mut entries = Vec::new();
-            self.entries(depth, prefix, &mut entries)?;
-            return Ok(Child::build(&entries, depth));
-        }
+    /// Loads the node at `depth` with this prefix, of `bits` bits, which don't pass the next block.
+    /// Its children stay mapped.
+    pub(crate) fn load(
+        &self,
+        depth: usize,
+        prefix: u64,
+        bits: usize,
+    ) -> Result<Child, MappedSetError> {
         let mut child = Child::with_bits(bits);
         let Some(mut node) = child.node_mut() else { internal_error("the node just made") };
-        let mut changed = None;
-        for delta in self.deltas.iter().rev() {
-            changed = delta.block(BlockKey { depth, prefix }, node.hashes)?;
-            if changed.is_some() {
-                break;
+        let mut hashes = [EMPTY; level_start(NODE_BITS_MAX + 1)];
+        let (key, _) = place_in_block(depth + 1, prefix << 1);
+        let changed = self.changed_block(key, &mut hashes)?;
+        for level in 1..=bits {
+            let (_, place) = place_in_block(depth + level, prefix << level);
+            let slots = level_start(level)..level_start(level + 1);
+            let Some(into) = node.hashes.get_mut(slots) else { internal_error("a node's hashes") };
+            if let Some(BlockState { occupied, many }) = changed {
+                let Some(from) = hashes.get(place..place + into.len()) else {
+                    internal_error("a block's hashes")
+                };
+                into.copy_from_slice(from);
+                for index in 0..1 << level {
+                    let state = node::state(occupied, many, place + index);
+                    node.set_state(level_start(level) + index, state);
+                }
+            } else {
+                let start = block_start(key.depth, key.prefix, self.page_bits);
+                self.base.hashes(start + place, into)?;
             }
         }
-        match changed {
-            Some(BlockState { occupied, many }) => {
-                *node.occupied = occupied;
-                *node.many = many;
-            }
-            None => self.load_base(depth, prefix, bits, &mut node)?,
+        if changed.is_none() {
+            self.count_base(depth, prefix, bits, &mut node)?;
         }
         let occupied = *node.occupied >> level_start(bits);
         for (index, child) in node.children.iter_mut().enumerate() {
@@ -162,6 +189,23 @@ impl MappedSet {
             }
         }
         Ok(child)
+    }
+
+    /// Copies the hashes of a block that a delta has, from the newest.
+    pub(super) fn changed_block(
+        &self,
+        key: BlockKey,
+        into: &mut [Hash],
+    ) -> Result<Option<BlockState>, MappedSetError> {
+        let len = level_start(block_bits(key.depth, self.page_bits) + 1);
+        let Some(into) = into.get_mut(..len) else { internal_error("room for a block") };
+        for delta in self.deltas.iter().rev() {
+            let changed = delta.block(key, into)?;
+            if changed.is_some() {
+                return Ok(changed);
+            }
+        }
+        Ok(None)
     }
 
     /// Checks the hashes of the uppermost 12 levels against each other and `top_hash`.
@@ -181,7 +225,8 @@ impl MappedSet {
         for depth in (0..self.page_bits.min(12)).step_by(NODE_BITS_MAX) {
             let mut below = Vec::with_capacity(level.len() << NODE_BITS_MAX);
             for (prefix, expected) in level.iter().enumerate() {
-                let child = self.load(depth, prefix as u64)?;
+                let bits = block_bits(depth, self.page_bits);
+                let child = self.load(depth, prefix as u64, bits)?;
                 let Some(node) = child.node() else { return Err(self.base.inconsistent()) };
                 if folded(node) != Some(*expected) {
                     return Err(self.base.inconsistent());
@@ -194,15 +239,14 @@ impl MappedSet {
         Ok(())
     }
 
-    fn load_base(
+    /// Notes which subtrees of a node have no ids, one, or many in the base.
+    fn count_base(
         &self,
         depth: usize,
         prefix: u64,
         bits: usize,
         node: &mut NodeMut<'_>,
     ) -> Result<(), MappedSetError> {
-        let start = block_start(depth, prefix, self.page_bits);
-        self.base.hashes(start, node.hashes)?;
         let below = self.page_bits - depth - bits;
         let first = index(prefix << (self.page_bits - depth));
         let [mut from, _] = self.base.page_starts(first)?;

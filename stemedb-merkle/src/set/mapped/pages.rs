@@ -1,8 +1,9 @@
-//! Reading pages in the order in which they lie, with new entries merged in.
+//! Reading pages in the order in which they lie.
 
 use std::ops::Range;
 
 use super::{
+    arrays::IdArrays,
     delta::DeltaCursor,
     error::MappedSetError,
     layout::index,
@@ -13,6 +14,9 @@ use crate::{
     id::Hash,
     set::{bits::prefix, entry::Entry},
 };
+
+/// Number of ids that are copied at a time: those of most pages.
+const IDS_AT_ONCE: usize = 24;
 
 /// The pages of a mapped set, visited from the first to the last: in a delta the search for the ids
 /// of a page begins where those of the one before end.
@@ -74,40 +78,39 @@ impl Pages<'_> {
         self.mapped.find_in_base(id)
     }
 
-    /// Makes `merged` all entries of one page, sorted: those of the mapped set and those of `new`,
-    /// all of this page and sorted, that it lacks. Returns the number of the latter.
-    pub(crate) fn merge(
-        &mut self,
-        new: &[Entry],
-        merged: &mut Vec<Entry>,
-    ) -> Result<usize, MappedSetError> {
-        merged.clear();
-        let Some(first) = new.first() else { return Ok(0) };
-        let mapped = self.mapped;
-        let (depth, page) = (mapped.page_bits, prefix(&first.id, mapped.page_bits));
-        let places = mapped.base_page(index(page))?;
-        mapped.base.entries(places, merged)?;
+    /// Adds all ids of one page, sorted, without their positions. Pages in order, as the ids of
+    /// [`find`](Self::find).
+    pub(crate) fn ids(&mut self, page: u64, into: &mut Vec<Entry>) -> Result<(), MappedSetError> {
+        let (mapped, from) = (self.mapped, into.len());
+        add_ids(mapped.base.as_ref(), mapped.base_page(index(page))?, into)?;
+        let mut sorted = true;
         for (delta, cursor) in mapped.deltas.iter().zip(&mut self.cursors) {
-            let places = cursor.seek_prefix(delta.as_ref(), depth, page)?;
-            if !places.is_empty() {
-                delta.entries(places, merged)?;
-                merged.sort_unstable_by(compare);
-            }
+            let places = cursor.seek_prefix(delta.as_ref(), mapped.page_bits, page)?;
+            sorted &= places.is_empty();
+            add_ids(delta.as_ref(), places, into)?;
         }
-        if !in_order(merged, depth, page) {
+        let (_, added) = into.split_at_mut(from);
+        if !sorted {
+            added.sort_unstable_by(compare);
+        }
+        if !in_order(added, mapped.page_bits, page) {
             return Err(mapped.base.inconsistent());
         }
-        let held = merged.len();
-        if let [only] = new {
-            if let Err(place) = merged.binary_search_by(|entry| compare(entry, only)) {
-                merged.insert(place, *only);
-            }
-        } else {
-            merged.extend_from_slice(new);
-            // Stable: of equals the one that was there comes first.
-            merged.sort_by(compare);
-            merged.dedup_by(|later, first| later.id == first.id);
-        }
-        Ok(merged.len() - held)
+        Ok(())
     }
+}
+
+/// Adds the ids of these places.
+fn add_ids<A: IdArrays + ?Sized>(
+    arrays: &A,
+    places: Range<usize>,
+    into: &mut Vec<Entry>,
+) -> Result<(), MappedSetError> {
+    let mut ids = [[0; 32]; IDS_AT_ONCE];
+    for first in places.clone().step_by(IDS_AT_ONCE) {
+        let (ids, _) = ids.split_at_mut(IDS_AT_ONCE.min(places.end - first));
+        arrays.ids(first, ids)?;
+        into.extend(ids.iter().map(|id| Entry { id: *id, position: 0 }));
+    }
+    Ok(())
 }

@@ -1,9 +1,9 @@
 //! Inclusion and consistency proofs.
 
 use stemedb_merkle::{
-    Hash,
+    Hash, Timestamp,
     history::{
-        ConsistencyProof, EMPTY_ROOT, InclusionProof, LeafIndex, MemoryHistory, TreeHead, TreeSize,
+        ConsistencyProof, EMPTY_ROOT, InclusionProof, LogIndex, LogSize, MemoryHistory, TreeHead,
         leaf_hash, node_hash, root_at,
     },
 };
@@ -13,7 +13,7 @@ use crate::history_tree;
 
 const FORGERIES_PER_SEED: usize = 400;
 
-type VerifyInclusion = dyn Fn(&[Hash], &Hash, LeafIndex, &TreeHead) -> bool;
+type VerifyInclusion = dyn Fn(&[Hash], &Hash, LogIndex, &TreeHead) -> bool;
 type VerifyConsistency = dyn Fn(&[Hash], &TreeHead, &TreeHead) -> bool;
 
 #[test]
@@ -73,7 +73,7 @@ fn flawed_inclusion(
     flaw: Flaw,
     path: &[Hash],
     leaf: &Hash,
-    index: LeafIndex,
+    index: LogIndex,
     head: &TreeHead,
 ) -> bool {
     let (mut first, mut second) = (index.0, head.size.0.wrapping_sub(1));
@@ -153,7 +153,7 @@ impl Logs {
     fn new(random: &mut Random) -> Self {
         let size = 1 + random.below(40);
         let shared = random.below(size);
-        let mut leaf = |time| leaf_hash(time, &random.hash());
+        let mut leaf = |time| leaf_hash(Timestamp::from_ntp64(time), &random.hash());
         let log: Vec<_> = (0..size as u64).map(&mut leaf).collect();
         let mut fork = log[..shared].to_vec();
         fork.extend((shared as u64..size as u64).map(&mut leaf));
@@ -162,7 +162,7 @@ impl Logs {
         let heads = [0, 1].map(|log: usize| {
             let tree: MemoryHistory = leaves[log].iter().copied().collect();
             let head = |size| {
-                let size = TreeSize(size as u64);
+                let size = LogSize(size as u64);
                 TreeHead { size, root: root_at(&tree, size).unwrap() }
             };
             (0..=size).map(head).collect::<Vec<_>>()
@@ -195,7 +195,7 @@ fn inclusion_campaign(verify: &VerifyInclusion, seeds: &[u64]) -> Result<Tally, 
             let mut forgery = Inclusion {
                 path: history_tree::inclusion(at, &leaves[..size]),
                 leaf: leaves[at],
-                index: LeafIndex(at as u64),
+                index: LogIndex(at as u64),
                 head: logs.heads[0][size],
             };
             for _ in 0..=random.below(3) {
@@ -226,7 +226,7 @@ fn inclusion_campaign(verify: &VerifyInclusion, seeds: &[u64]) -> Result<Tally, 
 struct Inclusion {
     path: Vec<Hash>,
     leaf: Hash,
-    index: LeafIndex,
+    index: LogIndex,
     head: TreeHead,
 }
 
@@ -236,7 +236,7 @@ impl Inclusion {
             0..=2 => random.edit_path(&mut self.path, &logs.known),
             3 => self.leaf = random.pick(&logs.known),
             4 => {
-                self.index = LeafIndex(match random.below(4) {
+                self.index = LogIndex(match random.below(4) {
                     0 => self.index.0 ^ 1,
                     1 => self.index.0.wrapping_sub(1),
                     2 => self.head.size.0,
@@ -256,7 +256,7 @@ impl Inclusion {
                 } else {
                     node_hash(&self.leaf, &sibling)
                 };
-                self.index = LeafIndex(self.index.0 >> random.below(2));
+                self.index = LogIndex(self.index.0 >> random.below(2));
             }
             _ => {
                 let leaves = &logs.leaves[random.below(2)];

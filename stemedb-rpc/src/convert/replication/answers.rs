@@ -5,7 +5,8 @@ use stemedb_sync::message::{
     Symbols, Welcome,
 };
 
-use super::{Malformed, array, array_or_zeros, echo, required, unless_zeros};
+use super::{array, array_or_zeros, echo, required, unless_zeros};
+use crate::Malformed;
 use crate::{
     compress::{Part, PartCompressor},
     proto::v1::{self, hello_response},
@@ -82,7 +83,7 @@ impl From<(Echo, Symbols)> for v1::HelloResponse {
 }
 
 impl v1::HelloResponse {
-    /// What it says; `None` if that is something that this version does not know, which is skipped.
+    /// Its meaning; `None` if that is something that this version does not know, which is skipped.
     pub(crate) fn known(self) -> Result<Option<Response>, Malformed> {
         match self.part {
             Some(hello_response::Part::Welcome(welcome)) => welcome.try_into().map(Some),

@@ -4,7 +4,8 @@ use stemedb_sync::message::{
     Ask, AskIds, AskSymbols, Descend, Envelope, Fetch, Finish, Hello, Push, Request, Tail, Wanted,
 };
 
-use super::{Malformed, array, envelope, required};
+use super::{array, envelope, required};
+use crate::Malformed;
 use crate::{
     compress::Part,
     proto::v1::{self, fetch_request},

@@ -11,7 +11,7 @@ use prost::Message;
 const ENVELOPE: Envelope = Envelope { session: [1; 16], snapshot: 2, request: 3, mac: [4; 16] };
 const ECHO: Echo = Echo { session: [1; 16], snapshot: 2, request: 3, mac: [5; 16] };
 const SET: SetHead = SetHead { count: 5, root: [6; 32] };
-const LOG: LogHead = LogHead { size: 7, root: [8; 32] };
+const LOG: TreeHead = TreeHead { size: LogSize(7), root: [8; 32] };
 
 fn hello(cursor: Option<Cursor>) -> Hello {
     let (version, node, epoch, proof) = (1, [9; 16], 10, [11; 16]);
@@ -148,7 +148,7 @@ fn bodies_come_back_as_they_were() {
 fn equal_sets_cost_less_than_300_bytes() {
     let large = u64::from(u32::MAX);
     let set = SetHead { count: large, root: [255; 32] };
-    let log = LogHead { size: large, root: [255; 32] };
+    let log = TreeHead { size: LogSize(large), root: [255; 32] };
     let cursor = Some(Cursor { epoch: 1, size: large, root: [255; 16] });
     let hello = Hello { set, cursor, time: u64::MAX, epoch: 1, ..hello(None) };
     let envelope = Envelope { snapshot: 0, request: 1, mac: [0; 16], ..ENVELOPE };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use stemedb_merkle::history::{MemoryHistory, leaf_hash};
 use stemedb_store::{
-    AssertionId, Entry, Head, LeafIndex, Presence, Receipt, Store, TreeHead, TreeSize,
+    AssertionId, Entry, Head, LogIndex, LogSize, Presence, Receipt, Store, Timestamp, TreeHead,
 };
 
 use super::{
@@ -63,7 +63,7 @@ impl Ledger {
                 Some(first) => Receipt { duplicate: true, ..first.receipt },
                 None => Receipt {
                     id: AssertionId(*blake3::hash(body).as_bytes()),
-                    index: self.entries.len() as u64,
+                    index: LogIndex(self.entries.len() as u64),
                     duplicate: false,
                     ..*receipt
                 },
@@ -105,9 +105,9 @@ impl Ledger {
         Head {
             count: set.ids.len() as u64,
             set_root: set.root(),
-            log_size: log.size.0,
+            log_size: LogSize(log.size.0),
             log_root: log.root,
-            last_time: self.entries.last().map_or(0, |entry| entry.receipt.time),
+            last_time: self.entries.last().map_or(Timestamp::MIN, |entry| entry.receipt.time),
         }
     }
 
@@ -115,7 +115,7 @@ impl Ledger {
     pub(crate) fn resolve(&mut self, store: &Store) -> Result<(), String> {
         let (size, sure) = (store.log_size(), self.entries.len() as u64);
         let in_flight = Arc::clone(&self.in_flight);
-        if size < sure {
+        if size < LogSize(sure) {
             return Err(format!("{sure} entries were acknowledged, and {size} are there"));
         }
         if size == sure {
@@ -150,7 +150,7 @@ impl Ledger {
             let entry = entry.map_err(|error| error.to_string())?;
             let Acknowledged { body, receipt } = expected;
             let (time, id, len) = (receipt.time, receipt.id, body.len() as u64);
-            if entry != (Entry { index, time, id, len, hole: false }) {
+            if entry != (Entry { index: LogIndex(index), time, id, len, hole: false }) {
                 return Err(format!("entry {index} is {entry:?}, and its receipt {receipt:?}"));
             }
             let read = store.get_at(receipt.position).map_err(|error| error.to_string())?;
@@ -193,18 +193,19 @@ impl Ledger {
             if again != (Receipt { duplicate: true, ..receipt }) {
                 return Err(format!("appended again, {receipt:?} has become {again:?}"));
             }
-            let old = index + 1 + random.below(size - index);
+            let old = index.entries_before() + 1 + random.below(size - index.get());
             let history = self.history();
-            let old_head = history.head_at(TreeSize(old)).map_err(|error| text(&error))?;
+            let old_head = history.head_at(old).map_err(|error| text(&error))?;
             let found = store.history_root_at(old).map_err(|error| text(&error))?;
             if found != old_head.root {
                 return Err(format!("the root over the first {old} entries is another"));
             }
             let leaf = leaf_hash(receipt.time, &receipt.id.0);
             let proof = store.prove_inclusion_at(index, old).map_err(|error| text(&error))?;
-            proof.verify(&leaf, LeafIndex(index), &old_head).map_err(|error| text(&error))?;
-            let proof = store.prove_consistency(old, size).map_err(|error| text(&error))?;
-            let new_head = TreeHead { size: TreeSize(size), root: history.root() };
+            proof.verify(&leaf, index, &old_head).map_err(|error| text(&error))?;
+            let proof =
+                store.prove_consistency(old, LogSize(size)).map_err(|error| text(&error))?;
+            let new_head = TreeHead { size: LogSize(size), root: history.root() };
             proof.verify(&old_head, &new_head).map_err(|error| text(&error))?;
         }
         Ok(())

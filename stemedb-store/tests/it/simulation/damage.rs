@@ -1,7 +1,7 @@
 //! Damage on top of a power cut: found, and never taken for what the cut tore.
 
 use stemedb_simdisk::FaultyDisk;
-use stemedb_store::{ReadError, Store, Warning};
+use stemedb_store::{LogIndex, LogSize, ReadError, Store, Warning};
 use stemedb_wal::{
     disk::Disk as _,
     log::Warning as LogWarning,
@@ -43,7 +43,7 @@ pub(crate) fn damage_after(
     let damaged = random.index(ledger.covered);
     let entry = &ledger.entries[damaged];
     let disk = disk.fork();
-    let (name, offset) = place_of(&disk, entry.receipt.position);
+    let (name, offset) = place_of(&disk, entry.receipt.position.get());
     let before = disk.contents(&name).unwrap();
     let len = (HEAD_LEN + entry.body.len()) as u64;
     if random.one_in(2) {
@@ -74,7 +74,7 @@ pub(crate) fn damage_after(
         }
     }
     never_wrong(&store, ledger).map_err(|error| context(&error))?;
-    match store.get_index(damaged as u64) {
+    match store.get_index(LogIndex(damaged as u64)) {
         Err(error) if error.is_damage() => Ok(()),
         Err(error) => Err(context(&format!("reads as: {error}"))),
         Ok(_) => Err(context("reads as if nothing had happened")),
@@ -88,7 +88,7 @@ pub(crate) fn never_wrong(store: &Store, ledger: &Ledger) -> Result<(), String> 
         if error.is_damage() { Ok(None) } else { Err(error.to_string()) }
     }
     let (size, sure) = (store.log_size(), ledger.entries.len() as u64);
-    if size < sure || size > sure + ledger.in_flight.len() as u64 {
+    if size < LogSize(sure) || size > LogSize(sure + ledger.in_flight.len() as u64) {
         return Err(format!("{size} entries, and {sure} were acknowledged"));
     }
     for expected in ledger.entries.iter() {

@@ -4,7 +4,9 @@ use std::{cell::Cell, sync::Arc};
 
 use stemedb_simdisk::FaultyDisk;
 use stemedb_store::clock::NTP64;
-use stemedb_store::{AppendError, ClockReport, Depth, Environment, Options, Store, Warning};
+use stemedb_store::{
+    AppendError, ClockReport, Depth, Environment, Options, Store, Timestamp, Warning,
+};
 use stemedb_wal::{
     disk::Disk,
     error::AppendError as LogAppendError,
@@ -51,19 +53,22 @@ fn a_clock_beyond_2106_does_not_end_a_store() {
     TIME.set(NOW);
     let store = open(&disk);
     let first = store.append(&body(0)).unwrap();
-    assert_eq!((first.time, store.clock_report()), (NOW, ClockReport::InStep));
+    assert_eq!(
+        (first.time, store.clock_report()),
+        (Timestamp::from_ntp64(NOW), ClockReport::InStep)
+    );
     TIME.set(u64::MAX);
     assert_eq!(store.clock_report(), ClockReport::NotTaken);
     for n in 1..100 {
-        assert_eq!(store.append(&body(n)).unwrap().time, NOW + n);
+        assert_eq!(store.append(&body(n)).unwrap().time, Timestamp::from_ntp64(NOW + n));
     }
     drop(store);
     let store = open(&disk);
     assert_eq!(clock_remarks(&store), [ClockReport::NotTaken]);
     let batch = store.append_batch((100..200).map(body)).unwrap();
-    assert_eq!(batch[99].time, NOW + 199);
+    assert_eq!(batch[99].time, Timestamp::from_ntp64(NOW + 199));
     TIME.set(NOW + SECOND);
-    assert_eq!(store.append(&body(200)).unwrap().time, NOW + SECOND);
+    assert_eq!(store.append(&body(200)).unwrap().time, Timestamp::from_ntp64(NOW + SECOND));
     drop(store);
     assert_eq!(clock_remarks(&open(&disk)), []);
 
@@ -75,7 +80,10 @@ fn a_clock_beyond_2106_does_not_end_a_store() {
     let first = store.append(&body(0)).unwrap();
     TIME.set(NOW);
     let second = store.append(&body(1)).unwrap();
-    assert!(first.time < second.time && second.time == NOW, "{first:?} {second:?}");
+    assert!(
+        first.time < second.time && second.time == Timestamp::from_ntp64(NOW),
+        "{first:?} {second:?}"
+    );
 }
 
 /// A log that an earlier version wrote under such a clock: appends go on while times last.
@@ -97,7 +105,7 @@ fn a_log_with_such_a_time_goes_on_while_times_last() {
             Log::open(shared, &origin, &LogOptions::default(), None, &mut |_| {}).unwrap();
         let (id, body) = (blake3::hash(b"2150").into(), b"2150");
         let record = NewRecord { id, body, heals: None };
-        log.write(&[record], u64::MAX - LEFT, &mut Vec::new()).unwrap();
+        log.write(&[record], Timestamp::from_ntp64(u64::MAX - LEFT), &mut Vec::new()).unwrap();
         log.sync().unwrap();
         log.close().unwrap();
     }
@@ -105,10 +113,17 @@ fn a_log_with_such_a_time_goes_on_while_times_last() {
     assert_eq!(clock_remarks(&store), [ClockReport::NearEnd(LEFT)]);
     assert!(store.open_report().to_string().contains("40 are left"));
     for n in 1..LEFT {
-        assert_eq!(store.append(&body(n)).unwrap().time, u64::MAX - LEFT + n);
+        assert_eq!(
+            store.append(&body(n)).unwrap().time,
+            Timestamp::from_ntp64(u64::MAX - LEFT + n)
+        );
     }
     store.append_batch([body(98), body(99)]).unwrap_err();
-    assert_eq!(store.append(&body(99)).unwrap().time, u64::MAX, "the last one");
+    assert_eq!(
+        store.append(&body(99)).unwrap().time,
+        Timestamp::from_ntp64(u64::MAX),
+        "the last one"
+    );
     let error = store.append(&body(100)).unwrap_err();
     assert!(matches!(error, AppendError::Log(LogAppendError::Exhausted)), "{error}");
     assert!(store.append(&body(1)).unwrap().duplicate, "what is held is acknowledged");

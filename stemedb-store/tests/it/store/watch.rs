@@ -2,7 +2,7 @@
 
 use std::{sync::mpsc, thread, time::Duration};
 
-use stemedb_store::{Options, Store, WatchError, backup_of, restore};
+use stemedb_store::{LogIndex, Options, Store, WatchError, backup_of, restore};
 
 use super::{body, options};
 
@@ -14,12 +14,12 @@ fn a_watch_ends_when_the_store_is_closed() {
     store.append(&body(0)).unwrap();
     let (seen, next) = mpsc::channel();
     let told = seen.clone();
-    let mut blocking = store.watch(0);
+    let mut blocking = store.watch(LogIndex(0));
     let blocking = thread::spawn(move || {
         blocking.by_ref().for_each(|entry| told.send(entry.unwrap().index).unwrap());
         blocking.next().is_none()
     });
-    let mut waiting = store.watch(0);
+    let mut waiting = store.watch(LogIndex(0));
     let waiting = thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
@@ -28,12 +28,12 @@ fn a_watch_ends_when_the_store_is_closed() {
             }
         });
     });
-    let mut idle = store.watch(0);
+    let mut idle = store.watch(LogIndex(0));
     for index in [0, 0, 1, 1] {
         if index == 1 {
             store.append(&body(1)).unwrap();
         }
-        assert!(next.recv_timeout(Duration::from_secs(20)).unwrap() <= 1);
+        assert!(next.recv_timeout(Duration::from_secs(20)).unwrap() <= LogIndex(1));
     }
     store.close().unwrap();
     assert!(blocking.join().unwrap());
@@ -58,9 +58,9 @@ fn a_watch_goes_on_in_the_same_log_only() {
 
     let store = Store::open(&at, options()).unwrap();
     store.append_batch((10..15).map(body)).unwrap();
-    let mut watch = store.watch(3);
+    let mut watch = store.watch(LogIndex(3));
     let untouched = watch.resume_point();
-    assert_eq!((untouched.next, untouched.last), (3, None));
+    assert_eq!((untouched.next, untouched.last), (LogIndex(3), None));
     for index in 3..15 {
         assert_eq!(watch.next().unwrap().unwrap().index, index);
     }

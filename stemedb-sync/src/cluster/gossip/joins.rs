@@ -31,7 +31,7 @@ impl Gossip {
                 self.tell_duplicate(&who.record, now);
             } else if who.run != self.who.run {
                 // It may be a join of an earlier run that somebody kept. An answer counts.
-                self.ask_twin(&address.clone(), now);
+                self.ask_duplicate(&address.clone(), now);
             }
         } else if self.roster.is_held(node, key, now) {
             self.tell_duplicate(&who.record, now);
@@ -193,7 +193,7 @@ impl Gossip {
             return true;
         }
         if record.member.address != self.who.record.member.address {
-            self.ask_twin(&record.member.address, now);
+            self.ask_duplicate(&record.member.address, now);
         }
         let generation = record.member.generation;
         if record.rank() > self.who.record.rank() && generation < GENERATION_MAX && !self.left {
@@ -210,7 +210,7 @@ impl Gossip {
 
     /// Asks who is at the address of a node with this one's id and key, unless that was done just
     /// now.
-    pub(super) fn ask_twin(&mut self, address: &str, now: Duration) {
+    pub(super) fn ask_duplicate(&mut self, address: &str, now: Duration) {
         self.duplicates.retain(|_, asked| now.saturating_sub(*asked) < DUPLICATE_PERIOD);
         let asked = self.duplicates.contains_key(address);
         if address != self.who.record.member.address

@@ -27,7 +27,7 @@ impl Gossip {
         if node == self.node() {
             let is_copy = frame.run != self.who.run;
             if is_copy && frame.verify(&self.seal.keys, &self.own_key()) {
-                self.ask_twin(&address, now);
+                self.ask_duplicate(&address, now);
             }
             return Ok(None);
         }

@@ -5,7 +5,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// The port of an address that names none: that of `PeerAddress`.
 const DEFAULT_PORT: u16 = 7845;
 
-/// Where one process listens.
+/// Place at which one process listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     name: Name,

@@ -7,12 +7,15 @@ use rustix::{
 };
 use std::{
     fs::File,
-    io,
+    io::{self, IoSlice},
     os::unix::fs::{FileExt as _, MetadataExt as _},
 };
 
 /// How many zeros are written at once where room cannot be reserved.
 const ZEROS_LEN: usize = 1 << 20;
+
+/// How many parts one call writes: systems take no more.
+const PARTS_MAX: usize = 1024;
 
 /// An open file.
 #[derive(Debug)]
@@ -66,6 +69,22 @@ impl DiskFile for OpenFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.file.write_all_at(bytes, offset)
+    }
+
+    fn write_parts_at(&self, parts: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+        let (mut parts, mut offset) = (parts, offset);
+        // Empty ones in front go.
+        IoSlice::advance_slices(&mut parts, 0);
+        while !parts.is_empty() {
+            let next = parts.get(..PARTS_MAX).unwrap_or(parts);
+            let written = retry_on_intr(|| rustix::io::pwritev(&self.file, next, offset))?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            offset += written as u64;
+            IoSlice::advance_slices(&mut parts, written);
+        }
+        Ok(())
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {

@@ -2,9 +2,10 @@
 
 use super::{Warning, last::Tail, survey::Found};
 use crate::{
-    disk::{Disk, Quarantine},
+    disk::{Disk, DiskFile, Quarantine, SPARE_NAME},
     error::{Action, DiskError},
-    files::{self, SPARE_NAME},
+    files,
+    remote::LogDir,
     scan::judge::{Verdict, all_zero},
 };
 
@@ -16,6 +17,7 @@ use crate::{
 pub(crate) fn finish_last(
     disk: &dyn Disk,
     last: &Found,
+    file: &dyn DiskFile,
     tail: &Tail,
     marked: u64,
     warnings: &mut Vec<Warning>,
@@ -38,36 +40,36 @@ pub(crate) fn finish_last(
     let unproven = marked.saturating_sub(last.header.first_position).clamp(tail.base, end);
     let len = usize::try_from(end - unproven).unwrap_or(usize::MAX);
     let accepted = tail.bytes_from(unproven).get(..len).unwrap_or_default();
-    let file = last.file(disk);
-    files::write_all(file.file, accepted, unproven).map_err(|source| {
-        file.failed(Action::Write { len: accepted.len() as u64, offset: unproven }, source)
+    let named = last.file(disk);
+    files::write_all(file, accepted, unproven).map_err(|source| {
+        named.failed(Action::Write { len: accepted.len() as u64, offset: unproven }, source)
     })?;
     let mut len = last.len;
     if tail.rest != Verdict::End {
         len = end;
-        file.file.set_len(len).map_err(|source| file.failed(Action::Cut { len }, source))?;
+        file.set_len(len).map_err(|source| named.failed(Action::Cut { len }, source))?;
     }
-    files::sync(disk, &last.name, file.file)?;
+    files::sync(disk, &last.name, file)?;
     files::sync_dir(disk)?;
     Ok(len)
 }
 
 /// Removes temporary files and quarantines segments of other generations.
 pub(crate) fn tidy(
-    disk: &dyn Disk,
+    disk: &LogDir,
     temporary: &[String],
     superseded: &[String],
     warnings: &mut Vec<Warning>,
 ) -> Result<(), DiskError> {
     for name in temporary {
-        files::remove(disk, name)?;
+        files::remove(&**disk, name)?;
         if name != SPARE_NAME {
             warnings.push(Warning::Leftover { path: disk.path(name) });
         }
     }
     for name in superseded {
-        let kept = files::quarantine(disk, name)?;
+        let kept = files::quarantine_segment(disk, name)?;
         warnings.push(Warning::Superseded { path: disk.path(name), kept: disk.path(&kept) });
     }
-    if superseded.is_empty() { Ok(()) } else { files::sync_dir(disk) }
+    if superseded.is_empty() { Ok(()) } else { files::sync_dir(&**disk) }
 }

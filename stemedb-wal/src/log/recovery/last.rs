@@ -5,6 +5,7 @@ use crate::{
     batch::BatchHeader,
     disk::Disk,
     error::{DamageKind, DiskError, OpenError},
+    internal::filled,
     log::{Placed, Watermark},
     scan::{
         Gap, Reached, Scanner, Stop,
@@ -38,15 +39,15 @@ impl Tail {
     /// Whether a watermark lies between two of the batches that were read.
     pub(crate) fn has_boundary(&self, last: &Found, watermark: Watermark) -> bool {
         let header = &last.header;
-        let Some(offset) = watermark.position.checked_sub(header.first_position) else {
+        let Some(offset) = watermark.position.get().checked_sub(header.first_position) else {
             return true;
         };
         if offset == self.reached.offset {
             return watermark.next_index == self.reached.next_index;
         }
         offset < self.reached.offset
-            && BatchHeader::parse(self.bytes_from(offset), header.salt, watermark.position)
-                .is_some_and(|batch| batch.first_index == watermark.next_index)
+            && BatchHeader::parse(self.bytes_from(offset), header.salt, watermark.position.get())
+                .is_some_and(|batch| batch.first_index == watermark.next_index.get())
     }
 
     /// The bytes from an offset of the file on.
@@ -65,11 +66,12 @@ pub(crate) fn read_last(
     watermark: Option<Watermark>,
 ) -> Result<Tail, OpenError> {
     let file = last.file(disk);
-    let base = watermark.map_or(0, |mark| mark.position.saturating_sub(last.header.first_position));
+    let base =
+        watermark.map_or(0, |mark| mark.position.get().saturating_sub(last.header.first_position));
     if let Some(watermark) = watermark
         && (HEADER_LEN as u64 + 1..last.len).contains(&base)
     {
-        let scanner = Scanner::from_middle(&last.header, base, watermark.next_index);
+        let scanner = Scanner::from_middle(&last.header, base, watermark.next_index.get());
         let mut reading = Reading::new(last, base, scanner, 0);
         match reading.run(file) {
             Ok(true) if reading.len == last.len && reading.tail.reached.offset > base => {
@@ -81,7 +83,7 @@ pub(crate) fn read_last(
             Err(error) => return Err(error.into()),
         }
     }
-    let replay_from = watermark.map_or(0, |watermark| watermark.position);
+    let replay_from = watermark.map_or(0, |watermark| watermark.position.get());
     let scanner = Scanner::new(&last.header).check_bodies_from(replay_from);
     let mut reading = Reading::new(last, 0, scanner, replay_from);
     reading.tail.bytes = file.capacity(last.len)?;
@@ -141,9 +143,9 @@ impl<'a> Reading<'a> {
             let (read, stop) = self.scanner.scan(self.tail.bytes_from(at), at, &mut placed);
             at += read as u64;
             let whole = self.scanner.take_whole();
-            let taken = placed.get(..whole).unwrap_or_default();
+            let taken = filled(&placed, whole);
             self.tail.offsets.extend(offsets_of(&self.last.header, taken));
-            let from = taken.partition_point(|placed| placed.position < self.replay_from);
+            let from = taken.partition_point(|placed| placed.position.get() < self.replay_from);
             self.tail.placed.extend_from_slice(taken.get(from..).unwrap_or_default());
             placed.drain(..whole);
             match stop {
@@ -185,7 +187,7 @@ impl<'a> Reading<'a> {
             if read == 0 {
                 self.len = offset;
             }
-            if !all_zero(buffer.get(..read).unwrap_or_default()) {
+            if !all_zero(filled(&buffer, read)) {
                 return Ok(false);
             }
             offset += read as u64;

@@ -14,7 +14,9 @@ use crate::{
     batch::{self, BatchHeader},
     disk::Disk,
     error::{Action, DamageKind, DiskError, OpenError},
+    internal::filled,
     log::{Watermark, segments::Segment},
+    position::Position,
     scan::{
         Gap, Scanner,
         pass::{CHUNK_LEN, HEADROOM_LEN, Pass},
@@ -79,17 +81,18 @@ impl Reading {
     ) -> Result<Option<Self>, OpenError> {
         let segment = Arc::clone(&sealed.segment);
         let header = segment.header;
-        let inside = |mark: &Watermark| mark.position > header.first_position + HEADER_LEN as u64;
+        let front = Position(header.first_position + HEADER_LEN as u64);
+        let inside = |mark: &Watermark| mark.position > front;
         let scanner = match watermark.filter(inside) {
             None => Scanner::new(&header),
             Some(watermark) => {
-                let start = watermark.position - header.first_position;
+                let start = watermark.position - Position(header.first_position);
                 // Up to the end of the footer, the watermark is in this segment.
                 if start >= sealed.batches_end {
                     return Ok(None);
                 }
                 check_boundary(disk, sealed, start, watermark)?;
-                Scanner::from_middle(&header, start, watermark.next_index)
+                Scanner::from_middle(&header, start, watermark.next_index.get())
             }
         };
         let range = scanner.reached().offset..sealed.batches_end;
@@ -154,9 +157,9 @@ fn check_boundary(
     let file = segment.on(disk);
     let mut bytes = [0; batch::HEADER_LEN];
     let read = file.read_at(&mut bytes, start)?;
-    let bytes = bytes.get(..read).unwrap_or_default();
-    let header = BatchHeader::parse(bytes, segment.salt(), watermark.position);
-    if header.is_some_and(|header| header.first_index == watermark.next_index) {
+    let bytes = filled(&bytes, read);
+    let header = BatchHeader::parse(bytes, segment.salt(), watermark.position.get());
+    if header.is_some_and(|header| header.first_index == watermark.next_index.get()) {
         return Ok(());
     }
     // If all batches up to here are whole, it is the watermark that is wrong.
@@ -171,7 +174,7 @@ fn check_boundary(
         DamageKind::Short => OpenError::Watermark {
             position: watermark.position,
             index: watermark.next_index,
-            end: segment.header.first_position + sealed.batches_end,
+            end: Position(segment.header.first_position + sealed.batches_end),
         },
         _ => OpenError::Damaged(found.damage(file)),
     })

@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
+use stemedb_merkle::LogIndex;
+
 use super::Warning;
 use crate::{
     disk::{Disk, DiskFile, is_temporary},
     error::{Action, DamageKind, OpenError},
     files,
+    internal::filled,
     log::{
-        Origin,
-        handles::{Handles, SealedFile},
+        KnownSegment, Origin,
+        handles::{Handles, KnownEnd, SealedFile, SegmentBytes},
         segments::{Offsets, Segment},
     },
+    remote::{LogDir, Opened},
     scan::{
         Scanner,
         file::{SegmentFile, stub_damage},
@@ -19,8 +23,8 @@ use crate::{
         sectors::is_unreadable,
     },
     segment::{
-        HEADER_LEN, HeaderError, SegmentHeader, TRAILER_LEN, Trailer, parse_segment_name,
-        segment_name,
+        HEADER_LEN, HeaderError, SegmentHeader, TRAILER_LEN, Trailer, footer_len,
+        parse_segment_name, segment_name,
     },
 };
 
@@ -28,24 +32,34 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) name: String,
-    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) file: SegmentBytes,
     pub(crate) len: u64,
     pub(crate) header: SegmentHeader,
 }
 
 impl Found {
     pub(crate) fn file<'a>(&'a self, disk: &'a dyn Disk) -> SegmentFile<'a> {
-        SegmentFile { disk, name: &self.name, file: &*self.file }
+        SegmentFile { disk, name: &self.name, file: &self.file }
+    }
+
+    /// The same one, of which the file can be closed.
+    fn sealed(self, handles: &Arc<Handles>) -> Self {
+        match self.file {
+            SegmentBytes::Open(file) => {
+                Self { file: SealedFile::opened(&self.name, file, handles), ..self }
+            }
+            SegmentBytes::Sealed(_) => self,
+        }
     }
 }
 
 /// What lies in the directory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Survey {
     /// The live segments, in order: sealed ones, ready to be read.
     pub(crate) sealed: Vec<Sealed>,
-    /// The last one.
-    pub(crate) last: Option<Found>,
+    /// The last one, and its file.
+    pub(crate) last: Option<(Found, Arc<dyn DiskFile>)>,
     /// Segments of other generations, left over from a repair.
     pub(crate) superseded: Vec<String>,
     /// Temporary files that nobody will finish.
@@ -63,10 +77,22 @@ pub(crate) struct Sealed {
 }
 
 /// Lists the directory, reads the header of each segment and the trailer of each but the last, and
-/// checks that each follows from the one before. O(segments).
-pub(crate) fn survey(disk: &Arc<dyn Disk>, origin: &Origin) -> Result<Survey, OpenError> {
-    let names = files::list(&**disk)?;
-    let mut survey = Survey::default();
+/// checks that each follows from the one before; but for those that a restart checkpoint knows.
+/// O(segments).
+pub(crate) fn survey(
+    disk: &LogDir,
+    origin: &Origin,
+    known: &[KnownSegment],
+) -> Result<Survey, OpenError> {
+    let names = files::list_segments(disk)?;
+    let mut survey = Survey {
+        sealed: Vec::new(),
+        last: None,
+        superseded: Vec::new(),
+        temporary: Vec::new(),
+        warnings: Vec::new(),
+        handles: Arc::new(Handles::new(disk.clone())),
+    };
     let mut live = Vec::new();
     for name in names {
         match parse_segment_name(&name) {
@@ -86,42 +112,87 @@ pub(crate) fn survey(disk: &Arc<dyn Disk>, origin: &Origin) -> Result<Survey, Op
         return Err(OpenError::Generation { path, found, expected: origin.generation });
     }
     live.sort_unstable();
+    survey.sealed = known_sealed(disk, origin, known, &live, &survey.handles).unwrap_or_default();
     let mut before: Option<Found> = None;
-    for (first_index, name) in live {
-        let found = read_header(&**disk, origin, name, first_index)?;
+    for (first_index, name) in live.into_iter().skip(survey.sealed.len()) {
+        let found = read_header(disk, origin, name, first_index)?;
         match before.take() {
-            None => check_first(&**disk, origin, &found.header)?,
+            None if survey.sealed.is_empty() => check_first(&**disk, origin, &found.header)?,
+            // It is the one that the restart checkpoint knows as the next.
+            None => {}
             Some(before) => {
-                let file = SealedFile::new(disk, &before.name, before.file, &survey.handles);
-                let before = Found { file, ..before };
+                let before = before.sealed(&survey.handles);
                 let sealed = follow(&**disk, origin, before, &found, &mut survey.warnings)?;
                 survey.sealed.push(sealed);
             }
         }
         before = Some(found);
     }
-    if let Some(last) = before.as_ref().filter(|last| last.file.is_remote()) {
+    survey.last = match before {
+        None => None,
+        Some(Found { file: SegmentBytes::Open(Opened::Local(file)), name, len, header }) => {
+            let found = Found { file: Arc::clone(&file).into(), name, len, header };
+            Some((found, file))
+        }
         // Only sealed segments are dropped: those behind it are gone.
-        let entries = read_trailer(&**disk, last)?.map_or(0, |trailer| trailer.entries);
-        let first_index = last.header.first_index.saturating_add(u64::from(entries));
-        let path = disk.path(&segment_name(origin.generation, first_index));
-        return Err(OpenError::Missing { path, first_index });
-    }
-    survey.last = before;
+        Some(last) => {
+            let entries = read_trailer(&**disk, &last)?.map_or(0, |trailer| trailer.entries);
+            let first_index = last.header.first_index.saturating_add(u64::from(entries));
+            let path = disk.path(&segment_name(origin.generation, first_index));
+            return Err(OpenError::Missing { path, first_index: LogIndex(first_index) });
+        }
+    };
     Ok(survey)
 }
 
+/// The sealed segments that a restart checkpoint knows, if all that it knows fits what lies in the
+/// directory: the names, the lengths of those that are sealed, and the header of the last one.
+fn known_sealed(
+    disk: &LogDir,
+    origin: &Origin,
+    known: &[KnownSegment],
+    live: &[(u64, String)],
+    handles: &Arc<Handles>,
+) -> Option<Vec<Sealed>> {
+    check_first(&**disk, origin, &known.first()?.header).ok()?;
+    let (last, sealed) = known.split_last()?;
+    let (first_index, name) = live.get(sealed.len())?;
+    let found = read_header(disk, origin, name.clone(), *first_index).ok()?;
+    if found.header != last.header {
+        return None;
+    }
+    let next = known.iter().skip(1).map(|next| &next.header);
+    let all = sealed.iter().zip(next).zip(live);
+    all.map(|((known, next), (_, name))| {
+        let KnownSegment { header, batches_end } = *known;
+        let batches_end = u64::from(batches_end);
+        let entries = u32::try_from(next.first_index.checked_sub(header.first_index)?).ok()?;
+        let len = next.first_position.checked_sub(header.first_position)?;
+        let fits = segment_name(origin.generation, header.first_index) == *name
+            && batches_end + footer_len(u64::from(entries)) == len
+            && disk.has_segment(name, len).ok()?;
+        let end = KnownEnd { header, len, trailer_sum: next.previous_sum };
+        let file = SealedFile::closed(name, handles, end);
+        let offsets = Offsets::File { at: batches_end, entries };
+        let segment = Arc::new(Segment { name: name.clone(), file, header, offsets });
+        fits.then_some(Sealed { segment, batches_end })
+    })
+    .collect()
+}
+
 fn read_header(
-    disk: &dyn Disk,
+    disk: &LogDir,
     origin: &Origin,
     name: String,
     first_index: u64,
 ) -> Result<Found, OpenError> {
-    let opened = disk.open(&name).map_err(|source| match stub_damage(disk, &name, &source) {
-        Some(damage) => OpenError::Damaged(damage),
-        None => files::failed(disk, Action::Open, &name, source).into(),
-    })?;
-    let file = SegmentFile { disk, name: &name, file: &*opened };
+    let opened =
+        disk.open_segment(&name).map_err(|source| match stub_damage(&**disk, &name, &source) {
+            Some(damage) => OpenError::Damaged(damage),
+            None => files::failed(&**disk, Action::Open, &name, source).into(),
+        })?;
+    let opened = SegmentBytes::Open(opened);
+    let file = SegmentFile { disk: &**disk, name: &name, file: &opened };
     let len = file.len()?;
     let mut bytes = [0; HEADER_LEN];
     let path = disk.path(&name);
@@ -132,7 +203,7 @@ fn read_header(
         }
         read => read?,
     };
-    let header = match SegmentHeader::parse(bytes.get(..read).unwrap_or_default()) {
+    let header = match SegmentHeader::parse(filled(&bytes, read)) {
         Ok(header) => header,
         Err(HeaderError::Version(version)) => return Err(OpenError::Version { path, version }),
         Err(HeaderError::Damaged) => {
@@ -145,7 +216,7 @@ fn read_header(
     }
     if (header.generation, header.first_index) != (origin.generation, first_index) {
         let SegmentHeader { generation, first_index, .. } = header;
-        return Err(OpenError::Misnamed { path, generation, first_index });
+        return Err(OpenError::Misnamed { path, generation, first_index: LogIndex(first_index) });
     }
     Ok(Found { name, file: opened, len, header })
 }
@@ -155,7 +226,7 @@ fn check_first(disk: &dyn Disk, origin: &Origin, first: &SegmentHeader) -> Resul
         return Ok(());
     }
     let path = disk.path(&segment_name(origin.generation, 0));
-    Err(OpenError::Missing { path, first_index: 0 })
+    Err(OpenError::Missing { path, first_index: LogIndex(0) })
 }
 
 /// Checks that `next` follows from `before`.
@@ -175,7 +246,7 @@ fn follow(
         let next_index = before.header.first_index.saturating_add(u64::from(trailer.entries));
         if next.header.first_index != next_index {
             let path = disk.path(&segment_name(origin.generation, next_index));
-            return Err(OpenError::Missing { path, first_index: next_index });
+            return Err(OpenError::Missing { path, first_index: LogIndex(next_index) });
         }
     }
     let expected_len = next.header.first_position.checked_sub(before.header.first_position);
@@ -205,7 +276,7 @@ fn read_trailer(disk: &dyn Disk, found: &Found) -> Result<Option<Trailer>, OpenE
         Err(error) if is_unreadable(&error.cause) => return Ok(None),
         read => read?,
     };
-    Ok(Trailer::at_end(bytes.get(..read).unwrap_or_default(), &found.header, found.len))
+    Ok(Trailer::at_end(filled(&bytes, read), &found.header, found.len))
 }
 
 /// Makes a lost footer again, in memory, from all batches of the segment.

@@ -1,7 +1,7 @@
 //! What a sealed segment ends with: the offsets of its entries, and a trailer.
 
 use super::SegmentHeader;
-use crate::checksum::Salt;
+use crate::{checksum::Salt, internal::in_segment};
 
 /// The length of the trailer in bytes.
 pub const TRAILER_LEN: usize = 64;
@@ -69,19 +69,19 @@ impl Trailer {
 }
 
 /// The length of offsets and trailer together for so many entries, in bytes.
-pub const fn footer_len(entries: u64) -> u64 {
+pub(crate) const fn footer_len(entries: u64) -> u64 {
     entries * 4 + TRAILER_LEN as u64
 }
 
 /// The checksum of offsets (as they lie on disk) that begin at `position`.
-pub fn offsets_sum(salt: Salt, position: u64, offsets: &[u8]) -> u32 {
+pub(crate) fn offsets_sum(salt: Salt, position: u64, offsets: &[u8]) -> u32 {
     salt.checksum(position, offsets)
 }
 
 /// Offsets and trailer of a segment as they are written, and the trailer's checksum.
 ///
 /// The footer follows from the batches alone, so that a lost one can be made again byte for byte.
-pub fn encode_footer(
+pub(crate) fn encode_footer(
     salt: Salt,
     first_position: u64,
     batches_end: u64,
@@ -93,7 +93,7 @@ pub fn encode_footer(
     footer.extend(offsets.iter().flat_map(|offset| offset.to_le_bytes()));
     let position = first_position.wrapping_add(batches_end);
     let offsets_sum = offsets_sum(salt, position, &footer);
-    let entries = u32::try_from(offsets.len()).unwrap_or(u32::MAX);
+    let entries = in_segment(offsets.len());
 
     let mut trailer = [0; TRAILER_LEN];
     trailer[..8].copy_from_slice(&TRAILER_MAGIC);

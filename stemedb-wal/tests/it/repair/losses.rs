@@ -1,17 +1,20 @@
 //! What a repair loses, refuses to lose, and says of it.
 
 use super::*;
+use stemedb_merkle::{LogIndex, Timestamp};
+use stemedb_wal::Position;
 
 /// Appends the body of a hole again. Returns the position of the heal.
 fn heal(disk: &FaultyDisk, entry: &ModelEntry) -> u64 {
     let mut reopened = reopen(disk).unwrap();
-    let heals = Some(HoleEntry { index: entry.index, time: entry.time });
+    let heals =
+        Some(HoleEntry { index: LogIndex(entry.index), time: Timestamp::from_ntp64(entry.time) });
     let record = NewRecord { id: entry.id, body: &entry.body, heals };
     let mut placed = Vec::new();
-    reopened.log.write(&[record], 0, &mut placed).unwrap();
+    reopened.log.write(&[record], Timestamp::from_ntp64(0), &mut placed).unwrap();
     reopened.log.sync().unwrap();
     reopened.log.mark().unwrap();
-    placed[0].position
+    placed[0].position.get()
 }
 
 /// The file that a position is in, and where in it.
@@ -44,8 +47,9 @@ fn a_healed_body_that_is_lost_again_is_a_hole_again() {
             assert!(reopen(&disk).is_err(), "the last segment is read whole");
             let report = run_repair(&disk, hash).unwrap();
             assert_eq!((&report.lost_bodies[..], report.new_generation), (&[entry.id][..], None));
-            let hole =
-                |action: &RepairAction| matches!(action, RepairAction::Hole { index: 2, .. });
+            let hole = |action: &RepairAction| {
+                matches!(action, RepairAction::Hole { index: LogIndex(2), .. })
+            };
             assert!(report.actions.iter().any(hole), "{report:?}");
             let reopened = reopen(&disk).unwrap();
             let voids: Vec<&ModelEntry> =
@@ -58,14 +62,17 @@ fn a_healed_body_that_is_lost_again_is_a_hole_again() {
                     .any(|found| found.position == position && found.id == entry.id)
             );
             let reader = reopened.log.reader();
-            assert!(matches!(reader.read(position), Err(ReadError::Hole { .. })));
-            assert_eq!(reader.check(Some(&super::hash), 0, &mut |_| {}).unwrap(), []);
+            assert!(matches!(reader.read(Position(position)), Err(ReadError::Hole { .. })));
+            assert_eq!(reader.check(Some(&super::hash), LogIndex(0), &mut |_| {}).unwrap(), []);
             drop(reopened);
             // A second repair has nothing to do, and loses nothing.
             assert_eq!(run_repair(&disk, hash).unwrap(), RepairReport::default());
         }
         let position = heal(&disk, entry);
-        assert_eq!(reopen(&disk).unwrap().log.reader().read(position).unwrap().body, entry.body);
+        assert_eq!(
+            reopen(&disk).unwrap().log.reader().read(Position(position)).unwrap().body,
+            entry.body
+        );
         // Entries are lost later: the body that came back last is the one that counts.
         let second = segments(&disk)[1].clone();
         disk.remove(&second).unwrap();
@@ -293,15 +300,21 @@ fn a_log_that_ends_before_a_mark_is_damaged() {
     let header = segment::SegmentHeader::parse(&sample.disk.contents(&last).unwrap()).unwrap();
     let entry = sample.model.last().unwrap();
     let mark = Watermark {
-        position: entry.position + (HEAD_LEN + entry.body.len() + 4) as u64,
-        next_index: entry.index + 1,
+        position: Position(entry.position + (HEAD_LEN + entry.body.len() + 4) as u64),
+        next_index: LogIndex(entry.index + 1),
     };
-    let offset = mark.position - header.first_position;
+    let offset = mark.position - Position(header.first_position);
     let plan = |disk: &FaultyDisk, marks: &[Watermark]| {
         let identity = Identity::load(disk).unwrap();
         let log = options();
         let options = RepairOptions { log: &log, hash: Some(&hash), marks, accept_loss: false };
-        RepairPlan::new(disk, &identity, &options, &mut |_| {}).unwrap()
+        RepairPlan::new(
+            &(Arc::new(disk.clone()) as Arc<dyn Disk>),
+            &identity,
+            &options,
+            &mut |_| {},
+        )
+        .unwrap()
     };
     for cut in 96..offset {
         let disk = sample.disk.fork();
@@ -319,7 +332,12 @@ fn a_log_that_ends_before_a_mark_is_damaged() {
     let before = sample.model[sample.model.len() - 2].clone();
     let position = before.position + (HEAD_LEN + before.body.len() + 4) as u64;
     if position > header.first_position {
-        identity.save_clean(&disk, Watermark { position, next_index: entry.index }.into()).unwrap();
+        identity
+            .save_clean(
+                &disk,
+                Watermark { position: Position(position), next_index: LogIndex(entry.index) },
+            )
+            .unwrap();
         let batch = position - header.first_position;
         disk.overwrite(&last, &[0xaa; 64 + 60], batch).unwrap();
         assert!(plan(&disk, &[]).lost_entries().is_some());
@@ -340,10 +358,20 @@ fn gaps_are_those_of_the_repaired_log() {
         let log = options();
         let options =
             RepairOptions { log: &log, hash: Some(&hash), marks: &[], accept_loss: false };
-        RepairPlan::new(disk, &identity, &options, &mut |_| {}).unwrap().gaps()
+        RepairPlan::new(
+            &(Arc::new(disk.clone()) as Arc<dyn Disk>),
+            &identity,
+            &options,
+            &mut |_| {},
+        )
+        .unwrap()
+        .gaps()
     };
-    let hole = GapRecord { position: entry.position, kind: Kind::Hole, id: entry.id };
-    assert_eq!(gaps(&disk), [hole, GapRecord { position, kind: Kind::Heal, id: entry.id }]);
+    let hole = GapRecord { position: Position(entry.position), kind: Kind::Hole, id: entry.id };
+    assert_eq!(
+        gaps(&disk),
+        [hole, GapRecord { position: Position(position), kind: Kind::Heal, id: entry.id }]
+    );
     flip_body(&disk, position);
     assert_eq!(gaps(&disk), [hole]);
 }

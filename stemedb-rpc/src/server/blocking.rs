@@ -1,0 +1,20 @@
+//! Work that may read from a disk, off the threads of the runtime.
+
+use tokio::task::spawn_blocking;
+use tonic::Status;
+
+use crate::{Failure, Reason};
+
+/// Does what may read from a disk.
+pub(super) async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Status> {
+    spawn_blocking(work).await.map_err(|_| Reason::Failed.into())
+}
+
+/// The same, of what may fail.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Status> {
+    off_thread(work).await?.map_err(Status::from)
+}

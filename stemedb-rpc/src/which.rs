@@ -1,0 +1,32 @@
+//! Name of an assertion.
+
+use stemedb_store::{AssertionId, Entry, LogIndex, Store};
+
+use crate::{Failure, Reason};
+
+/// Name of an assertion in a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// That of an id.
+    Id(AssertionId),
+    /// That whose id alone begins with these 8 to 64 digits of lowercase hex.
+    Prefix(String),
+    /// That of an entry of the log.
+    Index(LogIndex),
+}
+
+impl Which {
+    /// The entry of the assertion in a store.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::NotFound`], [`Reason::Ambiguous`], and whatever reading gives.
+    pub fn find(&self, store: &Store) -> Result<Entry, Failure> {
+        let entry = match self {
+            Self::Index(index) => store.entry(*index)?,
+            Self::Id(id) => store.find(id)?,
+            Self::Prefix(prefix) => store.find(&store.resolve(prefix)?)?,
+        };
+        Ok(entry.ok_or(Reason::NotFound)?)
+    }
+}

@@ -1,0 +1,28 @@
+//! The one way in which a fault of this crate ends.
+
+/// Panics because something is not as the writer of a log has made sure before, named by the file
+/// and line of the caller: a value made up in its place would be written to the log.
+///
+/// A writer that panics is not used again, and all who wait for it are told.
+#[cold]
+#[inline(never)]
+#[track_caller]
+pub(crate) fn internal_error(what: &str) -> ! {
+    unreachable!("internal error of the log: {what}")
+}
+
+/// A number of entries, or an offset, in a segment that is written: it is never longer than
+/// [`SEGMENT_LEN_MAX`](crate::segment::SEGMENT_LEN_MAX), which fits.
+#[track_caller]
+pub(crate) fn in_segment<N>(number: N) -> u32
+where
+    u32: TryFrom<N>,
+{
+    u32::try_from(number).unwrap_or_else(|_| internal_error("a number is too large for a segment"))
+}
+
+/// The front of a buffer that was filled.
+#[track_caller]
+pub(crate) fn filled<T>(buffer: &[T], count: usize) -> &[T] {
+    buffer.get(..count).unwrap_or_else(|| internal_error("more was read than there is room for"))
+}

@@ -1,0 +1,94 @@
+//! Names of the crate root: what a caller must name to match an error or to fill an option.
+
+use std::{any::type_name, sync::Arc};
+
+use stemedb::{
+    Action, AppendError, BackupError, BuildError, CheckpointError, CheckpointFault, ClockReport,
+    CloseError, Copied, Damage, DamageKind, DiskError, Environment, Fault, HealError, HistoryError,
+    HistoryProofError, IdentityError, LogAppendError, LogHealError, LogIndex, LogOpenError,
+    LogReadError, LogRepairError, LogSize, LogWarning, MappedSetError, NTP64, NodeError, OpenError,
+    OpenReport, Options, ParseProofError, Position, ProofError, ProveError, ReadError,
+    ReadNodeError, RemoteError, RepairError, ResolveError, RestoreError, Secret, SecretError,
+    SecretTooShort, SegmentSource, SetAside, Store, TileError, Timestamp, TimestampRangeError,
+    TreeFailure, TreeHead, Warning, WatchError, WriteError, store::ENVIRONMENT,
+};
+
+/// All that an error of a store can hold has a name there.
+#[test]
+fn errors_are_named_by_the_root() {
+    let names = [
+        type_name::<Action>(),
+        type_name::<AppendError>(),
+        type_name::<BackupError>(),
+        type_name::<BuildError>(),
+        type_name::<CheckpointError>(),
+        type_name::<CheckpointFault>(),
+        type_name::<ClockReport>(),
+        type_name::<CloseError>(),
+        type_name::<Copied>(),
+        type_name::<Damage>(),
+        type_name::<DamageKind>(),
+        type_name::<DiskError>(),
+        type_name::<Fault>(),
+        type_name::<HealError>(),
+        type_name::<HistoryError>(),
+        type_name::<HistoryProofError>(),
+        type_name::<IdentityError>(),
+        type_name::<LogAppendError>(),
+        type_name::<LogHealError>(),
+        type_name::<LogOpenError>(),
+        type_name::<LogReadError>(),
+        type_name::<LogRepairError>(),
+        type_name::<LogWarning>(),
+        type_name::<MappedSetError>(),
+        type_name::<NodeError>(),
+        type_name::<OpenError>(),
+        type_name::<OpenReport>(),
+        type_name::<ParseProofError>(),
+        type_name::<ProofError>(),
+        type_name::<ReadError>(),
+        type_name::<RemoteError>(),
+        type_name::<RepairError>(),
+        type_name::<ResolveError>(),
+        type_name::<RestoreError>(),
+        type_name::<SecretError>(),
+        type_name::<SecretTooShort>(),
+        type_name::<SetAside>(),
+        type_name::<TileError>(),
+        type_name::<TimestampRangeError>(),
+        type_name::<TreeFailure>(),
+        type_name::<Warning>(),
+        type_name::<WatchError>(),
+        type_name::<WriteError>(),
+        type_name::<ProveError<ReadNodeError<NodeError>>>(),
+    ];
+    assert!(names.iter().all(|name| name.contains("stemedb_")), "{names:?}");
+}
+
+/// A log that was damaged, asked for by its numbers, with errors matched to their end.
+#[test]
+fn options_and_numbers_are_named_by_the_root() {
+    let dir = tempfile::tempdir().unwrap();
+    let source: Option<Arc<dyn SegmentSource>> = None;
+    let secret = Some(Secret::new(&[7; 32]).unwrap());
+    let options = Options { segment_source: source, secret, ..Options::default() };
+    let store = Store::open(dir.path(), options).unwrap();
+    let receipt = store.append(b"one").unwrap();
+    assert_eq!((receipt.index, store.log_size()), (LogIndex(0), LogSize(1)));
+    assert!(receipt.position > Position(0) && receipt.time > Timestamp::MIN);
+    let TreeHead { size, .. } = store.history_head().unwrap();
+    assert_eq!(size, LogSize(1));
+    let behind = store.prove_inclusion_at(LogIndex(1), LogSize(2));
+    let beyond =
+        matches!(behind, Err(ProveError::SizeOutOfRange { wanted: LogSize(2), size: LogSize(1) }));
+    assert!(beyond, "{behind:?}");
+    let nothing = store.get_at(Position(1 << 40));
+    assert!(matches!(nothing, Err(ReadError::Log(LogReadError::NotFound { .. }))), "{nothing:?}");
+    store.close().unwrap();
+    let without = Store::open(dir.path(), Options { create: false, ..Options::default() }).unwrap();
+    assert!(matches!(without.append(b"two"), Err(AppendError::SecretMissing)));
+    drop(without);
+    let clock = || NTP64(7 << 32);
+    let environment = Environment { clock, ..ENVIRONMENT };
+    assert_eq!((environment.clock)(), NTP64(7 << 32));
+}
