@@ -51,7 +51,7 @@ impl Limiter {
         *lock(&self.rates) = Arc::new(Rates { bytes, cpu_share });
     }
 
-    /// Holds the sessions that run, or lets go of them.
+    /// Pauses the sessions that run, or resumes them.
     pub fn hold(&self, held: bool) {
         self.held.store(held, Ordering::Relaxed);
     }

@@ -15,7 +15,7 @@ use crate::FaultyDisk;
 
 /// A disk that syncs only the beginnings of files, and says that it synced all.
 ///
-/// For negative controls: whoever checks that what was synced survives must find that it does not.
+/// For negative controls: a test that synced bytes survive a power cut must fail on this disk.
 #[derive(Clone, Debug)]
 pub struct UnsyncedDisk(pub FaultyDisk);
 

@@ -45,7 +45,7 @@ pub enum SmallFileError {
 }
 
 impl SmallFile {
-    /// What `parse` makes of the content; `None` if there is no such file.
+    /// The content of the file, parsed by `parse`; `None` if there is no such file.
     ///
     /// # Errors
     ///

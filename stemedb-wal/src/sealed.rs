@@ -15,6 +15,7 @@ pub use crate::segment::{
 use crate::{
     disk::Disk,
     error::{Action, DamageKind, DiskError},
+    internal::internal_error,
     log::{LogReader, Placed},
     position::Position,
     record::HEAD_LEN,
@@ -123,7 +124,9 @@ fn check_bodies_from(bytes: &[u8], position: u64) -> Result<CheckedSegment, Segm
 impl CheckedSegment {
     /// The body of one of its records, in the bytes that were checked.
     pub fn body<'a>(&self, bytes: &'a [u8], placed: &Placed) -> &'a [u8] {
-        bytes.get(self.body_range(placed)).unwrap_or_default()
+        bytes
+            .get(self.body_range(placed))
+            .unwrap_or_else(|| internal_error("the body of a record that was checked"))
     }
 
     /// Where that body is in the bytes.

@@ -8,6 +8,7 @@
 //! An input is bad if the target panics on it, or takes memory out of proportion.
 
 pub(crate) mod corpora;
+#[path = "../../stemedb-merkle/tests/reference/heap.rs"]
 pub(crate) mod heap;
 pub(crate) mod outside;
 

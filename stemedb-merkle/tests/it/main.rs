@@ -7,6 +7,7 @@
 #[cfg(feature = "std")]
 mod forger;
 #[cfg(feature = "std")]
+#[path = "../reference/heap.rs"]
 mod heap;
 #[cfg(feature = "std")]
 mod history;

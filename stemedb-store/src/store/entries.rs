@@ -19,7 +19,7 @@ pub struct Entry {
     pub id: AssertionId,
     /// The length of the body in bytes.
     pub len: u64,
-    /// Whether the body is lost to damage, and has not come back.
+    /// Whether this is a hole: the body was lost to damage and is not restored.
     pub hole: bool,
 }
 

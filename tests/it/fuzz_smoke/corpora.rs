@@ -30,8 +30,8 @@ use stemedb_sync::{
 use stemedb_wal::{
     disk::{Disk, Fingerprint},
     identity::{IDENTITY_NAME, Identity},
-    log::{HoleEntry, Kind, Log, NewRecord},
-    raw::{Head as RecordHead, SegmentHeader, batch, segment::HEADER_LEN, segment_name},
+    log::{HoleEntry, Kind, KnownSegment, Log, NewRecord},
+    raw::{Head as RecordHead, Salt, SegmentHeader, batch, segment::HEADER_LEN, segment_name},
 };
 
 use super::{
@@ -185,6 +185,25 @@ fn write_log() {
     }
 }
 
+/// State of a checkpoint, with something of everything.
+fn state() -> CheckpointState {
+    let header = SegmentHeader {
+        store_id: files::STORE_ID,
+        generation: 0,
+        previous_sum: 3,
+        first_index: 4,
+        first_position: 5,
+        salt: Salt(6),
+        time_before: 7,
+    };
+    CheckpointState {
+        history: vec![[8; 32]; 3],
+        holes: vec![([3; 32], HoleEntry { index: LogIndex(7), time: Timestamp::from_ntp64(8) })],
+        symbols: vec![[4; 32]; 3],
+        segments: vec![KnownSegment { header, batches_end: 8 }; 2],
+    }
+}
+
 /// Checkpoints, tiles, proofs, identities.
 fn write_trees() {
     let entry = files::entry;
@@ -193,14 +212,7 @@ fn write_trees() {
         tree = MerkleTree::new();
         tree.insert_batch(&(0..count).map(entry).collect::<Vec<_>>()).unwrap();
         let covered = Covered { next_index: count, ..files::covered(&tree, 10_000) };
-        let holes =
-            vec![([3; 32], HoleEntry { index: LogIndex(7), time: Timestamp::from_ntp64(8) })];
-        let state = CheckpointState {
-            history: vec![[8; 32]; 3],
-            holes,
-            symbols: vec![[4; 32]; 3],
-            segments: Vec::new(),
-        };
+        let state = state();
         let disk = FaultyDisk::new(1);
         let found = checkpoint::write_base(
             &disk,
@@ -223,14 +235,7 @@ fn write_trees() {
         tree.insert_batch(&more.collect::<Vec<_>>()).unwrap();
         let covered = files::covered(&tree, 20_000);
         let changes = tree.snapshot().changes(10_000, 0).unwrap();
-        let holes =
-            vec![([3; 32], HoleEntry { index: LogIndex(7), time: Timestamp::from_ntp64(8) })];
-        let state = CheckpointState {
-            history: vec![[8; 32]; 3],
-            holes,
-            symbols: vec![[4; 32]; 3],
-            segments: Vec::new(),
-        };
+        let state = state();
         let found =
             checkpoint::write_delta(&disk, &base, 0, &covered, &changes, &state, true).unwrap();
         let (name, _) = found.file_sizes().remove(1);

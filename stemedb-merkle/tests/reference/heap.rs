@@ -1,4 +1,5 @@
-//! Heap bytes that a thread holds.
+//! Heap bytes that a thread holds, and held at most.
+#![allow(dead_code, reason = "each crate's tests use a part")]
 #![expect(unsafe_code, reason = "there is no other way to see what is allocated")]
 
 use std::{
@@ -7,8 +8,8 @@ use std::{
 };
 
 thread_local! {
-    /// Bytes held since the last call of [`begin`].
-    static HELD: Cell<isize> = const { Cell::new(0) };
+    /// Bytes held now, and the most since the last call of [`begin`].
+    static HELD: Cell<(isize, isize)> = const { Cell::new((0, 0)) };
 }
 
 /// The system's allocator, with a count for each thread.
@@ -40,17 +41,23 @@ unsafe impl GlobalAlloc for Counting {
 fn note(taken: usize, given: usize) {
     // Nothing is counted while a thread ends.
     let _ = HELD.try_with(|held| {
-        let now = held.get().saturating_add_unsigned(taken);
-        held.set(now.saturating_sub_unsigned(given));
+        let (now, most) = held.get();
+        let now = now.saturating_add_unsigned(taken);
+        held.set((now.saturating_sub_unsigned(given), most.max(now)));
     });
 }
 
 /// Counts from here on.
 pub(crate) fn begin() {
-    HELD.set(0);
+    HELD.set((0, 0));
 }
 
 /// Bytes held beyond those held at [`begin`].
 pub(crate) fn held() -> usize {
-    usize::try_from(HELD.get()).unwrap_or(0)
+    usize::try_from(HELD.get().0).unwrap_or(0)
+}
+
+/// The most bytes held since [`begin`] beyond those held then.
+pub(crate) fn most() -> usize {
+    HELD.get().1.unsigned_abs()
 }
