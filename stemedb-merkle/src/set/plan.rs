@@ -22,19 +22,29 @@ use crate::{
 /// The hash of a subtree, made or planned, and the subtree's state.
 ///
 /// All in one number, since it is passed around a lot: the index in 32 bits, the round in 16, and
-/// the state above them. Round 0 is the leaves, round 1 the known hashes.
+/// the state above them. Round 0 is the known hashes, round 1 the leaves. The empty one is 0, so
+/// that of two parts, one of which is empty, the other is their bitwise or.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Part(u64);
 
 /// Largest number of ids that are hashed as one page: a page of a mapped set, with some over it.
 const KEYS_MAX: usize = 2 * PAGE_LEN_MAX;
 
+/// The round of the leaves.
+const LEAVES: usize = 1;
+
 /// The first round of joins.
 const JOINS: usize = 2;
 
+/// Number of bits by which the ids of a page are told apart at a time.
+const BUCKET_BITS: usize = 4;
+
+/// Number of bits of a key.
+const KEY_BITS: usize = 64;
+
 impl Part {
     /// The subtree without ids.
-    pub(crate) const EMPTY: Self = Self(1 << 32);
+    pub(crate) const EMPTY: Self = Self(0);
 
     fn new(round: usize, index: usize, state: State) -> Self {
         let index =
@@ -93,13 +103,13 @@ impl Plan {
 
     /// A subtree whose hash is known.
     pub(crate) fn known(&mut self, hash: Hash, state: State) -> Part {
-        let part = Part::new(1, self.values.len(), state);
+        let part = Part::new(0, self.values.len(), state);
         self.values.push(hash);
         part
     }
 
     fn leaf(&mut self, id: &Hash) -> Part {
-        let part = Part::new(0, self.leaf_ids.len(), State::One);
+        let part = Part::new(LEAVES, self.leaf_ids.len(), State::One);
         self.leaf_ids.push(*id);
         part
     }
@@ -111,6 +121,11 @@ impl Plan {
             (State::One, State::Empty) => return left,
             _ => {}
         }
+        self.join_many(left, right)
+    }
+
+    /// The subtree of two halves with two ids or more together.
+    fn join_many(&mut self, left: Part, right: Part) -> Part {
         let round = left.round().max(right.round()).max(JOINS - 1) + 1;
         let place = round - JOINS;
         if self.rounds.len() <= place {
@@ -127,96 +142,107 @@ impl Plan {
         match entries {
             [] => Part::EMPTY,
             [entry] => self.leaf(&entry.id),
+            _ if entries.len() > KEYS_MAX => {
+                let (zeros, ones) = split_bit(entries, depth);
+                let left = self.page(zeros, depth + 1);
+                let right = self.page(ones, depth + 1);
+                self.join(left, right)
+            }
             _ => {
-                // The 64 bits from `depth` on nearly always tell all of a page's ids apart, and
-                // numbers are split faster than ids are.
-                let mut keys = [0; KEYS_MAX];
-                match keys.get_mut(..entries.len()) {
-                    Some(keys) => {
-                        for (key, entry) in keys.iter_mut().zip(entries) {
-                            *key = bits_at(&entry.id, depth);
-                        }
-                        self.keyed_page(entries, keys, depth)
-                    }
-                    None => self.halve_page(entries, depth),
-                }
+                let first = self.leaf_ids.len();
+                self.leaf_ids.extend(entries.iter().map(|entry| entry.id));
+                self.keyed_page(entries, first, depth)
             }
         }
     }
 
-    fn halve_page(&mut self, entries: &[Entry], depth: usize) -> Part {
-        let (zeros, ones) = split_bit(entries, depth);
-        let left = self.page(zeros, depth + 1);
-        let right = self.page(ones, depth + 1);
-        self.join(left, right)
+    /// The same of ids that are leaves from `first` on.
+    fn keyed_page(&mut self, entries: &[Entry], first: usize, depth: usize) -> Part {
+        // The 64 bits from `depth` on nearly always tell all of a page's ids apart, and numbers are
+        // split faster than ids are.
+        let mut keys = [0; KEYS_MAX];
+        let Some(keys) = keys.get_mut(..entries.len()) else { internal_error("a key") };
+        for (key, entry) in keys.iter_mut().zip(entries) {
+            *key = bits_at(&entry.id, depth);
+        }
+        self.buckets(entries, keys, first, depth, 0)
     }
 
-    /// The same with the 64 bits of each id from `depth` on.
+    /// The same with the 64 bits of each id from `depth - shift` on, of which the first `shift` are
+    /// equal.
     ///
-    /// The number of bits that two neighbours share is the depth at which they part, and a subtree
-    /// is complete as soon as the next id parts from it above: one pass, with the open subtrees on
-    /// a stack.
-    fn keyed_page(&mut self, entries: &[Entry], keys: &[u64], depth: usize) -> Part {
-        let shared = |pair: (&u64, &u64)| (pair.0 ^ pair.1).leading_zeros();
-        let Some((_, following)) = keys.split_first() else { internal_error("a key") };
-        if keys.iter().zip(following).any(|pair| shared(pair) == 64) {
-            return self.halve_page(entries, depth);
+    /// The ids are distributed by their next four bits, and masks tell which subtrees above these
+    /// buckets have two ids or more: a branch for each id would be guessed wrong as often as not.
+    fn buckets(
+        &mut self,
+        entries: &[Entry],
+        keys: &[u64],
+        first: usize,
+        depth: usize,
+        shift: usize,
+    ) -> Part {
+        if shift == KEY_BITS {
+            return self.keyed_page(entries, first, depth);
         }
-        let first = self.leaf_ids.len();
-        self.leaf_ids.extend(entries.iter().map(|entry| entry.id));
-        // Of each open subtree its part, how many bits its ids share, how many of them the next id
-        // shares, and the bits of one of its ids.
-        let mut parts = [Part::EMPTY; KEYS_MAX];
-        let mut levels = [(0_u32, 0_u32); KEYS_MAX];
-        let mut prefixes = [0_u64; KEYS_MAX];
-        let mut len = 0_usize;
-        let mut part = Part::EMPTY;
-        let mut next = following.iter();
-        for (place, key) in keys.iter().enumerate() {
-            part = Part::new(0, first + place, State::One);
-            let mut level = 64;
-            // Number of bits shared with the next one; none behind the last.
-            let parts_at = next.next().map(|next| shared((key, next)));
-            while let Some((left_level, above)) =
-                len.checked_sub(1).and_then(|top| levels.get(top)).copied()
-                && parts_at.is_none_or(|parts_at| above > parts_at)
-            {
-                len -= 1;
-                let (Some(left), Some(left_key)) = (parts.get(len), prefixes.get(len)) else {
-                    internal_error("an open subtree")
-                };
-                let (left, left_key) = (*left, *left_key);
-                let left = self.lift(left, left_key, left_level, above + 1);
-                let right = self.lift(part, *key, level, above + 1);
-                part = self.join(left, right);
-                level = above;
-            }
-            let Some(parts_at) = parts_at else {
-                return self.lift(part, *key, level, 0);
+        if let [key, other] = keys
+            && key != other
+        {
+            return self.pair(first, *key, *other, shift);
+        }
+        let bucket_of = |key: u64| (key << shift >> (KEY_BITS - BUCKET_BITS)) as usize;
+        let mut parts = [Part::EMPTY; 1 << BUCKET_BITS];
+        let (mut occupied, mut many) = (0_u32, 0_u32);
+        // From the last: a bucket then has the part of its first id, which tells where it begins.
+        for (place, key) in keys.iter().enumerate().rev() {
+            let bucket = bucket_of(*key);
+            many |= occupied & 1 << bucket;
+            occupied |= 1 << bucket;
+            *part_mut(&mut parts, bucket) = Part::new(LEAVES, first + place, State::One);
+        }
+        for bucket in ones(many) {
+            let start = part(&parts, bucket).index() - first;
+            let behind = occupied & u32::MAX << bucket << 1;
+            let end = match ones(behind).next() {
+                Some(next) => part(&parts, next).index() - first,
+                None => keys.len(),
             };
-            let (Some(open), Some(levels), Some(prefix)) =
-                (parts.get_mut(len), levels.get_mut(len), prefixes.get_mut(len))
+            let (Some(entries), Some(keys)) = (entries.get(start..end), keys.get(start..end))
             else {
-                internal_error("room for an open subtree")
+                internal_error("the ids of a bucket")
             };
-            (*open, *levels, *prefix) = (part, (level, parts_at), *key);
-            len += 1;
+            let (first, depth, shift) = (first + start, depth + BUCKET_BITS, shift + BUCKET_BITS);
+            *part_mut(&mut parts, bucket) = self.buckets(entries, keys, first, depth, shift);
         }
-        part
+        for _ in 0..BUCKET_BITS {
+            many = halved(many) | evens(occupied & occupied >> 1);
+            occupied = halved(occupied);
+            let mut above = [Part::EMPTY; 1 << BUCKET_BITS];
+            // All of them, whatever the level: as vectors they cost less than a loop of some.
+            for (above, halves) in above.iter_mut().zip(parts.as_chunks::<2>().0) {
+                let [left, right] = *halves;
+                *above = Part(left.0 | right.0);
+            }
+            for place in ones(many) {
+                let (left, right) = (part(&parts, 2 * place), part(&parts, 2 * place + 1));
+                *part_mut(&mut above, place) = self.join_many(left, right);
+            }
+            parts = above;
+        }
+        parts[0]
     }
 
-    /// The subtree at level `to` that holds nothing but the one at level `from`.
-    fn lift(&mut self, mut part: Part, key: u64, from: u32, to: u32) -> Part {
-        if part.state() == State::Many {
-            for level in (to..from).rev() {
-                part = if key << level >> 63 == 0 {
-                    self.join(part, Part::EMPTY)
-                } else {
-                    self.join(Part::EMPTY, part)
-                };
-            }
+    /// The subtree of two leaves whose keys share their first `shift` bits.
+    fn pair(&mut self, first: usize, key: u64, other: u64, shift: usize) -> Part {
+        let [left, right] = [first, first + 1].map(|place| Part::new(LEAVES, place, State::One));
+        let mut joined = self.join_many(left, right);
+        let shared = (key ^ other).leading_zeros() as usize;
+        for level in (shift..shared).rev() {
+            joined = match key << level >> (KEY_BITS - 1) {
+                0 => self.join_many(joined, Part::EMPTY),
+                _ => self.join_many(Part::EMPTY, joined),
+            };
         }
-        part
+        joined
     }
 
     /// Makes all hashes of a changed subtree and returns its own.
@@ -344,7 +370,7 @@ impl Plan {
     pub(crate) fn run(&mut self) {
         self.starts.clear();
         let mut end = self.values.len();
-        self.starts.extend([end, 0]);
+        self.starts.extend([0, end]);
         end += self.leaf_ids.len();
         for round in &self.rounds {
             self.starts.push(end);
@@ -438,9 +464,22 @@ pub(crate) fn ones(mut mask: u32) -> impl Iterator<Item = usize> {
     })
 }
 
+fn part(parts: &[Part; 1 << BUCKET_BITS], place: usize) -> Part {
+    *parts.get(place).unwrap_or_else(|| internal_error("a bucket"))
+}
+
+fn part_mut(parts: &mut [Part; 1 << BUCKET_BITS], place: usize) -> &mut Part {
+    parts.get_mut(place).unwrap_or_else(|| internal_error("a bucket"))
+}
+
 /// Of each two bits of a mask, whether one is set.
 fn halved(mask: u32) -> u32 {
-    let mut pairs = (mask | mask >> 1) & 0x5555;
+    evens(mask | mask >> 1)
+}
+
+/// Of each two bits of a mask the lower one.
+fn evens(mask: u32) -> u32 {
+    let mut pairs = mask & 0x5555;
     pairs = (pairs | pairs >> 1) & 0x3333;
     pairs = (pairs | pairs >> 2) & 0x0f0f;
     (pairs | pairs >> 4) & 0x00ff
