@@ -26,6 +26,7 @@ mod prefetch;
 mod prove;
 mod slot;
 mod snapshot;
+mod sort;
 mod subtree;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ pub use self::{
     entry::Entry,
     iter::Iter,
     snapshot::Snapshot,
+    sort::sorted,
     subtree::{Subtree, Summary},
     tree::MerkleTree,
 };

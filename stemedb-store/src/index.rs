@@ -27,6 +27,7 @@ use std::{
 
 use stemedb_merkle::{
     Entry, Hash, LogIndex, LogSize, MappedSetError, MerkleTree, Snapshot, history::History,
+    set::sorted,
 };
 use stemedb_wal::{
     Position,
@@ -257,8 +258,8 @@ impl Index {
 
     fn fold(&self, folded: &mut IndexState) -> Result<(), TreeFailure> {
         let (placed, reached) = self.recent_mut().take();
-        let mut entries: Vec<Entry> = placed.iter().filter_map(set_entry).collect();
-        entries.sort_unstable_by_key(|entry| entry.id);
+        let entries: Vec<Entry> = placed.iter().filter_map(set_entry).collect();
+        let entries = sorted(&entries);
         let inserted = entries.chunks(SLICE_LEN).try_for_each(|slice| {
             {
                 self.known_mut().filter.extend(slice);

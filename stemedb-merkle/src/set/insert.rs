@@ -9,25 +9,10 @@ use super::{
     overlay::Grown,
     plan::{Part, Plan},
     prefetch::{PrefetchDepth, prefetch},
+    sort,
     tree::MerkleTree,
 };
 use crate::{bits::ID_BITS, id::Hash, internal::internal_error};
-
-/// The entries sorted by id, the first of each id only.
-fn sorted(entries: &[Entry]) -> Vec<Entry> {
-    // Numbers are moved and compared faster than entries are; of equal ones the first stays first.
-    let mut order: Vec<(u64, usize)> =
-        entries.iter().enumerate().map(|(place, entry)| (key(&entry.id), place)).collect();
-    order.sort_unstable();
-    let mut sorted: Vec<Entry> =
-        order.iter().filter_map(|(_, place)| entries.get(*place)).copied().collect();
-    if !sorted.is_sorted_by(|a, b| a.id <= b.id) {
-        // Stable, as ids that share their first 64 bits are still in the order in which they came.
-        sorted.sort_by_key(|entry| entry.id);
-    }
-    sorted.dedup_by(|later, first| later.id == first.id);
-    sorted
-}
 
 impl MerkleTree {
     /// Inserts an id, with the number of ids before it as its position. Returns whether it is new.
@@ -53,7 +38,9 @@ impl MerkleTree {
         let sorted;
         let mut entries = entries;
         if !entries.is_sorted_by(|a, b| (key(&a.id), &a.id) < (key(&b.id), &b.id)) {
-            sorted = self::sorted(entries);
+            let mut unique = sort::sorted(entries);
+            unique.dedup_by(|later, first| later.id == first.id);
+            sorted = unique;
             entries = &sorted;
         }
         self.insert_sorted(entries)
