@@ -60,7 +60,17 @@ pub(crate) fn node(left: &Hash, right: &Hash) -> Hash {
 /// Folds a path upwards by the hash of two halves, from the hash where it begins: each step has a
 /// sibling, and whether that is on the left.
 pub(crate) fn path<'a>(start: Hash, steps: impl Iterator<Item = (bool, &'a Hash)>) -> Hash {
-    row::fold(&NODE_KEY, start, steps)
+    row::fold(&NODE_KEY, start, steps, |_| {})
+}
+
+/// As [`path`], telling each hash that is made.
+#[cfg(feature = "std")]
+pub(crate) fn path_told<'a>(
+    start: Hash,
+    steps: impl Iterator<Item = (bool, &'a Hash)>,
+    made: impl FnMut(&Hash),
+) -> Hash {
+    row::fold(&NODE_KEY, start, steps, made)
 }
 
 /// The root of a set of `count` ids whose uppermost subtree has the hash `top`.

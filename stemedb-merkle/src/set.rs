@@ -8,6 +8,7 @@
 
 mod bits;
 pub mod build;
+mod changed_children;
 mod changes;
 mod counts;
 pub(crate) mod cursor;

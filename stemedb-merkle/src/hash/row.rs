@@ -8,30 +8,32 @@
 use crate::id::Hash;
 
 /// Folds a chain of hashes upwards: each step joins what there is so far with a sibling, which is
-/// on the left if the step says so.
+/// on the left if the step says so. All that are made are told, from the lowest to the uppermost.
 pub(super) fn fold<'a>(
     key: &Hash,
     start: Hash,
     steps: impl Iterator<Item = (bool, &'a Hash)>,
+    made: impl FnMut(&Hash),
 ) -> Hash {
     #[cfg(all(feature = "std", target_arch = "x86_64"))]
     if let pulp::Arch::V4(v4) = pulp::Arch::new() {
-        return pulp::Simd::vectorize(v4, simd::Fold { v4, key, start, steps });
+        return pulp::Simd::vectorize(v4, simd::Fold { v4, key, start, steps, made });
     }
-    one_at_a_time(key, start, steps)
+    one_at_a_time(key, start, steps, made)
 }
 
 /// The keyed hash of one block of two halves.
 #[cfg(feature = "std")]
 pub(super) fn keyed_hash(key: &Hash, halves: [&Hash; 2]) -> Hash {
     let [left, right] = halves;
-    fold(key, *left, core::iter::once((false, right)))
+    fold(key, *left, core::iter::once((false, right)), |_| {})
 }
 
 fn one_at_a_time<'a>(
     key: &Hash,
     start: Hash,
     steps: impl Iterator<Item = (bool, &'a Hash)>,
+    mut made: impl FnMut(&Hash),
 ) -> Hash {
     steps.fold(start, |so_far, (sibling_left, sibling)| {
         let (left, right) = if sibling_left { (sibling, &so_far) } else { (&so_far, sibling) };
@@ -39,7 +41,9 @@ fn one_at_a_time<'a>(
         let (front, back) = block.split_at_mut(32);
         front.copy_from_slice(left);
         back.copy_from_slice(right);
-        *blake3::keyed_hash(key, &block).as_bytes()
+        let hash = *blake3::keyed_hash(key, &block).as_bytes();
+        made(&hash);
+        hash
     })
 }
 
@@ -59,11 +63,12 @@ mod simd {
         id::Hash,
     };
 
-    pub(super) struct Fold<'a, S> {
+    pub(super) struct Fold<'a, S, M> {
         pub(super) v4: V4,
         pub(super) key: &'a Hash,
         pub(super) start: Hash,
         pub(super) steps: S,
+        pub(super) made: M,
     }
 
     /// For each round but the first, the words of the message in the order in which the two halves
@@ -172,11 +177,15 @@ mod simd {
         [s._mm_xor_si128(a, c), s._mm_xor_si128(b, d)]
     }
 
-    impl<'s, S: Iterator<Item = (bool, &'s Hash)>> WithSimd for Fold<'_, S> {
+    impl<'s, S, M> WithSimd for Fold<'_, S, M>
+    where
+        S: Iterator<Item = (bool, &'s Hash)>,
+        M: FnMut(&Hash),
+    {
         type Output = Hash;
         #[inline(always)]
         fn with_simd<W: Simd>(self, _: W) -> Hash {
-            let Self { v4, key, start, steps } = self;
+            let Self { v4, key, start, steps, mut made } = self;
             let key: Half = cast(*key);
             let mut so_far: Half = cast(start);
             for (sibling_left, sibling) in steps {
@@ -186,6 +195,7 @@ mod simd {
                 } else {
                     compress(v4, key, so_far, sibling)
                 };
+                made(&cast(so_far));
             }
             cast(so_far)
         }
@@ -203,10 +213,17 @@ mod tests {
         let siblings: Vec<Hash> = (0..100).map(some).collect();
         let steps = || siblings.iter().map(|sibling| (sibling[0] & 1 == 1, sibling));
         for len in 0..=siblings.len() {
-            let expected = one_at_a_time(&key, some(1000), steps().take(len));
-            assert_eq!(fold(&key, some(1000), steps().take(len)), expected, "{len}");
+            let (mut told, mut expected_told) = (vec![], vec![]);
+            let expected = one_at_a_time(&key, some(1000), steps().take(len), |hash| {
+                expected_told.push(*hash);
+            });
+            let hash = fold(&key, some(1000), steps().take(len), |hash| told.push(*hash));
+            assert_eq!(hash, expected, "{len}");
+            assert_eq!(told, expected_told, "{len}");
+            assert_eq!(told.len(), len);
+            assert_eq!(told.last().copied(), (len > 0).then_some(expected), "{len}");
         }
-        assert_eq!(fold(&key, some(7), core::iter::empty()), some(7));
+        assert_eq!(fold(&key, some(7), core::iter::empty(), |_| {}), some(7));
         let block = [some(1), some(2)];
         let expected = blake3::keyed_hash(&key, block.as_flattened());
         assert_eq!(&keyed_hash(&key, [&block[0], &block[1]]), expected.as_bytes());

@@ -2,6 +2,7 @@
 
 use super::{
     bits::{bits, key, split_prefix},
+    changed_children::ChangedChildren,
     entry::Entry,
     load_path::{is_grown, load_path},
     mapped::{MappedSetError, layout::NODE_BITS_MAX},
@@ -64,7 +65,10 @@ impl MerkleTree {
             grown: grown.into_iter(),
             count: 0,
         };
-        let top = insertion.insert_and_hash(&mut self.now.top, 0, entries);
+        let top = match entries {
+            [only] => insertion.insert_alone(&mut self.now.top, 0, only),
+            _ => insertion.insert_and_hash(&mut self.now.top, 0, entries),
+        };
         let inserted = insertion.count;
         if let Some((top_hash, _)) = top {
             self.now.set_top(top_hash, self.now.count + inserted as u64);
@@ -73,12 +77,13 @@ impl MerkleTree {
     }
 }
 
-/// Approximate number of entries that are inserted and hashed at once: their hashes, and the parts
-/// that these are made of, fit a second-level cache.
-const ENTRIES_AT_ONCE: usize = 256;
+/// Approximate number of entries that are hashed at once where there was nothing before: their
+/// hashes, and the parts that these are made of, fit a second-level cache.
+const HASHED_AT_ONCE: usize = 2048;
 
-/// As many where there is nothing yet: no other entries are hashed with them.
-const FIRST_AT_ONCE: usize = 2048;
+/// So many are hashed with an entry that comes where there is something: the rest of its page, and
+/// the path above.
+const HASHED_WITH_ONE: usize = 12;
 
 struct Insertion<'a> {
     plan: &'a mut Plan,
@@ -89,6 +94,11 @@ struct Insertion<'a> {
     grown: std::vec::IntoIter<Grown>,
     /// Number of new entries.
     count: usize,
+}
+
+/// Approximate number of hashes to make for entries in a subtree.
+fn hashed(child: &Child, new: &[Entry]) -> usize {
+    if matches!(child, Child::Empty) { new.len() } else { HASHED_WITH_ONE * new.len() }
 }
 
 impl Insertion<'_> {
@@ -103,47 +113,89 @@ impl Insertion<'_> {
         if is_grown(child, depth, self.page_bits) {
             return self.take_grown(child);
         }
-        let at_once = if matches!(child, Child::Empty) { FIRST_AT_ONCE } else { ENTRIES_AT_ONCE };
-        if new.len() <= at_once || child.node().is_none() {
-            if new.len() > at_once && matches!(child, Child::Empty) {
-                // Wide from the start, so that its parts are made one after the other.
-                *child = Child::with_bits(NODE_BITS_MAX.min(ID_BITS - depth));
-                return self.insert_and_hash(child, depth, new);
-            }
-            if new.len() > 1 {
-                prefetch(child, depth, new, |entry| &entry.id, PrefetchDepth::All);
-            }
+        if hashed(child, new) <= HASHED_AT_ONCE
+            || !matches!(child, Child::Empty) && child.node().is_none()
+        {
             self.plan.clear();
-            let part = self.insert(child, depth, new)?;
+            let part = self.insert_prefetched(child, depth, new)?;
             return Some(self.plan.hash_into(child, part));
+        }
+        if matches!(child, Child::Empty) {
+            // Wide from the start, so that its parts are made one after the other.
+            *child = Child::with_bits(NODE_BITS_MAX.min(ID_BITS - depth));
         }
         let Some(mut node) = child.node_mut() else { internal_error("an inner node") };
         let count = node.bits();
-        let mut all_made = [None; 1 << NODE_BITS_MAX];
+        let mut made = ChangedChildren::default();
+        let mut planned = 0;
         let mut rest = new;
+        self.plan.clear();
         while let Some(first) = rest.first() {
             let index = bits(&first.id, depth, count);
             let (here, behind) = split_prefix(rest, depth, count, index);
             rest = behind;
-            let (Some(below), Some(made)) = (node.children.get_mut(index), all_made.get_mut(index))
-            else {
-                internal_error("a child")
-            };
-            *made = self.insert_and_hash(below, depth + count, here);
-        }
-        self.plan.clear();
-        let mut parts = [Part::EMPTY; 1 << NODE_BITS_MAX];
-        for (index, (part, made)) in parts.iter_mut().zip(all_made).enumerate() {
-            if let Some((hash, state)) = made {
-                *part = self.plan.known(hash, state);
-                *node.dirty |= 1 << index;
+            let Some(below) = node.children.get(index) else { internal_error("a child") };
+            let more = hashed(below, here);
+            if planned + more > HASHED_AT_ONCE {
+                made.hash_planned(self.plan, &mut node);
+                planned = 0;
+            }
+            let Some(below) = node.children.get_mut(index) else { internal_error("a child") };
+            if more > HASHED_AT_ONCE {
+                let hashed = self.insert_and_hash(below, depth + count, here);
+                self.plan.clear();
+                made.hashed.extend(hashed.map(|(hash, state)| (index, hash, state)));
+            } else {
+                planned += more;
+                let part = self.insert_prefetched(below, depth + count, here);
+                made.planned.extend(part.map(|part| (index, part)));
             }
         }
-        if *node.dirty == 0 {
+        made.hash_planned(self.plan, &mut node);
+        if made.hashed.is_empty() {
             return None;
         }
+        let parts = made.parts(self.plan, &mut node);
         let part = self.plan.fold(&mut node, parts);
         Some(self.plan.hash_into(child, part))
+    }
+
+    /// As [`insert`](Self::insert), with what it visits prefetched.
+    fn insert_prefetched(
+        &mut self,
+        child: &mut Child,
+        depth: usize,
+        new: &[Entry],
+    ) -> Option<Part> {
+        if new.len() > 1 && !matches!(child, Child::Empty) {
+            prefetch(child, depth, new, |entry| &entry.id, PrefetchDepth::All);
+        }
+        self.insert(child, depth, new)
+    }
+
+    /// Inserts one entry and makes the hashes on its path, one after the other as they depend on
+    /// each other. `None` if it is not new.
+    fn insert_alone(
+        &mut self,
+        child: &mut Child,
+        depth: usize,
+        entry: &Entry,
+    ) -> Option<(Hash, State)> {
+        let planned = is_grown(child, depth, self.page_bits)
+            || child.node().is_none()
+            || depth >= self.page_bits && outgrown(child, 1).is_some();
+        if planned {
+            return self.insert_and_hash(child, depth, core::slice::from_ref(entry));
+        }
+        let Some(mut node) = child.node_mut() else { internal_error("an inner node") };
+        let count = node.bits();
+        let index = bits(&entry.id, depth, count);
+        // Before the child: these reads miss the caches, and like that none of them waits for
+        // another.
+        let siblings = node.siblings(index);
+        let Some(below) = node.children.get_mut(index) else { internal_error("a child") };
+        let changed = self.insert_alone(below, depth + count, entry)?;
+        Some(node.ascend(index, changed, &siblings))
     }
 
     /// Inserts sorted entries that share their first `depth` bits and notes the hashes to be made.

@@ -5,28 +5,25 @@
 //! apart until all of them are there.
 
 use super::{
-    bits::{bits, split_prefix},
+    bits::split_prefix,
     entry::Entry,
     mapped::{MappedSet, MappedSetError},
     node::{Child, State},
     overlay::{Grown, NEW_AT_ONCE, Overlay, is_over, slots},
     plan::{Part, Plan},
     prefetch::{PATHS_AT_ONCE, PrefetchDepth, prefetch},
+    slot::Slot,
 };
 use crate::{hash::EMPTY, internal::internal_error};
-
-/// Approximate number of new ids that are hashed at once, with their pages: they fit a second-level
-/// cache.
-const HASHED_AT_ONCE: usize = 64;
 
 /// Number of subtrees whose pages are prefetched together.
 const RUNS_AT_ONCE: usize = 16;
 
-/// New entries of a subtree that lies in the mapped set.
+/// New entries of a subtree that lies in the mapped set, and those that are over it already.
 struct Run<'a> {
-    child: Child,
-    depth: usize,
+    old: &'a [Slot],
     new: &'a [Entry],
+    depth: usize,
 }
 
 /// Whether an insert finds a subtree's place taken by one that was grown.
@@ -52,22 +49,22 @@ pub(super) fn load_path(
     overlay.plan.clear();
     for runs in runs.chunks(RUNS_AT_ONCE) {
         if runs.len() > 1 {
+            prefetch_slots(runs);
             let small = runs.iter().filter(|run| run.new.len() <= NEW_AT_ONCE);
-            overlay.prefetch(small.map(|run| (slots(&run.child), run.new)));
+            overlay.prefetch(small.map(|run| (run.old, run.new)));
         }
         for run in runs {
             if run.new.len() > NEW_AT_ONCE || runs.len() == 1 {
                 hash_planned(overlay.plan, &mut grown, &mut parts);
-                grown.push(overlay.insert(slots(&run.child), run.new, run.depth)?);
+                grown.push(overlay.insert(run.old, run.new, run.depth)?);
                 overlay.plan.clear();
                 continue;
             }
-            let (child, part, inserted) =
-                overlay.plan_insert(slots(&run.child), run.new, run.depth)?;
+            let (child, part, inserted) = overlay.plan_insert(run.old, run.new, run.depth)?;
             grown.push(Grown { child, hash: EMPTY, state: State::Empty, inserted });
             parts.push(part);
             planned += run.new.len();
-            if planned >= HASHED_AT_ONCE {
+            if planned >= NEW_AT_ONCE {
                 hash_planned(overlay.plan, &mut grown, &mut parts);
                 planned = 0;
             }
@@ -75,6 +72,12 @@ pub(super) fn load_path(
     }
     hash_planned(overlay.plan, &mut grown, &mut parts);
     Ok(grown)
+}
+
+/// Reads a byte of each slot, so that their cache lines come side by side.
+fn prefetch_slots(runs: &[Run<'_>]) {
+    let slots = runs.iter().flat_map(|run| run.old);
+    core::hint::black_box(slots.map(|slot| usize::from(slot.id[0])).sum::<usize>());
 }
 
 /// Makes the hashes of the last subtrees, as many as there are parts.
@@ -92,7 +95,7 @@ fn hash_planned(plan: &mut Plan, grown: &mut [Grown], parts: &mut Vec<Part>) {
 
 /// Finds the entries of each subtree that lies in the mapped set, and widens nodes over too many.
 fn find_runs<'a>(
-    child: &mut Child,
+    child: &'a mut Child,
     depth: usize,
     new: &'a [Entry],
     mut prefetched: bool,
@@ -101,26 +104,26 @@ fn find_runs<'a>(
 ) -> Result<(), MappedSetError> {
     let page_bits = overlay.page_bits();
     if is_grown(child, depth, page_bits) {
-        runs.push(Run { child: child.clone(), depth, new });
+        runs.push(Run { old: slots(child), new, depth });
         return Ok(());
     }
     if depth >= page_bits {
         return Ok(());
     }
     if !prefetched && new.len() <= PATHS_AT_ONCE {
-        prefetch(child, depth, new, |entry| &entry.id, PrefetchDepth::Ids);
+        prefetch(child, depth, new, |entry| &entry.id, PrefetchDepth::Nodes);
         prefetched = true;
     }
     overlay.widen(child, depth, new.len())?;
     let Some(node) = child.node_mut() else { internal_error("an inner node") };
     let count = node.bits();
     let mut rest = new;
-    while let Some(first) = rest.first() {
-        let index = bits(&first.id, depth, count);
+    for (index, below) in node.children.iter_mut().enumerate() {
         let (here, behind) = split_prefix(rest, depth, count, index);
         rest = behind;
-        let Some(below) = node.children.get_mut(index) else { internal_error("a child") };
-        find_runs(below, depth + count, here, prefetched, overlay, runs)?;
+        if !here.is_empty() {
+            find_runs(below, depth + count, here, prefetched, overlay, runs)?;
+        }
     }
     Ok(())
 }

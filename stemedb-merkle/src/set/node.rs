@@ -8,7 +8,12 @@ use super::{
     mapped::layout::{NODE_BITS_MAX, level_start},
     slot::Slot,
 };
-use crate::{bits::ID_BITS, hash::EMPTY, id::Hash, internal::internal_error};
+use crate::{
+    bits::ID_BITS,
+    hash::{self, EMPTY},
+    id::Hash,
+    internal::internal_error,
+};
 
 /// A page holds at most this many ids; one more makes it an inner node.
 pub(crate) const PAGE_LEN_MAX: usize = 16;
@@ -146,10 +151,69 @@ impl NodeMut<'_> {
         self.children.len().trailing_zeros() as usize
     }
 
+    pub(crate) fn state(&self, slot: usize) -> State {
+        state(*self.occupied, *self.many, slot)
+    }
+
     pub(crate) fn set_state(&mut self, slot: usize, state: State) {
         let mask = 1 << slot;
         *self.occupied = *self.occupied & !mask | if state == State::Empty { 0 } else { mask };
         *self.many = *self.many & !mask | if state == State::Many { mask } else { 0 };
+    }
+
+    /// The siblings of the path to a child, the halves first.
+    pub(crate) fn siblings(&self, index: usize) -> [(Hash, State); NODE_BITS_MAX] {
+        let bits = self.bits();
+        let mut siblings = [(EMPTY, State::Empty); NODE_BITS_MAX];
+        for (level, sibling) in (1..=bits).zip(&mut siblings) {
+            let slot = (level_start(level) + (index >> (bits - level))) ^ 1;
+            let Some(hash) = self.hashes.get(slot) else { internal_error("a sibling") };
+            *sibling = (*hash, self.state(slot));
+        }
+        siblings
+    }
+
+    /// Takes in the hash of a child and makes those above it, up to that of the node, from the
+    /// siblings of the path.
+    pub(crate) fn ascend(
+        &mut self,
+        index: usize,
+        (mut hash, mut state): (Hash, State),
+        siblings: &[(Hash, State); NODE_BITS_MAX],
+    ) -> (Hash, State) {
+        let bits = self.bits();
+        let Some(siblings) = siblings.get(..bits) else { internal_error("the siblings") };
+        let mut level = bits;
+        let mut put = |level: usize, hash: &Hash, state| {
+            if level > 0 {
+                let slot = level_start(level) + (index >> (bits - level));
+                let Some(place) = self.hashes.get_mut(slot) else { internal_error("a hash") };
+                *place = *hash;
+                self.set_state(slot, state);
+            }
+        };
+        put(level, &hash, state);
+        let mut above = siblings.iter().rev();
+        if state == State::One {
+            // An id that is alone has one hash, however far up.
+            let lone = above.clone().take_while(|(_, state)| *state == State::Empty).count();
+            for _ in 0..lone {
+                level -= 1;
+                put(level, &hash, state);
+            }
+            above = siblings.get(..level).unwrap_or(&[]).iter().rev();
+        }
+        if level > 0 {
+            state = State::Many;
+            let first = level;
+            let sides = (0..first).rev().map(|above| index >> (bits - above - 1) & 1 == 1);
+            let steps = sides.zip(above).map(|(left, (sibling, _))| (left, sibling));
+            hash = hash::path_told(hash, steps, |hash| {
+                level -= 1;
+                put(level, hash, State::Many);
+            });
+        }
+        (hash, state)
     }
 
     /// Takes over what a narrower node has of a subtree in this one, `level` bits below the top.

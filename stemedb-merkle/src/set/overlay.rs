@@ -41,6 +41,7 @@ use core::cmp::Ordering;
 
 use super::{
     bits::{bits, key, prefix},
+    changed_children::ChangedChildren,
     entry::Entry,
     mapped::{
         MappedSet, MappedSetError,
@@ -61,9 +62,6 @@ pub(super) const NEW_AT_ONCE: usize = 64;
 /// So near above a mapped page its own hash is kept, and what it is joined with read again each
 /// time: that is cheaper than to hash the page once more when another new id comes so near.
 const LIFTED_LEVELS: usize = 2;
-
-/// Number of entries that are inserted into others one by one, and not by sorting.
-const ENTRIES_ONE_BY_ONE_MAX: usize = 4;
 
 /// A slot, and the planned hash of its page, if that has changed.
 struct Item {
@@ -267,34 +265,54 @@ impl<'a> Overlay<'a> {
         let count = self.node_bits(depth, old.len() + new.len());
         let mut child = self.mapped.load(depth, prefix(&first.id, depth), count)?;
         let Some(mut node) = child.node_mut() else { internal_error("the node just made") };
-        let mut made = [None; 1 << NODE_BITS_MAX];
-        let mut inserted = 0;
-        for (index, (below, made)) in node.children.iter_mut().zip(&mut made).enumerate() {
+        let below = depth + count;
+        let mut made = ChangedChildren::default();
+        let (mut inserted, mut planned) = (0, 0);
+        self.plan.clear();
+        for index in 0..1 << count {
             let here = |id: &Hash| bits(id, depth, count) <= index;
             let (old_here, new_here);
             (old_here, old) = old.split_at(old.partition_point(|slot| here(&slot.id)));
             (new_here, new) = new.split_at(new.partition_point(|entry| here(&entry.id)));
-            let mut grown = self.insert(old_here, new_here, depth + count)?;
-            inserted += grown.inserted;
-            if grown.inserted == 0 {
+            if old_here.is_empty() && new_here.is_empty() {
+                continue;
+            }
+            let many = new_here.len() > NEW_AT_ONCE && below < self.mapped.page_bits();
+            if many || planned + new_here.len() > NEW_AT_ONCE {
+                made.hash_planned(self.plan, &mut node);
+                planned = 0;
+            }
+            let (mut child, mut part, mut inserted_here) = (Child::Empty, Part::EMPTY, 0);
+            if many {
+                let grown = self.insert_many(old_here, new_here, below)?;
+                self.plan.clear();
+                inserted_here = grown.inserted;
+                if inserted_here > 0 {
+                    child = grown.child;
+                    part = self.plan.known(grown.hash, grown.state);
+                }
+            } else if !new_here.is_empty() {
+                self.prefetch([(old_here, new_here)].into_iter());
+                (child, part, inserted_here) = self.plan_insert(old_here, new_here, below)?;
+            }
+            if inserted_here == 0 {
                 if old_here.is_empty() {
                     continue;
                 }
-                self.plan.clear();
                 let mut items: Vec<Item> = old_here.iter().map(Item::of).collect();
-                let (child, part) = self.subtree(&mut items, depth + count)?;
-                grown = self.grown(child, part, 0);
+                (child, part) = self.subtree(&mut items, below)?;
             }
-            *below = grown.child;
-            *made = Some((grown.hash, grown.state));
-            *node.dirty |= 1 << index;
+            inserted += inserted_here;
+            planned += inserted_here;
+            let Some(place) = node.children.get_mut(index) else { internal_error("a child") };
+            *place = child;
+            made.planned.push((index, part));
         }
-        self.plan.clear();
+        made.hash_planned(self.plan, &mut node);
         if inserted == 0 {
             return Ok(self.grown(Child::Empty, Part::EMPTY, 0));
         }
-        let parts =
-            made.map(|made| made.map_or(Part::EMPTY, |(hash, state)| self.plan.known(hash, state)));
+        let parts = made.parts(self.plan, &mut node);
         let part = self.plan.fold(&mut node, parts);
         Ok(self.grown(child, part, inserted))
     }
@@ -512,17 +530,22 @@ fn compare_ids(one: &Hash, other: &Hash) -> Ordering {
     key(one).cmp(&key(other)).then_with(|| one.cmp(other))
 }
 
-/// Adds entries to sorted others, which have none of them.
-fn add(into: &mut Vec<Entry>, entries: impl ExactSizeIterator<Item = Entry>) {
-    if entries.len() > ENTRIES_ONE_BY_ONE_MAX {
-        into.extend(entries);
-        // Two runs, which the sort merges.
-        into.sort_by(compare);
-        return;
-    }
-    for entry in entries {
-        let place = into.partition_point(|other| compare(other, &entry).is_lt());
-        into.insert(place, entry);
+/// Merges sorted entries into others, which have none of them.
+fn add<I>(into: &mut Vec<Entry>, entries: I)
+where
+    I: DoubleEndedIterator<Item = Entry> + ExactSizeIterator,
+{
+    // From the last on, so that each is moved once.
+    let (mut from, mut to) = (into.len(), into.len() + entries.len());
+    into.resize(to, Entry { id: EMPTY, position: 0 });
+    for entry in entries.rev() {
+        let (before, _) = into.split_at(from);
+        let above = before.iter().rev().take_while(|other| compare(other, &entry).is_gt()).count();
+        into.copy_within(from - above..from, to - above);
+        from -= above;
+        to -= above + 1;
+        let Some(place) = into.get_mut(to) else { internal_error("the place of an entry") };
+        *place = entry;
     }
 }
 

@@ -20,6 +20,8 @@ pub(super) const PATHS_AT_ONCE: usize = 64;
 /// Parts of a path that are prefetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PrefetchDepth {
+    /// Nodes.
+    Nodes,
     /// Nodes and pages.
     Ids,
     /// Nodes, the hashes beside the path, and pages.
@@ -73,6 +75,7 @@ pub(super) fn prefetch<'a, T>(
 fn step<'a>(path: Path<'a>, wanted: PrefetchDepth, sum: &mut usize) -> Option<Path<'a>> {
     match path.child {
         Child::Empty | Child::Mapped => None,
+        Child::Page(_) | Child::Over(_) if wanted == PrefetchDepth::Nodes => None,
         Child::Page(entries) => {
             *sum += entries.iter().map(|entry| usize::from(entry.id[0])).sum::<usize>();
             None
