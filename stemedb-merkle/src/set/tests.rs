@@ -12,6 +12,7 @@ use crate::{
 };
 
 mod arrays;
+mod batches;
 mod damage;
 mod overlay;
 
