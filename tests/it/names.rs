@@ -71,7 +71,7 @@ fn options_and_numbers_are_named_by_the_root() {
     let dir = tempfile::tempdir().unwrap();
     let source: Option<Arc<dyn SegmentSource>> = None;
     let secret = Some(Secret::new(&[7; 32]).unwrap());
-    let options = Options { segment_source: source, secret, ..Options::default() };
+    let options = Options::default().segment_source(source).secret(secret);
     let store = Store::open(dir.path(), options).unwrap();
     let receipt = store.append(b"one").unwrap();
     assert_eq!((receipt.index, store.log_size()), (LogIndex(0), LogSize(1)));
@@ -85,7 +85,7 @@ fn options_and_numbers_are_named_by_the_root() {
     let nothing = store.get_at(Position(1 << 40));
     assert!(matches!(nothing, Err(ReadError::Log(LogReadError::NotFound { .. }))), "{nothing:?}");
     store.close().unwrap();
-    let without = Store::open(dir.path(), Options { create: false, ..Options::default() }).unwrap();
+    let without = Store::open(dir.path(), Options::default().create(false)).unwrap();
     assert!(matches!(without.append(b"two"), Err(AppendError::SecretMissing)));
     drop(without);
     let clock = || NTP64(7 << 32);

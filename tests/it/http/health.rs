@@ -140,7 +140,7 @@ fn idle_connections_and_half_requests_give_way_to_probes() {
 
 #[test]
 fn where_all_connections_are_in_use_others_are_for_one_request() {
-    let options = HttpOptions { connections_max: 2, listeners_max: 3, ..HttpOptions::default() };
+    let options = HttpOptions::default().connections_max(2).listeners_max(3);
     let serving = Serving::with(["one"], options);
     let address = serving.address;
     let follow = || {

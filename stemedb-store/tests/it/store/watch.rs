@@ -87,7 +87,7 @@ fn a_watch_goes_on_in_the_same_log_only() {
             }
             copy(&earlier, &at);
         }
-        let options = Options { create: false, ..options() };
+        let options = options().create(false);
         let store = Store::open(place.path().join(name), options).unwrap();
         store.append_batch((100..110).map(body)).unwrap();
         let error = store.resume_watch(&point).unwrap_err();
