@@ -36,7 +36,7 @@ pub(crate) fn origin() -> Origin {
 }
 
 pub(crate) fn log_options() -> LogOptions {
-    LogOptions { segment_len: 4096, spares: Spares::None, ..LogOptions::default() }
+    LogOptions::default().segment_len(4096).spares(Spares::None)
 }
 
 /// Writes a checksum of `bytes[at + 4..end]`, which lie at `position`, where `at` is.

@@ -174,11 +174,10 @@ impl Log {
             spare: Spare::new(Arc::clone(found.handles.dir().disk()), options.spares),
             shared: Arc::new(Shared::new(found.handles, found.segments)),
             origin: *origin,
-            options: LogOptions {
-                segment_len: options.segment_len.min(SEGMENT_LEN_MAX),
-                body_len_max: options.body_len_max.min(BODY_LEN_MAX),
-                ..options.clone()
-            },
+            options: options
+                .clone()
+                .segment_len(options.segment_len.min(SEGMENT_LEN_MAX))
+                .body_len_max(options.body_len_max.min(BODY_LEN_MAX)),
             open: found.open,
             file: found.file,
             offset: found.offset,

@@ -221,19 +221,23 @@ impl fmt::Display for RepairAction {
     }
 }
 
-/// How a log is repaired.
-#[derive(Clone, Copy)]
-pub struct RepairOptions<'a> {
-    /// How a new generation of segments is written.
-    pub log: &'a LogOptions,
-    /// Computes the id of a body. Without it, bodies are held against their checksums only, and
-    /// less can be put together again.
-    pub hash: Option<HashBody<'a>>,
-    /// How far the log is known to have reached, beside the clean mark of its identity: a log that
-    /// ends before is damaged.
-    pub marks: &'a [Watermark],
-    /// Whether to go on without entries that are lost.
-    pub accept_loss: bool,
+stemedb_merkle::options! {
+    /// How a log is repaired.
+    #[derive(Clone, Copy)]
+    pub struct RepairOptions<'a> {
+        new {
+            /// How a new generation of segments is written.
+            pub log: &'a LogOptions,
+        }
+        /// Computes the id of a body. Without it, bodies are held against their checksums only, and
+        /// less can be put together again.
+        pub hash: Option<HashBody<'a>> = None,
+        /// How far the log is known to have reached, beside the clean mark of its identity: a log
+        /// that ends before is damaged.
+        pub marks: &'a [Watermark] = &[],
+        /// Whether to go on without entries that are lost.
+        pub accept_loss: bool = false,
+    }
 }
 
 impl RepairOptions<'_> {

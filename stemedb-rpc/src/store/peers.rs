@@ -1,7 +1,8 @@
 //! How far the logs of peers have been read: the file `PEERS`.
 //!
-//! A [`SmallFile`] whose content is peers, the last one met first. The file is a cache: without it, or if it is wrong, a session finds out what differs in another
-//! way, and what it says is checked against the peer's log and root.
+//! A [`SmallFile`] whose content is peers, the last one met first. The file is a cache: without it,
+//! or if it is wrong, a session finds out what differs in another way, and what it says is checked
+//! against the peer's log and root.
 
 use std::io;
 

@@ -15,7 +15,7 @@ use stemedb_rpc::{
     sync::Synced,
 };
 use stemedb_sync::{
-    Config, Ending, Keys, Limits, MemoryBudget, ProtocolViolation,
+    Ending, Keys, Limits, MemoryBudget, ProtocolViolation,
     keys::SessionKey,
     message::{Answer, Ask, Bodies, BodiesEnd, Echo, Request, Response},
     report::{Layer, Limited},
@@ -276,13 +276,11 @@ async fn meet(how: How, by_id: bool) -> Synced {
     LazyLock::force(&BOMB);
     let before = (mine.len(), mine.root());
     let (address, server) = serve(&theirs, how);
-    let options = ClientOptions {
-        idle_time_max: Duration::from_millis(300),
-        call_time_max: Duration::from_millis(300),
-        ..ClientOptions::default()
-    };
+    let options = ClientOptions::default()
+        .idle_time_max(Duration::from_millis(300))
+        .call_time_max(Duration::from_millis(300));
     let client = Client::connect(&address.into(), options).await.unwrap();
-    let mut config = Config { without: vec![Layer::Bulk], ..config(&mine) };
+    let mut config = config(&mine).without(vec![Layer::Bulk]);
     if !by_id {
         config.without.clear();
     }

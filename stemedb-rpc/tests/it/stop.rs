@@ -16,7 +16,7 @@ use super::{
 
 /// A client that does not try again.
 fn once() -> ClientOptions {
-    ClientOptions { retries_max: 0, ..ClientOptions::default() }
+    ClientOptions::default().retries_max(0)
 }
 
 #[test]

@@ -279,7 +279,7 @@ mod tests {
     fn after_a_panic_in_a_tree_nothing_is_answered_from_it() {
         let disk = Arc::new(MemoryDisk::new());
         for threads in [false, true] {
-            let options = || Options { threads, ..Options::default() };
+            let options = || Options::default().threads(threads);
             let store = Store::open_on(disk.clone(), ENVIRONMENT, options()).unwrap();
             let id = store.append(b"held").unwrap().id;
             let root = store.root().unwrap();

@@ -35,13 +35,15 @@ use crate::{
     options::{Options, Secret, hasher_with},
 };
 
-/// What a repair may do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RepairOptions {
-    /// Whether to go on without entries that are lost. Default: no; nothing is changed then.
-    pub accept_loss: bool,
-    /// Whether only to tell what would be done to log and identity. Default: no.
-    pub dry_run: bool,
+stemedb_merkle::options! {
+    /// What a repair may do.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct RepairOptions {
+        /// Whether to go on without entries that are lost. Default: no; nothing is changed then.
+        pub accept_loss: bool = false,
+        /// Whether only to tell what would be done to log and identity. Default: no.
+        pub dry_run: bool = false,
+    }
 }
 
 /// The result of a repair.
@@ -161,7 +163,8 @@ fn repair_locked(
     let log = log_options(options);
     let accept_loss = how.accept_loss;
     let mark = load_checkpoint(disk, &identity)?.mark;
-    let log_repair = LogRepairOptions { log: &log, hash, marks: mark.as_slice(), accept_loss };
+    let log_repair =
+        LogRepairOptions::new(&log).hash(hash).marks(mark.as_slice()).accept_loss(accept_loss);
     let plan = RepairPlan::new(disk, &identity, &log_repair, &mut |_| {})?;
 
     let mut report = RepairReport::default();

@@ -72,11 +72,11 @@ const ENTRIES: u64 = 300;
 const PLACE: &str = "file:///archive";
 
 fn options() -> LogOptions {
-    LogOptions { segment_len: 4096, spares: Spares::None, ..LogOptions::default() }
+    LogOptions::default().segment_len(4096).spares(Spares::None)
 }
 
 fn open(disk: &Site, replay: &mut dyn FnMut(Replayed<'_>)) -> Result<Log, OpenError> {
-    let options = LogOptions { source: disk.source.clone(), ..options() };
+    let options = options().source(disk.source.clone());
     Log::open(Arc::clone(&disk.disk), &ORIGIN, &options, None, replay).map(|(log, _)| log)
 }
 
@@ -358,9 +358,9 @@ fn repair_leaves_what_is_archived_alone() {
     let Origin { store_id, generation, salt_seed, .. } = ORIGIN;
     let mut identity = Identity { store_id, generation, salt_seed, ..loaded };
     let before = inner.list().unwrap();
-    let log = |source| LogOptions { source, ..options() };
+    let log = |source| options().source(source);
     let mut run = |log: &LogOptions| {
-        let options = RepairOptions { log, hash: Some(&hash), marks: &[], accept_loss: true };
+        let options = RepairOptions::new(log).hash(Some(&hash)).accept_loss(true);
         repair(&inner, &mut identity, &options)
     };
     let report = run(&log(None)).unwrap();
@@ -382,8 +382,8 @@ fn repair_leaves_what_is_archived_alone() {
     let (inner, ..) = dropped_log();
     inner.open(FIRST_STUB).unwrap().write_at(b"x", 500).unwrap();
     let mut identity = Identity { generation: 0, ..identity };
-    let options =
-        RepairOptions { log: &log(None), hash: Some(&hash), marks: &[], accept_loss: true };
+    let without = log(None);
+    let options = RepairOptions::new(&without).hash(Some(&hash)).accept_loss(true);
     let refused = repair(&inner, &mut identity, &options).unwrap_err();
     assert!(matches!(refused, RepairError::Stub(_)), "{refused}");
 }

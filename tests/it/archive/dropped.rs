@@ -43,7 +43,7 @@ async fn dropped(place: &Place) -> (Archive, Arc<Store>) {
 }
 
 fn with(archive: &Archive) -> Options {
-    Options { segment_source: Some(segment_source(archive.url())), ..options() }
+    options().segment_source(Some(segment_source(archive.url())))
 }
 
 fn check_held(store: &Store, range: std::ops::Range<u64>) {
@@ -114,7 +114,7 @@ async fn segments_that_are_archived_can_be_dropped_and_are_read_from_there() {
             fs::remove_file(path).unwrap();
         }
     }
-    let verify = Options { verify_on_open: true, ..options() };
+    let verify = options().verify_on_open(true);
     let store = Store::open(place.join("one"), verify).unwrap();
     assert_eq!(store.remote_segments(), dropped);
     check_all_else(&store, head);
@@ -123,7 +123,7 @@ async fn segments_that_are_archived_can_be_dropped_and_are_read_from_there() {
     let store = Arc::new(Store::open(place.join("one"), with(&archive)).unwrap());
     check_all_else(&store, head);
     check_bodies(&store, 0..1100);
-    let again = PushOptions { seal: true, again: true };
+    let again = PushOptions::default().seal(true).again(true);
     archive.push(&store, again, |_| {}).await.unwrap();
     assert_eq!(faults(&archive).await, []);
 }
@@ -235,11 +235,9 @@ async fn a_node_drops_by_its_policy() {
     let archive = place.archive();
     let store = Arc::new(Store::open(place.join("one"), with(&archive)).unwrap());
     append(&store, 0..600);
-    let policy = stemedb::node::options::ArchivePolicy {
-        url: archive.url().into(),
-        interval: Duration::from_millis(20),
-        keep_segments: Some(2),
-    };
+    let policy = stemedb::node::options::ArchivePolicy::new(archive.url().into())
+        .interval(Duration::from_millis(20))
+        .keep_segments(Some(2));
     let (told, mut status) = tokio::sync::mpsc::unbounded_channel();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let running = tokio::spawn(stemedb::node::archiver::run(
@@ -265,9 +263,9 @@ async fn a_crash_at_any_call_while_segments_are_dropped() {
     let archive = place.archive();
     let disk = FaultyDisk::new(1);
     let opened = |disk: FaultyDisk, source: bool| {
-        let options = Options { threads: false, load_checkpoints: true, ..with(&archive) };
+        let options = with(&archive).threads(false).load_checkpoints(true);
         let segment_source = options.segment_source.clone().filter(|_| source);
-        Store::open_on(Arc::new(disk), ENVIRONMENT, Options { segment_source, ..options })
+        Store::open_on(Arc::new(disk), ENVIRONMENT, options.segment_source(segment_source))
     };
     let store = Arc::new(opened(disk.clone(), true).unwrap());
     append(&store, 0..500);

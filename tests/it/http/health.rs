@@ -18,10 +18,8 @@ use super::{
 
 /// Times so long that what is closed or answered in a test was not so for being late.
 fn without_time_limits() -> HttpOptions {
-    let mut options = HttpOptions::default();
-    options.idle_max = Duration::from_secs(3600);
-    options.answer_time_max = options.idle_max;
-    options
+    let hour = Duration::from_secs(3600);
+    HttpOptions::default().idle_max(hour).answer_time_max(hour)
 }
 
 /// Asks for a path as a load balancer does: HTTP/1.0 and no host.
@@ -143,8 +141,7 @@ fn idle_connections_and_half_requests_give_way_to_probes() {
 
 #[test]
 fn where_all_connections_are_in_use_others_are_for_one_request() {
-    let mut options = without_time_limits();
-    (options.connections_max, options.listeners_max) = (2, 3);
+    let options = without_time_limits().connections_max(2).listeners_max(3);
     let serving = Serving::with(["one"], options);
     let address = serving.address;
     let follow = || {

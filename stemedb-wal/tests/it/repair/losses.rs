@@ -307,7 +307,7 @@ fn a_log_that_ends_before_a_mark_is_damaged() {
     let plan = |disk: &FaultyDisk, marks: &[Watermark]| {
         let identity = Identity::load(disk).unwrap();
         let log = options();
-        let options = RepairOptions { log: &log, hash: Some(&hash), marks, accept_loss: false };
+        let options = RepairOptions::new(&log).hash(Some(&hash)).marks(marks);
         RepairPlan::new(
             &(Arc::new(disk.clone()) as Arc<dyn Disk>),
             &identity,
@@ -356,8 +356,7 @@ fn gaps_are_those_of_the_repaired_log() {
     let gaps = |disk: &FaultyDisk| {
         let identity = Identity::load(disk).unwrap();
         let log = options();
-        let options =
-            RepairOptions { log: &log, hash: Some(&hash), marks: &[], accept_loss: false };
+        let options = RepairOptions::new(&log).hash(Some(&hash));
         RepairPlan::new(
             &(Arc::new(disk.clone()) as Arc<dyn Disk>),
             &identity,
