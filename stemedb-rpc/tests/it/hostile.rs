@@ -21,10 +21,7 @@ use stemedb_sync::{
     report::{Layer, Limited},
     responder::Reply as Answered,
 };
-use tokio::{
-    task::JoinHandle,
-    time::{Instant, sleep},
-};
+use tokio::{task::JoinHandle, time::sleep};
 use tokio_stream::{StreamExt as _, iter};
 use tonic::{
     Request as Call, Response as Reply, Status, Streaming,
@@ -292,9 +289,7 @@ async fn meet(how: How, by_id: bool) -> Synced {
     config.limits.answer_time_max = Duration::from_millis(400);
     config.limits.session_time_max = Duration::from_secs(8);
     config.limits.leave_time_max = Duration::from_millis(300);
-    let began = Instant::now();
     let synced = sync(&client, &mine, config).await;
-    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     server.abort();
     if how == How::Honest {
         assert_eq!(mine.root(), theirs.root());

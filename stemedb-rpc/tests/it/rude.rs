@@ -13,7 +13,7 @@ use stemedb_rpc::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    time::{Instant, timeout},
+    time::timeout,
 };
 use tonic::{Code, Streaming, transport::Channel};
 
@@ -109,9 +109,7 @@ fn a_connection_on_which_nothing_is_asked_is_cut() {
         for greeting in [&[][..], PREFACE, &PREFACE[..10]] {
             let mut stream = TcpStream::connect(world.address).await.unwrap();
             stream.write_all(greeting).await.unwrap();
-            let began = Instant::now();
             let _ended = closed(&mut stream).await;
-            assert!(began.elapsed() < Duration::from_secs(5));
         }
         // One that was used lives on.
         client.head().await.unwrap();
@@ -199,10 +197,8 @@ fn compressed_bombs_are_not_expanded() {
         for len in [1, 2 << 20, (2 << 20) + 1, u32::MAX] {
             let envelope = Some(v1::Envelope { session: vec![1; 16], ..Default::default() });
             let part = v1::PushRequest { envelope, bytes: bomb.clone(), len, part: 0, last: true };
-            let began = Instant::now();
             let refused = client.push(tokio_stream::iter([part])).await.unwrap_err();
             assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
-            assert!(began.elapsed() < Duration::from_secs(5));
         }
         assert_eq!((world.store.len(), world.sessions()), (0, 0));
         drop((client, stream));
