@@ -40,7 +40,7 @@ pub use self::{
     entries::Entries,
     extent::durable_extent,
     known::KnownSegment,
-    options::{LogOptions, Origin, Spares, further},
+    options::{LogOptions, Origin, Spares},
     placed::{HoleEntry, NewRecord},
     reader::{LogReader, Record},
     recovery::{OpenReport, Replayed, Warning, is_in_use},
@@ -269,7 +269,7 @@ impl Log {
         LogStats {
             segments: self.shared.segments().len() as u64,
             bytes: self.end().get(),
-            reserved: self.allocated.saturating_sub(self.offset),
+            reserved: self.allocated - self.offset,
         }
     }
 

@@ -48,7 +48,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         let dropped = runtime.block_on(archive.drop_archived(store, args.keep));
         // Waits for reads that still run.
         drop(runtime);
-        Ok((dropped?, store.remote_segments()))
+        Ok((dropped?, store.dropped_segments()?.len() as u64))
     })?;
     let fields =
         Fields { segments: dropped.segments, bytes: dropped.bytes, remote_segments: remote };

@@ -14,7 +14,7 @@ use crate::{
     tiles::TileFile,
 };
 use stemedb_merkle::{
-    AssertionId, Entry, Hash, LogIndex, MappedSetError, MerkleTree, Timestamp,
+    AssertionId, Entry, LogIndex, MappedSetError, MerkleTree, Timestamp,
     history::{History, LogSize, tile::complete_tiles},
 };
 use stemedb_wal::{
@@ -559,11 +559,9 @@ fn take_in_batch(
 }
 
 fn first_wrong_id(hashing: Hashing, records: Replayed<'_>) -> Option<(LogIndex, AssertionId)> {
-    let wrong = |(n, record): (usize, &Placed)| {
-        let id: Hash = record.id;
-        let matches = !record.kind.has_body()
-            || hashing.id(records.body(n)).is_none_or(|found| found.0 == id);
-        (!matches).then_some((record.index, AssertionId(id)))
+    let wrong = |record: &&Placed| {
+        record.kind.has_body()
+            && hashing.id(records.body(record)).is_some_and(|found| found.0 != record.id)
     };
-    records.placed.iter().enumerate().find_map(wrong)
+    records.placed.iter().find(wrong).map(|record| (record.index, AssertionId(record.id)))
 }

@@ -60,7 +60,7 @@ impl Store {
     pub(super) fn check_body(&self, placed: &Placed, body: &[u8]) -> Result<(), ReadError> {
         // What comes from elsewhere is always checked, as far as it can be.
         if self.reader.reads_remote()
-            && self.reader.is_remote_at(placed.position)
+            && self.reader.is_remote_at(placed.position)?
             && self.hashing.id(body).is_some_and(|found| found.0 != placed.id)
             && let Some(error) = self.reader.invalidate(placed.position)
         {

@@ -169,12 +169,12 @@ fn repair_locked(
 
     let mut report = RepairReport::default();
     report.remarks.extend(found.change.as_ref().map(ToString::to_string));
-    report.remarks.extend(plan.found().iter().map(ToString::to_string));
-    if let Some(at_least) = plan.lost_entries().filter(|_| !accept_loss) {
+    report.remarks.extend(plan.found.iter().map(ToString::to_string));
+    if let Some(at_least) = plan.lost_entries.filter(|_| !accept_loss) {
         return Err(RepairError::EntriesLost { at_least, found: report.remarks });
     }
     if how.dry_run {
-        report.note_losses(plan.lost_entries(), &plan.lost_bodies());
+        report.note_losses(plan.lost_entries, &plan.lost_bodies);
         report.new_log = report.lost_entries.is_some();
         if plan.changes() && report.remarks.is_empty() {
             report.remarks.push("files of the log would be renamed".to_owned());
@@ -189,7 +189,7 @@ fn repair_locked(
     let opened = Identity::open(disk.as_ref(), lock.fingerprint(), secret, world.entropy)
         .map_err(OpenError::from)?;
     identity = opened.identity;
-    let gaps = plan.gaps();
+    let gaps = plan.gaps.clone();
     let repaired = plan.apply(disk, &mut identity, &log_repair)?;
     report.new_log = repaired.new_generation.is_some();
     report.note_losses(repaired.lost_entries, &repaired.lost_bodies);

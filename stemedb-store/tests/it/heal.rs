@@ -356,7 +356,7 @@ fn a_full_disk_leaves_it_as_it_was() {
     for room in [0, 100, 1000, 3000] {
         disk.set_capacity(Some(held + room));
         let error = store.heal(&id(4), &body(4)).unwrap_err();
-        let HealError::Log(stemedb_wal::repair::HealError::Disk(error)) = &error else {
+        let HealError::Log(stemedb_wal::error::HealError::Disk(error)) = &error else {
             panic!("{error}")
         };
         assert!(error.is_full(), "{error}");

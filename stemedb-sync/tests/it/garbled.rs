@@ -4,7 +4,7 @@
 
 use crate::model::{Opened, Peer, Random, Store, config, run_unsealed};
 use stemedb_sync::{
-    Config, Ending, Limits, Report,
+    Ending, Limits, Report,
     codec::bodies,
     message::{Answer, Ask, Fetch, Push, Pushed, Refusal, Request, Response, Wanted},
     report::Layer,

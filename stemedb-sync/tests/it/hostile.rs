@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::model::{Peer, Random, Store, config, run};
 use stemedb_merkle::history::{LogSize, TreeHead};
 use stemedb_sync::{
-    Config, Direction, Ending, Limits, Output, ProtocolViolation, Report, Session, Source,
+    Direction, Ending, Limits, Output, ProtocolViolation, Report, Session, Source,
     codec::{
         bodies::{self, AbsentReason},
         prefixes,

@@ -5,7 +5,7 @@ use crate::{
     model::{Opened, Peer, config},
 };
 use stemedb_sync::{
-    Config, Limits,
+    Limits,
     codec::prefixes::{self, Prefix},
     message::{Ask, AskIds, AskSymbols, Descend, Envelope, Fetch, Push, Refusal, Tail, Wanted},
     responder::RequestContext,

@@ -4,7 +4,7 @@
 use crate::model::{Peer, Store, config, run};
 use stemedb_merkle::set;
 use stemedb_sync::{
-    Config, Ending, Limits, ProtocolViolation, Report,
+    Ending, Limits, ProtocolViolation, Report,
     codec::{
         prefixes::{self, Prefix},
         subtrees::{Below, Place},

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use crate::model::{Opened, Peer, Store, config, run};
 use stemedb_sync::{
-    Config, Ending, Limits, MemoryBudget,
+    Ending, Limits, MemoryBudget,
     codec::{ids, varint},
     message::{Ask, AskIds, AskSymbols, Fetch, Finish, Push, Refusal, Request, Response, Wanted},
     report::{Layer, Limited},

@@ -24,14 +24,9 @@ impl Origin {
     /// Takes in another place up to which the log is known to have been durable.
     #[must_use]
     pub fn marked(mut self, mark: Option<Watermark>) -> Self {
-        self.clean = further(self.clean, mark);
+        self.clean = self.clean.max(mark);
         self
     }
-}
-
-/// The further of two marks of one log.
-pub fn further(one: Option<Watermark>, other: Option<Watermark>) -> Option<Watermark> {
-    one.into_iter().chain(other).max_by_key(|mark| mark.position)
 }
 
 impl From<&Identity> for Origin {
