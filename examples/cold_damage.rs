@@ -44,7 +44,7 @@ fn reading(n: u64) -> String {
 async fn main() -> Result<(), Box<dyn Error>> {
     let entries = entries()?;
     let dir = tempfile::tempdir()?;
-    let options = || Options { segment_len: 1 << 20, ..Options::default() };
+    let options = || Options::default().segment_len(1 << 20);
     let north = Arc::new(Store::open(dir.path().join("north"), options())?);
     let south = Arc::new(Store::open(dir.path().join("south"), options())?);
     for first in (0..entries).step_by(1_000) {
@@ -72,7 +72,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("damaged   {DAMAGED} bodies of the south, with both roots still equal");
 
     let view = View::default();
-    let policy = ScrubPolicy { bytes_per_second: 64 << 20, interval: Duration::from_secs(3600) };
+    let policy =
+        ScrubPolicy::default().bytes_per_second(64 << 20).interval(Duration::from_secs(3600));
     let (_policy, told) = watch::channel(Some(policy));
     let (stop, stopped) = oneshot::channel::<()>();
     let begin = Instant::now();

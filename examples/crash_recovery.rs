@@ -61,7 +61,7 @@ fn kill_and_reopen() -> Result<ExitCode, Box<dyn Error>> {
     println!("killed    {status}, after {} acknowledgements", acknowledged.len());
     assert!(acknowledged.len() >= ACKNOWLEDGED_ENOUGH, "the child ended by itself");
 
-    let store = Store::open(dir.path(), Options { create: false, ..Options::default() })?;
+    let store = Store::open(dir.path(), Options::default().create(false))?;
     for remark in &store.open_report().remarks {
         println!("it says   {remark}");
     }

@@ -56,12 +56,10 @@ async fn main() -> Result<(), Failure> {
 /// A node on a port that is free, which asks another for all the others.
 async fn start(dir: &Path, join: Option<PeerAddress>) -> Result<Node, Failure> {
     let store = Arc::new(Store::open(dir, stemedb::Options::default())?);
-    let options = Options {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+    let options = Options::default()
+        .listen(SocketAddr::from(([127, 0, 0, 1], 0)))
         // No console and no metrics here.
-        http: None,
-        join: join.into_iter().collect(),
-        ..Options::default()
-    };
+        .http(None)
+        .join(join.into_iter().collect());
     Ok(Node::start(store, options).await?)
 }

@@ -81,15 +81,15 @@ async fn main() -> Result<(), Failure> {
     });
     let (to_north, to_south) =
         (Proxy::open(&link, End::Right).await?, Proxy::open(&link, End::Left).await?);
-    let options = |advertise: &Proxy| Options {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        advertise: Some(advertise.address().into()),
-        http: None,
-        ..Options::default()
+    let options = |advertise: &Proxy| {
+        Options::default()
+            .listen(SocketAddr::from(([127, 0, 0, 1], 0)))
+            .advertise(Some(advertise.address().into()))
+            .http(None)
     };
     let north = Running::start(north, options(&to_north)).await?;
     to_north.lead_to(north.node.address());
-    let joins = Options { join: vec![to_north.address().into()], ..options(&to_south) };
+    let joins = options(&to_south).join(vec![to_north.address().into()]);
     let south = Running::start(south, joins).await?;
     to_south.lead_to(south.node.address());
     until("they find each other", PATIENCE, || north.alive() == 1 && south.alive() == 1).await?;

@@ -74,16 +74,14 @@ struct Place {
 impl Place {
     async fn start(&self, store: Store) -> Result<Running, Failure> {
         // Nobody says across regions what he holds: they look for themselves.
-        let sync = SyncPolicy { interval: Duration::from_secs(2), ..SyncPolicy::default() };
-        let options = Options {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            advertise: Some(self.near.address().into()),
-            http: None,
-            join: self.join.clone().into_iter().collect(),
-            peers: self.peers.clone(),
-            sync,
-            ..Options::default()
-        };
+        let sync = SyncPolicy::default().interval(Duration::from_secs(2));
+        let options = Options::default()
+            .listen(SocketAddr::from(([127, 0, 0, 1], 0)))
+            .advertise(Some(self.near.address().into()))
+            .http(None)
+            .join(self.join.clone().into_iter().collect())
+            .peers(self.peers.clone())
+            .sync(sync);
         let node = Running::start(store, options).await?;
         for proxy in self.far.iter().chain([&self.near]) {
             proxy.lead_to(node.node.address());

@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let client = Client::connect(&address.into(), ClientOptions::default()).await?;
 
     // First only look: which ids differ. Nothing moves.
-    let look = SyncOptions { direction: Direction::Neither, ..SyncOptions::default() };
+    let look = SyncOptions::default().direction(Direction::Neither);
     let report = sync(&south, &client, look).await?;
     let found = report.found.ok_or("a session that only looks says what it found")?;
     println!("south lacks {}, north lacks {}", found.only_theirs.len(), found.only_mine.len());

@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let dir = tempfile::tempdir()?;
     let [north, backup, back, fresh] =
         ["north", "backup", "back", "fresh"].map(|name| dir.path().join(name));
-    let options = || Options { segment_len: 4 << 20, ..Options::default() };
+    let options = || Options::default().segment_len(4 << 20);
     let north = Arc::new(Store::open(&north, options())?);
     let append = |range: std::ops::Range<u64>| -> Result<(), Box<dyn Error>> {
         for first in range.clone().step_by(1_000) {

@@ -11,7 +11,7 @@ use std::{
 
 use stemedb::{
     Options as StoreOptions, Store,
-    node::{Options, options::SyncPolicy},
+    node::options::SyncPolicy,
     rpc::{Client, ClientOptions},
 };
 use tokio::time::{Instant, interval, sleep};
@@ -73,16 +73,9 @@ pub(crate) async fn run(arguments: &Arguments, dir: &Path) -> Result<(), Failure
         ("no limits", SyncPolicy::default()),
         (
             "2 MiB/s, a quarter of a core",
-            SyncPolicy {
-                bytes_per_second: Some(2 << 20),
-                cpu_share: 0.25,
-                ..SyncPolicy::default()
-            },
+            SyncPolicy::default().bytes_per_second(Some(2 << 20)).cpu_share(0.25),
         ),
-        (
-            "paused above 2 ms",
-            SyncPolicy { pause_above: Some(Duration::from_millis(2)), ..SyncPolicy::default() },
-        ),
+        ("paused above 2 ms", SyncPolicy::default().pause_above(Some(Duration::from_millis(2)))),
     ];
     let mut ratios: Vec<[Vec<f64>; 2]> = policies.iter().map(|_| Default::default()).collect();
     for round in 1..=arguments.rounds {
@@ -129,7 +122,7 @@ async fn once(
     }
     // What the copies left to write is not to be paid for by what is measured.
     let _ = std::process::Command::new("sync").status();
-    let options = || Options { sync: policy.clone(), ..options() };
+    let options = || options().sync(policy.clone());
     let near = Store::open(dir.path().join("near"), StoreOptions::default())?;
     let near = Running::start(near, options()).await?;
     let (taken, over) = (Arc::new(Taken::default()), Arc::new(AtomicBool::new(false)));
@@ -143,7 +136,7 @@ async fn once(
     let far = Store::open(&far, StoreOptions::default())?;
     let lacking = far.len();
     let join = vec![near.node.address().into()];
-    let far = Running::start(far, Options { join, ..options() }).await?;
+    let far = Running::start(far, options().join(join)).await?;
     // A repair that goes on shows in the count at once; what clients append is small beside it.
     let start = near.store().len();
     until("the repair begins", PATIENCE, || near.store().len() > start + 2_000).await?;

@@ -3,7 +3,7 @@
 
 use std::{path::Path, time::Duration};
 
-use stemedb::{Options as StoreOptions, Store, node::Options};
+use stemedb::{Options as StoreOptions, Store};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -42,11 +42,9 @@ pub(crate) async fn run(arguments: &Arguments, dir: &Path) -> Result<(), Failure
         let proxy = Proxy::open(&link, callers).await?;
         let join = proxies.first().map(|first: &Proxy| first.address().into());
         let advertise = Some(proxy.address().into());
-        let node = Running::start(
-            store,
-            Options { advertise, join: join.into_iter().collect(), ..options() },
-        )
-        .await?;
+        let node =
+            Running::start(store, options().advertise(advertise).join(join.into_iter().collect()))
+                .await?;
         proxy.lead_to(node.node.address());
         proxies.push(proxy);
         nodes.push(node);

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use stemedb::node::Options;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -30,7 +29,7 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let http = Some(([127, 0, 0, 1], 0).into());
-    let (dir, nodes) = cluster(arguments.nodes, Options { http, ..options() }).await?;
+    let (dir, nodes) = cluster(arguments.nodes, options().http(http)).await?;
     for (number, node) in (0_u64..).zip(&nodes) {
         node.store().append(format!("node {number} was here").as_bytes())?;
     }

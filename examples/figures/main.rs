@@ -68,7 +68,7 @@ async fn main() -> Result<(), Failure> {
 
 /// A node on a port that is free.
 fn options() -> Options {
-    Options { listen: SocketAddr::from(([127, 0, 0, 1], 0)), http: None, ..Options::default() }
+    Options::default().listen(SocketAddr::from(([127, 0, 0, 1], 0))).http(None)
 }
 
 /// So many nodes with empty stores, of which all but the first were told of the first alone.
@@ -81,7 +81,7 @@ async fn cluster(
     for number in 0..nodes {
         let store = Store::open(dir.path().join(number.to_string()), StoreOptions::default())?;
         let join = running.first().map(|first| first.node.address().into());
-        let options = Options { join: join.into_iter().collect(), ..options.clone() };
+        let options = options.clone().join(join.into_iter().collect());
         running.push(Running::start(store, options).await?);
     }
     let all = || running.iter().all(|node| node.alive() == nodes - 1);

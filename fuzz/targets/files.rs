@@ -36,7 +36,7 @@ pub(crate) fn origin() -> Origin {
 }
 
 pub(crate) fn log_options() -> LogOptions {
-    LogOptions { segment_len: 4096, spares: Spares::None, ..LogOptions::default() }
+    LogOptions::default().segment_len(4096).spares(Spares::None)
 }
 
 /// Writes a checksum of `bytes[at + 4..end]`, which lie at `position`, where `at` is.
@@ -132,9 +132,9 @@ pub(crate) fn segment(bytes: &[u8]) {
         let shared: Arc<dyn Disk> = Arc::new(disk);
         let mut replayed = 0;
         let mut count = |records: stemedb_wal::log::Replayed<'_>| {
-            for n in 0..records.placed.len() {
+            for placed in records.placed {
                 replayed += 1;
-                assert_eq!(records.body(n).len(), records.placed[n].len as usize);
+                assert_eq!(records.body(placed).len(), placed.len as usize);
             }
         };
         match Log::open(Arc::clone(&shared), &origin, &log_options(), None, &mut count) {

@@ -273,7 +273,11 @@ pub(crate) fn initiator(bytes: &[u8]) {
         _ => Direction::Both,
     };
     let identity = store.identity.clone();
-    let config = Config { identity, limits: limits(), direction, cursor, without, seed: [5; 32] };
+    let config = Config::new(identity, [5; 32])
+        .limits(limits())
+        .direction(direction)
+        .cursor(cursor)
+        .without(without);
     let mut liar = Liar { peer: Peer::new(other, limits()), late: VecDeque::new(), lied: false };
     let report = run(&mut store, config, &mut liar, &mut script);
     assert!(report.rounds <= limits().rounds_max);

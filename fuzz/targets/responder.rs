@@ -24,27 +24,25 @@ use super::{
 
 /// Limits that a few hundred bytes of script come up against.
 pub(crate) fn limits() -> Limits {
-    Limits {
-        message_len_max: 8 << 10,
-        part_len_max: 256,
-        answer_len_aim: 2 << 10,
-        body_len_max: 4 << 10,
-        symbols_per_request_max: 200,
-        symbols_max: 1 << 10,
-        symbols_first: 40,
-        ids_per_message_max: 64,
-        nodes_per_message_max: 64,
-        leaf_ids_max: 64,
-        entries_per_message_max: 16,
-        rounds_max: 200,
-        reconcile_bytes_max: 4 << 20,
-        tries_max: 3,
-        restarts_max: 2,
-        sessions_max: 3,
-        sessions_per_peer_max: 2,
-        ids_kept_max: 256,
-        ..Limits::default()
-    }
+    Limits::default()
+        .message_len_max(8 << 10)
+        .part_len_max(256)
+        .answer_len_aim(2 << 10)
+        .body_len_max(4 << 10)
+        .symbols_per_request_max(200)
+        .symbols_max(1 << 10)
+        .symbols_first(40)
+        .ids_per_message_max(64)
+        .nodes_per_message_max(64)
+        .leaf_ids_max(64)
+        .entries_per_message_max(16)
+        .rounds_max(200)
+        .reconcile_bytes_max(4 << 20)
+        .tries_max(3)
+        .restarts_max(2)
+        .sessions_max(3)
+        .sessions_per_peer_max(2)
+        .ids_kept_max(256)
 }
 
 /// A body that stores have in common, or one of them has.

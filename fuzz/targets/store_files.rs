@@ -19,7 +19,8 @@ fn file(bytes: &[u8], sum_at: usize, rewrite: fn(&[u8]) -> Option<Vec<u8>>) {
         }
         if let Some(written) = rewrite(&bytes) {
             assert_eq!(rewrite(&written).as_ref(), Some(&written));
-            assert!(written.len() <= bytes.len());
+            // What is archived may lie in another order, and be aligned otherwise.
+            assert!(written.len() <= bytes.len() + 16);
         }
     }
 }

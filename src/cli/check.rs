@@ -1,7 +1,7 @@
 //! `stemedb check`: whether the store is whole.
 
 use serde::Serialize;
-use stemedb::{CheckReport, Depth, Options, Store};
+use stemedb::{CheckReport, Depth, Store};
 
 use super::failure::Failure;
 use super::{Globals, open, output, progress};
@@ -29,12 +29,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     // Also on a disk that fails, every read is a call that can say so.
-    let options = Options {
-        create: false,
-        read_only: true,
-        load_checkpoints: true,
-        ..open::options(globals)?
-    };
+    let options = open::options(globals)?.create(false).read_only(true).load_checkpoints(true);
     open::with(globals, options, |store| check(store, args, globals))
 }
 

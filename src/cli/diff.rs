@@ -8,9 +8,7 @@ use serde::Serialize;
 use stemedb::rpc::Client;
 use stemedb::sync::report::{Found, Layer};
 use stemedb::sync::{Direction, Ending};
-use stemedb::{
-    AssertionId, Hash, InternalError, Options, Replicate as _, SnapshotDiff, Store, SyncOptions,
-};
+use stemedb::{AssertionId, Hash, InternalError, Replicate as _, SnapshotDiff, Store, SyncOptions};
 
 use super::failure::{Failure, OutputError};
 use super::peer;
@@ -51,10 +49,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         return open::reading(globals, |_| print(&same, globals.json));
     }
     open::reading(globals, |here| {
-        let there = open::open(
-            other,
-            Options { create: false, read_only: true, ..open::options(globals)? },
-        )?;
+        let there = open::open(other, open::options(globals)?.create(false).read_only(true))?;
         let outcome = compare(here, &there, globals.json);
         let closed = there.close();
         outcome?;
@@ -84,11 +79,9 @@ async fn found(
     client: &Client,
     signals: &Signals,
 ) -> Result<SnapshotDiff, Failure> {
-    let options = SyncOptions {
-        direction: Direction::Neither,
-        without: vec![Layer::Cursor, Layer::Bulk],
-        ..SyncOptions::default()
-    };
+    let options = SyncOptions::default()
+        .direction(Direction::Neither)
+        .without(vec![Layer::Cursor, Layer::Bulk]);
     let synced = store.sync(client, options, signals.stop(), |_| {}).await?;
     let report = synced.report;
     match (report.ending, synced.error) {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
-use stemedb::{Options, Store};
+use stemedb::Store;
 
 use super::failure::Failure;
 use super::{Globals, open, output};
@@ -34,8 +34,7 @@ struct Made<'a> {
 }
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
-    let options =
-        Options { create: true, create_among_files: args.force, ..open::options(globals)? };
+    let options = open::options(globals)?.create(true).create_among_files(args.force);
     if Store::exists(&globals.store)? {
         return Err(Failure::StoreExists { dir: globals.store.clone() });
     }

@@ -15,7 +15,7 @@ pub(super) fn existing<T>(
     globals: &Globals,
     work: impl FnOnce(&Arc<Store>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    with(globals, Options { create: false, ..options(globals)? }, work)
+    with(globals, options(globals)?.create(false), work)
 }
 
 /// Opens an existing store for `work` that only reads it: nothing in its directory is changed.
@@ -23,7 +23,7 @@ pub(super) fn reading<T>(
     globals: &Globals,
     work: impl FnOnce(&Arc<Store>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    with(globals, Options { create: false, read_only: true, ..options(globals)? }, work)
+    with(globals, options(globals)?.create(false).read_only(true), work)
 }
 
 /// Opens a store with these options for `work` and closes it after.
@@ -57,7 +57,7 @@ fn make_or_read(globals: &Globals) -> Result<Store, Failure> {
     match make(globals) {
         Err(Failure::Open(OpenError::Disk(failure))) if failure.is_full() => {
             output::note(format_args!("{failure}; until then the store is open for reading only"));
-            let options = Options { create: false, read_only: true, ..options(globals)? };
+            let options = options(globals)?.create(false).read_only(true);
             open(&globals.store, options)
         }
         made => made,
@@ -80,7 +80,7 @@ fn finish<T>(
 }
 
 fn make(globals: &Globals) -> Result<Store, Failure> {
-    let options = Options { create: true, ..options(globals)? };
+    let options = options(globals)?.create(true);
     let new = !Store::exists(&globals.store)?;
     let store = open(&globals.store, options)?;
     if new {
@@ -93,7 +93,7 @@ fn make(globals: &Globals) -> Result<Store, Failure> {
 pub(super) fn options(globals: &Globals) -> Result<Options, Failure> {
     let secret = globals.secret_file.as_deref().map(secret::read).transpose()?;
     let segment_source = globals.archive.as_deref().map(segment_source);
-    Ok(Options { secret, segment_source, ..Options::default() })
+    Ok(Options::default().secret(secret).segment_source(segment_source))
 }
 
 /// Opens a store and reports what opening had to do.

@@ -37,12 +37,10 @@ impl Connection {
     /// Options of the flags.
     fn options(&self) -> Result<ClientOptions, Failure> {
         let token = self.token_file.as_deref().map(token).transpose()?;
-        Ok(ClientOptions {
-            tls: self.tls()?,
-            token,
-            send_token_in_plaintext: self.send_token_in_plaintext,
-            ..ClientOptions::default()
-        })
+        Ok(ClientOptions::default()
+            .tls(self.tls()?)
+            .token(token)
+            .send_token_in_plaintext(self.send_token_in_plaintext))
     }
 
     fn tls(&self) -> Result<Option<ClientTls>, Failure> {
@@ -53,7 +51,7 @@ impl Connection {
             }
             _ => None,
         };
-        Ok(Some(ClientTls { ca: pem(ca)?, identity, server_name: self.server_name.clone() }))
+        Ok(Some(ClientTls::new(pem(ca)?).identity(identity).server_name(self.server_name.clone())))
     }
 
     /// Whether there is a token to show.

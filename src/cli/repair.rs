@@ -40,7 +40,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let options = open::options(globals)?;
-    let how = RepairOptions { accept_loss: args.accept_loss, dry_run: args.dry_run };
+    let how = RepairOptions::default().accept_loss(args.accept_loss).dry_run(args.dry_run);
     let repaired =
         progress::spin("repairing", || stemedb::repair_with(&globals.store, &options, how));
     let report = match repaired {

@@ -123,28 +123,23 @@ fn ready(address: SocketAddr, store: &Store, globals: &Globals) -> Result<(), Fa
 
 fn options(args: &Args) -> Result<ServerOptions, Failure> {
     let tls = match (&args.tls_cert, &args.tls_key) {
-        (Some(certificate), Some(key)) => Some(ServerTls {
-            certificate: peer::pem(certificate)?,
-            key: peer::pem(key)?,
-            client_ca: args.client_ca.as_deref().map(peer::pem).transpose()?,
-        }),
+        (Some(certificate), Some(key)) => Some(
+            ServerTls::new(peer::pem(certificate)?, peer::pem(key)?)
+                .client_ca(args.client_ca.as_deref().map(peer::pem).transpose()?),
+        ),
         _ => None,
     };
-    let limits = ServerLimits {
-        connections_per_address_max: args.connections_per_address_max,
-        ..ServerLimits::default()
-    };
-    Ok(ServerOptions {
-        tls,
-        tokens: tokens(args.token_file.as_deref())?,
-        client_tokens: tokens(args.client_tokens.as_deref())?,
-        peer_tokens: tokens(args.peer_tokens.as_deref())?,
-        // There is no node to control.
-        admin_tokens: None,
-        allow_plaintext: args.allow_plaintext,
-        reflection: args.reflection,
-        limits,
-    })
+    let limits =
+        ServerLimits::default().connections_per_address_max(args.connections_per_address_max);
+    // No administrators' tokens: there is no node to control.
+    Ok(ServerOptions::default()
+        .tls(tls)
+        .tokens(tokens(args.token_file.as_deref())?)
+        .client_tokens(tokens(args.client_tokens.as_deref())?)
+        .peer_tokens(tokens(args.peer_tokens.as_deref())?)
+        .allow_plaintext(args.allow_plaintext)
+        .reflection(args.reflection)
+        .limits(limits))
 }
 
 /// The tokens in a file, if one is named.

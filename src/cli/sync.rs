@@ -121,7 +121,7 @@ fn options(args: &Args) -> SyncOptions {
     let mut limits = Limits::default();
     limits.body_bytes_max = args.max_bytes.unwrap_or(limits.body_bytes_max);
     limits.session_time_max = args.timeout.unwrap_or(limits.session_time_max);
-    SyncOptions { direction, limits, ..SyncOptions::default() }
+    SyncOptions::default().direction(direction).limits(limits)
 }
 
 /// Shows how far it has come.

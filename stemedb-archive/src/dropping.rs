@@ -162,7 +162,7 @@ impl Archive {
         let Some((_, manifest)) = latest.filter(|_| store.reads_dropped()) else {
             return Ok(dropped);
         };
-        let gone = store.dropped_segments().map_err(ArchiveError::System)?;
+        let gone = store.dropped_segments()?;
         let covered = store.checkpoint_log_size();
         let local = store.sealed_segments();
         // Those that are archived are those that are here.

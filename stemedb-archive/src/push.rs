@@ -23,15 +23,17 @@ use stemedb_store::{Head, InternalError, Store, store::CheckpointFiles};
 /// Attempts, each of which another writer may come before.
 const ATTEMPTS_MAX: usize = 8;
 
-/// Options of sending.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PushOptions {
-    /// Whether the open segment is sealed first, so that everything that was acknowledged is sent.
-    /// Each time makes a segment, however short. Default: no.
-    pub seal: bool,
-    /// Whether it is asked of each segment, also of those sent before, if its objects are still
-    /// there, and sent again if not. Reads the whole log. Default: no.
-    pub again: bool,
+stemedb_merkle::options! {
+    /// Options of sending.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct PushOptions {
+        /// Whether the open segment is sealed first, so that everything that was acknowledged is
+        /// sent. Each time makes a segment, however short. Default: no.
+        pub seal: bool = false,
+        /// Whether it is asked of each segment, also of those sent before, if its objects are still
+        /// there, and sent again if not. Reads the whole log. Default: no.
+        pub again: bool = false,
+    }
 }
 
 /// Result of sending.

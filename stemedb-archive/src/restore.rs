@@ -22,19 +22,21 @@ use super::{
 use stemedb_store::Store;
 use stemedb_store::{Head, options::Secret};
 
-/// Options of a restore.
-#[derive(Clone, Debug, Default)]
-pub struct RestoreOptions {
-    /// Which log. Default: the only one.
-    pub selection: Selection,
-    /// The set root that the archive has to have. Default: whatever it has.
-    pub root: Option<Hash>,
-    /// The secret of the store that was archived, if it has one.
-    pub secret: Option<Secret>,
-    /// Whether the set tree is taken from the archived restart checkpoint instead of being built
-    /// from the log, which takes 100 bytes of memory an assertion. All else is checked as
-    /// otherwise. Default: no.
-    pub trust_checkpoint: bool,
+stemedb_merkle::options! {
+    /// Options of a restore.
+    #[derive(Clone, Debug)]
+    pub struct RestoreOptions {
+        /// Which log. Default: the only one.
+        pub selection: Selection = Selection::default(),
+        /// The set root that the archive has to have. Default: whatever it has.
+        pub root: Option<Hash> = None,
+        /// The secret of the store that was archived, if it has one.
+        pub secret: Option<Secret> = None,
+        /// Whether the set tree is taken from the archived restart checkpoint instead of being
+        /// built from the log, which takes 100 bytes of memory an assertion. All else is checked as
+        /// otherwise. Default: no.
+        pub trust_checkpoint: bool = false,
+    }
 }
 
 /// Result of a restore.
@@ -169,16 +171,16 @@ mod tests {
     #[tokio::test]
     async fn a_restore_that_failed_late_can_be_repeated() {
         let dir = tempfile::tempdir().unwrap();
-        let options = Options { threads: false, segment_len: 4 << 10, ..Options::default() };
+        let options = Options::default().threads(false).segment_len(4 << 10);
         let store = Arc::new(Store::open(dir.path().join("store"), options.clone()).unwrap());
         store.append_batch((0..50_u8).map(|n| [n; 100])).unwrap();
         let url = format!("file://{}", dir.path().join("archive").display());
         let archive = Archive::create(&url).unwrap();
-        let all = PushOptions { seal: true, again: false };
+        let all = PushOptions::default().seal(true);
         let root = archive.push(&store, all, |_| {}).await.unwrap().head.set_root;
         let attempt = |disk: &FaultyDisk, trust_checkpoint| {
             let target = ("to".into(), Arc::new(disk.clone()) as Arc<dyn Disk>);
-            let options = RestoreOptions { trust_checkpoint, ..RestoreOptions::default() };
+            let options = RestoreOptions::default().trust_checkpoint(trust_checkpoint);
             archive.restore_on(move || Ok(target), options, |_| {})
         };
         for (target, kind, from_then_on) in [
@@ -196,7 +198,7 @@ mod tests {
                 let hit = disk.faults_hit() > 0;
                 disk.clear_faults();
                 let open = || {
-                    let options = Options { create: false, ..options.clone() };
+                    let options = options.clone().create(false);
                     Store::open_on(Arc::new(disk.clone()), ENVIRONMENT, options)
                 };
                 // Whole, if need be but for the last sync.

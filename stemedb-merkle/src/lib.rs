@@ -40,6 +40,7 @@ pub mod history;
 pub mod id;
 mod internal;
 mod log;
+mod options;
 pub mod proof;
 #[cfg(feature = "std")]
 pub mod serialize;

@@ -43,33 +43,24 @@ mod refusal;
 
 pub(crate) use self::cells::cells;
 
-/// Options of the HTTP server.
-#[derive(Clone, Debug)]
-pub struct HttpOptions {
-    /// Host names beside IP addresses and `localhost` by which it may be asked for. Default: none.
-    pub hosts: Vec<String>,
-    /// Connections at the same time; default 64. Beyond that the one that has been idle for the
-    /// longest gives way to a new one. If none is idle, up to 64 more are accepted for one request
-    /// each.
-    pub connections_max: usize,
-    /// Clients that follow the log at the same time; more are refused. Default 16.
-    pub listeners_max: usize,
-    /// How long an answer may take to begin. Default 10 seconds.
-    pub answer_time_max: Duration,
-    /// How long a connection may be open without a request, or with an answer that the client does
-    /// not take. Default 20 seconds.
-    pub idle_max: Duration,
-}
-
-impl Default for HttpOptions {
-    fn default() -> Self {
-        Self {
-            hosts: Vec::new(),
-            connections_max: 64,
-            listeners_max: 16,
-            answer_time_max: Duration::from_secs(10),
-            idle_max: Duration::from_secs(20),
-        }
+stemedb_merkle::options! {
+    /// Options of the HTTP server.
+    #[derive(Clone, Debug)]
+    pub struct HttpOptions {
+        /// Host names beside IP addresses and `localhost` by which it may be asked for. Default:
+        /// none.
+        pub hosts: Vec<String> = Vec::new(),
+        /// Connections at the same time; default 64. Beyond that the one that has been idle for the
+        /// longest gives way to a new one. If none is idle, up to 64 more are accepted for one
+        /// request each.
+        pub connections_max: usize = 64,
+        /// Clients that follow the log at the same time; more are refused. Default 16.
+        pub listeners_max: usize = 16,
+        /// How long an answer may take to begin. Default 10 seconds.
+        pub answer_time_max: Duration = Duration::from_secs(10),
+        /// How long a connection may be open without a request, or with an answer that the client
+        /// does not take. Default 20 seconds.
+        pub idle_max: Duration = Duration::from_secs(20),
     }
 }
 

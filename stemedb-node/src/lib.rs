@@ -194,7 +194,7 @@ impl Node {
         let http = match options.http {
             Some(address) => {
                 let hosts = options.http_hosts.clone();
-                Some(Http::bind(address, HttpOptions { hosts, ..HttpOptions::default() }).await?)
+                Some(Http::bind(address, HttpOptions::default().hosts(hosts)).await?)
             }
             None => None,
         };

@@ -100,7 +100,7 @@ impl LinkOptions {
         let is_named = self.names(peer);
         let token = self.client.token.clone().filter(|_| is_named || self.client.tls.is_some());
         // The schedule tries again by itself.
-        ClientOptions { retries_max: 0, token, ..self.client.clone() }
+        self.client.clone().retries_max(0).token(token)
     }
 }
 
@@ -275,12 +275,10 @@ mod tests {
     fn the_token_goes_to_named_addresses_and_to_those_that_show_a_certificate() {
         let token = Token::parse(b"0123456789abcdef").unwrap();
         let address = |text: &str| text.parse::<PeerAddress>().unwrap();
-        let mut options = Options {
-            join: vec![address("a.example")],
-            peers: vec![address("http://b.example:1")],
-            client: ClientOptions { token: Some(token), ..ClientOptions::default() },
-            ..Options::default()
-        };
+        let mut options = Options::default()
+            .join(vec![address("a.example")])
+            .peers(vec![address("http://b.example:1")])
+            .client(ClientOptions::default().token(Some(token)));
         let shown =
             |options: &Options, to: &str| LinkOptions::of(options).to(&address(to)).token.is_some();
         for named in ["a.example:7845", "A.EXAMPLE", "b.example:1"] {
@@ -290,7 +288,7 @@ mod tests {
         for learned in ["a.example:1", "b.example", "c.example", "127.0.0.1:7845", "[::1]:7845"] {
             assert!(!shown(&options, learned), "{learned}");
         }
-        options.client.tls = Some(ClientTls { ca: Vec::new(), identity: None, server_name: None });
+        options.client.tls = Some(ClientTls::new(Vec::new()));
         assert!(shown(&options, "c.example"));
     }
 }

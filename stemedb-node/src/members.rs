@@ -1,11 +1,6 @@
 //! Members that this node has met: the file `MEMBERS`.
 //!
-//! A small file of the store whose content is members:
-//!
-//! ```text
-//! node id 16, key 32, how long it was there u64 and has been gone since u64, in seconds,
-//! whether a session with it ever ended well u8, length of the address u8, address
-//! ```
+//! A small file of the store, in which times are in seconds.
 //!
 //! With it members find each other after all of them were down, also where the one that they joined
 //! by is gone for good, and know each other's keys. Without it they join as the first time.
@@ -15,23 +10,20 @@
 use std::{cmp::Reverse, collections::BTreeMap, io, time::Duration};
 
 use stemedb_sync::{
-    cluster::{ADDRESS_LEN_MAX, KnownMember, MEMBERS_MAX, REMEMBERED_TIME_MAX},
+    cluster::{ADDRESS_LEN_MAX, KnownMember, MEMBERS_MAX, PublicKey, REMEMBERED_TIME_MAX},
     message::NodeId,
 };
 use stemedb_wal::disk::Disk;
 use tracing::warn;
 
-use stemedb_store::{
-    InternalError,
-    small_file::{SmallFile, take},
-};
+use stemedb_store::small_file::{SmallFile, SmallFileError};
 
 const FILE: SmallFile = SmallFile {
     name: "MEMBERS",
     temp_name: "MEMBERS.tmp",
     magic: *b"STEMEMEM",
-    version: 2,
-    content_len_max: MEMBERS_MAX * (66 + ADDRESS_LEN_MAX),
+    version: 3,
+    content_len_max: 16 + MEMBERS_MAX * (size_of::<ArchivedStored>() + ADDRESS_LEN_MAX),
     private: false,
 };
 
@@ -40,6 +32,42 @@ const NOTED_PERIOD: Duration = Duration::from_secs(60 * 60);
 
 /// The longest time that is read, in seconds: some hundred years.
 const SECONDS_MAX: u64 = u32::MAX as u64;
+
+/// A member as it is in the file.
+#[derive(Debug, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+struct Stored {
+    node: NodeId,
+    key: PublicKey,
+    known: u64,
+    away: u64,
+    met: bool,
+    address: String,
+}
+
+impl From<&KnownMember> for Stored {
+    fn from(member: &KnownMember) -> Self {
+        Self {
+            node: member.node,
+            key: member.key,
+            known: member.known.as_secs(),
+            away: member.away.as_secs(),
+            met: member.met,
+            address: member.address.clone(),
+        }
+    }
+}
+
+impl Stored {
+    /// The member; `None` if nobody is like that.
+    fn member(self) -> Option<KnownMember> {
+        let Self { node, key, known, away, met, address } = self;
+        let shown = (1..=ADDRESS_LEN_MAX).contains(&address.len())
+            && address.bytes().all(|byte| byte.is_ascii_graphic());
+        let likely = known <= SECONDS_MAX && away <= SECONDS_MAX;
+        let [known, away] = [known, away].map(Duration::from_secs);
+        (shown && likely).then_some(KnownMember { node, key, address, known, away, met })
+    }
+}
 
 /// The members that are remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +81,11 @@ impl Members {
     /// Reads the members of earlier; none if the file is missing. A file that can't be used is
     /// reported.
     pub(super) fn load(disk: &dyn Disk, now: Duration) -> Self {
-        let known = FILE.load(disk, parse).unwrap_or_else(|error| {
+        let known = FILE.load(disk).and_then(|stored: Option<Vec<Stored>>| {
+            let known = stored.map(|stored| members(stored).ok_or(SmallFileError::Damaged));
+            known.transpose()
+        });
+        let known = known.unwrap_or_else(|error| {
             warn!(
                 %error,
                 path = %disk.path(FILE.name).display(),
@@ -103,58 +135,25 @@ impl Members {
 
     /// Replaces the file.
     pub(super) fn save(&self, disk: &dyn Disk) -> io::Result<()> {
-        FILE.save(disk, &content(&self.known).map_err(io::Error::other)?)
+        FILE.save(disk, &self.stored())
+    }
+
+    fn stored(&self) -> Vec<Stored> {
+        self.known.values().map(Stored::from).collect()
     }
 }
 
-fn content(members: &BTreeMap<NodeId, KnownMember>) -> Result<Vec<u8>, InternalError> {
-    let mut rest = Vec::new();
-    for member in members.values() {
-        // Frames of gossip have no room for longer addresses either.
-        let len = u8::try_from(member.address.len());
-        let len = len.map_err(|_| InternalError::new("room for an address"))?;
-        rest.extend(member.node);
-        rest.extend(member.key);
-        rest.extend(member.known.as_secs().to_le_bytes());
-        rest.extend(member.away.as_secs().to_le_bytes());
-        rest.push(member.met.into());
-        rest.push(len);
-        rest.extend(member.address.as_bytes());
-    }
-    Ok(rest)
-}
-
-/// Total: any bytes may come.
-fn parse(mut rest: &[u8]) -> Option<BTreeMap<NodeId, KnownMember>> {
-    let mut members = BTreeMap::new();
-    while !rest.is_empty() {
-        let (node, key) = (take(&mut rest)?, take(&mut rest)?);
-        let known = seconds(&mut rest)?;
-        let away = seconds(&mut rest)?;
-        let met = match take(&mut rest)? {
-            [0] => false,
-            [1] => true,
-            [_] => return None,
-        };
-        let [len] = take(&mut rest)?;
-        let (address, after) = rest.split_at_checked(len.into())?;
-        rest = after;
-        let shown = !address.is_empty() && address.iter().all(u8::is_ascii_graphic);
-        let address = String::from_utf8(address.to_vec()).ok().filter(|_| shown)?;
-        members.insert(node, KnownMember { node, key, address, known, away, met });
-    }
+/// Members by their ids; `None` if one is impossible, or there are too many.
+fn members(stored: Vec<Stored>) -> Option<BTreeMap<NodeId, KnownMember>> {
+    let members = stored.into_iter().map(|stored| stored.member().map(|known| (known.node, known)));
+    let members: BTreeMap<_, _> = members.collect::<Option<_>>()?;
     (members.len() <= MEMBERS_MAX).then_some(members)
-}
-
-/// A time of a length that can be added to.
-fn seconds(rest: &mut &[u8]) -> Option<Duration> {
-    let seconds = u64::from_le_bytes(take(rest)?);
-    (seconds <= SECONDS_MAX).then(|| Duration::from_secs(seconds))
 }
 
 /// The bytes of a file, read and written again; `None` if they are not one.
 pub fn rewrite(bytes: &[u8]) -> Option<Vec<u8>> {
-    Some(FILE.encode(&content(&parse(FILE.decode(bytes)?)?).ok()?))
+    let known = members(FILE.decode(bytes)?)?;
+    FILE.encode(&Members { known, noted: (0, Duration::ZERO) }.stored()).ok()
 }
 
 #[cfg(test)]
@@ -223,19 +222,37 @@ mod tests {
     }
 
     #[test]
-    fn a_content_that_is_cut_is_none() {
-        let mut members = Members { known: BTreeMap::new(), noted: (0, SECOND) };
-        members.note(vec![member(1, "a:1"), member(2, "b:1")], 1, 7 * SECOND);
-        let bytes = content(&members.known).unwrap();
-        assert_eq!(parse(&bytes).as_ref(), Some(&members.known));
-        let one = bytes.len() / 2;
-        for len in 1..bytes.len() {
-            assert_eq!(parse(&bytes[..len]).is_some(), len == one, "cut to {len}");
+    fn who_can_t_be_is_not_read() {
+        let stored = || Stored::from(&member(1, "a:1"));
+        assert_eq!(stored().member(), Some(member(1, "a:1")));
+        for address in ["", "a b:1", "\u{e9}:1", &"x".repeat(ADDRESS_LEN_MAX + 1)] {
+            assert_eq!(Stored { address: address.to_owned(), ..stored() }.member(), None);
         }
-        let at_known = 48;
-        let mut bytes = bytes;
-        bytes[at_known + 7] = 255;
-        assert_eq!(parse(&bytes), None, "longer than anything lasts");
+        assert_eq!(Stored { known: SECONDS_MAX + 1, ..stored() }.member(), None);
+        assert_eq!(Stored { away: u64::MAX, ..stored() }.member(), None);
+        let many = |count| (0..count).map(|number| Stored::from(&member(number, "a:1"))).collect();
+        let max = u16::try_from(MEMBERS_MAX).unwrap();
+        assert!(members(many(max)).is_some() && members(many(max + 1)).is_none());
+    }
+
+    /// The format on disk. If this fails the format has changed: raise the version.
+    #[test]
+    fn golden_bytes() {
+        let bytes = FILE.encode(&vec![Stored::from(&member(1, "a:1"))]).unwrap();
+        assert_eq!(bytes.len(), 16 + (16 + 32 + 8 + 8 + 8 + 16) + 16);
+        assert_eq!(bytes[..12], *b"STEMEMEM\x03\0\0\0");
+        assert_eq!(bytes[16..19], [1, 0, 0]);
+        assert_eq!(bytes[64..72], 20_u64.to_le_bytes());
+        assert_eq!(bytes[88..91], *b"a:1");
+    }
+
+    #[test]
+    fn the_largest_list_has_room() {
+        let address = "x".repeat(ADDRESS_LEN_MAX);
+        let many = (0..u16::try_from(MEMBERS_MAX).unwrap()).map(|number| member(number, &address));
+        let many: Vec<_> = many.map(|member| Stored::from(&member)).collect();
+        let bytes = FILE.encode(&many).unwrap();
+        assert_eq!(rewrite(&bytes).unwrap().len(), bytes.len());
     }
 
     #[test]
@@ -248,7 +265,7 @@ mod tests {
             disk.open(FILE.name).unwrap().write_at(&[1], place).unwrap();
             assert_eq!(Members::load(&disk, SECOND).known(), [], "{place}");
         }
-        SmallFile { version: 1, ..FILE }.save(&disk, &content(&members.known).unwrap()).unwrap();
+        SmallFile { version: 1, ..FILE }.save(&disk, &members.stored()).unwrap();
         assert_eq!(Members::load(&disk, SECOND).known(), []);
         members.save(&disk).unwrap();
         assert_eq!(Members::load(&disk, SECOND).known(), members.known());

@@ -4,63 +4,67 @@ use std::{net::SocketAddr, time::Duration};
 
 use stemedb_rpc::{ClientOptions, PeerAddress, ServerOptions};
 
-/// Options of a node. The defaults suit a node that is alone on its machine.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Where it serves. Default 127.0.0.1:7845.
-    pub listen: SocketAddr,
-    /// The address by which others reach it. Default: where it listens, which others can't reach
-    /// if that is any address or the loopback.
-    pub advertise: Option<PeerAddress>,
-    /// Where console, metrics and health are served over HTTP. Default 127.0.0.1:7846; `None`
-    /// serves none.
-    pub http: Option<SocketAddr>,
-    /// Host names beside IP addresses and `localhost` by which the console may be asked for.
-    /// Default: none.
-    pub http_hosts: Vec<String>,
-    /// How it serves.
-    pub server: ServerOptions,
-    /// How it calls others.
-    pub client: ClientOptions,
-    /// Members of the cluster, any of which is asked for the others. Default: none.
-    pub join: Vec<PeerAddress>,
-    /// Peers that are synced with although they don't gossip. Default: none.
-    pub peers: Vec<PeerAddress>,
-    /// Whether to take part in gossip. Default: yes.
-    pub gossip: bool,
-    /// Whether a node that other machines reach may run with neither a secret nor client
-    /// certificates, so that anybody who reaches it can become a member. Default: no.
-    pub open_membership: bool,
-    /// Limits of sync.
-    pub sync: SyncPolicy,
-    /// How bodies are checked in the background; `None` for not at all.
-    pub scrub: Option<ScrubPolicy>,
-    /// Policy of the archive; `None` for none.
-    pub archive: Option<ArchivePolicy>,
-    /// Free bytes of the disk below which the node is not ready, and takes no bodies from peers.
-    /// Default 1 GiB, or 5 % of the disk if that is less.
-    pub disk_reserve: Option<u64>,
-    /// How long a stop may take. Default 20 seconds.
-    pub stop_time_max: Duration,
+stemedb_merkle::options! {
+    /// Options of a node. The defaults suit a node that is alone on its machine.
+    #[derive(Clone, Debug)]
+    pub struct Options {
+        /// Where it serves. Default 127.0.0.1:7845.
+        pub listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7845)),
+        /// The address by which others reach it. Default: where it listens, which others can't
+        /// reach if that is any address or the loopback.
+        pub advertise: Option<PeerAddress> = None,
+        /// Where console, metrics and health are served over HTTP. Default 127.0.0.1:7846; `None`
+        /// serves none.
+        pub http: Option<SocketAddr> = Some(SocketAddr::from(([127, 0, 0, 1], 7846))),
+        /// Host names beside IP addresses and `localhost` by which the console may be asked for.
+        /// Default: none.
+        pub http_hosts: Vec<String> = Vec::new(),
+        /// How it serves.
+        pub server: ServerOptions = ServerOptions::default(),
+        /// How it calls others.
+        pub client: ClientOptions = ClientOptions::default(),
+        /// Members of the cluster, any of which is asked for the others. Default: none.
+        pub join: Vec<PeerAddress> = Vec::new(),
+        /// Peers that are synced with although they don't gossip. Default: none.
+        pub peers: Vec<PeerAddress> = Vec::new(),
+        /// Whether to take part in gossip. Default: yes.
+        pub gossip: bool = true,
+        /// Whether a node that other machines reach may run with neither a secret nor client
+        /// certificates, so that anybody who reaches it can become a member. Default: no.
+        pub open_membership: bool = false,
+        /// Limits of sync.
+        pub sync: SyncPolicy = SyncPolicy::default(),
+        /// How bodies are checked in the background; `None` for not at all.
+        pub scrub: Option<ScrubPolicy> = Some(ScrubPolicy::default()),
+        /// Policy of the archive; `None` for none.
+        pub archive: Option<ArchivePolicy> = None,
+        /// Free bytes of the disk below which the node is not ready, and takes no bodies from
+        /// peers. Default 1 GiB, or 5 % of the disk if that is less.
+        pub disk_reserve: Option<u64> = None,
+        /// How long a stop may take. Default 20 seconds.
+        pub stop_time_max: Duration = Duration::from_secs(20),
+    }
 }
 
-/// Limits of sync.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SyncPolicy {
-    /// In each such time a few peers are met even if nothing says that they differ; up to a quarter
-    /// more or less by chance. Default 30 seconds.
-    pub interval: Duration,
-    /// Sessions that this node runs at the same time. Default 2.
-    pub sessions_max: usize,
-    /// Bytes a second that all sessions of this node may move, both ways. Default: no limit.
-    pub bytes_per_second: Option<u64>,
-    /// The share of one core that sessions may take, 0 to 1. Default 1: no limit.
-    pub cpu_share: f64,
-    /// Sync pauses while the 99th percentile of append latency is above this. Default:
-    /// never.
-    pub pause_above: Option<Duration>,
-    /// When sync may run, UTC; empty for always. Default: always.
-    pub windows: Vec<Window>,
+stemedb_merkle::options! {
+    /// Limits of sync.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct SyncPolicy {
+        /// In each such time a few peers are met even if nothing says that they differ; up to a
+        /// quarter more or less by chance. Default 30 seconds.
+        pub interval: Duration = Duration::from_secs(30),
+        /// Sessions that this node runs at the same time. Default 2.
+        pub sessions_max: usize = 2,
+        /// Bytes a second that all sessions of this node may move, both ways. Default: no limit.
+        pub bytes_per_second: Option<u64> = None,
+        /// The share of one core that sessions may take, 0 to 1. Default 1: no limit.
+        pub cpu_share: f64 = 1.0,
+        /// Sync pauses while the 99th percentile of append latency is above this. Default:
+        /// never.
+        pub pause_above: Option<Duration> = None,
+        /// When sync may run, UTC; empty for always. Default: always.
+        pub windows: Vec<Window> = Vec::new(),
+    }
 }
 
 /// A part of each day, in seconds from midnight UTC. It goes over midnight if `from` is after `to`.
@@ -73,64 +77,29 @@ pub struct Window {
     pub to: u32,
 }
 
-/// How bodies are checked in the background.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ScrubPolicy {
-    /// Bytes a second that are read. Default 4 MiB.
-    pub bytes_per_second: u64,
-    /// The least time from the beginning of one pass to that of the next. Default 7 days.
-    pub interval: Duration,
-}
-
-/// Policy of the archive.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ArchivePolicy {
-    /// Where: `s3://BUCKET/PREFIX` or `file:///DIRECTORY`.
-    pub url: String,
-    /// How often sealed segments and checkpoints are sent there. Default 1 minute.
-    pub interval: Duration,
-    /// Sealed segments that are archived are dropped from this machine but for the newest so many.
-    /// Default: none is dropped.
-    pub keep_segments: Option<u64>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 7845)),
-            advertise: None,
-            http: Some(SocketAddr::from(([127, 0, 0, 1], 7846))),
-            http_hosts: Vec::new(),
-            server: ServerOptions::default(),
-            client: ClientOptions::default(),
-            join: Vec::new(),
-            peers: Vec::new(),
-            gossip: true,
-            open_membership: false,
-            sync: SyncPolicy::default(),
-            scrub: Some(ScrubPolicy::default()),
-            archive: None,
-            disk_reserve: None,
-            stop_time_max: Duration::from_secs(20),
-        }
+stemedb_merkle::options! {
+    /// How bodies are checked in the background.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct ScrubPolicy {
+        /// Bytes a second that are read. Default 4 MiB.
+        pub bytes_per_second: u64 = 4 << 20,
+        /// The least time from the beginning of one pass to that of the next. Default 7 days.
+        pub interval: Duration = Duration::from_secs(7 * 24 * 60 * 60),
     }
 }
 
-impl Default for SyncPolicy {
-    fn default() -> Self {
-        Self {
-            interval: Duration::from_secs(30),
-            sessions_max: 2,
-            bytes_per_second: None,
-            cpu_share: 1.0,
-            pause_above: None,
-            windows: Vec::new(),
+stemedb_merkle::options! {
+    /// Policy of the archive.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ArchivePolicy {
+        new {
+            /// Where: `s3://BUCKET/PREFIX` or `file:///DIRECTORY`.
+            pub url: String,
         }
-    }
-}
-
-impl Default for ScrubPolicy {
-    fn default() -> Self {
-        Self { bytes_per_second: 4 << 20, interval: Duration::from_secs(7 * 24 * 60 * 60) }
+        /// How often sealed segments and checkpoints are sent there. Default 1 minute.
+        pub interval: Duration = Duration::from_secs(60),
+        /// Sealed segments that are archived are dropped from this machine but for the newest so
+        /// many. Default: none is dropped.
+        pub keep_segments: Option<u64> = None,
     }
 }

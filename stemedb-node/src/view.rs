@@ -202,7 +202,7 @@ mod tests {
         let store = Arc::new(Store::open(dir.path(), stemedb_store::Options::default()).unwrap());
         let id = store.append(b"held").unwrap().id;
         let listen = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-        let options = Options { listen, ..Options::default() };
+        let options = Options::default().listen(listen);
         let node = Node::start(Arc::clone(&store), options).await.unwrap();
         let before = status(&node.shared);
         assert_eq!(before.head.map(|head| head.count), Some(1));

@@ -43,54 +43,37 @@ use crate::{
     token::Token,
 };
 
-/// How a client behaves. The default is without TLS and token.
-#[derive(Clone, Debug)]
-pub struct ClientOptions {
-    /// TLS; `None` talks in plaintext.
-    pub tls: Option<ClientTls>,
-    /// The token to show.
-    pub token: Option<Token>,
-    /// Whether to send the token in plaintext to other machines, where others can read along.
-    /// Default: no.
-    pub send_token_in_plaintext: bool,
-    /// Time to connect, for a TLS handshake too: 5 seconds.
-    pub connect_time_max: Duration,
-    /// Time for a call to be answered: 15 seconds.
-    pub call_time_max: Duration,
-    /// Time from one message of a stream to the next, and for the server to take one in: 30
-    /// seconds.
-    pub idle_time_max: Duration,
-    /// Time without a sign of life after which the other side is asked for one: 10 seconds.
-    pub keepalive_interval: Duration,
-    /// Time for that sign: 10 seconds.
-    pub keepalive_time_max: Duration,
-    /// How often a call is tried again: 4 times.
-    pub retries_max: usize,
-    /// The pause before that, which doubles each time, and is up to twice as long by chance: 50
-    /// milliseconds.
-    pub retry_pause: Duration,
-    /// The longest pause before a [`Watch`] that was cut is tried again: 30 seconds.
-    pub watch_pause_max: Duration,
-    /// The longest body that is taken from a server, in bytes: 16 MiB.
-    pub body_len_max: usize,
-}
-
-impl Default for ClientOptions {
-    fn default() -> Self {
-        Self {
-            tls: None,
-            token: None,
-            send_token_in_plaintext: false,
-            connect_time_max: Duration::from_secs(5),
-            call_time_max: Duration::from_secs(15),
-            idle_time_max: Duration::from_secs(30),
-            keepalive_interval: Duration::from_secs(10),
-            keepalive_time_max: Duration::from_secs(10),
-            retries_max: 4,
-            retry_pause: Duration::from_millis(50),
-            watch_pause_max: Duration::from_secs(30),
-            body_len_max: 16 << 20,
-        }
+stemedb_merkle::options! {
+    /// How a client behaves. The default is without TLS and token.
+    #[derive(Clone, Debug)]
+    pub struct ClientOptions {
+        /// TLS; `None` talks in plaintext.
+        pub tls: Option<ClientTls> = None,
+        /// The token to show.
+        pub token: Option<Token> = None,
+        /// Whether to send the token in plaintext to other machines, where others can read along.
+        /// Default: no.
+        pub send_token_in_plaintext: bool = false,
+        /// Time to connect, for a TLS handshake too: 5 seconds.
+        pub connect_time_max: Duration = Duration::from_secs(5),
+        /// Time for a call to be answered: 15 seconds.
+        pub call_time_max: Duration = Duration::from_secs(15),
+        /// Time from one message of a stream to the next, and for the server to take one in: 30
+        /// seconds.
+        pub idle_time_max: Duration = Duration::from_secs(30),
+        /// Time without a sign of life after which the other side is asked for one: 10 seconds.
+        pub keepalive_interval: Duration = Duration::from_secs(10),
+        /// Time for that sign: 10 seconds.
+        pub keepalive_time_max: Duration = Duration::from_secs(10),
+        /// How often a call is tried again: 4 times.
+        pub retries_max: usize = 4,
+        /// The pause before that, which doubles each time, and is up to twice as long by chance: 50
+        /// milliseconds.
+        pub retry_pause: Duration = Duration::from_millis(50),
+        /// The longest pause before a [`Watch`] that was cut is tried again: 30 seconds.
+        pub watch_pause_max: Duration = Duration::from_secs(30),
+        /// The longest body that is taken from a server, in bytes: 16 MiB.
+        pub body_len_max: usize = 16 << 20,
     }
 }
 

@@ -75,28 +75,30 @@ const TIDY_INTERVAL: Duration = Duration::from_secs(5);
 /// How long connections have to say good-bye once all calls have ended.
 const CLOSE_TIME_MAX: Duration = Duration::from_millis(500);
 
-/// How a server serves. The default is without TLS and tokens, for the machine itself only.
-#[derive(Clone, Debug, Default)]
-pub struct ServerOptions {
-    /// TLS; `None` serves in plaintext.
-    pub tls: Option<ServerTls>,
-    /// Whether to serve in plaintext where other machines can reach it. Default: no.
-    pub allow_plaintext: bool,
-    /// Tokens of clients and peers alike. Where neither these nor the next two are given, both are
-    /// let in without a token.
-    pub tokens: Option<Tokens>,
-    /// Tokens of clients, which permit the calls of the store service.
-    pub client_tokens: Option<Tokens>,
-    /// Tokens of peers, which permit sessions and gossip.
-    pub peer_tokens: Option<Tokens>,
-    /// Tokens of administrators, which permit all calls. Without one nobody controls the node over
-    /// the network; see [`serve_control`].
-    pub admin_tokens: Option<Tokens>,
-    /// Whether the reflection service is on, which tells clients what services there are. Default:
-    /// no.
-    pub reflection: bool,
-    /// Limits.
-    pub limits: ServerLimits,
+stemedb_merkle::options! {
+    /// How a server serves. The default is without TLS and tokens, for the machine itself only.
+    #[derive(Clone, Debug)]
+    pub struct ServerOptions {
+        /// TLS; `None` serves in plaintext.
+        pub tls: Option<ServerTls> = None,
+        /// Whether to serve in plaintext where other machines can reach it. Default: no.
+        pub allow_plaintext: bool = false,
+        /// Tokens of clients and peers alike. Where neither these nor the next two are given, both
+        /// are let in without a token.
+        pub tokens: Option<Tokens> = None,
+        /// Tokens of clients, which permit the calls of the store service.
+        pub client_tokens: Option<Tokens> = None,
+        /// Tokens of peers, which permit sessions and gossip.
+        pub peer_tokens: Option<Tokens> = None,
+        /// Tokens of administrators, which permit all calls. Without one nobody controls the node
+        /// over the network; see [`serve_control`].
+        pub admin_tokens: Option<Tokens> = None,
+        /// Whether the reflection service is on, which tells clients what services there are.
+        /// Default: no.
+        pub reflection: bool = false,
+        /// Limits.
+        pub limits: ServerLimits = ServerLimits::default(),
+    }
 }
 
 /// Error of serving a store.

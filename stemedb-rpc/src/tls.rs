@@ -4,26 +4,34 @@ use std::{fmt, time::Duration};
 
 use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
 
-/// How a server shows who it is, and whom it lets in.
-#[derive(Clone)]
-pub struct ServerTls {
-    /// Its certificate, followed by those that lead to the authority.
-    pub certificate: Vec<u8>,
-    /// The key of its certificate.
-    pub key: Vec<u8>,
-    /// The authority whose certificates clients must show; `None` lets clients in without any.
-    pub client_ca: Option<Vec<u8>>,
+stemedb_merkle::options! {
+    /// How a server shows who it is, and whom it lets in.
+    #[derive(Clone)]
+    pub struct ServerTls {
+        new {
+            /// Its certificate, followed by those that lead to the authority.
+            pub certificate: Vec<u8>,
+            /// The key of its certificate.
+            pub key: Vec<u8>,
+        }
+        /// The authority whose certificates clients must show; `None` lets clients in without any.
+        pub client_ca: Option<Vec<u8>> = None,
+    }
 }
 
-/// How a client knows a server, and shows who it is.
-#[derive(Clone)]
-pub struct ClientTls {
-    /// The authority that the server's certificate must come from.
-    pub ca: Vec<u8>,
-    /// The client's certificate and its key, for a server that wants one.
-    pub identity: Option<ClientIdentity>,
-    /// The name that the server's certificate must have; `None` for the host of its address.
-    pub server_name: Option<String>,
+stemedb_merkle::options! {
+    /// How a client knows a server, and shows who it is.
+    #[derive(Clone)]
+    pub struct ClientTls {
+        new {
+            /// The authority that the server's certificate must come from.
+            pub ca: Vec<u8>,
+        }
+        /// The client's certificate and its key, for a server that wants one.
+        pub identity: Option<ClientIdentity> = None,
+        /// The name that the server's certificate must have; `None` for the host of its address.
+        pub server_name: Option<String> = None,
+    }
 }
 
 /// A client's certificate and key.

@@ -32,7 +32,7 @@ use stemedb_wal::{
     disk::Disk,
     error::{Action, DiskError},
     files::{failed, quarantine, sync_dir},
-    log::{Watermark, further},
+    log::Watermark,
 };
 
 mod base;
@@ -221,7 +221,7 @@ pub fn load(
                 return Err(CheckpointFault::OtherGeneration);
             }
             // Also of a file whose rest is damaged: its header has a checksum of its own.
-            loaded.mark = further(loaded.mark, Some(covered.mark()));
+            loaded.mark = loaded.mark.max(Some(covered.mark()));
             opening.finish()
         });
         match file {

@@ -24,8 +24,7 @@ const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15;
 
 /// The two halves of a product, which depend on the high and on the low bits of both factors.
 fn fold(product: u128) -> u64 {
-    let [high, low] = [product >> 64, product & u128::from(u64::MAX)];
-    u64::try_from(high ^ low).unwrap_or_default()
+    (product >> 64) as u64 ^ (product & 0xffff_ffff_ffff_ffff) as u64
 }
 
 impl Default for IdHashBuilder {

@@ -99,81 +99,58 @@ pub fn hasher_with(key: Option<Hash>) -> impl Fn(&[u8]) -> Hash + Copy {
     }
 }
 
-/// How a store is opened. The defaults suit most programs.
-#[derive(Clone, Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "switches that have nothing to do with each other"
-)]
-pub struct Options {
-    /// Whether a store is made where there is none. Default: yes.
-    pub create: bool,
-    /// Whether a store is made in a directory that holds files which are not a store's, those with
-    /// names that begin with a dot and `lost+found` not counted. Default: no.
-    pub create_among_files: bool,
-    /// Whether the store is only read. Default: no. Nothing in its directory is changed then: what
-    /// a crash left behind is put in order in memory alone, no file is written, and appending
-    /// fails. Such openings share the lock with each other. They need no room on the disk, and
-    /// may be of a file system that is mounted read-only.
-    pub read_only: bool,
-    /// The cluster secret. Default: none. A store is made with or without one for good.
-    pub secret: Option<Secret>,
-    /// Whether a body's id is checked whenever the body is read, beyond its checksum. Default: yes;
-    /// it costs about 1 ns a byte.
-    pub verify_reads: bool,
-    /// Whether ids are checked of all bodies that opening reads. Default: no; [`Store::check`] does
-    /// it when asked.
-    ///
-    /// [`Store::check`]: crate::Store::check
-    pub verify_on_open: bool,
-    /// The longest body, in bytes. Default 16 MiB: a batch of them stays in memory while it is
-    /// written.
-    pub body_len_max: u32,
-    /// How long a segment of the log gets, in bytes. Default 64 MiB.
-    pub segment_len: u64,
-    /// How many bodies can wait to be written; appenders beyond that wait for room. Default 65,536.
-    pub queue_records_max: usize,
-    /// How many bytes of bodies can wait to be written. Default 64 MiB.
-    pub queue_bytes_max: usize,
-    /// A restart checkpoint is written after so many appends. Default 1,000,000: at 1 µs each,
-    /// opening after a crash replays at most a second's worth.
-    pub checkpoint_every: u64,
-    /// A restart checkpoint is written after so much time if anything was appended. Default 5
-    /// minutes.
-    pub checkpoint_interval: Duration,
-    /// Whether restart checkpoints are read with a call whenever something of them is wanted,
-    /// instead of being mapped. Default: no. A map is faster. A page of it that the disk can't
-    /// read raises SIGBUS, which a handler turns into an error; where a program has a handler of
-    /// its own, installed later, that does not pass on what it does not know, this is for.
-    pub load_checkpoints: bool,
-    /// Whether the store has threads of its own, for writing and for checkpoints. Default: yes.
-    /// Without them every append syncs by itself and checkpoints are written when asked for: the
-    /// same calls give the same operations on the disk.
-    pub threads: bool,
-    /// Where bodies are read that were dropped from this machine: with the feature `node`,
-    /// `archive::segment_source`. Default: nowhere; reading such a body then fails, and nothing
-    /// else.
-    pub segment_source: Option<Arc<dyn SegmentSource>>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            create: true,
-            create_among_files: false,
-            read_only: false,
-            secret: None,
-            verify_reads: true,
-            verify_on_open: false,
-            body_len_max: 16 << 20,
-            segment_len: 64 << 20,
-            queue_records_max: 1 << 16,
-            queue_bytes_max: 64 << 20,
-            checkpoint_every: 1_000_000,
-            checkpoint_interval: Duration::from_secs(300),
-            load_checkpoints: false,
-            threads: true,
-            segment_source: None,
-        }
+stemedb_merkle::options! {
+    /// How a store is opened. The defaults suit most programs.
+    #[derive(Clone, Debug)]
+    pub struct Options {
+        /// Whether a store is made where there is none. Default: yes.
+        pub create: bool = true,
+        /// Whether a store is made in a directory that holds files which are not a store's, those
+        /// with names that begin with a dot and `lost+found` not counted. Default: no.
+        pub create_among_files: bool = false,
+        /// Whether the store is only read. Default: no. Nothing in its directory is changed then:
+        /// what a crash left behind is put in order in memory alone, no file is written, and
+        /// appending fails. Such openings share the lock with each other. They need no room on the
+        /// disk, and may be of a file system that is mounted read-only.
+        pub read_only: bool = false,
+        /// The cluster secret. Default: none. A store is made with or without one for good.
+        pub secret: Option<Secret> = None,
+        /// Whether a body's id is checked whenever the body is read, beyond its checksum. Default:
+        /// yes; it costs about 1 ns a byte.
+        pub verify_reads: bool = true,
+        /// Whether ids are checked of all bodies that opening reads. Default: no; [`Store::check`]
+        /// does it when asked.
+        ///
+        /// [`Store::check`]: crate::Store::check
+        pub verify_on_open: bool = false,
+        /// The longest body, in bytes. Default 16 MiB: a batch of them stays in memory while it is
+        /// written.
+        pub body_len_max: u32 = 16 << 20,
+        /// How long a segment of the log gets, in bytes. Default 64 MiB.
+        pub segment_len: u64 = 64 << 20,
+        /// How many bodies can wait to be written; appenders beyond that wait for room. Default
+        /// 65,536.
+        pub queue_records_max: usize = 1 << 16,
+        /// How many bytes of bodies can wait to be written. Default 64 MiB.
+        pub queue_bytes_max: usize = 64 << 20,
+        /// A restart checkpoint is written after so many appends. Default 1,000,000: at 1 µs each,
+        /// opening after a crash replays at most a second's worth.
+        pub checkpoint_every: u64 = 1_000_000,
+        /// A restart checkpoint is written after so much time if anything was appended. Default 5
+        /// minutes.
+        pub checkpoint_interval: Duration = Duration::from_secs(300),
+        /// Whether restart checkpoints are read with a call whenever something of them is wanted,
+        /// instead of being mapped. Default: no. A map is faster. A page of it that the disk can't
+        /// read raises SIGBUS, which a handler turns into an error; where a program has a handler
+        /// of its own, installed later, that does not pass on what it does not know, this is for.
+        pub load_checkpoints: bool = false,
+        /// Whether the store has threads of its own, for writing and for checkpoints. Default: yes.
+        /// Without them every append syncs by itself and checkpoints are written when asked for:
+        /// the same calls give the same operations on the disk.
+        pub threads: bool = true,
+        /// Where bodies are read that were dropped from this machine: with the feature `node`,
+        /// `archive::segment_source`. Default: nowhere; reading such a body then fails, and nothing
+        /// else.
+        pub segment_source: Option<Arc<dyn SegmentSource>> = None,
     }
 }

@@ -7,10 +7,19 @@
 //!       +----------+--------------+----------+---------
 //! ```
 //!
-//! Integers are little-endian; the CRC covers all bytes but its own.
+//! The content is a value archived by `rkyv`. Integers are little-endian; the CRC covers all bytes
+//! but its own.
 
 use std::io;
 
+use rkyv::{
+    Archive, Deserialize, Serialize,
+    api::high::{HighDeserializer, HighSerializer, HighValidator},
+    bytecheck::CheckBytes,
+    rancor::{Error, fail},
+    ser::allocator::ArenaHandle,
+    util::AlignedVec,
+};
 use stemedb_wal::disk::Disk;
 
 /// Bytes before the content.
@@ -44,17 +53,31 @@ pub enum SmallFileError {
     Damaged,
 }
 
+/// A value that can be the content: whatever derives the three traits of `rkyv`.
+pub trait Content:
+    Sized
+    + Archive<
+        Archived: for<'a> CheckBytes<HighValidator<'a, Error>>
+                      + Deserialize<Self, HighDeserializer<Error>>,
+    > + for<'a> Serialize<HighSerializer<AlignedVec, ArenaHandle<'a>, Error>>
+{
+}
+
+impl<T> Content for T
+where
+    T: Archive + for<'a> Serialize<HighSerializer<AlignedVec, ArenaHandle<'a>, Error>>,
+    T::Archived:
+        for<'a> CheckBytes<HighValidator<'a, Error>> + Deserialize<T, HighDeserializer<Error>>,
+{
+}
+
 impl SmallFile {
-    /// The content of the file, parsed by `parse`; `None` if there is no such file.
+    /// The content of the file; `None` if there is no such file.
     ///
     /// # Errors
     ///
     /// See [`SmallFileError`].
-    pub fn load<T>(
-        &self,
-        disk: &dyn Disk,
-        parse: impl FnOnce(&[u8]) -> Option<T>,
-    ) -> Result<Option<T>, SmallFileError> {
+    pub fn load<T: Content>(&self, disk: &dyn Disk) -> Result<Option<T>, SmallFileError> {
         let file = match disk.open(self.name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
@@ -65,8 +88,7 @@ impl SmallFile {
         let mut bytes = vec![0; len];
         let read = file.read_at(&mut bytes, 0)?;
         bytes.truncate(read);
-        let content = self.decode(&bytes).and_then(parse);
-        content.map(Some).ok_or(SmallFileError::Damaged)
+        self.decode(&bytes).map(Some).ok_or(SmallFileError::Damaged)
     }
 
     /// Replaces the file.
@@ -74,7 +96,8 @@ impl SmallFile {
     /// # Errors
     ///
     /// If the disk fails: the file is then the old one or the new one, whole.
-    pub fn save(&self, disk: &dyn Disk, content: &[u8]) -> io::Result<()> {
+    pub fn save<T: Content>(&self, disk: &dyn Disk, content: &T) -> io::Result<()> {
+        let bytes = self.encode(content).map_err(io::Error::other)?;
         let file = if self.private {
             // One that is left of a start that was cut short may have other rights.
             match disk.remove(self.temp_name) {
@@ -84,34 +107,56 @@ impl SmallFile {
         } else {
             disk.create(self.temp_name)?
         };
-        file.write_at(&self.encode(content), 0)?;
+        file.write_at(&bytes, 0)?;
         file.sync()?;
         disk.rename(self.temp_name, self.name)?;
         disk.sync_dir()
     }
 
     /// The bytes of a file with this content.
-    pub fn encode(&self, content: &[u8]) -> Vec<u8> {
+    ///
+    /// # Errors
+    ///
+    /// If the content is longer than it may be.
+    pub fn encode<T: Content>(&self, content: &T) -> Result<Vec<u8>, Error> {
+        let content = rkyv::to_bytes::<Error>(content)?;
+        if content.len() > self.content_len_max {
+            let len = content.len();
+            fail!(ContentTooLong { name: self.name, len, max: self.content_len_max });
+        }
         let front = [self.magic.as_slice(), &self.version.to_le_bytes()].concat();
-        let crc = crc_of(&front, content).to_le_bytes();
-        [&front, crc.as_slice(), content].concat()
+        let crc = crc_of(&front, &content).to_le_bytes();
+        Ok([&front, crc.as_slice(), &content].concat())
     }
 
     /// The content of a file with these bytes. Total: any bytes may come.
-    pub fn decode<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+    pub fn decode<T: Content>(&self, bytes: &[u8]) -> Option<T> {
         let (front, rest) = bytes.split_first_chunk::<12>()?;
         let (crc, content) = rest.split_first_chunk::<4>()?;
         let expected = [self.magic.as_slice(), &self.version.to_le_bytes()].concat();
         let whole = *front == *expected && u32::from_le_bytes(*crc) == crc_of(front, content);
-        (whole && content.len() <= self.content_len_max).then_some(content)
+        if !whole || content.len() > self.content_len_max {
+            return None;
+        }
+        // Archived values are aligned.
+        let mut aligned = AlignedVec::<16>::with_capacity(content.len());
+        aligned.extend_from_slice(content);
+        rkyv::from_bytes::<T, Error>(&aligned).ok()
+    }
+
+    /// The bytes of a file, read and written again; `None` if they are not one.
+    pub fn rewrite<T: Content>(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        self.encode(&self.decode::<T>(bytes)?).ok()
     }
 }
 
-/// The next `N` bytes of a content, which are taken off its front.
-pub fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (taken, after) = rest.split_first_chunk()?;
-    *rest = after;
-    Some(*taken)
+/// More content than such a file may have.
+#[derive(Debug, thiserror::Error)]
+#[error("{name} would have {len} bytes, more than {max}")]
+struct ContentTooLong {
+    name: &'static str,
+    len: usize,
+    max: usize,
 }
 
 fn crc_of(front: &[u8], content: &[u8]) -> u32 {
@@ -136,8 +181,8 @@ mod tests {
         private: false,
     };
 
-    fn load(disk: &MemoryDisk) -> Result<Option<Vec<u8>>, SmallFileError> {
-        FILE.load(disk, |content| Some(content.to_vec()))
+    fn load(disk: &MemoryDisk) -> Result<Option<String>, SmallFileError> {
+        FILE.load(disk)
     }
 
     fn put(disk: &MemoryDisk, bytes: &[u8]) {
@@ -150,10 +195,10 @@ mod tests {
     fn what_is_saved_is_loaded_and_no_damage_passes() {
         let disk = MemoryDisk::new();
         assert_eq!(load(&disk).unwrap(), None);
-        for content in [&b""[..], b"some content"] {
-            FILE.save(&disk, content).unwrap();
-            assert_eq!(load(&disk).unwrap().as_deref(), Some(content));
-            let bytes = FILE.encode(content);
+        for content in ["", "some content"].map(String::from) {
+            FILE.save(&disk, &content).unwrap();
+            assert_eq!(load(&disk).unwrap().as_ref(), Some(&content));
+            let bytes = FILE.encode(&content).unwrap();
             for bit in 0..bytes.len() * 8 {
                 let mut flipped = bytes.clone();
                 flipped[bit / 8] ^= 1 << (bit % 8);
@@ -168,13 +213,29 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_too_long_is_not_read() {
+    fn a_file_that_is_too_long_is_neither_read_nor_written() {
+        let wide = SmallFile { content_len_max: 1000, ..FILE };
+        let text = |len| "x".repeat(len);
+        // A longer string has 16 bytes besides its own.
         let disk = MemoryDisk::new();
-        put(&disk, &FILE.encode(&[1; 20]));
-        assert_eq!(load(&disk).unwrap(), Some(vec![1; 20]));
-        put(&disk, &FILE.encode(&[1; 21]));
+        put(&disk, &wide.encode(&text(16)).unwrap());
+        assert_eq!(load(&disk).unwrap(), Some(text(16)));
+        for len in [17, 900] {
+            FILE.encode(&text(len)).unwrap_err();
+            put(&disk, &wide.encode(&text(len)).unwrap());
+            assert!(matches!(load(&disk), Err(SmallFileError::Damaged)), "{len}");
+        }
+        put(&disk, &vec![1; 100_000]);
         assert!(matches!(load(&disk), Err(SmallFileError::Damaged)));
-        put(&disk, &FILE.encode(&[1; 1000]));
+    }
+
+    #[test]
+    fn a_content_that_is_none_is_damage() {
+        let disk = MemoryDisk::new();
+        // Right by its checksum, and no UTF-8.
+        put(&disk, &FILE.encode(&[0xff_u8; 8]).unwrap());
+        assert!(matches!(load(&disk), Err(SmallFileError::Damaged)));
+        put(&disk, &FILE.encode(&()).unwrap());
         assert!(matches!(load(&disk), Err(SmallFileError::Damaged)));
     }
 }

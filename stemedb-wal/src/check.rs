@@ -15,12 +15,11 @@ pub use self::scrub::{ScrubDamage, ScrubStep, Scrubber};
 use crate::{
     disk::{Disk, SECTOR_LEN},
     error::{Damage, DamageKind, DiskError},
-    internal::filled,
+    internal::{filled, in_memory, rest_of_mut},
     log::{
         LogReader,
         segments::{Offsets, Segment},
     },
-    record::HEAD_LEN,
     repair::{
         HashBody,
         salvage::{Context, salvage},
@@ -46,7 +45,7 @@ impl LogReader {
     ///
     /// `progress` hears after each segment how many bytes were read so far. Holes are no damage:
     /// they are known. Of segments that are in an archive, what is kept here is checked; see
-    /// [`remote_segments`](Self::remote_segments).
+    /// [`dropped_segments`](Self::dropped_segments).
     ///
     /// # Errors
     ///
@@ -69,7 +68,7 @@ impl LogReader {
                 continue;
             }
             let check = SegmentCheck::new(&*shared.disk, segment, next, hash, end);
-            if segment.file.is_remote() {
+            if check.file.is_remote()? {
                 found.extend(check.kept(&mut read)?);
             } else {
                 check.all(&mut read, &mut found)?;
@@ -77,12 +76,6 @@ impl LogReader {
             progress(read);
         }
         Ok(found)
-    }
-
-    /// How many segments have their bodies in an archive only.
-    pub fn remote_segments(&self) -> u64 {
-        let segments = self.shared().segments();
-        segments.iter().filter(|segment| segment.file.is_remote()).count() as u64
     }
 }
 
@@ -138,7 +131,7 @@ impl<'a> SegmentCheck<'a> {
     ) -> Self {
         let first_position = segment.header.first_position;
         let published = match next {
-            Some(next) => next.first_position.saturating_sub(first_position),
+            Some(next) => next.first_position - first_position,
             // One that was begun a moment ago has its header, and is not published yet.
             None => end.saturating_sub(first_position).max(HEADER_LEN as u64),
         };
@@ -173,7 +166,7 @@ impl<'a> SegmentCheck<'a> {
 
     /// What is wrong with what is kept here of a segment in an archive.
     fn kept(&self, total: &mut u64) -> Result<Option<Damage>, DiskError> {
-        let damage = || self.segment.stub_damaged(self.file.disk);
+        let damage = || self.file.stub_damage(self.segment.header.first_index);
         let Some(next) = self.next else { return Ok(Some(damage())) };
         let bytes = match self.file.read_kept(self.published)? {
             Ok(bytes) => bytes,
@@ -222,9 +215,11 @@ impl<'a> SegmentCheck<'a> {
         let Some(batches_end) = self.batches_end() else { return Ok(Outcome::Damaged(None)) };
         let Progress { pass, offsets, buffer, .. } = progress;
         let at = pass.next();
-        let len = budget.clamp(CHUNK_LEN_MIN, CHUNK_LEN as u64).min(batches_end.saturating_sub(at));
-        buffer.resize(HEADROOM_LEN + usize::try_from(len).unwrap_or(0), 0);
-        let read = self.file.read_at(buffer.get_mut(HEADROOM_LEN..).unwrap_or_default(), at)?;
+        // A trailer may say that the batches end within the header.
+        let left = batches_end.saturating_sub(at);
+        let len = budget.clamp(CHUNK_LEN_MIN, CHUNK_LEN as u64).min(left);
+        buffer.resize(HEADROOM_LEN + in_memory(len), 0);
+        let read = self.file.read_at(rest_of_mut(buffer, HEADROOM_LEN), at)?;
         *total += read as u64;
         if (read as u64) < len {
             return damaged(at + read as u64, DamageKind::Short);
@@ -245,7 +240,7 @@ impl<'a> SegmentCheck<'a> {
         }
         let Some(next) = self.next else { return Ok(Outcome::Whole) };
         // One byte more, to notice a file that goes on.
-        let len = usize::try_from(self.published.saturating_sub(batches_end)).unwrap_or(0);
+        let len = in_memory(self.published - batches_end);
         let mut bytes = vec![0; len + 1];
         let read = self.file.read_at(&mut bytes, batches_end)?;
         *total += read as u64;
@@ -262,10 +257,9 @@ impl<'a> SegmentCheck<'a> {
         let Some(hash) = self.hash else { return Ok(()) };
         let base = self.segment.header.first_position + fed.offset;
         for placed in fed.placed.iter().filter(|placed| placed.kind.has_body()) {
-            let at = usize::try_from(placed.position.get() - base).unwrap_or(usize::MAX) + HEAD_LEN;
-            let body = fed.bytes.get(at..at + placed.len as usize).unwrap_or_default();
-            if hash(body) != placed.id {
-                return Err(Gap { offset: fed.offset + at as u64, what: DamageKind::Id });
+            if hash(placed.body_in(fed.bytes, base)) != placed.id {
+                let offset = fed.offset + placed.body_range(base).start as u64;
+                return Err(Gap { offset, what: DamageKind::Id });
             }
         }
         Ok(())
@@ -307,7 +301,7 @@ impl<'a> SegmentCheck<'a> {
                 }
             } else if Trailer::at_end(bytes, header, bytes.len() as u64).is_none() {
                 let len = self.published.max(bytes.len() as u64);
-                let offset = len.saturating_sub(TRAILER_LEN as u64);
+                let offset = len - TRAILER_LEN as u64;
                 damaged(offset, header.first_index, DamageKind::Footer);
             }
         }

@@ -21,6 +21,7 @@ pub(crate) fn quarantine_name(
     // Those in the making count as well: a crash left them, and they are removed later.
     let finished = names.iter().map(|name| name.strip_suffix(".tmp").unwrap_or(name));
     let numbers = finished.filter_map(|name| quarantined(name).map(|found| found.number));
+    // Any number may be in a name.
     let number = numbers.max().map_or(1, |last| last.saturating_add(1));
     Ok(format!("{file}.{number:04}.{}", why.extension()))
 }
@@ -111,6 +112,11 @@ pub(crate) fn list(disk: &dyn Disk) -> Result<Vec<String>, DiskError> {
 /// As [`list`], with dropped segments as well.
 pub(crate) fn list_segments(dir: &LogDir) -> Result<Vec<String>, DiskError> {
     dir.list_segments().map_err(|source| failed(&**dir, Action::List, "", source))
+}
+
+/// The names of the segments whose bodies are only in an archive.
+pub(crate) fn list_dropped(dir: &LogDir) -> Result<Vec<String>, DiskError> {
+    dir.dropped().map_err(|source| failed(&**dir, Action::List, "", source))
 }
 
 /// Renames a segment, or its stub.

@@ -31,6 +31,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::{
     disk::{Disk, Fingerprint},
+    internal::filled,
     position::Position,
     watermark::Watermark,
 };
@@ -278,8 +279,7 @@ impl Identity {
         })?;
         let mut buffer = [0; IDENTITY_LEN_MAX + 1];
         let len = file.read_at(&mut buffer, 0).map_err(read)?;
-        let bytes = buffer.get(..len).unwrap_or_default();
-        Self::decode(bytes).map_err(|unreadable| match unreadable {
+        Self::decode(filled(&buffer, len)).map_err(|unreadable| match unreadable {
             Unreadable::Damaged => IdentityError::Damaged { path: path() },
             Unreadable::FutureVersion(version) => {
                 IdentityError::FutureVersion { path: path(), version }
@@ -368,6 +368,7 @@ impl Identity {
     pub fn encode(&self) -> [u8; IDENTITY_LEN] {
         let secret = if self.secret_check.is_some() { FLAG_SECRET } else { 0 };
         let clean = if self.clean.is_some() { FLAG_CLEAN } else { 0 };
+        // What the flags say is not there is zeros.
         let mark = self.clean.unwrap_or_default();
         let fields: [&[u8]; 11] = [
             &self.store_id,

@@ -40,7 +40,7 @@ pub use self::{
     entries::Entries,
     extent::durable_extent,
     known::KnownSegment,
-    options::{LogOptions, Origin, Spares, further},
+    options::{LogOptions, Origin, Spares},
     placed::{HoleEntry, NewRecord},
     reader::{LogReader, Record},
     recovery::{OpenReport, Replayed, Warning, is_in_use},
@@ -174,11 +174,10 @@ impl Log {
             spare: Spare::new(Arc::clone(found.handles.dir().disk()), options.spares),
             shared: Arc::new(Shared::new(found.handles, found.segments)),
             origin: *origin,
-            options: LogOptions {
-                segment_len: options.segment_len.min(SEGMENT_LEN_MAX),
-                body_len_max: options.body_len_max.min(BODY_LEN_MAX),
-                ..options.clone()
-            },
+            options: options
+                .clone()
+                .segment_len(options.segment_len.min(SEGMENT_LEN_MAX))
+                .body_len_max(options.body_len_max.min(BODY_LEN_MAX)),
             open: found.open,
             file: found.file,
             offset: found.offset,
@@ -270,7 +269,7 @@ impl Log {
         LogStats {
             segments: self.shared.segments().len() as u64,
             bytes: self.end().get(),
-            reserved: self.allocated.saturating_sub(self.offset),
+            reserved: self.allocated - self.offset,
         }
     }
 

@@ -107,6 +107,12 @@ pub enum RemoteError {
 #[error("the stub that is in the place of an archived segment is not what was written")]
 pub(crate) struct StubDamaged;
 
+impl StubDamaged {
+    pub(crate) fn is_cause_of(error: &io::Error) -> bool {
+        error.get_ref().and_then(|cause| cause.downcast_ref::<Self>()).is_some()
+    }
+}
+
 impl From<StubDamaged> for io::Error {
     fn from(damaged: StubDamaged) -> Self {
         Self::new(io::ErrorKind::InvalidData, damaged)

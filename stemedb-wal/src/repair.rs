@@ -26,8 +26,6 @@ use std::{fmt, path::PathBuf, sync::Arc};
 
 use stemedb_merkle::{Hash, LogIndex, Timestamp, id::to_hex};
 
-pub use crate::error::HealError;
-
 pub use self::{
     heal::{Heal, Rewritten},
     identity::{FindIdentity, FoundIdentity, IdentityChange, find_identity},
@@ -46,7 +44,7 @@ use crate::{
 };
 
 /// Computes the id of a body.
-pub type HashBody<'a> = &'a dyn Fn(&[u8]) -> Hash;
+pub(crate) type HashBody<'a> = &'a dyn Fn(&[u8]) -> Hash;
 
 /// Why a log could not be repaired. It is as it was, or asks to be repaired again.
 #[derive(Debug, thiserror::Error)]
@@ -221,19 +219,23 @@ impl fmt::Display for RepairAction {
     }
 }
 
-/// How a log is repaired.
-#[derive(Clone, Copy)]
-pub struct RepairOptions<'a> {
-    /// How a new generation of segments is written.
-    pub log: &'a LogOptions,
-    /// Computes the id of a body. Without it, bodies are held against their checksums only, and
-    /// less can be put together again.
-    pub hash: Option<HashBody<'a>>,
-    /// How far the log is known to have reached, beside the clean mark of its identity: a log that
-    /// ends before is damaged.
-    pub marks: &'a [Watermark],
-    /// Whether to go on without entries that are lost.
-    pub accept_loss: bool,
+stemedb_merkle::options! {
+    /// How a log is repaired.
+    #[derive(Clone, Copy)]
+    pub struct RepairOptions<'a> {
+        new {
+            /// How a new generation of segments is written.
+            pub log: &'a LogOptions,
+        }
+        /// Computes the id of a body. Without it, bodies are held against their checksums only, and
+        /// less can be put together again.
+        pub hash: Option<HashBody<'a>> = None,
+        /// How far the log is known to have reached, beside the clean mark of its identity: a log
+        /// that ends before is damaged.
+        pub marks: &'a [Watermark] = &[],
+        /// Whether to go on without entries that are lost.
+        pub accept_loss: bool = false,
+    }
 }
 
 impl RepairOptions<'_> {
@@ -257,8 +259,15 @@ impl fmt::Debug for RepairOptions<'_> {
 /// [applied](Self::apply).
 #[derive(Debug)]
 pub struct RepairPlan {
+    /// What is wrong, in the order of the log.
+    pub found: Vec<Damage>,
+    /// How many entries would be lost, at least; `None` if none.
+    pub lost_entries: Option<u64>,
+    /// The ids whose bodies are lost, and were not known to be, in the order of the log.
+    pub lost_bodies: Vec<Hash>,
+    /// All holes and heals of the log, in its order, as they are after the repair.
+    pub gaps: Vec<GapRecord>,
     plan: Plan,
-    found: Vec<Damage>,
 }
 
 /// A record that says of an entry that its body is lost, or brings it back.
@@ -290,34 +299,18 @@ impl RepairPlan {
     ) -> Result<Self, RepairError> {
         let disk = &options.dir(disk);
         let plan = make_plan(disk, identity, options, progress)?;
-        let found = plan.found(&**disk);
-        Ok(Self { plan, found })
-    }
-
-    /// What is wrong, in the order of the log.
-    pub fn found(&self) -> &[Damage] {
-        &self.found
-    }
-
-    /// How many entries would be lost, at least; `None` if none.
-    pub fn lost_entries(&self) -> Option<u64> {
-        self.plan.lost.then(|| self.plan.lost_entries())
-    }
-
-    /// The ids whose bodies are lost, and were not known to be, in the order of the log.
-    pub fn lost_bodies(&self) -> Vec<Hash> {
-        self.plan.lost_bodies.iter().map(|head| head.id).collect()
-    }
-
-    /// All holes and heals of the log, in its order, as they are after the repair.
-    pub fn gaps(&self) -> Vec<GapRecord> {
-        let gaps = self.plan.gaps.iter().filter(|gap| gap.kind != Kind::Void);
-        gaps.map(|gap| GapRecord {
+        let gaps = plan.gaps.iter().filter(|gap| gap.kind != Kind::Void).map(|gap| GapRecord {
             position: Position(gap.position),
             kind: gap.kind,
             id: gap.head.id,
+        });
+        Ok(Self {
+            found: plan.found(&**disk),
+            lost_entries: plan.lost.then(|| plan.lost_entries()),
+            lost_bodies: plan.lost_bodies.iter().map(|head| head.id).collect(),
+            gaps: gaps.collect(),
+            plan,
         })
-        .collect()
     }
 
     /// Whether there is something to do.
@@ -338,39 +331,35 @@ impl RepairPlan {
     /// [`RepairError::Loss`], with nothing changed, where entries would be lost and that was not
     /// [accepted](RepairOptions::accept_loss); and if the disk fails.
     pub fn apply(
-        mut self,
+        self,
         disk: &Arc<dyn Disk>,
         identity: &mut Identity,
         options: &RepairOptions<'_>,
     ) -> Result<RepairReport, RepairError> {
-        if let Some(at_least) = self.lost_entries().filter(|_| !options.accept_loss) {
-            return Err(RepairError::Loss { at_least, found: self.found });
-        }
         let disk = &options.dir(disk);
-        let plan_changes = self.changes();
-        let mut report = RepairReport {
-            lost_entries: self.lost_entries(),
-            lost_bodies: self.lost_bodies(),
-            found: self.found,
-            ..RepairReport::default()
-        };
-        if plan_changes {
+        let changes = self.changes();
+        let Self { found, lost_entries, lost_bodies, mut plan, .. } = self;
+        if let Some(at_least) = lost_entries.filter(|_| !options.accept_loss) {
+            return Err(RepairError::Loss { at_least, found });
+        }
+        let mut report =
+            RepairReport { found, lost_entries, lost_bodies, ..RepairReport::default() };
+        if changes {
             candidates::remove_leftovers(disk)?;
         }
         // First, so that none of them is in the way of a segment of this log.
-        let plan = &mut self.plan;
         for name in std::mem::take(&mut plan.strays) {
             quarantine(disk, &name, &mut report)?;
             files::sync_dir(&**disk)?;
         }
         if plan.lost {
-            generation::begin(disk, identity, options, plan, &mut report)?;
+            generation::begin(disk, identity, options, &plan, &mut report)?;
         } else {
             for (from, to) in replace::put_names_right(disk, &mut plan.segments)? {
                 let (from, to) = (disk.path(&from), disk.path(&to));
                 report.actions.push(RepairAction::Renamed { from, to });
             }
-            repair_in_place(disk, identity, plan, options, &mut report)?;
+            repair_in_place(disk, identity, &plan, options, &mut report)?;
         }
         Ok(report)
     }

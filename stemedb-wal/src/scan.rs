@@ -16,6 +16,7 @@ use crate::{
     batch::{self, BatchHeader},
     checksum::Salt,
     error::{Damage, DamageKind},
+    internal::{in_memory, in_segment, rest_of},
     record::{HEAD_LEN, Head, Placed},
     segment::{SegmentHeader, encode_footer},
 };
@@ -70,10 +71,7 @@ impl Reached {
 pub(crate) fn offsets_of(header: &SegmentHeader, placed: &[Placed]) -> impl Iterator<Item = u32> {
     let first_position = header.first_position;
     let entries = placed.iter().filter(|placed| placed.kind.takes_index());
-    // A segment is never longer than SEGMENT_LEN_MAX.
-    entries.map(move |placed| {
-        u32::try_from(placed.position.get() - first_position).unwrap_or(u32::MAX)
-    })
+    entries.map(move |placed| in_segment(placed.position.get() - first_position))
 }
 
 /// What a scan of all batches in a part of a segment found.
@@ -176,8 +174,9 @@ impl Scanner {
     pub(crate) fn all(mut self, bytes: &[u8]) -> Scanned {
         let mut placed = Vec::new();
         let offset = self.reached.offset;
-        let at = usize::try_from(offset).unwrap_or(usize::MAX);
-        let (read, stop) = self.scan(bytes.get(at..).unwrap_or_default(), offset, &mut placed);
+        // A file that is cut within its header has no batches.
+        let batches = bytes.get(in_memory(offset)..).unwrap_or_default();
+        let (read, stop) = self.scan(batches, offset, &mut placed);
         placed.truncate(self.take_whole());
         let gap = match stop {
             Stop::Gap(gap) => gap,
@@ -209,7 +208,7 @@ impl Scanner {
     ) -> (usize, Stop) {
         let mut at = 0;
         loop {
-            let rest = bytes.get(at..).unwrap_or_default();
+            let rest = rest_of(bytes, at);
             let here = offset + at as u64;
             let advanced = match self.open {
                 None => self.begin(rest, here),
@@ -235,6 +234,7 @@ impl Scanner {
             self.time_known = true;
             let before = match header.entries {
                 0 => header.last_time,
+                // No entry has the time 0, which a batch may say all the same.
                 _ => header.first_time.saturating_sub(1),
             };
             self.last_time = before.max(self.last_time);
@@ -271,7 +271,7 @@ impl Scanner {
         let Some(mut open) = self.open else { return Ok(0) };
         let mut at = 0;
         while open.records_left > 0 {
-            let rest = bytes.get(at..).unwrap_or_default();
+            let rest = rest_of(bytes, at);
             let position = self.first_position + offset + at as u64;
             let bad = |what| Stop::Gap(Gap { offset: offset + at as u64, what });
             let needed = match Head::parse(rest, self.salt, position) {
@@ -282,7 +282,7 @@ impl Scanner {
                     if len > open.payload_left {
                         return Err(bad(DamageKind::Sequence));
                     }
-                    let whole = usize::try_from(len).unwrap_or(usize::MAX);
+                    let whole = in_memory(len);
                     if let Some(body) = rest.get(HEAD_LEN..whole) {
                         if position >= self.bodies_from && !head.covers(body, self.salt, position) {
                             return Err(bad(DamageKind::Body));

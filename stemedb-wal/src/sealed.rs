@@ -15,10 +15,10 @@ pub use crate::segment::{
 use crate::{
     disk::Disk,
     error::{Action, DamageKind, DiskError},
-    internal::internal_error,
+    files,
+    internal::in_memory,
     log::{LogReader, Placed},
     position::Position,
-    record::HEAD_LEN,
     remote::{LogDir, PART_LEN},
     scan::{Gap, Scanner, offsets_of},
     segment::{HeaderError, segment_salt},
@@ -101,8 +101,7 @@ fn check_bodies_from(bytes: &[u8], position: u64) -> Result<CheckedSegment, Segm
     let (reached, Gap { offset, what }) = (scanned.reached, scanned.gap);
     let offsets: Vec<u32> = offsets_of(&header, &scanned.placed).collect();
     let (footer, trailer_sum) = reached.footer(&header, &offsets);
-    let at = usize::try_from(reached.offset).unwrap_or(usize::MAX);
-    if bytes.get(at..) != Some(footer.as_slice()) {
+    if bytes.get(in_memory(reached.offset)..) != Some(footer.as_slice()) {
         // Either the footer is not the one of these batches, or the batches go on and are damaged.
         let (offset, what) = match what {
             DamageKind::Short => (reached.offset, what),
@@ -124,16 +123,7 @@ fn check_bodies_from(bytes: &[u8], position: u64) -> Result<CheckedSegment, Segm
 impl CheckedSegment {
     /// The body of one of its records, in the bytes that were checked.
     pub fn body<'a>(&self, bytes: &'a [u8], placed: &Placed) -> &'a [u8] {
-        bytes
-            .get(self.body_range(placed))
-            .unwrap_or_else(|| internal_error("the body of a record that was checked"))
-    }
-
-    /// Where that body is in the bytes.
-    fn body_range(&self, placed: &Placed) -> Range<usize> {
-        let offset = placed.position.get().saturating_sub(self.header.first_position);
-        let start = usize::try_from(offset).unwrap_or(usize::MAX).saturating_add(HEAD_LEN);
-        start..start.saturating_add(placed.len as usize)
+        placed.body_in(bytes, self.header.first_position)
     }
 
     /// The header of the segment that follows, in a store with this salt seed.
@@ -143,7 +133,7 @@ impl CheckedSegment {
             generation: self.header.generation,
             previous_sum: self.trailer_sum,
             first_index: self.next_index.get(),
-            first_position: self.header.first_position.saturating_add(self.len),
+            first_position: self.header.first_position + self.len,
             salt: segment_salt(salt_seed, self.header.generation, self.next_index.get()),
             time_before: self.last_time.as_ntp64(),
         }
@@ -207,8 +197,8 @@ impl LogReader {
     /// # Errors
     ///
     /// If the directory can't be listed.
-    pub fn dropped_segments(&self) -> io::Result<Vec<String>> {
-        self.shared().handles.dir().dropped()
+    pub fn dropped_segments(&self) -> Result<Vec<String>, DiskError> {
+        files::list_dropped(self.shared().handles.dir())
     }
 
     /// Whether bodies can be read that are only in an archive.
@@ -262,7 +252,8 @@ pub fn drop_segment(
     let found =
         check_segment(&bytes).map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))?;
     let records = found.placed.iter().filter(|placed| placed.len > 0);
-    let gaps: Vec<Range<usize>> = records.map(|placed| found.body_range(placed)).collect();
+    let gaps: Vec<Range<usize>> =
+        records.map(|placed| placed.body_range(found.header.first_position)).collect();
     dir.put_stub(name, bytes, &gaps, place, parts)?;
     Ok(len)
 }
@@ -273,7 +264,7 @@ pub fn drop_segment(
 ///
 /// If the disk fails.
 pub fn write_unfinished(disk: &dyn Disk, name: &str, bytes: &[u8]) -> Result<(), DiskError> {
-    crate::files::write_durably(disk, &unfinished_name(name), bytes)
+    files::write_durably(disk, &unfinished_name(name), bytes)
 }
 
 /// The name of a file until its log is complete.

@@ -4,7 +4,8 @@ use stemedb_merkle::LogIndex;
 
 use crate::position::Position;
 
-/// A place between two batches, up to which the log is known to have been durable.
+/// A place between two batches, up to which the log is known to have been durable. The
+/// greater one of two of a log is further on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Watermark {
     /// The position.

@@ -4,8 +4,7 @@ use std::{fs, future::Future as _, path::Path, sync::Arc, time::Duration};
 
 use place::{Place, append, body, faults, options, push, roots};
 use stemedb::{
-    AssertionId, Head, LogIndex, LogSize, OpenError, Options, Replicate as _, Secret, Store,
-    SyncOptions,
+    AssertionId, Head, LogIndex, LogSize, OpenError, Replicate as _, Secret, Store, SyncOptions,
     archive::{Archive, ArchiveError, Fault, PushOptions, RestoreOptions, Selection},
     rpc::{Client, ClientOptions, Server, ServerOptions},
     sync::Limits,
@@ -17,7 +16,9 @@ mod dropped;
 mod place;
 mod s3;
 
-const ALL: PushOptions = PushOptions { seal: true, again: false };
+fn sealing() -> PushOptions {
+    PushOptions::default().seal(true)
+}
 
 #[tokio::test]
 async fn what_is_new_is_sent_and_comes_back_elsewhere() {
@@ -38,9 +39,9 @@ async fn what_is_new_is_sent_and_comes_back_elsewhere() {
     append(&store, 500..1000);
     let second = push(&archive, &store).await;
     assert!(second.manifest == 2 && second.head.log_size > first.head.log_size);
-    let all = archive.push(&store, ALL, |_| {}).await.unwrap();
+    let all = archive.push(&store, sealing(), |_| {}).await.unwrap();
     assert_eq!(all.head, roots(store.head().unwrap()));
-    assert_eq!(archive.push(&store, ALL, |_| {}).await.unwrap().bytes, 0);
+    assert_eq!(archive.push(&store, sealing(), |_| {}).await.unwrap().bytes, 0);
 
     let listed = archive.list().await.unwrap();
     assert_eq!(listed.len(), 1);
@@ -52,11 +53,9 @@ async fn what_is_new_is_sent_and_comes_back_elsewhere() {
 
     for trust_checkpoint in [false, true] {
         let dir = place.join(&format!("two-{trust_checkpoint}"));
-        let restoring = RestoreOptions {
-            root: Some(store.root().unwrap()),
-            trust_checkpoint,
-            ..RestoreOptions::default()
-        };
+        let restoring = RestoreOptions::default()
+            .root(Some(store.root().unwrap()))
+            .trust_checkpoint(trust_checkpoint);
         let restored = archive.restore(&dir, restoring, |_| {}).await.unwrap();
         assert_eq!(roots(restored.head), all.head);
         assert_eq!(restored.epoch, 2);
@@ -78,7 +77,7 @@ async fn what_is_new_is_sent_and_comes_back_elsewhere() {
     // A restored node archives under a name of its own, next to the other, and sends little.
     let two = Arc::new(Store::open(place.join("two-false"), options()).unwrap());
     assert_eq!(two.len(), 1100);
-    let pushed = archive.push(&two, ALL, |_| {}).await.unwrap();
+    let pushed = archive.push(&two, sealing(), |_| {}).await.unwrap();
     assert_eq!((pushed.segments, pushed.head), (1, roots(two.head().unwrap())));
     assert_eq!(archive.list().await.unwrap().len(), 2);
     let several = archive.verify(&Selection::default(), false, None, |_| {}).await;
@@ -173,7 +172,7 @@ async fn damage_is_found_and_never_restored() {
             "{restored:?}"
         );
         assert!(!Store::exists(&dir).unwrap());
-        let again = PushOptions { again: true, seal: false };
+        let again = PushOptions::default().again(true);
         match archive.push(&store, again, |_| {}).await {
             // What has the right length is taken for whole: it is to be removed first.
             Ok(sent) => assert_eq!(sent.segments, u64::from(number == 2)),
@@ -223,11 +222,11 @@ async fn what_was_made_up_does_not_pass() {
     assert!(archive.list().await.unwrap_err().is_damage());
     fs::write(&path, &manifest[..manifest.len() / 2]).unwrap();
     assert!(archive.list().await.unwrap_err().is_damage());
-    assert!(archive.push(&store, ALL, |_| {}).await.unwrap_err().is_damage());
+    assert!(archive.push(&store, sealing(), |_| {}).await.unwrap_err().is_damage());
     fs::write(&path, &manifest).unwrap();
 
     let dir = place.join("two");
-    let other = RestoreOptions { root: Some([7; 32]), ..RestoreOptions::default() };
+    let other = RestoreOptions::default().root(Some([7; 32]));
     let restored = archive.restore(&dir, other, |_| {}).await;
     assert!(matches!(restored, Err(ArchiveError::OtherRoot { .. })), "{restored:?}");
 }
@@ -309,13 +308,13 @@ async fn bodies_that_are_lost_are_told() {
     fs::write(&segment, &bytes).unwrap();
     {
         let store = place.store("one");
-        let failed = archive.push(&store, ALL, |_| {}).await.unwrap_err();
+        let failed = archive.push(&store, sealing(), |_| {}).await.unwrap_err();
         assert!(matches!(failed, ArchiveError::LocalDamage { .. }), "{failed}");
         assert!(archive.list().await.unwrap().is_empty());
     }
     assert_eq!(stemedb::repair(place.join("one"), &options()).unwrap().holes, 1);
     let store = place.store("one");
-    let pushed = archive.push(&store, ALL, |_| {}).await.unwrap();
+    let pushed = archive.push(&store, sealing(), |_| {}).await.unwrap();
     assert_eq!((pushed.head.log_size, pushed.head.count), (LogSize(600), 599));
     assert_eq!(pushed.head, roots(store.head().unwrap()));
     assert_eq!(faults(&archive).await, []);
@@ -328,7 +327,7 @@ async fn bodies_that_are_lost_are_told() {
     let two = Store::open(&dir, options()).unwrap();
     assert!(!two.contains(&AssertionId(*blake3::hash(&body(7)).as_bytes())).unwrap());
     drop(two);
-    let healed = archive.push(&store, ALL, |_| {}).await.unwrap();
+    let healed = archive.push(&store, sealing(), |_| {}).await.unwrap();
     assert_eq!(healed.head, roots(store.head().unwrap()));
     assert_eq!((healed.head.log_size, healed.head.count), (LogSize(700), 700));
     assert_eq!(faults(&archive).await, []);
@@ -339,18 +338,18 @@ async fn a_store_with_a_secret_needs_it_to_come_back() {
     let place = Place::new();
     let archive = place.archive();
     let secret = Secret::new(b"sixteen bytes or more").unwrap();
-    let with = Options { secret: Some(secret.clone()), ..options() };
+    let with = options().secret(Some(secret.clone()));
     let store = Arc::new(Store::open(place.join("one"), with.clone()).unwrap());
     append(&store, 0..600);
-    let pushed = archive.push(&store, ALL, |_| {}).await.unwrap();
+    let pushed = archive.push(&store, sealing(), |_| {}).await.unwrap();
     let dir = place.join("two");
     let without = archive.restore(&dir, RestoreOptions::default(), |_| {}).await;
     assert!(matches!(without, Err(ArchiveError::SecretMissing)), "{without:?}");
     let wrong = Secret::new(b"sixteen other bytes, or more").unwrap();
-    let wrong = RestoreOptions { secret: Some(wrong), ..RestoreOptions::default() };
+    let wrong = RestoreOptions::default().secret(Some(wrong));
     let wrong = archive.restore(&dir, wrong, |_| {}).await.unwrap_err();
     assert!(matches!(wrong, ArchiveError::Damaged(Fault::Body { index: LogIndex(0) })), "{wrong}");
-    let right = RestoreOptions { secret: Some(secret), ..RestoreOptions::default() };
+    let right = RestoreOptions::default().secret(Some(secret));
     let restored = archive.restore(&dir, right, |_| {}).await.unwrap();
     assert_eq!(roots(restored.head), pushed.head);
     assert_eq!(Store::open(&dir, with).unwrap().len(), 600);
@@ -368,11 +367,9 @@ async fn the_loop_of_a_node_sends_what_is_sealed() {
     let place = Place::new();
     let store = place.store("one");
     append(&store, 0..600);
-    let policy = stemedb::node::options::ArchivePolicy {
-        url: format!("file://{}", place.join("archive").display()),
-        interval: Duration::from_millis(20),
-        keep_segments: None,
-    };
+    let url = format!("file://{}", place.join("archive").display());
+    let policy =
+        stemedb::node::options::ArchivePolicy::new(url).interval(Duration::from_millis(20));
     let (told, mut status) = tokio::sync::mpsc::unbounded_channel();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let running = tokio::spawn(stemedb::node::archiver::run(
@@ -387,11 +384,8 @@ async fn the_loop_of_a_node_sends_what_is_sealed() {
     while status.recv().await.unwrap().log_size < 700 {}
     drop(stop);
     running.await.unwrap();
-    let bad = stemedb::node::options::ArchivePolicy {
-        url: "s3:/typo".into(),
-        interval: Duration::from_millis(1),
-        keep_segments: None,
-    };
+    let bad = stemedb::node::options::ArchivePolicy::new("s3:/typo".into())
+        .interval(Duration::from_millis(1));
     let (told, mut status) = tokio::sync::mpsc::unbounded_channel();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let running = tokio::spawn(stemedb::node::archiver::run(

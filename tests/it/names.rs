@@ -1,6 +1,6 @@
 //! Names of the crate root: what a caller must name to match an error or to fill an option.
 
-use std::{any::type_name, sync::Arc};
+use std::{any::type_name, sync::Arc, time::Duration};
 
 use stemedb::{
     Action, AppendError, BackupError, BuildError, CheckpointError, CheckpointFault, ClockReport,
@@ -8,9 +8,22 @@ use stemedb::{
     HistoryProofError, IdentityError, LogAppendError, LogHealError, LogIndex, LogOpenError,
     LogReadError, LogRepairError, LogSize, LogWarning, MappedSetError, NTP64, NodeError, OpenError,
     OpenReport, Options, ParseProofError, Position, ProofError, ProveError, ReadError,
-    ReadNodeError, RemoteError, RepairError, ResolveError, RestoreError, Secret, SecretError,
-    SecretTooShort, SegmentSource, SetAside, Store, TileError, Timestamp, TimestampRangeError,
-    TreeFailure, TreeHead, Warning, WatchError, WriteError, store::ENVIRONMENT,
+    ReadNodeError, RemoteError, RepairError, RepairOptions, ResolveError, RestoreError, Secret,
+    SecretError, SecretTooShort, SegmentSource, SetAside, Store, TileError, Timestamp,
+    TimestampRangeError, TreeFailure, TreeHead, Warning, WatchError, WriteError,
+    archive::{PushOptions, RestoreOptions},
+    node::{
+        self,
+        http::HttpOptions,
+        options::{ArchivePolicy, ScrubPolicy, SyncPolicy},
+    },
+    rpc::{ClientOptions, ClientTls, ServerLimits, ServerOptions, ServerTls, SyncOptions},
+    store::ENVIRONMENT,
+    sync::{Config, Direction, Identity, Keys, Limits, report::Layer},
+};
+use stemedb_wal::{
+    log::{LogOptions, Spares},
+    repair::RepairOptions as LogRepairOptions,
 };
 
 /// All that an error of a store can hold has a name there.
@@ -71,7 +84,7 @@ fn options_and_numbers_are_named_by_the_root() {
     let dir = tempfile::tempdir().unwrap();
     let source: Option<Arc<dyn SegmentSource>> = None;
     let secret = Some(Secret::new(&[7; 32]).unwrap());
-    let options = Options { segment_source: source, secret, ..Options::default() };
+    let options = Options::default().segment_source(source).secret(secret);
     let store = Store::open(dir.path(), options).unwrap();
     let receipt = store.append(b"one").unwrap();
     assert_eq!((receipt.index, store.log_size()), (LogIndex(0), LogSize(1)));
@@ -85,10 +98,53 @@ fn options_and_numbers_are_named_by_the_root() {
     let nothing = store.get_at(Position(1 << 40));
     assert!(matches!(nothing, Err(ReadError::Log(LogReadError::NotFound { .. }))), "{nothing:?}");
     store.close().unwrap();
-    let without = Store::open(dir.path(), Options { create: false, ..Options::default() }).unwrap();
+    let without = Store::open(dir.path(), Options::default().create(false)).unwrap();
     assert!(matches!(without.append(b"two"), Err(AppendError::SecretMissing)));
     drop(without);
     let clock = || NTP64(7 << 32);
     let environment = Environment { clock, ..ENVIRONMENT };
     assert_eq!((environment.clock)(), NTP64(7 << 32));
+}
+
+/// All options are made from outside, by setters that set their own field and no other.
+#[test]
+fn options_are_built_by_setters() {
+    macro_rules! built {
+        ($from:expr; $($field:ident: $value:expr),+ $(,)?) => {{
+            let from = || $from;
+            $(
+                let shown = format!("{:#?}", from().$field($value));
+                let mut expected = from();
+                assert_ne!(shown, format!("{expected:#?}"), "{}: no change", stringify!($field));
+                expected.$field = $value;
+                assert_eq!(shown, format!("{expected:#?}"), "{}", stringify!($field));
+            )+
+        }};
+    }
+    let second = Duration::from_secs(1);
+    built!(Options::default(); create: false, read_only: true, segment_len: 1 << 20,
+        secret: Some(Secret::new(&[7; 32]).unwrap()), checkpoint_interval: second);
+    built!(RepairOptions::default(); accept_loss: true, dry_run: true);
+    built!(LogOptions::default(); segment_len: 1 << 20, spares: Spares::None);
+    let log = LogOptions::default();
+    built!(LogRepairOptions::new(&log); accept_loss: true);
+    built!(ClientOptions::default(); retries_max: 0, tls: Some(ClientTls::new(Vec::new())));
+    built!(ServerOptions::default(); reflection: true,
+        limits: ServerLimits::default().calls_max(1));
+    built!(ServerTls::new(Vec::new(), Vec::new()); client_ca: Some(Vec::new()));
+    built!(ClientTls::new(Vec::new()); server_name: Some("a.example".into()));
+    built!(ServerLimits::default(); calls_max: 1, stop_time_max: second);
+    built!(SyncOptions::default(); direction: Direction::Pull, without: vec![Layer::Bulk]);
+    built!(Limits::default(); levels: 3, count_max: 1, idle_time_max: second);
+    let identity = Identity { node: [1; 16], epoch: 1, keys: Keys::new(None) };
+    built!(Config::new(identity.clone(), [2; 32]); seed: [3; 32], direction: Direction::Push,
+        limits: Limits::default().levels(3));
+    built!(PushOptions::default(); seal: true, again: true);
+    built!(RestoreOptions::default(); root: Some([7; 32]), trust_checkpoint: true);
+    built!(node::Options::default(); gossip: false, http: None,
+        archive: Some(ArchivePolicy::new("file:///a".into())));
+    built!(HttpOptions::default(); hosts: vec!["node-1.example".into()], idle_max: second);
+    built!(SyncPolicy::default(); sessions_max: 1, cpu_share: 0.5);
+    built!(ScrubPolicy::default(); bytes_per_second: 1, interval: second);
+    built!(ArchivePolicy::new("file:///a".into()); url: "file:///b".into(), interval: second);
 }

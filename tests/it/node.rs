@@ -41,8 +41,8 @@ fn loopback() -> SocketAddr {
 }
 
 fn options() -> Options {
-    let sync = SyncPolicy { interval: Duration::from_secs(2), ..SyncPolicy::default() };
-    Options { listen: loopback(), http: Some(loopback()), sync, ..Options::default() }
+    let sync = SyncPolicy::default().interval(Duration::from_secs(2));
+    Options::default().listen(loopback()).http(Some(loopback())).sync(sync)
 }
 
 struct Running {
@@ -131,7 +131,7 @@ fn dirs<const N: usize>() -> [TempDir; N] {
 async fn three_with_one_flag_each_find_each_other_and_agree() {
     let dirs = dirs::<3>();
     let first = Running::start(dirs[0].path(), options()).await;
-    let join = || Options { join: vec![first.peer()], ..options() };
+    let join = || options().join(vec![first.peer()]);
     let second = Running::start(dirs[1].path(), join()).await;
     let third = Running::start(dirs[2].path(), join()).await;
     until("all know all", || [&first, &second, &third].iter().all(|node| alive(node) == 2)).await;
@@ -160,8 +160,8 @@ async fn three_with_one_flag_each_find_each_other_and_agree() {
 #[tokio::test(flavor = "multi_thread")]
 async fn named_peers_without_gossip_come_into_step() {
     let dirs = dirs::<2>();
-    let served = Running::start(dirs[0].path(), Options { gossip: false, ..options() }).await;
-    let named = Options { gossip: false, peers: vec![served.peer()], ..options() };
+    let served = Running::start(dirs[0].path(), options().gossip(false)).await;
+    let named = options().gossip(false).peers(vec![served.peer()]);
     let node = Running::start(dirs[1].path(), named).await;
     served.store().append(b"here").unwrap();
     node.store().append(b"there").unwrap();
@@ -177,14 +177,12 @@ async fn named_peers_without_gossip_come_into_step() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_keeps_others_out_of_gossip_and_of_sessions() {
     let dirs = dirs::<3>();
-    let secret = |text: &str| StoreOptions {
-        secret: Some(Secret::new(text.as_bytes()).unwrap()),
-        ..StoreOptions::default()
-    };
+    let secret =
+        |text: &str| StoreOptions::default().secret(Some(Secret::new(text.as_bytes()).unwrap()));
     let first = Running::with(dirs[0].path(), secret("the cluster's secret"), options()).await;
-    let join = || Options { join: vec![first.peer()], ..options() };
+    let join = || options().join(vec![first.peer()]);
     let second = Running::with(dirs[1].path(), secret("the cluster's secret"), join()).await;
-    let named = Options { peers: vec![first.peer()], ..join() };
+    let named = join().peers(vec![first.peer()]);
     let stranger = Running::with(dirs[2].path(), secret("another secret, too"), named).await;
     first.store().append(b"between us").unwrap();
     until("one root", || in_step(&[&first, &second])).await;
@@ -202,8 +200,7 @@ async fn a_secret_keeps_others_out_of_gossip_and_of_sessions() {
 async fn an_operator_pauses_resumes_and_triggers() {
     let dirs = dirs::<2>();
     let first = Running::start(dirs[0].path(), options()).await;
-    let second =
-        Running::start(dirs[1].path(), Options { join: vec![first.peer()], ..options() }).await;
+    let second = Running::start(dirs[1].path(), options().join(vec![first.peer()])).await;
     until("both are there", || alive(&first) == 1 && alive(&second) == 1).await;
     let [one, two] = [0, 1].map(|n: usize| {
         let socket = PeerAddress::unix(dirs[n].path().join("control").to_str().unwrap());
@@ -238,8 +235,8 @@ async fn control_needs_a_token_of_an_administrator_also_on_this_machine() {
     const CLIENT: &str = "a-token-of-clients";
     let tokens = |text: &str| Some(Tokens::parse(text.as_bytes()).unwrap());
     let open = ServerOptions::default();
-    let admin = ServerOptions { admin_tokens: tokens(ADMIN), ..ServerOptions::default() };
-    let closed = ServerOptions { tokens: tokens(CLIENT), ..admin.clone() };
+    let admin = ServerOptions::default().admin_tokens(tokens(ADMIN));
+    let closed = admin.clone().tokens(tokens(CLIENT));
     let forbidden = Some(Reason::Forbidden);
     for (server, token, control, head) in [
         (&open, None, forbidden, None),
@@ -252,10 +249,9 @@ async fn control_needs_a_token_of_an_administrator_also_on_this_machine() {
         (&closed, Some(ADMIN), None, None),
     ] {
         let dir = tempfile::tempdir().unwrap();
-        let node =
-            Running::start(dir.path(), Options { server: server.clone(), ..options() }).await;
+        let node = Running::start(dir.path(), options().server(server.clone())).await;
         let token = token.map(|token| Token::parse(token.as_bytes()).unwrap());
-        let with_token = ClientOptions { token, ..ClientOptions::default() };
+        let with_token = ClientOptions::default().token(token);
         let client = Client::connect(&node.peer(), with_token).await.unwrap();
         let reason = |error: CallError| error.reason();
         assert_eq!(client.control(Control::Pause).await.err().and_then(reason), control);
@@ -269,7 +265,7 @@ async fn control_needs_a_token_of_an_administrator_also_on_this_machine() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bandwidth_is_kept_to() {
     let dirs = dirs::<2>();
-    let served = Running::start(dirs[0].path(), Options { gossip: false, ..options() }).await;
+    let served = Running::start(dirs[0].path(), options().gossip(false)).await;
     // What zstd can't make smaller.
     let body = |n: u32| {
         let mut bytes = vec![0; 4096];
@@ -278,8 +274,8 @@ async fn bandwidth_is_kept_to() {
     };
     served.store().append_batch((0..1000).map(body)).unwrap();
     let rate = 1 << 20;
-    let sync = SyncPolicy { bytes_per_second: Some(rate), ..options().sync };
-    let slow = Options { gossip: false, peers: vec![served.peer()], sync, ..options() };
+    let sync = options().sync.bytes_per_second(Some(rate));
+    let slow = options().gossip(false).peers(vec![served.peer()]).sync(sync);
     let begin = Instant::now();
     let node = Running::start(dirs[1].path(), slow).await;
     until("one root", || in_step(&[&served, &node])).await;
@@ -296,7 +292,7 @@ async fn without_room_a_node_takes_nothing_and_says_so_until_there_is_some() {
     let dirs = dirs::<2>();
     let first = Running::start(dirs[0].path(), options()).await;
     first.store().append(b"something").unwrap();
-    let full = || Options { join: vec![first.peer()], disk_reserve: Some(u64::MAX), ..options() };
+    let full = || options().join(vec![first.peer()]).disk_reserve(Some(u64::MAX));
     let second = Running::start(dirs[1].path(), full()).await;
     let status = || second.node.status();
     until("it says that it is full", || status().sync.paused == Some(PauseReason::Disk)).await;
@@ -308,7 +304,7 @@ async fn without_room_a_node_takes_nothing_and_says_so_until_there_is_some() {
     assert_eq!(second.store().len(), 0);
     let client = Client::connect(&second.peer(), ClientOptions::default()).await.unwrap();
     assert_eq!(client.head().await.unwrap().count, 0, "reads go on");
-    second.node.reload(Options { disk_reserve: Some(0), ..full() });
+    second.node.reload(full().disk_reserve(Some(0)));
     until("it is ready", || status().not_ready.is_empty()).await;
     until("one root", || in_step(&[&first, &second])).await;
     for node in [first, second] {
@@ -320,7 +316,7 @@ async fn without_room_a_node_takes_nothing_and_says_so_until_there_is_some() {
 async fn with_an_empty_disk_or_an_old_backup_a_node_catches_up() {
     let dirs = dirs::<3>();
     let first = Running::start(dirs[0].path(), options()).await;
-    let join = || Options { join: vec![first.peer()], ..options() };
+    let join = || options().join(vec![first.peer()]);
     let second = Running::start(dirs[1].path(), join()).await;
     for n in 0..100 {
         first.store().append(format!("early {n}").as_bytes()).unwrap();
@@ -335,14 +331,14 @@ async fn with_an_empty_disk_or_an_old_backup_a_node_catches_up() {
     second.end().await;
 
     let empty = dirs[2].path().join("empty");
-    let second = Running::start(&empty, Options { listen, ..join() }).await;
+    let second = Running::start(&empty, join().listen(listen)).await;
     until("one root with an empty disk", || in_step(&[&first, &second])).await;
     second.end().await;
 
     let restored = dirs[2].path().join("restored");
     let options = StoreOptions::default();
     stemedb::restore(&backup, &restored, &taken.head.set_root, options, &mut |_| {}).unwrap();
-    let second = Running::start(&restored, Options { listen, ..join() }).await;
+    let second = Running::start(&restored, join().listen(listen)).await;
     assert_eq!(second.store().len(), 100);
     until("one root with an old backup", || in_step(&[&first, &second])).await;
     assert!(second.node.status().epoch > 1, "a restored store is in an epoch of its own");
@@ -357,7 +353,7 @@ async fn with_an_empty_disk_or_an_old_backup_a_node_catches_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_damaged_is_healed_from_a_peer_by_itself() {
     let dirs = dirs::<2>();
-    let small = || StoreOptions { segment_len: 64 << 10, ..StoreOptions::default() };
+    let small = || StoreOptions::default().segment_len(64 << 10);
     let bodies: Vec<_> = (0..2000).map(|n| format!("assertion {n} {}", "x".repeat(60))).collect();
     let store = Store::open(dirs[0].path(), small()).unwrap();
     store.append_batch(&bodies).unwrap();
@@ -380,8 +376,8 @@ async fn what_is_damaged_is_healed_from_a_peer_by_itself() {
     whole.append_batch(&bodies).unwrap();
     whole.close().unwrap();
     let first = Running::start(dirs[1].path(), options()).await;
-    let join = || Options { join: vec![first.peer()], ..options() };
-    let late = Options { scrub: None, ..join() };
+    let join = || options().join(vec![first.peer()]);
+    let late = join().scrub(None);
     let second = Running::with(dirs[0].path(), small(), late).await;
     until("both are there", || alive(&first) == 1 && alive(&second) == 1).await;
     second.node.reload(join());
@@ -409,7 +405,7 @@ fn trees_are_not_made_by_the_workers_of_the_runtime() {
             seen.lock().unwrap().push(thread::current().id());
         }
     });
-    let opened = StoreOptions { load_checkpoints: true, ..StoreOptions::default() };
+    let opened = StoreOptions::default().load_checkpoints(true);
     let store = Store::open_on(Arc::new(disk.clone()), ENVIRONMENT, opened);
     let store = Arc::new(store.unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -452,7 +448,7 @@ async fn members_find_each_other_without_the_one_that_they_joined_by() {
     let dirs = dirs::<3>();
     let first = Running::start(dirs[0].path(), options()).await;
     let gone = first.peer();
-    let join = || Options { join: vec![gone.clone()], ..options() };
+    let join = || options().join(vec![gone.clone()]);
     let second = Running::start(dirs[1].path(), join()).await;
     let third = Running::start(dirs[2].path(), join()).await;
     until("all know all", || [&first, &second, &third].iter().all(|node| alive(node) == 2)).await;
@@ -465,8 +461,8 @@ async fn members_find_each_other_without_the_one_that_they_joined_by() {
     let places = [second.node.address(), third.node.address()];
     second.end().await;
     third.end().await;
-    let second = Running::start(dirs[1].path(), Options { listen: places[0], ..join() }).await;
-    let third = Running::start(dirs[2].path(), Options { listen: places[1], ..join() }).await;
+    let second = Running::start(dirs[1].path(), join().listen(places[0])).await;
+    let third = Running::start(dirs[2].path(), join().listen(places[1])).await;
     let took = until("they know each other", || alive(&second) == 1 && alive(&third) == 1).await;
     println!("known again after {took:?}");
     for node in [second, third] {
@@ -519,7 +515,7 @@ async fn a_key_belongs_to_one_node_id_and_is_in_no_backup() {
 async fn open_membership_has_to_be_meant() {
     let dirs = dirs::<1>();
     let any: SocketAddr = "0.0.0.0:0".parse().unwrap();
-    let mut open = Options { listen: any, advertise: Some("a:1".parse().unwrap()), ..options() };
+    let mut open = options().listen(any).advertise(Some("a:1".parse().unwrap()));
     open.server.allow_plaintext = true;
     let store = Arc::new(Store::open(dirs[0].path(), StoreOptions::default()).unwrap());
     let refused = Node::start(Arc::clone(&store), open).await;
@@ -534,10 +530,10 @@ fn noise(n: u32) -> Vec<u8> {
 
 /// Two nodes, of which the second is reading the log of the first, slowly.
 async fn reading(dirs: &[TempDir; 2]) -> (Running, Running, Options) {
-    let served = Running::start(dirs[0].path(), Options { gossip: false, ..options() }).await;
+    let served = Running::start(dirs[0].path(), options().gossip(false)).await;
     served.store().append_batch((0..2000).map(noise)).unwrap();
-    let sync = SyncPolicy { bytes_per_second: Some(1 << 20), ..options().sync };
-    let slow = Options { gossip: false, peers: vec![served.peer()], sync, ..options() };
+    let sync = options().sync.bytes_per_second(Some(1 << 20));
+    let slow = options().gossip(false).peers(vec![served.peer()]).sync(sync);
     let node = Running::start(dirs[1].path(), slow.clone()).await;
     until("some have come", || !node.store().is_empty()).await;
     (served, node, slow)
@@ -556,7 +552,7 @@ async fn a_session_under_way_ends_before_its_node_does() {
 async fn a_session_that_runs_takes_nothing_once_the_disk_is_nearly_full() {
     let dirs = dirs::<2>();
     let (served, node, slow) = reading(&dirs).await;
-    node.node.reload(Options { disk_reserve: Some(u64::MAX), ..slow.clone() });
+    node.node.reload(slow.clone().disk_reserve(Some(u64::MAX)));
     until("it says that it is full", || node.node.status().sync.paused == Some(PauseReason::Disk))
         .await;
     // What was being appended then is durable by now.
@@ -565,8 +561,8 @@ async fn a_session_that_runs_takes_nothing_once_the_disk_is_nearly_full() {
     assert!(held < 2000);
     sleep(Duration::from_secs(2)).await;
     assert_eq!(node.store().len(), held);
-    let unlimited = SyncPolicy { bytes_per_second: None, ..slow.sync.clone() };
-    node.node.reload(Options { disk_reserve: Some(0), sync: unlimited, ..slow });
+    let unlimited = slow.sync.clone().bytes_per_second(None);
+    node.node.reload(slow.disk_reserve(Some(0)).sync(unlimited));
     until("one root", || in_step(&[&served, &node])).await;
     for node in [served, node] {
         node.end().await;

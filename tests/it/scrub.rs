@@ -21,7 +21,7 @@ const ENTRIES: u64 = 600;
 
 fn options() -> Options {
     let threads = false;
-    Options { segment_len: 16 << 10, threads, load_checkpoints: true, ..Options::default() }
+    Options::default().segment_len(16 << 10).threads(threads).load_checkpoints(true)
 }
 
 fn open(disk: &FaultyDisk) -> Store {
@@ -284,7 +284,7 @@ async fn a_sector_of_zeros_is_healed() {
 async fn a_node_checks_pass_after_pass() {
     let (disk, names) = filled();
     let store = Arc::new(open(&disk));
-    let policy = ScrubPolicy { bytes_per_second: 1 << 30, interval: Duration::ZERO };
+    let policy = ScrubPolicy::default().bytes_per_second(1 << 30).interval(Duration::ZERO);
     let (tell, told) = watch::channel(None);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let view = View::default();

@@ -82,7 +82,7 @@ async fn every_layer_makes_two_stores_equal() {
         north.append_batch(bodies("north", 200)).unwrap();
         south.append_batch(bodies("south", 300)).unwrap();
         let peer = serve(&north).await;
-        let options = SyncOptions { without: without.to_vec(), ..SyncOptions::default() };
+        let options = SyncOptions::default().without(without.to_vec());
         let report = sync(&south, &peer, options.clone()).await;
         assert_eq!(report.ending, Ending::Complete);
         assert!(report.checked && report.confirmed && report.equal, "{report:?}");
@@ -106,7 +106,7 @@ async fn every_layer_makes_two_stores_equal() {
 #[test]
 fn the_symbols_are_those_of_the_ids_whatever_happens_to_the_store() {
     let dir = tempfile::tempdir().unwrap();
-    let options = || Options { segment_len: 4 << 20, ..Options::default() };
+    let options = || Options::default().segment_len(4 << 20);
     let store = Store::open(dir.path(), options()).unwrap();
     check_sketch(&store);
     store.append_batch(bodies("first", 70_000)).unwrap();
@@ -322,7 +322,7 @@ async fn a_full_disk_ends_the_session_and_what_arrived_stays() {
     north.append_batch(bodies("north", 20_000)).unwrap();
     let peer = serve(&north).await;
     let disk = FaultyDisk::new(1);
-    let options = || Options { segment_len: 1 << 20, ..Options::default() };
+    let options = || Options::default().segment_len(1 << 20);
     let open = |disk: &FaultyDisk| {
         Arc::new(Store::open_on(Arc::new(disk.clone()), ENVIRONMENT, options()).unwrap())
     };
@@ -383,7 +383,7 @@ async fn to_look_changes_nothing() {
     south.append_batch(bodies("south", 70)).unwrap();
     let peer = serve(&north).await;
     let before = (north.head().unwrap(), south.head().unwrap());
-    let look = SyncOptions { direction: Direction::Neither, ..SyncOptions::default() };
+    let look = SyncOptions::default().direction(Direction::Neither);
     let report = sync(&south, &peer, look).await;
     let found = report.found.clone().unwrap();
     let ids = |store: &Store| store.ids().map(|id| id.unwrap().0).collect::<Vec<_>>();
@@ -405,7 +405,7 @@ fn a_session_needs_few_threads_and_no_large_parts() {
         let dir = tempfile::tempdir().unwrap();
         let (north, south) = (open(&dir.path().join("north")), open(&dir.path().join("south")));
         north.append_batch((0..3_000).map(|n: u32| n.to_le_bytes())).unwrap();
-        let small = Limits { part_len_max: 8, ..Limits::default() };
+        let small = Limits::default().part_len_max(8);
         let server = Server::bind(([127, 0, 0, 1], 0).into(), ServerOptions::default());
         let server = server.await.unwrap();
         let address = server.address();
@@ -425,10 +425,10 @@ async fn a_limit_of_one_byte_still_gets_there() {
     north.append_batch(bodies("north", 6_000)).unwrap();
     south.append_batch(bodies("south", 4_000)).unwrap();
     let peer = serve(&north).await;
-    let limits = Limits { body_bytes_max: 1, ..Limits::default() };
+    let limits = Limits::default().body_bytes_max(1);
     let mut held = 10_000;
     for session in 0.. {
-        let options = SyncOptions { limits: limits.clone(), ..SyncOptions::default() };
+        let options = SyncOptions::default().limits(limits.clone());
         let report = sync(&south, &peer, options).await;
         if report.ending == Ending::Complete {
             // All was there: a limit that is passed by the last body fails nothing.

@@ -79,7 +79,7 @@ fn appends_beside(setting: &Setting, session: Option<Direction>) -> Result<Sampl
     let runtime = served::runtime()?;
     let client = served::connect(&runtime, served.address)?;
     // Both know their coded symbols.
-    let look = SyncOptions { direction: Direction::Neither, ..SyncOptions::default() };
+    let look = SyncOptions::default().direction(Direction::Neither);
     served::sync(&runtime, &near, &client, look)?;
     let over = Arc::new(AtomicBool::new(false));
     let appender = {
@@ -88,7 +88,7 @@ fn appends_beside(setting: &Setting, session: Option<Direction>) -> Result<Sampl
     };
     let mut sample = Vec::new();
     if let Some(direction) = session {
-        let options = SyncOptions { direction, ..SyncOptions::default() };
+        let options = SyncOptions::default().direction(direction);
         let report = served::sync(&runtime, &near, &client, options)?;
         if report.only_mine != by / 2 || direction == Direction::Both && report.pushed != by / 2 {
             return Err("the session did not move all bodies".into());
@@ -144,7 +144,7 @@ pub(crate) fn far_away(setting: &Setting) -> Result<Contest, Failure> {
     let client = served::connect(&runtime, proxy.address())?;
     contest.add("stemedb, d = 100", Role::Ours, move || {
         let _kept = (&proxy, &served);
-        let look = SyncOptions { direction: Direction::Neither, ..SyncOptions::default() };
+        let look = SyncOptions::default().direction(Direction::Neither);
         let report = served::sync(&runtime, &near, &client, look)?;
         if report.only_mine + report.only_theirs != by {
             return Err("the session did not find all differences".into());

@@ -78,7 +78,7 @@ fn moved(setting: &Setting, bodies: u64, len: usize, how: How) -> Result<Sample,
         How::Fetch => (Direction::Pull, vec![Layer::Cursor, Layer::Bulk]),
         How::Push => (Direction::Push, vec![]),
     };
-    let options = SyncOptions { direction, without, ..SyncOptions::default() };
+    let options = SyncOptions::default().direction(direction).without(without);
     let report = served::sync(&runtime, &near, &client, options)?;
     if report.fetched + report.pushed != bodies || near.len() != served.store.len() {
         return Err("not all bodies moved".into());

@@ -72,7 +72,7 @@ pub(crate) fn descent(setting: &Setting) -> Result<Contest, Failure> {
         ("d = 10,000", setting.records(10_000), 2),
     ] {
         let mut sets = rounds_of(union, by);
-        let limits = Limits { levels, ..Limits::default() };
+        let limits = Limits::default().levels(levels);
         let plan = Plan { limits, without: vec![Layer::Symbols], ..Plan::default() };
         let sessions = if by > 1_000 { 1 } else { 5 };
         contest.add(name, Role::Ours, move || find(&sets(), &plan, sessions));

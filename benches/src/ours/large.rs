@@ -115,7 +115,7 @@ pub(crate) fn open_without_checkpoint(dir: &Path, records: u64) -> Result<Sample
 pub(crate) fn open_verified(dir: &Path, _: u64) -> Result<Sample, Failure> {
     remove_derived(dir)?;
     let started = Instant::now();
-    let store = Store::open(dir, Options { verify_on_open: true, ..Options::default() })?;
+    let store = Store::open(dir, Options::default().verify_on_open(true))?;
     std::hint::black_box((store.root()?, store.history_root()?));
     let took = started.elapsed().as_secs_f64();
     store.close()?;
@@ -174,7 +174,7 @@ impl Reads {
 
     /// Reads the bodies of all `picks`; a third of them first, untimed.
     pub(crate) fn run(&self, picks: &[u64], verify: bool) -> Result<Sample, Failure> {
-        let store = Store::open(&self.dir, Options { verify_reads: verify, ..Options::default() })?;
+        let store = Store::open(&self.dir, Options::default().verify_reads(verify))?;
         let read = |pick: u64| -> Result<(), Failure> {
             let body = store.get_at(Position(self.positions[pick as usize]))?;
             std::hint::black_box(body);

@@ -7,7 +7,7 @@ use stemedb_rpc::wire_len::{request_len, response_len};
 use stemedb_sync::message::{Request, Response};
 use stemedb_sync::report::{PeerCursor, Report};
 use stemedb_sync::responder::{Reply, RequestContext};
-use stemedb_sync::{Config, Direction, Ending, Limits, Output, Responder, Session, report::Layer};
+use stemedb_sync::{Config, Ending, Limits, Output, Responder, Session, report::Layer};
 
 use crate::Failure;
 use crate::body;
@@ -114,14 +114,10 @@ pub(crate) fn hold(
 ) -> Result<Held, Failure> {
     let now = Duration::ZERO;
     let responder = Responder::new(other.identity.clone(), plan.limits.clone());
-    let config = Config {
-        identity: one.identity.clone(),
-        limits: plan.limits.clone(),
-        direction: Direction::Both,
-        cursor: plan.cursor,
-        without: plan.without.clone(),
-        seed: seed(),
-    };
+    let config = Config::new(one.identity.clone(), seed())
+        .limits(plan.limits.clone())
+        .cursor(plan.cursor)
+        .without(plan.without.clone());
     // Taking the snapshot belongs to the session, on either side.
     let mut session = gauge.on(Who::Initiator, || Session::new(config, one.now(), NOW, now));
     let mut bytes = 0;

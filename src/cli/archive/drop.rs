@@ -1,7 +1,6 @@
 //! `stemedb archive drop`: bodies that are archived leave this machine.
 
 use serde::Serialize;
-use stemedb::Options;
 use stemedb::archive::{Archive, segment_source};
 
 use super::super::failure::Failure;
@@ -42,14 +41,14 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let archive = Archive::open(&args.url)?;
     let runtime = peer::runtime()?;
     let source = Some(segment_source(&args.url));
-    let options = Options { create: false, segment_source: source, ..open::options(globals)? };
+    let options = open::options(globals)?.create(false).segment_source(source);
     let (dropped, remote) = open::with(globals, options, |store| {
         // Only what opening does not read is dropped.
         store.checkpoint()?;
         let dropped = runtime.block_on(archive.drop_archived(store, args.keep));
         // Waits for reads that still run.
         drop(runtime);
-        Ok((dropped?, store.remote_segments()))
+        Ok((dropped?, store.dropped_segments()?.len() as u64))
     })?;
     let fields =
         Fields { segments: dropped.segments, bytes: dropped.bytes, remote_segments: remote };

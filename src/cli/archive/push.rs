@@ -48,7 +48,7 @@ struct Sent {
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let archive = Archive::create(&args.url)?;
     let runtime = peer::runtime()?;
-    let options = PushOptions { seal: args.all, again: args.again };
+    let options = PushOptions::default().seal(args.all).again(args.again);
     let pushed = open::existing(globals, |store| {
         let bar = super::bar();
         let pushed = runtime.block_on(archive.push(store, options, super::show(&bar)));

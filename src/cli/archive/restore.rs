@@ -48,12 +48,11 @@ struct Made {
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let archive = Archive::open(&args.url)?;
-    let options = RestoreOptions {
-        selection: args.which.selection(),
-        root: args.root,
-        secret: globals.secret_file.as_deref().map(secret::read).transpose()?,
-        trust_checkpoint: args.trust_checkpoint,
-    };
+    let options = RestoreOptions::default()
+        .selection(args.which.selection())
+        .root(args.root)
+        .secret(globals.secret_file.as_deref().map(secret::read).transpose()?)
+        .trust_checkpoint(args.trust_checkpoint);
     let bar = super::bar();
     let work = archive.restore(&globals.store, options, super::show(&bar));
     let restored = peer::runtime()?.block_on(work);

@@ -36,7 +36,7 @@ pub(super) fn show(dir: &Path, teller: &mut Teller) -> Result<Facts, Failure> {
         .row("killed after", &format!("{} acknowledgements", grouped(acknowledged.len() as u64)))?;
 
     let watch = Stopwatch::start();
-    let store = Store::open(dir, Options { create: false, ..Options::default() })?;
+    let store = Store::open(dir, Options::default().create(false))?;
     let reopened_ms = watch.millis();
     teller.row("reopened in", &format!("{reopened_ms:.1} ms"))?;
     for remark in store.open_report().to_string().lines() {

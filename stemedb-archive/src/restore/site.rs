@@ -278,7 +278,7 @@ fn open_store(
     manifest: &Manifest,
     secret: Option<Secret>,
 ) -> Result<stemedb_store::Head, ArchiveError> {
-    let options = Options { create: false, threads: false, secret, ..Options::default() };
+    let options = Options::default().create(false).threads(false).secret(secret);
     let store = Store::open_on(Arc::clone(disk) as Arc<dyn Disk>, ENVIRONMENT, options)?;
     let head = store.head()?;
     if (head.log_size.get(), head.log_root) != (manifest.log_size, manifest.log_root.0) {

@@ -47,27 +47,26 @@ impl Config {
             advertise: self.settings.advertise.clone(),
             http: self.settings.http,
             http_hosts: self.settings.http_hosts.clone(),
-            server: ServerOptions {
-                tls: pair.map(|(certificate, key)| ServerTls { certificate, key, client_ca }),
-                allow_plaintext: auth.allow_plaintext,
-                tokens,
-                client_tokens,
-                peer_tokens,
-                admin_tokens,
-                reflection: self.settings.reflection,
-                limits: ServerLimits {
-                    connections_max: server.connections_max,
-                    connections_per_address_max: server.connections_per_address_max,
-                    sessions_memory_max: usize::try_from(sync.memory.0).unwrap_or(usize::MAX),
-                    ..ServerLimits::default()
-                },
-            },
-            client: ClientOptions {
-                tls: ca.map(|ca| ClientTls { ca, identity, server_name }),
-                token,
-                send_token_in_plaintext: auth.send_token_in_plaintext,
-                ..ClientOptions::default()
-            },
+            server: ServerOptions::default()
+                .tls(pair.map(|(certificate, key)| {
+                    ServerTls::new(certificate, key).client_ca(client_ca)
+                }))
+                .allow_plaintext(auth.allow_plaintext)
+                .tokens(tokens)
+                .client_tokens(client_tokens)
+                .peer_tokens(peer_tokens)
+                .admin_tokens(admin_tokens)
+                .reflection(self.settings.reflection)
+                .limits(
+                    ServerLimits::default()
+                        .connections_max(server.connections_max)
+                        .connections_per_address_max(server.connections_per_address_max)
+                        .sessions_memory_max(usize::try_from(sync.memory.0).unwrap_or(usize::MAX)),
+                ),
+            client: ClientOptions::default()
+                .tls(ca.map(|ca| ClientTls::new(ca).identity(identity).server_name(server_name)))
+                .token(token)
+                .send_token_in_plaintext(auth.send_token_in_plaintext),
             join: cluster.join.clone(),
             peers: cluster.peers.clone(),
             gossip: cluster.gossip,

@@ -352,12 +352,12 @@ mod tests {
     #[test]
     fn a_pass_under_a_bad_clock_is_not_the_last() {
         let clock = || NTP64(CLOCK.load(Ordering::Relaxed));
-        let options = Options { threads: false, ..Options::default() };
+        let options = Options::default().threads(false);
         let disk = Arc::new(MemoryDisk::new());
         let store = Store::open_on(disk, Environment { clock, ..ENVIRONMENT }, options).unwrap();
         store.append(b"first").unwrap();
         let hour = Duration::from_secs(3600);
-        let policy = ScrubPolicy { interval: hour, bytes_per_second: 1 << 20 };
+        let policy = ScrubPolicy::default().interval(hour).bytes_per_second(1 << 20);
         let (year, now) = (31_536_000_u64 << 32, 50 * (31_536_000_u64 << 32));
         let mut scrub = Scrub::open(&store);
         for wrong in [0, 80 * year, u64::MAX >> 3 << 3, u64::MAX] {

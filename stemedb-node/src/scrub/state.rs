@@ -1,21 +1,5 @@
 //! Where the check of a store is: the file `SCRUB`.
 //!
-//! ```text
-//!  byte  0 +--------------------------------+--------------------------------+
-//!          | magic "STEMESCR"               | version u32    | crc u32       |
-//!       16 +--------------------------------+--------------------------------+
-//!          | store id                                                        |
-//!       32 +--------------------------------+--------------------------------+
-//!          | generation u32 | zeros         | segment: position u64          |
-//!       48 +--------------------------------+--------------------------------+
-//!          | pass began, NTP64, or 0        | last pass began, NTP64, or 0   |
-//!       64 +--------------------------------+--------------------------------+
-//!          | last pass ended, NTP64, or 0   | passes u64                     |
-//!       80 +--------------------------------+--------------------------------+
-//!          | found damaged u64              | healed u64                     |
-//!       96 +--------------------------------+--------------------------------+
-//! ```
-//!
 //! A small file of the store. It is a cache: without it, or if it is damaged or of another log, the
 //! check begins again.
 
@@ -23,20 +7,14 @@ use std::io;
 
 use tracing::warn;
 
-use stemedb_store::{
-    Store,
-    small_file::{SmallFile, take},
-};
-
-/// Length of the content, in bytes.
-const LEN: usize = 80;
+use stemedb_store::{Store, small_file::SmallFile};
 
 const FILE: SmallFile = SmallFile {
     name: "SCRUB",
     temp_name: "SCRUB.tmp",
     magic: *b"STEMESCR",
     version: 1,
-    content_len_max: LEN,
+    content_len_max: size_of::<ArchivedState>(),
     private: false,
 };
 
@@ -45,7 +23,9 @@ const FILE: SmallFile = SmallFile {
 pub(super) const UNKNOWN: u64 = 1;
 
 /// Where the check of a store is, and how the last one went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize,
+)]
 pub(super) struct State {
     store_id: [u8; 16],
     generation: u32,
@@ -64,7 +44,7 @@ impl State {
     /// Reads the file, if it is about the store's present log. One that can't be used is reported.
     pub(super) fn load(store: &Store) -> Self {
         let (store_id, generation) = store.generation();
-        let state = FILE.load(store.disk(), Self::parse).unwrap_or_else(|error| {
+        let state = FILE.load::<Self>(store.disk()).unwrap_or_else(|error| {
             let path = store.disk().path(FILE.name);
             let again = "how far the store was scrubbed is not known: the pass begins again";
             warn!(%error, path = %path.display(), "{again}");
@@ -77,7 +57,7 @@ impl State {
 
     /// Replaces the file.
     pub(super) fn save(&self, store: &Store) -> io::Result<()> {
-        FILE.save(store.disk(), &self.content())
+        FILE.save(store.disk(), self)
     }
 
     pub(super) fn end_pass(&mut self, now: u64) {
@@ -86,48 +66,11 @@ impl State {
         self.last_ended = now;
         self.passes += 1;
     }
-
-    fn content(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(LEN);
-        bytes.extend(self.store_id);
-        bytes.extend(self.generation.to_le_bytes());
-        bytes.extend([0; 4]);
-        let numbers = [
-            self.segment,
-            self.began,
-            self.last_began,
-            self.last_ended,
-            self.passes,
-            self.damaged,
-            self.healed,
-        ];
-        bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
-        bytes
-    }
-
-    /// Total: any bytes may come.
-    fn parse(mut rest: &[u8]) -> Option<Self> {
-        let (store_id, generation) = (take(&mut rest)?, take(&mut rest)?);
-        let _zeros: [u8; 4] = take(&mut rest)?;
-        let mut number = || take(&mut rest).map(u64::from_le_bytes);
-        let state = Self {
-            store_id,
-            generation: u32::from_le_bytes(generation),
-            segment: number()?,
-            began: number()?,
-            last_began: number()?,
-            last_ended: number()?,
-            passes: number()?,
-            damaged: number()?,
-            healed: number()?,
-        };
-        rest.is_empty().then_some(state)
-    }
 }
 
 /// The bytes of a file, read and written again; `None` if they are not one.
 pub fn rewrite(bytes: &[u8]) -> Option<Vec<u8>> {
-    State::parse(FILE.decode(bytes)?).map(|state| FILE.encode(&state.content()))
+    FILE.rewrite::<State>(bytes)
 }
 
 #[cfg(test)]
@@ -147,19 +90,19 @@ mod tests {
             damaged: 6,
             healed: 7,
         };
-        let content = state.content();
-        assert_eq!(State::parse(&content), Some(state));
-        for len in 0..LEN {
-            assert_eq!(State::parse(&content[..len]), None, "cut to {len}");
+        let bytes = FILE.encode(&state).unwrap();
+        assert_eq!(FILE.decode(&bytes), Some(state));
+        for len in 0..bytes.len() {
+            assert_eq!(FILE.decode::<State>(&bytes[..len]), None, "cut to {len}");
         }
-        assert_eq!(State::parse(&[content, vec![0]].concat()), None);
+        assert_eq!(FILE.decode::<State>(&[bytes, vec![0]].concat()), None);
     }
 
     /// The format on disk. If this fails the format has changed: raise the version.
     #[test]
     fn golden_bytes() {
         let state = State { store_id: [0xaa; 16], generation: 2, healed: 9, ..State::default() };
-        let bytes = FILE.encode(&state.content());
+        let bytes = FILE.encode(&state).unwrap();
         assert_eq!(bytes.len(), 96);
         assert_eq!(&bytes[..12], b"STEMESCR\x01\0\0\0");
         assert_eq!(&bytes[16..32], &[0xaa; 16]);

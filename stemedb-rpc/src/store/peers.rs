@@ -1,21 +1,17 @@
 //! How far the logs of peers have been read: the file `PEERS`.
 //!
-//! A [`SmallFile`] whose content is peers, the last one met first:
-//!
-//! ```text
-//! length of the address u16, address, node id 16, epoch u64, size u64, root 32
-//! ```
-//!
-//! The file is a cache: without it, or if it is wrong, a session finds out what differs in another
-//! way, and what it says is checked against the peer's log and root.
+//! A [`SmallFile`] whose content is peers, the last one met first. The file is a cache: without it,
+//! or if it is wrong, a session finds out what differs in another way, and what it says is checked
+//! against the peer's log and root.
 
 use std::io;
 
-use stemedb_sync::report::PeerCursor;
+use stemedb_merkle::Hash;
+use stemedb_sync::{message::NodeId, report::PeerCursor};
 use stemedb_wal::disk::Disk;
 use tracing::warn;
 
-use stemedb_store::small_file::{SmallFile, take};
+use stemedb_store::small_file::SmallFile;
 
 /// Peers that are remembered; the one not met for longest is forgotten first.
 const PEERS_MAX: usize = 256;
@@ -26,19 +22,29 @@ const FILE: SmallFile = SmallFile {
     name: "PEERS",
     temp_name: "PEERS.tmp",
     magic: *b"STEMEPRS",
-    version: 1,
-    content_len_max: PEERS_MAX * (2 + ADDRESS_LEN_MAX + 64),
+    version: 2,
+    content_len_max: 16 + PEERS_MAX * (size_of::<ArchivedPeer>() + ADDRESS_LEN_MAX),
     private: false,
 };
 
+/// A peer and how far its log has been read.
+#[derive(Clone, Debug, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+struct Peer {
+    address: String,
+    node: NodeId,
+    epoch: u64,
+    size: u64,
+    root: Hash,
+}
+
 /// The cursors of peers by their addresses, the last one met first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Peers(Vec<(String, PeerCursor)>);
+pub(super) struct Peers(Vec<Peer>);
 
 impl Peers {
     /// Those that are remembered; none if the file is missing. One that can't be used is reported.
     pub(super) fn load(disk: &dyn Disk) -> Self {
-        let peers = FILE.load(disk, Self::parse).unwrap_or_else(|error| {
+        let peers = FILE.load(disk).unwrap_or_else(|error| {
             warn!(
                 %error,
                 path = %disk.path(FILE.name).display(),
@@ -46,12 +52,13 @@ impl Peers {
             );
             None
         });
-        peers.unwrap_or_default()
+        Self(peers.unwrap_or_default())
     }
 
     /// How far the log at an address has been read.
     pub(super) fn cursor(&self, address: &str) -> Option<PeerCursor> {
-        self.0.iter().find(|(known, _)| known == address).map(|(_, cursor)| *cursor)
+        let peer = self.0.iter().find(|known| known.address == address)?;
+        Some(PeerCursor { node: peer.node, epoch: peer.epoch, size: peer.size, root: peer.root })
     }
 
     /// Notes how far the log at an address has been read.
@@ -59,53 +66,21 @@ impl Peers {
         if address.len() > ADDRESS_LEN_MAX {
             return;
         }
-        self.0.retain(|(known, _)| known != address);
-        self.0.insert(0, (address.to_owned(), cursor));
+        self.0.retain(|known| known.address != address);
+        let PeerCursor { node, epoch, size, root } = cursor;
+        self.0.insert(0, Peer { address: address.to_owned(), node, epoch, size, root });
         self.0.truncate(PEERS_MAX);
     }
 
     /// Replaces the file.
     pub(super) fn save(&self, disk: &dyn Disk) -> io::Result<()> {
-        FILE.save(disk, &self.content())
-    }
-
-    fn content(&self) -> Vec<u8> {
-        let mut rest = Vec::new();
-        for (address, PeerCursor { node, epoch, size, root }) in &self.0 {
-            // None that is longer was noted or read.
-            let Ok(len) = u16::try_from(address.len()) else { continue };
-            rest.extend(len.to_le_bytes());
-            rest.extend(address.as_bytes());
-            rest.extend(node);
-            rest.extend(epoch.to_le_bytes());
-            rest.extend(size.to_le_bytes());
-            rest.extend(root);
-        }
-        rest
-    }
-
-    /// Total: any bytes may come.
-    fn parse(mut rest: &[u8]) -> Option<Self> {
-        let mut peers = Vec::new();
-        while !rest.is_empty() {
-            let len = usize::from(u16::from_le_bytes(take(&mut rest)?));
-            let (address, after) = rest.split_at_checked(len)?;
-            rest = after;
-            let cursor = PeerCursor {
-                node: take(&mut rest)?,
-                epoch: u64::from_le_bytes(take(&mut rest)?),
-                size: u64::from_le_bytes(take(&mut rest)?),
-                root: take(&mut rest)?,
-            };
-            peers.push((String::from_utf8(address.to_vec()).ok()?, cursor));
-        }
-        Some(Self(peers))
+        FILE.save(disk, &self.0)
     }
 }
 
 /// The bytes of a file, read and written again; `None` if they are not one.
 pub fn rewrite(bytes: &[u8]) -> Option<Vec<u8>> {
-    Peers::parse(FILE.decode(bytes)?).map(|peers| FILE.encode(&peers.content()))
+    FILE.rewrite::<Vec<Peer>>(bytes)
 }
 
 #[cfg(test)]
@@ -144,38 +119,28 @@ mod tests {
         assert_eq!(loaded.cursor("nobody:1"), None);
     }
 
+    /// The format on disk. If this fails the format has changed: raise the version.
     #[test]
-    fn the_bytes_of_the_format() {
+    fn golden_bytes() {
         let mut peers = Peers::default();
         peers.note("a:1", cursor(3));
-        let bytes = FILE.encode(&peers.content());
+        let bytes = FILE.encode(&peers.0).unwrap();
         let golden = [
             &b"STEMEPRS"[..],
-            &[1, 0, 0, 0],
+            &[2, 0, 0, 0],
             &bytes[12..16],
-            &[3, 0],
+            // A short text lies in its place.
             b"a:1",
+            &[0xff; 13],
             &[3; 16],
             &[3, 0, 0, 0, 0, 0, 0, 0],
             &[0xeb, 3, 0, 0, 0, 0, 0, 0],
             &[0xfc; 32],
+            // Where the list lies from here, and its length.
+            &(-80_i64).to_le_bytes(),
+            &[1, 0, 0, 0, 0, 0, 0, 0],
         ];
         assert_eq!(bytes, golden.concat());
-        assert_eq!(u32::from_le_bytes([bytes[12], bytes[13], bytes[14], bytes[15]]), 0x1a64_1444);
-    }
-
-    #[test]
-    fn a_content_that_is_cut_is_none() {
-        let mut peers = Peers::default();
-        peers.note("a:1", cursor(3));
-        peers.note("b:2", cursor(4));
-        let content = peers.content();
-        assert_eq!(Peers::parse(&content), Some(peers));
-        let one = content.len() / 2;
-        for len in 1..content.len() {
-            assert_eq!(Peers::parse(&content[..len]).is_some(), len == one, "cut to {len}");
-        }
-        assert_eq!(Peers::parse(&[255; 40]), None);
     }
 
     #[test]

@@ -21,15 +21,17 @@ use super::{
     sync_error::SyncError,
 };
 
-/// Options of a session.
-#[derive(Clone, Debug, Default)]
-pub struct SyncOptions {
-    /// Which way bodies go. Default: both.
-    pub direction: Direction,
-    /// Everything that is limited. The longest body is the store's own limit.
-    pub limits: Limits,
-    /// Layers that are left out. Default: none.
-    pub without: Vec<Layer>,
+stemedb_merkle::options! {
+    /// Options of a session.
+    #[derive(Clone, Debug)]
+    pub struct SyncOptions {
+        /// Which way bodies go. Default: both.
+        pub direction: Direction = Direction::Both,
+        /// Everything that is limited. The longest body is the store's own limit.
+        pub limits: Limits = Limits::default(),
+        /// Layers that are left out. Default: none.
+        pub without: Vec<Layer> = Vec::new(),
+    }
 }
 
 /// Comparing a store with others, and bringing them into step.
@@ -108,14 +110,11 @@ pub async fn sync(
     }
     let address = client.peer().to_string();
     let cursor = peer_cursor(&store, &address).await;
-    let config = Config {
-        identity: peer_identity(&store),
-        limits: fitting(&store, options.limits),
-        direction: options.direction,
-        cursor,
-        without: options.without,
-        seed: session_seed(&store)?,
-    };
+    let config = Config::new(peer_identity(&store), session_seed(&store)?)
+        .limits(fitting(&store, options.limits))
+        .direction(options.direction)
+        .cursor(cursor)
+        .without(options.without);
     let synced = run(client, config, host, cancel, progress).await?;
     if let Some(read) = synced.report.cursor.filter(|read| cursor != Some(*read)) {
         keep_cursor(&store, address, read).await;

@@ -38,26 +38,24 @@ impl Authority {
     fn server(&self, client_ca: Option<&Self>) -> ServerOptions {
         let (certificate, key) = self.sign("127.0.0.1");
         let client_ca = client_ca.map(Self::pem);
-        let tls = Some(ServerTls { certificate, key, client_ca });
-        ServerOptions { tls, ..ServerOptions::default() }
+        let tls = Some(ServerTls::new(certificate, key).client_ca(client_ca));
+        ServerOptions::default().tls(tls)
     }
 
     fn client(&self, identity: Option<(Vec<u8>, Vec<u8>)>) -> ClientOptions {
         let identity = identity.map(|(certificate, key)| ClientIdentity { certificate, key });
-        let tls = Some(ClientTls { ca: self.pem(), identity, server_name: None });
-        ClientOptions { tls, ..hasty() }
+        let tls = Some(ClientTls::new(self.pem()).identity(identity));
+        hasty().tls(tls)
     }
 }
 
 /// A client that does not try for long.
 fn hasty() -> ClientOptions {
-    ClientOptions {
-        retries_max: 1,
-        retry_pause: Duration::from_millis(1),
-        connect_time_max: Duration::from_secs(2),
-        call_time_max: Duration::from_secs(2),
-        ..ClientOptions::default()
-    }
+    ClientOptions::default()
+        .retries_max(1)
+        .retry_pause(Duration::from_millis(1))
+        .connect_time_max(Duration::from_secs(2))
+        .call_time_max(Duration::from_secs(2))
 }
 
 /// Connects and asks something; a refusal of a certificate may come with either.
@@ -102,8 +100,8 @@ fn certificates_that_are_no_good_are_said_so_at_once() {
         let address = ([127, 0, 0, 1], 0).into();
         let (certificate, key) = (ours.sign("127.0.0.1").0, ours.sign("127.0.0.1").1);
         for (certificate, key) in [(certificate, key), (Vec::new(), Vec::new())] {
-            let tls = Some(ServerTls { certificate, key, client_ca: None });
-            let options = ServerOptions { tls, ..ServerOptions::default() };
+            let tls = Some(ServerTls::new(certificate, key));
+            let options = ServerOptions::default().tls(tls);
             let error = Server::bind(address, options).await.unwrap_err();
             assert!(matches!(error, ServeError::Tls(_)), "{error}");
         }
@@ -121,12 +119,12 @@ fn nothing_is_told_in_plaintext_to_others_unless_that_is_allowed() {
         let address = ([0, 0, 0, 0], 0).into();
         let error = Server::bind(address, ServerOptions::default()).await.unwrap_err();
         assert!(matches!(error, ServeError::Plaintext { .. }), "{error}");
-        let options = ServerOptions { allow_plaintext: true, ..ServerOptions::default() };
+        let options = ServerOptions::default().allow_plaintext(true);
         Server::bind(address, options).await.unwrap();
 
         let token = Some(Token::parse(RIGHT.as_bytes()).unwrap());
         let there: PeerAddress = "192.0.2.1:1".parse().unwrap();
-        let options = ClientOptions { token, ..hasty() };
+        let options = hasty().token(token);
         let error = Client::connect(&there, options).await.unwrap_err();
         assert!(matches!(error, CallError::TokenInPlaintext { .. }), "{error}");
         let there: PeerAddress = "https://127.0.0.1:1".parse().unwrap();
@@ -143,7 +141,7 @@ const OTHER: &str = "fedcba9876543210fedcba9876543210";
 
 fn tokens() -> ServerOptions {
     let tokens = Some(Tokens::parse(format!("{RIGHT}\n{OTHER}\n").as_bytes()).unwrap());
-    ServerOptions { tokens, reflection: true, ..ServerOptions::default() }
+    ServerOptions::default().tokens(tokens).reflection(true)
 }
 
 #[test]
@@ -152,11 +150,11 @@ fn a_token_opens_everything_and_without_one_nothing_is_open() {
         let world = Environment::new(tokens()).await;
         for token in [RIGHT, OTHER] {
             let token = Some(Token::parse(token.as_bytes()).unwrap());
-            head(&world, ClientOptions { token, ..hasty() }).await.unwrap();
+            head(&world, hasty().token(token)).await.unwrap();
         }
         let nearly = format!("{}0", &RIGHT[..RIGHT.len() - 1]);
         for token in [None, Some(Token::parse(nearly.as_bytes()).unwrap())] {
-            let client = world.client_with(ClientOptions { token, ..hasty() }).await.unwrap();
+            let client = world.client_with(hasty().token(token)).await.unwrap();
             let refused = client.head().await.unwrap_err();
             assert_eq!(refused.reason(), Some(Reason::Token), "{refused}");
             let refused = client.append(b"body".to_vec()).await.unwrap_err();
@@ -181,12 +179,12 @@ const ADMIN: &str = "a-token-of-administrators";
 fn a_token_permits_the_calls_of_its_scope_and_no_others() {
     run(async {
         let tokens = |text: &str| Some(Tokens::parse(text.as_bytes()).unwrap());
-        let world = Environment::new(ServerOptions {
-            client_tokens: tokens(CLIENT),
-            peer_tokens: tokens(PEER),
-            admin_tokens: tokens(ADMIN),
-            ..ServerOptions::default()
-        })
+        let world = Environment::new(
+            ServerOptions::default()
+                .client_tokens(tokens(CLIENT))
+                .peer_tokens(tokens(PEER))
+                .admin_tokens(tokens(ADMIN)),
+        )
         .await;
         for (name, (token, store, replication)) in (1..).zip([
             (CLIENT, None, Some(Reason::Forbidden)),
@@ -195,7 +193,7 @@ fn a_token_permits_the_calls_of_its_scope_and_no_others() {
             ("a-token-of-nobody-at-all", Some(Reason::Token), Some(Reason::Token)),
         ]) {
             let token = Some(Token::parse(token.as_bytes()).unwrap());
-            let client = world.client_with(ClientOptions { token, ..hasty() }).await.unwrap();
+            let client = world.client_with(hasty().token(token)).await.unwrap();
             let refused = |answer: Option<CallError>| answer.and_then(|error| error.reason());
             assert_eq!(refused(client.head().await.err()), store);
             assert_eq!(refused(client.append(b"body".to_vec()).await.err()), store);
@@ -243,7 +241,7 @@ fn reflection_is_off_unless_asked_for_and_behind_the_token() {
             host: String::new(),
             message_request: Some(MessageRequest::ListServices(String::new())),
         };
-        let on = ServerOptions { reflection: true, ..ServerOptions::default() };
+        let on = ServerOptions::default().reflection(true);
         for (options, code) in [
             (ServerOptions::default(), Code::Unimplemented),
             (tokens(), Code::Unauthenticated),

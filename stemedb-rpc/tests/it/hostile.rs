@@ -15,16 +15,13 @@ use stemedb_rpc::{
     sync::Synced,
 };
 use stemedb_sync::{
-    Config, Ending, Keys, Limits, MemoryBudget, ProtocolViolation,
+    Ending, Keys, Limits, MemoryBudget, ProtocolViolation,
     keys::SessionKey,
     message::{Answer, Ask, Bodies, BodiesEnd, Echo, Request, Response},
     report::{Layer, Limited},
     responder::Reply as Answered,
 };
-use tokio::{
-    task::JoinHandle,
-    time::{Instant, sleep},
-};
+use tokio::{task::JoinHandle, time::sleep};
 use tokio_stream::{StreamExt as _, iter};
 use tonic::{
     Request as Call, Response as Reply, Status, Streaming,
@@ -279,22 +276,18 @@ async fn meet(how: How, by_id: bool) -> Synced {
     LazyLock::force(&BOMB);
     let before = (mine.len(), mine.root());
     let (address, server) = serve(&theirs, how);
-    let options = ClientOptions {
-        idle_time_max: Duration::from_millis(300),
-        call_time_max: Duration::from_millis(300),
-        ..ClientOptions::default()
-    };
+    let options = ClientOptions::default()
+        .idle_time_max(Duration::from_millis(300))
+        .call_time_max(Duration::from_millis(300));
     let client = Client::connect(&address.into(), options).await.unwrap();
-    let mut config = Config { without: vec![Layer::Bulk], ..config(&mine) };
+    let mut config = config(&mine).without(vec![Layer::Bulk]);
     if !by_id {
         config.without.clear();
     }
     config.limits.answer_time_max = Duration::from_millis(400);
     config.limits.session_time_max = Duration::from_secs(8);
     config.limits.leave_time_max = Duration::from_millis(300);
-    let began = Instant::now();
     let synced = sync(&client, &mine, config).await;
-    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     server.abort();
     if how == How::Honest {
         assert_eq!(mine.root(), theirs.root());

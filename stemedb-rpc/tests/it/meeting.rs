@@ -64,14 +64,12 @@ impl Served {
 }
 
 pub(crate) fn config(store: &TestStore) -> Config {
-    let limits = Limits {
-        answer_time_max: Duration::from_secs(4),
-        leave_time_max: Duration::from_secs(20),
-        ..Limits::default()
-    };
+    let limits = Limits::default()
+        .answer_time_max(Duration::from_secs(4))
+        .leave_time_max(Duration::from_secs(20));
     let (identity, direction) = (peer_identity(&store.store), Direction::Both);
     let seed = session_seed(&store.store).unwrap();
-    Config { identity, limits, direction, cursor: None, without: Vec::new(), seed }
+    Config::new(identity, seed).limits(limits).direction(direction)
 }
 
 pub(crate) async fn sync(client: &Client, store: &TestStore, config: Config) -> Synced {
@@ -82,7 +80,7 @@ pub(crate) async fn sync(client: &Client, store: &TestStore, config: Config) -> 
 /// Two stores meet, and hold the same then.
 async fn meet(mine: Arc<TestStore>, theirs: Arc<TestStore>, without: Vec<Layer>) -> Synced {
     let served = Served::new(&theirs, Limits::default()).await;
-    let synced = sync(&served.client, &mine, Config { without, ..config(&mine) }).await;
+    let synced = sync(&served.client, &mine, config(&mine).without(without)).await;
     served.end().await;
     assert!(synced.error.is_none(), "{synced:?}");
     let report = &synced.report;
@@ -137,7 +135,7 @@ fn a_peer_that_went_on_is_followed() {
             theirs.take(vec![body(n)]);
         }
         let served = Served::new(&theirs, Limits::default()).await;
-        let config = Config { cursor: first.report.cursor, ..config(&mine) };
+        let config = config(&mine).cursor(first.report.cursor);
         let synced = sync(&served.client, &mine, config).await;
         served.end().await;
         let report = synced.report;

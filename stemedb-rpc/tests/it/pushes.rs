@@ -57,12 +57,12 @@ async fn serve<const TEST: usize>(limits: ServerLimits) -> Environment {
 }
 
 fn options(limits: ServerLimits) -> ServerOptions {
-    ServerOptions { limits, ..ServerOptions::default() }
+    ServerOptions::default().limits(limits)
 }
 
 /// Pushes bodies, a part each, in a session with a number for a name.
 async fn push(world: &Environment, name: u8, count: u64) -> Result<Response, CallError> {
-    let hasty = ClientOptions { retries_max: 0, ..ClientOptions::default() };
+    let hasty = ClientOptions::default().retries_max(0);
     let client = world.client_with(hasty).await?;
     let mut session = Opened::new(&client, &world.store.keys(), name).await;
     let parts = (0..count).map(|n| {
@@ -92,7 +92,7 @@ fn a_push_has_one_thread_however_many_parts_it_has() {
 #[test]
 fn all_pushes_have_a_few_threads() {
     run(async {
-        let limits = ServerLimits { push_threads_max: 3, ..Default::default() };
+        let limits = ServerLimits::default().push_threads_max(3);
         let world = Arc::new(serve::<1>(limits).await);
         let mut sessions = tokio::task::JoinSet::new();
         for name in 1..=20 {
@@ -115,7 +115,7 @@ fn all_pushes_have_a_few_threads() {
 #[test]
 fn parts_count_with_their_length_after_decompression() {
     run(async {
-        let limits = ServerLimits { sessions_memory_max: 1 << 20, ..Default::default() };
+        let limits = ServerLimits::default().sessions_memory_max(1 << 20);
         let world = Environment::new(options(limits)).await;
         let opening = world.client().await;
         let mut session = Opened::new(&opening, &world.store.keys(), 1).await;
@@ -146,9 +146,9 @@ fn parts_count_with_their_length_after_decompression() {
 #[test]
 fn an_answer_that_is_not_taken_in_counts() {
     run(async {
-        let limits = ServerLimits { sessions_memory_max: 4 << 20, ..Default::default() };
+        let limits = ServerLimits::default().sessions_memory_max(4 << 20);
         let world = Environment::with(options(limits), TestStore::of(None, 0..50_000)).await;
-        let hasty = ClientOptions { retries_max: 0, ..ClientOptions::default() };
+        let hasty = ClientOptions::default().retries_max(0);
         let other = world.client_with(hasty).await.unwrap();
         let mut session = Opened::new(&other, &world.store.keys(), 1).await;
         let before = world.memory.used();

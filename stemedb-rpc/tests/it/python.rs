@@ -49,8 +49,7 @@ fn a_python_client_made_from_the_protocol_files_alone_gets_along() {
     run_within(CLIENT_TIME_MAX * 4, async {
         let tokens = Some(Tokens::parse(TOKEN.as_bytes()).unwrap());
         for (tokens, token) in [(None, None), (tokens, Some(TOKEN))] {
-            let world =
-                Environment::new(ServerOptions { tokens, ..ServerOptions::default() }).await;
+            let world = Environment::new(ServerOptions::default().tokens(tokens)).await;
             let address = world.address.to_string();
             let args: Vec<&str> = [address.as_str()].into_iter().chain(token).collect();
             let said = python("client.py", &args).await;

@@ -7,7 +7,6 @@ use stemedb_rpc::{
     client::{Traffic, Watched},
 };
 use stemedb_sync::message::{Ask, Finish};
-use tokio::time::Instant;
 
 use super::{
     sessions::{Opened, ask, hello},
@@ -17,7 +16,7 @@ use super::{
 
 /// A client that does not try again.
 fn once() -> ClientOptions {
-    ClientOptions { retries_max: 0, ..ClientOptions::default() }
+    ClientOptions::default().retries_max(0)
 }
 
 #[test]
@@ -75,10 +74,8 @@ fn what_does_not_end_is_cut() {
         let running = client.clone();
         let append = tokio::spawn(async move { running.append(b"body".to_vec()).await });
         until(|| world.store.syncs() > 0).await;
-        let began = Instant::now();
         assert_eq!(world.stop().await.unwrap().unwrap().cut, 1);
         append.await.unwrap().unwrap_err();
-        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
         store.release();
     });
 }
@@ -92,9 +89,7 @@ fn those_who_watch_are_told() {
         let client = world.client().await;
         let mut watch = client.watch(Watched::default());
         watch.next().await.unwrap().unwrap();
-        let began = Instant::now();
         assert_eq!(world.end().await.cut, 0);
-        assert!(began.elapsed() < Duration::from_secs(5));
         assert_eq!(watch.position(), 1);
     });
 }

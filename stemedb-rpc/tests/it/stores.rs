@@ -69,11 +69,9 @@ impl TestStore {
         disk: FaultyDisk,
         secret: Option<&[u8]>,
     ) -> Arc<Self> {
-        let options = Options {
-            body_len_max: u32::try_from(BODY_LEN_MAX).unwrap(),
-            secret: secret.map(|secret| Secret::new(secret).unwrap()),
-            ..Options::default()
-        };
+        let options = Options::default()
+            .body_len_max(u32::try_from(BODY_LEN_MAX).unwrap())
+            .secret(secret.map(|secret| Secret::new(secret).unwrap()));
         let store = Arc::new(Store::open_on(Arc::new(disk.clone()), environment, options).unwrap());
         Arc::new(Self { store, disk, seen: Arc::default() })
     }

@@ -29,8 +29,9 @@ const ADDRESS: usize = 16 << 20;
 
 fn options(idle_time_max: Duration) -> ServerOptions {
     let reads_pending_max = 2 * ADDRESS;
-    let limits = ServerLimits { reads_pending_max, idle_time_max, ..Default::default() };
-    ServerOptions { limits, ..ServerOptions::default() }
+    let limits =
+        ServerLimits::default().reads_pending_max(reads_pending_max).idle_time_max(idle_time_max);
+    ServerOptions::default().limits(limits)
 }
 
 /// A store with some bodies of one length.
@@ -211,7 +212,7 @@ fn slow_peers_take_no_calls_and_no_threads_from_clients() {
         }
         // Each has a body read and no more: what comes first is sent and queued.
         until(|| world.store.reads_of(1 << 20) >= 8).await;
-        let hasty = ClientOptions { retries_max: 0, ..ClientOptions::default() };
+        let hasty = ClientOptions::default().retries_max(0);
         let peer = world.client_with(hasty).await.unwrap();
         let busy = ask(&peer, hello(&keys, 2, 0), &mut Traffic::default()).await.unwrap_err();
         assert_eq!(busy.reason(), Some(Reason::Busy), "{busy}");

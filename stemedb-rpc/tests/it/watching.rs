@@ -19,13 +19,11 @@ use super::{
 
 /// A client that is out of retries after some 100 milliseconds.
 fn hasty() -> ClientOptions {
-    ClientOptions {
-        retries_max: 2,
-        retry_pause: Duration::from_millis(10),
-        watch_pause_max: Duration::from_millis(100),
-        call_time_max: Duration::from_millis(200),
-        ..ClientOptions::default()
-    }
+    ClientOptions::default()
+        .retries_max(2)
+        .retry_pause(Duration::from_millis(10))
+        .watch_pause_max(Duration::from_millis(100))
+        .call_time_max(Duration::from_millis(200))
 }
 
 async fn expect(watch: &mut Watch, world: &Environment, index: u64) {
@@ -90,7 +88,7 @@ fn a_pause_goes_on_when_nobody_waits() {
         let world = Environment::new(ServerOptions::default()).await;
         append(&world, 0..1);
         let pause = Duration::from_millis(400);
-        let options = ClientOptions { retry_pause: pause, watch_pause_max: pause * 2, ..hasty() };
+        let options = hasty().retry_pause(pause).watch_pause_max(pause * 2);
         let client = world.client_with(options).await.unwrap();
         let mut watch = client.watch(Watched { bodies: true, ..Watched::default() });
         expect(&mut watch, &world, 0).await;
@@ -129,12 +127,10 @@ fn a_watch_that_never_began_fails() {
 #[test]
 fn a_watch_outlives_its_connection() {
     run(async {
-        let limits = ServerLimits {
-            connection_age_max: Duration::from_millis(200),
-            connection_grace: Duration::from_millis(100),
-            ..ServerLimits::default()
-        };
-        let world = Environment::new(ServerOptions { limits, ..ServerOptions::default() }).await;
+        let limits = ServerLimits::default()
+            .connection_age_max(Duration::from_millis(200))
+            .connection_grace(Duration::from_millis(100));
+        let world = Environment::new(ServerOptions::default().limits(limits)).await;
         let client = world.client_with(hasty()).await.unwrap();
         let mut watch = client.watch(Watched { bodies: true, ..Watched::default() });
         for index in 0..15 {

@@ -90,7 +90,11 @@ impl Environment {
         let responder = Responder::new(self.b.identity.clone(), limits.clone());
         let identity = self.a.identity.clone();
         let (direction, seed) = (Direction::Both, [number; 32]);
-        let config = Config { identity, limits, direction, cursor, without, seed };
+        let config = Config::new(identity, seed)
+            .limits(limits)
+            .direction(direction)
+            .cursor(cursor)
+            .without(without);
         let mut session = Session::new(config, self.a.now(), TIME, now);
         let mut said = Vec::new();
         loop {
@@ -390,7 +394,7 @@ fn figures() -> Vec<Figure> {
         assert_eq!(used, layers);
     };
 
-    let few = Limits { symbols_first: 2, ..Limits::default() };
+    let few = Limits::default().symbols_first(2);
     let (report, said) = world.sync(few.clone(), vec![], None);
     complete(&report, &[Layer::Root, Layer::Symbols]);
     figures.push(("proof".to_owned(), proof_figure(&said)));
@@ -405,7 +409,7 @@ fn figures() -> Vec<Figure> {
     world.write(true, "bay");
     world.write(false, "lime");
     world.write(false, "lemon");
-    let descent = Limits { leaf_ids: 1, ..Limits::default() };
+    let descent = Limits::default().leaf_ids(1);
     let (report, said) = world.sync(descent, vec![Layer::Symbols, Layer::Cursor], None);
     complete(&report, &[Layer::Root, Layer::Descent]);
     figures.extend(figures_of(&world, "descent", &said));

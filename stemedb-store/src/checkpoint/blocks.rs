@@ -56,7 +56,7 @@ impl Opening {
     ) -> Result<Self, CheckpointFault> {
         let bytes = disk.map(name, in_place).map_err(|error| failed(&error))?;
         let mut header = [0; HEADER_LEN];
-        let header = header.get_mut(..bytes.len().min(HEADER_LEN)).unwrap_or_default();
+        let header = header.split_at_mut(bytes.len().min(HEADER_LEN)).0;
         bytes.read_at(header, 0).map_err(|error| failed(&error))?;
         let (header, header_crc) = Header::parse(header)?;
         Ok(Self { name: name.into(), bytes, header, header_crc })
@@ -162,7 +162,7 @@ impl BlockFile {
         let offset = block * BLOCK_LEN;
         let end = (offset + BLOCK_LEN).min(self.len);
         for start in (offset..end).step_by(PART_LEN) {
-            let part = part.get_mut(..PART_LEN.min(end - start)).unwrap_or_default();
+            let part = part.split_at_mut(PART_LEN.min(end - start)).0;
             self.bytes
                 .read_at(part, HEADER_LEN + start)
                 .map_err(|error| self.unreadable(start, &error))?;

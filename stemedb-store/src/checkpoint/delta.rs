@@ -74,6 +74,7 @@ impl DeltaFile {
             .windows(2)
             .enumerate()
             .map(|(level, pair)| match pair {
+                // Whether they are in order is checked below.
                 [from, to] => to.saturating_sub(*from) * block_len(4 * level, page_bits),
                 _ => 0,
             })

@@ -75,7 +75,7 @@ fn read_held(reader: LogReader) -> Arc<Verify> {
 }
 
 fn options() -> LogOptions {
-    LogOptions { segment_len: 64 << 10, spares: Spares::None, ..LogOptions::default() }
+    LogOptions::default().segment_len(64 << 10).spares(Spares::None)
 }
 
 fn start(disk: &Arc<dyn Disk>) -> Committer {
@@ -150,7 +150,7 @@ fn a_submission_is_acknowledged_as_a_whole_and_in_order() {
 #[test]
 fn one_body_over_the_limit_fails_its_submission_alone() {
     let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
-    let options = LogOptions { body_len_max: 50, ..options() };
+    let options = options().body_len_max(50);
     let (log, _) = open(&disk, &options);
     let (index, verify) = (index(&disk, &log, HashMap::new()), read_held(log.reader()));
     let queue = CommitOptions::default();

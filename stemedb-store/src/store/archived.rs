@@ -11,7 +11,7 @@ use stemedb_wal::{
     sealed::SealedSegment,
 };
 
-use super::{Store, lock};
+use super::{Store, check::disk_error, lock};
 use crate::{
     error::{AppendError, HistoryError, ReadError},
     options::Hashing,
@@ -79,13 +79,8 @@ impl Store {
     /// # Errors
     ///
     /// If the directory cannot be listed.
-    pub fn dropped_segments(&self) -> io::Result<Vec<String>> {
-        self.reader.dropped_segments()
-    }
-
-    /// How many segments have their bodies in an archive only.
-    pub fn remote_segments(&self) -> u64 {
-        self.reader.remote_segments()
+    pub fn dropped_segments(&self) -> Result<Vec<String>, ReadError> {
+        self.reader.dropped_segments().map_err(disk_error)
     }
 
     /// Whether segments can be read that are only in the archive.

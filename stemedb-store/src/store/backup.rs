@@ -199,6 +199,7 @@ impl Copier<'_> {
             if first != expected {
                 break;
             }
+            // Any position may be in a header.
             expected = first.saturating_add(len);
             // One that ends below what is durable is sealed. Only the last one does not.
             match (file, stub_name(&name)) {
@@ -214,7 +215,7 @@ impl Copier<'_> {
                     self.share(&*file, &name, len)?;
                 }
                 (Opened::Local(file), _) => {
-                    let len = self.reached.position.get().saturating_sub(first);
+                    let len = self.reached.position - Position(first);
                     self.copy(&*file, &name, len)?;
                 }
             }
@@ -231,7 +232,7 @@ impl Copier<'_> {
     fn header(&self, file: &Opened, name: &str) -> Result<SegmentHeader, BackupError> {
         let mut bytes = [0; HEADER_LEN];
         let read = file.read_at(&mut bytes, 0).map_err(|source| self.failed(source))?;
-        SegmentHeader::parse(bytes.get(..read).unwrap_or_default())
+        SegmentHeader::parse(bytes.split_at(read).0)
             .map_err(|_| BackupError::Damaged { path: self.source.path(name) })
     }
 
@@ -284,13 +285,13 @@ fn copy(
     let mut buffer = vec![0; COPY_LEN];
     let mut at = 0;
     while at < len {
-        let want = usize::try_from(len - at).unwrap_or(COPY_LEN).min(COPY_LEN);
-        let part = buffer.get_mut(..want).unwrap_or_default();
+        let want = usize::try_from(len - at).map_or(COPY_LEN, |left| left.min(COPY_LEN));
+        let part = buffer.split_at_mut(want).0;
         let read = file.read_at(part, at)?;
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        target.write_at(part.get(..read).unwrap_or_default(), at)?;
+        target.write_at(part.split_at(read).0, at)?;
         at += read as u64;
         progress(at);
     }

@@ -83,7 +83,7 @@ impl Store {
         let mut report = CheckReport {
             entries: view.history.size().0,
             segments: log.segments,
-            remote_segments: self.reader.remote_segments(),
+            remote_segments: self.dropped_segments()?.len() as u64,
             checkpoints: files.len() as u64,
             ..CheckReport::default()
         };

@@ -232,5 +232,7 @@ fn change_trees(
 
 /// How many entries the last checkpoint lacks.
 pub(super) fn tail_len(shared: &Shared) -> u64 {
-    shared.index.reached().next_index.get().saturating_sub(*lock(&shared.checkpointed))
+    let reached = shared.index.reached().next_index.get();
+    // It may have been written since.
+    reached.saturating_sub(*lock(&shared.checkpointed))
 }

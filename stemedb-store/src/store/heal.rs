@@ -16,9 +16,12 @@ use stemedb_merkle::{
 use stemedb_wal::{
     Position,
     disk::Disk,
-    error::{AppendError as LogAppendError, DamageKind, ReadError as LogReadError},
+    error::{
+        AppendError as LogAppendError, DamageKind, HealError as LogHealError,
+        ReadError as LogReadError,
+    },
     log::LogReader,
-    repair::{Heal, HealError as LogHealError, Rewritten},
+    repair::{Heal, Rewritten},
 };
 
 use super::{Store, history::Source};
@@ -235,7 +238,7 @@ impl Healer {
     pub(super) fn verify(&self, held: &Held<'_>) -> Result<Verified, LogAppendError> {
         let Held { id, position, body, seal } = *held;
         let failed = |error| LogAppendError::Lookup(Arc::new(error));
-        if self.reader.is_remote_at(position) {
+        if self.reader.is_remote_at(position).map_err(failed)? {
             // It is checked where it is, by the archive's own checks.
             let entry = self.reader.entry(position).map_err(failed)?;
             return Ok(Verified { entry, healed: false });

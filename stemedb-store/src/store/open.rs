@@ -14,7 +14,7 @@ use crate::{
     tiles::TileFile,
 };
 use stemedb_merkle::{
-    AssertionId, Entry, Hash, LogIndex, MappedSetError, MerkleTree, Timestamp,
+    AssertionId, Entry, LogIndex, MappedSetError, MerkleTree, Timestamp,
     history::{History, LogSize, tile::complete_tiles},
 };
 use stemedb_wal::{
@@ -142,7 +142,7 @@ pub(super) fn open_read_only(disk: Arc<dyn Disk>, options: Options) -> Result<St
     // Before the names are listed: until it is let go, nobody changes them.
     let lock = take_lock(disk.as_ref())?;
     let overlay = Overlay::new(disk).map_err(|source| io_error(Action::List, &path, source))?;
-    let options = Options { create: false, read_only: true, ..options };
+    let options = options.create(false).read_only(true);
     let opened = open_on(Arc::new(overlay), ENVIRONMENT, options);
     drop(lock);
     opened
@@ -167,13 +167,11 @@ pub(crate) fn origin(identity: &Identity) -> Origin {
 }
 
 pub(super) fn log_options(options: &Options) -> LogOptions {
-    LogOptions {
-        segment_len: options.segment_len,
-        body_len_max: options.body_len_max,
-        spares: if options.threads { Spares::Background } else { Spares::None },
-        source: options.segment_source.clone(),
-        ..LogOptions::default()
-    }
+    LogOptions::default()
+        .segment_len(options.segment_len)
+        .body_len_max(options.body_len_max)
+        .spares(if options.threads { Spares::Background } else { Spares::None })
+        .source(options.segment_source.clone())
 }
 
 /// Takes the directory's lock.
@@ -561,11 +559,9 @@ fn take_in_batch(
 }
 
 fn first_wrong_id(hashing: Hashing, records: Replayed<'_>) -> Option<(LogIndex, AssertionId)> {
-    let wrong = |(n, record): (usize, &Placed)| {
-        let id: Hash = record.id;
-        let matches = !record.kind.has_body()
-            || hashing.id(records.body(n)).is_none_or(|found| found.0 == id);
-        (!matches).then_some((record.index, AssertionId(id)))
+    let wrong = |record: &&Placed| {
+        record.kind.has_body()
+            && hashing.id(records.body(record)).is_some_and(|found| found.0 != record.id)
     };
-    records.placed.iter().enumerate().find_map(wrong)
+    records.placed.iter().find(wrong).map(|record| (record.index, AssertionId(record.id)))
 }

@@ -135,7 +135,7 @@ impl Disk for Overlay {
             if read == 0 {
                 return memory.map(name, in_place);
             }
-            to.write_at(buffer.get(..read).unwrap_or_default(), at)?;
+            to.write_at(buffer.split_at(read).0, at)?;
             at += read as u64;
         }
     }
@@ -192,7 +192,7 @@ impl Opened {
             Some(base) if !shown.is_empty() => base.read_at(shown, offset)?,
             _ => 0,
         };
-        shown.get_mut(read..).unwrap_or_default().fill(0);
+        shown.split_at_mut(read).1.fill(0);
         rest.fill(0);
         Ok(())
     }
@@ -211,7 +211,7 @@ impl DiskFile for Opened {
         };
         let left = usize::try_from(lens.len.saturating_sub(offset)).unwrap_or(usize::MAX);
         let len = left.min(buffer.len());
-        let buffer = buffer.get_mut(..len).unwrap_or_default();
+        let buffer = buffer.split_at_mut(len).0;
         self.read_base(lens, buffer, offset)?;
         let first = offset / PAGE_LEN as u64;
         let last = (offset + len as u64).div_ceil(PAGE_LEN as u64);
@@ -219,8 +219,8 @@ impl DiskFile for Opened {
             let start = number * PAGE_LEN as u64;
             let skipped = usize::try_from(offset.saturating_sub(start)).unwrap_or(PAGE_LEN);
             let at = usize::try_from(start.saturating_sub(offset)).unwrap_or(len);
-            let from = page.get(skipped..).unwrap_or_default();
-            for (to, from) in buffer.get_mut(at..).unwrap_or_default().iter_mut().zip(from) {
+            let from = page.split_at(skipped).1;
+            for (to, from) in buffer.split_at_mut(at).1.iter_mut().zip(from) {
                 *to = *from;
             }
         }
@@ -234,7 +234,7 @@ impl DiskFile for Opened {
             let (mut rest, mut at) = (bytes, offset);
             while !rest.is_empty() {
                 let number = at / PAGE_LEN as u64;
-                let inside = usize::try_from(at % PAGE_LEN as u64).unwrap_or(0);
+                let inside = within_page(at)?;
                 if let std::collections::btree_map::Entry::Vacant(page) =
                     changes.pages.entry(number)
                 {
@@ -243,7 +243,7 @@ impl DiskFile for Opened {
                     page.insert(copy);
                 }
                 let page = changes.pages.get_mut(&number).ok_or(io::ErrorKind::NotFound)?;
-                let room = page.get_mut(inside..).unwrap_or_default();
+                let room = page.split_at_mut(inside).1;
                 let (part, later) = rest.split_at(room.len().min(rest.len()));
                 for (to, from) in room.iter_mut().zip(part) {
                     *to = *from;
@@ -269,8 +269,7 @@ impl DiskFile for Opened {
                 // What is cut off does not show again.
                 drop(changes.pages.split_off(&len.div_ceil(PAGE_LEN as u64)));
                 if let Some(page) = changes.pages.get_mut(&(len / PAGE_LEN as u64)) {
-                    let kept = usize::try_from(len % PAGE_LEN as u64).unwrap_or(0);
-                    page.get_mut(kept..).unwrap_or_default().fill(0);
+                    page.split_at_mut(within_page(len)?).1.fill(0);
                 }
             }
             *lens = Lens { len, shown: lens.shown.min(len) };
@@ -281,6 +280,11 @@ impl DiskFile for Opened {
     fn sync(&self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Where in its page an offset is.
+fn within_page(offset: u64) -> io::Result<usize> {
+    usize::try_from(offset % PAGE_LEN as u64).map_err(|_| io::ErrorKind::FileTooLarge.into())
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ impl Store {
     pub(super) fn check_body(&self, placed: &Placed, body: &[u8]) -> Result<(), ReadError> {
         // What comes from elsewhere is always checked, as far as it can be.
         if self.reader.reads_remote()
-            && self.reader.is_remote_at(placed.position)
+            && self.reader.is_remote_at(placed.position)?
             && self.hashing.id(body).is_some_and(|found| found.0 != placed.id)
             && let Some(error) = self.reader.invalidate(placed.position)
         {
@@ -279,7 +279,7 @@ mod tests {
     fn after_a_panic_in_a_tree_nothing_is_answered_from_it() {
         let disk = Arc::new(MemoryDisk::new());
         for threads in [false, true] {
-            let options = || Options { threads, ..Options::default() };
+            let options = || Options::default().threads(threads);
             let store = Store::open_on(disk.clone(), ENVIRONMENT, options()).unwrap();
             let id = store.append(b"held").unwrap().id;
             let root = store.root().unwrap();

@@ -35,13 +35,15 @@ use crate::{
     options::{Options, Secret, hasher_with},
 };
 
-/// What a repair may do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RepairOptions {
-    /// Whether to go on without entries that are lost. Default: no; nothing is changed then.
-    pub accept_loss: bool,
-    /// Whether only to tell what would be done to log and identity. Default: no.
-    pub dry_run: bool,
+stemedb_merkle::options! {
+    /// What a repair may do.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct RepairOptions {
+        /// Whether to go on without entries that are lost. Default: no; nothing is changed then.
+        pub accept_loss: bool = false,
+        /// Whether only to tell what would be done to log and identity. Default: no.
+        pub dry_run: bool = false,
+    }
 }
 
 /// The result of a repair.
@@ -161,17 +163,18 @@ fn repair_locked(
     let log = log_options(options);
     let accept_loss = how.accept_loss;
     let mark = load_checkpoint(disk, &identity)?.mark;
-    let log_repair = LogRepairOptions { log: &log, hash, marks: mark.as_slice(), accept_loss };
+    let log_repair =
+        LogRepairOptions::new(&log).hash(hash).marks(mark.as_slice()).accept_loss(accept_loss);
     let plan = RepairPlan::new(disk, &identity, &log_repair, &mut |_| {})?;
 
     let mut report = RepairReport::default();
     report.remarks.extend(found.change.as_ref().map(ToString::to_string));
-    report.remarks.extend(plan.found().iter().map(ToString::to_string));
-    if let Some(at_least) = plan.lost_entries().filter(|_| !accept_loss) {
+    report.remarks.extend(plan.found.iter().map(ToString::to_string));
+    if let Some(at_least) = plan.lost_entries.filter(|_| !accept_loss) {
         return Err(RepairError::EntriesLost { at_least, found: report.remarks });
     }
     if how.dry_run {
-        report.note_losses(plan.lost_entries(), &plan.lost_bodies());
+        report.note_losses(plan.lost_entries, &plan.lost_bodies);
         report.new_log = report.lost_entries.is_some();
         if plan.changes() && report.remarks.is_empty() {
             report.remarks.push("files of the log would be renamed".to_owned());
@@ -186,7 +189,7 @@ fn repair_locked(
     let opened = Identity::open(disk.as_ref(), lock.fingerprint(), secret, world.entropy)
         .map_err(OpenError::from)?;
     identity = opened.identity;
-    let gaps = plan.gaps();
+    let gaps = plan.gaps.clone();
     let repaired = plan.apply(disk, &mut identity, &log_repair)?;
     report.new_log = repaired.new_generation.is_some();
     report.note_losses(repaired.lost_entries, &repaired.lost_bodies);

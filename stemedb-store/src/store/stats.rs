@@ -90,7 +90,7 @@ impl Store {
     /// Whether a write or a sync failed, so that nothing can be appended until the store is opened
     /// again. O(1).
     pub fn writer_failed(&self) -> bool {
-        self.reader.writer_failed()
+        self.reader.failure().is_some()
     }
 
     /// How the system's clock stands to the log at this moment. O(1).

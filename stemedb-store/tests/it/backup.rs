@@ -23,7 +23,7 @@ use stemedb_store::{
 };
 
 fn options() -> Options {
-    Options { segment_len: 128 << 10, ..Options::default() }
+    Options::default().segment_len(128 << 10)
 }
 
 fn body(n: u32) -> Vec<u8> {
@@ -72,7 +72,7 @@ fn a_linked_backup_is_not_in_use_with_its_store() {
     let report = backup(&store, &to);
     assert!(report.files_linked > 3, "{report:?}");
     for read_only in [true, false] {
-        let options = Options { read_only, ..options() };
+        let options = options().read_only(read_only);
         assert_eq!(Store::open(&to, options).unwrap().head().unwrap(), report.head);
     }
     fill(&store, 3_000..3_100);
@@ -260,7 +260,7 @@ fn a_store_at_rest_is_backed_up_whole_from_outside() {
 fn damage_to_a_backup_is_found_and_makes_no_store() {
     let dir = tempfile::tempdir().unwrap();
     let [at, to, back] = ["store", "backup", "restored"].map(|name| dir.path().join(name));
-    let options = || Options { secret: Secret::new(b"sixteen bytes ok").ok(), ..options() };
+    let options = || options().secret(Secret::new(b"sixteen bytes ok").ok());
     let store = Store::open(&at, options()).unwrap();
     fill(&store, 0..2_000);
     let root = backup(&store, &to).head.set_root;
@@ -292,7 +292,7 @@ fn damage_to_a_backup_is_found_and_makes_no_store() {
     }
     // A body can't be checked without the secret, nor with another.
     for secret in [None, Secret::new(b"another sixteen b").ok()] {
-        let options = Options { secret, ..options() };
+        let options = options().secret(secret);
         assert!(stemedb_store::restore(&to, &back, &root, options, &mut |_| {}).is_err());
         assert!(!Store::exists(&back).unwrap());
     }
@@ -372,7 +372,7 @@ fn an_interrupted_restore_is_begun_again() {
             std::fs::write(back.join(name), bytes).unwrap();
         }
         std::fs::write(back.join("segment-0000-00000000000000099999.log.tmp"), b"half").unwrap();
-        let none = Options { create: false, ..options() };
+        let none = options().create(false);
         assert!(Store::open(&back, none).is_err(), "{count} files");
         assert!(stemedb_store::repair(&back, &options()).is_err(), "{count} files");
         assert_eq!(restore(&to, &back, &head.set_root).unwrap(), head);

@@ -23,7 +23,7 @@ const ENVIRONMENT: Environment = Environment {
 };
 
 fn without_threads() -> Options {
-    Options { threads: false, ..Options::default() }
+    Options::default().threads(false)
 }
 
 fn open(disk: &FailingDisk, options: Options) -> Store {
@@ -196,7 +196,7 @@ fn wait_until(what: &str, holds: impl Fn() -> bool) {
 #[test]
 fn a_failing_checkpoint_is_told_and_backs_off() {
     let disk = FailingDisk::new();
-    let options = Options { checkpoint_every: 100, ..Options::default() };
+    let options = Options::default().checkpoint_every(100);
     let store = open(&disk, options);
     disk.fail_creations(".ckpt.tmp");
     store.append_batch((0..200).map(body)).unwrap();

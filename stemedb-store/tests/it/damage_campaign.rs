@@ -27,7 +27,7 @@ use world::ENVIRONMENT;
 const TRIALS: u64 = 400;
 
 fn options() -> Options {
-    Options { segment_len: 4096, threads: false, load_checkpoints: true, ..Options::default() }
+    Options::default().segment_len(4096).threads(false).load_checkpoints(true)
 }
 
 struct Appended {
@@ -49,7 +49,7 @@ fn open(disk: &FaultyDisk) -> Result<Store, stemedb_store::OpenError> {
 
 fn repair(disk: &FaultyDisk, accept_loss: bool) -> Result<RepairReport, RepairError> {
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-    let how = RepairOptions { accept_loss, dry_run: false };
+    let how = RepairOptions::default().accept_loss(accept_loss);
     repair_on(&shared, ENVIRONMENT, &options(), how)
 }
 
@@ -353,7 +353,7 @@ fn identity_is_corrected_or_made_again() {
 #[test]
 fn a_lost_identity_takes_the_right_secret_only() {
     let secret = |byte: u8| Some(stemedb_store::Secret::new(&[byte; 32]).unwrap());
-    let with = |byte: u8| Options { secret: secret(byte), ..options() };
+    let with = |byte: u8| options().secret(secret(byte));
     let repair = |disk: &FaultyDisk, options: &Options| {
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         repair_on(&shared, ENVIRONMENT, options, RepairOptions::default())
@@ -440,7 +440,7 @@ fn a_dry_run_changes_nothing_and_tells_the_same() {
         let (what, _) = damage(&disk, &sample, &mut random);
         let before = files(&disk);
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-        let how = RepairOptions { accept_loss: false, dry_run: true };
+        let how = RepairOptions::default().dry_run(true);
         let dry = repair_on(&shared, ENVIRONMENT, &options(), how);
         assert_eq!(files(&disk), before, "{what}");
         match (dry, repair(&disk, false)) {

@@ -19,11 +19,11 @@ use stemedb_wal::{
 };
 
 fn open(dir: &Path) -> Result<Store, OpenError> {
-    Store::open(dir, Options { segment_len: 64 << 10, ..Options::default() })
+    Store::open(dir, Options::default().segment_len(64 << 10))
 }
 
 fn read(dir: &Path) -> Result<Store, OpenError> {
-    Store::open(dir, Options { read_only: true, ..Options::default() })
+    Store::open(dir, Options::default().read_only(true))
 }
 
 /// How the store's place was lost, if an append was refused for that.
@@ -96,7 +96,11 @@ fn a_repair_that_does_nothing_changes_nothing() {
     store.close().unwrap();
     fs::remove_file(dir.path().join("LOCK")).unwrap();
     let repair = |dry_run, accept_loss| {
-        repair_with(dir.path(), &Options::default(), RepairOptions { accept_loss, dry_run })
+        repair_with(
+            dir.path(),
+            &Options::default(),
+            RepairOptions::default().accept_loss(accept_loss).dry_run(dry_run),
+        )
     };
     let before = files(dir.path());
     assert!(repair(true, false).unwrap().is_complete());
@@ -254,7 +258,7 @@ fn a_store_is_not_made_among_files_of_others() {
     let error = open(dir.path()).unwrap_err();
     assert!(matches!(&error, OpenError::OtherFiles { file, .. } if file == "thesis.tmp"));
     assert_eq!(files(dir.path()).len(), 1);
-    let among = Options { create_among_files: true, ..Options::default() };
+    let among = Options::default().create_among_files(true);
     Store::open(dir.path(), among).unwrap().append(b"first").unwrap();
     // What a crash left in the making goes, and nothing else.
     fs::write(dir.path().join("IDENTITY.tmp"), "half").unwrap();

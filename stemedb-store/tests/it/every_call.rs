@@ -30,7 +30,7 @@ use stemedb_wal::error::AppendError as LogAppendError;
 use world::ENVIRONMENT;
 
 fn options(threads: bool) -> Options {
-    Options { segment_len: 4096, threads, load_checkpoints: true, ..Options::default() }
+    Options::default().segment_len(4096).threads(threads).load_checkpoints(true)
 }
 
 /// Runs a script on a disk, and keeps account of what it was told.

@@ -51,7 +51,7 @@ const HOLE: u64 = 280;
 const SET_ROOT: &str = "88415ef74e25354a77c025b294054cf95e5e97dfed84ddc6230b4e286db525df";
 
 fn options() -> Options {
-    Options { segment_len: 4096, threads: false, ..Options::default() }
+    Options::default().segment_len(4096).threads(false)
 }
 
 fn body(index: u64) -> Vec<u8> {

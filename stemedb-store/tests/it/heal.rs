@@ -16,7 +16,7 @@ const ENTRIES: u64 = 60;
 
 fn options() -> Options {
     let threads = false;
-    Options { segment_len: 4096, threads, load_checkpoints: true, ..Options::default() }
+    Options::default().segment_len(4096).threads(threads).load_checkpoints(true)
 }
 
 fn open(disk: &FaultyDisk) -> Store {
@@ -356,7 +356,7 @@ fn a_full_disk_leaves_it_as_it_was() {
     for room in [0, 100, 1000, 3000] {
         disk.set_capacity(Some(held + room));
         let error = store.heal(&id(4), &body(4)).unwrap_err();
-        let HealError::Log(stemedb_wal::repair::HealError::Disk(error)) = &error else {
+        let HealError::Log(stemedb_wal::error::HealError::Disk(error)) = &error else {
             panic!("{error}")
         };
         assert!(error.is_full(), "{error}");

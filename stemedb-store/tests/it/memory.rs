@@ -73,7 +73,7 @@ fn id(body: &[u8]) -> AssertionId {
 #[test]
 fn a_get_allocates_the_body_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
-    let options = || Options { segment_len: 64 << 10, threads: false, ..Options::default() };
+    let options = || Options::default().segment_len(64 << 10).threads(false);
     let bodies: Vec<Vec<u8>> = (0..1000).map(|n| noise(n, 300)).collect();
     let get_all = |store: &Store, what: &str| {
         for body in &bodies {
@@ -109,7 +109,7 @@ fn a_body_is_copied_once_at_most() {
     let dir = tempfile::tempdir().unwrap();
     for threads in [false, true] {
         let dir = dir.path().join(threads.to_string());
-        let store = Store::open(&dir, Options { threads, ..Options::default() }).unwrap();
+        let store = Store::open(&dir, Options::default().threads(threads)).unwrap();
         let bodies: Vec<Vec<u8>> = (0..4).map(|n| noise(n, BODY_LEN)).collect();
         let copies = |append: &dyn Fn()| {
             let before = COPIES.load(Ordering::Relaxed);

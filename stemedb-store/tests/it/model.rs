@@ -71,7 +71,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn options() -> Options {
-    Options { segment_len: 4096, threads: false, ..Options::default() }
+    Options::default().segment_len(4096).threads(false)
 }
 
 fn open(disk: &FaultyDisk) -> Store {

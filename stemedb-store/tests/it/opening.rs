@@ -13,7 +13,7 @@ use crate::reference::{
 const BODY_LEN: usize = 500;
 
 fn open(disk: &FaultyDisk) -> Result<Store, stemedb_store::OpenError> {
-    let options = Options { segment_len: 4096, threads: false, ..Options::default() };
+    let options = Options::default().segment_len(4096).threads(false);
     Store::open_on(Arc::new(disk.clone()), ENVIRONMENT, options)
 }
 

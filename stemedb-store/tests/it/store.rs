@@ -14,7 +14,7 @@ use stemedb_store::{
 };
 
 fn options() -> Options {
-    Options { segment_len: 64 << 10, ..Options::default() }
+    Options::default().segment_len(64 << 10)
 }
 
 fn body(n: u64) -> Vec<u8> {
@@ -184,7 +184,7 @@ fn one_store_one_opener() {
     assert!(matches!(Store::open(dir.path(), options()), Err(OpenError::Locked { .. })));
     drop(store);
     Store::open(dir.path(), options()).unwrap();
-    let none = Options { create: false, ..options() };
+    let none = options().create(false);
     let missing = Store::open(dir.path().join("nothing"), none);
     assert!(matches!(missing, Err(OpenError::Missing { .. })));
 }
@@ -192,7 +192,7 @@ fn one_store_one_opener() {
 #[test]
 fn a_secret_is_for_good() {
     let dir = tempfile::tempdir().unwrap();
-    let with = |secret: &[u8]| Options { secret: Some(Secret::new(secret).unwrap()), ..options() };
+    let with = |secret: &[u8]| options().secret(Some(Secret::new(secret).unwrap()));
     let store = Store::open(dir.path(), with(&[1; 16])).unwrap();
     let id = store.append(b"guess me").unwrap().id;
     assert_ne!(id.0, *blake3::hash(b"guess me").as_bytes());
@@ -299,7 +299,7 @@ fn assert_shortened(dir: &Path) {
 /// Of the segment that is lost in part, nothing in it tells.
 #[test]
 fn a_log_that_ends_before_its_checkpoint_has_lost_its_end() {
-    let options = || Options { threads: false, ..Options::default() };
+    let options = || Options::default().threads(false);
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path(), options()).unwrap();
     let segment = "segment-0000-00000000000000000000.log";
@@ -359,7 +359,7 @@ fn a_last_segment_of_an_earlier_time_is_noticed() {
 /// Damage in a restart checkpoint that is met long after opening: the log has all that is in it.
 #[test]
 fn a_checkpoint_that_is_damaged_in_use_is_left_for_the_log() {
-    let options = || Options { threads: false, ..options() };
+    let options = || options().threads(false);
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path(), options()).unwrap();
     store.append_batch((0..3000).map(body)).unwrap();

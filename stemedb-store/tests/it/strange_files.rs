@@ -12,7 +12,7 @@ fn body(n: u32) -> String {
 }
 
 fn options() -> Options {
-    Options { segment_len: 16 << 10, ..Options::default() }
+    Options::default().segment_len(16 << 10)
 }
 
 fn make(dir: &Path) -> Head {

@@ -22,22 +22,26 @@ pub enum Direction {
     Neither,
 }
 
-/// Configuration of a session.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Identity of the initiator.
-    pub identity: Identity,
-    /// Everything that is limited.
-    pub limits: Limits,
-    /// Which way bodies go.
-    pub direction: Direction,
-    /// How far this peer's log was read, if that is known. One of another node does no harm.
-    pub cursor: Option<PeerCursor>,
-    /// The layers that are left out: [`Layer::Root`] always stays, and [`Layer::Descent`] is used
-    /// where no other is left.
-    pub without: Vec<Layer>,
-    /// 32 random bytes, new for each session.
-    pub seed: [u8; 32],
+stemedb_merkle::options! {
+    /// Configuration of a session.
+    #[derive(Clone, Debug)]
+    pub struct Config {
+        new {
+            /// Identity of the initiator.
+            pub identity: Identity,
+            /// 32 random bytes, new for each session.
+            pub seed: [u8; 32],
+        }
+        /// Everything that is limited.
+        pub limits: Limits = Limits::default(),
+        /// Which way bodies go.
+        pub direction: Direction = Direction::Both,
+        /// How far this peer's log was read, if that is known. One of another node does no harm.
+        pub cursor: Option<PeerCursor> = None,
+        /// The layers that are left out: [`Layer::Root`] always stays, and [`Layer::Descent`] is
+        /// used where no other is left.
+        pub without: Vec<Layer> = Vec::new(),
+    }
 }
 
 impl Direction {

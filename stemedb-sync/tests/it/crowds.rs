@@ -57,7 +57,7 @@ fn of_two_sessions_that_cross_one_goes_on() {
 #[test]
 fn no_address_takes_sessions_from_another() {
     let (one, other) = stores();
-    let limits = Limits { sessions_max: 12, sessions_per_address_max: 4, ..Limits::default() };
+    let limits = Limits::default().sessions_max(12).sessions_per_address_max(4);
     let mut peer = Peer::new(other, limits.clone());
     let honest = open(&mut peer, &one, 1, [1; 16]).unwrap();
 
@@ -84,7 +84,7 @@ fn no_address_takes_sessions_from_another() {
 #[test]
 fn what_has_ended_elsewhere_is_remembered() {
     let (one, other) = stores();
-    let limits = Limits { sessions_max: 8, sessions_per_address_max: 4, ..Limits::default() };
+    let limits = Limits::default().sessions_max(8).sessions_per_address_max(4);
     let mut peer = Peer::new(other, limits);
     let honest = open(&mut peer, &one, 1, [1; 16]).unwrap();
     let left = peer.answer(honest.request(2, Ask::Leave)).remove(0).unwrap();

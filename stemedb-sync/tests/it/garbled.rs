@@ -4,7 +4,7 @@
 
 use crate::model::{Opened, Peer, Random, Store, config, run_unsealed};
 use stemedb_sync::{
-    Config, Ending, Limits, Report,
+    Ending, Limits, Report,
     codec::bodies,
     message::{Answer, Ask, Fetch, Push, Pushed, Refusal, Request, Response, Wanted},
     report::Layer,
@@ -87,9 +87,9 @@ fn session(
     without: &[Layer],
 ) -> (Report, Store, Store, u64) {
     let (mut one, other) = stores(secret);
-    let limits = Limits { restarts_max: 100, tries_max: 50, ..Limits::default() };
+    let limits = Limits::default().restarts_max(100).tries_max(50);
     let mut peer = Peer::new(other, limits.clone());
-    let config = Config { without: without.to_vec(), ..config(&one, &limits) };
+    let config = config(&one, &limits).without(without.to_vec());
     let mut random = Random(seed);
     let mut flipped = 0;
     let report = run_unsealed(&mut one, config, |mut request| {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::model::{Peer, Random, Store, config, run};
 use stemedb_merkle::history::{LogSize, TreeHead};
 use stemedb_sync::{
-    Config, Direction, Ending, Limits, Output, ProtocolViolation, Report, Session, Source,
+    Direction, Ending, Limits, Output, ProtocolViolation, Report, Session, Source,
     codec::{
         bodies::{self, AbsentReason},
         prefixes,
@@ -51,7 +51,7 @@ fn against_in(
 ) -> Report {
     let (mut one, other) = stores();
     let mut peer = Peer::new(other, limits.clone());
-    let config = Config { direction, without: without.to_vec(), ..config(&one, limits) };
+    let config = config(&one, limits).direction(direction).without(without.to_vec());
     let mut messages = 0;
     let report = run(&mut one, config, |request| {
         messages += 1;
@@ -177,7 +177,7 @@ fn endless_depth() {
     let keys = other.identity.keys.clone();
     let limits = Limits::default();
     let mut peer = Peer::new(other, limits.clone());
-    let config = Config { without: vec![Layer::Symbols], ..config(&one, &limits) };
+    let config = config(&one, &limits).without(vec![Layer::Symbols]);
     let mut rounds = 0;
     let report = run(&mut one, config, |request| {
         let Ask::Descend(descend) = &request.ask else {
@@ -260,7 +260,7 @@ fn bodies_of_the_log_that_are_not_in_its_set() {
         root: other.history.head_at(LogSize(980)).unwrap().root,
     };
     let mut peer = Peer::new(other, limits.clone());
-    let config = Config { cursor: Some(cursor), ..config(&one, &limits) };
+    let config = config(&one, &limits).cursor(Some(cursor));
     let report = run(&mut one, config, |request| {
         let mut answers = peer.answer(request.clone());
         if let Some(Ok(response)) = answers.first_mut()
@@ -372,7 +372,7 @@ fn an_initiator_that_says_no_ids_and_another_root() {
 
 #[test]
 fn frames_over_the_limit() {
-    let limits = Limits { message_len_max: 10_000, ..Limits::default() };
+    let limits = Limits::default().message_len_max(10_000);
     let report = against(&[], &limits, |request, mut response| {
         if let (Ask::Fetch(_), Answer::Bodies(bodies)) = (&request.ask, &mut response.answer) {
             bodies.bytes.resize(10_001, 0);
@@ -451,7 +451,7 @@ fn suffixes_of_ids_that_do_not_exist() {
 #[test]
 fn reordered_replies() {
     // Answers that carry each other's numbers.
-    let limits = Limits { nodes_per_message_max: 3, ..Limits::default() };
+    let limits = Limits::default().nodes_per_message_max(3);
     let mut held: Option<Response> = None;
     let report = against(&[Layer::Symbols], &limits, |request, mut response| {
         if !matches!(request.ask, Ask::Descend(_)) {

@@ -5,23 +5,23 @@ use crate::{
     model::{Opened, Peer, config},
 };
 use stemedb_sync::{
-    Config, Limits,
+    Limits,
     codec::prefixes::{self, Prefix},
     message::{Ask, AskIds, AskSymbols, Descend, Envelope, Fetch, Push, Refusal, Tail, Wanted},
     responder::RequestContext,
 };
 
 fn sessions(sessions_max: usize, sessions_per_peer_max: usize) -> Limits {
-    Limits { sessions_max, sessions_per_peer_max, ..Limits::default() }
+    Limits::default().sessions_max(sessions_max).sessions_per_peer_max(sessions_per_peer_max)
 }
 
 #[test]
 fn hostile_requests_are_refused() {
     let (one, other) = stores();
-    let limits = Limits { ids_kept_max: 2000, ..sessions(3, 2) };
+    let limits = sessions(3, 2).ids_kept_max(2000);
     let mut peer = Peer::new(other, limits.clone());
     let open = |node: u8, seed: u8, peer: &mut Peer| {
-        let mut config = Config { seed: [seed; 32], ..config(&one, &limits) };
+        let mut config = config(&one, &limits).seed([seed; 32]);
         config.identity.node = [node; 16];
         Opened::new(peer, &one, config)
     };

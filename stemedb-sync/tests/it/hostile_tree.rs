@@ -4,7 +4,7 @@
 use crate::model::{Peer, Store, config, run};
 use stemedb_merkle::set;
 use stemedb_sync::{
-    Config, Ending, Limits, ProtocolViolation, Report,
+    Ending, Limits, ProtocolViolation, Report,
     codec::{
         prefixes::{self, Prefix},
         subtrees::{Below, Place},
@@ -26,7 +26,7 @@ fn broad(count: u64, places: usize) -> Report {
     let root = set::root(count, &below.summary(&Prefix::TOP).hash());
     let (limits, keys) = (Limits::default(), one.identity.keys.clone());
     let mut peer = Peer::new(other, limits.clone());
-    let config = Config { without: vec![Layer::Symbols, Layer::Bulk], ..config(&one, &limits) };
+    let config = config(&one, &limits).without(vec![Layer::Symbols, Layer::Bulk]);
     run(&mut one, config, |request: Request| {
         let asked = request.clone();
         let mut replies = peer.answer(request);

@@ -25,7 +25,7 @@ fn stores(common: u64, mine: u64, theirs: u64) -> (Store, Store) {
 fn sync(one: &mut Store, other: Store, without: &[Layer]) -> (Report, Store) {
     let limits = Limits::default();
     let mut peer = Peer::new(other, limits.clone());
-    let config = stemedb_sync::Config { without: without.to_vec(), ..config(one, &limits) };
+    let config = config(one, &limits).without(without.to_vec());
     let report = run(one, config, |request| peer.answer(request));
     assert_eq!(peer.responder.sessions(), 0, "a session was left open");
     (report, peer.store)
@@ -49,7 +49,7 @@ fn equal_sets_take_one_round_of_under_300_bytes() {
     let cursor = report.cursor;
     let (_, other) = stores(1000, 0, 0);
     let mut peer = Peer::new(other, limits.clone());
-    let config = stemedb_sync::Config { cursor, ..config(&one, &limits) };
+    let config = config(&one, &limits).cursor(cursor);
     let report = run(&mut one, config, |request| peer.answer(request));
     assert!(report.equal);
     assert!(report.reconcile_bytes() < 300, "{}", report.reconcile_bytes());
@@ -88,8 +88,7 @@ fn every_layer_ends_in_equal_sets() {
             assert!(!layers(&report).iter().any(|layer| without.contains(layer)), "{case}");
             assert_eq!(layers(&report).first(), Some(&Root));
             // Nothing is left to do, and the cursor says so.
-            let again =
-                stemedb_sync::Config { cursor: report.cursor, ..config(&one, &Limits::default()) };
+            let again = config(&one, &Limits::default()).cursor(report.cursor);
             assert_eq!(report.cursor.unwrap().size, other.bodies.len() as u64, "{case}");
             let mut peer = Peer::new(other, Limits::default());
             let report = run(&mut one, again.clone(), |request| peer.answer(request));
@@ -111,11 +110,7 @@ fn each_direction_alone_moves_its_bodies() {
             let (mut one, other) = stores(300, 20, 30);
             let limits = Limits::default();
             let mut peer = Peer::new(other, limits.clone());
-            let config = stemedb_sync::Config {
-                direction,
-                without: without.to_vec(),
-                ..config(&one, &limits)
-            };
+            let config = config(&one, &limits).direction(direction).without(without.to_vec());
             let report = run(&mut one, config, |request| peer.answer(request));
             assert_eq!(report.ending, Ending::Complete);
             assert!(report.checked && !report.equal);
@@ -137,7 +132,7 @@ fn a_rewritten_log_is_noticed() {
     let mut cursor = report.cursor.unwrap();
     peer.store.append((500..510).map(body).collect());
     cursor.root[0] ^= 1;
-    let config = stemedb_sync::Config { cursor: Some(cursor), seed: [8; 32], ..base };
+    let config = base.cursor(Some(cursor)).seed([8; 32]);
     let report = run(&mut one, config, |request| peer.answer(request));
     assert_eq!(layers(&report), [Layer::Root, Layer::Symbols]);
     assert!(report.equal);
@@ -156,7 +151,7 @@ fn a_peer_that_can_not_read_its_old_roots_is_synced_with_all_the_same() {
     other.write(b"new");
     other.forgetful = true;
     let mut peer = Peer::new(other, limits.clone());
-    let config = stemedb_sync::Config { cursor: Some(cursor), ..config(&one, &limits) };
+    let config = config(&one, &limits).cursor(Some(cursor));
     let report = run(&mut one, config, |request| peer.answer(request));
     assert_eq!(layers(&report), [Layer::Root, Layer::Symbols]);
     assert!(report.equal && !report.peer_rewritten, "{report:?}");
@@ -165,7 +160,7 @@ fn a_peer_that_can_not_read_its_old_roots_is_synced_with_all_the_same() {
 #[test]
 fn large_bodies_come_in_parts() {
     let (mut one, mut other) = stores(10, 0, 0);
-    let limits = Limits { part_len_max: 1000, answer_len_aim: 5000, ..Limits::default() };
+    let limits = Limits::default().part_len_max(1000).answer_len_aim(5000);
     let mut random = Random(3);
     for n in 0..40 {
         let len = usize::try_from(random.below(9000)).unwrap();
@@ -220,7 +215,7 @@ fn a_clock_far_ahead_is_remarked_and_nothing_else() {
 fn symbols_are_rateless() {
     for d in [2_u64, 100, 1_000] {
         let (mut one, other) = stores(3_000, d / 2, d / 2);
-        let limits = Limits { symbols_first: 4_096, ..Limits::default() };
+        let limits = Limits::default().symbols_first(4_096);
         let mut peer = Peer::new(other, limits.clone());
         let config = config(&one, &limits);
         let mut parts = 0;
@@ -295,9 +290,9 @@ fn differences_are_found_in_few_bytes_and_rounds() {
         (10_000, descent, 2, 6_000_000, 13),
     ] {
         let (mut one, other) = stores(n, d / 2, d / 2);
-        let limits = Limits { levels, ..Limits::default() };
+        let limits = Limits::default().levels(levels);
         let mut peer = Peer::new(other, limits.clone());
-        let config = stemedb_sync::Config { without: without.to_vec(), ..config(&one, &limits) };
+        let config = config(&one, &limits).without(without.to_vec());
         let report = run(&mut one, config, |request| peer.answer(request));
         assert!(report.equal);
         let end = report.traffic_of(Kind::Finish);

@@ -22,9 +22,9 @@ fn stores() -> (Store, Store) {
 /// at the peer, which may be deaf to being left.
 fn call_off(steps: u64, without: &[Layer], direction: Direction, deaf: bool) -> (Ending, usize) {
     let (mut one, other) = stores();
-    let limits = Limits { part_len_max: 50, answer_len_aim: 100, ..Limits::default() };
+    let limits = Limits::default().part_len_max(50).answer_len_aim(100);
     let mut peer = Peer::new(other, limits.clone());
-    let config = Config { without: without.to_vec(), direction, ..config(&one, &limits) };
+    let config = config(&one, &limits).without(without.to_vec()).direction(direction);
     let report = run_for(&mut one, config, steps, |request| match request.ask {
         Ask::Leave if deaf => Vec::new(),
         _ => peer.answer(request),

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use crate::model::{Opened, Peer, Store, config, run};
 use stemedb_sync::{
-    Config, Ending, Limits, MemoryBudget,
+    Ending, Limits, MemoryBudget,
     codec::{ids, varint},
     message::{Ask, AskIds, AskSymbols, Fetch, Finish, Push, Refusal, Request, Response, Wanted},
     report::{Layer, Limited},
@@ -33,8 +33,7 @@ fn all_sessions_together_hold_no_more_than_the_budget() {
     let prefixes = ids::write_prefixes(&prefixes);
     let all: Vec<_> = other.places.keys().copied().collect();
 
-    let limits =
-        Limits { sessions_per_address_max: 64, sessions_per_peer_max: 64, ..Limits::default() };
+    let limits = Limits::default().sessions_per_address_max(64).sessions_per_peer_max(64);
     let budget = MemoryBudget::new(4 << 20);
     let mut peer = Peer::with_memory(other, limits.clone(), budget.clone());
     let mut refused = 0;
@@ -130,7 +129,7 @@ fn starved(times: u32, is: fn(&Ask) -> bool) -> (stemedb_sync::Report, u32) {
     let (mut one, other) = stores();
     let limits = Limits::default();
     let mut peer = Peer::new(other, limits.clone());
-    let config = Config { without: vec![Layer::Bulk], ..config(&one, &limits) };
+    let config = config(&one, &limits).without(vec![Layer::Bulk]);
     let mut refused = 0;
     let report = run(&mut one, config, |request: Request| {
         if is(&request.ask) && refused < times {
@@ -166,7 +165,7 @@ fn a_refused_push_does_not_end_the_pull() {
     for refusal in [Refusal::ReadOnly, Refusal::OverLimit, Refusal::TooLarge] {
         let (mut one, other) = stores();
         // Fetched one by one, so that the push is refused long before the last.
-        let limits = Limits { ids_per_message_max: 1, in_flight_max: 1, ..Limits::default() };
+        let limits = Limits::default().ids_per_message_max(1).in_flight_max(1);
         let mut peer = Peer::new(other, Limits::default());
         let config = config(&one, &limits);
         let report = run(&mut one, config, |request| match request.ask {

@@ -15,8 +15,8 @@ use stemedb_merkle::{
     set::Entry,
 };
 use stemedb_sync::{
-    Config, Direction, Identity, Keys, Limits, MemoryBudget, Output, Pin, Report, Responder,
-    Session, Source, Unreadable,
+    Config, Identity, Keys, Limits, MemoryBudget, Output, Pin, Report, Responder, Session, Source,
+    Unreadable,
     keys::SessionKey,
     message::{Answer, Ask, Envelope, Refusal, Request, Response, Wanted, Welcome},
     responder::{Reply, RequestContext},
@@ -228,14 +228,8 @@ impl Opened {
 static SEEDS: AtomicU64 = AtomicU64::new(0);
 
 pub(crate) fn config(store: &Store, limits: &Limits) -> Config {
-    Config {
-        identity: store.identity.clone(),
-        limits: limits.clone(),
-        direction: Direction::Both,
-        cursor: None,
-        without: Vec::new(),
-        seed: Random(SEEDS.fetch_add(1, Ordering::Relaxed)).bytes(),
-    }
+    Config::new(store.identity.clone(), Random(SEEDS.fetch_add(1, Ordering::Relaxed)).bytes())
+        .limits(limits.clone())
 }
 
 /// Runs a session to its end over a link that loses nothing. Time stands still but where the

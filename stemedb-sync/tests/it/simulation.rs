@@ -103,29 +103,27 @@ impl Environment {
         let pick = |random: &mut Random, choices: &[usize]| {
             choices[random.below(choices.len() as u64) as usize]
         };
-        let limits = Limits {
-            part_len_max: pick(&mut random, &[20, 100, 4096]),
-            answer_len_aim: pick(&mut random, &[50, 500, 100_000]),
-            message_len_max: pick(&mut random, &[20_000, 1 << 20]),
-            symbols_first: pick(&mut random, &[0, 8, 56, 200]) as u32,
-            symbols_per_request_max: pick(&mut random, &[16, 100, 100_000]) as u32,
-            symbols_max: pick(&mut random, &[64, 300, 20_000]) as u32,
-            ids_per_message_max: pick(&mut random, &[1, 7, 1000]),
-            nodes_per_message_max: pick(&mut random, &[1, 5, 1000]),
-            levels: pick(&mut random, &[1, 2, 3, 8]) as u8,
-            leaf_ids: pick(&mut random, &[0, 1, 8, 30]) as u32,
-            leaf_ids_max: pick(&mut random, &[100, 4096]) as u32,
-            entries_per_message_max: pick(&mut random, &[3, 100, 100_000]) as u64,
-            in_flight_max: pick(&mut random, &[1, 2, 4]),
-            pending_bytes_max: pick(&mut random, &[10, 1 << 20]),
-            answer_time_max: Duration::from_millis(500),
-            idle_time_max: Duration::from_secs(20),
-            session_time_max: Duration::from_secs(600),
-            rounds_max: 100_000,
-            sessions_max: 6,
-            sessions_per_peer_max: 1,
-            ..Limits::default()
-        };
+        let limits = Limits::default()
+            .part_len_max(pick(&mut random, &[20, 100, 4096]))
+            .answer_len_aim(pick(&mut random, &[50, 500, 100_000]))
+            .message_len_max(pick(&mut random, &[20_000, 1 << 20]))
+            .symbols_first(pick(&mut random, &[0, 8, 56, 200]) as u32)
+            .symbols_per_request_max(pick(&mut random, &[16, 100, 100_000]) as u32)
+            .symbols_max(pick(&mut random, &[64, 300, 20_000]) as u32)
+            .ids_per_message_max(pick(&mut random, &[1, 7, 1000]))
+            .nodes_per_message_max(pick(&mut random, &[1, 5, 1000]))
+            .levels(pick(&mut random, &[1, 2, 3, 8]) as u8)
+            .leaf_ids(pick(&mut random, &[0, 1, 8, 30]) as u32)
+            .leaf_ids_max(pick(&mut random, &[100, 4096]) as u32)
+            .entries_per_message_max(pick(&mut random, &[3, 100, 100_000]) as u64)
+            .in_flight_max(pick(&mut random, &[1, 2, 4]))
+            .pending_bytes_max(pick(&mut random, &[10, 1 << 20]))
+            .answer_time_max(Duration::from_millis(500))
+            .idle_time_max(Duration::from_secs(20))
+            .session_time_max(Duration::from_secs(600))
+            .rounds_max(100_000)
+            .sessions_max(6)
+            .sessions_per_peer_max(1);
         let secret = random.chance(30).then(|| random.bytes::<20>());
         let secret = secret.as_ref().map(<[u8; 20]>::as_slice);
         let nodes = (0..count).map(|node| {
@@ -209,14 +207,11 @@ impl Environment {
             }
         }
         let ids = |node: &Node| node.store.places.keys().copied().collect();
-        let config = Config {
-            identity: self.nodes[from].store.identity.clone(),
-            limits: self.limits.clone(),
-            direction,
-            cursor: self.nodes[from].cursors[to],
-            without,
-            seed: self.random.bytes(),
-        };
+        let config = Config::new(self.nodes[from].store.identity.clone(), self.random.bytes())
+            .limits(self.limits.clone())
+            .direction(direction)
+            .cursor(self.nodes[from].cursors[to])
+            .without(without);
         let pin = self.nodes[from].store.now();
         let running = Running {
             session: Session::new(config, pin, 1 << 40, self.now),

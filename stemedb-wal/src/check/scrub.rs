@@ -5,6 +5,7 @@ use stemedb_merkle::{Hash, LogIndex};
 use super::{Outcome, Progress, SegmentCheck};
 use crate::{
     error::{Damage, DamageKind, DiskError},
+    internal::{filled, in_memory},
     log::LogReader,
     position::Position,
     record::{HEAD_LEN, Head},
@@ -125,7 +126,7 @@ impl Scrubber {
         let next = segments.get(at + 1).map(|next| next.header);
         self.segment = header.first_position;
         let check = SegmentCheck::new(&*reader.shared().disk, segment, next, hash, end.get());
-        if next.is_some() && segment.file.is_remote() {
+        if next.is_some() && check.file.is_remote()? {
             step.remote += 1;
             if let Some(damage) = check.kept(&mut step.read)? {
                 let position = Position(header.first_position);
@@ -153,8 +154,8 @@ impl SegmentCheck<'_> {
     fn tell(&self, first: Option<Gap>, step: &mut ScrubStep) -> Result<(), DiskError> {
         let sectors = self.read_sectors()?;
         step.read += sectors.bytes.len() as u64;
-        let len = usize::try_from(self.published).unwrap_or(usize::MAX);
-        let mut found = self.damaged_records(sectors.bytes.get(..len).unwrap_or(&sectors.bytes));
+        let len = in_memory(self.published.min(sectors.bytes.len() as u64));
+        let mut found = self.damaged_records(filled(&sectors.bytes, len));
         for damage in self.diagnose(&sectors, first) {
             let damage = self.place(damage, &sectors.bytes);
             let is_same = |other: &ScrubDamage| {
@@ -180,8 +181,9 @@ impl SegmentCheck<'_> {
             let position = header.first_position + trailer.batches_end;
             (offsets_sum(header.salt, position, offsets) == trailer.offsets_sum).then_some(offsets)
         });
-        let offsets = offsets.unwrap_or_default().as_chunks::<4>().0;
-        let entries = (header.first_index..).zip(offsets.iter().map(|at| u32::from_le_bytes(*at)));
+        let Some(offsets) = offsets else { return Vec::new() };
+        let offsets = offsets.as_chunks::<4>().0.iter();
+        let entries = (header.first_index..).zip(offsets.map(|at| u32::from_le_bytes(*at)));
         let damaged = entries.filter_map(|(index, offset)| {
             let (what, id) = self.fault_of(bytes, offset)?;
             let damage = self.file.damage(u64::from(offset), index, what);
@@ -195,15 +197,15 @@ impl SegmentCheck<'_> {
     fn fault_of(&self, bytes: &[u8], offset: u32) -> Option<(DamageKind, Option<Hash>)> {
         let header = &self.segment.header;
         let position = header.first_position + u64::from(offset);
-        let record = bytes.get(offset as usize..).unwrap_or_default();
-        let Some(head) = Head::parse(record, header.salt, position) else {
+        let record = bytes.get(offset as usize..);
+        let Some(head) = record.and_then(|bytes| Head::parse(bytes, header.salt, position)) else {
             return Some((DamageKind::Head, None));
         };
-        let body = record.get(HEAD_LEN..).and_then(|rest| rest.get(..head.len as usize));
-        let body = body.unwrap_or_default();
-        if !head.covers(body, header.salt, position) {
+        let body_at = offset as usize + HEAD_LEN;
+        let body = bytes.get(body_at..body_at + head.len as usize);
+        let Some(body) = body.filter(|body| head.covers(body, header.salt, position)) else {
             return Some((DamageKind::Body, Some(head.id)));
-        }
+        };
         let hash = self.hash.filter(|_| head.kind.has_body())?;
         (hash(body) != head.id).then_some((DamageKind::Id, Some(head.id)))
     }
@@ -212,7 +214,7 @@ impl SegmentCheck<'_> {
     fn place(&self, damage: Damage, bytes: &[u8]) -> ScrubDamage {
         let header = &self.segment.header;
         let offset = match damage.what {
-            DamageKind::Body | DamageKind::Id => damage.offset.saturating_sub(HEAD_LEN as u64),
+            DamageKind::Body | DamageKind::Id => damage.offset - HEAD_LEN as u64,
             _ => damage.offset,
         };
         let record = matches!(damage.what, DamageKind::Body | DamageKind::Id | DamageKind::Head);

@@ -259,6 +259,7 @@ impl Disk for FileDisk {
 
     fn available(&self) -> io::Result<u64> {
         let stat = retry_on_intr(|| rustix::fs::fstatvfs(&*self.handle))?;
+        // File systems without bounds say anything.
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 

@@ -39,7 +39,7 @@ impl Bytes for Loaded {
 
 /// The bytes of a file, read with a call whenever some are wanted.
 #[derive(Debug)]
-pub struct ReadWhenWanted {
+pub(crate) struct ReadWhenWanted {
     file: Arc<dyn DiskFile>,
     len: usize,
 }
@@ -50,7 +50,7 @@ impl ReadWhenWanted {
     /// # Errors
     ///
     /// If its length can't be asked for.
-    pub fn new(file: Arc<dyn DiskFile>) -> io::Result<Arc<Self>> {
+    pub(crate) fn new(file: Arc<dyn DiskFile>) -> io::Result<Arc<Self>> {
         let len = usize::try_from(file.len()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
         Ok(Arc::new(Self { file, len }))
     }

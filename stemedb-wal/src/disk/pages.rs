@@ -1,5 +1,6 @@
 //! The bytes of a file in memory, in pages that copies share until one of them is written.
 
+use crate::internal::in_memory;
 use std::{io, sync::Arc};
 
 /// The unit of sharing, in bytes.
@@ -79,8 +80,9 @@ impl Pages {
 
     /// Reads at `offset` until the buffer is full or the file ends; returns how much was read.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let left = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let wanted = buffer.len().min(left);
+        // Behind the end there is nothing.
+        let left = self.len.saturating_sub(offset);
+        let wanted = in_memory(left.min(buffer.len() as u64));
         let Some(mut target) = buffer.get_mut(..wanted).filter(|target| !target.is_empty()) else {
             return Ok(0);
         };

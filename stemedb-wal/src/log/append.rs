@@ -97,13 +97,14 @@ impl Log {
 
     /// Whether there are indexes and times left for so many entries.
     fn check_numbers(&self, entries: u64, now: u64) -> Result<(), AppendError> {
+        let Some(later) = entries.checked_sub(1) else { return Ok(()) };
         let first_time = self.last_time.checked_add(1).map(|next| next.max(now));
-        let last_time = first_time.and_then(|time| time.checked_add(entries.saturating_sub(1)));
+        let last_time = first_time.and_then(|time| time.checked_add(later));
         let enough = self.next_index.checked_add(entries).is_some() && last_time.is_some();
-        if entries == 0 || enough { Ok(()) } else { Err(AppendError::Exhausted) }
+        if enough { Ok(()) } else { Err(AppendError::Exhausted) }
     }
 
-    /// The records that make one batch, and the others.
+    /// The records that make one batch, and the others. There is at least one.
     fn split_batch<'a, 'b>(
         &self,
         records: &'a [NewRecord<'b>],
@@ -113,8 +114,7 @@ impl Log {
             len += record.record_len();
             len <= u64::from(self.options.batch_len_max)
         });
-        let count = fitting.count().max(1);
-        records.split_at_checked(count).unwrap_or((records, &[]))
+        records.split_at(fitting.count().max(1))
     }
 
     /// Writes one batch, in a new segment if this one has no room for it.

@@ -7,7 +7,7 @@ use stemedb_merkle::Hash;
 use crate::{
     batch::{self, BatchHeader},
     checksum::Salt,
-    internal::in_segment,
+    internal::{in_memory, in_segment},
     log::{HoleEntry, NewRecord, Placed},
     record::{HEAD_LEN, Head, Kind},
 };
@@ -92,7 +92,7 @@ pub(crate) fn encode_batch<R: ToRecord>(
     };
     buffer.clear();
     if bodies == Bodies::Copied {
-        buffer.reserve(usize::try_from(header.batch_len()).unwrap_or(0));
+        buffer.reserve(in_memory(header.batch_len()));
     }
     placed.reserve(records.len());
     buffer.extend_from_slice(&[0; batch::HEADER_LEN]);

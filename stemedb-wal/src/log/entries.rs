@@ -7,7 +7,7 @@ use stemedb_merkle::LogIndex;
 use super::{LogReader, Placed, reader::segment_of};
 use crate::{
     error::{DamageKind, ReadError},
-    internal::filled,
+    internal::{filled, in_memory, internal_error},
     record::{HEAD_LEN, Head},
 };
 
@@ -47,15 +47,16 @@ impl LogReader {
 }
 
 impl Entries {
-    /// The entries `indexes`, as many from the front as lie in one segment and one fetch.
+    /// The entries `indexes`, of which there are some: as many from the front as lie in one segment
+    /// and one fetch.
     fn fetch(&mut self, indexes: Range<u64>) -> Result<VecDeque<Placed>, ReadError> {
         let reader = self.reader.clone();
         let shared = reader.shared();
         let segments = shared.segments();
         let not_found = ReadError::NotFound { at: indexes.start };
         let Some(segment) = segment_of(&segments, indexes.start) else { return Err(not_found) };
-        let count = indexes.end.saturating_sub(indexes.start).min(FETCH_ENTRIES);
-        let mut offsets = vec![0_u32; usize::try_from(count).unwrap_or(0)];
+        let count = (indexes.end - indexes.start).min(FETCH_ENTRIES);
+        let mut offsets = vec![0_u32; in_memory(count)];
         let from = indexes.start - segment.header.first_index;
         let found = segment.offsets_into(&*shared.disk, from, &mut offsets)?;
         offsets.truncate(found);
@@ -70,17 +71,18 @@ impl Entries {
             let within = |offset: &u32| {
                 offset.checked_sub(first).is_some_and(|span| span as usize <= SPAN_LEN_MAX)
             };
-            let together = rest.iter().take_while(|offset| within(offset)).count().max(1);
-            let (now, later) = rest.split_at_checked(together).unwrap_or((rest, &[]));
-            let span = now.last().map_or(0, |last| last.saturating_sub(first) as usize) + HEAD_LEN;
-            self.buffer.resize(span, 0);
+            let together = rest.iter().take_while(|offset| within(offset)).count();
+            let (now, later) = rest.split_at(together);
+            let [.., last] = now else { internal_error("the first offset is with itself") };
+            self.buffer.resize((last - first) as usize + HEAD_LEN, 0);
             let read = reader.pread_local(segment, &mut self.buffer, u64::from(first))?;
             let bytes = filled(&self.buffer, read);
             for &offset in now {
                 let index = indexes.start + entries.len() as u64;
                 let position = segment.header.first_position + u64::from(offset);
-                let at = bytes.get(offset.saturating_sub(first) as usize..).unwrap_or_default();
-                let head = Head::parse(at, segment.salt(), position)
+                let head = bytes
+                    .get((offset - first) as usize..)
+                    .and_then(|record| Head::parse(record, segment.salt(), position))
                     .filter(|head| head.index == index && head.kind.takes_index());
                 let Some(head) = head else {
                     let offset = u64::from(offset);
@@ -119,7 +121,7 @@ impl Iterator for Entries {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = usize::try_from(self.left.end.saturating_sub(self.left.start));
+        let left = usize::try_from(self.left.end - self.left.start);
         let fetched = self.front.len() + self.back.len();
         (0, left.ok().and_then(|left| left.checked_add(fetched)))
     }
@@ -131,10 +133,12 @@ impl DoubleEndedIterator for Entries {
             return None;
         }
         if self.back.is_empty() && !self.left.is_empty() {
-            let mut start = self.left.end.saturating_sub(FETCH_ENTRIES).max(self.left.start);
+            let Range { start: front, end } = self.left;
+            let from = end - (end - front).min(FETCH_ENTRIES);
+            let mut start = from;
             // A fetch ends where its segment ends: go on until it reaches the back.
-            while start < self.left.end {
-                match self.fetch(start..self.left.end) {
+            while start < end {
+                match self.fetch(start..end) {
                     Ok(entries) => {
                         start += entries.len() as u64;
                         self.back.extend(entries);
@@ -142,7 +146,7 @@ impl DoubleEndedIterator for Entries {
                     Err(error) => return Some(self.fail(error)),
                 }
             }
-            self.left.end = self.left.end.saturating_sub(FETCH_ENTRIES).max(self.left.start);
+            self.left.end = from;
         }
         self.back.pop_back().or_else(|| self.front.pop_back()).map(Ok)
     }

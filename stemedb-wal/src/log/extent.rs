@@ -7,6 +7,7 @@ use stemedb_merkle::LogIndex;
 use super::Watermark;
 use crate::{
     disk::DiskFile,
+    internal::in_memory,
     position::Position,
     scan::{Scanner, judge::Judge},
     segment::{HEADER_LEN, SegmentHeader},
@@ -27,14 +28,14 @@ pub fn durable_extent(file: &dyn DiskFile) -> io::Result<Option<Watermark>> {
     bytes.truncate(read);
     let Ok(header) = SegmentHeader::parse(&bytes) else { return Ok(None) };
     let judge = Judge { bytes: &bytes, header: &header, marked: 0 };
+    // The writer of a segment has made its header durable, and all before it: marks may lie there.
     let marked = judge.marked_behind(HEADER_LEN).saturating_sub(header.first_position);
-    // The writer of a segment has made its header durable, and all before it. Where a mark lies
-    // behind what was read, all that was read counts.
-    let marked = usize::try_from(marked).unwrap_or(len).max(HEADER_LEN);
-    bytes.truncate(marked);
+    let marked = marked.max(HEADER_LEN as u64);
+    // Where a mark lies behind what was read, all that was read counts.
+    bytes.truncate(in_memory(marked.min(read as u64)));
     let reached = Scanner::new(&header).check_bodies_from(u64::MAX).all(&bytes).reached;
     // Marks are where batches end.
-    if marked <= read && reached.offset != marked as u64 {
+    if marked <= read as u64 && reached.offset != marked {
         let what = "the segment is damaged before the end of what was durable";
         return Err(io::Error::new(io::ErrorKind::InvalidData, what));
     }

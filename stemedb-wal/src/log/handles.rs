@@ -10,8 +10,8 @@ use std::{
 
 use crate::{
     disk::DiskFile,
-    internal::filled,
-    remote::{LogDir, Opened, RemoteError},
+    internal::{filled, in_memory},
+    remote::{LogDir, Opened, RemoteError, StubDamaged},
     segment::{SegmentHeader, TRAILER_LEN, Trailer},
 };
 
@@ -129,9 +129,8 @@ impl Handles {
     /// connections need some, too.
     pub(crate) fn new(dir: LogDir) -> Self {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        let quarter =
-            limit.map_or(OPEN_MAX, |limit| usize::try_from(limit / 4).unwrap_or(OPEN_MAX));
-        Self { dir, open: Mutex::default(), open_max: quarter.clamp(OPEN_MIN, OPEN_MAX) }
+        let quarter = limit.map_or(OPEN_MAX, |limit| in_memory((limit / 4).min(OPEN_MAX as u64)));
+        Self { dir, open: Mutex::default(), open_max: quarter.max(OPEN_MIN) }
     }
 
     pub(crate) fn dir(&self) -> &LogDir {
@@ -187,10 +186,12 @@ impl SegmentBytes {
         self.read(|file| file.read_local_at(buffer, offset))
     }
 
-    /// Whether the bodies are only in an archive. What can't be opened can't be read either, which
-    /// its reader is told.
-    pub(crate) fn is_remote(&self) -> bool {
-        self.read(|file| Ok(file.is_remote())).is_ok_and(|remote| remote)
+    /// Whether the bodies are only in an archive: also where their stub is damaged.
+    pub(crate) fn is_remote(&self) -> io::Result<bool> {
+        match self.read(|file| Ok(file.is_remote())) {
+            Err(error) if StubDamaged::is_cause_of(&error) => Ok(true),
+            remote => remote,
+        }
     }
 
     /// See [`Opened::invalidate`].

@@ -25,6 +25,7 @@ impl LogReader {
                 _ => None,
             };
             let header = segment.header;
+            // No segment has its batches end at 0.
             known.push(KnownSegment { header, batches_end: batches_end.unwrap_or(0) });
             if batches_end.is_none() {
                 break;

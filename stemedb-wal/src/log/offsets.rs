@@ -4,6 +4,7 @@ use std::sync::{OnceLock, PoisonError, RwLock};
 
 use crate::{
     error::{DamageKind, ReadError},
+    internal::in_memory,
     scan::{Gap, Scanner, file::SegmentFile, offsets_of},
     segment::SegmentHeader,
 };
@@ -53,8 +54,7 @@ impl MemoryOffsets {
         out: &mut [u32],
     ) -> Result<usize, ReadError> {
         let copy = |offsets: &[u32], from: u64, out: &mut [u32]| {
-            let from = usize::try_from(from).unwrap_or(usize::MAX);
-            let found = offsets.get(from..).unwrap_or_default();
+            let found = offsets.iter().skip(in_memory(from));
             out.iter_mut().zip(found).map(|(to, offset)| *to = *offset).count()
         };
         match from.checked_sub(self.earlier_entries) {
@@ -87,7 +87,7 @@ impl MemoryOffsets {
         let bytes = file.read_all(self.earlier_end)?;
         let mut scanned = Scanner::new(header).check_bodies_from(u64::MAX).all(&bytes);
         let reached = scanned.reached;
-        let entries = reached.next_index.saturating_sub(header.first_index);
+        let entries = reached.next_index - header.first_index;
         if (reached.offset, entries) != (self.earlier_end, self.earlier_entries) {
             if scanned.gap.what == DamageKind::Short {
                 scanned.gap = Gap { offset: reached.offset, what: DamageKind::Sequence };

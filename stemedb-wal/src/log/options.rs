@@ -24,14 +24,9 @@ impl Origin {
     /// Takes in another place up to which the log is known to have been durable.
     #[must_use]
     pub fn marked(mut self, mark: Option<Watermark>) -> Self {
-        self.clean = further(self.clean, mark);
+        self.clean = self.clean.max(mark);
         self
     }
-}
-
-/// The further of two marks of one log.
-pub fn further(one: Option<Watermark>, other: Option<Watermark>) -> Option<Watermark> {
-    one.into_iter().chain(other).max_by_key(|mark| mark.position)
 }
 
 impl From<&Identity> for Origin {
@@ -55,31 +50,21 @@ pub enum Spares {
     None,
 }
 
-/// What can be chosen about a log.
-#[derive(Clone, Debug)]
-pub struct LogOptions {
-    /// How long a segment gets, in bytes. Default 64 MiB: short enough that opening reads the last
-    /// one in milliseconds, long enough that a terabyte is 16,000 files.
-    pub segment_len: u64,
-    /// How long a body may be, in bytes; at most [`BODY_LEN_MAX`]. Default 16 MiB.
-    pub body_len_max: u32,
-    /// How long the records of one batch may be together, in bytes, unless it is one record. What
-    /// is longer is split, and a crash may then keep a part. Default 64 MiB.
-    pub batch_len_max: u32,
-    /// Who prepares the next segment.
-    pub spares: Spares,
-    /// Where the bodies of segments are read that were dropped.
-    pub source: Option<Arc<dyn SegmentSource>>,
-}
-
-impl Default for LogOptions {
-    fn default() -> Self {
-        Self {
-            segment_len: 64 << 20,
-            body_len_max: 16 << 20,
-            batch_len_max: 64 << 20,
-            spares: Spares::Background,
-            source: None,
-        }
+stemedb_merkle::options! {
+    /// What can be chosen about a log.
+    #[derive(Clone, Debug)]
+    pub struct LogOptions {
+        /// How long a segment gets, in bytes. Default 64 MiB: short enough that opening reads the
+        /// last one in milliseconds, long enough that a terabyte is 16,000 files.
+        pub segment_len: u64 = 64 << 20,
+        /// How long a body may be, in bytes; at most [`BODY_LEN_MAX`]. Default 16 MiB.
+        pub body_len_max: u32 = 16 << 20,
+        /// How long the records of one batch may be together, in bytes, unless it is one record.
+        /// What is longer is split, and a crash may then keep a part. Default 64 MiB.
+        pub batch_len_max: u32 = 64 << 20,
+        /// Who prepares the next segment.
+        pub spares: Spares = Spares::Background,
+        /// Where the bodies of segments are read that were dropped.
+        pub source: Option<Arc<dyn SegmentSource>> = None,
     }
 }

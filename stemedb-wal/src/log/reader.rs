@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     error::{Damage, DamageKind, DiskError, ReadError},
-    internal::filled,
+    internal::{filled, part_mut, rest_of},
     position::Position,
     record::{HEAD_LEN, Head},
     remote::RemoteError,
@@ -68,11 +68,6 @@ impl LogReader {
     /// How many segments the log has, the open one included.
     pub fn segments_len(&self) -> u64 {
         self.shared.segments().len() as u64
-    }
-
-    /// Whether a write or a sync failed, so that nothing is appended until the log is opened again.
-    pub fn writer_failed(&self) -> bool {
-        self.shared.failure().is_some()
     }
 
     /// Why nothing is appended until the log is opened again, if so.
@@ -253,10 +248,10 @@ impl LogReader {
     ) -> Result<Placed, ReadError> {
         let offset = position - segment.header.first_position;
         let mut buffer = [0; GUESS_LEN_MAX];
-        let remote = segment.file.is_remote();
+        let remote = self.told(segment, HEAD_LEN, offset, segment.file.is_remote())?;
         let guess = self.guess.load(Ordering::Relaxed);
         // What is behind the head may be further away.
-        let wanted = buffer.get_mut(..if remote { HEAD_LEN } else { guess }).unwrap_or_default();
+        let wanted = part_mut(&mut buffer, 0..if remote { HEAD_LEN } else { guess });
         let read = self.pread(segment, wanted, offset)?;
         let bytes = filled(&buffer, read);
         let head = self.parse(segment, bytes, position)?;
@@ -268,7 +263,7 @@ impl LogReader {
         if !remote {
             self.guess_anew(guess, HEAD_LEN + len);
         }
-        let near = bytes.get(HEAD_LEN..).unwrap_or_default();
+        let near = rest_of(bytes, HEAD_LEN);
         body.clear();
         if let Some(whole) = near.get(..len) {
             body.extend_from_slice(whole);
@@ -314,13 +309,13 @@ impl LogReader {
     }
 
     /// A read of the disk, or what and where failed.
-    fn told(
+    fn told<T>(
         &self,
         segment: &Segment,
         len: usize,
         offset: u64,
-        read: io::Result<usize>,
-    ) -> Result<usize, ReadError> {
+        read: io::Result<T>,
+    ) -> Result<T, ReadError> {
         read.map_err(|source| segment.read_failed(&*self.shared.disk, len as u64, offset, source))
     }
 
@@ -341,9 +336,15 @@ impl LogReader {
     }
 
     /// Whether the body at a position is only in an archive.
-    pub fn is_remote_at(&self, position: Position) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// As [`entry`](Self::entry), where that cannot be told.
+    pub fn is_remote_at(&self, position: Position) -> Result<bool, ReadError> {
         let segments = self.shared.segments();
-        segment_at(&segments, position.get()).is_ok_and(|segment| segment.file.is_remote())
+        let segment = segment_at(&segments, position.get())?;
+        let offset = position.get() - segment.header.first_position;
+        self.told(segment, HEAD_LEN, offset, segment.file.is_remote())
     }
 
     /// Takes note that a body from an archive is not what was sent there. The error to report;

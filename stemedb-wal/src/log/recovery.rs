@@ -32,7 +32,6 @@ use crate::{
         segments::{Offsets, Segment},
     },
     position::Position,
-    record::HEAD_LEN,
     remote::LogDir,
     scan::judge::Verdict,
     segment::parse_segment_name,
@@ -54,13 +53,9 @@ impl<'a> Replayed<'a> {
         self.remote
     }
 
-    /// The body of the record `placed[n]`; of a hole, zeros. Nothing for an `n` that is not there.
-    pub fn body(&self, n: usize) -> &'a [u8] {
-        let Some(placed) = self.placed.get(n) else { return &[] };
-        let at = usize::try_from(placed.position.get().saturating_sub(self.first_position));
-        at.ok()
-            .and_then(|at| self.bytes.get(at.checked_add(HEAD_LEN)?..)?.get(..placed.len as usize))
-            .unwrap_or_default()
+    /// The body of one of the records; of a hole, zeros.
+    pub fn body(&self, placed: &Placed) -> &'a [u8] {
+        placed.body_in(self.bytes, self.first_position)
     }
 }
 

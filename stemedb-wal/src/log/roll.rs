@@ -105,7 +105,7 @@ impl Log {
         let len = offset + len;
         file.set_len(len).map_err(|source| self.poison(Action::Cut { len }, source))?;
         file.sync().map_err(|source| self.poison(Action::Sync, source))?;
-        self.offset = len;
+        (self.offset, self.allocated) = (len, len);
         let sealed = Segment {
             name: self.open.name.clone(),
             file: SealedFile::opened(&self.open.name, Opened::Local(file), &self.shared.handles),

@@ -19,9 +19,10 @@ use crate::{
     checksum::Salt,
     disk::{DirLock, Disk},
     error::{Action, Damage, DamageKind, DiskError, ReadError},
+    internal::{in_memory, internal_error},
     remote::{RemoteError, StubDamaged},
     scan::file::SegmentFile,
-    segment::{SegmentHeader, stub_name},
+    segment::SegmentHeader,
 };
 
 /// One segment as it can be read.
@@ -63,8 +64,9 @@ impl Segment {
         match &self.offsets {
             Offsets::Memory(offsets) => offsets.copy_to(self.on(disk), &self.header, from, out),
             Offsets::File { at, entries } => {
+                // Behind the last one there are none.
                 let left = u64::from(*entries).saturating_sub(from);
-                let count = usize::try_from(left).unwrap_or(usize::MAX).min(out.len());
+                let count = in_memory(left.min(out.len() as u64));
                 if count == 1
                     && let Some(first) = out.first_mut()
                 {
@@ -95,18 +97,10 @@ impl Segment {
             Ok(remote) => return remote.into(),
             Err(source) => source,
         };
-        let cause = source.get_ref().and_then(|cause| cause.downcast_ref::<StubDamaged>());
-        if cause.is_some() {
-            return ReadError::Damaged(self.stub_damaged(disk));
+        if StubDamaged::is_cause_of(&source) {
+            return ReadError::Damaged(self.on(disk).stub_damage(self.header.first_index));
         }
         DiskError::new(Action::Read { len, offset }, disk.path(&self.name), source).into()
-    }
-
-    /// What is kept here of the segment, which is in the archive, is damaged.
-    pub(crate) fn stub_damaged(&self, disk: &dyn Disk) -> Damage {
-        let name = stub_name(&self.name).unwrap_or_else(|| self.name.clone());
-        let (path, index) = (disk.path(&name), self.header.first_index);
-        Damage { path, offset: 0, index: LogIndex(index), what: DamageKind::Stub }
     }
 
     fn read_offsets(
@@ -229,11 +223,11 @@ impl Shared {
     pub(crate) fn check_place(&self) -> Result<(), DiskError> {
         let Some(lock) = self.lock.get() else { return Ok(()) };
         let segments = self.segments();
-        let open = segments.last();
-        let checked = lock.check().map_err(|source| (self.disk.path(""), source)).and_then(|()| {
-            let checked = open.map_or(Ok(()), |open| open.file.check_named());
-            checked.map_err(|source| (open.map(|open| self.path(open)).unwrap_or_default(), source))
-        });
+        let open = segments.last().unwrap_or_else(|| internal_error("a log without a segment"));
+        let checked = lock
+            .check()
+            .map_err(|source| (self.disk.path(""), source))
+            .and_then(|()| open.file.check_named().map_err(|source| (self.path(open), source)));
         checked.map_err(|(path, source)| {
             self.note_failure(DiskError::new(Action::CheckPlace, path, source)).clone()
         })

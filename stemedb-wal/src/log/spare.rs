@@ -18,6 +18,7 @@ use std::{
 
 use crate::{
     disk::{Disk, DiskFile, SPARE_NAME},
+    internal::{filled, in_memory},
     log::Spares,
 };
 
@@ -170,9 +171,9 @@ fn prepare(disk: &dyn Disk, order: Order, stop: &AtomicBool) -> io::Result<Spare
             if stop.load(Ordering::Relaxed) {
                 return Err(io::ErrorKind::Interrupted.into());
             }
-            let len = usize::try_from(order.len - offset).unwrap_or(FILL_LEN).min(FILL_LEN);
-            file.write_at(zeros.get(..len).unwrap_or_default(), offset)?;
-            offset += len as u64;
+            let len = (order.len - offset).min(FILL_LEN as u64);
+            file.write_at(filled(&zeros, in_memory(len)), offset)?;
+            offset += len;
         }
     }
     file.sync()?;

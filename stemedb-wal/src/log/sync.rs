@@ -31,7 +31,8 @@ impl Log {
         }
         // What is in a file that nobody finds again is not durable, whatever the sync has done.
         self.shared.check_place().map_err(AppendError::Poisoned)?;
-        self.syncs = self.syncs.saturating_add(1);
+        // Each sync is of a batch at least, and a segment has no room for 2^32 of them.
+        self.syncs += 1;
         let mark = Watermark { position: self.end(), next_index: self.next_index() };
         self.durable = Durable { mark, last_time: self.last_time };
         Ok(())

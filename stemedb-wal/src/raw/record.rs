@@ -13,9 +13,15 @@
 //! the length of the body. Both checksums are bound to the segment and to the record's position
 //! ([`Salt::checksum`]). No kind is 0, so zeros are no record.
 
+use std::ops::Range;
+
 use stemedb_merkle::{Hash, LogIndex, Timestamp};
 
-use crate::{checksum::Salt, position::Position};
+use crate::{
+    checksum::Salt,
+    internal::{in_memory, part},
+    position::Position,
+};
 
 /// The bytes before the body.
 pub const HEAD_LEN: usize = 60;
@@ -125,7 +131,7 @@ impl Head {
 
     /// The length of head and body together, in bytes.
     #[inline]
-    pub const fn record_len(&self) -> u64 {
+    pub(crate) const fn record_len(&self) -> u64 {
         HEAD_LEN as u64 + self.len as u64
     }
 
@@ -167,6 +173,18 @@ impl Placed {
         let Head { kind, len, index, time, id, .. } = *head;
         let (index, time) = (LogIndex(index), Timestamp::from_ntp64(time));
         Self { id, position: Position(position), index, time, len, kind }
+    }
+
+    /// Where the body is in bytes of the log that begin at a position, and hold the record.
+    pub(crate) fn body_range(&self, first_position: u64) -> Range<usize> {
+        let start = in_memory(self.position.get() - first_position) + HEAD_LEN;
+        start..start + self.len as usize
+    }
+
+    /// The body, in bytes of the log that begin at a position, and hold the record.
+    #[track_caller]
+    pub(crate) fn body_in<'a>(&self, bytes: &'a [u8], first_position: u64) -> &'a [u8] {
+        part(bytes, self.body_range(first_position))
     }
 
     /// The head of the record, with the checksum of its body.

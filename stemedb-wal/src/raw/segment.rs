@@ -68,13 +68,13 @@ pub(crate) use trailer::{encode_footer, footer_len, offsets_sum};
 
 use stemedb_merkle::hash::derive;
 
-use crate::checksum::Salt;
+use crate::{checksum::Salt, internal::internal_error};
 
 /// The length of a segment's header in bytes.
 pub const HEADER_LEN: usize = 96;
 
 /// The format that this build reads and writes.
-pub const FORMAT_VERSION: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 1;
 
 /// The longest segment file, in bytes: offsets in it are `u32`.
 pub const SEGMENT_LEN_MAX: u64 = u32::MAX as u64;
@@ -176,7 +176,8 @@ pub fn segment_salt(salt_seed: &[u8; 16], generation: u32, first_index: u64) -> 
     material[16..20].copy_from_slice(&generation.to_le_bytes());
     material[20..28].copy_from_slice(&first_index.to_le_bytes());
     let hash = derive("segment salt", &material);
-    Salt(hash.first_chunk().map_or(0, |front| u64::from_le_bytes(*front)))
+    let front = hash.first_chunk().unwrap_or_else(|| internal_error("a hash is too short"));
+    Salt(u64::from_le_bytes(*front))
 }
 
 /// The name of a segment's file.

@@ -222,7 +222,7 @@ impl Opened {
     }
 
     /// Whether the bodies are only in an archive.
-    pub fn is_remote(&self) -> bool {
+    pub(crate) fn is_remote(&self) -> bool {
         matches!(self, Self::Remote(_))
     }
 

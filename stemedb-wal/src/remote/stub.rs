@@ -11,6 +11,7 @@ use stemedb_merkle::Hash;
 use super::{Bodies, PLACE_LEN_MAX, RemoteError, StubDamaged};
 use crate::{
     disk::DiskFile,
+    internal::{filled, in_memory, part_mut, rest_of},
     segment::{HEADER_LEN, SEGMENT_LEN_MAX, TRAILER_LEN},
 };
 
@@ -68,10 +69,6 @@ pub(super) fn encode(
     Ok(blocks)
 }
 
-fn index(offset: u64) -> Result<usize, StubDamaged> {
-    usize::try_from(offset).map_err(|_| StubDamaged)
-}
-
 fn block_sum(number: u32, bytes: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&number.to_le_bytes());
@@ -98,14 +95,9 @@ impl<'a> Blocks<'a> {
             let here = at + done as u64;
             let number = here / BLOCK_LEN as u64;
             self.load(number)?;
-            let from = index(here % BLOCK_LEN as u64)?;
+            let from = in_memory(here % BLOCK_LEN as u64);
             let found = self.block.get(from..).filter(|found| !found.is_empty());
-            let found = found.ok_or(StubDamaged)?;
-            let count = found.len().min(rest.len());
-            for (to, byte) in rest.iter_mut().zip(found) {
-                *to = *byte;
-            }
-            done += count;
+            done += copy(found.ok_or(StubDamaged)?, rest);
         }
         Ok(())
     }
@@ -117,13 +109,14 @@ impl<'a> Blocks<'a> {
         self.number = None;
         self.block.resize(BLOCK_LEN_WITH_SUM, 0);
         let read = self.file.read_at(&mut self.block, number * BLOCK_LEN_WITH_SUM as u64)?;
-        self.block.truncate(read);
-        let sum = self.block.split_last_chunk::<4>().map(|(_, sum)| u32::from_le_bytes(*sum));
-        self.block.truncate(read.saturating_sub(4));
-        let expected = u32::try_from(number).map(|number| block_sum(number, &self.block));
-        if sum.is_none() || sum != expected.ok() {
+        let block = filled(&self.block, read).split_last_chunk::<4>();
+        let (bytes, sum) = block.ok_or(StubDamaged)?;
+        let sum_of = u32::try_from(number).map(|number| block_sum(number, bytes));
+        if sum_of != Ok(u32::from_le_bytes(*sum)) {
             return Err(StubDamaged.into());
         }
+        let len = bytes.len();
+        self.block.truncate(len);
         self.number = Some(number);
         Ok(())
     }
@@ -230,9 +223,10 @@ impl Stub {
         offset: u64,
         fill: &dyn Fn(&mut [u8], u64) -> io::Result<()>,
     ) -> io::Result<usize> {
-        let wanted = index(self.len.saturating_sub(offset))?.min(buffer.len());
-        let buffer = buffer.get_mut(..wanted).unwrap_or_default();
-        if buffer.is_empty() {
+        // Behind the end there is nothing.
+        let left = self.len.saturating_sub(offset);
+        let wanted = in_memory(left.min(buffer.len() as u64));
+        if wanted == 0 {
             return Ok(0);
         }
         let (mut rows, mut kept) = (Blocks::new(&*self.file), Blocks::new(&*self.file));
@@ -258,9 +252,11 @@ impl Stub {
             let run = after.1.checked_sub(before.1).ok_or(StubDamaged)?;
             let run_at = after.0.checked_sub(run).ok_or(StubDamaged)?;
             let (until, is_gap) = if here < run_at { (run_at, true) } else { (after.0, false) };
-            let count = index(until.saturating_sub(here))?.min(wanted - done);
+            // Rows that are not in order end before they begin.
+            let run_left = until.saturating_sub(here);
+            let count = in_memory(run_left.min((wanted - done) as u64));
             if count > 0 {
-                let part = buffer.get_mut(done..done + count).unwrap_or_default();
+                let part = part_mut(buffer, done..done + count);
                 if is_gap {
                     fill(part, here)?;
                 } else {
@@ -281,23 +277,20 @@ impl Stub {
         while let Some(rest) = out.get_mut(done..).filter(|rest| !rest.is_empty()) {
             let here = offset + done as u64;
             let part_at = here / PART_LEN * PART_LEN;
-            let part = self.parts.get(index(here / PART_LEN)?).ok_or(StubDamaged)?;
+            let part = self.parts.get(in_memory(here / PART_LEN)).ok_or(StubDamaged)?;
             let part_len = (self.len - part_at).min(PART_LEN);
             let start = (here - part_at) / FETCH_LEN * FETCH_LEN;
             let range = start..(start + FETCH_LEN).min(part_len);
             let block = self.bodies.block(&self.place, part, range)?;
-            let found = block.get(index(here - part_at - start)?..).unwrap_or_default();
-            let count = found.len().min(rest.len());
-            if count == 0 {
-                return Err(StubDamaged.into());
-            }
-            for (to, byte) in rest.iter_mut().zip(found) {
-                *to = *byte;
-            }
-            done += count;
+            done += copy(rest_of(&block, in_memory(here - part_at - start)), rest);
         }
         Ok(())
     }
+}
+
+/// Copies as many bytes as there are, or there is room for; how many.
+fn copy(from: &[u8], to: &mut [u8]) -> usize {
+    to.iter_mut().zip(from).map(|(to, byte)| *to = *byte).count()
 }
 
 fn take(bytes: &[u8]) -> Result<(u32, &[u8]), StubDamaged> {

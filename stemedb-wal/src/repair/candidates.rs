@@ -91,5 +91,6 @@ pub(crate) fn read_candidate(disk: &LogDir, name: String) -> Result<Candidate, R
             return Err(RepairError::Version { path: disk.path(&name), version });
         }
     };
-    Ok(Candidate { name, len, header, remote: opened.is_remote() })
+    let remote = file.is_remote()?;
+    Ok(Candidate { name, len, header, remote })
 }

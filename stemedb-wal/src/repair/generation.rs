@@ -16,6 +16,7 @@ use crate::{
     disk::SPARE_NAME,
     files,
     identity::Identity,
+    internal::part,
     log::{
         Log, LogOptions, Origin, Spares, Watermark, create_first,
         encode::{As, ToRecord},
@@ -106,7 +107,7 @@ fn copy(
             }
             last_time = head.time;
             let at = known.offset + HEAD_LEN;
-            let body = bytes.get(at..at.saturating_add(head.len as usize)).filter(|_| known.body);
+            let body = known.body.then(|| part(&bytes, at..at + head.len as usize));
             let body = match (body, healed.get(&head.id)) {
                 (Some(body), _) => Some(body.to_vec()),
                 (None, Some(healed)) => read_healed(disk, plan, healed, hash)?,
@@ -141,7 +142,7 @@ fn copy(
 
 fn create(disk: &LogDir, origin: &Origin, options: &LogOptions) -> Result<Log, RepairError> {
     let recovered = create_first(Arc::new(Handles::new(disk.clone())), origin)?;
-    let options = LogOptions { spares: Spares::None, ..options.clone() };
+    let options = options.clone().spares(Spares::None);
     Ok(Log::from_recovered(origin, &options, recovered))
 }
 

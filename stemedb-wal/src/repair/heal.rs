@@ -21,6 +21,7 @@ use crate::{
     disk::{Disk, Quarantine},
     error::{Action, DiskError, HealError},
     files,
+    internal::{in_memory, part, rest_of},
     log::{
         LogReader,
         handles::SealedFile,
@@ -93,22 +94,22 @@ impl LogReader {
         let Some(next) = segments.get(behind).map(|next| next.header) else {
             return Err(HealError::Open { path: shared.path(segment) });
         };
-        if segment.file.is_remote() {
+        let file = segment.on(disk);
+        if file.is_remote()? {
             return Err(HealError::Remote { path: shared.path(segment) });
         }
-        let sealed_len = next.first_position.saturating_sub(segment.header.first_position);
-        let file = segment.on(disk);
+        let sealed_len = next.first_position - segment.header.first_position;
         // What the disk cannot read is put right as any damage is.
         let before = file.read_sectors(file.len()?.max(sealed_len))?.bytes;
         let mut after = before.clone();
-        after.resize(usize::try_from(sealed_len).unwrap_or(usize::MAX), 0);
+        after.resize(in_memory(sealed_len), 0);
         let repair = SegmentRepair { reader: self, segment, next: &next, heal };
         repair.put_record(&mut after)?;
         let offsets = repair.put_rest(&mut after);
         let Some((offset, len)) = difference(&before, &after) else { return Ok(None) };
 
-        let part = before.get(offset..(offset + len).min(before.len())).unwrap_or_default();
-        let kept = replace(disk, &segment.name, offset, part, &after)?;
+        let changed = part(&before, offset..(offset + len).min(before.len()));
+        let kept = replace(disk, &segment.name, offset, changed, &after)?;
         // From here on it is in place, durable or not.
         let synced = files::sync_dir(disk);
         let opened = shared.handles.dir().open_segment(&segment.name);
@@ -147,13 +148,11 @@ impl SegmentRepair<'_> {
     fn put_record(&self, bytes: &mut [u8]) -> Result<(), HealError> {
         let Some((id, body)) = self.heal.record else { return Ok(()) };
         let position = self.heal.position.get();
-        let at = usize::try_from(position - self.segment.header.first_position);
-        let at = at.unwrap_or(usize::MAX);
+        let at = in_memory(position - self.segment.header.first_position);
         let salt = self.segment.salt();
         let other = || HealError::Other { position: self.heal.position, id };
         let len = u32::try_from(body.len()).map_err(|_| other())?;
-        let record = bytes.get(at..).unwrap_or_default();
-        let head = match Head::parse(record, salt, position) {
+        let head = match Head::parse(rest_of(bytes, at), salt, position) {
             Some(head) if !head.kind.has_body() => return Err(other()),
             Some(head) => head,
             None => {
@@ -168,11 +167,11 @@ impl SegmentRepair<'_> {
         if head.id != id || (self.heal.hash)(body) != id || !head.covers(body, salt, position) {
             return Err(other());
         }
-        let place = bytes.get_mut(at..at.saturating_add(HEAD_LEN + body.len()));
-        let (front, rest) =
+        let place = bytes.get_mut(at..at + HEAD_LEN + body.len());
+        let (front, behind) =
             place.and_then(|place| place.split_at_mut_checked(HEAD_LEN)).ok_or_else(other)?;
         front.copy_from_slice(&head.encode(salt, position));
-        rest.copy_from_slice(body);
+        behind.copy_from_slice(body);
         Ok(())
     }
 

@@ -21,9 +21,6 @@ use crate::{
     disk::{Disk, Fingerprint},
     files,
     identity::{IDENTITY_LEN, IDENTITY_NAME, Identity, IdentityError, SecretError},
-    log::Placed,
-    position::Position,
-    record::HEAD_LEN,
     remote::LogDir,
     scan::{Scanner, sectors::is_unreadable},
     segment::{HEADER_LEN, SegmentHeader, parse_segment_name, segment_salt},
@@ -234,6 +231,7 @@ impl LiveSegments {
         Ok(Identity {
             store_id: *store_id,
             node_id: crate::identity::draw(find.entropy)?,
+            // Of one that is lost it is known only that epochs count from 1.
             epoch: epoch.unwrap_or(1) + 1,
             generation: *generation,
             salt_seed: match salt_seed {
@@ -265,10 +263,10 @@ fn secret_check(
     for LiveSegment { name, header, .. } in segments.iter().filter(|segment| !segment.remote) {
         let bytes = read_segment(disk, name)?.bytes;
         let mut placed = Vec::new();
-        let batches = bytes.get(HEADER_LEN..).unwrap_or_default();
+        let Some(batches) = bytes.get(HEADER_LEN..) else { continue };
         Scanner::new(header).scan(batches, HEADER_LEN as u64, &mut placed);
         for record in placed.iter().filter(|record| record.kind.has_body()) {
-            let body = body_of(&bytes, header, record);
+            let body = record.body_in(&bytes, header.first_position);
             asked += 1;
             match find.keyed {
                 _ if (find.plain)(body) == record.id => {
@@ -296,11 +294,4 @@ fn secret_check(
         // There is no body to ask.
         keyed => Ok(keyed.map(|(secret, _)| crate::identity::check_of(secret))),
     }
-}
-
-fn body_of<'a>(bytes: &'a [u8], header: &SegmentHeader, record: &Placed) -> &'a [u8] {
-    let at =
-        usize::try_from(record.position - Position(header.first_position)).unwrap_or(usize::MAX);
-    let at = at.saturating_add(HEAD_LEN);
-    bytes.get(at..at.saturating_add(record.len as usize)).unwrap_or_default()
 }

@@ -15,7 +15,8 @@ use crate::{
     error::{Action, Damage, DamageKind},
     files,
     identity::Identity,
-    log::{Origin, Watermark, first_header, further, handles::SegmentBytes},
+    internal::in_memory,
+    log::{Origin, Watermark, first_header, handles::SegmentBytes},
     position::Position,
     record::{Head, Kind},
     remote::LogDir,
@@ -29,7 +30,7 @@ use crate::{
     sealed::check_kept,
     segment::{
         HEADER_LEN, SEGMENT_LEN_MAX, SegmentHeader, TRAILER_LEN, Trailer, segment_name,
-        segment_salt, stub_name,
+        segment_salt,
     },
 };
 
@@ -102,9 +103,9 @@ pub(crate) fn make_plan(
     options: &RepairOptions<'_>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Plan, RepairError> {
-    let clean = identity.clean;
-    let marked = options.marks.iter().fold(clean, |marked, mark| further(marked, Some(*mark)));
-    let mut plan = Plan { marked: marked.unwrap_or_default(), ..Plan::default() };
+    // Without any mark it may be empty.
+    let marked = options.marks.iter().copied().chain(identity.clean).max().unwrap_or_default();
+    let mut plan = Plan { marked, ..Plan::default() };
     let groups = candidates::find(disk, identity, &mut plan.strays)?;
     let headers: Vec<Option<SegmentHeader>> =
         groups.values().map(|group| group.iter().find_map(|candidate| candidate.header)).collect();
@@ -192,7 +193,7 @@ impl Plan {
             Some(last) => (&last.name, last.header.first_position, DamageKind::Short),
             None => (&name, 0, DamageKind::Missing),
         };
-        let (path, offset) = (disk.path(name), end.position.get().saturating_sub(from));
+        let (path, offset) = (disk.path(name), end.position - Position(from));
         self.missing.push(Damage { path, offset, index: end.next_index, what });
     }
 
@@ -222,6 +223,7 @@ impl Plan {
     pub(crate) fn lost_entries(&self) -> u64 {
         let last = self.segments.last().map_or(0, |last| last.header.first_index);
         let known = self.end.next_index.max(self.marked.next_index).max(LogIndex(last));
+        // Of entries that two segments say they have, both are counted as kept.
         known.get().saturating_sub(self.kept)
     }
 }
@@ -362,11 +364,13 @@ impl Around<'_> {
         let stored = bytes.get(56..64).and_then(|bytes| bytes.first_chunk::<8>());
         let position = self.expected.first_position;
         let fits = |salt: &Salt| {
-            let batch = bytes.get(HEADER_LEN..).unwrap_or_default();
-            let trailer_at = bytes.len().saturating_sub(TRAILER_LEN);
-            let trailer = bytes.get(trailer_at..).unwrap_or_default();
-            BatchHeader::parse(batch, *salt, position + HEADER_LEN as u64).is_some()
-                || Trailer::parse(trailer, *salt, position + trailer_at as u64).is_some()
+            let is_batch =
+                |at| BatchHeader::parse(at, *salt, position + HEADER_LEN as u64).is_some();
+            let trailer = bytes.split_last_chunk::<TRAILER_LEN>();
+            bytes.get(HEADER_LEN..).is_some_and(is_batch)
+                || trailer.is_some_and(|(before, trailer)| {
+                    Trailer::parse(trailer, *salt, position + before.len() as u64).is_some()
+                })
         };
         let stored = stored.map(|bytes| Salt(u64::from_le_bytes(*bytes)));
         [Some(derived), stored].into_iter().flatten().find(fits).unwrap_or(derived)
@@ -380,10 +384,9 @@ impl Around<'_> {
         let header = candidate.header.unwrap_or_else(|| self.header(salt));
         let name = candidate.name.as_str();
         let file = open_segment(disk, name)?;
-        let stub = stub_name(name).unwrap_or_else(|| name.to_owned());
-        let (path, index) = (disk.path(&stub), header.first_index);
-        let damage = Damage { path, offset: 0, index: LogIndex(index), what: DamageKind::Stub };
-        let kept = SegmentFile { disk: &**disk, name, file: &file }.read_kept(candidate.len)?;
+        let file = SegmentFile { disk: &**disk, name, file: &file };
+        let damage = file.stub_damage(header.first_index);
+        let kept = file.read_kept(candidate.len)?;
         let bytes = kept.map_err(RepairError::Stub)?;
         let proper = segment_name(header.generation, header.first_index) == name;
         let kept = check_kept(&header, &bytes).filter(|_| proper);
@@ -398,8 +401,8 @@ impl Around<'_> {
         let mut segment = SegmentPlan::new(candidate, header, &bytes);
         segment.next_sum = Some(kept.trailer_sum);
         let records = kept.placed.iter().map(|placed| {
-            let offset = usize::try_from(placed.position.get() - header.first_position);
-            let (offset, head) = (offset.unwrap_or(usize::MAX), placed.head(0));
+            let offset = in_memory(placed.position.get() - header.first_position);
+            let head = placed.head(0);
             Known { offset, head, body: placed.len == 0 && placed.kind.has_body() }
         });
         let salvaged = Salvaged { records: records.collect(), ..Salvaged::default() };
@@ -468,6 +471,7 @@ impl SegmentPlan {
     /// What is known about the last segment.
     fn last(&mut self, bytes: &[u8], identity: &Identity, marked: Watermark) {
         self.closed = identity.clean;
+        // The mark may be of a segment before this one.
         self.marked_len = marked.position.get().saturating_sub(self.header.first_position);
         let header = self.header;
         let judge = Judge { bytes, header: &header, marked: marked.position.get() };
@@ -496,7 +500,7 @@ impl SegmentPlan {
     /// Takes zeros for what is cut off: then what is lost of the last records is only their end.
     fn pad(&self, bytes: &mut Vec<u8>) {
         let len = self.sealed_len.unwrap_or(self.marked_len).min(SEGMENT_LEN_MAX);
-        let len = usize::try_from(len).unwrap_or(0);
+        let len = in_memory(len);
         if bytes.len() < len {
             bytes.resize(len, 0);
         }

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     batch::{self, BatchHeader},
     error::DamageKind,
+    internal::{filled, in_memory, in_segment, internal_error, part, rest_of},
     log::Watermark,
     record::{HEAD_LEN, Head, Kind, VOID_ID},
     scan::{
@@ -114,7 +115,7 @@ impl Salvaged {
     /// The offsets of the entries, as the footer lists them.
     pub(crate) fn offsets(&self) -> Vec<u32> {
         let entries = self.records.iter().filter(|known| known.head.kind.takes_index());
-        entries.map(|known| u32::try_from(known.offset).unwrap_or(u32::MAX)).collect()
+        entries.map(|known| in_segment(known.offset)).collect()
     }
 
     /// The footer that belongs behind what was found, and its trailer's checksum.
@@ -132,11 +133,11 @@ impl Salvaged {
 
 /// Reads all that can be read of a segment whose whole file is `bytes`.
 pub(crate) fn salvage(bytes: &[u8], context: &Context<'_>) -> Salvaged {
-    let limit = context.batches_end.and_then(|end| usize::try_from(end).ok());
+    let limit = context.batches_end.map(|end| in_memory(end.min(bytes.len() as u64)));
     let mut salvage = Salvage {
         bytes,
         context,
-        limit: limit.unwrap_or(bytes.len()).min(bytes.len()),
+        limit: limit.unwrap_or(bytes.len()),
         found: Salvaged {
             end: HEADER_LEN,
             next_index: context.header.first_index,
@@ -206,18 +207,16 @@ impl Salvage<'_> {
     /// Takes all batches that are whole from an offset on; returns where the gap behind them is.
     fn whole_batches(&mut self, start: usize) -> usize {
         let header = self.context.header;
-        let bytes = self.bytes.get(..self.limit).unwrap_or_default();
+        let bytes = filled(self.bytes, self.limit);
         let Salvaged { next_index, last_time, .. } = self.found;
         let scanned = Scanner::resumed(header, start as u64, next_index, last_time).all(bytes);
         for placed in &scanned.placed {
-            let at = usize::try_from(placed.position.get() - header.first_position);
-            let at = at.unwrap_or(usize::MAX);
-            let record = bytes.get(at..).unwrap_or_default();
-            if let Some(head) = Head::parse(record, header.salt, placed.position.get()) {
-                self.take(at, head, Record::Whole);
-            }
+            let at = in_memory(placed.position.get() - header.first_position);
+            let head = Head::parse(rest_of(bytes, at), header.salt, placed.position.get());
+            let head = head.unwrap_or_else(|| internal_error("a whole record has no head"));
+            self.take(at, head, Record::Whole);
         }
-        usize::try_from(scanned.reached.offset).unwrap_or(usize::MAX)
+        in_memory(scanned.reached.offset)
     }
 
     /// Whether the batches can end here: nothing, zeros, or just the footer follows.
@@ -227,11 +226,11 @@ impl Salvage<'_> {
         }
         match self.context.sealed_len {
             None => {
-                let rest = self.bytes.get(at..).unwrap_or_default();
+                let rest = rest_of(self.bytes, at);
                 all_zero(rest) || rest.len() < batch::HEADER_LEN && self.is_torn(at)
             }
             Some(len) => {
-                let entries = self.found.next_index.saturating_sub(self.context.header.first_index);
+                let entries = self.found.next_index - self.context.header.first_index;
                 self.context.batches_end.is_none() && at as u64 + footer_len(entries) == len
             }
         }
@@ -265,7 +264,7 @@ impl Salvage<'_> {
         self.context.sealed_len.is_none()
             && self.context.closed.is_some_and(|closed| {
                 closed.next_index == self.found.next_index
-                    && closed.position == self.position(at).saturating_add(MARK_LEN as u64)
+                    && closed.position == self.position(at + MARK_LEN)
             })
             && at + MARK_LEN <= self.bytes.len()
     }
@@ -292,16 +291,15 @@ impl Salvage<'_> {
         self.next_batch(at + 1).is_some()
     }
 
-    /// A batch whose header is whole. Returns where it ends.
+    /// A batch whose header is whole, and that ends before the limit. Returns where it ends.
     fn batch(&mut self, start: usize, header: &BatchHeader) -> usize {
-        let Ok(len) = usize::try_from(header.batch_len()) else { return self.limit };
-        let end = start.saturating_add(len);
+        let end = start + in_memory(header.batch_len());
         if header.first_index != self.found.next_index {
             self.wrong(start, DamageKind::Sequence, Remedy::NewGeneration);
             self.found.next_index = self.found.next_index.max(header.first_index);
         }
         let mut at = start + batch::HEADER_LEN;
-        let records_end = end.saturating_sub(batch::END.len());
+        let records_end = end - batch::END.len();
         let mut left = header.records;
         while at < records_end && left > 0 {
             left -= 1;
@@ -311,6 +309,7 @@ impl Salvage<'_> {
             self.wrong(records_end, DamageKind::Batch, Remedy::Rewrite);
             self.found.edits.push((records_end, batch::END.to_vec()));
         }
+        // Any index may be in a header.
         let expected = header.first_index.saturating_add(u64::from(header.entries));
         if self.found.next_index != expected && self.found.is_repairable() {
             self.wrong(start, DamageKind::Sequence, Remedy::NewGeneration);
@@ -323,9 +322,8 @@ impl Salvage<'_> {
     fn record(&mut self, at: usize, records_end: usize, header: Option<&BatchHeader>) -> usize {
         let salt = self.context.header.salt;
         let position = self.position(at);
-        let rest = self.bytes.get(at..records_end).unwrap_or_default();
-        if let Some(head) = Head::parse(rest, salt, position) {
-            let end = at.saturating_add(usize::try_from(head.record_len()).unwrap_or(usize::MAX));
+        if let Some(head) = Head::parse(part(self.bytes, at..records_end), salt, position) {
+            let end = at + in_memory(head.record_len());
             if end <= records_end {
                 self.take(at, head, Record::Read);
                 return end;
@@ -342,9 +340,9 @@ impl Salvage<'_> {
             time_after: following
                 .filter(|head| head.kind.takes_index())
                 .map(|head| head.time)
-                .or_else(|| header.map(|header| header.last_time.saturating_add(1))),
+                .or_else(|| header.and_then(|header| header.last_time.checked_add(1))),
         };
-        let record = self.bytes.get(at..next).unwrap_or_default();
+        let record = part(self.bytes, at..next);
         match rebuild_head(record, salt, position, neighbours, self.context.hash) {
             Some(head) => {
                 self.wrong(at, DamageKind::Head, Remedy::Rewrite);
@@ -362,7 +360,8 @@ impl Salvage<'_> {
         (head.record_len() <= bytes.len() as u64).then_some(head)
     }
 
-    /// Takes note of a record whose head is known, and of what its body is like.
+    /// Takes note of a record whose head is known, and of what its body is like. All of it lies in
+    /// the bytes.
     fn take(&mut self, at: usize, head: Head, record: Record) {
         let salt = self.context.header.salt;
         let position = self.position(at);
@@ -370,12 +369,12 @@ impl Salvage<'_> {
             if head.index != self.found.next_index || head.time <= self.found.last_time {
                 self.wrong(at, DamageKind::Sequence, Remedy::NewGeneration);
             }
+            // Any index may be in a head.
             self.found.next_index = self.found.next_index.max(head.index.saturating_add(1));
             self.found.last_time = self.found.last_time.max(head.time);
         }
         let body_at = at + HEAD_LEN;
-        let body = self.bytes.get(body_at..body_at.saturating_add(head.len as usize));
-        let body = body.unwrap_or_default();
+        let body = part(self.bytes, body_at..body_at + head.len as usize);
         let whole = record == Record::Whole || head.covers(body, salt, position);
         let hash = self.context.hash.filter(|_| head.kind.has_body());
         let right = whole && hash.is_none_or(|hash| hash(body) == head.id);
@@ -428,7 +427,7 @@ impl Salvage<'_> {
                 header.last_time = head.time;
             }
             heads.push((at, head));
-            at += usize::try_from(head.record_len()).ok()?;
+            at += in_memory(head.record_len());
         }
         header.payload_len = u32::try_from(at - start - batch::HEADER_LEN).ok()?;
         self.wrong(start, DamageKind::Batch, Remedy::Rewrite);
@@ -460,7 +459,7 @@ impl Salvage<'_> {
                 Some(head) if head.index >= self.found.next_index || !head.kind.takes_index() => {
                     self.found.next_index = head.index.max(self.found.next_index);
                     self.take(at, head, Record::Read);
-                    at += usize::try_from(head.record_len()).unwrap_or(usize::MAX);
+                    at += in_memory(head.record_len());
                 }
                 _ => at += 1,
             }
@@ -485,6 +484,7 @@ impl Salvage<'_> {
         self.found.wrong.push(Wrong { offset, index, what, remedy });
     }
 
+    /// The position of an offset. Any position may be in a header.
     fn position(&self, at: usize) -> u64 {
         self.context.header.first_position.saturating_add(at as u64)
     }

@@ -8,6 +8,7 @@ use super::sectors::Sectors;
 use crate::{
     disk::Disk,
     error::{Action, Damage, DamageKind, DiskError},
+    internal::internal_error,
     log::handles::SegmentBytes,
     remote::StubDamaged,
     segment::{SEGMENT_LEN_MAX, SegmentHeader, parse_segment_name, stub_name},
@@ -30,6 +31,16 @@ impl SegmentFile<'_> {
     /// Damage of the file.
     pub(crate) fn damage(self, offset: u64, index: u64, what: DamageKind) -> Damage {
         Damage { path: self.disk.path(self.name), offset, index: LogIndex(index), what }
+    }
+
+    /// Damage of the stub in the place of the segment, whose first entry has this index.
+    pub(crate) fn stub_damage(self, index: u64) -> Damage {
+        damage_of_stub(self.disk, self.name, index)
+    }
+
+    /// Whether the bodies are only in an archive.
+    pub(crate) fn is_remote(self) -> Result<bool, DiskError> {
+        self.file.is_remote().map_err(|source| self.failed(Action::Open, source))
     }
 
     pub(crate) fn len(self) -> Result<u64, DiskError> {
@@ -95,7 +106,8 @@ impl SegmentFile<'_> {
         self.checked_len(len).map(Vec::with_capacity)
     }
 
-    fn checked_len(self, len: u64) -> Result<usize, DiskError> {
+    /// A length that a segment can have.
+    pub(crate) fn checked_len(self, len: u64) -> Result<usize, DiskError> {
         let checked = usize::try_from(len).ok().filter(|_| len <= SEGMENT_LEN_MAX);
         checked.ok_or_else(|| {
             self.failed(Action::Read { len, offset: 0 }, io::ErrorKind::FileTooLarge.into())
@@ -105,8 +117,12 @@ impl SegmentFile<'_> {
 
 /// The damage that an error is about, if it is that of a stub in the place of a segment.
 pub(crate) fn stub_damage(disk: &dyn Disk, name: &str, error: &io::Error) -> Option<Damage> {
-    error.get_ref()?.downcast_ref::<StubDamaged>()?;
-    let (_, index) = parse_segment_name(name)?;
-    let path = disk.path(&stub_name(name)?);
-    Some(Damage { path, offset: 0, index: LogIndex(index), what: DamageKind::Stub })
+    let (_, index) = parse_segment_name(name).filter(|_| StubDamaged::is_cause_of(error))?;
+    Some(damage_of_stub(disk, name, index))
+}
+
+fn damage_of_stub(disk: &dyn Disk, name: &str, index: u64) -> Damage {
+    let stub = stub_name(name).unwrap_or_else(|| internal_error("a segment has another name"));
+    let path = disk.path(&stub);
+    Damage { path, offset: 0, index: LogIndex(index), what: DamageKind::Stub }
 }

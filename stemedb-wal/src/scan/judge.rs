@@ -17,7 +17,7 @@
 //! Behind a torn batch there can be whole ones, when several were written and none was synced: all
 //! from the torn one on is cut.
 
-use std::ops::Range;
+use std::{iter, ops::Range};
 
 use memchr::memmem;
 
@@ -25,6 +25,7 @@ use super::Reached;
 use crate::{
     batch::{self, BatchHeader},
     disk::SECTOR_LEN,
+    internal::{filled, in_memory},
     record::{HEAD_LEN, Head},
     segment::{SegmentHeader, TRAILER_LEN, TRAILER_MAGIC, Trailer},
 };
@@ -55,7 +56,8 @@ pub(crate) struct Judge<'a> {
 impl Judge<'_> {
     /// Says what lies behind the last whole batch, and the entries at these offsets.
     pub(crate) fn judge(&self, reached: &Reached, offsets: &[u32]) -> Verdict {
-        let at = usize::try_from(reached.offset).unwrap_or(usize::MAX);
+        let at = in_memory(reached.offset);
+        // A file that is cut within its header has nothing there.
         let rest = self.bytes.get(at..).unwrap_or_default();
         if all_zero(rest) {
             return Verdict::End;
@@ -77,10 +79,10 @@ impl Judge<'_> {
         TornBatch::new(self.bytes, at, self.header).is_torn()
     }
 
-    /// The highest mark in what follows an offset.
+    /// The highest mark in what follows an offset; 0, which marks nothing, if there is none.
     pub(crate) fn marked_behind(&self, from: usize) -> u64 {
         let Self { bytes, header, .. } = *self;
-        let rest = bytes.get(from..).unwrap_or_default();
+        let Some(rest) = bytes.get(from..) else { return 0 };
         let found = |magic: &'static [u8; 8]| {
             memmem::find_iter(rest, magic).filter_map(move |hit| {
                 let at = rest.get(hit..)?;
@@ -101,24 +103,16 @@ impl Judge<'_> {
 /// Whether what follows the last batch, from offset `end` on, is what a crash leaves of the footer
 /// that belongs there.
 fn begins_footer(rest: &[u8], end: u64, footer: &[u8]) -> bool {
-    let written = rest.len() - trailing_zeros(rest);
+    // The file may end early, and a write may have stopped early.
+    let written = filled(rest, rest.len() - trailing_zeros(rest));
+    let to_sector = SECTOR_LEN - in_memory(end % SECTOR_LEN as u64);
+    let (front, behind) = written.split_at(to_sector.min(written.len()));
     let mut at = 0;
-    while at < rest.len() {
-        let len = SECTOR_LEN - usize::try_from((end + at as u64) % 512).unwrap_or(0);
-        let part = rest.get(at..).unwrap_or_default();
-        let part = part.get(..len).unwrap_or(part);
-        let expected = footer.get(at..).unwrap_or_default();
-        // The file may end early, and a write may have stopped early.
-        let present = part.get(..written.saturating_sub(at).min(part.len())).unwrap_or_default();
-        let same = expected
-            .starts_with(present.get(..expected.len().min(present.len())).unwrap_or_default())
-            && all_zero(present.get(expected.len()..).unwrap_or_default());
-        if !same && !all_zero(part) {
-            return false;
-        }
-        at += len;
-    }
-    true
+    [front].into_iter().chain(behind.chunks(SECTOR_LEN)).all(|sector| {
+        let expected = footer.iter().chain(iter::repeat(&0)).skip(at).take(sector.len());
+        at += sector.len();
+        all_zero(sector) || sector.iter().eq(expected)
+    })
 }
 
 /// A batch that is not whole, past all marks.
@@ -133,11 +127,12 @@ struct TornBatch<'a> {
 
 impl<'a> TornBatch<'a> {
     fn new(bytes: &'a [u8], start: usize, header: &'a SegmentHeader) -> Self {
+        // Nothing is behind the end of a file.
         let at = bytes.get(start..).unwrap_or_default();
         let position = header.first_position + start as u64;
         let batch = BatchHeader::parse(at, header.salt, position);
         let len = batch.map_or(batch::HEADER_LEN as u64, |batch| batch.batch_len());
-        let end = start.saturating_add(usize::try_from(len).unwrap_or(usize::MAX));
+        let end = start + in_memory(len);
         let zeros_from = bytes.len() - trailing_zeros(bytes);
         Self { bytes, header, batch, range: start..end, zeros_from }
     }
@@ -153,13 +148,14 @@ impl<'a> TornBatch<'a> {
         let mut explained = false;
         for _ in 0..batch.records {
             let position = self.header.first_position + at as u64;
-            let rest = self.bytes.get(at..).unwrap_or_default();
-            let Some(head) = Head::parse(rest, self.header.salt, position) else {
+            let rest = self.bytes.get(at..);
+            let head = rest.and_then(|rest| Head::parse(rest, self.header.salt, position));
+            let Some(head) = head else {
                 // What follows cannot be told apart any more.
                 return self.is_explained(at..at + HEAD_LEN);
             };
             let body_at = at + HEAD_LEN;
-            at = body_at.saturating_add(head.len as usize);
+            at = body_at + head.len as usize;
             if at > records_end {
                 return false;
             }
@@ -208,7 +204,7 @@ pub(crate) fn all_zero(bytes: &[u8]) -> bool {
 fn trailing_zeros(bytes: &[u8]) -> usize {
     let zero_chunks = bytes.rchunks(4096).take_while(|chunk| all_zero(chunk)).map(<[u8]>::len);
     let zeros: usize = zero_chunks.sum();
-    let rest = bytes.get(..bytes.len() - zeros).unwrap_or_default();
+    let rest = filled(bytes, bytes.len() - zeros);
     zeros + rest.iter().rev().take_while(|byte| **byte == 0).count()
 }
 

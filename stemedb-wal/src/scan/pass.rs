@@ -1,7 +1,10 @@
 //! A scan of a segment in chunks, as they come from the disk.
 
 use super::{Gap, Reached, Scanner, Stop};
-use crate::record::Placed;
+use crate::{
+    internal::{part_mut, rest_of},
+    record::Placed,
+};
 
 /// The most that is read with one call: it stays in the processor's cache until it is checked.
 pub(crate) const CHUNK_LEN: usize = 1 << 20;
@@ -61,11 +64,10 @@ impl Pass {
     ) -> Result<(), Gap> {
         let in_place = HEADROOM_LEN.checked_sub(self.carry.len());
         let bytes = if let Some(start) = in_place {
-            let room = chunk.get_mut(start..HEADROOM_LEN).unwrap_or_default();
-            room.copy_from_slice(&self.carry);
-            chunk.get(start..).unwrap_or_default()
+            part_mut(chunk, start..HEADROOM_LEN).copy_from_slice(&self.carry);
+            rest_of(chunk, start)
         } else {
-            self.carry.extend_from_slice(chunk.get(HEADROOM_LEN..).unwrap_or_default());
+            self.carry.extend_from_slice(rest_of(chunk, HEADROOM_LEN));
             self.carry.as_slice()
         };
         let mut placed = Vec::new();
@@ -81,7 +83,7 @@ impl Pass {
         self.at += read as u64;
         if let Some(start) = in_place {
             self.carry.clear();
-            self.carry.extend_from_slice(chunk.get(start + read..).unwrap_or_default());
+            self.carry.extend_from_slice(rest_of(chunk, start + read));
         } else {
             self.carry.drain(..read);
         }

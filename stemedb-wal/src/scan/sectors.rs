@@ -9,6 +9,7 @@ use std::{io, ops::Range};
 use super::{Scanner, offsets_of};
 use crate::{
     disk::SECTOR_LEN,
+    internal::{filled, in_memory, part_mut},
     log::handles::SegmentBytes,
     segment::{HEADER_LEN, SegmentHeader},
 };
@@ -39,16 +40,15 @@ impl Sectors {
         let mut sectors = Self { bytes: room, unreadable: Vec::new() };
         let mut end = 0;
         sectors.fill(file, 0..len as u64, &STEPS, &mut end)?;
-        sectors.bytes.truncate(usize::try_from(end).unwrap_or(len));
+        sectors.bytes.truncate(in_memory(end));
         Ok(sectors)
     }
 
     /// The entry that an offset is in, or the next one.
     pub(crate) fn index_at(&self, header: &SegmentHeader, offset: u64) -> u64 {
-        let until = usize::try_from(offset).unwrap_or(usize::MAX).min(self.bytes.len());
-        let before = self.bytes.get(..until).unwrap_or_default();
+        let before = filled(&self.bytes, in_memory(offset));
+        let Some(batches) = before.get(HEADER_LEN..) else { return header.first_index };
         let mut placed = Vec::new();
-        let batches = before.get(HEADER_LEN..).unwrap_or_default();
         Scanner::new(header).scan(batches, HEADER_LEN as u64, &mut placed);
         header.first_index + offsets_of(header, &placed).count() as u64
     }
@@ -62,8 +62,7 @@ impl Sectors {
         end: &mut u64,
     ) -> io::Result<()> {
         let Range { start, end: stop } = range;
-        let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
-        let place = self.bytes.get_mut(at(start)..at(stop)).unwrap_or_default();
+        let place = part_mut(&mut self.bytes, in_memory(start)..in_memory(stop));
         match file.read_at(place, start) {
             Ok(read) => {
                 if read > 0 {

@@ -18,7 +18,7 @@ use stemedb_wal::{
 };
 
 fn options() -> LogOptions {
-    LogOptions { segment_len: 1500, spares: Spares::None, ..LogOptions::default() }
+    LogOptions::default().segment_len(1500).spares(Spares::None)
 }
 
 /// A log of a few segments, marked or closed.
@@ -121,7 +121,7 @@ fn every_flipped_bit_is_found_or_harmless() {
 /// a sector it lies.
 #[test]
 fn a_flipped_bit_in_the_header_of_an_unmarked_batch_is_no_torn_write() {
-    let options = LogOptions { segment_len: 1 << 16, ..options() };
+    let options = options().segment_len(1 << 16);
     let mut flips = 0;
     for pad in 0..512 {
         let disk = FaultyDisk::new(11);
@@ -345,7 +345,7 @@ type Change = Vec<(usize, Vec<u8>)>;
 
 #[test]
 fn records_moved_copied_or_swapped_are_found() {
-    let options = LogOptions { segment_len: 1 << 20, ..options() };
+    let options = options().segment_len(1 << 20);
     let disk = FaultyDisk::new(2);
     let mut harness = LogHarness::new(Arc::new(disk.clone()), options.clone());
     for _ in 0..6 {
@@ -397,8 +397,7 @@ fn records_moved_copied_or_swapped_are_found() {
 fn log_bytes_inside_a_body_never_pass_for_a_batch() {
     let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
     let faulty = FaultyDisk::new(3);
-    let mut harness =
-        LogHarness::new(Arc::new(faulty.clone()), LogOptions { segment_len: 1 << 20, ..options() });
+    let mut harness = LogHarness::new(Arc::new(faulty.clone()), options().segment_len(1 << 20));
     harness.append(&[50], 0);
     let body = faulty.contents(&segment_name(0, 0)).unwrap();
     let (mut log, _, _) = open(&disk, &ORIGIN, &options(), None).unwrap();

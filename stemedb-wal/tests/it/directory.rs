@@ -18,7 +18,7 @@ use stemedb_wal::{
 const ORIGIN: Origin = Origin { store_id: [7; 16], generation: 0, salt_seed: [9; 16], clean: None };
 
 fn options() -> LogOptions {
-    LogOptions { segment_len: 4096, spares: Spares::None, ..LogOptions::default() }
+    LogOptions::default().segment_len(4096).spares(Spares::None)
 }
 
 fn open(dir: &Path) -> Result<Log, OpenError> {

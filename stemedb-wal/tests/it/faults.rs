@@ -16,7 +16,7 @@ use stemedb_wal::{
 };
 
 fn options() -> LogOptions {
-    LogOptions { segment_len: 1200, spares: Spares::None, ..LogOptions::default() }
+    LogOptions::default().segment_len(1200).spares(Spares::None)
 }
 
 /// A short life of a log: what was acknowledged in it, and all that was tried.

@@ -192,13 +192,13 @@ pub(crate) fn open(
 ) -> Result<(Log, OpenReport, Vec<ModelEntry>), stemedb_wal::error::OpenError> {
     let mut replayed = Vec::new();
     let (log, report) = Log::open(Arc::clone(disk), origin, options, watermark, &mut |records| {
-        for (n, placed) in records.placed.iter().enumerate() {
+        for placed in records.placed {
             replayed.push(ModelEntry {
                 index: placed.index.get(),
                 time: placed.time.as_ntp64(),
                 id: placed.id,
                 position: placed.position.get(),
-                body: records.body(n).to_vec(),
+                body: records.body(placed).to_vec(),
             });
         }
     })?;

@@ -13,7 +13,7 @@ use stemedb_wal::{
 };
 
 fn tiny() -> LogOptions {
-    LogOptions { segment_len: 2048, spares: Spares::None, ..LogOptions::default() }
+    LogOptions::default().segment_len(2048).spares(Spares::None)
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn nothing_is_seen_before_it_is_published() {
 
 #[test]
 fn a_body_over_the_limit_is_refused_and_the_log_goes_on() {
-    let options = LogOptions { body_len_max: 100, ..tiny() };
+    let options = tiny().body_len_max(100);
     let mut harness = LogHarness::new(Arc::new(FaultyDisk::new(1)), options);
     harness.append(&[100], 0);
     let body = body_of(7, 101);
@@ -94,7 +94,7 @@ fn times_strictly_increase_whatever_the_clock_says() {
 
 #[test]
 fn batches_over_the_limit_are_split_and_keep_their_order() {
-    let options = LogOptions { batch_len_max: 1000, ..tiny() };
+    let options = tiny().batch_len_max(1000);
     let mut harness = LogHarness::new(Arc::new(FaultyDisk::new(1)), options);
     harness.append(&[100; 77], 9);
     harness.check_reads();
@@ -104,7 +104,7 @@ fn batches_over_the_limit_are_split_and_keep_their_order() {
 
 #[test]
 fn a_background_thread_prepares_spares() {
-    let options = LogOptions { segment_len: 1 << 20, ..LogOptions::default() };
+    let options = LogOptions::default().segment_len(1 << 20);
     let dir = tempfile::tempdir().unwrap();
     let disk = FileDisk::create(dir.path()).unwrap();
     let mut harness = LogHarness::new(Arc::new(disk), options);
@@ -126,7 +126,7 @@ fn bodies_written_in_place_are_written_the_same() {
     let records: Vec<NewRecord<'_>> =
         bodies.iter().map(|body| NewRecord { id: id_of(body), body, heals: None }).collect();
     let origin = Origin { store_id: [1; 16], generation: 0, salt_seed: [2; 16], clean: None };
-    let options = LogOptions { spares: Spares::None, ..LogOptions::default() };
+    let options = LogOptions::default().spares(Spares::None);
     let written = |disk: Arc<dyn Disk>, in_place: bool| {
         let (mut log, _) =
             Log::open(Arc::clone(&disk), &origin, &options, None, &mut |_| {}).unwrap();
@@ -156,7 +156,7 @@ fn bodies_written_in_place_are_written_the_same() {
 fn the_durable_extent_of_a_damaged_segment_is_none() {
     let disk = FaultyDisk::new(1);
     let origin = Origin { store_id: [1; 16], generation: 0, salt_seed: [2; 16], clean: None };
-    let options = LogOptions { spares: Spares::None, ..LogOptions::default() };
+    let options = LogOptions::default().spares(Spares::None);
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let (mut log, _) = Log::open(shared, &origin, &options, None, &mut |_| {}).unwrap();
     let mut placed = Vec::new();

@@ -40,7 +40,7 @@ struct Known {
 }
 
 fn options() -> LogOptions {
-    LogOptions { segment_len: 3000, spares: Spares::None, ..LogOptions::default() }
+    LogOptions::default().segment_len(3000).spares(Spares::None)
 }
 
 /// Does random things to a log; `known` is up to date at each of the disk's operations.

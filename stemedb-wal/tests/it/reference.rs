@@ -17,7 +17,7 @@ use stemedb_wal::{
 };
 
 fn options() -> LogOptions {
-    LogOptions { segment_len: 1500, spares: Spares::None, ..LogOptions::default() }
+    LogOptions::default().segment_len(1500).spares(Spares::None)
 }
 
 fn segments(disk: &FaultyDisk) -> Vec<String> {

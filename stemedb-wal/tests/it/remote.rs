@@ -15,12 +15,12 @@ use stemedb_wal::{
     Position,
     check::Scrubber,
     disk::{Disk, MemoryDisk},
-    error::{DamageKind, OpenError, ReadError},
+    error::{Damage, DamageKind, HealError, OpenError, ReadError},
     identity::Identity,
     log::{Log, LogOptions, NewRecord, Origin, Replayed, Spares},
     raw::parse_segment_name,
     remote::{LogDir, PART_LEN, RemoteError, SegmentSource},
-    repair::{Heal, HealError, RepairError, RepairOptions},
+    repair::{Heal, RepairError, RepairOptions},
     sealed::drop_segment,
 };
 
@@ -72,11 +72,11 @@ const ENTRIES: u64 = 300;
 const PLACE: &str = "file:///archive";
 
 fn options() -> LogOptions {
-    LogOptions { segment_len: 4096, spares: Spares::None, ..LogOptions::default() }
+    LogOptions::default().segment_len(4096).spares(Spares::None)
 }
 
 fn open(disk: &Site, replay: &mut dyn FnMut(Replayed<'_>)) -> Result<Log, OpenError> {
-    let options = LogOptions { source: disk.source.clone(), ..options() };
+    let options = options().source(disk.source.clone());
     Log::open(Arc::clone(&disk.disk), &ORIGIN, &options, None, replay).map(|(log, _)| log)
 }
 
@@ -211,9 +211,10 @@ fn without_the_archive_all_but_bodies_is_there() {
     );
 
     assert_eq!(reader.check(Some(&hash), LogIndex(0), &mut |_| {}).unwrap(), []);
-    assert_eq!(reader.remote_segments(), segments(&without).len() as u64 - 1);
+    let dropped = reader.dropped_segments().unwrap().len();
+    assert_eq!(dropped, segments(&without).len() - 1);
     let step = Scrubber::new(Position(0)).step(&reader, u64::MAX, Some(&hash)).unwrap();
-    assert!(step.ended && step.damage.is_empty() && step.remote == reader.remote_segments());
+    assert!(step.ended && step.damage.is_empty() && step.remote == dropped as u64);
     let heal =
         Heal { position: Position(0), record: None, hash: &hash, is_entry: &|_, _, _| false };
     assert!(matches!(reader.heal(&heal), Err(HealError::Remote { .. })));
@@ -228,6 +229,35 @@ fn without_the_archive_all_but_bodies_is_there() {
     let error = log.reader().read(Position(positions[0])).unwrap_err();
     assert!(matches!(error, ReadError::Remote(RemoteError::Unreachable { .. })), "{error:?}");
     assert_eq!(log.reader().read_index(LogIndex(ENTRIES)).unwrap().body, b"more");
+}
+
+/// The file of a dropped segment is opened again by the next read: a stub that is damaged by then
+/// is damage, and one that is gone an error. Neither passes for a segment whose bodies are here.
+#[test]
+fn what_has_become_of_a_stub_is_told() {
+    let parts = Arc::new(Parts::default());
+    let disk = Site::new(Arc::new(MemoryDisk::new()), Some(Arc::clone(&parts) as _));
+    let position = Position(write(&disk)[1]);
+    let log = open(&disk, &mut |_| {}).unwrap();
+    let reader = log.reader();
+    assert!(!reader.is_remote_at(position).unwrap());
+    let names = parts.put(&contents(&disk.dir, FIRST));
+    reader.drop_sealed(FIRST, PLACE, &names, &hash).unwrap();
+
+    let check = || reader.check(Some(&hash), LogIndex(0), &mut |_| {});
+    let scrub = || Scrubber::default().step(&reader, u64::MAX, Some(&hash));
+    disk.disk.open(FIRST_STUB).unwrap().write_at(b"?", 40).unwrap();
+    assert!(reader.is_remote_at(position).unwrap());
+    let found = check().unwrap();
+    assert!(matches!(&found[..], [Damage { what: DamageKind::Stub, .. }]), "{found:?}");
+    let step = scrub().unwrap();
+    assert_eq!((step.remote, step.damage.len()), (1, 1));
+    assert_eq!(step.damage[0].damage, found[0]);
+
+    disk.disk.remove(FIRST_STUB).unwrap();
+    assert!(matches!(reader.is_remote_at(position), Err(ReadError::Disk(_))));
+    assert!(matches!(reader.read(position), Err(ReadError::Disk(_))));
+    assert!(check().is_err() && scrub().is_err());
 }
 
 #[test]
@@ -358,9 +388,9 @@ fn repair_leaves_what_is_archived_alone() {
     let Origin { store_id, generation, salt_seed, .. } = ORIGIN;
     let mut identity = Identity { store_id, generation, salt_seed, ..loaded };
     let before = inner.list().unwrap();
-    let log = |source| LogOptions { source, ..options() };
+    let log = |source| options().source(source);
     let mut run = |log: &LogOptions| {
-        let options = RepairOptions { log, hash: Some(&hash), marks: &[], accept_loss: true };
+        let options = RepairOptions::new(log).hash(Some(&hash)).accept_loss(true);
         repair(&inner, &mut identity, &options)
     };
     let report = run(&log(None)).unwrap();
@@ -382,8 +412,8 @@ fn repair_leaves_what_is_archived_alone() {
     let (inner, ..) = dropped_log();
     inner.open(FIRST_STUB).unwrap().write_at(b"x", 500).unwrap();
     let mut identity = Identity { generation: 0, ..identity };
-    let options =
-        RepairOptions { log: &log(None), hash: Some(&hash), marks: &[], accept_loss: true };
+    let without = log(None);
+    let options = RepairOptions::new(&without).hash(Some(&hash)).accept_loss(true);
     let refused = repair(&inner, &mut identity, &options).unwrap_err();
     assert!(matches!(refused, RepairError::Stub(_)), "{refused}");
 }

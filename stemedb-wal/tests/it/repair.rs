@@ -25,7 +25,7 @@ use stemedb_wal::{
 type HashFn = dyn Fn(&[u8]) -> [u8; 32];
 
 fn options() -> LogOptions {
-    LogOptions { segment_len: 1500, spares: Spares::None, ..LogOptions::default() }
+    LogOptions::default().segment_len(1500).spares(Spares::None)
 }
 
 fn hash(body: &[u8]) -> [u8; 32] {
@@ -80,7 +80,7 @@ fn run_with(
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let mut identity = Identity::load(&*shared)?;
     let log = options();
-    let options = RepairOptions { log: &log, hash, marks, accept_loss };
+    let options = RepairOptions::new(&log).hash(hash).marks(marks).accept_loss(accept_loss);
     repair(&shared, &mut identity, &options)
 }
 

@@ -11,7 +11,7 @@ use stemedb_wal::{
 };
 
 fn harness() -> LogHarness {
-    let options = LogOptions { segment_len: 1500, spares: Spares::None, ..LogOptions::default() };
+    let options = LogOptions::default().segment_len(1500).spares(Spares::None);
     let mut harness = LogHarness::new(Arc::new(MemoryDisk::new()), options);
     for lens in [&[10, 40][..], &[300], &[0, 0], &[700], &[30], &[2000], &[5, 5, 5], &[90], &[20]] {
         harness.append(lens, 50);

@@ -21,6 +21,10 @@ fn id(n: u64) -> AssertionId {
     AssertionId(*blake3::hash(&body(n)).as_bytes())
 }
 
+fn remote_segments(store: &Store) -> u64 {
+    store.dropped_segments().unwrap().len() as u64
+}
+
 /// A store with a thousand entries, all sealed segments but one of which are dropped.
 async fn dropped(place: &Place) -> (Archive, Arc<Store>) {
     let archive = place.archive();
@@ -37,13 +41,13 @@ async fn dropped(place: &Place) -> (Archive, Arc<Store>) {
     let sealed = store.stats().unwrap().segments - 1;
     let done = archive.drop_archived(&store, 1).await.unwrap();
     assert_eq!(done.segments, sealed - 1);
-    assert_eq!(store.remote_segments(), sealed - 1);
+    assert_eq!(remote_segments(&store), sealed - 1);
     assert_eq!(archive.drop_archived(&store, 1).await.unwrap().segments, 0, "again");
     (archive, store)
 }
 
 fn with(archive: &Archive) -> Options {
-    Options { segment_source: Some(segment_source(archive.url())), ..options() }
+    options().segment_source(Some(segment_source(archive.url())))
 }
 
 fn check_held(store: &Store, range: std::ops::Range<u64>) {
@@ -71,7 +75,7 @@ fn check_all_else(store: &Store, head: Head) {
     store.stats().unwrap();
     let report = store.check(stemedb::Depth::Deep, &mut |_| {}).unwrap();
     assert!(report.faults.is_empty(), "{:?}", report.faults);
-    assert_eq!(report.remote_segments, store.remote_segments());
+    assert_eq!(report.remote_segments, remote_segments(store));
 }
 
 fn only_in_archive(error: &stemedb::ReadError, url: &str) {
@@ -84,7 +88,7 @@ fn only_in_archive(error: &stemedb::ReadError, url: &str) {
 async fn segments_that_are_archived_can_be_dropped_and_are_read_from_there() {
     let place = Place::new();
     let (archive, store) = dropped(&place).await;
-    let dropped = store.remote_segments();
+    let dropped = remote_segments(&store);
     let files = |front: &str| {
         let names = fs::read_dir(place.join("one")).unwrap();
         let names = names.map(|name| name.unwrap().file_name().into_string().unwrap());
@@ -114,16 +118,16 @@ async fn segments_that_are_archived_can_be_dropped_and_are_read_from_there() {
             fs::remove_file(path).unwrap();
         }
     }
-    let verify = Options { verify_on_open: true, ..options() };
+    let verify = options().verify_on_open(true);
     let store = Store::open(place.join("one"), verify).unwrap();
-    assert_eq!(store.remote_segments(), dropped);
+    assert_eq!(remote_segments(&store), dropped);
     check_all_else(&store, head);
     drop(store);
 
     let store = Arc::new(Store::open(place.join("one"), with(&archive)).unwrap());
     check_all_else(&store, head);
     check_bodies(&store, 0..1100);
-    let again = PushOptions { seal: true, again: true };
+    let again = PushOptions::default().seal(true).again(true);
     archive.push(&store, again, |_| {}).await.unwrap();
     assert_eq!(faults(&archive).await, []);
 }
@@ -171,7 +175,7 @@ async fn a_backup_says_that_it_needs_the_archive() {
     let place = Place::new();
     let (archive, store) = dropped(&place).await;
     let report = store.backup(place.join("backup"), &mut |_| {}).unwrap();
-    assert_eq!(report.segments_remote, store.remote_segments());
+    assert_eq!(report.segments_remote, remote_segments(&store));
     let outside =
         stemedb::backup_of(place.join("one"), place.join("outside"), &options(), &mut |_| {});
     let outside = outside.unwrap();
@@ -182,7 +186,7 @@ async fn a_backup_says_that_it_needs_the_archive() {
         stemedb::restore(place.join(from), place.join(to), &root, options(), &mut |_| {}).unwrap();
         let store = Store::open(place.join(to), options()).unwrap();
         assert_eq!(roots(store.head().unwrap()), roots(head));
-        assert_eq!(store.remote_segments(), report.segments_remote);
+        assert_eq!(remote_segments(&store), report.segments_remote);
         only_in_archive(&store.get(&id(1)).unwrap_err(), archive.url());
         drop(store);
         check_bodies(&Store::open(place.join(to), with(&archive)).unwrap(), 0..900);
@@ -235,11 +239,9 @@ async fn a_node_drops_by_its_policy() {
     let archive = place.archive();
     let store = Arc::new(Store::open(place.join("one"), with(&archive)).unwrap());
     append(&store, 0..600);
-    let policy = stemedb::node::options::ArchivePolicy {
-        url: archive.url().into(),
-        interval: Duration::from_millis(20),
-        keep_segments: Some(2),
-    };
+    let policy = stemedb::node::options::ArchivePolicy::new(archive.url().into())
+        .interval(Duration::from_millis(20))
+        .keep_segments(Some(2));
     let (told, mut status) = tokio::sync::mpsc::unbounded_channel();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let running = tokio::spawn(stemedb::node::archiver::run(
@@ -252,7 +254,7 @@ async fn a_node_drops_by_its_policy() {
     store.checkpoint().unwrap();
     let expected = store.stats().unwrap().segments - 3;
     while status.recv().await.unwrap().dropped_segments < expected {}
-    assert_eq!(store.remote_segments(), expected);
+    assert_eq!(remote_segments(&store), expected);
     drop(stop);
     running.await.unwrap();
     check_bodies(&store, 0..600);
@@ -265,9 +267,9 @@ async fn a_crash_at_any_call_while_segments_are_dropped() {
     let archive = place.archive();
     let disk = FaultyDisk::new(1);
     let opened = |disk: FaultyDisk, source: bool| {
-        let options = Options { threads: false, load_checkpoints: true, ..with(&archive) };
+        let options = with(&archive).threads(false).load_checkpoints(true);
         let segment_source = options.segment_source.clone().filter(|_| source);
-        Store::open_on(Arc::new(disk), ENVIRONMENT, Options { segment_source, ..options })
+        Store::open_on(Arc::new(disk), ENVIRONMENT, options.segment_source(segment_source))
     };
     let store = Arc::new(opened(disk.clone(), true).unwrap());
     append(&store, 0..500);
@@ -287,7 +289,7 @@ async fn a_crash_at_any_call_while_segments_are_dropped() {
         for survival in Survival::ALL {
             let store = opened(moment.power_cut(survival, number as u64), number % 2 == 0).unwrap();
             assert_eq!(store.head().unwrap(), head, "operation {number}, {survival:?}");
-            counts.insert(store.remote_segments());
+            counts.insert(remote_segments(&store));
             assert!(store.append(&body(1)).unwrap().duplicate);
             assert!(!store.append(b"new").unwrap().duplicate);
             assert_eq!(head.log_size + 1, store.iter().flatten().count() as u64);

@@ -9,7 +9,7 @@ use stemedb::{
 use tempfile::TempDir;
 
 pub(super) fn options() -> Options {
-    Options { segment_len: 16 << 10, ..Options::default() }
+    Options::default().segment_len(16 << 10)
 }
 
 pub(super) fn body(n: u64) -> Vec<u8> {

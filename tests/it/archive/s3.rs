@@ -93,7 +93,7 @@ impl Drop for Moto {
 }
 
 fn store(dir: &std::path::Path) -> Arc<Store> {
-    let options = Options { segment_len: 64 << 10, ..Options::default() };
+    let options = Options::default().segment_len(64 << 10);
     Arc::new(Store::open(dir, options).unwrap())
 }
 
@@ -104,7 +104,9 @@ fn append(store: &Store, range: std::ops::Range<u32>) {
     }
 }
 
-const ALL: PushOptions = PushOptions { seal: true, again: false };
+fn sealing() -> PushOptions {
+    PushOptions::default().seal(true)
+}
 
 #[tokio::test]
 #[ignore = "needs moto_server: .ci/run"]
@@ -117,16 +119,16 @@ async fn a_log_goes_to_s3_and_comes_back() {
     let first = archive.push(&one, PushOptions::default(), |_| {}).await.unwrap();
     assert!(first.segments > 2 && first.manifest == 1, "{first:?}");
     append(&one, 2000..3000);
-    let all = archive.push(&one, ALL, |_| {}).await.unwrap();
+    let all = archive.push(&one, sealing(), |_| {}).await.unwrap();
     let head = Head { last_time: Timestamp::MIN, ..one.head().unwrap() };
     assert_eq!((all.head, all.manifest), (head, 2));
-    let again = archive.push(&one, PushOptions { again: true, ..ALL }, |_| {}).await.unwrap();
+    let again = archive.push(&one, sealing().again(true), |_| {}).await.unwrap();
     assert_eq!((again.segments, again.bytes, again.manifest), (0, 0, 2));
     let listed = archive.list().await.unwrap();
     assert_eq!((listed.len(), listed[0].head), (1, head));
     let verified = archive.verify(&Selection::default(), true, None, |_| {}).await.unwrap();
     assert_eq!(verified.faults, []);
-    let options = RestoreOptions { root: Some(one.root().unwrap()), ..RestoreOptions::default() };
+    let options = RestoreOptions::default().root(Some(one.root().unwrap()));
     let restored = archive.restore(&dir.path().join("two"), options, |_| {}).await.unwrap();
     assert_eq!((restored.head.set_root, restored.epoch), (one.root().unwrap(), 2));
     let two = store(&dir.path().join("two"));
@@ -204,14 +206,14 @@ async fn what_is_wrong_is_told_with_what_to_do() {
     append(&one, 0..1000);
     let told = |error: ArchiveError| format!("{error}: {error:?}");
     let nowhere = moto.archive("s3://no-such-bucket/x");
-    let error = nowhere.push(&one, ALL, |_| {}).await.map(drop).map_err(told).unwrap_err();
+    let error = nowhere.push(&one, sealing(), |_| {}).await.map(drop).map_err(told).unwrap_err();
     assert!(error.contains("there is no such bucket"), "{error}");
     let error = nowhere.list().await.map(drop).map_err(told).unwrap_err();
     assert!(error.contains("there is no such bucket"), "{error}");
 
     let strict = Moto::start_with(Some(1));
     let denied = strict.archive("s3://archive/x");
-    let error = denied.push(&one, ALL, |_| {}).await.map(drop).map_err(told).unwrap_err();
+    let error = denied.push(&one, sealing(), |_| {}).await.map(drop).map_err(told).unwrap_err();
     assert!(error.contains("the key id is not known there"), "{error}");
 
     // Nobody listens there.

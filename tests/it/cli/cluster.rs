@@ -44,7 +44,7 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 async fn client(address: &str) -> Option<Client> {
-    let options = ClientOptions { retries_max: 0, ..ClientOptions::default() };
+    let options = ClientOptions::default().retries_max(0);
     Client::connect(&address.parse().unwrap(), options).await.ok()
 }
 

@@ -154,7 +154,7 @@ fn what_cannot_be_read_is_not_taken_for_missing() {
 #[test]
 fn few_files_are_enough_for_many_segments() {
     let place = Place::new();
-    let options = stemedb::Options { segment_len: 4096, ..stemedb::Options::default() };
+    let options = stemedb::Options::default().segment_len(4096);
     let store = stemedb::Store::open(place.path(".stemedb"), options).unwrap();
     for n in 0..300_u32 {
         store.append(format!("{n} {}", "x".repeat(4000)).as_bytes()).unwrap();

@@ -55,25 +55,23 @@ fn pick<T: Copy>(random: &mut Random, choices: &[T]) -> T {
 
 /// Small enough for sessions of many messages, and of some realism.
 fn limits(random: &mut Random) -> Limits {
-    Limits {
-        message_len_max: 1 << 16,
-        body_len_max: 4096,
-        part_len_max: pick(random, &[300, 4096, 4096]),
-        answer_len_aim: pick(random, &[1_000, 100_000, 100_000]),
-        symbols_first: pick(random, &[8, 56, 56]),
-        symbols_max: pick(random, &[64, 2_000, 20_000]),
-        ids_per_message_max: pick(random, &[20, 1_000, 1_000]),
-        nodes_per_message_max: pick(random, &[20, 1_000, 1_000]),
-        entries_per_message_max: pick(random, &[20, 1_000, 1_000]),
-        pending_bytes_max: pick(random, &[1_000, 1 << 20]),
-        answer_time_max: 3 * SECOND,
-        tries_max: 3,
-        idle_time_max: 20 * SECOND,
-        session_time_max: 120 * SECOND,
-        sessions_max: 8,
-        sessions_per_peer_max: 2,
-        ..Limits::default()
-    }
+    Limits::default()
+        .message_len_max(1 << 16)
+        .body_len_max(4096)
+        .part_len_max(pick(random, &[300, 4096, 4096]))
+        .answer_len_aim(pick(random, &[1_000, 100_000, 100_000]))
+        .symbols_first(pick(random, &[8, 56, 56]))
+        .symbols_max(pick(random, &[64, 2_000, 20_000]))
+        .ids_per_message_max(pick(random, &[20, 1_000, 1_000]))
+        .nodes_per_message_max(pick(random, &[20, 1_000, 1_000]))
+        .entries_per_message_max(pick(random, &[20, 1_000, 1_000]))
+        .pending_bytes_max(pick(random, &[1_000, 1 << 20]))
+        .answer_time_max(3 * SECOND)
+        .tries_max(3)
+        .idle_time_max(20 * SECOND)
+        .session_time_max(120 * SECOND)
+        .sessions_max(8)
+        .sessions_per_peer_max(2)
 }
 
 fn shape(random: &mut Random, sabotage: Sabotage) -> Shape {

@@ -171,14 +171,12 @@ impl Node {
     /// Opens the store and begins. `None` if the disk is too full for that.
     pub(crate) fn start(&mut self, shape: &Shape, run: u64, now: Duration) -> Option<()> {
         self.turn(now);
-        let options = Options {
-            secret: shape.secret.as_ref().map(|secret| Secret::new(secret).unwrap()),
-            body_len_max: 4096,
-            segment_len: shape.segment_len,
-            load_checkpoints: true,
-            threads: false,
-            ..Options::default()
-        };
+        let options = Options::default()
+            .secret(shape.secret.as_ref().map(|secret| Secret::new(secret).unwrap()))
+            .body_len_max(4096)
+            .segment_len(shape.segment_len)
+            .load_checkpoints(true)
+            .threads(false);
         let disk: Arc<dyn Disk> = match shape.sabotage {
             Sabotage::Unsynced => Arc::new(UnsyncedDisk(self.disk.clone())),
             _ => Arc::new(self.disk.clone()),

@@ -7,7 +7,7 @@ use stemedb::rpc::store::{PeerStore, peer_identity};
 use stemedb::{
     rpc::wire_len::{request_len, response_len},
     sync::{
-        Config, Direction, Ending, Output, Report, Session, Source as _,
+        Config, Ending, Output, Report, Session, Source as _,
         cluster::Outcome,
         message::{Answer, Envelope, Refusal, Request, Response},
         responder::{Reply, RequestContext},
@@ -47,14 +47,10 @@ impl Network {
             process.cluster.ended(&address(peer), Outcome::Failed, now);
             return;
         };
-        let config = Config {
-            identity: peer_identity(&process.store),
-            limits,
-            direction: Direction::Both,
-            cursor,
-            without: Vec::new(),
-            seed: world::drawn(32).try_into().unwrap(),
-        };
+        let config =
+            Config::new(peer_identity(&process.store), world::drawn(32).try_into().unwrap())
+                .limits(limits)
+                .cursor(cursor);
         let session = Session::new(config, pin, process.store.clock_time().as_ntp64(), now);
         process.sessions.insert(number, Running { session, peer, begun: now, tick: None });
         self.counts.sessions += 1;

@@ -29,7 +29,7 @@ const DIR_VARIABLE: &str = "STEMEDB_CRASH_DIR";
 const ROUND_VARIABLE: &str = "STEMEDB_CRASH_ROUND";
 
 pub(crate) fn options() -> Options {
-    Options { segment_len: 256 << 10, checkpoint_every: 2000, ..Options::default() }
+    Options::default().segment_len(256 << 10).checkpoint_every(2000)
 }
 
 /// What the process does until it is ended. As a test of its own it does nothing.

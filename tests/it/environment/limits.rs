@@ -9,7 +9,7 @@ use crate::cli::binary::{Place, id_of, lines};
 
 /// A store of many short segments.
 fn segments(place: &Place, count: usize) {
-    let options = Options { segment_len: 8 << 10, ..Options::default() };
+    let options = Options::default().segment_len(8 << 10);
     let store = Store::open(place.path(".stemedb"), options).unwrap();
     let mut n = 0_u32;
     let segments = || {

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use rkyv::{
+    api::high::HighSerializer, rancor::Error, ser::allocator::ArenaHandle, util::AlignedVec,
+};
 use stemedb::{fuzzing, node::config::Config};
 use stemedb_sync::cluster::Output;
 
@@ -27,32 +30,25 @@ pub(crate) fn write_all() {
     write_gossip();
 }
 
+/// The same as of the structures with these fields.
+fn archived<T>(list: &Vec<T>) -> Vec<u8>
+where
+    Vec<T>: for<'a> rkyv::Serialize<HighSerializer<AlignedVec, ArenaHandle<'a>, Error>>,
+{
+    rkyv::to_bytes::<Error>(list).unwrap().to_vec()
+}
+
 fn write_caches() {
     for count in [0_u8, 1, 3] {
-        let mut peers = Vec::new();
-        for n in 0..count {
-            let address = format!("node-{n}.example:7845");
-            peers.extend(u16::try_from(address.len()).unwrap().to_le_bytes());
-            peers.extend(address.bytes());
-            peers.extend([n; 16]);
-            peers.extend([1, u64::from(n)].map(u64::to_le_bytes).concat());
-            peers.extend([!n; 32]);
-        }
-        let bytes = with_sum(b"STEMEPRS\x01\0\0\0", &peers);
+        let address = |n| format!("node-{n}.example:7845");
+        let peer = |n: u8| (address(n), [n; 16], 1_u64, u64::from(n), [!n; 32]);
+        let peers = archived(&(0..count).map(peer).collect::<Vec<_>>());
+        let bytes = with_sum(b"STEMEPRS\x02\0\0\0", &peers);
         assert!(fuzzing::peers(&bytes).is_some());
         write("peers", &count.to_string(), &bytes);
-    }
-    for count in [0_u8, 1, 3] {
-        let mut members = Vec::new();
-        for n in 0..count {
-            let address = format!("node-{n}.example:7845");
-            members.extend([n; 48]);
-            members.extend([86_400, 3_600_u64].map(u64::to_le_bytes).concat());
-            members.push(n % 2);
-            members.push(u8::try_from(address.len()).unwrap());
-            members.extend(address.bytes());
-        }
-        let bytes = with_sum(b"STEMEMEM\x02\0\0\0", &members);
+        let member = |n| ([n; 16], [n; 32], 86_400_u64, 3_600_u64, n % 2 == 1, address(n));
+        let members = archived(&(0..count).map(member).collect::<Vec<_>>());
+        let bytes = with_sum(b"STEMEMEM\x03\0\0\0", &members);
         assert!(fuzzing::members(&bytes).is_some());
         write("members", &count.to_string(), &bytes);
     }

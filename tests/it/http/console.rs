@@ -27,7 +27,7 @@ fn serving() -> Serving {
 /// A browser whose time runs by itself waits for what does not end: the page does without following
 /// the log, as where too many follow it, and looks at it now and then.
 fn options() -> HttpOptions {
-    HttpOptions { listeners_max: 0, ..HttpOptions::default() }
+    HttpOptions::default().listeners_max(0)
 }
 
 fn id_of(body: &str) -> String {

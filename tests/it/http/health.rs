@@ -10,22 +10,21 @@ use std::{
 use stemedb::{Environment, Options, Store, node::http::HttpOptions};
 use stemedb_simdisk::{Fault, FaultKind, FaultyDisk, Operation, Target};
 use stemedb_store::clock::NTP64;
-use tokio::time::Instant;
 
 use super::{
     node::Serving,
     request::{Answer, ask, connect, get, send},
 };
 
-/// Far less than an idle connection may be open, and more than a slow machine takes.
-const SOON: Duration = Duration::from_secs(5);
+/// Times so long that what is closed or answered in a test was not so for being late.
+fn without_time_limits() -> HttpOptions {
+    let hour = Duration::from_secs(3600);
+    HttpOptions::default().idle_max(hour).answer_time_max(hour)
+}
 
 /// Asks for a path as a load balancer does: HTTP/1.0 and no host.
 fn probe(address: SocketAddr, path: &str) -> Answer {
-    let began = Instant::now();
-    let answer = send(address, format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes());
-    assert!(began.elapsed() < SOON, "{path} took {:?}", began.elapsed());
-    answer
+    send(address, format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())
 }
 
 #[test]
@@ -117,7 +116,7 @@ fn an_unknown_host_is_not_told_the_particulars_of_a_problem() {
 
 #[test]
 fn idle_connections_and_half_requests_give_way_to_probes() {
-    let serving = Serving::start(["one"]);
+    let serving = Serving::with(["one"], without_time_limits());
     let address = serving.address;
     let mut held: Vec<_> = (0..64).map(|_| connect(address)).collect();
     assert_eq!(probe(address, "/livez").code, 200);
@@ -133,14 +132,16 @@ fn idle_connections_and_half_requests_give_way_to_probes() {
     }
     // The first one made was the first to go.
     let mut nothing = Vec::new();
-    let began = Instant::now();
-    let _ = held[0].read_to_end(&mut nothing);
-    assert!(nothing.is_empty() && began.elapsed() < SOON, "{:?}", began.elapsed());
+    // What was not read may have the system reset the connection.
+    if let Err(error) = held[0].read_to_end(&mut nothing) {
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
+    assert!(nothing.is_empty());
 }
 
 #[test]
 fn where_all_connections_are_in_use_others_are_for_one_request() {
-    let options = HttpOptions { connections_max: 2, listeners_max: 3, ..HttpOptions::default() };
+    let options = without_time_limits().connections_max(2).listeners_max(3);
     let serving = Serving::with(["one"], options);
     let address = serving.address;
     let follow = || {
@@ -165,10 +166,10 @@ fn where_all_connections_are_in_use_others_are_for_one_request() {
     assert_eq!(answer.matches("HTTP/1.1 200").count(), 1, "{answer}");
     assert!(answer.contains("connection: close"), "{answer}");
     // One that asks nothing does not stay.
-    let began = Instant::now();
     let mut silent = connect(address);
-    let _ = silent.read_to_end(&mut Vec::new());
-    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    if let Err(error) = silent.read_to_end(&mut Vec::new()) {
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
     drop(followers);
 }
 

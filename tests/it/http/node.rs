@@ -21,7 +21,7 @@ pub(super) const AWAY: &str = "localhost:1";
 const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 fn open(dir: &tempfile::TempDir) -> Store {
-    let options = Options { segment_len: 1 << 20, ..Options::default() };
+    let options = Options::default().segment_len(1 << 20);
     Store::open(dir.path(), options).unwrap()
 }
 
@@ -76,14 +76,12 @@ impl Serving {
             .unwrap();
         let start = |store, peers: &[&str]| {
             let peers = peers.iter().map(|peer| peer.parse().unwrap()).collect();
-            let options = node::Options {
-                listen: LOOPBACK,
-                http: None,
-                peers,
-                scrub: None,
-                disk_reserve,
-                ..node::Options::default()
-            };
+            let options = node::Options::default()
+                .listen(LOOPBACK)
+                .http(None)
+                .peers(peers)
+                .scrub(None)
+                .disk_reserve(disk_reserve);
             runtime.block_on(Node::start(store, options)).unwrap()
         };
         let there = start(Arc::clone(&peer), &[]);

@@ -18,7 +18,7 @@ const GUARDED: [&str; 5] = ["/", "/metrics", "/status.json", "/api/head", "/live
 
 #[test]
 fn only_known_hosts_are_answered() {
-    let options = HttpOptions { hosts: vec!["node-1.example".into()], ..HttpOptions::default() };
+    let options = HttpOptions::default().hosts(vec!["node-1.example".into()]);
     let serving = Serving::with(["one"], options);
     let address = serving.address;
     for path in GUARDED {
@@ -131,7 +131,7 @@ fn long_requests_are_cut() {
 
 #[test]
 fn whoever_asks_nothing_is_cut_off() {
-    let options = HttpOptions { idle_max: Duration::from_millis(300), ..HttpOptions::default() };
+    let options = HttpOptions::default().idle_max(Duration::from_millis(300));
     let serving = Serving::with(["one"], options);
     let mut silent = connect(serving.address);
     let mut slow = connect(serving.address);
@@ -151,12 +151,8 @@ fn whoever_asks_nothing_is_cut_off() {
 
 #[test]
 fn connections_and_followers_are_counted() {
-    let options = HttpOptions {
-        connections_max: 4,
-        listeners_max: 2,
-        idle_max: Duration::from_secs(2),
-        ..HttpOptions::default()
-    };
+    let options =
+        HttpOptions::default().connections_max(4).listeners_max(2).idle_max(Duration::from_secs(2));
     let serving = Serving::with(["one"], options);
     let follow = || {
         let mut stream = connect(serving.address);

@@ -17,7 +17,7 @@ struct Answers {
 }
 
 fn options() -> Options {
-    Options { threads: false, create: false, ..Options::default() }
+    Options::default().threads(false).create(false)
 }
 
 /// All answers of a store that is opened here; an error is as good as one.
@@ -81,7 +81,7 @@ fn no_forged_checkpoint_is_believed() {
     let dir = tempfile::tempdir().unwrap();
     let mut ids = Vec::new();
     {
-        let store = Store::open(dir.path(), Options { create: true, ..options() }).unwrap();
+        let store = Store::open(dir.path(), options().create(true)).unwrap();
         let bodies = |from: u32, to: u32| (from..to).map(|n| format!("body {n}"));
         ids.extend(store.append_batch(bodies(0, 1500)).unwrap().iter().map(|receipt| receipt.id));
         store.checkpoint().unwrap();
@@ -144,7 +144,7 @@ fn no_forged_proof_proves_anything_false() {
     let seed = first_seed(1);
     let mut random = Random::new(seed);
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path(), Options { create: true, ..options() }).unwrap();
+    let store = Store::open(dir.path(), options().create(true)).unwrap();
     let receipts = store.append_batch((0..500).map(|n| format!("body {n}"))).unwrap();
     let root = store.head().unwrap().set_root;
     let snapshot = store.snapshot().unwrap();

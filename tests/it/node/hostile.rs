@@ -9,10 +9,7 @@ use stemedb::node::status::PeerState;
 use stemedb::rpc::store::peer_identity;
 
 use ed25519_dalek::SigningKey;
-use stemedb::{
-    node::Options,
-    rpc::{Client, ClientOptions},
-};
+use stemedb::rpc::{Client, ClientOptions};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, time::sleep};
 
@@ -25,8 +22,7 @@ use super::{
 /// Two nodes that know each other, and a client of the first.
 async fn two_and_a_client(dirs: &[TempDir; 2]) -> (Running, Running, Client) {
     let first = Running::start(dirs[0].path(), options()).await;
-    let second =
-        Running::start(dirs[1].path(), Options { join: vec![first.peer()], ..options() }).await;
+    let second = Running::start(dirs[1].path(), options().join(vec![first.peer()])).await;
     until("both are there", || alive(&first) == 1 && alive(&second) == 1).await;
     let client = Client::connect(&first.peer(), ClientOptions::default()).await.unwrap();
     (first, second, client)

@@ -85,6 +85,6 @@ fn head(to: &Path, identity: &Identity, options: &Options) -> Result<Head, Backu
     let failed = |source| BackupError::Io { to: to.to_path_buf(), source };
     let disk = FileDisk::open_read_only(to).map_err(failed)?;
     let known = identity.secret_check.is_none() || options.secret.is_some();
-    let options = Options { threads: false, verify_on_open: known, ..options.clone() };
+    let options = options.clone().threads(false).verify_on_open(known);
     Ok(open_read_only(Arc::new(disk), options)?.head()?)
 }

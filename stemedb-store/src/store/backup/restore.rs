@@ -155,7 +155,7 @@ fn check(
     root: &Hash,
     options: Options,
 ) -> Result<Head, RestoreError> {
-    let options = Options { create: false, verify_on_open: true, ..options };
+    let options = options.create(false).verify_on_open(true);
     let opened = Store::open_on(Arc::new(target.clone()), ENVIRONMENT, options);
     let store = opened.map_err(|source| {
         if source.is_damage() {
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn a_restore_that_failed_late_can_be_repeated() {
         let dir = tempfile::tempdir().unwrap();
-        let options = Options { threads: false, load_checkpoints: true, ..Options::default() };
+        let options = Options::default().threads(false).load_checkpoints(true);
         let store = Store::open(dir.path().join("store"), options.clone()).unwrap();
         store.append_batch((0..50_u8).map(|n| [n; 100])).unwrap();
         let (from, root) = (dir.path().join("backup"), store.root().unwrap());
@@ -239,7 +239,7 @@ mod tests {
                         }
                     }
                     let disk = Arc::new(disk.clone());
-                    let options = Options { create: false, ..options.clone() };
+                    let options = options.clone().create(false);
                     let store = Store::open_on(disk, ENVIRONMENT, options).unwrap();
                     assert_eq!(store.root().unwrap(), root, "{kind:?} {after}");
                     if !hit {

@@ -25,7 +25,7 @@ pub(crate) struct Moment {
 }
 
 pub(crate) fn options() -> Options {
-    Options { segment_len: 4096, threads: false, load_checkpoints: true, ..Options::default() }
+    Options::default().segment_len(4096).threads(false).load_checkpoints(true)
 }
 
 /// What a crash explains; everything else that opening reports is wrong.

@@ -2,7 +2,7 @@
 
 use std::{sync::mpsc, thread, time::Duration};
 
-use stemedb_store::{LogIndex, Options, Store, WatchError, backup_of, restore};
+use stemedb_store::{LogIndex, Store, WatchError, backup_of, restore};
 
 use super::{body, options};
 
@@ -87,7 +87,7 @@ fn a_watch_goes_on_in_the_same_log_only() {
             }
             copy(&earlier, &at);
         }
-        let options = Options { create: false, ..options() };
+        let options = options().create(false);
         let store = Store::open(place.path().join(name), options).unwrap();
         store.append_batch((100..110).map(body)).unwrap();
         let error = store.resume_watch(&point).unwrap_err();

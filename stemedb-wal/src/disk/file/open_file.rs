@@ -1,6 +1,7 @@
 //! A file that is open.
 
 use super::{DiskFile, Displaced, lock::flock};
+use crate::internal::{filled, in_memory};
 use rustix::{
     fs::{FallocateFlags, FlockOperation},
     io::{Errno, retry_on_intr},
@@ -33,13 +34,13 @@ impl OpenFile {
         let zeros = vec![0; ZEROS_LEN];
         let mut at = from;
         while at < to {
-            let len = usize::try_from(to - at).unwrap_or(ZEROS_LEN).min(ZEROS_LEN);
-            if let Err(error) = self.write_at(zeros.get(..len).unwrap_or_default(), at) {
+            let len = (to - at).min(ZEROS_LEN as u64);
+            if let Err(error) = self.write_at(filled(&zeros, in_memory(len)), at) {
                 // The first error is the one that says why.
                 let _ = self.file.set_len(from);
                 return Err(error);
             }
-            at += len as u64;
+            at += len;
         }
         Ok(())
     }

@@ -67,7 +67,7 @@ impl Guarded {
         slot.failed.store(false, Ordering::Relaxed);
         slot.start.store(start, Ordering::Relaxed);
         // Last: with it the range counts.
-        slot.end.store(start.saturating_add(len), Ordering::Release);
+        slot.end.store(start + len, Ordering::Release);
         Some(Self { slot })
     }
 

@@ -5,6 +5,7 @@ use crate::{
     disk::{Disk, DiskFile, Quarantine, SPARE_NAME},
     error::{Action, DiskError},
     files,
+    internal::{filled, in_memory},
     remote::LogDir,
     scan::judge::{Verdict, all_zero},
 };
@@ -29,7 +30,7 @@ pub(crate) fn finish_last(
         Verdict::Torn => {
             let rest = tail.bytes_from(end);
             let zeros = rest.rchunks(4096).take_while(|chunk| all_zero(chunk)).map(<[u8]>::len);
-            let torn = rest.get(..rest.len() - zeros.sum::<usize>()).unwrap_or_default();
+            let torn = filled(rest, rest.len() - zeros.sum::<usize>());
             let kept = files::quarantine_bytes(disk, &last.name, Quarantine::Torn, torn)?;
             let (offset, len) = (end, torn.len() as u64);
             let (index, kept) = (tail.reached.next_index, disk.path(&kept));
@@ -37,9 +38,9 @@ pub(crate) fn finish_last(
         }
         Verdict::End | Verdict::Damaged => {}
     }
+    // The last mark may be of a segment before this one.
     let unproven = marked.saturating_sub(last.header.first_position).clamp(tail.base, end);
-    let len = usize::try_from(end - unproven).unwrap_or(usize::MAX);
-    let accepted = tail.bytes_from(unproven).get(..len).unwrap_or_default();
+    let accepted = filled(tail.bytes_from(unproven), in_memory(end - unproven));
     let named = last.file(disk);
     files::write_all(file, accepted, unproven).map_err(|source| {
         named.failed(Action::Write { len: accepted.len() as u64, offset: unproven }, source)

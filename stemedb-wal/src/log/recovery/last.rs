@@ -5,7 +5,7 @@ use crate::{
     batch::BatchHeader,
     disk::Disk,
     error::{DamageKind, DiskError, OpenError},
-    internal::filled,
+    internal::{filled, in_memory, rest_of, rest_of_mut},
     log::{Placed, Watermark},
     scan::{
         Gap, Reached, Scanner, Stop,
@@ -50,10 +50,10 @@ impl Tail {
                 .is_some_and(|batch| batch.first_index == watermark.next_index.get())
     }
 
-    /// The bytes from an offset of the file on.
+    /// The bytes from an offset of the file on, which is not before `base`.
     pub(crate) fn bytes_from(&self, offset: u64) -> &[u8] {
-        let at = usize::try_from(offset.saturating_sub(self.base)).unwrap_or(usize::MAX);
-        self.bytes.get(at..).unwrap_or_default()
+        // There is nothing at all where the file was cut while it was read.
+        self.bytes.get(in_memory(offset - self.base)..).unwrap_or_default()
     }
 }
 
@@ -66,9 +66,8 @@ pub(crate) fn read_last(
     watermark: Option<Watermark>,
 ) -> Result<Tail, OpenError> {
     let file = last.file(disk);
-    let base =
-        watermark.map_or(0, |mark| mark.position.get().saturating_sub(last.header.first_position));
     if let Some(watermark) = watermark
+        && let Some(base) = watermark.position.get().checked_sub(last.header.first_position)
         && (HEADER_LEN as u64 + 1..last.len).contains(&base)
     {
         let scanner = Scanner::from_middle(&last.header, base, watermark.next_index.get());
@@ -139,17 +138,17 @@ impl<'a> Reading<'a> {
         let mut wanted = STEP_LEN as u64;
         let mut placed = Vec::new();
         self.gap = loop {
-            self.read_to(file, at.saturating_add(wanted))?;
+            self.read_to(file, at + wanted)?;
             let (read, stop) = self.scanner.scan(self.tail.bytes_from(at), at, &mut placed);
             at += read as u64;
             let whole = self.scanner.take_whole();
             let taken = filled(&placed, whole);
             self.tail.offsets.extend(offsets_of(&self.last.header, taken));
             let from = taken.partition_point(|placed| placed.position.get() < self.replay_from);
-            self.tail.placed.extend_from_slice(taken.get(from..).unwrap_or_default());
+            self.tail.placed.extend_from_slice(rest_of(taken, from));
             placed.drain(..whole);
             match stop {
-                Stop::More { needed } if at.saturating_add(needed as u64) <= self.len => {
+                Stop::More { needed } if at + needed as u64 <= self.len => {
                     wanted = needed.max(STEP_LEN) as u64;
                 }
                 Stop::More { .. } => break Gap { offset: at, what: DamageKind::Short },
@@ -170,8 +169,8 @@ impl<'a> Reading<'a> {
         let (end, to) = (self.end(), offset.min(self.len));
         let Some(len) = to.checked_sub(end).filter(|len| *len > 0) else { return Ok(()) };
         let start = self.tail.bytes.len();
-        self.tail.bytes.resize(start + usize::try_from(len).unwrap_or(usize::MAX), 0);
-        let read = file.read_at(self.tail.bytes.get_mut(start..).unwrap_or_default(), end)?;
+        self.tail.bytes.resize(start + in_memory(len), 0);
+        let read = file.read_at(rest_of_mut(&mut self.tail.bytes, start), end)?;
         self.tail.bytes.truncate(start + read);
         if (read as u64) < len {
             self.len = self.end();

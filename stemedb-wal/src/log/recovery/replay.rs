@@ -14,7 +14,7 @@ use crate::{
     batch::{self, BatchHeader},
     disk::Disk,
     error::{Action, DamageKind, DiskError, OpenError},
-    internal::filled,
+    internal::{filled, in_memory, rest_of_mut},
     log::{Watermark, segments::Segment},
     position::Position,
     scan::{
@@ -50,8 +50,8 @@ pub(crate) fn replay_sealed(
     for sealed in sealed {
         readings.extend(Reading::new(disk, sealed, watermark)?);
     }
-    let total: u64 = readings.iter().map(Reading::len).sum();
     let pieces = pieces(&readings);
+    let total: u64 = pieces.iter().map(|piece| piece.range.end - piece.range.start).sum();
     let parallel = parallel && total >= PARALLEL_LEN_MIN;
     if !parallel || !read_ahead(disk, &mut readings, &pieces, replay)? {
         let mut buffer = Vec::new();
@@ -96,13 +96,9 @@ impl Reading {
             }
         };
         let range = scanner.reached().offset..sealed.batches_end;
-        let remote = segment.file.is_remote();
+        let remote = segment.on(disk).is_remote()?;
         let scanner = if remote { scanner.check_bodies_from(u64::MAX) } else { scanner };
         Ok(Some(Self { segment, range, pass: Pass::new(scanner), remote }))
-    }
-
-    fn len(&self) -> u64 {
-        self.range.end.saturating_sub(self.range.start)
     }
 
     /// Checks what was read next, and hands it on.
@@ -164,7 +160,7 @@ fn check_boundary(
     }
     // If all batches up to here are whole, it is the watermark that is wrong.
     let scanner = Scanner::new(&segment.header);
-    let found = if segment.file.is_remote() {
+    let found = if file.is_remote()? {
         let bytes = file.read_kept(sealed.batches_end)?.map_err(OpenError::Damaged)?;
         scanner.check_bodies_from(u64::MAX).all(&bytes)
     } else {
@@ -204,8 +200,8 @@ impl Piece {
     fn read(&self, disk: &dyn Disk, mut buffer: Vec<u8>) -> Chunk {
         let Range { start: offset, end } = self.range;
         let len = end - offset;
-        buffer.resize(HEADROOM_LEN + usize::try_from(len).unwrap_or(0), 0);
-        let room = buffer.get_mut(HEADROOM_LEN..).unwrap_or_default();
+        buffer.resize(HEADROOM_LEN + in_memory(len), 0);
+        let room = rest_of_mut(&mut buffer, HEADROOM_LEN);
         let read = self.segment.file.read_local_at(room, offset);
         let result = read.map(|read| buffer.truncate(HEADROOM_LEN + read));
         let result = result

@@ -42,6 +42,11 @@ impl Found {
         SegmentFile { disk, name: &self.name, file: &self.file }
     }
 
+    /// The index behind its last entry. Any index may be in a header, as nothing is known of it.
+    fn next_index(&self, entries: u32) -> u64 {
+        self.header.first_index.saturating_add(u64::from(entries))
+    }
+
     /// The same one, of which the file can be closed.
     fn sealed(self, handles: &Arc<Handles>) -> Self {
         match self.file {
@@ -137,7 +142,7 @@ pub(crate) fn survey(
         // Only sealed segments are dropped: those behind it are gone.
         Some(last) => {
             let entries = read_trailer(&**disk, &last)?.map_or(0, |trailer| trailer.entries);
-            let first_index = last.header.first_index.saturating_add(u64::from(entries));
+            let first_index = last.next_index(entries);
             let path = disk.path(&segment_name(origin.generation, first_index));
             return Err(OpenError::Missing { path, first_index: LogIndex(first_index) });
         }
@@ -194,6 +199,7 @@ fn read_header(
     let opened = SegmentBytes::Open(opened);
     let file = SegmentFile { disk: &**disk, name: &name, file: &opened };
     let len = file.len()?;
+    file.checked_len(len)?;
     let mut bytes = [0; HEADER_LEN];
     let path = disk.path(&name);
     let read = match file.read_at(&mut bytes, 0) {
@@ -243,7 +249,7 @@ fn follow(
     };
     let trailer = read_trailer(disk, &before)?;
     if let Some(trailer) = trailer {
-        let next_index = before.header.first_index.saturating_add(u64::from(trailer.entries));
+        let next_index = before.next_index(trailer.entries);
         if next.header.first_index != next_index {
             let path = disk.path(&segment_name(origin.generation, next_index));
             return Err(OpenError::Missing { path, first_index: LogIndex(next_index) });

@@ -59,7 +59,7 @@ impl Trailer {
     /// which may be more than the trailer.
     pub(crate) fn at_end(bytes: &[u8], header: &SegmentHeader, len: u64) -> Option<Self> {
         let (_, bytes) = bytes.split_last_chunk::<TRAILER_LEN>()?;
-        let position = header.first_position.saturating_add(len.checked_sub(TRAILER_LEN as u64)?);
+        let position = header.first_position.checked_add(len.checked_sub(TRAILER_LEN as u64)?)?;
         Self::parse(bytes, header.salt, position).filter(|trailer| {
             trailer.first_index == header.first_index
                 && trailer.batches_end.checked_add(footer_len(u64::from(trailer.entries)))

@@ -304,26 +304,14 @@ fn a_log_that_ends_before_a_mark_is_damaged() {
         next_index: LogIndex(entry.index + 1),
     };
     let offset = mark.position - Position(header.first_position);
-    let plan = |disk: &FaultyDisk, marks: &[Watermark]| {
-        let identity = Identity::load(disk).unwrap();
-        let log = options();
-        let options = RepairOptions { log: &log, hash: Some(&hash), marks, accept_loss: false };
-        RepairPlan::new(
-            &(Arc::new(disk.clone()) as Arc<dyn Disk>),
-            &identity,
-            &options,
-            &mut |_| {},
-        )
-        .unwrap()
-    };
     for cut in 96..offset {
         let disk = sample.disk.fork();
         disk.truncate_file(&last, cut).unwrap();
         let found = plan(&disk, &[mark]);
         // A body that was cut is a hole; else entries are lost.
         let body_cut = cut >= entry.position + HEAD_LEN as u64 - header.first_position;
-        assert_eq!(found.lost_entries().is_none(), body_cut, "{cut}");
-        assert!(found.changes() && !found.found().is_empty(), "{cut}");
+        assert_eq!(found.lost_entries.is_none(), body_cut, "{cut}");
+        assert!(found.changes() && !found.found.is_empty(), "{cut}");
     }
     assert!(!plan(&sample.disk, &[mark]).changes());
     // The same with batches behind the clean mark of an earlier close: they are not cut.
@@ -340,8 +328,16 @@ fn a_log_that_ends_before_a_mark_is_damaged() {
             .unwrap();
         let batch = position - header.first_position;
         disk.overwrite(&last, &[0xaa; 64 + 60], batch).unwrap();
-        assert!(plan(&disk, &[]).lost_entries().is_some());
+        assert!(plan(&disk, &[]).lost_entries.is_some());
     }
+}
+
+fn plan(disk: &FaultyDisk, marks: &[Watermark]) -> RepairPlan {
+    let identity = Identity::load(disk).unwrap();
+    let log = options();
+    let options = RepairOptions::new(&log).hash(Some(&hash)).marks(marks);
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    RepairPlan::new(&disk, &identity, &options, &mut |_| {}).unwrap()
 }
 
 /// What a repair finds is told with the holes and heals as they are going to be.
@@ -353,20 +349,7 @@ fn gaps_are_those_of_the_repaired_log() {
     flip_body(&disk, entry.position);
     run_repair(&disk, Some(&hash)).unwrap();
     let position = heal(&disk, entry);
-    let gaps = |disk: &FaultyDisk| {
-        let identity = Identity::load(disk).unwrap();
-        let log = options();
-        let options =
-            RepairOptions { log: &log, hash: Some(&hash), marks: &[], accept_loss: false };
-        RepairPlan::new(
-            &(Arc::new(disk.clone()) as Arc<dyn Disk>),
-            &identity,
-            &options,
-            &mut |_| {},
-        )
-        .unwrap()
-        .gaps()
-    };
+    let gaps = |disk: &FaultyDisk| plan(disk, &[]).gaps;
     let hole = GapRecord { position: Position(entry.position), kind: Kind::Hole, id: entry.id };
     assert_eq!(
         gaps(&disk),
