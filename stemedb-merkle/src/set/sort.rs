@@ -8,8 +8,8 @@ const PART_BITS_MAX: u32 = 12;
 
 /// The entries sorted by id; those with equal ids stay in the order in which they came.
 ///
-/// Ids are distributed by their first bits and the parts sorted, as numbers: some 50 ns an id.
-/// Ids that are no hashes take O(n log n).
+/// Ids are distributed by their first bits and the parts sorted, as numbers. Ids that are no hashes
+/// take O(n log n).
 pub fn sorted(entries: &[Entry]) -> Vec<Entry> {
     let part_bits = entries.len().checked_ilog2().unwrap_or(0).saturating_sub(3);
     let part_bits = part_bits.clamp(1, PART_BITS_MAX);
