@@ -125,9 +125,8 @@ pub(super) fn check_bodies(
     found: &CheckedSegment,
     bytes: &[u8],
 ) -> Result<(), LogIndex> {
-    let wrong =
-        found.placed.iter().filter(|placed| placed.kind.has_body()).find(|placed| {
-            hashing.id(found.body(bytes, placed)).is_some_and(|id| id.0 != placed.id)
-        });
+    let with_body = || found.placed.iter().filter(|placed| placed.kind.has_body());
+    let bodies = with_body().map(|placed| (found.body(bytes, placed), placed.id));
+    let wrong = hashing.first_wrong(bodies).and_then(|wrong| with_body().nth(wrong));
     wrong.map_or(Ok(()), |placed| Err(placed.index))
 }

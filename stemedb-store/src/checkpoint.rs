@@ -10,10 +10,11 @@
 //! All of it is a cache of the log. A file that is missing, damaged, of another log or ahead of its
 //! log is set aside, the store says so, and the log rebuilds what it held.
 
+use core::ops::Range;
 use std::{io, sync::Arc};
 
 use stemedb_merkle::{
-    Entry, MappedSetError,
+    Entry, Hash, MappedSetError,
     set::{
         Changes,
         build::BuildError,
@@ -39,6 +40,7 @@ mod base;
 mod blocks;
 mod delta;
 mod header;
+mod id_filter;
 mod payload;
 mod state;
 #[cfg(test)]
@@ -51,6 +53,9 @@ const EXTENSION: &str = ".ckpt";
 
 /// A checkpoint has at most this many deltas: a lookup asks each.
 pub const DELTAS_MAX: usize = 6;
+
+/// So many ids are held against a filter at a time.
+const FILTER_CHECK_LEN: usize = 1 << 12;
 
 /// Why a checkpoint file is of no use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -351,6 +356,45 @@ impl Checkpoint {
         MappedSet::new(base, deltas.collect())
     }
 
+    /// Sets `maybe` for each of the ids that may be in it, by its filters: certainly if it is, and
+    /// for 1 in 90 that are not, in each file.
+    ///
+    /// # Errors
+    ///
+    /// If a filter is damaged.
+    pub fn may_have(&self, ids: &[Hash], maybe: &mut [bool]) -> Result<(), MappedSetError> {
+        self.filters()
+            .try_for_each(|(file, filter, _)| id_filter::look_up(file, filter, ids, maybe))
+    }
+
+    /// The filter of each file, and the ids that it is over.
+    fn filters(&self) -> impl Iterator<Item = (&BlockFile, &Range<usize>, &dyn IdArrays)> {
+        let base = core::iter::once((&self.base.file, &self.base.filter, &*self.base as _));
+        base.chain(self.deltas.iter().map(|delta| (&delta.file, &delta.filter, &**delta as _)))
+    }
+
+    /// Checks that each filter knows all ids of its file. O(N).
+    ///
+    /// # Errors
+    ///
+    /// If one does not, or a part is damaged.
+    pub fn check_filters(&self) -> Result<(), CheckpointFault> {
+        for (file, filter, arrays) in self.filters() {
+            for first in (0..arrays.len()).step_by(FILTER_CHECK_LEN) {
+                let mut ids = vec![[0; 32]; FILTER_CHECK_LEN.min(arrays.len() - first)];
+                let mut maybe = vec![false; ids.len()];
+                let looked_up = arrays
+                    .ids(first, &mut ids)
+                    .and_then(|()| id_filter::look_up(file, filter, &ids, &mut maybe));
+                looked_up.map_err(CheckpointFault::MappedSet)?;
+                if maybe.contains(&false) {
+                    return Err(CheckpointFault::Payload);
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn top_state(&self) -> (&BlockFile, &StateRanges) {
         match self.deltas.last() {
             Some(delta) => (&delta.file, &delta.state),
@@ -401,11 +445,12 @@ impl Checkpoint {
     ///
     /// At the first that is damaged.
     pub fn check(&self, progress: &mut dyn FnMut(u64) -> bool) -> Result<(), MappedSetError> {
-        self.files().try_for_each(|file| file.check_all(progress))
+        self.files().try_for_each(|file| file.check_all(file, progress))
     }
 
-    /// Checks every block, read from the disk with calls and not through a map. `progress` is as in
-    /// [`check`](Self::check). Files that were replaced meanwhile are left out.
+    /// Checks every block, read from the disk with calls and not through a map, so that it need not
+    /// be checked when it is used. `progress` is as in [`check`](Self::check). Files that were
+    /// replaced meanwhile are left out.
     ///
     /// # Errors
     ///
@@ -418,7 +463,7 @@ impl Checkpoint {
         for file in self.files() {
             match BlockFile::open(disk, &file.name, false) {
                 Ok(found) if found.header_crc == file.header_crc => {
-                    found.check_all(progress).map_err(CheckpointFault::MappedSet)?;
+                    file.check_all(&found, progress).map_err(CheckpointFault::MappedSet)?;
                 }
                 Ok(_) | Err(CheckpointFault::Io(io::ErrorKind::NotFound)) => {}
                 Err(fault) => return Err(fault),
@@ -559,7 +604,7 @@ fn write_file(
 }
 
 fn reopen(disk: &dyn Disk, name: &str, in_place: bool) -> Result<BlockFile, WriteError> {
-    BlockFile::open(disk, name, in_place).map_err(|_| WriteError::Payload)
+    BlockFile::open_written(disk, name, in_place).map_err(|_| WriteError::Payload)
 }
 
 /// Removes all checkpoint files but those of `checkpoint`, whose files are synced.

@@ -23,11 +23,13 @@ mod future;
 mod group;
 mod queue;
 mod slot;
+mod submission;
 mod verify;
 mod writer;
 
 use std::{
     fmt,
+    ops::ControlFlow,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -40,8 +42,8 @@ use stemedb_merkle::{Hash, Timestamp};
 
 pub(crate) use self::{
     future::AppendFuture,
-    queue::{Priority, Submission},
     slot::Pending,
+    submission::{Priority, Submission, SubmissionBuilder},
     verify::{Held, Verified, Verify},
 };
 
@@ -52,7 +54,10 @@ use self::{
     slot::{Receipts, Ticket},
     verify::Unverified,
 };
-use crate::{index::IndexWriter, receipt::Receipt};
+use crate::{
+    index::{Index, IndexWriter},
+    receipt::Receipt,
+};
 use stemedb_wal::{
     error::AppendError,
     log::{Log, Watermark},
@@ -97,6 +102,8 @@ struct Shared {
     core: Mutex<Option<Core>>,
     /// `None` once it is closed: a future that outlives the store keeps no file of it open.
     verify: Mutex<Option<Arc<Verify>>>,
+    /// For lookups before the core is locked.
+    index: Arc<Index>,
     /// How many requests the writer took last.
     last_batch_len: AtomicUsize,
     /// Whether there is a writer at all.
@@ -154,10 +161,13 @@ impl Committer {
         self.settle(bodies).map(Receipts::into_vec)
     }
 
-    fn settle(&self, bodies: Submission<'_>) -> Result<Receipts, AppendError> {
+    fn settle(&self, mut bodies: Submission<'_>) -> Result<Receipts, AppendError> {
+        self.look_up(&mut bodies);
         match self.shared.commit_alone(bodies) {
-            Ok(receipts) => receipts,
-            Err(bodies) => self.shared.enqueue(bodies.into_owned()).wait_receipts(),
+            ControlFlow::Break(receipts) => receipts,
+            ControlFlow::Continue(bodies) => {
+                self.shared.enqueue(bodies.into_owned()).wait_receipts()
+            }
         }
     }
 
@@ -165,12 +175,13 @@ impl Committer {
     ///
     /// They are written as one batch if they fit the limit of one, and then a crash keeps all of
     /// them or none.
-    pub(crate) fn submit(&self, bodies: Submission<'static>) -> Pending {
+    pub(crate) fn submit(&self, mut bodies: Submission<'static>) -> Pending {
+        self.look_up(&mut bodies);
         if self.shared.threads {
             return self.shared.enqueue(bodies);
         }
         let (ticket, pending) = slot::pair();
-        if let Ok(receipts) = self.shared.commit_alone(bodies) {
+        if let ControlFlow::Break(receipts) = self.shared.commit_alone(bodies) {
             ticket.complete(receipts);
         }
         pending
@@ -179,7 +190,15 @@ impl Committer {
     /// Appends one body. It is queued at the first poll; a future dropped after that does not undo
     /// it.
     pub(crate) fn append_async(&self, id: Hash, body: Vec<u8>) -> AppendFuture {
-        AppendFuture::new(Arc::clone(&self.shared), Submission::one(id, body))
+        let mut body = Submission::one(id, body);
+        self.look_up(&mut body);
+        AppendFuture::new(Arc::clone(&self.shared), body)
+    }
+
+    /// Looks bodies up in the restart checkpoint, which may have to be read from the disk: nobody
+    /// else waits for that here.
+    fn look_up(&self, bodies: &mut Submission<'_>) {
+        bodies.look_up(|ids| self.shared.index.mapped_positions(ids));
     }
 
     /// Runs something between two commits, after what is queued already: log and index then agree,
@@ -231,6 +250,7 @@ impl Shared {
     fn new(core: Core, verify: Arc<Verify>, options: &CommitOptions, threads: bool) -> Self {
         Self {
             queue: Queue::new(options),
+            index: Arc::clone(core.index.index()),
             core: Some(core).into(),
             verify: Some(verify).into(),
             last_batch_len: AtomicUsize::new(0),
@@ -248,21 +268,23 @@ impl Shared {
     fn commit_alone<'a>(
         &self,
         bodies: Submission<'a>,
-    ) -> Result<Result<Receipts, AppendError>, Submission<'a>> {
+    ) -> ControlFlow<Result<Receipts, AppendError>, Submission<'a>> {
         let core = if self.threads {
             // With others about it is better to go with them: one sync serves all.
             if self.last_batch_len.load(Ordering::Relaxed) > 1 {
-                return Err(bodies);
+                return ControlFlow::Continue(bodies);
             }
             // Held, or left behind by a panic, which has closed the queue.
             self.core.try_lock().ok()
         } else {
             Some(self.core.lock().unwrap_or_else(PoisonError::into_inner))
         };
-        let Some(mut guard) = core else { return Err(bodies) };
-        let Some(core) = guard.as_mut() else { return Ok(Err(AppendError::Closed)) };
+        let Some(mut guard) = core else { return ControlFlow::Continue(bodies) };
+        let Some(core) = guard.as_mut() else {
+            return ControlFlow::Break(Err(AppendError::Closed));
+        };
         if self.threads && !self.queue.admits_alone(bodies.priority()) {
-            return Err(bodies);
+            return ControlFlow::Continue(bodies);
         }
         let (staged, synced) = core.commit(std::slice::from_ref(&bodies));
         let settled = staged.results(&synced, [bodies]).next();
@@ -271,7 +293,7 @@ impl Shared {
         if self.threads {
             self.queue.reset_timer();
         }
-        Ok(match settled {
+        ControlFlow::Break(match settled {
             Some(Settled::Done(result)) => result,
             Some(Settled::Unverified(unverified)) => self.verify(&unverified),
             None => Err(AppendError::Closed),

@@ -12,6 +12,7 @@
 mod filter;
 mod folder;
 mod lookup;
+mod pace;
 mod recent;
 mod state;
 mod view;
@@ -38,12 +39,13 @@ use tokio::sync::watch;
 use self::lookup::LookupFilter;
 pub(crate) use self::{
     filter::Filter,
+    pace::CheckpointPace,
     recent::Recent,
     state::{IndexState, note_holes, set_entry},
     view::View,
     writer::IndexWriter,
 };
-use crate::{error::TreeFailure, head::Head};
+use crate::{checkpoint::Checkpoint, error::TreeFailure, head::Head};
 
 /// Both trees and the recent records, for the writer and any number of readers.
 ///
@@ -77,10 +79,11 @@ const SLICE_LEN: usize = 128;
 
 impl Index {
     /// The trees of a log that has these records beyond them. The filter knows all ids of the tree
-    /// that are not in its mapped set.
+    /// that are not in its mapped set, which is that of the checkpoint.
     pub(crate) fn new(
         tree: MerkleTree,
         filter: Filter,
+        checkpoint: Option<&Checkpoint>,
         mut folded: IndexState,
         recent: Recent,
         log: LogReader,
@@ -90,7 +93,7 @@ impl Index {
         }
         Self {
             folded: folded.into(),
-            known: LookupFilter::new(filter, &tree).into(),
+            known: LookupFilter::new(filter, checkpoint).into(),
             set: tree.into(),
             waiting: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
@@ -112,6 +115,14 @@ impl Index {
             self.folded_positions(ids, &mut positions)?;
             Ok(positions)
         })
+    }
+
+    /// The positions of bodies that the restart checkpoint has; of all others, and where it cannot
+    /// be read, `None`.
+    pub(crate) fn mapped_positions(&self, ids: &[Hash]) -> Vec<Option<u64>> {
+        let mapped = self.known().mapped.clone();
+        // Who looks them up again meets what is wrong with it.
+        mapped.and_then(|mapped| mapped.positions(ids).ok()).unwrap_or_default()
     }
 
     /// The position of a body that is published.
@@ -321,7 +332,7 @@ impl Index {
         tree.insert_batch(&entries).map_err(|_| failed(None))?;
         let mut filter = Filter::default();
         filter.extend(&entries);
-        drop(self.replace_tree(folded, tree, filter));
+        drop(self.replace_tree(folded, tree, filter, None));
         Ok(())
     }
 
@@ -418,14 +429,15 @@ impl Index {
     }
 
     /// Puts a tree of the same ids in the place of the set tree, which is returned. The filter
-    /// knows all ids of the tree that are not in its mapped set.
+    /// knows all ids of the tree that are not in its mapped set, which is that of the checkpoint.
     pub(crate) fn replace_tree(
         &self,
         _folded: &IndexState,
         tree: MerkleTree,
         filter: Filter,
+        checkpoint: Option<&Checkpoint>,
     ) -> MerkleTree {
-        let known = LookupFilter::new(filter, &tree);
+        let known = LookupFilter::new(filter, checkpoint);
         let former = std::mem::replace(&mut *self.set_mut(), tree);
         // After the tree: until then the old ones are as right.
         *self.known_mut() = known;

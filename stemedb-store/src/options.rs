@@ -2,8 +2,11 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use stemedb_merkle::{AssertionId, Hash, hash::derive};
-use stemedb_wal::remote::SegmentSource;
+use stemedb_merkle::{
+    AssertionId, Hash,
+    hash::{derive, hash_bodies},
+};
+use stemedb_wal::{remote::SegmentSource, repair::HashBodies};
 
 /// The least length of a cluster secret, in bytes.
 pub const SECRET_LEN_MIN: usize = 16;
@@ -77,25 +80,56 @@ impl Hashing {
     }
 
     /// What hashes bodies; `None` if the secret for it is missing.
-    pub fn hasher(self) -> Option<impl Fn(&[u8]) -> Hash + Copy> {
+    pub fn hasher(self) -> Option<BodyHasher> {
         match self {
-            Self::Plain => Some(hasher_with(None)),
-            Self::Keyed(key) => Some(hasher_with(Some(key))),
+            Self::Plain => Some(BodyHasher::new(None)),
+            Self::Keyed(key) => Some(BodyHasher::new(Some(key))),
             Self::SecretMissing => None,
         }
     }
 
     /// The assertion id of a body; `None` if the secret for it is missing.
     pub fn id(&self, body: &[u8]) -> Option<AssertionId> {
-        self.hasher().map(|hash| AssertionId(hash(body)))
+        self.hasher().map(|hasher| AssertionId(hasher.id(body)))
+    }
+
+    /// The number of the first body that has another id than the one beside it; `None` also if the
+    /// secret is missing.
+    pub fn first_wrong<'a>(
+        self,
+        bodies: impl IntoIterator<Item = (&'a [u8], Hash)>,
+    ) -> Option<usize> {
+        let hasher = self.hasher()?;
+        let (bodies, said): (Vec<&[u8]>, Vec<Hash>) = bodies.into_iter().unzip();
+        let mut found = Vec::with_capacity(said.len());
+        hasher.ids(&bodies, &mut found);
+        said.iter().zip(&found).position(|(said, found)| said != found)
     }
 }
 
-/// What hashes bodies to their ids, in a store with a secret with its key.
-pub fn hasher_with(key: Option<Hash>) -> impl Fn(&[u8]) -> Hash + Copy {
-    move |body: &[u8]| match &key {
-        None => blake3::hash(body).into(),
-        Some(key) => blake3::keyed_hash(key, body).into(),
+/// What hashes bodies to their ids.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyHasher {
+    key: Option<Hash>,
+}
+
+impl BodyHasher {
+    /// Hasher of a store without a secret, or with the key that follows from its secret.
+    pub fn new(key: Option<Hash>) -> Self {
+        Self { key }
+    }
+}
+
+impl HashBodies for BodyHasher {
+    fn id(&self, body: &[u8]) -> Hash {
+        match &self.key {
+            None => blake3::hash(body).into(),
+            Some(key) => blake3::keyed_hash(key, body).into(),
+        }
+    }
+
+    fn ids(&self, bodies: &[&[u8]], ids: &mut Vec<Hash>) {
+        hash_bodies(self.key.as_ref(), bodies.iter().copied(), ids);
     }
 }
 

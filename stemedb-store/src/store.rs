@@ -10,7 +10,7 @@ use crate::{
     Receipt,
     checkpoint::Checkpoint,
     clock::Environment,
-    commit::{Committer, Pending as PartPending, Submission},
+    commit::{Committer, Pending as PartPending, Submission, SubmissionBuilder},
     tiles::TileFile,
 };
 use stemedb_merkle::{Hash, LogSize};
@@ -18,12 +18,13 @@ use stemedb_wal::{
     disk::{DirLock, Disk},
     identity::Identity,
     log::LogReader,
+    repair::HashBodies,
 };
 
 use crate::{
     error::{AppendError, CheckpointError, CloseError, OpenError},
-    index::Index,
-    options::{Hashing, Options},
+    index::{CheckpointPace, Index},
+    options::{BodyHasher, Hashing, Options},
 };
 
 mod archived;
@@ -126,8 +127,8 @@ struct Shared {
     checkpoint: Mutex<Option<Checkpoint>>,
     /// Held while a restart checkpoint is written.
     checkpointing: Mutex<()>,
-    /// The log's fill when the last checkpoint was written.
-    checkpointed: Mutex<u64>,
+    /// How far restart checkpoints have come, and whether appends wait for them.
+    pace: Arc<CheckpointPace>,
     /// Held while the first coded symbols are made.
     initializing: Mutex<()>,
     /// Held while a small file beside the log is read and replaced.
@@ -262,18 +263,22 @@ impl Store {
         bodies: impl IntoIterator<Item = impl AsRef<[u8]>>,
     ) -> (Vec<PartPending>, Result<Submission<'static>, AppendError>) {
         let mut parts = Vec::new();
-        let mut submission = Submission::new();
+        let mut bodies = bodies.into_iter().peekable();
+        if bodies.peek().is_none() {
+            return (parts, Ok(Submission::new()));
+        }
+        let mut submission = match self.hasher() {
+            Ok(hasher) => SubmissionBuilder::new(hasher),
+            Err(error) => return (parts, Err(error)),
+        };
         for body in bodies {
             let body = body.as_ref();
-            if !submission.is_empty() && submission.bytes_len() + body.len() > SUBMISSION_LEN_MAX {
-                parts.push(self.writer.submit(std::mem::take(&mut submission)));
+            if submission.len() > 0 && submission.bytes_len() + body.len() > SUBMISSION_LEN_MAX {
+                parts.push(self.writer.submit(submission.take()));
             }
-            match self.id(body) {
-                Ok(id) => submission.push(id, body),
-                Err(error) => return (parts, Err(error)),
-            }
+            submission.push(body);
         }
-        (parts, Ok(submission))
+        (parts, Ok(submission.take()))
     }
 
     fn pending(
@@ -302,10 +307,15 @@ impl Store {
 
     /// The id of a body that is to be appended.
     fn id(&self, body: &[u8]) -> Result<Hash, AppendError> {
+        self.hasher().map(|hasher| hasher.id(body))
+    }
+
+    /// What hashes bodies that are to be appended.
+    fn hasher(&self) -> Result<BodyHasher, AppendError> {
         if self.shared.options.read_only {
             return Err(AppendError::ReadOnly);
         }
-        self.hashing.id(body).map(|id| id.0).ok_or(AppendError::SecretMissing)
+        self.hashing.hasher().ok_or(AppendError::SecretMissing)
     }
 
     /// Which store this is, for good.

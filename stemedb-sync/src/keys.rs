@@ -2,7 +2,10 @@
 
 mod seal;
 
-use stemedb_merkle::{Hash, hash::derive};
+use stemedb_merkle::{
+    Hash,
+    hash::{derive, hash_bodies},
+};
 use subtle::ConstantTimeEq as _;
 
 pub use self::seal::SessionKey;
@@ -36,6 +39,13 @@ impl Keys {
             Some(key) => blake3::keyed_hash(key, body).into(),
             None => blake3::hash(body).into(),
         }
+    }
+
+    /// The ids of bodies, which cost less together.
+    pub fn ids<'a>(&self, bodies: impl IntoIterator<Item = &'a [u8]>) -> Vec<Hash> {
+        let mut ids = Vec::new();
+        hash_bodies(self.id.as_ref(), bodies, &mut ids);
+        ids
     }
 
     /// The key of the checks in coded symbols.

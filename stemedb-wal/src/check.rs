@@ -256,13 +256,18 @@ impl<'a> SegmentCheck<'a> {
     fn check_ids(&self, fed: Fed<'_>) -> Result<(), Gap> {
         let Some(hash) = self.hash else { return Ok(()) };
         let base = self.segment.header.first_position + fed.offset;
-        for placed in fed.placed.iter().filter(|placed| placed.kind.has_body()) {
-            if hash(placed.body_in(fed.bytes, base)) != placed.id {
+        let with_body = || fed.placed.iter().filter(|placed| placed.kind.has_body());
+        let bodies: Vec<&[u8]> =
+            with_body().map(|placed| placed.body_in(fed.bytes, base)).collect();
+        let mut ids = Vec::with_capacity(bodies.len());
+        hash.ids(&bodies, &mut ids);
+        match with_body().zip(ids).find(|(placed, id)| placed.id != *id) {
+            None => Ok(()),
+            Some((placed, _)) => {
                 let offset = fed.offset + placed.body_range(base).start as u64;
-                return Err(Gap { offset, what: DamageKind::Id });
+                Err(Gap { offset, what: DamageKind::Id })
             }
         }
-        Ok(())
     }
 
     /// All that there is of the file, to tell what is damaged.

@@ -24,6 +24,7 @@
 //! - A torn tail is cut, a copy of it kept, and reported. Damage to what was durable is never cut:
 //!   it stops the opening, or fails the read that meets it.
 
+pub mod background;
 pub mod check;
 pub mod disk;
 pub mod error;

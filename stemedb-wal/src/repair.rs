@@ -44,7 +44,24 @@ use crate::{
 };
 
 /// Computes the id of a body.
-pub(crate) type HashBody<'a> = &'a dyn Fn(&[u8]) -> Hash;
+pub(crate) type HashBody<'a> = &'a dyn HashBodies;
+
+/// A way to compute ids.
+pub trait HashBodies {
+    /// The id of a body.
+    fn id(&self, body: &[u8]) -> Hash;
+
+    /// Appends the id of each body.
+    fn ids(&self, bodies: &[&[u8]], ids: &mut Vec<Hash>) {
+        ids.extend(bodies.iter().map(|body| self.id(body)));
+    }
+}
+
+impl<F: Fn(&[u8]) -> Hash> HashBodies for F {
+    fn id(&self, body: &[u8]) -> Hash {
+        self(body)
+    }
+}
 
 /// Why a log could not be repaired. It is as it was, or asks to be repaired again.
 #[derive(Debug, thiserror::Error)]

@@ -14,7 +14,8 @@ use stemedb_merkle::{
 use super::{
     CheckpointFault, WriteError,
     blocks::{BlockFile, BlockWriter},
-    payload::{self, Array, BasePayload},
+    id_filter::{IdFilter, filter_len},
+    payload::{self, Array, BasePayload, elements},
     state::{CheckpointState, StateArrays, StateRanges},
 };
 
@@ -27,41 +28,29 @@ pub(super) struct BaseFile {
     positions: Range<usize>,
     starts: Range<usize>,
     hashes: Range<usize>,
+    pub(super) filter: Range<usize>,
     /// What the tree does not say.
     pub(super) state: StateRanges,
 }
 
 impl BaseFile {
     pub(super) fn open(file: BlockFile) -> Result<Self, CheckpointFault> {
-        let [ids, positions, starts, hashes, history, holes, symbols, segments] =
-            payload::arrays(&file, [32, 6, 4, 32, 32, 48, 32, 40])?;
+        let [ids, positions, starts, hashes, history, holes, symbols, segments, filter] =
+            payload::arrays(&file, [32, 6, 4, 32, 32, 48, 32, 40, 64])?;
         let len = ids.len() / 32;
         let bits = page_bits(len as u64);
         let whole = positions.len() == 6 * len
             && starts.len() == 4 * ((1 << bits) + 1)
             && hashes.len() == 32 * hashes_len(bits)
+            && filter.len() == filter_len(len)
             && u32::try_from(len).is_ok()
             && file.header.covered.count == len as u64;
         if !whole {
             return Err(CheckpointFault::Payload);
         }
         let state = StateRanges { history, holes, symbols, segments };
-        Ok(Self { file, len, ids, positions, starts, hashes, state })
+        Ok(Self { file, len, ids, positions, starts, hashes, filter, state })
     }
-}
-
-/// Copies elements of an array of chunks of `N` bytes, from the place `first` on.
-pub(super) fn elements<const N: usize>(
-    file: &BlockFile,
-    array: &Range<usize>,
-    first: usize,
-    into: &mut [[u8; N]],
-) -> Result<(), MappedSetError> {
-    let start = first.checked_mul(N).and_then(|at| at.checked_add(array.start));
-    let start = start
-        .filter(|start| start.checked_add(size_of_val(into)).is_some_and(|end| end <= array.end));
-    let start = start.ok_or_else(|| file.inconsistent())?;
-    file.read(start, into.as_flattened_mut())
 }
 
 /// Asks for the memory of some of the ids of an array.
@@ -119,12 +108,14 @@ pub(super) fn write(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Hash, WriteError> {
     let mut builder = BaseBuilder::new(count)?;
+    let mut filter = IdFilter::new(count);
     let mut positions: Vec<PackedPosition> = Vec::new();
     let ids_start = writer.len();
     for entry in entries {
         let entry = entry?;
         builder.push(&entry)?;
         writer.write(&entry.id)?;
+        filter.insert(&entry.id);
         positions.push(
             pack_position(entry.position)
                 .ok_or(WriteError::PositionTooLarge { position: entry.position })?,
@@ -153,6 +144,7 @@ pub(super) fn write(
         holes,
         symbols,
         segments,
+        filter: filter.write(writer)?,
     };
     writer.align(16)?;
     let root = payload::root(&root, writer.len()).map_err(|_| WriteError::Payload)?;

@@ -103,6 +103,17 @@ impl BlockFile {
         Opening::new(disk, name, in_place)?.finish()
     }
 
+    /// Opens a file that was just written: its blocks need no check.
+    pub(super) fn open_written(
+        disk: &dyn Disk,
+        name: &str,
+        in_place: bool,
+    ) -> Result<Self, CheckpointFault> {
+        let mut file = Self::open(disk, name, in_place)?;
+        file.checked.iter_mut().for_each(|word| *word.get_mut() = u64::MAX);
+        Ok(file)
+    }
+
     /// How long the payload is.
     pub(super) fn len(&self) -> usize {
         self.len
@@ -176,14 +187,19 @@ impl BlockFile {
         }
     }
 
-    /// Checks all blocks, whether they were before or not. `progress` is told of the bytes done and
-    /// says whether to go on.
+    /// Checks all blocks, whether they were before or not, as `read` reads them: the same file,
+    /// which may have been opened in another way. They need no check any more when they are used.
+    /// `progress` is told of the bytes done and says whether to go on.
     pub(super) fn check_all(
         &self,
+        read: &Self,
         progress: &mut dyn FnMut(u64) -> bool,
     ) -> Result<(), MappedSetError> {
         for block in 0..self.crcs.len() {
-            self.check_now(block)?;
+            read.check_now(block)?;
+            if let Some(word) = self.checked.get(block / 64) {
+                word.fetch_or(1 << (block % 64), Ordering::Relaxed);
+            }
             if !progress(BLOCK_LEN.min(self.len() - block * BLOCK_LEN) as u64) {
                 break;
             }
@@ -242,7 +258,7 @@ impl<'a> BlockWriter<'a> {
     /// Fills up with zeros to a multiple of `align`.
     pub(super) fn align(&mut self, align: usize) -> io::Result<()> {
         let padding = self.len().next_multiple_of(align) - self.len();
-        let zeros = &[0; 16];
+        let zeros = &[0; 64];
         let Some(zeros) = zeros.get(..padding) else {
             unreachable!("internal error: aligned to {align}")
         };
@@ -263,5 +279,48 @@ impl<'a> BlockWriter<'a> {
         let table: Vec<u8> = self.crcs.iter().flat_map(|crc| crc.to_le_bytes()).collect();
         self.file.write_at(&table, (HEADER_LEN + self.flushed) as u64)?;
         Ok((self.flushed as u64, crc32fast::hash(&table)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::{Checkpoint, load, tests::chain};
+    use stemedb_simdisk::FaultyDisk;
+
+    fn unchecked(file: &BlockFile) -> usize {
+        let is_checked = |block: usize| {
+            file.checked[block / 64].load(Ordering::Relaxed) >> (block % 64) & 1 == 1
+        };
+        (0..file.crcs.len()).filter(|block| !is_checked(*block)).count()
+    }
+
+    fn unchecked_in(checkpoint: &Checkpoint) -> usize {
+        checkpoint.files().map(unchecked).sum()
+    }
+
+    /// A file that was just written, and one that was checked in whatever way, is used without
+    /// another check; damage that a check meets is met again when it is used.
+    #[test]
+    fn checked_blocks_are_not_checked_again() {
+        let disk = FaultyDisk::new(1);
+        let (written, _) = chain(&disk);
+        assert_eq!(unchecked_in(&written), 0);
+        let reload = |disk: &FaultyDisk| load(disk, [1; 16], 0, true).unwrap().checkpoint.unwrap();
+        let loaded = reload(&disk);
+        let at_first = unchecked_in(&loaded);
+        assert!(at_first > 0);
+        loaded.check_on(&disk, &mut |_| true).unwrap();
+        assert_eq!(unchecked_in(&loaded), 0);
+        let loaded = reload(&disk);
+        loaded.check(&mut |_| true).unwrap();
+        assert_eq!(unchecked_in(&loaded), 0);
+
+        let loaded = reload(&disk);
+        let damaged = disk.fork();
+        let (base, _) = loaded.file_sizes().swap_remove(0);
+        damaged.flip_bit(&base, 8 * (HEADER_LEN as u64 + BLOCK_LEN as u64 + 9)).unwrap();
+        loaded.check_on(&damaged, &mut |_| true).unwrap_err();
+        assert!(unchecked_in(&loaded) > 0);
     }
 }

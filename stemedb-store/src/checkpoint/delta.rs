@@ -14,9 +14,10 @@ use stemedb_merkle::{
 
 use super::{
     CheckpointFault, WriteError,
-    base::{elements, prefetch_ids, write_numbers},
+    base::{prefetch_ids, write_numbers},
     blocks::{BlockFile, BlockWriter},
-    payload::{self, Array, DeltaPayload},
+    id_filter::{IdFilter, filter_len},
+    payload::{self, Array, DeltaPayload, elements},
     state::{CheckpointState, StateArrays, StateRanges},
 };
 
@@ -37,6 +38,7 @@ pub(super) struct DeltaFile {
     occupied: Range<usize>,
     many: Range<usize>,
     hashes: Range<usize>,
+    pub(super) filter: Range<usize>,
     /// What the tree does not say.
     pub(super) state: StateRanges,
 }
@@ -61,7 +63,8 @@ impl DeltaFile {
             holes,
             symbols,
             segments,
-        ] = payload::arrays(&file, [32, 6, 4, 4, 4, 4, 32, 32, 48, 32, 40])?;
+            filter,
+        ] = payload::arrays(&file, [32, 6, 4, 4, 4, 4, 32, 32, 48, 32, 40, 64])?;
         if level_starts.len() != 4 * (LEVELS + 1) {
             return Err(CheckpointFault::Payload);
         }
@@ -84,7 +87,8 @@ impl DeltaFile {
             && prefixes.len() == 4 * blocks
             && occupied.len() == 4 * blocks
             && many.len() == 4 * blocks
-            && hashes.len() == 32 * expected;
+            && hashes.len() == 32 * expected
+            && filter.len() == filter_len(len);
         if !whole {
             return Err(CheckpointFault::Payload);
         }
@@ -99,6 +103,7 @@ impl DeltaFile {
             occupied,
             many,
             hashes,
+            filter,
             state: StateRanges { history, holes, symbols, segments },
         })
     }
@@ -179,8 +184,10 @@ pub(super) fn write(
     state: &CheckpointState,
 ) -> Result<(), WriteError> {
     let Changes { entries, blocks } = changes;
+    let mut filter = IdFilter::new(entries.len() as u64);
     let ids_start = writer.len();
     for entry in entries {
+        filter.insert(&entry.id);
         writer.write(&entry.id)?;
     }
     let positions_start = writer.len();
@@ -219,6 +226,7 @@ pub(super) fn write(
         holes,
         symbols,
         segments,
+        filter: filter.write(writer)?,
     };
     writer.align(16)?;
     let root = payload::root(&root, writer.len()).map_err(|_| WriteError::Payload)?;

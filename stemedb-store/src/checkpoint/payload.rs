@@ -16,6 +16,8 @@ use rkyv::{
     vec::{ArchivedVec, VecResolver},
 };
 
+use stemedb_merkle::MappedSetError;
+
 use super::{CheckpointFault, blocks::BlockFile};
 
 /// An array that has been written already: where it begins and how many elements it has.
@@ -47,6 +49,9 @@ impl<T: Portable, S: Fallible + ?Sized> Serialize<S> for Array<T> {
     }
 }
 
+/// A block of the filter over the ids: eight words of 64 bits, little-endian.
+pub(super) type FilterBlock = [u8; 64];
+
 /// What a base holds.
 #[derive(Archive, Serialize, Debug)]
 pub(super) struct BasePayload {
@@ -67,6 +72,8 @@ pub(super) struct BasePayload {
     /// The segments that begin before its end: first index, first position, salt, time before,
     /// each a u64, checksum of the trailer before and end of the batches, each a u32.
     pub(super) segments: Array<[u8; 40]>,
+    /// The filter over the ids.
+    pub(super) filter: Array<FilterBlock>,
 }
 
 /// What a delta holds.
@@ -95,6 +102,8 @@ pub(super) struct DeltaPayload {
     /// The segments that begin before its end: first index, first position, salt, time before,
     /// each a u64, checksum of the trailer before and end of the batches, each a u32.
     pub(super) segments: Array<[u8; 40]>,
+    /// The filter over the ids.
+    pub(super) filter: Array<FilterBlock>,
 }
 
 /// The root of a payload, which goes behind its arrays; `written` is how long these are.
@@ -167,6 +176,20 @@ fn place(
     Some(start..end)
 }
 
+/// Copies elements of an array of chunks of `N` bytes, from the place `first` on.
+pub(super) fn elements<const N: usize>(
+    file: &BlockFile,
+    array: &Range<usize>,
+    first: usize,
+    into: &mut [[u8; N]],
+) -> Result<(), MappedSetError> {
+    let start = first.checked_mul(N).and_then(|at| at.checked_add(array.start));
+    let start = start
+        .filter(|start| start.checked_add(size_of_val(into)).is_some_and(|end| end <= array.end));
+    let start = start.ok_or_else(|| file.inconsistent())?;
+    file.read(start, into.as_flattened_mut())
+}
+
 #[cfg(test)]
 mod tests {
     use rkyv::rancor::Error;
@@ -195,7 +218,7 @@ mod tests {
             bytes.read_at(&mut payload, crate::checkpoint::header::HEADER_LEN).unwrap();
             if name.starts_with("base") {
                 let root = rkyv::access::<ArchivedBasePayload, Error>(&payload).unwrap();
-                let arrays = arrays(&file, [32, 6, 4, 32, 32, 48, 32, 40]).unwrap();
+                let arrays = arrays(&file, [32, 6, 4, 32, 32, 48, 32, 40, 64]).unwrap();
                 assert_eq!(arrays[0], place_of(&payload, &root.ids));
                 assert_eq!(arrays[1], place_of(&payload, &root.positions));
                 assert_eq!(arrays[2], place_of(&payload, &root.starts));
@@ -204,9 +227,10 @@ mod tests {
                 assert_eq!(arrays[5], place_of(&payload, &root.holes));
                 assert_eq!(arrays[6].len(), place_of(&payload, &root.symbols).len());
                 assert_eq!(arrays[7].len(), place_of(&payload, &root.segments).len());
+                assert_eq!(arrays[8], place_of(&payload, &root.filter));
             } else {
                 let root = rkyv::access::<ArchivedDeltaPayload, Error>(&payload).unwrap();
-                let arrays = arrays(&file, [32, 6, 4, 4, 4, 4, 32, 32, 48, 32, 40]).unwrap();
+                let arrays = arrays(&file, [32, 6, 4, 4, 4, 4, 32, 32, 48, 32, 40, 64]).unwrap();
                 assert_eq!(arrays[0], place_of(&payload, &root.ids));
                 assert_eq!(arrays[1], place_of(&payload, &root.positions));
                 assert_eq!(arrays[2], place_of(&payload, &root.levels));
@@ -218,6 +242,7 @@ mod tests {
                 assert_eq!(arrays[8], place_of(&payload, &root.holes));
                 assert_eq!(arrays[9].len(), place_of(&payload, &root.symbols).len());
                 assert_eq!(arrays[10].len(), place_of(&payload, &root.segments).len());
+                assert_eq!(arrays[11], place_of(&payload, &root.filter));
             }
         }
     }

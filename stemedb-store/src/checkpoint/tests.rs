@@ -100,6 +100,32 @@ fn a_chain_comes_back_as_the_tree_that_it_is_of() {
     assert_eq!(all(&again), all(&tree));
 }
 
+/// Each file's filter knows its ids, and tells most others apart; another one is noticed.
+#[test]
+fn filters_know_the_ids_of_the_chain() {
+    let disk = FaultyDisk::new(1);
+    let (checkpoint, _) = chain(&disk);
+    let ids = |from, to| entries(from, to).iter().map(|entry| entry.id).collect::<Vec<_>>();
+    let may_have = |checkpoint: &Checkpoint, from, to| {
+        let ids = ids(from, to);
+        let mut maybe = vec![false; ids.len()];
+        checkpoint.may_have(&ids, &mut maybe).unwrap();
+        maybe.iter().filter(|maybe| **maybe).count()
+    };
+    for checkpoint in [checkpoint, reload(&disk).checkpoint.unwrap()] {
+        checkpoint.check_filters().unwrap();
+        assert_eq!(may_have(&checkpoint, 0, 3230), 3230);
+        assert!(may_have(&checkpoint, 3230, 13_230) < 500);
+        let shorter = Checkpoint { deltas: Vec::new(), ..checkpoint };
+        assert!(may_have(&shorter, 3000, 3230) < 50);
+    }
+    let Checkpoint { base, .. } = reload(&disk).checkpoint.unwrap();
+    let mut base = Arc::into_inner(base).unwrap();
+    base.filter.start += 64;
+    let other = Checkpoint { base: Arc::new(base), deltas: Vec::new() };
+    assert_eq!(other.check_filters(), Err(CheckpointFault::Payload));
+}
+
 #[test]
 fn symbols_come_back_from_the_file_that_is_on_top() {
     let disk = FaultyDisk::new(1);
@@ -252,11 +278,11 @@ fn golden_bytes() {
         hashes,
         [
             "base-00000000000000300000.ckpt \
-             50568e84ac8bad54ce1884cc016f24a19d322197806b68ba69dd1baef77bea88",
+             5482981d9b416c87ef4e0b6b062d1c3493c2e725b11ffc6659bf700270564b33",
             "delta-00000000000000320000.ckpt \
-             549251527ce0c7b52d13a88bb850cde6673488380209dd74cd9513e7a921b5b6",
+             1f18d6d7e5ed8ff44b9ea9d38321ccae3d3c2fa180005daf2c90f00458ab6fa1",
             "delta-00000000000000323000.ckpt \
-             32372fb2291174a4748a92ecfa7c7bbe8be8f78774c63ddecf3cf95bb491232d",
+             dfe3a99c7c96ab9b8236bfc08768d15af291c02b43faed9042826859dacdad02",
         ]
     );
 }

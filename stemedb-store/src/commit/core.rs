@@ -36,6 +36,7 @@ impl Core {
         submissions: &[Submission<'_>],
     ) -> (Staged, Result<(), AppendError>) {
         self.commits += 1;
+        self.index.keep_pace();
         let now = (self.clock)();
         let staged = self.group.stage(&mut self.log, &self.index, now, submissions);
         if !staged.needs_sync() {

@@ -57,7 +57,7 @@ impl Future for AppendFuture {
             if !self.shared.threads {
                 self.state = FutureState::Done;
                 let receipts = self.shared.commit_alone(bodies);
-                let receipts = receipts.unwrap_or(Err(AppendError::Closed));
+                let receipts = receipts.break_value().unwrap_or(Err(AppendError::Closed));
                 return Poll::Ready(receipts.and_then(Receipts::into_one));
             }
             let (ticket, pending) = slot::pair();

@@ -75,19 +75,20 @@ impl Group {
         // Where each submission's new records end: a batch is never cut inside of one.
         let mut ends = Vec::with_capacity(submissions.len());
         let alone = submissions.len() == 1 && submissions.iter().all(|only| only.len() == 1);
-        let ids: Vec<Hash> = submissions
-            .iter()
-            .flat_map(|submission| submission.bodies().map(|(id, _)| id))
-            .collect();
+        let ids = || submissions.iter().flat_map(Submission::ids);
+        let unknown = ids().filter(|(_, held)| held.is_none()).map(|(id, _)| id);
+        let found = index.positions_of(&unknown.collect::<Vec<_>>());
         // Where one can't be told, each is asked for by itself, and only its own submission fails.
-        let mut held = index.positions_of(&ids).ok().map(Vec::into_iter);
+        let held = found.ok().map(|found| {
+            let mut found = found.into_iter();
+            ids().map(|(_, held)| held.or_else(|| found.next().flatten())).collect::<Vec<_>>()
+        });
+        let mut held = held.map(Vec::into_iter);
         for submission in submissions {
             plans.push(self.plan(log, index, submission, &mut held, alone, &mut records));
             ends.push(records.len());
         }
-        // Those that wait in the queue were copied for that, and are not copied again.
-        let copied = submissions.iter().all(Submission::owns_bytes);
-        if let Err(error) = write(log, now, &records, &ends, copied, &mut placed) {
+        if let Err(error) = write(log, now, &records, &ends, &mut placed) {
             let error = if placed.is_empty() { error } else { log.give_up(error) };
             placed.clear();
             plans = submissions.iter().map(|_| Err(error.clone())).collect();
@@ -220,18 +221,11 @@ fn write(
     now: Timestamp,
     records: &[NewRecord<'_>],
     ends: &[usize],
-    copied: bool,
     placed: &mut Vec<Placed>,
 ) -> Result<(), AppendError> {
     let (mut start, mut end, mut len) = (0, 0, 0);
-    let mut write = |log: &mut Log, from: usize, to: usize| {
-        let batch = part(records, from..to);
-        match batch {
-            [] => Ok(()),
-            batch if copied => log.write_in_place(batch, now, placed),
-            batch => log.write(batch, now, placed),
-        }
-    };
+    let mut write =
+        |log: &mut Log, from: usize, to: usize| log.write(part(records, from..to), now, placed);
     for &next in ends {
         let added: u64 = part(records, end..next).iter().map(NewRecord::record_len).sum();
         if len + added > log.batch_len_max() {

@@ -1,126 +1,17 @@
 //! What waits to be written, with limits.
 
 use std::{
-    borrow::Cow,
     collections::{BTreeMap, VecDeque},
     fmt, mem,
-    ops::Range,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     task::Waker,
     thread,
     time::Duration,
 };
 
-use stemedb_merkle::Hash;
-
-use super::{CommitOptions, Ticket};
+use super::{CommitOptions, Priority, Submission, Ticket};
 use crate::index::IndexWriter;
 use stemedb_wal::log::Log;
-
-/// Priority class of what is queued.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Priority {
-    /// Appends of the program itself.
-    #[default]
-    Own,
-    /// Bodies that come from peers, by the thousand. They give way: while the program appends,
-    /// each commit takes one submission of them and no more.
-    Peer,
-}
-
-/// Bodies that are appended together.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Submission<'a> {
-    ids: Vec<Hash>,
-    /// One body as it was given, or several bodies behind one another.
-    bytes: Cow<'a, [u8]>,
-    /// Where each body but the last ends.
-    ends: Vec<usize>,
-    single: Option<Hash>,
-    priority: Priority,
-}
-
-impl<'a> Submission<'a> {
-    /// No bodies yet.
-    pub(crate) fn new() -> Self {
-        Self::default()
-    }
-
-    /// One body, borrowed or taken over: it is not copied before it is written, unless it has to
-    /// wait in the queue.
-    pub(crate) fn one(id: Hash, body: impl Into<Cow<'a, [u8]>>) -> Self {
-        Self {
-            ids: Vec::new(),
-            bytes: body.into(),
-            ends: Vec::new(),
-            single: Some(id),
-            priority: Priority::Own,
-        }
-    }
-
-    /// The same bodies, which own their bytes.
-    pub(crate) fn into_owned(self) -> Submission<'static> {
-        let Self { ids, bytes, ends, single, priority } = self;
-        Submission { ids, bytes: bytes.into_owned().into(), ends, single, priority }
-    }
-
-    /// Whether the bodies were copied, or taken over, and are not borrowed.
-    pub(crate) fn owns_bytes(&self) -> bool {
-        matches!(self.bytes, Cow::Owned(_))
-    }
-
-    /// The same bodies in another class.
-    #[must_use]
-    pub(crate) fn with_priority(self, priority: Priority) -> Self {
-        Self { priority, ..self }
-    }
-
-    /// Class in which the bodies wait.
-    pub(crate) fn priority(&self) -> Priority {
-        self.priority
-    }
-
-    /// Adds a body.
-    pub(crate) fn push(&mut self, id: Hash, body: &[u8]) {
-        if let Some(first) = self.single.take() {
-            self.ids.push(first);
-            self.ends.push(self.bytes.len());
-        }
-        self.ids.push(id);
-        self.bytes.to_mut().extend_from_slice(body);
-        self.ends.push(self.bytes.len());
-    }
-
-    /// How many bodies.
-    pub(crate) fn len(&self) -> usize {
-        if self.single.is_some() { 1 } else { self.ids.len() }
-    }
-
-    /// Whether there are none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// How many bytes all bodies have together.
-    pub(crate) fn bytes_len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Some of the bytes: a body that is not there must not be taken for an empty one.
-    fn part(&self, of: Range<usize>) -> &[u8] {
-        self.bytes.get(of).unwrap_or_else(|| unreachable!("internal error: a body is gone"))
-    }
-
-    /// The bodies and their ids, in order.
-    pub(crate) fn bodies(&self) -> impl Iterator<Item = (Hash, &[u8])> {
-        let single = self.single.map(|id| (id, &*self.bytes));
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        let spans = starts.zip(self.ends.iter().copied());
-        let many =
-            self.ids.iter().zip(spans).map(|(id, (start, end))| (*id, self.part(start..end)));
-        single.into_iter().chain(many)
-    }
-}
 
 type Call = Box<dyn FnOnce(&mut Log, &mut IndexWriter) + Send>;
 

@@ -25,7 +25,7 @@ use super::{
     slot,
 };
 use crate::{
-    index::{Filter, Index, IndexState, IndexWriter, Recent},
+    index::{CheckpointPace, Filter, Index, IndexState, IndexWriter, Recent},
     receipt::Receipt,
     tiles::TileFile,
 };
@@ -58,8 +58,9 @@ fn index(disk: &Arc<dyn Disk>, log: &Log, holes: HashMap<[u8; 32], HoleEntry>) -
     let tiles = TileFile::open(disk, ORIGIN.store_id, 0).unwrap().unwrap();
     let folded = IndexState::new(History::new(), tiles, holes.clone(), Timestamp::from_ntp64(0));
     let (filter, recent) = (Filter::default(), Recent::new(&[], log.durable(), 0));
-    let trees = Index::new(MerkleTree::new(), filter, folded, recent, log.reader());
-    IndexWriter::new(Arc::new(trees), holes, false).unwrap()
+    let trees = Index::new(MerkleTree::new(), filter, None, folded, recent, log.reader());
+    let pace = Arc::new(CheckpointPace::new(0, u64::MAX));
+    IndexWriter::new(Arc::new(trees), holes, false, pace).unwrap()
 }
 
 /// Reads held bodies back, and refuses the append where one is damaged.

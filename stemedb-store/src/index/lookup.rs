@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use stemedb_merkle::{MerkleTree, set::mapped::MappedSet};
+use stemedb_merkle::{Hash, MappedSetError, set::mapped::MappedSet};
 
 use super::filter::Filter;
-use crate::error::TreeFailure;
+use crate::{checkpoint::Checkpoint, error::TreeFailure};
 
 /// Filter that answers for most ids which are not in the set tree, without it: a fold may hold
 /// that.
@@ -13,13 +13,47 @@ use crate::error::TreeFailure;
 pub(super) struct LookupFilter {
     /// Of the ids that came after the mapped set.
     pub(super) filter: Filter,
-    pub(super) mapped: Option<Arc<MappedSet>>,
+    pub(super) mapped: Option<Arc<MappedLookup>>,
     /// Why the set tree does not have everything.
     pub(super) failure: Option<TreeFailure>,
 }
 
 impl LookupFilter {
-    pub(super) fn new(filter: Filter, tree: &MerkleTree) -> Self {
-        Self { filter, mapped: tree.view().mapped_set().cloned().map(Arc::new), failure: None }
+    pub(super) fn new(filter: Filter, checkpoint: Option<&Checkpoint>) -> Self {
+        Self { filter, mapped: checkpoint.map(MappedLookup::new).map(Arc::new), failure: None }
+    }
+}
+
+/// The mapped set, behind the filters that were saved with it.
+#[derive(Debug)]
+pub(super) struct MappedLookup {
+    checkpoint: Checkpoint,
+    set: MappedSet,
+}
+
+impl MappedLookup {
+    fn new(checkpoint: &Checkpoint) -> Self {
+        Self { checkpoint: checkpoint.clone(), set: checkpoint.mapped_set() }
+    }
+
+    /// The position of an id, if it is there.
+    pub(super) fn position(&self, id: &Hash) -> Result<Option<u64>, MappedSetError> {
+        let mut maybe = [false];
+        self.checkpoint.may_have(core::slice::from_ref(id), &mut maybe)?;
+        if maybe == [true] { self.set.position(id) } else { Ok(None) }
+    }
+
+    /// The positions of ids, in their order. Of those that the filters do not know nothing else is
+    /// read.
+    pub(super) fn positions(&self, ids: &[Hash]) -> Result<Vec<Option<u64>>, MappedSetError> {
+        let mut maybe = vec![false; ids.len()];
+        self.checkpoint.may_have(ids, &mut maybe)?;
+        let asked = ids.iter().zip(&maybe).filter(|(_, maybe)| **maybe).map(|(id, _)| *id);
+        let asked: Vec<Hash> = asked.collect();
+        let mut found = self.set.positions(&asked)?.into_iter();
+        Ok(maybe
+            .into_iter()
+            .map(|maybe| if maybe { found.next().flatten() } else { None })
+            .collect())
     }
 }

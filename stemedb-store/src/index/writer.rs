@@ -8,7 +8,7 @@ use stemedb_wal::{
     log::{HoleEntry, Placed, Watermark},
 };
 
-use super::{Index, folder::Folder, note_holes};
+use super::{Index, folder::Folder, note_holes, pace::CheckpointPace};
 
 /// Writing half of the index.
 #[derive(Debug)]
@@ -17,6 +17,7 @@ pub(crate) struct IndexWriter {
     /// Bodies that are lost and not back yet, those written meanwhile left out.
     holes: HashMap<Hash, HoleEntry>,
     folder: Option<Folder>,
+    pace: Arc<CheckpointPace>,
 }
 
 /// Records are folded when they are one for so many ids in the set tree: then several share each
@@ -39,9 +40,21 @@ impl IndexWriter {
         index: Arc<Index>,
         holes: HashMap<Hash, HoleEntry>,
         threads: bool,
+        pace: Arc<CheckpointPace>,
     ) -> io::Result<Self> {
         let folder = threads.then(|| Folder::start(Arc::clone(&index))).transpose()?;
-        Ok(Self { index, holes, folder })
+        Ok(Self { index, holes, folder, pace })
+    }
+
+    /// The index that is written.
+    pub(crate) fn index(&self) -> &Arc<Index> {
+        &self.index
+    }
+
+    /// Waits while restart checkpoints are too far behind.
+    pub(crate) fn keep_pace(&self) {
+        let (assertions, reached) = self.index.sizes();
+        self.pace.wait(reached.next_index.get(), assertions);
     }
 
     /// Position of a body that is held, published or not.

@@ -10,8 +10,9 @@ use std::{
     time::Duration,
 };
 
-use crate::checkpoint::CheckpointFault;
+use crate::{checkpoint::CheckpointFault, index::CheckpointPace};
 use stemedb_merkle::MappedSetError;
+use stemedb_wal::background::lower_priority;
 
 use super::{
     Shared,
@@ -77,10 +78,13 @@ impl Background {
         let work = {
             let (shared, stop) = (Arc::clone(shared), Arc::clone(&stop));
             move || {
+                lower_priority();
+                let writes = WritesWhenDue::begin(&shared.pace);
                 check_present(&shared, &stop);
                 // What opening has left for later. If it fails, callers are told.
                 drop(shared.index.folded());
                 write_when_due(&shared, &stop);
+                drop(writes);
             }
         };
         let thread = thread::Builder::new().name("stemedb-checkpoint".into()).spawn(work)?;
@@ -95,12 +99,30 @@ impl Background {
     }
 }
 
-/// Checks every block of the checkpoint that the store was opened with. A damaged one is left for
-/// the log, and set aside.
+/// The time in which the thread writes checkpoints, however it ends.
+struct WritesWhenDue<'a>(&'a CheckpointPace);
+
+impl<'a> WritesWhenDue<'a> {
+    fn begin(pace: &'a CheckpointPace) -> Self {
+        pace.set_written_when_due(true);
+        Self(pace)
+    }
+}
+
+impl Drop for WritesWhenDue<'_> {
+    fn drop(&mut self) {
+        self.0.set_written_when_due(false);
+    }
+}
+
+/// Checks every block of the checkpoint that the store was opened with, unless the next one is due.
+/// A damaged one is left for the log, and set aside.
 fn check_present(shared: &Shared, stop: &Stop) {
     let Some(present) = lock(&shared.checkpoint).clone() else { return };
     // When it has to stop, the rest is checked when it is touched, and at the next opening.
-    let checked = present.check_on(shared.disk.as_ref(), &mut |_| !stop.is_asked());
+    let every = shared.options.checkpoint_every;
+    let mut goes_on = |_| !stop.is_asked() && tail_len(shared) < every;
+    let checked = present.check_on(shared.disk.as_ref(), &mut goes_on);
     let damage = match checked {
         // A file that can't be opened now does not concern what is in use.
         Ok(()) | Err(CheckpointFault::Io(_)) => return,
@@ -132,10 +154,10 @@ fn write_when_due(shared: &Shared, stop: &Stop) {
         if due && tail > 0 && !stop.is_asked() {
             waited = Duration::ZERO;
             // A failure costs time at the next opening, nothing else; `Store::upkeep` tells.
-            pause = match write(shared) {
-                Ok(_) => None,
-                Err(_) => Some(pause.map_or(RETRY_AFTER, |pause| 2 * pause).min(RETRY_AFTER_MAX)),
-            };
+            let written = write(shared).is_ok();
+            shared.pace.set_written_when_due(written);
+            let longer = pause.map_or(RETRY_AFTER, |pause| 2 * pause).min(RETRY_AFTER_MAX);
+            pause = (!written).then_some(longer);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{checkpoint::Checkpoint, tiles::SLOT_LEN};
 use stemedb_merkle::{
-    AssertionId, Entry as SetEntry, Hash, LogIndex, MerkleTree,
+    AssertionId, Entry as SetEntry, LogIndex, MerkleTree,
     history::{
         History, leaf_hash,
         tile::{TileId, complete_tiles},
@@ -11,6 +11,7 @@ use stemedb_merkle::{
 use stemedb_wal::{
     error::{DiskError, ReadError as LogReadError},
     log::Kind,
+    repair::HashBodies,
 };
 
 use super::{Store, lock};
@@ -69,8 +70,8 @@ impl Store {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<CheckReport, ReadError> {
         let deep = depth == Depth::Deep;
-        let hash = self.hashing.hasher();
-        if deep && hash.is_none() {
+        let hasher = self.hashing.hasher();
+        if deep && hasher.is_none() {
             return Err(ReadError::SecretMissing);
         }
         let view = self.shared.index.view()?;
@@ -89,19 +90,21 @@ impl Store {
         };
         let total = log.bytes + file_bytes + tiles * SLOT_LEN as u64;
         let mut done = 0;
-        let hash = hash.as_ref().map(|hash| hash as &dyn Fn(&[u8]) -> Hash);
-        let damage = self.reader.check(hash.filter(|_| deep), LogIndex(0), &mut |read| {
+        let hash = hasher.as_ref().filter(|_| deep).map(|hasher| hasher as &dyn HashBodies);
+        let damage = self.reader.check(hash, LogIndex(0), &mut |read| {
             done = read;
             progress(Progress { done, total });
         });
         report.faults.extend(damage.map_err(disk_error)?.into_iter().map(Fault::Log));
-        if let Some(checkpoint) = checkpoint {
+        if let Some(checkpoint) = &checkpoint {
             let disk = self.shared.disk.as_ref();
             let checked = checkpoint.check_on(disk, &mut |bytes| {
                 done += bytes;
                 progress(Progress { done, total });
                 true
             });
+            let checked =
+                checked.and_then(|()| if deep { checkpoint.check_filters() } else { Ok(()) });
             report.faults.extend(checked.err().map(Fault::CheckpointFile));
         }
         for number in 0..tiles {

@@ -109,6 +109,7 @@ fn write_and_rebase(
         && present.covered().next_index == moment.reached.next_index.get()
         && present.covered().set_root == moment.tree.root()
     {
+        shared.pace.cover(present.covered().next_index);
         return Ok(report(present, shared));
     }
     shared.tiles.sync()?;
@@ -124,9 +125,10 @@ fn write_and_rebase(
         written => written?,
     };
     let report = report(&written, shared);
-    *lock(&shared.checkpointed) = moment.reached.next_index.get();
     *lock(&shared.checkpoint) = Some(written.clone());
     rebase(&shared.index, moment, &written)?;
+    // Only now is the memory free of what is in it.
+    shared.pace.cover(moment.reached.next_index.get());
     Ok(report)
 }
 
@@ -207,7 +209,7 @@ fn rebase(trees: &Index, moment: &Moment, written: &Checkpoint) -> Result<(), Ch
         before = later.len();
     }
     let mut folded = trees.folded().map_err(ReadError::from)?;
-    let former = change_trees(trees, &mut folded, tree, filter)?;
+    let former = change_trees(trees, &mut folded, tree, filter, written)?;
     drop(folded);
     // Freeing it takes a while, which nobody waits for.
     drop(former);
@@ -220,6 +222,7 @@ fn change_trees(
     folded: &mut IndexState,
     mut tree: MerkleTree,
     mut filter: Filter,
+    written: &Checkpoint,
 ) -> Result<MerkleTree, CheckpointError> {
     let last = folded.take_journal();
     filter.extend(&last);
@@ -227,12 +230,12 @@ fn change_trees(
     if tree.root() != trees.view_of(folded).tree.root() {
         return Err(WriteError::OtherRoot.into());
     }
-    Ok(trees.replace_tree(folded, tree, filter))
+    Ok(trees.replace_tree(folded, tree, filter, Some(written)))
 }
 
 /// How many entries the last checkpoint lacks.
 pub(super) fn tail_len(shared: &Shared) -> u64 {
     let reached = shared.index.reached().next_index.get();
     // It may have been written since.
-    reached.saturating_sub(*lock(&shared.checkpointed))
+    reached.saturating_sub(shared.pace.covered())
 }

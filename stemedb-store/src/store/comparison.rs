@@ -8,7 +8,7 @@ use stemedb_wal::error::ReadError as LogReadError;
 use super::{LogId, Store, lock, sketch};
 use crate::{
     Secret,
-    commit::{Pending, Priority, Submission},
+    commit::{Pending, Priority, Submission, SubmissionBuilder},
     error::ReadError,
     index::View,
 };
@@ -113,16 +113,19 @@ impl Store {
         &self,
         bodies: &[Vec<u8>],
     ) -> Result<Vec<(Hash, bool)>, crate::AppendError> {
+        if bodies.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut pending = Vec::new();
-        let mut piece = Submission::new();
+        let mut piece = SubmissionBuilder::new(self.hasher()?);
         for body in bodies {
             let len = piece.bytes_len() + body.len();
-            if piece.len() == PEER_PIECE_RECORDS || !piece.is_empty() && len > PEER_PIECE_LEN {
-                pending.push(self.submit_from_peer(std::mem::take(&mut piece)));
+            if piece.len() == PEER_PIECE_RECORDS || piece.len() > 0 && len > PEER_PIECE_LEN {
+                pending.push(self.submit_from_peer(piece.take()));
             }
-            piece.push(self.id(body)?, body);
+            piece.push(body);
         }
-        pending.push(self.submit_from_peer(piece));
+        pending.push(self.submit_from_peer(piece.take()));
         let mut taken = Vec::with_capacity(bodies.len());
         for pending in pending {
             let receipts = pending.wait()?;

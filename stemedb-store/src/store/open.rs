@@ -35,7 +35,9 @@ use super::{
 };
 use crate::{
     error::{OpenError, dir_of},
-    index::{Filter, Index, IndexState, IndexWriter, Recent, note_holes, set_entry},
+    index::{
+        CheckpointPace, Filter, Index, IndexState, IndexWriter, Recent, note_holes, set_entry,
+    },
     options::{Hashing, Options},
 };
 
@@ -246,10 +248,13 @@ pub(super) fn open_on(
     let mut holes = folded.holes.clone();
     note_holes(&mut holes, &tail);
     let recent = Recent::new(&tail, log.durable(), tree.len());
-    let index = Arc::new(Index::new(tree, filter, folded, recent, log.reader()));
-    let index_writer = IndexWriter::new(Arc::clone(&index), holes, options.threads);
-    let index_writer = index_writer.map_err(OpenError::Thread)?;
+    let index =
+        Arc::new(Index::new(tree, filter, checkpoint.as_ref(), folded, recent, log.reader()));
     let checkpointed = checkpoint.as_ref().map_or(0, |found| found.covered().next_index);
+    let pace = Arc::new(CheckpointPace::new(checkpointed, options.checkpoint_every));
+    let index_writer =
+        IndexWriter::new(Arc::clone(&index), holes, options.threads, Arc::clone(&pace));
+    let index_writer = index_writer.map_err(OpenError::Thread)?;
     let dir = dir_of(&disk.path(LOCK_NAME));
     let healer = Healer {
         reader: reader.clone(),
@@ -270,7 +275,7 @@ pub(super) fn open_on(
         upkeep: super::Upkeep::default().into(),
         checkpoint: checkpoint.into(),
         checkpointing: ().into(),
-        checkpointed: checkpointed.into(),
+        pace,
         initializing: ().into(),
         caches: ().into(),
         world,
@@ -559,9 +564,7 @@ fn take_in_batch(
 }
 
 fn first_wrong_id(hashing: Hashing, records: Replayed<'_>) -> Option<(LogIndex, AssertionId)> {
-    let wrong = |record: &&Placed| {
-        record.kind.has_body()
-            && hashing.id(records.body(record)).is_some_and(|found| found.0 != record.id)
-    };
-    records.placed.iter().find(wrong).map(|record| (record.index, AssertionId(record.id)))
+    let with_body = || records.placed.iter().filter(|record| record.kind.has_body());
+    let wrong = hashing.first_wrong(with_body().map(|at| (records.body(at), at.id)))?;
+    with_body().nth(wrong).map(|record| (record.index, AssertionId(record.id)))
 }

@@ -24,15 +24,15 @@ use stemedb_wal::{
     identity::{IDENTITY_NAME, Identity, IdentityError, SecretError},
     log::Kind,
     repair::{
-        FindIdentity, GapRecord, RepairAction, RepairOptions as LogRepairOptions, RepairPlan,
-        find_identity,
+        FindIdentity, GapRecord, HashBodies, RepairAction, RepairOptions as LogRepairOptions,
+        RepairPlan, find_identity,
     },
 };
 
 use super::open::{exists, log_options, take_lock};
 use crate::{
     error::{OpenError, RepairError, dir_of},
-    options::{Options, Secret, hasher_with},
+    options::{BodyHasher, Options, Secret},
 };
 
 stemedb_merkle::options! {
@@ -140,8 +140,8 @@ fn repair_locked(
 ) -> Result<RepairReport, RepairError> {
     let secret = options.secret.as_ref().map(Secret::expose);
     // Which of them is right, the identity says.
-    let keyed = hasher_with(options.secret.as_ref().map(Secret::key));
-    let unkeyed = hasher_with(None);
+    let keyed = BodyHasher::new(options.secret.as_ref().map(Secret::key));
+    let unkeyed = BodyHasher::new(None);
     let found = find_identity(
         disk,
         &FindIdentity {
@@ -152,7 +152,7 @@ fn repair_locked(
         },
     )?;
     let mut identity = found.identity;
-    let hash: Option<&dyn Fn(&[u8]) -> Hash> = match identity.check_secret(secret) {
+    let hash: Option<&dyn HashBodies> = match identity.check_secret(secret) {
         Ok(()) => Some(&keyed),
         Err(SecretError::Missing) => None,
         Err(source) => {

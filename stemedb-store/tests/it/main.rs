@@ -12,6 +12,7 @@ mod backup;
 mod checkpoints;
 mod damage_campaign;
 mod directory;
+mod duplicates;
 mod every_bit;
 mod every_call;
 mod frozen;

@@ -4,6 +4,7 @@
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
+    process::Command,
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -20,6 +21,10 @@ thread_local! {
 
 /// Blocks that can hold such a body, and not much more, of all threads.
 static COPIES: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes that are allocated, by all threads, and the most that there were.
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static LIVE_MAX: AtomicUsize = AtomicUsize::new(0);
 
 /// The system's allocator, which counts.
 struct Counting;
@@ -40,10 +45,12 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
         unsafe { System.dealloc(block, layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, len: usize) -> *mut u8 {
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
         note(len);
         unsafe { System.realloc(block, layout, len) }
     }
@@ -52,6 +59,8 @@ unsafe impl GlobalAlloc for Counting {
 fn note(len: usize) {
     // Nothing is counted while a thread ends.
     let _ = ALLOCATED.try_with(|count| count.set(count.get() + 1));
+    let live = LIVE.fetch_add(len, Ordering::Relaxed) + len;
+    LIVE_MAX.fetch_max(live, Ordering::Relaxed);
     if (BODY_LEN..BODY_LEN + 4096).contains(&len) {
         COPIES.fetch_add(1, Ordering::Relaxed);
     }
@@ -116,7 +125,8 @@ fn a_body_is_copied_once_at_most() {
             append();
             COPIES.load(Ordering::Relaxed) - before
         };
-        assert_eq!(copies(&|| _ = store.append(&bodies[0]).unwrap()), 1, "{threads}");
+        // A long one is written from where it is.
+        assert_eq!(copies(&|| _ = store.append(&bodies[0]).unwrap()), 0, "{threads}");
         assert_eq!(copies(&|| _ = store.append_batch([&bodies[1]]).unwrap()), 1, "{threads}");
         // Through the queue, where there is one.
         assert_eq!(copies(&|| _ = store.submit([&bodies[2]]).wait().unwrap()), 1, "{threads}");
@@ -131,4 +141,58 @@ fn a_body_is_copied_once_at_most() {
         assert_eq!(COPIES.load(Ordering::Relaxed) - before, 0, "{threads}");
         store.close().unwrap();
     }
+}
+
+/// The memory that a record takes until a restart checkpoint covers it, and how many there can be
+/// of these, in a process of its own.
+#[test]
+fn records_between_checkpoints_take_little_memory() {
+    let exe = std::env::current_exe().unwrap();
+    let name = "memory::records_of_a_large_store_take_little_memory";
+    let run = Command::new(exe)
+        .args(["--ignored", "--exact", "--nocapture", name])
+        .env("STEMEDB_HEAP_RECORDS", "100000")
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success() && told.contains("1 passed"), "{told}");
+}
+
+#[test]
+#[ignore = "takes minutes: .ci/long runs it; a smaller one is run by the test above"]
+fn records_of_a_large_store_take_little_memory() {
+    let held = std::env::var("STEMEDB_HEAP_RECORDS").map_or(4_000_000, |len| len.parse().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let append = |store: &Store, records: std::ops::Range<u64>| {
+        for first in records.clone().step_by(5_000) {
+            let last = (first + 5_000).min(records.end);
+            store.append_batch((first..last).map(|n| noise(n, 32))).unwrap();
+            // Nothing waits for a fold: how much that is changes from moment to moment.
+            store.root().unwrap();
+        }
+    };
+    let live = || LIVE.load(Ordering::Relaxed);
+    // Bytes of one more record, in the tree that a checkpoint is below.
+    let options = Options::default().checkpoint_every(u64::MAX);
+    let store = Store::open(dir.path(), options).unwrap();
+    append(&store, 0..held);
+    store.checkpoint().unwrap();
+    let before = live();
+    append(&store, held..held + held / 4);
+    let each = (live() - before) as u64 / (held / 4);
+    println!("{held} records: {each} bytes for one more");
+    assert!(each < 128, "{each} bytes a record");
+    store.close().unwrap();
+    // And of all that come before a checkpoint covers them: appends wait for it.
+    let options = Options::default().checkpoint_every(held / 64);
+    let store = Store::open(dir.path(), options).unwrap();
+    let before = live();
+    LIVE_MAX.store(before, Ordering::Relaxed);
+    append(&store, 2 * held..3 * held);
+    let most = LIVE_MAX.load(Ordering::Relaxed) - before;
+    println!("{most} bytes at most");
+    let lag_max = (held / 16).max(1 << 18) + 2 * held / 16;
+    // Twice: those that came while the checkpoint was written, and what the tree before it holds.
+    assert!(most as u64 <= 2 * 150 * lag_max + (64 << 20), "{most} bytes");
+    store.close().unwrap();
 }

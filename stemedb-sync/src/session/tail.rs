@@ -84,8 +84,8 @@ impl Tailing {
         if reading.items > reading.entries.end - reading.entries.start {
             return Err(ProtocolViolation::Body.into());
         }
-        for body in &bodies {
-            let id = core.config.identity.keys.id(body);
+        let ids = core.config.identity.keys.ids(bodies.iter().map(Vec::as_slice));
+        for (body, id) in bodies.iter().zip(ids) {
             core.count_slice(&id, body.len());
             if core.tailed.len() < core.config.limits.ids_kept_max {
                 core.tailed.push(prefix(&id));

@@ -16,6 +16,7 @@ use crate::{
         bodies::{Item, PartWriter},
         ids,
     },
+    internal::internal_error,
     message::{Ask, Bodies, Fetch, Push, Pushed, Wanted},
     report::Found,
     violation::ProtocolViolation,
@@ -229,10 +230,16 @@ impl Transfer {
     ) -> Result<Transition, Stop> {
         let Some(fetching) = self.fetches.get_mut(&request) else { return Ok(Transition::Stay) };
         let mut bodies = Vec::new();
-        for item in fetching.incoming.take(core, request, part, now)? {
+        let items = fetching.incoming.take(core, request, part, now)?;
+        let held = items.iter().filter_map(|item| match item {
+            Item::Body(body) => Some(body.as_slice()),
+            Item::Absent { .. } => None,
+        });
+        let mut ids = core.config.identity.keys.ids(held).into_iter();
+        for item in items {
             let id = match item {
                 Item::Body(body) => {
-                    let id = core.config.identity.keys.id(&body);
+                    let id = ids.next().unwrap_or_else(|| internal_error("a body without an id"));
                     core.count_slice(&id, body.len());
                     bodies.push(body);
                     fetching.got += 1;

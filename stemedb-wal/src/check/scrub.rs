@@ -207,7 +207,7 @@ impl SegmentCheck<'_> {
             return Some((DamageKind::Body, Some(head.id)));
         };
         let hash = self.hash.filter(|_| head.kind.has_body())?;
-        (hash(body) != head.id).then_some((DamageKind::Id, Some(head.id)))
+        (hash.id(body) != head.id).then_some((DamageKind::Id, Some(head.id)))
     }
 
     /// Finds the record that damage is in.

@@ -6,13 +6,12 @@ use stemedb_merkle::Timestamp;
 
 use super::{
     Log, NewRecord, Placed,
-    encode::{self, Bodies, ToRecord},
+    encode::{self, ToRecord},
     segments::Offsets,
 };
 use crate::{
     batch,
     error::{Action, AppendError},
-    files,
     internal::{in_segment, internal_error},
     segment::{SEGMENT_LEN_MAX, footer_len},
 };
@@ -23,7 +22,7 @@ impl Log {
     /// Appends a [`Placed`] for each to `placed`. Those that fit the limit of a batch make one
     /// batch, which a crash keeps whole or not at all. The first entry's time is the greater of
     /// `now` and the last time plus one, and each next one's is one more. O(bytes), one call to
-    /// the disk for each 8 MiB.
+    /// the disk for about each MiB.
     ///
     /// # Errors
     ///
@@ -31,31 +30,6 @@ impl Log {
     pub fn write(
         &mut self,
         records: &[NewRecord<'_>],
-        now: Timestamp,
-        placed: &mut Vec<Placed>,
-    ) -> Result<(), AppendError> {
-        self.write_from(records, Bodies::Copied, now, placed)
-    }
-
-    /// As [`write`](Self::write), without a copy of the bodies: for those that the caller has
-    /// copied before. Of many short ones a copy costs less.
-    ///
-    /// # Errors
-    ///
-    /// As [`write`](Self::write).
-    pub fn write_in_place(
-        &mut self,
-        records: &[NewRecord<'_>],
-        now: Timestamp,
-        placed: &mut Vec<Placed>,
-    ) -> Result<(), AppendError> {
-        self.write_from(records, Bodies::InPlace, now, placed)
-    }
-
-    fn write_from(
-        &mut self,
-        records: &[NewRecord<'_>],
-        bodies: Bodies,
         now: Timestamp,
         placed: &mut Vec<Placed>,
     ) -> Result<(), AppendError> {
@@ -69,7 +43,7 @@ impl Log {
         let mut now = now.as_ntp64();
         while !rest.is_empty() {
             let (batch, later) = self.split_batch(rest);
-            if let Err(error) = self.write_batch(batch, bodies, now, placed) {
+            if let Err(error) = self.write_batch(batch, now, placed) {
                 let partly = rest.len() < records.len();
                 return Err(if partly { self.give_up(error) } else { error });
             }
@@ -82,7 +56,7 @@ impl Log {
     /// Writes one batch of what repair has read, unsynced. The caller keeps to the limits.
     pub(crate) fn restore<R: ToRecord>(&mut self, records: &[R]) -> Result<(), AppendError> {
         self.check_poison()?;
-        self.write_batch(records, Bodies::Copied, 0, &mut Vec::new())
+        self.write_batch(records, 0, &mut Vec::new())
     }
 
     /// Refuses bodies that are over the limit.
@@ -121,7 +95,6 @@ impl Log {
     pub(super) fn write_batch<R: ToRecord>(
         &mut self,
         records: &[R],
-        bodies: Bodies,
         now: u64,
         placed: &mut Vec<Placed>,
     ) -> Result<(), AppendError> {
@@ -141,10 +114,10 @@ impl Log {
         let position = self.end().get();
         let first_placed = placed.len();
         let mut buffer = std::mem::take(&mut self.buffer);
-        let header = encode::encode_batch(
+        let (file, offset) = (&*self.file, self.offset);
+        let written = encode::write_batch(
             &mut buffer,
             records,
-            bodies,
             &encode::Place {
                 salt: self.open.salt(),
                 position,
@@ -154,22 +127,19 @@ impl Log {
                 now,
             },
             placed,
+            &mut |parts, at| match parts {
+                [only] => file.write_at(only, offset + at),
+                parts => file.write_parts_at(parts, offset + at),
+            },
         );
-        let written = match bodies {
-            Bodies::Copied => files::write_all(&*self.file, &buffer, self.offset),
-            Bodies::InPlace => {
-                self.file.write_parts_at(&mut encode::parts(&buffer, records), self.offset)
+        self.buffer = buffer;
+        let header = match written {
+            Ok(header) => header,
+            Err(source) => {
+                return Err(self.poison(Action::Write { len: batch_len, offset }, source));
             }
         };
         let len = header.batch_len();
-        self.buffer = buffer;
-        if self.buffer.capacity() > files::WRITE_LEN_MAX * 4 {
-            self.buffer = Vec::new();
-        }
-        if let Err(source) = written {
-            let offset = self.offset;
-            return Err(self.poison(Action::Write { len, offset }, source));
-        }
 
         let new = placed.get(first_placed..);
         self.note_offsets(new.unwrap_or_else(|| internal_error("places of records are gone")));

@@ -1,13 +1,13 @@
 //! Makes the bytes of a batch.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 
 use stemedb_merkle::Hash;
 
 use crate::{
     batch::{self, BatchHeader},
     checksum::Salt,
-    internal::{in_memory, in_segment},
+    internal::in_segment,
     log::{HoleEntry, NewRecord, Placed},
     record::{HEAD_LEN, Head, Kind},
 };
@@ -60,26 +60,33 @@ impl ToRecord for NewRecord<'_> {
     }
 }
 
-/// Where the bodies of a batch are when it is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Bodies {
-    /// In the bytes of the batch, behind their heads.
-    Copied,
-    /// Where the records have them.
-    InPlace,
-}
+/// Bodies of so many bytes are written from where they are: shorter ones are copied behind their
+/// heads, which costs less than two more parts of a write.
+const IN_PLACE_LEN_MIN: usize = 1 << 10;
 
-/// Makes `buffer` the bytes of a batch, appends a [`Placed`] for each record, and returns the
-/// header. Bodies that stay [in place](Bodies::InPlace) are left out: [`parts`] has them.
+/// A batch is written in pieces of about so many bytes, which are still in the processor's cache
+/// then.
+const PIECE_LEN: usize = 1 << 20;
+
+/// What writes parts that lie behind one another, at an offset in the batch.
+pub(crate) type WriteParts<'w> = &'w mut dyn FnMut(&mut [IoSlice<'_>], u64) -> io::Result<()>;
+
+/// Makes and writes the bytes of a batch, a piece at a time; the header comes last where there are
+/// several. Appends a [`Placed`] for each record, and returns the header. `buffer` is memory to
+/// use.
 ///
 /// The caller has checked that all lengths, indexes and times are within their limits.
-pub(crate) fn encode_batch<R: ToRecord>(
+///
+/// # Errors
+///
+/// At the first piece that cannot be written.
+pub(crate) fn write_batch<R: ToRecord>(
     buffer: &mut Vec<u8>,
     records: &[R],
-    bodies: Bodies,
     place: &Place,
     placed: &mut Vec<Placed>,
-) -> BatchHeader {
+    write: WriteParts<'_>,
+) -> io::Result<BatchHeader> {
     let payload_len: u64 = records.iter().map(R::record_len).sum();
     let mut header = BatchHeader {
         payload_len: in_segment(payload_len),
@@ -90,12 +97,11 @@ pub(crate) fn encode_batch<R: ToRecord>(
         first_time: place.last_time,
         last_time: place.last_time,
     };
+    // The header is known when all records are.
     buffer.clear();
-    if bodies == Bodies::Copied {
-        buffer.reserve(in_memory(header.batch_len()));
-    }
-    placed.reserve(records.len());
     buffer.extend_from_slice(&[0; batch::HEADER_LEN]);
+    let mut piece = Piece { buffer, in_place: Vec::new(), in_place_len: 0, start: 0 };
+    placed.reserve(records.len());
     let mut next_index = place.next_index;
     let mut offset = batch::HEADER_LEN as u64;
     for record in records {
@@ -116,10 +122,7 @@ pub(crate) fn encode_batch<R: ToRecord>(
             id: record.id(),
             body_sum: place.salt.checksum(position, body),
         };
-        buffer.extend_from_slice(&head.encode(place.salt, position));
-        if bodies == Bodies::Copied {
-            buffer.extend_from_slice(body);
-        }
+        piece.push(&head.encode(place.salt, position), body);
         placed.push(Placed::new(&head, position));
         if kind.takes_index() {
             if header.entries == 0 {
@@ -129,28 +132,174 @@ pub(crate) fn encode_batch<R: ToRecord>(
             header.last_time = time;
             next_index = next_index.wrapping_add(1);
         }
+        if piece.len() >= PIECE_LEN {
+            piece.write(write)?;
+        }
     }
-    buffer.extend_from_slice(&batch::END);
+    piece.buffer.extend_from_slice(&batch::END);
     let bytes = header.encode(place.salt, place.position);
-    if let Some(front) = buffer.first_chunk_mut() {
-        *front = bytes;
+    match piece.buffer.first_chunk_mut() {
+        Some(front) if piece.start == 0 => {
+            *front = bytes;
+            piece.write(write)?;
+        }
+        _ => {
+            piece.write(write)?;
+            write(&mut [IoSlice::new(&bytes)], 0)?;
+        }
     }
-    header
+    Ok(header)
 }
 
-/// The parts of a batch whose bodies stay in place, in order; `buffer` is what [`encode_batch`] has
-/// made of it.
-pub(crate) fn parts<'a, R: ToRecord>(buffer: &'a [u8], records: &'a [R]) -> Vec<IoSlice<'a>> {
-    let mut parts = Vec::with_capacity(records.len() * 2 + 2);
-    let (header, rest) = buffer.split_at(batch::HEADER_LEN);
-    parts.push(IoSlice::new(header));
-    let heads = rest.chunks_exact(HEAD_LEN);
-    let end = heads.remainder();
-    for (head, record) in heads.zip(records) {
-        parts.extend([head, record.body()].map(IoSlice::new));
-    }
-    parts.push(IoSlice::new(end));
-    parts
+/// Bytes of a batch that are not written yet.
+struct Piece<'b, 'r> {
+    /// Heads, and bodies that were copied.
+    buffer: &'b mut Vec<u8>,
+    /// The other bodies, and before which place in the buffer each belongs.
+    in_place: Vec<(usize, &'r [u8])>,
+    in_place_len: usize,
+    /// Offset in the batch.
+    start: u64,
 }
 
-const _: () = assert!(batch::END.len() < HEAD_LEN);
+impl<'r> Piece<'_, 'r> {
+    fn len(&self) -> usize {
+        self.buffer.len() + self.in_place_len
+    }
+
+    fn push(&mut self, head: &[u8], body: &'r [u8]) {
+        self.buffer.extend_from_slice(head);
+        if body.len() < IN_PLACE_LEN_MIN {
+            self.buffer.extend_from_slice(body);
+        } else {
+            self.in_place.push((self.buffer.len(), body));
+            self.in_place_len += body.len();
+        }
+    }
+
+    /// Writes all that there is.
+    fn write(&mut self, write: WriteParts<'_>) -> io::Result<()> {
+        let mut parts = Vec::with_capacity(2 * self.in_place.len() + 1);
+        let mut rest = self.buffer.as_slice();
+        let mut written = 0;
+        for (at, body) in &self.in_place {
+            let (front, behind) = rest.split_at(at - written);
+            parts.extend([front, body].map(IoSlice::new));
+            (rest, written) = (behind, *at);
+        }
+        parts.push(IoSlice::new(rest));
+        write(&mut parts, self.start)?;
+        self.start += self.len() as u64;
+        self.buffer.clear();
+        self.in_place.clear();
+        self.in_place_len = 0;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The batch as it is defined: header, records one after the other, end.
+    fn reference(
+        records: &[NewRecord<'_>],
+        header: &BatchHeader,
+        place: &Place,
+        placed: &[Placed],
+    ) -> Vec<u8> {
+        let mut bytes = header.encode(place.salt, place.position).to_vec();
+        for (record, placed) in records.iter().zip(placed) {
+            let position = place.position + bytes.len() as u64;
+            assert_eq!(placed.position.get(), position);
+            let head = Head {
+                kind: placed.kind,
+                len: u32::try_from(record.body.len()).unwrap(),
+                index: placed.index.get(),
+                time: placed.time.as_ntp64(),
+                id: record.id,
+                body_sum: place.salt.checksum(position, record.body),
+            };
+            bytes.extend_from_slice(&head.encode(place.salt, position));
+            bytes.extend_from_slice(record.body);
+        }
+        bytes.extend_from_slice(&batch::END);
+        bytes
+    }
+
+    /// Short and long bodies, in one piece and in several, come to the bytes of the format, each
+    /// byte is written, and only the header of several pieces twice.
+    #[test]
+    fn pieces_make_up_the_batch() {
+        let place = Place {
+            salt: Salt(3),
+            position: 1_000,
+            next_index: 7,
+            last_time: 50,
+            durable_upto: 900,
+            now: 40,
+        };
+        let body = |n: usize, len: usize| vec![u8::try_from(n % 256).unwrap(); len];
+        let lens = [0, 1, IN_PLACE_LEN_MIN - 1, IN_PLACE_LEN_MIN, IN_PLACE_LEN_MIN + 1, 70_000];
+        let mut several = 0;
+        for count in [0, 1, 2, 7, 40, 500] {
+            let long = (count == 2).then_some(3 * PIECE_LEN);
+            let bodies: Vec<Vec<u8>> = (0..count)
+                .map(|n| body(n, lens[n % lens.len()]))
+                .chain(long.map(|len| body(9, len)))
+                .collect();
+            let records: Vec<NewRecord<'_>> =
+                bodies.iter().map(|body| NewRecord { id: [7; 32], body, heals: None }).collect();
+            let (mut file, mut placed, mut buffer) = (Vec::new(), Vec::new(), vec![1; 99]);
+            let mut written = 0;
+            let mut writes = 0;
+            let header =
+                write_batch(&mut buffer, &records, &place, &mut placed, &mut |parts, offset| {
+                    let offset = usize::try_from(offset).unwrap();
+                    assert!(offset == file.len() || (offset == 0 && parts.len() == 1));
+                    let bytes = parts.iter().flat_map(|part| part.to_vec()).collect::<Vec<_>>();
+                    file.resize(file.len().max(offset + bytes.len()), 0);
+                    file[offset..offset + bytes.len()].copy_from_slice(&bytes);
+                    (written, writes) = (written + bytes.len(), writes + 1);
+                    Ok(())
+                })
+                .unwrap();
+            assert_eq!(placed.len(), records.len());
+            assert!(file == reference(&records, &header, &place, &placed), "{count} bodies");
+            let twice = if writes > 1 { batch::HEADER_LEN } else { 0 };
+            assert_eq!(written, file.len() + twice);
+            assert_eq!(
+                (header.entries as usize, header.records as usize),
+                (records.len(), records.len())
+            );
+            assert!(
+                records.is_empty()
+                    || (header.first_time, header.last_time) == (51, 50 + records.len() as u64)
+            );
+            several += usize::from(writes > 2);
+        }
+        assert!(several > 0);
+    }
+
+    #[test]
+    fn the_first_piece_that_cannot_be_written_is_the_last() {
+        let body = vec![0; 2 * PIECE_LEN];
+        let records = [NewRecord { id: [1; 32], body: &body, heals: None }; 3];
+        let place = Place {
+            salt: Salt(3),
+            position: 0,
+            next_index: 0,
+            last_time: 0,
+            durable_upto: 0,
+            now: 1,
+        };
+        let mut writes = 0;
+        let failed =
+            write_batch(&mut Vec::new(), &records, &place, &mut Vec::new(), &mut |_, _| {
+                writes += 1;
+                if writes == 2 { Err(io::ErrorKind::Other.into()) } else { Ok(()) }
+            });
+        assert!(failed.is_err());
+        assert_eq!(writes, 2);
+    }
+}

@@ -17,6 +17,7 @@ use std::{
 };
 
 use crate::{
+    background::lower_priority,
     disk::{Disk, DiskFile, SPARE_NAME},
     internal::{filled, in_memory},
     log::Spares,
@@ -129,6 +130,7 @@ impl Worker {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let work = move || {
+            lower_priority();
             for order in inbox {
                 if outbox.send(prepare(&*disk, order, &stopped)).is_err() {
                     break;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Log, NewRecord, Watermark, encode::Bodies};
+use super::{Log, NewRecord, Watermark};
 use crate::{
     batch,
     error::{Action, AppendError},
@@ -58,7 +58,7 @@ impl Log {
         if self.marked >= self.records_end || !self.has_room_for_mark() {
             return Ok(());
         }
-        self.write_batch::<NewRecord<'_>>(&[], Bodies::Copied, 0, &mut Vec::new())?;
+        self.write_batch::<NewRecord<'_>>(&[], 0, &mut Vec::new())?;
         self.sync()
     }
 

@@ -185,6 +185,6 @@ fn read_healed(
     let body = record.split_off(HEAD_LEN.min(read));
     let whole = head.id == healed.head.id
         && head.covers(&body, salt, position)
-        && hash.is_none_or(|hash| hash(&body) == head.id);
+        && hash.is_none_or(|hash| hash.id(&body) == head.id);
     Ok(whole.then_some(body))
 }

@@ -62,7 +62,7 @@ pub(crate) fn rebuild_head(
         neighbours.time_before.checked_add(1),
         neighbours.time_after.and_then(|time| time.checked_sub(1)),
     ];
-    let ids = [Some(said.id), hash.map(|hash| hash(body))];
+    let ids = [Some(said.id), hash.map(|hash| hash.id(body))];
     let body_sums = [said.body_sum, salt.checksum(position, body)];
     for kind in kinds {
         for index in indexes {
@@ -83,7 +83,7 @@ pub(crate) fn rebuild_head(
     let differing = sum_of(&said)
         .map_or(32, |right| (u32::from_le_bytes(right) ^ u32::from_le_bytes(*sum)).count_ones());
     let id_holds = match hash {
-        Some(hash) if kind.has_body() => hash(body) == said.id,
+        Some(hash) if kind.has_body() => hash.id(body) == said.id,
         _ => differing <= 2,
     };
     let agrees = u32::from_le_bytes(*kind_len) & BODY_LEN_MAX == len

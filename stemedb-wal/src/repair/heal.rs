@@ -164,7 +164,7 @@ impl SegmentRepair<'_> {
                 Head { kind: Kind::Entry, len, index, time, id, body_sum }
             }
         };
-        if head.id != id || (self.heal.hash)(body) != id || !head.covers(body, salt, position) {
+        if head.id != id || self.heal.hash.id(body) != id || !head.covers(body, salt, position) {
             return Err(other());
         }
         let place = bytes.get_mut(at..at + HEAD_LEN + body.len());

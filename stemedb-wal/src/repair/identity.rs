@@ -269,13 +269,13 @@ fn secret_check(
             let body = record.body_in(&bytes, header.first_position);
             asked += 1;
             match find.keyed {
-                _ if (find.plain)(body) == record.id => {
+                _ if find.plain.id(body) == record.id => {
                     return match find.keyed {
                         None => Ok(None),
                         Some(_) => Err(wrong(SecretError::Unexpected)),
                     };
                 }
-                Some((secret, keyed)) if keyed(body) == record.id => {
+                Some((secret, keyed)) if keyed.id(body) == record.id => {
                     return Ok(Some(crate::identity::check_of(secret)));
                 }
                 _ => {}

@@ -377,7 +377,7 @@ impl Salvage<'_> {
         let body = part(self.bytes, body_at..body_at + head.len as usize);
         let whole = record == Record::Whole || head.covers(body, salt, position);
         let hash = self.context.hash.filter(|_| head.kind.has_body());
-        let right = whole && hash.is_none_or(|hash| hash(body) == head.id);
+        let right = whole && hash.is_none_or(|hash| hash.id(body) == head.id);
         if head.kind == Kind::Heal && self.context.needless.contains(&(at as u64)) {
             self.found.records.push(Known { offset: at, head, body: false });
             self.wrong(at, DamageKind::Sequence, Remedy::Rewrite);

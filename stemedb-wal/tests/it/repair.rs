@@ -19,10 +19,12 @@ use stemedb_wal::{
     identity::Identity,
     log::{HoleEntry, Kind, Log, LogOptions, NewRecord, Origin, Spares, Warning, Watermark},
     raw::{HEAD_LEN, parse_segment_name, segment, segment_name},
-    repair::{GapRecord, RepairAction, RepairError, RepairOptions, RepairPlan, RepairReport},
+    repair::{
+        GapRecord, HashBodies, RepairAction, RepairError, RepairOptions, RepairPlan, RepairReport,
+    },
 };
 
-type HashFn = dyn Fn(&[u8]) -> [u8; 32];
+type HashFn = dyn HashBodies;
 
 fn options() -> LogOptions {
     LogOptions::default().segment_len(1500).spares(Spares::None)

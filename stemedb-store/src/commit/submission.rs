@@ -1,0 +1,201 @@
+//! Bodies that are appended together, and their ids.
+
+use std::{borrow::Cow, ops::Range};
+
+use stemedb_merkle::Hash;
+use stemedb_wal::repair::HashBodies;
+
+use crate::options::BodyHasher;
+
+/// Priority class of what is queued.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Priority {
+    /// Appends of the program itself.
+    #[default]
+    Own,
+    /// Bodies that come from peers, by the thousand. They give way: while the program appends,
+    /// each commit takes one submission of them and no more.
+    Peer,
+}
+
+/// Bodies that are appended together.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Submission<'a> {
+    ids: Vec<Hash>,
+    /// One body as it was given, or several bodies behind one another.
+    bytes: Cow<'a, [u8]>,
+    /// Where each of several bodies ends.
+    ends: Vec<usize>,
+    single: Option<Hash>,
+    /// The positions of bodies that are held, where they were looked up: `None` says nothing.
+    held: Vec<Option<u64>>,
+    priority: Priority,
+}
+
+impl<'a> Submission<'a> {
+    /// No bodies yet.
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// One body, borrowed or taken over: it is not copied before it is written, unless it has to
+    /// wait in the queue.
+    pub(crate) fn one(id: Hash, body: impl Into<Cow<'a, [u8]>>) -> Self {
+        Self { bytes: body.into(), single: Some(id), ..Self::default() }
+    }
+
+    /// The same bodies, which own their bytes.
+    pub(crate) fn into_owned(self) -> Submission<'static> {
+        let Self { ids, bytes, ends, single, held, priority } = self;
+        Submission { ids, bytes: bytes.into_owned().into(), ends, single, held, priority }
+    }
+
+    /// The same bodies in another class.
+    #[must_use]
+    pub(crate) fn with_priority(self, priority: Priority) -> Self {
+        Self { priority, ..self }
+    }
+
+    /// Class in which the bodies wait.
+    pub(crate) fn priority(&self) -> Priority {
+        self.priority
+    }
+
+    /// Adds a body.
+    #[cfg(test)]
+    pub(crate) fn push(&mut self, id: Hash, body: &[u8]) {
+        if let Some(first) = self.single.take() {
+            self.ids.push(first);
+            self.ends.push(self.bytes.len());
+        }
+        self.ids.push(id);
+        self.bytes.to_mut().extend_from_slice(body);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// How many bodies.
+    pub(crate) fn len(&self) -> usize {
+        if self.single.is_some() { 1 } else { self.ids.len() }
+    }
+
+    /// How many bytes all bodies have together.
+    pub(crate) fn bytes_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Notes which bodies are held, and where, by `find`.
+    pub(crate) fn look_up(&mut self, find: impl FnOnce(&[Hash]) -> Vec<Option<u64>>) {
+        self.held = match &self.single {
+            Some(id) => find(std::slice::from_ref(id)),
+            None => find(&self.ids),
+        };
+    }
+
+    /// The id of each body, in order, and where it is held as far as was noted.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = (Hash, Option<u64>)> {
+        let held = self.held.iter().copied().chain(std::iter::repeat(None));
+        self.single.iter().chain(&self.ids).copied().zip(held)
+    }
+
+    /// The bodies and their ids, in order.
+    pub(crate) fn bodies(&self) -> impl Iterator<Item = (Hash, &[u8])> {
+        let single = self.single.map(|id| (id, &*self.bytes));
+        let many = self.ids.iter().copied().zip(bodies(&self.bytes, 0, &self.ends));
+        single.into_iter().chain(many)
+    }
+}
+
+/// Makes a submission of bodies, many of which are hashed side by side.
+#[derive(Debug)]
+pub(crate) struct SubmissionBuilder {
+    hasher: BodyHasher,
+    ids: Vec<Hash>,
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+/// How many bodies are hashed together: enough to fill all lanes, and few enough that short ones
+/// are still in the cache.
+const HASHED_AT_ONCE: usize = 256;
+
+impl SubmissionBuilder {
+    /// No bodies yet.
+    pub(crate) fn new(hasher: BodyHasher) -> Self {
+        Self { hasher, ids: Vec::new(), bytes: Vec::new(), ends: Vec::new() }
+    }
+
+    /// Adds a body.
+    pub(crate) fn push(&mut self, body: &[u8]) {
+        self.bytes.extend_from_slice(body);
+        self.ends.push(self.bytes.len());
+        if self.ends.len() - self.ids.len() == HASHED_AT_ONCE {
+            self.hash();
+        }
+    }
+
+    /// How many bodies.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// How many bytes all bodies have together.
+    pub(crate) fn bytes_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The bodies that were added; the next one begins another submission.
+    pub(crate) fn take(&mut self) -> Submission<'static> {
+        self.hash();
+        let Self { ids, bytes, ends, .. } = std::mem::replace(self, Self::new(self.hasher));
+        Submission { ids, bytes: bytes.into(), ends, ..Submission::new() }
+    }
+
+    /// Adds the ids of the bodies that have none yet.
+    fn hash(&mut self) {
+        let hashed = self.ids.len();
+        let (before, ends) = self.ends.split_at(hashed);
+        let start = before.last().copied().unwrap_or(0);
+        let bodies: Vec<&[u8]> = bodies(&self.bytes, start, ends).collect();
+        self.hasher.ids(&bodies, &mut self.ids);
+    }
+}
+
+/// Bodies that lie behind one another from `start` on, by where each ends.
+fn bodies<'a>(bytes: &'a [u8], start: usize, ends: &'a [usize]) -> impl Iterator<Item = &'a [u8]> {
+    let starts = std::iter::once(start).chain(ends.iter().copied());
+    starts.zip(ends).map(|(start, end)| body(bytes, start..*end))
+}
+
+/// A body that is not there must not be taken for an empty one.
+fn body(bytes: &[u8], at: Range<usize>) -> &[u8] {
+    bytes.get(at).unwrap_or_else(|| unreachable!("internal error: a body is gone"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever the number and lengths of the bodies, each has its own id and its own bytes.
+    #[test]
+    fn bodies_keep_their_order_and_have_their_ids() {
+        for key in [None, Some([7; 32])] {
+            let one = |body: &[u8]| match &key {
+                None => *blake3::hash(body).as_bytes(),
+                Some(key) => *blake3::keyed_hash(key, body).as_bytes(),
+            };
+            let mut builder = SubmissionBuilder::new(BodyHasher::new(key));
+            for count in [0, 1, 2, 255, 256, 257, 600] {
+                let bodies: Vec<Vec<u8>> =
+                    (0..count).map(|n: u16| n.to_le_bytes().repeat(usize::from(n % 700))).collect();
+                for body in &bodies {
+                    builder.push(body);
+                }
+                assert_eq!(builder.len(), bodies.len());
+                let submission = builder.take();
+                assert_eq!((submission.len(), builder.len()), (bodies.len(), 0));
+                let expected = bodies.iter().map(|body| (one(body), body.as_slice()));
+                assert!(submission.bodies().eq(expected), "{count} bodies");
+            }
+        }
+    }
+}
