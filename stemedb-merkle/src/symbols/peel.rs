@@ -7,7 +7,7 @@ use super::{
     check::CheckKey,
     estimate::{Estimate, Estimator},
     mapping::{INDEX_END, Walk},
-    symbol::{Prefix, Symbol},
+    symbol::{Prefix, Symbol, check_of},
 };
 use crate::internal::internal_error;
 
@@ -23,10 +23,8 @@ pub enum Side {
 /// An id that only one of the sets has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// The first 16 bytes of the id.
+    /// The first 8 bytes of the id.
     pub prefix: Prefix,
-    /// Their [check](CheckKey::check).
-    pub check: u64,
     /// The set that has it.
     pub side: Side,
 }
@@ -45,17 +43,21 @@ pub enum Outcome {
 
 /// Recovers the symmetric difference of two sets from their symbols, as these come.
 ///
-/// Three things never happen with the symbols of two sets, and are [`Outcome::Suspicious`]:
+/// A symbol holds one id if its count is one, its check is that of its sum, and its index is one of
+/// that id. The sum of several ids passes for one with a chance of 2^-32 at the few indices that
+/// nearly every id has, and of less elsewhere.
 ///
-/// - a symbol holds one id, to judge by its count and check, that does not belong at its index;
+/// Two things do not happen with the symbols of two sets, but for that chance, and are
+/// [`Outcome::Suspicious`]:
+///
 /// - an id is to be taken out of a symbol that holds nothing;
 /// - more symbols come than there are indices.
 ///
-/// An id is recovered from a symbol that this leaves empty, and that stays empty by the second
+/// An id is recovered from a symbol that this leaves empty, and that stays empty by the first
 /// rule. So there are never more items than symbols; and no id comes twice, as it would be taken
-/// out of the same symbols again. Memory is thus at most about 200 bytes a symbol, and work is one
-/// hash and one change for each index that an item has, about `2 ln(m)` of `m`: with 2^32 hashes
-/// tried for each, ids can be had that are at three times as many. The caller limits the symbols.
+/// out of the same symbols again. Memory is thus at most about 120 bytes a symbol, and work is one
+/// hash and one change for each index that an item has, about `2 ln(m)` of `m`, and one walk for
+/// each symbol that looks as if it held one id. The caller limits the symbols.
 #[derive(Clone, Debug)]
 pub struct Peeler {
     key: CheckKey,
@@ -115,12 +117,12 @@ impl Peeler {
             let (Some(item), Some(walk)) = (self.items.get(at), self.walks.get_mut(at)) else {
                 internal_error("a recovered item")
             };
-            self.suspicious |= !take_out(item, &mut symbol);
+            self.suspicious |= !take_out(item, check_of(walk.seed()), &mut symbol);
             walk.advance_or_end();
             *top = Reverse((walk.index(), place));
         }
         self.open += usize::from(!symbol.is_empty());
-        if self.holds_one(&symbol) {
+        if self.hash_of_one(&symbol).is_some() {
             self.pure.push(index);
         }
         self.symbols.push(symbol);
@@ -150,28 +152,26 @@ impl Peeler {
         let Some(symbol) = self.symbols.get(index as usize).copied() else {
             internal_error("a symbol")
         };
-        if !self.holds_one(&symbol) {
+        let Some(hash) = self.hash_of_one(&symbol) else { return };
+        let walk = self.trace(hash);
+        if self.path.binary_search(&index).is_err() {
+            // Several that only look like one.
             return;
         }
         let side = if symbol.count > 0 { Side::Local } else { Side::Remote };
-        let item = Item { prefix: symbol.sum.to_le_bytes(), check: symbol.check, side };
-        let walk = self.trace(item.check);
+        let item = Item { prefix: symbol.sum.to_le_bytes(), side };
         let path = core::mem::take(&mut self.path);
-        self.suspicious |= path.binary_search(&index).is_err();
-        if self.suspicious {
-            return;
-        }
         for index in &path {
             let Some(symbol) = self.symbols.get_mut(*index as usize) else {
                 internal_error("a symbol")
             };
-            self.suspicious |= !take_out(&item, symbol);
+            self.suspicious |= !take_out(&item, check_of(hash), symbol);
             if self.suspicious {
                 return;
             }
             self.open -= usize::from(symbol.is_empty());
             let symbol = *symbol;
-            if self.holds_one(&symbol) {
+            if self.hash_of_one(&symbol).is_some() {
                 self.pure.push(*index);
             }
         }
@@ -183,10 +183,10 @@ impl Peeler {
         self.items.push(item);
     }
 
-    /// Finds the indices that symbols came at and that an id with this check has. Returns the walk
+    /// Finds the indices that symbols came at and that an id with this hash has. Returns the walk
     /// at the next of its indices.
-    fn trace(&mut self, check: u64) -> Walk {
-        let mut walk = Walk::new(check);
+    fn trace(&mut self, hash: u64) -> Walk {
+        let mut walk = Walk::new(hash);
         self.path.clear();
         while (walk.index() as usize) < self.symbols.len() {
             self.path.push(walk.index());
@@ -195,9 +195,11 @@ impl Peeler {
         walk
     }
 
-    /// Whether a symbol holds one id of one side, but for a chance of 2^-64.
-    fn holds_one(&self, symbol: &Symbol) -> bool {
-        matches!(symbol.count, 1 | -1) && self.key.check(symbol.sum) == symbol.check
+    /// The hash of the one id of one side that a symbol holds, by its count and check.
+    fn hash_of_one(&self, symbol: &Symbol) -> Option<u64> {
+        let one = matches!(symbol.count, 1 | -1);
+        let hash = one.then(|| self.key.hash(symbol.sum))?;
+        (check_of(hash) == symbol.check).then_some(hash)
     }
 
     /// The recovered ids, in no order.
@@ -231,12 +233,12 @@ impl Peeler {
 }
 
 /// Takes an item out of a symbol. `false` if the symbol holds nothing.
-fn take_out(item: &Item, symbol: &mut Symbol) -> bool {
+fn take_out(item: &Item, check: u32, symbol: &mut Symbol) -> bool {
     let held = !symbol.is_empty();
     let times = match item.side {
         Side::Local => -1,
         Side::Remote => 1,
     };
-    symbol.add(u128::from_le_bytes(item.prefix), item.check, times);
+    symbol.add(u64::from_le_bytes(item.prefix), check, times);
     held
 }
