@@ -22,9 +22,10 @@ pub struct Extension {
     key: CheckKey,
     range: Range<u32>,
     symbols: Vec<Symbol>,
-    /// Prefix and hash of ids gathered.
-    pending: Vec<(u64, u64)>,
-    /// Kept to reuse its memory.
+    /// Prefixes of ids gathered.
+    pending: Vec<u64>,
+    /// Their hashes; kept to reuse the memory.
+    hashes: Vec<u64>,
     walks: Walks,
 }
 
@@ -36,14 +37,13 @@ impl Extension {
         let end = range.end.min(INDEX_END);
         let range = range.start.min(end)..end;
         let symbols = vec![Symbol::default(); range.len()];
-        let (pending, walks) = (Vec::new(), Walks::default());
-        Self { key: CheckKey::new(key), range, symbols, pending, walks }
+        let (pending, hashes, walks) = (Vec::new(), Vec::new(), Walks::default());
+        Self { key: CheckKey::new(key), range, symbols, pending, hashes, walks }
     }
 
     /// Adds an id, which must not have been added yet.
     pub fn insert(&mut self, id: &[u8; 32]) {
-        let prefix = prefix_of(id);
-        self.pending.push((prefix, self.key.hash(prefix)));
+        self.pending.push(prefix_of(id));
         if self.pending.len() >= IDS_AT_ONCE {
             self.add_pending();
         }
@@ -54,9 +54,10 @@ impl Extension {
         if self.range.is_empty() {
             return self.pending.clear();
         }
+        self.hashes.clear();
+        self.hashes.extend(self.pending.iter().map(|prefix| self.key.hash(*prefix)));
         for stage in stage_of(self.range.start)..=stage_of(self.range.end - 1) {
-            let hashes = self.pending.iter().map(|(_, hash)| *hash);
-            if self.walks.begin(hashes, stage) {
+            if self.walks.begin(self.hashes.iter().copied(), stage) {
                 self.add_reached();
             }
             while self.walks.advance(stage_end(stage).min(self.range.end)) {
@@ -70,8 +71,9 @@ impl Extension {
     fn add_reached(&mut self) {
         for (place, index) in self.walks.reached() {
             let Some(at) = index.checked_sub(self.range.start) else { continue };
-            let (symbol, id) = (self.symbols.get_mut(at as usize), self.pending.get(place));
-            let (Some(symbol), Some((prefix, hash))) = (symbol, id) else {
+            let symbol = self.symbols.get_mut(at as usize);
+            let (prefix, hash) = (self.pending.get(place), self.hashes.get(place));
+            let (Some(symbol), Some(prefix), Some(hash)) = (symbol, prefix, hash) else {
                 internal_error("a symbol, or an id")
             };
             symbol.add(*prefix, check_of(*hash), 1);

@@ -58,6 +58,12 @@ pub(super) struct Walk {
 }
 
 impl Walk {
+    /// A walk that has reached the first index that is `from` or more, or [`INDEX_END`].
+    pub(super) fn enter_or_end(seed: u64, from: u32) -> Self {
+        let end = Self { weight: weight_of(INDEX_END), ..Self::new(seed) };
+        Self::enter(seed, from, INDEX_END).unwrap_or(end)
+    }
+
     /// A walk that has reached index 0, which every id has.
     pub(super) fn new(seed: u64) -> Self {
         Self { seed, state: seed, weight: weight_of(0), stage: 0 }

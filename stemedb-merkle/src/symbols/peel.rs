@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use super::{
     check::CheckKey,
     estimate::{Estimate, Estimator},
-    mapping::{INDEX_END, Walk},
+    mapping::{INDEX_END, Walk, Walks, stage_end, stage_of},
     symbol::{Prefix, Symbol, check_of},
 };
 use crate::internal::internal_error;
@@ -68,14 +68,27 @@ pub struct Peeler {
     /// The indices of symbols that held one id when last changed.
     pure: Vec<u32>,
     items: Vec<Item>,
-    /// For each item its next index, at which no symbol has come yet, and its place in `items`.
+    /// For each item its next index, at which no symbol has come yet, and its place in `items`; not
+    /// for those recovered since the last symbol.
     awaited: BinaryHeap<Reverse<(u32, u32)>>,
-    /// For each item the walk that led there.
+    /// For each of these items the walk that led there.
     walks: Vec<Walk>,
     suspicious: bool,
     estimator: Estimator,
-    /// Kept to reuse its memory.
-    path: Vec<u32>,
+    /// The indices of ids that are about to be recovered; kept to reuse the memory.
+    paths: Vec<Vec<u32>>,
+    traces: Walks,
+}
+
+/// Number of ids whose indices are looked for side by side.
+const ITEMS_AT_ONCE: usize = 64;
+
+/// A symbol that seems to hold one id alone.
+struct Lone {
+    index: u32,
+    symbol: Symbol,
+    /// Of that id.
+    hash: u64,
 }
 
 impl Peeler {
@@ -91,7 +104,8 @@ impl Peeler {
             walks: Vec::new(),
             suspicious: false,
             estimator: Estimator::default(),
-            path: Vec::new(),
+            paths: Vec::new(),
+            traces: Walks::default(),
         }
     }
 
@@ -101,13 +115,12 @@ impl Peeler {
     pub fn push(&mut self, local: Symbol, remote: Symbol) {
         let mut symbol = local.minus(remote);
         self.estimator.push(&symbol);
-        let index = match u32::try_from(self.symbols.len()) {
-            Ok(index) if index < INDEX_END => index,
-            _ => {
-                self.suspicious = true;
-                return;
-            }
-        };
+        let index = self.next_index();
+        if index >= INDEX_END {
+            self.suspicious = true;
+            return;
+        }
+        self.await_next(index);
         while let Some(mut top) = self.awaited.peek_mut() {
             let Reverse((next, place)) = *top;
             if next != index {
@@ -132,10 +145,8 @@ impl Peeler {
     ///
     /// For each new item as many steps as it has indices.
     pub fn run(&mut self) -> Outcome {
-        while !self.suspicious
-            && let Some(index) = self.pure.pop()
-        {
-            self.peel(index);
+        while !self.suspicious && !self.pure.is_empty() {
+            self.peel();
         }
         if self.suspicious {
             Outcome::Suspicious
@@ -146,26 +157,41 @@ impl Peeler {
         }
     }
 
-    /// Takes the id that a symbol holds out of all symbols that it is in.
-    fn peel(&mut self, index: u32) {
-        // It may have been emptied since it was noted.
-        let Some(symbol) = self.symbols.get(index as usize).copied() else {
-            internal_error("a symbol")
-        };
-        let Some(hash) = self.hash_of_one(&symbol) else { return };
-        let walk = self.trace(hash);
-        if self.path.binary_search(&index).is_err() {
+    /// Takes the ids that symbols hold alone out of all symbols that these are in: of some of those
+    /// that were noted, whose indices are looked for side by side.
+    fn peel(&mut self) {
+        let from = self.pure.len().saturating_sub(ITEMS_AT_ONCE);
+        let noted: Vec<u32> = self.pure.drain(from..).collect();
+        let lone = noted.into_iter().filter_map(|index| {
+            // It may have been emptied since it was noted.
+            let symbol = *self.symbols.get(index as usize)?;
+            Some(Lone { index, symbol, hash: self.hash_of_one(&symbol)? })
+        });
+        let lone: Vec<Lone> = lone.collect();
+        self.trace(&lone);
+        let paths = core::mem::take(&mut self.paths);
+        for (lone, path) in lone.iter().zip(&paths) {
+            // What has changed meanwhile was noted again.
+            if self.symbols.get(lone.index as usize) == Some(&lone.symbol) {
+                self.recover(lone, path);
+            }
+        }
+        self.paths = paths;
+    }
+
+    fn recover(&mut self, lone: &Lone, path: &[u32]) {
+        let Lone { index, symbol, hash } = lone;
+        if self.suspicious || path.binary_search(index).is_err() {
             // Several that only look like one.
             return;
         }
         let side = if symbol.count > 0 { Side::Local } else { Side::Remote };
         let item = Item { prefix: symbol.sum.to_le_bytes(), side };
-        let path = core::mem::take(&mut self.path);
-        for index in &path {
+        for index in path {
             let Some(symbol) = self.symbols.get_mut(*index as usize) else {
                 internal_error("a symbol")
             };
-            self.suspicious |= !take_out(&item, check_of(hash), symbol);
+            self.suspicious |= !take_out(&item, check_of(*hash), symbol);
             if self.suspicious {
                 return;
             }
@@ -175,24 +201,47 @@ impl Peeler {
                 self.pure.push(*index);
             }
         }
-        self.path = path;
-        // There are no more items than symbols, and no more symbols than indices.
-        let Ok(place) = u32::try_from(self.items.len()) else { internal_error("room for an item") };
-        self.awaited.push(Reverse((walk.index(), place)));
-        self.walks.push(walk);
         self.items.push(item);
     }
 
-    /// Finds the indices that symbols came at and that an id with this hash has. Returns the walk
-    /// at the next of its indices.
-    fn trace(&mut self, hash: u64) -> Walk {
-        let mut walk = Walk::new(hash);
-        self.path.clear();
-        while (walk.index() as usize) < self.symbols.len() {
-            self.path.push(walk.index());
-            walk.advance_or_end();
+    /// Finds the indices that symbols came at and that these ids have.
+    fn trace(&mut self, lone: &[Lone]) {
+        let len = self.next_index();
+        self.paths.resize(self.paths.len().max(lone.len()), Vec::new());
+        self.paths.iter_mut().for_each(Vec::clear);
+        let paths = &mut self.paths;
+        let mut reached = |walks: &Walks| {
+            for (place, index) in walks.reached() {
+                let Some(path) = paths.get_mut(place) else { internal_error("a path") };
+                path.push(index);
+            }
+        };
+        for stage in 0..=stage_of(len.saturating_sub(1)) {
+            if self.traces.begin(lone.iter().map(|lone| lone.hash), stage) {
+                reached(&self.traces);
+            }
+            while self.traces.advance(stage_end(stage).min(len)) {
+                reached(&self.traces);
+            }
         }
-        walk
+    }
+
+    /// Takes the items recovered since the last symbol came to their next indices.
+    fn await_next(&mut self, index: u32) {
+        for item in self.items.iter().skip(self.walks.len()) {
+            let hash = self.key.hash(u64::from_le_bytes(item.prefix));
+            let walk = Walk::enter_or_end(hash, index);
+            // There are no more items than symbols, and no more symbols than indices.
+            let place = u32::try_from(self.walks.len());
+            let place = place.unwrap_or_else(|_| internal_error("room for an item"));
+            self.awaited.push(Reverse((walk.index(), place)));
+            self.walks.push(walk);
+        }
+    }
+
+    /// The index of the next symbol.
+    fn next_index(&self) -> u32 {
+        u32::try_from(self.symbols.len()).unwrap_or_else(|_| internal_error("an index"))
     }
 
     /// The hash of the one id of one side that a symbol holds, by its count and check.
