@@ -278,8 +278,9 @@ pub(crate) fn delta(bytes: &[u8]) {
 pub(crate) fn sketch(bytes: &[u8]) {
     let mut elements = bytes.as_chunks::<32>().0.to_vec();
     for mended in [false, true] {
+        let len = 2 * elements.len().saturating_sub(1);
         if let (Some(header), true) = (elements.first_mut(), mended) {
-            *header = Sketch::new([1; 16], 1).to_elements()[0];
+            *header = Sketch::new([1; 16], len).to_elements()[0];
         }
         if let Ok(mut sketch) = Sketch::from_elements([1; 16], &elements) {
             assert_eq!(sketch.to_elements(), elements);

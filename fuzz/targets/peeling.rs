@@ -36,10 +36,10 @@ pub(crate) fn peeler(bytes: &[u8]) {
         let other = remote[usize::from(script.byte()) % remote.len()];
         let symbol = &mut remote[at];
         match script.below(6) {
-            0 => symbol.count = i64::from_le_bytes(script.array()),
-            1 => symbol.count = symbol.count.wrapping_add(i64::from(script.byte()) - 128),
-            2 => symbol.sum ^= u128::from(script.number()),
-            3 => symbol.check ^= script.number(),
+            0 => symbol.count = i32::from_le_bytes(script.array()),
+            1 => symbol.count = symbol.count.wrapping_add(i32::from(script.byte()) - 128),
+            2 => symbol.sum ^= script.number(),
+            3 => symbol.check ^= script.number32(),
             4 => *symbol = other,
             // What the peeler takes for one id: that of the other side, or whatever it may be.
             _ => *symbol = local[at].minus(Symbol { count: 1, ..other }),
@@ -59,11 +59,11 @@ pub(crate) fn peeler(bytes: &[u8]) {
     }
     if honest {
         assert_ne!(outcome, Outcome::Suspicious);
-        let prefix = |id: &[u8; 32]| *id.first_chunk::<16>().unwrap();
+        let prefix = |id: &[u8; 32]| *id.first_chunk::<8>().unwrap();
         let [mine, theirs] = [mine, theirs].map(|ids| ids.iter().map(prefix).collect());
         let found: [BTreeSet<_>; 2] =
             [peeler.only_local().collect(), peeler.only_remote().collect()];
-        let expected: [BTreeSet<[u8; 16]>; 2] = [mine, theirs];
+        let expected: [BTreeSet<[u8; 8]>; 2] = [mine, theirs];
         for (found, expected) in found.iter().zip(&expected) {
             assert!(found.is_subset(expected));
             assert!(outcome != Outcome::Complete || found == expected);

@@ -19,20 +19,19 @@
 //!
 //! # Input of a symbol
 //!
-//! Of an id only the [prefix](Prefix) counts, its first 16 bytes. The [`check`](Symbol::check) is
-//! the `SipHash` of *the prefix*, not of all 32 bytes: a peeler recovers nothing but the prefix,
-//! and it must be able to tell a symbol with one id from one with three that happen to add up to a
-//! count of one. At index 0, where every id is, nothing else could: a check of more than the
-//! recovered bytes gives the indices alone, and the first indices are those of nearly every id. Ids
-//! are hashes, so 16 bytes name one of any number that is ever stored.
+//! Of an id only the [prefix](Prefix) counts, its first 8 bytes. It finds an id and never names
+//! one. The [hash](CheckKey::hash), of *the prefix* and not of all 32 bytes, gives the indices, and
+//! its lower half is the [`check`](Symbol::check): a peeler recovers nothing but the prefix, and it
+//! must be able to tell a symbol with one id from one with three that happen to add up to a count
+//! of one. At index 0, where every id is, only the check can.
 //!
 //! # Limits
 //!
-//! Symbols are an accelerator and no authority. With the key known, 2^32 hashes find two ids of one
-//! check, and 2^64 find two of one prefix: held by one side, the two never part, and the peeler
-//! stalls; held one by each side, two of one prefix do not show at all. Neither makes a peeler
-//! report an id that a symbol did not contain, loop, or panic; but only the roots of the set tree
-//! say whether two sets are equal.
+//! Symbols are an accelerator and no authority. 2^32 hashes find two ids of one prefix: held by one
+//! side alone, the two never part, and the peeler stalls; held one by each side, they do not show
+//! at all; where both sides hold one of the two, what is found is a prefix of both. None of that
+//! makes a peeler report a prefix that no symbol contained, loop, or panic; but only the roots of
+//! the set tree say whether two sets are equal.
 
 mod check;
 mod codec;
@@ -52,9 +51,9 @@ pub use peel::{Item, Outcome, Peeler, Side};
 pub use sketch::{Sketch, SketchError};
 pub use symbol::{Prefix, Symbol};
 
-/// Number of symbols that a store maintains: enough for about 12,000 differences, in 512 KiB.
+/// Number of symbols that a store maintains: enough for about 12,000 differences, in 256 KiB.
 pub const SKETCH_LEN: usize = 16_384;
 
-/// Number of symbols of the first answer of a peer: enough to find 30 differences nine times
-/// in ten, or to [`estimate()`] more to a fifth.
-pub const FIRST_FRAME: u32 = 64;
+/// Number of symbols in the first part of an answer: enough to find six differences nine times in
+/// ten. Those behind it have an eighth of what came before, and this at least.
+pub const FIRST_FRAME: u32 = 16;

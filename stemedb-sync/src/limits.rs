@@ -21,13 +21,13 @@ stemedb_merkle::options! {
         pub body_len_max: usize = 16 << 20,
         /// Ids that a peer may say it holds: 2^40. More is no honest count.
         pub count_max: u64 = 1 << 40,
-        /// Symbols asked for with `Hello`: 56, such that a difference of two is found in 2,000
-        /// bytes. They find about 35 differences, or tell more to a fifth.
-        pub symbols_first: u32 = 56,
+        /// Symbols asked for with `Hello`: 256. They come in parts, of which the first has 16; all
+        /// of them find 150 differences, or tell more to a tenth.
+        pub symbols_first: u32 = 256,
         /// Symbols of one request: 131,072.
         pub symbols_per_request_max: u32 = 1 << 17,
         /// Symbols in a session, before it falls back to descent: 160,000, for some 114,000
-        /// differences. Peeling them takes up to 200 bytes each.
+        /// differences. Peeling them takes up to 120 bytes each.
         pub symbols_max: u32 = 160_000,
         /// Ids or prefixes of ids in one message: 65,536.
         pub ids_per_message_max: usize = 1 << 16,

@@ -119,8 +119,8 @@ pub(crate) fn two(setting: &Setting) -> Result<Contest, Failure> {
         setting,
         &Asked {
             by: 2,
-            bytes: ("under 2 KB", 2e3),
-            rounds: ("2 rounds", 2.0),
+            bytes: ("under 1 KB", 1e3),
+            rounds: ("1 round, and that for bodies", 1.0),
             ms: ("under 0.2 ms of CPU", 0.2),
         },
     )
@@ -131,8 +131,8 @@ pub(crate) fn hundred(setting: &Setting) -> Result<Contest, Failure> {
         setting,
         &Asked {
             by: 100,
-            bytes: ("under 8 KB", 8e3),
-            rounds: ("4 rounds", 4.0),
+            bytes: ("under 4 KB", 4e3),
+            rounds: ("1 round, and that for bodies", 1.0),
             ms: ("under 0.5 ms of CPU", 0.5),
         },
     )
@@ -143,9 +143,9 @@ pub(crate) fn ten_thousand(setting: &Setting) -> Result<Contest, Failure> {
         setting,
         &Asked {
             by: 10_000,
-            bytes: ("under 560 KB", 560e3),
-            rounds: ("4 rounds", 4.0),
-            ms: ("under 12 ms of CPU", 12.0),
+            bytes: ("under 260 KB", 260e3),
+            rounds: ("2 rounds, and that for bodies", 2.0),
+            ms: ("under 10 ms of CPU", 10.0),
         },
     )
 }
@@ -155,9 +155,9 @@ pub(crate) fn hundred_thousand(setting: &Setting) -> Result<Contest, Failure> {
         setting,
         &Asked {
             by: 100_000,
-            bytes: ("under 5.6 MB", 5.6e6),
-            rounds: ("4 rounds", 4.0),
-            ms: ("under 300 ms of CPU", 300.0),
+            bytes: ("under 2.6 MB", 2.6e6),
+            rounds: ("3 rounds, and those for bodies", 3.0),
+            ms: ("under 130 ms of CPU", 130.0),
         },
     )
 }

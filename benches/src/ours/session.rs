@@ -101,7 +101,7 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) report: Report,
-    /// Bytes of all messages both ways.
+    /// Bytes of all messages both ways; without bodies and what is in their place, if none move.
     pub(crate) bytes: u64,
 }
 
@@ -124,7 +124,8 @@ pub(crate) fn hold(
     let mut gained: Vec<Hash> = Vec::new();
     loop {
         if session.report().checked && !plan.moves {
-            return Ok(Held { report: session.report().clone(), bytes });
+            let report = session.report().clone();
+            return Ok(Held { bytes: report.reconcile_bytes(), report });
         }
         let output = gauge.on(Who::Initiator, || session.next(now));
         match output.ok_or("the session waits for nothing")? {
@@ -156,36 +157,41 @@ pub(crate) fn hold(
                 let len = request_len(&request);
                 bytes += len;
                 session.sent(request.ask.kind(), len);
+                let envelope = request.envelope;
                 let request = gauge.hand(Who::Responder, request);
                 answer(&responder, other, request, gauge, &mut |response, gauge| {
                     let len = response_len(&response);
                     bytes += len;
                     let response = gauge.hand(Who::Initiator, response);
                     gauge.on(Who::Initiator, || session.receive(response, len, now));
+                    session.is_waiting(&envelope)
                 })?;
             }
         }
     }
 }
 
-/// Lets the responder answer.
+/// Lets the responder answer, until what it hands on is not waited for any more.
 fn answer<G: Gauge>(
     responder: &Responder,
     other: &mut Side,
     request: Request,
     gauge: &mut G,
-    hand_on: &mut impl FnMut(Response, &mut G),
+    hand_on: &mut impl FnMut(Response, &mut G) -> bool,
 ) -> Result<(), Failure> {
     let from = Ipv4Addr::LOCALHOST.into();
     let context = RequestContext { now: Duration::ZERO, time: NOW, nonce: [9; 16], from };
     let reply = gauge.on(Who::Responder, || responder.answer(request, &*other, context));
     match reply? {
         Reply::Nothing => {}
-        Reply::Answer(response) => hand_on(response, gauge),
+        Reply::Answer(response) => {
+            hand_on(response, gauge);
+        }
         Reply::Stream(mut parts) => {
             while let Some(part) = gauge.on(Who::Responder, || parts.next(&*other)) {
-                let part = part?;
-                hand_on(part, gauge);
+                if !hand_on(part?, gauge) {
+                    break;
+                }
             }
         }
         Reply::Take(mut pending) => {

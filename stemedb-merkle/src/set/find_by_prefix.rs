@@ -13,8 +13,8 @@ use super::{
 use crate::{id::Hash, internal::internal_error};
 
 impl Snapshot {
-    /// Finds for each of these prefixes the id that begins with it; `None` where there is none, or
-    /// more than one.
+    /// Finds the ids that begin with these prefixes, in the order of these; `None` if one prefix
+    /// has no id, or more than `each_max`.
     ///
     /// Fastest if they ascend, when neighbours have most of their paths in common. O(log N) each,
     /// O(1) in a mapped set.
@@ -25,7 +25,8 @@ impl Snapshot {
     pub fn find_by_prefix<const N: usize>(
         &self,
         prefixes: &[[u8; N]],
-    ) -> Result<Vec<Option<Hash>>, MappedSetError> {
+        each_max: usize,
+    ) -> Result<Option<Vec<Hash>>, MappedSetError> {
         const { assert!(N <= 32, "an id has 32 bytes") };
         let mut found = Vec::with_capacity(prefixes.len());
         let mut paths = Vec::with_capacity(PATHS_AT_ONCE.min(prefixes.len()));
@@ -34,54 +35,72 @@ impl Snapshot {
             paths.extend(prefixes.iter().map(first_id));
             prefetch(&self.top, 0, &paths, |id| id, PrefetchDepth::Ids);
             for first in &paths {
-                found.push(self.find_one_by_prefix::<N>(first)?);
+                let before = found.len();
+                self.find_one_prefix::<N>(first, each_max, &mut found)?;
+                if !(1..=each_max).contains(&(found.len() - before)) {
+                    return Ok(None);
+                }
             }
         }
-        Ok(found)
+        Ok(Some(found))
     }
 
-    /// The only id that begins with the first `N` bytes of this one, the lowest that could.
-    fn find_one_by_prefix<const N: usize>(
+    /// Finds the ids that begin with the first `N` bytes of this one, the lowest that could; of
+    /// more than `each_max` not all.
+    fn find_one_prefix<const N: usize>(
         &self,
         first: &Hash,
-    ) -> Result<Option<Hash>, MappedSetError> {
+        each_max: usize,
+        found: &mut Vec<Hash>,
+    ) -> Result<(), MappedSetError> {
         let mut child = &self.top;
         let mut depth = 0;
         loop {
             match (child, &self.mapped) {
-                (Child::Page(entries), _) => return Ok(only::<N>(entries, first)),
+                (Child::Page(entries), _) => {
+                    found.extend(fitting::<N>(entries, first));
+                    return Ok(());
+                }
                 (Child::Mapped | Child::Over(_), Some(mapped)) => {
                     let page_bits = mapped.page_bits();
                     if page_bits > 8 * N {
-                        return self.find_in_range::<N>(first);
+                        return self.find_in_range::<N>(first, each_max, found);
                     }
                     let mut entries = Vec::new();
                     mapped.entries(page_bits, prefix(first, page_bits), &mut entries)?;
                     entries.extend(slots(child).iter().map(Slot::entry));
-                    return Ok(only::<N>(&entries, first));
+                    let mut fitting: Vec<Hash> = fitting::<N>(&entries, first).collect();
+                    fitting.sort_unstable();
+                    found.append(&mut fitting);
+                    return Ok(());
                 }
                 (Child::Mapped | Child::Over(_), None) => internal_error("the mapped set"),
-                (Child::Empty, _) => return Ok(None),
+                (Child::Empty, _) => return Ok(()),
                 _ => {}
             }
             let Some(node) = child.node() else { internal_error("an inner node") };
             let count = node.bits();
             if depth + count > 8 * N {
                 // Ids that share more bits than are known.
-                return self.find_in_range::<N>(first);
+                return self.find_in_range::<N>(first, each_max, found);
             }
             child = node.child(bits(first, depth, count));
             depth += count;
         }
     }
 
-    fn find_in_range<const N: usize>(&self, first: &Hash) -> Result<Option<Hash>, MappedSetError> {
+    fn find_in_range<const N: usize>(
+        &self,
+        first: &Hash,
+        each_max: usize,
+        found: &mut Vec<Hash>,
+    ) -> Result<(), MappedSetError> {
         let mut last = *first;
         last.iter_mut().skip(N).for_each(|byte| *byte = 0xff);
-        let mut found = self.range(*first..=last);
-        let id = found.next().transpose()?.map(|entry| entry.id);
-        let more = found.next().transpose()?.is_some();
-        Ok(id.filter(|_| !more))
+        for entry in self.range(*first..=last).take(each_max.saturating_add(1)) {
+            found.push(entry?.id);
+        }
+        Ok(())
     }
 }
 
@@ -94,10 +113,8 @@ fn first_id<const N: usize>(prefix: &[u8; N]) -> Hash {
     id
 }
 
-/// The only entry that shares its first `N` bytes with `first`.
-fn only<const N: usize>(entries: &[Entry], first: &Hash) -> Option<Hash> {
+/// The ids that share their first `N` bytes with `first`.
+fn fitting<const N: usize>(entries: &[Entry], first: &Hash) -> impl Iterator<Item = Hash> {
     let prefix = first.first_chunk::<N>();
-    let mut found = entries.iter().filter(|entry| entry.id.first_chunk::<N>() == prefix);
-    let id = found.next().map(|entry| entry.id);
-    if found.next().is_some() { None } else { id }
+    entries.iter().map(|entry| entry.id).filter(move |id| id.first_chunk::<N>() == prefix)
 }

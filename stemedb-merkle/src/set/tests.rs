@@ -400,13 +400,25 @@ fn ids_are_found_by_their_first_halves() {
         if random.below(2) == 0 {
             asked.sort_unstable();
         }
-        let found = tree.view().find_by_prefix(&asked).unwrap();
-        for (asked, found) in asked.iter().zip(&found) {
-            let mut fitting = ids.iter().filter(|id| front(id) == *asked);
-            let expected = fitting.next().filter(|_| fitting.next().is_none());
-            assert_eq!(found.as_ref(), expected);
+        for each_max in [1, 3] {
+            let (mut found, mut expected) = (Vec::new(), Vec::new());
+            for prefix in &asked {
+                let fitting = ids.iter().filter(|id| front(id) == *prefix);
+                let fitting: Vec<Hash> = fitting.copied().collect();
+                let fits = (1..=each_max).contains(&fitting.len());
+                let here = tree.view().find_by_prefix(&[*prefix], each_max).unwrap();
+                assert_eq!(here, fits.then(|| fitting.clone()), "seed {seed}");
+                if fits {
+                    found.push(*prefix);
+                    expected.extend(fitting);
+                }
+            }
+            let whole = found.len() == asked.len();
+            let all = tree.view().find_by_prefix(&asked, each_max).unwrap();
+            assert_eq!(all.is_some(), whole, "seed {seed}");
+            let found = tree.view().find_by_prefix(&found, each_max).unwrap();
+            assert_eq!(found, Some(expected), "seed {seed}");
         }
-        assert_eq!(found.len(), asked.len());
     }
 }
 

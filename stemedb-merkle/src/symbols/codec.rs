@@ -1,14 +1,14 @@
-//! Symbols on the wire, at about 25.3 bytes each.
+//! Symbols on the wire, at about 13.3 bytes each.
 //!
 //! ```text
-//!  byte 0                 16          24            25 to 34
-//!       +------------------+-----------+-------------+----
-//!       | sum              | check     | deviation   | next symbol
-//!       | u128 le          | u64 le    | varint      |
-//!       +------------------+-----------+-------------+----
+//!  byte 0           8           12            13 to 17
+//!       +-----------+-----------+-------------+----
+//!       | sum       | check     | deviation   | next symbol
+//!       | u64 le    | u32 le    | varint      |
+//!       +-----------+-----------+-------------+----
 //! ```
 //!
-//! The *deviation* is the count less the count to expect at that index, modulo 2^64, as a signed
+//! The *deviation* is the count less the count to expect at that index, modulo 2^32, as a signed
 //! integer, zigzag-encoded (0, -1, 1, -2 become 0, 1, 2, 3) and written as a little-endian base-128
 //! varint in as few bytes as possible. At index `i` over `n` ids,
 //! `floor((4n + i + 2) / (2i + 4))` is to be expected, in integers, `n` up to 2^61: that is
@@ -17,10 +17,10 @@
 use super::symbol::Symbol;
 
 /// Least number of bytes of a symbol.
-pub const ENCODED_LEN_MIN: usize = 25;
+pub const ENCODED_LEN_MIN: usize = 13;
 
 /// Largest number of bytes of a symbol.
-pub const ENCODED_LEN_MAX: usize = 34;
+pub const ENCODED_LEN_MAX: usize = 17;
 
 /// Reason why bytes are not coded symbols.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +32,7 @@ pub enum DecodeError {
     /// They end within a symbol.
     #[error("the coded symbols end within one of them")]
     Truncated,
-    /// A varint above 2^64, or with more bytes than it needs.
+    /// A varint of 2^32 or more, or with more bytes than it needs.
     #[error("the count of a coded symbol is not written as it must be")]
     Varint,
 }
@@ -68,8 +68,8 @@ pub fn decode(bytes: &[u8], from: u32, n: u64, max: usize) -> Result<Vec<Symbol>
         let (check, after) = after.split_first_chunk().ok_or(DecodeError::Truncated)?;
         let (deviation, after) = read_varint(after)?;
         symbols.push(Symbol {
-            sum: u128::from_le_bytes(*sum),
-            check: u64::from_le_bytes(*check),
+            sum: u64::from_le_bytes(*sum),
+            check: u32::from_le_bytes(*check),
             count: unzigzag(deviation).wrapping_add(expected(index, n)),
         });
         rest = after;
@@ -78,23 +78,23 @@ pub fn decode(bytes: &[u8], from: u32, n: u64, max: usize) -> Result<Vec<Symbol>
     Ok(symbols)
 }
 
-/// The count expected at an index over `n` ids.
-fn expected(index: u64, n: u64) -> i64 {
+/// The count expected at an index over `n` ids, modulo 2^32.
+#[expect(clippy::cast_possible_truncation, reason = "counts are modulo 2^32")]
+fn expected(index: u64, n: u64) -> i32 {
     let count = n.saturating_mul(4).saturating_add(index + 2) / (2 * index + 4);
-    // At most 2^62, as it is a quarter of a `u64` or less.
-    count.cast_signed()
+    (count as u32).cast_signed()
 }
 
-fn zigzag(value: i64) -> u64 {
-    (value << 1 ^ value >> 63).cast_unsigned()
+fn zigzag(value: i32) -> u32 {
+    (value << 1 ^ value >> 31).cast_unsigned()
 }
 
-fn unzigzag(value: u64) -> i64 {
+fn unzigzag(value: u32) -> i32 {
     (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the lowest seven bits are what is wanted")]
-fn write_varint(mut value: u64, bytes: &mut Vec<u8>) {
+fn write_varint(mut value: u32, bytes: &mut Vec<u8>) {
     while value >= 0x80 {
         bytes.push(value as u8 | 0x80);
         value >>= 7;
@@ -102,12 +102,12 @@ fn write_varint(mut value: u64, bytes: &mut Vec<u8>) {
     bytes.push(value as u8);
 }
 
-fn read_varint(bytes: &[u8]) -> Result<(u64, &[u8]), DecodeError> {
+fn read_varint(bytes: &[u8]) -> Result<(u32, &[u8]), DecodeError> {
     let mut value = 0;
-    for (position, byte) in bytes.iter().enumerate().take(10) {
-        let bits = u64::from(byte & 0x7f);
-        // The tenth byte has room for one bit; a last byte of zero says nothing.
-        if position == 9 && *byte > 1 || position > 0 && *byte == 0 {
+    for (position, byte) in bytes.iter().enumerate().take(5) {
+        let bits = u32::from(byte & 0x7f);
+        // The fifth byte has room for four bits; a last byte of zero says nothing.
+        if position == 4 && *byte > 0xf || position > 0 && *byte == 0 {
             return Err(DecodeError::Varint);
         }
         value |= bits << (7 * position);

@@ -24,7 +24,7 @@ pub(super) struct Estimator {
     /// The index of the next symbol.
     next: u32,
     /// The count at index 0.
-    surplus: i64,
+    surplus: i32,
     /// Whether any symbol so far was not empty.
     differs: bool,
     /// The sum of the estimates of the single indices, from 1 on.
@@ -42,7 +42,7 @@ impl Estimator {
         } else {
             let chance = density(self.next);
             let variance = chance * (1.0 - chance);
-            let off = float(symbol.count) - float(self.surplus) * chance;
+            let off = f64::from(symbol.count) - f64::from(self.surplus) * chance;
             self.sum += off * off / variance;
             self.spread += variance.recip();
         }
@@ -57,10 +57,10 @@ impl Estimator {
     )]
     pub(super) fn estimate(&self) -> Option<Estimate> {
         let samples = f64::from(self.next.checked_sub(1).filter(|samples| *samples > 0)?);
-        let least = self.surplus.unsigned_abs().max(u64::from(self.differs));
+        let least = self.surplus.unsigned_abs().max(u32::from(self.differs));
         let mean = self.sum / samples;
-        let difference = (mean.round() as u64).max(least);
-        let size = mean.max(float(least.cast_signed()));
+        let difference = (mean.round() as u64).max(least.into());
+        let size = mean.max(least.into());
         let excess = self.spread / samples - 6.0;
         let error = ((2.0 * size * size + excess * size) / samples).max(0.0).sqrt();
         Some(Estimate { difference, error })
@@ -92,9 +92,4 @@ pub fn symbols_for(difference: u64) -> u64 {
 fn density(index: u32) -> f64 {
     let index = f64::from(index);
     1.0 - ((2.0 * index + 1.0) / (2.0 * index + 3.0)).powi(2)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts above 2^53 are no better known than that")]
-fn float(count: i64) -> f64 {
-    count as f64
 }

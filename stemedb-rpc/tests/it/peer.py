@@ -1,11 +1,11 @@
 """A store that syncs with a served one, made from the protocol files and docs/protocol.md alone.
 
-    peer.py PROTO_DIR HOST:PORT NODE FROM END [SECRET]
+    peer.py PROTO_DIR HOST:PORT NODE FROM END symbols|descent [SECRET]
 
-Holds the bodies "assertion N" with FROM <= N < END, and syncs both ways by descent: it finds out what
-either side lacks, checks that against the root that the other side announced, fetches and pushes bodies,
-and has the other side check the result. A second session then says that both hold the same. Exits with 0
-if all is as the documents say, and prints count and root of the set.
+Holds the bodies "assertion N" with FROM <= N < END, and syncs both ways by coded symbols or by descent: it
+finds out what either side lacks, checks that against the root that the other side announced, fetches and
+pushes bodies, and has the other side check the result. A second session then says that both hold the same.
+Exits with 0 if all is as the documents say, and prints count and root of the set.
 """
 
 import os
@@ -18,8 +18,8 @@ import grpc
 from blake3 import blake3
 from grpc_tools import protoc
 
-PROTO_DIR, ADDRESS, NODE, FROM, END = sys.argv[1:6]
-SECRET = sys.argv[6].encode() if len(sys.argv) > 6 else b""
+PROTO_DIR, ADDRESS, NODE, FROM, END, LAYER = sys.argv[1:7]
+SECRET = sys.argv[7].encode() if len(sys.argv) > 7 else b""
 DEADLINE = 20
 
 with tempfile.TemporaryDirectory() as generated:
@@ -39,6 +39,7 @@ def keyed(key, data):
 
 
 PEER_CHECK = derive("peer check", SECRET)
+SYMBOL_CHECK = derive("symbol check", SECRET)[:16]
 LEAF, INNER, ROOT = derive("set leaf"), derive("set node"), derive("set root")
 EMPTY = bytes(32)
 
@@ -157,6 +158,90 @@ def folded(subtrees):
     return subtrees[0]
 
 
+WORD = 2**64 - 1
+SYMBOLS_MAX = 20_000
+
+
+def siphash(prefix):
+    """SipHash-2-4 of 8 bytes, under the key of symbols."""
+    k0, k1 = struct.unpack("<QQ", SYMBOL_CHECK)
+    a, b = k0 ^ 0x736F6D6570736575, k1 ^ 0x646F72616E646F6D
+    c, d = k0 ^ 0x6C7967656E657261, k1 ^ 0x7465646279746573
+
+    def rotated(word, bits):
+        return (word << bits | word >> 64 - bits) & WORD
+
+    def round(a, b, c, d):
+        a, c = a + b & WORD, c + d & WORD
+        b, d, a = rotated(b, 13) ^ a, rotated(d, 16) ^ c, rotated(a, 32)
+        c, a = c + b & WORD, a + d & WORD
+        return a, rotated(b, 17) ^ c, rotated(c, 32), rotated(d, 21) ^ a
+
+    for word in (int.from_bytes(prefix, "little"), 8 << 56):
+        a, b, c, d = round(*round(a, b, c, d ^ word))
+        a ^= word
+    a, b, c, d = round(*round(*round(*round(a, b, c ^ 0xFF, d))))
+    return a ^ b ^ c ^ d
+
+
+def indices(hash):
+    """The indices below SYMBOLS_MAX of an id with this hash."""
+    found, index, stage, number = [0], 0, 0, 0
+    while True:
+        z = hash + (number + 1) * 0x9E3779B97F4A7C15 & WORD
+        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & WORD
+        z = (z ^ z >> 27) * 0x94D049BB133111EB & WORD
+        z ^= z >> 31
+        value, number, end = max(z >> 32, z & 0xFFFFFFFF), number + 1, 2 ** (14 + 3 * stage)
+        weight = ((2 * index + 3 << 32) // value + 1 | 1) if value else 2 * end + 3
+        if weight < 2 * end + 3:
+            index = (weight - 3) // 2
+            if index >= SYMBOLS_MAX:
+                return found
+            found.append(index)
+        elif end >= SYMBOLS_MAX:
+            return found
+        else:
+            index, stage, number = end - 1, stage + 1, stage + 1 << 32
+
+
+def read_symbols(data, first, count):
+    """Symbols of a set of so many ids, of which the first has this index."""
+    symbols, at = [], 0
+    while at < len(data):
+        index = first + len(symbols)
+        sum, check = struct.unpack_from("<QI", data, at)
+        deviation, at = read_varint(data, at + 12)
+        deviation = deviation // 2 if deviation % 2 == 0 else -(deviation + 1) // 2
+        symbols.append([sum, check, deviation + (4 * count + index + 2) // (2 * index + 4)])
+    return symbols
+
+
+def peeled(symbols):
+    """The prefixes of either side that symbols are the difference of; None if they do not peel."""
+    symbols = [list(symbol) for symbol in symbols]
+    sides = {1: set(), -1: set()}
+    looked_at = list(range(len(symbols)))
+    while looked_at:
+        index = looked_at.pop()
+        sum, check, count = symbols[index]
+        if count not in (1, -1):
+            continue
+        prefix = sum.to_bytes(8, "little")
+        hash = siphash(prefix)
+        if hash & 0xFFFFFFFF != check or index not in indices(hash):
+            continue
+        sides[count].add(prefix)
+        for other in indices(hash):
+            if other >= len(symbols):
+                break
+            symbols[other][0] ^= sum
+            symbols[other][1] ^= check
+            symbols[other][2] -= count
+            looked_at.append(other)
+    return (sides[1], sides[-1]) if symbols and all(symbol == [0, 0, 0] for symbol in symbols) else None
+
+
 class Session:
     KINDS = {"Symbols": 1, "Ids": 2, "Descend": 3, "Fetch": 4, "Push": 6, "Finish": 7, "Leave": 8}
 
@@ -164,13 +249,13 @@ class Session:
         self.stub, self.bodies = stub, bodies
         self.id, self.snapshot, self.number, self.key = os.urandom(16), 0, 1, None
 
-    def hello(self):
+    def hello(self, symbols=0):
         """Opens the session; gives what the other side holds, or None if that is the same."""
         node, root, count = bytes([int(NODE)] * 16), root_of(self.bodies), len(self.bodies)
         now = int(time.time()) << 32
         said = b"initiator" + self.id + struct.pack("<I", 1) + node + struct.pack("<Q", 1)
         said += struct.pack("<Q", count) + root + struct.pack("<Q", now) + b"\0"
-        said += struct.pack("<I", 0)
+        said += struct.pack("<I", symbols)
         request = v1.HelloRequest(
             envelope=v1.Envelope(session=self.id, request=1),
             version=1,
@@ -179,10 +264,11 @@ class Session:
             proof=keyed(PEER_CHECK, said)[:16],
             set=v1.SetHead(count=count, root=root),
             time=now,
+            symbols=symbols,
         )
-        parts = [part for part in self.stub.Hello(request, timeout=DEADLINE) if part.WhichOneof("part")]
-        assert len(parts) == 1, "no symbols were asked for"
-        welcome = parts[0].welcome
+        self.call = self.stub.Hello(request, timeout=DEADLINE)
+        welcome = next(self.call).welcome
+        assert welcome.symbols <= symbols
         assert (welcome.version, welcome.echo.session, welcome.echo.request) == (1, self.id, 1)
         self.snapshot = welcome.echo.snapshot
         nonce = welcome.nonce or bytes(16)
@@ -209,6 +295,37 @@ class Session:
     def check(self, echo, kind, fields):
         assert (echo.session, echo.snapshot, echo.request) == (self.id, self.snapshot, self.number)
         assert echo.mac == self.mac(b"response", self.number, kind, fields), f"the MAC of {kind}"
+
+    def symbols(self, theirs):
+        """The prefixes of what only this side holds, and of what only the other one does."""
+        held = [(id[:8], siphash(id[:8])) for id in self.bodies]
+        local = [[0, 0, 0] for _ in range(SYMBOLS_MAX)]
+        for prefix, hash in held:
+            for index in indices(hash):
+                local[index][0] ^= int.from_bytes(prefix, "little")
+                local[index][1] ^= hash & 0xFFFFFFFF
+                local[index][2] += 1
+        difference, messages = [], (message.symbols for message in self.call)
+        while True:
+            for part in messages:
+                first = getattr(part, "from")
+                fields = struct.pack("<I", first) + listed(part.symbols) + bytes([part.last])
+                self.check(part.echo, "Symbols", fields)
+                assert first == len(difference)
+                remote = read_symbols(part.symbols, first, theirs.count)
+                for (sum, check, count), mine in zip(remote, local[first:]):
+                    difference.append([mine[0] ^ sum, mine[1] ^ check, mine[2] - count])
+                found = peeled(difference)
+                if found:
+                    self.call.cancel()
+                    return found
+            self.number += 1
+            asked = {"from": len(difference), "count": len(difference) + 16}
+            fields = struct.pack("<II", asked["from"], asked["count"])
+            envelope = self.envelope("Symbols", fields)
+            messages = self.call = self.stub.Symbols(
+                v1.SymbolsRequest(envelope=envelope, **asked), timeout=DEADLINE
+            )
 
     def descend(self, theirs):
         """What only this side holds and what only the other one does, as ids."""
@@ -251,14 +368,16 @@ class Session:
             ahead, levels = following, 2
         return only_mine, only_theirs
 
-    def fetch(self, ids):
-        ids = sorted(ids)
-        while ids:
+    def fetch(self, wanted):
+        """Fetches bodies by whole ids or by prefixes; gives their ids."""
+        wanted, fetched = sorted(wanted), []
+        while wanted:
             self.number += 1
-            wanted = b"".join(ids)
-            envelope = self.envelope("Fetch", b"\1" + listed(wanted))
+            name = "ids" if len(wanted[0]) == 32 else "prefixes"
+            listing = b"".join(wanted)
+            envelope = self.envelope("Fetch", bytes([name == "ids"]) + listed(listing))
             data, processed = b"", None
-            request = v1.FetchRequest(envelope=envelope, ids=wanted)
+            request = v1.FetchRequest(envelope=envelope, **{name: listing})
             for place, part in enumerate(self.stub.Fetch(request, timeout=DEADLINE)):
                 assert part.part == place and part.len == 0 and processed is None
                 fields = struct.pack("<I", place) + listed(part.bytes)
@@ -274,11 +393,14 @@ class Session:
                 length, at = read_varint(data, at)
                 assert length > 0, "a body is missing"
                 body, at = data[at : at + length - 1], at + length - 1
-                assert id_of(body) == ids[items], "a body that was not asked for"
-                self.bodies[ids[items]] = body
+                id = id_of(body)
+                assert id.startswith(wanted[items]), "a body that was not asked for"
+                self.bodies[id] = body
+                fetched.append(id)
                 items += 1
             assert items == processed > 0
-            ids = ids[processed:]
+            wanted = wanted[processed:]
+        return set(fetched)
 
     def push(self, ids):
         if not ids:
@@ -313,14 +435,21 @@ def main():
     stub = replication_pb2_grpc.ReplicationServiceStub(channel)
 
     session = Session(stub, bodies)
-    theirs = session.hello()
+    theirs = session.hello(256 if LAYER == "symbols" else 0)
     assert theirs is not None, "the two hold the same already"
+    held = set(bodies)
     before = v1.SetHead(count=len(bodies), root=root_of(bodies))
-    only_mine, only_theirs = session.descend(theirs)
-    there = set(bodies) - only_mine | only_theirs
+    if LAYER == "symbols":
+        only_mine, only_theirs = session.symbols(theirs)
+        only_mine = {id for id in bodies if id[:8] in only_mine}
+        only_theirs = session.fetch(only_theirs)
+    else:
+        only_mine, only_theirs = session.descend(theirs)
+    there = held - only_mine | only_theirs
     assert (len(there), root_of(there)) == (theirs.count, theirs.root), "the check of the result"
     session.push(only_mine)
-    session.fetch(only_theirs)
+    if LAYER == "descent":
+        session.fetch(only_theirs)
     finished = session.finish(before)
     assert finished.checked, "the check from the other side"
     assert (finished.set.count, finished.set.root) == (len(bodies), root_of(bodies))

@@ -66,16 +66,19 @@ fn a_python_peer_syncs_both_ways_to_equal_roots() {
     run_within(CLIENT_TIME_MAX * 4, async {
         let secret = "a secret of the cluster";
         // Some in common, much or little on one side only, and nothing on one side.
-        for (theirs, from, end, secret) in [
+        let cases = [
             (50..350, "0", "300", None),
             (0..2000, "1000", "2010", Some(secret)),
             (0..40, "0", "0", None),
             (0..0, "0", "40", None),
-        ] {
+        ];
+        for ((theirs, from, end, secret), layer) in
+            cases.iter().flat_map(|case| [(case.clone(), "symbols"), (case.clone(), "descent")])
+        {
             let store = TestStore::of(secret.map(str::as_bytes), theirs.clone());
             let served = Served::new(&store, Limits::default()).await;
             let address = served.address.to_string();
-            let mut args = vec![address.as_str(), "1", from, end];
+            let mut args = vec![address.as_str(), "1", from, end, layer];
             args.extend(secret);
             let said = python("peer.py", &args).await;
             let mine = from.parse::<u64>().unwrap()..end.parse().unwrap();

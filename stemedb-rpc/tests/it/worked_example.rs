@@ -111,7 +111,7 @@ impl Environment {
                     session.read(read.number, &bodies.collect::<Vec<_>>(), now);
                 }
                 Output::Send(request) => {
-                    let asked = request.ask.clone();
+                    let (asked, envelope) = (request.ask.clone(), request.envelope);
                     said.push(request_message(request.clone()));
                     let nonce = [0xb0 + number; 16];
                     let from = Ipv4Addr::LOCALHOST.into();
@@ -129,6 +129,10 @@ impl Environment {
                             }
                         };
                     for response in replies {
+                        // What is not needed any more is not taken in.
+                        if !session.is_waiting(&envelope) {
+                            break;
+                        }
                         let message = response_message(&asked, response.clone());
                         let bytes = message.1.len() as u64 + 5;
                         said.push(message);

@@ -18,7 +18,7 @@ use crate::{
     index::{IndexState, set_entry},
 };
 
-/// Of smaller sets they are made in a few milliseconds, which is not worth the 512 KiB.
+/// Of smaller sets they are made in a few milliseconds, which is not worth the 256 KiB.
 const SAVED_COUNT_MIN: u64 = 1 << 16;
 
 /// Entries that are still to be caught up with when folding is held up.

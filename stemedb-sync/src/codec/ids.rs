@@ -6,9 +6,12 @@ use crate::internal::internal_error;
 
 use super::CodecError;
 
-/// Bytes of an id by which it is asked for. Two ids of a set that share them are hardly ever there
-/// by chance; a responder refuses to choose between them.
+/// Bytes of an id by which it is asked for. Two ids of a set share them hardly ever by chance, and
+/// by 2^32 hashes on purpose.
 pub const PREFIX_LEN: usize = 8;
+
+/// Ids that may be meant by one prefix: to find more that share it takes over 2^50 hashes.
+pub const ALIKE_MAX: usize = 4;
 
 /// Bytes of an id behind its prefix.
 pub const SUFFIX_LEN: usize = 32 - PREFIX_LEN;
@@ -16,9 +19,8 @@ pub const SUFFIX_LEN: usize = 32 - PREFIX_LEN;
 /// The first 8 bytes of an id.
 pub type IdPrefix = [u8; PREFIX_LEN];
 
-/// The prefix of an id, or of more of its bytes.
-pub fn prefix<const N: usize>(id: &[u8; N]) -> IdPrefix {
-    const { assert!(N >= PREFIX_LEN) };
+/// The prefix of an id.
+pub fn prefix(id: &Hash) -> IdPrefix {
     *id.first_chunk().unwrap_or_else(|| internal_error("a byte of an id"))
 }
 

@@ -15,7 +15,7 @@ pub struct Fetch {
 /// Which bodies are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// The ids that begin with these, 8 bytes each, ascending. The bodies show what the ids are.
+    /// All ids that begin with these, 8 bytes each, ascending. The bodies show what the ids are.
     Prefixes(Vec<u8>),
     /// These ids, 32 bytes each.
     Ids(Vec<u8>),
@@ -46,9 +46,10 @@ pub struct Bodies {
 /// The end of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodiesEnd {
-    /// How many of the ids or entries asked for are processed: at least one, fewer than asked for
-    /// where a limit cuts the answer. As many items are in the answer to [`Fetch`]; in that to
-    /// [`Tail`], entries whose body was lost are left out, as their ids are not in the set.
+    /// How many of the ids, prefixes or entries asked for are processed: at least one, fewer than
+    /// asked for where a limit cuts the answer. As many items are in the answer to [`Fetch`], or
+    /// more where ids share a prefix; in that to [`Tail`], entries whose body was lost are left
+    /// out, as their ids are not in the set.
     pub processed: u64,
 }
 

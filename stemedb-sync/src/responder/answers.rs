@@ -54,18 +54,18 @@ impl Open {
 
     pub(super) fn ids(&self, ask: &AskIds, limits: &Limits) -> Result<Ids, Refusal> {
         let fit = limits.message_len_max / ids::SUFFIX_LEN;
-        let ids = self.ids_of(&ask.prefixes, limits.ids_per_message_max.min(fit))?;
+        let ids = self.ids_of(&ask.prefixes, limits.ids_per_message_max.min(fit), 1)?;
         Ok(Ids { suffixes: ids::write_suffixes(&ids) })
     }
 
-    /// The ids of the snapshot that begin with these: one for each, or none is given.
-    fn ids_of(&self, prefixes: &[u8], max: usize) -> Result<Vec<Hash>, Refusal> {
+    /// The ids of the snapshot that begin with these: one to `each_max` for each, or none is given.
+    fn ids_of(&self, prefixes: &[u8], max: usize, each_max: usize) -> Result<Vec<Hash>, Refusal> {
         let prefixes = ids::read_prefixes(prefixes, max).map_err(|_| Refusal::Malformed)?;
         if prefixes.is_empty() {
             return Err(Refusal::Malformed);
         }
-        let found = self.pin.snapshot.find_by_prefix(prefixes).map_err(damaged)?;
-        found.into_iter().collect::<Option<_>>().ok_or(Refusal::Unknown)
+        let found = self.pin.snapshot.find_by_prefix(prefixes, each_max).map_err(damaged)?;
+        found.ok_or(Refusal::Unknown)
     }
 
     pub(super) fn descend(&self, ask: &Descend, limits: &Limits) -> Result<Subtrees, Refusal> {
@@ -97,14 +97,17 @@ impl Open {
         let max = limits.ids_per_message_max;
         let ids = match &ask.wanted {
             Wanted::Prefixes(prefixes) => {
-                // What is read of a request takes at most four times as much as it does.
-                let held = self.memory.reserve(prefixes.len().saturating_mul(4))?;
-                WantedIds::new(self.ids_of(prefixes, max)?.into(), held)
+                // What is read of a request takes four times as much as it does, and more where
+                // ids begin alike.
+                let mut held = self.memory.reserve(prefixes.len().saturating_mul(4))?;
+                let ids = self.ids_of(prefixes, max, ids::ALIKE_MAX)?;
+                held.resize(ids.len() * size_of::<Hash>())?;
+                WantedIds::new(ids.into(), true, held)
             }
             Wanted::Ids(bytes) => {
                 let ids = ids::read_ids(bytes, max).map_err(|_| Refusal::Malformed)?;
                 let held = self.memory.reserve(bytes.len())?;
-                WantedIds::new(ids.into(), held)
+                WantedIds::new(ids.into(), false, held)
             }
         };
         if ids.as_slice().is_empty() {

@@ -7,14 +7,17 @@ use stemedb_merkle::Hash;
 
 use super::open::Open;
 use crate::{
-    codec::bodies::{self, AbsentReason},
+    codec::{
+        bodies::{self, AbsentReason},
+        ids,
+    },
     internal::internal_error,
     keys::SessionKey,
     limits::Limits,
     memory::{Exhausted, Reservation},
     message::{Answer, Bodies, BodiesEnd, Echo, Refusal, Response, Symbols},
     replica::Source,
-    symbols,
+    symbols::{self, FIRST_FRAME},
 };
 
 /// The parts of an answer.
@@ -36,9 +39,8 @@ impl AnswerStream {
     }
 }
 
-/// Symbols of a part at least and at most: an eighth of those before it, so that an initiator that
-/// has peeled has hardly more under way in vain.
-const PART_SYMBOLS_MIN: u32 = 64;
+/// Symbols of a part at most. It has an eighth of those before it, or [`FIRST_FRAME`], so that an
+/// initiator that has peeled has hardly more under way in vain.
 const PART_SYMBOLS_MAX: u32 = 8_192;
 
 /// The parts of an answer of coded symbols. Those beyond the ones that a store keeps are made when
@@ -83,7 +85,7 @@ impl SymbolStream {
             return None;
         }
         let from = self.rest.start;
-        let count = (from / 8).max(PART_SYMBOLS_MIN).min(self.part_max);
+        let count = (from / 8).max(FIRST_FRAME).min(self.part_max);
         let end = from.saturating_add(count).min(self.rest.end);
         let symbols = match self.open.symbols(from..end, self.rest.end, self.symbols_max) {
             Ok(symbols) => symbols,
@@ -116,8 +118,6 @@ pub struct BodyStream {
     part: u32,
     ended: bool,
     held: Reservation,
-    /// Bytes that are held whatever is read.
-    parts_len: usize,
 }
 
 #[derive(Debug)]
@@ -126,25 +126,38 @@ enum Wanted {
     Entries(Range<u64>),
 }
 
-/// Ids that a request names.
+/// Ids that a request asks for.
 #[derive(Debug)]
 pub(super) struct WantedIds {
     ids: Box<[Hash]>,
+    by_prefix: bool,
     _held: Reservation,
 }
 
 impl WantedIds {
-    pub(super) fn new(ids: Box<[Hash]>, held: Reservation) -> Self {
-        Self { ids, _held: held }
+    /// Ids that a request names, or those that begin with the prefixes that it names.
+    pub(super) fn new(ids: Box<[Hash]>, by_prefix: bool, held: Reservation) -> Self {
+        Self { ids, by_prefix, _held: held }
     }
 
     pub(super) fn as_slice(&self) -> &[Hash] {
         &self.ids
     }
+
+    /// Whether the id at a place has the prefix of the one before it, and is asked for with it.
+    fn goes_along(&self, place: usize) -> bool {
+        let prefix = |place| self.ids.get(place).map(ids::prefix);
+        self.by_prefix && place.checked_sub(1).is_some_and(|one| prefix(one) == prefix(place))
+    }
 }
 
 /// Parts of an answer that are made and not taken in by the initiator yet.
 const PARTS_AHEAD: usize = 3;
+
+/// Bytes that an answer of bodies holds whatever is read.
+fn parts_len(part_len_max: usize) -> usize {
+    part_len_max.saturating_mul(PARTS_AHEAD)
+}
 
 impl BodyStream {
     pub(super) fn of_ids(
@@ -167,11 +180,9 @@ impl BodyStream {
 
     fn new(open: &Open, echo: Echo, wanted: Wanted, limits: &Limits) -> Result<Self, Exhausted> {
         let part_len_max = limits.part_len_max.max(1);
-        let parts_len = part_len_max.saturating_mul(PARTS_AHEAD);
         Ok(Self {
-            held: open.memory.reserve(parts_len)?,
+            held: open.memory.reserve(parts_len(part_len_max))?,
             key: open.key.clone(),
-            parts_len,
             echo,
             wanted,
             part_len_max,
@@ -196,7 +207,7 @@ impl BodyStream {
         }
         while self.rest() < self.part_len_max && !self.is_processed() {
             self.read(source);
-            let held = self.parts_len + self.ready.capacity();
+            let held = parts_len(self.part_len_max) + self.ready.capacity();
             if let Err(exhausted) = self.held.resize(held) {
                 (self.ready, self.given, self.ended) = (Vec::new(), 0, true);
                 return Some(Err(exhausted.into()));
@@ -204,7 +215,7 @@ impl BodyStream {
         }
         let bytes = self.cut();
         self.ended = self.rest() == 0 && self.is_processed();
-        let end = self.ended.then_some(BodiesEnd { processed: self.processed });
+        let end = self.ended.then(|| BodiesEnd { processed: self.asked_and_processed() });
         let part = self.part;
         self.part += 1;
         let answer = Answer::Bodies(Bodies { part, bytes, end });
@@ -233,11 +244,26 @@ impl BodyStream {
 
     /// Whether nothing more is read: all are processed, or enough for one answer.
     fn is_processed(&self) -> bool {
-        let all = match &self.wanted {
-            Wanted::Ids(ids) => ids.as_slice().len() as u64,
-            Wanted::Entries(entries) => entries.end - entries.start,
+        let (all, goes_along) = match &self.wanted {
+            Wanted::Ids(ids) => (ids.as_slice().len() as u64, ids.goes_along(self.place())),
+            Wanted::Entries(entries) => (entries.end - entries.start, false),
         };
-        self.processed >= all || self.made >= self.answer_len_aim
+        self.processed >= all || self.made >= self.answer_len_aim && !goes_along
+    }
+
+    /// How many of the ids, prefixes or entries asked for are processed.
+    fn asked_and_processed(&self) -> u64 {
+        let more = match &self.wanted {
+            Wanted::Ids(ids) => (0..self.place()).filter(|place| ids.goes_along(*place)).count(),
+            Wanted::Entries(_) => 0,
+        };
+        self.processed - more as u64
+    }
+
+    /// The place of the next id.
+    fn place(&self) -> usize {
+        let place = usize::try_from(self.processed);
+        place.unwrap_or_else(|_| internal_error("the place of an id"))
     }
 
     /// Reads as many bodies as make up a part with what is left over, or at least one.
@@ -252,8 +278,7 @@ impl BodyStream {
         // A source that reads nothing would be asked for ever.
         let processed = match &self.wanted {
             Wanted::Ids(ids) => {
-                let from = usize::try_from(self.processed).ok();
-                let ids = from.and_then(|from| ids.as_slice().get(from..));
+                let ids = ids.as_slice().get(self.place()..);
                 let ids = ids.unwrap_or_else(|| internal_error("an id asked for"));
                 let mut read = source.bodies(ids, aim);
                 read.resize(read.len().max(1), None);

@@ -7,11 +7,10 @@ use stemedb_merkle::{Hash, MappedSetError, history::TreeHead};
 
 use super::{Append, Config, Output, difference::Difference, flight::Flight};
 use crate::{
-    codec::CodecError,
+    codec::{CodecError, ids::IdPrefix},
     message::{Ask, Hello, NodeId, Refusal, Request, SetHead},
     replica::Pin,
     report::{Ending, Layer, Limited, Report, Why},
-    symbols::Prefix,
     violation::ProtocolViolation,
 };
 
@@ -31,8 +30,8 @@ pub(super) struct Core {
     pub(super) phase_clock: Clock,
     phase_started: Duration,
     pub(super) hello: Option<Hello>,
-    /// The prefixes of the ids of bodies that came with the peer's log, up to a limit.
-    pub(super) tailed: Vec<Prefix>,
+    /// First bytes of the ids of bodies that came with the peer's log, up to a limit.
+    pub(super) tailed: Vec<[u8; 16]>,
     /// Reason for which the peer takes no more bodies, if it does not.
     pub(super) push_refused: Option<Refusal>,
     /// Whether this store takes no more bodies.
@@ -82,7 +81,7 @@ pub(super) enum Transition {
     Symbols,
     Suffixes {
         mine: Vec<Hash>,
-        theirs: Vec<Prefix>,
+        theirs: Vec<IdPrefix>,
     },
     Descent(Why),
     Transfer(Box<Difference>),
@@ -285,11 +284,11 @@ impl Core {
     }
 }
 
-/// Prefix of an id by which a violation of the protocol is found: 16 bytes, as two bodies that
+/// First bytes of an id by which a violation of the protocol is found: 16, as two bodies that
 /// share fewer can be made, and both would then count as a violation by an honest peer.
-pub(super) fn prefix(id: &Hash) -> Prefix {
-    let [prefix, _] = crate::keys::halves(id);
-    prefix
+pub(super) fn half(id: &Hash) -> [u8; 16] {
+    let [half, _] = crate::keys::halves(id);
+    half
 }
 
 impl Appends {
@@ -357,10 +356,10 @@ mod tests {
     #[test]
     fn ids_that_share_a_few_bytes_are_told_apart() {
         let (one, mut other) = ([7; 32], [7; 32]);
-        assert_eq!(prefix(&one), prefix(&other));
+        assert_eq!(half(&one), half(&other));
         if let Some(byte) = other.get_mut(15) {
             *byte ^= 1;
         }
-        assert_ne!(prefix(&one), prefix(&other));
+        assert_ne!(half(&one), half(&other));
     }
 }

@@ -14,15 +14,14 @@ use crate::{
     codec::ids::{self, IdPrefix},
     message::{Ask, AskIds},
     report::Why,
-    symbols::Prefix,
 };
 
 #[derive(Debug)]
 pub(super) struct Suffixes {
     mine: Vec<Hash>,
     /// Prefixes of ids that were not asked for yet.
-    ahead: Vec<Prefix>,
-    under_way: BTreeMap<u64, Vec<Prefix>>,
+    ahead: Vec<IdPrefix>,
+    under_way: BTreeMap<u64, Vec<IdPrefix>>,
     found: Vec<Want>,
 }
 
@@ -30,7 +29,7 @@ impl Suffixes {
     pub(super) fn begin(
         core: &mut Core,
         mine: Vec<Hash>,
-        theirs: Vec<Prefix>,
+        theirs: Vec<IdPrefix>,
         now: Duration,
     ) -> (Self, Result<Transition, Stop>) {
         let mut suffixes =
@@ -47,13 +46,8 @@ impl Suffixes {
         now: Duration,
     ) -> Result<Transition, Stop> {
         let Some(known) = self.under_way.remove(&request) else { return Ok(Transition::Stay) };
-        let found = ids::join(&prefixes(&known), suffixes)?;
+        let found = ids::join(&known, suffixes)?;
         core.report.compared += found.len() as u64;
-        if found.iter().zip(&known).any(|(id, known)| !id.starts_with(known)) {
-            // The symbols gave what begins like an id of the peer and goes on in another way.
-            core.drop_requests();
-            return Ok(Transition::Descent(Why::OtherRoot));
-        }
         self.found.extend(found.into_iter().map(Want::Id));
         self.go_on(core, now)
     }
@@ -66,7 +60,7 @@ impl Suffixes {
         while !self.ahead.is_empty() && self.under_way.len() < under_way_max {
             let rest = self.ahead.split_off(self.ahead.len().min(at_once));
             let known = core::mem::replace(&mut self.ahead, rest);
-            let ask = AskIds { prefixes: ids::write_prefixes(&prefixes(&known)) };
+            let ask = AskIds { prefixes: ids::write_prefixes(&known) };
             let request = core.ask(Ask::Ids(ask), now)?;
             self.under_way.insert(request, known);
         }
@@ -81,8 +75,4 @@ impl Suffixes {
         }
         difference.transition(core)
     }
-}
-
-fn prefixes(known: &[Prefix]) -> Vec<IdPrefix> {
-    known.iter().map(ids::prefix).collect()
 }

@@ -4,7 +4,7 @@ use core::{ops::Range, time::Duration};
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{
-    core::{BODY_LIMIT, Core, Stop, Transition, prefix},
+    core::{BODY_LIMIT, Core, Stop, Transition, half},
     incoming::Incoming,
 };
 use crate::{
@@ -88,7 +88,7 @@ impl Tailing {
         for (body, id) in bodies.iter().zip(ids) {
             core.count_slice(&id, body.len());
             if core.tailed.len() < core.config.limits.ids_kept_max {
-                core.tailed.push(prefix(&id));
+                core.tailed.push(half(&id));
             }
         }
         core.append(bodies);

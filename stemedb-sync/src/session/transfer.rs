@@ -7,7 +7,7 @@ use stemedb_merkle::{Hash, set::Iter};
 
 use super::{
     Output, Read,
-    core::{BODY_LIMIT, Core, Moved, Stop, Transition, prefix},
+    core::{BODY_LIMIT, Core, Moved, Stop, Transition, half},
     difference::{Difference, Want},
     incoming::Incoming,
 };
@@ -36,6 +36,8 @@ pub(super) struct Transfer {
     wanted: VecDeque<Want>,
     /// Ids of bodies that came, or that the peer says it cannot give.
     theirs: Vec<Hash>,
+    /// Whether several came for one prefix, of which some may be held here.
+    alike: bool,
     /// Ids that only we have, as long as that is not checked.
     claimed: Option<Vec<Hash>>,
     at_once: usize,
@@ -61,8 +63,12 @@ struct Fetching {
     wants: Vec<Want>,
     /// For how many of them an item has come.
     at: usize,
-    /// How many bodies are among those.
-    got: usize,
+    /// How many items have come for the last of those.
+    alike: usize,
+    /// Id of the last item.
+    last: Hash,
+    /// How many items were no body.
+    withheld: u64,
     incoming: Incoming,
 }
 
@@ -126,6 +132,7 @@ impl Transfer {
         }
         Self {
             theirs: Vec::with_capacity(theirs.len()),
+            alike: false,
             claimed,
             wanted: if direction.pulls() && !core.declined {
                 theirs.into()
@@ -151,8 +158,7 @@ impl Transfer {
             && let Some(wants) = self.next_wants(core)
         {
             let request = core.ask(Ask::Fetch(Fetch { wanted: wanted(&wants) }), now)?;
-            self.fetches
-                .insert(request, Fetching { wants, at: 0, got: 0, incoming: Incoming::default() });
+            self.fetches.insert(request, Fetching::new(wants));
         }
         if self.reading.is_empty() && self.pushes.len() < most {
             self.reading = self.next_pushed()?;
@@ -183,10 +189,15 @@ impl Transfer {
             not_in_log(core, &mine)?;
             core.report.checked = true;
         }
-        Ok(Transition::Finish(Box::new(Moved {
-            theirs: core::mem::take(&mut self.theirs),
-            appended: self.appended,
-        })))
+        let mut theirs = core::mem::take(&mut self.theirs);
+        if self.alike {
+            for id in core::mem::take(&mut theirs) {
+                if !core.pin.snapshot.contains(&id)? {
+                    theirs.push(id);
+                }
+            }
+        }
+        Ok(Transition::Finish(Box::new(Moved { theirs, appended: self.appended })))
     }
 
     /// The next ids to ask for. Prefixes are asked for in ascending order.
@@ -242,12 +253,15 @@ impl Transfer {
                     let id = ids.next().unwrap_or_else(|| internal_error("a body without an id"));
                     core.count_slice(&id, body.len());
                     bodies.push(body);
-                    fetching.got += 1;
                     id
                 }
-                Item::Absent { id, .. } => id,
+                Item::Absent { id, .. } => {
+                    fetching.withheld += 1;
+                    id
+                }
             };
             fetching.accept(&id)?;
+            self.alike |= fetching.alike > 1;
             self.theirs.push(id);
         }
         core.append(bodies);
@@ -263,7 +277,7 @@ impl Transfer {
         if fetching.at != processed {
             return Err(ProtocolViolation::ItemCount.into());
         }
-        core.report.withheld += fetching.withheld();
+        core.report.withheld += fetching.withheld;
         for want in fetching.wants.iter().skip(processed).rev() {
             self.wanted.push_front(*want);
         }
@@ -365,7 +379,7 @@ impl Transfer {
     /// Gives a request for bodies up: what has not come is asked for again. A push is not given up.
     pub(super) fn give_up(&mut self, core: &mut Core, request: u64) -> bool {
         let Some(fetching) = self.fetches.remove(&request) else { return false };
-        core.report.withheld += fetching.withheld();
+        core.report.withheld += fetching.withheld;
         for want in fetching.wants.iter().skip(fetching.at).rev() {
             self.wanted.push_front(*want);
         }
@@ -374,24 +388,30 @@ impl Transfer {
 }
 
 impl Fetching {
-    /// Takes note of an item. Items come in the order asked for.
+    fn new(wants: Vec<Want>) -> Self {
+        let incoming = Incoming::default();
+        Self { wants, at: 0, alike: 0, last: [0; 32], withheld: 0, incoming }
+    }
+
+    /// Takes note of an item. Items come in the order asked for, and those of one prefix ascend.
     fn accept(&mut self, id: &Hash) -> Result<(), Stop> {
         let is_it = |want: &Want| match want {
             Want::Id(wanted) => wanted == id,
             Want::Prefix(prefix) => id.starts_with(prefix),
         };
+        let before = self.at.checked_sub(1).and_then(|at| self.wants.get(at));
         if self.wants.get(self.at).is_some_and(is_it) {
             self.at += 1;
-            return Ok(());
+            self.alike = 1;
+        } else if before.is_some_and(is_it) && self.last < *id && self.alike < ids::ALIKE_MAX {
+            self.alike += 1;
+        } else {
+            let twice = self.wants.iter().take(self.at).any(is_it);
+            let twice = if twice { ProtocolViolation::BodyTwice } else { ProtocolViolation::Body };
+            return Err(twice.into());
         }
-        let twice = self.wants.iter().take(self.at).any(is_it);
-        let violation = if twice { ProtocolViolation::BodyTwice } else { ProtocolViolation::Body };
-        Err(violation.into())
-    }
-
-    /// How many bodies the peer said it cannot give.
-    fn withheld(&self) -> u64 {
-        (self.at - self.got) as u64
+        self.last = *id;
+        Ok(())
     }
 }
 
@@ -404,7 +424,7 @@ fn fits(core: &Core, mine: &[Hash], theirs: &[Hash]) -> Result<bool, Stop> {
 /// Checks that nothing that came with the peer's log is ours alone.
 fn not_in_log(core: &mut Core, mine: &[Hash]) -> Result<(), Stop> {
     core.tailed.sort_unstable();
-    if mine.iter().any(|id| core.tailed.binary_search(&prefix(id)).is_ok()) {
+    if mine.iter().any(|id| core.tailed.binary_search(&half(id)).is_ok()) {
         return Err(ProtocolViolation::Body.into());
     }
     Ok(())

@@ -34,19 +34,20 @@ fn mix(mut z: u64) -> u64 {
     z ^ z >> 31
 }
 
-pub(crate) fn check(key: [u8; 16], front: &[u8]) -> u64 {
+/// The hash of a prefix, of which the lower half is the check.
+pub(crate) fn hash(key: [u8; 16], prefix: &[u8]) -> u64 {
     let half = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
     let mut hasher = SipHasher::new_with_keys(half(&key[..8]), half(&key[8..]));
-    hasher.write(front);
+    hasher.write(prefix);
     hasher.finish()
 }
 
-/// The indices below `end` of the id with a check.
-pub(crate) fn indices(check: u64, end: u64) -> Vec<u64> {
+/// The indices below `end` of the id with a hash.
+pub(crate) fn indices(hash: u64, end: u64) -> Vec<u64> {
     let mut found = vec![0];
     let (mut stage, mut draws, mut last) = (0_u64, 0_u64, 0_u64);
     loop {
-        let bits = mix(check.wrapping_add((draws + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        let bits = mix(hash.wrapping_add((draws + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)));
         let draw = (bits >> 32).max(bits % (1 << 32));
         draws += 1;
         let stage_end = 1 << (14 + 3 * stage);
@@ -76,19 +77,20 @@ fn smallest_above(quotient: u64) -> u64 {
 
 /// The symbols from `from` to `to` of a set.
 pub(crate) fn symbols(key: [u8; 16], ids: &[Id], from: u64, to: u64) -> Vec<Symbol> {
-    let placed: Vec<(u128, u64, Vec<u64>)> = ids
+    let placed: Vec<(u64, u32, Vec<u64>)> = ids
         .iter()
         .map(|id| {
-            let check = check(key, &id[..16]);
-            (u128::from_le_bytes(id[..16].try_into().unwrap()), check, indices(check, to))
+            let hash = hash(key, &id[..8]);
+            let check = u32::try_from(hash % (1 << 32)).unwrap();
+            (u64::from_le_bytes(id[..8].try_into().unwrap()), check, indices(hash, to))
         })
         .collect();
     (from..to)
         .map(|index| {
             let mut symbol = Symbol::default();
-            for (front, check, indices) in &placed {
+            for (prefix, check, indices) in &placed {
                 if indices.contains(&index) {
-                    symbol.sum ^= front;
+                    symbol.sum ^= prefix;
                     symbol.check ^= check;
                     symbol.count += 1;
                 }

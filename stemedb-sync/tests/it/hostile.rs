@@ -15,7 +15,7 @@ use stemedb_sync::{
     },
     message::{
         Answer, Ask, Bodies, BodiesEnd, CursorState, Finished, Ids, Refusal, Request, Response,
-        SetHead,
+        SetHead, Wanted,
     },
     report::Layer,
     symbols::{CheckKey, Indices, decode, encode},
@@ -233,6 +233,42 @@ fn empty_answers() {
 fn duplicate_bodies() {
     let report = fetch(|bodies| bodies.bytes = bodies.bytes.repeat(2));
     assert_eq!(report.ending, Ending::ProtocolViolation(ProtocolViolation::BodyTwice));
+    // The last one again, right behind itself.
+    let report = fetch(|bodies| bodies.bytes.extend_from_within(bodies.bytes.len() - 10..));
+    assert_eq!(report.ending, Ending::ProtocolViolation(ProtocolViolation::BodyTwice));
+}
+
+/// Several ids may have one prefix, but not any number of them, and not in any order.
+#[test]
+fn made_up_ids_of_one_prefix() {
+    let with = |last_bytes: &[u8]| {
+        let report = against(&[], &Limits::default(), |request, mut response| {
+            if let (Ask::Fetch(fetch), Answer::Bodies(bodies)) =
+                (&request.ask, &mut response.answer)
+                && let Wanted::Prefixes(prefixes) = &fetch.wanted
+            {
+                bodies.bytes.clear();
+                for prefix in prefixes.chunks(8) {
+                    for last in last_bytes {
+                        let mut id = [0; 32];
+                        id[..8].copy_from_slice(prefix);
+                        id[31] = *last;
+                        bodies::write_absent(&id, AbsentReason::Missing, &mut bodies.bytes);
+                    }
+                }
+            }
+            vec![response]
+        });
+        (report.ending, report.equal)
+    };
+    for last_bytes in [&[1, 2, 3, 4, 5][..], &[2, 1], &[1, 1], &[1, 3, 2]] {
+        let ending = Ending::ProtocolViolation(ProtocolViolation::BodyTwice);
+        assert_eq!(with(last_bytes), (ending, false), "{last_bytes:?}");
+    }
+    // That these are not ids of the peer comes out in the check, and costs a session.
+    for last_bytes in [&[1, 2, 3, 4][..], &[1]] {
+        assert_eq!(with(last_bytes), (Ending::Complete, true), "{last_bytes:?}");
+    }
 }
 
 #[test]
@@ -391,7 +427,7 @@ fn symbols_that_never_peel() {
             _ => return vec![response],
         };
         // The sums and checks are anything, the counts stay.
-        for symbol in bytes.chunks_mut(26) {
+        for symbol in bytes.chunks_mut(14) {
             symbol[0] = random.bytes::<1>()[0];
         }
         vec![response]
@@ -401,7 +437,7 @@ fn symbols_that_never_peel() {
     assert!(report.equal && report.rounds < 30, "{}", report.rounds);
 }
 
-/// Two ids of one front, as 2^64 hashes find them: their sums and checks cancel wherever they are,
+/// Two ids of one prefix, as 2^32 hashes find them: their sums and checks cancel wherever they are,
 /// so that they never part.
 #[test]
 fn crafted_cancelling_ids() {
@@ -414,7 +450,7 @@ fn crafted_cancelling_ids() {
         };
         let mut symbols = decode(bytes, from, n, 100_000).unwrap();
         for (index, symbol) in (from..).zip(&mut symbols) {
-            let held = Indices::new(key.check(7)).take_while(|held| *held <= index).last();
+            let held = Indices::new(key.hash(7)).take_while(|held| *held <= index).last();
             symbol.count += if held == Some(index) { 2 } else { 0 };
         }
         *bytes = encode(&symbols, from, n);
@@ -492,11 +528,14 @@ fn reordered_replies() {
 
 #[test]
 fn a_peer_that_goes_silent() {
-    let report = against(&[], &Limits::default(), |request, response| {
-        if request.envelope.request < 2 { vec![response] } else { Vec::new() }
-    });
-    assert_eq!(report.ending, Ending::Silent);
-    assert_eq!(report.repeats, 4);
+    // What differs is found with the first answer: then there are a fetch and a push.
+    for (without, requests) in [(&[][..], 2), (&[Layer::Symbols], 1)] {
+        let report = against(without, &Limits::default(), |request, response| {
+            if request.envelope.request < 2 { vec![response] } else { Vec::new() }
+        });
+        assert_eq!(report.ending, Ending::Silent);
+        assert_eq!(report.repeats, 4 * requests);
+    }
 }
 
 /// The first byte of an answer comes each time it is asked for, and never more of it.

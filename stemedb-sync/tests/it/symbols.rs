@@ -32,8 +32,8 @@ fn extension_of(ids: &[Id], range: std::ops::Range<u32>) -> Vec<Symbol> {
     extension.into_symbols()
 }
 
-fn prefix(id: &Id) -> [u8; 16] {
-    id[..16].try_into().unwrap()
+fn prefix(id: &Id) -> [u8; 8] {
+    id[..8].try_into().unwrap()
 }
 
 #[test]
@@ -95,22 +95,63 @@ fn insertions_commute_and_removals_undo_them() {
 
 #[test]
 fn a_sketch_survives_its_elements() {
-    let sketch = sketch_of(&Random(10).ids(100), 130);
-    let elements = sketch.to_elements();
-    assert_eq!(elements.len(), 1 + 130);
-    assert_eq!(Sketch::from_elements(KEY, &elements), Ok(sketch));
-    assert_eq!(Sketch::from_elements([0; 16], &elements), Err(SketchError::Key));
-    assert_eq!(Sketch::from_elements(KEY, &[]), Err(SketchError::Unknown));
-    assert_eq!(Sketch::from_elements(KEY, &elements[..1]), Err(SketchError::Length(0)));
-    // Fewer symbols are a shorter sketch: the checkpoint knows how long it is.
-    assert_eq!(Sketch::from_elements(KEY, &elements[..77]).unwrap().len(), 76);
-    for bit in 0..256 {
-        let mut bad = elements.clone();
-        bad[0][bit / 8] ^= 1 << (bit % 8);
-        let expected =
-            if (64..128).contains(&bit) { SketchError::Key } else { SketchError::Unknown };
-        assert_eq!(Sketch::from_elements(KEY, &bad), Err(expected), "{bit}");
+    for len in [130, 131] {
+        let sketch = sketch_of(&Random(10).ids(100), len);
+        let elements = sketch.to_elements();
+        assert_eq!(elements.len(), 1 + len.div_ceil(2));
+        assert_eq!(Sketch::from_elements(KEY, &elements), Ok(sketch.clone()));
+        assert_eq!(Sketch::from_elements([0; 16], &elements), Err(SketchError::Key));
+        assert_eq!(Sketch::from_elements(KEY, &[]), Err(SketchError::Unknown));
+        for cut in 1..elements.len() {
+            let cut = Sketch::from_elements(KEY, &elements[..cut]);
+            assert_eq!(cut, Err(SketchError::Length(len as u64)));
+        }
+        for bit in 0..256 {
+            let mut bad = elements.clone();
+            bad[0][bit / 8] ^= 1 << (bit % 8);
+            let expected = match bit {
+                0..64 => Err(SketchError::Unknown),
+                64..128 => Err(SketchError::Key),
+                // The checkpoint says how many ids it has, and compares.
+                128..192 => {
+                    let found = Sketch::from_elements(KEY, &bad).unwrap();
+                    assert_eq!(found.count(), sketch.count() ^ 1 << (bit - 128));
+                    assert_eq!(found.symbols(0, u32::MAX), sketch.symbols(0, u32::MAX));
+                    continue;
+                }
+                bit => Err(SketchError::Length(len as u64 ^ 1 << (bit - 192))),
+            };
+            assert_eq!(Sketch::from_elements(KEY, &bad), expected, "{bit}");
+        }
     }
+    // What is no symbol is zeros.
+    let mut elements = sketch_of(&Random(10).ids(100), 131).to_elements();
+    elements.last_mut().unwrap()[31] = 1;
+    assert_eq!(Sketch::from_elements(KEY, &elements), Err(SketchError::Length(131)));
+    // Nor is there a sketch without symbols, or of more than there are.
+    let mut none = [Sketch::new(KEY, 1).to_elements()[0]];
+    for (fill, len) in [(0, 0), (0xff, u64::MAX)] {
+        none[0][24..].fill(fill);
+        assert_eq!(Sketch::from_elements(KEY, &none), Err(SketchError::Length(len)));
+    }
+}
+
+/// A set that has more ids than a symbol can count.
+#[test]
+fn counts_are_modulo_2_to_the_32() {
+    const N: u64 = (1 << 32) + 5;
+    let mut elements = Sketch::new(KEY, 3).to_elements();
+    elements[0][16..24].copy_from_slice(&N.to_le_bytes());
+    let sketch = Sketch::from_elements(KEY, &elements).unwrap();
+    assert_eq!(sketch.count(), N);
+    let symbol = |count: i32| Symbol { count, ..Symbol::default() };
+    let symbols = [symbol(5), symbol(i32::MIN), symbol(-1)];
+    let bytes = encode(&symbols, 0, N);
+    assert_eq!(decode(&bytes, 0, N, 3), Ok(symbols.to_vec()));
+    assert_eq!(bytes[12], 0, "as many as there are to be at index 0");
+    // What one set has more than the other is right all the same.
+    let difference = symbol(i32::MIN).minus(symbol(i32::MAX));
+    assert_eq!(difference.count, 1);
 }
 
 #[test]
@@ -129,18 +170,18 @@ fn the_fixtures_of_an_independent_implementation() {
     let mapping = fixtures["mapping"].as_array().unwrap();
     assert_eq!(mapping.len(), 16);
     for case in mapping {
-        let prefix: [u8; 16] = bytes(&case["id"])[..16].try_into().unwrap();
-        let check = CheckKey::new(key(case)).check(u128::from_le_bytes(prefix));
-        assert_eq!(check, number(&case["check"]));
-        assert_eq!(coded_symbols::check(key(case), &prefix), check);
-        let indices: Vec<u64> = Indices::new(check).map(u64::from).collect();
+        let prefix: [u8; 8] = bytes(&case["id"])[..8].try_into().unwrap();
+        let hash = CheckKey::new(key(case)).hash(u64::from_le_bytes(prefix));
+        assert_eq!(hash, number(&case["hash"]));
+        assert_eq!(coded_symbols::hash(key(case), &prefix), hash);
+        let indices: Vec<u64> = Indices::new(hash).map(u64::from).collect();
         assert_eq!(indices[..20], list(&case["indices"]));
         assert_eq!(indices.len() as u64, case["indices_in_all"].as_u64().unwrap());
         assert_eq!(indices.last().copied(), case["last"].as_u64());
-        let behind = Indices::starting_at(check, 16_384).map(u64::from).take(8);
+        let behind = Indices::starting_at(hash, 16_384).map(u64::from).take(8);
         assert_eq!(behind.collect::<Vec<_>>(), list(&case["from_16384"]));
         // The definition of these tests is held to the same.
-        assert_eq!(coded_symbols::indices(check, 1 << 30), indices);
+        assert_eq!(coded_symbols::indices(hash, 1 << 30), indices);
     }
     let sets = fixtures["sets"].as_array().unwrap();
     assert_eq!(sets.len(), 5);
@@ -156,9 +197,9 @@ fn the_fixtures_of_an_independent_implementation() {
         let expected: Vec<Symbol> = symbols
             .iter()
             .map(|symbol| Symbol {
-                sum: u128::from_le_bytes(bytes(&symbol["sum"]).try_into().unwrap()),
-                check: number(&symbol["check"]),
-                count: symbol["count"].as_i64().unwrap(),
+                sum: u64::from_le_bytes(bytes(&symbol["sum"]).try_into().unwrap()),
+                check: u32::try_from(number(&symbol["check"])).unwrap(),
+                count: i32::try_from(symbol["count"].as_i64().unwrap()).unwrap(),
             })
             .collect();
         assert_eq!(extension.into_symbols(), expected);
@@ -168,7 +209,7 @@ fn the_fixtures_of_an_independent_implementation() {
 
 /// Peels the symbols of two sets, of which so many more are shown until it is done, and returns the
 /// prefixes on either side and how many symbols it took.
-fn peel(local: &[Id], remote: &[Id], step: usize) -> ([BTreeSet<[u8; 16]>; 2], usize) {
+fn peel(local: &[Id], remote: &[Id], step: usize) -> ([BTreeSet<[u8; 8]>; 2], usize) {
     let differences = local.len() + remote.len();
     let end = u32::try_from(3 * differences + 3_000).unwrap();
     let [ours, theirs] = [local, remote].map(|ids| extension_of(ids, 0..end));
@@ -181,9 +222,6 @@ fn peel(local: &[Id], remote: &[Id], step: usize) -> ([BTreeSet<[u8; 16]>; 2], u
     }
     assert_eq!(peeler.run(), Outcome::Complete);
     assert!(peeler.items().len() <= peeler.symbols_taken());
-    for item in peeler.items() {
-        assert_eq!(item.check, coded_symbols::check(KEY, &item.prefix));
-    }
     let found: [BTreeSet<_>; 2] = [peeler.only_local().collect(), peeler.only_remote().collect()];
     assert_eq!(found[0].len() + found[1].len(), peeler.items().len(), "an item came twice");
     (found, peeler.symbols_taken())
@@ -217,10 +255,10 @@ proptest! {
 
     #[test]
     fn symbols_survive_the_wire(
-        symbols in prop::collection::vec(any::<(u128, u64, i64)>(), 0..40),
+        symbols in prop::collection::vec(any::<(u64, u32, i32)>(), 0..40),
         from: u32,
         n: u64,
-        shift in 0_u32..64,
+        shift in 0_u32..32,
     ) {
         let symbols: Vec<Symbol> = symbols
             .into_iter()
@@ -253,31 +291,30 @@ proptest! {
 
 #[test]
 fn counts_are_written_in_one_way_only() {
-    let with = |varint: &[u8]| decode(&[&[0; 24], varint].concat(), 0, 0, 9);
+    let with = |varint: &[u8]| decode(&[&[0; 12], varint].concat(), 0, 0, 9);
     let count = |varint: &[u8]| with(varint).unwrap()[0].count;
     assert_eq!([0, 1, 2, 3, 0x7f].map(|byte| count(&[byte])), [0, -1, 1, -2, -64]);
     assert_eq!(count(&[0x80, 1]), 64);
-    let most = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1];
-    assert_eq!(count(&most), i64::MIN);
+    let most = [0xff, 0xff, 0xff, 0xff, 0xf];
+    assert_eq!(count(&most), i32::MIN);
     assert_eq!(with(&[0x80, 0]), Err(DecodeError::Varint));
     assert_eq!(with(&[0x80, 0x80, 0]), Err(DecodeError::Varint));
-    assert_eq!(with(&[&most[..9], &[2]].concat()), Err(DecodeError::Varint));
-    assert_eq!(with(&[&most[..9], &[0x81, 0]].concat()), Err(DecodeError::Varint));
-    assert_eq!(with(&most[..9]), Err(DecodeError::Truncated));
+    assert_eq!(with(&[&most[..4], &[0x10]].concat()), Err(DecodeError::Varint));
+    assert_eq!(with(&[&most[..4], &[0x8f, 0]].concat()), Err(DecodeError::Varint));
+    assert_eq!(with(&most[..4]), Err(DecodeError::Truncated));
     assert_eq!(with(&[]), Err(DecodeError::Truncated));
 }
 
 #[test]
-fn a_symbol_takes_little_more_than_25_bytes() {
+fn a_symbol_takes_little_more_than_13_bytes() {
     const N: usize = 100_000;
     let symbols = sketch_of(&Random(11).ids(N), SKETCH_LEN).symbols(0, u32::MAX);
-    for (count, len_max) in [(FIRST_FRAME as usize, 1_660), (1_000, 25_350), (SKETCH_LEN, 410_500)]
-    {
+    for (count, len_max) in [(FIRST_FRAME as usize, 229), (1_000, 13_350), (SKETCH_LEN, 213_900)] {
         let len = encode(&symbols[..count], 0, N as u64).len();
         assert!(len <= len_max, "{count}: {len}");
     }
     // Without the right number of ids it would be more.
-    assert!(encode(&symbols[..1_000], 0, 0).len() > 26_000);
+    assert!(encode(&symbols[..1_000], 0, 0).len() > 14_000);
 }
 
 #[test]
@@ -291,7 +328,7 @@ fn the_difference_is_estimated_within_its_error() {
             let local = (size * share).round();
             for run in 0..RUNS {
                 let mut random = Random(u64::from(difference) << 40 | u64::from(run));
-                let mut sides = [0, 1].map(|_| Extension::new(KEY, 0..FIRST_FRAME));
+                let mut sides = [0, 1].map(|_| Extension::new(KEY, 0..64));
                 for number in 0..difference {
                     sides[usize::from(f64::from(number) >= local)].insert(&random.id());
                 }
@@ -324,9 +361,9 @@ fn estimates_of_little_or_nonsense() {
     assert_eq!(estimate(&[Symbol::default(); 64]).unwrap().difference, 0);
     let hidden = Symbol { sum: 1, ..Symbol::default() };
     assert_eq!(estimate(&[hidden, Symbol::default()]).unwrap().difference, 1);
-    for counts in [[i64::MAX, i64::MIN], [i64::MIN, i64::MAX], [0, i64::MIN], [i64::MIN, 0]] {
+    for counts in [[i32::MAX, i32::MIN], [i32::MIN, i32::MAX], [0, i32::MIN], [i32::MIN, 0]] {
         let estimate = estimate(&counts.map(with)).unwrap();
-        assert!(estimate.difference >= 1 << 62 && estimate.error.is_finite());
+        assert!(estimate.difference >= 1 << 30 && estimate.error.is_finite());
     }
 }
 

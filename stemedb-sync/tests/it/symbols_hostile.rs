@@ -30,7 +30,7 @@ fn lone(id: &Id) -> Symbol {
 }
 
 fn indices(id: &Id, end: u64) -> Vec<u64> {
-    coded_symbols::indices(coded_symbols::check(KEY, &id[..16]), end)
+    coded_symbols::indices(coded_symbols::hash(KEY, &id[..8]), end)
 }
 
 #[test]
@@ -41,14 +41,14 @@ fn honest_symbols_are_complete() {
 
 /// Why the roots decide: with one such pair on each side, symbols see no difference at all.
 #[test]
-fn ids_that_share_a_front_never_part() {
+fn ids_that_share_a_prefix_never_part() {
     let mut random = Random(2);
     let [one, mut other] = [random.id(), random.id()];
-    other[..16].copy_from_slice(&one[..16]);
+    other[..8].copy_from_slice(&one[..8]);
     let more = random.ids(20);
     let (peeler, outcome) = peel(&symbols_of(&[&more[..], &[one, other]].concat(), 4_000));
     assert_eq!(outcome, Outcome::Stalled);
-    assert!(peeler.only_remote().all(|prefix| prefix != one[..16]));
+    assert!(peeler.only_remote().all(|prefix| prefix != one[..8]));
 
     let mut peeler = Peeler::new(KEY);
     for (ours, theirs) in symbols_of(&[one], 100).iter().zip(symbols_of(&[other], 100)) {
@@ -57,15 +57,15 @@ fn ids_that_share_a_front_never_part() {
     assert_eq!((peeler.run(), peeler.items()), (Outcome::Complete, &[][..]));
 }
 
-/// Two ids whose checks are equal are at the same indices, and are never seen alone. (To find such
+/// Two ids whose hashes are equal are at the same indices, and are never seen alone. (To find such
 /// a pair takes 2^32 hashes, so these are made up.)
 #[test]
-fn ids_that_share_a_check_never_part() {
+fn ids_that_share_a_hash_never_part() {
     let mut random = Random(3);
     let mut symbols = symbols_of(&random.ids(20), 4_000);
-    let check = random.next();
-    let pair = Symbol { sum: u128::from(random.next()), check: 0, count: 2 };
-    for index in coded_symbols::indices(check, 4_000) {
+    let hash = random.next();
+    let pair = Symbol { sum: random.next(), check: 0, count: 2 };
+    for index in coded_symbols::indices(hash, 4_000) {
         let symbol = &mut symbols[usize::try_from(index).unwrap()];
         symbol.sum ^= pair.sum;
         symbol.count += pair.count;
@@ -73,8 +73,10 @@ fn ids_that_share_a_check_never_part() {
     assert_eq!(peel(&symbols).1, Outcome::Stalled);
 }
 
+/// What looks like one id and is at an index where that is not, is several, or made up: it is left
+/// alone.
 #[test]
-fn an_id_where_it_does_not_belong_is_noticed() {
+fn an_id_where_it_does_not_belong_is_no_id() {
     let id = Random(4).id();
     let at = indices(&id, 100);
     for index in 0..100 {
@@ -82,10 +84,11 @@ fn an_id_where_it_does_not_belong_is_noticed() {
         symbols[index] = lone(&id);
         // Where it belongs, it is missing from the others.
         let (peeler, outcome) = peel(&symbols);
-        assert_eq!(outcome, Outcome::Suspicious, "{index}");
         let belongs = at.contains(&(index as u64));
+        let expected = if belongs { Outcome::Suspicious } else { Outcome::Stalled };
+        assert_eq!(outcome, expected, "{index}");
         assert!(belongs || symbols_of(&[id], 100)[index].is_empty());
-        assert!(peeler.items().len() <= 1);
+        assert!(peeler.items().len() <= usize::from(belongs));
     }
     assert_eq!(peel(&symbols_of(&[id], 100)).1, Outcome::Complete);
 
@@ -94,7 +97,7 @@ fn an_id_where_it_does_not_belong_is_noticed() {
         let mut symbols = vec![Symbol { count: 2, ..Symbol::default() }; 100];
         symbols[usize::try_from(index).unwrap()] = lone(&id);
         let (peeler, outcome) = peel(&symbols);
-        assert_eq!((peeler.items().len(), outcome), (0, Outcome::Suspicious), "{index}");
+        assert_eq!((peeler.items().len(), outcome), (0, Outcome::Stalled), "{index}");
     }
 }
 
@@ -155,8 +158,8 @@ fn symbols_that_come_later_can_still_contradict() {
 #[test]
 fn extreme_counts_do_no_harm() {
     let id = Random(7).id();
-    for count in [i64::MIN, i64::MIN + 1, i64::MAX, -2, 0, 2] {
-        for other in [i64::MIN, -1, 0, i64::MAX] {
+    for count in [i32::MIN, i32::MIN + 1, i32::MAX, -2, 0, 2] {
+        for other in [i32::MIN, -1, 0, i32::MAX] {
             let mut peeler = Peeler::new(KEY);
             for symbol in symbols_of(&[id], 40) {
                 let with = |count| Symbol { count, ..symbol };
@@ -196,13 +199,13 @@ fn crafted(seed: u64, len: usize) -> Vec<Symbol> {
                 symbol.sum ^= held.sum;
                 symbol.check ^= held.check;
             }
-            let times = if lawful { 1 } else { [1, 1, 1, -1, 2, i64::MAX][pick(&mut random, 6)] };
+            let times = if lawful { 1 } else { [1, 1, 1, -1, 2, i32::MAX][pick(&mut random, 6)] };
             symbol.count = symbol.count.wrapping_add(times);
         }
     }
     if pick(&mut random, 3) == 0 {
         let index = pick(&mut random, len);
-        symbols[index].check ^= random.next();
+        symbols[index].check ^= u32::try_from(random.next() >> 32).unwrap();
     }
     symbols
 }
@@ -237,7 +240,7 @@ proptest! {
             let mut explained = vec![Symbol::default(); len];
             for item in items {
                 let mut id = [0; 32];
-                id[..16].copy_from_slice(&item.prefix);
+                id[..8].copy_from_slice(&item.prefix);
                 for (sum, symbol) in explained.iter_mut().zip(symbols_of(&[id], len)) {
                     sum.sum ^= symbol.sum;
                     sum.check ^= symbol.check;
@@ -250,7 +253,7 @@ proptest! {
     }
 
     #[test]
-    fn noise_is_never_complete(noise in prop::collection::vec(any::<(u128, u64, i8)>(), 1..60)) {
+    fn noise_is_never_complete(noise in prop::collection::vec(any::<(u64, u32, i8)>(), 1..60)) {
         let symbols: Vec<Symbol> = noise
             .into_iter()
             .map(|(sum, check, count)| Symbol { sum, check, count: (count % 3).into() })

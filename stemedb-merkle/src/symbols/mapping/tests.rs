@@ -55,23 +55,23 @@ fn steps_are_those_of_the_definition() {
 fn stages_join() {
     let ends: Vec<u32> = (0..8).map(stage_end).collect();
     assert_eq!(ends, [14, 17, 20, 23, 26, 29, 30, 30].map(|bits| 1 << bits));
-    let mut check = 1;
+    let mut hash = 1;
     for _ in 0..2_000 {
-        check = mix(check);
-        let all: Vec<u32> = Indices::new(check).collect();
+        hash = mix(hash);
+        let all: Vec<u32> = Indices::new(hash).collect();
         assert!(all.is_sorted_by(|a, b| a < b));
         assert_eq!(all.first(), Some(&0));
         for from in [0, 1, 5, 16_383, 16_384, 16_385, 131_072, 200_000, 1 << 29, INDEX_END - 1] {
             let rest: Vec<u32> = all.iter().copied().filter(|index| *index >= from).collect();
-            assert_eq!(Indices::starting_at(check, from).collect::<Vec<_>>(), rest, "{from}");
+            assert_eq!(Indices::starting_at(hash, from).collect::<Vec<_>>(), rest, "{from}");
         }
         for end in [1, 2, 5_000, 16_384, 16_385, 150_000] {
             let some: Vec<u32> = all.iter().copied().take_while(|index| *index < end).collect();
-            let mut walk = Walk::new(check);
+            let mut walk = Walk::new(hash);
             let walked = core::iter::once(0).chain(core::iter::from_fn(|| walk.advance(end)));
             assert_eq!(walked.collect::<Vec<_>>(), some, "{end}");
         }
-        let past_the_end = Indices::starting_at(check, u32::MAX).next();
+        let past_the_end = Indices::starting_at(hash, u32::MAX).next();
         assert_eq!(past_the_end, None);
     }
 }
