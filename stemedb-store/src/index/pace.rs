@@ -71,7 +71,7 @@ impl CheckpointPace {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::mpsc, thread};
+    use std::{sync::mpsc, thread, time::Duration};
 
     use super::*;
 
@@ -98,8 +98,9 @@ mod tests {
                     pace.wait(last + 1, 0);
                     done.send(()).unwrap();
                 });
-                pace.cover(100);
-                assert_eq!(over.try_recv(), Err(mpsc::TryRecvError::Empty));
+                // One that does not wait is done long before.
+                let waits = over.recv_timeout(Duration::from_millis(200));
+                assert_eq!(waits, Err(mpsc::RecvTimeoutError::Timeout));
                 resume(pace);
                 over.recv().unwrap();
             });
