@@ -93,10 +93,12 @@ pub(super) fn look_up(
 
 /// The block of an id, by its first eight bytes, and its bit in each word, by the next eight.
 fn place(id: &Hash, blocks: usize) -> (usize, [u64; 8]) {
-    let (front, _) = id.as_chunks::<8>();
-    let [first, second] = [front.first(), front.get(1)].map(|word| word.copied().unwrap_or([0; 8]));
+    let (&[first, second, ..], _) = id.as_chunks::<8>() else {
+        unreachable!("internal error: the words of an id")
+    };
     let product = u128::from(u64::from_be_bytes(first)) * blocks as u128;
-    let at = usize::try_from(product >> 64).unwrap_or(0);
+    let at = usize::try_from(product >> 64);
+    let at = at.unwrap_or_else(|_| unreachable!("internal error: a block behind the last"));
     let second = u64::from_be_bytes(second);
     (at, core::array::from_fn(|word| 1 << (second >> (6 * word) & 63)))
 }
