@@ -71,9 +71,9 @@ const PIECE_LEN: usize = 1 << 20;
 /// What writes parts that lie behind one another, at an offset in the batch.
 pub(crate) type WriteParts<'w> = &'w mut dyn FnMut(&mut [IoSlice<'_>], u64) -> io::Result<()>;
 
-/// Makes and writes the bytes of a batch, a piece at a time; the header comes last where there are
-/// several. Appends a [`Placed`] for each record, and returns the header. `buffer` is memory to
-/// use.
+/// Makes and writes the bytes of a batch, a piece at a time and front to back: what is left of one
+/// whose process was killed is zeros from somewhere on, which is how the judge of gaps knows it.
+/// Appends a [`Placed`] for each record, and returns the header. `buffer` is memory to use.
 ///
 /// The caller has checked that all lengths, indexes and times are within their limits.
 ///
@@ -87,32 +87,17 @@ pub(crate) fn write_batch<R: ToRecord>(
     placed: &mut Vec<Placed>,
     write: WriteParts<'_>,
 ) -> io::Result<BatchHeader> {
-    let payload_len: u64 = records.iter().map(R::record_len).sum();
-    let mut header = BatchHeader {
-        payload_len: in_segment(payload_len),
-        records: in_segment(records.len()),
-        entries: 0,
-        first_index: place.next_index,
-        durable_upto: place.durable_upto,
-        first_time: place.last_time,
-        last_time: place.last_time,
-    };
-    // The header is known when all records are.
+    let header = header_of(records, place);
     buffer.clear();
-    buffer.extend_from_slice(&[0; batch::HEADER_LEN]);
+    buffer.extend_from_slice(&header.encode(place.salt, place.position));
     let mut piece = Piece { buffer, in_place: Vec::new(), in_place_len: 0, start: 0 };
     placed.reserve(records.len());
-    let mut next_index = place.next_index;
+    let mut numbers = Numbers::new(place);
     let mut offset = batch::HEADER_LEN as u64;
     for record in records {
         let position = place.position.wrapping_add(offset);
         offset += record.record_len();
-        let next_time = || place.now.max(header.last_time.wrapping_add(1));
-        let (kind, index, time) = match record.to_be() {
-            As::Entry => (Kind::Entry, next_index, next_time()),
-            As::Heal(hole) => (Kind::Heal, hole.index.get(), hole.time.as_ntp64()),
-            As::Restored { kind, time } => (kind, next_index, time),
-        };
+        let (kind, index, time) = numbers.next(record.to_be());
         let body = record.body();
         let head = Head {
             kind,
@@ -124,31 +109,67 @@ pub(crate) fn write_batch<R: ToRecord>(
         };
         piece.push(&head.encode(place.salt, position), body);
         placed.push(Placed::new(&head, position));
+        if piece.len() >= PIECE_LEN {
+            piece.write(write)?;
+        }
+    }
+    piece.buffer.extend_from_slice(&batch::END);
+    piece.write(write)?;
+    Ok(header)
+}
+
+/// The header of a batch of these records.
+fn header_of<R: ToRecord>(records: &[R], place: &Place) -> BatchHeader {
+    let payload_len: u64 = records.iter().map(R::record_len).sum();
+    let mut header = BatchHeader {
+        payload_len: in_segment(payload_len),
+        records: in_segment(records.len()),
+        entries: 0,
+        first_index: place.next_index,
+        durable_upto: place.durable_upto,
+        first_time: place.last_time,
+        last_time: place.last_time,
+    };
+    let mut numbers = Numbers::new(place);
+    for record in records {
+        let (kind, _, time) = numbers.next(record.to_be());
         if kind.takes_index() {
             if header.entries == 0 {
                 header.first_time = time;
             }
             header.entries += 1;
             header.last_time = time;
-            next_index = next_index.wrapping_add(1);
-        }
-        if piece.len() >= PIECE_LEN {
-            piece.write(write)?;
         }
     }
-    piece.buffer.extend_from_slice(&batch::END);
-    let bytes = header.encode(place.salt, place.position);
-    match piece.buffer.first_chunk_mut() {
-        Some(front) if piece.start == 0 => {
-            *front = bytes;
-            piece.write(write)?;
-        }
-        _ => {
-            piece.write(write)?;
-            write(&mut [IoSlice::new(&bytes)], 0)?;
-        }
+    header
+}
+
+/// Gives records their indexes and times.
+struct Numbers {
+    next_index: u64,
+    last_time: u64,
+    now: u64,
+}
+
+impl Numbers {
+    fn new(place: &Place) -> Self {
+        Self { next_index: place.next_index, last_time: place.last_time, now: place.now }
     }
-    Ok(header)
+
+    /// Kind, index and time of the next record.
+    fn next(&mut self, to_be: As) -> (Kind, u64, u64) {
+        let (kind, index, time) = match to_be {
+            As::Entry => {
+                (Kind::Entry, self.next_index, self.now.max(self.last_time.wrapping_add(1)))
+            }
+            As::Heal(hole) => (Kind::Heal, hole.index.get(), hole.time.as_ntp64()),
+            As::Restored { kind, time } => (kind, self.next_index, time),
+        };
+        if kind.takes_index() {
+            (self.next_index, self.last_time) = (self.next_index.wrapping_add(1), time);
+        }
+        (kind, index, time)
+    }
 }
 
 /// Bytes of a batch that are not written yet.
@@ -227,8 +248,8 @@ mod tests {
         bytes
     }
 
-    /// Short and long bodies, in one piece and in several, come to the bytes of the format, each
-    /// byte is written, and only the header of several pieces twice.
+    /// Short and long bodies, in one piece and in several, come to the bytes of the format, and each
+    /// byte is written once, front to back.
     #[test]
     fn pieces_make_up_the_batch() {
         let place = Place {
@@ -251,23 +272,18 @@ mod tests {
             let records: Vec<NewRecord<'_>> =
                 bodies.iter().map(|body| NewRecord { id: [7; 32], body, heals: None }).collect();
             let (mut file, mut placed, mut buffer) = (Vec::new(), Vec::new(), vec![1; 99]);
-            let mut written = 0;
             let mut writes = 0;
             let header =
                 write_batch(&mut buffer, &records, &place, &mut placed, &mut |parts, offset| {
                     let offset = usize::try_from(offset).unwrap();
-                    assert!(offset == file.len() || (offset == 0 && parts.len() == 1));
-                    let bytes = parts.iter().flat_map(|part| part.to_vec()).collect::<Vec<_>>();
-                    file.resize(file.len().max(offset + bytes.len()), 0);
-                    file[offset..offset + bytes.len()].copy_from_slice(&bytes);
-                    (written, writes) = (written + bytes.len(), writes + 1);
+                    assert_eq!(offset, file.len());
+                    file.extend(parts.iter().flat_map(|part| part.to_vec()));
+                    writes += 1;
                     Ok(())
                 })
                 .unwrap();
             assert_eq!(placed.len(), records.len());
             assert!(file == reference(&records, &header, &place, &placed), "{count} bodies");
-            let twice = if writes > 1 { batch::HEADER_LEN } else { 0 };
-            assert_eq!(written, file.len() + twice);
             assert_eq!(
                 (header.entries as usize, header.records as usize),
                 (records.len(), records.len())

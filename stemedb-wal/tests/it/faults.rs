@@ -279,3 +279,52 @@ fn the_same_calls_give_the_same_operations() {
     };
     assert_eq!(trace(), trace());
 }
+
+/// A batch that is written in several pieces is whole or torn, and never damage, whichever piece is
+/// the last: the process is killed there, or the power fails.
+#[test]
+fn a_batch_of_several_pieces_can_end_at_any_of_them() {
+    let options = LogOptions::default().segment_len(16 << 20).spares(Spares::None);
+    let bodies: Vec<Vec<u8>> = (1..8).map(|n| body_of(n, 500_000)).collect();
+    let records: Vec<NewRecord<'_>> =
+        bodies.iter().map(|body| NewRecord { id: id_of(body), body, heals: None }).collect();
+    let mut pieces = 0;
+    for kind in [FaultKind::Failed, FaultKind::Persisted, FaultKind::Partial] {
+        for after in 0.. {
+            let disk = FaultyDisk::new(after);
+            let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+            let (mut log, _, _) = open(&shared, &ORIGIN, &options, None).unwrap();
+            let first = body_of(0, 100);
+            let record = NewRecord { id: id_of(&first), body: &first, heals: None };
+            log.write(&[record], Timestamp::MIN, &mut Vec::new()).unwrap();
+            log.sync().unwrap();
+            let target = Target::Only(Operation::Write);
+            let error = io::ErrorKind::Other;
+            disk.inject(Fault { target, after, from_then_on: true, error, kind });
+            let written = log.write(&records, Timestamp::MIN, &mut Vec::new());
+            drop(log);
+            disk.clear_faults();
+            let check = |disk: FaultyDisk, cut: &str| {
+                let disk: Arc<dyn Disk> = Arc::new(disk);
+                let (_, _, replayed) =
+                    open(&disk, &ORIGIN, &options, None).unwrap_or_else(|error| {
+                        panic!("{kind:?} after {after} writes, {cut}: {error}")
+                    });
+                assert!([1, 1 + records.len()].contains(&replayed.len()), "{}", replayed.len());
+                assert_eq!(replayed[0].body, first);
+            };
+            check(disk.fork(), "killed");
+            for survival in Survival::ALL {
+                for seed in 0..3 {
+                    let cut = format!("{survival:?}, seed {seed}");
+                    check(disk.power_cut(survival, seed), &cut);
+                }
+            }
+            if written.is_ok() {
+                break;
+            }
+            pieces += 1;
+        }
+    }
+    assert!(pieces > 3 * 2, "{pieces} pieces failed");
+}
