@@ -248,8 +248,8 @@ mod tests {
         bytes
     }
 
-    /// Short and long bodies, in one piece and in several, come to the bytes of the format, and each
-    /// byte is written once, front to back.
+    /// Short and long bodies, in one piece and in several, come to the bytes of the format, and
+    /// each byte is written once, front to back.
     #[test]
     fn pieces_make_up_the_batch() {
         let place = Place {
