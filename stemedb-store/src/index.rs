@@ -117,12 +117,15 @@ impl Index {
         })
     }
 
-    /// The positions of bodies that the restart checkpoint has; of all others, and where it cannot
-    /// be read, `None`.
+    /// The positions of bodies that the restart checkpoint has, `None` of all others. Empty where
+    /// there is no checkpoint, or it cannot be read: the writer looks them up again, and meets what
+    /// is wrong.
     pub(crate) fn mapped_positions(&self, ids: &[Hash]) -> Vec<Option<u64>> {
         let mapped = self.known().mapped.clone();
-        // Who looks them up again meets what is wrong with it.
-        mapped.and_then(|mapped| mapped.positions(ids).ok()).unwrap_or_default()
+        match mapped.map(|mapped| mapped.positions(ids)) {
+            Some(Ok(positions)) => positions,
+            Some(Err(_)) | None => Vec::new(),
+        }
     }
 
     /// The position of a body that is published.

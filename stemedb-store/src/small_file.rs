@@ -72,7 +72,7 @@ where
 }
 
 impl SmallFile {
-    /// The content of the file; `None` if there is no such file.
+    /// Reads the file; `None` if there is none.
     ///
     /// # Errors
     ///

@@ -71,7 +71,7 @@ stemedb_merkle::options! {
         pub sessions_per_address_max: usize = 32,
         /// Of those, from one address and with one node: 4. Its oldest gives way to a new one.
         pub sessions_per_peer_max: usize = 4,
-        /// Time without a request after which a responder lets go of a session: 2 minutes.
+        /// Time without a request after which a responder ends a session: 2 minutes.
         pub idle_time_max: Duration = Duration::from_secs(120),
         /// Ids that a responder remembers of a session, asked for or given: 1,048,576, of 32 bytes
         /// each.

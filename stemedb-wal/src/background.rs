@@ -7,9 +7,12 @@ pub fn lower_priority() {
     /// must not hold it for long.
     #[cfg(target_os = "linux")]
     const NICE: i32 = 5;
-    // To give way is always allowed; without, the work is done as other threads' is.
+    // To give way is always allowed, and a process that gives way more keeps to that. Without, the
+    // work is done as other threads' is.
     #[cfg(target_os = "linux")]
-    let _ = rustix::process::setpriority_process(None, NICE);
+    if rustix::process::getpriority_process(None).is_ok_and(|nice| nice < NICE) {
+        let _ = rustix::process::setpriority_process(None, NICE);
+    }
 }
 
 #[cfg(all(test, target_os = "linux"))]

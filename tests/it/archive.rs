@@ -2,7 +2,7 @@
 
 use std::{fs, future::Future as _, path::Path, sync::Arc, time::Duration};
 
-use place::{Place, append, body, faults, options, push, roots};
+use place::{Place, append, archiver, body, faults, options, push, roots};
 use stemedb::{
     AssertionId, Head, LogIndex, LogSize, OpenError, Replicate as _, Secret, Store, SyncOptions,
     archive::{Archive, ArchiveError, Fault, PushOptions, RestoreOptions, Selection},
@@ -370,14 +370,7 @@ async fn the_loop_of_a_node_sends_what_is_sealed() {
     let url = format!("file://{}", place.join("archive").display());
     let policy =
         stemedb::node::options::ArchivePolicy::new(url).interval(Duration::from_millis(20));
-    let (told, mut status) = tokio::sync::mpsc::unbounded_channel();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let running = tokio::spawn(stemedb::node::archiver::run(
-        Arc::clone(&store),
-        policy,
-        move |status| drop(told.send(status)),
-        async { drop(stopped.await) },
-    ));
+    let (mut status, stop, running) = archiver(Arc::clone(&store), policy);
     let first = status.recv().await.unwrap();
     assert!(first.log_size > 0 && first.last_sent.is_some() && first.error.is_none(), "{first:?}");
     append(&store, 600..900);
@@ -386,14 +379,7 @@ async fn the_loop_of_a_node_sends_what_is_sealed() {
     running.await.unwrap();
     let bad = stemedb::node::options::ArchivePolicy::new("s3:/typo".into())
         .interval(Duration::from_millis(1));
-    let (told, mut status) = tokio::sync::mpsc::unbounded_channel();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let running = tokio::spawn(stemedb::node::archiver::run(
-        store,
-        bad,
-        move |status| drop(told.send(status)),
-        async { drop(stopped.await) },
-    ));
+    let (mut status, stop, running) = archiver(store, bad);
     let told = status.recv().await.unwrap();
     assert!(told.error.unwrap().contains("s3://BUCKET/PREFIX"));
     drop(stop);

@@ -1,4 +1,4 @@
-//! Changed children of a node, on the way to its hashes.
+//! The changed children of a node: planned together, then hashed.
 
 use super::{
     mapped::layout::NODE_BITS_MAX,

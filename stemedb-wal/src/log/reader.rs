@@ -339,7 +339,7 @@ impl LogReader {
     ///
     /// # Errors
     ///
-    /// As [`entry`](Self::entry), where that cannot be told.
+    /// As [`entry`](Self::entry), if the segment cannot be opened or read.
     pub fn is_remote_at(&self, position: Position) -> Result<bool, ReadError> {
         let segments = self.shared.segments();
         let segment = segment_at(&segments, position.get())?;

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use super::place::{Place, append, body, faults, options, push, roots};
+use super::place::{Place, append, archiver, body, faults, options, push, roots};
 use stemedb::{
     AssertionId, Head, LogIndex, Options, Replicate as _, Store, SyncOptions,
     archive::{Archive, ArchiveError, PushOptions, segment_source},
@@ -242,14 +242,7 @@ async fn a_node_drops_by_its_policy() {
     let policy = stemedb::node::options::ArchivePolicy::new(archive.url().into())
         .interval(Duration::from_millis(20))
         .keep_segments(Some(2));
-    let (told, mut status) = tokio::sync::mpsc::unbounded_channel();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let running = tokio::spawn(stemedb::node::archiver::run(
-        Arc::clone(&store),
-        policy,
-        move |status| drop(told.send(status)),
-        async { drop(stopped.await) },
-    ));
+    let (mut status, stop, running) = archiver(Arc::clone(&store), policy);
     assert_eq!(status.recv().await.unwrap().dropped_segments, 0, "opening would replay them");
     store.checkpoint().unwrap();
     let expected = store.stats().unwrap().segments - 3;

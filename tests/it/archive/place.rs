@@ -5,8 +5,13 @@ use std::{fs, ops::Range, path::PathBuf, sync::Arc};
 use stemedb::{
     Head, Options, Store, Timestamp,
     archive::{Archive, Fault, PushOptions, Pushed, Selection},
+    node::{archiver, options::ArchivePolicy, status::ArchiveStatus},
 };
 use tempfile::TempDir;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 
 pub(super) fn options() -> Options {
     Options::default().segment_len(16 << 10)
@@ -20,6 +25,20 @@ pub(super) fn append(store: &Store, range: Range<u64>) {
     for n in range.step_by(50) {
         store.append_batch((n..n + 50).map(body)).unwrap();
     }
+}
+
+/// A node's loop that archives a store: what it tells, what stops it when dropped, and the task.
+pub(super) fn archiver(
+    store: Arc<Store>,
+    policy: ArchivePolicy,
+) -> (mpsc::UnboundedReceiver<ArchiveStatus>, oneshot::Sender<()>, JoinHandle<()>) {
+    let (told, status) = mpsc::unbounded_channel();
+    let (stop, stopped) = oneshot::channel();
+    let observer = move |status| drop(told.send(status));
+    let running = tokio::spawn(archiver::run(store, policy, observer, async {
+        drop(stopped.await);
+    }));
+    (status, stop, running)
 }
 
 pub(super) fn roots(head: Head) -> Head {
