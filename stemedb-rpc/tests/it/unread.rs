@@ -209,8 +209,8 @@ fn slow_peers_take_no_calls_and_no_threads_from_clients() {
         let peer = world.client_with(hasty).await.unwrap();
         let path = "/stemedb.v1.ReplicationService/Tail";
         let (mut lazy, mut number) = (Vec::new(), 1);
-        // A call is over once its whole answer waits to be sent: on a busy machine that may be before
-        // the next call is there.
+        // A call is over once its whole answer waits to be sent: on a busy machine that may be
+        // before the next call is there.
         let busy = loop {
             let reads = world.store.reads_of(1 << 20);
             for from in [2, 3] {
