@@ -88,6 +88,8 @@ struct State {
     peer: Class,
     /// Commits for which the program is still taken to be appending.
     own_active: u32,
+    /// Lone appends of the program that went before what waits of peers.
+    alone: u32,
     closed: bool,
     writer_waits: bool,
     /// It waits for work and for nothing else.
@@ -130,6 +132,10 @@ pub(super) const PEER_BYTES_MAX: usize = 2 * PEER_COMMIT_LEN_MAX;
 /// For so many commits after its last append the program is taken to be appending.
 pub(super) const OWN_ACTIVE_COMMITS: u32 = 64;
 
+/// So many lone appends of the program go before what waits of peers; then it waits with them, or
+/// the writer might not get at the log for as long as a thread appends.
+pub(super) const ALONE_MAX: u32 = 4;
+
 /// The queue between appenders and the writer.
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -162,6 +168,7 @@ impl Queue {
                 own: Class::new(options.queue_records_max, options.queue_bytes_max),
                 peer: Class::new(options.queue_records_max, PEER_BYTES_MAX),
                 own_active: 0,
+                alone: 0,
                 closed: false,
                 writer_waits: false,
                 without_timer: false,
@@ -301,6 +308,7 @@ impl Queue {
         state.own.records = 0;
         state.own.bytes = 0;
         let own = requests.len();
+        state.alone = 0;
         state.own_active =
             if own > 0 { OWN_ACTIVE_COMMITS } else { state.own_active.saturating_sub(1) };
         let mut len = 0;
@@ -324,8 +332,18 @@ impl Queue {
         if priority == Priority::Own {
             state.own_active = OWN_ACTIVE_COMMITS;
         }
-        state.own.requests.is_empty()
-            && (priority == Priority::Own || state.peer.requests.is_empty())
+        if !state.own.requests.is_empty() {
+            return false;
+        }
+        if state.peer.requests.is_empty() {
+            state.alone = 0;
+            return true;
+        }
+        if priority == Priority::Peer || state.alone == ALONE_MAX {
+            return false;
+        }
+        state.alone += 1;
+        true
     }
 
     /// Lets the writer compute again how long to wait, if it waits for work alone.

@@ -21,7 +21,10 @@ use stemedb_wal::{
 
 use super::{
     CommitOptions, Committer, Held, Pending, Priority, Submission, Verified, Verify,
-    queue::{Admission, OWN_ACTIVE_COMMITS, PEER_BYTES_MAX, PEER_COMMIT_LEN_MAX, Queue, Request},
+    queue::{
+        ALONE_MAX, Admission, OWN_ACTIVE_COMMITS, PEER_BYTES_MAX, PEER_COMMIT_LEN_MAX, Queue,
+        Request,
+    },
     slot,
 };
 use crate::{
@@ -598,6 +601,17 @@ fn bodies_of_peers_give_way() {
     push(Priority::Peer);
     assert!(!queue.admits_alone(Priority::Peer) && queue.admits_alone(Priority::Own));
     assert_eq!(take(), (0, 1));
+    // A few of them; with nobody waiting, as many as there are.
+    for _ in 0..ALONE_MAX {
+        assert!(queue.admits_alone(Priority::Own));
+    }
+    assert!(!queue.admits_alone(Priority::Own));
+    assert_eq!(take(), (0, 1));
+    for _ in 0..2 * ALONE_MAX {
+        assert!(queue.admits_alone(Priority::Own));
+    }
+    push(Priority::Peer);
+    assert!(queue.admits_alone(Priority::Own));
     // What one commit takes is bounded, and so is what waits.
     let large =
         || Submission::one([0; 32], vec![0; PEER_COMMIT_LEN_MAX]).with_priority(Priority::Peer);
