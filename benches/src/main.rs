@@ -14,6 +14,7 @@ mod machine;
 mod measure;
 mod ours;
 mod peer;
+mod plot;
 mod proxy;
 mod report;
 mod setting;
@@ -45,7 +46,7 @@ struct Arguments {
 enum Command {
     /// Runs the measures and prints a table.
     ///
-    /// A full run takes about an hour and 20 GB of disk:
+    /// A full run takes about two hours and 60 GB of disk:
     ///
     ///     cargo run --release -- run --write ../docs/benchmarks.md
     ///
@@ -56,6 +57,10 @@ enum Command {
     Run(RunArguments),
     /// Lists the measures.
     List,
+    /// Opens a store, waits until it is idle, and prints what of it is resident in memory, in bytes:
+    /// of the heap, and of mapped files.
+    #[command(hide = true)]
+    Idle { dir: PathBuf },
 }
 
 #[derive(Debug, clap::Args)]
@@ -93,6 +98,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Command::Run(arguments) => run(&arguments),
+        Command::Idle { dir } => ours::growth::idle(&dir),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

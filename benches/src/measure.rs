@@ -10,6 +10,7 @@ mod bulk_append;
 mod checkpoint;
 mod disk_bytes;
 mod durable_append;
+pub(crate) mod growth;
 mod history;
 mod memory;
 mod proofs;
@@ -184,5 +185,10 @@ pub(crate) const ALL: &[Measure] = &[
         name: "checkpoint-appends",
         about: "Appends into a store of 10 M, with and without checkpoints being written",
         prepare: checkpoint::prepare,
+    },
+    Measure {
+        name: growth::NAME,
+        about: "Cost as a store grows: bodies of 32 B, empty, 1 M, 10 M and 100 M of them",
+        prepare: growth::prepare,
     },
 ];

@@ -1,5 +1,6 @@
 //! This product's side of every measure.
 
+pub(crate) mod growth;
 pub(crate) mod history;
 pub(crate) mod large;
 pub(crate) mod served;

@@ -7,8 +7,12 @@ use std::path::Path;
 use crate::Failure;
 use crate::contest::Outcome;
 use crate::machine::Machine;
-use crate::measure;
+use crate::measure::{self, growth};
+use crate::plot;
 use crate::table;
+
+/// The plot of what everything costs as a store grows, beside the page.
+const PLOT: &str = "growth.svg";
 
 /// What is written by hand, and survives every regeneration.
 const NOTES: &str = include_str!("../notes.md");
@@ -22,6 +26,9 @@ pub(crate) fn write(
 ) -> Result<(), Failure> {
     let kept = Kept::read(path);
     fs::write(path, page(machine, quick, outcomes, &kept)?)?;
+    for outcome in outcomes.iter().filter(|outcome| outcome.measure.name == growth::NAME) {
+        plot::write(&path.with_file_name(PLOT), outcome)?;
+    }
     Ok(())
 }
 
@@ -114,6 +121,10 @@ fn figures(page: &mut String, outcome: &Outcome, date: &str) -> Result<(), Failu
             let (role, name) = (entry.role.name(), entry.name);
             writeln!(page, "| {role} | {name} | failed | {failure} |")?;
         }
+    }
+    if outcome.measure.name == growth::NAME {
+        writeln!(page, "\n![Each cost, in that at 1 M, against the size of the store]({PLOT})")?;
+        page.push_str(&plot::on_paper(outcome));
     }
     if !outcome.notes.is_empty() {
         writeln!(page, "\n{}", outcome.notes.join("\n\n"))?;

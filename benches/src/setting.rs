@@ -44,6 +44,19 @@ impl Setting {
         if self.quick { full / 10 } else { full }
     }
 
+    /// What the machine has less of than these bytes of disk and of memory; none if it has enough.
+    pub(crate) fn lacks(&self, disk: u64, memory: u64) -> Option<&'static str> {
+        let available = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+            let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+            Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
+        });
+        // What can't be told is not there.
+        if fs2::available_space(&self.dir).is_ok_and(|free| free < disk) {
+            return Some("disk");
+        }
+        available.is_none_or(|bytes| bytes < memory).then_some("memory")
+    }
+
     /// An empty directory for one contender of one round.
     pub(crate) fn fresh(&self, name: &str) -> Result<PathBuf, Failure> {
         let dir = self.dir.join("fresh").join(name);

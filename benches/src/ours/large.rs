@@ -55,6 +55,16 @@ pub(crate) fn with_tail(setting: &Setting, records: u64) -> Result<PathBuf, Fail
     })
 }
 
+/// Copies the files of a store.
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+    settle();
+    Ok(())
+}
+
 /// Removes everything that the log rebuilds.
 fn remove_derived(dir: &Path) -> Result<(), Failure> {
     for entry in fs::read_dir(dir)? {
@@ -199,11 +209,7 @@ impl Grown {
     pub(crate) fn copy_of(setting: &Setting, checkpoints: bool) -> Result<Self, Failure> {
         let from = with_tail(setting, setting.records(LARGE))?;
         let dir = setting.fresh("grown")?;
-        for entry in fs::read_dir(from)? {
-            let entry = entry?;
-            fs::copy(entry.path(), dir.join(entry.file_name()))?;
-        }
-        settle();
+        copy(&from, &dir)?;
         let mut options = Options::default();
         if !checkpoints {
             options.checkpoint_every = u64::MAX;
@@ -217,7 +223,7 @@ impl Grown {
         let arena = body::arena(self.next, records);
         self.next += records;
         settle();
-        store::bulk_into(&self.store, &arena)
+        store::bulk_into(&self.store, &arena, BODY_LEN)
     }
 
     /// 64 tasks append for `span`, while checkpoints are written one after the other, or none.
@@ -241,7 +247,7 @@ impl Grown {
                     Ok::<_, Failure>(written)
                 })
             });
-            let sample = store::append_from_tasks(&self.store, span, first);
+            let sample = store::append_from_tasks(&self.store, span, first, BODY_LEN);
             done.store(true, Relaxed);
             let mut sample = sample?;
             if let Some(writer) = writer {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use stemedb::rpc::{Client, ClientOptions, Server, ServerOptions};
 use stemedb::sync::report::Report;
 use stemedb::sync::{Ending, Limits};
-use stemedb::{Options, Store, SyncOptions};
+use stemedb::{Options, Replicate, Store, SyncOptions};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;

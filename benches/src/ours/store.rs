@@ -15,20 +15,21 @@ use crate::tasks;
 /// 64 tasks that append and wait.
 pub(crate) fn appenders(dir: &Path, span: Duration) -> Result<Sample, Failure> {
     let store = Arc::new(Store::open(dir, Options::default())?);
-    let sample = append_from_tasks(&store, span, 0)?;
+    let sample = append_from_tasks(&store, span, 0, BODY_LEN)?;
     close(store)?;
     Ok(sample)
 }
 
-/// The same into a store that is open; no body below `first` is used.
+/// The same into a store that is open, bodies of `len` bytes; no body below `first` is used.
 pub(crate) fn append_from_tasks(
     store: &Arc<Store>,
     span: Duration,
     first: u64,
+    len: usize,
 ) -> Result<Sample, Failure> {
     let store = Arc::clone(store);
     tasks::async_appenders(span, move |number| {
-        let mut bytes = vec![0; BODY_LEN];
+        let mut bytes = vec![0; len];
         body::fill(first + number, &mut bytes);
         let done = store.append_async(bytes);
         async move {
@@ -60,17 +61,17 @@ pub(crate) fn batches(dir: &Path, span: Duration, batch: u64) -> Result<Sample, 
 /// Appends all bodies of `arena` with one wait; both roots are there at the end.
 pub(crate) fn bulk(dir: &Path, arena: &[u8]) -> Result<Sample, Failure> {
     let store = Store::open(dir, Options::default())?;
-    let sample = bulk_into(&store, arena)?;
+    let sample = bulk_into(&store, arena, BODY_LEN)?;
     store.close()?;
     Ok(sample)
 }
 
-/// The same into a store that is open.
-pub(crate) fn bulk_into(store: &Store, arena: &[u8]) -> Result<Sample, Failure> {
-    let records = arena.len() / BODY_LEN;
+/// The same into a store that is open, bodies of `len` bytes.
+pub(crate) fn bulk_into(store: &Store, arena: &[u8], len: usize) -> Result<Sample, Failure> {
+    let records = arena.len() / len;
     let before = store.len();
     let started = Instant::now();
-    store.append_batch(arena.chunks_exact(BODY_LEN))?;
+    store.append_batch(arena.chunks_exact(len))?;
     std::hint::black_box((store.root()?, store.history_root()?));
     let seconds = started.elapsed().as_secs_f64();
     if store.len() != before + records as u64 {
