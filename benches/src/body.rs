@@ -35,8 +35,13 @@ pub(crate) fn fill(number: u64, bytes: &mut [u8]) {
 
 /// `count` bodies from number `first` on, one behind the other.
 pub(crate) fn arena(first: u64, count: u64) -> Vec<u8> {
-    let mut bytes = vec![0; count as usize * BODY_LEN];
-    for (chunk, number) in bytes.chunks_exact_mut(BODY_LEN).zip(first..) {
+    arena_of(first, count, BODY_LEN)
+}
+
+/// The same with bodies of a length, a multiple of 8.
+pub(crate) fn arena_of(first: u64, count: u64, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count as usize * len];
+    for (chunk, number) in bytes.chunks_exact_mut(len).zip(first..) {
         fill(number, chunk);
     }
     bytes
