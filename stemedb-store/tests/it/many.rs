@@ -77,8 +77,11 @@ fn fill(store: &Store) -> Vec<AssertionId> {
     let body = |n: u64| noise(n, if n % 97 == 0 { 20_000 } else { (n % 400) as usize });
     let mut ids = Vec::new();
     for part in [0..1500, 1500..2500, 2500..3000] {
-        let receipts = store.append_batch(part.clone().map(body)).unwrap();
-        ids.extend(receipts.iter().map(|receipt| receipt.id));
+        // A batch lies in one segment, however long it gets.
+        for from in part.clone().step_by(50) {
+            let receipts = store.append_batch((from..from + 50).map(body)).unwrap();
+            ids.extend(receipts.iter().map(|receipt| receipt.id));
+        }
         match part.end {
             1500 => drop(store.checkpoint().unwrap()),
             2500 => drop(store.root().unwrap()),

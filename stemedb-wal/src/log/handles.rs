@@ -265,7 +265,7 @@ impl From<Arc<dyn DiskFile>> for SegmentBytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::{Disk, MemoryDisk};
+    use crate::disk::{Disk, FileDisk, MemoryDisk};
 
     fn is_open(file: &SegmentBytes) -> bool {
         matches!(file, SegmentBytes::Sealed(file) if file.slot.read().unwrap().is_some())
@@ -293,5 +293,52 @@ mod tests {
                 assert_eq!(open, OPEN_MAX);
             }
         }
+    }
+
+    /// A map ends with its file: there are no more of them, and what is put in the place of a file
+    /// is not read from its map.
+    #[test]
+    fn only_open_files_are_mapped() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(FileDisk::create(dir.path()).unwrap());
+        let handles = Handles::new(LogDir::new(Arc::clone(&disk), None), true);
+        let handles = Arc::new(Handles { open_max: 3, ..handles });
+        let files: Vec<_> = (0..10)
+            .map(|n| {
+                let name = format!("file-{n}");
+                let file = disk.create(&name).unwrap();
+                file.write_at(name.as_bytes(), 0).unwrap();
+                SealedFile::opened(&name, Opened::Local(file), &handles)
+            })
+            .collect();
+        let is_mapped = |file: &SegmentBytes| match file {
+            SegmentBytes::Sealed(file) => {
+                let slot = file.slot.read().unwrap();
+                slot.as_ref().is_some_and(|file| file.map.get().is_some_and(Option::is_some))
+            }
+            SegmentBytes::Open(_) => false,
+        };
+        let read = |file: &SegmentBytes| {
+            file.in_map(|map| {
+                let mut bytes = [0; 6];
+                map.read_at(&mut bytes, 0).ok()?;
+                Some(bytes)
+            })
+        };
+        assert!(!files.iter().any(is_mapped), "none was read");
+        for (n, file) in files.iter().chain(&files).enumerate() {
+            assert_eq!(read(file).unwrap()[..], *format!("file-{}", n % 10).as_bytes());
+            assert!(is_mapped(file));
+            assert!(files.iter().filter(|file| is_mapped(file)).count() <= 3);
+        }
+        disk.create("other").unwrap().write_at(b"other!", 0).unwrap();
+        disk.rename("other", "file-9").unwrap();
+        assert_eq!(read(&files[9]), Some(*b"file-9"));
+        files[9].release();
+        assert_eq!(read(&files[9]), Some(*b"other!"));
+        let without = Arc::new(Handles::new(LogDir::new(Arc::clone(&disk), None), false));
+        let file =
+            SealedFile::opened("file-1", Opened::Local(disk.open("file-1").unwrap()), &without);
+        assert_eq!(read(&file), None);
     }
 }
