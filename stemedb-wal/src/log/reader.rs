@@ -16,8 +16,9 @@ use super::{
     segments::{Segment, Shared},
 };
 use crate::{
+    disk::Bytes,
     error::{Damage, DamageKind, DiskError, ReadError},
-    internal::{filled, in_memory, part_mut, rest_of},
+    internal::{filled, part_mut, rest_of},
     position::Position,
     record::{HEAD_LEN, Head},
     remote::RemoteError,
@@ -118,44 +119,75 @@ impl LogReader {
 
     /// Reads records at positions that ascend, from the first to the last, until `each` says that
     /// it is enough. It gets the number of the position, what the record is, and the body, which it
-    /// may take. Memory is asked for many records at a time, so that the processor waits for them
-    /// together.
+    /// may take; it must not read the log itself.
+    ///
+    /// Memory is asked for many records at a time, so that the processor waits for them together.
     pub fn read_many(
         &self,
         positions: &[Position],
         each: &mut dyn FnMut(usize, Result<Placed, ReadError>, &mut Vec<u8>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let end = self.shared.end();
-        let segments = self.shared.segments();
+        let (end, segments) = (self.shared.end(), self.shared.segments());
         let mut body = Vec::new();
-        let mut number = 0;
-        for together in positions.chunks(READS_AT_ONCE) {
-            self.touch(&segments, together);
-            for position in together {
-                let position = position.get();
-                let segment = match segment_at(&segments, position) {
-                    Ok(segment) if position < end => Ok(segment),
-                    _ => Err(ReadError::NotFound { at: position }),
-                };
-                let read = segment.and_then(|segment| self.read_from(segment, position, &mut body));
-                each(number, read, &mut body)?;
-                number += 1;
+        let (mut done, mut rest) = (0, positions);
+        while let Some(first) = rest.first() {
+            let behind =
+                segments.partition_point(|segment| segment.header.first_position <= first.get());
+            let next = segments.get(behind).map_or(end, |next| next.header.first_position);
+            let segment = behind.checked_sub(1).and_then(|at| segments.get(at));
+            let here = rest.partition_point(|position| position.get() < next.min(end));
+            if let (Some(segment), Some((here, later))) = (segment, rest.split_at_checked(here)) {
+                let mapped = self.read_mapped_many(segment, here, &mut body, done, each)?;
+                done += mapped;
+                if mapped > 0 && mapped == here.len() {
+                    rest = later;
+                    continue;
+                }
+                rest = positions.get(done..).unwrap_or(&[]);
             }
+            // One that is not in a map, or not what was written.
+            let Some((position, later)) = rest.split_first() else { break };
+            each(done, self.read_into(*position, &mut body), &mut body)?;
+            (done, rest) = (done + 1, later);
         }
         ControlFlow::Continue(())
     }
 
-    /// Asks for the memory of records, where that is mapped, without waiting for any of it.
-    fn touch(&self, segments: &[Arc<Segment>], positions: &[Position]) {
+    /// Reads records out of the map of their segment, up to the first that is not there as it was
+    /// written; how many that were.
+    fn read_mapped_many(
+        &self,
+        segment: &Segment,
+        positions: &[Position],
+        body: &mut Vec<u8>,
+        first: usize,
+        each: &mut dyn FnMut(usize, Result<Placed, ReadError>, &mut Vec<u8>) -> ControlFlow<()>,
+    ) -> ControlFlow<(), usize> {
         let len = HEAD_LEN.max(self.guess.load(Ordering::Relaxed));
-        let mut sum: u64 = 0;
-        for position in positions.iter().filter(|_| positions.len() > 1) {
-            let Ok(segment) = segment_at(segments, position.get()) else { continue };
-            let offset = position.get() - segment.header.first_position;
-            let touched = segment.file.in_map(|bytes| Some(bytes.touch(in_memory(offset), len)));
-            sum = sum.wrapping_add(touched.unwrap_or(0));
-        }
-        std::hint::black_box(sum);
+        let mut done = 0;
+        // Nothing in here may wait for another thread: it would wait for each record alone.
+        let read = segment.file.in_map(|map| {
+            for together in positions.chunks(READS_AT_ONCE) {
+                let mut sum: u64 = 0;
+                for position in together {
+                    let at = segment.offset_of(*position).unwrap_or(0);
+                    sum = sum.wrapping_add(map.touch(at, len));
+                }
+                std::hint::black_box(sum);
+                for position in together {
+                    let Some(placed) = read_from_map(map, segment, *position, body) else {
+                        return Some(ControlFlow::Continue(()));
+                    };
+                    if each(first + done, Ok(placed), body).is_break() {
+                        return Some(ControlFlow::Break(()));
+                    }
+                    done += 1;
+                }
+            }
+            Some(ControlFlow::Continue(()))
+        });
+        read.unwrap_or(ControlFlow::Continue(()))?;
+        ControlFlow::Continue(done)
     }
 
     /// What the record at a position is, without its body. O(log segments) and one read.
@@ -485,29 +517,38 @@ fn is_entry(entry: &Placed, index: LogIndex) -> bool {
 
 /// The head at a position, out of the map of the segment; `None` unless it is what was written.
 fn mapped_head(segment: &Segment, position: u64) -> Option<Head> {
-    let at = usize::try_from(position - segment.header.first_position).ok()?;
+    let at = segment.offset_of(Position(position))?;
     let mut head = [0; HEAD_LEN];
-    segment.file.in_map(|bytes| bytes.read_at(&mut head, at).ok())?;
+    segment.file.in_map(|map| map.read_at(&mut head, at).ok())?;
     Head::parse(&head, segment.salt(), position)
 }
 
-/// The record at a position, out of the map of the segment: a copy of the head, and one of the body
-/// to where it is to be. `None` unless it has a body, and both are what was written.
+/// The record at a position, out of the map of the segment, if it has one.
 fn read_mapped(segment: &Segment, position: u64, body: &mut Vec<u8>) -> Option<Placed> {
-    let at = usize::try_from(position - segment.header.first_position).ok()?;
-    segment.file.in_map(|bytes| {
-        let mut head = [0; HEAD_LEN];
-        bytes.read_at(&mut head, at).ok()?;
-        let head = Head::parse(&head, segment.salt(), position)?;
-        let (body_at, len) = (at + HEAD_LEN, head.len as usize);
-        if !head.kind.has_body() || bytes.len().checked_sub(body_at)? < len {
-            return None;
-        }
-        body.clear();
-        body.resize(len, 0);
-        bytes.read_at(body, body_at).ok()?;
-        head.covers(body, segment.salt(), position).then(|| Placed::new(&head, position))
-    })
+    segment.file.in_map(|map| read_from_map(map, segment, Position(position), body))
+}
+
+/// The record at a position: a copy of the head, and one of the body to where it is to be. `None`
+/// unless it has a body, and both are what was written.
+fn read_from_map(
+    map: &dyn Bytes,
+    segment: &Segment,
+    position: Position,
+    body: &mut Vec<u8>,
+) -> Option<Placed> {
+    let at = segment.offset_of(position)?;
+    let position = position.get();
+    let mut head = [0; HEAD_LEN];
+    map.read_at(&mut head, at).ok()?;
+    let head = Head::parse(&head, segment.salt(), position)?;
+    let (body_at, len) = (at + HEAD_LEN, head.len as usize);
+    if !head.kind.has_body() || map.len().checked_sub(body_at)? < len {
+        return None;
+    }
+    body.clear();
+    body.resize(len, 0);
+    map.read_at(body, body_at).ok()?;
+    head.covers(body, segment.salt(), position).then(|| Placed::new(&head, position))
 }
 
 /// The segment that holds a position.

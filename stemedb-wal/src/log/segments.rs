@@ -20,6 +20,7 @@ use crate::{
     disk::{DirLock, Disk},
     error::{Action, Damage, DamageKind, DiskError, ReadError},
     internal::{in_memory, internal_error},
+    position::Position,
     remote::{RemoteError, StubDamaged},
     scan::file::SegmentFile,
     segment::{HEADER_LEN, SegmentHeader},
@@ -46,6 +47,11 @@ pub(crate) enum Offsets {
 impl Segment {
     pub(crate) fn salt(&self) -> Salt {
         self.header.salt
+    }
+
+    /// The offset of a position in the file; `None` if it is before the segment.
+    pub(super) fn offset_of(&self, position: Position) -> Option<usize> {
+        usize::try_from(position.get().checked_sub(self.header.first_position)?).ok()
     }
 
     /// The file, with its name on the disk.
