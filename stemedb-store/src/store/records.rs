@@ -52,8 +52,8 @@ impl Records<'_> {
 
     fn read_ahead(&mut self) {
         let mut read = Vec::new();
-        // The places of what was read among what is ready.
-        let mut places = Vec::new();
+        // Which of what is ready it belongs to.
+        let mut numbers = Vec::new();
         let mut bytes = 0;
         while self.ready.len() < CHECKED_AT_ONCE && bytes < self.ahead_len {
             let Some(next) = self.inner.next() else { break };
@@ -61,7 +61,7 @@ impl Records<'_> {
                 Ok((placed, None)) => self.without_body(&placed),
                 Ok((placed, Some(body))) => {
                     bytes += body.len();
-                    places.push(self.ready.len());
+                    numbers.push(self.ready.len());
                     read.push((placed, body));
                     Ok((Entry::new(&placed, false), None))
                 }
@@ -70,8 +70,8 @@ impl Records<'_> {
             self.ready.push_back(ready);
         }
         let mut wrong = self.store.check_bodies(&read).into_iter().peekable();
-        for (at, ((_, body), place)) in read.into_iter().zip(places).enumerate() {
-            let Some(ready) = self.ready.get_mut(place) else { continue };
+        for (at, ((_, body), number)) in read.into_iter().zip(numbers).enumerate() {
+            let Some(ready) = self.ready.get_mut(number) else { continue };
             match wrong.next_if(|(wrong, _)| *wrong == at) {
                 Some((_, error)) => *ready = Err(error),
                 None => {

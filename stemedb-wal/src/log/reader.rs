@@ -26,6 +26,7 @@ use crate::{
 
 /// The first read of a record takes in as much as the last ones had, up to this: most bodies are
 /// short, and then one read is enough. What is read beyond the record costs as much as the record.
+/// Of a map as much is asked for before the head is looked at.
 const GUESS_LEN_MAX: usize = 512;
 
 /// The memory of so many records is asked for at once: a processor has some ten loads under way.
@@ -163,21 +164,22 @@ impl LogReader {
         first: usize,
         each: &mut dyn FnMut(usize, Result<Placed, ReadError>, &mut Vec<u8>) -> ControlFlow<()>,
     ) -> ControlFlow<(), usize> {
-        let len = HEAD_LEN.max(self.guess.load(Ordering::Relaxed));
         let mut done = 0;
         // Nothing in here may wait for another thread: it would wait for each record alone.
         let read = segment.file.in_map(|map| {
             for together in positions.chunks(READS_AT_ONCE) {
+                let guess = self.guess.load(Ordering::Relaxed);
                 let mut sum: u64 = 0;
                 for position in together {
                     let at = segment.offset_of(*position).unwrap_or(0);
-                    sum = sum.wrapping_add(map.touch(at, len));
+                    sum = sum.wrapping_add(map.touch(at, guess));
                 }
                 std::hint::black_box(sum);
                 for position in together {
                     let Some(placed) = read_from_map(map, segment, *position, body) else {
                         return Some(ControlFlow::Continue(()));
                     };
+                    self.guess_anew(guess, HEAD_LEN + body.len());
                     if each(first + done, Ok(placed), body).is_break() {
                         return Some(ControlFlow::Break(()));
                     }
@@ -221,7 +223,7 @@ impl LogReader {
         let segments = self.shared.segments();
         if let Some((segment, position)) = self.mapped_position(&segments, index) {
             let mut body = Vec::new();
-            match read_mapped(segment, position, &mut body) {
+            match read_mapped(segment, position, self.guess.load(Ordering::Relaxed), &mut body) {
                 Some(entry) if is_entry(&entry, index) => return Ok(Record { entry, body }),
                 _ => {}
             }
@@ -367,10 +369,12 @@ impl LogReader {
         position: u64,
         body: &mut Vec<u8>,
     ) -> Result<Placed, ReadError> {
-        match read_mapped(segment, position, body) {
-            Some(placed) => Ok(placed),
-            None => self.read_record(segment, position, body),
-        }
+        let guess = self.guess.load(Ordering::Relaxed);
+        let Some(placed) = read_mapped(segment, position, guess, body) else {
+            return self.read_record(segment, position, body);
+        };
+        self.guess_anew(guess, HEAD_LEN + body.len());
+        Ok(placed)
     }
 
     fn read_record(
@@ -523,9 +527,15 @@ fn mapped_head(segment: &Segment, position: u64) -> Option<Head> {
     Head::parse(&head, segment.salt(), position)
 }
 
-/// The record at a position, out of the map of the segment, if it has one.
-fn read_mapped(segment: &Segment, position: u64, body: &mut Vec<u8>) -> Option<Placed> {
-    segment.file.in_map(|map| read_from_map(map, segment, Position(position), body))
+/// The record at a position, which is about `len` bytes long, out of the map of the segment, if it
+/// has one.
+fn read_mapped(segment: &Segment, position: u64, len: usize, body: &mut Vec<u8>) -> Option<Placed> {
+    let position = Position(position);
+    segment.file.in_map(|map| {
+        // The body with the head, and not after it.
+        std::hint::black_box(map.touch(segment.offset_of(position)?, len));
+        read_from_map(map, segment, position, body)
+    })
 }
 
 /// The record at a position: a copy of the head, and one of the body to where it is to be. `None`
