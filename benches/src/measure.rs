@@ -177,6 +177,11 @@ pub(crate) const ALL: &[Measure] = &[
         prepare: random_reads::prepare,
     },
     Measure {
+        name: "random-reads-32",
+        about: "Verified random reads out of 10 M records of 32 B, page cache warm, one thread",
+        prepare: random_reads::short,
+    },
+    Measure {
         name: "bulk-append-large",
         about: "Bulk append of 1 M records, 256 B, into a store of 10 M",
         prepare: bulk_append::into_large,

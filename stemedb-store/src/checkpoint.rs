@@ -44,7 +44,7 @@ mod id_filter;
 mod payload;
 mod state;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use self::{header::Covered, state::CheckpointState};
 
@@ -356,15 +356,28 @@ impl Checkpoint {
         MappedSet::new(base, deltas.collect())
     }
 
-    /// Sets `maybe` for each of the ids that may be in it, by its filters: certainly if it is, and
-    /// for 1 in 90 that are not, in each file.
+    /// Sets `maybe` for each of the ids that may be in one part of the [set](Self::mapped_set), by
+    /// its filter: certainly if it is, and for 1 in 90 that are not. Those of which it is set
+    /// already are left out.
     ///
     /// # Errors
     ///
-    /// If a filter is damaged.
-    pub fn may_have(&self, ids: &[Hash], maybe: &mut [bool]) -> Result<(), MappedSetError> {
-        self.filters()
-            .try_for_each(|(file, filter, _)| id_filter::look_up(file, filter, ids, maybe))
+    /// If the filter is damaged.
+    pub fn part_may_have(
+        &self,
+        part: usize,
+        ids: &[Hash],
+        maybe: &mut [bool],
+    ) -> Result<(), MappedSetError> {
+        let (file, filter) = match part.checked_sub(1) {
+            None => (&self.base.file, &self.base.filter),
+            Some(delta) => {
+                let delta = self.deltas.get(delta);
+                let delta = delta.ok_or_else(|| self.base.file.inconsistent())?;
+                (&delta.file, &delta.filter)
+            }
+        };
+        id_filter::look_up(file, filter, ids, maybe)
     }
 
     /// The filter of each file, and the ids that it is over.

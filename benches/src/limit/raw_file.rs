@@ -147,6 +147,21 @@ pub(crate) fn random_reads(dir: &Path, picks: &[u64]) -> Result<Sample, Failure>
     Ok(reads_sample(picks.len(), started.elapsed()))
 }
 
+/// Copies whole records at random places out of a map.
+pub(crate) fn random_copies(dir: &Path, picks: &[u64]) -> Result<Sample, Failure> {
+    let file = File::open(dir.join("raw.log"))?;
+    // SAFETY: nobody changes the file: it was filled by this program, for this.
+    let map = unsafe { memmap2::Mmap::map(&file) }?;
+    let copy = |pick: &u64| {
+        let at = *pick as usize * RECORD_LEN;
+        std::hint::black_box(map[at..at + RECORD_LEN].to_vec());
+    };
+    picks[..picks.len() / 3].iter().for_each(copy);
+    let started = Instant::now();
+    picks.iter().for_each(copy);
+    Ok(reads_sample(picks.len(), started.elapsed()))
+}
+
 pub(crate) fn reads_sample(reads: usize, took: Duration) -> Sample {
     let rate = reads as f64 / took.as_secs_f64();
     vec![("bodies/s", rate), ("ns", 1e9 / rate)]

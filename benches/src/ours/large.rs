@@ -18,6 +18,9 @@ use crate::limit::raw_file::reads_sample;
 use crate::ours::store;
 use crate::setting::{LARGE, Setting, settle};
 
+/// Bytes of a short body.
+const SHORT_LEN: usize = 32;
+
 /// Bodies that are appended at once while a store is filled.
 const PIECE: u64 = 100_000;
 
@@ -27,11 +30,16 @@ fn positions_file(dir: &Path) -> PathBuf {
 }
 
 fn fill(dir: &Path, records: u64) -> Result<Store, Failure> {
+    fill_with(dir, records, BODY_LEN)
+}
+
+/// Fills a store with bodies of a length, a multiple of 8.
+fn fill_with(dir: &Path, records: u64, body_len: usize) -> Result<Store, Failure> {
     let store = Store::open(dir, Options::default())?;
     let mut positions = Vec::with_capacity(records as usize * 8);
     for first in (0..records).step_by(PIECE as usize) {
-        let arena = body::arena(first, PIECE.min(records - first));
-        for receipt in store.append_batch(arena.chunks_exact(BODY_LEN))? {
+        let arena = body::arena_of(first, PIECE.min(records - first), body_len);
+        for receipt in store.append_batch(arena.chunks_exact(body_len))? {
             positions.extend_from_slice(&receipt.position.get().to_le_bytes());
         }
     }
@@ -164,38 +172,96 @@ pub(crate) fn checkpoint_bytes(setting: &Setting) -> Result<Sample, Failure> {
     Ok(vec![("B/id", bytes as f64 / records as f64)])
 }
 
+/// A store of `records` bodies of 32 B with a checkpoint.
+fn short(setting: &Setting, records: u64) -> Result<PathBuf, Failure> {
+    setting.prepared(&format!("short-{records}"), |dir| {
+        let store = fill_with(dir, records, SHORT_LEN)?;
+        store.checkpoint()?;
+        Ok(store.close()?)
+    })
+}
+
 /// Random reads out of a store of 10 M.
 pub(crate) struct Reads {
     dir: PathBuf,
     positions: Vec<u64>,
+    picks: Vec<u64>,
+    ids: Vec<AssertionId>,
+    body_len: usize,
+}
+
+/// How bodies are asked for.
+#[derive(Clone, Copy)]
+pub(crate) enum Ask {
+    /// By position, one by one.
+    Position,
+    /// By id, one by one.
+    Id,
+    /// By id, all at once.
+    Many,
 }
 
 impl Reads {
-    pub(crate) fn open(setting: &Setting) -> Result<Self, Failure> {
-        let dir = with_tail(setting, setting.records(LARGE))?;
+    /// Of the bodies `picks` of 256 B.
+    pub(crate) fn open(setting: &Setting, picks: Vec<u64>) -> Result<Self, Failure> {
+        Self::of(with_tail(setting, setting.records(LARGE))?, picks, BODY_LEN)
+    }
+
+    /// The same of 32 B.
+    pub(crate) fn open_short(setting: &Setting, picks: Vec<u64>) -> Result<Self, Failure> {
+        Self::of(short(setting, setting.records(LARGE))?, picks, SHORT_LEN)
+    }
+
+    fn of(dir: PathBuf, picks: Vec<u64>, body_len: usize) -> Result<Self, Failure> {
         let positions = fs::read(positions_file(&dir))?
             .as_chunks::<8>()
             .0
             .iter()
             .map(|bytes| u64::from_le_bytes(*bytes))
             .collect();
-        Ok(Self { dir, positions })
+        let id = |pick: &u64| {
+            let body = body::arena_of(*pick, 1, body_len);
+            AssertionId(blake3::hash(&body).into())
+        };
+        let ids = picks.iter().map(id).collect();
+        Ok(Self { dir, positions, picks, ids, body_len })
     }
 
-    /// Reads the bodies of all `picks`; a third of them first, untimed.
-    pub(crate) fn run(&self, picks: &[u64], verify: bool) -> Result<Sample, Failure> {
-        let store = Store::open(&self.dir, Options::default().verify_reads(verify))?;
-        let read = |pick: u64| -> Result<(), Failure> {
-            let body = store.get_at(Position(self.positions[pick as usize]))?;
-            std::hint::black_box(body);
-            Ok(())
-        };
-        picks[..picks.len() / 3].iter().try_for_each(|&pick| read(pick))?;
+    /// Reads the bodies of all picks, out of maps or by calls; a third of them first, untimed.
+    pub(crate) fn run(&self, ask: Ask, verify: bool, map_files: bool) -> Result<Sample, Failure> {
+        let options = Options::default().verify_reads(verify).map_files(map_files);
+        let store = Store::open(&self.dir, options)?;
+        self.read(&store, ask, self.picks.len() / 3)?;
         let started = Instant::now();
-        picks.iter().try_for_each(|&pick| read(pick))?;
-        let sample = reads_sample(picks.len(), started.elapsed());
+        self.read(&store, ask, self.picks.len())?;
+        let sample = reads_sample(self.picks.len(), started.elapsed());
         store.close()?;
         Ok(sample)
+    }
+
+    fn read(&self, store: &Store, ask: Ask, count: usize) -> Result<(), Failure> {
+        let mut bytes = 0;
+        let mut seen =
+            |body: Option<Vec<u8>>| bytes += std::hint::black_box(body).map_or(0, |b| b.len());
+        let ids = &self.ids[..count];
+        match ask {
+            Ask::Position => {
+                for &pick in &self.picks[..count] {
+                    seen(Some(store.get_at(Position(self.positions[pick as usize]))?));
+                }
+            }
+            Ask::Id => {
+                for id in ids {
+                    seen(store.get(id)?);
+                }
+            }
+            Ask::Many => {
+                for body in store.get_many(ids) {
+                    seen(body?);
+                }
+            }
+        }
+        if bytes == count * self.body_len { Ok(()) } else { Err("bodies are missing".into()) }
     }
 }
 

@@ -11,11 +11,11 @@
 
 mod arrays;
 pub(crate) mod blocks;
-mod delta;
+pub(crate) mod delta;
 mod error;
 pub(crate) mod layout;
 pub(crate) mod mapped_set;
-mod page;
+pub(crate) mod page;
 pub(crate) mod pages;
 mod position;
 

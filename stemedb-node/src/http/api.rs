@@ -22,7 +22,7 @@ use super::{
     refusal::Refusal,
 };
 use crate::status::{HeadStatus, unix_seconds};
-use stemedb_store::{LogIndex, Proven, Store, error::ReadError, store::lock};
+use stemedb_store::{Entry, LogIndex, Proven, Store, error::ReadError, store::lock};
 
 /// Entries in one answer.
 const ENTRIES_MAX: u64 = 200;
@@ -122,25 +122,31 @@ struct EntryShown {
 
 /// The entries of a range of indexes.
 pub(super) fn entries(store: &Store, from: u64, to: u64) -> LogPart {
-    let mut shown = Vec::new();
+    let mut found = Vec::new();
     let mut damaged = false;
     for entry in store.range(LogIndex(from)..LogIndex(to)) {
         let Ok(entry) = entry else {
             damaged = true;
             break;
         };
-        let readable = !entry.hole && entry.len <= PREVIEWED_LEN_MAX;
-        let body = readable.then(|| store.get(&entry.id).ok().flatten()).flatten();
-        shown.push(EntryShown {
+        found.push(entry);
+    }
+    let is_previewed = |entry: &Entry| !entry.hole && entry.len <= PREVIEWED_LEN_MAX;
+    let ids: Vec<_> =
+        found.iter().filter(|entry| is_previewed(entry)).map(|entry| entry.id).collect();
+    let mut bodies = store.get_many(&ids);
+    let shown = found.iter().map(|entry| {
+        let body = if is_previewed(entry) { bodies.next() } else { None };
+        EntryShown {
             index: entry.index.get(),
             time: unix_seconds(entry.time),
             id: entry.id.to_string(),
             len: entry.len,
             hole: entry.hole,
-            preview: body.and_then(|body| preview(&body)),
-        });
-    }
-    LogPart { size: store.log_size().get(), entries: shown, damaged }
+            preview: body.and_then(|body| preview(&body.ok()??)),
+        }
+    });
+    LogPart { size: store.log_size().get(), entries: shown.collect(), damaged }
 }
 
 /// How a body begins, if it is text.

@@ -237,12 +237,20 @@ fn entries(
     from: LogIndex,
     bodies: bool,
 ) -> Result<Vec<(Entry, Option<Vec<u8>>)>, Failure> {
+    if !bodies {
+        let entries = store.range(from..).take(ENTRIES_MAX);
+        return entries.map(|entry| Ok((entry?, None))).collect();
+    }
     let mut entries = Vec::new();
     let mut bytes = 0;
-    for entry in store.range(from..).take(ENTRIES_MAX) {
-        let entry = entry?;
-        let wanted = bodies && !entry.hole && entry.len <= WATCHED_LEN_MAX as u64;
-        let body = if wanted { store.get(&entry.id)? } else { None };
+    // Not the rest of a log that is long: more is read ahead of who goes through more of it.
+    let to = from.checked_add(ENTRIES_MAX as u64).unwrap_or(from);
+    for record in store.records(from..to, WATCHED_LEN_MAX).ahead(BYTES_AIM) {
+        let (entry, body) = match record {
+            // It is told of once those before it are sent.
+            Err(_) if !entries.is_empty() => break,
+            record => record?,
+        };
         bytes += body.as_ref().map_or(0, Vec::len);
         entries.push((entry, body));
         if bytes >= BYTES_AIM {

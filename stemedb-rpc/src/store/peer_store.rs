@@ -1,6 +1,6 @@
 //! Store as sessions with peers see it.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use stemedb_merkle::{AssertionId, Hash};
 use stemedb_store::{Comparison, Head, LogIndex, LogSize, Secret, Store, TreeHead, store::uptime};
@@ -11,6 +11,9 @@ use crate::{
     Failure, Limiter, Reason,
     observer::{Observer, Origin},
 };
+
+/// The most bodies that are read at once.
+const IDS_AT_ONCE: usize = 1024;
 
 /// Store as sessions with peers see it. Clones are the same one.
 #[derive(Clone, Debug)]
@@ -118,4 +121,31 @@ impl Source for PeerStore {
     fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, Unreadable> {
         self.store.body_at(LogIndex(index)).map_err(|_| Unreadable)
     }
+
+    fn bodies(&self, ids: &[Hash], bytes_aim: usize) -> Vec<Option<Vec<u8>>> {
+        let ids = ids.get(..IDS_AT_ONCE).unwrap_or(ids);
+        let ids: Vec<AssertionId> = ids.iter().map(|id| AssertionId(*id)).collect();
+        let bodies = self.store.get_many(&ids).ahead(bytes_aim);
+        up_to(bodies.map(|body| body.ok().flatten()), bytes_aim)
+    }
+
+    fn entries(&self, entries: Range<u64>, bytes_aim: usize) -> Vec<Option<Vec<u8>>> {
+        let entries = LogIndex(entries.start)..LogIndex(entries.end);
+        let records = self.store.records(entries, usize::MAX).ahead(bytes_aim);
+        up_to(records.map(|record| record.ok()?.1), bytes_aim)
+    }
+}
+
+/// Takes bodies until they have so many bytes, and one in any case.
+fn up_to(bodies: impl Iterator<Item = Option<Vec<u8>>>, bytes_aim: usize) -> Vec<Option<Vec<u8>>> {
+    let mut len = 0;
+    let mut taken = Vec::new();
+    for body in bodies {
+        len += body.as_ref().map_or(0, Vec::len);
+        taken.push(body);
+        if len >= bytes_aim {
+            break;
+        }
+    }
+    taken
 }

@@ -53,10 +53,15 @@ impl BaseFile {
     }
 }
 
-/// Asks for the memory of some of the ids of an array.
-pub(super) fn prefetch_ids(file: &BlockFile, array: &Range<usize>, places: Range<usize>) -> u64 {
-    let start = array.start.saturating_add(places.start.saturating_mul(32)).min(array.end);
-    let end = array.start.saturating_add(places.end.saturating_mul(32)).min(array.end);
+/// Asks for the memory of some elements of an array, each of `len` bytes.
+pub(super) fn prefetch(
+    file: &BlockFile,
+    array: &Range<usize>,
+    len: usize,
+    places: &Range<usize>,
+) -> u64 {
+    let start = array.start.saturating_add(places.start.saturating_mul(len)).min(array.end);
+    let end = array.start.saturating_add(places.end.saturating_mul(len)).min(array.end);
     file.touch(start, end.saturating_sub(start))
 }
 
@@ -74,7 +79,11 @@ impl IdArrays for BaseFile {
     }
 
     fn prefetch_ids(&self, places: Range<usize>) -> u64 {
-        prefetch_ids(&self.file, &self.ids, places)
+        prefetch(&self.file, &self.ids, 32, &places)
+    }
+
+    fn prefetch_positions(&self, places: Range<usize>) -> u64 {
+        prefetch(&self.file, &self.positions, 6, &places)
     }
 }
 

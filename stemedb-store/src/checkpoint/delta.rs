@@ -14,7 +14,7 @@ use stemedb_merkle::{
 
 use super::{
     CheckpointFault, WriteError,
-    base::{prefetch_ids, write_numbers},
+    base::{prefetch, write_numbers},
     blocks::{BlockFile, BlockWriter},
     id_filter::{IdFilter, filter_len},
     payload::{self, Array, DeltaPayload, elements},
@@ -130,7 +130,7 @@ impl IdArrays for DeltaFile {
     }
 
     fn prefetch_ids(&self, places: Range<usize>) -> u64 {
-        prefetch_ids(&self.file, &self.ids, places)
+        prefetch(&self.file, &self.ids, 32, &places)
     }
 }
 

@@ -13,7 +13,7 @@ use stemedb_wal::{
 
 const STORE: [u8; 16] = [1; 16];
 
-fn entries(from: u64, to: u64) -> Vec<Entry> {
+pub(crate) fn entries(from: u64, to: u64) -> Vec<Entry> {
     let id = |n: u64| *blake3::hash(&n.to_le_bytes()).as_bytes();
     (from..to).map(|n| Entry { id: id(n), position: 100 * n }).collect()
 }
@@ -66,7 +66,7 @@ fn tree_of(checkpoint: &Checkpoint) -> MerkleTree {
 }
 
 /// A base of 3,000 ids and two deltas on it.
-pub(super) fn chain(disk: &FaultyDisk) -> (Checkpoint, MerkleTree) {
+pub(crate) fn chain(disk: &FaultyDisk) -> (Checkpoint, MerkleTree) {
     let mut tree = MerkleTree::new();
     tree.insert_batch(&entries(0, 3000)).unwrap();
     let mut checkpoint = base(disk, &tree, 300_000);
@@ -109,7 +109,9 @@ fn filters_know_the_ids_of_the_chain() {
     let may_have = |checkpoint: &Checkpoint, from, to| {
         let ids = ids(from, to);
         let mut maybe = vec![false; ids.len()];
-        checkpoint.may_have(&ids, &mut maybe).unwrap();
+        for part in 0..checkpoint.mapped_set().parts() {
+            checkpoint.part_may_have(part, &ids, &mut maybe).unwrap();
+        }
         maybe.iter().filter(|maybe| **maybe).count()
     };
     for checkpoint in [checkpoint, reload(&disk).checkpoint.unwrap()] {

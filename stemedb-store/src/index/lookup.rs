@@ -36,24 +36,72 @@ impl MappedLookup {
         Self { checkpoint: checkpoint.clone(), set: checkpoint.mapped_set() }
     }
 
-    /// The position of an id, if it is there.
+    /// The position of an id, if it is there. Only parts whose filters know it are searched, the
+    /// newest first.
     pub(super) fn position(&self, id: &Hash) -> Result<Option<u64>, MappedSetError> {
-        let mut maybe = [false];
-        self.checkpoint.may_have(core::slice::from_ref(id), &mut maybe)?;
-        if maybe == [true] { self.set.position(id) } else { Ok(None) }
+        for part in (0..self.set.parts()).rev() {
+            let mut maybe = [false];
+            self.checkpoint.part_may_have(part, core::slice::from_ref(id), &mut maybe)?;
+            if maybe == [true]
+                && let Some(position) = self.set.position_in(part, id)?
+            {
+                return Ok(Some(position));
+            }
+        }
+        Ok(None)
     }
 
     /// The positions of ids, in their order. Of those that the filters do not know nothing else is
     /// read.
     pub(super) fn positions(&self, ids: &[Hash]) -> Result<Vec<Option<u64>>, MappedSetError> {
-        let mut maybe = vec![false; ids.len()];
-        self.checkpoint.may_have(ids, &mut maybe)?;
-        let asked = ids.iter().zip(&maybe).filter(|(_, maybe)| **maybe).map(|(id, _)| *id);
-        let asked: Vec<Hash> = asked.collect();
-        let mut found = self.set.positions(&asked)?.into_iter();
-        Ok(maybe
-            .into_iter()
-            .map(|maybe| if maybe { found.next().flatten() } else { None })
-            .collect())
+        let mut positions = vec![None; ids.len()];
+        for part in (0..self.set.parts()).rev() {
+            // Of what was found already nothing more is asked.
+            let mut maybe: Vec<bool> = positions.iter().map(Option::is_some).collect();
+            self.checkpoint.part_may_have(part, ids, &mut maybe)?;
+            let is_asked =
+                |(maybe, position): &(&bool, &Option<u64>)| **maybe && position.is_none();
+            let asked: Vec<Hash> = ids
+                .iter()
+                .zip(maybe.iter().zip(&positions))
+                .filter(|(_, known)| is_asked(known))
+                .map(|(id, _)| *id)
+                .collect();
+            if asked.is_empty() {
+                continue;
+            }
+            let mut found = self.set.positions_in(part, &asked)?.into_iter();
+            for (maybe, position) in maybe.iter().zip(&mut positions) {
+                if *maybe && position.is_none() {
+                    *position = found.next().flatten();
+                }
+            }
+        }
+        Ok(positions)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::tests::{chain, entries};
+    use stemedb_simdisk::FaultyDisk;
+
+    /// Part by part, by the filters, each id is found where the whole set has it.
+    #[test]
+    fn filters_hide_nothing() {
+        let disk = FaultyDisk::new(1);
+        let (checkpoint, _) = chain(&disk);
+        let lookup = MappedLookup::new(&checkpoint);
+        assert!(lookup.set.parts() > 2);
+        let mut ids: Vec<Hash> = entries(0, 5000).iter().map(|entry| entry.id).collect();
+        ids.reverse();
+        let expected: Vec<_> = ids.iter().map(|id| lookup.set.position(id).unwrap()).collect();
+        assert_eq!(expected.iter().flatten().count() as u64, lookup.set.len());
+        assert_eq!(lookup.positions(&ids).unwrap(), expected);
+        for (id, expected) in ids.iter().zip(&expected) {
+            assert_eq!(lookup.position(id).unwrap(), *expected);
+            assert_eq!(lookup.positions(&[*id]).unwrap(), [*expected]);
+        }
     }
 }

@@ -17,6 +17,7 @@ mod every_bit;
 mod every_call;
 mod frozen;
 mod heal;
+mod many;
 mod memory;
 mod model;
 mod opening;

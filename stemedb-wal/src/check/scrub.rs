@@ -184,30 +184,56 @@ impl SegmentCheck<'_> {
         let Some(offsets) = offsets else { return Vec::new() };
         let offsets = offsets.as_chunks::<4>().0.iter();
         let entries = (header.first_index..).zip(offsets.map(|at| u32::from_le_bytes(*at)));
-        let damaged = entries.filter_map(|(index, offset)| {
-            let (what, id) = self.fault_of(bytes, offset)?;
-            let damage = self.file.damage(u64::from(offset), index, what);
-            let position = header.first_position + u64::from(offset);
-            Some(ScrubDamage { damage, position: Position(position), id, record: true })
-        });
-        damaged.collect()
+        let mut damaged = Vec::new();
+        let mut unchecked = Vec::new();
+        for (index, offset) in entries {
+            match self.fault_of(bytes, offset) {
+                Ok((head, body)) if head.kind.has_body() => {
+                    unchecked.push((index, offset, head.id, body));
+                }
+                Ok(_) => {}
+                Err((what, id)) => damaged.push(self.damaged_record(index, offset, what, id)),
+            }
+        }
+        let Some(hash) = self.hash else { return damaged };
+        let bodies: Vec<&[u8]> = unchecked.iter().map(|(.., body)| *body).collect();
+        let mut ids = Vec::with_capacity(bodies.len());
+        hash.ids(&bodies, &mut ids);
+        for ((index, offset, said, _), _) in
+            unchecked.iter().zip(&ids).filter(|((_, _, said, _), id)| said != *id)
+        {
+            damaged.push(self.damaged_record(*index, *offset, DamageKind::Id, Some(*said)));
+        }
+        damaged
     }
 
-    /// What is wrong with the record at an offset.
-    fn fault_of(&self, bytes: &[u8], offset: u32) -> Option<(DamageKind, Option<Hash>)> {
+    fn damaged_record(
+        &self,
+        index: u64,
+        offset: u32,
+        what: DamageKind,
+        id: Option<Hash>,
+    ) -> ScrubDamage {
+        let damage = self.file.damage(u64::from(offset), index, what);
+        let position = Position(self.segment.header.first_position + u64::from(offset));
+        ScrubDamage { damage, position, id, record: true }
+    }
+
+    /// The record at an offset, or what is wrong with it, but for the id of its body.
+    fn fault_of<'b>(
+        &self,
+        bytes: &'b [u8],
+        offset: u32,
+    ) -> Result<(Head, &'b [u8]), (DamageKind, Option<Hash>)> {
         let header = &self.segment.header;
         let position = header.first_position + u64::from(offset);
         let record = bytes.get(offset as usize..);
-        let Some(head) = record.and_then(|bytes| Head::parse(bytes, header.salt, position)) else {
-            return Some((DamageKind::Head, None));
-        };
+        let head = record.and_then(|bytes| Head::parse(bytes, header.salt, position));
+        let head = head.ok_or((DamageKind::Head, None))?;
         let body_at = offset as usize + HEAD_LEN;
         let body = bytes.get(body_at..body_at + head.len as usize);
-        let Some(body) = body.filter(|body| head.covers(body, header.salt, position)) else {
-            return Some((DamageKind::Body, Some(head.id)));
-        };
-        let hash = self.hash.filter(|_| head.kind.has_body())?;
-        (hash.id(body) != head.id).then_some((DamageKind::Id, Some(head.id)))
+        let body = body.filter(|body| head.covers(body, header.salt, position));
+        Ok((head, body.ok_or((DamageKind::Body, Some(head.id)))?))
     }
 
     /// Finds the record that damage is in.

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    ops::ControlFlow,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -15,6 +16,7 @@ use super::{
     segments::{Segment, Shared},
 };
 use crate::{
+    disk::Bytes,
     error::{Damage, DamageKind, DiskError, ReadError},
     internal::{filled, part_mut, rest_of},
     position::Position,
@@ -24,7 +26,11 @@ use crate::{
 
 /// The first read of a record takes in as much as the last ones had, up to this: most bodies are
 /// short, and then one read is enough. What is read beyond the record costs as much as the record.
+/// Of a map as much is asked for before the head is looked at.
 const GUESS_LEN_MAX: usize = 512;
+
+/// The memory of so many records is asked for at once: a processor has some ten loads under way.
+const READS_AT_ONCE: usize = 16;
 
 /// The reading half of a log: shows what was published. Clones are cheap and show the same.
 ///
@@ -85,7 +91,8 @@ impl LogReader {
         self.shared.failure().cloned().map_or_else(|| self.shared.check_place(), Err)
     }
 
-    /// The record at a position. O(log segments) and one read, two if the body is long.
+    /// The record at a position. O(log segments), and a copy out of the map of a sealed segment, or
+    /// one read, two if the body is long.
     ///
     /// # Errors
     ///
@@ -108,7 +115,81 @@ impl LogReader {
             return Err(ReadError::NotFound { at: position });
         }
         let segments = self.shared.segments();
-        self.read_record(segment_at(&segments, position)?, position, body)
+        self.read_from(segment_at(&segments, position)?, position, body)
+    }
+
+    /// Reads records at positions that ascend, from the first to the last, until `each` says that
+    /// it is enough. It gets the number of the position, what the record is, and the body, which it
+    /// may take; it must not read the log itself.
+    ///
+    /// Memory is asked for many records at a time, so that the processor waits for them together.
+    pub fn read_many(
+        &self,
+        positions: &[Position],
+        each: &mut dyn FnMut(usize, Result<Placed, ReadError>, &mut Vec<u8>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let (end, segments) = (self.shared.end(), self.shared.segments());
+        let mut body = Vec::new();
+        let (mut done, mut rest) = (0, positions);
+        while let Some(first) = rest.first() {
+            let behind =
+                segments.partition_point(|segment| segment.header.first_position <= first.get());
+            let next = segments.get(behind).map_or(end, |next| next.header.first_position);
+            let segment = behind.checked_sub(1).and_then(|at| segments.get(at));
+            let here = rest.partition_point(|position| position.get() < next.min(end));
+            if let (Some(segment), Some((here, later))) = (segment, rest.split_at_checked(here)) {
+                let mapped = self.read_mapped_many(segment, here, &mut body, done, each)?;
+                done += mapped;
+                if mapped > 0 && mapped == here.len() {
+                    rest = later;
+                    continue;
+                }
+                rest = positions.get(done..).unwrap_or(&[]);
+            }
+            // One that is not in a map, or not what was written.
+            let Some((position, later)) = rest.split_first() else { break };
+            each(done, self.read_into(*position, &mut body), &mut body)?;
+            (done, rest) = (done + 1, later);
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Reads records out of the map of their segment, up to the first that is not there as it was
+    /// written; how many that were.
+    fn read_mapped_many(
+        &self,
+        segment: &Segment,
+        positions: &[Position],
+        body: &mut Vec<u8>,
+        first: usize,
+        each: &mut dyn FnMut(usize, Result<Placed, ReadError>, &mut Vec<u8>) -> ControlFlow<()>,
+    ) -> ControlFlow<(), usize> {
+        let mut done = 0;
+        // Nothing in here may wait for another thread: it would wait for each record alone.
+        let read = segment.file.in_map(|map| {
+            for together in positions.chunks(READS_AT_ONCE) {
+                let guess = self.guess.load(Ordering::Relaxed);
+                let mut sum: u64 = 0;
+                for position in together {
+                    let at = segment.offset_of(*position).unwrap_or(0);
+                    sum = sum.wrapping_add(map.touch(at, guess));
+                }
+                std::hint::black_box(sum);
+                for position in together {
+                    let Some(placed) = read_from_map(map, segment, *position, body) else {
+                        return Some(ControlFlow::Continue(()));
+                    };
+                    self.guess_anew(guess, HEAD_LEN + body.len());
+                    if each(first + done, Ok(placed), body).is_break() {
+                        return Some(ControlFlow::Break(()));
+                    }
+                    done += 1;
+                }
+            }
+            Some(ControlFlow::Continue(()))
+        });
+        read.unwrap_or(ControlFlow::Continue(()))?;
+        ControlFlow::Continue(done)
     }
 
     /// What the record at a position is, without its body. O(log segments) and one read.
@@ -123,6 +204,9 @@ impl LogReader {
         }
         let segments = self.shared.segments();
         let segment = segment_at(&segments, position)?;
+        if let Some(head) = mapped_head(segment, position) {
+            return Ok(Placed::new(&head, position));
+        }
         let mut buffer = [0; HEAD_LEN];
         let read = self.pread(segment, &mut buffer, position - segment.header.first_position)?;
         self.parse(segment, filled(&buffer, read), position)
@@ -137,6 +221,13 @@ impl LogReader {
     /// finds out.
     pub fn read_index(&self, index: LogIndex) -> Result<Record, ReadError> {
         let segments = self.shared.segments();
+        if let Some((segment, position)) = self.mapped_position(&segments, index) {
+            let mut body = Vec::new();
+            match read_mapped(segment, position, self.guess.load(Ordering::Relaxed), &mut body) {
+                Some(entry) if is_entry(&entry, index) => return Ok(Record { entry, body }),
+                _ => {}
+            }
+        }
         let (segment, position) = self.locate(&segments, index)?;
         let mut body = Vec::new();
         let entry = self.read_record(segment, position, &mut body)?;
@@ -151,6 +242,13 @@ impl LogReader {
     /// As [`read_index`](Self::read_index), but a hole is no error.
     pub fn entry_at(&self, index: LogIndex) -> Result<Placed, ReadError> {
         let segments = self.shared.segments();
+        if let Some((segment, position)) = self.mapped_position(&segments, index)
+            && let Some(head) = mapped_head(segment, position)
+            && let entry = Placed::new(&head, position)
+            && is_entry(&entry, index)
+        {
+            return Ok(entry);
+        }
         let (segment, position) = self.locate(&segments, index)?;
         let mut buffer = [0; HEAD_LEN];
         let read = self.pread(segment, &mut buffer, position - segment.header.first_position)?;
@@ -169,6 +267,16 @@ impl LogReader {
     pub fn position_of(&self, index: LogIndex) -> Result<Position, ReadError> {
         let segments = self.shared.segments();
         self.locate(&segments, index).map(|(_, position)| Position(position))
+    }
+
+    /// As [`position_of`](Self::position_of), by what the map of a sealed segment has, if it is
+    /// mapped. The record there says whether it is right; `None` if that can't be told.
+    pub fn likely_position(&self, index: LogIndex) -> Option<Position> {
+        let segments = self.shared.segments();
+        match self.mapped_position(&segments, index) {
+            Some((_, position)) => Some(Position(position)),
+            None => self.position_of(index).ok(),
+        }
     }
 
     /// The first index whose time is `time` or later; the next index if there is none.
@@ -227,17 +335,46 @@ impl LogReader {
         Ok((segment, segment.header.first_position + u64::from(offset)))
     }
 
+    /// As [`locate`](Self::locate), out of the map of a sealed segment, if it has one. Nothing says
+    /// that the position is right: the record there does.
+    fn mapped_position<'a>(
+        &self,
+        segments: &'a [Arc<Segment>],
+        index: LogIndex,
+    ) -> Option<(&'a Segment, u64)> {
+        let index = Some(index.get()).filter(|index| *index < self.shared.next_index())?;
+        let segment = segment_of(segments, index)?;
+        let offset = segment.mapped_offset(index - segment.header.first_index)?;
+        Some((segment, segment.header.first_position + u64::from(offset)))
+    }
+
     fn expect_index(
         &self,
         segment: &Segment,
         entry: &Placed,
         index: LogIndex,
     ) -> Result<(), ReadError> {
-        if entry.index == index && entry.kind.takes_index() {
+        if is_entry(entry, index) {
             return Ok(());
         }
         let offset = entry.position.get() - segment.header.first_position;
         Err(self.damaged(segment, offset, index, DamageKind::Footer))
+    }
+
+    /// Reads a record out of the map of its segment, or from the file, which then tells what is
+    /// wrong.
+    fn read_from(
+        &self,
+        segment: &Segment,
+        position: u64,
+        body: &mut Vec<u8>,
+    ) -> Result<Placed, ReadError> {
+        let guess = self.guess.load(Ordering::Relaxed);
+        let Some(placed) = read_mapped(segment, position, guess, body) else {
+            return self.read_record(segment, position, body);
+        };
+        self.guess_anew(guess, HEAD_LEN + body.len());
+        Ok(placed)
     }
 
     fn read_record(
@@ -377,6 +514,53 @@ impl LogReader {
     }
 }
 
+/// Whether it is the entry with this index.
+fn is_entry(entry: &Placed, index: LogIndex) -> bool {
+    entry.index == index && entry.kind.takes_index()
+}
+
+/// The head at a position, out of the map of the segment; `None` unless it is what was written.
+fn mapped_head(segment: &Segment, position: u64) -> Option<Head> {
+    let at = segment.offset_of(Position(position))?;
+    let mut head = [0; HEAD_LEN];
+    segment.file.in_map(|map| map.read_at(&mut head, at).ok())?;
+    Head::parse(&head, segment.salt(), position)
+}
+
+/// The record at a position, which is about `len` bytes long, out of the map of the segment, if it
+/// has one.
+fn read_mapped(segment: &Segment, position: u64, len: usize, body: &mut Vec<u8>) -> Option<Placed> {
+    let position = Position(position);
+    segment.file.in_map(|map| {
+        // The body with the head, and not after it.
+        std::hint::black_box(map.touch(segment.offset_of(position)?, len));
+        read_from_map(map, segment, position, body)
+    })
+}
+
+/// The record at a position: a copy of the head, and one of the body to where it is to be. `None`
+/// unless it has a body, and both are what was written.
+fn read_from_map(
+    map: &dyn Bytes,
+    segment: &Segment,
+    position: Position,
+    body: &mut Vec<u8>,
+) -> Option<Placed> {
+    let at = segment.offset_of(position)?;
+    let position = position.get();
+    let mut head = [0; HEAD_LEN];
+    map.read_at(&mut head, at).ok()?;
+    let head = Head::parse(&head, segment.salt(), position)?;
+    let (body_at, len) = (at + HEAD_LEN, head.len as usize);
+    if !head.kind.has_body() || map.len().checked_sub(body_at)? < len {
+        return None;
+    }
+    body.clear();
+    body.resize(len, 0);
+    map.read_at(body, body_at).ok()?;
+    head.covers(body, segment.salt(), position).then(|| Placed::new(&head, position))
+}
+
 /// The segment that holds a position.
 fn segment_at(segments: &[Arc<Segment>], position: u64) -> Result<&Segment, ReadError> {
     let after = segments.partition_point(|segment| segment.header.first_position <= position);
@@ -385,8 +569,8 @@ fn segment_at(segments: &[Arc<Segment>], position: u64) -> Result<&Segment, Read
 }
 
 /// The segment that holds an index.
-pub(super) fn segment_of(segments: &[Arc<Segment>], index: u64) -> Option<&Segment> {
+pub(super) fn segment_of(segments: &[Arc<Segment>], index: u64) -> Option<&Arc<Segment>> {
     let after = segments.partition_point(|segment| segment.header.first_index <= index);
     // Of several that begin with the same index, all but the last have no entries.
-    after.checked_sub(1).and_then(|last| segments.get(last)).map(|segment| &**segment)
+    after.checked_sub(1).and_then(|last| segments.get(last))
 }

@@ -20,9 +20,10 @@ use crate::{
     disk::{DirLock, Disk},
     error::{Action, Damage, DamageKind, DiskError, ReadError},
     internal::{in_memory, internal_error},
+    position::Position,
     remote::{RemoteError, StubDamaged},
     scan::file::SegmentFile,
-    segment::SegmentHeader,
+    segment::{HEADER_LEN, SegmentHeader},
 };
 
 /// One segment as it can be read.
@@ -46,6 +47,11 @@ pub(crate) enum Offsets {
 impl Segment {
     pub(crate) fn salt(&self) -> Salt {
         self.header.salt
+    }
+
+    /// The offset of a position in the file; `None` if it is before the segment.
+    pub(super) fn offset_of(&self, position: Position) -> Option<usize> {
+        usize::try_from(position.get().checked_sub(self.header.first_position)?).ok()
     }
 
     /// The file, with its name on the disk.
@@ -83,6 +89,18 @@ impl Segment {
                 Ok(count)
             }
         }
+    }
+
+    /// The offset of the entry `number`, counted within the segment, as its map has it; `None`
+    /// without a map. Unchecked, as those that are read.
+    pub(super) fn mapped_offset(&self, number: u64) -> Option<u32> {
+        let Offsets::File { at, entries } = self.offsets else { return None };
+        let number = Some(number).filter(|number| *number < u64::from(entries))?;
+        let at = usize::try_from(at + number * 4).ok()?;
+        let mut bytes = [0; 4];
+        self.file.in_map(|map| map.read_at(&mut bytes, at).ok())?;
+        // Beyond the end of a file that was cut its last page has zeros.
+        Some(u32::from_le_bytes(bytes)).filter(|offset| *offset as usize >= HEADER_LEN)
     }
 
     /// Why a read failed: of the archive, of what is kept of an archived segment, or of the disk.

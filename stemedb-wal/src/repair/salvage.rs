@@ -144,8 +144,11 @@ pub(crate) fn salvage(bytes: &[u8], context: &Context<'_>) -> Salvaged {
             last_time: context.header.time_before,
             ..Salvaged::default()
         },
+        unchecked: Vec::new(),
     };
     salvage.run();
+    salvage.check_ids();
+    salvage.note_unreadable();
     salvage.found
 }
 
@@ -165,7 +168,22 @@ struct Salvage<'a> {
     context: &'a Context<'a>,
     limit: usize,
     found: Salvaged,
+    /// Records whose bodies are yet to be held against their ids.
+    unchecked: Vec<Unchecked>,
 }
+
+/// A record whose body is to be held against its id: many are hashed side by side.
+#[derive(Clone, Copy, Debug)]
+struct Unchecked {
+    /// Which of the records it is.
+    record: usize,
+    /// How much was found wrong, and is to be written, before it.
+    wrong: usize,
+    edits: usize,
+}
+
+/// How many bodies are hashed at once.
+const HASHED_AT_ONCE: usize = 256;
 
 impl Salvage<'_> {
     fn run(&mut self) {
@@ -193,6 +211,9 @@ impl Salvage<'_> {
         if expected.is_some_and(|expected| self.found.end < expected) {
             self.wrong(self.found.end, DamageKind::Short, Remedy::NewGeneration);
         }
+    }
+
+    fn note_unreadable(&mut self) {
         for range in self.context.unreadable {
             let records = &self.found.records;
             let behind = records.partition_point(|known| known.offset as u64 <= range.start);
@@ -202,6 +223,44 @@ impl Salvage<'_> {
             let offset = range.start;
             self.found.wrong.push(Wrong { offset, index, what, remedy: Remedy::Rewrite });
         }
+    }
+
+    /// Holds bodies against their ids. What is wrong is told where it would have been on the way.
+    fn check_ids(&mut self) {
+        let Some(hash) = self.context.hash else { return };
+        let salt = self.context.header.salt;
+        let (mut wrong, mut edits) = (Vec::new(), Vec::new());
+        let mut ids = Vec::with_capacity(HASHED_AT_ONCE);
+        for unchecked in std::mem::take(&mut self.unchecked).chunks(HASHED_AT_ONCE) {
+            let records: Vec<Known> =
+                unchecked.iter().map(|at| *self.record_at(at.record)).collect();
+            let bodies: Vec<&[u8]> = records.iter().map(|known| self.body_of(known)).collect();
+            ids.clear();
+            hash.ids(&bodies, &mut ids);
+            let checked = unchecked.iter().zip(records).zip(&ids);
+            for ((at, known), _) in checked.filter(|((_, known), id)| known.head.id != **id) {
+                let Known { offset, head, .. } = known;
+                let (index, body_at) = (head.index, (offset + HEAD_LEN) as u64);
+                let (what, remedy) = (DamageKind::Id, Remedy::Hole);
+                wrong.push((at.wrong, Wrong { offset: body_at, index, what, remedy }));
+                edits.push((at.edits, (offset, hole(&head, salt, self.position(offset)))));
+                if let Some(known) = self.found.records.get_mut(at.record) {
+                    known.body = false;
+                }
+            }
+        }
+        put_between(&mut self.found.wrong, wrong);
+        put_between(&mut self.found.edits, edits);
+    }
+
+    #[track_caller]
+    fn record_at(&self, place: usize) -> &Known {
+        self.found.records.get(place).unwrap_or_else(|| internal_error("a record was forgotten"))
+    }
+
+    fn body_of(&self, known: &Known) -> &[u8] {
+        let body_at = known.offset + HEAD_LEN;
+        part(self.bytes, body_at..body_at + known.head.len as usize)
     }
 
     /// Takes all batches that are whole from an offset on; returns where the gap behind them is.
@@ -376,8 +435,10 @@ impl Salvage<'_> {
         let body_at = at + HEAD_LEN;
         let body = part(self.bytes, body_at..body_at + head.len as usize);
         let whole = record == Record::Whole || head.covers(body, salt, position);
+        // All others wait until many are hashed together.
         let hash = self.context.hash.filter(|_| head.kind.has_body());
-        let right = whole && hash.is_none_or(|hash| hash.id(body) == head.id);
+        let right = whole
+            && (record != Record::Rebuilt || hash.is_none_or(|hash| hash.id(body) == head.id));
         if head.kind == Kind::Heal && self.context.needless.contains(&(at as u64)) {
             self.found.records.push(Known { offset: at, head, body: false });
             self.wrong(at, DamageKind::Sequence, Remedy::Rewrite);
@@ -388,6 +449,13 @@ impl Salvage<'_> {
             return;
         }
         let has_body = head.kind.has_body();
+        if right && record != Record::Rebuilt && hash.is_some() {
+            self.unchecked.push(Unchecked {
+                record: self.found.records.len(),
+                wrong: self.found.wrong.len(),
+                edits: self.found.edits.len(),
+            });
+        }
         self.found.records.push(Known { offset: at, head, body: right && has_body });
         if !right {
             let what = if whole { DamageKind::Id } else { DamageKind::Body };
@@ -488,6 +556,18 @@ impl Salvage<'_> {
     fn position(&self, at: usize) -> u64 {
         self.context.header.first_position.saturating_add(at as u64)
     }
+}
+
+/// Puts items among others, each behind so many of them.
+fn put_between<T>(items: &mut Vec<T>, late: Vec<(usize, T)>) {
+    let mut early = std::mem::take(items).into_iter();
+    let mut before = 0;
+    for (at, item) in late {
+        items.extend(early.by_ref().take(at - before));
+        before = at;
+        items.push(item);
+    }
+    items.extend(early);
 }
 
 /// The bytes of a hole in the place of a record.

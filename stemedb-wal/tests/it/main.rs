@@ -14,6 +14,7 @@ mod faults;
 mod history;
 mod identity;
 mod log;
+mod mapped;
 mod power_cuts;
 mod reference;
 mod remote;

@@ -242,6 +242,8 @@ fn a_served_store_is_appended_to_read_and_watched() {
 
     let long = id_of(vec![7; 3 << 20]);
     assert_eq!(place.run(&["get", &long[..8], "--from", peer]).ok().stdout, vec![7; 3 << 20]);
+    let both = place.run(&["get", &id_of("two"), &id_of("one"), "--from", peer]).ok();
+    assert_eq!(both.stdout, b"twoone");
     let facts = place.run(&["get", &id_of("two"), "--from", peer, "--json"]).ok();
     let facts = facts.json(&["id", "index", "time", "ntp64", "len"]);
     assert_eq!((&facts["index"], &facts["len"]), (&json!(2), &json!(3)));

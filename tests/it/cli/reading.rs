@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::binary::{Place, id_of, object};
 
 const ENTRY: [&str; 5] = ["index", "time", "ntp64", "id", "len"];
+const FACTS: [&str; 5] = ["id", "index", "time", "ntp64", "len"];
 const NONE: [u64; 0] = [];
 
 #[test]
@@ -24,6 +25,23 @@ fn get_prints_the_body_and_nothing_else() {
     let facts = facts.json(&["id", "index", "time", "ntp64", "len"]);
     assert_eq!(facts["id"], id.as_str());
     assert_eq!(facts["len"], body.len());
+}
+
+#[test]
+fn get_prints_several_bodies_in_the_order_asked() {
+    let place = Place::with("a\nbb\nccc\n");
+    let ids = ["ccc", "a", "bb", "a"].map(id_of);
+    let all: Vec<&str> = ["get"].into_iter().chain(ids.iter().map(String::as_str)).collect();
+    assert_eq!(place.run(&all).ok().stdout, b"cccabba");
+    let facts = place.run(&[&["--json"], &all[..]].concat()).ok();
+    let told: Vec<Value> = facts.lines().iter().map(|line| object(line, &FACTS)).collect();
+    assert!(told.iter().map(|facts| facts["id"].as_str().unwrap()).eq(&ids));
+    assert!(told.iter().map(|facts| facts["len"].as_u64().unwrap()).eq([3, 1, 2, 1]));
+    // Those before it are printed.
+    let absent = id_of("d");
+    let outcome = place.run(&["get", &ids[2], &absent, &ids[0]]);
+    assert_eq!(outcome.code(4).stdout, b"bb");
+    place.run(&["get"]).fails(2, "ID");
 }
 
 #[test]

@@ -38,6 +38,12 @@ pub trait IdArrays: fmt::Debug + Send + Sync {
         0
     }
 
+    /// As [`prefetch_ids`](Self::prefetch_ids), the positions beside them.
+    fn prefetch_positions(&self, places: Range<usize>) -> u64 {
+        let _ = places;
+        0
+    }
+
     /// The id of a place.
     ///
     /// # Errors

@@ -29,7 +29,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct MappedSet {
     pub(super) base: Arc<dyn BaseArrays>,
-    pub(super) deltas: Vec<Arc<dyn DeltaArrays>>,
+    pub(crate) deltas: Vec<Arc<dyn DeltaArrays>>,
     pub(super) page_bits: usize,
 }
 
@@ -43,6 +43,11 @@ impl MappedSet {
     /// Number of bits of an id that name its page.
     pub(crate) fn page_bits(&self) -> usize {
         self.page_bits
+    }
+
+    /// Number of parts: the base, which is number 0, and the deltas, the newest last.
+    pub fn parts(&self) -> usize {
+        1 + self.deltas.len()
     }
 
     /// Number of ids of all parts together; they have none in common.
@@ -71,7 +76,7 @@ impl MappedSet {
         self.find_in_base(id)
     }
 
-    pub(super) fn find_in_base(&self, id: &Hash) -> Result<Option<u64>, MappedSetError> {
+    pub(crate) fn find_in_base(&self, id: &Hash) -> Result<Option<u64>, MappedSetError> {
         let places = self.base_page(index(prefix(id, self.page_bits)))?;
         match find_in_page(self.base.as_ref(), places, id, self.page_bits)? {
             Some(place) => Ok(Some(unpack_position(self.base.position(place)?))),

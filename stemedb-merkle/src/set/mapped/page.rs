@@ -27,6 +27,8 @@ pub(super) fn find_in_page(
     let near = near(places.clone(), id, page_bits);
     let mut ids = [[0; 32]; NEAR];
     let (ids, _) = ids.split_at_mut(near.len());
+    // Asked for together, so that one is not waited for after the other.
+    core::hint::black_box(base.prefetch_positions(near.clone()));
     base.ids(near.start, ids)?;
     let wanted = key(id);
     // Two words of eight bytes settle nearly all comparisons without a call.
@@ -85,7 +87,7 @@ pub(super) fn in_order(entries: &[Entry], depth: usize, prefix: u64) -> bool {
 }
 
 /// The position beside an id, if it is at this place of a delta.
-pub(super) fn delta_position(
+pub(crate) fn delta_position(
     delta: &dyn DeltaArrays,
     place: usize,
     id: &Hash,

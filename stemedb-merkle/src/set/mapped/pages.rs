@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{
-    arrays::IdArrays,
+    arrays::{BaseArrays, IdArrays},
     delta::DeltaCursor,
     error::MappedSetError,
     layout::index,
@@ -39,19 +39,22 @@ impl Pages<'_> {
     /// The lines of a page are read one after the other; those of many pages that are prefetched
     /// together come side by side. Damage is found on reading.
     pub(crate) fn prefetch<'b>(&self, ids: impl Iterator<Item = &'b Hash> + Clone) {
-        self.prefetch_ranges(ids, |_, places| places);
+        self.prefetch_ranges(ids, |base, _, places| base.prefetch_ids(places));
     }
 
-    /// Prefetches only the expected places of the ids in their pages.
+    /// Prefetches only the expected places of the ids in their pages, and the positions there.
     pub(crate) fn prefetch_places<'b>(&self, ids: impl Iterator<Item = &'b Hash> + Clone) {
         let page_bits = self.mapped.page_bits;
-        self.prefetch_ranges(ids, |id, places| near(places, id, page_bits));
+        self.prefetch_ranges(ids, |base, id, places| {
+            let near = near(places, id, page_bits);
+            base.prefetch_ids(near.clone()).wrapping_add(base.prefetch_positions(near))
+        });
     }
 
     fn prefetch_ranges<'b>(
         &self,
         ids: impl Iterator<Item = &'b Hash> + Clone,
-        wanted: impl Fn(&Hash, Range<usize>) -> Range<usize>,
+        prefetch: impl Fn(&dyn BaseArrays, &Hash, Range<usize>) -> u64,
     ) {
         let mapped = self.mapped;
         let page = |id| index(prefix(id, mapped.page_bits));
@@ -62,7 +65,7 @@ impl Pages<'_> {
         }
         for id in ids {
             let Ok(places) = mapped.base_page(page(id)) else { continue };
-            sum = sum.wrapping_add(mapped.base.prefetch_ids(wanted(id, places)));
+            sum = sum.wrapping_add(prefetch(mapped.base.as_ref(), id, places));
         }
         core::hint::black_box(sum);
     }
