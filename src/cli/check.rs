@@ -29,7 +29,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     // Also on a disk that fails, every read is a call that can say so.
-    let options = open::options(globals)?.create(false).read_only(true).load_checkpoints(true);
+    let options = open::options(globals)?.create(false).read_only(true).map_files(false);
     open::with(globals, options, |store| check(store, args, globals))
 }
 

@@ -133,6 +133,18 @@ impl Index {
         Ok(self.ask(|| self.position_by_mapped_set(id))?.map(Position))
     }
 
+    /// The positions of bodies that are published, in the order of the ids.
+    pub(crate) fn positions(&self, ids: &[Hash]) -> Result<Vec<Option<u64>>, TreeFailure> {
+        self.ask(|| {
+            let mut positions: Vec<Option<u64>> = {
+                let recent = self.recent();
+                ids.iter().map(|id| recent.position(id)).collect()
+            };
+            self.folded_positions(ids, &mut positions)?;
+            Ok(positions)
+        })
+    }
+
     /// As [`position`](Self::position), from the restart checkpoint as it is.
     fn position_by_mapped_set(&self, id: &Hash) -> Result<Option<u64>, MappedSetError> {
         // In this order: a record is forgotten only after it is in the tree.

@@ -52,8 +52,8 @@ pub use stemedb_wal::{
     Position, identity::Copied, log::Warning as LogWarning, remote::SegmentSource,
 };
 pub use store::{
-    BackupReport, CheckReport, CheckpointReport, Comparison, Depth, Entries, Entry, Healed, Ids,
-    LogId, OpenReport, Pending, Progress, Proven, RepairOptions, RepairReport, ResumePoint,
-    Snapshot, SnapshotDiff, Stats, Store, Upkeep, Warning, Watch, backup_of, repair, repair_with,
+    BackupReport, Bodies, CheckReport, CheckpointReport, Comparison, Depth, Entries, Entry,
+    EntryBodies, Healed, Ids, LogId, OpenReport, Pending, Progress, Proven, Records, RepairOptions,
+    RepairReport, ResumePoint, Snapshot, SnapshotDiff, Stats, Store, Upkeep, Warning, Watch, backup_of, repair, repair_with,
     restore,
 };

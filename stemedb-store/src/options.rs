@@ -173,11 +173,15 @@ stemedb_merkle::options! {
         /// A restart checkpoint is written after so much time if anything was appended. Default 5
         /// minutes.
         pub checkpoint_interval: Duration = Duration::from_secs(300),
-        /// Whether restart checkpoints are read with a call whenever something of them is wanted,
-        /// instead of being mapped. Default: no. A map is faster. A page of it that the disk can't
-        /// read raises SIGBUS, which a handler turns into an error; where a program has a handler
-        /// of its own, installed later, that does not pass on what it does not know, this is for.
-        pub load_checkpoints: bool = false,
+        /// Whether restart checkpoints and sealed segments are mapped into memory, where the system
+        /// can do that, instead of being read with a call whenever something of them is wanted.
+        /// Default: yes, which is faster. A page of a map that the disk can't read raises SIGBUS,
+        /// which a handler turns into an error; where that can't be installed nothing is mapped.
+        /// Where a program has a handler of its own, installed later, that does not pass on what it
+        /// does not know, files are not to be mapped. As many bytes of address space as the 256
+        /// segments have that were read last are mapped; what of them is in memory is the system's
+        /// cache of files, with or without maps.
+        pub map_files: bool = true,
         /// Whether the store has threads of its own, for writing and for checkpoints. Default: yes.
         /// Without them every append syncs by itself and checkpoints are written when asked for:
         /// the same calls give the same operations on the disk.

@@ -30,6 +30,7 @@ use crate::{
 mod archived;
 mod background;
 mod backup;
+mod bodies;
 mod check;
 mod checkpoint;
 mod comparison;
@@ -42,6 +43,7 @@ mod open;
 mod overlay;
 mod proven;
 mod read;
+mod records;
 mod repair;
 mod scrub;
 mod sketch;
@@ -61,6 +63,7 @@ pub use self::{
 };
 pub use self::{
     backup::{BackupReport, backup_of, restore},
+    bodies::{Bodies, EntryBodies},
     check::{CheckReport, Depth, Progress},
     checkpoint::CheckpointReport,
     comparison::Comparison,
@@ -68,6 +71,7 @@ pub use self::{
     heal::Healed,
     open::{OpenReport, Warning},
     proven::Proven,
+    records::Records,
     repair::{RepairOptions, RepairReport, repair, repair_on, repair_with},
     snapshot::{Ids, Snapshot, SnapshotDiff},
     stats::Stats,

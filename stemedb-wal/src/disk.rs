@@ -171,6 +171,13 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     /// Whatever the disk reports.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
+    /// The bytes of the file as long as it is now, mapped into memory, for reads that are as cheap
+    /// as those of memory; `None` if the disk does not map files. They are to be had also once the
+    /// file is closed.
+    fn map(&self) -> Option<Arc<dyn Bytes>> {
+        None
+    }
+
     /// Writes all of `bytes` at `offset`. A gap behind the former end reads as zeros.
     ///
     /// # Errors

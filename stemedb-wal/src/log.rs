@@ -26,6 +26,7 @@ pub(crate) mod offsets;
 mod options;
 mod placed;
 mod reader;
+mod records;
 mod recovery;
 mod roll;
 pub(crate) mod segments;
@@ -43,6 +44,7 @@ pub use self::{
     options::{LogOptions, Origin, Spares},
     placed::{HoleEntry, NewRecord},
     reader::{LogReader, Record},
+    records::Records,
     recovery::{OpenReport, Replayed, Warning, is_in_use},
 };
 pub use crate::{

@@ -405,7 +405,7 @@ fn trees_are_not_made_by_the_workers_of_the_runtime() {
             seen.lock().unwrap().push(thread::current().id());
         }
     });
-    let opened = StoreOptions::default().load_checkpoints(true);
+    let opened = StoreOptions::default().map_files(false);
     let store = Store::open_on(Arc::new(disk.clone()), ENVIRONMENT, opened);
     let store = Arc::new(store.unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

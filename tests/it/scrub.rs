@@ -21,7 +21,7 @@ const ENTRIES: u64 = 600;
 
 fn options() -> Options {
     let threads = false;
-    Options::default().segment_len(16 << 10).threads(threads).load_checkpoints(true)
+    Options::default().segment_len(16 << 10).threads(threads).map_files(false)
 }
 
 fn open(disk: &FaultyDisk) -> Store {

@@ -150,7 +150,7 @@ fn write_files(
     shared: &Shared,
 ) -> Result<Checkpoint, WriteError> {
     let disk = shared.disk.as_ref();
-    let in_place = !shared.options.load_checkpoints;
+    let in_place = shared.options.map_files;
     let covered = covered(moment, shared)?;
     let state = CheckpointState {
         history: moment.history.pending(),

@@ -1,6 +1,6 @@
 //! The log's entries, in order.
 
-use std::ops::{Bound, RangeBounds};
+use std::ops::{Bound, Range, RangeBounds};
 
 use stemedb_merkle::{AssertionId, LogIndex, Timestamp};
 use stemedb_wal::log::{Entries as LogEntries, Placed};
@@ -41,6 +41,12 @@ pub struct Entries<'a> {
 impl Store {
     /// The entries of a range of indexes, in order and from both ends.
     pub fn range(&self, indexes: impl RangeBounds<LogIndex>) -> Entries<'_> {
+        let inner = self.reader.entries(self.indexes(indexes));
+        Entries { store: self, inner, ended: false }
+    }
+
+    /// The part of a range that the log has now.
+    pub(super) fn indexes(&self, indexes: impl RangeBounds<LogIndex>) -> Range<LogIndex> {
         let size = self.log_size().next_index();
         let behind = |index: &LogIndex| index.checked_add(1).unwrap_or(size);
         let start = match indexes.start_bound() {
@@ -53,8 +59,7 @@ impl Store {
             Bound::Included(end) => behind(end).min(size),
             Bound::Excluded(end) => (*end).min(size),
         };
-        let indexes = start.min(end)..end;
-        Entries { store: self, inner: self.reader.entries(indexes), ended: false }
+        start.min(end)..end
     }
 
     /// The entries that the log took in within a range of times, in order and from both ends.

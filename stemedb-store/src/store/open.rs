@@ -173,6 +173,7 @@ pub(super) fn log_options(options: &Options) -> LogOptions {
         .segment_len(options.segment_len)
         .body_len_max(options.body_len_max)
         .spares(if options.threads { Spares::Background } else { Spares::None })
+        .map_files(options.map_files)
         .source(options.segment_source.clone())
 }
 
@@ -375,7 +376,7 @@ fn restore(
     hashing: Hashing,
     report: &mut OpenReport,
 ) -> Result<Parts, OpenError> {
-    let in_place = !options.load_checkpoints;
+    let in_place = options.map_files;
     let mut loaded =
         checkpoint::load(disk.as_ref(), identity.store_id, identity.generation, in_place)?;
     let origin = origin(identity).marked(loaded.mark);

@@ -227,6 +227,12 @@ impl DiskFile for Opened {
         Ok(len)
     }
 
+    /// Of a file that is as it is in the directory. Nobody writes to a sealed segment, which alone is
+    /// read so.
+    fn map(&self) -> Option<Arc<dyn Bytes>> {
+        self.base.as_ref().filter(|_| self.file.is_unchanged())?.map()
+    }
+
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let end = offset.checked_add(bytes.len() as u64).filter(|end| i64::try_from(*end).is_ok());
         let end = end.ok_or(io::ErrorKind::FileTooLarge)?;

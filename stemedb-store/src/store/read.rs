@@ -7,6 +7,7 @@ use stemedb_wal::{
     Position,
     error::ReadError as LogReadError,
     log::{Kind, Placed},
+    repair::HashBodies as _,
 };
 
 use super::{Entries, Entry, Ids, Proven, Snapshot, Store};
@@ -76,6 +77,34 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// As [`check_body`](Self::check_body), of many at once, whose ids are computed side by side:
+    /// the number of each that is wrong, and why, in order.
+    pub(super) fn check_bodies(&self, read: &[(Placed, Vec<u8>)]) -> Vec<(usize, ReadError)> {
+        let one_by_one = || {
+            let checked = read.iter().map(|(placed, body)| self.check_body(placed, body).err());
+            checked.enumerate().filter_map(|(number, error)| Some((number, error?))).collect()
+        };
+        let hasher = match self.hashing.hasher() {
+            // Bodies that come from elsewhere are invalidated there.
+            Some(hasher) if !self.reader.reads_remote() => hasher,
+            _ => return one_by_one(),
+        };
+        if !self.shared.options.verify_reads {
+            return Vec::new();
+        }
+        let bodies: Vec<&[u8]> = read.iter().map(|(_, body)| body.as_slice()).collect();
+        let mut ids = Vec::with_capacity(bodies.len());
+        hasher.ids(&bodies, &mut ids);
+        let wrong = read.iter().zip(&ids).enumerate();
+        wrong
+            .filter(|(_, ((placed, _), id))| placed.id != **id)
+            .map(|(number, ((placed, _), _))| {
+                let (index, id) = (placed.index, AssertionId(placed.id));
+                (number, ReadError::WrongId { index, id })
+            })
+            .collect()
     }
 
     /// Entry `index` of the log and its body.

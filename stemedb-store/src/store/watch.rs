@@ -1,6 +1,7 @@
 //! Following the log as it grows.
 
 use std::{
+    collections::VecDeque,
     future::Future,
     pin::pin,
     sync::{Arc, PoisonError, RwLock},
@@ -10,7 +11,7 @@ use std::{
 };
 
 use stemedb_merkle::{AssertionId, LogIndex, LogSize, Timestamp};
-use stemedb_wal::log::{Kind, LogReader};
+use stemedb_wal::log::{Kind, LogReader, Placed};
 use tokio::sync::watch;
 
 use super::{Entry, Store};
@@ -18,6 +19,9 @@ use crate::{
     error::{ReadError, WatchError},
     index::Index,
 };
+
+/// How many entries a watch reads at once, at most: it keeps some 80 bytes of each.
+const AHEAD: u64 = 512;
 
 /// The log's entries from an index on, and each new one as soon as it is durable.
 ///
@@ -31,6 +35,8 @@ pub struct Watch {
     log: LogId,
     last: Option<(Timestamp, AssertionId)>,
     next: LogIndex,
+    /// The entries from there on that are read already.
+    ahead: VecDeque<Placed>,
     ended: bool,
 }
 
@@ -66,12 +72,23 @@ impl Followed {
         Self(Some((reader, index)).into())
     }
 
-    /// Reads an entry; `None` once the store is closed.
-    fn entry(&self, index: LogIndex) -> Option<Result<Entry, ReadError>> {
+    /// Reads the entry at an index, and with it those behind it that are read ahead; `None` once
+    /// the store is closed.
+    fn entry(
+        &self,
+        index: LogIndex,
+        ahead: &mut VecDeque<Placed>,
+    ) -> Option<Result<Entry, ReadError>> {
         let open = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let (reader, trees) = open.as_ref()?;
-        let read = || {
-            let placed = reader.entry_at(index)?;
+        let mut read = || {
+            if ahead.is_empty() {
+                let end = reader.next_index().min(index.checked_add(AHEAD).unwrap_or(index));
+                // What comes behind damage is not read until that is met.
+                ahead.extend(reader.entries(index..end).map_while(Result::ok));
+            }
+            let placed = ahead.pop_front().map_or_else(|| reader.entry_at(index), Ok)?;
+            // It may have been filled since it was read.
             let hole = placed.kind == Kind::Hole && trees.position(&placed.id)?.is_none();
             Ok(Entry::new(&placed, hole))
         };
@@ -94,6 +111,7 @@ impl Store {
             log: self.log_id(),
             last: None,
             next: from,
+            ahead: VecDeque::new(),
             ended: false,
         }
     }
@@ -166,7 +184,7 @@ impl Watch {
     }
 
     fn read(&mut self) -> Option<Result<Entry, ReadError>> {
-        let entry = self.followed.entry(self.next);
+        let entry = self.followed.entry(self.next, &mut self.ahead);
         match &entry {
             Some(Ok(read)) => {
                 self.last = Some((read.time, read.id));

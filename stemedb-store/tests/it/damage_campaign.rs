@@ -27,7 +27,7 @@ use world::ENVIRONMENT;
 const TRIALS: u64 = 400;
 
 fn options() -> Options {
-    Options::default().segment_len(4096).threads(false).load_checkpoints(true)
+    Options::default().segment_len(4096).threads(false).map_files(false)
 }
 
 struct Appended {

@@ -23,7 +23,7 @@ use stemedb_wal::disk::Disk;
 use world::ENVIRONMENT;
 
 fn options() -> Options {
-    Options::default().segment_len(4096).threads(false).load_checkpoints(true)
+    Options::default().segment_len(4096).threads(false).map_files(false)
 }
 
 struct Sample {

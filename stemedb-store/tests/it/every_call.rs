@@ -30,7 +30,7 @@ use stemedb_wal::error::AppendError as LogAppendError;
 use world::ENVIRONMENT;
 
 fn options(threads: bool) -> Options {
-    Options::default().segment_len(4096).threads(threads).load_checkpoints(true)
+    Options::default().segment_len(4096).threads(threads).map_files(false)
 }
 
 /// Runs a script on a disk, and keeps account of what it was told.

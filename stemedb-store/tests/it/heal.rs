@@ -16,7 +16,7 @@ const ENTRIES: u64 = 60;
 
 fn options() -> Options {
     let threads = false;
-    Options::default().segment_len(4096).threads(threads).load_checkpoints(true)
+    Options::default().segment_len(4096).threads(threads).map_files(false)
 }
 
 fn open(disk: &FaultyDisk) -> Store {

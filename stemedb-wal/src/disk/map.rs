@@ -1,7 +1,7 @@
 //! Files mapped into memory, read by copying: here and in the guard is all `unsafe` that there is.
 
 use super::Bytes;
-use memmap2::Mmap;
+use memmap2::{Advice, Mmap};
 use std::{
     fs::File,
     io, ptr,
@@ -39,6 +39,15 @@ impl Mapped {
         let map = unsafe { Mmap::map(file) }.ok()?;
         let guarded = Guarded::new(map.as_ptr().addr(), map.len())?;
         Some(Arc::new(Self { guarded, map }))
+    }
+
+    /// As [`new`](Self::new), to be read here and there: a page that is not in memory is read alone,
+    /// and not with many others around it.
+    pub(super) fn for_random_reads(file: &File) -> Option<Arc<Self>> {
+        let mapped = Self::new(file)?;
+        // A hint, which a system may ignore.
+        let _ = mapped.map.advise(Advice::Random);
+        Some(mapped)
     }
 
     /// The one way to the bytes. What they were is only known once [`Guarded::failed`] was asked.

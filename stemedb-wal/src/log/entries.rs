@@ -11,11 +11,13 @@ use crate::{
     record::{HEAD_LEN, Head},
 };
 
-/// How many entries are fetched at a time.
+/// How many entries are fetched at a time, at first and at most: who asks for more and more of them
+/// is going to read many.
 const FETCH_ENTRIES: u64 = 512;
+const FETCH_ENTRIES_MAX: u64 = 8192;
 
 /// Up to this length, what lies between two heads is read rather than skipped.
-const SPAN_LEN_MAX: usize = 256 << 10;
+const SPAN_LEN_MAX: usize = 1 << 20;
 
 /// Entries with consecutive indexes, without their bodies; see [`LogReader::entries`].
 ///
@@ -28,6 +30,8 @@ pub struct Entries {
     front: VecDeque<Placed>,
     back: VecDeque<Placed>,
     failed: bool,
+    /// How many entries the next fetch takes in.
+    ahead: u64,
     buffer: Vec<u8>,
 }
 
@@ -41,6 +45,7 @@ impl LogReader {
             front: VecDeque::new(),
             back: VecDeque::new(),
             failed: false,
+            ahead: FETCH_ENTRIES,
             buffer: Vec::new(),
         }
     }
@@ -48,14 +53,14 @@ impl LogReader {
 
 impl Entries {
     /// The entries `indexes`, of which there are some: as many from the front as lie in one segment
-    /// and one fetch.
+    /// and one fetch, and before the first that can't be read unless that is the first of all.
     fn fetch(&mut self, indexes: Range<u64>) -> Result<VecDeque<Placed>, ReadError> {
         let reader = self.reader.clone();
         let shared = reader.shared();
         let segments = shared.segments();
         let not_found = ReadError::NotFound { at: indexes.start };
         let Some(segment) = segment_of(&segments, indexes.start) else { return Err(not_found) };
-        let count = (indexes.end - indexes.start).min(FETCH_ENTRIES);
+        let count = (indexes.end - indexes.start).min(self.ahead);
         let mut offsets = vec![0_u32; in_memory(count)];
         let from = indexes.start - segment.header.first_index;
         let found = segment.offsets_into(&*shared.disk, from, &mut offsets)?;
@@ -75,7 +80,11 @@ impl Entries {
             let (now, later) = rest.split_at(together);
             let [.., last] = now else { internal_error("the first offset is with itself") };
             self.buffer.resize((last - first) as usize + HEAD_LEN, 0);
-            let read = reader.pread_local(segment, &mut self.buffer, u64::from(first))?;
+            let read = match reader.pread_local(segment, &mut self.buffer, u64::from(first)) {
+                // They are told of once those before them are given out.
+                Err(_) if !entries.is_empty() => return Ok(entries),
+                read => read?,
+            };
             let bytes = filled(&self.buffer, read);
             for &offset in now {
                 let index = indexes.start + entries.len() as u64;
@@ -85,6 +94,9 @@ impl Entries {
                     .and_then(|record| Head::parse(record, segment.salt(), position))
                     .filter(|head| head.index == index && head.kind.takes_index());
                 let Some(head) = head else {
+                    if !entries.is_empty() {
+                        return Ok(entries);
+                    }
                     let offset = u64::from(offset);
                     return Err(reader.damaged(segment, offset, LogIndex(index), DamageKind::Head));
                 };
@@ -113,6 +125,7 @@ impl Iterator for Entries {
                 Ok(entries) => {
                     self.left.start += entries.len() as u64;
                     self.front = entries;
+                    self.ahead = (2 * self.ahead).min(FETCH_ENTRIES_MAX);
                 }
                 Err(error) => return Some(self.fail(error)),
             }
@@ -134,7 +147,7 @@ impl DoubleEndedIterator for Entries {
         }
         if self.back.is_empty() && !self.left.is_empty() {
             let Range { start: front, end } = self.left;
-            let from = end - (end - front).min(FETCH_ENTRIES);
+            let from = end - (end - front).min(self.ahead);
             let mut start = from;
             // A fetch ends where its segment ends: go on until it reaches the back.
             while start < end {
@@ -147,6 +160,7 @@ impl DoubleEndedIterator for Entries {
                 }
             }
             self.left.end = from;
+            self.ahead = (2 * self.ahead).min(FETCH_ENTRIES_MAX);
         }
         self.back.pop_back().or_else(|| self.front.pop_back()).map(Ok)
     }

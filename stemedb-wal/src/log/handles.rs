@@ -1,15 +1,16 @@
 //! Files of sealed segments, of which a bounded number is open at a time.
 //!
-//! A log of a terabyte has 16,000 segments, and a process may have some 1,000 files open.
+//! A log of a terabyte has 16,000 segments, and a process may have some 1,000 files open. A file that
+//! records are read from is mapped as long as it is open, so that there are no more maps than files.
 
 use std::{
     collections::VecDeque,
     io,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
 };
 
 use crate::{
-    disk::DiskFile,
+    disk::{Bytes, DiskFile},
     internal::{filled, in_memory},
     remote::{LogDir, Opened, RemoteError, StubDamaged},
     segment::{SegmentHeader, TRAILER_LEN, Trailer},
@@ -21,7 +22,32 @@ const OPEN_MAX: usize = 256;
 /// How many are in any case: those that are read at once.
 const OPEN_MIN: usize = 8;
 
-type Slot = RwLock<Option<Opened>>;
+type Slot = RwLock<Option<MappedFile>>;
+
+/// A file that is open, and its map once records are read.
+#[derive(Debug)]
+struct MappedFile {
+    opened: Opened,
+    map: OnceLock<Option<Arc<dyn Bytes>>>,
+}
+
+impl From<Opened> for MappedFile {
+    fn from(opened: Opened) -> Self {
+        Self { opened, map: OnceLock::new() }
+    }
+}
+
+impl MappedFile {
+    /// The map, if the disk maps files. Of the very file that is open: whatever is put in its place
+    /// is another one.
+    fn map(&self) -> Option<&dyn Bytes> {
+        let map = self.map.get_or_init(|| match &self.opened {
+            Opened::Local(file) => file.map(),
+            Opened::Remote(_) => None,
+        });
+        map.as_deref()
+    }
+}
 
 /// The bytes of a segment.
 #[derive(Debug)]
@@ -38,6 +64,7 @@ pub(crate) struct Handles {
     dir: LogDir,
     open: Mutex<VecDeque<Arc<Slot>>>,
     open_max: usize,
+    map_files: bool,
 }
 
 /// A file that is opened when it is needed. It is not closed while it is read.
@@ -84,14 +111,14 @@ impl SealedFile {
 
     /// A file that is open by now.
     pub(crate) fn opened(name: &str, file: Opened, handles: &Arc<Handles>) -> SegmentBytes {
-        let slot = Arc::new(RwLock::new(Some(file)));
+        let slot = Arc::new(RwLock::new(Some(file.into())));
         handles.note(Arc::clone(&slot));
         let handles = Arc::clone(handles);
         SegmentBytes::Sealed(Self { name: name.to_owned(), slot, handles, known: None })
     }
 
     /// Reads the file, which no one closes meanwhile.
-    fn read<T>(&self, read: impl FnOnce(&Opened) -> io::Result<T>) -> io::Result<T> {
+    fn read<T>(&self, read: impl FnOnce(&MappedFile) -> io::Result<T>) -> io::Result<T> {
         if let Some(file) = &*self.slot.read().unwrap_or_else(PoisonError::into_inner) {
             return read(file);
         }
@@ -106,6 +133,7 @@ impl SealedFile {
         if let Some(known) = &self.known {
             known.check(&file)?;
         }
+        let file = MappedFile::from(file);
         let result = read(&file);
         let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
         let was_closed = slot.replace(file).is_none();
@@ -125,12 +153,12 @@ fn is_out_of_files(error: &io::Error) -> bool {
 }
 
 impl Handles {
-    /// Of segments in this directory. A quarter of the files that the process may have open:
-    /// connections need some, too.
-    pub(crate) fn new(dir: LogDir) -> Self {
+    /// Of segments in this directory, which are mapped where that is wanted. A quarter of the files
+    /// that the process may have open: connections need some, too.
+    pub(crate) fn new(dir: LogDir, map_files: bool) -> Self {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let quarter = limit.map_or(OPEN_MAX, |limit| in_memory((limit / 4).min(OPEN_MAX as u64)));
-        Self { dir, open: Mutex::default(), open_max: quarter.max(OPEN_MIN) }
+        Self { dir, open: Mutex::default(), open_max: quarter.max(OPEN_MIN), map_files }
     }
 
     pub(crate) fn dir(&self) -> &LogDir {
@@ -168,7 +196,19 @@ impl SegmentBytes {
     fn read<T>(&self, read: impl FnOnce(&Opened) -> io::Result<T>) -> io::Result<T> {
         match self {
             Self::Open(file) => read(file),
-            Self::Sealed(file) => file.read(read),
+            Self::Sealed(file) => file.read(|file| read(&file.opened)),
+        }
+    }
+
+    /// What `read` finds in the map of a sealed segment, which nobody closes meanwhile; `None` if
+    /// there is no map, or it finds nothing: the bytes can be read with calls then, and these tell
+    /// what is wrong.
+    pub(crate) fn in_map<T>(&self, read: impl FnOnce(&dyn Bytes) -> Option<T>) -> Option<T> {
+        match self {
+            Self::Sealed(file) if file.handles.map_files => {
+                file.read(|file| Ok(file.map().and_then(read))).ok().flatten()
+            }
+            Self::Sealed(_) | Self::Open(_) => None,
         }
     }
 
@@ -235,7 +275,7 @@ mod tests {
     fn only_so_many_are_open_and_all_can_be_read() {
         let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
         let dir = LogDir::new(Arc::clone(&disk), None);
-        let handles = Arc::new(Handles { open_max: OPEN_MAX, ..Handles::new(dir) });
+        let handles = Arc::new(Handles { open_max: OPEN_MAX, ..Handles::new(dir, true) });
         let files: Vec<_> = (0..OPEN_MAX + 50)
             .map(|n| {
                 let name = format!("file-{n}");

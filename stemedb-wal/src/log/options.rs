@@ -64,6 +64,9 @@ stemedb_merkle::options! {
         pub batch_len_max: u32 = 64 << 20,
         /// Who prepares the next segment.
         pub spares: Spares = Spares::Background,
+        /// Whether sealed segments are mapped where the disk can do that, and records read from the
+        /// maps. Default: yes. Where a map cannot be read, the file is.
+        pub map_files: bool = true,
         /// Where the bodies of segments are read that were dropped.
         pub source: Option<Arc<dyn SegmentSource>> = None,
     }

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    ops::ControlFlow,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     error::{Damage, DamageKind, DiskError, ReadError},
-    internal::{filled, part_mut, rest_of},
+    internal::{filled, in_memory, part_mut, rest_of},
     position::Position,
     record::{HEAD_LEN, Head},
     remote::RemoteError,
@@ -25,6 +26,9 @@ use crate::{
 /// The first read of a record takes in as much as the last ones had, up to this: most bodies are
 /// short, and then one read is enough. What is read beyond the record costs as much as the record.
 const GUESS_LEN_MAX: usize = 512;
+
+/// The memory of so many records is asked for at once: a processor has some ten loads under way.
+const READS_AT_ONCE: usize = 16;
 
 /// The reading half of a log: shows what was published. Clones are cheap and show the same.
 ///
@@ -85,7 +89,8 @@ impl LogReader {
         self.shared.failure().cloned().map_or_else(|| self.shared.check_place(), Err)
     }
 
-    /// The record at a position. O(log segments) and one read, two if the body is long.
+    /// The record at a position. O(log segments), and a copy out of the map of a sealed segment, or
+    /// one read, two if the body is long.
     ///
     /// # Errors
     ///
@@ -108,7 +113,50 @@ impl LogReader {
             return Err(ReadError::NotFound { at: position });
         }
         let segments = self.shared.segments();
-        self.read_record(segment_at(&segments, position)?, position, body)
+        self.read_from(segment_at(&segments, position)?, position, body)
+    }
+
+    /// Reads records at positions that ascend, from the first to the last, until `each` says that
+    /// it is enough. It gets the number of the position, what the record is, and the body, which it
+    /// may take. Memory is asked for many records at a time, so that the processor waits for them
+    /// together.
+    pub fn read_many(
+        &self,
+        positions: &[Position],
+        each: &mut dyn FnMut(usize, Result<Placed, ReadError>, &mut Vec<u8>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let end = self.shared.end();
+        let segments = self.shared.segments();
+        let mut body = Vec::new();
+        let mut number = 0;
+        for together in positions.chunks(READS_AT_ONCE) {
+            self.touch(&segments, together);
+            for position in together {
+                let position = position.get();
+                let segment = match segment_at(&segments, position) {
+                    Ok(segment) if position < end => Ok(segment),
+                    _ => Err(ReadError::NotFound { at: position }),
+                };
+                let read =
+                    segment.and_then(|segment| self.read_from(segment, position, &mut body));
+                each(number, read, &mut body)?;
+                number += 1;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Asks for the memory of records, where that is mapped, without waiting for any of it.
+    fn touch(&self, segments: &[Arc<Segment>], positions: &[Position]) {
+        let len = HEAD_LEN.max(self.guess.load(Ordering::Relaxed));
+        let mut sum: u64 = 0;
+        for position in positions.iter().filter(|_| positions.len() > 1) {
+            let Ok(segment) = segment_at(segments, position.get()) else { continue };
+            let offset = position.get() - segment.header.first_position;
+            let touched = segment.file.in_map(|bytes| Some(bytes.touch(in_memory(offset), len)));
+            sum = sum.wrapping_add(touched.unwrap_or(0));
+        }
+        std::hint::black_box(sum);
     }
 
     /// What the record at a position is, without its body. O(log segments) and one read.
@@ -123,6 +171,9 @@ impl LogReader {
         }
         let segments = self.shared.segments();
         let segment = segment_at(&segments, position)?;
+        if let Some(head) = mapped_head(segment, position) {
+            return Ok(Placed::new(&head, position));
+        }
         let mut buffer = [0; HEAD_LEN];
         let read = self.pread(segment, &mut buffer, position - segment.header.first_position)?;
         self.parse(segment, filled(&buffer, read), position)
@@ -137,6 +188,13 @@ impl LogReader {
     /// finds out.
     pub fn read_index(&self, index: LogIndex) -> Result<Record, ReadError> {
         let segments = self.shared.segments();
+        if let Some((segment, position)) = self.mapped_position(&segments, index) {
+            let mut body = Vec::new();
+            match read_mapped(segment, position, &mut body) {
+                Some(entry) if is_entry(&entry, index) => return Ok(Record { entry, body }),
+                _ => {}
+            }
+        }
         let (segment, position) = self.locate(&segments, index)?;
         let mut body = Vec::new();
         let entry = self.read_record(segment, position, &mut body)?;
@@ -151,6 +209,13 @@ impl LogReader {
     /// As [`read_index`](Self::read_index), but a hole is no error.
     pub fn entry_at(&self, index: LogIndex) -> Result<Placed, ReadError> {
         let segments = self.shared.segments();
+        if let Some((segment, position)) = self.mapped_position(&segments, index)
+            && let Some(head) = mapped_head(segment, position)
+            && let entry = Placed::new(&head, position)
+            && is_entry(&entry, index)
+        {
+            return Ok(entry);
+        }
         let (segment, position) = self.locate(&segments, index)?;
         let mut buffer = [0; HEAD_LEN];
         let read = self.pread(segment, &mut buffer, position - segment.header.first_position)?;
@@ -169,6 +234,16 @@ impl LogReader {
     pub fn position_of(&self, index: LogIndex) -> Result<Position, ReadError> {
         let segments = self.shared.segments();
         self.locate(&segments, index).map(|(_, position)| Position(position))
+    }
+
+    /// As [`position_of`](Self::position_of), by what the map of a sealed segment has, if it is
+    /// mapped. The record there says whether it is right; `None` if that can't be told.
+    pub fn likely_position(&self, index: LogIndex) -> Option<Position> {
+        let segments = self.shared.segments();
+        match self.mapped_position(&segments, index) {
+            Some((_, position)) => Some(Position(position)),
+            None => self.position_of(index).ok(),
+        }
     }
 
     /// The first index whose time is `time` or later; the next index if there is none.
@@ -227,17 +302,44 @@ impl LogReader {
         Ok((segment, segment.header.first_position + u64::from(offset)))
     }
 
+    /// As [`locate`](Self::locate), out of the map of a sealed segment, if it has one. Nothing says
+    /// that the position is right: the record there does.
+    fn mapped_position<'a>(
+        &self,
+        segments: &'a [Arc<Segment>],
+        index: LogIndex,
+    ) -> Option<(&'a Segment, u64)> {
+        let index = Some(index.get()).filter(|index| *index < self.shared.next_index())?;
+        let segment = segment_of(segments, index)?;
+        let offset = segment.mapped_offset(index - segment.header.first_index)?;
+        Some((segment, segment.header.first_position + u64::from(offset)))
+    }
+
     fn expect_index(
         &self,
         segment: &Segment,
         entry: &Placed,
         index: LogIndex,
     ) -> Result<(), ReadError> {
-        if entry.index == index && entry.kind.takes_index() {
+        if is_entry(entry, index) {
             return Ok(());
         }
         let offset = entry.position.get() - segment.header.first_position;
         Err(self.damaged(segment, offset, index, DamageKind::Footer))
+    }
+
+    /// Reads a record out of the map of its segment, or from the file, which then tells what is
+    /// wrong.
+    fn read_from(
+        &self,
+        segment: &Segment,
+        position: u64,
+        body: &mut Vec<u8>,
+    ) -> Result<Placed, ReadError> {
+        match read_mapped(segment, position, body) {
+            Some(placed) => Ok(placed),
+            None => self.read_record(segment, position, body),
+        }
     }
 
     fn read_record(
@@ -377,6 +479,38 @@ impl LogReader {
     }
 }
 
+/// Whether it is the entry with this index.
+fn is_entry(entry: &Placed, index: LogIndex) -> bool {
+    entry.index == index && entry.kind.takes_index()
+}
+
+/// The head at a position, out of the map of the segment; `None` unless it is what was written.
+fn mapped_head(segment: &Segment, position: u64) -> Option<Head> {
+    let at = usize::try_from(position - segment.header.first_position).ok()?;
+    let mut head = [0; HEAD_LEN];
+    segment.file.in_map(|bytes| bytes.read_at(&mut head, at).ok())?;
+    Head::parse(&head, segment.salt(), position)
+}
+
+/// The record at a position, out of the map of the segment: a copy of the head, and one of the body
+/// to where it is to be. `None` unless it has a body, and both are what was written.
+fn read_mapped(segment: &Segment, position: u64, body: &mut Vec<u8>) -> Option<Placed> {
+    let at = usize::try_from(position - segment.header.first_position).ok()?;
+    segment.file.in_map(|bytes| {
+        let mut head = [0; HEAD_LEN];
+        bytes.read_at(&mut head, at).ok()?;
+        let head = Head::parse(&head, segment.salt(), position)?;
+        let (body_at, len) = (at + HEAD_LEN, head.len as usize);
+        if !head.kind.has_body() || bytes.len().checked_sub(body_at)? < len {
+            return None;
+        }
+        body.clear();
+        body.resize(len, 0);
+        bytes.read_at(body, body_at).ok()?;
+        head.covers(body, segment.salt(), position).then(|| Placed::new(&head, position))
+    })
+}
+
 /// The segment that holds a position.
 fn segment_at(segments: &[Arc<Segment>], position: u64) -> Result<&Segment, ReadError> {
     let after = segments.partition_point(|segment| segment.header.first_position <= position);
@@ -385,8 +519,8 @@ fn segment_at(segments: &[Arc<Segment>], position: u64) -> Result<&Segment, Read
 }
 
 /// The segment that holds an index.
-pub(super) fn segment_of(segments: &[Arc<Segment>], index: u64) -> Option<&Segment> {
+pub(super) fn segment_of(segments: &[Arc<Segment>], index: u64) -> Option<&Arc<Segment>> {
     let after = segments.partition_point(|segment| segment.header.first_index <= index);
     // Of several that begin with the same index, all but the last have no entries.
-    after.checked_sub(1).and_then(|last| segments.get(last)).map(|segment| &**segment)
+    after.checked_sub(1).and_then(|last| segments.get(last))
 }

@@ -151,7 +151,7 @@ pub(crate) fn open(
 ) -> Result<(Log, OpenReport), OpenError> {
     let dir = LogDir::new(disk, options.source.clone());
     let disk: &dyn Disk = &*dir;
-    let mut survey = survey::survey(&dir, origin, known)?;
+    let mut survey = survey::survey(&dir, origin, known, options.map_files)?;
     let mut report =
         OpenReport { warnings: std::mem::take(&mut survey.warnings), ..OpenReport::default() };
     let Some((last, file)) = survey.last.take() else {

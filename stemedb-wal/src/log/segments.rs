@@ -22,7 +22,7 @@ use crate::{
     internal::{in_memory, internal_error},
     remote::{RemoteError, StubDamaged},
     scan::file::SegmentFile,
-    segment::SegmentHeader,
+    segment::{HEADER_LEN, SegmentHeader},
 };
 
 /// One segment as it can be read.
@@ -83,6 +83,18 @@ impl Segment {
                 Ok(count)
             }
         }
+    }
+
+    /// The offset of the entry `number`, counted within the segment, as its map has it; `None`
+    /// without a map. Unchecked, as those that are read.
+    pub(super) fn mapped_offset(&self, number: u64) -> Option<u32> {
+        let Offsets::File { at, entries } = self.offsets else { return None };
+        let number = Some(number).filter(|number| *number < u64::from(entries))?;
+        let at = usize::try_from(at + number * 4).ok()?;
+        let mut bytes = [0; 4];
+        self.file.in_map(|map| map.read_at(&mut bytes, at).ok())?;
+        // Beyond the end of a file that was cut its last page has zeros.
+        Some(u32::from_le_bytes(bytes)).filter(|offset| *offset as usize >= HEADER_LEN)
     }
 
     /// Why a read failed: of the archive, of what is kept of an archived segment, or of the disk.

@@ -141,7 +141,7 @@ fn copy(
 }
 
 fn create(disk: &LogDir, origin: &Origin, options: &LogOptions) -> Result<Log, RepairError> {
-    let recovered = create_first(Arc::new(Handles::new(disk.clone())), origin)?;
+    let recovered = create_first(Arc::new(Handles::new(disk.clone(), false)), origin)?;
     let options = options.clone().spares(Spares::None);
     Ok(Log::from_recovered(origin, &options, recovered))
 }

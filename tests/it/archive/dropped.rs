@@ -260,7 +260,7 @@ async fn a_crash_at_any_call_while_segments_are_dropped() {
     let archive = place.archive();
     let disk = FaultyDisk::new(1);
     let opened = |disk: FaultyDisk, source: bool| {
-        let options = with(&archive).threads(false).load_checkpoints(true);
+        let options = with(&archive).threads(false).map_files(false);
         let segment_source = options.segment_source.clone().filter(|_| source);
         Store::open_on(Arc::new(disk), ENVIRONMENT, options.segment_source(segment_source))
     };

@@ -175,7 +175,7 @@ impl Node {
             .secret(shape.secret.as_ref().map(|secret| Secret::new(secret).unwrap()))
             .body_len_max(4096)
             .segment_len(shape.segment_len)
-            .load_checkpoints(true)
+            .map_files(false)
             .threads(false);
         let disk: Arc<dyn Disk> = match shape.sabotage {
             Sabotage::Unsynced => Arc::new(UnsyncedDisk(self.disk.clone())),

@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn a_restore_that_failed_late_can_be_repeated() {
         let dir = tempfile::tempdir().unwrap();
-        let options = Options::default().threads(false).load_checkpoints(true);
+        let options = Options::default().threads(false).map_files(false);
         let store = Store::open(dir.path().join("store"), options.clone()).unwrap();
         store.append_batch((0..50_u8).map(|n| [n; 100])).unwrap();
         let (from, root) = (dir.path().join("backup"), store.root().unwrap());

@@ -25,7 +25,7 @@ pub(crate) struct Moment {
 }
 
 pub(crate) fn options() -> Options {
-    Options::default().segment_len(4096).threads(false).load_checkpoints(true)
+    Options::default().segment_len(4096).threads(false).map_files(false)
 }
 
 /// What a crash explains; everything else that opening reports is wrong.

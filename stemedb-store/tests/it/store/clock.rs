@@ -33,7 +33,7 @@ fn entropy(bytes: &mut [u8]) -> std::io::Result<()> {
 const ENVIRONMENT: Environment = Environment { clock: || NTP64(TIME.get()), entropy };
 
 fn open(disk: &FaultyDisk) -> Store {
-    let options = Options::default().threads(false).load_checkpoints(true);
+    let options = Options::default().threads(false).map_files(false);
     Store::open_on(Arc::new(disk.clone()), ENVIRONMENT, options).unwrap()
 }
 

@@ -15,7 +15,7 @@ fn body(n: u64) -> Vec<u8> {
 }
 
 fn open(disk: &FaultyDisk, threads: bool) -> Store {
-    let options = Options::default().segment_len(4096).threads(threads).load_checkpoints(true);
+    let options = Options::default().segment_len(4096).threads(threads).map_files(false);
     Store::open_on(Arc::new(disk.clone()), ENVIRONMENT, options).unwrap()
 }
 

@@ -1,6 +1,6 @@
 //! A file that is open.
 
-use super::{DiskFile, Displaced, lock::flock};
+use super::{Bytes, DiskFile, Displaced, Mapped, lock::flock};
 use crate::internal::{filled, in_memory};
 use rustix::{
     fs::{FallocateFlags, FlockOperation},
@@ -10,6 +10,7 @@ use std::{
     fs::File,
     io::{self, IoSlice},
     os::unix::fs::{FileExt as _, MetadataExt as _},
+    sync::Arc,
 };
 
 /// How many zeros are written at once where room cannot be reserved.
@@ -66,6 +67,14 @@ impl DiskFile for OpenFile {
             }
         }
         Ok(done)
+    }
+
+    fn map(&self) -> Option<Arc<dyn Bytes>> {
+        // Segments of a large log would take all addresses that there are with 32 bits.
+        if cfg!(not(target_pointer_width = "64")) {
+            return None;
+        }
+        Mapped::for_random_reads(&self.file).map(|mapped| mapped as _)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

@@ -18,9 +18,9 @@ use std::{
     },
 };
 
-/// How many maps can be guarded at a time; a store has seven at most, and as many while they are
-/// replaced.
-const SLOTS: usize = 1024;
+/// How many maps can be guarded at a time. A store has 7 of restart checkpoints at most, as many
+/// while they are replaced, and 256 of segments.
+const SLOTS: usize = 4096;
 
 /// A range of addresses that is guarded, or none.
 #[derive(Debug)]
@@ -61,8 +61,8 @@ impl Guarded {
         }
         let slot = TABLE.iter().find(|slot| {
             let taken =
-                slot.taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed);
-            taken.is_ok()
+                || slot.taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed);
+            !slot.taken.load(Ordering::Relaxed) && taken().is_ok()
         })?;
         slot.failed.store(false, Ordering::Relaxed);
         slot.start.store(start, Ordering::Relaxed);

@@ -83,11 +83,12 @@ pub(crate) struct Sealed {
 
 /// Lists the directory, reads the header of each segment and the trailer of each but the last, and
 /// checks that each follows from the one before; but for those that a restart checkpoint knows.
-/// O(segments).
+/// Sealed ones are mapped, if so, once records are read. O(segments).
 pub(crate) fn survey(
     disk: &LogDir,
     origin: &Origin,
     known: &[KnownSegment],
+    map_files: bool,
 ) -> Result<Survey, OpenError> {
     let names = files::list_segments(disk)?;
     let mut survey = Survey {
@@ -96,7 +97,7 @@ pub(crate) fn survey(
         superseded: Vec::new(),
         temporary: Vec::new(),
         warnings: Vec::new(),
-        handles: Arc::new(Handles::new(disk.clone())),
+        handles: Arc::new(Handles::new(disk.clone(), map_files)),
     };
     let mut live = Vec::new();
     for name in names {
