@@ -6,7 +6,7 @@
 //!
 //! Calls, reads and appends run beside each other, as many as the session asks for. The session
 //! itself never waits but computes, for moments at a time and more where much differs: it does so
-//! where blocking is allowed, so that a runtime that serves as well goes on serving.
+//! in threads that give way, so that a runtime that serves as well goes on serving.
 
 use std::{future::Future, iter::from_fn, time::Duration};
 
@@ -26,7 +26,7 @@ use tokio_stream::StreamExt as _;
 
 use crate::{
     CallError, Client, PeerStore, Reason, SyncError, blocking::run_blocking, client::Traffic,
-    compress::NO_FRAME, store::session_seed,
+    compress::NO_FRAME, computing::compute, store::session_seed,
 };
 
 /// Events that wait for the session. Parts of bodies are among them, so this bounds memory.
@@ -106,7 +106,7 @@ pub async fn run(
     tokio::pin!(cancel);
     loop {
         let stepping = host.clone();
-        let step = run_blocking(move || Step::take(session, news, &stepping)).await;
+        let step = compute(move || Step::take(session, news, &stepping)).await;
         error = error.or(step.error);
         (session, news) = (step.session, step.news);
         if session.is_ending() {

@@ -54,6 +54,6 @@ pub use stemedb_wal::{
 pub use store::{
     BackupReport, Bodies, CheckReport, CheckpointReport, Comparison, Depth, Entries, Entry,
     EntryBodies, Healed, Ids, LogId, OpenReport, Pending, Progress, Proven, Records, RepairOptions,
-    RepairReport, ResumePoint, Snapshot, SnapshotDiff, Stats, Store, Upkeep, Warning, Watch, backup_of, repair, repair_with,
-    restore,
+    RepairReport, ResumePoint, Snapshot, SnapshotDiff, Stats, Store, Upkeep, Warning, Watch,
+    backup_of, repair, repair_with, restore,
 };

@@ -104,8 +104,11 @@ pub trait Source {
     }
 }
 
-/// Takes bodies until there are enough.
-fn up_to(bodies: impl Iterator<Item = Option<Vec<u8>>>, bytes_aim: usize) -> Vec<Option<Vec<u8>>> {
+/// Takes bodies until they come to `bytes_aim` bytes, as [`Source::bodies`] gives them.
+pub fn up_to(
+    bodies: impl Iterator<Item = Option<Vec<u8>>>,
+    bytes_aim: usize,
+) -> Vec<Option<Vec<u8>>> {
     let mut taken = Vec::new();
     let mut len = 0;
     for body in bodies {

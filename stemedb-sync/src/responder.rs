@@ -26,7 +26,7 @@ pub use self::{
     stream::{AnswerStream, BodyStream, SymbolStream},
 };
 use crate::{
-    keys::same,
+    keys::{Keys, same},
     limits::Limits,
     memory::MemoryBudget,
     message::{
@@ -93,6 +93,11 @@ impl Responder {
     /// Memory that its sessions, and the calls for them, may hold together.
     pub fn memory(&self) -> &MemoryBudget {
         &self.memory
+    }
+
+    /// Keys that follow from the cluster secret.
+    pub fn keys(&self) -> &Keys {
+        &self.identity.keys
     }
 
     /// Its limits.

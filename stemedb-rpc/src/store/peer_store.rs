@@ -1,10 +1,12 @@
 //! Store as sessions with peers see it.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use stemedb_merkle::{AssertionId, Hash};
 use stemedb_store::{Comparison, Head, LogIndex, LogSize, Secret, Store, TreeHead, store::uptime};
-use stemedb_sync::{Identity, Keys, Pin, Source, Unreadable, message::SetHead};
+use stemedb_sync::{
+    HashedBodies, Identity, Keys, Pin, Source, Unreadable, message::SetHead, replica::up_to,
+};
 
 use super::sync_error::SyncError;
 use crate::{
@@ -63,14 +65,15 @@ impl PeerStore {
 
     /// Appends bodies of a peer. Returns once they are durable: for each its id, and whether it was
     /// new. Called from several threads at once, of which each waits for its own.
-    pub(crate) fn append(&self, bodies: &[Vec<u8>]) -> Result<Vec<(Hash, bool)>, Failure> {
+    pub(crate) fn append(&self, bodies: &[HashedBodies]) -> Result<Vec<(Hash, bool)>, Failure> {
         if !self.takes_bodies() {
             return Err(Reason::Failed.into());
         }
         let began = uptime();
-        let taken = self.store.append_from_peer(bodies);
+        let taken = self.store.append_from_peer(bodies.iter().flat_map(HashedBodies::iter));
+        let count = bodies.iter().map(HashedBodies::len).sum();
         let held = taken.as_ref().map(|taken| taken.iter().filter(|(_, new)| !new).count());
-        self.observer.append(Origin::Peer, began, bodies.len(), held.ok());
+        self.observer.append(Origin::Peer, began, count, held.ok());
         Ok(taken?)
     }
 }
@@ -117,5 +120,17 @@ impl Source for PeerStore {
 
     fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, Unreadable> {
         self.store.body_at(LogIndex(index)).map_err(|_| Unreadable)
+    }
+
+    fn bodies(&self, ids: &[Hash], bytes_aim: usize) -> Vec<Option<Vec<u8>>> {
+        let ids: Vec<AssertionId> = ids.iter().copied().map(AssertionId).collect();
+        let bodies = self.store.get_many(&ids).ahead(bytes_aim);
+        up_to(bodies.map(|body| body.ok().flatten()), bytes_aim)
+    }
+
+    fn entries(&self, entries: Range<u64>, bytes_aim: usize) -> Vec<Option<Vec<u8>>> {
+        let indexes = LogIndex(entries.start)..LogIndex(entries.end);
+        let records = self.store.records(indexes, self.store.body_len_max()).ahead(bytes_aim);
+        up_to(records.map(|record| record.ok().and_then(|(_, body)| body)), bytes_aim)
     }
 }

@@ -32,11 +32,7 @@ impl Store {
     /// follow one another in the log. An entry or a body that can't be read is an error in its
     /// place, and the next one follows. At most [1 MiB](Records::ahead) of bodies and one more are
     /// kept, beside the block.
-    pub fn records(
-        &self,
-        indexes: impl RangeBounds<LogIndex>,
-        body_len_max: usize,
-    ) -> Records<'_> {
+    pub fn records(&self, indexes: impl RangeBounds<LogIndex>, body_len_max: usize) -> Records<'_> {
         Records {
             store: self,
             inner: self.reader.records(self.indexes(indexes), body_len_max),

@@ -137,8 +137,7 @@ impl LogReader {
                     Ok(segment) if position < end => Ok(segment),
                     _ => Err(ReadError::NotFound { at: position }),
                 };
-                let read =
-                    segment.and_then(|segment| self.read_from(segment, position, &mut body));
+                let read = segment.and_then(|segment| self.read_from(segment, position, &mut body));
                 each(number, read, &mut body)?;
                 number += 1;
             }
