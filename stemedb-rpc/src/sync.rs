@@ -162,7 +162,10 @@ async fn wait(time: Option<Duration>) {
 
 /// A session of a pin of the store. Its id is none that was there before, whatever the seed.
 fn begin(host: &PeerStore, mut config: Config) -> Result<Box<Session>, SyncError> {
-    let pin = host.pin().map_err(|_| SyncError::Unreadable)?;
+    // A store that holds nothing compares nothing: it reads a log.
+    let empty = host.store().is_empty();
+    let pin = if empty { host.pin_without_symbols() } else { host.pin() };
+    let pin = pin.map_err(|_| SyncError::Unreadable)?;
     let nonce: [u8; 16] = session_seed(host.store())?;
     config.seed = blake3::keyed_hash(&config.seed, &nonce).into();
     Ok(Box::new(Session::new(config, pin, host.store().clock_time().as_ntp64(), uptime())))
@@ -293,9 +296,10 @@ impl<'a> Driver<'a> {
             Output::Read(Read { number, ids, bytes_aim }) => {
                 self.work(move |host| Some(Event::Read(number, host.bodies(&ids, bytes_aim))));
             }
-            Output::Pin => {
-                self.work(|host| host.pin().ok().map(|pin| Event::Pinned(Box::new(pin))));
-            }
+            Output::Pin { symbols } => self.work(move |host| {
+                let pin = if symbols { host.pin() } else { host.pin_without_symbols() };
+                pin.ok().map(|pin| Event::Pinned(Box::new(pin)))
+            }),
             Output::Done(_) => {}
         }
     }

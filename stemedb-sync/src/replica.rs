@@ -57,6 +57,16 @@ pub trait Source {
     /// If it can't be read.
     fn pin(&self) -> Result<Pin, Unreadable>;
 
+    /// The store now, without coded symbols: for peers that can do nothing with them, and which
+    /// need not wait until there are any.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be read.
+    fn pin_without_symbols(&self) -> Result<Pin, Unreadable> {
+        self.pin().map(|pin| Pin { sketch: None, ..pin })
+    }
+
     /// Count and root of the set and of the log now: [`pin`](Self::pin) without the rest.
     ///
     /// # Errors

@@ -255,7 +255,9 @@ impl Responder {
         if self.identity.node < hello.node && self.outgoing.is_under_way(&hello.node) {
             return Err(Refusal::BusyWithYou);
         }
-        let pin = source.pin().map_err(|_| Refusal::Damaged)?;
+        let wants_symbols = hello.symbols > 0;
+        let pin = if wants_symbols { source.pin() } else { source.pin_without_symbols() };
+        let pin = pin.map_err(|_| Refusal::Damaged)?;
         let cursor = cursor_state(hello.cursor.as_ref(), self.identity.epoch, &pin.log, source);
         // Those that it keeps: for others it is asked once it is known how many are needed.
         let kept = pin.sketch.as_ref().map_or(0, |sketch| sketch.len());

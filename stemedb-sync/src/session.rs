@@ -508,7 +508,8 @@ impl Session {
                     self.core.phase_clock = core::Clock::Finding;
                     let restart = matches!(self.phase, Phase::Settle { restart: true });
                     self.phase = Phase::Pinning { restart };
-                    self.core.outputs.push_back(Output::Pin);
+                    let given = self.core.peer.as_ref().is_some_and(|peer| peer.symbols > 0);
+                    self.core.outputs.push_back(Output::Pin { symbols: restart || given });
                     break;
                 }
                 Ok(Transition::Symbols) => {
@@ -549,7 +550,7 @@ impl Session {
                     self.core.clock_phase(now);
                     self.core.phase_clock = core::Clock::Finishing;
                     self.phase = Phase::Result(moved);
-                    self.core.outputs.push_back(Output::Pin);
+                    self.core.outputs.push_back(Output::Pin { symbols: false });
                     break;
                 }
                 Ok(Transition::Finish(moved)) => {

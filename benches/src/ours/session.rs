@@ -127,7 +127,7 @@ pub(crate) fn hold(
                 }
                 return Ok(Held { report: *report, bytes });
             }
-            Output::Pin => {
+            Output::Pin { .. } => {
                 gauge.on(Who::Initiator, || session.pinned(one.now(), NOW, now));
             }
             Output::Append(append) => {

@@ -94,10 +94,17 @@ pub fn session_seed<const LEN: usize>(store: &Store) -> Result<[u8; LEN], SyncEr
     store.random().map_err(SyncError::Entropy)
 }
 
+fn pin(Comparison { set, log, sketch }: Comparison) -> Pin {
+    Pin { snapshot: set, log, sketch }
+}
+
 impl Source for PeerStore {
     fn pin(&self) -> Result<Pin, Unreadable> {
-        let Comparison { set, log, sketch } = self.store.comparison().map_err(|_| Unreadable)?;
-        Ok(Pin { snapshot: set, log, sketch })
+        self.store.comparison().map(pin).map_err(|_| Unreadable)
+    }
+
+    fn pin_without_symbols(&self) -> Result<Pin, Unreadable> {
+        self.store.comparison_as_it_is().map(pin).map_err(|_| Unreadable)
     }
 
     fn head(&self) -> Result<(SetHead, TreeHead), Unreadable> {

@@ -100,7 +100,7 @@ impl Environment {
         loop {
             match session.next(now).unwrap() {
                 Output::Done(report) => return (*report, said),
-                Output::Pin => session.pinned(self.a.now(), TIME, now),
+                Output::Pin { .. } => session.pinned(self.a.now(), TIME, now),
                 Output::Append(append) => {
                     self.a.append(append.iter().map(|(_, body)| body.to_vec()).collect());
                     session.appended(append.number, 0);

@@ -42,6 +42,15 @@ impl Store {
         let checkpoint = lock(&self.shared.checkpoint).clone();
         // Without symbols two stores compare in other ways.
         let _ = sketch::wake(&self.shared, checkpoint.as_ref());
+        self.comparison_as_it_is()
+    }
+
+    /// As [`comparison`](Self::comparison), with coded symbols only if there are any. O(1).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn comparison_as_it_is(&self) -> Result<Comparison, ReadError> {
         let trees = &self.shared.index;
         let folded = trees.folded()?;
         let View { tree, history, .. } = trees.view_of(&folded);

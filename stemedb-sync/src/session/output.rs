@@ -15,7 +15,10 @@ pub enum Output {
     /// Read these bodies, and tell [`Session::read`](super::Session::read).
     Read(Read),
     /// Pin the store again, and tell [`Session::pinned`](super::Session::pinned).
-    Pin,
+    Pin {
+        /// Whether coded symbols may be needed, so that it is worth making them.
+        symbols: bool,
+    },
     /// It is over.
     Done(Box<Report>),
 }

@@ -282,7 +282,7 @@ fn drive(
         };
         match output {
             Output::Done(report) => return *report,
-            Output::Pin => session.pinned(store.now(), 1 << 40, now),
+            Output::Pin { .. } => session.pinned(store.now(), 1 << 40, now),
             Output::Append(append) if store.full => session.declined(append.number, now),
             Output::Append(append) => {
                 let taken = store.append(append.iter().map(|(_, body)| body.to_vec()).collect());

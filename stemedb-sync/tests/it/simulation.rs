@@ -268,7 +268,7 @@ impl Environment {
                     let event = Event::Read { to: node, number, read: read.number, ids: read.ids };
                     self.at(after, event);
                 }
-                Output::Pin => {
+                Output::Pin { .. } => {
                     let after = self.random.below(20);
                     self.at(after, Event::Pinned { to: node, number });
                 }

@@ -109,7 +109,7 @@ impl Network {
                     let after = self.millis(10);
                     self.tell_at(now + after, who, News::Read(read));
                 }
-                Output::Pin => {
+                Output::Pin { .. } => {
                     let after = self.millis(10);
                     self.tell_at(now + after, who, News::Pin);
                 }
