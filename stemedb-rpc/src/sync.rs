@@ -286,13 +286,17 @@ impl<'a> Driver<'a> {
     fn begin(&mut self, output: Output) {
         match output {
             Output::Send(request) => self.send(request),
-            Output::Append(Append { number, bodies }) => self.work(move |host| {
-                let Ok(taken) = host.append(&bodies) else {
-                    return (!host.takes_bodies()).then_some(Event::Declined(number));
-                };
-                let held = taken.iter().filter(|(_, new)| !new).count();
-                Some(Event::Appended(number, held as u64))
-            }),
+            Output::Append(Append { number, bodies }) => {
+                let host = self.host.clone();
+                // It waits for the disk, and computes next to nothing.
+                self.works.spawn_blocking(move || {
+                    let Ok(taken) = host.append(&bodies) else {
+                        return (!host.takes_bodies()).then_some(Event::Declined(number));
+                    };
+                    let held = taken.iter().filter(|(_, new)| !new).count();
+                    Some(Event::Appended(number, held as u64))
+                });
+            }
             Output::Read(Read { number, ids, bytes_aim }) => {
                 self.work(move |host| Some(Event::Read(number, host.bodies(&ids, bytes_aim))));
             }
@@ -304,12 +308,12 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Does something that may wait for a disk.
+    /// Reads from the store, and what there is to compute for that.
     fn work(&mut self, work: impl FnOnce(&PeerStore) -> Option<Event> + Send + 'static) {
         let host = self.host.clone();
         // It hands its news in by ending: a thread that waited for the session to take them in
         // could be the one that the session waits for.
-        self.works.spawn_blocking(move || work(&host));
+        self.works.spawn(compute(move || work(&host)));
     }
 
     fn send(&mut self, request: Request) {
