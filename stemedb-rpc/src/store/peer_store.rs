@@ -94,6 +94,10 @@ pub fn session_seed<const LEN: usize>(store: &Store) -> Result<[u8; LEN], SyncEr
     store.random().map_err(SyncError::Entropy)
 }
 
+/// Bodies that are read by id together: at first, and at most.
+const READ_FIRST: usize = 64;
+const READ_MAX: usize = 4096;
+
 fn pin(Comparison { set, log, sketch }: Comparison) -> Pin {
     Pin { snapshot: set, log, sketch }
 }
@@ -130,9 +134,23 @@ impl Source for PeerStore {
     }
 
     fn bodies(&self, ids: &[Hash], bytes_aim: usize) -> Vec<Option<Vec<u8>>> {
-        let ids: Vec<AssertionId> = ids.iter().copied().map(AssertionId).collect();
-        let bodies = self.store.get_many(&ids).ahead(bytes_aim);
-        up_to(bodies.map(|body| body.ok().flatten()), bytes_aim)
+        let (mut taken, mut len, mut next) = (Vec::new(), 0, READ_FIRST);
+        while let Some(rest) = ids.get(taken.len()..).filter(|rest| !rest.is_empty())
+            && (len < bytes_aim || taken.is_empty())
+        {
+            let now = rest.get(..next).unwrap_or(rest);
+            let now: Vec<AssertionId> = now.iter().copied().map(AssertionId).collect();
+            let left = bytes_aim - len;
+            let bodies = self.store.get_many(&now).ahead(left.max(1));
+            let read = up_to(bodies.map(|body| body.ok().flatten()), left);
+            len += read.iter().flatten().map(Vec::len).sum::<usize>();
+            taken.extend(read);
+            // What is read beyond the aim is read in vain: as many as there is room for, by their
+            // mean length so far.
+            let mean = (len / taken.len().max(1)).max(1);
+            next = (bytes_aim.saturating_sub(len) / mean + 1).min(READ_MAX);
+        }
+        taken
     }
 
     fn entries(&self, entries: Range<u64>, bytes_aim: usize) -> Vec<Option<Vec<u8>>> {

@@ -348,6 +348,33 @@ fn a_difference_that_is_none_costs_a_body() {
     assert_eq!(peer.responder.sessions(), 0);
 }
 
+/// A store that holds nothing has nothing to compare: it asks for no symbols, which a responder
+/// would have to make first, and reads the log.
+#[test]
+fn what_holds_nothing_asks_for_no_symbols() {
+    for (common, without) in [(0, vec![]), (0, vec![Layer::Bulk]), (1, vec![Layer::Bulk])] {
+        let (mut one, other) = stores(common, 0, 40);
+        let limits = Limits::default();
+        let mut peer = Peer::new(other, limits.clone());
+        let config = config(&one, &limits).without(without.clone());
+        let mut asked = None;
+        let report = run(&mut one, config, |request| {
+            if let Ask::Hello(hello) = &request.ask {
+                asked = Some(hello.symbols);
+            }
+            peer.answer(request)
+        });
+        let first = if common == 0 { 0 } else { limits.symbols_first };
+        assert_eq!((asked, report.equal), (Some(first), true), "{common} {without:?}");
+        let layer = match (common, without.is_empty()) {
+            (0, true) => Layer::Bulk,
+            (0, false) => Layer::Descent,
+            _ => Layer::Symbols,
+        };
+        assert_eq!(report.layers.last().unwrap().layer, layer, "{common} {without:?}");
+    }
+}
+
 /// What each layer may cost. `FIGURES_N` sets the size of the sets: a million takes a while.
 #[test]
 fn differences_are_found_in_few_bytes_and_rounds() {
