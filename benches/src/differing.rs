@@ -7,6 +7,8 @@ pub(crate) struct Differing {
     pub(crate) one: Vec<[u8; 32]>,
     pub(crate) other: Vec<[u8; 32]>,
     pub(crate) by: u64,
+    /// Number of the first body of this round, of which no other round has any.
+    pub(crate) first: u64,
 }
 
 impl Differing {
@@ -19,6 +21,11 @@ impl Differing {
         one.extend(body::ids(first, by / 2));
         let mut other = common;
         other.extend(body::ids(first + (1 << 31), by / 2));
-        Self { one, other, by }
+        Self { one, other, by, first }
+    }
+
+    /// The ids in both sets.
+    pub(crate) fn common(&self) -> &[[u8; 32]] {
+        &self.one[..self.one.len() - self.by as usize / 2]
     }
 }

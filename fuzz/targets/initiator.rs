@@ -198,10 +198,10 @@ fn run(store: &mut Store, config: Config, liar: &mut Liar, script: &mut Script<'
         };
         match output {
             Output::Done(report) => return *report,
-            Output::Pin => session.pinned(store.now(), TIME, now),
+            Output::Pin { .. } => session.pinned(store.now(), TIME, now),
             Output::Append(append) => {
-                assert!(append.bodies.iter().all(|body| body.len() <= limits().body_len_max));
-                let taken = store.append(append.bodies);
+                assert!(append.iter().all(|(_, body)| body.len() <= limits().body_len_max));
+                let taken = store.append(append.iter().map(|(_, body)| body.to_vec()).collect());
                 let held = taken.iter().filter(|(_, new)| !new).count();
                 session.appended(append.number, held as u64);
             }

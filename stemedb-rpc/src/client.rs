@@ -61,7 +61,8 @@ stemedb_merkle::options! {
         /// Time from one message of a stream to the next, and for the server to take one in: 30
         /// seconds.
         pub idle_time_max: Duration = Duration::from_secs(30),
-        /// Time without a sign of life after which the other side is asked for one: 10 seconds.
+        /// Time without a sign of life, while a call is under way, after which the other side is
+        /// asked for one: 10 seconds. A connection without calls is asked by the server only.
         pub keepalive_interval: Duration = Duration::from_secs(10),
         /// Time for that sign: 10 seconds.
         pub keepalive_time_max: Duration = Duration::from_secs(10),
@@ -270,7 +271,8 @@ fn endpoint(
         .connect_timeout(options.connect_time_max)
         .http2_keep_alive_interval(options.keepalive_interval)
         .keep_alive_timeout(options.keepalive_time_max)
-        .keep_alive_while_idle(true)
+        // A node has two connections to each other one, and hardly says anything over them.
+        .keep_alive_while_idle(false)
         .http2_max_header_list_size(HEADERS_LEN_MAX)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)

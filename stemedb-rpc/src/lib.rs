@@ -10,6 +10,7 @@ mod blocking;
 mod check;
 pub mod client;
 mod compress;
+mod computing;
 mod convert;
 mod failure;
 pub mod limiter;

@@ -62,8 +62,9 @@ stemedb_merkle::options! {
         pub handshake_time_max: Duration = Duration::from_secs(5),
         /// Time from a connection to its first call: 15 seconds.
         pub first_call_time_max: Duration = Duration::from_secs(15),
-        /// Time without a sign of life after which the other side is asked for one: 20 seconds.
-        pub keepalive_interval: Duration = Duration::from_secs(20),
+        /// Time without a sign of life after which the other side is asked for one: 45 seconds,
+        /// less than after which networks forget a connection that is silent.
+        pub keepalive_interval: Duration = Duration::from_secs(45),
         /// Time for that sign: 10 seconds.
         pub keepalive_time_max: Duration = Duration::from_secs(10),
         /// Age at which a connection is asked to end, so that its certificate is looked at again: 1

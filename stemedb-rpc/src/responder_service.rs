@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use stemedb_store::store::uptime;
 use stemedb_sync::{
-    Responder,
+    HashedBodies, Responder,
     message::{Refusal, Request, Response},
     responder::{PendingPush, Reply, RequestContext},
 };
@@ -16,6 +16,16 @@ use crate::PeerStore;
 pub struct ResponderService {
     responder: Responder,
     store: PeerStore,
+}
+
+/// Parts of a push that were taken in, with bodies to append.
+#[derive(Debug)]
+pub struct TakenParts {
+    parts: Vec<PendingPush>,
+    /// The bodies of each part.
+    bodies: Vec<HashedBodies>,
+    /// The answer, where the push was answered before.
+    answer: Option<Response>,
 }
 
 impl ResponderService {
@@ -48,16 +58,14 @@ impl ResponderService {
         self.responder.answer(request, &self.store, context)
     }
 
-    /// Takes in some parts of a push, in order, and gives the answer to it if that was all of it.
-    /// Returns once their bodies are durable, which share a sync; the parts behind them come with
-    /// the next call.
+    /// Takes in some parts of a push, in order: what there is to append of them, with its ids. The
+    /// parts behind them come with the next call.
     ///
     /// # Errors
     ///
     /// If a part is refused.
-    pub fn push(&self, parts: Vec<Request>, from: IpAddr) -> Result<Option<Response>, Refusal> {
-        let mut answer = None;
-        let mut taken = Vec::with_capacity(parts.len());
+    pub fn take(&self, parts: Vec<Request>, from: IpAddr) -> Result<TakenParts, Refusal> {
+        let (mut answer, mut taken) = (None, Vec::with_capacity(parts.len()));
         for part in parts {
             match self.answer(part, from)? {
                 Reply::Take(pending) => taken.push(pending),
@@ -66,7 +74,40 @@ impl ResponderService {
                 Reply::Stream(_) => return Err(Refusal::Malformed),
             }
         }
-        Ok(self.append(taken)?.or(answer))
+        let keys = self.responder.keys();
+        let bodies = taken.iter_mut().map(|part| HashedBodies::new(keys, part.bodies())).collect();
+        Ok(TakenParts { parts: taken, bodies, answer })
+    }
+
+    /// Appends what was taken in, and gives the answer to the push if that was all of it. Returns
+    /// once the bodies are durable, which share a sync.
+    ///
+    /// # Errors
+    ///
+    /// If the store does not take them.
+    pub fn append(&self, taken: TakenParts) -> Result<Option<Response>, Refusal> {
+        let TakenParts { parts, bodies, mut answer } = taken;
+        if parts.is_empty() {
+            return Ok(answer);
+        }
+        let taken = self.store.append(&bodies).map_err(|_| Refusal::ReadOnly)?;
+        let mut rest = taken.as_slice();
+        for (part, bodies) in parts.into_iter().zip(&bodies) {
+            let (here, behind) = rest.split_at_checked(bodies.len()).ok_or(Refusal::ReadOnly)?;
+            rest = behind;
+            answer = part.done(here).or(answer);
+        }
+        Ok(answer)
+    }
+
+    /// Takes in some parts of a push and appends what is in them: [`take`](Self::take), then
+    /// [`append`](Self::append).
+    ///
+    /// # Errors
+    ///
+    /// As those.
+    pub fn push(&self, parts: Vec<Request>, from: IpAddr) -> Result<Option<Response>, Refusal> {
+        self.append(self.take(parts, from)?)
     }
 
     /// How long the next parts of a push are to wait, so that others go first.
@@ -78,25 +119,5 @@ impl ResponderService {
     pub(crate) fn sessions(&self) -> usize {
         self.responder.expire(uptime());
         self.responder.sessions()
-    }
-
-    fn append(&self, mut parts: Vec<PendingPush>) -> Result<Option<Response>, Refusal> {
-        let (mut bodies, mut counts) = (Vec::new(), Vec::with_capacity(parts.len()));
-        for part in &mut parts {
-            let more = part.bodies();
-            counts.push(more.len());
-            bodies.extend(more);
-        }
-        if parts.is_empty() {
-            return Ok(None);
-        }
-        let taken = self.store.append(&bodies).map_err(|_| Refusal::ReadOnly)?;
-        let (mut answer, mut rest) = (None, taken.as_slice());
-        for (part, count) in parts.into_iter().zip(counts) {
-            let (here, behind) = rest.split_at_checked(count).ok_or(Refusal::ReadOnly)?;
-            rest = behind;
-            answer = part.done(here).or(answer);
-        }
-        Ok(answer)
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! Calls, reads and appends run beside each other, as many as the session asks for. The session
 //! itself never waits but computes, for moments at a time and more where much differs: it does so
-//! where blocking is allowed, so that a runtime that serves as well goes on serving.
+//! in threads that give way, so that a runtime that serves as well goes on serving.
 
 use std::{future::Future, iter::from_fn, time::Duration};
 
@@ -26,7 +26,7 @@ use tokio_stream::StreamExt as _;
 
 use crate::{
     CallError, Client, PeerStore, Reason, SyncError, blocking::run_blocking, client::Traffic,
-    compress::NO_FRAME, store::session_seed,
+    compress::NO_FRAME, computing::compute, store::session_seed,
 };
 
 /// Events that wait for the session. Parts of bodies are among them, so this bounds memory.
@@ -106,7 +106,7 @@ pub async fn run(
     tokio::pin!(cancel);
     loop {
         let stepping = host.clone();
-        let step = run_blocking(move || Step::take(session, news, &stepping)).await;
+        let step = compute(move || Step::take(session, news, &stepping)).await;
         error = error.or(step.error);
         (session, news) = (step.session, step.news);
         if session.is_ending() {
@@ -162,7 +162,10 @@ async fn wait(time: Option<Duration>) {
 
 /// A session of a pin of the store. Its id is none that was there before, whatever the seed.
 fn begin(host: &PeerStore, mut config: Config) -> Result<Box<Session>, SyncError> {
-    let pin = host.pin().map_err(|_| SyncError::Unreadable)?;
+    // A store that holds nothing compares nothing: it reads a log.
+    let empty = host.store().is_empty();
+    let pin = if empty { host.pin_without_symbols() } else { host.pin() };
+    let pin = pin.map_err(|_| SyncError::Unreadable)?;
     let nonce: [u8; 16] = session_seed(host.store())?;
     config.seed = blake3::keyed_hash(&config.seed, &nonce).into();
     Ok(Box::new(Session::new(config, pin, host.store().clock_time().as_ntp64(), uptime())))
@@ -283,29 +286,34 @@ impl<'a> Driver<'a> {
     fn begin(&mut self, output: Output) {
         match output {
             Output::Send(request) => self.send(request),
-            Output::Append(Append { number, bodies }) => self.work(move |host| {
-                let Ok(taken) = host.append(&bodies) else {
-                    return (!host.takes_bodies()).then_some(Event::Declined(number));
-                };
-                let held = taken.iter().filter(|(_, new)| !new).count();
-                Some(Event::Appended(number, held as u64))
-            }),
+            Output::Append(Append { number, bodies }) => {
+                let host = self.host.clone();
+                // It waits for the disk, and computes next to nothing.
+                self.works.spawn_blocking(move || {
+                    let Ok(taken) = host.append(&bodies) else {
+                        return (!host.takes_bodies()).then_some(Event::Declined(number));
+                    };
+                    let held = taken.iter().filter(|(_, new)| !new).count();
+                    Some(Event::Appended(number, held as u64))
+                });
+            }
             Output::Read(Read { number, ids, bytes_aim }) => {
                 self.work(move |host| Some(Event::Read(number, host.bodies(&ids, bytes_aim))));
             }
-            Output::Pin => {
-                self.work(|host| host.pin().ok().map(|pin| Event::Pinned(Box::new(pin))));
-            }
+            Output::Pin { symbols } => self.work(move |host| {
+                let pin = if symbols { host.pin() } else { host.pin_without_symbols() };
+                pin.ok().map(|pin| Event::Pinned(Box::new(pin)))
+            }),
             Output::Done(_) => {}
         }
     }
 
-    /// Does something that may wait for a disk.
+    /// Reads from the store, and what there is to compute for that.
     fn work(&mut self, work: impl FnOnce(&PeerStore) -> Option<Event> + Send + 'static) {
         let host = self.host.clone();
         // It hands its news in by ending: a thread that waited for the session to take them in
         // could be the one that the session waits for.
-        self.works.spawn_blocking(move || work(&host));
+        self.works.spawn(compute(move || work(&host)));
     }
 
     fn send(&mut self, request: Request) {

@@ -19,6 +19,7 @@
 //! Nothing here reads, writes, waits, asks for the time or draws random numbers: messages, results
 //! of reads, and time go in; messages, reads and appends wanted come out.
 
+mod body_list;
 pub mod cluster;
 pub mod codec;
 mod internal;
@@ -33,6 +34,7 @@ pub mod responder;
 pub mod session;
 pub mod violation;
 
+pub use body_list::{BodyList, HashedBodies};
 pub use cluster::Cluster;
 pub use keys::Keys;
 pub use limits::Limits;

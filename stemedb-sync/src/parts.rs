@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     codec::{
         CodecError,
-        bodies::{Item, ItemReader},
+        bodies::{ItemReader, Items},
     },
     violation::ProtocolViolation,
 };
@@ -41,21 +41,21 @@ impl Parts {
         bytes: Vec<u8>,
         last: bool,
         body_len_max: usize,
-    ) -> Result<Vec<Item>, ProtocolViolation> {
+    ) -> Result<Items, ProtocolViolation> {
         let room = place == self.next
             || self.ahead.len() < AHEAD_MAX && self.ahead_bytes + bytes.len() <= AHEAD_BYTES_MAX;
         if place >= self.next && !self.ended && room && !self.ahead.contains_key(&place) {
             self.ahead_bytes += bytes.len();
             self.ahead.insert(place, Part { bytes, last });
         }
-        let mut items = Vec::new();
+        let mut items = Items::default();
         while let Some(part) = self.ahead.remove(&self.next) {
             self.next = self.next.saturating_add(1);
             self.ahead_bytes -= part.bytes.len();
             if part.bytes.is_empty() && !part.last {
                 return Err(ProtocolViolation::Empty);
             }
-            items.extend(self.reader.push(&part.bytes, body_len_max)?);
+            self.reader.read(&part.bytes, body_len_max, &mut items)?;
             if part.last {
                 self.ended = true;
                 if self.reader.is_inside() || !self.ahead.is_empty() {

@@ -57,6 +57,16 @@ pub trait Source {
     /// If it can't be read.
     fn pin(&self) -> Result<Pin, Unreadable>;
 
+    /// The store now, without coded symbols: for peers that can do nothing with them, and which
+    /// need not wait until there are any.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be read.
+    fn pin_without_symbols(&self) -> Result<Pin, Unreadable> {
+        self.pin().map(|pin| Pin { sketch: None, ..pin })
+    }
+
     /// Count and root of the set and of the log now: [`pin`](Self::pin) without the rest.
     ///
     /// # Errors
@@ -104,8 +114,11 @@ pub trait Source {
     }
 }
 
-/// Takes bodies until there are enough.
-fn up_to(bodies: impl Iterator<Item = Option<Vec<u8>>>, bytes_aim: usize) -> Vec<Option<Vec<u8>>> {
+/// Takes bodies until they come to `bytes_aim` bytes, as [`Source::bodies`] gives them.
+pub fn up_to(
+    bodies: impl Iterator<Item = Option<Vec<u8>>>,
+    bytes_aim: usize,
+) -> Vec<Option<Vec<u8>>> {
     let mut taken = Vec::new();
     let mut len = 0;
     for body in bodies {

@@ -26,7 +26,7 @@ pub use self::{
     stream::{AnswerStream, BodyStream, SymbolStream},
 };
 use crate::{
-    keys::same,
+    keys::{Keys, same},
     limits::Limits,
     memory::MemoryBudget,
     message::{
@@ -93,6 +93,11 @@ impl Responder {
     /// Memory that its sessions, and the calls for them, may hold together.
     pub fn memory(&self) -> &MemoryBudget {
         &self.memory
+    }
+
+    /// Keys that follow from the cluster secret.
+    pub fn keys(&self) -> &Keys {
+        &self.identity.keys
     }
 
     /// Its limits.
@@ -250,7 +255,9 @@ impl Responder {
         if self.identity.node < hello.node && self.outgoing.is_under_way(&hello.node) {
             return Err(Refusal::BusyWithYou);
         }
-        let pin = source.pin().map_err(|_| Refusal::Damaged)?;
+        let wants_symbols = hello.symbols > 0;
+        let pin = if wants_symbols { source.pin() } else { source.pin_without_symbols() };
+        let pin = pin.map_err(|_| Refusal::Damaged)?;
         let cursor = cursor_state(hello.cursor.as_ref(), self.identity.epoch, &pin.log, source);
         // Those that it keeps: for others it is asked once it is known how many are needed.
         let kept = pin.sketch.as_ref().map_or(0, |sketch| sketch.len());

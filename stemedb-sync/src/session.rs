@@ -34,7 +34,7 @@ pub use self::{
     output::{Append, Output, Read},
 };
 use self::{
-    core::{Core, Stop, Transition},
+    core::{Core, Moved, Stop, Transition},
     descent::Descent,
     finish::Finishing,
     peel::Peeling,
@@ -78,6 +78,8 @@ enum Phase {
     Suffixes(Suffixes),
     Descent(Box<Descent>),
     Transfer(Box<Transfer>),
+    /// Pins what is held once all bodies have moved.
+    Result(Box<Moved>),
     Finish(Finishing),
     Over,
 }
@@ -283,10 +285,15 @@ impl Session {
 
     /// The store has been pinned again.
     pub fn pinned(&mut self, pin: Pin, time: u64, now: Duration) {
-        let Phase::Pinning { restart } = self.phase else { return };
         if self.ending.is_some() {
             return;
         }
+        if let Phase::Result(moved) = &mut self.phase {
+            let mut moved = ::core::mem::take(moved);
+            let checked = moved.pinned(&mut self.core, &pin);
+            return self.go(checked.map(|()| Transition::Finish(moved)), now);
+        }
+        let Phase::Pinning { restart } = self.phase else { return };
         self.core.pin = pin;
         self.core.time = time;
         if restart {
@@ -501,7 +508,8 @@ impl Session {
                     self.core.phase_clock = core::Clock::Finding;
                     let restart = matches!(self.phase, Phase::Settle { restart: true });
                     self.phase = Phase::Pinning { restart };
-                    self.core.outputs.push_back(Output::Pin);
+                    let given = self.core.peer.as_ref().is_some_and(|peer| peer.symbols > 0);
+                    self.core.outputs.push_back(Output::Pin { symbols: restart || given });
                     break;
                 }
                 Ok(Transition::Symbols) => {
@@ -536,6 +544,13 @@ impl Session {
                     self.core.clock_phase(now);
                     self.core.phase_clock = core::Clock::Moving;
                     self.phase = Phase::Transfer(Box::new(Transfer::new(&self.core, *difference)));
+                    break;
+                }
+                Ok(Transition::PinResult(moved)) => {
+                    self.core.clock_phase(now);
+                    self.core.phase_clock = core::Clock::Finishing;
+                    self.phase = Phase::Result(moved);
+                    self.core.outputs.push_back(Output::Pin { symbols: false });
                     break;
                 }
                 Ok(Transition::Finish(moved)) => {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use stemedb_sync::message::Kind;
+
 use crate::Failure;
 use crate::contest::{Bar, Contest, Role, Sample};
 use crate::cpu;
@@ -35,20 +37,36 @@ pub(crate) fn sample(held: &[(u64, u64, Duration, Duration)]) -> Sample {
     ]
 }
 
-/// Sessions over the same two stores, of which nothing is in the caches at first.
-pub(crate) fn find(sets: &Differing, plan: &Plan, sessions: usize) -> Result<Sample, Failure> {
-    let (mut one, mut other) = (Side::new(1, &sets.one)?, Side::new(2, &sets.other)?);
+/// Bytes of the bodies that differ: what moving them costs is another measure.
+const SHORT: usize = 8;
+
+/// Sessions between the same two stores, which differ by other bodies each time, and of which
+/// nothing is in the caches at first.
+pub(crate) fn find(sets: &Differing, plan: &Plan, sessions: u64) -> Result<Sample, Failure> {
+    let side = |node| Ok::<_, Failure>(Side::new(node, sets.common())?.with_body_len(SHORT));
+    let (mut one, mut other) = (side(1)?, side(2)?);
     let mut held = Vec::new();
     let mut heat = Vec::new();
-    for _ in 0..sessions {
+    for session in 0..sessions {
+        for (side, first) in [(&mut one, 0), (&mut other, sets.by / 2)] {
+            let first = sets.first + session * sets.by + first;
+            let ids: Vec<_> =
+                (first..first + sets.by / 2).map(|number| side.know(number)).collect();
+            side.insert(&ids)?;
+        }
         cpu::cool(&mut heat);
         let mut cpu = Cpu::default();
-        let session = hold(&mut one, &mut other, plan, &mut cpu)?;
-        let report = &session.report;
-        if [report.only_mine, report.only_theirs] != [sets.by / 2; 2] || !report.checked {
+        let report = hold(&mut one, &mut other, plan, &mut cpu)?.report;
+        if [report.only_mine, report.only_theirs] != [sets.by / 2; 2] || !report.equal {
             return Err("the session did not find all differences".into());
         }
-        held.push((session.bytes, report.rounds, cpu.initiator, cpu.responder));
+        let traffic = |kind| {
+            let traffic = report.traffic_of(kind);
+            traffic.sent + traffic.received
+        };
+        let pushed = report.traffic_of(Kind::Push).received;
+        let bytes = report.reconcile_bytes() - traffic(Kind::Finish) - pushed;
+        held.push((bytes, report.rounds, cpu.initiator, cpu.responder));
     }
     Ok(sample(&held))
 }
@@ -65,12 +83,12 @@ fn contest(setting: &Setting, asked: &Asked) -> Result<Contest, Failure> {
     let union = setting.records(IDS);
     // A tenth of a small difference would be none.
     let by = if asked.by > 1_000 { setting.records(asked.by) } else { asked.by };
-    let sessions = if by > 1_000 { 1 } else { 15 };
+    let sessions: u64 = if by > 1_000 { 1 } else { 15 };
     let mut contest = Contest::new(7);
     let mut sets = rounds_of(union, by);
     contest.add(OURS, Role::Ours, move || find(&sets(), &Plan::default(), sessions));
     let mut sets = rounds_of(union, by);
-    contest.add("negentropy", Role::Peer, move || negentropy::find(&sets(), sessions));
+    contest.add("negentropy", Role::Peer, move || negentropy::find(&sets(), sessions as usize));
     let mut sets = rounds_of(union, by);
     contest.add("merkle-search-tree", Role::Peer, move || search_tree_sync::find(&sets()));
     contest.add("the ids that differ", Role::Limit, move || {
@@ -81,14 +99,15 @@ fn contest(setting: &Setting, asked: &Asked) -> Result<Contest, Failure> {
     contest.goal(asked.ms.0, OURS, "ms CPU, initiator", Bar::AtMost(asked.ms.1));
     contest.goal(asked.ms.0, OURS, "ms CPU, responder", Bar::AtMost(asked.ms.1));
     contest.note(
-        "Until the initiator knows what to fetch and what to push; the peer learns it by being \
-         asked and given. Both state machines run in one process. Bytes are those of the encoded \
-         messages of all contenders, with the 5 that gRPC puts before each; processor time is \
-         that of the calls of each state machine, snapshots included, encoding not. Each round \
-         has other differences; before each session 128 MiB of other memory is written, so that \
-         nothing of the sets is in a cache. negentropy: all ids at the same time, messages of any \
-         length. merkle-search-tree: bounds and hashes of all pages \
-         one way, then ids both ways.",
+        "Ours are whole sessions, at whose end both sides hold the same and know it; the bodies \
+         that differ have 8 bytes. Both state machines run in one process. Bytes are those of the \
+         encoded messages until it is known what to fetch and what to push, those that ask for \
+         bodies included, with the 5 that gRPC puts before each; processor time is \
+         that of the calls of each state machine in the whole session, snapshots included, \
+         encoding and the store's own work not. Each session has other differences; before it \
+         128 MiB of other memory is written, so that nothing of the sets is in a cache. The peers \
+         stop when they know what differs. negentropy: all ids at the same time, messages of any \
+         length. merkle-search-tree: bounds and hashes of all pages one way, then ids both ways.",
     );
     Ok(contest)
 }

@@ -45,7 +45,7 @@ fn fell_behind(ids: &[[u8; 32]], numbers: &[u64]) -> Result<Sample, Failure> {
         size: before.size.0,
         root: before.root,
     };
-    let plan = Plan { cursor: Some(cursor), moves: true, ..Plan::default() };
+    let plan = Plan { cursor: Some(cursor), ..Plan::default() };
     let mut cpu = Cpu::default();
     let held = hold(&mut one, &mut other, &plan, &mut cpu)?;
     let used: Vec<Layer> = held.report.layers.iter().map(|step| step.layer).collect();

@@ -2,7 +2,6 @@
 
 use std::{net::Ipv4Addr, time::Duration};
 
-use stemedb_merkle::Hash;
 use stemedb_rpc::wire_len::{request_len, response_len};
 use stemedb_sync::message::{Request, Response};
 use stemedb_sync::report::{PeerCursor, Report};
@@ -93,19 +92,17 @@ pub(crate) struct Plan {
     pub(crate) limits: Limits,
     pub(crate) without: Vec<Layer>,
     pub(crate) cursor: Option<PeerCursor>,
-    /// Whether bodies are moved, or it is enough to know which.
-    pub(crate) moves: bool,
 }
 
 /// What a session was.
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) report: Report,
-    /// Bytes of all messages both ways; without bodies and what is in their place, if none move.
+    /// Bytes of all messages both ways.
     pub(crate) bytes: u64,
 }
 
-/// Runs a session; without bodies until the initiator knows what to fetch and what to push.
+/// Runs a session. Both sides hold the same afterwards.
 pub(crate) fn hold(
     one: &mut Side,
     other: &mut Side,
@@ -121,12 +118,7 @@ pub(crate) fn hold(
     // Taking the snapshot belongs to the session, on either side.
     let mut session = gauge.on(Who::Initiator, || Session::new(config, one.now(), NOW, now));
     let mut bytes = 0;
-    let mut gained: Vec<Hash> = Vec::new();
     loop {
-        if session.report().checked && !plan.moves {
-            let report = session.report().clone();
-            return Ok(Held { bytes: report.reconcile_bytes(), report });
-        }
         let output = gauge.on(Who::Initiator, || session.next(now));
         match output.ok_or("the session waits for nothing")? {
             Output::Done(report) => {
@@ -135,15 +127,15 @@ pub(crate) fn hold(
                 }
                 return Ok(Held { report: *report, bytes });
             }
-            Output::Pin => {
-                one.insert(&std::mem::take(&mut gained))?;
+            Output::Pin { .. } => {
                 gauge.on(Who::Initiator, || session.pinned(one.now(), NOW, now));
             }
             Output::Append(append) => {
-                gained.extend(one.take(&append.bodies));
+                one.take(append.iter().map(|(_, body)| body))?;
                 gauge.on(Who::Initiator, || {
-                    drop(append.bodies);
-                    session.appended(append.number, 0);
+                    let number = append.number;
+                    drop(append);
+                    session.appended(number, 0);
                 });
             }
             Output::Read(read) => {
@@ -196,7 +188,8 @@ fn answer<G: Gauge>(
         }
         Reply::Take(mut pending) => {
             let bodies = pending.bodies();
-            let taken: Vec<_> = other.take(&bodies).into_iter().map(|id| (id, true)).collect();
+            let taken: Vec<_> =
+                other.take(bodies.iter())?.into_iter().map(|id| (id, true)).collect();
             let response = gauge.on(Who::Responder, || {
                 drop(bodies);
                 pending.done(&taken)

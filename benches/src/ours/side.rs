@@ -27,6 +27,8 @@ pub(crate) struct Side {
     bodies: HashMap<Hash, u64>,
     /// The last entries of the log, by number of body.
     tail: Vec<u64>,
+    /// Bytes of each body.
+    body_len: usize,
 }
 
 impl Side {
@@ -43,9 +45,15 @@ impl Side {
             log_before: None,
             bodies: HashMap::new(),
             tail: Vec::new(),
+            body_len: BODY_LEN,
         };
         side.insert(ids)?;
         Ok(side)
+    }
+
+    /// The same, with bodies of so many bytes.
+    pub(crate) fn with_body_len(self, body_len: usize) -> Self {
+        Self { body_len, ..self }
     }
 
     /// Takes in ids; what is held already stays as it is.
@@ -87,9 +95,13 @@ impl Side {
 
     /// Makes the body of a number known, and gives its id.
     pub(crate) fn know(&mut self, number: u64) -> Hash {
-        let id = self.identity.keys.id(&body::body(number));
+        let id = self.identity.keys.id(&self.body_of(number));
         self.bodies.insert(id, number);
         id
+    }
+
+    fn body_of(&self, number: u64) -> Vec<u8> {
+        body::body(number)[..self.body_len].to_vec()
     }
 
     /// The log as it was before the last [`append`](Self::append).
@@ -97,9 +109,14 @@ impl Side {
         self.log_before
     }
 
-    /// The ids of bodies that came from the peer.
-    pub(crate) fn take(&mut self, bodies: &[Vec<u8>]) -> Vec<Hash> {
-        bodies.iter().map(|body| self.identity.keys.id(body)).collect()
+    /// Takes in bodies that came from the peer, and gives their ids.
+    pub(crate) fn take<'a>(
+        &mut self,
+        bodies: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<Vec<Hash>, Failure> {
+        let ids: Vec<Hash> = bodies.map(|body| self.identity.keys.id(body)).collect();
+        self.insert(&ids)?;
+        Ok(ids)
     }
 
     pub(crate) fn now(&self) -> Pin {
@@ -123,14 +140,14 @@ impl Source for Side {
     }
 
     fn body(&self, id: &Hash) -> Result<Option<Vec<u8>>, Unreadable> {
-        Ok(self.bodies.get(id).map(|number| body::body(*number).to_vec()))
+        Ok(self.bodies.get(id).map(|number| self.body_of(*number)))
     }
 
     fn entry(&self, index: u64) -> Result<Option<Vec<u8>>, Unreadable> {
         let Some(before) = self.log_before else { return Ok(None) };
         let place = index.checked_sub(before.size.0).map(|place| place as usize);
         let number = place.and_then(|place| self.tail.get(place));
-        Ok(number.map(|number| body::body(*number).to_vec()))
+        Ok(number.map(|number| self.body_of(*number)))
     }
 }
 

@@ -14,8 +14,8 @@ use tonic::{Code, Status, Streaming};
 use super::{CallError, Client};
 use crate::{
     Malformed,
-    blocking::run_blocking,
     compress::{Part, PartCompressor},
+    computing::compute,
     convert::replication::asks::push_message,
     proto::v1,
     reason::is_explained,
@@ -97,7 +97,7 @@ impl Parts {
                     let response = if message.len == 0 {
                         Response::try_from(message)
                     } else {
-                        run_blocking(move || Response::try_from(message)).await
+                        compute(move || Response::try_from(message)).await
                     };
                     Some((Some(response?), received))
                 }
@@ -143,7 +143,7 @@ async fn compress(compressor: &Arc<Mutex<PartCompressor>>, bytes: Vec<u8>) -> Pa
         return lock(compressor).compress(bytes);
     }
     let compressor = Arc::clone(compressor);
-    run_blocking(move || lock(&compressor).compress(bytes)).await
+    compute(move || lock(&compressor).compress(bytes)).await
 }
 
 fn lock(compressor: &Mutex<PartCompressor>) -> MutexGuard<'_, PartCompressor> {

@@ -1089,6 +1089,8 @@ pub struct FinishRequest {
     pub envelope: ::core::option::Option<Envelope>,
     #[prost(message, optional, tag = "2")]
     pub set: ::core::option::Option<SetHead>,
+    #[prost(message, optional, tag = "3")]
+    pub now: ::core::option::Option<SetHead>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FinishResponse {

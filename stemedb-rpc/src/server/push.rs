@@ -23,6 +23,7 @@ use tokio::{
 };
 use tonic::{Status, Streaming};
 
+use super::blocking::for_peer;
 use crate::{
     Malformed, Reason, ResponderService,
     limits::{PART_LEN_MAX, ServerLimits},
@@ -148,13 +149,18 @@ impl Push {
                 sleep(time).await;
             }
             let thread = threads.acquire_owned().await.map_err(|_| Reason::Failed)?;
-            let taken = spawn_blocking(move || {
-                let (_thread, _held) = (thread, held);
+            let taker = Arc::clone(&responder);
+            let taken = for_peer(move || {
                 let parts = parts.into_iter().map(Request::try_from);
                 let parts = parts.collect::<Result<_, _>>().map_err(malformed)?;
-                responder.push(parts, from).map_err(refusal_status)
+                taker.take(parts, from).map_err(refusal_status)
             });
-            taken.await.map_err(|_| Reason::Failed)?
+            let taken = taken.await??;
+            let appended = spawn_blocking(move || {
+                let (_thread, _held) = (thread, held);
+                responder.append(taken).map_err(refusal_status)
+            });
+            appended.await.map_err(|_| Reason::Failed)?
         }));
     }
 }

@@ -18,7 +18,7 @@ use tonic::{Request as Call, Response as Reply, Status, Streaming};
 
 use super::{
     answers::{Answering, Answers, answers},
-    blocking::off_thread,
+    blocking::for_peer,
     connection::Caller,
     gate::CallPermit,
     push::{self, Pushes},
@@ -46,7 +46,8 @@ impl ReplicationService {
     /// Answers a request that has at most one answer.
     async fn answer(&self, request: Request, from: IpAddr) -> Result<Option<Response>, Status> {
         let responder = Arc::clone(&self.responder);
-        match off_thread(move || responder.answer(request, from)).await?.map_err(refusal_status)? {
+        let answered = for_peer(move || responder.answer(request, from)).await?;
+        match answered.map_err(refusal_status)? {
             Answered::Answer(response) => Ok(Some(response)),
             _ => Err(Reason::Failed.into()),
         }
@@ -96,7 +97,7 @@ impl ReplicationService {
         Ok(answers(permit, time_max, move |answering| async move {
             let answered = async {
                 let asked = Arc::clone(&responder);
-                let answered = off_thread(move || asked.answer(request, from)).await?;
+                let answered = for_peer(move || asked.answer(request, from)).await?;
                 let (mut one, mut stream) = match answered.map_err(refusal_status)? {
                     Answered::Answer(answer) => (Some(Ok(answer)), None),
                     Answered::Stream(stream) => (None, Some(stream)),
@@ -129,7 +130,7 @@ async fn send<N: Send + 'static>(
     while let Some(room) = answering.room().await {
         let maker = Arc::clone(&making);
         // Nobody else has it now, and one that gave up left no part behind.
-        let made = off_thread(move || maker.lock().unwrap_or_else(PoisonError::into_inner).next());
+        let made = for_peer(move || maker.lock().unwrap_or_else(PoisonError::into_inner).next());
         match made.await? {
             Some(Ok(message)) => room.send(Ok(message), Some(making.clone())),
             Some(Err(status)) => {

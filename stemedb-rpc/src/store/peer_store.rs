@@ -4,16 +4,15 @@ use std::{ops::Range, sync::Arc, time::Duration};
 
 use stemedb_merkle::{AssertionId, Hash};
 use stemedb_store::{Comparison, Head, LogIndex, LogSize, Secret, Store, TreeHead, store::uptime};
-use stemedb_sync::{Identity, Keys, Pin, Source, Unreadable, message::SetHead};
+use stemedb_sync::{
+    HashedBodies, Identity, Keys, Pin, Source, Unreadable, message::SetHead, replica::up_to,
+};
 
 use super::sync_error::SyncError;
 use crate::{
     Failure, Limiter, Reason,
     observer::{Observer, Origin},
 };
-
-/// The most bodies that are read at once.
-const IDS_AT_ONCE: usize = 1024;
 
 /// Store as sessions with peers see it. Clones are the same one.
 #[derive(Clone, Debug)]
@@ -66,14 +65,15 @@ impl PeerStore {
 
     /// Appends bodies of a peer. Returns once they are durable: for each its id, and whether it was
     /// new. Called from several threads at once, of which each waits for its own.
-    pub(crate) fn append(&self, bodies: &[Vec<u8>]) -> Result<Vec<(Hash, bool)>, Failure> {
+    pub(crate) fn append(&self, bodies: &[HashedBodies]) -> Result<Vec<(Hash, bool)>, Failure> {
         if !self.takes_bodies() {
             return Err(Reason::Failed.into());
         }
         let began = uptime();
-        let taken = self.store.append_from_peer(bodies);
+        let taken = self.store.append_from_peer(bodies.iter().flat_map(HashedBodies::iter));
+        let count = bodies.iter().map(HashedBodies::len).sum();
         let held = taken.as_ref().map(|taken| taken.iter().filter(|(_, new)| !new).count());
-        self.observer.append(Origin::Peer, began, bodies.len(), held.ok());
+        self.observer.append(Origin::Peer, began, count, held.ok());
         Ok(taken?)
     }
 }
@@ -94,10 +94,21 @@ pub fn session_seed<const LEN: usize>(store: &Store) -> Result<[u8; LEN], SyncEr
     store.random().map_err(SyncError::Entropy)
 }
 
+/// Bodies that are read by id together: at first, and at most.
+const READ_FIRST: usize = 64;
+const READ_MAX: usize = 4096;
+
+fn pin(Comparison { set, log, sketch }: Comparison) -> Pin {
+    Pin { snapshot: set, log, sketch }
+}
+
 impl Source for PeerStore {
     fn pin(&self) -> Result<Pin, Unreadable> {
-        let Comparison { set, log, sketch } = self.store.comparison().map_err(|_| Unreadable)?;
-        Ok(Pin { snapshot: set, log, sketch })
+        self.store.comparison().map(pin).map_err(|_| Unreadable)
+    }
+
+    fn pin_without_symbols(&self) -> Result<Pin, Unreadable> {
+        self.store.comparison_as_it_is().map(pin).map_err(|_| Unreadable)
     }
 
     fn head(&self) -> Result<(SetHead, TreeHead), Unreadable> {
@@ -123,29 +134,28 @@ impl Source for PeerStore {
     }
 
     fn bodies(&self, ids: &[Hash], bytes_aim: usize) -> Vec<Option<Vec<u8>>> {
-        let ids = ids.get(..IDS_AT_ONCE).unwrap_or(ids);
-        let ids: Vec<AssertionId> = ids.iter().map(|id| AssertionId(*id)).collect();
-        let bodies = self.store.get_many(&ids).ahead(bytes_aim);
-        up_to(bodies.map(|body| body.ok().flatten()), bytes_aim)
+        let (mut taken, mut len, mut next) = (Vec::new(), 0, READ_FIRST);
+        while let Some(rest) = ids.get(taken.len()..).filter(|rest| !rest.is_empty())
+            && (len < bytes_aim || taken.is_empty())
+        {
+            let now = rest.get(..next).unwrap_or(rest);
+            let now: Vec<AssertionId> = now.iter().copied().map(AssertionId).collect();
+            let left = bytes_aim - len;
+            let bodies = self.store.get_many(&now).ahead(left.max(1));
+            let read = up_to(bodies.map(|body| body.ok().flatten()), left);
+            len += read.iter().flatten().map(Vec::len).sum::<usize>();
+            taken.extend(read);
+            // What is read beyond the aim is read in vain: as many as there is room for, by their
+            // mean length so far.
+            let mean = (len / taken.len().max(1)).max(1);
+            next = (bytes_aim.saturating_sub(len) / mean + 1).min(READ_MAX);
+        }
+        taken
     }
 
     fn entries(&self, entries: Range<u64>, bytes_aim: usize) -> Vec<Option<Vec<u8>>> {
-        let entries = LogIndex(entries.start)..LogIndex(entries.end);
-        let records = self.store.records(entries, usize::MAX).ahead(bytes_aim);
-        up_to(records.map(|record| record.ok()?.1), bytes_aim)
+        let indexes = LogIndex(entries.start)..LogIndex(entries.end);
+        let records = self.store.records(indexes, self.store.body_len_max()).ahead(bytes_aim);
+        up_to(records.map(|record| record.ok().and_then(|(_, body)| body)), bytes_aim)
     }
-}
-
-/// Takes bodies until they have so many bytes, and one in any case.
-fn up_to(bodies: impl Iterator<Item = Option<Vec<u8>>>, bytes_aim: usize) -> Vec<Option<Vec<u8>>> {
-    let mut len = 0;
-    let mut taken = Vec::new();
-    for body in bodies {
-        len += body.as_ref().map_or(0, Vec::len);
-        taken.push(body);
-        if len >= bytes_aim {
-            break;
-        }
-    }
-    taken
 }

@@ -1,12 +1,9 @@
 //! Whole sessions between two stores.
 
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc,
-    },
+    sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
 
@@ -15,6 +12,8 @@ use stemedb_rpc::{
     store::{peer_identity, session_seed},
     sync::{Synced, run as run_session},
 };
+use stemedb_simdisk::FaultyDisk;
+use stemedb_store::{Environment, clock::NTP64, store::ENVIRONMENT};
 use stemedb_sync::{
     Config, Direction, Ending, Limits,
     message::{Kind, Refusal},
@@ -217,45 +216,51 @@ fn a_large_difference_is_found_in_three_rounds() {
     });
 }
 
-/// What else the runtime of a session serves is not kept waiting by what it computes: where no
-/// thread may block, the session stands still.
+/// What else the runtime of a session serves is not kept waiting by what it computes, and neither
+/// are the threads where others may block: a session has threads of its own.
 #[test]
 fn a_session_computes_beside_its_runtime() {
-    let (mine, theirs) = (TestStore::of(None, 0..3000), TestStore::of(None, 100..3200));
+    /// Threads in which the clock was asked for: the session does so whenever it was pinned.
+    static THREADS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    fn clock() -> NTP64 {
+        let thread = std::thread::current();
+        THREADS.lock().unwrap().insert(thread.name().unwrap_or_default().to_owned());
+        (ENVIRONMENT.clock)()
+    }
+    let environment = Environment { clock, ..ENVIRONMENT };
+    let mine = TestStore::within(environment, FaultyDisk::new(1), None);
+    mine.take((0..3000).map(body).collect());
+    let theirs = TestStore::of(None, 100..3200);
     let host = tokio::runtime::Runtime::new().unwrap();
     let served = host.block_on(Served::new(&theirs, Limits::default()));
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.max_blocking_threads(1).enable_all().build().unwrap();
-    runtime.block_on(async {
+    let session = async {
         let peer = served.address.into();
         let client = Client::connect(&peer, ClientOptions::default()).await.unwrap();
-        let is_blocked = AtomicBool::new(false);
         let (release, released) = mpsc::channel::<()>();
-        let (mut released, mut steps) = (Some(released), 0);
-        let (blocking, blocked) = oneshot::channel();
-        let mut blocking = Some(blocking);
+        let mut released = Some(released);
+        let mut steps = 0;
         let progress = |_: &stemedb_sync::Report| {
             steps += 1;
-            assert!(!is_blocked.load(Ordering::Relaxed), "it computes on the runtime's own thread");
             if let Some(released) = released.take() {
-                is_blocked.store(true, Ordering::Relaxed);
+                // The runtime has no other thread that may block.
                 tokio::task::spawn_blocking(move || released.recv());
-                blocking.take().unwrap().send(()).unwrap();
+            } else {
+                // It has gone on all the same.
+                let _once = release.send(());
             }
-        };
-        let releasing = async {
-            blocked.await.unwrap();
-            // Answers come meanwhile.
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            is_blocked.store(false, Ordering::Relaxed);
-            release.send(()).unwrap();
         };
         let (config, never) = (config(&mine), std::future::pending());
         let session = run_session(&client, config, mine.peer_store(), never, progress);
-        let (synced, ()) = tokio::join!(session, releasing);
-        assert_eq!(synced.unwrap().report.fetched, 200);
-        assert!(steps > 1, "{steps}");
-    });
+        assert_eq!(session.await.unwrap().report.fetched, 200);
+        assert!(steps > 2, "{steps}");
+    };
+    let patience = Duration::from_secs(60);
+    let ended = runtime.block_on(async { tokio::time::timeout(patience, session).await });
+    ended.expect("the session waits for a thread of the runtime");
+    let threads = THREADS.lock().unwrap();
+    assert!(threads.contains("stemedb-session"), "{threads:?}");
     host.block_on(served.end());
 }
 

@@ -418,10 +418,12 @@ class Session:
         self.check(answer.echo, "Push", struct.pack("<QQ", answer.appended, answer.duplicates))
         assert (answer.appended, answer.duplicates) == (len(ids), 0), answer
 
-    def finish(self, before):
+    def finish(self, before, now):
         self.number += 1
-        fields = b"\1" + struct.pack("<Q", before.count) + before.root
-        request = v1.FinishRequest(envelope=self.envelope("Finish", fields), set=before)
+        fields = b"".join(
+            b"\1" + struct.pack("<Q", head.count) + head.root if head else b"\0" for head in (before, now)
+        )
+        request = v1.FinishRequest(envelope=self.envelope("Finish", fields), set=before, now=now)
         answer = self.stub.Finish(request, timeout=DEADLINE)
         fields = bytes([answer.checked]) + struct.pack("<Q", answer.set.count) + answer.set.root
         self.check(answer.echo, "Finish", fields + struct.pack("<Q", answer.log.size) + answer.log.root)
@@ -450,7 +452,9 @@ def main():
     session.push(only_mine)
     if LAYER == "descent":
         session.fetch(only_theirs)
-    finished = session.finish(before)
+    # Without a set of now, the other side makes the one of before again.
+    now = v1.SetHead(count=len(bodies), root=root_of(bodies)) if LAYER == "symbols" else None
+    finished = session.finish(before, now)
     assert finished.checked, "the check from the other side"
     assert (finished.set.count, finished.set.root) == (len(bodies), root_of(bodies))
     print(f"pushed {len(only_mine)}, fetched {len(only_theirs)}")

@@ -145,7 +145,7 @@ fn every_request_arrives_and_so_does_its_answer() {
             Ask::Symbols(AskSymbols { from: 64, count: 65_536 }),
             Ask::Ids(AskIds { prefixes }),
             Ask::Descend(Descend { nodes, levels: 8, leaf_ids: 1 }),
-            Ask::Finish(Finish { set: None }),
+            Ask::Finish(Finish { set: None, now: None }),
             Ask::Leave,
         ] {
             let request = session.request(wanted);

@@ -57,7 +57,7 @@ fn a_session_that_runs_is_finished_and_no_new_one_begins() {
         let refused = ask(&client, hello(&keys, 2, 0), &mut traffic).await.unwrap_err();
         assert_eq!(refused.reason(), Some(Reason::Stopping), "{refused}");
         assert!(!stopped.is_finished());
-        let finish = session.request(Ask::Finish(Finish { set: None }));
+        let finish = session.request(Ask::Finish(Finish { set: None, now: None }));
         client.ask(finish, &mut traffic).await.unwrap();
         assert_eq!(stopped.await.unwrap().unwrap().cut, 0);
     });

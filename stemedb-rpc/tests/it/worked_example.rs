@@ -100,9 +100,9 @@ impl Environment {
         loop {
             match session.next(now).unwrap() {
                 Output::Done(report) => return (*report, said),
-                Output::Pin => session.pinned(self.a.now(), TIME, now),
+                Output::Pin { .. } => session.pinned(self.a.now(), TIME, now),
                 Output::Append(append) => {
-                    self.a.append(append.bodies);
+                    self.a.append(append.iter().map(|(_, body)| body.to_vec()).collect());
                     session.appended(append.number, 0);
                 }
                 Output::Read(read) => {
@@ -124,7 +124,9 @@ impl Environment {
                                 .map(Result::unwrap)
                                 .collect(),
                             Reply::Take(mut pending) => {
-                                let taken = self.b.append(pending.bodies());
+                                let taken = self
+                                    .b
+                                    .append(pending.bodies().iter().map(<[u8]>::to_vec).collect());
                                 pending.done(&taken).into_iter().collect()
                             }
                         };

@@ -61,8 +61,14 @@ impl<'a> Submission<'a> {
         self.priority
     }
 
-    /// Adds a body.
-    #[cfg(test)]
+    /// Makes room for so many bodies, of so many bytes together.
+    pub(crate) fn reserve(&mut self, records: usize, bytes: usize) {
+        self.ids.reserve(records);
+        self.ends.reserve(records);
+        self.bytes.to_mut().reserve(bytes);
+    }
+
+    /// Adds a body, whose id is known.
     pub(crate) fn push(&mut self, id: Hash, body: &[u8]) {
         if let Some(first) = self.single.take() {
             self.ids.push(first);

@@ -3,12 +3,12 @@
 use std::{io, sync::Arc};
 
 use stemedb_merkle::{Hash, LogIndex, Snapshot, Timestamp, history::TreeHead, symbols::Sketch};
-use stemedb_wal::error::ReadError as LogReadError;
+use stemedb_wal::{error::ReadError as LogReadError, repair::HashBodies as _};
 
 use super::{LogId, Store, lock, sketch};
 use crate::{
     Secret,
-    commit::{Pending, Priority, Submission, SubmissionBuilder},
+    commit::{Pending, Priority, Submission},
     error::ReadError,
     index::View,
 };
@@ -42,6 +42,15 @@ impl Store {
         let checkpoint = lock(&self.shared.checkpoint).clone();
         // Without symbols two stores compare in other ways.
         let _ = sketch::wake(&self.shared, checkpoint.as_ref());
+        self.comparison_as_it_is()
+    }
+
+    /// As [`comparison`](Self::comparison), with coded symbols only if there are any. O(1).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn comparison_as_it_is(&self) -> Result<Comparison, ReadError> {
         let trees = &self.shared.index;
         let folded = trees.folded()?;
         let View { tree, history, .. } = trees.view_of(&folded);
@@ -103,30 +112,40 @@ impl Store {
         Timestamp::from_ntp64((self.shared.world.clock)().0)
     }
 
-    /// Appends bodies that come from a peer, which give way to this program's own appends, and
-    /// waits until all are durable. Returns each id, and whether it is new here.
+    /// Appends bodies that come from a peer, each with its id, which give way to this program's own
+    /// appends, and waits until all are durable. Returns each id, and whether it is new here.
+    ///
+    /// The ids are those that the bodies hash to, which is not checked again: who takes bodies from
+    /// a peer hashes them anyway.
     ///
     /// # Errors
     ///
     /// As [`append_batch`](Self::append_batch). Bodies before the one that failed may be durable.
-    pub fn append_from_peer(
+    pub fn append_from_peer<'a>(
         &self,
-        bodies: &[Vec<u8>],
+        bodies: impl IntoIterator<Item = (Hash, &'a [u8])>,
     ) -> Result<Vec<(Hash, bool)>, crate::AppendError> {
-        if bodies.is_empty() {
-            return Ok(Vec::new());
-        }
+        // A store without its secret takes none.
+        let hasher = self.hasher()?;
         let mut pending = Vec::new();
-        let mut piece = SubmissionBuilder::new(self.hasher()?);
-        for body in bodies {
+        let mut piece = Submission::new();
+        for (id, body) in bodies {
+            debug_assert_eq!(hasher.id(body), id, "the id of a body from a peer");
             let len = piece.bytes_len() + body.len();
             if piece.len() == PEER_PIECE_RECORDS || piece.len() > 0 && len > PEER_PIECE_LEN {
-                pending.push(self.submit_from_peer(piece.take()));
+                pending.push(self.submit_from_peer(std::mem::take(&mut piece)));
             }
-            piece.push(body);
+            if piece.len() == 0 {
+                // As long as the first one, about.
+                let bytes = (body.len() * PEER_PIECE_RECORDS).clamp(body.len(), PEER_PIECE_LEN);
+                piece.reserve(PEER_PIECE_RECORDS, bytes);
+            }
+            piece.push(id, body);
         }
-        pending.push(self.submit_from_peer(piece.take()));
-        let mut taken = Vec::with_capacity(bodies.len());
+        if piece.len() > 0 {
+            pending.push(self.submit_from_peer(piece));
+        }
+        let mut taken = Vec::new();
         for pending in pending {
             let receipts = pending.wait()?;
             taken.extend(receipts.iter().map(|receipt| (receipt.id.0, !receipt.duplicate)));

@@ -393,7 +393,8 @@ fn a_peers_body_fills_what_repair_gave_up() {
         .map(|id| peer.get(&id).unwrap().unwrap())
         .collect();
     assert_eq!(lacks, [body(4)]);
-    assert_eq!(store.append_from_peer(&lacks).unwrap(), [(id(4).0, true)]);
+    let lacks = lacks.iter().map(|body| (id(4).0, body.as_slice()));
+    assert_eq!(store.append_from_peer(lacks).unwrap(), [(id(4).0, true)]);
     assert_eq!(store.stats().unwrap().holes, 0);
     assert_eq!(store.find(&id(4)).unwrap().unwrap().index, 4, "it keeps its index");
     check(&store, "a hole, filled by a peer's body");

@@ -8,6 +8,7 @@
 use stemedb_merkle::Hash;
 
 use super::{CodecError, varint};
+use crate::body_list::BodyList;
 
 /// Bytes of an absent body's id and reason.
 const ABSENT_LEN: usize = 33;
@@ -27,6 +28,20 @@ pub enum Item {
         /// The reason.
         reason: AbsentReason,
     },
+}
+
+/// Items in order: bodies, and ids without bodies between them.
+#[derive(Debug, Default)]
+pub(crate) struct Items {
+    pub(crate) bodies: BodyList,
+    /// Each with the number of bodies before it.
+    pub(crate) absent: Vec<(usize, Hash, AbsentReason)>,
+}
+
+impl Items {
+    pub(crate) fn len(&self) -> usize {
+        self.bodies.len() + self.absent.len()
+    }
 }
 
 /// Reason for which a body is not given.
@@ -136,13 +151,34 @@ impl ItemReader {
     ///
     /// If a body would be longer than `len_max`, or an absent one is none. The reader is of no use
     /// then.
-    pub fn push(&mut self, mut bytes: &[u8], len_max: usize) -> Result<Vec<Item>, CodecError> {
-        let mut items = Vec::new();
+    pub fn push(&mut self, bytes: &[u8], len_max: usize) -> Result<Vec<Item>, CodecError> {
+        let mut items = Items::default();
+        self.read(bytes, len_max, &mut items)?;
+        let body = |body: &[u8]| Item::Body(body.to_vec());
+        let mut all: Vec<Item> = items.bodies.iter().map(body).collect();
+        for (place, id, reason) in items.absent.into_iter().rev() {
+            all.insert(place, Item::Absent { id, reason });
+        }
+        Ok(all)
+    }
+
+    /// As [`push`](Self::push), with the items added to others.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub(crate) fn read(
+        &mut self,
+        mut bytes: &[u8],
+        len_max: usize,
+        items: &mut Items,
+    ) -> Result<(), CodecError> {
         loop {
             if self.head.is_empty() && !self.absent && self.open.is_none() {
+                items.bodies.reserve(bytes.len());
                 // Most bodies are short, and whole in the part.
                 while let Some((body, behind)) = whole(bytes, len_max)? {
-                    items.push(Item::Body(body.to_vec()));
+                    items.bodies.push(body);
                     bytes = behind;
                 }
             }
@@ -150,7 +186,7 @@ impl ItemReader {
                 Some(open) => open,
                 None => match self.length(&mut bytes, len_max)? {
                     Some(len) => (len, Vec::with_capacity(len.min(bytes.len()))),
-                    None => return Ok(items),
+                    None => return Ok(()),
                 },
             };
             let (here, behind) = bytes.split_at_checked(len - item.len()).unwrap_or((bytes, &[]));
@@ -158,10 +194,14 @@ impl ItemReader {
             bytes = behind;
             if item.len() < len {
                 self.open = Some((len, item));
-                return Ok(items);
+                return Ok(());
             }
-            let absent = core::mem::take(&mut self.absent);
-            items.push(if absent { absent_item(&item)? } else { Item::Body(item) });
+            if core::mem::take(&mut self.absent) {
+                let (id, reason) = absent_item(&item)?;
+                items.absent.push((items.bodies.len(), id, reason));
+            } else {
+                items.bodies.push_owned(item);
+            }
         }
     }
 
@@ -203,10 +243,10 @@ fn whole(mut bytes: &[u8], max: usize) -> Result<Option<(&[u8], &[u8])>, CodecEr
     Ok(bytes.split_at_checked(checked(len, max)?))
 }
 
-fn absent_item(bytes: &[u8]) -> Result<Item, CodecError> {
+fn absent_item(bytes: &[u8]) -> Result<(Hash, AbsentReason), CodecError> {
     let (id, rest) = bytes.split_first_chunk::<32>().ok_or(CodecError::Length)?;
     let reason = AbsentReason::from_number(*rest.first().ok_or(CodecError::Length)?);
-    Ok(Item::Absent { id: *id, reason })
+    Ok((*id, reason))
 }
 
 fn checked(len: u64, max: usize) -> Result<usize, CodecError> {

@@ -6,7 +6,7 @@ use stemedb_merkle::Hash;
 use super::{front, same, set};
 use crate::message::{
     Answer, Ask, AskIds, AskSymbols, Bodies, BodiesEnd, Descend, Fetch, Finish, Finished, Ids,
-    Kind, Push, Pushed, Request, Response, Subtrees, Symbols, Tail, Wanted,
+    Kind, Push, Pushed, Request, Response, SetHead, Subtrees, Symbols, Tail, Wanted,
 };
 
 /// The key of one session, which both sides derive.
@@ -55,12 +55,9 @@ impl SessionKey {
                 list(&mut hasher, bytes);
                 hasher.update(&[u8::from(*last)]);
             }
-            Ask::Finish(Finish { set: None }) => {
-                hasher.update(&[0]);
-            }
-            Ask::Finish(Finish { set: Some(head) }) => {
-                hasher.update(&[1]);
-                set(&mut hasher, head);
+            Ask::Finish(Finish { set, now }) => {
+                optional_set(&mut hasher, set.as_ref());
+                optional_set(&mut hasher, now.as_ref());
             }
         }
         front(&hasher)
@@ -130,6 +127,13 @@ impl SessionKey {
         hasher.update(who).update(&snapshot.to_le_bytes()).update(&request.to_le_bytes());
         hasher.update(&[kind.number()]);
         hasher
+    }
+}
+
+fn optional_set(hasher: &mut Hasher, head: Option<&SetHead>) {
+    hasher.update(&[u8::from(head.is_some())]);
+    if let Some(head) = head {
+        set(hasher, head);
     }
 }
 

@@ -111,9 +111,11 @@ fn requests() -> Vec<Request> {
         Ask::Push(Push { part: 1, bytes: bytes(), last: false }),
         Ask::Push(Push { part: 0, bytes: bytes(), last: true }),
         Ask::Push(Push { part: 0, bytes: vec![1, 2, 2], last: false }),
-        Ask::Finish(Finish { set: None }),
-        Ask::Finish(Finish { set: Some(set) }),
-        Ask::Finish(Finish { set: Some(SetHead { count: 2, ..set }) }),
+        Ask::Finish(Finish { set: None, now: None }),
+        Ask::Finish(Finish { set: Some(set), now: None }),
+        Ask::Finish(Finish { set: None, now: Some(set) }),
+        Ask::Finish(Finish { set: Some(set), now: Some(set) }),
+        Ask::Finish(Finish { set: Some(SetHead { count: 2, ..set }), now: None }),
         Ask::Leave,
     ];
     let envelope = Envelope { session: [1; 16], snapshot: 2, request: 3, mac: [0; 16] };

@@ -80,13 +80,16 @@ pub struct Finish {
     /// responder is to check that it has been given all of it; `None` after a session in one
     /// direction.
     pub set: Option<SetHead>,
+    /// Set that the initiator holds now, with all that came. If the responder holds the same,
+    /// nothing else has to be checked.
+    pub now: Option<SetHead>,
 }
 
 /// Answers [`Finish`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Finished {
-    /// Whether the responder's snapshot, without the ids that it was asked for by id and with those
-    /// that it was given, is the set named in [`Finish`].
+    /// Whether the responder holds what the initiator does now, or its snapshot, without the ids
+    /// that it was asked for and with those that it was given, is the set named in [`Finish`].
     pub checked: bool,
     /// Set of the responder now.
     pub set: SetHead,

@@ -129,9 +129,12 @@ impl Open {
     }
 
     pub(super) fn finish(&self, ask: &Finish, source: &impl Source) -> Result<Finished, Refusal> {
+        let (set, log) = source.head().map_err(|_| Refusal::Damaged)?;
         let mut state = self.state();
         let State { fetched: removed, pushed: added, forgot, .. } = &mut *state;
         let checked = match ask.set {
+            // Equal roots are equal sets: there is nothing to make again.
+            _ if ask.now == Some(set) => true,
             Some(theirs) if !*forgot => {
                 for ids in [&mut *removed, &mut *added] {
                     ids.sort_unstable();
@@ -143,7 +146,6 @@ impl Open {
             _ => false,
         };
         drop(state);
-        let (set, log) = source.head().map_err(|_| Refusal::Damaged)?;
         Ok(Finished { checked, set, log })
     }
 }

@@ -6,7 +6,8 @@ use stemedb_merkle::Hash;
 
 use super::{Reply, open::Open, receiving::Receiving};
 use crate::{
-    codec::bodies::Item,
+    body_list::BodyList,
+    codec::bodies::Items,
     limits::Limits,
     memory::Reservation,
     message::{Answer, Echo, Push, Pushed, Refusal, Response},
@@ -25,13 +26,13 @@ pub struct PendingPush {
     echo: Echo,
     attempt: u64,
     limits: Limits,
-    bodies: Vec<Vec<u8>>,
+    bodies: BodyList,
     /// Of the bodies.
     _held: Reservation,
     settled: bool,
 }
 
-/// Bytes that a body takes beside its own, about: so many have little else.
+/// Bytes that a body takes beside its own, about: its id, and its place in what is appended.
 const BODY_LEN: usize = 64;
 
 /// Takes in a part of a push.
@@ -73,18 +74,13 @@ pub(super) fn take(
         return Ok(Reply::Nothing);
     }
     let taken = push.parts.take(part.part, part.bytes, part.last, limits.body_len_max);
-    let bodies: Option<Vec<Vec<u8>>> = taken.ok().and_then(|items| {
-        let body = |item| match item {
-            Item::Body(body) => Some(body),
-            Item::Absent { .. } => None,
-        };
-        items.into_iter().map(body).collect()
-    });
-    let Some(bodies) = bodies else {
+    // A push has bodies only.
+    let taken = taken.ok().filter(|items| items.absent.is_empty());
+    let Some(Items { bodies, .. }) = taken else {
         pushes.remove(&echo.request);
         return Err(Refusal::Malformed);
     };
-    let len = bodies.iter().map(|body| body.capacity() + BODY_LEN).sum();
+    let len = bodies.held() + bodies.len() * BODY_LEN;
     let held = push.held.resize(push.parts.held()).and_then(|()| open.memory.reserve(len));
     let held = match held {
         Ok(held) => held,
@@ -104,7 +100,7 @@ pub(super) fn take(
 
 impl PendingPush {
     /// The bodies. They may be appended as they are: their ids follow from them.
-    pub fn bodies(&mut self) -> Vec<Vec<u8>> {
+    pub fn bodies(&mut self) -> BodyList {
         core::mem::take(&mut self.bodies)
     }
 

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::core::{Core, Moved, Stop, Transition};
 use crate::{
-    message::{Ask, Finish, Finished, SetHead},
+    message::{Ask, Finish, Finished},
     report::{Ending, Limited},
     violation::ProtocolViolation,
 };
@@ -36,7 +36,8 @@ impl Finishing {
     ) -> (Self, Result<Transition, Stop>) {
         let asked = is_whole(core) && both_ways(core);
         let set = asked.then(|| core.pin.set());
-        let transition = core.ask(Ask::Finish(Finish { set }), now).map(|_| Transition::Stay);
+        let finish = Finish { set, now: moved.now.filter(|_| asked) };
+        let transition = core.ask(Ask::Finish(finish), now).map(|_| Transition::Stay);
         (Self { moved, asked }, transition)
     }
 
@@ -51,13 +52,21 @@ impl Finishing {
         if shorter || finished.set.count < core.peer_set().count {
             return Err(ProtocolViolation::Shrunk.into());
         }
-        if self.asked && core.report.checked {
-            let root = core.pin.snapshot.hypothetical_root(&self.moved.theirs, &[])?;
-            let count = core.pin.snapshot.len() + self.moved.theirs.len() as u64;
-            let set = SetHead { count, root };
+        // One root is a check of everything at once, and of whatever was written meanwhile.
+        let one_root = self.asked && self.moved.now == Some(finished.set);
+        if one_root {
+            self.moved.settle(core)?;
+        } else {
+            self.moved.check(core)?;
+        }
+        if one_root {
+            (core.report.confirmed, core.report.equal) = (true, true);
+            (core.report.peer_moved, core.report.set) = (false, Some(finished.set));
+        } else if self.asked && core.report.checked {
+            let set = self.moved.union(core)?;
             let same = finished.set == set;
             // It has all of that by now, or more.
-            if !same && finished.set.count <= count {
+            if !same && finished.set.count <= set.count {
                 return Err(ProtocolViolation::Shrunk.into());
             }
             // A peer that was given more ids than it remembers can't check, but say what it holds.

@@ -30,7 +30,10 @@ pub(super) fn begin(core: &mut Core, now: Duration) {
         let [root, _] = crate::keys::halves(&cursor.root);
         Cursor { epoch: cursor.epoch, size: cursor.size, root }
     });
-    let symbols = core.pin.sketch.is_some() && !core.config.without.contains(&Layer::Symbols);
+    // What holds nothing reads the log, or goes down the tree: to compare it has nothing.
+    let symbols = core.pin.sketch.is_some()
+        && !core.pin.snapshot.is_empty()
+        && !core.config.without.contains(&Layer::Symbols);
     let mut hello = Hello {
         version: VERSION,
         node: identity.node,

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::core::{BODY_LIMIT, Core, Stop};
 use crate::{
-    codec::bodies::Item,
+    codec::bodies::Items,
     message::{Bodies, BodiesEnd},
     parts::Parts,
 };
@@ -23,7 +23,7 @@ impl Incoming {
         request: u64,
         part: Bodies,
         now: Duration,
-    ) -> Result<Vec<Item>, Stop> {
+    ) -> Result<Items, Stop> {
         core.flight.postpone(request, now.saturating_add(core.config.limits.answer_time_max));
         core.count_bodies(part.bytes.len(), 0);
         self.end = self.end.or(part.end);

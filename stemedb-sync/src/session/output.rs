@@ -2,7 +2,7 @@
 
 use stemedb_merkle::Hash;
 
-use crate::{message::Request, report::Report};
+use crate::{body_list::HashedBodies, message::Request, report::Report};
 
 /// Output of a session: something to do for it.
 #[derive(Debug)]
@@ -15,7 +15,10 @@ pub enum Output {
     /// Read these bodies, and tell [`Session::read`](super::Session::read).
     Read(Read),
     /// Pin the store again, and tell [`Session::pinned`](super::Session::pinned).
-    Pin,
+    Pin {
+        /// Whether coded symbols may be needed, so that it is worth making them.
+        symbols: bool,
+    },
     /// It is over.
     Done(Box<Report>),
 }
@@ -26,7 +29,14 @@ pub struct Append {
     /// The number to tell [`Session::appended`](super::Session::appended).
     pub number: u64,
     /// The bodies; each has been checked against the id that it was asked for by.
-    pub bodies: Vec<Vec<u8>>,
+    pub bodies: Vec<HashedBodies>,
+}
+
+impl Append {
+    /// The bodies with what they hash to, in order: they need not be hashed again.
+    pub fn iter(&self) -> impl Iterator<Item = (Hash, &[u8])> {
+        self.bodies.iter().flat_map(HashedBodies::iter)
+    }
 }
 
 /// Bodies to read.

@@ -8,7 +8,7 @@ use super::{
     incoming::Incoming,
 };
 use crate::{
-    codec::bodies::Item,
+    body_list::HashedBodies,
     message::{Ask, Bodies, Tail},
     violation::ProtocolViolation,
 };
@@ -76,16 +76,11 @@ impl Tailing {
         let Some(reading) = self.under_way.get_mut(&request) else { return Ok(Transition::Stay) };
         let items = reading.incoming.take(core, request, part, now)?;
         reading.items += items.len() as u64;
-        let body = |item| match item {
-            Item::Body(body) => Some(body),
-            Item::Absent { .. } => None,
-        };
-        let bodies: Vec<Vec<u8>> = items.into_iter().filter_map(body).collect();
         if reading.items > reading.entries.end - reading.entries.start {
             return Err(ProtocolViolation::Body.into());
         }
-        let ids = core.config.identity.keys.ids(bodies.iter().map(Vec::as_slice));
-        for (body, id) in bodies.iter().zip(ids) {
+        let bodies = HashedBodies::new(&core.config.identity.keys, items.bodies);
+        for (id, body) in bodies.iter() {
             core.count_slice(&id, body.len());
             if core.tailed.len() < core.config.limits.ids_kept_max {
                 core.tailed.push(half(&id));

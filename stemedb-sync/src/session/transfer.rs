@@ -12,12 +12,13 @@ use super::{
     incoming::Incoming,
 };
 use crate::{
+    body_list::HashedBodies,
     codec::{
-        bodies::{Item, PartWriter},
+        bodies::{Items, PartWriter},
         ids,
     },
-    internal::internal_error,
-    message::{Ask, Bodies, Fetch, Push, Pushed, Wanted},
+    message::{Ask, Bodies, Fetch, Push, Pushed, SetHead, Wanted},
+    replica::Pin,
     report::Found,
     violation::ProtocolViolation,
 };
@@ -182,22 +183,17 @@ impl Transfer {
         if !over {
             return Ok(Transition::Stay);
         }
-        if let Some(mine) = self.claimed.take().filter(|_| !core.declined) {
-            if !fits(core, &mine, &self.theirs)? {
-                return Err(Stop::WithoutSymbols);
-            }
-            not_in_log(core, &mine)?;
-            core.report.checked = true;
-        }
-        let mut theirs = core::mem::take(&mut self.theirs);
-        if self.alike {
-            for id in core::mem::take(&mut theirs) {
-                if !core.pin.snapshot.contains(&id)? {
-                    theirs.push(id);
-                }
-            }
-        }
-        Ok(Transition::Finish(Box::new(Moved { theirs, appended: self.appended })))
+        let moved = Moved {
+            theirs: core::mem::take(&mut self.theirs),
+            alike: self.alike,
+            claimed: self.claimed.take().filter(|_| !core.declined),
+            appended: self.appended,
+            // What is held did not change but for others' writes.
+            now: Some(core.pin.set()),
+        };
+        let came = !moved.theirs.is_empty() || moved.claimed.is_some();
+        let moved = Box::new(moved);
+        Ok(if came { Transition::PinResult(moved) } else { Transition::Finish(moved) })
     }
 
     /// The next ids to ask for. Prefixes are asked for in ascending order.
@@ -240,30 +236,25 @@ impl Transfer {
         now: Duration,
     ) -> Result<Transition, Stop> {
         let Some(fetching) = self.fetches.get_mut(&request) else { return Ok(Transition::Stay) };
-        let mut bodies = Vec::new();
-        let items = fetching.incoming.take(core, request, part, now)?;
-        let held = items.iter().filter_map(|item| match item {
-            Item::Body(body) => Some(body.as_slice()),
-            Item::Absent { .. } => None,
-        });
-        let mut ids = core.config.identity.keys.ids(held).into_iter();
-        for item in items {
-            let id = match item {
-                Item::Body(body) => {
-                    let id = ids.next().unwrap_or_else(|| internal_error("a body without an id"));
-                    core.count_slice(&id, body.len());
-                    bodies.push(body);
-                    id
-                }
-                Item::Absent { id, .. } => {
-                    fetching.withheld += 1;
-                    id
-                }
-            };
+        let Items { bodies, absent } = fetching.incoming.take(core, request, part, now)?;
+        fetching.withheld += absent.len() as u64;
+        let bodies = HashedBodies::new(&core.config.identity.keys, bodies);
+        let mut accept = |id: Hash| {
             fetching.accept(&id)?;
             self.alike |= fetching.alike > 1;
             self.theirs.push(id);
+            Ok::<_, Stop>(())
+        };
+        // In the order in which they came.
+        let mut absent = absent.iter().peekable();
+        for (place, (id, body)) in bodies.iter().enumerate() {
+            while let Some((_, id, _)) = absent.next_if(|(before, ..)| *before == place) {
+                accept(*id)?;
+            }
+            core.count_slice(&id, body.len());
+            accept(id)?;
         }
+        absent.try_for_each(|(_, id, _)| accept(*id))?;
         core.append(bodies);
         let Some(end) = fetching.incoming.end(core)? else { return Ok(Transition::Stay) };
         let asked = fetching.wants.len();
@@ -412,6 +403,54 @@ impl Fetching {
         }
         self.last = *id;
         Ok(())
+    }
+}
+
+impl Moved {
+    /// Takes note of what the store holds once all that came is durable, and checks what symbols
+    /// gave as far as that is cheaper now than at the end: where the peer is given nothing, what is
+    /// held is the peer's set and what only we have.
+    pub(super) fn pinned(&mut self, core: &mut Core, now: &Pin) -> Result<(), Stop> {
+        self.now = Some(now.set());
+        let Some(mine) = self.claimed.as_deref() else { return Ok(()) };
+        if core.config.direction.pushes() && !mine.is_empty() && core.tailed.is_empty() {
+            // Both sides have it all in a moment, and then one root says so.
+            return Ok(());
+        }
+        // Unless something else was appended meanwhile.
+        if now.snapshot.hypothetical_root(&[], mine)? == core.peer_set().root {
+            self.settle(core)
+        } else {
+            self.check(core)
+        }
+    }
+
+    /// Checks what symbols gave, if that was not done yet.
+    pub(super) fn check(&mut self, core: &mut Core) -> Result<(), Stop> {
+        match &self.claimed {
+            Some(mine) if !fits(core, mine, &self.theirs)? => Err(Stop::WithoutSymbols),
+            Some(_) => self.settle(core),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes note that what symbols gave is right.
+    pub(super) fn settle(&mut self, core: &mut Core) -> Result<(), Stop> {
+        core.report.checked = true;
+        self.claimed.take().map_or(Ok(()), |mine| not_in_log(core, &mine))
+    }
+
+    /// Count and root of all that both hold: what was pinned, and what came.
+    pub(super) fn union(&self, core: &Core) -> Result<SetHead, Stop> {
+        let snapshot = &core.pin.snapshot;
+        let root = snapshot.hypothetical_root(&self.theirs, &[])?;
+        let mut count = snapshot.len() + self.theirs.len() as u64;
+        if self.alike {
+            for id in &self.theirs {
+                count -= u64::from(snapshot.contains(id)?);
+            }
+        }
+        Ok(SetHead { count, root })
     }
 }
 

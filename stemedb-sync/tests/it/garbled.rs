@@ -45,8 +45,9 @@ fn flip_request(request: &mut Request, random: &mut Random) -> bool {
             return true;
         }
         Ask::Finish(finish) => {
-            finish.set.iter_mut().for_each(|set| set.count ^= 1);
-            return finish.set.is_some();
+            let one = if random.next() % 2 == 0 { &mut finish.set } else { &mut finish.now };
+            one.iter_mut().for_each(|set| set.count ^= 1);
+            return one.is_some();
         }
         Ask::Hello(_) | Ask::Leave => return false,
     };

@@ -311,10 +311,10 @@ fn hardly_any_symbols_come_in_vain() {
     assert!(frugal * 10 >= cases * 9, "{frugal} of {cases}");
 }
 
-/// The symbols of a peer say that it lacks an id that it holds, by sums and checks that fit: what
-/// came of them is kept, and another session goes on without them.
+/// The symbols of a peer say that it lacks an id that it holds, by sums and checks that fit: it is
+/// given that once more, and as both hold the same in the end, nothing else comes of it.
 #[test]
-fn a_result_that_is_wrong_is_found_before_the_session_is_complete() {
+fn a_difference_that_is_none_costs_a_body() {
     let (mut one, other) = stores(500, 0, 40);
     let limits = Limits::default();
     let mut peer = Peer::new(other, limits.clone());
@@ -338,15 +338,41 @@ fn a_result_that_is_wrong_is_found_before_the_session_is_complete() {
         }
         answers
     });
-    // The other session meets equal sets: all that really differed has moved.
     assert_eq!(layers(&report), [Layer::Root, Layer::Symbols]);
     let requests = [Kind::Hello, Kind::Descend, Kind::Leave, Kind::Finish];
-    assert_eq!(requests.map(|kind| report.traffic_of(kind).requests), [2, 0, 1, 0]);
+    assert_eq!(requests.map(|kind| report.traffic_of(kind).requests), [1, 0, 0, 1]);
     assert_eq!(report.ending, Ending::Complete);
     assert!(report.equal && report.checked, "{report:?}");
     assert_eq!((report.fetched, report.fetched_duplicates), (40, 0), "what came is kept");
     assert_eq!((report.pushed, report.pushed_duplicates), (1, 1));
     assert_eq!(peer.responder.sessions(), 0);
+}
+
+/// A store that holds nothing has nothing to compare: it asks for no symbols, which a responder
+/// would have to make first, and reads the log.
+#[test]
+fn what_holds_nothing_asks_for_no_symbols() {
+    for (common, without) in [(0, vec![]), (0, vec![Layer::Bulk]), (1, vec![Layer::Bulk])] {
+        let (mut one, other) = stores(common, 0, 40);
+        let limits = Limits::default();
+        let mut peer = Peer::new(other, limits.clone());
+        let config = config(&one, &limits).without(without.clone());
+        let mut asked = None;
+        let report = run(&mut one, config, |request| {
+            if let Ask::Hello(hello) = &request.ask {
+                asked = Some(hello.symbols);
+            }
+            peer.answer(request)
+        });
+        let first = if common == 0 { 0 } else { limits.symbols_first };
+        assert_eq!((asked, report.equal), (Some(first), true), "{common} {without:?}");
+        let layer = match (common, without.is_empty()) {
+            (0, true) => Layer::Bulk,
+            (0, false) => Layer::Descent,
+            _ => Layer::Symbols,
+        };
+        assert_eq!(report.layers.last().unwrap().layer, layer, "{common} {without:?}");
+    }
 }
 
 /// What each layer may cost. `FIGURES_N` sets the size of the sets: a million takes a while.

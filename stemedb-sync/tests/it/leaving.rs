@@ -116,7 +116,7 @@ fn leaving_takes_the_key_can_be_repeated_and_is_for_good() {
     assert_eq!(ask(leave()), left);
     assert_eq!(ask(stranger), Err(Refusal::Token));
     assert_eq!(ask(symbols()), Err(Refusal::SnapshotGone));
-    let finish = opened.request(2, Ask::Finish(Finish { set: None }));
+    let finish = opened.request(2, Ask::Finish(Finish { set: None, now: None }));
     assert_eq!(ask(finish), Err(Refusal::SnapshotGone));
     // One that nobody knows is left already.
     let unknown = Envelope { session: [9; 16], ..opened.envelope };

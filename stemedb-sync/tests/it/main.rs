@@ -5,6 +5,7 @@ mod codecs;
 mod coded_symbols;
 mod crafted_symbols;
 mod crowds;
+mod finishing;
 mod garbled;
 mod hostile;
 mod hostile_requests;

@@ -18,7 +18,7 @@ use stemedb_sync::{
     Config, Identity, Keys, Limits, MemoryBudget, Output, Pin, Report, Responder, Session, Source,
     Unreadable,
     keys::SessionKey,
-    message::{Answer, Ask, Envelope, Refusal, Request, Response, Wanted, Welcome},
+    message::{Answer, Ask, Envelope, Finish, Refusal, Request, Response, Wanted, Welcome},
     responder::{Reply, RequestContext},
     symbols::Sketch,
 };
@@ -186,7 +186,8 @@ impl Peer {
                 std::iter::from_fn(|| stream.next(&self.store)).collect()
             }
             Ok(Reply::Take(mut pending)) => {
-                let taken = self.store.append(pending.bodies());
+                let taken =
+                    self.store.append(pending.bodies().iter().map(<[u8]>::to_vec).collect());
                 pending.done(&taken).map(Ok).into_iter().collect()
             }
         }
@@ -281,10 +282,10 @@ fn drive(
         };
         match output {
             Output::Done(report) => return *report,
-            Output::Pin => session.pinned(store.now(), 1 << 40, now),
+            Output::Pin { .. } => session.pinned(store.now(), 1 << 40, now),
             Output::Append(append) if store.full => session.declined(append.number, now),
             Output::Append(append) => {
-                let taken = store.append(append.bodies);
+                let taken = store.append(append.iter().map(|(_, body)| body.to_vec()).collect());
                 let duplicates = taken.iter().filter(|(_, new)| !new).count() as u64;
                 session.appended(append.number, duplicates);
             }
@@ -372,7 +373,10 @@ pub(crate) fn request_len(request: &Request) -> u64 {
         Ask::Tail(tail) => varint(tail.from) + varint(tail.count),
         Ask::Push(push) => varint(push.part.into()) + field(push.bytes.len()) + 2,
         Ask::Leave => 0,
-        Ask::Finish(finish) => finish.set.map_or(0, |set| 2 + varint(set.count) + field(32)),
+        Ask::Finish(Finish { set, now }) => {
+            let sets = [set, now].into_iter().flatten();
+            sets.map(|set| 2 + varint(set.count) + field(32)).sum()
+        }
     }
 }
 

@@ -257,7 +257,9 @@ impl Environment {
                     }
                 }
                 Output::Append(append) => {
-                    let (append, bodies) = (append.number, append.bodies);
+                    let bodies: Vec<Vec<u8>> =
+                        append.iter().map(|(_, body)| body.to_vec()).collect();
+                    let append = append.number;
                     let after = self.random.below(50);
                     self.at(after, Event::Appended { to: node, number, append, bodies });
                 }
@@ -266,7 +268,7 @@ impl Environment {
                     let event = Event::Read { to: node, number, read: read.number, ids: read.ids };
                     self.at(after, event);
                 }
-                Output::Pin => {
+                Output::Pin { .. } => {
                     let after = self.random.below(20);
                     self.at(after, Event::Pinned { to: node, number });
                 }
@@ -402,7 +404,7 @@ impl Environment {
                 }
             }
             Ok(Reply::Take(mut pending)) => {
-                let taken = store.append(pending.bodies());
+                let taken = store.append(pending.bodies().iter().map(<[u8]>::to_vec).collect());
                 responses.extend(pending.done(&taken));
             }
         }

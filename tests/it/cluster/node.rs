@@ -260,6 +260,8 @@ impl Node {
                 left = left.saturating_sub(1);
             });
         }
+        let keys = peer_identity(&process.store).keys;
+        let bodies = bodies.iter().map(|body| (keys.id(body), body.as_slice()));
         let taken = process.store.append_from_peer(bodies);
         if self.fuse.take().is_some() {
             self.disk.stop_observing();

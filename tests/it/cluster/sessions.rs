@@ -7,7 +7,7 @@ use stemedb::rpc::store::{PeerStore, peer_identity};
 use stemedb::{
     rpc::wire_len::{request_len, response_len},
     sync::{
-        Config, Ending, Output, Report, Session, Source as _,
+        BodyList, Config, Ending, Output, Report, Session, Source as _,
         cluster::Outcome,
         message::{Answer, Envelope, Refusal, Request, Response},
         responder::{Reply, RequestContext},
@@ -23,6 +23,10 @@ use super::{
 
 /// The node that [`Sabotage::Shunned`] is about.
 const SHUNNED: usize = 1;
+
+fn owned(bodies: &BodyList) -> Vec<Vec<u8>> {
+    bodies.iter().map(<[u8]>::to_vec).collect()
+}
 
 /// No session takes longer: the limit of a session itself, a good-bye, and what a slow disk and
 /// slow link add.
@@ -98,13 +102,14 @@ impl Network {
                 }
                 Output::Append(append) => {
                     let after = self.millis(30);
-                    self.tell_at(now + after, who, News::Append(append.number, append.bodies));
+                    let bodies = append.iter().map(|(_, body)| body.to_vec()).collect();
+                    self.tell_at(now + after, who, News::Append(append.number, bodies));
                 }
                 Output::Read(read) => {
                     let after = self.millis(10);
                     self.tell_at(now + after, who, News::Read(read));
                 }
-                Output::Pin => {
+                Output::Pin { .. } => {
                     let after = self.millis(10);
                     self.tell_at(now + after, who, News::Pin);
                 }
@@ -214,7 +219,7 @@ impl Network {
                     }
                 }
             }
-            Ok(Reply::Take(mut pending)) => match self.append(to, &pending.bodies()) {
+            Ok(Reply::Take(mut pending)) => match self.append(to, &owned(&pending.bodies())) {
                 Appended::Durable(taken) => responses.extend(pending.done(&taken)),
                 Appended::Failed => refused = Some(pending.failed()),
                 // The connection breaks.

@@ -156,8 +156,9 @@ impl TryFrom<v1::PushRequest> for Request {
 }
 
 impl From<(Envelope, Finish)> for v1::FinishRequest {
-    fn from((envelope, Finish { set }): (Envelope, Finish)) -> Self {
-        Self { envelope: Some(envelope.into()), set: set.map(Into::into) }
+    fn from((envelope, Finish { set, now }): (Envelope, Finish)) -> Self {
+        let (set, now) = (set.map(Into::into), now.map(Into::into));
+        Self { envelope: Some(envelope.into()), set, now }
     }
 }
 
@@ -179,8 +180,9 @@ impl TryFrom<v1::FinishRequest> for Request {
     type Error = Malformed;
 
     fn try_from(message: v1::FinishRequest) -> Result<Self, Malformed> {
-        let v1::FinishRequest { envelope, set } = message;
+        let v1::FinishRequest { envelope, set, now } = message;
         let set = set.map(TryInto::try_into).transpose()?;
-        Ok(Self { envelope: super::envelope(envelope)?, ask: Ask::Finish(Finish { set }) })
+        let now = now.map(TryInto::try_into).transpose()?;
+        Ok(Self { envelope: super::envelope(envelope)?, ask: Ask::Finish(Finish { set, now }) })
     }
 }

@@ -63,8 +63,9 @@ fn requests_come_back_as_they_were() {
     check!(Fetch, v1::FetchRequest, Fetch { wanted: Wanted::Ids(vec![1; 64]) });
     check!(Fetch, v1::FetchRequest, Fetch { wanted: Wanted::Prefixes(vec![1; 64]) });
     check!(Tail, v1::TailRequest, Tail { from: 1, count: u64::MAX });
-    check!(Finish, v1::FinishRequest, Finish { set: None });
-    check!(Finish, v1::FinishRequest, Finish { set: Some(SET) });
+    check!(Finish, v1::FinishRequest, Finish { set: None, now: None });
+    check!(Finish, v1::FinishRequest, Finish { set: Some(SET), now: None });
+    check!(Finish, v1::FinishRequest, Finish { set: None, now: Some(SET) });
 
     let message = travel(&v1::LeaveRequest::from(ENVELOPE));
     let leave = Request { envelope: ENVELOPE, ask: Ask::Leave };
