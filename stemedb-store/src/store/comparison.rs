@@ -45,7 +45,7 @@ impl Store {
         let trees = &self.shared.index;
         let folded = trees.folded()?;
         let View { tree, history, .. } = trees.view_of(&folded);
-        let sketch = folded.sketch.clone().filter(|sketch| sketch.count() == tree.len());
+        let sketch = sketch::live(&folded, &tree);
         Ok(Comparison { set: tree, log: history.head(), sketch })
     }
 
