@@ -5,7 +5,10 @@ use std::{borrow::Cow, ops::Range};
 use stemedb_merkle::Hash;
 use stemedb_wal::repair::HashBodies;
 
-use crate::options::BodyHasher;
+use crate::{
+    index::{Absent, Asked},
+    options::BodyHasher,
+};
 
 /// Priority class of what is queued.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,8 +30,10 @@ pub(crate) struct Submission<'a> {
     /// Where each of several bodies ends.
     ends: Vec<usize>,
     single: Option<Hash>,
-    /// The positions of bodies that are held, where they were looked up: `None` says nothing.
+    /// The positions of bodies that are held, where they were looked up.
     held: Vec<Option<u64>>,
+    /// What the others are absent from.
+    absent_from: Absent,
     priority: Priority,
 }
 
@@ -46,8 +51,9 @@ impl<'a> Submission<'a> {
 
     /// The same bodies, which own their bytes.
     pub(crate) fn into_owned(self) -> Submission<'static> {
-        let Self { ids, bytes, ends, single, held, priority } = self;
-        Submission { ids, bytes: bytes.into_owned().into(), ends, single, held, priority }
+        let Self { ids, bytes, ends, single, held, absent_from, priority } = self;
+        let bytes = bytes.into_owned().into();
+        Submission { ids, bytes, ends, single, held, absent_from, priority }
     }
 
     /// The same bodies in another class.
@@ -83,18 +89,24 @@ impl<'a> Submission<'a> {
         self.bytes.len()
     }
 
-    /// Notes which bodies are held, and where, by `find`.
-    pub(crate) fn look_up(&mut self, find: impl FnOnce(&[Hash]) -> Vec<Option<u64>>) {
-        self.held = match &self.single {
+    /// Notes which bodies are held, and where, by `find`; and what the others are absent from.
+    pub(crate) fn look_up(&mut self, find: impl FnOnce(&[Hash]) -> (Vec<Option<u64>>, Absent)) {
+        (self.held, self.absent_from) = match &self.single {
             Some(id) => find(std::slice::from_ref(id)),
             None => find(&self.ids),
         };
     }
 
-    /// The id of each body, in order, and where it is held as far as was noted.
-    pub(crate) fn ids(&self) -> impl Iterator<Item = (Hash, Option<u64>)> {
-        let held = self.held.iter().copied().chain(std::iter::repeat(None));
-        self.single.iter().chain(&self.ids).copied().zip(held)
+    /// Where each body is held, in order, as far as was noted.
+    pub(crate) fn held(&self) -> impl Iterator<Item = Option<u64>> {
+        self.held.iter().copied().chain(std::iter::repeat(None)).take(self.len())
+    }
+
+    /// The bodies of which nothing was noted but what they are absent from, in order.
+    pub(crate) fn asked(&self) -> impl Iterator<Item = Asked> {
+        let asked = |id| Asked { id, absent_from: self.absent_from };
+        let ids = self.single.iter().chain(&self.ids).copied().zip(self.held());
+        ids.filter(|(_, held)| held.is_none()).map(move |(id, _)| asked(id))
     }
 
     /// The bodies and their ids, in order.
