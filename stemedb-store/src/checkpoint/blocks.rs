@@ -18,11 +18,9 @@ use super::{
 };
 use stemedb_wal::disk::{Bytes, Disk, DiskFile};
 
-/// How many bytes of the payload one checksum covers.
-pub(super) const BLOCK_LEN: usize = 64 << 10;
-
-/// How much of a block is read at once to be checked: it stays in a first-level cache.
-const PART_LEN: usize = 8 << 10;
+/// How many bytes of the payload one checksum covers: a lookup that is the first in its block pays
+/// for all of it.
+pub(super) const BLOCK_LEN: usize = 4 << 10;
 
 /// An open checkpoint file.
 #[derive(Debug)]
@@ -168,18 +166,13 @@ impl BlockFile {
 
     #[cold]
     fn check_now(&self, block: usize) -> Result<(), MappedSetError> {
-        let mut part = [0; PART_LEN];
-        let mut hasher = crc32fast::Hasher::new();
+        let mut bytes = [0; BLOCK_LEN];
         let offset = block * BLOCK_LEN;
-        let end = (offset + BLOCK_LEN).min(self.len);
-        for start in (offset..end).step_by(PART_LEN) {
-            let part = part.split_at_mut(PART_LEN.min(end - start)).0;
-            self.bytes
-                .read_at(part, HEADER_LEN + start)
-                .map_err(|error| self.unreadable(start, &error))?;
-            hasher.update(part);
-        }
-        if self.crcs.get(block) == Some(&hasher.finalize()) {
+        let bytes = bytes.split_at_mut(BLOCK_LEN.min(self.len - offset)).0;
+        self.bytes
+            .read_at(bytes, HEADER_LEN + offset)
+            .map_err(|error| self.unreadable(offset, &error))?;
+        if self.crcs.get(block) == Some(&crc32fast::hash(bytes)) {
             Ok(())
         } else {
             let offset = (HEADER_LEN + offset) as u64;
@@ -230,7 +223,7 @@ pub(super) struct BlockWriter<'a> {
 }
 
 /// How much is written at once: a whole number of blocks.
-const WRITE_LEN: usize = 16 * BLOCK_LEN;
+const WRITE_LEN: usize = 256 * BLOCK_LEN;
 
 impl<'a> BlockWriter<'a> {
     pub(super) fn new(file: &'a dyn DiskFile) -> Self {

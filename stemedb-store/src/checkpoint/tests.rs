@@ -339,11 +339,11 @@ fn golden_bytes() {
         hashes,
         [
             "base-00000000000000300000.ckpt \
-             5482981d9b416c87ef4e0b6b062d1c3493c2e725b11ffc6659bf700270564b33",
+             1053ee1ab9d16c0b9b6d82e0cf6aa01961b72d026c1f3157f7b1573deb034fcc",
             "delta-00000000000000320000.ckpt \
-             1f18d6d7e5ed8ff44b9ea9d38321ccae3d3c2fa180005daf2c90f00458ab6fa1",
+             c29688ad3dfdbac6d9b5ab742f75bcbc0a6b16dcf9d5397bf180e653994e9d5f",
             "delta-00000000000000323000.ckpt \
-             dfe3a99c7c96ab9b8236bfc08768d15af291c02b43faed9042826859dacdad02",
+             b9e69b31b217ad4e07da9c758feb9b32a4f1d6e9093e19658bfd5b51b5c72bcd",
         ]
     );
 }
