@@ -37,7 +37,6 @@ use stemedb_wal::{
 };
 use tokio::sync::watch;
 
-use self::lookup::{LookupFilter, MappedLookup};
 pub(crate) use self::{
     filter::Filter,
     lookup::{Absent, Asked},
@@ -46,6 +45,10 @@ pub(crate) use self::{
     state::{IndexState, note_holes, set_entry},
     view::View,
     writer::IndexWriter,
+};
+use self::{
+    lookup::{LookupFilter, MappedLookup},
+    recent::Run,
 };
 use crate::{checkpoint::Checkpoint, error::TreeFailure, head::Head};
 
@@ -306,7 +309,10 @@ impl Index {
         folded.apply(placed);
         folded.reached = reached;
         let forgotten = self.recent_mut().forget();
-        drop(forgotten);
+        drop(run);
+        if let Some(room) = Arc::into_inner(forgotten).and_then(Run::into_room) {
+            self.recent_mut().keep(room);
+        }
         Ok(())
     }
 

@@ -270,16 +270,19 @@ impl Store {
         if bodies.peek().is_none() {
             return (parts, Ok(Submission::new()));
         }
-        let mut submission = match self.hasher() {
-            Ok(hasher) => SubmissionBuilder::new(hasher),
+        let hasher = match self.hasher() {
+            Ok(hasher) => hasher,
             Err(error) => return (parts, Err(error)),
         };
+        let mut submission = SubmissionBuilder::new(hasher);
         let mut len_max = SUBMISSION_LEN_MAX;
         for body in bodies {
             let body = body.as_ref();
             if submission.len() > 0 && submission.bytes_len() + body.len() > len_max {
                 parts.push(self.writer.submit(submission.take()));
                 len_max = LATER_SUBMISSION_LEN_MAX;
+                let buffer = self.writer.buffer(len_max);
+                submission = SubmissionBuilder::in_buffer(hasher, buffer);
             }
             submission.push(body);
         }

@@ -125,7 +125,7 @@ pub(super) fn entries(
         into.extend(slots.iter().map(Slot::entry));
         // Two runs, which the sort merges.
         if let Some(added) = into.get_mut(from..) {
-            added.sort_by_key(|entry| entry.id);
+            added.sort_by(compare);
         }
     }
     Ok(())

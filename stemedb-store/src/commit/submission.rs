@@ -1,10 +1,14 @@
 //! Bodies that are appended together, and their ids.
 
-use std::{borrow::Cow, ops::Range};
+use std::{
+    borrow::Cow,
+    ops::{Deref, Range},
+};
 
 use stemedb_merkle::Hash;
 use stemedb_wal::repair::HashBodies;
 
+use super::buffers::Buffer;
 use crate::{
     index::{Absent, Asked},
     options::BodyHasher,
@@ -22,11 +26,11 @@ pub(crate) enum Priority {
 }
 
 /// Bodies that are appended together.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Submission<'a> {
     ids: Vec<Hash>,
     /// One body as it was given, or several bodies behind one another.
-    bytes: Cow<'a, [u8]>,
+    bytes: Bytes<'a>,
     /// Where each of several bodies ends.
     ends: Vec<usize>,
     single: Option<Hash>,
@@ -35,6 +39,38 @@ pub(crate) struct Submission<'a> {
     /// What the others are absent from.
     absent_from: Absent,
     priority: Priority,
+}
+
+#[derive(Debug)]
+enum Bytes<'a> {
+    Given(Cow<'a, [u8]>),
+    Copied(Buffer),
+}
+
+impl Default for Bytes<'_> {
+    fn default() -> Self {
+        Self::Given(Cow::default())
+    }
+}
+
+impl Deref for Bytes<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Given(bytes) => bytes,
+            Self::Copied(bytes) => bytes,
+        }
+    }
+}
+
+impl Bytes<'_> {
+    fn into_owned(self) -> Bytes<'static> {
+        match self {
+            Self::Given(bytes) => Bytes::Given(bytes.into_owned().into()),
+            Self::Copied(bytes) => Bytes::Copied(bytes),
+        }
+    }
 }
 
 impl<'a> Submission<'a> {
@@ -46,13 +82,13 @@ impl<'a> Submission<'a> {
     /// One body, borrowed or taken over: it is not copied before it is written, unless it has to
     /// wait in the queue.
     pub(crate) fn one(id: Hash, body: impl Into<Cow<'a, [u8]>>) -> Self {
-        Self { bytes: body.into(), single: Some(id), ..Self::default() }
+        Self { bytes: Bytes::Given(body.into()), single: Some(id), ..Self::default() }
     }
 
     /// The same bodies, which own their bytes.
     pub(crate) fn into_owned(self) -> Submission<'static> {
         let Self { ids, bytes, ends, single, held, absent_from, priority } = self;
-        let bytes = bytes.into_owned().into();
+        let bytes = bytes.into_owned();
         Submission { ids, bytes, ends, single, held, absent_from, priority }
     }
 
@@ -75,7 +111,10 @@ impl<'a> Submission<'a> {
             self.ends.push(self.bytes.len());
         }
         self.ids.push(id);
-        self.bytes.to_mut().extend_from_slice(body);
+        match &mut self.bytes {
+            Bytes::Given(bytes) => bytes.to_mut().extend_from_slice(body),
+            Bytes::Copied(bytes) => bytes.extend(body),
+        }
         self.ends.push(self.bytes.len());
     }
 
@@ -122,7 +161,7 @@ impl<'a> Submission<'a> {
 pub(crate) struct SubmissionBuilder {
     hasher: BodyHasher,
     ids: Vec<Hash>,
-    bytes: Vec<u8>,
+    bytes: Buffer,
     ends: Vec<usize>,
 }
 
@@ -133,12 +172,17 @@ const HASHED_AT_ONCE: usize = 256;
 impl SubmissionBuilder {
     /// No bodies yet.
     pub(crate) fn new(hasher: BodyHasher) -> Self {
-        Self { hasher, ids: Vec::new(), bytes: Vec::new(), ends: Vec::new() }
+        Self::in_buffer(hasher, Buffer::default())
+    }
+
+    /// No bodies yet; they are copied into this.
+    pub(crate) fn in_buffer(hasher: BodyHasher, bytes: Buffer) -> Self {
+        Self { hasher, ids: Vec::new(), bytes, ends: Vec::new() }
     }
 
     /// Adds a body.
     pub(crate) fn push(&mut self, body: &[u8]) {
-        self.bytes.extend_from_slice(body);
+        self.bytes.extend(body);
         self.ends.push(self.bytes.len());
         if self.ends.len() - self.ids.len() == HASHED_AT_ONCE {
             self.hash();
@@ -159,7 +203,7 @@ impl SubmissionBuilder {
     pub(crate) fn take(&mut self) -> Submission<'static> {
         self.hash();
         let Self { ids, bytes, ends, .. } = std::mem::replace(self, Self::new(self.hasher));
-        Submission { ids, bytes: bytes.into(), ends, ..Submission::new() }
+        Submission { ids, bytes: Bytes::Copied(bytes), ends, ..Submission::new() }
     }
 
     /// Adds the ids of the bodies that have none yet.

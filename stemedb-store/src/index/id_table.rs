@@ -28,6 +28,12 @@ impl IdTable {
         Self { slots: vec![0; slots], ..Self::default() }
     }
 
+    /// Forgets all ids and keeps the room.
+    pub(super) fn clear(&mut self) {
+        self.slots.fill(0);
+        self.len = 0;
+    }
+
     /// How many ids it has.
     #[cfg(test)]
     fn len(&self) -> usize {

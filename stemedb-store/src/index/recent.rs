@@ -16,6 +16,8 @@ pub(crate) struct Recent {
     now: Run,
     /// What is being folded.
     folding: Arc<Run>,
+    /// Room of an earlier run.
+    spare: Option<Run>,
     /// How many of the records that came since are durable.
     published: usize,
     /// How often what was folded was forgotten.
@@ -54,6 +56,17 @@ impl Run {
     fn with_capacity(len: usize) -> Self {
         let (numbers, records) = (IdTable::with_capacity(len), Vec::with_capacity(len));
         Self { numbers, records, claimed: Vec::new() }
+    }
+
+    /// The same room with nothing in it, if it is not too much to be kept.
+    pub(super) fn into_room(mut self) -> Option<Self> {
+        if self.records.capacity() > 2 * ROOM_MAX {
+            return None;
+        }
+        self.numbers.clear();
+        self.records.clear();
+        self.claimed.clear();
+        Some(self)
     }
 
     fn has(&self, number: usize, id: &Hash) -> bool {
@@ -169,7 +182,8 @@ impl Recent {
     /// The records to be folded, and how far the trees will then have come. Lookups go on finding
     /// them here until they are [forgotten](Self::forget).
     pub(super) fn take(&mut self) -> (Arc<Run>, Watermark) {
-        let next = Run::with_capacity(self.published.min(ROOM_MAX));
+        let next = std::mem::take(&mut self.spare);
+        let next = next.unwrap_or_else(|| Run::with_capacity(self.published.min(ROOM_MAX)));
         let mut run = std::mem::replace(&mut self.now, next);
         let (_, unpublished) = run.records.split_at(self.published);
         self.now.take_in(unpublished);
@@ -182,10 +196,16 @@ impl Recent {
         (Arc::clone(&self.folding), self.reached)
     }
 
-    /// Forgets what was taken: it is in the trees. The result can be dropped elsewhere.
+    /// Forgets what was taken: it is in the trees. The result can be dropped elsewhere, or be made
+    /// [room](Run::into_room) for others.
     pub(super) fn forget(&mut self) -> Arc<Run> {
         self.folds += 1;
         std::mem::take(&mut self.folding)
+    }
+
+    /// Keeps room for what comes after the next fold.
+    pub(super) fn keep(&mut self, room: Run) {
+        self.spare = Some(room);
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
         BlockKey, NODE_BITS_MAX, block_bits, block_start, index, level_start, page_bits,
         place_in_block,
     },
-    page::{delta_position, find_in_page, in_order},
+    page::{compare, delta_position, find_in_page, in_order},
     position::unpack_position,
 };
 use crate::{
@@ -106,7 +106,8 @@ impl MappedSet {
             if !places.is_empty() {
                 delta.entries(places, into)?;
                 let (_, added) = into.split_at_mut(from);
-                added.sort_unstable_by_key(|entry| entry.id);
+                // Two runs, which this sort merges.
+                added.sort_by(compare);
             }
         }
         let (_, added) = into.split_at(from);
