@@ -22,6 +22,9 @@ use stemedb_wal::disk::{Bytes, Disk, DiskFile};
 /// for all of it.
 pub(super) const BLOCK_LEN: usize = 4 << 10;
 
+/// How many blocks are read at once where all of them are checked.
+const BLOCKS_AT_ONCE: usize = 16;
+
 /// An open checkpoint file.
 #[derive(Debug)]
 pub(super) struct BlockFile {
@@ -188,13 +191,22 @@ impl BlockFile {
         read: &Self,
         progress: &mut dyn FnMut(u64) -> bool,
     ) -> Result<(), MappedSetError> {
-        for block in 0..self.crcs.len() {
-            read.check_now(block)?;
-            if let Some(word) = self.checked.get(block / 64) {
-                word.fetch_or(1 << (block % 64), Ordering::Relaxed);
-            }
-            if !progress(BLOCK_LEN.min(self.len() - block * BLOCK_LEN) as u64) {
-                break;
+        let mut bytes = vec![0; BLOCKS_AT_ONCE * BLOCK_LEN];
+        for first in (0..read.crcs.len()).step_by(BLOCKS_AT_ONCE) {
+            let offset = first * BLOCK_LEN;
+            let (bytes, _) = bytes.split_at_mut((read.len - offset).min(bytes.len()));
+            let is_read = read.bytes.read_at(bytes, HEADER_LEN + offset).is_ok();
+            for (block, bytes) in (first..).zip(bytes.chunks(BLOCK_LEN)) {
+                if !is_read || read.crcs.get(block) != Some(&crc32fast::hash(bytes)) {
+                    // Alone, which says what is wrong and where.
+                    read.check_now(block)?;
+                }
+                if let Some(word) = self.checked.get(block / 64) {
+                    word.fetch_or(1 << (block % 64), Ordering::Relaxed);
+                }
+                if !progress(bytes.len() as u64) {
+                    return Ok(());
+                }
             }
         }
         Ok(())

@@ -32,8 +32,9 @@ pub struct Comparison {
 }
 
 impl Store {
-    /// State of this moment to compare with another store's. The first call makes the coded symbols
-    /// (0.15 µs an id, or less where a restart checkpoint has them); from then on it is O(1).
+    /// State of this moment to compare with another store's. The first call takes what came since
+    /// the restart checkpoint into the coded symbols saved with it (0.15 µs an id; of all ids where
+    /// an older one lacks them); from then on it is O(1).
     ///
     /// # Errors
     ///
