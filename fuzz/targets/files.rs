@@ -166,7 +166,7 @@ pub(crate) fn segment(bytes: &[u8]) {
 /// Puts the checksums of a checkpoint file right, by the lengths that it says.
 pub(crate) fn mend_checkpoint(bytes: &mut [u8]) {
     const HEADER_LEN: usize = 256;
-    const BLOCK_LEN: usize = 64 << 10;
+    const BLOCK_LEN: usize = 4 << 10;
     let Some(len) = bytes.get(216..).and_then(|rest| rest.first_chunk::<8>()) else { return };
     let Ok(len) = usize::try_from(u64::from_le_bytes(*len)) else { return };
     let Some(payload) = bytes.get(HEADER_LEN..).and_then(|rest| rest.get(..len)) else { return };

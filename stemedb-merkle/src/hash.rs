@@ -11,7 +11,7 @@ mod bodies;
 mod lanes;
 mod row;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
-mod simd;
+pub(crate) mod simd;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod words;
 

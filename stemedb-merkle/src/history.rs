@@ -49,6 +49,8 @@ mod frontier;
 mod head;
 mod inclusion;
 #[cfg(feature = "std")]
+mod lanes;
+#[cfg(feature = "std")]
 mod memory;
 #[cfg(feature = "std")]
 mod path;
@@ -69,6 +71,8 @@ pub use digest::{EMPTY_ROOT, ENTRY_LEN, leaf_hash, node_hash};
 pub use frontier::{Frontier, FrontierError};
 pub use head::TreeHead;
 pub use inclusion::InclusionProof;
+#[cfg(feature = "std")]
+pub use lanes::leaf_hashes;
 #[cfg(feature = "std")]
 pub use memory::{MemoryHistory, NodeMissing};
 pub use proof_error::HistoryProofError;

@@ -18,6 +18,7 @@
 //! The first write or sync that fails is the last one: everyone who waits, and everyone who comes
 //! later, gets the error.
 
+mod buffers;
 mod core;
 mod future;
 mod group;
@@ -48,6 +49,7 @@ pub(crate) use self::{
 };
 
 use self::{
+    buffers::{Buffer, Buffers},
     core::Core,
     group::Settled,
     queue::{Queue, Request},
@@ -104,6 +106,8 @@ struct Shared {
     verify: Mutex<Option<Arc<Verify>>>,
     /// For lookups before the core is locked.
     index: Arc<Index>,
+    /// For the bodies of long loads, until there is a pause.
+    buffers: Arc<Buffers>,
     /// How many requests the writer took last.
     last_batch_len: AtomicUsize,
     /// Whether there is a writer at all.
@@ -195,6 +199,12 @@ impl Committer {
         AppendFuture::new(Arc::clone(&self.shared), body)
     }
 
+    /// Room for bodies that are submitted one piece after the other. It is used again once they are
+    /// written.
+    pub(crate) fn buffer(&self, len: usize) -> Buffer {
+        self.shared.buffers.take(len)
+    }
+
     /// Looks bodies up in the restart checkpoint, which may have to be read from the disk: nobody
     /// else waits for that here.
     fn look_up(&self, bodies: &mut Submission<'_>) {
@@ -250,6 +260,7 @@ impl Shared {
     fn new(core: Core, verify: Arc<Verify>, options: &CommitOptions, threads: bool) -> Self {
         Self {
             queue: Queue::new(options),
+            buffers: Arc::default(),
             index: Arc::clone(core.index.index()),
             core: Some(core).into(),
             verify: Some(verify).into(),

@@ -11,6 +11,7 @@
 
 mod filter;
 mod folder;
+mod id_table;
 mod lookup;
 mod pace;
 mod recent;
@@ -36,14 +37,18 @@ use stemedb_wal::{
 };
 use tokio::sync::watch;
 
-use self::lookup::LookupFilter;
 pub(crate) use self::{
     filter::Filter,
+    lookup::{Absent, Asked},
     pace::CheckpointPace,
-    recent::Recent,
+    recent::{Claim, Recent},
     state::{IndexState, note_holes, set_entry},
     view::View,
     writer::IndexWriter,
+};
+use self::{
+    lookup::{LookupFilter, MappedLookup},
+    recent::Run,
 };
 use crate::{checkpoint::Checkpoint, error::TreeFailure, head::Head};
 
@@ -104,27 +109,39 @@ impl Index {
         }
     }
 
-    /// The positions of bodies, published or not.
-    pub(super) fn written_positions(&self, ids: &[Hash]) -> Result<Vec<Option<u64>>, TreeFailure> {
+    /// Says of each id what is to become of it; see [`IndexWriter::claim`].
+    pub(super) fn claim(
+        &self,
+        asked: &[Asked],
+        claims: &mut Vec<Claim>,
+    ) -> Result<(), TreeFailure> {
         self.check()?;
-        self.ask(|| {
-            let mut positions: Vec<Option<u64>> = {
-                let recent = self.recent();
-                ids.iter().map(|id| recent.written_position(id)).collect()
-            };
-            self.folded_positions(ids, &mut positions)?;
-            Ok(positions)
-        })
+        loop {
+            let folds = self.recent().folds;
+            let positions = self.ask(|| self.folded_positions(asked))?;
+            let mut recent = self.recent_mut();
+            // What was in neither of them may have got from here to the trees meanwhile.
+            if recent.folds == folds {
+                let positions = positions.into_iter().chain(std::iter::repeat(None));
+                recent.claim(asked.iter().map(|asked| &asked.id).zip(positions), claims);
+                return Ok(());
+            }
+        }
     }
 
-    /// The positions of bodies that the restart checkpoint has, `None` of all others. Empty where
-    /// there is no checkpoint, or it cannot be read: the writer looks them up again, and meets what
-    /// is wrong.
-    pub(crate) fn mapped_positions(&self, ids: &[Hash]) -> Vec<Option<u64>> {
+    /// Forgets what was claimed.
+    pub(super) fn abandon(&self) {
+        self.recent_mut().abandon();
+    }
+
+    /// The positions of bodies that the restart checkpoint has, `None` of all others, and from
+    /// what those are absent. Empty where there is no checkpoint, or it cannot be read: the writer
+    /// looks them up again, and meets what is wrong.
+    pub(crate) fn mapped_positions(&self, ids: &[Hash]) -> (Vec<Option<u64>>, Absent) {
         let mapped = self.known().mapped.clone();
-        match mapped.map(|mapped| mapped.positions(ids)) {
-            Some(Ok(positions)) => positions,
-            Some(Err(_)) | None => Vec::new(),
+        match mapped.map(|mapped| (mapped.positions(ids), mapped.absent())) {
+            Some((Ok(positions), absent)) => (positions, absent),
+            Some((Err(_), _)) | None => (Vec::new(), Absent::default()),
         }
     }
 
@@ -192,26 +209,26 @@ impl Index {
         }
     }
 
-    /// Looks up in the tree what is not known yet.
-    fn folded_positions(
-        &self,
-        ids: &[Hash],
-        positions: &mut [Option<u64>],
-    ) -> Result<(), MappedSetError> {
+    /// The positions of bodies that the set tree has, in their order; of those at the end, or of
+    /// all, none where it has none.
+    fn folded_positions(&self, asked: &[Asked]) -> Result<Vec<Option<u64>>, MappedSetError> {
         let (mut in_tree, mut in_mapped_set) = (Vec::new(), Vec::new());
         let mapped = {
             let known = self.known();
-            for (number, (id, _)) in
-                ids.iter().zip(&*positions).enumerate().filter(|(_, (_, known))| known.is_none())
-            {
+            let absent = known.mapped.as_deref().map(MappedLookup::absent);
+            for (number, Asked { id, absent_from }) in asked.iter().enumerate() {
                 if known.filter.may_have(id) {
                     in_tree.push((number, *id));
-                } else if known.mapped.is_some() {
+                } else if absent.is_some_and(|absent| absent != *absent_from) {
                     in_mapped_set.push((number, *id));
                 }
             }
             known.mapped.clone()
         };
+        if in_tree.is_empty() && in_mapped_set.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut positions = vec![None; asked.len()];
         let mut settle = |asked: &[(usize, Hash)], found: Vec<Option<u64>>| {
             for ((number, _), found) in asked.iter().zip(found) {
                 if let Some(position) = positions.get_mut(*number) {
@@ -226,7 +243,7 @@ impl Index {
         if let Some(mapped) = mapped.filter(|_| !in_mapped_set.is_empty()) {
             settle(&in_mapped_set, mapped.positions(&ids_of(&in_mapped_set))?);
         }
-        Ok(())
+        Ok(positions)
     }
 
     /// Takes note of what was written; says how many published records wait to be folded, and how
@@ -283,7 +300,8 @@ impl Index {
     }
 
     fn fold(&self, folded: &mut IndexState) -> Result<(), TreeFailure> {
-        let (placed, reached) = self.recent_mut().take();
+        let (run, reached) = self.recent_mut().take();
+        let placed = run.records.as_slice();
         let entries: Vec<Entry> = placed.iter().filter_map(set_entry).collect();
         let entries = sorted(&entries);
         let inserted = entries.chunks(SLICE_LEN).try_for_each(|slice| {
@@ -300,10 +318,13 @@ impl Index {
             self.rebuild(folded, reached.next_index.entries_before(), &damage)?;
         }
         folded.note(&entries);
-        folded.apply(&placed);
+        folded.apply(placed);
         folded.reached = reached;
         let forgotten = self.recent_mut().forget();
-        drop(forgotten);
+        drop(run);
+        if let Some(room) = Arc::into_inner(forgotten).and_then(Run::into_room) {
+            self.recent_mut().keep(room);
+        }
         Ok(())
     }
 

@@ -149,9 +149,12 @@ pub struct Pending {
     last: Result<PartPending, AppendError>,
 }
 
-/// How many bytes of bodies are handed to the writer at once, and written all or none: while it
-/// works on them, the ids of the next are computed.
+/// So many bytes of bodies are handed to the writer at once, and written all or none.
 const SUBMISSION_LEN_MAX: usize = 16 << 20;
+
+/// And where there are more, so many at a time behind them: the writer works on them while the ids
+/// of the next are computed, and little is left to do once the last one comes.
+const LATER_SUBMISSION_LEN_MAX: usize = 2 << 20;
 
 impl Pending {
     /// Waits until all of them are durable.
@@ -271,14 +274,19 @@ impl Store {
         if bodies.peek().is_none() {
             return (parts, Ok(Submission::new()));
         }
-        let mut submission = match self.hasher() {
-            Ok(hasher) => SubmissionBuilder::new(hasher),
+        let hasher = match self.hasher() {
+            Ok(hasher) => hasher,
             Err(error) => return (parts, Err(error)),
         };
+        let mut submission = SubmissionBuilder::new(hasher);
+        let mut len_max = SUBMISSION_LEN_MAX;
         for body in bodies {
             let body = body.as_ref();
-            if submission.len() > 0 && submission.bytes_len() + body.len() > SUBMISSION_LEN_MAX {
+            if submission.len() > 0 && submission.bytes_len() + body.len() > len_max {
                 parts.push(self.writer.submit(submission.take()));
+                len_max = LATER_SUBMISSION_LEN_MAX;
+                let buffer = self.writer.buffer(len_max);
+                submission = SubmissionBuilder::in_buffer(hasher, buffer);
             }
             submission.push(body);
         }

@@ -24,7 +24,7 @@ use super::words::{IV, SCHEDULE};
 use crate::id::Hash;
 
 /// Operations of a compression on four bytes of each of `4 * C` inputs.
-pub(super) trait Lanes<const C: usize>: Copy {
+pub(crate) trait Lanes<const C: usize>: Copy {
     type Word: Copy;
     fn splat(self, word: u32) -> Self::Word;
     fn add(self, a: Self::Word, b: Self::Word) -> Self::Word;
@@ -223,7 +223,7 @@ macro_rules! round {
 
 /// Loads up to 16 words of a message: `chunk` gives 16 bytes of a lane by their number.
 #[inline(always)]
-pub(super) fn load<L: Lanes<C>, const C: usize>(
+pub(crate) fn load<L: Lanes<C>, const C: usize>(
     l: L,
     chunks: usize,
     chunk: impl Fn(usize, usize) -> [u8; 16],
@@ -298,7 +298,7 @@ impl<L: Lanes<C>, const C: usize> WithSimd for Compress<'_, L, C> {
 
 /// Stores the chaining value of each lane; `W` is `4 * C`.
 #[inline(always)]
-pub(super) fn store<L: Lanes<C>, const C: usize, const W: usize>(
+pub(crate) fn store<L: Lanes<C>, const C: usize, const W: usize>(
     l: L,
     chaining: [L::Word; 8],
     outputs: &mut [Hash; W],
@@ -403,7 +403,7 @@ pub(super) fn hash_batch_with(arch: Arch, mut batch: impl Batch) {
 
 /// Every set of instructions that this processor has.
 #[cfg(test)]
-pub(super) fn archs() -> Vec<Arch> {
+pub(crate) fn archs() -> Vec<Arch> {
     let all = [V4::try_new().map(Arch::V4), V3::try_new().map(Arch::V3), Some(Arch::Scalar)];
     all.into_iter().flatten().collect()
 }

@@ -18,7 +18,7 @@ pub const EMPTY_ROOT: Hash = [
 ];
 
 /// The first state of SHA-256 (FIPS 180-4, section 5.3.3).
-const INITIAL_STATE: [u32; 8] = [
+pub(super) const INITIAL_STATE: [u32; 8] = [
     0x6a09_e667,
     0xbb67_ae85,
     0x3c6e_f372,
@@ -29,7 +29,7 @@ const INITIAL_STATE: [u32; 8] = [
     0x5be0_cd19,
 ];
 
-const BLOCK_LEN: usize = 64;
+pub(super) const BLOCK_LEN: usize = 64;
 const LEAF_BITS: u64 = 8 * (1 + ENTRY_LEN as u64);
 const NODE_BITS: u64 = 8 * (1 + 2 * 32);
 // One block holds the message, the byte 0x80 and the length in 8 bytes.
@@ -37,16 +37,28 @@ const _: () = assert!(1 + ENTRY_LEN + 1 + 8 <= BLOCK_LEN);
 
 /// The hash of a leaf: SHA-256 of 0x00, the time as big-endian NTP64, and the assertion id.
 pub fn leaf_hash(time: Timestamp, id: &[u8; 32]) -> Hash {
+    finish(&leaf_blocks(time, id))
+}
+
+/// The padded input of a leaf's hash.
+#[inline]
+pub(super) fn leaf_blocks(time: Timestamp, id: &[u8; 32]) -> [[u8; BLOCK_LEN]; 1] {
     let mut block = [0; BLOCK_LEN];
     block[1..9].copy_from_slice(&time.as_ntp64().to_be_bytes());
     block[9..41].copy_from_slice(id);
     block[41] = 0x80;
     block[56..].copy_from_slice(&LEAF_BITS.to_be_bytes());
-    finish(&[block])
+    [block]
 }
 
 /// The hash of a node: SHA-256 of 0x01 and the hashes of its two children.
 pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
+    finish(&node_blocks(left, right))
+}
+
+/// The padded input of a node's hash.
+#[inline]
+pub(super) fn node_blocks(left: &Hash, right: &Hash) -> [[u8; BLOCK_LEN]; 2] {
     let mut blocks = [[0; BLOCK_LEN]; 2];
     let [first, second] = &mut blocks;
     first[0] = 0x01;
@@ -55,10 +67,11 @@ pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
     second[0] = right[31];
     second[1] = 0x80;
     second[56..].copy_from_slice(&NODE_BITS.to_be_bytes());
-    finish(&blocks)
+    blocks
 }
 
-fn finish(blocks: &[[u8; BLOCK_LEN]]) -> Hash {
+/// The hash of an input that is padded.
+pub(super) fn finish(blocks: &[[u8; BLOCK_LEN]]) -> Hash {
     let mut state = INITIAL_STATE;
     compress256(&mut state, blocks);
     let mut hash = [0; 32];

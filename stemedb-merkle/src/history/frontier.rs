@@ -3,6 +3,7 @@
 use super::{
     digest::{EMPTY_ROOT, node_hash},
     head::TreeHead,
+    lanes::node_hashes,
 };
 use crate::{
     id::Hash,
@@ -82,6 +83,50 @@ impl Frontier {
         // At a leaf each nanosecond, 2^64 of them take 584 years.
         self.size = LogSize(index.wrapping_add(1));
         LogIndex(index)
+    }
+
+    /// Appends leaves in order, and tells level, first index and hashes of the nodes above them
+    /// that they complete, level by level from the lowest: all of a level are made side by side.
+    pub(super) fn extend_observed(
+        &mut self,
+        leaves: &[Hash],
+        mut completed: impl FnMut(u8, u64, &[Hash]),
+    ) {
+        let before = self.size.0;
+        let mut row = Vec::with_capacity(leaves.len() + 1);
+        let mut above = Vec::with_capacity(leaves.len() / 2 + 1);
+        // Those that stay, lowest first.
+        let mut peaks = Vec::new();
+        let mut level = 0;
+        let mut subtrees = before;
+        row.extend((subtrees & 1 == 1).then(|| self.pop_peak()));
+        row.extend_from_slice(leaves);
+        while !row.is_empty() {
+            // They begin with a left child.
+            let (pairs, rest) = row.as_chunks::<2>();
+            peaks.extend_from_slice(rest);
+            level += 1;
+            subtrees >>= 1;
+            above.clear();
+            if !pairs.is_empty() {
+                above.extend((subtrees & 1 == 1).then(|| self.pop_peak()));
+            }
+            let from = above.len();
+            above.resize(from + pairs.len(), EMPTY_ROOT);
+            let Some(made) = above.get_mut(from..) else { internal_error("room for nodes") };
+            node_hashes(pairs, made);
+            if !made.is_empty() {
+                completed(level, subtrees, made);
+            }
+            std::mem::swap(&mut row, &mut above);
+        }
+        self.peaks.extend(peaks.into_iter().rev());
+        // As in `append_observed`.
+        self.size = LogSize(before.wrapping_add(leaves.len() as u64));
+    }
+
+    fn pop_peak(&mut self) -> Hash {
+        self.peaks.pop().unwrap_or_else(|| internal_error("a peak"))
     }
 
     /// Number of leaves.

@@ -126,31 +126,53 @@ impl History {
     }
 
     /// Appends leaves in order; otherwise as [`Self::append`]. Returns the new size.
+    ///
+    /// Nodes of one level are made side by side where the processor has AVX-512, which takes about
+    /// half of the time.
     pub fn extend(
         &mut self,
         leaves: impl IntoIterator<Item = Hash>,
         mut completed: impl FnMut(Tile),
     ) -> LogSize {
-        for leaf in leaves {
-            self.append_to(leaf, &mut completed);
+        let mut leaves = leaves.into_iter();
+        let mut run = Vec::with_capacity(TILE_WIDTH);
+        loop {
+            // A run goes to the end of a tile, so that tiles come in the order in which leaves
+            // complete them.
+            let held = self.size().0 % TILE_WIDTH as u64;
+            let room = (TILE_WIDTH as u64 - held) as usize;
+            run.clear();
+            run.extend(leaves.by_ref().take(room));
+            if run.is_empty() {
+                return self.size();
+            }
+            self.extend_tile(&run, &mut completed);
         }
-        self.size()
+    }
+
+    /// Appends leaves that stand under one tile of height 0.
+    fn extend_tile(&mut self, leaves: &[Hash], completed: &mut impl FnMut(Tile)) {
+        let edge = &mut self.edge;
+        self.frontier.extend_observed(leaves, |level, first, hashes| {
+            let (id, slot) = place(level, first);
+            let tile = tile_of(edge, id);
+            let end = slot + hashes.len();
+            let Some(slots) = Arc::make_mut(tile).get_mut(slot..end) else {
+                internal_error("slots of one tile")
+            };
+            slots.copy_from_slice(hashes);
+            if end == TILE_NODES {
+                completed(Tile { id, nodes: Box::new(**tile) });
+            }
+        });
     }
 
     #[inline]
     fn append_to(&mut self, leaf: Hash, completed: &mut impl FnMut(Tile)) -> LogIndex {
         let edge = &mut self.edge;
         self.frontier.append_observed(leaf, |level, index, hash| {
-            let Some((id, slot)) = node(u32::from(level), index).place() else {
-                internal_error("the tile of a node above the leaves")
-            };
-            let height = usize::from(id.height());
-            if edge.len() == height {
-                edge.push(Arc::new([[0; 32]; TILE_NODES]));
-            }
-            let Some(tile) = edge.get_mut(height) else {
-                internal_error("the tile one height below")
-            };
+            let (id, slot) = place(level, index);
+            let tile = tile_of(edge, id);
             put(tile, slot, hash);
             if slot == TILE_NODES - 1 {
                 completed(Tile { id, nodes: Box::new(**tile) });
@@ -345,6 +367,22 @@ fn check_node(nodes: &[Hash; TILE_NODES], node: Node, hash: &Hash) -> Result<(),
         (Some(left), Some(right)) if node_hash(left, right) == *hash => Ok(()),
         _ => Err(PendingError::Inconsistent { level, index }),
     }
+}
+
+/// The tile and the slot of a node above the leaves.
+fn place(level: u8, index: u64) -> (TileId, usize) {
+    node(u32::from(level), index)
+        .place()
+        .unwrap_or_else(|| internal_error("the tile of a node above the leaves"))
+}
+
+/// The tile at the right edge with this name, begun if it is the first of its height.
+fn tile_of(edge: &mut Vec<Arc<[Hash; TILE_NODES]>>, id: TileId) -> &mut Arc<[Hash; TILE_NODES]> {
+    let height = usize::from(id.height());
+    if edge.len() == height {
+        edge.push(Arc::new([[0; 32]; TILE_NODES]));
+    }
+    edge.get_mut(height).unwrap_or_else(|| internal_error("the tile one height below"))
 }
 
 fn put(tile: &mut Arc<[Hash; TILE_NODES]>, slot: usize, hash: &Hash) {

@@ -49,7 +49,7 @@ use super::{
         layout::{NODE_BITS_MAX, rest_of_block},
         pages::Pages,
     },
-    node::{CHILD_LEN_AIM, Child, PAGE_LEN_MAX, State},
+    node::{Child, State},
     plan::{Part, Plan},
     slot::Slot,
 };
@@ -58,6 +58,12 @@ use crate::{bits::shared_bits, hash::EMPTY, id::Hash, internal::internal_error};
 /// Approximate number of new ids that are inserted at once: with their pages, and the hashes of
 /// these, they fit a second-level cache.
 pub(super) const NEW_AT_ONCE: usize = 64;
+
+/// An overlay page has at most so many new ids; one more makes it a node over overlay pages.
+const SLOTS_MAX: usize = 16;
+
+/// Largest average number of new ids of the overlay pages below a new node.
+const SLOTS_AIM: usize = 11;
 
 /// So near above a mapped page its own hash is kept, and what it is joined with read again each
 /// time: that is cheaper than to hash the page once more when another new id comes so near.
@@ -119,7 +125,7 @@ pub(super) fn entries(
         into.extend(slots.iter().map(Slot::entry));
         // Two runs, which the sort merges.
         if let Some(added) = into.get_mut(from..) {
-            added.sort_by_key(|entry| entry.id);
+            added.sort_by(compare);
         }
     }
     Ok(())
@@ -141,7 +147,7 @@ pub(super) fn load(
     depth: usize,
     prefix: u64,
 ) -> Result<Child, MappedSetError> {
-    load_with(mapped, child, depth, prefix, PAGE_LEN_MAX)
+    load_with(mapped, child, depth, prefix, SLOTS_MAX)
 }
 
 /// As [`load`], with all nodes down to the pages of the mapped set on the paths to new ids.
@@ -188,7 +194,7 @@ impl<'a> Overlay<'a> {
         merged: &'a mut Vec<Entry>,
     ) -> Self {
         let (pages, blocks) = (mapped.pages(), mapped.blocks());
-        let (items, page_len_max) = (Vec::new(), PAGE_LEN_MAX);
+        let (items, page_len_max) = (Vec::new(), SLOTS_MAX);
         Self { mapped, pages, blocks, plan, merged, items, page_len_max }
     }
 
@@ -342,7 +348,7 @@ impl<'a> Overlay<'a> {
 
     /// Number of bits that a new node for so many ids spans.
     fn node_bits(&self, depth: usize, len: usize) -> usize {
-        let width = len.div_ceil(CHILD_LEN_AIM).next_power_of_two();
+        let width = len.div_ceil(SLOTS_AIM).next_power_of_two();
         let count = width.trailing_zeros() as usize;
         count.clamp(1, rest_of_block(depth, self.mapped.page_bits()))
     }
@@ -401,7 +407,7 @@ impl<'a> Overlay<'a> {
         depth: usize,
     ) -> Result<(Child, Part), MappedSetError> {
         let page_bits = self.mapped.page_bits();
-        if depth == page_bits && items.len() > PAGE_LEN_MAX {
+        if depth == page_bits && items.len() > SLOTS_MAX {
             let Some(first) = items.first() else { internal_error("a new id") };
             let page = prefix(&first.slot.id, depth);
             self.merged.clear();

@@ -10,7 +10,7 @@ use super::{
     bits::{bits_at, split_bit},
     entry::Entry,
     mapped::layout::{NODE_BITS_MAX, level_start},
-    node::{Child, NodeMut, PAGE_LEN_MAX, State, state},
+    node::{Child, NodeMut, State, state},
     slot::Slot,
 };
 use crate::{
@@ -28,7 +28,7 @@ use crate::{
 pub(crate) struct Part(u64);
 
 /// Largest number of ids that are hashed as one page: a page of a mapped set, with some over it.
-const KEYS_MAX: usize = 2 * PAGE_LEN_MAX;
+const KEYS_MAX: usize = 32;
 
 /// The round of the leaves.
 const LEAVES: usize = 1;

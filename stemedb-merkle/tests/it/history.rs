@@ -348,6 +348,35 @@ proptest! {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Nodes that are made side by side are those that are made as leaves come, whatever comes
+    /// together; tiles come in the same order.
+    #[test]
+    fn leaves_in_pieces_make_what_leaves_one_by_one_make(
+        first in 64_000..66_000_usize,
+        pieces in prop::collection::vec(prop_oneof![0..40_usize, 0..900_usize], 1..12),
+    ) {
+        let leaves = leaves(first + pieces.iter().sum::<usize>());
+        let (mut one_by_one, mut there) = (History::new(), Vec::new());
+        let (mut in_pieces, mut here) = (History::new(), Vec::new());
+        let mut from = 0;
+        for len in core::iter::once(first).chain(pieces) {
+            let piece = &leaves[from..from + len];
+            from += len;
+            for leaf in piece {
+                one_by_one.append(*leaf, |tile| there.push(tile));
+            }
+            let size = in_pieces.extend(piece.iter().copied(), |tile| here.push(tile));
+            prop_assert_eq!(size, LogSize(from as u64));
+            prop_assert_eq!(in_pieces.head(), one_by_one.head());
+            prop_assert!(in_pieces.pending() == one_by_one.pending());
+        }
+        prop_assert!(here == there);
+    }
+}
+
+proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]

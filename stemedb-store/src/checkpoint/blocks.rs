@@ -18,11 +18,12 @@ use super::{
 };
 use stemedb_wal::disk::{Bytes, Disk, DiskFile};
 
-/// How many bytes of the payload one checksum covers.
-pub(super) const BLOCK_LEN: usize = 64 << 10;
+/// How many bytes of the payload one checksum covers: a lookup that is the first in its block pays
+/// for all of it.
+pub(super) const BLOCK_LEN: usize = 4 << 10;
 
-/// How much of a block is read at once to be checked: it stays in a first-level cache.
-const PART_LEN: usize = 8 << 10;
+/// How many blocks are read at once where all of them are checked.
+const BLOCKS_AT_ONCE: usize = 16;
 
 /// An open checkpoint file.
 #[derive(Debug)]
@@ -168,18 +169,13 @@ impl BlockFile {
 
     #[cold]
     fn check_now(&self, block: usize) -> Result<(), MappedSetError> {
-        let mut part = [0; PART_LEN];
-        let mut hasher = crc32fast::Hasher::new();
+        let mut bytes = [0; BLOCK_LEN];
         let offset = block * BLOCK_LEN;
-        let end = (offset + BLOCK_LEN).min(self.len);
-        for start in (offset..end).step_by(PART_LEN) {
-            let part = part.split_at_mut(PART_LEN.min(end - start)).0;
-            self.bytes
-                .read_at(part, HEADER_LEN + start)
-                .map_err(|error| self.unreadable(start, &error))?;
-            hasher.update(part);
-        }
-        if self.crcs.get(block) == Some(&hasher.finalize()) {
+        let bytes = bytes.split_at_mut(BLOCK_LEN.min(self.len - offset)).0;
+        self.bytes
+            .read_at(bytes, HEADER_LEN + offset)
+            .map_err(|error| self.unreadable(offset, &error))?;
+        if self.crcs.get(block) == Some(&crc32fast::hash(bytes)) {
             Ok(())
         } else {
             let offset = (HEADER_LEN + offset) as u64;
@@ -195,13 +191,22 @@ impl BlockFile {
         read: &Self,
         progress: &mut dyn FnMut(u64) -> bool,
     ) -> Result<(), MappedSetError> {
-        for block in 0..self.crcs.len() {
-            read.check_now(block)?;
-            if let Some(word) = self.checked.get(block / 64) {
-                word.fetch_or(1 << (block % 64), Ordering::Relaxed);
-            }
-            if !progress(BLOCK_LEN.min(self.len() - block * BLOCK_LEN) as u64) {
-                break;
+        let mut bytes = vec![0; BLOCKS_AT_ONCE * BLOCK_LEN];
+        for first in (0..read.crcs.len()).step_by(BLOCKS_AT_ONCE) {
+            let offset = first * BLOCK_LEN;
+            let (bytes, _) = bytes.split_at_mut((read.len - offset).min(bytes.len()));
+            let is_read = read.bytes.read_at(bytes, HEADER_LEN + offset).is_ok();
+            for (block, bytes) in (first..).zip(bytes.chunks(BLOCK_LEN)) {
+                if !is_read || read.crcs.get(block) != Some(&crc32fast::hash(bytes)) {
+                    // Alone, which says what is wrong and where.
+                    read.check_now(block)?;
+                }
+                if let Some(word) = self.checked.get(block / 64) {
+                    word.fetch_or(1 << (block % 64), Ordering::Relaxed);
+                }
+                if !progress(bytes.len() as u64) {
+                    return Ok(());
+                }
             }
         }
         Ok(())
@@ -230,7 +235,7 @@ pub(super) struct BlockWriter<'a> {
 }
 
 /// How much is written at once: a whole number of blocks.
-const WRITE_LEN: usize = 16 * BLOCK_LEN;
+const WRITE_LEN: usize = 256 * BLOCK_LEN;
 
 impl<'a> BlockWriter<'a> {
     pub(super) fn new(file: &'a dyn DiskFile) -> Self {

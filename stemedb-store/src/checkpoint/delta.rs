@@ -24,6 +24,9 @@ use super::{
 /// Depths at which blocks of hashes can begin: 0, 4, up to 28.
 const LEVELS: usize = 8;
 
+/// How many prefixes of blocks are read together.
+const PREFIXES_AT_ONCE: usize = 16;
+
 /// An open delta.
 #[derive(Debug)]
 pub(super) struct DeltaFile {
@@ -114,6 +117,50 @@ impl DeltaFile {
         let [number] = number;
         Ok(u32::from_le_bytes(number))
     }
+
+    /// The number of the block with this prefix among those of its depth, which are in order.
+    ///
+    /// Prefixes are those of hashes, spread evenly: it is looked for where it is expected, with so
+    /// many beside it as a cache line has. O(log log n) for these, O(log n) for any others.
+    fn find_prefix(
+        &self,
+        among: Range<usize>,
+        key: BlockKey,
+    ) -> Result<Option<usize>, MappedSetError> {
+        let Range { start: mut low, end: mut high } = among;
+        let wanted = key.prefix;
+        // What prefixes can be between them.
+        let (mut least, mut behind) = (0, 1 << key.depth);
+        let mut halve = false;
+        while low < high && (least..behind).contains(&wanted) {
+            let len = high - low;
+            let expected = if halve {
+                len / 2
+            } else {
+                let share = u128::from(wanted - least) * len as u128 / u128::from(behind - least);
+                usize::try_from(share).map_err(|_| self.file.inconsistent())?
+            };
+            let last_first = high.saturating_sub(PREFIXES_AT_ONCE).max(low);
+            let first = (low + expected).saturating_sub(PREFIXES_AT_ONCE / 2);
+            let first = first.clamp(low, last_first);
+            let mut found = [[0; 4]; PREFIXES_AT_ONCE];
+            let (found, _) = found.split_at_mut(PREFIXES_AT_ONCE.min(high - first));
+            elements(&self.file, &self.prefixes, first, found)?;
+            let prefixes = || found.iter().map(|prefix| u64::from(u32::from_le_bytes(*prefix)));
+            if let Some(place) = prefixes().position(|prefix| prefix == wanted) {
+                return Ok(Some(first + place));
+            }
+            match (prefixes().next(), prefixes().next_back()) {
+                (Some(lowest), _) if wanted < lowest => (high, behind) = (first, lowest),
+                (_, Some(highest)) if highest < wanted => {
+                    (low, least) = (first + found.len(), highest + 1);
+                }
+                _ => return Ok(None),
+            }
+            halve = high - low > len / 2;
+        }
+        Ok(None)
+    }
 }
 
 impl IdArrays for DeltaFile {
@@ -135,27 +182,25 @@ impl IdArrays for DeltaFile {
 }
 
 impl DeltaArrays for DeltaFile {
-    fn block(
-        &self,
-        key: BlockKey,
-        into: &mut [Hash],
-    ) -> Result<Option<BlockState>, MappedSetError> {
+    fn block(&self, key: BlockKey) -> Result<Option<usize>, MappedSetError> {
         let level = key.depth / 4;
         let (Some(from), Some(to)) = (self.levels.get(level), self.levels.get(level + 1)) else {
             return Ok(None);
         };
-        let (mut low, mut high) = (*from, *to);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if u64::from(self.number(&self.prefixes, middle)?) < key.prefix {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        if low == *to || u64::from(self.number(&self.prefixes, low)?) != key.prefix {
-            return Ok(None);
-        }
+        self.find_prefix(*from..*to, key)
+    }
+
+    fn block_hashes(
+        &self,
+        key: BlockKey,
+        number: usize,
+        first: usize,
+        into: &mut [Hash],
+    ) -> Result<(), MappedSetError> {
+        let level = key.depth / 4;
+        let first_of_level = self.levels.get(level).ok_or_else(|| self.file.inconsistent())?;
+        let within = number.checked_sub(*first_of_level);
+        let within = within.ok_or_else(|| self.file.inconsistent())?;
         let above: usize = self
             .levels
             .windows(2)
@@ -166,14 +211,15 @@ impl DeltaArrays for DeltaFile {
                 _ => 0,
             })
             .sum();
-        let width = block_len(key.depth, self.page_bits);
-        let start = above + (low - from) * width;
-        let into = into.get_mut(..width).ok_or_else(|| self.file.inconsistent())?;
-        elements(&self.file, &self.hashes, start, into)?;
-        Ok(Some(BlockState {
-            occupied: self.number(&self.occupied, low)?,
-            many: self.number(&self.many, low)?,
-        }))
+        let start = above + within * block_len(key.depth, self.page_bits);
+        elements(&self.file, &self.hashes, start + first, into)
+    }
+
+    fn block_state(&self, number: usize) -> Result<BlockState, MappedSetError> {
+        Ok(BlockState {
+            occupied: self.number(&self.occupied, number)?,
+            many: self.number(&self.many, number)?,
+        })
     }
 }
 

@@ -24,7 +24,7 @@ use super::CheckpointFault;
 use stemedb_wal::{Position, log::Watermark};
 
 pub(super) const MAGIC: &[u8; 8] = b"STEMECKP";
-pub(super) const FORMAT_VERSION: u32 = 3;
+pub(super) const FORMAT_VERSION: u32 = 4;
 
 /// How long the header is, in bytes: the payload behind it is aligned to 16.
 pub(super) const HEADER_LEN: usize = 256;
@@ -229,8 +229,8 @@ mod tests {
         let mut header = header();
         header.covered.last_position = 0;
         let (bytes, crc) = header.encode();
-        assert_eq!(crc, 3_337_220_738);
-        let front = b"STEMECKP\x03\0\0\0\x01\0\0\0\x01\x01\x01\x01\x01\x01\x01\x01";
+        assert_eq!(crc, 836_251_190);
+        let front = b"STEMECKP\x04\0\0\0\x01\0\0\0\x01\x01\x01\x01\x01\x01\x01\x01";
         assert_eq!(&bytes[..24], front);
         assert_eq!(&bytes[32..48], b"\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0");
     }

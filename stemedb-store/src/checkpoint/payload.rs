@@ -67,7 +67,7 @@ pub(super) struct BasePayload {
     pub(super) history: Array<[u8; 32]>,
     /// The entries whose bodies are lost: id, then index and time, each a u64.
     pub(super) holes: Array<[u8; 48]>,
-    /// The coded symbols of the set, if it was compared with another, as its sketch writes them.
+    /// The coded symbols of the set, as its sketch writes them; none of a small one.
     pub(super) symbols: Array<[u8; 32]>,
     /// The segments that begin before its end: first index, first position, salt, time before,
     /// each a u64, checksum of the trailer before and end of the batches, each a u32.
@@ -97,7 +97,7 @@ pub(super) struct DeltaPayload {
     pub(super) history: Array<[u8; 32]>,
     /// The entries whose bodies are lost: id, then index and time, each a u64.
     pub(super) holes: Array<[u8; 48]>,
-    /// The coded symbols of the set, if it was compared with another, as its sketch writes them.
+    /// The coded symbols of the set, as its sketch writes them; none of a small one.
     pub(super) symbols: Array<[u8; 32]>,
     /// The segments that begin before its end: first index, first position, salt, time before,
     /// each a u64, checksum of the trailer before and end of the batches, each a u32.

@@ -23,8 +23,8 @@ pub struct CheckpointState {
     pub history: Vec<Hash>,
     /// The entries whose bodies are lost, sorted by id.
     pub holes: Vec<(Hash, HoleEntry)>,
-    /// The coded symbols of the set, in elements whose meaning is not known here; none unless the
-    /// set is compared with others. Reading leaves them out: [`Checkpoint::symbols`] has them.
+    /// The coded symbols of the set, in elements whose meaning is not known here; none of a
+    /// small set. Reading leaves them out: [`Checkpoint::symbols`] has them.
     ///
     /// [`Checkpoint::symbols`]: super::Checkpoint::symbols
     pub symbols: Vec<[u8; 32]>,

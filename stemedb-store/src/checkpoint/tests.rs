@@ -1,6 +1,12 @@
 //! Checkpoints against the trees that they are of.
 
-use stemedb_merkle::{LogIndex, MerkleTree, Snapshot, Timestamp};
+use stemedb_merkle::{
+    LogIndex, MerkleTree, Snapshot, Timestamp,
+    set::{
+        ChangedBlock,
+        mapped::{BlockKey, DeltaArrays, block_bits},
+    },
+};
 
 use super::{header::HEADER_LEN, *};
 use stemedb_simdisk::FaultyDisk;
@@ -265,6 +271,61 @@ fn the_mark_outlives_the_rest_of_the_file() {
     assert_eq!(other.mark, None, "of another log");
 }
 
+/// Blocks are found by their prefixes, whether these are spread evenly, as those of hashes are, or
+/// lie in heaps, as somebody may choose ids.
+#[test]
+fn blocks_of_a_delta_are_found_however_their_prefixes_lie() {
+    const PAGE_BITS: usize = 19;
+    let spread = |n: u64, bits: usize| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - bits);
+    let heaps = |n: u64, bits: usize| (1 << (bits - 1)) + n / 90 * 200 + n % 90;
+    let few = |n: u64, bits: usize| ((1 << bits) - 1) * (n % 2);
+    let all = |n: u64, _: usize| n;
+    let prefixes: [&dyn Fn(u64, usize) -> u64; 4] = [&spread, &heaps, &few, &all];
+    for (place, prefix) in prefixes.into_iter().enumerate() {
+        let mut keys: Vec<BlockKey> = [12, 16]
+            .into_iter()
+            .flat_map(|depth| (0..900).map(move |n| BlockKey { depth, prefix: prefix(n, depth) }))
+            .collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let blocks = keys.iter().map(|key| {
+            let len = (2 << block_bits(key.depth, PAGE_BITS)) - 2;
+            let hash = |at: usize| *blake3::hash(format!("{key:?} {at}").as_bytes()).as_bytes();
+            let hashes = (0..len).map(hash).collect();
+            ChangedBlock {
+                key: *key,
+                occupied: 3,
+                many: u32::try_from(key.prefix).unwrap(),
+                hashes,
+            }
+        });
+        let changes = Changes { entries: Vec::new(), blocks: blocks.collect() };
+        let disk = FaultyDisk::new(1);
+        let covered = covered(&MerkleTree::new().snapshot(), 100);
+        let write = |writer: &mut BlockWriter<'_>| delta::write(writer, &changes, &state());
+        write_file(&disk, "delta", &covered, None, write).unwrap();
+        let file = BlockFile::open(&disk, "delta", true).unwrap();
+        let file = DeltaFile::open(file, PAGE_BITS).unwrap();
+        for (number, block) in changes.blocks.iter().enumerate() {
+            assert_eq!(file.block(block.key).unwrap(), Some(number), "{place}: {:?}", block.key);
+            let mut hashes = vec![[0; 32]; block.hashes.len() - 1];
+            file.block_hashes(block.key, number, 1, &mut hashes).unwrap();
+            assert_eq!(hashes, block.hashes[1..]);
+            let state = file.block_state(number).unwrap();
+            assert_eq!((state.occupied, state.many), (block.occupied, block.many));
+        }
+        for key in &keys {
+            for depth in [key.depth - 4, key.depth, key.depth + 4] {
+                for prefix in [key.prefix.wrapping_sub(1), key.prefix + 1, key.prefix << 4] {
+                    let other = BlockKey { depth, prefix };
+                    let expected = keys.binary_search(&other).ok();
+                    assert_eq!(file.block(other).unwrap(), expected, "{place}: {other:?}");
+                }
+            }
+        }
+    }
+}
+
 /// The formats on disk. If this fails they have changed: raise `FORMAT_VERSION`, and mind that a
 /// checkpoint of another version is rebuilt from the log.
 #[test]
@@ -280,11 +341,11 @@ fn golden_bytes() {
         hashes,
         [
             "base-00000000000000300000.ckpt \
-             5482981d9b416c87ef4e0b6b062d1c3493c2e725b11ffc6659bf700270564b33",
+             1053ee1ab9d16c0b9b6d82e0cf6aa01961b72d026c1f3157f7b1573deb034fcc",
             "delta-00000000000000320000.ckpt \
-             1f18d6d7e5ed8ff44b9ea9d38321ccae3d3c2fa180005daf2c90f00458ab6fa1",
+             c29688ad3dfdbac6d9b5ab742f75bcbc0a6b16dcf9d5397bf180e653994e9d5f",
             "delta-00000000000000323000.ckpt \
-             dfe3a99c7c96ab9b8236bfc08768d15af291c02b43faed9042826859dacdad02",
+             b9e69b31b217ad4e07da9c758feb9b32a4f1d6e9093e19658bfd5b51b5c72bcd",
         ]
     );
 }

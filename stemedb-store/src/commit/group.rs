@@ -1,10 +1,6 @@
 //! What a commit writes, and the receipts that come of it.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    ops::Range,
-    sync::Arc,
-};
+use std::{ops::Range, sync::Arc};
 
 use stemedb_merkle::{Hash, Timestamp};
 
@@ -12,16 +8,17 @@ use super::{
     Receipt, Receipts, Submission,
     verify::{Answer, Unverified},
 };
-use crate::{id_hash::IdHashBuilder, index::IndexWriter};
+use crate::index::{Asked, Claim, IndexWriter};
 use stemedb_wal::{
-    error::{AppendError, ReadError},
+    error::AppendError,
     log::{Log, NewRecord, Placed},
 };
 
 /// Memory that groups use again and again.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
-    seen: HashMap<Hash, usize, IdHashBuilder>,
+    asked: Vec<Asked>,
+    claims: Vec<Claim>,
     placed: Vec<Placed>,
 }
 
@@ -62,36 +59,39 @@ impl Group {
     ) -> Staged {
         let mut placed = std::mem::take(&mut self.placed);
         placed.clear();
-        self.seen.clear();
-        if let Some(failure) = log.failure() {
-            let error = AppendError::Poisoned(failure.clone());
-            return Staged {
-                plans: submissions.iter().map(|_| Err(error.clone())).collect(),
-                placed,
-            };
+        let mut refused: Vec<Option<AppendError>> =
+            submissions.iter().map(|submission| refusal(log, submission)).collect();
+        self.asked.clear();
+        let taken = submissions.iter().zip(&refused).filter(|(_, refused)| refused.is_none());
+        self.asked.extend(taken.flat_map(|(submission, _)| submission.asked()));
+        self.claims.clear();
+        if let Err(error) = index.claim(&self.asked, &mut self.claims) {
+            let error = AppendError::Lookup(Arc::new(error));
+            for (submission, refused) in submissions.iter().zip(&mut refused) {
+                if submission.asked().next().is_some() {
+                    refused.get_or_insert_with(|| error.clone());
+                }
+            }
         }
         let mut plans: Vec<Result<Vec<Plan>, AppendError>> = Vec::with_capacity(submissions.len());
-        let mut records: Vec<NewRecord<'_>> = Vec::new();
+        let mut records: Vec<NewRecord<'_>> = Vec::with_capacity(self.claims.len());
         // Where each submission's new records end: a batch is never cut inside of one.
         let mut ends = Vec::with_capacity(submissions.len());
-        let alone = submissions.len() == 1 && submissions.iter().all(|only| only.len() == 1);
-        let ids = || submissions.iter().flat_map(Submission::ids);
-        let unknown = ids().filter(|(_, held)| held.is_none()).map(|(id, _)| id);
-        let found = index.positions_of(&unknown.collect::<Vec<_>>());
-        // Where one can't be told, each is asked for by itself, and only its own submission fails.
-        let held = found.ok().map(|found| {
-            let mut found = found.into_iter();
-            ids().map(|(_, held)| held.or_else(|| found.next().flatten())).collect::<Vec<_>>()
-        });
-        let mut held = held.map(Vec::into_iter);
-        for submission in submissions {
-            plans.push(self.plan(log, index, submission, &mut held, alone, &mut records));
+        let mut claims = self.claims.iter().copied();
+        for (submission, refused) in submissions.iter().zip(refused) {
+            plans.push(match refused {
+                None => Ok(plan(index, submission, &mut claims, &mut records)),
+                Some(error) => Err(error),
+            });
             ends.push(records.len());
         }
         if let Err(error) = write(log, now, &records, &ends, &mut placed) {
             let error = if placed.is_empty() { error } else { log.give_up(error) };
             placed.clear();
             plans = submissions.iter().map(|_| Err(error.clone())).collect();
+        }
+        if placed.is_empty() {
+            index.abandon();
         }
         Staged { plans, placed }
     }
@@ -100,67 +100,36 @@ impl Group {
     pub(crate) fn recycle(&mut self, placed: Vec<Placed>) {
         self.placed = placed;
     }
+}
 
-    /// What to do with each body of a submission; new ones are added to `records`.
-    fn plan<'a>(
-        &mut self,
-        log: &Log,
-        index: &IndexWriter,
-        submission: &'a Submission<'_>,
-        held: &mut Option<std::vec::IntoIter<Option<u64>>>,
-        alone: bool,
-        records: &mut Vec<NewRecord<'a>>,
-    ) -> Result<Vec<Plan>, AppendError> {
-        let mut plans = Vec::with_capacity(submission.len());
-        let first = records.len();
-        let mut failure = None;
-        for (id, body) in submission.bodies() {
-            let position = match held.as_mut().and_then(Iterator::next) {
-                Some(position) => Ok(position),
-                None => index.position_of(&id),
-            };
-            if failure.is_none() {
-                let plan = self.plan_body(log, index, (id, body), position, alone, records);
-                failure = plan.map(|plan| plans.push(plan)).err();
+/// Why no body of a submission is appended, if one of them can't be.
+fn refusal(log: &Log, submission: &Submission<'_>) -> Option<AppendError> {
+    if let Some(failure) = log.failure() {
+        return Some(AppendError::Poisoned(failure.clone()));
+    }
+    submission.bodies().find_map(|(_, body)| log.check_len(body.len() as u64).err())
+}
+
+/// What to do with each body of a submission; new ones are added to `records`.
+fn plan<'a>(
+    index: &IndexWriter,
+    submission: &'a Submission<'_>,
+    claims: &mut impl Iterator<Item = Claim>,
+    records: &mut Vec<NewRecord<'a>>,
+) -> Vec<Plan> {
+    let plan = |((id, body), held): ((Hash, &'a [u8]), Option<u64>)| {
+        let claim = held.map(Claim::Held).or_else(|| claims.next());
+        match claim.unwrap_or_else(|| unreachable!("internal error: a body without a claim")) {
+            Claim::Held(position) => Plan::Held(position),
+            Claim::Same(number) => Plan::Write { number, duplicate: true },
+            Claim::New(number) => {
+                assert!(number == records.len(), "internal error: {number} of the new records");
+                records.push(NewRecord { id, body, heals: index.hole_of(&id) });
+                Plan::Write { number, duplicate: false }
             }
         }
-        let Some(error) = failure else { return Ok(plans) };
-        // All or none of them.
-        for record in records.drain(first..) {
-            self.seen.remove(&record.id);
-        }
-        Err(error)
-    }
-
-    fn plan_body<'a>(
-        &mut self,
-        log: &Log,
-        index: &IndexWriter,
-        (id, body): (Hash, &'a [u8]),
-        position: Result<Option<u64>, ReadError>,
-        alone: bool,
-        records: &mut Vec<NewRecord<'a>>,
-    ) -> Result<Plan, AppendError> {
-        log.check_len(body.len() as u64)?;
-        let lookup = |error| AppendError::Lookup(Arc::new(error));
-        if let Some(position) = position.map_err(lookup)? {
-            return Ok(Plan::Held(position));
-        }
-        let heals = index.hole_of(&id);
-        let number = records.len();
-        if !alone {
-            match self.seen.entry(id) {
-                Entry::Occupied(same) => {
-                    return Ok(Plan::Write { number: *same.get(), duplicate: true });
-                }
-                Entry::Vacant(new) => {
-                    new.insert(number);
-                }
-            }
-        }
-        records.push(NewRecord { id, body, heals });
-        Ok(Plan::Write { number, duplicate: false })
-    }
+    };
+    submission.bodies().zip(submission.held()).map(plan).collect()
 }
 
 impl Staged {

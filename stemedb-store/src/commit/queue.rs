@@ -80,6 +80,20 @@ impl Class {
         }
         Some(request)
     }
+
+    /// Moves requests from the front until they have so many bytes of bodies, one at least.
+    fn pop_into(&mut self, requests: &mut VecDeque<Request>, len: usize) {
+        let mut taken = 0;
+        while taken < len
+            && let Some(request) = self.pop()
+        {
+            if let Request::Append(bodies, _) = &request {
+                // An empty one counts too.
+                taken += bodies.bytes_len() + bodies.len();
+            }
+            requests.push_back(request);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -122,6 +136,10 @@ impl State {
         self.own.requests.is_empty() && self.peer.requests.is_empty()
     }
 }
+
+/// About so many bytes of the program's bodies are taken by one commit: more would hardly cost less
+/// each, and what is written after a commit waits for all of it to be synced.
+pub(super) const OWN_COMMIT_LEN_MAX: usize = 4 << 20;
 
 /// The most bytes of peers' bodies that one commit takes while the program appends nothing itself.
 pub(super) const PEER_COMMIT_LEN_MAX: usize = 1 << 20;
@@ -300,27 +318,17 @@ impl Queue {
         Waited::Work
     }
 
-    /// Takes all appends and calls of the program that wait now, in order, and behind them what is
-    /// peers' turn. Returns how many are the program's.
+    /// Takes the appends and calls of the program that wait now, in order, up to the length of a
+    /// commit, and behind them what is peers' turn. Returns how many are the program's.
     pub(crate) fn take(&self, requests: &mut VecDeque<Request>) -> usize {
         let mut state = self.state();
-        mem::swap(&mut state.own.requests, requests);
-        state.own.records = 0;
-        state.own.bytes = 0;
+        state.own.pop_into(requests, OWN_COMMIT_LEN_MAX);
         let own = requests.len();
         state.alone = 0;
         state.own_active =
             if own > 0 { OWN_ACTIVE_COMMITS } else { state.own_active.saturating_sub(1) };
-        let mut len = 0;
-        while let Some(request) = state.peer.pop() {
-            if let Request::Append(bodies, _) = &request {
-                len += bodies.bytes_len();
-            }
-            requests.push_back(request);
-            if state.own_active > 0 || len >= PEER_COMMIT_LEN_MAX {
-                break;
-            }
-        }
+        let peer_len = if state.own_active > 0 { 1 } else { PEER_COMMIT_LEN_MAX };
+        state.peer.pop_into(requests, peer_len);
         self.tell_of_room(state);
         own
     }

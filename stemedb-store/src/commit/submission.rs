@@ -1,11 +1,18 @@
 //! Bodies that are appended together, and their ids.
 
-use std::{borrow::Cow, ops::Range};
+use std::{
+    borrow::Cow,
+    ops::{Deref, Range},
+};
 
 use stemedb_merkle::Hash;
 use stemedb_wal::repair::HashBodies;
 
-use crate::options::BodyHasher;
+use super::buffers::Buffer;
+use crate::{
+    index::{Absent, Asked},
+    options::BodyHasher,
+};
 
 /// Priority class of what is queued.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,17 +26,51 @@ pub(crate) enum Priority {
 }
 
 /// Bodies that are appended together.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Submission<'a> {
     ids: Vec<Hash>,
     /// One body as it was given, or several bodies behind one another.
-    bytes: Cow<'a, [u8]>,
+    bytes: Bytes<'a>,
     /// Where each of several bodies ends.
     ends: Vec<usize>,
     single: Option<Hash>,
-    /// The positions of bodies that are held, where they were looked up: `None` says nothing.
+    /// The positions of bodies that are held, where they were looked up.
     held: Vec<Option<u64>>,
+    /// What the others are absent from.
+    absent_from: Absent,
     priority: Priority,
+}
+
+#[derive(Debug)]
+enum Bytes<'a> {
+    Given(Cow<'a, [u8]>),
+    Copied(Buffer),
+}
+
+impl Default for Bytes<'_> {
+    fn default() -> Self {
+        Self::Given(Cow::default())
+    }
+}
+
+impl Deref for Bytes<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Given(bytes) => bytes,
+            Self::Copied(bytes) => bytes,
+        }
+    }
+}
+
+impl Bytes<'_> {
+    fn into_owned(self) -> Bytes<'static> {
+        match self {
+            Self::Given(bytes) => Bytes::Given(bytes.into_owned().into()),
+            Self::Copied(bytes) => Bytes::Copied(bytes),
+        }
+    }
 }
 
 impl<'a> Submission<'a> {
@@ -41,13 +82,14 @@ impl<'a> Submission<'a> {
     /// One body, borrowed or taken over: it is not copied before it is written, unless it has to
     /// wait in the queue.
     pub(crate) fn one(id: Hash, body: impl Into<Cow<'a, [u8]>>) -> Self {
-        Self { bytes: body.into(), single: Some(id), ..Self::default() }
+        Self { bytes: Bytes::Given(body.into()), single: Some(id), ..Self::default() }
     }
 
     /// The same bodies, which own their bytes.
     pub(crate) fn into_owned(self) -> Submission<'static> {
-        let Self { ids, bytes, ends, single, held, priority } = self;
-        Submission { ids, bytes: bytes.into_owned().into(), ends, single, held, priority }
+        let Self { ids, bytes, ends, single, held, absent_from, priority } = self;
+        let bytes = bytes.into_owned();
+        Submission { ids, bytes, ends, single, held, absent_from, priority }
     }
 
     /// The same bodies in another class.
@@ -75,7 +117,10 @@ impl<'a> Submission<'a> {
             self.ends.push(self.bytes.len());
         }
         self.ids.push(id);
-        self.bytes.to_mut().extend_from_slice(body);
+        match &mut self.bytes {
+            Bytes::Given(bytes) => bytes.to_mut().extend_from_slice(body),
+            Bytes::Copied(bytes) => bytes.extend(body),
+        }
         self.ends.push(self.bytes.len());
     }
 
@@ -89,18 +134,24 @@ impl<'a> Submission<'a> {
         self.bytes.len()
     }
 
-    /// Notes which bodies are held, and where, by `find`.
-    pub(crate) fn look_up(&mut self, find: impl FnOnce(&[Hash]) -> Vec<Option<u64>>) {
-        self.held = match &self.single {
+    /// Notes which bodies are held, and where, by `find`; and what the others are absent from.
+    pub(crate) fn look_up(&mut self, find: impl FnOnce(&[Hash]) -> (Vec<Option<u64>>, Absent)) {
+        (self.held, self.absent_from) = match &self.single {
             Some(id) => find(std::slice::from_ref(id)),
             None => find(&self.ids),
         };
     }
 
-    /// The id of each body, in order, and where it is held as far as was noted.
-    pub(crate) fn ids(&self) -> impl Iterator<Item = (Hash, Option<u64>)> {
-        let held = self.held.iter().copied().chain(std::iter::repeat(None));
-        self.single.iter().chain(&self.ids).copied().zip(held)
+    /// Where each body is held, in order, as far as was noted.
+    pub(crate) fn held(&self) -> impl Iterator<Item = Option<u64>> {
+        self.held.iter().copied().chain(std::iter::repeat(None)).take(self.len())
+    }
+
+    /// The bodies of which nothing was noted but what they are absent from, in order.
+    pub(crate) fn asked(&self) -> impl Iterator<Item = Asked> {
+        let asked = |id| Asked { id, absent_from: self.absent_from };
+        let ids = self.single.iter().chain(&self.ids).copied().zip(self.held());
+        ids.filter(|(_, held)| held.is_none()).map(move |(id, _)| asked(id))
     }
 
     /// The bodies and their ids, in order.
@@ -116,7 +167,7 @@ impl<'a> Submission<'a> {
 pub(crate) struct SubmissionBuilder {
     hasher: BodyHasher,
     ids: Vec<Hash>,
-    bytes: Vec<u8>,
+    bytes: Buffer,
     ends: Vec<usize>,
 }
 
@@ -127,12 +178,17 @@ const HASHED_AT_ONCE: usize = 256;
 impl SubmissionBuilder {
     /// No bodies yet.
     pub(crate) fn new(hasher: BodyHasher) -> Self {
-        Self { hasher, ids: Vec::new(), bytes: Vec::new(), ends: Vec::new() }
+        Self::in_buffer(hasher, Buffer::default())
+    }
+
+    /// No bodies yet; they are copied into this.
+    pub(crate) fn in_buffer(hasher: BodyHasher, bytes: Buffer) -> Self {
+        Self { hasher, ids: Vec::new(), bytes, ends: Vec::new() }
     }
 
     /// Adds a body.
     pub(crate) fn push(&mut self, body: &[u8]) {
-        self.bytes.extend_from_slice(body);
+        self.bytes.extend(body);
         self.ends.push(self.bytes.len());
         if self.ends.len() - self.ids.len() == HASHED_AT_ONCE {
             self.hash();
@@ -153,7 +209,7 @@ impl SubmissionBuilder {
     pub(crate) fn take(&mut self) -> Submission<'static> {
         self.hash();
         let Self { ids, bytes, ends, .. } = std::mem::replace(self, Self::new(self.hasher));
-        Submission { ids, bytes: bytes.into(), ends, ..Submission::new() }
+        Submission { ids, bytes: Bytes::Copied(bytes), ends, ..Submission::new() }
     }
 
     /// Adds the ids of the bodies that have none yet.

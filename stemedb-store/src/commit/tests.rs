@@ -22,8 +22,8 @@ use stemedb_wal::{
 use super::{
     CommitOptions, Committer, Held, Pending, Priority, Submission, Verified, Verify,
     queue::{
-        ALONE_MAX, Admission, OWN_ACTIVE_COMMITS, PEER_BYTES_MAX, PEER_COMMIT_LEN_MAX, Queue,
-        Request,
+        ALONE_MAX, Admission, OWN_ACTIVE_COMMITS, OWN_COMMIT_LEN_MAX, PEER_BYTES_MAX,
+        PEER_COMMIT_LEN_MAX, Queue, Request,
     },
     slot,
 };
@@ -567,6 +567,33 @@ fn a_damaged_body_is_no_duplicate() {
         let other = committer.append(id_of(&other), &other).unwrap();
         assert!(other.duplicate, "the batch's new body was appended");
     }
+}
+
+/// What one commit takes of the program's own is bounded, and the rest comes next, in order.
+#[test]
+fn a_commit_takes_a_bounded_part_of_a_long_queue() {
+    let queue = Queue::new(&CommitOptions::default());
+    let lens = [OWN_COMMIT_LEN_MAX / 2, OWN_COMMIT_LEN_MAX / 2 - 7, 100, 0, 1, 2, 3];
+    for len in lens {
+        let body = Submission::one([0; 32], vec![0; len]);
+        queue.push_waiting(Request::Append(body, slot::pair().0));
+    }
+    let mut taken: Vec<Vec<usize>> = Vec::new();
+    while taken.iter().flatten().count() < lens.len() {
+        let mut requests = VecDeque::new();
+        assert_eq!(queue.take(&mut requests), requests.len());
+        let len_of = |request| match request {
+            Request::Append(bodies, _) => bodies.bytes_len(),
+            Request::Call(_) => panic!("nobody called"),
+        };
+        taken.push(requests.into_iter().map(len_of).collect());
+        assert_eq!(
+            queue.admits_alone(Priority::Own),
+            taken.iter().flatten().count() == lens.len(),
+            "nobody gets ahead of what is left"
+        );
+    }
+    assert_eq!(taken, [lens[..3].to_vec(), lens[3..].to_vec()]);
 }
 
 /// While the program appends, each commit takes one piece of what peers brought, and without that

@@ -64,6 +64,7 @@ impl Writer {
     /// Writes a durable mark, unless somebody has committed in the meantime.
     fn idle(&mut self) {
         self.shared.last_batch_len.store(0, Ordering::Relaxed);
+        self.shared.buffers.clear();
         let mut core = self.shared.core.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(core) = core.as_mut().filter(|core| core.commits == self.commits) {
             // A failure is kept by the log, and the next append is told.

@@ -1,6 +1,9 @@
 //! Filter in front of the set tree.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use stemedb_merkle::{Hash, MappedSetError, set::mapped::MappedSet};
 
@@ -24,16 +27,37 @@ impl LookupFilter {
     }
 }
 
+/// A mapped set, that an id was looked up in and not found; by default none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Absent(u64);
+
+/// An id that is to be written if nothing holds it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    pub(crate) id: Hash,
+    /// What need not be asked again.
+    pub(crate) absent_from: Absent,
+}
+
 /// The mapped set, behind the filters that were saved with it.
 #[derive(Debug)]
 pub(super) struct MappedLookup {
     checkpoint: Checkpoint,
     set: MappedSet,
+    /// Told from all others of this process.
+    absent: Absent,
 }
 
 impl MappedLookup {
     fn new(checkpoint: &Checkpoint) -> Self {
-        Self { checkpoint: checkpoint.clone(), set: checkpoint.mapped_set() }
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let absent = Absent(LAST.fetch_add(1, Ordering::Relaxed) + 1);
+        Self { checkpoint: checkpoint.clone(), set: checkpoint.mapped_set(), absent }
+    }
+
+    /// What an id is absent from that this lacks.
+    pub(super) fn absent(&self) -> Absent {
+        self.absent
     }
 
     /// The position of an id, if it is there. Only parts whose filters know it are searched, the

@@ -6,7 +6,7 @@ use crate::tiles::TileFile;
 use stemedb_merkle::symbols::Sketch;
 use stemedb_merkle::{
     Entry, Hash, Timestamp,
-    history::{History, leaf_hash, tile::Tile},
+    history::{History, leaf_hashes, tile::Tile},
 };
 use stemedb_wal::{
     error::DiskError,
@@ -33,6 +33,10 @@ pub(crate) struct IndexState {
     pub(crate) sketch: Option<Arc<Sketch>>,
 }
 
+/// How many leaves of the history are hashed together: they and the nodes above them fit a
+/// second-level cache.
+const LEAVES_AT_ONCE: usize = 4096;
+
 impl IndexState {
     /// A history that comes to here.
     pub(crate) fn new(
@@ -58,13 +62,13 @@ impl IndexState {
     pub(crate) fn apply(&mut self, placed: &[Placed]) {
         note_holes(&mut self.holes, placed);
         let mut completed = Vec::new();
-        for record in placed {
-            if !record.kind.takes_index() {
-                continue;
-            }
-            let leaf = leaf_hash(record.time, &record.id);
-            self.history.append(leaf, |tile| completed.push(tile));
-            self.last_time = record.time;
+        let entries = placed.iter().filter(|record| record.kind.takes_index());
+        let entries: Vec<_> = entries.map(|record| (record.time, &record.id)).collect();
+        for run in entries.chunks(LEAVES_AT_ONCE) {
+            self.history.extend(leaf_hashes(run), |tile| completed.push(tile));
+        }
+        if let Some((time, _)) = entries.last() {
+            self.last_time = *time;
         }
         self.unwritten.append(&mut completed);
         if !self.unwritten.is_empty() {

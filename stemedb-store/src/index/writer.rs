@@ -8,7 +8,7 @@ use stemedb_wal::{
     log::{HoleEntry, Placed, Watermark},
 };
 
-use super::{Index, folder::Folder, note_holes, pace::CheckpointPace};
+use super::{Asked, Claim, Index, folder::Folder, note_holes, pace::CheckpointPace};
 
 /// Writing half of the index.
 #[derive(Debug)]
@@ -57,24 +57,20 @@ impl IndexWriter {
         self.pace.wait(reached.next_index.get(), assertions);
     }
 
-    /// Position of a body that is held, published or not.
+    /// What is to become of bodies with these ids: held, or written next. [`apply`](Self::apply)
+    /// follows with what is [new](super::Claim::New), or [`abandon`](Self::abandon).
     ///
     /// # Errors
     ///
-    /// If it cannot be read. The append then fails, and only that.
-    pub(crate) fn position_of(&self, id: &Hash) -> Result<Option<u64>, ReadError> {
-        let positions = self.positions_of(std::slice::from_ref(id))?;
-        Ok(positions.into_iter().next().flatten())
+    /// If any one of them cannot be looked up; nothing is claimed then. The appends fail, and only
+    /// those.
+    pub(crate) fn claim(&self, asked: &[Asked], claims: &mut Vec<Claim>) -> Result<(), ReadError> {
+        self.index.claim(asked, claims).map_err(|error| ReadError::Index(Box::new(error)))
     }
 
-    /// Positions of bodies, as [`position_of`](Self::position_of) has them: many at once cost less
-    /// each.
-    ///
-    /// # Errors
-    ///
-    /// If any one of them cannot be read.
-    pub(crate) fn positions_of(&self, ids: &[Hash]) -> Result<Vec<Option<u64>>, ReadError> {
-        self.index.written_positions(ids).map_err(|error| ReadError::Index(Box::new(error)))
+    /// Nothing came of what was claimed.
+    pub(crate) fn abandon(&self) {
+        self.index.abandon();
     }
 
     /// Entry of a body that was lost, if this is one.

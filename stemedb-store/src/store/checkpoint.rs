@@ -1,9 +1,9 @@
 //! Writing restart checkpoints while appends go on.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use crate::checkpoint::{self, Checkpoint, CheckpointFault, CheckpointState, Covered, WriteError};
-use stemedb_merkle::{Hash, LogSize, MerkleTree, Snapshot, history::History};
+use stemedb_merkle::{Hash, LogSize, MerkleTree, Snapshot, history::History, symbols::Sketch};
 use stemedb_wal::log::{HoleEntry, Watermark};
 
 use super::{Shared, lock, sketch};
@@ -31,7 +31,7 @@ struct Moment {
     tree: Snapshot,
     history: History,
     holes: Vec<(Hash, HoleEntry)>,
-    symbols: Vec<[u8; 32]>,
+    sketch: Option<Arc<Sketch>>,
     reached: Watermark,
 }
 
@@ -51,10 +51,6 @@ pub(super) fn write(shared: &Shared) -> Result<CheckpointReport, CheckpointError
 fn write_alone(shared: &Shared) -> Result<CheckpointReport, CheckpointError> {
     set_damaged_aside(shared)?;
     let present = lock(&shared.checkpoint).clone();
-    if present.as_ref().is_some_and(sketch::is_in) {
-        // What is saved once stays saved. Without, the next comparison takes a while to begin.
-        let _ = sketch::wake(shared, present.as_ref());
-    }
     let moment = moment(&shared.index)?;
     let written = write_and_rebase(shared, &moment, present.as_ref());
     if let Ok(mut folded) = shared.index.folded() {
@@ -96,8 +92,8 @@ fn moment(trees: &Index) -> Result<Moment, CheckpointError> {
     }
     folded.begin_journal();
     let View { tree, history, .. } = trees.view_of(&folded);
-    let (holes, symbols) = (folded.sorted_holes(), sketch::to_save(&folded, &tree));
-    Ok(Moment { tree, history, holes, symbols, reached: folded.reached })
+    let (holes, sketch) = (folded.sorted_holes(), sketch::live(&folded, &tree));
+    Ok(Moment { tree, history, holes, sketch, reached: folded.reached })
 }
 
 fn write_and_rebase(
@@ -152,18 +148,23 @@ fn write_files(
     let disk = shared.disk.as_ref();
     let in_place = shared.options.map_files;
     let covered = covered(moment, shared)?;
-    let state = CheckpointState {
+    let live = moment.sketch.as_deref();
+    let state = |symbols| CheckpointState {
         history: moment.history.pending(),
         holes: moment.holes.clone(),
-        symbols: moment.symbols.clone(),
+        symbols,
         segments: shared.reader.known_segments(covered.position),
     };
     if let Some(present) = present
         && let Some(kept) = present.deltas_to_keep(covered.count)
     {
         let changes = moment.tree.changes(present.position_of(kept), kept)?;
+        let added = changes.entries.iter().copied().map(Ok);
+        let state = state(sketch::to_save(shared, live, &moment.tree, Some(present), added)?);
         checkpoint::write_delta(disk, present, kept, &covered, &changes, &state, in_place)
     } else {
+        let added = moment.tree.iter();
+        let state = state(sketch::to_save(shared, live, &moment.tree, present, added)?);
         let entries = moment.tree.iter();
         checkpoint::write_base(disk, &covered, entries, &state, in_place, &mut |_| {})
     }

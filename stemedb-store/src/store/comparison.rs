@@ -32,8 +32,9 @@ pub struct Comparison {
 }
 
 impl Store {
-    /// State of this moment to compare with another store's. The first call makes the coded symbols
-    /// (0.15 µs an id, or less where a restart checkpoint has them); from then on it is O(1).
+    /// State of this moment to compare with another store's. The first call takes what came since
+    /// the restart checkpoint into the coded symbols saved with it (0.15 µs an id; of all ids where
+    /// an older one lacks them); from then on it is O(1).
     ///
     /// # Errors
     ///
@@ -54,7 +55,7 @@ impl Store {
         let trees = &self.shared.index;
         let folded = trees.folded()?;
         let View { tree, history, .. } = trees.view_of(&folded);
-        let sketch = folded.sketch.clone().filter(|sketch| sketch.count() == tree.len());
+        let sketch = sketch::live(&folded, &tree);
         Ok(Comparison { set: tree, log: history.head(), sketch })
     }
 

@@ -86,10 +86,10 @@ fn bodies(from: u64, to: u64) -> impl Iterator<Item = [u8; 8]> {
     (from..to).map(u64::to_le_bytes)
 }
 
-/// Where the body is held was read before the writer's lock was taken, and of what is new the
-/// writer reads the filter alone, for nearly all.
+/// Where a body is held, and that the checkpoint has none, was read before the writer's lock was
+/// taken; it is read again where another checkpoint took its place meanwhile.
 #[test]
-fn the_writer_reads_no_arrays_of_the_checkpoint() {
+fn the_writer_reads_nothing_of_the_checkpoint() {
     let reads = Arc::new(AtomicUsize::new(0));
     let disk = Arc::new(Watched { disk: MemoryDisk::new(), reads: Arc::clone(&reads) });
     let open = || Store::open_on(disk.clone(), ENVIRONMENT, Options::default()).unwrap();
@@ -105,7 +105,6 @@ fn the_writer_reads_no_arrays_of_the_checkpoint() {
     assert!(again.iter().zip(&first).all(|(again, first)| again.position == first.position));
     let new = store.submit(bodies(20_000, 30_000)).wait().unwrap();
     assert!(new.iter().all(|receipt| !receipt.duplicate));
-    let reads = reads.load(Ordering::SeqCst);
-    assert!((10_000..11_000).contains(&reads), "{reads} reads of 10,000 new ones");
+    assert_eq!(reads.load(Ordering::SeqCst), 0, "reads of what is new");
     store.close().unwrap();
 }

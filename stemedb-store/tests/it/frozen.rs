@@ -1,8 +1,8 @@
 //! Stores that earlier builds made, which every later build opens.
 //!
-//! `tests/data/v1` to `v3` were written once and are never written again: segments, a base and a
-//! delta of the restart checkpoint, tiles, and a hole that repair made. The checkpoints of `v1` and
-//! `v2` are of versions that are not read any more, and are set aside. If this test fails, stores
+//! `tests/data/v1` to `v4` were written once and are never written again: segments, a base and a
+//! delta of the restart checkpoint, tiles, and a hole that repair made. The checkpoints of `v1` to
+//! `v3` are of versions that are not read any more, and are set aside. If this test fails, stores
 //! that people have no longer open: raise the format's version and read both. A new format gets a
 //! frozen store of its own, beside these:
 //! `STEMEDB_FREEZE=DIR cargo test --test it -- --ignored frozen::` writes one and prints what it
@@ -29,7 +29,7 @@ struct Frozen {
     history_root_256: &'static str,
 }
 
-const STORES: [Frozen; 3] = [
+const STORES: [Frozen; 4] = [
     Frozen {
         dir: concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/v1"),
         checkpoint_used: false,
@@ -44,6 +44,12 @@ const STORES: [Frozen; 3] = [
     },
     Frozen {
         dir: concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/v3"),
+        checkpoint_used: false,
+        history_root: "625b64e32213e244d54f48351876047dfc9a565830d48f7e7618fa4a1870e7d3",
+        history_root_256: "fe12d8ebfabf93e05f9dc9b1f753f54d65ed604f1c51732638214a10841f789c",
+    },
+    Frozen {
+        dir: concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/v4"),
         checkpoint_used: true,
         history_root: "625b64e32213e244d54f48351876047dfc9a565830d48f7e7618fa4a1870e7d3",
         history_root_256: "fe12d8ebfabf93e05f9dc9b1f753f54d65ed604f1c51732638214a10841f789c",

@@ -116,14 +116,33 @@ pub trait BaseArrays: IdArrays {
 
 /// The arrays of a delta.
 pub trait DeltaArrays: IdArrays {
-    /// Copies the hashes of the changed block of this depth and prefix, if there is one: two
-    /// halves, four quarters, and so on. There is room for all of them.
+    /// The number of the changed block of this depth and prefix, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// If what tells is damaged.
+    fn block(&self, key: BlockKey) -> Result<Option<usize>, MappedSetError>;
+
+    /// Copies hashes of the block of this name and number from the place `first` in it on, as many
+    /// as there is room for: two halves, four quarters, and so on.
     ///
     /// # Errors
     ///
     /// If they are damaged, or there are fewer.
-    fn block(&self, key: BlockKey, into: &mut [Hash])
-    -> Result<Option<BlockState>, MappedSetError>;
+    fn block_hashes(
+        &self,
+        key: BlockKey,
+        number: usize,
+        first: usize,
+        into: &mut [Hash],
+    ) -> Result<(), MappedSetError>;
+
+    /// The states of the subtrees of the block of this number.
+    ///
+    /// # Errors
+    ///
+    /// If they are damaged.
+    fn block_state(&self, number: usize) -> Result<BlockState, MappedSetError>;
 }
 
 /// States of the subtrees of a changed block.

@@ -1,36 +1,32 @@
 //! Reading single hashes where they lie.
 
 use super::{
+    arrays::DeltaArrays,
     error::MappedSetError,
-    layout::{BlockKey, NODE_BITS_MAX, block_start, place_in_block},
+    layout::{BlockKey, block_start, place_in_block},
     mapped_set::MappedSet,
 };
 use crate::{hash::EMPTY, id::Hash};
 
-/// Largest number of hashes of a block.
-const BLOCK_LEN_MAX: usize = (2 << NODE_BITS_MAX) - 2;
-
 /// Number of hashes beside a path that are prefetched: those above are shared by many paths.
 const PREFETCHED_LEVELS: usize = 3;
 
-/// The hashes of a mapped set, read one by one. Of deltas the last block is kept, since finding it
-/// is a search.
+/// The hashes of a mapped set, read one by one. Where the last block is is kept, since finding it in
+/// deltas is a search.
 #[derive(Debug)]
 pub(crate) struct Blocks<'a> {
     mapped: &'a MappedSet,
     key: Option<BlockKey>,
     /// Place of that block in the base.
     start: usize,
-    /// Whether a delta has it.
-    changed: bool,
-    hashes: [Hash; BLOCK_LEN_MAX],
+    /// The delta that has it, and its number there.
+    changed: Option<(&'a dyn DeltaArrays, usize)>,
 }
 
 impl MappedSet {
     /// Its hashes, to be read one by one.
     pub(crate) fn blocks(&self) -> Blocks<'_> {
-        let hashes = [EMPTY; BLOCK_LEN_MAX];
-        Blocks { mapped: self, key: None, start: 0, changed: false, hashes }
+        Blocks { mapped: self, key: None, start: 0, changed: None }
     }
 }
 
@@ -56,17 +52,15 @@ impl Blocks<'_> {
         let (key, place) = place_in_block(depth, prefix);
         if self.key != Some(key) {
             self.key = None;
-            self.changed = self.mapped.changed_block(key, &mut self.hashes)?.is_some();
+            self.changed = self.mapped.changed_block(key)?;
             self.start = block_start(key.depth, key.prefix, self.mapped.page_bits);
             self.key = Some(key);
         }
-        if self.changed
-            && let Some(hash) = self.hashes.get(place)
-        {
-            return Ok(*hash);
-        }
         let mut hash = [EMPTY];
-        self.mapped.base.hashes(self.start + place, &mut hash)?;
+        match self.changed {
+            Some((delta, number)) => delta.block_hashes(key, number, place, &mut hash)?,
+            None => self.mapped.base.hashes(self.start + place, &mut hash)?,
+        }
         let [hash] = hash;
         Ok(hash)
     }

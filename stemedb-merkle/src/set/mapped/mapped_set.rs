@@ -10,11 +10,11 @@ use super::{
         BlockKey, NODE_BITS_MAX, block_bits, block_start, index, level_start, page_bits,
         place_in_block,
     },
-    page::{delta_position, find_in_page, in_order},
+    page::{compare, delta_position, find_in_page, in_order},
     position::unpack_position,
 };
 use crate::{
-    hash::{self, EMPTY},
+    hash,
     id::Hash,
     internal::internal_error,
     set::{
@@ -111,7 +111,8 @@ impl MappedSet {
             if !places.is_empty() {
                 delta.entries(places, into)?;
                 let (_, added) = into.split_at_mut(from);
-                added.sort_unstable_by_key(|entry| entry.id);
+                // Two runs, which this sort merges.
+                added.sort_by(compare);
             }
         }
         let (_, added) = into.split_at(from);
@@ -163,18 +164,16 @@ impl MappedSet {
     ) -> Result<Child, MappedSetError> {
         let mut child = Child::with_bits(bits);
         let Some(mut node) = child.node_mut() else { internal_error("the node just made") };
-        let mut hashes = [EMPTY; level_start(NODE_BITS_MAX + 1)];
         let (key, _) = place_in_block(depth + 1, prefix << 1);
-        let changed = self.changed_block(key, &mut hashes)?;
+        let changed = self.changed_block(key)?;
+        let state = changed.map(|(delta, number)| delta.block_state(number)).transpose()?;
         for level in 1..=bits {
             let (_, place) = place_in_block(depth + level, prefix << level);
             let slots = level_start(level)..level_start(level + 1);
             let Some(into) = node.hashes.get_mut(slots) else { internal_error("a node's hashes") };
-            if let Some(BlockState { occupied, many }) = changed {
-                let Some(from) = hashes.get(place..place + into.len()) else {
-                    internal_error("a block's hashes")
-                };
-                into.copy_from_slice(from);
+            if let (Some((delta, number)), Some(state)) = (changed, state) {
+                let BlockState { occupied, many } = state;
+                delta.block_hashes(key, number, place, into)?;
                 for index in 0..1 << level {
                     let state = node::state(occupied, many, place + index);
                     node.set_state(level_start(level) + index, state);
@@ -196,18 +195,14 @@ impl MappedSet {
         Ok(child)
     }
 
-    /// Copies the hashes of a block that a delta has, from the newest.
+    /// The newest delta that has a block, and the block's number there.
     pub(super) fn changed_block(
         &self,
         key: BlockKey,
-        into: &mut [Hash],
-    ) -> Result<Option<BlockState>, MappedSetError> {
-        let len = level_start(block_bits(key.depth, self.page_bits) + 1);
-        let Some(into) = into.get_mut(..len) else { internal_error("room for a block") };
+    ) -> Result<Option<(&dyn DeltaArrays, usize)>, MappedSetError> {
         for delta in self.deltas.iter().rev() {
-            let changed = delta.block(key, into)?;
-            if changed.is_some() {
-                return Ok(changed);
+            if let Some(number) = delta.block(key)? {
+                return Ok(Some((&**delta, number)));
             }
         }
         Ok(None)

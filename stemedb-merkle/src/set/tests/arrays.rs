@@ -89,17 +89,23 @@ impl IdArrays for VecDelta {
 }
 
 impl DeltaArrays for VecDelta {
-    fn block(
+    fn block(&self, key: BlockKey) -> Result<Option<usize>, MappedSetError> {
+        Ok(self.blocks.binary_search_by_key(&key, |block| block.0).ok())
+    }
+    fn block_hashes(
         &self,
         key: BlockKey,
+        number: usize,
+        first: usize,
         into: &mut [Hash],
-    ) -> Result<Option<BlockState>, MappedSetError> {
-        let found = self.blocks.binary_search_by_key(&key, |block| block.0).ok();
-        let Some((_, occupied, many, hashes)) = found.map(|at| &self.blocks[at]) else {
-            return Ok(None);
-        };
-        into.copy_from_slice(hashes);
-        Ok(Some(BlockState { occupied: *occupied, many: *many }))
+    ) -> Result<(), MappedSetError> {
+        let (name, _, _, hashes) = &self.blocks[number];
+        assert_eq!(*name, key);
+        copy(hashes, first, into)
+    }
+    fn block_state(&self, number: usize) -> Result<BlockState, MappedSetError> {
+        let (_, occupied, many, _) = self.blocks[number];
+        Ok(BlockState { occupied, many })
     }
 }
 

@@ -93,13 +93,22 @@ impl IdArrays for DamagedDelta {
 }
 
 impl DeltaArrays for DamagedDelta {
-    fn block(
+    fn block(&self, key: BlockKey) -> Result<Option<usize>, MappedSetError> {
+        self.1.refuse(key.depth > 0 && self.1.prefixes.contains(&key.prefix))?;
+        self.0.block(key)
+    }
+    fn block_hashes(
         &self,
         key: BlockKey,
+        number: usize,
+        first: usize,
         into: &mut [Hash],
-    ) -> Result<Option<BlockState>, MappedSetError> {
-        self.1.refuse(key.depth > 0 && self.1.prefixes.contains(&key.prefix))?;
-        self.0.block(key, into)
+    ) -> Result<(), MappedSetError> {
+        self.1.check(&self.1.hashes, first, into.len())?;
+        self.0.block_hashes(key, number, first, into)
+    }
+    fn block_state(&self, number: usize) -> Result<BlockState, MappedSetError> {
+        self.0.block_state(number)
     }
 }
 
