@@ -227,8 +227,8 @@ impl DiskFile for Opened {
         Ok(len)
     }
 
-    /// Of a file that is as it is in the directory. Nobody writes to a sealed segment, which alone is
-    /// read so.
+    /// Of a file that is as it is in the directory. Nobody writes to a sealed segment, which alone
+    /// is read so.
     fn map(&self) -> Option<Arc<dyn Bytes>> {
         self.base.as_ref().filter(|_| self.file.is_unchanged())?.map()
     }

@@ -41,8 +41,8 @@ impl Mapped {
         Some(Arc::new(Self { guarded, map }))
     }
 
-    /// As [`new`](Self::new), to be read here and there: a page that is not in memory is read alone,
-    /// and not with many others around it.
+    /// As [`new`](Self::new), to be read here and there: a page that is not in memory is read
+    /// alone, and not with many others around it.
     pub(super) fn for_random_reads(file: &File) -> Option<Arc<Self>> {
         let mapped = Self::new(file)?;
         // A hint, which a system may ignore.

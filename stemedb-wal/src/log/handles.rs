@@ -1,7 +1,8 @@
 //! Files of sealed segments, of which a bounded number is open at a time.
 //!
-//! A log of a terabyte has 16,000 segments, and a process may have some 1,000 files open. A file that
-//! records are read from is mapped as long as it is open, so that there are no more maps than files.
+//! A log of a terabyte has 16,000 segments, and a process may have some 1,000 files open. A file
+//! that records are read from is mapped as long as it is open, so that there are no more maps than
+//! files.
 
 use std::{
     collections::VecDeque,

@@ -584,3 +584,15 @@ fn hole(lost: &Head, salt: crate::checksum::Salt, position: u64) -> Vec<u8> {
     bytes.extend_from_slice(&zeros);
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::put_between;
+
+    #[test]
+    fn what_is_found_late_goes_where_it_belongs() {
+        let mut items = vec![10, 20, 30];
+        put_between(&mut items, vec![(0, 1), (0, 2), (2, 21), (3, 31)]);
+        assert_eq!(items, [1, 2, 10, 20, 21, 30, 31]);
+    }
+}

@@ -8,7 +8,7 @@ use stemedb_merkle::{LogIndex, Timestamp};
 use stemedb_simdisk::FaultyDisk;
 use stemedb_wal::{
     disk::{Disk, FileDisk, MemoryDisk},
-    error::{AppendError, ReadError},
+    error::{AppendError, DamageKind, ReadError},
     log::{Log, LogOptions, NewRecord, Origin, Spares, durable_extent},
 };
 
@@ -174,4 +174,30 @@ fn the_durable_extent_of_a_damaged_segment_is_none() {
     disk.flip_bit(name, head * 8).unwrap();
     disk.flip_bit(name, (placed[4].position.get() + 8) * 8).unwrap();
     assert_eq!(extent().unwrap().unwrap().next_index, LogIndex(4));
+}
+
+/// Bodies are hashed many at once: each that has another id is told in its place.
+#[test]
+fn bodies_of_other_ids_are_told_each_in_its_place() {
+    let options = LogOptions::default().spares(Spares::None);
+    let mut harness = LogHarness::new(Arc::new(MemoryDisk::new()), options);
+    let log = harness.log_mut();
+    for n in 0..600_u64 {
+        let body = body_of(n, 40);
+        let id = if n % 100 == 7 { id_of(&n.to_le_bytes()) } else { id_of(&body) };
+        let record = NewRecord { id, body: &body, heals: None };
+        log.write(&[record], Timestamp::from_ntp64(7), &mut Vec::new()).unwrap();
+    }
+    log.sync().unwrap();
+    log.publish();
+    for sealed in [false, true] {
+        if sealed {
+            harness.log_mut().seal_open().unwrap();
+        }
+        let hash = |body: &[u8]| id_of(body);
+        let found = harness.log().reader().check(Some(&hash), LogIndex(0), &mut |_| {}).unwrap();
+        let told: Vec<_> = found.iter().map(|damage| (damage.index.get(), damage.what)).collect();
+        let expected: Vec<_> = (0..6).map(|n| (100 * n + 7, DamageKind::Id)).collect();
+        assert_eq!(told, expected, "{sealed}");
+    }
 }

@@ -150,7 +150,9 @@ fn both_tell_the_same(seed: u64, change: impl Fn(&fs::File, u64)) -> usize {
     assert!(entries == logs[1].model());
     let readers = [logs[0].log().reader(), logs[1].log().reader()];
     // With this all sealed segments are mapped.
-    readers.iter().for_each(|reader| check_whole(reader, entries));
+    for reader in &readers {
+        check_whole(reader, entries);
+    }
     let mut sealed = segments(dirs[0].path());
     sealed.pop();
     let len = |path: &std::path::PathBuf| fs::metadata(path).unwrap().len();
@@ -183,7 +185,9 @@ fn both_tell_the_same(seed: u64, change: impl Fn(&fs::File, u64)) -> usize {
         let path = dir.path().join(&name);
         fs::OpenOptions::new().write(true).open(path).unwrap().write_all_at(kept, 0).unwrap();
     }
-    readers.iter().for_each(|reader| check_whole(reader, entries));
+    for reader in &readers {
+        check_whole(reader, entries);
+    }
     failed
 }
 
