@@ -1,5 +1,5 @@
-//! Threads for what sessions compute, of lower priority than those that appends and calls of
-//! clients wait for.
+//! Threads for what sessions compute, of the lowest priority: appends and calls of clients wait for
+//! others.
 //!
 //! A session makes and checks hashes for as long as it runs, and a machine of two cores has no
 //! other core to spare: what becomes ready meanwhile must not wait until a thread of a session has
@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use stemedb_wal::background::lower_priority;
+use stemedb_wal::background::lowest_priority;
 use tokio::{sync::oneshot, task::spawn_blocking};
 
 /// Threads at most: some of the work reads from a disk or an archive, and what waits for that must
@@ -105,7 +105,7 @@ impl Threads {
     }
 
     fn serve(&self) {
-        lower_priority();
+        lowest_priority();
         let mut state = self.state();
         loop {
             if let Some(work) = state.work.pop_front() {
@@ -153,7 +153,7 @@ mod tests {
     #[tokio::test]
     async fn sessions_give_way_to_everything_else() {
         let (here, there) = (nice(), compute(nice).await);
-        assert!(there >= 5 && there >= here, "{here} {there}");
+        assert_eq!(there, 19, "{here}");
         assert_eq!(nice(), here);
     }
 

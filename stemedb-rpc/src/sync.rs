@@ -300,10 +300,14 @@ impl<'a> Driver<'a> {
             Output::Read(Read { number, ids, bytes_aim }) => {
                 self.work(move |host| Some(Event::Read(number, host.bodies(&ids, bytes_aim))));
             }
-            Output::Pin { symbols } => self.work(move |host| {
-                let pin = if symbols { host.pin() } else { host.pin_without_symbols() };
-                pin.ok().map(|pin| Event::Pinned(Box::new(pin)))
-            }),
+            Output::Pin { symbols } => {
+                let host = self.host.clone();
+                // Others wait for the trees that it folds.
+                self.works.spawn_blocking(move || {
+                    let pin = if symbols { host.pin() } else { host.pin_without_symbols() };
+                    pin.ok().map(|pin| Event::Pinned(Box::new(pin)))
+                });
+            }
             Output::Done(_) => {}
         }
     }

@@ -13,7 +13,7 @@ pub(super) async fn for_peer<T: Send + 'static>(
 }
 
 /// Does what may read from a disk.
-async fn off_thread<T: Send + 'static>(
+pub(super) async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Status> {
     spawn_blocking(work).await.map_err(|_| Reason::Failed.into())

@@ -10,7 +10,7 @@ use prost::Message;
 use stemedb_sync::{
     MemoryBudget,
     memory::Exhausted,
-    message::{Answer, Echo, Request, Response},
+    message::{Answer, Ask, Echo, Request, Response},
     responder::Reply as Answered,
 };
 use tokio::sync::Semaphore;
@@ -18,7 +18,7 @@ use tonic::{Request as Call, Response as Reply, Status, Streaming};
 
 use super::{
     answers::{Answering, Answers, answers},
-    blocking::for_peer,
+    blocking::{for_peer, off_thread},
     connection::Caller,
     gate::CallPermit,
     push::{self, Pushes},
@@ -46,6 +46,7 @@ impl ReplicationService {
     /// Answers a request that has at most one answer.
     async fn answer(&self, request: Request, from: IpAddr) -> Result<Option<Response>, Status> {
         let responder = Arc::clone(&self.responder);
+        fold(&responder, &request).await?;
         let answered = for_peer(move || responder.answer(request, from)).await?;
         match answered.map_err(refusal_status)? {
             Answered::Answer(response) => Ok(Some(response)),
@@ -97,6 +98,7 @@ impl ReplicationService {
         Ok(answers(permit, time_max, move |answering| async move {
             let answered = async {
                 let asked = Arc::clone(&responder);
+                fold(&asked, &request).await?;
                 let answered = for_peer(move || asked.answer(request, from)).await?;
                 let (mut one, mut stream) = match answered.map_err(refusal_status)? {
                     Answered::Answer(answer) => (Some(Ok(answer)), None),
@@ -117,6 +119,17 @@ impl ReplicationService {
             }
         }))
     }
+}
+
+/// Folds what was appended last into the trees, if a request needs all of it there. Others wait for
+/// them as well, so that no thread that gives way must do it.
+async fn fold(responder: &Arc<ResponderService>, request: &Request) -> Result<(), Status> {
+    if !matches!(request.ask, Ask::Hello(_) | Ask::Finish(_)) {
+        return Ok(());
+    }
+    let responder = Arc::clone(responder);
+    // What goes wrong is told by the answer.
+    off_thread(move || drop(responder.store().store().head())).await
 }
 
 /// Sends messages. Each is made once there is room for it: waiting for the initiator takes no

@@ -3,6 +3,7 @@
 #![expect(clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use crate::model::{Opened, Peer, Store, config};
 use stemedb_sync::{
@@ -73,6 +74,8 @@ fn no_address_takes_sessions_from_another() {
     assert!(goes_on(&mut peer, &honest, 3));
     // Another honest one finds room, and old sessions of each give way to its own.
     for _ in 0..2 * limits.sessions_per_peer_max {
+        // Of sessions of one moment their ids decide which is the oldest.
+        peer.now += Duration::from_millis(1);
         open(&mut peer, &one, 1, [1; 16]).unwrap();
         open(&mut peer, &one, 3, [3; 16]).unwrap();
     }
