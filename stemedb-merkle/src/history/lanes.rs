@@ -1,8 +1,8 @@
 //! Many leaves and nodes of the history tree side by side in SIMD lanes.
 //!
-//! Nodes of one level, and leaves, do not depend on each other: with AVX-512, sixteen of them take
-//! as long as seven one after the other by the processor's SHA instructions, each of which waits
-//! for the one before. Elsewhere they are made one after the other. Tested against
+//! Nodes of one level, and leaves, do not depend on each other: one after the other they would wait
+//! for each other all the same, as each round of SHA-256 needs the one before. With AVX-512 sixteen
+//! are made at once; elsewhere they are made one after the other. Tested against
 //! [`node_hash`] and [`leaf_hash`](super::leaf_hash) bit for bit.
 
 #[cfg(target_arch = "x86_64")]
@@ -170,7 +170,7 @@ mod simd {
             #[expect(clippy::cast_possible_truncation, reason = "below 64")]
             {
                 // Within each 16 bytes.
-                places[place] = (place % 16 ^ 3) as u8;
+                places[place] = ((place % 16) ^ 3) as u8;
             }
             place += 1;
         }
@@ -190,17 +190,18 @@ mod simd {
         #[inline(always)]
         fn with_simd<S: Simd>(self, _: S) {
             let Self { v4, input, now } = self;
-            let mut inputs = [[[0; BLOCK_LEN]; B]; LANES];
-            for (at, blocks) in inputs.iter_mut().enumerate().take(now.len()) {
-                *blocks = input(at);
+            let mut blocks = [[[0; BLOCK_LEN]; LANES]; B];
+            for lane in 0..now.len() {
+                for (lanes, block) in blocks.iter_mut().zip(input(lane)) {
+                    lanes[lane] = block;
+                }
             }
             let mut state = [v4.splat_u32x16(0); 8];
             for i in 0..8 {
                 state[i] = v4.splat_u32x16(INITIAL_STATE[i]);
             }
-            for block in 0..B {
-                let mut words =
-                    load(v4, 4, |lane, chunk| inputs[lane][block].as_chunks::<16>().0[chunk]);
+            for lanes in &blocks {
+                let mut words = load(v4, 4, |lane, chunk| lanes[lane].as_chunks::<16>().0[chunk]);
                 for word in &mut words {
                     *word = swapped(v4, *word);
                 }

@@ -140,7 +140,8 @@ impl History {
             // A run goes to the end of a tile, so that tiles come in the order in which leaves
             // complete them.
             let held = self.size().0 % TILE_WIDTH as u64;
-            let room = (TILE_WIDTH as u64 - held) as usize;
+            let room = usize::try_from(TILE_WIDTH as u64 - held)
+                .unwrap_or_else(|_| internal_error("room under a tile"));
             run.clear();
             run.extend(leaves.by_ref().take(room));
             if run.is_empty() {

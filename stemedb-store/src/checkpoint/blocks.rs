@@ -194,7 +194,8 @@ impl BlockFile {
         let mut bytes = vec![0; BLOCKS_AT_ONCE * BLOCK_LEN];
         for first in (0..read.crcs.len()).step_by(BLOCKS_AT_ONCE) {
             let offset = first * BLOCK_LEN;
-            let (bytes, _) = bytes.split_at_mut((read.len - offset).min(bytes.len()));
+            let len = (read.len - offset).min(BLOCKS_AT_ONCE * BLOCK_LEN);
+            let (bytes, _) = bytes.split_at_mut(len);
             let is_read = read.bytes.read_at(bytes, HEADER_LEN + offset).is_ok();
             for (block, bytes) in (first..).zip(bytes.chunks(BLOCK_LEN)) {
                 if !is_read || read.crcs.get(block) != Some(&crc32fast::hash(bytes)) {

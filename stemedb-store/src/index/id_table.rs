@@ -102,7 +102,7 @@ impl IdTable {
     /// table takes over a smaller one front to back.
     fn home(&self, hash: u64) -> usize {
         let bits = self.slots.len().trailing_zeros();
-        (hash >> (32 - bits)) as usize
+        usize::try_from(hash >> (32 - bits)).unwrap_or_else(|_| no_place(usize::MAX))
     }
 
     fn put(&mut self, place: usize, hash: u64, number: usize) {

@@ -269,7 +269,8 @@ mod tests {
                         recent.claim(asked, &mut claims);
                         let mut new: Vec<Hash> = Vec::new();
                         for (id, claim) in ids.iter().zip(&claims) {
-                            let expected = match (written.get(id), new.iter().position(|n| n == id)) {
+                            let same = new.iter().position(|new| new == id);
+                            let expected = match (written.get(id), same) {
                                 (Some(position), _) => Claim::Held(*position),
                                 (None, Some(number)) => Claim::Same(number),
                                 (None, None) => {

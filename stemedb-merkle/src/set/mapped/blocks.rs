@@ -11,8 +11,8 @@ use crate::{hash::EMPTY, id::Hash};
 /// Number of hashes beside a path that are prefetched: those above are shared by many paths.
 const PREFETCHED_LEVELS: usize = 3;
 
-/// The hashes of a mapped set, read one by one. Where the last block is is kept, since finding it in
-/// deltas is a search.
+/// The hashes of a mapped set, read one by one. The place of the last block is kept, since finding
+/// it in deltas is a search.
 #[derive(Debug)]
 pub(crate) struct Blocks<'a> {
     mapped: &'a MappedSet,
