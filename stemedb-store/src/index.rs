@@ -153,11 +153,18 @@ impl Index {
     /// The positions of bodies that are published, in the order of the ids.
     pub(crate) fn positions(&self, ids: &[Hash]) -> Result<Vec<Option<u64>>, TreeFailure> {
         self.ask(|| {
+            // In this order: a record is forgotten only after it is in the tree.
             let mut positions: Vec<Option<u64>> = {
                 let recent = self.recent();
                 ids.iter().map(|id| recent.position(id)).collect()
             };
-            self.folded_positions(ids, &mut positions)?;
+            let missing = || positions.iter().zip(ids).filter(|(position, _)| position.is_none());
+            let absent_from = Absent::default();
+            let asked: Vec<_> = missing().map(|(_, &id)| Asked { id, absent_from }).collect();
+            let mut folded = self.folded_positions(&asked)?.into_iter();
+            for position in positions.iter_mut().filter(|position| position.is_none()) {
+                *position = folded.next().flatten();
+            }
             Ok(positions)
         })
     }

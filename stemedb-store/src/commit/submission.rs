@@ -103,11 +103,10 @@ impl<'a> Submission<'a> {
         self.priority
     }
 
-    /// Makes room for so many bodies, of so many bytes together.
-    pub(crate) fn reserve(&mut self, records: usize, bytes: usize) {
-        self.ids.reserve(records);
-        self.ends.reserve(records);
-        self.bytes.to_mut().reserve(bytes);
+    /// No bodies yet; so many are copied into this.
+    pub(crate) fn in_buffer(bytes: Buffer, records: usize) -> Self {
+        let (ids, ends) = (Vec::with_capacity(records), Vec::with_capacity(records));
+        Self { ids, ends, bytes: Bytes::Copied(bytes), ..Self::default() }
     }
 
     /// Adds a body, whose id is known.

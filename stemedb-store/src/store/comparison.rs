@@ -139,7 +139,7 @@ impl Store {
             if piece.len() == 0 {
                 // As long as the first one, about.
                 let bytes = (body.len() * PEER_PIECE_RECORDS).clamp(body.len(), PEER_PIECE_LEN);
-                piece.reserve(PEER_PIECE_RECORDS, bytes);
+                piece = Submission::in_buffer(self.writer.buffer(bytes), PEER_PIECE_RECORDS);
             }
             piece.push(id, body);
         }
