@@ -74,7 +74,7 @@ fn pick(random: &mut Random, ids: &[AssertionId]) -> Vec<AssertionId> {
 
 /// A store whose ids are in the checkpoint, in the trees, and in neither yet.
 fn fill(store: &Store) -> Vec<AssertionId> {
-    let body = |n: u64| noise(n, if n % 97 == 0 { 20_000 } else { (n % 400) as usize });
+    let body = |n: u64| noise(n, if n.is_multiple_of(97) { 20_000 } else { (n % 400) as usize });
     let mut ids = Vec::new();
     for part in [0..1500, 1500..2500, 2500..3000] {
         // A batch lies in one segment, however long it gets.
@@ -290,7 +290,7 @@ fn a_watch_tells_all_before_damage() {
     let options = Options::default().threads(false).segment_len(1 << 20);
     let store = Store::open_on(Arc::new(disk.clone()), ENVIRONMENT, options).unwrap();
     let receipts = store.append_batch((0..300).map(|n| noise(n, 250))).unwrap();
-    let name = disk.list().unwrap().into_iter().find(|name| name.ends_with(".log")).unwrap();
+    let name = disk.list().unwrap().into_iter().find(|name| name.starts_with("segment-")).unwrap();
     disk.flip_bit(&name, 8 * (receipts[200].position.get() + 30)).unwrap();
     let watch = store.watch(LogIndex(10));
     let told: Vec<_> = watch.map(|entry| entry.map(|entry| entry.index.get()).ok()).collect();
