@@ -57,8 +57,8 @@ enum Command {
     Run(RunArguments),
     /// Lists the measures.
     List,
-    /// Opens a store, waits until it is idle, and prints what of it is resident in memory, in bytes:
-    /// of the heap, and of mapped files.
+    /// Opens a store, waits until it is idle, and prints how many bytes of its heap and of mapped
+    /// files are resident in memory.
     #[command(hide = true)]
     Idle { dir: PathBuf },
 }

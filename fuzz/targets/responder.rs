@@ -223,8 +223,11 @@ impl Asking {
                 Ask::Push(Push { part, bytes, last })
             }
             10 => {
-                let set = SetHead { count: script.number(), root: [script.byte(); 32] };
-                Ask::Finish(Finish { set: (script.below(2) == 0).then_some(set) })
+                let mut set = || {
+                    let set = SetHead { count: script.number(), root: [script.byte(); 32] };
+                    (script.below(2) == 0).then_some(set)
+                };
+                Ask::Finish(Finish { set: set(), now: set() })
             }
             11 => Ask::Leave,
             _ => {
