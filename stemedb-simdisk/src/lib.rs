@@ -150,6 +150,11 @@ impl FaultyDisk {
         self.state().reads.range(lens).map(|(_, count)| count).sum()
     }
 
+    /// How many bytes these reads asked for together.
+    pub fn bytes_of_reads(&self, lens: Range<usize>) -> u64 {
+        self.state().reads.range(lens).map(|(&len, count)| len as u64 * count).sum()
+    }
+
     /// How many operations of these have been asked for.
     pub fn operations(&self, target: Target) -> u64 {
         let state = self.state();

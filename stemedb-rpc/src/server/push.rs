@@ -149,11 +149,11 @@ impl Push {
                 sleep(time).await;
             }
             let thread = threads.acquire_owned().await.map_err(|_| Reason::Failed)?;
-            let taker = Arc::clone(&responder);
+            let receiving = Arc::clone(&responder);
             let taken = for_peer(move || {
                 let parts = parts.into_iter().map(Request::try_from);
                 let parts = parts.collect::<Result<_, _>>().map_err(malformed)?;
-                taker.take(parts, from).map_err(refusal_status)
+                receiving.take(parts, from).map_err(refusal_status)
             });
             let taken = taken.await??;
             let appended = spawn_blocking(move || {

@@ -142,6 +142,11 @@ impl TestStore {
         usize::try_from(self.disk.reads_of(len - 1024..len + 1)).unwrap()
     }
 
+    /// How many bytes were read in blocks of some hundred KiB.
+    pub(crate) fn bytes_in_blocks(&self) -> usize {
+        usize::try_from(self.disk.bytes_of_reads(100 << 10..usize::MAX)).unwrap()
+    }
+
     pub(crate) fn syncs(&self) -> usize {
         self.seen.syncs.load(Ordering::Relaxed)
     }

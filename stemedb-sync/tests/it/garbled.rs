@@ -45,8 +45,11 @@ fn flip_request(request: &mut Request, random: &mut Random) -> bool {
             return true;
         }
         Ask::Finish(finish) => {
-            let one = if random.next() % 2 == 0 { &mut finish.set } else { &mut finish.now };
-            one.iter_mut().for_each(|set| set.count ^= 1);
+            let first = random.next().is_multiple_of(2);
+            let one = if first { &mut finish.set } else { &mut finish.now };
+            if let Some(set) = one {
+                set.count ^= 1;
+            }
             return one.is_some();
         }
         Ask::Hello(_) | Ask::Leave => return false,
