@@ -142,11 +142,8 @@ mod tests {
     use super::*;
 
     #[cfg(target_os = "linux")]
-    fn nice() -> i64 {
-        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
-        // The name, in brackets, may have anything in it.
-        let fields = stat.rsplit_once(')').unwrap().1;
-        fields.split_whitespace().nth(16).unwrap().parse().unwrap()
+    fn nice() -> i32 {
+        rustix::process::getpriority_process(None).unwrap()
     }
 
     #[cfg(target_os = "linux")]

@@ -74,6 +74,8 @@ pub(crate) struct CommitOptions {
     pub(crate) queue_bytes_max: usize,
     /// After so long without work, a durable mark is written. Default 100 ms.
     pub(crate) idle_after: Duration,
+    /// A clock that never goes back. Default: one that stands.
+    pub(crate) uptime: fn() -> Duration,
 }
 
 impl Default for CommitOptions {
@@ -82,6 +84,7 @@ impl Default for CommitOptions {
             queue_records_max: 1 << 16,
             queue_bytes_max: 64 << 20,
             idle_after: Duration::from_millis(100),
+            uptime: || Duration::ZERO,
         }
     }
 }

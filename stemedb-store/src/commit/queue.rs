@@ -104,6 +104,8 @@ struct State {
     own_active: u32,
     /// Lone appends of the program that went before what waits of peers.
     alone: u32,
+    /// Commits that are not to wait for others to come back: the processors are busy.
+    hurried: u32,
     closed: bool,
     writer_waits: bool,
     /// It waits for work and for nothing else.
@@ -160,11 +162,19 @@ pub(crate) struct Queue {
     state: Mutex<State>,
     work: Condvar,
     room: Condvar,
+    uptime: fn() -> Duration,
 }
 
 /// How often the writer looks for new requests before it sleeps, after it has acknowledged several:
 /// waking it up again costs more than their appenders take to come back.
 const SPIN_LIMIT: u32 = 100;
+
+/// After the processor was given away and came back late, so many commits don't look for more
+/// requests: where others compute, a look can take as long as ten syncs.
+pub(super) const HURRIED_COMMITS: u32 = 256;
+
+/// So long takes a look where nobody else wants the processor, and no longer.
+const LOOK_TIME_MAX: Duration = Duration::from_micros(200);
 
 /// What ended the wait of the writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,11 +192,13 @@ pub(crate) enum Waited {
 impl Queue {
     pub(crate) fn new(options: &CommitOptions) -> Self {
         Self {
+            uptime: options.uptime,
             state: Mutex::new(State {
                 own: Class::new(options.queue_records_max, options.queue_bytes_max),
                 peer: Class::new(options.queue_records_max, PEER_BYTES_MAX),
                 own_active: 0,
                 alone: 0,
+                hurried: 0,
                 closed: false,
                 writer_waits: false,
                 without_timer: false,
@@ -278,16 +290,17 @@ impl Queue {
     /// that, a few early ones would get a sync of their own, and all others wait for two.
     pub(crate) fn wait(&self, expected: usize, idle_after: Option<Duration>) -> Waited {
         let mut state = self.state();
+        let expected = if state.hurried > 0 { 0 } else { expected };
+        state.hurried = state.hurried.saturating_sub(1);
         let mut looks = if expected > 1 { SPIN_LIMIT } else { 0 };
         while state.is_empty() {
             if state.closed {
                 return Waited::Closed;
             }
             if looks > 0 {
-                looks -= 1;
-                drop(state);
-                thread::yield_now();
-                state = self.state();
+                let soon;
+                (state, soon) = self.look(state);
+                looks = if soon { looks - 1 } else { 0 };
                 continue;
             }
             state.writer_waits = true;
@@ -380,15 +393,29 @@ impl Queue {
     ) -> MutexGuard<'a, State> {
         const LOOKS_WITHOUT_NEWS_MAX: u32 = 100;
         let mut looks = 0;
-        while state.own.requests.len() < expected && looks < LOOKS_WITHOUT_NEWS_MAX && !state.closed
+        while state.own.requests.len() < expected
+            && looks < LOOKS_WITHOUT_NEWS_MAX
+            && !state.closed
+            && state.hurried == 0
         {
             let before = state.own.requests.len();
-            drop(state);
-            thread::yield_now();
-            state = self.state();
+            (state, _) = self.look(state);
             looks = if state.own.requests.len() > before { 0 } else { looks + 1 };
         }
         state
+    }
+
+    /// Lets appenders go on for a moment; whether that was short.
+    fn look<'a>(&'a self, state: MutexGuard<'a, State>) -> (MutexGuard<'a, State>, bool) {
+        drop(state);
+        let before = (self.uptime)();
+        thread::yield_now();
+        let soon = (self.uptime)() <= before + LOOK_TIME_MAX;
+        let mut state = self.state();
+        if !soon {
+            state.hurried = HURRIED_COMMITS;
+        }
+        (state, soon)
     }
 
     fn push(&self, mut state: MutexGuard<'_, State>, request: Request) {

@@ -4,7 +4,7 @@ use std::{
     io,
     sync::{
         Arc, Condvar, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
     thread,
@@ -22,8 +22,8 @@ use stemedb_wal::{
 use super::{
     CommitOptions, Committer, Held, Pending, Priority, Submission, Verified, Verify,
     queue::{
-        ALONE_MAX, Admission, OWN_ACTIVE_COMMITS, OWN_COMMIT_LEN_MAX, PEER_BYTES_MAX,
-        PEER_COMMIT_LEN_MAX, Queue, Request,
+        ALONE_MAX, Admission, HURRIED_COMMITS, OWN_ACTIVE_COMMITS, OWN_COMMIT_LEN_MAX,
+        PEER_BYTES_MAX, PEER_COMMIT_LEN_MAX, Queue, Request, Waited,
     },
     slot,
 };
@@ -652,4 +652,21 @@ fn bodies_of_peers_give_way() {
     assert!(matches!(refused, Admission::Full(..)));
     push(Priority::Own);
     assert_eq!(take(), (1, 1));
+}
+
+/// Where others compute, the writer does not wait for those whom it told to come back.
+#[test]
+fn a_look_that_takes_long_is_the_last_for_some_commits() {
+    // The clock is read before each look and after it.
+    static READ: AtomicU32 = AtomicU32::new(0);
+    let uptime = || Duration::from_millis(READ.fetch_add(1, Ordering::Relaxed).into());
+    let queue = Queue::new(&CommitOptions { uptime, ..CommitOptions::default() });
+    for commit in 0..=HURRIED_COMMITS + 1 {
+        let bodies = Submission::one([0; 32], vec![0; 8]);
+        queue.push_waiting(Request::Append(bodies, slot::pair().0));
+        assert_eq!(queue.wait(64, None), Waited::Work);
+        let looks = 1 + u32::from(commit > HURRIED_COMMITS);
+        assert_eq!(READ.load(Ordering::Relaxed), 2 * looks, "commit {commit}");
+        queue.take(&mut VecDeque::new());
+    }
 }

@@ -30,8 +30,14 @@ use stemedb_wal::{
 };
 
 use super::{
-    Shared, Store, background::Background, heal::Healer, mark::Marker, occupied::occupants,
-    overlay::Overlay, system::ENVIRONMENT, watch::Followed,
+    Shared, Store,
+    background::Background,
+    heal::Healer,
+    mark::Marker,
+    occupied::occupants,
+    overlay::Overlay,
+    system::{ENVIRONMENT, uptime},
+    watch::Followed,
 };
 use crate::{
     error::{OpenError, dir_of},
@@ -341,6 +347,7 @@ fn start(
         let commit = CommitOptions {
             queue_records_max: options.queue_records_max,
             queue_bytes_max: options.queue_bytes_max,
+            uptime,
             ..CommitOptions::default()
         };
         Committer::start(log, index, verify, clock, &commit).map_err(OpenError::Thread)
