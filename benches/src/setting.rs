@@ -50,7 +50,7 @@ impl Setting {
             let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
             Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
         });
-        // What can't be told is not there.
+        // Memory of an unknown size counts as none.
         if fs2::available_space(&self.dir).is_ok_and(|free| free < disk) {
             return Some("disk");
         }

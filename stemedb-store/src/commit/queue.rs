@@ -104,8 +104,8 @@ struct State {
     own_active: u32,
     /// Lone appends of the program that went before what waits of peers.
     alone: u32,
-    /// Commits that are not to wait for others to come back: the processors are busy.
-    hurried: u32,
+    /// How many commits still take what is queued without gathering: the processors are busy.
+    ungathered: u32,
     closed: bool,
     writer_waits: bool,
     /// It waits for work and for nothing else.
@@ -169,12 +169,12 @@ pub(crate) struct Queue {
 /// waking it up again costs more than their appenders take to come back.
 const SPIN_LIMIT: u32 = 100;
 
-/// After the processor was given away and came back late, so many commits don't look for more
-/// requests: where others compute, a look can take as long as ten syncs.
-pub(super) const HURRIED_COMMITS: u32 = 256;
+/// Number of commits without gathering after a yield that took longer than [`YIELD_TIME_MAX`]: on
+/// busy processors a yield can take as long as ten syncs.
+pub(super) const UNGATHERED_COMMITS: u32 = 256;
 
-/// So long takes a look where nobody else wants the processor, and no longer.
-const LOOK_TIME_MAX: Duration = Duration::from_micros(200);
+/// The longest that a yield takes on an idle processor.
+const YIELD_TIME_MAX: Duration = Duration::from_micros(200);
 
 /// What ended the wait of the writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,7 +198,7 @@ impl Queue {
                 peer: Class::new(options.queue_records_max, PEER_BYTES_MAX),
                 own_active: 0,
                 alone: 0,
-                hurried: 0,
+                ungathered: 0,
                 closed: false,
                 writer_waits: false,
                 without_timer: false,
@@ -290,8 +290,8 @@ impl Queue {
     /// that, a few early ones would get a sync of their own, and all others wait for two.
     pub(crate) fn wait(&self, expected: usize, idle_after: Option<Duration>) -> Waited {
         let mut state = self.state();
-        let expected = if state.hurried > 0 { 0 } else { expected };
-        state.hurried = state.hurried.saturating_sub(1);
+        let expected = if state.ungathered > 0 { 0 } else { expected };
+        state.ungathered = state.ungathered.saturating_sub(1);
         let mut looks = if expected > 1 { SPIN_LIMIT } else { 0 };
         while state.is_empty() {
             if state.closed {
@@ -299,7 +299,7 @@ impl Queue {
             }
             if looks > 0 {
                 let soon;
-                (state, soon) = self.look(state);
+                (state, soon) = self.yield_to_appenders(state);
                 looks = if soon { looks - 1 } else { 0 };
                 continue;
             }
@@ -396,24 +396,27 @@ impl Queue {
         while state.own.requests.len() < expected
             && looks < LOOKS_WITHOUT_NEWS_MAX
             && !state.closed
-            && state.hurried == 0
+            && state.ungathered == 0
         {
             let before = state.own.requests.len();
-            (state, _) = self.look(state);
+            (state, _) = self.yield_to_appenders(state);
             looks = if state.own.requests.len() > before { 0 } else { looks + 1 };
         }
         state
     }
 
-    /// Lets appenders go on for a moment; whether that was short.
-    fn look<'a>(&'a self, state: MutexGuard<'a, State>) -> (MutexGuard<'a, State>, bool) {
+    /// Yields the processor to appenders; whether it was back soon.
+    fn yield_to_appenders<'a>(
+        &'a self,
+        state: MutexGuard<'a, State>,
+    ) -> (MutexGuard<'a, State>, bool) {
         drop(state);
         let before = (self.uptime)();
         thread::yield_now();
-        let soon = (self.uptime)() <= before + LOOK_TIME_MAX;
+        let soon = (self.uptime)() <= before + YIELD_TIME_MAX;
         let mut state = self.state();
         if !soon {
-            state.hurried = HURRIED_COMMITS;
+            state.ungathered = UNGATHERED_COMMITS;
         }
         (state, soon)
     }

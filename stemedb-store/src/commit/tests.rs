@@ -22,8 +22,8 @@ use stemedb_wal::{
 use super::{
     CommitOptions, Committer, Held, Pending, Priority, Submission, Verified, Verify,
     queue::{
-        ALONE_MAX, Admission, HURRIED_COMMITS, OWN_ACTIVE_COMMITS, OWN_COMMIT_LEN_MAX,
-        PEER_BYTES_MAX, PEER_COMMIT_LEN_MAX, Queue, Request, Waited,
+        ALONE_MAX, Admission, OWN_ACTIVE_COMMITS, OWN_COMMIT_LEN_MAX, PEER_BYTES_MAX,
+        PEER_COMMIT_LEN_MAX, Queue, Request, UNGATHERED_COMMITS, Waited,
     },
     slot,
 };
@@ -654,19 +654,19 @@ fn bodies_of_peers_give_way() {
     assert_eq!(take(), (1, 1));
 }
 
-/// Where others compute, the writer does not wait for those whom it told to come back.
+/// On busy processors a commit does not gather.
 #[test]
-fn a_look_that_takes_long_is_the_last_for_some_commits() {
-    // The clock is read before each look and after it.
+fn a_slow_yield_is_the_last_for_some_commits() {
+    // The clock is read before each yield and after it.
     static READ: AtomicU32 = AtomicU32::new(0);
     let uptime = || Duration::from_millis(READ.fetch_add(1, Ordering::Relaxed).into());
     let queue = Queue::new(&CommitOptions { uptime, ..CommitOptions::default() });
-    for commit in 0..=HURRIED_COMMITS + 1 {
+    for commit in 0..=UNGATHERED_COMMITS + 1 {
         let bodies = Submission::one([0; 32], vec![0; 8]);
         queue.push_waiting(Request::Append(bodies, slot::pair().0));
         assert_eq!(queue.wait(64, None), Waited::Work);
-        let looks = 1 + u32::from(commit > HURRIED_COMMITS);
-        assert_eq!(READ.load(Ordering::Relaxed), 2 * looks, "commit {commit}");
+        let yields = 1 + u32::from(commit > UNGATHERED_COMMITS);
+        assert_eq!(READ.load(Ordering::Relaxed), 2 * yields, "commit {commit}");
         queue.take(&mut VecDeque::new());
     }
 }

@@ -191,7 +191,7 @@ impl Healer {
         self.disk.available().is_ok_and(|available| available >= needed)
     }
 
-    /// Whether the history tree has this entry; `None` if that can't be told. `sibling` keeps what
+    /// Whether the history tree has this entry; `None` if that is unknown. `sibling` keeps what
     /// was found out about the leaf beside it.
     fn is_entry(
         &self,

@@ -272,19 +272,27 @@ mod tests {
         matches!(file, SegmentBytes::Sealed(file) if file.slot.read().unwrap().is_some())
     }
 
+    /// Files, each with its own name in it.
+    fn files_of_their_names(
+        count: usize,
+        disk: &dyn Disk,
+        handles: &Arc<Handles>,
+    ) -> Vec<SegmentBytes> {
+        let file = |n| {
+            let name = format!("file-{n}");
+            let file = disk.create(&name).unwrap();
+            file.write_at(name.as_bytes(), 0).unwrap();
+            SealedFile::opened(&name, Opened::Local(file), handles)
+        };
+        (0..count).map(file).collect()
+    }
+
     #[test]
     fn only_so_many_are_open_and_all_can_be_read() {
         let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
         let dir = LogDir::new(Arc::clone(&disk), None);
         let handles = Arc::new(Handles { open_max: OPEN_MAX, ..Handles::new(dir, true) });
-        let files: Vec<_> = (0..OPEN_MAX + 50)
-            .map(|n| {
-                let name = format!("file-{n}");
-                let file = disk.create(&name).unwrap();
-                file.write_at(name.as_bytes(), 0).unwrap();
-                SealedFile::opened(&name, Opened::Local(file), &handles)
-            })
-            .collect();
+        let files = files_of_their_names(OPEN_MAX + 50, &*disk, &handles);
         for _ in 0..2 {
             for (n, file) in files.iter().enumerate() {
                 let mut bytes = [0; 16];
@@ -304,14 +312,7 @@ mod tests {
         let disk: Arc<dyn Disk> = Arc::new(FileDisk::create(dir.path()).unwrap());
         let handles = Handles::new(LogDir::new(Arc::clone(&disk), None), true);
         let handles = Arc::new(Handles { open_max: 3, ..handles });
-        let files: Vec<_> = (0..10)
-            .map(|n| {
-                let name = format!("file-{n}");
-                let file = disk.create(&name).unwrap();
-                file.write_at(name.as_bytes(), 0).unwrap();
-                SealedFile::opened(&name, Opened::Local(file), &handles)
-            })
-            .collect();
+        let files = files_of_their_names(10, &*disk, &handles);
         let is_mapped = |file: &SegmentBytes| match file {
             SegmentBytes::Sealed(file) => {
                 let slot = file.slot.read().unwrap();

@@ -179,7 +179,7 @@ impl LogReader {
                     let Some(placed) = read_from_map(map, segment, *position, body) else {
                         return Some(ControlFlow::Continue(()));
                     };
-                    self.guess_anew(guess, HEAD_LEN + body.len());
+                    self.update_guess(guess, HEAD_LEN + body.len());
                     if each(first + done, Ok(placed), body).is_break() {
                         return Some(ControlFlow::Break(()));
                     }
@@ -270,7 +270,8 @@ impl LogReader {
     }
 
     /// As [`position_of`](Self::position_of), by what the map of a sealed segment has, if it is
-    /// mapped. The record there says whether it is right; `None` if that can't be told.
+    /// mapped. The record there says whether it is right; `None` if it is
+    /// unknown.
     pub fn likely_position(&self, index: LogIndex) -> Option<Position> {
         let segments = self.shared.segments();
         match self.mapped_position(&segments, index) {
@@ -373,7 +374,7 @@ impl LogReader {
         let Some(placed) = read_mapped(segment, position, guess, body) else {
             return self.read_record(segment, position, body);
         };
-        self.guess_anew(guess, HEAD_LEN + body.len());
+        self.update_guess(guess, HEAD_LEN + body.len());
         Ok(placed)
     }
 
@@ -398,7 +399,7 @@ impl LogReader {
         }
         let len = head.len as usize;
         if !remote {
-            self.guess_anew(guess, HEAD_LEN + len);
+            self.update_guess(guess, HEAD_LEN + len);
         }
         let near = rest_of(bytes, HEAD_LEN);
         body.clear();
@@ -420,8 +421,9 @@ impl LogReader {
         Ok(Placed::new(&head, position))
     }
 
-    /// Follows longer records at once, and shorter ones slowly.
-    fn guess_anew(&self, guess: usize, len: usize) {
+    /// Updates the length of the first read of a record: at once to that of a longer record, slowly
+    /// to that of a shorter one.
+    fn update_guess(&self, guess: usize, len: usize) {
         let next = len.min(GUESS_LEN_MAX).max(guess - guess.saturating_sub(len) / 16);
         if next != guess {
             self.guess.store(next, Ordering::Relaxed);

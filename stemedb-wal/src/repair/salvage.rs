@@ -225,7 +225,7 @@ impl Salvage<'_> {
         }
     }
 
-    /// Holds bodies against their ids. What is wrong is told where it would have been on the way.
+    /// Compares bodies with their ids. Damage is noted in the order of a pass body by body.
     fn check_ids(&mut self) {
         let Some(hash) = self.context.hash else { return };
         let salt = self.context.header.salt;
