@@ -7,7 +7,7 @@ use stemedb_rpc::{
     server::{ServeError, Stopped},
 };
 use stemedb_sync::{Limits, MemoryBudget};
-use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
+use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle, time::timeout};
 
 use super::stores::TestStore;
 
@@ -82,6 +82,10 @@ pub(crate) fn run(test: impl Future<Output = ()>) {
 pub(crate) fn run_within(time_max: Duration, test: impl Future<Output = ()>) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    run_on(runtime, time_max, test);
+}
+
+pub(crate) fn run_on(runtime: Runtime, time_max: Duration, test: impl Future<Output = ()>) {
     runtime.block_on(async { timeout(time_max, test).await.expect("the test takes too long") });
     // Some tests leave threads behind that wait for nobody.
     runtime.shutdown_background();
