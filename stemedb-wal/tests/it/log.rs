@@ -7,6 +7,7 @@ use stemedb_merkle::{LogIndex, Timestamp};
 
 use stemedb_simdisk::FaultyDisk;
 use stemedb_wal::{
+    check::Scrubber,
     disk::{Disk, FileDisk, MemoryDisk},
     error::{AppendError, DamageKind, ReadError},
     log::{Log, LogOptions, NewRecord, Origin, Spares, durable_extent},
@@ -200,4 +201,35 @@ fn bodies_of_other_ids_are_told_each_in_its_place() {
         let expected: Vec<_> = (0..6).map(|n| (100 * n + 7, DamageKind::Id)).collect();
         assert_eq!(told, expected, "{sealed}");
     }
+}
+
+/// Where a damaged batch header hides its records from a pass over batches, the list of offsets
+/// finds them, and their ids are compared too.
+#[test]
+fn scrub_compares_ids_in_a_batch_of_a_damaged_header() {
+    let disk = Arc::new(FaultyDisk::new(1));
+    let options = LogOptions::default().spares(Spares::None);
+    let mut harness = LogHarness::new(Arc::clone(&disk) as Arc<dyn Disk>, options);
+    let log = harness.log_mut();
+    let mut placed = Vec::new();
+    for first in [0, 3, 6_u64] {
+        let bodies: Vec<_> = (first..first + 3).map(|n| body_of(n, 40)).collect();
+        let record =
+            |(n, body): (u64, &Vec<u8>)| id_of(if n == 4 { b"another" } else { body.as_slice() });
+        let ids: Vec<_> = (first..).zip(&bodies).map(record).collect();
+        let records =
+            ids.iter().zip(&bodies).map(|(&id, body)| NewRecord { id, body, heals: None });
+        let records: Vec<_> = records.collect();
+        log.write(&records, Timestamp::from_ntp64(7), &mut placed).unwrap();
+    }
+    log.sync().unwrap();
+    log.publish();
+    log.seal_open().unwrap();
+    let name = disk.list().unwrap().into_iter().find(|name| name.starts_with("segment-")).unwrap();
+    disk.flip_bit(&name, (placed[3].position.get() - 1) * 8).unwrap();
+    let hash = |body: &[u8]| id_of(body);
+    let reader = harness.log().reader();
+    let step = Scrubber::default().step(&reader, u64::MAX, Some(&hash)).unwrap();
+    let found = step.damage.iter().find(|found| found.position == placed[4].position);
+    assert_eq!(found.map(|found| found.damage.what), Some(DamageKind::Id), "{:?}", step.damage);
 }
