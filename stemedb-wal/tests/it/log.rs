@@ -203,8 +203,8 @@ fn bodies_of_other_ids_are_told_each_in_its_place() {
     }
 }
 
-/// Where a damaged batch header hides its records from a pass over batches, the list of offsets
-/// finds them, and their ids are compared too.
+/// A damaged batch header hides its records from the pass over batches; salvage and the list of
+/// offsets both find them, and both compare ids.
 #[test]
 fn scrub_compares_ids_in_a_batch_of_a_damaged_header() {
     let disk = Arc::new(FaultyDisk::new(1));
