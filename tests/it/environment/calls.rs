@@ -129,3 +129,22 @@ fn files_that_cannot_be_mapped_are_read() {
     }
     assert_eq!(place.ids().len(), 5001);
 }
+
+/// A file of which somebody asked the times has its inode written by the next sync, where file
+/// systems keep multigrain timestamps: a third of a sync more.
+#[test]
+#[ignore = "needs strace: .ci/run"]
+fn no_commit_asks_for_the_times_of_a_segment() {
+    let place = Place::new();
+    let trace = place.path("trace");
+    let calls = "trace=fdatasync,statx,fstat,newfstatat,stat";
+    let before = ["strace", "-f", "-qq", "-y", "-o", argument(&trace), "-e", calls];
+    run(&before, &place, &["append", "--acks"], &lines("body", 0..2000)).ok();
+    let trace = std::fs::read_to_string(&trace).unwrap();
+    let of_segments = trace.lines().filter(|line| line.contains("/segment-"));
+    let committing: Vec<_> = of_segments.skip_while(|line| !line.contains("fdatasync(")).collect();
+    let looks = || committing.iter().filter(|line| line.contains("stat"));
+    let of_names = |line: &&str| line.contains(", STATX_NLINK, ");
+    assert!(looks().any(of_names), "a commit looks for the segment's name: {trace}");
+    assert_eq!(looks().find(|line| !of_names(*line)), None);
+}

@@ -2,6 +2,8 @@
 
 use super::{Bytes, DiskFile, Displaced, Mapped, lock::flock};
 use crate::internal::{filled, in_memory};
+#[cfg(target_os = "linux")]
+use rustix::fs::{AtFlags, StatxFlags, statx};
 use rustix::{
     fs::{FallocateFlags, FlockOperation},
     io::{Errno, retry_on_intr},
@@ -139,6 +141,22 @@ impl DiskFile for OpenFile {
     }
 
     fn check_named(&self) -> io::Result<()> {
-        if self.file.metadata()?.nlink() == 0 { Err(Displaced::FileGone.into()) } else { Ok(()) }
+        if link_count(&self.file)? == 0 { Err(Displaced::FileGone.into()) } else { Ok(()) }
     }
+}
+
+/// How many names a file has.
+///
+/// Asks for nothing else. Where file systems keep multigrain timestamps (Linux 6.13,
+/// `Documentation/filesystems/multigrain-ts.rst`), a look at the times of a file makes its next
+/// write change them, and the sync behind that writes the inode as well: 137 µs in place of 100.
+fn link_count(file: &File) -> io::Result<u64> {
+    #[cfg(target_os = "linux")]
+    match retry_on_intr(|| statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::NLINK)) {
+        Ok(stat) => return Ok(stat.stx_nlink.into()),
+        // Kernels before 4.11, and sandboxes that do not know the call.
+        Err(Errno::NOSYS) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(file.metadata()?.nlink())
 }
