@@ -1,4 +1,5 @@
-//! Time that the processor spent on this thread: what a busy neighbour does not lengthen.
+//! Time that the processor spent on a thread or the process: what a busy neighbour does not
+//! lengthen.
 
 use std::time::Duration;
 
@@ -7,6 +8,12 @@ use rustix::time::{ClockId, clock_gettime};
 /// The processor time of the calling thread so far.
 pub(crate) fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32)
+}
+
+/// The processor time of all threads of this process so far.
+pub(crate) fn process_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32)
 }
 

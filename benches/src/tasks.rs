@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::Failure;
 use crate::contest::Sample;
+use crate::cpu;
 use crate::latency::Latencies;
 
 /// How many append at once.
@@ -14,11 +15,31 @@ pub(crate) const APPENDERS: u64 = 64;
 /// Numbers apart enough that no two appenders ever share a body.
 const STRIDE: u64 = 1 << 32;
 
-/// Rate and latencies of one turn.
-pub(crate) fn sample(mut latencies: Latencies, took: Duration) -> Sample {
-    let rate = latencies.len() as f64 / took.as_secs_f64();
-    let [p50, p99, max] = latencies.quantiles([0.5, 0.99, 1.0]);
-    vec![("records/s", rate), ("p50 µs", p50 / 1e3), ("p99 µs", p99 / 1e3), ("max µs", max / 1e3)]
+/// When a turn began, on the clock and in processor time.
+pub(crate) struct Turn {
+    pub(crate) began: Instant,
+    cpu: Duration,
+}
+
+impl Turn {
+    pub(crate) fn begin() -> Self {
+        Self { began: Instant::now(), cpu: cpu::process_time() }
+    }
+
+    /// Rate, latencies and processor time of the turn, which is over.
+    pub(crate) fn sample(&self, mut latencies: Latencies) -> Sample {
+        let took = self.began.elapsed().as_secs_f64();
+        let cpu = (cpu::process_time() - self.cpu).as_secs_f64();
+        let rate = latencies.len() as f64 / took;
+        let [p50, p99, max] = latencies.quantiles([0.5, 0.99, 1.0]);
+        vec![
+            ("records/s", rate),
+            ("p50 µs", p50 / 1e3),
+            ("p99 µs", p99 / 1e3),
+            ("max µs", max / 1e3),
+            ("cores busy", cpu / took),
+        ]
+    }
 }
 
 /// Runs [`APPENDERS`] tasks on a runtime with a worker for each core; each awaits `append(number)`
@@ -30,8 +51,8 @@ where
 {
     let runtime = tokio::runtime::Builder::new_multi_thread().build()?;
     let append = Arc::new(append);
-    let started = Instant::now();
-    let end = started + span;
+    let turn = Turn::begin();
+    let end = turn.began + span;
     let tasks: Vec<_> = (0..APPENDERS)
         .map(|appender| {
             let append = Arc::clone(&append);
@@ -58,7 +79,7 @@ where
         }
         Ok::<_, Failure>(())
     })?;
-    Ok(sample(all, started.elapsed()))
+    Ok(turn.sample(all))
 }
 
 /// The same with [`APPENDERS`] threads, for libraries that block.
@@ -69,8 +90,8 @@ pub(crate) fn blocking_appenders<A>(
 where
     A: FnMut(u64) -> Result<(), Failure> + Send,
 {
-    let started = Instant::now();
-    let end = started + span;
+    let turn = Turn::begin();
+    let end = turn.began + span;
     let all = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..APPENDERS)
             .map(|appender| {
@@ -97,7 +118,7 @@ where
         }
         Ok::<_, Failure>(all)
     })?;
-    Ok(sample(all, started.elapsed()))
+    Ok(turn.sample(all))
 }
 
 /// One thread that commits batches of `batch` records in a loop until `span` is over.
@@ -106,18 +127,18 @@ pub(crate) fn batches(
     batch: u64,
     mut commit: impl FnMut(u64) -> Result<(), Failure>,
 ) -> Result<Sample, Failure> {
-    let started = Instant::now();
+    let turn = Turn::begin();
     let mut latencies = Latencies::with_capacity(1 << 16);
-    let mut before = started;
+    let mut before = turn.began;
     let mut first = 0;
-    while before - started < span {
+    while before - turn.began < span {
         commit(first)?;
         first += batch;
         let after = Instant::now();
         latencies.push(after - before);
         before = after;
     }
-    let mut sample = sample(latencies, started.elapsed());
+    let mut sample = turn.sample(latencies);
     sample[0].1 *= batch as f64;
     Ok(sample)
 }

@@ -11,7 +11,7 @@ use crate::body::{self, BODY_LEN, RECORD_LEN};
 use crate::contest::Sample;
 use crate::latency::Latencies;
 use crate::ours::served;
-use crate::tasks;
+use crate::tasks::{self, Turn};
 
 /// Bytes that a raw log has preallocated before it starts over at the front.
 const RAW_LEN: u64 = 256 << 20;
@@ -173,16 +173,16 @@ pub(crate) fn growing_syncs(dir: &Path, span: Duration) -> Result<Sample, Failur
     let file = File::create(dir.join("growing.log"))?;
     let record = vec![0xa5; RECORD_LEN];
     let mut latencies = Latencies::with_capacity(1 << 16);
-    let started = Instant::now();
+    let turn = Turn::begin();
     let mut at = 0;
-    while started.elapsed() < span {
+    while turn.began.elapsed() < span {
         let before = Instant::now();
         file.write_all_at(&record, at)?;
         file.sync_data()?;
         at += record.len() as u64;
         latencies.push(before.elapsed());
     }
-    Ok(tasks::sample(latencies, started.elapsed()))
+    Ok(turn.sample(latencies))
 }
 
 /// So many bodies of `len` bytes in records of ours, in pieces of 1 MiB, each synced.
