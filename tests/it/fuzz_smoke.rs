@@ -14,7 +14,7 @@ pub(crate) mod outside;
 
 use crate::reference::random;
 use crate::targets;
-use std::{fs, panic};
+use std::{collections::BTreeSet, fs, panic, path::Path};
 
 use corpora::corpus;
 use random::{Random, first_seed, number_from_env};
@@ -149,6 +149,24 @@ smoke! {
     initiator responder
     gossip http
     doors config
+}
+
+/// Here the targets are built with the dependencies of the tests; the fuzzer has those of its own
+/// manifest.
+#[test]
+fn the_manifest_of_the_targets_has_the_crates_that_they_use() {
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let manifest = fs::read_to_string(fuzz.join("Cargo.toml")).unwrap();
+    let mut used = BTreeSet::new();
+    for file in fs::read_dir(fuzz.join("targets")).unwrap() {
+        let text = fs::read_to_string(file.unwrap().path()).unwrap();
+        let uses = text.lines().filter_map(|line| line.strip_prefix("use stemedb_"));
+        used.extend(uses.filter_map(|rest| Some(rest.split_once("::")?.0.to_owned())));
+    }
+    assert!(used.contains("merkle"), "{used:?}");
+    for name in used {
+        assert!(manifest.contains(&format!("\nstemedb-{name} = ")), "stemedb-{name}");
+    }
 }
 
 /// The controls: decoders with a fault in them, which must be found from seeds that they take.
