@@ -3,6 +3,7 @@
 mod append;
 mod archive;
 mod backup;
+mod body_id;
 mod check;
 mod checkpoint;
 mod completions;
@@ -11,13 +12,17 @@ mod control;
 mod control_socket;
 mod demo;
 mod diff;
+mod export;
 mod failure;
+mod files;
 mod flags;
 mod format;
 mod get;
+mod id;
 mod ids;
 mod init;
 mod input;
+mod lines;
 mod log;
 mod logging;
 mod node;
@@ -31,6 +36,7 @@ mod process;
 mod progress;
 mod proof_file;
 mod prove;
+mod range;
 mod repair;
 mod restore;
 mod root;
@@ -125,6 +131,8 @@ enum Command {
     Init(init::Args),
     Append(append::Args),
     Get(get::Args),
+    Id(id::Args),
+    Export(export::Args),
     Log(log::Args),
     Root(root::Args),
     Ids(ids::Args),
@@ -185,6 +193,8 @@ fn dispatch(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Init(args) => init::run(args, globals),
         Command::Append(args) => append::run(args, globals),
         Command::Get(args) => get::run(args, globals),
+        Command::Id(args) => id::run(args, globals),
+        Command::Export(args) => export::run(args, globals),
         Command::Log(args) => log::run(args, globals),
         Command::Root(args) => root::run(args, globals),
         Command::Ids(args) => ids::run(args, globals),

@@ -11,9 +11,9 @@ use stemedb::rpc::{
 };
 use stemedb::sync::{Ending, message::Refusal};
 use stemedb::{
-    AppendError, AssertionId, BackupError, CheckpointError, CloseError, InternalError, OpenError,
-    ParseProofError, ProofError, ReadError, RepairError, ResolveError, RestoreError,
-    SecretTooShort, SyncError,
+    AppendError, AssertionId, BackupError, CheckpointError, CloseError, InternalError, LogIndex,
+    LogSize, OpenError, ParseProofError, ProofError, ReadError, RepairError, ResolveError,
+    RestoreError, SecretTooShort, SyncError,
 };
 use tracing_subscriber::util::TryInitError;
 
@@ -120,15 +120,48 @@ pub(super) enum Failure {
     #[error("{} holds no assertion {id}; `stemedb ids` lists those it holds", dir.display())]
     NotHeld { id: AssertionId, dir: PathBuf },
 
+    /// The log has no such entry.
+    #[error(
+        "{} has no entry {index}: {}", dir.display(), entries(*log_size)
+    )]
+    NoEntry { index: LogIndex, log_size: LogSize, dir: PathBuf },
+    /// A body cannot be written in a format.
+    #[error(
+        "entry {index}: the body of {id} cannot be exported with --format {format}, as nobody \
+         could tell where it ends; jsonl and files take any body"
+    )]
+    NotInFormat { index: LogIndex, id: AssertionId, format: &'static str },
+    /// `export` left bodies out.
+    #[error(
+        "{}: {lost} {} lost or damaged, listed above; all others are exported",
+        dir.display(), if *lost == 1 { "body is" } else { "bodies are" }
+    )]
+    NotExported { dir: PathBuf, lost: u64 },
+    /// A directory for files is named where none are written.
+    #[error("--out is for --format files; the other formats go to standard output")]
+    OutWithoutFiles,
+
     /// A line is over the body limit.
     #[error(
         "{origin}: line {line} is longer than the {limit} bytes that a body may have; \
-         nothing of it is appended, nor of what follows"
+         nothing of it is taken, nor of what follows; --body-max allows more"
     )]
     LineTooLong { origin: Origin, line: u64, limit: usize },
     /// A file is over the body limit.
-    #[error("{origin}: longer than the {limit} bytes that a body may have; it is not appended")]
+    #[error(
+        "{origin}: longer than the {limit} bytes that a body may have; it is not appended; \
+         --body-max allows more"
+    )]
     InputTooLong { origin: Origin, limit: usize },
+    /// Lines were expected, and what is there is no text.
+    #[error(
+        "{origin}: line {line} has a NUL byte, so this is no text: append it as one body with \
+         --whole, cut it at NUL bytes with -0, or take its lines as they are with --binary"
+    )]
+    NulInLine { origin: Origin, line: u64 },
+    /// Two inputs are to come from standard input.
+    #[error("standard input can be only one of the files: name the other one")]
+    StdinTwice,
     /// An input cannot be read.
     #[error("{origin}: cannot read it")]
     Input { origin: Origin, source: io::Error },
@@ -212,6 +245,14 @@ pub(super) enum Failure {
     Output(#[from] OutputError),
 }
 
+/// The entries that a log has, in words.
+fn entries(log_size: LogSize) -> String {
+    match log_size.get() {
+        0 => "its log is empty".to_owned(),
+        size => format!("its log ends with entry {}", size - 1),
+    }
+}
+
 /// Standard output cannot be written to.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
@@ -230,6 +271,19 @@ impl Origin {
     /// Meaning of an argument: `-` is standard input.
     pub(super) fn of(argument: &std::path::Path) -> Self {
         if argument.as_os_str() == "-" { Self::Stdin } else { Self::File(argument.to_path_buf()) }
+    }
+}
+
+impl Origin {
+    /// Opens it for reading.
+    pub(super) fn open(&self) -> Result<Box<dyn io::Read>, Failure> {
+        match self {
+            Self::Stdin => Ok(Box::new(io::stdin().lock())),
+            Self::File(path) => match std::fs::File::open(path) {
+                Ok(file) => Ok(Box::new(file)),
+                Err(source) => Err(Failure::Input { origin: self.clone(), source }),
+            },
+        }
     }
 }
 
@@ -264,12 +318,15 @@ impl Failure {
             Self::Resolve(ResolveError::NotFound { .. })
             | Self::NotHeld { .. }
             | Self::NotThere { .. }
+            | Self::NoEntry { .. }
             | Self::Repair(RepairError::Open(OpenError::Missing { .. }))
             | Self::Restore(RestoreError::NoBackup { .. }) => Exit::NotFound,
             Self::Resolve(_)
             | Self::Config(_)
             | Self::Node(NodeError::OpenMembership { .. })
             | Self::NoProofFile { .. }
+            | Self::OutWithoutFiles
+            | Self::StdinTwice
             | Self::NeitherDirNorPeer { .. } => Exit::Usage,
             Self::Append(error) if error.is_damage() => Exit::Damaged,
             Self::Call(error) if error.reason() == Some(Reason::Damaged) => Exit::Damaged,
@@ -277,6 +334,7 @@ impl Failure {
             | Self::BodiesLost { .. }
             | Self::EntriesLost { .. }
             | Self::WrongBody { .. }
+            | Self::NotExported { .. }
             | Self::Sync {
                 ending:
                     Ending::Unreadable

@@ -3,40 +3,31 @@
 use std::io::Write;
 
 use serde::Serialize;
-use stemedb::{Entry, LogIndex, Store};
+use stemedb::{Entry, Store};
 
 use super::failure::{Failure, OutputError};
-use super::timestamp::{self, TimeArg};
+use super::range::RangeArgs;
 use super::{Globals, open, output};
 
 /// List the entries of the log, one a line, in the order they came
 ///
-/// Each line tells index, time, id and length of the body. Ranges include where they begin and
-/// exclude where they end. A time is RFC 3339 or the number that JSON calls ntp64: its upper 32
-/// bits are seconds since 1970, its lower 32 the fraction.
+/// Each line tells index, time, id and length of the body. A time is RFC 3339, a day in UTC, how
+/// long ago (30s, 5m, 1h, 2d), or the number that JSON calls ntp64: its upper 32 bits are seconds
+/// since 1970, its lower 32 the fraction.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   stemedb log --limit 10                   The first ten
   stemedb log --reverse --limit 10         The last ten, newest first
-  stemedb log --from 100 --to 200          Indexes 100 to 199
+  stemedb log --first 100 --last 199       Indexes 100 to 199
+  stemedb log --since 1h                   What came in the last hour
   stemedb log --since 2026-11-21T00:00:00Z --json
 
 JSON, one line an entry: {index, time, ntp64, id, len}; an entry whose body was lost to damage \
 has \"hole\": true besides. ntp64 is a number of 64 bits: read it as an integer.")]
 pub(super) struct Args {
-    /// The first index to list
-    #[arg(long, value_name = "I", default_value_t = 0)]
-    from: u64,
-    /// The index to stop before
-    #[arg(long, value_name = "I")]
-    to: Option<u64>,
-    /// The time from which to list
-    #[arg(long, value_name = "T", value_parser = timestamp::parse)]
-    since: Option<TimeArg>,
-    /// The time to stop before
-    #[arg(long, value_name = "T", value_parser = timestamp::parse)]
-    until: Option<TimeArg>,
+    #[command(flatten)]
+    range: RangeArgs,
     /// At most so many entries
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
@@ -50,15 +41,11 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
 }
 
 fn log(store: &Store, args: &Args, as_json: bool) -> Result<(), Failure> {
-    let end = store.head()?.log_size.next_index();
-    let since = first_index(store, args.since, end)?.unwrap_or_default();
-    let from = LogIndex(args.from).max(since);
-    let until = first_index(store, args.until, end)?.unwrap_or(end);
-    let to = args.to.map_or(end, LogIndex).min(until).max(from);
+    let range = args.range.of(store)?;
     let limit = usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
 
     let mut out = output::stdout();
-    let width = end.get().saturating_sub(1).to_string().len();
+    let width = store.log_size().get().saturating_sub(1).to_string().len();
     let mut print = |entry: Entry| {
         if as_json {
             return output::json_line(&mut out, &EntryFields::from(&entry));
@@ -66,7 +53,7 @@ fn log(store: &Store, args: &Args, as_json: bool) -> Result<(), Failure> {
         writeln!(out, "{}", text_line(&entry, width)).map_err(OutputError)?;
         Ok::<_, Failure>(())
     };
-    let entries = store.range(from..to);
+    let entries = store.range(range);
     if args.reverse {
         for entry in entries.rev().take(limit) {
             print(entry?)?;
@@ -77,17 +64,6 @@ fn log(store: &Store, args: &Args, as_json: bool) -> Result<(), Failure> {
         }
     }
     output::finish(out)
-}
-
-/// The index of the first entry at or after a time.
-fn first_index(
-    store: &Store,
-    time: Option<TimeArg>,
-    end: LogIndex,
-) -> Result<Option<LogIndex>, Failure> {
-    let Some(time) = time else { return Ok(None) };
-    let Some(time) = time.time else { return Ok(Some(end)) };
-    Ok(Some(store.index_at_time(time)?))
 }
 
 /// An entry as fields of JSON.

@@ -56,6 +56,12 @@ pub(super) fn json_line(mut out: impl Write, value: &impl Serialize) -> Result<(
     Ok(())
 }
 
+/// Writes something as one line.
+pub(super) fn line(mut out: impl Write, text: impl std::fmt::Display) -> Result<(), Failure> {
+    writeln!(out, "{text}").map_err(OutputError)?;
+    Ok(())
+}
+
 /// Lays out names and values in two columns, values aligned.
 pub(super) fn table(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);

@@ -25,7 +25,7 @@ pub(super) struct Args {
     /// The directory of the backup
     #[arg(value_name = "DIR")]
     dir: PathBuf,
-    /// The set root that the backup must have: 64 lowercase hex digits
+    /// The set root that the backup must have: 64 hex digits
     #[arg(long, value_name = "HEX", value_parser = input::root)]
     root: Hash,
 }

@@ -9,7 +9,7 @@ use crate::{Failure, Reason};
 pub enum Which {
     /// That of an id.
     Id(AssertionId),
-    /// That whose id alone begins with these 8 to 64 digits of lowercase hex.
+    /// That whose id alone begins with these 4 to 64 digits of lowercase hex.
     Prefix(String),
     /// That of an entry of the log.
     Index(LogIndex),

@@ -277,7 +277,7 @@ pub type HistoryError = ProveError<ReadNodeError<NodeError>>;
 #[non_exhaustive]
 pub enum ResolveError {
     /// It is no prefix of an id.
-    #[error("an id is 64 lowercase hex digits, or at least the first 8 of them, not {prefix:?}")]
+    #[error("an id is 64 hex digits, or at least the first 4 of them, not {prefix:?}")]
     Malformed {
         /// What was given.
         prefix: String,

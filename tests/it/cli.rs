@@ -4,6 +4,7 @@ mod appending;
 mod archive;
 mod backup;
 pub(crate) mod binary;
+mod bodies;
 mod cluster;
 mod config;
 mod control;

@@ -26,7 +26,7 @@ pub(super) struct Args {
     /// The archive
     #[arg(value_name = "URL")]
     url: String,
-    /// The set root that is to come out: 64 lowercase hex digits
+    /// The set root that is to come out: 64 hex digits
     #[arg(long, value_name = "HEX", value_parser = input::root)]
     root: Option<Hash>,
     /// Take the set tree from the archived restart checkpoint instead of building it, which takes

@@ -221,6 +221,7 @@ fn a_served_store_is_appended_to_read_and_watched() {
         "set_root",
         "log_size",
         "log_root",
+        "ids",
         "interrupted",
     ];
     let appended = appended.json(&fields_of_append);

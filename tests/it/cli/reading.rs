@@ -14,7 +14,7 @@ const NONE: [u64; 0] = [];
 fn get_prints_the_body_and_nothing_else() {
     let place = Place::new();
     let body = b"a\x00\xff line with\r";
-    place.run_with(&["append"], body).ok();
+    place.run_with(&["append", "--binary"], body).ok();
     let id = id_of(body);
     for digits in [64, 63, 20, 8] {
         let outcome = place.run(&["get", &id[..digits]]).ok();
@@ -65,16 +65,16 @@ fn indexes(place: &Place, arguments: &[&str]) -> Vec<u64> {
 fn log_lists_ranges_of_indexes() {
     let place = Place::with("a\nb\nc\nd\ne\n");
     assert_eq!(indexes(&place, &[]), [0, 1, 2, 3, 4]);
-    assert_eq!(indexes(&place, &["--from", "3"]), [3, 4]);
-    assert_eq!(indexes(&place, &["--to", "2"]), [0, 1]);
-    assert_eq!(indexes(&place, &["--from", "1", "--to", "3"]), [1, 2]);
+    assert_eq!(indexes(&place, &["--first", "3"]), [3, 4]);
+    assert_eq!(indexes(&place, &["--last", "1"]), [0, 1]);
+    assert_eq!(indexes(&place, &["--first", "1", "--last", "2"]), [1, 2]);
     assert_eq!(indexes(&place, &["--limit", "2"]), [0, 1]);
     assert_eq!(indexes(&place, &["--limit", "0"]), NONE);
     assert_eq!(indexes(&place, &["--reverse", "--limit", "2"]), [4, 3]);
-    assert_eq!(indexes(&place, &["--reverse", "--from", "1", "--to", "3"]), [2, 1]);
-    assert_eq!(indexes(&place, &["--from", "3", "--to", "1"]), NONE);
-    assert_eq!(indexes(&place, &["--from", "9"]), NONE);
-    assert_eq!(indexes(&place, &["--to", "18446744073709551615"]), [0, 1, 2, 3, 4]);
+    assert_eq!(indexes(&place, &["--reverse", "--first", "1", "--last", "2"]), [2, 1]);
+    assert_eq!(indexes(&place, &["--first", "3", "--last", "1"]), NONE);
+    assert_eq!(indexes(&place, &["--first", "9"]), NONE);
+    assert_eq!(indexes(&place, &["--last", "18446744073709551615"]), [0, 1, 2, 3, 4]);
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn log_lists_ranges_of_time() {
     assert_eq!(indexes(&place, &["--since", &third]), [2, 3]);
     assert_eq!(indexes(&place, &["--until", &third]), [0, 1]);
     assert_eq!(indexes(&place, &["--since", &third, "--limit", "1"]), [2]);
-    assert_eq!(indexes(&place, &["--since", &third, "--from", "3"]), [3]);
+    assert_eq!(indexes(&place, &["--since", &third, "--first", "3"]), [3]);
     // The two appends are over a nanosecond apart, so the printed time separates them, too.
     let third = entries[2]["time"].as_str().unwrap();
     assert_eq!(indexes(&place, &["--since", third]), [2, 3]);
@@ -98,6 +98,11 @@ fn log_lists_ranges_of_time() {
     assert_eq!(indexes(&place, &["--since", "2100-01-01T00:00:00Z"]), NONE);
     assert_eq!(indexes(&place, &["--since", "2200-01-01T00:00:00+01:00"]), NONE);
     assert_eq!(indexes(&place, &["--until", "1960-01-01T00:00:00Z"]), NONE);
+    // A day, and how long ago.
+    assert_eq!(indexes(&place, &["--since", "1h"]), [0, 1, 2, 3]);
+    assert_eq!(indexes(&place, &["--until", "1h"]), NONE);
+    assert_eq!(indexes(&place, &["--since", "2000-01-01", "--until", "2100-01-01"]), [0, 1, 2, 3]);
+    assert_eq!(indexes(&place, &["--since", "2100-01-01"]), NONE);
 }
 
 #[test]

@@ -136,5 +136,5 @@ fn a_proof_is_verified_for_the_id_that_is_asked() {
     let other = verify(&b).code(3);
     assert!(other.stderr.contains(&b) && other.stderr.contains(&a), "{other:?}");
     verify("abc").code(2).says("64 hex digits");
-    verify(&a.to_uppercase()).code(2);
+    verify(&a.to_uppercase()).ok();
 }

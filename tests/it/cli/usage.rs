@@ -2,10 +2,12 @@
 
 use super::binary::Place;
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 18] = [
     "init",
     "append",
     "get",
+    "id",
+    "export",
     "log",
     "root",
     "ids",
@@ -49,6 +51,7 @@ fn readers_do_not_make_a_store() {
     for arguments in [
         &["get", &id][..],
         &["log"],
+        &["export"],
         &["root"],
         &["ids"],
         &["prove", &id],
@@ -106,11 +109,14 @@ fn wrong_usage_is_2_and_prints_no_result() {
         &["prove"],
         &["verify"],
         &["diff"],
-        &["log", "--from", "x"],
-        &["log", "--from", "-1"],
+        &["log", "--first", "x"],
+        &["log", "--first", "-1"],
+        &["log", "--to", "5"],
+        &["export", "--to", "5"],
+        &["export", "--format", "nonsense"],
         &["log", "--limit", "1.5"],
         &["log", "--since", "yesterday"],
-        &["log", "--until", "2026-11-21"],
+        &["log", "--until", "2026-11-31"],
         &["--store"],
         &["completions", "nonsense"],
         &["completions"],
