@@ -18,6 +18,7 @@ mod files;
 mod flags;
 mod format;
 mod get;
+mod history;
 mod id;
 mod ids;
 mod init;
@@ -137,6 +138,7 @@ enum Command {
     Root(root::Args),
     Ids(ids::Args),
     Prove(prove::Args),
+    History(history::Args),
     Verify(verify::Args),
     Diff(diff::Args),
     Serve(serve::Args),
@@ -199,6 +201,7 @@ fn dispatch(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Root(args) => root::run(args, globals),
         Command::Ids(args) => ids::run(args, globals),
         Command::Prove(args) => prove::run(args, globals),
+        Command::History(args) => history::run(args, globals),
         Command::Verify(args) => verify::run(args, globals),
         Command::Diff(args) => diff::run(args, globals),
         Command::Serve(args) => serve::run(args, globals),

@@ -1,18 +1,21 @@
 //! `stemedb export`: all bodies, in forms that other programs read.
 
+mod remote;
+
 use std::io::{BufWriter, StdoutLock, Write};
 use std::path::PathBuf;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::ValueEnum;
 use serde::Serialize;
-use stemedb::{Entry, Store};
+use stemedb::Entry;
 
+use super::body_id::BodyHasher;
 use super::failure::{Failure, OutputError};
 use super::files::BodyFiles;
 use super::log::EntryFields;
 use super::range::RangeArgs;
-use super::{Globals, input, open, output};
+use super::{Globals, input, open, output, peer};
 
 /// Print all bodies in the order of the log, verified against their ids
 ///
@@ -29,6 +32,7 @@ Examples:
   stemedb export --format lines --since 2026-11-30
   stemedb export --format nul | stemedb append -0 --store other
   stemedb export --format files --out dir
+  stemedb export --from 127.0.0.1:7845 > all.jsonl
 
 JSON is the format jsonl: {index, time, ntp64, id, len, body}, or base64 in place of body; without \
 both and with \"hole\": true where the body is lost. With --format files: {index, time, ntp64, id, \
@@ -47,6 +51,8 @@ pub(super) struct Args {
     out: Option<PathBuf>,
     #[command(flatten)]
     range: RangeArgs,
+    #[command(flatten)]
+    read: peer::ReadFrom,
 }
 
 /// The form of bodies outside of a store.
@@ -66,6 +72,12 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     if args.out.is_some() && args.format != Format::Files {
         return Err(Failure::OutWithoutFiles);
     }
+    if let Some(remote) = args.read.connect()? {
+        let hasher = BodyHasher::without_store(globals)?;
+        let mut exporter = Exporter::new(args, globals)?;
+        remote::export(&remote, &args.range, hasher, &mut exporter)?;
+        return exporter.finish(&remote.client.peer().to_string());
+    }
     open::reading(globals, |store| {
         open::require_secret(store, globals)?;
         let range = args.range.of(store)?;
@@ -77,7 +89,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
                 Err(error) => return Err(error.into()),
             }
         }
-        exporter.finish(store)
+        exporter.finish(&store.dir().display().to_string())
     })
 }
 
@@ -166,10 +178,10 @@ impl Exporter {
         output::note(stemedb::error::with_causes(error));
     }
 
-    fn finish(self, store: &Store) -> Result<(), Failure> {
+    fn finish(self, store: &str) -> Result<(), Failure> {
         output::finish(self.out)?;
         if self.lost > 0 {
-            return Err(Failure::NotExported { dir: store.dir().to_path_buf(), lost: self.lost });
+            return Err(Failure::NotExported { store: store.to_owned(), lost: self.lost });
         }
         Ok(())
     }

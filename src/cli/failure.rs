@@ -11,9 +11,9 @@ use stemedb::rpc::{
 };
 use stemedb::sync::{Ending, message::Refusal};
 use stemedb::{
-    AppendError, AssertionId, BackupError, CheckpointError, CloseError, InternalError, LogIndex,
-    LogSize, OpenError, ParseProofError, ProofError, ReadError, RepairError, ResolveError,
-    RestoreError, SecretTooShort, SyncError,
+    AppendError, AssertionId, BackupError, CheckpointError, CloseError, HistoryProofError,
+    InternalError, LogIndex, LogSize, OpenError, ParseProofError, ProofError, ReadError,
+    RepairError, ResolveError, RestoreError, SecretTooShort, SyncError,
 };
 use tracing_subscriber::util::TryInitError;
 
@@ -63,6 +63,8 @@ pub(super) enum Failure {
     Serve(#[from] ServeError),
     #[error(transparent)]
     Call(#[from] CallError),
+    #[error(transparent)]
+    Asked(#[from] stemedb::rpc::Failure),
     #[error(transparent)]
     NoSession(#[from] SyncError),
     #[error(transparent)]
@@ -133,10 +135,10 @@ pub(super) enum Failure {
     NotInFormat { index: LogIndex, id: AssertionId, format: &'static str },
     /// `export` left bodies out.
     #[error(
-        "{}: {lost} {} lost or damaged, listed above; all others are exported",
-        dir.display(), if *lost == 1 { "body is" } else { "bodies are" }
+        "{store}: {lost} {} lost or damaged, listed above; all others are exported",
+        if *lost == 1 { "body is" } else { "bodies are" }
     )]
-    NotExported { dir: PathBuf, lost: u64 },
+    NotExported { store: String, lost: u64 },
     /// A directory for files is named where none are written.
     #[error("--out is for --format files; the other formats go to standard output")]
     OutWithoutFiles,
@@ -159,6 +161,16 @@ pub(super) enum Failure {
          --whole, cut it at NUL bytes with -0, or take its lines as they are with --binary"
     )]
     NulInLine { origin: Origin, line: u64 },
+    /// A proof of the history that does not verify against its own root.
+    #[error("the log or its history's tiles are damaged: run `stemedb check --deep`")]
+    WrongHistory { source: HistoryProofError },
+    /// The log is not the one of a root.
+    #[error(
+        "the log has another root at size {size}: {found}, not {trusted}; it is another log, or \
+         not all of it is what it was when that root was noted"
+    )]
+    OtherHistory { size: LogSize, trusted: String, found: String },
+
     /// Two inputs are to come from standard input.
     #[error("standard input can be only one of the files: name the other one")]
     StdinTwice,
@@ -245,6 +257,16 @@ pub(super) enum Failure {
     Output(#[from] OutputError),
 }
 
+/// The code for a reason of a store, here or there.
+fn of_reason(reason: Option<Reason>) -> Exit {
+    match reason {
+        Some(Reason::Damaged) => Exit::Damaged,
+        Some(Reason::NotFound) => Exit::NotFound,
+        Some(Reason::Malformed | Reason::Ambiguous) => Exit::Usage,
+        _ => Exit::Failed,
+    }
+}
+
 /// The entries that a log has, in words.
 fn entries(log_size: LogSize) -> String {
     match log_size.get() {
@@ -329,12 +351,15 @@ impl Failure {
             | Self::StdinTwice
             | Self::NeitherDirNorPeer { .. } => Exit::Usage,
             Self::Append(error) if error.is_damage() => Exit::Damaged,
-            Self::Call(error) if error.reason() == Some(Reason::Damaged) => Exit::Damaged,
+            Self::Call(error) => of_reason(error.reason()),
+            Self::Asked(failure) => of_reason(Some(failure.reason())),
             Self::NoSession(SyncError::Unreadable)
             | Self::BodiesLost { .. }
             | Self::EntriesLost { .. }
             | Self::WrongBody { .. }
             | Self::NotExported { .. }
+            | Self::WrongHistory { .. }
+            | Self::OtherHistory { .. }
             | Self::Sync {
                 ending:
                     Ending::Unreadable

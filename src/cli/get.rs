@@ -4,13 +4,14 @@ use std::io::{BufWriter, StdoutLock, Write};
 use std::path::PathBuf;
 
 use serde::Serialize;
-use stemedb::rpc::{CallError, PeerAddress, Which};
+use stemedb::rpc::{CallError, Which};
 use stemedb::sync::Keys;
 use stemedb::{AssertionId, Entry, LogIndex, Store};
 
 use super::failure::{Failure, OutputError};
 use super::files::BodyFiles;
 use super::input::IdArg;
+use super::peer::Remote;
 use super::{Globals, open, output, peer, secret};
 
 /// Print the bodies of assertions, verified against their ids
@@ -41,18 +42,15 @@ pub(super) struct Args {
     /// Write each body to a file in this directory, which is made where it is missing
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     out: Option<PathBuf>,
-    /// Get it from a served store: HOST or HOST:PORT, with https:// before it for TLS
-    #[arg(long, value_name = "PEER")]
-    from: Option<PeerAddress>,
     #[command(flatten)]
-    connection: peer::Connection,
+    read: peer::ReadFrom,
 }
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
-    if let Some(peer) = &args.from {
-        return peer::runtime()?.block_on(get_from(peer, args, globals));
+    match args.read.connect()? {
+        Some(remote) => get_from(&remote, args, globals),
+        None => open::reading(globals, |store| get(store, args, globals)),
     }
-    open::reading(globals, |store| get(store, args, globals))
 }
 
 fn get(store: &Store, args: &Args, globals: &Globals) -> Result<(), Failure> {
@@ -86,27 +84,19 @@ fn no_entry(index: LogIndex, store: &Store, globals: &Globals) -> Failure {
     Failure::NoEntry { index, log_size: store.log_size(), dir }
 }
 
-async fn get_from(peer: &PeerAddress, args: &Args, globals: &Globals) -> Result<(), Failure> {
+fn get_from(remote: &Remote, args: &Args, globals: &Globals) -> Result<(), Failure> {
     let secret = globals.secret_file.as_deref().map(secret::read_bytes).transpose()?;
     let keys = Keys::new(secret.as_deref());
-    let client = args.connection.connect(peer).await?;
     let mut sink = BodySink::new(args, globals)?;
-    let ids = args.ids.iter().map(|id| match id {
-        IdArg::Whole(id) => Which::Id(*id),
-        IdArg::Prefix(prefix) => Which::Prefix(prefix.clone()),
-    });
-    for which in ids.chain(args.index.iter().map(|index| Which::Index(LogIndex(*index)))) {
-        let found = client.get(&which, Some(&keys)).await.map_err(|error| match error {
-            CallError::WrongBody { id } if secret.is_none() => Failure::WrongBody { id },
-            error => error.into(),
-        })?;
-        let what = || match &which {
-            Which::Id(id) => id.to_string(),
-            Which::Prefix(prefix) => prefix.clone(),
-            Which::Index(index) => format!("an entry {index}"),
+    let indexes = args.index.iter().map(|index| Which::Index(LogIndex(*index)));
+    for which in args.ids.iter().map(Which::from).chain(indexes) {
+        let found = match remote.wait(remote.client.get(&which, Some(&keys))) {
+            Err(Failure::Call(CallError::WrongBody { id })) if secret.is_none() => {
+                return Err(Failure::WrongBody { id });
+            }
+            found => found?,
         };
-        let not_there = || Failure::NotThere { what: what(), peer: peer.to_string() };
-        let (entry, body) = found.ok_or_else(not_there)?;
+        let (entry, body) = found.ok_or_else(|| remote.not_there(&which))?;
         sink.take(&entry, &body)?;
     }
     sink.finish()

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use stemedb::node::config::units::{ParseUnitError, Size, Time};
+use stemedb::rpc::Which;
 use stemedb::{AssertionId, Hash, Store};
 pub(super) use stemedb_merkle::id::to_hex;
 
@@ -57,6 +58,15 @@ impl IdArg {
         match self {
             Self::Whole(id) => Ok(*id),
             Self::Prefix(prefix) => Ok(store.resolve(prefix)?),
+        }
+    }
+}
+
+impl From<&IdArg> for Which {
+    fn from(id: &IdArg) -> Self {
+        match id {
+            IdArg::Whole(id) => Self::Id(*id),
+            IdArg::Prefix(prefix) => Self::Prefix(prefix.clone()),
         }
     }
 }

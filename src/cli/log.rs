@@ -1,11 +1,10 @@
 //! `stemedb log`: what the log recorded, in order.
 
-use std::io::Write;
-
 use serde::Serialize;
-use stemedb::{Entry, Store};
+use stemedb::{Entry, LogSize, Store};
 
-use super::failure::{Failure, OutputError};
+use super::failure::Failure;
+use super::peer::{ReadFrom, Remote};
 use super::range::RangeArgs;
 use super::{Globals, open, output};
 
@@ -20,6 +19,8 @@ Examples:
   stemedb log --limit 10                   The first ten
   stemedb log --reverse --limit 10         The last ten, newest first
   stemedb log --first 100 --last 199       Indexes 100 to 199
+  stemedb log --from 127.0.0.1:7845 --reverse --limit 10
+                                           The last ten of a served store
   stemedb log --since 1h                   What came in the last hour
   stemedb log --since 2026-11-21T00:00:00Z --json
 
@@ -34,33 +35,51 @@ pub(super) struct Args {
     /// The newest first
     #[arg(long)]
     reverse: bool,
+    #[command(flatten)]
+    read: ReadFrom,
 }
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
-    open::reading(globals, |store| log(store, args, globals.json))
+    match args.read.connect()? {
+        None => open::reading(globals, |store| log(store, args, globals.json)),
+        Some(remote) => log_of(&remote, args, globals.json),
+    }
 }
 
 fn log(store: &Store, args: &Args, as_json: bool) -> Result<(), Failure> {
     let range = args.range.of(store)?;
     let limit = usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
-
-    let mut out = output::stdout();
-    let width = store.log_size().get().saturating_sub(1).to_string().len();
-    let mut print = |entry: Entry| {
-        if as_json {
-            return output::json_line(&mut out, &EntryFields::from(&entry));
-        }
-        writeln!(out, "{}", text_line(&entry, width)).map_err(OutputError)?;
-        Ok::<_, Failure>(())
-    };
     let entries = store.range(range);
+    let size = store.log_size();
     if args.reverse {
-        for entry in entries.rev().take(limit) {
-            print(entry?)?;
-        }
+        print(entries.rev().take(limit).map(|entry| Ok(entry?)), size, as_json)
     } else {
-        for entry in entries.take(limit) {
-            print(entry?)?;
+        print(entries.take(limit).map(|entry| Ok(entry?)), size, as_json)
+    }
+}
+
+fn log_of(remote: &Remote, args: &Args, as_json: bool) -> Result<(), Failure> {
+    let Some(range) = args.range.there(args.limit, args.reverse) else { return Ok(()) };
+    let size = remote.wait(remote.client.head())?.log_size;
+    let mut entries = remote.wait(remote.client.entries(&range))?;
+    let next = || remote.wait(entries.next()).transpose();
+    print(std::iter::from_fn(next), size, as_json)
+}
+
+/// Prints entries as they come.
+fn print(
+    entries: impl Iterator<Item = Result<Entry, Failure>>,
+    size: LogSize,
+    as_json: bool,
+) -> Result<(), Failure> {
+    let mut out = output::stdout();
+    let width = size.get().saturating_sub(1).to_string().len();
+    for entry in entries {
+        let entry = entry?;
+        if as_json {
+            output::json_line(&mut out, &EntryFields::from(&entry))?;
+        } else {
+            output::line(&mut out, text_line(&entry, width))?;
         }
     }
     output::finish(out)

@@ -10,7 +10,7 @@ use stemedb::{InternalError, ProofFile};
 use super::body_id::BodyHasher;
 use super::failure::Failure;
 use super::input::{IdArg, to_hex};
-use super::{Globals, open, output, proof_file};
+use super::{Globals, open, output, peer, proof_file};
 
 /// Prove that the store holds an assertion, or that it does not
 ///
@@ -21,6 +21,7 @@ use super::{Globals, open, output, proof_file};
 #[command(group = clap::ArgGroup::new("what").args(["id", "body"]).required(true), after_help = "\
 Examples:
   stemedb prove 2a0f9c31 -o sky.stemedb-proof
+  stemedb prove 2a0f9c31 --from 127.0.0.1:7845
   stemedb prove --body photo.jpg -o photo.stemedb-proof
   printf 'the sky is green' | stemedb prove --body - | stemedb verify - --root HEX --absent
 
@@ -36,6 +37,8 @@ pub(super) struct Args {
     /// Write the proof file here instead of to standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    read: peer::ReadFrom,
 }
 
 #[derive(Serialize)]
@@ -51,8 +54,21 @@ struct Fields<'a> {
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let id = args.id(globals)?;
-    let file = open::reading(globals, |store| Ok(store.prove(&id.resolve(store)?)?.into()))?;
+    let file = match args.read.connect()? {
+        Some(remote) => prove_there(&remote, &id)?,
+        None => open::reading(globals, |store| Ok(store.prove(&id.resolve(store)?)?.into()))?,
+    };
     write(&file, args, globals)
+}
+
+/// A proof of a served store, checked against the root that it comes with.
+fn prove_there(remote: &peer::Remote, id: &IdArg) -> Result<ProofFile, Failure> {
+    let id = match id {
+        IdArg::Whole(id) => *id,
+        IdArg::Prefix(_) => remote.find(&id.into())?.id,
+    };
+    let (proof, root) = remote.wait(remote.client.prove(&id))?;
+    Ok(ProofFile { proof, root })
 }
 
 impl Args {
@@ -61,7 +77,12 @@ impl Args {
         match (&self.id, &self.body) {
             (Some(id), _) => Ok(id.clone()),
             (None, Some(body)) => {
-                Ok(IdArg::Whole(BodyHasher::of_store(globals)?.id_of_file(body)?))
+                let hasher = if self.read.is_remote() {
+                    BodyHasher::without_store(globals)?
+                } else {
+                    BodyHasher::of_store(globals)?
+                };
+                Ok(IdArg::Whole(hasher.id_of_file(body)?))
             }
             (None, None) => Err(InternalError::new("the id to prove").into()),
         }

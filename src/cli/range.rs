@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use stemedb::rpc::client::EntryRange;
 use stemedb::{LogIndex, Store};
 
 use super::failure::Failure;
@@ -39,6 +40,25 @@ impl RangeArgs {
     }
 }
 
+impl RangeArgs {
+    /// The range as a served store is asked for it; nothing if no entry can be in it.
+    pub(super) fn there(&self, limit: Option<u64>, reverse: bool) -> Option<EntryRange> {
+        let since = match self.since {
+            // After all times that a log can have.
+            Some(TimeArg { time: None }) => return None,
+            Some(TimeArg { time }) => time,
+            None => None,
+        };
+        Some(EntryRange {
+            indexes: LogIndex(self.first)..=LogIndex(self.last.unwrap_or(u64::MAX)),
+            since,
+            until: self.until.and_then(|until| until.time),
+            limit,
+            reverse,
+        })
+    }
+}
+
 /// The index of the first entry at or after a time.
 fn first_index(
     store: &Store,
@@ -55,4 +75,9 @@ pub(super) fn no_end(text: &str) -> Result<u64, String> {
     let last =
         text.parse().map_or_else(|_| "N".to_owned(), |n: u64| n.saturating_sub(1).to_string());
     Err(format!("the last index is given by --last, itself included: --last {last}"))
+}
+
+/// Refuses the beginning of a range as it was given before.
+pub(super) fn no_beginning(text: &str) -> Result<u64, String> {
+    Err(format!("the first index is given by --first: --first {text}"))
 }

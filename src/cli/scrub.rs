@@ -25,7 +25,7 @@ use super::{Globals, open, output, progress};
 #[command(after_help = "\
 Examples:
   stemedb scrub
-  stemedb scrub --from db.example.org --ca authority.pem
+  stemedb scrub --from db.example.org --tls-ca authority.pem
   stemedb scrub --rate 20M --json
 
 JSON: {whole, entries, bytes, damaged, healed, faults, millis}; faults: [{id, entry, position, \

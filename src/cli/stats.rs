@@ -6,7 +6,7 @@ use stemedb::{Stats, Timestamp};
 
 use super::failure::Failure;
 use super::input::to_hex;
-use super::{Globals, open, output, picture};
+use super::{Globals, open, output, peer, picture};
 
 /// Show sizes, bytes an assertion in each structure, segments, checkpoints, times, and a picture
 ///
@@ -17,15 +17,22 @@ use super::{Globals, open, output, picture};
 Examples:
   stemedb stats
   stemedb stats --json | jq .bytes_per_assertion
+  stemedb stats --from 127.0.0.1:7845      Of a served store
 
 JSON: {count, set_root, log_size, log_root, holes, store_id, epoch, generation, secret, \
 segments, checkpoints, bytes: {log, spare, history, checkpoints, aside, memory}, \
 bytes_per_assertion: {log, history, checkpoints, memory}, first_time, last_time, \
 checkpoint_time, subtrees}; subtrees is the 256 counts")]
-pub(super) struct Args {}
+pub(super) struct Args {
+    #[command(flatten)]
+    read: peer::ReadFrom,
+}
 
-pub(super) fn run(_: &Args, globals: &Globals) -> Result<(), Failure> {
-    let stats = open::reading(globals, |store| Ok(store.stats()?))?;
+pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
+    let stats = match args.read.connect()? {
+        Some(remote) => remote.wait(remote.client.stats())?,
+        None => open::reading(globals, |store| Ok(store.stats()?))?,
+    };
     if globals.json {
         return output::json(&fields(&stats));
     }

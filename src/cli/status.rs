@@ -20,7 +20,7 @@ use super::{Globals, output, peer, peers};
 #[command(after_help = "\
 Examples:
   stemedb status                               The node on this machine
-  stemedb status db.example.org --ca authority.pem --token-file token
+  stemedb status db.example.org --tls-ca authority.pem --token-file token
   stemedb status --json | jq -e '.not_ready == []'
 
 JSON: the status of the node: {version, node, store, epoch, address, time, \

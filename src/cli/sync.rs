@@ -30,7 +30,7 @@ use super::{Globals, input, open, progress};
 #[command(after_help = "\
 Examples:
   stemedb sync 127.0.0.1:7845
-  stemedb sync db.example.org --ca authority.pem --token-file token
+  stemedb sync db.example.org --tls-ca authority.pem --token-file token
   stemedb sync 127.0.0.1:7845 --plan           Say what it would do, move nothing
   stemedb sync 127.0.0.1:7845 --pull --max-bytes 100M --timeout 10m
 
@@ -59,6 +59,9 @@ pub(super) struct Args {
     /// End after so much time: 30s, 5m, 1h
     #[arg(long, value_name = "T", value_parser = input::time)]
     timeout: Option<Duration>,
+    /// Fail where there is no store, instead of making one
+    #[arg(long)]
+    no_create: bool,
     #[command(flatten)]
     connection: peer::Connection,
 }
@@ -80,7 +83,11 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         drop(runtime);
         outcome
     };
-    if args.plan { open::reading(globals, work) } else { open::or_make_or_read(globals, work) }
+    match (args.plan, args.no_create) {
+        (true, _) => open::reading(globals, work),
+        (_, true) => open::existing(globals, work),
+        _ => open::or_make_or_read(globals, work),
+    }
 }
 
 async fn sync(

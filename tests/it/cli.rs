@@ -1,5 +1,6 @@
 //! The binary as its users meet it: every command, flag, exit code and JSON shape.
 
+mod afar;
 mod appending;
 mod archive;
 mod backup;
@@ -10,6 +11,7 @@ mod config;
 mod control;
 mod demo;
 mod directory;
+mod history;
 mod ids;
 mod killed;
 mod network;

@@ -206,7 +206,7 @@ fn a_served_store_is_appended_to_read_and_watched() {
     let place = Place::with("before\n");
     let served = Served::start(&place, ".stemedb", &[]);
     let peer = &served.address;
-    let mut watching = place.command(&["watch", peer, "--from", "0", "--json"]).spawn().unwrap();
+    let mut watching = place.command(&["watch", peer, "--first", "0", "--json"]).spawn().unwrap();
     let mut watched = BufReader::new(watching.stdout.take().unwrap()).lines();
     let mut next = || watched.next().unwrap().unwrap();
     let fields = ["index", "time", "ntp64", "id", "len"];
@@ -237,7 +237,7 @@ fn a_served_store_is_appended_to_read_and_watched() {
     }
     watching.kill().unwrap();
     watching.wait().unwrap();
-    let end = place.run(&["watch", peer, "--from", "1", "--end"]).ok();
+    let end = place.run(&["watch", peer, "--first", "1", "--end"]).ok();
     assert_eq!(end.lines().len(), 4);
     assert!(end.lines()[0].contains(&id_of("one")));
 

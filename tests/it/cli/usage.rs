@@ -2,7 +2,7 @@
 
 use super::binary::Place;
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "init",
     "append",
     "get",
@@ -12,6 +12,7 @@ const COMMANDS: [&str; 18] = [
     "root",
     "ids",
     "prove",
+    "history",
     "verify",
     "diff",
     "checkpoint",
