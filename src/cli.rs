@@ -10,6 +10,7 @@ mod completions;
 mod config;
 mod control;
 mod control_socket;
+mod decimal;
 mod demo;
 mod diff;
 mod export;
@@ -91,10 +92,11 @@ Examples:
 
 Exit codes:
   0 done   1 failed   2 wrong usage   3 damaged or not verified   4 not found
-  70 a fault of the program
+  5 done, and the answer is no   70 a fault of the program
 
 Results go to standard output, all else to standard error. With --json a result is one line of \
-JSON (of `log`: one line an entry).";
+JSON (of `log`: one line an entry), and so is each message on standard error: {error, exit_code}, \
+or {note}. Numbers that can pass 2^53 (ntp64, positions, counts of bytes) are decimal strings.";
 
 /// Flags that every command takes, before or after its name.
 #[derive(Clone, Debug, clap::Args)]
@@ -172,6 +174,10 @@ pub(crate) const INTERNAL: u8 = Exit::Internal as u8;
 pub(crate) fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
+        Err(error) if error.use_stderr() && is_json_asked_for() => {
+            output::usage_error(&error);
+            return Exit::Usage.into();
+        }
         Err(error) => {
             // Help is asked for and usage errors are not, but both are printed; if they cannot be,
             // the exit code is all there is to say.
@@ -180,14 +186,25 @@ pub(crate) fn run() -> ExitCode {
         }
     };
     process::prepare();
+    output::set_json(cli.globals.json);
     match dispatch(&cli.command, &cli.globals) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) if failure.is_quiet() => ExitCode::SUCCESS,
+        // What it printed is the answer.
+        Err(failure @ Failure::Differs) => failure.exit().into(),
         Err(failure) => {
             output::error(&failure);
             failure.exit().into()
         }
     }
+}
+
+/// Whether --json is among the arguments, where they could not be parsed.
+fn is_json_asked_for() -> bool {
+    std::env::args_os()
+        .skip(1)
+        .take_while(|argument| argument != "--")
+        .any(|argument| argument == "--json")
 }
 
 fn dispatch(command: &Command, globals: &Globals) -> Result<(), Failure> {

@@ -7,7 +7,7 @@ use stemedb::node::status::HeadStatus;
 use stemedb::{BackupReport, OpenError};
 
 use super::failure::Failure;
-use super::{Globals, open, output, progress};
+use super::{Globals, decimal, open, output, progress};
 
 /// Make a backup of the store in an empty directory, whether it is in use or not
 ///
@@ -54,8 +54,10 @@ struct Made {
     #[serde(flatten)]
     head: HeadStatus,
     files_linked: u64,
+    #[serde(serialize_with = "decimal::string")]
     bytes_linked: u64,
     files_copied: u64,
+    #[serde(serialize_with = "decimal::string")]
     bytes_copied: u64,
     segments_remote: u64,
     outside: bool,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::failure::Failure;
-use super::{Globals, open, output, progress};
+use super::{Globals, decimal, open, output, progress};
 
 /// Write a restart checkpoint now, so that the next opening replays nothing
 ///
@@ -22,6 +22,7 @@ pub(super) struct Args {}
 #[derive(Serialize)]
 struct Fields<'a> {
     file: Cow<'a, str>,
+    #[serde(serialize_with = "decimal::string")]
     bytes: u64,
     count: u64,
     log_size: u64,

@@ -17,6 +17,8 @@ use stemedb::{
 };
 use tracing_subscriber::util::TryInitError;
 
+use super::format::{counted, grouped};
+
 /// Exit code of a command that was not carried out. (0 is done.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exit {
@@ -28,6 +30,8 @@ pub(super) enum Exit {
     Damaged = 3,
     /// There is no such assertion or store.
     NotFound = 4,
+    /// All was done, and the answer to what was asked is no.
+    No = 5,
     /// A fault of this program: `EX_SOFTWARE` of sysexits.h.
     Internal = 70,
 }
@@ -85,6 +89,9 @@ pub(super) enum Failure {
     )]
     NoControl { dir: PathBuf },
 
+    /// Two stores that were compared hold different things.
+    #[error("the stores differ")]
+    Differs,
     /// A session ended otherwise than well.
     #[error("not synced: {ending}")]
     Sync { ending: Ending },
@@ -135,8 +142,8 @@ pub(super) enum Failure {
     NotInFormat { index: LogIndex, id: AssertionId, format: &'static str },
     /// `export` left bodies out.
     #[error(
-        "{store}: {lost} {} lost or damaged, listed above; all others are exported",
-        if *lost == 1 { "body is" } else { "bodies are" }
+        "{store}: {} lost or damaged, listed above; all others are exported",
+        counted(*lost, "body is", "bodies are")
     )]
     NotExported { store: String, lost: u64 },
     /// A directory for files is named where none are written.
@@ -201,37 +208,38 @@ pub(super) enum Failure {
 
     /// `check` found something.
     #[error(
-        "{}: verification failed: {faults} error(s), listed above; `stemedb repair` repairs what \
-         it can and keeps a copy of all that it replaces",
-        dir.display()
+        "{}: verification failed: {}, listed above; `stemedb repair` repairs what it can and keeps \
+         a copy of all that it replaces",
+        dir.display(), counted(*faults as u64, "error", "errors")
     )]
     NotWhole { dir: PathBuf, faults: usize },
 
     /// `repair` did what could be done, or would do it.
     #[error(
-        "{}: {bodies} bodies are lost, listed above; each heals when the same bytes are appended \
-         again, by anybody or by a sync",
-        dir.display()
+        "{}: {} lost, listed above; each heals when the same bytes are appended again, by anybody \
+         or by a sync",
+        dir.display(), counted(*bodies, "body is", "bodies are")
     )]
     BodiesLost { dir: PathBuf, bodies: u64 },
     /// `repair` went on without entries, as it was told.
     #[error(
-        "{}: entries are lost for good, {at_least} at least, and bodies of {bodies} others",
-        dir.display()
+        "{}: entries are lost for good, {} at least, and the bodies of {} others",
+        dir.display(), grouped(*at_least), grouped(*bodies)
     )]
     EntriesLost { dir: PathBuf, at_least: u64, bodies: u64 },
 
     /// `scrub` found something that it could not heal.
     #[error(
-        "{}: verification failed: {faults} error(s), listed above, were not healed; name a store \
-         that has the bodies with --from, or run `stemedb repair`",
-        dir.display()
+        "{}: verification failed: {}, listed above, not healed; name a store that has the bodies \
+         with --from, or run `stemedb repair`",
+        dir.display(), counted(*faults as u64, "error", "errors")
     )]
     StillDamaged { dir: PathBuf, faults: usize },
     /// `archive verify` found something.
     #[error(
-        "{url}: verification failed: {faults} error(s), listed above; remove the damaged objects, \
-         and send them again with `stemedb archive push --again` from an intact store"
+        "{url}: verification failed: {}, listed above; remove the damaged objects, and send them \
+         again with `stemedb archive push --again` from an intact store",
+        counted(*faults as u64, "error", "errors")
     )]
     ArchiveNotWhole { url: String, faults: usize },
 
@@ -379,6 +387,7 @@ impl Failure {
             | Self::NotWhole { .. }
             | Self::StillDamaged { .. }
             | Self::ArchiveNotWhole { .. } => Exit::Damaged,
+            Self::Differs => Exit::No,
             Self::Internal(_) => Exit::Internal,
             Self::Archive(error) => match error {
                 ArchiveError::Internal(_) => Exit::Internal,

@@ -12,7 +12,7 @@ use super::failure::{Failure, OutputError};
 use super::files::BodyFiles;
 use super::input::IdArg;
 use super::peer::Remote;
-use super::{Globals, open, output, peer, secret};
+use super::{Globals, decimal, open, output, peer, secret};
 
 /// Print the bodies of assertions, verified against their ids
 ///
@@ -148,6 +148,7 @@ struct Facts {
     id: String,
     index: u64,
     time: String,
+    #[serde(serialize_with = "decimal::string")]
     ntp64: u64,
     len: usize,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -7,7 +7,7 @@ use stemedb::{Hash, InternalError, LogIndex, LogSize, Store};
 
 use super::failure::Failure;
 use super::input::{self, IdArg, to_hex};
-use super::{Globals, open, output, peer};
+use super::{Globals, decimal, open, output, peer};
 
 /// Prove that the log recorded an entry, or that it only grew
 ///
@@ -187,6 +187,7 @@ fn trusted(trusted: Option<Hash>, size: LogSize, found: Hash) -> Result<(), Fail
 struct InclusionFields {
     index: u64,
     time: String,
+    #[serde(serialize_with = "decimal::string")]
     ntp64: u64,
     id: String,
     log_size: u64,

@@ -6,7 +6,7 @@ use stemedb::{Entry, LogSize, Store};
 use super::failure::Failure;
 use super::peer::{ReadFrom, Remote};
 use super::range::RangeArgs;
-use super::{Globals, open, output};
+use super::{Globals, decimal, open, output};
 
 /// List the entries of the log, one a line, in the order they came
 ///
@@ -90,6 +90,7 @@ fn print(
 pub(super) struct EntryFields {
     index: u64,
     time: String,
+    #[serde(serialize_with = "decimal::string")]
     ntp64: u64,
     id: String,
     len: u64,

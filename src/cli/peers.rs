@@ -36,7 +36,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let node = Reached::of(args.node.as_ref(), globals)?;
     let status = node.status(&args.connection)?;
     if globals.json {
-        return output::json(&status);
+        return output::status(&status);
     }
     let lines = table(&status);
     if lines.is_empty() {

@@ -99,7 +99,9 @@ fn write(file: &ProofFile, args: &Args, globals: &Globals) -> Result<(), Failure
             source,
         })?;
     }
-    output::stderr(&format!("{} {id}\n", if present { "present" } else { "absent" }));
+    if !globals.json {
+        output::stderr(&format!("{} {id}\n", if present { "present" } else { "absent" }));
+    }
     if globals.json {
         return output::json(&Fields {
             id,

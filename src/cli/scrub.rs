@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::peer;
 use super::signals::Signals;
 use super::stopwatch::Stopwatch;
-use super::{Globals, open, output, progress};
+use super::{Globals, decimal, open, output, progress};
 
 /// Check every body against its id, and heal what is damaged
 ///
@@ -108,6 +108,7 @@ async fn scrub(
 struct Fields<'a> {
     whole: bool,
     entries: u64,
+    #[serde(serialize_with = "decimal::string")]
     bytes: u64,
     damaged: usize,
     healed: usize,
@@ -119,6 +120,7 @@ struct Fields<'a> {
 struct Fault<'a> {
     id: Option<String>,
     entry: u64,
+    #[serde(serialize_with = "decimal::string")]
     position: u64,
     error: &'a str,
     outcome: &'static str,

@@ -6,7 +6,7 @@ use stemedb::{Stats, Timestamp};
 
 use super::failure::Failure;
 use super::input::to_hex;
-use super::{Globals, open, output, peer, picture};
+use super::{Globals, decimal, open, output, peer, picture};
 
 /// Show sizes, bytes an assertion in each structure, segments, checkpoints, times, and a picture
 ///
@@ -60,11 +60,17 @@ struct Fields<'a> {
 
 #[derive(Serialize)]
 struct Bytes {
+    #[serde(serialize_with = "decimal::string")]
     log: u64,
+    #[serde(serialize_with = "decimal::string")]
     spare: u64,
+    #[serde(serialize_with = "decimal::string")]
     history: u64,
+    #[serde(serialize_with = "decimal::string")]
     checkpoints: u64,
+    #[serde(serialize_with = "decimal::string")]
     aside: u64,
+    #[serde(serialize_with = "decimal::string")]
     memory: u64,
 }
 

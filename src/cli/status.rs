@@ -38,7 +38,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let status = Reached::of(args.node.as_ref(), globals)?.status(&args.connection)?;
     if globals.json {
-        return output::json(&status);
+        return output::status(&status);
     }
     output::raw(render(&status).as_bytes())
 }

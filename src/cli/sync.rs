@@ -40,6 +40,7 @@ withheld, unreadable, peer_moved, peer_rewritten, clock_ahead_seconds, error; eq
 same set, checked by both and durable; set_root: that of this store now. With --plan: {equal, \
 layers, rounds, reconcile_bytes, only_here, only_there, push_bytes, fetch_bytes_estimate, millis}, \
 null where it is not known")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(super) struct Args {
     /// The served store: HOST or HOST:PORT, with https:// before it for TLS
     #[arg(value_name = "PEER")]

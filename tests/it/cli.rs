@@ -24,5 +24,6 @@ mod scrubbing;
 mod secrets;
 mod serving;
 mod stopping;
+mod told;
 mod upkeep;
 mod usage;

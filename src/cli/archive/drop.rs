@@ -4,7 +4,7 @@ use serde::Serialize;
 use stemedb::archive::{Archive, segment_source};
 
 use super::super::failure::Failure;
-use super::super::{Globals, open, output, peer};
+use super::super::{Globals, decimal, open, output, peer};
 
 /// Drop the bodies of segments that are archived from this machine, but for the newest ones
 ///
@@ -33,6 +33,7 @@ pub(super) struct Args {
 #[derive(Serialize)]
 struct Fields {
     segments: u64,
+    #[serde(serialize_with = "decimal::string")]
     bytes: u64,
     remote_segments: u64,
 }

@@ -5,7 +5,7 @@ use stemedb::archive::{Archive, PushOptions};
 
 use super::super::failure::Failure;
 use super::super::input::to_hex;
-use super::super::{Globals, open, output, peer};
+use super::super::{Globals, decimal, open, output, peer};
 
 /// Send sealed segments, and the restart checkpoint, as far as they are not there yet
 ///
@@ -37,6 +37,7 @@ pub(super) struct Args {
 #[derive(Serialize)]
 struct Sent {
     segments: u64,
+    #[serde(serialize_with = "decimal::string")]
     bytes: u64,
     manifest: u64,
     count: u64,

@@ -4,7 +4,7 @@ use serde::Serialize;
 use stemedb::archive::{Archive, Verified};
 
 use super::super::failure::Failure;
-use super::super::{Globals, output, peer, secret};
+use super::super::{Globals, decimal, output, peer, secret};
 use super::ListedFields;
 
 /// Read an archived log where it is, and check it
@@ -52,6 +52,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
 struct Checked {
     whole: bool,
     deep: bool,
+    #[serde(serialize_with = "decimal::string")]
     read: u64,
     faults: Vec<String>,
     #[serde(flatten)]

@@ -6,7 +6,7 @@ use stemedb::{AssertionId, LogIndex, Store};
 
 use super::report::{Begin, layers, rounded};
 use crate::cli::failure::Failure;
-use crate::cli::output;
+use crate::cli::{decimal, output};
 
 /// Bytes that a body takes on the wire beyond its own, about.
 const FRAMING_LEN: u64 = 3;
@@ -15,10 +15,13 @@ const FRAMING_LEN: u64 = 3;
 struct Fields<'a> {
     #[serde(flatten)]
     begin: Begin<'a>,
+    #[serde(serialize_with = "decimal::string")]
     reconcile_bytes: u64,
     only_here: Option<u64>,
     only_there: u64,
+    #[serde(serialize_with = "decimal::optional")]
     push_bytes: Option<u64>,
+    #[serde(serialize_with = "decimal::optional")]
     fetch_bytes_estimate: Option<u64>,
     millis: f64,
 }

@@ -7,7 +7,7 @@ use stemedb::sync::report::{Report, Step};
 
 use crate::cli::failure::Failure;
 use crate::cli::input::to_hex;
-use crate::cli::output;
+use crate::cli::{decimal, output};
 
 /// Prints it.
 pub(super) fn print(
@@ -60,8 +60,11 @@ impl<'a> From<&'a Report> for Begin<'a> {
 struct Fields<'a> {
     #[serde(flatten)]
     begin: Begin<'a>,
+    #[serde(serialize_with = "decimal::string")]
     bytes_sent: u64,
+    #[serde(serialize_with = "decimal::string")]
     bytes_received: u64,
+    #[serde(serialize_with = "decimal::string")]
     reconcile_bytes: u64,
     fetched: u64,
     pushed: u64,

@@ -2,9 +2,10 @@
 
 use std::process::Stdio;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::binary::{Place, id_of, object};
+use super::serving::Served;
 
 const ENTRY: [&str; 5] = ["index", "time", "ntp64", "id", "len"];
 const FACTS: [&str; 5] = ["id", "index", "time", "ntp64", "len"];
@@ -50,7 +51,12 @@ fn what_is_not_held_is_not_found() {
     let absent = id_of("b");
     place.run(&["get", &absent]).fails(4, &format!("no assertion {absent}"));
     place.run(&["get", &absent[..8]]).fails(4, &absent[..8]);
-    place.run(&["--json", "get", &absent]).fails(4, "error: ");
+    place.run(&["--json", "get", &absent]).fails(4, &format!("no assertion {absent}"));
+}
+
+/// A number that JSON has as a decimal string.
+fn number(value: &Value) -> u64 {
+    value.as_str().unwrap().parse().unwrap()
 }
 
 /// The indexes that `log` lists.
@@ -83,7 +89,7 @@ fn log_lists_ranges_of_time() {
     place.run_with(&["append"], "c\nd\n").ok();
     let log = place.run(&["log", "--json"]).ok();
     let entries: Vec<Value> = log.lines().iter().map(|line| object(line, &ENTRY)).collect();
-    let times: Vec<u64> = entries.iter().map(|entry| entry["ntp64"].as_u64().unwrap()).collect();
+    let times: Vec<u64> = entries.iter().map(|entry| number(&entry["ntp64"])).collect();
     assert!(times.is_sorted_by(|one, next| one < next), "{times:?}");
 
     let third = times[2].to_string();
@@ -175,6 +181,32 @@ fn diff_lists_what_only_one_holds() {
     );
     place.run(&["--store", "one", "diff", "three"]).fails(4, "no store at three");
     assert!(!place.path("three").exists());
+}
+
+#[test]
+fn stores_that_differ_are_the_answer_no_where_that_is_asked_for() {
+    let place = Place::new();
+    place.run_with(&["append", "--store", "one"], "a\nb\n").ok();
+    place.run_with(&["append", "--store", "two"], "b\n").ok();
+    place.run_with(&["append", "--store", "three"], "b\na\n").ok();
+    let diff = |other: &str, more: &[&str]| {
+        place.run(&[&["diff", "--store", "one", other][..], more].concat())
+    };
+    diff("two", &[]).ok();
+    let outcome = diff("two", &["--exit-code"]).code(5);
+    assert_eq!(outcome.text(), format!("< {}\n", id_of("a")));
+    assert!(!outcome.stderr.contains("error"), "{outcome:?}");
+    let outcome = diff("two", &["--exit-code", "--json"]).code(5);
+    assert_eq!(
+        outcome.json(&["only_here", "only_there", "visited"])["only_here"],
+        json!([id_of("a")])
+    );
+    diff("three", &["--exit-code"]).ok();
+    diff("one", &["--exit-code"]).ok();
+    diff("four", &["--exit-code"]).fails(4, "no store at four");
+    let served = Served::start(&place, "two", &[]);
+    assert_eq!(diff(&served.address, &["--exit-code"]).code(5).lines().len(), 1);
+    served.stop();
 }
 
 #[test]

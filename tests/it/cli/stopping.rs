@@ -88,7 +88,7 @@ fn ctrl_c_leaves_what_is_acknowledged_and_says_how_many() {
     assert_eq!(summary["interrupted"], true);
     assert_eq!(summary["appended"], lines.len());
     assert!(said.contains(&format!("{} acknowledged and durable", lines.len())), "{said}");
-    assert!(said.contains("error: interrupted"), "{said}");
+    assert!(said.contains("\"error\":\"interrupted"), "{said}");
     assert_held(&place, &lines);
     // After a stop like this nothing is left over either.
     assert_eq!(place.ids().len(), lines.len());
