@@ -1,5 +1,6 @@
 //! The command line: what is parsed, and which file carries it out.
 
+mod advice;
 mod append;
 mod archive;
 mod backup;
@@ -27,6 +28,7 @@ mod input;
 mod lines;
 mod log;
 mod logging;
+mod man;
 mod node;
 mod open;
 mod output;
@@ -58,7 +60,7 @@ mod watch;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Arg, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use failure::{Exit, Failure};
 
@@ -81,7 +83,7 @@ Examples:
   echo 'the sky is blue' | stemedb append   Append a line, durably
   stemedb root                              Show what the store commits to
   stemedb log --limit 10                    List the first entries
-  stemedb prove 2a0f9c31 -o sky.stemedb-proof
+  stemedb prove 88538fbb -o sky.stemedb-proof
                                             Prove that an assertion is held, or is not
   stemedb verify sky.stemedb-proof --root HEX
                                             Check a proof, without a store
@@ -100,6 +102,7 @@ or {note}. Numbers that can pass 2^53 (ntp64, positions, counts of bytes) are de
 
 /// Flags that every command takes, before or after its name.
 #[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Options of all commands")]
 struct Globals {
     /// The store's directory
     #[arg(
@@ -107,7 +110,8 @@ struct Globals {
         global = true,
         env = "STEMEDB_STORE",
         default_value = ".stemedb",
-        value_name = "DIR"
+        value_name = "DIR",
+        value_hint = clap::ValueHint::DirPath
     )]
     store: PathBuf,
     /// Print results as one line of JSON
@@ -165,6 +169,7 @@ enum Command {
     Stats(stats::Args),
     Demo(demo::Args),
     Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// Exit code after a fault of the program.
@@ -172,7 +177,7 @@ pub(crate) const INTERNAL: u8 = Exit::Internal as u8;
 
 /// Parses the arguments of this process and does what they say.
 pub(crate) fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() && is_json_asked_for() => {
             output::usage_error(&error);
@@ -196,6 +201,71 @@ pub(crate) fn run() -> ExitCode {
             output::error(&failure);
             failure.exit().into()
         }
+    }
+}
+
+fn parse() -> Result<Cli, clap::Error> {
+    let matches = command().try_get_matches()?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command()))
+}
+
+/// The command line: each command shows those of the options of all commands that mean something to
+/// it.
+fn command() -> clap::Command {
+    let command = Cli::command();
+    let globals: Vec<Arg> =
+        command.get_arguments().filter(|arg| arg.is_global_set()).cloned().collect();
+    let names: Vec<String> =
+        command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+    names.iter().fold(command, |command, name| {
+        command.mut_subcommand(name, |sub| {
+            let unused = globals.iter().filter(|arg| !is_used(name, arg.get_id().as_str()));
+            // A script may give them to any command, so they are taken.
+            sub.args(unused.map(|arg| arg.clone().hide(true)))
+        })
+    })
+}
+
+/// Whether a command does anything with an option of all commands.
+fn is_used(command: &str, option: &str) -> bool {
+    match option {
+        "json" => !matches!(command, "completions" | "man" | "node" | "serve"),
+        "store" => !matches!(command, "completions" | "man" | "demo" | "verify"),
+        // Those that hash bodies; others open a store with a secret without it.
+        "secret_file" => !matches!(
+            command,
+            "completions"
+                | "man"
+                | "demo"
+                | "ids"
+                | "log"
+                | "root"
+                | "stats"
+                | "status"
+                | "peers"
+                | "pause"
+                | "resume"
+                | "sync-now"
+                | "reload"
+                | "history"
+                | "watch"
+        ),
+        // Those that read bodies.
+        _ => matches!(
+            command,
+            "append"
+                | "get"
+                | "export"
+                | "serve"
+                | "sync"
+                | "diff"
+                | "node"
+                | "config"
+                | "check"
+                | "repair"
+                | "backup"
+                | "scrub"
+        ),
     }
 }
 
@@ -242,15 +312,14 @@ fn dispatch(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Stats(args) => stats::run(args, globals),
         Command::Demo(args) => demo::run(args, globals),
         Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     #[test]
     fn the_commands_are_well_formed() {
-        super::Cli::command().debug_assert();
+        super::command().debug_assert();
     }
 }

@@ -30,6 +30,7 @@ use self::acknowledge::{Acknowledger, Print, Tally};
 use self::reader::{Input, Split};
 use self::sink::{Pending, Receipts, Sink};
 use super::failure::Failure;
+use super::format::grouped;
 use super::signals::Signals;
 use super::{Globals, input, open, output, peer, progress};
 
@@ -285,9 +286,9 @@ fn report(
     if outcome.is_err() {
         output::note(format_args!(
             "{} acknowledged and durable: {} appended, {} held before",
-            tally.acknowledged(),
-            tally.appended,
-            tally.duplicates
+            grouped(tally.acknowledged()),
+            grouped(tally.appended),
+            grouped(tally.duplicates)
         ));
     }
     if globals.json {
@@ -301,9 +302,9 @@ fn report(
         });
     }
     let mut rows = vec![
-        ("appended", tally.appended.to_string()),
-        ("duplicates", tally.duplicates.to_string()),
-        ("skipped", tally.skipped.to_string()),
+        ("appended", grouped(tally.appended)),
+        ("duplicates", grouped(tally.duplicates)),
+        ("skipped", grouped(tally.skipped)),
     ];
     rows.extend(super::root::rows(head));
     let shown = tally.few_ids().filter(|_| args.print() == Print::Nothing);

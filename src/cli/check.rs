@@ -5,6 +5,7 @@ use stemedb::error::with_causes;
 use stemedb::{CheckReport, Depth, OpenError, RepairError, RepairOptions, Store};
 
 use super::failure::Failure;
+use super::format::{counted, grouped};
 use super::{Globals, decimal, open, output, progress};
 
 /// Check every checksum of the store; with --deep everything there is to check
@@ -132,14 +133,14 @@ fn print(
     let mut rows = vec![
         ("store", if whole { "whole" } else { "damaged" }.to_owned()),
         ("checked", if deep { "everything" } else { "checksums" }.to_owned()),
-        ("entries", report.entries.to_string()),
+        ("entries", grouped(report.entries)),
         ("read", output::bytes(report.bytes)),
-        ("segments", report.segments.to_string()),
-        ("checkpoints", report.checkpoints.to_string()),
+        ("segments", grouped(report.segments)),
+        ("checkpoints", grouped(report.checkpoints)),
     ];
     if report.remote_segments > 0 {
-        let remote = format!("{} segments: their bodies were not read", report.remote_segments);
-        rows.push(("archive only", remote));
+        let remote = counted(report.remote_segments, "segment", "segments");
+        rows.push(("archive only", format!("{remote}: their bodies were not read")));
     }
     output::facts(as_json, &fields, &rows)
 }

@@ -11,6 +11,7 @@ use stemedb::sync::{Direction, Ending};
 use stemedb::{AssertionId, Hash, InternalError, Replicate as _, SnapshotDiff, Store, SyncOptions};
 
 use super::failure::{Failure, OutputError};
+use super::format::grouped;
 use super::peer;
 use super::signals::Signals;
 use super::{Globals, open, output};
@@ -33,7 +34,7 @@ of a served store the ids that were compared one by one")]
 pub(super) struct Args {
     /// The other store's directory, or the address of a served one with its port: HOST:PORT, with
     /// https:// before it for TLS
-    #[arg(value_name = "DIR|PEER")]
+    #[arg(value_name = "DIR|PEER", value_hint = clap::ValueHint::DirPath)]
     other: String,
     /// End with exit code 5 where they differ
     #[arg(long)]
@@ -160,9 +161,9 @@ fn print(diff: &SnapshotDiff, as_json: bool) -> Result<Compared, Failure> {
     output::finish(out)?;
     output::note(format_args!(
         "{} only here, {} only there, {} visited",
-        diff.only_here.len(),
-        diff.only_there.len(),
-        diff.visited
+        grouped(diff.only_here.len() as u64),
+        grouped(diff.only_there.len() as u64),
+        grouped(diff.visited)
     ));
     Ok(compared)
 }

@@ -10,7 +10,7 @@ use stemedb::{AssertionId, Entry, LogIndex, Store};
 
 use super::failure::{Failure, OutputError};
 use super::files::BodyFiles;
-use super::input::IdArg;
+use super::input::{self, IdArg};
 use super::peer::Remote;
 use super::{Globals, decimal, open, output, peer, secret};
 
@@ -23,12 +23,12 @@ use super::{Globals, decimal, open, output, peer, secret};
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").args(["ids", "index"]).required(true), after_help = "\
 Examples:
-  stemedb get 2a0f9c31                     The first 4 digits do if no other id begins so
-  stemedb get 2a0f9c31 > body
-  stemedb get 2a0f9c31 77b1d3e0 > both     One behind the other
+  stemedb get 88538fbb                     The first 4 digits do if no other id begins so
+  stemedb get 88538fbb > body
+  stemedb get 88538fbb 8155ecc1 > both     One behind the other
   stemedb get --index 0 --index 7          By their place in the log
-  stemedb get 2a0f9c31 77b1d3e0 --out dir  As files, named by their ids
-  stemedb get 2a0f9c31 --from 127.0.0.1:7845
+  stemedb get 88538fbb 8155ecc1 --out dir  As files, named by their ids
+  stemedb get 88538fbb --from 127.0.0.1:7845
                                            From a served store, verified here
 
 JSON, one line an id: {id, index, time, ntp64, len}, and file with --out")]
@@ -37,7 +37,7 @@ pub(super) struct Args {
     #[arg(value_name = "ID", value_parser = IdArg::parse)]
     ids: Vec<IdArg>,
     /// The index of an entry of the log, instead of an id; may be given several times
-    #[arg(long, value_name = "I")]
+    #[arg(long, value_name = "I", value_parser = input::number)]
     index: Vec<u64>,
     /// Write each body to a file in this directory, which is made where it is missing
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]

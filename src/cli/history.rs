@@ -6,6 +6,7 @@ use stemedb::rpc::history::{Grown, Included};
 use stemedb::{Hash, InternalError, LogIndex, LogSize, Store};
 
 use super::failure::Failure;
+use super::format::grouped;
 use super::input::{self, IdArg, to_hex};
 use super::{Globals, decimal, open, output, peer};
 
@@ -17,7 +18,7 @@ use super::{Globals, decimal, open, output, peer};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  stemedb history inclusion 2a0f9c31
+  stemedb history inclusion 88538fbb
   stemedb history inclusion --index 7 --size 100 --root HEX
   stemedb history consistency 100 --old-root HEX
                                    Whether the log still begins with its first 100 entries
@@ -39,7 +40,7 @@ enum What {
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").args(["id", "index"]).required(true), after_help = "\
 Examples:
-  stemedb history inclusion 2a0f9c31
+  stemedb history inclusion 88538fbb
   stemedb history inclusion --index 7 --size 100 --root HEX
 
 JSON: {index, time, ntp64, id, log_size, log_root, hashes}; hashes are those of RFC 9162, section \
@@ -49,10 +50,10 @@ struct InclusionArgs {
     #[arg(value_name = "ID", value_parser = IdArg::parse)]
     id: Option<IdArg>,
     /// The index of the entry, instead of the id
-    #[arg(long, value_name = "I")]
+    #[arg(long, value_name = "I", value_parser = input::number)]
     index: Option<u64>,
     /// The size of the log that the proof is for; without it that of now
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = input::number)]
     size: Option<u64>,
     /// The log root of that size that you trust: 64 hex digits
     #[arg(long, value_name = "HEX", requires = "size", value_parser = input::root)]
@@ -73,10 +74,10 @@ JSON: {old_size, old_root, new_size, new_root, hashes}; hashes are those of RFC 
 2.1.4")]
 struct ConsistencyArgs {
     /// The size that the log had
-    #[arg(value_name = "OLD")]
+    #[arg(value_name = "OLD", value_parser = input::number)]
     old: u64,
     /// The size that it had later; without it that of now
-    #[arg(value_name = "NEW")]
+    #[arg(value_name = "NEW", value_parser = input::number)]
     new: Option<u64>,
     /// The log root of the old size that you trust: 64 hex digits
     #[arg(long, value_name = "HEX", value_parser = input::root)]
@@ -124,10 +125,10 @@ fn inclusion(args: &InclusionArgs, globals: &Globals) -> Result<(), Failure> {
         hashes: proof.0.iter().map(|hash| to_hex(hash)).collect(),
     };
     let mut rows = vec![
-        ("index", entry.index.to_string()),
+        ("index", grouped(entry.index.get())),
         ("time", entry.time.to_string()),
         ("id", entry.id.to_string()),
-        ("log size", head.size.to_string()),
+        ("log size", grouped(head.size.get())),
         ("log root", to_hex(&head.root)),
     ];
     rows.extend(fields.hashes.iter().map(|hash| ("hash", hash.clone())));
@@ -164,9 +165,9 @@ fn consistency(args: &ConsistencyArgs, globals: &Globals) -> Result<(), Failure>
         hashes: proof.0.iter().map(|hash| to_hex(hash)).collect(),
     };
     let mut rows = vec![
-        ("old size", old.size.to_string()),
+        ("old size", grouped(old.size.get())),
         ("old root", to_hex(&old.root)),
-        ("new size", new.size.to_string()),
+        ("new size", grouped(new.size.get())),
         ("new root", to_hex(&new.root)),
     ];
     rows.extend(fields.hashes.iter().map(|hash| ("hash", hash.clone())));

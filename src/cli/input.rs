@@ -1,5 +1,6 @@
 //! Hashes, sizes and times as people type them.
 
+use std::num::ParseIntError;
 use std::time::Duration;
 
 use stemedb::node::config::units::{ParseUnitError, Size, Time};
@@ -93,6 +94,12 @@ pub(super) fn root(text: &str) -> Result<Hash, ParseHashError> {
     Ok(id.into())
 }
 
+/// Reads a number as tables show it, with its thousands apart or not.
+pub(super) fn number(text: &str) -> Result<u64, ParseIntError> {
+    let is_grouped = text.split(',').skip(1).all(|digits| digits.len() == 3);
+    if is_grouped { text.replace(',', "").parse() } else { text.parse() }
+}
+
 /// Reads a number of bytes, not 0.
 pub(super) fn size(text: &str) -> Result<u64, ParseUnitError> {
     let Size(size) = text.parse()?;
@@ -130,6 +137,15 @@ mod tests {
         assert_eq!(IdArg::parse("ABCD"), Ok(IdArg::Prefix("abcd".to_owned())));
         assert_eq!(IdArg::parse("0123456g"), Err(ParseHashError::Digit));
         assert_eq!(root(&whole[..63]), Err(ParseHashError::RootLength(63)));
+    }
+
+    #[test]
+    fn numbers_are_read_as_they_are_shown() {
+        assert_eq!(number("1234567"), Ok(1_234_567));
+        assert_eq!(number("1,234,567"), Ok(1_234_567));
+        for bad in ["", ",", "1,23", "1,2345", "-1", "1.5", "x"] {
+            assert!(number(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use stemedb::{Entry, LogSize, Store};
 use super::failure::Failure;
 use super::peer::{ReadFrom, Remote};
 use super::range::RangeArgs;
-use super::{Globals, decimal, open, output};
+use super::{Globals, decimal, input, open, output};
 
 /// List the entries of the log, one a line, in the order they came
 ///
@@ -30,7 +30,7 @@ pub(super) struct Args {
     #[command(flatten)]
     range: RangeArgs,
     /// At most so many entries
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = input::number)]
     limit: Option<u64>,
     /// The newest first
     #[arg(long)]

@@ -10,7 +10,7 @@ use stemedb::error::with_causes;
 use stemedb::node::Status;
 
 use super::failure::{Exit, Failure, OutputError};
-use super::{decimal, logging};
+use super::{advice, decimal, logging};
 
 const RED: &str = "\x1b[1;31m";
 const YELLOW: &str = "\x1b[1;33m";
@@ -113,7 +113,10 @@ pub(super) fn note(text: impl std::fmt::Display) {
 
 /// Says why the command failed, with all its causes.
 pub(super) fn error(failure: &Failure) {
-    let text = with_causes(failure);
+    let text = match advice::after(failure) {
+        Some(advice) => format!("{}; {advice}", with_causes(failure)),
+        None => with_causes(failure),
+    };
     if AS_JSON.load(Ordering::Relaxed) && !logging::is_json() {
         return error_object(&text, failure.exit());
     }

@@ -20,8 +20,8 @@ use super::{Globals, open, output, peer, proof_file};
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").args(["id", "body"]).required(true), after_help = "\
 Examples:
-  stemedb prove 2a0f9c31 -o sky.stemedb-proof
-  stemedb prove 2a0f9c31 --from 127.0.0.1:7845
+  stemedb prove 88538fbb -o sky.stemedb-proof
+  stemedb prove 88538fbb --from 127.0.0.1:7845
   stemedb prove --body photo.jpg -o photo.stemedb-proof
   printf 'the sky is green' | stemedb prove --body - | stemedb verify - --root HEX --absent
 

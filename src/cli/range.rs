@@ -6,16 +6,17 @@ use stemedb::rpc::client::EntryRange;
 use stemedb::{LogIndex, Store};
 
 use super::failure::Failure;
+use super::input;
 use super::timestamp::{self, TimeArg};
 
 /// The entries that are wanted.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct RangeArgs {
     /// The index of the first entry
-    #[arg(long, value_name = "I", default_value_t = 0)]
+    #[arg(long, value_name = "I", default_value_t = 0, value_parser = input::number)]
     first: u64,
     /// The index of the last entry, which is among them
-    #[arg(long, value_name = "I")]
+    #[arg(long, value_name = "I", value_parser = input::number)]
     last: Option<u64>,
     /// The time from which on: as `log` prints it, a day like 2026-11-30, or how long ago, like 1h
     #[arg(long, value_name = "T", value_parser = timestamp::parse)]

@@ -4,6 +4,7 @@ use stemedb::Head;
 use stemedb::node::status::HeadStatus;
 
 use super::failure::Failure;
+use super::format::grouped;
 use super::input::to_hex;
 use super::{Globals, open, output, peer};
 
@@ -35,9 +36,9 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
 /// A head as rows of a table.
 pub(super) fn rows(head: &Head) -> [(&'static str, String); 4] {
     [
-        ("count", head.count.to_string()),
+        ("count", grouped(head.count)),
         ("set root", to_hex(&head.set_root)),
-        ("log size", head.log_size.to_string()),
+        ("log size", grouped(head.log_size.get())),
         ("log root", to_hex(&head.log_root)),
     ]
 }

@@ -10,6 +10,7 @@ use stemedb::{AssertionId, Store};
 use tokio::time::{Duration, interval};
 
 use super::failure::Failure;
+use super::format::grouped;
 use super::peer;
 use super::signals::Signals;
 use super::stopwatch::Stopwatch;
@@ -155,10 +156,10 @@ fn print<'a>(
     };
     let rows = [
         ("store", if healed == found.len() { "whole" } else { "damaged" }.to_owned()),
-        ("entries", store.log_size().to_string()),
+        ("entries", grouped(store.log_size().get())),
         ("read", output::bytes(view.bytes_read())),
-        ("damaged", found.len().to_string()),
-        ("healed", healed.to_string()),
+        ("damaged", grouped(found.len() as u64)),
+        ("healed", grouped(healed as u64)),
     ];
     output::facts(as_json, &fields, &rows)
 }

@@ -5,6 +5,7 @@ use stemedb::node::status::HeadStatus;
 use stemedb::{Stats, Timestamp};
 
 use super::failure::Failure;
+use super::format::{counted, grouped};
 use super::input::to_hex;
 use super::{Globals, decimal, open, output, peer, picture};
 
@@ -122,20 +123,22 @@ fn as_text(stats: &Stats) -> String {
     };
     let time =
         |time: Option<Timestamp>| time.map_or_else(|| "none".to_owned(), |time| time.to_string());
+    let segments = counted(stats.segments, "segment", "segments");
+    let files = counted(stats.checkpoints, "file", "files");
     let mut rows = vec![
         ("store id", to_hex(&stats.store_id)),
-        ("epoch", stats.epoch.to_string()),
+        ("epoch", grouped(stats.epoch)),
         ("secret", if stats.secret { "needed" } else { "none" }.to_owned()),
     ];
     rows.extend(super::root::rows(&stats.head));
     rows.extend([
-        ("holes", stats.holes.to_string()),
+        ("holes", grouped(stats.holes)),
         ("first time", time(stats.first_time)),
         ("last time", time(stats.last_time)),
-        ("log", format!("{}, {} segment(s)", size(stats.log_bytes), stats.segments)),
+        ("log", format!("{}, {segments}", size(stats.log_bytes))),
         ("spare", format!("{:>10}", output::bytes(stats.spare_bytes))),
         ("history", size(stats.history_bytes)),
-        ("checkpoints", format!("{}, {} file(s)", size(stats.checkpoint_bytes), stats.checkpoints)),
+        ("checkpoints", format!("{}, {files}", size(stats.checkpoint_bytes))),
         ("checkpointed", time(stats.checkpoint_time)),
         ("kept files", format!("{:>10}", output::bytes(stats.aside_bytes))),
         ("memory", size(stats.memory_bytes)),
@@ -144,7 +147,7 @@ fn as_text(stats: &Stats) -> String {
     format!(
         "{}\nids by their first two digits, the fullest with {}:\n{picture}",
         output::table(&rows),
-        stats.subtrees.iter().max().unwrap_or(&0)
+        grouped(stats.subtrees.iter().max().copied().unwrap_or(0))
     )
 }
 

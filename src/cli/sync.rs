@@ -18,7 +18,7 @@ use super::failure::Failure;
 use super::peer;
 use super::signals::Signals;
 use super::stopwatch::Stopwatch;
-use super::{Globals, input, open, progress};
+use super::{Globals, input, open, output, progress};
 
 /// Bring this store and a served one into step
 ///
@@ -132,14 +132,17 @@ fn options(args: &Args) -> SyncOptions {
     SyncOptions::default().direction(direction).limits(limits)
 }
 
-/// Shows how far it has come.
+/// Shows how far it has come. Bodies may move before all that differs is known: where much differs
+/// it is never found out one by one.
 fn show(bar: &ProgressBar, report: &Report) {
-    if !report.checked {
+    let moved = report.fetched + report.pushed;
+    let bytes = report.body_bytes_received + report.body_bytes_sent;
+    if !report.checked && moved == 0 && bytes == 0 {
         bar.set_length(report.compared);
         bar.set_position(report.compared);
         return;
     }
-    bar.set_message("moving bodies");
-    bar.set_length((report.only_theirs + report.only_mine).max(report.fetched + report.pushed));
-    bar.set_position(report.fetched + report.pushed);
+    bar.set_message(format!("moving bodies, {}", output::bytes(bytes)));
+    bar.set_length((report.only_theirs + report.only_mine).max(moved));
+    bar.set_position(moved);
 }

@@ -10,7 +10,7 @@ use super::failure::{Failure, OutputError};
 use super::log::{EntryFields, text_line};
 use super::peer;
 use super::signals::Signals;
-use super::{Globals, output, range};
+use super::{Globals, input, output, range};
 
 /// Follow the log of a served store: one line an entry, as soon as it is durable there
 ///
@@ -21,7 +21,8 @@ use super::{Globals, output, range};
 #[command(after_help = "\
 Examples:
   stemedb watch 127.0.0.1:7845
-  stemedb watch 127.0.0.1:7845 --first 0 --end What is there now, and no more
+  stemedb watch 127.0.0.1:7845 --first 0 --end
+                                           What is there now, and no more
 
 JSON, one line an entry: {index, time, ntp64, id, len}; an entry whose body was lost to damage \
 has \"hole\": true besides.")]
@@ -30,10 +31,10 @@ pub(super) struct Args {
     #[arg(value_name = "PEER")]
     peer: PeerAddress,
     /// The first index to show; without it, what comes from now on
-    #[arg(long, value_name = "I")]
+    #[arg(long, value_name = "I", value_parser = input::number)]
     first: Option<u64>,
     /// Stop after this index
-    #[arg(long, value_name = "I")]
+    #[arg(long, value_name = "I", value_parser = input::number)]
     last: Option<u64>,
     /// What --first was called
     #[arg(long, hide = true, value_parser = range::no_beginning)]

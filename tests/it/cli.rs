@@ -11,6 +11,7 @@ mod config;
 mod control;
 mod demo;
 mod directory;
+mod examples;
 mod history;
 mod ids;
 mod killed;

@@ -4,6 +4,7 @@ use serde::Serialize;
 use stemedb::archive::{Archive, PushOptions};
 
 use super::super::failure::Failure;
+use super::super::format::counted;
 use super::super::input::to_hex;
 use super::super::{Globals, decimal, open, output, peer};
 
@@ -74,9 +75,10 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         output::note("nothing is sealed yet, so nothing was sent; --all seals what there is");
         return Ok(());
     }
+    let segments = counted(pushed.segments, "segment", "segments");
     let rows = [
-        ("sent", format!("{} segments, {}", pushed.segments, output::bytes(pushed.bytes))),
-        ("archived", format!("{} entries", head.log_size)),
+        ("sent", format!("{segments}, {}", output::bytes(pushed.bytes))),
+        ("archived", counted(head.log_size.get(), "entry", "entries")),
         ("set root", stemedb::AssertionId(head.set_root).to_string()),
     ];
     output::facts(globals.json, &fields, &rows)

@@ -4,6 +4,7 @@ use serde::Serialize;
 use stemedb::archive::{Archive, Verified};
 
 use super::super::failure::Failure;
+use super::super::format::grouped;
 use super::super::{Globals, decimal, output, peer, secret};
 use super::ListedFields;
 
@@ -76,7 +77,7 @@ fn print(verified: &Verified, as_json: bool) -> Result<(), Failure> {
         ("archive", if fields.whole { "whole" } else { "damaged" }.to_owned()),
         ("checked", if verified.deep { "everything" } else { "hashes and checksums" }.to_owned()),
         ("log", listed.log.to_string()),
-        ("entries", listed.head.log_size.to_string()),
+        ("entries", grouped(listed.head.log_size.get())),
         ("set root", stemedb::AssertionId(listed.head.set_root).to_string()),
         ("read", output::bytes(verified.bytes)),
     ];

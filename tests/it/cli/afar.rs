@@ -74,7 +74,7 @@ fn sizes_of_a_served_store_are_its_own() {
     let (place, served) = place();
     let fields = |outcome: Outcome| serde_json::from_str::<Value>(outcome.ok().text()).unwrap();
     let there = fields(place.run(&["stats", "--json", "--from", &served.address]));
-    assert!(place.run(&["stats", "--from", &served.address]).ok().text().contains("3001"));
+    assert!(place.run(&["stats", "--from", &served.address]).ok().text().contains("3,001"));
     served.stop();
     let here = fields(place.run(&["stats", "--json"]));
     for field in ["count", "set_root", "log_root", "store_id", "epoch", "first_time", "subtrees"] {

@@ -162,7 +162,7 @@ fn a_plan_says_what_would_move_and_moves_nothing() {
     assert_eq!((&whole["only_here"], &whole["fetch_bytes_estimate"]), (&Value::Null, &Value::Null));
     served.stop();
     assert_eq!(root(&place, "b"), before);
-    assert_eq!(place.run(&["root", "--store", "a"]).ok().lines()[0], "count     2030");
+    assert_eq!(place.run(&["root", "--store", "a"]).ok().lines()[0], "count     2,030");
 }
 
 #[test]
