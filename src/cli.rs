@@ -1,25 +1,34 @@
 //! The command line: what is parsed, and which file carries it out.
 
+mod advice;
 mod append;
 mod archive;
 mod backup;
+mod body_id;
 mod check;
 mod checkpoint;
 mod completions;
 mod config;
 mod control;
 mod control_socket;
+mod decimal;
 mod demo;
 mod diff;
+mod export;
 mod failure;
+mod files;
 mod flags;
 mod format;
 mod get;
+mod history;
+mod id;
 mod ids;
 mod init;
 mod input;
+mod lines;
 mod log;
 mod logging;
+mod man;
 mod node;
 mod open;
 mod output;
@@ -31,6 +40,7 @@ mod process;
 mod progress;
 mod proof_file;
 mod prove;
+mod range;
 mod repair;
 mod restore;
 mod root;
@@ -50,7 +60,7 @@ mod watch;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Arg, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use failure::{Exit, Failure};
 
@@ -73,7 +83,7 @@ Examples:
   echo 'the sky is blue' | stemedb append   Append a line, durably
   stemedb root                              Show what the store commits to
   stemedb log --limit 10                    List the first entries
-  stemedb prove 2a0f9c31 -o sky.stemedb-proof
+  stemedb prove 88538fbb -o sky.stemedb-proof
                                             Prove that an assertion is held, or is not
   stemedb verify sky.stemedb-proof --root HEX
                                             Check a proof, without a store
@@ -84,13 +94,15 @@ Examples:
 
 Exit codes:
   0 done   1 failed   2 wrong usage   3 damaged or not verified   4 not found
-  70 a fault of the program
+  5 done, and the answer is no   70 a fault of the program
 
 Results go to standard output, all else to standard error. With --json a result is one line of \
-JSON (of `log`: one line an entry).";
+JSON (of `log`: one line an entry), and so is each message on standard error: {error, exit_code}, \
+or {note}. Numbers that can pass 2^53 (ntp64, positions, counts of bytes) are decimal strings.";
 
 /// Flags that every command takes, before or after its name.
 #[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Options of all commands")]
 struct Globals {
     /// The store's directory
     #[arg(
@@ -98,7 +110,8 @@ struct Globals {
         global = true,
         env = "STEMEDB_STORE",
         default_value = ".stemedb",
-        value_name = "DIR"
+        value_name = "DIR",
+        value_hint = clap::ValueHint::DirPath
     )]
     store: PathBuf,
     /// Print results as one line of JSON
@@ -125,10 +138,13 @@ enum Command {
     Init(init::Args),
     Append(append::Args),
     Get(get::Args),
+    Id(id::Args),
+    Export(export::Args),
     Log(log::Args),
     Root(root::Args),
     Ids(ids::Args),
     Prove(prove::Args),
+    History(history::Args),
     Verify(verify::Args),
     Diff(diff::Args),
     Serve(serve::Args),
@@ -153,6 +169,7 @@ enum Command {
     Stats(stats::Args),
     Demo(demo::Args),
     Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// Exit code after a fault of the program.
@@ -160,8 +177,12 @@ pub(crate) const INTERNAL: u8 = Exit::Internal as u8;
 
 /// Parses the arguments of this process and does what they say.
 pub(crate) fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match parse() {
         Ok(cli) => cli,
+        Err(error) if error.use_stderr() && is_json_asked_for() => {
+            output::usage_error(&error);
+            return Exit::Usage.into();
+        }
         Err(error) => {
             // Help is asked for and usage errors are not, but both are printed; if they cannot be,
             // the exit code is all there is to say.
@@ -170,9 +191,12 @@ pub(crate) fn run() -> ExitCode {
         }
     };
     process::prepare();
+    output::set_json(cli.globals.json);
     match dispatch(&cli.command, &cli.globals) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) if failure.is_quiet() => ExitCode::SUCCESS,
+        // What it printed is the answer.
+        Err(failure @ Failure::Differs) => failure.exit().into(),
         Err(failure) => {
             output::error(&failure);
             failure.exit().into()
@@ -180,15 +204,91 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
+fn parse() -> Result<Cli, clap::Error> {
+    let matches = command().try_get_matches()?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command()))
+}
+
+/// The command line: each command shows those of the options of all commands that mean something to
+/// it.
+fn command() -> clap::Command {
+    let command = Cli::command();
+    let globals: Vec<Arg> =
+        command.get_arguments().filter(|arg| arg.is_global_set()).cloned().collect();
+    let names: Vec<String> =
+        command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+    names.iter().fold(command, |command, name| {
+        command.mut_subcommand(name, |sub| {
+            let unused = globals.iter().filter(|arg| !is_used(name, arg.get_id().as_str()));
+            // A script may give them to any command, so they are taken.
+            sub.args(unused.map(|arg| arg.clone().hide(true)))
+        })
+    })
+}
+
+/// Whether a command does anything with an option of all commands.
+fn is_used(command: &str, option: &str) -> bool {
+    match option {
+        "json" => !matches!(command, "completions" | "man" | "node" | "serve"),
+        "store" => !matches!(command, "completions" | "man" | "demo" | "verify"),
+        // Those that hash bodies; others open a store with a secret without it.
+        "secret_file" => !matches!(
+            command,
+            "completions"
+                | "man"
+                | "demo"
+                | "ids"
+                | "log"
+                | "root"
+                | "stats"
+                | "status"
+                | "peers"
+                | "pause"
+                | "resume"
+                | "sync-now"
+                | "reload"
+                | "history"
+                | "watch"
+        ),
+        // Those that read bodies.
+        _ => matches!(
+            command,
+            "append"
+                | "get"
+                | "export"
+                | "serve"
+                | "sync"
+                | "diff"
+                | "node"
+                | "config"
+                | "check"
+                | "repair"
+                | "backup"
+                | "scrub"
+        ),
+    }
+}
+
+/// Whether --json is among the arguments, where they could not be parsed.
+fn is_json_asked_for() -> bool {
+    std::env::args_os()
+        .skip(1)
+        .take_while(|argument| argument != "--")
+        .any(|argument| argument == "--json")
+}
+
 fn dispatch(command: &Command, globals: &Globals) -> Result<(), Failure> {
     match command {
         Command::Init(args) => init::run(args, globals),
         Command::Append(args) => append::run(args, globals),
         Command::Get(args) => get::run(args, globals),
+        Command::Id(args) => id::run(args, globals),
+        Command::Export(args) => export::run(args, globals),
         Command::Log(args) => log::run(args, globals),
         Command::Root(args) => root::run(args, globals),
         Command::Ids(args) => ids::run(args, globals),
         Command::Prove(args) => prove::run(args, globals),
+        Command::History(args) => history::run(args, globals),
         Command::Verify(args) => verify::run(args, globals),
         Command::Diff(args) => diff::run(args, globals),
         Command::Serve(args) => serve::run(args, globals),
@@ -212,15 +312,14 @@ fn dispatch(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Stats(args) => stats::run(args, globals),
         Command::Demo(args) => demo::run(args, globals),
         Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     #[test]
     fn the_commands_are_well_formed() {
-        super::Cli::command().debug_assert();
+        super::command().debug_assert();
     }
 }

@@ -13,7 +13,6 @@
 //! the first channel, as the reader may be stuck in a read for ever.
 
 mod acknowledge;
-mod lines;
 mod reader;
 mod sink;
 
@@ -25,21 +24,25 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 use stemedb::node::status::HeadStatus;
 use stemedb::rpc::PeerAddress;
-use stemedb::{Head, Options};
+use stemedb::{Head, Store};
 
-use self::acknowledge::{Acknowledger, Tally};
+use self::acknowledge::{Acknowledger, Print, Tally};
 use self::reader::{Input, Split};
 use self::sink::{Pending, Receipts, Sink};
 use super::failure::Failure;
+use super::format::grouped;
 use super::signals::Signals;
-use super::{Globals, open, output, peer, progress};
+use super::{Globals, input, open, output, peer, progress};
 
 /// Append lines or files, durably
 ///
 /// Each line of the files, or of standard input, is one body; with --whole each file is one. A
 /// line ends at the byte 0x0A only: a CR stays part of it, UTF-8 is not required, and the last line
 /// needs no end. Empty lines are skipped. A body that the store holds already is counted as a
-/// duplicate. All files are looked at before the first body is appended.
+/// duplicate. All files are looked at before the first body is appended; those with NUL bytes are
+/// taken for no text, and refused.
+///
+/// Prints the ids of the bodies too where they are no more than 16.
 ///
 /// Ctrl-C stops well: what is acknowledged stays, and the command says how many (exit code 1).
 #[derive(Debug, clap::Args)]
@@ -48,12 +51,15 @@ Examples:
   echo 'the sky is blue' | stemedb append
   stemedb append facts.nt more.nt
   stemedb append --whole *.pdf
+  find . -name '*.nt' -print0 | stemedb append -0
+  id=$(echo 'the sky is blue' | stemedb append --ids)
   tail -f /var/log/auth.log | stemedb append --acks
   stemedb append --to 127.0.0.1:7845 facts.nt
                                    To a served store; durable there when acknowledged
 
-JSON: {appended, duplicates, skipped, count, set_root, log_size, log_root, interrupted}; with \
---acks the lines `index id` come before it")]
+JSON: {appended, duplicates, skipped, count, set_root, log_size, log_root, ids, interrupted}; \
+ids is null where they are more than 16; with --acks and --ids their lines come before it")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(super) struct Args {
     /// Files to append; - or none is standard input
     #[arg(value_name = "FILE")]
@@ -61,9 +67,24 @@ pub(super) struct Args {
     /// Append each file as one body
     #[arg(long)]
     whole: bool,
+    /// Bodies end at NUL bytes instead of line ends
+    #[arg(short = '0', long, conflicts_with = "whole")]
+    nul: bool,
+    /// Take lines that have NUL bytes
+    #[arg(long, conflicts_with_all = ["whole", "nul"])]
+    binary: bool,
     /// Print `index id` for each body as soon as it is durable, and nothing before
     #[arg(long)]
     acks: bool,
+    /// Print the id of each body as soon as it is durable, and nothing before
+    #[arg(long, conflicts_with = "acks")]
+    ids: bool,
+    /// Fail where there is no store, instead of making one
+    #[arg(long, conflicts_with = "to")]
+    no_create: bool,
+    /// The longest body to take, below 1G; K, M and G are powers of 1024
+    #[arg(long, value_name = "N", default_value = "16M", value_parser = body_len)]
+    body_max: u32,
     /// Append to a served store: HOST or HOST:PORT, with https:// before it for TLS
     #[arg(long, value_name = "PEER")]
     to: Option<PeerAddress>,
@@ -106,16 +127,40 @@ struct Submitted {
 }
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
-    let inputs = reader::inputs(&args.files)?;
+    let inputs = reader::inputs(&args.files, args.split())?;
     if let Some(peer) = &args.to {
         return append_to(peer, inputs, args, globals);
     }
-    open::or_make(globals, |store| {
+    let options = open::options(globals)?.body_len_max(args.body_max);
+    let work = |store: &std::sync::Arc<Store>| {
         open::require_secret(store, globals)?;
         let (tally, outcome) = append(Sink::Here(store), Receipts::Here, inputs, args)?;
         report(&store.head()?, &tally, &outcome, args, globals)?;
         outcome
-    })
+    };
+    if args.no_create {
+        open::with(globals, options.create(false), work)
+    } else {
+        open::or_make(globals, options, work)
+    }
+}
+
+impl Args {
+    fn split(&self) -> Split {
+        match (self.whole, self.nul) {
+            (true, _) => Split::Whole,
+            (_, true) => Split::Nul,
+            _ => Split::Lines { binary: self.binary },
+        }
+    }
+
+    fn print(&self) -> Print {
+        match (self.acks, self.ids) {
+            (true, _) => Print::Acks,
+            (_, true) => Print::Ids,
+            _ => Print::Nothing,
+        }
+    }
 }
 
 /// Appends to a served store.
@@ -147,8 +192,7 @@ fn append(
     inputs: Vec<Input>,
     args: &Args,
 ) -> Result<(Tally, Result<(), Failure>), Failure> {
-    let limit = Options::default().body_len_max;
-    let split = if args.whole { Split::Whole } else { Split::Lines };
+    let (limit, split) = (args.body_max as usize, args.split());
     let bar = if reader::is_typed(&inputs) {
         output::note("reading from the terminal; end with Ctrl-D on a line of its own");
         ProgressBar::hidden()
@@ -165,11 +209,11 @@ fn append(
     let refused = sender.clone();
     // Not joined: it may be stuck in a read for ever. It holds nothing but its input.
     let no_thread = |source| Failure::System { action: "start a thread", source };
-    let read = move || reader::read(inputs, split, limit as usize, &sender);
+    let read = move || reader::read(inputs, split, limit, &sender);
     thread::Builder::new().spawn(read).map_err(no_thread)?;
 
     let (submitted, waiting) = mpsc::sync_channel(PENDING_MAX);
-    let waiter = Acknowledger::new(args.acks, bar, receipts);
+    let waiter = Acknowledger::new(args.print(), bar, receipts);
     thread::scope(|scope| {
         let acknowledge = move || waiter.run(&waiting, &refused);
         let acknowledging =
@@ -210,6 +254,15 @@ fn submit(
     Ok(())
 }
 
+/// Reads the length of the longest body: what a record has room for at most.
+fn body_len(text: &str) -> Result<u32, String> {
+    let len = input::size(text).map_err(|error| error.to_string())?;
+    match u32::try_from(len) {
+        Ok(len) if len <= input::BODY_LEN_MAX => Ok(len),
+        _ => Err("a body has less than 1G".to_owned()),
+    }
+}
+
 #[derive(Serialize)]
 #[expect(clippy::struct_field_names, reason = "the names are those of the JSON")]
 struct Appended {
@@ -218,6 +271,7 @@ struct Appended {
     skipped: u64,
     #[serde(flatten)]
     head: HeadStatus,
+    ids: Option<Vec<String>>,
     interrupted: bool,
 }
 
@@ -232,9 +286,9 @@ fn report(
     if outcome.is_err() {
         output::note(format_args!(
             "{} acknowledged and durable: {} appended, {} held before",
-            tally.acknowledged(),
-            tally.appended,
-            tally.duplicates
+            grouped(tally.acknowledged()),
+            grouped(tally.appended),
+            grouped(tally.duplicates)
         ));
     }
     if globals.json {
@@ -243,18 +297,22 @@ fn report(
             duplicates: tally.duplicates,
             skipped: tally.skipped,
             head: HeadStatus::from(head),
+            ids: tally.few_ids().map(|ids| ids.iter().map(ToString::to_string).collect()),
             interrupted,
         });
     }
     let mut rows = vec![
-        ("appended", tally.appended.to_string()),
-        ("duplicates", tally.duplicates.to_string()),
-        ("skipped", tally.skipped.to_string()),
+        ("appended", grouped(tally.appended)),
+        ("duplicates", grouped(tally.duplicates)),
+        ("skipped", grouped(tally.skipped)),
     ];
     rows.extend(super::root::rows(head));
+    let shown = tally.few_ids().filter(|_| args.print() == Print::Nothing);
+    let ids = shown.unwrap_or_default();
+    rows.extend(ids.iter().map(|id| ("id", id.to_string())));
     let table = output::table(&rows);
-    if args.acks {
-        // Standard output belongs to the acknowledgements.
+    if args.print() != Print::Nothing {
+        // Standard output belongs to the lines that were asked for.
         output::stderr(&table);
         return Ok(());
     }

@@ -14,7 +14,7 @@ use stemedb::node::status::HeadStatus;
 use stemedb::{LogSize, Timestamp};
 
 use super::failure::Failure;
-use super::{Globals, progress};
+use super::{Globals, decimal, progress};
 
 /// Keep sealed segments on object storage, check them there, and make stores from them
 ///
@@ -89,6 +89,7 @@ struct ListedFields {
     manifest: u64,
     time: String,
     segments: u64,
+    #[serde(serialize_with = "decimal::string")]
     bytes: u64,
     checkpoint_log_size: Option<u64>,
     secret: bool,

@@ -7,7 +7,8 @@ use stemedb::node::status::HeadStatus;
 use stemedb::{BackupReport, OpenError};
 
 use super::failure::Failure;
-use super::{Globals, open, output, progress};
+use super::format::counted;
+use super::{Globals, decimal, open, output, progress};
 
 /// Make a backup of the store in an empty directory, whether it is in use or not
 ///
@@ -19,7 +20,7 @@ use super::{Globals, open, output, progress};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  stemedb backup /mnt/backup/2026-11-21
+  stemedb backup /mnt/backup/$(date +%F)
   stemedb restore /mnt/backup/2026-11-21 --root HEX --store elsewhere
 
 JSON: {count, set_root, log_size, log_root, files_linked, bytes_linked, files_copied, \
@@ -27,7 +28,7 @@ bytes_copied, segments_remote, outside}; segments_remote: those whose bodies are
 archive, which the backup needs then; outside: whether another process has the store open")]
 pub(super) struct Args {
     /// The directory of the backup: empty, or made where it is missing
-    #[arg(value_name = "DIR")]
+    #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     dir: PathBuf,
 }
 
@@ -54,8 +55,10 @@ struct Made {
     #[serde(flatten)]
     head: HeadStatus,
     files_linked: u64,
+    #[serde(serialize_with = "decimal::string")]
     bytes_linked: u64,
     files_copied: u64,
+    #[serde(serialize_with = "decimal::string")]
     bytes_copied: u64,
     segments_remote: u64,
     outside: bool,
@@ -71,13 +74,14 @@ fn print(report: &BackupReport, outside: bool, as_json: bool) -> Result<(), Fail
         segments_remote: report.segments_remote,
         outside,
     };
-    let part = |files, bytes| format!("{}, {files} file(s)", output::bytes(bytes));
+    let part =
+        |files, bytes| format!("{}, {}", output::bytes(bytes), counted(files, "file", "files"));
     let mut rows = Vec::from(super::root::rows(&report.head));
     rows.push(("linked", part(report.files_linked, report.bytes_linked)));
     rows.push(("copied", part(report.files_copied, report.bytes_copied)));
     if report.segments_remote > 0 {
-        let remote = format!("{} segments: the backup needs the archive", report.segments_remote);
-        rows.push(("archive only", remote));
+        let remote = counted(report.segments_remote, "segment", "segments");
+        rows.push(("archive only", format!("{remote}: the backup needs the archive")));
     }
     output::facts(as_json, &fields, &rows)
 }

@@ -1,10 +1,12 @@
 //! `stemedb check`: whether the store is whole.
 
 use serde::Serialize;
-use stemedb::{CheckReport, Depth, Store};
+use stemedb::error::with_causes;
+use stemedb::{CheckReport, Depth, OpenError, RepairError, RepairOptions, Store};
 
 use super::failure::Failure;
-use super::{Globals, open, output, progress};
+use super::format::{counted, grouped};
+use super::{Globals, decimal, open, output, progress};
 
 /// Check every checksum of the store; with --deep everything there is to check
 ///
@@ -18,9 +20,10 @@ Examples:
   stemedb check
   stemedb check --deep --json
 
-JSON: {whole, deep, entries, bytes, segments, remote_segments, checkpoints, faults, \
-remarks}; remote_segments: those whose bodies are only in an archive, where `stemedb archive \
-verify --deep` checks them; faults and remarks are arrays of texts")]
+JSON, also of a damaged store: {whole, deep, entries, bytes, segments, remote_segments, \
+checkpoints, faults, remarks}; numbers are null where the store cannot be opened; \
+remote_segments: those whose bodies are only in an archive, where `stemedb archive verify --deep` \
+checks them; faults and remarks are arrays of texts")]
 pub(super) struct Args {
     /// Check bodies, pages and roots too
     #[arg(long)]
@@ -30,7 +33,41 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     // Also on a disk that fails, every read is a call that can say so.
     let options = open::options(globals)?.create(false).read_only(true).map_files(false);
-    open::with(globals, options, |store| check(store, args, globals))
+    match open::with(globals, options, |store| check(store, args, globals)) {
+        Err(Failure::Open(error)) if error.is_damage() => check_closed(&error, args, globals),
+        checked => checked,
+    }
+}
+
+/// Tells what is wrong with a store that cannot be opened: all that a repair would find.
+fn check_closed(error: &OpenError, args: &Args, globals: &Globals) -> Result<(), Failure> {
+    let options = open::options(globals)?;
+    let how = RepairOptions::default().dry_run(true);
+    let found = progress::spin("checking", || stemedb::repair_with(&globals.store, &options, how));
+    let found = match found {
+        Ok(report) => report.remarks,
+        Err(RepairError::EntriesLost { found, .. }) => found,
+        Err(_) => Vec::new(),
+    };
+    let faults = if found.is_empty() { vec![with_causes(error)] } else { found };
+    output::note("the store cannot be opened; a repair would find, and do, this:");
+    for fault in &faults {
+        output::note(fault);
+    }
+    let count = faults.len();
+    let fields = Fields {
+        whole: false,
+        deep: args.deep,
+        entries: None,
+        bytes: None,
+        segments: None,
+        remote_segments: None,
+        checkpoints: None,
+        faults,
+        remarks: Vec::new(),
+    };
+    output::facts(globals.json, &fields, &[("store", "damaged: it cannot be opened".to_owned())])?;
+    Err(Failure::NotWhole { dir: globals.store.clone(), faults: count })
 }
 
 fn check(store: &Store, args: &Args, globals: &Globals) -> Result<(), Failure> {
@@ -60,11 +97,12 @@ fn check(store: &Store, args: &Args, globals: &Globals) -> Result<(), Failure> {
 struct Fields<'a> {
     whole: bool,
     deep: bool,
-    entries: u64,
-    bytes: u64,
-    segments: u64,
-    remote_segments: u64,
-    checkpoints: u64,
+    entries: Option<u64>,
+    #[serde(serialize_with = "decimal::optional")]
+    bytes: Option<u64>,
+    segments: Option<u64>,
+    remote_segments: Option<u64>,
+    checkpoints: Option<u64>,
     faults: Vec<String>,
     remarks: Vec<&'a str>,
 }
@@ -84,25 +122,25 @@ fn print(
     let fields = Fields {
         whole,
         deep,
-        entries: report.entries,
-        bytes: report.bytes,
-        segments: report.segments,
-        remote_segments: report.remote_segments,
-        checkpoints: report.checkpoints,
+        entries: Some(report.entries),
+        bytes: Some(report.bytes),
+        segments: Some(report.segments),
+        remote_segments: Some(report.remote_segments),
+        checkpoints: Some(report.checkpoints),
         faults,
         remarks: remarks.lines().collect(),
     };
     let mut rows = vec![
         ("store", if whole { "whole" } else { "damaged" }.to_owned()),
         ("checked", if deep { "everything" } else { "checksums" }.to_owned()),
-        ("entries", report.entries.to_string()),
+        ("entries", grouped(report.entries)),
         ("read", output::bytes(report.bytes)),
-        ("segments", report.segments.to_string()),
-        ("checkpoints", report.checkpoints.to_string()),
+        ("segments", grouped(report.segments)),
+        ("checkpoints", grouped(report.checkpoints)),
     ];
     if report.remote_segments > 0 {
-        let remote = format!("{} segments: their bodies were not read", report.remote_segments);
-        rows.push(("archive only", remote));
+        let remote = counted(report.remote_segments, "segment", "segments");
+        rows.push(("archive only", format!("{remote}: their bodies were not read")));
     }
     output::facts(as_json, &fields, &rows)
 }

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::failure::Failure;
-use super::{Globals, open, output, progress};
+use super::format::grouped;
+use super::{Globals, decimal, open, output, progress};
 
 /// Write a restart checkpoint now, so that the next opening replays nothing
 ///
@@ -22,6 +23,7 @@ pub(super) struct Args {}
 #[derive(Serialize)]
 struct Fields<'a> {
     file: Cow<'a, str>,
+    #[serde(serialize_with = "decimal::string")]
     bytes: u64,
     count: u64,
     log_size: u64,
@@ -40,8 +42,8 @@ pub(super) fn run(_: &Args, globals: &Globals) -> Result<(), Failure> {
     let rows = [
         ("file", report.path.display().to_string()),
         ("size", output::bytes(report.bytes)),
-        ("count", report.count.to_string()),
-        ("log size", report.log_size.to_string()),
+        ("count", grouped(report.count)),
+        ("log size", grouped(report.log_size.get())),
     ];
     output::facts(globals.json, &fields, &rows)
 }

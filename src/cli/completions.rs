@@ -1,10 +1,9 @@
 //! `stemedb completions`: what a shell needs to complete commands.
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
 use super::failure::Failure;
-use super::{Cli, output};
+use super::{command, output};
 
 /// Print a script that teaches a shell to complete the commands
 #[derive(Debug, clap::Args)]
@@ -20,6 +19,6 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "stemedb", &mut script);
+    clap_complete::generate(args.shell, &mut command(), "stemedb", &mut script);
     output::raw(&script)
 }

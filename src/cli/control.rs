@@ -82,7 +82,7 @@ impl Reached {
 Examples:
   stemedb pause
   stemedb pause --store /var/lib/stemedb
-  stemedb pause --node https://db.example.org --ca authority.pem --token-file admin-token
+  stemedb pause --node https://db.example.org --tls-ca authority.pem --token-file admin-token
 
 JSON: {node, said}")]
 pub(super) struct Pause {

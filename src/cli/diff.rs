@@ -11,6 +11,7 @@ use stemedb::sync::{Direction, Ending};
 use stemedb::{AssertionId, Hash, InternalError, Replicate as _, SnapshotDiff, Store, SyncOptions};
 
 use super::failure::{Failure, OutputError};
+use super::format::grouped;
 use super::peer;
 use super::signals::Signals;
 use super::{Globals, open, output};
@@ -25,6 +26,7 @@ use super::{Globals, open, output};
 Examples:
   stemedb diff ../other/.stemedb
   stemedb diff 127.0.0.1:7845
+  stemedb diff ../other/.stemedb --exit-code > /dev/null || echo different
   stemedb --store a diff b --json | jq '.only_there | length'
 
 JSON: {only_here, only_there, visited}; visited counts the tree nodes that were looked at, and \
@@ -32,8 +34,11 @@ of a served store the ids that were compared one by one")]
 pub(super) struct Args {
     /// The other store's directory, or the address of a served one with its port: HOST:PORT, with
     /// https:// before it for TLS
-    #[arg(value_name = "DIR|PEER")]
+    #[arg(value_name = "DIR|PEER", value_hint = clap::ValueHint::DirPath)]
     other: String,
+    /// End with exit code 5 where they differ
+    #[arg(long)]
+    exit_code: bool,
     #[command(flatten)]
     connection: peer::Connection,
 }
@@ -41,23 +46,42 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let other = Path::new(&args.other);
     if args.other.contains(':') && !other.exists() {
-        return diff_peer(args, globals);
+        return diff_peer(args, globals)?.told(args);
     }
     if is_same(other, &globals.store) {
         // The second opening would find the store locked, by this very process.
         let same = SnapshotDiff { only_here: vec![], only_there: vec![], visited: 0 };
-        return open::reading(globals, |_| print(&same, globals.json));
+        return open::reading(globals, |_| print(&same, globals.json))?.told(args);
     }
-    open::reading(globals, |here| {
+    let found = open::reading(globals, |here| {
         let there = open::open(other, open::options(globals)?.create(false).read_only(true))?;
         let outcome = compare(here, &there, globals.json);
         let closed = there.close();
-        outcome?;
-        Ok(closed?)
-    })
+        let found = outcome?;
+        closed?;
+        Ok(found)
+    })?;
+    found.told(args)
 }
 
-fn diff_peer(args: &Args, globals: &Globals) -> Result<(), Failure> {
+/// Whether two stores hold the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Compared {
+    Same,
+    Different,
+}
+
+impl Compared {
+    /// The end of the command, as the arguments ask for it.
+    fn told(self, args: &Args) -> Result<(), Failure> {
+        match self {
+            Self::Different if args.exit_code => Err(Failure::Differs),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn diff_peer(args: &Args, globals: &Globals) -> Result<Compared, Failure> {
     let peer = args
         .other
         .parse()
@@ -105,7 +129,7 @@ async fn found(
     }
 }
 
-fn compare(here: &Store, there: &Store, as_json: bool) -> Result<(), Failure> {
+fn compare(here: &Store, there: &Store, as_json: bool) -> Result<Compared, Failure> {
     print(&here.snapshot()?.diff(&there.snapshot()?)?, as_json)
 }
 
@@ -116,13 +140,16 @@ struct Fields {
     visited: u64,
 }
 
-fn print(diff: &SnapshotDiff, as_json: bool) -> Result<(), Failure> {
+fn print(diff: &SnapshotDiff, as_json: bool) -> Result<Compared, Failure> {
+    let same = diff.only_here.is_empty() && diff.only_there.is_empty();
+    let compared = if same { Compared::Same } else { Compared::Different };
     if as_json {
-        return output::json(&Fields {
+        output::json(&Fields {
             only_here: texts(&diff.only_here),
             only_there: texts(&diff.only_there),
             visited: diff.visited,
-        });
+        })?;
+        return Ok(compared);
     }
     let mut out = output::stdout();
     for id in &diff.only_here {
@@ -134,11 +161,11 @@ fn print(diff: &SnapshotDiff, as_json: bool) -> Result<(), Failure> {
     output::finish(out)?;
     output::note(format_args!(
         "{} only here, {} only there, {} visited",
-        diff.only_here.len(),
-        diff.only_there.len(),
-        diff.visited
+        grouped(diff.only_here.len() as u64),
+        grouped(diff.only_there.len() as u64),
+        grouped(diff.visited)
     ));
-    Ok(())
+    Ok(compared)
 }
 
 fn texts(ids: &[AssertionId]) -> Vec<String> {

@@ -11,11 +11,13 @@ use stemedb::rpc::{
 };
 use stemedb::sync::{Ending, message::Refusal};
 use stemedb::{
-    AppendError, AssertionId, BackupError, CheckpointError, CloseError, InternalError, OpenError,
-    ParseProofError, ProofError, ReadError, RepairError, ResolveError, RestoreError,
-    SecretTooShort, SyncError,
+    AppendError, AssertionId, BackupError, CheckpointError, CloseError, HistoryProofError,
+    InternalError, LogIndex, LogSize, OpenError, ParseProofError, ProofError, ReadError,
+    RepairError, ResolveError, RestoreError, SecretTooShort, SyncError,
 };
 use tracing_subscriber::util::TryInitError;
+
+use super::format::{counted, grouped};
 
 /// Exit code of a command that was not carried out. (0 is done.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub(super) enum Exit {
     Damaged = 3,
     /// There is no such assertion or store.
     NotFound = 4,
+    /// All was done, and the answer to what was asked is no.
+    No = 5,
     /// A fault of this program: `EX_SOFTWARE` of sysexits.h.
     Internal = 70,
 }
@@ -64,6 +68,8 @@ pub(super) enum Failure {
     #[error(transparent)]
     Call(#[from] CallError),
     #[error(transparent)]
+    Asked(#[from] stemedb::rpc::Failure),
+    #[error(transparent)]
     NoSession(#[from] SyncError),
     #[error(transparent)]
     Archive(#[from] ArchiveError),
@@ -83,6 +89,9 @@ pub(super) enum Failure {
     )]
     NoControl { dir: PathBuf },
 
+    /// Two stores that were compared hold different things.
+    #[error("the stores differ")]
+    Differs,
     /// A session ended otherwise than well.
     #[error("not synced: {ending}")]
     Sync { ending: Ending },
@@ -120,15 +129,58 @@ pub(super) enum Failure {
     #[error("{} holds no assertion {id}; `stemedb ids` lists those it holds", dir.display())]
     NotHeld { id: AssertionId, dir: PathBuf },
 
+    /// The log has no such entry.
+    #[error(
+        "{} has no entry {index}: {}", dir.display(), entries(*log_size)
+    )]
+    NoEntry { index: LogIndex, log_size: LogSize, dir: PathBuf },
+    /// A body cannot be written in a format.
+    #[error(
+        "entry {index}: the body of {id} cannot be exported with --format {format}, as nobody \
+         could tell where it ends; jsonl and files take any body"
+    )]
+    NotInFormat { index: LogIndex, id: AssertionId, format: &'static str },
+    /// `export` left bodies out.
+    #[error(
+        "{store}: {} lost or damaged, listed above; all others are exported",
+        counted(*lost, "body is", "bodies are")
+    )]
+    NotExported { store: String, lost: u64 },
+    /// A directory for files is named where none are written.
+    #[error("--out is for --format files; the other formats go to standard output")]
+    OutWithoutFiles,
+
     /// A line is over the body limit.
     #[error(
         "{origin}: line {line} is longer than the {limit} bytes that a body may have; \
-         nothing of it is appended, nor of what follows"
+         nothing of it is taken, nor of what follows; --body-max allows more"
     )]
     LineTooLong { origin: Origin, line: u64, limit: usize },
     /// A file is over the body limit.
-    #[error("{origin}: longer than the {limit} bytes that a body may have; it is not appended")]
+    #[error(
+        "{origin}: longer than the {limit} bytes that a body may have; it is not appended; \
+         --body-max allows more"
+    )]
     InputTooLong { origin: Origin, limit: usize },
+    /// Lines were expected, and what is there is no text.
+    #[error(
+        "{origin}: line {line} has a NUL byte, so this is no text: append it as one body with \
+         --whole, cut it at NUL bytes with -0, or take its lines as they are with --binary"
+    )]
+    NulInLine { origin: Origin, line: u64 },
+    /// A proof of the history that does not verify against its own root.
+    #[error("the log or its history's tiles are damaged: run `stemedb check --deep`")]
+    WrongHistory { source: HistoryProofError },
+    /// The log is not the one of a root.
+    #[error(
+        "the log has another root at size {size}: {found}, not {trusted}; it is another log, or \
+         not all of it is what it was when that root was noted"
+    )]
+    OtherHistory { size: LogSize, trusted: String, found: String },
+
+    /// Two inputs are to come from standard input.
+    #[error("standard input can be only one of the files: name the other one")]
+    StdinTwice,
     /// An input cannot be read.
     #[error("{origin}: cannot read it")]
     Input { origin: Origin, source: io::Error },
@@ -156,37 +208,38 @@ pub(super) enum Failure {
 
     /// `check` found something.
     #[error(
-        "{}: verification failed: {faults} error(s), listed above; `stemedb repair` repairs what \
-         it can and keeps a copy of all that it replaces",
-        dir.display()
+        "{}: verification failed: {}, listed above; `stemedb repair` repairs what it can and keeps \
+         a copy of all that it replaces",
+        dir.display(), counted(*faults as u64, "error", "errors")
     )]
     NotWhole { dir: PathBuf, faults: usize },
 
     /// `repair` did what could be done, or would do it.
     #[error(
-        "{}: {bodies} bodies are lost, listed above; each heals when the same bytes are appended \
-         again, by anybody or by a sync",
-        dir.display()
+        "{}: {} lost, listed above; each heals when the same bytes are appended again, by anybody \
+         or by a sync",
+        dir.display(), counted(*bodies, "body is", "bodies are")
     )]
     BodiesLost { dir: PathBuf, bodies: u64 },
     /// `repair` went on without entries, as it was told.
     #[error(
-        "{}: entries are lost for good, {at_least} at least, and bodies of {bodies} others",
-        dir.display()
+        "{}: entries are lost for good, {} at least, and the bodies of {} others",
+        dir.display(), grouped(*at_least), grouped(*bodies)
     )]
     EntriesLost { dir: PathBuf, at_least: u64, bodies: u64 },
 
     /// `scrub` found something that it could not heal.
     #[error(
-        "{}: verification failed: {faults} error(s), listed above, were not healed; name a store \
-         that has the bodies with --from, or run `stemedb repair`",
-        dir.display()
+        "{}: verification failed: {}, listed above, not healed; name a store that has the bodies \
+         with --from, or run `stemedb repair`",
+        dir.display(), counted(*faults as u64, "error", "errors")
     )]
     StillDamaged { dir: PathBuf, faults: usize },
     /// `archive verify` found something.
     #[error(
-        "{url}: verification failed: {faults} error(s), listed above; remove the damaged objects, \
-         and send them again with `stemedb archive push --again` from an intact store"
+        "{url}: verification failed: {}, listed above; remove the damaged objects, and send them \
+         again with `stemedb archive push --again` from an intact store",
+        counted(*faults as u64, "error", "errors")
     )]
     ArchiveNotWhole { url: String, faults: usize },
 
@@ -212,6 +265,24 @@ pub(super) enum Failure {
     Output(#[from] OutputError),
 }
 
+/// The code for a reason of a store, here or there.
+fn of_reason(reason: Option<Reason>) -> Exit {
+    match reason {
+        Some(Reason::Damaged) => Exit::Damaged,
+        Some(Reason::NotFound) => Exit::NotFound,
+        Some(Reason::Malformed | Reason::Ambiguous) => Exit::Usage,
+        _ => Exit::Failed,
+    }
+}
+
+/// The entries that a log has, in words.
+fn entries(log_size: LogSize) -> String {
+    match log_size.get() {
+        0 => "its log is empty".to_owned(),
+        size => format!("its log ends with entry {}", size - 1),
+    }
+}
+
 /// Standard output cannot be written to.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
@@ -230,6 +301,19 @@ impl Origin {
     /// Meaning of an argument: `-` is standard input.
     pub(super) fn of(argument: &std::path::Path) -> Self {
         if argument.as_os_str() == "-" { Self::Stdin } else { Self::File(argument.to_path_buf()) }
+    }
+}
+
+impl Origin {
+    /// Opens it for reading.
+    pub(super) fn open(&self) -> Result<Box<dyn io::Read>, Failure> {
+        match self {
+            Self::Stdin => Ok(Box::new(io::stdin().lock())),
+            Self::File(path) => match std::fs::File::open(path) {
+                Ok(file) => Ok(Box::new(file)),
+                Err(source) => Err(Failure::Input { origin: self.clone(), source }),
+            },
+        }
     }
 }
 
@@ -264,19 +348,26 @@ impl Failure {
             Self::Resolve(ResolveError::NotFound { .. })
             | Self::NotHeld { .. }
             | Self::NotThere { .. }
+            | Self::NoEntry { .. }
             | Self::Repair(RepairError::Open(OpenError::Missing { .. }))
             | Self::Restore(RestoreError::NoBackup { .. }) => Exit::NotFound,
             Self::Resolve(_)
             | Self::Config(_)
             | Self::Node(NodeError::OpenMembership { .. })
             | Self::NoProofFile { .. }
+            | Self::OutWithoutFiles
+            | Self::StdinTwice
             | Self::NeitherDirNorPeer { .. } => Exit::Usage,
             Self::Append(error) if error.is_damage() => Exit::Damaged,
-            Self::Call(error) if error.reason() == Some(Reason::Damaged) => Exit::Damaged,
+            Self::Call(error) => of_reason(error.reason()),
+            Self::Asked(failure) => of_reason(Some(failure.reason())),
             Self::NoSession(SyncError::Unreadable)
             | Self::BodiesLost { .. }
             | Self::EntriesLost { .. }
             | Self::WrongBody { .. }
+            | Self::NotExported { .. }
+            | Self::WrongHistory { .. }
+            | Self::OtherHistory { .. }
             | Self::Sync {
                 ending:
                     Ending::Unreadable
@@ -296,6 +387,7 @@ impl Failure {
             | Self::NotWhole { .. }
             | Self::StillDamaged { .. }
             | Self::ArchiveNotWhole { .. } => Exit::Damaged,
+            Self::Differs => Exit::No,
             Self::Internal(_) => Exit::Internal,
             Self::Archive(error) => match error {
                 ArchiveError::Internal(_) => Exit::Internal,

@@ -21,6 +21,9 @@ const FILE: &str = "config";
 /// Keys whose flags all commands take.
 const GLOBAL: [&str; 3] = ["store", "secret_file", "archive.url"];
 
+/// Names that flags had before, by their keys.
+const ALIASES: [(&str, &str); 2] = [("tls.ca", "ca"), ("tls.server_name", "server-name")];
+
 impl clap::Args for Flags {
     fn augment_args(command: Command) -> Command {
         let file = Arg::new(FILE)
@@ -74,7 +77,8 @@ fn arg(key: &'static Key) -> Arg {
         .long(key.flag)
         .value_name(key.takes.placeholder())
         .help(help(key))
-        .help_heading(heading(key.section()));
+        .help_heading(heading(key.section()))
+        .aliases(ALIASES.iter().filter(|(name, _)| *name == key.name).map(|(_, alias)| *alias));
     match &key.takes {
         Takes::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
         takes if takes.is_list() => arg.action(ArgAction::Append),

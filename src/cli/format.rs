@@ -35,6 +35,11 @@ pub(super) fn grouped(number: u64) -> String {
     HumanCount(number).to_string()
 }
 
+/// How many of something there are, in words.
+pub(super) fn counted(count: u64, one: &str, several: &str) -> String {
+    format!("{} {}", grouped(count), if count == 1 { one } else { several })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +59,9 @@ mod tests {
         ] {
             assert_eq!(span(seconds), text);
         }
+        assert_eq!(counted(1, "body", "bodies"), "1 body");
+        assert_eq!(counted(0, "body", "bodies"), "0 bodies");
+        assert_eq!(counted(2_000, "body", "bodies"), "2,000 bodies");
         assert_eq!(grouped(0), "0");
         assert_eq!(grouped(999), "999");
         assert_eq!(grouped(1_000), "1,000");

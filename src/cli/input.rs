@@ -1,8 +1,10 @@
 //! Hashes, sizes and times as people type them.
 
+use std::num::ParseIntError;
 use std::time::Duration;
 
 use stemedb::node::config::units::{ParseUnitError, Size, Time};
+use stemedb::rpc::Which;
 use stemedb::{AssertionId, Hash, Store};
 pub(super) use stemedb_merkle::id::to_hex;
 
@@ -11,28 +13,27 @@ use super::failure::Failure;
 /// The digits of a whole id.
 const ID_DIGITS: usize = 64;
 /// The least digits of a prefix.
-const PREFIX_DIGITS_MIN: usize = 8;
+const PREFIX_DIGITS_MIN: usize = 4;
+/// The longest body that a store can hold, in bytes.
+pub(super) const BODY_LEN_MAX: u32 = (1 << 30) - 1;
 
 /// An id on the command line: whole, or the first digits of one that the store holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum IdArg {
     /// All 64 digits.
     Whole(AssertionId),
-    /// 8 to 63 digits.
+    /// 4 to 63 digits, in lower case.
     Prefix(String),
 }
 
 /// Error of a text that is no id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ParseHashError {
-    /// Upper case is no second way to write the same id.
-    #[error("hex digits are written in lower case here")]
-    UpperCase,
     /// Not a hex digit.
     #[error("only the hex digits 0-9 and a-f are allowed")]
     Digit,
     /// Too short for a prefix, or too long.
-    #[error("an id has 64 hex digits, of which the first 8 or more are enough; this has {0}")]
+    #[error("an id has 64 hex digits, of which the first 4 or more are enough; this has {0}")]
     IdLength(usize),
     /// A whole id is not 64 digits.
     #[error("an id has 64 hex digits, all of which are needed here; this has {0}")]
@@ -45,10 +46,10 @@ pub(super) enum ParseHashError {
 impl IdArg {
     /// Reads an id or the beginning of one.
     pub(super) fn parse(text: &str) -> Result<Self, ParseHashError> {
-        hex(text)?;
+        let text = hex(text)?;
         match text.len() {
             ID_DIGITS => text.parse().map(Self::Whole).map_err(|_| ParseHashError::Digit),
-            PREFIX_DIGITS_MIN..ID_DIGITS => Ok(Self::Prefix(text.to_owned())),
+            PREFIX_DIGITS_MIN..ID_DIGITS => Ok(Self::Prefix(text)),
             len => Err(ParseHashError::IdLength(len)),
         }
     }
@@ -62,6 +63,15 @@ impl IdArg {
     }
 }
 
+impl From<&IdArg> for Which {
+    fn from(id: &IdArg) -> Self {
+        match id {
+            IdArg::Whole(id) => Self::Id(*id),
+            IdArg::Prefix(prefix) => Self::Prefix(prefix.clone()),
+        }
+    }
+}
+
 impl std::fmt::Display for IdArg {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -71,17 +81,23 @@ impl std::fmt::Display for IdArg {
     }
 }
 
-/// Reads a whole id: 64 lowercase hex digits.
+/// Reads a whole id: 64 hex digits.
 pub(super) fn whole_id(text: &str) -> Result<AssertionId, ParseHashError> {
-    hex(text)?;
+    let text = hex(text)?;
     text.parse().map_err(|_| ParseHashError::WholeIdLength(text.len()))
 }
 
-/// Reads a root: 64 lowercase hex digits.
+/// Reads a root: 64 hex digits.
 pub(super) fn root(text: &str) -> Result<Hash, ParseHashError> {
-    hex(text)?;
+    let text = hex(text)?;
     let id: AssertionId = text.parse().map_err(|_| ParseHashError::RootLength(text.len()))?;
     Ok(id.into())
+}
+
+/// Reads a number as tables show it, with its thousands apart or not.
+pub(super) fn number(text: &str) -> Result<u64, ParseIntError> {
+    let is_grouped = text.split(',').skip(1).all(|digits| digits.len() == 3);
+    if is_grouped { text.replace(',', "").parse() } else { text.parse() }
 }
 
 /// Reads a number of bytes, not 0.
@@ -96,15 +112,12 @@ pub(super) fn time(text: &str) -> Result<Duration, ParseUnitError> {
     if time.is_zero() { Err(ParseUnitError::Zero) } else { Ok(time) }
 }
 
-fn hex(text: &str) -> Result<(), ParseHashError> {
-    for byte in text.bytes() {
-        match byte {
-            b'0'..=b'9' | b'a'..=b'f' => {}
-            b'A'..=b'F' => return Err(ParseHashError::UpperCase),
-            _ => return Err(ParseHashError::Digit),
-        }
+/// Hex digits in lower case, which is how they are written everywhere.
+fn hex(text: &str) -> Result<String, ParseHashError> {
+    if text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(text.to_ascii_lowercase());
     }
-    Ok(())
+    Err(ParseHashError::Digit)
 }
 
 #[cfg(test)]
@@ -115,14 +128,24 @@ mod tests {
     fn ids_and_their_prefixes() {
         let whole = "0123456789abcdef".repeat(4);
         assert_eq!(IdArg::parse(&whole), Ok(IdArg::Whole(whole.parse().unwrap())));
-        assert_eq!(IdArg::parse(&whole[..8]), Ok(IdArg::Prefix(whole[..8].to_owned())));
+        assert_eq!(IdArg::parse(&whole[..4]), Ok(IdArg::Prefix(whole[..4].to_owned())));
         assert_eq!(IdArg::parse(&whole[..63]), Ok(IdArg::Prefix(whole[..63].to_owned())));
-        assert_eq!(IdArg::parse(&whole[..7]), Err(ParseHashError::IdLength(7)));
+        assert_eq!(IdArg::parse(&whole[..3]), Err(ParseHashError::IdLength(3)));
         assert_eq!(IdArg::parse(""), Err(ParseHashError::IdLength(0)));
         assert_eq!(IdArg::parse(&format!("{whole}0")), Err(ParseHashError::IdLength(65)));
-        assert_eq!(IdArg::parse(&whole.to_uppercase()), Err(ParseHashError::UpperCase));
+        assert_eq!(IdArg::parse(&whole.to_uppercase()), IdArg::parse(&whole));
+        assert_eq!(IdArg::parse("ABCD"), Ok(IdArg::Prefix("abcd".to_owned())));
         assert_eq!(IdArg::parse("0123456g"), Err(ParseHashError::Digit));
         assert_eq!(root(&whole[..63]), Err(ParseHashError::RootLength(63)));
+    }
+
+    #[test]
+    fn numbers_are_read_as_they_are_shown() {
+        assert_eq!(number("1234567"), Ok(1_234_567));
+        assert_eq!(number("1,234,567"), Ok(1_234_567));
+        for bad in ["", ",", "1,23", "1,2345", "-1", "1.5", "x"] {
+            assert!(number(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -1,93 +1,88 @@
 //! `stemedb log`: what the log recorded, in order.
 
-use std::io::Write;
-
 use serde::Serialize;
-use stemedb::{Entry, LogIndex, Store};
+use stemedb::{Entry, LogSize, Store};
 
-use super::failure::{Failure, OutputError};
-use super::timestamp::{self, TimeArg};
-use super::{Globals, open, output};
+use super::failure::Failure;
+use super::peer::{ReadFrom, Remote};
+use super::range::RangeArgs;
+use super::{Globals, decimal, input, open, output};
 
 /// List the entries of the log, one a line, in the order they came
 ///
-/// Each line tells index, time, id and length of the body. Ranges include where they begin and
-/// exclude where they end. A time is RFC 3339 or the number that JSON calls ntp64: its upper 32
-/// bits are seconds since 1970, its lower 32 the fraction.
+/// Each line tells index, time, id and length of the body. A time is RFC 3339, a day in UTC, how
+/// long ago (30s, 5m, 1h, 2d), or the number that JSON calls ntp64: its upper 32 bits are seconds
+/// since 1970, its lower 32 the fraction.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   stemedb log --limit 10                   The first ten
   stemedb log --reverse --limit 10         The last ten, newest first
-  stemedb log --from 100 --to 200          Indexes 100 to 199
+  stemedb log --first 100 --last 199       Indexes 100 to 199
+  stemedb log --from 127.0.0.1:7845 --reverse --limit 10
+                                           The last ten of a served store
+  stemedb log --since 1h                   What came in the last hour
   stemedb log --since 2026-11-21T00:00:00Z --json
 
 JSON, one line an entry: {index, time, ntp64, id, len}; an entry whose body was lost to damage \
 has \"hole\": true besides. ntp64 is a number of 64 bits: read it as an integer.")]
 pub(super) struct Args {
-    /// The first index to list
-    #[arg(long, value_name = "I", default_value_t = 0)]
-    from: u64,
-    /// The index to stop before
-    #[arg(long, value_name = "I")]
-    to: Option<u64>,
-    /// The time from which to list
-    #[arg(long, value_name = "T", value_parser = timestamp::parse)]
-    since: Option<TimeArg>,
-    /// The time to stop before
-    #[arg(long, value_name = "T", value_parser = timestamp::parse)]
-    until: Option<TimeArg>,
+    #[command(flatten)]
+    range: RangeArgs,
     /// At most so many entries
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = input::number)]
     limit: Option<u64>,
     /// The newest first
     #[arg(long)]
     reverse: bool,
+    #[command(flatten)]
+    read: ReadFrom,
 }
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
-    open::reading(globals, |store| log(store, args, globals.json))
+    match args.read.connect()? {
+        None => open::reading(globals, |store| log(store, args, globals.json)),
+        Some(remote) => log_of(&remote, args, globals.json),
+    }
 }
 
 fn log(store: &Store, args: &Args, as_json: bool) -> Result<(), Failure> {
-    let end = store.head()?.log_size.next_index();
-    let since = first_index(store, args.since, end)?.unwrap_or_default();
-    let from = LogIndex(args.from).max(since);
-    let until = first_index(store, args.until, end)?.unwrap_or(end);
-    let to = args.to.map_or(end, LogIndex).min(until).max(from);
+    let range = args.range.of(store)?;
     let limit = usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
-
-    let mut out = output::stdout();
-    let width = end.get().saturating_sub(1).to_string().len();
-    let mut print = |entry: Entry| {
-        if as_json {
-            return output::json_line(&mut out, &EntryFields::from(&entry));
-        }
-        writeln!(out, "{}", text_line(&entry, width)).map_err(OutputError)?;
-        Ok::<_, Failure>(())
-    };
-    let entries = store.range(from..to);
+    let entries = store.range(range);
+    let size = store.log_size();
     if args.reverse {
-        for entry in entries.rev().take(limit) {
-            print(entry?)?;
-        }
+        print(entries.rev().take(limit).map(|entry| Ok(entry?)), size, as_json)
     } else {
-        for entry in entries.take(limit) {
-            print(entry?)?;
+        print(entries.take(limit).map(|entry| Ok(entry?)), size, as_json)
+    }
+}
+
+fn log_of(remote: &Remote, args: &Args, as_json: bool) -> Result<(), Failure> {
+    let Some(range) = args.range.there(args.limit, args.reverse) else { return Ok(()) };
+    let size = remote.wait(remote.client.head())?.log_size;
+    let mut entries = remote.wait(remote.client.entries(&range))?;
+    let next = || remote.wait(entries.next()).transpose();
+    print(std::iter::from_fn(next), size, as_json)
+}
+
+/// Prints entries as they come.
+fn print(
+    entries: impl Iterator<Item = Result<Entry, Failure>>,
+    size: LogSize,
+    as_json: bool,
+) -> Result<(), Failure> {
+    let mut out = output::stdout();
+    let width = size.get().saturating_sub(1).to_string().len();
+    for entry in entries {
+        let entry = entry?;
+        if as_json {
+            output::json_line(&mut out, &EntryFields::from(&entry))?;
+        } else {
+            output::line(&mut out, text_line(&entry, width))?;
         }
     }
     output::finish(out)
-}
-
-/// The index of the first entry at or after a time.
-fn first_index(
-    store: &Store,
-    time: Option<TimeArg>,
-    end: LogIndex,
-) -> Result<Option<LogIndex>, Failure> {
-    let Some(time) = time else { return Ok(None) };
-    let Some(time) = time.time else { return Ok(Some(end)) };
-    Ok(Some(store.index_at_time(time)?))
 }
 
 /// An entry as fields of JSON.
@@ -95,6 +90,7 @@ fn first_index(
 pub(super) struct EntryFields {
     index: u64,
     time: String,
+    #[serde(serialize_with = "decimal::string")]
     ntp64: u64,
     id: String,
     len: u64,

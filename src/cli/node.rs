@@ -42,7 +42,7 @@ Examples:
   stemedb node --listen 127.0.0.1:7945 --http 127.0.0.1:7946 --store second --join 127.0.0.1:7845
   stemedb node --config /etc/stemedb/stemedb.toml
   stemedb node --listen 0.0.0.0:7845 --advertise a.example.org --join b.example.org \\
-               --tls-cert a.pem --tls-key a.key --client-ca authority.pem --ca authority.pem
+               --tls-cert a.pem --tls-key a.key --client-ca authority.pem --tls-ca authority.pem
   stemedb node --sync-windows 22:00-06:00 --sync-bytes-per-second 10M
 
 Each flag is also a key of the configuration, and a variable: --sync-interval 1m is `interval = \

@@ -38,9 +38,10 @@ pub(super) fn with<T>(
 /// Opens a store for `work`, made now if there is none, and closes it after.
 pub(super) fn or_make<T>(
     globals: &Globals,
+    options: Options,
     work: impl FnOnce(&Arc<Store>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    finish(make(globals)?, work)
+    finish(make(globals, options)?, work)
 }
 
 /// Opens a store as [`or_make`] does, for `work` that can do without appending.
@@ -54,7 +55,7 @@ pub(super) fn or_make_or_read<T>(
 /// Makes or opens a store. Where there is no room to put in order what a crash left, what is there
 /// can still be read: then the store is opened for that alone.
 fn make_or_read(globals: &Globals) -> Result<Store, Failure> {
-    match make(globals) {
+    match make(globals, options(globals)?) {
         Err(Failure::Open(OpenError::Disk(failure))) if failure.is_full() => {
             output::note(format_args!("{failure}; until then the store is open for reading only"));
             let options = options(globals)?.create(false).read_only(true);
@@ -79,10 +80,9 @@ fn finish<T>(
     Ok(value)
 }
 
-fn make(globals: &Globals) -> Result<Store, Failure> {
-    let options = options(globals)?.create(true);
+fn make(globals: &Globals, options: Options) -> Result<Store, Failure> {
     let new = !Store::exists(&globals.store)?;
-    let store = open(&globals.store, options)?;
+    let store = open(&globals.store, options.create(true))?;
     if new {
         output::note(format_args!("made a store at {}", globals.store.display()));
     }

@@ -1,19 +1,29 @@
 //! Printing: results to standard output, all else to standard error.
 
-use std::error::Error;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytesize::ByteSize;
 use serde::Serialize;
+use serde_json::json;
 use stemedb::error::with_causes;
+use stemedb::node::Status;
 
-use super::failure::{Failure, OutputError};
-use super::logging;
+use super::failure::{Exit, Failure, OutputError};
+use super::{advice, decimal, logging};
 
 const RED: &str = "\x1b[1;31m";
 const YELLOW: &str = "\x1b[1;33m";
 const BOLD: &str = "\x1b[1m";
 const PLAIN: &str = "\x1b[0m";
+
+/// Whether messages are JSON, as results are.
+static AS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// Says whether messages are JSON from now on.
+pub(super) fn set_json(as_json: bool) {
+    AS_JSON.store(as_json, Ordering::Relaxed);
+}
 
 /// Standard output, buffered. Call [`finish`] at the end: a failure to write is a failure.
 pub(super) fn stdout() -> BufWriter<StdoutLock<'static>> {
@@ -40,6 +50,22 @@ pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
     finish(out)
 }
 
+/// Fields of a status whose numbers count bytes.
+const STATUS_BYTES: [&str; 7] = [
+    "bytes_sent",
+    "bytes_received",
+    "bytes_compared",
+    "bytes_transferred",
+    "free",
+    "total",
+    "reserve",
+];
+
+/// Prints the status of a node as one line.
+pub(super) fn status(status: &Status) -> Result<(), Failure> {
+    json(&decimal::within(status, &STATUS_BYTES).map_err(|error| OutputError(error.into()))?)
+}
+
 /// Prints the facts of a result: as one object, or as rows.
 pub(super) fn facts(
     as_json: bool,
@@ -53,6 +79,12 @@ pub(super) fn facts(
 pub(super) fn json_line(mut out: impl Write, value: &impl Serialize) -> Result<(), Failure> {
     serde_json::to_writer(&mut out, value).map_err(|error| OutputError(error.into()))?;
     writeln!(out).map_err(OutputError)?;
+    Ok(())
+}
+
+/// Writes something as one line.
+pub(super) fn line(mut out: impl Write, text: impl std::fmt::Display) -> Result<(), Failure> {
+    writeln!(out, "{text}").map_err(OutputError)?;
     Ok(())
 }
 
@@ -72,12 +104,33 @@ pub(super) fn stderr(text: &str) {
 
 /// Says something beside the result, on standard error.
 pub(super) fn note(text: impl std::fmt::Display) {
-    say("note", YELLOW, &text.to_string());
+    let text = text.to_string();
+    if AS_JSON.load(Ordering::Relaxed) && !logging::is_json() {
+        return stderr(&format!("{}\n", json!({ "note": text })));
+    }
+    say("note", YELLOW, &text);
 }
 
 /// Says why the command failed, with all its causes.
-pub(super) fn error(error: &dyn Error) {
-    say("error", RED, &with_causes(error));
+pub(super) fn error(failure: &Failure) {
+    let text = match advice::after(failure) {
+        Some(advice) => format!("{}; {advice}", with_causes(failure)),
+        None => with_causes(failure),
+    };
+    if AS_JSON.load(Ordering::Relaxed) && !logging::is_json() {
+        return error_object(&text, failure.exit());
+    }
+    say("error", RED, &text);
+}
+
+/// Says as JSON what is wrong with the arguments.
+pub(super) fn usage_error(error: &clap::Error) {
+    let text = error.render().to_string();
+    error_object(text.trim_end().trim_start_matches("error: "), Exit::Usage);
+}
+
+fn error_object(text: &str, exit: Exit) {
+    stderr(&format!("{}\n", json!({ "error": text, "exit_code": exit as u8 })));
 }
 
 /// A heading, bold where a person sees it.

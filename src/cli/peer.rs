@@ -1,9 +1,15 @@
 //! Reaching a served store: the flags for it, the runtime, and the connection.
 
+use std::future::Future;
 use std::path::{Path, PathBuf};
 
+use clap::ValueHint;
+use stemedb::Entry;
+use stemedb::error::with_causes;
+use stemedb::rpc::client::ParseAddressError;
 use stemedb::rpc::{
-    Client, ClientIdentity, ClientOptions, ClientTls, PeerAddress, Token, token::TokenError,
+    CallError, Client, ClientIdentity, ClientOptions, ClientTls, PeerAddress, Token, Which,
+    token::TokenError,
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -14,19 +20,36 @@ use super::failure::Failure;
 #[command(next_help_heading = "Options for the connection")]
 pub(super) struct Connection {
     /// The authority that the server's certificate comes from, as PEM: turns TLS on
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
+    #[arg(long, alias = "ca", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    tls_ca: Option<PathBuf>,
     /// This client's certificate as PEM, for a server that wants one
-    #[arg(long, value_name = "FILE", requires_all = ["ca", "key"])]
-    cert: Option<PathBuf>,
+    #[arg(
+        long,
+        alias = "cert",
+        value_name = "FILE",
+        requires_all = ["tls_ca", "tls_key"],
+        value_hint = ValueHint::FilePath
+    )]
+    tls_cert: Option<PathBuf>,
     /// The key of this client's certificate, as PEM
-    #[arg(long, value_name = "FILE", requires = "cert")]
-    key: Option<PathBuf>,
+    #[arg(
+        long,
+        alias = "key",
+        value_name = "FILE",
+        requires = "tls_cert",
+        value_hint = ValueHint::FilePath
+    )]
+    tls_key: Option<PathBuf>,
     /// The name that the server's certificate has, where that is not the host of its address
-    #[arg(long, value_name = "NAME", requires = "ca")]
-    server_name: Option<String>,
+    #[arg(long, alias = "server-name", value_name = "NAME", requires = "tls_ca")]
+    tls_server_name: Option<String>,
     /// The file whose first line is the token to show
-    #[arg(long, env = "STEMEDB_TOKEN_FILE", value_name = "FILE")]
+    #[arg(
+        long,
+        env = "STEMEDB_TOKEN_FILE",
+        value_name = "FILE",
+        value_hint = ValueHint::FilePath
+    )]
     token_file: Option<PathBuf>,
     /// Show the token to another machine without TLS, where others can read along
     #[arg(long, alias = "token-in-clear", requires = "token_file")]
@@ -44,14 +67,15 @@ impl Connection {
     }
 
     fn tls(&self) -> Result<Option<ClientTls>, Failure> {
-        let Some(ca) = &self.ca else { return Ok(None) };
-        let identity = match (&self.cert, &self.key) {
+        let Some(ca) = &self.tls_ca else { return Ok(None) };
+        let identity = match (&self.tls_cert, &self.tls_key) {
             (Some(certificate), Some(key)) => {
                 Some(ClientIdentity { certificate: pem(certificate)?, key: pem(key)? })
             }
             _ => None,
         };
-        Ok(Some(ClientTls::new(pem(ca)?).identity(identity).server_name(self.server_name.clone())))
+        let tls = ClientTls::new(pem(ca)?).identity(identity);
+        Ok(Some(tls.server_name(self.tls_server_name.clone())))
     }
 
     /// Whether there is a token to show.
@@ -63,6 +87,76 @@ impl Connection {
     pub(super) async fn connect(&self, peer: &PeerAddress) -> Result<Client, Failure> {
         Ok(Client::connect(peer, self.options()?).await?)
     }
+}
+
+/// A served store that is read in place of the one here, if one is named.
+#[derive(Debug, clap::Args)]
+pub(super) struct ReadFrom {
+    /// Read from a served store: HOST or HOST:PORT, with https:// before it for TLS
+    #[arg(long, value_name = "PEER", value_parser = address)]
+    from: Option<PeerAddress>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// A served store, and the threads to reach it.
+pub(super) struct Remote {
+    pub(super) client: Client,
+    runtime: Runtime,
+}
+
+impl ReadFrom {
+    /// Whether a served store is read.
+    pub(super) fn is_remote(&self) -> bool {
+        self.from.is_some()
+    }
+
+    /// Connects to the served store, if one is named.
+    pub(super) fn connect(&self) -> Result<Option<Remote>, Failure> {
+        let Some(peer) = &self.from else { return Ok(None) };
+        let runtime = runtime()?;
+        let client = runtime.block_on(self.connection.connect(peer))?;
+        Ok(Some(Remote { client, runtime }))
+    }
+}
+
+impl Remote {
+    /// Waits for the answer to a call.
+    pub(super) fn wait<T>(
+        &self,
+        call: impl Future<Output = Result<T, CallError>>,
+    ) -> Result<T, Failure> {
+        Ok(self.runtime.block_on(call)?)
+    }
+
+    /// Waits for the next of several answers.
+    pub(super) fn wait_for<T>(
+        &self,
+        next: impl Future<Output = Option<Result<T, CallError>>>,
+    ) -> Option<Result<T, Failure>> {
+        Some(self.runtime.block_on(next)?.map_err(Failure::from))
+    }
+
+    /// The entry of an assertion.
+    pub(super) fn find(&self, which: &Which) -> Result<Entry, Failure> {
+        let found = self.wait(self.client.find(which))?;
+        found.ok_or_else(|| self.not_there(&which))
+    }
+
+    /// A failure to find something.
+    pub(super) fn not_there(&self, what: &impl ToString) -> Failure {
+        Failure::NotThere { what: what.to_string(), peer: self.client.peer().to_string() }
+    }
+}
+
+/// Reads an address. A number alone is none: `log` and `watch` took indexes there.
+pub(super) fn address(text: &str) -> Result<PeerAddress, String> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!(
+            "an address is HOST or HOST:PORT; the first index is given by --first: --first {text}"
+        ));
+    }
+    text.parse().map_err(|error: ParseAddressError| with_causes(&error))
 }
 
 /// Reads the first token of a file.

@@ -19,7 +19,7 @@ use super::{Globals, output, peer};
 #[command(after_help = "\
 Examples:
   stemedb peers
-  stemedb peers db.example.org --ca authority.pem --token-file token
+  stemedb peers db.example.org --tls-ca authority.pem --token-file token
   stemedb peers --json | jq -r '.peers[] | select(.in_step == false) | .address'
 
 JSON: the status of the node, as `stemedb status --json` prints it: the peers are in peers")]
@@ -36,7 +36,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let node = Reached::of(args.node.as_ref(), globals)?;
     let status = node.status(&args.connection)?;
     if globals.json {
-        return output::json(&status);
+        return output::status(&status);
     }
     let lines = table(&status);
     if lines.is_empty() {

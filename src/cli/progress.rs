@@ -31,6 +31,13 @@ pub(super) fn count(what: &'static str) -> ProgressBar {
     bar
 }
 
+/// Turns a bar into an hourglass, which moves by itself, for what comes next and cannot be counted.
+pub(super) fn wait(bar: &ProgressBar, what: &'static str) {
+    bar.set_style(style("{spinner} {msg}, {elapsed}"));
+    bar.set_message(what);
+    bar.enable_steady_tick(REDRAW_INTERVAL);
+}
+
 /// Does `work` and shows that it goes on once it takes longer than a second.
 pub(super) fn spin<T>(what: &'static str, work: impl FnOnce() -> T) -> T {
     if !io::stderr().is_terminal() {

@@ -6,6 +6,7 @@ use serde::Serialize;
 use stemedb::{RepairError, RepairOptions, RepairReport};
 
 use super::failure::Failure;
+use super::format::grouped;
 use super::{Globals, open, output, progress};
 
 /// Repair a damaged store; nothing else changes it unasked
@@ -21,7 +22,7 @@ use super::{Globals, open, output, progress};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  stemedb check || stemedb repair
+  stemedb repair
   stemedb repair --dry-run               Tell what would be done, and change nothing
   stemedb repair --accept-loss           Go on without entries that are lost
 
@@ -121,9 +122,9 @@ fn print(report: &RepairReport, how: RepairOptions) -> Result<(), Failure> {
     let entries_lost = match report.lost_entries {
         None => "none".to_owned(),
         Some(0) => "some: a new epoch begins".to_owned(),
-        Some(count) => format!("{count} at least: a new epoch begins"),
+        Some(count) => format!("{} at least: a new epoch begins", grouped(count)),
     };
-    let mut rows = vec![("bodies lost", report.holes.to_string()), ("entries lost", entries_lost)];
+    let mut rows = vec![("bodies lost", grouped(report.holes)), ("entries lost", entries_lost)];
     rows.extend(report.lost_bodies.iter().map(|id| ("lost body", id.to_string())));
     rows.extend(report.aside.iter().map(|path| ("kept", path.display().to_string())));
     if how.dry_run {

@@ -17,15 +17,14 @@ use super::{Globals, input, open, output, progress};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  stemedb restore /mnt/backup/2026-11-21 --root HEX
   stemedb restore /mnt/backup/2026-11-21 --root HEX --store elsewhere
 
 JSON: {count, set_root, log_size, log_root}")]
 pub(super) struct Args {
     /// The directory of the backup
-    #[arg(value_name = "DIR")]
+    #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     dir: PathBuf,
-    /// The set root that the backup must have: 64 lowercase hex digits
+    /// The set root that the backup must have: 64 hex digits
     #[arg(long, value_name = "HEX", value_parser = input::root)]
     root: Hash,
 }
@@ -33,9 +32,13 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let options = open::options(globals)?;
     let bar = progress::bytes(Some(0));
-    let head = stemedb::restore(&args.dir, &globals.store, &args.root, options, &mut |progress| {
-        bar.set_length(progress.total);
-        bar.set_position(progress.done);
+    let head = stemedb::restore(&args.dir, &globals.store, &args.root, options, &mut |copied| {
+        bar.set_length(copied.total);
+        bar.set_position(copied.done);
+        if copied.done == copied.total {
+            // All is copied; reading it takes as long again.
+            progress::wait(&bar, "checking every body");
+        }
     });
     bar.finish_and_clear();
     let head = head?;

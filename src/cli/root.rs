@@ -4,8 +4,9 @@ use stemedb::Head;
 use stemedb::node::status::HeadStatus;
 
 use super::failure::Failure;
+use super::format::grouped;
 use super::input::to_hex;
-use super::{Globals, open, output};
+use super::{Globals, open, output, peer};
 
 /// Show what the store commits to: how much it holds, and its two roots
 ///
@@ -16,21 +17,28 @@ use super::{Globals, open, output};
 Examples:
   stemedb root
   stemedb root --json | jq -r .set_root
+  stemedb root --from 127.0.0.1:7845       Of a served store
 
 JSON: {count, set_root, log_size, log_root}")]
-pub(super) struct Args {}
+pub(super) struct Args {
+    #[command(flatten)]
+    read: peer::ReadFrom,
+}
 
-pub(super) fn run(_: &Args, globals: &Globals) -> Result<(), Failure> {
-    let head = open::reading(globals, |store| Ok(store.head()?))?;
+pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
+    let head = match args.read.connect()? {
+        Some(remote) => remote.wait(remote.client.head())?,
+        None => open::reading(globals, |store| Ok(store.head()?))?,
+    };
     output::facts(globals.json, &HeadStatus::from(&head), &rows(&head))
 }
 
 /// A head as rows of a table.
 pub(super) fn rows(head: &Head) -> [(&'static str, String); 4] {
     [
-        ("count", head.count.to_string()),
+        ("count", grouped(head.count)),
         ("set root", to_hex(&head.set_root)),
-        ("log size", head.log_size.to_string()),
+        ("log size", grouped(head.log_size.get())),
         ("log root", to_hex(&head.log_root)),
     ]
 }

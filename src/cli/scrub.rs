@@ -10,10 +10,11 @@ use stemedb::{AssertionId, Store};
 use tokio::time::{Duration, interval};
 
 use super::failure::Failure;
+use super::format::grouped;
 use super::peer;
 use super::signals::Signals;
 use super::stopwatch::Stopwatch;
-use super::{Globals, open, output, progress};
+use super::{Globals, decimal, open, output, progress};
 
 /// Check every body against its id, and heal what is damaged
 ///
@@ -25,7 +26,7 @@ use super::{Globals, open, output, progress};
 #[command(after_help = "\
 Examples:
   stemedb scrub
-  stemedb scrub --from db.example.org --ca authority.pem
+  stemedb scrub --from db.example.org --tls-ca authority.pem
   stemedb scrub --rate 20M --json
 
 JSON: {whole, entries, bytes, damaged, healed, faults, millis}; faults: [{id, entry, position, \
@@ -108,6 +109,7 @@ async fn scrub(
 struct Fields<'a> {
     whole: bool,
     entries: u64,
+    #[serde(serialize_with = "decimal::string")]
     bytes: u64,
     damaged: usize,
     healed: usize,
@@ -119,6 +121,7 @@ struct Fields<'a> {
 struct Fault<'a> {
     id: Option<String>,
     entry: u64,
+    #[serde(serialize_with = "decimal::string")]
     position: u64,
     error: &'a str,
     outcome: &'static str,
@@ -153,10 +156,10 @@ fn print<'a>(
     };
     let rows = [
         ("store", if healed == found.len() { "whole" } else { "damaged" }.to_owned()),
-        ("entries", store.log_size().to_string()),
+        ("entries", grouped(store.log_size().get())),
         ("read", output::bytes(view.bytes_read())),
-        ("damaged", found.len().to_string()),
-        ("healed", healed.to_string()),
+        ("damaged", grouped(found.len() as u64)),
+        ("healed", grouped(healed as u64)),
     ];
     output::facts(as_json, &fields, &rows)
 }

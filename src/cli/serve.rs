@@ -13,6 +13,7 @@ use stemedb::rpc::{Server, ServerLimits, ServerOptions, ServerTls, Tokens};
 use stemedb::sync::Limits;
 
 use super::failure::Failure;
+use super::format::counted;
 use super::logging::Logging;
 use super::peer;
 use super::signals::Signals;
@@ -98,8 +99,8 @@ async fn serve(
     let stopped = store.serve(server, Limits::default(), asked).await?;
     if stopped.cut > 0 {
         output::note(format_args!(
-            "{} call(s) and session(s) did not end in time and were cut; nothing durable is lost",
-            stopped.cut
+            "{} did not end in time and were cut; nothing durable is lost",
+            counted(stopped.cut as u64, "call or session", "calls and sessions")
         ));
     }
     Ok(())

@@ -5,8 +5,9 @@ use stemedb::node::status::HeadStatus;
 use stemedb::{Stats, Timestamp};
 
 use super::failure::Failure;
+use super::format::{counted, grouped};
 use super::input::to_hex;
-use super::{Globals, open, output, picture};
+use super::{Globals, decimal, open, output, peer, picture};
 
 /// Show sizes, bytes an assertion in each structure, segments, checkpoints, times, and a picture
 ///
@@ -17,15 +18,22 @@ use super::{Globals, open, output, picture};
 Examples:
   stemedb stats
   stemedb stats --json | jq .bytes_per_assertion
+  stemedb stats --from 127.0.0.1:7845      Of a served store
 
 JSON: {count, set_root, log_size, log_root, holes, store_id, epoch, generation, secret, \
 segments, checkpoints, bytes: {log, spare, history, checkpoints, aside, memory}, \
 bytes_per_assertion: {log, history, checkpoints, memory}, first_time, last_time, \
 checkpoint_time, subtrees}; subtrees is the 256 counts")]
-pub(super) struct Args {}
+pub(super) struct Args {
+    #[command(flatten)]
+    read: peer::ReadFrom,
+}
 
-pub(super) fn run(_: &Args, globals: &Globals) -> Result<(), Failure> {
-    let stats = open::reading(globals, |store| Ok(store.stats()?))?;
+pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
+    let stats = match args.read.connect()? {
+        Some(remote) => remote.wait(remote.client.stats())?,
+        None => open::reading(globals, |store| Ok(store.stats()?))?,
+    };
     if globals.json {
         return output::json(&fields(&stats));
     }
@@ -53,11 +61,17 @@ struct Fields<'a> {
 
 #[derive(Serialize)]
 struct Bytes {
+    #[serde(serialize_with = "decimal::string")]
     log: u64,
+    #[serde(serialize_with = "decimal::string")]
     spare: u64,
+    #[serde(serialize_with = "decimal::string")]
     history: u64,
+    #[serde(serialize_with = "decimal::string")]
     checkpoints: u64,
+    #[serde(serialize_with = "decimal::string")]
     aside: u64,
+    #[serde(serialize_with = "decimal::string")]
     memory: u64,
 }
 
@@ -109,20 +123,22 @@ fn as_text(stats: &Stats) -> String {
     };
     let time =
         |time: Option<Timestamp>| time.map_or_else(|| "none".to_owned(), |time| time.to_string());
+    let segments = counted(stats.segments, "segment", "segments");
+    let files = counted(stats.checkpoints, "file", "files");
     let mut rows = vec![
         ("store id", to_hex(&stats.store_id)),
-        ("epoch", stats.epoch.to_string()),
+        ("epoch", grouped(stats.epoch)),
         ("secret", if stats.secret { "needed" } else { "none" }.to_owned()),
     ];
     rows.extend(super::root::rows(&stats.head));
     rows.extend([
-        ("holes", stats.holes.to_string()),
+        ("holes", grouped(stats.holes)),
         ("first time", time(stats.first_time)),
         ("last time", time(stats.last_time)),
-        ("log", format!("{}, {} segment(s)", size(stats.log_bytes), stats.segments)),
+        ("log", format!("{}, {segments}", size(stats.log_bytes))),
         ("spare", format!("{:>10}", output::bytes(stats.spare_bytes))),
         ("history", size(stats.history_bytes)),
-        ("checkpoints", format!("{}, {} file(s)", size(stats.checkpoint_bytes), stats.checkpoints)),
+        ("checkpoints", format!("{}, {files}", size(stats.checkpoint_bytes))),
         ("checkpointed", time(stats.checkpoint_time)),
         ("kept files", format!("{:>10}", output::bytes(stats.aside_bytes))),
         ("memory", size(stats.memory_bytes)),
@@ -131,7 +147,7 @@ fn as_text(stats: &Stats) -> String {
     format!(
         "{}\nids by their first two digits, the fullest with {}:\n{picture}",
         output::table(&rows),
-        stats.subtrees.iter().max().unwrap_or(&0)
+        grouped(stats.subtrees.iter().max().copied().unwrap_or(0))
     )
 }
 

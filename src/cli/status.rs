@@ -8,7 +8,7 @@ use stemedb::rpc::PeerAddress;
 
 use super::control::Reached;
 use super::failure::Failure;
-use super::format::{ago, grouped, span};
+use super::format::{ago, counted, grouped, span};
 use super::plain::plain;
 use super::{Globals, output, peer, peers};
 
@@ -20,7 +20,7 @@ use super::{Globals, output, peer, peers};
 #[command(after_help = "\
 Examples:
   stemedb status                               The node on this machine
-  stemedb status db.example.org --ca authority.pem --token-file token
+  stemedb status db.example.org --tls-ca authority.pem --token-file token
   stemedb status --json | jq -e '.not_ready == []'
 
 JSON: the status of the node: {version, node, store, epoch, address, time, \
@@ -38,7 +38,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let status = Reached::of(args.node.as_ref(), globals)?.status(&args.connection)?;
     if globals.json {
-        return output::json(&status);
+        return output::status(&status);
     }
     output::raw(render(&status).as_bytes())
 }
@@ -93,7 +93,7 @@ fn sync(sync: &SyncStatus) -> String {
         None => "at work".to_owned(),
     }];
     if sync.running > 0 {
-        text.push(format!(", {} session(s) running", sync.running));
+        text.push(format!(", {} running", counted(sync.running, "session", "sessions")));
     }
     if let Some(p99) = sync.append_p99_seconds {
         text.push(format!(", appends take {:.1} ms (99th percentile)", p99 * 1e3));
@@ -130,7 +130,10 @@ fn archive(archive: &ArchiveStatus, now: f64) -> String {
     let mut text = vec![format!("{}, {entries} entries there", shown(&archive.url))];
     text.extend(archive.last_sent.map(|time| format!(", last sent {}", ago(time, now))));
     if archive.dropped_segments > 0 {
-        text.push(format!(", {} segments only there", archive.dropped_segments));
+        text.push(format!(
+            ", {} only there",
+            counted(archive.dropped_segments, "segment", "segments")
+        ));
     }
     text.extend(archive.error.as_ref().map(|error| format!("; FAILS: {}", plain(error))));
     text.concat()
@@ -250,7 +253,7 @@ c.example:7845  down   ?       ?        ?    never     none; 4 failed in a row, 
         for line in [
             "NOT READY  disk: 0.5 GiB are free\n",
             "NOT READY  writer: it failed\n",
-            "paused by command; `stemedb resume` ends that, 2 session(s) running\n",
+            "paused by command; `stemedb resume` ends that, 2 sessions running\n",
             "between passes, last 10 min ago; 2 DAMAGED, 1 of them healed\n",
             "s3://b, 12,000 entries there, last sent 10 s ago",
             ", 3 segments only there; FAILS: no such bucket\n",

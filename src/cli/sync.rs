@@ -18,7 +18,7 @@ use super::failure::Failure;
 use super::peer;
 use super::signals::Signals;
 use super::stopwatch::Stopwatch;
-use super::{Globals, input, open, progress};
+use super::{Globals, input, open, output, progress};
 
 /// Bring this store and a served one into step
 ///
@@ -30,7 +30,7 @@ use super::{Globals, input, open, progress};
 #[command(after_help = "\
 Examples:
   stemedb sync 127.0.0.1:7845
-  stemedb sync db.example.org --ca authority.pem --token-file token
+  stemedb sync db.example.org --tls-ca authority.pem --token-file token
   stemedb sync 127.0.0.1:7845 --plan           Say what it would do, move nothing
   stemedb sync 127.0.0.1:7845 --pull --max-bytes 100M --timeout 10m
 
@@ -40,6 +40,7 @@ withheld, unreadable, peer_moved, peer_rewritten, clock_ahead_seconds, error; eq
 same set, checked by both and durable; set_root: that of this store now. With --plan: {equal, \
 layers, rounds, reconcile_bytes, only_here, only_there, push_bytes, fetch_bytes_estimate, millis}, \
 null where it is not known")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(super) struct Args {
     /// The served store: HOST or HOST:PORT, with https:// before it for TLS
     #[arg(value_name = "PEER")]
@@ -59,6 +60,9 @@ pub(super) struct Args {
     /// End after so much time: 30s, 5m, 1h
     #[arg(long, value_name = "T", value_parser = input::time)]
     timeout: Option<Duration>,
+    /// Fail where there is no store, instead of making one
+    #[arg(long)]
+    no_create: bool,
     #[command(flatten)]
     connection: peer::Connection,
 }
@@ -80,7 +84,11 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         drop(runtime);
         outcome
     };
-    if args.plan { open::reading(globals, work) } else { open::or_make_or_read(globals, work) }
+    match (args.plan, args.no_create) {
+        (true, _) => open::reading(globals, work),
+        (_, true) => open::existing(globals, work),
+        _ => open::or_make_or_read(globals, work),
+    }
 }
 
 async fn sync(
@@ -124,14 +132,17 @@ fn options(args: &Args) -> SyncOptions {
     SyncOptions::default().direction(direction).limits(limits)
 }
 
-/// Shows how far it has come.
+/// Shows how far it has come. Bodies may move before all that differs is known: where much differs
+/// it is never found out one by one.
 fn show(bar: &ProgressBar, report: &Report) {
-    if !report.checked {
+    let moved = report.fetched + report.pushed;
+    let bytes = report.body_bytes_received + report.body_bytes_sent;
+    if !report.checked && moved == 0 && bytes == 0 {
         bar.set_length(report.compared);
         bar.set_position(report.compared);
         return;
     }
-    bar.set_message("moving bodies");
-    bar.set_length((report.only_theirs + report.only_mine).max(report.fetched + report.pushed));
-    bar.set_position(report.fetched + report.pushed);
+    bar.set_message(format!("moving bodies, {}", output::bytes(bytes)));
+    bar.set_length((report.only_theirs + report.only_mine).max(moved));
+    bar.set_position(moved);
 }

@@ -1,10 +1,11 @@
 //! `stemedb verify`: checks a proof file without a store.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use stemedb::{AssertionId, Hash, Presence};
 
+use super::body_id::BodyHasher;
 use super::failure::Failure;
 use super::input::{self, to_hex};
 use super::{Globals, output, proof_file};
@@ -18,7 +19,8 @@ use super::{Globals, output, proof_file};
 Examples:
   stemedb verify sky.stemedb-proof --root HEX
   stemedb verify sky.stemedb-proof --root HEX --id ID     Fail on a proof about another id
-  stemedb verify sky.stemedb-proof --root HEX --present   Fail on a proof of absence
+  stemedb verify photo.stemedb-proof --root HEX --body photo.jpg --present
+                                           Fail unless it proves that this very file is held
   stemedb prove ID | stemedb verify - --root HEX
 
 JSON: {verified, id, present, count, set_root}; id, count and present are what the file claims \
@@ -27,12 +29,21 @@ pub(super) struct Args {
     /// The proof file; - is standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// The set root that you trust: 64 lowercase hex digits
+    /// The set root that you trust: 64 hex digits
     #[arg(long, value_name = "HEX", value_parser = input::root)]
     root: Hash,
-    /// Demand that the proof is about this assertion: 64 lowercase hex digits
+    /// Demand that the proof is about this assertion: 64 hex digits
     #[arg(long, value_name = "ID", value_parser = input::whole_id)]
     id: Option<AssertionId>,
+    /// Demand that the proof is about the body that this file holds; - is standard input. It takes
+    /// --secret-file if ids are made with a secret
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "id",
+        value_hint = clap::ValueHint::FilePath
+    )]
+    body: Option<PathBuf>,
     /// Demand that the assertion is held
     #[arg(long, conflicts_with = "absent")]
     present: bool,
@@ -51,6 +62,13 @@ struct Fields {
 }
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
+    if args.body.as_deref() == Some(Path::new("-")) && args.file == Path::new("-") {
+        return Err(Failure::StdinTwice);
+    }
+    let body = match &args.body {
+        Some(body) => Some(BodyHasher::without_store(globals)?.id_of_file(body)?),
+        None => None,
+    };
     let (origin, file) = proof_file::read(&args.file)?;
     let verdict = proof_file::verify(&file, &args.root);
     let present = proof_file::claims_presence(&file);
@@ -67,7 +85,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     } else if verdict.is_ok() {
         output::raw(format!("{claimed} {id}\n").as_bytes())?;
     }
-    let asked = args.id.filter(|asked| *asked != id);
+    let asked = args.id.or(body).filter(|asked| *asked != id);
     match verdict {
         Ok(_) if let Some(asked) = asked => Err(Failure::OtherId { origin, found: id, asked }),
         Err(source) => Err(Failure::NotVerified { origin, root: to_hex(&args.root), source }),

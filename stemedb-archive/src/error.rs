@@ -26,7 +26,7 @@ pub enum ArchiveError {
     },
     /// The directory is not there, or can't be made.
     #[error(
-        "there is no directory {} to be used as an archive; `stemedb archive push` makes it",
+        "there is no directory {} to be used as an archive; sending something makes it",
         dir.display()
     )]
     Directory {
@@ -71,11 +71,11 @@ pub enum ArchiveError {
         source: RemoteError,
     },
     /// The archive is damaged.
-    #[error("the archive is damaged: {0}; see what `stemedb archive verify` says")]
+    #[error("the archive is damaged: {0}; verify it to see all that is")]
     Damaged(Fault),
     /// No log is there, or none that was asked for.
     #[error(
-        "{url} holds no log{}; `stemedb archive list` shows what is there",
+        "{url} holds no log{}",
         named(name.as_deref())
     )]
     NoLog {
@@ -85,7 +85,7 @@ pub enum ArchiveError {
         name: Option<String>,
     },
     /// More than one log is there.
-    #[error("{url} holds {} logs: name one with --log: {}", names.len(), names.join(", "))]
+    #[error("{url} holds {} logs, of which one must be named: {}", names.len(), names.join(", "))]
     SeveralLogs {
         /// The archive.
         url: String,
@@ -104,7 +104,7 @@ pub enum ArchiveError {
         index: LogIndex,
     },
     /// A local segment is damaged; it is not sent.
-    #[error("{name} is damaged {fault}; it is not archived. Run `stemedb repair`")]
+    #[error("{name} is damaged {fault}; it is not archived; repair the store")]
     LocalDamage {
         /// The segment.
         name: String,
@@ -113,8 +113,8 @@ pub enum ArchiveError {
     },
     /// A local body is not the one of its id; its segment is not sent.
     #[error(
-        "{name}: the body of entry {index} does not hash to its id; the segment is not archived. \
-         Run `stemedb repair`"
+        "{name}: the body of entry {index} does not hash to its id; the segment is not \
+         archived; repair the store"
     )]
     LocalBody {
         /// The segment.
@@ -170,11 +170,11 @@ pub enum ArchiveError {
     /// The store that was archived has a secret.
     #[error(
         "the archived store has a secret, without which bodies can't be held against their ids: \
-         give its file with --secret-file"
+         give it"
     )]
     SecretMissing,
     /// A secret was given, and the store that was archived has none.
-    #[error("the archived store has no secret; leave out --secret-file")]
+    #[error("the archived store has no secret; open it without one")]
     SecretUnexpected,
     /// The restored store does not open.
     #[error("what was restored does not open")]

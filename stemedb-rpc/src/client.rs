@@ -7,6 +7,7 @@ mod address;
 mod batch;
 mod error;
 mod get;
+mod list;
 mod node;
 pub(crate) mod replication;
 mod watch;
@@ -28,6 +29,7 @@ pub use self::{
     address::{DEFAULT_PORT, ParseAddressError, PeerAddress},
     batch::{BatchReceipts, BatchSender},
     error::{CallError, PeerText},
+    list::{EntryList, EntryRange, IdList},
     replication::{AnswerParts, Traffic},
     watch::{Watch, Watched},
 };

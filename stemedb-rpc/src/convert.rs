@@ -1,6 +1,7 @@
 //! Between the messages on the wire and the types of this project.
 
 pub(crate) mod replication;
+mod stats;
 mod status;
 pub(crate) mod store;
 

@@ -2,7 +2,10 @@
 
 use std::{error::Error, fmt};
 
-use stemedb_store::{AppendError, ReadError, ResolveError, WatchError};
+use stemedb_merkle::history::{ProveError, ReadNodeError};
+use stemedb_store::{
+    AppendError, HistoryError, LogReadError, NodeError, ReadError, ResolveError, WatchError,
+};
 use stemedb_wal::error::AppendError as LogAppendError;
 
 use crate::Reason;
@@ -98,6 +101,23 @@ impl From<ResolveError> for Failure {
             ResolveError::Malformed { .. } => Reason::Malformed,
             ResolveError::NotFound { .. } => Reason::NotFound,
             ResolveError::Ambiguous { .. } => Reason::Ambiguous,
+            _ => Reason::Failed,
+        };
+        Self::new(reason, error)
+    }
+}
+
+impl From<HistoryError> for Failure {
+    fn from(error: HistoryError) -> Self {
+        let reason = match &error {
+            ProveError::SizeOutOfRange { .. } | ProveError::IndexOutOfRange { .. } => {
+                Reason::NotFound
+            }
+            ProveError::SizesOutOfOrder { .. } => Reason::Malformed,
+            ProveError::Read(ReadNodeError::Source(NodeError::Tile(_))) => Reason::Damaged,
+            ProveError::Read(ReadNodeError::Source(NodeError::Entry(LogReadError::Damaged(_)))) => {
+                Reason::Damaged
+            }
             _ => Reason::Failed,
         };
         Self::new(reason, error)

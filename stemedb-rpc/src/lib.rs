@@ -13,6 +13,7 @@ mod compress;
 mod computing;
 mod convert;
 mod failure;
+pub mod history;
 pub mod limiter;
 pub mod limits;
 mod malformed;

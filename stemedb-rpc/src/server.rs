@@ -17,6 +17,7 @@ mod connection;
 mod control;
 mod date;
 mod gate;
+mod list;
 mod listener;
 mod node;
 mod phase;

@@ -1,5 +1,7 @@
 //! Name of an assertion.
 
+use std::fmt;
+
 use stemedb_store::{AssertionId, Entry, LogIndex, Store};
 
 use crate::{Failure, Reason};
@@ -9,10 +11,20 @@ use crate::{Failure, Reason};
 pub enum Which {
     /// That of an id.
     Id(AssertionId),
-    /// That whose id alone begins with these 8 to 64 digits of lowercase hex.
+    /// That whose id alone begins with these 4 to 64 digits of lowercase hex.
     Prefix(String),
     /// That of an entry of the log.
     Index(LogIndex),
+}
+
+impl fmt::Display for Which {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::Prefix(prefix) => f.write_str(prefix),
+            Self::Index(index) => write!(f, "entry {index}"),
+        }
+    }
 }
 
 impl Which {

@@ -34,10 +34,7 @@ use stemedb_wal::Position;
 #[non_exhaustive]
 pub enum OpenError {
     /// There is no store, and none was to be made.
-    #[error(
-        "no store at {}: make one with `stemedb init`, or name another with --store",
-        dir.display()
-    )]
+    #[error("no store at {}", dir.display())]
     Missing {
         /// The directory.
         dir: PathBuf,
@@ -50,8 +47,7 @@ pub enum OpenError {
     },
     /// A new store was to be made in a directory that holds files of others.
     #[error(
-        "{} holds other files, {file} among them: make the store in a directory of its own, or \
-         among them with `stemedb init --force`",
+        "{} holds other files, {file} among them: make the store in a directory of its own",
         dir.display()
     )]
     OtherFiles {
@@ -79,7 +75,7 @@ pub enum OpenError {
     /// Bytes that were durable are not what was written. Never repaired without being asked.
     #[error(
         "{0}. These bytes were durable, so this is damage and not a torn write: put back the file \
-         from a copy, or run `stemedb repair`"
+         from a copy, or repair the store"
     )]
     Damaged(Damage),
     /// The log can't be opened.
@@ -88,7 +84,7 @@ pub enum OpenError {
     /// A body that opening read does not hash to its id.
     #[error(
         "entry {index}: the body does not hash to its id {id}; put back the file from a copy, or \
-         run `stemedb repair`"
+         repair the store"
     )]
     WrongId {
         /// The entry.
@@ -102,7 +98,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Whether the store is damaged: what `stemedb repair` is for.
+    /// Whether the store is damaged: what a repair is for.
     pub fn is_damage(&self) -> bool {
         match self {
             Self::Damaged(_) | Self::WrongId { .. } => true,
@@ -172,7 +168,7 @@ pub enum ReadError {
     /// The bytes are not those that the id was made of.
     #[error(
         "entry {index}: the body does not hash to its id {id}; put back the file from a copy, or \
-         run `stemedb repair`"
+         repair the store"
     )]
     WrongId {
         /// The entry.
@@ -277,7 +273,7 @@ pub type HistoryError = ProveError<ReadNodeError<NodeError>>;
 #[non_exhaustive]
 pub enum ResolveError {
     /// It is no prefix of an id.
-    #[error("an id is 64 lowercase hex digits, or at least the first 8 of them, not {prefix:?}")]
+    #[error("an id is 64 hex digits, or at least the first 4 of them, not {prefix:?}")]
     Malformed {
         /// What was given.
         prefix: String,
@@ -368,7 +364,7 @@ pub enum BackupError {
     },
     /// A segment's header is damaged, so that it is not known what it is.
     #[error(
-        "{}: the header of the segment is damaged: run `stemedb scrub` or `stemedb repair` first",
+        "{}: the header of the segment is damaged: repair the store, or heal the segment, first",
         path.display()
     )]
     Damaged {
@@ -560,8 +556,8 @@ pub enum RepairError {
     Log(#[from] LogRepairError),
     /// Entries would be lost, and nobody said that they may. Nothing was changed.
     #[error(
-        "entries of the log are lost{}: put back the files from a copy and repair then, or run \
-         `stemedb repair --accept-loss` to go on without these entries",
+        "entries of the log are lost{}: put back the files from a copy and repair then, or \
+         accept the loss and go on without these entries",
         at_least_entries(*at_least)
     )]
     EntriesLost {
@@ -579,8 +575,8 @@ pub enum RepairError {
     /// There are segments, and no sign that the store was ever complete.
     #[error(
         "{} has neither IDENTITY nor LOCK, as a backup that was never finished, and may lack \
-         segments: use another backup, put IDENTITY back from a copy, or run \
-         `stemedb repair --accept-loss` to make a store of what is there",
+         segments: use another backup, put IDENTITY back from a copy, or accept the \
+         loss and make a store of what is there",
         dir.display()
     )]
     Unfinished {

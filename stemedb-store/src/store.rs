@@ -182,6 +182,19 @@ impl Store {
         open::exists(dir.as_ref())
     }
 
+    /// Checks whether a secret, or none, is what the store in a directory was made with. The store
+    /// is not opened, and may be in use.
+    ///
+    /// # Errors
+    ///
+    /// If it is not, or the identity of the store cannot be read.
+    pub fn check_secret(
+        dir: impl AsRef<Path>,
+        secret: Option<&crate::Secret>,
+    ) -> Result<(), OpenError> {
+        open::check_secret(dir.as_ref(), secret)
+    }
+
     /// Opens the store in a directory, or makes one.
     ///
     /// Takes time in proportion to what was appended since the last restart checkpoint. Whatever a

@@ -64,8 +64,8 @@ pub enum TileError {
     Disk(#[from] DiskError),
     /// The tile is damaged.
     #[error(
-        "{TILES_NAME}: the tile at byte {offset} is damaged; it is only a cache: run \
-         `stemedb repair`, or remove the file, and the log rebuilds it"
+        "{TILES_NAME}: the tile at byte {offset} is damaged; it is only a cache: \
+         repair the store, or remove the file, and the log rebuilds it"
     )]
     Damaged {
         /// Where in the file it begins.

@@ -222,14 +222,14 @@ pub enum OpenError {
     /// Bytes that were durable are not what was written. Never repaired without being asked.
     #[error(
         "{0}. These bytes were durable, so this is damage and not a torn write: \
-         put back the file from a copy, or run `stemedb repair`"
+         put back the file from a copy, or repair the store"
     )]
     Damaged(Damage),
 
     /// A segment of a format that this build does not know.
     #[error(
         "{}: format version {version}, and this build reads version 1: use a newer stemedb, or, \
-         if none made this, put back the file from a copy or run `stemedb repair`",
+         if none made this, put back the file from a copy or repair the store",
         path.display()
     )]
     Version {
@@ -252,7 +252,7 @@ pub enum OpenError {
     /// A segment whose name says one thing and its header another.
     #[error(
         "{}: holds the segment of generation {generation} that begins with entry {first_index}: \
-         run `stemedb repair`, which gives each segment its name again",
+         repair the store, which gives each segment its name again",
         path.display()
     )]
     Misnamed {
@@ -267,7 +267,7 @@ pub enum OpenError {
     /// A segment between others, or the first one, is not there.
     #[error(
         "{}: missing: the segment that begins with entry {first_index}; \
-         put it back from a copy, or run `stemedb repair`",
+         put it back from a copy, or repair the store",
         path.display()
     )]
     Missing {
@@ -280,8 +280,8 @@ pub enum OpenError {
     /// Only segments of another generation are there.
     #[error(
         "{}: a segment of generation {found}, and the store's identity says generation {expected}: \
-         segments and identity are from different times; put back what belongs together, or run \
-         `stemedb repair`",
+         segments and identity are from different times; put back what belongs together, or \
+         repair the store",
         path.display()
     )]
     Generation {
@@ -298,7 +298,7 @@ pub enum OpenError {
     #[error(
         "{}: the log ends at position {end} with {next_index} entries, and it was durable up to \
          position {marked} with {marked_index} entries, as IDENTITY or a restart checkpoint says: \
-         put back what is missing from a copy, or run `stemedb repair`",
+         put back what is missing from a copy, or repair the store",
         path.display()
     )]
     Shortened {
@@ -400,7 +400,7 @@ pub enum ReadError {
     },
 
     /// The bytes on the disk are not what was written.
-    #[error("{0}. Put back the file from a copy, or run `stemedb repair`")]
+    #[error("{0}. Put back the file from a copy, or repair the store")]
     Damaged(Damage),
 
     /// The body is only in an archive, and cannot be read from there. The store is whole.
@@ -438,8 +438,7 @@ pub enum HealError {
     },
     /// The segment is in the archive.
     #[error(
-        "{}: the segment is in the archive, and cannot be healed here; check it there by \
-         `stemedb archive verify`",
+        "{}: the segment is in the archive, and cannot be healed here; check it there",
         path.display()
     )]
     Remote {
@@ -456,8 +455,8 @@ pub enum HealError {
     },
     /// What the record was is unknown.
     #[error(
-        "{}: offset {offset}: what was written there is unknown: close the store and run \
-         `stemedb repair`",
+        "{}: offset {offset}: what was written there is unknown: close the store and \
+         repair it",
         path.display()
     )]
     Unknown {

@@ -124,8 +124,8 @@ pub enum SecretError {
 pub enum IdentityError {
     /// No file.
     #[error(
-        "{} is missing: put it back from a copy, or run `stemedb repair`, which makes it again \
-         from the segments",
+        "{} is missing: put it back from a copy, or repair the store, which makes it again from \
+         the segments",
         path.display()
     )]
     Missing {
@@ -134,8 +134,8 @@ pub enum IdentityError {
     },
     /// A file that is not what was written.
     #[error(
-        "{} is damaged: put it back from a copy, or run `stemedb repair`, which makes it again \
-         from the segments",
+        "{} is damaged: put it back from a copy, or repair the store, which makes it again from \
+         the segments",
         path.display()
     )]
     Damaged {

@@ -72,10 +72,7 @@ pub trait SegmentSource: fmt::Debug + Send + Sync {
 #[non_exhaustive]
 pub enum RemoteError {
     /// The store was opened without its archive.
-    #[error(
-        "this body is only in the archive at {place}: open the store with its archive \
-         (--archive {place})"
-    )]
+    #[error("this body is only in the archive at {place}: open the store with its archive")]
     NoSource {
         /// The URL of the archive.
         place: String,
@@ -94,7 +91,7 @@ pub enum RemoteError {
     /// The archive gave other bytes than were sent there.
     #[error(
         "this body is only in the archive at {place}, and what is there is not what was sent: \
-         `stemedb archive verify` lists what is damaged"
+         verify the archive to see all that is damaged"
     )]
     Damaged {
         /// The URL of the archive.

@@ -96,7 +96,7 @@ pub enum RepairError {
     /// segment are, has others than were sent there.
     #[error(
         "{}: damaged in the archive, and the entries of the log cannot be copied without it: \
-         `stemedb archive verify` lists what is damaged",
+         verify the archive to see all that is damaged",
         path.display()
     )]
     Archive {
@@ -117,8 +117,8 @@ pub enum RepairError {
 
     /// Entries would be lost, and nobody said that they may. Nothing was changed.
     #[error(
-        "entries are lost{}: put the files back from a copy and run `stemedb repair` again, or go \
-         on without these entries by `stemedb repair --accept-loss`",
+        "entries are lost{}: put the files back from a copy and repair again, or accept the loss \
+         and go on without these entries",
         at_least_entries(*at_least)
     )]
     Loss {

@@ -1,14 +1,18 @@
 //! The binary as its users meet it: every command, flag, exit code and JSON shape.
 
+mod afar;
 mod appending;
 mod archive;
 mod backup;
 pub(crate) mod binary;
+mod bodies;
 mod cluster;
 mod config;
 mod control;
 mod demo;
 mod directory;
+mod examples;
+mod history;
 mod ids;
 mod killed;
 mod network;
@@ -21,5 +25,6 @@ mod scrubbing;
 mod secrets;
 mod serving;
 mod stopping;
+mod told;
 mod upkeep;
 mod usage;

@@ -1,13 +1,13 @@
 //! The inputs, read on a thread of their own.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, IsTerminal, Read};
 use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
 
-use super::lines::{Lines, TooLong};
 use super::{Batch, Event};
 use crate::cli::failure::{Failure, Origin};
+use crate::cli::lines::{Lines, TooLong};
 
 /// Bytes that are read at once, and so the most lines of a batch. A pipe gives what it has.
 const READ_LEN: usize = 256 * 1024;
@@ -15,8 +15,10 @@ const READ_LEN: usize = 256 * 1024;
 /// How inputs become bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Split {
-    /// Each line is one.
-    Lines,
+    /// Each line is one. Files that are no text are taken for it only where that is asked for.
+    Lines { binary: bool },
+    /// What a NUL byte ends is one.
+    Nul,
     /// Each input is one.
     Whole,
 }
@@ -47,8 +49,8 @@ impl From<Failure> for Stop {
 ///
 /// # Errors
 ///
-/// If a file is missing or is a directory.
-pub(super) fn inputs(files: &[PathBuf]) -> Result<Vec<Input>, Failure> {
+/// If a file is missing or is a directory, or begins like no text where lines are wanted.
+pub(super) fn inputs(files: &[PathBuf], split: Split) -> Result<Vec<Input>, Failure> {
     if files.is_empty() {
         return Ok(vec![Input { origin: Origin::Stdin, len: None }]);
     }
@@ -62,10 +64,33 @@ pub(super) fn inputs(files: &[PathBuf]) -> Result<Vec<Input>, Failure> {
                 if metadata.is_dir() {
                     return Err(Failure::InputIsDirectory { path: path.clone() });
                 }
-                Ok(Input { origin, len: metadata.is_file().then_some(metadata.len()) })
+                let len = metadata.is_file().then_some(metadata.len());
+                if len.is_some() && split == (Split::Lines { binary: false }) {
+                    look(&origin)?;
+                }
+                Ok(Input { origin, len })
             }
         })
         .collect()
+}
+
+/// Looks at the beginning of a file, so that one that is no text stops the command before it has
+/// begun.
+fn look(origin: &Origin) -> Result<(), Failure> {
+    let mut beginning = Vec::new();
+    origin
+        .open()?
+        .take(READ_LEN as u64)
+        .read_to_end(&mut beginning)
+        .map_err(|source| Failure::Input { origin: origin.clone(), source })?;
+    refuse_nul(&beginning, &Lines::new(b'\n', usize::MAX), origin)
+}
+
+/// Stops at a NUL byte in what should be lines.
+fn refuse_nul(chunk: &[u8], cutter: &Lines, origin: &Origin) -> Result<(), Failure> {
+    let Some(place) = memchr::memchr(0, chunk) else { return Ok(()) };
+    let line = cutter.line_at(chunk, place);
+    Err(Failure::NulInLine { origin: origin.clone(), line })
 }
 
 /// Whether a person types the input.
@@ -82,7 +107,8 @@ pub(super) fn total_len(inputs: &[Input]) -> Option<u64> {
 /// [`Event::Failed`].
 pub(super) fn read(inputs: Vec<Input>, split: Split, len_max: usize, events: &SyncSender<Event>) {
     let outcome = inputs.into_iter().try_for_each(|input| match split {
-        Split::Lines => lines(&input.origin, len_max, events),
+        Split::Lines { binary } => lines(&input.origin, b'\n', !binary, len_max, events),
+        Split::Nul => lines(&input.origin, 0, false, len_max, events),
         Split::Whole => whole(&input, len_max, events),
     });
     let last = match outcome {
@@ -94,9 +120,15 @@ pub(super) fn read(inputs: Vec<Input>, split: Split, len_max: usize, events: &Sy
     let _ = events.send(last);
 }
 
-fn lines(origin: &Origin, len_max: usize, events: &SyncSender<Event>) -> Result<(), Stop> {
-    let mut input = open(origin)?;
-    let mut cutter = Lines::new(len_max);
+fn lines(
+    origin: &Origin,
+    end: u8,
+    is_text: bool,
+    len_max: usize,
+    events: &SyncSender<Event>,
+) -> Result<(), Stop> {
+    let mut input = origin.open()?;
+    let mut cutter = Lines::new(end, len_max);
     let mut buffer = vec![0; READ_LEN];
     loop {
         let read = match input.read(&mut buffer) {
@@ -104,6 +136,9 @@ fn lines(origin: &Origin, len_max: usize, events: &SyncSender<Event>) -> Result<
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(source) => return Err(Failure::Input { origin: origin.clone(), source }.into()),
         };
+        if is_text {
+            refuse_nul(buffer.get(..read).unwrap_or_default(), &cutter, origin)?;
+        }
         let mut bodies = Vec::new();
         let cut = match buffer.get(..read) {
             None | Some([]) => {
@@ -133,7 +168,8 @@ fn whole(input: &Input, len_max: usize, events: &SyncSender<Event>) -> Result<()
     }
     let mut body = Vec::new();
     // What is no regular file has no length to ask for, and a file may have grown.
-    open(origin)?
+    origin
+        .open()?
         .take(limit.saturating_add(1))
         .read_to_end(&mut body)
         .map_err(|source| Failure::Input { origin: origin.clone(), source })?;
@@ -142,16 +178,6 @@ fn whole(input: &Input, len_max: usize, events: &SyncSender<Event>) -> Result<()
     }
     let bytes = body.len() as u64;
     send(Batch { bodies: vec![body], skipped: 0, bytes }, events)
-}
-
-fn open(origin: &Origin) -> Result<Box<dyn Read>, Failure> {
-    match origin {
-        Origin::Stdin => Ok(Box::new(io::stdin().lock())),
-        Origin::File(path) => match File::open(path) {
-            Ok(file) => Ok(Box::new(file)),
-            Err(source) => Err(Failure::Input { origin: origin.clone(), source }),
-        },
-    }
 }
 
 fn send(batch: Batch, events: &SyncSender<Event>) -> Result<(), Stop> {

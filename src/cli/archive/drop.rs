@@ -4,7 +4,8 @@ use serde::Serialize;
 use stemedb::archive::{Archive, segment_source};
 
 use super::super::failure::Failure;
-use super::super::{Globals, open, output, peer};
+use super::super::format::counted;
+use super::super::{Globals, decimal, open, output, peer};
 
 /// Drop the bodies of segments that are archived from this machine, but for the newest ones
 ///
@@ -17,7 +18,7 @@ use super::super::{Globals, open, output, peer};
 Examples:
   stemedb archive push s3://backups/log
   stemedb archive drop s3://backups/log --keep 16
-  stemedb get 2a0f9c31 --archive s3://backups/log
+  stemedb get 88538fbb --archive s3://backups/log
 
 JSON: {segments, bytes, remote_segments}; segments and bytes: that were dropped; remote_segments: \
 those whose bodies are only in an archive now")]
@@ -33,6 +34,7 @@ pub(super) struct Args {
 #[derive(Serialize)]
 struct Fields {
     segments: u64,
+    #[serde(serialize_with = "decimal::string")]
     bytes: u64,
     remote_segments: u64,
 }
@@ -52,9 +54,10 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     })?;
     let fields =
         Fields { segments: dropped.segments, bytes: dropped.bytes, remote_segments: remote };
+    let segments = counted(dropped.segments, "segment", "segments");
     let rows = [
-        ("dropped", format!("{} segments, {}", dropped.segments, output::bytes(dropped.bytes))),
-        ("archive only", format!("{remote} segments")),
+        ("dropped", format!("{segments}, {}", output::bytes(dropped.bytes))),
+        ("archive only", counted(remote, "segment", "segments")),
     ];
     output::facts(globals.json, &fields, &rows)
 }

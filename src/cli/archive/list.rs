@@ -5,6 +5,7 @@ use std::io::Write as _;
 use stemedb::archive::Archive;
 
 use super::super::failure::{Failure, OutputError};
+use super::super::format::grouped;
 use super::super::{Globals, output, peer};
 use super::ListedFields;
 
@@ -40,10 +41,10 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         let rows = [
             ("log", listed.log.to_string()),
             ("archived", super::time(listed.time)),
-            ("log size", listed.head.log_size.to_string()),
-            ("count", listed.head.count.to_string()),
+            ("log size", grouped(listed.head.log_size.get())),
+            ("count", grouped(listed.head.count)),
             ("set root", stemedb::AssertionId(listed.head.set_root).to_string()),
-            ("segments", listed.segments.to_string()),
+            ("segments", grouped(listed.segments)),
             ("size", output::bytes(listed.bytes)),
         ];
         let gap = if number == 0 { "" } else { "\n" };

@@ -4,8 +4,9 @@ use serde::Serialize;
 use stemedb::archive::{Archive, PushOptions};
 
 use super::super::failure::Failure;
+use super::super::format::counted;
 use super::super::input::to_hex;
-use super::super::{Globals, open, output, peer};
+use super::super::{Globals, decimal, open, output, peer};
 
 /// Send sealed segments, and the restart checkpoint, as far as they are not there yet
 ///
@@ -37,6 +38,7 @@ pub(super) struct Args {
 #[derive(Serialize)]
 struct Sent {
     segments: u64,
+    #[serde(serialize_with = "decimal::string")]
     bytes: u64,
     manifest: u64,
     count: u64,
@@ -73,9 +75,10 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         output::note("nothing is sealed yet, so nothing was sent; --all seals what there is");
         return Ok(());
     }
+    let segments = counted(pushed.segments, "segment", "segments");
     let rows = [
-        ("sent", format!("{} segments, {}", pushed.segments, output::bytes(pushed.bytes))),
-        ("archived", format!("{} entries", head.log_size)),
+        ("sent", format!("{segments}, {}", output::bytes(pushed.bytes))),
+        ("archived", counted(head.log_size.get(), "entry", "entries")),
         ("set root", stemedb::AssertionId(head.set_root).to_string()),
     ];
     output::facts(globals.json, &fields, &rows)

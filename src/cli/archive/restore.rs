@@ -6,6 +6,7 @@ use stemedb::archive::{Archive, RestoreOptions};
 use stemedb::node::status::HeadStatus;
 
 use super::super::failure::Failure;
+use super::super::format::grouped;
 use super::super::{Globals, input, output, peer, secret};
 
 /// Make a store from an archived log, in a directory that is not there yet
@@ -19,14 +20,14 @@ use super::super::{Globals, input, output, peer, secret};
 Examples:
   stemedb --store new archive restore s3://backups/log --root HEX
   stemedb --store new archive restore file:///mnt/backups/log --log NAME
-  stemedb --store new sync db.example.org
+  stemedb --store new sync db.example.org --tls-ca authority.pem --token-file token
 
 JSON: {count, set_root, log_size, log_root, epoch, segments, bytes}; bytes: that were fetched")]
 pub(super) struct Args {
     /// The archive
     #[arg(value_name = "URL")]
     url: String,
-    /// The set root that is to come out: 64 lowercase hex digits
+    /// The set root that is to come out: 64 hex digits
     #[arg(long, value_name = "HEX", value_parser = input::root)]
     root: Option<Hash>,
     /// Take the set tree from the archived restart checkpoint instead of building it, which takes
@@ -71,9 +72,9 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let rows = [
         ("store", globals.store.display().to_string()),
         ("set root", stemedb::AssertionId(head.set_root).to_string()),
-        ("count", head.count.to_string()),
-        ("log size", head.log_size.to_string()),
-        ("epoch", restored.epoch.to_string()),
+        ("count", grouped(head.count)),
+        ("log size", grouped(head.log_size.get())),
+        ("epoch", grouped(restored.epoch)),
         ("fetched", output::bytes(restored.bytes)),
     ];
     output::facts(globals.json, &fields, &rows)

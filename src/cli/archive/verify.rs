@@ -4,7 +4,8 @@ use serde::Serialize;
 use stemedb::archive::{Archive, Verified};
 
 use super::super::failure::Failure;
-use super::super::{Globals, output, peer, secret};
+use super::super::format::grouped;
+use super::super::{Globals, decimal, output, peer, secret};
 use super::ListedFields;
 
 /// Read an archived log where it is, and check it
@@ -52,6 +53,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
 struct Checked {
     whole: bool,
     deep: bool,
+    #[serde(serialize_with = "decimal::string")]
     read: u64,
     faults: Vec<String>,
     #[serde(flatten)]
@@ -75,7 +77,7 @@ fn print(verified: &Verified, as_json: bool) -> Result<(), Failure> {
         ("archive", if fields.whole { "whole" } else { "damaged" }.to_owned()),
         ("checked", if verified.deep { "everything" } else { "hashes and checksums" }.to_owned()),
         ("log", listed.log.to_string()),
-        ("entries", listed.head.log_size.to_string()),
+        ("entries", grouped(listed.head.log_size.get())),
         ("set root", stemedb::AssertionId(listed.head.set_root).to_string()),
         ("read", output::bytes(verified.bytes)),
     ];

@@ -4,9 +4,10 @@ use serde::Serialize;
 use stemedb::sync::report::{Layer, Report};
 use stemedb::{AssertionId, LogIndex, Store};
 
-use super::report::{Begin, layers, rounded};
+use super::report::{Begin, bodies, layers, rounded};
 use crate::cli::failure::Failure;
-use crate::cli::output;
+use crate::cli::format::grouped;
+use crate::cli::{decimal, output};
 
 /// Bytes that a body takes on the wire beyond its own, about.
 const FRAMING_LEN: u64 = 3;
@@ -15,10 +16,13 @@ const FRAMING_LEN: u64 = 3;
 struct Fields<'a> {
     #[serde(flatten)]
     begin: Begin<'a>,
+    #[serde(serialize_with = "decimal::string")]
     reconcile_bytes: u64,
     only_here: Option<u64>,
     only_there: u64,
+    #[serde(serialize_with = "decimal::optional")]
     push_bytes: Option<u64>,
+    #[serde(serialize_with = "decimal::optional")]
     fetch_bytes_estimate: Option<u64>,
     millis: f64,
 }
@@ -44,19 +48,19 @@ pub(super) fn print(
     }
     let bytes = |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), output::bytes);
     let mut rows = layers(report);
-    rows.push(("rounds", report.rounds.to_string()));
+    rows.push(("rounds", grouped(report.rounds)));
     rows.push(("reconciled", output::bytes(report.reconcile_bytes())));
     let found = report.found.is_some() || report.equal;
     let at_most = if found { "" } else { "at most " };
     rows.push((
         "to fetch",
-        format!("{at_most}{} bodies, about {}", report.only_theirs, bytes(plan.fetch_bytes)),
+        format!("{at_most}{}, about {}", bodies(report.only_theirs), bytes(plan.fetch_bytes)),
     ));
     rows.push((
         "to push",
         plan.only_here.map_or_else(
             || "known when that is read".to_owned(),
-            |count| format!("{count} bodies, {}", bytes(plan.push_bytes)),
+            |count| format!("{}, {}", bodies(count), bytes(plan.push_bytes)),
         ),
     ));
     rows.push(("equal", if report.equal { "yes" } else { "no" }.to_owned()));

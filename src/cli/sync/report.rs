@@ -6,8 +6,9 @@ use stemedb::rpc::CallError;
 use stemedb::sync::report::{Report, Step};
 
 use crate::cli::failure::Failure;
+use crate::cli::format::{counted, grouped};
 use crate::cli::input::to_hex;
-use crate::cli::output;
+use crate::cli::{decimal, output};
 
 /// Prints it.
 pub(super) fn print(
@@ -60,8 +61,11 @@ impl<'a> From<&'a Report> for Begin<'a> {
 struct Fields<'a> {
     #[serde(flatten)]
     begin: Begin<'a>,
+    #[serde(serialize_with = "decimal::string")]
     bytes_sent: u64,
+    #[serde(serialize_with = "decimal::string")]
     bytes_received: u64,
+    #[serde(serialize_with = "decimal::string")]
     reconcile_bytes: u64,
     fetched: u64,
     pushed: u64,
@@ -121,15 +125,15 @@ fn fields<'a>(
 
 fn rows(report: &Report, here: &Head, millis: f64) -> Vec<(&'static str, String)> {
     let mut rows = layers(report);
-    rows.push(("rounds", report.rounds.to_string()));
+    rows.push(("rounds", grouped(report.rounds)));
     rows.push(("reconciled", output::bytes(report.reconcile_bytes())));
     rows.push(("fetched", moved(report.fetched, report.body_bytes_received)));
     rows.push(("pushed", moved(report.pushed, report.body_bytes_sent)));
     if report.withheld > 0 {
-        rows.push(("withheld", format!("{} bodies that the peer did not give", report.withheld)));
+        rows.push(("withheld", format!("{} that the peer did not give", bodies(report.withheld))));
     }
     if report.unreadable > 0 {
-        rows.push(("unreadable", format!("{} bodies of this store", report.unreadable)));
+        rows.push(("unreadable", format!("{} of this store", bodies(report.unreadable))));
     }
     if report.restarts > 0 {
         rows.push(("restarts", report.restarts.to_string()));
@@ -151,12 +155,12 @@ fn rows(report: &Report, here: &Head, millis: f64) -> Vec<(&'static str, String)
     let equal = match left {
         _ if report.equal => "yes".to_owned(),
         (here, there) if report.checked && here + there > 0 => {
-            format!("no: {here} only here, {there} only there")
+            format!("no: {} only here, {} only there", grouped(here), grouped(there))
         }
         _ => "not known to be".to_owned(),
     };
     rows.push(("equal", equal));
-    rows.push(("count", here.count.to_string()));
+    rows.push(("count", grouped(here.count)));
     rows.push(("set root", to_hex(&here.set_root)));
     rows
 }
@@ -168,8 +172,13 @@ pub(super) fn layers(report: &Report) -> Vec<(&'static str, String)> {
     names.zip(steps).collect()
 }
 
-fn moved(bodies: u64, bytes: u64) -> String {
-    format!("{bodies} bodies, {}", output::bytes(bytes))
+fn moved(count: u64, bytes: u64) -> String {
+    format!("{}, {}", bodies(count), output::bytes(bytes))
+}
+
+/// So many bodies, in words.
+pub(super) fn bodies(count: u64) -> String {
+    counted(count, "body", "bodies")
 }
 
 fn in_millis(time: std::time::Duration) -> String {

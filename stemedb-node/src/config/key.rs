@@ -151,10 +151,10 @@ keys! {
         "The key of the certificate, as PEM";
     "tls.client_ca", "client-ca", Takes::Path, NONE, [or_none]
         "The authority whose certificates clients must show, as PEM";
-    "tls.ca", "ca", Takes::Path, NONE, [or_none reloaded]
+    "tls.ca", "tls-ca", Takes::Path, NONE, [or_none reloaded]
         "The authority that the certificates of other nodes come from, as PEM: this node calls \
          them with TLS then";
-    "tls.server_name", "server-name", Takes::Host, NONE, [or_none reloaded]
+    "tls.server_name", "tls-server-name", Takes::Host, NONE, [or_none reloaded]
         "The name in the certificates of other nodes, where that is not the host of their address";
     "auth.token_file", "token-file", Takes::Path, NONE, [or_none]
         "The file of tokens, one on each line, one of which clients and other nodes must show";

@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::RangeInclusive};
 
-use stemedb_merkle::{AssertionId, proof::ProofError};
+use stemedb_merkle::{AssertionId, history::HistoryProofError, proof::ProofError};
 use stemedb_sync::message::Refusal;
 use tonic::{Code, Status};
 
@@ -90,6 +90,9 @@ pub enum CallError {
     /// The proof proves nothing.
     #[error("the server gave a proof that proves nothing: {0}")]
     WrongProof(#[source] ProofError),
+    /// The proof of the history proves nothing.
+    #[error("the server gave a proof that proves nothing: {0}")]
+    WrongHistoryProof(#[source] HistoryProofError),
 }
 
 impl CallError {

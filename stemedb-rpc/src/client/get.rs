@@ -79,7 +79,7 @@ impl Client {
     }
 
     /// Whether an entry is the one asked for, and not too long.
-    fn fits(&self, which: &Which, entry: &Entry) -> Result<(), CallError> {
+    pub(super) fn fits(&self, which: &Which, entry: &Entry) -> Result<(), CallError> {
         let asked_for = match which {
             Which::Id(id) => entry.id == *id,
             Which::Prefix(prefix) => entry.id.to_string().starts_with(prefix),

@@ -12,11 +12,11 @@ use super::array;
 use crate::Malformed;
 use crate::{
     Which,
-    proto::v1::{self, get_request},
+    proto::v1::{self, find_request, get_request},
 };
 
 /// The digits of an id's prefix: so many at least, and all at most.
-const PREFIX_LEN_MIN: usize = 8;
+const PREFIX_LEN_MIN: usize = 4;
 const PREFIX_LEN_MAX: usize = 64;
 
 pub(crate) fn id(field: &'static str, bytes: &[u8]) -> Result<AssertionId, Malformed> {
@@ -134,6 +134,28 @@ impl From<&Which> for get_request::Which {
     }
 }
 
+impl From<&Which> for find_request::Which {
+    fn from(which: &Which) -> Self {
+        match get_request::Which::from(which) {
+            get_request::Which::Id(id) => Self::Id(id),
+            get_request::Which::Prefix(prefix) => Self::Prefix(prefix),
+            get_request::Which::Index(index) => Self::Index(index),
+        }
+    }
+}
+
+impl TryFrom<Option<find_request::Which>> for Which {
+    type Error = Malformed;
+
+    fn try_from(which: Option<find_request::Which>) -> Result<Self, Malformed> {
+        Self::try_from(which.map(|which| match which {
+            find_request::Which::Id(id) => get_request::Which::Id(id),
+            find_request::Which::Prefix(prefix) => get_request::Which::Prefix(prefix),
+            find_request::Which::Index(index) => get_request::Which::Index(index),
+        }))
+    }
+}
+
 impl TryFrom<Option<get_request::Which>> for Which {
     type Error = Malformed;
 
@@ -145,7 +167,7 @@ impl TryFrom<Option<get_request::Which>> for Which {
                 let digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
                 let fits = (PREFIX_LEN_MIN..=PREFIX_LEN_MAX).contains(&prefix.len());
                 if !fits || !prefix.as_bytes().iter().all(digit) {
-                    return Err(Malformed::new("prefix", "must be 8 to 64 lowercase hex digits"));
+                    return Err(Malformed::new("prefix", "must be 4 to 64 lowercase hex digits"));
                 }
                 Self::Prefix(prefix)
             }
@@ -226,11 +248,12 @@ mod tests {
         let parse = |prefix: &str| {
             Which::try_from(Some(get_request::Which::Prefix(prefix.to_owned()))).is_ok()
         };
-        assert!(parse("01234567"));
+        assert!(parse("0123"));
         assert!(parse(&"f".repeat(64)));
-        for bad in ["", "0123456", "0123456G", "ABCDEF01", &"f".repeat(65), "éééé"] {
+        for bad in ["", "012", "0123456G", "ABCDEF01", &"f".repeat(65), "éééé"] {
             assert!(!parse(bad), "{bad}");
         }
-        assert!(Which::try_from(None).is_err());
+        assert!(Which::try_from(None::<get_request::Which>).is_err());
+        assert!(Which::try_from(None::<find_request::Which>).is_err());
     }
 }

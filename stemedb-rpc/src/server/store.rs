@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use stemedb_store::{Entry, LogIndex, Proven, Store, store::uptime};
+use stemedb_store::{Entry, LogIndex, LogSize, Proven, Store, store::uptime};
 use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -13,11 +13,13 @@ use super::{
     budget::{Budget, Share},
     connection::Caller,
     gate::CallPermit,
+    list,
     phase::{Phase, Phases},
 };
 use crate::{
     Failure, Reason, Which, check,
     convert::store::{id, proof_message, resume_point},
+    history::{Grown, Included},
     limits::{PART_LEN_MAX, ServerLimits},
     observer::Observer,
     proto::v1::{self, store_service_server},
@@ -58,6 +60,8 @@ impl store_service_server::StoreService for StoreService {
     type AppendBatchStream = Answers<v1::AppendBatchResponse>;
     type GetStream = Answers<v1::GetResponse>;
     type WatchStream = Answers<v1::WatchResponse>;
+    type ListIdsStream = Answers<v1::ListIdsResponse>;
+    type ListEntriesStream = Answers<v1::ListEntriesResponse>;
 
     async fn append(
         &self,
@@ -153,6 +157,79 @@ impl store_service_server::StoreService for StoreService {
         let store = Arc::clone(&self.store);
         let Proven { proof, head } = blocking(move || Ok(store.prove(&id)?)).await?;
         Ok(Response::new(proof_message(&proof, &head.set_root)))
+    }
+
+    async fn find(
+        &self,
+        request: Request<v1::FindRequest>,
+    ) -> Result<Response<v1::FindResponse>, Status> {
+        let which = Which::try_from(request.into_inner().which)?;
+        let store = Arc::clone(&self.store);
+        let entry = blocking(move || which.find(&store)).await?;
+        Ok(Response::new(v1::FindResponse { entry: Some((entry, None).into()) }))
+    }
+
+    async fn list_ids(
+        &self,
+        mut request: Request<v1::ListIdsRequest>,
+    ) -> Result<Response<Self::ListIdsStream>, Status> {
+        let permit = request.extensions_mut().remove::<CallPermit>();
+        let share = share(&self.reads, &request)?;
+        let (store, request) = (Arc::clone(&self.store), request.into_inner());
+        let time_max = self.limits.idle_time_max;
+        Ok(answers(permit, time_max, move |answering| async move {
+            let listed = list::ids(store, request, &answering, &share, time_max).await;
+            if let Err(status) = listed {
+                answering.send(Err(status)).await;
+            }
+        }))
+    }
+
+    async fn list_entries(
+        &self,
+        mut request: Request<v1::ListEntriesRequest>,
+    ) -> Result<Response<Self::ListEntriesStream>, Status> {
+        let permit = request.extensions_mut().remove::<CallPermit>();
+        let share = share(&self.reads, &request)?;
+        let (store, request) = (Arc::clone(&self.store), request.into_inner());
+        let time_max = self.limits.idle_time_max;
+        Ok(answers(permit, time_max, move |answering| async move {
+            let listed = list::entries(store, request, &answering, &share, time_max).await;
+            if let Err(status) = listed {
+                answering.send(Err(status)).await;
+            }
+        }))
+    }
+
+    async fn stats(
+        &self,
+        _request: Request<v1::StatsRequest>,
+    ) -> Result<Response<v1::StatsResponse>, Status> {
+        let store = Arc::clone(&self.store);
+        let stats = blocking(move || Ok(store.stats()?)).await?;
+        Ok(Response::new(stats.into()))
+    }
+
+    async fn prove_inclusion(
+        &self,
+        request: Request<v1::ProveInclusionRequest>,
+    ) -> Result<Response<v1::ProveInclusionResponse>, Status> {
+        let v1::ProveInclusionRequest { index, size } = request.into_inner();
+        let store = Arc::clone(&self.store);
+        let size = size.map(LogSize);
+        let included = blocking(move || Included::of(&store, LogIndex(index), size)).await?;
+        Ok(Response::new(included.into()))
+    }
+
+    async fn prove_consistency(
+        &self,
+        request: Request<v1::ProveConsistencyRequest>,
+    ) -> Result<Response<v1::ProveConsistencyResponse>, Status> {
+        let v1::ProveConsistencyRequest { old_size, new_size } = request.into_inner();
+        let store = Arc::clone(&self.store);
+        let new_size = new_size.map(LogSize);
+        let grown = blocking(move || Grown::of(&store, LogSize(old_size), new_size)).await?;
+        Ok(Response::new(grown.into()))
     }
 
     async fn watch(

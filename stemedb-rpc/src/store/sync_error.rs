@@ -10,7 +10,7 @@ pub enum SyncError {
     #[error("this store has a secret, and without it nothing can be synced: give its file")]
     SecretMissing,
     /// The set tree or the log can't be read.
-    #[error("this store could not be read, so no session began: see what `stemedb check` says")]
+    #[error("this store could not be read, so no session began: check it")]
     Unreadable,
     /// The system has no random numbers to give.
     #[error("the system gives no random numbers: {0}")]

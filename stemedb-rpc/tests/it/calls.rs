@@ -69,7 +69,7 @@ fn what_breaks_the_rules_is_refused_with_a_reason() {
         let refused = |error: CallError| error.reason().unwrap_or_else(|| panic!("{error:?}"));
         let long = client.append(vec![0; BODY_LEN_MAX + 1]).await.unwrap_err();
         assert_eq!(refused(long), Reason::TooLarge);
-        for prefix in ["0123456", "0123456X", &"0".repeat(65)] {
+        for prefix in ["012", "0123456X", &"0".repeat(65)] {
             let which = Which::Prefix(prefix.into());
             let error = client.get(&which, None).await.unwrap_err();
             assert_eq!(refused(error), Reason::Malformed, "{prefix}");

@@ -13,6 +13,7 @@ mod crowds;
 mod doors;
 mod generated;
 mod hostile;
+mod lists;
 mod meeting;
 #[path = "../../../stemedb-sync/tests/it/model.rs"]
 mod model;

@@ -44,7 +44,7 @@ use crate::{
     index::{
         CheckpointPace, Filter, Index, IndexState, IndexWriter, Recent, note_holes, set_entry,
     },
-    options::{Hashing, Options},
+    options::{Hashing, Options, Secret},
 };
 
 /// What opening found worth telling. Prints as one line for each remark.
@@ -121,6 +121,16 @@ pub(super) fn exists(dir: &Path) -> Result<bool, OpenError> {
     };
     let names = disk.list().map_err(|source| io_error(Action::List, dir, source))?;
     Ok(names.iter().any(|name| name == IDENTITY_NAME || segment(name)))
+}
+
+pub(super) fn check_secret(dir: &Path, secret: Option<&Secret>) -> Result<(), OpenError> {
+    let disk =
+        FileDisk::open_read_only(dir).map_err(|source| io_error(Action::Open, dir, source))?;
+    let identity = Identity::load(&disk)?;
+    identity.check_secret(secret.map(Secret::expose)).map_err(|source| {
+        let path = disk.path(IDENTITY_NAME);
+        OpenError::Identity(IdentityError::Secret { path, source })
+    })
 }
 
 pub(super) fn open_dir(dir: &Path, options: Options) -> Result<Store, OpenError> {
@@ -218,7 +228,7 @@ pub(super) fn open_on(
 ) -> Result<Store, OpenError> {
     let lock = take_lock(disk.as_ref())?;
     let mut report = OpenReport::default();
-    let secret = options.secret.as_ref().map(crate::Secret::expose);
+    let secret = options.secret.as_ref().map(Secret::expose);
     // Who only reads a copy of a directory makes no other node of it.
     let fingerprint = if options.read_only {
         Identity::load(disk.as_ref())?.fingerprint

@@ -255,18 +255,19 @@ impl Store {
         Ok(self.reader.index_at_time(time)?)
     }
 
-    /// The id that begins with these hex digits, of which there are at least 8; a whole id is
-    /// itself, held or not.
+    /// The id that begins with these hex digits, in either case, of which there are at least 4; a
+    /// whole id is itself, held or not.
     ///
     /// # Errors
     ///
     /// If none does, or more than one.
     pub fn resolve(&self, prefix: &str) -> Result<AssertionId, ResolveError> {
+        let prefix = &prefix.to_ascii_lowercase();
         if let Ok(id) = prefix.parse() {
             return Ok(id);
         }
         let malformed = || ResolveError::Malformed { prefix: prefix.into() };
-        if prefix.len() < 8 || prefix.len() > 63 || !prefix.is_ascii() {
+        if prefix.len() < 4 || prefix.len() > 63 || !prefix.is_ascii() {
             return Err(malformed());
         }
         let (Ok(first), Ok(last)) = (from_hex(&fill(prefix, '0')), from_hex(&fill(prefix, 'f')))

@@ -1,6 +1,6 @@
 //! A store at one moment.
 
-use std::sync::Arc;
+use std::{ops::Bound, sync::Arc};
 
 use stemedb_merkle::{AssertionId, DiffResult, Hash, SetProof, set};
 
@@ -72,6 +72,12 @@ impl Snapshot {
     /// The ids that were held, sorted.
     pub fn ids(&self) -> Ids {
         Ids(Ok(self.0.tree.iter()))
+    }
+
+    /// Those behind an id, sorted; all without one.
+    pub fn ids_after(&self, after: Option<AssertionId>) -> Ids {
+        let after = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.0));
+        Ids(Ok(self.0.tree.range((after, Bound::Unbounded))))
     }
 
     /// The ids that only one of two snapshots has. O(d log N) for d of them.

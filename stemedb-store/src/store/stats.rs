@@ -58,6 +58,33 @@ pub struct Stats {
     pub subtrees: [u64; 256],
 }
 
+impl Stats {
+    /// Those of which only the head is known: the rest is zero or absent.
+    pub fn of_head(head: Head) -> Self {
+        Self {
+            head,
+            holes: 0,
+            store_id: [0; 16],
+            epoch: 0,
+            generation: 0,
+            secret: false,
+            segments: 0,
+            log_bytes: 0,
+            spare_bytes: 0,
+            history_bytes: 0,
+            checkpoints: 0,
+            checkpoint_bytes: 0,
+            checkpoint_log_size: LogSize(0),
+            aside_bytes: 0,
+            memory_bytes: 0,
+            first_time: None,
+            last_time: None,
+            checkpoint_time: None,
+            subtrees: [0; 256],
+        }
+    }
+}
+
 /// What of a store's sizes is at hand: nobody waits for it, and nothing is read.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]

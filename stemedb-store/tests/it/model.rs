@@ -238,7 +238,7 @@ impl Model {
         let matching = self.by_id.keys().filter(|id| id.to_string().starts_with(prefix)).count();
         match self.store().resolve(prefix) {
             Ok(found) => prop_assert!(found == id && matching == 1),
-            Err(ResolveError::Malformed { .. }) => prop_assert!(len < 8),
+            Err(ResolveError::Malformed { .. }) => prop_assert!(len < 4),
             Err(ResolveError::Ambiguous { .. }) => prop_assert!(matching > 1),
             Err(error) => prop_assert!(false, "{}", error),
         }

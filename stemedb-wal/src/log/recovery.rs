@@ -126,8 +126,8 @@ impl fmt::Display for Warning {
             ),
             Self::FooterRebuilt { path } => write!(
                 f,
-                "{}: the offsets at its end are damaged and were rebuilt in memory; \
-                 `stemedb repair` writes them",
+                "{}: the offsets at its end are damaged and were rebuilt in memory; a \
+                 repair writes them",
                 path.display()
             ),
             Self::Leftover { path } => {

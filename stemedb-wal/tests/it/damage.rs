@@ -390,7 +390,7 @@ fn records_moved_copied_or_swapped_are_found() {
     let shared: Arc<dyn Disk> = Arc::new(damaged);
     let error = open(&shared, &ORIGIN, &options, None).map(|_| ()).unwrap_err();
     assert!(matches!(error, OpenError::Damaged(_)), "{error}");
-    assert!(error.to_string().contains("stemedb repair"), "{error}");
+    assert!(error.to_string().contains("repair the store"), "{error}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::binary::{Place, argument, id_of};
 
-const FIELDS: [&str; 8] = [
+const FIELDS: [&str; 9] = [
     "appended",
     "duplicates",
     "skipped",
@@ -14,12 +14,13 @@ const FIELDS: [&str; 8] = [
     "set_root",
     "log_size",
     "log_root",
+    "ids",
     "interrupted",
 ];
 
 /// Appends standard input and returns appended, duplicates, skipped and count.
 fn append(place: &Place, stdin: impl AsRef<[u8]>) -> [u64; 4] {
-    let outcome = place.run_with(&["append", "--json"], stdin).ok();
+    let outcome = place.run_with(&["append", "--binary", "--json"], stdin).ok();
     numbers(&outcome.json(&FIELDS))
 }
 
@@ -131,6 +132,90 @@ fn acknowledgements_are_index_and_id_in_order_and_nothing_else() {
     assert_eq!(lines[0], format!("3 {}", id_of("d")));
     assert_eq!(numbers(&super::binary::object(&lines[1], &FIELDS)), [1, 0, 0, 4]);
     assert_eq!(lines.len(), 2);
+}
+
+#[test]
+fn few_ids_are_told_and_many_are_asked_for() {
+    let place = Place::new();
+    let lines = |count: u32| super::binary::lines("line", 0..count);
+    let ids = |count: u32| (0..count).map(|n| id_of(format!("line {n}"))).collect::<Vec<_>>();
+    let told = |outcome: &super::binary::Outcome| {
+        let rows = outcome.lines();
+        let rows = rows.iter().filter_map(|row| row.strip_prefix("id          "));
+        rows.map(str::to_owned).collect::<Vec<_>>()
+    };
+    // Those that were held before are told as well.
+    assert_eq!(told(&place.run_with(&["append"], lines(16)).ok()), ids(16));
+    assert_eq!(told(&place.run_with(&["append"], lines(16)).ok()), ids(16));
+    assert_eq!(told(&place.run_with(&["append"], lines(17)).ok()), [""; 0]);
+    let json = place.run_with(&["append", "--json"], lines(16)).ok().json(&FIELDS);
+    assert_eq!(json["ids"], serde_json::json!(ids(16)));
+    let json = place.run_with(&["append", "--json"], lines(17)).ok().json(&FIELDS);
+    assert_eq!(json["ids"], Value::Null);
+
+    let outcome = place.run_with(&["append", "--ids"], lines(300)).ok();
+    assert_eq!(outcome.lines(), ids(300));
+    outcome.says("appended    283");
+    let outcome = place.run_with(&["append", "--ids", "--json"], lines(1)).ok().lines();
+    assert_eq!(outcome[0], ids(1)[0]);
+    super::binary::object(&outcome[1], &FIELDS);
+    place.run(&["append", "--ids", "--acks"]).fails(2, "--acks");
+}
+
+#[test]
+fn what_is_no_text_is_no_lines() {
+    let place = Place::new();
+    place.write("text", "a\nb\n");
+    place.write("photo", b"\xff\xd8\nx\0\n");
+    // Looked at before anything is appended, and before a store is made.
+    let outcome = place.run(&["append", "text", "photo"]);
+    outcome.fails(1, "photo: line 2 has a NUL byte").says("--whole").says("-0").says("--binary");
+    assert!(!place.path(".stemedb").exists());
+    let outcome = place.run_with(&["append", "--json"], b"a\nb\0\n").code(1);
+    assert_eq!(numbers(&outcome.json(&FIELDS)), [0; 4]);
+    outcome.says("standard input: line 2 has a NUL byte");
+    // Far into a file it is met when it is read, and what came before stays.
+    let mut long = super::binary::lines("line", 0..100_000).into_bytes();
+    long.extend(b"\0\n");
+    place.write("long", long);
+    let outcome = place.run(&["append", "long"]).code(1);
+    outcome.says("long: line 100001 has a NUL byte").says(" acknowledged and durable");
+
+    let place = Place::new();
+    place.write("photo", b"\xff\xd8\nx\0\n");
+    place.run(&["append", "--binary", "photo"]).ok();
+    assert_eq!(bodies(&place), [&b"\xff\xd8"[..], b"x\0"]);
+    place.run(&["append", "--whole", "photo"]).ok();
+    place.run(&["append", "-0", "photo"]).ok();
+    assert_eq!(bodies(&place)[2..], [&b"\xff\xd8\nx\0\n"[..], b"\xff\xd8\nx", b"\n"]);
+    place.run(&["append", "-0", "--whole", "photo"]).fails(2, "--whole");
+}
+
+#[test]
+fn a_store_is_not_made_where_that_is_not_wanted() {
+    let place = Place::new();
+    place.run_with(&["append", "--no-create"], "a\n").fails(4, "no store at .stemedb");
+    assert!(!place.path(".stemedb").exists());
+    place.run_with(&["append"], "a\n").ok();
+    place.run_with(&["append", "--no-create"], "b\n").ok();
+    assert_eq!(place.ids().len(), 2);
+}
+
+#[test]
+fn the_longest_body_is_what_it_is_told_to_be() {
+    let place = Place::new();
+    let outcome = place.run_with(&["append", "--body-max", "4", "--json"], "1234\n12345\n").code(1);
+    assert_eq!(numbers(&outcome.json(&FIELDS)), [1, 0, 0, 1]);
+    outcome.says("line 2 is longer than the 4 bytes").says("--body-max");
+    let long = place.write("long", vec![b'x'; (16 << 20) + 1]);
+    place.run(&["append", "--whole", "--body-max", "17M", argument(&long)]).ok();
+    // Reading needs no such leave.
+    let id = id_of(std::fs::read(&long).unwrap());
+    assert_eq!(place.run(&["get", &id]).ok().stdout.len(), (16 << 20) + 1);
+    place.run(&["check", "--deep"]).ok();
+    for bad in ["1G", "0", "x"] {
+        place.run(&["append", "--body-max", bad]).fails(2, "--body-max");
+    }
 }
 
 #[test]

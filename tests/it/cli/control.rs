@@ -31,7 +31,7 @@ fn next_to_its_store_a_node_is_controlled_without_a_token() {
         assert_eq!(said.json(&["node", "said"])["node"], "unix:n/CONTROL");
         let said = place.run(&["sync-now", "--store", "n"]).ok();
         assert!(said.text().contains("no peer to meet"), "{said:?}");
-        place.run(&["sync-now", "10.0.0.2", "--store", "n"]).fails(1, "no such peer");
+        place.run(&["sync-now", "10.0.0.2", "--store", "n"]).fails(4, "no such peer");
         let said = place.run(&["reload", "--store", "n"]).ok();
         assert!(said.text().contains("nothing has changed"), "{said:?}");
         place.run(&["peers", "--store", "n"]).ok().says("unix:n/CONTROL knows of no other node");

@@ -22,9 +22,8 @@ fn what_is_no_id_is_wrong_usage() {
     let place = Place::with("a\n");
     let id = id_of("a");
     for (bad, says) in [
-        (id[..7].to_owned(), "the first 8 or more"),
+        (id[..3].to_owned(), "the first 4 or more"),
         (String::new(), "value"),
-        (id.to_uppercase(), "lower case"),
         (format!("{id}0"), "this has 65"),
         (format!("{}g", &id[..20]), "only the hex digits"),
         ("é".repeat(8), "only the hex digits"),
@@ -33,6 +32,22 @@ fn what_is_no_id_is_wrong_usage() {
             place.run(&[command, &bad]).fails(2, says);
         }
     }
+}
+
+#[test]
+fn four_digits_are_enough_and_their_case_does_not_matter() {
+    let place = Place::with("a\nb\n");
+    let id = id_of("a");
+    for text in [&id[..4], &id[..5], &id[..4].to_uppercase(), &id.to_uppercase()] {
+        assert_eq!(place.run(&["get", text]).ok().text(), "a", "{text}");
+        place.run(&["prove", text]).ok().says(&format!("present {id}"));
+    }
+    let proof = place.run(&["prove", &id]).ok().stdout;
+    let root = place.run(&["root", "--json"]).ok();
+    let root: serde_json::Value = serde_json::from_str(root.text()).unwrap();
+    let root = root["set_root"].as_str().unwrap().to_uppercase();
+    let verify = ["verify", "-", "--root", &root, "--id", &id.to_uppercase()];
+    place.run_with(&verify, proof).ok();
 }
 
 #[test]

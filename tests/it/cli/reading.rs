@@ -2,9 +2,10 @@
 
 use std::process::Stdio;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::binary::{Place, id_of, object};
+use super::serving::Served;
 
 const ENTRY: [&str; 5] = ["index", "time", "ntp64", "id", "len"];
 const FACTS: [&str; 5] = ["id", "index", "time", "ntp64", "len"];
@@ -14,7 +15,7 @@ const NONE: [u64; 0] = [];
 fn get_prints_the_body_and_nothing_else() {
     let place = Place::new();
     let body = b"a\x00\xff line with\r";
-    place.run_with(&["append"], body).ok();
+    place.run_with(&["append", "--binary"], body).ok();
     let id = id_of(body);
     for digits in [64, 63, 20, 8] {
         let outcome = place.run(&["get", &id[..digits]]).ok();
@@ -50,7 +51,12 @@ fn what_is_not_held_is_not_found() {
     let absent = id_of("b");
     place.run(&["get", &absent]).fails(4, &format!("no assertion {absent}"));
     place.run(&["get", &absent[..8]]).fails(4, &absent[..8]);
-    place.run(&["--json", "get", &absent]).fails(4, "error: ");
+    place.run(&["--json", "get", &absent]).fails(4, &format!("no assertion {absent}"));
+}
+
+/// A number that JSON has as a decimal string.
+fn number(value: &Value) -> u64 {
+    value.as_str().unwrap().parse().unwrap()
 }
 
 /// The indexes that `log` lists.
@@ -65,16 +71,16 @@ fn indexes(place: &Place, arguments: &[&str]) -> Vec<u64> {
 fn log_lists_ranges_of_indexes() {
     let place = Place::with("a\nb\nc\nd\ne\n");
     assert_eq!(indexes(&place, &[]), [0, 1, 2, 3, 4]);
-    assert_eq!(indexes(&place, &["--from", "3"]), [3, 4]);
-    assert_eq!(indexes(&place, &["--to", "2"]), [0, 1]);
-    assert_eq!(indexes(&place, &["--from", "1", "--to", "3"]), [1, 2]);
+    assert_eq!(indexes(&place, &["--first", "3"]), [3, 4]);
+    assert_eq!(indexes(&place, &["--last", "1"]), [0, 1]);
+    assert_eq!(indexes(&place, &["--first", "1", "--last", "2"]), [1, 2]);
     assert_eq!(indexes(&place, &["--limit", "2"]), [0, 1]);
     assert_eq!(indexes(&place, &["--limit", "0"]), NONE);
     assert_eq!(indexes(&place, &["--reverse", "--limit", "2"]), [4, 3]);
-    assert_eq!(indexes(&place, &["--reverse", "--from", "1", "--to", "3"]), [2, 1]);
-    assert_eq!(indexes(&place, &["--from", "3", "--to", "1"]), NONE);
-    assert_eq!(indexes(&place, &["--from", "9"]), NONE);
-    assert_eq!(indexes(&place, &["--to", "18446744073709551615"]), [0, 1, 2, 3, 4]);
+    assert_eq!(indexes(&place, &["--reverse", "--first", "1", "--last", "2"]), [2, 1]);
+    assert_eq!(indexes(&place, &["--first", "3", "--last", "1"]), NONE);
+    assert_eq!(indexes(&place, &["--first", "9"]), NONE);
+    assert_eq!(indexes(&place, &["--last", "18446744073709551615"]), [0, 1, 2, 3, 4]);
 }
 
 #[test]
@@ -83,14 +89,14 @@ fn log_lists_ranges_of_time() {
     place.run_with(&["append"], "c\nd\n").ok();
     let log = place.run(&["log", "--json"]).ok();
     let entries: Vec<Value> = log.lines().iter().map(|line| object(line, &ENTRY)).collect();
-    let times: Vec<u64> = entries.iter().map(|entry| entry["ntp64"].as_u64().unwrap()).collect();
+    let times: Vec<u64> = entries.iter().map(|entry| number(&entry["ntp64"])).collect();
     assert!(times.is_sorted_by(|one, next| one < next), "{times:?}");
 
     let third = times[2].to_string();
     assert_eq!(indexes(&place, &["--since", &third]), [2, 3]);
     assert_eq!(indexes(&place, &["--until", &third]), [0, 1]);
     assert_eq!(indexes(&place, &["--since", &third, "--limit", "1"]), [2]);
-    assert_eq!(indexes(&place, &["--since", &third, "--from", "3"]), [3]);
+    assert_eq!(indexes(&place, &["--since", &third, "--first", "3"]), [3]);
     // The two appends are over a nanosecond apart, so the printed time separates them, too.
     let third = entries[2]["time"].as_str().unwrap();
     assert_eq!(indexes(&place, &["--since", third]), [2, 3]);
@@ -98,6 +104,11 @@ fn log_lists_ranges_of_time() {
     assert_eq!(indexes(&place, &["--since", "2100-01-01T00:00:00Z"]), NONE);
     assert_eq!(indexes(&place, &["--since", "2200-01-01T00:00:00+01:00"]), NONE);
     assert_eq!(indexes(&place, &["--until", "1960-01-01T00:00:00Z"]), NONE);
+    // A day, and how long ago.
+    assert_eq!(indexes(&place, &["--since", "1h"]), [0, 1, 2, 3]);
+    assert_eq!(indexes(&place, &["--until", "1h"]), NONE);
+    assert_eq!(indexes(&place, &["--since", "2000-01-01", "--until", "2100-01-01"]), [0, 1, 2, 3]);
+    assert_eq!(indexes(&place, &["--since", "2100-01-01"]), NONE);
 }
 
 #[test]
@@ -170,6 +181,32 @@ fn diff_lists_what_only_one_holds() {
     );
     place.run(&["--store", "one", "diff", "three"]).fails(4, "no store at three");
     assert!(!place.path("three").exists());
+}
+
+#[test]
+fn stores_that_differ_are_the_answer_no_where_that_is_asked_for() {
+    let place = Place::new();
+    place.run_with(&["append", "--store", "one"], "a\nb\n").ok();
+    place.run_with(&["append", "--store", "two"], "b\n").ok();
+    place.run_with(&["append", "--store", "three"], "b\na\n").ok();
+    let diff = |other: &str, more: &[&str]| {
+        place.run(&[&["diff", "--store", "one", other][..], more].concat())
+    };
+    diff("two", &[]).ok();
+    let outcome = diff("two", &["--exit-code"]).code(5);
+    assert_eq!(outcome.text(), format!("< {}\n", id_of("a")));
+    assert!(!outcome.stderr.contains("error"), "{outcome:?}");
+    let outcome = diff("two", &["--exit-code", "--json"]).code(5);
+    assert_eq!(
+        outcome.json(&["only_here", "only_there", "visited"])["only_here"],
+        json!([id_of("a")])
+    );
+    diff("three", &["--exit-code"]).ok();
+    diff("one", &["--exit-code"]).ok();
+    diff("four", &["--exit-code"]).fails(4, "no store at four");
+    let served = Served::start(&place, "two", &[]);
+    assert_eq!(diff(&served.address, &["--exit-code"]).code(5).lines().len(), 1);
+    served.stop();
 }
 
 #[test]

@@ -63,6 +63,14 @@ fn exit_codes_of_repair_agree_with_what_is_there() {
         let before = files(&place);
         let check = place.run(&["check", "--deep"]);
         assert_eq!(check.code, if what == "nothing" { 0 } else { 3 }, "{what}: {check:?}");
+        let json = place.run(&["check", "--deep", "--json"]);
+        let json: serde_json::Value = serde_json::from_str(json.text()).unwrap();
+        let faults = json["faults"].as_array().unwrap();
+        assert_eq!(
+            (&json["whole"], faults.is_empty()),
+            (&(what == "nothing").into(), what == "nothing")
+        );
+        assert!(json.as_object().unwrap().contains_key("entries"), "{what}: {json}");
         let before = if what == "nothing" { files(&place) } else { before };
         let dry = place.run(&["repair", "--dry-run"]).code(expected);
         assert_eq!(files(&place), before, "{what}");
@@ -105,7 +113,7 @@ fn identity_is_repaired_and_an_unfinished_backup_is_not() {
             "removed" => fs::remove_file(&path).unwrap(),
             _ => fs::write(&path, [1; 144]).unwrap(),
         }
-        place.run(&["check"]).fails(3, "IDENTITY");
+        place.run(&["check"]).code(3).says("IDENTITY");
         place.run(&["repair"]).ok().says("IDENTITY");
         assert_eq!(place.run(&["root"]).ok().stdout, root, "{damage}");
         place.run(&["check", "--deep"]).ok();
@@ -136,5 +144,5 @@ fn a_proof_is_verified_for_the_id_that_is_asked() {
     let other = verify(&b).code(3);
     assert!(other.stderr.contains(&b) && other.stderr.contains(&a), "{other:?}");
     verify("abc").code(2).says("64 hex digits");
-    verify(&a.to_uppercase()).code(2);
+    verify(&a.to_uppercase()).ok();
 }

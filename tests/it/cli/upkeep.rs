@@ -41,6 +41,49 @@ fn a_whole_store_checks_out() {
 }
 
 #[test]
+fn check_lists_every_fault_with_its_entry() {
+    let bodies: Vec<String> = (0..40).map(|n| format!("the body of entry number {n:02}")).collect();
+    // Opened from a checkpoint, which has not read them, and not opened at all.
+    for checkpoint in [true, false] {
+        let place = Place::with(&(bodies.join("\n") + "\n"));
+        if checkpoint {
+            place.run(&["checkpoint"]).ok();
+        } else {
+            for entry in std::fs::read_dir(place.path(".stemedb")).unwrap() {
+                let path = entry.unwrap().path();
+                if path.file_name().unwrap().to_string_lossy().starts_with("checkpoint") {
+                    std::fs::remove_file(path).unwrap();
+                }
+            }
+        }
+        for damaged in [3, 17, 29] {
+            place.damage(".stemedb", &bodies[damaged]);
+        }
+        for depth in [&["check"][..], &["check", "--deep"]] {
+            let outcome = place.run(&[depth, &["--json"]].concat()).code(3);
+            let json = outcome.json(&CHECK);
+            assert_eq!(json["whole"], false);
+            let faults: Vec<&str> = json["faults"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|fault| fault.as_str().unwrap())
+                .collect();
+            for damaged in [3, 17, 29] {
+                let id = id_of(&bodies[damaged]);
+                let names = |fault: &&&str| {
+                    fault.contains(&format!("entry {damaged} ")) || fault.contains(&id)
+                };
+                assert_eq!(faults.iter().filter(names).count(), 1, "{damaged}: {faults:#?}");
+            }
+            let text = place.run(depth).code(3);
+            assert!(text.text().starts_with("store "), "{text:?}");
+            text.says("errors, listed above");
+        }
+    }
+}
+
+#[test]
 fn a_checkpoint_is_written_and_changes_no_root() {
     let place = Place::with("a\nb\n");
     let root = place.run(&["root"]).ok().stdout;
@@ -101,7 +144,8 @@ fn stats_count_and_draw() {
         assert!(json.get(field).is_some(), "{field}");
     }
     assert_eq!(json["count"], 1000);
-    assert!(json["bytes"]["log"].as_u64().unwrap() > lines.concat().len() as u64);
+    let log: u64 = json["bytes"]["log"].as_str().unwrap().parse().unwrap();
+    assert!(log > lines.concat().len() as u64);
     let subtrees: Vec<u64> =
         json["subtrees"].as_array().unwrap().iter().map(|count| count.as_u64().unwrap()).collect();
     let mut expected = vec![0; 256];

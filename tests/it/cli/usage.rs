@@ -2,14 +2,17 @@
 
 use super::binary::Place;
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 20] = [
     "init",
     "append",
     "get",
+    "id",
+    "export",
     "log",
     "root",
     "ids",
     "prove",
+    "history",
     "verify",
     "diff",
     "checkpoint",
@@ -19,6 +22,7 @@ const COMMANDS: [&str; 16] = [
     "stats",
     "demo",
     "completions",
+    "man",
 ];
 
 #[test]
@@ -49,6 +53,7 @@ fn readers_do_not_make_a_store() {
     for arguments in [
         &["get", &id][..],
         &["log"],
+        &["export"],
         &["root"],
         &["ids"],
         &["prove", &id],
@@ -106,11 +111,14 @@ fn wrong_usage_is_2_and_prints_no_result() {
         &["prove"],
         &["verify"],
         &["diff"],
-        &["log", "--from", "x"],
-        &["log", "--from", "-1"],
+        &["log", "--first", "x"],
+        &["log", "--first", "-1"],
+        &["log", "--to", "5"],
+        &["export", "--to", "5"],
+        &["export", "--format", "nonsense"],
         &["log", "--limit", "1.5"],
         &["log", "--since", "yesterday"],
-        &["log", "--until", "2026-11-21"],
+        &["log", "--until", "2026-11-31"],
         &["--store"],
         &["completions", "nonsense"],
         &["completions"],
@@ -136,6 +144,67 @@ fn help_teaches_by_example() {
     assert!(help.text().contains("Exit codes:"));
     let version = place.run(&["--version"]).ok();
     assert_eq!(version.text(), concat!("stemedb ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn help_shows_own_options_first_and_those_of_all_commands_where_they_mean_something() {
+    let place = Place::new();
+    let heading = "Options of all commands:\n";
+    for command in COMMANDS.into_iter().filter(|command| !["completions", "man"].contains(command))
+    {
+        let help = place.run(&[command, "--help"]).ok();
+        let (own, global) = help.text().split_once(heading).unwrap_or_else(|| panic!("{command}"));
+        assert!(own.contains("--help"), "{command}");
+        for option in ["--json", "--store", "--secret-file", "--archive"] {
+            assert!(!own.contains(&format!("\n      {option}")), "{command} {option}");
+        }
+        assert!(global.contains("--json"), "{command}");
+        let has_store = !["verify", "demo"].contains(&command);
+        assert_eq!(global.contains("--store <DIR>"), has_store, "{command}");
+    }
+    for (command, option, shown) in [
+        ("completions", "--store", false),
+        ("man", "--json", false),
+        ("verify", "--archive", false),
+        ("verify", "--secret-file", true),
+        ("root", "--archive", false),
+        ("root", "--secret-file", false),
+        ("get", "--archive", true),
+        ("append", "--secret-file", true),
+    ] {
+        let help = place.run(&[command, "--help"]).ok();
+        assert_eq!(help.text().contains(&format!("{option} <")), shown, "{command} {option}");
+    }
+    // They are taken all the same.
+    place.run(&["completions", "bash", "--store", "x", "--archive", "y"]).ok();
+    place.run_with(&["append"], "a\n").ok();
+    place.run(&["root", "--archive", "file:///nowhere"]).ok();
+}
+
+#[test]
+fn help_is_as_wide_as_the_terminal() {
+    let place = Place::new();
+    for width in ["60", "100", "160"] {
+        let mut command = place.command(&["append", "--help"]);
+        let child = command.env("COLUMNS", width).spawn().unwrap();
+        let help = super::binary::finish(child, b"").ok();
+        let widest = help.lines().iter().map(|line| line.chars().count()).max().unwrap();
+        let width: usize = width.parse().unwrap();
+        assert!(widest <= width && widest > width - 20, "{widest} of {width}");
+    }
+}
+
+#[test]
+fn manual_pages_are_of_every_command() {
+    let place = Place::new();
+    let page = place.run(&["man"]).ok();
+    assert!(page.text().contains(".TH stemedb 1"), "{page:?}");
+    place.run(&["man", "--out", "new/man1"]).ok();
+    for command in COMMANDS {
+        let page = std::fs::read_to_string(place.path(&format!("new/man1/stemedb-{command}.1")));
+        assert!(page.unwrap().contains("Examples:"), "{command}");
+    }
+    assert!(place.path("new/man1/stemedb-archive-push.1").is_file());
 }
 
 #[test]

@@ -13,7 +13,7 @@ fn times(place: &Place) -> Vec<u64> {
     let entries = outcome.lines();
     let time = |line: &String| {
         let entry: serde_json::Value = serde_json::from_str(line).unwrap();
-        entry["ntp64"].as_u64().unwrap()
+        entry["ntp64"].as_str().unwrap().parse().unwrap()
     };
     entries.iter().map(time).collect()
 }

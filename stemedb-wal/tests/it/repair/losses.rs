@@ -99,7 +99,7 @@ fn lost_entries_are_refused_and_a_segment_put_back_is_taken() {
         let RepairError::Loss { at_least, found } = &refused else { panic!("{refused}") };
         assert!(*at_least > 0 && *at_least < 8, "{name}: {at_least}");
         assert!(!found.is_empty(), "{name}");
-        assert!(refused.to_string().contains("--accept-loss"), "{refused}");
+        assert!(refused.to_string().contains("accept the loss"), "{refused}");
         assert_eq!(files(&disk), before, "{name}");
         disk.put(&name, &original).unwrap();
         assert_eq!(run_cautiously(&disk).unwrap(), RepairReport::default(), "{name}");

@@ -1,8 +1,10 @@
-//! Bytes cut into lines.
+//! Bytes cut into lines, or at another byte.
 
-/// Cuts input that comes in chunks into lines. A line ends at 0x0A only.
+/// Cuts input that comes in chunks into lines. A line ends at one byte only, 0x0A mostly.
 #[derive(Debug)]
 pub(super) struct Lines {
+    /// The byte that ends a line.
+    end: u8,
     /// The beginning of a line whose end has not come yet.
     partial: Vec<u8>,
     /// Lines that have ended, empty ones too.
@@ -21,8 +23,8 @@ pub(super) struct TooLong {
 }
 
 impl Lines {
-    pub(super) fn new(len_max: usize) -> Self {
-        Self { partial: Vec::new(), ended: 0, skipped: 0, len_max }
+    pub(super) fn new(end: u8, len_max: usize) -> Self {
+        Self { end, partial: Vec::new(), ended: 0, skipped: 0, len_max }
     }
 
     /// Takes in a chunk and adds the lines that end in it.
@@ -36,11 +38,11 @@ impl Lines {
         lines: &mut Vec<Vec<u8>>,
     ) -> Result<(), TooLong> {
         while let Some((line, rest)) =
-            memchr::memchr(b'\n', chunk).and_then(|end| chunk.split_at_checked(end))
+            memchr::memchr(self.end, chunk).and_then(|end| chunk.split_at_checked(end))
         {
             self.extend(line)?;
             self.end(lines);
-            chunk = rest.strip_prefix(b"\n").unwrap_or(rest);
+            chunk = rest.get(1..).unwrap_or_default();
         }
         self.extend(chunk)
     }
@@ -50,6 +52,12 @@ impl Lines {
         if !self.partial.is_empty() {
             self.end(lines);
         }
+    }
+
+    /// The number of the line in which a byte at this place of the next chunk would be.
+    pub(super) fn line_at(&self, chunk: &[u8], place: usize) -> u64 {
+        let before = chunk.get(..place).unwrap_or(chunk);
+        self.ended + 1 + memchr::memchr_iter(self.end, before).count() as u64
     }
 
     /// How many empty lines were skipped since this was last asked.
@@ -106,7 +114,7 @@ mod tests {
         ];
         for input in inputs {
             for size in 1..=input.len().max(1) {
-                let (mut cutter, mut lines) = (Lines::new(100), Vec::new());
+                let (mut cutter, mut lines) = (Lines::new(b'\n', 100), Vec::new());
                 for chunk in input.chunks(size) {
                     cutter.push(chunk, &mut lines).unwrap();
                 }
@@ -119,12 +127,21 @@ mod tests {
     #[test]
     fn a_long_line_is_refused_by_number_after_those_before_it() {
         for size in 1..20 {
-            let (mut cutter, mut lines) = (Lines::new(4), Vec::new());
+            let (mut cutter, mut lines) = (Lines::new(b'\n', 4), Vec::new());
             let outcome = b"1234\n\n12345\nx"
                 .chunks(size)
                 .try_for_each(|chunk| cutter.push(chunk, &mut lines));
             assert_eq!(outcome, Err(TooLong { line: 3 }));
             assert_eq!(lines, [b"1234"]);
         }
+    }
+
+    #[test]
+    fn another_byte_ends_lines_as_well() {
+        let (mut cutter, mut lines) = (Lines::new(0, 100), Vec::new());
+        cutter.push(b"a\nb\0\0c", &mut lines).unwrap();
+        assert_eq!(cutter.line_at(b"x\0y", 2), 4);
+        cutter.finish(&mut lines);
+        assert_eq!((lines, cutter.take_skipped()), (vec![b"a\nb".to_vec(), b"c".to_vec()], 1));
     }
 }
