@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stemedb::node::config::units::{ParseUnitError, Size, Time};
-use stemedb::{AssertionId, Hash, Store};
+use stemedb::{AssertionId, Root, Store};
 pub(super) use stemedb_merkle::id::to_hex;
 
 use super::failure::Failure;
@@ -78,10 +78,9 @@ pub(super) fn whole_id(text: &str) -> Result<AssertionId, ParseHashError> {
 }
 
 /// Reads a root: 64 lowercase hex digits.
-pub(super) fn root(text: &str) -> Result<Hash, ParseHashError> {
+pub(super) fn root(text: &str) -> Result<Root, ParseHashError> {
     hex(text)?;
-    let id: AssertionId = text.parse().map_err(|_| ParseHashError::RootLength(text.len()))?;
-    Ok(id.into())
+    text.parse().map_err(|_| ParseHashError::RootLength(text.len()))
 }
 
 /// Reads a number of bytes, not 0.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
-use stemedb::{AssertionId, Hash, Presence};
+use stemedb::{AssertionId, Presence, Root};
 
 use super::failure::Failure;
 use super::input::{self, to_hex};
@@ -29,7 +29,7 @@ pub(super) struct Args {
     file: PathBuf,
     /// The set root that you trust: 64 lowercase hex digits
     #[arg(long, value_name = "HEX", value_parser = input::root)]
-    root: Hash,
+    root: Root,
     /// Demand that the proof is about this assertion: 64 lowercase hex digits
     #[arg(long, value_name = "ID", value_parser = input::whole_id)]
     id: Option<AssertionId>,

@@ -26,7 +26,7 @@ pub use crate::{
     tiles::TileError,
 };
 
-use stemedb_merkle::{AssertionId, LogIndex};
+use stemedb_merkle::{AssertionId, LogIndex, Root};
 use stemedb_wal::Position;
 
 /// Why a store could not be opened.
@@ -469,9 +469,9 @@ pub enum RestoreError {
         /// Where the backup is.
         from: PathBuf,
         /// Its set root.
-        found: AssertionId,
+        found: Root,
         /// The one that is trusted.
-        expected: AssertionId,
+        expected: Root,
     },
     /// Bodies can't be checked without the secret.
     #[error("the backup has a secret, and without it no body can be checked: give its file")]

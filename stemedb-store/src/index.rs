@@ -28,8 +28,8 @@ use std::{
 };
 
 use stemedb_merkle::{
-    Entry, Hash, LogIndex, LogSize, MappedSetError, MerkleTree, Snapshot, history::History,
-    set::sorted,
+    Entry, Hash, LogIndex, LogSize, MappedSetError, MerkleTree, Root, Snapshot,
+    history::History, set::sorted,
 };
 use stemedb_wal::{
     Position,
@@ -398,7 +398,7 @@ impl Index {
     }
 
     /// The root over all assertions that are published.
-    pub(crate) fn root(&self) -> Result<Hash, TreeFailure> {
+    pub(crate) fn root(&self) -> Result<Root, TreeFailure> {
         let _folded = self.folded()?;
         Ok(self.set().root())
     }

@@ -42,7 +42,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
             ("archived", super::time(listed.time)),
             ("log size", listed.head.log_size.to_string()),
             ("count", listed.head.count.to_string()),
-            ("set root", stemedb::AssertionId(listed.head.set_root).to_string()),
+            ("set root", listed.head.set_root.to_string()),
             ("segments", listed.segments.to_string()),
             ("size", output::bytes(listed.bytes)),
         ];

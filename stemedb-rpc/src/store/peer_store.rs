@@ -2,7 +2,7 @@
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
-use stemedb_merkle::{AssertionId, Hash};
+use stemedb_merkle::{AssertionId, Hash, Root};
 use stemedb_store::{Comparison, Head, LogIndex, LogSize, Secret, Store, TreeHead, store::uptime};
 use stemedb_sync::{
     HashedBodies, Identity, Keys, Pin, Source, Unreadable, message::SetHead, replica::up_to,
@@ -117,7 +117,7 @@ impl Source for PeerStore {
         Ok((SetHead { count, root: set_root }, TreeHead { size: log_size, root: log_root }))
     }
 
-    fn log_root_at(&self, size: u64) -> Result<Option<Hash>, Unreadable> {
+    fn log_root_at(&self, size: u64) -> Result<Option<Root>, Unreadable> {
         let size = LogSize(size);
         if size > self.store.log_size() {
             return Ok(None);

@@ -1,7 +1,7 @@
 //! Reading assertions.
 
 use stemedb_merkle::{
-    AssertionId, Hash, LogIndex, LogSize, Presence, SetProof, Timestamp, id::from_hex,
+    AssertionId, LogIndex, LogSize, Presence, Root, SetProof, Timestamp, id::from_hex,
 };
 use stemedb_wal::{
     Position,
@@ -192,7 +192,7 @@ impl Store {
     /// # Errors
     ///
     /// If the tree does not have everything: see [`ReadError::Behind`].
-    pub fn root(&self) -> Result<Hash, ReadError> {
+    pub fn root(&self) -> Result<Root, ReadError> {
         Ok(self.shared.index.root()?)
     }
 
