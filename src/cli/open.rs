@@ -73,7 +73,7 @@ fn finish<T>(
     let outcome = work(&store);
     tell_upkeep(&store);
     // The last owner closes it by dropping it.
-    let closed = Arc::into_inner(store).map_or(Ok(()), Store::close);
+    let closed = Arc::into_inner(store).map_or(Ok(()), |store| store.close());
     let value = outcome?;
     closed?;
     Ok(value)

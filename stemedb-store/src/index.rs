@@ -28,8 +28,8 @@ use std::{
 };
 
 use stemedb_merkle::{
-    Entry, Hash, LogIndex, LogSize, MappedSetError, MerkleTree, Root, Snapshot,
-    history::History, set::sorted,
+    Entry, Hash, LogIndex, LogSize, MappedSetError, MerkleTree, Root, Snapshot, history::History,
+    set::sorted,
 };
 use stemedb_wal::{
     Position,
@@ -71,10 +71,12 @@ pub(crate) struct Index {
     waiting: AtomicUsize,
     /// Whether a thread panicked while it had one of the locks.
     panicked: AtomicBool,
+    /// Whether the store was closed.
+    closed: AtomicBool,
     /// What was wrong with the restart checkpoint that the set tree has left.
     damage: Mutex<Option<MappedSetError>>,
-    /// How many entries the log has, for those who watch it.
-    entries: watch::Sender<LogSize>,
+    /// How many entries the log has, for those who watch it; none once the store is closed.
+    entries: RwLock<Option<watch::Sender<LogSize>>>,
     log: LogReader,
 }
 
@@ -102,8 +104,9 @@ impl Index {
             set: tree.into(),
             waiting: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             damage: Mutex::default(),
-            entries: watch::Sender::new(recent.reached.next_index.entries_before()),
+            entries: Some(watch::Sender::new(recent.reached.next_index.entries_before())).into(),
             recent: recent.into(),
             log,
         }
@@ -204,6 +207,9 @@ impl Index {
     /// Asks, and asks again once the set tree was rebuilt from the log, if the restart checkpoint
     /// that it lies in turns out to be damaged.
     fn ask<T>(&self, ask: impl Fn() -> Result<T, MappedSetError>) -> Result<T, TreeFailure> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(TreeFailure::Closed);
+        }
         loop {
             match ask() {
                 Ok(_) if self.panicked.load(Ordering::Acquire) => {
@@ -263,12 +269,17 @@ impl Index {
     /// All that was noted is durable.
     pub(super) fn publish(&self, durable: Watermark) {
         self.recent_mut().publish(durable);
-        self.entries.send_replace(durable.next_index.entries_before());
+        if let Some(entries) = &*self.entries.read().unwrap_or_else(PoisonError::into_inner) {
+            entries.send_replace(durable.next_index.entries_before());
+        }
     }
 
-    /// Tells of new entries.
+    /// Tells of new entries, until the store is closed.
     pub(crate) fn watch(&self) -> watch::Receiver<LogSize> {
-        self.entries.subscribe()
+        match &*self.entries.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(entries) => entries.subscribe(),
+            None => watch::channel(self.reached().next_index.entries_before()).1,
+        }
     }
 
     /// How many assertions are published.
@@ -446,8 +457,18 @@ impl Index {
         Ok(self.set().snapshot())
     }
 
+    /// Answers nothing from the trees any more, and tells those who watch.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        let entries = self.entries.write().unwrap_or_else(PoisonError::into_inner).take();
+        drop(entries);
+    }
+
     /// Why the trees do not have everything, if so.
     pub(crate) fn failure(&self) -> Option<TreeFailure> {
+        if self.closed.load(Ordering::Acquire) {
+            return Some(TreeFailure::Closed);
+        }
         let failure = self.known().failure.clone();
         let panicked = self.panicked.load(Ordering::Acquire);
         failure.or_else(|| panicked.then_some(TreeFailure::Panicked))

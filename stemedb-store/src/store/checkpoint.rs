@@ -8,7 +8,7 @@ use stemedb_wal::log::{HoleEntry, Watermark};
 
 use super::{Shared, lock, sketch};
 use crate::{
-    error::{CheckpointError, ReadError},
+    error::{CheckpointError, ReadError, TreeFailure},
     index::{Filter, Index, IndexState, View},
 };
 
@@ -42,6 +42,9 @@ const CATCH_UP_LEN_MAX: usize = 512;
 pub(super) fn write(shared: &Shared) -> Result<CheckpointReport, CheckpointError> {
     // One at a time. The one in use can be asked for meanwhile.
     let _one = lock(&shared.checkpointing);
+    if let Some(TreeFailure::Closed) = shared.index.failure() {
+        return Err(ReadError::Closed.into());
+    }
     let written = write_alone(shared);
     let error = written.as_ref().err().map(|error| error as &dyn std::error::Error);
     lock(&shared.upkeep).checkpoint_failed(error);
