@@ -22,7 +22,7 @@ pub use stemedb_store::{
     RepairError, RepairOptions, RepairReport, ResolveError, RestoreError, ResumePoint, Root,
     Secret, SecretError, SecretTooShort, SegmentSource, SetAside, SetProof, Snapshot, SnapshotDiff,
     Stats, Store, Terminal, TileError, Timestamp, TimestampRangeError, TreeFailure, TreeHead,
-    Upkeep, Warning, Watch, WatchError, WriteError, backup_of, error, leaf_hash, options, repair,
+    Upkeep, Warning, Watch, WatchBodies, WatchError, WriteError, backup_of, error, leaf_hash, options, repair,
     repair_with, restore, store,
 };
 #[cfg(feature = "sync")]

@@ -36,6 +36,7 @@ use stemedb_wal::{
     log::{Kind, LogReader, Placed, Watermark},
 };
 use tokio::sync::watch;
+use tracing::{error, trace, warn};
 
 pub(crate) use self::{
     filter::Filter,
@@ -338,6 +339,7 @@ impl Index {
         folded.note(&entries);
         folded.apply(placed);
         folded.reached = reached;
+        trace!(records = placed.len(), "folded into the trees");
         let forgotten = self.recent_mut().forget();
         drop(run);
         if let Some(room) = Arc::into_inner(forgotten).and_then(Run::into_room) {
@@ -367,8 +369,10 @@ impl Index {
         damage: &MappedSetError,
     ) -> Result<(), TreeFailure> {
         *self.damage.lock().unwrap_or_else(PoisonError::into_inner) = Some(damage.clone());
+        warn!(%damage, "the restart checkpoint is damaged: the set tree is rebuilt from the log");
         let failed = |log| {
             let failure = TreeFailure::NotRebuilt { checkpoint: damage.clone(), log };
+            error!(%failure, "nothing is answered from the trees");
             self.known_mut().failure = Some(failure.clone());
             failure
         };

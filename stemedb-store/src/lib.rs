@@ -55,5 +55,5 @@ pub use store::{
     BackupReport, Bodies, CheckReport, CheckpointReport, Comparison, Depth, Entries, Entry,
     EntryBodies, Healed, Ids, LogId, OpenReport, Pending, Progress, Proven, Records, RepairOptions,
     RepairReport, ResumePoint, Snapshot, SnapshotDiff, Stats, Store, Upkeep, Warning, Watch,
-    backup_of, repair, repair_with, restore,
+    WatchBodies, backup_of, repair, repair_with, restore,
 };

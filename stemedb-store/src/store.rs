@@ -6,6 +6,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use tracing::{debug, warn};
+
 use crate::{
     Receipt,
     checkpoint::Checkpoint,
@@ -77,7 +79,7 @@ pub use self::{
     stats::Stats,
     system::uptime,
     upkeep::Upkeep,
-    watch::{LogId, ResumePoint, Watch},
+    watch::{LogId, ResumePoint, Watch, WatchBodies},
 };
 
 /// A durable, append-only set of assertions, content-addressed.
@@ -102,6 +104,7 @@ pub use self::{
 pub struct Store {
     writer: Committer,
     reader: LogReader,
+    bodies: read::BodyReader,
     hashing: Hashing,
     healer: heal::Healer,
     shared: Arc<Shared>,
@@ -199,7 +202,7 @@ impl Store {
     ///
     /// See [`OpenError`]. The store is as it was.
     pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
-        open::open_dir(dir.as_ref(), options)
+        open::open_dir(dir.as_ref(), options).inspect(Self::log_opening)
     }
 
     /// Opens the store on a disk of any kind, with clock and randomness from outside.
@@ -212,7 +215,15 @@ impl Store {
         world: Environment,
         options: Options,
     ) -> Result<Self, OpenError> {
-        open::open_on(disk, world, options)
+        open::open_on(disk, world, options).inspect(Self::log_opening)
+    }
+
+    fn log_opening(&self) {
+        let path = self.dir.display();
+        for remark in &self.report.remarks {
+            warn!(%path, "{remark}");
+        }
+        debug!(%path, replayed = self.report.replayed, entries = %self.log_size(), "opened");
     }
 
     /// The directory of the store.
@@ -470,6 +481,7 @@ impl Store {
         drop(lock(&self.shared.checkpointing));
         let dir_lock = lock(&self.shared.lock).take();
         drop(dir_lock);
+        debug!(path = %self.dir.display(), "closed");
         ended
     }
 

@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use crate::checkpoint::{self, Checkpoint, CheckpointFault, CheckpointState, Covered, WriteError};
 use stemedb_merkle::{Hash, LogSize, MerkleTree, Snapshot, history::History, symbols::Sketch};
 use stemedb_wal::log::{HoleEntry, Watermark};
+use tracing::debug;
 
 use super::{Shared, lock, sketch};
 use crate::{
@@ -128,6 +129,7 @@ fn write_and_rebase(
     rebase(&shared.index, moment, &written)?;
     // Only now is the memory free of what is in it.
     shared.pace.cover(moment.reached.next_index.get());
+    debug!(path = %report.path.display(), bytes = report.bytes, "a restart checkpoint was written");
     Ok(report)
 }
 

@@ -36,6 +36,7 @@ use super::{
     mark::Marker,
     occupied::occupants,
     overlay::Overlay,
+    read::BodyReader,
     system::{ENVIRONMENT, uptime},
     watch::Followed,
 };
@@ -292,10 +293,13 @@ pub(super) fn open_on(
     if shared.options.read_only {
         report.remarks = report.remarks.into_iter().filter_map(read_only_remark).collect();
     }
-    let followed = Arc::new(Followed::new(reader.clone(), Arc::clone(&shared.index)));
+    let verify_reads = shared.options.verify_reads;
+    let bodies = BodyReader { reader: reader.clone(), hashing, verify_reads };
+    let followed = Arc::new(Followed::new(bodies.clone(), Arc::clone(&shared.index)));
     let store = Store {
         writer,
         reader,
+        bodies,
         hashing,
         healer,
         threads: super::Threads::default().into(),

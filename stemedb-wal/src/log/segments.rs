@@ -10,6 +10,7 @@ use std::{
 };
 
 use stemedb_merkle::LogIndex;
+use tracing::error;
 
 use super::{
     handles::{Handles, SegmentBytes},
@@ -224,7 +225,10 @@ impl Shared {
 
     /// Takes note that nothing can be written any more. Returns the first reason for that.
     pub(crate) fn note_failure(&self, failure: DiskError) -> &DiskError {
-        self.failure.get_or_init(|| failure)
+        self.failure.get_or_init(|| {
+            error!(%failure, "the log takes nothing more until it is opened again");
+            failure
+        })
     }
 
     pub(crate) fn failure(&self) -> Option<&DiskError> {
@@ -239,9 +243,9 @@ impl Shared {
     /// Checks that what was synced can be found again: that the directory is still at its path,
     /// locked by this process, and the open segment in it. Else nothing is written any more.
     pub(crate) fn check_place(&self) -> Result<(), DiskError> {
-        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         let segments = self.segments();
-        let (Some(lock), Some(open)) = (lock, segments.last()) else { return Ok(()) };
+        let (Some(lock), Some(open)) = (&*lock, segments.last()) else { return Ok(()) };
         let checked = lock
             .check()
             .map_err(|source| (self.disk.path(""), source))
@@ -251,12 +255,15 @@ impl Shared {
         })
     }
 
-    /// Lets go of all files, and of the lock of the directory. The segment that was written to is
-    /// locked until its file is closed.
+    /// Lets go of all files, and of the lock of the directory, so that it can be opened at once.
     pub(crate) fn close(&self) {
         let _no_one_rewrites = self.healing();
         let segments =
             std::mem::take(&mut *self.segments.write().unwrap_or_else(PoisonError::into_inner));
+        // Its file stays open for as long as somebody reads it.
+        if let Some(open) = segments.last() {
+            open.file.unlock();
+        }
         drop(segments);
         self.handles.close_all();
         let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
