@@ -19,6 +19,7 @@ mod model;
 mod pushes;
 mod python;
 mod rude;
+mod samples;
 mod sessions;
 mod stop;
 mod stores;
