@@ -4,6 +4,7 @@ mod appending;
 mod archive;
 mod backup;
 pub(crate) mod binary;
+mod certificates;
 mod cluster;
 mod config;
 mod control;
