@@ -61,7 +61,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if north.root()? != south.root()? {
         return Err("the two are not in step".into());
     }
-    println!("in step   {entries} assertions, root {}", AssertionId(south.root()?));
+    println!("in step   {entries} assertions, root {}", south.root()?);
 
     for n in 0..DAMAGED {
         damage(&dir.path().join("south"), &reading(n * entries / DAMAGED / 2))?;

@@ -71,7 +71,7 @@ fn kill_and_reopen() -> Result<ExitCode, Box<dyn Error>> {
     }
     let head = store.head()?;
     println!("reopened  {} assertions, {lost} of the acknowledged ones lost", head.count);
-    println!("set root  {}", AssertionId(head.set_root));
+    println!("set root  {}", head.set_root);
     store.append(b"and on it goes")?;
     store.close()?;
     Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

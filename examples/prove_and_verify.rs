@@ -6,7 +6,7 @@
 
 use std::{error::Error, fs};
 
-use stemedb::{AssertionId, Hash, Options, Presence, ProofFile, Proven, Store};
+use stemedb::{AssertionId, Options, Presence, ProofFile, Proven, Root, Store};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let dir = tempfile::tempdir()?;
@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // The root is what the verifier must have from somebody it trusts.
     let root = store.root()?;
-    println!("set root  {}, over {} assertions", AssertionId(root), store.len());
+    println!("set root  {}, over {} assertions", root, store.len());
 
     for (id, presence) in [(held, Presence::Present), (absent, Presence::Absent)] {
         let proven = store.prove(&id)?;
@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// The verifier's part, without a store: is `id` in the set that `root` commits to?
-fn check(file: &[u8], id: &AssertionId, root: &Hash) -> Result<Presence, Box<dyn Error>> {
+fn check(file: &[u8], id: &AssertionId, root: &Root) -> Result<Presence, Box<dyn Error>> {
     let ProofFile { proof, root: claimed } = ProofFile::parse(file)?;
     if proof.id != id.0 {
         return Err("the proof is about another id".into());

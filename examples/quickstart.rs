@@ -6,7 +6,7 @@
 
 use std::error::Error;
 
-use stemedb::{AssertionId, Options, Store};
+use stemedb::{Options, Store};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let dir = tempfile::tempdir()?;
@@ -38,8 +38,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let head = store.head()?;
     assert_eq!((head.count, head.log_size.get()), (1_001, 1_001));
-    println!("set root  {}, over {} ids", AssertionId(head.set_root), head.count);
-    println!("log root  {}, over {} entries", AssertionId(head.log_root), head.log_size);
+    println!("set root  {}, over {} ids", head.set_root, head.count);
+    println!("log root  {}, over {} entries", head.log_root, head.log_size);
 
     // After a close, as after a crash, all that was acknowledged is there.
     store.close()?;

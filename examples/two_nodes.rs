@@ -8,7 +8,7 @@
 use std::{error::Error, future::pending, sync::Arc};
 
 use stemedb::{
-    AssertionId, Options, Replicate as _, Store, SyncOptions,
+    Options, Replicate as _, Store, SyncOptions,
     rpc::{Client, ClientOptions, Server, ServerOptions},
     sync::{
         Direction, Ending, Limits,
@@ -50,7 +50,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     assert!(report.equal && report.checked, "both hold the same, checked against both roots");
     assert_eq!((report.fetched, report.pushed), (30, 12));
     assert_eq!(north.root()?, south.root()?);
-    println!("root      {} on both", AssertionId(north.root()?));
+    println!("root      {} on both", north.root()?);
 
     // Nothing to do costs one exchange.
     let report = sync(&south, &client, SyncOptions::default()).await?;

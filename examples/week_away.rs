@@ -10,7 +10,7 @@
 use std::{error::Error, future::pending, sync::Arc, time::Instant};
 
 use stemedb::{
-    AssertionId, Options, Replicate as _, Store, SyncOptions,
+    Options, Replicate as _, Store, SyncOptions,
     rpc::{Client, ClientOptions, Server, ServerOptions},
     sync::{Ending, Limits},
 };
@@ -88,7 +88,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         "so        {} % of the bytes and {} % of the time of a full copy; root {}",
         percent(bytes, all),
         percent(millis, all_millis),
-        AssertionId(back.root()?)
+        back.root()?
     );
     if bytes * 4 > all {
         return Err("a backup that is a week old must save most of the bytes".into());

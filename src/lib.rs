@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![doc = include_str!("../docs/embedding.md")]
 
 #[cfg(feature = "node")]
 #[doc(hidden)]
@@ -19,11 +20,11 @@ pub use stemedb_store::{
     LogReadError, LogRepairError, LogSize, LogWarning, MappedSetError, NTP64, NodeError, OpenError,
     OpenReport, Options, ParseProofError, Pending, Position, Presence, Progress, ProofError,
     ProofFile, ProveError, Proven, ReadError, ReadNodeError, Receipt, Records, RemoteError,
-    RepairError, RepairOptions, RepairReport, ResolveError, RestoreError, ResumePoint, Secret,
-    SecretError, SecretTooShort, SegmentSource, SetAside, SetProof, Snapshot, SnapshotDiff, Stats,
-    Store, Terminal, TileError, Timestamp, TimestampRangeError, TreeFailure, TreeHead, Upkeep,
-    Warning, Watch, WatchError, WriteError, backup_of, error, leaf_hash, options, repair,
-    repair_with, restore, store,
+    RepairError, RepairOptions, RepairReport, ResolveError, RestoreError, ResumePoint, Root,
+    Secret, SecretError, SecretTooShort, SegmentSource, SetAside, SetProof, Snapshot, SnapshotDiff,
+    Stats, Store, Terminal, TileError, Timestamp, TimestampRangeError, TreeFailure, TreeHead,
+    Upkeep, Warning, Watch, WatchBodies, WatchError, WriteError, backup_of, error, leaf_hash,
+    options, repair, repair_with, restore, store,
 };
 #[cfg(feature = "sync")]
 pub use stemedb_sync as sync;

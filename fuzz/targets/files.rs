@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use stemedb_merkle::symbols::{self, Sketch};
 use stemedb_merkle::{
-    Entry, Hash, LogIndex, LogSize, MerkleTree, ProofFile, Timestamp,
+    Entry, Hash, LogIndex, LogSize, MerkleTree, ProofFile, Root, Timestamp,
     history::{Frontier, History, tile::TileId},
     serialize::{deserialize_tree, serialize_tree},
 };
@@ -231,7 +231,7 @@ pub(crate) fn covered(tree: &MerkleTree, position: u64) -> Covered {
         count: snapshot.len(),
         set_root: snapshot.root(),
         top_hash: snapshot.top_hash(),
-        history_root: [9; 32],
+        history_root: Root([9; 32]),
         last_time: 5,
         last_id: [6; 32],
         last_position: 3,
@@ -365,7 +365,7 @@ pub(crate) fn base64(bytes: &[u8]) {
             siblings: vec![*value],
             terminal: stemedb_merkle::Terminal::Empty,
         };
-        let one = ProofFile { proof, root: [7; 32] }.write();
+        let one = ProofFile { proof, root: Root([7; 32]) }.write();
         assert_eq!(ProofFile::parse(one.as_bytes()).unwrap().proof.siblings, [*value]);
         text.extend(one.lines().nth(4).unwrap().bytes());
         text.push(b'\n');

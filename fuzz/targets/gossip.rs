@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stemedb_merkle::hash::derive;
+use stemedb_merkle::{Root, hash::derive};
 use stemedb_sync::{
     Cluster, Keys,
     cluster::{Config, FRAME_LEN_MAX, Head, MEMBERS_MAX, NodeKey, Output, Policy},
@@ -15,7 +15,7 @@ const ADDRESSES: [&str; 2] = ["node1:1", "node2:1"];
 
 /// What a node tells of its store.
 fn head(count: u64) -> Head {
-    let set = SetHead { count, root: [count as u8; 32] };
+    let set = SetHead { count, root: Root([count as u8; 32]) };
     let version = "fuzz".to_owned();
     Head { set, log_size: count, last_time: 0, epoch: 1, store: [0; 16], version }
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use stemedb_merkle::Root;
 use stemedb_sync::{
     Config, Direction, Output, Session,
     codec::{ids, prefixes},
@@ -102,7 +103,7 @@ fn change_fields(script: &mut Script<'_>, said: &mut Response) {
         Answer::Welcome(welcome) => match script.below(7) {
             0 => welcome.set = None,
             1 => welcome.set.iter_mut().for_each(|set| set.count = script.number()),
-            2 => welcome.set.iter_mut().for_each(|set| set.root = script.array()),
+            2 => welcome.set.iter_mut().for_each(|set| set.root = Root(script.array())),
             3 => welcome.log.size.0 = script.number(),
             4 => welcome.time = script.number(),
             5 => welcome.symbols = script.number32(),
@@ -263,7 +264,7 @@ pub(crate) fn initiator(bytes: &[u8]) {
     let log = other.now().log;
     let cursor = (kind >> 7 == 1).then(|| {
         let size = log.size.0.saturating_sub(u64::from(script.below(50)));
-        let root = stemedb_sync::Source::log_root_at(&other, size).unwrap().unwrap_or([0; 32]);
+        let root = stemedb_sync::Source::log_root_at(&other, size).unwrap().unwrap_or_default();
         PeerCursor { node: [2; 16], epoch: 1, size, root }
     });
     let direction = match script.below(4) {

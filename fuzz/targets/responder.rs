@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stemedb_merkle::{Hash, MerkleTree, set::Entry};
+use stemedb_merkle::{Hash, MerkleTree, Root, set::Entry};
 use stemedb_sync::{
     Keys, Limits, Source as _,
     codec::{
@@ -84,7 +84,7 @@ impl Opened {
         store.append((0..5).map(body).collect());
         let mut peer = Peer::new(store, limits());
         let (envelope, hello) =
-            hello(&Keys::new(None), [1; 16], [1; 16], SetHead { count: 1, root: [0; 32] });
+            hello(&Keys::new(None), [1; 16], [1; 16], SetHead { count: 1, root: Root::default() });
         let welcome = peer.answer(Request { envelope, ask: Ask::Hello(hello) });
         let (envelope, key) = next(&Keys::new(None), envelope, &welcome).unwrap();
         Self { peer, envelope, key }
@@ -169,7 +169,7 @@ impl Asking {
         let ask = match call {
             0 | 1 => {
                 let (session, node) = ([which as u8 + 1; 16], [which as u8 % 2 + 3; 16]);
-                let mut set = SetHead { count: script.number(), root: script.array() };
+                let mut set = SetHead { count: script.number(), root: Root(script.array()) };
                 if call == 1 {
                     set = peer.store.now().set();
                 }
@@ -178,7 +178,8 @@ impl Asking {
                 if script.below(2) == 1 {
                     let (epoch, size) = (u64::from(script.below(3)), script.number());
                     let root = peer.store.log_root_at(size).unwrap().unwrap_or_default();
-                    hello.cursor = Some(Cursor { epoch, size, root: *root.first_chunk().unwrap() });
+                    hello.cursor =
+                        Some(Cursor { epoch, size, root: *root.0.first_chunk().unwrap() });
                 }
                 hello.proof = self.keys.initiator_proof(&session, &hello);
                 let replies = check_replies(peer, Request { envelope, ask: Ask::Hello(hello) });
@@ -224,7 +225,7 @@ impl Asking {
             }
             10 => {
                 let mut set = || {
-                    let set = SetHead { count: script.number(), root: [script.byte(); 32] };
+                    let set = SetHead { count: script.number(), root: Root([script.byte(); 32]) };
                     (script.below(2) == 0).then_some(set)
                 };
                 Ask::Finish(Finish { set: set(), now: set() })

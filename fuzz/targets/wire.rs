@@ -2,7 +2,7 @@
 
 use prost::Message;
 use stemedb::{Entry, Head, Receipt};
-use stemedb_merkle::{Hash, SetProof};
+use stemedb_merkle::{Root, SetProof};
 use stemedb_rpc::{Which, limits::PART_LEN_MAX, proto::v1};
 use stemedb_sync::message::{Answer, Ask, Request, Response};
 
@@ -140,7 +140,7 @@ pub(crate) fn store_messages(bytes: &[u8]) {
         }
         6 => {
             let Some(message) = message::<v1::ProveResponse>(bytes) else { return };
-            if let Ok((proof, root)) = <(SetProof, Hash)>::try_from(message) {
+            if let Ok((proof, root)) = <(SetProof, Root)>::try_from(message) {
                 let _ = proof.verify(&root);
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use stemedb::node::config::units::{ParseUnitError, Size, Time};
 use stemedb::rpc::Which;
-use stemedb::{AssertionId, Hash, Store};
+use stemedb::{AssertionId, Root, Store};
 pub(super) use stemedb_merkle::id::to_hex;
 
 use super::failure::Failure;
@@ -88,10 +88,9 @@ pub(super) fn whole_id(text: &str) -> Result<AssertionId, ParseHashError> {
 }
 
 /// Reads a root: 64 hex digits.
-pub(super) fn root(text: &str) -> Result<Hash, ParseHashError> {
+pub(super) fn root(text: &str) -> Result<Root, ParseHashError> {
     let text = hex(text)?;
-    let id: AssertionId = text.parse().map_err(|_| ParseHashError::RootLength(text.len()))?;
-    Ok(id.into())
+    text.parse().map_err(|_| ParseHashError::RootLength(text.len()))
 }
 
 /// Reads a number as tables show it, with its thousands apart or not.

@@ -74,7 +74,7 @@ fn finish<T>(
     let outcome = work(&store);
     tell_upkeep(&store);
     // The last owner closes it by dropping it.
-    let closed = Arc::into_inner(store).map_or(Ok(()), Store::close);
+    let closed = Arc::into_inner(store).map_or(Ok(()), |store| store.close());
     let value = outcome?;
     closed?;
     Ok(value)
@@ -99,8 +99,11 @@ pub(super) fn options(globals: &Globals) -> Result<Options, Failure> {
 /// Opens a store and reports what opening had to do.
 pub(super) fn open(dir: &Path, options: Options) -> Result<Store, Failure> {
     let store = progress::spin("opening the store", || Store::open(dir, options))?;
-    for remark in store.open_report().to_string().lines() {
-        output::note(remark);
+    // A command that logs has told it.
+    if !tracing::enabled!(target: "stemedb_store", tracing::Level::WARN) {
+        for remark in store.open_report().to_string().lines() {
+            output::note(remark);
+        }
     }
     Ok(store)
 }

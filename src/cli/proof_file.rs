@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use stemedb::{Hash, Presence, ProofError, ProofFile, Terminal};
+use stemedb::{Presence, ProofError, ProofFile, Root, Terminal};
 
 use super::failure::{Failure, Origin};
 
@@ -30,7 +30,7 @@ pub(super) fn read(path: &Path) -> Result<(Origin, ProofFile), Failure> {
 
 /// Checks a proof file against a root that is trusted. The file's own word for the root must
 /// agree, too.
-pub(super) fn verify(file: &ProofFile, trusted: &Hash) -> Result<Presence, ProofError> {
+pub(super) fn verify(file: &ProofFile, trusted: &Root) -> Result<Presence, ProofError> {
     if file.root != *trusted {
         return Err(ProofError::OtherRoot);
     }

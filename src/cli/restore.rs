@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use stemedb::Hash;
+use stemedb::Root;
 use stemedb::node::status::HeadStatus;
 
 use super::failure::Failure;
@@ -26,7 +26,7 @@ pub(super) struct Args {
     dir: PathBuf,
     /// The set root that the backup must have: 64 hex digits
     #[arg(long, value_name = "HEX", value_parser = input::root)]
-    root: Hash,
+    root: Root,
 }
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {

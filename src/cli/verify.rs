@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use stemedb::{AssertionId, Hash, Presence};
+use stemedb::{AssertionId, Presence, Root};
 
 use super::body_id::BodyHasher;
 use super::failure::Failure;
@@ -31,7 +31,7 @@ pub(super) struct Args {
     file: PathBuf,
     /// The set root that you trust: 64 hex digits
     #[arg(long, value_name = "HEX", value_parser = input::root)]
-    root: Hash,
+    root: Root,
     /// Demand that the proof is about this assertion: 64 hex digits
     #[arg(long, value_name = "ID", value_parser = input::whole_id)]
     id: Option<AssertionId>,

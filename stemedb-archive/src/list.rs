@@ -5,7 +5,7 @@ use super::{
     manifest::{LogName, Manifest},
     objects::parse,
 };
-use stemedb_merkle::{LogSize, Timestamp};
+use stemedb_merkle::{LogSize, Root, Timestamp};
 use stemedb_store::Head;
 
 /// A log in the archive.
@@ -108,9 +108,9 @@ pub(super) fn listed_of(number: u64, manifest: &Manifest) -> Listed {
 pub(super) fn head_of(manifest: &Manifest) -> Head {
     Head {
         count: manifest.count,
-        set_root: manifest.set_root.0,
+        set_root: Root(manifest.set_root.0),
         log_size: LogSize(manifest.log_size),
-        log_root: manifest.log_root.0,
+        log_root: Root(manifest.log_root.0),
         last_time: Timestamp::MIN,
     }
 }

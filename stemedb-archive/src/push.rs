@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use stemedb_merkle::{Hash, LogIndex, LogSize, Timestamp};
+use stemedb_merkle::{Hash, LogIndex, LogSize, Root, Timestamp};
 use stemedb_wal::{
     log::Kind,
     sealed::{HEADER_LEN, SealedSegment, check_segment},
@@ -167,9 +167,9 @@ impl Archive {
             secret: identity.secret_check.is_some(),
             time: store.clock_time().unix().0.into(),
             log_size,
-            log_root: Hex32(head.log_root),
+            log_root: Hex32(head.log_root.0),
             count: head.count,
-            set_root: Hex32(head.set_root),
+            set_root: Hex32(head.set_root.0),
             holes,
             segments,
             checkpoint,
@@ -225,9 +225,9 @@ impl Archive {
 
 const NOTHING: Head = Head {
     count: 0,
-    set_root: [0; 32],
+    set_root: Root([0; 32]),
     log_size: LogSize(0),
-    log_root: [0; 32],
+    log_root: Root([0; 32]),
     last_time: Timestamp::MIN,
 };
 

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use stemedb_merkle::{AssertionId, Hash};
+use stemedb_merkle::Root;
 use stemedb_wal::{
     disk::{Disk, FileDisk},
     error::{Action, DiskError},
@@ -29,7 +29,7 @@ stemedb_merkle::options! {
         /// Which log. Default: the only one.
         pub selection: Selection = Selection::default(),
         /// The set root that the archive has to have. Default: whatever it has.
-        pub root: Option<Hash> = None,
+        pub root: Option<Root> = None,
         /// The secret of the store that was archived, if it has one.
         pub secret: Option<Secret> = None,
         /// Whether the set tree is taken from the archived restart checkpoint instead of being
@@ -91,12 +91,9 @@ impl Archive {
         mut progress: impl FnMut(Progress),
     ) -> Result<Restored, ArchiveError> {
         let (_, manifest) = self.select(&options.selection).await?;
-        if let Some(expected) = options.root.filter(|root| *root != manifest.set_root.0) {
-            let found = AssertionId(manifest.set_root.0).to_string();
-            return Err(ArchiveError::OtherRoot {
-                found,
-                expected: AssertionId(expected).to_string(),
-            });
+        if let Some(expected) = options.root.filter(|root| root.0 != manifest.set_root.0) {
+            let found = Root(manifest.set_root.0).to_string();
+            return Err(ArchiveError::OtherRoot { found, expected: expected.to_string() });
         }
         let hashing = hashing(&manifest, options.secret.as_ref())?;
         let trust = options.trust_checkpoint && manifest.checkpoint.is_some();

@@ -105,7 +105,7 @@ impl Scan {
     /// Holds what all segments together give against the manifest.
     pub(super) fn finish(&self, manifest: &Manifest) -> Result<(), Fault> {
         let log = self.history.head();
-        if (log.size.get(), log.root) != (manifest.log_size, manifest.log_root.0) {
+        if (log.size.get(), log.root.0) != (manifest.log_size, manifest.log_root.0) {
             return Err(Fault::LogRoot);
         }
         let mut holes: Vec<Hash> = self.holes.keys().copied().collect();
@@ -114,7 +114,7 @@ impl Scan {
         let same_set = self
             .set
             .as_ref()
-            .is_none_or(|set| (set.len(), set.root()) == (manifest.count, manifest.set_root.0));
+            .is_none_or(|set| (set.len(), set.root().0) == (manifest.count, manifest.set_root.0));
         if same_holes && same_set { Ok(()) } else { Err(Fault::SetRoot) }
     }
 }

@@ -2,7 +2,7 @@
 
 use alloc::format;
 
-use crate::id::Hash;
+use crate::id::{Hash, Root};
 #[cfg(feature = "std")]
 use crate::internal::internal_error;
 
@@ -74,12 +74,12 @@ pub(crate) fn path_told<'a>(
 }
 
 /// The root of a set of `count` ids whose uppermost subtree has the hash `top`.
-pub fn root(count: u64, top: &Hash) -> Hash {
+pub fn root(count: u64, top: &Hash) -> Root {
     let mut input = [0; 40];
     let (front, back) = input.split_at_mut(8);
     front.copy_from_slice(&count.to_be_bytes());
     back.copy_from_slice(top);
-    *blake3::keyed_hash(&ROOT_KEY, &input).as_bytes()
+    Root(*blake3::keyed_hash(&ROOT_KEY, &input).as_bytes())
 }
 
 /// [`leaf`] of many ids, about eight times faster each where the processor has SIMD.

@@ -25,8 +25,9 @@
 //! # Features
 //!
 //! - `std` (default): the trees, with SIMD. Without it the crate is `no_std` with `alloc`, and has
-//!   the parts of a verifier: [`AssertionId`], [`hash`], [`SetProof`] and [`ProofFile`],
+//!   the parts of a verifier: [`AssertionId`], [`Root`], [`hash`], [`SetProof`] and [`ProofFile`],
 //!   [`Timestamp`], and the heads, leaf hashes and proofs of [`history`].
+//! - `serde`: ids and roots can be serialised.
 
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 
@@ -52,7 +53,7 @@ mod timestamp;
 
 #[cfg(feature = "std")]
 pub use diff::{Diff, DiffResult, Difference, roots_equal};
-pub use id::{AssertionId, Hash};
+pub use id::{AssertionId, Hash, Root};
 pub use log::{LogIndex, LogSize};
 pub use proof::{Presence, ProofFile, SetProof, Terminal};
 #[cfg(feature = "std")]

@@ -55,7 +55,7 @@ pub enum SerializeError {
 /// If a part of the tree's mapped set is damaged.
 pub fn serialize_tree(tree: &MerkleTree) -> Result<Vec<u8>, SerializeError> {
     let mut bytes = MAGIC.to_vec();
-    bytes.extend_from_slice(&tree.root());
+    bytes.extend_from_slice(tree.root().as_bytes());
     bytes.extend_from_slice(&tree.len().to_le_bytes());
     for entry in tree {
         let Entry { id, position } = entry?;
@@ -85,7 +85,7 @@ pub fn deserialize_tree(bytes: &[u8]) -> Result<MerkleTree, SerializeError> {
     }
     let mut tree = MerkleTree::new();
     tree.insert_batch(&entries)?;
-    if tree.root() == *root { Ok(tree) } else { Err(SerializeError::OtherRoot) }
+    if tree.root().as_bytes() == root { Ok(tree) } else { Err(SerializeError::OtherRoot) }
 }
 
 fn entry(bytes: &[u8; ENTRY_LEN]) -> Entry {

@@ -128,7 +128,7 @@ mod tests {
             policy: Policy { interval: second, sessions_max: 1 },
             seed: 1,
         };
-        let set = SetHead { count: 1, root: [1; 32] };
+        let set = SetHead { count: 1, root: stemedb_merkle::Root([1; 32]) };
         let (store, version) = ([1; 16], String::new());
         let head = Head { set, log_size: 1, last_time: 1, epoch: 1, store, version };
         let mut cluster = Cluster::new(config, head, second);

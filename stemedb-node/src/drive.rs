@@ -95,22 +95,6 @@ fn look(shared: &Arc<Shared>) {
     {
         error!(%failure, "nothing can be appended until the node is restarted");
     }
-    let upkeep = shared.store.upkeep();
-    let told = std::mem::replace(&mut *lock(&shared.upkeep), upkeep.clone());
-    if upkeep.checkpoint != told.checkpoint {
-        if let Some(error) = &upkeep.checkpoint {
-            warn!(error, "no restart checkpoint was written: it is tried again");
-        } else {
-            info!("a restart checkpoint was written again");
-        }
-    }
-    if upkeep.mark != told.mark {
-        if let Some(error) = &upkeep.mark {
-            warn!(error, "the mark of the log's end was not written: it is tried again");
-        } else {
-            info!("the mark of the log's end was written again");
-        }
-    }
     let clock = shared.store.clock_report();
     let wrong = matches!(clock, ClockReport::NotTaken);
     if wrong != shared.clock_wrong.swap(wrong, Ordering::Relaxed) {

@@ -83,7 +83,7 @@ use self::{
 pub use self::{error::NodeError, metrics::Metrics, options::Options, status::Status};
 #[doc(hidden)]
 pub use self::{members::rewrite as rewrite_members, nodekey::rewrite as rewrite_node_key};
-use stemedb_store::{Store, Upkeep, store::lock};
+use stemedb_store::{Store, store::lock};
 
 /// Time that is left for a stop once the server has to be done.
 const STOP_REST: Duration = Duration::from_secs(3);
@@ -133,8 +133,6 @@ struct Shared {
     scrub: scrub::View,
     archive: Mutex<Option<ArchiveStatus>>,
     writer_failed: AtomicBool,
-    /// Failures of the store's upkeep that were logged.
-    upkeep: Mutex<Upkeep>,
     /// Whether the last reading of the clock was one that the log does not take.
     clock_wrong: AtomicBool,
     stopping: AtomicBool,
@@ -238,7 +236,6 @@ impl Node {
             slices: Slices::default().into(),
             sessions: session::Sessions::default().into(),
             writer_failed: false.into(),
-            upkeep: Mutex::default(),
             clock_wrong: false.into(),
             stopping: false.into(),
             strangers: 0.into(),

@@ -15,7 +15,7 @@ mod watch;
 use std::{future::Future, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable as _};
-use stemedb_merkle::{AssertionId, Hash, proof::SetProof};
+use stemedb_merkle::{AssertionId, Root, proof::SetProof};
 use stemedb_store::{Head, Receipt};
 use tokio::time::{error::Elapsed, timeout};
 use tonic::{
@@ -220,13 +220,13 @@ impl Client {
     /// # Errors
     ///
     /// If the server does not answer, or with a proof of something else.
-    pub async fn prove(&self, id: &AssertionId) -> Result<(SetProof, Hash), CallError> {
+    pub async fn prove(&self, id: &AssertionId) -> Result<(SetProof, Root), CallError> {
         let request = v1::ProveRequest { id: id.0.to_vec() };
         let answer = self.call(|| {
             let (mut store, request) = (self.store.clone(), request.clone());
             async move { store.prove(request).await }
         });
-        let (proof, set_root) = <(SetProof, Hash)>::try_from(answer.await?)?;
+        let (proof, set_root) = <(SetProof, Root)>::try_from(answer.await?)?;
         if proof.id != id.0 {
             return Err(Malformed::new("id", "must be the one asked about").into());
         }

@@ -94,7 +94,8 @@ stemedb_merkle::options! {
         /// Tokens of administrators, which permit all calls. Without one nobody controls the node
         /// over the network; see [`serve_control`].
         pub admin_tokens: Option<Tokens> = None,
-        /// Whether the reflection service is on, which tells clients what services there are.
+        /// Whether the reflection service is on (v1 and v1alpha), which tells clients what services
+        /// there are.
         /// Default: no.
         pub reflection: bool = false,
         /// Limits.
@@ -336,15 +337,16 @@ fn router<N: Node>(
         Gate::new(server, rules)
     });
     let (health, health_server) = tonic_health::server::health_reporter();
-    let reflection = if options.reflection {
-        let server = tonic_reflection::server::Builder::configure()
+    let descriptors = || {
+        tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
-            .build_v1()
-            .map_err(ServeError::Reflection)?;
-        Some(Gate::new(server, rules))
-    } else {
-        None
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
+    let reflection = options.reflection.then(|| descriptors().build_v1()).transpose();
+    let reflection = reflection.map_err(ServeError::Reflection)?;
+    // Many tools, grpcurl among them, ask by the name that it had before it was settled.
+    let reflection_alpha = options.reflection.then(|| descriptors().build_v1alpha()).transpose();
+    let reflection_alpha = reflection_alpha.map_err(ServeError::Reflection)?;
     let mut builder = tonic::transport::Server::builder()
         .accept_http1(false)
         .max_concurrent_streams(limits.streams_per_connection_max)
@@ -367,6 +369,7 @@ fn router<N: Node>(
         .add_service(Gate::new(replication, rules))
         .add_optional_service(node)
         .add_service(Gate::open(health_server, rules))
-        .add_optional_service(reflection);
+        .add_optional_service(reflection.map(|server| Gate::new(server, rules)))
+        .add_optional_service(reflection_alpha.map(|server| Gate::new(server, rules)));
     Ok((health, router))
 }

@@ -30,6 +30,7 @@ mod writer;
 
 use std::{
     fmt,
+    future::Future,
     ops::ControlFlow,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -42,7 +43,7 @@ use std::{
 use stemedb_merkle::{Hash, Timestamp};
 
 pub(crate) use self::{
-    future::AppendFuture,
+    future::Enqueue,
     slot::Pending,
     submission::{Priority, Submission, SubmissionBuilder},
     verify::{Held, Verified, Verify},
@@ -196,10 +197,19 @@ impl Committer {
 
     /// Appends one body. It is queued at the first poll; a future dropped after that does not undo
     /// it.
-    pub(crate) fn append_async(&self, id: Hash, body: Vec<u8>) -> AppendFuture {
-        let mut body = Submission::one(id, body);
-        self.look_up(&mut body);
-        AppendFuture::new(Arc::clone(&self.shared), body)
+    pub(crate) fn append_async(
+        &self,
+        id: Hash,
+        body: Vec<u8>,
+    ) -> impl Future<Output = Result<Receipt, AppendError>> + Send + 'static + use<> {
+        let queued = self.enqueue_async(Submission::one(id, body));
+        async move { queued.await.one().await }
+    }
+
+    /// Queues bodies at the first poll that finds room for them.
+    pub(crate) fn enqueue_async(&self, mut bodies: Submission<'static>) -> Enqueue {
+        self.look_up(&mut bodies);
+        Enqueue::new(Arc::clone(&self.shared), bodies)
     }
 
     /// Room for bodies that are submitted one piece after the other. It is used again once they are

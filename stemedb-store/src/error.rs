@@ -26,7 +26,7 @@ pub use crate::{
     tiles::TileError,
 };
 
-use stemedb_merkle::{AssertionId, LogIndex};
+use stemedb_merkle::{AssertionId, LogIndex, Root};
 use stemedb_wal::Position;
 
 /// Why a store could not be opened.
@@ -161,7 +161,7 @@ impl AppendError {
 pub enum ReadError {
     /// The log could not be read; damage and lost bodies are among this.
     #[error(transparent)]
-    Log(#[from] LogReadError),
+    Log(LogReadError),
     /// A part of the restart checkpoint could not be read.
     #[error(transparent)]
     MappedSet(#[from] MappedSetError),
@@ -181,13 +181,31 @@ pub enum ReadError {
     SecretMissing,
     /// The trees do not have everything that was appended, so nothing is answered from them.
     #[error(transparent)]
-    Behind(#[from] TreeFailure),
+    Behind(TreeFailure),
     /// The store was closed, or its writer has ended, which alone knows the log's sizes.
     #[error("the store is closed, or its writer has ended: open it again")]
     Closed,
 }
 
-/// Why the trees of an open store do not have everything that was appended, and can't.
+impl From<LogReadError> for ReadError {
+    fn from(error: LogReadError) -> Self {
+        match error {
+            LogReadError::Closed => Self::Closed,
+            error => Self::Log(error),
+        }
+    }
+}
+
+impl From<TreeFailure> for ReadError {
+    fn from(failure: TreeFailure) -> Self {
+        match failure {
+            TreeFailure::Closed => Self::Closed,
+            failure => Self::Behind(failure),
+        }
+    }
+}
+
+/// Why the trees of a store do not have everything that was appended, and can't.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TreeFailure {
@@ -210,6 +228,9 @@ pub enum TreeFailure {
          reopen the store to rebuild them"
     )]
     Panicked,
+    /// The store was closed.
+    #[error("the store is closed: open it again")]
+    Closed,
 }
 
 impl ReadError {
@@ -222,7 +243,9 @@ impl ReadError {
             Self::MappedSet(_)
             | Self::WrongId { .. }
             | Self::Behind(TreeFailure::NotRebuilt { .. }) => true,
-            Self::SecretMissing | Self::Behind(TreeFailure::Panicked) | Self::Closed => false,
+            Self::SecretMissing
+            | Self::Behind(TreeFailure::Panicked | TreeFailure::Closed)
+            | Self::Closed => false,
         }
     }
 }
@@ -465,9 +488,9 @@ pub enum RestoreError {
         /// Where the backup is.
         from: PathBuf,
         /// Its set root.
-        found: AssertionId,
+        found: Root,
         /// The one that is trusted.
-        expected: AssertionId,
+        expected: Root,
     },
     /// Bodies can't be checked without the secret.
     #[error("the backup has a secret, and without it no body can be checked: give its file")]

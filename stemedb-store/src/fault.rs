@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use stemedb_merkle::{AssertionId, Hash, MappedSetError};
+use stemedb_merkle::{AssertionId, MappedSetError, Root};
 use stemedb_wal::error::{Damage, ReadError as LogReadError};
 
 use crate::{checkpoint::CheckpointFault, tiles::TileError};
@@ -34,12 +34,12 @@ pub enum Fault {
     /// The log's entries give another set root.
     SetRoot {
         /// The root that they give.
-        rebuilt: Hash,
+        rebuilt: Root,
     },
     /// The log's entries give another history root.
     HistoryRoot {
         /// The root that they give.
-        rebuilt: Hash,
+        rebuilt: Root,
     },
 }
 
@@ -64,10 +64,10 @@ impl fmt::Display for Fault {
                 write!(f, "the set tree has {id} where the log has another assertion")
             }
             Self::SetRoot { rebuilt } => {
-                write!(f, "the log's entries give the set root {}", AssertionId(*rebuilt))
+                write!(f, "the log's entries give the set root {rebuilt}")
             }
             Self::HistoryRoot { rebuilt } => {
-                write!(f, "the log's entries give the history root {}", AssertionId(*rebuilt))
+                write!(f, "the log's entries give the history root {rebuilt}")
             }
         }
     }

@@ -28,7 +28,7 @@ use std::{
 };
 
 use stemedb_merkle::{
-    Entry, Hash, LogIndex, LogSize, MappedSetError, MerkleTree, Snapshot, history::History,
+    Entry, Hash, LogIndex, LogSize, MappedSetError, MerkleTree, Root, Snapshot, history::History,
     set::sorted,
 };
 use stemedb_wal::{
@@ -36,6 +36,7 @@ use stemedb_wal::{
     log::{Kind, LogReader, Placed, Watermark},
 };
 use tokio::sync::watch;
+use tracing::{error, trace, warn};
 
 pub(crate) use self::{
     filter::Filter,
@@ -71,10 +72,12 @@ pub(crate) struct Index {
     waiting: AtomicUsize,
     /// Whether a thread panicked while it had one of the locks.
     panicked: AtomicBool,
+    /// Whether the store was closed.
+    closed: AtomicBool,
     /// What was wrong with the restart checkpoint that the set tree has left.
     damage: Mutex<Option<MappedSetError>>,
-    /// How many entries the log has, for those who watch it.
-    entries: watch::Sender<LogSize>,
+    /// How many entries the log has, for those who watch it; none once the store is closed.
+    entries: RwLock<Option<watch::Sender<LogSize>>>,
     log: LogReader,
 }
 
@@ -102,8 +105,9 @@ impl Index {
             set: tree.into(),
             waiting: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             damage: Mutex::default(),
-            entries: watch::Sender::new(recent.reached.next_index.entries_before()),
+            entries: Some(watch::Sender::new(recent.reached.next_index.entries_before())).into(),
             recent: recent.into(),
             log,
         }
@@ -204,6 +208,9 @@ impl Index {
     /// Asks, and asks again once the set tree was rebuilt from the log, if the restart checkpoint
     /// that it lies in turns out to be damaged.
     fn ask<T>(&self, ask: impl Fn() -> Result<T, MappedSetError>) -> Result<T, TreeFailure> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(TreeFailure::Closed);
+        }
         loop {
             match ask() {
                 Ok(_) if self.panicked.load(Ordering::Acquire) => {
@@ -263,12 +270,17 @@ impl Index {
     /// All that was noted is durable.
     pub(super) fn publish(&self, durable: Watermark) {
         self.recent_mut().publish(durable);
-        self.entries.send_replace(durable.next_index.entries_before());
+        if let Some(entries) = &*self.entries.read().unwrap_or_else(PoisonError::into_inner) {
+            entries.send_replace(durable.next_index.entries_before());
+        }
     }
 
-    /// Tells of new entries.
+    /// Tells of new entries, until the store is closed.
     pub(crate) fn watch(&self) -> watch::Receiver<LogSize> {
-        self.entries.subscribe()
+        match &*self.entries.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(entries) => entries.subscribe(),
+            None => watch::channel(self.reached().next_index.entries_before()).1,
+        }
     }
 
     /// How many assertions are published.
@@ -327,6 +339,7 @@ impl Index {
         folded.note(&entries);
         folded.apply(placed);
         folded.reached = reached;
+        trace!(records = placed.len(), "folded into the trees");
         let forgotten = self.recent_mut().forget();
         drop(run);
         if let Some(room) = Arc::into_inner(forgotten).and_then(Run::into_room) {
@@ -356,8 +369,10 @@ impl Index {
         damage: &MappedSetError,
     ) -> Result<(), TreeFailure> {
         *self.damage.lock().unwrap_or_else(PoisonError::into_inner) = Some(damage.clone());
+        warn!(%damage, "the restart checkpoint is damaged: the set tree is rebuilt from the log");
         let failed = |log| {
             let failure = TreeFailure::NotRebuilt { checkpoint: damage.clone(), log };
+            error!(%failure, "nothing is answered from the trees");
             self.known_mut().failure = Some(failure.clone());
             failure
         };
@@ -398,7 +413,7 @@ impl Index {
     }
 
     /// The root over all assertions that are published.
-    pub(crate) fn root(&self) -> Result<Hash, TreeFailure> {
+    pub(crate) fn root(&self) -> Result<Root, TreeFailure> {
         let _folded = self.folded()?;
         Ok(self.set().root())
     }
@@ -446,8 +461,18 @@ impl Index {
         Ok(self.set().snapshot())
     }
 
+    /// Answers nothing from the trees any more, and tells those who watch.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        let entries = self.entries.write().unwrap_or_else(PoisonError::into_inner).take();
+        drop(entries);
+    }
+
     /// Why the trees do not have everything, if so.
     pub(crate) fn failure(&self) -> Option<TreeFailure> {
+        if self.closed.load(Ordering::Acquire) {
+            return Some(TreeFailure::Closed);
+        }
         let failure = self.known().failure.clone();
         let panicked = self.panicked.load(Ordering::Acquire);
         failure.or_else(|| panicked.then_some(TreeFailure::Panicked))

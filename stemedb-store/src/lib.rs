@@ -43,7 +43,7 @@ pub use internal::InternalError;
 pub use options::{Options, Secret, SecretTooShort};
 pub use receipt::Receipt;
 pub use stemedb_merkle::{
-    AssertionId, Hash, LogIndex, LogSize, Presence, ProofFile, SetProof, Terminal, Timestamp,
+    AssertionId, Hash, LogIndex, LogSize, Presence, ProofFile, Root, SetProof, Terminal, Timestamp,
     TimestampRangeError,
     history::{ConsistencyProof, HistoryProofError, InclusionProof, TreeHead, leaf_hash},
     proof::{ParseProofError, ProofError},
@@ -55,5 +55,5 @@ pub use store::{
     BackupReport, Bodies, CheckReport, CheckpointReport, Comparison, Depth, Entries, Entry,
     EntryBodies, Healed, Ids, LogId, OpenReport, Pending, Progress, Proven, Records, RepairOptions,
     RepairReport, ResumePoint, Snapshot, SnapshotDiff, Stats, Store, Upkeep, Warning, Watch,
-    backup_of, repair, repair_with, restore,
+    WatchBodies, backup_of, repair, repair_with, restore,
 };

@@ -6,6 +6,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use tracing::{debug, warn};
+
 use crate::{
     Receipt,
     checkpoint::Checkpoint,
@@ -77,7 +79,7 @@ pub use self::{
     stats::Stats,
     system::uptime,
     upkeep::Upkeep,
-    watch::{LogId, ResumePoint, Watch},
+    watch::{LogId, ResumePoint, Watch, WatchBodies},
 };
 
 /// A durable, append-only set of assertions, content-addressed.
@@ -102,16 +104,24 @@ pub use self::{
 pub struct Store {
     writer: Committer,
     reader: LogReader,
+    bodies: read::BodyReader,
     hashing: Hashing,
     healer: heal::Healer,
     shared: Arc<Shared>,
-    background: Option<background::Background>,
-    marker: Option<mark::Marker>,
+    threads: Mutex<Threads>,
     report: OpenReport,
     dir: PathBuf,
     /// The directory as one in which segments may have been dropped.
     followed: Arc<watch::Followed>,
-    closed: bool,
+    /// Whether it was closed; held while it is.
+    closed: Mutex<bool>,
+}
+
+/// Threads beside that of the writer.
+#[derive(Debug, Default)]
+struct Threads {
+    background: Option<background::Background>,
+    marker: Option<mark::Marker>,
 }
 
 /// What the threads of a store share beside the writer.
@@ -138,7 +148,8 @@ struct Shared {
     /// Held while a small file beside the log is read and replaced.
     caches: Mutex<()>,
     world: Environment,
-    _lock: Arc<dyn DirLock>,
+    /// The lock of the directory, until the store is closed.
+    lock: Mutex<Option<Arc<dyn DirLock>>>,
 }
 
 /// Appends under way; see [`Store::submit`].
@@ -204,7 +215,7 @@ impl Store {
     ///
     /// See [`OpenError`]. The store is as it was.
     pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
-        open::open_dir(dir.as_ref(), options)
+        open::open_dir(dir.as_ref(), options).inspect(Self::log_opening)
     }
 
     /// Opens the store on a disk of any kind, with clock and randomness from outside.
@@ -217,7 +228,15 @@ impl Store {
         world: Environment,
         options: Options,
     ) -> Result<Self, OpenError> {
-        open::open_on(disk, world, options)
+        open::open_on(disk, world, options).inspect(Self::log_opening)
+    }
+
+    fn log_opening(&self) {
+        let path = self.dir.display();
+        for remark in &self.report.remarks {
+            warn!(%path, "{remark}");
+        }
+        debug!(%path, replayed = self.report.replayed, entries = %self.log_size(), "opened");
     }
 
     /// The directory of the store.
@@ -283,27 +302,35 @@ impl Store {
         bodies: impl IntoIterator<Item = impl AsRef<[u8]>>,
     ) -> (Vec<PartPending>, Result<Submission<'static>, AppendError>) {
         let mut parts = Vec::new();
+        let last = self.split(bodies, |part| parts.push(self.writer.submit(part)));
+        (parts, last)
+    }
+
+    /// Makes submissions of bodies, and hands on all but the last as they are full; that one is
+    /// returned.
+    fn split(
+        &self,
+        bodies: impl IntoIterator<Item = impl AsRef<[u8]>>,
+        mut full: impl FnMut(Submission<'static>),
+    ) -> Result<Submission<'static>, AppendError> {
         let mut bodies = bodies.into_iter().peekable();
         if bodies.peek().is_none() {
-            return (parts, Ok(Submission::new()));
+            return Ok(Submission::new());
         }
-        let hasher = match self.hasher() {
-            Ok(hasher) => hasher,
-            Err(error) => return (parts, Err(error)),
-        };
+        let hasher = self.hasher()?;
         let mut submission = SubmissionBuilder::new(hasher);
         let mut len_max = SUBMISSION_LEN_MAX;
         for body in bodies {
             let body = body.as_ref();
             if submission.len() > 0 && submission.bytes_len() + body.len() > len_max {
-                parts.push(self.writer.submit(submission.take()));
+                full(submission.take());
                 len_max = LATER_SUBMISSION_LEN_MAX;
                 let buffer = self.writer.buffer(len_max);
                 submission = SubmissionBuilder::in_buffer(hasher, buffer);
             }
             submission.push(body);
         }
-        (parts, Ok(submission.take()))
+        Ok(submission.take())
     }
 
     fn pending(
@@ -328,6 +355,50 @@ impl Store {
         let id = self.id(&body);
         let append = id.map(|id| self.writer.append_async(id, body));
         async move { Ok(append?.await?) }
+    }
+
+    /// Appends assertions together; the future is done when all are durable. They are copied and
+    /// hashed here, queued from the first poll on, in order and as there is room, and dropping the
+    /// future after that does not undo what was queued. What a crash keeps of them is as with
+    /// [`append_batch`](Self::append_batch). Any runtime will do.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = stemedb_store::Store::open(dir.path(), stemedb_store::Options::default())?;
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    /// # runtime.block_on(async {
+    /// let receipts = store.append_batch_async(["one", "another"]).await?;
+    /// assert_eq!((receipts.len(), store.len()), (2, 2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`AppendError`]. None was acknowledged.
+    pub fn append_batch_async<I>(
+        &self,
+        bodies: I,
+    ) -> impl Future<Output = Result<Vec<Receipt>, AppendError>> + Send + 'static + use<I>
+    where
+        I: IntoIterator<Item: AsRef<[u8]>>,
+    {
+        let mut parts = Vec::new();
+        let last = self.split(bodies, |part| parts.push(self.writer.enqueue_async(part)));
+        let last = last.map(|last| self.writer.enqueue_async(last));
+        async move {
+            let last = last?;
+            let mut pending = Vec::with_capacity(parts.len() + 1);
+            for part in parts.into_iter().chain([last]) {
+                pending.push(part.await);
+            }
+            let mut receipts = Vec::new();
+            for part in pending {
+                receipts.extend(part.await?);
+            }
+            Ok(receipts)
+        }
     }
 
     /// The id of a body that is to be appended.
@@ -388,21 +459,52 @@ impl Store {
     /// Closes the store: what waits is written, and where the log ends is written down, so that a
     /// log that lost its end is noticed. Dropping a store does the same with nobody to be told.
     ///
+    /// Other threads may still use the store meanwhile. When this returns, also with an error, the
+    /// directory is free to be opened again; whatever is asked of this store from then on fails
+    /// with [`AppendError::Log`] or [`ReadError::Closed`], and watches end. Snapshots that were
+    /// taken before can still be asked. Closing it once more does nothing.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// use stemedb_store::{Options, ReadError, Store};
+    ///
+    /// let store = std::sync::Arc::new(Store::open(dir.path(), Options::default())?);
+    /// let id = store.append(b"the sky is blue")?.id;
+    /// store.close()?;
+    /// assert!(store.append(b"too late").is_err());
+    /// assert!(matches!(store.get(&id), Err(ReadError::Closed)));
+    /// assert!(Store::open(dir.path(), Options::default())?.contains(&id)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// See [`CloseError`]. All that was acknowledged is durable all the same.
-    pub fn close(mut self) -> Result<(), CloseError> {
-        self.shut()
-    }
-
-    fn shut(&mut self) -> Result<(), CloseError> {
-        if std::mem::replace(&mut self.closed, true) {
+    ///
+    /// [`ReadError::Closed`]: crate::ReadError::Closed
+    pub fn close(&self) -> Result<(), CloseError> {
+        let mut closed = lock(&self.closed);
+        if std::mem::replace(&mut *closed, true) {
             return Ok(());
         }
-        if let Some(background) = self.background.take() {
+        let ended = self.end();
+        self.shared.index.close();
+        self.reader.close();
+        // A checkpoint that another thread writes is written to its end, and no other is begun.
+        drop(lock(&self.shared.checkpointing));
+        let dir_lock = lock(&self.shared.lock).take();
+        drop(dir_lock);
+        debug!(path = %self.dir.display(), "closed");
+        ended
+    }
+
+    /// Ends the threads and the writer, and writes down where the log ends.
+    fn end(&self) -> Result<(), CloseError> {
+        let Threads { background, marker } = std::mem::take(&mut *lock(&self.threads));
+        if let Some(background) = background {
             background.stop();
         }
-        if let Some(marker) = self.marker.take() {
+        if let Some(marker) = marker {
             marker.stop();
         }
         // Failing that, the next opening meets the damage again.
@@ -424,7 +526,7 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         // Nobody is left to be told; what was acknowledged is durable.
-        let _ = self.shut();
+        let _ = self.close();
     }
 }
 

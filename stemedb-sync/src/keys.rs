@@ -93,7 +93,7 @@ impl Keys {
                 set(&mut hasher, head);
             }
         }
-        hasher.update(&welcome.log.size.0.to_le_bytes()).update(&welcome.log.root);
+        hasher.update(&welcome.log.size.0.to_le_bytes()).update(welcome.log.root.as_bytes());
         hasher.update(&welcome.time.to_le_bytes());
         hasher.update(&[welcome.cursor.number()]).update(&welcome.symbols.to_le_bytes());
         front(&hasher)
@@ -136,7 +136,7 @@ pub fn same(one: &[u8; 16], other: &[u8; 16]) -> bool {
 }
 
 fn set(hasher: &mut blake3::Hasher, head: &SetHead) {
-    hasher.update(&head.count.to_le_bytes()).update(&head.root);
+    hasher.update(&head.count.to_le_bytes()).update(head.root.as_bytes());
 }
 
 pub(crate) fn front(hasher: &blake3::Hasher) -> [u8; 16] {

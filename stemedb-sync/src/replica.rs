@@ -3,7 +3,7 @@
 use core::ops::Range;
 use std::sync::Arc;
 
-use stemedb_merkle::{Hash, Snapshot, history::TreeHead};
+use stemedb_merkle::{Hash, Root, Snapshot, history::TreeHead};
 
 use crate::{
     internal::internal_error,
@@ -81,7 +81,7 @@ pub trait Source {
     /// # Errors
     ///
     /// If it can't be read.
-    fn log_root_at(&self, size: u64) -> Result<Option<Hash>, Unreadable>;
+    fn log_root_at(&self, size: u64) -> Result<Option<Root>, Unreadable>;
 
     /// The body of an id, checked against it; `None` if the store does not hold it.
     ///

@@ -2,7 +2,7 @@
 
 use core::{fmt, time::Duration};
 
-use stemedb_merkle::Hash;
+use stemedb_merkle::{Hash, Root};
 
 use crate::{
     internal::internal_error,
@@ -117,7 +117,7 @@ pub struct PeerCursor {
     /// How many of its entries.
     pub size: u64,
     /// The history root over them.
-    pub root: Hash,
+    pub root: Root,
 }
 
 /// Time spent on what.

@@ -332,6 +332,6 @@ fn cursor_state(
     }
     // Where the disk is full the history may lack nodes on it: what differs is found without it.
     let Ok(root) = source.log_root_at(cursor.size) else { return CursorState::None };
-    let good = root.is_some_and(|root| root.starts_with(&cursor.root));
+    let good = root.is_some_and(|root| root.0.starts_with(&cursor.root));
     if good { CursorState::Good } else { CursorState::Rewritten }
 }

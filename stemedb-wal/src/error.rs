@@ -414,6 +414,10 @@ pub enum ReadError {
     /// What maps ids to positions failed.
     #[error(transparent)]
     Index(Box<dyn std::error::Error + Send + Sync>),
+
+    /// The log was closed for reading, too.
+    #[error("the log is closed: open it again")]
+    Closed,
 }
 
 /// Why a segment was not healed. The log is as it was.

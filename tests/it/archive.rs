@@ -4,7 +4,8 @@ use std::{fs, future::Future as _, path::Path, sync::Arc, time::Duration};
 
 use place::{Place, append, archiver, body, faults, options, push, roots};
 use stemedb::{
-    AssertionId, Head, LogIndex, LogSize, OpenError, Replicate as _, Secret, Store, SyncOptions,
+    AssertionId, Head, LogIndex, LogSize, OpenError, Replicate as _, Root, Secret, Store,
+    SyncOptions,
     archive::{Archive, ArchiveError, Fault, PushOptions, RestoreOptions, Selection},
     rpc::{Client, ClientOptions, Server, ServerOptions},
     sync::Limits,
@@ -226,7 +227,7 @@ async fn what_was_made_up_does_not_pass() {
     fs::write(&path, &manifest).unwrap();
 
     let dir = place.join("two");
-    let other = RestoreOptions::default().root(Some([7; 32]));
+    let other = RestoreOptions::default().root(Some(Root([7; 32])));
     let restored = archive.restore(&dir, other, |_| {}).await;
     assert!(matches!(restored, Err(ArchiveError::OtherRoot { .. })), "{restored:?}");
 }

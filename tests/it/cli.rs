@@ -6,6 +6,7 @@ mod archive;
 mod backup;
 pub(crate) mod binary;
 mod bodies;
+mod certificates;
 mod cluster;
 mod config;
 mod control;

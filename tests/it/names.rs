@@ -140,7 +140,7 @@ fn options_are_built_by_setters() {
     built!(Config::new(identity.clone(), [2; 32]); seed: [3; 32], direction: Direction::Push,
         limits: Limits::default().levels(3));
     built!(PushOptions::default(); seal: true, again: true);
-    built!(RestoreOptions::default(); root: Some([7; 32]), trust_checkpoint: true);
+    built!(RestoreOptions::default(); root: Some(stemedb::Root([7; 32])), trust_checkpoint: true);
     built!(node::Options::default(); gossip: false, http: None,
         archive: Some(ArchivePolicy::new("file:///a".into())));
     built!(HttpOptions::default(); hosts: vec!["node-1.example".into()], idle_max: second);

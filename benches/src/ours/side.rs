@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use stemedb_merkle::symbols::{SKETCH_LEN, Sketch};
-use stemedb_merkle::{Entry, Hash, MerkleTree};
+use stemedb_merkle::{Entry, Hash, MerkleTree, Root};
 use stemedb_merkle::{
     Timestamp,
     history::{History, LogSize, TreeHead, leaf_hash},
@@ -41,7 +41,7 @@ impl Side {
             tree: MerkleTree::new(),
             sketch,
             // Nobody looks at the log but for a cursor.
-            log: TreeHead { size: LogSize(ids.len() as u64), root: [node; 32] },
+            log: TreeHead { size: LogSize(ids.len() as u64), root: Root([node; 32]) },
             log_before: None,
             bodies: HashMap::new(),
             tail: Vec::new(),
@@ -134,7 +134,7 @@ impl Source for Side {
         Ok((SetHead { count: self.tree.len(), root: self.tree.root() }, self.log))
     }
 
-    fn log_root_at(&self, size: u64) -> Result<Option<Hash>, Unreadable> {
+    fn log_root_at(&self, size: u64) -> Result<Option<Root>, Unreadable> {
         let heads = [Some(self.log), self.log_before];
         Ok(heads.into_iter().flatten().find(|head| head.size.0 == size).map(|head| head.root))
     }

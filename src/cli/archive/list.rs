@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
             ("archived", super::time(listed.time)),
             ("log size", grouped(listed.head.log_size.get())),
             ("count", grouped(listed.head.count)),
-            ("set root", stemedb::AssertionId(listed.head.set_root).to_string()),
+            ("set root", listed.head.set_root.to_string()),
             ("segments", grouped(listed.segments)),
             ("size", output::bytes(listed.bytes)),
         ];

@@ -1,11 +1,11 @@
 //! `stemedb archive push`: sends what is not there yet.
 
 use serde::Serialize;
+use stemedb::Root;
 use stemedb::archive::{Archive, PushOptions};
 
 use super::super::failure::Failure;
 use super::super::format::counted;
-use super::super::input::to_hex;
 use super::super::{Globals, decimal, open, output, peer};
 
 /// Send sealed segments, and the restart checkpoint, as far as they are not there yet
@@ -61,7 +61,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     })?;
     let head = &pushed.head;
     // Without a manifest there is not even an empty set.
-    let root = |root| (pushed.manifest > 0).then(|| to_hex(root));
+    let root = |root: &Root| (pushed.manifest > 0).then(|| root.to_string());
     let fields = Sent {
         segments: pushed.segments,
         bytes: pushed.bytes,
@@ -79,7 +79,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let rows = [
         ("sent", format!("{segments}, {}", output::bytes(pushed.bytes))),
         ("archived", counted(head.log_size.get(), "entry", "entries")),
-        ("set root", stemedb::AssertionId(head.set_root).to_string()),
+        ("set root", head.set_root.to_string()),
     ];
     output::facts(globals.json, &fields, &rows)
 }

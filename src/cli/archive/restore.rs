@@ -1,7 +1,7 @@
 //! `stemedb archive restore`: makes a store from an archived log.
 
 use serde::Serialize;
-use stemedb::Hash;
+use stemedb::Root;
 use stemedb::archive::{Archive, RestoreOptions};
 use stemedb::node::status::HeadStatus;
 
@@ -29,7 +29,7 @@ pub(super) struct Args {
     url: String,
     /// The set root that is to come out: 64 hex digits
     #[arg(long, value_name = "HEX", value_parser = input::root)]
-    root: Option<Hash>,
+    root: Option<Root>,
     /// Take the set tree from the archived restart checkpoint instead of building it, which takes
     /// 100 bytes of memory an assertion; the log is checked as otherwise
     #[arg(long)]
@@ -71,7 +71,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     }
     let rows = [
         ("store", globals.store.display().to_string()),
-        ("set root", stemedb::AssertionId(head.set_root).to_string()),
+        ("set root", head.set_root.to_string()),
         ("count", grouped(head.count)),
         ("log size", grouped(head.log_size.get())),
         ("epoch", grouped(restored.epoch)),

@@ -78,7 +78,7 @@ fn print(verified: &Verified, as_json: bool) -> Result<(), Failure> {
         ("checked", if verified.deep { "everything" } else { "hashes and checksums" }.to_owned()),
         ("log", listed.log.to_string()),
         ("entries", grouped(listed.head.log_size.get())),
-        ("set root", stemedb::AssertionId(listed.head.set_root).to_string()),
+        ("set root", listed.head.set_root.to_string()),
         ("read", output::bytes(verified.bytes)),
     ];
     output::facts(as_json, &fields, &rows)

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use stemedb::{AssertionId, Hash, Presence, ProofFile, Store};
+use stemedb::{AssertionId, Presence, ProofFile, Root, Store};
 
 use super::lines::Lines;
 use super::teller::Teller;
@@ -86,7 +86,7 @@ fn write(path: &Path, file: &ProofFile) -> Result<u64, Failure> {
 }
 
 /// Presence that the file proves, or none if it proves nothing.
-fn verify(path: &Path, root: &Hash) -> Result<Option<Presence>, Failure> {
+fn verify(path: &Path, root: &Root) -> Result<Option<Presence>, Failure> {
     let (_, file) = proof_file::read(path)?;
     Ok(proof_file::verify(&file, root).ok())
 }

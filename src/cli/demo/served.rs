@@ -46,7 +46,7 @@ pub(super) fn show(dir: &Path, lines: &Lines, teller: &mut Teller) -> Result<[Fa
     let outcome = runtime.block_on(meet(&north, &south, teller));
     drop(runtime);
     for store in [north, south] {
-        Arc::into_inner(store).map_or(Ok(()), Store::close)?;
+        store.close()?;
     }
     outcome
 }

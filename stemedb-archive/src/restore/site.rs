@@ -281,10 +281,10 @@ fn open_store(
     let options = Options::default().create(false).threads(false).secret(secret);
     let store = Store::open_on(Arc::clone(disk) as Arc<dyn Disk>, ENVIRONMENT, options)?;
     let head = store.head()?;
-    if (head.log_size.get(), head.log_root) != (manifest.log_size, manifest.log_root.0) {
+    if (head.log_size.get(), head.log_root.0) != (manifest.log_size, manifest.log_root.0) {
         return Err(Fault::LogRoot.into());
     }
-    if (head.count, head.set_root) != (manifest.count, manifest.set_root.0) {
+    if (head.count, head.set_root.0) != (manifest.count, manifest.set_root.0) {
         return Err(Fault::SetRoot.into());
     }
     // What it would tell, the next opening tells.

@@ -36,7 +36,7 @@ impl ConsistencyProof {
             return self.verify_trivial(old, new);
         }
         let (first, rest) = if old.size.0.is_power_of_two() {
-            (&old.root, self.0.as_slice())
+            (&old.root.0, self.0.as_slice())
         } else {
             self.0.split_first().ok_or(HistoryProofError::MissingNodes)?
         };
@@ -64,7 +64,7 @@ impl ConsistencyProof {
         if last != 0 {
             return Err(HistoryProofError::MissingNodes);
         }
-        if old_root != old.root || new_root != new.root {
+        if old_root != old.root.0 || new_root != new.root.0 {
             return Err(HistoryProofError::OtherRoot);
         }
         Ok(())

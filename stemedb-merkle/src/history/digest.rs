@@ -6,16 +6,19 @@
 
 use sha2::block_api::compress256;
 
-use crate::{id::Hash, timestamp::Timestamp};
+use crate::{
+    id::{Hash, Root},
+    timestamp::Timestamp,
+};
 
 /// Bytes of a log entry as the history tree hashes it: 8 of time, 32 of assertion id.
 pub const ENTRY_LEN: usize = 40;
 
 /// The root of the tree without leaves: SHA-256 of the empty string.
-pub const EMPTY_ROOT: Hash = [
+pub const EMPTY_ROOT: Root = Root([
     0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24,
     0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
-];
+]);
 
 /// The first state of SHA-256 (FIPS 180-4, section 5.3.3).
 pub(super) const INITIAL_STATE: [u32; 8] = [
@@ -90,7 +93,7 @@ mod tests {
 
     #[test]
     fn the_empty_root_is_the_hash_of_nothing() {
-        assert_eq!(EMPTY_ROOT, <Hash>::from(Sha256::digest([])));
+        assert_eq!(EMPTY_ROOT.0, <Hash>::from(Sha256::digest([])));
     }
 
     /// A single bit anywhere in the input, so that no byte is misplaced or left out.

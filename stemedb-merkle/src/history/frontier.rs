@@ -6,7 +6,7 @@ use super::{
     lanes::node_hashes,
 };
 use crate::{
-    id::Hash,
+    id::{Hash, Root},
     internal::internal_error,
     log::{LogIndex, LogSize},
 };
@@ -112,7 +112,7 @@ impl Frontier {
                 above.extend((subtrees & 1 == 1).then(|| self.pop_peak()));
             }
             let from = above.len();
-            above.resize(from + pairs.len(), EMPTY_ROOT);
+            above.resize(from + pairs.len(), Hash::default());
             let Some(made) = above.get_mut(from..) else { internal_error("room for nodes") };
             node_hashes(pairs, made);
             if !made.is_empty() {
@@ -140,8 +140,8 @@ impl Frontier {
     }
 
     /// The root over all leaves: a node hash for each perfect subtree but one.
-    pub fn root(&self) -> Hash {
-        fold_peaks(&self.peaks).unwrap_or(EMPTY_ROOT)
+    pub fn root(&self) -> Root {
+        fold_peaks(&self.peaks).map_or(EMPTY_ROOT, Root)
     }
 
     /// Size and root, as proofs are checked against them.

@@ -1,6 +1,6 @@
 //! Head of a log.
 
-use crate::{id::Hash, log::LogSize};
+use crate::{id::Root, log::LogSize};
 
 /// A size and the root at that size.
 ///
@@ -11,5 +11,5 @@ pub struct TreeHead {
     /// Number of leaves.
     pub size: LogSize,
     /// The root over them.
-    pub root: Hash,
+    pub root: Root,
 }

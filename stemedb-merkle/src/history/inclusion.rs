@@ -52,6 +52,6 @@ impl InclusionProof {
         if last != 0 {
             return Err(HistoryProofError::MissingNodes);
         }
-        if root == head.root { Ok(()) } else { Err(HistoryProofError::OtherRoot) }
+        if root == head.root.0 { Ok(()) } else { Err(HistoryProofError::OtherRoot) }
     }
 }

@@ -8,7 +8,7 @@ use super::{
     tile::{Node, TileId},
 };
 use crate::{
-    id::Hash,
+    id::{Hash, Root},
     internal::internal_error,
     log::{LogIndex, LogSize},
 };
@@ -59,7 +59,7 @@ impl MemoryHistory {
     }
 
     /// The root over all leaves.
-    pub fn root(&self) -> Hash {
+    pub fn root(&self) -> Root {
         // The size is our own, and so are all nodes below it.
         root_at(self, self.size()).unwrap_or_else(|_| internal_error("a node of the tree"))
     }

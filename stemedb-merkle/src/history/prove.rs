@@ -9,7 +9,7 @@ use super::{
     reader::NodeReader,
 };
 use crate::{
-    id::Hash,
+    id::Root,
     log::{LogIndex, LogSize},
 };
 
@@ -51,10 +51,10 @@ pub enum ProveError<E> {
 /// # Errors
 ///
 /// If the tree is smaller than that, or a node cannot be read.
-pub fn root_at<R: NodeReader>(reader: &R, size: LogSize) -> Result<Hash, ProveError<R::Error>> {
+pub fn root_at<R: NodeReader>(reader: &R, size: LogSize) -> Result<Root, ProveError<R::Error>> {
     within(reader, size)?;
     let peaks = reader.nodes(&peaks(size))?;
-    Ok(fold_peaks(&peaks).unwrap_or(EMPTY_ROOT))
+    Ok(fold_peaks(&peaks).map_or(EMPTY_ROOT, Root))
 }
 
 fn within<R: NodeReader>(reader: &R, wanted: LogSize) -> Result<(), ProveError<R::Error>> {

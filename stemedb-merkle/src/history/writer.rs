@@ -11,7 +11,7 @@ use super::{
     tile::{Node, TILE_HEIGHTS, TILE_LEVELS, TILE_NODES, TILE_WIDTH, Tile, TileId},
 };
 use crate::{
-    id::Hash,
+    id::{Hash, Root},
     internal::internal_error,
     log::{LogIndex, LogSize},
 };
@@ -187,7 +187,7 @@ impl History {
     }
 
     /// The root over all leaves: at most 63 node hashes, 10 at a million on average.
-    pub fn root(&self) -> Hash {
+    pub fn root(&self) -> Root {
         self.frontier.root()
     }
 

@@ -21,7 +21,7 @@ use super::{
     set_proof::{SetProof, Terminal},
 };
 use crate::{
-    id::{AssertionId, Hash, from_hex},
+    id::{AssertionId, Hash, Root, from_hex},
     internal::internal_error,
 };
 
@@ -37,7 +37,7 @@ pub struct ProofFile {
     pub proof: SetProof,
     /// The set root that the file names. Compare it with one that you trust, and verify against
     /// that: never against this one.
-    pub root: Hash,
+    pub root: Root,
 }
 
 /// Reason why bytes are not a proof file.
@@ -134,7 +134,7 @@ impl ProofFile {
     pub fn write(&self) -> String {
         let Self { proof: SetProof { id, count, siblings, terminal }, root } = self;
         let mut text = String::with_capacity(300 + (base64::TEXT_LEN + 1) * siblings.len());
-        let (id, root) = (AssertionId(*id), AssertionId(*root));
+        let id = AssertionId(*id);
         // Writing to a string does not fail.
         let _ = write!(text, "{MAGIC}\nid {id}\nroot {root}\ncount {count}\n");
         for sibling in siblings {
@@ -175,7 +175,7 @@ impl ProofFile {
         if !lines.rest.is_empty() {
             return Err(ParseProofError::Surplus { line: lines.line + 1 });
         }
-        Ok(Self { proof: SetProof { id, count, siblings, terminal }, root })
+        Ok(Self { proof: SetProof { id, count, siblings, terminal }, root: Root(root) })
     }
 }
 

@@ -6,7 +6,7 @@ use core::fmt;
 use crate::{
     bits::{ID_BITS, bit, shared_bits},
     hash,
-    id::Hash,
+    id::{Hash, Root},
 };
 
 /// Largest number of siblings of a proof: one for each bit of an id.
@@ -92,7 +92,7 @@ impl SetProof {
     /// # Errors
     ///
     /// If the proof proves nothing about that root.
-    pub fn verify(&self, root: &Hash) -> Result<Presence, ProofError> {
+    pub fn verify(&self, root: &Root) -> Result<Presence, ProofError> {
         if self.root()? != *root {
             return Err(ProofError::OtherRoot);
         }
@@ -113,7 +113,7 @@ impl SetProof {
     /// # Errors
     ///
     /// If there are too many siblings, or the terminal does not belong where the path ends.
-    pub fn root(&self) -> Result<Hash, ProofError> {
+    pub fn root(&self) -> Result<Root, ProofError> {
         let depth = self.siblings.len();
         if depth > SIBLINGS_MAX {
             return Err(ProofError::TooManySiblings { siblings: depth });

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     bits::{ID_BITS, bit},
     hash,
-    id::Hash,
+    id::{Hash, Root},
     internal::internal_error,
 };
 
@@ -86,7 +86,7 @@ impl Snapshot {
         &self,
         added: &[Hash],
         removed: &[Hash],
-    ) -> Result<Hash, MappedSetError> {
+    ) -> Result<Root, MappedSetError> {
         let (mut added_sorted, mut removed_sorted) = (Vec::new(), Vec::new());
         let change = Change {
             added: sorted(added, &mut added_sorted),

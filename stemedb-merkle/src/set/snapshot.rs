@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{mapped::MappedSet, node::Child};
 use crate::{
     hash::{self, EMPTY},
-    id::Hash,
+    id::{Hash, Root},
 };
 
 /// The set tree at one moment: cheap to take and to keep, never disturbed by inserts.
@@ -14,7 +14,7 @@ pub struct Snapshot {
     pub(super) top: Child,
     pub(super) top_hash: Hash,
     pub(super) count: u64,
-    pub(super) root: Hash,
+    pub(super) root: Root,
     pub(super) mapped: Option<Arc<MappedSet>>,
 }
 
@@ -42,7 +42,7 @@ impl Snapshot {
     }
 
     /// The set root. O(1).
-    pub fn root(&self) -> Hash {
+    pub fn root(&self) -> Root {
         self.root
     }
 

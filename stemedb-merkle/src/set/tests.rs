@@ -7,7 +7,7 @@ use crate::{
     bits::bit,
     diff::{Diff, DiffResult, Difference},
     hash,
-    id::Hash,
+    id::{Hash, Root},
     proof::Presence,
 };
 
@@ -30,7 +30,7 @@ fn reference_hash(ids: &[Hash], depth: usize) -> Hash {
     }
 }
 
-fn reference_root(ids: &[Hash]) -> Hash {
+fn reference_root(ids: &[Hash]) -> Root {
     hash::root(ids.len() as u64, &reference_hash(ids, 0))
 }
 

@@ -10,7 +10,10 @@ use super::{
     plan::Plan,
     snapshot::Snapshot,
 };
-use crate::{hash, id::Hash};
+use crate::{
+    hash,
+    id::{Hash, Root},
+};
 
 /// The set of ids that a store holds, with a root over them that is always current.
 ///
@@ -72,7 +75,7 @@ impl MerkleTree {
     }
 
     /// The set root. O(1).
-    pub fn root(&self) -> Hash {
+    pub fn root(&self) -> Root {
         self.now.root()
     }
 

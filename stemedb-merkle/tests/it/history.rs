@@ -4,7 +4,7 @@ use ct_merkle::mem_backed_tree::MemoryBackedTree;
 use proptest::prelude::*;
 use sha2::Sha256;
 use stemedb_merkle::{
-    Hash, Timestamp,
+    Hash, Root, Timestamp,
     history::{
         ConsistencyProof, EMPTY_ROOT, Frontier, History, HistoryProofError, InclusionProof,
         LogIndex, LogSize, MemoryHistory, NodeReader, PENDING_SIZE_MAX, PendingError, ProveError,
@@ -24,7 +24,7 @@ fn leaves(count: usize) -> Vec<Hash> {
 }
 
 fn head(leaves: &[Hash]) -> TreeHead {
-    TreeHead { size: LogSize(leaves.len() as u64), root: reference::root(leaves) }
+    TreeHead { size: LogSize(leaves.len() as u64), root: Root(reference::root(leaves)) }
 }
 
 fn flipped(hash: &Hash) -> Hash {
@@ -83,7 +83,7 @@ fn check_wrong_inclusion(proof: &InclusionProof, index: usize, leaves: &[Hash], 
     }
     assert!(proof.verify(&leaf, LogIndex(u64::MAX), head).is_err());
     assert_eq!(proof.verify(&flipped(&leaf), at, head), Err(HistoryProofError::OtherRoot));
-    let other = TreeHead { root: flipped(&head.root), ..*head };
+    let other = TreeHead { root: Root(flipped(&head.root.0)), ..*head };
     assert_eq!(proof.verify(&leaf, at, &other), Err(HistoryProofError::OtherRoot));
     for edited in edits(&proof.0) {
         let error = InclusionProof(edited.clone()).verify(&leaf, at, head).unwrap_err();
@@ -118,7 +118,7 @@ fn consistency_proofs_are_those_of_the_definition() {
 }
 
 fn check_wrong_consistency(proof: &ConsistencyProof, old: &TreeHead, new: &TreeHead) {
-    let forked = |head: &TreeHead| TreeHead { root: flipped(&head.root), ..*head };
+    let forked = |head: &TreeHead| TreeHead { root: Root(flipped(&head.root.0)), ..*head };
     assert_eq!(proof.verify(&forked(old), new), Err(HistoryProofError::OtherRoot));
     // An empty log says nothing of what comes after it.
     if old.size.0 > 0 || new.size.0 == 0 {
@@ -140,7 +140,7 @@ fn check_wrong_consistency(proof: &ConsistencyProof, old: &TreeHead, new: &TreeH
 fn the_root_alone_does_not_commit_to_the_size() {
     let leaves = leaves(3);
     let proof = InclusionProof(reference::inclusion(0, &leaves));
-    let mixed = TreeHead { size: LogSize(4), root: reference::root(&leaves) };
+    let mixed = TreeHead { size: LogSize(4), root: Root(reference::root(&leaves)) };
     assert_eq!(proof.verify(&leaves[0], LogIndex(0), &mixed), Ok(()));
 }
 
@@ -402,7 +402,7 @@ proptest! {
             ours.append(leaf_hash(time, id.try_into().unwrap()));
         }
         let all = LogSize(size as u64);
-        let their_root: Hash = (*theirs.root().as_bytes()).into();
+        let their_root = Root((*theirs.root().as_bytes()).into());
         prop_assert_eq!(ours.root(), their_root);
         let index = at % all.0;
         let here = usize::try_from(index).unwrap();
@@ -414,7 +414,7 @@ proptest! {
         let proof = ConsistencyProof::prove(&ours, old, all).unwrap();
         let their_proof = theirs.prove_consistency(added);
         prop_assert_eq!(proof.0.as_flattened(), their_proof.as_bytes());
-        let old_root = root_at(&ours, old).unwrap().into();
+        let old_root = root_at(&ours, old).unwrap().0.into();
         let old_root = ct_merkle::RootHash::<Sha256>::new(old_root, old.0);
         prop_assert!(theirs.root().verify_consistency(&old_root, &their_proof).is_ok());
     }

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 use stemedb_merkle::{
-    Hash, Timestamp,
+    Hash, Root, Timestamp,
     hash::derive,
     history::{
         ConsistencyProof, EMPTY_ROOT, InclusionProof, LogIndex, LogSize, TreeHead, leaf_hash,
@@ -54,7 +54,7 @@ fn set_proof(object: &Map<String, Value>) -> SetProof {
 }
 
 /// Checks a proof against a root, directly and by way of a file.
-fn verify(proof: &SetProof, root: &Hash) -> Option<Presence> {
+fn verify(proof: &SetProof, root: &Root) -> Option<Presence> {
     let verified = proof.verify(root);
     let file = ProofFile { proof: proof.clone(), root: *root };
     let read = ProofFile::parse(file.write().as_bytes()).unwrap();
@@ -73,7 +73,7 @@ fn keys_are_derived_as_specified() {
 
 #[test]
 fn the_empty_set_has_its_root() {
-    let root = hash(&vectors()["empty_set_root"]);
+    let root = Root(hash(&vectors()["empty_set_root"]));
     assert_eq!(SetTree::new([], HASHES).root(), root);
     let proof = SetProof { id: [1; 32], count: 0, siblings: vec![], terminal: Terminal::Empty };
     assert_eq!(verify(&proof, &root), Some(Presence::Absent));
@@ -128,7 +128,7 @@ fn check_ids(case: &Map<String, Value>) -> Vec<Hash> {
 }
 
 fn check_set(case: &Map<String, Value>, ids: &[Hash]) {
-    let root = hash(&case["set_root"]);
+    let root = Root(hash(&case["set_root"]));
     let tree = SetTree::new(ids.iter().copied(), HASHES);
     assert_eq!(tree.root(), root);
 
@@ -152,7 +152,7 @@ fn check_set(case: &Map<String, Value>, ids: &[Hash]) {
 
 fn check_forgeries(case: &Map<String, Value>) -> usize {
     let Some(forgeries) = case.get("forgeries") else { return 0 };
-    let root = hash(&case["set_root"]);
+    let root = Root(hash(&case["set_root"]));
     let forgeries = forgeries.as_array().unwrap();
     for forgery in forgeries {
         let forgery = object(forgery, "count id siblings terminal what");
@@ -169,8 +169,8 @@ fn check_log(case: &Map<String, Value>, ids: &[Hash]) {
     let leaves: Vec<_> = entries
         .map(|(time, id)| leaf_hash(Timestamp::from_ntp64(time.as_u64().unwrap()), id))
         .collect();
-    let head = TreeHead { size: LogSize(ids.len() as u64), root: hash(&case["log_root"]) };
-    assert_eq!(history_tree::root(&leaves), head.root);
+    let head = TreeHead { size: LogSize(ids.len() as u64), root: Root(hash(&case["log_root"])) };
+    assert_eq!(history_tree::root(&leaves), head.root.0);
     #[cfg(feature = "std")]
     check_trees(case, &leaves, &head);
     if leaves.is_empty() {
@@ -191,7 +191,7 @@ fn check_log(case: &Map<String, Value>, ids: &[Hash]) {
     let consistency = object(&case["consistency"], "new old old_root proof");
     assert_eq!(consistency["new"].as_u64(), Some(head.size.0));
     let old_size = LogSize(consistency["old"].as_u64().unwrap());
-    let old = TreeHead { size: old_size, root: hash(&consistency["old_root"]) };
+    let old = TreeHead { size: old_size, root: Root(hash(&consistency["old_root"])) };
     let proof = ConsistencyProof(hashes(&consistency["proof"]));
     let at = usize::try_from(old_size.0).unwrap();
     assert_eq!(history_tree::consistency(at, &leaves), proof.0);
@@ -216,7 +216,7 @@ fn check_trees(case: &Map<String, Value>, leaves: &[Hash], head: &TreeHead) {
     assert_eq!(InclusionProof::prove(&tree, index, head.size), Ok(proof));
     let proof = ConsistencyProof(hashes(&case["consistency"]["proof"]));
     let old_size = LogSize(case["consistency"]["old"].as_u64().unwrap());
-    assert_eq!(root_at(&tree, old_size), Ok(hash(&case["consistency"]["old_root"])));
+    assert_eq!(root_at(&tree, old_size), Ok(Root(hash(&case["consistency"]["old_root"]))));
     assert_eq!(ConsistencyProof::prove(&tree, old_size, head.size), Ok(proof));
 }
 
@@ -224,7 +224,7 @@ fn check_trees(case: &Map<String, Value>, leaves: &[Hash], head: &TreeHead) {
 #[test]
 fn raw_ids_hold() {
     let raw = object(&vectors()["raw_ids"], "ids proofs set_root");
-    let root = hash(&raw["set_root"]);
+    let root = Root(hash(&raw["set_root"]));
     let ids = hashes(&raw["ids"]);
     let tree = SetTree::new(ids.iter().copied(), HASHES);
     assert_eq!(tree.root(), root);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::LazyLock};
 
 use stemedb_merkle::{
-    Hash,
+    Hash, Root,
     proof::{SetProof, Terminal},
 };
 
@@ -47,8 +47,8 @@ impl SetTree {
         Self { ids: sorted.into_iter().collect(), hashes }
     }
 
-    pub(crate) fn root(&self) -> Hash {
-        (self.hashes.root)(self.ids.len() as u64, &self.node(&self.ids, 0))
+    pub(crate) fn root(&self) -> Root {
+        Root((self.hashes.root)(self.ids.len() as u64, &self.node(&self.ids, 0)))
     }
 
     pub(crate) fn prove(&self, id: &Hash) -> SetProof {

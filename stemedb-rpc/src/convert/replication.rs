@@ -3,7 +3,10 @@
 pub(crate) mod answers;
 pub(crate) mod asks;
 
-use stemedb_merkle::history::{LogSize, TreeHead};
+use stemedb_merkle::{
+    Root,
+    history::{LogSize, TreeHead},
+};
 use stemedb_sync::message::{Cursor, Echo, Envelope, SetHead};
 
 use super::{array, array_or_zeros, unless_zeros};
@@ -40,7 +43,7 @@ fn echo(message: Option<v1::Echo>) -> Result<Echo, Malformed> {
 
 impl From<SetHead> for v1::SetHead {
     fn from(head: SetHead) -> Self {
-        Self { count: head.count, root: head.root.to_vec() }
+        Self { count: head.count, root: head.root.0.to_vec() }
     }
 }
 
@@ -48,13 +51,13 @@ impl TryFrom<v1::SetHead> for SetHead {
     type Error = Malformed;
 
     fn try_from(message: v1::SetHead) -> Result<Self, Malformed> {
-        Ok(Self { count: message.count, root: array("set.root", &message.root)? })
+        Ok(Self { count: message.count, root: Root(array("set.root", &message.root)?) })
     }
 }
 
 impl From<TreeHead> for v1::LogHead {
     fn from(head: TreeHead) -> Self {
-        Self { size: head.size.0, root: head.root.to_vec() }
+        Self { size: head.size.0, root: head.root.0.to_vec() }
     }
 }
 
@@ -62,7 +65,7 @@ impl TryFrom<v1::LogHead> for TreeHead {
     type Error = Malformed;
 
     fn try_from(message: v1::LogHead) -> Result<Self, Malformed> {
-        Ok(Self { size: LogSize(message.size), root: array("log.root", &message.root)? })
+        Ok(Self { size: LogSize(message.size), root: Root(array("log.root", &message.root)?) })
     }
 }
 

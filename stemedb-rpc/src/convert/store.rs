@@ -1,7 +1,7 @@
 //! The messages of the store service.
 
 use stemedb_merkle::{
-    AssertionId, Hash,
+    AssertionId, Root,
     proof::{SIBLINGS_MAX, SetProof, Terminal},
 };
 use stemedb_store::{
@@ -106,7 +106,7 @@ pub(crate) fn resume_point(
 impl From<Head> for v1::HeadResponse {
     fn from(head: Head) -> Self {
         let Head { count, set_root, log_size, log_root, last_time } = head;
-        let (set_root, log_root) = (set_root.to_vec(), log_root.to_vec());
+        let (set_root, log_root) = (set_root.0.to_vec(), log_root.0.to_vec());
         let (log_size, last_time) = (log_size.get(), last_time.as_ntp64());
         Self { count, set_root, log_size, log_root, last_time }
     }
@@ -117,8 +117,8 @@ impl TryFrom<v1::HeadResponse> for Head {
 
     fn try_from(head: v1::HeadResponse) -> Result<Self, Malformed> {
         let v1::HeadResponse { count, set_root, log_size, log_root, last_time } = head;
-        let set_root = array("set_root", &set_root)?;
-        let log_root = array("log_root", &log_root)?;
+        let set_root = Root(array("set_root", &set_root)?);
+        let log_root = Root(array("log_root", &log_root)?);
         let (log_size, last_time) = (LogSize(log_size), Timestamp::from_ntp64(last_time));
         Ok(Self { count, set_root, log_size, log_root, last_time })
     }
@@ -176,7 +176,7 @@ impl TryFrom<Option<get_request::Which>> for Which {
 }
 
 /// A proof and the root that it was made for.
-pub(crate) fn proof_message(proof: &SetProof, set_root: &Hash) -> v1::ProveResponse {
+pub(crate) fn proof_message(proof: &SetProof, set_root: &Root) -> v1::ProveResponse {
     v1::ProveResponse {
         id: proof.id.to_vec(),
         count: proof.count,
@@ -185,12 +185,12 @@ pub(crate) fn proof_message(proof: &SetProof, set_root: &Hash) -> v1::ProveRespo
             Terminal::Empty => None,
             Terminal::Id(id) => Some(id.to_vec()),
         },
-        set_root: set_root.to_vec(),
+        set_root: set_root.0.to_vec(),
     }
 }
 
 /// The other way. Nothing of the proof is verified here.
-impl TryFrom<v1::ProveResponse> for (SetProof, Hash) {
+impl TryFrom<v1::ProveResponse> for (SetProof, Root) {
     type Error = Malformed;
 
     fn try_from(message: v1::ProveResponse) -> Result<Self, Malformed> {
@@ -208,7 +208,7 @@ impl TryFrom<v1::ProveResponse> for (SetProof, Hash) {
                 Some(id) => Terminal::Id(array("terminal", &id)?),
             },
         };
-        Ok((proof, array("set_root", &set_root)?))
+        Ok((proof, Root(array("set_root", &set_root)?)))
     }
 }
 
@@ -221,8 +221,8 @@ mod tests {
         for terminal in [Terminal::Empty, Terminal::Id([3; 32])] {
             let siblings = vec![[1; 32], [0; 32], [2; 32]];
             let one = SetProof { id: [7; 32], count: 5, siblings, terminal };
-            let message = proof_message(&one, &[9; 32]);
-            assert_eq!(<(SetProof, Hash)>::try_from(message).unwrap(), (one, [9; 32]));
+            let message = proof_message(&one, &Root([9; 32]));
+            assert_eq!(<(SetProof, Root)>::try_from(message).unwrap(), (one, Root([9; 32])));
         }
         let good = v1::ProveResponse {
             id: vec![0; 32],
@@ -231,7 +231,7 @@ mod tests {
             terminal: None,
             set_root: vec![0; 32],
         };
-        assert!(<(SetProof, Hash)>::try_from(good.clone()).is_ok());
+        assert!(<(SetProof, Root)>::try_from(good.clone()).is_ok());
         for bad in [
             v1::ProveResponse { id: vec![0; 31], ..good.clone() },
             v1::ProveResponse { siblings: vec![0; 33], ..good.clone() },
@@ -239,7 +239,7 @@ mod tests {
             v1::ProveResponse { terminal: Some(vec![]), ..good.clone() },
             v1::ProveResponse { set_root: vec![], ..good },
         ] {
-            assert!(<(SetProof, Hash)>::try_from(bad).is_err());
+            assert!(<(SetProof, Root)>::try_from(bad).is_err());
         }
     }
 

@@ -36,7 +36,10 @@ impl Right {
                 Self::Peer
             }
             ("stemedb.v1.NodeService", "Status" | "Cells")
-            | ("grpc.reflection.v1.ServerReflection", _) => Self::Any,
+            | (
+                "grpc.reflection.v1.ServerReflection" | "grpc.reflection.v1alpha.ServerReflection",
+                _,
+            ) => Self::Any,
             _ => Self::Admin,
         }
     }
@@ -154,6 +157,8 @@ mod tests {
             ("/stemedb.v1.NodeService/Control", Right::Admin),
             ("/stemedb.v1.NodeService/Another", Right::Admin),
             ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Right::Any),
+            ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Right::Any),
+            ("/grpc.reflection.v2.ServerReflection/ServerReflectionInfo", Right::Admin),
             ("/stemedb.v1.StoreServiceHouse/Append", Right::Admin),
             ("/", Right::Admin),
             ("", Right::Admin),

@@ -328,8 +328,8 @@ fn entries(
             Err(_) if !entries.is_empty() => break,
             record => record?,
         };
-        bytes += body.as_ref().map_or(0, Vec::len);
-        entries.push((entry, body));
+        bytes += body.as_ref().map_or(0, |body| body.len());
+        entries.push((entry, body.map(Vec::from)));
         if bytes >= BYTES_AIM {
             break;
         }

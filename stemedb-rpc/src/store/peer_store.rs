@@ -2,7 +2,7 @@
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
-use stemedb_merkle::{AssertionId, Hash};
+use stemedb_merkle::{AssertionId, Hash, Root};
 use stemedb_store::{Comparison, Head, LogIndex, LogSize, Secret, Store, TreeHead, store::uptime};
 use stemedb_sync::{
     HashedBodies, Identity, Keys, Pin, Source, Unreadable, message::SetHead, replica::up_to,
@@ -117,7 +117,7 @@ impl Source for PeerStore {
         Ok((SetHead { count, root: set_root }, TreeHead { size: log_size, root: log_root }))
     }
 
-    fn log_root_at(&self, size: u64) -> Result<Option<Hash>, Unreadable> {
+    fn log_root_at(&self, size: u64) -> Result<Option<Root>, Unreadable> {
         let size = LogSize(size);
         if size > self.store.log_size() {
             return Ok(None);
@@ -142,7 +142,7 @@ impl Source for PeerStore {
             let now: Vec<AssertionId> = now.iter().copied().map(AssertionId).collect();
             let left = bytes_aim - len;
             let bodies = self.store.get_many(&now).ahead(left.max(1));
-            let read = up_to(bodies.map(|body| body.ok().flatten()), left);
+            let read = up_to(bodies.map(|body| body.ok().flatten().map(Vec::from)), left);
             len += read.iter().flatten().map(Vec::len).sum::<usize>();
             taken.extend(read);
             // What is read beyond the aim is read in vain: as many as there is room for, by their
@@ -156,6 +156,6 @@ impl Source for PeerStore {
     fn entries(&self, entries: Range<u64>, bytes_aim: usize) -> Vec<Option<Vec<u8>>> {
         let indexes = LogIndex(entries.start)..LogIndex(entries.end);
         let records = self.store.records(indexes, self.store.body_len_max()).ahead(bytes_aim);
-        up_to(records.map(|record| record.ok().and_then(|(_, body)| body)), bytes_aim)
+        up_to(records.map(|record| record.ok()?.1.map(Vec::from)), bytes_aim)
     }
 }

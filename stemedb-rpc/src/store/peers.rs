@@ -6,7 +6,7 @@
 
 use std::io;
 
-use stemedb_merkle::Hash;
+use stemedb_merkle::{Hash, Root};
 use stemedb_sync::{message::NodeId, report::PeerCursor};
 use stemedb_wal::disk::Disk;
 use tracing::warn;
@@ -58,7 +58,12 @@ impl Peers {
     /// How far the log at an address has been read.
     pub(super) fn cursor(&self, address: &str) -> Option<PeerCursor> {
         let peer = self.0.iter().find(|known| known.address == address)?;
-        Some(PeerCursor { node: peer.node, epoch: peer.epoch, size: peer.size, root: peer.root })
+        Some(PeerCursor {
+            node: peer.node,
+            epoch: peer.epoch,
+            size: peer.size,
+            root: Root(peer.root),
+        })
     }
 
     /// Notes how far the log at an address has been read.
@@ -67,7 +72,7 @@ impl Peers {
             return;
         }
         self.0.retain(|known| known.address != address);
-        let PeerCursor { node, epoch, size, root } = cursor;
+        let PeerCursor { node, epoch, size, root: Root(root) } = cursor;
         self.0.insert(0, Peer { address: address.to_owned(), node, epoch, size, root });
         self.0.truncate(PEERS_MAX);
     }
@@ -94,7 +99,7 @@ mod tests {
             node: [n; 16],
             epoch: u64::from(n),
             size: 1000 + u64::from(n),
-            root: [n ^ 0xff; 32],
+            root: Root([n ^ 0xff; 32]),
         }
     }
 

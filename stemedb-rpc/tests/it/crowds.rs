@@ -1,5 +1,6 @@
 //! Peers with the secret that open sessions under names of others.
 
+use stemedb_merkle::Root;
 use stemedb_rpc::{
     ServerOptions,
     proto::v1::{self, hello_response::Part, replication_service_client::ReplicationServiceClient},
@@ -24,7 +25,7 @@ async fn open(
     session: u8,
 ) -> Result<Response, Status> {
     let envelope = Envelope { session: [session; 16], snapshot: 0, request: 1, mac: [0; 16] };
-    let set = SetHead { count: 1, root: [9; 32] };
+    let set = SetHead { count: 1, root: Root([9; 32]) };
     let mut hello = Hello {
         version: 1,
         node: name,

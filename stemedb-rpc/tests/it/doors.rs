@@ -267,6 +267,51 @@ fn reflection_is_off_unless_asked_for_and_behind_the_token() {
     });
 }
 
+/// Tools that know only the name from before it was settled are told the same, services and types.
+#[test]
+fn reflection_answers_by_its_former_name_too() {
+    use prost::Message as _;
+    use tonic_reflection::pb::v1alpha::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest,
+    };
+    run(async {
+        let ask = |message_request| ServerReflectionRequest {
+            host: String::new(),
+            message_request: Some(message_request),
+        };
+        let asked = [
+            ask(MessageRequest::ListServices(String::new())),
+            ask(MessageRequest::FileContainingSymbol("stemedb.v1.StoreService".into())),
+            ask(MessageRequest::FileContainingSymbol("grpc.health.v1.Health".into())),
+        ];
+        for (options, code) in [
+            (ServerOptions::default(), Code::Unimplemented),
+            (tokens(), Code::Unauthenticated),
+            (ServerOptions::default().reflection(true), Code::Ok),
+        ] {
+            let world = Environment::new(options).await;
+            let mut reflection = ServerReflectionClient::new(channel(&world).await);
+            let answers =
+                reflection.server_reflection_info(tokio_stream::iter(asked.clone())).await;
+            match answers {
+                Err(status) => assert_eq!(status.code(), code),
+                Ok(answers) => {
+                    assert_eq!(code, Code::Ok);
+                    let mut answers = answers.into_inner();
+                    for told in ["stemedb.v1.StoreService", "AppendRequest", "HealthCheckRequest"] {
+                        let answer = answers.message().await.unwrap().unwrap();
+                        let answer = String::from_utf8_lossy(&answer.encode_to_vec()).into_owned();
+                        assert!(answer.contains(told), "{told}: {answer}");
+                    }
+                }
+            }
+            drop(reflection);
+            world.end().await;
+        }
+    });
+}
+
 /// A client of another make, with limits of its own.
 #[test]
 fn a_message_over_the_limit_is_refused_and_nothing_else_suffers() {

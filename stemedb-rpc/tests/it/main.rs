@@ -20,6 +20,7 @@ mod model;
 mod pushes;
 mod python;
 mod rude;
+mod samples;
 mod sessions;
 mod stop;
 mod stores;

@@ -9,7 +9,6 @@
 
 use std::{ffi::OsString, path::Path, process::Stdio, time::Duration};
 
-use stemedb_merkle::AssertionId;
 use stemedb_rpc::{ServerOptions, Tokens};
 use stemedb_sync::Limits;
 use tokio::{process::Command, time::timeout};
@@ -84,7 +83,7 @@ fn a_python_peer_syncs_both_ways_to_equal_roots() {
             let mine = from.parse::<u64>().unwrap()..end.parse().unwrap();
             let only_mine = mine.filter(|n| !theirs.contains(n)).count() as u64;
             let count = theirs.end - theirs.start + only_mine;
-            let root = AssertionId(store.root());
+            let root = store.root();
             assert!(said.ends_with(&format!("equal {count} {root}\n")), "{said}");
             assert_eq!(store.len(), count);
             served.end().await;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use stemedb_merkle::Root;
 use stemedb_rpc::{CallError, Client, ServerOptions, client::Traffic};
 use stemedb_sync::{
     Keys,
@@ -26,7 +27,7 @@ use super::{
 pub(crate) fn hello(keys: &Keys, name: u8, symbols: u32) -> Request {
     let (session, node) = ([name; 16], [name; 16]);
     let envelope = Envelope { session, snapshot: 0, request: 1, mac: [0; 16] };
-    let set = SetHead { count: 1, root: [2; 32] };
+    let set = SetHead { count: 1, root: Root([2; 32]) };
     let (version, epoch, proof, time, cursor) = (1, 2, [0; 16], 4, None);
     let mut hello = Hello { version, node, epoch, proof, set, time, cursor, symbols };
     hello.proof = keys.initiator_proof(&session, &hello);

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use stemedb_merkle::{AssertionId, Hash};
+use stemedb_merkle::{AssertionId, Root};
 use stemedb_rpc::{
     Observer, PeerStore, ResponderService, StoreEvent,
     observer::Origin,
@@ -127,7 +127,7 @@ impl TestStore {
         self.store.len()
     }
 
-    pub(crate) fn root(&self) -> Hash {
+    pub(crate) fn root(&self) -> Root {
         self.store.root().unwrap()
     }
 

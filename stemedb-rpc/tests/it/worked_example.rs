@@ -355,7 +355,7 @@ fn holdings(world: &Environment) -> String {
     }
     for (name, store) in [("A", &world.a), ("B", &world.b)] {
         let SetHead { count, root } = store.now().set();
-        lines.push(format!("      {} set root of {name}, {count} ids\n", hex(&root)));
+        lines.push(format!("      {} set root of {name}, {count} ids\n", hex(&root.0)));
     }
     lines.concat()
 }

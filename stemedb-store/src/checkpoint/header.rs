@@ -18,7 +18,7 @@
 //! Integers are little-endian. A base has nothing below it; a delta names the file that it stands
 //! on by the checksum of that file's header, so that a chain is of one piece or none.
 
-use stemedb_merkle::{Hash, LogIndex};
+use stemedb_merkle::{Hash, LogIndex, Root};
 
 use super::CheckpointFault;
 use stemedb_wal::{Position, log::Watermark};
@@ -43,11 +43,11 @@ pub struct Covered {
     /// How many ids the set has there.
     pub count: u64,
     /// The set root there.
-    pub set_root: Hash,
+    pub set_root: Root,
     /// The hash of the uppermost subtree there.
     pub top_hash: Hash,
     /// The history root there.
-    pub history_root: Hash,
+    pub history_root: Root,
     /// Time and id of the last entry there, which tie the file to this very log; zeros if none.
     pub last_time: u64,
     /// The id of the last entry.
@@ -90,10 +90,10 @@ impl Header {
         bytes.extend_from_slice(&covered.position.to_le_bytes());
         bytes.extend_from_slice(&covered.next_index.to_le_bytes());
         bytes.extend_from_slice(&covered.count.to_le_bytes());
-        bytes.extend_from_slice(&covered.set_root);
+        bytes.extend_from_slice(covered.set_root.as_bytes());
         bytes.extend_from_slice(&covered.top_hash);
         bytes.extend_from_slice(&covered.next_index.to_le_bytes());
-        bytes.extend_from_slice(&covered.history_root);
+        bytes.extend_from_slice(covered.history_root.as_bytes());
         bytes.extend_from_slice(&covered.last_time.to_le_bytes());
         bytes.extend_from_slice(&covered.last_id);
         bytes.extend_from_slice(&below_crc.to_le_bytes());
@@ -130,9 +130,9 @@ impl Header {
         let generation = fields.u32();
         fields.u32();
         let (position, next_index, count) = (fields.u64(), fields.u64(), fields.u64());
-        let (set_root, top_hash) = (fields.take(), fields.take());
+        let (set_root, top_hash) = (Root(fields.take()), fields.take());
         let history_size = fields.u64();
-        let (history_root, last_time, last_id) = (fields.take(), fields.u64(), fields.take());
+        let (history_root, last_time, last_id) = (Root(fields.take()), fields.u64(), fields.take());
         let (below_crc, blocks_crc) = (fields.u32(), fields.u32());
         let (payload_len, below_position, last_position) =
             (fields.u64(), fields.u64(), fields.u64());
@@ -193,9 +193,9 @@ mod tests {
                 position: 3,
                 next_index: 4,
                 count: 5,
-                set_root: [6; 32],
+                set_root: Root([6; 32]),
                 top_hash: [7; 32],
-                history_root: [8; 32],
+                history_root: Root([8; 32]),
                 last_time: 9,
                 last_id: [10; 32],
                 last_position: 2,

@@ -1,7 +1,7 @@
 //! Checkpoints against the trees that they are of.
 
 use stemedb_merkle::{
-    LogIndex, MerkleTree, Snapshot, Timestamp,
+    LogIndex, MerkleTree, Root, Snapshot, Timestamp,
     set::{
         ChangedBlock,
         mapped::{BlockKey, DeltaArrays, block_bits},
@@ -33,7 +33,7 @@ fn covered(snapshot: &Snapshot, position: u64) -> Covered {
         count: snapshot.len(),
         set_root: snapshot.root(),
         top_hash: snapshot.top_hash(),
-        history_root: [9; 32],
+        history_root: Root([9; 32]),
         last_time: 5,
         last_id: [6; 32],
         last_position: 0,

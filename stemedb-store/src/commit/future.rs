@@ -1,4 +1,4 @@
-//! An append that a task waits for.
+//! Bodies that a task waits to have queued.
 
 use std::{
     future::Future,
@@ -8,36 +8,30 @@ use std::{
 };
 
 use super::{
-    Pending, Receipt, Shared, Submission,
+    Pending, Shared, Submission,
     queue::{Admission, Request},
-    slot::{self, Receipts},
+    slot,
 };
-use stemedb_wal::error::AppendError;
 
-/// An append under way; see [`Committer::append_async`](super::Committer::append_async).
+/// Bodies on their way into the queue, which has a limit; what comes of it is their receipts to
+/// come. They are queued at the first poll that finds room.
 #[derive(Debug)]
 #[must_use = "nothing is appended before it is polled"]
-pub(crate) struct AppendFuture {
-    state: FutureState,
+pub(crate) struct Enqueue {
+    /// `None` once they are queued.
+    bodies: Option<Submission<'static>>,
     /// Its number among those who wait for room in the queue.
     waiting: Option<u64>,
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
-enum FutureState {
-    Unqueued(Submission<'static>),
-    Queued(Pending),
-    Done,
-}
-
-impl AppendFuture {
+impl Enqueue {
     pub(super) fn new(shared: Arc<Shared>, bodies: Submission<'static>) -> Self {
-        Self { state: FutureState::Unqueued(bodies), waiting: None, shared }
+        Self { bodies: Some(bodies), waiting: None, shared }
     }
 }
 
-impl Drop for AppendFuture {
+impl Drop for Enqueue {
     fn drop(&mut self) {
         if let Some(number) = self.waiting {
             self.shared.queue.forget(number);
@@ -46,43 +40,30 @@ impl Drop for AppendFuture {
 }
 
 // Nothing in it is ever pinned.
-impl Unpin for AppendFuture {}
+impl Unpin for Enqueue {}
 
-impl Future for AppendFuture {
-    type Output = Result<Receipt, AppendError>;
+impl Future for Enqueue {
+    type Output = Pending;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let FutureState::Unqueued(bodies) = &mut self.state {
-            let bodies = std::mem::take(bodies);
-            if !self.shared.threads {
-                self.state = FutureState::Done;
-                let receipts = self.shared.commit_alone(bodies);
-                let receipts = receipts.break_value().unwrap_or(Err(AppendError::Closed));
-                return Poll::Ready(receipts.and_then(Receipts::into_one));
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Pending> {
+        // A ticket that is dropped says that the store is closed.
+        let (ticket, pending) = slot::pair();
+        let Some(bodies) = self.bodies.take() else { return Poll::Ready(pending) };
+        if !self.shared.threads {
+            if let Some(receipts) = self.shared.commit_alone(bodies).break_value() {
+                ticket.complete(receipts);
             }
-            let (ticket, pending) = slot::pair();
-            let request = Request::Append(bodies, ticket);
-            match self.shared.queue.try_push(request, self.waiting, context.waker()) {
-                Admission::Queued => {
-                    self.waiting = None;
-                    self.state = FutureState::Queued(pending);
-                }
-                Admission::Full(Request::Append(bodies, ticket), number) => {
-                    ticket.withdraw();
-                    self.waiting = Some(number);
-                    self.state = FutureState::Unqueued(bodies);
-                    return Poll::Pending;
-                }
-                Admission::Full(Request::Call(_), _) => {}
-            }
+            return Poll::Ready(pending);
         }
-        let FutureState::Queued(pending) = &mut self.state else {
-            return Poll::Ready(Err(AppendError::Closed));
-        };
-        let done = pending.poll_receipts(context);
-        if done.is_ready() {
-            self.state = FutureState::Done;
+        let request = Request::Append(bodies, ticket);
+        if let Admission::Full(Request::Append(bodies, ticket), number) =
+            self.shared.queue.try_push(request, self.waiting, context.waker())
+        {
+            ticket.withdraw();
+            (self.bodies, self.waiting) = (Some(bodies), Some(number));
+            return Poll::Pending;
         }
-        done.map(|receipts| receipts.and_then(Receipts::into_one))
+        self.waiting = None;
+        Poll::Ready(pending)
     }
 }

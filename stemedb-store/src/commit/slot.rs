@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Wake, Waker},
@@ -128,6 +128,11 @@ impl Pending {
                 thread::park();
             }
         })
+    }
+
+    /// The receipt of a request of one body.
+    pub(super) async fn one(mut self) -> Result<Receipt, AppendError> {
+        poll_fn(|context| self.poll_receipts(context)).await.and_then(Receipts::into_one)
     }
 
     pub(super) fn poll_receipts(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {

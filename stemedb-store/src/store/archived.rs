@@ -3,7 +3,7 @@
 use std::{collections::HashSet, io, sync::Arc};
 
 use crate::checkpoint::{Checkpoint, Covered};
-use stemedb_merkle::{Hash, LogSize};
+use stemedb_merkle::{Hash, LogSize, Root};
 use stemedb_wal::{
     disk::DiskFile,
     error::{AppendError as LogAppendError, DiskError},
@@ -24,9 +24,9 @@ pub struct FrontHead {
     /// Number of assertions held.
     pub count: u64,
     /// Root over them.
-    pub set_root: Hash,
+    pub set_root: Root,
     /// Root over the history of these entries.
-    pub log_root: Hash,
+    pub log_root: Root,
 }
 
 /// Why the roots over the front of a log cannot be computed.

@@ -5,6 +5,7 @@
 
 use std::{collections::VecDeque, fmt, ops::ControlFlow};
 
+use bytes::Bytes;
 use stemedb_merkle::{AssertionId, Hash, LogIndex};
 use stemedb_wal::{Position, log::Placed};
 
@@ -22,7 +23,7 @@ const AHEAD_LEN: usize = 4 << 20;
 #[derive(Debug)]
 pub struct Bodies<'a> {
     store: &'a Store,
-    ahead: Ahead<'a, AssertionId, Option<Vec<u8>>>,
+    ahead: Ahead<'a, AssertionId, Option<Bytes>>,
 }
 
 /// Entries of the log with their bodies, in the order in which they were asked for; see
@@ -30,7 +31,7 @@ pub struct Bodies<'a> {
 #[derive(Debug)]
 pub struct EntryBodies<'a> {
     store: &'a Store,
-    ahead: Ahead<'a, LogIndex, Option<(Entry, Vec<u8>)>>,
+    ahead: Ahead<'a, LogIndex, Option<(Entry, Bytes)>>,
 }
 
 impl Store {
@@ -45,7 +46,7 @@ impl Store {
     /// # let store = stemedb_store::Store::open(dir.path(), stemedb_store::Options::default())?;
     /// let ids = [store.append(b"one")?.id, store.append(b"another")?.id];
     /// let bodies = store.get_many(&ids).collect::<Result<Vec<_>, _>>()?;
-    /// assert_eq!(bodies, [Some(b"one".to_vec()), Some(b"another".to_vec())]);
+    /// assert_eq!(bodies, [Some("one".into()), Some("another".into())]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn get_many<'a>(&'a self, ids: &'a [AssertionId]) -> Bodies<'a> {
@@ -162,7 +163,7 @@ impl Bodies<'_> {
 }
 
 impl Iterator for Bodies<'_> {
-    type Item = Result<Option<Vec<u8>>, ReadError>;
+    type Item = Result<Option<Bytes>, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let Self { store, ahead } = self;
@@ -183,7 +184,7 @@ impl Iterator for Bodies<'_> {
                 let result = read.and_then(|(placed, body)| {
                     (bodies, bytes) = (bodies + 1, bytes + body.len());
                     if ids.get(number).is_some_and(|id| id.0 == placed.id) {
-                        return Ok(Some(body));
+                        return Ok(Some(body.into()));
                     }
                     Err(ReadError::WrongId { index: placed.index, id: AssertionId(placed.id) })
                 });
@@ -191,7 +192,7 @@ impl Iterator for Bodies<'_> {
             });
             ahead.note(bodies, bytes);
         })?;
-        Some(read.unwrap_or_else(|| store.get(id)))
+        Some(read.unwrap_or_else(|| Ok(store.get(id)?.map(Bytes::from))))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -213,7 +214,7 @@ impl EntryBodies<'_> {
 }
 
 impl Iterator for EntryBodies<'_> {
-    type Item = Result<Option<(Entry, Vec<u8>)>, ReadError>;
+    type Item = Result<Option<(Entry, Bytes)>, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let Self { store, ahead } = self;
@@ -230,13 +231,14 @@ impl Iterator for EntryBodies<'_> {
                     && indexes.get(number) == Some(&placed.index)
                 {
                     (bodies, bytes) = (bodies + 1, bytes + body.len());
-                    ahead.put(number, Ok(Some((Entry::new(&placed, false), body))));
+                    ahead.put(number, Ok(Some((Entry::new(&placed, false), body.into()))));
                 }
                 // So is damage, and a hole may be filled from elsewhere.
             });
             ahead.note(bodies, bytes);
         })?;
-        Some(read.unwrap_or_else(|| store.get_index(*index)))
+        let alone = || Ok(store.get_index(*index)?.map(|(entry, body)| (entry, body.into())));
+        Some(read.unwrap_or_else(alone))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

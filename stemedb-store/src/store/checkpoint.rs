@@ -5,10 +5,11 @@ use std::{path::PathBuf, sync::Arc};
 use crate::checkpoint::{self, Checkpoint, CheckpointFault, CheckpointState, Covered, WriteError};
 use stemedb_merkle::{Hash, LogSize, MerkleTree, Snapshot, history::History, symbols::Sketch};
 use stemedb_wal::log::{HoleEntry, Watermark};
+use tracing::debug;
 
 use super::{Shared, lock, sketch};
 use crate::{
-    error::{CheckpointError, ReadError},
+    error::{CheckpointError, ReadError, TreeFailure},
     index::{Filter, Index, IndexState, View},
 };
 
@@ -42,6 +43,9 @@ const CATCH_UP_LEN_MAX: usize = 512;
 pub(super) fn write(shared: &Shared) -> Result<CheckpointReport, CheckpointError> {
     // One at a time. The one in use can be asked for meanwhile.
     let _one = lock(&shared.checkpointing);
+    if let Some(TreeFailure::Closed) = shared.index.failure() {
+        return Err(ReadError::Closed.into());
+    }
     let written = write_alone(shared);
     let error = written.as_ref().err().map(|error| error as &dyn std::error::Error);
     lock(&shared.upkeep).checkpoint_failed(error);
@@ -125,6 +129,7 @@ fn write_and_rebase(
     rebase(&shared.index, moment, &written)?;
     // Only now is the memory free of what is in it.
     shared.pace.cover(moment.reached.next_index.get());
+    debug!(path = %report.path.display(), bytes = report.bytes, "a restart checkpoint was written");
     Ok(report)
 }
 

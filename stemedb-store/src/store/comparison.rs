@@ -68,7 +68,7 @@ impl Store {
     pub fn body_at(&self, index: LogIndex) -> Result<Option<Vec<u8>>, ReadError> {
         let read = || {
             let record = self.reader.read_index(index)?;
-            self.check_body(&record.entry, &record.body)?;
+            self.bodies.check(&record.entry, &record.body)?;
             Ok(record.body)
         };
         match read() {

@@ -24,6 +24,8 @@ use stemedb_wal::{
     repair::{Heal, Rewritten},
 };
 
+use tracing::info;
+
 use super::{Store, history::Source};
 use crate::Receipt;
 use crate::{
@@ -181,6 +183,11 @@ impl Healer {
             }
             rewritten => rewritten,
         }
+        .inspect(|rewritten| {
+            if rewritten.is_some() {
+                info!(%position, "damaged bytes of the log were put back as they were");
+            }
+        })
         .map_err(Failure::Heal)
     }
 

@@ -2,7 +2,7 @@
 
 use crate::tiles::TileFile;
 use stemedb_merkle::{
-    Hash,
+    Hash, Root,
     history::{
         ConsistencyProof, History, InclusionProof, LogIndex, LogSize, ReadNodeError, TileSource,
         TreeHead, leaf_hash, root_at,
@@ -69,7 +69,7 @@ impl Store {
     /// # Errors
     ///
     /// As [`Store::root`].
-    pub fn history_root(&self) -> Result<Hash, ReadError> {
+    pub fn history_root(&self) -> Result<Root, ReadError> {
         Ok(self.shared.index.history()?.root())
     }
 
@@ -91,7 +91,7 @@ impl Store {
     /// # Errors
     ///
     /// If the log is not that long, or a node can't be read.
-    pub fn history_root_at(&self, size: LogSize) -> Result<Hash, HistoryError> {
+    pub fn history_root_at(&self, size: LogSize) -> Result<Root, HistoryError> {
         let history = self.history()?;
         root_at(&history.reader(&self.source()), size)
     }

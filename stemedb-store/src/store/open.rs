@@ -36,6 +36,7 @@ use super::{
     mark::Marker,
     occupied::occupants,
     overlay::Overlay,
+    read::BodyReader,
     system::{ENVIRONMENT, uptime},
     watch::Followed,
 };
@@ -296,31 +297,33 @@ pub(super) fn open_on(
         initializing: ().into(),
         caches: ().into(),
         world,
-        _lock: lock,
+        lock: Some(lock).into(),
         options,
     });
     if shared.options.read_only {
         report.remarks = report.remarks.into_iter().filter_map(read_only_remark).collect();
     }
-    let followed = Arc::new(Followed::new(reader.clone(), Arc::clone(&shared.index)));
-    let mut store = Store {
+    let verify_reads = shared.options.verify_reads;
+    let bodies = BodyReader { reader: reader.clone(), hashing, verify_reads };
+    let followed = Arc::new(Followed::new(bodies.clone(), Arc::clone(&shared.index)));
+    let store = Store {
         writer,
         reader,
+        bodies,
         hashing,
         healer,
-        background: None,
-        marker: None,
+        threads: super::Threads::default().into(),
         shared,
         report,
         dir,
         followed,
-        closed: false,
+        closed: false.into(),
     };
     if store.shared.options.threads && !store.shared.options.read_only {
         let shared = &store.shared;
-        let background = Background::start(shared).map_err(OpenError::Thread)?;
-        store.background = Some(background);
-        store.marker = Some(Marker::start(&store.shared).map_err(OpenError::Thread)?);
+        let mut threads = super::lock(&store.threads);
+        threads.background = Some(Background::start(shared).map_err(OpenError::Thread)?);
+        threads.marker = Some(Marker::start(shared).map_err(OpenError::Thread)?);
     }
     Ok(store)
 }

@@ -1,12 +1,12 @@
 //! Reading assertions.
 
 use stemedb_merkle::{
-    AssertionId, Hash, LogIndex, LogSize, Presence, SetProof, Timestamp, id::from_hex,
+    AssertionId, LogIndex, LogSize, Presence, Root, SetProof, Timestamp, id::from_hex,
 };
 use stemedb_wal::{
     Position,
     error::ReadError as LogReadError,
-    log::{Kind, Placed},
+    log::{Kind, LogReader, Placed},
     repair::HashBodies as _,
 };
 
@@ -18,6 +18,50 @@ use crate::{
     options::Hashing,
 };
 
+/// What reads bodies, and checks them.
+#[derive(Clone, Debug)]
+pub(super) struct BodyReader {
+    pub(super) reader: LogReader,
+    pub(super) hashing: Hashing,
+    pub(super) verify_reads: bool,
+}
+
+impl BodyReader {
+    /// Reads the body of an assertion that is at a position.
+    pub(super) fn read(&self, id: &AssertionId, at: Position) -> Result<Vec<u8>, ReadError> {
+        let mut body = Vec::new();
+        let placed = self.reader.read_into(at, &mut body)?;
+        if placed.id != id.0 {
+            let (index, id) = (placed.index, AssertionId(placed.id));
+            return Err(ReadError::WrongId { index, id });
+        }
+        self.check(&placed, &body)?;
+        Ok(body)
+    }
+
+    /// Whether a body that was read is the one of its id, if that is to be checked.
+    pub(super) fn check(&self, placed: &Placed, body: &[u8]) -> Result<(), ReadError> {
+        // What comes from elsewhere is always checked, as far as it can be.
+        if self.reader.reads_remote()
+            && self.reader.is_remote_at(placed.position)?
+            && self.hashing.id(body).is_some_and(|found| found.0 != placed.id)
+            && let Some(error) = self.reader.invalidate(placed.position)
+        {
+            return Err(LogReadError::Remote(error).into());
+        }
+        if self.verify_reads {
+            if let Hashing::SecretMissing = self.hashing {
+                return Err(ReadError::SecretMissing);
+            }
+            if self.hashing.id(body).is_some_and(|found| found.0 != placed.id) {
+                let (index, id) = (placed.index, AssertionId(placed.id));
+                return Err(ReadError::WrongId { index, id });
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Store {
     /// The body of an assertion, if it is held. One lookup in the set tree and one read.
     ///
@@ -26,14 +70,7 @@ impl Store {
     /// If it is damaged, or the disk fails; never with other bytes than those appended.
     pub fn get(&self, id: &AssertionId) -> Result<Option<Vec<u8>>, ReadError> {
         let Some(position) = self.shared.index.position(&id.0)? else { return Ok(None) };
-        let mut body = Vec::new();
-        let placed = self.reader.read_into(position, &mut body)?;
-        if placed.id != id.0 {
-            let (index, id) = (placed.index, AssertionId(placed.id));
-            return Err(ReadError::WrongId { index, id });
-        }
-        self.check_body(&placed, &body)?;
-        Ok(Some(body))
+        self.bodies.read(id, position).map(Some)
     }
 
     /// The body at a position that a receipt named.
@@ -54,36 +91,14 @@ impl Store {
     /// As [`get_at`](Self::get_at).
     pub fn get_into(&self, position: Position, body: &mut Vec<u8>) -> Result<(), ReadError> {
         let placed = self.reader.read_into(position, body)?;
-        self.check_body(&placed, body)
+        self.bodies.check(&placed, body)
     }
 
-    /// Whether a body that was read is the one of its id, if that is to be checked.
-    pub(super) fn check_body(&self, placed: &Placed, body: &[u8]) -> Result<(), ReadError> {
-        // What comes from elsewhere is always checked, as far as it can be.
-        if self.reader.reads_remote()
-            && self.reader.is_remote_at(placed.position)?
-            && self.hashing.id(body).is_some_and(|found| found.0 != placed.id)
-            && let Some(error) = self.reader.invalidate(placed.position)
-        {
-            return Err(LogReadError::Remote(error).into());
-        }
-        if self.shared.options.verify_reads {
-            if let Hashing::SecretMissing = self.hashing {
-                return Err(ReadError::SecretMissing);
-            }
-            if self.hashing.id(body).is_some_and(|found| found.0 != placed.id) {
-                let (index, id) = (placed.index, AssertionId(placed.id));
-                return Err(ReadError::WrongId { index, id });
-            }
-        }
-        Ok(())
-    }
-
-    /// As [`check_body`](Self::check_body), of many at once, whose ids are computed side by side:
-    /// the number of each that is wrong, and why, in order.
+    /// Checks many bodies that were read, whose ids are computed side by side: the number of each
+    /// that is wrong, and why, in order.
     pub(super) fn check_bodies(&self, read: &[(Placed, Vec<u8>)]) -> Vec<(usize, ReadError)> {
         let one_by_one = || {
-            let checked = read.iter().map(|(placed, body)| self.check_body(placed, body).err());
+            let checked = read.iter().map(|(placed, body)| self.bodies.check(placed, body).err());
             checked.enumerate().filter_map(|(number, error)| Some((number, error?))).collect()
         };
         let hasher = match self.hashing.hasher() {
@@ -192,7 +207,7 @@ impl Store {
     /// # Errors
     ///
     /// If the tree does not have everything: see [`ReadError::Behind`].
-    pub fn root(&self) -> Result<Hash, ReadError> {
+    pub fn root(&self) -> Result<Root, ReadError> {
         Ok(self.shared.index.root()?)
     }
 

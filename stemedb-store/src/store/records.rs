@@ -2,6 +2,8 @@
 
 use std::{collections::VecDeque, ops::RangeBounds};
 
+use bytes::Bytes;
+
 use stemedb_merkle::{AssertionId, LogIndex};
 use stemedb_wal::log::{Kind, Placed, Records as LogRecords};
 
@@ -21,7 +23,7 @@ pub struct Records<'a> {
     inner: LogRecords,
     body_len_max: usize,
     ahead_len: usize,
-    ready: VecDeque<Result<(Entry, Option<Vec<u8>>), ReadError>>,
+    ready: VecDeque<Result<(Entry, Option<Bytes>), ReadError>>,
 }
 
 impl Store {
@@ -76,7 +78,7 @@ impl Records<'_> {
                 Some((_, error)) => *ready = Err(error),
                 None => {
                     if let Ok((_, missing)) = ready {
-                        *missing = Some(body);
+                        *missing = Some(body.into());
                     }
                 }
             }
@@ -84,18 +86,18 @@ impl Records<'_> {
     }
 
     /// An entry that came without its body: a hole, which may be filled, or one that is too long.
-    fn without_body(&self, placed: &Placed) -> Result<(Entry, Option<Vec<u8>>), ReadError> {
+    fn without_body(&self, placed: &Placed) -> Result<(Entry, Option<Bytes>), ReadError> {
         let entry = self.store.entry_of(placed)?;
         let filled = placed.kind == Kind::Hole && !entry.hole;
         if filled && placed.len as usize <= self.body_len_max {
-            return Ok((entry, self.store.get(&AssertionId(placed.id))?));
+            return Ok((entry, self.store.get(&AssertionId(placed.id))?.map(Bytes::from)));
         }
         Ok((entry, None))
     }
 }
 
 impl Iterator for Records<'_> {
-    type Item = Result<(Entry, Option<Vec<u8>>), ReadError>;
+    type Item = Result<(Entry, Option<Bytes>), ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.ready.is_empty() {

@@ -17,6 +17,8 @@ use stemedb_merkle::{
         tile::{TileId, complete_tiles},
     },
 };
+use tracing::warn;
+
 use stemedb_wal::{
     Position,
     disk::{DirLock, Disk, FileDisk, LOCK_NAME},
@@ -125,6 +127,13 @@ pub fn repair_on(
         // Nothing was done, and nothing is to be left. Best effort; who opens it meanwhile makes
         // another one.
         let _ = disk.remove(LOCK_NAME);
+    }
+    if let Ok(report) = &repaired
+        && !how.dry_run
+    {
+        for remark in &report.remarks {
+            warn!("{remark}");
+        }
     }
     repaired
 }

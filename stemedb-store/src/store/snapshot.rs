@@ -2,7 +2,7 @@
 
 use std::{ops::Bound, sync::Arc};
 
-use stemedb_merkle::{AssertionId, DiffResult, Hash, SetProof, set};
+use stemedb_merkle::{AssertionId, DiffResult, Hash, Root, SetProof, set};
 
 use super::Proven;
 use crate::Head;
@@ -42,7 +42,7 @@ impl Snapshot {
     }
 
     /// The root over them. O(1).
-    pub fn root(&self) -> Hash {
+    pub fn root(&self) -> Root {
         self.0.tree.root()
     }
 

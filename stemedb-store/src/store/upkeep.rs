@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use tracing::{info, warn};
+
 use super::{Store, lock};
 use crate::error::with_causes;
 
@@ -19,11 +21,27 @@ pub struct Upkeep {
 
 impl Upkeep {
     pub(super) fn checkpoint_failed(&mut self, error: Option<&dyn Error>) {
-        self.checkpoint = error.map(with_causes);
+        let error = error.map(with_causes);
+        if self.checkpoint != error {
+            if let Some(error) = &error {
+                warn!(error, "no restart checkpoint was written: it is tried again");
+            } else {
+                info!("a restart checkpoint was written again");
+            }
+        }
+        self.checkpoint = error;
     }
 
     pub(super) fn mark_failed<E: Error + 'static>(&mut self, error: Option<&E>) {
-        self.mark = error.map(|error| with_causes(error));
+        let error = error.map(|error| with_causes(error));
+        if self.mark != error {
+            if let Some(error) = &error {
+                warn!(error, "the mark of the log's end was not written: it is tried again");
+            } else {
+                info!("the mark of the log's end was written again");
+            }
+        }
+        self.mark = error;
     }
 }
 

@@ -10,11 +10,12 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use stemedb_merkle::{AssertionId, LogIndex, LogSize, Timestamp};
-use stemedb_wal::log::{Kind, LogReader, Placed};
+use stemedb_wal::log::{Kind, Placed};
 use tokio::sync::watch;
 
-use super::{Entry, Store};
+use super::{Entry, Store, read::BodyReader};
 use crate::{
     error::{ReadError, WatchError},
     index::Index,
@@ -38,6 +39,13 @@ pub struct Watch {
     /// The entries from there on that are read already.
     ahead: VecDeque<Placed>,
     ended: bool,
+}
+
+/// A watch that reads the bodies as well; see [`Watch::with_bodies`].
+#[derive(Debug)]
+pub struct WatchBodies {
+    watch: Watch,
+    body_len_max: usize,
 }
 
 /// Identity of a log. An index means one entry as long as this stays the same.
@@ -65,11 +73,22 @@ pub struct ResumePoint {
 
 /// What watches read, until the store is closed.
 #[derive(Debug)]
-pub(super) struct Followed(RwLock<Option<(LogReader, Arc<Index>)>>);
+pub(super) struct Followed(RwLock<Option<(BodyReader, Arc<Index>)>>);
 
 impl Followed {
-    pub(super) fn new(reader: LogReader, index: Arc<Index>) -> Self {
+    pub(super) fn new(reader: BodyReader, index: Arc<Index>) -> Self {
         Self(Some((reader, index)).into())
+    }
+
+    /// Reads the body of an assertion, if it is held; `None` once the store is closed.
+    fn body(&self, id: &AssertionId) -> Option<Result<Option<Vec<u8>>, ReadError>> {
+        let open = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let (reader, trees) = open.as_ref()?;
+        let read = || match trees.position(&id.0)? {
+            Some(position) => reader.read(id, position).map(Some),
+            None => Ok(None),
+        };
+        Some(read())
     }
 
     /// Reads the entry at an index, and with it those behind it that are read ahead; `None` once
@@ -80,7 +99,7 @@ impl Followed {
         ahead: &mut VecDeque<Placed>,
     ) -> Option<Result<Entry, ReadError>> {
         let open = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let (reader, trees) = open.as_ref()?;
+        let (BodyReader { reader, .. }, trees) = open.as_ref()?;
         let mut read = || {
             if ahead.is_empty() {
                 let end = reader.next_index().min(index.checked_add(AHEAD).unwrap_or(index));
@@ -140,6 +159,24 @@ impl Store {
 }
 
 impl Watch {
+    /// The same, with the body of each entry; none of one that is longer than `body_len_max` bytes,
+    /// or that is lost. A body that can't be read ends the watch with the error.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = stemedb_store::Store::open(dir.path(), stemedb_store::Options::default())?;
+    /// use stemedb_store::LogIndex;
+    ///
+    /// let mut watch = store.watch(LogIndex(0)).with_bodies(1 << 20);
+    /// store.append(b"the sky is blue")?;
+    /// let (entry, body) = watch.next().ok_or("the store is closed")??;
+    /// assert_eq!((entry.index, body.as_deref()), (LogIndex(0), Some(&b"the sky is blue"[..])));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_bodies(self, body_len_max: usize) -> WatchBodies {
+        WatchBodies { watch: self, body_len_max }
+    }
+
     /// The index of the entry that comes next.
     pub fn next_index(&self) -> LogIndex {
         self.next
@@ -193,6 +230,70 @@ impl Watch {
             _ => self.ended = true,
         }
         entry
+    }
+}
+
+impl WatchBodies {
+    /// Where the watch is.
+    pub fn resume_point(&self) -> ResumePoint {
+        self.watch.resume_point()
+    }
+
+    /// The next entry and its body; waits until there is one. `None` after an error, and once the
+    /// store is closed.
+    ///
+    /// # Errors
+    ///
+    /// If one of them can't be read.
+    pub async fn next_async(&mut self) -> Option<Result<(Entry, Option<Bytes>), ReadError>> {
+        let before = self.watch.resume_point();
+        let entry = self.watch.next_async().await?;
+        self.with_body(before, entry)
+    }
+
+    /// The next entry and its body, if there is one now or within `time`.
+    ///
+    /// # Errors
+    ///
+    /// If one of them can't be read.
+    pub fn next_within(
+        &mut self,
+        time: Duration,
+    ) -> Option<Result<(Entry, Option<Bytes>), ReadError>> {
+        let before = self.watch.resume_point();
+        let entry = self.watch.next_within(time)?;
+        self.with_body(before, entry)
+    }
+
+    /// Adds the body. A watch that ends before it was given out is resumed with its entry.
+    fn with_body(
+        &mut self,
+        before: ResumePoint,
+        entry: Result<Entry, ReadError>,
+    ) -> Option<Result<(Entry, Option<Bytes>), ReadError>> {
+        let Watch { followed, next, last, ended, .. } = &mut self.watch;
+        let entry = match entry {
+            Ok(entry) if entry.hole || entry.len > self.body_len_max as u64 => {
+                return Some(Ok((entry, None)));
+            }
+            Ok(entry) => entry,
+            Err(error) => return Some(Err(error)),
+        };
+        match followed.body(&entry.id) {
+            Some(Ok(body)) => Some(Ok((entry, body.map(Bytes::from)))),
+            failed => {
+                (*next, *last, *ended) = (before.next, before.last, true);
+                Some(Err(failed?.err()?))
+            }
+        }
+    }
+}
+
+impl Iterator for WatchBodies {
+    type Item = Result<(Entry, Option<Bytes>), ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        block_on(pin!(self.next_async()), None).flatten()
     }
 }
 

@@ -18,8 +18,8 @@ use std::{
 };
 
 use stemedb_store::{
-    AssertionId, BackupError, BackupReport, Head, Options, Progress, RestoreError, Secret, Store,
-    backup_of,
+    AssertionId, BackupError, BackupReport, Head, Options, Progress, RestoreError, Root, Secret,
+    Store, backup_of,
 };
 
 fn options() -> Options {
@@ -43,7 +43,7 @@ fn backup(store: &Store, to: &Path) -> BackupReport {
     store.backup(to, &mut |_| {}).unwrap()
 }
 
-fn restore(from: &Path, to: &Path, root: &[u8; 32]) -> Result<Head, RestoreError> {
+fn restore(from: &Path, to: &Path, root: &Root) -> Result<Head, RestoreError> {
     stemedb_store::restore(from, to, root, options(), &mut |_| {})
 }
 
@@ -104,14 +104,14 @@ fn a_backup_is_restored_with_its_root_and_with_no_other() {
     std::fs::remove_dir_all(&at).unwrap();
     assert_eq!(files(&to), before);
 
-    let wrong = restore(&to, &back, &[7; 32]);
+    let wrong = restore(&to, &back, &Root([7; 32]));
     assert!(matches!(wrong, Err(RestoreError::OtherRoot { .. })), "{wrong:?}");
     assert!(files(&back).is_empty());
     let restored = restore(&to, &back, &head.set_root).unwrap();
     assert_eq!(restored, head);
     let again = restore(&to, &back, &head.set_root);
     assert!(matches!(again, Err(RestoreError::NotEmpty { .. })), "{again:?}");
-    let none = restore(&dir.path().join("nothing"), &dir.path().join("x"), &[0; 32]);
+    let none = restore(&dir.path().join("nothing"), &dir.path().join("x"), &Root::default());
     assert!(matches!(none, Err(RestoreError::NoBackup { .. })), "{none:?}");
 
     // The new store goes on by itself; the backup stays what it was.

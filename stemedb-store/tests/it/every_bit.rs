@@ -18,7 +18,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use ledger::Ledger;
 use random::noise;
 use stemedb_simdisk::FaultyDisk;
-use stemedb_store::{Depth, Hash, Head, LogIndex, LogSize, Options, Store};
+use stemedb_store::{Depth, Head, LogIndex, LogSize, Options, Root, Store};
 use stemedb_wal::disk::Disk;
 use world::ENVIRONMENT;
 
@@ -31,7 +31,7 @@ struct Sample {
     ledger: Ledger,
     head: Head,
     /// Sizes that the log had, and the root over its history then.
-    past: [(LogSize, Hash); 4],
+    past: [(LogSize, Root); 4],
 }
 
 impl Sample {

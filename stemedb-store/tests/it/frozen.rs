@@ -118,10 +118,10 @@ fn opens_and_holds(frozen: &Frozen) {
 
     let head = store.head().unwrap();
     assert_eq!((head.count, head.log_size), (ENTRIES - 1, LogSize(ENTRIES)));
-    assert_eq!(head.set_root, hash(SET_ROOT));
-    assert_eq!(head.log_root, hash(frozen.history_root));
+    assert_eq!(head.set_root.0, hash(SET_ROOT));
+    assert_eq!(head.log_root.0, hash(frozen.history_root));
     let at_256 = store.history_root_at(LogSize(256)).unwrap();
-    assert_eq!(at_256, hash(frozen.history_root_256));
+    assert_eq!(at_256.0, hash(frozen.history_root_256));
     for index in 0..ENTRIES {
         let entry = store.entry(LogIndex(index)).unwrap().unwrap();
         let body = body(index);
@@ -156,7 +156,7 @@ fn goes_on(frozen: &Frozen) {
     let healed = store.append(&body(HOLE)).unwrap();
     assert_eq!(healed.index, HOLE);
     assert_ne!(store.root().unwrap(), root);
-    assert_eq!(store.history_root().unwrap(), hash(frozen.history_root), "healing adds no entry");
+    assert_eq!(store.history_root().unwrap().0, hash(frozen.history_root), "healing adds no entry");
     assert_eq!(store.append(b"and more").unwrap().index, ENTRIES);
     store.checkpoint().unwrap();
     store.close().unwrap();
@@ -203,9 +203,9 @@ fn freeze() {
     store.checkpoint().unwrap();
     store.append_batch((300..ENTRIES).map(body)).unwrap();
     let head = store.head().unwrap();
-    println!("const SET_ROOT: &str = \"{}\";", AssertionId(head.set_root));
-    println!("history_root: \"{}\",", AssertionId(head.log_root));
+    println!("const SET_ROOT: &str = \"{}\";", head.set_root);
+    println!("history_root: \"{}\",", head.log_root);
     let at_256 = store.history_root_at(LogSize(256)).unwrap();
-    println!("history_root_256: \"{}\",", AssertionId(at_256));
+    println!("history_root_256: \"{at_256}\",");
     store.close().unwrap();
 }

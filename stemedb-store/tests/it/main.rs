@@ -13,6 +13,7 @@ mod checkpoints;
 mod damage_campaign;
 mod directory;
 mod duplicates;
+mod events;
 mod every_bit;
 mod every_call;
 mod frozen;

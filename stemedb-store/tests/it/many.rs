@@ -3,6 +3,7 @@
 
 use std::{fs, path::Path, sync::Arc};
 
+use bytes::Bytes;
 use stemedb_simdisk::{FaultyDisk, Operation, Target};
 use stemedb_store::{
     AssertionId, Entry, Environment, LogIndex, Options, ReadError, Secret, Store, clock::NTP64,
@@ -32,8 +33,8 @@ fn told<T>(answer: Result<T, ReadError>) -> Result<T, String> {
     answer.map_err(|error| format!("{error:?}"))
 }
 
-fn get_one_by_one(store: &Store, ids: &[AssertionId]) -> Vec<Result<Option<Vec<u8>>, String>> {
-    ids.iter().map(|id| told(store.get(id))).collect()
+fn get_one_by_one(store: &Store, ids: &[AssertionId]) -> Vec<Result<Option<Bytes>, String>> {
+    ids.iter().map(|id| Ok(told(store.get(id))?.map(Bytes::from))).collect()
 }
 
 /// All ways of reading many give what reading one by one gives.
@@ -47,15 +48,18 @@ fn check_many(store: &Store, random: &mut Random, ids: &[AssertionId]) {
     let size = store.log_size().get();
     let indexes: Vec<LogIndex> =
         (0..300).map(|_| LogIndex(random.below(size + 5))).chain([LogIndex(u64::MAX)]).collect();
-    let expected: Vec<_> = indexes.iter().map(|index| told(store.get_index(*index))).collect();
+    let one = |index: &LogIndex| -> Result<Option<(Entry, Bytes)>, String> {
+        Ok(told(store.get_index(*index))?.map(|(entry, body)| (entry, body.into())))
+    };
+    let expected: Vec<_> = indexes.iter().map(one).collect();
     let many: Vec<_> = store.get_many_indexes(&indexes).ahead(ahead).map(told).collect();
     assert!(many == expected, "{ahead}");
 
     let (from, len_max) = (LogIndex(random.below(size)), [0, 200, usize::MAX][random.index(3)]);
-    let one = |index| -> Result<(Entry, Option<Vec<u8>>), String> {
+    let one = |index| -> Result<(Entry, Option<Bytes>), String> {
         let entry = told(store.entry(index))?.unwrap();
         let wanted = !entry.hole && entry.len <= len_max as u64;
-        Ok((entry, if wanted { told(store.get(&entry.id))? } else { None }))
+        Ok((entry, if wanted { told(store.get(&entry.id))?.map(Bytes::from) } else { None }))
     };
     let expected: Vec<_> = (from.get()..size).map(|index| one(LogIndex(index))).collect();
     let records: Vec<_> = store.records(from.., len_max).ahead(ahead).map(told).collect();
@@ -140,8 +144,7 @@ fn damage_is_told_in_its_place() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), options().map_files(seed % 4 != 0)).unwrap();
         let ids = fill(&store);
-        let bodies: Vec<Vec<u8>> =
-            store.get_many(&ids).map(|body| body.unwrap().unwrap()).collect();
+        let bodies: Vec<Bytes> = store.get_many(&ids).map(|body| body.unwrap().unwrap()).collect();
         let paths = segments(dir.path());
         assert!(paths.len() > 8);
         for path in &paths[1..4] {
@@ -207,7 +210,7 @@ fn a_body_of_another_id_is_refused() {
         for (number, body) in store.get_many(&asked).enumerate() {
             match body {
                 Ok(Some(body)) if number == 70 => {
-                    assert!(!verify && body == b"what there is");
+                    assert!(!verify && body == b"what there is"[..]);
                 }
                 Err(error) => assert!(verify && number == 70 && wrong(&error), "{error}"),
                 body => assert_eq!(body.unwrap().unwrap().len(), 90),

@@ -13,7 +13,10 @@ use std::{
 use proptest::prelude::*;
 use random::noise;
 use set_tree::{HASHES, SetTree};
-use stemedb_merkle::history::{MemoryHistory, leaf_hash};
+use stemedb_merkle::{
+    Root,
+    history::{MemoryHistory, leaf_hash},
+};
 use stemedb_simdisk::FaultyDisk;
 use stemedb_store::{
     AssertionId, Entry, LogIndex, LogSize, Options, Presence, Receipt, ResolveError, Snapshot,
@@ -273,7 +276,7 @@ impl Model {
         let id = self.entries[index].0.id;
         prop_assert_eq!(store.prove(&id).unwrap().proof.verify(&root), Ok(Presence::Present));
         prop_assert!(store.prove_absence(&id).unwrap().is_none());
-        prop_assert!(store.prove(&id).unwrap().proof.verify(&absent.0).is_err());
+        prop_assert!(store.prove(&id).unwrap().proof.verify(&Root(absent.0)).is_err());
         Ok(())
     }
 
@@ -296,7 +299,7 @@ impl Model {
         let leaf = leaf_hash(receipt.time, &receipt.id.0);
         let proof = store.prove_inclusion_at(receipt.index, LogSize(new)).unwrap();
         prop_assert!(proof.verify(&leaf, receipt.index, &head(new)).is_ok());
-        let wrong = TreeHead { root: leaf, ..head(new) };
+        let wrong = TreeHead { root: Root(leaf), ..head(new) };
         prop_assert!(new == 1 || proof.verify(&leaf, receipt.index, &wrong).is_err());
         let proof = store.prove_consistency(LogSize(old), LogSize(new)).unwrap();
         prop_assert!(proof.verify(&head(old), &head(new)).is_ok());

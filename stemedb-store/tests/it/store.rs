@@ -1,6 +1,7 @@
 //! The store as a program uses it.
 
 pub(crate) mod clock;
+pub(crate) mod closed;
 pub(crate) mod held;
 pub(crate) mod watch;
 
@@ -132,6 +133,36 @@ fn threads_and_tasks_share_the_writer() {
     }
     assert_eq!(store.len(), 164);
     check_roots(&store);
+}
+
+/// A batch that a task appends is as one that a thread appends, also where it is longer than what
+/// is written at once, and than what may wait.
+#[test]
+fn a_task_appends_batches_of_any_length() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options().queue_records_max(4)).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let none = store.append_batch_async(Vec::<Vec<u8>>::new());
+    assert_eq!(runtime.block_on(none).unwrap(), []);
+    let long = |n: u64| [n.to_le_bytes().as_slice(), &[0; 700_000]].concat();
+    let short = (0..1000).map(body).chain([body(3)]);
+    let bodies: Vec<Vec<u8>> = short.chain((0..40).map(long)).collect();
+    let batch = store.append_batch_async(&bodies);
+    drop(store.append_batch_async([body(5000)]));
+    let receipts = runtime.block_on(batch).unwrap();
+    assert_eq!((store.len(), receipts.len()), (1040, 1041), "nothing is queued before a poll");
+    assert!(receipts[1000].duplicate && receipts[1000].index == receipts[3].index);
+    for (receipt, body) in receipts.iter().zip(&bodies) {
+        assert_eq!(store.get(&receipt.id).unwrap().as_ref(), Some(body));
+    }
+    check_roots(&store);
+    let tasks: Vec<_> = (0..8)
+        .map(|n| store.append_batch_async((10_000 + 100 * n..10_100 + 100 * n).map(body)))
+        .collect();
+    for task in tasks.into_iter().rev() {
+        assert_eq!(runtime.block_on(task).unwrap().len(), 100);
+    }
+    assert_eq!(store.len(), 1840);
 }
 
 #[test]

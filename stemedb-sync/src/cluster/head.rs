@@ -7,6 +7,7 @@ use std::{
 };
 
 use foca::{BroadcastHandler, Invalidates};
+use stemedb_merkle::Root;
 
 use super::{
     key::{NodeKey, PublicKey, SIGNATURE_LEN, Signed, verify},
@@ -69,7 +70,7 @@ impl News {
         for number in [self.run, self.number, self.head.set.count] {
             bytes.extend(number.to_le_bytes());
         }
-        bytes.extend(self.head.set.root);
+        bytes.extend(self.head.set.root.0);
         for number in [self.head.log_size, self.head.last_time, self.head.epoch] {
             bytes.extend(number.to_le_bytes());
         }
@@ -82,7 +83,7 @@ impl News {
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
         let (node, run, number) = (reader.array()?, reader.u64()?, reader.u64()?);
-        let set = SetHead { count: reader.u64()?, root: reader.array()? };
+        let set = SetHead { count: reader.u64()?, root: Root(reader.array()?) };
         let (log_size, last_time, epoch) = (reader.u64()?, reader.u64()?, reader.u64()?);
         let head = Head {
             set,
@@ -225,7 +226,7 @@ mod tests {
     use super::*;
 
     fn news(number: u64) -> News {
-        let set = SetHead { count: 5, root: [7; 32] };
+        let set = SetHead { count: 5, root: Root([7; 32]) };
         let version = "0.1.0".to_owned();
         let head = Head { set, log_size: 6, last_time: 9, epoch: 2, store: [4; 16], version };
         News { node: [1; 16], run: 3, number, head }

@@ -410,12 +410,14 @@ fn compare(peer: &mut Peer, own: SetHead, now: Duration) {
 
 #[cfg(test)]
 mod tests {
+    use stemedb_merkle::Root;
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
 
     fn head(count: u64) -> Head {
-        let set = SetHead { count, root: [1; 32] };
+        let set = SetHead { count, root: Root([1; 32]) };
         let version = String::new();
         Head { set, log_size: count, last_time: 0, epoch: 1, store: [0; 16], version }
     }

@@ -94,7 +94,7 @@ impl SessionKey {
             Answer::Finished(Finished { checked, set: head, log }) => {
                 hasher.update(&[u8::from(*checked)]);
                 set(&mut hasher, head);
-                hasher.update(&log.size.0.to_le_bytes()).update(&log.root);
+                hasher.update(&log.size.0.to_le_bytes()).update(log.root.as_bytes());
             }
         }
         front(&hasher)

@@ -3,7 +3,10 @@ use crate::message::{
     Answer, Ask, AskIds, AskSymbols, Bodies, BodiesEnd, CursorState, Descend, Envelope, Fetch,
     Finish, Finished, Ids, Push, Pushed, Request, Response, Subtrees, Symbols, Tail, Wanted,
 };
-use stemedb_merkle::history::{LogSize, TreeHead};
+use stemedb_merkle::{
+    Root,
+    history::{LogSize, TreeHead},
+};
 
 fn hello() -> Hello {
     Hello {
@@ -11,7 +14,7 @@ fn hello() -> Hello {
         node: [1; 16],
         epoch: 2,
         proof: [0; 16],
-        set: SetHead { count: 3, root: [4; 32] },
+        set: SetHead { count: 3, root: Root([4; 32]) },
         time: 5,
         cursor: Some(Cursor { epoch: 6, size: 7, root: [8; 16] }),
         symbols: 9,
@@ -25,8 +28,8 @@ fn welcome() -> Welcome {
         epoch: 2,
         nonce: [3; 16],
         proof: [0; 16],
-        set: Some(SetHead { count: 4, root: [5; 32] }),
-        log: TreeHead { size: LogSize(6), root: [7; 32] },
+        set: Some(SetHead { count: 4, root: Root([5; 32]) }),
+        log: TreeHead { size: LogSize(6), root: Root([7; 32]) },
         time: 8,
         cursor: CursorState::Good,
         symbols: 9,
@@ -51,7 +54,7 @@ fn the_proof_of_hello_covers_every_field_and_the_secret() {
     changed[1].node[15] ^= 1;
     changed[2].epoch += 1;
     changed[3].set.count += 1;
-    changed[4].set.root[31] ^= 1;
+    changed[4].set.root.0[31] ^= 1;
     changed[5].time += 1;
     changed[6].cursor = None;
     changed[7].cursor.as_mut().unwrap().root[15] ^= 1;
@@ -75,9 +78,9 @@ fn the_proof_of_welcome_covers_every_field() {
     changed[2].epoch += 1;
     changed[3].nonce[3] ^= 1;
     changed[4].set = None;
-    changed[5].set.as_mut().unwrap().root[0] ^= 1;
+    changed[5].set.as_mut().unwrap().root.0[0] ^= 1;
     changed[6].log.size.0 += 1;
-    changed[7].log.root[9] ^= 1;
+    changed[7].log.root.0[9] ^= 1;
     changed[8].time += 1;
     changed[9].cursor = CursorState::Rewritten;
     changed[10].symbols = 0;
@@ -92,7 +95,7 @@ fn the_proof_of_welcome_covers_every_field() {
 
 /// Requests of which no two are the same but for what one field of them says.
 fn requests() -> Vec<Request> {
-    let set = SetHead { count: 1, root: [2; 32] };
+    let set = SetHead { count: 1, root: Root([2; 32]) };
     let bytes = || vec![1, 2, 3];
     let asks = [
         Ask::Symbols(AskSymbols { from: 1, count: 2 }),
@@ -125,8 +128,8 @@ fn requests() -> Vec<Request> {
 }
 
 fn responses() -> Vec<Response> {
-    let set = SetHead { count: 1, root: [2; 32] };
-    let log = TreeHead { size: LogSize(3), root: [4; 32] };
+    let set = SetHead { count: 1, root: Root([2; 32]) };
+    let log = TreeHead { size: LogSize(3), root: Root([4; 32]) };
     let finished = Finished { checked: true, set, log };
     let bodies = Bodies { part: 0, bytes: vec![1, 2, 3], end: None };
     let answers = [

@@ -1,6 +1,6 @@
 //! The first exchange: who the two are, what they hold, and that they share the secret.
 
-use stemedb_merkle::{Hash, history::TreeHead, set};
+use stemedb_merkle::{Root, history::TreeHead, set};
 
 use super::NodeId;
 
@@ -10,7 +10,7 @@ pub struct SetHead {
     /// How many ids.
     pub count: u64,
     /// The set root, which covers the count.
-    pub root: Hash,
+    pub root: Root,
 }
 
 impl SetHead {

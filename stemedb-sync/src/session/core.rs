@@ -3,7 +3,7 @@
 use core::{ops::Range, time::Duration};
 use std::collections::{BTreeMap, VecDeque};
 
-use stemedb_merkle::{Hash, MappedSetError, history::TreeHead};
+use stemedb_merkle::{Hash, MappedSetError, Root, history::TreeHead};
 
 use super::{Append, Config, Output, difference::Difference, flight::Flight};
 use crate::{
@@ -300,7 +300,8 @@ impl Core {
 
     /// Set that the peer announced; an empty one before it did.
     pub(super) fn peer_set(&self) -> SetHead {
-        self.peer.as_ref().map_or(SetHead { count: 0, root: [0; 32] }, |peer| peer.set)
+        let none = SetHead { count: 0, root: Root([0; 32]) };
+        self.peer.as_ref().map_or(none, |peer| peer.set)
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) fn begin(core: &mut Core, now: Duration) {
     core.fresh_flight();
     let identity = &core.config.identity;
     let cursor = core.config.cursor.map(|cursor| {
-        let [root, _] = crate::keys::halves(&cursor.root);
+        let [root, _] = crate::keys::halves(cursor.root.as_bytes());
         Cursor { epoch: cursor.epoch, size: cursor.size, root }
     });
     // What holds nothing reads the log, or goes down the tree: to compare it has nothing.

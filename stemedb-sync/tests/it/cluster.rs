@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use stemedb_merkle::Root;
 use stemedb_sync::{
     Cluster, Keys,
     cluster::{Config, Head, NodeKey, Note, Outcome, Output, Policy, Standing},
@@ -65,7 +66,7 @@ fn head(set: &Set) -> Head {
     for id in set {
         hasher.update(&id.to_le_bytes());
     }
-    let set = SetHead { count: set.len() as u64, root: hasher.finalize().into() };
+    let set = SetHead { count: set.len() as u64, root: Root(hasher.finalize().into()) };
     let version = "test".to_owned();
     Head { set, log_size: set.count, last_time: 0, epoch: 1, store: [0; 16], version }
 }

@@ -5,7 +5,10 @@
 use std::time::Duration;
 
 use crate::model::{Peer, Random, Store, config, run};
-use stemedb_merkle::history::{LogSize, TreeHead};
+use stemedb_merkle::{
+    Root,
+    history::{LogSize, TreeHead},
+};
 use stemedb_sync::{
     Direction, Ending, Limits, Output, ProtocolViolation, Report, Session, Source,
     codec::{
@@ -376,7 +379,7 @@ fn bodies_that_are_acknowledged_and_dropped() {
     assert!(honest.equal && honest.confirmed && honest.pushed > 0, "{honest:?}");
     for dropped in [
         finish(|finished| finished.set.count -= 1),
-        finish(|finished| finished.set.root[0] ^= 1),
+        finish(|finished| finished.set.root.0[0] ^= 1),
         finish(|finished| finished.set.count = 0),
         finish(|finished| finished.log.size.0 = 0),
     ] {
@@ -386,7 +389,7 @@ fn bodies_that_are_acknowledged_and_dropped() {
     // It may hold more by now; but that it has all of this, nobody says then.
     let unchecked = finish(|finished| {
         finished.set.count += 1;
-        finished.set.root[0] ^= 1;
+        finished.set.root.0[0] ^= 1;
         finished.checked = false;
     });
     assert_eq!((unchecked.ending, unchecked.equal), (Ending::Complete, false));
@@ -518,8 +521,8 @@ fn reordered_replies() {
         if matches!(request.ask, Ask::Hello(_)) {
             return vec![response];
         }
-        let set = SetHead { count: 0, root: [0; 32] };
-        let log = TreeHead { size: LogSize(0), root: [0; 32] };
+        let set = SetHead { count: 0, root: Root::default() };
+        let log = TreeHead { size: LogSize(0), root: Root::default() };
         let finished = Finished { checked: true, set, log };
         vec![Response { echo: response.echo, answer: Answer::Finished(finished) }]
     });

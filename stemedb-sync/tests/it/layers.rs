@@ -131,7 +131,7 @@ fn a_rewritten_log_is_noticed() {
     let report = run(&mut one, base.clone(), |request| peer.answer(request));
     let mut cursor = report.cursor.unwrap();
     peer.store.append((500..510).map(body).collect());
-    cursor.root[0] ^= 1;
+    cursor.root.0[0] ^= 1;
     let config = base.cursor(Some(cursor)).seed([8; 32]);
     let report = run(&mut one, config, |request| peer.answer(request));
     assert_eq!(layers(&report), [Layer::Root, Layer::Symbols]);

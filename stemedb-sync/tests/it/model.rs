@@ -10,7 +10,7 @@ use std::{
 };
 
 use stemedb_merkle::{
-    Hash, MerkleTree, Timestamp,
+    Hash, MerkleTree, Root, Timestamp,
     history::{LogSize, MemoryHistory, leaf_hash},
     set::Entry,
 };
@@ -127,7 +127,7 @@ impl Source for Store {
         Ok(self.now())
     }
 
-    fn log_root_at(&self, size: u64) -> Result<Option<Hash>, Unreadable> {
+    fn log_root_at(&self, size: u64) -> Result<Option<Root>, Unreadable> {
         if self.forgetful {
             return Err(Unreadable);
         }

@@ -58,15 +58,14 @@ impl Entries {
         let reader = self.reader.clone();
         let shared = reader.shared();
         let segments = shared.segments();
-        let not_found = ReadError::NotFound { at: indexes.start };
-        let Some(segment) = segment_of(&segments, indexes.start) else { return Err(not_found) };
+        let segment = segment_of(&segments, indexes.start)?;
         let count = (indexes.end - indexes.start).min(self.ahead);
         let mut offsets = vec![0_u32; in_memory(count)];
         let from = indexes.start - segment.header.first_index;
         let found = segment.offsets_into(&*shared.disk, from, &mut offsets)?;
         offsets.truncate(found);
         if offsets.is_empty() {
-            return Err(not_found);
+            return Err(ReadError::NotFound { at: indexes.start });
         }
 
         let mut entries = VecDeque::with_capacity(offsets.len());

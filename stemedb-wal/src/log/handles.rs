@@ -248,6 +248,14 @@ impl SegmentBytes {
         }
     }
 
+    /// Lets others lock the file of the open segment.
+    pub(crate) fn unlock(&self) {
+        if let Self::Open(Opened::Local(file)) = self {
+            // If it stays locked, that ends when nobody reads it any more.
+            let _ = file.unlock();
+        }
+    }
+
     /// Closes the file of a sealed segment: another one may be in its place.
     pub(crate) fn release(&self) {
         if let Self::Sealed(file) = self {

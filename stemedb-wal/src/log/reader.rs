@@ -295,7 +295,7 @@ impl LogReader {
         let candidates =
             segments.partition_point(|segment| segment.header.time_before < time.as_ntp64());
         let Some(segment) = candidates.checked_sub(1).and_then(|last| segments.get(last)) else {
-            return Ok(LogIndex(0));
+            return if segments.is_empty() { Err(ReadError::Closed) } else { Ok(LogIndex(0)) };
         };
         let end = segments.get(candidates).map_or(next_index, |next| next.header.first_index);
         let (mut low, mut high) = (segment.header.first_index, end.min(next_index));
@@ -308,6 +308,13 @@ impl LogReader {
             }
         }
         Ok(LogIndex(low))
+    }
+
+    /// Lets go of all files and of the lock of the directory, so that the log can be opened again
+    /// while readers of this one are left: with [`ReadError::Closed`] they read no more. What was
+    /// being read is read to its end. The writing half is closed before.
+    pub fn close(&self) {
+        self.shared.close();
     }
 
     pub(crate) fn shared(&self) -> &Shared {
@@ -324,7 +331,7 @@ impl LogReader {
         if index >= self.shared.next_index() {
             return Err(ReadError::NotFound { at: index });
         }
-        let segment = segment_of(segments, index).ok_or(ReadError::NotFound { at: index })?;
+        let segment = segment_of(segments, index)?;
         let mut offset = [0];
         let from = index - segment.header.first_index;
         let found = segment.offsets_into(&*self.shared.disk, from, &mut offset)?;
@@ -344,7 +351,7 @@ impl LogReader {
         index: LogIndex,
     ) -> Option<(&'a Segment, u64)> {
         let index = Some(index.get()).filter(|index| *index < self.shared.next_index())?;
-        let segment = segment_of(segments, index)?;
+        let segment = segment_of(segments, index).ok()?;
         let offset = segment.mapped_offset(index - segment.header.first_index)?;
         Some((segment, segment.header.first_position + u64::from(offset)))
     }
@@ -567,12 +574,21 @@ fn read_from_map(
 fn segment_at(segments: &[Arc<Segment>], position: u64) -> Result<&Segment, ReadError> {
     let after = segments.partition_point(|segment| segment.header.first_position <= position);
     let segment = after.checked_sub(1).and_then(|last| segments.get(last));
-    segment.map(|segment| &**segment).ok_or(ReadError::NotFound { at: position })
+    segment.map(|segment| &**segment).ok_or_else(|| nothing_at(segments, position))
+}
+
+/// Why no segment holds a position or an index.
+fn nothing_at(segments: &[Arc<Segment>], at: u64) -> ReadError {
+    if segments.is_empty() { ReadError::Closed } else { ReadError::NotFound { at } }
 }
 
 /// The segment that holds an index.
-pub(super) fn segment_of(segments: &[Arc<Segment>], index: u64) -> Option<&Arc<Segment>> {
+pub(super) fn segment_of(
+    segments: &[Arc<Segment>],
+    index: u64,
+) -> Result<&Arc<Segment>, ReadError> {
     let after = segments.partition_point(|segment| segment.header.first_index <= index);
     // Of several that begin with the same index, all but the last have no entries.
-    after.checked_sub(1).and_then(|last| segments.get(last))
+    let segment = after.checked_sub(1).and_then(|last| segments.get(last));
+    segment.ok_or_else(|| nothing_at(segments, index))
 }

@@ -98,7 +98,7 @@ impl Records {
         // In this order: all that is published lies in segments of the list.
         let end = shared.end();
         let segments = shared.segments();
-        let segment = segment_of(&segments, index).ok_or(ReadError::NotFound { at: index })?;
+        let segment = segment_of(&segments, index)?;
         // One more, to know where the last one ends.
         let wanted = (self.left.end - index).min(OFFSETS_AT_ONCE) + 1;
         let mut offsets = vec![0; in_memory(wanted)];

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use tracing::debug;
+
 use super::{
     Log, Recovered, Watermark,
     handles::{Handles, SealedFile},
@@ -61,6 +63,7 @@ impl Log {
         // A segment that follows says as much as a mark.
         self.marked = self.end().get();
         self.records_end = self.end().get();
+        debug!(segment = %self.open.name, first_index = self.next_index, "the log goes on");
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use std::{
 };
 
 use stemedb_merkle::LogIndex;
+use tracing::error;
 
 use super::{
     handles::{Handles, SegmentBytes},
@@ -19,7 +20,7 @@ use crate::{
     checksum::Salt,
     disk::{DirLock, Disk},
     error::{Action, Damage, DamageKind, DiskError, ReadError},
-    internal::{in_memory, internal_error},
+    internal::in_memory,
     position::Position,
     remote::{RemoteError, StubDamaged},
     scan::file::SegmentFile,
@@ -155,8 +156,8 @@ pub(crate) struct Shared {
     last_time: AtomicU64,
     /// Why nothing can be written any more.
     failure: OnceLock<DiskError>,
-    /// The lock of the directory.
-    lock: OnceLock<Arc<dyn DirLock>>,
+    /// The lock of the directory, until the log is closed.
+    lock: Mutex<Option<Arc<dyn DirLock>>>,
 }
 
 impl Shared {
@@ -170,11 +171,12 @@ impl Shared {
             next_index: AtomicU64::new(0),
             last_time: AtomicU64::new(0),
             failure: OnceLock::new(),
-            lock: OnceLock::new(),
+            lock: Mutex::default(),
         }
     }
 
-    /// All segments, in order. They are published before anything in them is.
+    /// All segments, in order; none once the log is closed. They are published before anything in
+    /// them is.
     pub(crate) fn segments(&self) -> Arc<Vec<Arc<Segment>>> {
         Arc::clone(&self.segments.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -223,7 +225,10 @@ impl Shared {
 
     /// Takes note that nothing can be written any more. Returns the first reason for that.
     pub(crate) fn note_failure(&self, failure: DiskError) -> &DiskError {
-        self.failure.get_or_init(|| failure)
+        self.failure.get_or_init(|| {
+            error!(%failure, "the log takes nothing more until it is opened again");
+            failure
+        })
     }
 
     pub(crate) fn failure(&self) -> Option<&DiskError> {
@@ -232,16 +237,15 @@ impl Shared {
 
     /// Has the place of the log checked by the lock of its directory from now on.
     pub(crate) fn hold_lock(&self, lock: Arc<dyn DirLock>) {
-        // A reader that has it already holds the same one.
-        let _ = self.lock.set(lock);
+        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
     }
 
     /// Checks that what was synced can be found again: that the directory is still at its path,
     /// locked by this process, and the open segment in it. Else nothing is written any more.
     pub(crate) fn check_place(&self) -> Result<(), DiskError> {
-        let Some(lock) = self.lock.get() else { return Ok(()) };
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         let segments = self.segments();
-        let open = segments.last().unwrap_or_else(|| internal_error("a log without a segment"));
+        let (Some(lock), Some(open)) = (&*lock, segments.last()) else { return Ok(()) };
         let checked = lock
             .check()
             .map_err(|source| (self.disk.path(""), source))
@@ -249,6 +253,21 @@ impl Shared {
         checked.map_err(|(path, source)| {
             self.note_failure(DiskError::new(Action::CheckPlace, path, source)).clone()
         })
+    }
+
+    /// Lets go of all files, and of the lock of the directory, so that it can be opened at once.
+    pub(crate) fn close(&self) {
+        let _no_one_rewrites = self.healing();
+        let segments =
+            std::mem::take(&mut *self.segments.write().unwrap_or_else(PoisonError::into_inner));
+        // Its file stays open for as long as somebody reads it.
+        if let Some(open) = segments.last() {
+            open.file.unlock();
+        }
+        drop(segments);
+        self.handles.close_all();
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(lock);
     }
 
     pub(crate) fn path(&self, segment: &Segment) -> PathBuf {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use stemedb::{AssertionId, Hash, sync::cluster::Standing};
+use stemedb::{AssertionId, Hash, Root, sync::cluster::Standing};
 
 use super::{
     network::{Network, SECOND},
@@ -73,7 +73,7 @@ impl Network {
         let nodes = self.nodes.iter().filter_map(|node| Some((node, node.process.as_ref()?)));
         let sets = nodes.map(|(node, process)| {
             let set = process.cluster.head().set;
-            format!("{} {} {:02x?}", node.address, set.count, &set.root[..3])
+            format!("{} {} {:02x?}", node.address, set.count, &set.root.0[..3])
         });
         sets.collect::<Vec<_>>().join(", ")
     }
@@ -81,7 +81,7 @@ impl Network {
     /// All nodes that run hold these ids at least, and have the root that their set has by
     /// definition.
     pub(crate) fn check_union(&self, at_least: &BTreeSet<Hash>) {
-        let mut union: Option<(BTreeSet<Hash>, Hash)> = None;
+        let mut union: Option<(BTreeSet<Hash>, Root)> = None;
         for place in self.running() {
             self.check_store(place);
             let store = &self.nodes[place].process.as_ref().unwrap().store;

@@ -3,7 +3,9 @@
 use std::{fs, path::PathBuf, sync::Arc};
 
 use prost::Message;
-use stemedb::{LogIndex, LogSize, Position, ProofFile, SetProof, Terminal, Timestamp, fuzzing};
+use stemedb::{
+    LogIndex, LogSize, Position, ProofFile, Root, SetProof, Terminal, Timestamp, fuzzing,
+};
 use stemedb_merkle::{
     MerkleTree,
     history::{History, leaf_hash},
@@ -279,7 +281,7 @@ fn write_trees() {
         );
     }
     let proof = SetProof { id: [1; 32], count: 0, siblings: Vec::new(), terminal: Terminal::Empty };
-    write("proof_file", "2", ProofFile { proof, root: [2; 32] }.write().as_bytes());
+    write("proof_file", "2", ProofFile { proof, root: Root([2; 32]) }.write().as_bytes());
 
     let fingerprint = Fingerprint { inode: 5, birth_nanos: 6 };
     let entropy = |bytes: &mut [u8]| {
@@ -432,9 +434,9 @@ fn write_messages() {
     let entry = v1::Entry::from((entry, Some(vec![1, 2, 3])));
     let head = Head {
         count: 1,
-        set_root: [1; 32],
+        set_root: Root([1; 32]),
         log_size: LogSize(2),
-        log_root: [3; 32],
+        log_root: Root([3; 32]),
         last_time: time,
     };
     let mut tree = MerkleTree::new();
@@ -445,7 +447,7 @@ fn write_messages() {
         count: proof.count,
         siblings: proof.siblings.concat(),
         terminal: Some(proof.id.to_vec()),
-        set_root: tree.root().to_vec(),
+        set_root: tree.root().0.to_vec(),
     };
     let get =
         |which: Which| v1::GetRequest { which: Some((&which).into()), offset: 4 }.encode_to_vec();

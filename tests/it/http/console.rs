@@ -89,8 +89,8 @@ fn the_page_shows_the_node_and_what_is_in_bodies_stays_text() {
     for body in [SCRIPT, IMAGE] {
         let id = id_of(body);
         let dom = browser.dom(&format!("http://{}/#id={id}", serving.address));
-        assert_eq!(text_of(&dom, "set-root"), AssertionId(head.set_root).to_string());
-        assert_eq!(text_of(&dom, "log-root"), AssertionId(head.log_root).to_string());
+        assert_eq!(text_of(&dom, "set-root"), head.set_root.to_string());
+        assert_eq!(text_of(&dom, "log-root"), head.log_root.to_string());
         assert_eq!(text_of(&dom, "count"), "4,002");
         assert_eq!(text_of(&dom, "ready"), "Ready");
         assert_eq!(text_of(&dom, "found-id"), id);

@@ -23,8 +23,8 @@ fn head_and_growth_are_those_of_the_store() {
     let shown = get(serving.address, "/api/head").json();
     assert_eq!(shown["count"], 30);
     assert_eq!(shown["log_size"], 30);
-    assert_eq!(shown["set_root"], AssertionId(head.set_root).to_string());
-    assert_eq!(shown["log_root"], AssertionId(head.log_root).to_string());
+    assert_eq!(shown["set_root"], head.set_root.to_string());
+    assert_eq!(shown["log_root"], head.log_root.to_string());
     let growth = get(serving.address, "/api/growth").json();
     assert!(growth["counts"].as_array().unwrap().len() <= 720);
     assert_eq!(growth["every_seconds"], 5);

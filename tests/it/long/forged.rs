@@ -3,7 +3,7 @@
 
 use std::{panic, path::Path, time::Instant};
 
-use stemedb::{AssertionId, Depth, Options, Presence, ProofFile, Store};
+use stemedb::{AssertionId, Depth, Options, Presence, ProofFile, Root, Store};
 
 use crate::reference::random::{Random, first_seed, number_from_env};
 use crate::targets::files::mend_checkpoint;
@@ -11,7 +11,7 @@ use crate::targets::files::mend_checkpoint;
 /// What a store says of itself and of some ids, or that it can't say.
 #[derive(Debug, PartialEq, Eq)]
 struct Answers {
-    root: ([u8; 32], u64),
+    root: (Root, u64),
     bodies: Vec<Option<Vec<u8>>>,
     proofs: Vec<bool>,
 }

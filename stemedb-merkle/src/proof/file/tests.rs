@@ -10,7 +10,7 @@ fn example() -> ProofFile {
             siblings: vec![[0; 32], [0x11; 32], [0xff; 32]],
             terminal: Terminal::Id([0xac; 32]),
         },
-        root: [0x5a; 32],
+        root: Root([0x5a; 32]),
     }
 }
 
@@ -141,7 +141,7 @@ fn any_file() -> impl Strategy<Value = ProofFile> {
     (any::<[u8; 32]>(), any::<u64>(), siblings, terminal, any::<[u8; 32]>()).prop_map(
         |(id, count, siblings, terminal, root)| ProofFile {
             proof: SetProof { id, count, siblings, terminal },
-            root,
+            root: Root(root),
         },
     )
 }

@@ -1,7 +1,7 @@
 //! Inclusion and consistency proofs.
 
 use stemedb_merkle::{
-    Hash, Timestamp,
+    Hash, Root, Timestamp,
     history::{
         ConsistencyProof, EMPTY_ROOT, InclusionProof, LogIndex, LogSize, MemoryHistory, TreeHead,
         leaf_hash, node_hash, root_at,
@@ -94,7 +94,7 @@ fn flawed_inclusion(
         hash = if sibling_left { node_hash(sibling, &hash) } else { node_hash(&hash, sibling) };
         (first, second) = (first >> 1, second >> 1);
     }
-    hash == head.root && (second == 0 || flaw == Flaw::AnyLength)
+    hash == head.root.0 && (second == 0 || flaw == Flaw::AnyLength)
 }
 
 /// RFC 9162, section 2.1.4.2, step by step, with a flaw.
@@ -114,7 +114,7 @@ fn flawed_consistency(flaw: Flaw, path: &[Hash], old: &TreeHead, new: &TreeHead)
     }
     let mut path = path.to_vec();
     if old.size.0.is_power_of_two() {
-        path.insert(0, old.root);
+        path.insert(0, old.root.0);
     }
     let (mut first, mut second) = (old.size.0 - 1, new.size.0 - 1);
     while first & 1 == 1 {
@@ -137,8 +137,8 @@ fn flawed_consistency(flaw: Flaw, path: &[Hash], old: &TreeHead, new: &TreeHead)
         (first, second) = (first >> 1, second >> 1);
     }
     second == 0
-        && (old_root == old.root || flaw == Flaw::OldRootUnchecked)
-        && (new_root == new.root || flaw == Flaw::NewRootUnchecked)
+        && (old_root == old.root.0 || flaw == Flaw::OldRootUnchecked)
+        && (new_root == new.root.0 || flaw == Flaw::NewRootUnchecked)
 }
 
 /// A log, and a fork of it: the same entries up to a point, and others after.
@@ -158,7 +158,7 @@ impl Logs {
         let mut fork = log[..shared].to_vec();
         fork.extend((shared as u64..size as u64).map(&mut leaf));
         let leaves = [log, fork];
-        let mut known = vec![EMPTY_ROOT];
+        let mut known = vec![EMPTY_ROOT.0];
         let heads = [0, 1].map(|log: usize| {
             let tree: MemoryHistory = leaves[log].iter().copied().collect();
             let head = |size| {
@@ -169,7 +169,7 @@ impl Logs {
         });
         for log in 0..2 {
             known.extend(&leaves[log]);
-            known.extend(heads[log].iter().map(|head| head.root));
+            known.extend(heads[log].iter().map(|head| head.root.0));
             known.extend(leaves[log].chunks_exact(2).map(|pair| node_hash(&pair[0], &pair[1])));
         }
         Self { leaves, heads, known }
@@ -326,7 +326,7 @@ impl Consistency {
         let root = if random.below(2) == 0 {
             random.pick(&logs.known)
         } else {
-            random.with_bit_flipped(&self.new.root)
+            random.with_bit_flipped(&self.new.root.0)
         };
         // The same size in the other log.
         let forked = |head: &TreeHead| {
@@ -339,8 +339,8 @@ impl Consistency {
             4 => self.new = other,
             5 => self.old = forked(&self.old),
             6 => self.new = forked(&self.new),
-            7 => self.old.root = root,
-            8 => self.new.root = root,
+            7 => self.old.root = Root(root),
+            8 => self.new.root = Root(root),
             _ => {
                 let leaves = &logs.leaves[log];
                 self.path = history_tree::consistency(random.below(leaves.len() + 1), leaves);

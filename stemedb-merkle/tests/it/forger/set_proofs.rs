@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use stemedb_merkle::{
-    Hash,
+    Hash, Root,
     proof::{Presence, SetProof, Terminal},
 };
 
@@ -14,14 +14,14 @@ const FORGERIES_PER_SEED: usize = 400;
 
 #[test]
 fn no_forged_set_proof_verifies() {
-    let verify = |proof: &SetProof, root: &Hash| proof.verify(root).ok();
+    let verify = |proof: &SetProof, root: &Root| proof.verify(root).ok();
     assert_sound(campaign(HASHES, &verify, &seeds()), 50_000);
 }
 
 /// The verifier that the flawed ones are made from agrees with ours on every forgery.
 #[test]
 fn the_verifier_without_flaws_is_ours() {
-    let verify = |proof: &SetProof, root: &Hash| {
+    let verify = |proof: &SetProof, root: &Root| {
         let verified = proof.verify(root).ok();
         assert_eq!(flawed(Flaw::None, HASHES, proof, root), verified);
         verified
@@ -40,7 +40,7 @@ fn the_forger_catches_flawed_verifiers() {
         Flaw::EmptyNotHashed,
     ] {
         let hashes = flaw.hashes();
-        let verify = |proof: &SetProof, root: &Hash| flawed(flaw, hashes, proof, root);
+        let verify = |proof: &SetProof, root: &Root| flawed(flaw, hashes, proof, root);
         assert_caught(flaw, campaign(hashes, &verify, &all_seeds()));
     }
 }
@@ -50,7 +50,7 @@ fn the_forger_catches_flawed_verifiers() {
 fn an_id_in_the_wrong_place_is_no_terminal() {
     let (low, high) = ([0x00; 32], [0xff; 32]);
     let (low_leaf, high_leaf) = ((HASHES.leaf)(&low), (HASHES.leaf)(&high));
-    let root = (HASHES.root)(2, &(HASHES.node)(&high_leaf, &low_leaf));
+    let root = Root((HASHES.root)(2, &(HASHES.node)(&high_leaf, &low_leaf)));
     let absent = Terminal::Id(high);
     let proof = SetProof { id: low, count: 2, siblings: vec![low_leaf], terminal: absent };
     assert!(proof.verify(&root).is_err());
@@ -89,7 +89,7 @@ impl Flaw {
 }
 
 /// The verifier of the specification, with a flaw.
-fn flawed(flaw: Flaw, hashes: Hashes, proof: &SetProof, root: &Hash) -> Option<Presence> {
+fn flawed(flaw: Flaw, hashes: Hashes, proof: &SetProof, root: &Root) -> Option<Presence> {
     let depth = proof.siblings.len();
     if depth > 256 {
         return None;
@@ -116,7 +116,7 @@ fn flawed(flaw: Flaw, hashes: Hashes, proof: &SetProof, root: &Hash) -> Option<P
             (hashes.node)(&hash, sibling)
         };
     }
-    if (hashes.root)(proof.count, &hash) != *root {
+    if (hashes.root)(proof.count, &hash) != root.0 {
         return None;
     }
     Some(match proof.terminal {
@@ -128,7 +128,7 @@ fn flawed(flaw: Flaw, hashes: Hashes, proof: &SetProof, root: &Hash) -> Option<P
 
 fn campaign(
     hashes: Hashes,
-    verify: &dyn Fn(&SetProof, &Hash) -> Option<Presence>,
+    verify: &dyn Fn(&SetProof, &Root) -> Option<Presence>,
     seeds: &[u64],
 ) -> Result<Tally, FalseStatement> {
     let mut tally = Tally::default();
@@ -184,7 +184,7 @@ impl Forger {
             })
             .collect();
         let tree = SetTree::new(ids, hashes);
-        let mut known = vec![tree.root(), (HASHES.root)(0, &[0; 32])];
+        let mut known = vec![tree.root().0, (HASHES.root)(0, &[0; 32])];
         collect(&tree, &tree.ids, 0, &mut known);
         known.extend(&tree.ids);
         known.extend(tree.ids.iter().map(hashes.leaf));

@@ -1,3 +1,4 @@
+use stemedb_merkle::Root;
 use stemedb_sync::message::{
     Answer, Ask, AskIds, AskSymbols, Bodies, BodiesEnd, CursorState, Descend, Fetch, Finish,
     Finished, Hello, Ids, Push, Pushed, Request, Response, Subtrees, Symbols, Tail, Wanted,
@@ -10,8 +11,8 @@ use prost::Message;
 
 const ENVELOPE: Envelope = Envelope { session: [1; 16], snapshot: 2, request: 3, mac: [4; 16] };
 const ECHO: Echo = Echo { session: [1; 16], snapshot: 2, request: 3, mac: [5; 16] };
-const SET: SetHead = SetHead { count: 5, root: [6; 32] };
-const LOG: TreeHead = TreeHead { size: LogSize(7), root: [8; 32] };
+const SET: SetHead = SetHead { count: 5, root: Root([6; 32]) };
+const LOG: TreeHead = TreeHead { size: LogSize(7), root: Root([8; 32]) };
 
 fn hello(cursor: Option<Cursor>) -> Hello {
     let (version, node, epoch, proof) = (1, [9; 16], 10, [11; 16]);
@@ -148,8 +149,8 @@ fn bodies_come_back_as_they_were() {
 #[test]
 fn equal_sets_cost_less_than_300_bytes() {
     let large = u64::from(u32::MAX);
-    let set = SetHead { count: large, root: [255; 32] };
-    let log = TreeHead { size: LogSize(large), root: [255; 32] };
+    let set = SetHead { count: large, root: Root([255; 32]) };
+    let log = TreeHead { size: LogSize(large), root: Root([255; 32]) };
     let cursor = Some(Cursor { epoch: 1, size: large, root: [255; 16] });
     let hello = Hello { set, cursor, time: u64::MAX, epoch: 1, ..hello(None) };
     let envelope = Envelope { snapshot: 0, request: 1, mac: [0; 16], ..ENVELOPE };

@@ -2,7 +2,7 @@
 
 use std::{io, path::Path, sync::Arc};
 
-use stemedb_merkle::{AssertionId, Hash};
+use stemedb_merkle::Root;
 use stemedb_wal::{
     disk::{Disk, FileDisk, LOCK_NAME, is_log_file, is_temporary},
     identity::{IDENTITY_NAME, Identity, IdentityError},
@@ -36,7 +36,7 @@ const STAGED_NAME: &str = "RESTORING";
 pub fn restore(
     from: impl AsRef<Path>,
     to: impl AsRef<Path>,
-    root: &Hash,
+    root: &Root,
     options: Options,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Head, RestoreError> {
@@ -51,7 +51,7 @@ pub fn restore(
 fn restore_on(
     (from, (source, names)): (&Path, (FileDisk, Vec<String>)),
     (to, target): (&Path, Arc<dyn Disk>),
-    root: &Hash,
+    root: &Root,
     options: Options,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Head, RestoreError> {
@@ -152,7 +152,7 @@ fn copy_all(
 fn check(
     from: &Path,
     target: &Staged,
-    root: &Hash,
+    root: &Root,
     options: Options,
 ) -> Result<Head, RestoreError> {
     let options = options.create(false).verify_on_open(true);
@@ -169,7 +169,7 @@ fn check(
     }
     let head = store.head()?;
     if head.set_root != *root {
-        let [found, expected] = [head.set_root, *root].map(AssertionId);
+        let [found, expected] = [head.set_root, *root];
         return Err(RestoreError::OtherRoot { from: from.into(), found, expected });
     }
     // What opening did not need: lists of offsets, say.

@@ -1,6 +1,6 @@
 //! Following the log of a store that is closed, and opened again.
 
-use std::{sync::mpsc, thread, time::Duration};
+use std::{fs, os::unix::fs::FileExt as _, sync::mpsc, thread, time::Duration};
 
 use stemedb_store::{LogIndex, Store, WatchError, backup_of, restore};
 
@@ -44,6 +44,46 @@ fn a_watch_ends_when_the_store_is_closed() {
     Store::open(dir.path(), options()).unwrap().close().unwrap();
 }
 
+/// Bodies come with their entries; one that can't be read ends the watch, and another one goes on
+/// with it.
+#[test]
+fn a_watch_gives_bodies() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    let long = vec![7; 5000];
+    store.append(&body(0)).unwrap();
+    let damaged = store.append(&body(1)).unwrap();
+    store.append(&long).unwrap();
+    let segment = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    let segment = segment.filter(|path| path.extension().is_some_and(|end| end == "log"));
+    let [segment] = &segment.collect::<Vec<_>>()[..] else { panic!("one segment") };
+    let mut bytes = fs::read(segment).unwrap();
+    let at = bytes.windows(body(1).len()).position(|window| window == body(1)).unwrap();
+    bytes[at] ^= 1;
+    let file = fs::OpenOptions::new().write(true).open(segment).unwrap();
+    file.write_all_at(&bytes[at..=at], at as u64).unwrap();
+
+    let mut watch = store.watch(LogIndex(0)).with_bodies(1000);
+    let (entry, first) = watch.next().unwrap().unwrap();
+    assert_eq!((entry.index, first.unwrap()), (LogIndex(0), body(0).into()));
+    assert!(watch.next().unwrap().unwrap_err().is_damage());
+    assert!(watch.next().is_none() && watch.next_within(Duration::ZERO).is_none());
+    assert_eq!(watch.resume_point().next, damaged.index, "it was not given out");
+
+    store.heal(&damaged.id, &body(1)).unwrap();
+    let mut watch = store.resume_watch(&watch.resume_point()).unwrap().with_bodies(1000);
+    let mut next = || watch.next_within(Duration::from_secs(20)).unwrap().unwrap();
+    assert_eq!(next().1.unwrap(), body(1));
+    let (entry, body_of_long) = next();
+    assert_eq!((entry.len, body_of_long), (5000, None), "longer than asked for");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    store.append(&body(2)).unwrap();
+    let (_, last) = runtime.block_on(watch.next_async()).unwrap().unwrap();
+    assert_eq!(last.unwrap(), body(2));
+    store.close().unwrap();
+    assert!(watch.next().is_none());
+}
+
 /// What a watch came to is of no use in another log: nothing is left out in silence.
 #[test]
 fn a_watch_goes_on_in_the_same_log_only() {
@@ -79,10 +119,10 @@ fn a_watch_goes_on_in_the_same_log_only() {
     // The files of an earlier time put back into the same directory: it keeps its name.
     for name in ["store", "restored"] {
         if name == "store" {
-            for entry in std::fs::read_dir(&at).unwrap() {
+            for entry in fs::read_dir(&at).unwrap() {
                 let path = entry.unwrap().path();
                 if path.file_name().unwrap() != "LOCK" {
-                    std::fs::remove_file(path).unwrap();
+                    fs::remove_file(path).unwrap();
                 }
             }
             copy(&earlier, &at);
@@ -96,11 +136,11 @@ fn a_watch_goes_on_in_the_same_log_only() {
 }
 
 fn copy(from: &std::path::Path, to: &std::path::Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
         let name = entry.unwrap().file_name();
         if name != "LOCK" || !to.join("LOCK").exists() {
-            std::fs::copy(from.join(&name), to.join(&name)).unwrap();
+            fs::copy(from.join(&name), to.join(&name)).unwrap();
         }
     }
 }

@@ -1,3 +1,5 @@
+use stemedb_merkle::Root;
+
 use super::*;
 use crate::message::SetHead;
 
@@ -18,7 +20,7 @@ fn node(number: u8, seed: u8, address: &str, run: u8, remembered: Vec<KnownMembe
 }
 
 fn head(log_size: u64) -> Head {
-    let set = SetHead { count: log_size, root: [1; 32] };
+    let set = SetHead { count: log_size, root: Root([1; 32]) };
     Head { set, log_size, last_time: 0, epoch: 1, store: [0; 16], version: String::new() }
 }
 
