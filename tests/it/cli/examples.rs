@@ -113,7 +113,7 @@ impl Fixture {
             ],
         );
         let set_root = text(&json(&["root"])["set_root"]);
-        Self { set_root, log_roots, served, secured, place }
+        Self { place, served, secured, set_root, log_roots }
     }
 
     /// The example with what stands for something in it replaced.
