@@ -158,6 +158,7 @@ enum Command {
     Resume(control::Resume),
     #[command(alias = "trigger")]
     SyncNow(control::SyncNow),
+    Forget(control::Forget),
     Reload(control::Reload),
     Checkpoint(checkpoint::Args),
     Check(check::Args),
@@ -301,6 +302,7 @@ fn dispatch(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Pause(args) => control::pause(args, globals),
         Command::Resume(args) => control::resume(args, globals),
         Command::SyncNow(args) => control::sync_now(args, globals),
+        Command::Forget(args) => control::forget(args, globals),
         Command::Reload(args) => control::reload(args, globals),
         Command::Checkpoint(args) => checkpoint::run(args, globals),
         Command::Check(args) => check::run(args, globals),

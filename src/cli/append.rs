@@ -58,7 +58,8 @@ Examples:
                                    To a served store; durable there when acknowledged
 
 JSON: {appended, duplicates, skipped, count, set_root, log_size, log_root, ids, interrupted}; \
-ids is null where they are more than 16; with --acks and --ids their lines come before it")]
+ids is null where they are more than 16, and count, set_root, log_size and log_root where the \
+server is gone; with --acks and --ids their lines come before it")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(super) struct Args {
     /// Files to append; - or none is standard input
@@ -135,7 +136,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let work = |store: &std::sync::Arc<Store>| {
         open::require_secret(store, globals)?;
         let (tally, outcome) = append(Sink::Here(store), Receipts::Here, inputs, args)?;
-        report(&store.head()?, &tally, &outcome, args, globals)?;
+        report(Some(&store.head()?), &tally, &outcome, args, globals)?;
         outcome
     };
     if args.no_create {
@@ -177,10 +178,13 @@ fn append_to(
     let sink = Sink::There { sender, runtime: handle.clone() };
     let (tally, outcome) = append(sink, Receipts::there(receipts, handle), inputs, args)?;
     match runtime.block_on(client.head()) {
-        Ok(head) => report(&head, &tally, &outcome, args, globals)?,
-        // Why appending failed is the better reason.
-        Err(error) if outcome.is_ok() => return Err(error.into()),
-        Err(_) => {}
+        Ok(head) => report(Some(&head), &tally, &outcome, args, globals)?,
+        Err(error) => {
+            // Why appending failed is the better reason.
+            let outcome = outcome.and(Err(error.into()));
+            report(None, &tally, &outcome, args, globals)?;
+            return outcome;
+        }
     }
     outcome
 }
@@ -270,13 +274,34 @@ struct Appended {
     duplicates: u64,
     skipped: u64,
     #[serde(flatten)]
-    head: HeadStatus,
+    head: AppendedHead,
     ids: Option<Vec<String>>,
     interrupted: bool,
 }
 
+/// The head after appending; nothing where it is not known, as the server is gone.
+#[derive(Default, Serialize)]
+struct AppendedHead {
+    count: Option<u64>,
+    set_root: Option<String>,
+    log_size: Option<u64>,
+    log_root: Option<String>,
+}
+
+impl From<&Head> for AppendedHead {
+    fn from(head: &Head) -> Self {
+        let HeadStatus { count, set_root, log_size, log_root } = head.into();
+        Self {
+            count: Some(count),
+            set_root: Some(set_root),
+            log_size: Some(log_size),
+            log_root: Some(log_root),
+        }
+    }
+}
+
 fn report(
-    head: &Head,
+    head: Option<&Head>,
     tally: &Tally,
     outcome: &Result<(), Failure>,
     args: &Args,
@@ -296,7 +321,7 @@ fn report(
             appended: tally.appended,
             duplicates: tally.duplicates,
             skipped: tally.skipped,
-            head: HeadStatus::from(head),
+            head: head.map(AppendedHead::from).unwrap_or_default(),
             ids: tally.few_ids().map(|ids| ids.iter().map(ToString::to_string).collect()),
             interrupted,
         });
@@ -306,7 +331,7 @@ fn report(
         ("duplicates", grouped(tally.duplicates)),
         ("skipped", grouped(tally.skipped)),
     ];
-    rows.extend(super::root::rows(head));
+    rows.extend(head.map(super::root::rows).into_iter().flatten());
     let shown = tally.few_ids().filter(|_| args.print() == Print::Nothing);
     let ids = shown.unwrap_or_default();
     rows.extend(ids.iter().map(|id| ("id", id.to_string())));

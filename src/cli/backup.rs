@@ -14,9 +14,9 @@ use super::{Globals, decimal, open, output, progress};
 ///
 /// Files that no longer change are linked where the file system can, so that a backup takes little
 /// time and room; to survive the disk, put it on another one, where they are copied. What it prints
-/// as set root is what `restore` wants to be told: keep it elsewhere. Of a store that another
-/// process has open, a node say, all is in the backup that was acknowledged a moment ago; to tell
-/// its root the whole backup is then read, and checked.
+/// as set root is what `restore` wants to be told: keep it elsewhere. All is in it that
+/// was acknowledged before the command began, also where another process, a node say, has the store
+/// open; to tell its root the whole backup is then read, and checked.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

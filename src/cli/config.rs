@@ -10,11 +10,10 @@ use stemedb::node::Options;
 use stemedb::node::config::{
     Config, ConfigError, Effective, FILE_LEN_MAX, FILE_NAME, Problem, SourceFile, Sources,
 };
-use stemedb::rpc::Server;
 
 use super::failure::Failure;
 use super::flags::Flags;
-use super::{Globals, output, peer, plain::plain, secret};
+use super::{Globals, output, plain::plain, secret};
 
 /// Show what a node would be told, and where each value comes from
 ///
@@ -143,8 +142,7 @@ struct Checked {
 fn check(loaded: &Loaded, as_json: bool) -> Result<(), Failure> {
     let options = loaded.options()?;
     loaded.config.secret_file().map(secret::read).transpose()?;
-    // Certificates are looked into when a server is made; on a port of its own nobody calls it.
-    peer::runtime()?.block_on(Server::bind(([127, 0, 0, 1], 0).into(), options.server))?;
+    options.check(loaded.config.secret_file().is_some())?;
     if as_json {
         return output::json(&Checked { file: file(loaded), valid: true });
     }

@@ -1,4 +1,4 @@
-//! `stemedb pause`, `resume`, `sync-now` and `reload`: what a running node is asked to do.
+//! `stemedb pause`, `resume`, `sync-now`, `forget` and `reload`: requests to a running node.
 
 use serde_json::json;
 use stemedb::node::Status;
@@ -121,6 +121,25 @@ pub(super) struct SyncNow {
     node: Node,
 }
 
+/// Let a node forget a member that is gone for good
+///
+/// It is neither shown nor looked for any more by this node; the others forget it by themselves an
+/// hour after it was last there, or when they are told to. A member that is there is stopped first,
+/// and is a member again when it comes back.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  stemedb forget 10.0.0.2:7845                 As `stemedb peers` names it
+
+JSON: {node, said}")]
+pub(super) struct Forget {
+    /// The member's address
+    #[arg(value_name = "PEER")]
+    peer: PeerAddress,
+    #[command(flatten)]
+    node: Node,
+}
+
 /// Let a node read its configuration again, as SIGHUP does
 ///
 /// Says what changed and what waits for a restart; if anything is wrong it says what, and the
@@ -147,6 +166,10 @@ pub(super) fn resume(args: &Resume, globals: &Globals) -> Result<(), Failure> {
 
 pub(super) fn sync_now(args: &SyncNow, globals: &Globals) -> Result<(), Failure> {
     ask(&args.node, Control::SyncNow(args.peer.as_ref().map(ToString::to_string)), globals)
+}
+
+pub(super) fn forget(args: &Forget, globals: &Globals) -> Result<(), Failure> {
+    ask(&args.node, Control::Forget(args.peer.to_string()), globals)
 }
 
 pub(super) fn reload(args: &Reload, globals: &Globals) -> Result<(), Failure> {

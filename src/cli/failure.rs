@@ -12,8 +12,8 @@ use stemedb::rpc::{
 use stemedb::sync::{Ending, message::Refusal};
 use stemedb::{
     AppendError, AssertionId, BackupError, CheckpointError, CloseError, HistoryProofError,
-    InternalError, LogIndex, LogSize, OpenError, ParseProofError, ProofError, ReadError,
-    RepairError, ResolveError, RestoreError, SecretTooShort, SyncError,
+    IdentityError, InternalError, LogIndex, LogSize, OpenError, ParseProofError, ProofError,
+    ReadError, RepairError, ResolveError, RestoreError, SecretTooShort, SyncError,
 };
 use tracing_subscriber::util::TryInitError;
 
@@ -332,8 +332,10 @@ impl Failure {
         match self {
             Self::Open(error)
             | Self::Backup(BackupError::Open(error))
+            | Self::Repair(RepairError::Open(error))
             | Self::Restore(RestoreError::Open(error)) => match error {
                 OpenError::Missing { .. } => Exit::NotFound,
+                OpenError::Identity(IdentityError::Secret { .. }) => Exit::Usage,
                 error if error.is_damage() => Exit::Damaged,
                 _ => Exit::Failed,
             },
@@ -349,15 +351,25 @@ impl Failure {
             | Self::NotHeld { .. }
             | Self::NotThere { .. }
             | Self::NoEntry { .. }
-            | Self::Repair(RepairError::Open(OpenError::Missing { .. }))
             | Self::Restore(RestoreError::NoBackup { .. }) => Exit::NotFound,
             Self::Resolve(_)
             | Self::Config(_)
-            | Self::Node(NodeError::OpenMembership { .. })
+            | Self::SecretMissing { .. }
+            | Self::SecretTooShort { .. }
+            | Self::Token { .. }
+            | Self::Call(
+                CallError::Tls(_)
+                | CallError::AuthorityMissing { .. }
+                | CallError::TlsUnwanted { .. }
+                | CallError::TokenInPlaintext { .. },
+            )
             | Self::NoProofFile { .. }
             | Self::OutWithoutFiles
             | Self::StdinTwice
             | Self::NeitherDirNorPeer { .. } => Exit::Usage,
+            Self::Serve(error) if is_lasting(error) => Exit::Usage,
+            Self::Node(error) if node_fails_again(error) => Exit::Usage,
+            Self::File { action, .. } if KEY_FILES.contains(action) => Exit::Usage,
             Self::Append(error) if error.is_damage() => Exit::Damaged,
             Self::Call(error) => of_reason(error.reason()),
             Self::Asked(failure) => of_reason(Some(failure.reason())),
@@ -404,5 +416,38 @@ impl Failure {
     pub(super) fn is_quiet(&self) -> bool {
         let Self::Output(OutputError(error)) = self else { return false };
         error.kind() == io::ErrorKind::BrokenPipe
+    }
+}
+
+/// What is done with files of keys, certificates, tokens and secrets that the command line names.
+const KEY_FILES: [&str; 4] =
+    ["read the certificate or key", "read the tokens", "read the token", "read the secret"];
+
+/// Whether serving fails again however often it is tried: somebody must change something.
+fn is_lasting(error: &ServeError) -> bool {
+    match error {
+        ServeError::Plaintext { .. } | ServeError::Tls(_) => true,
+        // An address that is in use may be free later.
+        ServeError::Listen { source, .. } => matches!(
+            source.kind(),
+            io::ErrorKind::AddrNotAvailable | io::ErrorKind::PermissionDenied
+        ),
+        _ => false,
+    }
+}
+
+/// The same of a node.
+fn node_fails_again(error: &NodeError) -> bool {
+    match error {
+        NodeError::Serve(error) => is_lasting(error),
+        NodeError::NodeKey { source, .. } => {
+            !matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::Interrupted)
+        }
+        NodeError::SecretMissing
+        | NodeError::ClientTls(_)
+        | NodeError::Advertise { .. }
+        | NodeError::OpenMembership { .. }
+        | NodeError::DuplicateNodeId { .. } => true,
+        _ => false,
     }
 }

@@ -60,6 +60,8 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let loaded = Loaded::load(&args.flags, globals)?;
     let options = loaded.options()?;
     let config = loaded.config;
+    // Before there is a store.
+    options.check(config.secret_file().is_some())?;
     let logging = Logging::start(config.log_format(), config.log_level())?;
     let runtime = peer::runtime()?;
     // Before the store is opened, which may take long: a SIGHUP then must not end the process.

@@ -18,16 +18,20 @@ use super::failure::Failure;
 /// How a served store is reached.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Options for the connection")]
+#[command(group = clap::ArgGroup::new("trust").args(["tls_ca", "tls_system_roots"]).multiple(true))]
 pub(super) struct Connection {
     /// The authority that the server's certificate comes from, as PEM: turns TLS on
     #[arg(long, alias = "ca", value_name = "FILE", value_hint = ValueHint::FilePath)]
     tls_ca: Option<PathBuf>,
+    /// Trust the authorities that the system trusts, beside --tls-ca: turns TLS on
+    #[arg(long)]
+    tls_system_roots: bool,
     /// This client's certificate as PEM, for a server that wants one
     #[arg(
         long,
         alias = "cert",
         value_name = "FILE",
-        requires_all = ["tls_ca", "tls_key"],
+        requires_all = ["trust", "tls_key"],
         value_hint = ValueHint::FilePath
     )]
     tls_cert: Option<PathBuf>,
@@ -41,7 +45,7 @@ pub(super) struct Connection {
     )]
     tls_key: Option<PathBuf>,
     /// The name that the server's certificate has, where that is not the host of its address
-    #[arg(long, alias = "server-name", value_name = "NAME", requires = "tls_ca")]
+    #[arg(long, alias = "server-name", value_name = "NAME", requires = "trust")]
     tls_server_name: Option<String>,
     /// The file whose first line is the token to show
     #[arg(
@@ -67,14 +71,17 @@ impl Connection {
     }
 
     fn tls(&self) -> Result<Option<ClientTls>, Failure> {
-        let Some(ca) = &self.tls_ca else { return Ok(None) };
+        if self.tls_ca.is_none() && !self.tls_system_roots {
+            return Ok(None);
+        }
+        let ca = self.tls_ca.as_deref().map(pem).transpose()?.unwrap_or_default();
         let identity = match (&self.tls_cert, &self.tls_key) {
             (Some(certificate), Some(key)) => {
                 Some(ClientIdentity { certificate: pem(certificate)?, key: pem(key)? })
             }
             _ => None,
         };
-        let tls = ClientTls::new(pem(ca)?).identity(identity);
+        let tls = ClientTls::new(ca).system_roots(self.tls_system_roots).identity(identity);
         Ok(Some(tls.server_name(self.tls_server_name.clone())))
     }
 

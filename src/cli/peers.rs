@@ -12,9 +12,11 @@ use super::{Globals, output, peer};
 
 /// Show the other members of a cluster as a node sees them: one line each
 ///
-/// In step: whether the root that the peer last told of is the node's own. Lag: since when it is
-/// not. Repaired: when a session last ended with both holding the same. Of the last session: how it
-/// ended, the layer that settled it, bodies got and given, bytes both ways, how long it took.
+/// In step: whether the root that the peer last told of is the node's own. Lag: how many entries of
+/// the node's log the peer may lack, and, after a plus, the other way round; then the age of the
+/// oldest of them. State unreached: an address to join by that never answered, and why. Repaired:
+/// when a session last ended with both holding the same. Of the last session: how it ended, the
+/// layer that settled it, bodies got and given, bytes both ways, how long it took.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -73,11 +75,7 @@ fn row(peer: &PeerStatus, now: f64) -> [String; 7] {
         Some(false) => "no",
         None => "?",
     };
-    let lag = match peer.lag_seconds {
-        Some(lag) if lag > 0.0 => span(lag),
-        Some(_) => "-".to_owned(),
-        None => "?".to_owned(),
-    };
+    let lag = lag(peer);
     let repaired = peer.last_repaired.map_or_else(|| "never".to_owned(), |time| ago(time, now));
     let last = peer.last_session.as_ref().map(|last| session(last, now));
     let mut last = vec![last.unwrap_or_else(|| "none".to_owned())];
@@ -91,6 +89,19 @@ fn row(peer: &PeerStatus, now: f64) -> [String; 7] {
     let count = peer.count.map_or_else(|| "?".to_owned(), grouped);
     let (address, state) = (plain(&peer.address).into_owned(), peer.state.to_string());
     [address, state, count, in_step.to_owned(), lag, repaired, last.concat()]
+}
+
+/// How far a peer is behind, and ahead, and since when.
+fn lag(peer: &PeerStatus) -> String {
+    if peer.in_step == Some(true) {
+        return "-".to_owned();
+    }
+    let entries = peer.lag_entries.map(grouped);
+    let ahead =
+        peer.ahead_entries.filter(|ahead| *ahead > 0).map(|ahead| format!("+{}", grouped(ahead)));
+    let parts = [entries, ahead, peer.lag_seconds.map(span)];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { "?".to_owned() } else { parts.join(" ") }
 }
 
 /// A session in a few words.

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use stemedb::Replicate as _;
 
 use serde::Serialize;
 use stemedb::Store;
@@ -96,7 +95,7 @@ async fn serve(
         signals.stop().await;
         output::note("stopping; what runs is finished first, and Ctrl-C again ends it at once");
     };
-    let stopped = store.serve(server, Limits::default(), asked).await?;
+    let stopped = stemedb::node::serve(store, server, Limits::default(), asked).await?;
     if stopped.cut > 0 {
         output::note(format_args!(
             "{} did not end in time and were cut; nothing durable is lost",

@@ -2,7 +2,7 @@
 
 use stemedb::node::Status;
 use stemedb::node::status::{
-    ArchiveStatus, DiskStatus, PauseReason, ScrubStatus, SliceStatus, SyncStatus,
+    ArchiveStatus, DiskStatus, PauseReason, PeerState, ScrubStatus, SliceStatus, SyncStatus,
 };
 use stemedb::rpc::PeerAddress;
 
@@ -69,6 +69,10 @@ fn render(status: &Status) -> String {
         rows.push(("holds", "unknown: the trees cannot be read".to_owned()));
     }
     rows.push(("sync", sync(&status.sync)));
+    if status.joined == Some(false) {
+        let unreached = status.peers.iter().filter(|peer| peer.state == PeerState::Unreached);
+        rows.push(("JOINED", format!("no: {} address(es) not reached", unreached.count())));
+    }
     rows.push(("peers", peers::summary(&status.peers)));
     rows.extend(slices(status).map(|slices| ("slices", slices)));
     rows.push(("disk", disk(&status.disk)));

@@ -186,7 +186,12 @@ impl Config {
             ("tls.cert", tls.cert.is_some(), "tls.key", tls.key.is_some()),
             ("tls.key", tls.key.is_some(), "tls.cert", tls.cert.is_some()),
             ("tls.client_ca", tls.client_ca.is_some(), "tls.cert", tls.cert.is_some()),
-            ("tls.server_name", tls.server_name.is_some(), "tls.ca", tls.ca.is_some()),
+            (
+                "tls.server_name",
+                tls.server_name.is_some(),
+                "tls.ca",
+                tls.ca.is_some() || tls.system_roots,
+            ),
         ] {
             if is_set
                 && !is_there

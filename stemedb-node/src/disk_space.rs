@@ -45,6 +45,15 @@ impl DiskSpace {
         self.free.load(Ordering::Relaxed) < self.reserve.load(Ordering::Relaxed)
     }
 
+    /// Whether the reserve is left free behind so many bytes more. Looks.
+    pub(super) fn has_room(&self, bytes: u64) -> bool {
+        if let Ok(free) = fs2::available_space(&self.dir) {
+            self.free.store(free, Ordering::Relaxed);
+        }
+        let left = self.free.load(Ordering::Relaxed).saturating_sub(bytes);
+        left >= self.reserve.load(Ordering::Relaxed)
+    }
+
     pub(super) fn status(&self) -> DiskStatus {
         DiskStatus {
             free: self.free.load(Ordering::Relaxed),

@@ -13,7 +13,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::{NodeError, Shared, session::DuplicateNodeId};
+use super::{NodeError, Shared, session::DuplicateNodeId, status::unix_seconds};
 use stemedb_store::store::lock;
 
 /// How often it looks at what nobody tells it: the disk, the writer, the clock.
@@ -88,8 +88,6 @@ pub(super) async fn drive(shared: &Arc<Shared>) -> NodeError {
 fn look(shared: &Arc<Shared>) {
     let options = shared.options();
     shared.disk_space.look(options.disk_reserve);
-    // At once: what comes below may wait for the disk.
-    shared.limiter.decline_bodies(shared.disk_space.is_low());
     if let Some(failure) = shared.store.failure()
         && !shared.writer_failed.swap(true, Ordering::Relaxed)
     {
@@ -105,6 +103,7 @@ fn look(shared: &Arc<Shared>) {
         }
     }
     let seconds = u64::from(shared.store.clock_time().unix().0);
+    lock(&shared.certificates).warn(unix_seconds(shared.store.clock_time()), uptime());
     remember_members(shared);
     let mut pauses = lock(&shared.pauses);
     let before = pauses.reason();

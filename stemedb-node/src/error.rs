@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
-use stemedb_rpc::{client::ParseAddressError, server::ServeError};
+use stemedb_rpc::{TlsError, client::ParseAddressError, server::ServeError};
 
 use super::http::HttpError;
 use stemedb_rpc::SyncError;
@@ -17,6 +17,9 @@ pub enum NodeError {
     /// The system has no random numbers to give, or the store can't be read.
     #[error("the node could not begin: {0}")]
     Begin(#[source] SyncError),
+    /// The certificates by which it calls others can't be used.
+    #[error("the certificates for calls to other nodes cannot be used: {0}")]
+    ClientTls(#[source] TlsError),
     /// It can't serve.
     #[error(transparent)]
     Serve(#[from] ServeError),

@@ -11,6 +11,7 @@
 //! disk and chance for it.
 
 pub mod archiver;
+mod certificates;
 pub mod config;
 mod disk_space;
 mod donor;
@@ -28,6 +29,7 @@ pub mod options;
 mod pauses;
 
 pub mod scrub;
+mod served;
 mod session;
 mod slices;
 pub mod status;
@@ -42,7 +44,7 @@ use std::{
     panic::resume_unwind,
     sync::{
         Arc, Mutex, RwLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -50,13 +52,15 @@ use std::{
 use stemedb_merkle::id::to_hex;
 use stemedb_rpc::store::{fitting, peer_identity};
 use stemedb_rpc::{
-    Limiter, PeerAddress, PeerStore, Reloaded, ResponderService, Server, node::FRAMES_PER_CALL_MAX,
+    CallError, Limiter, PeerAddress, PeerStore, Reloaded, ResponderService, Server, WarningRate,
+    node::{FRAMES_PER_CALL_MAX, Gossiped},
     serve_control,
+    server::{Credentials, Rejections},
 };
-use stemedb_store::store::uptime;
+use stemedb_store::{error::with_causes, store::uptime};
 use stemedb_sync::{
     Cluster, Limits, Responder,
-    cluster::{FrameError, Note, Output, Way},
+    cluster::{Note, Output, Way},
     responder::Outgoing,
 };
 use tokio::{
@@ -68,6 +72,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
 use self::{
+    certificates::Certificates,
     disk_space::DiskSpace,
     drive::drive,
     http::{Http, HttpOptions},
@@ -80,7 +85,9 @@ use self::{
     slices::Slices,
     status::ArchiveStatus,
 };
-pub use self::{error::NodeError, metrics::Metrics, options::Options, status::Status};
+pub use self::{
+    error::NodeError, metrics::Metrics, options::Options, served::serve, status::Status,
+};
 #[doc(hidden)]
 pub use self::{members::rewrite as rewrite_members, nodekey::rewrite as rewrite_node_key};
 use stemedb_store::{Store, store::lock};
@@ -128,7 +135,7 @@ struct Shared {
     outgoing: Outgoing,
     slices: Mutex<Slices>,
     sessions: Mutex<session::Sessions>,
-    disk_space: DiskSpace,
+    disk_space: Arc<DiskSpace>,
     scrub_policy: watch::Sender<Option<ScrubPolicy>>,
     scrub: scrub::View,
     archive: Mutex<Option<ArchiveStatus>>,
@@ -136,8 +143,14 @@ struct Shared {
     /// Whether the last reading of the clock was one that the log does not take.
     clock_wrong: AtomicBool,
     stopping: AtomicBool,
-    /// Frames that were refused.
-    strangers: AtomicU64,
+    /// Certificates and tokens of the server.
+    credentials: Credentials,
+    /// Callers that the server did not let in.
+    rejections: Rejections,
+    /// Until when its certificates are valid.
+    certificates: Mutex<Certificates>,
+    /// Warnings of addresses that it calls.
+    warnings: Mutex<WarningRate>,
     began: Duration,
     stop: CancellationToken,
     /// Sessions and links.
@@ -169,12 +182,8 @@ impl Node {
         if store.lacks_secret() {
             return Err(NodeError::SecretMissing);
         }
-        let asks_certificates =
-            options.server.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-        if !options.listen.ip().is_loopback() && !store.has_secret() && !asks_certificates {
-            if !options.open_membership {
-                return Err(NodeError::OpenMembership { address: options.listen });
-            }
+        options.check(store.has_secret())?;
+        if options.is_open_to_others(store.has_secret()) {
             warn!(
                 "open membership: the store has no secret and no client certificates are asked \
                  for, so that anybody who reaches this node can become a member of its cluster"
@@ -184,6 +193,7 @@ impl Node {
         // The console and the farewell come after it, within the same bound.
         serving.limits.stop_time_max = options.stop_time_max.saturating_sub(STOP_REST);
         let server = Server::bind(options.listen, serving).await?;
+        let (credentials, rejections) = (server.credentials(), server.rejections());
         let listens = server.address();
         let address = match &options.advertise {
             Some(address) => address.to_string(),
@@ -214,9 +224,13 @@ impl Node {
         let metrics = Metrics::new();
         let shared = Shared {
             links: Links::new(&options),
+            credentials,
+            rejections,
+            certificates: Certificates::of(&options).into(),
+            warnings: Mutex::default(),
             limiter: Arc::new(Limiter::default()),
             outgoing: Outgoing::default(),
-            disk_space,
+            disk_space: Arc::new(disk_space),
             pauses: Pauses::default().into(),
             scrub_policy: watch::Sender::new(options.scrub),
             scrub: scrub::View::default(),
@@ -238,7 +252,6 @@ impl Node {
             writer_failed: false.into(),
             clock_wrong: false.into(),
             stopping: false.into(),
-            strangers: 0.into(),
             began: now,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -246,6 +259,8 @@ impl Node {
             cut: CancellationToken::new(),
             store,
         };
+        let space = Arc::clone(&shared.disk_space);
+        shared.limiter.ask_for_room(move |bytes| space.has_room(bytes));
         shared.limit_sessions();
         Ok(Self { shared: Arc::new(shared), parts: Arc::new(Mutex::new(Some((server, http)))) })
     }
@@ -276,17 +291,26 @@ impl Node {
     }
 
     /// Changes what can be changed while it runs: [`Options::sync`], [`Options::scrub`],
-    /// [`Options::peers`], [`Options::client`] for new connections, and [`Options::disk_reserve`].
+    /// [`Options::peers`], [`Options::disk_reserve`], [`Options::client`] for new connections, and
+    /// certificates and tokens of [`Options::server`]: certificates for new connections, tokens for
+    /// all calls from now on. [`Options::check`] says whether they are good.
     pub fn reload(&self, options: Options) {
         let shared = &self.shared;
         let now = uptime();
         let peers: Vec<_> = options.peers.iter().map(ToString::to_string).collect();
+        let certificates = Certificates::of(&options);
         lock(&shared.cluster).reload(policy(&options), &peers, now);
         let mut kept = shared.options.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         shared.scrub_policy.send_replace(options.scrub);
         kept.scrub = options.scrub;
         kept.sync = options.sync;
         kept.peers = options.peers;
+        if let Err(error) = shared.credentials.replace(&options.server) {
+            error!(%error, "the previous certificates and tokens stay in force");
+        } else {
+            *lock(&shared.certificates) = certificates;
+            kept.server = options.server;
+        }
         kept.client = options.client;
         kept.disk_reserve = options.disk_reserve;
         shared.links.set_options(&kept);
@@ -415,7 +439,6 @@ impl Shared {
     fn limit_sessions(&self) {
         let sync = self.options().sync;
         self.limiter.set(sync.bytes_per_second, sync.cpu_share);
-        self.limiter.decline_bodies(self.disk_space.is_low());
     }
 
     fn options(&self) -> Options {
@@ -424,15 +447,17 @@ impl Shared {
 
     /// Takes in frames, and gives those that answer their senders. Each has signatures to verify,
     /// for which no worker of the runtime has the time.
-    fn take_frames(self: &Arc<Self>, frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-        let (mut senders, mut answers) = (Vec::new(), Vec::new());
+    fn take_frames(self: &Arc<Self>, frames: Vec<Vec<u8>>) -> Gossiped {
+        let (mut senders, mut answers, mut refused) = (Vec::new(), Vec::new(), None);
         for frame in frames {
             self.metrics.gossip_received(frame.len() as u64);
             // Workers wait for the lock: it is held for one frame at a time.
             let mut cluster = lock(&self.cluster);
             match cluster.receive(&frame, uptime()) {
                 Ok(from) => senders.extend(from),
-                Err(error) => self.refuse(error),
+                Err(error) => {
+                    refused.get_or_insert(error);
+                }
             }
             let outputs: Vec<_> = std::iter::from_fn(|| cluster.output()).collect();
             drop(cluster);
@@ -448,13 +473,39 @@ impl Shared {
             }
         }
         self.wake.notify_one();
-        answers
+        Gossiped { frames: answers, refused }
     }
 
-    fn refuse(&self, error: FrameError) {
-        // Once is enough: strangers may come often.
-        if self.strangers.fetch_add(1, Ordering::Relaxed) == 0 {
-            warn!(%error, "gossip was refused; more of it is only counted");
+    /// Notes that a call to another node failed. That is told at once, and now and then while it
+    /// lasts: of an address to join by that never was a member, and of others where something is
+    /// set wrongly. That a member is down is told by gossip.
+    fn note_failure(&self, address: &str, error: &CallError) {
+        let is_joined_by = self.options().join.iter().any(|join| join.to_string() == address);
+        let is_member = lock(&self.cluster).peer(address).is_some_and(|peer| peer.node.is_some());
+        let fails_to_join = is_joined_by && !is_member;
+        if fails_to_join {
+            self.metrics.join_failed(error.word());
+        }
+        if fails_to_join || error.is_misconfigured() {
+            let error_text = with_causes(error);
+            self.warn_of(address, error.word(), &error_text, fails_to_join);
+        }
+    }
+
+    fn warn_of(&self, address: &str, cause: &'static str, error: &str, fails_to_join: bool) {
+        let Some(left_out) = lock(&self.warnings).note(address, cause, uptime()) else { return };
+        let left_out = (left_out > 0).then_some(left_out);
+        if fails_to_join {
+            warn!(peer = address, error, left_out, "cannot join the cluster at this address");
+        } else {
+            warn!(peer = address, error, left_out, "another node cannot be called");
+        }
+    }
+
+    /// Notes that another node answers as it should.
+    fn note_well(&self, address: &str) {
+        if lock(&self.warnings).forget(address) {
+            info!(peer = address, "this node answers again");
         }
     }
 
@@ -472,17 +523,20 @@ impl Shared {
             Output::Note(Note::Up(member)) => {
                 info!(peer = member.address, node = to_hex(&member.node), "a member is there");
             }
+            Output::Note(Note::Left(member)) => {
+                info!(peer = member.address, node = to_hex(&member.node), "a member has left");
+            }
             Output::Note(Note::Down(member)) => {
                 warn!(peer = member.address, node = to_hex(&member.node), "a member is gone");
             }
-            Output::Note(Note::NoAnswer { address }) => {
-                let error = self.links.failure(&address).unwrap_or_else(|| {
-                    "it answers calls, but not as a member of this cluster: its cluster secret is \
-                     another one, or its program is of another version"
-                        .to_owned()
-                });
-                warn!(peer = address, error, "cannot join the cluster at this address; trying on");
+            // Where calls fail, that was told.
+            Output::Note(Note::NoAnswer { address }) if self.links.failure(&address).is_none() => {
+                self.metrics.join_failed("other");
+                let error = "it answers calls, but not as a member of this cluster: its cluster \
+                             secret is another one, or its program is of another version";
+                self.warn_of(&address, "other", error, true);
             }
+            Output::Note(Note::NoAnswer { .. }) => {}
             Output::Note(Note::DuplicateKey { node, address }) => {
                 let own = node == peer_identity(&self.store).node;
                 error!(

@@ -218,10 +218,15 @@ async fn carry(shared: Arc<Shared>, address: String, mut frames: mpsc::Receiver<
             Ok(answers) => {
                 lock(&links.failures).reasons.remove(&address);
                 if !answers.is_empty() {
+                    shared.note_well(&address);
                     let taking = Arc::clone(&shared);
                     // A panic has told of itself.
                     let taken = spawn_blocking(move || taking.take_frames(answers)).await;
-                    for frame in taken.into_iter().flatten() {
+                    let taken = taken.unwrap_or_default();
+                    if let Some(error) = taken.refused {
+                        shared.warn_of(&address, "secret", &error.to_string(), false);
+                    }
+                    for frame in taken.frames {
                         // What answers the answer goes the same way.
                         links.send(&shared, address.clone(), frame);
                     }
@@ -230,6 +235,7 @@ async fn carry(shared: Arc<Shared>, address: String, mut frames: mpsc::Receiver<
             Err(error) => {
                 tracing::debug!(peer = address, %error, "gossip did not get through");
                 links.note_failure(&address, &error);
+                shared.note_failure(&address, &error);
                 links.forget(&address);
                 sleep(PAUSE).await;
                 if frames.is_empty() {

@@ -20,6 +20,7 @@ use prometheus_client::{
     },
     registry::{Registry, Unit},
 };
+use stemedb_rpc::{CallError, ConnectFailure};
 use stemedb_sync::{
     message::{Kind, Refusal},
     report::{Ending, Layer, Limited, Report},
@@ -29,9 +30,9 @@ use strum::VariantArray as _;
 use self::{
     gauges::GaugeCollector,
     labels::{
-        AppendLabels, BodyLabels, DirectionLabels, KindLabel, LayerLabel, OriginLabels,
-        OutcomeLabels, PeerSessionLabels, PeerTrafficLabels, ReasonLabel, RefusalLabels,
-        RequestLabels, SessionLabels, SessionOutcome, TrafficLabels,
+        AppendLabels, BodyLabels, CauseLabels, DirectionLabels, KindLabel, LayerLabel,
+        OriginLabels, OutcomeLabels, PeerSessionLabels, PeerTrafficLabels, ReasonLabel,
+        RefusalLabels, RequestLabels, SessionLabels, SessionOutcome, TrafficLabels,
     },
     process::ProcessCollector,
 };
@@ -43,7 +44,10 @@ mod labels;
 mod process;
 mod writer;
 
-pub use self::labels::{Direction, Origin, Outcome};
+pub use self::{
+    gauges::AccessGauges,
+    labels::{Direction, Origin, Outcome},
+};
 
 /// The content type of what [`Metrics::text`] gives.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -133,6 +137,8 @@ metrics! {
         "gossip_messages", "Gossip messages, by direction";
     gossip_bytes: Family<DirectionLabels, Counter> = <_>::default(),
         "gossip" in Bytes, "Bytes of gossip messages, by direction";
+    join_failures: Family<CauseLabels, Counter> = <_>::default(),
+        "join_failures", "Failed calls to addresses to join by, by reason";
     requests: Family<RequestLabels, Counter> = <_>::default(),
         "http_requests", "HTTP requests answered, by status code";
 }
@@ -256,6 +262,11 @@ impl Metrics {
         self.0.gossip_bytes.get_or_create(&labels).inc_by(bytes);
     }
 
+    /// An address to join by can't be joined by, and why, in one of a few words.
+    pub(super) fn join_failed(&self, reason: &'static str) {
+        self.0.join_failures.get_or_create(&CauseLabels { reason }).inc();
+    }
+
     /// An HTTP request was answered with a status code.
     pub(super) fn answered(&self, code: u16) {
         self.0.requests.get_or_create(&RequestLabels { code: u32::from(code) }).inc();
@@ -264,7 +275,13 @@ impl Metrics {
     /// All metrics, together with what node and store are at this moment.
     ///
     /// O(peers), and reads a few files of the system's about this process.
-    pub fn text(&self, status: &Status, store: &Store, memory_bytes: Option<u64>) -> String {
+    pub fn text(
+        &self,
+        status: &Status,
+        store: &Store,
+        memory_bytes: Option<u64>,
+        access: AccessGauges,
+    ) -> String {
         let gauges = store.gauges();
         let mut known = self.0.checkpoint.lock().unwrap_or_else(PoisonError::into_inner);
         *known = gauges.checkpoint.unwrap_or(*known);
@@ -276,6 +293,7 @@ impl Metrics {
             gauges,
             checkpoint,
             memory_bytes,
+            access,
             disk_read_bytes: process::disk_read_bytes(),
         }));
         let mut process = Registry::default();
@@ -342,6 +360,9 @@ impl Inner {
             }
             drop(self.gossip_messages.get_or_create(&DirectionLabels { direction }));
             drop(self.gossip_bytes.get_or_create(&DirectionLabels { direction }));
+        }
+        for reason in ConnectFailure::WORDS.into_iter().chain(CallError::OTHER_WORDS) {
+            drop(self.join_failures.get_or_create(&CauseLabels { reason }));
         }
         drop(self.requests.get_or_create(&RequestLabels { code: 200 }));
     }

@@ -3,7 +3,7 @@
 use std::{error::Error, os::unix::net::UnixListener, sync::Arc};
 
 use stemedb_merkle::Hash;
-use stemedb_rpc::{Control, Controlled, Failure, Reason, Reloaded};
+use stemedb_rpc::{Control, Controlled, Failure, Reason, Reloaded, node::Gossiped};
 use tokio::task::spawn_blocking;
 use tracing::info;
 
@@ -12,9 +12,9 @@ use stemedb_store::store::uptime;
 use stemedb_store::{error::ReadError, store::lock};
 
 impl stemedb_rpc::Node for Node {
-    fn gossip(&self, frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    fn gossip(&self, frames: Vec<Vec<u8>>) -> Gossiped {
         let answers = self.shared.take_frames(frames);
-        for answer in &answers {
+        for answer in &answers.frames {
             self.shared.metrics.gossip_sent(answer.len() as u64);
         }
         answers
@@ -43,13 +43,26 @@ impl stemedb_rpc::Node for Node {
             Control::SyncNow(peer) => {
                 let known = lock(&shared.cluster).trigger(peer.as_deref(), uptime());
                 match (known, peer) {
-                    (true, peer) => Controlled::Meeting { peer },
+                    (true, peer) => {
+                        let still_paused = lock(&shared.pauses).reason();
+                        Controlled::Meeting { peer, still_paused }
+                    }
                     (false, None) => Controlled::NobodyToMeet,
                     (false, Some(_)) => {
                         let error = "this node has no such peer; `stemedb peers` lists them";
                         return Err(Failure::new(Reason::NotFound, error));
                     }
                 }
+            }
+            Control::Forget(peer) => {
+                if !lock(&shared.cluster).forget(&peer) {
+                    let error = "this node has no such member that is gone; `stemedb peers` lists \
+                                 them: a member that is there is stopped first, and one that the \
+                                 configuration names is taken out of it";
+                    return Err(Failure::new(Reason::NotFound, error));
+                }
+                lock(&shared.sessions).last.remove(&peer);
+                Controlled::Forgotten { peer }
             }
             Control::Reload => {
                 let shared = Arc::clone(shared);

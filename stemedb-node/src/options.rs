@@ -4,6 +4,8 @@ use std::{net::SocketAddr, time::Duration};
 
 use stemedb_rpc::{ClientOptions, PeerAddress, ServerOptions};
 
+use super::NodeError;
+
 stemedb_merkle::options! {
     /// Options of a node. The defaults suit a node that is alone on its machine.
     #[derive(Clone, Debug)]
@@ -43,6 +45,31 @@ stemedb_merkle::options! {
         pub disk_reserve: Option<u64> = None,
         /// How long a stop may take. Default 20 seconds.
         pub stop_time_max: Duration = Duration::from_secs(20),
+    }
+}
+
+impl Options {
+    /// Whether a node could run so: of a store with a secret, or without one.
+    ///
+    /// # Errors
+    ///
+    /// If certificates can't be used, or others could read along or become members unasked.
+    pub fn check(&self, has_secret: bool) -> Result<(), NodeError> {
+        self.server.check(self.listen)?;
+        if let Some(tls) = &self.client.tls {
+            tls.check().map_err(NodeError::ClientTls)?;
+        }
+        let is_open = self.is_open_to_others(has_secret);
+        if is_open && !self.open_membership {
+            return Err(NodeError::OpenMembership { address: self.listen });
+        }
+        Ok(())
+    }
+
+    /// Whether anybody who reaches the node could become a member.
+    pub(super) fn is_open_to_others(&self, has_secret: bool) -> bool {
+        let asks_certificates = self.server.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        !self.listen.ip().is_loopback() && !has_secret && !asks_certificates
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
     Shared,
     status::{SessionStatus, unix_seconds},
 };
-use stemedb_store::store::lock;
+use stemedb_store::{error::with_causes, store::lock};
 
 /// Sessions that ended, and what else there is to tell of peers.
 #[derive(Debug, Default)]
@@ -87,7 +87,14 @@ async fn run(shared: &Arc<Shared>, peer: String) {
 }
 
 async fn sync(shared: &Arc<Shared>, peer: &str) -> Result<Synced, String> {
-    let client = shared.links.client(peer).await.map_err(|error| error.to_string())?;
+    let client = shared.links.client(peer).await.map_err(|error| {
+        let is_named = shared.options().peers.iter().any(|named| named.to_string() == peer);
+        if is_named || error.is_misconfigured() {
+            shared.warn_of(peer, error.word(), &with_causes(&error), false);
+        }
+        with_causes(&error)
+    })?;
+    shared.note_well(peer);
     let node = lock(&shared.cluster).peer(peer).and_then(|peer| peer.node);
     let _under_way = node.map(|node| shared.outgoing.begin(node));
     let (options, stopped) = (SyncOptions::default(), shared.stopped());

@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use stemedb_merkle::id::to_hex;
 use stemedb_rpc::store::peer_identity;
-use stemedb_store::store::uptime;
+use stemedb_store::{LogIndex, Store, store::uptime};
 use stemedb_sync::{
     cluster::{Peer, Standing},
     message::SetHead,
@@ -12,6 +12,7 @@ use stemedb_sync::{
 
 use super::{
     Shared,
+    metrics::AccessGauges,
     session::Sessions,
     status::{
         HeadStatus, PeerState, PeerStatus, Problem, ProblemCode, Status, SyncStatus, unix_seconds,
@@ -36,7 +37,10 @@ pub(super) fn status(shared: &Shared) -> Status {
         let cluster = lock(&shared.cluster);
         let peers: Vec<_> = cluster
             .peers()
-            .map(|(address, peer)| peer_status(address, peer, own, &sessions, now, &at))
+            .map(|(address, peer)| {
+                let lag = Lag::of(peer, store, own, now, time);
+                peer_status(address, peer, own, lag, &sessions, now, &at)
+            })
             .collect();
         (peers, cluster.peers().filter(|(_, peer)| peer.running).count())
     };
@@ -46,6 +50,8 @@ pub(super) fn status(shared: &Shared) -> Status {
         .filter(|duplicate| now.saturating_sub(duplicate.told) < DUPLICATE_TIME);
     peers.extend(duplicate.map(|duplicate| duplicate_status(&duplicate.address)));
     drop(sessions);
+    let Joins { joined, unreached } = shared.joins();
+    peers.extend(unreached.into_iter().map(|(address, error)| unreached_status(address, error)));
     let not_ready = problems(shared);
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -57,6 +63,7 @@ pub(super) fn status(shared: &Shared) -> Status {
         uptime_seconds: now.saturating_sub(shared.began).as_secs(),
         head: head.as_ref().map(HeadStatus::from),
         not_ready,
+        joined,
         sync: SyncStatus {
             paused: lock(&shared.pauses).reason(),
             running: running as u64,
@@ -73,30 +80,12 @@ pub(super) fn status(shared: &Shared) -> Status {
 /// Problems that an operator must solve before clients are served well.
 fn problems(shared: &Shared) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut add = |code, text: String| problems.push(Problem { code, text });
     if shared.stopping.load(Ordering::Relaxed) {
-        add(ProblemCode::Stopping, "the node is about to stop".to_owned());
+        let text = "the node is about to stop".to_owned();
+        problems.push(Problem { code: ProblemCode::Stopping, text });
     }
-    if let Some(failure) = shared.store.failure() {
-        add(
-            ProblemCode::Writer,
-            format!("nothing can be appended: {failure}; see to that, then restart the node"),
-        );
-    }
-    if shared.store.is_read_only() {
-        add(
-            ProblemCode::Writer,
-            "the store is open for reading only, because there was no room to put in order what a \
-             crash left: make room, then restart the node"
-                .to_owned(),
-        );
-    }
-    if let Some(failure) = shared.store.tree_failure() {
-        add(
-            ProblemCode::Damage,
-            format!("the set tree can't be read: {failure}; restart the node, which rebuilds it"),
-        );
-    }
+    problems.extend(store_problems(&shared.store));
+    let mut add = |code, text: String| problems.push(Problem { code, text });
     let unhealed = shared.scrub.unhealed();
     if unhealed > 0 {
         add(
@@ -132,24 +121,91 @@ impl Shared {
     }
 }
 
+/// Problems of the store itself.
+pub(super) fn store_problems(store: &Store) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut add = |code, text: String| problems.push(Problem { code, text });
+    if let Some(failure) = store.failure() {
+        add(
+            ProblemCode::Writer,
+            format!("nothing can be appended: {failure}; see to that, then restart the node"),
+        );
+    }
+    if store.is_read_only() {
+        add(
+            ProblemCode::Writer,
+            "the store is open for reading only, because there was no room to put in order what a \
+             crash left: make room, then restart the node"
+                .to_owned(),
+        );
+    }
+    if let Some(failure) = store.tree_failure() {
+        add(
+            ProblemCode::Damage,
+            format!("the set tree can't be read: {failure}; restart the node, which rebuilds it"),
+        );
+    }
+    problems
+}
+
+/// Whether a node has found others, and where it has not.
+#[derive(Debug)]
+pub(super) struct Joins {
+    /// Whether another member is there; `None` without an address to join by.
+    pub(super) joined: Option<bool>,
+    /// Addresses to join by that were never reached, and the last error.
+    pub(super) unreached: Vec<(String, String)>,
+}
+
+impl Shared {
+    /// Whether this node has found others, and where it has not.
+    pub(super) fn joins(&self) -> Joins {
+        let cluster = lock(&self.cluster);
+        let unanswered: Vec<String> = cluster.unanswered().map(str::to_owned).collect();
+        let is_member = |peer: &Peer| matches!(peer.standing, Standing::Alive | Standing::Suspect);
+        let joined = cluster
+            .has_join()
+            .then(|| cluster.peers().any(|(_, peer)| peer.node.is_some() && is_member(peer)));
+        // One that is known is among the peers, or was.
+        let unknown = |address: &String| cluster.peer(address).is_none();
+        let unreached: Vec<String> = unanswered.into_iter().filter(unknown).collect();
+        drop(cluster);
+        let with_error = |address: String| {
+            let error = self.links.failure(&address).unwrap_or_else(|| "no answer yet".to_owned());
+            (address, error)
+        };
+        Joins { joined, unreached: unreached.into_iter().map(with_error).collect() }
+    }
+
+    /// What the metrics show of who is let in.
+    pub(super) fn access_gauges(&self) -> AccessGauges {
+        let time = unix_seconds(self.store.clock_time());
+        AccessGauges {
+            rejections: self.rejections.counts().collect(),
+            certificate_days: lock(&self.certificates).days_left(time),
+        }
+    }
+}
+
+/// An address to join by that was never reached.
+fn unreached_status(address: String, error: String) -> PeerStatus {
+    PeerStatus {
+        address,
+        state: PeerState::Unreached,
+        remark: Some(error),
+        ..PeerStatus::default()
+    }
+}
+
 /// A process with this node's id.
 fn duplicate_status(address: &str) -> PeerStatus {
     let remark = "a copy of this store was started there with this node's id, and refused: give it \
                   one of its own with `stemedb restore`";
     PeerStatus {
         address: address.to_owned(),
-        node: None,
-        version: None,
         state: PeerState::DuplicateId,
-        count: None,
-        set_root: None,
-        in_step: None,
-        lag_seconds: None,
-        last_repaired: None,
-        failures: 0,
-        retry_at: None,
-        last_session: None,
         remark: Some(remark.to_owned()),
+        ..PeerStatus::default()
     }
 }
 
@@ -157,6 +213,7 @@ fn peer_status(
     address: &str,
     peer: &Peer,
     own: Option<SetHead>,
+    lag: Lag,
     sessions: &Sessions,
     now: Duration,
     at: &dyn Fn(Duration) -> f64,
@@ -167,6 +224,7 @@ fn peer_status(
         Standing::Alive => PeerState::Alive,
         Standing::Suspect => PeerState::Suspect,
         Standing::Down => PeerState::Down,
+        Standing::Left => PeerState::Left,
         Standing::Named => PeerState::Named,
     };
     PeerStatus {
@@ -177,14 +235,47 @@ fn peer_status(
         count: set.map(|set| set.count),
         set_root: set.map(|set| to_hex(&set.root)),
         in_step: set.zip(own).map(|(set, own)| set == own),
-        lag_seconds: set.map(|_| {
-            peer.differs_since.map_or(0.0, |since| now.saturating_sub(since).as_secs_f64())
-        }),
+        lag_seconds: lag.seconds,
         last_repaired: peer.repaired.map(at),
         failures: peer.failures.into(),
         retry_at: (peer.not_before > now).then(|| at(peer.not_before)),
         last_session: sessions.last.get(address).cloned(),
         remark: peer.quarantined.map(|violation| violation.to_string()),
+        lag_entries: lag.entries,
+        ahead_entries: lag.ahead,
+    }
+}
+
+/// How far two nodes are apart.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lag {
+    /// Entries that the peer may lack.
+    entries: Option<u64>,
+    /// Entries that this node may lack.
+    ahead: Option<u64>,
+    /// Age of the oldest of all of these.
+    seconds: Option<f64>,
+}
+
+impl Lag {
+    /// How far a peer is from a store. What of one log the other lacks begins behind where both
+    /// held the same, at the earliest. When the peer recorded its entries is not known, but since
+    /// when they have been told of.
+    fn of(peer: &Peer, store: &Store, own: Option<SetHead>, now: Duration, time: f64) -> Self {
+        let (Some(set), Some(own)) = (peer.set(), own) else { return Self::default() };
+        if set == own {
+            return Self { entries: Some(0), ahead: Some(0), seconds: Some(0.0) };
+        }
+        let Some(equal_at) = peer.equal_at else { return Self::default() };
+        let entries = store.log_size().get().saturating_sub(equal_at.own);
+        let told = peer.head.as_ref().zip(equal_at.peer);
+        let ahead = told.map(|(head, size)| head.log_size.saturating_sub(size));
+        let first = (entries > 0).then(|| store.entry(LogIndex(equal_at.own)).ok().flatten());
+        let oldest = first.flatten().map(|entry| (time - unix_seconds(entry.time)).max(0.0));
+        let told_for = peer.differs_since.map(|since| now.saturating_sub(since).as_secs_f64());
+        let told_for = told_for.filter(|_| ahead != Some(0));
+        let seconds = [oldest, told_for].into_iter().flatten().reduce(f64::max);
+        Self { entries: Some(entries), ahead, seconds }
     }
 }
 
@@ -194,7 +285,6 @@ mod tests {
 
     use super::*;
     use crate::{Node, Options};
-    use stemedb_store::Store;
 
     #[tokio::test]
     async fn a_node_whose_trees_fail_shows_no_head() {
@@ -217,7 +307,7 @@ mod tests {
             after.not_ready.iter().any(|problem| problem.code == ProblemCode::Damage),
             "{after:?}"
         );
-        let text = node.shared.metrics.text(&after, &store, None);
+        let text = node.shared.metrics.text(&after, &store, None, node.shared.access_gauges());
         assert!(text.contains("\nstemedb_ready 0.0\n"), "{text}");
     }
 }

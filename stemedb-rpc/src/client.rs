@@ -5,6 +5,8 @@
 
 mod address;
 mod batch;
+mod connect_failure;
+mod connector;
 mod error;
 mod get;
 mod list;
@@ -12,22 +14,26 @@ mod node;
 pub(crate) mod replication;
 mod watch;
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, str::FromStr as _, sync::Arc, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable as _};
 use stemedb_merkle::{AssertionId, Root, proof::SetProof};
-use stemedb_store::{Head, Receipt};
+use stemedb_store::{Head, Receipt, error::with_causes};
 use tokio::time::{error::Elapsed, timeout};
+use tokio_rustls::rustls::pki_types::UnixTime;
 use tonic::{
     Request, Response, Status,
+    codegen::http::Uri,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
 };
 
+use self::connector::{Connector, Diagnosis, Link};
 pub use self::{
     address::{DEFAULT_PORT, ParseAddressError, PeerAddress},
     batch::{BatchReceipts, BatchSender},
+    connect_failure::{CertificateFault, ConnectFailure},
     error::{CallError, PeerText},
     list::{EntryList, EntryRange, IdList},
     replication::{AnswerParts, Traffic},
@@ -105,12 +111,13 @@ impl Interceptor for Bearer {
 /// share them.
 #[derive(Clone, Debug)]
 pub struct Client {
-    peer: PeerAddress,
+    link: Link,
     store: StoreServiceClient<Wire>,
     replication: ReplicationServiceClient<Wire>,
     node: NodeServiceClient<Wire>,
     /// Over a connection of its own, so that bodies do not delay it.
     gossip: NodeServiceClient<Wire>,
+    gossip_link: Link,
     options: ClientOptions,
 }
 
@@ -133,16 +140,38 @@ impl Client {
             return Err(CallError::TlsUnwanted { peer: peer.clone() });
         }
         let endpoint = endpoint(peer, &options).map_err(CallError::Options)?;
+        let tls = options.tls.as_ref().map(|tls| tls.config(UnixTime::now())).transpose()?;
+        let tls = tls.map(Arc::new);
+        let link = Link { peer: peer.clone(), diagnosis: Diagnosis::default() };
+        let gossip_link = Link { peer: peer.clone(), diagnosis: Diagnosis::default() };
+        let connector =
+            |link: &Link| Connector::new(peer, &options, tls.clone(), link.diagnosis.clone());
+        let (wire, gossip) = (connector(&link)?, connector(&gossip_link)?);
         let connect = || async {
-            let failed = |source| CallError::Connect { peer: peer.clone(), source };
-            match timeout(options.connect_time_max * 2, endpoint.connect()).await {
-                Ok(channel) => channel.map_err(failed),
+            let connecting = async {
+                if peer.is_socket() {
+                    endpoint.connect().await
+                } else {
+                    endpoint.connect_with_connector(wire.clone()).await
+                }
+            };
+            match timeout(options.connect_time_max * 3, connecting).await {
+                Ok(channel) => channel.map_err(|error| {
+                    let cause = link.diagnosis.get();
+                    let cause = cause.unwrap_or_else(|| ConnectFailure::Io(with_causes(&error)));
+                    CallError::Connect { peer: peer.clone(), cause }
+                }),
                 Err(_) => Err(CallError::Stalled),
             }
         };
         let channel = connect.retry(pauses(&options)).when(CallError::may_pass).await?;
         let bearer = Bearer(options.token.as_ref().map(Token::header));
-        let gossip = InterceptedService::new(endpoint.connect_lazy(), bearer.clone());
+        let gossip = if peer.is_socket() {
+            endpoint.connect_lazy()
+        } else {
+            endpoint.connect_with_connector_lazy(gossip)
+        };
+        let gossip = InterceptedService::new(gossip, bearer.clone());
         let wire = InterceptedService::new(channel, bearer);
         let store = StoreServiceClient::new(wire.clone())
             .max_decoding_message_size(MESSAGE_LEN_MAX)
@@ -156,12 +185,12 @@ impl Client {
         let replication = ReplicationServiceClient::new(wire)
             .max_decoding_message_size(MESSAGE_LEN_MAX)
             .max_encoding_message_size(MESSAGE_LEN_MAX);
-        Ok(Self { peer: peer.clone(), store, replication, node, gossip, options })
+        Ok(Self { link, store, replication, node, gossip, gossip_link, options })
     }
 
     /// Address of the server.
     pub fn peer(&self) -> &PeerAddress {
-        &self.peer
+        &self.link.peer
     }
 
     /// Appends a body. Ready once it is durable there.
@@ -250,7 +279,7 @@ impl Client {
     ) -> Result<T, CallError> {
         match answer {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
-            Ok(Err(status)) => Err(CallError::answered(&self.peer, status)),
+            Ok(Err(status)) => Err(CallError::of(status, &self.link)),
             Err(_) => Err(CallError::Stalled),
         }
     }
@@ -268,9 +297,9 @@ fn endpoint(
     peer: &PeerAddress,
     options: &ClientOptions,
 ) -> Result<Endpoint, tonic::transport::Error> {
-    let endpoint = Endpoint::from_shared(peer.uri(options.tls.is_some()))?
+    // TLS is the connector's: for tonic the connection is in plaintext.
+    let endpoint = Endpoint::from_shared(peer.uri(false))?
         .user_agent(concat!("stemedb/", env!("CARGO_PKG_VERSION")))?
-        .connect_timeout(options.connect_time_max)
         .http2_keep_alive_interval(options.keepalive_interval)
         .keep_alive_timeout(options.keepalive_time_max)
         // A node has two connections to each other one, and hardly says anything over them.
@@ -279,8 +308,8 @@ fn endpoint(
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .tcp_nodelay(true);
-    match &options.tls {
-        None => Ok(endpoint),
-        Some(tls) => endpoint.tls_config(tls.config(options.connect_time_max)),
+    match Uri::from_str(&peer.uri(true)) {
+        Ok(origin) if options.tls.is_some() => Ok(endpoint.origin(origin)),
+        _ => Ok(endpoint),
     }
 }

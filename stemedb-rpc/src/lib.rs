@@ -25,13 +25,15 @@ pub mod responder_service;
 pub mod server;
 pub mod status;
 pub mod store;
+mod stream;
 pub mod sync;
 pub mod tls;
 pub mod token;
+pub mod warning_rate;
 mod which;
 pub mod wire_len;
 
-pub use client::{CallError, Client, ClientOptions, PeerAddress};
+pub use client::{CallError, Client, ClientOptions, ConnectFailure, PeerAddress};
 
 pub use failure::Failure;
 pub use limiter::Limiter;
@@ -44,6 +46,7 @@ pub use responder_service::ResponderService;
 pub use server::{Server, ServerOptions, serve_control};
 pub use status::Status;
 pub use store::{PeerStore, Replicate, SyncError, SyncOptions};
-pub use tls::{ClientIdentity, ClientTls, ServerTls};
+pub use tls::{ClientIdentity, ClientTls, ServerTls, TlsError};
 pub use token::{Token, Tokens};
+pub use warning_rate::WarningRate;
 pub use which::Which;

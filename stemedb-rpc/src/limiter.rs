@@ -3,8 +3,9 @@
 mod byte_rate;
 
 use std::{
+    fmt,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -33,8 +34,18 @@ pub struct Limiter {
     rates: Mutex<Arc<Rates>>,
     /// Whether clients wait too long.
     held: AtomicBool,
-    /// Whether the disk is nearly full.
-    declines: AtomicBool,
+    /// Whether there is room for so many bytes.
+    room: RwLock<Option<Room>>,
+}
+
+/// Says whether there is room on the disk for so many bytes.
+#[derive(Clone)]
+struct Room(Arc<dyn Fn(u64) -> bool + Send + Sync>);
+
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Room(..)")
+    }
 }
 
 #[derive(Debug, Default)]
@@ -56,14 +67,17 @@ impl Limiter {
         self.held.store(held, Ordering::Relaxed);
     }
 
-    /// Declines bodies of peers, or takes them again. A store that declines them still gives what
-    /// it has.
-    pub fn decline_bodies(&self, declines: bool) {
-        self.declines.store(declines, Ordering::Relaxed);
+    /// Asks for room before each write of bodies of peers, in sessions of both sides. A store that
+    /// has none still gives what it has.
+    pub fn ask_for_room(&self, has_room: impl Fn(u64) -> bool + Send + Sync + 'static) {
+        let room = Some(Room(Arc::new(has_room)));
+        *self.room.write().unwrap_or_else(PoisonError::into_inner) = room;
     }
 
-    pub(crate) fn takes_bodies(&self) -> bool {
-        !self.declines.load(Ordering::Relaxed)
+    /// Whether bodies of so many bytes are taken now.
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
+        let room = self.room.read().unwrap_or_else(PoisonError::into_inner).clone();
+        room.is_none_or(|Room(has_room)| has_room(bytes))
     }
 
     /// How long the next bodies that a peer pushes are to wait.

@@ -3,7 +3,7 @@
 use std::{fmt, future::Future};
 
 use stemedb_merkle::Hash;
-use stemedb_sync::cluster::FRAME_LEN_MAX;
+use stemedb_sync::cluster::{FRAME_LEN_MAX, FrameError};
 
 use crate::{
     Failure, Reason,
@@ -19,7 +19,7 @@ pub const CELL_BITS_MAX: u8 = 12;
 /// A node as the node service sees it.
 pub trait Node: Send + Sync + 'static {
     /// Takes in frames of gossip, and gives those that answer them.
-    fn gossip(&self, frames: Vec<Vec<u8>>) -> Vec<Vec<u8>>;
+    fn gossip(&self, frames: Vec<Vec<u8>>) -> Gossiped;
 
     /// Its status at this moment. May wait for a disk.
     fn status(&self) -> Status;
@@ -43,6 +43,15 @@ pub trait Node: Send + Sync + 'static {
     fn is_ready(&self) -> bool;
 }
 
+/// What became of frames of gossip.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gossiped {
+    /// Frames that answer them.
+    pub frames: Vec<Vec<u8>>,
+    /// Reason for which one of them, or more, was not taken.
+    pub refused: Option<FrameError>,
+}
+
 /// Request of an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Control {
@@ -54,6 +63,8 @@ pub enum Control {
     SyncNow(Option<String>),
     /// Read the configuration again.
     Reload,
+    /// Forget the member at an address, which is gone.
+    Forget(String),
 }
 
 /// Result of a [`Control`] request.
@@ -70,6 +81,13 @@ pub enum Controlled {
     Meeting {
         /// The peer's address; `None` for all.
         peer: Option<String>,
+        /// The reason for which no session begins now.
+        still_paused: Option<PauseReason>,
+    },
+    /// A member that is gone is forgotten.
+    Forgotten {
+        /// Its address.
+        peer: String,
     },
     /// No peer is known.
     NobodyToMeet,
@@ -98,8 +116,16 @@ impl fmt::Display for Controlled {
             Self::Resumed { still_paused: Some(reason) } => {
                 write!(f, "sync is still paused: {reason}")
             }
-            Self::Meeting { peer: None } => f.write_str("every peer is met as soon as it can be"),
-            Self::Meeting { peer: Some(peer) } => write!(f, "{peer} is met as soon as it can be"),
+            Self::Meeting { peer, still_paused } => {
+                let peer = peer.as_deref().unwrap_or("every peer");
+                match still_paused {
+                    None => write!(f, "{peer} is met as soon as it can be"),
+                    Some(reason) => {
+                        write!(f, "{peer} is met once sync goes on: it is paused ({reason})")
+                    }
+                }
+            }
+            Self::Forgotten { peer } => write!(f, "{peer} is forgotten"),
             Self::NobodyToMeet => f.write_str("this node knows of no peer to meet"),
             Self::Reloaded(reloaded) => reloaded.fmt(f),
             Self::Unknown => f.write_str("done, as a later version of the node says"),
@@ -131,7 +157,7 @@ pub(crate) fn check_frames(frames: &[Vec<u8>]) -> Result<(), Reason> {
 pub enum NoNode {}
 
 impl Node for NoNode {
-    fn gossip(&self, _frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    fn gossip(&self, _frames: Vec<Vec<u8>>) -> Gossiped {
         match *self {}
     }
 

@@ -15,13 +15,16 @@ mod blocking;
 mod budget;
 mod connection;
 mod control;
+mod credentials;
 mod date;
 mod gate;
+mod greeting;
 mod list;
 mod listener;
 mod node;
 mod phase;
 mod push;
+mod rejection;
 mod replication;
 mod store;
 
@@ -42,15 +45,20 @@ use tokio::{
 use tonic::transport::server::Router;
 use tonic_health::server::HealthReporter;
 
-pub use self::control::serve_control;
+#[cfg(test)]
+pub(crate) use self::greeting::refusal_in_plaintext;
 use self::{
-    access::Access,
     budget::Budget,
     gate::{Calls, Gate, Rules},
     node::NodeService,
     phase::{Phase, Phases},
     replication::ReplicationService,
     store::StoreService,
+};
+pub use self::{
+    control::serve_control,
+    credentials::Credentials,
+    rejection::{Rejection, Rejections},
 };
 use crate::{
     ResponderService,
@@ -61,7 +69,7 @@ use crate::{
         v1::replication_service_server::ReplicationServiceServer,
         v1::store_service_server::StoreServiceServer,
     },
-    tls::ServerTls,
+    tls::{ServerTls, TlsError},
     token::Tokens,
 };
 
@@ -103,6 +111,20 @@ stemedb_merkle::options! {
     }
 }
 
+impl ServerOptions {
+    /// Whether a server could serve so on an address.
+    ///
+    /// # Errors
+    ///
+    /// If that is not safe, or the certificates can't be used.
+    pub fn check(&self, address: SocketAddr) -> Result<(), ServeError> {
+        if self.tls.is_none() && !address.ip().is_loopback() && !self.allow_plaintext {
+            return Err(ServeError::Plaintext { address });
+        }
+        Ok(self.tls.as_ref().map_or(Ok(()), ServerTls::check)?)
+    }
+}
+
 /// Error of serving a store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -125,8 +147,8 @@ pub enum ServeError {
         address: SocketAddr,
     },
     /// Certificate, key or authority don't parse, or don't belong together.
-    #[error("the certificate, its key or the clients' authority can't be used: {0}")]
-    Tls(#[source] tonic::transport::Error),
+    #[error("the server's certificates cannot be used: {0}")]
+    Tls(#[from] TlsError),
     /// The control socket can't be listened on.
     #[error("cannot listen on the control socket: {0}")]
     Control(#[source] io::Error),
@@ -152,6 +174,8 @@ pub struct Server {
     address: SocketAddr,
     options: ServerOptions,
     memory: MemoryBudget,
+    credentials: Credentials,
+    rejections: Rejections,
 }
 
 impl Server {
@@ -161,24 +185,29 @@ impl Server {
     ///
     /// If that is not possible or not safe, or the certificates are not good.
     pub async fn bind(address: SocketAddr, options: ServerOptions) -> Result<Self, ServeError> {
-        if options.tls.is_none() && !address.ip().is_loopback() && !options.allow_plaintext {
-            return Err(ServeError::Plaintext { address });
-        }
-        if let Some(tls) = &options.tls {
-            // Asked for again when serving begins; a bad certificate is better known now.
-            let config = tls.config(options.limits.handshake_time_max);
-            tonic::transport::Server::builder().tls_config(config).map_err(ServeError::Tls)?;
-        }
+        options.check(address)?;
+        let credentials = Credentials::of(&options)?;
         let listen = |source| ServeError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let memory = MemoryBudget::new(options.limits.sessions_memory_max);
-        Ok(Self { listener, address, options, memory })
+        let rejections = Rejections::default();
+        Ok(Self { listener, address, options, memory, credentials, rejections })
     }
 
     /// The memory budget of its sessions, for the responder.
     pub fn memory(&self) -> MemoryBudget {
         self.memory.clone()
+    }
+
+    /// Its certificates and tokens, which can be replaced while it serves.
+    pub fn credentials(&self) -> Credentials {
+        self.credentials.clone()
+    }
+
+    /// Callers that it does not let in.
+    pub fn rejections(&self) -> Rejections {
+        self.rejections.clone()
     }
 
     /// Address that it listens on.
@@ -212,11 +241,12 @@ impl Server {
         node: Option<Arc<N>>,
         stop: impl Future<Output = ()>,
     ) -> Result<Stopped, ServeError> {
-        let Self { listener, options, memory, .. } = self;
+        let Self { listener, options, memory, credentials, rejections, .. } = self;
         let (phase, phases) = Phases::new();
         let limits = Arc::new(options.limits.clone());
         let rules = Arc::new(Rules {
-            access: Access::of(&options),
+            credentials: credentials.clone(),
+            rejections: rejections.clone(),
             clients: Calls::new(limits.calls_max, limits.calls_per_address_max),
             peers: Calls::new(limits.peer_calls_max, limits.peer_calls_per_address_max),
             admitted: AtomicU64::new(0),
@@ -237,12 +267,14 @@ impl Server {
             limits: Arc::clone(&limits),
             memory,
             pushes: Arc::new(Semaphore::new(limits.push_threads_max.max(1))),
+            rejections: rejections.clone(),
         };
-        let service = node.clone().map(|node| NodeService { node });
+        let service = node.clone().map(|node| NodeService { node, rejections: rejections.clone() });
         let (health, router) = router(&options, &rules, store, replication, service)?;
         health.set_serving::<StoreServiceServer<StoreService>>().await;
         health.set_serving::<ReplicationServiceServer<ReplicationService>>().await;
-        let (connections, mut tasks) = listener::connections(listener, &limits, phases.clone());
+        let (connections, mut tasks) =
+            listener::connections(listener, &limits, phases.clone(), credentials, rejections);
         let tidied = Arc::clone(&responder);
         tasks.spawn(async move {
             loop {
@@ -360,10 +392,6 @@ fn router<N: Node>(
         .max_frame_size(limits.frame_len_max)
         .max_connection_age(limits.connection_age_max)
         .max_connection_age_grace(limits.connection_grace);
-    if let Some(tls) = &options.tls {
-        let config = tls.config(limits.handshake_time_max);
-        builder = builder.tls_config(config).map_err(ServeError::Tls)?;
-    }
     let router = builder
         .add_service(Gate::new(store, rules))
         .add_service(Gate::new(replication, rules))

@@ -99,6 +99,10 @@ words! {
         Quarantined,
         /// It has this node's id.
         DuplicateId,
+        /// An address to join by that was never reached.
+        Unreached,
+        /// It said good-bye.
+        Left,
     }
 }
 
@@ -124,6 +128,8 @@ pub struct Status {
     pub head: Option<HeadStatus>,
     /// Problems because of which it is not ready to serve clients; empty if it is.
     pub not_ready: Vec<Problem>,
+    /// Whether another member is there; absent where there is no address to join by.
+    pub joined: Option<bool>,
     /// State of sync.
     pub sync: SyncStatus,
     /// The other members, and peers that were named, by address.
@@ -203,7 +209,8 @@ pub struct PeerStatus {
     pub set_root: Option<String>,
     /// Whether that root is this node's; absent while that is not known.
     pub in_step: Option<bool>,
-    /// Since when it differs from this node, as far as known: 0 if it does not.
+    /// Age of the oldest entry that one of the two may lack: 0 if both hold the same; absent while
+    /// that is not known.
     pub lag_seconds: Option<f64>,
     /// When a session with it last ended with both holding the same.
     pub last_repaired: Option<f64>,
@@ -213,8 +220,13 @@ pub struct PeerStatus {
     pub retry_at: Option<f64>,
     /// The last session.
     pub last_session: Option<SessionStatus>,
-    /// Reason of a quarantine, or of a duplicate id.
+    /// Reason of a quarantine, or of a duplicate id, or why it was never reached.
     pub remark: Option<String>,
+    /// Entries of this node's log since both last held the same: what the peer lacks at most.
+    /// Absent while that is not known.
+    pub lag_entries: Option<u64>,
+    /// Entries of the peer's log since then: what this node lacks at most.
+    pub ahead_entries: Option<u64>,
 }
 
 /// A session that ended.

@@ -5,6 +5,7 @@ mod peers;
 mod replicate;
 mod sync_error;
 
+pub(crate) use self::peer_store::NotTaken;
 #[doc(hidden)]
 pub use self::peers::rewrite as rewrite_peers;
 pub use self::{

@@ -26,7 +26,7 @@ use tokio_stream::StreamExt as _;
 
 use crate::{
     CallError, Client, PeerStore, Reason, SyncError, blocking::run_blocking, client::Traffic,
-    compress::NO_FRAME, computing::compute, store::session_seed,
+    compress::NO_FRAME, computing::compute, store::NotTaken, store::session_seed,
 };
 
 /// Events that wait for the session. Parts of bodies are among them, so this bounds memory.
@@ -290,8 +290,10 @@ impl<'a> Driver<'a> {
                 let host = self.host.clone();
                 // It waits for the disk, and computes next to nothing.
                 self.works.spawn_blocking(move || {
-                    let Ok(taken) = host.append(&bodies) else {
-                        return (!host.takes_bodies()).then_some(Event::Declined(number));
+                    let taken = match host.append(&bodies) {
+                        Ok(taken) => taken,
+                        Err(NotTaken::NoRoom) => return Some(Event::Declined(number)),
+                        Err(NotTaken::Failed) => return None,
                     };
                     let held = taken.iter().filter(|(_, new)| !new).count();
                     Some(Event::Appended(number, held as u64))
@@ -389,7 +391,8 @@ fn what_now(error: &CallError) -> Now {
         CallError::Refused { reason: Reason::Stopping, .. } => Now::Refused(Refusal::Closing),
         CallError::Refused { reason: Reason::Busy | Reason::Stalled, .. }
         | CallError::Stalled
-        | CallError::Connect { .. } => Now::Again,
+        | CallError::Broken { .. } => Now::Again,
+        CallError::Connect { .. } if error.may_pass() => Now::Again,
         // Also what a connection gives that breaks; but a server without the service stays so.
         CallError::Status { code, .. } if *code != tonic::Code::Unimplemented => Now::Again,
         _ => Now::End,

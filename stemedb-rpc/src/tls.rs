@@ -1,8 +1,23 @@
-//! Certificates and keys, as PEM.
+//! Certificates and keys, as PEM, and what TLS is set up with.
 
-use std::{fmt, time::Duration};
+mod validity;
 
-use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
+use std::{fmt, sync::Arc};
+
+use tokio_rustls::rustls::{
+    self, ClientConfig, InconsistentKeys, RootCertStore, ServerConfig,
+    crypto::{CryptoProvider, ring},
+    pki_types::{
+        CertificateDer, PrivateKeyDer, UnixTime,
+        pem::{self, PemObject as _},
+    },
+    server::WebPkiClientVerifier,
+};
+
+pub use self::validity::{CertificateError, Moment, Validity};
+
+/// The only protocol that is spoken inside TLS: HTTP/2.
+pub(crate) const ALPN: &[u8] = b"h2";
 
 stemedb_merkle::options! {
     /// How a server shows who it is, and whom it lets in.
@@ -24,9 +39,12 @@ stemedb_merkle::options! {
     #[derive(Clone)]
     pub struct ClientTls {
         new {
-            /// The authority that the server's certificate must come from.
+            /// The authority that the server's certificate must come from; empty for none but
+            /// those of the system.
             pub ca: Vec<u8>,
         }
+        /// Whether the authorities that the system trusts are trusted as well.
+        pub system_roots: bool = false,
         /// The client's certificate and its key, for a server that wants one.
         pub identity: Option<ClientIdentity> = None,
         /// The name that the server's certificate must have; `None` for the host of its address.
@@ -43,30 +61,171 @@ pub struct ClientIdentity {
     pub key: Vec<u8>,
 }
 
-impl ServerTls {
-    pub(crate) fn config(&self, handshake_time_max: Duration) -> ServerTlsConfig {
-        let config = ServerTlsConfig::new()
-            .identity(Identity::from_pem(&self.certificate, &self.key))
-            .timeout(handshake_time_max);
-        match &self.client_ca {
-            Some(ca) => config.client_ca_root(Certificate::from_pem(ca)),
-            None => config,
+/// Error of setting TLS up with certificates and a key.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// A certificate can't be used.
+    #[error("{part}: {source}")]
+    Certificate {
+        /// Which.
+        part: TlsPart,
+        /// The reason.
+        source: CertificateError,
+    },
+    /// The key can't be used.
+    #[error("the key: not a private key as PEM")]
+    Key(#[source] pem::Error),
+    /// The key is that of another certificate.
+    #[error("the key is not that of the certificate: they must be a pair")]
+    WrongPair,
+    /// The system has no authorities that it trusts.
+    #[error("the system trusts no authority, or its list cannot be read: give the authority")]
+    NoSystemRoots,
+    /// The name of the server is none.
+    #[error("the name that the server's certificate is to have is neither a host nor an address")]
+    ServerName,
+    /// The library does not take them.
+    #[error(transparent)]
+    Other(rustls::Error),
+}
+
+/// A file of certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
+pub enum TlsPart {
+    /// The own certificate.
+    #[strum(serialize = "the certificate")]
+    Certificate,
+    /// The authority of the other side.
+    #[strum(serialize = "the authority")]
+    Authority,
+}
+
+impl TlsPart {
+    fn failed(self) -> impl Fn(CertificateError) -> TlsError {
+        move |source| TlsError::Certificate { part: self, source }
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+/// The certificates of one party, of which the first is its own and has to be valid.
+fn chain(pem: &[u8], now: UnixTime) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let chain = validity::certificates(pem).map_err(TlsPart::Certificate.failed())?;
+    let own = chain.first().ok_or(CertificateError::Missing);
+    let valid = own.and_then(|own| Validity::of(own)?.check(now));
+    valid.map_err(TlsPart::Certificate.failed())?;
+    Ok(chain)
+}
+
+/// Authorities, at least one of which has to be valid: an old one may stand beside its successor.
+fn authorities(pem: &[u8], now: UnixTime) -> Result<RootCertStore, TlsError> {
+    let failed = TlsPart::Authority.failed();
+    let all = validity::certificates(pem).map_err(&failed)?;
+    let mut roots = RootCertStore::empty();
+    let mut invalid = None;
+    for authority in all {
+        match Validity::of(&authority).and_then(|validity| validity.check(now)) {
+            Ok(()) => roots.add(authority).map_err(TlsError::Other)?,
+            Err(error) => invalid = Some(error),
+        }
+    }
+    match invalid {
+        Some(error) if roots.is_empty() => Err(failed(error)),
+        _ => Ok(roots),
+    }
+}
+
+fn key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(TlsError::Key)
+}
+
+impl From<rustls::Error> for TlsError {
+    fn from(error: rustls::Error) -> Self {
+        match error {
+            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => Self::WrongPair,
+            other => Self::Other(other),
         }
     }
 }
 
+impl ServerTls {
+    /// What connections are accepted with.
+    ///
+    /// # Errors
+    ///
+    /// If certificate, key or authority can't be used at this time.
+    pub(crate) fn config(&self, now: UnixTime) -> Result<ServerConfig, TlsError> {
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()?;
+        let builder = match &self.client_ca {
+            None => builder.with_no_client_auth(),
+            Some(ca) => {
+                let roots = Arc::new(authorities(ca, now)?);
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider())
+                    .build()
+                    .map_err(|error| rustls::Error::General(error.to_string()))?;
+                builder.with_client_cert_verifier(verifier)
+            }
+        };
+        let (chain, key) = (chain(&self.certificate, now)?, key(&self.key)?);
+        let mut config = builder.with_single_cert(chain, key)?;
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        Ok(config)
+    }
+}
+
 impl ClientTls {
-    pub(crate) fn config(&self, handshake_time_max: Duration) -> ClientTlsConfig {
-        let mut config = ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(&self.ca))
-            .timeout(handshake_time_max);
-        if let Some(ClientIdentity { certificate, key }) = &self.identity {
-            config = config.identity(Identity::from_pem(certificate, key));
+    /// What connections are made with.
+    ///
+    /// # Errors
+    ///
+    /// If certificate, key or authority can't be used at this time.
+    pub(crate) fn config(&self, now: UnixTime) -> Result<ClientConfig, TlsError> {
+        let mut roots = match self.ca.as_slice() {
+            [] if self.system_roots => RootCertStore::empty(),
+            ca => authorities(ca, now)?,
+        };
+        if self.system_roots {
+            // Some of those that a system has are of a form that nobody can use.
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if roots.is_empty() {
+                return Err(TlsError::NoSystemRoots);
+            }
         }
-        match &self.server_name {
-            Some(name) => config.domain_name(name),
-            None => config,
-        }
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots);
+        let mut config = match &self.identity {
+            None => builder.with_no_client_auth(),
+            Some(ClientIdentity { certificate, key: pem }) => {
+                builder.with_client_auth_cert(chain(certificate, now)?, key(pem)?)?
+            }
+        };
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        Ok(config)
+    }
+
+    /// Whether it can be used now.
+    ///
+    /// # Errors
+    ///
+    /// If certificate, key or authority can't.
+    pub fn check(&self) -> Result<(), TlsError> {
+        self.config(UnixTime::now()).map(drop)
+    }
+}
+
+impl ServerTls {
+    /// Whether it can be used now.
+    ///
+    /// # Errors
+    ///
+    /// If certificate, key or authority can't.
+    pub fn check(&self) -> Result<(), TlsError> {
+        self.config(UnixTime::now()).map(drop)
     }
 }
 

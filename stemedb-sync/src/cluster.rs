@@ -36,7 +36,7 @@ pub use self::{
     key::{NODE_KEY_LEN, NodeKey, PublicKey},
     member::{ADDRESS_LEN_MAX, Member},
     roster::KnownMember,
-    schedule::{Outcome, Peer, Policy, Standing},
+    schedule::{EqualAt, Outcome, Peer, Policy, Standing},
     wire::FrameError,
 };
 use self::{
@@ -55,7 +55,7 @@ pub const REMEMBERED_TIME_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// An address to join by that does not answer for so long is told of,
 const JOIN_TIME_MAX: Duration = Duration::from_secs(5);
 /// and again after this time.
-const JOIN_TOLD_PERIOD: Duration = Duration::from_secs(10 * 60);
+const JOIN_TOLD_PERIOD: Duration = Duration::from_secs(60);
 /// A node that begins above this generation has no room left to renew it.
 const BEGAN_MAX: u64 = GENERATION_MAX - (1 << 31);
 /// How often an address to join by is asked while no member is known at all.
@@ -138,6 +138,8 @@ pub enum Note {
     Up(Member),
     /// A member is gone.
     Down(Member),
+    /// A member said good-bye.
+    Left(Member),
     /// Another process has this node's id. If `refused`, it was there first, and this one must not
     /// go on.
     DuplicateNodeId {
@@ -190,7 +192,7 @@ impl Cluster {
         let remembered = config.remembered;
         let own = Own { keys, key, member, run, began, version, remembered };
         let gossip = config.gossip.then(|| Gossip::new(own, seed, now));
-        let mut schedule = Schedule::new(policy, head.set, seed, now);
+        let mut schedule = Schedule::new(policy, &head, seed, now);
         schedule.name(&without(&config.peers, &address), now);
         Self {
             join: without(&config.join, &address),
@@ -226,7 +228,7 @@ impl Cluster {
     pub fn changed(&mut self, head: Head, now: Duration) {
         if head.set != self.head.set {
             self.untold = true;
-            self.schedule.changed(head.set, now);
+            self.schedule.changed(&head, now);
         }
         self.head = head;
     }
@@ -250,6 +252,22 @@ impl Cluster {
     /// known.
     pub fn trigger(&mut self, peer: Option<&str>, now: Duration) -> bool {
         self.schedule.trigger(peer, now)
+    }
+
+    /// Forgets the member at an address, which has to be gone. False if there is none, or it is
+    /// there, or it is a peer by name.
+    pub fn forget(&mut self, address: &str) -> bool {
+        let peer = self.schedule.peer(address).filter(|peer| peer.standing.is_gone());
+        let Some(peer) = peer else { return false };
+        let node = peer.node;
+        if !self.schedule.remove(address) {
+            return false;
+        }
+        if let Some((gossip, node)) = self.gossip.as_mut().zip(node) {
+            gossip.forget_member(&node);
+        }
+        self.unanswered.remove(address);
+        true
     }
 
     /// Changes when to sync, and which peers are named.
@@ -336,6 +354,16 @@ impl Cluster {
         &self.head
     }
 
+    /// Whether there is an address to join by.
+    pub fn has_join(&self) -> bool {
+        self.gossip.is_some() && !self.join.is_empty()
+    }
+
+    /// Addresses to join by that were asked and have not answered.
+    pub fn unanswered(&self) -> impl Iterator<Item = &str> {
+        self.unanswered.keys().map(String::as_str)
+    }
+
     /// Tells of addresses to join by that don't answer.
     fn tell_unanswered(&mut self, now: Duration) {
         for (address, (since, told)) in &mut self.unanswered {
@@ -383,7 +411,9 @@ impl Cluster {
                 }
                 Event::Down(member) => {
                     self.moved = true;
-                    self.outputs.push_back(Output::Note(Note::Down(member)));
+                    let left = gossip.has_left(&member.node);
+                    let note = if left { Note::Left(member) } else { Note::Down(member) };
+                    self.outputs.push_back(Output::Note(note));
                 }
                 Event::Moved => self.moved = true,
                 Event::Renewed => self.untold = true,
@@ -431,11 +461,12 @@ impl Cluster {
             let standing = match state {
                 State::Alive => Standing::Alive,
                 State::Suspect => Standing::Suspect,
+                State::Down if gossip.has_left(&member.node) => Standing::Left,
                 State::Down => Standing::Down,
             };
             let known = self.schedule.peer(address);
             let same = |peer: &Peer| {
-                let named_and_down = (Standing::Down, Standing::Named) == (standing, peer.standing);
+                let named_and_down = standing.is_gone() && peer.standing == Standing::Named;
                 peer.node == Some(member.node) && (peer.standing == standing || named_and_down)
             };
             if known.is_some_and(same) {

@@ -39,7 +39,7 @@ use stemedb_merkle::{LogIndex, Timestamp};
 
 pub use self::{
     entries::Entries,
-    extent::durable_extent,
+    extent::written_extent,
     known::KnownSegment,
     options::{LogOptions, Origin, Spares},
     placed::{HoleEntry, NewRecord},

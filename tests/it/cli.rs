@@ -3,6 +3,7 @@
 mod afar;
 mod appending;
 mod archive;
+mod authority;
 mod backup;
 pub(crate) mod binary;
 mod bodies;
@@ -15,6 +16,7 @@ mod directory;
 mod examples;
 mod history;
 mod ids;
+mod joining;
 mod killed;
 mod network;
 mod node;

@@ -59,6 +59,8 @@ impl Reloader {
         let changes = self.config.changed(&newer);
         let reloaded = self.config.reloaded(&newer)?;
         let options = reloaded.options(|path| std::fs::read(path))?;
+        // Half of a change may be unsafe: TLS off now, what allows plaintext at the next start.
+        options.check(reloaded.secret_file().is_some())?;
         let fingerprints = fingerprints(&reloaded);
 
         let Reloaded { changed: mut now, at_restart: mut later } = Reloaded::default();

@@ -121,7 +121,7 @@ macro_rules! keys {
         $name:literal, $flag:literal, $takes:expr, $default:expr, [$($more:ident)*] $about:literal;
     )*) => {
         /// All keys, in the order in which files have them: those without a section first.
-        pub static KEYS: [Key; 42] =
+        pub static KEYS: [Key; 43] =
             [$(Key::new($name, $flag, $takes, $default, $about)$(.$more())*),*];
     };
 }
@@ -144,25 +144,28 @@ keys! {
         "Whether clients are told what services there are (gRPC reflection)";
     "stop_time_max", "stop-time-max", Takes::Time(STOP_TIMES), "20s", []
         "How long a stop may take before what still runs is cut";
-    "tls.cert", "tls-cert", Takes::Path, NONE, [or_none]
+    "tls.cert", "tls-cert", Takes::Path, NONE, [or_none reloaded]
         "This node's certificate as PEM, followed by those that lead to its authority; shown to \
          clients, and to other nodes when it calls them";
-    "tls.key", "tls-key", Takes::Path, NONE, [or_none]
+    "tls.key", "tls-key", Takes::Path, NONE, [or_none reloaded]
         "The key of the certificate, as PEM";
-    "tls.client_ca", "client-ca", Takes::Path, NONE, [or_none]
+    "tls.client_ca", "client-ca", Takes::Path, NONE, [or_none reloaded]
         "The authority whose certificates clients must show, as PEM";
     "tls.ca", "tls-ca", Takes::Path, NONE, [or_none reloaded]
         "The authority that the certificates of other nodes come from, as PEM: this node calls \
          them with TLS then";
+    "tls.system_roots", "tls-system-roots", Takes::Switch, "false", [reloaded]
+        "Whether certificates of other nodes may come from an authority that the system trusts: \
+         this node calls them with TLS then";
     "tls.server_name", "tls-server-name", Takes::Host, NONE, [or_none reloaded]
         "The name in the certificates of other nodes, where that is not the host of their address";
-    "auth.token_file", "token-file", Takes::Path, NONE, [or_none]
+    "auth.token_file", "token-file", Takes::Path, NONE, [or_none reloaded]
         "The file of tokens, one on each line, one of which clients and other nodes must show";
-    "auth.client_tokens", "client-tokens", Takes::Path, NONE, [or_none]
+    "auth.client_tokens", "client-tokens", Takes::Path, NONE, [or_none reloaded]
         "The file of tokens of clients, which may append, get, prove and watch";
-    "auth.peer_tokens", "peer-tokens", Takes::Path, NONE, [or_none]
+    "auth.peer_tokens", "peer-tokens", Takes::Path, NONE, [or_none reloaded]
         "The file of tokens of other nodes, which may sync and gossip";
-    "auth.admin_tokens", "admin-tokens", Takes::Path, NONE, [or_none]
+    "auth.admin_tokens", "admin-tokens", Takes::Path, NONE, [or_none reloaded]
         "The file of tokens of administrators, which may do all and control the node";
     "auth.peer_token_file", "peer-token-file", Takes::Path, NONE, [or_none reloaded]
         "The file whose first line is the token that this node shows to others";

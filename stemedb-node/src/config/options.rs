@@ -41,7 +41,13 @@ impl Config {
 
         let pair = certificate.zip(key);
         let identity = pair.clone().map(|(certificate, key)| ClientIdentity { certificate, key });
-        let server_name = tls.server_name.clone();
+        let calls_with_tls = ca.is_some() || tls.system_roots;
+        let client_tls = calls_with_tls.then(|| {
+            ClientTls::new(ca.unwrap_or_default())
+                .system_roots(tls.system_roots)
+                .identity(identity)
+                .server_name(tls.server_name.clone())
+        });
         Ok(Options {
             listen: self.settings.listen,
             advertise: self.settings.advertise.clone(),
@@ -64,7 +70,7 @@ impl Config {
                         .sessions_memory_max(usize::try_from(sync.memory.0).unwrap_or(usize::MAX)),
                 ),
             client: ClientOptions::default()
-                .tls(ca.map(|ca| ClientTls::new(ca).identity(identity).server_name(server_name)))
+                .tls(client_tls)
                 .token(token)
                 .send_token_in_plaintext(auth.send_token_in_plaintext),
             join: cluster.join.clone(),

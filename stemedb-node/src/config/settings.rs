@@ -69,6 +69,7 @@ pub(super) struct Tls {
     pub(super) key: Option<PathBuf>,
     pub(super) client_ca: Option<PathBuf>,
     pub(super) ca: Option<PathBuf>,
+    pub(super) system_roots: bool,
     pub(super) server_name: Option<String>,
 }
 

@@ -138,6 +138,7 @@ export function draw() {
   const color = (name) => style.getPropertyValue(name).trim();
   const tones = [color("--cell-1"), color("--cell-2"), color("--cell-3"), color("--cell-4")];
   const [lit, hollow, ink] = [color("--lit"), color("--hollow"), color("--ink")];
+  const unknown = color("--unknown");
   const context = canvas.getContext("2d");
   context.clearRect(0, 0, size, size);
   const across = side();
@@ -150,7 +151,9 @@ export function draw() {
     const height = Math.round((Math.floor(cell / across) + 1) * step) - y - gap;
     const hash = shown.hashes[cell] || "00000000";
     const empty = hash === "00000000";
-    if (shown.differing.has(cell)) context.fillStyle = lit;
+    // Where nothing is known of the peer no cell looks as if it were the same there.
+    if (failure !== null) context.fillStyle = unknown;
+    else if (shown.differing.has(cell)) context.fillStyle = lit;
     else context.fillStyle = empty ? hollow : tone(hash, tones);
     context.fillRect(x, y, width, height);
     if (shown.onlyThere.has(cell) && width > 6) {

@@ -27,11 +27,14 @@ function every(time, work) {
   turn();
 }
 
-function showReady(problems) {
+function showReady(status) {
+  const problems = status.not_ready;
   const ready = problems.length === 0;
   const pill = byId("ready");
-  pill.dataset.kind = ready ? "good" : "bad";
-  setText(pill, ready ? "Ready" : "Not ready");
+  // Clients are served, and what others hold does not come.
+  const behind = status.sync.paused !== null && status.peers.some((peer) => peer.in_step === false);
+  pill.dataset.kind = ready ? (behind ? "plain" : "good") : "bad";
+  setText(pill, ready ? (behind ? "Ready, not in step: sync is paused" : "Ready") : "Not ready");
   setAttribute(byId("problems"), "hidden", ready ? "" : null);
   const create = () => make("li", {}, make("b"), make("span"));
   list(byId("problems"), problems, (problem) => problem.code + problem.text, create, (row, problem) => {
@@ -117,7 +120,7 @@ async function refreshStatus() {
     const status = await ask("/status.json");
     setAttribute(away, "hidden", "");
     showNode(status);
-    showReady(status.not_ready);
+    showReady(status);
     showHead(status);
     showSync(status.sync);
     showUpkeep(status);

@@ -45,9 +45,17 @@ async function prove(id) {
   verify();
 }
 
+/** Clears the proof of the last look-up: it is not of what is asked for now. */
+function clearProof() {
+  byId("proof").value = "";
+  setText(byId("proof-made"), "");
+  verify();
+}
+
 async function lookUp(text) {
   const asked = text.trim().toLowerCase();
   const state = byId("lookup-state");
+  clearProof();
   if (!/^[0-9a-f]{8,64}$/.test(asked)) {
     say(state, "bad", "An id is 64 hex digits; its first 8 or more are enough.");
     return;

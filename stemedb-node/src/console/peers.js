@@ -11,7 +11,12 @@ const STATES = {
   named: "named",
   quarantined: "quarantined",
   "duplicate-id": "same id as this node",
+  unreached: "never reached",
+  left: "left",
 };
+
+/** Peers that can answer now. */
+const isThere = (peer) => ["alive", "suspect", "named"].includes(peer.state);
 
 function create(peer) {
   const radio = make("input", { type: "radio", name: "peer", value: peer.address });
@@ -36,8 +41,11 @@ function create(peer) {
 function step(peer) {
   if (peer.in_step === true) return ["good", "in step"];
   if (peer.in_step === false) {
-    const lag = peer.lag_seconds > 0 ? ` for ${duration(peer.lag_seconds)}` : "";
-    return ["differs", `differs${lag}`];
+    const parts = [];
+    if (peer.lag_entries > 0) parts.push(`${count(peer.lag_entries)} behind`);
+    if (peer.ahead_entries > 0) parts.push(`${count(peer.ahead_entries)} ahead`);
+    if (peer.lag_seconds > 0) parts.push(`oldest ${duration(peer.lag_seconds)}`);
+    return ["differs", ["differs", ...parts].join(", ")];
   }
   return ["plain", "root unknown"];
 }
@@ -85,8 +93,10 @@ export function showPeers(peers, now) {
   const gone = chosenPeer() !== null && !peers.some((peer) => peer.address === chosenPeer());
   if (gone) choosePeer(null);
   if (chosenPeer() === null && peers.length > 0) {
-    // A peer that differs is of more interest.
-    choosePeer((peers.find((peer) => peer.in_step === false) ?? peers[0]).address);
+    // One that is there can be asked, and of those one that differs is of more interest.
+    const there = peers.filter(isThere);
+    const differing = there.find((peer) => peer.in_step === false);
+    choosePeer((differing ?? there[0] ?? peers[0]).address);
   }
   list(byId("peers"), peers, (peer) => peer.address, create, (row, peer) => update(row, peer, now));
   return peers.find((peer) => peer.address === chosenPeer()) ?? null;

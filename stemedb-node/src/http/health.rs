@@ -25,7 +25,8 @@ pub(super) async fn live(State(state): State<Arc<HttpState>>) -> Response {
     "ok\n".into_response()
 }
 
-/// 200 if the node is ready to serve clients, else why it is not, a problem a line.
+/// 200 if the node is ready to serve clients, else why it is not, a problem a line. Then whether it
+/// has joined a cluster, where there is an address to join by; clients are served all the same.
 ///
 /// Where the host is unknown, which may be that of a page from elsewhere, a problem is its code
 /// only.
@@ -33,23 +34,36 @@ pub(super) async fn ready(
     State(state): State<Arc<HttpState>>,
     Extension(host): Extension<Host>,
 ) -> Result<Response, Refusal> {
-    let problems = state.probe(|node| node.shared.problems()).await?;
-    if problems.is_empty() {
-        return Ok("ok\n".into_response());
-    }
+    let (problems, joins) =
+        state.probe(|node| (node.shared.problems(), node.shared.joins())).await?;
     let line = |Problem { code, text }: &Problem| match host {
         Host::Known => format!("{code}: {text}\n"),
         Host::Unknown => format!("{code}\n"),
     };
-    let lines: Vec<String> = problems.iter().map(line).collect();
-    Ok((StatusCode::SERVICE_UNAVAILABLE, lines.concat()).into_response())
+    let mut lines: Vec<String> = problems.iter().map(line).collect();
+    if problems.is_empty() {
+        lines.push("ok\n".to_owned());
+    }
+    if let Some(joined) = joins.joined {
+        lines.push(format!("joined: {}\n", if joined { "yes" } else { "no" }));
+        for (address, error) in joins.unreached.iter().filter(|_| matches!(host, Host::Known)) {
+            lines.push(format!("cannot join at {address}: {error}\n"));
+        }
+    }
+    let code = match problems.as_slice() {
+        [] => StatusCode::OK,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    Ok((code, lines.concat()).into_response())
 }
 
 /// The metrics.
 pub(super) async fn metrics(State(state): State<Arc<HttpState>>) -> Result<Response, Refusal> {
     let memory = state.memory().await?;
-    let text =
-        state.read(move |node| node.shared.metrics.text(&node.status(), node.store(), memory));
+    let text = state.read(move |node| {
+        let (status, access) = (node.status(), node.shared.access_gauges());
+        node.shared.metrics.text(&status, node.store(), memory, access)
+    });
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text.await?).into_response())
 }
 

@@ -12,6 +12,7 @@ use crate::status::{
     ArchiveStatus, PauseReason, PeerState, PeerStatus, ProblemCode, ScrubStatus, SliceStatus,
     Status, unix_seconds,
 };
+use stemedb_rpc::server::Rejection;
 use stemedb_store::store::{CheckpointGauges, Gauges};
 
 /// Collector of all values that are looked up at a scrape.
@@ -23,12 +24,23 @@ pub(super) struct GaugeCollector {
     pub(super) checkpoint: CheckpointGauges,
     pub(super) memory_bytes: Option<u64>,
     pub(super) disk_read_bytes: Option<u64>,
+    pub(super) access: AccessGauges,
+}
+
+/// Callers that a node does not let in, and how long others will let it in.
+#[derive(Clone, Debug, Default)]
+pub struct AccessGauges {
+    /// How many callers were not let in, by reason.
+    pub rejections: Vec<(Rejection, u64)>,
+    /// Days that certificates have left, by the key that names their file.
+    pub certificate_days: Vec<(&'static str, f64)>,
 }
 
 impl Collector for GaugeCollector {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         let mut writer = MetricWriter::new(encoder);
         self.node(&mut writer)?;
+        self.access(&mut writer)?;
         self.sync(&mut writer)?;
         peers(&mut writer, &self.status.peers)?;
         slices(&mut writer, &self.status.slices)?;
@@ -78,6 +90,31 @@ impl GaugeCollector {
             ("disk_reserve", BYTES),
             "Free bytes of the disk below which the node is not ready",
             whole(status.disk.reserve),
+        )
+    }
+
+    fn access(&self, writer: &mut MetricWriter<'_>) -> Result<(), Error> {
+        let AccessGauges { rejections, certificate_days } = &self.access;
+        let rows = rejections
+            .iter()
+            .map(|(reason, count)| (Some([("reason", reason.to_string())]), *count));
+        writer.counters(
+            ("clients_rejected", None),
+            "Connections, calls and gossip messages that were not taken, by reason",
+            rows,
+        )?;
+        let rows =
+            certificate_days.iter().map(|(key, days)| (Some([("key", (*key).to_owned())]), *days));
+        writer.family(
+            ("certificate_days_left", None),
+            "Days until a certificate expires, by the key that names its file; negative after that",
+            rows,
+        )?;
+        let joined = self.status.joined.map(|joined| (NO_LABELS, truth(joined)));
+        writer.family(
+            ("joined", None),
+            "1 if another member is there, absent where there is no address to join by",
+            joined,
         )
     }
 
@@ -169,8 +206,18 @@ fn peers(writer: &mut MetricWriter<'_>, peers: &[PeerStatus]) -> Result<(), Erro
     };
     writer.family(
         ("peer_lag", SECONDS),
-        "How long a peer has been known to differ from this node; the most for `other`",
+        "Age of the oldest entry that a peer or this node may lack; the most for `other`",
         rows(|peer| peer.lag_seconds, f64::max),
+    )?;
+    writer.family(
+        ("peer_lag_entries", None),
+        "Entries of this node's log that a peer may lack; the most for `other`",
+        rows(|peer| peer.lag_entries.map(whole), f64::max),
+    )?;
+    writer.family(
+        ("peer_ahead_entries", None),
+        "Entries of a peer's log that this node may lack; the most for `other`",
+        rows(|peer| peer.ahead_entries.map(whole), f64::max),
     )?;
     writer.family(
         ("peer_last_repaired_timestamp", SECONDS),

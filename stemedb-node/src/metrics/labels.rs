@@ -179,3 +179,8 @@ pub(super) struct DirectionLabels {
 pub(super) struct RequestLabels {
     pub(super) code: u32,
 }
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct CauseLabels {
+    pub(super) reason: &'static str,
+}

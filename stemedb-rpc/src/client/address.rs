@@ -111,7 +111,7 @@ impl PeerAddress {
         if self.scheme == Some(Scheme::Unix) {
             return true;
         }
-        let host = self.host.0.trim_start_matches('[').trim_end_matches(']');
+        let host = self.host();
         host.eq_ignore_ascii_case("localhost")
             || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
@@ -122,6 +122,20 @@ impl PeerAddress {
         self.host.0.eq_ignore_ascii_case(&other.host.0)
             && self.port == other.port
             && unix(self) == unix(other)
+    }
+
+    /// The host, an IPv6 address without brackets.
+    pub(super) fn host(&self) -> &str {
+        self.host.0.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether it is a Unix socket.
+    pub(super) fn is_socket(&self) -> bool {
+        self.scheme == Some(Scheme::Unix)
     }
 
     pub(super) fn uri(&self, tls: bool) -> String {

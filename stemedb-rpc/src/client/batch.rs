@@ -10,7 +10,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use super::{CallError, Client};
+use super::{CallError, Client, connector::Link};
 use crate::{
     check,
     limits::BODIES_PER_MESSAGE_MAX,
@@ -33,6 +33,7 @@ pub struct BatchSender {
 #[derive(Debug)]
 pub struct BatchReceipts {
     answers: Streaming<AppendBatchResponse>,
+    link: Link,
 }
 
 impl Client {
@@ -52,7 +53,7 @@ impl Client {
         let mut store = self.store.clone();
         let call = store.append_batch(ReceiverStream::new(kept_alive));
         let answers = self.answered(timeout(self.options.call_time_max, call).await)?;
-        Ok((BatchSender { messages, time_max }, BatchReceipts { answers }))
+        Ok((BatchSender { messages, time_max }, BatchReceipts { answers, link: self.link.clone() }))
     }
 }
 
@@ -83,7 +84,7 @@ impl BatchReceipts {
         loop {
             let answer = match self.answers.message().await {
                 Ok(answer) => answer?,
-                Err(status) => return Some(Err(status.into())),
+                Err(status) => return Some(Err(CallError::of(status, &self.link))),
             };
             if !answer.receipts.is_empty() {
                 let receipts = answer.receipts.into_iter().map(Receipt::try_from);

@@ -6,10 +6,11 @@ use stemedb_merkle::{AssertionId, history::HistoryProofError, proof::ProofError}
 use stemedb_sync::message::Refusal;
 use tonic::{Code, Status};
 
-use super::PeerAddress;
+use super::{PeerAddress, connect_failure::ConnectFailure, connector::Link};
 use crate::{
     Malformed, Reason,
-    reason::{reason_of, refusal_of},
+    reason::{is_explained, reason_of, refusal_of},
+    tls::TlsError,
 };
 
 /// Error of a call.
@@ -17,15 +18,24 @@ use crate::{
 #[non_exhaustive]
 pub enum CallError {
     /// The server can't be reached.
-    #[error("cannot connect to {peer}: is it running, and is TLS on or off on both sides?")]
+    #[error("cannot connect to {peer}: {cause}")]
     Connect {
         /// Its address.
         peer: PeerAddress,
-        /// The system's error.
-        source: tonic::transport::Error,
+        /// The reason.
+        cause: ConnectFailure,
+    },
+    /// The connection ended while something was asked on it.
+    #[error("the connection to {peer} broke: the server ended, or the network did")]
+    Broken {
+        /// Its address.
+        peer: PeerAddress,
     },
     /// The certificates given can't be used.
-    #[error("the certificate, its key or the authority can't be used")]
+    #[error("the certificates given cannot be used: {0}")]
+    Tls(#[from] TlsError),
+    /// The address can't be called.
+    #[error("the address cannot be used")]
     Options(#[source] tonic::transport::Error),
     /// The address is one with TLS, and no authority is given.
     #[error("{peer} wants TLS: give the authority that its certificate comes from")]
@@ -46,7 +56,7 @@ pub enum CallError {
         peer: PeerAddress,
     },
     /// The server refuses, and why.
-    #[error("{reason} (the server says: {message})")]
+    #[error("{}", Said { reason: *reason, message })]
     Refused {
         /// The reason.
         reason: Reason,
@@ -95,11 +105,29 @@ pub enum CallError {
     WrongHistoryProof(#[source] HistoryProofError),
 }
 
+/// A reason, and what the server says of it where that is more.
+struct Said<'a> {
+    reason: Reason,
+    message: &'a PeerText,
+}
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reason, message } = self;
+        let sentence = reason.to_string();
+        if message.0.is_empty() || *message.0 == *sentence {
+            return f.write_str(&sentence);
+        }
+        write!(f, "{sentence} (the server says: {message})")
+    }
+}
+
 impl CallError {
     /// Whether the same call may well succeed later.
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Connect { .. } => true,
+            Self::Connect { cause, .. } => cause.may_pass(),
+            Self::Broken { .. } => true,
             Self::Refused { reason, .. } => {
                 matches!(reason, Reason::Busy | Reason::Stopping | Reason::Garbled)
             }
@@ -114,14 +142,63 @@ impl CallError {
         }
     }
 
-    /// Error of a server that did not take a call.
-    pub(super) fn answered(peer: &PeerAddress, status: Status) -> Self {
+    /// Error of a call that failed on the way, or that a server did not take.
+    pub(super) fn of(status: Status, link: &Link) -> Self {
+        let Link { peer, diagnosis } = link;
+        // A status that a server sent has no source.
+        let is_here = std::error::Error::source(&status).is_some();
+        if is_here && !is_explained(&status) {
+            let peer = peer.clone();
+            return match diagnosis.get() {
+                Some(cause) => Self::Connect { peer, cause },
+                None if is_broken(&status) => Self::Broken { peer },
+                None => status.into(),
+            };
+        }
         // Also what a web server gives that knows no such page: 404.
         if status.code() == Code::Unimplemented {
             let message = PeerText::new(status.message());
             return Self::Unimplemented { peer: peer.clone(), message };
         }
         status.into()
+    }
+
+    /// A word for it, one of a few: a label of a metric.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Connect { cause, .. } => cause.word(),
+            Self::Tls(_) | Self::Options(_) => "own_certificate",
+            Self::AuthorityMissing { .. } => "tls_wanted",
+            Self::TlsUnwanted { .. } => "tls_unwanted",
+            Self::Refused { reason: Reason::Token | Reason::Forbidden, .. }
+            | Self::TokenInPlaintext { .. }
+            | Self::Refusal(Refusal::Token) => "token",
+            Self::Refusal(Refusal::Secret) => "secret",
+            Self::Unimplemented { .. } => "not_a_server",
+            Self::Stalled => "no_answer",
+            Self::Broken { .. } => "closed",
+            _ => "other",
+        }
+    }
+
+    /// Words that [`word`](Self::word) has beside those of
+    /// [`ConnectFailure`](ConnectFailure::WORDS).
+    pub const OTHER_WORDS: [&'static str; 3] = ["token", "secret", "other"];
+
+    /// Whether something is set wrongly on one of the two sides, so that it does not pass.
+    pub fn is_misconfigured(&self) -> bool {
+        match self {
+            Self::Connect { cause, .. } => cause.is_misconfigured(),
+            Self::Tls(_)
+            | Self::Options(_)
+            | Self::AuthorityMissing { .. }
+            | Self::TlsUnwanted { .. }
+            | Self::TokenInPlaintext { .. }
+            | Self::Unimplemented { .. }
+            | Self::Refusal(Refusal::Secret | Refusal::Token) => true,
+            Self::Refused { reason, .. } => matches!(reason, Reason::Token | Reason::Forbidden),
+            _ => false,
+        }
     }
 
     /// Reason of a refusal by the server, if it is one.
@@ -144,6 +221,11 @@ impl From<Status> for CallError {
             None => Self::Status { code: status.code(), message },
         }
     }
+}
+
+/// Whether a status that was made on this side is that of a connection which ended.
+fn is_broken(status: &Status) -> bool {
+    matches!(status.code(), Code::Unavailable | Code::Cancelled | Code::Unknown)
 }
 
 /// Text from a peer, fit to be shown on a terminal: one line, not long, no control characters.

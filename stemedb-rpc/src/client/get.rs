@@ -8,7 +8,7 @@ use stemedb_sync::Keys;
 use tokio::time::{sleep, timeout};
 use tonic::Streaming;
 
-use super::{CallError, Client, pauses};
+use super::{CallError, Client, connector::Link, pauses};
 use crate::{Malformed, Reason, Which, proto::v1};
 
 impl Client {
@@ -66,7 +66,8 @@ impl Client {
             let call = timeout(self.options.call_time_max, store.get(request.clone())).await;
             let mut answers = self.answered(call)?;
             let first = timeout(self.options.call_time_max, answers.message()).await;
-            let first = first.map_err(|_| CallError::Stalled)??;
+            let first = first.map_err(|_| CallError::Stalled)?;
+            let first = first.map_err(|status| CallError::of(status, &self.link))?;
             Ok((first.ok_or(Malformed::missing("entry"))?, answers))
         };
         let answer = once.retry(pauses(&self.options)).when(CallError::may_pass).await;
@@ -75,7 +76,7 @@ impl Client {
             answer => answer?,
         };
         let (entry, _) = entry.ok_or(Malformed::missing("entry"))?.try_into()?;
-        Ok(Some((entry, Parts { first: Some(part), answers })))
+        Ok(Some((entry, Parts { first: Some(part), answers, link: self.link.clone() })))
     }
 
     /// Whether an entry is the one asked for, and not too long.
@@ -99,6 +100,7 @@ impl Client {
 struct Parts {
     first: Option<Vec<u8>>,
     answers: Streaming<v1::GetResponse>,
+    link: Link,
 }
 
 impl Parts {
@@ -114,7 +116,9 @@ impl Parts {
                 first
             } else {
                 let answer = timeout(idle_time_max, self.answers.message()).await;
-                let Some(answer) = answer.map_err(|_| CallError::Stalled)?? else { break };
+                let answer = answer.map_err(|_| CallError::Stalled)?;
+                let answer = answer.map_err(|status| CallError::of(status, &self.link))?;
+                let Some(answer) = answer else { break };
                 answer.part
             };
             if (body.len() + part.len()) as u64 > entry.len {

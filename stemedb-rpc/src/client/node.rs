@@ -20,8 +20,11 @@ impl Client {
     pub async fn gossip(&self, frames: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, CallError> {
         let mut node = self.gossip.clone();
         let call = node.gossip(v1::GossipRequest { frames });
-        let answer = tokio::time::timeout(self.options.call_time_max, call).await;
-        Ok(self.answered(answer)?.frames)
+        match tokio::time::timeout(self.options.call_time_max, call).await {
+            Ok(Ok(answer)) => Ok(answer.into_inner().frames),
+            Ok(Err(status)) => Err(CallError::of(status, &self.gossip_link)),
+            Err(_) => Err(CallError::Stalled),
+        }
     }
 
     /// Status of the node, by its own account.

@@ -131,7 +131,9 @@ impl Watch {
                 none.insert(answers)
             }
         };
-        let Some(message) = answers.message().await? else { return Ok(false) };
+        let answer = answers.message().await;
+        let answer = answer.map_err(|status| CallError::of(status, &self.client.link));
+        let Some(message) = answer? else { return Ok(false) };
         if let Some(log) = message.log {
             let LogId { node, epoch } = log.try_into()?;
             match self.wanted.after {

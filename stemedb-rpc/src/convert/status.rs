@@ -65,14 +65,14 @@ same_names! {
         last_session: session => session.map(Into::into),
     } {
         address, node, version, count, set_root, in_step, lag_seconds, last_repaired, failures,
-        retry_at, remark,
+        retry_at, remark, lag_entries, ahead_entries,
     }
     v1::PeerStatus => status::PeerStatus {
         state: state => state.into(),
         last_session: session => session.map(Into::into),
     } {
         address, node, version, count, set_root, in_step, lag_seconds, last_repaired, failures,
-        retry_at, remark,
+        retry_at, remark, lag_entries, ahead_entries,
     }
     status::Status => v1::StatusResponse {
         head: head => head.map(Into::into),
@@ -83,7 +83,7 @@ same_names! {
         disk: disk => Some(disk.into()),
         scrub: scrub => scrub.map(Into::into),
         archive: archive => archive.map(Into::into),
-    } { version, node, store, epoch, address, time, uptime_seconds, }
+    } { version, node, store, epoch, address, time, uptime_seconds, joined, }
     v1::StatusResponse => status::Status {
         head: head => head.map(Into::into),
         not_ready: problems => problems.into_iter().map(Into::into).collect(),
@@ -94,7 +94,7 @@ same_names! {
         disk: disk => disk.unwrap_or_default().into(),
         scrub: scrub => scrub.map(Into::into),
         archive: archive => archive.map(Into::into),
-    } { version, node, store, epoch, address, time, uptime_seconds, }
+    } { version, node, store, epoch, address, time, uptime_seconds, joined, }
 }
 
 impl From<Control> for v1::ControlRequest {
@@ -104,6 +104,7 @@ impl From<Control> for v1::ControlRequest {
             Control::Resume => What::Resume(v1::Resume {}),
             Control::SyncNow(peer) => What::SyncNow(v1::SyncNow { peer }),
             Control::Reload => What::Reload(v1::Reload {}),
+            Control::Forget(peer) => What::Forget(v1::Forget { peer }),
         };
         Self { what: Some(what) }
     }
@@ -120,6 +121,7 @@ impl TryFrom<v1::ControlRequest> for Control {
                 Self::SyncNow(peer.filter(|peer| !peer.is_empty()))
             }
             What::Reload(_) => Self::Reload,
+            What::Forget(v1::Forget { peer }) => Self::Forget(peer),
         })
     }
 }
@@ -131,7 +133,11 @@ impl From<Controlled> for v1::ControlResponse {
             Controlled::Resumed { still_paused } => {
                 Done::Resumed(v1::Resumed { still_paused: still_paused.map(i32::from) })
             }
-            Controlled::Meeting { peer } => Done::Meeting(v1::Meeting { peer }),
+            Controlled::Meeting { peer, still_paused } => {
+                let still_paused = still_paused.map(i32::from);
+                Done::Meeting(v1::Meeting { peer, still_paused })
+            }
+            Controlled::Forgotten { peer } => Done::Forgotten(v1::Forgotten { peer }),
             Controlled::NobodyToMeet => Done::NobodyToMeet(v1::NobodyToMeet {}),
             Controlled::Reloaded(Reloaded { changed, at_restart }) => {
                 Done::Reloaded(v1::Reloaded { changed, at_restart })
@@ -150,7 +156,10 @@ impl From<v1::ControlResponse> for Controlled {
             Done::Resumed(v1::Resumed { still_paused }) => {
                 Self::Resumed { still_paused: still_paused.map(PauseReason::from) }
             }
-            Done::Meeting(v1::Meeting { peer }) => Self::Meeting { peer },
+            Done::Meeting(v1::Meeting { peer, still_paused }) => {
+                Self::Meeting { peer, still_paused: still_paused.map(PauseReason::from) }
+            }
+            Done::Forgotten(v1::Forgotten { peer }) => Self::Forgotten { peer },
             Done::NobodyToMeet(_) => Self::NobodyToMeet,
             Done::Reloaded(v1::Reloaded { changed, at_restart }) => {
                 Self::Reloaded(Reloaded { changed, at_restart })
@@ -200,6 +209,7 @@ mod tests {
             r#"{
                 "version": "0.1.0", "node": "ab12", "store": "cd34", "epoch": 1,
                 "address": "10.0.0.1:7845", "time": 1000.5, "uptime_seconds": 11520,
+                "joined": true,
                 "head": { "count": 12345, "set_root": "2a0f", "log_size": 12400, "log_root": "f" },
                 "not_ready": [{ "code": "disk", "text": "it is full" }],
                 "sync": { "paused": "window", "running": 3, "append_p99_seconds": 0.0031 },
@@ -210,7 +220,7 @@ mod tests {
                       "last_session": { "time": 988.0, "outcome": "complete", "layer": "symbols",
                         "fetched": 3, "pushed": 1, "bytes_sent": 1024, "bytes_received": 1126,
                         "millis": 38 },
-                      "remark": "it broke the protocol" },
+                      "remark": "it broke the protocol", "lag_entries": 7, "ahead_entries": 3 },
                     { "address": "c.example:7845", "state": "down" }
                 ],
                 "slices": [{ "prefix": "0", "last_repaired": 990.0, "bytes_compared": 1024,
@@ -238,6 +248,7 @@ mod tests {
             Control::SyncNow(None),
             Control::SyncNow(peer.clone()),
             Control::Reload,
+            Control::Forget("10.0.0.2:7845".to_owned()),
         ] {
             let request = v1::ControlRequest::from(control.clone());
             assert_eq!(Control::try_from(request).unwrap(), control);
@@ -249,6 +260,7 @@ mod tests {
                 at_restart: owned(at_restart),
             })
         };
+        let meeting = |peer, still_paused| Controlled::Meeting { peer, still_paused };
         for (done, text) in [
             (Controlled::Paused, "no session begins until sync is resumed"),
             (Controlled::Resumed { still_paused: None }, "sessions begin again"),
@@ -256,8 +268,13 @@ mod tests {
                 Controlled::Resumed { still_paused: Some(PauseReason::Disk) },
                 "sync is still paused: disk",
             ),
-            (Controlled::Meeting { peer: None }, "every peer is met as soon as it can be"),
-            (Controlled::Meeting { peer }, "10.0.0.2:7845 is met as soon as it can be"),
+            (meeting(None, None), "every peer is met as soon as it can be"),
+            (meeting(peer.clone(), None), "10.0.0.2:7845 is met as soon as it can be"),
+            (
+                meeting(peer, Some(PauseReason::Asked)),
+                "10.0.0.2:7845 is met once sync goes on: it is paused (asked)",
+            ),
+            (Controlled::Forgotten { peer: "c:1".to_owned() }, "c:1 is forgotten"),
             (Controlled::NobodyToMeet, "this node knows of no peer to meet"),
             (reloaded(&[], &[]), "nothing has changed"),
             (reloaded(&["a", "b"], &[]), "changed: a, b"),

@@ -43,6 +43,8 @@ pub struct StatusResponse {
     pub scrub: ::core::option::Option<ScrubStatus>,
     #[prost(message, optional, tag = "15")]
     pub archive: ::core::option::Option<ArchiveStatus>,
+    #[prost(bool, optional, tag = "16")]
+    pub joined: ::core::option::Option<bool>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HeadStatus {
@@ -99,6 +101,10 @@ pub struct PeerStatus {
     pub last_session: ::core::option::Option<SessionStatus>,
     #[prost(string, optional, tag = "13")]
     pub remark: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(uint64, optional, tag = "14")]
+    pub lag_entries: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "15")]
+    pub ahead_entries: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SessionStatus {
@@ -181,7 +187,7 @@ pub struct CellsResponse {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ControlRequest {
-    #[prost(oneof = "control_request::What", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "control_request::What", tags = "1, 2, 3, 4, 5")]
     pub what: ::core::option::Option<control_request::What>,
 }
 /// Nested message and enum types in `ControlRequest`.
@@ -196,6 +202,8 @@ pub mod control_request {
         SyncNow(super::SyncNow),
         #[prost(message, tag = "4")]
         Reload(super::Reload),
+        #[prost(message, tag = "5")]
+        Forget(super::Forget),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -210,8 +218,13 @@ pub struct SyncNow {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Reload {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Forget {
+    #[prost(string, tag = "1")]
+    pub peer: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ControlResponse {
-    #[prost(oneof = "control_response::Done", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "control_response::Done", tags = "1, 2, 3, 4, 5, 6")]
     pub done: ::core::option::Option<control_response::Done>,
 }
 /// Nested message and enum types in `ControlResponse`.
@@ -228,6 +241,8 @@ pub mod control_response {
         NobodyToMeet(super::NobodyToMeet),
         #[prost(message, tag = "5")]
         Reloaded(super::Reloaded),
+        #[prost(message, tag = "6")]
+        Forgotten(super::Forgotten),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -241,6 +256,13 @@ pub struct Resumed {
 pub struct Meeting {
     #[prost(string, optional, tag = "1")]
     pub peer: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(enumeration = "PauseReason", optional, tag = "2")]
+    pub still_paused: ::core::option::Option<i32>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Forgotten {
+    #[prost(string, tag = "1")]
+    pub peer: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NobodyToMeet {}
@@ -331,6 +353,8 @@ pub enum PeerState {
     Named = 4,
     Quarantined = 5,
     DuplicateId = 6,
+    Unreached = 7,
+    Left = 8,
 }
 impl PeerState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -346,6 +370,8 @@ impl PeerState {
             Self::Named => "PEER_STATE_NAMED",
             Self::Quarantined => "PEER_STATE_QUARANTINED",
             Self::DuplicateId => "PEER_STATE_DUPLICATE_ID",
+            Self::Unreached => "PEER_STATE_UNREACHED",
+            Self::Left => "PEER_STATE_LEFT",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -358,6 +384,8 @@ impl PeerState {
             "PEER_STATE_NAMED" => Some(Self::Named),
             "PEER_STATE_QUARANTINED" => Some(Self::Quarantined),
             "PEER_STATE_DUPLICATE_ID" => Some(Self::DuplicateId),
+            "PEER_STATE_UNREACHED" => Some(Self::Unreached),
+            "PEER_STATE_LEFT" => Some(Self::Left),
             _ => None,
         }
     }

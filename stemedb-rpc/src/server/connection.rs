@@ -16,9 +16,8 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     sync::OwnedSemaphorePermit,
-    time::sleep,
+    time::{Instant, sleep, sleep_until},
 };
 use tonic::{Status, transport::server::Connected};
 
@@ -26,7 +25,7 @@ use super::{
     addresses::Place,
     phase::{Phase, Phases},
 };
-use crate::{Reason, limits::ServerLimits};
+use crate::{Reason, limits::ServerLimits, stream::Stream};
 
 /// How many connections there were.
 static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
@@ -35,7 +34,7 @@ type Cut = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A client's connection.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     caller: Caller,
     /// Ready when the connection is to be cut.
     cut: Cut,
@@ -65,7 +64,7 @@ pub(crate) struct Caller {
 }
 
 /// How long a connection lasts that is only told that its address has too many.
-const REFUSED_TIME_MAX: Duration = Duration::from_secs(2);
+pub(super) const REFUSED_TIME_MAX: Duration = Duration::from_secs(2);
 
 impl Caller {
     pub(crate) fn address(&self) -> IpAddr {
@@ -94,25 +93,26 @@ impl Caller {
 
 impl Connection {
     pub(crate) fn new(
-        stream: TcpStream,
+        stream: Stream,
         address: IpAddr,
         permits: Permits,
         phases: Phases,
         limits: &ServerLimits,
+        began: Instant,
     ) -> Self {
         let asked = Arc::new(AtomicBool::new(false));
         let refused = permits.address.is_err();
         let too_many = refused.then_some(limits.connections_per_address_max);
         let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
         let caller = Caller { address, too_many, connection, asked: Arc::clone(&asked) };
-        let first_call_time_max = limits.first_call_time_max;
+        let first_call = began + limits.first_call_time_max;
         let cut = Box::pin(async move {
             let closed = phases.reached(Phase::Closed);
             tokio::pin!(closed);
             tokio::select! {
                 () = &mut closed => {}
                 () = sleep(REFUSED_TIME_MAX), if refused => {}
-                () = sleep(first_call_time_max) => {
+                () = sleep_until(first_call) => {
                     if asked.load(Ordering::Relaxed) {
                         closed.await;
                     }

@@ -20,7 +20,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
-use super::{CLOSE_TIME_MAX, ServeError, node::NodeService};
+use super::{CLOSE_TIME_MAX, ServeError, node::NodeService, rejection::Rejections};
 use crate::{
     limits::MESSAGE_LEN_MAX, node::Node, proto::v1::node_service_server::NodeServiceServer,
 };
@@ -67,7 +67,7 @@ pub async fn serve_control<N: Node>(
             }
         }
     });
-    let service = NodeServiceServer::new(NodeService { node })
+    let service = NodeServiceServer::new(NodeService { node, rejections: Rejections::default() })
         .max_decoding_message_size(MESSAGE_LEN_MAX)
         .max_encoding_message_size(MESSAGE_LEN_MAX);
     let (ending, ended) = oneshot::channel::<()>();

@@ -28,11 +28,13 @@ use tonic::{
 };
 
 use super::{
-    access::{Access, Right},
+    access::Right,
     addresses::{Addresses, Place},
     connection::Caller,
+    credentials::Credentials,
     date,
     phase::{Phase, Phases},
+    rejection::{Rejection, Rejections},
 };
 use crate::Reason;
 
@@ -48,7 +50,8 @@ const SESSION: &str = "/stemedb.v1.ReplicationService/";
 /// State that the gates of all services share.
 #[derive(Debug)]
 pub(crate) struct Rules {
-    pub(crate) access: Access,
+    pub(crate) credentials: Credentials,
+    pub(crate) rejections: Rejections,
     /// Calls of clients, and all that are none of peers.
     pub(crate) clients: Calls,
     /// Calls of peers: what these do not take leaves clients their calls.
@@ -105,7 +108,20 @@ impl Rules {
         let path = request.uri().path();
         let token = request.headers().get("authorization").map(http::HeaderValue::as_bytes);
         let right = Right::of(path);
-        self.access.check(right, token)?;
+        self.credentials.access().check(right, token).inspect_err(|reason| {
+            let rejection = match reason {
+                Reason::Forbidden => Rejection::Forbidden,
+                _ => Rejection::Token,
+            };
+            self.rejections.note(
+                Some(caller.address()),
+                rejection,
+                match rejection {
+                    Rejection::Forbidden => "its token does not permit the call",
+                    _ => "it shows no token, or a wrong one",
+                },
+            );
+        })?;
         let goes_on = path.starts_with(SESSION) && path != OPENING;
         if self.phases.now() != Phase::Serving && !goes_on {
             return Err(Reason::Stopping.into());

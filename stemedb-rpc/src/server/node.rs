@@ -2,19 +2,26 @@
 
 use std::sync::Arc;
 
+use stemedb_sync::{cluster::FrameError, message::Refusal};
 use tonic::{Request, Response, Status};
 
-use super::blocking::blocking;
+use super::{
+    blocking::blocking,
+    connection::Caller,
+    rejection::{Rejection, Rejections},
+};
 use crate::{
     Reason,
-    node::{CELL_BITS_MAX, Node, check_frames},
+    node::{CELL_BITS_MAX, Gossiped, Node, check_frames},
     proto::v1::{self, node_service_server},
+    reason::refusal_status,
 };
 
 /// The node service over a node.
 #[derive(Debug)]
 pub(crate) struct NodeService<N> {
     pub(crate) node: Arc<N>,
+    pub(crate) rejections: Rejections,
 }
 
 #[tonic::async_trait]
@@ -23,11 +30,24 @@ impl<N: Node> node_service_server::NodeService for NodeService<N> {
         &self,
         request: Request<v1::GossipRequest>,
     ) -> Result<Response<v1::GossipResponse>, Status> {
+        let address = request.extensions().get::<Caller>().map(Caller::address);
         let frames = request.into_inner().frames;
         check_frames(&frames)?;
         let node = Arc::clone(&self.node);
         // Their signatures are many.
-        let frames = blocking(move || Ok(node.gossip(frames))).await?;
+        let Gossiped { frames, refused } = blocking(move || Ok(node.gossip(frames))).await?;
+        if let Some(error) = refused {
+            let (rejection, refusal) = match error {
+                FrameError::Secret => (Rejection::Secret, Some(Refusal::Secret)),
+                FrameError::Version(_) => (Rejection::Gossip, Some(Refusal::Version)),
+                _ => (Rejection::Gossip, None),
+            };
+            self.rejections.note(address, rejection, error);
+            // Who is answered belongs here, whatever else came with it.
+            if let Some(refusal) = refusal.filter(|_| frames.is_empty()) {
+                return Err(refusal_status(refusal));
+            }
+        }
         Ok(Response::new(v1::GossipResponse { frames }))
     }
 

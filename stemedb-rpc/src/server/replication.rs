@@ -10,7 +10,7 @@ use prost::Message;
 use stemedb_sync::{
     MemoryBudget,
     memory::Exhausted,
-    message::{Answer, Ask, Echo, Request, Response},
+    message::{Answer, Ask, Echo, Refusal, Request, Response},
     responder::Reply as Answered,
 };
 use tokio::sync::Semaphore;
@@ -22,6 +22,7 @@ use super::{
     connection::Caller,
     gate::CallPermit,
     push::{self, Pushes},
+    rejection::{Rejection, Rejections},
 };
 use crate::{
     Malformed, Reason, ResponderService,
@@ -40,6 +41,7 @@ pub(crate) struct ReplicationService {
     pub(crate) memory: MemoryBudget,
     /// The threads that take in pushes.
     pub(crate) pushes: Arc<Semaphore>,
+    pub(crate) rejections: Rejections,
 }
 
 impl ReplicationService {
@@ -94,12 +96,16 @@ impl ReplicationService {
         let from = address_of(&call)?;
         let request = Request::try_from(call.into_inner()).map_err(malformed)?;
         let responder = Arc::clone(&self.responder);
-        let time_max = self.limits.idle_time_max;
+        let (time_max, rejections) = (self.limits.idle_time_max, self.rejections.clone());
         Ok(answers(permit, time_max, move |answering| async move {
             let answered = async {
                 let asked = Arc::clone(&responder);
                 fold(&asked, &request).await?;
                 let answered = for_peer(move || asked.answer(request, from)).await?;
+                if matches!(answered, Err(Refusal::Secret)) {
+                    let detail = "a session of another cluster secret, or only one side has any";
+                    rejections.note(Some(from), Rejection::Secret, detail);
+                }
                 let (mut one, mut stream) = match answered.map_err(refusal_status)? {
                     Answered::Answer(answer) => (Some(Ok(answer)), None),
                     Answered::Stream(stream) => (None, Some(stream)),

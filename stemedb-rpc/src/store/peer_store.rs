@@ -10,7 +10,7 @@ use stemedb_sync::{
 
 use super::sync_error::SyncError;
 use crate::{
-    Failure, Limiter, Reason,
+    Limiter,
     observer::{Observer, Origin},
 };
 
@@ -53,11 +53,6 @@ impl PeerStore {
         self.limiter.as_deref()
     }
 
-    /// Whether it takes bodies of peers at all.
-    pub(crate) fn takes_bodies(&self) -> bool {
-        self.limiter().is_none_or(Limiter::takes_bodies)
-    }
-
     /// How long the next bodies that a peer pushes are to wait, so that others go first.
     pub(crate) fn push_hold(&self) -> Option<Duration> {
         self.limiter()?.push_hold()
@@ -65,17 +60,27 @@ impl PeerStore {
 
     /// Appends bodies of a peer. Returns once they are durable: for each its id, and whether it was
     /// new. Called from several threads at once, of which each waits for its own.
-    pub(crate) fn append(&self, bodies: &[HashedBodies]) -> Result<Vec<(Hash, bool)>, Failure> {
-        if !self.takes_bodies() {
-            return Err(Reason::Failed.into());
+    pub(crate) fn append(&self, bodies: &[HashedBodies]) -> Result<Vec<(Hash, bool)>, NotTaken> {
+        let len = bodies.iter().flat_map(HashedBodies::iter).map(|(_, body)| body.len() as u64);
+        if self.limiter().is_some_and(|limiter| !limiter.has_room(len.sum())) {
+            return Err(NotTaken::NoRoom);
         }
         let began = uptime();
         let taken = self.store.append_from_peer(bodies.iter().flat_map(HashedBodies::iter));
         let count = bodies.iter().map(HashedBodies::len).sum();
         let held = taken.as_ref().map(|taken| taken.iter().filter(|(_, new)| !new).count());
         self.observer.append(Origin::Peer, began, count, held.ok());
-        Ok(taken?)
+        taken.map_err(|_| NotTaken::Failed)
     }
+}
+
+/// Reason for which bodies of a peer were not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotTaken {
+    /// The disk is nearly full.
+    NoRoom,
+    /// The store can't append. Its own status says why.
+    Failed,
 }
 
 /// Identity of a store to its peers.

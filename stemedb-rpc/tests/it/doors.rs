@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use stemedb_rpc::{
     CallError, Client, ClientIdentity, ClientOptions, ClientTls, PeerAddress, Reason, Server,
-    ServerOptions, ServerTls, Token, Tokens, proto::v1, server::ServeError,
+    ServerOptions, ServerTls, Token, Tokens,
+    proto::v1,
+    server::{Rejection, ServeError},
+    tls::TlsError,
 };
 use tonic::{Code, transport::Channel};
 
-use super::world::{Environment, run};
+use super::world::{Environment, run, until};
 
 /// An authority that makes certificates.
 struct Authority(Issuer<'static, KeyPair>, String);
@@ -29,8 +32,15 @@ impl Authority {
 
     /// A certificate and its key.
     fn sign(&self, name: &str) -> (Vec<u8>, Vec<u8>) {
+        self.sign_for(name, 1975, 4096)
+    }
+
+    /// A certificate for some years, and its key.
+    fn sign_for(&self, name: &str, from: i32, until: i32) -> (Vec<u8>, Vec<u8>) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_before = date_time_ymd(from, 1, 1);
+        params.not_after = date_time_ymd(until, 1, 1);
         let certificate = params.signed_by(&key, &self.0).unwrap();
         (certificate.pem().into_bytes(), key.serialize_pem().into_bytes())
     }
@@ -309,6 +319,142 @@ fn reflection_answers_by_its_former_name_too() {
             drop(reflection);
             world.end().await;
         }
+    });
+}
+
+/// What a client is told, and what the server counts.
+#[track_caller]
+fn said(error: Option<CallError>, text: &str) {
+    let error = error.unwrap();
+    assert!(error.to_string().contains(text), "not {text:?}: {error}");
+    assert!(!error.may_pass() && error.is_misconfigured(), "{error}");
+}
+
+#[test]
+fn both_sides_know_why_they_do_not_meet() {
+    run(async {
+        let (ours, theirs) = (Authority::new(), Authority::new());
+        let world = Environment::new(ours.server(Some(&ours))).await;
+        let counted = async |reason, count| until(|| world.rejected(reason) >= count).await;
+        let error = async |options| head(&world, options).await.err();
+
+        said(error(hasty()).await, "the server wants TLS: use https://");
+        counted(Rejection::TlsWanted, 1).await;
+        let mut other = theirs.client(Some(ours.sign("client")));
+        said(error(other.clone()).await, "the server's certificate comes from another authority");
+        counted(Rejection::ServerCertificate, 1).await;
+        other = ours.client(Some(ours.sign("client")));
+        other.tls.as_mut().unwrap().server_name = Some("elsewhere.example".into());
+        said(error(other).await, "is for 127.0.0.1, not for elsewhere.example");
+        let nobody = ours.client(None);
+        said(error(nobody).await, "refuses this side's certificate: it wants one, and got none");
+        let foreign = ours.client(Some(theirs.sign("client")));
+        said(error(foreign).await, "refuses this side's certificate");
+        counted(Rejection::ClientCertificate, 2).await;
+        world.end().await;
+
+        let world = Environment::new(ServerOptions::default()).await;
+        let error = head(&world, ours.client(None)).await.err();
+        said(error, "the server does not use TLS: use http://");
+        assert_eq!(world.rejected(Rejection::TlsUnwanted), 1);
+        world.end().await;
+
+        let world = Environment::new(tokens()).await;
+        said(head(&world, hasty()).await.err(), "the server wants a token");
+        assert_eq!(world.rejected(Rejection::Token), 1);
+        world.end().await;
+    });
+}
+
+#[test]
+fn who_is_nowhere_is_said_to_be_nowhere() {
+    run(async {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        for (address, text) in [
+            ("nosuch.invalid".to_owned(), "no such host"),
+            (free.to_string(), "connection refused: nothing listens there"),
+        ] {
+            let address: PeerAddress = address.parse().unwrap();
+            let error = Client::connect(&address, hasty()).await.unwrap_err();
+            assert!(error.to_string().contains(text), "{error}");
+            assert!(error.may_pass() && !error.is_misconfigured(), "{error}");
+        }
+    });
+}
+
+#[test]
+fn a_client_of_http_1_gets_a_sentence_too() {
+    use std::io::{Read as _, Write as _};
+    run(async {
+        for (options, request, answer) in [
+            (Authority::new().server(None), &b"GET / HTTP/1.1\r\n\r\n"[..], "wants TLS"),
+            (ServerOptions::default(), b"\x16\x03\x01\x02\0\x01", "does not use TLS"),
+        ] {
+            let world = Environment::new(options).await;
+            let address = world.address;
+            let asking = tokio::task::spawn_blocking(move || {
+                let mut stream = std::net::TcpStream::connect(address).unwrap();
+                stream.write_all(request).unwrap();
+                let mut text = String::new();
+                stream.read_to_string(&mut text).unwrap();
+                text
+            });
+            let text = asking.await.unwrap();
+            assert!(text.starts_with("HTTP/1.1 400") && text.contains(answer), "{text}");
+            world.end().await;
+        }
+    });
+}
+
+#[test]
+fn certificates_out_of_their_time_are_refused_before_anything_is_served() {
+    run(async {
+        let ours = Authority::new();
+        let address = ([127, 0, 0, 1], 0).into();
+        for (from, until, text) in [
+            (2020, 2021, "the certificate: expired on 2021-01-01T00:00:00Z"),
+            (2090, 2091, "the certificate: not valid before 2090-01-01T00:00:00Z"),
+        ] {
+            let (certificate, key) = ours.sign_for("127.0.0.1", from, until);
+            let tls = ServerTls::new(certificate.clone(), key.clone());
+            let options = ServerOptions::default().tls(Some(tls));
+            let error = Server::bind(address, options).await.unwrap_err().to_string();
+            assert!(error.contains(text), "{error}");
+            let client = ours.client(Some((certificate, key)));
+            let error = Client::connect(&address.into(), client).await.unwrap_err().to_string();
+            assert!(error.contains(text), "{error}");
+        }
+        let tls = ServerTls::new(ours.sign("127.0.0.1").0, ours.sign("127.0.0.1").1);
+        assert!(matches!(tls.check(), Err(TlsError::WrongPair)), "{:?}", tls.check());
+        let tls = ServerTls::new(ours.sign("127.0.0.1").0, b"no key".to_vec());
+        assert!(matches!(tls.check(), Err(TlsError::Key(_))), "{:?}", tls.check());
+    });
+}
+
+#[test]
+fn certificates_and_tokens_are_replaced_while_it_serves() {
+    run(async {
+        let (old, new) = (Authority::new(), Authority::new());
+        let tokens = |token: &str| Some(Tokens::parse(token.as_bytes()).unwrap());
+        let show = |options: ClientOptions, token: &str| {
+            options.token(Some(Token::parse(token.as_bytes()).unwrap()))
+        };
+        let world = Environment::new(old.server(Some(&old)).tokens(tokens(RIGHT))).await;
+        let with = |authority: &Authority| authority.client(Some(authority.sign("client")));
+        let before = world.client_with(show(with(&old), RIGHT)).await.unwrap();
+        before.head().await.unwrap();
+        let mut options = new.server(Some(&new)).tokens(tokens(OTHER));
+        world.credentials.replace(&options).unwrap();
+        let error = before.head().await.unwrap_err();
+        assert_eq!(error.reason(), Some(Reason::Token), "tokens count for each call: {error}");
+        head(&world, show(with(&new), OTHER)).await.unwrap();
+        said(head(&world, show(with(&old), OTHER)).await.err(), "another authority");
+        // What can't be used is not taken, and all goes on as before.
+        options.tls.as_mut().unwrap().key = b"no key".to_vec();
+        world.credentials.replace(&options).unwrap_err();
+        head(&world, show(with(&new), OTHER)).await.unwrap();
+        drop(before);
+        world.end().await;
     });
 }
 

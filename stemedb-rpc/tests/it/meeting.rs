@@ -3,12 +3,16 @@
 use std::{
     collections::BTreeSet,
     net::SocketAddr,
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     time::Duration,
 };
 
 use stemedb_rpc::{
-    Client, ClientOptions, Server, ServerOptions,
+    Client, ClientOptions, Limiter, Server, ServerOptions,
     store::{peer_identity, session_seed},
     sync::{Synced, run as run_session},
 };
@@ -17,7 +21,7 @@ use stemedb_store::{Environment, clock::NTP64, store::ENVIRONMENT};
 use stemedb_sync::{
     Config, Direction, Ending, Limits,
     message::{Kind, Refusal},
-    report::Layer,
+    report::{Layer, Limited},
 };
 use tokio::{sync::oneshot, task::JoinHandle};
 
@@ -292,5 +296,29 @@ fn a_session_with_nobody_ends() {
         config.limits.answer_time_max = Duration::from_millis(400);
         let synced = sync(&client, &mine, config).await;
         assert_eq!(synced.report.ending, Ending::Silent, "{synced:?}");
+    });
+}
+
+#[test]
+fn room_is_asked_for_before_each_write_of_bodies_that_come() {
+    run(async {
+        let mine = TestStore::new();
+        let theirs = TestStore::new();
+        theirs.take((0..64).map(|n| vec![n; 100_000]).collect());
+        let served = Served::new(&theirs, Limits::default()).await;
+        // Room for a quarter of it.
+        let (asked, limiter) = (Arc::new(AtomicU64::new(0)), Arc::new(Limiter::default()));
+        let counter = Arc::clone(&asked);
+        limiter.ask_for_room(move |bytes| {
+            counter.fetch_add(bytes, Ordering::Relaxed) + bytes <= 1_600_000
+        });
+        let host = mine.peer_store().with_limiter(limiter);
+        let never = std::future::pending();
+        let config = config(&mine);
+        let synced = run_session(&served.client, config, host, never, |_| {}).await.unwrap();
+        assert_eq!(synced.report.ending, Ending::Limit(Limited::Disk));
+        assert!(mine.len() <= 16, "{} are more than there is room for", mine.len());
+        assert!(asked.load(Ordering::Relaxed) > 1_600_000);
+        served.end().await;
     });
 }

@@ -4,7 +4,7 @@ use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use stemedb_rpc::{
     CallError, Client, ClientOptions, ResponderService, Server, ServerOptions,
-    server::{ServeError, Stopped},
+    server::{Credentials, Rejection, Rejections, ServeError, Stopped},
 };
 use stemedb_sync::{Limits, MemoryBudget};
 use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle, time::timeout};
@@ -20,6 +20,8 @@ pub(crate) struct Environment {
     pub responder: Arc<ResponderService>,
     /// What sessions hold.
     pub memory: MemoryBudget,
+    pub credentials: Credentials,
+    pub rejections: Rejections,
     stop: oneshot::Sender<()>,
     served: JoinHandle<Result<Stopped, ServeError>>,
 }
@@ -42,12 +44,20 @@ impl Environment {
         let server = Server::bind(address, options).await.unwrap();
         let address = server.address();
         let memory = server.memory();
+        let (credentials, rejections) = (server.credentials(), server.rejections());
         let responder = store.responder(Limits::default(), memory.clone());
         let (stop, stopped) = oneshot::channel();
         let serving = server.serve(Arc::clone(&responder), async {
             let _stopped = stopped.await;
         });
-        Self { address, store, responder, memory, stop, served: tokio::spawn(serving) }
+        let served = tokio::spawn(serving);
+        Self { address, store, responder, memory, credentials, rejections, stop, served }
+    }
+
+    /// How many callers were not let in for a reason.
+    pub(crate) fn rejected(&self, reason: Rejection) -> u64 {
+        let mut counts = self.rejections.counts();
+        counts.find(|(counted, _)| *counted == reason).unwrap().1
     }
 
     pub(crate) fn sessions(&self) -> usize {

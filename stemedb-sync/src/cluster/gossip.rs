@@ -430,6 +430,18 @@ impl Gossip {
         self.members().any(|(member, _)| member.node == *node)
     }
 
+    /// Whether a member said good-bye.
+    pub(super) fn has_left(&self, node: &NodeId) -> bool {
+        self.roster.get(node).is_some_and(|entry| entry.record.left)
+    }
+
+    /// Forgets a member that is gone.
+    pub(super) fn forget_member(&mut self, node: &NodeId) {
+        // The library has it among its members for a while: without an entry it counts for none.
+        self.roster.forget(node);
+        self.heads.get().forget(node);
+    }
+
     /// Forgets what nodes said that are no members any more.
     pub(super) fn forget(&mut self, node: &NodeId) {
         self.heads.get().forget(node);

@@ -10,7 +10,10 @@
 //! - A peer with which a session failed is left alone for a time that doubles; one that broke the
 //!   protocol, for an hour.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 
@@ -46,8 +49,26 @@ pub enum Standing {
     Suspect,
     /// A member that is gone.
     Down,
+    /// A member that said good-bye.
+    Left,
     /// Not a member, but named: it is synced with all the same.
     Named,
+}
+
+impl Standing {
+    /// Whether nobody is there, as far as is known.
+    pub fn is_gone(self) -> bool {
+        matches!(self, Self::Down | Self::Left)
+    }
+}
+
+/// Sizes of two logs at a moment when both nodes held the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EqualAt {
+    /// Size of this node's log.
+    pub own: u64,
+    /// Size of the peer's log, if it has told of it.
+    pub peer: Option<u64>,
 }
 
 /// How a session with a peer ended.
@@ -67,6 +88,7 @@ pub enum Outcome {
 
 /// Peer as the schedule knows it.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is the answer to a question of its own")]
 pub struct Peer {
     /// Its node id, once known.
     pub node: Option<NodeId>,
@@ -76,6 +98,8 @@ pub struct Peer {
     pub head: Option<Head>,
     /// The set that both held at the end of the last session.
     pub agreed: Option<SetHead>,
+    /// Sizes of both logs when both last held the same.
+    pub equal_at: Option<EqualAt>,
     /// Since when it is known to hold something else.
     pub differs_since: Option<Duration>,
     /// When a session with it last ended with both holding the same.
@@ -94,6 +118,8 @@ pub struct Peer {
     pub running: bool,
     /// Whether it has told something new since the session began.
     told: bool,
+    /// Whether its head is what it told, and not what a session found.
+    is_head_told: bool,
     /// Whether it is there by name, too.
     named: bool,
 }
@@ -105,6 +131,7 @@ impl Peer {
             standing,
             head: None,
             agreed: None,
+            equal_at: None,
             differs_since: None,
             repaired: None,
             met: None,
@@ -114,6 +141,7 @@ impl Peer {
             wanted: None,
             running: false,
             told: false,
+            is_head_told: false,
             named,
         }
     }
@@ -125,7 +153,7 @@ impl Peer {
 
     /// Whether it may be met now.
     fn is_open(&self, now: Duration) -> bool {
-        !self.running && self.standing != Standing::Down && self.not_before <= now
+        !self.running && !self.standing.is_gone() && self.not_before <= now
     }
 }
 
@@ -138,12 +166,17 @@ pub struct Policy {
     pub sessions_max: usize,
 }
 
+/// Sets of this node that are remembered, to know how far behind a peer is that holds one of them.
+const OWN_SETS_MAX: usize = 1024;
+
 /// Whom to sync with, and when.
 #[derive(Debug)]
 pub(super) struct Schedule {
     policy: Policy,
     peers: BTreeMap<String, Peer>,
     set: SetHead,
+    /// Sets that this node held of late, the last one too, and the size of its log then.
+    own_sets: VecDeque<(SetHead, u64)>,
     random: SmallRng,
     /// When the next meeting is that nobody asked for.
     meeting: Duration,
@@ -151,11 +184,13 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    pub(super) fn new(policy: Policy, set: SetHead, seed: u64, now: Duration) -> Self {
+    pub(super) fn new(policy: Policy, head: &Head, seed: u64, now: Duration) -> Self {
+        let set = head.set;
+        let own_sets = VecDeque::from([(set, head.log_size)]);
         let random = SmallRng::seed_from_u64(seed ^ 0x5c4e_d01e);
         let peers = BTreeMap::new();
         let mut schedule =
-            Self { policy, peers, set, random, meeting: Duration::ZERO, paused: false };
+            Self { policy, peers, set, own_sets, random, meeting: Duration::ZERO, paused: false };
         schedule.meeting = now + schedule.policy.interval.min(schedule.until_meeting());
         schedule
     }
@@ -202,17 +237,23 @@ impl Schedule {
             let new = Peer::new(standing, named);
             *peer = Peer { node: Some(node), running, quarantined, not_before, ..new };
         }
-        let back = peer.standing == Standing::Down && standing != Standing::Down;
+        let back = peer.standing.is_gone() && !standing.is_gone();
         peer.standing = standing;
         if back && peer.differs_since.is_some() {
             // Why it failed before is over.
             (peer.failures, peer.not_before) = (0, Duration::ZERO);
             peer.wanted.get_or_insert(now + soon);
         }
-        if standing == Standing::Down && peer.named {
+        if standing.is_gone() && peer.named {
             // It may be there for sessions all the same.
             peer.standing = Standing::Named;
         }
+    }
+
+    /// Forgets the peer at an address, unless it is named or meets this node just now.
+    pub(super) fn remove(&mut self, address: &str) -> bool {
+        let free = self.peers.get(address).is_some_and(|peer| !peer.named && !peer.running);
+        free && self.peers.remove(address).is_some()
     }
 
     /// Members that the cluster has forgotten.
@@ -235,8 +276,12 @@ impl Schedule {
         let own = self.set;
         let Some(peer) = self.peers.get_mut(address) else { return };
         let moved = peer.head.as_ref().is_none_or(|old| old.set != head.set);
+        if let Some(size) = size_of(&self.own_sets, head.set) {
+            peer.equal_at = Some(EqualAt { own: size, peer: Some(head.log_size) });
+        }
         peer.head = Some(head);
         peer.told |= moved;
+        peer.is_head_told = true;
         compare(peer, own, now);
         if peer.differs_since.is_some() && moved {
             let at = now + soon;
@@ -245,12 +290,22 @@ impl Schedule {
     }
 
     /// This node's set has changed.
-    pub(super) fn changed(&mut self, set: SetHead, now: Duration) {
+    pub(super) fn changed(&mut self, head: &Head, now: Duration) {
+        let set = head.set;
         self.set = set;
+        self.own_sets.push_back((set, head.log_size));
+        if self.own_sets.len() > OWN_SETS_MAX {
+            self.own_sets.pop_front();
+        }
         let soon = self.soon();
         for peer in self.peers.values_mut() {
+            if peer.set() == Some(set) {
+                let told = peer.head.as_ref().filter(|_| peer.is_head_told);
+                let size = told.map(|head| head.log_size);
+                peer.equal_at = Some(EqualAt { own: head.log_size, peer: size });
+            }
             compare(peer, set, now);
-            if peer.differs_since.is_some() && peer.standing != Standing::Down {
+            if peer.differs_since.is_some() && !peer.standing.is_gone() {
                 peer.wanted.get_or_insert(now + AFTER_OWN + soon);
             }
         }
@@ -269,9 +324,15 @@ impl Schedule {
             Outcome::Repaired(set) => {
                 peer.repaired = Some(now);
                 peer.agreed = Some(set);
+                if let Some(size) = size_of(&self.own_sets, set) {
+                    let told = peer.head.as_ref().filter(|head| head.set == set);
+                    let told = told.map(|head| head.log_size);
+                    peer.equal_at = Some(EqualAt { own: size, peer: told });
+                }
                 // What it said meanwhile may be of before the session or of after it, and counts.
                 if let Some(head) = peer.head.as_mut().filter(|_| !peer.told) {
                     // Until it says otherwise.
+                    peer.is_head_told &= head.set == set;
                     head.set = set;
                 }
                 (peer.failures, peer.quarantined) = (0, None);
@@ -398,6 +459,11 @@ fn choose(
     candidates.into_iter().min_by_key(|(since, _)| *since).map(|(_, address)| address)
 }
 
+/// Size of this node's log when it held a set, if it is remembered.
+fn size_of(own_sets: &VecDeque<(SetHead, u64)>, set: SetHead) -> Option<u64> {
+    own_sets.iter().rev().find(|(known, _)| *known == set).map(|(_, size)| *size)
+}
+
 /// Notes since when a peer holds something else.
 fn compare(peer: &mut Peer, own: SetHead, now: Duration) {
     let set = peer.set();
@@ -425,19 +491,58 @@ mod tests {
     #[test]
     fn what_a_peer_says_during_a_session_is_not_forgotten() {
         let policy = Policy { interval: 1_000 * SECOND, sessions_max: 2 };
-        let mut schedule = Schedule::new(policy, head(1).set, 7, SECOND);
+        let mut schedule = Schedule::new(policy, &head(1), 7, SECOND);
         schedule.stand("peer:1", [9; 16], Standing::Alive, SECOND);
         schedule.told("peer:1", head(2), SECOND);
         let mut now = 2 * SECOND;
         assert_eq!(schedule.next(now).as_deref(), Some("peer:1"));
         // The session ends with what both held when it began; the peer has moved on since.
         schedule.told("peer:1", head(3), now);
-        schedule.changed(head(2).set, now);
+        schedule.changed(&head(2), now);
         schedule.ended("peer:1", Outcome::Repaired(head(2).set), now);
         now += SECOND;
         assert_eq!(schedule.next(now).as_deref(), Some("peer:1"), "it is met again at once");
-        schedule.changed(head(3).set, now);
+        schedule.changed(&head(3), now);
         schedule.ended("peer:1", Outcome::Repaired(head(3).set), now);
         assert_eq!(schedule.next(now + 10 * SECOND), None, "nothing is left to do");
+    }
+
+    #[test]
+    fn how_far_two_logs_went_since_both_held_the_same_is_known() {
+        let policy = Policy { interval: 1_000 * SECOND, sessions_max: 2 };
+        let mut schedule = Schedule::new(policy, &head(10), 7, SECOND);
+        schedule.stand("peer:1", [9; 16], Standing::Alive, SECOND);
+        let equal_at = |schedule: &Schedule| schedule.peer("peer:1").unwrap().equal_at;
+        let at = |own, peer| Some(EqualAt { own, peer });
+        schedule.told("peer:1", Head { log_size: 70, ..head(5) }, SECOND);
+        assert_eq!(equal_at(&schedule), None, "nothing is known before they were equal");
+        schedule.told("peer:1", Head { log_size: 75, ..head(10) }, SECOND);
+        assert_eq!(equal_at(&schedule), at(10, Some(75)));
+        // Both go on; what the peer holds then is what this node held before.
+        schedule.changed(&head(11), SECOND);
+        schedule.changed(&head(13), SECOND);
+        assert_eq!(equal_at(&schedule), at(10, Some(75)));
+        schedule.told("peer:1", Head { log_size: 76, ..head(11) }, SECOND);
+        assert_eq!(equal_at(&schedule), at(11, Some(76)));
+        // A session makes both equal; how long the peer's log is then it has not told.
+        schedule.ended("peer:1", Outcome::Repaired(head(13).set), SECOND);
+        assert_eq!(equal_at(&schedule), at(13, None));
+        schedule.told("peer:1", Head { log_size: 78, ..head(13) }, SECOND);
+        assert_eq!(equal_at(&schedule), at(13, Some(78)));
+    }
+
+    #[test]
+    fn who_said_good_bye_is_not_met_until_it_is_back() {
+        let policy = Policy { interval: 1_000 * SECOND, sessions_max: 2 };
+        let mut schedule = Schedule::new(policy, &head(1), 7, SECOND);
+        schedule.stand("peer:1", [9; 16], Standing::Alive, SECOND);
+        schedule.told("peer:1", head(2), SECOND);
+        schedule.stand("peer:1", [9; 16], Standing::Left, SECOND);
+        assert_eq!(schedule.next(100 * SECOND), None);
+        schedule.stand("peer:1", [9; 16], Standing::Alive, 100 * SECOND);
+        assert_eq!(schedule.next(101 * SECOND).as_deref(), Some("peer:1"));
+        assert!(!schedule.remove("peer:1"), "a session with it runs");
+        schedule.ended("peer:1", Outcome::Failed, 102 * SECOND);
+        assert!(schedule.remove("peer:1") && schedule.peer("peer:1").is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! How far a log is durable that somebody else writes.
+//! How far a log reaches that somebody else writes.
 
 use std::io;
 
@@ -7,21 +7,20 @@ use stemedb_merkle::LogIndex;
 use super::Watermark;
 use crate::{
     disk::DiskFile,
-    internal::in_memory,
     position::Position,
     scan::{Scanner, judge::Judge},
     segment::{HEADER_LEN, SegmentHeader},
 };
 
-/// Up to where the log is durable, as far as its last segment says so: the highest `durable_upto`
-/// of its batches, or where its header ends if it has none. What lies before is settled, although
-/// the file may be written to at this moment. `None` if it is no segment. O(bytes).
+/// End of the last whole batch of the last segment of a log, which may be written to at this
+/// moment: nothing is acknowledged that was not written whole before. Where its header ends if it
+/// has no batch, `None` if it is no segment. O(bytes).
 ///
 /// # Errors
 ///
-/// If the disk fails, or, as [`io::ErrorKind::InvalidData`], if what is durable can't be read
-/// whole: less would be a log without entries that were acknowledged.
-pub fn durable_extent(file: &dyn DiskFile) -> io::Result<Option<Watermark>> {
+/// If the disk fails, or, as [`io::ErrorKind::InvalidData`], if what the log marks as durable can't
+/// be read whole: less would be a log without entries that were acknowledged.
+pub fn written_extent(file: &dyn DiskFile) -> io::Result<Option<Watermark>> {
     let len = usize::try_from(file.len()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
     let mut bytes = vec![0; len];
     let read = file.read_at(&mut bytes, 0)?;
@@ -31,11 +30,10 @@ pub fn durable_extent(file: &dyn DiskFile) -> io::Result<Option<Watermark>> {
     // The writer of a segment has made its header durable, and all before it: marks may lie there.
     let marked = judge.marked_behind(HEADER_LEN).saturating_sub(header.first_position);
     let marked = marked.max(HEADER_LEN as u64);
-    // Where a mark lies behind what was read, all that was read counts.
-    bytes.truncate(in_memory(marked.min(read as u64)));
-    let reached = Scanner::new(&header).check_bodies_from(u64::MAX).all(&bytes).reached;
+    // What is not marked yet may be half of a batch: its bodies are looked at too.
+    let reached = Scanner::new(&header).check_bodies_from(marked).all(&bytes).reached;
     // Marks are where batches end.
-    if marked <= read as u64 && reached.offset != marked {
+    if marked <= read as u64 && reached.offset < marked {
         let what = "the segment is damaged before the end of what was durable";
         return Err(io::Error::new(io::ErrorKind::InvalidData, what));
     }

@@ -10,7 +10,7 @@ use stemedb_wal::{
     check::Scrubber,
     disk::{Disk, FileDisk, MemoryDisk},
     error::{AppendError, DamageKind, ReadError},
-    log::{Log, LogOptions, NewRecord, Origin, Spares, durable_extent},
+    log::{Log, LogOptions, NewRecord, Origin, Spares, written_extent},
 };
 
 fn tiny() -> LogOptions {
@@ -151,7 +151,7 @@ fn a_batch_of_many_parts_is_written_as_it_is() {
 
 /// Damage below what was durable is no end of it: a copy up to there would lack what follows.
 #[test]
-fn the_durable_extent_of_a_damaged_segment_is_none() {
+fn the_written_extent_of_a_damaged_segment_is_none() {
     let disk = FaultyDisk::new(1);
     let origin = Origin { store_id: [1; 16], generation: 0, salt_seed: [2; 16], clean: None };
     let options = LogOptions::default().spares(Spares::None);
@@ -165,7 +165,7 @@ fn the_durable_extent_of_a_damaged_segment_is_none() {
         log.sync().unwrap();
     }
     let name = "segment-0000-00000000000000000000.log";
-    let extent = || durable_extent(&*Disk::open(&disk, name).unwrap());
+    let extent = || written_extent(&*Disk::open(&disk, name).unwrap());
     // The last batch says of the one before that it was durable.
     assert_eq!(extent().unwrap().unwrap().next_index, LogIndex(4));
     let head = placed[1].position.get() + 8;

@@ -148,7 +148,7 @@ fn flags_of_connections_have_one_name_and_keep_the_old_ones() {
     }
     for flag in ["--tls-ca", "--ca"] {
         let arguments = ["root", "--from", "https://127.0.0.1:1", flag, "missing.pem"];
-        place.run(&arguments).fails(1, "missing.pem: cannot read the certificate");
+        place.run(&arguments).fails(2, "missing.pem: cannot read the certificate");
     }
     for [certificate, key] in [["--tls-cert", "--tls-key"], ["--cert", "--key"]] {
         let arguments = ["root", "--from", "127.0.0.1:1", certificate, "c", key, "k"];

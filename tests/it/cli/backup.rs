@@ -144,3 +144,22 @@ fn no_room() {
     place.run(&["restore", "kept", "--root", &trusted, "--store", "new"]).ok();
     place.run(&["check", "--deep", "--store", argument(&place.path("new"))]).ok();
 }
+
+/// Nothing marks the last commit as durable yet when the command begins.
+#[test]
+fn a_backup_of_a_running_node_holds_what_was_acknowledged_just_before() {
+    let place = Place::new();
+    let flags = ["node", "--store", "n", "--listen", "127.0.0.1:0", "--http", "none"];
+    let node = Served::ready(place.command(&flags).spawn().unwrap());
+    for count in 1..=8_u64 {
+        let line = format!("line {count}\n");
+        place.run_with(&["append", "--to", &node.address], line).ok();
+        let to = format!("copy{count}");
+        let backup = place.run(&["backup", &to, "--store", "n", "--json"]).ok().json(&BACKUP);
+        assert_eq!((&backup["count"], &backup["outside"]), (&count.into(), &true.into()));
+        let trusted = backup["set_root"].as_str().unwrap();
+        let restored = format!("restored{count}");
+        place.run(&["restore", &to, "--root", trusted, "--store", &restored]).ok();
+    }
+    assert_eq!(node.stop().0, 0);
+}

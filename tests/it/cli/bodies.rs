@@ -47,9 +47,9 @@ fn ids_of_a_store_with_a_secret_need_the_secret() {
     assert_eq!(run(&["id"]).lines(), appended);
     assert_ne!(appended, [id_of("sky")]);
     // Without it the id would be one that no body of this store has.
-    place.run_with(&["id"], "sky").fails(1, "secret");
-    place.run_with(&["id", "--secret-file", "wrong"], "sky").fails(1, "secret");
-    place.run_with(&["prove", "--body", "-"], "sky").fails(1, "secret");
+    place.run_with(&["id"], "sky").fails(2, "secret");
+    place.run_with(&["id", "--secret-file", "wrong"], "sky").fails(2, "secret");
+    place.run_with(&["prove", "--body", "-"], "sky").fails(2, "secret");
 
     let proof = run(&["prove", "--body", "-"]).says("present").stdout;
     place.write("proof", proof);

@@ -167,11 +167,11 @@ fn a_check_reads_what_is_named() {
     let shown = place.run(&["config", "--config", "a.toml"]).ok();
     assert!(shown.text().contains("/tokens\"") && !shown.text().contains("0123456789abcdef"));
     place.write("b.toml", "[tls]\ncert = \"tokens\"\nkey = \"tokens\"\n");
-    place.run(&["config", "--check", "--config", "b.toml"]).fails(1, "certificate");
+    place.run(&["config", "--check", "--config", "b.toml"]).fails(2, "certificate");
     place.write("c.toml", "secret_file = \"gone\"\n");
     place
         .run(&["config", "--check", "--config", "c.toml"])
-        .fails(1, "gone: cannot read the secret");
+        .fails(2, "gone: cannot read the secret");
 }
 
 #[test]

@@ -125,5 +125,6 @@ fn too_many_connections_of_one_address_are_refused_with_a_reason() {
     }));
     let (code, said) = served.stop();
     assert_eq!(code, 0);
-    assert!(said.contains("connections are refused") && said.contains("127.0.0.1"), "{said}");
+    assert!(said.contains("connections_per_address_max"), "{said}");
+    assert!(said.contains("a client is refused") && said.contains("127.0.0.1"), "{said}");
 }

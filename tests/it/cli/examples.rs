@@ -15,7 +15,7 @@ use super::serving::Served;
 
 /// What only a running node, another machine, or more time than a test has can answer: that the
 /// arguments are understood is all that is asked of them.
-const ONLY_UNDERSTOOD: [&str; 12] = [
+const ONLY_UNDERSTOOD: [&str; 13] = [
     "stemedb node",
     "stemedb serve",
     "stemedb status",
@@ -23,6 +23,7 @@ const ONLY_UNDERSTOOD: [&str; 12] = [
     "stemedb pause",
     "stemedb resume",
     "stemedb sync-now",
+    "stemedb forget",
     "stemedb reload",
     "stemedb watch",
     "stemedb config --check",

@@ -1,6 +1,6 @@
 //! `sync`, `diff PEER`, `append --to`, `get --from` and `watch`, between processes.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 
 use serde_json::{Value, json};
 
@@ -281,13 +281,13 @@ fn peers_that_can_not_be_reached_or_are_not_wanted() {
     refused.says("another cluster secret").code(1);
     let same = ["sync", "--store", "s", &served.address, "--secret-file", "secret", "--json"];
     assert_eq!(place.run(&same).ok().json(&SYNC_FIELDS)["fetched"], 2);
-    place.run(&["sync", "--store", "s", &served.address]).says("--secret-file").code(1);
+    place.run(&["sync", "--store", "s", &served.address]).says("--secret-file").code(2);
     let ids = place.run(&["ids", "--store", "s", "--secret-file", "secret"]).ok().lines();
     place.run(&["get", &ids[0], "--from", &served.address]).fails(3, "--secret-file");
     let got = place.run(&["get", &ids[0], "--from", &served.address, "--secret-file", "secret"]);
     assert!(got.ok().stdout.len() == 1);
     served.stop();
-    place.run(&["serve", "--store", "k"]).says("--secret-file").code(1);
+    place.run(&["serve", "--store", "k"]).says("--secret-file").code(2);
 }
 
 #[test]
@@ -303,4 +303,51 @@ fn a_damaged_store_says_so_and_sends_nothing_wrong() {
     served.stop();
     place.run(&["check", "--store", "b", "--deep"]).ok();
     assert!(place.run(&["ids", "--store", "b"]).ok().lines().len() <= 2);
+}
+
+#[test]
+fn a_server_that_is_killed_leaves_a_count_of_what_it_acknowledged() {
+    for as_json in [false, true] {
+        let place = Place::with("before\n");
+        let served = Served::start(&place, ".stemedb", &[]);
+        let mut arguments = vec!["append", "--to", &served.address, "--acks"];
+        if as_json {
+            arguments.push("--json");
+        }
+        let mut child = place.command(&arguments).spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        let mut acks = BufReader::new(child.stdout.take().unwrap()).lines();
+        input.write_all(b"one\ntwo\nbefore\n").unwrap();
+        for _ in 0..3 {
+            acks.next().unwrap().unwrap();
+        }
+        served.signal("-KILL");
+        drop(served);
+        // The client may learn of it with what it sends next.
+        let _ = input.write_all(b"three\n");
+        drop(input);
+        let rest: Vec<String> = acks.map(Result::unwrap).collect();
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(1), "{said}");
+        let count = "3 acknowledged and durable: 2 appended, 1 held before";
+        assert!(said.contains(count), "{said}");
+        assert!(!said.contains("h2 protocol error"), "{said}");
+        if as_json {
+            let fields = [
+                "appended",
+                "duplicates",
+                "skipped",
+                "count",
+                "set_root",
+                "log_size",
+                "log_root",
+                "ids",
+                "interrupted",
+            ];
+            let report = object(rest.last().unwrap(), &fields);
+            assert_eq!((&report["appended"], &report["duplicates"]), (&json!(2), &json!(1)));
+            assert_eq!(report["count"], Value::Null);
+        }
+    }
 }

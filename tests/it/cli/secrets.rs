@@ -35,7 +35,7 @@ fn one_trailing_line_end_is_not_part_of_it() {
     }
     for file in [format!("{SECRET}\n\n"), format!("{SECRET} \n"), format!("{SECRET}\r")] {
         place.write("other", file);
-        place.run(&["root", "--secret-file", "other"]).fails(1, "secret");
+        place.run(&["root", "--secret-file", "other"]).fails(2, "secret");
     }
 }
 
@@ -57,7 +57,7 @@ fn a_wrong_secret_stops_every_opening() {
         &["stats"],
     ] {
         let with = [command, &["--secret-file", "wrong"]].concat();
-        place.run_with(&with, "c\n").fails(1, "secret");
+        place.run_with(&with, "c\n").fails(2, "secret");
     }
     assert_eq!(place.ids().len(), 2);
 }
@@ -67,8 +67,8 @@ fn a_missing_secret_stops_only_what_hashes_bodies() {
     let place = place();
     let id = &place.ids()[0];
     for command in [&["append"][..], &["get", id], &["check", "--deep"]] {
-        place.run_with(command, "c\n").fails(1, "--secret-file");
-        place.run_with(command, "").fails(1, "--secret-file");
+        place.run_with(command, "c\n").fails(2, "--secret-file");
+        place.run_with(command, "").fails(2, "--secret-file");
     }
     for command in
         [&["log"][..], &["root"], &["ids"], &["prove", id], &["check"], &["stats"], &["checkpoint"]]
@@ -95,13 +95,13 @@ fn the_environment_names_the_file_too() {
 fn a_secret_must_be_long_enough_and_readable() {
     let place = Place::new();
     place.write("short", "fifteen bytes!!\n");
-    place.run(&["init", "--secret-file", "short"]).fails(1, "15 bytes");
-    place.run(&["init", "--secret-file", "missing"]).fails(1, "missing: cannot read the secret");
+    place.run(&["init", "--secret-file", "short"]).fails(2, "15 bytes");
+    place.run(&["init", "--secret-file", "missing"]).fails(2, "missing: cannot read the secret");
     assert!(!place.path(".stemedb").exists());
     // A store without a secret takes none.
     place.write("secret", SECRET);
     place.run(&["init"]).ok();
-    place.run(&["root", "--secret-file", "secret"]).fails(1, "secret");
+    place.run(&["root", "--secret-file", "secret"]).fails(2, "secret");
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn append_makes_a_store_with_a_secret() {
     let place = Place::new();
     place.write("secret", SECRET);
     place.run_with(&["--secret-file", "secret", "append"], "a\n").ok();
-    place.run_with(&["append"], "b\n").fails(1, "--secret-file");
+    place.run_with(&["append"], "b\n").fails(2, "--secret-file");
     let init = place.run(&["init", "--json", "--store", "two", "--secret-file", "secret"]).ok();
     assert_eq!(init.json(&["store", "secret"])["secret"], true);
 }

@@ -74,19 +74,19 @@ fn a_server_stops_when_it_is_asked_to_and_its_store_is_whole() {
 #[test]
 fn what_can_not_be_served_is_said_before_anything_is() {
     let place = Place::with("a\n");
-    place.run(&["serve", "--listen", "0.0.0.0:0"]).fails(1, "without TLS");
+    place.run(&["serve", "--listen", "0.0.0.0:0"]).fails(2, "without TLS");
     place.run(&["serve", "--listen", "nonsense"]).fails(2, "--listen");
     place.run(&["serve", "--tls-cert", "c.pem"]).fails(2, "--tls-key");
     place.run(&["serve", "--client-ca", "c.pem"]).fails(2, "--tls-cert");
     let missing = ["serve", "--tls-cert", "c.pem", "--tls-key", "k.pem"];
-    place.run(&missing).fails(1, "c.pem: cannot read the certificate");
+    place.run(&missing).fails(2, "c.pem: cannot read the certificate");
     place.write("c.pem", "no certificate");
     place.write("k.pem", "no key");
-    place.run(&missing).fails(1, "certificate");
+    place.run(&missing).fails(2, "certificate");
     place.write("short", "short\n");
-    place.run(&["serve", "--token-file", "short"]).fails(1, "short: cannot use it as a token file");
+    place.run(&["serve", "--token-file", "short"]).fails(2, "short: cannot use it as a token file");
     place.write("none", "\n");
-    place.run(&["serve", "--token-file", "none"]).fails(1, "there is no token");
+    place.run(&["serve", "--token-file", "none"]).fails(2, "there is no token");
 
     let served = Served::start(&place, ".stemedb", &[]);
     place
@@ -94,6 +94,24 @@ fn what_can_not_be_served_is_said_before_anything_is() {
         .fails(1, "cannot listen");
     place.run(&["serve"]).fails(1, "append --to");
     place.run(&["sync", &served.address]).fails(1, "in use by another process");
+}
+
+#[test]
+fn a_served_store_tells_its_status() {
+    let place = Place::with("a\nb\n");
+    let served = Served::start(&place, ".stemedb", &[]);
+    let status = place.run(&["status", &served.address, "--json"]).ok();
+    let status: serde_json::Value = serde_json::from_str(status.text()).unwrap();
+    assert_eq!(
+        (&status["head"]["count"], &status["address"]),
+        (&2.into(), &served.address.clone().into())
+    );
+    assert_eq!(status["not_ready"].as_array().map(Vec::len), Some(0));
+    let text = place.run(&["status", &served.address]).ok();
+    assert!(text.text().contains("2 assertions"), "{text:?}");
+    place.run(&["pause", "--node", &served.address]).fails(1, "not permitted");
+    // A node that is to join there is told that nobody does.
+    assert_eq!(served.stop().0, 0);
 }
 
 #[test]
@@ -114,7 +132,7 @@ fn the_address_as_json() {
 fn a_client_without_a_token_gets_nothing() {
     let place = Place::with("a\n");
     place.write("tokens", "the first of two tokens\nthe-second-of-two-tokens\n");
-    place.run(&["serve", "--token-file", "tokens"]).fails(1, "visible ASCII");
+    place.run(&["serve", "--token-file", "tokens"]).fails(2, "visible ASCII");
     place.write("tokens", "the-first-of-two-tokens\nthe-second-of-two-tokens\n");
     place.write("second", "the-second-of-two-tokens\n");
     place.write("wrong", "another-token-altogether\n");
@@ -129,7 +147,7 @@ fn a_client_without_a_token_gets_nothing() {
     let sync = ["sync", "--store", "b", &served.address, "--token-file", "second", "--json"];
     assert!(place.run(&sync).ok().text().contains("\"equal\":true"));
     let other = ["get", &id, "--from", "192.0.2.1", "--token-file", "second"];
-    place.run(&other).fails(1, "in plaintext");
+    place.run(&other).fails(2, "in plaintext");
 }
 
 #[test]
@@ -168,7 +186,7 @@ fn with_tls_both_sides_know_each_other() {
     };
     let all = [&["--ca", "ca.pem"], &client[..]].concat();
     assert!(sync("b", &all).ok().text().contains("\"equal\":true"));
-    sync("c", &[]).fails(1, "authority");
+    sync("c", &[]).fails(2, "authority");
     assert!(!place.path("c").exists(), "whoever is not let in makes no store");
     sync("c", &["--ca", "ca.pem", "--server-name", "localhost"]).code(1);
     sync("c", &[&["--ca", "ca.pem"], &client[..4]].concat()).code(1);

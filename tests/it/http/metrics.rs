@@ -8,12 +8,13 @@ use std::{
 use stemedb::{
     node::{
         Status,
-        metrics::{Direction, Metrics, Origin, Outcome, PEERS_MAX},
+        metrics::{AccessGauges, Direction, Metrics, Origin, Outcome, PEERS_MAX},
         status::{
             ArchiveStatus, DiskStatus, HeadStatus, PeerState, PeerStatus, ScrubStatus,
             SessionStatus, SliceStatus, SyncStatus,
         },
     },
+    rpc::server::Rejection,
     sync::{
         Ending,
         message::{Kind, Refusal},
@@ -181,21 +182,21 @@ fn status() -> Status {
         retry_at: None,
         last_session: Some(session),
         remark: None,
+        lag_entries: Some(17),
+        ahead_entries: Some(4),
     };
     let away = PeerStatus {
         address: "node-3.example:7845".into(),
-        node: None,
-        version: None,
         state: PeerState::Down,
-        count: None,
-        set_root: None,
-        in_step: None,
-        lag_seconds: None,
-        last_repaired: None,
         failures: 4,
         retry_at: Some(NOW + 60.0),
-        last_session: None,
-        remark: None,
+        ..PeerStatus::default()
+    };
+    let unreached = PeerStatus {
+        address: "node-4.example:7845".into(),
+        state: PeerState::Unreached,
+        remark: Some("connection refused".into()),
+        ..PeerStatus::default()
     };
     Status {
         version: "0.1.0".into(),
@@ -208,7 +209,8 @@ fn status() -> Status {
         head: Some(HeadStatus::default()),
         not_ready: Vec::new(),
         sync: SyncStatus { paused: None, running: 1, append_p99_seconds: Some(0.0042) },
-        peers: vec![met, away],
+        joined: Some(true),
+        peers: vec![met, away, unreached],
         slices: (0..16)
             .map(|slice| SliceStatus {
                 prefix: format!("{slice:x}"),
@@ -234,6 +236,14 @@ fn status() -> Status {
             dropped_segments: 0,
             error: None,
         }),
+    }
+}
+
+/// Whom a node does not let in, and how long it is let in itself.
+fn access() -> AccessGauges {
+    AccessGauges {
+        rejections: vec![(Rejection::Token, 3), (Rejection::TlsWanted, 2)],
+        certificate_days: vec![("tls.cert", 12.5)],
     }
 }
 
@@ -265,7 +275,7 @@ fn each_metric_is_documented_and_each_documented_metric_is_there() {
     let (store, metrics) = (serving.node.store(), serving.node.metrics());
     store.checkpoint().unwrap();
     busy(metrics);
-    let families = parse(&metrics.text(&status(), store, Some(0)));
+    let families = parse(&metrics.text(&status(), store, Some(0), access()));
     let answer = get(serving.address, "/metrics");
     assert_eq!(answer.code, 200);
     let kind = answer.field("content-type").unwrap();
@@ -324,7 +334,7 @@ fn what_happened_is_counted() {
     let serving = Serving::start(["one", "two"]);
     let (store, metrics) = (serving.node.store(), serving.node.metrics());
     busy(metrics);
-    let families = parse(&metrics.text(&status(), store, Some(0)));
+    let families = parse(&metrics.text(&status(), store, Some(0), access()));
     let value = |name: &str, labels: &[(&str, &str)]| -> f64 {
         let wanted: BTreeMap<String, String> =
             labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
@@ -343,6 +353,13 @@ fn what_happened_is_counted() {
     same("stemedb_appends_total", &[("origin", "peer"), ("outcome", "done")], 10.0);
     same("stemedb_appends_total", &[("origin", "peer"), ("outcome", "held")], 2.0 + 4.0 * 2.0);
     same("stemedb_append_seconds_count", &[("origin", "client")], 2.0);
+    same("stemedb_clients_rejected_total", &[("reason", "token")], 3.0);
+    same("stemedb_clients_rejected_total", &[("reason", "tls_wanted")], 2.0);
+    same("stemedb_certificate_days_left", &[("key", "tls.cert")], 12.5);
+    same("stemedb_joined", &[], 1.0);
+    same("stemedb_peers", &[("state", "unreached")], 1.0);
+    same("stemedb_peer_lag_entries", &[("peer", "10.0.0.2:7845")], 17.0);
+    same("stemedb_peer_ahead_entries", &[("peer", "10.0.0.2:7845")], 4.0);
     same("stemedb_append_seconds_sum", &[("origin", "client")], 0.006);
     same("stemedb_append_seconds_bucket", &[("origin", "client"), ("le", "0.0032")], 2.0);
     same("stemedb_append_seconds_bucket", &[("origin", "client"), ("le", "0.0016")], 0.0);
@@ -404,7 +421,7 @@ fn peers_beyond_the_limit_share_series() {
 fn metrics_of_two_nodes_do_not_mix() {
     let (one, other) = (Metrics::new(), Metrics::new());
     let serving = Serving::start(["one"]);
-    let text = |metrics: &Metrics| metrics.text(&status(), serving.node.store(), None);
+    let text = |metrics: &Metrics| metrics.text(&status(), serving.node.store(), None, access());
     let same = one.clone();
     one.gossip_sent(5);
     same.gossip_sent(6);

@@ -1,8 +1,8 @@
 //! Backups of a store that another process has open.
 //!
 //! Nothing of the store is locked or changed. What its log says of itself is enough: sealed
-//! segments never change, and each batch of the open one says up to where the log was durable when
-//! it was written. Up to there the bytes are settled.
+//! segments never change, and of the open one all is taken up to the end of its last whole batch.
+//! What of that is not durable there yet is durable in the backup.
 
 use std::{io, path::Path, sync::Arc};
 
@@ -10,7 +10,7 @@ use stemedb_wal::{
     disk::{Disk, FileDisk},
     error::{Action, DiskError},
     identity::{Identity, IdentityError},
-    log::{Watermark, durable_extent},
+    log::{Watermark, written_extent},
     sealed::parse_segment_name,
 };
 
@@ -23,9 +23,8 @@ use crate::{
 };
 
 /// Makes a backup of a store that another process has open, as
-/// [`Store::backup`](crate::Store::backup) does it from inside. Of what was acknowledged when the
-/// call began, at most the last commits are missing: those that no later one, and no pause of a
-/// moment, has marked as durable.
+/// [`Store::backup`](crate::Store::backup) does it from inside: all that was acknowledged when the
+/// call began is in it.
 ///
 /// To tell what the backup holds, all of it is read, and each body checked against its id where
 /// the secret for that is given, or none is needed: 100 bytes of memory an assertion.
@@ -63,10 +62,10 @@ pub fn backup_of(
     }
 }
 
-/// How far the log is durable, as far as it says so itself.
+/// End of the last whole batch of the log.
 fn extent(disk: &FileDisk, identity: &Identity) -> io::Result<Option<Watermark>> {
     match last_segment(disk, identity)? {
-        Some(last) => durable_extent(&*disk.open(&last)?),
+        Some(last) => written_extent(&*disk.open(&last)?),
         None => Ok(None),
     }
 }

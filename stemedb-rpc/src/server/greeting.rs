@@ -1,0 +1,150 @@
+//! Beginning of a connection: TLS where it is wanted, and a sentence for who is in the wrong place.
+
+use std::{io, net::IpAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::{
+    TlsAcceptor, TlsStream,
+    rustls::{self, AlertDescription, ServerConfig},
+};
+
+use super::rejection::{Rejection, Rejections};
+use crate::stream::Stream;
+
+/// First byte of a TLS connection: a record with a handshake.
+const HANDSHAKE: u8 = 0x16;
+/// Sentence for a client that does not speak TLS.
+const TLS_WANTED: &str = "this server wants TLS: use https://";
+/// Answer to a client that speaks TLS: no record of TLS begins so.
+const TLS_UNWANTED: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\nthis server does not use TLS\n";
+/// Time that a client has to hear why it is refused, and bytes of it that are read meanwhile: a
+/// connection that is closed with bytes unread loses what was written last.
+const LINGER_TIME_MAX: Duration = Duration::from_secs(1);
+const LINGER_LEN_MAX: u64 = 64 << 10;
+
+/// Times of the beginning of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    /// Until its first byte.
+    pub(super) first_byte: Duration,
+    /// For a TLS handshake.
+    pub(super) handshake: Duration,
+}
+
+/// Takes a connection in, if it speaks what the server does.
+pub(super) async fn greet(
+    stream: TcpStream,
+    address: IpAddr,
+    tls: Option<Arc<ServerConfig>>,
+    times: Times,
+    rejections: &Rejections,
+) -> Option<Stream> {
+    let first = timeout(times.first_byte, first_byte(&stream)).await.ok()?.ok()??;
+    match (tls, first == HANDSHAKE) {
+        (None, false) => Some(Stream::Plain(stream)),
+        (None, true) => {
+            let detail = "it speaks TLS, and this server does not use it";
+            rejections.note(Some(address), Rejection::TlsUnwanted, detail);
+            say(stream, TLS_UNWANTED).await;
+            None
+        }
+        (Some(_), false) => {
+            let detail = "it speaks plaintext, and this server wants TLS";
+            rejections.note(Some(address), Rejection::TlsWanted, detail);
+            let mut start = [0; 4];
+            let len = stream.peek(&mut start).await.unwrap_or(0);
+            say(stream, &refusal_in_plaintext(start.get(..len).unwrap_or_default())).await;
+            None
+        }
+        (Some(config), true) => {
+            match timeout(times.handshake, TlsAcceptor::from(config).accept(stream)).await {
+                Ok(Ok(stream)) => Some(Stream::Tls(Box::new(TlsStream::Server(stream)))),
+                Ok(Err(error)) => {
+                    let (rejection, detail) = failure(&error);
+                    rejections.note(Some(address), rejection, detail);
+                    None
+                }
+                Err(_) => {
+                    let detail = "it did not finish the TLS handshake in time";
+                    rejections.note(Some(address), Rejection::Handshake, detail);
+                    None
+                }
+            }
+        }
+    }
+}
+
+/// The first byte of a connection, which stays to be read; `None` if it ends before.
+async fn first_byte(stream: &TcpStream) -> io::Result<Option<u8>> {
+    let mut first = [0];
+    let len = stream.peek(&mut first).await?;
+    Ok(first.first().copied().filter(|_| len > 0))
+}
+
+/// Says something, and closes once the client has it.
+async fn say(mut stream: TcpStream, bytes: &[u8]) {
+    let saying = async {
+        stream.write_all(bytes).await?;
+        stream.shutdown().await?;
+        let mut rest = stream.take(LINGER_LEN_MAX);
+        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+    };
+    // A client that is gone does not want to know.
+    let _said = timeout(LINGER_TIME_MAX, saying).await;
+}
+
+/// Answer to a client that begins in plaintext: HTTP/2 to one that speaks it, else HTTP/1.
+pub(crate) fn refusal_in_plaintext(start: &[u8]) -> Vec<u8> {
+    if !start.starts_with(b"PRI") {
+        let answer = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n";
+        return format!("{answer}{TLS_WANTED}\n").into_bytes();
+    }
+    // Empty settings, then a GOAWAY (RFC 9113, section 6.8): no stream was processed, the reason
+    // INADEQUATE_SECURITY, and a text for people.
+    let mut frames = vec![0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let len = u32::try_from(TLS_WANTED.len() + 8).unwrap_or_default();
+    frames.extend(len.to_be_bytes().iter().skip(1));
+    frames.extend([7, 0, 0, 0, 0, 0]);
+    frames.extend([0, 0, 0, 0, 0, 0, 0, 0xc]);
+    frames.extend(TLS_WANTED.as_bytes());
+    frames
+}
+
+/// Reason for which a handshake failed.
+fn failure(error: &io::Error) -> (Rejection, String) {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match tls {
+        Some(rustls::Error::NoCertificatesPresented) => {
+            let detail = "it shows no certificate, and this server wants one";
+            (Rejection::ClientCertificate, detail.to_owned())
+        }
+        Some(rustls::Error::InvalidCertificate(fault)) => {
+            let fault = crate::client::CertificateFault::from(fault);
+            (Rejection::ClientCertificate, format!("its certificate {fault}"))
+        }
+        Some(rustls::Error::AlertReceived(alert)) if is_about_certificate(*alert) => (
+            Rejection::ServerCertificate,
+            format!("it does not trust this server's certificate: {alert:?}"),
+        ),
+        _ => (Rejection::Handshake, format!("the TLS handshake failed: {error}")),
+    }
+}
+
+fn is_about_certificate(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            // The signature is not that of the authority of this name.
+            | AlertDescription::DecryptError
+    )
+}
