@@ -148,8 +148,8 @@ fn append(store: &Store, lines: &Lines, teller: &mut Teller) -> Result<(Input, B
     teller.row("appended", &grouped(appended as u64))?;
     teller.row("duplicates", &format!("{} (a body is held once)", grouped(duplicates as u64)))?;
     teller.row("took", &format!("{ms:.0} ms"))?;
-    teller.row("set root", &to_hex(&head.set_root))?;
-    teller.row("log root", &to_hex(&head.log_root))?;
+    teller.row("set root", &to_hex(head.set_root))?;
+    teller.row("log root", &to_hex(head.log_root))?;
     teller.say("The set root depends on what is held, not on the order it came in.")?;
     if u64::try_from(appended) != Ok(head.count) {
         return Err(Failure::Demo { what: "the store does not count what was appended" });

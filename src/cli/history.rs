@@ -3,7 +3,7 @@
 use serde::Serialize;
 use stemedb::rpc::Which;
 use stemedb::rpc::history::{Grown, Included};
-use stemedb::{Hash, InternalError, LogIndex, LogSize, Store};
+use stemedb::{InternalError, LogIndex, LogSize, Root, Store};
 
 use super::failure::Failure;
 use super::format::grouped;
@@ -57,7 +57,7 @@ struct InclusionArgs {
     size: Option<u64>,
     /// The log root of that size that you trust: 64 hex digits
     #[arg(long, value_name = "HEX", requires = "size", value_parser = input::root)]
-    root: Option<Hash>,
+    root: Option<Root>,
     #[command(flatten)]
     read: peer::ReadFrom,
 }
@@ -81,10 +81,10 @@ struct ConsistencyArgs {
     new: Option<u64>,
     /// The log root of the old size that you trust: 64 hex digits
     #[arg(long, value_name = "HEX", value_parser = input::root)]
-    old_root: Option<Hash>,
+    old_root: Option<Root>,
     /// The log root of the new size that you trust: 64 hex digits
     #[arg(long, value_name = "HEX", requires = "new", value_parser = input::root)]
-    root: Option<Hash>,
+    root: Option<Root>,
     #[command(flatten)]
     read: peer::ReadFrom,
 }
@@ -121,15 +121,15 @@ fn inclusion(args: &InclusionArgs, globals: &Globals) -> Result<(), Failure> {
         ntp64: entry.time.as_ntp64(),
         id: entry.id.to_string(),
         log_size: head.size.get(),
-        log_root: to_hex(&head.root),
-        hashes: proof.0.iter().map(|hash| to_hex(hash)).collect(),
+        log_root: head.root.to_string(),
+        hashes: proof.0.iter().map(to_hex).collect(),
     };
     let mut rows = vec![
         ("index", grouped(entry.index.get())),
         ("time", entry.time.to_string()),
         ("id", entry.id.to_string()),
         ("log size", grouped(head.size.get())),
-        ("log root", to_hex(&head.root)),
+        ("log root", head.root.to_string()),
     ];
     rows.extend(fields.hashes.iter().map(|hash| ("hash", hash.clone())));
     output::facts(globals.json, &fields, &rows)
@@ -159,27 +159,29 @@ fn consistency(args: &ConsistencyArgs, globals: &Globals) -> Result<(), Failure>
     let Grown { old, new, proof } = grown;
     let fields = ConsistencyFields {
         old_size: old.size.get(),
-        old_root: to_hex(&old.root),
+        old_root: old.root.to_string(),
         new_size: new.size.get(),
-        new_root: to_hex(&new.root),
-        hashes: proof.0.iter().map(|hash| to_hex(hash)).collect(),
+        new_root: new.root.to_string(),
+        hashes: proof.0.iter().map(to_hex).collect(),
     };
     let mut rows = vec![
         ("old size", grouped(old.size.get())),
-        ("old root", to_hex(&old.root)),
+        ("old root", old.root.to_string()),
         ("new size", grouped(new.size.get())),
-        ("new root", to_hex(&new.root)),
+        ("new root", new.root.to_string()),
     ];
     rows.extend(fields.hashes.iter().map(|hash| ("hash", hash.clone())));
     output::facts(globals.json, &fields, &rows)
 }
 
 /// Compares a root with the one that is trusted, if one is.
-fn trusted(trusted: Option<Hash>, size: LogSize, found: Hash) -> Result<(), Failure> {
+fn trusted(trusted: Option<Root>, size: LogSize, found: Root) -> Result<(), Failure> {
     match trusted {
-        Some(trusted) if trusted != found => {
-            Err(Failure::OtherHistory { size, trusted: to_hex(&trusted), found: to_hex(&found) })
-        }
+        Some(trusted) if trusted != found => Err(Failure::OtherHistory {
+            size,
+            trusted: trusted.to_string(),
+            found: found.to_string(),
+        }),
         _ => Ok(()),
     }
 }

@@ -175,7 +175,7 @@ fn ready(node: &Node, store: &Store, own: &Globals) -> Result<(), Failure> {
             "{}: {} assertions, root {}{console}, serving on {address}\n",
             own.store.display(),
             head.count,
-            to_hex(&head.set_root)
+            to_hex(head.set_root)
         );
         return output::raw(line.as_bytes());
     }

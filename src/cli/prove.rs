@@ -91,7 +91,7 @@ impl Args {
 
 fn write(file: &ProofFile, args: &Args, globals: &Globals) -> Result<(), Failure> {
     let (text, present) = (file.write(), proof_file::claims_presence(file));
-    let id = to_hex(&file.proof.id);
+    let id = to_hex(file.proof.id);
     if let Some(path) = &args.output {
         fs::write(path, &text).map_err(|source| Failure::File {
             action: "write the proof",
@@ -107,7 +107,7 @@ fn write(file: &ProofFile, args: &Args, globals: &Globals) -> Result<(), Failure
             id,
             present,
             count: file.proof.count,
-            set_root: to_hex(&file.root),
+            set_root: to_hex(file.root),
             siblings: file.proof.siblings.len(),
             file: args.output.as_ref().map(|path| path.to_string_lossy()),
             proof: text,

@@ -37,8 +37,8 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
 pub(super) fn rows(head: &Head) -> [(&'static str, String); 4] {
     [
         ("count", grouped(head.count)),
-        ("set root", to_hex(&head.set_root)),
+        ("set root", to_hex(head.set_root)),
         ("log size", grouped(head.log_size.get())),
-        ("log root", to_hex(&head.log_root)),
+        ("log root", to_hex(head.log_root)),
     ]
 }

@@ -89,7 +89,7 @@ fn fields(stats: &Stats) -> Fields<'_> {
     Fields {
         head: HeadStatus::from(&stats.head),
         holes: stats.holes,
-        store_id: to_hex(&stats.store_id),
+        store_id: to_hex(stats.store_id),
         epoch: stats.epoch,
         generation: stats.generation,
         secret: stats.secret,
@@ -126,7 +126,7 @@ fn as_text(stats: &Stats) -> String {
     let segments = counted(stats.segments, "segment", "segments");
     let files = counted(stats.checkpoints, "file", "files");
     let mut rows = vec![
-        ("store id", to_hex(&stats.store_id)),
+        ("store id", to_hex(stats.store_id)),
         ("epoch", grouped(stats.epoch)),
         ("secret", if stats.secret { "needed" } else { "none" }.to_owned()),
     ];

@@ -80,7 +80,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
             id: id.to_string(),
             present,
             count: file.proof.count,
-            set_root: to_hex(&args.root),
+            set_root: to_hex(args.root),
         })?;
     } else if verdict.is_ok() {
         output::raw(format!("{claimed} {id}\n").as_bytes())?;
@@ -88,7 +88,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let asked = args.id.or(body).filter(|asked| *asked != id);
     match verdict {
         Ok(_) if let Some(asked) = asked => Err(Failure::OtherId { origin, found: id, asked }),
-        Err(source) => Err(Failure::NotVerified { origin, root: to_hex(&args.root), source }),
+        Err(source) => Err(Failure::NotVerified { origin, root: to_hex(args.root), source }),
         Ok(Presence::Present) if args.absent => {
             Err(Failure::OtherThanAsked { origin, id, found: "present", asked: "absent" })
         }

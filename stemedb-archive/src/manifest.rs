@@ -134,7 +134,7 @@ pub(super) struct Hex32(pub(super) Hash);
 
 impl Serialize for Hex32 {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&to_hex(&self.0))
+        serializer.serialize_str(&to_hex(self.0))
     }
 }
 

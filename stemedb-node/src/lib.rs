@@ -511,8 +511,6 @@ impl Shared {
 
     fn carry_out(self: &Arc<Self>, output: Output) {
         match output {
-            // It did not fit, and is lost, as gossip may be.
-            Output::Send { way: Way::Back, .. } => {}
             Output::Send { to, frame, way: Way::Ask | Way::Member } => {
                 self.links.send(self, to, frame);
             }
@@ -521,13 +519,13 @@ impl Shared {
                 self.spawn(session::begin(shared, peer));
             }
             Output::Note(Note::Up(member)) => {
-                info!(peer = member.address, node = to_hex(&member.node), "a member is there");
+                info!(peer = member.address, node = to_hex(member.node), "a member is there");
             }
             Output::Note(Note::Left(member)) => {
-                info!(peer = member.address, node = to_hex(&member.node), "a member has left");
+                info!(peer = member.address, node = to_hex(member.node), "a member has left");
             }
             Output::Note(Note::Down(member)) => {
-                warn!(peer = member.address, node = to_hex(&member.node), "a member is gone");
+                warn!(peer = member.address, node = to_hex(member.node), "a member is gone");
             }
             // Where calls fail, that was told.
             Output::Note(Note::NoAnswer { address }) if self.links.failure(&address).is_none() => {
@@ -536,12 +534,13 @@ impl Shared {
                              secret is another one, or its program is of another version";
                 self.warn_of(&address, "other", error, true);
             }
-            Output::Note(Note::NoAnswer { .. }) => {}
+            // An answer that did not fit is lost, as gossip may be.
+            Output::Note(Note::NoAnswer { .. }) | Output::Send { way: Way::Back, .. } => {}
             Output::Note(Note::DuplicateKey { node, address }) => {
                 let own = node == peer_identity(&self.store).node;
                 error!(
                     peer = address,
-                    node = to_hex(&node),
+                    node = to_hex(node),
                     own,
                     "two nodes have one node id, with different keys: the second one is not taken \
                      for a member; give it an id of its own with `stemedb restore`"

@@ -36,8 +36,8 @@ pub async fn serve(
     let responder = Responder::with_memory(peer_identity(store), limits, server.memory());
     let responder = ResponderService::new(responder, PeerStore::new(Arc::clone(store)));
     let disk_space = DiskSpace::new(store.dir(), Some(0));
-    let served = Served { store: Arc::clone(store), address, disk_space, began: uptime() };
-    server.serve_node(Arc::new(responder), Some(Arc::new(served)), stop).await
+    let node = Served { store: Arc::clone(store), address, disk_space, began: uptime() };
+    server.serve_node(Arc::new(responder), Some(Arc::new(node)), stop).await
 }
 
 /// A served store as the node service sees it.
@@ -67,8 +67,8 @@ impl stemedb_rpc::Node for Served {
         let identity = peer_identity(store);
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            node: to_hex(&identity.node),
-            store: to_hex(&store.store_id()),
+            node: to_hex(identity.node),
+            store: to_hex(store.store_id()),
             epoch: identity.epoch,
             address: self.address.clone(),
             time: unix_seconds(store.clock_time()),

@@ -55,8 +55,8 @@ pub(super) fn status(shared: &Shared) -> Status {
     let not_ready = problems(shared);
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        node: to_hex(&identity.node),
-        store: to_hex(&store.store_id()),
+        node: to_hex(identity.node),
+        store: to_hex(store.store_id()),
         epoch: identity.epoch,
         address: shared.address.clone(),
         time,
@@ -229,11 +229,11 @@ fn peer_status(
     };
     PeerStatus {
         address: address.to_owned(),
-        node: peer.node.map(|node| to_hex(&node)),
+        node: peer.node.map(to_hex),
         version: peer.head.as_ref().map(|head| head.version.clone()),
         state,
         count: set.map(|set| set.count),
-        set_root: set.map(|set| to_hex(&set.root)),
+        set_root: set.map(|set| to_hex(set.root)),
         in_step: set.zip(own).map(|(set, own)| set == own),
         lag_seconds: lag.seconds,
         last_repaired: peer.repaired.map(at),

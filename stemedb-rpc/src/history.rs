@@ -3,7 +3,7 @@
 use stemedb_merkle::history::{
     ConsistencyProof, HistoryProofError, InclusionProof, TreeHead, leaf_hash,
 };
-use stemedb_store::{Entry, HistoryError, InternalError, LogIndex, LogSize, Store};
+use stemedb_store::{Entry, HistoryError, InternalError, LogIndex, LogSize, Root, Store};
 
 use crate::{Failure, Malformed, Reason, convert::array, proto::v1};
 
@@ -90,7 +90,7 @@ impl Grown {
 impl From<Included> for v1::ProveInclusionResponse {
     fn from(included: Included) -> Self {
         let Included { entry, head, proof } = included;
-        let (size, root) = (head.size.get(), head.root.to_vec());
+        let (size, root) = (head.size.get(), head.root.0.to_vec());
         Self { entry: Some((entry, None).into()), size, root, hashes: proof.0.concat() }
     }
 }
@@ -101,7 +101,7 @@ impl TryFrom<v1::ProveInclusionResponse> for Included {
     fn try_from(message: v1::ProveInclusionResponse) -> Result<Self, Malformed> {
         let v1::ProveInclusionResponse { entry, size, root, hashes } = message;
         let (entry, _) = entry.ok_or(Malformed::missing("entry"))?.try_into()?;
-        let head = TreeHead { size: LogSize(size), root: array("root", &root)? };
+        let head = TreeHead { size: LogSize(size), root: Root(array("root", &root)?) };
         let proof = InclusionProof(self::hashes(&hashes, INCLUSION_LEN_MAX)?);
         Ok(Self { entry, head, proof })
     }
@@ -112,9 +112,9 @@ impl From<Grown> for v1::ProveConsistencyResponse {
         let Grown { old, new, proof } = grown;
         Self {
             old_size: old.size.get(),
-            old_root: old.root.to_vec(),
+            old_root: old.root.0.to_vec(),
             new_size: new.size.get(),
-            new_root: new.root.to_vec(),
+            new_root: new.root.0.to_vec(),
             hashes: proof.0.concat(),
         }
     }
@@ -126,8 +126,8 @@ impl TryFrom<v1::ProveConsistencyResponse> for Grown {
     fn try_from(message: v1::ProveConsistencyResponse) -> Result<Self, Malformed> {
         let v1::ProveConsistencyResponse { old_size, old_root, new_size, new_root, hashes } =
             message;
-        let old = TreeHead { size: LogSize(old_size), root: array("old_root", &old_root)? };
-        let new = TreeHead { size: LogSize(new_size), root: array("new_root", &new_root)? };
+        let old = TreeHead { size: LogSize(old_size), root: Root(array("old_root", &old_root)?) };
+        let new = TreeHead { size: LogSize(new_size), root: Root(array("new_root", &new_root)?) };
         let proof = ConsistencyProof(self::hashes(&hashes, CONSISTENCY_LEN_MAX)?);
         Ok(Self { old, new, proof })
     }

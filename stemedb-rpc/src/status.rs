@@ -162,9 +162,9 @@ impl From<&Head> for HeadStatus {
     fn from(head: &Head) -> Self {
         Self {
             count: head.count,
-            set_root: to_hex(&head.set_root),
+            set_root: to_hex(head.set_root),
             log_size: head.log_size.get(),
-            log_root: to_hex(&head.log_root),
+            log_root: to_hex(head.log_root),
         }
     }
 }

@@ -160,8 +160,8 @@ fn the_manifest_of_the_targets_has_the_crates_that_they_use() {
     let mut used = BTreeSet::new();
     for file in fs::read_dir(fuzz.join("targets")).unwrap() {
         let text = fs::read_to_string(file.unwrap().path()).unwrap();
-        let uses = text.lines().filter_map(|line| line.strip_prefix("use stemedb_"));
-        used.extend(uses.filter_map(|rest| Some(rest.split_once("::")?.0.to_owned())));
+        let imports = text.lines().filter_map(|line| line.strip_prefix("use stemedb_"));
+        used.extend(imports.filter_map(|rest| Some(rest.split_once("::")?.0.to_owned())));
     }
     assert!(used.contains("merkle"), "{used:?}");
     for name in used {

@@ -54,8 +54,8 @@ pub(super) fn show(
     let roots = (first.root()?, second.root()?);
     second.close()?;
     teller.row("copied", &grouped((here + there) as u64))?;
-    teller.row("first root", &to_hex(&roots.0))?;
-    teller.row("second root", &to_hex(&roots.1))?;
+    teller.row("first root", &to_hex(roots.0))?;
+    teller.row("second root", &to_hex(roots.1))?;
     if roots.0 != roots.1 {
         return Err(Failure::Demo { what: "the roots of two equal stores differ" });
     }

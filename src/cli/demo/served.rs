@@ -63,8 +63,8 @@ async fn meet(
 
     let first = sync(south, &to_north, teller).await?;
     told(&first, teller)?;
-    teller.row("north root", &to_hex(&to_north.head().await?.set_root))?;
-    teller.row("south root", &to_hex(&to_south.head().await?.set_root))?;
+    teller.row("north root", &to_hex(to_north.head().await?.set_root))?;
+    teller.row("south root", &to_hex(to_south.head().await?.set_root))?;
 
     teller.step("Fall behind", "north takes in more, and south reads what came since")?;
     north.append_batch((0..LATER).map(|n| format!("a line that came later: {n}")))?;

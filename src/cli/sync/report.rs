@@ -110,7 +110,7 @@ fn fields<'a>(
         compared: report.compared,
         restarts: report.restarts,
         millis: rounded(millis),
-        set_root: to_hex(&here.set_root),
+        set_root: to_hex(here.set_root),
         only_here: report.only_mine,
         only_there: report.only_theirs,
         ending: report.ending.to_string(),
@@ -161,7 +161,7 @@ fn rows(report: &Report, here: &Head, millis: f64) -> Vec<(&'static str, String)
     };
     rows.push(("equal", equal));
     rows.push(("count", grouped(here.count)));
-    rows.push(("set root", to_hex(&here.set_root)));
+    rows.push(("set root", to_hex(here.set_root)));
     rows
 }
 

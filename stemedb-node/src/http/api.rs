@@ -238,8 +238,8 @@ pub(super) async fn proof(
     });
     let file = proven.await??;
     Ok(Json(Proof {
-        id: to_hex(&file.proof.id),
-        root: to_hex(&file.root),
+        id: to_hex(file.proof.id),
+        root: to_hex(file.root),
         count: file.proof.count,
         present: file.proof.presence() == Presence::Present,
         file: file.write(),
@@ -288,11 +288,11 @@ pub(super) async fn cells(
         })
         .await?
         .map_err(read_failed)?;
-    let first_bytes = |[a, b, c, d, ..]: &Hash| to_hex(&[*a, *b, *c, *d]);
+    let first_bytes = |[a, b, c, d, ..]: &Hash| to_hex([*a, *b, *c, *d]);
     Ok(Json(Cells {
         depth,
         count: snapshot.len(),
-        set_root: to_hex(&snapshot.root()),
+        set_root: to_hex(snapshot.root()),
         hashes: hashes.iter().map(first_bytes).collect(),
     }))
 }

@@ -328,7 +328,7 @@ fn entries(
             Err(_) if !entries.is_empty() => break,
             record => record?,
         };
-        bytes += body.as_ref().map_or(0, |body| body.len());
+        bytes += body.as_ref().map_or(0, prost::bytes::Bytes::len);
         entries.push((entry, body.map(Vec::from)));
         if bytes >= BYTES_AIM {
             break;

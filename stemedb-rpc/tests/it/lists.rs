@@ -178,7 +178,7 @@ fn a_proof_of_something_else_does_not_verify() {
         included.entry.index = LogIndex(8);
         assert!(included.verify().is_err());
         let mut grown = Grown::of(store, LogSize(7), None).unwrap();
-        grown.old.root[0] ^= 1;
+        grown.old.root.0[0] ^= 1;
         assert!(grown.verify().is_err());
         world.end().await;
     });

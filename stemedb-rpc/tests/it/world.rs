@@ -23,7 +23,7 @@ pub(crate) struct Environment {
     pub credentials: Credentials,
     pub rejections: Rejections,
     stop: oneshot::Sender<()>,
-    served: JoinHandle<Result<Stopped, ServeError>>,
+    serving: JoinHandle<Result<Stopped, ServeError>>,
 }
 
 impl Environment {
@@ -50,8 +50,8 @@ impl Environment {
         let serving = server.serve(Arc::clone(&responder), async {
             let _stopped = stopped.await;
         });
-        let served = tokio::spawn(serving);
-        Self { address, store, responder, memory, credentials, rejections, stop, served }
+        let serving = tokio::spawn(serving);
+        Self { address, store, responder, memory, credentials, rejections, stop, serving }
     }
 
     /// How many callers were not let in for a reason.
@@ -76,7 +76,7 @@ impl Environment {
     /// Asks the server to stop.
     pub(crate) fn stop(self) -> JoinHandle<Result<Stopped, ServeError>> {
         self.stop.send(()).unwrap();
-        self.served
+        self.serving
     }
 
     pub(crate) async fn end(self) -> Stopped {

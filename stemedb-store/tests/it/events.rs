@@ -104,7 +104,7 @@ fn trouble_is_a_warning_or_an_error() {
     let store = Store::open(dir.path(), options()).unwrap();
     store.append(b"whole").unwrap();
     store.close().unwrap();
-    let is_segment = |name: &str| name.starts_with("segment-") && name.ends_with(".log");
+    let is_segment = |name: &str| name.starts_with("segment-");
     let segment = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
     let mut segment =
         segment.filter(|path| is_segment(path.file_name().unwrap().to_str().unwrap()));

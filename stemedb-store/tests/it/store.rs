@@ -144,7 +144,7 @@ fn a_task_appends_batches_of_any_length() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let none = store.append_batch_async(Vec::<Vec<u8>>::new());
     assert_eq!(runtime.block_on(none).unwrap(), []);
-    let long = |n: u64| [n.to_le_bytes().as_slice(), &[0; 700_000]].concat();
+    let long = |n: u64| [n.to_le_bytes().to_vec(), vec![0; 700_000]].concat();
     let short = (0..1000).map(body).chain([body(3)]);
     let bodies: Vec<Vec<u8>> = short.chain((0..40).map(long)).collect();
     let batch = store.append_batch_async(&bodies);

@@ -39,7 +39,7 @@ fn a_proof_of_an_entry_verifies_elsewhere() {
     assert_eq!((&fields["index"], &fields["id"]), (&300.into(), &id.clone().into()));
     assert_eq!(fields["log_root"], root);
     let head =
-        TreeHead { size: LogSize(number(&fields["log_size"])), root: hash(&fields["log_root"]) };
+        TreeHead { size: LogSize(number(&fields["log_size"])), root: Root(hash(&fields["log_root"])) };
     let leaf = leaf_hash(Timestamp::from_ntp64(number(&fields["ntp64"])), &hash(&fields["id"]));
     let proof = InclusionProof(hashes(&fields["hashes"]));
     proof.verify(&leaf, LogIndex(300), &head).unwrap();
@@ -69,7 +69,7 @@ fn a_log_that_grew_begins_with_what_was_noted() {
         (&old.clone().into(), &new.clone().into())
     );
     let head =
-        |size, root| TreeHead { size: LogSize(number(&fields[size])), root: hash(&fields[root]) };
+        |size, root| TreeHead { size: LogSize(number(&fields[size])), root: Root(hash(&fields[root])) };
     let proof = ConsistencyProof(hashes(&fields["hashes"]));
     proof.verify(&head("old_size", "old_root"), &head("new_size", "new_root")).unwrap();
 

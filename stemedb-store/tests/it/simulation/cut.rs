@@ -141,6 +141,7 @@ impl Cutter {
         let survival = Survival::ALL[random.index(Survival::ALL.len())];
         let cut = if random.one_in(3) {
             store.close().map_err(|error| error.to_string())?;
+            drop(store);
             disk.power_cut(survival, random.next())
         } else {
             disk.power_cut(survival, random.next())

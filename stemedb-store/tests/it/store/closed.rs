@@ -14,11 +14,11 @@ use stemedb_store::{
 use super::{body, options};
 
 fn closed_for_appends<T>(result: Result<T, AppendError>) -> bool {
-    matches!(result, Err(AppendError::Log(LogAppendError::Closed)))
+    result.is_err_and(|error| matches!(error, AppendError::Log(LogAppendError::Closed)))
 }
 
 fn closed_for_reads<T>(result: Result<T, ReadError>) -> bool {
-    matches!(result, Err(ReadError::Closed))
+    result.is_err_and(|error| matches!(error, ReadError::Closed))
 }
 
 #[test]
