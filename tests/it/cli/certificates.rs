@@ -33,12 +33,12 @@ fn the_certificates_of_the_documents_are_good_for_both_sides() {
     ];
     let served = Served::start(&place, ".stemedb", &tls.concat());
     let sync = |name: &str, certificate: &[&str]| {
-        let server = ["--ca", "authority.pem", "--server-name", name];
+        let server = ["--tls-ca", "authority.pem", "--tls-server-name", name];
         let peer = format!("https://{}", served.address);
         let command = ["sync", "--store", "b", "--json", &peer];
         place.run(&[&command[..], &server, certificate].concat())
     };
-    let own = ["--cert", "b.example.org.pem", "--key", "b.example.org.key"];
+    let own = ["--tls-cert", "b.example.org.pem", "--tls-key", "b.example.org.key"];
     sync("a.example.org", &[]).code(1);
     sync("b.example.org", &own).code(1);
     assert!(sync("a.example.org", &own).ok().text().contains("\"equal\":true"));
