@@ -358,7 +358,7 @@ async fn a_store_with_a_secret_needs_it_to_come_back() {
     for manifest in fs::read_dir(manifests).unwrap() {
         let text = fs::read_to_string(manifest.unwrap().path()).unwrap();
         let check = stemedb_merkle::hash::derive("store check", b"sixteen bytes or more");
-        assert!(!text.contains(&stemedb_merkle::id::to_hex(&check)));
+        assert!(!text.contains(&stemedb_merkle::id::to_hex(check)));
     }
 }
 

@@ -192,7 +192,11 @@ fn a_hostile_member_that_can_do_more_is_noticed() {
         (Malice::Flood, Sabotage::Narrow, &["not all hold the same"]),
         (Malice::Replay, Sabotage::None, &["for Some((Down", "for Some((Suspect"]),
         // A node that is taken for down is not met either, which another check notices first.
-        (Malice::Down, Sabotage::None, &["for Some((Down", "not all hold the same"]),
+        (
+            Malice::Down,
+            Sabotage::None,
+            &["for Some((Down", "for Some((Left", "not all hold the same"],
+        ),
     ];
     for (malice, sabotage, expected) in controls {
         let with = life::Hostile { malice, is_control: true };

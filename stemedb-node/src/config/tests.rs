@@ -354,6 +354,7 @@ fn what_is_printed_gives_the_same_again() {
         advertise = \"https://a\"\nhttp_hosts = \"a,b\"\nreflection = true\n\
         stop_time_max = \"1m\"\n\
         [tls]\ncert = \"c\"\nkey = \"k\"\nclient_ca = \"a\"\nca = \"b\"\nserver_name = \"n\"\n\
+        system_roots = true\n\
         [auth]\ntoken_file = \"t\"\npeer_token_file = \"u\"\nsend_token_in_plaintext = true\n\
         client_tokens = \"v\"\npeer_tokens = \"w\"\nadmin_tokens = \"x\"\n\
         [server]\nconnections_max = 9\nconnections_per_address_max = 8\n\

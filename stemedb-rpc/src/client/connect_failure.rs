@@ -222,8 +222,8 @@ impl From<&CertificateError> for CertificateFault {
 
 /// A name of a certificate without the word that the library puts around it: `DnsName("a")`.
 fn name_of(presented: &str) -> &str {
-    let quoted = presented.split_once('"').and_then(|(_, rest)| rest.split_once('"'));
-    quoted.map_or(presented, |(name, _)| name)
+    let inner = presented.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(presented).trim_matches('"')
 }
 
 #[cfg(test)]

@@ -62,11 +62,14 @@ pub(super) async fn greet(
             None
         }
         (Some(config), true) => {
-            match timeout(times.handshake, TlsAcceptor::from(config).accept(stream)).await {
+            let accept = TlsAcceptor::from(config).accept(stream).into_fallible();
+            match timeout(times.handshake, accept).await {
                 Ok(Ok(stream)) => Some(Stream::Tls(Box::new(TlsStream::Server(stream)))),
-                Ok(Err(error)) => {
+                Ok(Err((error, stream))) => {
                     let (rejection, detail) = failure(&error);
                     rejections.note(Some(address), rejection, detail);
+                    // The alert is written; in TLS 1.3 the client may be sending already.
+                    say(stream, &[]).await;
                     None
                 }
                 Err(_) => {

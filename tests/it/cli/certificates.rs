@@ -33,10 +33,10 @@ fn the_certificates_of_the_documents_are_good_for_both_sides() {
     ];
     let served = Served::start(&place, ".stemedb", &tls.concat());
     let sync = |name: &str, certificate: &[&str]| {
-        let server = ["--tls-ca", "authority.pem", "--tls-server-name", name];
+        let trusted = ["--tls-ca", "authority.pem", "--tls-server-name", name];
         let peer = format!("https://{}", served.address);
         let command = ["sync", "--store", "b", "--json", &peer];
-        place.run(&[&command[..], &server, certificate].concat())
+        place.run(&[&command[..], &trusted, certificate].concat())
     };
     let own = ["--tls-cert", "b.example.org.pem", "--tls-key", "b.example.org.key"];
     sync("a.example.org", &[]).code(1);

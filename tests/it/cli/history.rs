@@ -1,7 +1,7 @@
 //! `history`: proofs of what the log recorded.
 
 use serde_json::Value;
-use stemedb::{AssertionId, Hash, LogIndex, LogSize, Timestamp, leaf_hash};
+use stemedb::{AssertionId, Hash, LogIndex, LogSize, Root, Timestamp, leaf_hash};
 use stemedb_merkle::history::{ConsistencyProof, InclusionProof, TreeHead};
 
 use super::binary::{Place, id_of, lines};
@@ -38,8 +38,10 @@ fn a_proof_of_an_entry_verifies_elsewhere() {
     let fields = outcome.json(&INCLUSION);
     assert_eq!((&fields["index"], &fields["id"]), (&300.into(), &id.clone().into()));
     assert_eq!(fields["log_root"], root);
-    let head =
-        TreeHead { size: LogSize(number(&fields["log_size"])), root: Root(hash(&fields["log_root"])) };
+    let head = TreeHead {
+        size: LogSize(number(&fields["log_size"])),
+        root: Root(hash(&fields["log_root"])),
+    };
     let leaf = leaf_hash(Timestamp::from_ntp64(number(&fields["ntp64"])), &hash(&fields["id"]));
     let proof = InclusionProof(hashes(&fields["hashes"]));
     proof.verify(&leaf, LogIndex(300), &head).unwrap();
@@ -68,8 +70,10 @@ fn a_log_that_grew_begins_with_what_was_noted() {
         (&fields["old_root"], &fields["new_root"]),
         (&old.clone().into(), &new.clone().into())
     );
-    let head =
-        |size, root| TreeHead { size: LogSize(number(&fields[size])), root: Root(hash(&fields[root])) };
+    let head = |size, root| TreeHead {
+        size: LogSize(number(&fields[size])),
+        root: Root(hash(&fields[root])),
+    };
     let proof = ConsistencyProof(hashes(&fields["hashes"]));
     proof.verify(&head("old_size", "old_root"), &head("new_size", "new_root")).unwrap();
 

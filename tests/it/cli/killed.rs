@@ -31,7 +31,7 @@ fn segments(store: &Path) -> Vec<PathBuf> {
 /// written yet.
 fn has_log(store: &Path, len: u64) -> bool {
     let segments = segments(store);
-    let (last, sealed) = segments.split_last().expect("a store has a segment");
+    let (last, sealed) = segments.split_last().unwrap();
     let sealed: u64 = sealed.iter().map(|segment| segment.metadata().unwrap().len()).sum();
     let Some(rest) = len.checked_sub(sealed) else { return true };
     let mut bytes = [0; 64];
@@ -54,7 +54,7 @@ pub(super) fn wait_for_log(store: &Path, len: u64, process: &mut Child) -> bool 
 fn log_len(store: &Path) -> u64 {
     let segments: Vec<_> =
         segments(store).iter().map(|path| std::fs::read(path).unwrap()).collect();
-    let (last, sealed) = segments.split_last().expect("a store has a segment");
+    let (last, sealed) = segments.split_last().unwrap();
     let written = last.iter().rposition(|&byte| byte != 0).unwrap();
     (sealed.iter().map(Vec::len).sum::<usize>() + written) as u64
 }

@@ -146,5 +146,5 @@ fn no_commit_asks_for_the_times_of_a_segment() {
     let looks = || committing.iter().filter(|line| line.contains("stat"));
     let of_names = |line: &&str| line.contains(", STATX_NLINK, ");
     assert!(looks().any(of_names), "a commit looks for the segment's name: {trace}");
-    assert_eq!(looks().find(|line| !of_names(*line)), None);
+    assert_eq!(looks().find(|line| !of_names(line)), None);
 }
