@@ -1,6 +1,6 @@
 //! Commands that read, beside a process that writes; and writers that wait for one another.
 
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::{BufRead, BufReader, ErrorKind, Write as _};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -157,7 +157,15 @@ fn without_the_right_to_write_a_store_is_read() {
             other.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
             command = other;
         }
-        finish(command.spawn().unwrap(), input.as_bytes())
+        let child = (0..100).find_map(|_| match command.spawn() {
+            // A program that another test starts has the copy open to write until it runs.
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
+                thread::sleep(Duration::from_millis(20));
+                None
+            }
+            spawned => Some(spawned.unwrap()),
+        });
+        finish(child.unwrap(), input.as_bytes())
     };
     let id = id_of("body 7");
     for command in [
