@@ -59,6 +59,7 @@ mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Arg, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
@@ -121,6 +122,10 @@ struct Globals {
     /// LF or CRLF, 16 or more
     #[arg(long, global = true, env = "STEMEDB_SECRET_FILE", value_name = "FILE")]
     secret_file: Option<PathBuf>,
+    /// How long a command that writes waits for another process that has the store open; with 0 it
+    /// fails at once. Commands that only read wait for nobody
+    #[arg(long, global = true, value_name = "T", default_value = "5s", value_parser = input::wait)]
+    wait: Duration,
     /// The archive that bodies are read from which are not on this machine any more:
     /// a bucket or a directory, as `stemedb archive --help` says
     #[arg(

@@ -22,9 +22,9 @@ pub use stemedb_store::{
     ProofFile, ProveError, Proven, ReadError, ReadNodeError, Receipt, Records, RemoteError,
     RepairError, RepairOptions, RepairReport, ResolveError, RestoreError, ResumePoint, Root,
     Secret, SecretError, SecretTooShort, SegmentSource, SetAside, SetProof, Snapshot, SnapshotDiff,
-    Stats, Store, Terminal, TileError, Timestamp, TimestampRangeError, TreeFailure, TreeHead,
-    Upkeep, Warning, Watch, WatchBodies, WatchError, WriteError, backup_of, error, leaf_hash,
-    options, repair, repair_with, restore, store,
+    Stats, Store, StoreReader, Terminal, TileError, Timestamp, TimestampRangeError, TreeFailure,
+    TreeHead, Upkeep, Warning, Watch, WatchBodies, WatchError, WriteError, backup_of, error,
+    leaf_hash, options, repair, repair_with, restore, store,
 };
 #[cfg(feature = "sync")]
 pub use stemedb_sync as sync;

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
+use stemedb::BackupReport;
 use stemedb::node::status::HeadStatus;
-use stemedb::{BackupReport, OpenError};
 
 use super::failure::Failure;
 use super::format::counted;
@@ -14,9 +14,8 @@ use super::{Globals, decimal, open, output, progress};
 ///
 /// Files that no longer change are linked where the file system can, so that a backup takes little
 /// time and room; to survive the disk, put it on another one, where they are copied. What it prints
-/// as set root is what `restore` wants to be told: keep it elsewhere. All is in it that
-/// was acknowledged before the command began, also where another process, a node say, has the store
-/// open; to tell its root the whole backup is then read, and checked.
+/// as set root is what `restore` wants to be told: keep it elsewhere. All is in it that was
+/// acknowledged before the command began, also by another process, a node say.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -24,8 +23,8 @@ Examples:
   stemedb restore /mnt/backup/2026-11-21 --root HEX --store elsewhere
 
 JSON: {count, set_root, log_size, log_root, files_linked, bytes_linked, files_copied, \
-bytes_copied, segments_remote, outside}; segments_remote: those whose bodies are only in an \
-archive, which the backup needs then; outside: whether another process has the store open")]
+bytes_copied, segments_remote}; segments_remote: those whose bodies are only in an archive, which \
+the backup needs then")]
 pub(super) struct Args {
     /// The directory of the backup: empty, or made where it is missing
     #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
@@ -38,16 +37,9 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         bar.set_length(progress.total);
         bar.set_position(progress.done);
     };
-    let inside = open::reading(globals, |store| Ok(store.backup(&args.dir, &mut show)?));
-    let (report, outside) = match inside {
-        Err(Failure::Open(OpenError::Locked { .. })) => {
-            let options = open::options(globals)?;
-            (stemedb::backup_of(&globals.store, &args.dir, &options, &mut show)?, true)
-        }
-        report => (report?, false),
-    };
+    let report = open::reading(globals, |store| Ok(store.backup(&args.dir, &mut show)?))?;
     bar.finish_and_clear();
-    print(&report, outside, globals.json)
+    print(&report, globals.json)
 }
 
 #[derive(Serialize)]
@@ -61,10 +53,9 @@ struct Made {
     #[serde(serialize_with = "decimal::string")]
     bytes_copied: u64,
     segments_remote: u64,
-    outside: bool,
 }
 
-fn print(report: &BackupReport, outside: bool, as_json: bool) -> Result<(), Failure> {
+fn print(report: &BackupReport, as_json: bool) -> Result<(), Failure> {
     let fields = Made {
         head: HeadStatus::from(&report.head),
         files_linked: report.files_linked,
@@ -72,7 +63,6 @@ fn print(report: &BackupReport, outside: bool, as_json: bool) -> Result<(), Fail
         files_copied: report.files_copied,
         bytes_copied: report.bytes_copied,
         segments_remote: report.segments_remote,
-        outside,
     };
     let part =
         |files, bytes| format!("{}, {}", output::bytes(bytes), counted(files, "file", "files"));

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use stemedb::error::with_causes;
-use stemedb::{CheckReport, Depth, OpenError, RepairError, RepairOptions, Store};
+use stemedb::{CheckReport, Depth, OpenError, RepairError, RepairOptions, StoreReader};
 
 use super::failure::Failure;
 use super::format::{counted, grouped};
@@ -11,9 +11,9 @@ use super::{Globals, decimal, open, output, progress};
 /// Check every checksum of the store; with --deep everything there is to check
 ///
 /// --deep also hashes every body against its id and rebuilds every page and both roots; it needs
-/// the secret of a store that was made with one. Exit code 0 for a store that is whole, also
-/// where a torn tail was cut on opening or the directory is a copy; 3 for damage, and the
-/// messages say where.
+/// the secret of a store that was made with one. What the store held when the check began is
+/// checked, also while another process appends to it. Exit code 0 for a store that is whole, also
+/// where an append was under way or was ended by a crash; 3 for damage, and the messages say where.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -32,8 +32,9 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     // Also on a disk that fails, every read is a call that can say so.
-    let options = open::options(globals)?.create(false).read_only(true).map_files(false);
-    match open::with(globals, options, |store| check(store, args, globals)) {
+    let options = open::options(globals)?.map_files(false);
+    let opened = open::reader(&globals.store, options);
+    match opened.and_then(|store| check(&store, args, globals)) {
         Err(Failure::Open(error)) if error.is_damage() => check_closed(&error, args, globals),
         checked => checked,
     }
@@ -70,7 +71,7 @@ fn check_closed(error: &OpenError, args: &Args, globals: &Globals) -> Result<(),
     Err(Failure::NotWhole { dir: globals.store.clone(), faults: count })
 }
 
-fn check(store: &Store, args: &Args, globals: &Globals) -> Result<(), Failure> {
+fn check(store: &StoreReader, args: &Args, globals: &Globals) -> Result<(), Failure> {
     let depth = if args.deep {
         open::require_secret(store, globals)?;
         Depth::Deep
@@ -109,7 +110,7 @@ struct Fields<'a> {
 
 fn print(
     report: &CheckReport,
-    store: &Store,
+    store: &StoreReader,
     deep: bool,
     whole: bool,
     as_json: bool,

@@ -48,18 +48,9 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     if args.other.contains(':') && !other.exists() {
         return diff_peer(args, globals)?.told(args);
     }
-    if is_same(other, &globals.store) {
-        // The second opening would find the store locked, by this very process.
-        let same = SnapshotDiff { only_here: vec![], only_there: vec![], visited: 0 };
-        return open::reading(globals, |_| print(&same, globals.json))?.told(args);
-    }
     let found = open::reading(globals, |here| {
-        let there = open::open(other, open::options(globals)?.create(false).read_only(true))?;
-        let outcome = compare(here, &there, globals.json);
-        let closed = there.close();
-        let found = outcome?;
-        closed?;
-        Ok(found)
+        let there = open::reader(other, open::options(globals)?)?;
+        print(&here.snapshot()?.diff(&there.snapshot()?)?, globals.json)
     })?;
     found.told(args)
 }
@@ -86,7 +77,7 @@ fn diff_peer(args: &Args, globals: &Globals) -> Result<Compared, Failure> {
         .other
         .parse()
         .map_err(|source| Failure::NeitherDirNorPeer { argument: args.other.clone(), source })?;
-    open::reading(globals, |store| {
+    open::reading_as_store(globals, |store| {
         open::require_secret(store, globals)?;
         let diff = peer::runtime()?.block_on(async {
             let signals = Signals::watch()?;
@@ -129,10 +120,6 @@ async fn found(
     }
 }
 
-fn compare(here: &Store, there: &Store, as_json: bool) -> Result<Compared, Failure> {
-    print(&here.snapshot()?.diff(&there.snapshot()?)?, as_json)
-}
-
 #[derive(Serialize)]
 struct Fields {
     only_here: Vec<String>,
@@ -170,11 +157,4 @@ fn print(diff: &SnapshotDiff, as_json: bool) -> Result<Compared, Failure> {
 
 fn texts(ids: &[AssertionId]) -> Vec<String> {
     ids.iter().map(ToString::to_string).collect()
-}
-
-fn is_same(one: &Path, other: &Path) -> bool {
-    match (one.canonicalize(), other.canonicalize()) {
-        (Ok(one), Ok(other)) => one == other,
-        _ => false,
-    }
 }

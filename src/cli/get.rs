@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use stemedb::rpc::{CallError, Which};
 use stemedb::sync::Keys;
-use stemedb::{AssertionId, Entry, LogIndex, Store};
+use stemedb::{AssertionId, Entry, LogIndex, StoreReader};
 
 use super::failure::{Failure, OutputError};
 use super::files::BodyFiles;
@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     }
 }
 
-fn get(store: &Store, args: &Args, globals: &Globals) -> Result<(), Failure> {
+fn get(store: &StoreReader, args: &Args, globals: &Globals) -> Result<(), Failure> {
     open::require_secret(store, globals)?;
     if !args.index.is_empty() {
         let indexes: Vec<_> = args.index.iter().copied().map(LogIndex).collect();
@@ -79,7 +79,7 @@ fn get(store: &Store, args: &Args, globals: &Globals) -> Result<(), Failure> {
     sink.finish()
 }
 
-fn no_entry(index: LogIndex, store: &Store, globals: &Globals) -> Failure {
+fn no_entry(index: LogIndex, store: &StoreReader, globals: &Globals) -> Failure {
     let dir = globals.store.clone();
     Failure::NoEntry { index, log_size: store.log_size(), dir }
 }

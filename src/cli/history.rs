@@ -3,7 +3,7 @@
 use serde::Serialize;
 use stemedb::rpc::Which;
 use stemedb::rpc::history::{Grown, Included};
-use stemedb::{InternalError, LogIndex, LogSize, Root, Store};
+use stemedb::{InternalError, LogIndex, LogSize, Root, StoreReader};
 
 use super::failure::Failure;
 use super::format::grouped;
@@ -135,7 +135,11 @@ fn inclusion(args: &InclusionArgs, globals: &Globals) -> Result<(), Failure> {
     output::facts(globals.json, &fields, &rows)
 }
 
-fn index_here(args: &InclusionArgs, store: &Store, globals: &Globals) -> Result<LogIndex, Failure> {
+fn index_here(
+    args: &InclusionArgs,
+    store: &StoreReader,
+    globals: &Globals,
+) -> Result<LogIndex, Failure> {
     match (args.index, &args.id) {
         (Some(index), _) => Ok(LogIndex(index)),
         (None, Some(id)) => {

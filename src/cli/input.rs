@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use stemedb::node::config::units::{ParseUnitError, Size, Time};
 use stemedb::rpc::Which;
-use stemedb::{AssertionId, Root, Store};
+use stemedb::{AssertionId, Root, StoreReader};
 pub(super) use stemedb_merkle::id::to_hex;
 
 use super::failure::Failure;
@@ -55,7 +55,7 @@ impl IdArg {
     }
 
     /// The whole id. A whole one need not be held; a prefix must be of exactly one that is.
-    pub(super) fn resolve(&self, store: &Store) -> Result<AssertionId, Failure> {
+    pub(super) fn resolve(&self, store: &StoreReader) -> Result<AssertionId, Failure> {
         match self {
             Self::Whole(id) => Ok(*id),
             Self::Prefix(prefix) => Ok(store.resolve(prefix)?),
@@ -109,6 +109,15 @@ pub(super) fn size(text: &str) -> Result<u64, ParseUnitError> {
 pub(super) fn time(text: &str) -> Result<Duration, ParseUnitError> {
     let Time(time) = text.parse()?;
     if time.is_zero() { Err(ParseUnitError::Zero) } else { Ok(time) }
+}
+
+/// Reads a time, which may be 0, also without a unit then.
+pub(super) fn wait(text: &str) -> Result<Duration, ParseUnitError> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let Time(time) = text.parse()?;
+    Ok(time)
 }
 
 /// Hex digits in lower case, which is how they are written everywhere.

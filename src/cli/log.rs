@@ -1,7 +1,7 @@
 //! `stemedb log`: what the log recorded, in order.
 
 use serde::Serialize;
-use stemedb::{Entry, LogSize, Store};
+use stemedb::{Entry, LogSize, StoreReader};
 
 use super::failure::Failure;
 use super::peer::{ReadFrom, Remote};
@@ -46,7 +46,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     }
 }
 
-fn log(store: &Store, args: &Args, as_json: bool) -> Result<(), Failure> {
+fn log(store: &StoreReader, args: &Args, as_json: bool) -> Result<(), Failure> {
     let range = args.range.of(store)?;
     let limit = usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
     let entries = store.range(range);

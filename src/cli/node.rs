@@ -71,6 +71,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         json: globals.json,
         secret_file: config.secret_file().map(Into::into),
         archive: options.archive.as_ref().map(|policy| policy.url.clone()),
+        wait: globals.wait,
     };
     let (sender, reloads) = unbounded_channel();
     let reloader = Reloader::new(args.flags.clone(), globals.clone(), logging, config, sender);

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use stemedb::archive::segment_source;
-use stemedb::{OpenError, Options, Store, Upkeep};
+use stemedb::{OpenError, Options, Store, StoreReader, Upkeep};
 
 use super::failure::Failure;
 use super::{Globals, output, progress, secret};
@@ -18,12 +18,21 @@ pub(super) fn existing<T>(
     with(globals, options(globals)?.create(false), work)
 }
 
-/// Opens an existing store for `work` that only reads it: nothing in its directory is changed.
+/// Opens an existing store for `work` that only reads it, whether another process writes to it or
+/// not: nothing is locked, and nothing in its directory changed.
 pub(super) fn reading<T>(
+    globals: &Globals,
+    work: impl FnOnce(&StoreReader) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    work(&reader(&globals.store, options(globals)?)?)
+}
+
+/// As [`reading`], for `work` that takes a whole store and appends nothing.
+pub(super) fn reading_as_store<T>(
     globals: &Globals,
     work: impl FnOnce(&Arc<Store>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    with(globals, options(globals)?.create(false).read_only(true), work)
+    finish(reader(&globals.store, options(globals)?)?.into(), work)
 }
 
 /// Opens a store with these options for `work` and closes it after.
@@ -58,8 +67,7 @@ fn make_or_read(globals: &Globals) -> Result<Store, Failure> {
     match make(globals, options(globals)?) {
         Err(Failure::Open(OpenError::Disk(failure))) if failure.is_full() => {
             output::note(format_args!("{failure}; until then the store is open for reading only"));
-            let options = options(globals)?.create(false).read_only(true);
-            open(&globals.store, options)
+            Ok(reader(&globals.store, options(globals)?)?.into())
         }
         made => made,
     }
@@ -93,19 +101,31 @@ fn make(globals: &Globals, options: Options) -> Result<Store, Failure> {
 pub(super) fn options(globals: &Globals) -> Result<Options, Failure> {
     let secret = globals.secret_file.as_deref().map(secret::read).transpose()?;
     let segment_source = globals.archive.as_deref().map(segment_source);
-    Ok(Options::default().secret(secret).segment_source(segment_source))
+    let options = Options::default().secret(secret).segment_source(segment_source);
+    Ok(options.lock_wait(globals.wait))
 }
 
 /// Opens a store and reports what opening had to do.
 pub(super) fn open(dir: &Path, options: Options) -> Result<Store, Failure> {
     let store = progress::spin("opening the store", || Store::open(dir, options))?;
+    tell_remarks(&store);
+    Ok(store)
+}
+
+/// Opens a store to read it and reports what opening found.
+pub(super) fn reader(dir: &Path, options: Options) -> Result<StoreReader, Failure> {
+    let reader = progress::spin("opening the store", || Store::open_read_only(dir, options))?;
+    tell_remarks(&reader);
+    Ok(reader)
+}
+
+fn tell_remarks(store: &StoreReader) {
     // A command that logs has told it.
     if !tracing::enabled!(target: "stemedb_store", tracing::Level::WARN) {
         for remark in store.open_report().to_string().lines() {
             output::note(remark);
         }
     }
-    Ok(store)
 }
 
 /// Reports what the store's threads could not do beside the work.
@@ -115,7 +135,7 @@ fn tell_upkeep(store: &Store) {
 }
 
 /// Stops a command that hashes bodies where the secret for it is missing.
-pub(super) fn require_secret(store: &Store, globals: &Globals) -> Result<(), Failure> {
+pub(super) fn require_secret(store: &StoreReader, globals: &Globals) -> Result<(), Failure> {
     if store.lacks_secret() {
         return Err(Failure::SecretMissing { dir: globals.store.clone() });
     }

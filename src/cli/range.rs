@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use stemedb::rpc::client::EntryRange;
-use stemedb::{LogIndex, Store};
+use stemedb::{LogIndex, StoreReader};
 
 use super::failure::Failure;
 use super::input;
@@ -31,7 +31,7 @@ pub(super) struct RangeArgs {
 
 impl RangeArgs {
     /// The indexes of a store.
-    pub(super) fn of(&self, store: &Store) -> Result<Range<LogIndex>, Failure> {
+    pub(super) fn of(&self, store: &StoreReader) -> Result<Range<LogIndex>, Failure> {
         let end = store.head()?.log_size.next_index();
         let since = first_index(store, self.since, end)?.unwrap_or_default();
         let until = first_index(store, self.until, end)?.unwrap_or(end);
@@ -62,7 +62,7 @@ impl RangeArgs {
 
 /// The index of the first entry at or after a time.
 fn first_index(
-    store: &Store,
+    store: &StoreReader,
     time: Option<TimeArg>,
     end: LogIndex,
 ) -> Result<Option<LogIndex>, Failure> {

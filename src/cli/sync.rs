@@ -85,7 +85,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         outcome
     };
     match (args.plan, args.no_create) {
-        (true, _) => open::reading(globals, work),
+        (true, _) => open::reading_as_store(globals, work),
         (_, true) => open::existing(globals, work),
         _ => open::or_make_or_read(globals, work),
     }

@@ -3,7 +3,7 @@
 use stemedb_merkle::history::{
     ConsistencyProof, HistoryProofError, InclusionProof, TreeHead, leaf_hash,
 };
-use stemedb_store::{Entry, HistoryError, InternalError, LogIndex, LogSize, Root, Store};
+use stemedb_store::{Entry, HistoryError, InternalError, LogIndex, LogSize, Root, StoreReader};
 
 use crate::{Failure, Malformed, Reason, convert::array, proto::v1};
 
@@ -40,7 +40,11 @@ impl Included {
     /// # Errors
     ///
     /// [`Reason::NotFound`] if the log is not that long, and whatever reading gives.
-    pub fn of(store: &Store, index: LogIndex, size: Option<LogSize>) -> Result<Self, Failure> {
+    pub fn of(
+        store: &StoreReader,
+        index: LogIndex,
+        size: Option<LogSize>,
+    ) -> Result<Self, Failure> {
         let size = size.unwrap_or_else(|| store.log_size());
         let proof = store.prove_inclusion_at(index, size)?;
         let root = store.history_root_at(size)?;
@@ -66,7 +70,7 @@ impl Grown {
     /// # Errors
     ///
     /// [`Reason::NotFound`] if the log is not that long, and whatever reading gives.
-    pub fn of(store: &Store, old: LogSize, new: Option<LogSize>) -> Result<Self, Failure> {
+    pub fn of(store: &StoreReader, old: LogSize, new: Option<LogSize>) -> Result<Self, Failure> {
         let size = store.log_size();
         let new = new.unwrap_or(size);
         if new == size && old > size {

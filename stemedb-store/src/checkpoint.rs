@@ -199,6 +199,11 @@ impl Loaded {
     }
 }
 
+/// Whether a file of this name is one of a checkpoint, in use or not.
+pub(crate) fn is_checkpoint(name: &str) -> bool {
+    name.ends_with(EXTENSION) && !name.starts_with("aside-")
+}
+
 /// Finds the checkpoint of a log, and changes nothing: see [`Loaded::tidy`].
 ///
 /// # Errors
@@ -214,7 +219,7 @@ pub fn load(
     let mut files = Vec::new();
     let names = disk.list().map_err(|source| failed(disk, Action::List, "", source))?;
     for name in names {
-        if !name.ends_with(EXTENSION) || name.starts_with("aside-") {
+        if !is_checkpoint(&name) {
             continue;
         }
         let file = Opening::new(disk, &name, in_place).and_then(|opening| {

@@ -34,6 +34,8 @@ pub struct Environment {
     pub clock: fn() -> NTP64,
     /// Fills the buffer with random bytes that nobody can guess.
     pub entropy: fn(&mut [u8]) -> io::Result<()>,
+    /// Lets time pass: for who waits for another process.
+    pub sleep: fn(Duration),
 }
 
 /// Gives entries their times. Owned by the one writer of a log.

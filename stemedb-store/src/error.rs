@@ -56,15 +56,17 @@ pub enum OpenError {
         /// One of the files.
         file: String,
     },
-    /// Another process, or another part of this one, has it open.
+    /// Another process, or another part of this one, has it open to write.
     #[error(
-        "the store at {} is in use by another process: close it there first, or, if that process \
+        "the store at {} is in use by {}: wait for it or close it there, or, if that process \
          serves it, ask it with `append --to`, `get --from`, `watch` or `sync` and its address",
-        dir.display()
+        dir.display(), process(*holder)
     )]
     Locked {
         /// The directory.
         dir: PathBuf,
+        /// The id of the process, if it is known.
+        holder: Option<u32>,
     },
     /// The identity can't be read, or the secret is another.
     #[error(transparent)]
@@ -116,10 +118,15 @@ impl From<LogOpenError> for OpenError {
         match error {
             LogOpenError::Disk(error) => Self::Disk(error),
             LogOpenError::Damaged(damage) => Self::Damaged(damage),
-            LogOpenError::InUse { path } => Self::Locked { dir: dir_of(&path) },
+            LogOpenError::InUse { path } => Self::Locked { dir: dir_of(&path), holder: None },
             error => Self::Log(error),
         }
     }
+}
+
+/// A process, as an error names it.
+fn process(id: Option<u32>) -> String {
+    id.map_or_else(|| "another process".to_owned(), |id| format!("process {id}"))
 }
 
 /// The directory of a file.

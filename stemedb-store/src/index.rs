@@ -85,6 +85,10 @@ pub(crate) struct Index {
 /// are neighbours in the tree, so that many more together would hardly cost less each.
 const SLICE_LEN: usize = 128;
 
+/// With so many records that others wrote and that are not in the trees they are taken in at once:
+/// a reader has no thread that does it beside.
+const UNFOLDED_LEN_MAX: usize = 1 << 16;
+
 impl Index {
     /// The trees of a log that has these records beyond them. The filter knows all ids of the tree
     /// that are not in its mapped set, which is that of the checkpoint.
@@ -265,6 +269,20 @@ impl Index {
     pub(super) fn note(&self, placed: &[Placed]) -> (usize, u64) {
         let mut recent = self.recent_mut();
         (recent.note(placed), recent.count)
+    }
+
+    /// Takes in records behind those that it has, which another process has written.
+    ///
+    /// # Errors
+    ///
+    /// As [`folded`](Self::folded). They can be looked up all the same.
+    pub(crate) fn extend(&self, placed: &[Placed], reached: Watermark) -> Result<(), TreeFailure> {
+        let unfolded = self.recent_mut().extend(placed);
+        self.publish(reached);
+        if unfolded < UNFOLDED_LEN_MAX {
+            return Ok(());
+        }
+        self.folded().map(drop)
     }
 
     /// All that was noted is durable.

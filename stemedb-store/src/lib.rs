@@ -11,6 +11,9 @@
 //!                    restart checkpoints, tiles of the history
 //! ```
 //!
+//! [`Store`] writes and reads, one process at a time; [`StoreReader`] is its reading half, which
+//! any number of processes have beside it.
+//!
 //! Nothing here knows a network. Threads are those of the operating system; of tokio only its
 //! `sync` is used, so that any runtime will do.
 
@@ -54,6 +57,6 @@ pub use stemedb_wal::{
 pub use store::{
     BackupReport, Bodies, CheckReport, CheckpointReport, Comparison, Depth, Entries, Entry,
     EntryBodies, Healed, Ids, LogId, OpenReport, Pending, Progress, Proven, Records, RepairOptions,
-    RepairReport, ResumePoint, Snapshot, SnapshotDiff, Stats, Store, Upkeep, Warning, Watch,
-    WatchBodies, backup_of, repair, repair_with, restore,
+    RepairReport, ResumePoint, Snapshot, SnapshotDiff, Stats, Store, StoreReader, Upkeep, Warning,
+    Watch, WatchBodies, backup_of, repair, repair_with, restore,
 };

@@ -142,20 +142,18 @@ stemedb_merkle::options! {
         /// Whether a store is made in a directory that holds files which are not a store's, those
         /// with names that begin with a dot and `lost+found` not counted. Default: no.
         pub create_among_files: bool = false,
-        /// Whether the store is only read. Default: no. Nothing in its directory is changed then:
-        /// what a crash left behind is put in order in memory alone, no file is written, and
-        /// appending fails. Such openings share the lock with each other. They need no room on the
-        /// disk, and may be of a file system that is mounted read-only.
-        pub read_only: bool = false,
+        /// How long opening waits for another process that has the store open. Default: 5 seconds;
+        /// with none it fails at once.
+        pub lock_wait: Duration = Duration::from_secs(5),
         /// The cluster secret. Default: none. A store is made with or without one for good.
         pub secret: Option<Secret> = None,
         /// Whether a body's id is checked whenever the body is read, beyond its checksum. Default:
         /// yes; it costs about 1 ns a byte.
         pub verify_reads: bool = true,
-        /// Whether ids are checked of all bodies that opening reads. Default: no; [`Store::check`]
-        /// does it when asked.
+        /// Whether ids are checked of all bodies that opening reads. Default: no;
+        /// [`StoreReader::check`] does it when asked.
         ///
-        /// [`Store::check`]: crate::Store::check
+        /// [`StoreReader::check`]: crate::StoreReader::check
         pub verify_on_open: bool = false,
         /// The longest body, in bytes. Default 16 MiB: a batch of them stays in memory while it is
         /// written.

@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    ops::Deref,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -37,6 +38,7 @@ mod check;
 mod checkpoint;
 mod comparison;
 mod entries;
+mod follow;
 mod heal;
 mod history;
 mod mark;
@@ -100,17 +102,15 @@ pub use self::{
 /// store.close()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// What reads it is [`StoreReader`], which a store is as well. A program that only reads opens that
+/// alone, also beside a process that writes: [`Store::open_read_only`].
 #[derive(Debug)]
 pub struct Store {
-    writer: Committer,
-    reader: LogReader,
-    bodies: read::BodyReader,
-    hashing: Hashing,
-    healer: heal::Healer,
-    shared: Arc<Shared>,
+    read: StoreReader,
+    /// None where the store is only read.
+    writer: Option<Committer>,
     threads: Mutex<Threads>,
-    report: OpenReport,
-    dir: PathBuf,
     /// The directory as one in which segments may have been dropped.
     followed: Arc<watch::Followed>,
     /// Whether it was closed; held while it is.
@@ -122,6 +122,56 @@ pub struct Store {
 struct Threads {
     background: Option<background::Background>,
     marker: Option<mark::Marker>,
+}
+
+/// The reading half of a store: all that [`Store`] has but for what changes it.
+///
+/// Opened alone, by [`Store::open_read_only`], it shows the store as it was then, and goes on with
+/// [`refresh`](Self::refresh). It locks nothing and writes nothing: any number of processes read a
+/// store while one appends to it, on a file system that is mounted read-only, as a user without the
+/// right to write, or of a backup, which stays one.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// use stemedb_store::{Options, Store};
+///
+/// let store = Store::open(dir.path(), Options::default())?;
+/// let id = store.append(b"the sky is blue")?.id;
+///
+/// let mut reader = Store::open_read_only(dir.path(), Options::default())?;
+/// assert_eq!(reader.get(&id)?.as_deref(), Some(&b"the sky is blue"[..]));
+/// store.append(b"and far away")?;
+/// assert_eq!(reader.len(), 1);
+/// reader.refresh()?;
+/// assert_eq!(reader.root()?, store.root()?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct StoreReader {
+    reader: LogReader,
+    bodies: read::BodyReader,
+    hashing: Hashing,
+    shared: Arc<Shared>,
+    report: OpenReport,
+    dir: PathBuf,
+    /// Where it goes on; none where the store is written by this process.
+    place: Option<follow::Place>,
+}
+
+impl Deref for Store {
+    type Target = StoreReader;
+
+    fn deref(&self) -> &StoreReader {
+        &self.read
+    }
+}
+
+/// A store that is only read, for what takes a whole one: appends fail with
+/// [`AppendError::ReadOnly`].
+impl From<StoreReader> for Store {
+    fn from(read: StoreReader) -> Self {
+        Self::new(read, None)
+    }
 }
 
 /// What the threads of a store share beside the writer.
@@ -148,7 +198,7 @@ struct Shared {
     /// Held while a small file beside the log is read and replaced.
     caches: Mutex<()>,
     world: Environment,
-    /// The lock of the directory, until the store is closed.
+    /// The lock of the directory, until the store is closed; none where it is only read.
     lock: Mutex<Option<Arc<dyn DirLock>>>,
 }
 
@@ -184,6 +234,12 @@ impl Pending {
 }
 
 impl Store {
+    fn new(read: StoreReader, writer: Option<Committer>) -> Self {
+        let followed = watch::Followed::new(read.bodies.clone(), Arc::clone(&read.shared.index));
+        let (followed, threads, closed) = (Arc::new(followed), Mutex::default(), Mutex::default());
+        Self { read, writer, threads, followed, closed }
+    }
+
     /// Whether a directory has a store in it.
     ///
     /// # Errors
@@ -209,13 +265,50 @@ impl Store {
     /// Opens the store in a directory, or makes one.
     ///
     /// Takes time in proportion to what was appended since the last restart checkpoint. Whatever a
-    /// crash left behind is put in order; [`open_report`](Self::open_report) tells.
+    /// crash left behind is put in order; [`open_report`](StoreReader::open_report) tells.
+    ///
+    /// One process has a store open at a time. Another one waits for it, for as long as
+    /// [`Options::lock_wait`] says.
     ///
     /// # Errors
     ///
     /// See [`OpenError`]. The store is as it was.
     pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
         open::open_dir(dir.as_ref(), options).inspect(Self::log_opening)
+    }
+
+    /// Opens the store in a directory to read it, whether a process writes to it or not. Nothing is
+    /// locked, and nothing in the directory changed: no torn tail is cut, no mark and no restart
+    /// checkpoint written, and a copy of a store stays what it is.
+    ///
+    /// All that was acknowledged before the call is seen. So may be appends that the writer has
+    /// written and not synced yet: those are in the log whole, and only a power cut or a failing
+    /// disk can still take them back. Of a batch that is being written nothing is seen. Damage is
+    /// an error as ever, and never repaired; what may only be wrong because another process writes
+    /// is looked at again first.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`].
+    pub fn open_read_only(
+        dir: impl AsRef<Path>,
+        options: Options,
+    ) -> Result<StoreReader, OpenError> {
+        follow::open_dir(dir.as_ref(), options)
+    }
+
+    /// As [`open_read_only`](Self::open_read_only), on a disk of any kind, with clock and sleep
+    /// from outside.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`].
+    pub fn open_read_only_on(
+        disk: Arc<dyn Disk>,
+        world: Environment,
+        options: Options,
+    ) -> Result<StoreReader, OpenError> {
+        follow::open_on(disk, world, options)
     }
 
     /// Opens the store on a disk of any kind, with clock and randomness from outside.
@@ -239,25 +332,9 @@ impl Store {
         debug!(%path, replayed = self.report.replayed, entries = %self.log_size(), "opened");
     }
 
-    /// The directory of the store.
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
-    /// Whether the store was opened to be [read only](Options::read_only).
+    /// Whether the store is only read: made of a [`StoreReader`].
     pub fn is_read_only(&self) -> bool {
-        self.shared.options.read_only
-    }
-
-    /// What opening found worth telling.
-    pub fn open_report(&self) -> &OpenReport {
-        &self.report
-    }
-
-    /// Whether the store has a secret that was not given: bodies can then be neither appended nor
-    /// checked.
-    pub fn lacks_secret(&self) -> bool {
-        matches!(self.hashing, Hashing::SecretMissing)
+        self.writer.is_none()
     }
 
     /// Appends an assertion and waits until it is durable.
@@ -270,7 +347,7 @@ impl Store {
     /// See [`AppendError`]. Nothing was acknowledged; after a failing disk only reopening tells
     /// whether it is there.
     pub fn append(&self, body: &[u8]) -> Result<Receipt, AppendError> {
-        Ok(self.writer.append(self.id(body)?, body)?)
+        Ok(self.writer()?.append(self.id(body)?, body)?)
     }
 
     /// Appends assertions together and waits until all are durable. A crash keeps all of them or
@@ -285,7 +362,7 @@ impl Store {
     ) -> Result<Vec<Receipt>, AppendError> {
         let (parts, last) = self.submit_all_but_the_last(bodies);
         match last {
-            Ok(last) if parts.is_empty() => Ok(self.writer.append_batch(last)?),
+            Ok(last) if parts.is_empty() => Ok(self.writer()?.append_batch(last)?),
             last => self.pending(parts, last).wait(),
         }
     }
@@ -302,7 +379,9 @@ impl Store {
         bodies: impl IntoIterator<Item = impl AsRef<[u8]>>,
     ) -> (Vec<PartPending>, Result<Submission<'static>, AppendError>) {
         let mut parts = Vec::new();
-        let last = self.split(bodies, |part| parts.push(self.writer.submit(part)));
+        let writer = self.writer();
+        let last =
+            writer.and_then(|writer| self.split(bodies, |part| parts.push(writer.submit(part))));
         (parts, last)
     }
 
@@ -317,7 +396,7 @@ impl Store {
         if bodies.peek().is_none() {
             return Ok(Submission::new());
         }
-        let hasher = self.hasher()?;
+        let (hasher, writer) = (self.hasher()?, self.writer()?);
         let mut submission = SubmissionBuilder::new(hasher);
         let mut len_max = SUBMISSION_LEN_MAX;
         for body in bodies {
@@ -325,7 +404,7 @@ impl Store {
             if submission.len() > 0 && submission.bytes_len() + body.len() > len_max {
                 full(submission.take());
                 len_max = LATER_SUBMISSION_LEN_MAX;
-                let buffer = self.writer.buffer(len_max);
+                let buffer = writer.buffer(len_max);
                 submission = SubmissionBuilder::in_buffer(hasher, buffer);
             }
             submission.push(body);
@@ -338,7 +417,7 @@ impl Store {
         parts: Vec<PartPending>,
         last: Result<Submission<'static>, AppendError>,
     ) -> Pending {
-        let last = last.map(|last| self.writer.submit(last));
+        let last = last.and_then(|last| Ok(self.writer()?.submit(last)));
         Pending { parts, last }
     }
 
@@ -353,7 +432,7 @@ impl Store {
         body: Vec<u8>,
     ) -> impl Future<Output = Result<Receipt, AppendError>> + Send + 'static + use<> {
         let id = self.id(&body);
-        let append = id.map(|id| self.writer.append_async(id, body));
+        let append = id.and_then(|id| Ok(self.writer()?.append_async(id, body)));
         async move { Ok(append?.await?) }
     }
 
@@ -385,8 +464,10 @@ impl Store {
         I: IntoIterator<Item: AsRef<[u8]>>,
     {
         let mut parts = Vec::new();
-        let last = self.split(bodies, |part| parts.push(self.writer.enqueue_async(part)));
-        let last = last.map(|last| self.writer.enqueue_async(last));
+        let last = self.writer().and_then(|writer| {
+            let last = self.split(bodies, |part| parts.push(writer.enqueue_async(part)))?;
+            Ok(writer.enqueue_async(last))
+        });
         async move {
             let last = last?;
             let mut pending = Vec::with_capacity(parts.len() + 1);
@@ -408,20 +489,12 @@ impl Store {
 
     /// What hashes bodies that are to be appended.
     fn hasher(&self) -> Result<BodyHasher, AppendError> {
-        if self.shared.options.read_only {
-            return Err(AppendError::ReadOnly);
-        }
+        self.writer()?;
         self.hashing.hasher().ok_or(AppendError::SecretMissing)
     }
 
-    /// Which store this is, for good.
-    pub fn store_id(&self) -> [u8; 16] {
-        lock(&self.shared.identity).store_id
-    }
-
-    /// Whether the store was made with a secret.
-    pub fn has_secret(&self) -> bool {
-        lock(&self.shared.identity).secret_check.is_some()
+    fn writer(&self) -> Result<&Committer, AppendError> {
+        self.writer.as_ref().ok_or(AppendError::ReadOnly)
     }
 
     /// Panics in the midst of a change of the set tree, for tests of what callers are told then.
@@ -434,23 +507,13 @@ impl Store {
         self.shared.index.panic_in_a_change();
     }
 
-    /// Told whenever the log has grown: how many entries it has.
-    pub fn growth(&self) -> tokio::sync::watch::Receiver<LogSize> {
-        self.shared.index.watch()
-    }
-
-    /// Why the set tree can't be read, if that is so.
-    pub fn tree_failure(&self) -> Option<crate::error::TreeFailure> {
-        self.shared.index.failure()
-    }
-
     /// Writes a restart checkpoint now, so that the next opening is fast. Appends go on meanwhile.
     ///
     /// # Errors
     ///
     /// See [`CheckpointError`]. The store goes on with the one before.
     pub fn checkpoint(&self) -> Result<CheckpointReport, CheckpointError> {
-        if self.shared.options.read_only {
+        if self.is_read_only() {
             return Err(CheckpointError::ReadOnly);
         }
         checkpoint::write(&self.shared)
@@ -500,6 +563,10 @@ impl Store {
 
     /// Ends the threads and the writer, and writes down where the log ends.
     fn end(&self) -> Result<(), CloseError> {
+        if self.is_read_only() {
+            self.followed.end();
+            return Ok(());
+        }
         let Threads { background, marker } = std::mem::take(&mut *lock(&self.threads));
         if let Some(background) = background {
             background.stop();
@@ -512,14 +579,54 @@ impl Store {
         let tail = checkpoint::tail_len(&self.shared);
         let due =
             tail > background::TAIL_LEN_AT_CLOSE_MAX || tail > 0 && sketch::is_new(&self.shared);
-        if self.shared.options.threads && !self.shared.options.read_only && due {
+        if self.shared.options.threads && due {
             // Failing that, the next opening replays more of the log.
             let _ = self.checkpoint();
         }
         self.followed.end();
-        let mark = self.writer.close()?;
-        self.shared.save_mark(mark)?;
+        if let Some(writer) = &self.writer {
+            let mark = writer.close()?;
+            self.shared.save_mark(mark)?;
+        }
         Ok(())
+    }
+}
+
+impl StoreReader {
+    /// The directory of the store.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What opening found worth telling.
+    pub fn open_report(&self) -> &OpenReport {
+        &self.report
+    }
+
+    /// Whether the store has a secret that was not given: bodies can then be neither appended nor
+    /// checked.
+    pub fn lacks_secret(&self) -> bool {
+        matches!(self.hashing, Hashing::SecretMissing)
+    }
+
+    /// Which store this is, for good.
+    pub fn store_id(&self) -> [u8; 16] {
+        lock(&self.shared.identity).store_id
+    }
+
+    /// Whether the store was made with a secret.
+    pub fn has_secret(&self) -> bool {
+        lock(&self.shared.identity).secret_check.is_some()
+    }
+
+    /// Told whenever the log has grown: how many entries it has.
+    pub fn growth(&self) -> tokio::sync::watch::Receiver<LogSize> {
+        self.shared.index.watch()
+    }
+
+    /// Why the set tree can't be read, if that is so.
+    pub fn tree_failure(&self) -> Option<crate::error::TreeFailure> {
+        self.shared.index.failure()
     }
 }
 

@@ -45,7 +45,8 @@ use std::{
 /// The unit in which unsynced writes survive a power cut or don't, in bytes.
 pub const SECTOR_LEN: usize = 512;
 
-/// The file that the lock of a directory is on. Never renamed, removed or written.
+/// The file that the lock of a directory is on. Never renamed or removed; it says which process has
+/// the lock.
 pub const LOCK_NAME: &str = "LOCK";
 
 /// A directory of files without subdirectories.
@@ -121,6 +122,12 @@ pub trait Disk: fmt::Debug + Send + Sync {
     ///
     /// [`io::ErrorKind::WouldBlock`] if another holder, in this process or another, has it.
     fn lock(&self) -> io::Result<Box<dyn DirLock>>;
+
+    /// The id of the process that has the lock, as far as `LOCK` tells. Means nothing while nobody
+    /// has it.
+    fn lock_holder(&self) -> Option<u32> {
+        None
+    }
 
     /// The bytes of a whole file that is complete, to be read from any place, now and later: also
     /// once it was renamed or removed.

@@ -9,7 +9,8 @@
 //!   write(records) ---> in the file ---> sync() ---> durable ---> publish() ---> seen by readers
 //! ```
 //!
-//! [`LogReader`] is the reading half, for any number of threads.
+//! [`LogReader`] is the reading half, for any number of threads; it can also be had alone, beside
+//! the writer of another process.
 //!
 //! # Failure
 //!
@@ -20,6 +21,7 @@ mod append;
 pub(crate) mod encode;
 mod entries;
 mod extent;
+mod follow;
 pub(crate) mod handles;
 mod known;
 pub(crate) mod offsets;
@@ -40,6 +42,7 @@ use stemedb_merkle::{LogIndex, Timestamp};
 pub use self::{
     entries::Entries,
     extent::written_extent,
+    follow::LogStats,
     known::KnownSegment,
     options::{LogOptions, Origin, Spares},
     placed::{HoleEntry, NewRecord},
@@ -94,18 +97,6 @@ pub struct Log {
     marked: u64,
     buffer: Vec<u8>,
     spare: Spare,
-}
-
-/// Sizes of a log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LogStats {
-    /// How many segments, the open one included.
-    pub segments: u64,
-    /// How many bytes from the first header to the end of the last batch.
-    pub bytes: u64,
-    /// How many bytes are reserved behind that in the open segment.
-    pub reserved: u64,
 }
 
 /// What [`Log::open`] found, for the writing half to start from.
@@ -264,15 +255,6 @@ impl Log {
     /// that this lock was taken on.
     pub fn hold_lock(&self, lock: Arc<dyn DirLock>) {
         self.shared.hold_lock(lock);
-    }
-
-    /// Sizes.
-    pub fn stats(&self) -> LogStats {
-        LogStats {
-            segments: self.shared.segments().len() as u64,
-            bytes: self.end().get(),
-            reserved: self.allocated - self.offset,
-        }
     }
 
     fn check_poison(&self) -> Result<(), AppendError> {

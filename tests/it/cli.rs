@@ -23,6 +23,7 @@ mod node;
 mod partition;
 mod proofs;
 mod reading;
+mod reading_beside;
 mod repairing;
 mod scrubbing;
 mod secrets;

@@ -122,7 +122,7 @@ fn options_are_built_by_setters() {
         }};
     }
     let second = Duration::from_secs(1);
-    built!(Options::default(); create: false, read_only: true, segment_len: 1 << 20,
+    built!(Options::default(); create: false, segment_len: 1 << 20, lock_wait: second,
         secret: Some(Secret::new(&[7; 32]).unwrap()), checkpoint_interval: second);
     built!(RepairOptions::default(); accept_loss: true, dry_run: true);
     built!(LogOptions::default(); segment_len: 1 << 20, spares: Spares::None);

@@ -289,11 +289,11 @@ async fn a_restored_peer_is_noticed_and_nothing_is_lost() {
 const NOW: u64 = 1_790_000_000 << 32;
 
 const ENVIRONMENT: Environment =
-    Environment { clock: || NTP64(NOW), entropy: stemedb_store::store::ENVIRONMENT.entropy };
+    Environment { clock: || NTP64(NOW), ..stemedb_store::store::ENVIRONMENT };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_from_the_future_is_reported_and_moves_no_clock() {
-    let future = Environment { clock: || NTP64(NOW + (3_600 << 32)), entropy: ENVIRONMENT.entropy };
+    let future = Environment { clock: || NTP64(NOW + (3_600 << 32)), ..ENVIRONMENT };
     let open = |world| {
         let disk = Arc::new(FaultyDisk::new(1));
         Arc::new(Store::open_on(disk, world, Options::default()).unwrap())

@@ -160,6 +160,12 @@ impl Recent {
         self.published
     }
 
+    /// Takes in what another process wrote; says how many records wait to be folded then.
+    pub(super) fn extend(&mut self, placed: &[Placed]) -> usize {
+        self.now.take_in(placed);
+        self.now.records.len()
+    }
+
     /// All that was written is durable.
     pub(super) fn publish(&mut self, durable: Watermark) {
         let (_, written) = self.now.records.split_at(self.published);

@@ -11,7 +11,7 @@ use stemedb_wal::{
     sealed::SealedSegment,
 };
 
-use super::{Store, check::disk_error, lock};
+use super::{Store, StoreReader, check::disk_error, lock};
 use crate::{
     error::{AppendError, HistoryError, ReadError},
     options::Hashing,
@@ -49,7 +49,7 @@ pub struct CheckpointFiles {
     pub files: Vec<(String, u64, Arc<dyn DiskFile>)>,
 }
 
-impl Store {
+impl StoreReader {
     /// Identity of the store.
     pub fn identity(&self) -> Identity {
         lock(&self.shared.identity).clone()
@@ -92,27 +92,6 @@ impl Store {
     pub fn checkpoint_log_size(&self) -> LogSize {
         let checkpoint = lock(&self.shared.checkpoint);
         LogSize(checkpoint.as_ref().map_or(0, |found| found.covered().next_index))
-    }
-
-    /// Drops a segment that is in the archive at `place` as these parts. How many bytes that frees.
-    ///
-    /// # Errors
-    ///
-    /// If the segment is not what was archived, or the disk fails.
-    pub fn drop_segment(&self, name: &str, place: &str, parts: &[Hash]) -> Result<u64, DiskError> {
-        let hash = |part: &[u8]| *blake3::hash(part).as_bytes();
-        self.reader.drop_sealed(name, place, parts, &hash)
-    }
-
-    /// Seals the open segment, unless nothing is in it. Whether it did.
-    ///
-    /// # Errors
-    ///
-    /// See [`AppendError`].
-    pub fn seal_log(&self) -> Result<bool, AppendError> {
-        let sealed: Result<bool, LogAppendError> =
-            self.writer.call(|log, _| log.seal_open()).map_err(AppendError::from)?;
-        Ok(sealed?)
     }
 
     /// The restart checkpoint in use, if there is one and its files are still there.
@@ -173,5 +152,28 @@ impl Store {
             set_root,
             log_root: self.history_root_at(log_size)?,
         })
+    }
+}
+
+impl Store {
+    /// Drops a segment that is in the archive at `place` as these parts. How many bytes that frees.
+    ///
+    /// # Errors
+    ///
+    /// If the segment is not what was archived, or the disk fails.
+    pub fn drop_segment(&self, name: &str, place: &str, parts: &[Hash]) -> Result<u64, DiskError> {
+        let hash = |part: &[u8]| *blake3::hash(part).as_bytes();
+        self.reader.drop_sealed(name, place, parts, &hash)
+    }
+
+    /// Seals the open segment, unless nothing is in it. Whether it did.
+    ///
+    /// # Errors
+    ///
+    /// See [`AppendError`].
+    pub fn seal_log(&self) -> Result<bool, AppendError> {
+        let sealed: Result<bool, LogAppendError> =
+            self.writer()?.call(|log, _| log.seal_open()).map_err(AppendError::from)?;
+        Ok(sealed?)
     }
 }

@@ -25,7 +25,7 @@ use stemedb_wal::{
 
 pub use self::{outside::backup_of, restore::restore};
 
-use super::{Progress, Snapshot, Store, lock, occupied::occupants};
+use super::{Progress, Snapshot, StoreReader, lock, occupied::occupants};
 use crate::Head;
 use crate::error::{BackupError, OpenError, ReadError};
 
@@ -51,7 +51,7 @@ pub struct BackupReport {
     pub segments_remote: u64,
 }
 
-impl Store {
+impl StoreReader {
     /// Makes a backup in a directory that is empty, or missing and then made. Appends and reads go
     /// on meanwhile; all that was acknowledged when the call began is in it.
     ///

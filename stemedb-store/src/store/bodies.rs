@@ -9,7 +9,7 @@ use bytes::Bytes;
 use stemedb_merkle::{AssertionId, Hash, LogIndex};
 use stemedb_wal::{Position, log::Placed};
 
-use super::{Entry, Store};
+use super::{Entry, StoreReader};
 use crate::error::ReadError;
 
 /// How many bodies are read ahead, at first and at most.
@@ -19,22 +19,22 @@ const AHEAD_MAX: usize = 1024;
 /// How many bytes of bodies are read ahead, by default.
 const AHEAD_LEN: usize = 4 << 20;
 
-/// Bodies of assertions, in the order in which they were asked for; see [`Store::get_many`].
+/// Bodies of assertions, in the order in which they were asked for; see [`StoreReader::get_many`].
 #[derive(Debug)]
 pub struct Bodies<'a> {
-    store: &'a Store,
+    store: &'a StoreReader,
     ahead: Ahead<'a, AssertionId, Option<Bytes>>,
 }
 
 /// Entries of the log with their bodies, in the order in which they were asked for; see
-/// [`Store::get_many_indexes`].
+/// [`StoreReader::get_many_indexes`].
 #[derive(Debug)]
 pub struct EntryBodies<'a> {
-    store: &'a Store,
+    store: &'a StoreReader,
     ahead: Ahead<'a, LogIndex, Option<(Entry, Bytes)>>,
 }
 
-impl Store {
+impl StoreReader {
     /// The bodies of many assertions, in the order of the ids: what [`get`](Self::get) gives for
     /// each, damage of one not keeping the next from being read, and several times as fast.
     ///

@@ -14,10 +14,10 @@ use stemedb_wal::{
     repair::HashBodies,
 };
 
-use super::{Store, lock};
+use super::{StoreReader, lock};
 use crate::{Fault, error::ReadError, index::View};
 
-/// How much [`Store::check`] looks at.
+/// How much [`StoreReader::check`] looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
     /// Every checksum.
@@ -36,7 +36,7 @@ pub struct Progress {
     pub total: u64,
 }
 
-/// What [`Store::check`] found.
+/// What [`StoreReader::check`] found.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct CheckReport {
@@ -55,7 +55,7 @@ pub struct CheckReport {
     pub faults: Vec<Fault>,
 }
 
-impl Store {
+impl StoreReader {
     /// Checks the store while it is in use: what was appended when the check began. `progress` is
     /// told now and then.
     ///
@@ -77,7 +77,7 @@ impl Store {
         let view = self.shared.index.view()?;
         let checkpoint = lock(&self.shared.checkpoint).clone();
         let files = checkpoint.as_ref().map(Checkpoint::file_sizes).unwrap_or_default();
-        let log = self.writer.call(|log, _| log.stats()).map_err(|_| ReadError::Closed)?;
+        let log = self.reader.stats().map_err(disk_error)?;
         // Those that could not be written, on a full disk, say, are no damage: they are a cache.
         let tiles = complete_tiles(view.history.size()).min(self.shared.tiles.len());
         let file_bytes: u64 = files.iter().map(|(_, len)| len).sum();

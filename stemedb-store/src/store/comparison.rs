@@ -5,10 +5,10 @@ use std::{io, sync::Arc};
 use stemedb_merkle::{Hash, LogIndex, Snapshot, Timestamp, history::TreeHead, symbols::Sketch};
 use stemedb_wal::{error::ReadError as LogReadError, repair::HashBodies as _};
 
-use super::{LogId, Store, lock, sketch};
+use super::{LogId, Store, StoreReader, lock, sketch};
 use crate::{
     Secret,
-    commit::{Pending, Priority, Submission},
+    commit::{Priority, Submission},
     error::ReadError,
     index::View,
 };
@@ -31,7 +31,7 @@ pub struct Comparison {
     pub sketch: Option<Arc<Sketch>>,
 }
 
-impl Store {
+impl StoreReader {
     /// State of this moment to compare with another store's. The first call takes what came since
     /// the restart checkpoint into the coded symbols saved with it (0.15 µs an id; of all ids where
     /// an older one lacks them); from then on it is O(1).
@@ -112,7 +112,9 @@ impl Store {
     pub fn clock_time(&self) -> Timestamp {
         Timestamp::from_ntp64((self.shared.world.clock)().0)
     }
+}
 
+impl Store {
     /// Appends bodies that come from a peer, each with its id, which give way to this program's own
     /// appends, and waits until all are durable. Returns each id, and whether it is new here.
     ///
@@ -127,24 +129,26 @@ impl Store {
         bodies: impl IntoIterator<Item = (Hash, &'a [u8])>,
     ) -> Result<Vec<(Hash, bool)>, crate::AppendError> {
         // A store without its secret takes none.
-        let hasher = self.hasher()?;
+        let (hasher, writer) = (self.hasher()?, self.writer()?);
+        let submit =
+            |piece: Submission<'static>| writer.submit(piece.with_priority(Priority::Peer));
         let mut pending = Vec::new();
         let mut piece = Submission::new();
         for (id, body) in bodies {
             debug_assert_eq!(hasher.id(body), id, "the id of a body from a peer");
             let len = piece.bytes_len() + body.len();
             if piece.len() == PEER_PIECE_RECORDS || piece.len() > 0 && len > PEER_PIECE_LEN {
-                pending.push(self.submit_from_peer(std::mem::take(&mut piece)));
+                pending.push(submit(std::mem::take(&mut piece)));
             }
             if piece.len() == 0 {
                 // As long as the first one, about.
                 let bytes = (body.len() * PEER_PIECE_RECORDS).clamp(body.len(), PEER_PIECE_LEN);
-                piece = Submission::in_buffer(self.writer.buffer(bytes), PEER_PIECE_RECORDS);
+                piece = Submission::in_buffer(writer.buffer(bytes), PEER_PIECE_RECORDS);
             }
             piece.push(id, body);
         }
         if piece.len() > 0 {
-            pending.push(self.submit_from_peer(piece));
+            pending.push(submit(piece));
         }
         let mut taken = Vec::new();
         for pending in pending {
@@ -152,9 +156,5 @@ impl Store {
             taken.extend(receipts.iter().map(|receipt| (receipt.id.0, !receipt.duplicate)));
         }
         Ok(taken)
-    }
-
-    fn submit_from_peer(&self, bodies: Submission<'static>) -> Pending {
-        self.writer.submit(bodies.with_priority(Priority::Peer))
     }
 }

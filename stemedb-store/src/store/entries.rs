@@ -5,7 +5,7 @@ use std::ops::{Bound, Range, RangeBounds};
 use stemedb_merkle::{AssertionId, LogIndex, Timestamp};
 use stemedb_wal::log::{Entries as LogEntries, Placed};
 
-use super::Store;
+use super::{Store, StoreReader};
 use crate::error::ReadError;
 
 /// One entry of the log.
@@ -33,12 +33,12 @@ impl Entry {
 /// Entries of the log from both ends. Ends at the first that cannot be read.
 #[derive(Debug)]
 pub struct Entries<'a> {
-    store: &'a Store,
+    store: &'a StoreReader,
     inner: LogEntries,
     ended: bool,
 }
 
-impl Store {
+impl StoreReader {
     /// The entries of a range of indexes, in order and from both ends.
     pub fn range(&self, indexes: impl RangeBounds<LogIndex>) -> Entries<'_> {
         let inner = self.reader.entries(self.indexes(indexes));
@@ -122,6 +122,15 @@ impl DoubleEndedIterator for Entries<'_> {
         }
         let placed = self.inner.next_back();
         self.take(placed)
+    }
+}
+
+impl<'a> IntoIterator for &'a StoreReader {
+    type Item = Result<Entry, ReadError>;
+    type IntoIter = Entries<'a>;
+
+    fn into_iter(self) -> Entries<'a> {
+        self.iter()
     }
 }
 

@@ -26,10 +26,10 @@ use stemedb_wal::{
 
 use tracing::info;
 
-use super::{Store, history::Source};
+use super::{Store, StoreReader, history::Source};
 use crate::Receipt;
 use crate::{
-    error::{AppendError, HealError, ReadError},
+    error::{HealError, ReadError},
     index::Index,
     options::Hashing,
 };
@@ -37,12 +37,12 @@ use crate::{
 /// Puts damaged records right, with bodies that come from elsewhere.
 #[derive(Clone, Debug)]
 pub(super) struct Healer {
-    pub(super) reader: LogReader,
-    pub(super) index: Arc<Index>,
-    pub(super) tiles: TileFile,
-    pub(super) disk: Arc<dyn Disk>,
-    pub(super) hashing: Hashing,
-    pub(super) segment_len: u64,
+    reader: LogReader,
+    index: Arc<Index>,
+    tiles: TileFile,
+    disk: Arc<dyn Disk>,
+    hashing: Hashing,
+    segment_len: u64,
 }
 
 /// Lets the log go on in another segment.
@@ -99,9 +99,7 @@ impl Store {
     ///
     /// See [`HealError`]. The store is as it was.
     pub fn heal(&self, id: &AssertionId, body: &[u8]) -> Result<Healed, HealError> {
-        if self.shared.options.read_only {
-            return Err(AppendError::ReadOnly.into());
-        }
+        self.writer()?;
         match self.hashing.id(body) {
             None => return Err(HealError::SecretMissing),
             Some(found) if found != *id => return Err(HealError::OtherBody { id: *id, found }),
@@ -134,9 +132,7 @@ impl Store {
     ///
     /// See [`HealError`]. The store is as it was.
     pub fn rewrite_framing(&self, position: Position) -> Result<Healed, HealError> {
-        if self.shared.options.read_only {
-            return Err(AppendError::ReadOnly.into());
-        }
+        self.writer()?;
         if self.lacks_secret() {
             return Err(HealError::SecretMissing);
         }
@@ -148,8 +144,9 @@ impl Store {
         position: Position,
         record: Option<(Hash, &[u8])>,
     ) -> Result<Option<Rewritten>, HealError> {
-        let seal: Seal<'_> = &|| self.writer.call(|log, _| log.seal_open())?;
-        self.healer.rewrite(position, record, seal).map_err(|failure| match failure {
+        let writer = self.writer()?;
+        let seal: Seal<'_> = &|| writer.call(|log, _| log.seal_open())?;
+        Healer::of(self).rewrite(position, record, seal).map_err(|failure| match failure {
             Failure::SecretMissing => HealError::SecretMissing,
             Failure::Heal(error) => error.into(),
             Failure::Seal(error) => error.into(),
@@ -163,6 +160,18 @@ impl Store {
 }
 
 impl Healer {
+    pub(super) fn of(store: &StoreReader) -> Self {
+        let StoreReader { reader, hashing, shared, .. } = store;
+        Self {
+            reader: reader.clone(),
+            index: Arc::clone(&shared.index),
+            tiles: shared.tiles.clone(),
+            disk: Arc::clone(&shared.disk),
+            hashing: *hashing,
+            segment_len: shared.options.segment_len,
+        }
+    }
+
     fn rewrite(
         &self,
         position: Position,

@@ -11,7 +11,7 @@ use stemedb_merkle::{
 };
 use stemedb_wal::log::LogReader;
 
-use super::{Proven, Store};
+use super::{Proven, StoreReader};
 use crate::error::{HistoryError, NodeError, ReadError};
 
 /// Complete tiles from their file, leaves from the log.
@@ -59,7 +59,7 @@ impl TileSource for Source<'_> {
     }
 }
 
-impl Store {
+impl StoreReader {
     pub(super) fn source(&self) -> Source<'_> {
         Source::new(&self.shared.tiles, &self.reader)
     }
@@ -68,7 +68,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`Store::root`].
+    /// As [`StoreReader::root`].
     pub fn history_root(&self) -> Result<Root, ReadError> {
         Ok(self.shared.index.history()?.root())
     }
@@ -77,7 +77,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`Store::root`].
+    /// As [`StoreReader::root`].
     pub fn history_head(&self) -> Result<TreeHead, ReadError> {
         Ok(self.shared.index.history()?.head())
     }

@@ -1,14 +1,9 @@
 //! Opening a store.
 
-use std::{
-    collections::HashMap,
-    fmt, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::HashMap, fmt, io, path::Path, sync::Arc, time::Duration};
 
 use crate::{
-    checkpoint::{self, Checkpoint, CheckpointFault, SetAside},
+    checkpoint::{self, Checkpoint, CheckpointFault, Loaded, SetAside},
     clock::{ClockReport, Environment, LogClock},
     commit::{CommitOptions, Committer, Held, Verify},
     tiles::TileFile,
@@ -21,16 +16,16 @@ use stemedb_wal::{
     Position,
     disk::{DirLock, Disk, FileDisk, LOCK_NAME, is_quarantined, is_store_file},
     error::{Action, DiskError, OpenError as LogOpenError, ReadError as LogReadError},
-    identity::{Copied, IDENTITY_NAME, Identity, IdentityError},
+    identity::{Copied, IDENTITY_NAME, Identity, IdentityError, SecretError},
     log::{
-        KnownSegment, Log, LogOptions, Origin, Placed, Replayed, Spares, Warning as LogWarning,
-        is_in_use,
+        KnownSegment, Log, LogOptions, LogReader, OpenReport as LogOpenReport, Origin, Placed,
+        Replayed, Spares, Watermark, is_in_use,
     },
     remote::segment_of_stub,
 };
 
 use super::{
-    Shared, Store,
+    Shared, Store, StoreReader,
     background::Background,
     heal::Healer,
     mark::Marker,
@@ -38,7 +33,6 @@ use super::{
     overlay::Overlay,
     read::BodyReader,
     system::{ENVIRONMENT, uptime},
-    watch::Followed,
 };
 use crate::{
     error::{OpenError, dir_of},
@@ -72,15 +66,6 @@ pub enum Warning {
     Copied(Copied),
     /// The clock is far from the log.
     Clock(ClockReport),
-    /// The last bytes of the log are what a crash left, and the store is only read.
-    TornTail {
-        /// The segment.
-        path: PathBuf,
-        /// From which byte on.
-        offset: u64,
-        /// How many bytes, zeros at the end not counted.
-        len: u64,
-    },
     /// A restart checkpoint was of no use, and the store is only read.
     CheckpointUnused(SetAside),
 }
@@ -92,12 +77,6 @@ impl fmt::Display for Warning {
             Self::Checkpoint(aside) => aside.fmt(f),
             Self::Copied(copied) => copied.fmt(f),
             Self::Clock(report) => report.fmt(f),
-            Self::TornTail { path, offset, len } => write!(
-                f,
-                "{}: {len} bytes at byte {offset} are left over from an append that a crash ended \
-                 and that was never acknowledged; they are not read, and the next append cuts them",
-                path.display()
-            ),
             Self::CheckpointUnused(SetAside { file, fault }) => {
                 write!(f, "the restart checkpoint {file} {fault}; it is not used")
             }
@@ -137,12 +116,8 @@ pub(super) fn check_secret(dir: &Path, secret: Option<&Secret>) -> Result<(), Op
 pub(super) fn open_dir(dir: &Path, options: Options) -> Result<Store, OpenError> {
     let failed = |action| move |source| io_error(action, dir, source);
     let there = exists(dir)?;
-    if !there && (!options.create || options.read_only) {
+    if !there && !options.create {
         return Err(OpenError::Missing { dir: dir.to_path_buf() });
-    }
-    if options.read_only {
-        let disk = FileDisk::open_read_only(dir).map_err(failed(Action::Open))?;
-        return open_read_only(Arc::new(disk), options);
     }
     let disk = if there { FileDisk::open(dir) } else { FileDisk::create(dir) };
     let disk = disk.map_err(failed(Action::Open))?;
@@ -155,19 +130,7 @@ pub(super) fn open_dir(dir: &Path, options: Options) -> Result<Store, OpenError>
     open_on(Arc::new(disk), ENVIRONMENT, options)
 }
 
-/// Opens a store that is not changed: whatever opening it writes stays in memory.
-pub(super) fn open_read_only(disk: Arc<dyn Disk>, options: Options) -> Result<Store, OpenError> {
-    let path = disk.path(LOCK_NAME);
-    // Before the names are listed: until it is let go, nobody changes them.
-    let lock = take_lock(disk.as_ref())?;
-    let overlay = Overlay::new(disk).map_err(|source| io_error(Action::List, &path, source))?;
-    let options = options.create(false).read_only(true);
-    let opened = open_on(Arc::new(overlay), ENVIRONMENT, options);
-    drop(lock);
-    opened
-}
-
-fn io_error(action: Action, path: &Path, source: io::Error) -> OpenError {
+pub(super) fn io_error(action: Action, path: &Path, source: io::Error) -> OpenError {
     DiskError::new(action, path.to_path_buf(), source).into()
 }
 
@@ -197,7 +160,8 @@ pub(super) fn log_options(options: &Options) -> LogOptions {
 /// Takes the directory's lock.
 pub(super) fn take_lock(disk: &dyn Disk) -> Result<Arc<dyn DirLock>, OpenError> {
     let path = disk.path(LOCK_NAME);
-    let check_free = || if is_in_use(disk)? { Err(locked(&path)) } else { Ok(()) };
+    let locked = || OpenError::Locked { dir: dir_of(&path), holder: disk.lock_holder() };
+    let check_free = || if is_in_use(disk)? { Err(locked()) } else { Ok(()) };
     // Without `LOCK`, whose lock another process may hold all the same: taking it makes a file,
     // which a directory in use is not to get.
     let names = disk.list().map_err(|source| io_error(Action::List, &dir_of(&path), source))?;
@@ -205,7 +169,7 @@ pub(super) fn take_lock(disk: &dyn Disk) -> Result<Arc<dyn DirLock>, OpenError> 
         check_free()?;
     }
     let lock = disk.lock().map_err(|source| match source.kind() {
-        io::ErrorKind::WouldBlock => locked(&path),
+        io::ErrorKind::WouldBlock => locked(),
         _ => io_error(Action::Open, &path, source),
     })?;
     // A writer whose `LOCK` this is would have it locked. If it may be another one than the store
@@ -218,8 +182,30 @@ pub(super) fn take_lock(disk: &dyn Disk) -> Result<Arc<dyn DirLock>, OpenError> 
     Ok(lock.into())
 }
 
-fn locked(path: &Path) -> OpenError {
-    OpenError::Locked { dir: dir_of(path) }
+/// How long is waited for a lock at first, before it is asked for again; each time twice as long.
+const LOCK_PAUSE_MIN: Duration = Duration::from_millis(1);
+
+/// The longest of these pauses.
+const LOCK_PAUSE_MAX: Duration = Duration::from_millis(100);
+
+/// Tries again while another process has the store open, for so long.
+pub(super) fn wait_for_lock<T, E>(
+    world: Environment,
+    wait: Duration,
+    is_locked: impl Fn(&E) -> bool,
+    mut attempt: impl FnMut() -> Result<T, E>,
+) -> Result<T, E> {
+    let (mut waited, mut pause) = (Duration::ZERO, LOCK_PAUSE_MIN);
+    loop {
+        match attempt() {
+            Err(error) if is_locked(&error) && waited < wait => {}
+            result => return result,
+        }
+        let next = pause.min(wait.saturating_sub(waited));
+        (world.sleep)(next);
+        waited += next;
+        pause = (2 * pause).min(LOCK_PAUSE_MAX);
+    }
 }
 
 pub(super) fn open_on(
@@ -227,15 +213,21 @@ pub(super) fn open_on(
     world: Environment,
     options: Options,
 ) -> Result<Store, OpenError> {
+    let is_locked = |error: &OpenError| matches!(error, OpenError::Locked { .. });
+    wait_for_lock(world, options.lock_wait, is_locked, move || {
+        open_to_write(Arc::clone(&disk), world, options.clone())
+    })
+}
+
+fn open_to_write(
+    disk: Arc<dyn Disk>,
+    world: Environment,
+    options: Options,
+) -> Result<Store, OpenError> {
     let lock = take_lock(disk.as_ref())?;
     let mut report = OpenReport::default();
     let secret = options.secret.as_ref().map(Secret::expose);
-    // Who only reads a copy of a directory makes no other node of it.
-    let fingerprint = if options.read_only {
-        Identity::load(disk.as_ref())?.fingerprint
-    } else {
-        lock.fingerprint()
-    };
+    let fingerprint = lock.fingerprint();
     let opened = match Identity::open(disk.as_ref(), fingerprint, secret, world.entropy) {
         Err(IdentityError::Missing { .. }) if options.create && !has_segments(disk.as_ref())? => {
             Identity::create(disk.as_ref(), fingerprint, secret, world.entropy)?;
@@ -247,8 +239,14 @@ pub(super) fn open_on(
     let mut identity = opened.identity;
     let hashing = Hashing::new(options.secret.as_ref(), opened.secret_missing);
 
-    let Parts { log, trees, checkpoint } =
-        restore(&disk, &identity, &options, hashing, &mut report)?;
+    let open_log = writing(&disk, &options);
+    let parts = restore(&disk, &identity, &options, hashing, &open_log, &mut report)?;
+    // Only now: until the log was open these files were what tells that it has lost its end.
+    parts.loaded.tidy(disk.as_ref())?;
+    let Parts { log: OpenedLog { writer: log, reader }, trees, loaded } = parts;
+    // And the checkpoints vouch for these: they are of use as long as the checkpoints are there.
+    trees.folded.tiles().cut()?;
+    report.remarks.extend(loaded.set_aside.into_iter().map(Warning::Checkpoint));
     if identity.clean.is_none() {
         // From now on a log whose files are all gone is noticed.
         identity.save_clean(disk.as_ref(), log.durable())?;
@@ -260,29 +258,108 @@ pub(super) fn open_on(
     }
 
     log.hold_lock(Arc::clone(&lock));
-    let reader = log.reader();
-    let Rebuilt { tree, filter, folded, tail, .. } = trees;
+    let mut holes = trees.folded.holes.clone();
+    note_holes(&mut holes, &trees.tail);
+    let threads = options.threads;
+    let read = assemble(Assembly {
+        disk,
+        world,
+        options,
+        identity,
+        hashing,
+        trees,
+        checkpoint: loaded.checkpoint,
+        reader,
+        reached: log.durable(),
+        report,
+        lock: Some(lock),
+    });
+    let (index, pace) = (Arc::clone(&read.shared.index), Arc::clone(&read.shared.pace));
+    let index_writer = IndexWriter::new(index, holes, threads, pace).map_err(OpenError::Thread)?;
+    let writer = start(log, index_writer, Healer::of(&read), clock, &read.shared.options)?;
+    let store = Store::new(read, Some(writer));
+    if threads {
+        let mut threads = super::lock(&store.threads);
+        threads.background = Some(Background::start(&store.shared).map_err(OpenError::Thread)?);
+        threads.marker = Some(Marker::start(&store.shared).map_err(OpenError::Thread)?);
+    }
+    Ok(store)
+}
+
+/// Opens a store once to read it, as it is on the disk at this moment. What opening makes in memory
+/// only, the last tiles of the history above all, is laid over the directory.
+pub(super) fn open_to_read(
+    disk: Arc<dyn Disk>,
+    world: Environment,
+    options: Options,
+) -> Result<StoreReader, OpenError> {
+    let disk: Arc<dyn Disk> = Arc::new(Overlay::new(disk));
+    let mut report = OpenReport::default();
+    let identity = Identity::load(disk.as_ref())?;
+    let hashing = hashing(disk.as_ref(), &identity, &options)?;
+    let open_log = reading(&disk, &options);
+    let Parts { log: OpenedLog { reader, .. }, trees, loaded } =
+        restore(&disk, &identity, &options, hashing, &open_log, &mut report)?;
+    trees.folded.tiles().cut()?;
+    report.remarks.extend(loaded.set_aside.into_iter().map(Warning::CheckpointUnused));
+    let last = (reader.next_index() != 0).then(|| reader.last_time());
+    let clock_report = ClockReport::of((world.clock)(), last);
+    if clock_report != ClockReport::InStep {
+        report.remarks.push(Warning::Clock(clock_report));
+    }
+    Ok(assemble(Assembly {
+        disk,
+        world,
+        options,
+        identity,
+        hashing,
+        trees,
+        checkpoint: loaded.checkpoint,
+        reached: reader.reached(),
+        reader,
+        report,
+        lock: None,
+    }))
+}
+
+/// The way in which bodies of a store are hashed, with the secret that is given.
+fn hashing(disk: &dyn Disk, identity: &Identity, options: &Options) -> Result<Hashing, OpenError> {
+    match identity.check_secret(options.secret.as_ref().map(Secret::expose)) {
+        Ok(()) => Ok(Hashing::new(options.secret.as_ref(), false)),
+        Err(SecretError::Missing) => Ok(Hashing::new(options.secret.as_ref(), true)),
+        Err(source) => {
+            let path = disk.path(IDENTITY_NAME);
+            Err(IdentityError::Secret { path, source }.into())
+        }
+    }
+}
+
+/// What the reading half of a store is made of.
+struct Assembly {
+    disk: Arc<dyn Disk>,
+    world: Environment,
+    options: Options,
+    identity: Identity,
+    hashing: Hashing,
+    trees: Rebuilt,
+    checkpoint: Option<Checkpoint>,
+    reader: LogReader,
+    /// Up to where the log is in the trees and their tail.
+    reached: Watermark,
+    report: OpenReport,
+    lock: Option<Arc<dyn DirLock>>,
+}
+
+fn assemble(parts: Assembly) -> StoreReader {
+    let Assembly { disk, world, options, identity, hashing, checkpoint, reader, .. } = parts;
+    let Rebuilt { tree, filter, folded, tail, .. } = parts.trees;
     let tiles = folded.tiles().clone();
-    let mut holes = folded.holes.clone();
-    note_holes(&mut holes, &tail);
-    let recent = Recent::new(&tail, log.durable(), tree.len());
+    let recent = Recent::new(&tail, parts.reached, tree.len());
     let index =
-        Arc::new(Index::new(tree, filter, checkpoint.as_ref(), folded, recent, log.reader()));
+        Arc::new(Index::new(tree, filter, checkpoint.as_ref(), folded, recent, reader.clone()));
     let checkpointed = checkpoint.as_ref().map_or(0, |found| found.covered().next_index);
     let pace = Arc::new(CheckpointPace::new(checkpointed, options.checkpoint_every));
-    let index_writer =
-        IndexWriter::new(Arc::clone(&index), holes, options.threads, Arc::clone(&pace));
-    let index_writer = index_writer.map_err(OpenError::Thread)?;
     let dir = dir_of(&disk.path(LOCK_NAME));
-    let healer = Healer {
-        reader: reader.clone(),
-        index: Arc::clone(&index),
-        tiles: tiles.clone(),
-        disk: Arc::clone(&disk),
-        hashing,
-        segment_len: options.segment_len,
-    };
-    let writer = start(log, index_writer, healer.clone(), clock, &options)?;
     let shared = Arc::new(Shared {
         disk,
         reader: reader.clone(),
@@ -297,47 +374,12 @@ pub(super) fn open_on(
         initializing: ().into(),
         caches: ().into(),
         world,
-        lock: Some(lock).into(),
+        lock: parts.lock.into(),
         options,
     });
-    if shared.options.read_only {
-        report.remarks = report.remarks.into_iter().filter_map(read_only_remark).collect();
-    }
     let verify_reads = shared.options.verify_reads;
     let bodies = BodyReader { reader: reader.clone(), hashing, verify_reads };
-    let followed = Arc::new(Followed::new(bodies.clone(), Arc::clone(&shared.index)));
-    let store = Store {
-        writer,
-        reader,
-        bodies,
-        hashing,
-        healer,
-        threads: super::Threads::default().into(),
-        shared,
-        report,
-        dir,
-        followed,
-        closed: false.into(),
-    };
-    if store.shared.options.threads && !store.shared.options.read_only {
-        let shared = &store.shared;
-        let mut threads = super::lock(&store.threads);
-        threads.background = Some(Background::start(shared).map_err(OpenError::Thread)?);
-        threads.marker = Some(Marker::start(shared).map_err(OpenError::Thread)?);
-    }
-    Ok(store)
-}
-
-/// What a remark means where nothing was written; none where there is nothing to tell.
-fn read_only_remark(remark: Warning) -> Option<Warning> {
-    match remark {
-        Warning::Log(LogWarning::TornTail { path, offset, len, .. }) => {
-            Some(Warning::TornTail { path, offset, len })
-        }
-        Warning::Log(LogWarning::Leftover { .. } | LogWarning::Superseded { .. }) => None,
-        Warning::Checkpoint(aside) => Some(Warning::CheckpointUnused(aside)),
-        remark => Some(remark),
-    }
+    StoreReader { reader, bodies, hashing, shared, report: parts.report, dir, place: None }
 }
 
 fn has_segments(disk: &dyn Disk) -> Result<bool, OpenError> {
@@ -369,10 +411,45 @@ fn start(
     }
 }
 
-struct Parts {
-    log: Log,
+/// Way to open a log: with the half that writes it, or without.
+type OpenLog<'a, W> = dyn Fn(
+        Option<Watermark>,
+        &[KnownSegment],
+        &Origin,
+        &mut dyn FnMut(Replayed<'_>),
+    ) -> Result<(OpenedLog<W>, LogOpenReport), LogOpenError>
+    + 'a;
+
+struct OpenedLog<W> {
+    writer: W,
+    reader: LogReader,
+}
+
+/// Opens a log to write it.
+fn writing(disk: &Arc<dyn Disk>, options: &Options) -> Box<OpenLog<'static, Log>> {
+    let (disk, options) = (Arc::clone(disk), log_options(options));
+    Box::new(move |watermark, known, origin, replay| {
+        let disk = Arc::clone(&disk);
+        let (writer, report) = Log::open_known(disk, origin, &options, watermark, known, replay)?;
+        let reader = writer.reader();
+        Ok((OpenedLog { writer, reader }, report))
+    })
+}
+
+/// Opens a log to read it.
+fn reading(disk: &Arc<dyn Disk>, options: &Options) -> Box<OpenLog<'static, ()>> {
+    let (disk, options) = (Arc::clone(disk), log_options(options));
+    Box::new(move |watermark, known, origin, replay| {
+        let disk = Arc::clone(&disk);
+        let (reader, report) = LogReader::open(disk, origin, &options, watermark, known, replay)?;
+        Ok((OpenedLog { writer: (), reader }, report))
+    })
+}
+
+struct Parts<W> {
+    log: OpenedLog<W>,
     trees: Rebuilt,
-    checkpoint: Option<Checkpoint>,
+    loaded: Loaded,
 }
 
 /// The trees while the log is replayed into them.
@@ -389,18 +466,20 @@ struct Rebuilt {
 }
 
 /// Opens log and trees, from the restart checkpoint if there is one that fits, else from the log.
-fn restore(
+fn restore<W>(
     disk: &Arc<dyn Disk>,
     identity: &Identity,
     options: &Options,
     hashing: Hashing,
+    open_log: &OpenLog<'_, W>,
     report: &mut OpenReport,
-) -> Result<Parts, OpenError> {
+) -> Result<Parts<W>, OpenError> {
     let in_place = options.map_files;
     let mut loaded =
         checkpoint::load(disk.as_ref(), identity.store_id, identity.generation, in_place)?;
     let origin = origin(identity).marked(loaded.mark);
-    let parts = loop {
+    let verified = options.verify_on_open.then_some(hashing);
+    loop {
         let found = loaded.checkpoint.as_ref();
         let trees = match found {
             None => empty(disk, identity)?,
@@ -412,23 +491,19 @@ fn restore(
                 }
             },
         };
-        let fault = match replay(disk, &origin, options, hashing, found, trees, report) {
-            Ok((log, trees)) => match check_tie(found, &trees, &log)? {
-                None => break Parts { log, trees, checkpoint: loaded.checkpoint.clone() },
+        let fault = match replay(&origin, verified, open_log, found, trees, report) {
+            Ok((log, trees)) => match check_tie(found, &trees, &log.reader)? {
+                None => {
+                    report.checkpoint_set_aside = !loaded.set_aside.is_empty();
+                    return Ok(Parts { log, trees, loaded });
+                }
                 Some(fault) => fault,
             },
             Err(OpenError::Log(LogOpenError::Watermark { .. })) => CheckpointFault::OtherLog,
             Err(error) => return Err(error),
         };
         loaded.give_up(&fault);
-    };
-    // Only now: until the log was open these files were what tells that it has lost its end.
-    loaded.tidy(disk.as_ref())?;
-    // And the checkpoints vouch for these: they are of use as long as the checkpoints are there.
-    parts.trees.folded.tiles().cut()?;
-    report.checkpoint_set_aside = !loaded.set_aside.is_empty();
-    report.remarks.extend(loaded.set_aside.into_iter().map(Warning::Checkpoint));
-    Ok(parts)
+    }
 }
 
 fn empty(disk: &Arc<dyn Disk>, identity: &Identity) -> Result<Rebuilt, OpenError> {
@@ -479,14 +554,13 @@ fn from_checkpoint(
 fn check_tie(
     checkpoint: Option<&Checkpoint>,
     trees: &Rebuilt,
-    log: &Log,
+    reader: &LogReader,
 ) -> Result<Option<CheckpointFault>, OpenError> {
     let Some(covered) = checkpoint.map(Checkpoint::covered) else { return Ok(None) };
     if let Some(error) = &trees.failure {
         return Ok(Some(CheckpointFault::MappedSet(error.clone())));
     }
     let Some(last) = covered.next_index.checked_sub(1) else { return Ok(None) };
-    let reader = log.reader();
     // An index is found by way of all entries before it in its segment.
     let entry = match covered.last_position {
         0 => reader.entry_at(LogIndex(last)),
@@ -511,16 +585,16 @@ const REPLAY_BATCH_LEN: usize = 4 << 20;
 /// So many entries at the end are left to be folded once the store is open.
 const TAIL_LEN_MAX: usize = 1 << 14;
 
-/// Replays what the log has beyond the checkpoint.
-fn replay(
-    disk: &Arc<dyn Disk>,
+/// Replays what the log has beyond the checkpoint. Bodies are held against their ids as `verified`
+/// says, if so.
+fn replay<W>(
     origin: &Origin,
-    options: &Options,
-    hashing: Hashing,
+    verified: Option<Hashing>,
+    open_log: &OpenLog<'_, W>,
     checkpoint: Option<&Checkpoint>,
     trees: Rebuilt,
     report: &mut OpenReport,
-) -> Result<(Log, Rebuilt), OpenError> {
+) -> Result<(OpenedLog<W>, Rebuilt), OpenError> {
     let watermark = checkpoint.map(|checkpoint| checkpoint.covered().mark());
     let mut wrong = None;
     let (mut tail, mut pending) = (Vec::new(), Vec::new());
@@ -531,7 +605,7 @@ fn replay(
         let mut inserter = Some((inbox, &mut tree, &mut filter));
         let mut running = None;
         let mut take_in = |records: Replayed<'_>| {
-            if options.verify_on_open && wrong.is_none() && !records.is_remote() {
+            if let Some(hashing) = verified.filter(|_| wrong.is_none()) {
                 wrong = first_wrong_id(hashing, records);
             }
             tail.extend_from_slice(records.placed);
@@ -554,8 +628,7 @@ fn replay(
                 let _ = batches.send(std::mem::take(&mut pending));
             }
         };
-        let (disk, log) = (Arc::clone(disk), log_options(options));
-        let opened = Log::open_known(disk, origin, &log, watermark, &segments, &mut take_in);
+        let opened = open_log(watermark, &segments, origin, &mut take_in);
         drop(batches);
         let failure = match (running, inserter) {
             (Some(running), _) => running.join().ok().and_then(Result::err),
@@ -584,7 +657,15 @@ fn take_in_batch(
     tree.insert_batch(entries).map(drop)
 }
 
-fn first_wrong_id(hashing: Hashing, records: Replayed<'_>) -> Option<(LogIndex, AssertionId)> {
+/// The first of the records whose body does not hash to its id. Bodies that are only in an archive
+/// are not here.
+pub(super) fn first_wrong_id(
+    hashing: Hashing,
+    records: Replayed<'_>,
+) -> Option<(LogIndex, AssertionId)> {
+    if records.is_remote() {
+        return None;
+    }
     let with_body = || records.placed.iter().filter(|record| record.kind.has_body());
     let wrong = hashing.first_wrong(with_body().map(|at| (records.body(at), at.id)))?;
     with_body().nth(wrong).map(|record| (record.index, AssertionId(record.id)))

@@ -1,7 +1,7 @@
 //! A directory that is only read: what is written to it stays in memory.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
@@ -12,12 +12,13 @@ use stemedb_wal::disk::{Bytes, DirLock, Disk, DiskFile, MemoryDisk};
 /// How much of a file is copied where a part of it is written, in bytes.
 const PAGE_LEN: usize = 4096;
 
-/// A directory, and in memory all that is different from it. What opening a store writes, above all
-/// to put the end of the log in order, is seen by this process alone.
+/// A directory as it is at each moment, and in memory all that is different from it. What opening a
+/// store writes, the last tiles of the history above all, is seen by this process alone.
 #[derive(Debug)]
 pub(super) struct Overlay {
     base: Arc<dyn Disk>,
-    files: Mutex<BTreeMap<String, Arc<File>>>,
+    /// Files that were looked at, and none in the place of those that are gone.
+    files: Mutex<BTreeMap<String, Option<Arc<File>>>>,
 }
 
 /// A file of the directory or, without a name there, of memory alone.
@@ -50,22 +51,11 @@ struct Opened {
 }
 
 impl Overlay {
-    /// A directory in which nobody else changes anything for as long as this lives.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be listed.
-    pub(super) fn new(base: Arc<dyn Disk>) -> io::Result<Self> {
-        let names = base.list()?.into_iter();
-        let file = |name: String| {
-            let file = File { base: Some(name.clone()), ..File::default() };
-            (name, Arc::new(file))
-        };
-        let files = names.map(file).collect::<BTreeMap<_, _>>().into();
-        Ok(Self { base, files })
+    pub(super) fn new(base: Arc<dyn Disk>) -> Self {
+        Self { base, files: Mutex::default() }
     }
 
-    fn files(&self) -> MutexGuard<'_, BTreeMap<String, Arc<File>>> {
+    fn files(&self) -> MutexGuard<'_, BTreeMap<String, Option<Arc<File>>>> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -75,13 +65,16 @@ impl Overlay {
     }
 
     fn find(&self, name: &str) -> io::Result<Arc<File>> {
-        match self.files().get(name) {
-            Some(file) => Ok(Arc::clone(file)),
-            // Names that are not allowed are an error of the disk's own.
-            None => match self.base.open(name) {
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(error),
-                _ => Err(io::ErrorKind::NotFound.into()),
-            },
+        let mut files = self.files();
+        match files.get(name) {
+            Some(Some(file)) => Ok(Arc::clone(file)),
+            Some(None) => Err(io::ErrorKind::NotFound.into()),
+            None => {
+                self.base.file_len(name)?;
+                let file = Arc::new(File { base: Some(name.to_owned()), ..File::default() });
+                files.insert(name.to_owned(), Some(Arc::clone(&file)));
+                Ok(file)
+            }
         }
     }
 }
@@ -92,25 +85,44 @@ impl Disk for Overlay {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file = Arc::clone(self.files().entry(name.to_owned()).or_default());
+        let file = match self.find(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let file = Arc::new(File::default());
+                self.files().insert(name.to_owned(), Some(Arc::clone(&file)));
+                file
+            }
+            found => found?,
+        };
         let opened = self.opened(file)?;
         opened.set_len(0)?;
         Ok(Arc::new(opened))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        Ok(self.files().keys().cloned().collect())
+        let mut names: BTreeSet<String> = self.base.list()?.into_iter().collect();
+        for (name, file) in &*self.files() {
+            match file.as_ref().map(|file| file.base.as_ref()) {
+                None => drop(names.remove(name)),
+                // It is listed as long as it is there.
+                Some(Some(base)) if base == name => {}
+                Some(_) => drop(names.insert(name.clone())),
+            }
+        }
+        Ok(names.into_iter().collect())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let file = self.find(from)?;
         let mut files = self.files();
-        let file = files.remove(from).ok_or(io::ErrorKind::NotFound)?;
-        files.insert(to.to_owned(), file);
+        files.insert(from.to_owned(), None);
+        files.insert(to.to_owned(), Some(file));
         Ok(())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.files().remove(name).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.find(name)?;
+        self.files().insert(name.to_owned(), None);
+        Ok(())
     }
 
     fn sync_dir(&self) -> io::Result<()> {
@@ -319,7 +331,7 @@ mod tests {
             for disk in [&base, &expected] {
                 disk.create("a").unwrap().write_at(&original, 0).unwrap();
             }
-            let overlay = Overlay::new(Arc::new(base.clone())).unwrap();
+            let overlay = Overlay::new(Arc::new(base.clone()));
             let mut name = "a".to_owned();
             for step in 0..40 {
                 let (one, other) = (overlay.open(&name).unwrap(), expected.open(&name).unwrap());

@@ -10,7 +10,7 @@ use stemedb_wal::{
     repair::HashBodies as _,
 };
 
-use super::{Entries, Entry, Ids, Proven, Snapshot, Store};
+use super::{Entries, Entry, Ids, Proven, Snapshot, StoreReader};
 use crate::Head;
 use crate::{
     error::{ReadError, ResolveError},
@@ -62,7 +62,7 @@ impl BodyReader {
     }
 }
 
-impl Store {
+impl StoreReader {
     /// The body of an assertion, if it is held. One lookup in the set tree and one read.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use stemedb_merkle::{AssertionId, LogIndex};
 use stemedb_wal::log::{Kind, Placed, Records as LogRecords};
 
-use super::{Entry, Store};
+use super::{Entry, StoreReader};
 use crate::error::ReadError;
 
 /// How many bodies are held against their ids together.
@@ -16,17 +16,17 @@ const CHECKED_AT_ONCE: usize = 256;
 /// How many bytes of bodies are read ahead, by default.
 const AHEAD_LEN: usize = 1 << 20;
 
-/// Entries of the log with their bodies; see [`Store::records`].
+/// Entries of the log with their bodies; see [`StoreReader::records`].
 #[derive(Debug)]
 pub struct Records<'a> {
-    store: &'a Store,
+    store: &'a StoreReader,
     inner: LogRecords,
     body_len_max: usize,
     ahead_len: usize,
     ready: VecDeque<Result<(Entry, Option<Bytes>), ReadError>>,
 }
 
-impl Store {
+impl StoreReader {
     /// The entries of a range of indexes, in order, each with its body unless that is lost, or
     /// longer than `body_len_max` bytes. The body of a hole that was filled comes from where it is.
     ///

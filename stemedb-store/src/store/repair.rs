@@ -31,7 +31,7 @@ use stemedb_wal::{
     },
 };
 
-use super::open::{exists, log_options, take_lock};
+use super::open::{exists, log_options, take_lock, wait_for_lock};
 use crate::{
     error::{OpenError, RepairError, dir_of},
     options::{BodyHasher, Options, Secret},
@@ -120,7 +120,8 @@ pub fn repair_on(
 ) -> Result<RepairReport, RepairError> {
     let names = list(disk.as_ref())?;
     check_finished(disk.as_ref(), &names, how)?;
-    let lock = take_lock(disk.as_ref())?;
+    let is_locked = |error: &OpenError| matches!(error, OpenError::Locked { .. });
+    let lock = wait_for_lock(world, options.lock_wait, is_locked, || take_lock(disk.as_ref()))?;
     let mut changing = false;
     let repaired = repair_locked(disk, &*lock, world, options, how, &mut changing);
     if repaired.is_err() && !changing && !has(&names, LOCK_NAME) {

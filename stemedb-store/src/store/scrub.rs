@@ -10,10 +10,10 @@ use stemedb_wal::{
 
 use stemedb_merkle::{Timestamp, history::tile::TileId};
 
-use super::{Store, check::disk_error, lock};
+use super::{StoreReader, check::disk_error, lock};
 use crate::error::ReadError;
 
-impl Store {
+impl StoreReader {
     /// Reads the log on, for about so many bytes. Bodies are held against their ids.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use stemedb_wal::{
     error::{Action, DiskError},
 };
 
-use super::{Store, check::disk_error, lock};
+use super::{StoreReader, check::disk_error, lock};
 use crate::Head;
 use crate::error::ReadError;
 
@@ -113,7 +113,7 @@ pub struct CheckpointGauges {
     pub last_time: Timestamp,
 }
 
-impl Store {
+impl StoreReader {
     /// Whether a write or a sync failed, so that nothing can be appended until the store is opened
     /// again. O(1).
     pub fn writer_failed(&self) -> bool {
@@ -162,7 +162,7 @@ impl Store {
         let identity = lock(&self.shared.identity).clone();
         let checkpoint = lock(&self.shared.checkpoint).clone();
         let files = checkpoint.as_ref().map(Checkpoint::file_sizes).unwrap_or_default();
-        let log = self.writer.call(|log, _| log.stats()).map_err(|_| ReadError::Closed)?;
+        let log = self.reader.stats().map_err(disk_error)?;
         let disk = self.shared.disk.as_ref();
         let (mut spare_bytes, mut aside_bytes) = (log.reserved, 0);
         let failed =

@@ -1,8 +1,9 @@
-//! The clock and the randomness of the system that this runs on.
+//! The clock, the randomness and the sleep of the system that this runs on.
 
 use std::{
     io,
     sync::LazyLock,
+    thread,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -10,8 +11,8 @@ use stemedb_merkle::{Timestamp, TimestampRangeError};
 
 use crate::clock::{Environment, NTP64};
 
-/// The system's clock and randomness.
-pub const ENVIRONMENT: Environment = Environment { clock, entropy };
+/// The system's clock, randomness and sleep.
+pub const ENVIRONMENT: Environment = Environment { clock, entropy, sleep: thread::sleep };
 
 /// The wall clock; 0 before 1970, and the last moment there is after 2106.
 #[expect(clippy::disallowed_methods, reason = "here is where the clock comes from")]

@@ -20,6 +20,7 @@ const ENVIRONMENT: Environment = Environment {
         bytes.fill(3);
         Ok(())
     },
+    sleep: |_| {},
 };
 
 fn without_threads() -> Options {

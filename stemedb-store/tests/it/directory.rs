@@ -5,12 +5,14 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
     time::Duration,
 };
 
 use stemedb_store::{
-    AppendError, BackupError, CheckpointError, Depth, HealError, LogIndex, OpenError, Options,
-    RepairError, RepairOptions, Store, Warning, repair, repair_with,
+    AppendError, BackupError, CheckpointError, Depth, HealError, LogIndex, LogSize, OpenError,
+    Options, RepairError, RepairOptions, Store, StoreReader, Warning, repair, repair_with,
 };
 use stemedb_wal::{
     disk::{Displaced, FileDisk},
@@ -18,12 +20,16 @@ use stemedb_wal::{
     identity::Identity,
 };
 
-fn open(dir: &Path) -> Result<Store, OpenError> {
-    Store::open(dir, Options::default().segment_len(64 << 10))
+fn options() -> Options {
+    Options::default().segment_len(64 << 10).lock_wait(Duration::ZERO)
 }
 
-fn read(dir: &Path) -> Result<Store, OpenError> {
-    Store::open(dir, Options::default().read_only(true))
+fn open(dir: &Path) -> Result<Store, OpenError> {
+    Store::open(dir, options())
+}
+
+fn read(dir: &Path) -> Result<StoreReader, OpenError> {
+    Store::open_read_only(dir, Options::default())
 }
 
 /// How the store's place was lost, if an append was refused for that.
@@ -65,7 +71,8 @@ fn without_its_lock_a_store_has_one_writer_still() {
 #[test]
 fn without_its_lock_a_store_among_other_segments_has_one_writer_still() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path()).unwrap();
+    // Without threads, which would write marks meanwhile.
+    let store = Store::open(dir.path(), options().threads(false)).unwrap();
     for n in 0..4_u8 {
         store.append(&vec![n; 40 << 10]).unwrap();
     }
@@ -75,7 +82,7 @@ fn without_its_lock_a_store_among_other_segments_has_one_writer_still() {
     fs::write(dir.path().join("remote-ffff-00000000000000000001.seg"), "no stub").unwrap();
     fs::remove_file(dir.path().join("LOCK")).unwrap();
     let before = files(dir.path());
-    let repaired = repair(dir.path(), &Options::default());
+    let repaired = repair(dir.path(), &options());
     assert!(matches!(repaired, Err(RepairError::Open(OpenError::Locked { .. }))), "{repaired:?}");
     let opened = open(dir.path()).unwrap_err();
     assert!(matches!(opened, OpenError::Locked { .. }), "{opened}");
@@ -138,7 +145,7 @@ fn an_idle_store_notices_that_its_directory_is_gone() {
     store.append(b"first").unwrap();
     fs::remove_dir_all(&dir).unwrap();
     let noticed = (0..500).any(|_| {
-        std::thread::sleep(Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(20));
         store.failure().is_some()
     });
     assert!(noticed, "within ten seconds");
@@ -191,25 +198,33 @@ fn a_store_that_is_only_read_is_not_changed() {
     let store = open(dir.path()).unwrap();
     let ids: Vec<_> = (0..200_u8).map(|n| store.append(&[n; 2000]).unwrap().id).collect();
     let root = store.root().unwrap();
-    assert!(matches!(read(dir.path()).unwrap_err(), OpenError::Locked { .. }));
+    assert_eq!(read(dir.path()).unwrap().root().unwrap(), root, "beside the writer");
     store.checkpoint().unwrap();
     store.close().unwrap();
     let before = files(dir.path());
 
     let (one, other) = (read(dir.path()).unwrap(), read(dir.path()).unwrap());
-    assert!(matches!(open(dir.path()).unwrap_err(), OpenError::Locked { .. }), "readers hold it");
     for store in [&one, &other] {
         assert_eq!(store.root().unwrap(), root);
         assert_eq!(store.get(ids.first().unwrap()).unwrap().unwrap(), [0; 2000]);
-        assert!(matches!(store.append(b"x").unwrap_err(), AppendError::ReadOnly));
-        assert!(matches!(store.submit([b"x"]).wait().unwrap_err(), AppendError::ReadOnly));
-        assert!(matches!(store.checkpoint().unwrap_err(), CheckpointError::ReadOnly));
-        let healed = store.heal(ids.first().unwrap(), &[0; 2000]);
-        assert!(matches!(healed.unwrap_err(), HealError::Append(AppendError::ReadOnly)));
         assert_eq!(store.check(Depth::Deep, &mut |_| {}).unwrap().faults.len(), 0);
     }
-    one.close().unwrap();
+    // As a whole store, for what takes one.
+    let whole = Store::from(one);
+    assert!(whole.is_read_only());
+    assert_eq!(whole.root().unwrap(), root);
+    assert!(matches!(whole.append(b"x").unwrap_err(), AppendError::ReadOnly));
+    assert!(matches!(whole.submit([b"x"]).wait().unwrap_err(), AppendError::ReadOnly));
+    assert!(matches!(whole.checkpoint().unwrap_err(), CheckpointError::ReadOnly));
+    let healed = whole.heal(ids.first().unwrap(), &[0; 2000]);
+    assert!(matches!(healed.unwrap_err(), HealError::Append(AppendError::ReadOnly)));
+    whole.close().unwrap();
+    assert_eq!(before, files(dir.path()));
+    let writer = open(dir.path()).expect("readers keep nobody out");
+    writer.close().unwrap();
+    assert_eq!(other.root().unwrap(), root);
     drop(other);
+    let before = files(dir.path());
     assert_eq!(before, files(dir.path()));
     assert!(
         read(&dir.path().join("none"))
@@ -282,4 +297,106 @@ fn what_is_no_directory_is_not_taken_for_an_empty_one() {
     assert!(matches!(Store::exists(dir.path().join("file")), Err(OpenError::Disk(_))));
     assert!(matches!(open(&dir.path().join("file")), Err(OpenError::Disk(_))));
     assert!(matches!(read(&dir.path().join("file")), Err(OpenError::Disk(_))));
+}
+
+/// Appends go on in one thread, with rolls and restart checkpoints, and are read in others.
+#[test]
+fn appends_are_read_while_they_are_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options().checkpoint_every(300)).unwrap();
+    let acknowledged = AtomicU64::new(0);
+    let done = AtomicBool::new(false);
+    let (reads, refreshes) = (AtomicU64::new(0), AtomicU64::new(0));
+    let body = |n: u64| n.to_string().repeat(1 + usize::try_from(n % 300).unwrap());
+    let check = |reader: &StoreReader, sure: u64| {
+        assert!(reader.log_size() >= LogSize(sure), "{} of {sure}", reader.log_size());
+        let last = reader.log_size().get() - 1;
+        for n in [0, last / 2, last] {
+            let (_, found) = reader.get_index(LogIndex(n)).unwrap().unwrap();
+            assert_eq!(found, body(n).as_bytes());
+        }
+        let head = reader.head().unwrap();
+        assert_eq!((head.count, head.log_size), (last + 1, LogSize(last + 1)));
+    };
+    store.append(body(0).as_bytes()).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 1..3_000 {
+                store.append(body(n).as_bytes()).unwrap();
+                acknowledged.store(n + 1, Ordering::Release);
+            }
+            done.store(true, Ordering::Release);
+        });
+        scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                let sure = acknowledged.load(Ordering::Acquire);
+                check(&read(dir.path()).unwrap(), sure);
+                reads.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        scope.spawn(|| {
+            let mut reader = read(dir.path()).unwrap();
+            while !done.load(Ordering::Acquire) {
+                let sure = acknowledged.load(Ordering::Acquire);
+                reader.refresh().unwrap();
+                check(&reader, sure);
+                refreshes.fetch_add(1, Ordering::Relaxed);
+            }
+            reader.refresh().unwrap();
+            assert_eq!(reader.head().unwrap(), store.head().unwrap());
+            assert_eq!(reader.check(Depth::Deep, &mut |_| {}).unwrap().faults.len(), 0);
+        });
+    });
+    println!("{reads:?} openings, {refreshes:?} refreshes");
+    assert!(refreshes.into_inner() > 10 && reads.into_inner() > 10);
+}
+
+/// A directory that is removed, and a store restored in its place: the path says what is read.
+#[test]
+fn a_reader_goes_on_with_the_store_at_its_path() {
+    let root = tempfile::tempdir().unwrap();
+    let (dir, elsewhere) = (root.path().join("store"), root.path().join("elsewhere"));
+    for (dir, count) in [(&dir, 5_u8), (&elsewhere, 9)] {
+        let store = open(dir).unwrap();
+        for n in 0..count {
+            store.append(&[n; 100]).unwrap();
+        }
+        store.close().unwrap();
+    }
+    let mut reader = read(&dir).unwrap();
+    let root = reader.root().unwrap();
+    fs::remove_dir_all(&dir).unwrap();
+    let error = reader.refresh().unwrap_err();
+    assert!(matches!(error, OpenError::Disk(_)), "{error}");
+    assert_eq!((reader.len(), reader.root().unwrap()), (5, root), "it shows what it showed");
+    fs::rename(&elsewhere, &dir).unwrap();
+    reader.refresh().unwrap();
+    assert_eq!(reader.len(), 9);
+}
+
+/// Who comes second waits, and is told who has it.
+#[test]
+fn writers_wait_for_one_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    let me = std::process::id();
+    let error = open(dir.path()).unwrap_err();
+    assert!(matches!(error, OpenError::Locked { holder: Some(holder), .. } if holder == me));
+    assert!(error.to_string().contains(&format!("in use by process {me}")), "{error}");
+    // As a version that says nothing leaves it.
+    fs::write(dir.path().join("LOCK"), "").unwrap();
+    let error = open(dir.path()).unwrap_err();
+    assert!(matches!(error, OpenError::Locked { holder: None, .. }));
+    assert!(error.to_string().contains("in use by another process"), "{error}");
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let store = Store::open(dir.path(), options().lock_wait(Duration::from_secs(60)));
+            store.unwrap().append(b"second").unwrap().index
+        });
+        store.append(b"first").unwrap();
+        thread::sleep(Duration::from_millis(50));
+        store.close().unwrap();
+        assert_eq!(waiting.join().unwrap(), 1);
+    });
+    assert_eq!(fs::read(dir.path().join("LOCK")).unwrap(), b"", "nobody has it");
 }

@@ -9,6 +9,7 @@
 )]
 
 mod backup;
+mod beside;
 mod checkpoints;
 mod damage_campaign;
 mod directory;

@@ -22,6 +22,7 @@ const ENVIRONMENT: Environment = Environment {
         bytes.fill(3);
         Ok(())
     },
+    sleep: |_| {},
 };
 
 fn options() -> Options {

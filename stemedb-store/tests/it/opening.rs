@@ -1,9 +1,17 @@
 //! What opening a store opens: with a restart checkpoint, not each segment.
 
-use std::sync::Arc;
+use std::{
+    cell::{Cell, RefCell},
+    sync::Arc,
+    time::Duration,
+};
 
 use stemedb_simdisk::{FaultyDisk, Operation, Target};
-use stemedb_store::{AssertionId, Depth, LogIndex, Options, Store};
+use stemedb_store::{
+    AssertionId, Depth, Environment, LogIndex, OpenError, Options, RepairError, RepairOptions,
+    Store, store::repair_on,
+};
+use stemedb_wal::disk::Disk;
 
 use crate::reference::{
     random::noise,
@@ -12,7 +20,7 @@ use crate::reference::{
 
 const BODY_LEN: usize = 500;
 
-fn open(disk: &FaultyDisk) -> Result<Store, stemedb_store::OpenError> {
+fn open(disk: &FaultyDisk) -> Result<Store, OpenError> {
     let options = Options::default().segment_len(4096).threads(false);
     Store::open_on(Arc::new(disk.clone()), ENVIRONMENT, options)
 }
@@ -34,7 +42,7 @@ fn filled(bodies: u64) -> (FaultyDisk, usize) {
 }
 
 fn segments(disk: &FaultyDisk) -> Vec<String> {
-    let names = stemedb_wal::disk::Disk::list(disk).unwrap();
+    let names = disk.list().unwrap();
     names.into_iter().filter(|name| name.starts_with("segment-")).collect()
 }
 
@@ -62,9 +70,9 @@ fn with_a_checkpoint_segments_are_not_opened() {
 
     // Without the checkpoint each of them is.
     let without = many.fork();
-    for name in stemedb_wal::disk::Disk::list(&without).unwrap() {
+    for name in Disk::list(&without).unwrap() {
         if name.starts_with("base-") || name.starts_with("delta-") {
-            stemedb_wal::disk::Disk::remove(&without, &name).unwrap();
+            Disk::remove(&without, &name).unwrap();
         }
     }
     assert!(opened(&without, 400) > many_segments as u64);
@@ -76,7 +84,7 @@ fn what_the_checkpoint_does_not_fit_is_found_as_without_it() {
     let (disk, _) = filled(100);
     let second = segments(&disk)[1].clone();
     let gone = disk.fork();
-    stemedb_wal::disk::Disk::remove(&gone, &second).unwrap();
+    Disk::remove(&gone, &second).unwrap();
     let error = open(&gone).unwrap_err().to_string();
     assert!(error.contains(&second) && error.contains("missing"), "{error}");
     let cut = disk.fork();
@@ -143,5 +151,56 @@ fn a_segment_of_another_copy_gives_no_bodies() {
                     .any(|n| entry.unwrap().id.0 == *blake3::hash(&noise(n, BODY_LEN)).as_bytes())
             );
         }
+    }
+}
+
+thread_local! {
+    static SLEPT: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    static LONGEST: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    /// A store that another one waits for, and after how much sleep it is closed.
+    static OTHER: RefCell<Option<(Duration, Store)>> = const { RefCell::new(None) };
+}
+
+fn sleep(time: Duration) {
+    SLEPT.set(SLEPT.get() + time);
+    LONGEST.set(LONGEST.get().max(time));
+    OTHER.with_borrow_mut(|other| drop(other.take_if(|(until, _)| *until <= SLEPT.get())));
+}
+
+/// As long as it is told to and no longer, in pauses that are short at first.
+#[test]
+fn an_opening_waits_for_another_process() {
+    let waiting = Environment { sleep, ..ENVIRONMENT };
+    let (disk, _) = filled(20);
+    let disk: Arc<dyn Disk> = Arc::new(disk);
+    let options = |wait| Options::default().threads(false).lock_wait(Duration::from_millis(wait));
+    let open = |wait| Store::open_on(Arc::clone(&disk), waiting, options(wait));
+    for (wait, closed_after, opens) in
+        [(5000, 60_000, false), (0, 60_000, false), (1, 60_000, false), (5000, 1300, true)]
+    {
+        let other = open(0).unwrap();
+        SLEPT.set(Duration::ZERO);
+        LONGEST.set(Duration::ZERO);
+        OTHER.set(Some((Duration::from_millis(closed_after), other)));
+        let opened = open(wait);
+        assert_eq!(opened.is_ok(), opens, "{wait}");
+        assert!(LONGEST.get() <= Duration::from_millis(100));
+        if let Err(error) = opened {
+            assert!(matches!(error, OpenError::Locked { .. }), "{error}");
+            assert_eq!(SLEPT.get(), Duration::from_millis(wait), "all of it, and no more");
+            // So does a repair; who reads waits for nobody.
+            SLEPT.set(Duration::ZERO);
+            let repaired = repair_on(&disk, waiting, &options(wait), RepairOptions::default());
+            let locked = matches!(&repaired, Err(RepairError::Open(OpenError::Locked { .. })));
+            assert!(locked, "{repaired:?}");
+            assert_eq!(SLEPT.get(), Duration::from_millis(wait));
+            SLEPT.set(Duration::ZERO);
+            let reader = Store::open_read_only_on(Arc::clone(&disk), waiting, options(wait));
+            assert_eq!(reader.unwrap().len(), 20);
+            assert_eq!(SLEPT.get(), Duration::ZERO);
+        } else {
+            assert!(SLEPT.get() < Duration::from_millis(1400), "{:?}", SLEPT.get());
+        }
+        OTHER.set(None);
     }
 }

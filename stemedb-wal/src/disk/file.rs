@@ -240,6 +240,10 @@ impl Disk for FileDisk {
         Ok(Box::new(FileLock::take(self)?))
     }
 
+    fn lock_holder(&self) -> Option<u32> {
+        lock::holder(&self.open_at(LOCK_NAME, OFlags::RDONLY).ok()?)
+    }
+
     fn map(&self, name: &str, in_place: bool) -> io::Result<Arc<dyn Bytes>> {
         let file = self.open_at(name, OFlags::RDONLY)?;
         if in_place && let Some(mapped) = Mapped::new(&file) {

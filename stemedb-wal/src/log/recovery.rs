@@ -5,7 +5,8 @@
 //! 2. The last segment is read to the end of its batches. What lies there is the end of the log, or
 //!    torn, or damage: see [`judge`](crate::scan::judge).
 //! 3. What lies behind the watermark is checked and replayed.
-//! 4. Only then is anything changed: what a crash left is put in order, see `finish`.
+//! 4. Only then is anything changed: what a crash left is put in order, see `finish`. A reader
+//!    leaves that out, and ends before it.
 //!
 //! Crashing again at any point of it is normal.
 
@@ -27,9 +28,10 @@ use crate::{
     error::{Action, DiskError, OpenError},
     files,
     log::{
-        KnownSegment, Log, LogOptions, Origin, Placed, Recovered, Spares, Watermark, create_first,
+        KnownSegment, Log, LogOptions, LogReader, Origin, Placed, Recovered, Spares, Watermark,
+        create_first,
         offsets::MemoryOffsets,
-        segments::{Offsets, Segment},
+        segments::{Offsets, Segment, Shared},
     },
     position::Position,
     remote::LogDir,
@@ -85,6 +87,16 @@ pub enum Warning {
         /// Where a copy of them is.
         kept: PathBuf,
     },
+    /// What follows the last whole batch is of an append that is under way, or that a crash ended.
+    /// The log is only read, and ends before it.
+    UnfinishedAppend {
+        /// The segment.
+        path: PathBuf,
+        /// Where the log ends in it.
+        offset: u64,
+        /// How many bytes follow, zeros at the end not counted.
+        len: u64,
+    },
     /// A crash came between two segments.
     UnfinishedSeal {
         /// The segment that was being sealed, and is open again.
@@ -118,6 +130,12 @@ impl fmt::Display for Warning {
                  never acknowledged; the log has {index} entries, and a copy is in {}",
                 path.display(),
                 kept.display()
+            ),
+            Self::UnfinishedAppend { path, offset, len } => write!(
+                f,
+                "{}: {len} bytes at byte {offset} are of an append that is under way, or that a \
+                 crash ended before it was acknowledged; they are not read",
+                path.display()
             ),
             Self::UnfinishedSeal { path } => write!(
                 f,
@@ -162,43 +180,20 @@ pub(crate) fn open(
 
     // A restart checkpoint is written of what is durable.
     let origin = &origin.marked(watermark);
-    let marked = origin.clean.map_or(0, |mark| mark.position.get());
-    let mut tail = last::read_last(disk, &last, marked, watermark)?;
-    check_end(disk, origin, watermark, &last, &tail)?;
+    let replayed = read(disk, origin, options, watermark, &survey, &last, replay)?;
+    report.replayed = replayed.records;
+    let tail = replayed.tail;
 
-    let mut replayed = 0;
-    let mut counting = |records: Replayed<'_>| {
-        replayed += records.placed.len() as u64;
-        replay(records);
-    };
-    let parallel = options.spares == Spares::Background;
-    replay::replay_sealed(disk, &survey.sealed, watermark, parallel, &mut counting)?;
-    let placed = std::mem::take(&mut tail.placed);
-    if !placed.is_empty() {
-        let first_position = last.header.first_position + tail.base;
-        let bytes = tail.bytes.as_slice();
-        counting(Replayed { placed: &placed, bytes, first_position, remote: false });
-    }
-    report.replayed = replayed;
-
-    let offsets = std::mem::take(&mut tail.offsets);
-    let earlier = tail.reached.next_index - last.header.first_index - offsets.len() as u64;
-    let offsets = MemoryOffsets::from_middle(earlier, tail.base, offsets);
     let mut recovered = Recovered {
         handles: Arc::clone(&survey.handles),
         segments: Vec::new(),
-        open: Arc::new(Segment {
-            name: last.name.clone(),
-            file: Arc::clone(&file).into(),
-            header: last.header,
-            offsets: Offsets::Memory(offsets),
-        }),
+        open: open_segment(&last, &file, replayed.offsets),
         file,
         offset: tail.reached.offset,
         allocated: last.len,
         next_index: tail.reached.next_index,
         last_time: tail.reached.last_time,
-        marked: marked.max(tail.reached.durable_upto),
+        marked: marked(origin).max(tail.reached.durable_upto),
         records_end: tail.reached.records_end,
     };
     let clean_end = Watermark {
@@ -220,6 +215,121 @@ pub(crate) fn open(
     }
     log.publish();
     Ok((log, report))
+}
+
+impl LogReader {
+    /// Opens a log to read it alone, beside a writer or without one: nothing is locked and nothing
+    /// changed. The records behind `watermark` are handed to `replay`, as by
+    /// [`Log::open_known`](super::Log::open_known).
+    ///
+    /// It shows all whole batches, those included that are written and not synced yet. What a
+    /// writer does meanwhile may be an error: one that stays the same when the caller tries again
+    /// is of the log.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`].
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        origin: &Origin,
+        options: &LogOptions,
+        watermark: Option<Watermark>,
+        known: &[KnownSegment],
+        replay: &mut dyn FnMut(Replayed<'_>),
+    ) -> Result<(Self, OpenReport), OpenError> {
+        open_to_read(disk, origin, options, watermark, known, replay)
+    }
+}
+
+fn open_to_read(
+    disk: Arc<dyn Disk>,
+    origin: &Origin,
+    options: &LogOptions,
+    watermark: Option<Watermark>,
+    known: &[KnownSegment],
+    replay: &mut dyn FnMut(Replayed<'_>),
+) -> Result<(LogReader, OpenReport), OpenError> {
+    let dir = LogDir::new(disk, options.source.clone());
+    let disk: &dyn Disk = &*dir;
+    let mut survey = survey::survey(&dir, origin, known, options.map_files)?;
+    let mut report =
+        OpenReport { warnings: std::mem::take(&mut survey.warnings), ..OpenReport::default() };
+    let origin = &origin.marked(watermark);
+    let Some((last, file)) = survey.last.take() else {
+        // Whoever makes the store has not come further.
+        check_new(&dir, origin)?;
+        let shared = Shared::new(survey.handles, Vec::new());
+        return Ok((LogReader::new(Arc::new(shared)), report));
+    };
+    let replayed = read(disk, origin, options, watermark, &survey, &last, replay)?;
+    report.replayed = replayed.records;
+    let Tail { reached, .. } = replayed.tail;
+    if let Verdict::Torn = replayed.tail.rest {
+        let (path, offset) = (disk.path(&last.name), reached.offset);
+        let len = replayed.tail.torn().len() as u64;
+        report.warnings.push(Warning::UnfinishedAppend { path, offset, len });
+    }
+    let open = open_segment(&last, &file, replayed.offsets);
+    let sealed = survey.sealed.into_iter().map(|sealed| sealed.segment);
+    let shared = Shared::new(survey.handles, sealed.chain([open]).collect());
+    let end = last.header.first_position + reached.offset;
+    shared.publish(end, reached.next_index, reached.last_time);
+    Ok((LogReader::new(Arc::new(shared)), report))
+}
+
+/// What was read of a log: all that is there but for the sealed segments before the watermark.
+struct Read {
+    tail: Tail,
+    /// The offsets of the entries in the last segment.
+    offsets: MemoryOffsets,
+    /// How many records were replayed.
+    records: u64,
+}
+
+/// Reads the last segment, and everything behind the watermark. Changes nothing.
+fn read(
+    disk: &dyn Disk,
+    origin: &Origin,
+    options: &LogOptions,
+    watermark: Option<Watermark>,
+    survey: &Survey,
+    last: &Found,
+    replay: &mut dyn FnMut(Replayed<'_>),
+) -> Result<Read, OpenError> {
+    let mut tail = last::read_last(disk, last, marked(origin), watermark)?;
+    check_end(disk, origin, watermark, last, &tail)?;
+
+    let mut records = 0;
+    let mut counting = |replayed: Replayed<'_>| {
+        records += replayed.placed.len() as u64;
+        replay(replayed);
+    };
+    let parallel = options.spares == Spares::Background;
+    replay::replay_sealed(disk, &survey.sealed, watermark, parallel, &mut counting)?;
+    let placed = std::mem::take(&mut tail.placed);
+    if !placed.is_empty() {
+        let first_position = last.header.first_position + tail.base;
+        let bytes = tail.bytes.as_slice();
+        counting(Replayed { placed: &placed, bytes, first_position, remote: false });
+    }
+    let offsets = std::mem::take(&mut tail.offsets);
+    let earlier = tail.reached.next_index - last.header.first_index - offsets.len() as u64;
+    let offsets = MemoryOffsets::from_middle(earlier, tail.base, offsets);
+    Ok(Read { tail, offsets, records })
+}
+
+/// The highest mark that is known beside the log, as a position.
+fn marked(origin: &Origin) -> u64 {
+    origin.clean.map_or(0, |mark| mark.position.get())
+}
+
+fn open_segment(last: &Found, file: &Arc<dyn DiskFile>, offsets: MemoryOffsets) -> Arc<Segment> {
+    Arc::new(Segment {
+        name: last.name.clone(),
+        file: Arc::clone(file).into(),
+        header: last.header,
+        offsets: Offsets::Memory(offsets),
+    })
 }
 
 /// Locks the segment that is going to be written to, whatever the lock of the directory is worth:
@@ -304,16 +414,20 @@ fn create(
     survey: Survey,
     mut report: OpenReport,
 ) -> Result<(Log, OpenReport), OpenError> {
-    if let Some(clean) = origin.marked(watermark).clean {
-        return Err(OpenError::Shortened {
-            path: dir.path(""),
-            end: Position(0),
-            next_index: LogIndex(0),
-            marked: clean.position,
-            marked_index: clean.next_index,
-        });
-    }
+    check_new(dir, &origin.marked(watermark))?;
     finish::tidy(dir, &survey.temporary, &[], &mut report.warnings)?;
     let recovered = create_first(survey.handles, origin)?;
     Ok((Log::from_recovered(origin, options, recovered), report))
+}
+
+/// Nothing says that there were segments.
+fn check_new(dir: &LogDir, origin: &Origin) -> Result<(), OpenError> {
+    let Some(clean) = origin.clean else { return Ok(()) };
+    Err(OpenError::Shortened {
+        path: dir.path(""),
+        end: Position(0),
+        next_index: LogIndex(0),
+        marked: clean.position,
+        marked_index: clean.next_index,
+    })
 }

@@ -24,7 +24,7 @@ use crate::{
     position::Position,
     remote::{RemoteError, StubDamaged},
     scan::file::SegmentFile,
-    segment::{HEADER_LEN, SegmentHeader},
+    segment::{HEADER_LEN, SegmentHeader, parse_segment_name},
 };
 
 /// One segment as it can be read.
@@ -48,6 +48,14 @@ pub(crate) enum Offsets {
 impl Segment {
     pub(crate) fn salt(&self) -> Salt {
         self.header.salt
+    }
+
+    /// Whether a file of this name is a later segment of the same log.
+    pub(crate) fn is_before(&self, name: &str) -> bool {
+        let Self { header, .. } = self;
+        parse_segment_name(name).is_some_and(|(generation, first_index)| {
+            generation == header.generation && first_index > header.first_index
+        })
     }
 
     /// The offset of a position in the file; `None` if it is before the segment.
@@ -197,6 +205,11 @@ impl Shared {
         if let Some(place) = list.iter_mut().find(|segment| Arc::ptr_eq(segment, former)) {
             *place = renewed;
         }
+    }
+
+    /// Puts other segments in the place of all.
+    pub(crate) fn replace_all(&self, segments: Arc<Vec<Arc<Segment>>>) {
+        *self.segments.write().unwrap_or_else(PoisonError::into_inner) = segments;
     }
 
     /// Waits until nobody else rewrites a sealed segment.

@@ -49,7 +49,7 @@ fn fill(disk: Arc<dyn Disk>, map_files: bool, seed: u64) -> LogHarness {
         let batch: Vec<usize> = lens.by_ref().take(1 + n % 5).collect();
         harness.append(&batch, 1000 * n as u64);
     }
-    assert!(harness.log().stats().segments > 4);
+    assert!(harness.log().reader().segments_len() > 4);
     harness
 }
 
@@ -321,7 +321,7 @@ fn reads_are_counted() {
         }
         harness.log_mut().seal_open().unwrap();
         let (reader, entries) = (harness.log().reader(), harness.model());
-        let segments = harness.log().stats().segments;
+        let segments = harness.log().reader().segments_len();
         assert_eq!((segments, entries.len()), (5, 10_000));
         let by_position = disk.count(|| {
             for entry in entries {

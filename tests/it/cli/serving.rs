@@ -92,8 +92,8 @@ fn what_can_not_be_served_is_said_before_anything_is() {
     place
         .run(&["serve", "--store", "other", "--listen", &served.address])
         .fails(1, "cannot listen");
-    place.run(&["serve"]).fails(1, "append --to");
-    place.run(&["sync", &served.address]).fails(1, "in use by another process");
+    place.run(&["serve", "--wait", "0"]).fails(1, "append --to");
+    place.run(&["sync", "--wait", "0", &served.address]).fails(1, "in use by process");
 }
 
 #[test]

@@ -90,10 +90,10 @@ fn a_store_in_use_says_so() {
     // Each attempt here keeps the child from opening it, so they are far between.
     let locked = (0..100).find_map(|_| {
         std::thread::sleep(std::time::Duration::from_millis(200));
-        let outcome = place.run(&["root"]);
+        let outcome = place.run(&["checkpoint", "--wait", "0"]);
         (outcome.code != 0).then_some(outcome)
     });
-    locked.unwrap().fails(1, "in use");
+    locked.unwrap().fails(1, &format!("in use by process {}", child.id()));
     drop(child.stdin.take());
     assert!(child.wait().unwrap().success());
     place.run(&["root"]).ok();

@@ -8,7 +8,7 @@ use stemedb_store::clock::NTP64;
 use crate::reference::random::noise;
 
 /// Of all nodes of this thread: [`turn`] says whose clock it is.
-pub(crate) const ENVIRONMENT: Environment = Environment { clock, entropy };
+pub(crate) const ENVIRONMENT: Environment = Environment { clock, entropy, sleep: |_| {} };
 
 thread_local! {
     static NOW: Cell<u64> = const { Cell::new(0) };

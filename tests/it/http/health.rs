@@ -207,10 +207,8 @@ fn stopping_ends_what_is_open() {
 #[test]
 fn a_node_that_can_append_no_more_does_not_live() {
     let disk = FaultyDisk::new(1);
-    let world = Environment {
-        clock: || NTP64(1_763_750_000 << 32),
-        entropy: stemedb_store::store::ENVIRONMENT.entropy,
-    };
+    let clock = || NTP64(1_763_750_000 << 32);
+    let world = Environment { clock, ..stemedb_store::store::ENVIRONMENT };
     let store = Store::open_on(Arc::new(disk.clone()), world, Options::default()).unwrap();
     store.append(b"before").unwrap();
     let serving = Serving::over(store, HttpOptions::default());

@@ -19,11 +19,11 @@ use crate::Head;
 use crate::{
     error::{BackupError, OpenError},
     options::Options,
-    store::open::open_read_only,
+    store::{open::open_to_read, system::ENVIRONMENT},
 };
 
 /// Makes a backup of a store that another process has open, as
-/// [`Store::backup`](crate::Store::backup) does it from inside: all that was acknowledged when the
+/// [`StoreReader::backup`](crate::StoreReader::backup) does it from inside: all that was acknowledged when the
 /// call began is in it.
 ///
 /// To tell what the backup holds, all of it is read, and each body checked against its id where
@@ -85,5 +85,5 @@ fn head(to: &Path, identity: &Identity, options: &Options) -> Result<Head, Backu
     let disk = FileDisk::open_read_only(to).map_err(failed)?;
     let known = identity.secret_check.is_none() || options.secret.is_some();
     let options = options.clone().threads(false).verify_on_open(known);
-    Ok(open_read_only(Arc::new(disk), options)?.head()?)
+    Ok(open_to_read(Arc::new(disk), ENVIRONMENT, options)?.head()?)
 }

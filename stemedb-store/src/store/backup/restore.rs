@@ -10,11 +10,12 @@ use stemedb_wal::{
 
 use super::{
     super::{
+        Store,
         check::Depth,
         occupied::occupants,
         staged::{RevealError, Staged},
     },
-    Head, Progress, Store, copy, is_segment,
+    Head, Progress, copy, is_segment,
 };
 use crate::{error::RestoreError, options::Options, store::system::ENVIRONMENT};
 

@@ -10,7 +10,7 @@ use stemedb_store::clock::NTP64;
 use super::random::noise;
 
 /// Two calls for the same test give the same things in the same order.
-pub(crate) const ENVIRONMENT: Environment = Environment { clock, entropy };
+pub(crate) const ENVIRONMENT: Environment = Environment { clock, entropy, sleep: |_| {} };
 
 /// 2025-01-01, in NTP64.
 const START: u64 = 1_735_689_600 << 32;

@@ -30,7 +30,8 @@ fn entropy(bytes: &mut [u8]) -> std::io::Result<()> {
     Ok(())
 }
 
-const ENVIRONMENT: Environment = Environment { clock: || NTP64(TIME.get()), entropy };
+const ENVIRONMENT: Environment =
+    Environment { clock: || NTP64(TIME.get()), entropy, sleep: |_| {} };
 
 fn open(disk: &FaultyDisk) -> Store {
     let options = Options::default().threads(false).map_files(false);

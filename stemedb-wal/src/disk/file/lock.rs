@@ -9,10 +9,14 @@ use rustix::{
 use std::{
     fs::File,
     io,
-    os::unix::fs::MetadataExt as _,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
+    process,
     time::UNIX_EPOCH,
 };
+
+/// No process id is longer than this, in bytes, its line end included.
+const HOLDER_LEN_MAX: usize = 16;
 
 /// So often a `LOCK` that is replaced while it is taken is taken again.
 const TRIES: usize = 16;
@@ -80,6 +84,7 @@ impl FileLock {
             let lock = Self::new(disk, Some(file))?;
             // Another may have removed it between the opening and the locking.
             if lock.check_lock_file().is_ok() {
+                lock.name_holder();
                 return Ok(lock);
             }
         }
@@ -97,6 +102,14 @@ impl FileLock {
         }
         let (disk, directory) = (disk.clone(), inode_of(&held));
         Ok(Self { file, fingerprint, inode, disk, path, directory })
+    }
+
+    /// Writes down who has the lock, for those who wait for it. On a full disk they do without.
+    fn name_holder(&self) {
+        if let Some(file) = self.file.as_ref().filter(|_| self.disk.writable) {
+            let line = format!("{}\n", process::id());
+            let _ = file.set_len(0).and_then(|()| file.write_all_at(line.as_bytes(), 0));
+        }
     }
 
     fn check_lock_file(&self) -> io::Result<()> {
@@ -128,6 +141,24 @@ impl DirLock for FileLock {
         }
         self.check_lock_file()
     }
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        if let Some(file) = self.file.as_ref().filter(|_| self.disk.writable) {
+            // The next one who takes it writes over what stays.
+            let _ = file.set_len(0);
+        }
+    }
+}
+
+/// The process that has the lock, as this `LOCK` says; `None` if it was made by a version that did
+/// not say it.
+pub(super) fn holder(file: &File) -> Option<u32> {
+    let mut bytes = [0; HOLDER_LEN_MAX];
+    let read = file.read_at(&mut bytes, 0).ok()?;
+    let line = std::str::from_utf8(bytes.get(..read)?).ok()?;
+    line.strip_suffix('\n')?.parse().ok()
 }
 
 /// Locks a file, without waiting.

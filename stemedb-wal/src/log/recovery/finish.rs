@@ -7,7 +7,7 @@ use crate::{
     files,
     internal::{filled, in_memory},
     remote::LogDir,
-    scan::judge::{Verdict, all_zero},
+    scan::judge::Verdict,
 };
 
 /// Rewrites what is past the last mark, keeps a copy of what is cut, cuts it, and syncs.
@@ -28,9 +28,7 @@ pub(crate) fn finish_last(
     match tail.rest {
         Verdict::Footer => warnings.push(Warning::UnfinishedSeal { path }),
         Verdict::Torn => {
-            let rest = tail.bytes_from(end);
-            let zeros = rest.rchunks(4096).take_while(|chunk| all_zero(chunk)).map(<[u8]>::len);
-            let torn = filled(rest, rest.len() - zeros.sum::<usize>());
+            let torn = tail.torn();
             let kept = files::quarantine_bytes(disk, &last.name, Quarantine::Torn, torn)?;
             let (offset, len) = (end, torn.len() as u64);
             let (index, kept) = (tail.reached.next_index, disk.path(&kept));

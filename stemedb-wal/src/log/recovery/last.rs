@@ -50,6 +50,13 @@ impl Tail {
                 .is_some_and(|batch| batch.first_index == watermark.next_index.get())
     }
 
+    /// What lies behind the last whole batch, but for zeros at the end.
+    pub(crate) fn torn(&self) -> &[u8] {
+        let rest = self.bytes_from(self.reached.offset);
+        let zeros = rest.rchunks(4096).take_while(|chunk| all_zero(chunk)).map(<[u8]>::len);
+        filled(rest, rest.len() - zeros.sum::<usize>())
+    }
+
     /// The bytes from an offset of the file on, which is not before `base`.
     pub(crate) fn bytes_from(&self, offset: u64) -> &[u8] {
         // There is nothing at all where the file was cut while it was read.

@@ -1,0 +1,223 @@
+//! A reader beside the writer of another process: opened, and brought up to what that has written.
+//!
+//! Nobody is locked out, so what is read may change meanwhile: files get others in their place or
+//! are removed, and of a batch that is being written any part may show. What looks wrong for such a
+//! reason looks otherwise a moment later; what is wrong stays. So an error is believed once it
+//! comes twice in a row, with the same names in the directory.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use stemedb_merkle::{AssertionId, Timestamp};
+use stemedb_wal::{
+    disk::{Disk, FileDisk, is_quarantined},
+    error::Action,
+    identity::Identity,
+    log::LogReader,
+};
+
+use super::{
+    LogId, StoreReader, lock,
+    open::{exists, first_wrong_id, io_error, log_options, open_to_read, origin},
+    system::ENVIRONMENT,
+};
+use crate::{
+    checkpoint::is_checkpoint,
+    clock::Environment,
+    error::{OpenError, with_causes},
+    options::Options,
+};
+
+/// How often a store that looks wrong is opened, at most, to find out whether it is.
+const TRIES: u32 = 32;
+
+/// How long what a writer does may take to be over.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// A store that has gone on by more entries than this is opened anew.
+const CATCH_UP_LEN_MAX: usize = 1 << 18;
+
+/// Where a store lies, for one that goes on to read it.
+#[derive(Debug)]
+pub(super) struct Place {
+    directory: Directory,
+    /// What the directory had when it was opened.
+    seen: DirectoryState,
+    last: LastEntry,
+}
+
+/// Time and id of the last entry that is shown, if there is one that can be read. Kept in memory:
+/// the file may have other contents by now.
+type LastEntry = Option<(Timestamp, AssertionId)>;
+
+#[derive(Clone, Debug)]
+enum Directory {
+    /// At this path, whichever directory that is now.
+    At(PathBuf),
+    On(Arc<dyn Disk>),
+}
+
+/// State of a directory that tells whether a reader can go on: it changes where the log is another
+/// one, as a repair keeps a copy of what it replaces, and where opening anew is cheap, as a new
+/// restart checkpoint takes the place of others.
+#[derive(Debug, PartialEq, Eq)]
+struct DirectoryState {
+    log: LogId,
+    generation: u32,
+    names: Vec<String>,
+}
+
+impl Directory {
+    fn disk(&self) -> Result<Arc<dyn Disk>, OpenError> {
+        match self {
+            Self::On(disk) => Ok(Arc::clone(disk)),
+            Self::At(dir) => match FileDisk::open_read_only(dir) {
+                Ok(disk) => Ok(Arc::new(disk)),
+                Err(source) => Err(io_error(Action::Open, dir, source)),
+            },
+        }
+    }
+}
+
+impl DirectoryState {
+    fn of(identity: &Identity, names: &[String]) -> Self {
+        let is_telling = |name: &&String| is_checkpoint(name) || is_quarantined(name);
+        Self {
+            log: LogId { node: identity.node_id, epoch: identity.epoch },
+            generation: identity.generation,
+            names: names.iter().filter(is_telling).cloned().collect(),
+        }
+    }
+}
+
+pub(super) fn open_dir(dir: &Path, options: Options) -> Result<StoreReader, OpenError> {
+    if !exists(dir)? {
+        return Err(OpenError::Missing { dir: dir.to_path_buf() });
+    }
+    open(Directory::At(dir.to_path_buf()), ENVIRONMENT, options)
+}
+
+pub(super) fn open_on(
+    disk: Arc<dyn Disk>,
+    world: Environment,
+    options: Options,
+) -> Result<StoreReader, OpenError> {
+    open(Directory::On(disk), world, options)
+}
+
+fn open(
+    directory: Directory,
+    world: Environment,
+    options: Options,
+) -> Result<StoreReader, OpenError> {
+    let attempt = move |disk| open_to_read(disk, world, options.clone());
+    let mut before = None;
+    let mut tries = 1;
+    loop {
+        let disk = directory.disk()?;
+        let names = list(&*disk)?;
+        let opened = attempt(disk);
+        let complaint = match &opened {
+            Ok(reader) if !reader.report.checkpoint_set_aside => None,
+            Ok(reader) => Some(reader.report.to_string()),
+            Err(error) => Some(with_causes(error)),
+        };
+        let seen = Some((complaint, names));
+        if matches!(&seen, Some((None, _))) || seen == before || tries == TRIES {
+            let reader = opened?;
+            let names = seen.map(|(_, names)| names).unwrap_or_default();
+            let seen = DirectoryState::of(&lock(&reader.shared.identity), &names);
+            let last = reader.log_size().last_index();
+            let last = last.and_then(|last| reader.entry(last).ok()?);
+            let last = last.map(|entry| (entry.time, entry.id));
+            return Ok(StoreReader { place: Some(Place { directory, seen, last }), ..reader });
+        }
+        before = seen;
+        tries += 1;
+        (world.sleep)(PAUSE);
+    }
+}
+
+fn list(disk: &dyn Disk) -> Result<Vec<String>, OpenError> {
+    disk.list().map_err(|source| io_error(Action::List, &disk.path(""), source))
+}
+
+impl StoreReader {
+    /// Goes on to what the store holds now: entries that a writer has appended since, on whatever
+    /// segments and restart checkpoints, and the log of a store that was repaired or restored
+    /// meanwhile. Takes time in proportion to what is new; where the writer has written a restart
+    /// checkpoint, as opening takes.
+    ///
+    /// Of a store that this process writes nothing is to be refreshed: reads see all appends.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`]. The reader then shows what it showed before.
+    pub fn refresh(&mut self) -> Result<(), OpenError> {
+        let Some(place) = &self.place else { return Ok(()) };
+        // Whatever keeps it from going on, opening tells what there is.
+        if let Ok(Some(last)) = self.catch_up(place) {
+            if let Some(place) = &mut self.place {
+                place.last = last;
+            }
+            return Ok(());
+        }
+        let (directory, world) = (place.directory.clone(), self.shared.world);
+        *self = open(directory, world, self.shared.options.clone())?;
+        Ok(())
+    }
+
+    /// Takes in what the log has behind what is known of it; its last entry then. `None` where it
+    /// is not to be had so.
+    fn catch_up(&self, place: &Place) -> Result<Option<LastEntry>, OpenError> {
+        let disk = place.directory.disk()?;
+        let identity = Identity::load(&*disk)?;
+        if DirectoryState::of(&identity, &list(&*disk)?) != place.seen
+            || self.tree_failure().is_some()
+        {
+            return Ok(None);
+        }
+        if !self.reader.has_more(&*disk)? {
+            return Ok(Some(place.last));
+        }
+        let options = &self.shared.options;
+        let reached = self.reader.reached();
+        let known = self.reader.known_segments(reached.position.get());
+        let (mut new, mut wrong) = (Vec::new(), None);
+        let (newer, _) = LogReader::open(
+            Arc::clone(&disk),
+            &origin(&identity),
+            &log_options(options),
+            Some(reached),
+            &known,
+            &mut |records| {
+                if options.verify_on_open && wrong.is_none() {
+                    wrong = first_wrong_id(self.hashing, records);
+                }
+                if new.len() <= CATCH_UP_LEN_MAX {
+                    new.extend_from_slice(records.placed);
+                }
+            },
+        )?;
+        // Names once more: what was read is of one and the same log.
+        let is_same = DirectoryState::of(&Identity::load(&*disk)?, &list(&*disk)?) == place.seen;
+        let is_other = !is_same || !self.is_front_of(&newer, place.last);
+        if is_other || wrong.is_some() || new.len() > CATCH_UP_LEN_MAX {
+            return Ok(None);
+        }
+        self.reader.adopt(&newer);
+        let last = new.iter().rfind(|record| record.kind.takes_index());
+        let last = last.map(|record| (record.time, AssertionId(record.id))).or(place.last);
+        Ok(self.shared.index.extend(&new, newer.reached()).ok().map(|()| last))
+    }
+
+    /// Whether a log has the last entry that is shown in its place.
+    fn is_front_of(&self, log: &LogReader, last: LastEntry) -> bool {
+        let Some(index) = self.log_size().last_index() else { return true };
+        let found = log.entry_at(index).ok().map(|entry| (entry.time, AssertionId(entry.id)));
+        last.is_some() && found == last
+    }
+}
