@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Makes a backup of a store that another process has open, as
-/// [`StoreReader::backup`](crate::StoreReader::backup) does it from inside: all that was acknowledged when the
+/// [`StoreReader::backup`](crate::StoreReader::backup) does: all that was acknowledged when the
 /// call began is in it.
 ///
 /// To tell what the backup holds, all of it is read, and each body checked against its id where
