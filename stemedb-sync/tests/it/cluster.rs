@@ -416,7 +416,7 @@ fn whoever_lacks_the_secret_stays_outside() {
 }
 
 #[test]
-fn one_that_says_good_bye_is_down_at_once() {
+fn one_that_says_good_bye_has_left_at_once() {
     let mut network = Network::of(5);
     network.run_for(15 * SECOND);
     let now = network.now;
@@ -425,7 +425,7 @@ fn one_that_says_good_bye_is_down_at_once() {
     network.kill(4);
     network.run_for(2 * SECOND);
     for at in 0..4 {
-        assert_eq!(network.standing(4, at), Some(Standing::Down), "at {at}");
+        assert_eq!(network.standing(4, at), Some(Standing::Left), "at {at}");
     }
 }
 

@@ -166,12 +166,11 @@ fn the_written_extent_of_a_damaged_segment_is_none() {
     }
     let name = "segment-0000-00000000000000000000.log";
     let extent = || written_extent(&*Disk::open(&disk, name).unwrap());
-    // The last batch says of the one before that it was durable.
-    assert_eq!(extent().unwrap().unwrap().next_index, LogIndex(4));
+    assert_eq!(extent().unwrap().unwrap().next_index, LogIndex(5));
     let head = placed[1].position.get() + 8;
     disk.flip_bit(name, head * 8).unwrap();
     assert_eq!(extent().unwrap_err().kind(), std::io::ErrorKind::InvalidData);
-    // Behind the mark it is what may be torn.
+    // The last batch says of the one before that it was durable: behind that it may be torn.
     disk.flip_bit(name, head * 8).unwrap();
     disk.flip_bit(name, (placed[4].position.get() + 8) * 8).unwrap();
     assert_eq!(extent().unwrap().unwrap().next_index, LogIndex(4));
