@@ -37,6 +37,8 @@ pub(crate) fn http(bytes: &[u8]) {
             Ok(len) => answer.extend(&part[..len]),
             // Closed with unread bytes of the request.
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break,
+            // By a signal of the fuzzer.
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => panic!("no answer: {error}"),
         }
     }

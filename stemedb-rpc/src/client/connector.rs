@@ -160,6 +160,18 @@ pub(super) struct Transport {
     diagnosis: Diagnosis,
 }
 
+impl Transport {
+    /// Notes why there is no connection, where an error says so.
+    fn note<T>(&self, outcome: &Poll<io::Result<T>>) {
+        let Poll::Ready(Err(error)) = outcome else { return };
+        let is_silent = self.first.as_ref().is_some_and(Vec::is_empty);
+        let closed = is_silent.then_some(ConnectFailure::Closed);
+        if let Some(failure) = ConnectFailure::of_tls(error).or(closed) {
+            self.diagnosis.set(Some(failure));
+        }
+    }
+}
+
 impl AsyncRead for Transport {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -168,32 +180,22 @@ impl AsyncRead for Transport {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        match &read {
-            Poll::Ready(Ok(())) => {
-                if let Some(first) = &mut self.first {
-                    let new = buffer.filled().get(before..).unwrap_or_default();
-                    if new.is_empty() && first.is_empty() {
-                        self.diagnosis.set(Some(ConnectFailure::Closed));
-                        return read;
-                    }
-                    first.extend(new.iter().take(FIRST_LEN.saturating_sub(first.len())));
-                    let failure = ConnectFailure::of_plaintext(first);
-                    if failure.is_some() || first.len() >= FIRST_LEN {
-                        self.first = None;
-                    }
-                    if failure.is_some() {
-                        self.diagnosis.set(failure);
-                    }
-                }
+        self.note(&read);
+        let this = &mut *self;
+        if let (Poll::Ready(Ok(())), Some(first)) = (&read, &mut this.first) {
+            let new = buffer.filled().get(before..).unwrap_or_default();
+            if new.is_empty() && first.is_empty() {
+                this.diagnosis.set(Some(ConnectFailure::Closed));
+                return read;
             }
-            Poll::Ready(Err(error)) => {
-                let is_silent = self.first.as_ref().is_some_and(Vec::is_empty);
-                let closed = is_silent.then_some(ConnectFailure::Closed);
-                if let Some(failure) = ConnectFailure::of_tls(error).or(closed) {
-                    self.diagnosis.set(Some(failure));
-                }
+            first.extend(new.iter().take(FIRST_LEN.saturating_sub(first.len())));
+            let failure = ConnectFailure::of_plaintext(first);
+            if failure.is_some() || first.len() >= FIRST_LEN {
+                this.first = None;
             }
-            Poll::Pending => {}
+            if failure.is_some() {
+                this.diagnosis.set(failure);
+            }
         }
         read
     }
@@ -205,7 +207,9 @@ impl AsyncWrite for Transport {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.note(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -213,7 +217,9 @@ impl AsyncWrite for Transport {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.note(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
