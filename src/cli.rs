@@ -252,12 +252,27 @@ fn is_used(command: &str, option: &str) -> bool {
                 | "pause"
                 | "resume"
                 | "sync-now"
+                | "forget"
                 | "reload"
                 | "history"
                 | "watch"
         ),
+        // Those that open a store to write it.
+        "wait" => matches!(
+            command,
+            "append"
+                | "archive"
+                | "checkpoint"
+                | "init"
+                | "node"
+                | "repair"
+                | "restore"
+                | "scrub"
+                | "serve"
+                | "sync"
+        ),
         // Those that read bodies.
-        _ => matches!(
+        "archive.url" => matches!(
             command,
             "append"
                 | "get"
@@ -272,6 +287,7 @@ fn is_used(command: &str, option: &str) -> bool {
                 | "backup"
                 | "scrub"
         ),
+        _ => true,
     }
 }
 

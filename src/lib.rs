@@ -23,8 +23,8 @@ pub use stemedb_store::{
     RepairError, RepairOptions, RepairReport, ResolveError, RestoreError, ResumePoint, Root,
     Secret, SecretError, SecretTooShort, SegmentSource, SetAside, SetProof, Snapshot, SnapshotDiff,
     Stats, Store, StoreReader, Terminal, TileError, Timestamp, TimestampRangeError, TreeFailure,
-    TreeHead, Upkeep, Warning, Watch, WatchBodies, WatchError, WriteError, backup_of, error,
-    leaf_hash, options, repair, repair_with, restore, store,
+    TreeHead, Upkeep, Warning, Watch, WatchBodies, WatchError, WriteError, error, leaf_hash,
+    options, repair, repair_with, restore, store,
 };
 #[cfg(feature = "sync")]
 pub use stemedb_sync as sync;

@@ -1,4 +1,4 @@
-//! Commands that help after a failure. What fails is told by the library, which knows no commands.
+//! Commands that help after a failure. The library says what failed, and knows no commands.
 
 use stemedb::archive::ArchiveError;
 use stemedb::{LogReadError, OpenError, ReadError, RemoteError, RepairError, SyncError};

@@ -136,8 +136,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let work = |store: &std::sync::Arc<Store>| {
         open::require_secret(store, globals)?;
         let (tally, outcome) = append(Sink::Here(store), Receipts::Here, inputs, args)?;
-        report(Some(&store.head()?), &tally, &outcome, args, globals)?;
-        outcome
+        finish(store.head().map_err(Failure::from), &tally, outcome, args, globals)
     };
     if args.no_create {
         open::with(globals, options.create(false), work)
@@ -177,15 +176,24 @@ fn append_to(
     let handle = runtime.handle().clone();
     let sink = Sink::There { sender, runtime: handle.clone() };
     let (tally, outcome) = append(sink, Receipts::there(receipts, handle), inputs, args)?;
-    match runtime.block_on(client.head()) {
-        Ok(head) => report(Some(&head), &tally, &outcome, args, globals)?,
-        Err(error) => {
-            // Why appending failed is the better reason.
-            let outcome = outcome.and(Err(error.into()));
-            report(None, &tally, &outcome, args, globals)?;
-            return outcome;
-        }
-    }
+    let head = runtime.block_on(client.head()).map_err(Failure::from);
+    finish(head, &tally, outcome, args, globals)
+}
+
+/// Reports what was appended, also where the head cannot be read any more.
+fn finish(
+    head: Result<Head, Failure>,
+    tally: &Tally,
+    outcome: Result<(), Failure>,
+    args: &Args,
+    globals: &Globals,
+) -> Result<(), Failure> {
+    let (head, outcome) = match head {
+        Ok(head) => (Some(head), outcome),
+        // The failure of appending is the better reason.
+        Err(error) => (None, outcome.and(Err(error))),
+    };
+    report(head.as_ref(), tally, &outcome, args, globals)?;
     outcome
 }
 

@@ -13,9 +13,9 @@ use super::{Globals, decimal, open, output, progress};
 /// Make a backup of the store in an empty directory, whether it is in use or not
 ///
 /// Files that no longer change are linked where the file system can, so that a backup takes little
-/// time and room; to survive the disk, put it on another one, where they are copied. What it prints
-/// as set root is what `restore` wants to be told: keep it elsewhere. All is in it that was
-/// acknowledged before the command began, also by another process, a node say.
+/// time and room; to survive the disk, put it on another one, where they are copied. Keep the set
+/// root that it prints elsewhere: `restore` asks for it. The backup has everything that was
+/// acknowledged before the command began, also by another process such as a node.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

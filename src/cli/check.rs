@@ -1,8 +1,10 @@
 //! `stemedb check`: whether the store is whole.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use stemedb::error::with_causes;
-use stemedb::{CheckReport, Depth, OpenError, RepairError, RepairOptions, StoreReader};
+use stemedb::{CheckReport, Depth, OpenError, RepairError, RepairOptions, StoreReader, Warning};
 
 use super::failure::Failure;
 use super::format::{counted, grouped};
@@ -40,18 +42,23 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     }
 }
 
-/// Tells what is wrong with a store that cannot be opened: all that a repair would find.
+/// Reports the faults of a store that cannot be opened: all that a repair would find.
 fn check_closed(error: &OpenError, args: &Args, globals: &Globals) -> Result<(), Failure> {
-    let options = open::options(globals)?;
+    let options = open::options(globals)?.lock_wait(Duration::ZERO);
     let how = RepairOptions::default().dry_run(true);
     let found = progress::spin("checking", || stemedb::repair_with(&globals.store, &options, how));
-    let found = match found {
-        Ok(report) => report.remarks,
-        Err(RepairError::EntriesLost { found, .. }) => found,
-        Err(_) => Vec::new(),
+    let (found, unplanned) = match found {
+        Ok(report) => (report.remarks, None),
+        Err(RepairError::EntriesLost { found, .. }) => (found, None),
+        Err(failed) => (Vec::new(), Some(with_causes(&failed))),
     };
     let faults = if found.is_empty() { vec![with_causes(error)] } else { found };
-    output::note("the store cannot be opened; a repair would find, and do, this:");
+    match &unplanned {
+        None => output::note("the store cannot be opened; a repair would find, and do, this:"),
+        Some(failed) => output::note(format_args!(
+            "the store cannot be opened, and what else is damaged is unknown: {failed}"
+        )),
+    }
     for fault in &faults {
         output::note(fault);
     }
@@ -65,7 +72,7 @@ fn check_closed(error: &OpenError, args: &Args, globals: &Globals) -> Result<(),
         remote_segments: None,
         checkpoints: None,
         faults,
-        remarks: Vec::new(),
+        remarks: unplanned.as_deref().into_iter().collect(),
     };
     output::facts(globals.json, &fields, &[("store", "damaged: it cannot be opened".to_owned())])?;
     Err(Failure::NotWhole { dir: globals.store.clone(), faults: count })
@@ -85,13 +92,10 @@ fn check(store: &StoreReader, args: &Args, globals: &Globals) -> Result<(), Fail
     });
     bar.finish_and_clear();
     let report = report?;
-    let opening = store.open_report();
-    let faults = report.faults.len() + usize::from(opening.checkpoint_set_aside);
-    print(&report, store, args.deep, faults == 0, globals.json)?;
-    if faults == 0 {
-        return Ok(());
+    match print(&report, store, args.deep, globals.json)? {
+        0 => Ok(()),
+        faults => Err(Failure::NotWhole { dir: globals.store.clone(), faults }),
     }
-    Err(Failure::NotWhole { dir: globals.store.clone(), faults })
 }
 
 #[derive(Serialize)]
@@ -108,18 +112,24 @@ struct Fields<'a> {
     remarks: Vec<&'a str>,
 }
 
+/// Prints what was found, and returns the number of faults. A restart checkpoint of no use is one;
+/// opening has printed it already.
 fn print(
     report: &CheckReport,
     store: &StoreReader,
     deep: bool,
-    whole: bool,
     as_json: bool,
-) -> Result<(), Failure> {
-    let faults: Vec<String> = report.faults.iter().map(ToString::to_string).collect();
-    for fault in &faults {
+) -> Result<usize, Failure> {
+    for fault in &report.faults {
         output::note(fault);
     }
-    let remarks = store.open_report().to_string();
+    let is_fault = |warning: &&Warning| matches!(warning, Warning::CheckpointUnused(_));
+    let (unused, remarks): (Vec<_>, Vec<_>) =
+        store.open_report().remarks.iter().partition(is_fault);
+    let remarks: Vec<String> = remarks.iter().map(ToString::to_string).collect();
+    let unused = unused.iter().map(ToString::to_string);
+    let faults: Vec<String> = report.faults.iter().map(ToString::to_string).chain(unused).collect();
+    let (count, whole) = (faults.len(), faults.is_empty());
     let fields = Fields {
         whole,
         deep,
@@ -129,7 +139,7 @@ fn print(
         remote_segments: Some(report.remote_segments),
         checkpoints: Some(report.checkpoints),
         faults,
-        remarks: remarks.lines().collect(),
+        remarks: remarks.iter().map(String::as_str).collect(),
     };
     let mut rows = vec![
         ("store", if whole { "whole" } else { "damaged" }.to_owned()),
@@ -143,5 +153,6 @@ fn print(
         let remote = counted(report.remote_segments, "segment", "segments");
         rows.push(("archive only", format!("{remote}: their bodies were not read")));
     }
-    output::facts(as_json, &fields, &rows)
+    output::facts(as_json, &fields, &rows)?;
+    Ok(count)
 }

@@ -124,7 +124,7 @@ pub(super) struct SyncNow {
 /// Let a node forget a member that is gone for good
 ///
 /// It is neither shown nor looked for any more by this node; the others forget it by themselves an
-/// hour after it was last there, or when they are told to. A member that is there is stopped first,
+/// hour after it was last there, or by this command. A member that is there is stopped first,
 /// and is a member again when it comes back.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

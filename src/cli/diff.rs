@@ -46,13 +46,13 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let other = Path::new(&args.other);
     if args.other.contains(':') && !other.exists() {
-        return diff_peer(args, globals)?.told(args);
+        return diff_peer(args, globals)?.exit_code(args);
     }
     let found = open::reading(globals, |here| {
         let there = open::reader(other, open::options(globals)?)?;
         print(&here.snapshot()?.diff(&there.snapshot()?)?, globals.json)
     })?;
-    found.told(args)
+    found.exit_code(args)
 }
 
 /// Whether two stores hold the same.
@@ -64,7 +64,7 @@ enum Compared {
 
 impl Compared {
     /// The end of the command, as the arguments ask for it.
-    fn told(self, args: &Args) -> Result<(), Failure> {
+    fn exit_code(self, args: &Args) -> Result<(), Failure> {
         match self {
             Self::Different if args.exit_code => Err(Failure::Differs),
             _ => Ok(()),

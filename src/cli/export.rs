@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::ValueEnum;
 use serde::Serialize;
-use stemedb::Entry;
+use stemedb::{Entry, InternalError};
 
 use super::body_id::BodyHasher;
 use super::failure::{Failure, OutputError};
@@ -19,12 +19,12 @@ use super::{Globals, input, open, output, peer};
 
 /// Print all bodies in the order of the log, verified against their ids
 ///
-/// As jsonl, which takes any bodies, each line tells index, time and id of an entry, and its body:
+/// As jsonl, which takes any bodies, each line has index, time and id of an entry, and its body:
 /// as body where it is UTF-8 text, else as base64. As lines or nul, bodies are ended by line ends
 /// or NUL bytes, for `append` and `append -0` to read; a body that has such bytes in it, or none at
 /// all, ends the command with an error. As files, each body is a file of its own.
 ///
-/// A body that is lost or damaged is left out and told of; the exit code is 3 then.
+/// A body that is lost or damaged is left out and reported; the exit code is 3 then.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -126,7 +126,7 @@ impl Exporter {
         let Some(body) = body else {
             self.lost += 1;
             output::note(format_args!("entry {}: the body of {} is lost", entry.index, entry.id));
-            if self.format == Format::Jsonl {
+            if self.format == Format::Jsonl || self.format == Format::Files && self.as_json {
                 return self.line(entry, None, None);
             }
             return Ok(());
@@ -165,7 +165,9 @@ impl Exporter {
     }
 
     fn file(&mut self, entry: &Entry, body: &[u8]) -> Result<(), Failure> {
-        let Some(files) = &self.files else { return Ok(()) };
+        let Some(files) = &self.files else {
+            return Err(InternalError::new("the directory for the files").into());
+        };
         let path = files.write(&entry.id, body)?;
         if self.as_json {
             return self.line(entry, None, Some(path.to_string_lossy().into_owned()));

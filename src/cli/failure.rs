@@ -162,9 +162,9 @@ pub(super) enum Failure {
          --body-max allows more"
     )]
     InputTooLong { origin: Origin, limit: usize },
-    /// Lines were expected, and what is there is no text.
+    /// Lines were expected, and what is there is not text.
     #[error(
-        "{origin}: line {line} has a NUL byte, so this is no text: append it as one body with \
+        "{origin}: line {line} has a NUL byte, so this is not text: append it as one body with \
          --whole, cut it at NUL bytes with -0, or take its lines as they are with --binary"
     )]
     NulInLine { origin: Origin, line: u64 },
@@ -371,9 +371,12 @@ impl Failure {
             Self::Node(error) if node_fails_again(error) => Exit::Usage,
             Self::File { action, .. } if KEY_FILES.contains(action) => Exit::Usage,
             Self::Append(error) if error.is_damage() => Exit::Damaged,
-            Self::Call(error) => of_reason(error.reason()),
-            Self::Asked(failure) => of_reason(Some(failure.reason())),
-            Self::NoSession(SyncError::Unreadable)
+            Self::Call(
+                CallError::WrongBody { .. }
+                | CallError::WrongProof(_)
+                | CallError::WrongHistoryProof(_),
+            )
+            | Self::NoSession(SyncError::Unreadable)
             | Self::BodiesLost { .. }
             | Self::EntriesLost { .. }
             | Self::WrongBody { .. }
@@ -399,6 +402,8 @@ impl Failure {
             | Self::NotWhole { .. }
             | Self::StillDamaged { .. }
             | Self::ArchiveNotWhole { .. } => Exit::Damaged,
+            Self::Call(error) => of_reason(error.reason()),
+            Self::Asked(failure) => of_reason(Some(failure.reason())),
             Self::Differs => Exit::No,
             Self::Internal(_) => Exit::Internal,
             Self::Archive(error) => match error {

@@ -36,6 +36,8 @@ impl BodyFiles {
         builder.prefix(".stemedb-").permissions(mode());
         let mut file = builder.tempfile_in(&self.dir)?;
         file.write_all(body)?;
+        // A name of a file that is not on the disk yet would survive a power cut without it.
+        file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
         Ok(())
     }

@@ -115,7 +115,7 @@ impl BodySink {
         Ok(Self { out: output::stdout(), files, as_json: globals.json })
     }
 
-    /// Whether it tells of more than bodies.
+    /// Whether the output is more than bodies.
     fn wants_entries(&self) -> bool {
         self.as_json
     }

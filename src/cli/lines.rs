@@ -37,12 +37,12 @@ impl Lines {
         mut chunk: &[u8],
         lines: &mut Vec<Vec<u8>>,
     ) -> Result<(), TooLong> {
-        while let Some((line, rest)) =
+        while let Some((line, [_, rest @ ..])) =
             memchr::memchr(self.end, chunk).and_then(|end| chunk.split_at_checked(end))
         {
             self.extend(line)?;
             self.end(lines);
-            chunk = rest.get(1..).unwrap_or_default();
+            chunk = rest;
         }
         self.extend(chunk)
     }

@@ -10,7 +10,7 @@ use super::{Globals, decimal, input, open, output};
 
 /// List the entries of the log, one a line, in the order they came
 ///
-/// Each line tells index, time, id and length of the body. A time is RFC 3339, a day in UTC, how
+/// Each line has index, time, id and length of the body. A time is RFC 3339, a day in UTC, how
 /// long ago (30s, 5m, 1h, 2d), or the number that JSON calls ntp64: its upper 32 bits are seconds
 /// since 1970, its lower 32 the fraction.
 #[derive(Debug, clap::Args)]

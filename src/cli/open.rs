@@ -81,8 +81,7 @@ fn finish<T>(
     let store = Arc::new(store);
     let outcome = work(&store);
     tell_upkeep(&store);
-    // The last owner closes it by dropping it.
-    let closed = Arc::into_inner(store).map_or(Ok(()), |store| store.close());
+    let closed = store.close();
     let value = outcome?;
     closed?;
     Ok(value)
@@ -120,7 +119,7 @@ pub(super) fn reader(dir: &Path, options: Options) -> Result<StoreReader, Failur
 }
 
 fn tell_remarks(store: &StoreReader) {
-    // A command that logs has told it.
+    // A command that logs has written it to its log.
     if !tracing::enabled!(target: "stemedb_store", tracing::Level::WARN) {
         for remark in store.open_report().to_string().lines() {
             output::note(remark);

@@ -12,7 +12,7 @@ use super::{Globals, output, peer};
 
 /// Show the other members of a cluster as a node sees them: one line each
 ///
-/// In step: whether the root that the peer last told of is the node's own. Lag: how many entries of
+/// In step: whether the last known root of the peer is the node's own. Lag: how many entries of
 /// the node's log the peer may lack, and, after a plus, the other way round; then the age of the
 /// oldest of them. State unreached: an address to join by that never answered, and why. Repaired:
 /// when a session last ended with both holding the same. Of the last session: how it ended, the

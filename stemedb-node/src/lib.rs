@@ -476,9 +476,9 @@ impl Shared {
         Gossiped { frames: answers, refused }
     }
 
-    /// Notes that a call to another node failed. That is told at once, and now and then while it
-    /// lasts: of an address to join by that never was a member, and of others where something is
-    /// set wrongly. That a member is down is told by gossip.
+    /// Notes that a call to another node failed. A warning follows at once, and now and then while
+    /// it lasts: of an address to join by that never was a member, and of others where something is
+    /// set wrongly. Gossip finds members that are down.
     fn note_failure(&self, address: &str, error: &CallError) {
         let is_joined_by = self.options().join.iter().any(|join| join.to_string() == address);
         let is_member = lock(&self.cluster).peer(address).is_some_and(|peer| peer.node.is_some());

@@ -218,13 +218,15 @@ async fn carry(shared: Arc<Shared>, address: String, mut frames: mpsc::Receiver<
             Ok(answers) => {
                 lock(&links.failures).reasons.remove(&address);
                 if !answers.is_empty() {
-                    shared.note_well(&address);
                     let taking = Arc::clone(&shared);
                     // A panic has told of itself.
                     let taken = spawn_blocking(move || taking.take_frames(answers)).await;
                     let taken = taken.unwrap_or_default();
-                    if let Some(error) = taken.refused {
-                        shared.warn_of(&address, "secret", &error.to_string(), false);
+                    match taken.refused {
+                        None => shared.note_well(&address),
+                        Some(error) => {
+                            shared.warn_of(&address, "secret", &error.to_string(), false);
+                        }
                     }
                     for frame in taken.frames {
                         // What answers the answer goes the same way.

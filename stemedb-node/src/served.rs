@@ -1,4 +1,4 @@
-//! A store that is served without being a node: it tells its status, and is no member of anything.
+//! A store that is served without being a node: it answers status calls, and is not a member.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -56,7 +56,7 @@ impl Served {
 }
 
 impl stemedb_rpc::Node for Served {
-    /// It is no member: whoever asks it to join finds nobody.
+    /// Answer of a server that is not a member: no frames.
     fn gossip(&self, _frames: Vec<Vec<u8>>) -> Gossiped {
         Gossiped::default()
     }

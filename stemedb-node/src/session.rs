@@ -94,13 +94,15 @@ async fn sync(shared: &Arc<Shared>, peer: &str) -> Result<Synced, String> {
         }
         with_causes(&error)
     })?;
-    shared.note_well(peer);
     let node = lock(&shared.cluster).peer(peer).and_then(|peer| peer.node);
     let _under_way = node.map(|node| shared.outgoing.begin(node));
     let (options, stopped) = (SyncOptions::default(), shared.stopped());
     // What comes with it is counted when it ends, not as it comes.
     let store = shared.peer_store();
     let synced = stemedb_rpc::store::sync(store, &client, options, stopped, |_| {}).await;
+    if synced.is_ok() {
+        shared.note_well(peer);
+    }
     synced.map_err(|error| error.to_string())
 }
 

@@ -31,19 +31,21 @@ pub(super) fn status(shared: &Shared) -> Status {
     // Where the trees fail, the reason is among the problems below.
     let head = store.head().ok();
     let own = head.map(|head| SetHead { count: head.count, root: head.set_root });
-    let sessions = lock(&shared.sessions);
     let at = |moment: Duration| time - now.as_secs_f64() + moment.as_secs_f64();
-    let (mut peers, running) = {
+    let known: Vec<_> = {
         let cluster = lock(&shared.cluster);
-        let peers: Vec<_> = cluster
-            .peers()
-            .map(|(address, peer)| {
-                let lag = Lag::of(peer, store, own, now, time);
-                peer_status(address, peer, own, lag, &sessions, now, &at)
-            })
-            .collect();
-        (peers, cluster.peers().filter(|(_, peer)| peer.running).count())
+        cluster.peers().map(|(address, peer)| (address.to_owned(), peer.clone())).collect()
     };
+    let running = known.iter().filter(|(_, peer)| peer.running).count();
+    // Reads the log: without a lock that gossip takes.
+    let lags = known.iter().map(|(_, peer)| Lag::of(peer, store, own, now, time));
+    let lags: Vec<Lag> = lags.collect();
+    let sessions = lock(&shared.sessions);
+    let mut peers: Vec<_> = known
+        .iter()
+        .zip(lags)
+        .map(|((address, peer), lag)| peer_status(address, peer, own, lag, &sessions, now, &at))
+        .collect();
     let duplicate = sessions
         .duplicate
         .as_ref()
@@ -260,21 +262,23 @@ struct Lag {
 impl Lag {
     /// How far a peer is from a store. What of one log the other lacks begins behind where both
     /// held the same, at the earliest. When the peer recorded its entries is not known, but since
-    /// when they have been told of.
+    /// when they are logged.
     fn of(peer: &Peer, store: &Store, own: Option<SetHead>, now: Duration, time: f64) -> Self {
         let (Some(set), Some(own)) = (peer.set(), own) else { return Self::default() };
         if set == own {
             return Self { entries: Some(0), ahead: Some(0), seconds: Some(0.0) };
         }
-        let Some(equal_at) = peer.equal_at else { return Self::default() };
+        let differs_for = peer.differs_since.map(|since| now.saturating_sub(since).as_secs_f64());
+        let Some(equal_at) = peer.equal_at else {
+            return Self { seconds: differs_for, ..Self::default() };
+        };
         let entries = store.log_size().get().saturating_sub(equal_at.own);
         let told = peer.head.as_ref().zip(equal_at.peer);
         let ahead = told.map(|(head, size)| head.log_size.saturating_sub(size));
         let first = (entries > 0).then(|| store.entry(LogIndex(equal_at.own)).ok().flatten());
         let oldest = first.flatten().map(|entry| (time - unix_seconds(entry.time)).max(0.0));
-        let told_for = peer.differs_since.map(|since| now.saturating_sub(since).as_secs_f64());
-        let told_for = told_for.filter(|_| ahead != Some(0));
-        let seconds = [oldest, told_for].into_iter().flatten().reduce(f64::max);
+        let differs_for = differs_for.filter(|_| ahead != Some(0));
+        let seconds = [oldest, differs_for].into_iter().flatten().reduce(f64::max);
         Self { entries: Some(entries), ahead, seconds }
     }
 }

@@ -293,7 +293,7 @@ impl Index {
         }
     }
 
-    /// Tells of new entries, until the store is closed.
+    /// Notifies of new entries, until the store is closed.
     pub(crate) fn watch(&self) -> watch::Receiver<LogSize> {
         match &*self.entries.read().unwrap_or_else(PoisonError::into_inner) {
             Some(entries) => entries.subscribe(),
@@ -479,9 +479,11 @@ impl Index {
         Ok(self.set().snapshot())
     }
 
-    /// Answers nothing from the trees any more, and tells those who watch.
+    /// Answers nothing from the trees any more, and wakes all watches.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
+        // A fold under way writes tiles, and none begins from now on.
+        drop(self.lock_folded());
         let entries = self.entries.write().unwrap_or_else(PoisonError::into_inner).take();
         drop(entries);
     }

@@ -58,5 +58,5 @@ pub use store::{
     BackupReport, Bodies, CheckReport, CheckpointReport, Comparison, Depth, Entries, Entry,
     EntryBodies, Healed, Ids, LogId, OpenReport, Pending, Progress, Proven, Records, RepairOptions,
     RepairReport, ResumePoint, Snapshot, SnapshotDiff, Stats, Store, StoreReader, Upkeep, Warning,
-    Watch, WatchBodies, backup_of, repair, repair_with, restore,
+    Watch, WatchBodies, repair, repair_with, restore,
 };

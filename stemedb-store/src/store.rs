@@ -66,7 +66,7 @@ pub use self::{
     system::ENVIRONMENT,
 };
 pub use self::{
-    backup::{BackupReport, backup_of, restore},
+    backup::{BackupReport, restore},
     bodies::{Bodies, EntryBodies},
     check::{CheckReport, Depth, Progress},
     checkpoint::CheckpointReport,
@@ -551,10 +551,13 @@ impl Store {
             return Ok(());
         }
         let ended = self.end();
+        // A checkpoint that another thread writes is written to its end, and no other is begun.
+        let checkpointing = lock(&self.shared.checkpointing);
         self.shared.index.close();
         self.reader.close();
-        // A checkpoint that another thread writes is written to its end, and no other is begun.
-        drop(lock(&self.shared.checkpointing));
+        drop(checkpointing);
+        // The same for a small file.
+        drop(lock(&self.shared.caches));
         let dir_lock = lock(&self.shared.lock).take();
         drop(dir_lock);
         debug!(path = %self.dir.display(), "closed");
@@ -619,7 +622,8 @@ impl StoreReader {
         lock(&self.shared.identity).secret_check.is_some()
     }
 
-    /// Told whenever the log has grown: how many entries it has.
+    /// Receiver of the size of the log, changed by each append. Of a reader that is opened
+    /// alone it ends when a [`refresh`](Self::refresh) opens the store again.
     pub fn growth(&self) -> tokio::sync::watch::Receiver<LogSize> {
         self.shared.index.watch()
     }
@@ -632,7 +636,7 @@ impl StoreReader {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // Nobody is left to be told; what was acknowledged is durable.
+        // An error has no caller to go to; what was acknowledged is durable.
         let _ = self.close();
     }
 }

@@ -123,7 +123,7 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// [`io::ErrorKind::WouldBlock`] if another holder, in this process or another, has it.
     fn lock(&self) -> io::Result<Box<dyn DirLock>>;
 
-    /// The id of the process that has the lock, as far as `LOCK` tells. Means nothing while nobody
+    /// The id of the process that has the lock, as `LOCK` has it. Means nothing while nobody
     /// has it.
     fn lock_holder(&self) -> Option<u32> {
         None

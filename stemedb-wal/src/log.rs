@@ -20,7 +20,6 @@
 mod append;
 pub(crate) mod encode;
 mod entries;
-mod extent;
 mod follow;
 pub(crate) mod handles;
 mod known;
@@ -41,7 +40,6 @@ use stemedb_merkle::{LogIndex, Timestamp};
 
 pub use self::{
     entries::Entries,
-    extent::written_extent,
     follow::LogStats,
     known::KnownSegment,
     options::{LogOptions, Origin, Spares},

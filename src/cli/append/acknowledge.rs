@@ -11,7 +11,7 @@ use super::{Event, Submitted};
 use crate::cli::failure::{Failure, OutputError};
 use crate::cli::output;
 
-/// Ids that are told without being asked for: of so few that they fit on a screen beside the rest.
+/// Most bodies whose ids are printed without `--ids`: they fit on a screen beside the rest.
 const IDS_TOLD_MAX: usize = 16;
 
 /// Counts of what is durable so far.

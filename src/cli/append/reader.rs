@@ -5,6 +5,8 @@ use std::io::{self, IsTerminal, Read};
 use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
 
+use stemedb::InternalError;
+
 use super::{Batch, Event};
 use crate::cli::failure::{Failure, Origin};
 use crate::cli::lines::{Lines, TooLong};
@@ -15,7 +17,7 @@ const READ_LEN: usize = 256 * 1024;
 /// How inputs become bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Split {
-    /// Each line is one. Files that are no text are taken for it only where that is asked for.
+    /// Each line is one. Files that are not text are taken for it only where that is asked for.
     Lines { binary: bool },
     /// What a NUL byte ends is one.
     Nul,
@@ -74,7 +76,7 @@ pub(super) fn inputs(files: &[PathBuf], split: Split) -> Result<Vec<Input>, Fail
         .collect()
 }
 
-/// Looks at the beginning of a file, so that one that is no text stops the command before it has
+/// Looks at the beginning of a file, so that one that is not text stops the command before it has
 /// begun.
 fn look(origin: &Origin) -> Result<(), Failure> {
     let mut beginning = Vec::new();
@@ -83,14 +85,13 @@ fn look(origin: &Origin) -> Result<(), Failure> {
         .take(READ_LEN as u64)
         .read_to_end(&mut beginning)
         .map_err(|source| Failure::Input { origin: origin.clone(), source })?;
-    refuse_nul(&beginning, &Lines::new(b'\n', usize::MAX), origin)
+    let Some(place) = memchr::memchr(0, &beginning) else { return Ok(()) };
+    Err(nul_in_line(&beginning, place, &Lines::new(b'\n', usize::MAX), origin))
 }
 
-/// Stops at a NUL byte in what should be lines.
-fn refuse_nul(chunk: &[u8], cutter: &Lines, origin: &Origin) -> Result<(), Failure> {
-    let Some(place) = memchr::memchr(0, chunk) else { return Ok(()) };
-    let line = cutter.line_at(chunk, place);
-    Err(Failure::NulInLine { origin: origin.clone(), line })
+/// Failure for a NUL byte in what should be lines.
+fn nul_in_line(chunk: &[u8], place: usize, cutter: &Lines, origin: &Origin) -> Failure {
+    Failure::NulInLine { origin: origin.clone(), line: cutter.line_at(chunk, place) }
 }
 
 /// Whether a person types the input.
@@ -136,16 +137,18 @@ fn lines(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(source) => return Err(Failure::Input { origin: origin.clone(), source }.into()),
         };
-        if is_text {
-            refuse_nul(buffer.get(..read).unwrap_or_default(), &cutter, origin)?;
-        }
+        let chunk = buffer.get(..read).ok_or_else(|| InternalError::new("room for what was read"));
+        let chunk = chunk.map_err(Failure::from)?;
+        let nul = if is_text { memchr::memchr(0, chunk) } else { None };
+        let refused = nul.map(|place| nul_in_line(chunk, place, &cutter, origin));
+        // What comes before the line with the NUL byte is taken, as before one that is too long.
+        let (text, _) = chunk.split_at(nul.unwrap_or(chunk.len()));
         let mut bodies = Vec::new();
-        let cut = match buffer.get(..read) {
-            None | Some([]) => {
-                cutter.finish(&mut bodies);
-                Ok(())
-            }
-            Some(chunk) => cutter.push(chunk, &mut bodies),
+        let cut = if chunk.is_empty() {
+            cutter.finish(&mut bodies);
+            Ok(())
+        } else {
+            cutter.push(text, &mut bodies)
         };
         send(Batch { bodies, skipped: cutter.take_skipped(), bytes: read as u64 }, events)?;
         cut.map_err(|TooLong { line }| Failure::LineTooLong {
@@ -153,6 +156,9 @@ fn lines(
             line,
             limit: len_max,
         })?;
+        if let Some(refused) = refused {
+            return Err(refused.into());
+        }
         if read == 0 {
             return Ok(());
         }

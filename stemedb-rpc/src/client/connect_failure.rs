@@ -234,7 +234,7 @@ mod tests {
     fn what_a_server_says_first_tells_what_it_is() {
         let tls = Some(ConnectFailure::TlsWanted);
         let web = Some(ConnectFailure::NotAServer);
-        let go_away = crate::server::refusal_in_plaintext(b"PRI * HTTP/2.0");
+        let go_away = crate::server::refusal_in_plaintext(true);
         for (first, failure) in [
             (&b"\x15\x03\x03\0\x02\x02\x46"[..], &tls),
             (&go_away, &tls),

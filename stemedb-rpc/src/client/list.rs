@@ -182,7 +182,9 @@ impl IdList {
         while self.ready.is_empty() {
             let idle = self.client.options.idle_time_max;
             let message = timeout(idle, self.answers.message()).await;
-            let Some(message) = message.map_err(|_| CallError::Stalled)?? else { return Ok(None) };
+            let message = message.map_err(|_| CallError::Stalled)?;
+            let message = message.map_err(|status| CallError::of(status, &self.client.link))?;
+            let Some(message) = message else { return Ok(None) };
             let (ids, rest) = message.ids.as_chunks::<32>();
             if !rest.is_empty() {
                 return Err(Malformed::new("ids", "must be whole ids").into());
@@ -209,7 +211,9 @@ impl EntryList {
         while self.ready.is_empty() {
             let idle = self.client.options.idle_time_max;
             let message = timeout(idle, self.answers.message()).await;
-            let Some(message) = message.map_err(|_| CallError::Stalled)?? else { return Ok(None) };
+            let message = message.map_err(|_| CallError::Stalled)?;
+            let message = message.map_err(|status| CallError::of(status, &self.client.link))?;
+            let Some(message) = message else { return Ok(None) };
             for entry in message.entries {
                 let (entry, _) = entry.try_into()?;
                 self.follows(&entry)?;

@@ -32,7 +32,8 @@ pub struct Watched {
 ///
 /// When the connection breaks or the server stops, it is tried again from where it was: once the
 /// server has answered, without end, with pauses that grow to
-/// [`watch_pause_max`](ClientOptions::watch_pause_max). Until then as often as other calls.
+/// [`watch_pause_max`](ClientOptions::watch_pause_max). Until then, and where the watch is to
+/// [stop at the end](Watched::stop_at_end), as often as other calls.
 ///
 /// Where the log there is another one by then, because its store was restored from a copy or
 /// replaced, the watch ends with [`Reason::OtherLog`]: nothing is left out in silence.
@@ -63,7 +64,7 @@ impl Client {
             wanted: Watched { from, ..wanted },
             answers: None,
             begun: false,
-            pauses: endless_pauses(&self.options),
+            pauses: pauses_of(wanted, &self.options),
             pause: None,
             ready: VecDeque::new(),
             given: wanted.after.and_then(|after| after.last),
@@ -96,11 +97,11 @@ impl Watch {
         while self.ready.is_empty() && !self.ended {
             match self.more().await {
                 Ok(true) if self.ready.is_empty() => {}
-                Ok(true) => self.pauses = endless_pauses(&self.client.options),
+                Ok(true) => self.pauses = pauses_of(self.wanted, &self.client.options),
                 Ok(false) if self.wanted.stop_at_end => self.ended = true,
-                // A log does not end, so this was the connection.
-                Ok(false) => self.rest(),
-                Err(error) if self.begun && passes(&error) => self.rest(),
+                // A log does not end, so this was the connection; without an end there is a pause.
+                Ok(false) => drop(self.rest()),
+                Err(error) if self.begun && passes(&error) && self.rest() => {}
                 Err(error) => {
                     self.ended = true;
                     return Some(Err(error));
@@ -163,10 +164,11 @@ impl Watch {
         Ok(true)
     }
 
-    /// Gives up the call, and makes a pause before the next one.
-    fn rest(&mut self) {
+    /// Gives up the call, and makes a pause before the next one. False if there is to be none.
+    fn rest(&mut self) -> bool {
         self.answers = None;
         self.pause = self.pauses.next().map(|pause| Box::pin(sleep(pause)));
+        self.pause.is_some()
     }
 }
 
@@ -189,7 +191,12 @@ fn passes(error: &CallError) -> bool {
     stalled || error.may_pass()
 }
 
+/// Pauses between calls: as of any call for a watch that ends, without end for one that follows.
 /// With what chance adds to it, no pause is longer than allowed.
-fn endless_pauses(options: &ClientOptions) -> ExponentialBackoff {
-    pauses(options).with_max_delay(options.watch_pause_max / 2).without_max_times().build()
+fn pauses_of(wanted: Watched, options: &ClientOptions) -> ExponentialBackoff {
+    let pauses = pauses(options);
+    if wanted.stop_at_end {
+        return pauses.build();
+    }
+    pauses.with_max_delay(options.watch_pause_max / 2).without_max_times().build()
 }

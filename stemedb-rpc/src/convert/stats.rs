@@ -1,4 +1,4 @@
-//! The message that tells sizes and times of a store.
+//! Message with sizes and times of a store.
 
 use stemedb_store::{LogSize, Stats, Timestamp};
 

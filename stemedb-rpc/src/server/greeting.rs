@@ -56,9 +56,11 @@ pub(super) async fn greet(
         (Some(_), false) => {
             let detail = "it speaks plaintext, and this server wants TLS";
             rejections.note(Some(address), Rejection::TlsWanted, detail);
-            let mut start = [0; 4];
+            let mut start = [0; 3];
+            // Where it is gone, any answer will do.
             let len = stream.peek(&mut start).await.unwrap_or(0);
-            say(stream, &refusal_in_plaintext(start.get(..len).unwrap_or_default())).await;
+            let is_http2 = len == start.len() && start == *b"PRI";
+            say(stream, &refusal_in_plaintext(is_http2)).await;
             None
         }
         (Some(config), true) => {
@@ -102,17 +104,16 @@ async fn say(mut stream: TcpStream, bytes: &[u8]) {
 }
 
 /// Answer to a client that begins in plaintext: HTTP/2 to one that speaks it, else HTTP/1.
-pub(crate) fn refusal_in_plaintext(start: &[u8]) -> Vec<u8> {
-    if !start.starts_with(b"PRI") {
+pub(crate) fn refusal_in_plaintext(is_http2: bool) -> Vec<u8> {
+    if !is_http2 {
         let answer = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n";
         return format!("{answer}{TLS_WANTED}\n").into_bytes();
     }
     // Empty settings, then a GOAWAY (RFC 9113, section 6.8): no stream was processed, the reason
     // INADEQUATE_SECURITY, and a text for people.
     let mut frames = vec![0, 0, 0, 4, 0, 0, 0, 0, 0];
-    let len = u32::try_from(TLS_WANTED.len() + 8).unwrap_or_default();
-    frames.extend(len.to_be_bytes().iter().skip(1));
-    frames.extend([7, 0, 0, 0, 0, 0]);
+    let [.., high, middle, low] = (TLS_WANTED.len() + 8).to_be_bytes();
+    frames.extend([high, middle, low, 7, 0, 0, 0, 0, 0]);
     frames.extend([0, 0, 0, 0, 0, 0, 0, 0xc]);
     frames.extend(TLS_WANTED.as_bytes());
     frames

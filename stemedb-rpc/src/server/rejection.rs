@@ -65,7 +65,7 @@ struct Inner {
 }
 
 impl Rejections {
-    /// Notes one, and warns of it, unless the same was told of its address a moment ago.
+    /// Counts a rejection, and logs it unless the same one of its address was logged a moment ago.
     pub fn note(&self, address: Option<IpAddr>, rejection: Rejection, detail: impl fmt::Display) {
         if let Some(count) = self.0.counts.get(rejection as usize) {
             count.fetch_add(1, Ordering::Relaxed);

@@ -132,13 +132,15 @@ async fn peer_cursor(store: &Arc<Store>, address: &str) -> Option<PeerCursor> {
 async fn keep_cursor(store: &Arc<Store>, address: String, read: PeerCursor) {
     let store = Arc::clone(store);
     let keep = move || {
-        let _one = store.lock_caches();
-        let disk = store.disk();
-        let mut peers = Peers::load(disk);
-        peers.note(&address, read);
-        peers.save(disk)
+        if let Ok(_held) = store.lock_caches() {
+            let disk = store.disk();
+            let mut peers = Peers::load(disk);
+            peers.note(&address, read);
+            // Without it the next session finds out what differs in another way.
+            let _ = peers.save(disk);
+        }
     };
-    // Without it the next session finds out what differs in another way.
+    // A panic is reported by itself.
     let _ = spawn_blocking(keep).await;
 }
 

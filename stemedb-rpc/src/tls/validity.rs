@@ -83,8 +83,8 @@ impl Validity {
         certificates(pem)?.first().ok_or(CertificateError::Missing).and_then(Self::of)
     }
 
-    /// The library tells the times of a certificate to whoever asks at a wrong one: before anything
-    /// else it looks at that.
+    /// The library reports the times of a certificate in the error for a wrong time: before
+    /// anything else it looks at that.
     pub(super) fn of(certificate: &CertificateDer<'_>) -> Result<Self, CertificateError> {
         let parsed =
             ParsedCertificate::try_from(certificate).map_err(CertificateError::Malformed)?;

@@ -9,7 +9,6 @@
 //! A directory without `IDENTITY` is a backup that was not finished. Restart checkpoints and tiles
 //! are left out: restoring reads every body, and rebuilds both.
 
-mod outside;
 mod restore;
 
 use std::{io, path::Path, sync::Arc};
@@ -23,7 +22,7 @@ use stemedb_wal::{
     sealed::{HEADER_LEN, SegmentHeader, parse_segment_name},
 };
 
-pub use self::{outside::backup_of, restore::restore};
+pub use self::restore::restore;
 
 use super::{Progress, Snapshot, StoreReader, lock, occupied::occupants};
 use crate::Head;
@@ -53,7 +52,8 @@ pub struct BackupReport {
 
 impl StoreReader {
     /// Makes a backup in a directory that is empty, or missing and then made. Appends and reads go
-    /// on meanwhile; all that was acknowledged when the call began is in it.
+    /// on meanwhile. All that was acknowledged when the call began is in it; of a reader that
+    /// is opened alone, all that it shows: [refresh](Self::refresh) it first.
     ///
     /// Files that no longer change are linked where the file system can: the backup then takes
     /// little time and room, and does not survive that disk. On another file system they are

@@ -20,7 +20,7 @@ use stemedb_wal::{
 };
 
 use super::{
-    LogId, StoreReader, lock,
+    LogId, OpenReport, StoreReader, Warning, lock,
     open::{exists, first_wrong_id, io_error, log_options, open_to_read, origin},
     system::ENVIRONMENT,
 };
@@ -37,7 +37,7 @@ const TRIES: u32 = 32;
 /// How long what a writer does may take to be over.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// A store that has gone on by more entries than this is opened anew.
+/// Most new entries that a refresh replays; beyond, it opens the store again.
 const CATCH_UP_LEN_MAX: usize = 1 << 18;
 
 /// Where a store lies, for one that goes on to read it.
@@ -60,8 +60,8 @@ enum Directory {
     On(Arc<dyn Disk>),
 }
 
-/// State of a directory that tells whether a reader can go on: it changes where the log is another
-/// one, as a repair keeps a copy of what it replaces, and where opening anew is cheap, as a new
+/// State of a directory by which a reader goes on or not: it changes where the log is another
+/// one, as a repair keeps a copy of what it replaces, and where opening again is cheap, as a new
 /// restart checkpoint takes the place of others.
 #[derive(Debug, PartialEq, Eq)]
 struct DirectoryState {
@@ -84,13 +84,25 @@ impl Directory {
 
 impl DirectoryState {
     fn of(identity: &Identity, names: &[String]) -> Self {
-        let is_telling = |name: &&String| is_checkpoint(name) || is_quarantined(name);
         Self {
             log: LogId { node: identity.node_id, epoch: identity.epoch },
             generation: identity.generation,
-            names: names.iter().filter(is_telling).cloned().collect(),
+            names: relevant(names),
         }
     }
+}
+
+/// Names of restart checkpoints and quarantined files.
+fn relevant(names: &[String]) -> Vec<String> {
+    let is_relevant = |name: &&String| is_checkpoint(name) || is_quarantined(name);
+    names.iter().filter(is_relevant).cloned().collect()
+}
+
+/// Restart checkpoints that an opening did not use, and why; none if it used what there is.
+fn unused_checkpoints(report: &OpenReport) -> Option<String> {
+    let unused = |warning: &&Warning| matches!(warning, Warning::CheckpointUnused(_));
+    let unused = report.remarks.iter().filter(unused).map(ToString::to_string);
+    report.checkpoint_set_aside.then(|| unused.collect::<Vec<_>>().join("; "))
 }
 
 pub(super) fn open_dir(dir: &Path, options: Options) -> Result<StoreReader, OpenError> {
@@ -120,15 +132,14 @@ fn open(
         let disk = directory.disk()?;
         let names = list(&*disk)?;
         let opened = attempt(disk);
-        let complaint = match &opened {
-            Ok(reader) if !reader.report.checkpoint_set_aside => None,
-            Ok(reader) => Some(reader.report.to_string()),
-            Err(error) => Some(with_causes(error)),
+        // A checkpoint of no use is one whatever the writer appends meanwhile.
+        let (problem, relevant) = match &opened {
+            Ok(reader) => (unused_checkpoints(&reader.report), relevant(&names)),
+            Err(error) => (Some(with_causes(error)), names.clone()),
         };
-        let seen = Some((complaint, names));
+        let seen = Some((problem, relevant));
         if matches!(&seen, Some((None, _))) || seen == before || tries == TRIES {
             let reader = opened?;
-            let names = seen.map(|(_, names)| names).unwrap_or_default();
             let seen = DirectoryState::of(&lock(&reader.shared.identity), &names);
             let last = reader.log_size().last_index();
             let last = last.and_then(|last| reader.entry(last).ok()?);
@@ -148,8 +159,11 @@ fn list(disk: &dyn Disk) -> Result<Vec<String>, OpenError> {
 impl StoreReader {
     /// Goes on to what the store holds now: entries that a writer has appended since, on whatever
     /// segments and restart checkpoints, and the log of a store that was repaired or restored
-    /// meanwhile. Takes time in proportion to what is new; where the writer has written a restart
-    /// checkpoint, as opening takes.
+    /// meanwhile.
+    ///
+    /// Takes time in proportion to what is new and to the number of segments; as long as reading
+    /// the last segment where an append is under way; and as opening takes where the writer has
+    /// written a restart checkpoint.
     ///
     /// Of a store that this process writes nothing is to be refreshed: reads see all appends.
     ///
@@ -158,7 +172,7 @@ impl StoreReader {
     /// See [`OpenError`]. The reader then shows what it showed before.
     pub fn refresh(&mut self) -> Result<(), OpenError> {
         let Some(place) = &self.place else { return Ok(()) };
-        // Whatever keeps it from going on, opening tells what there is.
+        // Whatever keeps it from going on, opening reports what there is.
         if let Ok(Some(last)) = self.catch_up(place) {
             if let Some(place) = &mut self.place {
                 place.last = last;

@@ -1,6 +1,8 @@
 //! Opening a store.
 
-use std::{collections::HashMap, fmt, io, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap, fmt, io, panic::resume_unwind, path::Path, sync::Arc, time::Duration,
+};
 
 use crate::{
     checkpoint::{self, Checkpoint, CheckpointFault, Loaded, SetAside},
@@ -188,17 +190,16 @@ const LOCK_PAUSE_MIN: Duration = Duration::from_millis(1);
 /// The longest of these pauses.
 const LOCK_PAUSE_MAX: Duration = Duration::from_millis(100);
 
-/// Tries again while another process has the store open, for so long.
-pub(super) fn wait_for_lock<T, E>(
+/// Tries again while another process has the store open, with pauses of so long together.
+pub(super) fn wait_for_lock<T>(
     world: Environment,
     wait: Duration,
-    is_locked: impl Fn(&E) -> bool,
-    mut attempt: impl FnMut() -> Result<T, E>,
-) -> Result<T, E> {
+    mut attempt: impl FnMut() -> Result<T, OpenError>,
+) -> Result<T, OpenError> {
     let (mut waited, mut pause) = (Duration::ZERO, LOCK_PAUSE_MIN);
     loop {
         match attempt() {
-            Err(error) if is_locked(&error) && waited < wait => {}
+            Err(OpenError::Locked { .. }) if waited < wait => {}
             result => return result,
         }
         let next = pause.min(wait.saturating_sub(waited));
@@ -213,8 +214,7 @@ pub(super) fn open_on(
     world: Environment,
     options: Options,
 ) -> Result<Store, OpenError> {
-    let is_locked = |error: &OpenError| matches!(error, OpenError::Locked { .. });
-    wait_for_lock(world, options.lock_wait, is_locked, move || {
+    wait_for_lock(world, options.lock_wait, move || {
         open_to_write(Arc::clone(&disk), world, options.clone())
     })
 }
@@ -241,7 +241,7 @@ fn open_to_write(
 
     let open_log = writing(&disk, &options);
     let parts = restore(&disk, &identity, &options, hashing, &open_log, &mut report)?;
-    // Only now: until the log was open these files were what tells that it has lost its end.
+    // Only now: until the log was open, these files were the evidence that it has lost its end.
     parts.loaded.tidy(disk.as_ref())?;
     let Parts { log: OpenedLog { writer: log, reader }, trees, loaded } = parts;
     // And the checkpoints vouch for these: they are of use as long as the checkpoints are there.
@@ -491,9 +491,11 @@ fn restore<W>(
                 }
             },
         };
-        let fault = match replay(&origin, verified, open_log, found, trees, report) {
-            Ok((log, trees)) => match check_tie(found, &trees, &log.reader)? {
+        let fault = match replay(&origin, verified, open_log, found, trees) {
+            Ok((log, trees, opened)) => match check_tie(found, &trees, &log.reader)? {
                 None => {
+                    report.remarks.extend(opened.warnings.into_iter().map(Warning::Log));
+                    report.replayed = opened.replayed;
                     report.checkpoint_set_aside = !loaded.set_aside.is_empty();
                     return Ok(Parts { log, trees, loaded });
                 }
@@ -593,8 +595,7 @@ fn replay<W>(
     open_log: &OpenLog<'_, W>,
     checkpoint: Option<&Checkpoint>,
     trees: Rebuilt,
-    report: &mut OpenReport,
-) -> Result<(OpenedLog<W>, Rebuilt), OpenError> {
+) -> Result<(OpenedLog<W>, Rebuilt, LogOpenReport), OpenError> {
     let watermark = checkpoint.map(|checkpoint| checkpoint.covered().mark());
     let mut wrong = None;
     let (mut tail, mut pending) = (Vec::new(), Vec::new());
@@ -624,14 +625,15 @@ fn replay<W>(
                         Err(error) => spawned = Err(error),
                     }
                 }
-                // It fails only if the thread has met damage, which joining it tells.
+                // It fails only if the thread has met damage, which joining it returns.
                 let _ = batches.send(std::mem::take(&mut pending));
             }
         };
         let opened = open_log(watermark, &segments, origin, &mut take_in);
         drop(batches);
         let failure = match (running, inserter) {
-            (Some(running), _) => running.join().ok().and_then(Result::err),
+            // What it panicked in the midst of is not in the tree.
+            (Some(running), _) => running.join().unwrap_or_else(|fault| resume_unwind(fault)).err(),
             (None, _) => None,
         };
         (opened, failure)
@@ -643,9 +645,7 @@ fn replay<W>(
         return Err(OpenError::WrongId { index, id });
     }
     let failure = failure.or_else(|| take_in_batch(&mut tree, &mut filter, &pending).err());
-    report.remarks.extend(opened.warnings.into_iter().map(Warning::Log));
-    report.replayed = opened.replayed;
-    Ok((log, Rebuilt { tree, filter, folded, segments, tail, failure }))
+    Ok((log, Rebuilt { tree, filter, folded, segments, tail, failure }, opened))
 }
 
 fn take_in_batch(

@@ -120,8 +120,7 @@ pub fn repair_on(
 ) -> Result<RepairReport, RepairError> {
     let names = list(disk.as_ref())?;
     check_finished(disk.as_ref(), &names, how)?;
-    let is_locked = |error: &OpenError| matches!(error, OpenError::Locked { .. });
-    let lock = wait_for_lock(world, options.lock_wait, is_locked, || take_lock(disk.as_ref()))?;
+    let lock = wait_for_lock(world, options.lock_wait, || take_lock(disk.as_ref()))?;
     let mut changing = false;
     let repaired = repair_locked(disk, &*lock, world, options, how, &mut changing);
     if repaired.is_err() && !changing && !has(&names, LOCK_NAME) {

@@ -11,7 +11,7 @@ use stemedb_wal::{
 use stemedb_merkle::{Timestamp, history::tile::TileId};
 
 use super::{StoreReader, check::disk_error, lock};
-use crate::error::ReadError;
+use crate::error::{ReadError, TreeFailure};
 
 impl StoreReader {
     /// Reads the log on, for about so many bytes. Bodies are held against their ids.
@@ -45,8 +45,16 @@ impl StoreReader {
     }
 
     /// Lock to hold while a small file in the store's directory is read and replaced.
-    pub fn lock_caches(&self) -> std::sync::MutexGuard<'_, ()> {
-        lock(&self.shared.caches)
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Closed`] once the store is closed: the directory may be another process's.
+    pub fn lock_caches(&self) -> Result<std::sync::MutexGuard<'_, ()>, ReadError> {
+        let held = lock(&self.shared.caches);
+        match self.shared.index.failure() {
+            Some(TreeFailure::Closed) => Err(ReadError::Closed),
+            _ => Ok(held),
+        }
     }
 
     /// The wall clock; `None` before 1970, and for a reading that the log would not take.

@@ -67,7 +67,7 @@ impl Standing {
 pub struct EqualAt {
     /// Size of this node's log.
     pub own: u64,
-    /// Size of the peer's log, if it has told of it.
+    /// Size of the peer's log, if known.
     pub peer: Option<u64>,
 }
 
@@ -118,7 +118,7 @@ pub struct Peer {
     pub running: bool,
     /// Whether it has told something new since the session began.
     told: bool,
-    /// Whether its head is what it told, and not what a session found.
+    /// Whether its head comes from gossip, not from a session.
     is_head_told: bool,
     /// Whether it is there by name, too.
     named: bool,

@@ -237,44 +237,33 @@ impl LogReader {
         known: &[KnownSegment],
         replay: &mut dyn FnMut(Replayed<'_>),
     ) -> Result<(Self, OpenReport), OpenError> {
-        open_to_read(disk, origin, options, watermark, known, replay)
+        let dir = LogDir::new(disk, options.source.clone());
+        let disk: &dyn Disk = &*dir;
+        let mut survey = survey::survey(&dir, origin, known, options.map_files)?;
+        let mut report =
+            OpenReport { warnings: std::mem::take(&mut survey.warnings), ..OpenReport::default() };
+        let origin = &origin.marked(watermark);
+        let Some((last, file)) = survey.last.take() else {
+            // The process that makes the store has not made a segment yet.
+            check_new(&dir, origin)?;
+            let shared = Shared::new(survey.handles, Vec::new());
+            return Ok((Self::new(Arc::new(shared)), report));
+        };
+        let replayed = read(disk, origin, options, watermark, &survey, &last, replay)?;
+        report.replayed = replayed.records;
+        let Tail { reached, .. } = replayed.tail;
+        if let Verdict::Torn = replayed.tail.rest {
+            let (path, offset) = (disk.path(&last.name), reached.offset);
+            let len = replayed.tail.torn().len() as u64;
+            report.warnings.push(Warning::UnfinishedAppend { path, offset, len });
+        }
+        let open = open_segment(&last, &file, replayed.offsets);
+        let sealed = survey.sealed.into_iter().map(|sealed| sealed.segment);
+        let shared = Shared::new(survey.handles, sealed.chain([open]).collect());
+        let end = last.header.first_position + reached.offset;
+        shared.publish(end, reached.next_index, reached.last_time);
+        Ok((Self::new(Arc::new(shared)), report))
     }
-}
-
-fn open_to_read(
-    disk: Arc<dyn Disk>,
-    origin: &Origin,
-    options: &LogOptions,
-    watermark: Option<Watermark>,
-    known: &[KnownSegment],
-    replay: &mut dyn FnMut(Replayed<'_>),
-) -> Result<(LogReader, OpenReport), OpenError> {
-    let dir = LogDir::new(disk, options.source.clone());
-    let disk: &dyn Disk = &*dir;
-    let mut survey = survey::survey(&dir, origin, known, options.map_files)?;
-    let mut report =
-        OpenReport { warnings: std::mem::take(&mut survey.warnings), ..OpenReport::default() };
-    let origin = &origin.marked(watermark);
-    let Some((last, file)) = survey.last.take() else {
-        // Whoever makes the store has not come further.
-        check_new(&dir, origin)?;
-        let shared = Shared::new(survey.handles, Vec::new());
-        return Ok((LogReader::new(Arc::new(shared)), report));
-    };
-    let replayed = read(disk, origin, options, watermark, &survey, &last, replay)?;
-    report.replayed = replayed.records;
-    let Tail { reached, .. } = replayed.tail;
-    if let Verdict::Torn = replayed.tail.rest {
-        let (path, offset) = (disk.path(&last.name), reached.offset);
-        let len = replayed.tail.torn().len() as u64;
-        report.warnings.push(Warning::UnfinishedAppend { path, offset, len });
-    }
-    let open = open_segment(&last, &file, replayed.offsets);
-    let sealed = survey.sealed.into_iter().map(|sealed| sealed.segment);
-    let shared = Shared::new(survey.handles, sealed.chain([open]).collect());
-    let end = last.header.first_position + reached.offset;
-    shared.publish(end, reached.next_index, reached.last_time);
-    Ok((LogReader::new(Arc::new(shared)), report))
 }
 
 /// What was read of a log: all that is there but for the sealed segments before the watermark.

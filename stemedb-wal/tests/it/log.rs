@@ -10,7 +10,7 @@ use stemedb_wal::{
     check::Scrubber,
     disk::{Disk, FileDisk, MemoryDisk},
     error::{AppendError, DamageKind, ReadError},
-    log::{Log, LogOptions, NewRecord, Origin, Spares, written_extent},
+    log::{Log, LogOptions, NewRecord, Origin, Spares},
 };
 
 fn tiny() -> LogOptions {
@@ -147,33 +147,6 @@ fn a_batch_of_many_parts_is_written_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let on_disk: Arc<dyn Disk> = Arc::new(FileDisk::create(dir.path()).unwrap());
     assert_eq!(written(on_disk), written(Arc::new(MemoryDisk::new())));
-}
-
-/// Damage below what was durable is no end of it: a copy up to there would lack what follows.
-#[test]
-fn the_written_extent_of_a_damaged_segment_is_none() {
-    let disk = FaultyDisk::new(1);
-    let origin = Origin { store_id: [1; 16], generation: 0, salt_seed: [2; 16], clean: None };
-    let options = LogOptions::default().spares(Spares::None);
-    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-    let (mut log, _) = Log::open(shared, &origin, &options, None, &mut |_| {}).unwrap();
-    let mut placed = Vec::new();
-    for n in 0..5 {
-        let body = body_of(n, 100);
-        let record = NewRecord { id: id_of(&body), body: &body, heals: None };
-        log.write(&[record], Timestamp::from_ntp64(7), &mut placed).unwrap();
-        log.sync().unwrap();
-    }
-    let name = "segment-0000-00000000000000000000.log";
-    let extent = || written_extent(&*Disk::open(&disk, name).unwrap());
-    assert_eq!(extent().unwrap().unwrap().next_index, LogIndex(5));
-    let head = placed[1].position.get() + 8;
-    disk.flip_bit(name, head * 8).unwrap();
-    assert_eq!(extent().unwrap_err().kind(), std::io::ErrorKind::InvalidData);
-    // The last batch says of the one before that it was durable: behind that it may be torn.
-    disk.flip_bit(name, head * 8).unwrap();
-    disk.flip_bit(name, (placed[4].position.get() + 8) * 8).unwrap();
-    assert_eq!(extent().unwrap().unwrap().next_index, LogIndex(4));
 }
 
 /// Bodies are hashed many at once: each that has another id is told in its place.

@@ -4,24 +4,12 @@ use std::io::{BufRead, BufReader, Write};
 
 use serde_json::Value;
 
-use super::binary::{Place, argument, id_of};
-
-const FIELDS: [&str; 9] = [
-    "appended",
-    "duplicates",
-    "skipped",
-    "count",
-    "set_root",
-    "log_size",
-    "log_root",
-    "ids",
-    "interrupted",
-];
+use super::binary::{APPENDED, Place, argument, id_of};
 
 /// Appends standard input and returns appended, duplicates, skipped and count.
 fn append(place: &Place, stdin: impl AsRef<[u8]>) -> [u64; 4] {
     let outcome = place.run_with(&["append", "--binary", "--json"], stdin).ok();
-    numbers(&outcome.json(&FIELDS))
+    numbers(&outcome.json(&APPENDED))
 }
 
 fn numbers(summary: &Value) -> [u64; 4] {
@@ -74,7 +62,7 @@ fn files_are_taken_in_order_and_a_dash_is_standard_input() {
     assert_eq!(bodies(&place), [b"1", b"2", b"x", b"y", b"3"]);
     let empty = place.write("empty", "");
     let outcome = place.run(&["append", argument(&empty), "--json"]).ok();
-    assert_eq!(numbers(&outcome.json(&FIELDS)), [0, 0, 0, 5]);
+    assert_eq!(numbers(&outcome.json(&APPENDED)), [0, 0, 0, 5]);
 }
 
 #[test]
@@ -84,7 +72,7 @@ fn whole_files_are_bodies_even_empty_ones() {
     let empty = place.write("empty", "");
     let arguments = ["append", "--whole", argument(&one), argument(&empty), "-", "--json"];
     let outcome = place.run_with(&arguments, "in\n").ok();
-    assert_eq!(numbers(&outcome.json(&FIELDS)), [3, 0, 0, 3]);
+    assert_eq!(numbers(&outcome.json(&APPENDED)), [3, 0, 0, 3]);
     assert_eq!(bodies(&place), [&b"1\n\n2\n"[..], b"", b"in\n"]);
 }
 
@@ -107,7 +95,7 @@ fn a_line_over_the_limit_is_named_and_those_before_it_stay() {
     input.extend(b"\nb\n");
     let file = place.write("long", &input);
     let outcome = place.run(&["append", argument(&file), "--json"]).code(1);
-    assert_eq!(numbers(&outcome.json(&FIELDS)), [1, 0, 1, 1]);
+    assert_eq!(numbers(&outcome.json(&APPENDED)), [1, 0, 1, 1]);
     outcome.says("long: line 3 is longer than the 16777216 bytes").says("1 acknowledged");
     place.run(&["append", "--whole", argument(&file)]).code(1).says("long: longer than the");
 
@@ -130,7 +118,7 @@ fn acknowledgements_are_index_and_id_in_order_and_nothing_else() {
     let outcome = place.run_with(&["append", "--acks", "--json"], "d\n").ok();
     let lines = outcome.lines();
     assert_eq!(lines[0], format!("3 {}", id_of("d")));
-    assert_eq!(numbers(&super::binary::object(&lines[1], &FIELDS)), [1, 0, 0, 4]);
+    assert_eq!(numbers(&super::binary::object(&lines[1], &APPENDED)), [1, 0, 0, 4]);
     assert_eq!(lines.len(), 2);
 }
 
@@ -148,9 +136,9 @@ fn few_ids_are_told_and_many_are_asked_for() {
     assert_eq!(told(&place.run_with(&["append"], lines(16)).ok()), ids(16));
     assert_eq!(told(&place.run_with(&["append"], lines(16)).ok()), ids(16));
     assert_eq!(told(&place.run_with(&["append"], lines(17)).ok()), [""; 0]);
-    let json = place.run_with(&["append", "--json"], lines(16)).ok().json(&FIELDS);
+    let json = place.run_with(&["append", "--json"], lines(16)).ok().json(&APPENDED);
     assert_eq!(json["ids"], serde_json::json!(ids(16)));
-    let json = place.run_with(&["append", "--json"], lines(17)).ok().json(&FIELDS);
+    let json = place.run_with(&["append", "--json"], lines(17)).ok().json(&APPENDED);
     assert_eq!(json["ids"], Value::Null);
 
     let outcome = place.run_with(&["append", "--ids"], lines(300)).ok();
@@ -158,7 +146,7 @@ fn few_ids_are_told_and_many_are_asked_for() {
     outcome.says("appended    283");
     let outcome = place.run_with(&["append", "--ids", "--json"], lines(1)).ok().lines();
     assert_eq!(outcome[0], ids(1)[0]);
-    super::binary::object(&outcome[1], &FIELDS);
+    super::binary::object(&outcome[1], &APPENDED);
     place.run(&["append", "--ids", "--acks"]).fails(2, "--acks");
 }
 
@@ -172,7 +160,7 @@ fn what_is_no_text_is_no_lines() {
     outcome.fails(1, "photo: line 2 has a NUL byte").says("--whole").says("-0").says("--binary");
     assert!(!place.path(".stemedb").exists());
     let outcome = place.run_with(&["append", "--json"], b"a\nb\0\n").code(1);
-    assert_eq!(numbers(&outcome.json(&FIELDS)), [0; 4]);
+    assert_eq!(numbers(&outcome.json(&APPENDED)), [1, 0, 0, 1]);
     outcome.says("standard input: line 2 has a NUL byte");
     // Far into a file it is met when it is read, and what came before stays.
     let mut long = super::binary::lines("line", 0..100_000).into_bytes();
@@ -205,7 +193,7 @@ fn a_store_is_not_made_where_that_is_not_wanted() {
 fn the_longest_body_is_what_it_is_told_to_be() {
     let place = Place::new();
     let outcome = place.run_with(&["append", "--body-max", "4", "--json"], "1234\n12345\n").code(1);
-    assert_eq!(numbers(&outcome.json(&FIELDS)), [1, 0, 0, 1]);
+    assert_eq!(numbers(&outcome.json(&APPENDED)), [1, 0, 0, 1]);
     outcome.says("line 2 is longer than the 4 bytes").says("--body-max");
     let long = place.write("long", vec![b'x'; (16 << 20) + 1]);
     place.run(&["append", "--whole", "--body-max", "17M", argument(&long)]).ok();
@@ -249,7 +237,7 @@ fn many_lines_keep_their_order() {
 #[test]
 fn the_summary_agrees_with_root() {
     let place = Place::new();
-    let appended = place.run_with(&["append", "--json"], "a\nb\n").ok().json(&FIELDS);
+    let appended = place.run_with(&["append", "--json"], "a\nb\n").ok().json(&APPENDED);
     let root = place.run(&["root", "--json"]).ok();
     let root = root.json(&["count", "set_root", "log_size", "log_root"]);
     for field in ["count", "set_root", "log_size", "log_root"] {

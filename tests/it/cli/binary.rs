@@ -7,6 +7,19 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// Fields of the JSON of `append`.
+pub(crate) const APPENDED: [&str; 9] = [
+    "appended",
+    "duplicates",
+    "skipped",
+    "count",
+    "set_root",
+    "log_size",
+    "log_root",
+    "ids",
+    "interrupted",
+];
+
 /// A directory to run in; the store is `.stemedb` in it, as it is by default.
 pub(crate) struct Place {
     dir: TempDir,

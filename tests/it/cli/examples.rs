@@ -161,7 +161,7 @@ impl Fixture {
         let path = format!("{}:{}", argument(binary), std::env::var("PATH").unwrap());
         let mut command = Command::new("timeout");
         command
-            .args([if is_only_understood(example) { "1" } else { "60" }, "bash", "-c"])
+            .args([if is_only_understood(example) { "5" } else { "60" }, "bash", "-c"])
             .arg(format!("set -o pipefail; {script}"))
             .current_dir(&home)
             .env("PATH", path)
@@ -176,7 +176,7 @@ impl Fixture {
     fn complaint(&self, example: &str) -> Option<String> {
         let Outcome { code, stderr, .. } = self.run(example);
         let fine = if is_only_understood(example) {
-            code != 2 || !stderr.contains("Usage: ")
+            code != 2 || !stderr.contains("For more information, try '--help'")
         } else {
             code == 0
         };

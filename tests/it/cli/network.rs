@@ -1,10 +1,13 @@
 //! `sync`, `diff PEER`, `append --to`, `get --from` and `watch`, between processes.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::process::Command;
+use std::sync::mpsc::{self, RecvTimeoutError};
 
 use serde_json::{Value, json};
 
-use super::binary::{Place, id_of, lines, object};
+use super::binary::{APPENDED, Place, id_of, lines, object};
+use super::node::PATIENCE;
 use super::serving::Served;
 
 const SYNC_FIELDS: [&str; 15] = [
@@ -216,18 +219,7 @@ fn a_served_store_is_appended_to_read_and_watched() {
     assert_eq!(object(&next(), &fields)["id"], id_of("before"));
 
     let appended = place.run_with(&["append", "--to", peer, "--json"], "one\n\ntwo\nbefore\n").ok();
-    let fields_of_append = [
-        "appended",
-        "duplicates",
-        "skipped",
-        "count",
-        "set_root",
-        "log_size",
-        "log_root",
-        "ids",
-        "interrupted",
-    ];
-    let appended = appended.json(&fields_of_append);
+    let appended = appended.json(&APPENDED);
     assert_eq!((&appended["appended"], &appended["duplicates"]), (&json!(2), &json!(1)));
     assert_eq!((&appended["skipped"], &appended["count"]), (&json!(1), &json!(3)));
     let acks = place.run_with(&["append", "--to", peer, "--acks"], "three\none\n").ok();
@@ -306,6 +298,32 @@ fn a_damaged_store_says_so_and_sends_nothing_wrong() {
 }
 
 #[test]
+fn an_export_ends_when_its_server_is_gone() {
+    let place = Place::with(&lines("a body that takes some room", 0..60_000));
+    let served = Served::start(&place, ".stemedb", &[]);
+    let mut child = place.command(&["export", "--from", &served.address]).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
+    object(&out.next().unwrap().unwrap(), &["index", "time", "ntp64", "id", "len", "body"]);
+    served.signal("-KILL");
+    drop(served);
+    // Ends it if it does not end by itself, so that the test fails instead of hanging.
+    let (ended, end) = mpsc::channel::<()>();
+    let pid = child.id().to_string();
+    std::thread::spawn(move || {
+        if end.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            Command::new("kill").args(["-KILL", &pid]).status().unwrap();
+        }
+    });
+    let rest = out.map(Result::unwrap).count();
+    assert!(rest < 59_999, "{rest}");
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{stderr}");
+    assert!(stderr.starts_with("error: "), "{stderr}");
+    drop(ended);
+}
+
+#[test]
 fn a_server_that_is_killed_leaves_a_count_of_what_it_acknowledged() {
     for as_json in [false, true] {
         let place = Place::with("before\n");
@@ -334,18 +352,7 @@ fn a_server_that_is_killed_leaves_a_count_of_what_it_acknowledged() {
         assert!(said.contains(count), "{said}");
         assert!(!said.contains("h2 protocol error"), "{said}");
         if as_json {
-            let fields = [
-                "appended",
-                "duplicates",
-                "skipped",
-                "count",
-                "set_root",
-                "log_size",
-                "log_root",
-                "ids",
-                "interrupted",
-            ];
-            let report = object(rest.last().unwrap(), &fields);
+            let report = object(rest.last().unwrap(), &APPENDED);
             assert_eq!((&report["appended"], &report["duplicates"]), (&json!(2), &json!(1)));
             assert_eq!(report["count"], Value::Null);
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::binary::{Place, object};
 
 /// How long a process may take for what takes it milliseconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A node on any free port, ended when this is dropped.
 pub(super) struct Running {

@@ -84,6 +84,25 @@ fn check_lists_every_fault_with_its_entry() {
 }
 
 #[test]
+fn a_damaged_checkpoint_is_among_the_faults_of_a_check() {
+    let place = Place::with("a\nb\n");
+    let json = place.run(&["checkpoint", "--json"]).ok();
+    let json = json.json(&["file", "bytes", "count", "log_size"]);
+    let file = place.path(json["file"].as_str().unwrap());
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let outcome = place.run(&["check", "--json"]).code(3);
+    let check = outcome.json(&CHECK);
+    let faults = check["faults"].as_array().unwrap();
+    assert_eq!(
+        (faults.len(), &check["whole"], &check["remarks"]),
+        (1, &false.into(), &serde_json::json!([]))
+    );
+    assert!(faults[0].as_str().unwrap().contains("restart checkpoint"), "{faults:?}");
+}
+
+#[test]
 fn a_checkpoint_is_written_and_changes_no_root() {
     let place = Place::with("a\nb\n");
     let root = place.run(&["root"]).ok().stdout;

@@ -171,6 +171,9 @@ fn help_shows_own_options_first_and_those_of_all_commands_where_they_mean_someth
         ("root", "--secret-file", false),
         ("get", "--archive", true),
         ("append", "--secret-file", true),
+        ("forget", "--secret-file", false),
+        ("get", "--wait", false),
+        ("checkpoint", "--wait", true),
     ] {
         let help = place.run(&[command, "--help"]).ok();
         assert_eq!(help.text().contains(&format!("{option} <")), shown, "{command} {option}");

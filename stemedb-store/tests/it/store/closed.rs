@@ -90,7 +90,7 @@ fn a_store_is_closed_under_those_who_use_it() {
     let mut next = 0;
     for _ in 0..10 {
         let store = Arc::new(Store::open(dir.path(), Options::default()).unwrap());
-        let begun = Barrier::new(4 + 2);
+        let begun = Barrier::new(4 + 3);
         let from = next;
         next += 1_000_000;
         thread::scope(|scope| {
@@ -127,6 +127,16 @@ fn a_store_is_closed_under_those_who_use_it() {
                     }
                 }
             });
+            let checkpointer = scope.spawn(|| {
+                begun.wait();
+                loop {
+                    match store.checkpoint() {
+                        Ok(_) => {}
+                        Err(CheckpointError::Read(ReadError::Closed)) => return,
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            });
             begun.wait();
             thread::sleep(Duration::from_millis(20));
             store.close().unwrap();
@@ -138,6 +148,7 @@ fn a_store_is_closed_under_those_who_use_it() {
                 }
             }
             reader.join().unwrap();
+            checkpointer.join().unwrap();
         });
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::FileExt as _, sync::mpsc, thread, time::Duration};
 
-use stemedb_store::{LogIndex, Store, WatchError, backup_of, restore};
+use stemedb_store::{LogIndex, Store, WatchError, restore};
 
 use super::{body, options};
 
@@ -92,8 +92,8 @@ fn a_watch_goes_on_in_the_same_log_only() {
     let store = Store::open(&at, options()).unwrap();
     store.append_batch((0..10).map(body)).unwrap();
     let root = store.root().unwrap();
+    store.backup(&backup, &mut |_| {}).unwrap();
     store.close().unwrap();
-    backup_of(&at, &backup, &options(), &mut |_| {}).unwrap();
     copy(&at, &earlier);
 
     let store = Store::open(&at, options()).unwrap();
