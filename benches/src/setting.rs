@@ -107,6 +107,15 @@ pub(crate) fn settle() {
     let _ = Command::new("sync").status();
 }
 
+/// Reads all files of `dir` once, so that what other contenders did does not decide how much of
+/// them the system still has in memory.
+pub(crate) fn warm(dir: &Path) -> Result<(), Failure> {
+    for entry in fs::read_dir(dir)? {
+        std::io::copy(&mut fs::File::open(entry?.path())?, &mut std::io::sink())?;
+    }
+    Ok(())
+}
+
 /// Bytes of all files below `dir`, as they are allocated on the disk.
 pub(crate) fn disk_bytes(dir: &Path) -> Result<u64, Failure> {
     use std::os::unix::fs::MetadataExt;

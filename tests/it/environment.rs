@@ -17,3 +17,4 @@ mod limits;
 mod readonly;
 mod removed;
 pub(crate) mod tools;
+mod unreadable;

@@ -13,7 +13,7 @@ use crate::Failure;
 use crate::body;
 use crate::contest::Sample;
 use crate::ours::{large, store};
-use crate::setting::{Setting, settle};
+use crate::setting::{Setting, settle, warm};
 
 /// Bytes of a body.
 const LEN: usize = 32;
@@ -49,6 +49,7 @@ impl Sized {
     pub(crate) fn run(&self) -> Result<Sample, Failure> {
         let mut sample = Sample::new();
         if self.records > 0 {
+            warm(&self.dir)?;
             self.opening(&mut sample)?;
             self.reading(&mut sample)?;
         }

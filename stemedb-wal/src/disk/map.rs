@@ -1,4 +1,5 @@
-//! Files mapped into memory, read by copying: here and in the guard is all `unsafe` that there is.
+//! Files mapped into memory, read by copying: here and in the guard is all `unsafe` that touches
+//! memory of others.
 
 use super::Bytes;
 use memmap2::{Advice, Mmap};

@@ -86,7 +86,7 @@ impl Mounts {
         words.into_iter().map(str::to_owned).collect()
     }
 
-    fn tool(&self, words: &[&str]) -> Outcome {
+    pub(super) fn tool(&self, words: &[&str]) -> Outcome {
         let before = self.words();
         let mut command = Command::new(&before[0]);
         command.args(&before[1..]).args(words);
