@@ -150,7 +150,8 @@ impl Log {
         if !records.is_empty() {
             self.records_end = self.end().get();
         }
-        self.spare.expect_use(self.offset, self.options.segment_len, self.syncs);
+        let segment_len = self.options.segment_len;
+        self.spare.expect_use(&self.open, self.offset, segment_len, self.syncs);
         Ok(())
     }
 

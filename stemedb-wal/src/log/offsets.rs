@@ -77,7 +77,13 @@ impl MemoryOffsets {
         Ok(all)
     }
 
-    fn earlier(&self, file: SegmentFile<'_>, header: &SegmentHeader) -> Result<&[u32], ReadError> {
+    /// Those that opening has not read. O(1), but for the first time, which reads the file as far as
+    /// they go.
+    pub(super) fn earlier(
+        &self,
+        file: SegmentFile<'_>,
+        header: &SegmentHeader,
+    ) -> Result<&[u32], ReadError> {
         if self.earlier_entries == 0 {
             return Ok(&[]);
         }

@@ -63,6 +63,14 @@ impl Segment {
         usize::try_from(position.get().checked_sub(self.header.first_position)?).ok()
     }
 
+    /// Reads what the footer will need and is not in memory yet, so that the writer need not when
+    /// it moves on. What is wrong is found by whoever needs it.
+    pub(super) fn prepare_footer(&self, disk: &dyn Disk) {
+        if let Offsets::Memory(offsets) = &self.offsets {
+            let _ = offsets.earlier(self.on(disk), &self.header);
+        }
+    }
+
     /// The file, with its name on the disk.
     pub(crate) fn on<'a>(&'a self, disk: &'a dyn Disk) -> SegmentFile<'a> {
         SegmentFile { disk, name: &self.name, file: &self.file }

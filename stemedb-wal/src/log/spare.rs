@@ -20,7 +20,7 @@ use crate::{
     background::lower_priority,
     disk::{Disk, DiskFile, SPARE_NAME},
     internal::{filled, in_memory},
-    log::Spares,
+    log::{Spares, segments::Segment},
 };
 
 const FILL_LEN: usize = 1 << 20;
@@ -55,10 +55,12 @@ struct Worker {
     thread: Option<JoinHandle<()>>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Order {
     len: u64,
     zeros: bool,
+    /// The segment before it, which is sealed when the spare is taken.
+    open: Arc<Segment>,
 }
 
 impl Spare {
@@ -72,14 +74,21 @@ impl Spare {
 
     /// Has a spare prepared once a quarter of the open segment is used, or it was synced often: a
     /// store that is hardly used needs none.
-    pub(crate) fn expect_use(&mut self, used: u64, segment_len: u64, syncs: u32) {
+    pub(crate) fn expect_use(
+        &mut self,
+        open: &Arc<Segment>,
+        used: u64,
+        segment_len: u64,
+        syncs: u32,
+    ) {
         let zeros = syncs >= SYNCS_WORTH_ZEROS;
         if self.ordered || (used < segment_len / 4 && !zeros) {
             return;
         }
         if let Some(orders) = self.worker.as_ref().and_then(|worker| worker.orders.as_ref()) {
             // The channel has room for the only order. Without the thread no spare is made.
-            self.ordered = orders.try_send(Order { len: segment_len, zeros }).is_ok();
+            let order = Order { len: segment_len, zeros, open: Arc::clone(open) };
+            self.ordered = orders.try_send(order).is_ok();
         }
     }
 
@@ -132,6 +141,7 @@ impl Worker {
         let work = move || {
             lower_priority();
             for order in inbox {
+                order.open.prepare_footer(&*disk);
                 if outbox.send(prepare(&*disk, order, &stopped)).is_err() {
                     break;
                 }

@@ -120,6 +120,31 @@ fn a_background_thread_prepares_spares() {
     let _: &Log = harness.log();
 }
 
+/// What opening left unread of the last segment is read by the thread that prepares spares, and the
+/// writer does not wait for it when it moves on: it does not see what became of the file since.
+#[test]
+fn a_background_thread_reads_what_a_footer_needs() {
+    let disk = Arc::new(FaultyDisk::new(1));
+    let options = LogOptions::default().segment_len(1 << 20);
+    let mut harness = LogHarness::new(Arc::clone(&disk) as Arc<dyn Disk>, options);
+    harness.append(&[100; 20], 0);
+    let middle = harness.log().durable();
+    harness.append(&[100; 20], 0);
+    harness.close();
+    harness.open_from(Some(middle));
+    // A quarter of the segment.
+    harness.append(&[1000; 300], 0);
+    while !disk.list().unwrap().iter().any(|name| name.starts_with("spare")) {
+        std::thread::yield_now();
+    }
+    // Of the header of the first batch, behind that of the segment.
+    let (segment, bit) = ("segment-0000-00000000000000000000.log", 8 * (96 + 9));
+    disk.flip_bit(segment, bit).unwrap();
+    harness.log_mut().seal_open().unwrap();
+    disk.flip_bit(segment, bit).unwrap();
+    harness.check_reads();
+}
+
 /// A batch of several pieces, and of more parts than one call takes, is in the file what it is in
 /// memory.
 #[test]
