@@ -16,6 +16,7 @@ mod demo;
 mod diff;
 mod export;
 mod failure;
+mod file_watch;
 mod files;
 mod flags;
 mod format;

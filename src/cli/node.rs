@@ -4,20 +4,19 @@ mod reloader;
 
 use core::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 use stemedb::Store;
 use stemedb::node::status::HeadStatus;
 use stemedb::node::{Node, Options};
-use stemedb::rpc::Reloaded;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::spawn_blocking;
 
 use self::reloader::Reloader;
 use super::config::Loaded;
 use super::control_socket::ControlSocket;
 use super::failure::Failure;
+use super::file_watch::FileWatch;
 use super::flags::Flags;
 use super::input::to_hex;
 use super::logging::Logging;
@@ -34,7 +33,8 @@ use super::{Globals, open, output, peer};
 ///
 /// Ctrl-C or SIGTERM stops well within --stop-time-max; a second one ends it at once, which loses
 /// nothing that was acknowledged. SIGHUP, or `stemedb reload`, reads the configuration again: what
-/// can change changes, the rest is named in the log and waits for a restart.
+/// can change changes, the rest is named in the log and waits for a restart. Files with
+/// certificates and tokens are taken on within seconds when they change.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -65,7 +65,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
     let logging = Logging::start(config.log_format(), config.log_level())?;
     let runtime = peer::runtime()?;
     // Before the store is opened, which may take long: a SIGHUP then must not end the process.
-    let signals = Signals::of_node()?;
+    let signals = Signals::of_server()?;
     let own = Globals {
         store: config.store().to_path_buf(),
         json: globals.json,
@@ -73,9 +73,8 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         archive: options.archive.as_ref().map(|policy| policy.url.clone()),
         wait: globals.wait,
     };
-    let (sender, reloads) = unbounded_channel();
-    let reloader = Reloader::new(args.flags.clone(), globals.clone(), logging, config, sender);
-    let start = Start { options, reloader: Arc::new(Mutex::new(reloader)), reloads, signals };
+    let reloader = Reloader::new(args.flags.clone(), globals.clone(), logging, config);
+    let start = Start { options, reloader: Arc::new(Mutex::new(reloader)), signals };
     open::or_make_or_read(&own, |store| {
         open::require_secret(store, &own)?;
         let outcome = runtime.block_on(start.run(store, &own));
@@ -89,16 +88,16 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
 struct Start {
     options: Options,
     reloader: Arc<Mutex<Reloader>>,
-    reloads: UnboundedReceiver<Options>,
     signals: Signals,
 }
 
 impl Start {
     async fn run(self, store: &Arc<Store>, own: &Globals) -> Result<(), Failure> {
-        let Self { options, reloader, mut reloads, signals } = self;
+        let Self { options, reloader, signals } = self;
+        let mut files = FileWatch::new(lock(&reloader).files());
         let node = Node::start(Arc::clone(store), options).await?;
         let asked = Arc::clone(&reloader);
-        node.on_reload(move || Ok(reload(&asked)?));
+        node.on_reload(move |node| lock(&asked).reload(node));
         let _socket = control_socket(&node, &own.store);
         ready(&node, store, own)?;
         service::notify(State::Ready);
@@ -110,14 +109,22 @@ impl Start {
         };
         let reloading = async {
             loop {
-                tokio::select! {
-                    () = signals.hangup() => {
-                        let reloader = Arc::clone(&reloader);
-                        // It reads files. Whatever comes of it is in the log.
-                        let _ = spawn_blocking(move || drop(reload(&reloader))).await;
+                let is_asked = tokio::select! {
+                    () = signals.hangup() => true,
+                    () = files.changed() => false,
+                };
+                let (asked, node) = (Arc::clone(&reloader), node.clone());
+                // It reads files. Whatever comes of it is in the log.
+                let reload = move || {
+                    let mut reloader = lock(&asked);
+                    if is_asked {
+                        drop(reloader.reload(&node));
+                    } else {
+                        reloader.reload_files(&node);
                     }
-                    Some(options) = reloads.recv() => node.reload(options),
-                }
+                };
+                let _ = spawn_blocking(reload).await;
+                files.follow(lock(&reloader).files());
             }
         };
         let ended = tokio::select! {
@@ -154,9 +161,9 @@ fn control_socket(node: &Node, dir: &Path) -> Option<ControlSocket> {
     }
 }
 
-fn reload(reloader: &Mutex<Reloader>) -> Result<Reloaded, Failure> {
+fn lock(reloader: &Mutex<Reloader>) -> MutexGuard<'_, Reloader> {
     // Each step of a reload leaves it whole.
-    reloader.lock().unwrap_or_else(PoisonError::into_inner).reload()
+    reloader.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[derive(Serialize)]

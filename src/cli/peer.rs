@@ -9,7 +9,7 @@ use stemedb::error::with_causes;
 use stemedb::rpc::client::ParseAddressError;
 use stemedb::rpc::{
     CallError, Client, ClientIdentity, ClientOptions, ClientTls, PeerAddress, Token, Which,
-    token::TokenError,
+    tls::SystemRoots, token::TokenError,
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -81,7 +81,9 @@ impl Connection {
             }
             _ => None,
         };
-        let tls = ClientTls::new(ca).system_roots(self.tls_system_roots).identity(identity);
+        let system_roots = self.tls_system_roots.then(SystemRoots::load).transpose();
+        let system_roots = system_roots.map_err(CallError::Tls)?;
+        let tls = ClientTls::new(ca).system_roots(system_roots).identity(identity);
         Ok(Some(tls.server_name(self.tls_server_name.clone())))
     }
 

@@ -6,26 +6,32 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use stemedb::Store;
+use stemedb::error::with_causes;
 use stemedb::node::config::{LogFormat, LogLevel};
 use stemedb::node::status::HeadStatus;
+use stemedb::rpc::server::Credentials;
 use stemedb::rpc::{Server, ServerLimits, ServerOptions, ServerTls, Tokens};
 use stemedb::sync::Limits;
+use tokio::task::spawn_blocking;
 
 use super::failure::Failure;
+use super::file_watch::FileWatch;
 use super::format::counted;
 use super::logging::Logging;
 use super::peer;
 use super::signals::Signals;
 use super::{Globals, open, output};
 
-/// Serve the store, so that others can sync with it and append, get and watch from afar
+/// Serve the store, so that others can sync with it and append, get and watch over the network
 ///
 /// Prints the address once it is ready. Without TLS it listens on this machine only, unless told
 /// that plain text is meant. With --client-ca clients must show a certificate of that authority,
 /// with --token-file one of the tokens in it.
 ///
+/// Certificates and tokens are read again at SIGHUP, and within seconds when their files change.
+///
 /// Ctrl-C or SIGTERM stops well: new calls are refused, what runs has 10 seconds to end.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   stemedb serve
@@ -88,14 +94,34 @@ async fn serve(
     store: &Arc<Store>,
     globals: &Globals,
 ) -> Result<(), Failure> {
-    let signals = Signals::watch()?;
-    let server = Server::bind(args.listen, options).await?;
+    let signals = Signals::of_server()?;
+    let mut files = FileWatch::new(args.files());
+    let server = Server::bind(args.listen, options.clone()).await?;
     ready(server.address(), store, globals)?;
     let asked = async {
         signals.stop().await;
         output::note("stopping; what runs is finished first, and Ctrl-C again ends it at once");
     };
-    let stopped = stemedb::node::serve(store, server, Limits::default(), asked).await?;
+    let (mut options, credentials) = (options, server.credentials());
+    let reloading = async {
+        loop {
+            tokio::select! {
+                () = signals.hangup() => {}
+                () = files.changed() => {}
+            }
+            let (args, credentials) = (args.clone(), credentials.clone());
+            let current = options.clone();
+            // It reads files.
+            let read = move || reload(&args, current, &credentials);
+            if let Ok(newer) = spawn_blocking(read).await {
+                options = newer;
+            }
+        }
+    };
+    let stopped = tokio::select! {
+        stopped = stemedb::node::serve(store, server, Limits::default(), asked) => stopped?,
+        never = reloading => never,
+    };
     if stopped.cut > 0 {
         output::note(format_args!(
             "{} did not end in time and were cut; nothing durable is lost",
@@ -121,14 +147,60 @@ fn ready(address: SocketAddr, store: &Store, globals: &Globals) -> Result<(), Fa
     output::json(&Ready { address, head: HeadStatus::from(&store.head()?) })
 }
 
-fn options(args: &Args) -> Result<ServerOptions, Failure> {
-    let tls = match (&args.tls_cert, &args.tls_key) {
-        (Some(certificate), Some(key)) => Some(
-            ServerTls::new(peer::pem(certificate)?, peer::pem(key)?)
-                .client_ca(args.client_ca.as_deref().map(peer::pem).transpose()?),
-        ),
-        _ => None,
+impl Args {
+    /// Files with certificates and tokens.
+    fn files(&self) -> Vec<PathBuf> {
+        let files = [
+            &self.tls_cert,
+            &self.tls_key,
+            &self.client_ca,
+            &self.token_file,
+            &self.client_tokens,
+            &self.peer_tokens,
+        ];
+        files.into_iter().flatten().cloned().collect()
+    }
+}
+
+fn tls(args: &Args) -> Result<Option<ServerTls>, Failure> {
+    let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) else { return Ok(None) };
+    let client_ca = args.client_ca.as_deref().map(peer::pem).transpose()?;
+    Ok(Some(ServerTls::new(peer::pem(certificate)?, peer::pem(key)?).client_ca(client_ca)))
+}
+
+/// Reads certificates and tokens again, and puts those in force that can be used.
+fn reload(args: &Args, current: ServerOptions, credentials: &Credentials) -> ServerOptions {
+    let mut options = current;
+    let mut is_whole = true;
+    let mut keep = |what: &str, reason: String| {
+        is_whole = false;
+        tracing::error!("keeping the previous {what}: {reason}");
     };
+    match tls(args) {
+        Ok(tls) => options.tls = tls,
+        Err(failure) => keep("certificates", with_causes(&failure)),
+    }
+    for (path, tokens_in_force) in [
+        (&args.token_file, &mut options.tokens),
+        (&args.client_tokens, &mut options.client_tokens),
+        (&args.peer_tokens, &mut options.peer_tokens),
+    ] {
+        match tokens(path.as_deref()) {
+            Ok(tokens) => *tokens_in_force = tokens,
+            Err(failure) => keep("tokens", with_causes(&failure)),
+        }
+    }
+    if let Err(error) = credentials.replace(&options) {
+        keep("certificates", with_causes(&error));
+    }
+    if is_whole {
+        output::note("certificates and tokens are read again");
+    }
+    options
+}
+
+fn options(args: &Args) -> Result<ServerOptions, Failure> {
+    let tls = tls(args)?;
     let limits =
         ServerLimits::default().connections_per_address_max(args.connections_per_address_max);
     // No administrators' tokens: there is no node to control.

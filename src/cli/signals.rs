@@ -1,4 +1,4 @@
-//! Signals that end a command: Ctrl-C, SIGTERM and SIGHUP, which makes a node reload instead.
+//! Signals that end a command: Ctrl-C, SIGTERM and SIGHUP, which makes a server reload instead.
 //!
 //! The first asks the command to end well, the second ends it. They are watched by a thread of
 //! their own, since some commands have no runtime, and those that have one may be busy.
@@ -40,8 +40,8 @@ impl Signals {
         Self::watch_and(|| {})
     }
 
-    /// Starts to watch for a node.
-    pub(super) fn of_node() -> Result<Self, Failure> {
+    /// Starts to watch for a node or another server.
+    pub(super) fn of_server() -> Result<Self, Failure> {
         Self::start(Hangup::Reload, || {})
     }
 
@@ -92,7 +92,7 @@ impl Signals {
         self.stop.clone().cancelled_owned()
     }
 
-    /// Ready at each SIGHUP of a node.
+    /// Ready at each SIGHUP of a server.
     pub(super) async fn hangup(&self) {
         self.hangup.notified().await;
     }

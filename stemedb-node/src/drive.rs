@@ -47,7 +47,7 @@ pub(super) async fn drive(shared: &Arc<Shared>) -> NodeError {
         while telling.try_join_next().is_some() {}
         if telling.is_empty() && std::mem::take(&mut has_grown) {
             let shared = Arc::clone(shared);
-            telling.spawn(async move { shared.tell_head().await });
+            telling.spawn(async move { shared.announce_head().await });
         }
         let outputs: Vec<_> = {
             let mut cluster = lock(&shared.cluster);

@@ -27,7 +27,7 @@ mod nodekey;
 mod operator;
 pub mod options;
 mod pauses;
-
+pub mod reload;
 pub mod scrub;
 mod served;
 mod session;
@@ -82,6 +82,7 @@ use self::{
     meter::Meter,
     options::ScrubPolicy,
     pauses::Pauses,
+    reload::Kept,
     slices::Slices,
     status::ArchiveStatus,
 };
@@ -164,7 +165,9 @@ struct Shared {
 }
 
 /// Reads the configuration again, and says what was changed.
-struct Reload(Box<dyn Fn() -> Result<Reloaded, Box<dyn Error + Send + Sync>> + Send>);
+struct Reload(Box<ReadAgain>);
+
+type ReadAgain = dyn Fn(&Node) -> Result<Reloaded, Box<dyn Error + Send + Sync>> + Send;
 
 impl fmt::Debug for Reload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -293,30 +296,41 @@ impl Node {
     /// Changes what can be changed while it runs: [`Options::sync`], [`Options::scrub`],
     /// [`Options::peers`], [`Options::disk_reserve`], [`Options::client`] for new connections, and
     /// certificates and tokens of [`Options::server`]: certificates for new connections, tokens for
-    /// all calls from now on. [`Options::check`] says whether they are good.
-    pub fn reload(&self, options: Options) {
+    /// all calls from now on. Certificates that can't be used do not keep the rest from being taken
+    /// on: they are kept as they were, which the result says with the reason. May wait for the
+    /// parts of a node that read its options.
+    pub fn reload(&self, options: Options) -> Vec<Kept> {
         let shared = &self.shared;
         let now = uptime();
+        let mut current = shared.options.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let options = Options { listen: current.listen, ..options };
+        let (options, mut kept) = options.over(&current, shared.store.has_secret());
         let peers: Vec<_> = options.peers.iter().map(ToString::to_string).collect();
-        let certificates = Certificates::of(&options);
         lock(&shared.cluster).reload(policy(&options), &peers, now);
-        let mut kept = shared.options.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         shared.scrub_policy.send_replace(options.scrub);
-        kept.scrub = options.scrub;
-        kept.sync = options.sync;
-        kept.peers = options.peers;
-        if let Err(error) = shared.credentials.replace(&options.server) {
-            error!(%error, "the previous certificates and tokens stay in force");
-        } else {
-            *lock(&shared.certificates) = certificates;
-            kept.server = options.server;
+        if let Err(error) = shared.credentials.replace(&options.server)
+            && kept.is_empty()
+        {
+            // They have expired in this very moment.
+            kept.push(Kept { keys: "tls.cert, tls.key", reason: error.to_string() });
         }
-        kept.client = options.client;
-        kept.disk_reserve = options.disk_reserve;
-        shared.links.set_options(&kept);
-        drop(kept);
+        *lock(&shared.certificates) = Certificates::of(&options);
+        current.scrub = options.scrub;
+        current.sync = options.sync;
+        current.peers = options.peers;
+        current.server = options.server;
+        current.client = options.client;
+        current.disk_reserve = options.disk_reserve;
+        shared.links.set_options(&current);
+        drop(current);
         shared.limit_sessions();
         shared.wake.notify_one();
+        kept
+    }
+
+    /// The options in force.
+    pub fn options(&self) -> Options {
+        self.shared.options()
     }
 
     /// Runs until `stop` is ready, and then ends well: it says good-bye to the others, refuses new
@@ -569,7 +583,7 @@ impl Shared {
     /// Tells the cluster what the store holds. To know that, the store takes into its trees what
     /// was appended last, which no worker of the runtime has the time for. Where that is not known
     /// any more, the status and the readiness say so, and others keep what they were told last.
-    async fn tell_head(self: &Arc<Self>) {
+    async fn announce_head(self: &Arc<Self>) {
         let shared = Arc::clone(self);
         let tell = move || {
             // So that an earlier head never comes after a later one.

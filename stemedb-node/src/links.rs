@@ -225,7 +225,7 @@ async fn carry(shared: Arc<Shared>, address: String, mut frames: mpsc::Receiver<
                     match taken.refused {
                         None => shared.note_well(&address),
                         Some(error) => {
-                            shared.warn_of(&address, "secret", &error.to_string(), false);
+                            shared.warn_of(&address, error.word(), &error.to_string(), false);
                         }
                     }
                     for frame in taken.frames {

@@ -1,6 +1,6 @@
 //! Requests to a node: of peers and operators over gRPC, and of the console.
 
-use std::{error::Error, os::unix::net::UnixListener, sync::Arc};
+use std::{error::Error, os::unix::net::UnixListener};
 
 use stemedb_merkle::Hash;
 use stemedb_rpc::{Control, Controlled, Failure, Reason, Reloaded, node::Gossiped};
@@ -12,12 +12,12 @@ use stemedb_store::store::uptime;
 use stemedb_store::{error::ReadError, store::lock};
 
 impl stemedb_rpc::Node for Node {
-    fn gossip(&self, frames: Vec<Vec<u8>>) -> Gossiped {
+    fn gossip(&self, frames: Vec<Vec<u8>>) -> Result<Gossiped, Failure> {
         let answers = self.shared.take_frames(frames);
         for answer in &answers.frames {
             self.shared.metrics.gossip_sent(answer.len() as u64);
         }
-        answers
+        Ok(answers)
     }
 
     fn status(&self) -> super::status::Status {
@@ -65,21 +65,21 @@ impl stemedb_rpc::Node for Node {
                 Controlled::Forgotten { peer }
             }
             Control::Reload => {
-                let shared = Arc::clone(shared);
+                let node = self.clone();
                 // It reads files.
                 let reloaded = spawn_blocking(move || {
-                    let reload = lock(&shared.reload);
+                    let reload = lock(&node.shared.reload);
                     let Some(reload) = reload.as_ref() else {
                         return Err("this node has no configuration".into());
                     };
-                    (reload.0)()
+                    (reload.0)(&node)
                 });
                 let reloaded = reloaded.await.map_err(Into::into).flatten();
-                let reloaded = reloaded.map_err(|error| Failure::new(Reason::Malformed, error));
+                let reloaded = reloaded.map_err(|error| Failure::new(Reason::Configuration, error));
                 Controlled::Reloaded(reloaded?)
             }
         };
-        info!(said = %done, "an operator asked for something");
+        info!(result = %done, "an operator has controlled the node");
         shared.wake.notify_one();
         Ok(done)
     }
@@ -90,11 +90,11 @@ impl stemedb_rpc::Node for Node {
 }
 
 impl Node {
-    /// Has the configuration read again whenever an operator asks for it; what is read comes back
-    /// by [`reload`](Self::reload).
+    /// Has the configuration read again whenever an operator asks for it: `reload` reads it, and
+    /// has it taken on by [`reload`](Self::reload) of the node that it is given.
     pub fn on_reload(
         &self,
-        reload: impl Fn() -> Result<Reloaded, Box<dyn Error + Send + Sync>> + Send + 'static,
+        reload: impl Fn(&Self) -> Result<Reloaded, Box<dyn Error + Send + Sync>> + Send + 'static,
     ) {
         *lock(&self.shared.reload) = Some(Reload(Box::new(reload)));
     }

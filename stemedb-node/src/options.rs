@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use stemedb_rpc::{ClientOptions, PeerAddress, ServerOptions};
+use stemedb_rpc::{ClientOptions, ClientTls, PeerAddress, ServerOptions};
 
 use super::NodeError;
 
@@ -55,15 +55,21 @@ impl Options {
     ///
     /// If certificates can't be used, or others could read along or become members unasked.
     pub fn check(&self, has_secret: bool) -> Result<(), NodeError> {
+        self.check_server(has_secret)?;
+        self.check_client()
+    }
+
+    pub(super) fn check_server(&self, has_secret: bool) -> Result<(), NodeError> {
         self.server.check(self.listen)?;
-        if let Some(tls) = &self.client.tls {
-            tls.check().map_err(NodeError::ClientTls)?;
-        }
-        let is_open = self.is_open_to_others(has_secret);
-        if is_open && !self.open_membership {
+        if self.is_open_to_others(has_secret) && !self.open_membership {
             return Err(NodeError::OpenMembership { address: self.listen });
         }
         Ok(())
+    }
+
+    pub(super) fn check_client(&self) -> Result<(), NodeError> {
+        let tls = self.client.tls.as_ref();
+        tls.map_or(Ok(()), ClientTls::check).map_err(NodeError::ClientTls)
     }
 
     /// Whether anybody who reaches the node could become a member.

@@ -56,9 +56,9 @@ impl Served {
 }
 
 impl stemedb_rpc::Node for Served {
-    /// Answer of a server that is not a member: no frames.
-    fn gossip(&self, _frames: Vec<Vec<u8>>) -> Gossiped {
-        Gossiped::default()
+    /// It is not a member.
+    fn gossip(&self, _frames: Vec<Vec<u8>>) -> Result<Gossiped, Failure> {
+        Err(Reason::NotMember.into())
     }
 
     fn status(&self) -> Status {

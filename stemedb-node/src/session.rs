@@ -81,7 +81,7 @@ async fn run(shared: &Arc<Shared>, peer: String) {
         }
     };
     // What came with the session belongs to what is compared next.
-    shared.tell_head().await;
+    shared.announce_head().await;
     lock(&shared.cluster).ended(&peer, outcome, uptime());
     shared.wake.notify_one();
 }

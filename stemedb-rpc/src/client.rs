@@ -7,11 +7,14 @@ mod address;
 mod batch;
 mod connect_failure;
 mod connector;
+mod entry_list;
 mod error;
 mod get;
+mod id_list;
 mod list;
 mod node;
 pub(crate) mod replication;
+mod resumed;
 mod watch;
 
 use std::{future::Future, str::FromStr as _, sync::Arc, time::Duration};
@@ -34,8 +37,9 @@ pub use self::{
     address::{DEFAULT_PORT, ParseAddressError, PeerAddress},
     batch::{BatchReceipts, BatchSender},
     connect_failure::{CertificateFault, ConnectFailure},
+    entry_list::{EntryList, EntryRange},
     error::{CallError, PeerText},
-    list::{EntryList, EntryRange, IdList},
+    id_list::IdList,
     replication::{AnswerParts, Traffic},
     watch::{Watch, Watched},
 };
@@ -93,6 +97,7 @@ const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
 type Wire = InterceptedService<Channel, Bearer>;
+type Store = StoreServiceClient<Wire>;
 
 /// Shows the token with each call.
 #[derive(Clone, Debug)]
@@ -112,7 +117,7 @@ impl Interceptor for Bearer {
 #[derive(Clone, Debug)]
 pub struct Client {
     link: Link,
-    store: StoreServiceClient<Wire>,
+    store: Store,
     replication: ReplicationServiceClient<Wire>,
     node: NodeServiceClient<Wire>,
     /// Over a connection of its own, so that bodies do not delay it.

@@ -1,8 +1,8 @@
 //! gRPC for stemedb: the only crate that knows the wire.
 //!
-//! `proto/stemedb/v1/` has three services: *store*, which appends, gets, proves and watches from
-//! afar, *replication*, the messages of [`stemedb_sync`] one to one, and *node*, for gossip and for
-//! operators. Here are their [`server`], which serves a
+//! `proto/stemedb/v1/` has three services: *store*, which appends, gets, proves and watches
+//! over the network, *replication*, the messages of [`stemedb_sync`] one to one, and *node*, for
+//! gossip and for operators. Here are their [`server`], which serves a
 //! [`Store`](stemedb_store::Store) and a [`Node`], and their [`client`]. Decisions are made
 //! elsewhere; limits are kept here.
 

@@ -19,7 +19,11 @@ pub const CELL_BITS_MAX: u8 = 12;
 /// A node as the node service sees it.
 pub trait Node: Send + Sync + 'static {
     /// Takes in frames of gossip, and gives those that answer them.
-    fn gossip(&self, frames: Vec<Vec<u8>>) -> Gossiped;
+    ///
+    /// # Errors
+    ///
+    /// If it is not a member of a cluster: [`Reason::NotMember`].
+    fn gossip(&self, frames: Vec<Vec<u8>>) -> Result<Gossiped, Failure>;
 
     /// Its status at this moment. May wait for a disk.
     fn status(&self) -> Status;
@@ -157,7 +161,7 @@ pub(crate) fn check_frames(frames: &[Vec<u8>]) -> Result<(), Reason> {
 pub enum NoNode {}
 
 impl Node for NoNode {
-    fn gossip(&self, _frames: Vec<Vec<u8>>) -> Gossiped {
+    fn gossip(&self, _frames: Vec<Vec<u8>>) -> Result<Gossiped, Failure> {
         match *self {}
     }
 

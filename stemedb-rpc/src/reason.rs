@@ -68,6 +68,12 @@ pub enum Reason {
     /// The store is damaged.
     #[error("the store there is damaged; check and repair it on its own machine")]
     Damaged,
+    /// The server serves a store and is not a member of a cluster.
+    #[error("the server there serves a store only: it is not a member of a cluster")]
+    NotMember,
+    /// The configuration of a node can't be used, or not all of it.
+    #[error("the node there cannot use its configuration, or not all of it")]
+    Configuration,
     /// The store can't go on.
     #[error("the store there can't do it at present; see the messages of the server")]
     Failed,
@@ -75,7 +81,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Malformed,
         Self::SecretMissing,
         Self::Token,
@@ -89,6 +95,8 @@ impl Reason {
         Self::Stalled,
         Self::Garbled,
         Self::Damaged,
+        Self::NotMember,
+        Self::Configuration,
         Self::Failed,
     ];
 
@@ -108,6 +116,8 @@ impl Reason {
             Self::Stalled => "STALLED",
             Self::Garbled => "GARBLED",
             Self::Damaged => "DAMAGED",
+            Self::NotMember => "NOT_A_MEMBER",
+            Self::Configuration => "CONFIGURATION",
             Self::Failed => "FAILED",
         }
     }
@@ -121,7 +131,10 @@ impl Reason {
     pub const fn code(self) -> Code {
         match self {
             Self::Malformed => Code::InvalidArgument,
-            Self::SecretMissing | Self::Ambiguous | Self::OtherLog => Code::FailedPrecondition,
+            Self::SecretMissing | Self::Ambiguous | Self::OtherLog | Self::Configuration => {
+                Code::FailedPrecondition
+            }
+            Self::NotMember => Code::Unimplemented,
             Self::Token => Code::Unauthenticated,
             Self::Forbidden => Code::PermissionDenied,
             Self::NotFound => Code::NotFound,

@@ -118,10 +118,15 @@ impl ServerOptions {
     ///
     /// If that is not safe, or the certificates can't be used.
     pub fn check(&self, address: SocketAddr) -> Result<(), ServeError> {
+        self.check_plaintext(address)?;
+        Ok(self.tls.as_ref().map_or(Ok(()), ServerTls::check)?)
+    }
+
+    fn check_plaintext(&self, address: SocketAddr) -> Result<(), ServeError> {
         if self.tls.is_none() && !address.ip().is_loopback() && !self.allow_plaintext {
             return Err(ServeError::Plaintext { address });
         }
-        Ok(self.tls.as_ref().map_or(Ok(()), ServerTls::check)?)
+        Ok(())
     }
 }
 
@@ -185,8 +190,7 @@ impl Server {
     ///
     /// If that is not possible or not safe, or the certificates are not good.
     pub async fn bind(address: SocketAddr, options: ServerOptions) -> Result<Self, ServeError> {
-        options.check(address)?;
-        let credentials = Credentials::of(&options)?;
+        let credentials = Credentials::of(&options, address)?;
         let listen = |source| ServeError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;

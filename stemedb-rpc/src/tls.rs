@@ -1,5 +1,6 @@
 //! Certificates and keys, as PEM, and what TLS is set up with.
 
+mod system_roots;
 mod validity;
 
 use std::{fmt, sync::Arc};
@@ -14,7 +15,10 @@ use tokio_rustls::rustls::{
     server::WebPkiClientVerifier,
 };
 
-pub use self::validity::{CertificateError, Moment, Validity};
+pub use self::{
+    system_roots::SystemRoots,
+    validity::{CertificateError, Moment, Validity},
+};
 
 /// The only protocol that is spoken inside TLS: HTTP/2.
 pub(crate) const ALPN: &[u8] = b"h2";
@@ -43,8 +47,8 @@ stemedb_merkle::options! {
             /// those of the system.
             pub ca: Vec<u8>,
         }
-        /// Whether the authorities that the system trusts are trusted as well.
-        pub system_roots: bool = false,
+        /// Authorities that the system trusts, to be trusted as well; `None` for none of them.
+        pub system_roots: Option<SystemRoots> = None,
         /// The client's certificate and its key, for a server that wants one.
         pub identity: Option<ClientIdentity> = None,
         /// The name that the server's certificate must have; `None` for the host of its address.
@@ -184,17 +188,15 @@ impl ClientTls {
     ///
     /// If certificate, key or authority can't be used at this time.
     pub(crate) fn config(&self, now: UnixTime) -> Result<ClientConfig, TlsError> {
-        let mut roots = match self.ca.as_slice() {
-            [] if self.system_roots => RootCertStore::empty(),
-            ca => authorities(ca, now)?,
-        };
-        if self.system_roots {
-            // Some of those that a system has are of a form that nobody can use.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() {
-                return Err(TlsError::NoSystemRoots);
+        let roots = match (self.ca.as_slice(), &self.system_roots) {
+            ([], Some(system)) => Arc::clone(system.store()),
+            (ca, None) => Arc::new(authorities(ca, now)?),
+            (ca, Some(system)) => {
+                let mut roots = authorities(ca, now)?;
+                roots.extend(system.store().roots.iter().cloned());
+                Arc::new(roots)
             }
-        }
+        };
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots);

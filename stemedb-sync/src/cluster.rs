@@ -59,9 +59,9 @@ const JOIN_TOLD_PERIOD: Duration = Duration::from_secs(60);
 /// A node that begins above this generation has no room left to renew it.
 const BEGAN_MAX: u64 = GENERATION_MAX - (1 << 31);
 /// How often an address to join by is asked while no member is known at all.
-const KNOCK_PERIOD: Duration = Duration::from_secs(5);
+const JOIN_PERIOD: Duration = Duration::from_secs(5);
 /// How often if none is known there, under that name at least.
-const KNOCK_AGAIN_PERIOD: Duration = Duration::from_secs(60);
+const REJOIN_PERIOD: Duration = Duration::from_secs(60);
 /// How often it is looked where members stand.
 const STAND_PERIOD: Duration = Duration::from_secs(1);
 /// What a node holds is told at most so often, times a tenth of the members.
@@ -174,7 +174,7 @@ pub struct Cluster {
     /// Whether the head has changed since it was told.
     untold: bool,
     told: Option<Duration>,
-    knocked: Option<Duration>,
+    join_sent: Option<Duration>,
     /// Addresses to join by that have not answered: since when, and when that was told.
     unanswered: BTreeMap<String, (Duration, Option<Duration>)>,
     /// Whether members have come, gone or moved.
@@ -203,7 +203,7 @@ impl Cluster {
             head,
             untold: true,
             told: None,
-            knocked: None,
+            join_sent: None,
             unanswered: BTreeMap::new(),
             moved: false,
             stood: None,
@@ -293,8 +293,8 @@ impl Cluster {
         }
         if let Some(gossip) = &mut self.gossip {
             gossip.tick(now);
-            if self.knocked.is_none_or(|knocked| knocked + knock_period(gossip) <= now) {
-                self.knocked = Some(now);
+            if self.join_sent.is_none_or(|join_sent| join_sent + join_period(gossip) <= now) {
+                self.join_sent = Some(now);
                 let unknown = |address: &&String| {
                     let peer = self.schedule.peer(address);
                     peer.is_none_or(|peer| {
@@ -312,7 +312,7 @@ impl Cluster {
         if self.stood.is_none_or(|stood| now.saturating_sub(stood) >= STAND_PERIOD) {
             self.stand(now);
         }
-        self.tell_unanswered(now);
+        self.report_unanswered(now);
         self.tell(now);
         while let Some(peer) = self.schedule.next(now) {
             self.outputs.push_back(Output::Sync { peer });
@@ -325,13 +325,13 @@ impl Cluster {
             return None;
         }
         let gossip = self.gossip.as_ref();
-        let knock = gossip.filter(|_| !self.join.is_empty()).map(|gossip| {
-            self.knocked.map_or(Duration::ZERO, |knocked| knocked + knock_period(gossip))
+        let join = gossip.filter(|_| !self.join.is_empty()).map(|gossip| {
+            self.join_sent.map_or(Duration::ZERO, |join_sent| join_sent + join_period(gossip))
         });
         let tell = gossip.filter(|gossip| self.untold && gossip.active() > 0);
         let tell = tell.map(|gossip| self.told.map_or(Duration::ZERO, |told| told + pace(gossip)));
         let timers = gossip.and_then(Gossip::due);
-        [knock, tell, timers, self.schedule.due()].into_iter().flatten().min()
+        [join, tell, timers, self.schedule.due()].into_iter().flatten().min()
     }
 
     /// Gives the next thing to do.
@@ -365,7 +365,7 @@ impl Cluster {
     }
 
     /// Tells of addresses to join by that don't answer.
-    fn tell_unanswered(&mut self, now: Duration) {
+    fn report_unanswered(&mut self, now: Duration) {
         for (address, (since, told)) in &mut self.unanswered {
             let late = now.saturating_sub(*since) >= JOIN_TIME_MAX;
             if late && told.is_none_or(|told| now.saturating_sub(told) >= JOIN_TOLD_PERIOD) {
@@ -487,9 +487,9 @@ impl Cluster {
     }
 }
 
-/// How often addresses to join by are knocked at.
-fn knock_period(gossip: &Gossip) -> Duration {
-    if gossip.active() == 0 { KNOCK_PERIOD } else { KNOCK_AGAIN_PERIOD }
+/// How often a node asks at the addresses to join by.
+fn join_period(gossip: &Gossip) -> Duration {
+    if gossip.active() == 0 { JOIN_PERIOD } else { REJOIN_PERIOD }
 }
 
 /// How often news is told: the more members, the less often, so that what each of them has to carry

@@ -1,6 +1,5 @@
 //! The binary as its users meet it: every command, flag, exit code and JSON shape.
 
-mod afar;
 mod appending;
 mod archive;
 mod authority;
@@ -24,6 +23,8 @@ mod partition;
 mod proofs;
 mod reading;
 mod reading_beside;
+mod reloading;
+mod remote_reads;
 mod repairing;
 mod scrubbing;
 mod secrets;

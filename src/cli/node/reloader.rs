@@ -1,13 +1,14 @@
 //! Reading the configuration again: what of it is taken on, and what is said of the rest.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use stemedb::error::with_causes;
-use stemedb::node::Options;
-use stemedb::node::config::{Change, Config, Key};
+use stemedb::node::Node;
+use stemedb::node::config::{Change, Config, ConfigError, Key};
+use stemedb::node::reload::{Kept, PartlyReloaded};
 use stemedb::rpc::Reloaded;
-use tokio::sync::mpsc::UnboundedSender;
 
 use super::super::Globals;
 use super::super::config::Loaded;
@@ -24,47 +25,79 @@ pub(super) struct Reloader {
     /// The configuration in force.
     config: Config,
     fingerprints: Fingerprints,
-    /// Takes what the node is told then. Not the node itself: that keeps the reloader.
-    options: UnboundedSender<Options>,
 }
 
 /// Hashes of the files with certificates and tokens, by key: what they hold is kept nowhere.
 type Fingerprints = BTreeMap<&'static str, (PathBuf, Option<blake3::Hash>)>;
 
 impl Reloader {
-    pub(super) fn new(
-        flags: Flags,
-        globals: Globals,
-        logging: Logging,
-        config: Config,
-        options: UnboundedSender<Options>,
-    ) -> Self {
+    pub(super) fn new(flags: Flags, globals: Globals, logging: Logging, config: Config) -> Self {
         let fingerprints = fingerprints(&config);
-        Self { flags, globals, logging, config, fingerprints, options }
+        Self { flags, globals, logging, config, fingerprints }
     }
 
-    /// Reads it again, takes on what can change, and says what that is. If anything is wrong, all
-    /// stays as it was.
-    pub(super) fn reload(&mut self) -> Result<Reloaded, Failure> {
-        let outcome = self.take_on();
-        match &outcome {
-            Ok(reloaded) => tracing::info!("the configuration is read again: {reloaded}"),
-            Err(failure) => refused(failure),
+    /// Reads the configuration again, has the node take on what can change, and says what that is.
+    ///
+    /// # Errors
+    ///
+    /// If the configuration is wrong: all stays as it was. If a certificate or a file of tokens
+    /// can't be used: the previous one is kept, the rest is in force.
+    pub(super) fn reload(&mut self, node: &Node) -> Result<Reloaded, Box<dyn Error + Send + Sync>> {
+        let newer = match Loaded::load(&self.flags, &self.globals) {
+            Ok(loaded) => loaded.config,
+            Err(failure) => {
+                refused(&failure);
+                return Err(failure.into());
+            }
+        };
+        let partly = self.take_on(&newer, node)?;
+        if partly.kept.is_empty() {
+            tracing::info!("the configuration is read again: {}", partly.reloaded);
+            return Ok(partly.reloaded);
         }
-        outcome
+        for kept in &partly.kept {
+            tracing::error!("{kept}");
+        }
+        tracing::warn!("the configuration is read again, in part: {}", partly.reloaded);
+        Err(partly.into())
     }
 
-    fn take_on(&mut self) -> Result<Reloaded, Failure> {
-        let newer = Loaded::load(&self.flags, &self.globals)?.config;
-        let changes = self.config.changed(&newer);
-        let reloaded = self.config.reloaded(&newer)?;
-        let options = reloaded.options(|path| std::fs::read(path))?;
-        // Half of a change may be unsafe: TLS off now, what allows plaintext at the next start.
-        options.check(reloaded.secret_file().is_some())?;
+    /// Has the node take on files with certificates and tokens, if any of them holds something
+    /// else. The configuration itself is not read: it may be half edited.
+    pub(super) fn reload_files(&mut self, node: &Node) {
+        if self.other_contents(&fingerprints(&self.config)).is_empty() {
+            return;
+        }
+        let config = self.config.clone();
+        match self.take_on(&config, node) {
+            Ok(partly) => {
+                for kept in &partly.kept {
+                    tracing::error!("{kept}");
+                }
+                tracing::info!("files are read again: {}", partly.reloaded);
+            }
+            Err(error) => tracing::error!("files cannot be read again: {error}"),
+        }
+    }
+
+    /// Files with certificates and tokens.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        self.config.files().map(|(_, path)| path.to_path_buf()).collect()
+    }
+
+    fn take_on(&mut self, newer: &Config, node: &Node) -> Result<PartlyReloaded, ConfigError> {
+        let changes = self.config.changed(newer);
+        let reloaded = self.config.reloaded(newer)?;
+        // Before they are read: what changes meanwhile is found to be different afterwards.
         let fingerprints = fingerprints(&reloaded);
+        let current = node.options();
+        let (options, mut kept) = reloaded.options_over(&current, |path| std::fs::read(path));
+        kept.extend(node.reload(options));
+        let is_kept = |key: &str| kept.iter().any(|kept: &Kept| kept.has(key));
 
         let Reloaded { changed: mut now, at_restart: mut later } = Reloaded::default();
-        for Change { key, from, to } in &changes.reloaded {
+        let in_force = changes.reloaded.iter().filter(|change| !is_kept(change.key));
+        for Change { key, from, to } in in_force {
             tracing::info!(key, %from, %to, "changed");
             now.push((*key).to_owned());
         }
@@ -74,6 +107,9 @@ impl Reloader {
         }
         for (key, path) in self.other_contents(&fingerprints) {
             let file = path.display();
+            if is_kept(key) {
+                continue;
+            }
             if is_taken_on(key) {
                 tracing::info!(key, %file, "the file has changed");
                 now.push(key.to_owned());
@@ -86,12 +122,12 @@ impl Reloader {
                 later.push(key.to_owned());
             }
         }
-        self.fingerprints.extend(fingerprints.into_iter().filter(|(key, _)| is_taken_on(key)));
+        // What is kept differs from its file until that can be used.
+        let in_force = |key: &&'static str| is_taken_on(key) && !is_kept(key);
+        self.fingerprints.extend(fingerprints.into_iter().filter(|(key, _)| in_force(key)));
         self.logging.set(reloaded.log_level());
         self.config = reloaded;
-        // Nobody takes them any more while the node ends.
-        let _ = self.options.send(options);
-        Ok(Reloaded { changed: now, at_restart: later })
+        Ok(PartlyReloaded { kept, reloaded: Reloaded { changed: now, at_restart: later } })
     }
 
     /// Keys whose files have the names they had, and other contents.

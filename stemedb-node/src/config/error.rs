@@ -3,7 +3,7 @@
 use std::{error::Error, fmt, io, net::SocketAddr, path::PathBuf};
 
 use serde_json::Value;
-use stemedb_rpc::token::TokenError;
+use stemedb_rpc::{TlsError, token::TokenError};
 
 use super::{
     Origin,
@@ -191,6 +191,28 @@ pub enum Problem {
         /// The reason.
         source: TokenError,
     },
+    /// The authorities that the system trusts can't be read.
+    #[error("{origin}: {}: {source}", key.name)]
+    SystemRoots {
+        /// Where they were asked for.
+        origin: Origin,
+        /// The key that asks for them.
+        key: &'static Key,
+        /// The reason.
+        source: TlsError,
+    },
+}
+
+impl Problem {
+    /// Name of the key whose file can't be used, if that is the problem.
+    pub(super) fn file_key(&self) -> Option<&'static str> {
+        match self {
+            Self::Read { key, .. } | Self::Token { key, .. } | Self::SystemRoots { key, .. } => {
+                Some(key.name)
+            }
+            _ => None,
+        }
+    }
 }
 
 impl ConfigError {

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_syntax_error_is_told_with_its_line() {
+    fn a_syntax_error_is_reported_with_its_line() {
         for (bad, line) in [
             ("a = ", 1),
             ("a = 1\na = 2", 2),

@@ -4,11 +4,14 @@ use std::{io, path::Path};
 
 use stemedb_rpc::{
     ClientIdentity, ClientOptions, ClientTls, ServerLimits, ServerOptions, ServerTls, Token,
-    Tokens, token::TokenError,
+    Tokens, tls::SystemRoots, token::TokenError,
 };
 
 use super::{Config, ConfigError, Problem, key::Key, settings::Settings};
-use crate::options::{ArchivePolicy, Options, ScrubPolicy, SyncPolicy};
+use crate::{
+    options::{ArchivePolicy, Options, ScrubPolicy, SyncPolicy},
+    reload::Kept,
+};
 
 impl Config {
     /// Options of the node. `read` reads a file.
@@ -21,6 +24,32 @@ impl Config {
         &self,
         read: impl FnMut(&Path) -> io::Result<Vec<u8>>,
     ) -> Result<Options, ConfigError> {
+        let (options, problems) = self.read_options(read);
+        ConfigError::of(problems)?;
+        Ok(options)
+    }
+
+    /// The same of a node that runs: what a file can't be used for stays as it is in the options in
+    /// force, for the reason that is given.
+    pub fn options_over(
+        &self,
+        current: &Options,
+        read: impl FnMut(&Path) -> io::Result<Vec<u8>>,
+    ) -> (Options, Vec<Kept>) {
+        let (mut options, problems) = self.read_options(read);
+        let kept = problems.iter().filter_map(|problem| Some((problem.file_key()?, problem)));
+        let kept = kept.map(|(key, problem)| {
+            options.keep(key, current);
+            Kept { keys: key, reason: problem.to_string() }
+        });
+        let kept = kept.collect();
+        (options, kept)
+    }
+
+    fn read_options(
+        &self,
+        read: impl FnMut(&Path) -> io::Result<Vec<u8>>,
+    ) -> (Options, Vec<Problem>) {
         let mut files = Files { config: self, read, problems: Vec::new() };
         let Settings { tls, auth, server, cluster, sync, scrub, archive, .. } = &self.settings;
         let certificate = files.read("tls.cert", tls.cert.as_deref());
@@ -37,18 +66,19 @@ impl Config {
             scoped.map(|(name, path)| files.tokens(name, path.as_deref(), Tokens::parse));
         let token =
             files.tokens("auth.peer_token_file", auth.peer_token_file.as_deref(), Token::parse);
-        ConfigError::of(files.problems)?;
+        let system_roots = files.system_roots(tls.system_roots);
+        let problems = files.problems;
 
         let pair = certificate.zip(key);
         let identity = pair.clone().map(|(certificate, key)| ClientIdentity { certificate, key });
-        let calls_with_tls = ca.is_some() || tls.system_roots;
+        let calls_with_tls = ca.is_some() || system_roots.is_some();
         let client_tls = calls_with_tls.then(|| {
             ClientTls::new(ca.unwrap_or_default())
-                .system_roots(tls.system_roots)
+                .system_roots(system_roots)
                 .identity(identity)
                 .server_name(tls.server_name.clone())
         });
-        Ok(Options {
+        let options = Options {
             listen: self.settings.listen,
             advertise: self.settings.advertise.clone(),
             http: self.settings.http,
@@ -96,7 +126,8 @@ impl Config {
             }),
             disk_reserve: self.settings.disk.reserve.map(|size| size.0),
             stop_time_max: self.settings.stop_time_max.0,
-        })
+        };
+        (options, problems)
     }
 
     /// The files with certificates, keys and tokens that are named, by the names of their keys.
@@ -135,6 +166,17 @@ impl<R: FnMut(&Path) -> io::Result<Vec<u8>>> Files<'_, R> {
                 None
             }
         }
+    }
+
+    fn system_roots(&mut self, is_wanted: bool) -> Option<SystemRoots> {
+        let key = Key::find("tls.system_roots").filter(|_| is_wanted)?;
+        let loaded = SystemRoots::load();
+        loaded
+            .map_err(|source| {
+                let origin = self.config.origin(key.name);
+                self.problems.push(Problem::SystemRoots { origin, key, source });
+            })
+            .ok()
     }
 
     fn tokens<T>(

@@ -34,7 +34,7 @@ fn origin(config: &Config, name: &str) -> String {
 }
 
 #[test]
-fn names_are_told_apart_in_all_three_forms() {
+fn names_are_distinct_in_all_three_forms() {
     for key in &KEYS {
         let same = |other: &&Key| {
             other.name == key.name || other.flag == key.flag || other.variable() == key.variable()

@@ -107,7 +107,8 @@ impl GaugeCollector {
             certificate_days.iter().map(|(key, days)| (Some([("key", (*key).to_owned())]), *days));
         writer.family(
             ("certificate_days_left", None),
-            "Days until a certificate expires, by the key that names its file; negative after that",
+            "Days until the certificate that expires first in the file of this key does, negative \
+             after that; expired authorities do not count beside valid ones",
             rows,
         )?;
         let joined = self.status.joined.map(|joined| (NO_LABELS, truth(joined)));

@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_server_says_first_tells_what_it_is() {
+    fn the_first_bytes_of_a_server_identify_it() {
         let tls = Some(ConnectFailure::TlsWanted);
         let web = Some(ConnectFailure::NotAServer);
         let go_away = crate::server::refusal_in_plaintext(true);

@@ -156,7 +156,7 @@ impl CallError {
             };
         }
         // Also what a web server gives that knows no such page: 404.
-        if status.code() == Code::Unimplemented {
+        if status.code() == Code::Unimplemented && !is_explained(&status) {
             let message = PeerText::new(status.message());
             return Self::Unimplemented { peer: peer.clone(), message };
         }
@@ -175,6 +175,7 @@ impl CallError {
             | Self::Refusal(Refusal::Token) => "token",
             Self::Refusal(Refusal::Secret) => "secret",
             Self::Unimplemented { .. } => "not_a_server",
+            Self::Refused { reason: Reason::NotMember, .. } => "not_a_member",
             Self::Stalled => "no_answer",
             Self::Broken { .. } => "closed",
             _ => "other",
@@ -183,7 +184,7 @@ impl CallError {
 
     /// Words that [`word`](Self::word) has beside those of
     /// [`ConnectFailure`](ConnectFailure::WORDS).
-    pub const OTHER_WORDS: [&'static str; 3] = ["token", "secret", "other"];
+    pub const OTHER_WORDS: [&'static str; 4] = ["token", "secret", "not_a_member", "other"];
 
     /// Whether something is set wrongly on one of the two sides, so that it does not pass.
     pub fn is_misconfigured(&self) -> bool {
@@ -196,7 +197,9 @@ impl CallError {
             | Self::TokenInPlaintext { .. }
             | Self::Unimplemented { .. }
             | Self::Refusal(Refusal::Secret | Refusal::Token) => true,
-            Self::Refused { reason, .. } => matches!(reason, Reason::Token | Reason::Forbidden),
+            Self::Refused { reason, .. } => {
+                matches!(reason, Reason::Token | Reason::Forbidden | Reason::NotMember)
+            }
             _ => false,
         }
     }

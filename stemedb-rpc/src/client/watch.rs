@@ -1,4 +1,4 @@
-//! Following a log from afar.
+//! Following the log of a store on another machine.
 
 use std::{collections::VecDeque, pin::Pin};
 

@@ -22,7 +22,7 @@ impl From<Stats> for v1::StatsResponse {
             checkpoints: stats.checkpoints,
             checkpoint_bytes: stats.checkpoint_bytes,
             checkpoint_log_size: stats.checkpoint_log_size.get(),
-            aside_bytes: stats.aside_bytes,
+            quarantined_bytes: stats.aside_bytes,
             memory_bytes: stats.memory_bytes,
             first_time: time(stats.first_time),
             last_time: time(stats.last_time),
@@ -51,7 +51,7 @@ impl TryFrom<v1::StatsResponse> for Stats {
         stats.checkpoints = message.checkpoints;
         stats.checkpoint_bytes = message.checkpoint_bytes;
         stats.checkpoint_log_size = LogSize(message.checkpoint_log_size);
-        stats.aside_bytes = message.aside_bytes;
+        stats.aside_bytes = message.quarantined_bytes;
         stats.memory_bytes = message.memory_bytes;
         stats.first_time = time(message.first_time);
         stats.last_time = time(message.last_time);

@@ -17,7 +17,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::OwnedSemaphorePermit,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep_until},
 };
 use tonic::{Status, transport::server::Connected};
 
@@ -63,7 +63,7 @@ pub(crate) struct Caller {
     asked: Arc<AtomicBool>,
 }
 
-/// How long a connection lasts that is only told that its address has too many.
+/// How long a connection lasts, from its beginning, of an address that has too many.
 pub(super) const REFUSED_TIME_MAX: Duration = Duration::from_secs(2);
 
 impl Caller {
@@ -111,7 +111,7 @@ impl Connection {
             tokio::pin!(closed);
             tokio::select! {
                 () = &mut closed => {}
-                () = sleep(REFUSED_TIME_MAX), if refused => {}
+                () = sleep_until(began + REFUSED_TIME_MAX), if refused => {}
                 () = sleep_until(first_call) => {
                     if asked.load(Ordering::Relaxed) {
                         closed.await;

@@ -1,15 +1,21 @@
 //! Certificates and tokens of a server, which can be replaced while it serves.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use tokio_rustls::rustls::{ServerConfig, pki_types::UnixTime};
 
-use super::{ServerOptions, access::Access};
-use crate::tls::TlsError;
+use super::{ServeError, ServerOptions, access::Access};
 
 /// Certificates and tokens of a server. Clones are the same ones.
 #[derive(Clone, Debug)]
-pub struct Credentials(Arc<RwLock<Current>>);
+pub struct Credentials {
+    /// Where the server listens: in plaintext only where that is safe.
+    address: SocketAddr,
+    current: Arc<RwLock<Current>>,
+}
 
 #[derive(Clone, Debug)]
 struct Current {
@@ -18,31 +24,30 @@ struct Current {
     access: Arc<Access>,
 }
 
-impl Current {
-    fn of(options: &ServerOptions) -> Result<Self, TlsError> {
-        let tls = options.tls.as_ref().map(|tls| tls.config(UnixTime::now())).transpose()?;
-        Ok(Self { tls: tls.map(Arc::new), access: Arc::new(Access::of(options)) })
-    }
-}
-
 impl Credentials {
-    pub(super) fn of(options: &ServerOptions) -> Result<Self, TlsError> {
-        Ok(Self(Arc::new(RwLock::new(Current::of(options)?))))
+    pub(super) fn of(options: &ServerOptions, address: SocketAddr) -> Result<Self, ServeError> {
+        let tls = tls(options, address)?;
+        let current = Current { tls, access: Arc::new(Access::of(options)) };
+        Ok(Self { address, current: Arc::new(RwLock::new(current)) })
     }
 
-    /// Replaces them, for new connections and all calls from now on.
+    /// Replaces them: certificates for new connections, tokens for all calls from now on.
     ///
     /// # Errors
     ///
-    /// If the certificates can't be used. The previous ones are kept then.
-    pub fn replace(&self, options: &ServerOptions) -> Result<(), TlsError> {
-        let current = Current::of(options)?;
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = current;
+    /// If the server could not begin with these certificates, or without any. The previous ones are
+    /// kept then; the tokens are replaced all the same, since one may have to be revoked at once.
+    pub fn replace(&self, options: &ServerOptions) -> Result<(), ServeError> {
+        let tls = tls(options, self.address);
+        let access = Arc::new(Access::of(options));
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        current.access = access;
+        current.tls = tls?;
         Ok(())
     }
 
     fn current(&self) -> Current {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
@@ -52,4 +57,14 @@ impl Credentials {
     pub(super) fn access(&self) -> Arc<Access> {
         self.current().access
     }
+}
+
+/// What connections at an address are accepted with.
+fn tls(
+    options: &ServerOptions,
+    address: SocketAddr,
+) -> Result<Option<Arc<ServerConfig>>, ServeError> {
+    options.check_plaintext(address)?;
+    let tls = options.tls.as_ref().map(|tls| tls.config(UnixTime::now())).transpose()?;
+    Ok(tls.map(Arc::new))
 }

@@ -5,6 +5,7 @@ use std::{io, net::IpAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    sync::Semaphore,
     time::timeout,
 };
 use tokio_rustls::{
@@ -26,6 +27,8 @@ const TLS_UNWANTED: &[u8] =
 /// connection that is closed with bytes unread loses what was written last.
 const LINGER_TIME_MAX: Duration = Duration::from_secs(1);
 const LINGER_LEN_MAX: u64 = 64 << 10;
+/// Connections that are kept for that at the same time; others are closed at once.
+pub(super) const LINGERING_MAX: usize = 64;
 
 /// Times of the beginning of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -36,13 +39,15 @@ pub(super) struct Times {
     pub(super) handshake: Duration,
 }
 
-/// Takes a connection in, if it speaks what the server does.
+/// Takes a connection in, if it speaks what the server does. `lingering` bounds how many others are
+/// kept until they have heard why not.
 pub(super) async fn greet(
     stream: TcpStream,
     address: IpAddr,
     tls: Option<Arc<ServerConfig>>,
     times: Times,
     rejections: &Rejections,
+    lingering: &Semaphore,
 ) -> Option<Stream> {
     let first = timeout(times.first_byte, first_byte(&stream)).await.ok()?.ok()??;
     match (tls, first == HANDSHAKE) {
@@ -50,7 +55,7 @@ pub(super) async fn greet(
         (None, true) => {
             let detail = "it speaks TLS, and this server does not use it";
             rejections.note(Some(address), Rejection::TlsUnwanted, detail);
-            say(stream, TLS_UNWANTED).await;
+            say(stream, TLS_UNWANTED, lingering).await;
             None
         }
         (Some(_), false) => {
@@ -60,7 +65,7 @@ pub(super) async fn greet(
             // Where it is gone, any answer will do.
             let len = stream.peek(&mut start).await.unwrap_or(0);
             let is_http2 = len == start.len() && start == *b"PRI";
-            say(stream, &refusal_in_plaintext(is_http2)).await;
+            say(stream, &refusal_in_plaintext(is_http2), lingering).await;
             None
         }
         (Some(config), true) => {
@@ -71,7 +76,7 @@ pub(super) async fn greet(
                     let (rejection, detail) = failure(&error);
                     rejections.note(Some(address), rejection, detail);
                     // The alert is written; in TLS 1.3 the client may be sending already.
-                    say(stream, &[]).await;
+                    say(stream, &[], lingering).await;
                     None
                 }
                 Err(_) => {
@@ -91,8 +96,13 @@ async fn first_byte(stream: &TcpStream) -> io::Result<Option<u8>> {
     Ok(first.first().copied().filter(|_| len > 0))
 }
 
-/// Says something, and closes once the client has it.
-async fn say(mut stream: TcpStream, bytes: &[u8]) {
+/// Says something, and closes once the client has it; at once where too many wait for that.
+async fn say(mut stream: TcpStream, bytes: &[u8], lingering: &Semaphore) {
+    let Ok(_permit) = lingering.try_acquire() else {
+        // It goes into the buffer of the connection, or is lost.
+        let _said = stream.try_write(bytes);
+        return;
+    };
     let saying = async {
         stream.write_all(bytes).await?;
         stream.shutdown().await?;
@@ -151,4 +161,28 @@ fn is_about_certificate(alert: AlertDescription) -> bool {
             // The signature is not that of the authority of this name.
             | AlertDescription::DecryptError
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{net::TcpListener, time::Instant};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_so_many_are_kept_until_they_have_heard_why() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        for (permits, is_kept) in [(1, true), (0, false)] {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            let began = Instant::now();
+            say(stream, b"no", &Semaphore::new(permits)).await;
+            // The client is silent, and does not go.
+            assert_eq!(began.elapsed() >= LINGER_TIME_MAX, is_kept, "{:?}", began.elapsed());
+            let mut said = String::new();
+            client.read_to_string(&mut said).await.unwrap();
+            assert_eq!(said, "no");
+        }
+    }
 }

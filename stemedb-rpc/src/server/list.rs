@@ -16,7 +16,8 @@ const ENTRIES_MAX: usize = 1024;
 /// Bytes that an entry takes, about.
 const ENTRY_LEN: usize = 256;
 
-/// Sends all ids behind one, sorted.
+/// Sends all ids behind one, sorted. Each message is made from the set as it is then, so that a
+/// client which takes them slowly holds no snapshot.
 pub(super) async fn ids(
     store: Arc<Store>,
     request: v1::ListIdsRequest,
@@ -24,20 +25,18 @@ pub(super) async fn ids(
     share: &Share,
     time_max: Duration,
 ) -> Result<(), Status> {
-    let after = request.after.map(|after| id("after", &after)).transpose()?;
-    let mut ids = blocking(move || Ok(store.snapshot()?.ids_after(after))).await?;
+    let mut after = request.after.map(|after| id("after", &after)).transpose()?;
     loop {
         let reserved = share.reserve(IDS_MAX * size_of::<AssertionId>());
         let mut held = timeout(time_max, reserved).await.map_err(|_| Reason::Stalled)?;
+        let reader = Arc::clone(&store);
         let read = move || {
-            let some: Vec<_> = ids.by_ref().take(IDS_MAX).collect::<Result<_, _>>()?;
-            Ok((ids, some))
+            let ids = reader.snapshot()?.ids_after(after).take(IDS_MAX);
+            Ok(ids.collect::<Result<Vec<_>, _>>()?)
         };
-        let (rest, some) = blocking(read).await?;
-        if some.is_empty() {
-            return Ok(());
-        }
-        ids = rest;
+        let some = blocking(read).await?;
+        let Some(last) = some.last() else { return Ok(()) };
+        after = Some(*last);
         let bytes: Vec<u8> = some.iter().flat_map(|id| id.0).collect();
         held.keep(bytes.len());
         let answer = v1::ListIdsResponse { ids: bytes };

@@ -6,7 +6,7 @@ use tokio::{
     net::TcpListener,
     sync::{Semaphore, mpsc},
     task::JoinSet,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout_at},
 };
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 
@@ -14,7 +14,7 @@ use super::{
     addresses::Addresses,
     connection::{Connection, Permits, REFUSED_TIME_MAX},
     credentials::Credentials,
-    greeting::{Times, greet},
+    greeting::{LINGERING_MAX, Times, greet},
     phase::Phases,
     rejection::{Rejection, Rejections},
 };
@@ -44,6 +44,7 @@ pub(crate) fn connections(
     let limits = Arc::new(limits.clone());
     let room = Arc::new(Semaphore::new(limits.connections_max));
     let refused = Arc::new(Semaphore::new(REFUSED_MAX));
+    let lingering = Arc::new(Semaphore::new(LINGERING_MAX));
     let addresses = Addresses::default();
     // Dropped with the set.
     let mut tasks = JoinSet::new();
@@ -69,16 +70,23 @@ pub(crate) fn connections(
                 Err(told)
             };
             let permits = Permits { connection: permit, address: place };
-            let first_byte = match permits.address {
-                Ok(_) => limits.first_call_time_max,
-                Err(_) => REFUSED_TIME_MAX,
+            let is_refused = permits.address.is_err();
+            let times = Times {
+                first_byte: limits.first_call_time_max,
+                handshake: limits.handshake_time_max,
             };
-            let times = Times { first_byte, handshake: limits.handshake_time_max };
             let (sender, rejections) = (sender.clone(), rejections.clone());
+            let lingering = Arc::clone(&lingering);
             let (phases, limits) = (phases.clone(), Arc::clone(&limits));
             let (tls, began) = (credentials.tls(), Instant::now());
             greetings.spawn(async move {
-                if let Some(stream) = greet(stream, address, tls, times, &rejections).await {
+                let greeting = greet(stream, address, tls, times, &rejections, &lingering);
+                let greeted = if is_refused {
+                    timeout_at(began + REFUSED_TIME_MAX, greeting).await.unwrap_or(None)
+                } else {
+                    greeting.await
+                };
+                if let Some(stream) = greeted {
                     let connection =
                         Connection::new(stream, address, permits, phases, &limits, began);
                     // The server is gone otherwise.

@@ -35,11 +35,12 @@ impl<N: Node> node_service_server::NodeService for NodeService<N> {
         check_frames(&frames)?;
         let node = Arc::clone(&self.node);
         // Their signatures are many.
-        let Gossiped { frames, refused } = blocking(move || Ok(node.gossip(frames))).await?;
+        let Gossiped { frames, refused } = blocking(move || node.gossip(frames)).await?;
         if let Some(error) = refused {
             let (rejection, refusal) = match error {
                 FrameError::Secret => (Rejection::Secret, Some(Refusal::Secret)),
-                FrameError::Version(_) => (Rejection::Gossip, Some(Refusal::Version)),
+                FrameError::Version(_) => (Rejection::Version, Some(Refusal::Version)),
+                FrameError::Signature => (Rejection::Signature, None),
                 _ => (Rejection::Gossip, None),
             };
             self.rejections.note(address, rejection, error);

@@ -47,6 +47,10 @@ pub enum Rejection {
     Connections,
     /// It has another cluster secret.
     Secret,
+    /// Its gossip is of another version.
+    Version,
+    /// Its gossip is not signed by the node that it names.
+    Signature,
     /// Its gossip is not taken for another reason.
     Gossip,
 }

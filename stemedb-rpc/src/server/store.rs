@@ -1,6 +1,6 @@
 //! The store service.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use stemedb_store::{Entry, LogIndex, LogSize, Proven, Store, store::uptime};
 use tokio::time::timeout;
@@ -176,12 +176,11 @@ impl store_service_server::StoreService for StoreService {
         let permit = request.extensions_mut().remove::<CallPermit>();
         let share = share(&self.reads, &request)?;
         let (store, request) = (Arc::clone(&self.store), request.into_inner());
+        let phases = self.phases.clone();
         let time_max = self.limits.idle_time_max;
         Ok(answers(permit, time_max, move |answering| async move {
-            let listed = list::ids(store, request, &answering, &share, time_max).await;
-            if let Err(status) = listed {
-                answering.send(Err(status)).await;
-            }
+            let listed = list::ids(store, request, &answering, &share, time_max);
+            until_draining(phases, &answering, listed).await;
         }))
     }
 
@@ -192,12 +191,11 @@ impl store_service_server::StoreService for StoreService {
         let permit = request.extensions_mut().remove::<CallPermit>();
         let share = share(&self.reads, &request)?;
         let (store, request) = (Arc::clone(&self.store), request.into_inner());
+        let phases = self.phases.clone();
         let time_max = self.limits.idle_time_max;
         Ok(answers(permit, time_max, move |answering| async move {
-            let listed = list::entries(store, request, &answering, &share, time_max).await;
-            if let Err(status) = listed {
-                answering.send(Err(status)).await;
-            }
+            let listed = list::entries(store, request, &answering, &share, time_max);
+            until_draining(phases, &answering, listed).await;
         }))
     }
 
@@ -243,19 +241,30 @@ impl store_service_server::StoreService for StoreService {
         let phases = self.phases.clone();
         let time_max = self.limits.idle_time_max;
         Ok(answers(permit, time_max, move |answering| async move {
-            tokio::select! {
-                biased;
-                () = answering.closed() => {}
-                () = phases.reached(Phase::Draining) => {
-                    answering.send(Err(Reason::Stopping.into())).await;
-                }
-                ended = follow(store, request, &answering, &share, time_max) => {
-                    if let Err(status) = ended {
-                        answering.send(Err(status)).await;
-                    }
-                }
-            }
+            let followed = follow(store, request, &answering, &share, time_max);
+            until_draining(phases, &answering, followed).await;
         }))
+    }
+}
+
+/// Feeds a stream until it ends or fails, the client is gone, or the server drains: a client goes
+/// on elsewhere then.
+async fn until_draining<T>(
+    phases: Phases,
+    answering: &Answering<T>,
+    feeding: impl Future<Output = Result<(), Status>>,
+) {
+    tokio::select! {
+        biased;
+        () = answering.closed() => {}
+        () = phases.reached(Phase::Draining) => {
+            answering.send(Err(Reason::Stopping.into())).await;
+        }
+        ended = feeding => {
+            if let Err(status) = ended {
+                answering.send(Err(status)).await;
+            }
+        }
     }
 }
 

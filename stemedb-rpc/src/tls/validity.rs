@@ -74,13 +74,13 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, C
 }
 
 impl Validity {
-    /// Validity of the first certificate of a file.
+    /// Validity of each certificate of a file, of which there is one at least.
     ///
     /// # Errors
     ///
-    /// If there is none.
-    pub fn of_pem(pem: &[u8]) -> Result<Self, CertificateError> {
-        certificates(pem)?.first().ok_or(CertificateError::Missing).and_then(Self::of)
+    /// If there is none, or one that can't be used.
+    pub fn all_of_pem(pem: &[u8]) -> Result<Vec<Self>, CertificateError> {
+        certificates(pem)?.iter().map(Self::of).collect()
     }
 
     /// The library reports the times of a certificate in the error for a wrong time: before
@@ -139,7 +139,7 @@ mod tests {
         params.not_before = date_time_ymd(2024, 2, 29);
         params.not_after = date_time_ymd(2025, 1, 1);
         let pem = params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem();
-        let validity = Validity::of_pem(pem.as_bytes()).unwrap();
+        let [validity] = Validity::all_of_pem(pem.as_bytes()).unwrap()[..] else { panic!("one") };
         assert_eq!(validity.not_before, Moment(1_709_164_800));
         assert_eq!(validity.not_after, Moment(1_735_689_600));
         let at = |seconds| {
@@ -157,7 +157,7 @@ mod tests {
         for bad in
             ["", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
         {
-            Validity::of_pem(bad.as_bytes()).unwrap_err();
+            Validity::all_of_pem(bad.as_bytes()).unwrap_err();
         }
     }
 }

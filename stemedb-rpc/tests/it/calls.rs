@@ -84,7 +84,7 @@ fn what_breaks_the_rules_is_refused_with_a_reason() {
 
 /// What a store says of its own state stays on its machine.
 #[test]
-fn failures_are_told_without_particulars() {
+fn failures_are_reported_without_particulars() {
     run(async {
         let world = Environment::new(ServerOptions::default()).await;
         let client = world.client().await;

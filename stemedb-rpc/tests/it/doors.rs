@@ -124,7 +124,7 @@ fn certificates_that_are_no_good_are_said_so_at_once() {
 }
 
 #[test]
-fn nothing_is_told_in_plaintext_to_others_unless_that_is_allowed() {
+fn nothing_is_sent_in_plaintext_to_others_unless_that_is_allowed() {
     run(async {
         let address = ([0, 0, 0, 0], 0).into();
         let error = Server::bind(address, ServerOptions::default()).await.unwrap_err();
@@ -224,7 +224,7 @@ async fn channel(world: &Environment) -> Channel {
 }
 
 #[test]
-fn health_is_open_and_tells_of_both_services() {
+fn health_is_open_and_covers_both_services() {
     use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
     run(async {
         let world = Environment::new(tokens()).await;
@@ -449,11 +449,58 @@ fn certificates_and_tokens_are_replaced_while_it_serves() {
         assert_eq!(error.reason(), Some(Reason::Token), "tokens count for each call: {error}");
         head(&world, show(with(&new), OTHER)).await.unwrap();
         said(head(&world, show(with(&old), OTHER)).await.err(), "another authority");
-        // What can't be used is not taken, and all goes on as before.
-        options.tls.as_mut().unwrap().key = b"no key".to_vec();
-        world.credentials.replace(&options).unwrap_err();
-        head(&world, show(with(&new), OTHER)).await.unwrap();
+        // Certificates that can't be used are not taken; tokens are all the same.
+        let pair = new.sign_for("127.0.0.1", 2020, 2021);
+        for (certificate, key) in [pair, (new.sign("127.0.0.1").0, b"no key".to_vec())] {
+            let tls = options.tls.as_mut().unwrap();
+            (tls.certificate, tls.key) = (certificate, key);
+            options.tokens = tokens(RIGHT);
+            world.credentials.replace(&options).unwrap_err();
+            head(&world, show(with(&new), RIGHT)).await.unwrap();
+            let error = head(&world, show(with(&new), OTHER)).await.unwrap_err();
+            assert_eq!(error.reason(), Some(Reason::Token), "{error}");
+            options.tokens = tokens(OTHER);
+            world.credentials.replace(&options).unwrap_err();
+            head(&world, show(with(&new), OTHER)).await.unwrap();
+        }
         drop(before);
+        world.end().await;
+    });
+}
+
+#[test]
+fn a_server_that_others_reach_does_not_turn_to_plaintext() {
+    run(async {
+        let ours = Authority::new();
+        let options = ours.server(None);
+        let server = Server::bind(([0, 0, 0, 0], 0).into(), options.clone()).await.unwrap();
+        let credentials = server.credentials();
+        let plaintext = options.clone().tls(None);
+        let error = credentials.replace(&plaintext).unwrap_err();
+        assert!(matches!(error, ServeError::Plaintext { .. }), "{error}");
+        credentials.replace(&plaintext.allow_plaintext(true)).unwrap();
+        credentials.replace(&options).unwrap();
+    });
+}
+
+/// One that is over the number of its address says nothing, or begins TLS and does not go on.
+#[test]
+fn refused_connections_last_two_seconds() {
+    run(async {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut options = Authority::new().server(None);
+        options.limits.connections_per_address_max = 1;
+        let world = Environment::new(options).await;
+        let _held = tokio::net::TcpStream::connect(world.address).await.unwrap();
+        for first in [&b""[..], b"\x16\x03\x01\x02\0\x01"] {
+            let mut refused = tokio::net::TcpStream::connect(world.address).await.unwrap();
+            let began = tokio::time::Instant::now();
+            refused.write_all(first).await.unwrap();
+            let mut said = Vec::new();
+            let _end = refused.read_to_end(&mut said).await;
+            let took = began.elapsed().as_secs_f64();
+            assert!((1.5..4.0).contains(&took), "{first:?}: {took} s");
+        }
         world.end().await;
     });
 }

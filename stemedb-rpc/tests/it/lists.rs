@@ -136,7 +136,7 @@ fn sizes_are_those_of_the_store() {
 }
 
 #[test]
-fn the_history_is_proved_from_afar() {
+fn the_history_of_a_served_store_is_proved() {
     run(async {
         let world = filled().await;
         let (client, store) = (world.client().await, &world.store.store);

@@ -150,7 +150,7 @@ fn a_peer_that_went_on_is_followed() {
 }
 
 #[test]
-fn strangers_are_refused_before_anything_is_told() {
+fn strangers_are_refused_before_anything_is_disclosed() {
     run(async {
         let secret = Some(&b"0123456789abcdef"[..]);
         let other = Some(&b"0123456789abcdeF"[..]);

@@ -336,7 +336,7 @@ fn one_address_does_not_get_all_calls() {
 }
 
 #[test]
-fn health_is_told_by_a_server_without_room_for_calls() {
+fn health_is_answered_by_a_server_without_room_for_calls() {
     use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
     run(async {
         let world = Environment::new(limits(ServerLimits::default().calls_max(1))).await;

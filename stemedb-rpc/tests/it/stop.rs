@@ -82,7 +82,7 @@ fn what_does_not_end_is_cut() {
 
 /// A watch does not keep a server from stopping.
 #[test]
-fn those_who_watch_are_told() {
+fn watches_end_with_unavailable_when_the_server_stops() {
     run(async {
         let world = Environment::new(ServerOptions::default()).await;
         world.store.take(vec![b"body".to_vec()]);

@@ -26,7 +26,7 @@ fn says_so(error: &CallError, peer: SocketAddr) {
 }
 
 #[test]
-fn a_server_of_something_else_is_told_from_a_call_that_failed() {
+fn a_server_of_something_else_is_distinguished_from_a_failed_call() {
     run(async {
         let incoming = TcpIncoming::bind(([127, 0, 0, 1], 0).into()).unwrap();
         let address = incoming.local_addr().unwrap();
@@ -47,7 +47,7 @@ fn a_server_of_something_else_is_told_from_a_call_that_failed() {
 
 /// One that speaks HTTP/2, and has no such page.
 #[test]
-fn a_web_server_is_told_from_a_call_that_failed() {
+fn a_web_server_is_distinguished_from_a_failed_call() {
     run(async {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -276,6 +276,11 @@ impl Schedule {
         let own = self.set;
         let Some(peer) = self.peers.get_mut(address) else { return };
         let moved = peer.head.as_ref().is_none_or(|old| old.set != head.set);
+        let log = (head.store, head.epoch);
+        if peer.head.as_ref().is_some_and(|old| (old.store, old.epoch) != log) {
+            // Its log is another one: it may lack what both held, and its indexes are new.
+            peer.equal_at = None;
+        }
         if let Some(size) = size_of(&self.own_sets, head.set) {
             peer.equal_at = Some(EqualAt { own: size, peer: Some(head.log_size) });
         }
@@ -529,6 +534,21 @@ mod tests {
         assert_eq!(equal_at(&schedule), at(13, None));
         schedule.told("peer:1", Head { log_size: 78, ..head(13) }, SECOND);
         assert_eq!(equal_at(&schedule), at(13, Some(78)));
+    }
+
+    #[test]
+    fn what_was_equal_before_a_peer_had_another_log_says_nothing() {
+        let policy = Policy { interval: 1_000 * SECOND, sessions_max: 2 };
+        let mut schedule = Schedule::new(policy, &head(10), 7, SECOND);
+        schedule.stand("peer:1", [9; 16], Standing::Alive, SECOND);
+        let equal_at = |schedule: &Schedule| schedule.peer("peer:1").unwrap().equal_at;
+        schedule.told("peer:1", Head { log_size: 70, ..head(10) }, SECOND);
+        assert_eq!(equal_at(&schedule), Some(EqualAt { own: 10, peer: Some(70) }));
+        // It was restored from a backup, and lacks half of what both held.
+        schedule.told("peer:1", Head { log_size: 5, epoch: 2, ..head(5) }, SECOND);
+        assert_eq!(equal_at(&schedule), None);
+        schedule.told("peer:1", Head { log_size: 75, epoch: 2, ..head(10) }, SECOND);
+        assert_eq!(equal_at(&schedule), Some(EqualAt { own: 10, peer: Some(75) }));
     }
 
     #[test]

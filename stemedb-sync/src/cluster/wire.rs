@@ -29,6 +29,18 @@ pub enum FrameError {
     TooManyMembers,
 }
 
+impl FrameError {
+    /// A word for the cause, one of a few.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Secret => "secret",
+            Self::Version(_) => "version",
+            Self::Signature => "signature",
+            Self::Malformed | Self::TooLong | Self::TooManyMembers => "gossip",
+        }
+    }
+}
+
 /// Takes fields off the front of bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);

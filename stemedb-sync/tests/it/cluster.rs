@@ -373,7 +373,7 @@ fn without_gossip_named_peers_converge() {
 }
 
 #[test]
-fn the_later_of_two_with_one_id_is_refused_and_both_are_told() {
+fn the_later_of_two_with_one_id_is_refused_and_both_learn_of_it() {
     let mut network = Network::of(4);
     network.run_for(15 * SECOND);
     network.start_as(2, 9, None, &[address(0)], &[]);

@@ -28,13 +28,13 @@ impl Gossip {
         self.events.push_back(Event::Send { to: address.clone(), frame, way: Way::Back });
         if *node == self.node() {
             if *key != self.own_key() {
-                self.tell_duplicate(&who.record, now);
+                self.report_duplicate(&who.record, now);
             } else if who.run != self.who.run {
                 // It may be a join of an earlier run that somebody kept. An answer counts.
                 self.ask_duplicate(&address.clone(), now);
             }
         } else if self.roster.is_held(node, key, now) {
-            self.tell_duplicate(&who.record, now);
+            self.report_duplicate(&who.record, now);
             if let Some(entry) = self.roster.get(node) {
                 let frame = self.seal.claim(&entry.record);
                 self.events.push_back(Event::Send { to: address.clone(), frame, way: Way::Back });
@@ -56,7 +56,7 @@ impl Gossip {
         if member.node == self.node() {
             self.roster.answered(&address);
             if member.key != self.own_key() {
-                self.tell_duplicate(&who.record, now);
+                self.report_duplicate(&who.record, now);
             } else if who.run != self.who.run {
                 // Both sides come to the same answer, whichever asked.
                 let refused = (who.began, who.run) < (self.who.began, self.who.run);
@@ -73,7 +73,7 @@ impl Gossip {
                 Admission::New => self.admitted(&member.node),
                 Admission::Known => {}
                 // It is asked again, ever more rarely, for as long as somebody names it.
-                Admission::OtherKey => return self.tell_duplicate(&who.record, now),
+                Admission::OtherKey => return self.report_duplicate(&who.record, now),
                 Admission::Full => return,
             }
             self.heads.get().set_key(member.node, member.key);
@@ -140,7 +140,7 @@ impl Gossip {
     }
 
     /// Tells of a second key of a node id, unless that was done already.
-    pub(super) fn tell_duplicate(&mut self, record: &Record, now: Duration) {
+    pub(super) fn report_duplicate(&mut self, record: &Record, now: Duration) {
         let Member { node, key, address, .. } = &record.member;
         if self.roster.is_new_duplicate(*node, *key, now) {
             self.events.push_back(Event::DuplicateKey { node: *node, address: address.clone() });
@@ -189,7 +189,7 @@ impl Gossip {
             return false;
         }
         if record.member.key != self.own_key() {
-            self.tell_duplicate(record, now);
+            self.report_duplicate(record, now);
             return true;
         }
         if record.member.address != self.who.record.member.address {

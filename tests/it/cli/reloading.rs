@@ -1,0 +1,153 @@
+//! Certificates, authorities and tokens that are replaced while they are in use.
+
+use super::authority::Authority;
+use super::binary::Place;
+use super::joining::{peers, until};
+use super::node::Running;
+use super::serving::Served;
+
+const FIRST: &str = "the-first-token-of-a-client\n";
+const SECOND: &str = "the-second-token-of-a-client\n";
+const FLAGS: [&str; 6] =
+    ["--tls-cert", "node.pem", "--tls-key", "node.key", "--token-file", "tokens"];
+
+/// A place with the certificate of a server by an authority, and its tokens.
+fn with_files() -> (Place, Authority) {
+    let place = Place::with("a\n");
+    let authority = Authority::new(&place, "old");
+    authority.issue(&place, "node");
+    for (name, token) in [("tokens", FIRST), ("first", FIRST), ("second", SECOND)] {
+        place.write(name, token);
+    }
+    (place, authority)
+}
+
+/// Appends over the network, with an authority and a token.
+fn append(place: &Place, address: &str, ca: &str, token: &str) -> super::binary::Outcome {
+    let peer = format!("https://{address}");
+    let to = ["append", "--to", &peer, "--tls-ca", ca, "--token-file", token];
+    place.run_with(&to, "b\n")
+}
+
+#[test]
+fn certificates_and_tokens_are_taken_on_by_a_reload() {
+    let (place, _) = with_files();
+    let new = Authority::new(&place, "new");
+    let node = Running::start(&place, &FLAGS);
+    let append = |ca: &str, token: &str| append(&place, node.address(), ca, token);
+    append("old.pem", "first").ok();
+    // Half of a pair is not taken, and all goes on.
+    let key = std::fs::read(place.path("node.key")).unwrap();
+    new.issue(&place, "node");
+    let new_key = std::fs::read(place.path("node.key")).unwrap();
+    place.write("node.key", key);
+    node.signal("-HUP");
+    assert!(node.says("must be a pair").contains("ERROR"));
+    node.says("the configuration is read again, in part");
+    append("old.pem", "first").ok();
+    place.write("node.key", new_key);
+    place.write("tokens", SECOND);
+    node.signal("-HUP");
+    // Files that have changed are found without being asked, too.
+    node.says("read again: changed: auth.token_file, tls.cert, tls.key");
+    append("new.pem", "second").ok();
+    append("old.pem", "second").fails(1, "another authority");
+    append("new.pem", "first").fails(1, "token");
+    assert_eq!(node.stop("-TERM"), 0);
+}
+
+#[test]
+fn an_expired_certificate_does_not_keep_a_token_from_being_revoked() {
+    let (place, authority) = with_files();
+    let node = Running::start(&place, &FLAGS);
+    let append = |token: &str| append(&place, node.address(), "old.pem", token);
+    append("first").ok();
+    authority.issue_for(&place, "node", 2001, 2002);
+    place.write("tokens", SECOND);
+    let reload = || place.run(&["reload", "--store", ".stemedb"]);
+    let refused = reload().fails(2, "keeping the previous tls.cert, tls.key: ");
+    let refused = refused.says("expired on 2002-01-01").says("changed: auth.token_file");
+    assert!(!refused.stderr.contains("changed: tls"), "{refused:?}");
+    append("second").ok();
+    append("first").fails(1, "token");
+    // What is wrong is said each time, until it is right.
+    reload().fails(2, "keeping the previous tls.cert, tls.key: ").says("nothing has changed");
+    authority.issue(&place, "node");
+    let done = reload().ok();
+    assert!(done.text().contains("changed: tls.cert, tls.key"), "{done:?}");
+    append("second").ok();
+    // The other way round, tokens that can't be used do not keep a certificate from being renewed.
+    authority.issue(&place, "node");
+    place.write("tokens", "\n");
+    reload().fails(2, "keeping the previous auth.token_file: ").says("changed: tls.cert, tls.key");
+    append("second").ok();
+    append("first").fails(1, "token");
+    assert_eq!(node.stop("-TERM"), 0);
+}
+
+#[test]
+fn files_that_change_are_taken_on_without_being_asked() {
+    let (place, _) = with_files();
+    let new = Authority::new(&place, "new");
+    let node = Running::start(&place, &FLAGS);
+    let served = Served::start(&place, "served", &FLAGS);
+    let addresses = [node.address(), &served.address];
+    for address in addresses {
+        append(&place, address, "old.pem", "first").ok();
+    }
+    new.issue(&place, "node");
+    place.write("tokens", SECOND);
+    for address in addresses {
+        until("taken on", || append(&place, address, "new.pem", "second").code == 0);
+        append(&place, address, "new.pem", "first").fails(1, "token");
+        append(&place, address, "old.pem", "second").fails(1, "another authority");
+    }
+    node.says("files are read again: changed: auth.token_file, tls.cert, tls.key");
+    // What can't be used is not taken on.
+    place.write("node.pem", "no certificate");
+    assert!(node.says("keeping the previous tls.cert").contains("ERROR"));
+    append(&place, &served.address, "new.pem", "second").ok();
+    let (code, said) = served.stop();
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("certificates and tokens are read again"), "{said}");
+    assert_eq!(node.stop("-TERM"), 0);
+}
+
+#[test]
+fn a_served_store_reads_its_files_again_when_asked() {
+    let (place, authority) = with_files();
+    let served = Served::start(&place, "served", &FLAGS);
+    authority.issue_for(&place, "node", 2001, 2002);
+    place.write("tokens", SECOND);
+    served.signal("-HUP");
+    let append = |token: &str| append(&place, &served.address, "old.pem", token);
+    until("taken on", || append("second").code == 0);
+    append("first").fails(1, "token");
+    let (code, said) = served.stop();
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("keeping the previous certificates") && said.contains("2002"), "{said}");
+}
+
+#[test]
+fn authorities_of_the_system_are_read_at_the_start_only() {
+    let place = Place::new();
+    let authority = Authority::new(&place, "authority");
+    authority.issue(&place, "a");
+    let roots = place.path("authority.pem");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = free.to_string();
+    let flags = ["--store", "b", "--tls-system-roots", "--join", &free];
+    let any = ["node", "--listen", "127.0.0.1:0", "--http", "none"];
+    let mut command = place.command(&[&any[..], &flags].concat());
+    let node = Running::of({
+        command.env("SSL_CERT_FILE", &roots).env_remove("SSL_CERT_DIR");
+        command
+    });
+    node.says("cannot join the cluster at this address");
+    std::fs::remove_file(roots).unwrap();
+    let other = ["node", "--store", "a", "--listen", &free, "--http", "none"];
+    let tls = ["--tls-cert", "a.pem", "--tls-key", "a.key"];
+    let _other = Running::of(place.command(&[&other[..], &tls].concat()));
+    let is_there = || peers(&place, node.address()).iter().any(|peer| peer["state"] == "alive");
+    until("joined", is_there);
+}
