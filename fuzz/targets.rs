@@ -44,7 +44,7 @@ pub(crate) struct Target {
 }
 
 /// All targets.
-pub(crate) const ALL: [Target; 34] = [
+pub(crate) const ALL: [Target; 36] = [
     // Files.
     Target { name: "record", feed: files::record, runs: 50_000 },
     Target { name: "batch", feed: files::batch, runs: 50_000 },
@@ -75,6 +75,8 @@ pub(crate) const ALL: [Target; 34] = [
     Target { name: "requests", feed: wire::requests, runs: 20_000 },
     Target { name: "responses", feed: wire::responses, runs: 50_000 },
     Target { name: "store_messages", feed: wire::store_messages, runs: 50_000 },
+    Target { name: "store_lists", feed: wire::store_lists, runs: 50_000 },
+    Target { name: "node_messages", feed: wire::node_messages, runs: 50_000 },
     Target { name: "initiator", feed: initiator::initiator, runs: 3_000 },
     Target { name: "responder", feed: responder::responder, runs: 3_000 },
     // Bytes of a member, and of anybody who reaches the HTTP port.

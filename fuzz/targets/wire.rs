@@ -1,9 +1,14 @@
-//! Messages of both services as protobuf: decoded, and made into what the project works with.
+//! Messages of all services as protobuf: decoded, and made into what the project works with.
 
 use prost::Message;
-use stemedb::{Entry, Head, Receipt};
+use stemedb::{AssertionId, Entry, Head, Receipt, Stats};
 use stemedb_merkle::{Root, SetProof};
-use stemedb_rpc::{Which, limits::PART_LEN_MAX, proto::v1};
+use stemedb_rpc::{
+    Control, Controlled, Status, Which,
+    history::{Grown, Included},
+    limits::PART_LEN_MAX,
+    proto::v1,
+};
 use stemedb_sync::message::{Answer, Ask, Request, Response};
 
 use super::responder::{Opened, check_replies};
@@ -155,5 +160,88 @@ fn entry(entry: &v1::Entry) {
     if let Ok((read, body)) = <(Entry, Option<Vec<u8>>)>::try_from(entry.clone()) {
         assert!(body.as_ref().is_none_or(|body| body.len() as u64 == read.len));
         assert_eq!(v1::Entry::from((read, body)), *entry);
+    }
+}
+
+/// Messages of the store service about lists, sizes and history: which, then the message.
+pub(crate) fn store_lists(bytes: &[u8]) {
+    let Some((which, bytes)) = bytes.split_first() else { return };
+    match which % 9 {
+        0 => {
+            let Some(v1::FindRequest { which }) = message(bytes) else { return };
+            if let Ok(read) = Which::try_from(which.clone()) {
+                assert_eq!(which, Some((&read).into()));
+            }
+        }
+        1 => drop(message::<v1::ListIdsRequest>(bytes)),
+        2 => {
+            let Some(message) = message::<v1::ListIdsResponse>(bytes) else { return };
+            let len = message.ids.len();
+            if let Ok(ids) = <Vec<AssertionId>>::try_from(message) {
+                assert!(!ids.is_empty() && 32 * ids.len() == len && ids.is_sorted());
+            }
+        }
+        3 => drop(message::<v1::ListEntriesRequest>(bytes)),
+        4 => {
+            let Some(message) = message::<v1::ListEntriesResponse>(bytes) else { return };
+            message.entries.iter().for_each(entry);
+        }
+        5 => {
+            let Some(message) = message::<v1::StatsResponse>(bytes) else { return };
+            if let Ok(stats) = Stats::try_from(message) {
+                let again = v1::StatsResponse::from(stats);
+                let stats = Stats::try_from(again.clone());
+                assert_eq!(stats.map(v1::StatsResponse::from).ok(), Some(again));
+            }
+        }
+        6 => {
+            let Some(message) = message::<v1::ProveInclusionResponse>(bytes) else { return };
+            if let Ok(included) = Included::try_from(message) {
+                let _ = included.verify();
+                let again = v1::ProveInclusionResponse::from(included.clone());
+                assert_eq!(Included::try_from(again).ok(), Some(included));
+            }
+        }
+        7 => {
+            let Some(message) = message::<v1::ProveConsistencyResponse>(bytes) else { return };
+            if let Ok(grown) = Grown::try_from(message) {
+                let _ = grown.verify();
+                let again = v1::ProveConsistencyResponse::from(grown.clone());
+                assert_eq!(Grown::try_from(again).ok(), Some(grown));
+            }
+        }
+        _ => {
+            let _ = message::<v1::ProveInclusionRequest>(bytes);
+            let _ = message::<v1::ProveConsistencyRequest>(bytes);
+        }
+    }
+}
+
+/// Messages of the node service: which, then the message.
+pub(crate) fn node_messages(bytes: &[u8]) {
+    let Some((which, bytes)) = bytes.split_first() else { return };
+    match which % 5 {
+        0 => {
+            let Some(message) = message::<v1::ControlRequest>(bytes) else { return };
+            if let Ok(control) = Control::try_from(message) {
+                let again = v1::ControlRequest::from(control.clone());
+                assert_eq!(Control::try_from(again).ok(), Some(control));
+            }
+        }
+        1 => {
+            let Some(message) = message::<v1::ControlResponse>(bytes) else { return };
+            let done = Controlled::from(message);
+            assert!(!done.to_string().is_empty());
+            assert_eq!(Controlled::from(v1::ControlResponse::from(done.clone())), done);
+        }
+        2 => {
+            let Some(message) = message::<v1::StatusResponse>(bytes) else { return };
+            let again = v1::StatusResponse::from(Status::from(message));
+            // By their bytes: a time may be no number, which is not equal to itself.
+            let bytes = again.encode_to_vec();
+            assert_eq!(v1::StatusResponse::from(Status::from(again)).encode_to_vec(), bytes);
+        }
+        3 => drop(message::<v1::CellsResponse>(bytes)),
+        _ => drop(message::<v1::GossipRequest>(bytes)),
     }
 }

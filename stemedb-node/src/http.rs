@@ -25,7 +25,11 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{growth::Growth, listener::Gate, refusal::Refusal};
+use self::{
+    growth::{Growth, Sample},
+    listener::Gate,
+    refusal::Refusal,
+};
 use super::Node;
 
 mod api;
@@ -224,11 +228,15 @@ impl HttpState {
         done.await.map_err(|_| Refusal::failed())
     }
 
-    /// Notes how large the store is.
+    /// Notes how large the store is, and how long appends take.
     fn sample(&self) {
         let gauges = self.node.store().gauges();
         let mut growth = self.growth.lock().unwrap_or_else(PoisonError::into_inner);
-        growth.note(gauges.count, gauges.log_bytes);
+        growth.note(Sample {
+            count: gauges.count,
+            log_bytes: gauges.log_bytes,
+            append_p99: self.node.append_p99(),
+        });
     }
 
     /// Memory of the set tree, as of some time in the last minute; `None` where it can't be read.

@@ -283,6 +283,11 @@ impl Node {
         &self.shared.store
     }
 
+    /// Client-observed append latency of late, 99th percentile; `None` without appends.
+    fn append_p99(&self) -> Option<Duration> {
+        self.shared.meter.append_p99()
+    }
+
     /// Its metrics.
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics

@@ -12,6 +12,7 @@ pub mod client;
 mod compress;
 mod computing;
 mod convert;
+mod decimal;
 mod failure;
 pub mod history;
 pub mod limiter;

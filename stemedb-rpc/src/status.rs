@@ -1,7 +1,7 @@
 //! Status of a node, for the node service, `stemedb status`, the console, and metrics.
 //!
 //! The names here are those of the JSON, which only grows. Ids and roots are lowercase hex; times
-//! are seconds since 1970 UTC.
+//! are seconds since 1970 UTC; numbers of bytes are decimal strings.
 
 use serde::{Deserialize, Serialize};
 use stemedb_merkle::id::to_hex;
@@ -244,8 +244,10 @@ pub struct SessionStatus {
     /// Bodies that went.
     pub pushed: u64,
     /// Bytes sent.
+    #[serde(with = "crate::decimal")]
     pub bytes_sent: u64,
     /// Bytes received.
+    #[serde(with = "crate::decimal")]
     pub bytes_received: u64,
     /// How long it took.
     pub millis: u64,
@@ -260,8 +262,10 @@ pub struct SliceStatus {
     /// When it was last found or made equal with some peer.
     pub last_repaired: Option<f64>,
     /// Bytes of messages that compared it.
+    #[serde(with = "crate::decimal")]
     pub bytes_compared: u64,
     /// Bytes of bodies that were moved for it.
+    #[serde(with = "crate::decimal")]
     pub bytes_transferred: u64,
     /// How many sessions compared it.
     pub sessions: u64,
@@ -274,10 +278,13 @@ pub struct SliceStatus {
 #[serde(default)]
 pub struct DiskStatus {
     /// Bytes that are free.
+    #[serde(with = "crate::decimal")]
     pub free: u64,
     /// Bytes that it has.
+    #[serde(with = "crate::decimal")]
     pub total: u64,
     /// Free bytes below which the node is not ready.
+    #[serde(with = "crate::decimal")]
     pub reserve: u64,
 }
 

@@ -146,6 +146,7 @@ smoke! {
     record batch segment stub checkpoint delta sketch tiles history identity proof_file base64 tree
     peers scrub members node_key manifest
     varints prefixes subtrees ids bodies symbols peeler requests responses store_messages
+    store_lists node_messages
     initiator responder
     gossip http
     doors config

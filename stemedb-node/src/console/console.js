@@ -53,12 +53,14 @@ function showHead(status) {
   const holes = head ? head.log_size - head.count : 0;
   setText(byId("holes"), holes > 0 ? `${count(holes)} lost to damage` : "entries");
   byId("holes").dataset.kind = holes > 0 ? "bad" : "plain";
-  setText(byId("disk"), bytes(disk.free));
-  setText(byId("disk-note"), `free of ${bytes(disk.total)}, ${bytes(disk.reserve)} kept in reserve`);
+  // Numbers of bytes come as decimal strings.
+  const [free, total, reserve] = [disk.free, disk.total, disk.reserve].map(Number);
+  setText(byId("disk"), bytes(free));
+  setText(byId("disk-note"), `free of ${bytes(total)}, ${bytes(reserve)} kept in reserve`);
   const meter = byId("disk-meter");
-  meter.max = disk.total || 1;
-  meter.value = disk.total - disk.free;
-  meter.high = Math.max(0, disk.total - disk.reserve);
+  meter.max = total || 1;
+  meter.value = total - free;
+  meter.high = Math.max(0, total - reserve);
 }
 
 function showNode(status) {
@@ -107,8 +109,8 @@ function showSlices(slices, now) {
       ago(slice.last_repaired, now),
       count(slice.sessions),
       count(slice.mismatches),
-      bytes(slice.bytes_compared),
-      bytes(slice.bytes_transferred),
+      bytes(Number(slice.bytes_compared)),
+      bytes(Number(slice.bytes_transferred)),
     ];
     texts.forEach((text, at) => setText(row.children[at], text));
   });

@@ -19,12 +19,19 @@ export function bytes(value) {
 /** Seconds in the unit that suits them. */
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return "–";
+  if (seconds > 0 && seconds < 0.001) return `${Math.round(seconds * 1e6)} µs`;
+  if (seconds < 0.01) return `${Number((seconds * 1000).toFixed(1))} ms`;
   if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 90) return `${Math.round(seconds)} s`;
   if (seconds < 90 * 60) return `${Math.round(seconds / 60)} min`;
   if (seconds < 36 * 3600) return `${Math.round(seconds / 3600)} h`;
   return `${Math.round(seconds / 86400)} d`;
 }
+
+const significant = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+
+/** So many in a second. */
+export const rate = (value) => `${significant.format(value)}/s`;
 
 /** How long ago a time is. */
 export function ago(time, now) {

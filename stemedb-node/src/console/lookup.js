@@ -33,8 +33,12 @@ function show(found) {
   setText(byId("found-note"), bodyNote(found));
 }
 
-async function prove(id) {
+/** Number of the last look-up: what a former one finds comes too late. */
+let latest = 0;
+
+async function prove(id, number) {
   const proof = await ask(`/api/proof/${encodeURIComponent(id)}`);
+  if (number !== latest) return;
   byId("proof").value = proof.file;
   byId("proof-root").value = "";
   setText(
@@ -55,6 +59,8 @@ function clearProof() {
 async function lookUp(text) {
   const asked = text.trim().toLowerCase();
   const state = byId("lookup-state");
+  latest += 1;
+  const number = latest;
   clearProof();
   if (!/^[0-9a-f]{8,64}$/.test(asked)) {
     say(state, "bad", "An id is 64 hex digits; its first 8 or more are enough.");
@@ -64,13 +70,17 @@ async function lookUp(text) {
   setAttribute(byId("found"), "hidden", "");
   try {
     const found = await ask(`/api/assertion/${asked}`);
+    if (number !== latest) return;
     say(state, "good", "Held by this node.");
     show(found);
-    await prove(found.id);
+    await prove(found.id, number);
   } catch (error) {
+    if (number !== latest) return;
     if (error.status === 404 && asked.length === 64) {
       say(state, "plain", "Not held by this node.");
-      await prove(asked).catch((failure) => say(state, "bad", `${failure.message}.`));
+      await prove(asked, number).catch((failure) => {
+        if (number === latest) say(state, "bad", `${failure.message}.`);
+      });
     } else {
       say(state, "bad", `${error.message}.`);
     }
@@ -110,6 +120,7 @@ function followFragment() {
   }
   const proof = fragment.get("proof");
   if (proof !== null) {
+    latest += 1;
     byId("proof").value = proof;
     byId("proof-root").value = fragment.get("root") ?? "";
     setText(byId("proof-made"), "From the address of this page.");

@@ -57,7 +57,7 @@ function session(last, now) {
   if (last.pushed) moved.push(`${count(last.pushed)} pushed`);
   if (moved.length === 0) moved.push("nothing to move");
   const by = last.layer ? ` by ${last.layer}` : "";
-  const size = bytes(last.bytes_sent + last.bytes_received);
+  const size = bytes(Number(last.bytes_sent) + Number(last.bytes_received));
   const outcome = last.outcome === "complete" ? "" : `${last.outcome}; `;
   return (
     `Last session ${ago(last.time, now)}${by}: ${outcome}${moved.join(", ")}, ${size} in ` +

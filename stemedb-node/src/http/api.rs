@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::{
     HttpState,
     cells::{self, DEPTHS},
-    growth::SAMPLE_EVERY,
+    growth::{SAMPLE_EVERY, Sample},
     refusal::Refusal,
 };
 use crate::status::{HeadStatus, unix_seconds};
@@ -65,14 +65,21 @@ pub(super) async fn head(State(state): State<Arc<HttpState>>) -> Answer<HeadShow
 pub(super) struct GrowthShown {
     every_seconds: u64,
     counts: Vec<u64>,
-    log_bytes: Vec<u64>,
+    /// Decimal strings, as all numbers of bytes.
+    log_bytes: Vec<String>,
+    append_p99_seconds: Vec<Option<f64>>,
 }
 
-/// Growth of the store in the last hour.
+/// Growth of the store in the last hour, and latencies of appends.
 pub(super) async fn growth(State(state): State<Arc<HttpState>>) -> Answer<GrowthShown> {
     let growth = state.growth.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let (counts, log_bytes) = growth.samples();
-    Ok(Json(GrowthShown { every_seconds: SAMPLE_EVERY.as_secs(), counts, log_bytes }))
+    let p99 = |sample: &Sample| sample.append_p99.map(|p99| p99.as_secs_f64());
+    Ok(Json(GrowthShown {
+        every_seconds: SAMPLE_EVERY.as_secs(),
+        counts: growth.samples().map(|sample| sample.count).collect(),
+        log_bytes: growth.samples().map(|sample| sample.log_bytes.to_string()).collect(),
+        append_p99_seconds: growth.samples().map(p99).collect(),
+    }))
 }
 
 #[derive(Debug, Deserialize)]

@@ -39,24 +39,18 @@ impl IdList {
             let Some(message) = self.answers.next(|| call(store.clone(), last)).await? else {
                 return Ok(None);
             };
-            self.take(&message)?;
+            self.take(message.try_into()?)?;
             self.answers.note_progress();
         }
         Ok(self.ready.pop_front())
     }
 
-    fn take(&mut self, message: &v1::ListIdsResponse) -> Result<(), Malformed> {
-        let (ids, rest) = message.ids.as_chunks::<32>();
-        if ids.is_empty() || !rest.is_empty() {
-            return Err(Malformed::new("ids", "must be whole ids, at least one"));
+    fn take(&mut self, ids: Vec<AssertionId>) -> Result<(), Malformed> {
+        if self.last.is_some_and(|last| ids.first().is_none_or(|first| *first <= last)) {
+            return Err(Malformed::new("ids", "must ascend"));
         }
-        for id in ids.iter().copied().map(AssertionId) {
-            if self.last.is_some_and(|last| last >= id) {
-                return Err(Malformed::new("ids", "must ascend"));
-            }
-            self.last = Some(id);
-            self.ready.push_back(id);
-        }
+        self.last = ids.last().copied();
+        self.ready.extend(ids);
         Ok(())
     }
 }

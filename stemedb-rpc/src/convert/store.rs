@@ -189,6 +189,22 @@ pub(crate) fn proof_message(proof: &SetProof, set_root: &Root) -> v1::ProveRespo
     }
 }
 
+/// Ids of one message of a list, of which there is one at least, ascending.
+impl TryFrom<v1::ListIdsResponse> for Vec<AssertionId> {
+    type Error = Malformed;
+
+    fn try_from(message: v1::ListIdsResponse) -> Result<Self, Malformed> {
+        let (ids, rest) = message.ids.as_chunks::<32>();
+        if ids.is_empty() || !rest.is_empty() {
+            return Err(Malformed::new("ids", "must be whole ids, at least one"));
+        }
+        if !ids.is_sorted_by(|one, next| one < next) {
+            return Err(Malformed::new("ids", "must ascend"));
+        }
+        Ok(ids.iter().copied().map(AssertionId).collect())
+    }
+}
+
 /// The other way. Nothing of the proof is verified here.
 impl TryFrom<v1::ProveResponse> for (SetProof, Root) {
     type Error = Malformed;

@@ -11,7 +11,15 @@ use stemedb_merkle::{
     history::{History, leaf_hash},
     serialize::{deserialize_tree, serialize_tree},
 };
-use stemedb_rpc::{PeerAddress, Tokens, Which, proto::v1};
+use stemedb_rpc::{
+    Control, Controlled, PeerAddress, Reloaded, Status, Tokens, Which,
+    history::{Grown, Included},
+    proto::v1,
+    status::{
+        ArchiveStatus, PauseReason, PeerState, PeerStatus, Problem, ProblemCode, ScrubStatus,
+        SessionStatus, SliceStatus,
+    },
+};
 use stemedb_simdisk::FaultyDisk;
 use stemedb_store::{
     Entry, Head, Receipt,
@@ -106,6 +114,7 @@ fn write_the_corpora() {
     write_trees();
     write_lists();
     write_messages();
+    write_answers();
     write_scripts();
     super::outside::write_all();
 }
@@ -473,6 +482,94 @@ fn write_messages() {
     ];
     for (n, (which, message)) in messages.into_iter().enumerate() {
         write("store_messages", &format!("{n}"), &[&[which], &message[..]].concat());
+    }
+}
+
+/// Messages about lists, sizes, history and a node, of a store that has some of each.
+fn write_answers() {
+    let store = stemedb::Store::open_on(
+        Arc::new(stemedb_wal::disk::MemoryDisk::new()),
+        stemedb_store::store::ENVIRONMENT,
+        stemedb::Options::default(),
+    )
+    .unwrap();
+    for n in 0..9 {
+        store.append(&body(n)).unwrap();
+    }
+    let ids: Result<Vec<_>, _> = store.ids().collect();
+    let ids: Vec<u8> = ids.unwrap().iter().flat_map(|id| id.0).collect();
+    let entries = store.range(..).map(|entry| v1::Entry::from((entry.unwrap(), None)));
+    let entries = entries.collect();
+    let included = Included::of(&store, LogIndex(3), None).unwrap();
+    let grown = Grown::of(&store, LogSize(3), None).unwrap();
+    let request = v1::ListEntriesRequest {
+        first: 1,
+        last: Some(300),
+        since: Some(1 << 40),
+        until: Some(1 << 41),
+        limit: Some(9),
+        reverse: true,
+    };
+    let find = v1::FindRequest { which: Some((&Which::Index(LogIndex(9))).into()) };
+    let lists = [
+        (0, find.encode_to_vec()),
+        (1, v1::ListIdsRequest { after: Some(vec![7; 32]) }.encode_to_vec()),
+        (2, v1::ListIdsResponse { ids }.encode_to_vec()),
+        (3, request.encode_to_vec()),
+        (4, v1::ListEntriesResponse { entries }.encode_to_vec()),
+        (5, v1::StatsResponse::from(store.stats().unwrap()).encode_to_vec()),
+        (6, v1::ProveInclusionResponse::from(included).encode_to_vec()),
+        (7, v1::ProveConsistencyResponse::from(grown).encode_to_vec()),
+        (8, v1::ProveConsistencyRequest { old_size: 3, new_size: Some(9) }.encode_to_vec()),
+    ];
+    for (n, (which, message)) in lists.into_iter().enumerate() {
+        write("store_lists", &format!("{n}"), &[&[which], &message[..]].concat());
+    }
+
+    let peer = || "10.0.0.2:7845".to_owned();
+    let controls = [
+        Control::Pause,
+        Control::Resume,
+        Control::SyncNow(Some(peer())),
+        Control::Reload,
+        Control::Forget(peer()),
+    ];
+    let controls = controls.map(|control| (0, v1::ControlRequest::from(control).encode_to_vec()));
+    let reason = Some(PauseReason::Latency);
+    let keys = || vec!["tls.cert".to_owned(), "tls.key".to_owned()];
+    let done = [
+        Controlled::Paused,
+        Controlled::Resumed { still_paused: reason },
+        Controlled::Meeting { peer: Some(peer()), still_paused: reason },
+        Controlled::Forgotten { peer: peer() },
+        Controlled::NobodyToMeet,
+        Controlled::Reloaded(Reloaded { changed: keys(), at_restart: keys() }),
+    ];
+    let done = done.map(|done| (1, v1::ControlResponse::from(done).encode_to_vec()));
+    let status = Status {
+        address: peer(),
+        head: Some((&store.head().unwrap()).into()),
+        not_ready: vec![Problem { code: ProblemCode::Disk, text: "full".to_owned() }],
+        peers: vec![PeerStatus {
+            address: peer(),
+            state: PeerState::Alive,
+            lag_seconds: Some(0.5),
+            last_session: Some(SessionStatus { millis: 7, ..SessionStatus::default() }),
+            ..PeerStatus::default()
+        }],
+        slices: vec![SliceStatus { prefix: "0".to_owned(), ..SliceStatus::default() }],
+        scrub: Some(ScrubStatus::default()),
+        archive: Some(ArchiveStatus::default()),
+        ..Status::default()
+    };
+    let others = [
+        (2, v1::StatusResponse::from(status).encode_to_vec()),
+        (3, v1::CellsResponse { cells: vec![5; 64] }.encode_to_vec()),
+        (4, v1::GossipRequest { frames: vec![vec![1; 20]; 2] }.encode_to_vec()),
+    ];
+    let messages = controls.into_iter().chain(done).chain(others);
+    for (n, (which, message)) in messages.enumerate() {
+        write("node_messages", &format!("{n:02}"), &[&[which], &message[..]].concat());
     }
 }
 

@@ -178,6 +178,56 @@ fn the_page_s_hash_is_blake3() {
     }
 }
 
+/// The scripts of the page in one, over a network that answers the first look-up last.
+#[test]
+#[ignore = "needs Chromium: .ci/run"]
+fn a_late_answer_does_not_replace_that_of_a_newer_look_up() {
+    let browser = Browser::find();
+    let dir = tempfile::tempdir().unwrap();
+    let modules = [
+        include_str!("../../../stemedb-node/src/console/blake3.js"),
+        include_str!("../../../stemedb-node/src/console/dom.js"),
+        include_str!("../../../stemedb-node/src/console/format.js"),
+        include_str!("../../../stemedb-node/src/console/proof.js"),
+        include_str!("../../../stemedb-node/src/console/lookup.js"),
+    ];
+    let without_modules = |text: &str| -> String {
+        let lines = text.lines().filter(|line| !line.starts_with("import "));
+        let lines: Vec<String> = lines.map(|line| line.replace("export ", "")).collect();
+        lines.join("\n") + "\n"
+    };
+    let scripts: String = modules.into_iter().map(without_modules).collect();
+    let page = include_str!("../../../stemedb-node/src/console/index.html");
+    let (_, body) = page.split_once("<body>").unwrap();
+    let (body, _) = body.split_once("</body>").unwrap();
+    let stub = "window.fetch = (path) => new Promise((answer) => { const id = path.slice(-64); \
+                const body = { id, index: 1, time: 0, len: 1, shown: 1, text: 'x', hex: '78', \
+                file: `proof of ${id}` }; setTimeout(() => answer({ ok: true, json: async () => \
+                body }), id[0] === 'a' ? 1000 : 10); });";
+    let looking = "lookUp('a'.repeat(64)); lookUp('b'.repeat(64));";
+    let script = format!("{stub}\n{scripts}\n{looking}");
+    let file = dir.path().join("page.html");
+    fs::write(&file, format!("<body>{body}<script type=\"module\">{script}</script>")).unwrap();
+    let dom = browser.dom(&format!("file://{}", file.display()));
+    assert_eq!(text_of(&dom, "found-id"), "b".repeat(64));
+}
+
+#[test]
+#[ignore = "needs Chromium: .ci/run"]
+fn rates_and_latencies_have_scales() {
+    let browser = Browser::find();
+    let serving = serving();
+    let dom = browser.dom(&format!("http://{}/", serving.address));
+    assert_eq!(text_of(&dom, "growth-most"), "4,003");
+    assert_eq!(text_of(&dom, "growth-least"), "4,002");
+    for (scale, number) in [("rates-most", "1/s"), ("rates-least", "0/s")] {
+        assert_eq!(text_of(&dom, scale), number, "{scale}");
+    }
+    assert_eq!(text_of(&dom, "latencies-least"), "0 ms");
+    assert!(text_of(&dom, "latencies-most").ends_with("ms"), "{dom}");
+    assert!(text_of(&dom, "disk-note").contains("iB kept in reserve"), "{dom}");
+}
+
 #[test]
 #[ignore = "needs Chromium: .ci/run"]
 fn problems_are_shown() {

@@ -26,7 +26,14 @@ fn head_and_growth_are_those_of_the_store() {
     assert_eq!(shown["set_root"], head.set_root.to_string());
     assert_eq!(shown["log_root"], head.log_root.to_string());
     let growth = get(serving.address, "/api/growth").json();
-    assert!(growth["counts"].as_array().unwrap().len() <= 720);
+    let samples = |field: &str| growth[field].as_array().unwrap().clone();
+    let counts = samples("counts");
+    assert!((1..=720).contains(&counts.len()));
+    assert_eq!(counts[0], 30);
+    assert!(samples("log_bytes")[0].as_str().unwrap().parse::<u64>().unwrap() > 30);
+    assert_eq!(samples("append_p99_seconds").len(), counts.len());
+    let disk = get(serving.address, "/status.json").json()["disk"].clone();
+    assert!(disk["total"].as_str().unwrap().parse::<u64>().unwrap() > 0, "{disk}");
     assert_eq!(growth["every_seconds"], 5);
 }
 
