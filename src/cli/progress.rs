@@ -25,7 +25,7 @@ pub(super) fn bytes(len: Option<u64>) -> ProgressBar {
 /// A bar over a count that is told as the work goes on.
 pub(super) fn count(what: &'static str) -> ProgressBar {
     let bar = ProgressBar::new(0)
-        .with_style(style("{msg} {bar:30} {human_pos} of {human_len}, {eta} to go"))
+        .with_style(style("{msg} {bar:30} {human_pos} of {human_len}, {per_sec}, {eta} to go"))
         .with_message(what);
     bar.set_draw_target(target());
     bar

@@ -29,7 +29,7 @@ pub(super) async fn drive(shared: &Arc<Shared>) -> NodeError {
     let mut grown = shared.store.growth();
     let mut looked: Option<Duration> = None;
     let mut looking: Option<AbortHandle> = None;
-    let mut telling = JoinSet::new();
+    let mut announcing = JoinSet::new();
     let mut has_grown = false;
     loop {
         let now = uptime();
@@ -44,10 +44,10 @@ pub(super) async fn drive(shared: &Arc<Shared>) -> NodeError {
             }
             has_grown = true;
         }
-        while telling.try_join_next().is_some() {}
-        if telling.is_empty() && std::mem::take(&mut has_grown) {
+        while announcing.try_join_next().is_some() {}
+        if announcing.is_empty() && std::mem::take(&mut has_grown) {
             let shared = Arc::clone(shared);
-            telling.spawn(async move { shared.announce_head().await });
+            announcing.spawn(async move { shared.announce_head().await });
         }
         let outputs: Vec<_> = {
             let mut cluster = lock(&shared.cluster);
@@ -63,7 +63,7 @@ pub(super) async fn drive(shared: &Arc<Shared>) -> NodeError {
                 return NodeError::DuplicateNodeId { address };
             }
             error!(peer = address, "another process has this node's id: one of the two is a copy");
-            lock(&shared.sessions).duplicate = Some(DuplicateNodeId { address, told: now });
+            lock(&shared.sessions).duplicate = Some(DuplicateNodeId { address, reported: now });
         }
         let due = lock(&shared.cluster).due();
         let wait = due.map_or(LOOK_EVERY, |due| due.saturating_sub(now)).min(LOOK_EVERY);
@@ -71,7 +71,7 @@ pub(super) async fn drive(shared: &Arc<Shared>) -> NodeError {
             () = sleep(wait) => {}
             () = shared.wake.notified() => {}
             // The cluster may have something to do now.
-            Some(_) = telling.join_next(), if !telling.is_empty() => {}
+            Some(_) = announcing.join_next(), if !announcing.is_empty() => {}
             grown = grown.changed() => {
                 if grown.is_err() {
                     // The store is closed under the node: nothing is to be told any more.

@@ -27,6 +27,7 @@ mod nodekey;
 mod operator;
 pub mod options;
 mod pauses;
+mod progress;
 pub mod reload;
 pub mod scrub;
 mod served;
@@ -123,8 +124,8 @@ struct Shared {
     listens: SocketAddr,
     listens_http: Option<SocketAddr>,
     cluster: Mutex<Cluster>,
-    /// Held while the cluster is told what the store holds.
-    telling: Mutex<()>,
+    /// Held while the cluster is given what the store holds.
+    announcing: Mutex<()>,
     /// The members that are remembered.
     members: Mutex<Members>,
     /// Wakes the loop.
@@ -247,7 +248,7 @@ impl Node {
             reload: Mutex::default(),
             control: Mutex::default(),
             cluster: cluster.into(),
-            telling: ().into(),
+            announcing: ().into(),
             members: members.into(),
             wake: Notify::new(),
             slices: Slices::default().into(),
@@ -546,7 +547,7 @@ impl Shared {
             Output::Note(Note::Down(member)) => {
                 warn!(peer = member.address, node = to_hex(member.node), "a member is gone");
             }
-            // Where calls fail, that was told.
+            // Where calls fail, that was reported.
             Output::Note(Note::NoAnswer { address }) if self.links.failure(&address).is_none() => {
                 self.metrics.join_failed("other");
                 let error = "it answers calls, but not as a member of this cluster: its cluster \
@@ -565,9 +566,9 @@ impl Shared {
                      for a member; give it an id of its own with `stemedb restore`"
                 );
                 if own {
-                    let told = uptime();
+                    let reported = uptime();
                     lock(&self.sessions).duplicate =
-                        Some(session::DuplicateNodeId { address, told });
+                        Some(session::DuplicateNodeId { address, reported });
                 }
             }
             Output::Note(Note::DuplicateNodeId { address, refused: false }) => {
@@ -576,8 +577,9 @@ impl Shared {
                     "a process with this node's id has been started there, from a copy of this \
                      store: it is refused"
                 );
-                let told = uptime();
-                lock(&self.sessions).duplicate = Some(session::DuplicateNodeId { address, told });
+                let reported = uptime();
+                lock(&self.sessions).duplicate =
+                    Some(session::DuplicateNodeId { address, reported });
             }
             Output::Note(Note::DuplicateNodeId { address, refused: true }) => {
                 lock(&self.sessions).refused_by = Some(address);
@@ -587,17 +589,17 @@ impl Shared {
 
     /// Tells the cluster what the store holds. To know that, the store takes into its trees what
     /// was appended last, which no worker of the runtime has the time for. Where that is not known
-    /// any more, the status and the readiness say so, and others keep what they were told last.
+    /// any more, the status and the readiness say so, and others keep what was announced last.
     async fn announce_head(self: &Arc<Self>) {
         let shared = Arc::clone(self);
-        let tell = move || {
+        let announce = move || {
             // So that an earlier head never comes after a later one.
-            let _one = lock(&shared.telling);
+            let _one = lock(&shared.announcing);
             if let Ok(head) = head_of(&shared.store) {
                 lock(&shared.cluster).changed(head, uptime());
             }
         };
         // It ends early only with the runtime.
-        let _ = spawn_blocking(tell).await;
+        let _ = spawn_blocking(announce).await;
     }
 }

@@ -5,12 +5,18 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use stemedb_rpc::SyncOptions;
 use stemedb_rpc::sync::Synced;
 use stemedb_store::store::uptime;
-use stemedb_sync::{Ending, cluster::Outcome, message::Refusal, report::Limited};
+use stemedb_sync::{
+    Ending,
+    cluster::Outcome,
+    message::Refusal,
+    report::{Limited, Report},
+};
 use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
 
 use super::{
     Shared,
+    progress::Progress,
     status::{SessionStatus, unix_seconds},
 };
 use stemedb_store::{error::with_causes, store::lock};
@@ -30,8 +36,8 @@ pub(super) struct Sessions {
 #[derive(Debug)]
 pub(super) struct DuplicateNodeId {
     pub(super) address: String,
-    /// When it was told of.
-    pub(super) told: Duration,
+    /// When it was reported.
+    pub(super) reported: Duration,
 }
 
 /// Last sessions are kept of so many peers.
@@ -97,9 +103,18 @@ async fn sync(shared: &Arc<Shared>, peer: &str) -> Result<Synced, String> {
     let node = lock(&shared.cluster).peer(peer).and_then(|peer| peer.node);
     let _under_way = node.map(|node| shared.outgoing.begin(node));
     let (options, stopped) = (SyncOptions::default(), shared.stopped());
-    // What comes with it is counted when it ends, not as it comes.
+    // What comes with it is counted when it ends, not as it comes; a long one is seen to go on.
     let store = shared.peer_store();
-    let synced = stemedb_rpc::store::sync(store, &client, options, stopped, |_| {}).await;
+    let mut progress = Progress::new(uptime());
+    let show = |report: &Report| {
+        let moved = report.fetched + report.pushed;
+        if let Some(per_second) = progress.due(moved, uptime()) {
+            let of = (report.only_theirs + report.only_mine).max(moved);
+            let bytes = report.body_bytes_received + report.body_bytes_sent;
+            info!(peer, moved, of, bytes, per_second, "bodies are moved");
+        }
+    };
+    let synced = stemedb_rpc::store::sync(store, &client, options, stopped, show).await;
     if synced.is_ok() {
         shared.note_well(peer);
     }

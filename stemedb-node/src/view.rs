@@ -49,7 +49,7 @@ pub(super) fn status(shared: &Shared) -> Status {
     let duplicate = sessions
         .duplicate
         .as_ref()
-        .filter(|duplicate| now.saturating_sub(duplicate.told) < DUPLICATE_TIME);
+        .filter(|duplicate| now.saturating_sub(duplicate.reported) < DUPLICATE_TIME);
     peers.extend(duplicate.map(|duplicate| duplicate_status(&duplicate.address)));
     drop(sessions);
     let Joins { joined, unreached } = shared.joins();
@@ -273,8 +273,8 @@ impl Lag {
             return Self { seconds: differs_for, ..Self::default() };
         };
         let entries = store.log_size().get().saturating_sub(equal_at.own);
-        let told = peer.head.as_ref().zip(equal_at.peer);
-        let ahead = told.map(|(head, size)| head.log_size.saturating_sub(size));
+        let known = peer.head.as_ref().zip(equal_at.peer);
+        let ahead = known.map(|(head, size)| head.log_size.saturating_sub(size));
         let first = (entries > 0).then(|| store.entry(LogIndex(equal_at.own)).ok().flatten());
         let oldest = first.flatten().map(|entry| (time - unix_seconds(entry.time)).max(0.0));
         let differs_for = differs_for.filter(|_| ahead != Some(0));

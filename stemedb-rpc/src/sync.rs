@@ -1,7 +1,7 @@
 //! Driving a session: what it wants is done over a [`Client`] and on a [`PeerStore`].
 //!
 //! ```text
-//!  session --next--> requests, reads, appends --tasks--> events --told--> session
+//!  session --next--> requests, reads, appends --tasks--> events --handled--> session
 //! ```
 //!
 //! Calls, reads and appends run beside each other, as many as the session asks for. The session
@@ -42,7 +42,7 @@ pub struct Synced {
     pub error: Option<CallError>,
 }
 
-/// Something to tell the session.
+/// Something for the session to handle.
 #[derive(Debug)]
 enum Event {
     /// A request of one message or more has gone out.
@@ -190,7 +190,7 @@ impl Step {
         let mut error = None;
         let began = uptime();
         for event in news.drain(..) {
-            if let Err(fatal) = tell(&mut session, event, host) {
+            if let Err(fatal) = handle(&mut session, event, host) {
                 error.get_or_insert(fatal);
             }
         }
@@ -202,7 +202,7 @@ impl Step {
 }
 
 /// Tells a session what has happened.
-fn tell(session: &mut Session, event: Event, host: &PeerStore) -> Result<(), CallError> {
+fn handle(session: &mut Session, event: Event, host: &PeerStore) -> Result<(), CallError> {
     let now = uptime();
     match event {
         Event::Sent(kind, bytes) => session.sent(kind, bytes),
@@ -339,7 +339,7 @@ impl<'a> Driver<'a> {
                         let going = sender.clone();
                         let parts = tokio_stream::iter(parts).map(move |part| {
                             // A session that has so much news knows that it goes on.
-                            let _told = going.try_send(Event::GoesOn(envelope));
+                            let _sent = going.try_send(Event::GoesOn(envelope));
                             part
                         });
                         let answer = client.push(parts, &mut traffic).await;
@@ -401,7 +401,7 @@ fn what_now(error: &CallError) -> Now {
 
 async fn send_event(sender: &Sender<Event>, event: Event) {
     // A session that is over needs no news.
-    let _told = sender.send(event).await;
+    let _sent = sender.send(event).await;
 }
 
 /// Tells of a call with one answer.

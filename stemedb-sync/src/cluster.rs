@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A [`Cluster`] is told of frames, of time, of what its own store holds and of how sessions ended;
-//! it gives out frames to send, sessions to begin, and what is worth telling. The same code runs in
+//! it gives out frames to send, sessions to begin, and what is worth reporting. The same code runs in
 //! a node and in the simulation of a hundred of them.
 
 mod frame;
@@ -52,10 +52,10 @@ pub const MEMBERS_MAX: usize = 1024;
 /// A member that was gone for so long is not remembered any more.
 pub const REMEMBERED_TIME_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// An address to join by that does not answer for so long is told of,
+/// An address to join by that does not answer for so long is reported,
 const JOIN_TIME_MAX: Duration = Duration::from_secs(5);
 /// and again after this time.
-const JOIN_TOLD_PERIOD: Duration = Duration::from_secs(60);
+const JOIN_REPORT_PERIOD: Duration = Duration::from_secs(60);
 /// A node that begins above this generation has no room left to renew it.
 const BEGAN_MAX: u64 = GENERATION_MAX - (1 << 31);
 /// How often an address to join by is asked while no member is known at all.
@@ -64,7 +64,7 @@ const JOIN_PERIOD: Duration = Duration::from_secs(5);
 const REJOIN_PERIOD: Duration = Duration::from_secs(60);
 /// How often it is looked where members stand.
 const STAND_PERIOD: Duration = Duration::from_secs(1);
-/// What a node holds is told at most so often, times a tenth of the members.
+/// A node announces what it holds at most so often, times a tenth of the members.
 const TELL_PERIOD: Duration = Duration::from_millis(100);
 
 /// Identity and address of a node in its cluster.
@@ -131,7 +131,7 @@ pub enum Output {
     Note(Note),
 }
 
-/// Something that is worth telling.
+/// Something that is worth reporting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
     /// A member is there.
@@ -171,11 +171,11 @@ pub struct Cluster {
     schedule: Schedule,
     outputs: VecDeque<Output>,
     head: Head,
-    /// Whether the head has changed since it was told.
-    untold: bool,
-    told: Option<Duration>,
+    /// Whether the head has changed since it was announced.
+    unannounced: bool,
+    announced: Option<Duration>,
     join_sent: Option<Duration>,
-    /// Addresses to join by that have not answered: since when, and when that was told.
+    /// Addresses to join by that have not answered: since when, and when that was reported.
     unanswered: BTreeMap<String, (Duration, Option<Duration>)>,
     /// Whether members have come, gone or moved.
     moved: bool,
@@ -201,8 +201,8 @@ impl Cluster {
             schedule,
             outputs: VecDeque::new(),
             head,
-            untold: true,
-            told: None,
+            unannounced: true,
+            announced: None,
             join_sent: None,
             unanswered: BTreeMap::new(),
             moved: false,
@@ -227,13 +227,13 @@ impl Cluster {
     /// The store holds something else now.
     pub fn changed(&mut self, head: Head, now: Duration) {
         if head.set != self.head.set {
-            self.untold = true;
+            self.unannounced = true;
             self.schedule.changed(&head, now);
         }
         self.head = head;
     }
 
-    /// A session has ended. What the store holds after it has to be told before.
+    /// A session has ended. What the store holds after it has to be noted before.
     pub fn ended(&mut self, peer: &str, outcome: Outcome, now: Duration) {
         let met = matches!(outcome, Outcome::Repaired(_) | Outcome::Partial);
         let node = self.schedule.peer(peer).and_then(|peer| peer.node).filter(|_| met);
@@ -308,12 +308,12 @@ impl Cluster {
             }
         }
         self.take_events(now);
-        // That somebody is suspected is not told.
+        // That somebody is suspected is not reported.
         if self.stood.is_none_or(|stood| now.saturating_sub(stood) >= STAND_PERIOD) {
             self.stand(now);
         }
         self.report_unanswered(now);
-        self.tell(now);
+        self.announce(now);
         while let Some(peer) = self.schedule.next(now) {
             self.outputs.push_back(Output::Sync { peer });
         }
@@ -328,10 +328,12 @@ impl Cluster {
         let join = gossip.filter(|_| !self.join.is_empty()).map(|gossip| {
             self.join_sent.map_or(Duration::ZERO, |join_sent| join_sent + join_period(gossip))
         });
-        let tell = gossip.filter(|gossip| self.untold && gossip.active() > 0);
-        let tell = tell.map(|gossip| self.told.map_or(Duration::ZERO, |told| told + pace(gossip)));
+        let announce = gossip.filter(|gossip| self.unannounced && gossip.active() > 0);
+        let announce = announce.map(|gossip| {
+            self.announced.map_or(Duration::ZERO, |announced| announced + pace(gossip))
+        });
         let timers = gossip.and_then(Gossip::due);
-        [join, tell, timers, self.schedule.due()].into_iter().flatten().min()
+        [join, announce, timers, self.schedule.due()].into_iter().flatten().min()
     }
 
     /// Gives the next thing to do.
@@ -349,7 +351,7 @@ impl Cluster {
         self.schedule.peer(address)
     }
 
-    /// Head of this node, as it last was told.
+    /// Head of this node, as it was last announced.
     pub fn head(&self) -> &Head {
         &self.head
     }
@@ -364,12 +366,15 @@ impl Cluster {
         self.unanswered.keys().map(String::as_str)
     }
 
-    /// Tells of addresses to join by that don't answer.
+    /// Reports addresses to join by that don't answer.
     fn report_unanswered(&mut self, now: Duration) {
-        for (address, (since, told)) in &mut self.unanswered {
+        for (address, (since, reported)) in &mut self.unanswered {
             let late = now.saturating_sub(*since) >= JOIN_TIME_MAX;
-            if late && told.is_none_or(|told| now.saturating_sub(told) >= JOIN_TOLD_PERIOD) {
-                *told = Some(now);
+            if late
+                && reported
+                    .is_none_or(|reported| now.saturating_sub(reported) >= JOIN_REPORT_PERIOD)
+            {
+                *reported = Some(now);
                 let note = Note::NoAnswer { address: address.clone() };
                 self.outputs.push_back(Output::Note(note));
             }
@@ -386,14 +391,15 @@ impl Cluster {
         self.gossip.as_ref().map_or(0, Gossip::known_revision)
     }
 
-    /// Tells the others what this node holds, if that is new and it is time.
-    fn tell(&mut self, now: Duration) {
-        let Some(gossip) = self.gossip.as_mut().filter(|_| self.untold) else { return };
-        let early = self.told.is_some_and(|told| now.saturating_sub(told) < pace(gossip));
+    /// Announces to the others what this node holds, if that is new and it is time.
+    fn announce(&mut self, now: Duration) {
+        let Some(gossip) = self.gossip.as_mut().filter(|_| self.unannounced) else { return };
+        let early =
+            self.announced.is_some_and(|announced| now.saturating_sub(announced) < pace(gossip));
         if early || gossip.active() == 0 {
             return;
         }
-        (self.untold, self.told) = (false, Some(now));
+        (self.unannounced, self.announced) = (false, Some(now));
         gossip.publish(self.head.clone(), now);
         self.take_events(now);
     }
@@ -406,7 +412,7 @@ impl Cluster {
                     self.outputs.push_back(Output::Send { to, frame, way });
                 }
                 Event::Up(member) => {
-                    (self.moved, self.untold) = (true, true);
+                    (self.moved, self.unannounced) = (true, true);
                     self.outputs.push_back(Output::Note(Note::Up(member)));
                 }
                 Event::Down(member) => {
@@ -416,12 +422,12 @@ impl Cluster {
                     self.outputs.push_back(Output::Note(note));
                 }
                 Event::Moved => self.moved = true,
-                Event::Renewed => self.untold = true,
+                Event::Renewed => self.unannounced = true,
                 Event::Told(node) => {
                     let member = gossip.members().find(|(member, _)| member.node == node);
                     let address = member.map(|(member, _)| member.address.clone());
                     if let Some((address, head)) = address.zip(gossip.head_of(&node)) {
-                        self.schedule.told(&address, head, now);
+                        self.schedule.note_head(&address, head, now);
                     }
                 }
                 Event::Answered(address) => {
@@ -474,7 +480,7 @@ impl Cluster {
             }
             self.schedule.stand(address, member.node, standing, now);
             if let Some(head) = gossip.head_of(&member.node) {
-                self.schedule.told(address, head, now);
+                self.schedule.note_head(address, head, now);
             }
         }
         let members: BTreeSet<_> =
@@ -492,7 +498,7 @@ fn join_period(gossip: &Gossip) -> Duration {
     if gossip.active() == 0 { JOIN_PERIOD } else { REJOIN_PERIOD }
 }
 
-/// How often news is told: the more members, the less often, so that what each of them has to carry
+/// How often news is announced: the more members, the less often, so that what each of them has to carry
 /// does not grow with their number.
 fn pace(gossip: &Gossip) -> Duration {
     let members = u32::try_from(gossip.active()).unwrap_or(u32::MAX);

@@ -363,6 +363,14 @@ fn both_sides_know_why_they_do_not_meet() {
         said(head(&world, hasty()).await.err(), "the server wants a token");
         assert_eq!(world.rejected(Rejection::Token), 1);
         world.end().await;
+
+        let peers = Some(Tokens::parse(RIGHT.as_bytes()).unwrap());
+        let world = Environment::new(ServerOptions::default().peer_tokens(peers)).await;
+        let peer = hasty().token(Some(Token::parse(RIGHT.as_bytes()).unwrap()));
+        said(head(&world, peer).await.err(), "it needs a token of another scope");
+        let counts = [Rejection::Forbidden, Rejection::Token].map(|reason| world.rejected(reason));
+        assert_eq!(counts, [1, 0]);
+        world.end().await;
     });
 }
 
@@ -424,6 +432,16 @@ fn certificates_out_of_their_time_are_refused_before_anything_is_served() {
             let error = Client::connect(&address.into(), client).await.unwrap_err().to_string();
             assert!(error.contains(text), "{error}");
         }
+        // An expired authority of clients counts for none, and may stand beside its successor.
+        let (certificate, key) = ours.sign("127.0.0.1");
+        let expired = ours.sign_for("127.0.0.1", 2020, 2021).0;
+        let with = |authorities: Vec<u8>| {
+            let tls = ServerTls::new(certificate.clone(), key.clone());
+            tls.client_ca(Some(authorities)).check().map_err(|error| error.to_string())
+        };
+        let error = with(expired.clone()).unwrap_err();
+        assert!(error.contains("the authority: expired on 2021-01-01T00:00:00Z"), "{error}");
+        with([&expired[..], &ours.pem()].concat()).unwrap();
         let tls = ServerTls::new(ours.sign("127.0.0.1").0, ours.sign("127.0.0.1").1);
         assert!(matches!(tls.check(), Err(TlsError::WrongPair)), "{:?}", tls.check());
         let tls = ServerTls::new(ours.sign("127.0.0.1").0, b"no key".to_vec());

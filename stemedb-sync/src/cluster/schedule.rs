@@ -116,10 +116,10 @@ pub struct Peer {
     wanted: Option<Duration>,
     /// Whether a session with it runs.
     pub running: bool,
-    /// Whether it has told something new since the session began.
-    told: bool,
+    /// Whether it has announced something new since the session began.
+    has_news: bool,
     /// Whether its head comes from gossip, not from a session.
-    is_head_told: bool,
+    is_head_current: bool,
     /// Whether it is there by name, too.
     named: bool,
 }
@@ -140,8 +140,8 @@ impl Peer {
             quarantined: None,
             wanted: None,
             running: false,
-            told: false,
-            is_head_told: false,
+            has_news: false,
+            is_head_current: false,
             named,
         }
     }
@@ -270,8 +270,8 @@ impl Schedule {
         forgotten
     }
 
-    /// A peer has told what it holds.
-    pub(super) fn told(&mut self, address: &str, head: Head, now: Duration) {
+    /// A peer has announced what it holds.
+    pub(super) fn note_head(&mut self, address: &str, head: Head, now: Duration) {
         let soon = self.soon();
         let own = self.set;
         let Some(peer) = self.peers.get_mut(address) else { return };
@@ -285,8 +285,8 @@ impl Schedule {
             peer.equal_at = Some(EqualAt { own: size, peer: Some(head.log_size) });
         }
         peer.head = Some(head);
-        peer.told |= moved;
-        peer.is_head_told = true;
+        peer.has_news |= moved;
+        peer.is_head_current = true;
         compare(peer, own, now);
         if peer.differs_since.is_some() && moved {
             let at = now + soon;
@@ -305,8 +305,8 @@ impl Schedule {
         let soon = self.soon();
         for peer in self.peers.values_mut() {
             if peer.set() == Some(set) {
-                let told = peer.head.as_ref().filter(|_| peer.is_head_told);
-                let size = told.map(|head| head.log_size);
+                let known = peer.head.as_ref().filter(|_| peer.is_head_current);
+                let size = known.map(|head| head.log_size);
                 peer.equal_at = Some(EqualAt { own: head.log_size, peer: size });
             }
             compare(peer, set, now);
@@ -330,20 +330,20 @@ impl Schedule {
                 peer.repaired = Some(now);
                 peer.agreed = Some(set);
                 if let Some(size) = size_of(&self.own_sets, set) {
-                    let told = peer.head.as_ref().filter(|head| head.set == set);
-                    let told = told.map(|head| head.log_size);
-                    peer.equal_at = Some(EqualAt { own: size, peer: told });
+                    let known = peer.head.as_ref().filter(|head| head.set == set);
+                    let known = known.map(|head| head.log_size);
+                    peer.equal_at = Some(EqualAt { own: size, peer: known });
                 }
                 // What it said meanwhile may be of before the session or of after it, and counts.
-                if let Some(head) = peer.head.as_mut().filter(|_| !peer.told) {
+                if let Some(head) = peer.head.as_mut().filter(|_| !peer.has_news) {
                     // Until it says otherwise.
-                    peer.is_head_told &= head.set == set;
+                    peer.is_head_current &= head.set == set;
                     head.set = set;
                 }
                 (peer.failures, peer.quarantined) = (0, None);
                 compare(peer, own, now);
                 if peer.differs_since.is_some() {
-                    let after = if peer.told { Duration::ZERO } else { AFTER_OWN };
+                    let after = if peer.has_news { Duration::ZERO } else { AFTER_OWN };
                     peer.wanted.get_or_insert(now + after + soon);
                 }
             }
@@ -393,7 +393,7 @@ impl Schedule {
         let candidates = open.map(|(address, peer)| (peer.repaired, address.clone())).collect();
         let chosen = choose(&mut self.random, candidates)?;
         let peer = self.peers.get_mut(&chosen)?;
-        (peer.running, peer.told, peer.wanted) = (true, false, None);
+        (peer.running, peer.has_news, peer.wanted) = (true, false, None);
         Some(chosen)
     }
 
@@ -498,11 +498,11 @@ mod tests {
         let policy = Policy { interval: 1_000 * SECOND, sessions_max: 2 };
         let mut schedule = Schedule::new(policy, &head(1), 7, SECOND);
         schedule.stand("peer:1", [9; 16], Standing::Alive, SECOND);
-        schedule.told("peer:1", head(2), SECOND);
+        schedule.note_head("peer:1", head(2), SECOND);
         let mut now = 2 * SECOND;
         assert_eq!(schedule.next(now).as_deref(), Some("peer:1"));
         // The session ends with what both held when it began; the peer has moved on since.
-        schedule.told("peer:1", head(3), now);
+        schedule.note_head("peer:1", head(3), now);
         schedule.changed(&head(2), now);
         schedule.ended("peer:1", Outcome::Repaired(head(2).set), now);
         now += SECOND;
@@ -519,20 +519,20 @@ mod tests {
         schedule.stand("peer:1", [9; 16], Standing::Alive, SECOND);
         let equal_at = |schedule: &Schedule| schedule.peer("peer:1").unwrap().equal_at;
         let at = |own, peer| Some(EqualAt { own, peer });
-        schedule.told("peer:1", Head { log_size: 70, ..head(5) }, SECOND);
+        schedule.note_head("peer:1", Head { log_size: 70, ..head(5) }, SECOND);
         assert_eq!(equal_at(&schedule), None, "nothing is known before they were equal");
-        schedule.told("peer:1", Head { log_size: 75, ..head(10) }, SECOND);
+        schedule.note_head("peer:1", Head { log_size: 75, ..head(10) }, SECOND);
         assert_eq!(equal_at(&schedule), at(10, Some(75)));
         // Both go on; what the peer holds then is what this node held before.
         schedule.changed(&head(11), SECOND);
         schedule.changed(&head(13), SECOND);
         assert_eq!(equal_at(&schedule), at(10, Some(75)));
-        schedule.told("peer:1", Head { log_size: 76, ..head(11) }, SECOND);
+        schedule.note_head("peer:1", Head { log_size: 76, ..head(11) }, SECOND);
         assert_eq!(equal_at(&schedule), at(11, Some(76)));
-        // A session makes both equal; how long the peer's log is then it has not told.
+        // A session makes both equal; the peer has not announced how long its log is then.
         schedule.ended("peer:1", Outcome::Repaired(head(13).set), SECOND);
         assert_eq!(equal_at(&schedule), at(13, None));
-        schedule.told("peer:1", Head { log_size: 78, ..head(13) }, SECOND);
+        schedule.note_head("peer:1", Head { log_size: 78, ..head(13) }, SECOND);
         assert_eq!(equal_at(&schedule), at(13, Some(78)));
     }
 
@@ -542,12 +542,12 @@ mod tests {
         let mut schedule = Schedule::new(policy, &head(10), 7, SECOND);
         schedule.stand("peer:1", [9; 16], Standing::Alive, SECOND);
         let equal_at = |schedule: &Schedule| schedule.peer("peer:1").unwrap().equal_at;
-        schedule.told("peer:1", Head { log_size: 70, ..head(10) }, SECOND);
+        schedule.note_head("peer:1", Head { log_size: 70, ..head(10) }, SECOND);
         assert_eq!(equal_at(&schedule), Some(EqualAt { own: 10, peer: Some(70) }));
         // It was restored from a backup, and lacks half of what both held.
-        schedule.told("peer:1", Head { log_size: 5, epoch: 2, ..head(5) }, SECOND);
+        schedule.note_head("peer:1", Head { log_size: 5, epoch: 2, ..head(5) }, SECOND);
         assert_eq!(equal_at(&schedule), None);
-        schedule.told("peer:1", Head { log_size: 75, epoch: 2, ..head(10) }, SECOND);
+        schedule.note_head("peer:1", Head { log_size: 75, epoch: 2, ..head(10) }, SECOND);
         assert_eq!(equal_at(&schedule), Some(EqualAt { own: 10, peer: Some(75) }));
     }
 
@@ -556,7 +556,7 @@ mod tests {
         let policy = Policy { interval: 1_000 * SECOND, sessions_max: 2 };
         let mut schedule = Schedule::new(policy, &head(1), 7, SECOND);
         schedule.stand("peer:1", [9; 16], Standing::Alive, SECOND);
-        schedule.told("peer:1", head(2), SECOND);
+        schedule.note_head("peer:1", head(2), SECOND);
         schedule.stand("peer:1", [9; 16], Standing::Left, SECOND);
         assert_eq!(schedule.next(100 * SECOND), None);
         schedule.stand("peer:1", [9; 16], Standing::Alive, 100 * SECOND);

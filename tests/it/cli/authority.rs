@@ -1,5 +1,7 @@
 //! An authority for certificates, and those that it gives out, in the files of a place.
 
+use std::time::{Duration, SystemTime};
+
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 
 use super::binary::Place;
@@ -25,11 +27,22 @@ impl Authority {
 
     /// The same, valid from the beginning of a year until that of another.
     pub(super) fn issue_for(&self, place: &Place, file: &str, from: i32, until: i32) {
+        let years = [from, until].map(|year| date_time_ymd(year, 1, 1));
+        self.sign(place, file, |params| [params.not_before, params.not_after] = years);
+    }
+
+    /// The same, valid for some days from now.
+    pub(super) fn issue_for_days(&self, place: &Place, file: &str, days: u64) {
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap();
+        let end = date_time_ymd(1970, 1, 1) + now + Duration::from_secs(days * 24 * 60 * 60);
+        self.sign(place, file, |params| params.not_after = end);
+    }
+
+    fn sign(&self, place: &Place, file: &str, set_times: impl FnOnce(&mut CertificateParams)) {
         let key = KeyPair::generate().unwrap();
         let names = ["127.0.0.1", "localhost"].map(str::to_owned);
         let mut params = CertificateParams::new(names).unwrap();
-        params.not_before = date_time_ymd(from, 1, 1);
-        params.not_after = date_time_ymd(until, 1, 1);
+        set_times(&mut params);
         place.write(&format!("{file}.pem"), params.signed_by(&key, &self.0).unwrap().pem());
         place.write(&format!("{file}.key"), key.serialize_pem());
     }

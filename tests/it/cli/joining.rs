@@ -161,6 +161,7 @@ fn where_it_did_not_join_is_shown_until_it_does() {
     let other = ["node", "--store", "b", "--listen", &free, "--http", "none"];
     let _other = Running::of(place.command(&other));
     until("joined", || get(&console, "/readyz") == "ok\njoined: yes\n");
+    assert!(node.says("this node answers again").contains(&free));
     assert_eq!(peers(&place, &address)[0]["state"], "alive");
     assert!(get(&console, "/metrics").contains("\nstemedb_joined 1.0\n"));
 }

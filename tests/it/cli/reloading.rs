@@ -151,3 +151,51 @@ fn authorities_of_the_system_are_read_at_the_start_only() {
     let is_there = || peers(&place, node.address()).iter().any(|peer| peer["state"] == "alive");
     until("joined", is_there);
 }
+
+#[test]
+fn an_authority_of_servers_is_taken_on_for_new_calls() {
+    let (place, ours) = with_files();
+    Authority::new(&place, "authority");
+    let other = Running::start(&place, &["--store", "a", FLAGS[0], FLAGS[1], FLAGS[2], FLAGS[3]]);
+    let join = ["--store", "b", "--tls-ca", "authority.pem", "--join", other.address()];
+    let node = Running::start(&place, &join);
+    node.says("another authority");
+    drop(ours);
+    place.write("authority.pem", std::fs::read(place.path("old.pem")).unwrap());
+    node.signal("-HUP");
+    node.says("read again: changed: tls.ca");
+    let is_there = || peers(&place, node.address()).iter().any(|peer| peer["state"] == "alive");
+    until("joined", is_there);
+}
+
+#[test]
+fn what_a_reload_changes_is_in_force() {
+    let place = Place::with("a\n");
+    place.write("node.toml", "[scrub]\nenabled = false\n");
+    let node = Running::start(&place, &["--config", "node.toml"]);
+    let status = || {
+        let status = place.run(&["status", node.address(), "--json"]).ok();
+        serde_json::from_str::<serde_json::Value>(status.text()).unwrap()
+    };
+    let before = status();
+    assert!(before["scrub"].is_null() && before["peers"].as_array().unwrap().is_empty());
+    let changed = "[scrub]\nenabled = true\n[cluster]\npeers = [\"127.0.0.1:1\"]\n[disk]\n\
+                   reserve = \"3M\"\n";
+    place.write("node.toml", changed);
+    place.run(&["reload", "--store", ".stemedb"]).ok();
+    assert_eq!(status()["peers"][0]["address"], "127.0.0.1:1");
+    until("scrubbed", || !status()["scrub"]["last_pass"].is_null());
+    until("another reserve", || status()["disk"]["reserve"] == (3 << 20).to_string());
+}
+
+#[test]
+fn a_certificate_that_expires_soon_is_warned_of() {
+    let (place, authority) = with_files();
+    authority.issue_for_days(&place, "node", 15);
+    let node = Running::start(&place, &FLAGS);
+    authority.issue_for_days(&place, "node", 13);
+    node.signal("-HUP");
+    let said = node.says("a certificate runs out");
+    assert!(said.contains("WARN") && said.contains("tls.cert"), "{said}");
+    assert!(said.contains("days=\"12.9\"") || said.contains("days=\"13.0\""), "{said}");
+}
