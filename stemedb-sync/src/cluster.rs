@@ -8,8 +8,8 @@
 //! ```
 //!
 //! A [`Cluster`] is told of frames, of time, of what its own store holds and of how sessions ended;
-//! it gives out frames to send, sessions to begin, and what is worth reporting. The same code runs in
-//! a node and in the simulation of a hundred of them.
+//! it gives out frames to send, sessions to begin, and what is worth reporting. The same code runs
+//! in a node and in the simulation of a hundred of them.
 
 mod frame;
 mod gossip;
@@ -498,8 +498,8 @@ fn join_period(gossip: &Gossip) -> Duration {
     if gossip.active() == 0 { JOIN_PERIOD } else { REJOIN_PERIOD }
 }
 
-/// How often news is announced: the more members, the less often, so that what each of them has to carry
-/// does not grow with their number.
+/// How often news is announced: the more members, the less often, so that what each of them has to
+/// carry does not grow with their number.
 fn pace(gossip: &Gossip) -> Duration {
     let members = u32::try_from(gossip.active()).unwrap_or(u32::MAX);
     TELL_PERIOD.max(TELL_PERIOD * members / 10)
