@@ -175,7 +175,7 @@ impl Exporter {
         output::line(&mut self.out, path.display())
     }
 
-    fn note_damage(&mut self, error: &stemedb::ReadError) {
+    fn note_damage(&mut self, error: &dyn std::error::Error) {
         self.lost += 1;
         output::note(stemedb::error::with_causes(error));
     }

@@ -69,6 +69,25 @@ fn a_served_store_is_read_as_the_one_here() {
     );
 }
 
+/// Damaged bodies are left out and named, and all others are exported, as from a store here.
+#[test]
+fn an_export_goes_on_behind_damage() {
+    let place = Place::with(&lines("line", 0..1_000));
+    let served = Served::start(&place, ".stemedb", &[]);
+    for damaged in ["line 7\n", "line 8\n", "line 500\n", "line 999\n"] {
+        place.damage(".stemedb", damaged.trim_end());
+    }
+    let export = ["export", "--from", &served.address, "--format", "lines"];
+    let there = place.run(&export).code(3).says("4 bodies are lost or damaged");
+    for index in [7, 8, 500, 999] {
+        assert!(there.stderr.contains(&format!("entry {index}: ")), "{there:?}");
+    }
+    let held: Vec<String> = there.lines();
+    assert_eq!(held.len(), 996);
+    assert!(!held.iter().any(|line| ["line 7", "line 500"].contains(&line.as_str())));
+    served.stop();
+}
+
 #[test]
 fn sizes_of_a_served_store_are_its_own() {
     let (place, served) = place();
