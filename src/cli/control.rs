@@ -84,7 +84,7 @@ Examples:
   stemedb pause --store /var/lib/stemedb
   stemedb pause --node https://db.example.org --tls-ca authority.pem --token-file admin-token
 
-JSON: {node, said}")]
+JSON: {node, message}")]
 pub(super) struct Pause {
     #[command(flatten)]
     node: Node,
@@ -97,7 +97,7 @@ Examples:
   stemedb resume
   stemedb resume --store /var/lib/stemedb
 
-JSON: {node, said}")]
+JSON: {node, message}")]
 pub(super) struct Resume {
     #[command(flatten)]
     node: Node,
@@ -112,7 +112,7 @@ Examples:
   stemedb sync-now                             All peers
   stemedb sync-now 10.0.0.2:7845               One, as `stemedb peers` names it
 
-JSON: {node, said}")]
+JSON: {node, message}")]
 pub(super) struct SyncNow {
     /// The peer to meet; all without it
     #[arg(value_name = "PEER")]
@@ -131,7 +131,7 @@ pub(super) struct SyncNow {
 Examples:
   stemedb forget 10.0.0.2:7845                 As `stemedb peers` names it
 
-JSON: {node, said}")]
+JSON: {node, message}")]
 pub(super) struct Forget {
     /// The member's address
     #[arg(value_name = "PEER")]
@@ -150,7 +150,7 @@ Examples:
   stemedb reload
   stemedb reload --store /var/lib/stemedb
 
-JSON: {node, said}")]
+JSON: {node, message}")]
 pub(super) struct Reload {
     #[command(flatten)]
     node: Node,
@@ -187,9 +187,9 @@ fn ask(node: &Node, control: Control, globals: &Globals) -> Result<(), Failure> 
         let client = node.connection.connect(&reached.address).await?;
         Ok::<_, Failure>(client.control(control).await?)
     })?;
-    let said = done.to_string();
+    let message = done.to_string();
     if globals.json {
-        return output::json(&json!({ "node": reached.name, "said": said }));
+        return output::json(&json!({ "node": reached.name, "message": message }));
     }
-    output::raw(format!("{}: {}\n", reached.name, plain(&said)).as_bytes())
+    output::raw(format!("{}: {}\n", reached.name, plain(&message)).as_bytes())
 }

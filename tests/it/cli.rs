@@ -1,6 +1,5 @@
 //! The binary as its users meet it: every command, flag, exit code and JSON shape.
 
-mod afar;
 mod appending;
 mod archive;
 mod authority;
@@ -13,6 +12,7 @@ mod config;
 mod control;
 mod demo;
 mod directory;
+mod errors;
 mod examples;
 mod history;
 mod ids;
@@ -24,11 +24,11 @@ mod partition;
 mod proofs;
 mod reading;
 mod reading_beside;
+mod remote;
 mod repairing;
 mod scrubbing;
 mod secrets;
 mod serving;
 mod stopping;
-mod told;
 mod upkeep;
 mod usage;

@@ -22,6 +22,7 @@ pub(super) fn export(
 ) -> Result<(), Failure> {
     let Some(indexes) = indexes(remote, range)? else { return Ok(()) };
     let mut from = *indexes.start();
+    exporter.bar.set_length(indexes.end().get() - from.get() + 1);
     while indexes.contains(&from) {
         match export_from(remote, &mut from, &indexes, hasher, exporter) {
             Err(Failure::Call(error)) if error.reason() == Some(Reason::Damaged) => {

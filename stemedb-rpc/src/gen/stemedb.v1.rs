@@ -2283,7 +2283,7 @@ pub struct StatsResponse {
     #[prost(uint64, tag = "13")]
     pub checkpoint_log_size: u64,
     #[prost(uint64, tag = "14")]
-    pub aside_bytes: u64,
+    pub quarantined_bytes: u64,
     #[prost(uint64, tag = "15")]
     pub memory_bytes: u64,
     #[prost(fixed64, optional, tag = "16")]

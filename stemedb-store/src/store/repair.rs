@@ -65,7 +65,7 @@ pub struct RepairReport {
     /// Whether entries are lost: what could be read then begins a new epoch of the log.
     pub new_log: bool,
     /// Where what was replaced is kept.
-    pub aside: Vec<PathBuf>,
+    pub quarantined: Vec<PathBuf>,
     /// What was found and done, one line each; nothing for a store that is whole.
     pub remarks: Vec<String>,
 }
@@ -240,7 +240,7 @@ fn repair_locked(
         if let RepairAction::Rewritten { kept, .. } | RepairAction::Quarantined { kept, .. } =
             action
         {
-            report.aside.push(kept.clone());
+            report.quarantined.push(kept.clone());
         }
         report.remarks.push(action.to_string());
     }

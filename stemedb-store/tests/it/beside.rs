@@ -505,7 +505,7 @@ fn an_append_under_way_is_read_from_where_it_begins() {
 /// What is damaged stays so for a reader, and is told each time: in a sealed segment, and in the
 /// last one, where it could be taken for an append that is under way.
 #[test]
-fn damage_is_told_and_not_repaired() {
+fn damage_is_reported_and_not_repaired() {
     for entry in [7, 58] {
         world::reset();
         let disk = FaultyDisk::new(1);

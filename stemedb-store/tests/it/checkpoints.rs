@@ -195,7 +195,7 @@ fn wait_until(what: &str, holds: impl Fn() -> bool) {
 /// A checkpoint that can't be written is told of, with the cause, and tried again after a while and
 /// not at once.
 #[test]
-fn a_failing_checkpoint_is_told_and_backs_off() {
+fn a_failing_checkpoint_is_reported_and_backs_off() {
     let disk = FailingDisk::new();
     let options = Options::default().checkpoint_every(100);
     let store = open(&disk, options);

@@ -28,7 +28,7 @@ fn next_to_its_store_a_node_is_controlled_without_a_token() {
         let status = place.run(&["status", "--store", "n", "--json"]).ok();
         assert!(status.text().contains("\"paused\":\"asked\""), "{status:?}");
         let said = place.run(&["resume", "--store", "n", "--json"]).ok();
-        assert_eq!(said.json(&["node", "said"])["node"], "unix:n/CONTROL");
+        assert_eq!(said.json(&["node", "message"])["node"], "unix:n/CONTROL");
         let said = place.run(&["sync-now", "--store", "n"]).ok();
         assert!(said.text().contains("no peer to meet"), "{said:?}");
         place.run(&["sync-now", "10.0.0.2", "--store", "n"]).fails(4, "no such peer");

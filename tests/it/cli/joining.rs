@@ -88,7 +88,7 @@ fn it_says_why_it_cannot_join_at_once_and_so_does_the_other_side() {
 }
 
 #[test]
-fn certificates_and_tokens_that_do_not_fit_are_told_on_both_sides() {
+fn certificates_and_tokens_that_do_not_fit_are_logged_on_both_sides() {
     let place = Place::new();
     let (ours, theirs) = (Authority::new(&place, "ours"), Authority::new(&place, "theirs"));
     for (authority, file) in [(&ours, "a"), (&ours, "b"), (&theirs, "c")] {

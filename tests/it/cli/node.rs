@@ -167,7 +167,7 @@ fn sighup_takes_on_what_can_change_and_names_the_rest() {
 }
 
 #[test]
-fn a_service_manager_is_told_when_it_is_ready() {
+fn a_service_manager_is_notified_when_it_is_ready() {
     let place = Place::new();
     let manager = std::os::unix::net::UnixDatagram::bind(place.path("notify")).unwrap();
     manager.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -206,7 +206,7 @@ fn where_no_node_is_the_commands_for_one_say_so() {
 }
 
 #[test]
-fn the_token_is_not_shown_to_addresses_that_gossip_tells() {
+fn the_token_is_not_shown_to_addresses_of_gossip() {
     let place = Place::new();
     place.write("token", "0123456789abcdef0123456789abcdef\n");
     let first = Running::start(&place, &["--store", "a"]);

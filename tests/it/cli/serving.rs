@@ -97,7 +97,7 @@ fn what_can_not_be_served_is_said_before_anything_is() {
 }
 
 #[test]
-fn a_served_store_tells_its_status() {
+fn a_served_store_has_a_status() {
     let place = Place::with("a\nb\n");
     let served = Served::start(&place, ".stemedb", &[]);
     let status = place.run(&["status", &served.address, "--json"]).ok();

@@ -103,7 +103,7 @@ fn probes_are_answered_whatever_host_they_name() {
 }
 
 #[test]
-fn an_unknown_host_is_not_told_the_particulars_of_a_problem() {
+fn an_unknown_host_gets_no_particulars_of_a_problem() {
     let dir = tempfile::tempdir().unwrap();
     let serving = short_of_room(&dir);
     let answer = probe(serving.address, "/readyz");

@@ -98,7 +98,7 @@ fn proofs_are_files_that_verify() {
 }
 
 #[test]
-fn cells_that_differ_are_told() {
+fn cells_that_differ_are_shown() {
     let serving = Serving::start(bodies(2000));
     serving.fill_peer(|index| index % 500 == 3);
     let store = serving.node.store();

@@ -74,7 +74,7 @@ fn every_answer_keeps_other_pages_out() {
 }
 
 #[test]
-fn unknown_paths_and_malformed_questions_are_told_apart() {
+fn unknown_paths_and_malformed_requests_differ() {
     let serving = Serving::start(["one"]);
     let id = "0".repeat(64);
     for (path, code) in [

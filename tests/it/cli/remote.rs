@@ -103,7 +103,7 @@ fn sizes_of_a_served_store_are_its_own() {
 }
 
 #[test]
-fn what_is_not_there_is_4_from_afar_as_well() {
+fn what_is_not_there_is_4_of_a_server_as_well() {
     let (place, served) = place();
     let from = ["--from", &served.address];
     let run = |command: &[&str]| place.run(&[command, &from[..]].concat());
@@ -120,7 +120,7 @@ fn what_is_not_there_is_4_from_afar_as_well() {
 }
 
 #[test]
-fn a_body_from_afar_is_checked_with_the_secret() {
+fn a_body_of_a_server_is_checked_with_the_secret() {
     let place = Place::new();
     place.write("secret", "sixteen bytes ok");
     place.run_with(&["append", "--secret-file", "secret"], "sky\n").ok();
