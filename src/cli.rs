@@ -26,6 +26,7 @@ mod id;
 mod ids;
 mod init;
 mod input;
+mod line_reader;
 mod lines;
 mod log;
 mod logging;

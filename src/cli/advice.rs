@@ -1,6 +1,7 @@
 //! Commands that help after a failure. The library says what failed, and knows no commands.
 
 use stemedb::archive::ArchiveError;
+use stemedb::node::{NodeError, config::Problem};
 use stemedb::{LogReadError, OpenError, ReadError, RemoteError, RepairError, SyncError};
 
 use super::failure::{Exit, Failure};
@@ -22,6 +23,10 @@ pub(super) fn after(failure: &Failure) -> Option<&'static str> {
         Failure::Read(_) | Failure::Append(_) if failure.exit() == Exit::Damaged => Some(REPAIR),
         Failure::NoSession(SyncError::Unreadable) => Some(REPAIR),
         Failure::Archive(error) => after_archiving(error),
+        Failure::Config(error) => error.problems().iter().find_map(after_configuring),
+        Failure::Node(NodeError::DuplicateNodeId { .. }) => {
+            Some("`stemedb restore` makes a store with an id of its own of a backup")
+        }
         _ => None,
     }
 }
@@ -31,8 +36,24 @@ fn after_opening(error: &OpenError) -> Option<&'static str> {
         OpenError::Missing { .. } => {
             Some("make one with `stemedb init`, or name another with --store")
         }
+        OpenError::Locked { .. } => Some(
+            "if that process serves it, `stemedb append --to ADDRESS` and `stemedb sync ADDRESS` \
+             write through it; commands that only read need not wait",
+        ),
         OpenError::OtherFiles { .. } => Some("`stemedb init --force` makes the store among them"),
         error if error.is_damage() => Some(REPAIR),
+        _ => None,
+    }
+}
+
+fn after_configuring(problem: &Problem) -> Option<&'static str> {
+    match problem {
+        Problem::Unknown { nearest: None, .. } | Problem::UnknownVariable { nearest: None, .. } => {
+            Some("`stemedb config` lists all keys that there are")
+        }
+        Problem::OpenMembership { .. } => {
+            Some("`stemedb init --secret-file` makes a store with a secret")
+        }
         _ => None,
     }
 }

@@ -1,7 +1,5 @@
 //! `stemedb check`: whether the store is whole.
 
-use std::time::Duration;
-
 use serde::Serialize;
 use stemedb::error::with_causes;
 use stemedb::{CheckReport, Depth, OpenError, RepairError, RepairOptions, StoreReader, Warning};
@@ -44,7 +42,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
 
 /// Reports the faults of a store that cannot be opened: all that a repair would find.
 fn check_closed(error: &OpenError, args: &Args, globals: &Globals) -> Result<(), Failure> {
-    let options = open::options(globals)?.lock_wait(Duration::ZERO);
+    let options = open::options(globals)?;
     let how = RepairOptions::default().dry_run(true);
     let found = progress::spin("checking", || stemedb::repair_with(&globals.store, &options, how));
     let (found, unplanned) = match found {

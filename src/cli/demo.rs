@@ -3,9 +3,9 @@
 mod crash;
 mod lines;
 mod meeting;
+mod narrator;
 mod proofs;
 mod served;
-mod teller;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use stemedb::node::status::HeadStatus;
 use stemedb::{Options, Receipt, Store};
 
 use self::lines::Lines;
-use self::teller::Teller;
+use self::narrator::Narrator;
 use super::failure::{Exit, Failure};
 use super::format::grouped;
 use super::input::to_hex;
@@ -76,32 +76,32 @@ fn make_empty(dir: &Path) -> Result<(), Failure> {
 
 fn tour(dir: &Path, keep: bool, as_json: bool) -> Result<(), Failure> {
     let watch = Stopwatch::start();
-    let mut teller = Teller::new(as_json);
+    let mut narrator = Narrator::new(as_json);
     let lines = lines::gather();
     let first = dir.join("first");
     let store = open::open(&first, Options::default())?;
-    let (input, append) = append(&store, &lines, &mut teller)?;
-    let proofs = proofs::show(&store, &lines, dir, &mut teller)?;
-    let crash = crash::show(&dir.join("killed"), &mut teller)?;
-    let meeting = meeting::show(&store, &dir.join("second"), &lines, &mut teller)?;
-    let sync = served::show(dir, &lines, &mut teller)?;
+    let (input, append) = append(&store, &lines, &mut narrator)?;
+    let proofs = proofs::show(&store, &lines, dir, &mut narrator)?;
+    let crash = crash::show(&dir.join("killed"), &mut narrator)?;
+    let meeting = meeting::show(&store, &dir.join("second"), &lines, &mut narrator)?;
+    let sync = served::show(dir, &lines, &mut narrator)?;
     store.close()?;
 
-    teller.step("Done", "")?;
+    narrator.step("Done", "")?;
     if keep {
-        teller.say(&format!("All of it is in {}. Look around:", dir.display()))?;
-        teller.say(&format!("  stemedb --store {} stats", first.display()))?;
-        teller.say(&format!("  stemedb --store {} log --limit 10", first.display()))?;
-        teller.say(&format!("  stemedb verify {} --root HEX", proofs::path(dir).display()))?;
+        narrator.say(&format!("All of it is in {}. Look around:", dir.display()))?;
+        narrator.say(&format!("  stemedb --store {} stats", first.display()))?;
+        narrator.say(&format!("  stemedb --store {} log --limit 10", first.display()))?;
+        narrator.say(&format!("  stemedb verify {} --root HEX", proofs::path(dir).display()))?;
     } else {
-        teller
+        narrator
             .say("The directory is removed again; `stemedb demo --keep DIR` leaves it to you.")?;
-        teller.say("Now your own: echo 'the sky is blue' | stemedb append")?;
+        narrator.say("Now your own: echo 'the sky is blue' | stemedb append")?;
     }
     let seconds = watch.elapsed().as_secs_f64();
-    teller.say(&format!("That took {seconds:.1} s."))?;
+    narrator.say(&format!("That took {seconds:.1} s."))?;
     let seconds = (seconds * 1e3).round() / 1e3;
-    teller.finish(&Facts { input, append, proofs, crash, meeting, sync, seconds })
+    narrator.finish(&Facts { input, append, proofs, crash, meeting, sync, seconds })
 }
 
 /// Facts of all steps.
@@ -131,13 +131,17 @@ struct Batch {
     head: HeadStatus,
 }
 
-fn append(store: &Store, lines: &Lines, teller: &mut Teller) -> Result<(Input, Batch), Failure> {
-    teller.step("The input", "each line becomes an assertion, named by its BLAKE3 hash")?;
-    teller.row("from", &lines.source)?;
-    teller.row("files", &grouped(lines.files as u64))?;
-    teller.row("lines", &grouped(lines.bodies.len() as u64))?;
+fn append(
+    store: &Store,
+    lines: &Lines,
+    narrator: &mut Narrator,
+) -> Result<(Input, Batch), Failure> {
+    narrator.step("The input", "each line becomes an assertion, named by its BLAKE3 hash")?;
+    narrator.row("from", &lines.source)?;
+    narrator.row("files", &grouped(lines.files as u64))?;
+    narrator.row("lines", &grouped(lines.bodies.len() as u64))?;
 
-    teller.step("Append", "each is durable before it is acknowledged")?;
+    narrator.step("Append", "each is durable before it is acknowledged")?;
     let watch = Stopwatch::start();
     let receipts = store.append_batch(&lines.bodies)?;
     let ms = watch.millis();
@@ -145,12 +149,12 @@ fn append(store: &Store, lines: &Lines, teller: &mut Teller) -> Result<(Input, B
     let duplicates = receipts.iter().filter(is_duplicate).count();
     let appended = receipts.len() - duplicates;
     let head = store.head()?;
-    teller.row("appended", &grouped(appended as u64))?;
-    teller.row("duplicates", &format!("{} (a body is held once)", grouped(duplicates as u64)))?;
-    teller.row("took", &format!("{ms:.0} ms"))?;
-    teller.row("set root", &to_hex(head.set_root))?;
-    teller.row("log root", &to_hex(head.log_root))?;
-    teller.say("The set root depends on what is held, not on the order it came in.")?;
+    narrator.row("appended", &grouped(appended as u64))?;
+    narrator.row("duplicates", &format!("{} (a body is held once)", grouped(duplicates as u64)))?;
+    narrator.row("took", &format!("{ms:.0} ms"))?;
+    narrator.row("set root", &to_hex(head.set_root))?;
+    narrator.row("log root", &to_hex(head.log_root))?;
+    narrator.say("The set root depends on what is held, not on the order it came in.")?;
     if u64::try_from(appended) != Ok(head.count) {
         return Err(Failure::Demo { what: "the store does not count what was appended" });
     }

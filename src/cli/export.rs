@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::ValueEnum;
+use indicatif::ProgressBar;
 use serde::Serialize;
 use stemedb::{Entry, InternalError};
 
@@ -15,7 +16,7 @@ use super::failure::{Failure, OutputError};
 use super::files::BodyFiles;
 use super::log::EntryFields;
 use super::range::RangeArgs;
-use super::{Globals, input, open, output, peer};
+use super::{Globals, input, open, output, peer, progress};
 
 /// Print all bodies in the order of the log, verified against their ids
 ///
@@ -82,6 +83,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         open::require_secret(store, globals)?;
         let range = args.range.of(store)?;
         let mut exporter = Exporter::new(args, globals)?;
+        exporter.bar.set_length(range.end.get().saturating_sub(range.start.get()));
         for record in store.records(range, input::BODY_LEN_MAX as usize) {
             match record {
                 Ok((entry, body)) => exporter.take(&entry, body.as_deref())?,
@@ -101,6 +103,7 @@ struct Exporter {
     as_json: bool,
     /// Bodies that are lost or damaged.
     lost: u64,
+    bar: ProgressBar,
 }
 
 #[derive(Serialize)]
@@ -119,10 +122,12 @@ impl Exporter {
     fn new(args: &Args, globals: &Globals) -> Result<Self, Failure> {
         let files = args.out.as_deref().map(BodyFiles::in_dir).transpose()?;
         let (format, as_json) = (args.format, globals.json);
-        Ok(Self { format, out: output::stdout(), files, as_json, lost: 0 })
+        let (out, bar) = (output::stdout(), progress::printing("exporting"));
+        Ok(Self { format, out, files, as_json, lost: 0, bar })
     }
 
     fn take(&mut self, entry: &Entry, body: Option<&[u8]>) -> Result<(), Failure> {
+        self.bar.inc(1);
         let Some(body) = body else {
             self.lost += 1;
             output::note(format_args!("entry {}: the body of {} is lost", entry.index, entry.id));
@@ -175,12 +180,14 @@ impl Exporter {
         output::line(&mut self.out, path.display())
     }
 
-    fn note_damage(&mut self, error: &stemedb::ReadError) {
+    fn note_damage(&mut self, error: &dyn std::error::Error) {
         self.lost += 1;
-        output::note(stemedb::error::with_causes(error));
+        self.bar.inc(1);
+        self.bar.suspend(|| output::note(stemedb::error::with_causes(error)));
     }
 
     fn finish(self, store: &str) -> Result<(), Failure> {
+        self.bar.finish_and_clear();
         output::finish(self.out)?;
         if self.lost > 0 {
             return Err(Failure::NotExported { store: store.to_owned(), lost: self.lost });

@@ -1,4 +1,4 @@
-//! Bodies written to files of their own, named by their ids.
+//! Files that are written: whole or not at all.
 
 use std::fs;
 use std::io::{self, Write};
@@ -27,20 +27,34 @@ impl BodyFiles {
     /// which has the same bytes unless somebody changed it.
     pub(super) fn write(&self, id: &AssertionId, body: &[u8]) -> Result<PathBuf, Failure> {
         let path = self.dir.join(id.to_string());
-        self.place(&path, body).map_err(|source| file_error("write the body", &path, source))?;
+        place(&path, body).map_err(|source| file_error("write the body", &path, source))?;
         Ok(path)
     }
+}
 
-    fn place(&self, path: &Path, body: &[u8]) -> io::Result<()> {
-        let mut builder = Builder::new();
-        builder.prefix(".stemedb-").permissions(mode());
-        let mut file = builder.tempfile_in(&self.dir)?;
-        file.write_all(body)?;
-        // A name of a file that is not on the disk yet would survive a power cut without it.
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
-    }
+/// Writes a file that the arguments name: whole or not at all, unless it is a pipe or a device.
+pub(super) fn write(action: &'static str, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let written = match fs::metadata(path) {
+        Ok(found) if !found.is_file() => fs::write(path, bytes),
+        // What a link points to is replaced, and not the link.
+        Ok(_) => fs::canonicalize(path).and_then(|path| place(&path, bytes)),
+        Err(_) => place(path, bytes),
+    };
+    written.map_err(|source| file_error(action, path, source))
+}
+
+/// Puts a file in its place once it is on the disk.
+fn place(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let dir = dir.unwrap_or_else(|| Path::new("."));
+    let mut builder = Builder::new();
+    builder.prefix(".stemedb-").permissions(mode());
+    let mut file = builder.tempfile_in(dir)?;
+    file.write_all(bytes)?;
+    // A name of a file that is not on the disk yet would survive a power cut without it.
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
 }
 
 /// What a new file may be used for, before the user's mask: temporary ones are private otherwise.

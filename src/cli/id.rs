@@ -1,6 +1,6 @@
 //! `stemedb id`: the ids that bodies have, or would have.
 
-use std::io::{BufWriter, Read, StdoutLock};
+use std::io::{BufWriter, StdoutLock};
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -8,7 +8,8 @@ use stemedb::AssertionId;
 
 use super::body_id::BodyHasher;
 use super::failure::{Failure, Origin};
-use super::lines::Lines;
+use super::input::BODY_LEN_MAX;
+use super::line_reader::LineReader;
 use super::{Globals, output};
 
 /// Print the id of each file, whether the store holds it or not
@@ -43,7 +44,9 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         let origin = Origin::of(file);
         let mut print = |id| print(&mut out, id, &origin, globals.json);
         if args.lines {
-            each_line(&origin, |line| print(hasher.id(line)))?;
+            let (end, is_text, len_max) = (b'\n', false, LINE_LEN_MAX);
+            let reader = LineReader { origin: &origin, end, is_text, len_max };
+            reader.each(|part| part.lines.iter().try_for_each(|line| print(hasher.id(line))))?;
         } else {
             print(hasher.id_of_file(file)?)?;
         }
@@ -73,45 +76,5 @@ fn print(
     output::line(out, id)
 }
 
-/// Calls `work` with each line of an input that is not empty.
-fn each_line(
-    origin: &Origin,
-    mut work: impl FnMut(&[u8]) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let failed = |source| Failure::Input { origin: origin.clone(), source };
-    let mut input = origin.open()?;
-    let mut cutter = Lines::new(b'\n', LINE_LEN_MAX);
-    let mut buffer = vec![0; READ_LEN];
-    let mut lines = Vec::new();
-    loop {
-        let read = match input.read(&mut buffer) {
-            Ok(read) => read,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(failed(error)),
-        };
-        let cut = match buffer.get(..read) {
-            None | Some([]) => {
-                cutter.finish(&mut lines);
-                Ok(())
-            }
-            Some(chunk) => cutter.push(chunk, &mut lines),
-        };
-        for line in lines.drain(..) {
-            work(&line)?;
-        }
-        cut.map_err(|too_long| Failure::LineTooLong {
-            origin: origin.clone(),
-            line: too_long.line,
-            limit: LINE_LEN_MAX,
-        })?;
-        if read == 0 {
-            return Ok(());
-        }
-    }
-}
-
 /// The longest line, in bytes: longer ones are in no store.
-const LINE_LEN_MAX: usize = (1 << 30) - 1;
-
-/// Bytes that are read at once.
-const READ_LEN: usize = 256 * 1024;
+const LINE_LEN_MAX: usize = BODY_LEN_MAX as usize;

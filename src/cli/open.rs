@@ -80,7 +80,7 @@ fn finish<T>(
 ) -> Result<T, Failure> {
     let store = Arc::new(store);
     let outcome = work(&store);
-    tell_upkeep(&store);
+    print_upkeep(&store);
     let closed = store.close();
     let value = outcome?;
     closed?;
@@ -107,18 +107,18 @@ pub(super) fn options(globals: &Globals) -> Result<Options, Failure> {
 /// Opens a store and reports what opening had to do.
 pub(super) fn open(dir: &Path, options: Options) -> Result<Store, Failure> {
     let store = progress::spin("opening the store", || Store::open(dir, options))?;
-    tell_remarks(&store);
+    print_warnings(&store);
     Ok(store)
 }
 
 /// Opens a store to read it and reports what opening found.
 pub(super) fn reader(dir: &Path, options: Options) -> Result<StoreReader, Failure> {
     let reader = progress::spin("opening the store", || Store::open_read_only(dir, options))?;
-    tell_remarks(&reader);
+    print_warnings(&reader);
     Ok(reader)
 }
 
-fn tell_remarks(store: &StoreReader) {
+fn print_warnings(store: &StoreReader) {
     // A command that logs has written it to its log.
     if !tracing::enabled!(target: "stemedb_store", tracing::Level::WARN) {
         for remark in store.open_report().to_string().lines() {
@@ -128,7 +128,7 @@ fn tell_remarks(store: &StoreReader) {
 }
 
 /// Reports what the store's threads could not do beside the work.
-fn tell_upkeep(store: &Store) {
+fn print_upkeep(store: &Store) {
     let Upkeep { checkpoint, mark, .. } = store.upkeep();
     checkpoint.into_iter().chain(mark).for_each(output::note);
 }

@@ -31,6 +31,15 @@ pub(super) fn count(what: &'static str) -> ProgressBar {
     bar
 }
 
+/// A bar over entries that are printed: none where they come to the same terminal.
+pub(super) fn printing(what: &'static str) -> ProgressBar {
+    let bar = count(what);
+    if io::stdout().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    bar
+}
+
 /// Turns a bar into an hourglass, which moves by itself, for what comes next and cannot be counted.
 pub(super) fn wait(bar: &ProgressBar, what: &'static str) {
     bar.set_style(style("{spinner} {msg}, {elapsed}"));

@@ -1,7 +1,6 @@
 //! `stemedb prove`: a proof that an assertion is held, or is not.
 
 use std::borrow::Cow;
-use std::fs;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -10,7 +9,7 @@ use stemedb::{InternalError, ProofFile};
 use super::body_id::BodyHasher;
 use super::failure::Failure;
 use super::input::{IdArg, to_hex};
-use super::{Globals, open, output, peer, proof_file};
+use super::{Globals, files, open, output, peer, proof_file};
 
 /// Prove that the store holds an assertion, or that it does not
 ///
@@ -93,11 +92,7 @@ fn write(file: &ProofFile, args: &Args, globals: &Globals) -> Result<(), Failure
     let (text, present) = (file.write(), proof_file::claims_presence(file));
     let id = to_hex(file.proof.id);
     if let Some(path) = &args.output {
-        fs::write(path, &text).map_err(|source| Failure::File {
-            action: "write the proof",
-            path: path.clone(),
-            source,
-        })?;
+        files::write("write the proof", path, text.as_bytes())?;
     }
     if !globals.json {
         output::stderr(&format!("{} {id}\n", if present { "present" } else { "absent" }));

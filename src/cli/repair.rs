@@ -26,10 +26,10 @@ Examples:
   stemedb repair --dry-run               Tell what would be done, and change nothing
   stemedb repair --accept-loss           Go on without entries that are lost
 
-JSON: {changed, holes, lost_bodies, lost_entries, new_log, refused, dry_run, aside, remarks}; \
-holes is how many bodies are lost and lost_bodies their ids, lost_entries how many entries at \
-least, or null; new_log whether a new epoch begins without them, refused whether nothing was \
-done because of them; aside the files kept")]
+JSON: {changed, holes, lost_bodies, lost_entries, new_log, refused, dry_run, \
+quarantined, remarks}; holes is how many bodies are lost and lost_bodies their ids, lost_entries \
+how many entries at least, or null; new_log whether a new epoch begins without them, refused whether nothing was \
+done because of them; quarantined the files kept")]
 pub(super) struct Args {
     /// Go on without entries that are lost
     #[arg(long)]
@@ -81,7 +81,7 @@ fn refuse(error: RepairError, how: RepairOptions, globals: &Globals) -> Result<(
 }
 
 fn is_changed(report: &RepairReport, how: RepairOptions) -> bool {
-    let is_found = !report.remarks.is_empty() || !report.aside.is_empty();
+    let is_found = !report.remarks.is_empty() || !report.quarantined.is_empty();
     is_found && !how.dry_run
 }
 
@@ -95,7 +95,7 @@ struct Fields<'a> {
     new_log: bool,
     refused: bool,
     dry_run: bool,
-    aside: Vec<Cow<'a, str>>,
+    quarantined: Vec<Cow<'a, str>>,
     remarks: &'a [String],
 }
 
@@ -109,14 +109,14 @@ impl<'a> Fields<'a> {
             new_log: report.new_log,
             refused,
             dry_run: how.dry_run,
-            aside: report.aside.iter().map(|path| path.to_string_lossy()).collect(),
+            quarantined: report.quarantined.iter().map(|path| path.to_string_lossy()).collect(),
             remarks: &report.remarks,
         }
     }
 }
 
 fn print(report: &RepairReport, how: RepairOptions) -> Result<(), Failure> {
-    if report.remarks.is_empty() && report.aside.is_empty() {
+    if report.remarks.is_empty() && report.quarantined.is_empty() {
         return output::raw(b"nothing to repair\n");
     }
     let entries_lost = match report.lost_entries {
@@ -126,7 +126,7 @@ fn print(report: &RepairReport, how: RepairOptions) -> Result<(), Failure> {
     };
     let mut rows = vec![("bodies lost", grouped(report.holes)), ("entries lost", entries_lost)];
     rows.extend(report.lost_bodies.iter().map(|id| ("lost body", id.to_string())));
-    rows.extend(report.aside.iter().map(|path| ("kept", path.display().to_string())));
+    rows.extend(report.quarantined.iter().map(|path| ("kept", path.display().to_string())));
     if how.dry_run {
         rows.push(("changed", "nothing: this was a dry run".to_owned()));
     }

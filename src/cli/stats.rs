@@ -21,7 +21,7 @@ Examples:
   stemedb stats --from 127.0.0.1:7845      Of a served store
 
 JSON: {count, set_root, log_size, log_root, holes, store_id, epoch, generation, secret, \
-segments, checkpoints, bytes: {log, spare, history, checkpoints, aside, memory}, \
+segments, checkpoints, bytes: {log, spare, history, checkpoints, quarantined, memory}, \
 bytes_per_assertion: {log, history, checkpoints, memory}, first_time, last_time, \
 checkpoint_time, subtrees}; subtrees is the 256 counts")]
 pub(super) struct Args {
@@ -70,7 +70,7 @@ struct Bytes {
     #[serde(serialize_with = "decimal::string")]
     checkpoints: u64,
     #[serde(serialize_with = "decimal::string")]
-    aside: u64,
+    quarantined: u64,
     #[serde(serialize_with = "decimal::string")]
     memory: u64,
 }
@@ -100,7 +100,7 @@ fn fields(stats: &Stats) -> Fields<'_> {
             spare: stats.spare_bytes,
             history: stats.history_bytes,
             checkpoints: stats.checkpoint_bytes,
-            aside: stats.aside_bytes,
+            quarantined: stats.quarantined_bytes,
             memory: stats.memory_bytes,
         },
         bytes_per_assertion: BytesEach {
@@ -140,7 +140,7 @@ fn as_text(stats: &Stats) -> String {
         ("history", size(stats.history_bytes)),
         ("checkpoints", format!("{}, {files}", size(stats.checkpoint_bytes))),
         ("checkpointed", time(stats.checkpoint_time)),
-        ("kept files", format!("{:>10}", output::bytes(stats.aside_bytes))),
+        ("kept files", format!("{:>10}", output::bytes(stats.quarantined_bytes))),
         ("memory", size(stats.memory_bytes)),
     ]);
     let picture = picture::draw(&stats.subtrees);

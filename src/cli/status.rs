@@ -272,7 +272,7 @@ c.example:7845  down   ?       ?        ?    never     none; 4 failed in a row, 
     }
 
     #[test]
-    fn nothing_from_afar_reaches_the_terminal_as_it_is() {
+    fn nothing_of_a_server_reaches_the_terminal_as_it_is() {
         fn spoil(value: &mut Value) {
             match value {
                 Value::String(text) => *text = format!("\x1b[2J\n{text}\u{9b}\u{202e}"),

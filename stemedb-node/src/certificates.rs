@@ -63,7 +63,7 @@ impl Certificates {
             if days < WARNED_DAYS {
                 self.warned = Some(now);
                 let days = format!("{days:.1}");
-                warn!(key, days, "a certificate runs out: renew it, then `stemedb reload`");
+                warn!(key, days, "a certificate runs out: renew it, then reload");
             }
         }
     }

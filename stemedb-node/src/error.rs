@@ -55,8 +55,8 @@ pub enum NodeError {
     /// Another process has this node's id, and was there first.
     #[error(
         "a node with the id of this one runs at {address}, and was there first: this store is a \
-         copy of that one's. Stop one of the two; a copy that `stemedb backup` made and `stemedb \
-         restore` brought back has an id of its own"
+         copy of that one's. Stop one of the two; a store that is restored from a backup has an id \
+         of its own"
     )]
     DuplicateNodeId {
         /// Where the other one is.

@@ -563,7 +563,7 @@ impl Shared {
                     node = to_hex(node),
                     own,
                     "two nodes have one node id, with different keys: the second one is not taken \
-                     for a member; give it an id of its own with `stemedb restore`"
+                     for a member; restoring it from a backup gives it an id of its own"
                 );
                 if own {
                     let reported = uptime();

@@ -50,8 +50,8 @@ pub(super) fn load_or_make(store: &Store) -> Result<NodeKey, NodeError> {
         Some(None) => warn!(
             path = %path().display(),
             "the key of this node is damaged and is replaced: members that know the old one don't \
-             take this node for a member until they have missed it for an hour; `stemedb restore` \
-             of a backup gives it a new id instead"
+             take this node for a member until they have missed it for an hour; restoring a backup \
+             gives it a new id instead"
         ),
     }
     let seed = session_seed(store).map_err(NodeError::Begin)?;

@@ -49,14 +49,14 @@ impl stemedb_rpc::Node for Node {
                     }
                     (false, None) => Controlled::NobodyToMeet,
                     (false, Some(_)) => {
-                        let error = "this node has no such peer; `stemedb peers` lists them";
+                        let error = "this node has no such peer; its status lists them";
                         return Err(Failure::new(Reason::NotFound, error));
                     }
                 }
             }
             Control::Forget(peer) => {
                 if !lock(&shared.cluster).forget(&peer) {
-                    let error = "this node has no such member that is gone; `stemedb peers` lists \
+                    let error = "this node has no such member that is gone; its status lists \
                                  them: a member that is there is stopped first, and one that the \
                                  configuration names is taken out of it";
                     return Err(Failure::new(Reason::NotFound, error));

@@ -250,8 +250,7 @@ impl Scrub {
             Err(error) => Outcome::Failed { reason: error.to_string() },
         };
         if !found.needs_body() && found.is_healed() && !is_whole(store, found.position) {
-            let reason =
-                "it does not follow from the rest: close the store and run `stemedb repair`";
+            let reason = "it does not follow from the rest: close the store and repair it";
             found.outcome = Outcome::Failed { reason: reason.to_owned() };
         }
         if found.is_healed() {

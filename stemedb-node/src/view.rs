@@ -94,7 +94,7 @@ fn problems(shared: &Shared) -> Vec<Problem> {
             ProblemCode::Damage,
             format!(
                 "{unhealed} place(s) in the log are damaged, and no peer had what belongs there: \
-                 `stemedb check` lists them"
+                 a check lists them"
             ),
         );
     }
@@ -202,7 +202,7 @@ fn unreached_status(address: String, error: String) -> PeerStatus {
 /// A process with this node's id.
 fn duplicate_status(address: &str) -> PeerStatus {
     let remark = "a copy of this store was started there with this node's id, and refused: give it \
-                  one of its own with `stemedb restore`";
+                  one of its own by restoring it from a backup";
     PeerStatus {
         address: address.to_owned(),
         state: PeerState::DuplicateId,

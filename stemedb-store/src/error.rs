@@ -58,8 +58,7 @@ pub enum OpenError {
     },
     /// Another process, or another part of this one, has it open to write.
     #[error(
-        "the store at {} is in use by {}: wait for it or close it there, or, if that process \
-         serves it, ask it with `append --to`, `get --from`, `watch` or `sync` and its address",
+        "the store at {} is in use by {}: wait for it, or close it there",
         dir.display(), process(*holder)
     )]
     Locked {

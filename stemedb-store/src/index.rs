@@ -271,18 +271,23 @@ impl Index {
         (recent.note(placed), recent.count)
     }
 
-    /// Takes in records behind those that it has, which another process has written.
+    /// Makes room for so many records of another process, by folding those that wait.
     ///
     /// # Errors
     ///
-    /// As [`folded`](Self::folded). They can be looked up all the same.
-    pub(crate) fn extend(&self, placed: &[Placed], reached: Watermark) -> Result<(), TreeFailure> {
-        let unfolded = self.recent_mut().extend(placed);
-        self.publish(reached);
-        if unfolded < UNFOLDED_LEN_MAX {
+    /// As [`folded`](Self::folded).
+    pub(crate) fn make_room(&self, len: usize) -> Result<(), TreeFailure> {
+        let waiting = self.recent().waiting();
+        if waiting == 0 || waiting + len < UNFOLDED_LEN_MAX {
             return Ok(());
         }
         self.folded().map(drop)
+    }
+
+    /// Takes in records behind those that it has, which another process has written.
+    pub(crate) fn extend(&self, placed: &[Placed], reached: Watermark) {
+        self.recent_mut().extend(placed);
+        self.publish(reached);
     }
 
     /// All that was noted is durable.

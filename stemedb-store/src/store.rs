@@ -168,6 +168,10 @@ impl Deref for Store {
 
 /// A store that is only read, for what takes a whole one: appends fail with
 /// [`AppendError::ReadOnly`].
+///
+/// That is a session with a peer: it reads and appends, and a store that is full or on read-only
+/// media still answers and gives. A view of what a session reads would repeat some forty methods in
+/// the responder, the server and their tasks, to leave out the four calls that append.
 impl From<StoreReader> for Store {
     fn from(read: StoreReader) -> Self {
         Self::new(read, None)

@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sync_after_one_that_failed_writes_anew() {
+    fn a_sync_after_one_that_failed_writes_again() {
         use stemedb_simdisk::{Fault, FaultKind, Operation, Survival, Target};
         let (disk, file, tiles) = filled();
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());

@@ -100,6 +100,11 @@ impl Progress {
             begun: false,
         }
     }
+
+    /// The first entry behind the batches that were read.
+    fn next_index(&self) -> u64 {
+        self.pass.reached().next_index
+    }
 }
 
 /// What reading a part of a segment has shown.
@@ -190,7 +195,8 @@ impl<'a> SegmentCheck<'a> {
         match self.read_chunk(progress, budget, total) {
             Err(error) if is_unreadable(&error.cause) => {
                 let what = DamageKind::Unreadable { len: SECTOR_LEN as u64 };
-                Ok(Outcome::Damaged(Some(Gap { offset: progress.pass.next(), what })))
+                let (offset, index) = (progress.pass.next(), progress.next_index());
+                Ok(Outcome::Damaged(Some(Gap { offset, index, what })))
             }
             outcome => outcome,
         }
@@ -203,7 +209,8 @@ impl<'a> SegmentCheck<'a> {
         total: &mut u64,
     ) -> Result<Outcome, DiskError> {
         let header = &self.segment.header;
-        let damaged = |offset, what| Ok(Outcome::Damaged(Some(Gap { offset, what })));
+        let index = progress.next_index();
+        let damaged = |offset, what| Ok(Outcome::Damaged(Some(Gap { offset, index, what })));
         if !progress.begun {
             let mut bytes = [0; HEADER_LEN];
             *total += self.file.read_at(&mut bytes, 0)? as u64;
@@ -265,7 +272,7 @@ impl<'a> SegmentCheck<'a> {
             None => Ok(()),
             Some((placed, _)) => {
                 let offset = fed.offset + placed.body_range(base).start as u64;
-                Err(Gap { offset, what: DamageKind::Id })
+                Err(Gap { offset, index: placed.index.get(), what: DamageKind::Id })
             }
         }
     }
@@ -312,7 +319,7 @@ impl<'a> SegmentCheck<'a> {
         }
         if found.is_empty() {
             // It has gone by itself, which nobody should rely on.
-            let first = first.map(|gap| self.file.damage(gap.offset, header.first_index, gap.what));
+            let first = first.map(|gap| self.file.damage(gap.offset, gap.index, gap.what));
             found.extend(first);
         }
         found

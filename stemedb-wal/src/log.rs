@@ -40,13 +40,13 @@ use stemedb_merkle::{LogIndex, Timestamp};
 
 pub use self::{
     entries::Entries,
-    follow::LogStats,
+    follow::{Appended, LogStats},
     known::KnownSegment,
     options::{LogOptions, Origin, Spares},
     placed::{HoleEntry, NewRecord},
     reader::{LogReader, Record},
     records::Records,
-    recovery::{OpenReport, Replayed, Warning, is_in_use},
+    recovery::{OpenReport, Replayed, UnfinishedBatch, Warning, is_in_use},
 };
 pub use crate::{
     record::{Kind, Placed},

@@ -35,6 +35,8 @@ pub(crate) enum Stop {
 pub(crate) struct Gap {
     /// The offset in the file of what is not what was written.
     pub(crate) offset: u64,
+    /// The first entry that it concerns.
+    pub(crate) index: u64,
     /// What it is not; [`DamageKind::Short`] where the bytes end.
     pub(crate) what: DamageKind,
 }
@@ -86,10 +88,12 @@ pub(crate) struct Scanned {
 impl Scanned {
     /// The gap as damage of the file.
     pub(crate) fn damage(&self, file: SegmentFile<'_>) -> Damage {
-        let Gap { offset, what } = self.gap;
-        // A batch that is cut off is missing as a whole.
-        let offset = if what == DamageKind::Short { self.reached.offset } else { offset };
-        file.damage(offset, self.reached.next_index, what)
+        let Gap { offset, index, what } = self.gap;
+        match what {
+            // A batch that is cut off is missing as a whole.
+            DamageKind::Short => file.damage(self.reached.offset, self.reached.next_index, what),
+            _ => file.damage(offset, index, what),
+        }
     }
 }
 
@@ -180,7 +184,7 @@ impl Scanner {
         placed.truncate(self.take_whole());
         let gap = match stop {
             Stop::Gap(gap) => gap,
-            Stop::More { .. } => Gap { offset: offset + read as u64, what: DamageKind::Short },
+            Stop::More { .. } => self.short(offset + read as u64),
         };
         Scanned { placed, reached: self.reached, gap }
     }
@@ -188,6 +192,11 @@ impl Scanner {
     /// How far whole batches were read.
     pub(crate) fn reached(&self) -> Reached {
         self.reached
+    }
+
+    /// The end of the bytes at an offset behind what was read, as a gap.
+    pub(crate) fn short(&self, offset: u64) -> Gap {
+        Gap { offset, index: self.next_index, what: DamageKind::Short }
     }
 
     /// How many of the records in the vector that [`scan`](Self::scan) fills are of whole batches.
@@ -227,7 +236,8 @@ impl Scanner {
             return Err(Stop::More { needed: batch::HEADER_LEN });
         }
         let position = self.first_position + offset;
-        let bad = |what| Stop::Gap(Gap { offset, what });
+        let index = self.next_index;
+        let bad = |what| Stop::Gap(Gap { offset, index, what });
         let header =
             BatchHeader::parse(bytes, self.salt, position).ok_or_else(|| bad(DamageKind::Batch))?;
         if !self.time_known {
@@ -273,7 +283,8 @@ impl Scanner {
         while open.records_left > 0 {
             let rest = rest_of(bytes, at);
             let position = self.first_position + offset + at as u64;
-            let bad = |what| Stop::Gap(Gap { offset: offset + at as u64, what });
+            let (offset, index) = (offset + at as u64, self.next_index);
+            let bad = |what| Stop::Gap(Gap { offset, index, what });
             let needed = match Head::parse(rest, self.salt, position) {
                 None if rest.len() < HEAD_LEN => HEAD_LEN,
                 None => return Err(bad(DamageKind::Head)),
@@ -285,7 +296,8 @@ impl Scanner {
                     let whole = in_memory(len);
                     if let Some(body) = rest.get(HEAD_LEN..whole) {
                         if position >= self.bodies_from && !head.covers(body, self.salt, position) {
-                            return Err(bad(DamageKind::Body));
+                            let (index, what) = (head.index, DamageKind::Body);
+                            return Err(Stop::Gap(Gap { offset, index, what }));
                         }
                         self.take(&head, &mut open).ok_or_else(|| bad(DamageKind::Sequence))?;
                         placed.push(Placed::new(&head, position));
@@ -336,12 +348,13 @@ impl Scanner {
             return Err(Stop::More { needed: batch::END.len() });
         };
         if *end != batch::END {
-            return Err(Stop::Gap(Gap { offset, what: DamageKind::Batch }));
+            let (index, what) = (self.next_index, DamageKind::Batch);
+            return Err(Stop::Gap(Gap { offset, index, what }));
         }
         if open.entries_left > 0 || open.payload_left > 0 || self.last_time != open.header.last_time
         {
-            let (offset, what) = (open.start, DamageKind::Sequence);
-            return Err(Stop::Gap(Gap { offset, what }));
+            let (offset, index) = (open.start, open.header.first_index);
+            return Err(Stop::Gap(Gap { offset, index, what: DamageKind::Sequence }));
         }
         self.open = None;
         self.reached.offset = offset + end.len() as u64;

@@ -98,17 +98,16 @@ fn check_bodies_from(bytes: &[u8], position: u64) -> Result<CheckedSegment, Segm
         return Err(fault(48, header.first_index, DamageKind::SegmentHeader));
     }
     let scanned = Scanner::new(&header).check_bodies_from(position).all(bytes);
-    let (reached, Gap { offset, what }) = (scanned.reached, scanned.gap);
+    let (reached, Gap { offset, index, what }) = (scanned.reached, scanned.gap);
     let offsets: Vec<u32> = offsets_of(&header, &scanned.placed).collect();
     let (footer, trailer_sum) = reached.footer(&header, &offsets);
     if bytes.get(in_memory(reached.offset)..) != Some(footer.as_slice()) {
         // Either the footer is not the one of these batches, or the batches go on and are damaged.
-        let (offset, what) = match what {
-            DamageKind::Short => (reached.offset, what),
-            _ if offset == reached.offset => (offset, DamageKind::Footer),
-            _ => (offset, what),
-        };
-        return Err(fault(offset, reached.next_index, what));
+        return Err(match what {
+            DamageKind::Short => fault(reached.offset, reached.next_index, what),
+            _ if offset == reached.offset => fault(offset, index, DamageKind::Footer),
+            _ => fault(offset, index, what),
+        });
     }
     Ok(CheckedSegment {
         header,

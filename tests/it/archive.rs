@@ -290,7 +290,7 @@ async fn store_head(archive: &Archive) -> Head {
 }
 
 #[tokio::test]
-async fn bodies_that_are_lost_are_told() {
+async fn bodies_that_are_lost_are_reported() {
     let place = Place::new();
     let archive = place.archive();
     {
@@ -385,7 +385,7 @@ async fn the_loop_of_a_node_sends_what_is_sealed() {
 }
 
 #[tokio::test]
-async fn wrong_places_are_told() {
+async fn wrong_places_are_reported() {
     let place = Place::new();
     let gone = format!("file://{}", place.join("nothing").display());
     assert!(matches!(Archive::open(&gone), Err(ArchiveError::Directory { .. })));

@@ -200,6 +200,9 @@ fn about_source(name: &str, text: &str) -> Vec<String> {
                 complaints.push(format!(":{number}: `{word}` belongs in {places:?} only"));
             }
         }
+        if !name.starts_with("src/") && stem != "tests" && code.contains(concat!("`", "stemedb ")) {
+            complaints.push(format!(":{number}: the command line tells which command helps"));
+        }
         let pure = name.starts_with("stemedb-merkle/") && stem != "tests";
         for word in WORDS_NOT_IN_MERKLE.iter().filter(|word| pure && has_word(code, word)) {
             if (name, *word) == (TIME_IN_MERKLE, "std::time") {

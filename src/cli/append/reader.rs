@@ -5,14 +5,10 @@ use std::io::{self, IsTerminal, Read};
 use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
 
-use stemedb::InternalError;
-
 use super::{Batch, Event};
 use crate::cli::failure::{Failure, Origin};
-use crate::cli::lines::{Lines, TooLong};
-
-/// Bytes that are read at once, and so the most lines of a batch. A pipe gives what it has.
-const READ_LEN: usize = 256 * 1024;
+use crate::cli::line_reader::{LineReader, Part, READ_LEN, nul_in_line};
+use crate::cli::lines::Lines;
 
 /// How inputs become bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,11 +85,6 @@ fn look(origin: &Origin) -> Result<(), Failure> {
     Err(nul_in_line(&beginning, place, &Lines::new(b'\n', usize::MAX), origin))
 }
 
-/// Failure for a NUL byte in what should be lines.
-fn nul_in_line(chunk: &[u8], place: usize, cutter: &Lines, origin: &Origin) -> Failure {
-    Failure::NulInLine { origin: origin.clone(), line: cutter.line_at(chunk, place) }
-}
-
 /// Whether a person types the input.
 pub(super) fn is_typed(inputs: &[Input]) -> bool {
     io::stdin().is_terminal() && inputs.iter().any(|input| matches!(input.origin, Origin::Stdin))
@@ -128,41 +119,10 @@ fn lines(
     len_max: usize,
     events: &SyncSender<Event>,
 ) -> Result<(), Stop> {
-    let mut input = origin.open()?;
-    let mut cutter = Lines::new(end, len_max);
-    let mut buffer = vec![0; READ_LEN];
-    loop {
-        let read = match input.read(&mut buffer) {
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(source) => return Err(Failure::Input { origin: origin.clone(), source }.into()),
-        };
-        let chunk = buffer.get(..read).ok_or_else(|| InternalError::new("room for what was read"));
-        let chunk = chunk.map_err(Failure::from)?;
-        let nul = if is_text { memchr::memchr(0, chunk) } else { None };
-        let refused = nul.map(|place| nul_in_line(chunk, place, &cutter, origin));
-        // What comes before the line with the NUL byte is taken, as before one that is too long.
-        let (text, _) = chunk.split_at(nul.unwrap_or(chunk.len()));
-        let mut bodies = Vec::new();
-        let cut = if chunk.is_empty() {
-            cutter.finish(&mut bodies);
-            Ok(())
-        } else {
-            cutter.push(text, &mut bodies)
-        };
-        send(Batch { bodies, skipped: cutter.take_skipped(), bytes: read as u64 }, events)?;
-        cut.map_err(|TooLong { line }| Failure::LineTooLong {
-            origin: origin.clone(),
-            line,
-            limit: len_max,
-        })?;
-        if let Some(refused) = refused {
-            return Err(refused.into());
-        }
-        if read == 0 {
-            return Ok(());
-        }
-    }
+    LineReader { origin, end, is_text, len_max }.each(|part| {
+        let Part { lines: bodies, skipped, bytes } = part;
+        send(Batch { bodies, skipped, bytes }, events)
+    })
 }
 
 fn whole(input: &Input, len_max: usize, events: &SyncSender<Event>) -> Result<(), Stop> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 use stemedb::{AssertionId, Options, Store};
 
-use super::teller::Teller;
+use super::narrator::Narrator;
 use crate::cli::failure::Failure;
 use crate::cli::format::grouped;
 use crate::cli::stopwatch::Stopwatch;
@@ -28,19 +28,19 @@ pub(super) struct Facts {
     reopened_ms: f64,
 }
 
-pub(super) fn show(dir: &Path, teller: &mut Teller) -> Result<Facts, Failure> {
-    teller
+pub(super) fn show(dir: &Path, narrator: &mut Narrator) -> Result<Facts, Failure> {
+    narrator
         .step("Crash", "another process appends without end, and is killed in the midst of it")?;
     let acknowledged = append_and_kill(dir)?;
-    teller
+    narrator
         .row("killed after", &format!("{} acknowledgements", grouped(acknowledged.len() as u64)))?;
 
     let watch = Stopwatch::start();
     let store = Store::open(dir, Options::default().create(false))?;
     let reopened_ms = watch.millis();
-    teller.row("reopened in", &format!("{reopened_ms:.1} ms"))?;
+    narrator.row("reopened in", &format!("{reopened_ms:.1} ms"))?;
     for remark in store.open_report().to_string().lines() {
-        teller.row("it says", remark)?;
+        narrator.row("it says", remark)?;
     }
     let mut survived = 0;
     for id in &acknowledged {
@@ -49,10 +49,10 @@ pub(super) fn show(dir: &Path, teller: &mut Teller) -> Result<Facts, Failure> {
     let head = store.head()?;
     store.close()?;
     let lost = acknowledged.len() - survived;
-    teller.row("survived", &format!("{}, {lost} lost", grouped(survived as u64)))?;
+    narrator.row("survived", &format!("{}, {lost} lost", grouped(survived as u64)))?;
     let miscounted = Failure::Demo { what: "a reopened store does not count what it holds" };
     let unacknowledged = head.count.checked_sub(survived as u64).ok_or(miscounted)?;
-    teller.row("besides", &format!("{} not acknowledged yet", grouped(unacknowledged)))?;
+    narrator.row("besides", &format!("{} not acknowledged yet", grouped(unacknowledged)))?;
     if lost > 0 || acknowledged.is_empty() {
         return Err(Failure::Demo { what: "an acknowledged append did not survive the kill" });
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use stemedb::{AssertionId, Options, Store};
 
 use super::lines::Lines;
-use super::teller::Teller;
+use super::narrator::Narrator;
 use crate::cli::failure::Failure;
 use crate::cli::format::grouped;
 use crate::cli::input::to_hex;
@@ -30,7 +30,7 @@ pub(super) fn show(
     first: &Store,
     dir: &Path,
     lines: &Lines,
-    teller: &mut Teller,
+    narrator: &mut Narrator,
 ) -> Result<Facts, Failure> {
     let second = open::open(dir, Options::default())?;
     // In the other order, to show that order does not matter.
@@ -38,28 +38,28 @@ pub(super) fn show(
     second.append_batch(kept.map(|(_, body)| body))?;
     second.append_batch(["only the second knows this", "and this", "and that"])?;
 
-    teller.step("Meet", "a second store took most lines in, in reverse, and some of its own")?;
+    narrator.step("Meet", "a second store took most lines in, in reverse, and some of its own")?;
     let watch = Stopwatch::start();
     let diff = first.snapshot()?.diff(&second.snapshot()?)?;
     let ms = watch.millis();
     let (here, there) = (diff.only_here.len(), diff.only_there.len());
-    teller.row("only first", &grouped(here as u64))?;
-    teller.row("only second", &grouped(there as u64))?;
-    teller
+    narrator.row("only first", &grouped(here as u64))?;
+    narrator.row("only second", &grouped(there as u64))?;
+    narrator
         .row("compared in", &format!("{ms:.1} ms, {} tree nodes visited", grouped(diff.visited)))?;
 
-    teller.step("Copy", "only what is missing, both ways")?;
+    narrator.step("Copy", "only what is missing, both ways")?;
     copy(&diff.only_here, first, &second)?;
     copy(&diff.only_there, &second, first)?;
     let roots = (first.root()?, second.root()?);
     second.close()?;
-    teller.row("copied", &grouped((here + there) as u64))?;
-    teller.row("first root", &to_hex(roots.0))?;
-    teller.row("second root", &to_hex(roots.1))?;
+    narrator.row("copied", &grouped((here + there) as u64))?;
+    narrator.row("first root", &to_hex(roots.0))?;
+    narrator.row("second root", &to_hex(roots.1))?;
     if roots.0 != roots.1 {
         return Err(Failure::Demo { what: "the roots of two equal stores differ" });
     }
-    teller.say("Equal roots: the two hold the same, and either can prove it.")?;
+    narrator.say("Equal roots: the two hold the same, and either can prove it.")?;
     Ok(Facts {
         only_first: here,
         only_second: there,

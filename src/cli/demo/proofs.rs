@@ -7,7 +7,7 @@ use serde::Serialize;
 use stemedb::{AssertionId, Presence, ProofFile, Root, Store};
 
 use super::lines::Lines;
-use super::teller::Teller;
+use super::narrator::Narrator;
 use crate::cli::failure::Failure;
 use crate::cli::{output, proof_file};
 
@@ -36,7 +36,7 @@ pub(super) fn show(
     store: &Store,
     lines: &Lines,
     dir: &Path,
-    teller: &mut Teller,
+    narrator: &mut Narrator,
 ) -> Result<Facts, Failure> {
     let root = store.root()?;
     let mut later = lines.bodies.iter().skip(lines.bodies.len() / 2);
@@ -44,27 +44,28 @@ pub(super) fn show(
     // Appending what is held already tells its id.
     let id = store.append(line)?.id;
 
-    teller.step("Prove", "a small file shows anybody who trusts the root what the store holds")?;
+    narrator
+        .step("Prove", "a small file shows anybody who trusts the root what the store holds")?;
     let file = ProofFile::from(store.prove(&id)?);
     let bytes = write(&path(dir), &file)?;
     let siblings = file.proof.siblings.len();
-    teller.row("line", &printable(line.trim_ascii()))?;
-    teller.row("id", &id.to_string())?;
-    teller.row("proof file", &format!("{} with {siblings} hashes", output::bytes(bytes)))?;
+    narrator.row("line", &printable(line.trim_ascii()))?;
+    narrator.row("id", &id.to_string())?;
+    narrator.row("proof file", &format!("{} with {siblings} hashes", output::bytes(bytes)))?;
 
-    teller.step("Verify", "from the file and the root alone, without the store")?;
+    narrator.step("Verify", "from the file and the root alone, without the store")?;
     expect(verify(&path(dir), &root)? == Some(Presence::Present), "a proof does not verify")?;
-    teller.row("held", &format!("present {id}"))?;
+    narrator.row("held", &format!("present {id}"))?;
     let absent = dir.join("absent.stemedb-proof");
     write(&absent, &store.prove(&NEVER_APPENDED)?.into())?;
     expect(verify(&absent, &root)? == Some(Presence::Absent), "an absence does not verify")?;
-    teller.row("not held", &format!("absent  {NEVER_APPENDED}"))?;
+    narrator.row("not held", &format!("absent  {NEVER_APPENDED}"))?;
 
-    teller.step("Damage", "one bit of one hash in the proof is flipped")?;
+    narrator.step("Damage", "one bit of one hash in the proof is flipped")?;
     let damaged = dir.join("damaged.stemedb-proof");
     write(&damaged, &flipped(file))?;
     expect(verify(&damaged, &root)?.is_none(), "a damaged proof verifies")?;
-    teller.row("verify", "refused: it leads to another root")?;
+    narrator.row("verify", "refused: it leads to another root")?;
     Ok(Facts {
         id: id.to_string(),
         siblings,

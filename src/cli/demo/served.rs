@@ -11,7 +11,7 @@ use stemedb::sync::{Ending, Limits};
 use stemedb::{Options, Replicate as _, Store, SyncOptions};
 
 use super::lines::Lines;
-use super::teller::Teller;
+use super::narrator::Narrator;
 use crate::cli::failure::Failure;
 use crate::cli::format::grouped;
 use crate::cli::input::to_hex;
@@ -34,7 +34,11 @@ pub(super) struct Facts {
     equal: bool,
 }
 
-pub(super) fn show(dir: &Path, lines: &Lines, teller: &mut Teller) -> Result<[Facts; 2], Failure> {
+pub(super) fn show(
+    dir: &Path,
+    lines: &Lines,
+    narrator: &mut Narrator,
+) -> Result<[Facts; 2], Failure> {
     let [north, south] =
         ["north", "south"].map(|name| open::open(&dir.join(name), Options::default()));
     let (north, south) = (Arc::new(north?), Arc::new(south?));
@@ -43,7 +47,7 @@ pub(super) fn show(dir: &Path, lines: &Lines, teller: &mut Teller) -> Result<[Fa
         store.append_batch(kept.map(|(_, body)| body))?;
     }
     let runtime = peer::runtime()?;
-    let outcome = runtime.block_on(meet(&north, &south, teller));
+    let outcome = runtime.block_on(meet(&north, &south, narrator));
     drop(runtime);
     for store in [north, south] {
         store.close()?;
@@ -54,26 +58,26 @@ pub(super) fn show(dir: &Path, lines: &Lines, teller: &mut Teller) -> Result<[Fa
 async fn meet(
     north: &Arc<Store>,
     south: &Arc<Store>,
-    teller: &mut Teller,
+    narrator: &mut Narrator,
 ) -> Result<[Facts; 2], Failure> {
-    teller.step("Sync", "two served stores that took different lines meet over gRPC")?;
+    narrator.step("Sync", "two served stores that took different lines meet over gRPC")?;
     let (to_north, to_south) = (serve(north).await?, serve(south).await?);
-    teller.row("north", &format!("on {}", to_north.peer()))?;
-    teller.row("south", &format!("on {}", to_south.peer()))?;
+    narrator.row("north", &format!("on {}", to_north.peer()))?;
+    narrator.row("south", &format!("on {}", to_south.peer()))?;
 
-    let first = sync(south, &to_north, teller).await?;
-    told(&first, teller)?;
-    teller.row("north root", &to_hex(to_north.head().await?.set_root))?;
-    teller.row("south root", &to_hex(to_south.head().await?.set_root))?;
+    let first = sync(south, &to_north, narrator).await?;
+    narrate(&first, narrator)?;
+    narrator.row("north root", &to_hex(to_north.head().await?.set_root))?;
+    narrator.row("south root", &to_hex(to_south.head().await?.set_root))?;
 
-    teller.step("Fall behind", "north takes in more, and south reads what came since")?;
+    narrator.step("Fall behind", "north takes in more, and south reads what came since")?;
     north.append_batch((0..LATER).map(|n| format!("a line that came later: {n}")))?;
-    let second = sync(south, &to_north, teller).await?;
-    told(&second, teller)?;
+    let second = sync(south, &to_north, narrator).await?;
+    narrate(&second, narrator)?;
     if north.root()? != south.root()? || !first.equal || !second.equal {
         return Err(Failure::Demo { what: "two stores that were synced differ" });
     }
-    teller.say("One command does it: stemedb serve here, stemedb sync PEER there.")?;
+    narrator.say("One command does it: stemedb serve here, stemedb sync PEER there.")?;
     Ok([facts(&first), facts(&second)])
 }
 
@@ -86,7 +90,11 @@ async fn serve(store: &Arc<Store>) -> Result<Client, Failure> {
     Ok(Client::connect(&address.into(), ClientOptions::default()).await?)
 }
 
-async fn sync(store: &Arc<Store>, peer: &Client, teller: &mut Teller) -> Result<Report, Failure> {
+async fn sync(
+    store: &Arc<Store>,
+    peer: &Client,
+    narrator: &mut Narrator,
+) -> Result<Report, Failure> {
     let watch = Stopwatch::start();
     let synced = store.sync(peer, SyncOptions::default(), pending(), |_| {}).await?;
     if let Some(error) = synced.error {
@@ -95,16 +103,16 @@ async fn sync(store: &Arc<Store>, peer: &Client, teller: &mut Teller) -> Result<
     if synced.report.ending != Ending::Complete {
         return Err(Failure::Sync { ending: synced.report.ending });
     }
-    teller.row("took", &format!("{:.1} ms", watch.millis()))?;
+    narrator.row("took", &format!("{:.1} ms", watch.millis()))?;
     Ok(synced.report)
 }
 
-fn told(report: &Report, teller: &mut Teller) -> Result<(), Failure> {
+fn narrate(report: &Report, narrator: &mut Narrator) -> Result<(), Failure> {
     let layers: Vec<&str> = report.layers.iter().map(|step| step.layer.name()).collect();
-    teller.row("found by", &format!("{}, in {} rounds", layers.join(", "), report.rounds))?;
-    teller.row("bytes for it", &output::bytes(report.reconcile_bytes()))?;
-    teller.row("fetched", &grouped(report.fetched))?;
-    teller.row("pushed", &grouped(report.pushed))
+    narrator.row("found by", &format!("{}, in {} rounds", layers.join(", "), report.rounds))?;
+    narrator.row("bytes for it", &output::bytes(report.reconcile_bytes()))?;
+    narrator.row("fetched", &grouped(report.fetched))?;
+    narrator.row("pushed", &grouped(report.pushed))
 }
 
 fn facts(report: &Report) -> Facts {

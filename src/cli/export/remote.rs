@@ -2,8 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use stemedb::rpc::Which;
 use stemedb::rpc::client::Watched;
+use stemedb::rpc::{CallError, Reason, Which};
 use stemedb::{Entry, LogIndex};
 
 use super::Exporter;
@@ -12,7 +12,8 @@ use crate::cli::failure::Failure;
 use crate::cli::peer::Remote;
 use crate::cli::range::RangeArgs;
 
-/// Hands all bodies of a range to the exporter, each checked against its id.
+/// Hands all bodies of a range to the exporter, each checked against its id. One that is damaged is
+/// noted, and the rest is asked for again from behind it.
 pub(super) fn export(
     remote: &Remote,
     range: &RangeArgs,
@@ -20,8 +21,37 @@ pub(super) fn export(
     exporter: &mut Exporter,
 ) -> Result<(), Failure> {
     let Some(indexes) = indexes(remote, range)? else { return Ok(()) };
-    let wanted =
-        Watched { from: *indexes.start(), bodies: true, stop_at_end: true, ..Watched::default() };
+    let mut from = *indexes.start();
+    exporter.bar.set_length(indexes.end().get() - from.get() + 1);
+    while indexes.contains(&from) {
+        match export_from(remote, &mut from, &indexes, hasher, exporter) {
+            Err(Failure::Call(error)) if error.reason() == Some(Reason::Damaged) => {
+                exporter.note_damage(&DamagedThere { index: from, error });
+                from += 1;
+            }
+            done => return done,
+        }
+    }
+    Ok(())
+}
+
+/// A body that a server cannot read.
+#[derive(Debug, thiserror::Error)]
+#[error("entry {index}: {error}")]
+struct DamagedThere {
+    index: LogIndex,
+    error: CallError,
+}
+
+/// Exports from an entry on; `next` is the one that comes next when it ends.
+fn export_from(
+    remote: &Remote,
+    next: &mut LogIndex,
+    indexes: &RangeInclusive<LogIndex>,
+    hasher: BodyHasher,
+    exporter: &mut Exporter,
+) -> Result<(), Failure> {
+    let wanted = Watched { from: *next, bodies: true, stop_at_end: true, ..Watched::default() };
     let mut watch = remote.client.watch(wanted);
     while let Some((entry, body)) = remote.wait_for(watch.next()).transpose()? {
         if !indexes.contains(&entry.index) {
@@ -37,6 +67,7 @@ pub(super) fn export(
             return Err(Failure::WrongBody { id: entry.id });
         }
         exporter.take(&entry, body.as_deref())?;
+        *next = entry.index + 1;
     }
     Ok(())
 }

@@ -137,8 +137,8 @@ pub enum Problem {
     /// Anybody could become a member.
     #[error(
         "{origin}: listening on {address} with neither a secret nor client certificates would let \
-         anybody who reaches this node become a member of its cluster: give secret_file (a store \
-         made with `stemedb init --secret-file`) or tls.client_ca, listen on 127.0.0.1, or say \
+         anybody who reaches this node become a member of its cluster: give secret_file (of a \
+         store made with a secret) or tls.client_ca, listen on 127.0.0.1, or say \
          with cluster.open_membership that this is meant"
     )]
     OpenMembership {
@@ -286,7 +286,7 @@ impl fmt::Display for Suggestion {
                 write!(f, "; did you mean {}, which stands above all sections?", key.name)
             }
             Some(key) => write!(f, "; did you mean {} in [{}]?", key.field(), key.section()),
-            None => f.write_str("; `stemedb config` lists all there are"),
+            None => Ok(()),
         }
     }
 }
@@ -297,10 +297,7 @@ impl fmt::Display for SuggestedVariable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(key) => write!(f, "; did you mean {}?", key.variable()),
-            None => f.write_str(
-                "; it is STEMEDB_, the section, two underscores, and the key: `stemedb config` \
-                 lists all keys there are",
-            ),
+            None => f.write_str("; it is STEMEDB_, the section, two underscores, and the key"),
         }
     }
 }

@@ -22,7 +22,7 @@ impl From<Stats> for v1::StatsResponse {
             checkpoints: stats.checkpoints,
             checkpoint_bytes: stats.checkpoint_bytes,
             checkpoint_log_size: stats.checkpoint_log_size.get(),
-            quarantined_bytes: stats.aside_bytes,
+            quarantined_bytes: stats.quarantined_bytes,
             memory_bytes: stats.memory_bytes,
             first_time: time(stats.first_time),
             last_time: time(stats.last_time),
@@ -38,25 +38,26 @@ impl TryFrom<v1::StatsResponse> for Stats {
     fn try_from(message: v1::StatsResponse) -> Result<Self, Malformed> {
         let time = |time: Option<u64>| time.map(Timestamp::from_ntp64);
         let subtrees = message.subtrees.try_into();
-        let mut stats = Self::of_head(message.head.ok_or(Malformed::missing("head"))?.try_into()?);
-        stats.holes = message.holes;
-        stats.store_id = array("store_id", &message.store_id)?;
-        stats.epoch = message.epoch;
-        stats.generation = message.generation;
-        stats.secret = message.secret;
-        stats.segments = message.segments;
-        stats.log_bytes = message.log_bytes;
-        stats.spare_bytes = message.spare_bytes;
-        stats.history_bytes = message.history_bytes;
-        stats.checkpoints = message.checkpoints;
-        stats.checkpoint_bytes = message.checkpoint_bytes;
-        stats.checkpoint_log_size = LogSize(message.checkpoint_log_size);
-        stats.aside_bytes = message.quarantined_bytes;
-        stats.memory_bytes = message.memory_bytes;
-        stats.first_time = time(message.first_time);
-        stats.last_time = time(message.last_time);
-        stats.checkpoint_time = time(message.checkpoint_time);
-        stats.subtrees = subtrees.map_err(|_| Malformed::new("subtrees", "must be 256 numbers"))?;
-        Ok(stats)
+        Ok(Self {
+            head: message.head.ok_or(Malformed::missing("head"))?.try_into()?,
+            holes: message.holes,
+            store_id: array("store_id", &message.store_id)?,
+            epoch: message.epoch,
+            generation: message.generation,
+            secret: message.secret,
+            segments: message.segments,
+            log_bytes: message.log_bytes,
+            spare_bytes: message.spare_bytes,
+            history_bytes: message.history_bytes,
+            checkpoints: message.checkpoints,
+            checkpoint_bytes: message.checkpoint_bytes,
+            checkpoint_log_size: LogSize(message.checkpoint_log_size),
+            quarantined_bytes: message.quarantined_bytes,
+            memory_bytes: message.memory_bytes,
+            first_time: time(message.first_time),
+            last_time: time(message.last_time),
+            checkpoint_time: time(message.checkpoint_time),
+            subtrees: subtrees.map_err(|_| Malformed::new("subtrees", "must be 256 numbers"))?,
+        })
     }
 }

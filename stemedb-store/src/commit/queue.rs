@@ -264,7 +264,7 @@ impl Queue {
         let class = state.class(priority);
         class.kept_records -= records;
         class.kept_bytes -= bytes;
-        self.tell_of_room(state);
+        self.notify_of_room(state);
     }
 
     /// Queues a call, which takes no room.
@@ -342,7 +342,7 @@ impl Queue {
             if own > 0 { OWN_ACTIVE_COMMITS } else { state.own_active.saturating_sub(1) };
         let peer_len = if state.own_active > 0 { 1 } else { PEER_COMMIT_LEN_MAX };
         state.peer.pop_into(requests, peer_len);
-        self.tell_of_room(state);
+        self.notify_of_room(state);
         own
     }
 
@@ -376,7 +376,7 @@ impl Queue {
         }
     }
 
-    fn tell_of_room(&self, mut state: MutexGuard<'_, State>) {
+    fn notify_of_room(&self, mut state: MutexGuard<'_, State>) {
         let tasks = mem::take(&mut state.tasks_waiting);
         let threads = state.threads_waiting;
         drop(state);

@@ -197,7 +197,7 @@ fn a_lost_body_that_comes_back_heals_its_entry() {
 }
 
 #[test]
-fn the_first_failed_sync_is_the_last_and_everyone_is_told() {
+fn the_first_failed_sync_is_the_last_and_everyone_gets_it() {
     for operation in [Operation::Sync, Operation::Write] {
         let faulty = FaultyDisk::new(5);
         let disk: Arc<dyn Disk> = Arc::new(faulty.clone());

@@ -91,7 +91,7 @@ mod tests {
     use super::Filter;
 
     #[test]
-    fn knows_all_it_was_told_and_little_else() {
+    fn has_all_that_it_was_given_and_little_else() {
         let id = |n: u64| *blake3::hash(&n.to_le_bytes()).as_bytes();
         let mut filter = Filter::default();
         assert!(!filter.may_have(&id(0)));

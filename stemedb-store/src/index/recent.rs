@@ -160,10 +160,14 @@ impl Recent {
         self.published
     }
 
-    /// Takes in what another process wrote; says how many records wait to be folded then.
-    pub(super) fn extend(&mut self, placed: &[Placed]) -> usize {
+    /// Takes in what another process wrote.
+    pub(super) fn extend(&mut self, placed: &[Placed]) {
         self.now.take_in(placed);
-        self.now.records.len()
+    }
+
+    /// How many published records wait to be folded.
+    pub(super) fn waiting(&self) -> usize {
+        self.published
     }
 
     /// All that was written is durable.

@@ -16,7 +16,7 @@ use stemedb_wal::{
     disk::{Disk, FileDisk, is_quarantined},
     error::Action,
     identity::Identity,
-    log::LogReader,
+    log::{Appended, LogReader, Replayed, UnfinishedBatch},
 };
 
 use super::{
@@ -32,10 +32,10 @@ use crate::{
 };
 
 /// How often a store that looks wrong is opened, at most, to find out whether it is.
-const TRIES: u32 = 32;
+pub(super) const TRIES: u32 = 32;
 
 /// How long what a writer does may take to be over.
-const PAUSE: Duration = Duration::from_millis(10);
+pub(super) const PAUSE: Duration = Duration::from_millis(10);
 
 /// Most new entries that a refresh replays; beyond, it opens the store again.
 const CATCH_UP_LEN_MAX: usize = 1 << 18;
@@ -46,7 +46,23 @@ pub(super) struct Place {
     directory: Directory,
     /// What the directory had when it was opened.
     seen: DirectoryState,
+    shown: Shown,
+}
+
+/// What a reader shows of the log, by which it goes on.
+#[derive(Clone, Copy, Debug)]
+struct Shown {
     last: LastEntry,
+    /// The batch that is under way behind it, once that was seen.
+    unfinished: Option<UnfinishedBatch>,
+}
+
+/// The log as it is when a reader goes on.
+enum Next {
+    /// More in the same segment.
+    Appended(Appended),
+    /// More in other segments.
+    Reopened(LogReader),
 }
 
 /// Time and id of the last entry that is shown, if there is one that can be read. Kept in memory:
@@ -144,7 +160,8 @@ fn open(
             let last = reader.log_size().last_index();
             let last = last.and_then(|last| reader.entry(last).ok()?);
             let last = last.map(|entry| (entry.time, entry.id));
-            return Ok(StoreReader { place: Some(Place { directory, seen, last }), ..reader });
+            let shown = Shown { last, unfinished: None };
+            return Ok(StoreReader { place: Some(Place { directory, seen, shown }), ..reader });
         }
         before = seen;
         tries += 1;
@@ -161,9 +178,9 @@ impl StoreReader {
     /// segments and restart checkpoints, and the log of a store that was repaired or restored
     /// meanwhile.
     ///
-    /// Takes time in proportion to what is new and to the number of segments; as long as reading
-    /// the last segment where an append is under way; and as opening takes where the writer has
-    /// written a restart checkpoint.
+    /// Takes time in proportion to what is new, and where the log has a new segment to the number
+    /// of segments; once for an append that is under way as reading the rest of the last segment
+    /// takes; and as opening takes where the writer has written a restart checkpoint.
     ///
     /// Of a store that this process writes nothing is to be refreshed: reads see all appends.
     ///
@@ -173,9 +190,9 @@ impl StoreReader {
     pub fn refresh(&mut self) -> Result<(), OpenError> {
         let Some(place) = &self.place else { return Ok(()) };
         // Whatever keeps it from going on, opening reports what there is.
-        if let Ok(Some(last)) = self.catch_up(place) {
+        if let Ok(Some(shown)) = self.catch_up(place) {
             if let Some(place) = &mut self.place {
-                place.last = last;
+                place.shown = shown;
             }
             return Ok(());
         }
@@ -184,48 +201,68 @@ impl StoreReader {
         Ok(())
     }
 
-    /// Takes in what the log has behind what is known of it; its last entry then. `None` where it
-    /// is not to be had so.
-    fn catch_up(&self, place: &Place) -> Result<Option<LastEntry>, OpenError> {
+    /// Takes in what the log has behind what is known of it; what is shown then. `None`, and
+    /// nothing is changed, where it is not to be had so.
+    fn catch_up(&self, place: &Place) -> Result<Option<Shown>, OpenError> {
         let disk = place.directory.disk()?;
         let identity = Identity::load(&*disk)?;
-        if DirectoryState::of(&identity, &list(&*disk)?) != place.seen
-            || self.tree_failure().is_some()
-        {
+        let is_seen = |identity: &Identity| {
+            list(&*disk).map(|names| DirectoryState::of(identity, &names) == place.seen)
+        };
+        if !is_seen(&identity)? || self.tree_failure().is_some() {
             return Ok(None);
-        }
-        if !self.reader.has_more(&*disk)? {
-            return Ok(Some(place.last));
         }
         let options = &self.shared.options;
-        let reached = self.reader.reached();
-        let known = self.reader.known_segments(reached.position.get());
+        let Shown { last, unfinished } = place.shown;
         let (mut new, mut wrong) = (Vec::new(), None);
-        let (newer, _) = LogReader::open(
-            Arc::clone(&disk),
-            &origin(&identity),
-            &log_options(options),
-            Some(reached),
-            &known,
-            &mut |records| {
-                if options.verify_on_open && wrong.is_none() {
-                    wrong = first_wrong_id(self.hashing, records);
-                }
-                if new.len() <= CATCH_UP_LEN_MAX {
-                    new.extend_from_slice(records.placed);
-                }
-            },
-        )?;
-        // Names once more: what was read is of one and the same log.
-        let is_same = DirectoryState::of(&Identity::load(&*disk)?, &list(&*disk)?) == place.seen;
-        let is_other = !is_same || !self.is_front_of(&newer, place.last);
-        if is_other || wrong.is_some() || new.len() > CATCH_UP_LEN_MAX {
+        let mut replay = |records: Replayed<'_>| {
+            if options.verify_on_open && wrong.is_none() {
+                wrong = first_wrong_id(self.hashing, records);
+            }
+            if new.len() <= CATCH_UP_LEN_MAX {
+                new.extend_from_slice(records.placed);
+            }
+        };
+        let last_id = last.map(|(_, id)| id.0);
+        let read = self.reader.read_on(&*disk, last_id, unfinished, &mut replay)?;
+        let (next, reached, unfinished) = if let Some(appended) = read {
+            let (reached, unfinished) = (appended.reached(), appended.unfinished());
+            (Next::Appended(appended), reached, unfinished)
+        } else {
+            let reached = self.reader.reached();
+            let known = self.reader.known_segments(reached.position.get());
+            let (origin, options) = (origin(&identity), log_options(options));
+            let (reached, disk) = (Some(reached), Arc::clone(&disk));
+            let (newer, _) =
+                LogReader::open(disk, &origin, &options, reached, &known, &mut replay)?;
+            let reached = newer.reached();
+            (Next::Reopened(newer), reached, None)
+        };
+        let is_shorter = identity.clean.is_some_and(|clean| clean.position > reached.position);
+        let is_other = match &next {
+            Next::Appended(_) => false,
+            Next::Reopened(newer) => !self.is_front_of(newer, last),
+        };
+        if is_shorter || is_other || wrong.is_some() || new.len() > CATCH_UP_LEN_MAX {
             return Ok(None);
         }
-        self.reader.adopt(&newer);
-        let last = new.iter().rfind(|record| record.kind.takes_index());
-        let last = last.map(|record| (record.time, AssertionId(record.id))).or(place.last);
-        Ok(self.shared.index.extend(&new, newer.reached()).ok().map(|()| last))
+        // Names once more: what was read is of one and the same log.
+        let is_new = reached != self.reader.reached();
+        if is_new && !is_seen(&Identity::load(&*disk)?)? {
+            return Ok(None);
+        }
+        // The last that can fail: from here on all of it is taken in.
+        if self.shared.index.make_room(new.len()).is_err() {
+            return Ok(None);
+        }
+        match next {
+            Next::Appended(appended) => self.reader.show(&appended),
+            Next::Reopened(newer) => self.reader.adopt(&newer),
+        }
+        self.shared.index.extend(&new, reached);
+        let newest = new.iter().rfind(|record| record.kind.takes_index());
+        let last = newest.map(|record| (record.time, AssertionId(record.id))).or(last);
+        Ok(Some(Shown { last, unfinished }))
     }
 
     /// Whether a log has the last entry that is shown in its place.

@@ -21,7 +21,7 @@ use tracing::warn;
 
 use stemedb_wal::{
     Position,
-    disk::{DirLock, Disk, FileDisk, LOCK_NAME},
+    disk::{Disk, FileDisk, Fingerprint, LOCK_NAME},
     error::{Action, DiskError},
     identity::{IDENTITY_NAME, Identity, IdentityError, SecretError},
     log::Kind,
@@ -31,9 +31,12 @@ use stemedb_wal::{
     },
 };
 
-use super::open::{exists, log_options, take_lock, wait_for_lock};
+use super::{
+    follow::{PAUSE, TRIES},
+    open::{exists, log_options, take_lock, wait_for_lock},
+};
 use crate::{
-    error::{OpenError, RepairError, dir_of},
+    error::{OpenError, RepairError, dir_of, with_causes},
     options::{BodyHasher, Options, Secret},
 };
 
@@ -43,7 +46,8 @@ stemedb_merkle::options! {
     pub struct RepairOptions {
         /// Whether to go on without entries that are lost. Default: no; nothing is changed then.
         pub accept_loss: bool = false,
-        /// Whether only to tell what would be done to log and identity. Default: no.
+        /// Whether only to tell what would be done to log and identity. Default: no. Nothing is
+        /// locked then, so a process may have the store open.
         pub dry_run: bool = false,
     }
 }
@@ -61,7 +65,7 @@ pub struct RepairReport {
     /// Whether entries are lost: what could be read then begins a new epoch of the log.
     pub new_log: bool,
     /// Where what was replaced is kept.
-    pub aside: Vec<PathBuf>,
+    pub quarantined: Vec<PathBuf>,
     /// What was found and done, one line each; nothing for a store that is whole.
     pub remarks: Vec<String>,
 }
@@ -120,17 +124,19 @@ pub fn repair_on(
 ) -> Result<RepairReport, RepairError> {
     let names = list(disk.as_ref())?;
     check_finished(disk.as_ref(), &names, how)?;
+    if how.dry_run {
+        return plan_unlocked(disk, world, options, how);
+    }
     let lock = wait_for_lock(world, options.lock_wait, || take_lock(disk.as_ref()))?;
     let mut changing = false;
-    let repaired = repair_locked(disk, &*lock, world, options, how, &mut changing);
+    let fingerprint = lock.fingerprint();
+    let repaired = repair_locked(disk, fingerprint, world, options, how, &mut changing);
     if repaired.is_err() && !changing && !has(&names, LOCK_NAME) {
         // Nothing was done, and nothing is to be left. Best effort; who opens it meanwhile makes
         // another one.
         let _ = disk.remove(LOCK_NAME);
     }
-    if let Ok(report) = &repaired
-        && !how.dry_run
-    {
+    if let Ok(report) = &repaired {
         for remark in &report.remarks {
             warn!("{remark}");
         }
@@ -138,10 +144,38 @@ pub fn repair_on(
     repaired
 }
 
-/// Repairs a store that is locked. `changing` tells, if it fails, whether anything was changed.
+/// Says what a repair would do. Of what a writer does meanwhile any part may show, so a result with
+/// findings is believed once it comes twice in a row.
+fn plan_unlocked(
+    disk: &Arc<dyn Disk>,
+    world: crate::Environment,
+    options: &Options,
+    how: RepairOptions,
+) -> Result<RepairReport, RepairError> {
+    let mut before = None;
+    let mut tries = 1;
+    loop {
+        // Of an identity that is made again nothing is kept.
+        let none = Fingerprint::default();
+        let planned = repair_locked(disk, none, world, options, how, &mut false);
+        let seen = match &planned {
+            Ok(report) => report.remarks.clone(),
+            Err(error) => vec![with_causes(error)],
+        };
+        if seen.is_empty() || before.as_ref() == Some(&seen) || tries == TRIES {
+            return planned;
+        }
+        before = Some(seen);
+        tries += 1;
+        (world.sleep)(PAUSE);
+    }
+}
+
+/// Repairs a store that is locked, or says what it would do. `changing` tells, if it fails, whether
+/// anything was changed.
 fn repair_locked(
     disk: &Arc<dyn Disk>,
-    lock: &dyn DirLock,
+    fingerprint: Fingerprint,
     world: crate::Environment,
     options: &Options,
     how: RepairOptions,
@@ -154,7 +188,7 @@ fn repair_locked(
     let found = find_identity(
         disk,
         &FindIdentity {
-            fingerprint: lock.fingerprint(),
+            fingerprint,
             plain: &unkeyed,
             keyed: secret.map(|secret| (secret, &keyed as _)),
             entropy: world.entropy,
@@ -195,7 +229,7 @@ fn repair_locked(
         identity.save(disk.as_ref()).map_err(OpenError::from)?;
     }
     // From here on a directory that is a copy is another node.
-    let opened = Identity::open(disk.as_ref(), lock.fingerprint(), secret, world.entropy)
+    let opened = Identity::open(disk.as_ref(), fingerprint, secret, world.entropy)
         .map_err(OpenError::from)?;
     identity = opened.identity;
     let gaps = plan.gaps.clone();
@@ -206,7 +240,7 @@ fn repair_locked(
         if let RepairAction::Rewritten { kept, .. } | RepairAction::Quarantined { kept, .. } =
             action
         {
-            report.aside.push(kept.clone());
+            report.quarantined.push(kept.clone());
         }
         report.remarks.push(action.to_string());
     }

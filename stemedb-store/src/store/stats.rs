@@ -14,9 +14,8 @@ use super::{StoreReader, check::disk_error, lock};
 use crate::Head;
 use crate::error::ReadError;
 
-/// Sizes and times of a store.
+/// Sizes and times of a store. All of it is known: nothing is zero by default.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct Stats {
     /// Counts and roots.
     pub head: Head,
@@ -45,7 +44,7 @@ pub struct Stats {
     /// How many entries the restart checkpoint covers; opening replays the others.
     pub checkpoint_log_size: LogSize,
     /// How many bytes recovery and repair have quarantined.
-    pub aside_bytes: u64,
+    pub quarantined_bytes: u64,
     /// How many bytes of memory the set tree takes, beside the restart checkpoint.
     pub memory_bytes: u64,
     /// The time of the first entry.
@@ -56,33 +55,6 @@ pub struct Stats {
     pub checkpoint_time: Option<Timestamp>,
     /// How many ids begin with each byte.
     pub subtrees: [u64; 256],
-}
-
-impl Stats {
-    /// Those of which only the head is known: the rest is zero or absent.
-    pub fn of_head(head: Head) -> Self {
-        Self {
-            head,
-            holes: 0,
-            store_id: [0; 16],
-            epoch: 0,
-            generation: 0,
-            secret: false,
-            segments: 0,
-            log_bytes: 0,
-            spare_bytes: 0,
-            history_bytes: 0,
-            checkpoints: 0,
-            checkpoint_bytes: 0,
-            checkpoint_log_size: LogSize(0),
-            aside_bytes: 0,
-            memory_bytes: 0,
-            first_time: None,
-            last_time: None,
-            checkpoint_time: None,
-            subtrees: [0; 256],
-        }
-    }
 }
 
 /// What of a store's sizes is at hand: nobody waits for it, and nothing is read.
@@ -164,13 +136,13 @@ impl StoreReader {
         let files = checkpoint.as_ref().map(Checkpoint::file_sizes).unwrap_or_default();
         let log = self.reader.stats().map_err(disk_error)?;
         let disk = self.shared.disk.as_ref();
-        let (mut spare_bytes, mut aside_bytes) = (log.reserved, 0);
+        let (mut spare_bytes, mut quarantined_bytes) = (log.reserved, 0);
         let failed =
             |name: &str, source| disk_error(DiskError::new(Action::List, disk.path(name), source));
         for name in disk.list().map_err(|source| failed("", source))? {
             let len = file_len(disk, &name).map_err(|source| failed(&name, source))?;
             if is_quarantined(&name) {
-                aside_bytes += len;
+                quarantined_bytes += len;
             } else if name == stemedb_wal::disk::SPARE_NAME {
                 spare_bytes += len;
             }
@@ -190,7 +162,7 @@ impl StoreReader {
             checkpoints: files.len() as u64,
             checkpoint_bytes: files.iter().map(|(_, len)| len).sum(),
             checkpoint_log_size: self.checkpoint_log_size(),
-            aside_bytes,
+            quarantined_bytes,
             memory_bytes: snapshot.tree().memory_len(),
             first_time,
             last_time: first_time.map(|_| head.last_time),

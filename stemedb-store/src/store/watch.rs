@@ -71,7 +71,8 @@ pub struct ResumePoint {
     pub last: Option<(Timestamp, AssertionId)>,
 }
 
-/// What watches read, until the store is closed.
+/// What watches read, until the store is closed. Locked for moments only: closing waits for no
+/// read, which may be one of an archive.
 #[derive(Debug)]
 pub(super) struct Followed(RwLock<Option<(BodyReader, Arc<Index>)>>);
 
@@ -82,13 +83,16 @@ impl Followed {
 
     /// Reads the body of an assertion, if it is held; `None` once the store is closed.
     fn body(&self, id: &AssertionId) -> Option<Result<Option<Vec<u8>>, ReadError>> {
-        let open = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let (reader, trees) = open.as_ref()?;
+        let (reader, trees) = self.open()?;
         let read = || match trees.position(&id.0)? {
             Some(position) => reader.read(id, position).map(Some),
             None => Ok(None),
         };
-        Some(read())
+        until_closed(read())
+    }
+
+    fn open(&self) -> Option<(BodyReader, Arc<Index>)> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Reads the entry at an index, and with it those behind it that are read ahead; `None` once
@@ -98,8 +102,7 @@ impl Followed {
         index: LogIndex,
         ahead: &mut VecDeque<Placed>,
     ) -> Option<Result<Entry, ReadError>> {
-        let open = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let (BodyReader { reader, .. }, trees) = open.as_ref()?;
+        let (BodyReader { reader, .. }, trees) = self.open()?;
         let mut read = || {
             if ahead.is_empty() {
                 let end = reader.next_index().min(index.checked_add(AHEAD).unwrap_or(index));
@@ -111,14 +114,19 @@ impl Followed {
             let hole = placed.kind == Kind::Hole && trees.position(&placed.id)?.is_none();
             Ok(Entry::new(&placed, hole))
         };
-        Some(read())
+        until_closed(read())
     }
 
-    /// Waits for what is being read, and lets nothing more be read.
+    /// Lets nothing more be read. What is being read now may still be given out.
     pub(super) fn end(&self) {
         let open = self.0.write().unwrap_or_else(PoisonError::into_inner).take();
         drop(open);
     }
+}
+
+/// What was read; `None` where the store was closed meanwhile.
+fn until_closed<T>(read: Result<T, ReadError>) -> Option<Result<T, ReadError>> {
+    (!matches!(read, Err(ReadError::Closed))).then_some(read)
 }
 
 impl Store {

@@ -464,10 +464,48 @@ fn a_repair_is_followed() {
     }
 }
 
+/// Of an append that is under way a refresh reads what is behind the last whole one, and not the
+/// segment from its beginning.
+#[test]
+fn an_append_under_way_is_read_from_where_it_begins() {
+    world::reset();
+    let disk = FaultyDisk::new(1);
+    let options = || options().segment_len(8 << 20);
+    let opened =
+        |disk: &FaultyDisk| Store::open_on(Arc::new(disk.clone()), ENVIRONMENT, options()).unwrap();
+    let store = opened(&disk);
+    store.append_batch((0..40).map(|n| noise(n, 100_000))).unwrap();
+    store.close().unwrap();
+    let later = disk.fork();
+    let store = opened(&later);
+    store.append_batch([noise(40, 50_000), noise(41, 50_000)]).unwrap();
+    let mut reader =
+        Store::open_read_only_on(Arc::new(disk.clone()), ENVIRONMENT, options()).unwrap();
+    let name = disk.list().unwrap().into_iter().rfind(|name| name.starts_with("segment-")).unwrap();
+    let before = disk.contents(&name).unwrap().iter().rposition(|byte| *byte != 0).unwrap();
+    let whole = later.contents(&name).unwrap();
+    for (len, entries, read_max) in [
+        (before + 20, 40, 16 << 10),
+        (before + 70_000, 40, 300_000),
+        (before + 70_000, 40, 300_000),
+        (before + 80_000, 40, 300_000),
+        (whole.len(), 42, 1_500_000),
+        (whole.len(), 42, 16 << 10),
+    ] {
+        disk.put(&name, &whole[..len]).unwrap();
+        let read = disk.bytes_of_reads(0..usize::MAX);
+        reader.refresh().unwrap();
+        let read = disk.bytes_of_reads(0..usize::MAX) - read;
+        assert_eq!(reader.log_size().get(), entries, "{len}");
+        assert!(read < read_max, "{read} bytes were read at length {len}");
+    }
+    assert_eq!(reader.head().unwrap(), store.head().unwrap());
+}
+
 /// What is damaged stays so for a reader, and is told each time: in a sealed segment, and in the
 /// last one, where it could be taken for an append that is under way.
 #[test]
-fn damage_is_told_and_not_repaired() {
+fn damage_is_reported_and_not_repaired() {
     for entry in [7, 58] {
         world::reset();
         let disk = FaultyDisk::new(1);
@@ -481,6 +519,8 @@ fn damage_is_told_and_not_repaired() {
             let error = open(Arc::clone(&seen)).unwrap_err();
             assert!(error.is_damage(), "{error}");
             assert!(error.to_string().contains(&name), "{error}");
+            let OpenError::Damaged(damage) = &error else { panic!("{error}") };
+            assert_eq!(damage.index.get(), entry as u64, "{error}");
         }
         // One that was open before meets it where it reads it.
         reader.refresh().unwrap();

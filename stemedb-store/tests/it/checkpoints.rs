@@ -195,7 +195,7 @@ fn wait_until(what: &str, holds: impl Fn() -> bool) {
 /// A checkpoint that can't be written is told of, with the cause, and tried again after a while and
 /// not at once.
 #[test]
-fn a_failing_checkpoint_is_told_and_backs_off() {
+fn a_failing_checkpoint_is_reported_and_backs_off() {
     let disk = FailingDisk::new();
     let options = Options::default().checkpoint_every(100);
     let store = open(&disk, options);
@@ -220,10 +220,10 @@ fn nobody_waits_for_a_checkpoint_that_is_being_written() {
     store.append_batch((0..200).map(body)).unwrap();
     store.checkpoint().unwrap();
     store.append_batch((200..400).map(body)).unwrap();
-    disk.hold();
+    disk.hold(".ckpt");
     thread::scope(|scope| {
         let written = scope.spawn(|| store.checkpoint());
-        wait_until("it is under way", || disk.tried() > 0);
+        wait_until("it is under way", || disk.waited() > 0);
         let asked = scope.spawn(|| {
             let comparison = store.comparison().unwrap();
             store.append(&body(400)).unwrap();
@@ -236,6 +236,64 @@ fn nobody_waits_for_a_checkpoint_that_is_being_written() {
         assert_eq!(written.join().unwrap().unwrap().log_size, 400);
     });
     assert_eq!(store.stats().unwrap().checkpoint_log_size, 400);
+}
+
+/// Closing waits for the checkpoint that another thread writes, and nothing is written after it.
+#[test]
+fn closing_waits_for_a_checkpoint_under_way() {
+    let disk = FailingDisk::new();
+    let store = open(&disk, without_threads());
+    store.append_batch((0..200).map(body)).unwrap();
+    disk.hold("IDENTITY");
+    disk.hold(".ckpt");
+    thread::scope(|scope| {
+        let closed = scope.spawn(|| store.close());
+        wait_until("the writer has ended, and the mark is written", || disk.waited() == 1);
+        let written = scope.spawn(|| store.checkpoint());
+        wait_until("a checkpoint is under way", || disk.waited() == 2);
+        disk.release("IDENTITY");
+        // All that is left to wait for is the checkpoint, which the disk holds.
+        thread::sleep(Duration::from_millis(300));
+        let early = closed.is_finished() || store.tree_failure().is_some();
+        disk.work();
+        let written = written.join().unwrap();
+        closed.join().unwrap().unwrap();
+        assert!(!early, "closed while a checkpoint was written");
+        assert_eq!(written.unwrap().log_size, 200);
+    });
+    let again = open(&disk, without_threads());
+    assert_eq!(again.open_report().replayed, 0, "the checkpoint covers all");
+}
+
+/// A reader whose refresh fails shows what it showed before, and nothing of what is new.
+#[test]
+fn a_refresh_that_fails_changes_nothing() {
+    // Less than a reader keeps without folding it, and more with as many behind it.
+    const ENTRIES: u64 = 43_000;
+    let disk = FailingDisk::new();
+    let options = || without_threads().segment_len(1 << 20);
+    let store = open(&disk, options());
+    store.append_batch((0..3000).map(body)).unwrap();
+    store.checkpoint().unwrap();
+    let mut reader =
+        Store::open_read_only_on(Arc::new(disk.clone()), ENVIRONMENT, options()).unwrap();
+    store.append_batch((3000..ENTRIES).map(body)).unwrap();
+    reader.refresh().unwrap();
+    let last = LogIndex(ENTRIES - 1);
+    store.append_batch((ENTRIES..2 * ENTRIES).map(body)).unwrap();
+    // Folding meets the checkpoint, and rebuilding and opening read the log from its beginning.
+    disk.fail_reads(".ckpt", 0);
+    disk.fail_reads("-00000000000000000000.log", 0);
+    reader.refresh().unwrap_err();
+    assert_eq!((reader.len(), reader.log_size()), (ENTRIES, LogSize(ENTRIES)));
+    assert_eq!(reader.iter().next_back().unwrap().unwrap().index, last);
+    assert_eq!(reader.get_index(last).unwrap().unwrap().1, body(ENTRIES - 1));
+    assert_eq!(reader.get(&id_of(ENTRIES - 1)).unwrap(), Some(body(ENTRIES - 1)));
+    assert!(reader.entry(last + 1).unwrap().is_none());
+    assert!(reader.get(&id_of(ENTRIES)).ok().flatten().is_none());
+    disk.work();
+    reader.refresh().unwrap();
+    assert_eq!(reader.head().unwrap(), store.head().unwrap());
 }
 
 /// Appends never stop while the tree changes over to a new checkpoint: that ends all the same.

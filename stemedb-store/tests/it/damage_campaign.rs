@@ -432,7 +432,7 @@ fn an_older_identity_is_brought_up_to_its_segments() {
 
 /// `dry_run` tells the same and changes nothing.
 #[test]
-fn a_dry_run_changes_nothing_and_tells_the_same() {
+fn a_dry_run_changes_nothing_and_reports_the_same() {
     let sample = sample();
     for seed in 1..120 {
         let mut random = Random::new(seed);
@@ -446,7 +446,7 @@ fn a_dry_run_changes_nothing_and_tells_the_same() {
         match (dry, repair(&disk, false)) {
             (Ok(dry), Ok(done)) => {
                 assert_eq!(dry.lost_bodies, done.lost_bodies, "{what}");
-                assert!(done.aside.is_empty() || !dry.remarks.is_empty(), "{what}");
+                assert!(done.quarantined.is_empty() || !dry.remarks.is_empty(), "{what}");
             }
             (Err(dry), Err(done)) => assert_eq!(dry.to_string(), done.to_string(), "{what}"),
             (dry, done) => panic!("{what}: {dry:?}, then {done:?}"),

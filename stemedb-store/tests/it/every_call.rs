@@ -338,7 +338,7 @@ fn threads_run(disk: &FaultyDisk) -> Vec<(Vec<u8>, Receipt)> {
 }
 
 #[test]
-fn threads_that_wait_are_told_of_a_failure() {
+fn threads_that_wait_get_the_failure() {
     let operations = [
         Operation::Write,
         Operation::Sync,

@@ -113,7 +113,7 @@ fn every_byte_of_a_record_is_put_back() {
             healed += 1;
             assert_eq!(store.get(&id(n)).unwrap(), Some(body(n)), "{context}");
             assert_eq!(store.heal(&id(n), &body(n)).unwrap(), Healed::Intact, "{context}");
-            assert_eq!(store.stats().unwrap().aside_bytes, 1, "{context}");
+            assert_eq!(store.stats().unwrap().quarantined_bytes, 1, "{context}");
             assert_eq!(segments(&hurt, &names), whole, "{context}: to the byte");
             if byte % 16 == 0 {
                 check(&store, &context);
@@ -127,7 +127,7 @@ fn every_byte_of_a_record_is_put_back() {
 
 /// A head of which nothing is left: index by the offsets, time held against the history.
 #[test]
-fn a_head_that_is_gone_is_told_from_the_rest() {
+fn a_head_that_is_gone_is_made_from_the_rest() {
     let (disk, names) = filled();
     let whole = segments(&disk, &names);
     let sealed = &names[..names.len() - 1];
@@ -215,7 +215,7 @@ fn a_heal_with_a_wrong_body_is_refused() {
     assert!(matches!(error, HealError::NotHeld { .. }), "{error}");
     assert!(store.get(&id(4)).is_err());
     assert_eq!(segments(&disk, &names), before, "nothing was written");
-    assert_eq!(store.stats().unwrap().aside_bytes, 0);
+    assert_eq!(store.stats().unwrap().quarantined_bytes, 0);
 }
 
 /// Damage in the segment that appends go to: the log goes on in another, and then it heals.
@@ -361,7 +361,7 @@ fn a_full_disk_leaves_it_as_it_was() {
         };
         assert!(error.is_full(), "{error}");
         assert_eq!(segments(&disk, &names), before);
-        assert_eq!(store.stats().unwrap().aside_bytes, 0, "nothing is left lying");
+        assert_eq!(store.stats().unwrap().quarantined_bytes, 0, "nothing is left lying");
     }
     disk.set_capacity(None);
     store.heal(&id(4), &body(4)).unwrap();

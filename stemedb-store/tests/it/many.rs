@@ -136,7 +136,7 @@ fn segments(dir: &Path) -> Vec<std::path::PathBuf> {
 /// Segments are damaged, and cut while they are mapped. What is damaged is an error in its place,
 /// all else is right, and a body that comes back from elsewhere is not read from the old map.
 #[test]
-fn damage_is_told_in_its_place() {
+fn damage_is_reported_in_its_place() {
     use std::os::unix::fs::FileExt as _;
     let first = first_seed(1);
     for seed in first..first + 4 {
@@ -289,7 +289,7 @@ fn readers_in_order_take_few_calls() {
 /// A watch reads ahead, and tells of a hole as it is when its turn comes; damage ahead keeps
 /// nothing before it from being told.
 #[test]
-fn a_watch_tells_all_before_damage() {
+fn a_watch_gives_all_before_damage() {
     let disk = FaultyDisk::new(1);
     let options = Options::default().threads(false).segment_len(1 << 20);
     let store = Store::open_on(Arc::new(disk.clone()), ENVIRONMENT, options).unwrap();

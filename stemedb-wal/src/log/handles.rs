@@ -120,9 +120,15 @@ impl SealedFile {
 
     /// Reads the file, which no one closes meanwhile.
     fn read<T>(&self, read: impl FnOnce(&MappedFile) -> io::Result<T>) -> io::Result<T> {
-        if let Some(file) = &*self.slot.read().unwrap_or_else(PoisonError::into_inner) {
-            return read(file);
+        let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = &*slot {
+            let Opened::Remote(stub) = &file.opened else { return read(file) };
+            // Closing waits for no archive.
+            let stub = Opened::Remote(Arc::clone(stub)).into();
+            drop(slot);
+            return read(&stub);
         }
+        drop(slot);
         let file = match self.handles.dir.open_segment(&self.name) {
             Err(error) if is_out_of_files(&error) => {
                 // Others need files as well: these here are the ones that can be closed.

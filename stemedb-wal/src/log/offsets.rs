@@ -96,7 +96,8 @@ impl MemoryOffsets {
         let entries = reached.next_index - header.first_index;
         if (reached.offset, entries) != (self.earlier_end, self.earlier_entries) {
             if scanned.gap.what == DamageKind::Short {
-                scanned.gap = Gap { offset: reached.offset, what: DamageKind::Sequence };
+                let (offset, index) = (reached.offset, reached.next_index);
+                scanned.gap = Gap { offset, index, what: DamageKind::Sequence };
             }
             return Err(ReadError::Damaged(scanned.damage(file)));
         }

@@ -11,14 +11,15 @@
 //! Crashing again at any point of it is normal.
 
 mod finish;
-mod last;
+pub(super) mod last;
 mod replay;
-mod survey;
+pub(super) mod survey;
 
 use std::{fmt, io, path::PathBuf, sync::Arc};
 
 use stemedb_merkle::LogIndex;
 
+pub use self::last::UnfinishedBatch;
 use self::{
     last::Tail,
     survey::{Found, Survey},
@@ -270,7 +271,7 @@ impl LogReader {
 struct Read {
     tail: Tail,
     /// The offsets of the entries in the last segment.
-    offsets: MemoryOffsets,
+    offsets: Arc<MemoryOffsets>,
     /// How many records were replayed.
     records: u64,
 }
@@ -303,7 +304,7 @@ fn read(
     }
     let offsets = std::mem::take(&mut tail.offsets);
     let earlier = tail.reached.next_index - last.header.first_index - offsets.len() as u64;
-    let offsets = MemoryOffsets::from_middle(earlier, tail.base, offsets);
+    let offsets = Arc::new(MemoryOffsets::from_middle(earlier, tail.base, offsets));
     Ok(Read { tail, offsets, records })
 }
 
@@ -312,7 +313,11 @@ fn marked(origin: &Origin) -> u64 {
     origin.clean.map_or(0, |mark| mark.position.get())
 }
 
-fn open_segment(last: &Found, file: &Arc<dyn DiskFile>, offsets: MemoryOffsets) -> Arc<Segment> {
+fn open_segment(
+    last: &Found,
+    file: &Arc<dyn DiskFile>,
+    offsets: Arc<MemoryOffsets>,
+) -> Arc<Segment> {
     Arc::new(Segment {
         name: last.name.clone(),
         file: Arc::clone(file).into(),

@@ -145,7 +145,7 @@ fn install(
     disk.rename(SPARE_NAME, &name).map_err(|source| failed(Action::Rename, source))?;
     disk.sync_dir()
         .map_err(|source| DiskError::new(Action::SyncDirectory, disk.path(""), source))?;
-    let offsets = Offsets::Memory(MemoryOffsets::default());
+    let offsets = Offsets::Memory(Arc::new(MemoryOffsets::default()));
     let segment = Segment { name, file: Arc::clone(&file).into(), header: *header, offsets };
     Ok(Installed { segment: Arc::new(segment), file, len: len.max(bytes.len() as u64) })
 }

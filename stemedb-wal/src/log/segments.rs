@@ -40,7 +40,7 @@ pub(crate) struct Segment {
 #[derive(Debug)]
 pub(crate) enum Offsets {
     /// In memory: of the open segment, or of one whose footer is damaged.
-    Memory(MemoryOffsets),
+    Memory(Arc<MemoryOffsets>),
     /// In the file from `at` on.
     File { at: u64, entries: u32 },
 }
@@ -204,6 +204,14 @@ impl Shared {
         list.pop();
         list.push(sealed);
         list.push(next);
+    }
+
+    /// Puts the same segment, as it is in a file that was opened later, in the place of the last.
+    pub(crate) fn replace_open(&self, open: Arc<Segment>) {
+        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        let list = Arc::make_mut(&mut segments);
+        list.pop();
+        list.push(open);
     }
 
     /// Puts a rewritten segment in the place of what it was.

@@ -30,7 +30,7 @@ pub enum Opened {
     /// All bytes are here.
     Local(Arc<dyn DiskFile>),
     /// The bodies are only in an archive.
-    Remote(Stub),
+    Remote(Arc<Stub>),
 }
 
 impl LogDir {
@@ -62,7 +62,8 @@ impl LogDir {
     pub fn open_segment(&self, name: &str) -> io::Result<Opened> {
         match (self.disk.open(name), stub_name(name)) {
             (Err(error), Some(stub)) if error.kind() == io::ErrorKind::NotFound => {
-                Stub::open(self.disk.open(&stub)?, &self.bodies).map(Opened::Remote)
+                let stub = Stub::open(self.disk.open(&stub)?, &self.bodies)?;
+                Ok(Opened::Remote(Arc::new(stub)))
             }
             (opened, _) => opened.map(Opened::Local),
         }

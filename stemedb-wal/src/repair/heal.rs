@@ -274,7 +274,7 @@ impl SegmentRepair<'_> {
         match &self.segment.offsets {
             Offsets::File { at, entries } => Offsets::File { at: *at, entries: *entries },
             // Those that are yet to be read are read from what is right now.
-            Offsets::Memory(offsets) => Offsets::Memory(offsets.copy()),
+            Offsets::Memory(offsets) => Offsets::Memory(Arc::new(offsets.copy())),
         }
     }
 }

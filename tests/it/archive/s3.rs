@@ -199,7 +199,7 @@ async fn two_nodes_at_once_and_one_twice() {
 
 #[tokio::test]
 #[ignore = "needs moto_server: .ci/run"]
-async fn what_is_wrong_is_told_with_what_to_do() {
+async fn what_is_wrong_is_reported_with_what_to_do() {
     let moto = Moto::start();
     let dir = tempfile::tempdir().unwrap();
     let one = store(&dir.path().join("one"));

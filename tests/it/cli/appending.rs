@@ -123,7 +123,7 @@ fn acknowledgements_are_index_and_id_in_order_and_nothing_else() {
 }
 
 #[test]
-fn few_ids_are_told_and_many_are_asked_for() {
+fn few_ids_are_printed_and_many_are_asked_for() {
     let place = Place::new();
     let lines = |count: u32| super::binary::lines("line", 0..count);
     let ids = |count: u32| (0..count).map(|n| id_of(format!("line {n}"))).collect::<Vec<_>>();
@@ -190,7 +190,7 @@ fn a_store_is_not_made_where_that_is_not_wanted() {
 }
 
 #[test]
-fn the_longest_body_is_what_it_is_told_to_be() {
+fn the_longest_body_is_as_long_as_the_flag_says() {
     let place = Place::new();
     let outcome = place.run_with(&["append", "--body-max", "4", "--json"], "1234\n12345\n").code(1);
     assert_eq!(numbers(&outcome.json(&APPENDED)), [1, 0, 0, 1]);

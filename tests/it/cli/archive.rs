@@ -74,7 +74,7 @@ fn a_store_goes_into_an_archive_and_comes_out() {
 }
 
 #[test]
-fn what_can_not_be_reached_is_told() {
+fn what_can_not_be_reached_is_reported() {
     let place = Place::with("a\n");
     let gone = url(&place);
     place.run(&["archive", "push", "s3:/bucket"]).fails(2, "s3://BUCKET/PREFIX");

@@ -163,7 +163,7 @@ fn lines_and_nul_ends_export_what_append_takes_back() {
 }
 
 #[test]
-fn a_damaged_body_is_left_out_of_an_export_and_told_of() {
+fn a_damaged_body_is_left_out_of_an_export_and_reported() {
     let place = Place::with("the first\nthe second\nthe third\n");
     // Opening reads what no checkpoint covers, and would meet it first.
     place.run(&["checkpoint"]).ok();

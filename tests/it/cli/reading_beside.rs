@@ -81,9 +81,18 @@ fn every_reading_command_works_while_append_runs() {
     place.run_with(&["append", "--wait", "300ms"], "e\n").fails(1, &says);
     assert!(uptime() >= begun + Duration::from_millis(300));
     place.run(&["append", "--wait", "x"]).code(2);
-    let next = place.command(&["append"]).spawn().unwrap();
+    let next = place.command(&["append", "--wait", "60s"]).spawn().unwrap();
+    let files = format!("/proc/{}/fd", next.id());
     let waiting = thread::spawn(move || finish(next, b"e\n"));
-    thread::sleep(Duration::from_millis(200));
+    let has_opened_the_directory = || {
+        let open = std::fs::read_dir(&files).into_iter().flatten().flatten();
+        open.filter_map(|file| file.path().read_link().ok()).any(|of| of.ends_with(".stemedb"))
+    };
+    let waits = (0..3_000).any(|_| {
+        thread::sleep(Duration::from_millis(10));
+        has_opened_the_directory()
+    });
+    assert!(waits, "the second one never came to the store");
     assert_eq!(place.run(&["root", "--json"]).ok().text(), root);
     finish(child, b"").ok();
     waiting.join().unwrap().ok();

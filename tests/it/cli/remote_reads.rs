@@ -69,6 +69,25 @@ fn a_served_store_is_read_as_the_one_here() {
     );
 }
 
+/// Damaged bodies are left out and named, and all others are exported, as from a store here.
+#[test]
+fn an_export_goes_on_behind_damage() {
+    let place = Place::with(&lines("line", 0..1_000));
+    let served = Served::start(&place, ".stemedb", &[]);
+    for damaged in ["line 7\n", "line 8\n", "line 500\n", "line 999\n"] {
+        place.damage(".stemedb", damaged.trim_end());
+    }
+    let export = ["export", "--from", &served.address, "--format", "lines"];
+    let there = place.run(&export).code(3).says("4 bodies are lost or damaged");
+    for index in [7, 8, 500, 999] {
+        assert!(there.stderr.contains(&format!("entry {index}: ")), "{there:?}");
+    }
+    let held: Vec<String> = there.lines();
+    assert_eq!(held.len(), 996);
+    assert!(!held.iter().any(|line| ["line 7", "line 500"].contains(&line.as_str())));
+    served.stop();
+}
+
 #[test]
 fn sizes_of_a_served_store_are_its_own() {
     let (place, served) = place();
@@ -84,7 +103,7 @@ fn sizes_of_a_served_store_are_its_own() {
 }
 
 #[test]
-fn what_is_not_there_is_4_from_afar_as_well() {
+fn what_is_not_there_is_4_of_a_server_as_well() {
     let (place, served) = place();
     let from = ["--from", &served.address];
     let run = |command: &[&str]| place.run(&[command, &from[..]].concat());
@@ -101,7 +120,7 @@ fn what_is_not_there_is_4_from_afar_as_well() {
 }
 
 #[test]
-fn a_body_from_afar_is_checked_with_the_secret() {
+fn a_body_of_a_server_is_checked_with_the_secret() {
     let place = Place::new();
     place.write("secret", "sixteen bytes ok");
     place.run_with(&["append", "--secret-file", "secret"], "sky\n").ok();

@@ -46,6 +46,6 @@ fn damage_is_healed_from_a_served_store() {
     place.run(&["check", "--deep"]).ok();
     let stats = place.run(&["stats", "--json"]).ok();
     let stats: serde_json::Value = serde_json::from_str(stats.text()).unwrap();
-    assert_eq!(stats["bytes"]["aside"], "1", "{stats}");
+    assert_eq!(stats["bytes"]["quarantined"], "1", "{stats}");
     place.run(&["scrub"]).ok();
 }

@@ -21,7 +21,7 @@ const REPAIR: [&str; 9] = [
     "new_log",
     "refused",
     "dry_run",
-    "aside",
+    "quarantined",
     "remarks",
 ];
 
@@ -116,7 +116,7 @@ fn a_checkpoint_is_written_and_changes_no_root() {
 }
 
 #[test]
-fn damage_is_found_told_and_repaired_when_asked() {
+fn damage_is_found_reported_and_repaired_when_asked() {
     let body = "the last body, which is going to be damaged";
     let place = Place::with(&format!("first\nsecond\n{body}\n"));
     place.damage(".stemedb", body);
@@ -134,7 +134,7 @@ fn damage_is_found_told_and_repaired_when_asked() {
     assert_eq!((&repair["holes"], &repair["lost_bodies"][0]), (&1.into(), &id_of(body).into()));
     place.run(&["check", "--deep"]).ok();
     place.run(&["repair"]).ok();
-    assert!(!repair["aside"].as_array().unwrap().is_empty());
+    assert!(!repair["quarantined"].as_array().unwrap().is_empty());
     for held in ["first", "second"] {
         assert_eq!(place.run(&["get", &id_of(held)]).ok().text(), held);
     }

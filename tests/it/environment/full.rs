@@ -106,7 +106,7 @@ fn a_full_disk_with_a_torn_tail_is_read() {
 
 #[test]
 #[ignore = "needs mount namespaces: .ci/run"]
-fn the_cause_of_a_failed_write_is_told_at_once() {
+fn the_cause_of_a_failed_write_is_reported_at_once() {
     let (place, mounts) = (Place::new(), Mounts::new());
     let dir = mounts.memory(&place, "m", 100);
     let store = argument(&dir.join("s")).to_owned();

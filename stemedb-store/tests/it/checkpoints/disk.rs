@@ -17,8 +17,10 @@ struct Trouble {
     creations: Option<String>,
     /// How often one was to be made all the same.
     tried: usize,
-    /// Making any file waits until this is gone.
-    held: bool,
+    /// Making files with these in their names waits.
+    held: Vec<String>,
+    /// How often one of them was to be made.
+    waited: usize,
 }
 
 /// A disk in memory.
@@ -62,9 +64,20 @@ impl FailingDisk {
         self.trouble.0.lock().unwrap().tried
     }
 
-    /// Whoever makes a file waits, until all works again.
-    pub(crate) fn hold(&self) {
-        self.trouble.0.lock().unwrap().held = true;
+    /// Making files with this in their names waits, until it is released or all works again.
+    pub(crate) fn hold(&self, part: &str) {
+        self.trouble.0.lock().unwrap().held.push(part.to_owned());
+    }
+
+    /// Such files can be made.
+    pub(crate) fn release(&self, part: &str) {
+        self.trouble.0.lock().unwrap().held.retain(|held| held != part);
+        self.trouble.1.notify_all();
+    }
+
+    /// How often making a file had to wait.
+    pub(crate) fn waited(&self) -> usize {
+        self.trouble.0.lock().unwrap().waited
     }
 
     /// All works again.
@@ -93,9 +106,10 @@ impl Disk for FailingDisk {
             trouble.tried += 1;
             return Err(io::ErrorKind::StorageFull.into());
         }
-        while trouble.held && name.contains(".ckpt") {
-            trouble.tried += 1;
-            trouble = self.trouble.1.wait(trouble).unwrap();
+        let is_held = |trouble: &mut Trouble| trouble.held.iter().any(|part| name.contains(part));
+        if is_held(&mut trouble) {
+            trouble.waited += 1;
+            trouble = self.trouble.1.wait_while(trouble, is_held).unwrap();
         }
         drop(trouble);
         let (inner, name) = (self.inner.create(name)?, name.to_owned());

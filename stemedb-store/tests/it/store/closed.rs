@@ -1,7 +1,10 @@
 //! A store that is closed while others still hold it.
 
 use std::{
-    sync::{Arc, Barrier},
+    collections::HashMap,
+    io,
+    ops::Range,
+    sync::{Arc, Barrier, Mutex, mpsc},
     thread,
     time::Duration,
 };
@@ -10,6 +13,7 @@ use stemedb_store::{
     AppendError, AssertionId, CheckpointError, LogAppendError, LogIndex, Options, Position,
     ReadError, Store, TreeFailure,
 };
+use stemedb_wal::remote::SegmentSource;
 
 use super::{body, options};
 
@@ -79,6 +83,80 @@ fn all_that_is_asked_of_a_closed_store_fails_with_closed() {
         again.append(&body(2)).unwrap();
         drop(store);
         again.append(&body(3)).unwrap();
+    }
+}
+
+/// Archive that answers when it is told to.
+#[derive(Debug)]
+struct SlowArchive {
+    parts: Mutex<HashMap<[u8; 32], Vec<u8>>>,
+    asked: mpsc::Sender<()>,
+    answers: Mutex<mpsc::Receiver<()>>,
+}
+
+impl SegmentSource for SlowArchive {
+    fn read(&self, part: &[u8; 32], range: Range<u64>) -> io::Result<Vec<u8>> {
+        self.asked.send(()).unwrap();
+        self.answers.lock().unwrap().recv().unwrap();
+        let range = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
+        Ok(self.parts.lock().unwrap()[part][range].to_vec())
+    }
+}
+
+/// Way to read a body of the first segment, in a thread; whether it was given out or the store was
+/// closed.
+type ReadFirst = fn(Arc<Store>) -> bool;
+
+#[test]
+fn closing_waits_for_no_archive() {
+    let reads: [ReadFirst; 3] = [
+        |store| {
+            let mut watch = store.watch(LogIndex(0)).with_bodies(1 << 20);
+            drop(store);
+            let first = watch.next();
+            let right = first.is_none_or(|first| first.unwrap().1.unwrap() == body(0));
+            right && watch.next().is_none()
+        },
+        |store| match store.get_index(LogIndex(0)) {
+            Ok(found) => found.unwrap().1 == body(0),
+            Err(error) => matches!(error, ReadError::Closed),
+        },
+        |store| {
+            store.records(.., usize::MAX).next().is_some_and(|first| match first {
+                Ok((_, found)) => found.unwrap() == body(0),
+                Err(error) => matches!(error, ReadError::Closed),
+            })
+        },
+    ];
+    for read in reads {
+        let dir = tempfile::tempdir().unwrap();
+        let (asked, was_asked) = mpsc::channel();
+        let (answer, answers) = mpsc::channel();
+        let (parts, answers) = (Mutex::default(), Mutex::new(answers));
+        let archive = Arc::new(SlowArchive { parts, asked, answers });
+        let options = options().segment_source(Some(Arc::clone(&archive) as _));
+        let store = Arc::new(Store::open(dir.path(), options).unwrap());
+        for n in 0..10 {
+            store.append_batch((200 * n..200 * (n + 1)).map(body)).unwrap();
+        }
+        let first = store.sealed_segments().swap_remove(0);
+        let bytes = store.read_sealed(&first).unwrap();
+        let part = *blake3::hash(&bytes).as_bytes();
+        archive.parts.lock().unwrap().insert(part, bytes);
+        store.drop_segment(&first.name, "archive", &[part]).unwrap();
+
+        let shared = Arc::clone(&store);
+        let reading = thread::spawn(move || read(shared));
+        was_asked.recv_timeout(Duration::from_secs(30)).unwrap();
+        let (closed, was_closed) = mpsc::channel();
+        let closing = thread::spawn(move || closed.send(store.close()).unwrap());
+        let waited = was_closed.recv_timeout(Duration::from_secs(10));
+        let _ = answer.send(());
+        // What is asked for after that is answered at once.
+        drop(answer);
+        assert!(reading.join().unwrap());
+        closing.join().unwrap();
+        waited.expect("closing waits for the archive").unwrap();
     }
 }
 

@@ -1,12 +1,15 @@
 //! The last segment: read to the end of its batches, and what lies behind them judged.
 
+use stemedb_merkle::LogIndex;
+
 use super::survey::Found;
 use crate::{
-    batch::BatchHeader,
-    disk::Disk,
-    error::{DamageKind, DiskError, OpenError},
+    batch::{self, BatchHeader},
+    disk::{Disk, SECTOR_LEN},
+    error::{DiskError, OpenError},
     internal::{filled, in_memory, rest_of, rest_of_mut},
     log::{Placed, Watermark},
+    position::Position,
     scan::{
         Gap, Reached, Scanner, Stop,
         file::SegmentFile,
@@ -14,11 +17,14 @@ use crate::{
         offsets_of,
         sectors::is_unreadable,
     },
-    segment::HEADER_LEN,
+    segment::{HEADER_LEN, SegmentHeader},
 };
 
 /// How much is read at a time.
 const STEP_LEN: usize = 1 << 20;
+
+/// Header of a batch that was under way when it was read.
+pub type UnfinishedBatch = [u8; batch::HEADER_LEN];
 
 /// What the last segment holds.
 #[derive(Debug)]
@@ -57,11 +63,58 @@ impl Tail {
         filled(rest, rest.len() - zeros.sum::<usize>())
     }
 
+    /// What lies in the place of the next batch's header; zeros behind the end of the file.
+    pub(crate) fn front(&self) -> UnfinishedBatch {
+        let mut front = [0; batch::HEADER_LEN];
+        let behind = self.bytes_from(self.reached.offset);
+        front.iter_mut().zip(behind).for_each(|(to, byte)| *to = *byte);
+        front
+    }
+
+    /// How far whole batches were read, in the log.
+    pub(crate) fn watermark(&self, header: &SegmentHeader) -> Watermark {
+        let position = Position(header.first_position + self.reached.offset);
+        Watermark { position, next_index: LogIndex(self.reached.next_index) }
+    }
+
     /// The bytes from an offset of the file on, which is not before `base`.
     pub(crate) fn bytes_from(&self, offset: u64) -> &[u8] {
         // There is nothing at all where the file was cut while it was read.
         self.bytes.get(in_memory(offset - self.base)..).unwrap_or_default()
     }
+}
+
+/// Reads on in the last segment, from where the scanner is, between two batches. What follows the
+/// last whole batch is judged by what follows, unless it is `unfinished`, which was judged before.
+pub(crate) fn read_on(
+    file: SegmentFile<'_>,
+    last: &Found,
+    scanner: Scanner,
+    unfinished: Option<UnfinishedBatch>,
+) -> Result<Tail, DiskError> {
+    let offset = scanner.reached().offset;
+    // The judge looks at whole sectors.
+    let base = offset - offset % SECTOR_LEN as u64;
+    let mut reading = Reading::new(last, base, scanner, 0);
+    reading.read_to(file, offset + batch::HEADER_LEN as u64)?;
+    if all_zero(&reading.tail.front()) {
+        return Ok(reading.tail);
+    }
+    reading.scan(file)?;
+    let (reached, front) = (reading.tail.reached, reading.tail.front());
+    reading.tail.rest = if all_zero(&front) {
+        Verdict::End
+    } else if reached.offset == offset && unfinished == Some(front) {
+        Verdict::Torn
+    } else {
+        reading.read_to(file, last.len)?;
+        // The same bytes, as those of a segment that begins here.
+        let first_position = last.header.first_position + base;
+        let header = SegmentHeader { first_position, ..last.header };
+        let reached = Reached { offset: reached.offset - base, ..reached };
+        Judge { bytes: &reading.tail.bytes, header: &header, marked: 0 }.judge(&reached, &[])
+    };
+    Ok(reading.tail)
 }
 
 /// Reads the last segment: from the watermark on if all is well there, else whole. `marked` is the
@@ -108,7 +161,7 @@ pub(crate) fn read_last(
     let judge = Judge { bytes: &tail.bytes, header: &last.header, marked };
     tail.rest = judge.judge(&tail.reached, &tail.offsets);
     if tail.rest == Verdict::Damaged {
-        let damage = file.damage(gap.offset, tail.reached.next_index, gap.what);
+        let damage = file.damage(gap.offset, gap.index, gap.what);
         return Err(OpenError::Damaged(damage));
     }
     Ok(tail)
@@ -135,12 +188,18 @@ impl<'a> Reading<'a> {
             offsets: Vec::new(),
             placed: Vec::new(),
         };
-        let gap = Gap { offset: base, what: DamageKind::Short };
+        let gap = scanner.short(base);
         Self { last, scanner, replay_from, len: last.len, tail, gap }
     }
 
     /// Reads to the first gap, and says whether nothing but zeros follows. These are not kept.
     fn run(&mut self, file: SegmentFile<'_>) -> Result<bool, DiskError> {
+        self.scan(file)?;
+        Ok(all_zero(self.tail.bytes_from(self.tail.reached.offset)) && self.is_zero_behind(file)?)
+    }
+
+    /// Reads to the first gap.
+    fn scan(&mut self, file: SegmentFile<'_>) -> Result<(), DiskError> {
         let mut at = self.scanner.reached().offset;
         let mut wanted = STEP_LEN as u64;
         let mut placed = Vec::new();
@@ -158,12 +217,12 @@ impl<'a> Reading<'a> {
                 Stop::More { needed } if at + needed as u64 <= self.len => {
                     wanted = needed.max(STEP_LEN) as u64;
                 }
-                Stop::More { .. } => break Gap { offset: at, what: DamageKind::Short },
+                Stop::More { .. } => break self.scanner.short(at),
                 Stop::Gap(gap) => break gap,
             }
         };
         self.tail.reached = self.scanner.reached();
-        Ok(all_zero(self.tail.bytes_from(self.tail.reached.offset)) && self.is_zero_behind(file)?)
+        Ok(())
     }
 
     /// The offset in the file up to which it was read.

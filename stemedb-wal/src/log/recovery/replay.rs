@@ -118,10 +118,12 @@ impl Reading {
     }
 
     fn finish(&self, disk: &dyn Disk) -> Result<(), OpenError> {
-        if self.pass.reached().offset == self.range.end {
+        let reached = self.pass.reached();
+        if reached.offset == self.range.end {
             return Ok(());
         }
-        Err(self.damaged(disk, Gap { offset: self.pass.at(), what: DamageKind::Short }))
+        let (offset, index) = (self.pass.at(), reached.next_index);
+        Err(self.damaged(disk, Gap { offset, index, what: DamageKind::Short }))
     }
 
     /// Where the disk cannot read the segment.
@@ -137,8 +139,7 @@ impl Reading {
     }
 
     fn damaged(&self, disk: &dyn Disk, gap: Gap) -> OpenError {
-        let index = self.pass.reached().next_index;
-        OpenError::Damaged(self.segment.on(disk).damage(gap.offset, index, gap.what))
+        OpenError::Damaged(self.segment.on(disk).damage(gap.offset, gap.index, gap.what))
     }
 }
 

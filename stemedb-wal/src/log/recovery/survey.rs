@@ -304,7 +304,7 @@ fn rebuild_footer(
         return Err(OpenError::Damaged(damage.unwrap_or_else(|| scanned.damage(file))));
     }
     warnings.push(Warning::FooterRebuilt { path: disk.path(&found.name) });
-    let offsets = Offsets::Memory(offsets.into());
+    let offsets = Offsets::Memory(Arc::new(offsets.into()));
     let Found { name, file, header, .. } = found;
     let segment = Arc::new(Segment { name, file, header, offsets });
     Ok(Sealed { segment, batches_end: reached.offset })

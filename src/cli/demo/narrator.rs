@@ -11,13 +11,13 @@ use crate::cli::output;
 const NAME_WIDTH: usize = 14;
 
 /// Tells the story on standard output, or beside it where JSON is asked for.
-pub(super) struct Teller {
+pub(super) struct Narrator {
     as_json: bool,
     terminal: bool,
     steps: u32,
 }
 
-impl Teller {
+impl Narrator {
     pub(super) fn new(as_json: bool) -> Self {
         let terminal =
             if as_json { io::stderr().is_terminal() } else { io::stdout().is_terminal() };

@@ -1,11 +1,11 @@
-//! What is told on standard error, to people and to programs.
+//! What is error_object on standard error, to people and to programs.
 
 use serde_json::Value;
 
 use super::binary::{Outcome, Place, id_of, object};
 
 /// The one object that standard error is.
-fn told(outcome: &Outcome, code: i32) -> Value {
+fn error_object(outcome: &Outcome, code: i32) -> Value {
     assert_eq!((outcome.code, outcome.text()), (code, ""), "{outcome:?}");
     assert_eq!(outcome.stderr.matches('\n').count(), 1, "{outcome:?}");
     let error = object(&outcome.stderr, &["error", "exit_code"]);
@@ -18,19 +18,19 @@ fn errors_are_one_object_where_results_are() {
     let place = Place::with("a\n");
     let absent = id_of("b");
     let run = |arguments: &[&str]| place.run(&[arguments, &["--json"]].concat());
-    let error = told(&run(&["get", &absent]), 4);
+    let error = error_object(&run(&["get", &absent]), 4);
     assert!(error.as_str().unwrap().contains(&absent), "{error}");
     // With all causes, and without colours or a label.
-    let error = told(&run(&["verify", "missing", "--root", &absent]), 1);
+    let error = error_object(&run(&["verify", "missing", "--root", &absent]), 1);
     let text = error.as_str().unwrap();
     assert!(text.starts_with("missing: cannot read it: "), "{text}");
     assert!(!text.contains('\x1b'), "{text}");
     // What could not be parsed, too.
-    let error = told(&run(&["log", "--first", "x"]), 2);
+    let error = error_object(&run(&["log", "--first", "x"]), 2);
     assert!(error.as_str().unwrap().starts_with("invalid value 'x' for '--first <I>'"), "{error}");
-    told(&run(&["nonsense"]), 2);
-    told(&run(&["root", "--store", "other"]), 4);
-    told(&run(&["root", "--from", "127.0.0.1:1"]), 1);
+    error_object(&run(&["nonsense"]), 2);
+    error_object(&run(&["root", "--store", "other"]), 4);
+    error_object(&run(&["root", "--from", "127.0.0.1:1"]), 1);
     // Behind two dashes it is a name.
     let outcome = place.run(&["verify", "--", "--json"]).code(2);
     assert!(outcome.stderr.starts_with("error: "), "{outcome:?}");
