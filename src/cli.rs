@@ -8,6 +8,8 @@ mod body_id;
 mod check;
 mod checkpoint;
 mod completions;
+#[cfg(feature = "zstd")]
+mod compress;
 mod config;
 mod control;
 mod control_socket;
@@ -136,6 +138,11 @@ struct Globals {
         value_name = "URL"
     )]
     archive: Option<String>,
+    /// Compress segments of the log once they are sealed, beside the work. Only builds with the
+    /// feature zstd open the store from then on
+    #[cfg(feature = "zstd")]
+    #[arg(long, global = true)]
+    compress: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -166,6 +173,8 @@ enum Command {
     Forget(control::Forget),
     Reload(control::Reload),
     Checkpoint(checkpoint::Args),
+    #[cfg(feature = "zstd")]
+    Compress(compress::Args),
     Check(check::Args),
     Repair(repair::Args),
     Archive(archive::Args),
@@ -263,6 +272,7 @@ fn is_used(command: &str, option: &str) -> bool {
             "append"
                 | "archive"
                 | "checkpoint"
+                | "compress"
                 | "init"
                 | "node"
                 | "repair"
@@ -271,6 +281,8 @@ fn is_used(command: &str, option: &str) -> bool {
                 | "serve"
                 | "sync"
         ),
+        // Those that run for a while, or append much.
+        "compress" => matches!(command, "append" | "node" | "serve" | "sync"),
         // Those that read bodies.
         "archive.url" => matches!(
             command,
@@ -326,6 +338,8 @@ fn dispatch(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Forget(args) => control::forget(args, globals),
         Command::Reload(args) => control::reload(args, globals),
         Command::Checkpoint(args) => checkpoint::run(args, globals),
+        #[cfg(feature = "zstd")]
+        Command::Compress(args) => compress::run(args, globals),
         Command::Check(args) => check::run(args, globals),
         Command::Repair(args) => repair::run(args, globals),
         Command::Archive(args) => archive::run(args, globals),
