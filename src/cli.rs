@@ -8,6 +8,8 @@ mod body_id;
 mod check;
 mod checkpoint;
 mod completions;
+#[cfg(feature = "zstd")]
+mod compress;
 mod config;
 mod control;
 mod control_socket;
@@ -138,6 +140,11 @@ struct Globals {
         value_name = "URL"
     )]
     archive: Option<String>,
+    /// Compress segments of the log once they are sealed, beside the work. Only builds with the
+    /// feature zstd open the store from then on
+    #[cfg(feature = "zstd")]
+    #[arg(long, global = true)]
+    compress: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -168,6 +175,8 @@ enum Command {
     Forget(control::Forget),
     Reload(control::Reload),
     Checkpoint(checkpoint::Args),
+    #[cfg(feature = "zstd")]
+    Compress(compress::Args),
     Check(check::Args),
     Repair(repair::Args),
     Archive(archive::Args),
@@ -265,6 +274,7 @@ fn is_used(command: &str, option: &str) -> bool {
             "append"
                 | "archive"
                 | "checkpoint"
+                | "compress"
                 | "init"
                 | "node"
                 | "repair"
@@ -273,6 +283,8 @@ fn is_used(command: &str, option: &str) -> bool {
                 | "serve"
                 | "sync"
         ),
+        // Those that run for a while, or append much.
+        "compress" => matches!(command, "append" | "node" | "serve" | "sync"),
         // Those that read bodies.
         "archive.url" => matches!(
             command,
@@ -328,6 +340,8 @@ fn dispatch(command: &Command, globals: &Globals) -> Result<(), Failure> {
         Command::Forget(args) => control::forget(args, globals),
         Command::Reload(args) => control::reload(args, globals),
         Command::Checkpoint(args) => checkpoint::run(args, globals),
+        #[cfg(feature = "zstd")]
+        Command::Compress(args) => compress::run(args, globals),
         Command::Check(args) => check::run(args, globals),
         Command::Repair(args) => repair::run(args, globals),
         Command::Archive(args) => archive::run(args, globals),

@@ -55,6 +55,9 @@ pub(super) enum Failure {
     Resolve(#[from] ResolveError),
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    #[cfg(feature = "zstd")]
+    #[error(transparent)]
+    Compress(#[from] stemedb::CompressError),
     #[error(transparent)]
     Close(#[from] CloseError),
     #[error(transparent)]

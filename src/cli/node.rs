@@ -72,6 +72,8 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<(), Failure> {
         secret_file: config.secret_file().map(Into::into),
         archive: options.archive.as_ref().map(|policy| policy.url.clone()),
         wait: globals.wait,
+        #[cfg(feature = "zstd")]
+        compress: globals.compress,
     };
     let reloader = Reloader::new(args.flags.clone(), globals.clone(), logging, config);
     let start = Start { options, reloader: Arc::new(Mutex::new(reloader)), signals };

@@ -101,6 +101,9 @@ pub(super) fn options(globals: &Globals) -> Result<Options, Failure> {
     let secret = globals.secret_file.as_deref().map(secret::read).transpose()?;
     let segment_source = globals.archive.as_deref().map(segment_source);
     let options = Options::default().secret(secret).segment_source(segment_source);
+    #[cfg(feature = "zstd")]
+    let options =
+        if globals.compress { options.compression(stemedb::Compression::ZSTD) } else { options };
     Ok(options.lock_wait(globals.wait))
 }
 
@@ -129,8 +132,8 @@ fn print_warnings(store: &StoreReader) {
 
 /// Reports what the store's threads could not do beside the work.
 fn print_upkeep(store: &Store) {
-    let Upkeep { checkpoint, mark, .. } = store.upkeep();
-    checkpoint.into_iter().chain(mark).for_each(output::note);
+    let Upkeep { checkpoint, mark, compression, .. } = store.upkeep();
+    checkpoint.into_iter().chain(mark).chain(compression).for_each(output::note);
 }
 
 /// Stops a command that hashes bodies where the secret for it is missing.

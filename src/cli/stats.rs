@@ -21,8 +21,8 @@ Examples:
   stemedb stats --from 127.0.0.1:7845      Of a served store
 
 JSON: {count, set_root, log_size, log_root, holes, store_id, epoch, generation, secret, \
-segments, checkpoints, bytes: {log, spare, history, checkpoints, quarantined, memory}, \
-bytes_per_assertion: {log, history, checkpoints, memory}, first_time, last_time, \
+segments, checkpoints, bytes: {log, log_stored, spare, history, checkpoints, quarantined, \
+memory}, bytes_per_assertion: {log, history, checkpoints, memory}, first_time, last_time, \
 checkpoint_time, subtrees}; subtrees is the 256 counts")]
 pub(super) struct Args {
     #[command(flatten)]
@@ -63,6 +63,8 @@ struct Fields<'a> {
 struct Bytes {
     #[serde(serialize_with = "decimal::string")]
     log: u64,
+    #[serde(serialize_with = "decimal::optional")]
+    log_stored: Option<u64>,
     #[serde(serialize_with = "decimal::string")]
     spare: u64,
     #[serde(serialize_with = "decimal::string")]
@@ -97,6 +99,7 @@ fn fields(stats: &Stats) -> Fields<'_> {
         checkpoints: stats.checkpoints,
         bytes: Bytes {
             log: stats.log_bytes,
+            log_stored: stats.log_stored_bytes,
             spare: stats.spare_bytes,
             history: stats.history_bytes,
             checkpoints: stats.checkpoint_bytes,
@@ -136,6 +139,7 @@ fn as_text(stats: &Stats) -> String {
         ("first time", time(stats.first_time)),
         ("last time", time(stats.last_time)),
         ("log", format!("{}, {segments}", size(stats.log_bytes))),
+        ("log on disk", stats.log_stored_bytes.map_or_else(|| "not known here".to_owned(), size)),
         ("spare", format!("{:>10}", output::bytes(stats.spare_bytes))),
         ("history", size(stats.history_bytes)),
         ("checkpoints", format!("{}, {files}", size(stats.checkpoint_bytes))),

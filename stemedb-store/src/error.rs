@@ -355,6 +355,19 @@ pub enum CheckpointError {
     Tiles(DiskError),
 }
 
+/// Why segments of the log were not compressed. They are as they were.
+#[cfg(feature = "zstd")]
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompressError {
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The store was opened to be read only.
+    #[error("the store is open for reading only")]
+    ReadOnly,
+}
+
 /// Why a store was not closed cleanly. All that was acknowledged is in the log.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

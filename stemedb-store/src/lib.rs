@@ -33,6 +33,8 @@ pub mod store;
 pub mod tiles;
 
 pub use clock::{ClockReport, Environment, NTP64};
+#[cfg(feature = "zstd")]
+pub use error::CompressError;
 pub use error::{
     Action, AppendError, BackupError, BuildError, CheckpointError, CheckpointFault, CloseError,
     Damage, DamageKind, DiskError, HealError, HistoryError, IdentityError, LogAppendError,
@@ -52,8 +54,14 @@ pub use stemedb_merkle::{
     proof::{ParseProofError, ProofError},
 };
 pub use stemedb_wal::{
-    Position, identity::Copied, log::Warning as LogWarning, remote::SegmentSource,
+    Position,
+    identity::Copied,
+    log::Warning as LogWarning,
+    remote::SegmentSource,
+    sealed::{CannotDecompress, Compression},
 };
+#[cfg(feature = "zstd")]
+pub use store::CompressReport;
 pub use store::{
     BackupReport, Bodies, CheckReport, CheckpointReport, Comparison, Depth, Entries, Entry,
     EntryBodies, Healed, Ids, LogId, OpenReport, Pending, Progress, Proven, Records, RepairOptions,

@@ -6,7 +6,7 @@ use stemedb_merkle::{
     AssertionId, Hash,
     hash::{derive, hash_bodies},
 };
-use stemedb_wal::{remote::SegmentSource, repair::HashBodies};
+use stemedb_wal::{remote::SegmentSource, repair::HashBodies, sealed::Compression};
 
 /// The least length of a cluster secret, in bytes.
 pub const SECRET_LEN_MIN: usize = 16;
@@ -180,6 +180,10 @@ stemedb_merkle::options! {
         /// segments have that were read last are mapped; what of them is in memory is the system's
         /// cache of files, with or without maps.
         pub map_files: bool = true,
+        /// Whether a thread compresses segments of the log once they are sealed; with the feature
+        /// `zstd`. Default: no. Compressed ones are read in any case, by builds with that feature.
+        /// A read of a body inflates the 64 KiB that it is in.
+        pub compression: Compression = Compression::None,
         /// Whether the store has threads of its own, for writing and for checkpoints. Default: yes.
         /// Without them every append syncs by itself and checkpoints are written when asked for:
         /// the same calls give the same operations on the disk.

@@ -37,6 +37,8 @@ mod bodies;
 mod check;
 mod checkpoint;
 mod comparison;
+#[cfg(feature = "zstd")]
+mod compress;
 mod entries;
 mod follow;
 mod heal;
@@ -58,6 +60,8 @@ mod system;
 mod upkeep;
 mod watch;
 
+#[cfg(feature = "zstd")]
+pub use self::compress::CompressReport;
 pub use self::{
     archived::{CheckpointFiles, FrontError, FrontHead},
     occupied::occupants,
@@ -122,6 +126,8 @@ pub struct Store {
 struct Threads {
     background: Option<background::Background>,
     marker: Option<mark::Marker>,
+    #[cfg(feature = "zstd")]
+    compressor: Option<compress::Compressor>,
 }
 
 /// The reading half of a store: all that [`Store`] has but for what changes it.
@@ -574,7 +580,16 @@ impl Store {
             self.followed.end();
             return Ok(());
         }
-        let Threads { background, marker } = std::mem::take(&mut *lock(&self.threads));
+        let Threads {
+            background,
+            marker,
+            #[cfg(feature = "zstd")]
+            compressor,
+        } = std::mem::take(&mut *lock(&self.threads));
+        #[cfg(feature = "zstd")]
+        if let Some(compressor) = compressor {
+            compressor.stop();
+        }
         if let Some(background) = background {
             background.stop();
         }

@@ -254,7 +254,11 @@ impl<'a> SegmentCheck<'a> {
         let footer = reached.footer(header, offsets);
         let found = (filled(&bytes, read), next.previous_sum);
         if found == (footer.0.as_slice(), footer.1) {
-            return Ok(Outcome::Whole);
+            return if self.file.is_intact()? {
+                Ok(Outcome::Whole)
+            } else {
+                damaged(0, DamageKind::Blocks)
+            };
         }
         damaged(batches_end, DamageKind::Footer)
     }
@@ -291,6 +295,10 @@ impl<'a> SegmentCheck<'a> {
         let mut damaged = |offset, index, what| found.push(self.file.damage(offset, index, what));
         if SegmentHeader::parse(bytes).as_ref() != Ok(header) {
             damaged(0, header.first_index, DamageKind::SegmentHeader);
+        }
+        // What cannot be read now is told by the bytes above.
+        if let Ok(false) = self.file.is_intact() {
+            damaged(0, header.first_index, DamageKind::Blocks);
         }
         let batches_end = self.batches_end();
         let context = Context {

@@ -327,6 +327,18 @@ impl Fingerprint {
     }
 }
 
+/// Whether an error is about the medium: the same read may succeed for fewer bytes.
+pub(crate) fn is_unreadable(error: &io::Error) -> bool {
+    /// `EIO`; `ENODATA` and `EREMOTEIO` of block devices; `EBADMSG` and `EUCLEAN` of file systems
+    /// that check what they read.
+    #[cfg(target_os = "linux")]
+    const CODES: [i32; 5] = [5, 61, 121, 74, 117];
+    /// `EIO`.
+    #[cfg(not(target_os = "linux"))]
+    const CODES: [i32; 1] = [5];
+    error.raw_os_error().is_some_and(|code| CODES.contains(&code))
+}
+
 /// Refuses names that are not of `[A-Za-z0-9._-]`, and `.` and `..`: no name leaves the directory.
 #[doc(hidden)]
 pub fn check_name(name: &str) -> io::Result<()> {

@@ -184,6 +184,9 @@ pub enum DamageKind {
     /// A body whose checksum holds and that is not what its id says.
     #[error("record body: its hash is not its id")]
     Id,
+    /// What of a compressed segment says where its blocks are. All of it is there twice.
+    #[error("header or head of a block of a compressed segment: checksum mismatch")]
+    Blocks,
     /// What is kept here of a segment that is in the archive.
     #[error(
         "stub of an archived segment: checksum mismatch; put it back from a copy, or restore \

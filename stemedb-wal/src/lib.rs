@@ -14,7 +14,8 @@
 //! - `scan` reads segments: one scanner, and one judge of what is not what was written.
 //! - [`log`] writes and reads the segments as one sequence, and opens what a crash left;
 //!   [`check`] reads all of it; [`repair`] changes damaged files when asked.
-//! - [`sealed`] hands out whole segments, for copies of the log that are kept elsewhere.
+//! - [`sealed`] hands out whole segments, for copies of the log that are kept elsewhere, and
+//!   compresses them.
 //!
 //! # Durability
 //!
@@ -26,6 +27,7 @@
 
 pub mod background;
 pub mod check;
+mod compressed;
 pub mod disk;
 pub mod error;
 #[doc(hidden)]

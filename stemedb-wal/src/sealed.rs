@@ -4,10 +4,16 @@
 //! tie it to the segment before and the one behind. So a copy of it, wherever it was kept, can be
 //! held against the log without the log.
 
+#[cfg(feature = "zstd")]
+mod compress;
+#[cfg(feature = "zstd")]
+mod pack;
+
 use std::{io, ops::Range};
 
 use stemedb_merkle::{Hash, LogIndex, Timestamp};
 
+pub use crate::compressed::{CannotDecompress, CompressedSegment, Compression};
 pub use crate::segment::{
     HEADER_LEN, SEGMENT_LEN_MAX, SegmentHeader, parse_segment_name, segment_name,
 };
@@ -19,7 +25,7 @@ use crate::{
     internal::in_memory,
     log::{LogReader, Placed},
     position::Position,
-    remote::{LogDir, PART_LEN},
+    remote::{LogDir, Opened, PART_LEN},
     scan::{Gap, Scanner, offsets_of},
     segment::{HeaderError, segment_salt},
 };
@@ -239,8 +245,11 @@ pub fn drop_segment(
     parts: &[Hash],
     hash: &dyn Fn(&[u8]) -> Hash,
 ) -> io::Result<u64> {
-    let file = dir.open(name)?;
-    let len = file.len()?;
+    let file = match dir.open_segment(name)? {
+        Opened::Remote(_) => return Err(io::ErrorKind::NotFound.into()),
+        file => file,
+    };
+    let (len, stored) = (file.len()?, dir.file_len(name)?);
     let room = usize::try_from(len).ok().filter(|_| len <= SEGMENT_LEN_MAX);
     let mut bytes = vec![0; room.ok_or(io::ErrorKind::InvalidInput)?];
     let read = file.read_at(&mut bytes, 0)?;
@@ -254,7 +263,7 @@ pub fn drop_segment(
     let gaps: Vec<Range<usize>> =
         records.map(|placed| placed.body_range(found.header.first_position)).collect();
     dir.put_stub(name, bytes, &gaps, place, parts)?;
-    Ok(len)
+    Ok(stored)
 }
 
 /// Writes a file of a log in the making under a name that no log opens, and syncs it.

@@ -8,6 +8,7 @@ pub(crate) mod binary;
 mod bodies;
 mod certificates;
 mod cluster;
+mod compress;
 mod config;
 mod control;
 mod demo;

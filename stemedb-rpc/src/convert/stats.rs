@@ -28,6 +28,7 @@ impl From<Stats> for v1::StatsResponse {
             last_time: time(stats.last_time),
             checkpoint_time: time(stats.checkpoint_time),
             subtrees: stats.subtrees.to_vec(),
+            log_stored_bytes: stats.log_stored_bytes,
         }
     }
 }
@@ -47,6 +48,7 @@ impl TryFrom<v1::StatsResponse> for Stats {
             secret: message.secret,
             segments: message.segments,
             log_bytes: message.log_bytes,
+            log_stored_bytes: message.log_stored_bytes,
             spare_bytes: message.spare_bytes,
             history_bytes: message.history_bytes,
             checkpoints: message.checkpoints,

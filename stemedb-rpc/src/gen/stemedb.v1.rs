@@ -2294,6 +2294,8 @@ pub struct StatsResponse {
     pub checkpoint_time: ::core::option::Option<u64>,
     #[prost(uint64, repeated, tag = "19")]
     pub subtrees: ::prost::alloc::vec::Vec<u64>,
+    #[prost(uint64, optional, tag = "20")]
+    pub log_stored_bytes: ::core::option::Option<u64>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ProveInclusionRequest {

@@ -214,9 +214,14 @@ impl Copier<'_> {
                 (Opened::Local(file), _) if expected < self.reached.position.get() => {
                     self.share(&*file, &name, len)?;
                 }
-                (Opened::Local(file), _) => {
+                (Opened::Compressed(file), _) if expected < self.reached.position.get() => {
+                    let file = file.stored();
+                    let len = file.len().map_err(|source| self.failed(source))?;
+                    self.share(&**file, &name, len)?;
+                }
+                (file, _) => {
                     let len = self.reached.position - Position(first);
-                    self.copy(&*file, &name, len)?;
+                    self.copy(&|buffer, at| file.read_at(buffer, at), &name, len)?;
                 }
             }
         }
@@ -246,10 +251,10 @@ impl Copier<'_> {
         }
         // Another file system, or one without links, or one with too many of this file; or it was
         // dropped just now.
-        self.copy(file, name, len)
+        self.copy(&|buffer, at| file.read_at(buffer, at), name, len)
     }
 
-    fn copy(&mut self, file: &dyn DiskFile, name: &str, len: u64) -> Result<(), BackupError> {
+    fn copy(&mut self, read_at: &ReadAt<'_>, name: &str, len: u64) -> Result<(), BackupError> {
         let before = self.copied.bytes_copied;
         let Self { target, copied, progress, reached, .. } = self;
         let told = &mut |done: u64| {
@@ -257,7 +262,7 @@ impl Copier<'_> {
             let done = copied.bytes_linked + copied.bytes_copied;
             progress(Progress { done, total: reached.position.get() });
         };
-        copy(file, target, name, len, told).map_err(|source| self.failed(source))?;
+        copy(read_at, target, name, len, told).map_err(|source| self.failed(source))?;
         self.copied.files_copied += 1;
         Ok(())
     }
@@ -272,9 +277,12 @@ impl Copier<'_> {
     }
 }
 
+/// Reads bytes of a file at an offset; returns how many.
+type ReadAt<'a> = dyn Fn(&mut [u8], u64) -> io::Result<usize> + 'a;
+
 /// Copies the front of a file: written beside, synced, renamed.
 fn copy(
-    file: &dyn DiskFile,
+    read_at: &ReadAt<'_>,
     to: &dyn Disk,
     name: &str,
     len: u64,
@@ -287,7 +295,7 @@ fn copy(
     while at < len {
         let want = usize::try_from(len - at).map_or(COPY_LEN, |left| left.min(COPY_LEN));
         let part = buffer.split_at_mut(want).0;
-        let read = file.read_at(part, at)?;
+        let read = read_at(part, at)?;
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -282,6 +282,11 @@ fn open_to_write(
         let mut threads = super::lock(&store.threads);
         threads.background = Some(Background::start(&store.shared).map_err(OpenError::Thread)?);
         threads.marker = Some(Marker::start(&store.shared).map_err(OpenError::Thread)?);
+        #[cfg(feature = "zstd")]
+        {
+            let compressor = super::compress::Compressor::start(&store.shared);
+            threads.compressor = compressor.map_err(OpenError::Thread)?;
+        }
     }
     Ok(store)
 }

@@ -8,6 +8,8 @@ use crate::{checkpoint::Checkpoint, clock::ClockReport, tiles::SLOT_LEN};
 use stemedb_wal::{
     disk::{Disk, is_quarantined},
     error::{Action, DiskError},
+    remote::segment_of_stub,
+    sealed::parse_segment_name,
 };
 
 use super::{StoreReader, check::disk_error, lock};
@@ -33,6 +35,9 @@ pub struct Stats {
     pub segments: u64,
     /// How many bytes the log has.
     pub log_bytes: u64,
+    /// How many bytes its files have: fewer where segments are compressed, or in an archive.
+    /// Absent of a store on another machine.
+    pub log_stored_bytes: Option<u64>,
     /// How many bytes are reserved for what comes, in the last segment and the spare one.
     pub spare_bytes: u64,
     /// How many bytes the tiles of the history have.
@@ -136,7 +141,7 @@ impl StoreReader {
         let files = checkpoint.as_ref().map(Checkpoint::file_sizes).unwrap_or_default();
         let log = self.reader.stats().map_err(disk_error)?;
         let disk = self.shared.disk.as_ref();
-        let (mut spare_bytes, mut quarantined_bytes) = (log.reserved, 0);
+        let (mut spare_bytes, mut quarantined_bytes, mut stored_bytes) = (log.reserved, 0, 0);
         let failed =
             |name: &str, source| disk_error(DiskError::new(Action::List, disk.path(name), source));
         for name in disk.list().map_err(|source| failed("", source))? {
@@ -145,6 +150,8 @@ impl StoreReader {
                 quarantined_bytes += len;
             } else if name == stemedb_wal::disk::SPARE_NAME {
                 spare_bytes += len;
+            } else if is_segment(&name, identity.generation) {
+                stored_bytes += len;
             }
         }
         let first_time = self.entry(LogIndex(0))?.map(|entry| entry.time);
@@ -157,6 +164,7 @@ impl StoreReader {
             secret: identity.secret_check.is_some(),
             segments: log.segments,
             log_bytes: log.bytes,
+            log_stored_bytes: Some(stored_bytes.saturating_sub(log.reserved)),
             spare_bytes,
             history_bytes: self.shared.tiles.len() * SLOT_LEN as u64,
             checkpoints: files.len() as u64,
@@ -171,6 +179,13 @@ impl StoreReader {
             subtrees: snapshot.counts_by_first_byte()?,
         })
     }
+}
+
+/// Whether a file is a segment of the log, or the stub of one.
+fn is_segment(name: &str, generation: u32) -> bool {
+    let segment = segment_of_stub(name);
+    let parsed = parse_segment_name(segment.as_deref().unwrap_or(name));
+    parsed.is_some_and(|(of, _)| of == generation)
 }
 
 /// The length of a file; 0 if it has been removed since it was listed.

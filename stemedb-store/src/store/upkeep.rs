@@ -17,6 +17,8 @@ pub struct Upkeep {
     /// Why the mark of how far the log is durable was not written to `IDENTITY`. Until it is, a log
     /// that loses its end is noticed only where the log itself tells.
     pub mark: Option<String>,
+    /// Why no segment was compressed. It takes more room until one is.
+    pub compression: Option<String>,
 }
 
 impl Upkeep {
@@ -42,6 +44,19 @@ impl Upkeep {
             }
         }
         self.mark = error;
+    }
+
+    #[cfg(feature = "zstd")]
+    pub(super) fn compression_failed<E: Error + 'static>(&mut self, error: Option<&E>) {
+        let error = error.map(|error| with_causes(error));
+        if self.compression != error {
+            if let Some(error) = &error {
+                warn!(error, "a segment was not compressed: it is tried again");
+            } else {
+                info!("segments are compressed again");
+            }
+        }
+        self.compression = error;
     }
 }
 

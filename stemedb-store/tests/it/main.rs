@@ -11,6 +11,8 @@
 mod backup;
 mod beside;
 mod checkpoints;
+#[cfg(feature = "zstd")]
+mod compressed;
 mod damage_campaign;
 mod directory;
 mod duplicates;

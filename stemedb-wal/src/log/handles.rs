@@ -44,7 +44,7 @@ impl MappedFile {
     fn map(&self) -> Option<&dyn Bytes> {
         let map = self.map.get_or_init(|| match &self.opened {
             Opened::Local(file) => file.map(),
-            Opened::Remote(_) => None,
+            Opened::Compressed(_) | Opened::Remote(_) => None,
         });
         map.as_deref()
     }
@@ -228,6 +228,11 @@ impl SegmentBytes {
         self.read(|file| file.read_at(buffer, offset))
     }
 
+    /// See [`Opened::read_salvaged_at`].
+    pub(crate) fn read_salvaged_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.read(|file| file.read_salvaged_at(buffer, offset))
+    }
+
     /// As [`read_at`](Self::read_at), with zeros for bodies that are only in an archive.
     pub(crate) fn read_local_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.read(|file| file.read_local_at(buffer, offset))
@@ -241,6 +246,24 @@ impl SegmentBytes {
         }
     }
 
+    /// Whether a read of the segment is one of its file, which may as well reach further.
+    pub(crate) fn is_plain(&self) -> io::Result<bool> {
+        match self.read(|file| Ok(file.is_plain())) {
+            Err(error) if StubDamaged::is_cause_of(&error) => Ok(false),
+            plain => plain,
+        }
+    }
+
+    /// See [`Opened::is_intact`].
+    pub(crate) fn is_intact(&self) -> io::Result<bool> {
+        self.read(Opened::is_intact)
+    }
+
+    /// The file of a compressed segment as it is; `None` of any other.
+    pub(crate) fn compressed_file(&self) -> io::Result<Option<Self>> {
+        self.read(|file| Ok(file.compressed_file().map(Self::from)))
+    }
+
     /// See [`Opened::invalidate`].
     pub(crate) fn invalidate(&self) -> Option<RemoteError> {
         self.read(|file| Ok(file.invalidate())).ok()?
@@ -250,7 +273,7 @@ impl SegmentBytes {
     pub(crate) fn check_named(&self) -> io::Result<()> {
         match self {
             Self::Open(Opened::Local(file)) => file.check_named(),
-            Self::Open(Opened::Remote(_)) | Self::Sealed(_) => Ok(()),
+            Self::Open(Opened::Compressed(_) | Opened::Remote(_)) | Self::Sealed(_) => Ok(()),
         }
     }
 

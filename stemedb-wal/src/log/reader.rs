@@ -393,10 +393,10 @@ impl LogReader {
     ) -> Result<Placed, ReadError> {
         let offset = position - segment.header.first_position;
         let mut buffer = [0; GUESS_LEN_MAX];
-        let remote = self.told(segment, HEAD_LEN, offset, segment.file.is_remote())?;
+        let plain = self.told(segment, HEAD_LEN, offset, segment.file.is_plain())?;
         let guess = self.guess.load(Ordering::Relaxed);
-        // What is behind the head may be further away.
-        let wanted = part_mut(&mut buffer, 0..if remote { HEAD_LEN } else { guess });
+        // What is behind the head may be in an archive, or of another compressed block.
+        let wanted = part_mut(&mut buffer, 0..if plain { guess } else { HEAD_LEN });
         let read = self.pread(segment, wanted, offset)?;
         let bytes = filled(&buffer, read);
         let head = self.parse(segment, bytes, position)?;
@@ -405,7 +405,7 @@ impl LogReader {
             return Err(ReadError::Hole { index, time, id });
         }
         let len = head.len as usize;
-        if !remote {
+        if plain {
             self.update_guess(guess, HEAD_LEN + len);
         }
         let near = rest_of(bytes, HEAD_LEN);

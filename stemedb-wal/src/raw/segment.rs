@@ -36,8 +36,9 @@
 //! ```
 //!
 //! The sum is the plain CRC-32 of all other bytes, in every version, so that another version is
-//! told from damage. *Time before* is the time of the last entry in earlier segments, 0 if there is
-//! none.
+//! told from damage. Version 2 is that of a [compressed](super::compressed) segment, and says where
+//! its parts are in place of the zeros. *Time before* is the time of the last entry in earlier
+//! segments, 0 if there is none.
 //!
 //! Offsets: for each record that takes an index, in the order of the indexes, the offset of its
 //! head in the file, u32. Trailer, [`TRAILER_LEN`] bytes:
@@ -75,6 +76,9 @@ pub const HEADER_LEN: usize = 96;
 
 /// The format that this build reads and writes.
 pub(crate) const FORMAT_VERSION: u32 = 1;
+
+/// The bytes of a header behind the fields that all versions have.
+pub(super) const REST_LEN: usize = 24;
 
 /// The longest segment file, in bytes: offsets in it are `u32`.
 pub const SEGMENT_LEN_MAX: u64 = u32::MAX as u64;
@@ -120,6 +124,18 @@ impl SegmentHeader {
     }
 
     fn parse_fields(bytes: &[u8]) -> Option<Result<Self, HeaderError>> {
+        let (header, rest) = match Self::parse_version(bytes, FORMAT_VERSION)? {
+            Ok(parsed) => parsed,
+            Err(error) => return Some(Err(error)),
+        };
+        (rest == [0; REST_LEN]).then_some(Ok(header))
+    }
+
+    /// The fields that all versions have, and the bytes behind them; `None` for damage.
+    pub(super) fn parse_version(
+        bytes: &[u8],
+        expected: u32,
+    ) -> Option<Result<(Self, [u8; REST_LEN]), HeaderError>> {
         let header = bytes.first_chunk::<HEADER_LEN>()?;
         let (front, rest) = header.split_first_chunk::<12>()?;
         let (sum, covered) = rest.split_first_chunk::<4>()?;
@@ -128,7 +144,7 @@ impl SegmentHeader {
             return None;
         }
         let version = u32::from_le_bytes(*version.first_chunk()?);
-        if version != FORMAT_VERSION {
+        if version != expected {
             return Some(Err(HeaderError::Version(version)));
         }
         let (store_id, rest) = covered.split_first_chunk::<16>()?;
@@ -147,14 +163,19 @@ impl SegmentHeader {
             salt: Salt(u64::from_le_bytes(*salt)),
             time_before: u64::from_le_bytes(*time_before),
         };
-        (rest == [0; 24]).then_some(Ok(header))
+        Some(Ok((header, *rest.first_chunk()?)))
     }
 
     /// The bytes of the header.
     pub fn encode(&self) -> [u8; HEADER_LEN] {
+        self.encode_version(FORMAT_VERSION, &[0; REST_LEN])
+    }
+
+    /// The bytes of the header of a version, with what it has behind the fields that all have.
+    pub(super) fn encode_version(&self, version: u32, rest: &[u8; REST_LEN]) -> [u8; HEADER_LEN] {
         let mut header = [0; HEADER_LEN];
         header[..8].copy_from_slice(&MAGIC);
-        header[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        header[8..12].copy_from_slice(&version.to_le_bytes());
         header[16..32].copy_from_slice(&self.store_id);
         header[32..36].copy_from_slice(&self.generation.to_le_bytes());
         header[36..40].copy_from_slice(&self.previous_sum.to_le_bytes());
@@ -162,6 +183,7 @@ impl SegmentHeader {
         header[48..56].copy_from_slice(&self.first_position.to_le_bytes());
         header[56..64].copy_from_slice(&self.salt.0.to_le_bytes());
         header[64..72].copy_from_slice(&self.time_before.to_le_bytes());
+        header[72..].copy_from_slice(rest);
         let sum = plain_sum(&header[..12], &header[16..]);
         header[12..16].copy_from_slice(&sum.to_le_bytes());
         header

@@ -13,6 +13,7 @@ use super::{
     stub::{self, Stub},
 };
 use crate::{
+    compressed::{self, CompressedSegment},
     disk::{Disk, DiskFile},
     segment::{segment_of_stub, stub_name},
 };
@@ -27,8 +28,10 @@ pub struct LogDir {
 /// The file of a segment: its own, or its stub.
 #[derive(Debug)]
 pub enum Opened {
-    /// All bytes are here.
+    /// All bytes are here, as they are.
     Local(Arc<dyn DiskFile>),
+    /// All bytes are here, compressed.
+    Compressed(CompressedSegment),
     /// The bodies are only in an archive.
     Remote(Arc<Stub>),
 }
@@ -54,18 +57,25 @@ impl LogDir {
         self.bodies.was_used()
     }
 
-    /// Opens a segment.
+    /// Opens a segment. Of one that is compressed, lengths, offsets and reads are those of the
+    /// segment as it was.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::NotFound`], and whatever the disk reports.
+    /// [`io::ErrorKind::NotFound`], and whatever the disk reports;
+    /// [`CannotDecompress`](crate::sealed::CannotDecompress), as the inner error, if it is
+    /// compressed and this build has not the feature `zstd`.
     pub fn open_segment(&self, name: &str) -> io::Result<Opened> {
         match (self.disk.open(name), stub_name(name)) {
             (Err(error), Some(stub)) if error.kind() == io::ErrorKind::NotFound => {
                 let stub = Stub::open(self.disk.open(&stub)?, &self.bodies)?;
                 Ok(Opened::Remote(Arc::new(stub)))
             }
-            (opened, _) => opened.map(Opened::Local),
+            (opened, _) => {
+                let file = opened?;
+                let compressed = CompressedSegment::open(&file)?;
+                Ok(compressed.map_or_else(|| Opened::Local(file), Opened::Compressed))
+            }
         }
     }
 
@@ -75,8 +85,13 @@ impl LogDir {
             (Err(error), Some(stub)) if error.kind() == io::ErrorKind::NotFound => {
                 self.disk.file_len(&stub).map(|_| true)
             }
-            (found, _) => Ok(found? == len),
+            (found, _) => Ok(found? == len || self.plain_len(name)? == Some(len)),
         }
+    }
+
+    /// How long a segment is that is compressed; `None` if it is not.
+    fn plain_len(&self, name: &str) -> io::Result<Option<u64>> {
+        compressed::plain_len(&*self.disk.open(name)?)
     }
 
     /// The names of all files, sorted; those of dropped segments beside those of their stubs.
@@ -193,6 +208,7 @@ impl Opened {
     pub fn len(&self) -> io::Result<u64> {
         match self {
             Self::Local(file) => file.len(),
+            Self::Compressed(segment) => Ok(segment.len()),
             Self::Remote(stub) => Ok(stub.len()),
         }
     }
@@ -205,7 +221,17 @@ impl Opened {
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         match self {
             Self::Local(file) => file.read_at(buffer, offset),
+            Self::Compressed(segment) => segment.read_at(buffer, offset),
             Self::Remote(stub) => stub.read_at(buffer, offset),
+        }
+    }
+
+    /// As [`read_at`](Self::read_at); of a compressed block that the disk refuses to read only the
+    /// bytes are lost, and taken for damaged ones.
+    pub(crate) fn read_salvaged_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        match self {
+            Self::Compressed(segment) => segment.read_salvaged_at(buffer, offset),
+            Self::Local(_) | Self::Remote(_) => self.read_at(buffer, offset),
         }
     }
 
@@ -218,6 +244,7 @@ impl Opened {
     pub fn read_local_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         match self {
             Self::Local(file) => file.read_at(buffer, offset),
+            Self::Compressed(segment) => segment.read_at(buffer, offset),
             Self::Remote(stub) => stub.read_local_at(buffer, offset),
         }
     }
@@ -227,11 +254,32 @@ impl Opened {
         matches!(self, Self::Remote(_))
     }
 
+    /// Whether a read of the segment is one of the file.
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(self, Self::Local(_))
+    }
+
+    /// Whether all is what was written that no read of the segment shows.
+    pub(crate) fn is_intact(&self) -> io::Result<bool> {
+        match self {
+            Self::Compressed(segment) => segment.is_intact(),
+            Self::Local(_) | Self::Remote(_) => Ok(true),
+        }
+    }
+
+    /// The file of a compressed segment as it is; `None` of any other.
+    pub(crate) fn compressed_file(&self) -> Option<Arc<dyn DiskFile>> {
+        match self {
+            Self::Compressed(segment) => Some(Arc::clone(segment.stored())),
+            Self::Local(_) | Self::Remote(_) => None,
+        }
+    }
+
     /// Takes note that bodies from an archive are not what was sent there. The error to report;
     /// none if they are here.
     pub(crate) fn invalidate(&self) -> Option<RemoteError> {
         match self {
-            Self::Local(_) => None,
+            Self::Local(_) | Self::Compressed(_) => None,
             Self::Remote(stub) => Some(stub.invalidate()),
         }
     }

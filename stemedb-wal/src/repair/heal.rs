@@ -106,10 +106,20 @@ impl LogReader {
         let repair = SegmentRepair { reader: self, segment, next: &next, heal };
         repair.put_record(&mut after)?;
         let offsets = repair.put_rest(&mut after);
-        let Some((offset, len)) = difference(&before, &after) else { return Ok(None) };
-
-        let changed = part(&before, offset..(offset + len).min(before.len()));
-        let kept = replace(disk, &segment.name, offset, changed, &after)?;
+        let intact = file.is_intact()?;
+        let Some((offset, len)) =
+            difference(&before, &after).or_else(|| (!intact).then_some((0, 0)))
+        else {
+            return Ok(None);
+        };
+        let kept = if let Some(stored) = file.compressed_bytes()? {
+            // What was damaged there is not in the plain bytes.
+            replace(disk, &segment.name, &segment.name, &stored, &after)?
+        } else {
+            let changed = part(&before, offset..(offset + len).min(before.len()));
+            let part_name = format!("{}.at-{offset}", segment.name);
+            replace(disk, &segment.name, &part_name, changed, &after)?
+        };
         // From here on it is in place, durable or not.
         let synced = files::sync_dir(disk);
         let opened = shared.handles.dir().open_segment(&segment.name);
@@ -311,11 +321,11 @@ fn difference(before: &[u8], after: &[u8]) -> Option<(usize, usize)> {
 fn replace(
     disk: &dyn Disk,
     name: &str,
-    offset: usize,
+    part_name: &str,
     part: &[u8],
     after: &[u8],
 ) -> Result<String, DiskError> {
-    let kept = files::quarantine_name(disk, &format!("{name}.at-{offset}"), Quarantine::Damaged)?;
+    let kept = files::quarantine_name(disk, part_name, Quarantine::Damaged)?;
     let (kept_temporary, temporary) = (format!("{kept}.tmp"), format!("{name}.tmp"));
     let write = || {
         // The spare is not given up: appends go on.

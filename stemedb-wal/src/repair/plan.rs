@@ -342,6 +342,10 @@ impl Around<'_> {
             segment.last(&bytes, self.identity, self.marked);
         }
         segment.pad(&mut bytes);
+        if !is_intact(disk, &segment.name)? {
+            let (offset, index, remedy) = (0, self.first_index, Remedy::Rewrite);
+            segment.wrong.push(Wrong { offset, index, what: DamageKind::Blocks, remedy });
+        }
         let found = segment.salvage(&bytes, &unreadable, hash);
         segment.wrong.extend(&found.wrong);
         let mismatch = self.mismatch(&header);
@@ -422,6 +426,12 @@ pub(super) fn open_segment(disk: &LogDir, name: &str) -> Result<SegmentBytes, Re
     let opened = disk.open_segment(name);
     let opened = opened.map_err(|source| files::failed(&**disk, Action::Open, name, source))?;
     Ok(SegmentBytes::Open(opened))
+}
+
+/// Whether all is what was written that no read of the segment shows.
+fn is_intact(disk: &LogDir, name: &str) -> Result<bool, RepairError> {
+    let file = open_segment(disk, name)?;
+    Ok(SegmentFile { disk: &**disk, name, file: &file }.is_intact()?)
 }
 
 /// All bytes of a segment, with what cannot be read filled in.
@@ -576,6 +586,10 @@ impl SegmentPlan {
         });
         let holes = lost.map(|known| known.head).collect();
         let after = self.edited(after, &found);
+        let file = open_segment(disk, &self.name)?;
+        let file = SegmentFile { disk: &**disk, name: &self.name, file: &file };
+        // What is kept of a compressed one is its file: a damaged block is lost otherwise.
+        let before = file.compressed_bytes()?.unwrap_or(before);
         Ok(after.map(|after| RepairedSegment { before, after, holes }))
     }
 

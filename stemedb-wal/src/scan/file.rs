@@ -11,7 +11,7 @@ use crate::{
     internal::internal_error,
     log::handles::SegmentBytes,
     remote::StubDamaged,
-    segment::{SEGMENT_LEN_MAX, SegmentHeader, parse_segment_name, stub_name},
+    segment::{HEADER_LEN, SEGMENT_LEN_MAX, SegmentHeader, parse_segment_name, stub_name},
 };
 
 /// The file of a segment.
@@ -41,6 +41,22 @@ impl SegmentFile<'_> {
     /// Whether the bodies are only in an archive.
     pub(crate) fn is_remote(self) -> Result<bool, DiskError> {
         self.file.is_remote().map_err(|source| self.failed(Action::Open, source))
+    }
+
+    /// Whether all is what was written that no read of the segment shows.
+    pub(crate) fn is_intact(self) -> Result<bool, DiskError> {
+        let action = Action::Read { len: HEADER_LEN as u64, offset: 0 };
+        self.file.is_intact().map_err(|source| self.failed(action, source))
+    }
+
+    /// All bytes of the file of a compressed segment, with what cannot be read filled in; `None` of
+    /// any other.
+    pub(crate) fn compressed_bytes(self) -> Result<Option<Vec<u8>>, DiskError> {
+        let stored = self.file.compressed_file();
+        let stored = stored.map_err(|source| self.failed(Action::Open, source))?;
+        let Some(stored) = stored else { return Ok(None) };
+        let stored = SegmentFile { file: &stored, ..self };
+        Ok(Some(stored.read_sectors(stored.len()?)?.bytes))
     }
 
     pub(crate) fn len(self) -> Result<u64, DiskError> {

@@ -6,6 +6,8 @@
 
 use std::{io, ops::Range};
 
+pub(crate) use crate::disk::is_unreadable;
+
 use super::{Scanner, offsets_of};
 use crate::{
     disk::SECTOR_LEN,
@@ -63,7 +65,7 @@ impl Sectors {
     ) -> io::Result<()> {
         let Range { start, end: stop } = range;
         let place = part_mut(&mut self.bytes, in_memory(start)..in_memory(stop));
-        match file.read_at(place, start) {
+        match file.read_salvaged_at(place, start) {
             Ok(read) => {
                 if read > 0 {
                     *end = (*end).max(start + read as u64);
@@ -94,16 +96,4 @@ impl Sectors {
         }
         Ok(())
     }
-}
-
-/// Whether an error is about the medium: the same read may succeed for fewer bytes.
-pub(crate) fn is_unreadable(error: &io::Error) -> bool {
-    /// `EIO`; `ENODATA` and `EREMOTEIO` of block devices; `EBADMSG` and `EUCLEAN` of file systems
-    /// that check what they read.
-    #[cfg(target_os = "linux")]
-    const CODES: [i32; 5] = [5, 61, 121, 74, 117];
-    /// `EIO`.
-    #[cfg(not(target_os = "linux"))]
-    const CODES: [i32; 1] = [5];
-    error.raw_os_error().is_some_and(|code| CODES.contains(&code))
 }

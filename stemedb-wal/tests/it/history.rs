@@ -78,6 +78,10 @@ impl LogHarness {
                 body_of(self.numbers, *len)
             })
             .collect();
+        self.append_bodies(bodies, now);
+    }
+
+    pub(crate) fn append_bodies(&mut self, bodies: Vec<Vec<u8>>, now: u64) {
         let records: Vec<NewRecord<'_>> =
             bodies.iter().map(|body| NewRecord { id: id_of(body), body, heals: None }).collect();
         let mut placed = Vec::new();

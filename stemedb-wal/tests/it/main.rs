@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod compressed;
 mod damage;
 mod directory;
 mod disks;

@@ -135,13 +135,14 @@ fn copy_all(
     }
     let identity = source.open(IDENTITY_NAME)?;
     // First, under its other name: it says what this directory is going to be.
-    copy(&*identity, &*target.disk, STAGED_NAME, identity.len()?, &mut |_| {})?;
+    let read_identity = |buffer: &mut [u8], at| identity.read_at(buffer, at);
+    copy(&read_identity, &*target.disk, STAGED_NAME, identity.len()?, &mut |_| {})?;
     target.disk.sync_dir()?;
     for name in names {
         let file = source.open(name)?;
         // Nothing is linked: the last segment goes on, and a backup is to be another file.
         let len = file.len()?;
-        copy(&*file, &*target.disk, name, len, &mut |bytes| {
+        copy(&|buffer, at| file.read_at(buffer, at), &*target.disk, name, len, &mut |bytes| {
             progress(Progress { done: done + bytes, total });
         })?;
         done += len;
