@@ -28,8 +28,8 @@ Examples:
 
 JSON: {changed, holes, lost_bodies, lost_entries, new_log, refused, dry_run, \
 quarantined, remarks}; holes is how many bodies are lost and lost_bodies their ids, lost_entries \
-how many entries at least, or null; new_log whether a new epoch begins without them, refused whether nothing was \
-done because of them; quarantined the files kept")]
+how many entries at least, or null; new_log whether a new epoch begins without them, refused \
+whether nothing was done because of them; quarantined the files kept")]
 pub(super) struct Args {
     /// Go on without entries that are lost
     #[arg(long)]

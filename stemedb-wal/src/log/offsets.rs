@@ -77,8 +77,8 @@ impl MemoryOffsets {
         Ok(all)
     }
 
-    /// Those that opening has not read. O(1), but for the first time, which reads the file as far as
-    /// they go.
+    /// Those that opening has not read. O(1), but for the first time, which reads the file as far
+    /// as they go.
     pub(super) fn earlier(
         &self,
         file: SegmentFile<'_>,

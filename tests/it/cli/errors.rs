@@ -1,4 +1,4 @@
-//! What is error_object on standard error, to people and to programs.
+//! Errors on standard error, for people and for programs.
 
 use serde_json::Value;
 
