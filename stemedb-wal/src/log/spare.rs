@@ -142,7 +142,7 @@ impl Worker {
             lower_priority();
             for order in inbox {
                 order.open.prepare_footer(&*disk);
-                if outbox.send(prepare(&*disk, order, &stopped)).is_err() {
+                if outbox.send(prepare(&*disk, &order, &stopped)).is_err() {
                     break;
                 }
             }
@@ -173,7 +173,7 @@ pub(crate) fn fresh(disk: &dyn Disk) -> io::Result<Arc<dyn DiskFile>> {
     disk.create(SPARE_NAME)
 }
 
-fn prepare(disk: &dyn Disk, order: Order, stop: &AtomicBool) -> io::Result<SpareFile> {
+fn prepare(disk: &dyn Disk, order: &Order, stop: &AtomicBool) -> io::Result<SpareFile> {
     let file = fresh(disk)?;
     file.allocate(order.len)?;
     if order.zeros {

@@ -20,8 +20,11 @@ pub(super) const OWN_LEN: u64 = 18 << 20;
 /// The segments of a store's log in order. On a busy machine it moves on to the next one early.
 fn segments(store: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(store).unwrap().map(|entry| entry.unwrap().path());
-    let is_segment =
-        |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("segment-");
+    // Not what is cut off a torn one at an opening, and kept beside it.
+    let is_segment = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        name.starts_with("segment-") && name.ends_with(".log")
+    };
     let mut segments: Vec<_> = entries.filter(is_segment).collect();
     segments.sort();
     segments

@@ -25,10 +25,14 @@ fn head_and_growth_are_those_of_the_store() {
     assert_eq!(shown["log_size"], 30);
     assert_eq!(shown["set_root"], head.set_root.to_string());
     assert_eq!(shown["log_root"], head.log_root.to_string());
-    let growth = get(serving.address, "/api/growth").json();
+    let mut growth = get(serving.address, "/api/growth").json();
+    while growth["counts"].as_array().unwrap().is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        growth = get(serving.address, "/api/growth").json();
+    }
     let samples = |field: &str| growth[field].as_array().unwrap().clone();
     let counts = samples("counts");
-    assert!((1..=720).contains(&counts.len()));
+    assert!(counts.len() <= 720);
     assert_eq!(counts[0], 30);
     assert!(samples("log_bytes")[0].as_str().unwrap().parse::<u64>().unwrap() > 30);
     assert_eq!(samples("append_p99_seconds").len(), counts.len());
