@@ -185,7 +185,7 @@ fn what_a_reload_changes_is_in_force() {
     place.run(&["reload", "--store", ".stemedb"]).ok();
     assert_eq!(status()["peers"][0]["address"], "127.0.0.1:1");
     until("scrubbed", || !status()["scrub"]["last_pass"].is_null());
-    until("another reserve", || status()["disk"]["reserve"] == (3 << 20).to_string());
+    until("another reserve", || status()["disk"]["reserve"] == "3145728");
 }
 
 #[test]
