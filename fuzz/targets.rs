@@ -29,6 +29,8 @@ pub(crate) mod script;
 pub(crate) mod store_files;
 #[path = "targets/stub.rs"]
 pub(crate) mod stub;
+#[path = "targets/tlog.rs"]
+pub(crate) mod tlog;
 #[path = "targets/wire.rs"]
 pub(crate) mod wire;
 
@@ -44,7 +46,7 @@ pub(crate) struct Target {
 }
 
 /// All targets.
-pub(crate) const ALL: [Target; 36] = [
+pub(crate) const ALL: [Target; 53] = [
     // Files.
     Target { name: "record", feed: files::record, runs: 50_000 },
     Target { name: "batch", feed: files::batch, runs: 50_000 },
@@ -85,4 +87,22 @@ pub(crate) const ALL: [Target; 36] = [
     // What people type or keep in files.
     Target { name: "doors", feed: doors::doors, runs: 50_000 },
     Target { name: "config", feed: store_files::config, runs: 10_000 },
+    // Files of the transparent log, and what a witness and a reader of tiles are sent.
+    Target { name: "vkey", feed: tlog::vkey, runs: 20_000 },
+    Target { name: "key_file", feed: tlog::key_file, runs: 20_000 },
+    Target { name: "note", feed: tlog::note, runs: 20_000 },
+    Target { name: "checkpoint_note", feed: tlog::checkpoint_note, runs: 20_000 },
+    Target { name: "policy", feed: tlog::policy, runs: 20_000 },
+    Target { name: "tlog_proof", feed: tlog::tlog_proof, runs: 20_000 },
+    Target { name: "absence", feed: tlog::absence, runs: 20_000 },
+    Target { name: "fork", feed: tlog::fork, runs: 20_000 },
+    Target { name: "fence", feed: tlog::fence, runs: 20_000 },
+    Target { name: "heads", feed: tlog::heads, runs: 20_000 },
+    Target { name: "attestation", feed: tlog::attestation, runs: 20_000 },
+    Target { name: "tile_path", feed: tlog::tile_path, runs: 20_000 },
+    Target { name: "tile", feed: tlog::tile, runs: 20_000 },
+    Target { name: "entry_bundle", feed: tlog::entry_bundle, runs: 20_000 },
+    Target { name: "witness_request", feed: tlog::witness_request, runs: 20_000 },
+    Target { name: "witness_response", feed: tlog::witness_response, runs: 20_000 },
+    Target { name: "sealed", feed: tlog::sealed, runs: 20_000 },
 ];

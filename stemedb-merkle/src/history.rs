@@ -43,6 +43,7 @@
 //! ```
 
 mod consistency;
+mod consistency_nodes;
 mod digest;
 #[cfg(feature = "std")]
 mod frontier;
@@ -66,6 +67,7 @@ mod writer;
 
 pub use crate::log::{LogIndex, LogSize};
 pub use consistency::ConsistencyProof;
+pub use consistency_nodes::ConsistencyNodes;
 pub use digest::{EMPTY_ROOT, ENTRY_LEN, leaf_hash, node_hash};
 #[cfg(feature = "std")]
 pub use frontier::{Frontier, FrontierError};

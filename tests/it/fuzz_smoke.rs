@@ -150,6 +150,8 @@ smoke! {
     initiator responder
     gossip http
     doors config
+    vkey key_file note checkpoint_note policy tlog_proof absence fork fence heads attestation
+    tile_path tile entry_bundle witness_request witness_response sealed
 }
 
 /// Here the targets are built with the dependencies of the tests; the fuzzer has those of its own

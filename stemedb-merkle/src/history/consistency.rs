@@ -7,7 +7,7 @@ use super::{
     head::TreeHead,
     proof_error::HistoryProofError,
 };
-use crate::id::Hash;
+use crate::{id::Hash, log::LogSize};
 
 /// Proves that a log only grew from one size to another: that its first entries are still those.
 ///
@@ -40,30 +40,7 @@ impl ConsistencyProof {
         } else {
             self.0.split_first().ok_or(HistoryProofError::MissingNodes)?
         };
-        let skipped = old.size.0.trailing_zeros();
-        let mut node = (old.size.0 - 1) >> skipped;
-        let mut last = (new.size.0 - 1) >> skipped;
-        let (mut old_root, mut new_root) = (*first, *first);
-        for sibling in rest {
-            if last == 0 {
-                return Err(HistoryProofError::SurplusNodes);
-            }
-            if node & 1 == 1 || node == last {
-                old_root = node_hash(sibling, &old_root);
-                new_root = node_hash(sibling, &new_root);
-                while node & 1 == 0 && node != 0 {
-                    node >>= 1;
-                    last >>= 1;
-                }
-            } else {
-                new_root = node_hash(&new_root, sibling);
-            }
-            node >>= 1;
-            last >>= 1;
-        }
-        if last != 0 {
-            return Err(HistoryProofError::MissingNodes);
-        }
+        let (old_root, new_root) = fold(first, rest, old.size, new.size)?;
         if old_root != old.root.0 || new_root != new.root.0 {
             return Err(HistoryProofError::OtherRoot);
         }
@@ -79,4 +56,39 @@ impl ConsistencyProof {
         }
         Ok(())
     }
+}
+
+/// The roots of the first `old` and the first `new` leaves that the nodes of a proof lead to: RFC
+/// 9162, section 2.1.4.2, steps 3 to 7, from the last perfect subtree of the older tree.
+pub(super) fn fold(
+    first: &Hash,
+    rest: &[Hash],
+    old: LogSize,
+    new: LogSize,
+) -> Result<(Hash, Hash), HistoryProofError> {
+    let skipped = old.0.trailing_zeros();
+    let mut node = (old.0 - 1) >> skipped;
+    let mut last = (new.0 - 1) >> skipped;
+    let (mut old_root, mut new_root) = (*first, *first);
+    for sibling in rest {
+        if last == 0 {
+            return Err(HistoryProofError::SurplusNodes);
+        }
+        if node & 1 == 1 || node == last {
+            old_root = node_hash(sibling, &old_root);
+            new_root = node_hash(sibling, &new_root);
+            while node & 1 == 0 && node != 0 {
+                node >>= 1;
+                last >>= 1;
+            }
+        } else {
+            new_root = node_hash(&new_root, sibling);
+        }
+        node >>= 1;
+        last >>= 1;
+    }
+    if last != 0 {
+        return Err(HistoryProofError::MissingNodes);
+    }
+    Ok((old_root, new_root))
 }

@@ -2,6 +2,7 @@
 
 use super::{
     consistency::ConsistencyProof,
+    consistency_nodes::ConsistencyNodes,
     digest::EMPTY_ROOT,
     frontier::fold_peaks,
     inclusion::InclusionProof,
@@ -112,5 +113,27 @@ impl ConsistencyProof {
         let start = (old.0 >> level) - 1;
         let first = (!old.0.is_power_of_two()).then(|| node(level, start));
         Ok(Self(Path::new(level, start, new).read(first, reader)?))
+    }
+}
+
+impl ConsistencyNodes {
+    /// The nodes of the tree of the first `new` leaves for the older size `old`. One batch of
+    /// reads.
+    ///
+    /// # Errors
+    ///
+    /// If `old` is 0 or not below `new`, the tree is smaller than `new`, or a node cannot be read.
+    pub fn prove<R: NodeReader>(
+        reader: &R,
+        old: LogSize,
+        new: LogSize,
+    ) -> Result<Self, ProveError<R::Error>> {
+        if old.0 == 0 || old >= new {
+            return Err(ProveError::SizesOutOfOrder { old, new });
+        }
+        within(reader, new)?;
+        let level = old.0.trailing_zeros();
+        let start = (old.0 >> level) - 1;
+        Ok(Self(Path::new(level, start, new).read(Some(node(level, start)), reader)?))
     }
 }

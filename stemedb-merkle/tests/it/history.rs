@@ -6,9 +6,9 @@ use sha2::Sha256;
 use stemedb_merkle::{
     Hash, Root, Timestamp,
     history::{
-        ConsistencyProof, EMPTY_ROOT, Frontier, History, HistoryProofError, InclusionProof,
-        LogIndex, LogSize, MemoryHistory, NodeReader, PENDING_SIZE_MAX, PendingError, ProveError,
-        ReadNodeError, TileSource, TreeHead, leaf_hash, root_at,
+        ConsistencyNodes, ConsistencyProof, EMPTY_ROOT, Frontier, History, HistoryProofError,
+        InclusionProof, LogIndex, LogSize, MemoryHistory, NodeReader, PENDING_SIZE_MAX,
+        PendingError, ProveError, ReadNodeError, TileSource, TreeHead, leaf_hash, root_at,
         tile::{Node, Tile, TileId, complete_tiles},
     },
 };
@@ -114,6 +114,35 @@ fn consistency_proofs_are_those_of_the_definition() {
             let (old, new) = (old.size, new.size);
             assert_eq!(error, HistoryProofError::SizesOutOfOrder { old, new });
         }
+    }
+}
+
+/// With the first node both roots follow, and from other nodes not the newer one.
+#[test]
+fn consistency_nodes_give_the_roots_of_both_sizes() {
+    let leaves = leaves(SIZE_MAX);
+    let tree: MemoryHistory = leaves.iter().copied().collect();
+    let heads: Vec<_> = (0..=SIZE_MAX).map(|size| head(&leaves[..size])).collect();
+    for (new_size, new) in heads.iter().enumerate() {
+        for old in &heads[..new_size] {
+            let nodes = ConsistencyNodes::prove(&tree, old.size, new.size);
+            if old.size.0 == 0 {
+                assert!(nodes.is_err());
+                continue;
+            }
+            let nodes = nodes.unwrap();
+            assert_eq!(nodes.roots(old.size, new.size), Ok((old.root, new.root)));
+            let proof = ConsistencyProof::prove(&tree, old.size, new.size).unwrap();
+            let shorter = usize::from(old.size.0.is_power_of_two());
+            assert_eq!(nodes.0[shorter..], proof.0);
+            for edited in edits(&nodes.0) {
+                let roots = ConsistencyNodes(edited).roots(old.size, new.size);
+                assert!(roots.is_err() || roots.unwrap().1 != new.root);
+            }
+        }
+        let nodes = ConsistencyNodes(vec![new.root.0]);
+        assert!(nodes.roots(new.size, new.size).is_err());
+        assert!(ConsistencyNodes::prove(&tree, new.size, new.size).is_err());
     }
 }
 
