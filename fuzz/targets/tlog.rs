@@ -212,8 +212,8 @@ pub(crate) fn entry_bundle(bytes: &[u8]) {
     });
     let entries: Vec<_> = entries.collect();
     assert_eq!(entry_bundle::write(&entries), bytes);
-    let leaves: MemoryHistory = entries.iter().map(|entry| entry.leaf_hash()).collect();
-    let hashes: Vec<u8> = entries.iter().flat_map(|entry| entry.leaf_hash()).collect();
+    let leaves: MemoryHistory = entries.iter().map(entry_bundle::LogEntry::leaf_hash).collect();
+    let hashes: Vec<u8> = entries.iter().flat_map(entry_bundle::LogEntry::leaf_hash).collect();
     let tile = path_of(TileKind::Hashes(0), entries.len()).unwrap();
     let tile = UnverifiedTile::parse(tile, tile, &hashes).unwrap();
     let tile = verify_edge(&leaves.head(), vec![tile]).unwrap().remove(0);

@@ -23,7 +23,7 @@ fn segments(store: &Path) -> Vec<PathBuf> {
     // Not what is cut off a torn one at an opening, and kept beside it.
     let is_segment = |path: &PathBuf| {
         let name = path.file_name().unwrap().to_str().unwrap();
-        name.starts_with("segment-") && name.ends_with(".log")
+        name.starts_with("segment-") && path.extension().is_some_and(|kind| kind == "log")
     };
     let mut segments: Vec<_> = entries.filter(is_segment).collect();
     segments.sort();

@@ -27,7 +27,7 @@ fn head_and_growth_are_those_of_the_store() {
     assert_eq!(shown["log_root"], head.log_root.to_string());
     let mut growth = get(serving.address, "/api/growth").json();
     while growth["counts"].as_array().unwrap().is_empty() {
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(10));
         growth = get(serving.address, "/api/growth").json();
     }
     let samples = |field: &str| growth[field].as_array().unwrap().clone();
