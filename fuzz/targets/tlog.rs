@@ -94,7 +94,7 @@ pub(crate) fn checkpoint_note(bytes: &[u8]) {
         let Ok(note) = UnverifiedCheckpoint::parse(bytes, extensions) else { continue };
         let origin = note.unverified_origin().clone();
         assert!(trusted().verify_checkpoint(note, &NOW).is_err());
-        // The text, signed by the log's key in place of whoever did.
+        // The text, signed by the log's key in place of its signer's.
         let text = bytes.split(|byte| *byte == b'\n').next().unwrap();
         assert_eq!(origin.as_str().as_bytes(), text);
     }

@@ -101,7 +101,7 @@ pub(super) enum Failure {
     /// A file of tokens is none.
     #[error("{}: cannot use it as a token file", path.display())]
     Token { path: PathBuf, source: TokenError },
-    /// A body from a server is not the one of its id, as far as can be told without a secret.
+    /// A body from a server is not the one of its id, as far as is known without a secret.
     #[error(
         "the server gave a body that does not hash to the id {id}; if the store there has a \
          secret, give its file with --secret-file, else don't trust the server"

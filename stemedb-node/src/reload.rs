@@ -221,7 +221,7 @@ mod tests {
         newer.server.tls = None;
         let (taken, kept) = newer.clone().over(&current, true);
         assert!(taken.server.tls.is_some() && kept.len() == 1, "{kept:?}");
-        // Without a secret, whoever shows no certificate would become a member.
+        // Without a secret, a client without a certificate would become a member.
         newer.server.tls = Some(ServerTls::new(good.0.clone(), good.1.clone()));
         let (taken, kept) = newer.over(&current, false);
         assert_eq!(keys(&kept), ["tls.client_ca"]);

@@ -107,8 +107,10 @@ impl Fence {
         let (note, place) = lines.part("note", "expected `note` and a number of bytes")?;
         lines.end()?;
         let checkpoint = UnverifiedCheckpoint::parse_at(note, place, Extensions::Refuse)?;
-        // The checkpoint is read from UTF-8.
-        let note = str::from_utf8(note).unwrap_or_default().to_owned();
+        let rule = "the note is not UTF-8";
+        let note = str::from_utf8(note)
+            .map_err(|_| Malformed { format: Format::Fence, place, rule })?
+            .to_owned();
         Ok(Self {
             signer: SignerIdentity { store: store_id, node: node_id, epoch },
             state,

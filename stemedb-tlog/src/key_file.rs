@@ -96,7 +96,8 @@ impl PrivateKey {
         }
         let expected = "expected one line `PRIVATE+KEY+name+id+key`, ended by a newline";
         let line = file.strip_suffix(b"\n").and_then(|line| line.strip_prefix(PREFIX));
-        let mut parts = line.unwrap_or_default().splitn(3, |byte| *byte == b'+');
+        let line = line.ok_or_else(|| malformed(expected))?;
+        let mut parts = line.splitn(3, |byte| *byte == b'+');
         let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(malformed(expected));
         };

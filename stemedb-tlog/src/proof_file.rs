@@ -89,7 +89,7 @@ impl UnverifiedProof {
 
     /// Verifies the proof for an id under a policy: signatures, times, quorum, index, path.
     ///
-    /// The id comes from the body or from whoever asks, never from the file.
+    /// The id comes from the body or from the caller, never from the file.
     ///
     /// # Errors
     ///

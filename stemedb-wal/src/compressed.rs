@@ -1,4 +1,4 @@
-//! Reads compressed segments as if they were plain: whoever reads the log knows of no blocks.
+//! Reads compressed segments as if they were plain: readers of the log know of no blocks.
 //!
 //! Damage is where it would be in a plain segment. Where the payload of a block is not what was
 //! written, its bodies are, and each fails its own checksum: salvage makes holes of them. Damage to

@@ -58,7 +58,8 @@ impl Policy {
         limits: &TimeLimits,
     ) -> Result<(), Refused> {
         for signature in checkpoint.log_signatures().iter().chain(checkpoint.cosignatures()) {
-            let time = signature.time().unwrap_or_default();
+            // A signature over the text alone has none.
+            let Some(time) = signature.time() else { continue };
             if time > limits.now.saturating_add(FUTURE_MAX) {
                 let name = Box::new(signature.key().name().clone());
                 return Err(Refusal::CosignatureAhead { name, time, now: limits.now }.into());

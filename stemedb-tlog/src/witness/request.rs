@@ -59,7 +59,7 @@ impl WitnessRequest {
         self.checkpoint.unverified_origin()
     }
 
-    /// Writes the body of a request: the log's own lines alone, whoever else has signed.
+    /// Writes the body of a request: the log's own lines alone, without those of others.
     pub fn write(old: LogSize, proof: &ConsistencyProof, checkpoint: &SignedCheckpoint) -> String {
         let mut body = alloc::format!("old {old}\n");
         let hashes: Vec<String> = proof.0.iter().map(|hash| base64::encode(hash)).collect();

@@ -64,7 +64,7 @@ impl Segment {
     }
 
     /// Reads what the footer will need and is not in memory yet, so that the writer need not when
-    /// it moves on. What is wrong is found by whoever needs it.
+    /// it moves on. What is wrong is found when it is needed.
     pub(super) fn prepare_footer(&self, disk: &dyn Disk) {
         if let Offsets::Memory(offsets) = &self.offsets {
             let _ = offsets.earlier(self.on(disk), &self.header);
